@@ -1,0 +1,79 @@
+import { Command, CommanderError } from 'commander';
+import { UserError } from './user-error.ts';
+import { VERSION } from './version.ts';
+
+interface CommandModule {
+  /** Adds options, examples and the action to the bare command. */
+  readonly configure: (command: Command) => void;
+}
+
+interface CommandEntry {
+  readonly summary: string;
+  readonly load: () => Promise<CommandModule>;
+}
+
+/** Each command's module is imported only when it is the one asked for: start-up time is part of the product. */
+const COMMANDS: Readonly<Record<string, CommandEntry>> = {
+  detect: { summary: 'show what this host is', load: () => import('./commands/detect.ts') },
+  serve: { summary: 'run the mirror', load: () => import('./commands/serve.ts') },
+  explain: {
+    summary: 'say which entry of an image a host gets, and why',
+    load: () => import('./commands/explain.ts'),
+  },
+};
+
+function createProgram(): Command {
+  return new Command('metahub')
+    .description('The same image name, and each host gets the entry that fits it best.')
+    .version(VERSION, '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'show this help')
+    .helpCommand('help [command]', 'show the help of a command')
+    .showHelpAfterError('(run the command with --help for what it takes)')
+    .exitOverride();
+}
+
+/** The command a command line names, before anything is loaded: the first word that is no option, or the word after `help`. */
+function commandNamed(words: readonly string[]): string | undefined {
+  const named = words.filter((word) => !word.startsWith('-'));
+  return named[0] === 'help' ? named[1] : named[0];
+}
+
+async function addCommands(program: Command, wanted: string | undefined): Promise<void> {
+  for (const [name, { summary, load }] of Object.entries(COMMANDS)) {
+    const command = program.command(name).description(summary).exitOverride();
+    if (name === wanted) (await load()).configure(command);
+  }
+}
+
+function report(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+  if (error instanceof UserError) {
+    const hint = error.nextStep === undefined ? '' : `  ${error.nextStep}\n`;
+    process.stderr.write(`metahub: ${error.message}\n${hint}`);
+    return error.exitStatus;
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  const trace = process.env['METAHUB_DEBUG'] && error instanceof Error ? `${error.stack}\n` : '';
+  process.stderr.write(`metahub: ${message}\n${trace}`);
+  return 1;
+}
+
+/** Runs the command line; the only place that turns an error into an exit status. */
+export async function main(argv: readonly string[]): Promise<void> {
+  // `metahub detect | head -1` is no error of ours.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(0);
+    throw error;
+  });
+  const program = createProgram();
+  try {
+    await addCommands(program, commandNamed(argv.slice(2)));
+    if (argv.length <= 2) {
+      program.outputHelp();
+      return;
+    }
+    await program.parseAsync(argv as string[]);
+  } catch (error) {
+    process.exitCode = report(error);
+  }
+}

@@ -1,0 +1,67 @@
+/**
+ * What the probes read, unjudged. A fact that could not be read is absent; why is a warning beside the facts, never a
+ * guess among them.
+ */
+export interface HostFacts {
+  /** GOOS: `linux`, `darwin`, `windows`. */
+  readonly os: string;
+  /** GOARCH, as in OCI platforms: `amd64`, `arm64`, `ppc64le`, `ppc64`, `riscv64`, `s390x`, `loong64`. */
+  readonly architecture: string;
+  readonly cpu: CpuFacts;
+  readonly gpus: readonly GpuFacts[];
+  readonly system: SystemFacts;
+  /** Feature lines of the operator's own (`features.d`), verbatim `key=value` or `kind:value`. */
+  readonly local: readonly string[];
+}
+
+/** Of the first record of /proc/cpuinfo or its like; `flags` is the intersection over cores that differ. */
+export interface CpuFacts {
+  /** `GenuineIntel`, `AuthenticAMD`, an ARM vendor's name, `generic` when not said. */
+  readonly vendor: string;
+  /** Kernel spellings (`avx512f`, `asimd`), as printed. */
+  readonly flags: readonly string[];
+  readonly modelName?: string;
+  /** x86: as numbers. */
+  readonly family?: number;
+  readonly model?: number;
+  readonly stepping?: number;
+  /** ARM: `0xd4f`, as printed; of every kind of core when they differ. */
+  readonly parts?: readonly string[];
+  /** POWER: 9 for POWER9. */
+  readonly generation?: number;
+  /** RISC-V: `sifive,u74-mc`; s390x, loongarch64: the machine type or model. */
+  readonly uarch?: string;
+  /** RISC-V: the `isa` line. */
+  readonly isa?: string;
+}
+
+export interface GpuFacts {
+  /** `nvidia`, `amd`, `intel`, or the maker of another accelerator: `aws`, `habana`, `google`. */
+  readonly vendor: string;
+  readonly name?: string;
+  /** `10de:2330`. */
+  readonly pciId?: string;
+  readonly pciAddress?: string;
+  /** NVIDIA: `9.0`. */
+  readonly computeCapability?: string;
+  /** AMD: `gfx90a`. */
+  readonly gfxTarget?: string;
+  /** A discrete card, or part of a system on a chip (Jetson), whose code is not interchangeable with it. */
+  readonly integrated?: boolean;
+  readonly mig?: boolean;
+}
+
+/** Everything else that features are derived from. */
+export interface SystemFacts {
+  readonly nvidiaDriver?: string;
+  readonly kernel?: string;
+  readonly glibc?: string;
+  readonly osId?: string;
+  readonly osVersion?: string;
+  readonly smt?: boolean;
+  readonly fabrics?: readonly string[];
+  readonly instanceType?: string;
+  readonly numaNodes?: number;
+  readonly memoryBytes?: number;
+  readonly hugepages?: readonly string[];
+}

@@ -1,0 +1,157 @@
+import type { Descriptor, Platform } from './descriptor.ts';
+import { parseDigest } from './digest.ts';
+import { essenceOf, isImageManifestType, isIndexType, MEDIA_TYPE } from './media-type.ts';
+import { RegistryError } from './registry-error.ts';
+
+/** An image index or manifest list: entries in document order. `raw` is the whole parsed object, unknown fields included. */
+export interface ImageIndex {
+  readonly kind: 'index';
+  readonly mediaType: string;
+  readonly entries: readonly Descriptor[];
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly raw: Readonly<Record<string, unknown>>;
+}
+
+/** An image manifest of schema 2 or OCI. */
+export interface ImageManifest {
+  readonly kind: 'image';
+  readonly mediaType: string;
+  readonly config: Descriptor;
+  readonly layers: readonly Descriptor[];
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly raw: Readonly<Record<string, unknown>>;
+}
+
+/** A JSON object that is neither (schema 1, an artifact, an index with entries we cannot read): passed on untouched. */
+export interface OpaqueDocument {
+  readonly kind: 'opaque';
+  readonly mediaType: string;
+  readonly reason: string;
+}
+
+export type ManifestDocument = ImageIndex | ImageManifest | OpaqueDocument;
+
+type JsonObject = Readonly<Record<string, unknown>>;
+
+function isObject(value: unknown): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function stringsOf(value: unknown): readonly string[] {
+  return Array.isArray(value) ? value.filter((item) => typeof item === 'string') : [];
+}
+
+function stringMapOf(value: unknown): Readonly<Record<string, string>> {
+  if (!isObject(value)) return {};
+  return Object.fromEntries(
+    Object.entries(value).filter((pair): pair is [string, string] => typeof pair[1] === 'string'),
+  );
+}
+
+function readPlatform(value: unknown): Platform | undefined {
+  if (!isObject(value)) return undefined;
+  const { os, architecture, variant } = value;
+  if (typeof os !== 'string' || typeof architecture !== 'string') return undefined;
+  const osVersion = value['os.version'];
+  return {
+    os,
+    architecture,
+    ...(typeof variant === 'string' && variant !== '' ? { variant } : {}),
+    ...(typeof osVersion === 'string' && osVersion !== '' ? { osVersion } : {}),
+    osFeatures: stringsOf(value['os.features']),
+    features: stringsOf(value['features']),
+  };
+}
+
+/** A descriptor, or undefined when the value is none: no media type, no valid digest, no size. */
+export function readDescriptor(value: unknown): Descriptor | undefined {
+  if (!isObject(value)) return undefined;
+  const { mediaType, size, artifactType } = value;
+  const digest = typeof value['digest'] === 'string' ? parseDigest(value['digest']) : undefined;
+  if (typeof mediaType !== 'string' || digest === undefined) return undefined;
+  if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) return undefined;
+  const platform = readPlatform(value['platform']);
+  return {
+    mediaType: essenceOf(mediaType),
+    digest,
+    sizeBytes: size,
+    ...(platform ? { platform } : {}),
+    ...(typeof artifactType === 'string' ? { artifactType } : {}),
+    annotations: stringMapOf(value['annotations']),
+    raw: value,
+  };
+}
+
+function readDescriptors(value: unknown): readonly Descriptor[] | undefined {
+  if (!Array.isArray(value)) return undefined;
+  const read = value.map(readDescriptor);
+  return read.every((entry) => entry !== undefined) ? read : undefined;
+}
+
+/** What the document is when neither its own `mediaType` nor the registry's Content-Type says: told by its shape. */
+function typeByShape(raw: JsonObject): string {
+  if (Array.isArray(raw['manifests'])) return MEDIA_TYPE.ociIndex;
+  if (isObject(raw['config']) && Array.isArray(raw['layers'])) return MEDIA_TYPE.ociManifest;
+  if (raw['schemaVersion'] === 1) return MEDIA_TYPE.dockerSchema1;
+  return MEDIA_TYPE.octets;
+}
+
+/** Media type by the document's own word, else the registry's, else its shape. */
+function mediaTypeOf(raw: JsonObject, contentType: string | undefined): string {
+  const own = raw['mediaType'];
+  if (typeof own === 'string' && own !== '') return essenceOf(own);
+  const said = contentType === undefined ? '' : essenceOf(contentType);
+  return isIndexType(said) || isImageManifestType(said) ? said : typeByShape(raw);
+}
+
+function parseObject(bytes: Uint8Array): JsonObject {
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+  } catch (cause) {
+    throw new RegistryError('MANIFEST_INVALID', 'the manifest is not JSON', { cause });
+  }
+  if (!isObject(value)) throw new RegistryError('MANIFEST_INVALID', 'the manifest is not a JSON object');
+  return value;
+}
+
+/**
+ * Reads what stands under `/manifests/`: bytes to a typed view.
+ *
+ * Lenient where the answer can still be passed on (that is what `opaque` means), strict where two readers could take
+ * the same bytes for two different things.
+ * @throws {RegistryError} MANIFEST_INVALID when the bytes are no JSON object, or hold both `layers` or `config` and
+ * `manifests` (CVE-2021-41190), or say another kind of document than their Content-Type.
+ */
+export function parseManifestDocument(bytes: Uint8Array, contentType?: string): ManifestDocument {
+  const raw = parseObject(bytes);
+  if (raw['manifests'] !== undefined && (raw['layers'] !== undefined || raw['config'] !== undefined)) {
+    throw new RegistryError('MANIFEST_INVALID', 'the manifest is both an image and an index: refused');
+  }
+  const mediaType = mediaTypeOf(raw, contentType);
+  if (isIndexType(mediaType)) return readIndex(raw, mediaType);
+  if (isImageManifestType(mediaType)) return readImage(raw, mediaType);
+  return { kind: 'opaque', mediaType, reason: `${mediaType} is neither an image nor an index` };
+}
+
+function readIndex(raw: JsonObject, mediaType: string): ImageIndex | OpaqueDocument {
+  if (raw['manifests'] === undefined) {
+    throw new RegistryError('MANIFEST_INVALID', `the document says ${mediaType} but has no manifests`);
+  }
+  const entries = readDescriptors(raw['manifests']);
+  if (entries === undefined)
+    return { kind: 'opaque', mediaType, reason: 'an entry of the index is no descriptor' };
+  return { kind: 'index', mediaType, entries, annotations: stringMapOf(raw['annotations']), raw };
+}
+
+function readImage(raw: JsonObject, mediaType: string): ImageManifest | OpaqueDocument {
+  if (raw['manifests'] !== undefined) {
+    throw new RegistryError('MANIFEST_INVALID', `the document says ${mediaType} but lists manifests`);
+  }
+  const config = readDescriptor(raw['config']);
+  const layers = readDescriptors(raw['layers']);
+  if (config === undefined || layers === undefined) {
+    return { kind: 'opaque', mediaType, reason: 'the image manifest has no readable config or layers' };
+  }
+  return { kind: 'image', mediaType, config, layers, annotations: stringMapOf(raw['annotations']), raw };
+}

@@ -1,0 +1,41 @@
+/**
+ * Media types of the documents under `/manifests/`.
+ * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/media-types.md
+ * @see https://distribution.github.io/distribution/spec/manifest-v2-2/
+ */
+export const MEDIA_TYPE = {
+  ociIndex: 'application/vnd.oci.image.index.v1+json',
+  ociManifest: 'application/vnd.oci.image.manifest.v1+json',
+  ociConfig: 'application/vnd.oci.image.config.v1+json',
+  dockerList: 'application/vnd.docker.distribution.manifest.list.v2+json',
+  dockerManifest: 'application/vnd.docker.distribution.manifest.v2+json',
+  dockerConfig: 'application/vnd.docker.container.image.v1+json',
+  dockerSchema1: 'application/vnd.docker.distribution.manifest.v1+json',
+  dockerSchema1Signed: 'application/vnd.docker.distribution.manifest.v1+prettyjws',
+  octets: 'application/octet-stream',
+} as const;
+
+/** What we ask upstream for: every manifest type, lists first, so that a registry never downgrades its answer. */
+export const MANIFEST_ACCEPT = [
+  MEDIA_TYPE.ociIndex,
+  MEDIA_TYPE.dockerList,
+  MEDIA_TYPE.ociManifest,
+  MEDIA_TYPE.dockerManifest,
+  MEDIA_TYPE.dockerSchema1Signed,
+  '*/*;q=0.1',
+].join(', ');
+
+/** The bare type of a Content-Type value: lower case, without parameters. */
+export function essenceOf(contentType: string): string {
+  return (contentType.split(';', 1)[0] ?? '').trim().toLowerCase();
+}
+
+/** An OCI image index or a Docker manifest list. */
+export function isIndexType(mediaType: string): boolean {
+  return mediaType === MEDIA_TYPE.ociIndex || mediaType === MEDIA_TYPE.dockerList;
+}
+
+/** An OCI image manifest or a Docker image manifest, schema 2. */
+export function isImageManifestType(mediaType: string): boolean {
+  return mediaType === MEDIA_TYPE.ociManifest || mediaType === MEDIA_TYPE.dockerManifest;
+}

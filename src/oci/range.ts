@@ -1,0 +1,37 @@
+/**
+ * What a client asked for in a `Range` header, before the size is known: `first-last`, `first-` or `-suffix`, in bytes,
+ * both ends included as on the wire.
+ */
+export type RangeRequest =
+  | { readonly kind: 'from'; readonly first: number; readonly last: number | undefined }
+  | { readonly kind: 'suffix'; readonly length: number };
+
+/** Bytes `start` to `end`, `end` excluded. */
+export interface ByteRange {
+  readonly start: number;
+  readonly end: number;
+}
+
+/**
+ * The single byte range of a `Range` header value. Undefined means "answer with the whole": RFC 9110 lets a server
+ * ignore other units, several ranges and a malformed value; registries' clients send one range or none.
+ * @see https://www.rfc-editor.org/rfc/rfc9110#section-14.2
+ */
+export function parseRange(header: string): RangeRequest | undefined {
+  const match = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(header.replaceAll(' ', ''));
+  if (!match) return undefined;
+  const [, first = '', last = ''] = match;
+  if (first === '') return last === '' ? undefined : { kind: 'suffix', length: Number(last) };
+  return { kind: 'from', first: Number(first), last: last === '' ? undefined : Number(last) };
+}
+
+/** The bytes a request denotes within `sizeBytes`, clipped at the end; `unsatisfiable` means 416. */
+export function resolveRange(request: RangeRequest, sizeBytes: number): ByteRange | 'unsatisfiable' {
+  if (request.kind === 'suffix') {
+    if (request.length === 0 || sizeBytes === 0) return 'unsatisfiable';
+    return { start: Math.max(0, sizeBytes - request.length), end: sizeBytes };
+  }
+  const { first, last } = request;
+  if (first >= sizeBytes || (last !== undefined && last < first)) return 'unsatisfiable';
+  return { start: first, end: last === undefined ? sizeBytes : Math.min(last + 1, sizeBytes) };
+}

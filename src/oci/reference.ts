@@ -1,0 +1,122 @@
+import { type Digest, parseDigest } from './digest.ts';
+
+declare const brand: unique symbol;
+type Branded<Name extends string> = string & { readonly [brand]: Name };
+
+/** The registry that a client meant, as it is written in an image name: `docker.io`, `ghcr.io`, `localhost:5000`. */
+export type SourceHost = Branded<'SourceHost'>;
+/** A repository's path within its registry: `library/alpine`. */
+export type RepositoryName = Branded<'RepositoryName'>;
+/** A mutable name within a repository. */
+export type Tag = Branded<'Tag'>;
+
+/** A repository of a registry. */
+export interface Repository {
+  readonly host: SourceHost;
+  readonly name: RepositoryName;
+}
+
+/** How a manifest is asked for: by a mutable tag or by the digest of its exact bytes. */
+export type ManifestReference =
+  | { readonly kind: 'tag'; readonly tag: Tag }
+  | { readonly kind: 'digest'; readonly digest: Digest };
+
+/** An image name as people type it, made complete. */
+export interface ImageReference {
+  readonly repository: Repository;
+  readonly reference: ManifestReference;
+}
+
+// The grammar of the distribution spec; lengths as its reference implementation bounds them.
+// https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pulling-manifests
+const NAME = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$/;
+const NAME_MAX_CHARACTERS = 255;
+const TAG = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/;
+const DNS_LABEL = '[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?';
+const HOST = new RegExp(`^(?:${DNS_LABEL}(?:\\.${DNS_LABEL})*|\\[[0-9a-fA-F:.]+\\])(?::[0-9]{1,5})?$`);
+const HOST_MAX_CHARACTERS = 261;
+
+/** Docker Hub's name in image references; its API lives on another host (see upstream/endpoint.ts). */
+export const DOCKER_HUB = 'docker.io' as SourceHost;
+const HUB_ALIASES = new Set(['docker.io', 'index.docker.io', 'registry-1.docker.io']);
+
+/** The repository name that `text` spells, or undefined. Never repaired: `..`, upper case and `//` are refused. */
+export function parseRepositoryName(text: string): RepositoryName | undefined {
+  return text.length <= NAME_MAX_CHARACTERS && NAME.test(text) ? (text as RepositoryName) : undefined;
+}
+
+/** The tag that `text` spells, or undefined. */
+export function parseTag(text: string): Tag | undefined {
+  return TAG.test(text) ? (text as Tag) : undefined;
+}
+
+/** The source host that `text` spells, in lower case, Docker Hub's aliases as `docker.io`; or undefined. */
+export function parseSourceHost(text: string): SourceHost | undefined {
+  if (text.length > HOST_MAX_CHARACTERS || !HOST.test(text)) return undefined;
+  const host = text.toLowerCase();
+  const port = /:(\d+)$/.exec(host)?.[1];
+  if (port !== undefined && (Number(port) < 1 || Number(port) > 65_535)) return undefined;
+  return HUB_ALIASES.has(host) ? DOCKER_HUB : (host as SourceHost);
+}
+
+/** A tag or a digest, told apart by the colon that no tag can hold; or undefined. */
+export function parseManifestReference(text: string): ManifestReference | undefined {
+  if (text.includes(':')) {
+    const digest = parseDigest(text);
+    return digest && { kind: 'digest', digest };
+  }
+  const tag = parseTag(text);
+  return tag && { kind: 'tag', tag };
+}
+
+/** Does the first path component of an image name denote a registry? Docker's rule: it has a dot or a port, or is localhost. */
+export function looksLikeHost(component: string): boolean {
+  return component.includes('.') || component.includes(':') || component === 'localhost';
+}
+
+/** On Docker Hub a name of one component lives under `library/`. */
+export function repositoryAt(host: SourceHost, name: RepositoryName): Repository {
+  return host === DOCKER_HUB && !name.includes('/')
+    ? { host, name: `library/${name}` as RepositoryName }
+    : { host, name };
+}
+
+/**
+ * An image name as a person types it (`alpine`, `ghcr.io/a/b:v1`, `a/b@sha256:…`), made complete by Docker's rules:
+ * docker.io, `library/` and `latest` are implied. With both tag and digest the digest counts. Undefined when malformed.
+ */
+export function parseImageReference(text: string): ImageReference | undefined {
+  const at = text.indexOf('@');
+  const digest = at < 0 ? undefined : parseDigest(text.slice(at + 1));
+  if (at >= 0 && digest === undefined) return undefined;
+  const named = at < 0 ? text : text.slice(0, at);
+  const slash = named.indexOf('/');
+  const first = slash < 0 ? '' : named.slice(0, slash);
+  const hasHost = first !== '' && looksLikeHost(first);
+  const host = hasHost ? parseSourceHost(first) : DOCKER_HUB;
+  const path = hasHost ? named.slice(slash + 1) : named;
+  const colon = path.lastIndexOf(':');
+  const name = parseRepositoryName(colon < 0 ? path : path.slice(0, colon));
+  const tag = parseTag(colon < 0 ? 'latest' : path.slice(colon + 1));
+  if (host === undefined || name === undefined || tag === undefined) return undefined;
+  return {
+    repository: repositoryAt(host, name),
+    reference: digest ? { kind: 'digest', digest } : { kind: 'tag', tag },
+  };
+}
+
+/** `docker.io/library/alpine`. */
+export function formatRepository(repository: Repository): string {
+  return `${repository.host}/${repository.name}`;
+}
+
+/** `latest` or `sha256:…`, as it stands in a URL. */
+export function formatManifestReference(reference: ManifestReference): string {
+  return reference.kind === 'tag' ? reference.tag : reference.digest;
+}
+
+/** `docker.io/library/alpine:latest` or `docker.io/library/alpine@sha256:…`. */
+export function formatReference(repository: Repository, reference: ManifestReference): string {
+  const separator = reference.kind === 'tag' ? ':' : '@';
+  return `${formatRepository(repository)}${separator}${formatManifestReference(reference)}`;
+}

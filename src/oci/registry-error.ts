@@ -1,0 +1,58 @@
+/**
+ * The spec's error codes and the HTTP status each is answered with.
+ *
+ * `UNAVAILABLE`, `TOOMANYREQUESTS` and `RANGE_INVALID` are in use by every registry; the last is from distribution's
+ * registry of codes.
+ * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#error-codes
+ */
+export const ERROR_STATUS = {
+  BLOB_UNKNOWN: 404,
+  DIGEST_INVALID: 400,
+  MANIFEST_INVALID: 502,
+  MANIFEST_UNKNOWN: 404,
+  NAME_INVALID: 400,
+  NAME_UNKNOWN: 404,
+  PAGINATION_NUMBER_INVALID: 400,
+  TAG_INVALID: 400,
+  UNAUTHORIZED: 401,
+  DENIED: 403,
+  UNSUPPORTED: 405,
+  TOOMANYREQUESTS: 429,
+  RANGE_INVALID: 416,
+  UNAVAILABLE: 502,
+  UNKNOWN: 500,
+} as const;
+
+export type ErrorCode = keyof typeof ERROR_STATUS;
+
+export interface RegistryErrorOptions extends ErrorOptions {
+  /** Instead of the code's usual status, such as 504 for an upstream that never answered. */
+  readonly status?: number;
+  /** More for the `detail` field of the answer: JSON without secrets. */
+  readonly detail?: unknown;
+  /** To be handed on to the client, lower-case names: `retry-after`, `www-authenticate`, `content-range`. */
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** A failure that knows its wire form. The message names the reference, the upstream and the status, never a secret. */
+export class RegistryError extends Error {
+  override readonly name = 'RegistryError';
+  readonly code: ErrorCode;
+  readonly status: number;
+  readonly detail: unknown;
+  readonly headers: Readonly<Record<string, string>>;
+
+  constructor(code: ErrorCode, message: string, options: RegistryErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.status = options.status ?? ERROR_STATUS[code];
+    this.detail = options.detail;
+    this.headers = options.headers ?? {};
+  }
+
+  /** The response body: `{"errors":[{code, message, detail?}]}`. */
+  toJSON(): { readonly errors: readonly [{ code: string; message: string; detail?: unknown }] } {
+    const { code, message, detail } = this;
+    return { errors: [{ code, message, ...(detail === undefined ? {} : { detail }) }] };
+  }
+}

@@ -1,0 +1,120 @@
+import type { Writable } from 'node:stream';
+import type { Digest } from './digest.ts';
+import type { ByteRange, RangeRequest } from './range.ts';
+import type { ManifestReference, Repository } from './reference.ts';
+
+/**
+ * Whose eyes an answer is for, when it is not simply for this mirror's operator. `partition` keys what may be shared
+ * between requests; `authorization` is a client's own header to be presented upstream, a secret never to be logged.
+ */
+export interface Access {
+  readonly partition: string;
+  readonly authorization?: string;
+}
+
+export interface RequestOptions {
+  readonly access?: Access | undefined;
+  /** The client can take an image index (its Accept names an index type or is absent). True when not said. */
+  readonly acceptsIndex?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Response headers worth handing on, lower-case names: `warning`, `ratelimit-limit`, `ratelimit-remaining`. */
+export type Notices = Readonly<Record<string, string>>;
+
+/** What a HEAD of a manifest tells. */
+export interface ManifestInfo {
+  readonly digest: Digest;
+  readonly mediaType: string;
+  readonly sizeBytes: number;
+  readonly notices?: Notices;
+}
+
+/** A manifest: the exact bytes and their digest. Bounded by {@link MANIFEST_MAX_BYTES}, so held in memory. */
+export interface Manifest {
+  readonly digest: Digest;
+  readonly mediaType: string;
+  readonly bytes: Buffer;
+  /** For how long the same request may be answered with this again without asking, in milliseconds; by digest Infinity. */
+  readonly maxAgeMs: number;
+  readonly notices?: Notices;
+}
+
+/** The spec's ceiling for manifests that a registry must accept, in bytes. */
+export const MANIFEST_MAX_BYTES = 4 * 1024 * 1024;
+
+/** What a HEAD of a blob tells; a registry may not say the size. */
+export interface BlobInfo {
+  readonly digest: Digest;
+  readonly sizeBytes: number | undefined;
+}
+
+/**
+ * An opened blob. Exactly one of `writeTo` and `cancel` is to be called, once.
+ *
+ * Push instead of a Readable: each source knows its own fastest way into a Writable (positional reads into recycled
+ * buffers, an upstream socket's own buffers, a file that is still growing), and nobody has to know who owns a chunk.
+ */
+export interface BlobContent extends BlobInfo {
+  readonly kind: 'content';
+  /** The bytes that will be written when a range was asked for and granted; undefined: all of them. */
+  readonly range: ByteRange | undefined;
+  /**
+   * Writes the bytes with backpressure and resolves when the last was accepted; does not end `sink`. Rejects when the
+   * source fails or its bytes do not match the digest (the caller must then destroy the sink, never end it), or when
+   * the sink is destroyed.
+   */
+  writeTo(sink: Writable): Promise<void>;
+  /** Gives the source up unread. */
+  cancel(): void;
+}
+
+/** The client is to fetch the blob elsewhere: a 307 to `location`. */
+export interface BlobRedirect {
+  readonly kind: 'redirect';
+  readonly location: string;
+}
+
+export type Blob = BlobContent | BlobRedirect;
+
+export interface BlobOptions extends RequestOptions {
+  readonly range?: RangeRequest | undefined;
+}
+
+/** A page of tags, in lexical order; `next` is the `last` parameter of the following page when there is one. */
+export interface TagPage {
+  readonly tags: readonly string[];
+  readonly next?: string | undefined;
+}
+
+export interface TagOptions extends RequestOptions {
+  /** At most this many tags (`n`). */
+  readonly limit?: number | undefined;
+  /** Only tags after this one (`last`). */
+  readonly after?: string | undefined;
+}
+
+export interface ReferrersOptions extends RequestOptions {
+  readonly artifactType?: string | undefined;
+}
+
+/**
+ * THE seam. The upstream client, the cache, virtual images, tailoring and the tests' fakes are all a Registry; the
+ * mirror is a stack of decorators over it. Every method rejects with a RegistryError (see registry-error.ts).
+ * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#endpoints
+ */
+export interface Registry {
+  /** Digest, type and size without the bytes (HEAD): the cheap question by which a tag is revalidated. */
+  resolve(
+    repository: Repository,
+    reference: ManifestReference,
+    options?: RequestOptions,
+  ): Promise<ManifestInfo>;
+  /** The manifest's bytes, verified against the reference when that is a digest. */
+  manifest(repository: Repository, reference: ManifestReference, options?: RequestOptions): Promise<Manifest>;
+  statBlob(repository: Repository, digest: Digest, options?: RequestOptions): Promise<BlobInfo>;
+  blob(repository: Repository, digest: Digest, options?: BlobOptions): Promise<Blob>;
+  tags(repository: Repository, options?: TagOptions): Promise<TagPage>;
+  /** The image index of what refers to `digest`. */
+  referrers(repository: Repository, digest: Digest, options?: ReferrersOptions): Promise<Manifest>;
+}
