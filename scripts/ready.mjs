@@ -31,8 +31,16 @@ if (major < 20 || (major === 20 && minor < 19)) {
   process.stderr.write(`metahub needs Node.js 20.19 or newer; this is ${process.versions.node}\n`);
   process.exit(1);
 }
+// Not `npm ci`: it refuses a lock file that lacks the optional binaries of platforms that the registry did not offer
+// when the lock was written. `--no-save` keeps the lock as it is, and what it lists is installed as listed.
 if (modified('node_modules/.package-lock.json') < modified('package-lock.json')) {
-  run('installing packages (once)', 'npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error']);
+  run('installing packages (once)', 'npm', [
+    'install',
+    '--no-save',
+    '--no-audit',
+    '--no-fund',
+    '--loglevel=error',
+  ]);
 }
 if (modified('dist/.built.tsbuildinfo') < Math.max(newestBelow('src'), modified('tsconfig.build.json'))) {
   run('building (once)', process.execPath, [

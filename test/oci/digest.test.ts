@@ -1,0 +1,39 @@
+import { describe, expect, test } from 'vitest';
+import { algorithmOf, digestOf, encodedOf, matchesDigest, parseDigest } from '../../src/oci/digest.ts';
+
+const EMPTY_SHA256 = 'sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855';
+
+describe('parseDigest()', () => {
+  test.each([
+    ['sha256', EMPTY_SHA256],
+    ['sha512', `sha512:${'ab'.repeat(64)}`],
+  ])('takes %s at its full length', (algorithm, text) => {
+    const digest = parseDigest(text);
+    expect(digest).toBe(text);
+    expect(digest && algorithmOf(digest)).toBe(algorithm);
+    expect(digest && encodedOf(digest)).toBe(text.slice(7));
+  });
+
+  test.each([
+    ['the conformance suite’s malformed digest', 'sha256:totallywrong'],
+    ['a path in disguise', `sha256:../../../${'a'.repeat(55)}`],
+    ['upper-case hex', EMPTY_SHA256.toUpperCase().replace('SHA256', 'sha256')],
+    ['one character too few', EMPTY_SHA256.slice(0, -1)],
+    ['one character too many', `${EMPTY_SHA256}0`],
+    ['a trailing newline', `${EMPTY_SHA256}\n`],
+    ['sha512 at sha256’s length', EMPTY_SHA256.replace('sha256', 'sha512')],
+    ['an unregistered algorithm', `md5:${'a'.repeat(32)}`],
+    ['a prototype’s property', `toString:${'a'.repeat(64)}`],
+    ['no algorithm', 'e3b0c442'],
+    ['nothing', ''],
+  ])('refuses %s', (_, text) => {
+    expect(parseDigest(text)).toBeUndefined();
+  });
+});
+
+test('digestOf() and matchesDigest() agree, by the digest’s own algorithm', () => {
+  const bytes = Buffer.from('metahub');
+  expect(digestOf(new Uint8Array())).toBe(EMPTY_SHA256);
+  expect(matchesDigest(bytes, digestOf(bytes, 'sha512'))).toBe(true);
+  expect(matchesDigest(Buffer.from('metahut'), digestOf(bytes))).toBe(false);
+});
