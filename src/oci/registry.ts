@@ -16,6 +16,8 @@ export interface RequestOptions {
   readonly access?: Access | undefined;
   /** The client can take an image index (its Accept names an index type or is absent). True when not said. */
   readonly acceptsIndex?: boolean | undefined;
+  /** The request's own `Via` header: whom it has come through, so that two mirrors in front of each other end (see via.ts). */
+  readonly via?: string | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -79,6 +81,8 @@ export type Blob = BlobContent | BlobRedirect;
 
 export interface BlobOptions extends RequestOptions {
   readonly range?: RangeRequest | undefined;
+  /** False when the caller checks the digest itself, off the event loop's thread; true when not said. */
+  readonly verify?: boolean | undefined;
 }
 
 /** A page of tags, in lexical order; `next` is the `last` parameter of the following page when there is one. */
