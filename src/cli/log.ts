@@ -1,0 +1,50 @@
+import type { Writable } from 'node:stream';
+
+export type Level = 'error' | 'warning' | 'notice' | 'info' | 'debug';
+
+/** Values of a line: flat, and never a token, an Authorization header or a query string. */
+export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
+
+/** Writes one line per event: what happened, then what it happened to. */
+export type Log = (level: Level, event: string, fields?: LogFields) => void;
+
+/** syslog's numbers, which journald reads from a `<N>` in front of a line. @see sd-daemon(3) */
+const PRIORITY: Readonly<Record<Level, number>> = { error: 3, warning: 4, notice: 5, info: 6, debug: 7 };
+
+export type LogFormat = 'json' | 'text';
+
+interface LogOptions {
+  readonly stream: Writable;
+  readonly format: LogFormat;
+  /** The least severe level that is written. */
+  readonly level: Level;
+  /** Lines go to journald: prefix each with its priority and leave the time to the journal. */
+  readonly journal: boolean;
+  readonly now: () => Date;
+}
+
+// One event is one line, whatever a client or an upstream put into a value.
+function singleLine(text: string): string {
+  return text.replaceAll(/[\p{Cc}\u2028\u2029]+/gu, ' ');
+}
+
+function formatText(event: string, fields: LogFields): string {
+  const pairs = Object.entries(fields)
+    .filter(([, value]) => value !== undefined)
+    .map(([name, value]) => `${name}=${/[\s"=]/.test(String(value)) ? JSON.stringify(value) : value}`);
+  return [event, ...pairs].join(' ');
+}
+
+/** A log that writes to `stream`, usually stderr: stdout belongs to answers. */
+export function createLog({ stream, format, level, journal, now }: LogOptions): Log {
+  return (lineLevel, event, fields = {}) => {
+    if (PRIORITY[lineLevel] > PRIORITY[level]) return;
+    const time = now().toISOString();
+    const prefix = journal ? `<${PRIORITY[lineLevel]}>` : '';
+    const line =
+      format === 'json'
+        ? JSON.stringify({ ...(journal ? {} : { time }), level: lineLevel, event, ...fields })
+        : `${journal ? '' : `${time.slice(11, 19)} `}${singleLine(formatText(event, fields))}`;
+    stream.write(`${prefix}${line}\n`);
+  };
+}

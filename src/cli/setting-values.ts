@@ -1,0 +1,87 @@
+import { isIP } from 'node:net';
+
+/** Readers of single values, each from a string (flag, variable) or a YAML scalar; they throw what was expected. */
+
+/** Where to listen: `127.0.0.1:5080`, `[::1]:5080`, `:5080` (loopback), `5080`. */
+export interface ListenAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+export function readText(value: unknown): string {
+  if (typeof value !== 'string' || value === '') throw new Error('a text is expected');
+  return value;
+}
+
+export function readTexts(value: unknown): readonly string[] {
+  if (typeof value === 'string') return [readText(value)];
+  if (!Array.isArray(value)) throw new Error('a list of texts is expected');
+  return value.map(readText);
+}
+
+export function readListen(value: unknown): ListenAddress {
+  const match = /^(?:(?<host>\[[0-9a-fA-F:.]+\]|[^:[\]]*):)?(?<port>\d{1,5})$/.exec(String(value));
+  const port = Number(match?.groups?.['port']);
+  if (!match || !(port <= 65_535)) throw new Error(`“${value}” is no HOST:PORT`);
+  const host = (match.groups?.['host'] ?? '').replaceAll(/[[\]]/g, '');
+  return { host: host === '' ? '127.0.0.1' : host, port };
+}
+
+/** Is this an address that only this machine can reach? */
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
+}
+
+const SIZE_UNITS: Readonly<Record<string, number>> = {
+  '': 1,
+  k: 1e3,
+  m: 1e6,
+  g: 1e9,
+  t: 1e12,
+  ki: 2 ** 10,
+  mi: 2 ** 20,
+  gi: 2 ** 30,
+  ti: 2 ** 40,
+};
+
+/** Bytes, from `50GiB`, `500M`, `1048576`. */
+export function readSizeBytes(value: unknown): number {
+  const match = /^(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?$/i.exec(String(value));
+  const unit = SIZE_UNITS[(match?.[2] ?? '').toLowerCase()];
+  if (!match || unit === undefined)
+    throw new Error(`“${value}” is no size: write 50GiB, 500M or a number of bytes`);
+  return Math.floor(Number(match[1]) * unit);
+}
+
+const DURATION_UNITS: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+};
+
+/** Milliseconds, from `30s`, `5m`, `250ms`, `0`. */
+export function readDurationMs(value: unknown): number {
+  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(String(value));
+  const unit = DURATION_UNITS[match?.[2] ?? ''];
+  if (value === 0 || value === '0') return 0;
+  if (!match || unit === undefined) throw new Error(`“${value}” is no duration: write 30s, 5m or 250ms`);
+  return Number(match[1]) * unit;
+}
+
+export function readSwitch(value: unknown): boolean {
+  if (value === true || value === 'true' || value === 'on' || value === 'yes' || value === '1') return true;
+  if (value === false || value === 'false' || value === 'off' || value === 'no' || value === '0')
+    return false;
+  throw new Error(`“${value}” is neither on nor off`);
+}
+
+/** One of `words`. */
+export function oneOf<const Word extends string>(...words: readonly Word[]): (value: unknown) => Word {
+  return (value) => {
+    const word = words.find((candidate) => candidate === value);
+    if (word === undefined) throw new Error(`“${value}” is none of ${words.join(', ')}`);
+    return word;
+  };
+}

@@ -1,0 +1,52 @@
+import { Writable } from 'node:stream';
+import { expect, test } from 'vitest';
+import { createLog, type Level, type LogFormat } from '../../src/cli/log.ts';
+
+function record(format: LogFormat, level: Level = 'info', journal = false) {
+  let text = '';
+  const stream = new Writable({
+    write(chunk, _encoding, done) {
+      text += chunk;
+      done();
+    },
+  });
+  const log = createLog({ stream, format, level, journal, now: () => new Date('2026-01-02T03:04:05Z') });
+  return { log, text: () => text };
+}
+
+test('JSON: one object a line, with the time, the level and the event', () => {
+  const { log, text } = record('json');
+  log('info', 'pull', { reference: 'docker.io/qnib/bench:latest', ms: 3, absent: undefined });
+  expect(JSON.parse(text())).toEqual({
+    time: '2026-01-02T03:04:05.000Z',
+    level: 'info',
+    event: 'pull',
+    reference: 'docker.io/qnib/bench:latest',
+    ms: 3,
+  });
+});
+
+test('text: the event, then its fields, quoted where needed', () => {
+  const { log, text } = record('text');
+  log('info', 'pull', { reference: 'a:b', why: 'runs on this host' });
+  expect(text()).toBe('03:04:05 pull reference=a:b why="runs on this host"\n');
+});
+
+test('journald reads the priority and keeps the time itself', () => {
+  const { log, text } = record('text', 'info', true);
+  log('warning', 'stale');
+  expect(text()).toBe('<4>stale\n');
+});
+
+test('an event never becomes two lines, whatever it carries', () => {
+  const { log, text } = record('text');
+  log('info', 'pull', { agent: 'evil\r\n03:04:05 forged=line\u2028x' });
+  expect(text().trimEnd()).not.toMatch(/[\r\n\u2028]/);
+});
+
+test('what is less severe than the level is left out', () => {
+  const { log, text } = record('json', 'warning');
+  log('info', 'pull');
+  log('error', 'broken');
+  expect(text().trim().split('\n')).toHaveLength(1);
+});
