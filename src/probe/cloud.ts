@@ -1,0 +1,89 @@
+import type { Problems } from './problems.ts';
+
+export interface CloudOptions {
+  /** Where metadata services listen: the link-local address of every cloud. */
+  readonly baseUrl?: string;
+  /** For all questions together. */
+  readonly limitMs?: number;
+  readonly problems: Problems;
+  readonly signal?: AbortSignal | undefined;
+}
+
+interface Question {
+  readonly path: string;
+  readonly method?: 'GET' | 'PUT';
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+type Ask = (question: Question) => Promise<string>;
+
+const ANSWER_LIMIT_BYTES = 4096;
+
+/** Asks the metadata services of AWS, Google and Azure at once; the first instance type is the answer. */
+export async function askInstanceType({
+  baseUrl = 'http://169.254.169.254',
+  limitMs = 1000,
+  problems,
+  signal,
+}: CloudOptions): Promise<string | undefined> {
+  // node:http directly: no proxy may carry these questions, and nothing else needs a client here.
+  const { request } = await import('node:http');
+  const limit = AbortSignal.any([AbortSignal.timeout(limitMs), ...(signal ? [signal] : [])]);
+  const ask: Ask = ({ path, method = 'GET', headers }) =>
+    new Promise((resolve, reject) => {
+      const sent = request(new URL(path, baseUrl), { method, headers, signal: limit, agent: false });
+      sent.on('error', reject);
+      sent.on('response', (response) => {
+        let text = '';
+        response.setEncoding('utf8');
+        response.on('error', reject);
+        response.on('data', (part: string) => {
+          text += part;
+          if (text.length > ANSWER_LIMIT_BYTES) sent.destroy(new Error('the answer is too long'));
+        });
+        response.on('end', () =>
+          response.statusCode === 200
+            ? resolve(text.trim())
+            : reject(new Error(`status ${response.statusCode}`)),
+        );
+      });
+      sent.end();
+    });
+  try {
+    return await Promise.any([askAmazon(ask), askGoogle(ask), askAzure(ask)]);
+  } catch {
+    // Three refusals, or silence until the limit: that is one fact to a reader.
+    problems.fail(`no cloud metadata service named an instance type within ${limitMs / 1000} s`);
+    return undefined;
+  }
+}
+
+/** @see https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html (IMDSv2) */
+async function askAmazon(ask: Ask): Promise<string> {
+  const token = await ask({
+    path: '/latest/api/token',
+    method: 'PUT',
+    headers: { 'X-aws-ec2-metadata-token-ttl-seconds': '60' },
+  });
+  const headers = { 'X-aws-ec2-metadata-token': token };
+  return plausible(await ask({ path: '/latest/meta-data/instance-type', headers }));
+}
+
+/** `projects/123/machineTypes/n2-standard-8`. @see https://cloud.google.com/compute/docs/metadata/querying-metadata */
+async function askGoogle(ask: Ask): Promise<string> {
+  const path = '/computeMetadata/v1/instance/machine-type';
+  const answer = await ask({ path, headers: { 'Metadata-Flavor': 'Google' } });
+  return plausible(answer.slice(answer.lastIndexOf('/') + 1));
+}
+
+/** @see https://learn.microsoft.com/azure/virtual-machines/instance-metadata-service */
+async function askAzure(ask: Ask): Promise<string> {
+  const path = '/metadata/instance/compute/vmSize?api-version=2021-02-01&format=text';
+  return plausible(await ask({ path, headers: { Metadata: 'true' } }));
+}
+
+/** A captive portal answers everything with a page of its own. */
+function plausible(name: string): string {
+  if (/^[A-Za-z][\w.-]{1,63}$/.test(name)) return name;
+  throw new Error('not the name of an instance type');
+}

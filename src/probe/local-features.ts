@@ -1,0 +1,75 @@
+import type { HostRoot } from './host-root.ts';
+import type { Problems } from './problems.ts';
+
+/** The operator's own files, then node-feature-discovery's; a key of the first folder wins. */
+export const LOCAL_FEATURE_FOLDERS = [
+  '/etc/metahub/features.d',
+  '/etc/kubernetes/node-feature-discovery/features.d',
+] as const;
+
+/** What `metahub detect --format nfd` writes; read back, it would pass for a claim of the operator's. */
+export const NFD_NAMESPACE = 'metahub.feature.node.kubernetes.io/';
+
+const FILE_LIMIT_BYTES = 64 * 1024;
+
+/** The features of every file of the folders, `key=value` or `kind:value`, each key once. */
+export function readLocalFeatures(root: HostRoot, now: Date, problems: Problems): readonly string[] {
+  const lines = new Map<string, string>();
+  for (const folder of LOCAL_FEATURE_FOLDERS) {
+    for (const name of root.names(folder) ?? []) {
+      if (name.startsWith('.')) continue;
+      const path = `${folder}/${name}`;
+      const text = root.text(path) ?? '';
+      if (Buffer.byteLength(text) > FILE_LIMIT_BYTES) {
+        problems.warn(`${path} is larger than 64 KiB: its features are not read`);
+        continue;
+      }
+      for (const { key, line } of parseFeatureFile(text, now, (why) => problems.warn(`${path}: ${why}`))) {
+        if (!lines.has(key)) lines.set(key, line);
+      }
+    }
+  }
+  return [...lines.values()];
+}
+
+interface LocalFeature {
+  readonly key: string;
+  readonly line: string;
+}
+
+/**
+ * Parses node-feature-discovery's feature file: `key[=value]` lines, `# +expiry-time=RFC3339` for what follows,
+ * `# +no-feature` for the next line only. A line `kind:value` without `=` is a feature as MetaHub writes it.
+ * @see https://kubernetes-sigs.github.io/node-feature-discovery/stable/usage/customization-guide.html#input-format
+ */
+export function parseFeatureFile(
+  text: string,
+  now: Date,
+  complain: (why: string) => void,
+): readonly LocalFeature[] {
+  const features: LocalFeature[] = [];
+  let hasExpired = false;
+  let skipNext = false;
+  for (const line of text.split('\n').map((raw) => raw.trim())) {
+    const directive = /^#\s*\+([a-z-]+)(?:=(.*))?$/.exec(line);
+    if (directive?.[1] === 'expiry-time') hasExpired = isPast(directive[2] ?? '', now, complain);
+    else if (directive?.[1] === 'no-feature') skipNext = true;
+    if (line === '' || line.startsWith('#')) continue;
+    if (!hasExpired && !skipNext && !line.startsWith(NFD_NAMESPACE)) features.push(parseLine(line));
+    skipNext = false;
+  }
+  return features;
+}
+
+function parseLine(line: string): LocalFeature {
+  const equals = line.indexOf('=');
+  if (equals > 0) return { key: line.slice(0, equals).trim(), line };
+  return { key: line, line: line.includes(':') ? line : `${line}=true` };
+}
+
+function isPast(time: string, now: Date, complain: (why: string) => void): boolean {
+  const expiry = Date.parse(time.trim());
+  if (!Number.isNaN(expiry)) return expiry < now.getTime();
+  complain(`"${time.trim()}" is no RFC 3339 time; the features below it are kept`);
+  return false;
+}

@@ -1,0 +1,130 @@
+import type { GpuFacts } from '../host/facts.ts';
+import type { HostRoot } from './host-root.ts';
+import { isBeforeFermi, nvidiaChip, TEGRA_CAPABILITY } from './nvidia-chips.ts';
+import type { SmiAnswer, SmiGpu } from './nvidia-smi.ts';
+import { isDisplay, type PciDevice } from './pci.ts';
+import type { Problems } from './problems.ts';
+
+export interface NvidiaFacts {
+  readonly gpus: readonly GpuFacts[];
+  /** `535.104.05`. */
+  readonly driver?: string;
+}
+
+export interface NvidiaOptions {
+  readonly root: HostRoot;
+  readonly pci: readonly PciDevice[];
+  readonly problems: Problems;
+  /** Asked only for ids that the table does not know, and never of a captured tree. */
+  readonly askSmi: () => Promise<SmiAnswer>;
+}
+
+const PROC = '/proc/driver/nvidia';
+
+/** NVIDIA's GPUs by PCI id, and the Tegra chips by device tree; no program is run for an id that is known. */
+export async function readNvidia({ root, pci, problems, askSmi }: NvidiaOptions): Promise<NvidiaFacts> {
+  const cards = pci.filter((device) => device.vendor === '10de' && isDisplay(device));
+  const onPci = cards.filter((device) => device.driver !== 'vfio-pci');
+  if (onPci.length < cards.length) {
+    problems.warn('an NVIDIA GPU is handed through to virtual machines (vfio-pci): it is not counted');
+  }
+  const driver = readNvidiaDriver(root);
+  const found = onPci.map((device) => describe(root, device));
+  const gpus = await completed(found, driver, { root, problems, askSmi });
+  const tegra = gpus.length === 0 ? readTegra(root) : undefined;
+  if (gpus.length > 0 && driver === undefined) {
+    problems.warn('no NVIDIA driver is loaded: containers cannot use the GPU until it is');
+  }
+  return { gpus: tegra === undefined ? gpus : [tegra], ...(driver === undefined ? {} : { driver }) };
+}
+
+/** The loaded driver's version: of the module, or of either format of /proc/driver/nvidia/version. */
+export function readNvidiaDriver(root: HostRoot): string | undefined {
+  const module = root.text('/sys/module/nvidia/version');
+  if (module !== undefined && /^\d+(\.\d+)+$/.test(module)) return module;
+  return parseNvidiaVersion(root.text(`${PROC}/version`) ?? '');
+}
+
+/**
+ * Parses `NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 …` and, of the open modules,
+ * `NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  565.57.01  Release Build …`.
+ */
+export function parseNvidiaVersion(text: string): string | undefined {
+  return /^NVRM version:.*?Kernel Module(?: for \S+)?\s+(\d+(?:\.\d+)+)/m.exec(text)?.[1];
+}
+
+function describe(root: HostRoot, device: PciDevice): GpuFacts {
+  const chip = nvidiaChip(device.device);
+  const information = root.text(`${PROC}/gpus/${device.address}/information`) ?? '';
+  const model = /^Model:\s*(\S.*)$/m.exec(information)?.[1]?.trim();
+  const minor = /^Device Minor:\s*(\d+)$/m.exec(information)?.[1];
+  const name = model !== undefined && model !== 'Unknown' ? model : chip && `NVIDIA ${chip.chip}`;
+  return {
+    vendor: 'nvidia',
+    ...(name === undefined ? {} : { name }),
+    pciId: `${device.vendor}:${device.device}`,
+    pciAddress: device.address,
+    ...(chip === undefined ? {} : { computeCapability: chip.computeCapability }),
+    ...(chip?.integrated ? { integrated: true } : {}),
+    ...(minor !== undefined && hasMigInstances(root, minor) ? { mig: true } : {}),
+  };
+}
+
+/** Each GPU instance of a partitioned GPU has a capability folder of its own. */
+function hasMigInstances(root: HostRoot, minor: string): boolean {
+  const names = root.names(`${PROC}/capabilities/gpu${minor}/mig`) ?? [];
+  return names.some((name) => /^gi\d+$/.test(name));
+}
+
+async function completed(
+  gpus: readonly GpuFacts[],
+  driver: string | undefined,
+  { root, problems, askSmi }: Omit<NvidiaOptions, 'pci'>,
+): Promise<readonly GpuFacts[]> {
+  const unknown = gpus.filter((gpu) => gpu.computeCapability === undefined && !isAncient(gpu));
+  if (unknown.length === 0) return gpus;
+  const answer: SmiAnswer = !root.isLive
+    ? { kind: 'silent', why: 'cannot be asked of a captured tree' }
+    : driver === undefined
+      ? { kind: 'silent', why: 'cannot be asked while no driver is loaded' }
+      : await askSmi();
+  const told = answer.kind === 'gpus' ? answer.gpus : [];
+  const filled = gpus.map((gpu) => withAnswer(gpu, told, gpus.length));
+  for (const gpu of filled) {
+    if (gpu.computeCapability !== undefined || isAncient(gpu)) continue;
+    const why = answer.kind === 'silent' ? answer.why : 'did not tell its compute capability';
+    problems.fail(
+      `the NVIDIA GPU ${gpu.pciId} at ${gpu.pciAddress} is unknown and nvidia-smi ${why}: no nvcap feature for it`,
+    );
+  }
+  return filled;
+}
+
+function isAncient(gpu: GpuFacts): boolean {
+  return isBeforeFermi(gpu.pciId?.slice(5) ?? '');
+}
+
+function withAnswer(gpu: GpuFacts, told: readonly SmiGpu[], count: number): GpuFacts {
+  if (gpu.computeCapability !== undefined) return gpu;
+  const byAddress = told.find((one) => one.pciAddress === gpu.pciAddress);
+  const answer = byAddress ?? (count === 1 && told.length === 1 ? told[0] : undefined);
+  return {
+    ...gpu,
+    ...(answer?.computeCapability === undefined ? {} : { computeCapability: answer.computeCapability }),
+    ...(gpu.name !== undefined || answer?.name === undefined ? {} : { name: answer.name }),
+  };
+}
+
+/** A Jetson's GPU is on no PCI bus; the device tree names the chip (`nvidia,tegra234`) and the board. */
+function readTegra(root: HostRoot): GpuFacts | undefined {
+  const tree = '/sys/firmware/devicetree/base';
+  const compatible = root.text(`${tree}/compatible`) ?? root.text('/proc/device-tree/compatible') ?? '';
+  const chip = compatible
+    .split('\0')
+    .map((name) => /^nvidia,(tegra\d+)$/.exec(name)?.[1])
+    .find((name) => name !== undefined && name in TEGRA_CAPABILITY);
+  const computeCapability = chip === undefined ? undefined : TEGRA_CAPABILITY[chip];
+  if (chip === undefined || computeCapability === undefined) return undefined;
+  const name = root.text(`${tree}/model`) ?? root.text('/proc/device-tree/model') ?? `NVIDIA ${chip}`;
+  return { vendor: 'nvidia', name, computeCapability, integrated: true };
+}

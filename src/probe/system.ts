@@ -1,0 +1,82 @@
+import type { SystemFacts } from '../host/facts.ts';
+import { readGlibc } from './glibc.ts';
+import type { HostRoot } from './host-root.ts';
+import type { Problems } from './problems.ts';
+
+/** Kernel, C library, operating system, SMT, NUMA, memory and the cloud's instance type, each where it can be read. */
+export function readSystem(root: HostRoot, problems: Problems): SystemFacts {
+  const kernel = root.text('/proc/sys/kernel/osrelease');
+  if (kernel === undefined) {
+    problems.warn(
+      '/proc/sys/kernel/osrelease is missing: entries that demand a kernel version will not match',
+    );
+  }
+  return defined({
+    kernel,
+    glibc: readGlibc(root),
+    ...parseOsRelease(root.text('/etc/os-release') ?? root.text('/usr/lib/os-release') ?? ''),
+    smt: readSmt(root),
+    instanceType: readInstanceType(root),
+    numaNodes: countNumaNodes(root),
+    memoryBytes: parseMemTotal(root.text('/proc/meminfo') ?? ''),
+    hugepages: readHugepages(root),
+  });
+}
+
+type Defined<T> = { [Key in keyof T]: Exclude<T[Key], undefined> };
+
+/** Leaves out what could not be read: absence is a missing key, not an undefined one. */
+function defined<T extends object>(facts: T): Partial<Defined<T>> {
+  return Object.fromEntries(Object.entries(facts).filter(([, value]) => value !== undefined)) as Partial<
+    Defined<T>
+  >;
+}
+
+/** @see https://www.freedesktop.org/software/systemd/man/latest/os-release.html */
+export function parseOsRelease(text: string): { osId: string | undefined; osVersion: string | undefined } {
+  const value = (key: string) =>
+    new RegExp(`^${key}=(["']?)(.*)\\1$`, 'm').exec(text)?.[2]?.trim() || undefined;
+  return { osId: value('ID'), osVersion: value('VERSION_ID') };
+}
+
+/** `MemTotal:  131072 kB`, in bytes. */
+export function parseMemTotal(text: string): number | undefined {
+  const kibibytes = /^MemTotal:\s+(\d+) kB$/m.exec(text)?.[1];
+  return kibibytes === undefined ? undefined : Number(kibibytes) * 1024;
+}
+
+function readSmt(root: HostRoot): boolean | undefined {
+  const active = root.text('/sys/devices/system/cpu/smt/active');
+  if (active === '0' || active === '1') return active === '1';
+  // Kernels before 4.18 only tell who shares a core with CPU 0.
+  const siblings = root.text('/sys/devices/system/cpu/cpu0/topology/thread_siblings_list');
+  return siblings === undefined ? undefined : /[,-]/.test(siblings);
+}
+
+function countNumaNodes(root: HostRoot): number | undefined {
+  const nodes = root.names('/sys/devices/system/node')?.filter((name) => /^node\d+$/.test(name));
+  return nodes === undefined || nodes.length === 0 ? undefined : nodes.length;
+}
+
+/** Sizes of which pages are reserved, as Kubernetes writes them: `2Mi`, `1Gi`. */
+function readHugepages(root: HostRoot): readonly string[] | undefined {
+  const folder = '/sys/kernel/mm/hugepages';
+  const sizes = root.names(folder)?.flatMap((name) => {
+    const kibibytes = /^hugepages-(\d+)kB$/.exec(name)?.[1];
+    if (kibibytes === undefined || !(Number(root.text(`${folder}/${name}/nr_hugepages`)) > 0)) return [];
+    return [Number(kibibytes)];
+  });
+  return sizes?.sort((a, b) => a - b).map(binarySize);
+}
+
+function binarySize(kibibytes: number): string {
+  if (kibibytes % (1024 * 1024) === 0) return `${kibibytes / (1024 * 1024)}Gi`;
+  return kibibytes % 1024 === 0 ? `${kibibytes / 1024}Mi` : `${kibibytes}Ki`;
+}
+
+/** EC2 alone writes the instance type (`c5.9xlarge`) into the firmware tables; other clouds are asked with `--cloud`. */
+function readInstanceType(root: HostRoot): string | undefined {
+  if (root.text('/sys/class/dmi/id/sys_vendor') !== 'Amazon EC2') return undefined;
+  const product = root.text('/sys/class/dmi/id/product_name') ?? '';
+  return /^[a-z][a-z0-9-]*\.[a-z0-9-]+$/.test(product) ? product : undefined;
+}

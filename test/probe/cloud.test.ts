@@ -1,0 +1,79 @@
+import { createServer, type RequestListener } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { askInstanceType } from '../../src/probe/cloud.ts';
+import { collectProblems } from '../../src/probe/problems.ts';
+
+async function metadataService(listener: RequestListener): Promise<string> {
+  const server = createServer(listener);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+async function ask(listener: RequestListener, limitMs = 3000) {
+  const problems = collectProblems();
+  const baseUrl = await metadataService(listener);
+  const type = await askInstanceType({ baseUrl, limitMs, problems });
+  return { type, warnings: problems.warnings, failed: problems.failed() };
+}
+
+describe('cloud metadata services', () => {
+  test('AWS tells the instance type only to who brings a token', async () => {
+    const { type } = await ask((request, response) => {
+      if (request.method === 'PUT' && request.url === '/latest/api/token') {
+        response.end(request.headers['x-aws-ec2-metadata-token-ttl-seconds'] ? 'TOKEN' : '');
+      } else if (
+        request.url === '/latest/meta-data/instance-type' &&
+        request.headers['x-aws-ec2-metadata-token'] === 'TOKEN'
+      ) {
+        response.end('c5.9xlarge');
+      } else response.writeHead(401).end();
+    });
+    expect(type).toBe('c5.9xlarge');
+  });
+
+  test('Google names it at the end of a path', async () => {
+    const { type } = await ask((request, response) => {
+      const isGoogle =
+        request.url === '/computeMetadata/v1/instance/machine-type' &&
+        request.headers['metadata-flavor'] === 'Google';
+      response.writeHead(isGoogle ? 200 : 404).end('projects/1234/machineTypes/n2-standard-8');
+    });
+    expect(type).toBe('n2-standard-8');
+  });
+
+  test('Azure calls it the size', async () => {
+    const { type } = await ask((request, response) => {
+      const isAzure =
+        request.url?.startsWith('/metadata/instance/compute/vmSize?') &&
+        request.headers['metadata'] === 'true';
+      response.writeHead(isAzure ? 200 : 400).end('Standard_HB120rs_v3');
+    });
+    expect(type).toBe('Standard_HB120rs_v3');
+  });
+
+  test('that never answer cost no more than the limit', async () => {
+    const { type, warnings, failed } = await ask(() => {}, 200);
+    expect(type).toBeUndefined();
+    expect(failed).toBe(true);
+    expect(warnings).toEqual(['no cloud metadata service named an instance type within 0.2 s']);
+  });
+
+  test('a portal that answers everything with its page is not believed', async () => {
+    const { type, failed } = await ask((_request, response) => response.end('<html>please log in</html>'));
+    expect(type).toBeUndefined();
+    expect(failed).toBe(true);
+  });
+
+  test('an endless answer is cut off', async () => {
+    const { type } = await ask((_request, response) => {
+      const timer = setInterval(() => response.write('x'.repeat(4096)), 1);
+      response.on('close', () => clearInterval(timer));
+    });
+    expect(type).toBeUndefined();
+  });
+});

@@ -1,0 +1,119 @@
+import { chmodSync, existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describe, expect, test } from 'vitest';
+import { askNvidiaSmi, parseNvidiaSmi } from '../../src/probe/nvidia-smi.ts';
+import { writeTree } from '../support/host-tree.ts';
+
+function program(script: string): { path: string; folder: string } {
+  const folder = writeTree({ 'nvidia-smi': `#!/bin/sh\n${script}\n` });
+  const path = join(folder, 'nvidia-smi');
+  chmodSync(path, 0o755);
+  return { path, folder };
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    // A killed child whose parent has not reaped it yet still answers.
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;
+  }
+}
+
+describe("nvidia-smi's answer", () => {
+  test('names each of several different GPUs', () => {
+    const rows = [
+      '0, Tesla V100-PCIE-16GB, 00000000:3B:00.0, 0x1DB410DE, 7.0, 535.104.05',
+      '1, NVIDIA L4, 00000000:AF:00.0, 0x27B810DE, 8.9, 535.104.05',
+    ];
+    expect(parseNvidiaSmi(rows.join('\n'), 0)).toEqual({
+      kind: 'gpus',
+      gpus: [
+        {
+          pciAddress: '0000:3b:00.0',
+          name: 'Tesla V100-PCIE-16GB',
+          computeCapability: '7.0',
+          driver: '535.104.05',
+        },
+        { pciAddress: '0000:af:00.0', name: 'NVIDIA L4', computeCapability: '8.9', driver: '535.104.05' },
+      ],
+    });
+  });
+
+  test.each(['[N/A]', '[Not Supported]', '[Unknown Error]', '[GPU requires reset]', 'N/A'])(
+    'leaves out a value that reads %s',
+    (word) => {
+      const answer = parseNvidiaSmi(`0, ${word}, 00000000:3B:00.0, 0x1DB410DE, ${word}, ${word}\n`, 0);
+      expect(answer).toEqual({ kind: 'gpus', gpus: [{ pciAddress: '0000:3b:00.0' }] });
+    },
+  );
+
+  test('keeps a PCI domain of more than four digits', () => {
+    const answer = parseNvidiaSmi('0, NVIDIA GH200 480GB, 00010009:01:00.0, 0x234210DE, 9.0, 550.54.15', 0);
+    expect(answer).toMatchObject({ gpus: [{ pciAddress: '10009:01:00.0' }] });
+  });
+
+  test.each([
+    ['Field "compute_cap" is not a valid field to query.', 2, 'too old to tell compute capabilities'],
+    ['No devices were found', 6, 'found no device'],
+    ["NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.", 9, 'could not reach'],
+    [
+      'Failed to initialize NVML: Driver/library version mismatch',
+      18,
+      'another version than the loaded driver',
+    ],
+    ['', 255, 'ended with status 255'],
+    ['<?xml version="1.0"?>', 0, 'named no GPU'],
+  ])('explains «%s» with status %i', (stdout, status, why) => {
+    expect(parseNvidiaSmi(`${stdout}\n`, status)).toEqual({
+      kind: 'silent',
+      why: expect.stringContaining(why),
+    });
+  });
+});
+
+describe('asking nvidia-smi', () => {
+  test('runs it and reads its answer', async () => {
+    const { path } = program('echo "0, NVIDIA X, 00000000:01:00.0, 0x340010DE, 13.0, 600.10"');
+    expect(await askNvidiaSmi({ program: path })).toMatchObject({
+      kind: 'gpus',
+      gpus: [{ computeCapability: '13.0' }],
+    });
+  });
+
+  test('says so when it is not installed', async () => {
+    expect(await askNvidiaSmi({ program: '/nonexistent/nvidia-smi' })).toEqual({
+      kind: 'silent',
+      why: 'is not installed',
+    });
+  });
+
+  test('kills it with all its children when it hangs, and goes on', async () => {
+    const { path, folder } = program(`cd "$(dirname "$0")"; sleep 60 & echo $! >child; echo $$ >self; wait`);
+    const answer = await askNvidiaSmi({ program: path, limitMs: 400 });
+    expect(answer).toEqual({ kind: 'silent', why: 'did not answer within 0.4 s and was killed' });
+    expect(existsSync(join(folder, 'child'))).toBe(true);
+    const pids = ['self', 'child'].map((name) => Number(readFileSync(join(folder, name), 'utf8')));
+    for (let tries = 0; tries < 50 && pids.some(isAlive); tries += 1) await sleep(20);
+    expect(pids.filter(isAlive)).toEqual([]);
+  });
+
+  test('does not wait for a grandchild that keeps its output open', async () => {
+    const { path } = program('sleep 60 & echo "0, NVIDIA X, 00000000:01:00.0, 0x340010DE, 13.0, 600.10"');
+    const answer = await askNvidiaSmi({ program: path, limitMs: 5000 });
+    expect(answer.kind).toBe('gpus');
+  });
+
+  test('is not drowned by endless output', async () => {
+    const { path } = program('yes');
+    expect(await askNvidiaSmi({ program: path, limitMs: 300 })).toMatchObject({ kind: 'silent' });
+  });
+
+  test('stops when the caller does', async () => {
+    const { path } = program('sleep 60');
+    const answer = await askNvidiaSmi({ program: path, signal: AbortSignal.abort() });
+    expect(answer.kind).toBe('silent');
+  });
+});

@@ -1,0 +1,147 @@
+import { describe, expect, test } from 'vitest';
+import { parseNvidiaVersion, readNvidia } from '../../src/probe/nvidia.ts';
+import type { SmiAnswer } from '../../src/probe/nvidia-smi.ts';
+import { readPci } from '../../src/probe/pci.ts';
+import { pciFunction, type Tree, treeHost } from '../support/host-tree.ts';
+
+const DRIVER: Tree = { 'sys/module/nvidia/version': '535.104.05\n' };
+
+async function probe(tree: Tree, { isLive = false, answer }: { isLive?: boolean; answer?: SmiAnswer } = {}) {
+  const { root, problems } = treeHost(tree, { isLive });
+  let asked = 0;
+  const askSmi = async (): Promise<SmiAnswer> => {
+    asked += 1;
+    return answer ?? { kind: 'silent', why: 'is not installed' };
+  };
+  const facts = await readNvidia({ root, pci: readPci(root), problems, askSmi });
+  return { ...facts, asked, warnings: problems.warnings, failed: problems.failed() };
+}
+
+describe('NVIDIA GPUs', () => {
+  test('are known by PCI id alone, and nothing is asked', async () => {
+    const found = await probe({ ...pciFunction('0000:41:00.0', '10de:2330'), ...DRIVER }, { isLive: true });
+    expect(found).toMatchObject({
+      driver: '535.104.05',
+      gpus: [{ vendor: 'nvidia', name: 'NVIDIA GH100', pciId: '10de:2330', computeCapability: '9.0' }],
+      asked: 0,
+      warnings: [],
+      failed: false,
+    });
+  });
+
+  test('are told from their audio functions and from NVSwitch', async () => {
+    const { gpus } = await probe({
+      ...pciFunction('0000:41:00.0', '10de:2330'),
+      ...pciFunction('0000:41:00.1', '10de:22ba', '40300'),
+      ...pciFunction('0000:85:00.0', '10de:22a3', '68000'),
+      ...DRIVER,
+    });
+    expect(gpus).toHaveLength(1);
+  });
+
+  test('carry the name that the driver knows, and whether they are partitioned', async () => {
+    const { gpus } = await probe({
+      ...pciFunction('0000:07:00.0', '10de:20b2'),
+      ...DRIVER,
+      'proc/driver/nvidia/gpus/0000:07:00.0/information':
+        'Model: \t\t NVIDIA A100-SXM4-80GB\nIRQ:   \t\t 345\nDevice Minor: \t 0\n',
+      'proc/driver/nvidia/capabilities/gpu0/mig/gi1/access': 'DeviceFileMinor: 3\n',
+    });
+    expect(gpus).toMatchObject([{ name: 'NVIDIA A100-SXM4-80GB', mig: true }]);
+  });
+
+  test('that the table does not know are asked of nvidia-smi, by address', async () => {
+    const tree = {
+      ...pciFunction('0000:3b:00.0', '10de:3400'),
+      ...pciFunction('0000:af:00.0', '10de:27b8'),
+      ...DRIVER,
+    };
+    const answer: SmiAnswer = {
+      kind: 'gpus',
+      gpus: [
+        { pciAddress: '0000:af:00.0', computeCapability: '8.9' },
+        { pciAddress: '0000:3b:00.0', name: 'NVIDIA R200', computeCapability: '13.0' },
+      ],
+    };
+    const found = await probe(tree, { isLive: true, answer });
+    expect(found.asked).toBe(1);
+    expect(found.gpus.map((gpu) => gpu.computeCapability)).toEqual(['13.0', '8.9']);
+    expect(found.gpus[0]?.name).toBe('NVIDIA R200');
+    expect(found.failed).toBe(false);
+  });
+
+  test('that nobody knows stay without a capability, and the probe says it failed', async () => {
+    const found = await probe(
+      { ...pciFunction('0000:3b:00.0', '10de:3400'), ...DRIVER },
+      { isLive: true, answer: { kind: 'silent', why: 'did not answer within 2 s and was killed' } },
+    );
+    expect(found.gpus[0]?.computeCapability).toBeUndefined();
+    expect(found.failed).toBe(true);
+    expect(found.warnings).toEqual([
+      'the NVIDIA GPU 10de:3400 at 0000:3b:00.0 is unknown and nvidia-smi did not answer within 2 s and was killed: no nvcap feature for it',
+    ]);
+  });
+
+  test('of a captured tree never run a program', async () => {
+    const found = await probe({ ...pciFunction('0000:3b:00.0', '10de:3400'), ...DRIVER });
+    expect(found.asked).toBe(0);
+    expect(found.warnings[0]).toContain('cannot be asked of a captured tree');
+  });
+
+  test('without a driver are reported, with what that means', async () => {
+    const found = await probe(pciFunction('0000:01:00.0', '10de:1db1', '30200', 'nouveau'));
+    expect(found.gpus[0]?.computeCapability).toBe('7.0');
+    expect(found.driver).toBeUndefined();
+    expect(found.warnings).toEqual(['no NVIDIA driver is loaded: containers cannot use the GPU until it is']);
+  });
+
+  test('handed through to virtual machines do not count', async () => {
+    const found = await probe({
+      ...pciFunction('0000:01:00.0', '10de:2330', '30200', 'vfio-pci'),
+      ...pciFunction('0000:02:00.0', '10de:2330', '30200', 'nvidia'),
+      ...DRIVER,
+    });
+    expect(found.gpus).toMatchObject([{ pciAddress: '0000:02:00.0' }]);
+    expect(found.warnings[0]).toContain('vfio-pci');
+  });
+
+  test('older than Fermi have no capability, and that is no failure', async () => {
+    const found = await probe({ ...pciFunction('0000:01:00.0', '10de:0191', '30000'), ...DRIVER });
+    expect(found.gpus).toHaveLength(1);
+    expect(found.failed).toBe(false);
+  });
+
+  test('of a Jetson are read from the device tree', async () => {
+    const { gpus } = await probe({
+      'sys/firmware/devicetree/base/compatible':
+        'nvidia,p3737-0000+p3701-0000\0nvidia,p3701-0000\0nvidia,tegra234\0',
+      'sys/firmware/devicetree/base/model': 'NVIDIA Jetson AGX Orin Developer Kit\0',
+    });
+    expect(gpus).toEqual([
+      {
+        vendor: 'nvidia',
+        name: 'NVIDIA Jetson AGX Orin Developer Kit',
+        computeCapability: '8.7',
+        integrated: true,
+      },
+    ]);
+  });
+});
+
+describe("the driver's version", () => {
+  test.each([
+    [
+      'the closed module',
+      'NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC 2023\nGCC version:  gcc version 12.2.0',
+      '535.104.05',
+    ],
+    [
+      'the open module',
+      'NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  565.57.01  Release Build  (dvs-builder@U16)',
+      '565.57.01',
+    ],
+    ['nonsense', 'NVRM version: ?', undefined],
+  ])('is read from %s', (_what, text, version) => {
+    expect(parseNvidiaVersion(text)).toBe(version);
+  });
+});

@@ -1,0 +1,43 @@
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { onTestFinished } from 'vitest';
+import { type HostRoot, openHostRoot } from '../../src/probe/host-root.ts';
+import { type CollectedProblems, collectProblems } from '../../src/probe/problems.ts';
+
+/** Path below the root -> content, or the target of a symbolic link. */
+export type Tree = Readonly<Record<string, string | { readonly link: string }>>;
+
+/** Writes a tree of real files that goes away with the test; answers its path. */
+export function writeTree(tree: Tree): string {
+  const path = mkdtempSync(join(tmpdir(), 'metahub-host-'));
+  onTestFinished(() => rmSync(path, { recursive: true, force: true }));
+  for (const [name, content] of Object.entries(tree)) {
+    const file = join(path, name);
+    mkdirSync(dirname(file), { recursive: true });
+    if (typeof content === 'string') writeFileSync(file, content);
+    else symlinkSync(content.link, file);
+  }
+  return path;
+}
+
+export interface TreeHost {
+  readonly root: HostRoot;
+  readonly problems: CollectedProblems;
+}
+
+/** A host root over a tree; `isLive` lets a probe act as if it were this machine. */
+export function treeHost(tree: Tree, { isLive = false } = {}): TreeHost {
+  const problems = collectProblems();
+  const root = openHostRoot(writeTree(tree), {
+    onUnreadable: (path, code) => problems.fail(`${path}: ${code}`),
+  });
+  return { root: isLive ? { ...root, isLive } : root, problems };
+}
+
+/** The `uevent` of a PCI function, under the name that sysfs gives it. */
+export function pciFunction(address: string, id: string, pciClass = '30200', driver?: string): Tree {
+  const lines = [`PCI_CLASS=${pciClass}`, `PCI_ID=${id.toUpperCase()}`, `PCI_SLOT_NAME=${address}`];
+  if (driver !== undefined) lines.unshift(`DRIVER=${driver}`);
+  return { [`sys/bus/pci/devices/${address}/uevent`]: `${lines.join('\n')}\n` };
+}
