@@ -1,0 +1,52 @@
+import { BlockList, isIP } from 'node:net';
+
+/**
+ * Addresses that are nobody's public registry, as `ADDRESS/PREFIX`. Link-local holds the clouds' metadata services
+ * (169.254.169.254, fd00:ec2::254 on AWS within the unique local range, 100.100.100.200 on Alibaba within the shared one).
+ * @see https://www.iana.org/assignments/iana-ipv4-special-registry
+ * @see https://www.iana.org/assignments/iana-ipv6-special-registry
+ */
+const NOT_PUBLIC_IPV4 = [
+  '0.0.0.0/8',
+  '10.0.0.0/8',
+  '100.64.0.0/10',
+  '127.0.0.0/8',
+  '169.254.0.0/16',
+  '172.16.0.0/12',
+  '192.0.0.0/24',
+  '192.168.0.0/16',
+  '198.18.0.0/15',
+  '224.0.0.0/4',
+  '240.0.0.0/4',
+];
+const NOT_PUBLIC_IPV6 = ['::/128', '::1/128', 'fc00::/7', 'fe80::/10', 'fec0::/10', 'ff00::/8'];
+/** Prefixes that embed an IPv4 address in their last 32 bits: judged by that address. */
+const EMBEDS_IPV4 = ['::ffff:0:0/96', '64:ff9b::/96', '::/96'];
+
+function blockListOf(subnets: readonly string[], family: 'ipv4' | 'ipv6'): BlockList {
+  const list = new BlockList();
+  for (const subnet of subnets) {
+    const [address = '', prefix] = subnet.split('/');
+    list.addSubnet(address, Number(prefix), family);
+  }
+  return list;
+}
+
+const blockedIpv4 = blockListOf(NOT_PUBLIC_IPV4, 'ipv4');
+const blockedIpv6 = blockListOf(NOT_PUBLIC_IPV6, 'ipv6');
+const embedding = blockListOf(EMBEDS_IPV4, 'ipv6');
+
+/** The last 32 bits of an IPv6 address, dotted. The WHATWG URL parser does the normalising: it knows every spelling. */
+function embeddedIpv4(address: string): string {
+  const groups = new URL(`http://[${address}]`).hostname.slice(1, -1).split(':');
+  const [high, low] = groups.slice(-2).map((group) => Number.parseInt(group || '0', 16));
+  return [(high ?? 0) >> 8, (high ?? 0) & 255, (low ?? 0) >> 8, (low ?? 0) & 255].join('.');
+}
+
+/** Is this IP address (no brackets, no zone) one that a public host can have? False for what is no address at all. */
+export function isPublicAddress(address: string): boolean {
+  const family = isIP(address);
+  if (family === 4) return !blockedIpv4.check(address, 'ipv4');
+  if (family !== 6 || address.includes('%') || blockedIpv6.check(address, 'ipv6')) return false;
+  return !embedding.check(address, 'ipv6') || !blockedIpv4.check(embeddedIpv4(address), 'ipv4');
+}

@@ -1,0 +1,111 @@
+import type { RepositoryName } from '../oci/reference.ts';
+import { RegistryError } from '../oci/registry-error.ts';
+import { type Challenge, parseChallenges } from './challenge.ts';
+import { basicAuthorization, type Credentials, type Login, mayReceiveLogin } from './login.ts';
+import { scopeOf, type TokenRequest, type Tokens } from './token.ts';
+import type { Reply } from './transport.ts';
+
+/** Sends the request with this `Authorization`, or with none. */
+export type Attempt = (authorization: string | undefined) => Promise<Reply>;
+
+/** Gets a request past one registry's challenge. */
+export type Authorizer = (name: RepositoryName, attempt: Attempt, signal?: AbortSignal) => Promise<Reply>;
+
+export interface AuthorizerOptions {
+  /** The registry's API root: what a login is for. */
+  readonly root: URL;
+  /** The host by which its login is looked up. */
+  readonly registry: string;
+  readonly credentials: Credentials;
+  readonly tokens: Tokens;
+  readonly isTrusted: (realm: URL) => boolean;
+  readonly warn: (message: string) => void;
+}
+
+/** The realm of a Bearer challenge. @throws {RegistryError} UNAVAILABLE when it leaves https for http, or is no URL. */
+function realmOf({ parameters }: Challenge, root: URL): URL {
+  const text = parameters.get('realm') ?? '';
+  const realm = URL.canParse(text) ? new URL(text) : undefined;
+  if (realm === undefined || !/^https?:$/.test(realm.protocol) || realm.username !== '') {
+    throw new RegistryError('UNAVAILABLE', `${root.host} names a token service that is no URL`);
+  }
+  if (root.protocol === 'https:' && realm.protocol === 'http:') {
+    throw new RegistryError('UNAVAILABLE', `${root.host} names a token service without https: refused`);
+  }
+  return realm;
+}
+
+/** Told apart by name, not by secret: a changed password outlives at most one token. */
+function keyOf(name: RepositoryName, login: Login | undefined): string {
+  return JSON.stringify([name, login?.kind, login?.kind === 'basic' ? login.username : undefined]);
+}
+
+export function createAuthorizer(options: AuthorizerOptions): Authorizer {
+  const { root, registry, credentials, tokens, isTrusted, warn } = options;
+
+  /** A token as `login`, or as nobody when the login is refused: a stale login must not cost a public image. */
+  async function tokenFor(key: string, request: TokenRequest): Promise<string> {
+    try {
+      return await tokens.obtain(key, request);
+    } catch (error) {
+      const isRefusal = error instanceof RegistryError && error.code === 'UNAUTHORIZED';
+      if (!isRefusal || request.login === undefined) throw error;
+      warn(`the login for ${registry} was refused by ${request.realm.host}: going on without it`);
+      return tokens.obtain(key, { ...request, login: undefined });
+    }
+  }
+
+  async function meetBearer(challenge: Challenge, name: RepositoryName, login: Login | undefined) {
+    const realm = realmOf(challenge, root);
+    const allowed = login !== undefined && mayReceiveLogin(root, realm, isTrusted);
+    if (login && !allowed) {
+      warn(
+        `${registry} names ${realm.host} as its token service: not shown the login, as it is not a trusted host`,
+      );
+    }
+    return tokenFor(keyOf(name, login), {
+      realm,
+      service: challenge.parameters.get('service'),
+      scope: scopeOf(challenge, name),
+      login: allowed ? login : undefined,
+    });
+  }
+
+  /** An `Authorization` that meets one of the challenges; undefined when none can be met. */
+  async function meet(challenges: readonly Challenge[], name: RepositoryName, login: Login | undefined) {
+    if (login?.kind === 'bearer') return `Bearer ${login.token}`;
+    const bearer = challenges.find(
+      ({ scheme, parameters }) => scheme === 'bearer' && parameters.has('realm'),
+    );
+    if (bearer) return meetBearer(bearer, name, login);
+    if (login?.kind !== 'basic' || !challenges.some(({ scheme }) => scheme === 'basic')) return undefined;
+    const authorization = basicAuthorization(login.username, login.password);
+    tokens.keep(keyOf(name, login), authorization);
+    return authorization;
+  }
+
+  /** Only the registry's own challenge is met: one from a host it redirected to has no business with its logins. */
+  const isChallenge = ({ status, url }: Reply) => status === 401 && url.origin === root.origin;
+
+  return async (name, attempt, signal) => {
+    const login = await credentials.loginFor(registry, name, signal);
+    const key = keyOf(name, login);
+    const known = await tokens.current(key);
+    const first = await attempt(known);
+    if (!isChallenge(first)) return first;
+    let refused = first;
+    if (known !== undefined) {
+      // The challenge to a token that has gone bad may name a dead realm (NGC does): ask for a fresh one.
+      tokens.drop(key, known);
+      first.body.cancel();
+      refused = await attempt(undefined);
+      if (!isChallenge(refused)) return refused;
+    }
+    const authorization = await meet(parseChallenges(refused.headers['www-authenticate'] ?? ''), name, login);
+    if (authorization === undefined) return refused;
+    refused.body.cancel();
+    const answer = await attempt(authorization);
+    if (isChallenge(answer)) tokens.drop(key, authorization);
+    return answer;
+  };
+}

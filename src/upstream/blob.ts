@@ -1,0 +1,234 @@
+import type { Hash } from 'node:crypto';
+import type { Writable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
+import { algorithmOf, type Digest, finishDigest, hashFor } from '../oci/digest.ts';
+import type { ByteRange } from '../oci/range.ts';
+import type { BlobContent } from '../oci/registry.ts';
+import { RegistryError } from '../oci/registry-error.ts';
+import { announcedSize } from './document.ts';
+import { type Body, BrokenBodyError } from './flow.ts';
+
+/** A response that holds a blob or a part of one, its head understood. */
+export interface OpenedBlob {
+  readonly body: Body;
+  /** Where the body's first byte stands in the blob, and where the body ends if that was said. */
+  readonly start: number;
+  readonly end: number | undefined;
+  /** The whole blob's size, if it was said. */
+  readonly sizeBytes: number | undefined;
+}
+
+export interface BlobSource {
+  readonly digest: Digest;
+  /** `docker.io/library/alpine@sha256:…`, for messages. */
+  readonly name: string;
+  readonly opened: OpenedBlob;
+  /** Set when a range was asked for and granted. */
+  readonly range: ByteRange | undefined;
+  readonly verify: boolean;
+  /** Opens the rest again, from `start` to the end of what was asked for: wherever the chain has it. */
+  readonly reopen: (start: number, end: number | undefined) => Promise<OpenedBlob>;
+  readonly onResume: (offset: number, reason: string) => void;
+}
+
+/** Tries in a row that bring not one byte, after which a broken blob is given up. */
+const FRUITLESS_TRIES_MAX = 4;
+/** Breaks altogether: an upstream that drops us after every few bytes is not worth more. */
+const RESUMES_MAX = 100;
+const RESUME_DELAY_MS = 100;
+
+const CONTENT_RANGE = /^bytes (\d{1,15})-(\d{1,15})\/(\d{1,15}|\*)$/;
+
+/**
+ * What a response's head says of the bytes behind it. A 200 is the whole blob, whatever was asked for.
+ * @throws {RegistryError} UNAVAILABLE when a 206 does not say which part it is, or contradicts itself.
+ */
+export function readBlobHead(reply: {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Body;
+  readonly url: URL;
+}): OpenedBlob {
+  const { status, headers, body, url } = reply;
+  const announced = announcedSize(headers);
+  if (status === 200) return { body, start: 0, end: announced, sizeBytes: announced };
+  const match = CONTENT_RANGE.exec(headers['content-range'] ?? '');
+  const [start, last] = [Number(match?.[1]), Number(match?.[2])];
+  const sizeBytes = match?.[3] === '*' ? undefined : Number(match?.[3]);
+  const isSound =
+    match !== null &&
+    start <= last &&
+    (sizeBytes === undefined || last < sizeBytes) &&
+    (announced === undefined || announced === last - start + 1);
+  if (!isSound) {
+    body.cancel();
+    throw new RegistryError('UNAVAILABLE', `${url.host} answered 206 without a sound Content-Range`);
+  }
+  return { body, start, end: last + 1, sizeBytes };
+}
+
+/** Rejects as soon as `sink` can take no more: it failed, or its other end has left. */
+function watchSink(sink: Writable): { readonly gone: Promise<never>; readonly stop: () => void } {
+  let stop = () => {};
+  const gone = new Promise<never>((_, reject) => {
+    const onError = (error: Error) => reject(error);
+    const onClose = () => reject(new Error('the reader has left'));
+    stop = () => sink.off('error', onError).off('close', onClose);
+    if (sink.destroyed) return onClose();
+    sink.once('error', onError).once('close', onClose);
+  });
+  gone.catch(() => {
+    // Raced below; nobody else needs to hear of it.
+  });
+  return { gone, stop };
+}
+
+/** Where a copy stands, over as many responses as it takes. */
+interface Progress {
+  position: number;
+  end: number | undefined;
+  readonly hash: Hash | undefined;
+}
+
+function mismatch({ digest, name }: BlobSource): RegistryError {
+  return new RegistryError(
+    'UNAVAILABLE',
+    `the upstream's bytes for ${name} do not have the digest ${digest}`,
+  );
+}
+
+function hasDigest({ hash }: Progress, digest: Digest): boolean {
+  return hash === undefined || finishDigest(hash.copy(), algorithmOf(digest)) === digest;
+}
+
+/** Copies one response's body from `progress.position` on; what comes before it is skipped. Ends with nothing pending. */
+async function copyOnce(source: BlobSource, opened: OpenedBlob, progress: Progress, sink: Writable) {
+  const { body } = opened;
+  let skipBytes = progress.position - opened.start;
+  let pending = 0;
+  let onDrained = () => {};
+  const written = (release: () => void) => {
+    pending -= 1;
+    release();
+    if (pending === 0) onDrained();
+  };
+  await body.read((whole, release) => {
+    const skipped = Math.min(skipBytes, whole.length);
+    skipBytes -= skipped;
+    const room = progress.end === undefined ? whole.length : progress.end - progress.position;
+    const chunk = whole.subarray(skipped);
+    if (chunk.length === 0) return release();
+    if (chunk.length > room)
+      throw new RegistryError('UNAVAILABLE', `${source.name} is longer than announced`);
+    progress.hash?.update(chunk);
+    progress.position += chunk.length;
+    // The last chunk is held back until the digest is known: a wrong blob must never look complete.
+    if (progress.position === progress.end && !hasDigest(progress, source.digest)) throw mismatch(source);
+    pending += 1;
+    sink.write(chunk, () => written(release));
+  });
+  if (pending > 0) {
+    await new Promise<void>((resolve) => {
+      onDrained = resolve;
+    });
+  }
+}
+
+/** Is everything there? An unannounced end is only known by the digest. */
+function isComplete({ digest }: BlobSource, progress: Progress): boolean {
+  return progress.end === undefined ? hasDigest(progress, digest) : progress.position === progress.end;
+}
+
+/** Opens the blob again behind what has been copied. */
+async function resume(source: BlobSource, progress: Progress): Promise<OpenedBlob> {
+  const { position } = progress;
+  const next = await source.reopen(position, progress.end);
+  const isOther =
+    next.sizeBytes !== undefined &&
+    source.opened.sizeBytes !== undefined &&
+    next.sizeBytes !== source.opened.sizeBytes;
+  if (next.start > position || isOther) {
+    next.body.cancel();
+    throw new BrokenBodyError('another part than the one asked for was sent');
+  }
+  if (source.range === undefined) progress.end ??= next.sizeBytes;
+  return next;
+}
+
+async function copy(
+  source: BlobSource,
+  sink: Writable,
+  onOpened: (opened: OpenedBlob) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const { opened, range, verify, digest } = source;
+  const isWhole = range === undefined;
+  const progress: Progress = {
+    position: range?.start ?? 0,
+    end: range?.end ?? opened.sizeBytes,
+    hash: isWhole && verify ? hashFor(digest) : undefined,
+  };
+  let current: OpenedBlob | undefined = opened;
+  let fruitless = 0;
+  for (let resumes = 0; ; resumes += 1) {
+    const before = progress.position;
+    let reason = 'the upstream ended early';
+    try {
+      current ??= await resume(source, progress);
+      onOpened(current);
+      signal.throwIfAborted();
+      await copyOnce(source, current, progress, sink);
+      if (isComplete(source, progress)) break;
+    } catch (error) {
+      if (error instanceof RegistryError && error.code === 'RANGE_INVALID') throw mismatch(source);
+      if (!(error instanceof BrokenBodyError) && !isUnavailable(error, current)) throw error;
+      reason = (error as Error).message;
+    }
+    current = undefined;
+    fruitless = progress.position > before ? 0 : fruitless + 1;
+    if (fruitless >= FRUITLESS_TRIES_MAX || resumes >= RESUMES_MAX) {
+      throw new RegistryError(
+        'UNAVAILABLE',
+        `${source.name} broke off at byte ${progress.position}: ${reason}`,
+      );
+    }
+    source.onResume(progress.position, reason);
+    await delay(RESUME_DELAY_MS * 2 ** fruitless, undefined, { signal });
+  }
+  if (isWhole && !hasDigest(progress, digest)) throw mismatch(source);
+}
+
+/** Reopening failed (nothing is open), rather than what was open turned out wrong. */
+function isUnavailable(error: unknown, current: OpenedBlob | undefined): boolean {
+  return current === undefined && error instanceof RegistryError && error.code === 'UNAVAILABLE';
+}
+
+/** A blob that survives its upstream's breaks, and is verified on the way when it is read as a whole. */
+export function createBlobContent(source: BlobSource): BlobContent {
+  let current: OpenedBlob = source.opened;
+  const cancel = (reason?: Error) => current.body.cancel(reason);
+  return {
+    kind: 'content',
+    digest: source.digest,
+    sizeBytes: source.opened.sizeBytes,
+    range: source.range,
+    cancel: () => cancel(),
+    writeTo: async (sink) => {
+      const { gone, stop } = watchSink(sink);
+      const given = new AbortController();
+      const onOpened = (opened: OpenedBlob) => {
+        current = opened;
+        if (given.signal.aborted) cancel();
+      };
+      try {
+        await Promise.race([copy(source, sink, onOpened, given.signal), gone]);
+      } catch (error) {
+        given.abort();
+        cancel(error as Error);
+        throw error;
+      } finally {
+        stop();
+      }
+    },
+  };
+}

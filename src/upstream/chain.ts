@@ -1,0 +1,47 @@
+import { RegistryError } from '../oci/registry-error.ts';
+import { isOutage } from './failure.ts';
+
+/** Members of a chain, asked in order until one answers. */
+export interface Chain<Member> {
+  /**
+   * The first answer of a member. Members that lately failed to answer at all come last, and are left out once the last
+   * configured one, the authority, has said its no.
+   * @throws the error of the most authoritative member asked; at once what is no RegistryError (the client has left).
+   */
+  first<Answer>(ask: (member: Member) => Promise<Answer>): Promise<Answer>;
+}
+
+/** For how long a member that failed to answer is asked only after the others, in milliseconds. */
+const AVOID_MS = 15_000;
+
+/** @param now monotonic milliseconds */
+export function createChain<Member>(members: readonly Member[], now: () => number): Chain<Member> {
+  const avoidUntil = members.map(() => Number.NEGATIVE_INFINITY);
+  const authority = members.length - 1;
+
+  function order(): readonly number[] {
+    const time = now();
+    const positions = [...members.keys()];
+    const isAvoided = (position: number) => (avoidUntil[position] ?? 0) > time;
+    return [...positions.filter((p) => !isAvoided(p)), ...positions.filter(isAvoided)];
+  }
+
+  return {
+    first: async (ask) => {
+      let best: { position: number; error: RegistryError } | undefined;
+      for (const position of order()) {
+        try {
+          const answer = await ask(members[position] as (typeof members)[number]);
+          avoidUntil[position] = Number.NEGATIVE_INFINITY;
+          return answer;
+        } catch (error) {
+          if (!(error instanceof RegistryError)) throw error;
+          if (best === undefined || position > best.position) best = { position, error };
+          if (isOutage(error)) avoidUntil[position] = now() + AVOID_MS;
+          else if (position === authority) break;
+        }
+      }
+      throw best?.error ?? new RegistryError('UNAVAILABLE', 'no endpoint is configured');
+    },
+  };
+}

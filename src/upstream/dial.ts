@@ -1,0 +1,154 @@
+import { type LookupAddress, lookup } from 'node:dns';
+import { request as httpRequest } from 'node:http';
+import { connect as connectTcp, isIP, type LookupFunction, type OnReadOpts, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
+import { isPublicAddress } from './address.ts';
+import type { Trust } from './trust.ts';
+
+/** A host to connect to; `host` without brackets. */
+export interface DialTarget {
+  readonly host: string;
+  readonly port: number;
+  readonly secure: boolean;
+}
+
+/**
+ * THE way out: every socket to an upstream, a token service or a redirect's target is opened here, so that no way leads
+ * past the address check.
+ */
+export type Dial = (target: DialTarget, onread?: OnReadOpts) => Promise<Socket>;
+
+/** A name or literal that leads where no public registry lives. */
+export class AddressRefusedError extends Error {
+  override readonly name = 'AddressRefusedError';
+}
+
+/** Connecting took longer than it may. */
+export class ConnectTimeoutError extends Error {
+  override readonly name = 'ConnectTimeoutError';
+}
+
+export interface DialOptions {
+  /** Hosts that an operator named: their addresses are not judged. */
+  readonly isTrusted: (host: string, port: number) => boolean;
+  readonly trust: Trust;
+  /** The proxy for `target`, if it is to be reached by one. */
+  readonly proxyOf: (target: DialTarget) => URL | undefined;
+  readonly timeoutMs: number;
+}
+
+export function portOf(url: URL): number {
+  return url.port === '' ? (url.protocol === 'https:' ? 443 : 80) : Number(url.port);
+}
+
+/** The host of a URL as sockets take it: IPv6 without brackets. */
+export function hostOf(url: URL): string {
+  return url.hostname.replace(/^\[|\]$/g, '').toLowerCase();
+}
+
+function refused(host: string): AddressRefusedError {
+  return new AddressRefusedError(
+    `${host} has no public address; if that is meant, name it as an endpoint or a trusted host of this upstream`,
+  );
+}
+
+/** Resolves names to public addresses only: the answer that is checked is the very one that is connected to. */
+const publicLookup: LookupFunction = (hostname, options, callback) => {
+  lookup(hostname, { ...options, all: true }, (error, addresses: LookupAddress[]) => {
+    if (error) return callback(error, []);
+    const fit = addresses.filter(({ address }) => isPublicAddress(address));
+    const [first] = fit;
+    if (first === undefined) return callback(refused(hostname), []);
+    return options.all ? callback(null, fit) : callback(null, first.address, first.family);
+  });
+};
+
+/** Resolves when `socket` says `event`; destroys it when it fails to within `timeoutMs`. */
+function ready(socket: Socket, event: 'connect' | 'secureConnect', timeoutMs: number): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(
+      () => socket.destroy(new ConnectTimeoutError(`no connection within ${timeoutMs} ms`)),
+      timeoutMs,
+    );
+    const settle = (error?: Error) => {
+      clearTimeout(timer);
+      socket.off('error', settle).off('close', closed).off(event, done);
+      if (error) reject(error);
+      else resolve(socket);
+    };
+    const done = () => settle();
+    const closed = () => settle(new Error('the connection was closed before it was made'));
+    socket.once('error', settle).once('close', closed).once(event, done);
+  });
+}
+
+/** Asks an HTTP proxy for a tunnel to `target` over a connection to it. */
+function tunnel(toProxy: Socket, proxy: URL, target: DialTarget, timeoutMs: number): Promise<Socket> {
+  const authority = `${isIP(target.host) === 6 ? `[${target.host}]` : target.host}:${target.port}`;
+  const login = `${decodeURIComponent(proxy.username)}:${decodeURIComponent(proxy.password)}`;
+  return new Promise((resolve, reject) => {
+    const request = httpRequest({
+      method: 'CONNECT',
+      path: authority,
+      headers: {
+        host: authority,
+        ...(proxy.username === ''
+          ? {}
+          : { 'proxy-authorization': `Basic ${Buffer.from(login).toString('base64')}` }),
+      },
+      createConnection: () => toProxy,
+      signal: AbortSignal.timeout(timeoutMs),
+    });
+    const fail = (error: Error) => {
+      toProxy.destroy();
+      reject(error);
+    };
+    request.once('error', fail);
+    request.once('response', ({ statusCode }) =>
+      fail(new Error(`the proxy ${proxy.host} answered ${statusCode}`)),
+    );
+    request.once('connect', ({ statusCode }, socket) => {
+      if (statusCode === 200) resolve(socket as Socket);
+      else fail(new Error(`the proxy ${proxy.host} answered ${statusCode} to CONNECT ${authority}`));
+    });
+    request.end();
+  });
+}
+
+export function createDial({ isTrusted, trust, proxyOf, timeoutMs }: DialOptions): Dial {
+  async function direct(target: DialTarget, trusted: boolean, onread?: OnReadOpts): Promise<Socket> {
+    const { host, port, secure } = target;
+    const base = {
+      host,
+      port,
+      noDelay: true,
+      keepAlive: true,
+      ...(trusted ? {} : { lookup: publicLookup }),
+      ...(onread === undefined ? {} : { onread }),
+    };
+    if (!secure) return ready(connectTcp(base), 'connect', timeoutMs);
+    const tls = await trust(host, port);
+    return ready(connectTls({ ...base, ...tls, ...handshakeFor(host) }), 'secureConnect', timeoutMs);
+  }
+
+  async function throughProxy(proxy: URL, target: DialTarget): Promise<Socket> {
+    const proxyTarget = { host: hostOf(proxy), port: portOf(proxy), secure: proxy.protocol === 'https:' };
+    const toProxy = await direct(proxyTarget, true);
+    const socket = await tunnel(toProxy, proxy, target, timeoutMs);
+    const tls = await trust(target.host, target.port);
+    return ready(connectTls({ socket, ...tls, ...handshakeFor(target.host) }), 'secureConnect', timeoutMs);
+  }
+
+  return async (target, onread) => {
+    const trusted = isTrusted(target.host, target.port);
+    // A literal is never looked up, and a name behind a proxy is looked up by the proxy.
+    if (!trusted && isIP(target.host) !== 0 && !isPublicAddress(target.host)) throw refused(target.host);
+    const proxy = target.secure ? proxyOf(target) : undefined;
+    return proxy === undefined ? direct(target, trusted, onread) : throughProxy(proxy, target);
+  };
+}
+
+/** HTTP/1.1 is what both readers speak; Server Name Indication is for names only. */
+function handshakeFor(host: string): { servername?: string; ALPNProtocols: string[] } {
+  return { ALPNProtocols: ['http/1.1'], ...(isIP(host) === 0 ? { servername: host } : {}) };
+}

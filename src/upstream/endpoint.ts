@@ -1,0 +1,155 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { parseSourceHost, type Repository } from '../oci/reference.ts';
+import type { RequestOptions } from '../oci/registry.ts';
+import { RegistryError } from '../oci/registry-error.ts';
+import { createAuthorizer } from './authorizer.ts';
+import { hostOf, portOf } from './dial.ts';
+import { discard } from './document.ts';
+import { fromNetwork, fromStatus, isAbort, type Subject } from './failure.ts';
+import type { Credentials } from './login.ts';
+import { followRedirects } from './redirect.ts';
+import { apiRootOf, type EndpointSettings } from './settings.ts';
+import type { Tokens } from './token.ts';
+import type { Outgoing, Reply, Transport } from './transport.ts';
+
+/** A question to a registry, below a repository. */
+export interface Question {
+  readonly method: 'GET' | 'HEAD';
+  /** `/manifests/latest`, `/tags/list`. */
+  readonly path: string;
+  readonly query?: Readonly<Record<string, string | undefined>> | undefined;
+  readonly headers?: Readonly<Record<string, string>> | undefined;
+  /** The statuses that are an answer; any other is an error. */
+  readonly accepts: readonly number[];
+  readonly subject: Subject;
+  /** False: a redirect is itself the answer. */
+  readonly follow?: boolean | undefined;
+  readonly options: RequestOptions;
+  /** `Via` for the loop guard. */
+  readonly via: string;
+}
+
+/** One registry, its logins and its redirects included: a question becomes an accepted answer or a RegistryError. */
+export interface Endpoint {
+  readonly host: string;
+  readonly ask: (repository: Repository, question: Question) => Promise<Reply>;
+}
+
+export interface EndpointOptions {
+  readonly settings: EndpointSettings;
+  readonly send: Transport['send'];
+  readonly tokens: Tokens;
+  readonly credentials: Credentials;
+  readonly warn: (message: string) => void;
+}
+
+const RETRY_DELAY_MS = 200;
+const TRANSIENT_STATUS = [500, 502, 503, 504];
+const TRANSIENT_CODES = ['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET'];
+
+/** Does `host:port` stand on the list of hosts, with or without its port? */
+export function isListed(hosts: readonly string[] | undefined, host: string, port: number): boolean {
+  return hosts?.some((entry) => entry === host || entry === `${host}:${port}`) === true;
+}
+
+function isTransient(error: unknown): boolean {
+  return error instanceof Error && TRANSIENT_CODES.includes((error as NodeJS.ErrnoException).code ?? '');
+}
+
+/** One more try when a registry stumbles or a kept connection turns out to be closed: asking is idempotent. */
+async function sendTwice(send: Transport['send'], outgoing: Outgoing): Promise<Reply> {
+  try {
+    const reply = await send(outgoing);
+    if (!TRANSIENT_STATUS.includes(reply.status)) return reply;
+    discard(reply);
+  } catch (error) {
+    if (!isTransient(error)) throw error;
+  }
+  await delay(RETRY_DELAY_MS, undefined, outgoing.signal === undefined ? {} : { signal: outgoing.signal });
+  return send(outgoing);
+}
+
+function urlOf(root: URL, repository: Repository, { path, query = {} }: Question): URL {
+  const url = new URL(`${root.href}/${repository.name}${path}`);
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== undefined) url.searchParams.set(name, value);
+  }
+  return url;
+}
+
+/** A success that is a web page is a captive portal or a gateway's sign-in page, not a registry. */
+function refuseWebPage(reply: Reply): void {
+  if (!/^\s*(?:text\/html|application\/xhtml)/i.test(reply.headers['content-type'] ?? '')) return;
+  reply.body.cancel();
+  throw new RegistryError(
+    'UNAVAILABLE',
+    `${reply.url.host} answered with a web page: is a proxy or a captive portal between?`,
+  );
+}
+
+function failureOf(reply: Reply, root: URL, { subject }: Question, passThrough: boolean): RegistryError {
+  discard(reply);
+  const isElsewhere = reply.url.origin !== root.origin;
+  if (isElsewhere && (reply.status === 401 || reply.status === 403)) {
+    const message = `${reply.url.host}, where ${root.host} redirects, answered ${reply.status} for ${subject.name}`;
+    return new RegistryError('UNAVAILABLE', message);
+  }
+  const error = fromStatus(reply, subject);
+  const challenge = reply.headers['www-authenticate'];
+  if (!passThrough || error.code !== 'UNAUTHORIZED' || challenge === undefined) return error;
+  // With a pass-through the client meets the registry's challenge itself, so it has to hear it.
+  return new RegistryError(error.code, error.message, { headers: { 'www-authenticate': challenge } });
+}
+
+export function createEndpoint({ settings, send, tokens, credentials, warn }: EndpointOptions): Endpoint {
+  const root = apiRootOf(settings.url);
+  const passThrough = settings.passThrough === true;
+  const sendAgain = (outgoing: Outgoing) => sendTwice(send, outgoing);
+  const authorize = createAuthorizer({
+    root,
+    registry: parseSourceHost(root.host) ?? root.host,
+    credentials,
+    tokens,
+    isTrusted: (realm) => isListed(settings.trustedHosts, hostOf(realm), portOf(realm)),
+    warn,
+  });
+
+  async function send1(repository: Repository, question: Question): Promise<Reply> {
+    const { method, options, via } = question;
+    const url = urlOf(root, repository, question);
+    const attempt = async (authorization: string | undefined) => {
+      const outgoing: Outgoing = {
+        method,
+        url,
+        headers: {
+          'accept-encoding': 'identity',
+          'user-agent': 'metahub',
+          via,
+          ...question.headers,
+          ...(authorization === undefined ? {} : { authorization }),
+        },
+        signal: options.signal,
+      };
+      const reply = await sendAgain(outgoing);
+      return question.follow === false ? reply : followRedirects(sendAgain, outgoing, reply);
+    };
+    const passed = passThrough ? options.access?.authorization : undefined;
+    return passed === undefined ? authorize(repository.name, attempt, options.signal) : attempt(passed);
+  }
+
+  return {
+    host: root.host,
+    ask: async (repository, question) => {
+      let reply: Reply;
+      try {
+        reply = await send1(repository, question);
+      } catch (error) {
+        if (isAbort(error) || question.options.signal?.aborted) throw error;
+        throw fromNetwork(error, root.host);
+      }
+      if (!question.accepts.includes(reply.status)) throw failureOf(reply, root, question, passThrough);
+      refuseWebPage(reply);
+      return reply;
+    },
+  };
+}

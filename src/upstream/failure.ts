@@ -1,0 +1,104 @@
+import { type ErrorCode, RegistryError } from '../oci/registry-error.ts';
+import { AddressRefusedError, ConnectTimeoutError } from './dial.ts';
+import { HeadTimeoutError, type Reply } from './transport.ts';
+
+/** What was asked for, in the words of the person who asked: `docker.io/library/alpine:latest`, and which kind of thing. */
+export interface Subject {
+  readonly name: string;
+  readonly unknown: 'MANIFEST_UNKNOWN' | 'BLOB_UNKNOWN' | 'NAME_UNKNOWN';
+}
+
+const NETWORK_REASONS: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'refused the connection',
+  ECONNRESET: 'reset the connection',
+  ENOTFOUND: 'is not known to DNS',
+  EAI_AGAIN: 'could not be looked up (DNS does not answer)',
+  EHOSTUNREACH: 'is unreachable',
+  ENETUNREACH: 'is unreachable (no network)',
+  ETIMEDOUT: 'did not answer in time',
+  UND_ERR_SOCKET: 'closed the connection',
+  HPE_HEADER_OVERFLOW: 'sent a response head that is too large',
+  UND_ERR_HEADERS_OVERFLOW: 'sent a response head that is too large',
+  CERT_HAS_EXPIRED: 'has an expired certificate',
+  DEPTH_ZERO_SELF_SIGNED_CERT:
+    'has a self-signed certificate; if it is meant, name its CA file for this upstream',
+  SELF_SIGNED_CERT_IN_CHAIN: 'has a certificate of an unknown authority; name its CA file for this upstream',
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+    'has a certificate of an unknown authority; name its CA file for this upstream',
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    'has a certificate of an unknown authority; name its CA file for this upstream',
+  ERR_TLS_CERT_ALTNAME_INVALID: 'has a certificate for another name',
+};
+
+function codesOf(error: unknown): readonly string[] {
+  if (!(error instanceof Error)) return [];
+  const own = (error as NodeJS.ErrnoException).code;
+  const inner = error instanceof AggregateError ? error.errors.flatMap(codesOf) : codesOf(error.cause);
+  return own === undefined ? inner : [own, ...inner];
+}
+
+/** Is it the request's own signal that ended it? Then the client has left, and nobody is to blame. */
+export function isAbort(error: unknown): boolean {
+  return error instanceof Error && error.name === 'AbortError';
+}
+
+/** A failure to reach a host or to read its answer, as the error that the client gets: 504 for a timeout, else 502. */
+export function fromNetwork(error: unknown, host: string): RegistryError {
+  if (error instanceof RegistryError) return error;
+  if (error instanceof AddressRefusedError)
+    return new RegistryError('UNAVAILABLE', error.message, { cause: error });
+  if (error instanceof HeadTimeoutError || error instanceof ConnectTimeoutError) {
+    return new RegistryError('UNAVAILABLE', `${host}: ${error.message}`, { status: 504, cause: error });
+  }
+  const codes = codesOf(error);
+  const known = codes.map((code) => NETWORK_REASONS[code]).find((reason) => reason !== undefined);
+  const said = error instanceof Error ? error.message : String(error);
+  const status = codes.includes('ETIMEDOUT') ? 504 : 502;
+  return new RegistryError('UNAVAILABLE', `${host} ${known ?? `failed: ${said}`}`, { status, cause: error });
+}
+
+/** Response headers that a client can use: rate limits, warnings and when to come back. */
+const NOTICE = /^(?:ratelimit-(?:limit|remaining|reset)|docker-ratelimit-source|retry-after|warning)$/;
+const NOTICE_MAX_CHARACTERS = 256;
+
+/** The headers worth handing on, none of which can carry a line break: Node's parser has refused those. */
+export function noticesOf(headers: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  return Object.fromEntries(
+    Object.entries(headers).filter(
+      ([name, value]) => NOTICE.test(name) && value.length <= NOTICE_MAX_CHARACTERS,
+    ),
+  );
+}
+
+function codeOf(status: number, subject: Subject): ErrorCode {
+  if (status === 404 || status === 410) return subject.unknown;
+  if (status === 401) return 'UNAUTHORIZED';
+  if (status === 403) return 'DENIED';
+  if (status === 416) return 'RANGE_INVALID';
+  return status === 429 ? 'TOOMANYREQUESTS' : 'UNAVAILABLE';
+}
+
+const ADVICE: Partial<Record<ErrorCode, string>> = {
+  UNAUTHORIZED: 'log in to this registry (docker login), or check the image name',
+  DENIED: 'the login may not pull this',
+  TOOMANYREQUESTS: 'its rate limit is reached; a login raises it',
+};
+
+/** An answer that is no success, as the error that the client gets. */
+export function fromStatus(reply: Reply, subject: Subject): RegistryError {
+  const { status, headers, url } = reply;
+  const code = codeOf(status, subject);
+  const advice = ADVICE[code] === undefined ? '' : `: ${ADVICE[code]}`;
+  const contentRange = code === 'RANGE_INVALID' ? headers['content-range'] : undefined;
+  return new RegistryError(code, `${url.host} answered ${status} for ${subject.name}${advice}`, {
+    headers: {
+      ...(code === 'UNAVAILABLE' || code === 'TOOMANYREQUESTS' ? noticesOf(headers) : {}),
+      ...(contentRange === undefined ? {} : { 'content-range': contentRange }),
+    },
+  });
+}
+
+/** Is it the endpoint that is at fault, rather than what it was asked for? */
+export function isOutage(error: unknown): boolean {
+  return error instanceof RegistryError && error.code === 'UNAVAILABLE';
+}

@@ -1,0 +1,58 @@
+import { isIP } from 'node:net';
+
+/** Outbound proxies as the usual environment variables name them. */
+export interface ProxySettings {
+  readonly http?: string | undefined;
+  readonly https?: string | undefined;
+  /** Comma-separated: a host, a domain with or without a leading dot, `HOST:PORT`, or `*`. */
+  readonly noProxy?: string | undefined;
+}
+
+/** `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`; the lower-case spelling wins, as in curl. */
+export function proxyFromEnvironment(
+  environment: Readonly<Record<string, string | undefined>>,
+): ProxySettings {
+  const read = (name: string) => environment[name.toLowerCase()] || environment[name] || undefined;
+  return { http: read('HTTP_PROXY'), https: read('HTTPS_PROXY'), noProxy: read('NO_PROXY') };
+}
+
+function bareHost(url: URL): string {
+  return url.hostname.replace(/^\[|\]$/g, '').toLowerCase();
+}
+
+/** Never through a proxy, whatever is configured: this machine. */
+function isThisMachine(host: string): boolean {
+  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
+}
+
+function matchesNoProxy(noProxy: string, host: string, port: string): boolean {
+  return noProxy
+    .toLowerCase()
+    .split(/[\s,]+/)
+    .filter((rule) => rule !== '')
+    .some((rule) => {
+      if (rule === '*') return true;
+      const [, domain = rule, rulePort] = /^(.+?)(?::(\d+))?$/.exec(rule.replace(/^\*?\./, '')) ?? [];
+      if (rulePort !== undefined && rulePort !== port && isIP(rule) === 0) return false;
+      const wanted = isIP(rule) === 0 ? domain.replace(/^\[|\]$/g, '') : rule;
+      return host === wanted || (isIP(host) === 0 && host.endsWith(`.${wanted}`));
+    });
+}
+
+/**
+ * The proxy by which `target` is to be reached, or undefined for directly.
+ * @throws {TypeError} when the configured proxy is no http(s) URL.
+ */
+export function proxyFor(target: URL, settings: ProxySettings): URL | undefined {
+  const proxy = target.protocol === 'https:' ? settings.https : settings.http;
+  if (proxy === undefined) return undefined;
+  const host = bareHost(target);
+  const port = target.port || (target.protocol === 'https:' ? '443' : '80');
+  if (isThisMachine(host) || matchesNoProxy(settings.noProxy ?? '', host, port)) return undefined;
+  const text = proxy.includes('://') ? proxy : `http://${proxy}`;
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || !/^https?:$/.test(url.protocol)) {
+    throw new TypeError('the proxy of the environment is not of the form http://HOST:PORT');
+  }
+  return url;
+}

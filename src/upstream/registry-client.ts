@@ -1,0 +1,248 @@
+import { algorithmOf, type Digest, digestOf, parseDigest } from '../oci/digest.ts';
+import { parseManifestDocument } from '../oci/image-index.ts';
+import {
+  essenceOf,
+  isImageManifestType,
+  isIndexType,
+  MANIFEST_ACCEPT,
+  MEDIA_TYPE,
+} from '../oci/media-type.ts';
+import type { RangeRequest } from '../oci/range.ts';
+import {
+  formatManifestReference,
+  formatReference,
+  formatRepository,
+  type ManifestReference,
+  type Repository,
+} from '../oci/reference.ts';
+import {
+  type Blob,
+  type BlobOptions,
+  MANIFEST_MAX_BYTES,
+  type Manifest,
+  type ManifestInfo,
+  type Registry,
+  type RequestOptions,
+} from '../oci/registry.ts';
+import { RegistryError } from '../oci/registry-error.ts';
+import { addHop } from '../oci/via.ts';
+import { createBlobContent, type OpenedBlob, readBlobHead } from './blob.ts';
+import type { Chain } from './chain.ts';
+import { announcedSize, discard, readDocument, refuseEncoded } from './document.ts';
+import type { Endpoint, Question } from './endpoint.ts';
+import { fromNetwork, isAbort, noticesOf, type Subject } from './failure.ts';
+import { isRedirect, locationOf } from './redirect.ts';
+import { readTagPage } from './tag-page.ts';
+import type { Reply } from './transport.ts';
+
+/** Lists of tags may be longer than any manifest: some repositories have a hundred thousand. */
+const TAGS_MAX_BYTES = 16 * 1024 * 1024;
+
+export interface RegistryClientOptions {
+  readonly chain: Chain<Endpoint>;
+  readonly blobs: 'stream' | 'redirect';
+  /** This mirror's name in `Via`. */
+  readonly pseudonym: string;
+  readonly documentMs: number;
+  readonly log: (event: string, fields: Readonly<Record<string, string | number>>) => void;
+}
+
+type Asking = Pick<Question, 'method' | 'path'> &
+  Partial<Pick<Question, 'query' | 'headers' | 'follow' | 'accepts'>>;
+
+/** The media type of a manifest: the registry's word where it names one, else what the document says or looks like. */
+function manifestTypeOf(reply: Reply, bytes: Buffer): string {
+  const contentType = reply.headers['content-type'];
+  const said = essenceOf(contentType ?? '');
+  const isTelling =
+    said !== '' && said !== 'application/json' && said !== MEDIA_TYPE.octets && said !== 'text/plain';
+  return isTelling ? said : parseManifestDocument(bytes, contentType).mediaType;
+}
+
+function refuseOtherThanJson(bytes: Buffer, reply: Reply, name: string): void {
+  if (/^[\s\uFEFF]*\{/.test(bytes.toString('utf8', 0, 64))) return;
+  throw new RegistryError('MANIFEST_INVALID', `${reply.url.host} sent no JSON object for ${name}`);
+}
+
+function rangeHeader(range: RangeRequest): string {
+  return range.kind === 'suffix' ? `bytes=-${range.length}` : `bytes=${range.first}-${range.last ?? ''}`;
+}
+
+/** Does the opened part answer `range`? Its end may be clipped by the blob's. */
+function grants(opened: OpenedBlob, range: RangeRequest): boolean {
+  const { start, end, sizeBytes } = opened;
+  if (range.kind === 'suffix') return end === sizeBytes && (end ?? 0) - start <= range.length;
+  if (start !== range.first) return false;
+  return range.last === undefined ? end === sizeBytes : end !== undefined && end <= range.last + 1;
+}
+
+/** A {@link Registry} over one source host's chain of endpoints. */
+export function createRegistryClient(client: RegistryClientOptions): Registry {
+  const { chain, pseudonym, documentMs, log } = client;
+
+  /** Asks the chain; `read` makes the answer of it, so that a broken body is the next endpoint's chance too. */
+  function ask<Answer>(
+    repository: Repository,
+    subject: Subject,
+    asking: Asking,
+    options: RequestOptions,
+    read: (reply: Reply) => Promise<Answer> | Answer,
+  ): Promise<Answer> {
+    const question: Question = {
+      accepts: [200],
+      ...asking,
+      subject,
+      options,
+      via: addHop(options.via, pseudonym),
+    };
+    return chain.first(async (endpoint) => {
+      const reply = await endpoint.ask(repository, question);
+      try {
+        return await read(reply);
+      } catch (error) {
+        if (isAbort(error) || options.signal?.aborted) throw error;
+        throw fromNetwork(error, endpoint.host);
+      }
+    });
+  }
+
+  async function readManifest(reply: Reply, name: string, wanted?: Digest): Promise<Manifest> {
+    const bytes = await readDocument(reply, MANIFEST_MAX_BYTES, documentMs);
+    const digest = digestOf(bytes, wanted && algorithmOf(wanted));
+    if (wanted !== undefined && digest !== wanted) {
+      const message = `${reply.url.host} sent bytes for ${name} that have the digest ${digest}`;
+      throw new RegistryError('UNAVAILABLE', message);
+    }
+    if (wanted === undefined) refuseOtherThanJson(bytes, reply, name);
+    return {
+      digest,
+      bytes,
+      mediaType: manifestTypeOf(reply, bytes),
+      maxAgeMs: wanted === undefined ? 0 : Number.POSITIVE_INFINITY,
+      notices: noticesOf(reply.headers),
+    };
+  }
+
+  function manifest(repository: Repository, reference: ManifestReference, options: RequestOptions = {}) {
+    const name = formatReference(repository, reference);
+    const path = `/manifests/${formatManifestReference(reference)}`;
+    const asking: Asking = { method: 'GET', path, headers: { accept: MANIFEST_ACCEPT } };
+    const wanted = reference.kind === 'digest' ? reference.digest : undefined;
+    return ask(repository, { name, unknown: 'MANIFEST_UNKNOWN' }, asking, options, (reply) =>
+      readManifest(reply, name, wanted),
+    );
+  }
+
+  /** What the head alone tells, or undefined when it leaves something out (or says what only the bytes can settle). */
+  function readManifestHead(reply: Reply, reference: ManifestReference): ManifestInfo | undefined {
+    discard(reply);
+    const sizeBytes = announcedSize(reply.headers);
+    const mediaType = essenceOf(reply.headers['content-type'] ?? '');
+    const digest = parseDigest(reply.headers['docker-content-digest'] ?? '');
+    const isManifest = isIndexType(mediaType) || isImageManifestType(mediaType);
+    if (digest === undefined || sizeBytes === undefined || !isManifest) return undefined;
+    if (reference.kind === 'digest' && reference.digest !== digest) return undefined;
+    return { digest, mediaType, sizeBytes, notices: noticesOf(reply.headers) };
+  }
+
+  async function openBlob(
+    repository: Repository,
+    digest: Digest,
+    options: BlobOptions,
+    range: RangeRequest | undefined,
+  ): Promise<Reply> {
+    const subject: Subject = { name: `${formatRepository(repository)}@${digest}`, unknown: 'BLOB_UNKNOWN' };
+    const asking: Asking = {
+      method: 'GET',
+      path: `/blobs/${digest}`,
+      ...(range === undefined ? {} : { headers: { range: rangeHeader(range) } }),
+      ...(client.blobs === 'redirect' ? { follow: false, accepts: [200, 206, 301, 302, 303, 307, 308] } : {}),
+      ...(client.blobs === 'stream' ? { accepts: range === undefined ? [200] : [200, 206] } : {}),
+    };
+    return ask(repository, subject, asking, options, (reply) => {
+      refuseEncoded(reply);
+      return reply;
+    });
+  }
+
+  async function blob(repository: Repository, digest: Digest, options: BlobOptions = {}): Promise<Blob> {
+    const { range } = options;
+    const reply = await openBlob(repository, digest, options, range);
+    if (isRedirect(reply)) {
+      discard(reply);
+      return { kind: 'redirect', location: locationOf(reply).href };
+    }
+    const name = `${formatRepository(repository)}@${digest}`;
+    const opened = readBlobHead(reply);
+    const isPart = reply.status === 206;
+    if (isPart && (range === undefined || opened.end === undefined || !grants(opened, range))) {
+      opened.body.cancel();
+      throw new RegistryError(
+        'UNAVAILABLE',
+        `${reply.url.host} sent another part of ${name} than the one asked for`,
+      );
+    }
+    return createBlobContent({
+      digest,
+      name,
+      opened,
+      range: isPart && opened.end !== undefined ? { start: opened.start, end: opened.end } : undefined,
+      verify: options.verify !== false,
+      reopen: async (start, end) => {
+        const isStart = start === 0 && !isPart;
+        const rest: RangeRequest = {
+          kind: 'from',
+          first: start,
+          last: end === undefined ? undefined : end - 1,
+        };
+        return readBlobHead(await openBlob(repository, digest, options, isStart ? undefined : rest));
+      },
+      onResume: (offset, reason) => log('blob resumed', { blob: name, offset, reason }),
+    });
+  }
+
+  return {
+    manifest,
+    blob,
+    resolve: async (repository, reference, options = {}) => {
+      const name = formatReference(repository, reference);
+      const path = `/manifests/${formatManifestReference(reference)}`;
+      const asking: Asking = { method: 'HEAD', path, headers: { accept: MANIFEST_ACCEPT } };
+      const subject: Subject = { name, unknown: 'MANIFEST_UNKNOWN' };
+      const info = await ask(repository, subject, asking, options, (reply) =>
+        readManifestHead(reply, reference),
+      );
+      if (info) return info;
+      const { digest, mediaType, bytes, notices } = await manifest(repository, reference, options);
+      return { digest, mediaType, sizeBytes: bytes.length, ...(notices ? { notices } : {}) };
+    },
+    statBlob: (repository, digest, options = {}) => {
+      const subject: Subject = { name: `${formatRepository(repository)}@${digest}`, unknown: 'BLOB_UNKNOWN' };
+      return ask(repository, subject, { method: 'HEAD', path: `/blobs/${digest}` }, options, (reply) => {
+        discard(reply);
+        return { digest, sizeBytes: announcedSize(reply.headers) };
+      });
+    },
+    tags: (repository, options = {}) => {
+      const { limit, after } = options;
+      const query = { n: limit === undefined ? undefined : String(limit), last: after };
+      const subject: Subject = { name: formatRepository(repository), unknown: 'NAME_UNKNOWN' };
+      return ask(repository, subject, { method: 'GET', path: '/tags/list', query }, options, async (reply) =>
+        readTagPage(await readDocument(reply, TAGS_MAX_BYTES, documentMs), reply, { limit, after }),
+      );
+    },
+    referrers: (repository, digest, options = {}) => {
+      const name = `${formatRepository(repository)}@${digest}`;
+      const asking: Asking = {
+        method: 'GET',
+        path: `/referrers/${digest}`,
+        query: { artifactType: options.artifactType },
+        headers: { accept: MEDIA_TYPE.ociIndex },
+      };
+      // A registry without this API says 404, and clients then look for the referrers tag: so it is handed on.
+      return ask(repository, { name, unknown: 'NAME_UNKNOWN' }, asking, options, (reply) =>
+        readManifest(reply, name),
+      );
+    },
+  };
+}

@@ -1,0 +1,163 @@
+import { LRUCache } from 'lru-cache';
+import { RegistryError } from '../oci/registry-error.ts';
+import type { Challenge } from './challenge.ts';
+import { discard, readDocument } from './document.ts';
+import { basicAuthorization, type Login } from './login.ts';
+import type { Timeouts } from './settings.ts';
+import type { Outgoing, Reply, Transport } from './transport.ts';
+
+/** A token request: which service, for what, as whom. */
+export interface TokenRequest {
+  readonly realm: URL;
+  readonly service: string | undefined;
+  readonly scope: string;
+  readonly login: Login | undefined;
+}
+
+/** The `Authorization` values by which a registry lets us in, each kept while it is good. */
+export interface Tokens {
+  /** A good authorization under `key`; one about to expire is renewed first. Undefined: none is known. */
+  current(key: string): Promise<string | undefined>;
+  /** Asks the token service and keeps the answer under `key`; one request per key is in flight. */
+  obtain(key: string, request: TokenRequest): Promise<string>;
+  /** Keeps an authorization that never expires by itself. */
+  keep(key: string, authorization: string): void;
+  /** Forgets `authorization`, which the registry refused, unless another has taken its place. */
+  drop(key: string, authorization: string): void;
+}
+
+interface Held {
+  readonly authorization: string;
+  readonly renewAt: number;
+  readonly request?: TokenRequest;
+}
+
+interface Token {
+  readonly text: string;
+  readonly lifetimeMs: number;
+}
+
+const TOKENS_MAX = 2000;
+const TOKEN_RESPONSE_MAX_BYTES = 256 * 1024;
+/** When a token service does not say. @see https://distribution.github.io/distribution/spec/auth/token/ */
+const DEFAULT_LIFETIME_S = 60;
+/** Renewed when this part of the lifetime has passed, so that none expires on its way. */
+const RENEW_AFTER = 0.8;
+const CLIENT_ID = 'metahub';
+
+const SCOPE = /^repository:[a-z0-9/._-]{1,255}:pull$/;
+
+/**
+ * The scope to ask for: the challenge's own if it asks for nothing but a pull (behind a path prefix only the registry
+ * knows the repository's full name), else a pull of `repository`.
+ */
+export function scopeOf(challenge: Challenge, repository: string): string {
+  const asked = challenge.parameters.get('scope') ?? '';
+  return SCOPE.test(asked) ? asked : `repository:${repository}:pull`;
+}
+
+function readToken(bytes: Buffer, host: string): Token {
+  let document: unknown;
+  try {
+    document = JSON.parse(bytes.toString('utf8'));
+  } catch (cause) {
+    throw new RegistryError('UNAVAILABLE', `the token service ${host} did not answer with JSON`, { cause });
+  }
+  const fields = (typeof document === 'object' && document !== null ? document : {}) as Record<
+    string,
+    unknown
+  >;
+  const text = [fields['token'], fields['access_token']].find(
+    (field) => typeof field === 'string' && field !== '',
+  );
+  // A token travels in a header: anything but visible ASCII would be another header.
+  if (typeof text !== 'string' || !/^[\x21-\x7e]+$/.test(text)) {
+    throw new RegistryError('UNAVAILABLE', `the token service ${host} sent no token`);
+  }
+  const seconds = Number(fields['expires_in']);
+  return { text, lifetimeMs: (seconds > 0 ? seconds : DEFAULT_LIFETIME_S) * 1000 };
+}
+
+function outgoingFor({ realm, service, scope, login }: TokenRequest): Outgoing {
+  const headers = { accept: 'application/json', 'accept-encoding': 'identity', 'user-agent': CLIENT_ID };
+  if (login?.kind === 'identity') {
+    const form = new URLSearchParams({ grant_type: 'refresh_token', refresh_token: login.token, scope });
+    form.set('client_id', CLIENT_ID);
+    if (service !== undefined) form.set('service', service);
+    const body = form.toString();
+    return {
+      method: 'POST',
+      url: realm,
+      body,
+      headers: { ...headers, 'content-type': 'application/x-www-form-urlencoded' },
+    };
+  }
+  const url = new URL(realm);
+  if (service !== undefined) url.searchParams.set('service', service);
+  url.searchParams.append('scope', scope);
+  if (login?.kind !== 'basic') return { method: 'GET', url, headers };
+  const authorization = basicAuthorization(login.username, login.password);
+  return { method: 'GET', url, headers: { ...headers, authorization } };
+}
+
+/** What a token service's refusal means for the one who asked. */
+function refusal({ status, url }: Reply): RegistryError {
+  const said = `the token service ${url.host} answered ${status}`;
+  if (status === 401 || status === 403) {
+    return new RegistryError('UNAUTHORIZED', `${said}: the login is refused, or there is none`);
+  }
+  return status === 429 ? new RegistryError('TOOMANYREQUESTS', said) : new RegistryError('UNAVAILABLE', said);
+}
+
+export function createTokens(options: {
+  readonly send: Transport['send'];
+  readonly timeouts: Timeouts;
+  readonly now: () => number;
+}): Tokens {
+  const { send, timeouts, now } = options;
+  const held = new LRUCache<string, Held>({ max: TOKENS_MAX });
+  const flights = new Map<string, Promise<string>>();
+
+  async function fetchToken(request: TokenRequest): Promise<Token> {
+    const reply = await send(outgoingFor(request));
+    if (reply.status !== 200) {
+      discard(reply);
+      throw refusal(reply);
+    }
+    const bytes = await readDocument(reply, TOKEN_RESPONSE_MAX_BYTES, timeouts.documentMs);
+    return readToken(bytes, request.realm.host);
+  }
+
+  async function fly(key: string, request: TokenRequest): Promise<string> {
+    const askedAt = now();
+    const { text, lifetimeMs } = await fetchToken(request);
+    const authorization = `Bearer ${text}`;
+    held.set(key, { authorization, renewAt: askedAt + lifetimeMs * RENEW_AFTER, request });
+    return authorization;
+  }
+
+  function obtain(key: string, request: TokenRequest): Promise<string> {
+    const flying = flights.get(key);
+    if (flying) return flying;
+    const flight = fly(key, request).finally(() => flights.delete(key));
+    flights.set(key, flight);
+    return flight;
+  }
+
+  return {
+    obtain,
+    current: async (key) => {
+      const entry = held.get(key);
+      if (entry === undefined || now() < entry.renewAt) return entry?.authorization;
+      held.delete(key);
+      // A renewal that fails is no failure of the request: the registry will challenge it anew.
+      return entry.request && obtain(key, entry.request).catch(() => undefined);
+    },
+    keep: (key, authorization) => {
+      held.set(key, { authorization, renewAt: Number.POSITIVE_INFINITY });
+    },
+    drop: (key, authorization) => {
+      if (held.get(key)?.authorization === authorization) held.delete(key);
+    },
+  };
+}

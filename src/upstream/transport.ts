@@ -1,0 +1,166 @@
+import type { Agent, Dispatcher } from 'undici';
+import { type Dial, hostOf, portOf } from './dial.ts';
+import { type Body, BrokenBodyError, createFlow, type Flow } from './flow.ts';
+import type { Timeouts } from './settings.ts';
+
+export interface Outgoing {
+  readonly method: 'GET' | 'HEAD' | 'POST';
+  readonly url: URL;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A response's head, and its body still to be read or cancelled. Header names in lower case. */
+export interface Reply {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly url: URL;
+  readonly body: Body;
+}
+
+/** Sends one request over one connection; follows nothing, retries nothing, knows no logins. */
+export interface Transport {
+  send(outgoing: Outgoing): Promise<Reply>;
+  close(): Promise<void>;
+}
+
+/** The response's head did not come in time. */
+export class HeadTimeoutError extends Error {
+  override readonly name = 'HeadTimeoutError';
+}
+
+export interface TransportOptions {
+  readonly dial: Dial;
+  /** The proxy for plain `http` requests, which are sent to it in absolute form. */
+  readonly proxyOf: (url: URL) => URL | undefined;
+  readonly timeouts: Timeouts;
+}
+
+const KEEP_ALIVE_MS = 30_000;
+const HEAD_MAX_BYTES = 16 * 1024;
+
+/** Header lines that may come several times; of any other, the first counts. */
+const LISTS = new Set(['www-authenticate', 'link', 'warning', 'via']);
+
+type RawHeaders = Readonly<Record<string, string | string[] | undefined>>;
+
+function flatten(raw: RawHeaders): Record<string, string> {
+  const headers: Record<string, string> = {};
+  for (const [name, value] of Object.entries(raw)) {
+    const joined = Array.isArray(value) ? (LISTS.has(name) ? value.join(', ') : value[0]) : value;
+    if (joined !== undefined) headers[name] = joined;
+  }
+  return headers;
+}
+
+/** Where a request is really sent: to the host itself, or in absolute form to an HTTP proxy. */
+function routeOf({ url }: Outgoing, proxy: URL | undefined): { origin: string; path: string; extra: object } {
+  const path = `${url.pathname}${url.search}`;
+  if (proxy === undefined) return { origin: url.origin, path, extra: {} };
+  const login = Buffer.from(`${decodeURIComponent(proxy.username)}:${decodeURIComponent(proxy.password)}`);
+  return {
+    origin: proxy.origin,
+    path: `${url.origin}${path}`,
+    extra: {
+      host: url.host,
+      ...(proxy.username === '' ? {} : { 'proxy-authorization': `Basic ${login.toString('base64')}` }),
+    },
+  };
+}
+
+function exchange(agent: Dispatcher, outgoing: Outgoing, options: TransportOptions): Promise<Reply> {
+  const { url, method, body, signal } = outgoing;
+  const { headMs, idleMs } = options.timeouts;
+  const proxy = url.protocol === 'http:' ? options.proxyOf(url) : undefined;
+  const { origin, path, extra } = routeOf(outgoing, proxy);
+  return new Promise((resolve, reject) => {
+    let controller: Dispatcher.DispatchController | undefined;
+    let flow: Flow | undefined;
+    let failure: Error | undefined;
+
+    const giveUp = (reason: Error) => {
+      failure ??= reason;
+      controller?.abort(reason);
+      flow?.fail(reason);
+      settled();
+      reject(reason);
+    };
+    const timer = setTimeout(() => giveUp(new HeadTimeoutError(`no response within ${headMs} ms`)), headMs);
+    const onAbort = () => giveUp(signal?.reason instanceof Error ? signal.reason : new Error('aborted'));
+    const settled = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', onAbort);
+    };
+    if (signal?.aborted) return onAbort();
+    signal?.addEventListener('abort', onAbort, { once: true });
+
+    agent.dispatch(
+      { origin, path, method, body: body ?? null, headers: { ...outgoing.headers, ...extra } },
+      {
+        onRequestStart: (started) => {
+          controller = started;
+          if (failure) started.abort(failure);
+        },
+        onResponseStart: (started, status, raw) => {
+          if (status < 200) return;
+          clearTimeout(timer);
+          started.pause();
+          flow = createFlow(
+            {
+              pause: () => started.pause(),
+              resume: () => started.resume(),
+              abort: (reason) => started.abort(reason),
+            },
+            idleMs,
+          );
+          resolve({ status, headers: flatten(raw), url, body: flow });
+        },
+        onResponseData: (_, chunk) => flow?.push(chunk),
+        onResponseEnd: () => {
+          settled();
+          flow?.end();
+        },
+        onResponseError: (_, error) => {
+          settled();
+          if (flow === undefined) reject(error);
+          else flow.fail(failure ?? new BrokenBodyError(error.message, { cause: error }));
+        },
+      },
+    );
+  });
+}
+
+/** Every request that needs no special speed: undici over {@link Dial}, loaded when the first one is made. */
+export function createTransport(options: TransportOptions): Transport {
+  let loading: Promise<Agent> | undefined;
+  const load = async () => {
+    const { Agent } = await import('undici');
+    return new Agent({
+      connect: ({ hostname, port, protocol }, callback) => {
+        const secure = protocol === 'https:';
+        const origin = new URL(`${protocol}//${hostname.includes(':') ? `[${hostname}]` : hostname}`);
+        const target = { host: hostOf(origin), port: Number(port) || portOf(origin), secure };
+        options.dial(target).then(
+          (socket) => callback(null, socket),
+          (error: Error) => callback(error, null),
+        );
+      },
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      maxHeaderSize: HEAD_MAX_BYTES,
+      // Waiting is bounded here, where it is known whether the reader or the source is slow.
+      headersTimeout: 0,
+      bodyTimeout: 0,
+    });
+  };
+  return {
+    send: async (outgoing) => {
+      loading ??= load();
+      return exchange(await loading, outgoing, options);
+    },
+    close: async () => {
+      const agent = await loading;
+      await agent?.destroy();
+    },
+  };
+}

@@ -1,0 +1,135 @@
+import type { Repository, SourceHost } from '../oci/reference.ts';
+import type { Registry } from '../oci/registry.ts';
+import { RegistryError } from '../oci/registry-error.ts';
+import { createChain } from './chain.ts';
+import { createDial, type DialTarget, hostOf, portOf } from './dial.ts';
+import { createEndpoint, isListed } from './endpoint.ts';
+import { type Credentials, NO_CREDENTIALS } from './login.ts';
+import { type ProxySettings, proxyFor } from './proxy.ts';
+import { createRegistryClient } from './registry-client.ts';
+import { apiRootOf, DEFAULT_TIMEOUTS, type Timeouts, type UpstreamSettings } from './settings.ts';
+import { createTokens } from './token.ts';
+import { createTransport } from './transport.ts';
+import { createTrust, SYSTEM_AUTHORITIES } from './trust.ts';
+
+/** One event of note: a level of syslog's, what happened, and to what. Never a secret, never a query string. */
+export type UpstreamLog = (
+  level: 'warning' | 'info',
+  event: string,
+  fields: Readonly<Record<string, string | number>>,
+) => void;
+
+export interface UpstreamOptions {
+  /** The way to a source host; undefined refuses it before anything is dialled: this is the allow-list. */
+  readonly registryFor: (host: SourceHost) => UpstreamSettings | undefined;
+  readonly credentials?: Credentials;
+  readonly proxy?: ProxySettings;
+  /** Directories of `HOST[:PORT]/{*.crt,*.cert,*.key}`, such as `/etc/docker/certs.d`. */
+  readonly certificateDirs?: readonly string[];
+  /** Authorities trusted for every host besides the system's: what `NODE_EXTRA_CA_CERTS` names. */
+  readonly extraAuthorities?: readonly string[];
+  /** This mirror's name in `Via`, by which its server recognises a loop (see oci/via.ts). */
+  readonly pseudonym: string;
+  /** Monotonic milliseconds: a wall clock that jumps must not expire or revive a token. */
+  readonly now: () => number;
+  readonly log?: UpstreamLog;
+  readonly timeouts?: Partial<Timeouts>;
+}
+
+/** A source host's client together with what it holds open. */
+interface Client {
+  readonly registry: Registry;
+  readonly close: () => Promise<void>;
+}
+
+function createClient(host: SourceHost, settings: UpstreamSettings, options: UpstreamOptions): Client {
+  const { now, proxy = {}, credentials = NO_CREDENTIALS } = options;
+  const log: UpstreamLog = options.log ?? (() => {});
+  const timeouts: Timeouts = { ...DEFAULT_TIMEOUTS, ...options.timeouts };
+  const roots = settings.endpoints.map((endpoint) => ({ endpoint, root: apiRootOf(endpoint.url) }));
+  const endpointAt = (name: string, port: number) =>
+    roots.find(({ root }) => hostOf(root) === name && portOf(root) === port)?.endpoint;
+
+  const proxyOf = (url: URL) => proxyFor(url, proxy);
+  const proxyUrls = [proxy.http, proxy.https].filter((text) => text !== undefined);
+  const isProxy = (name: string, port: number) =>
+    proxyUrls.some((text) => {
+      const url = proxyFor(new URL('http://proxied.invalid'), { http: text });
+      return url !== undefined && hostOf(url) === name && portOf(url) === port;
+    });
+
+  const dial = createDial({
+    isTrusted: (name, port) =>
+      endpointAt(name, port)?.anyAddress === true ||
+      settings.endpoints.some(({ trustedHosts }) => isListed(trustedHosts, name, port)) ||
+      isProxy(name, port),
+    trust: createTrust({
+      settingsOf: (name, port) => endpointAt(name, port)?.tls,
+      certificateDirs: options.certificateDirs ?? [],
+      authorityFiles: [...SYSTEM_AUTHORITIES, ...(options.extraAuthorities ?? [])],
+      now,
+    }),
+    proxyOf: ({ host: name, port }: DialTarget) =>
+      proxyOf(new URL(`https://${name.includes(':') ? `[${name}]` : name}:${port}`)),
+    timeoutMs: timeouts.headMs,
+  });
+  const transport = createTransport({ dial, proxyOf, timeouts });
+  const endpoints = settings.endpoints.map((endpoint) =>
+    createEndpoint({
+      settings: endpoint,
+      send: transport.send,
+      tokens: createTokens({ send: transport.send, timeouts, now }),
+      credentials,
+      warn: (event) => log('warning', event, { registry: host }),
+    }),
+  );
+  return {
+    registry: createRegistryClient({
+      chain: createChain(endpoints, now),
+      blobs: settings.blobs ?? 'stream',
+      pseudonym: options.pseudonym,
+      documentMs: timeouts.documentMs,
+      log: (event, fields) => log('info', event, { registry: host, ...fields }),
+    }),
+    close: transport.close,
+  };
+}
+
+/**
+ * The registries of the world as one {@link Registry}: each source host by its own chain of endpoints, with connections,
+ * tokens and trust of its own, so that nothing learnt from one host is of use against another.
+ */
+export function createUpstream(options: UpstreamOptions): Registry & { close(): Promise<void> } {
+  const clients = new Map<SourceHost, Client>();
+
+  function clientFor({ host }: Repository): Registry {
+    const known = clients.get(host);
+    if (known) return known.registry;
+    const settings = options.registryFor(host);
+    if (settings === undefined) {
+      throw new RegistryError(
+        'DENIED',
+        `${host} is not among the registries this mirror may ask; add it as an upstream`,
+      );
+    }
+    const client = createClient(host, settings, options);
+    clients.set(host, client);
+    return client.registry;
+  }
+
+  return {
+    resolve: async (repository, reference, asked) =>
+      clientFor(repository).resolve(repository, reference, asked),
+    manifest: async (repository, reference, asked) =>
+      clientFor(repository).manifest(repository, reference, asked),
+    statBlob: async (repository, digest, asked) => clientFor(repository).statBlob(repository, digest, asked),
+    blob: async (repository, digest, asked) => clientFor(repository).blob(repository, digest, asked),
+    tags: async (repository, asked) => clientFor(repository).tags(repository, asked),
+    referrers: async (repository, digest, asked) =>
+      clientFor(repository).referrers(repository, digest, asked),
+    close: async () => {
+      await Promise.all([...clients.values()].map(({ close }) => close()));
+      clients.clear();
+    },
+  };
+}

@@ -1,0 +1,70 @@
+import { execFile } from 'node:child_process';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+
+export interface IssuedCertificate {
+  readonly cert: string;
+  readonly key: string;
+  readonly certFile: string;
+  readonly keyFile: string;
+}
+
+/** A certificate authority of the test's own, made by openssl. */
+export interface TestAuthority {
+  readonly cert: string;
+  readonly certFile: string;
+  /** A certificate for `name`, a host name or an IPv4 address; `expired` makes one of the past. */
+  issue(name: string, options?: { readonly expired?: boolean }): Promise<IssuedCertificate>;
+  remove(): Promise<void>;
+}
+
+const EC_KEY = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
+
+export async function createAuthority(): Promise<TestAuthority> {
+  const directory = await mkdtemp(join(tmpdir(), 'metahub-authority-'));
+  const at = (name: string) => join(directory, name);
+  const [certFile, keyFile] = [at('ca.crt'), at('ca.key')];
+  await run('openssl', [
+    ...['req', '-x509', ...EC_KEY, '-days', '2', '-subj', '/CN=MetaHub test authority'],
+    ...['-addext', 'basicConstraints=critical,CA:TRUE', '-keyout', keyFile, '-out', certFile],
+  ]);
+
+  async function issue(name: string, { expired = false } = {}): Promise<IssuedCertificate> {
+    const stem = `${name}${expired ? '-expired' : ''}`;
+    const files = { certFile: at(`${stem}.cert`), keyFile: at(`${stem}.key`) };
+    const subjectAltName = /^[\d.]+$/.test(name) ? `IP:${name}` : `DNS:${name}`;
+    await run('openssl', [
+      'req',
+      '-new',
+      ...EC_KEY,
+      '-subj',
+      `/CN=${name}`,
+      '-keyout',
+      files.keyFile,
+      '-out',
+      at('csr'),
+    ]);
+    await writeFile(at('extensions'), `subjectAltName=${subjectAltName}\n`);
+    await run('openssl', [
+      ...['x509', '-req', '-in', at('csr'), '-CA', certFile, '-CAkey', keyFile, '-CAcreateserial'],
+      // A negative number of days ends the validity before it began: long expired.
+      ...['-days', expired ? '-1' : '2', '-extfile', at('extensions'), '-out', files.certFile],
+    ]);
+    return {
+      ...files,
+      cert: await readFile(files.certFile, 'utf8'),
+      key: await readFile(files.keyFile, 'utf8'),
+    };
+  }
+
+  return {
+    cert: await readFile(certFile, 'utf8'),
+    certFile,
+    issue,
+    remove: () => rm(directory, { recursive: true, force: true }),
+  };
+}
