@@ -16,7 +16,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   mirror: ['host', 'selection', 'oci'],
   server: ['host', 'selection', 'oci'],
   setup: ['host', 'selection', 'oci'],
-  cli: ['setup', 'server', 'mirror', 'probe', 'upstream', 'store', 'selection', 'host', 'oci'],
+  site: ['host', 'selection', 'oci'],
+  cli: ['setup', 'site', 'server', 'mirror', 'probe', 'upstream', 'store', 'selection', 'host', 'oci'],
 };
 
 const PURE_ROOMS = ['oci', 'host', 'selection'];
