@@ -20,6 +20,10 @@ const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     summary: 'say which entry of an image a host gets, and why',
     load: () => import('./commands/explain.ts'),
   },
+  config: {
+    summary: 'show the settings and where they come from',
+    load: () => import('./commands/config.ts'),
+  },
 };
 
 function createProgram(): Command {
@@ -43,6 +47,15 @@ async function addCommands(program: Command, wanted: string | undefined): Promis
     const command = program.command(name).description(summary).exitOverride();
     if (name === wanted) (await load()).configure(command);
   }
+}
+
+/** The program with every command loaded: what the manual page is written from. */
+export async function completeProgram(): Promise<Command> {
+  const program = createProgram();
+  for (const [name, { summary, load }] of Object.entries(COMMANDS)) {
+    (await load()).configure(program.command(name).description(summary));
+  }
+  return program;
 }
 
 function report(error: unknown): number {

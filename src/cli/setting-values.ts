@@ -27,6 +27,10 @@ export function readListen(value: unknown): ListenAddress {
   return { host: host === '' ? '127.0.0.1' : host, port };
 }
 
+export function formatListen({ host, port }: ListenAddress): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
 /** Is this an address that only this machine can reach? */
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
@@ -68,6 +72,29 @@ export function readDurationMs(value: unknown): number {
   if (value === 0 || value === '0') return 0;
   if (!match || unit === undefined) throw new Error(`“${value}” is no duration: write 30s, 5m or 250ms`);
   return Number(match[1]) * unit;
+}
+
+/** `5s`, in the greatest unit that divides it. */
+export function formatDuration(milliseconds: number): string {
+  const fitting = Object.entries(DURATION_UNITS).filter(([, unit]) => milliseconds % unit === 0);
+  const [name = 'ms', unit = 1] = fitting.at(-1) ?? [];
+  return milliseconds === 0 ? '0' : `${milliseconds / unit}${name}`;
+}
+
+/** `50GiB`, in the greatest binary unit that divides it. */
+export function formatSize(bytes: number): string {
+  const unit = ['TiB', 'GiB', 'MiB', 'KiB'].find((name) => bytes % (SIZE_UNITS[unitKey(name)] ?? 1) === 0);
+  return unit === undefined || bytes === 0
+    ? String(bytes)
+    : `${bytes / (SIZE_UNITS[unitKey(unit)] ?? 1)}${unit}`;
+}
+
+function unitKey(name: string): string {
+  return name.slice(0, -1).toLowerCase();
+}
+
+export function formatSwitch(value: boolean): string {
+  return value ? 'on' : 'off';
 }
 
 export function readSwitch(value: unknown): boolean {

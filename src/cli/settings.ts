@@ -16,6 +16,8 @@ export interface Setting<T> {
   readonly help: string;
   readonly fallback: () => T;
   readonly parse: (value: unknown) => T;
+  /** As it would be written, when that is not the value itself. */
+  readonly format?: (value: never) => string;
 }
 
 export type SettingTable = Readonly<Record<string, Setting<unknown>>>;

@@ -1,0 +1,139 @@
+import { parseSourceHost, type SourceHost } from '../oci/reference.ts';
+import {
+  apiRootOf,
+  defaultUpstream,
+  type EndpointSettings,
+  type UpstreamSettings,
+  upstreamAt,
+} from '../upstream/settings.ts';
+
+/** The source hosts that may be asked, each with the way to it. */
+export type Upstreams = ReadonlyMap<SourceHost, UpstreamSettings>;
+
+/** Public registries that a mirror may ask without being told: an allow-list, not a guess. */
+const PUBLIC_HOSTS = [
+  'docker.io',
+  'ghcr.io',
+  'quay.io',
+  'gcr.io',
+  'nvcr.io',
+  'registry.k8s.io',
+  'mcr.microsoft.com',
+  'public.ecr.aws',
+] as const;
+
+function hostNamed(text: string): SourceHost {
+  const host = parseSourceHost(text);
+  if (host === undefined) throw new Error(`“${text}” is no registry host`);
+  return host;
+}
+
+/** What may be asked: the named upstreams, and the public registries beside them unless they are switched off. */
+export function allowedUpstreams(settings: {
+  readonly upstream: Upstreams;
+  readonly publicRegistries: boolean;
+}): Upstreams {
+  const open = settings.publicRegistries ? PUBLIC_HOSTS.map(hostNamed) : [];
+  return new Map([...open.map((host) => [host, defaultUpstream(host)] as const), ...settings.upstream]);
+}
+
+/** `NAME=URL`, or a bare `NAME` for a registry that lives where its name says. */
+function readPair(text: string): [SourceHost, UpstreamSettings] {
+  const equals = text.indexOf('=');
+  const host = hostNamed(equals < 0 ? text : text.slice(0, equals));
+  if (equals < 0) return [host, defaultUpstream(host)];
+  const url = text.slice(equals + 1);
+  apiRootOf(url);
+  return [host, upstreamAt(url)];
+}
+
+/** The same name given again is the next endpoint of its chain. */
+function readPairs(texts: readonly unknown[]): Upstreams {
+  const upstreams = new Map<SourceHost, UpstreamSettings>();
+  for (const [host, settings] of texts.map((text) => readPair(String(text)))) {
+    const known = upstreams.get(host);
+    upstreams.set(
+      host,
+      known ? { ...known, endpoints: [...known.endpoints, ...settings.endpoints] } : settings,
+    );
+  }
+  return upstreams;
+}
+
+type YamlMap = Readonly<Record<string, unknown>>;
+
+function mapOf(value: unknown, what: string): YamlMap {
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new Error(`${what}: names and values are expected`);
+  return value as YamlMap;
+}
+
+function refuseUnknown(map: YamlMap, known: readonly string[], what: string): void {
+  const key = Object.keys(map).find((name) => !known.includes(name));
+  if (key !== undefined) throw new Error(`${what}: there is no “${key}”; known are ${known.join(', ')}`);
+}
+
+function textAt(map: YamlMap, key: string, what: string): string | undefined {
+  const value = map[key];
+  if (value === undefined || typeof value === 'string') return value;
+  throw new Error(`${what}: ${key} must be a text`);
+}
+
+function switchAt(map: YamlMap, key: string, what: string): boolean | undefined {
+  const value = map[key];
+  if (value === undefined || typeof value === 'boolean') return value;
+  throw new Error(`${what}: ${key} must be true or false`);
+}
+
+function readTls(value: unknown, what: string): EndpointSettings['tls'] {
+  if (value === undefined) return undefined;
+  const map = mapOf(value, `${what}: tls`);
+  refuseUnknown(map, ['ca', 'cert', 'key', 'skipVerify'], `${what}: tls`);
+  return {
+    caFile: textAt(map, 'ca', what),
+    certFile: textAt(map, 'cert', what),
+    keyFile: textAt(map, 'key', what),
+    skipVerify: switchAt(map, 'skipVerify', what),
+  };
+}
+
+function readEndpoint(value: unknown, what: string): EndpointSettings {
+  const map = typeof value === 'string' ? { url: value } : mapOf(value, what);
+  refuseUnknown(map, ['url', 'passThrough', 'trustedHosts', 'tls', 'anyAddress'], what);
+  const url = textAt(map, 'url', what);
+  if (url === undefined) throw new Error(`${what}: url is missing`);
+  apiRootOf(url);
+  const trusted = map['trustedHosts'];
+  if (trusted !== undefined && !Array.isArray(trusted))
+    throw new Error(`${what}: trustedHosts must be a list`);
+  return {
+    url,
+    anyAddress: switchAt(map, 'anyAddress', what) ?? true,
+    passThrough: switchAt(map, 'passThrough', what),
+    trustedHosts: trusted?.map(String),
+    tls: readTls(map['tls'], what),
+  };
+}
+
+function readUpstream(value: unknown, what: string): UpstreamSettings {
+  const isPlain = typeof value === 'string' || Array.isArray(value);
+  const map = isPlain ? { endpoints: value } : mapOf(value, what);
+  refuseUnknown(map, ['endpoints', 'blobs'], what);
+  const blobs = textAt(map, 'blobs', what);
+  if (blobs !== undefined && blobs !== 'stream' && blobs !== 'redirect')
+    throw new Error(`${what}: blobs is “stream” or “redirect”`);
+  const endpoints = [map['endpoints']].flat(1).map((endpoint) => readEndpoint(endpoint, what));
+  const [first, ...rest] = endpoints;
+  if (first === undefined) throw new Error(`${what}: an endpoint is expected`);
+  return { endpoints: [first, ...rest], ...(blobs === undefined ? {} : { blobs }) };
+}
+
+/**
+ * Upstreams as flags and variables give them (`NAME=URL`, repeated for a chain), or as the file does: a map of host to
+ * URL, list of URLs, or `{endpoints: [{url, tls, trustedHosts, passThrough}], blobs}`.
+ */
+export function readUpstreams(value: unknown): Upstreams {
+  if (typeof value === 'string' || Array.isArray(value)) return readPairs([value].flat());
+  const entries = Object.entries(mapOf(value, 'upstream'));
+  return new Map(entries.map(([name, settings]) => [hostNamed(name), readUpstream(settings, name)]));
+}
