@@ -1,0 +1,55 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { run, startServer } from './processes.ts';
+import type { Workplace } from './workplace.ts';
+
+/** A real containerd of its own, spoken to by ctr. */
+export interface Containerd {
+  ctr(...args: readonly string[]): Promise<string>;
+  /** Pulls by full name, `docker.io/qnib/bench:latest`, through the mirror and nowhere else. */
+  pull(image: string, ...options: readonly string[]): Promise<string>;
+  run(image: string): Promise<string>;
+  /** The digest that the name has here. */
+  digestOf(image: string): Promise<string>;
+}
+
+/** Starts containerd with a hosts.toml for docker.io that knows only the mirror. */
+export async function startContainerd(
+  workplace: Workplace,
+  { mirror }: { readonly mirror: string },
+): Promise<Containerd> {
+  const folder = workplace.folder('containerd');
+  const socket = join(folder, 'containerd.sock');
+  const configuration = join(folder, 'config.toml');
+  writeFileSync(configuration, 'version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n');
+  const hosts = join(folder, 'certs.d');
+  mkdirSync(join(hosts, 'docker.io'), { recursive: true });
+  writeFileSync(
+    join(hosts, 'docker.io', 'hosts.toml'),
+    `server = "${mirror}"\n[host."${mirror}"]\n  capabilities = ["pull", "resolve"]\n`,
+  );
+  const server = await startServer({
+    command: 'containerd',
+    args: [
+      ...['--config', configuration, '--address', socket],
+      ...['--root', join(folder, 'root'), '--state', join(folder, 'state')],
+    ],
+    ready: /containerd successfully booted/,
+  });
+  workplace.onClose(() => server.stop());
+  const ctr = (...args: readonly string[]) => run('ctr', ['--address', socket, ...args]);
+  let containers = 0;
+
+  return {
+    ctr,
+    pull: (image, ...options) => ctr('images', 'pull', '--hosts-dir', hosts, ...options, image),
+    async run(image) {
+      containers += 1;
+      return (await ctr('run', '--rm', image, `c${containers}`)).trim();
+    },
+    async digestOf(image) {
+      const row = (await ctr('images', 'list', `name==${image}`)).split('\n')[1] ?? '';
+      return /sha256:[0-9a-f]{64}/.exec(row)?.[0] ?? '';
+    },
+  };
+}

@@ -1,0 +1,69 @@
+import { join } from 'node:path';
+import { attempt, type ProgramResult, run, startServer } from './processes.ts';
+import type { Workplace } from './workplace.ts';
+
+/** A real dockerd of its own, beside whatever the machine runs. */
+export interface Dockerd {
+  readonly version: string;
+  /** Runs the docker client against it; answers what it printed. */
+  docker(...args: readonly string[]): Promise<string>;
+  attempt(...args: readonly string[]): Promise<ProgramResult>;
+  /** Pulls; answers the last lines of the client's output. */
+  pull(image: string, ...options: readonly string[]): Promise<string>;
+  /** What the image prints. */
+  run(image: string): Promise<string>;
+  /** The digests under which the image was pulled. */
+  digestsOf(image: string): Promise<readonly string[]>;
+  architectureOf(image: string): Promise<string>;
+  /** Removes every image, so that the next pull begins from nothing. */
+  forget(): Promise<void>;
+}
+
+export interface DockerdOptions {
+  /** `http://127.0.0.1:PORT`; what it asks for images of docker.io. */
+  readonly mirror: string;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** Starts dockerd without a network of its own; containers run with `--network none`. */
+export async function startDockerd(
+  workplace: Workplace,
+  { mirror, env = {} }: DockerdOptions,
+): Promise<Dockerd> {
+  const folder = workplace.folder('dockerd');
+  const socket = join(folder, 'docker.sock');
+  const server = await startServer({
+    command: 'dockerd',
+    args: [
+      ...['--data-root', join(folder, 'data'), '--exec-root', join(folder, 'exec')],
+      ...['--host', `unix://${socket}`, '--pidfile', join(folder, 'pid')],
+      ...['--iptables=false', '--ip6tables=false', '--bridge=none', '--registry-mirror', mirror],
+    ],
+    env,
+    ready: /API listen on /,
+  });
+  workplace.onClose(() => server.stop());
+  // The logins of whoever runs the tests stay out of it.
+  const client = { env: { DOCKER_CONFIG: workplace.folder('dockerd/client') } };
+  const host = ['--host', `unix://${socket}`];
+  const docker = (...args: readonly string[]) => run('docker', [...host, ...args], client);
+
+  return {
+    version: (await docker('version', '--format', '{{.Server.Version}}')).trim(),
+    docker,
+    attempt: (...args) => attempt('docker', [...host, ...args], client),
+    pull: (image, ...options) => docker('pull', ...options, image),
+    run: async (image) => (await docker('run', '--rm', '--pull', 'never', '--network', 'none', image)).trim(),
+    async digestsOf(image) {
+      const digests = JSON.parse(
+        await docker('inspect', '--format', '{{json .RepoDigests}}', image),
+      ) as string[];
+      return digests.map((name) => name.slice(name.indexOf('@') + 1));
+    },
+    architectureOf: async (image) => (await docker('inspect', '--format', '{{.Architecture}}', image)).trim(),
+    async forget() {
+      const ids = (await docker('images', '--all', '--quiet')).split('\n').filter((id) => id !== '');
+      if (ids.length > 0) await docker('rmi', '--force', ...new Set(ids));
+    },
+  };
+}

@@ -1,0 +1,98 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Digest } from '../../src/oci/digest.ts';
+import type { DockerRegistry } from './docker-registry.ts';
+import { type BuiltDocument, buildImage, buildIndex, type ImageDialect } from './images.ts';
+import { run } from './processes.ts';
+import type { Workplace } from './workplace.ts';
+
+/** What a program of the set prints, and nothing else. */
+export function lineOf(optimizedFor: string): string {
+  return `>> This container is optimized for: ${optimizedFor}`;
+}
+
+export interface PushedIndex extends BuiltDocument {
+  /** The digest of the image manifest whose program prints this. */
+  entry(optimizedFor: string): Digest;
+}
+
+/** The test images, as pushed. Every entry runs on any amd64 machine, whatever its label demands. */
+export interface ImageSet {
+  /** `qnib/bench:latest`, a Docker manifest list whose entries carry `features`. */
+  readonly bench: PushedIndex;
+  /** `qnib/levels:latest`, an OCI image index: no variant, v2, v3, v4. */
+  readonly levels: PushedIndex;
+  /** `library/plain:latest`, a single image. */
+  readonly plain: BuiltDocument;
+}
+
+const SOURCE = '#include <stdio.h>\nint main(void) { puts(LINE); return 0; }\n';
+
+/** A static program that prints `line`. */
+async function compile(folder: string, line: string): Promise<Buffer> {
+  const [source, program] = [join(folder, 'report.c'), join(folder, 'report')];
+  writeFileSync(source, SOURCE);
+  await run('gcc', ['-static', '-Os', '-s', `-DLINE="${line}"`, '-o', program, source]);
+  return readFileSync(program);
+}
+
+interface EntryPlan {
+  readonly optimizedFor: string;
+  readonly architecture?: string;
+  readonly variant?: string;
+  readonly features?: readonly string[];
+}
+
+const BENCH: readonly EntryPlan[] = [
+  { optimizedFor: 'generic' },
+  { optimizedFor: 'cpu:skylake', features: ['cpu:skylake'] },
+  { optimizedFor: 'cpu:broadwell', features: ['cpu:broadwell'] },
+  { optimizedFor: 'cpu:broadwell,nvcap:5.2', features: ['cpu:broadwell', 'nvcap:5.2'] },
+  { optimizedFor: 'arm64', architecture: 'arm64', variant: 'v8' },
+];
+
+const LEVELS: readonly EntryPlan[] = [
+  { optimizedFor: 'generic' },
+  { optimizedFor: 'x86-64-v2', variant: 'v2' },
+  { optimizedFor: 'x86-64-v3', variant: 'v3' },
+  { optimizedFor: 'x86-64-v4', variant: 'v4' },
+  { optimizedFor: 'arm64', architecture: 'arm64', variant: 'v8' },
+];
+
+/** Builds the set with gcc and pushes it. */
+export async function pushImageSet(workplace: Workplace, registry: DockerRegistry): Promise<ImageSet> {
+  const folder = workplace.folder('images');
+
+  async function pushIndex(repository: string, dialect: ImageDialect, plans: readonly EntryPlan[]) {
+    const entries = [];
+    const digests = new Map<string, Digest>();
+    for (const { optimizedFor, architecture = 'amd64', variant, features } of plans) {
+      const image = buildImage(await compile(folder, lineOf(optimizedFor)), { dialect, architecture });
+      await registry.pushImage(repository, image);
+      digests.set(optimizedFor, image.manifest.digest);
+      const platform = {
+        architecture,
+        os: 'linux',
+        ...(variant === undefined ? {} : { variant }),
+        ...(features === undefined ? {} : { features }),
+      };
+      entries.push({ image, platform });
+    }
+    const index = buildIndex(dialect, entries);
+    await registry.pushManifest(repository, index, 'latest');
+    const entry = (optimizedFor: string) => {
+      const digest = digests.get(optimizedFor);
+      if (digest === undefined) throw new Error(`${repository} has no entry for ${optimizedFor}`);
+      return digest;
+    };
+    return { ...index, entry };
+  }
+
+  const plain = buildImage(await compile(folder, lineOf('nothing, it is alone')), { dialect: 'docker' });
+  await registry.pushImage('library/plain', plain, 'latest');
+  return {
+    bench: await pushIndex('qnib/bench', 'docker', BENCH),
+    levels: await pushIndex('qnib/levels', 'oci', LEVELS),
+    plain: plain.manifest,
+  };
+}

@@ -1,0 +1,38 @@
+import { join } from 'node:path';
+import { run } from './processes.ts';
+import { writeRegistriesFiles } from './registries-conf.ts';
+import type { Workplace } from './workplace.ts';
+
+/** Real podman with a storage of its own. */
+export interface Podman {
+  podman(...args: readonly string[]): Promise<string>;
+  /** Pulls by full name, `docker.io/qnib/bench:latest`, through the mirror and nowhere else. */
+  pull(image: string, ...options: readonly string[]): Promise<string>;
+  run(image: string): Promise<string>;
+  digestOf(image: string): Promise<string>;
+  architectureOf(image: string): Promise<string>;
+}
+
+export function openPodman(workplace: Workplace, { mirror }: { readonly mirror: string }): Podman {
+  const folder = workplace.folder('podman');
+  const files = writeRegistriesFiles(folder, mirror);
+  const env = { CONTAINERS_REGISTRIES_CONF: files.configuration, REGISTRY_AUTH_FILE: files.logins };
+  const storage = [
+    ...['--root', join(folder, 'root'), '--runroot', join(folder, 'run'), '--storage-driver', 'vfs'],
+    ...['--runtime', 'runc', '--cgroup-manager', 'cgroupfs', '--events-backend', 'none'],
+  ];
+  const podman = (...args: readonly string[]) => run('podman', [...storage, ...args], { env });
+  // A machine's own limits may be lower than what podman asks for by default.
+  const limits = ['--ulimit', 'nofile=1024:1024', '--ulimit', 'nproc=1024:1024'];
+  const inspect = async (image: string, format: string) =>
+    (await podman('image', 'inspect', '--format', format, image)).trim();
+
+  return {
+    podman,
+    pull: (image, ...options) => podman('pull', '--quiet', ...options, image),
+    run: async (image) =>
+      (await podman('run', '--rm', '--pull', 'never', '--network', 'none', ...limits, image)).trim(),
+    digestOf: (image) => inspect(image, '{{.Digest}}'),
+    architectureOf: (image) => inspect(image, '{{.Architecture}}'),
+  };
+}

@@ -1,0 +1,48 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { run } from './processes.ts';
+import { writeRegistriesFiles } from './registries-conf.ts';
+import type { Workplace } from './workplace.ts';
+
+/** Real skopeo, which copies what this host would run into an OCI layout. */
+export interface Skopeo {
+  skopeo(...args: readonly string[]): Promise<string>;
+  /** The exact bytes that a name leads to. */
+  raw(image: string): Promise<string>;
+  /** Copies an image into a directory; answers the digest of its config and the architecture that it states. */
+  copy(image: string, ...options: readonly string[]): Promise<CopiedImage>;
+}
+
+export interface CopiedImage {
+  /** Digest of the copied image manifest. */
+  readonly digest: string;
+  readonly architecture: string;
+}
+
+export function openSkopeo(workplace: Workplace, { mirror }: { readonly mirror: string }): Skopeo {
+  const folder = workplace.folder('skopeo');
+  const files = writeRegistriesFiles(folder, mirror);
+  const env = { REGISTRY_AUTH_FILE: files.logins };
+  const skopeo = (...args: readonly string[]) =>
+    run('skopeo', ['--registries-conf', files.configuration, ...args], { env });
+  let copies = 0;
+
+  return {
+    skopeo,
+    raw: (image) => skopeo('inspect', '--raw', `docker://${image}`),
+    async copy(image, ...options) {
+      copies += 1;
+      const target = join(folder, `copy-${copies}`);
+      const digestFile = join(folder, 'digest');
+      // `dir:` keeps the manifest's bytes, so its digest can be compared with the registry's.
+      const kept = ['--quiet', '--preserve-digests', '--digestfile', digestFile];
+      await skopeo(...options, 'copy', ...kept, `docker://${image}`, `dir:${target}`);
+      const manifest = JSON.parse(readFileSync(join(target, 'manifest.json'), 'utf8')) as {
+        readonly config: { readonly digest: string };
+      };
+      const config = readFileSync(join(target, manifest.config.digest.replace('sha256:', '')), 'utf8');
+      const { architecture } = JSON.parse(config) as { readonly architecture: string };
+      return { digest: readFileSync(digestFile, 'utf8').trim(), architecture };
+    },
+  };
+}

@@ -1,0 +1,47 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { attempt } from './processes.ts';
+
+type Cleanup = () => unknown;
+
+/** A directory of its own, and everything that was started in it. */
+export interface Workplace {
+  readonly directory: string;
+  /** Makes a directory below it; answers the path. */
+  folder(name: string): string;
+  /** Runs when the workplace closes, last come first. */
+  onClose(cleanup: Cleanup): void;
+  /** Stops, unmounts and removes everything; safe to call twice. */
+  close(): Promise<void>;
+}
+
+/** The mount points below a directory, deepest first. */
+function mountsBelow(directory: string): readonly string[] {
+  return readFileSync('/proc/self/mounts', 'utf8')
+    .split('\n')
+    .map((line) => line.split(' ')[1] ?? '')
+    .filter((path) => path.startsWith(`${directory}/`))
+    .reverse();
+}
+
+export function openWorkplace(): Workplace {
+  // Short, as the path of a unix socket has at most 107 bytes.
+  const directory = mkdtempSync(join(tmpdir(), 'mh-'));
+  const cleanups: Cleanup[] = [];
+  return {
+    directory,
+    folder(name) {
+      const path = join(directory, name);
+      mkdirSync(path, { recursive: true });
+      return path;
+    },
+    onClose: (cleanup) => cleanups.push(cleanup),
+    async close() {
+      for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+      // Container runtimes keep mounts of their own when they are stopped.
+      for (const path of mountsBelow(directory)) await attempt('umount', ['--lazy', path]);
+      rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
+    },
+  };
+}
