@@ -1,3 +1,5 @@
+export { parseProfile } from './profile-json.ts';
+
 /**
  * What a host is, judged: the answer of `metahub detect --json` and the question that a selection is made for. The
  * same shape is read back by `--profile FILE`; every field a reader may meet is listed in schema/profile.schema.json.
