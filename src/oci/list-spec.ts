@@ -1,0 +1,157 @@
+import {
+  type ImageReference,
+  parseImageReference,
+  parseTag,
+  type Repository,
+  type Tag,
+} from './reference.ts';
+
+/** What a member of a list runs on, in the words of a descriptor's `platform`. */
+export interface MemberPlatform {
+  readonly os: string;
+  readonly architecture: string;
+  readonly variant?: string;
+  readonly features: readonly string[];
+  readonly osFeatures: readonly string[];
+}
+
+/** One image of a list; `image` may hold `{tag}`, which stands for the tag that was asked for. */
+export interface ListMember {
+  readonly image: string;
+  readonly platform: MemberPlatform;
+  readonly annotations: Readonly<Record<string, string>>;
+}
+
+/** An image that is a list of other images: the form of manifest-tool's YAML, with tag patterns. */
+export interface ListSpec {
+  readonly repository: Repository;
+  /** Patterns of the tags it answers to; `*` stands for anything. */
+  readonly tags: readonly string[];
+  readonly members: readonly ListMember[];
+}
+
+/** What `{tag}` is tried with to see whether a member's name is one. */
+const SAMPLE_TAG = 'tag';
+
+type YamlMap = Readonly<Record<string, unknown>>;
+
+function mapAt(value: unknown, what: string): YamlMap {
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new Error(`${what} must hold names and values`);
+  return value as YamlMap;
+}
+
+function textAt(map: YamlMap, key: string, what: string): string {
+  const value = map[key];
+  if (typeof value !== 'string' || value === '') throw new Error(`${what}: ${key} is missing`);
+  return value;
+}
+
+function textsAt(map: YamlMap, key: string, what: string): readonly string[] {
+  const value = map[key] ?? [];
+  const list = typeof value === 'string' ? [value] : value;
+  if (!Array.isArray(list) || !list.every((item) => typeof item === 'string'))
+    throw new Error(`${what}: ${key} must be a list of texts`);
+  return list;
+}
+
+function refuseUnknown(map: YamlMap, known: readonly string[], what: string): void {
+  const key = Object.keys(map).find((name) => !known.includes(name));
+  if (key !== undefined) throw new Error(`${what}: there is no “${key}”; known are ${known.join(', ')}`);
+}
+
+function readPlatform(value: unknown, what: string): MemberPlatform {
+  const map = mapAt(value, `${what}: platform`);
+  refuseUnknown(map, ['os', 'architecture', 'variant', 'features', 'os.features'], `${what}: platform`);
+  const variant = map['variant'] === undefined ? undefined : textAt(map, 'variant', what);
+  return {
+    os: textAt(map, 'os', what),
+    architecture: textAt(map, 'architecture', what),
+    ...(variant === undefined ? {} : { variant }),
+    features: textsAt(map, 'features', what),
+    osFeatures: textsAt(map, 'os.features', what),
+  };
+}
+
+function readMember(value: unknown, position: number): ListMember {
+  const what = `manifests, number ${position + 1}`;
+  const map = mapAt(value, what);
+  refuseUnknown(map, ['image', 'platform', 'annotations'], what);
+  const image = textAt(map, 'image', what);
+  // A repository that depended on the tag could not be found again by a digest alone.
+  if (/\{tag\}.*[/:]/.test(image)) throw new Error(`${what}: {tag} may stand in the tag of ${image} only`);
+  if (parseImageReference(image.replaceAll('{tag}', SAMPLE_TAG)) === undefined)
+    throw new Error(`${what}: “${image}” is no image name`);
+  const annotations =
+    map['annotations'] === undefined ? {} : mapAt(map['annotations'], `${what}: annotations`);
+  return {
+    image,
+    platform: readPlatform(map['platform'], what),
+    annotations: Object.fromEntries(Object.entries(annotations).map(([key, text]) => [key, String(text)])),
+  };
+}
+
+function readTags(map: YamlMap, image: ImageReference): readonly string[] {
+  const tags = textsAt(map, 'tags', 'the list');
+  const wrong = tags.find((pattern) => parseTag(pattern.replaceAll('*', 'x')) === undefined);
+  if (wrong !== undefined) throw new Error(`“${wrong}” is no tag, nor a pattern of one`);
+  if (image.reference.kind === 'digest') throw new Error('a list cannot be named by a digest');
+  return tags.length > 0 ? tags : [image.reference.tag];
+}
+
+/**
+ * Reads one list from parsed YAML: `image`, `manifests` of `{image, platform}`, and `tags` where it answers to more than
+ * the image's own tag.
+ * @throws {Error} whose message says where and what is expected.
+ * @see https://github.com/estesp/manifest-tool#createpush (the form), and docs on virtual images (`tags`, `{tag}`)
+ */
+export function parseListSpec(value: unknown): ListSpec {
+  const map = mapAt(value, 'the list');
+  refuseUnknown(map, ['image', 'tags', 'manifests'], 'the list');
+  const written = textAt(map, 'image', 'the list');
+  const image = parseImageReference(written);
+  if (image === undefined) throw new Error(`“${written}” is no image name`);
+  const manifests = map['manifests'];
+  if (!Array.isArray(manifests) || manifests.length === 0) throw new Error('the list needs manifests');
+  return {
+    repository: image.repository,
+    tags: readTags(map, image),
+    members: manifests.map(readMember),
+  };
+}
+
+/** Does the list answer to this tag of its repository? */
+export function answersTo(spec: ListSpec, tag: Tag): boolean {
+  return spec.tags.some((pattern) => matches(pattern, tag));
+}
+
+/** `*` is anything; done by hand because a pattern comes from a file and a tag from anyone: no backtracking. */
+function matches(pattern: string, tag: string): boolean {
+  const [head = '', ...rest] = pattern.split('*');
+  const tail = rest.pop();
+  if (tail === undefined) return pattern === tag;
+  if (!tag.startsWith(head) || !tag.endsWith(tail) || tag.length < head.length + tail.length) return false;
+  const end = tag.length - tail.length;
+  let at = head.length;
+  return rest.every((part) => {
+    const found = tag.indexOf(part, at);
+    at = found + part.length;
+    return found >= 0 && at <= end;
+  });
+}
+
+/** The image that `member` stands for when `tag` was asked for; undefined when the tag makes no valid name. */
+export function memberImage(member: ListMember, tag: Tag): ImageReference | undefined {
+  return parseImageReference(member.image.replaceAll('{tag}', tag));
+}
+
+/** The repositories a list's members live in, each once, whatever the tag. */
+export function memberRepositories(spec: ListSpec): readonly Repository[] {
+  const found = spec.members.flatMap(
+    (member) => parseImageReference(member.image.replaceAll('{tag}', SAMPLE_TAG))?.repository ?? [],
+  );
+  return found.filter(
+    (one, position) =>
+      found.findIndex(({ host, name }) => host === one.host && name === one.name) === position,
+  );
+}

@@ -1,0 +1,189 @@
+import { describe, expect, test } from 'vitest';
+import { virtual } from '../../src/mirror/virtual.ts';
+import { readDescriptor } from '../../src/oci/image-index.ts';
+import { parseListSpec } from '../../src/oci/list-spec.ts';
+import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
+import { RegistryError } from '../../src/oci/registry-error.ts';
+import { createFakeRegistry, type FakeRegistry, unreachable } from '../support/fake-registry.ts';
+import { readBlob, repository, tagged } from '../support/upstream.ts';
+
+const AMD64 = { os: 'linux', architecture: 'amd64' };
+const BENCH = repository('qnib/bench', 'docker.io');
+const PARTS = repository('qnib/plain-featuretest', 'docker.io');
+
+const SPEC = parseListSpec({
+  image: 'docker.io/qnib/bench',
+  tags: ['latest', 'v*'],
+  manifests: [
+    {
+      image: 'docker.io/qnib/plain-featuretest:cpu-skylake',
+      platform: { ...AMD64, features: ['cpu:skylake'] },
+    },
+    { image: 'docker.io/qnib/plain-featuretest:generic', platform: AMD64 },
+  ],
+});
+
+interface Stand {
+  readonly next: FakeRegistry;
+  readonly registry: ReturnType<typeof virtual>;
+  readonly missing: string[];
+}
+
+function stand(): Stand {
+  const next = createFakeRegistry();
+  const missing: string[] = [];
+  const registry = virtual({
+    next,
+    catalog: () => [SPEC],
+    now: () => 0,
+    onMissing: (_, { image }) => missing.push(image),
+  });
+  return { next, registry, missing };
+}
+
+/** An image with one layer that holds `text`, in one repository only. */
+function putImage(
+  next: FakeRegistry,
+  text: string,
+  tag: string,
+  mediaType: string = MEDIA_TYPE.dockerManifest,
+) {
+  const layer = next.putBlob(Buffer.from(text));
+  const config = next.putBlob(Buffer.from(`{"text":"${text}"}`));
+  const descriptor = (digest: string, type: string) => ({ mediaType: type, digest, size: text.length });
+  const document = {
+    schemaVersion: 2,
+    mediaType,
+    config: descriptor(config, MEDIA_TYPE.dockerConfig),
+    layers: [descriptor(layer, MEDIA_TYPE.octets)],
+  };
+  return { image: next.putManifest(document, { mediaType, tag, repository: PARTS }), layer };
+}
+
+async function entriesOf(registry: Stand['registry'], tag = 'latest') {
+  const { bytes } = await registry.manifest(BENCH, tagged(tag));
+  const { manifests } = JSON.parse(bytes.toString()) as { manifests: unknown[] };
+  return manifests.map((entry) => readDescriptor(entry));
+}
+
+describe('virtual()', () => {
+  test('a list that no registry holds is assembled from its members, with their features', async () => {
+    const { next, registry } = stand();
+    const skylake = putImage(next, 'skylake', 'cpu-skylake');
+    const generic = putImage(next, 'generic', 'generic');
+    const manifest = await registry.manifest(BENCH, tagged('latest'));
+    expect(manifest.mediaType).toBe(MEDIA_TYPE.dockerList);
+    const entries = await entriesOf(registry);
+    expect(entries.map((entry) => [entry?.digest, entry?.platform?.features])).toEqual([
+      [skylake.image, ['cpu:skylake']],
+      [generic.image, []],
+    ]);
+    expect(await registry.resolve(BENCH, tagged('latest'))).toEqual({
+      digest: manifest.digest,
+      mediaType: manifest.mediaType,
+      sizeBytes: manifest.bytes.length,
+    });
+  });
+
+  test('members of OCI form make an OCI index that repeats features as an annotation', async () => {
+    const { next, registry } = stand();
+    putImage(next, 'skylake', 'cpu-skylake', MEDIA_TYPE.ociManifest);
+    putImage(next, 'generic', 'generic');
+    const [first] = await entriesOf(registry);
+    expect(first?.annotations).toEqual({ 'io.metahub.features': 'cpu:skylake' });
+  });
+
+  test('what a list consists of is found in the members’ own repositories, also by a mirror that has forgotten', async () => {
+    const { next, registry } = stand();
+    const { image, layer } = putImage(next, 'skylake', 'cpu-skylake');
+    putImage(next, 'generic', 'generic');
+    await registry.manifest(BENCH, tagged('latest'));
+    const restarted = virtual({ next, catalog: () => [SPEC], now: () => 0, onMissing: () => {} });
+    for (const one of [registry, restarted]) {
+      expect((await one.manifest(BENCH, { kind: 'digest', digest: image })).digest).toBe(image);
+      expect((await one.resolve(BENCH, { kind: 'digest', digest: image })).digest).toBe(image);
+      expect(await readBlob(await one.blob(BENCH, layer))).toEqual(Buffer.from('skylake'));
+    }
+  });
+
+  test('a missing member is reported and left out', async () => {
+    const { next, registry, missing } = stand();
+    const generic = putImage(next, 'generic', 'generic');
+    expect((await entriesOf(registry)).map((entry) => entry?.digest)).toEqual([generic.image]);
+    expect(missing).toEqual(['docker.io/qnib/plain-featuretest:cpu-skylake']);
+  });
+
+  test('without any member the tag is unknown; with an upstream that does not answer it is unavailable', async () => {
+    const { next, registry } = stand();
+    await expect(registry.manifest(BENCH, tagged('latest'))).rejects.toMatchObject({
+      code: 'MANIFEST_UNKNOWN',
+    });
+    next.before = unreachable;
+    await expect(registry.manifest(BENCH, tagged('v1'))).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+  });
+
+  test('a hundred clients at once ask for each member once', async () => {
+    const { next, registry } = stand();
+    putImage(next, 'skylake', 'cpu-skylake');
+    putImage(next, 'generic', 'generic');
+    const all = Array.from({ length: 100 }, () => registry.manifest(BENCH, tagged('latest')));
+    expect(new Set((await Promise.all(all)).map(({ digest }) => digest)).size).toBe(1);
+    expect(next.count('manifest')).toBe(2);
+  });
+
+  test('a list is kept as long as its members’ tags hold, and no longer', async () => {
+    const { next } = stand();
+    putImage(next, 'skylake', 'cpu-skylake');
+    putImage(next, 'generic', 'generic');
+    let now = 0;
+    const aged = {
+      ...next,
+      manifest: async (...of: Parameters<typeof next.manifest>) => ({
+        ...(await next.manifest(...of)),
+        maxAgeMs: 5000,
+      }),
+    };
+    const registry = virtual({ next: aged, catalog: () => [SPEC], now: () => now, onMissing: () => {} });
+    expect((await registry.manifest(BENCH, tagged('latest'))).maxAgeMs).toBe(5000);
+    now = 4000;
+    expect((await registry.manifest(BENCH, tagged('latest'))).maxAgeMs).toBe(1000);
+    expect(next.count('manifest')).toBe(2);
+    now = 5000;
+    await registry.manifest(BENCH, tagged('latest'));
+    expect(next.count('manifest')).toBe(4);
+  });
+
+  test('a member that is itself an index stands for its image of that platform', async () => {
+    const { next, registry } = stand();
+    const generic = putImage(next, 'generic', 'generic');
+    const entry = (architecture: string, digest: string) => ({
+      mediaType: MEDIA_TYPE.dockerManifest,
+      digest,
+      size: 7,
+      platform: { os: 'linux', architecture },
+    });
+    next.putManifest(
+      {
+        schemaVersion: 2,
+        mediaType: MEDIA_TYPE.ociIndex,
+        manifests: [entry('arm64', `sha256:${'a'.repeat(64)}`), entry('amd64', generic.image)],
+      },
+      { tag: 'cpu-skylake', repository: PARTS },
+    );
+    expect((await entriesOf(registry)).map((one) => one?.digest)).toEqual([generic.image, generic.image]);
+  });
+
+  test('other tags and other repositories pass through untouched', async () => {
+    const { next, registry } = stand();
+    const digest = next.putManifest({ any: 1 }, { tag: 'other' });
+    expect((await registry.manifest(BENCH, tagged('other'))).digest).toBe(digest);
+    await expect(registry.resolve(PARTS, tagged('none'))).rejects.toBeInstanceOf(RegistryError);
+  });
+
+  test('tags/list names the list’s own tags beside upstream’s', async () => {
+    const { next, registry } = stand();
+    next.putManifest({ any: 1 }, { tag: 'aaa', repository: BENCH });
+    expect((await registry.tags(BENCH)).tags).toEqual(['aaa', 'latest']);
+    expect(await registry.tags(BENCH, { limit: 1 })).toMatchObject({ tags: ['aaa'] });
+  });
+});
