@@ -1,0 +1,47 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { UserError } from './user-error.ts';
+
+/** One YAML file of a folder. */
+export interface YamlFile {
+  readonly path: string;
+  readonly content: unknown;
+}
+
+/** A file of an operator's that is larger is a mistake, in bytes. */
+const MAX_BYTES = 1024 * 1024;
+
+async function namesIn(folder: string, mayBeAbsent: boolean): Promise<readonly string[]> {
+  try {
+    const names = await readdir(folder);
+    return names.filter((name) => /\.ya?ml$/.test(name) && !name.startsWith('.')).sort();
+  } catch (error) {
+    if (mayBeAbsent && (error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw new UserError(`cannot read ${folder}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+async function readYaml(path: string): Promise<YamlFile> {
+  const { parse } = await import('yaml');
+  try {
+    const text = await readFile(path, 'utf8');
+    if (text.length > MAX_BYTES) throw new Error(`is larger than ${MAX_BYTES} bytes`);
+    return { path, content: parse(text, { maxAliasCount: 100 }) as unknown };
+  } catch (cause) {
+    const [why] = (cause as Error).message.split('\n');
+    throw new UserError(`${path}: ${why}`, { cause, exitStatus: 2 });
+  }
+}
+
+/**
+ * The YAML files of a folder, in the order of their names; hidden ones and other files are skipped. A folder that is only
+ * a default need not exist.
+ * @throws {UserError}
+ */
+export async function readYamlFolder(
+  folder: string,
+  { mayBeAbsent }: { readonly mayBeAbsent: boolean },
+): Promise<readonly YamlFile[]> {
+  const names = await namesIn(folder, mayBeAbsent);
+  return Promise.all(names.map((name) => readYaml(join(folder, name))));
+}
