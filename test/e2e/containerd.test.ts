@@ -1,0 +1,58 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type Containerd, startContainerd } from '../support/containerd.ts';
+import { lineOf } from '../support/image-set.ts';
+import { MIRRORED_REGISTRY, type MirroredRegistry, mirroredRegistry } from '../support/mirrored-registry.ts';
+import { describeWith } from '../support/required-programs.ts';
+import { openWorkplace, type Workplace } from '../support/workplace.ts';
+
+const BENCH = 'docker.io/qnib/bench:latest';
+const LEVELS = 'docker.io/qnib/levels:latest';
+
+describeWith(
+  [...MIRRORED_REGISTRY, 'containerd', 'ctr', 'runc'],
+  'a real containerd with MetaHub as its host',
+  () => {
+    let workplace: Workplace;
+    let scene: MirroredRegistry;
+    let containerd: Containerd;
+
+    beforeAll(async () => {
+      workplace = openWorkplace();
+      scene = await mirroredRegistry(workplace);
+      containerd = await startContainerd(workplace, { mirror: scene.metahub.url });
+    });
+    afterAll(() => workplace?.close());
+
+    test.each([
+      ['cpu:x86_64', 'generic', 'generic'],
+      ['cpu:skylake', 'cpu:skylake', 'x86-64-v3'],
+      ['cpu:broadwell', 'cpu:broadwell', 'x86-64-v3'],
+      ['cpu:broadwell nvcap:5.2', 'cpu:broadwell,nvcap:5.2', 'x86-64-v3'],
+      ['cpu:skylake_avx512', 'cpu:skylake', 'x86-64-v4'],
+    ])('%s: runs %s, and %s', async (host, bench, levels) => {
+      await scene.metahub.restart(host);
+      await containerd.pull(BENCH);
+      expect(await containerd.run(BENCH)).toBe(lineOf(bench));
+      await containerd.pull(LEVELS);
+      expect(await containerd.run(LEVELS)).toBe(lineOf(levels));
+    });
+
+    test('an image that is no index keeps its digest', async () => {
+      await containerd.pull('docker.io/library/plain:latest');
+      expect(await containerd.digestOf('docker.io/library/plain:latest')).toBe(scene.images.plain.digest);
+    });
+
+    test('the original digest of an index leads to that index', async () => {
+      const { digest } = scene.images.bench;
+      await containerd.pull(`docker.io/qnib/bench@${digest}`);
+      expect(await containerd.digestOf(`docker.io/qnib/bench@${digest}`)).toBe(digest);
+      expect(await containerd.run(`docker.io/qnib/bench@${digest}`)).toBe(lineOf('generic'));
+    });
+
+    test('--platform linux/arm64 still gets the arm64 entry', async () => {
+      await containerd.pull(BENCH, '--platform', 'linux/arm64');
+      const content = await containerd.ctr('content', 'list', '--quiet');
+      expect(content.split('\n')).toContain(scene.images.bench.entry('arm64'));
+    });
+  },
+);

@@ -1,0 +1,81 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { HostProfile } from '../../src/host/profile.ts';
+import { type RunningServer, startServer } from './processes.ts';
+import type { Workplace } from './workplace.ts';
+
+const PROGRAM = fileURLToPath(new URL('../../bin/metahub.js', import.meta.url));
+
+/** The least that an amd64 host can be; `--set` makes every other host of it, whatever machine the tests run on. */
+const PLAIN_HOST: HostProfile = {
+  platform: { os: 'linux', architecture: 'amd64', variant: 'v1' },
+  cpu: { microarchitecture: 'x86_64', vendor: 'generic', compatible: ['x86_64'], flags: [] },
+  gpus: [],
+  features: ['cpu:x86_64'],
+  warnings: [],
+};
+
+export interface MetahubOptions {
+  /** `http://127.0.0.1:PORT` of what stands in for docker.io. */
+  readonly upstream: string;
+  /** What the host has: `cpu:broadwell nvcap:5.2`. */
+  readonly host?: string;
+  /** Further arguments of `serve`. */
+  readonly args?: readonly string[];
+}
+
+/** `metahub serve`, a real process that keeps its port and its data over restarts. */
+export interface Metahub {
+  /** `http://127.0.0.1:PORT`. */
+  readonly url: string;
+  /** Everything that this process has logged. */
+  log(): string;
+  /** Ends it as an operator does, and starts it anew, for another host if one is given. */
+  restart(host?: string): Promise<void>;
+  /** Ends it with SIGKILL, in the middle of whatever it does, and starts it anew. */
+  killAndRestart(): Promise<void>;
+  /** Ends it as an operator does; answers the exit status. */
+  stop(): Promise<number | null>;
+}
+
+export async function startMetahub(workplace: Workplace, options: MetahubOptions): Promise<Metahub> {
+  const profile = join(workplace.directory, 'profile.json');
+  writeFileSync(profile, JSON.stringify(PLAIN_HOST));
+  const data = workplace.folder('metahub');
+  let listen = '127.0.0.1:0';
+  let host = options.host ?? 'cpu:x86_64';
+  let server: RunningServer;
+
+  async function start(): Promise<void> {
+    server = await startServer({
+      command: process.execPath,
+      args: [
+        ...[PROGRAM, 'serve', '--listen', listen, '--data', data],
+        ...['--upstream', `docker.io=${options.upstream}`, '--public-registries', 'off'],
+        ...['--profile', profile, ...host.split(' ').flatMap((feature) => ['--set', feature])],
+        ...(options.args ?? []),
+      ],
+      ready: /listening\b.*?http:\/\/(127\.0\.0\.1:\d+)/,
+    });
+    // The port that the first start was given is kept: runtimes know it.
+    listen = server.announced[1] ?? listen;
+  }
+
+  await start();
+  workplace.onClose(() => server.stop());
+  return {
+    url: `http://${listen}`,
+    log: () => server.output(),
+    async restart(next = host) {
+      host = next;
+      await server.stop();
+      await start();
+    },
+    async killAndRestart() {
+      await server.stop('SIGKILL');
+      await start();
+    },
+    stop: () => server.stop(),
+  };
+}
