@@ -1,0 +1,58 @@
+import { randomBytes } from 'node:crypto';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { proxyFromEnvironment } from '../upstream/proxy.ts';
+import { createStoredLogins } from '../upstream/stored-logins.ts';
+import { createUpstream } from '../upstream/upstream.ts';
+import type { Log } from './log.ts';
+import { allowedUpstreams, type Upstreams } from './upstream-settings.ts';
+
+interface UpstreamChoice {
+  readonly upstream: Upstreams;
+  readonly publicRegistries: boolean;
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Where logins are stored: the operator's for the mirror first, then those of the user it runs as. */
+function loginFiles({
+  CREDENTIALS_DIRECTORY,
+  DOCKER_CONFIG,
+  REGISTRY_AUTH_FILE,
+  XDG_RUNTIME_DIR,
+}: Environment) {
+  const home = homedir();
+  return [
+    ...(CREDENTIALS_DIRECTORY ? [join(CREDENTIALS_DIRECTORY, 'auth.json')] : []),
+    '/etc/metahub/auth.json',
+    ...(REGISTRY_AUTH_FILE ? [REGISTRY_AUTH_FILE] : []),
+    join(DOCKER_CONFIG || join(home, '.docker'), 'config.json'),
+    ...(XDG_RUNTIME_DIR ? [join(XDG_RUNTIME_DIR, 'containers', 'auth.json')] : []),
+    join(home, '.config', 'containers', 'auth.json'),
+  ];
+}
+
+/** A name in `Via` that no other mirror has, so that each recognises itself only. */
+export function newPseudonym(): string {
+  return `metahub-${randomBytes(6).toString('hex')}`;
+}
+
+/** The registries that the settings allow, asked with this user's stored logins, proxies and certificates. */
+export function openUpstream(choice: UpstreamChoice, { log, pseudonym }: { log: Log; pseudonym: string }) {
+  const { env } = process;
+  const allowed = allowedUpstreams(choice);
+  const extra = env['NODE_EXTRA_CA_CERTS'];
+  return createUpstream({
+    registryFor: (host) => allowed.get(host),
+    credentials: createStoredLogins({
+      files: loginFiles(env),
+      warn: (message) => log('warning', message),
+    }),
+    proxy: proxyFromEnvironment(env),
+    certificateDirs: ['/etc/metahub/certs.d', '/etc/docker/certs.d', '/etc/containers/certs.d'],
+    extraAuthorities: extra ? [extra] : [],
+    pseudonym,
+    now: () => performance.now(),
+    log: (level, event, fields) => log(level, event, fields),
+  });
+}
