@@ -1,0 +1,110 @@
+import { familyOfArchitecture } from './architecture.ts';
+import type { CpuFacts } from './facts.ts';
+import { allNodes, ancestorSet, findNode, flagSet, rootOf } from './family-tree.ts';
+import { createJudge, hasPart } from './node-judge.ts';
+import { nodeOfModel } from './x86-models.ts';
+
+export { canonicalName } from './names.ts';
+
+/** What a CPU is, by the family tree. */
+export interface Identification {
+  /** The closest node: `zen4`. The architecture's root when nothing more is known. */
+  readonly microarchitecture: string;
+  /** Every node whose code the CPU runs, best first, `microarchitecture` itself leading. */
+  readonly compatible: readonly string[];
+  /** Where the flags fall short of what the CPU is sold as. */
+  readonly warnings: readonly string[];
+}
+
+export interface IdentifyOptions {
+  /** Answer as archspec does: its nodes only, and no allowance for flags that hypervisors hide. */
+  readonly strictArchspec?: boolean | undefined;
+}
+
+/** The root of a node's family, `x86_64` of `zen4`; the name itself when unknown. */
+export function familyOf(name: string): string {
+  return rootOf(name);
+}
+
+/** The nodes whose code this one runs, itself not among them, best first and the root last. */
+export function ancestorsOf(name: string): readonly string[] {
+  return [...ancestorSet(name)].sort(compareMicroarchitectures);
+}
+
+/** Whether code for `ancestor` runs on `node`; both canonical names. */
+export function isAncestorOrSelf(ancestor: string, node: string): boolean {
+  return ancestor === node || ancestorSet(node).has(ancestor);
+}
+
+/** `GenuineIntel`; `generic` of a level, a root, and a stranger. */
+export function vendorOf(name: string): string {
+  return findNode(name)?.vendor ?? 'generic';
+}
+
+/** Every flag that code for a node may use, in the kernel's spelling; nothing for an unknown name. */
+export function flagsOf(name: string): ReadonlySet<string> | undefined {
+  return flagSet(name);
+}
+
+/**
+ * Sorts the better first: a descendant before its ancestor; of the incomparable the one with more ancestors, then with
+ * more flags, then the later name.
+ */
+export function compareMicroarchitectures(a: string, b: string): number {
+  const byAncestors = ancestorSet(b).size - ancestorSet(a).size;
+  if (byAncestors !== 0) return byAncestors;
+  const byFlags = (flagSet(b)?.size ?? 0) - (flagSet(a)?.size ?? 0);
+  if (byFlags !== 0) return byFlags;
+  return a === b ? 0 : a < b ? 1 : -1;
+}
+
+/** The node that a CPU is, and all that it runs: judged by its flags, with part and model numbers as evidence. */
+export function identify(
+  cpu: CpuFacts,
+  architecture: string,
+  { strictArchspec = false }: IdentifyOptions = {},
+): Identification {
+  const family = familyOfArchitecture(architecture);
+  const judge = createJudge(cpu, architecture, strictArchspec);
+  const held = new Set<string>([family]);
+  for (const node of allNodes()) {
+    if (!judge.holds(node)) continue;
+    held.add(node.name);
+    // A core of one vendor may build on another's; and what tells siblings apart does not matter to a descendant.
+    if (!strictArchspec) for (const ancestor of ancestorSet(node.name)) held.add(ancestor);
+  }
+  const ranked = [...held].sort(compareMicroarchitectures);
+  const microarchitecture = choose(ranked, cpu, family);
+  return {
+    microarchitecture,
+    compatible: [microarchitecture, ...ranked.filter((name) => name !== microarchitecture)],
+    warnings: strictArchspec ? [] : shortfall(cpu, held, microarchitecture),
+  };
+}
+
+/** Which of the nodes that hold is the CPU: the vendor's own where it is beyond the greatest generic one. */
+function choose(ranked: readonly string[], cpu: CpuFacts, family: string): string {
+  const generic = ranked.filter((name) => vendorOf(name) === 'generic');
+  const greatest = generic[0] ?? family;
+  // ARM's version numbers are no floor: a core is known by its part number, whatever version its flags add up to.
+  const floor = family === 'aarch64' ? family : greatest;
+  const above = ranked.filter((name) => vendorOf(name) !== 'generic' && isAncestorOrSelf(floor, name));
+  const ofVendor = above.filter((name) => vendorOf(name) === cpu.vendor);
+  const ofPart = ofVendor.filter((name) => hasPart(findNode(name), cpu.parts ?? []));
+  return ofPart[0] ?? ofVendor[0] ?? above[0] ?? greatest;
+}
+
+/** A CPU that is sold as more than its flags show is a guest whose hypervisor hides some, or runs an old kernel. */
+function shortfall(cpu: CpuFacts, held: ReadonlySet<string>, found: string): readonly string[] {
+  const sold = nodeOfModel(cpu);
+  const node = sold === undefined ? undefined : findNode(sold);
+  if (node === undefined || held.has(node.name)) return [];
+  const missing = createJudge(cpu, familyOf(node.name)).missingFlags(node);
+  if (missing.length === 0) return [];
+  const shown =
+    missing.slice(0, 4).join(', ') + (missing.length > 4 ? ` and ${missing.length - 4} more` : '');
+  return [
+    `this CPU's model number is that of ${node.name}, but the kernel does not report ${shown}: ` +
+      `it counts as ${found}`,
+  ];
+}

@@ -1,0 +1,109 @@
+import { familyOfArchitecture } from './architecture.ts';
+import type { CpuFacts } from './facts.ts';
+import { allNodes, findNode, rootOf } from './family-tree.ts';
+import { type IdentifyOptions, identify } from './microarchitecture.ts';
+import { ALIAS_NAMES, canonicalName } from './names.ts';
+import { createJudge } from './node-judge.ts';
+import { nodeOfModel } from './x86-models.ts';
+
+/** One thing that keeps a CPU from running a microarchitecture's code. */
+export type WhyNotReason =
+  | { readonly kind: 'unknown'; readonly suggestions: readonly string[] }
+  | { readonly kind: 'family'; readonly needs: string; readonly has: string }
+  | { readonly kind: 'vendor'; readonly needs: string; readonly has: string }
+  | { readonly kind: 'flags'; readonly missing: readonly string[] }
+  | { readonly kind: 'generation'; readonly needs: number; readonly has?: number | undefined }
+  /** The flags would do, but the model or version that the node stands for is another. */
+  | { readonly kind: 'model'; readonly needs: string; readonly has?: string | undefined };
+
+/** Why a CPU is not, and does not run, a microarchitecture. */
+export interface WhyNot {
+  /** The table's name; as written when there is no such node. */
+  readonly name: string;
+  /** It does run its code: there is no reason then. */
+  readonly runs: boolean;
+  readonly reasons: readonly WhyNotReason[];
+}
+
+/** What keeps a CPU from a microarchitecture: missing flags, another vendor, generation or family, or an unknown name. */
+export function whyNot(
+  cpu: CpuFacts,
+  architecture: string,
+  written: string,
+  options: IdentifyOptions = {},
+): WhyNot {
+  const name = canonicalName(written);
+  const node = name === undefined ? undefined : findNode(name);
+  if (name === undefined || node === undefined) {
+    return { name: written, runs: false, reasons: [{ kind: 'unknown', suggestions: similarNames(written) }] };
+  }
+  if (identify(cpu, architecture, options).compatible.includes(name)) {
+    return { name, runs: true, reasons: [] };
+  }
+  const family = familyOfArchitecture(architecture);
+  const root = rootOf(name);
+  if (root !== family) return { name, runs: false, reasons: [{ kind: 'family', needs: root, has: family }] };
+
+  const judge = createJudge(cpu, architecture, options.strictArchspec);
+  const reasons: WhyNotReason[] = [];
+  if (node.vendor !== 'generic' && node.vendor !== cpu.vendor) {
+    reasons.push({ kind: 'vendor', needs: node.vendor, has: cpu.vendor });
+  }
+  const missing = judge.missingFlags(node);
+  if (missing.length > 0) reasons.push({ kind: 'flags', missing });
+  if (!judge.agrees(node)) {
+    const { generation } = node.evidence;
+    reasons.push(
+      generation === undefined
+        ? { kind: 'model', needs: name, has: cpu.uarch ?? nodeOfModel(cpu) ?? cpu.modelName }
+        : { kind: 'generation', needs: generation, has: cpu.generation },
+    );
+  }
+  return { name, runs: false, reasons };
+}
+
+/** One line for a person, without the end of the sentence: `lacks avx512f, avx512bw; is of another vendor …`. */
+export function formatReason(reason: WhyNotReason): string {
+  switch (reason.kind) {
+    case 'unknown':
+      return reason.suggestions.length === 0
+        ? 'there is no microarchitecture of that name'
+        : `there is no microarchitecture of that name; similar: ${reason.suggestions.join(', ')}`;
+    case 'family':
+      return `it is of the ${reason.needs} family, this CPU of ${reason.has}`;
+    case 'vendor':
+      return `it is ${reason.needs}'s, this CPU is ${reason.has === 'generic' ? 'of an unknown vendor' : `${reason.has}'s`}`;
+    case 'flags':
+      return `this CPU lacks ${reason.missing.join(', ')}`;
+    case 'generation':
+      return `it needs generation ${reason.needs}, this CPU is ${reason.has === undefined ? 'unknown' : `of generation ${reason.has}`}`;
+    case 'model':
+      return `only model numbers tell it apart, and this CPU's ${reason.has === undefined ? 'are not known' : `say ${reason.has}`}`;
+  }
+}
+
+/** Up to five names that a person may have meant, nearest first. */
+export function similarNames(written: string): readonly string[] {
+  const meant = written.trim().toLowerCase().replaceAll('-', '_');
+  const limit = Math.max(2, Math.floor(meant.length / 3));
+  return [...[...allNodes()].map(({ name }) => name), ...ALIAS_NAMES]
+    .map((name) => ({ name, distance: name.includes(meant) && meant !== '' ? 1 : editDistance(meant, name) }))
+    .filter(({ distance }) => distance <= limit)
+    .sort((a, b) => a.distance - b.distance || (a.name < b.name ? -1 : 1))
+    .slice(0, 5)
+    .map(({ name }) => name);
+}
+
+/** Levenshtein's: insertions, deletions and replacements, in characters. */
+function editDistance(from: string, to: string): number {
+  let row = Array.from({ length: to.length + 1 }, (_, at) => at);
+  for (let i = 1; i <= from.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= to.length; j++) {
+      const replaced = (row[j - 1] ?? 0) + (from[i - 1] === to[j - 1] ? 0 : 1);
+      next.push(Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[to.length] ?? 0;
+}
