@@ -1,0 +1,184 @@
+import type { CpuFacts } from '../host/facts.ts';
+import { type CpuRecord, cpuRecords, firstCpuRecord } from './cpu-record.ts';
+import type { HostRoot } from './host-root.ts';
+import type { Problems } from './problems.ts';
+import { parseSysctl } from './sysctl.ts';
+
+export interface CpuOptions {
+  readonly root: HostRoot;
+  /** GOARCH: `amd64`, `arm64`, `loong64`. */
+  readonly architecture: string;
+  readonly problems: Problems;
+}
+
+const UNKNOWN: CpuFacts = { vendor: 'generic', flags: [] };
+const CPUINFO = '/proc/cpuinfo';
+/** `sysctl machdep.cpu hw.optional` of a Mac, kept as a file in a captured tree. */
+const SYSCTL_CAPTURE = '/sysctl.txt';
+
+/** The CPU as /proc/cpuinfo tells it: of its first record, unless cores differ. */
+export function readCpu({ root, architecture, problems }: CpuOptions): CpuFacts {
+  const text = root.text(CPUINFO);
+  if (text === undefined) {
+    const sysctl = root.text(SYSCTL_CAPTURE);
+    if (sysctl !== undefined) return parseSysctl(sysctl);
+    problems.fail(`${CPUINFO} cannot be read: the CPU is unknown, and only baseline entries will match`);
+    return UNKNOWN;
+  }
+  const cpu = parseCpuinfo(text, architecture);
+  if (cpu.flags.length === 0 && (architecture === 'amd64' || architecture === 'arm64')) {
+    const key = architecture === 'amd64' ? 'flags' : 'Features';
+    problems.fail(`${CPUINFO} has no “${key}” line: only baseline entries will match`);
+  }
+  return cpu;
+}
+
+/** Parses /proc/cpuinfo as the kernel of one architecture (GOARCH) writes it. */
+export function parseCpuinfo(text: string, architecture: string): CpuFacts {
+  switch (architecture) {
+    case 'amd64':
+    case '386':
+      return parseX86(firstCpuRecord(text));
+    case 'arm64':
+    case 'arm':
+      return parseArm(text);
+    case 'ppc64':
+    case 'ppc64le':
+      return parsePower(firstCpuRecord(text));
+    case 'riscv64':
+      return parseRiscv(firstCpuRecord(text));
+    case 's390x':
+      return parseS390(text);
+    case 'loong64':
+      return parseLoongson(text);
+    default:
+      return UNKNOWN;
+  }
+}
+
+function parseX86(record: CpuRecord): CpuFacts {
+  return withoutGaps({
+    vendor: record.get('vendor_id') ?? 'generic',
+    flags: flagList(record.get('flags')),
+    modelName: record.get('model name'),
+    family: number(record.get('cpu family')),
+    model: number(record.get('model')),
+    stepping: number(record.get('stepping')),
+  });
+}
+
+/** ARM Ltd's list of implementers; the names are those of archspec's table. */
+const ARM_VENDORS: Readonly<Record<string, string>> = {
+  '0x41': 'ARM',
+  '0x42': 'Broadcom',
+  '0x43': 'Cavium',
+  '0x44': 'DEC',
+  '0x46': 'Fujitsu',
+  '0x48': 'HiSilicon',
+  '0x49': 'Infineon Technologies AG',
+  '0x4d': 'Motorola',
+  '0x4e': 'Nvidia',
+  '0x50': 'APM',
+  '0x51': 'Qualcomm',
+  '0x53': 'Samsung',
+  '0x56': 'Marvell',
+  '0x61': 'Apple',
+  '0x66': 'Faraday',
+  '0x68': 'HXT',
+  '0x69': 'Intel',
+  '0xc0': 'Ampere',
+};
+
+/** Cores of one chip may differ (big.LITTLE): a program may land on any, so only common flags count. */
+function parseArm(text: string): CpuFacts {
+  const first = firstCpuRecord(text);
+  const kinds = new Map<string, CpuRecord>();
+  const partLines = new Set(text.match(/^CPU part\s*:.*$/gm));
+  for (const record of partLines.size > 1 ? cpuRecords(text) : [first]) {
+    const part = record.get('CPU part');
+    if (part !== undefined && !kinds.has(part)) kinds.set(part, record);
+  }
+  const lists = [...kinds.values()].map((record) => new Set(flagList(record.get('Features'))));
+  const flags = flagList(first.get('Features')).filter((flag) => lists.every((list) => list.has(flag)));
+  const implementer = first.get('CPU implementer');
+  return withoutGaps({
+    vendor: ARM_VENDORS[implementer ?? ''] ?? implementer ?? 'generic',
+    flags,
+    modelName: first.get('model name'),
+    parts: kinds.size === 0 ? undefined : [...kinds.keys()],
+  });
+}
+
+/** `cpu : POWER9, altivec supported`, `POWER8NVL`, `POWER7 (architected)`. */
+function parsePower(record: CpuRecord): CpuFacts {
+  const name = record.get('cpu');
+  const generation = number(/POWER(\d+)/.exec(name ?? '')?.[1]);
+  return withoutGaps({
+    vendor: generation === undefined ? 'generic' : 'IBM',
+    // Part of every POWER that runs a 64-bit Linux, and said by no other line.
+    flags: name?.includes('altivec supported') ? ['altivec'] : [],
+    modelName: name,
+    generation,
+  });
+}
+
+const RISCV_VENDORS: Readonly<Record<string, string>> = {
+  sifive: 'SiFive',
+  spacemit: 'SpacemiT',
+  thead: 'T-Head',
+  starfive: 'StarFive',
+};
+
+function parseRiscv(record: CpuRecord): CpuFacts {
+  const modelName = record.get('model name');
+  const uarch = record.get('uarch') ?? riscvUarch(modelName);
+  return withoutGaps({
+    vendor: RISCV_VENDORS[uarch?.split(',')[0] ?? ''] ?? 'generic',
+    flags: [],
+    modelName,
+    uarch,
+    isa: record.get('isa'),
+  });
+}
+
+/** `Spacemit(R) X60` -> `spacemit,x60`: as a device tree names it. */
+function riscvUarch(modelName: string | undefined): string | undefined {
+  const named = /^(\w+)(?:\(R\))? (\w+)$/.exec(modelName ?? '');
+  return named === null ? undefined : `${named[1]},${named[2]}`.toLowerCase();
+}
+
+/** The features stand above the processors, and each processor on a line: `processor 0: version = FF, …, machine = 8561`. */
+function parseS390(text: string): CpuFacts {
+  return withoutGaps({
+    vendor: /^vendor_id\s*:\s*IBM/m.test(text) ? 'IBM' : 'generic',
+    flags: flagList(/^features\s*:\s*(.*)$/m.exec(text)?.[1]),
+    uarch: /\bmachine = (\w+)/.exec(text)?.[1] ?? /^machine\s*:\s*(\w+)/m.exec(text)?.[1],
+  });
+}
+
+/** A head with the system's type stands before the first processor's record. */
+function parseLoongson(text: string): CpuFacts {
+  const value = (key: string) => new RegExp(`^${key}\\s*:\\s*(\\S.*)$`, 'im').exec(text)?.[1]?.trim();
+  const modelName = value('model name');
+  return withoutGaps({
+    vendor: modelName?.startsWith('Loongson') ? 'Loongson' : 'generic',
+    flags: flagList(value('features')),
+    modelName,
+    uarch: modelName,
+  });
+}
+
+function flagList(line: string | undefined): readonly string[] {
+  return line?.split(/\s+/).filter((flag) => flag !== '') ?? [];
+}
+
+function number(text: string | undefined): number | undefined {
+  return text !== undefined && /^\d+$/.test(text) ? Number(text) : undefined;
+}
+
+/** Leaves out what the file does not tell: absence is a missing key, not an undefined one. */
+function withoutGaps(facts: { [Key in keyof CpuFacts]: CpuFacts[Key] | undefined }): CpuFacts {
+  const { vendor = 'generic', flags = [], ...rest } = facts;
+  const known = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined));
+  return { vendor, flags, ...known };
+}
