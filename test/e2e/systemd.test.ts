@@ -1,0 +1,83 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { describeWith } from '../support/required-programs.ts';
+import { bootSystemd, SYSTEMD, type Systemd } from '../support/systemd.ts';
+import { openWorkplace, type Workplace } from '../support/workplace.ts';
+
+const MIRROR = 'metahub.service';
+
+/** Asks for `/v2/`, from inside, as often as told, one after the other; answers how often it was 200. */
+const ASK = `
+  const times = Number(process.argv[1]);
+  let good = 0;
+  for (let done = 0; done < times; done += 1) {
+    const response = await fetch('http://127.0.0.1:5080/v2/', { headers: { connection: 'close' } }).catch(() => ({}));
+    if (response.status === 200) good += 1;
+  }
+  console.log(good);
+`;
+
+describeWith(SYSTEMD, 'a real systemd with the units', () => {
+  let workplace: Workplace;
+  let systemd: Systemd;
+  const ask = async (times: number) =>
+    Number(await systemd.run('/usr/local/bin/node', '--input-type=module', '--eval', ASK, String(times)));
+
+  beforeAll(async () => {
+    workplace = openWorkplace();
+    systemd = await bootSystemd(workplace);
+  });
+  afterAll(() => workplace?.close());
+
+  test('detection writes what this machine is, for everyone to read', async () => {
+    await systemd.run('systemctl', 'start', 'metahub-detect.service');
+    const profile = JSON.parse(await systemd.run('cat', '/run/metahub/profile.json')) as {
+      readonly platform: { readonly os: string };
+      readonly features: readonly string[];
+    };
+    expect(profile.platform.os).toBe('linux');
+    expect(profile.features.some((feature) => feature.startsWith('cpu:'))).toBe(true);
+    expect(await systemd.run('ls', '/run/metahub')).toBe('profile.json\n');
+    expect(await systemd.run('stat', '--format', '%a', '/run/metahub/profile.json')).toBe('644\n');
+  });
+
+  test('the first request starts the mirror', async () => {
+    await systemd.run('systemctl', 'start', 'metahub.socket');
+    expect(await systemd.property(MIRROR, 'ActiveState')).toBe('inactive');
+    expect(await ask(1)).toBe(1);
+    expect(await systemd.property(MIRROR, 'ActiveState')).toBe('active');
+  });
+
+  test('the mirror runs as a user of its own, without capabilities, behind a filter of system calls', async () => {
+    await systemd.run('systemctl', 'start', MIRROR);
+    const status = await systemd.run('cat', `/proc/${await systemd.property(MIRROR, 'MainPID')}/status`);
+    const line = (name: string) => new RegExp(`^${name}:\\s+(\\S+)`, 'm').exec(status)?.[1];
+    expect(Number(line('Uid'))).toBeGreaterThanOrEqual(61184);
+    expect(line('CapEff')).toBe('0000000000000000');
+    expect(line('CapBnd')).toBe('0000000000000000');
+    expect(line('NoNewPrivs')).toBe('1');
+    expect(line('Seccomp')).toBe('2');
+  });
+
+  test('a restart in the middle of 300 requests loses none', async () => {
+    await systemd.run('systemctl', 'start', MIRROR);
+    const before = await systemd.property(MIRROR, 'MainPID');
+    const [answered] = await Promise.all([ask(300), systemd.run('systemctl', 'restart', MIRROR)]);
+    expect(answered).toBe(300);
+    expect(await systemd.property(MIRROR, 'MainPID')).not.toBe(before);
+  });
+
+  test('a mirror that is killed is started again', async () => {
+    await systemd.run('systemctl', 'start', MIRROR);
+    const before = Number(await systemd.property(MIRROR, 'NRestarts'));
+    await systemd.run('systemctl', 'kill', '--signal=KILL', MIRROR);
+    expect(await ask(1)).toBe(1);
+    expect(Number(await systemd.property(MIRROR, 'NRestarts'))).toBe(before + 1);
+  });
+
+  test('it stops when told to, with success', async () => {
+    await systemd.run('systemctl', 'start', MIRROR);
+    await systemd.run('systemctl', 'stop', 'metahub.socket', MIRROR);
+    expect(await systemd.property(MIRROR, 'Result')).toBe('success');
+    expect(await systemd.property(MIRROR, 'ExecMainStatus')).toBe('0');
+  });
+});

@@ -1,0 +1,80 @@
+import { mkdirSync, readdirSync, readFileSync, rmdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { attempt, type ProgramResult, run, startServer } from './processes.ts';
+import type { Workplace } from './workplace.ts';
+
+const CLONE = fileURLToPath(new URL('../..', import.meta.url));
+const BOOT = join(CLONE, 'test/support/boot-systemd.sh');
+
+/** What booting needs, besides cgroup2. */
+export const SYSTEMD = ['root', 'systemctl', 'unshare', 'nsenter', 'ip'];
+
+/** A real systemd with this clone's units, in namespaces of its own: it sees no network and changes nothing outside. */
+export interface Systemd {
+  /** Runs a program inside; any status but 0 is an error. */
+  run(command: string, ...args: readonly string[]): Promise<string>;
+  attempt(command: string, ...args: readonly string[]): Promise<ProgramResult>;
+  /** One property of a unit, as `systemctl show` gives it. */
+  property(unit: string, name: string): Promise<string>;
+}
+
+/** Where cgroup2 is mounted: the root of the unified hierarchy, or its place beside the old ones. */
+export function cgroup2Mount(): string | undefined {
+  const mounts = readFileSync('/proc/self/mountinfo', 'utf8').split('\n');
+  return mounts.find((line) => line.includes(' - cgroup2 '))?.split(' ')[4];
+}
+
+function removeGroup(group: string): void {
+  for (const entry of readdirSync(group, { withFileTypes: true })) {
+    if (entry.isDirectory()) removeGroup(join(group, entry.name));
+  }
+  rmdirSync(group);
+}
+
+/** The one child of `unshare`, which is the first process inside. */
+function childOf(pid: number): number {
+  return Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim());
+}
+
+export async function bootSystemd(workplace: Workplace): Promise<Systemd> {
+  const tree = workplace.folder('systemd');
+  const pipe = join(workplace.folder('systemd/root'), 'booted');
+  await run('mkfifo', [pipe]);
+  const group = join(cgroup2Mount() ?? '', `metahub-test-${process.pid}`);
+  mkdirSync(group);
+  workplace.onClose(() => removeGroup(group));
+  const namespaces = ['--mount', '--pid', '--fork', '--kill-child', '--uts', '--ipc', '--net', '--cgroup'];
+  const outside = await startServer({
+    command: '/bin/sh',
+    args: [
+      ...['-c', 'echo $$ >"$0/cgroup.procs" && echo moved && exec "$@"', group],
+      ...['unshare', ...namespaces, BOOT, tree, CLONE, process.execPath],
+    ],
+    ready: /^moved$/m,
+  });
+  // The end of the first process is the end of all that it started.
+  workplace.onClose(async () => {
+    process.kill(childOf(outside.pid), 'SIGKILL');
+    await outside.stop('SIGCONT');
+  });
+  const booted = await attempt('cat', [pipe], { timeoutMs: 30_000 });
+  if (booted.stdout !== 'booted\n') throw new Error(`systemd did not come up:\n${outside.output()}`);
+
+  const inside = [
+    `--target=${childOf(outside.pid)}`,
+    '--mount',
+    '--pid',
+    '--uts',
+    '--ipc',
+    '--net',
+    '--cgroup',
+  ];
+  const enter = (command: string, args: readonly string[]) => [...inside, '--', command, ...args];
+  return {
+    run: (command, ...args) => run('nsenter', enter(command, args)),
+    attempt: (command, ...args) => attempt('nsenter', enter(command, args)),
+    property: async (unit, name) =>
+      (await run('nsenter', enter('systemctl', ['show', '--value', `--property=${name}`, unit]))).trim(),
+  };
+}
