@@ -1,0 +1,191 @@
+import { architectureOfFamily, familyOfArchitecture } from './architecture.ts';
+import { type Feature, formatFeature, parseFeature } from './feature.ts';
+import { driverFeatures, uniqueFeatures } from './host-features.ts';
+import {
+  ancestorsOf,
+  canonicalName,
+  compareMicroarchitectures,
+  familyOf,
+  flagsOf,
+  isAncestorOrSelf,
+  vendorOf,
+} from './microarchitecture.ts';
+import type { GpuProfile, HostProfile } from './profile.ts';
+import { platformVariant } from './variant.ts';
+
+/** `--set nvcap:none`: the host has nothing of this kind. */
+const NOTHING = 'none';
+const OPERATING_SYSTEMS: ReadonlySet<string> = new Set(['linux', 'darwin', 'windows']);
+
+/**
+ * The profile as if the host had these features. What was detected of a kind that is named is replaced; `cpu:X` brings
+ * the ancestors, level, variant and flags that X has in the family tree; a CPU flag is added to those there are; the
+ * value `none` takes a kind away.
+ * @throws {Error} for a text that is no feature, or names no microarchitecture or two of them.
+ */
+export function withFeatures(profile: HostProfile, features: readonly string[]): HostProfile {
+  const claims = features.map(parsed);
+  return [withCpu, withLevel, withFlags, withGpus, withSystem].reduce(
+    (changed, change) => change(changed, claims),
+    profile,
+  );
+}
+
+/**
+ * The profile of a machine known by its features alone. Without a CPU among them it has the baseline of the base's
+ * architecture (amd64 on Linux unless told otherwise) and runs nothing that demands more.
+ * @throws {Error} as `withFeatures`.
+ */
+export function profileOfFeatures(features: readonly string[], base?: HostProfile): HostProfile {
+  const { os = 'linux', architecture = 'amd64' } = base?.platform ?? {};
+  const bare: HostProfile = {
+    platform: { os, architecture },
+    cpu: cpuNamed(familyOfArchitecture(architecture)),
+    gpus: [],
+    features: [],
+    warnings: [],
+  };
+  const assumed = withFeatures(withVariant(bare, levelOfNode(bare.cpu.microarchitecture)), features);
+  // Exactly what was claimed, as it was claimed: `match: exact` compares these with an entry's.
+  return { ...assumed, features: uniqueFeatures(features.map((text) => formatFeature(parsed(text)))) };
+}
+
+function parsed(text: string): Feature {
+  const feature = parseFeature(text);
+  if (feature !== undefined) return feature;
+  throw new Error(`“${text}” is not a feature: write kind:value, such as cpu:zen4 or nvcap:9.0`);
+}
+
+function withCpu(profile: HostProfile, claims: readonly Feature[]): HostProfile {
+  const named = single(claims, 'cpu');
+  if (named === undefined) return profile;
+  const name = canonicalName(named);
+  if (name === undefined) throw new Error(`there is no microarchitecture “${named}”`);
+  const cpu = cpuNamed(name);
+  const level = levelOfNode(name);
+  const { os } = profile.platform;
+  const architecture = architectureOfFamily(familyOf(name));
+  const changed = { ...profile, platform: { os, architecture }, cpu };
+  const vendor = cpu.vendor === 'generic' ? [] : [`cpuvendor:${cpu.vendor}`];
+  return withVariant(
+    replaceKinds(
+      changed,
+      ['cpu', 'level', 'cpuvendor'],
+      [`cpu:${name}`, ...(level ? [level] : []), ...vendor],
+    ),
+    level,
+  );
+}
+
+/** A level beside a CPU is what its flags allow; alone it stands for a CPU that is just that. */
+function withLevel(profile: HostProfile, claims: readonly Feature[]): HostProfile {
+  const level = single(claims, 'level');
+  if (level === undefined) return profile;
+  if (!claims.some(({ kind }) => kind === 'cpu')) {
+    return withCpu(profile, [{ kind: 'cpu', value: nodeOfLevel(level) }]);
+  }
+  return withVariant(replaceKinds(profile, ['level'], [level]), level);
+}
+
+function withFlags(profile: HostProfile, claims: readonly Feature[]): HostProfile {
+  const flags = claims.filter(({ kind }) => kind === 'cpuflag').map(({ value }) => value);
+  if (flags.length === 0) return profile;
+  const cpu = { ...profile.cpu, flags: [...new Set([...profile.cpu.flags, ...flags])] };
+  return { ...profile, cpu, features: uniqueFeatures([...profile.features, ...flags]) };
+}
+
+function withGpus(profile: HostProfile, claims: readonly Feature[]): HostProfile {
+  const assume = (current: HostProfile, kind: string, vendor: string, gpu: (value: string) => GpuProfile) => {
+    const values = valuesOf(claims, kind);
+    if (values === undefined) return current;
+    const others = current.gpus.filter((one) => one.vendor !== vendor);
+    return { ...current, gpus: [...others, ...values.map(gpu)] };
+  };
+  const nvidia = assume(profile, 'nvcap', 'nvidia', (computeCapability) => ({
+    vendor: 'nvidia',
+    computeCapability,
+  }));
+  return assume(nvidia, 'gfx', 'amd', (gfxTarget) => ({ vendor: 'amd', gfxTarget }));
+}
+
+function withSystem(profile: HostProfile, claims: readonly Feature[]): HostProfile {
+  const kinds = [...new Set(claims.map(({ kind }) => kind))].filter(
+    (kind) => !['cpu', 'level', 'cpuflag'].includes(kind),
+  );
+  const stated = kinds.flatMap((kind) => (valuesOf(claims, kind) ?? []).map((value) => `${kind}:${value}`));
+  // A driver brings the CUDA that it runs, unless that is stated too.
+  const driver = single(claims, 'nvdriver');
+  const follows = driver !== undefined && !kinds.includes('cuda');
+  const implied = driver === undefined || driver === NOTHING || !follows ? [] : driverFeatures(driver);
+  const changed = replaceKinds(profile, follows ? [...kinds, 'cuda'] : kinds, [...stated, ...implied]);
+  const os = single(claims, 'os');
+  if (os === undefined || !OPERATING_SYSTEMS.has(os)) return changed;
+  return { ...changed, platform: { ...changed.platform, os } };
+}
+
+function cpuNamed(name: string): HostProfile['cpu'] {
+  return {
+    microarchitecture: name,
+    vendor: vendorOf(name),
+    compatible: [name, ...ancestorsOf(name)].sort(compareMicroarchitectures),
+    flags: [...(flagsOf(name) ?? [])].sort(),
+  };
+}
+
+const LEVELS_BY_NODE: readonly (readonly [node: string, level: string])[] = [
+  ['x86_64_v4', 'x86-64-v4'],
+  ['x86_64_v3', 'x86-64-v3'],
+  ['x86_64_v2', 'x86-64-v2'],
+  ['x86_64', 'x86-64-v1'],
+  ['armv9.0a', 'arm64-v9.0'],
+  ['armv8.6a', 'arm64-v8.6'],
+  ['armv8.5a', 'arm64-v8.5'],
+  ['armv8.4a', 'arm64-v8.4'],
+  ['armv8.3a', 'arm64-v8.3'],
+  ['armv8.2a', 'arm64-v8.2'],
+  ['armv8.1a', 'arm64-v8.1'],
+  ['aarch64', 'arm64-v8.0'],
+];
+
+/** The greatest level that a node's ancestors promise. */
+function levelOfNode(name: string): string | undefined {
+  return LEVELS_BY_NODE.find(([node]) => isAncestorOrSelf(node, name))?.[1];
+}
+
+function nodeOfLevel(level: string): string {
+  const node = LEVELS_BY_NODE.find(([, named]) => named === level)?.[0];
+  if (node === undefined || canonicalName(node) === undefined)
+    throw new Error(`there is no level “${level}”`);
+  return node;
+}
+
+function withVariant(profile: HostProfile, level: string | undefined): HostProfile {
+  const { os, architecture } = profile.platform;
+  const variant = platformVariant({
+    architecture,
+    microarchitecture: profile.cpu.microarchitecture,
+    level,
+  });
+  return { ...profile, platform: { os, architecture, ...(variant === undefined ? {} : { variant }) } };
+}
+
+function replaceKinds(
+  profile: HostProfile,
+  kinds: readonly string[],
+  features: readonly string[],
+): HostProfile {
+  const kept = profile.features.filter((text) => !kinds.includes(parseFeature(text)?.kind ?? ''));
+  return { ...profile, features: uniqueFeatures([...kept, ...features]) };
+}
+
+/** The values claimed of a kind; an empty list for `none`, nothing when the kind is not claimed. */
+function valuesOf(claims: readonly Feature[], kind: string): readonly string[] | undefined {
+  const values = claims.filter((claim) => claim.kind === kind).map(({ value }) => value);
+  return values.length === 0 ? undefined : values.filter((value) => value !== NOTHING);
+}
+
+function single(claims: readonly Feature[], kind: string): string | undefined {
+  const values = [...new Set(claims.filter((claim) => claim.kind === kind).map(({ value }) => value))];
+  if (values.length > 1) throw new Error(`a host has one ${kind}, not ${values.join(' and ')}`);
+  return values[0];
+}

@@ -1,0 +1,220 @@
+import { describe, expect, test } from 'vitest';
+import type { CpuFacts, HostFacts } from '../../src/host/facts.ts';
+import {
+  deriveProfile,
+  type HostProfile,
+  parseProfile,
+  profileKey,
+  profileOfFeatures,
+  withFeatures,
+} from '../../src/host/profile.ts';
+
+const BROADWELL: CpuFacts = {
+  vendor: 'GenuineIntel',
+  modelName: 'Intel(R) Xeon(R) CPU E5-2686 v4',
+  flags: (
+    'fpu cx8 cmov mmx fxsr sse sse2 syscall pni pclmulqdq ssse3 fma cx16 sse4_1 sse4_2 movbe popcnt aes xsave avx f16c ' +
+    'rdrand lahf_lm abm bmi1 avx2 bmi2 rdseed adx'
+  ).split(' '),
+};
+
+function facts(changes: Partial<HostFacts> = {}): HostFacts {
+  return {
+    os: 'linux',
+    architecture: 'amd64',
+    cpu: BROADWELL,
+    gpus: [],
+    system: { kernel: '6.1.0', smt: true },
+    local: [],
+    ...changes,
+  };
+}
+
+describe('a profile derived from facts', () => {
+  test('names the microarchitecture, its level and what else runs there', () => {
+    const profile = deriveProfile(facts());
+    expect(profile.platform).toEqual({ os: 'linux', architecture: 'amd64', variant: 'v3' });
+    expect(profile.cpu.microarchitecture).toBe('broadwell');
+    expect(profile.cpu.compatible).toEqual(
+      expect.arrayContaining(['broadwell', 'haswell', 'x86_64_v3', 'x86_64']),
+    );
+    expect(profile.features).toEqual([
+      'cpu:broadwell',
+      'x86-64-v3',
+      'cpuvendor:GenuineIntel',
+      'smt:on',
+      'os:linux',
+      'kernel:6.1.0',
+    ]);
+  });
+
+  test('keeps the warnings of the probes and adds its own', () => {
+    const profile = deriveProfile(facts({ local: ['cpu:zen4'] }), { warnings: ['/proc is odd'] });
+    expect(profile.warnings).toEqual(['/proc is odd', expect.stringContaining('cpu:zen4')]);
+  });
+
+  test('of a CPU that tells nothing is the baseline, and claims no level', () => {
+    const profile = deriveProfile(facts({ cpu: { vendor: 'generic', flags: [] }, system: {} }));
+    expect(profile.cpu.microarchitecture).toBe('x86_64');
+    expect(profile.features).toEqual(['cpu:x86_64', 'os:linux']);
+  });
+
+  test('survives being written as JSON and read back', () => {
+    const gpus = [
+      { vendor: 'nvidia', name: 'NVIDIA H100', computeCapability: '9.0', pciId: '10de:2330', mig: true },
+    ];
+    const profile = deriveProfile(facts({ gpus, local: ['rack=b12'] }));
+    expect(parseProfile(JSON.parse(JSON.stringify(profile)))).toEqual(profile);
+  });
+});
+
+describe('a profile with assumed features', () => {
+  const host = deriveProfile(
+    facts({
+      gpus: [
+        { vendor: 'nvidia', name: 'NVIDIA V100', computeCapability: '7.0' },
+        { vendor: 'nvidia', name: 'NVIDIA V100', computeCapability: '7.0' },
+      ],
+      system: { nvidiaDriver: '535.104', smt: true },
+    }),
+  );
+
+  test('another CPU brings its own ancestors, level, variant and flags', () => {
+    const assumed = withFeatures(host, ['cpu:znver4']);
+    expect(assumed.cpu).toMatchObject({ microarchitecture: 'zen4', vendor: 'AuthenticAMD' });
+    expect(assumed.cpu.compatible[0]).toBe('zen4');
+    expect(assumed.cpu.compatible).toContain('x86_64_v4');
+    expect(assumed.cpu.compatible).not.toContain('broadwell');
+    expect(assumed.cpu.flags).toContain('avx512f');
+    expect(assumed.platform.variant).toBe('v4');
+    expect(assumed.features.slice(0, 3)).toEqual(['cpu:zen4', 'x86-64-v4', 'cpuvendor:AuthenticAMD']);
+    expect(assumed.features).toContain('nvcap:7.0');
+  });
+
+  test('a CPU of another architecture changes the platform', () => {
+    const assumed = withFeatures(host, ['cpu:neoverse_v2']);
+    expect(assumed.platform).toEqual({ os: 'linux', architecture: 'arm64', variant: 'v9.0' });
+    expect(assumed.features).not.toContain('x86-64-v3');
+  });
+
+  test('a level alone stands for a CPU that is just that', () => {
+    const assumed = withFeatures(host, ['x86-64-v2']);
+    expect(assumed.cpu.microarchitecture).toBe('x86_64_v2');
+    expect(assumed.platform.variant).toBe('v2');
+  });
+
+  test('a level beside a CPU caps its variant', () => {
+    const assumed = withFeatures(host, ['cpu:skylake', 'x86-64-v2']);
+    expect(assumed.cpu.microarchitecture).toBe('skylake');
+    expect(assumed.platform.variant).toBe('v2');
+    expect(assumed.features).not.toContain('x86-64-v3');
+  });
+
+  test('compute capabilities replace the GPUs that were detected', () => {
+    const assumed = withFeatures(host, ['nvcap:9.0']);
+    expect(assumed.gpus).toEqual([{ vendor: 'nvidia', computeCapability: '9.0' }]);
+    expect(assumed.features.filter((feature) => feature.startsWith('nvcap:'))).toEqual(['nvcap:9.0']);
+  });
+
+  test('several compute capabilities are several GPUs', () => {
+    expect(withFeatures(host, ['nvcap:7.0', 'nvcap:8.9']).gpus).toHaveLength(2);
+  });
+
+  test('“none” takes a kind away', () => {
+    const assumed = withFeatures(host, ['nvcap:none', 'nvdriver:none']);
+    expect(assumed.gpus).toEqual([]);
+    expect(assumed.features.filter((feature) => /^(nv|cuda)/.test(feature))).toEqual([]);
+  });
+
+  test('a driver brings the CUDA that it runs, unless that is said too', () => {
+    expect(withFeatures(host, ['nvdriver:580.65']).features).toContain('cuda:13.0');
+    expect(withFeatures(host, ['nvdriver:580.65', 'cuda:12.4']).features).toContain('cuda:12.4');
+    expect(withFeatures(host, ['nvdriver:580.65', 'cuda:12.4']).features).not.toContain('cuda:13.0');
+  });
+
+  test('a flag is added to those there are', () => {
+    const assumed = withFeatures(host, ['amx_tile']);
+    expect(assumed.cpu.flags).toEqual([...host.cpu.flags, 'amx_tile']);
+  });
+
+  test('kinds of the operator’s own replace their like', () => {
+    const once = withFeatures(host, ['rack:a', 'rack:b']);
+    expect(once.features.slice(-2)).toEqual(['rack:a', 'rack:b']);
+    expect(withFeatures(once, ['rack:c']).features.filter((feature) => feature.startsWith('rack'))).toEqual([
+      'rack:c',
+    ]);
+  });
+
+  test('an operating system changes the platform', () => {
+    expect(withFeatures(host, ['os:windows']).platform.os).toBe('windows');
+  });
+
+  test('assuming nothing changes nothing', () => {
+    expect(withFeatures(host, [])).toEqual(host);
+  });
+
+  test.each([
+    [['zen 4'], '“zen 4” is not a feature'],
+    [['cpu:pentium9'], 'there is no microarchitecture “pentium9”'],
+    [['cpu:zen3', 'cpu:zen4'], 'a host has one cpu, not zen3 and zen4'],
+    [['arm64-v8.9'], 'there is no level “arm64-v8.9”'],
+  ])('%j is refused', (features, message) => {
+    expect(() => withFeatures(host, features)).toThrow(message);
+  });
+});
+
+describe('a machine type', () => {
+  test('without features runs what demands nothing', () => {
+    expect(profileOfFeatures([])).toEqual({
+      platform: { os: 'linux', architecture: 'amd64', variant: 'v1' },
+      cpu: { microarchitecture: 'x86_64', vendor: 'generic', compatible: ['x86_64'], flags: [] },
+      gpus: [],
+      features: [],
+      warnings: [],
+    } satisfies HostProfile);
+  });
+
+  test('has its CPU’s lineage, and claims exactly what it was given', () => {
+    const machine = profileOfFeatures(['cpu:coffelake', 'nvcap:5.2']);
+    expect(machine.cpu.compatible).toEqual(expect.arrayContaining(['skylake', 'broadwell', 'x86_64_v3']));
+    expect(machine.platform.variant).toBe('v3');
+    expect(machine.gpus).toEqual([{ vendor: 'nvidia', computeCapability: '5.2' }]);
+    expect(machine.features).toEqual(['cpu:coffelake', 'nvcap:5.2']);
+  });
+
+  test('takes its architecture from its CPU, else from the base', () => {
+    const base = deriveProfile(facts({ architecture: 'arm64', cpu: { vendor: 'ARM', flags: [] } }));
+    expect(profileOfFeatures(['rack:1'], base).platform.architecture).toBe('arm64');
+    expect(profileOfFeatures(['cpu:power9le'], base).platform).toEqual({
+      os: 'linux',
+      architecture: 'ppc64le',
+      variant: 'power9',
+    });
+  });
+});
+
+describe('the key of a profile', () => {
+  const host = profileOfFeatures(['cpu:zen4', 'nvcap:9.0']);
+
+  test('is short, and the same for hosts that get the same answers', () => {
+    const named = {
+      ...host,
+      gpus: [{ vendor: 'nvidia', name: 'H100', computeCapability: '9.0' }],
+      warnings: ['x'],
+    };
+    expect(profileKey(host)).toMatch(/^zen4-[0-9a-f]{16}$/);
+    expect(profileKey(named)).toBe(profileKey(host));
+    expect(profileKey(profileOfFeatures(['nvcap:9.0', 'cpu:zen4']))).toBe(profileKey(host));
+  });
+
+  test('differs with whatever an entry may demand', () => {
+    const others = [
+      ['cpu:zen3', 'nvcap:9.0'],
+      ['cpu:zen4', 'nvcap:8.0'],
+      ['cpu:zen4'],
+      ['cpu:zen4', 'nvcap:9.0', 'rack:1'],
+    ];
+    const keys = [host, ...others.map((features) => profileOfFeatures(features))].map(profileKey);
+    expect(new Set(keys).size).toBe(keys.length);
+  });
+});
