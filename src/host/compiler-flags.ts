@@ -1,0 +1,94 @@
+import { ARM_COMPILER_FLAGS } from './compiler-arm.ts';
+import { OTHER_COMPILER_FLAGS } from './compiler-other.ts';
+import type { CompilerRow } from './compiler-row.ts';
+import { X86_COMPILER_FLAGS } from './compiler-x86.ts';
+
+/** A compiler of the tables, and the oldest version that is meant. */
+export interface Compiler {
+  readonly name: string;
+  /** `12.3`; the newest that is known when not said. */
+  readonly version?: string;
+}
+
+export interface CompilerFlags {
+  readonly flags: string;
+  /** What they build for: the host, or the best of what it runs that this version knows. */
+  readonly microarchitecture: string;
+}
+
+/** What the programs are called -> the compiler of the tables. */
+const PROGRAMS: Readonly<Record<string, string>> = {
+  'g++': 'gcc',
+  gfortran: 'gcc',
+  'clang++': 'clang',
+  llvm: 'clang',
+  icc: 'intel',
+  icpc: 'intel',
+  icx: 'oneapi',
+  icpx: 'oneapi',
+  ifx: 'oneapi',
+  'dpc++': 'dpcpp',
+  nvc: 'nvhpc',
+  'nvc++': 'nvhpc',
+  nvfortran: 'nvhpc',
+  armclang: 'arm',
+};
+
+const ROWS: readonly CompilerRow[] = [...X86_COMPILER_FLAGS, ...ARM_COMPILER_FLAGS, ...OTHER_COMPILER_FLAGS];
+
+/** Names that `parseCompiler` takes, the tables' own first. */
+export const COMPILER_NAMES: readonly string[] = [
+  ...new Set(ROWS.map(([, compiler]) => compiler)),
+  ...Object.keys(PROGRAMS),
+];
+
+/** Parses `gcc@12.3`, `icx`, `nvc@24.1`; nothing for a compiler that no table has or a version that is none. */
+export function parseCompiler(written: string): Compiler | undefined {
+  const [, program = '', version] = /^([a-z+-]+)(?:@(\d+(?:\.\d+)*))?$/.exec(written) ?? [];
+  const name = PROGRAMS[program] ?? program;
+  if (!ROWS.some(([, compiler]) => compiler === name)) return undefined;
+  return version === undefined ? { name } : { name, version };
+}
+
+/**
+ * The flags with which a compiler builds for a host, given all that it runs, best first. A version is read as its first
+ * release (`12` as `12.0`), so that the flags work with every later one.
+ */
+export function flagsForHost(compatible: readonly string[], compiler: Compiler): CompilerFlags | undefined {
+  for (const microarchitecture of compatible) {
+    const known = rowsOf(microarchitecture, compiler.name).filter(
+      ([, , since]) => compiler.version === undefined || compareVersions(since, compiler.version) <= 0,
+    );
+    const flags = known.at(-1)?.[3];
+    if (flags) return { flags, microarchitecture };
+  }
+  return undefined;
+}
+
+/** Every compiler's flags for a microarchitecture, oldest version first. */
+export function allFlags(
+  microarchitecture: string,
+): Readonly<Record<string, readonly { readonly since: string; readonly flags: string }[]>> {
+  const compilers = [...new Set(ROWS.filter(([name]) => name === microarchitecture).map(([, one]) => one))];
+  return Object.fromEntries(
+    compilers.map((compiler) => [
+      compiler,
+      rowsOf(microarchitecture, compiler).map(([, , since, flags]) => ({ since, flags })),
+    ]),
+  );
+}
+
+function rowsOf(microarchitecture: string, compiler: string): readonly CompilerRow[] {
+  return ROWS.filter(([name, one]) => name === microarchitecture && one === compiler).sort(
+    ([, , a], [, , b]) => compareVersions(a, b),
+  );
+}
+
+function compareVersions(a: string, b: string): number {
+  const [left, right] = [a.split('.').map(Number), b.split('.').map(Number)];
+  for (let at = 0; at < Math.max(left.length, right.length); at++) {
+    const difference = (left[at] ?? 0) - (right[at] ?? 0);
+    if (difference !== 0) return difference;
+  }
+  return 0;
+}
