@@ -1,0 +1,78 @@
+import type { HostFacts } from '../host/facts.ts';
+import { findAccelerators } from './accelerators.ts';
+import { readAmd } from './amd.ts';
+import { readCpu } from './cpu.ts';
+import { readFabrics } from './fabric.ts';
+import { type HostRoot, openHostRoot } from './host-root.ts';
+import { readLocalFeatures } from './local-features.ts';
+import { readNvidia } from './nvidia.ts';
+import { readPci } from './pci.ts';
+import { collectProblems, type Problems } from './problems.ts';
+import { readSystem } from './system.ts';
+
+export interface ProbeOptions {
+  /** `/` for this machine, else a directory that stands for one: nothing is run there and nobody asked. */
+  readonly root: string;
+  /** GOARCH of the machine. */
+  readonly architecture: string;
+  /** Ask the cloud's metadata service for the instance type, for one second at most. */
+  readonly cloud?: boolean | undefined;
+  readonly now: () => Date;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface HostProbe {
+  readonly facts: HostFacts;
+  readonly warnings: readonly string[];
+  /** A probe failed, so that the facts are incomplete: more than something that is simply not there. */
+  readonly failed: boolean;
+}
+
+/**
+ * Reads everything that can be told of a host below a root. What cannot be read is a warning and an absent fact.
+ * @throws {Error} with `code` when the root itself is no readable directory.
+ */
+export async function probeHost(options: ProbeOptions): Promise<HostProbe> {
+  const { architecture, signal } = options;
+  const problems = collectProblems();
+  const root = openHostRoot(options.root, {
+    onUnreadable: (path, code) => problems.fail(`${path} cannot be read (${code}): what it tells is missing`),
+  });
+  const cpu = readCpu({ root, architecture, problems });
+  const pci = readPci(root);
+  const nvidia = await readNvidia({
+    root,
+    pci,
+    problems,
+    askSmi: async () => (await import('./nvidia-smi.ts')).askNvidiaSmi({ signal }),
+  });
+  const system = readSystem(root, problems);
+  const fabrics = readFabrics(root, pci, problems);
+  const instanceType = system.instanceType ?? (await askCloud(root, options, problems));
+  return {
+    facts: {
+      os: 'linux',
+      architecture,
+      cpu,
+      gpus: [...nvidia.gpus, ...readAmd(root), ...findAccelerators(pci)],
+      system: {
+        ...system,
+        ...(nvidia.driver === undefined ? {} : { nvidiaDriver: nvidia.driver }),
+        ...(fabrics.length === 0 ? {} : { fabrics }),
+        ...(instanceType === undefined ? {} : { instanceType }),
+      },
+      local: readLocalFeatures(root, options.now(), problems),
+    },
+    warnings: problems.warnings,
+    failed: problems.failed(),
+  };
+}
+
+async function askCloud(
+  root: HostRoot,
+  { cloud = false, signal }: ProbeOptions,
+  problems: Problems,
+): Promise<string | undefined> {
+  if (!cloud || !root.isLive) return undefined;
+  return (await import('./cloud.ts')).askInstanceType({ problems, signal });
+}
