@@ -1,0 +1,128 @@
+import { parseFeature } from '../../host/feature.ts';
+import type { DetectedHost } from '../host-at-hand.ts';
+import type { HumanFacts } from './detect-human.ts';
+
+export interface TableOptions {
+  /** Columns of the terminal. */
+  readonly width: number;
+  readonly colour: boolean;
+  readonly human?: HumanFacts | undefined;
+}
+
+/** A label and what stands beside it; each item of `lines` starts on a line of its own and is wrapped at spaces. */
+interface Row {
+  readonly label: string;
+  readonly lines: readonly string[];
+  readonly paint?: Paint;
+}
+
+type Paint = 'strong' | 'warning' | 'plain';
+
+const SGR: Readonly<Record<'label' | 'strong' | 'warning', string>> = {
+  label: '2',
+  strong: '1;32',
+  warning: '33',
+};
+const LABEL_WIDTH = 10;
+const GIB = 2 ** 30;
+
+/** What this host is, for a person: labels on the left, nothing wider than the terminal. */
+export function renderTable(host: DetectedHost, { width, colour, human }: TableOptions): string {
+  const paint = (text: string, as: keyof typeof SGR) => (colour ? `\x1b[${SGR[as]}m${text}\x1b[0m` : text);
+  const rows: readonly Row[] = [...hostRows(host), ...(human ?? []), ...featureRows(host)];
+  return rows
+    .filter(({ lines }) => lines.length > 0)
+    .map(({ label, lines, paint: as = 'plain' }) =>
+      lines
+        .flatMap((line) => wrap(line, width - LABEL_WIDTH))
+        .map((line, at) => {
+          const left = paint((at === 0 ? label : '').padEnd(LABEL_WIDTH), 'label');
+          return `${left}${as === 'plain' ? line : paint(line, as)}\n`;
+        })
+        .join(''),
+    )
+    .join('');
+}
+
+function hostRows(host: DetectedHost): readonly Row[] {
+  const { facts, profile } = host;
+  const { platform, cpu } = profile;
+  const level = profile.features.map(parseFeature).find((feature) => feature?.kind === 'level')?.value;
+  const variant = platform.variant === undefined ? '' : `/${platform.variant}`;
+  return [
+    { label: 'CPU', lines: [cpu.microarchitecture], paint: 'strong' },
+    {
+      label: '',
+      lines: present([facts.cpu.modelName, about([cpu.vendor, level, flagCount(cpu.flags.length)])]),
+    },
+    {
+      label: 'runs',
+      lines: [cpu.compatible.filter((name) => name !== cpu.microarchitecture).join(' ') || 'nothing else'],
+    },
+    { label: 'platform', lines: [`${platform.os}/${platform.architecture}${variant}`] },
+    ...gpuRows(host),
+    { label: 'fabric', lines: present([facts.system.fabrics?.join(', ')]) },
+    { label: 'system', lines: systemLines(host) },
+  ];
+}
+
+function gpuRows({ facts, profile }: DetectedHost): readonly Row[] {
+  const counts = new Map<string, number>();
+  for (const { vendor, name, computeCapability, gfxTarget } of profile.gpus) {
+    const what = computeCapability === undefined ? gfxTarget : `compute capability ${computeCapability}`;
+    const text = about([name ?? vendor, name === `AMD ${gfxTarget}` ? undefined : what]);
+    counts.set(text, (counts.get(text) ?? 0) + 1);
+  }
+  const cards = [...counts].map(([text, count]) => (count === 1 ? text : `${count} × ${text}`));
+  const cuda = profile.features.map(parseFeature).find((feature) => feature?.kind === 'cuda')?.value;
+  const driver = facts.system.nvidiaDriver;
+  const runs = cuda === undefined ? undefined : `CUDA up to ${cuda}`;
+  const line = driver === undefined ? undefined : about([`driver ${driver}`, runs]);
+  return [{ label: 'GPU', lines: cards.length === 0 ? ['none found'] : [...cards, ...present([line])] }];
+}
+
+function systemLines({ facts: { system } }: DetectedHost): readonly string[] {
+  const { kernel, glibc, osId, osVersion, smt, numaNodes, memoryBytes, hugepages, instanceType } = system;
+  const distribution = osId === undefined ? undefined : [osId, osVersion].filter(Boolean).join(' ');
+  const pages = hugepages === undefined || hugepages.length === 0 ? undefined : hugepages.join(' and ');
+  return present([
+    about([distribution, kernel && `kernel ${kernel}`, glibc && `glibc ${glibc}`]),
+    about([
+      memoryBytes === undefined ? undefined : `${Math.round(memoryBytes / GIB)} GiB of memory`,
+      numaNodes === undefined ? undefined : `${numaNodes} NUMA node${numaNodes === 1 ? '' : 's'}`,
+      smt === undefined ? undefined : `SMT ${smt ? 'on' : 'off'}`,
+      pages === undefined ? undefined : `hugepages of ${pages}`,
+    ]),
+    instanceType === undefined ? undefined : `instance type ${instanceType}`,
+  ]);
+}
+
+function featureRows({ profile }: DetectedHost): readonly Row[] {
+  return [
+    { label: 'features', lines: [profile.features.join(' ')] },
+    ...profile.warnings.map((warning): Row => ({ label: 'warning', lines: [warning], paint: 'warning' })),
+  ];
+}
+
+function flagCount(count: number): string {
+  return `${count} flag${count === 1 ? '' : 's'}`;
+}
+
+function about(parts: readonly (string | undefined)[]): string {
+  return present(parts).join(', ');
+}
+
+function present(texts: readonly (string | undefined)[]): readonly string[] {
+  return texts.filter((text) => text !== undefined && text !== '') as readonly string[];
+}
+
+/** Breaks at spaces; a word that is wider than a line keeps one for itself. */
+function wrap(text: string, width: number): readonly string[] {
+  const lines: string[] = [];
+  for (const word of text.split(' ')) {
+    const last = lines.at(-1);
+    if (last === undefined || last.length + 1 + word.length > width) lines.push(word);
+    else lines[lines.length - 1] = `${last} ${word}`;
+  }
+  return lines;
+}

@@ -1,0 +1,79 @@
+import { canonicalArchitecture, KNOWN_ARCHITECTURES } from '../host/architecture.ts';
+import type { HostFacts } from '../host/facts.ts';
+import { deriveProfile, type HostProfile, withFeatures } from '../host/profile.ts';
+import { probeHost } from '../probe/host.ts';
+import { UserError } from './user-error.ts';
+
+export interface HostOptions {
+  /** `/`, or a directory that stands for another machine. */
+  readonly root?: string | undefined;
+  /** In any spelling; this program's own by default. */
+  readonly arch?: string | undefined;
+  /** Features to assume instead of what is detected. */
+  readonly set?: readonly string[] | undefined;
+  readonly strictArchspec?: boolean | undefined;
+  readonly cloud?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface DetectedHost {
+  readonly facts: HostFacts;
+  readonly profile: HostProfile;
+  /** A probe failed: the answer is incomplete. */
+  readonly failed: boolean;
+}
+
+/**
+ * Probes a host and judges what it is, assumptions included.
+ * @throws {UserError} for a root that cannot be read (1), an architecture or a feature that is not known (2).
+ */
+export async function readHost(options: HostOptions = {}): Promise<DetectedHost> {
+  const { root = '/', set = [], strictArchspec, cloud, signal } = options;
+  const architecture = architectureNamed(options.arch ?? process.arch);
+  const probe = await probeHost({ root, architecture, cloud, now: () => new Date(), signal }).catch(
+    (cause) => {
+      throw unreadableRoot(root, cause);
+    },
+  );
+  const profile = deriveProfile(probe.facts, { strictArchspec, warnings: probe.warnings });
+  return { facts: probe.facts, profile: assumed(profile, set), failed: probe.failed };
+}
+
+function architectureNamed(written: string): string {
+  const architecture = canonicalArchitecture(written);
+  if (architecture !== undefined) return architecture;
+  throw new UserError(`there is no architecture “${written}”`, {
+    nextStep: `Known are ${KNOWN_ARCHITECTURES.join(', ')}, and what uname -m says of them.`,
+    exitStatus: 2,
+  });
+}
+
+function assumed(profile: HostProfile, set: readonly string[]): HostProfile {
+  if (set.length === 0) return profile;
+  try {
+    return withFeatures(profile, set);
+  } catch (cause) {
+    throw new UserError(`--set: ${cause instanceof Error ? cause.message : String(cause)}`, {
+      cause,
+      nextStep:
+        'Features look like cpu:zen4, x86-64-v3, nvcap:9.0 or fabric:ib; metahub detect --features lists this host’s.',
+      exitStatus: 2,
+    });
+  }
+}
+
+const ROOT_PROBLEMS: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such directory',
+  ENOTDIR: 'that is not a directory',
+  EACCES: 'it may not be read',
+};
+
+function unreadableRoot(root: string, cause: unknown): unknown {
+  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
+  const problem = ROOT_PROBLEMS[code];
+  if (problem === undefined) return cause;
+  return new UserError(`--root ${root}: ${problem}`, {
+    cause,
+    nextStep: 'Name a directory that holds a copy of the host’s proc, sys and etc.',
+  });
+}
