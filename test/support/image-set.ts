@@ -96,3 +96,17 @@ export async function pushImageSet(workplace: Workplace, registry: DockerRegistr
     plain: plain.manifest,
   };
 }
+
+/** Single images under tags of one repository; each prints what it is optimized for. */
+export async function pushPlainImages(
+  workplace: Workplace,
+  registry: DockerRegistry,
+  repository: string,
+  optimizedFor: Readonly<Record<string, string>>,
+): Promise<void> {
+  const folder = workplace.folder('images');
+  for (const [tag, target] of Object.entries(optimizedFor)) {
+    const image = buildImage(await compile(folder, lineOf(target)), { dialect: 'docker' });
+    await registry.pushImage(repository, image, tag);
+  }
+}

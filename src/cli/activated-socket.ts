@@ -1,0 +1,23 @@
+import { UserError } from './user-error.ts';
+
+/** The first descriptor that systemd hands over; see sd_listen_fds(3). */
+const FIRST_DESCRIPTOR = 3;
+
+/**
+ * The listening socket that systemd opened for this process, or undefined when it opened none: listening on it, the
+ * address of `--listen` does not matter. The variables are another's when they name another process.
+ * @throws {UserError} for more than one socket.
+ */
+export function activatedSocket(
+  environment: Readonly<Record<string, string | undefined>>,
+  pid: number,
+): { readonly fd: number } | undefined {
+  const count = Number(environment['LISTEN_FDS'] ?? '0');
+  if (environment['LISTEN_PID'] !== String(pid) || !Number.isInteger(count) || count < 1) return undefined;
+  if (count > 1) {
+    throw new UserError(`systemd hands over ${count} sockets, and MetaHub listens on one`, {
+      nextStep: 'Leave one ListenStream in metahub.socket.',
+    });
+  }
+  return { fd: FIRST_DESCRIPTOR };
+}
