@@ -1,0 +1,69 @@
+import { parseFeature } from '../host/feature.ts';
+import { ancestorsOf } from '../host/microarchitecture.ts';
+import type { HostProfile } from '../host/profile.ts';
+import { canonicalArchitecture } from './variant.ts';
+import { parseVersion, type Version } from './version-range.ts';
+
+/** A profile laid out for questions: sets and maps, implied ancestors included. */
+export interface HostView {
+  readonly profile: HostProfile;
+  readonly os: string;
+  readonly architecture: string;
+  /** Values of each feature kind, as the profile lists them. */
+  readonly claims: ReadonlyMap<string, readonly string[]>;
+  readonly flags: ReadonlySet<string>;
+  /** Every microarchitecture whose code this host runs. */
+  readonly runs: ReadonlySet<string>;
+  /** Compute capability of each NVIDIA GPU, `9.0`; one per GPU. */
+  readonly nvidia: readonly Version[];
+  /** AMD targets, one per GPU: `gfx90a`, `gfx942:sramecc+:xnack-`. */
+  readonly amd: readonly string[];
+}
+
+const views = new WeakMap<HostProfile, HostView>();
+
+/** The view of a profile, made once per profile object. */
+export function viewOf(profile: HostProfile): HostView {
+  const known = views.get(profile);
+  if (known !== undefined) return known;
+  const view = makeView(profile);
+  views.set(profile, view);
+  return view;
+}
+
+function makeView(profile: HostProfile): HostView {
+  const claims = claimsOf(profile);
+  const { cpu, platform } = profile;
+  const capabilities = ofGpus(profile, 'computeCapability') ?? claims.get('nvcap') ?? [];
+  return {
+    profile,
+    os: platform.os,
+    architecture: canonicalArchitecture(platform.architecture),
+    claims,
+    flags: new Set([...cpu.flags, ...(claims.get('cpuflag') ?? [])]),
+    runs: new Set([cpu.microarchitecture, ...cpu.compatible].flatMap((name) => [name, ...ancestorsOf(name)])),
+    nvidia: capabilities.map(parseVersion).filter((version) => version !== undefined),
+    amd: ofGpus(profile, 'gfxTarget') ?? claims.get('gfx') ?? [],
+  };
+}
+
+/** What each GPU that has the property says; undefined when none has, so that claims may speak instead. */
+function ofGpus(
+  { gpus }: HostProfile,
+  property: 'computeCapability' | 'gfxTarget',
+): readonly string[] | undefined {
+  const values = gpus.map((gpu) => gpu[property]).filter((value) => value !== undefined);
+  return values.length === 0 ? undefined : values;
+}
+
+function claimsOf({ features }: HostProfile): Map<string, readonly string[]> {
+  const claims = new Map<string, string[]>();
+  for (const text of features) {
+    const feature = parseFeature(text);
+    if (feature === undefined) continue;
+    const values = claims.get(feature.kind);
+    if (values === undefined) claims.set(feature.kind, [feature.value]);
+    else values.push(feature.value);
+  }
+  return claims;
+}

@@ -1,0 +1,8 @@
+/** Does a demand hold on a host; if not, why, as the end of a sentence a person reads. */
+export type Judgement = { readonly holds: true } | { readonly holds: false; readonly why: string };
+
+export const HOLDS: Judgement = { holds: true };
+
+export function fails(why: string): Judgement {
+  return { holds: false, why };
+}

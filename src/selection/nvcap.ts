@@ -1,0 +1,111 @@
+import type { Feature } from '../host/feature.ts';
+import type { HostView } from './host-view.ts';
+import { fails, HOLDS, type Judgement } from './judgement.ts';
+import type { SelectionPolicy } from './policy.ts';
+import { compareVersions, inRange, parseRange, type Version } from './version-range.ts';
+
+/**
+ * Compute capabilities of Tegra parts (Jetson, DRIVE), whose machine code and that of discrete parts are not
+ * interchangeable although the major version is the same.
+ * Source: NVIDIA's list of CUDA GPUs (facts only). @see https://developer.nvidia.com/cuda-gpus
+ */
+const TEGRA = new Set(['3.2', '5.3', '6.2', '7.2', '8.7', '10.1', '11.0']);
+
+/** How close code is to a GPU, best first: the order of this list is the order of preference. */
+const CLOSENESS = ['own features', 'exact', 'family', 'lower minor', 'PTX'] as const;
+type Closeness = (typeof CLOSENESS)[number];
+
+/** Place in {@link CLOSENESS}, then how far below the GPU; both smaller for the closer. */
+export type GpuCloseness = readonly [place: number, distance: number];
+
+function closeness(kind: Closeness, code: Version, gpu: Version): GpuCloseness {
+  const distance = ((gpu[0] ?? 0) - (code[0] ?? 0)) * 100 + (gpu[1] ?? 0) - (code[1] ?? 0);
+  return [CLOSENESS.indexOf(kind), distance];
+}
+
+export function compareCloseness(a: GpuCloseness, b: GpuCloseness): number {
+  return a[0] - b[0] || a[1] - b[1];
+}
+
+function parseCapability(text: string): { version: Version; suffix: string } | undefined {
+  const [, major, minor, suffix] = /^(?:sm_|compute_)?(\d+)\.?(\d)([af]?)$/.exec(text) ?? [];
+  return major === undefined ? undefined : { version: [Number(major), Number(minor)], suffix: suffix ?? '' };
+}
+
+function isTegra(capability: Version): boolean {
+  return TEGRA.has(capability.join('.'));
+}
+
+function sassCloseness(text: string, gpu: Version): GpuCloseness | undefined {
+  const code = parseCapability(text);
+  if (code === undefined) {
+    // An author's own rule, `8.0-8.9` or `=9.0`, wins over CUDA's.
+    const range = parseRange(text);
+    if (range === undefined || !inRange(range, gpu)) return undefined;
+    return closeness(range.some(({ operator }) => operator === '=') ? 'exact' : 'lower minor', gpu, gpu);
+  }
+  const { version, suffix } = code;
+  const same = compareVersions(version, gpu) === 0;
+  if (suffix === 'a') return same ? closeness('own features', version, gpu) : undefined;
+  if (isTegra(version) !== isTegra(gpu)) return undefined;
+  if (version[0] !== gpu[0] || compareVersions(version, gpu) > 0) return undefined;
+  if (same) return closeness('exact', version, gpu);
+  return closeness(suffix === 'f' ? 'family' : 'lower minor', version, gpu);
+}
+
+function ptxCloseness(text: string, gpu: Version): GpuCloseness | undefined {
+  const code = parseCapability(text);
+  if (code === undefined) return undefined;
+  const { version, suffix } = code;
+  if (suffix === 'a' && compareVersions(version, gpu) !== 0) return undefined;
+  if (suffix === 'f' && version[0] !== gpu[0]) return undefined;
+  return compareVersions(version, gpu) <= 0 ? closeness('PTX', version, gpu) : undefined;
+}
+
+function closenessOf({ kind, value }: Feature, gpu: Version): GpuCloseness | undefined {
+  if (kind === 'nvptx') return ptxCloseness(value, gpu);
+  // PyTorch's spelling of both: machine code, and PTX for what comes after.
+  const both = /^(.+)\+ptx$/i.exec(value)?.[1];
+  if (both === undefined) return sassCloseness(value, gpu);
+  return sassCloseness(both, gpu) ?? ptxCloseness(both, gpu);
+}
+
+function best(wanted: readonly Feature[], gpu: Version): GpuCloseness | undefined {
+  let found: GpuCloseness | undefined;
+  for (const feature of wanted) {
+    const candidate = closenessOf(feature, gpu);
+    if (candidate !== undefined && (found === undefined || compareCloseness(candidate, found) < 0)) {
+      found = candidate;
+    }
+  }
+  return found;
+}
+
+/**
+ * How close the alternatives come to this host's GPUs: of several GPUs the one they suit least (with `gpu: any` the one
+ * they suit best); undefined when they do not run.
+ */
+export function nvidiaCloseness(
+  wanted: readonly Feature[],
+  host: HostView,
+  policy: SelectionPolicy,
+): GpuCloseness | undefined {
+  const perGpu = host.nvidia.map((gpu) => best(wanted, gpu));
+  const run = perGpu.filter((found) => found !== undefined).sort(compareCloseness);
+  if (policy.gpu === 'any') return run[0];
+  return run.length === perGpu.length ? run.at(-1) : undefined;
+}
+
+/**
+ * NVIDIA machine code (`nvcap:9.0`: same major, host's minor at least; `9.0a`: exactly; `10.0f`: the family) and PTX
+ * (`nvptx:8.0`: host at least).
+ * @see https://docs.nvidia.com/cuda/cuda-c-programming-guide/#binary-compatibility
+ */
+export function judgeNvidia(wanted: readonly Feature[], host: HostView, policy: SelectionPolicy): Judgement {
+  if (host.nvidia.length === 0) return fails('this host has no NVIDIA GPU');
+  if (nvidiaCloseness(wanted, host, policy) !== undefined) return HOLDS;
+  const unfit = host.nvidia.filter((gpu) => best(wanted, gpu) === undefined);
+  const capabilities = [...new Set(unfit.map((gpu) => gpu.join('.')))].join(' and ');
+  if (unfit.length === host.nvidia.length) return fails(`this host's GPU is ${capabilities}`);
+  return fails(`it does not run on every GPU of this host: one is ${capabilities}`);
+}

@@ -1,0 +1,199 @@
+import type { Feature } from '../host/feature.ts';
+import { canonicalName, compareMicroarchitectures, flagsOf } from '../host/microarchitecture.ts';
+import { type CpuFit, fitOf } from './cpu.ts';
+import { type Demand, formatDemand } from './demand.ts';
+import { amdCloseness } from './gfx.ts';
+import type { HostView } from './host-view.ts';
+import { nodeOfLevel } from './level.ts';
+import { compareCloseness, type GpuCloseness, nvidiaCloseness } from './nvcap.ts';
+import { REQUIRE_EXPRESSION } from './nvidia-require.ts';
+import type { SelectionPolicy } from './policy.ts';
+import { compareVersions, lowerBound, parseRange, type Version } from './version-range.ts';
+
+/** Groups of feature kinds, the most telling first. A kind that stands nowhere is the site's own. */
+const GROUPS: Readonly<Record<string, readonly string[]>> = {
+  accelerator: ['nvcap', 'nvptx', 'gfx', 'gpu', 'cuda', 'nvdriver', REQUIRE_EXPRESSION],
+  cpu: ['cpu', 'level', 'variant', 'cpuflag', 'cpuvendor'],
+  site: [],
+  system: ['os', 'osfeature', 'kernel', 'glibc', 'smt'],
+};
+const USUAL_PRIORITY = Object.keys(GROUPS);
+const VERSION_KINDS = ['cuda', 'nvdriver', 'kernel', 'glibc'];
+
+function groupOf(kind: string): string {
+  return USUAL_PRIORITY.find((group) => GROUPS[group]?.includes(kind)) ?? 'site';
+}
+
+/** The CPU that a set of demands is for: the best microarchitecture, and whether it was named or told by flags. */
+interface CpuReach {
+  readonly fit: CpuFit;
+  readonly node: string | undefined;
+  readonly named: boolean;
+}
+
+/** How close the demands of one group come to the host. Compared member by member, in this order. */
+interface Standing {
+  readonly demands: number;
+  readonly gpu: GpuCloseness | undefined;
+  readonly cpu: CpuReach;
+  readonly versions: readonly (Version | undefined)[];
+}
+
+/** An eligible entry as it is ranked: its place depends on this and on its position only. */
+export interface Rank {
+  readonly pinned: boolean;
+  readonly standings: readonly Standing[];
+  readonly demands: number;
+}
+
+/** The groups, and single kinds, in the order in which they count. */
+function priorityOf(policy: SelectionPolicy): readonly string[] {
+  const first = policy.priority ?? [];
+  return first.length === 0
+    ? USUAL_PRIORITY
+    : [...first, ...USUAL_PRIORITY.filter((name) => !first.includes(name))];
+}
+
+function kindOf(demand: Demand): string {
+  return demand.anyOf[0]?.kind ?? demand.key;
+}
+
+/** Where each eligible entry stands. */
+export function rankOf(
+  digest: string,
+  demands: readonly Demand[],
+  host: HostView,
+  policy: SelectionPolicy,
+): Rank {
+  const priority = priorityOf(policy);
+  const placed = priority.map((name) =>
+    demands.filter((demand) => {
+      const kind = kindOf(demand);
+      return name === kind || (name === groupOf(kind) && !priority.includes(kind));
+    }),
+  );
+  return {
+    pinned: isPinned(digest, demands, policy.pin),
+    standings: placed.map((group) => standingOf(group, host, policy)),
+    demands: demands.length,
+  };
+}
+
+function isPinned(digest: string, demands: readonly Demand[], pin: string | undefined): boolean {
+  if (pin === undefined) return false;
+  return digest === pin || demands.some((demand) => formatDemand(demand).split(' or ').includes(pin));
+}
+
+const NOTHING: Standing = {
+  demands: 0,
+  gpu: undefined,
+  cpu: { fit: 'none', node: undefined, named: false },
+  versions: [],
+};
+
+function standingOf(demands: readonly Demand[], host: HostView, policy: SelectionPolicy): Standing {
+  if (demands.length === 0) return NOTHING;
+  const wanted = demands.flatMap(({ anyOf }) => anyOf);
+  const nvidia = wanted.filter(({ kind }) => kind === 'nvcap' || kind === 'nvptx');
+  const amd = wanted.filter(({ kind }) => kind === 'gfx');
+  return {
+    demands: demands.length,
+    gpu:
+      (nvidia.length > 0 ? nvidiaCloseness(nvidia, host, policy) : undefined) ??
+      (amd.length > 0 ? amdCloseness(amd, host, policy) : undefined),
+    cpu: cpuReach(wanted, host, policy),
+    versions: VERSION_KINDS.map((kind) => boundOf(wanted, kind)),
+  };
+}
+
+function boundOf(wanted: readonly Feature[], kind: string): Version | undefined {
+  const feature = wanted.find((one) => one.kind === kind);
+  const range = feature && parseRange(feature.value);
+  return range && lowerBound(range);
+}
+
+/** The least generic microarchitecture that brings a flag: `avx2` counts as x86_64_v3. */
+function nodeOfFlag(flag: string): string | undefined {
+  return ['x86_64', 'x86_64_v2', 'x86_64_v3', 'x86_64_v4'].find((name) => flagsOf(name)?.has(flag) === true);
+}
+
+function reachOf({ kind, value }: Feature, host: HostView, policy: SelectionPolicy): CpuReach | undefined {
+  if (kind === 'cpu') {
+    const node = canonicalName(value);
+    return node === undefined ? undefined : { fit: fitOf(node, host, policy), node, named: true };
+  }
+  if (kind === 'level') return { fit: 'native', node: nodeOfLevel(value), named: true };
+  if (kind === 'cpuflag') return { fit: 'native', node: nodeOfFlag(value), named: false };
+  return undefined;
+}
+
+function cpuReach(wanted: readonly Feature[], host: HostView, policy: SelectionPolicy): CpuReach {
+  let best = NOTHING.cpu;
+  for (const feature of wanted) {
+    const reach = reachOf(feature, host, policy);
+    if (reach !== undefined && reach.fit !== 'none' && compareReach(reach, best) < 0) best = reach;
+  }
+  return best;
+}
+
+const FIT_ORDER: readonly CpuFit[] = ['native', 'foreign', 'none'];
+
+function compareReach(a: CpuReach, b: CpuReach): number {
+  return (
+    FIT_ORDER.indexOf(a.fit) - FIT_ORDER.indexOf(b.fit) ||
+    comparePresence(a.node, b.node) ||
+    (a.node !== undefined && b.node !== undefined ? compareMicroarchitectures(a.node, b.node) : 0) ||
+    Number(b.named) - Number(a.named)
+  );
+}
+
+/** What is there before what is not. */
+function comparePresence(a: unknown, b: unknown): number {
+  return Number(a === undefined) - Number(b === undefined);
+}
+
+/** By which rule one entry ranks before another, in words for people. */
+export interface Ranking {
+  /** Below zero: the first one is better. */
+  readonly order: number;
+  readonly rule: string;
+}
+
+function compareVersionBounds(a: Standing, b: Standing): number {
+  for (let at = 0; at < VERSION_KINDS.length; at += 1) {
+    const [left, right] = [a.versions[at], b.versions[at]];
+    const order = comparePresence(left, right) || (left && right ? compareVersions(right, left) : 0);
+    if (order !== 0) return order;
+  }
+  return 0;
+}
+
+const STANDING_RULES: readonly (readonly [(a: Standing, b: Standing) => number, string])[] = [
+  [(a, b) => Math.sign(b.demands) - Math.sign(a.demands), 'it is made for such hardware'],
+  [
+    (a, b) => comparePresence(a.gpu, b.gpu) || (a.gpu && b.gpu ? compareCloseness(a.gpu, b.gpu) : 0),
+    'its GPU code is closer',
+  ],
+  [(a, b) => compareReach(a.cpu, b.cpu), 'its CPU code is closer'],
+  [compareVersionBounds, 'it asks for a newer version'],
+  [(a, b) => b.demands - a.demands, 'it demands more'],
+];
+
+/**
+ * Ranks two eligible entries, rule after rule and never by weights: the pin, then each group of kinds by priority, then
+ * the number of demands (a strict superset has more, and unlike set inclusion a number keeps the order transitive).
+ * Order 0 leaves it to their place in the index.
+ */
+export function compareRanks(a: Rank, b: Rank): Ranking {
+  if (a.pinned !== b.pinned) return { order: a.pinned ? -1 : 1, rule: 'the operator pinned it' };
+  for (let at = 0; at < a.standings.length; at += 1) {
+    const [left, right] = [a.standings[at] ?? NOTHING, b.standings[at] ?? NOTHING];
+    for (const [compare, rule] of STANDING_RULES) {
+      const order = compare(left, right);
+      if (order !== 0) return { order, rule };
+    }
+  }
+  return a.demands === b.demands
+    ? { order: 0, rule: 'it comes first in the index' }
+    : { order: b.demands - a.demands, rule: 'it demands more' };
+}

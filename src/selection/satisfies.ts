@@ -1,0 +1,97 @@
+import type { Feature } from '../host/feature.ts';
+import { judgeCpu, judgeFlag } from './cpu.ts';
+import { type Demand, UNREADABLE } from './demand.ts';
+import { judgeAmd } from './gfx.ts';
+import type { HostView } from './host-view.ts';
+import { fails, HOLDS, type Judgement } from './judgement.ts';
+import { judgeLevel, judgeVariant } from './level.ts';
+import { judgeNvidia } from './nvcap.ts';
+import { judgeExpression, REQUIRE_EXPRESSION } from './nvidia-require.ts';
+import type { SelectionPolicy } from './policy.ts';
+import { inRange, parseRange, parseVersion } from './version-range.ts';
+
+type Predicate = (wanted: readonly Feature[], host: HostView, policy: SelectionPolicy) => Judgement;
+
+/** The predicate of each feature kind; any other kind is compared by {@link judgeEquality}. */
+const PREDICATES: Readonly<Record<string, Predicate>> = {
+  cpu: anyValue((value, host, policy) => judgeCpu(value, host, policy)),
+  level: anyValue(judgeLevel),
+  variant: anyValue(judgeVariant),
+  cpuflag: anyValue(judgeFlag),
+  cpuvendor: anyValue(judgeVendor),
+  nvcap: judgeNvidia,
+  nvptx: judgeNvidia,
+  gfx: judgeAmd,
+  gpu: anyValue(judgeGpuInterface),
+  nvdriver: anyValue(versionOf('nvdriver')),
+  cuda: anyValue(versionOf('cuda')),
+  kernel: anyValue(versionOf('kernel')),
+  glibc: anyValue(versionOf('glibc')),
+  [REQUIRE_EXPRESSION]: anyValue(judgeExpression),
+  [UNREADABLE]: () => fails('it is no feature that can be read'),
+};
+
+/** Does the host have what one demand asks for? */
+export function judge({ anyOf }: Demand, host: HostView, policy: SelectionPolicy): Judgement {
+  const kind = anyOf[0]?.kind ?? UNREADABLE;
+  const predicate = Object.hasOwn(PREDICATES, kind) ? PREDICATES[kind] : undefined;
+  return (predicate ?? judgeEquality)(anyOf, host, policy);
+}
+
+/** Holds when it holds for one of the values; else says why the last one did not. */
+function anyValue(
+  judgeOne: (value: string, host: HostView, policy: SelectionPolicy) => Judgement,
+): Predicate {
+  return (wanted, host, policy) => {
+    let answer = fails('nothing is named');
+    for (const { value } of wanted) {
+      answer = judgeOne(value, host, policy);
+      if (answer.holds) return answer;
+    }
+    return answer;
+  };
+}
+
+/** At least the version named, or within the range. */
+function versionOf(kind: string) {
+  return (wanted: string, host: HostView): Judgement => {
+    const range = parseRange(wanted);
+    if (range === undefined) return fails(`${wanted} is no version and no range`);
+    const actual = host.claims.get(kind) ?? [];
+    if (actual.length === 0) return fails(`this host has no ${kind}`);
+    const versions = actual.map(parseVersion).filter((version) => version !== undefined);
+    return versions.some((version) => inRange(range, version))
+      ? HOLDS
+      : fails(`this host has ${actual.join(' and ')}`);
+  };
+}
+
+const VENDOR_ALIAS: Readonly<Record<string, string>> = { intel: 'genuineintel', amd: 'authenticamd' };
+
+function judgeVendor(wanted: string, host: HostView): Judgement {
+  const canonical = (name: string) => VENDOR_ALIAS[name.toLowerCase()] ?? name.toLowerCase();
+  const own = [host.profile.cpu.vendor, ...(host.claims.get('cpuvendor') ?? [])];
+  return own.some((name) => canonical(name) === canonical(wanted))
+    ? HOLDS
+    : fails(`this CPU is by ${own[0]}`);
+}
+
+/** `gpu:cuda`: some GPU of the vendor whose interface this is; also a claim of the operator's own. */
+function judgeGpuInterface(wanted: string, host: HostView): Judgement {
+  const claimed = host.claims.get('gpu')?.includes(wanted) === true;
+  const offered: Readonly<Record<string, boolean>> = {
+    cuda: host.nvidia.length > 0,
+    rocm: host.amd.length > 0,
+    opencl: host.nvidia.length + host.amd.length > 0,
+  };
+  return claimed || offered[wanted] === true ? HOLDS : fails('this host has no such GPU');
+}
+
+/** Kinds that no predicate knows fail closed: the host must claim the very value. */
+function judgeEquality(wanted: readonly Feature[], host: HostView): Judgement {
+  const kind = wanted[0]?.kind ?? UNREADABLE;
+  const claimed = host.claims.get(kind);
+  if (claimed === undefined) return fails(`this host claims no ${kind}`);
+  if (wanted.some(({ value }) => claimed.includes(value))) return HOLDS;
+  return fails(`this host has ${claimed.map((value) => `${kind}:${value}`).join(' and ')}`);
+}

@@ -1,0 +1,342 @@
+import { describe, expect, test } from 'vitest';
+import { digestOf } from '../../src/oci/digest.ts';
+import { parseManifestDocument } from '../../src/oci/image-index.ts';
+import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
+import { type Answer, answerFor } from '../../src/selection/answer.ts';
+import { DEFAULT_POLICY, type SelectionPolicy } from '../../src/selection/policy.ts';
+import { digestNamed, documentOf, type EntrySpec, readDocument } from '../support/index-fixture.ts';
+import { hostOf } from '../support/selection-case.ts';
+
+type Entries = Readonly<Record<string, EntrySpec>>;
+
+interface Situation {
+  readonly policy?: Partial<SelectionPolicy>;
+  readonly acceptsIndex?: boolean;
+  readonly more?: Readonly<Record<string, unknown>>;
+}
+
+function answer(
+  host: string,
+  entries: Entries,
+  { policy, acceptsIndex = true, more }: Situation = {},
+): Answer {
+  return answerFor(
+    documentOf(entries, more),
+    hostOf(host),
+    { ...DEFAULT_POLICY, ...policy },
+    { acceptsIndex },
+  );
+}
+
+function derived(host: string, entries: Entries, situation?: Situation) {
+  const given = answer(host, entries, situation);
+  if (given.kind !== 'derived') throw new Error(`the answer is ${given.kind}: ${given.reason}`);
+  return { ...given, json: JSON.parse(given.bytes.toString('utf8')) };
+}
+
+function platformsOf(json: { manifests: readonly { platform?: unknown }[] }) {
+  return json.manifests.map(({ platform }) => platform);
+}
+
+const SEEDS: Entries = {
+  generic: '',
+  skylake: 'cpu:skylake',
+  broadwell: 'cpu:broadwell',
+  gpu: 'cpu:broadwell nvcap:5.2',
+};
+
+describe('the seeds’ image', () => {
+  test.each([
+    ['', 'generic'],
+    ['cpu:broadwell', 'broadwell'],
+    ['cpu:skylake', 'skylake'],
+    ['cpu:coffelake', 'skylake'],
+    ['cpu:broadwell nvcap:5.2', 'gpu'],
+  ])('a host of “%s” gets %s', (host, wins) => {
+    expect(derived(host, SEEDS).json.manifests[0].digest).toBe(digestNamed(wins));
+  });
+
+  test('with match exact a Coffee Lake is refused', () => {
+    const refused = answer('cpu:coffelake', SEEDS, { policy: { match: 'exact' } });
+    expect(refused).toMatchObject({ kind: 'refused' });
+  });
+});
+
+describe('a derived index', () => {
+  const entries: Entries = {
+    plain: '',
+    v2: { variant: 'v2' },
+    v3: { variant: 'v3' },
+    arm: { on: 'linux/arm64', variant: 'v8' },
+    windows: { on: 'windows/amd64', osVersion: '10.0.20348.1' },
+  };
+
+  test('has the winner with a bare platform, and no other entry of that platform', () => {
+    expect(platformsOf(derived('cpu:haswell', entries).json)).toEqual([
+      { architecture: 'amd64', os: 'linux' },
+      { architecture: 'arm64', os: 'linux', variant: 'v8' },
+      { architecture: 'amd64', os: 'windows', 'os.version': '10.0.20348.1' },
+    ]);
+  });
+
+  test('keeps the variant that was taken off where only we look', () => {
+    const [winner] = derived('cpu:haswell', entries).json.manifests;
+    expect(winner.annotations).toEqual({ 'io.metahub.platform.variant': 'v3' });
+  });
+
+  test('keeps the winner’s features for people to read', () => {
+    const [winner] = derived('cpu:skylake', SEEDS).json.manifests;
+    expect(winner.platform).toEqual({ architecture: 'amd64', os: 'linux', features: ['cpu:skylake'] });
+  });
+
+  test('has the media type of the original', () => {
+    const given = derived('cpu:skylake', SEEDS, { more: { mediaType: MEDIA_TYPE.ociIndex } });
+    expect(given.mediaType).toBe(MEDIA_TYPE.ociIndex);
+    expect(given.json.mediaType).toBe(MEDIA_TYPE.ociIndex);
+  });
+
+  test('has no media type of its own when the original has none', () => {
+    const given = derived('cpu:skylake', SEEDS, { more: { mediaType: undefined } });
+    expect(given.mediaType).toBe(MEDIA_TYPE.ociIndex);
+    expect(given.json).not.toHaveProperty('mediaType');
+  });
+
+  test('keeps every member that is not known, of the index and of the entries', () => {
+    const more = { annotations: { a: 'b' }, subject: { x: 1 }, 'com.example': [1, { deep: null }] };
+    expect(derived('cpu:skylake', SEEDS, { more }).json).toMatchObject(more);
+  });
+
+  test('is announced by the digest of its bytes', () => {
+    const given = derived('cpu:skylake', SEEDS);
+    expect(given.digest).toBe(digestOf(given.bytes));
+  });
+
+  test('is the same bytes every time', () => {
+    expect(derived('cpu:skylake', SEEDS).bytes).toEqual(derived('cpu:skylake', SEEDS).bytes);
+  });
+
+  test('is the same for hosts that differ in nothing that matters', () => {
+    const there = derived('cpu:skylake kernel:6.1', SEEDS).digest;
+    expect(derived('cpu:skylake kernel:5.10', SEEDS).digest).toBe(there);
+  });
+
+  test('says in one line which entry, what it demands and why it goes first', () => {
+    expect(derived('cpu:skylake', SEEDS).reason).toBe(
+      'entry 2 of 4 demands cpu:skylake, which this host has; before entry 3 because its CPU code is closer',
+    );
+  });
+
+  test('on arm64 keeps variant v8 and takes any other off', () => {
+    const arm: Entries = {
+      plain: { on: 'linux/arm64', variant: 'v8' },
+      newer: { on: 'linux/arm64', variant: 'v8.2' },
+    };
+    expect(platformsOf(derived('cpu:neoverse_n1', arm).json)).toEqual([
+      { architecture: 'arm64', os: 'linux' },
+    ]);
+    expect(platformsOf(derived('cpu:aarch64', arm).json)).toEqual([
+      { architecture: 'arm64', os: 'linux', variant: 'v8' },
+    ]);
+  });
+
+  test('writes the architecture as OCI does', () => {
+    const odd: Entries = { plain: { on: 'linux/x86_64' }, it: { on: 'linux/x86_64', features: 'avx2' } };
+    expect(platformsOf(derived('cpu:haswell', odd).json)).toEqual([
+      { architecture: 'amd64', os: 'linux', features: ['avx2'] },
+    ]);
+  });
+
+  test('takes os.features off, which newer containerd enforces', () => {
+    const one: Entries = { plain: '', it: { osFeatures: ['gpu'], features: 'cpu:skylake' } };
+    const json = derived('cpu:skylake osfeature:gpu', one).json;
+    expect(platformsOf(json)).toEqual([{ architecture: 'amd64', os: 'linux', features: ['cpu:skylake'] }]);
+  });
+});
+
+describe('attestations', () => {
+  const entries: Entries = {
+    plain: '',
+    fast: 'cpu:skylake',
+    arm: { on: 'linux/arm64' },
+    ofPlain: { about: 'plain' },
+    ofFast: { about: 'fast' },
+    ofArm: { about: 'arm' },
+    ofNothingHere: { about: 'elsewhere' },
+  };
+  const kept = (host: string, of: Entries = entries) =>
+    derived(host, of).json.manifests.map((entry: { digest: string }) =>
+      Object.keys(of).find((name) => digestNamed(name) === entry.digest),
+    );
+
+  test('stay with the winner and with other platforms, and go with the losers', () => {
+    expect(kept('cpu:skylake')).toEqual(['fast', 'arm', 'ofFast', 'ofArm', 'ofNothingHere']);
+  });
+
+  test('go with the winner’s rival when that one wins', () => {
+    expect(kept('cpu:haswell')).toEqual(['plain', 'arm', 'ofPlain', 'ofArm', 'ofNothingHere']);
+  });
+
+  test('stay when a duplicate of their image is what was removed', () => {
+    const twice: Entries = {
+      fast: 'cpu:skylake',
+      again: { sameAs: 'fast', features: '' },
+      of: { about: 'fast' },
+    };
+    expect(kept('cpu:skylake', twice)).toEqual(['fast', 'of']);
+  });
+});
+
+describe('the original bytes are the answer', () => {
+  test('for an image that is no index', () => {
+    const bytes = Buffer.from(
+      JSON.stringify({
+        schemaVersion: 2,
+        mediaType: MEDIA_TYPE.ociManifest,
+        config: { mediaType: MEDIA_TYPE.ociConfig, digest: digestNamed('config'), size: 2 },
+        layers: [],
+      }),
+    );
+    const source = { document: parseManifestDocument(bytes), bytes, digest: digestOf(bytes) };
+    const given = answerFor(source, hostOf('cpu:zen4'), DEFAULT_POLICY, { acceptsIndex: true });
+    expect(given).toEqual({ kind: 'original', reason: 'one image, no index' });
+  });
+
+  test.each<[string, string, Entries]>([
+    ['when no entry for the platform demands anything', 'cpu:zen4', { a: '', arm: { on: 'linux/arm64' } }],
+    ['when two plain entries stand side by side', 'cpu:zen4', { a: '', b: '' }],
+    [
+      'when only other platforms demand anything',
+      'cpu:zen4',
+      { a: '', b: { on: 'linux/arm64', variant: 'v9' } },
+    ],
+    ['when arm64 says v8', 'cpu:neoverse_n1', { a: { on: 'linux/arm64', variant: 'v8' } }],
+    [
+      'when the one candidate runs and is bare',
+      'cpu:skylake',
+      { a: 'cpu:skylake', b: { on: 'linux/arm64' } },
+    ],
+    ['when no entry is for this platform', 'cpu:zen4', { a: { on: 'linux/arm64', variant: 'v8' } }],
+    ['for an empty index', 'cpu:zen4', {}],
+    ['for entries without platform', 'cpu:zen4', { chart: { on: 'none' } }],
+    [
+      'for an index within the index',
+      'cpu:zen4',
+      { nested: { mediaType: MEDIA_TYPE.ociIndex, features: 'cpu:zen5' } },
+    ],
+  ])('%s', (_, host, entries) => {
+    expect(answer(host, entries)).toMatchObject({ kind: 'original' });
+  });
+
+  test('when nothing is eligible and on-no-match says so', () => {
+    const given = answer('cpu:haswell', { it: 'cpu:zen5' }, { policy: { onNoMatch: 'upstream' } });
+    expect(given).toMatchObject({ kind: 'original', reason: expect.stringContaining('on-no-match') });
+  });
+
+  test('with match exact, of an image that demands nothing at all', () => {
+    const given = answer('cpu:haswell', { it: '' }, { policy: { match: 'exact' } });
+    expect(given).toMatchObject({ kind: 'original' });
+  });
+});
+
+describe('when nothing is eligible', () => {
+  const entries: Entries = { a: 'cpu:zen5', b: 'nvcap:9.0', arm: { on: 'linux/arm64' }, ofA: { about: 'a' } };
+
+  test('this platform is left out, and the runtime says that there is no matching manifest', () => {
+    expect(platformsOf(derived('cpu:haswell', entries).json)).toEqual([
+      { architecture: 'arm64', os: 'linux' },
+    ]);
+  });
+
+  test('the reason names what failed', () => {
+    expect(derived('cpu:haswell', entries).reason).toBe(
+      'none of 2 entries for this platform runs here (failing: cpu:zen5; nvcap:9.0); only the other platforms are left',
+    );
+  });
+
+  test('an index in which nothing would remain is refused, with the reasons as detail', () => {
+    const given = answer('cpu:haswell', { a: 'nvcap:9.0', ofA: { about: 'a' } });
+    expect(given).toMatchObject({
+      kind: 'refused',
+      reason: expect.stringContaining('demands nvcap:9.0 (platform.features): this host has no NVIDIA GPU'),
+      detail: {
+        host: ['cpu:haswell'],
+        entries: [{ digest: digestNamed('a'), reason: expect.stringContaining('nvcap:9.0') }],
+      },
+    });
+  });
+});
+
+describe('which form of answer', () => {
+  test('a client that takes no index gets the winner’s manifest', () => {
+    const given = answer('cpu:skylake', SEEDS, { acceptsIndex: false });
+    expect(given).toMatchObject({ kind: 'entry', entry: { digest: digestNamed('skylake') } });
+  });
+
+  test('it gets the plain entry’s manifest when nothing is demanded', () => {
+    const given = answer('cpu:skylake', { it: '', arm: { on: 'linux/arm64' } }, { acceptsIndex: false });
+    expect(given).toMatchObject({ kind: 'entry', entry: { digest: digestNamed('it') } });
+  });
+
+  test('it is refused when no entry is eligible', () => {
+    const given = answer(
+      'cpu:haswell',
+      { it: 'cpu:zen5', arm: { on: 'linux/arm64' } },
+      { acceptsIndex: false },
+    );
+    expect(given).toMatchObject({ kind: 'refused' });
+  });
+
+  test('it gets what upstream says when no entry is for this platform', () => {
+    const given = answer('cpu:haswell', { arm: { on: 'linux/arm64' } }, { acceptsIndex: false });
+    expect(given).toMatchObject({ kind: 'original' });
+  });
+
+  test('answer manifest sends the winner’s own manifest', () => {
+    const given = answer('cpu:skylake', SEEDS, { policy: { answer: 'manifest' } });
+    expect(given).toMatchObject({ kind: 'entry', entry: { digest: digestNamed('skylake') } });
+  });
+
+  test('answer manifest leaves an index alone in which there is nothing to decide', () => {
+    const given = answer(
+      'cpu:skylake',
+      { it: '', arm: { on: 'linux/arm64' } },
+      { policy: { answer: 'manifest' } },
+    );
+    expect(given).toMatchObject({ kind: 'original' });
+  });
+
+  test('answer index gives an index even to a client that does not name the type', () => {
+    const given = answer('cpu:skylake', SEEDS, { acceptsIndex: false, policy: { answer: 'index' } });
+    expect(given).toMatchObject({ kind: 'derived' });
+  });
+});
+
+describe('answering an answer again', () => {
+  test.each<[string, string, Entries, Partial<SelectionPolicy>]>([
+    ['features', 'cpu:skylake', SEEDS, {}],
+    ['variants', 'cpu:haswell', { plain: '', v3: { variant: 'v3' }, v4: { variant: 'v4' } }, {}],
+    [
+      'a variant below the baseline of plain entries',
+      'cpu:nehalem',
+      { plain: '', v2: { variant: 'v2' } },
+      { baseline: 'x86-64-v3' },
+    ],
+    ['nothing eligible', 'cpu:haswell', { it: 'cpu:zen5', arm: { on: 'linux/arm64' } }, {}],
+    [
+      'a pin',
+      'cpu:haswell',
+      { plain: '', v2: { variant: 'v2' }, v3: { variant: 'v3' } },
+      { pin: 'x86-64-v2' },
+    ],
+    ['match exact', 'cpu:broadwell nvcap:5.2', SEEDS, { match: 'exact' }],
+  ])('changes nothing: %s', (_, host, entries, policy) => {
+    const first = derived(host, entries, { policy });
+    const again = answerFor(
+      readDocument(first.bytes),
+      hostOf(host),
+      { ...DEFAULT_POLICY, ...policy },
+      { acceptsIndex: true },
+    );
+    expect(again).toMatchObject({ kind: 'original' });
+  });
+});
