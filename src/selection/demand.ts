@@ -15,6 +15,11 @@ export interface Demand {
 /** The kind of what was written where a feature belongs and cannot be read; no host satisfies it. */
 export const UNREADABLE = 'unreadable';
 
+/** The kind of a whole `NVIDIA_REQUIRE_*` expression. */
+export const REQUIRE_EXPRESSION = 'nvrequire';
+
+const VERBATIM = new Set([UNREADABLE, REQUIRE_EXPRESSION]);
+
 /** Other spellings of a kind. */
 const KIND_ALIAS: Readonly<Record<string, string>> = { driver: 'nvdriver', arch: 'nvcap' };
 const COMPARISON = /^([a-zA-Z][\w.-]*)(>=|<=|!=|>|<)(.+)$/;
@@ -49,7 +54,7 @@ export function demandsOf(texts: readonly string[], source: string): readonly De
   return [...byKey].map(([key, anyOf]) => ({ key, anyOf, source }));
 }
 
-/** `cpu:zen4`, `nvcap:8.0 or nvcap:9.0`. */
+/** `cpu:zen4`, `nvcap:8.0 or nvcap:9.0`; what is no `kind:value` to its author, as it is written. */
 export function formatDemand({ anyOf }: Demand): string {
-  return anyOf.map(formatFeature).join(' or ');
+  return anyOf.map((one) => (VERBATIM.has(one.kind) ? one.value : formatFeature(one))).join(' or ');
 }

@@ -1,3 +1,4 @@
+import { greatestCuda } from '../host/cuda.ts';
 import { parseFeature } from '../host/feature.ts';
 import { ancestorsOf } from '../host/microarchitecture.ts';
 import type { HostProfile } from '../host/profile.ts';
@@ -65,5 +66,9 @@ function claimsOf({ features }: HostProfile): Map<string, readonly string[]> {
     if (values === undefined) claims.set(feature.kind, [feature.value]);
     else values.push(feature.value);
   }
+  // A driver runs the CUDA of its branch, said or not.
+  const drivers = claims.has('cuda') ? [] : (claims.get('nvdriver') ?? []);
+  const brought = drivers.map(greatestCuda).filter((cuda) => cuda !== undefined);
+  if (brought.length > 0) claims.set('cuda', brought);
   return claims;
 }

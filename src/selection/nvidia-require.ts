@@ -1,10 +1,7 @@
-import type { Demand } from './demand.ts';
+import { type Demand, REQUIRE_EXPRESSION } from './demand.ts';
 import type { HostView } from './host-view.ts';
 import { fails, HOLDS, type Judgement } from './judgement.ts';
 import { inRange, parseRange, parseVersion, type Version } from './version-range.ts';
-
-/** The kind of a whole `NVIDIA_REQUIRE_*` expression, kept as it is written. */
-export const REQUIRE_EXPRESSION = 'nvrequire';
 
 const VARIABLE = /^(NVIDIA_REQUIRE_[A-Z0-9_]+)=(.*)$/s;
 const CONSTRAINT = /^([a-z]+)\s*(>=|<=|!=|>|<|=)\s*(.+)$/;

@@ -1,12 +1,11 @@
 import type { Feature } from '../host/feature.ts';
 import { canonicalName, compareMicroarchitectures, flagsOf } from '../host/microarchitecture.ts';
 import { type CpuFit, fitOf } from './cpu.ts';
-import { type Demand, formatDemand } from './demand.ts';
+import { type Demand, formatDemand, REQUIRE_EXPRESSION } from './demand.ts';
 import { amdCloseness } from './gfx.ts';
 import type { HostView } from './host-view.ts';
 import { nodeOfLevel } from './level.ts';
 import { compareCloseness, type GpuCloseness, nvidiaCloseness } from './nvcap.ts';
-import { REQUIRE_EXPRESSION } from './nvidia-require.ts';
 import type { SelectionPolicy } from './policy.ts';
 import { compareVersions, lowerBound, parseRange, type Version } from './version-range.ts';
 

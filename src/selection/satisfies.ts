@@ -1,12 +1,12 @@
 import type { Feature } from '../host/feature.ts';
 import { judgeCpu, judgeFlag } from './cpu.ts';
-import { type Demand, UNREADABLE } from './demand.ts';
+import { type Demand, REQUIRE_EXPRESSION, UNREADABLE } from './demand.ts';
 import { judgeAmd } from './gfx.ts';
 import type { HostView } from './host-view.ts';
 import { fails, HOLDS, type Judgement } from './judgement.ts';
 import { judgeLevel, judgeVariant } from './level.ts';
 import { judgeNvidia } from './nvcap.ts';
-import { judgeExpression, REQUIRE_EXPRESSION } from './nvidia-require.ts';
+import { judgeExpression } from './nvidia-require.ts';
 import type { SelectionPolicy } from './policy.ts';
 import { inRange, parseRange, parseVersion } from './version-range.ts';
 
