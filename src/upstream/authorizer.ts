@@ -71,17 +71,20 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
     });
   }
 
+  function kept(name: RepositoryName, login: Login, authorization: string): string {
+    tokens.keep(keyOf(name, login), authorization);
+    return authorization;
+  }
+
   /** An `Authorization` that meets one of the challenges; undefined when none can be met. */
   async function meet(challenges: readonly Challenge[], name: RepositoryName, login: Login | undefined) {
-    if (login?.kind === 'bearer') return `Bearer ${login.token}`;
+    if (login?.kind === 'bearer') return kept(name, login, `Bearer ${login.token}`);
     const bearer = challenges.find(
       ({ scheme, parameters }) => scheme === 'bearer' && parameters.has('realm'),
     );
     if (bearer) return meetBearer(bearer, name, login);
     if (login?.kind !== 'basic' || !challenges.some(({ scheme }) => scheme === 'basic')) return undefined;
-    const authorization = basicAuthorization(login.username, login.password);
-    tokens.keep(keyOf(name, login), authorization);
-    return authorization;
+    return kept(name, login, basicAuthorization(login.username, login.password));
   }
 
   /** Only the registry's own challenge is met: one from a host it redirected to has no business with its logins. */
