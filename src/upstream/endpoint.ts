@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { parseSourceHost, type Repository } from '../oci/reference.ts';
 import type { RequestOptions } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
@@ -43,30 +42,9 @@ export interface EndpointOptions {
   readonly warn: (message: string) => void;
 }
 
-const RETRY_DELAY_MS = 200;
-const TRANSIENT_STATUS = [500, 502, 503, 504];
-const TRANSIENT_CODES = ['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET'];
-
 /** Does `host:port` stand on the list of hosts, with or without its port? */
 export function isListed(hosts: readonly string[] | undefined, host: string, port: number): boolean {
   return hosts?.some((entry) => entry === host || entry === `${host}:${port}`) === true;
-}
-
-function isTransient(error: unknown): boolean {
-  return error instanceof Error && TRANSIENT_CODES.includes((error as NodeJS.ErrnoException).code ?? '');
-}
-
-/** One more try when a registry stumbles or a kept connection turns out to be closed: asking is idempotent. */
-async function sendTwice(send: Transport['send'], outgoing: Outgoing): Promise<Reply> {
-  try {
-    const reply = await send(outgoing);
-    if (!TRANSIENT_STATUS.includes(reply.status)) return reply;
-    discard(reply);
-  } catch (error) {
-    if (!isTransient(error)) throw error;
-  }
-  await delay(RETRY_DELAY_MS, undefined, outgoing.signal === undefined ? {} : { signal: outgoing.signal });
-  return send(outgoing);
 }
 
 function urlOf(root: URL, repository: Repository, { path, query = {} }: Question): URL {
@@ -104,7 +82,6 @@ function failureOf(reply: Reply, root: URL, { subject }: Question, passThrough: 
 export function createEndpoint({ settings, send, tokens, credentials, warn }: EndpointOptions): Endpoint {
   const root = apiRootOf(settings.url);
   const passThrough = settings.passThrough === true;
-  const sendAgain = (outgoing: Outgoing) => sendTwice(send, outgoing);
   const authorize = createAuthorizer({
     root,
     registry: parseSourceHost(root.host) ?? root.host,
@@ -130,8 +107,8 @@ export function createEndpoint({ settings, send, tokens, credentials, warn }: En
         },
         signal: options.signal,
       };
-      const reply = await sendAgain(outgoing);
-      return question.follow === false ? reply : followRedirects(sendAgain, outgoing, reply);
+      const reply = await send(outgoing);
+      return question.follow === false ? reply : followRedirects(send, outgoing, reply);
     };
     const passed = passThrough ? options.access?.authorization : undefined;
     return passed === undefined ? authorize(repository.name, attempt, options.signal) : attempt(passed);

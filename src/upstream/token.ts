@@ -3,6 +3,7 @@ import { RegistryError } from '../oci/registry-error.ts';
 import type { Challenge } from './challenge.ts';
 import { discard, readDocument } from './document.ts';
 import { basicAuthorization, type Login } from './login.ts';
+import { followRedirects } from './redirect.ts';
 import type { Timeouts } from './settings.ts';
 import type { Outgoing, Reply, Transport } from './transport.ts';
 
@@ -16,7 +17,7 @@ export interface TokenRequest {
 
 /** The `Authorization` values by which a registry lets us in, each kept while it is good. */
 export interface Tokens {
-  /** A good authorization under `key`; one about to expire is renewed first. Undefined: none is known. */
+  /** A good authorization under `key`; one about to expire is renewed meanwhile. Undefined: none is known. */
   current(key: string): Promise<string | undefined>;
   /** Asks the token service and keeps the answer under `key`; one request per key is in flight. */
   obtain(key: string, request: TokenRequest): Promise<string>;
@@ -29,6 +30,7 @@ export interface Tokens {
 interface Held {
   readonly authorization: string;
   readonly renewAt: number;
+  readonly expiresAt: number;
   readonly request?: TokenRequest;
 }
 
@@ -119,7 +121,9 @@ export function createTokens(options: {
   const flights = new Map<string, Promise<string>>();
 
   async function fetchToken(request: TokenRequest): Promise<Token> {
-    const reply = await send(outgoingFor(request));
+    const outgoing = outgoingFor(request);
+    const first = await send(outgoing);
+    const reply = outgoing.method === 'GET' ? await followRedirects(send, outgoing, first) : first;
     if (reply.status !== 200) {
       discard(reply);
       throw refusal(reply);
@@ -132,7 +136,8 @@ export function createTokens(options: {
     const askedAt = now();
     const { text, lifetimeMs } = await fetchToken(request);
     const authorization = `Bearer ${text}`;
-    held.set(key, { authorization, renewAt: askedAt + lifetimeMs * RENEW_AFTER, request });
+    const renewAt = askedAt + lifetimeMs * RENEW_AFTER;
+    held.set(key, { authorization, renewAt, expiresAt: askedAt + lifetimeMs, request });
     return authorization;
   }
 
@@ -148,13 +153,14 @@ export function createTokens(options: {
     obtain,
     current: async (key) => {
       const entry = held.get(key);
-      if (entry === undefined || now() < entry.renewAt) return entry?.authorization;
-      held.delete(key);
+      if (entry?.request === undefined || now() < entry.renewAt) return entry?.authorization;
       // A renewal that fails is no failure of the request: the registry will challenge it anew.
-      return entry.request && obtain(key, entry.request).catch(() => undefined);
+      const renewal = obtain(key, entry.request).catch(() => undefined);
+      return now() < entry.expiresAt ? entry.authorization : renewal;
     },
     keep: (key, authorization) => {
-      held.set(key, { authorization, renewAt: Number.POSITIVE_INFINITY });
+      const never = Number.POSITIVE_INFINITY;
+      held.set(key, { authorization, renewAt: never, expiresAt: never });
     },
     drop: (key, authorization) => {
       if (held.get(key)?.authorization === authorization) held.delete(key);

@@ -7,9 +7,10 @@ import { createEndpoint, isListed } from './endpoint.ts';
 import { type Credentials, NO_CREDENTIALS } from './login.ts';
 import { type ProxySettings, proxyFor } from './proxy.ts';
 import { createRegistryClient } from './registry-client.ts';
+import { sendTwice } from './send-twice.ts';
 import { apiRootOf, DEFAULT_TIMEOUTS, type Timeouts, type UpstreamSettings } from './settings.ts';
 import { createTokens } from './token.ts';
-import { createTransport } from './transport.ts';
+import { createTransport, type Outgoing } from './transport.ts';
 import { createTrust, SYSTEM_AUTHORITIES } from './trust.ts';
 
 /** One event of note: a level of syslog's, what happened, and to what. Never a secret, never a query string. */
@@ -74,11 +75,12 @@ function createClient(host: SourceHost, settings: UpstreamSettings, options: Ups
     timeoutMs: timeouts.headMs,
   });
   const transport = createTransport({ dial, proxyOf, timeouts });
+  const send = (outgoing: Outgoing) => sendTwice(transport.send, outgoing);
   const endpoints = settings.endpoints.map((endpoint) =>
     createEndpoint({
       settings: endpoint,
-      send: transport.send,
-      tokens: createTokens({ send: transport.send, timeouts, now }),
+      send,
+      tokens: createTokens({ send, timeouts, now }),
       credentials,
       warn: (event) => log('warning', event, { registry: host }),
     }),
