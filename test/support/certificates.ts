@@ -17,8 +17,11 @@ export interface IssuedCertificate {
 export interface TestAuthority {
   readonly cert: string;
   readonly certFile: string;
-  /** A certificate for `name`, a host name or an IPv4 address; `expired` makes one of the past. */
-  issue(name: string, options?: { readonly expired?: boolean }): Promise<IssuedCertificate>;
+  /** A certificate for host names or IPv4 addresses; `expired` makes one of the past. */
+  issue(
+    names: string | readonly string[],
+    options?: { readonly expired?: boolean },
+  ): Promise<IssuedCertificate>;
   remove(): Promise<void>;
 }
 
@@ -33,10 +36,14 @@ export async function createAuthority(): Promise<TestAuthority> {
     ...['-addext', 'basicConstraints=critical,CA:TRUE', '-keyout', keyFile, '-out', certFile],
   ]);
 
-  async function issue(name: string, { expired = false } = {}): Promise<IssuedCertificate> {
+  async function issue(
+    names: string | readonly string[],
+    { expired = false } = {},
+  ): Promise<IssuedCertificate> {
+    const [name = '', ...more] = [names].flat();
     const stem = `${name}${expired ? '-expired' : ''}`;
     const files = { certFile: at(`${stem}.cert`), keyFile: at(`${stem}.key`) };
-    const subjectAltName = /^[\d.]+$/.test(name) ? `IP:${name}` : `DNS:${name}`;
+    const subjectAltName = [name, ...more].map((n) => `${/^[\d.]+$/.test(n) ? 'IP' : 'DNS'}:${n}`).join();
     await run('openssl', [
       'req',
       '-new',

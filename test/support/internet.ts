@@ -1,0 +1,105 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { connect } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { UpstreamOptions } from '../../src/upstream/upstream.ts';
+import { createAuthority } from './certificates.ts';
+import { type Handler, type RecordedRequest, startServer } from './hostile-registry.ts';
+import { afterTest, closing } from './upstream.ts';
+
+/** An HTTP proxy on loopback that tunnels (CONNECT) and forwards (absolute form) as it is told. */
+export interface TestProxy {
+  readonly url: string;
+  readonly port: number;
+  /** Every request line's target, oldest first: `HOST:PORT` of tunnels, URLs of forwarded requests. */
+  readonly targets: readonly string[];
+  readonly logins: readonly (string | undefined)[];
+  close(): Promise<void>;
+}
+
+/** @param portFor where a tunnel to `HOST:PORT` really leads; undefined refuses it with 403 */
+export async function startProxy(portFor: (authority: string) => number | undefined): Promise<TestProxy> {
+  const targets: string[] = [];
+  const logins: (string | undefined)[] = [];
+  const open = new Set<Duplex>();
+  const track = <Stream extends Duplex>(stream: Stream): Stream => {
+    open.add(stream.on('error', () => {}).once('close', () => open.delete(stream)) as Stream);
+    return stream;
+  };
+  const server = createServer(async (request, response) => {
+    targets.push(request.url ?? '');
+    logins.push(request.headers['proxy-authorization']);
+    const { host, pathname } = new URL(request.url ?? '');
+    const port = portFor(host);
+    if (port === undefined) return void response.writeHead(403).end();
+    const answer = await fetch(`http://127.0.0.1:${port}${pathname}`, { method: request.method ?? 'GET' });
+    const { status } = answer;
+    response.writeHead(status, { 'content-type': answer.headers.get('content-type') ?? '' });
+    response.end(Buffer.from(await answer.arrayBuffer()));
+  });
+  server.on('connection', track);
+  server.on('connect', (request, client: Duplex, head: Buffer) => {
+    targets.push(request.url ?? '');
+    logins.push(request.headers['proxy-authorization']);
+    const port = portFor(request.url ?? '');
+    if (port === undefined) return void client.end('HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n');
+    const there = track(
+      connect(port, '127.0.0.1', () => {
+        client.write('HTTP/1.1 200 Connection established\r\n\r\n');
+        there.write(head);
+        there.pipe(client).pipe(there);
+      }),
+    );
+    client.once('close', () => there.destroy());
+    there.once('close', () => client.destroy());
+  });
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', resolve);
+  });
+  const { port } = server.address() as AddressInfo;
+  return {
+    url: `http://127.0.0.1:${port}`,
+    port,
+    targets,
+    logins,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        for (const stream of open) stream.destroy();
+      }),
+  };
+}
+
+/** Hosts of real names behind a proxy, over TLS with certificates of one authority: what an upstream client sees of the world. */
+export interface Internet {
+  /** How a client gets there. */
+  readonly options: Pick<UpstreamOptions, 'proxy' | 'extraAuthorities'>;
+  /** What `host` was asked, oldest first. */
+  readonly asked: (host: string) => readonly RecordedRequest[];
+  readonly proxy: TestProxy;
+}
+
+/** An internet of these hosts, gone after the test. */
+export async function startInternet(hosts: Readonly<Record<string, Handler>>): Promise<Internet> {
+  const authority = await createAuthority();
+  afterTest(authority.remove);
+  const certificate = await authority.issue(Object.keys(hosts));
+  const server = closing(
+    await startServer((request, response) => {
+      const handler = hosts[request.headers.host ?? ''];
+      if (handler) handler(request, response);
+      else response.writeHead(421).end();
+    }, certificate),
+  );
+  const proxy = closing(
+    await startProxy((authorityName) => {
+      const [host = '', port] = authorityName.split(':');
+      return host in hosts && port === '443' ? server.port : undefined;
+    }),
+  );
+  return {
+    options: { proxy: { https: proxy.url }, extraAuthorities: [authority.certFile] },
+    asked: (host) => server.requests.filter(({ headers }) => headers['host'] === host),
+    proxy,
+  };
+}

@@ -1,0 +1,164 @@
+import { describe, expect, test } from 'vitest';
+import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
+import { type Credentials, mayReceiveLogin } from '../../src/upstream/login.ts';
+import { defaultUpstream, upstreamAt } from '../../src/upstream/settings.ts';
+import { bearerChallenge, createTokenService, requireBearer } from '../support/guarded-registry.ts';
+import { createContent, type Handler, serveContent, startServer } from '../support/hostile-registry.ts';
+import { startInternet } from '../support/internet.ts';
+import { closing, repository, tagged, upstreamTo } from '../support/upstream.ts';
+
+const INDEX = { schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests: [] };
+const credentials: Credentials = {
+  loginFor: async () => ({ kind: 'basic', username: 'ann', password: 'hunter2' }),
+};
+const app = repository('team/app');
+
+function content(): Handler {
+  const made = createContent();
+  made.putManifest(INDEX, MEDIA_TYPE.ociIndex, 'v1');
+  return serveContent(made);
+}
+
+describe('mayReceiveLogin(): whom the login of a registry may be shown to', () => {
+  test.each([
+    ['https://ghcr.io', 'https://ghcr.io/token', true, 'itself'],
+    ['https://registry.gitlab.com', 'https://gitlab.com/jwt/auth', true, 'the domain it is in'],
+    ['https://example.com', 'https://auth.example.com/token', true, 'a host of its own domain'],
+    ['https://registry-1.docker.io', 'https://auth.docker.io/token', true, 'Docker Hub’s known one'],
+    ['https://registry.evil.example', 'https://auth.docker.io/token', false, 'another registry’s'],
+    [
+      'https://registry-1.docker.io',
+      'https://auth.docker.io.evil.example/',
+      false,
+      'a name that begins alike',
+    ],
+    ['https://docker.io', 'https://notdocker.io/token', false, 'a name that ends alike'],
+    ['https://registry.com', 'https://com/token', false, 'a top-level domain'],
+    ['https://a.example.com', 'https://b.example.com/token', false, 'a sibling'],
+    ['https://ghcr.io', 'http://ghcr.io/token', false, 'itself without TLS'],
+    ['https://ghcr.io', 'https://ghcr.io:8443/token', false, 'another port of its host'],
+    ['http://10.0.0.1:5000', 'http://10.0.0.1:5001/token', false, 'another port of a plain one'],
+    ['http://10.0.0.1:5000', 'https://evil.example/token', false, 'another host of a plain one'],
+  ])('%s, %s: %s (%s)', (registry, realm, expected) => {
+    expect(mayReceiveLogin(new URL(registry), new URL(realm), () => false)).toBe(expected);
+  });
+
+  test('a trusted host may, but never in clear text where the registry speaks TLS', () => {
+    const trust = () => true;
+    const registry = new URL('https://ghcr.io');
+    expect(mayReceiveLogin(registry, new URL('https://sso.example:8443/token'), trust)).toBe(true);
+    expect(mayReceiveLogin(registry, new URL('http://sso.example/token'), trust)).toBe(false);
+  });
+});
+
+describe('a registry that names another host as its token service (CVE-2020-15157)', () => {
+  async function start(trusted: boolean) {
+    const tokens = createTokenService();
+    const elsewhere = closing(await startServer(tokens.handler));
+    const guard = requireBearer(tokens, bearerChallenge(`${elsewhere.url}/token`), content());
+    const server = closing(await startServer(guard));
+    const warnings: string[] = [];
+    const [endpoint] = upstreamAt(server.url).endpoints;
+    const trustedHosts = [elsewhere.host];
+    const upstream = upstreamTo(
+      { endpoints: [{ ...endpoint, trustedHosts: trusted ? trustedHosts : [`127.0.0.1:${server.port}`] }] },
+      { credentials, log: (_, event) => warnings.push(event) },
+    );
+    return { elsewhere, upstream, warnings };
+  }
+
+  test('gets nothing there: on loopback it is not even dialled', async () => {
+    const { elsewhere, upstream } = await start(false);
+    await expect(upstream.manifest(app, tagged('v1'))).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    expect(elsewhere.connections().made).toBe(0);
+  });
+
+  test('gets the login there once the operator has named that host as trusted', async () => {
+    const { elsewhere, upstream } = await start(true);
+    await upstream.manifest(app, tagged('v1'));
+    expect(elsewhere.requests[0]?.headers['authorization']).toMatch(/^Basic /);
+  });
+
+  test('on a public host: asked without the login, and a warning names it', async () => {
+    const tokens = createTokenService();
+    const challenge = bearerChallenge('https://auth.evil.example/token');
+    const internet = await startInternet({
+      'registry.example': requireBearer(tokens, challenge, content()),
+      'auth.evil.example': tokens.handler,
+    });
+    const warnings: string[] = [];
+    const { host } = repository('team/app', 'registry.example');
+    const upstream = upstreamTo(defaultUpstream(host), {
+      ...internet.options,
+      credentials,
+      log: (_, event) => warnings.push(event),
+    });
+    await upstream.manifest(repository('team/app', 'registry.example'), tagged('v1'));
+    expect(internet.asked('auth.evil.example').map(({ headers }) => headers['authorization'])).toEqual([
+      undefined,
+    ]);
+    expect(warnings).toEqual([
+      'registry.example names auth.evil.example as its token service: not shown the login, as it is not a trusted host',
+    ]);
+  });
+});
+
+test.each([
+  ['without https', 'http://registry.example/token', 'without https'],
+  ['that is no URL', 'nowhere', 'is no URL'],
+  ['that is a file', 'file:///etc/passwd', 'is no URL'],
+  ['that holds a login', 'https://ann:pw@registry.example/token', 'is no URL'],
+])('a token service %s is refused before it is asked', async (_, realm, why) => {
+  const tokens = createTokenService();
+  const internet = await startInternet({
+    'registry.example': requireBearer(tokens, bearerChallenge(realm), content()),
+  });
+  const { host } = repository('app', 'registry.example');
+  const upstream = upstreamTo(defaultUpstream(host), { ...internet.options, credentials });
+  await expect(upstream.manifest(repository('app', 'registry.example'), tagged('v1'))).rejects.toThrow(why);
+  expect(internet.proxy.targets).toEqual(['registry.example:443']);
+  expect(tokens.issued()).toBe(0);
+});
+
+test('a 401 of a host that was redirected to is not answered: its challenge has no business with the login', async () => {
+  const tokens = createTokenService();
+  const asking: Handler = (_, response) =>
+    void response.writeHead(401, { 'www-authenticate': 'Basic realm="give it to me"' }).end();
+  const internet = await startInternet({
+    'registry.example': (_, response) =>
+      void response.writeHead(307, { location: 'https://cdn.evil.example/blob' }).end(),
+    'cdn.evil.example': asking,
+  });
+  const { host } = repository('app', 'registry.example');
+  const upstream = upstreamTo(defaultUpstream(host), { ...internet.options, credentials });
+  const asked = upstream.manifest(repository('app', 'registry.example'), tagged('v1'));
+  await expect(asked).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+  await expect(asked).rejects.toThrow(/cdn\.evil\.example, where registry\.example redirects, answered 401/);
+  expect(internet.asked('cdn.evil.example').map(({ headers }) => headers['authorization'])).toEqual([
+    undefined,
+  ]);
+  expect(tokens.issued()).toBe(0);
+});
+
+test('two source hosts share nothing: the token of one is never shown to the other', async () => {
+  const tokens = createTokenService();
+  const guard = (name: string) => requireBearer(tokens, bearerChallenge(`https://${name}/token`), content());
+  const site =
+    (name: string): Handler =>
+    (request, response) =>
+      (request.url?.startsWith('/token') ? tokens.handler : guard(name))(request, response);
+  const internet = await startInternet({
+    'one.example': site('one.example'),
+    'two.example': site('two.example'),
+  });
+  const upstream = upstreamTo(upstreamAt('https://unused.invalid'), {
+    ...internet.options,
+    registryFor: (host) => defaultUpstream(host),
+  });
+  for (const host of ['one.example', 'two.example']) {
+    await upstream.manifest(repository('team/app', host), tagged('v1'));
+  }
+  const shown = (host: string) => internet.asked(host).map(({ headers }) => headers['authorization']);
+  expect(shown('one.example')).toEqual([undefined, undefined, 'Bearer token-1']);
+  expect(shown('two.example')).toEqual([undefined, undefined, 'Bearer token-2']);
+});
