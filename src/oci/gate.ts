@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import type { Repository } from '../oci/reference.ts';
-import type { Access, Registry } from '../oci/registry.ts';
-import type { RegistryError } from '../oci/registry-error.ts';
+import type { Repository } from './reference.ts';
+import type { Access, Registry } from './registry.ts';
+import type { RegistryError } from './registry-error.ts';
 
 /** What is known of a request when it is decided who may see what. */
 export interface Arrival {
