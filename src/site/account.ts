@@ -1,0 +1,37 @@
+import type { PasswordHash } from './password.ts';
+
+/** A named profile that a login selects. */
+export interface MachineType {
+  readonly name: string;
+  /** The user name, `qnib-type1` unless the file gives the type one of its own. */
+  readonly login: string;
+  /** Canonical; `match: exact` sees them all. */
+  readonly features: readonly string[];
+  /** Its own, or the account's. */
+  readonly password: PasswordHash;
+}
+
+/** Who a site lets in, with the machine types that it may log in as. */
+export interface Account {
+  readonly user: string;
+  /** Absent: only its machine types have passwords, and there are no selectors. */
+  readonly password: PasswordHash | undefined;
+  readonly types: readonly MachineType[];
+  /** Patterns of the repositories that it may pull. */
+  readonly repositories: readonly string[];
+  /** May it add and remove machine types over the network? */
+  readonly managesMachines: boolean;
+  /** Where it was read. */
+  readonly file: string;
+}
+
+/** Logins and types are parts of file names, user names and log lines; a colon or a slash would end them. */
+export const NAME = /^[A-Za-z0-9][A-Za-z0-9._@-]{0,127}$/;
+
+/** Logins of all accounts: what a user name stands for. */
+export interface Identity {
+  readonly login: string;
+  readonly account: Account;
+  readonly features: readonly string[];
+  readonly password: PasswordHash;
+}

@@ -1,0 +1,32 @@
+import { formatRepository, type Repository } from '../oci/reference.ts';
+
+/** Writes one line: a level of syslog's, what happened, and to whom. */
+export type SiteLog = (
+  level: 'notice' | 'info' | 'warning',
+  event: string,
+  fields: Readonly<Record<string, string | number | boolean | undefined>>,
+) => void;
+
+/** One decision about one request. There is no field that a secret could stand in. */
+export interface Decision {
+  readonly decision: 'admitted' | 'refused' | 'token given';
+  /** Why it was refused. */
+  readonly reason?: string | undefined;
+  readonly who?: string | undefined;
+  readonly account?: string | undefined;
+  readonly repository?: Repository | undefined;
+  /** Canonical, a comma between them. */
+  readonly features?: readonly string[] | undefined;
+  readonly address: string;
+}
+
+/** The audit trail: what was refused stands out from what was let in. */
+export function createAudit(log: SiteLog): (decision: Decision) => void {
+  return ({ decision, repository, features, ...rest }) => {
+    log(decision === 'refused' ? 'notice' : 'info', `access ${decision}`, {
+      ...rest,
+      ...(repository === undefined ? {} : { repository: formatRepository(repository) }),
+      ...(features === undefined ? {} : { features: features.join(',') }),
+    });
+  };
+}

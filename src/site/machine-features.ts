@@ -1,0 +1,34 @@
+import { formatFeature, parseFeature } from '../host/feature.ts';
+import { canonicalName } from '../host/microarchitecture.ts';
+import { profileOfFeatures } from '../host/profile.ts';
+
+/** A feature in canonical form, or why the text is none. */
+export type ReadFeature =
+  | { readonly kind: 'feature'; readonly text: string }
+  | { readonly kind: 'unknown'; readonly why: string };
+
+/**
+ * A machine type's feature. A microarchitecture that the family tree does not hold is refused: nothing would ever be
+ * eligible for it, and nobody would be told. Its name stays as written, because `match: exact` tells `coffeelake` from
+ * the `skylake` whose code it runs.
+ */
+export function readMachineFeature(text: string): ReadFeature {
+  const feature = parseFeature(text);
+  if (feature === undefined) {
+    return { kind: 'unknown', why: `“${text}” is no feature: write cpu:zen4, nvcap:9.0, x86-64-v3 or avx2` };
+  }
+  if (feature.kind === 'cpu' && canonicalName(feature.value) === undefined) {
+    return { kind: 'unknown', why: `there is no microarchitecture “${feature.value}” in the family tree` };
+  }
+  return { kind: 'feature', text: formatFeature(feature) };
+}
+
+/** Why no machine has these features together (two microarchitectures, say); undefined when one could. */
+export function problemWithFeatures(features: readonly string[]): string | undefined {
+  try {
+    profileOfFeatures(features);
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}

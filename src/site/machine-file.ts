@@ -1,0 +1,154 @@
+import { isMap, isNode, isPair, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml';
+import { type Account, type MachineType, NAME } from './account.ts';
+import { problemWithFeatures, readMachineFeature } from './machine-features.ts';
+import { type PasswordHash, parsePasswordHash } from './password.ts';
+import { problemWithPattern } from './repository-patterns.ts';
+
+/** A file of machine types that cannot be served; the message starts with `FILE:LINE:`. */
+export class MachineFileError extends Error {
+  override readonly name = 'MachineFileError';
+}
+
+const ACCOUNT_KEYS = ['user', 'password', 'types', 'repositories', 'managesMachines'];
+const TYPE_KEYS = ['name', 'features', 'login', 'password'];
+
+interface Text {
+  readonly text: string;
+  readonly node: Node;
+}
+
+/** Reads nodes rather than plain values, because every complaint names its line. */
+function createReader(file: string, lines: LineCounter) {
+  function problem(node: unknown, why: string): MachineFileError {
+    const at = isPair(node) ? node.key : node;
+    const line = isNode(at) && at.range ? lines.linePos(at.range[0]).line : 1;
+    return new MachineFileError(`${file}:${line}: ${why}`);
+  }
+
+  const isAbsent = (node: unknown) =>
+    node === undefined || node === null || (isScalar(node) && node.value === null);
+
+  function fields(node: unknown, known: readonly string[], what: string): ReadonlyMap<string, unknown> {
+    if (!isMap(node)) throw problem(node, what);
+    const found = new Map<string, unknown>();
+    for (const pair of node.items) {
+      const key = isScalar(pair.key) ? String(pair.key.value) : '';
+      if (!known.includes(key))
+        throw problem(pair, `there is no “${key}” here; known are ${known.join(', ')}`);
+      found.set(key, pair.value);
+    }
+    return found;
+  }
+
+  function text(node: unknown, what: string): string {
+    if (!isScalar(node) || typeof node.value !== 'string') throw problem(node, `${what} must be a text`);
+    return node.value;
+  }
+
+  function name(node: unknown, what: string): string {
+    const value = text(node, what);
+    if (!NAME.test(value))
+      throw problem(node, `${what} “${value}” may hold letters, digits and . _ - @ only`);
+    return value;
+  }
+
+  function items(node: unknown, what: string): readonly unknown[] {
+    if (isAbsent(node)) return [];
+    if (!isSeq(node)) throw problem(node, `${what} must be a list`);
+    return node.items;
+  }
+
+  function texts(node: unknown, what: string): readonly Text[] {
+    return items(node, what).map((item) => ({ text: text(item, `each of ${what}`), node: item as Node }));
+  }
+
+  function password(node: unknown): PasswordHash | undefined {
+    if (node === undefined) return undefined;
+    const hash = parsePasswordHash(text(node, 'password'));
+    // The value is not shown: it may be a password that somebody wrote here in clear.
+    if (!hash) throw problem(node, 'password must be a scrypt hash; set it with metahub machine passwd');
+    return hash;
+  }
+
+  function flag(node: unknown, what: string): boolean {
+    if (node === undefined) return false;
+    if (!isScalar(node) || typeof node.value !== 'boolean')
+      throw problem(node, `${what} must be true or false`);
+    return node.value;
+  }
+
+  return { problem, fields, name, items, texts, password, flag };
+}
+
+type Reader = ReturnType<typeof createReader>;
+
+function readType(
+  reader: Reader,
+  node: unknown,
+  user: string,
+  inherited: PasswordHash | undefined,
+): MachineType {
+  const found = reader.fields(node, TYPE_KEYS, 'a type must have a name and features');
+  if (!found.has('name')) throw reader.problem(node, 'a type needs a name');
+  const name = reader.name(found.get('name'), 'name');
+  const login = found.has('login') ? reader.name(found.get('login'), 'login') : `${user}-${name}`;
+  const features = reader.texts(found.get('features'), 'features').map(({ text, node: at }) => {
+    const feature = readMachineFeature(text);
+    if (feature.kind === 'unknown') throw reader.problem(at, feature.why);
+    return feature.text;
+  });
+  const why = problemWithFeatures(features);
+  if (why !== undefined) throw reader.problem(node, why);
+  const password = reader.password(found.get('password')) ?? inherited;
+  if (!password) throw reader.problem(node, `${login} has no password, and neither has ${user}`);
+  return { name, login, features: [...new Set(features)], password };
+}
+
+function readTypes(reader: Reader, node: unknown, user: string, inherited: PasswordHash | undefined) {
+  const names = new Set<string>();
+  const logins = new Set([user]);
+  return reader.items(node, 'types').map((item) => {
+    const type = readType(reader, item, user, inherited);
+    if (names.has(type.name)) throw reader.problem(item, `there is another type ${type.name} in this file`);
+    if (logins.has(type.login))
+      throw reader.problem(item, `there is another login ${type.login} in this file`);
+    names.add(type.name);
+    logins.add(type.login);
+    return type;
+  });
+}
+
+function readPatterns(reader: Reader, node: unknown): readonly string[] {
+  return reader.texts(node, 'repositories').map(({ text, node: at }) => {
+    const why = problemWithPattern(text);
+    if (why !== undefined) throw reader.problem(at, why);
+    return text;
+  });
+}
+
+/**
+ * An account and its machine types, from a file in the form of 2019: `user`, `password`, `types: [{name, features}]`.
+ * @throws {MachineFileError} with file and line: malformed, duplicate or unknown.
+ */
+export function readMachineFile(source: string, file: string): Account {
+  const lines = new LineCounter();
+  const document = parseDocument(source, { lineCounter: lines, prettyErrors: false });
+  const [broken] = document.errors;
+  if (broken) {
+    const why = broken.message.split('\n', 1)[0];
+    throw new MachineFileError(`${file}:${lines.linePos(broken.pos[0]).line}: ${why}`, { cause: broken });
+  }
+  const reader = createReader(file, lines);
+  const found = reader.fields(document.contents, ACCOUNT_KEYS, 'an account must have a user');
+  if (!found.has('user')) throw reader.problem(document.contents, 'an account must have a user');
+  const user = reader.name(found.get('user'), 'user');
+  const password = reader.password(found.get('password'));
+  return {
+    user,
+    password,
+    types: readTypes(reader, found.get('types'), user, password),
+    repositories: found.has('repositories') ? readPatterns(reader, found.get('repositories')) : ['**'],
+    managesMachines: reader.flag(found.get('managesMachines'), 'managesMachines'),
+    file,
+  };
+}

@@ -1,0 +1,48 @@
+import { createHash } from 'node:crypto';
+import picomatch from 'picomatch';
+import { DOCKER_HUB, formatRepository, looksLikeHost, type Repository } from '../oci/reference.ts';
+
+/**
+ * Patterns of repositories: `ghcr.io/lab/*` one component, `ghcr.io/lab/**` any depth, `qnib/*` on Docker Hub,
+ * `*` and `**` everything.
+ */
+export interface RepositoryPatterns {
+  readonly matches: (repository: Repository) => boolean;
+  /** Equal for equal patterns; undefined when everything matches. */
+  readonly key: string | undefined;
+}
+
+/** Characters that picomatch gives a meaning beyond `*`, `?`, `[…]` and `{a,b}`; `!` would turn a pattern round. */
+const REFUSED = /[!()\\+\s]/;
+
+/** Why `pattern` cannot be one; undefined when it can. */
+export function problemWithPattern(pattern: string): string | undefined {
+  if (pattern === '' || REFUSED.test(pattern)) return `“${pattern}” is no pattern of repositories`;
+  return undefined;
+}
+
+const isEverything = (pattern: string) => pattern === '*' || pattern === '**';
+
+/** The pattern with Docker's rules for short names applied: host and `library/` are implied. */
+function complete(pattern: string): string {
+  const [first = '', ...rest] = pattern.split('/');
+  if (looksLikeHost(first) || first.startsWith('*')) return pattern;
+  return rest.length === 0 ? `${DOCKER_HUB}/library/${pattern}` : `${DOCKER_HUB}/${pattern}`;
+}
+
+/** Nothing matches an empty list. */
+export function createRepositoryPatterns(patterns: readonly string[]): RepositoryPatterns {
+  if (patterns.some(isEverything)) return { matches: () => true, key: undefined };
+  const completed = [...new Set(patterns.map(complete))].sort();
+  const isMatch = picomatch(completed, { dot: true, nonegate: true, noextglob: true });
+  return {
+    matches: (repository) => completed.length > 0 && isMatch(formatRepository(repository)),
+    key: createHash('sha256').update(completed.join('\n')).digest('base64url').slice(0, 16),
+  };
+}
+
+/** The hosts that patterns name literally: where a bare name may belong as well. */
+export function hostsNamed(patterns: readonly string[]): readonly string[] {
+  const firsts = patterns.map((pattern) => pattern.split('/', 1)[0] ?? '');
+  return [...new Set(firsts.filter((first) => looksLikeHost(first) && !/[*?[{]/.test(first)))];
+}

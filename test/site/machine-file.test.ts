@@ -1,0 +1,133 @@
+import { beforeAll, describe, expect, test } from 'vitest';
+import { createDirectory } from '../../src/site/directory.ts';
+import { MachineFileError, readMachineFile } from '../../src/site/machine-file.ts';
+import { hashPassword, verifyPassword } from '../../src/site/password.ts';
+
+let hash: string;
+let other: string;
+
+beforeAll(async () => {
+  hash = (await hashPassword('secret', { ln: 4, r: 8, p: 1 })).text;
+  other = (await hashPassword('own', { ln: 4, r: 8, p: 1 })).text;
+});
+
+const SITE = () => `user: qnib
+password: "${hash}"
+types:
+  - name: type0
+  - name: type1
+    features: [cpu:broadwell]
+  - name: type4
+    login: gpu-node
+    password: "${other}"
+    features:
+      - cpu:broadwell
+      - nvcap:5.2
+`;
+
+describe('a file of machine types', () => {
+  test('gives each type a login of user and name, under the account’s password', async () => {
+    const directory = createDirectory([readMachineFile(SITE(), 'qnib.yaml')]);
+    const type1 = directory.find('qnib-type1');
+    expect(type1?.features).toEqual(['cpu:broadwell']);
+    expect(type1 && (await verifyPassword('secret', type1.password))).toBe(true);
+    expect(directory.find('qnib-type0')?.features).toEqual([]);
+  });
+
+  test('may give a type a login and a password of its own', async () => {
+    const directory = createDirectory([readMachineFile(SITE(), 'qnib.yaml')]);
+    expect(directory.find('qnib-type4')).toBeUndefined();
+    const type4 = directory.find('gpu-node');
+    expect(type4?.features).toEqual(['cpu:broadwell', 'nvcap:5.2']);
+    expect(type4 && (await verifyPassword('own', type4.password))).toBe(true);
+    expect(type4 && (await verifyPassword('secret', type4.password))).toBe(false);
+  });
+
+  test('lets a machine describe itself under the account’s password, in what the family tree knows', () => {
+    const directory = createDirectory([readMachineFile(SITE(), 'qnib.yaml')]);
+    expect(directory.find('qnib/cpu#zen4,nvcap#9.0')?.features).toEqual(['cpu:zen4', 'nvcap:9.0']);
+    expect(directory.find('qnib/cpu#zen99')).toBeUndefined();
+    expect(directory.find('nobody/cpu#zen4')).toBeUndefined();
+  });
+
+  test('without a password of the account has no selectors', () => {
+    const account = readMachineFile(`user: a\ntypes: [{name: b, password: "${hash}"}]`, 'a.yaml');
+    const directory = createDirectory([account]);
+    expect(directory.find('a-b')).toBeDefined();
+    expect(directory.find('a')).toBeUndefined();
+    expect(directory.find('a/cpu#zen4')).toBeUndefined();
+  });
+
+  test.each([
+    ['a list', '- user: a', 'f.yaml:1: an account must have a user'],
+    ['nothing', '', 'f.yaml:1: an account must have a user'],
+    ['broken YAML', 'user: a\ntypes: [', 'f.yaml:2: '],
+    ['a key written twice', 'user: a\nuser: b', 'f.yaml:2: '],
+    ['an unknown key', 'user: a\n\nmachines: []', 'f.yaml:3: there is no “machines” here'],
+    ['a user name with a colon', 'user: "a:b"', 'f.yaml:1: user “a:b” may hold'],
+    [
+      'a password in clear, which is not repeated',
+      'user: a\npassword: hunter2',
+      'f.yaml:2: password must be a scrypt',
+    ],
+    ['a type without a name', 'user: a\ntypes:\n  - features: []', 'f.yaml:3: a type needs a name'],
+    [
+      'an unknown key of a type',
+      'user: a\ntypes:\n  - name: b\n    feature: []',
+      'f.yaml:4: there is no “feature”',
+    ],
+    ['a type without any password', 'user: a\ntypes:\n  - name: b', 'f.yaml:3: a-b has no password'],
+    [
+      'an unknown microarchitecture',
+      'user: a\ntypes:\n  - name: b\n    features:\n    - cpu:foolake',
+      'f.yaml:5: there is no microarchitecture “foolake”',
+    ],
+    [
+      'no feature at all',
+      'user: a\ntypes:\n  - name: b\n    features: ["!!"]',
+      'f.yaml:4: “!!” is no feature',
+    ],
+    [
+      'a number for a feature',
+      'user: a\ntypes:\n  - name: b\n    features: [9.0]',
+      'f.yaml:4: each of features must be a text',
+    ],
+    [
+      'a pattern that picks everything else',
+      'user: a\nrepositories: ["!docker.io/**"]',
+      'f.yaml:2: “!docker.io/**” is no pattern',
+    ],
+    [
+      'a role that is neither',
+      'user: a\nmanagesMachines: sometimes',
+      'f.yaml:2: managesMachines must be true or false',
+    ],
+  ])('is refused with file and line: %s', (_, source, message) => {
+    const read = () => readMachineFile(source, 'f.yaml');
+    expect(read).toThrow(MachineFileError);
+    expect(read).toThrow(message);
+    expect(read).not.toThrow('hunter2');
+  });
+
+  test('is refused when two of its types have one name, or one login', () => {
+    const types = (second: string) => `user: a\npassword: "${hash}"\ntypes:\n  - name: b\n  - ${second}\n`;
+    expect(() => readMachineFile(types('name: b'), 'f.yaml')).toThrow('f.yaml:5: there is another type b');
+    expect(() => readMachineFile(types('{name: c, login: a-b}'), 'f.yaml')).toThrow(
+      'f.yaml:5: there is another login a-b',
+    );
+    expect(() => readMachineFile(types('{name: c, login: a}'), 'f.yaml')).toThrow(
+      'f.yaml:5: there is another login a',
+    );
+  });
+
+  test('is refused when another has its user, or one of its logins', () => {
+    const read = (user: string, file: string, login: string) =>
+      readMachineFile(`user: ${user}\npassword: "${hash}"\ntypes: [{name: t, login: ${login}}]`, file);
+    expect(() => createDirectory([read('a', 'one.yaml', 'x'), read('a', 'two.yaml', 'y')])).toThrow(
+      'two.yaml: the user a is in one.yaml already',
+    );
+    expect(() => createDirectory([read('a', 'one.yaml', 'x'), read('b', 'two.yaml', 'x')])).toThrow(
+      'two.yaml: the login x is in one.yaml already',
+    );
+  });
+});
