@@ -1,0 +1,40 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import { BlockList, isIP, isIPv6 } from 'node:net';
+
+/** The client's address when proxies stand in front: only those may speak for others. */
+export type ClientAddress = (remoteAddress: string, headers: IncomingHttpHeaders) => string;
+
+const plain = (address: string) => address.replace(/^::ffff:(?=\d+\.)/i, '');
+
+function listOf(proxies: readonly string[]): BlockList {
+  const list = new BlockList();
+  for (const proxy of proxies) {
+    const [address = '', prefix] = proxy.split('/');
+    const family = isIPv6(address) ? 'ipv6' : 'ipv4';
+    if (isIP(address) === 0) throw new Error(`“${proxy}” is no address: write 10.0.0.7 or 10.0.0.0/24`);
+    if (prefix === undefined) list.addAddress(address, family);
+    else list.addSubnet(address, Number(prefix), family);
+  }
+  return list;
+}
+
+/**
+ * Takes the last address of `X-Forwarded-For` that no proxy of ours wrote. Loopback counts as one of `proxies`: nginx
+ * beside the mirror is the usual set-up.
+ * @throws {Error} when one of `proxies` is neither an address nor a subnet.
+ */
+export function clientAddressBehind(proxies: readonly string[]): ClientAddress {
+  const trusted = listOf(['127.0.0.0/8', '::1', ...proxies]);
+  const isProxy = (address: string) => trusted.check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
+  return (remoteAddress, headers) => {
+    const written = headers['x-forwarded-for'];
+    const chain = (Array.isArray(written) ? written.join(',') : (written ?? '')).split(',');
+    let address = plain(remoteAddress);
+    while (isIP(address) !== 0 && isProxy(address)) {
+      const before = plain(chain.pop()?.trim() ?? '');
+      if (isIP(before) === 0) break;
+      address = before;
+    }
+    return address;
+  };
+}

@@ -1,0 +1,123 @@
+import type { IncomingMessage } from 'node:http';
+import { RegistryError } from '../oci/registry-error.ts';
+import type { Account, Identity } from './account.ts';
+import type { Decision } from './audit.ts';
+import type { Authenticate } from './authenticate.ts';
+import type { ClientAddress } from './client-address.ts';
+import { answering, type Handler, readBody, sendJson } from './json-answer.ts';
+import type { MachineAdmin } from './machine-admin.ts';
+import type { NewType } from './machine-edit.ts';
+import { MachineFileError } from './machine-file.ts';
+import { basicRefusal } from './refusal.ts';
+
+/** Where an account sees its machine types, and changes them when it may. */
+export const MACHINES_PATH = '/site/machines';
+
+export interface MachinesEndpointOptions {
+  readonly authenticate: Authenticate;
+  readonly clientAddress: ClientAddress;
+  readonly audit: (decision: Decision) => void;
+  /** Undefined: there is no folder to change. */
+  readonly admin: MachineAdmin | undefined;
+}
+
+/** What an account is told of itself: the types that its own password opens. */
+export interface MachineList {
+  readonly user: string;
+  readonly types: readonly {
+    readonly name: string;
+    readonly login: string;
+    readonly features: readonly string[];
+  }[];
+}
+
+function listOf({ user, password, types }: Account): MachineList {
+  const own = types.filter((type) => type.password.text === password?.text);
+  return { user, types: own.map(({ name, login, features }) => ({ name, login, features })) };
+}
+
+/** `{"name": "type1", "features": ["cpu:broadwell"]}`; that they are known is checked with the whole file. */
+function readNewType(text: string): NewType {
+  const wrong = new RegistryError(
+    'NAME_INVALID',
+    'a machine type is {"name": "…", "features": ["cpu:zen4", …]}',
+  );
+  let body: unknown;
+  try {
+    body = JSON.parse(text);
+  } catch {
+    // Whatever the parser says of it, the answer is the same.
+    throw wrong;
+  }
+  if (typeof body !== 'object' || body === null) throw wrong;
+  const { name, features = [] } = body as { name?: unknown; features?: unknown };
+  if (
+    typeof name !== 'string' ||
+    !Array.isArray(features) ||
+    !features.every((one) => typeof one === 'string')
+  ) {
+    throw wrong;
+  }
+  return { name, features };
+}
+
+/**
+ * `GET` lists an account's machine types (which `metahub login` asks for); `POST` adds one and `DELETE ?name=` removes one,
+ * for accounts that manage them. Basic credentials of the account itself.
+ */
+export function createMachinesEndpoint(options: MachinesEndpointOptions): Handler {
+  const { authenticate, clientAddress, audit, admin } = options;
+
+  async function accountAsking(request: IncomingMessage, address: string): Promise<Identity> {
+    const header = request.headers.authorization;
+    const found = await authenticate.byHeader(/^basic /i.test(header ?? '') ? header : undefined, address);
+    if (found.kind === 'unknown') {
+      audit({ decision: 'refused', reason: found.reason, who: found.who, address });
+      throw basicRefusal(found);
+    }
+    const { login, account } = found.identity;
+    if (login === account.user) return found.identity;
+    audit({ decision: 'refused', reason: 'not an account', who: login, account: account.user, address });
+    throw new RegistryError('DENIED', 'machine types are the account’s own business: use its login');
+  }
+
+  async function change({ account }: Identity, request: IncomingMessage): Promise<void> {
+    if (!account.managesMachines || admin === undefined) {
+      throw new RegistryError('DENIED', `${account.user} may not change machine types`);
+    }
+    const name = new URLSearchParams(request.url?.split('?')[1] ?? '').get('name') ?? '';
+    try {
+      if (request.method === 'POST') await admin.addType(account.user, readNewType(await readBody(request)));
+      else await admin.removeType(account.user, name);
+    } catch (cause) {
+      if (!(cause instanceof MachineFileError)) throw cause;
+      // The message names a file of the server's: what is behind the last colon is the client's business.
+      throw new RegistryError('NAME_INVALID', cause.message.replace(/^\/[^ ]*?(?::\d+)?:? /, ''), { cause });
+    }
+  }
+
+  return answering('the list of machine types', async (request, response) => {
+    const address = clientAddress(request.socket.remoteAddress ?? '', request.headers);
+    const identity = await accountAsking(request, address);
+    const decided = { who: identity.login, account: identity.account.user, address };
+    const { method } = request;
+    if (method === 'GET') {
+      audit({ decision: 'admitted', reason: 'lists machine types', ...decided });
+      sendJson(response, 200, listOf(identity.account));
+      return;
+    }
+    if (method !== 'POST' && method !== 'DELETE') {
+      throw new RegistryError('UNSUPPORTED', 'machine types are read, added and removed', {
+        headers: { allow: 'GET, POST, DELETE' },
+      });
+    }
+    try {
+      await change(identity, request);
+    } catch (error) {
+      audit({ decision: 'refused', reason: `${method} of machine types`, ...decided });
+      throw error;
+    }
+    audit({ decision: 'admitted', reason: `${method} of machine types`, ...decided });
+    sendJson(response, method === 'POST' ? 201 : 200, {});
+  });
+}

@@ -1,0 +1,117 @@
+import type { HostProfile } from '../host/profile.ts';
+import type { Gate } from '../oci/gate.ts';
+import type { Registry } from '../oci/registry.ts';
+import { createAudit, type SiteLog } from './audit.ts';
+import { createAuthenticate } from './authenticate.ts';
+import { siteUrlFrom } from './authorization.ts';
+import { clientAddressBehind } from './client-address.ts';
+import { createFailures, DEFAULT_FAILURE_LIMITS, type FailureLimits } from './failures.ts';
+import type { Handler } from './json-answer.ts';
+import { createMachineAdmin } from './machine-admin.ts';
+import { openMachineFolder } from './machine-folder.ts';
+import { createMachinesEndpoint, MACHINES_PATH } from './machines-endpoint.ts';
+import { DEFAULT_COST, hashPassword, type ScryptCost } from './password.ts';
+import { createPasswordCheck } from './password-check.ts';
+import { TOKEN_PATH } from './refusal.ts';
+import { createPatternsOf, createSiteGate } from './site-gate.ts';
+import { staticMachines } from './static-machines.ts';
+import { createTokenEndpoint } from './token-endpoint.ts';
+import { loadTokenKey, randomTokenKey } from './token-key.ts';
+import { createTokens } from './tokens.ts';
+
+export interface SiteOptions {
+  /** Folder of machine files; need not exist. */
+  readonly machines: string | undefined;
+  /** Serve the demonstration's machine types as well. */
+  readonly staticMachines: boolean;
+  /** The mirror as a host of this profile sees it. */
+  readonly registryFor: (profile: HostProfile) => Registry;
+  /** File of the key that tokens are signed with; undefined: tokens end with the process. */
+  readonly tokenKey: string | undefined;
+  /** Where clients reach this site; undefined: as they write it themselves. */
+  readonly url?: string | undefined;
+  /** Does this server itself speak TLS? */
+  readonly tls: boolean;
+  /** Addresses and subnets of proxies whose X-Forwarded-For is believed, besides loopback. */
+  readonly proxies?: readonly string[];
+  readonly log: SiteLog;
+  /** Monotonic milliseconds. */
+  readonly now: () => number;
+  /** Milliseconds of the wall clock, for tokens. */
+  readonly wallClock: () => number;
+  readonly limits?: FailureLimits;
+  readonly decoyCost?: ScryptCost;
+}
+
+export interface Site {
+  readonly gate: Gate;
+  /** Exact paths beside the registry's own. */
+  readonly handlers: ReadonlyMap<string, Handler>;
+  readonly accounts: number;
+}
+
+/**
+ * A whole site behind one gate: the profile of a request is its login's machine type.
+ * @throws {MachineFileError} with file and line; Error naming the token key's file.
+ */
+export async function openSite(options: SiteOptions): Promise<Site> {
+  const { log, now } = options;
+  const folder = await openMachineFolder({
+    folder: options.machines,
+    fixed: options.staticMachines ? [await staticMachines()] : [],
+    log,
+    now,
+  });
+  const key = options.tokenKey === undefined ? randomTokenKey() : await loadTokenKey(options.tokenKey);
+  const tokens = createTokens({
+    key,
+    find: (login) => folder.directory().find(login),
+    now: options.wallClock,
+  });
+  const passwords = createPasswordCheck({
+    failures: createFailures(options.limits ?? DEFAULT_FAILURE_LIMITS, now),
+    decoy: await hashPassword('', options.decoyCost ?? DEFAULT_COST),
+    now,
+  });
+  const authenticate = createAuthenticate({ directory: folder.directory, passwords, tokens });
+  const audit = createAudit(log);
+  const clientAddress = clientAddressBehind(options.proxies ?? []);
+  const siteUrl = siteUrlFrom({ url: options.url, tls: options.tls });
+  const gate = createSiteGate({
+    authenticate,
+    registryFor: options.registryFor,
+    siteUrl,
+    clientAddress,
+    audit,
+  });
+  const token = createTokenEndpoint({
+    authenticate,
+    tokens,
+    patternsOf: createPatternsOf(),
+    clientAddress,
+    audit,
+  });
+  const machines = createMachinesEndpoint({
+    authenticate,
+    clientAddress,
+    audit,
+    admin: options.machines === undefined ? undefined : createMachineAdmin(options.machines),
+  });
+  const upToDate =
+    (handler: Handler): Handler =>
+    (request, response) =>
+      void folder.refresh().then(() => handler(request, response));
+  return {
+    gate: {
+      admit: async (arrival) => {
+        await folder.refresh();
+        return gate.admit(arrival);
+      },
+    },
+    handlers: new Map([
+      [TOKEN_PATH, upToDate(token)],
+      [MACHINES_PATH, upToDate(machines)],
+    ]),
+    accounts: folder.directory().accounts.length,
+  };
+}

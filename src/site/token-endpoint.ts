@@ -1,0 +1,91 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { RegistryError } from '../oci/registry-error.ts';
+import type { Account } from './account.ts';
+import type { Decision } from './audit.ts';
+import type { Authenticate, Authenticated } from './authenticate.ts';
+import type { ClientAddress } from './client-address.ts';
+import { answering, type Handler, readBody, sendJson } from './json-answer.ts';
+import { basicRefusal } from './refusal.ts';
+import { hostsNamed, type RepositoryPatterns } from './repository-patterns.ts';
+import { parseScopes, repositoryNamed } from './scope.ts';
+import type { Grant, Tokens } from './tokens.ts';
+
+export interface TokenEndpointOptions {
+  readonly authenticate: Authenticate;
+  readonly tokens: Tokens;
+  readonly patternsOf: (account: Account) => RepositoryPatterns;
+  readonly clientAddress: ClientAddress;
+  readonly audit: (decision: Decision) => void;
+}
+
+/** Who asks, and for which scopes. */
+interface Asked {
+  readonly found: Authenticated;
+  readonly scopes: readonly string[];
+}
+
+/**
+ * The token service: `GET` with Basic credentials (docker, podman, skopeo), and OAuth2's `POST` with the password in the
+ * form (containerd tries it first).
+ * @see https://distribution.github.io/distribution/spec/auth/token/ and …/spec/auth/oauth/
+ */
+export function createTokenEndpoint(options: TokenEndpointOptions): Handler {
+  const { authenticate, tokens, patternsOf, clientAddress, audit } = options;
+
+  async function ask(request: IncomingMessage, address: string): Promise<Asked> {
+    if (request.method === 'GET') {
+      const query = new URLSearchParams(request.url?.split('?')[1] ?? '');
+      const header = request.headers.authorization;
+      // Only passwords: a token must not beget a longer-lived one.
+      const found = await authenticate.byHeader(/^basic /i.test(header ?? '') ? header : undefined, address);
+      return { found, scopes: query.getAll('scope') };
+    }
+    if (request.method !== 'POST') {
+      throw new RegistryError('UNSUPPORTED', 'the token service takes GET and POST', {
+        headers: { allow: 'GET, POST' },
+      });
+    }
+    const form = new URLSearchParams(await readBody(request));
+    if (form.get('grant_type') !== 'password') {
+      throw new RegistryError('UNSUPPORTED', 'only the grant type “password” is given tokens', {
+        status: 400,
+      });
+    }
+    const [login, password] = [form.get('username') ?? '', form.get('password') ?? ''];
+    return { found: await authenticate.byPassword(login, password, address), scopes: form.getAll('scope') };
+  }
+
+  /** A bare name may stand for a repository of any host that the account's patterns name. */
+  function grantsFor(account: Account, scopes: readonly string[]): readonly Grant[] {
+    const patterns = patternsOf(account);
+    return parseScopes(scopes)
+      .filter(({ name, actions }) => {
+        const names = [name, ...hostsNamed(account.repositories).map((host) => `${host}/${name}`)];
+        const repositories = names.map(repositoryNamed).filter((repository) => repository !== undefined);
+        return (actions.includes('pull') || actions.includes('*')) && repositories.some(patterns.matches);
+      })
+      .map(({ type, name }) => ({ type, name, actions: ['pull'] }));
+  }
+
+  async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const address = clientAddress(request.socket.remoteAddress ?? '', request.headers);
+    const { found, scopes } = await ask(request, address);
+    if (found.kind === 'unknown') {
+      audit({ decision: 'refused', reason: found.reason, who: found.who, address });
+      throw basicRefusal(found);
+    }
+    const { identity } = found;
+    const grants = grantsFor(identity.account, scopes);
+    const { text, lifetimeS, issuedAt } = await tokens.issue(identity, grants);
+    audit({ decision: 'token given', who: identity.login, account: identity.account.user, address });
+    sendJson(response, 200, {
+      token: text,
+      access_token: text,
+      expires_in: lifetimeS,
+      issued_at: issuedAt.toISOString().replace(/\.\d+Z$/, 'Z'),
+      scope: grants.map(({ type, name, actions }) => `${type}:${name}:${actions.join(',')}`).join(' '),
+    });
+  }
+
+  return answering('the token service', answer);
+}

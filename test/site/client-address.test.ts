@@ -1,0 +1,23 @@
+import { describe, expect, test } from 'vitest';
+import { clientAddressBehind } from '../../src/site/client-address.ts';
+
+describe('the client’s address', () => {
+  test.each([
+    ['a client of its own', '192.0.2.9', undefined, '192.0.2.9'],
+    ['a client that pretends', '192.0.2.9', '10.1.1.1', '192.0.2.9'],
+    ['nginx beside the mirror', '127.0.0.1', '192.0.2.9', '192.0.2.9'],
+    ['nginx on IPv6', '::ffff:127.0.0.1', '192.0.2.9', '192.0.2.9'],
+    ['a client behind nginx that pretends', '127.0.0.1', '10.1.1.1, 192.0.2.9', '192.0.2.9'],
+    ['two proxies of ours', '127.0.0.1', '192.0.2.9, 203.0.113.7', '192.0.2.9'],
+    ['nginx that says nothing', '127.0.0.1', undefined, '127.0.0.1'],
+    ['nonsense', '127.0.0.1', 'unknown', '127.0.0.1'],
+  ])('%s', (_, remote, forwarded, address) => {
+    const clientAddress = clientAddressBehind(['203.0.113.0/24']);
+    const headers = forwarded === undefined ? {} : { 'x-forwarded-for': forwarded };
+    expect(clientAddress(remote, headers)).toBe(address);
+  });
+
+  test('a proxy that is no address is refused at once', () => {
+    expect(() => clientAddressBehind(['nginx'])).toThrow('“nginx” is no address');
+  });
+});

@@ -1,0 +1,249 @@
+import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { basic, hashed, machineFolder, openTestSite } from '../support/site.ts';
+import { afterTest } from '../support/upstream.ts';
+
+async function siteOf(
+  files: Readonly<Record<string, string>>,
+  options: Parameters<typeof openTestSite>[0] = {},
+) {
+  const machines = await machineFolder(files);
+  afterTest(() => rm(machines, { recursive: true }));
+  return { ...(await openTestSite({ machines, ...options })), machines };
+}
+
+function refusalOf(admission: Awaited<ReturnType<Awaited<ReturnType<typeof openTestSite>>['admit']>>) {
+  if (admission.kind !== 'refused') throw new Error('it was admitted');
+  return admission.error;
+}
+
+describe('the demonstration’s machine types', () => {
+  test.each([
+    ['qnib-type0', []],
+    ['qnib-type1', ['cpu:broadwell']],
+    ['qnib-type2', ['cpu:skylake']],
+    ['qnib-type3', ['cpu:coffelake']],
+    ['qnib-type4', ['cpu:broadwell', 'nvcap:5.2']],
+  ])('%s logs in with its own name for a password and is a machine with %j', async (login, features) => {
+    const { admit, featuresOf } = await openTestSite({ staticMachines: true });
+    expect(featuresOf(await admit(basic(login, login), 'qnib/bench'))).toEqual(features);
+  });
+
+  test('are there only when they are asked for', async () => {
+    const { admit } = await openTestSite();
+    expect(refusalOf(await admit(basic('qnib-type1', 'qnib-type1'))).status).toBe(401);
+  });
+});
+
+describe('a request that shows nothing good', () => {
+  test('is told where tokens are given, and for which scope', async () => {
+    const { admit } = await openTestSite({ staticMachines: true });
+    const error = refusalOf(await admit(undefined, 'qnib/bench'));
+    expect(error.status).toBe(401);
+    expect(error.headers['www-authenticate']).toBe(
+      'Bearer realm="http://hub.test:5080/token",service="metahub",scope="repository:qnib/bench:pull", Basic realm="metahub"',
+    );
+    expect(error.toJSON().errors[0].code).toBe('UNAUTHORIZED');
+  });
+
+  test('at the API’s root is challenged without a scope: docker login asks there', async () => {
+    const { admit } = await openTestSite({ staticMachines: true });
+    expect(refusalOf(await admit()).headers['www-authenticate']).toBe(
+      'Bearer realm="http://hub.test:5080/token",service="metahub", Basic realm="metahub"',
+    );
+  });
+
+  test.each([
+    ['behind a proxy with a certificate', { 'x-forwarded-proto': 'https' }, 'https://hub.test:5080/token'],
+    ['by a host name that is none', { host: 'a"b' }, undefined],
+  ])('%s', async (_, headers, realm) => {
+    const { admit } = await openTestSite({ staticMachines: true });
+    const header = refusalOf(await admit(undefined, undefined, headers)).headers['www-authenticate'];
+    expect(/realm="(h[^"]+)"/.exec(header ?? '')?.[1]).toBe(realm);
+    expect(header).toContain('Basic realm="metahub"');
+  });
+
+  test.each([
+    ['a wrong password', basic('qnib-type1', 'wrong')],
+    ['an unknown login', basic('nobody', 'qnib-type1')],
+    ['no base64', 'Basic !!!'],
+    ['no colon', `Basic ${Buffer.from('qnib').toString('base64')}`],
+    ['another scheme', 'Digest username="qnib-type1"'],
+    ['a token of somebody else’s', 'Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJxbmliLXR5cGUxIn0.'],
+  ])('with %s is refused with 401 and a challenge', async (_, authorization) => {
+    const { admit } = await openTestSite({ staticMachines: true });
+    const error = refusalOf(await admit(authorization, 'qnib/bench'));
+    expect(error.status).toBe(401);
+    expect(error.headers['www-authenticate']).toMatch(/^Bearer realm=.*, Basic realm="metahub"$/);
+  });
+
+  test('again and again is told to wait: 429 with Retry-After', async () => {
+    const { admit, clock } = await openTestSite({
+      staticMachines: true,
+      limits: { failuresMax: 2, windowMs: 30_000 },
+    });
+    for (const guess of ['a', 'b']) await admit(basic('qnib-type1', guess));
+    const error = refusalOf(await admit(basic('qnib-type1', 'qnib-type1')));
+    expect([error.status, error.headers['retry-after']]).toEqual([429, '30']);
+    clock.ms += 30_000;
+    expect((await admit(basic('qnib-type1', 'qnib-type1'))).kind).toBe('admitted');
+  });
+});
+
+describe('an account', () => {
+  const LAB = async () => ({
+    'lab.yaml': `user: lab\npassword: "${await hashed('lab')}"\nrepositories: [lab/*, "ghcr.io/lab/**"]\n`,
+    'all.yaml': `user: all\npassword: "${await hashed('all')}"\n`,
+  });
+
+  test('pulls what its patterns match, and is denied the rest with 403', async () => {
+    const { admit } = await siteOf(await LAB());
+    expect((await admit(basic('lab', 'lab'), 'lab/solver')).kind).toBe('admitted');
+    expect((await admit(basic('lab', 'lab'), 'lab/a/b', {}, 'ghcr.io')).kind).toBe('admitted');
+    const error = refusalOf(await admit(basic('lab', 'lab'), 'other/solver'));
+    expect([error.status, error.code]).toEqual([403, 'DENIED']);
+    expect((await admit(basic('all', 'all'), 'other/solver')).kind).toBe('admitted');
+  });
+
+  test('with patterns shares nothing that is found by digest with one that has others', async () => {
+    const { admit } = await siteOf(await LAB());
+    const [lab, all] = [await admit(basic('lab', 'lab'), 'lab/a'), await admit(basic('all', 'all'), 'lab/a')];
+    if (lab.kind !== 'admitted' || all.kind !== 'admitted') throw new Error('refused');
+    expect(lab.access?.partition).toMatch(/^site-/);
+    expect(all.access).toBeUndefined();
+    expect(lab.key).not.toBe(all.key);
+  });
+
+  test('describes its machine in the user name', async () => {
+    const { admit, featuresOf } = await siteOf(await LAB());
+    expect(featuresOf(await admit(basic('all/nvcap#9.0,cpu#zen4', 'all'), 'a/b'))).toEqual([
+      'cpu:zen4',
+      'nvcap:9.0',
+    ]);
+    expect(refusalOf(await admit(basic('all/cpu#zen99', 'all'), 'a/b')).status).toBe(401);
+  });
+
+  test('is known as soon as its file is there, and gone when the file is', async () => {
+    const { admit, clock, machines } = await siteOf(await LAB());
+    const late = join(machines, 'late.yaml');
+    await writeFile(late, `user: late\npassword: "${await hashed('late')}"\n`);
+    clock.ms += 1000;
+    expect((await admit(basic('late', 'late'))).kind).toBe('admitted');
+    await rm(late);
+    clock.ms += 1000;
+    expect((await admit(basic('late', 'late'))).kind).toBe('refused');
+  });
+
+  test('survives a slip in another file, which is complained of', async () => {
+    const { admit, clock, machines, log } = await siteOf(await LAB());
+    await writeFile(join(machines, 'slip.yaml'), 'user: [');
+    clock.ms += 1000;
+    expect((await admit(basic('all', 'all'))).kind).toBe('admitted');
+    expect(log.filter(({ event }) => event.startsWith('machine types not read'))).toHaveLength(1);
+    clock.ms += 1000;
+    await admit(basic('all', 'all'));
+    expect(log.filter(({ event }) => event.startsWith('machine types not read'))).toHaveLength(1);
+  });
+});
+
+describe('the audit trail', () => {
+  test('has one line for each decision', async () => {
+    const { admit, log } = await openTestSite({ staticMachines: true });
+    await admit(basic('qnib-type1', 'qnib-type1'), 'qnib/bench');
+    await admit(basic('qnib-type1', 'wrong'), 'qnib/bench');
+    await admit(undefined, 'qnib/bench');
+    expect(log).toEqual([
+      {
+        event: 'access admitted',
+        fields: {
+          who: 'qnib-type1',
+          account: 'qnib',
+          features: 'cpu:broadwell',
+          repository: 'docker.io/qnib/bench',
+          address: '192.0.2.1',
+        },
+      },
+      {
+        event: 'access refused',
+        fields: {
+          reason: 'wrong credentials',
+          who: 'qnib-type1',
+          repository: 'docker.io/qnib/bench',
+          address: '192.0.2.1',
+        },
+      },
+      {
+        event: 'access refused',
+        fields: {
+          reason: 'no credentials',
+          who: undefined,
+          repository: 'docker.io/qnib/bench',
+          address: '192.0.2.1',
+        },
+      },
+    ]);
+  });
+
+  test('never holds a password, an Authorization header, or what was typed for a user name that is none', async () => {
+    const { admit, log } = await openTestSite({ staticMachines: true });
+    await admit(basic('qnib-type1', 'p4ssw0rd'), 'qnib/bench');
+    await admit(basic('p4ssw0rd', 'p4ssw0rd'), 'qnib/bench');
+    await admit('Bearer p4ssw0rd', 'qnib/bench');
+    const text = JSON.stringify(log);
+    expect(log).toHaveLength(3);
+    expect(text).not.toContain('p4ssw0rd');
+    expect(text).not.toContain(Buffer.from('p4ssw0rd').toString('base64').slice(0, 8));
+  });
+});
+
+describe('two hundred logins of twenty types at once', () => {
+  const NODES = [
+    'broadwell',
+    'skylake',
+    'zen',
+    'zen2',
+    'zen3',
+    'zen4',
+    'haswell',
+    'ivybridge',
+    'sandybridge',
+    'icelake',
+  ];
+  const TYPES = NODES.flatMap((node) => [[`cpu:${node}`], [`cpu:${node}`, 'nvcap:9.0']]);
+
+  test('each see their own profile, and equal profiles see equal answers only with equal rights', async () => {
+    const files: Record<string, string> = {};
+    for (let account = 0; account < 10; account += 1) {
+      const types = TYPES.map(
+        (features, type) => `  - {name: t${type}, features: ${JSON.stringify(features)}}`,
+      );
+      const rights = account % 2 === 0 ? '' : `repositories: [lab${account}/*]\n`;
+      files[`a${account}.yaml`] =
+        `user: a${account}\npassword: "${await hashed(`a${account}`)}"\n${rights}types:\n${types.join('\n')}\n`;
+    }
+    const { admit, featuresOf } = await siteOf(files);
+    const logins = Array.from({ length: 200 }, (_, at) => ({ account: at % 10, type: Math.floor(at / 10) }));
+    const keys = new Map<string, string>();
+    const round = async () => {
+      const admissions = await Promise.all(
+        logins.map(({ account, type }) =>
+          admit(basic(`a${account}-t${type}`, `a${account}`), `lab${account}/x`),
+        ),
+      );
+      for (const [at, { account, type }] of logins.entries()) {
+        const admission = admissions[at];
+        if (admission?.kind !== 'admitted') throw new Error(`a${account}-t${type} was refused`);
+        expect(featuresOf(admission)).toEqual(TYPES[type]);
+        const rights = account % 2 === 0 ? 'all' : `lab${account}`;
+        const seen = keys.get(admission.key) ?? `${type} ${rights}`;
+        expect(seen).toBe(`${type} ${rights}`);
+        keys.set(admission.key, seen);
+      }
+    };
+    await round();
+    await round();
+    // Twenty types for those who see everything, and for each of the five who do not.
+    expect(keys.size).toBe(20 * 6);
+  });
+});

@@ -1,0 +1,183 @@
+import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { basic, hashed, machineFolder, openTestSite } from '../support/site.ts';
+import { afterTest } from '../support/upstream.ts';
+
+/** A site whose token service answers on a real socket. */
+async function listening(options: Parameters<typeof openTestSite>[0] = { staticMachines: true }) {
+  const site = await openTestSite(options);
+  const server = createServer((request, response) => {
+    site.handlers.get(request.url?.split('?')[0] ?? '')?.(request, response);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  afterTest(() => new Promise((resolve) => server.close(resolve)));
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/token`;
+  const get = (query: string, authorization?: string) =>
+    fetch(`${url}?${query}`, { headers: authorization === undefined ? {} : { authorization } });
+  const tokenFor = async (login: string, scope: string) => {
+    const answer = await get(`service=metahub&scope=${scope}`, basic(login, login));
+    return ((await answer.json()) as { token: string }).token;
+  };
+  return { ...site, url, get, tokenFor };
+}
+
+const SCOPE = 'repository:qnib/bench:pull';
+
+describe('the token service', () => {
+  test('gives a token for the scope asked for, as its specification has it', async () => {
+    const { get } = await listening();
+    const answer = await get(
+      `service=metahub&scope=${SCOPE}&account=qnib-type1`,
+      basic('qnib-type1', 'qnib-type1'),
+    );
+    expect(answer.status).toBe(200);
+    expect(answer.headers.get('cache-control')).toBe('no-store');
+    const body = (await answer.json()) as Record<string, unknown>;
+    expect(body).toMatchObject({ expires_in: 300, issued_at: '2023-11-14T22:13:20Z', scope: SCOPE });
+    expect(body['token']).toBe(body['access_token']);
+    expect(body['token']).toMatch(/^[\w-]+\.[\w-]+\.[\w-]+$/);
+  });
+
+  test('gives one for no scope, which opens the API’s root: so docker login tries a password', async () => {
+    const { get, admit } = await listening();
+    const answer = await get('service=metahub', basic('qnib-type1', 'qnib-type1'));
+    const { token } = (await answer.json()) as { token: string };
+    expect((await admit(`Bearer ${token}`)).kind).toBe('admitted');
+    expect((await admit(`Bearer ${token}`, 'qnib/bench')).kind).toBe('refused');
+  });
+
+  test('takes OAuth2’s form with a password, as containerd sends it first', async () => {
+    const { url, admit } = await listening();
+    const body = new URLSearchParams({
+      grant_type: 'password',
+      service: 'metahub',
+      scope: SCOPE,
+      client_id: 'containerd-client',
+      username: 'qnib-type1',
+      password: 'qnib-type1',
+    });
+    const answer = await fetch(url, { method: 'POST', body });
+    const { access_token: token } = (await answer.json()) as { access_token: string };
+    expect((await admit(`Bearer ${token}`, 'qnib/bench')).kind).toBe('admitted');
+  });
+
+  test.each([
+    ['without credentials', undefined],
+    ['with a wrong password', basic('qnib-type1', 'wrong')],
+    ['with a token, which must not beget another', 'Bearer x.y.z'],
+  ])('refuses %s with 401', async (_, authorization) => {
+    const { get } = await listening();
+    const answer = await get(`scope=${SCOPE}`, authorization);
+    expect(answer.status).toBe(401);
+    expect(answer.headers.get('www-authenticate')).toBe('Basic realm="metahub"');
+    expect(await answer.json()).toMatchObject({ errors: [{ code: 'UNAUTHORIZED' }] });
+  });
+
+  test('counts failures with those of the registry', async () => {
+    const { get } = await listening({ staticMachines: true, limits: { failuresMax: 1, windowMs: 5000 } });
+    await get('', basic('qnib-type1', 'wrong'));
+    const answer = await get('', basic('qnib-type1', 'qnib-type1'));
+    expect([answer.status, answer.headers.get('retry-after')]).toEqual([429, '5']);
+  });
+
+  test.each([
+    ['another method', { method: 'PUT' }, 405],
+    ['another grant', { method: 'POST', body: new URLSearchParams({ grant_type: 'refresh_token' }) }, 400],
+    ['a form without end', { method: 'POST', body: 'a'.repeat(20_000) }, 413],
+  ])('refuses %s', async (_, init, status) => {
+    const { url } = await listening();
+    expect((await fetch(url, init)).status).toBe(status);
+  });
+
+  test('grants only what the account may pull, and nothing but pulling', async () => {
+    const file = `user: lab\npassword: "${await hashed('lab')}"\nrepositories: [lab/*, "ghcr.io/deep/**"]\n`;
+    const machines = await machineFolder({ 'lab.yaml': file });
+    afterTest(() => rm(machines, { recursive: true }));
+    const { get } = await listening({ machines });
+    const scopes = [
+      'lab/a:pull,push',
+      'other/a:pull',
+      'ghcr.io/deep/b/c:pull',
+      'deep/d:pull',
+      'lab/e:push',
+      '../x:pull',
+    ];
+    const query = scopes.map((scope) => `scope=repository:${scope}`).join('&');
+    const answer = await get(query, basic('lab', 'lab'));
+    const { scope } = (await answer.json()) as { scope: string };
+    expect(scope.split(' ')).toEqual([
+      'repository:lab/a:pull',
+      'repository:ghcr.io/deep/b/c:pull',
+      // containerd says the host beside the path (ns): a bare name may be ghcr.io's.
+      'repository:deep/d:pull',
+    ]);
+  });
+});
+
+describe('a token', () => {
+  test('opens the repository it was given for, with the login’s profile, and no other', async () => {
+    const { tokenFor, admit, featuresOf } = await listening();
+    const token = await tokenFor('qnib-type2', SCOPE);
+    expect(featuresOf(await admit(`Bearer ${token}`, 'qnib/bench'))).toEqual(['cpu:skylake']);
+    const other = await admit(`Bearer ${token}`, 'qnib/other');
+    if (other.kind !== 'refused') throw new Error('it was admitted');
+    expect(other.error.status).toBe(401);
+    expect(other.error.headers['www-authenticate']).toContain(
+      'scope="repository:qnib/other:pull",error="insufficient_scope"',
+    );
+  });
+
+  test('expires, and the challenge then says so', async () => {
+    const { tokenFor, admit, clock } = await listening();
+    const token = await tokenFor('qnib-type1', SCOPE);
+    clock.ms += 299_000;
+    expect((await admit(`Bearer ${token}`, 'qnib/bench')).kind).toBe('admitted');
+    clock.ms += 7000;
+    const expired = await admit(`Bearer ${token}`, 'qnib/bench');
+    if (expired.kind !== 'refused') throw new Error('it was admitted');
+    expect(expired.error.headers['www-authenticate']).toContain('error="invalid_token"');
+  });
+
+  test('is no good when a character of it is another', async () => {
+    const { tokenFor, admit } = await listening();
+    const token = await tokenFor('qnib-type1', SCOPE);
+    const [head, payload = '', signature] = token.split('.');
+    const claims = JSON.parse(Buffer.from(payload, 'base64url').toString());
+    const forged = Buffer.from(JSON.stringify({ ...claims, sub: 'qnib-type4' })).toString('base64url');
+    expect((await admit(`Bearer ${head}.${forged}.${signature}`, 'qnib/bench')).kind).toBe('refused');
+  });
+
+  test('ends with the password it was given for', async () => {
+    const machines = await machineFolder({ 'a.yaml': `user: a\npassword: "${await hashed('a')}"\n` });
+    afterTest(() => rm(machines, { recursive: true }));
+    const { tokenFor, admit, clock } = await listening({ machines });
+    const token = await tokenFor('a', SCOPE);
+    expect((await admit(`Bearer ${token}`, 'qnib/bench')).kind).toBe('admitted');
+    const { writeFile } = await import('node:fs/promises');
+    await writeFile(join(machines, 'a.yaml'), `user: a\npassword: "${await hashed('b')}"\n`);
+    clock.ms += 1000;
+    expect((await admit(`Bearer ${token}`, 'qnib/bench')).kind).toBe('refused');
+  });
+
+  test('is good for every replica that shares the key, and for none that does not', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'metahub-key-'));
+    afterTest(() => rm(folder, { recursive: true }));
+    const file = { 'a.yaml': `user: a\npassword: "${await hashed('a')}"\n` };
+    const machines = await machineFolder(file);
+    afterTest(() => rm(machines, { recursive: true }));
+    const tokenKey = join(folder, 'state', 'token.key');
+    const [one, two] = await Promise.all([
+      listening({ machines, tokenKey }),
+      listening({ machines, tokenKey }),
+    ]);
+    const stranger = await listening({ machines });
+    const token = await one.tokenFor('a', SCOPE);
+    expect((await two.admit(`Bearer ${token}`, 'qnib/bench')).kind).toBe('admitted');
+    expect((await stranger.admit(`Bearer ${token}`, 'qnib/bench')).kind).toBe('refused');
+    expect((await stat(tokenKey)).mode & 0o777).toBe(0o600);
+  });
+});

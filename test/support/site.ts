@@ -1,0 +1,76 @@
+import { mkdtemp, writeFile } from 'node:fs/promises';
+import type { IncomingHttpHeaders } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { HostProfile } from '../../src/host/profile.ts';
+import type { Admission } from '../../src/oci/gate.ts';
+import type { Registry } from '../../src/oci/registry.ts';
+import { hashPassword, type ScryptCost } from '../../src/site/password.ts';
+import { openSite, type SiteOptions } from '../../src/site/site.ts';
+import { repository } from './upstream.ts';
+
+export const CHEAP: ScryptCost = { ln: 4, r: 8, p: 1 };
+
+/** A folder of machine files: name -> content. */
+export async function machineFolder(files: Readonly<Record<string, string>>): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'metahub-machines-'));
+  for (const [name, content] of Object.entries(files)) await writeFile(join(folder, name), content);
+  return folder;
+}
+
+/** The written hash of `password`, at next to no cost. */
+export async function hashed(password: string): Promise<string> {
+  return (await hashPassword(password, CHEAP)).text;
+}
+
+export function basic(login: string, password: string): string {
+  return `Basic ${Buffer.from(`${login}:${password}`).toString('base64')}`;
+}
+
+interface Line {
+  readonly event: string;
+  readonly fields: Readonly<Record<string, unknown>>;
+}
+
+/** A site with a clock that stands still until told, a log to look into, and registries that remember their profile. */
+export async function openTestSite(options: Partial<SiteOptions> = {}) {
+  const log: Line[] = [];
+  const clock = { ms: 1_700_000_000_000 };
+  const profiles = new Map<Registry, HostProfile>();
+  const site = await openSite({
+    machines: undefined,
+    staticMachines: false,
+    tokenKey: undefined,
+    tls: false,
+    now: () => clock.ms,
+    wallClock: () => clock.ms,
+    decoyCost: CHEAP,
+    log: (_, event, fields) => log.push({ event, fields }),
+    registryFor: (profile) => {
+      // Only its identity matters here: what it answers is the mirror's business.
+      const registry = {} as Registry;
+      profiles.set(registry, profile);
+      return registry;
+    },
+    ...options,
+  });
+  const admit = async (
+    authorization?: string,
+    name?: string,
+    headers: IncomingHttpHeaders = {},
+    host?: string,
+  ) =>
+    site.gate.admit({
+      headers: {
+        host: 'hub.test:5080',
+        ...(authorization === undefined ? {} : { authorization }),
+        ...headers,
+      },
+      remoteAddress: '192.0.2.1',
+      ...(name === undefined ? {} : { repository: repository(name, host ?? 'docker.io') }),
+    });
+  /** The features of the profile that an admission sees; undefined: refused. */
+  const featuresOf = (admission: Admission) =>
+    admission.kind === 'admitted' ? profiles.get(admission.registry)?.features : undefined;
+  return { ...site, admit, featuresOf, log, clock };
+}
