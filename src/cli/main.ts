@@ -24,6 +24,14 @@ const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     summary: 'show the settings and where they come from',
     load: () => import('./commands/config.ts'),
   },
+  machine: {
+    summary: 'who may log in to this site, as which machine type',
+    load: () => import('./commands/machine.ts'),
+  },
+  login: {
+    summary: 'log the runtimes in to a site as what this host is',
+    load: () => import('./commands/login.ts'),
+  },
 };
 
 function createProgram(): Command {

@@ -1,0 +1,61 @@
+import { createInterface } from 'node:readline/promises';
+import { Writable } from 'node:stream';
+import { UserError } from './user-error.ts';
+
+/** Longer input is no password, in bytes. */
+const MAX_BYTES = 1024;
+
+export interface PasswordInput {
+  /** Read the whole of stdin instead of asking: for scripts. */
+  readonly fromStdin: boolean;
+  /** What it is for: `password of qnib`. */
+  readonly what: string;
+  /** Ask twice, because nobody sees a slip. */
+  readonly confirm: boolean;
+}
+
+async function readStdin(): Promise<string> {
+  let text = '';
+  for await (const chunk of process.stdin.setEncoding('utf8')) {
+    text += chunk as string;
+    if (text.length > MAX_BYTES) throw new UserError('the password on stdin is too long', { exitStatus: 2 });
+  }
+  return text.replace(/\r?\n$/, '');
+}
+
+/** Asks on the terminal; what is typed is not shown. */
+async function ask(what: string): Promise<string> {
+  process.stderr.write(`${what}: `);
+  const silent = new Writable({ write: (_chunk, _encoding, done) => done() });
+  const terminal = createInterface({ input: process.stdin, output: silent, terminal: true });
+  const stop = new AbortController();
+  terminal.once('SIGINT', () => stop.abort());
+  try {
+    return await terminal.question('', { signal: stop.signal });
+  } catch (cause) {
+    throw new UserError('given up: nothing was changed', { cause });
+  } finally {
+    terminal.close();
+    process.stderr.write('\n');
+  }
+}
+
+/**
+ * A password, never from the command line, where every user of the machine could read it.
+ * @throws {UserError} when it is empty, the two differ, or there is no terminal to ask on.
+ */
+export async function readPassword({ fromStdin, what, confirm }: PasswordInput): Promise<string> {
+  if (!fromStdin && !process.stdin.isTTY) {
+    throw new UserError(`there is no terminal to ask for the ${what} on`, {
+      nextStep: 'Give it on stdin with --password-stdin.',
+      exitStatus: 2,
+    });
+  }
+  const password = fromStdin ? await readStdin() : await ask(what);
+  if (password === '') throw new UserError(`the ${what} is empty: nothing was changed`, { exitStatus: 2 });
+  if (/[\r\n]/.test(password)) throw new UserError(`the ${what} must be one line`, { exitStatus: 2 });
+  if (!fromStdin && confirm && (await ask(`${what}, again`)) !== password) {
+    throw new UserError('the two differ: nothing was changed', { nextStep: 'Type it again.' });
+  }
+  return password;
+}

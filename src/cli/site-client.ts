@@ -1,0 +1,71 @@
+import type { MachineList } from '../site/machines-endpoint.ts';
+import { UserError } from './user-error.ts';
+
+/** A site as a person names it. */
+export interface SiteAddress {
+  /** As runtimes write it: `hub.example.org:5000`. */
+  readonly registry: string;
+  readonly url: URL;
+}
+
+const TIMEOUT_MS = 10_000;
+const MACHINES_PATH = '/site/machines';
+
+/** `hub.example.org`, `127.0.0.1:5080` (loopback is spoken to in plain HTTP), or a URL. @throws {UserError} status 2 */
+export function readSiteAddress(text: string): SiteAddress {
+  const isLoopback = /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])(?::\d+)?$/.test(text);
+  const written = /^https?:\/\//.test(text) ? text : `${isLoopback ? 'http' : 'https'}://${text}`;
+  const url = URL.canParse(written) ? new URL(written) : undefined;
+  if (url === undefined || url.username !== '' || url.pathname !== '/' || url.search !== '') {
+    throw new UserError(`“${text}” is no site`, {
+      nextStep: 'Write HOST[:PORT] or https://HOST[:PORT].',
+      exitStatus: 2,
+    });
+  }
+  return { registry: url.host, url };
+}
+
+/**
+ * The machine types that `user` may log in as.
+ * @throws {UserError} when the site cannot be reached, refuses the login, or is no site.
+ */
+export async function fetchMachineTypes(
+  site: SiteAddress,
+  user: string,
+  password: string,
+): Promise<MachineList> {
+  const authorization = `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`;
+  let answer: Response;
+  try {
+    answer = await fetch(new URL(MACHINES_PATH, site.url), {
+      headers: { authorization },
+      // A site has no business to send a password elsewhere.
+      redirect: 'error',
+      signal: AbortSignal.timeout(TIMEOUT_MS),
+    });
+  } catch (cause) {
+    const why = (cause as Error & { cause?: Error }).cause?.message ?? (cause as Error).message;
+    throw new UserError(`${site.url.origin} cannot be reached: ${why}`, {
+      cause,
+      nextStep: 'For a site without a certificate write http://HOST:PORT.',
+    });
+  }
+  if (answer.status === 401) {
+    throw new UserError(`${site.registry} refuses the login of ${user}`, {
+      nextStep: 'Check the password, or name a machine type’s own login with --as LOGIN.',
+    });
+  }
+  if (answer.status === 429) {
+    const seconds = answer.headers.get('retry-after') ?? '60';
+    throw new UserError(`${site.registry} has had too many failed logins from here: wait ${seconds} s`);
+  }
+  if (!answer.ok) {
+    throw new UserError(
+      `${site.registry} answers ${answer.status}: it is no MetaHub that serves machine types`,
+      {
+        nextStep: 'Ask for its address, or name a login with --as LOGIN.',
+      },
+    );
+  }
+  return (await answer.json()) as MachineList;
+}
