@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Containerd, startContainerd } from '../support/containerd.ts';
 import { lineOf } from '../support/image-set.ts';
+import { startInterposer } from '../support/interposer.ts';
 import { MIRRORED_REGISTRY, type MirroredRegistry, mirroredRegistry } from '../support/mirrored-registry.ts';
 import { describeWith } from '../support/required-programs.ts';
 import { openWorkplace, type Workplace } from '../support/workplace.ts';
@@ -53,6 +54,33 @@ describeWith(
       await containerd.pull(BENCH, '--platform', 'linux/arm64');
       const content = await containerd.ctr('content', 'list', '--quiet');
       expect(content.split('\n')).toContain(scene.images.bench.entry('arm64'));
+    });
+  },
+);
+
+describeWith(
+  [...MIRRORED_REGISTRY, 'containerd', 'ctr', 'runc'],
+  'a mirror killed between HEAD and GET',
+  () => {
+    let workplace: Workplace;
+    afterAll(() => workplace?.close());
+
+    test('loses nothing for containerd either', async () => {
+      workplace = openWorkplace();
+      const { metahub } = await mirroredRegistry(workplace);
+      await metahub.restart('cpu:broadwell');
+      let kills = 0;
+      const interposer = await startInterposer(workplace, metahub.url, async (exchange) => {
+        if (!exchange.startsWith('HEAD /v2/qnib/bench/manifests/latest')) return;
+        kills += 1;
+        await metahub.killAndRestart();
+      });
+      const containerd = await startContainerd(workplace, { mirror: interposer.url });
+
+      await containerd.pull(BENCH);
+
+      expect(kills).toBe(1);
+      expect(await containerd.run(BENCH)).toBe(lineOf('cpu:broadwell'));
     });
   },
 );
