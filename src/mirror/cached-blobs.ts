@@ -1,0 +1,171 @@
+import type { HeldBlob } from '../oci/content-store.ts';
+import type { Digest } from '../oci/digest.ts';
+import { type ByteRange, type RangeRequest, resolveRange } from '../oci/range.ts';
+import { formatRepository, type Repository } from '../oci/reference.ts';
+import type { Access, Blob, BlobContent, BlobOptions, Registry, RequestOptions } from '../oci/registry.ts';
+import { RegistryError } from '../oci/registry-error.ts';
+import type { CachedOptions } from './cached.ts';
+import { type Fill, startFill } from './fill.ts';
+import { SingleFlight } from './single-flight.ts';
+
+const LINGER_MS = 30_000;
+/** A part that begins this far behind what has arrived is asked of upstream rather than waited for, in bytes. */
+const WAIT_FOR_BYTES = 16 * 1024 * 1024;
+
+/** A fetch under way, and whom upstream has let see it. */
+interface Filling {
+  readonly fill: Fill;
+  readonly partitions: Set<string>;
+}
+
+/** What opening a blob upstream came to: it is being taken in, or it is to be had without the store. */
+type Opening = { readonly kind: 'filling'; readonly filling: Filling } | { readonly kind: 'unheld' };
+
+function partitionOf(access: Access | undefined): string {
+  return access === undefined ? 'own' : `of ${access.partition}`;
+}
+
+function rangeWithin(request: RangeRequest | undefined, sizeBytes: number, digest: Digest) {
+  const range = request && resolveRange(request, sizeBytes);
+  if (range === 'unsatisfiable') {
+    const headers = { 'content-range': `bytes */${sizeBytes}` };
+    throw new RegistryError('RANGE_INVALID', `${digest} has ${sizeBytes} bytes`, { headers });
+  }
+  return range;
+}
+
+function contentOf(held: HeldBlob, digest: Digest, range: ByteRange | undefined): BlobContent {
+  const { sizeBytes } = held;
+  return {
+    kind: 'content',
+    digest,
+    sizeBytes,
+    range,
+    cancel: () => held.close(),
+    writeTo: async (sink) => {
+      try {
+        await held.writeTo(sink, range ?? { start: 0, end: sizeBytes });
+      } finally {
+        held.close();
+      }
+    },
+  };
+}
+
+/** The half of the cache that answers for blobs: each is fetched once, whoever asks meanwhile reads along. */
+export function createCachedBlobs(options: CachedOptions) {
+  const { next, store, log, lingerMs = LINGER_MS } = options;
+  const openings = new SingleFlight<Opening>();
+  const fillings = new Map<Digest, Filling>();
+
+  /** Rejects unless upstream would show the blob to these eyes. */
+  async function authorise(repository: Repository, digest: Digest, asked: RequestOptions): Promise<void> {
+    const { access, via, signal } = asked;
+    await next.statBlob(repository, digest, { access, via, signal });
+  }
+
+  async function findHeld(
+    repository: Repository,
+    digest: Digest,
+    asked: RequestOptions,
+  ): Promise<HeldBlob | undefined> {
+    const held = await store.blob(digest);
+    if (!held || held.isFor(asked.access)) return held;
+    try {
+      await authorise(repository, digest, asked);
+    } catch (error) {
+      held.close();
+      throw error;
+    }
+    await store.grant(digest, { repository, access: asked.access });
+    return held;
+  }
+
+  function track(digest: Digest, filling: Filling, name: string): void {
+    fillings.set(digest, filling);
+    void filling.fill.over.then((failure) => {
+      if (fillings.get(digest) === filling) fillings.delete(digest);
+      if (failure) log('warning', 'a blob could not be taken in', { blob: name, reason: failure.message });
+    });
+  }
+
+  async function open(repository: Repository, digest: Digest, asked: BlobOptions): Promise<Opening> {
+    const { access, via, signal } = asked;
+    const name = `${formatRepository(repository)}@${digest}`;
+    const content = await next.blob(repository, digest, { access, via, signal, verify: false });
+    if (content.kind === 'redirect') return { kind: 'unheld' };
+    const intake = await store.intake(digest, content.sizeBytes, { repository, access });
+    const fill = startFill({ digest, name, content, intake, lingerMs });
+    const filling: Filling = { fill, partitions: new Set([partitionOf(access)]) };
+    track(digest, filling, name);
+    return { kind: 'filling', filling };
+  }
+
+  /** Would this part come within reach of what is being fetched? */
+  function isNear({ fill }: Filling, request: RangeRequest | undefined): boolean {
+    if (request === undefined) return true;
+    if (fill.sizeBytes === undefined) return false;
+    const range = resolveRange(request, fill.sizeBytes);
+    return range === 'unsatisfiable' || range.start <= fill.availableBytes + WAIT_FOR_BYTES;
+  }
+
+  async function join(
+    { fill, partitions }: Filling,
+    repository: Repository,
+    digest: Digest,
+    asked: BlobOptions,
+  ): Promise<BlobContent | undefined> {
+    const partition = partitionOf(asked.access);
+    if (!partitions.has(partition)) {
+      await authorise(repository, digest, asked);
+      partitions.add(partition);
+    }
+    const { sizeBytes } = fill;
+    const range = sizeBytes === undefined ? undefined : rangeWithin(asked.range, sizeBytes, digest);
+    return fill.canServe(range) ? fill.open(range) : undefined;
+  }
+
+  async function blob(repository: Repository, digest: Digest, asked: BlobOptions = {}): Promise<Blob> {
+    const held = await findHeld(repository, digest, asked);
+    if (held) {
+      try {
+        return contentOf(held, digest, rangeWithin(asked.range, held.sizeBytes, digest));
+      } catch (error) {
+        held.close();
+        throw error;
+      }
+    }
+    const running = fillings.get(digest);
+    if (running) {
+      const joined = isNear(running, asked.range)
+        ? await join(running, repository, digest, asked)
+        : undefined;
+      return joined ?? next.blob(repository, digest, asked);
+    }
+    // A part from the middle is no reason to fetch everything: lazy readers ask for hundreds of them.
+    const isPart = asked.range !== undefined && !(asked.range.kind === 'from' && asked.range.first === 0);
+    if (isPart) return next.blob(repository, digest, asked);
+    const key = `${partitionOf(asked.access)} ${digest}`;
+    const opening = await openings.share(key, asked.signal, (signal) =>
+      open(repository, digest, { ...asked, signal }),
+    );
+    const joined =
+      opening.kind === 'filling' ? await join(opening.filling, repository, digest, asked) : undefined;
+    return joined ?? next.blob(repository, digest, asked);
+  }
+
+  return {
+    blob,
+    statBlob: async (repository: Repository, digest: Digest, asked: RequestOptions = {}) => {
+      const held = await findHeld(repository, digest, asked);
+      if (!held) return next.statBlob(repository, digest, asked);
+      held.close();
+      return { digest, sizeBytes: held.sizeBytes };
+    },
+    close: async () => {
+      const running = [...fillings.values()];
+      for (const { fill } of running) fill.cancel();
+      await Promise.all(running.map(({ fill }) => fill.over));
+    },
+  } satisfies Pick<Registry, 'blob' | 'statBlob'> & { close(): Promise<void> };
+}

@@ -1,0 +1,166 @@
+import type { HeldManifest } from '../oci/content-store.ts';
+import type { Digest } from '../oci/digest.ts';
+import {
+  formatReference,
+  formatRepository,
+  type ManifestReference,
+  type Repository,
+  type Tag,
+} from '../oci/reference.ts';
+import type { Access, Manifest, ManifestInfo, Registry, RequestOptions } from '../oci/registry.ts';
+import type { CachedOptions } from './cached.ts';
+import { SingleFlight } from './single-flight.ts';
+import { isFailure, STALE_NOTICES } from './staleness.ts';
+import { TagMemory, tagKey } from './tag-memory.ts';
+
+/** Long enough that a burst of pulls asks once, short enough that nobody waits for a tag they have just pushed. */
+const TAG_MAX_AGE_MS = 1000;
+const RETRY_MS = 5000;
+
+function infoOf({ digest, mediaType, bytes, notices }: Manifest): ManifestInfo {
+  return { digest, mediaType, sizeBytes: bytes.length, ...(notices ? { notices } : {}) };
+}
+
+function manifestOf(held: HeldManifest, { digest, notices }: ManifestInfo, maxAgeMs: number): Manifest {
+  const { bytes, mediaType } = held;
+  return { digest, mediaType, bytes, maxAgeMs, ...(notices ? { notices } : {}) };
+}
+
+/** The half of the cache that answers for manifests. */
+export function createCachedManifests(options: CachedOptions): Pick<Registry, 'resolve' | 'manifest'> {
+  const { next, store, log, tagMaxAgeMs = TAG_MAX_AGE_MS, retryMs = RETRY_MS } = options;
+  const memory = new TagMemory(options.now);
+  const lookups = new SingleFlight<ManifestInfo>();
+  const fetches = new SingleFlight<Manifest>();
+
+  /** Held content that these eyes may see; what was fetched for others is shown only if upstream would show it. */
+  async function held(
+    repository: Repository,
+    digest: Digest,
+    asked: RequestOptions,
+  ): Promise<HeldManifest | undefined> {
+    const found = await store.manifest(digest);
+    const { access } = asked;
+    if (!found || found.isFor(access)) return found;
+    await next.resolve(repository, { kind: 'digest', digest }, asked);
+    await store.grant(digest, { repository, access });
+    return found;
+  }
+
+  async function byDigest(repository: Repository, digest: Digest, asked: RequestOptions): Promise<Manifest> {
+    const found = await held(repository, digest, asked);
+    if (found) {
+      const info = { digest, mediaType: found.mediaType, sizeBytes: found.bytes.length };
+      return manifestOf(found, info, Number.POSITIVE_INFINITY);
+    }
+    const { access } = asked;
+    const key = `${access?.partition ?? ''} ${formatRepository(repository)}@${digest}`;
+    return fetches.share(key, asked.signal, async (signal) => {
+      const fetched = await next.manifest(repository, { kind: 'digest', digest }, { ...asked, signal });
+      await store.keepManifest(fetched, { repository, access });
+      return fetched;
+    });
+  }
+
+  /** What the tag pointed to when upstream last answered, if the manifest is held for these eyes. */
+  async function staleTag(
+    repository: Repository,
+    tag: Tag,
+    access: Access | undefined,
+  ): Promise<ManifestInfo | undefined> {
+    const record = await store.tag(repository, tag);
+    const found = record && (await store.manifest(record.digest));
+    return record && found?.isFor(access) ? { ...record, notices: STALE_NOTICES } : undefined;
+  }
+
+  /** Answers stale, or throws the error when that is not for it or there is nothing to answer with. */
+  async function fallBack(
+    repository: Repository,
+    tag: Tag,
+    { access }: RequestOptions,
+    error: unknown,
+  ): Promise<ManifestInfo> {
+    const stale = isFailure(error, access) ? await staleTag(repository, tag, access) : undefined;
+    if (!stale) throw error;
+    memory.keep(tagKey(repository, tag, access), stale, retryMs);
+    const reference = formatReference(repository, { kind: 'tag', tag });
+    const reason = error instanceof Error ? error.message : String(error);
+    log('warning', 'served stale', { reference, digest: stale.digest, reason });
+    return stale;
+  }
+
+  /** Where the tag points: as of a moment ago, as upstream says, or as it last said. */
+  async function lookUp(repository: Repository, tag: Tag, asked: RequestOptions): Promise<ManifestInfo> {
+    const key = tagKey(repository, tag, asked.access);
+    const fresh = memory.find(key);
+    if (fresh) return fresh.info;
+    return lookups.share(key, asked.signal, async (signal) => {
+      try {
+        const info = await next.resolve(repository, { kind: 'tag', tag }, { ...asked, signal });
+        memory.keep(key, info, tagMaxAgeMs);
+        return info;
+      } catch (error) {
+        if (signal.aborted) throw error;
+        return fallBack(repository, tag, asked, error);
+      }
+    });
+  }
+
+  /** The manifest itself, when what a HEAD announced cannot be had: its bytes decide what the tag points to. */
+  async function byTagItself(repository: Repository, tag: Tag, asked: RequestOptions): Promise<Manifest> {
+    const key = `${tagKey(repository, tag, asked.access)} itself`;
+    return fetches.share(key, asked.signal, async (signal) => {
+      const fetched = await next.manifest(repository, { kind: 'tag', tag }, { ...asked, signal });
+      await store.keepManifest(fetched, { repository, access: asked.access });
+      memory.keep(tagKey(repository, tag, asked.access), infoOf(fetched), tagMaxAgeMs);
+      return fetched;
+    });
+  }
+
+  async function fetchTagged(
+    repository: Repository,
+    tag: Tag,
+    info: ManifestInfo,
+    asked: RequestOptions,
+  ): Promise<Manifest> {
+    try {
+      return await byDigest(repository, info.digest, asked);
+    } catch (error) {
+      if (asked.signal?.aborted) throw error;
+      return await byTagItself(repository, tag, asked);
+    }
+  }
+
+  async function byTag(repository: Repository, tag: Tag, asked: RequestOptions): Promise<Manifest> {
+    const { access } = asked;
+    const info = await lookUp(repository, tag, asked);
+    const maxAgeMs = () => memory.find(tagKey(repository, tag, access))?.maxAgeMs ?? 0;
+    try {
+      const found = await fetchTagged(repository, tag, info, asked);
+      const isStale = info.notices === STALE_NOTICES;
+      // Only now, with the bytes held: a tag that points to nothing we have is of no use when the upstream is gone.
+      if (!isStale) await store.keepTag(repository, tag, infoOf(found));
+      const notices = found.digest === info.digest ? info.notices : found.notices;
+      return { ...found, maxAgeMs: maxAgeMs(), ...(notices ? { notices } : {}) };
+    } catch (error) {
+      if (asked.signal?.aborted) throw error;
+      const stale = await fallBack(repository, tag, asked, error);
+      const found = await store.manifest(stale.digest);
+      if (!found) throw error;
+      return manifestOf(found, stale, maxAgeMs());
+    }
+  }
+
+  return {
+    resolve: async (repository: Repository, reference: ManifestReference, asked = {}) => {
+      if (reference.kind === 'tag') return lookUp(repository, reference.tag, asked);
+      const found = await held(repository, reference.digest, asked);
+      if (!found) return next.resolve(repository, reference, asked);
+      return { digest: reference.digest, mediaType: found.mediaType, sizeBytes: found.bytes.length };
+    },
+    manifest: async (repository: Repository, reference: ManifestReference, asked = {}) =>
+      reference.kind === 'tag'
+        ? byTag(repository, reference.tag, asked)
+        : byDigest(repository, reference.digest, asked),
+  };
+}

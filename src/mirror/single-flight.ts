@@ -1,0 +1,57 @@
+/** Resolves or rejects with `promise`, or rejects as soon as `signal` aborts: the work itself goes on for others. */
+export function waitFor<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return promise;
+  return new Promise<T>((resolve, reject) => {
+    const onAbort = () => reject(signal.reason);
+    if (signal.aborted) return onAbort();
+    signal.addEventListener('abort', onAbort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
+}
+
+interface Flight<T> {
+  readonly result: Promise<T>;
+  readonly controller: AbortController;
+  waiting: number;
+  isOver: boolean;
+}
+
+/**
+ * Work that is under way once for all who ask for it meanwhile. One who leaves ends nothing for the others; when all have
+ * left, the work's signal aborts.
+ */
+export class SingleFlight<T> {
+  readonly #flights = new Map<string, Flight<T>>();
+
+  async share(
+    key: string,
+    signal: AbortSignal | undefined,
+    start: (signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    const flight = this.#flights.get(key) ?? this.#start(key, start);
+    flight.waiting += 1;
+    try {
+      return await waitFor(flight.result, signal);
+    } finally {
+      flight.waiting -= 1;
+      if (flight.waiting === 0 && !flight.isOver) {
+        // Whoever comes now must not join work that is being given up.
+        if (this.#flights.get(key) === flight) this.#flights.delete(key);
+        flight.controller.abort(new Error('nobody waits any more'));
+      }
+    }
+  }
+
+  #start(key: string, start: (signal: AbortSignal) => Promise<T>): Flight<T> {
+    const controller = new AbortController();
+    const result = start(controller.signal);
+    const flight: Flight<T> = { result, controller, waiting: 0, isOver: false };
+    this.#flights.set(key, flight);
+    const over = () => {
+      flight.isOver = true;
+      if (this.#flights.get(key) === flight) this.#flights.delete(key);
+    };
+    result.then(over, over);
+    return flight;
+  }
+}

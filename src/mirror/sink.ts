@@ -1,0 +1,41 @@
+import type { Writable } from 'node:stream';
+
+/** Watches a sink's other end; `reason` is why it can take no more, once it cannot. */
+export interface SinkWatch {
+  readonly reason: Error | undefined;
+  stop(): void;
+}
+
+/** Calls `onGone` once, as soon as `sink` can take no more: it failed, or its other end has left. */
+export function watchSink(sink: Writable, onGone: () => void): SinkWatch {
+  let reason: Error | undefined;
+  const gone = (error?: Error) => {
+    if (reason !== undefined) return;
+    reason = error ?? new Error('the reader has left');
+    onGone();
+  };
+  const onClose = () => gone();
+  sink.once('error', gone).once('close', onClose);
+  if (sink.destroyed) gone();
+  return {
+    get reason() {
+      return reason;
+    },
+    stop: () => {
+      sink.off('error', gone).off('close', onClose);
+    },
+  };
+}
+
+/** Writes one chunk; resolves when its memory is free again, rejects when the sink can take no more. */
+export function writeChunk(sink: Writable, chunk: Buffer): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const watch = watchSink(sink, () => reject(watch.reason));
+    if (watch.reason !== undefined) return watch.stop();
+    sink.write(chunk, (error) => {
+      watch.stop();
+      if (error) reject(error);
+      else resolve();
+    });
+  });
+}

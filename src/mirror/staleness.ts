@@ -1,0 +1,25 @@
+import type { Access, Notices } from '../oci/registry.ts';
+import { RegistryError } from '../oci/registry-error.ts';
+
+/** Says that an answer could not be confirmed upstream. @see https://www.rfc-editor.org/rfc/rfc7234#section-5.5.1 */
+export const STALE_NOTICES: Notices = { warning: '110 - "Response is Stale"' };
+
+/**
+ * Has the upstream failed, as opposed to having answered? A tag that is gone (404) or a registry this mirror may not ask
+ * (403) is an answer. A refused login of our own is a failure, since it says nothing about the image; to somebody who
+ * came with a login of their own it is the answer.
+ */
+export function isFailure(error: unknown, access: Access | undefined): boolean {
+  if (!(error instanceof RegistryError)) return true;
+  switch (error.code) {
+    case 'UNAVAILABLE':
+    case 'TOOMANYREQUESTS':
+    case 'UNKNOWN':
+    case 'MANIFEST_INVALID':
+      return true;
+    case 'UNAUTHORIZED':
+      return access === undefined;
+    default:
+      return false;
+  }
+}

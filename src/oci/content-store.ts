@@ -1,0 +1,71 @@
+import type { Writable } from 'node:stream';
+import type { Digest } from './digest.ts';
+import type { ByteRange } from './range.ts';
+import type { Repository, Tag } from './reference.ts';
+import type { Access, Manifest } from './registry.ts';
+
+/** Where held content came from and for whom it was fetched. */
+export interface Provenance {
+  readonly repository: Repository;
+  readonly access: Access | undefined;
+}
+
+/** A manifest that is held; its bytes have been checked against the digest since the store was opened. */
+export interface HeldManifest {
+  readonly mediaType: string;
+  readonly bytes: Buffer;
+  /** Was it fetched for these eyes, or since granted to them? */
+  isFor(access: Access | undefined): boolean;
+}
+
+/** A blob that is held, opened and pinned: it cannot be evicted before `close`. */
+export interface HeldBlob {
+  readonly sizeBytes: number;
+  isFor(access: Access | undefined): boolean;
+  /** Writes these bytes with backpressure; rejects when the file fails or the sink is destroyed. Does not end the sink. */
+  writeTo(sink: Writable, range: ByteRange): Promise<void>;
+  close(): void;
+}
+
+/**
+ * A blob on its way into the store: a file that grows at one end and is read behind it. When the disk refuses to take
+ * more, the intake goes on without it: `write` then answers false, and the bytes are only checked.
+ */
+export interface Intake {
+  /** Bytes that can be read back with `writeTo`. */
+  readonly storedBytes: number;
+  /** Takes the next bytes; true when they can be read back. `chunk` is the caller's again once this resolves. */
+  write(chunk: Buffer): Promise<boolean>;
+  /** Writes stored bytes to a reader; several may read at once. */
+  writeTo(sink: Writable, range: ByteRange): Promise<void>;
+  /** Do the bytes written have the digest? To be asked once, after the last. */
+  verify(): Promise<boolean>;
+  /** Puts verified bytes into the store, durably; does nothing when the disk refused some of them. */
+  hold(): Promise<void>;
+  /** Lets go of it: what was not put into the store is gone. No read may begin after this. */
+  close(): void;
+}
+
+/** What a tag pointed to when the upstream was last asked. */
+export interface TagRecord {
+  readonly digest: Digest;
+  readonly mediaType: string;
+  readonly sizeBytes: number;
+}
+
+/**
+ * Content by digest that outlives the process. Nothing here rejects because of the disk: what cannot be kept is not
+ * kept, what cannot be read or is not what its digest says is not held.
+ */
+export interface ContentStore {
+  manifest(digest: Digest): Promise<HeldManifest | undefined>;
+  keepManifest(manifest: Manifest, provenance: Provenance): Promise<void>;
+  blob(digest: Digest): Promise<HeldBlob | undefined>;
+  /** Opens an intake for a blob of this size, in bytes, where that is known; one without a file when the disk refuses. */
+  intake(digest: Digest, sizeBytes: number | undefined, provenance: Provenance): Promise<Intake>;
+  /** Lets these eyes see held content as well. */
+  grant(digest: Digest, provenance: Provenance): Promise<void>;
+  tag(repository: Repository, tag: Tag): Promise<TagRecord | undefined>;
+  /** Remembers where a tag points; undefined forgets it. */
+  keepTag(repository: Repository, tag: Tag, record: TagRecord | undefined): Promise<void>;
+}

@@ -1,0 +1,58 @@
+/** A buffer on loan. `giveBack` only when nothing reads from it any more; one that is never given back is collected. */
+export interface Loan {
+  readonly buffer: Buffer;
+  giveBack(): void;
+}
+
+const MIB = 1024 * 1024;
+const LARGE_BYTES = MIB;
+const SMALL_BYTES = 256 * 1024;
+/** Streams at once beyond which each gets small buffers: a large one that waits for a slow reader is memory lost. */
+const FEW_STREAMS = 8;
+/** Memory on loan at most; beyond it readers get throw-away buffers of this size rather than waiting for slow ones. */
+const POOL_BYTES = 64 * MIB;
+const OVERFLOW_BYTES = 64 * 1024;
+
+/** Recycled memory for reading files: fresh large buffers cost more to allocate and collect than the reading itself. */
+export class BufferPool {
+  #streams = 0;
+  #lentBytes = 0;
+  readonly #idle = new Map<number, Buffer[]>([
+    [LARGE_BYTES, []],
+    [SMALL_BYTES, []],
+  ]);
+
+  /** Announces a stream; call what it returns when the stream is over. */
+  enter(): () => void {
+    this.#streams += 1;
+    return () => {
+      this.#streams -= 1;
+      if (this.#streams === 0) this.#shrink();
+    };
+  }
+
+  /** A buffer for the next part of `wantedBytes` that remain, smaller where there are many streams. */
+  lend(wantedBytes: number): Loan {
+    const sizeBytes = this.#streams > FEW_STREAMS ? SMALL_BYTES : LARGE_BYTES;
+    if (wantedBytes <= OVERFLOW_BYTES) return throwAway(wantedBytes);
+    if (this.#lentBytes + sizeBytes > POOL_BYTES) return throwAway(OVERFLOW_BYTES);
+    const buffer = this.#idle.get(sizeBytes)?.pop() ?? Buffer.allocUnsafeSlow(sizeBytes);
+    this.#lentBytes += sizeBytes;
+    return {
+      buffer,
+      giveBack: () => {
+        this.#lentBytes -= sizeBytes;
+        this.#idle.get(sizeBytes)?.push(buffer);
+      },
+    };
+  }
+
+  /** Nobody reads: one large pair stays for the next reader. */
+  #shrink(): void {
+    for (const [sizeBytes, buffers] of this.#idle) buffers.splice(sizeBytes === LARGE_BYTES ? 2 : 0);
+  }
+}
+
+function throwAway(sizeBytes: number): Loan {
+  return { buffer: Buffer.allocUnsafe(sizeBytes), giveBack: () => {} };
+}

@@ -1,0 +1,61 @@
+import { constants } from 'node:fs';
+import { access, mkdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { algorithmOf, type Digest, encodedOf, parseDigest } from '../oci/digest.ts';
+import { writeAtomically } from './atomic-file.ts';
+
+/**
+ * The store's files. The version names the form of everything below it: another form gets another directory, so that an
+ * older program never misreads what a newer one wrote.
+ * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md
+ */
+export const STORE_VERSION = 'v1';
+
+const ALGORITHMS = ['sha256', 'sha512'] as const;
+const IMAGE_LAYOUT = '{"imageLayoutVersion":"1.0.0"}';
+
+export interface Layout {
+  /** The image layout's own directory, `<data>/v1`. */
+  readonly root: string;
+  /** Files on their way in, on the same file system as what they become. */
+  readonly incoming: string;
+  readonly index: string;
+  /** One file per digest that says what the bytes cannot: media type, origin, for whom. */
+  readonly records: string;
+  /** One file per repository with what its tags pointed to. */
+  readonly tags: string;
+  readonly blobDirectories: readonly string[];
+  blob(digest: Digest): string;
+  record(digest: Digest): string;
+}
+
+/** Where everything lies below a data directory; touches nothing. */
+export function layoutOf(directory: string): Layout {
+  const root = join(directory, STORE_VERSION);
+  const records = join(root, 'records');
+  return {
+    root,
+    incoming: join(root, 'incoming'),
+    index: join(root, 'index.json'),
+    records,
+    tags: join(root, 'tags'),
+    blobDirectories: ALGORITHMS.map((algorithm) => join(root, 'blobs', algorithm)),
+    blob: (digest) => join(root, 'blobs', algorithmOf(digest), encodedOf(digest)),
+    record: (digest) => join(records, `${algorithmOf(digest)}-${encodedOf(digest)}.json`),
+  };
+}
+
+/** The digest that a file in a blob directory or in the records is about, or undefined when its name is none. */
+export function digestOfFile(algorithm: string, name: string): Digest | undefined {
+  return parseDigest(`${algorithm}:${name}`);
+}
+
+/** Makes the directories and the marker of an image layout. Rejects when the disk does not allow it. */
+export async function prepareLayout(layout: Layout): Promise<void> {
+  const directories = [...layout.blobDirectories, layout.incoming, layout.records, layout.tags];
+  for (const directory of directories) await mkdir(directory, { recursive: true, mode: 0o700 });
+  const marker = join(layout.root, 'oci-layout');
+  const written = await readFile(marker, 'utf8').catch(() => undefined);
+  if (written !== IMAGE_LAYOUT) await writeAtomically(layout, marker, Buffer.from(IMAGE_LAYOUT));
+  await access(layout.incoming, constants.W_OK);
+}

@@ -1,0 +1,125 @@
+import { createHash } from 'node:crypto';
+import { readFile, rm } from 'node:fs/promises';
+import { LRUCache } from 'lru-cache';
+import type { Provenance } from '../oci/content-store.ts';
+import type { Digest } from '../oci/digest.ts';
+import { formatRepository } from '../oci/reference.ts';
+import type { Access } from '../oci/registry.ts';
+import { writeAtomically } from './atomic-file.ts';
+import type { Layout } from './layout.ts';
+
+/** Derived answers and manifests are few and small and what a pull begins with: they are evicted last. */
+export type ContentKind = 'blob' | 'manifest' | 'derived';
+
+/** What the bytes themselves cannot tell. */
+export interface ContentRecord {
+  readonly kind: ContentKind;
+  readonly mediaType: string | undefined;
+  /** `docker.io/library/alpine`, whence it came first. */
+  readonly repository: string;
+  /** Keys of the partitions that may see it, see {@link partitionKey}. */
+  readonly partitions: readonly string[];
+}
+
+/** Records kept in memory: each costs some 300 bytes. */
+const RECORDS_IN_MEMORY_MAX = 20_000;
+const OWN_PARTITION = 'own';
+/** Eyes that may see one content; beyond, the oldest grant is given up and would be asked for again. */
+const PARTITIONS_MAX = 1000;
+
+/** What stands for a partition on disk: hashed, because it may be made from a credential. */
+export function partitionKey(access: Access | undefined): string {
+  return access === undefined
+    ? OWN_PARTITION
+    : createHash('sha256').update(access.partition).digest('hex').slice(0, 32);
+}
+
+function isKind(value: unknown): value is ContentKind {
+  return value === 'blob' || value === 'manifest' || value === 'derived';
+}
+
+function parseRecord(text: string): ContentRecord | undefined {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    // Half written before a loss of power: as good as none, and the next fetch writes it anew.
+    return undefined;
+  }
+  if (typeof json !== 'object' || json === null) return undefined;
+  const { kind, mediaType, repository, partitions } = json as Record<string, unknown>;
+  if (!isKind(kind) || typeof repository !== 'string' || !Array.isArray(partitions)) return undefined;
+  return {
+    kind,
+    mediaType: typeof mediaType === 'string' ? mediaType : undefined,
+    repository,
+    partitions: partitions.filter((partition) => typeof partition === 'string'),
+  };
+}
+
+export interface Records {
+  find(digest: Digest): Promise<ContentRecord | undefined>;
+  /** Adds to what is recorded: a further partition, or a kind that counts for more. Rejects when the disk refuses. */
+  add(
+    digest: Digest,
+    kind: ContentKind,
+    mediaType: string | undefined,
+    provenance: Provenance,
+  ): Promise<void>;
+  remove(digest: Digest): Promise<void>;
+}
+
+function merge(
+  known: ContentRecord | undefined,
+  kind: ContentKind,
+  mediaType: string | undefined,
+  { repository, access }: Provenance,
+): ContentRecord {
+  const partition = partitionKey(access);
+  const others = (known?.partitions ?? []).filter((other) => other !== partition);
+  return {
+    kind: known === undefined || known.kind === 'blob' ? kind : known.kind,
+    mediaType: mediaType ?? known?.mediaType,
+    repository: known?.repository ?? formatRepository(repository),
+    partitions: [...others.slice(1 - PARTITIONS_MAX), partition],
+  };
+}
+
+export function isRecordFor(record: ContentRecord, access: Access | undefined): boolean {
+  return record.partitions.includes(partitionKey(access));
+}
+
+/** The records on disk, read when first asked for. */
+export function createRecords(layout: Layout): Records {
+  const memory = new LRUCache<Digest, ContentRecord>({ max: RECORDS_IN_MEMORY_MAX });
+
+  async function find(digest: Digest): Promise<ContentRecord | undefined> {
+    const known = memory.get(digest);
+    if (known) return known;
+    const text = await readFile(layout.record(digest), 'utf8').catch(() => undefined);
+    const record = text === undefined ? undefined : parseRecord(text);
+    if (record) memory.set(digest, record);
+    return record;
+  }
+
+  return {
+    find,
+    add: async (digest, kind, mediaType, provenance) => {
+      const known = await find(digest);
+      const record = merge(known, kind, mediaType, provenance);
+      const isNews =
+        known === undefined ||
+        known.kind !== record.kind ||
+        known.mediaType !== record.mediaType ||
+        !known.partitions.includes(partitionKey(provenance.access));
+      if (!isNews) return;
+      const durable = kind === 'derived';
+      await writeAtomically(layout, layout.record(digest), Buffer.from(JSON.stringify(record)), { durable });
+      memory.set(digest, record);
+    },
+    remove: async (digest) => {
+      memory.delete(digest);
+      await rm(layout.record(digest), { force: true });
+    },
+  };
+}
