@@ -1,11 +1,14 @@
+import { canonicalArchitecture } from '../host/architecture.ts';
 import type { HostFacts } from '../host/facts.ts';
 import { findAccelerators } from './accelerators.ts';
 import { readAmd } from './amd.ts';
+import { capturedArchitecture } from './captured-architecture.ts';
 import { readCpu } from './cpu.ts';
 import { readFabrics } from './fabric.ts';
 import { type HostRoot, openHostRoot } from './host-root.ts';
 import { readLocalFeatures } from './local-features.ts';
 import { readNvidia } from './nvidia.ts';
+import type { OtherSystem } from './other-systems.ts';
 import { readPci } from './pci.ts';
 import { collectProblems, type Problems } from './problems.ts';
 import { readSystem } from './system.ts';
@@ -13,8 +16,8 @@ import { readSystem } from './system.ts';
 export interface ProbeOptions {
   /** `/` for this machine, else a directory that stands for one: nothing is run there and nobody asked. */
   readonly root: string;
-  /** GOARCH of the machine. */
-  readonly architecture: string;
+  /** GOARCH of the machine; by default of this one, and of a captured tree what its CPU shows. */
+  readonly architecture?: string | undefined;
   /** Ask the cloud's metadata service for the instance type, for one second at most. */
   readonly cloud?: boolean | undefined;
   readonly now: () => Date;
@@ -33,11 +36,39 @@ export interface HostProbe {
  * @throws {Error} with `code` when the root itself is no readable directory.
  */
 export async function probeHost(options: ProbeOptions): Promise<HostProbe> {
-  const { architecture, signal } = options;
   const problems = collectProblems();
   const root = openHostRoot(options.root, {
     onUnreadable: (path, code) => problems.fail(`${path} cannot be read (${code}): what it tells is missing`),
   });
+  const architecture = options.architecture ?? architectureOf(root);
+  const other = await readOther(root, problems);
+  const facts =
+    other === undefined
+      ? await readLinux({ root, architecture, problems, options })
+      : { ...other, architecture, gpus: [], local: [] };
+  return { facts, warnings: problems.warnings, failed: problems.failed() };
+}
+
+function architectureOf(root: HostRoot): string {
+  const captured = root.isLive ? undefined : capturedArchitecture(root);
+  return captured ?? canonicalArchitecture(process.arch) ?? process.arch;
+}
+
+/** Linux needs none of what reads the others: not loaded there. */
+async function readOther(root: HostRoot, problems: Problems): Promise<OtherSystem | undefined> {
+  if (root.isLive ? process.platform === 'linux' : root.names('/proc') !== undefined) return undefined;
+  return (await import('./other-systems.ts')).readOtherSystem(root, process.platform, problems);
+}
+
+interface LinuxSubject {
+  readonly root: HostRoot;
+  readonly architecture: string;
+  readonly problems: Problems;
+  readonly options: ProbeOptions;
+}
+
+async function readLinux({ root, architecture, problems, options }: LinuxSubject): Promise<HostFacts> {
+  const { now, signal } = options;
   const cpu = readCpu({ root, architecture, problems });
   const pci = readPci(root);
   const nvidia = await readNvidia({
@@ -50,21 +81,17 @@ export async function probeHost(options: ProbeOptions): Promise<HostProbe> {
   const fabrics = readFabrics(root, pci, problems);
   const instanceType = system.instanceType ?? (await askCloud(root, options, problems));
   return {
-    facts: {
-      os: 'linux',
-      architecture,
-      cpu,
-      gpus: [...nvidia.gpus, ...readAmd(root), ...findAccelerators(pci)],
-      system: {
-        ...system,
-        ...(nvidia.driver === undefined ? {} : { nvidiaDriver: nvidia.driver }),
-        ...(fabrics.length === 0 ? {} : { fabrics }),
-        ...(instanceType === undefined ? {} : { instanceType }),
-      },
-      local: readLocalFeatures(root, options.now(), problems),
+    os: 'linux',
+    architecture,
+    cpu,
+    gpus: [...nvidia.gpus, ...readAmd(root), ...findAccelerators(pci)],
+    system: {
+      ...system,
+      ...(nvidia.driver === undefined ? {} : { nvidiaDriver: nvidia.driver }),
+      ...(fabrics.length === 0 ? {} : { fabrics }),
+      ...(instanceType === undefined ? {} : { instanceType }),
     },
-    warnings: problems.warnings,
-    failed: problems.failed(),
+    local: readLocalFeatures(root, now(), problems),
   };
 }
 
