@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs';
 import { canonicalArchitecture, KNOWN_ARCHITECTURES } from '../host/architecture.ts';
 import type { HostFacts } from '../host/facts.ts';
 import { deriveProfile, type HostProfile, withFeatures } from '../host/profile.ts';
@@ -29,12 +30,9 @@ export interface DetectedHost {
  */
 export async function readHost(options: HostOptions = {}): Promise<DetectedHost> {
   const { root = '/', set = [], strictArchspec, cloud, signal } = options;
-  const architecture = architectureNamed(options.arch ?? process.arch);
-  const probe = await probeHost({ root, architecture, cloud, now: () => new Date(), signal }).catch(
-    (cause) => {
-      throw unreadableRoot(root, cause);
-    },
-  );
+  const architecture = options.arch === undefined ? undefined : architectureNamed(options.arch);
+  if (root !== '/') demandDirectory(root);
+  const probe = await probeHost({ root, architecture, cloud, now: () => new Date(), signal });
   const profile = deriveProfile(probe.facts, { strictArchspec, warnings: probe.warnings });
   return { facts: probe.facts, profile: assumed(profile, set), failed: probe.failed };
 }
@@ -68,12 +66,14 @@ const ROOT_PROBLEMS: Readonly<Record<string, string>> = {
   EACCES: 'it may not be read',
 };
 
-function unreadableRoot(root: string, cause: unknown): unknown {
-  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
-  const problem = ROOT_PROBLEMS[code];
-  if (problem === undefined) return cause;
-  return new UserError(`--root ${root}: ${problem}`, {
-    cause,
-    nextStep: 'Name a directory that holds a copy of the host’s proc, sys and etc.',
-  });
+function demandDirectory(root: string): void {
+  try {
+    readdirSync(root);
+  } catch (cause) {
+    const problem = ROOT_PROBLEMS[(cause as NodeJS.ErrnoException).code ?? ''] ?? 'it cannot be read';
+    throw new UserError(`--root ${root}: ${problem}`, {
+      cause,
+      nextStep: 'Name a directory that holds a copy of the host’s proc, sys and etc.',
+    });
+  }
 }

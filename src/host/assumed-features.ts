@@ -12,6 +12,7 @@ import {
 } from './microarchitecture.ts';
 import type { GpuProfile, HostProfile } from './profile.ts';
 import { platformVariant } from './variant.ts';
+import { similarNames } from './why-not.ts';
 
 /** `--set nvcap:none`: the host has nothing of this kind. */
 const NOTHING = 'none';
@@ -60,7 +61,11 @@ function withCpu(profile: HostProfile, claims: readonly Feature[]): HostProfile 
   const named = single(claims, 'cpu');
   if (named === undefined) return profile;
   const name = canonicalName(named);
-  if (name === undefined) throw new Error(`there is no microarchitecture “${named}”`);
+  if (name === undefined) {
+    const similar = similarNames(named);
+    const meant = similar.length === 0 ? '' : `; similar: ${similar.join(', ')}`;
+    throw new Error(`there is no microarchitecture “${named}”${meant}`);
+  }
   const cpu = cpuNamed(name);
   const level = levelOfNode(name);
   const { os } = profile.platform;

@@ -1,5 +1,6 @@
 import { parseFeature } from '../../host/feature.ts';
 import type { DetectedHost } from '../host-at-hand.ts';
+import { UserError } from '../user-error.ts';
 
 /** Words that `metahub detect WORD` answers besides the kinds of features -> the lines of the answer. */
 const VALUES: Readonly<Record<string, (host: DetectedHost) => readonly (string | undefined)[]>> = {
@@ -27,11 +28,25 @@ const KINDS: readonly string[] = [
   ...['instType', 'instSize', 'instHT'],
 ];
 
-/** What can be asked for, for a message. */
-export const VALUE_NAMES: readonly string[] = [...Object.keys(VALUES), ...KINDS];
+/**
+ * The lines that answer one word.
+ * @throws {UserError} status 2 for a word that is not known, 1 when the host has nothing of it.
+ */
+export function renderValue(name: string, host: DetectedHost, json: boolean): string {
+  const values = valuesNamed(name, host);
+  if (values === undefined) {
+    throw new UserError(`detect has no value “${name}”`, {
+      nextStep: `Ask for one of ${[...new Set([...Object.keys(VALUES), ...KINDS])].join(', ')}.`,
+      exitStatus: 2,
+    });
+  }
+  if (json) return `${JSON.stringify(values)}\n`;
+  if (values.length === 0) throw new UserError(`this host has no ${name}`);
+  return values.map((value) => `${value}\n`).join('');
+}
 
-/** The lines that answer a word; empty when the host has nothing of it, nothing when the word is not known. */
-export function valuesNamed(name: string, host: DetectedHost): readonly string[] | undefined {
+/** Empty when the host has nothing of it, nothing when the word is not known. */
+function valuesNamed(name: string, host: DetectedHost): readonly string[] | undefined {
   if (Object.hasOwn(VALUES, name)) {
     return VALUES[name]?.(host).filter((value) => value !== undefined && value !== '') as readonly string[];
   }

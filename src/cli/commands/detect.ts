@@ -1,7 +1,6 @@
 import { type Command, Option } from 'commander';
 import { type DetectedHost, readHost } from '../host-at-hand.ts';
 import { UserError } from '../user-error.ts';
-import { VALUE_NAMES, valuesNamed } from './detect-value.ts';
 
 export interface DetectFlags {
   readonly json?: boolean;
@@ -65,36 +64,47 @@ function collect(value: string, all: readonly string[]): readonly string[] {
 async function detect(value: string | undefined, flags: DetectFlags): Promise<void> {
   const answer = soleAnswer(value, flags);
   if (flags.all && flags.root !== '/') {
-    throw new UserError('--all asks this machine, not the one below --root', {
-      nextStep: 'Leave out one of the two.',
-      exitStatus: 2,
-    });
+    throw usageError('--all asks this machine, not the one below --root', 'Leave out one of the two.');
   }
-  const host = await readHost({ ...flags, strictArchspec: flags.strictArchspec ?? false });
+  const host = await readHost(flags);
   process.stdout.write(await answer(host));
   if (host.failed) process.exitCode = 3;
 }
 
-type Answer = (host: DetectedHost) => string | Promise<string>;
+type Answer = (host: DetectedHost) => Promise<string>;
 
-/** The one form of answer that is asked for. @throws {UserError} status 2 when several are. */
+/** The one question that is asked; its module alone is loaded. @throws {UserError} status 2 when several are. */
 function soleAnswer(value: string | undefined, flags: DetectFlags): Answer {
+  const { json = false, strictArchspec = false, whyNot } = flags;
+  const compiler = flags.compiler ?? (flags.gcc === undefined ? undefined : `gcc@${flags.gcc}`);
   const asked: (readonly [option: string, answer: Answer])[] = [];
-  if (value !== undefined) asked.push([`“${value}”`, (host) => oneValue(value, host)]);
-  if (flags.json) asked.push(['--json', (host) => inFormat('json', host, flags)]);
-  if (flags.features) asked.push(['--features', (host) => inFormat('features', host, flags)]);
-  const { format, compiler, gcc } = flags;
-  if (format !== undefined) asked.push(['--format', (host) => inFormat(format, host, flags)]);
-  if (compiler !== undefined) asked.push(['--compiler', (host) => flagsFor(compiler, host)]);
-  if (gcc !== undefined) asked.push(['--gcc', (host) => flagsFor(`gcc@${gcc}`, host)]);
+  if (value !== undefined) {
+    asked.push([
+      `“${value}”`,
+      async (host) => (await import('./detect-value.ts')).renderValue(value, host, json),
+    ]);
+  }
+  if (whyNot !== undefined) {
+    if (flags.set.length > 0) throw usageError('--why-not asks about the host as it is', 'Leave out --set.');
+    asked.push([
+      '--why-not',
+      async (host) =>
+        (await import('./detect-why-not.ts')).renderWhyNot(whyNot, host, { strictArchspec, json }),
+    ]);
+  }
+  if (compiler !== undefined) {
+    asked.push([
+      '--compiler',
+      async (host) => (await import('./detect-compiler.ts')).renderCompilerFlags(compiler, host, json),
+    ]);
+  }
+  const format = flags.format ?? (flags.features ? 'features' : undefined);
+  if (format !== undefined) asked.push([`--${format}`, (host) => inFormat(format, host, flags)]);
   const [first, second] = asked;
   if (first !== undefined && second !== undefined) {
-    throw new UserError(`${first[0]} and ${second[0]} ask for different answers`, {
-      nextStep: 'Ask for one at a time.',
-      exitStatus: 2,
-    });
+    throw usageError(`${first[0]} and ${second[0]} ask for different answers`, 'Ask for one at a time.');
   }
-  return first?.[1] ?? ((host) => inFormat('table', host, flags));
+  return first?.[1] ?? ((host) => inFormat(json ? 'json' : 'table', host, flags));
 }
 
 async function inFormat(format: Format, host: DetectedHost, { all = false }: DetectFlags): Promise<string> {
@@ -113,40 +123,12 @@ async function inFormat(format: Format, host: DetectedHost, { all = false }: Det
   }
 }
 
+function usageError(message: string, nextStep: string): UserError {
+  return new UserError(message, { nextStep, exitStatus: 2 });
+}
+
 /** @see https://no-color.org */
 function terminalOf({ isTTY, columns }: NodeJS.WriteStream): { width: number; colour: boolean } {
   const plain = Boolean(process.env['NO_COLOR']) || process.env['TERM'] === 'dumb';
   return { width: Math.min(columns ?? 80, 80), colour: isTTY === true && !plain };
-}
-
-function oneValue(name: string, host: DetectedHost): string {
-  const values = valuesNamed(name, host);
-  if (values === undefined) {
-    throw new UserError(`detect has no value “${name}”`, {
-      nextStep: `Ask for one of ${VALUE_NAMES.join(', ')}.`,
-      exitStatus: 2,
-    });
-  }
-  if (values.length === 0) throw new UserError(`this host has no ${name}`);
-  return values.map((value) => `${value}\n`).join('');
-}
-
-async function flagsFor(written: string, { profile }: DetectedHost): Promise<string> {
-  const { COMPILER_NAMES, flagsForHost, parseCompiler } = await import('../../host/compiler-flags.ts');
-  const compiler = parseCompiler(written);
-  if (compiler === undefined) {
-    throw new UserError(`“${written}” is no compiler and version that is known`, {
-      nextStep: `Write name@version, such as gcc@12; known are ${COMPILER_NAMES.join(', ')}.`,
-      exitStatus: 2,
-    });
-  }
-  const { microarchitecture, compatible } = profile.cpu;
-  const found = flagsForHost(compatible, compiler);
-  if (found === undefined) throw new UserError(`${written} builds for nothing that this host runs`);
-  if (found.microarchitecture !== microarchitecture) {
-    process.stderr.write(
-      `metahub: ${written} does not know ${microarchitecture}: these build for ${found.microarchitecture}\n`,
-    );
-  }
-  return `${found.flags}\n`;
 }

@@ -1,0 +1,29 @@
+import { main } from '../../src/cli/main.ts';
+
+export interface CliRun {
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly status: number;
+}
+
+/** Runs `metahub` with these words in this process, and catches what it prints and its exit status. */
+export async function runCli(...words: readonly string[]): Promise<CliRun> {
+  const printed = { stdout: '', stderr: '' };
+  const before = { exitCode: process.exitCode, stdout: process.stdout.write, stderr: process.stderr.write };
+  const catching = (name: 'stdout' | 'stderr') => (text: string | Uint8Array) => {
+    printed[name] += text;
+    return true;
+  };
+  process.exitCode = 0;
+  process.stdout.write = catching('stdout');
+  process.stderr.write = catching('stderr');
+  try {
+    await main(['node', 'metahub', ...words]);
+    return { ...printed, status: Number(process.exitCode ?? 0) };
+  } finally {
+    process.exitCode = before.exitCode;
+    process.stdout.write = before.stdout;
+    process.stderr.write = before.stderr;
+    process.stdout.removeAllListeners('error');
+  }
+}
