@@ -71,9 +71,10 @@ describeWith(
       await metahub.restart('cpu:broadwell');
       let kills = 0;
       const interposer = await startInterposer(workplace, metahub.url, async (exchange) => {
-        if (!exchange.startsWith('HEAD /v2/qnib/bench/manifests/latest')) return;
+        if (!exchange.startsWith('HEAD /v2/qnib/bench/manifests/latest')) return undefined;
         kills += 1;
         await metahub.killAndRestart();
+        return undefined;
       });
       const containerd = await startContainerd(workplace, { mirror: interposer.url });
 

@@ -110,9 +110,10 @@ describeWith(
       await scene.metahub.restart('cpu:broadwell');
       let kills = 0;
       const interposer = await startInterposer(workplace, scene.metahub.url, async (exchange) => {
-        if (!exchange.startsWith(`HEAD /v2/${BENCH}/manifests/latest`)) return;
+        if (!exchange.startsWith(`HEAD /v2/${BENCH}/manifests/latest`)) return undefined;
         kills += 1;
         await scene.metahub.killAndRestart();
+        return undefined;
       });
       const dockerd = await startDockerd(workplace, { mirror: interposer.url });
 

@@ -1,6 +1,10 @@
-import { createServer, request as httpRequest, type IncomingMessage } from 'node:http';
+import { createServer, request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { buffer } from 'node:stream/consumers';
 import type { Workplace } from './workplace.ts';
+
+/** What may become of a body on its way: half of it and a broken connection, or one flipped bit. */
+export type BodyFault = 'truncated' | 'corrupted';
 
 export interface Interposer {
   readonly url: string;
@@ -8,14 +12,29 @@ export interface Interposer {
   readonly exchanges: readonly string[];
 }
 
-/**
- * Stands between a runtime and a server, passes everything on, and runs `beforeAnswer` when an answer's header has
- * come and the runtime has not seen it yet.
- */
+/** Runs when an answer's header has come and the asking side has not seen it yet; it may name a fault. */
+export type BeforeAnswer = (exchange: string) => Promise<BodyFault | undefined> | BodyFault | undefined;
+
+async function sendFaulty(
+  answer: IncomingMessage,
+  response: ServerResponse,
+  fault: BodyFault,
+): Promise<void> {
+  const body = await buffer(answer);
+  const middle = body.length >> 1;
+  if (fault === 'corrupted') {
+    body[middle] = (body[middle] ?? 0) ^ 1;
+    response.end(body);
+  } else {
+    response.write(body.subarray(0, middle), () => response.destroy());
+  }
+}
+
+/** Stands between one side that asks and a server, and passes everything on, unless told otherwise. */
 export async function startInterposer(
   workplace: Workplace,
   target: string,
-  beforeAnswer: (exchange: string) => Promise<void>,
+  beforeAnswer: BeforeAnswer,
 ): Promise<Interposer> {
   const exchanges: string[] = [];
   const ask = (from: IncomingMessage) =>
@@ -25,16 +44,17 @@ export async function startInterposer(
       const onward = httpRequest(`${target}${from.url}`, { method, headers, agent: false });
       onward.once('response', resolve).once('error', reject).end();
     });
+  async function relay(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const answer = await ask(request);
+    const exchange = `${request.method} ${request.url} ${answer.statusCode}`;
+    exchanges.push(exchange);
+    const fault = await beforeAnswer(exchange);
+    response.writeHead(answer.statusCode ?? 502, answer.headers);
+    if (fault === undefined) answer.pipe(response);
+    else await sendFaulty(answer, response, fault);
+  }
   const server = createServer((request, response) => {
-    ask(request)
-      .then(async (answer) => {
-        const exchange = `${request.method} ${request.url} ${answer.statusCode}`;
-        exchanges.push(exchange);
-        await beforeAnswer(exchange);
-        response.writeHead(answer.statusCode ?? 502, answer.headers);
-        answer.pipe(response);
-      })
-      .catch(() => response.destroy());
+    relay(request, response).catch(() => response.destroy());
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   workplace.onClose(() => {

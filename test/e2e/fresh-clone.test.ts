@@ -1,0 +1,44 @@
+import { cpSync, existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, expect, test } from 'vitest';
+import { run, startServer } from '../support/processes.ts';
+import { describeWith } from '../support/required-programs.ts';
+import { openWorkplace, type Workplace } from '../support/workplace.ts';
+
+const CLONE = fileURLToPath(new URL('../..', import.meta.url));
+
+/** Copies what a clone of the working tree as it is now would hold: no packages, nothing built. */
+async function copyClone(target: string): Promise<void> {
+  const listed = await run('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], {
+    cwd: CLONE,
+  });
+  for (const file of listed.split('\0')) {
+    if (file !== '' && existsSync(join(CLONE, file))) cpSync(join(CLONE, file), join(target, file));
+  }
+}
+
+describeWith(['git', 'npm'], 'npm start in a fresh clone', () => {
+  let workplace: Workplace;
+  afterAll(() => workplace?.close());
+
+  test('installs, builds, says what this host is and how to point dockerd at it, and serves', async () => {
+    workplace = openWorkplace();
+    const clone = workplace.folder('clone');
+    await copyClone(clone);
+    expect(existsSync(join(clone, 'node_modules'))).toBe(false);
+    const server = await startServer({
+      command: 'npm',
+      args: ['start'],
+      cwd: clone,
+      env: { METAHUB_LISTEN: '127.0.0.1:0', XDG_CACHE_HOME: workplace.folder('cache'), NO_COLOR: '1' },
+      ready: /listening\b.*?(http:\/\/127\.0\.0\.1:\d+)/,
+      timeoutMs: 150_000,
+    });
+    workplace.onClose(() => server.stop());
+    const url = server.announced[1] ?? '';
+    expect((await fetch(`${url}/v2/`)).status).toBe(200);
+    expect(server.output()).toMatch(/cpu:|microarchitecture/i);
+    expect(server.output()).toContain('registry-mirror');
+  });
+});
