@@ -8,6 +8,7 @@ import {
   oneOf,
   readDurationMs,
   readListen,
+  readSiteUrl,
   readSizeBytes,
   readSwitch,
   readText,
@@ -150,6 +151,25 @@ export const SERVE_SETTINGS = {
     fallback: () => false,
     parse: readSwitch,
     format: formatSwitch,
+  }),
+  siteUrl: setting<string | undefined>({
+    flags: '--site-url <url>',
+    help: 'where clients reach this site; else as they write it: https://hub.example.org',
+    fallback: () => undefined,
+    parse: readSiteUrl,
+  }),
+  proxies: setting<readonly string[]>({
+    flags: '--proxies <address>',
+    repeatable: true,
+    help: 'a proxy, or a subnet of them, whose X-Forwarded-For is believed, besides loopback',
+    fallback: () => [],
+    parse: readTexts,
+  }),
+  tokenKey: setting<string | undefined>({
+    flags: '--token-key <file>',
+    help: 'the key that tokens are signed with, shared by replicas; else token.key beside the data',
+    fallback: () => undefined,
+    parse: readText,
   }),
   tlsCert: setting<string | undefined>({
     flags: '--tls-cert <file>',

@@ -104,6 +104,15 @@ export function readSwitch(value: unknown): boolean {
   throw new Error(`“${value}” is neither on nor off`);
 }
 
+/** `https://hub.example.org`: a URL of nothing but an origin. */
+export function readSiteUrl(value: unknown): string {
+  const url = typeof value === 'string' && URL.canParse(value) ? new URL(value) : undefined;
+  if (url === undefined || !/^https?:$/.test(url.protocol) || url.href !== `${url.origin}/`) {
+    throw new Error(`“${value}” is no https://HOST[:PORT]`);
+  }
+  return url.origin;
+}
+
 /** One of `words`. */
 export function oneOf<const Word extends string>(...words: readonly Word[]): (value: unknown) => Word {
   return (value) => {

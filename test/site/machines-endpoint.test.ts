@@ -1,0 +1,96 @@
+import { rm } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { describe, expect, test } from 'vitest';
+import { basic, hashed, machineFolder, openTestSite } from '../support/site.ts';
+import { afterTest } from '../support/upstream.ts';
+
+async function listening() {
+  const machines = await machineFolder({
+    'chief.yaml': `# who manages\nuser: chief\npassword: "${await hashed('chief')}"\nmanagesMachines: true\ntypes:
+  - name: old # since 2019
+    features: [cpu:broadwell]
+  - name: own
+    features: [cpu:zen4]
+    password: "${await hashed('else')}"\n`,
+    'guest.yaml': `user: guest\npassword: "${await hashed('guest')}"\n`,
+  });
+  afterTest(() => rm(machines, { recursive: true }));
+  const site = await openTestSite({ machines });
+  const server = createServer((request, response) => {
+    site.handlers.get(request.url?.split('?')[0] ?? '')?.(request, response);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  afterTest(() => new Promise((resolve) => server.close(resolve)));
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/site/machines`;
+  const ask = (method: string, authorization?: string, body?: unknown, query = '') =>
+    fetch(`${url}${query}`, {
+      method,
+      headers: authorization === undefined ? {} : { authorization },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+  return { ...site, ask };
+}
+
+const CHIEF = basic('chief', 'chief');
+
+describe('the list of machine types', () => {
+  test('names the types that the account’s own password opens', async () => {
+    const { ask } = await listening();
+    const answer = await ask('GET', CHIEF);
+    expect(await answer.json()).toEqual({
+      user: 'chief',
+      types: [{ name: 'old', login: 'chief-old', features: ['cpu:broadwell'] }],
+    });
+    expect(answer.headers.get('cache-control')).toBe('no-store');
+  });
+
+  test('is for accounts, with their password', async () => {
+    const { ask } = await listening();
+    expect((await ask('GET')).status).toBe(401);
+    expect((await ask('GET', basic('chief', 'wrong'))).status).toBe(401);
+    expect((await ask('GET', basic('chief-old', 'chief'))).status).toBe(403);
+    expect((await ask('PUT', CHIEF)).status).toBe(405);
+  });
+
+  test('grows and shrinks at the word of an account that manages it, and the login works a second later', async () => {
+    const { ask, admit, featuresOf, clock, log } = await listening();
+    const type = { name: 'new', features: ['cpu:zen4', 'nvcap:9.0'] };
+    expect((await ask('POST', CHIEF, type)).status).toBe(201);
+    clock.ms += 1000;
+    expect(featuresOf(await admit(basic('chief-new', 'chief'), 'a/b'))).toEqual(type.features);
+    expect((await ask('DELETE', CHIEF, undefined, '?name=new')).status).toBe(200);
+    clock.ms += 1000;
+    expect((await admit(basic('chief-new', 'chief'), 'a/b')).kind).toBe('refused');
+    const trail = log.map(({ fields }) => fields['reason']);
+    expect(trail).toContain('POST of machine types');
+    expect(trail).toContain('DELETE of machine types');
+  });
+
+  test('is not changed by an account without that right', async () => {
+    const { ask, log } = await listening();
+    expect((await ask('POST', basic('guest', 'guest'), { name: 'x', features: [] })).status).toBe(403);
+    expect(log.at(-1)).toMatchObject({
+      event: 'access refused',
+      fields: { who: 'guest', reason: 'POST of machine types' },
+    });
+  });
+
+  test.each([
+    ['a type that is there', { name: 'old', features: [] }, 'has a type old already'],
+    [
+      'an unknown microarchitecture',
+      { name: 'x', features: ['cpu:foolake'] },
+      'there is no microarchitecture “foolake”',
+    ],
+    ['a name that would leave the login’s grammar', { name: '../x', features: [] }, 'name “../x” may hold'],
+    ['no type', ['x'], 'a machine type is'],
+  ])('refuses %s, without naming files of the server', async (_, body, message) => {
+    const { ask } = await listening();
+    const answer = await ask('POST', CHIEF, body);
+    expect(answer.status).toBe(400);
+    const text = await answer.text();
+    expect(text).toContain(message);
+    expect(text).not.toContain('chief.yaml');
+  });
+});
