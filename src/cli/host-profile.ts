@@ -1,0 +1,64 @@
+import { readFile } from 'node:fs/promises';
+import type { HostProfile } from '../host/profile.ts';
+import { deriveProfile, parseProfile, withFeatures } from '../host/profile.ts';
+import { UserError } from './user-error.ts';
+
+/** Which host is asked about: this one, or the one that a file describes; `set` replaces features of either. */
+export interface HostChoice {
+  readonly profile: string | undefined;
+  readonly set: readonly string[];
+}
+
+/** A profile is far smaller; what is larger is another file, in bytes. */
+const PROFILE_MAX_BYTES = 1024 * 1024;
+
+/**
+ * Reads what `metahub detect --json` printed.
+ * @throws {UserError} status 2
+ */
+export async function readProfileFile(path: string): Promise<HostProfile> {
+  const nextStep = 'Write one with: metahub detect --json > FILE';
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (cause) {
+    throw new UserError(`cannot read the profile ${path}: ${(cause as Error).message}`, {
+      cause,
+      nextStep,
+      exitStatus: 2,
+    });
+  }
+  try {
+    if (text.length > PROFILE_MAX_BYTES) throw new Error('it is too large');
+    return parseProfile(JSON.parse(text));
+  } catch (cause) {
+    throw new UserError(`${path} is no profile: ${(cause as Error).message}`, {
+      cause,
+      nextStep,
+      exitStatus: 2,
+    });
+  }
+}
+
+async function detectProfile(): Promise<HostProfile> {
+  const { probeHost } = await import('../probe/host.ts');
+  const { facts, warnings } = await probeHost({ root: '/' });
+  return deriveProfile(facts, { warnings });
+}
+
+/**
+ * The profile of the chosen host.
+ * @throws {UserError} status 2
+ */
+export async function hostProfile({ profile, set }: HostChoice): Promise<HostProfile> {
+  const found = profile === undefined ? await detectProfile() : await readProfileFile(profile);
+  try {
+    return set.length === 0 ? found : withFeatures(found, set);
+  } catch (cause) {
+    throw new UserError(`--set: ${(cause as Error).message}`, {
+      cause,
+      nextStep: 'Features look like cpu:broadwell, x86-64-v3 or nvcap:9.0; metahub detect lists this host’s.',
+      exitStatus: 2,
+    });
+  }
+}

@@ -1,0 +1,82 @@
+import type { HostProfile } from '../host/profile.ts';
+import { cached } from '../mirror/cached.ts';
+import { type Decision, tailored } from '../mirror/tailored.ts';
+import { virtual } from '../mirror/virtual.ts';
+import type { ListSpec } from '../oci/list-spec.ts';
+import type { Registry } from '../oci/registry.ts';
+import { openStore } from '../store/store.ts';
+import { loadImageCatalog } from './image-catalog.ts';
+import type { Log } from './log.ts';
+import { openUpstream } from './open-upstream.ts';
+import { type PolicyFor, readPolicies } from './policies.ts';
+import type { SERVE_SETTINGS } from './serve-settings.ts';
+import type { Origin, ResolvedSettings } from './settings.ts';
+
+export type ServeSettings = ResolvedSettings<typeof SERVE_SETTINGS>;
+
+/** The registries of a mirror: one for each profile, over one cache and one upstream. */
+export interface MirrorStack {
+  registryFor(profile: HostProfile): Registry;
+  /** Reads lists of images and policies again; on bad input nothing changes. @throws {UserError} */
+  reload(settings: ServeSettings): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface StackOptions {
+  readonly log: Log;
+  readonly pseudonym: string;
+  readonly decided: (decision: Decision) => void;
+}
+
+function readCatalog({ values, origins }: ServeSettings): Promise<readonly ListSpec[]> {
+  const byDefault: Origin = 'default';
+  return loadImageCatalog(values.images, { mayBeAbsent: origins.images === byDefault });
+}
+
+/**
+ * Builds `tailored(profile, virtual(lists, cached(store, upstream)))` from settings.
+ * @throws {UserError}
+ */
+export async function buildMirrorStack(settings: ServeSettings, options: StackOptions): Promise<MirrorStack> {
+  const { values } = settings;
+  const { log, pseudonym, decided } = options;
+  let catalog = await readCatalog(settings);
+  let policyFor: PolicyFor = readPolicies(values);
+  const store = await openStore({
+    directory: values.data,
+    maxBytes: values.cacheSize,
+    log: (level, event, fields) => log(level, event, fields),
+    now: Date.now,
+  });
+  const upstream = openUpstream(values, { log, pseudonym });
+  const now = () => performance.now();
+  const content = values.cache
+    ? cached({ next: upstream, store, now, tagMaxAgeMs: values.tagMaxAge, log })
+    : upstream;
+  const images = virtual({
+    next: content,
+    catalog: () => catalog,
+    now,
+    onMissing: (list, { image, reason }) => log('warning', 'a member of a list is missing', { list, image, reason }),
+  });
+  return {
+    registryFor: (profile) =>
+      tailored({
+        next: images,
+        profile,
+        policyFor,
+        derived: store.derived,
+        decided,
+      }),
+    async reload(next) {
+      const [lists, policies] = [await readCatalog(next), readPolicies(next.values)];
+      catalog = lists;
+      policyFor = policies;
+    },
+    async close() {
+      if ('close' in content) await content.close();
+      await upstream.close();
+      await store.close();
+    },
+  };
+}

@@ -1,0 +1,42 @@
+import picomatch from 'picomatch';
+import { formatRepository, type Repository } from '../oci/reference.ts';
+import { DEFAULT_POLICY, parsePolicy, type SelectionPolicy } from '../selection/policy.ts';
+import { UserError } from './user-error.ts';
+
+/** How entries are chosen, by repository. */
+export type PolicyFor = (repository: Repository) => SelectionPolicy;
+
+interface PolicySettings {
+  readonly policy: unknown;
+  readonly repositories: unknown;
+  readonly match: SelectionPolicy['match'];
+  readonly answer: SelectionPolicy['answer'];
+  readonly onNoMatch: SelectionPolicy['onNoMatch'];
+}
+
+function read(value: unknown, base: SelectionPolicy, where: string): SelectionPolicy {
+  try {
+    return parsePolicy(value, base);
+  } catch (cause) {
+    throw new UserError(`${where}: ${(cause as Error).message}`, { cause, exitStatus: 2 });
+  }
+}
+
+/**
+ * The policies that the settings describe: `policy` for all, refined by the first pattern of `repositories` that a
+ * repository's full name (`docker.io/qnib/bench`) fits.
+ * @throws {UserError} status 2
+ */
+export function readPolicies(settings: PolicySettings): PolicyFor {
+  const { match, answer, onNoMatch } = settings;
+  const base = read(settings.policy, { ...DEFAULT_POLICY, match, answer, onNoMatch }, 'policy');
+  const { repositories } = settings;
+  if (typeof repositories !== 'object' || repositories === null || Array.isArray(repositories)) {
+    throw new UserError('repositories: patterns and policies are expected', { exitStatus: 2 });
+  }
+  const special = Object.entries(repositories).map(([pattern, value]) => ({
+    fits: picomatch(pattern),
+    policy: read(value, base, `repositories, ${pattern}`),
+  }));
+  return (repository) => special.find(({ fits }) => fits(formatRepository(repository)))?.policy ?? base;
+}

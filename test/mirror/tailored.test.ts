@@ -1,0 +1,130 @@
+import { beforeEach, describe, expect, test } from 'vitest';
+import { profileOfFeatures } from '../../src/host/profile.ts';
+import type { DerivedAnswers } from '../../src/mirror/derived.ts';
+import { type Decision, tailored } from '../../src/mirror/tailored.ts';
+import { digestOf } from '../../src/oci/digest.ts';
+import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
+import type { Manifest } from '../../src/oci/registry.ts';
+import { DEFAULT_POLICY, type SelectionPolicy } from '../../src/selection/policy.ts';
+import { createFakeRegistry, type FakeRegistry } from '../support/fake-registry.ts';
+import { repository, tagged } from '../support/upstream.ts';
+
+const BENCH = repository('qnib/bench', 'docker.io');
+const LATEST = tagged('latest');
+
+let next: FakeRegistry;
+let decisions: Decision[];
+let kept: Map<string, Manifest>;
+let derived: DerivedAnswers;
+
+beforeEach(() => {
+  next = createFakeRegistry();
+  decisions = [];
+  kept = new Map();
+  derived = {
+    keep: async (_, answer) => void kept.set(answer.digest, answer),
+    find: async (_, digest) => kept.get(digest),
+  };
+});
+
+function mirrorOf(features: readonly string[], policy: Partial<SelectionPolicy> = {}) {
+  return tailored({
+    next,
+    profile: profileOfFeatures(features),
+    policyFor: () => ({ ...DEFAULT_POLICY, ...policy }),
+    derived,
+    decided: (decision) => decisions.push(decision),
+  });
+}
+
+/** An image of its own for each entry, and the list of them as `latest`. */
+function putList(...entries: readonly { features?: string[]; architecture?: string }[]) {
+  const images = entries.map(({ features, architecture = 'amd64' }, position) => {
+    const image = { schemaVersion: 2, position, config: {}, layers: [] };
+    const digest = next.putManifest(image, { mediaType: MEDIA_TYPE.dockerManifest });
+    const platform = { os: 'linux', architecture, ...(features ? { features } : {}) };
+    return { mediaType: MEDIA_TYPE.dockerManifest, digest, size: JSON.stringify(image).length, platform };
+  });
+  const list = { schemaVersion: 2, mediaType: MEDIA_TYPE.dockerList, manifests: images };
+  const digest = next.putManifest(list, { mediaType: MEDIA_TYPE.dockerList, tag: 'latest' });
+  return { digest, images: images.map((image) => image.digest) };
+}
+
+const listed = ({ bytes }: Manifest) =>
+  (JSON.parse(bytes.toString()) as { manifests: { digest: string }[] }).manifests.map(({ digest }) => digest);
+
+const BROADWELL = { features: ['cpu:broadwell'] };
+const SKYLAKE = { features: ['cpu:skylake'] };
+
+describe('tailored()', () => {
+  test('a tag that names a list is answered with the entry that fits, and foreign platforms as they were', async () => {
+    const { images } = putList({}, SKYLAKE, BROADWELL, { architecture: 'arm64' });
+    const answer = await mirrorOf(['cpu:broadwell']).manifest(BENCH, LATEST);
+    expect(listed(answer)).toEqual([images[2], images[3]]);
+    expect(answer.digest).toBe(digestOf(answer.bytes));
+  });
+
+  test('what is announced is kept before it is announced, and delivered by its digest', async () => {
+    putList({}, BROADWELL);
+    const registry = mirrorOf(['cpu:broadwell']);
+    const { digest, sizeBytes } = await registry.resolve(BENCH, LATEST);
+    expect(kept.has(digest)).toBe(true);
+    next.before = () => {
+      throw new Error('upstream must not be asked for a digest of ours');
+    };
+    const delivered = await mirrorOf(['cpu:skylake']).manifest(BENCH, { kind: 'digest', digest });
+    expect(delivered.bytes).toHaveLength(sizeBytes);
+    expect(await registry.resolve(BENCH, { kind: 'digest', digest })).toMatchObject({ digest, sizeBytes });
+  });
+
+  test('an answer that cannot be kept is not announced', async () => {
+    putList({}, BROADWELL);
+    derived = { ...derived, keep: () => Promise.reject(new Error('no room')) };
+    await expect(mirrorOf(['cpu:broadwell']).resolve(BENCH, LATEST)).rejects.toThrow('no room');
+  });
+
+  test('asked for by the list’s own digest, it is the list, byte for byte', async () => {
+    const { digest } = putList({}, BROADWELL);
+    const answer = await mirrorOf(['cpu:broadwell']).manifest(BENCH, { kind: 'digest', digest });
+    expect(digestOf(answer.bytes)).toBe(digest);
+    expect(decisions).toEqual([]);
+  });
+
+  test('where nothing is to be decided the original is passed on', async () => {
+    const { digest } = putList({}, { architecture: 'arm64' });
+    expect((await mirrorOf(['cpu:broadwell']).manifest(BENCH, LATEST)).digest).toBe(digest);
+    expect(decisions).toMatchObject([{ answer: 'original', servedDigest: digest, upstreamDigest: digest }]);
+  });
+
+  test('a client that takes no list gets the entry’s own manifest', async () => {
+    const { images } = putList({}, BROADWELL);
+    const answer = await mirrorOf(['cpu:broadwell']).manifest(BENCH, LATEST, { acceptsIndex: false });
+    expect(answer).toMatchObject({ digest: images[1], mediaType: MEDIA_TYPE.dockerManifest, maxAgeMs: 0 });
+  });
+
+  test('`answer: manifest` keeps upstream’s digest for everybody', async () => {
+    const { images } = putList({}, BROADWELL);
+    const { digest } = await mirrorOf(['cpu:broadwell'], { answer: 'manifest' }).resolve(BENCH, LATEST);
+    expect(digest).toBe(images[1]);
+  });
+
+  test('when no entry runs on the host the error names the demands, and the decision is told', async () => {
+    putList(SKYLAKE);
+    const failing = mirrorOf(['cpu:broadwell']).manifest(BENCH, LATEST);
+    await expect(failing).rejects.toMatchObject({ code: 'MANIFEST_UNKNOWN', status: 404 });
+    await expect(failing).rejects.toThrow(/docker\.io\/qnib\/bench:latest.*skylake/);
+    expect(decisions).toMatchObject([{ answer: 'refused', servedDigest: undefined }]);
+  });
+
+  test('one upstream digest is judged once for each kind of client', async () => {
+    putList({}, BROADWELL);
+    const registry = mirrorOf(['cpu:broadwell']);
+    const [first, second] = [await registry.manifest(BENCH, LATEST), await registry.manifest(BENCH, LATEST)];
+    expect(second.bytes).toBe(first.bytes);
+  });
+
+  test('a document that is both an image and a list is refused (CVE-2021-41190)', async () => {
+    next.putManifest({ schemaVersion: 2, manifests: [], layers: [] }, { tag: 'latest' });
+    await expect(mirrorOf([]).manifest(BENCH, LATEST)).rejects.toMatchObject({ code: 'MANIFEST_INVALID' });
+  });
+});
