@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { loadImageCatalog } from '../../src/cli/image-catalog.ts';
 
-const MEMBER = '  - image: qnib/plain-featuretest:generic\n    platform: { architecture: amd64, os: linux }\n';
+const MEMBER =
+  '  - image: qnib/plain-featuretest:generic\n    platform: { architecture: amd64, os: linux }\n';
 
 let folder: string;
 beforeEach(() => {
@@ -18,7 +19,10 @@ function load(mayBeAbsent = false) {
 
 test('reads every YAML file of the folder in the order of their names, and nothing else', async () => {
   writeFileSync(join(folder, '20-b.yml'), `image: b/b\nmanifests:\n${MEMBER}`);
-  writeFileSync(join(folder, '10-a.yaml'), `- image: a/a\n  manifests:\n  ${MEMBER.replaceAll('\n', '\n  ')}`);
+  writeFileSync(
+    join(folder, '10-a.yaml'),
+    `- image: a/a\n  manifests:\n  ${MEMBER.replaceAll('\n', '\n  ')}`,
+  );
   writeFileSync(join(folder, '.hidden.yml'), 'not: a list');
   writeFileSync(join(folder, 'README'), 'not a list');
   expect((await load()).map(({ repository }) => repository.name)).toEqual(['a/a', 'b/b']);
