@@ -46,7 +46,11 @@ function architectureNamed(written: string): string {
   });
 }
 
-function assumed(profile: HostProfile, set: readonly string[]): HostProfile {
+/**
+ * The profile with features that were assumed for it.
+ * @throws {UserError} status 2
+ */
+export function assumed(profile: HostProfile, set: readonly string[]): HostProfile {
   if (set.length === 0) return profile;
   try {
     return withFeatures(profile, set);

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import type { HostProfile } from '../host/profile.ts';
-import { deriveProfile, parseProfile, withFeatures } from '../host/profile.ts';
+import { parseProfile } from '../host/profile.ts';
+import { assumed, readHost } from './host-at-hand.ts';
 import { UserError } from './user-error.ts';
 
 /** Which host is asked about: this one, or the one that a file describes; `set` replaces features of either. */
@@ -40,25 +41,11 @@ export async function readProfileFile(path: string): Promise<HostProfile> {
   }
 }
 
-async function detectProfile(): Promise<HostProfile> {
-  const { probeHost } = await import('../probe/host.ts');
-  const { facts, warnings } = await probeHost({ root: '/' });
-  return deriveProfile(facts, { warnings });
-}
-
 /**
  * The profile of the chosen host.
  * @throws {UserError} status 2
  */
 export async function hostProfile({ profile, set }: HostChoice): Promise<HostProfile> {
-  const found = profile === undefined ? await detectProfile() : await readProfileFile(profile);
-  try {
-    return set.length === 0 ? found : withFeatures(found, set);
-  } catch (cause) {
-    throw new UserError(`--set: ${(cause as Error).message}`, {
-      cause,
-      nextStep: 'Features look like cpu:broadwell, x86-64-v3 or nvcap:9.0; metahub detect lists this host’s.',
-      exitStatus: 2,
-    });
-  }
+  if (profile !== undefined) return assumed(await readProfileFile(profile), set);
+  return (await readHost({ set })).profile;
 }

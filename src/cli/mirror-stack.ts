@@ -57,7 +57,8 @@ export async function buildMirrorStack(settings: ServeSettings, options: StackOp
     next: content,
     catalog: () => catalog,
     now,
-    onMissing: (list, { image, reason }) => log('warning', 'a member of a list is missing', { list, image, reason }),
+    onMissing: (list, { image, reason }) =>
+      log('warning', 'a member of a list is missing', { list, image, reason }),
   });
   return {
     registryFor: (profile) =>
