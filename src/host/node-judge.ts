@@ -32,8 +32,8 @@ export interface Judge {
 export function createJudge(cpu: CpuFacts, architecture: string, strictArchspec = false): Judge {
   const family = familyOfArchitecture(architecture);
   const has = new Set(cpu.flags);
-  // The kernel prints SSE3 as pni, and some list ssse3 alone.
-  if (has.has('ssse3') || (!strictArchspec && has.has('pni'))) has.add('sse3');
+  // As archspec has it: the kernel's own word for SSE3, pni, is not taken for it, so that a kvm64 guest is no Nocona.
+  if (has.has('ssse3')) has.add('sse3');
   const levels = new Set(levelsOf(architecture, has));
   const notRequired = strictArchspec ? new Set<string>() : notRequiredOf(cpu);
   const model = nodeOfModel(cpu);

@@ -7,14 +7,6 @@ export function firstCpuRecord(text: string): CpuRecord {
   return parseCpuRecord(text.slice(0, end));
 }
 
-/**
- * Every record. Old ARM kernels print the processors' numbers first and what all share after an empty line; the two
- * then come as two records.
- */
-export function cpuRecords(text: string): readonly CpuRecord[] {
-  return text.split(/\n[ \t]*\n/).map(parseCpuRecord);
-}
-
 function parseCpuRecord(text: string): CpuRecord {
   const record = new Map<string, string>();
   for (const line of text.split('\n')) {

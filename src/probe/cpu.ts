@@ -1,5 +1,5 @@
 import type { CpuFacts } from '../host/facts.ts';
-import { type CpuRecord, cpuRecords, firstCpuRecord } from './cpu-record.ts';
+import { type CpuRecord, firstCpuRecord } from './cpu-record.ts';
 import type { HostRoot } from './host-root.ts';
 import type { Problems } from './problems.ts';
 import { parseSysctl } from './sysctl.ts';
@@ -89,30 +89,34 @@ const ARM_VENDORS: Readonly<Record<string, string>> = {
   '0xc0': 'Ampere',
 };
 
-/** Cores of one chip may differ (big.LITTLE): a program may land on any, so only common flags count. */
+/**
+ * Cores of one chip may differ (big.LITTLE): a program may land on any, so only common flags count. By line and not by
+ * record, because old kernels print what cores share once, after the list of processors.
+ */
 function parseArm(text: string): CpuFacts {
-  const first = firstCpuRecord(text);
-  const kinds = new Map<string, CpuRecord>();
-  const partLines = new Set(text.match(/^CPU part\s*:.*$/gm));
-  for (const record of partLines.size > 1 ? cpuRecords(text) : [first]) {
-    const part = record.get('CPU part');
-    if (part !== undefined && !kinds.has(part)) kinds.set(part, record);
-  }
-  const lists = [...kinds.values()].map((record) => new Set(flagList(record.get('Features'))));
-  const flags = flagList(first.get('Features')).filter((flag) => lists.every((list) => list.has(flag)));
-  const implementer = first.get('CPU implementer');
+  const [first = '', ...others] = distinctValues(text, 'Features');
+  const lists = others.map((list) => new Set(flagList(list)));
+  const [implementer] = distinctValues(text, 'CPU implementer');
+  const parts = distinctValues(text, 'CPU part');
   return withoutGaps({
     vendor: ARM_VENDORS[implementer ?? ''] ?? implementer ?? 'generic',
-    flags,
-    modelName: first.get('model name'),
-    parts: kinds.size === 0 ? undefined : [...kinds.keys()],
+    flags: flagList(first).filter((flag) => lists.every((list) => list.has(flag))),
+    modelName: distinctValues(text, 'model name')[0],
+    parts: parts.length === 0 ? undefined : parts,
   });
 }
 
-/** `cpu : POWER9, altivec supported`, `POWER8NVL`, `POWER7 (architected)`. */
+/** Of all lines with this key, each value once. */
+function distinctValues(text: string, key: string): readonly string[] {
+  const lines = text.match(new RegExp(`^${key}[ \\t]*:.*$`, 'gm')) ?? [];
+  // Hundreds of equal lines: made unique before they are taken apart.
+  return [...new Set(lines)].map((line) => line.slice(line.indexOf(':') + 1).trim());
+}
+
+/** `cpu : POWER9, altivec supported`, `POWER8NVL (raw)`, `Power11 (architected)`. */
 function parsePower(record: CpuRecord): CpuFacts {
   const name = record.get('cpu');
-  const generation = number(/POWER(\d+)/.exec(name ?? '')?.[1]);
+  const generation = number(/power(\d+)/i.exec(name ?? '')?.[1]);
   return withoutGaps({
     vendor: generation === undefined ? 'generic' : 'IBM',
     // Part of every POWER that runs a 64-bit Linux, and said by no other line.
