@@ -1,0 +1,79 @@
+import { describe, expect, test } from 'vitest';
+import { levelOf, levelsOf } from '../../src/host/levels.ts';
+
+const V1 = 'cmov cx8 fpu fxsr mmx syscall sse sse2'.split(' ');
+const V2 = [...V1, ...'cx16 lahf_lm popcnt pni sse4_1 sse4_2 ssse3'.split(' ')];
+const V3 = [...V2, ...'avx avx2 bmi1 bmi2 f16c fma abm movbe xsave'.split(' ')];
+const V4 = [...V3, ...'avx512f avx512bw avx512cd avx512dq avx512vl'.split(' ')];
+const NEOVERSE_N1 = 'fp asimd aes atomics asimdrdm lrcpc dcpop asimddp'.split(' ');
+const GRACE = [
+  ...NEOVERSE_N1,
+  ...'jscvt fcma dit uscat ilrcpc flagm flagm2 frint sb i8mm bf16 sve2'.split(' '),
+];
+
+describe('the levels of the x86-64 psABI', () => {
+  test.each([
+    ['x86-64-v1', V1],
+    ['x86-64-v2', V2],
+    ['x86-64-v3', V3],
+    ['x86-64-v4', V4],
+  ])('%s', (level, flags) => {
+    expect(levelOf('amd64', flags)).toBe(level);
+  });
+
+  test.each(['movbe', 'xsave', 'abm', 'f16c'])('a v4 without %s is a v2: no level is skipped', (flag) => {
+    expect(
+      levelOf(
+        'amd64',
+        V4.filter((one) => one !== flag),
+      ),
+    ).toBe('x86-64-v2');
+  });
+
+  test('v4 needs all five of its flags', () => {
+    for (const flag of V4.slice(-5)) {
+      expect(
+        levelOf(
+          'amd64',
+          V4.filter((one) => one !== flag),
+        ),
+      ).toBe('x86-64-v3');
+    }
+  });
+
+  test('every level below is reached too', () => {
+    expect(levelsOf('amd64', V3)).toEqual(['x86-64-v1', 'x86-64-v2', 'x86-64-v3']);
+  });
+});
+
+describe('the versions of arm64', () => {
+  test('are told by what each makes mandatory', () => {
+    expect(levelOf('arm64', [])).toBe('arm64-v8.0');
+    expect(levelOf('arm64', NEOVERSE_N1)).toBe('arm64-v8.2');
+    expect(
+      levelOf(
+        'arm64',
+        GRACE.filter((flag) => flag !== 'sve2'),
+      ),
+    ).toBe('arm64-v8.6');
+  });
+
+  test('9.0 is 8.5 with SVE2, whether or not it has all of 8.6', () => {
+    expect(levelOf('arm64', GRACE)).toBe('arm64-v9.0');
+    expect(levelsOf('arm64', GRACE)).toContain('arm64-v8.6');
+    expect(
+      levelOf(
+        'arm64',
+        GRACE.filter((flag) => flag !== 'i8mm'),
+      ),
+    ).toBe('arm64-v9.0');
+  });
+
+  test('SVE2 alone makes no 9.0', () => {
+    expect(levelOf('arm64', [...NEOVERSE_N1, 'sve2'])).toBe('arm64-v8.2');
+  });
+});
+
+test('other architectures have no levels', () => {
+  expect(levelOf('s390x', ['vx'])).toBeUndefined();
+});

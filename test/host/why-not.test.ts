@@ -1,0 +1,80 @@
+import { describe, expect, test } from 'vitest';
+import type { CpuFacts } from '../../src/host/facts.ts';
+import { flagsOf } from '../../src/host/microarchitecture.ts';
+import { formatReason, similarNames, whyNot } from '../../src/host/why-not.ts';
+
+const zen3: CpuFacts = { vendor: 'AuthenticAMD', flags: [...(flagsOf('zen3') ?? [])] };
+const power8: CpuFacts = { vendor: 'IBM', flags: [], generation: 8 };
+
+describe('why a CPU is not a microarchitecture', () => {
+  test('it is, or it runs its code: there is nothing to say', () => {
+    expect(whyNot(zen3, 'amd64', 'znver2')).toEqual({ name: 'zen2', runs: true, reasons: [] });
+  });
+
+  test('it lacks flags', () => {
+    const { runs, reasons } = whyNot(zen3, 'amd64', 'x86-64-v4');
+    expect(runs).toBe(false);
+    expect(reasons).toEqual([
+      { kind: 'flags', missing: ['avx512f', 'avx512bw', 'avx512cd', 'avx512dq', 'avx512vl'] },
+    ]);
+  });
+
+  test('it is of another vendor, beside what it lacks', () => {
+    const { reasons } = whyNot(zen3, 'amd64', 'nehalem');
+    expect(reasons).toEqual([{ kind: 'vendor', needs: 'GenuineIntel', has: 'AuthenticAMD' }]);
+    expect(whyNot(zen3, 'amd64', 'icelake').reasons.map(({ kind }) => kind)).toEqual(['vendor', 'flags']);
+  });
+
+  test('flags that hypervisors hide are not among the missing, unless archspec is asked', () => {
+    const guest = { ...zen3, flags: zen3.flags.filter((flag) => flag !== 'pku') };
+    expect(whyNot(guest, 'amd64', 'zen3').runs).toBe(true);
+    expect(whyNot(guest, 'amd64', 'zen3', { strictArchspec: true }).reasons).toEqual([
+      { kind: 'flags', missing: ['pku'] },
+    ]);
+  });
+
+  test('it is of an earlier generation', () => {
+    expect(whyNot(power8, 'ppc64le', 'power9le').reasons).toEqual([{ kind: 'generation', needs: 9, has: 8 }]);
+  });
+
+  test('it is of another family', () => {
+    expect(whyNot(power8, 'ppc64le', 'power8').reasons).toEqual([
+      { kind: 'family', needs: 'ppc64', has: 'ppc64le' },
+    ]);
+  });
+
+  test('it has the flags, but its model number is that of a sibling', () => {
+    const flags = [...(flagsOf('sapphirerapids') ?? [])];
+    const sapphire = { vendor: 'GenuineIntel', flags, family: 6, model: 0x8f };
+    expect(whyNot(sapphire, 'amd64', 'emeraldrapids').reasons).toEqual([
+      { kind: 'model', needs: 'emeraldrapids', has: 'sapphirerapids' },
+    ]);
+  });
+
+  test('nobody knows the name: similar ones are offered', () => {
+    const { name, runs, reasons } = whyNot(zen3, 'amd64', 'skylke');
+    expect({ name, runs }).toEqual({ name: 'skylke', runs: false });
+    expect(reasons).toEqual([{ kind: 'unknown', suggestions: expect.arrayContaining(['skylake']) }]);
+  });
+
+  test.each([
+    ['avx2-haswell', 0],
+    ['sapphire-rapids', 1],
+    ['', 0],
+  ])('for %j at least %i names are similar', (written, atLeast) => {
+    expect(similarNames(written).length).toBeGreaterThanOrEqual(atLeast);
+    expect(similarNames(written).length).toBeLessThanOrEqual(5);
+  });
+
+  test('each reason is a clause for people', () => {
+    const clauses = [
+      ...whyNot(zen3, 'amd64', 'icelake').reasons,
+      ...whyNot(power8, 'ppc64le', 'power9le').reasons,
+      ...whyNot(power8, 'ppc64le', 'nowhere').reasons,
+    ].map(formatReason);
+    expect(clauses[0]).toBe("it is GenuineIntel's, this CPU is AuthenticAMD's");
+    expect(clauses[1]).toMatch(/^this CPU lacks .*avx512f/);
+    expect(clauses[2]).toBe('it needs generation 9, this CPU is of generation 8');
+    expect(clauses[3]).toMatch(/^there is no microarchitecture of that name/);
+  });
+});
