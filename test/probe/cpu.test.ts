@@ -1,0 +1,177 @@
+import { describe, expect, test } from 'vitest';
+import { parseCpuinfo, readCpu } from '../../src/probe/cpu.ts';
+import { parseSysctl } from '../../src/probe/sysctl.ts';
+import { type Tree, treeHost } from '../support/host-tree.ts';
+
+const ZEN = [
+  'processor\t: 0',
+  'vendor_id\t: AuthenticAMD',
+  'cpu family\t: 23',
+  'model\t\t: 1',
+  'model name\t: AMD EPYC 7551 32-Core Processor',
+  'stepping\t: 2',
+  'flags\t\t: fpu sse sse2 avx2',
+  'power management:',
+].join('\n');
+
+function read(tree: Tree, architecture: string) {
+  const { root, problems } = treeHost(tree);
+  return { cpu: readCpu({ root, architecture, problems }), problems };
+}
+
+describe('/proc/cpuinfo of x86_64', () => {
+  test('tells vendor, family, model, stepping and flags', () => {
+    expect(parseCpuinfo(ZEN, 'amd64')).toEqual({
+      vendor: 'AuthenticAMD',
+      flags: ['fpu', 'sse', 'sse2', 'avx2'],
+      modelName: 'AMD EPYC 7551 32-Core Processor',
+      family: 23,
+      model: 1,
+      stepping: 2,
+    });
+  });
+
+  test('is read to the end of the first record only', () => {
+    const second = 'processor\t: 1\nvendor_id\t: GenuineIntel\nflags\t\t: mmx';
+    expect(parseCpuinfo(`${ZEN}\n\n${second}\n`, 'amd64')).toEqual(parseCpuinfo(ZEN, 'amd64'));
+  });
+
+  test('the same on one thread as on 512', () => {
+    const many = Array.from({ length: 512 }, () => ZEN).join('\n\n');
+    expect(parseCpuinfo(many, 'amd64')).toEqual(parseCpuinfo(ZEN, 'amd64'));
+  });
+
+  test('a CPU without brand has neither name nor numbers that were not said', () => {
+    expect(parseCpuinfo('processor : 0\nflags : fpu\nmodel : unknown', 'amd64')).toEqual({
+      vendor: 'generic',
+      flags: ['fpu'],
+    });
+  });
+});
+
+describe('/proc/cpuinfo of aarch64', () => {
+  const core = (part: string, features: string) =>
+    `processor : 0\nFeatures : ${features}\nCPU implementer : 0x41\nCPU part : ${part}\n`;
+
+  test('names the vendor by its implementer code', () => {
+    expect(parseCpuinfo(core('0xd0c', 'fp asimd'), 'arm64')).toEqual({
+      vendor: 'ARM',
+      flags: ['fp', 'asimd'],
+      parts: ['0xd0c'],
+    });
+  });
+
+  test('a stranger keeps its code', () => {
+    const text = core('0x663', 'fp').replace('0x41', '0x70');
+    expect(parseCpuinfo(text, 'arm64').vendor).toBe('0x70');
+  });
+
+  test('of cores that differ only the flags of all count, and every part is told', () => {
+    const text = [core('0xd05', 'fp asimd aes'), core('0xd05', 'fp asimd aes'), core('0xd0b', 'fp aes sve')];
+    expect(parseCpuinfo(text.join('\n'), 'arm64')).toEqual({
+      vendor: 'ARM',
+      flags: ['fp', 'aes'],
+      parts: ['0xd05', '0xd0b'],
+    });
+  });
+
+  test('a core that is listed as alike but has fewer flags counts too', () => {
+    const text = [core('0xd05', 'fp asimd aes'), core('0xd05', 'fp asimd'), core('0xd0b', 'fp asimd aes')];
+    expect(parseCpuinfo(text.join('\n'), 'arm64').flags).toEqual(['fp', 'asimd']);
+  });
+
+  test('of an old kernel, which tells what cores share after the list of processors', () => {
+    const text = `processor : 0\nprocessor : 1\n\n${core('0xd08', 'fp asimd').replace('processor : 0\n', '')}`;
+    expect(parseCpuinfo(text, 'arm64')).toEqual({ vendor: 'ARM', flags: ['fp', 'asimd'], parts: ['0xd08'] });
+  });
+});
+
+describe('/proc/cpuinfo of other architectures', () => {
+  test.each([
+    ['POWER9, altivec supported', 9],
+    ['POWER8NVL (raw), altivec supported', 8],
+    ['POWER7 (architected), altivec supported', 7],
+    ['Power11 (architected), altivec supported', 11],
+  ])('ppc64le: %s is generation %i', (cpu, generation) => {
+    const text = `processor : 0\ncpu : ${cpu}\nclock : 3720.000000MHz\n`;
+    expect(parseCpuinfo(text, 'ppc64le')).toMatchObject({ vendor: 'IBM', generation });
+  });
+
+  test('riscv64: the uarch is told, or made of the model name', () => {
+    expect(parseCpuinfo('hart : 1\nisa : rv64imafdc\nuarch : sifive,u74-mc', 'riscv64')).toEqual({
+      vendor: 'SiFive',
+      flags: [],
+      uarch: 'sifive,u74-mc',
+      isa: 'rv64imafdc',
+    });
+    expect(parseCpuinfo('hart : 0\nmodel name : Spacemit(R) X60', 'riscv64')).toMatchObject({
+      vendor: 'SpacemiT',
+      uarch: 'spacemit,x60',
+    });
+  });
+
+  test('s390x: features stand above the processors, the machine type within their lines', () => {
+    const text =
+      'vendor_id       : IBM/S390\nfeatures\t: esan3 zarch vx\n' +
+      'processor 0: version = FF,  identification = 0AB123,  machine = 8561\n';
+    expect(parseCpuinfo(text, 's390x')).toEqual({
+      vendor: 'IBM',
+      flags: ['esan3', 'zarch', 'vx'],
+      uarch: '8561',
+    });
+  });
+
+  test('loong64: a head stands before the first processor', () => {
+    const text =
+      'system type\t: generic-loongson-machine\n\nprocessor\t: 0\nModel Name\t: Loongson-3A6000\n' +
+      'Features\t: cpucfg lam lsx\n';
+    expect(parseCpuinfo(text, 'loong64')).toMatchObject({
+      vendor: 'Loongson',
+      flags: ['cpucfg', 'lam', 'lsx'],
+      uarch: 'Loongson-3A6000',
+    });
+  });
+
+  test('of an architecture nobody knows nothing is guessed', () => {
+    expect(parseCpuinfo('cpu model : MIPS 24Kc', 'mips')).toEqual({ vendor: 'generic', flags: [] });
+  });
+});
+
+describe("a host's CPU", () => {
+  test('without /proc/cpuinfo is unknown, and the probe has failed', () => {
+    const { cpu, problems } = read({}, 'amd64');
+    expect(cpu).toEqual({ vendor: 'generic', flags: [] });
+    expect(problems.failed()).toBe(true);
+    expect(problems.warnings.join()).toContain('/proc/cpuinfo');
+  });
+
+  test.each([
+    ['amd64', 'flags'],
+    ['arm64', 'Features'],
+  ])('of %s without %s has failed too', (architecture, key) => {
+    const { problems } = read({ 'proc/cpuinfo': 'processor : 0\n' }, architecture);
+    expect(problems.failed()).toBe(true);
+    expect(problems.warnings.join()).toContain(key);
+  });
+
+  test("of a Mac is read from the capture of its sysctl, in Linux's spelling", () => {
+    const sysctl =
+      'machdep.cpu.vendor: GenuineIntel\nmachdep.cpu.brand_string: Intel(R) Core(TM) i7\n' +
+      'machdep.cpu.features: SSE4.1 AVX1.0 FMA\nmachdep.cpu.leaf7_features: AVX2\nmachdep.cpu.extfeatures: LZCNT LAHF\n';
+    const { cpu, problems } = read({ 'sysctl.txt': sysctl }, 'amd64');
+    expect(cpu).toMatchObject({
+      vendor: 'GenuineIntel',
+      flags: ['sse4_1', 'avx', 'fma', 'avx2', 'abm', 'lahf_lm'],
+    });
+    expect(problems.warnings).toEqual([]);
+  });
+
+  test('an Apple chip tells its name and the features that are on', () => {
+    const cpu = parseSysctl(
+      'machdep.cpu.brand_string: Apple M3 Pro\nhw.optional.arm.FEAT_LSE: 1\nhw.optional.arm.FEAT_BTI: 0\n',
+    );
+    expect(cpu).toMatchObject({ vendor: 'Apple', modelName: 'Apple M3 Pro' });
+    expect(cpu.flags).toContain('atomics');
+    expect(cpu.flags).not.toContain('bti');
+  });
+});
