@@ -32,13 +32,17 @@ export interface OpaqueDocument {
 export type ManifestDocument = ImageIndex | ImageManifest | OpaqueDocument;
 
 type JsonObject = Readonly<Record<string, unknown>>;
+/** While it is being filled in: a thousand entries are read per index, and spreading costs more than assigning. */
+type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
+
+const NO_STRINGS: readonly string[] = [];
 
 function isObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function stringsOf(value: unknown): readonly string[] {
-  return Array.isArray(value) ? value.filter((item) => typeof item === 'string') : [];
+  return Array.isArray(value) ? value.filter((item) => typeof item === 'string') : NO_STRINGS;
 }
 
 function stringMapOf(value: unknown): Readonly<Record<string, string>> {
@@ -53,14 +57,15 @@ function readPlatform(value: unknown): Platform | undefined {
   const { os, architecture, variant } = value;
   if (typeof os !== 'string' || typeof architecture !== 'string') return undefined;
   const osVersion = value['os.version'];
-  return {
+  const platform: Mutable<Platform> = {
     os,
     architecture,
-    ...(typeof variant === 'string' && variant !== '' ? { variant } : {}),
-    ...(typeof osVersion === 'string' && osVersion !== '' ? { osVersion } : {}),
     osFeatures: stringsOf(value['os.features']),
     features: stringsOf(value['features']),
   };
+  if (typeof variant === 'string' && variant !== '') platform.variant = variant;
+  if (typeof osVersion === 'string' && osVersion !== '') platform.osVersion = osVersion;
+  return platform;
 }
 
 /** A descriptor, or undefined when the value is none: no media type, no valid digest, no size. */
@@ -71,15 +76,16 @@ export function readDescriptor(value: unknown): Descriptor | undefined {
   if (typeof mediaType !== 'string' || digest === undefined) return undefined;
   if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) return undefined;
   const platform = readPlatform(value['platform']);
-  return {
+  const descriptor: Mutable<Descriptor> = {
     mediaType: essenceOf(mediaType),
     digest,
     sizeBytes: size,
-    ...(platform ? { platform } : {}),
-    ...(typeof artifactType === 'string' ? { artifactType } : {}),
     annotations: stringMapOf(value['annotations']),
     raw: value,
   };
+  if (platform !== undefined) descriptor.platform = platform;
+  if (typeof artifactType === 'string') descriptor.artifactType = artifactType;
+  return descriptor;
 }
 
 function readDescriptors(value: unknown): readonly Descriptor[] | undefined {

@@ -15,6 +15,8 @@ export const MEDIA_TYPE = {
   octets: 'application/octet-stream',
 } as const;
 
+const KNOWN: ReadonlySet<string> = new Set(Object.values(MEDIA_TYPE));
+
 /** What we ask upstream for: every manifest type, lists first, so that a registry never downgrades its answer. */
 export const MANIFEST_ACCEPT = [
   MEDIA_TYPE.ociIndex,
@@ -27,6 +29,7 @@ export const MANIFEST_ACCEPT = [
 
 /** The bare type of a Content-Type value: lower case, without parameters. */
 export function essenceOf(contentType: string): string {
+  if (KNOWN.has(contentType)) return contentType;
   return (contentType.split(';', 1)[0] ?? '').trim().toLowerCase();
 }
 

@@ -57,24 +57,29 @@ function kindOf(demand: Demand): string {
   return demand.anyOf[0]?.kind ?? demand.key;
 }
 
-/** Where each eligible entry stands. */
-export function rankOf(
-  digest: string,
-  demands: readonly Demand[],
-  host: HostView,
-  policy: SelectionPolicy,
-): Rank {
+/** Where an eligible entry stands. */
+export type Ranker = (digest: string, demands: readonly Demand[]) => Rank;
+
+/** The ranker of a host and a policy: what does not change from entry to entry is worked out once. */
+export function rankerFor(host: HostView, policy: SelectionPolicy): Ranker {
   const priority = priorityOf(policy);
-  const placed = priority.map((name) =>
-    demands.filter((demand) => {
-      const kind = kindOf(demand);
-      return name === kind || (name === groupOf(kind) && !priority.includes(kind));
-    }),
-  );
-  return {
-    pinned: isPinned(digest, demands, policy.pin),
-    standings: placed.map((group) => standingOf(group, host, policy)),
-    demands: demands.length,
+  const places = new Map<string, number>();
+  const placeOf = (demand: Demand): number => {
+    const kind = kindOf(demand);
+    const known = places.get(kind);
+    if (known !== undefined) return known;
+    const place = priority.indexOf(priority.includes(kind) ? kind : groupOf(kind));
+    places.set(kind, place);
+    return place;
+  };
+  return (digest, demands) => {
+    const placed: Demand[][] = priority.map(() => []);
+    for (const demand of demands) placed[placeOf(demand)]?.push(demand);
+    return {
+      pinned: isPinned(digest, demands, policy.pin),
+      standings: placed.map((group) => standingOf(group, host, policy)),
+      demands: demands.length,
+    };
   };
 }
 
@@ -92,23 +97,33 @@ const NOTHING: Standing = {
 
 function standingOf(demands: readonly Demand[], host: HostView, policy: SelectionPolicy): Standing {
   if (demands.length === 0) return NOTHING;
-  const wanted = demands.flatMap(({ anyOf }) => anyOf);
-  const nvidia = wanted.filter(({ kind }) => kind === 'nvcap' || kind === 'nvptx');
-  const amd = wanted.filter(({ kind }) => kind === 'gfx');
   return {
     demands: demands.length,
-    gpu:
-      (nvidia.length > 0 ? nvidiaCloseness(nvidia, host, policy) : undefined) ??
-      (amd.length > 0 ? amdCloseness(amd, host, policy) : undefined),
-    cpu: cpuReach(wanted, host, policy),
-    versions: VERSION_KINDS.map((kind) => boundOf(wanted, kind)),
+    gpu: gpuCloseness(demands, host, policy),
+    cpu: cpuReach(demands, host, policy),
+    versions: demands.some(({ key }) => VERSION_KINDS.includes(key)) ? boundsOf(demands) : NOTHING.versions,
   };
 }
 
-function boundOf(wanted: readonly Feature[], kind: string): Version | undefined {
-  const feature = wanted.find((one) => one.kind === kind);
-  const range = feature && parseRange(feature.value);
-  return range && lowerBound(range);
+function gpuCloseness(
+  demands: readonly Demand[],
+  host: HostView,
+  policy: SelectionPolicy,
+): GpuCloseness | undefined {
+  for (const { key, anyOf } of demands) {
+    if (key === 'nvcap') return nvidiaCloseness(anyOf, host, policy);
+    if (key === 'gfx') return amdCloseness(anyOf, host, policy);
+  }
+  return undefined;
+}
+
+/** For each of {@link VERSION_KINDS} the least version that is asked for. */
+function boundsOf(demands: readonly Demand[]): readonly (Version | undefined)[] {
+  return VERSION_KINDS.map((kind) => {
+    const wanted = demands.find(({ key }) => key === kind)?.anyOf[0];
+    const range = wanted && parseRange(wanted.value);
+    return range && lowerBound(range);
+  });
 }
 
 /** The least generic microarchitecture that brings a flag: `avx2` counts as x86_64_v3. */
@@ -126,11 +141,13 @@ function reachOf({ kind, value }: Feature, host: HostView, policy: SelectionPoli
   return undefined;
 }
 
-function cpuReach(wanted: readonly Feature[], host: HostView, policy: SelectionPolicy): CpuReach {
+function cpuReach(demands: readonly Demand[], host: HostView, policy: SelectionPolicy): CpuReach {
   let best = NOTHING.cpu;
-  for (const feature of wanted) {
-    const reach = reachOf(feature, host, policy);
-    if (reach !== undefined && reach.fit !== 'none' && compareReach(reach, best) < 0) best = reach;
+  for (const { anyOf } of demands) {
+    for (const feature of anyOf) {
+      const reach = reachOf(feature, host, policy);
+      if (reach !== undefined && reach.fit !== 'none' && compareReach(reach, best) < 0) best = reach;
+    }
   }
   return best;
 }

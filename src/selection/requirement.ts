@@ -9,10 +9,9 @@ import { variantDemand } from './variant.ts';
  */
 function featureDemands(entry: Descriptor): readonly Demand[] {
   const features = entry.platform?.features ?? [];
-  const platform = entry.raw['platform'];
-  const written = typeof platform === 'object' && platform !== null ? Object.entries(platform) : undefined;
-  const raw: unknown = written?.find(([key]) => key === 'features')?.[1];
-  const whole = raw === undefined || raw === null || (Array.isArray(raw) && raw.length === features.length);
+  const platform = entry.raw['platform'] as { readonly features?: unknown } | null | undefined;
+  const raw = platform?.features ?? undefined;
+  const whole = raw === undefined || (Array.isArray(raw) && raw.length === features.length);
   if (whole) return features.length === 0 ? [] : demandsOf(features, 'platform.features');
   return [
     {

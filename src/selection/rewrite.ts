@@ -57,15 +57,37 @@ function bareEntry(entry: Descriptor): JsonObject {
   return { ...raw, platform: bare, annotations: { ...others, [VARIANT_ANNOTATION]: variant } };
 }
 
-/** What attestations of removed entries refer to: digests that are removed and not kept elsewhere in the index. */
-function goneDigests(
+/**
+ * The verdicts whose entries stay. An attestation goes with the last entry of the digest that it is about, and takes
+ * with it what attests to itself; what it is about may stand twice in an index.
+ */
+function withoutOrphans(
   verdicts: readonly Verdict[],
   isKept: (verdict: Verdict) => boolean,
-): ReadonlySet<string> {
-  const gone = new Set<string>();
-  for (const verdict of verdicts) if (!isKept(verdict)) gone.add(verdict.entry.digest);
-  for (const verdict of verdicts) if (isKept(verdict)) gone.delete(verdict.entry.digest);
-  return gone;
+): readonly Verdict[] {
+  const kept = new Set(verdicts.filter(isKept));
+  if (kept.size === verdicts.length) return verdicts;
+  const copies = new Map<string, number>();
+  const attestations = new Map<string, Verdict[]>();
+  for (const verdict of verdicts) {
+    const { digest, annotations } = verdict.entry;
+    copies.set(digest, (copies.get(digest) ?? 0) + (kept.has(verdict) ? 1 : 0));
+    const about = verdict.status === 'attestation' ? annotations[REFERENCE_DIGEST] : undefined;
+    if (about === undefined) continue;
+    const others = attestations.get(about);
+    if (others === undefined) attestations.set(about, [verdict]);
+    else others.push(verdict);
+  }
+  const gone = [...copies].filter(([, count]) => count === 0).map(([digest]) => digest);
+  for (let digest = gone.pop(); digest !== undefined; digest = gone.pop()) {
+    for (const orphan of attestations.get(digest) ?? []) {
+      if (!kept.delete(orphan)) continue;
+      const left = (copies.get(orphan.entry.digest) ?? 0) - 1;
+      copies.set(orphan.entry.digest, left);
+      if (left === 0) gone.push(orphan.entry.digest);
+    }
+  }
+  return verdicts.filter((verdict) => kept.has(verdict));
 }
 
 /**
@@ -79,12 +101,7 @@ export function rewrite(
 ): Rewritten {
   const isKept = (verdict: Verdict) =>
     verdict === winner || verdict.status === 'attestation' || !isOfHost(verdict, host);
-  const gone = goneDigests(verdicts, isKept);
-  const kept = verdicts.filter((verdict) => {
-    if (!isKept(verdict)) return false;
-    const about = verdict.entry.annotations[REFERENCE_DIGEST];
-    return verdict.status !== 'attestation' || about === undefined || !gone.has(about);
-  });
+  const kept = withoutOrphans(verdicts, isKept);
   const entries = kept.map((verdict) => (verdict === winner ? bareEntry(verdict.entry) : verdict.entry.raw));
   const changed =
     kept.length !== verdicts.length || (winner !== undefined && bareEntry(winner.entry) !== winner.entry.raw);

@@ -1,12 +1,12 @@
 import type { HostProfile } from '../host/profile.ts';
-import type { Descriptor } from '../oci/descriptor.ts';
+import type { Descriptor, Platform } from '../oci/descriptor.ts';
 import type { ImageIndex } from '../oci/image-index.ts';
 import { isImageManifestType } from '../oci/media-type.ts';
 import { type Demand, formatDemand } from './demand.ts';
 import { judgeExact } from './exact.ts';
 import { type HostView, viewOf } from './host-view.ts';
 import type { SelectionPolicy } from './policy.ts';
-import { compareRanks, type Rank, rankOf } from './rank.ts';
+import { compareRanks, type Rank, type Ranker, rankerFor } from './rank.ts';
 import { requirementsOf } from './requirement.ts';
 import { judge } from './satisfies.ts';
 import { canonicalArchitecture } from './variant.ts';
@@ -55,68 +55,90 @@ export function select(
   extra?: ExtraDemands,
 ): Selection {
   const host = viewOf(profile);
-  const apart = index.entries.map((entry, position) => judgeEntry(entry, position, host, policy, extra));
-  const judged = policy.match === 'exact' ? exactly(apart, host) : apart;
-  const best = bestOf(judged);
-  if (best === undefined) return { verdicts: judged.map(({ verdict }) => verdict) };
-  const runnerUp = bestOf(judged.filter((one) => one !== best));
-  const winner: Verdict = { ...best.verdict, status: 'winner', reason: winnerReason(best, runnerUp) };
-  const verdicts = judged.map((one) => (one === best ? winner : outranked(one, best)));
-  return { winner, verdicts };
+  const rankOf = rankerFor(host, policy);
+  const apart = index.entries.map((entry, position): Judged => {
+    const aside = setAside(entry, position, host);
+    if (aside !== undefined) return aside;
+    const requirements = demandsOn(entry, host, policy, extra);
+    return judged(entry, position, requirements, failuresOf(requirements, host, policy), rankOf);
+  });
+  const all = policy.match === 'exact' ? exactly(apart, host) : apart;
+  const best = bestOf(all);
+  if (best === undefined) return { verdicts: all.map((one) => verdictOf(one)) };
+  const winner = { ...verdictOf(best), status: 'winner', reason: winnerReason(best, all) } as const;
+  return { winner, verdicts: all.map((one) => (one === best ? winner : outranked(one, best))) };
 }
 
-interface Judged {
-  readonly verdict: Verdict;
+interface Judged extends Verdict {
   /** Of the eligible only. */
-  readonly rank?: Rank;
+  readonly rank: Rank | undefined;
 }
 
-function judgeEntry(
+const NO_DEMANDS: readonly Demand[] = [];
+const NO_FAILURES: readonly Failure[] = [];
+
+function verdictOf(one: Judged, reason = one.reason): Verdict {
+  const { entry, position, requirements, failures, status } = one;
+  return { entry, position, requirements, status, reason, failures };
+}
+
+/** What an entry says itself, what is said about it elsewhere, and what the operator takes for granted. */
+function demandsOn(
   entry: Descriptor,
-  position: number,
   host: HostView,
   policy: SelectionPolicy,
   extra: ExtraDemands | undefined,
-): Judged {
-  const aside = setAside(entry, host);
-  if (aside !== undefined) {
-    return { verdict: { entry, position, requirements: [], failures: [], ...aside } };
-  }
+): readonly Demand[] {
   const own = requirementsOf(entry);
-  const requirements = [...own, ...(extra?.get(entry.digest) ?? []), ...baselineDemand(own, host, policy)];
-  const failures = failuresOf(requirements, host, policy);
+  if (extra === undefined && policy.baseline === undefined) return own;
+  return [...own, ...(extra?.get(entry.digest) ?? []), ...baselineDemand(own, host, policy)];
+}
+
+function judged(
+  entry: Descriptor,
+  position: number,
+  requirements: readonly Demand[],
+  failures: readonly Failure[],
+  rankOf: Ranker,
+): Judged {
   const [failure] = failures;
-  const common = { entry, position, requirements, failures };
-  if (failure !== undefined) {
-    return { verdict: { ...common, status: 'ineligible', reason: formatFailure(failure) } };
-  }
-  const verdict: Verdict = { ...common, status: 'eligible', reason: 'every demand holds' };
-  return { verdict, rank: rankOf(entry.digest, requirements, host, policy) };
+  const status = failure === undefined ? 'eligible' : 'ineligible';
+  const reason = failure === undefined ? 'every demand holds' : formatFailure(failure);
+  const rank = failure === undefined ? rankOf(entry.digest, requirements) : undefined;
+  return { entry, position, requirements, failures, status, reason, rank };
 }
 
 /** Entries that are no candidates for this host, whatever they demand. */
-function setAside(entry: Descriptor, host: HostView): Pick<Verdict, 'status' | 'reason'> | undefined {
+function setAside(entry: Descriptor, position: number, host: HostView): Judged | undefined {
   const { platform, annotations } = entry;
-  if (annotations[REFERENCE_TYPE] !== undefined || annotations[REFERENCE_DIGEST] !== undefined) {
-    return { status: 'attestation', reason: 'an attestation; it goes where its image goes' };
+  const aside = (status: VerdictStatus, reason: string): Judged => ({
+    entry,
+    position,
+    requirements: NO_DEMANDS,
+    failures: NO_FAILURES,
+    status,
+    reason,
+    rank: undefined,
+  });
+  if (REFERENCE_DIGEST in annotations || REFERENCE_TYPE in annotations) {
+    return aside('attestation', 'an attestation; it goes where its image goes');
   }
-  if (platform === undefined) return { status: 'unjudged', reason: 'it names no platform; kept as it is' };
-  if (!isHostPlatform(entry, host)) {
-    const name = [platform.os, platform.architecture, platform.variant].filter(Boolean).join('/');
-    return { status: 'foreign', reason: `for ${name}; kept for pulls that ask for it` };
+  if (platform === undefined) return aside('unjudged', 'it names no platform; kept as it is');
+  if (!isHostPlatform(platform, host)) {
+    const variant = platform.variant === undefined ? '' : `/${platform.variant}`;
+    return aside(
+      'foreign',
+      `for ${platform.os}/${platform.architecture}${variant}; kept for pulls that ask for it`,
+    );
   }
-  return isImageManifestType(entry.mediaType)
-    ? undefined
-    : { status: 'unjudged', reason: `${entry.mediaType} is no image manifest; it cannot be chosen` };
+  if (isImageManifestType(entry.mediaType)) return undefined;
+  return aside('unjudged', `${entry.mediaType} is no image manifest; it cannot be chosen`);
 }
 
 /** For the host's operating system and architecture, whatever it demands beyond. */
-export function isHostPlatform({ platform }: Descriptor, host: HostView): boolean {
-  return (
-    platform !== undefined &&
-    platform.os === host.os &&
-    canonicalArchitecture(platform.architecture) === host.architecture
-  );
+function isHostPlatform({ os, architecture }: Platform, host: HostView): boolean {
+  if (os !== host.os) return false;
+  return architecture === host.architecture || canonicalArchitecture(architecture) === host.architecture;
 }
 
 const CPU_KINDS = new Set(['cpu', 'level', 'variant']);
@@ -136,28 +158,33 @@ function baselineDemand(
 }
 
 function failuresOf(demands: readonly Demand[], host: HostView, policy: SelectionPolicy): readonly Failure[] {
-  const failures: Failure[] = [];
+  let failures: Failure[] | undefined;
   for (const demand of demands) {
     const judgement = judge(demand, host, policy);
-    if (!judgement.holds) failures.push({ demand, why: judgement.why });
+    if (judgement.holds) continue;
+    failures ??= [];
+    failures.push({ demand, why: judgement.why });
   }
-  return failures;
+  return failures ?? NO_FAILURES;
 }
 
 /** The rule of 2019 on top, unless no entry for this platform demands anything: then it is an ordinary image. */
-function exactly(judged: readonly Judged[], host: HostView): readonly Judged[] {
-  const demanding = judged.some(({ verdict }) => verdict.requirements.length > 0);
-  return demanding ? judged.map((one) => exactlyOne(one, host)) : judged;
+function exactly(all: readonly Judged[], host: HostView): readonly Judged[] {
+  const demanding = all.some(({ requirements }) => requirements.length > 0);
+  return demanding ? all.map((one) => exactlyOne(one, host)) : all;
 }
 
 function exactlyOne(one: Judged, host: HostView): Judged {
-  const { verdict, rank } = one;
-  const exact = rank === undefined ? undefined : judgeExact(verdict.requirements, host);
+  const exact = one.rank === undefined ? undefined : judgeExact(one.requirements, host);
   if (exact === undefined || exact.holds) return one;
-  const anyOf = verdict.requirements.flatMap((demand) => demand.anyOf);
+  const anyOf = one.requirements.flatMap((demand) => demand.anyOf);
   const failure = { demand: { key: 'exact', anyOf, source: 'platform.features' }, why: exact.why };
   return {
-    verdict: { ...verdict, status: 'ineligible', failures: [failure], reason: formatFailure(failure) },
+    ...one,
+    status: 'ineligible',
+    failures: [failure],
+    reason: formatFailure(failure),
+    rank: undefined,
   };
 }
 
@@ -167,28 +194,29 @@ export function formatFailure({ demand, why }: Failure): string {
   return `demands ${wanted} (${demand.source}): ${why}`;
 }
 
-function bestOf(judged: readonly Judged[]): Judged | undefined {
+function bestOf(all: readonly Judged[], except?: Judged): Judged | undefined {
   let best: Judged | undefined;
-  for (const one of judged) {
-    if (one.rank === undefined) continue;
+  for (const one of all) {
+    if (one.rank === undefined || one === except) continue;
     if (best?.rank === undefined || compareRanks(one.rank, best.rank).order < 0) best = one;
   }
   return best;
 }
 
-function winnerReason({ verdict, rank }: Judged, runnerUp: Judged | undefined): string {
-  const demands = verdict.requirements.map(formatDemand).join(', ');
+function winnerReason(best: Judged, all: readonly Judged[]): string {
+  const demands = best.requirements.map(formatDemand).join(', ');
   const what = demands === '' ? 'demands nothing' : `demands ${demands}, which this host has`;
-  if (rank === undefined || runnerUp?.rank === undefined) return `${what}; no other entry is eligible`;
-  return `${what}; before entry ${runnerUp.verdict.position + 1} because ${compareRanks(rank, runnerUp.rank).rule}`;
+  const runnerUp = bestOf(all, best);
+  if (best.rank === undefined || runnerUp?.rank === undefined) return `${what}; no other entry is eligible`;
+  return `${what}; before entry ${runnerUp.position + 1} because ${compareRanks(best.rank, runnerUp.rank).rule}`;
 }
 
-function outranked({ verdict, rank }: Judged, best: Judged): Verdict {
-  if (rank === undefined || best.rank === undefined) return verdict;
-  const place = `entry ${best.verdict.position + 1}`;
+function outranked(one: Judged, best: Judged): Verdict {
+  if (one.rank === undefined || best.rank === undefined) return verdictOf(one);
+  const place = `entry ${best.position + 1}`;
   const reason =
-    verdict.entry.digest === best.verdict.entry.digest
+    one.entry.digest === best.entry.digest
       ? `the same image as ${place}`
-      : `runs here, but ${place} goes first: ${compareRanks(best.rank, rank).rule}`;
-  return { ...verdict, reason };
+      : `runs here, but ${place} goes first: ${compareRanks(best.rank, one.rank).rule}`;
+  return verdictOf(one, reason);
 }

@@ -4,8 +4,8 @@ import { parseManifestDocument } from '../../src/oci/image-index.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import { type Answer, answerFor } from '../../src/selection/answer.ts';
 import { DEFAULT_POLICY, type SelectionPolicy } from '../../src/selection/policy.ts';
+import { hostOf } from '../support/host-of.ts';
 import { digestNamed, documentOf, type EntrySpec, readDocument } from '../support/index-fixture.ts';
-import { hostOf } from '../support/selection-case.ts';
 
 type Entries = Readonly<Record<string, EntrySpec>>;
 
@@ -174,6 +174,16 @@ describe('attestations', () => {
 
   test('go with the winner’s rival when that one wins', () => {
     expect(kept('cpu:haswell')).toEqual(['plain', 'arm', 'ofPlain', 'ofArm', 'ofNothingHere']);
+  });
+
+  test('go with an attestation that they are about', () => {
+    const chain: Entries = {
+      fast: 'cpu:skylake',
+      plain: '',
+      first: { about: 'plain' },
+      second: { about: 'first' },
+    };
+    expect(kept('cpu:skylake', chain)).toEqual(['fast']);
   });
 
   test('stay when a duplicate of their image is what was removed', () => {

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import type { HostProfile } from '../../src/host/profile.ts';
-import { profileOfFeatures } from '../../src/host/profile.ts';
 import { DEFAULT_POLICY, type SelectionPolicy } from '../../src/selection/policy.ts';
 import { type ExtraDemands, type Selection, select } from '../../src/selection/select.ts';
+import { hostOf } from './host-of.ts';
 import { digestNamed, documentOf, type EntrySpec } from './index-fixture.ts';
 
 export interface SelectionCase {
@@ -15,11 +15,6 @@ export interface SelectionCase {
   readonly extra?: ExtraDemands;
   /** What the verdict on the entry of this name must say. */
   readonly says?: Readonly<Record<string, RegExp>>;
-}
-
-/** A host of these features: `cpu:zen4 nvcap:9.0`; of another architecture by its CPU. */
-export function hostOf(features: string): HostProfile {
-  return profileOfFeatures(features.split(' ').filter((word) => word !== ''));
 }
 
 export function selectionOf({ host, entries, policy, extra }: SelectionCase): Selection {

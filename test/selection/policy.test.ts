@@ -1,0 +1,46 @@
+import { describe, expect, test } from 'vitest';
+import { DEFAULT_POLICY, parsePolicy } from '../../src/selection/policy.ts';
+
+describe('parsePolicy()', () => {
+  test('nothing written is the default', () => {
+    expect(parsePolicy(undefined)).toEqual(DEFAULT_POLICY);
+    expect(parsePolicy(null)).toEqual(DEFAULT_POLICY);
+    expect(parsePolicy({})).toMatchObject(DEFAULT_POLICY);
+  });
+
+  test('a repository’s policy stands on top of the general one', () => {
+    const general = parsePolicy({ gpu: 'any', baseline: 'v3' });
+    expect(parsePolicy({ match: 'exact' }, general)).toMatchObject({
+      gpu: 'any',
+      match: 'exact',
+      baseline: 'x86-64-v3',
+    });
+  });
+
+  test.each([
+    ['on-no-match', { 'on-no-match': 'upstream' }, { onNoMatch: 'upstream' }],
+    ['allow-foreign-vendor', { 'allow-foreign-vendor': true }, { allowForeignVendor: true }],
+    ['text for a boolean', { allowForeignVendor: 'true' }, { allowForeignVendor: true }],
+    ['a priority as a list', { priority: ['fabric', 'cpu'] }, { priority: ['fabric', 'cpu'] }],
+    ['a priority as text', { priority: 'fabric > cpu' }, { priority: ['fabric', 'cpu'] }],
+    ['a baseline in archspec’s spelling', { baseline: 'x86_64_v2' }, { baseline: 'x86-64-v2' }],
+    ['a pin by feature', { pin: 'cpu:skylake' }, { pin: 'cpu:skylake' }],
+  ])('reads %s', (_, written, read) => {
+    expect(parsePolicy(written)).toMatchObject(read);
+  });
+
+  test.each([
+    [{ match: 'some' }, 'match must be best or exact, not "some"'],
+    [{ answer: 7 }, 'answer must be auto or index or manifest, not 7'],
+    [{ colour: 'green' }, 'a policy has no colour; known are match, gpu,'],
+    [{ baseline: 'new' }, 'baseline must be a level such as x86-64-v3, not new'],
+    [{ pin: '' }, 'pin must be text, not ""'],
+    [{ pin: '¿que?' }, 'pin must be a digest or a feature'],
+    [{ priority: [] }, 'priority must be a list of feature kinds'],
+    [{ allowForeignVendor: 'maybe' }, 'allowForeignVendor must be true or false, not "maybe"'],
+    [['match'], 'a policy is a map of keys to values'],
+    ['best', 'a policy is a map of keys to values'],
+  ])('refuses %j', (written, message) => {
+    expect(() => parsePolicy(written)).toThrow(message);
+  });
+});

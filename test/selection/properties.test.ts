@@ -1,0 +1,379 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { digestOf } from '../../src/oci/digest.ts';
+import { parseManifestDocument } from '../../src/oci/image-index.ts';
+import { RegistryError } from '../../src/oci/registry-error.ts';
+import { answerFor } from '../../src/selection/answer.ts';
+import { viewOf } from '../../src/selection/host-view.ts';
+import { DEFAULT_POLICY, type SelectionPolicy } from '../../src/selection/policy.ts';
+import { compareRanks, rankerFor } from '../../src/selection/rank.ts';
+import { judge } from '../../src/selection/satisfies.ts';
+import { select } from '../../src/selection/select.ts';
+import { hostOf } from '../support/host-of.ts';
+import { digestNamed, documentOf, type EntryFields, readDocument } from '../support/index-fixture.ts';
+
+const INTEL = ['nehalem', 'haswell', 'broadwell', 'skylake', 'cannonlake', 'cascadelake', 'icelake'];
+const CPUS = [...INTEL, 'zen', 'zen3', 'zen4', 'x86_64', 'x86_64_v3', 'alderlake'];
+
+const demanded = fc.constantFrom(
+  ...CPUS.map((name) => `cpu:${name}`),
+  'x86-64-v2',
+  'x86-64-v3',
+  'x86-64-v4',
+  'avx2',
+  'avx512f',
+  'nvcap:8.0',
+  'nvcap:8.6',
+  'nvcap:9.0a',
+  'nvptx:7.5',
+  'gfx:gfx90a',
+  'cuda:12.2',
+  'kernel:>=5.10,<6.2',
+  'fabric:ib',
+  'rack:b12',
+  'quantum:yes',
+  '¿que?',
+);
+
+const hostEntry: fc.Arbitrary<EntryFields> = fc.record({
+  features: fc.uniqueArray(demanded, { maxLength: 3 }),
+  variant: fc.constantFrom(undefined, undefined, 'v1', 'v2', 'v3', 'v4', 'v9'),
+  annotations: fc.constantFrom({}, {}, { 'io.archspec.cpu.target': 'zen2' }, { 'com.example': 'x' }),
+  sameAs: fc.constantFrom(undefined, undefined, undefined, 'e0', 'e1'),
+}) as fc.Arbitrary<EntryFields>;
+const foreignEntry: fc.Arbitrary<EntryFields> = fc.record({
+  on: fc.constantFrom('linux/arm64', 'windows/amd64', 'linux/s390x', 'none'),
+  variant: fc.constantFrom(undefined, 'v8', 'v9'),
+}) as fc.Arbitrary<EntryFields>;
+const attestation: fc.Arbitrary<EntryFields> = fc.record({
+  about: fc.constantFrom('e0', 'e1', 'e2', 'elsewhere'),
+});
+
+const entryList = fc.array(fc.oneof({ weight: 4, arbitrary: hostEntry }, foreignEntry, attestation), {
+  maxLength: 8,
+});
+const host = fc
+  .record({
+    cpu: fc.constantFrom(...CPUS),
+    more: fc.uniqueArray(
+      fc.constantFrom(
+        'nvcap:8.6',
+        'nvcap:9.0',
+        'gfx:gfx90a',
+        'cuda:12.4',
+        'kernel:6.1',
+        'fabric:ib',
+        'rack:b12',
+        'adx',
+      ),
+      { maxLength: 4 },
+    ),
+  })
+  .map(({ cpu, more }) => `cpu:${cpu} ${more.join(' ')}`);
+const policy: fc.Arbitrary<SelectionPolicy> = fc
+  .record({
+    match: fc.constantFrom('best' as const, 'best' as const, 'exact' as const),
+    gpu: fc.constantFrom('all' as const, 'any' as const),
+    allowForeignVendor: fc.boolean(),
+    priority: fc.constantFrom(undefined, ['fabric'], ['cpu', 'accelerator']),
+    pin: fc.constantFrom(undefined, undefined, 'x86-64-v2', digestNamed('e0')),
+    baseline: fc.constantFrom(undefined, undefined, 'x86-64-v3'),
+  })
+  .map((chosen) => ({ ...DEFAULT_POLICY, ...chosen }));
+
+function indexOf(entries: readonly EntryFields[]) {
+  return documentOf(Object.fromEntries(entries.map((entry, place) => [`e${place}`, entry])));
+}
+
+const RUNS = { numRuns: Number(process.env['METAHUB_FUZZ_RUNS'] ?? 500) };
+
+describe('whatever the index, the host and the policy', () => {
+  test('the winner is eligible: every demand of it holds', () => {
+    fc.assert(
+      fc.property(entryList, host, policy, (entries, features, chosen) => {
+        const profile = hostOf(features);
+        const { winner } = select(indexOf(entries).document, profile, chosen);
+        for (const demand of winner?.requirements ?? []) {
+          expect(judge(demand, viewOf(profile), chosen).holds).toBe(true);
+        }
+      }),
+      RUNS,
+    );
+  });
+
+  test('every entry has a verdict with a reason, in the order of the index, and one at most wins', () => {
+    fc.assert(
+      fc.property(entryList, host, policy, (entries, features, chosen) => {
+        const { verdicts, winner } = select(indexOf(entries).document, hostOf(features), chosen);
+        expect(verdicts.map(({ position }) => position)).toEqual(entries.map((_, place) => place));
+        expect(verdicts.every(({ reason }) => reason.length > 0)).toBe(true);
+        expect(verdicts.filter(({ status }) => status === 'winner')).toEqual(winner ? [winner] : []);
+        expect(winner !== undefined || verdicts.every(({ status }) => status !== 'eligible')).toBe(true);
+      }),
+      RUNS,
+    );
+  });
+
+  test('nothing eligible goes before the winner', () => {
+    fc.assert(
+      fc.property(entryList, host, policy, (entries, features, chosen) => {
+        const profile = hostOf(features);
+        const { verdicts, winner } = select(indexOf(entries).document, profile, chosen);
+        const rankOf = rankerFor(viewOf(profile), chosen);
+        for (const { entry, requirements, status, position } of verdicts) {
+          if (status !== 'eligible' || winner === undefined) continue;
+          const { order } = compareRanks(
+            rankOf(winner.entry.digest, winner.requirements),
+            rankOf(entry.digest, requirements),
+          );
+          expect(order < 0 || (order === 0 && winner.position < position)).toBe(true);
+        }
+      }),
+      RUNS,
+    );
+  });
+
+  test('ranking is a strict order: never both before and after, and transitive', () => {
+    const three = fc.tuple(hostEntry, hostEntry, hostEntry);
+    fc.assert(
+      fc.property(three, host, policy, (entries, features, chosen) => {
+        const profile = hostOf(features);
+        const rankOf = rankerFor(viewOf(profile), chosen);
+        const { verdicts } = select(indexOf(entries).document, profile, { ...chosen, match: 'best' });
+        const [a, b, c] = verdicts.map(({ entry, requirements }) => rankOf(entry.digest, requirements));
+        if (a === undefined || b === undefined || c === undefined)
+          throw new Error('three entries, three ranks');
+        const sign = (left: typeof a, right: typeof a) => Math.sign(compareRanks(left, right).order);
+        expect(sign(a, b) + sign(b, a)).toBe(0);
+        if (sign(a, b) <= 0 && sign(b, c) <= 0) expect(sign(a, c)).toBe(Math.min(sign(a, b), sign(b, c)));
+      }),
+      RUNS,
+    );
+  });
+
+  test('the order of the entries matters only between equals', () => {
+    fc.assert(
+      fc.property(entryList, fc.infiniteStream(fc.nat()), host, policy, (entries, keys, features, chosen) => {
+        const profile = hostOf(features);
+        const { document } = indexOf(entries);
+        const order = new Map(document.entries.map((entry) => [entry, keys.next().value]));
+        const shuffled = [...document.entries].sort((a, b) => (order.get(a) ?? 0) - (order.get(b) ?? 0));
+        const first = select(document, profile, chosen).winner;
+        const second = select({ ...document, entries: shuffled }, profile, chosen).winner;
+        expect(first === undefined).toBe(second === undefined);
+        if (first === undefined || second === undefined) return;
+        const rankOf = rankerFor(viewOf(profile), chosen);
+        const { order: difference } = compareRanks(
+          rankOf(first.entry.digest, first.requirements),
+          rankOf(second.entry.digest, second.requirements),
+        );
+        expect(difference).toBe(0);
+      }),
+      RUNS,
+    );
+  });
+});
+
+describe('a host that gains a feature', () => {
+  const gain = fc.constantFrom(
+    'fabric:roce',
+    'row:7',
+    'avx512f',
+    'glibc:2.39',
+    'smt:on',
+    'nvcap:8.6',
+    'gfx:gfx90a',
+  );
+
+  test('loses no entry that it could run, so its winner never gets worse', () => {
+    fc.assert(
+      fc.property(entryList, host, gain, fc.boolean(), (entries, features, gained, foreign) => {
+        // A second GPU is no gain: an entry has to run on all of them.
+        fc.pre(!/^(nvcap|gfx):/.test(gained) || !features.includes(gained.slice(0, 4)));
+        const chosen = { ...DEFAULT_POLICY, allowForeignVendor: foreign };
+        const { document } = indexOf(entries);
+        const before = select(document, hostOf(features), chosen);
+        const after = select(document, hostOf(`${features} ${gained}`), chosen);
+        for (const [place, { status }] of before.verdicts.entries()) {
+          if (status !== 'winner' && status !== 'eligible') continue;
+          expect(['winner', 'eligible']).toContain(after.verdicts[place]?.status);
+        }
+      }),
+      RUNS,
+    );
+  });
+
+  test('a newer CPU of the same line loses none either', () => {
+    fc.assert(
+      fc.property(entryList, fc.nat(3), fc.nat(3), (entries, a, b) => {
+        const line = ['nehalem', 'haswell', 'skylake', 'icelake'];
+        const { document } = indexOf(entries);
+        const older = select(document, hostOf(`cpu:${line[Math.min(a, b)]}`), DEFAULT_POLICY);
+        const newer = select(document, hostOf(`cpu:${line[Math.max(a, b)]}`), DEFAULT_POLICY);
+        const runs = ({ status }: { status: string }) => status === 'winner' || status === 'eligible';
+        expect(older.verdicts.every((one, place) => !runs(one) || runs(newer.verdicts[place] ?? one))).toBe(
+          true,
+        );
+      }),
+      RUNS,
+    );
+  });
+});
+
+describe('a derived index', () => {
+  const derivation = fc
+    .record({ entries: entryList, features: host, chosen: policy })
+    .map(({ entries, features, chosen }) => {
+      const source = indexOf(entries);
+      const profile = hostOf(features);
+      return { source, profile, chosen, answer: answerFor(source, profile, chosen, { acceptsIndex: true }) };
+    });
+
+  test('has lost no other platform, changed none, and kept their order', () => {
+    fc.assert(
+      fc.property(derivation, ({ source, answer }) => {
+        if (answer.kind !== 'derived') return;
+        const isForeign = ({ platform }: { platform?: { os: string; architecture: string } | undefined }) =>
+          platform === undefined ||
+          !(
+            platform.architecture === 'unknown' ||
+            (platform.os === 'linux' && platform.architecture === 'amd64')
+          );
+        const rawOf = (entries: typeof source.document.entries) =>
+          entries.filter(isForeign).map(({ raw }) => raw);
+        expect(rawOf(readDocument(answer.bytes).document.entries)).toEqual(rawOf(source.document.entries));
+      }),
+      RUNS,
+    );
+  });
+
+  test('has the winner and nothing else of the host’s platform', () => {
+    fc.assert(
+      fc.property(derivation, ({ answer }) => {
+        if (answer.kind !== 'derived') return;
+        const ours = readDocument(answer.bytes).document.entries.filter(
+          ({ platform }) => platform?.os === 'linux' && platform.architecture === 'amd64',
+        );
+        const { winner } = answer.selection;
+        expect(ours.map(({ digest }) => digest)).toEqual(winner ? [winner.entry.digest] : []);
+        expect(ours.every(({ platform }) => platform?.variant === undefined)).toBe(true);
+      }),
+      RUNS,
+    );
+  });
+
+  test('holds no attestation of an image that it has lost', () => {
+    fc.assert(
+      fc.property(derivation, ({ source, answer }) => {
+        if (answer.kind !== 'derived') return;
+        const { entries } = readDocument(answer.bytes).document;
+        const kept = new Set<string>(entries.map(({ digest }) => digest));
+        const was = new Set<string>(source.document.entries.map(({ digest }) => digest));
+        for (const { annotations } of entries) {
+          const about = annotations['vnd.docker.reference.digest'];
+          if (about !== undefined && was.has(about)) expect(kept.has(about)).toBe(true);
+        }
+      }),
+      RUNS,
+    );
+  });
+
+  test('is answered with itself: rewriting twice changes nothing', () => {
+    fc.assert(
+      fc.property(derivation, ({ profile, chosen, answer }) => {
+        if (answer.kind !== 'derived') return;
+        const again = answerFor(readDocument(answer.bytes), profile, chosen, { acceptsIndex: true });
+        expect(again.kind).toBe('original');
+      }),
+      RUNS,
+    );
+  });
+
+  test('has the digest of its bytes, and the same bytes every time', () => {
+    fc.assert(
+      fc.property(derivation, ({ source, profile, chosen, answer }) => {
+        if (answer.kind !== 'derived') return;
+        expect(digestOf(answer.bytes)).toBe(answer.digest);
+        const again = answerFor(readDocument(source.bytes), profile, chosen, { acceptsIndex: true });
+        expect(again).toMatchObject({ kind: 'derived', digest: answer.digest });
+      }),
+      RUNS,
+    );
+  });
+});
+
+describe('hostile documents', () => {
+  const PROFILE = hostOf('cpu:zen4 nvcap:9.0');
+  const shaped = fc.record(
+    {
+      schemaVersion: fc.constantFrom(2, '2', null),
+      mediaType: fc.constantFrom(
+        'application/vnd.oci.image.index.v1+json',
+        'application/vnd.docker.distribution.manifest.list.v2+json',
+        'application/vnd.oci.image.manifest.v1+json',
+        7,
+      ),
+      manifests: fc.array(
+        fc.record(
+          {
+            mediaType: fc.constantFrom('application/vnd.oci.image.manifest.v1+json', 'x', 1),
+            digest: fc.constantFrom(digestNamed('a'), digestNamed('b'), 'sha256:short', 5),
+            size: fc.constantFrom(1, -1, 1.5, '3'),
+            platform: fc.oneof(
+              fc.jsonValue(),
+              fc.record({
+                os: fc.constant('linux'),
+                architecture: fc.constant('amd64'),
+                features: fc.jsonValue(),
+                variant: fc.jsonValue(),
+                'os.features': fc.jsonValue(),
+              }),
+            ),
+            annotations: fc.oneof(fc.jsonValue(), fc.dictionary(fc.string(), fc.jsonValue())),
+          },
+          { requiredKeys: ['mediaType', 'digest', 'size'] },
+        ),
+      ),
+      annotations: fc.jsonValue(),
+    },
+    { requiredKeys: ['manifests'] },
+  );
+
+  test('reading and answering throws nothing but a typed error', () => {
+    fc.assert(
+      fc.property(fc.oneof(fc.jsonValue(), shaped), policy, fc.boolean(), (value, chosen, acceptsIndex) => {
+        const bytes = Buffer.from(JSON.stringify(value));
+        try {
+          const source = { document: parseManifestDocument(bytes), bytes, digest: digestOf(bytes) };
+          answerFor(source, PROFILE, chosen, { acceptsIndex });
+        } catch (error) {
+          expect(error).toBeInstanceOf(RegistryError);
+        }
+      }),
+      RUNS,
+    );
+  });
+
+  test('a derived index of a hostile one can be read again', () => {
+    fc.assert(
+      fc.property(shaped, (value) => {
+        const bytes = Buffer.from(JSON.stringify({ ...value, schemaVersion: 2, mediaType: undefined }));
+        const document = parseManifestDocument(bytes);
+        const source = { document, bytes, digest: digestOf(bytes) };
+        const answer = answerFor(source, PROFILE, DEFAULT_POLICY, { acceptsIndex: true });
+        if (answer.kind === 'derived') expect(parseManifestDocument(answer.bytes).kind).toBe('index');
+      }),
+      RUNS,
+    );
+  });
+
+  test('a document with both layers and manifests is refused', () => {
+    fc.assert(
+      fc.property(shaped, fc.jsonValue(), (value, layers) => {
+        const bytes = Buffer.from(JSON.stringify({ ...value, layers }));
+        expect(() => parseManifestDocument(bytes)).toThrow(RegistryError);
+      }),
+      RUNS,
+    );
+  });
+});

@@ -1,0 +1,6 @@
+import { type HostProfile, profileOfFeatures } from '../../src/host/profile.ts';
+
+/** A host of these features: `cpu:zen4 nvcap:9.0`; of another architecture by its CPU. */
+export function hostOf(features: string): HostProfile {
+  return profileOfFeatures(features.split(' ').filter((word) => word !== ''));
+}
