@@ -69,6 +69,8 @@ export interface BlobContent extends BlobInfo {
   writeTo(sink: Writable): Promise<void>;
   /** Gives the source up unread. */
   cancel(): void;
+  /** For a caller that verifies by itself: these bytes were wrong, so whoever sent them is to be asked last for a while. */
+  distrust?(): void;
 }
 
 /** The client is to fetch the blob elsewhere: a 307 to `location`. */

@@ -11,11 +11,15 @@ import { type Body, BrokenBodyError } from './flow.ts';
 /** A response that holds a blob or a part of one, its head understood. */
 export interface OpenedBlob {
   readonly body: Body;
+  /** A part was asked for and granted. */
+  readonly isPart: boolean;
   /** Where the body's first byte stands in the blob, and where the body ends if that was said. */
   readonly start: number;
   readonly end: number | undefined;
   /** The whole blob's size, if it was said. */
   readonly sizeBytes: number | undefined;
+  /** To be called when these bytes are no good: whoever sent them is asked last for a while. */
+  readonly blame: () => void;
 }
 
 export interface BlobSource {
@@ -31,8 +35,10 @@ export interface BlobSource {
   readonly onResume: (offset: number, reason: string) => void;
 }
 
-/** Tries in a row that bring not one byte, after which a broken blob is given up. */
+/** Tries in a row that bring next to nothing, after which a broken blob is given up. */
 const FRUITLESS_TRIES_MAX = 4;
+/** What a try has to bring so as not to be fruitless, unless it is all that was left. */
+const FRUITFUL_MIN_BYTES = 16 * 1024;
 /** Breaks altogether: an upstream that drops us after every few bytes is not worth more. */
 const RESUMES_MAX = 100;
 const RESUME_DELAY_MS = 100;
@@ -43,15 +49,18 @@ const CONTENT_RANGE = /^bytes (\d{1,15})-(\d{1,15})\/(\d{1,15}|\*)$/;
  * What a response's head says of the bytes behind it. A 200 is the whole blob, whatever was asked for.
  * @throws {RegistryError} UNAVAILABLE when a 206 does not say which part it is, or contradicts itself.
  */
-export function readBlobHead(reply: {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body: Body;
-  readonly url: URL;
-}): OpenedBlob {
+export function readBlobHead(
+  reply: {
+    readonly status: number;
+    readonly headers: Readonly<Record<string, string>>;
+    readonly body: Body;
+    readonly url: URL;
+  },
+  blame: () => void,
+): OpenedBlob {
   const { status, headers, body, url } = reply;
   const announced = announcedSize(headers);
-  if (status === 200) return { body, start: 0, end: announced, sizeBytes: announced };
+  if (status === 200) return { body, isPart: false, start: 0, end: announced, sizeBytes: announced, blame };
   const match = CONTENT_RANGE.exec(headers['content-range'] ?? '');
   const [start, last] = [Number(match?.[1]), Number(match?.[2])];
   const sizeBytes = match?.[3] === '*' ? undefined : Number(match?.[3]);
@@ -64,7 +73,7 @@ export function readBlobHead(reply: {
     body.cancel();
     throw new RegistryError('UNAVAILABLE', `${url.host} answered 206 without a sound Content-Range`);
   }
-  return { body, start, end: last + 1, sizeBytes };
+  return { body, isPart: true, start, end: last + 1, sizeBytes, blame };
 }
 
 /** Rejects as soon as `sink` can take no more: it failed, or its other end has left. */
@@ -87,11 +96,15 @@ function watchSink(sink: Writable): { readonly gone: Promise<never>; readonly st
 interface Progress {
   position: number;
   end: number | undefined;
-  readonly hash: Hash | undefined;
+  hash: Hash | undefined;
+  hasWritten: boolean;
 }
 
-function mismatch({ digest, name }: BlobSource): RegistryError {
-  return new RegistryError(
+/** What came is not the blob. */
+class WrongBytesError extends RegistryError {}
+
+function mismatch({ digest, name }: BlobSource): WrongBytesError {
+  return new WrongBytesError(
     'UNAVAILABLE',
     `the upstream's bytes for ${name} do not have the digest ${digest}`,
   );
@@ -118,13 +131,15 @@ async function copyOnce(source: BlobSource, opened: OpenedBlob, progress: Progre
     const room = progress.end === undefined ? whole.length : progress.end - progress.position;
     const chunk = whole.subarray(skipped);
     if (chunk.length === 0) return release();
-    if (chunk.length > room)
-      throw new RegistryError('UNAVAILABLE', `${source.name} is longer than announced`);
+    if (chunk.length > room) {
+      throw new WrongBytesError('UNAVAILABLE', `${source.name} is longer than announced`);
+    }
     progress.hash?.update(chunk);
     progress.position += chunk.length;
     // The last chunk is held back until the digest is known: a wrong blob must never look complete.
     if (progress.position === progress.end && !hasDigest(progress, source.digest)) throw mismatch(source);
     pending += 1;
+    progress.hasWritten = true;
     sink.write(chunk, () => written(release));
   });
   if (pending > 0) {
@@ -162,12 +177,13 @@ async function copy(
   signal: AbortSignal,
 ): Promise<void> {
   const { opened, range, verify, digest } = source;
-  const isWhole = range === undefined;
-  const progress: Progress = {
+  const begin = (): Progress => ({
     position: range?.start ?? 0,
     end: range?.end ?? opened.sizeBytes,
-    hash: isWhole && verify ? hashFor(digest) : undefined,
-  };
+    hash: range === undefined && verify ? hashFor(digest) : undefined,
+    hasWritten: false,
+  });
+  let progress = begin();
   let current: OpenedBlob | undefined = opened;
   let fruitless = 0;
   for (let resumes = 0; ; resumes += 1) {
@@ -181,11 +197,16 @@ async function copy(
       if (isComplete(source, progress)) break;
     } catch (error) {
       if (error instanceof RegistryError && error.code === 'RANGE_INVALID') throw mismatch(source);
-      if (!(error instanceof BrokenBodyError) && !isUnavailable(error, current)) throw error;
+      const isOnlyWrong = error instanceof WrongBytesError && !progress.hasWritten;
+      if (!isOnlyWrong && !(error instanceof BrokenBodyError) && !isUnavailable(error, current)) throw error;
       reason = (error as Error).message;
+      // Nobody has seen a byte of it yet: another endpoint, or another try, may have the right ones.
+      if (isOnlyWrong) progress = begin();
     }
+    const isFruitful = progress.position - before >= FRUITFUL_MIN_BYTES;
+    fruitless = isFruitful ? 0 : fruitless + 1;
+    if (!isFruitful) current?.blame();
     current = undefined;
-    fruitless = progress.position > before ? 0 : fruitless + 1;
     if (fruitless >= FRUITLESS_TRIES_MAX || resumes >= RESUMES_MAX) {
       throw new RegistryError(
         'UNAVAILABLE',
@@ -195,7 +216,7 @@ async function copy(
     source.onResume(progress.position, reason);
     await delay(RESUME_DELAY_MS * 2 ** fruitless, undefined, { signal });
   }
-  if (isWhole && !hasDigest(progress, digest)) throw mismatch(source);
+  if (!hasDigest(progress, digest)) throw mismatch(source);
 }
 
 /** Reopening failed (nothing is open), rather than what was open turned out wrong. */
@@ -206,18 +227,24 @@ function isUnavailable(error: unknown, current: OpenedBlob | undefined): boolean
 /** A blob that survives its upstream's breaks, and is verified on the way when it is read as a whole. */
 export function createBlobContent(source: BlobSource): BlobContent {
   let current: OpenedBlob = source.opened;
+  const senders = new Set([current]);
   const cancel = (reason?: Error) => current.body.cancel(reason);
+  const distrust = () => {
+    for (const { blame } of senders) blame();
+  };
   return {
     kind: 'content',
     digest: source.digest,
     sizeBytes: source.opened.sizeBytes,
     range: source.range,
     cancel: () => cancel(),
+    distrust,
     writeTo: async (sink) => {
       const { gone, stop } = watchSink(sink);
       const given = new AbortController();
       const onOpened = (opened: OpenedBlob) => {
         current = opened;
+        senders.add(opened);
         if (given.signal.aborted) cancel();
       };
       try {
@@ -225,6 +252,7 @@ export function createBlobContent(source: BlobSource): BlobContent {
       } catch (error) {
         given.abort();
         cancel(error as Error);
+        if (error instanceof WrongBytesError) distrust();
         throw error;
       } finally {
         stop();

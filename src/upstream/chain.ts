@@ -9,6 +9,8 @@ export interface Chain<Member> {
    * @throws the error of the most authoritative member asked; at once what is no RegistryError (the client has left).
    */
   first<Answer>(ask: (member: Member) => Promise<Answer>): Promise<Answer>;
+  /** Has this member asked last for a while: it answered, and the answer turned out bad. */
+  avoid(member: Member): void;
 }
 
 /** For how long a member that failed to answer is asked only after the others, in milliseconds. */
@@ -27,13 +29,15 @@ export function createChain<Member>(members: readonly Member[], now: () => numbe
   }
 
   return {
+    avoid: (member) => {
+      const position = members.indexOf(member);
+      if (position >= 0) avoidUntil[position] = now() + AVOID_MS;
+    },
     first: async (ask) => {
       let best: { position: number; error: RegistryError } | undefined;
       for (const position of order()) {
         try {
-          const answer = await ask(members[position] as (typeof members)[number]);
-          avoidUntil[position] = Number.NEGATIVE_INFINITY;
-          return answer;
+          return await ask(members[position] as (typeof members)[number]);
         } catch (error) {
           if (!(error instanceof RegistryError)) throw error;
           if (best === undefined || position > best.position) best = { position, error };

@@ -10,6 +10,8 @@ export interface DialTarget {
   readonly host: string;
   readonly port: number;
   readonly secure: boolean;
+  /** A proxy of the environment: reached directly, its address not judged. */
+  readonly isProxy?: boolean;
 }
 
 /**
@@ -50,6 +52,14 @@ function refused(host: string): AddressRefusedError {
   return new AddressRefusedError(
     `${host} has no public address; if that is meant, name it as an endpoint or a trusted host of this upstream`,
   );
+}
+
+/**
+ * A literal is never looked up, so it is judged as it is written; also before a proxy, who would look up names, is asked.
+ * @throws {AddressRefusedError}
+ */
+export function refusePrivateLiteral(host: string): void {
+  if (isIP(host) !== 0 && !isPublicAddress(host)) throw refused(host);
 }
 
 /** Resolves names to public addresses only: the answer that is checked is the very one that is connected to. */
@@ -140,10 +150,10 @@ export function createDial({ isTrusted, trust, proxyOf, timeoutMs }: DialOptions
   }
 
   return async (target, onread) => {
-    const trusted = isTrusted(target.host, target.port);
-    // A literal is never looked up, and a name behind a proxy is looked up by the proxy.
-    if (!trusted && isIP(target.host) !== 0 && !isPublicAddress(target.host)) throw refused(target.host);
-    const proxy = target.secure ? proxyOf(target) : undefined;
+    const { host, port, secure, isProxy = false } = target;
+    const trusted = isProxy || isTrusted(host, port);
+    if (!trusted) refusePrivateLiteral(host);
+    const proxy = secure && !isProxy ? proxyOf(target) : undefined;
     return proxy === undefined ? direct(target, trusted, onread) : throughProxy(proxy, target);
   };
 }

@@ -21,8 +21,8 @@ export interface Question {
   /** The statuses that are an answer; any other is an error. */
   readonly accepts: readonly number[];
   readonly subject: Subject;
-  /** False: a redirect is itself the answer. */
-  readonly follow?: boolean | undefined;
+  /** Which redirects are followed; `origin`: one that leaves the registry's is itself the answer. Any when not said. */
+  readonly follow?: 'any' | 'origin' | undefined;
   readonly options: RequestOptions;
   /** `Via` for the loop guard. */
   readonly via: string;
@@ -108,7 +108,7 @@ export function createEndpoint({ settings, send, tokens, credentials, warn }: En
         signal: options.signal,
       };
       const reply = await send(outgoing);
-      return question.follow === false ? reply : followRedirects(send, outgoing, reply);
+      return followRedirects(send, outgoing, reply, question.follow);
     };
     const passed = passThrough ? options.access?.authorization : undefined;
     return passed === undefined ? authorize(repository.name, attempt, options.signal) : attempt(passed);

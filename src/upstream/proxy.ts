@@ -1,10 +1,10 @@
-import { isIP } from 'node:net';
+import { BlockList, isIP } from 'node:net';
 
 /** Outbound proxies as the usual environment variables name them. */
 export interface ProxySettings {
   readonly http?: string | undefined;
   readonly https?: string | undefined;
-  /** Comma-separated: a host, a domain with or without a leading dot, `HOST:PORT`, or `*`. */
+  /** Comma-separated: a host, a domain with or without a leading dot, `HOST:PORT`, an address range `10.0.0.0/8`, or `*`. */
   readonly noProxy?: string | undefined;
 }
 
@@ -25,13 +25,24 @@ function isThisMachine(host: string): boolean {
   return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
 }
 
+/** Is the address `host` within the range that `rule` writes (`10.0.0.0/8`)? */
+function isWithinRange(rule: string, host: string): boolean {
+  const [, address = '', prefix] = /^([\d.]+|[\da-f:]+:[\da-f:.]*)\/(\d{1,3})$/.exec(rule) ?? [];
+  const family = isIP(address);
+  const bits = Number(prefix);
+  if (family === 0 || isIP(host) !== family || bits > (family === 4 ? 32 : 128)) return false;
+  const range = new BlockList();
+  range.addSubnet(address, bits, family === 4 ? 'ipv4' : 'ipv6');
+  return range.check(host, family === 4 ? 'ipv4' : 'ipv6');
+}
+
 function matchesNoProxy(noProxy: string, host: string, port: string): boolean {
   return noProxy
     .toLowerCase()
     .split(/[\s,]+/)
     .filter((rule) => rule !== '')
     .some((rule) => {
-      if (rule === '*') return true;
+      if (rule === '*' || isWithinRange(rule, host)) return true;
       const [, domain = rule, rulePort] = /^(.+?)(?::(\d+))?$/.exec(rule.replace(/^\*?\./, '')) ?? [];
       if (rulePort !== undefined && rulePort !== port && isIP(rule) === 0) return false;
       const wanted = isIP(rule) === 0 ? domain.replace(/^\[|\]$/g, '') : rule;

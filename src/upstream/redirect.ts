@@ -31,18 +31,21 @@ function withoutLogin(headers: Outgoing['headers']): Outgoing['headers'] {
 }
 
 /**
- * Follows `reply`'s redirects to an answer that is none. Once a hop leaves the origin, login and all, nothing but the
- * bare request is sent, also should it come back.
+ * Follows `first`'s redirects to an answer that is none; with `within` only such as stay on the origin, and one that leaves
+ * it is the answer. Once a hop leaves the origin, login and all, nothing but the bare request is sent, also should it come
+ * back.
  * @throws {RegistryError} UNAVAILABLE when there are too many or one leads where it must not.
  */
 export async function followRedirects(
   send: Transport['send'],
   outgoing: Outgoing,
   first: Reply,
+  within: 'any' | 'origin' = 'any',
 ): Promise<Reply> {
   let reply = first;
   let request = outgoing;
   for (let hop = 0; isRedirect(reply); hop += 1) {
+    if (within === 'origin' && locationOf(reply).origin !== request.url.origin) break;
     discard(reply);
     if (hop === HOPS_MAX) {
       throw new RegistryError('UNAVAILABLE', `${outgoing.url.host} redirected more than ${HOPS_MAX} times`);

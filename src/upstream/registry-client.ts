@@ -7,7 +7,6 @@ import {
   MANIFEST_ACCEPT,
   MEDIA_TYPE,
 } from '../oci/media-type.ts';
-import type { RangeRequest } from '../oci/range.ts';
 import {
   formatManifestReference,
   formatReference,
@@ -16,8 +15,6 @@ import {
   type Repository,
 } from '../oci/reference.ts';
 import {
-  type Blob,
-  type BlobOptions,
   MANIFEST_MAX_BYTES,
   type Manifest,
   type ManifestInfo,
@@ -25,13 +22,13 @@ import {
   type RequestOptions,
 } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
-import { addHop } from '../oci/via.ts';
-import { createBlobContent, type OpenedBlob, readBlobHead } from './blob.ts';
+import { type Asking, createAsk } from './ask.ts';
+import { createBlobClient } from './blob-client.ts';
 import type { Chain } from './chain.ts';
-import { announcedSize, discard, readDocument, refuseEncoded } from './document.ts';
-import type { Endpoint, Question } from './endpoint.ts';
-import { fromNetwork, isAbort, noticesOf, type Subject } from './failure.ts';
-import { isRedirect, locationOf } from './redirect.ts';
+import { announcedSize, discard, readDocument } from './document.ts';
+import type { Endpoint } from './endpoint.ts';
+import { noticesOf, type Subject } from './failure.ts';
+import { type FetchTagPage, listTags } from './tag-list.ts';
 import { readTagPage } from './tag-page.ts';
 import type { Reply } from './transport.ts';
 
@@ -47,9 +44,6 @@ export interface RegistryClientOptions {
   readonly log: (event: string, fields: Readonly<Record<string, string | number>>) => void;
 }
 
-type Asking = Pick<Question, 'method' | 'path'> &
-  Partial<Pick<Question, 'query' | 'headers' | 'follow' | 'accepts'>>;
-
 /** The media type of a manifest: the registry's word where it names one, else what the document says or looks like. */
 function manifestTypeOf(reply: Reply, bytes: Buffer): string {
   const contentType = reply.headers['content-type'];
@@ -64,47 +58,15 @@ function refuseOtherThanJson(bytes: Buffer, reply: Reply, name: string): void {
   throw new RegistryError('MANIFEST_INVALID', `${reply.url.host} sent no JSON object for ${name}`);
 }
 
-function rangeHeader(range: RangeRequest): string {
-  return range.kind === 'suffix' ? `bytes=-${range.length}` : `bytes=${range.first}-${range.last ?? ''}`;
-}
-
-/** Does the opened part answer `range`? Its end may be clipped by the blob's. */
-function grants(opened: OpenedBlob, range: RangeRequest): boolean {
-  const { start, end, sizeBytes } = opened;
-  if (range.kind === 'suffix') return end === sizeBytes && (end ?? 0) - start <= range.length;
-  if (start !== range.first) return false;
-  return range.last === undefined ? end === sizeBytes : end !== undefined && end <= range.last + 1;
-}
-
 /** A {@link Registry} over one source host's chain of endpoints. */
 export function createRegistryClient(client: RegistryClientOptions): Registry {
   const { chain, pseudonym, documentMs, log } = client;
-
-  /** Asks the chain; `read` makes the answer of it, so that a broken body is the next endpoint's chance too. */
-  function ask<Answer>(
-    repository: Repository,
-    subject: Subject,
-    asking: Asking,
-    options: RequestOptions,
-    read: (reply: Reply) => Promise<Answer> | Answer,
-  ): Promise<Answer> {
-    const question: Question = {
-      accepts: [200],
-      ...asking,
-      subject,
-      options,
-      via: addHop(options.via, pseudonym),
-    };
-    return chain.first(async (endpoint) => {
-      const reply = await endpoint.ask(repository, question);
-      try {
-        return await read(reply);
-      } catch (error) {
-        if (isAbort(error) || options.signal?.aborted) throw error;
-        throw fromNetwork(error, endpoint.host);
-      }
-    });
-  }
+  const ask = createAsk(chain, pseudonym);
+  const blob = createBlobClient({
+    ask,
+    mode: client.blobs,
+    onResume: (name, offset, reason) => log('blob resumed', { blob: name, offset, reason }),
+  });
 
   async function readManifest(reply: Reply, name: string, wanted?: Digest): Promise<Manifest> {
     const bytes = await readDocument(reply, MANIFEST_MAX_BYTES, documentMs);
@@ -145,62 +107,6 @@ export function createRegistryClient(client: RegistryClientOptions): Registry {
     return { digest, mediaType, sizeBytes, notices: noticesOf(reply.headers) };
   }
 
-  async function openBlob(
-    repository: Repository,
-    digest: Digest,
-    options: BlobOptions,
-    range: RangeRequest | undefined,
-  ): Promise<Reply> {
-    const subject: Subject = { name: `${formatRepository(repository)}@${digest}`, unknown: 'BLOB_UNKNOWN' };
-    const asking: Asking = {
-      method: 'GET',
-      path: `/blobs/${digest}`,
-      ...(range === undefined ? {} : { headers: { range: rangeHeader(range) } }),
-      ...(client.blobs === 'redirect' ? { follow: false, accepts: [200, 206, 301, 302, 303, 307, 308] } : {}),
-      ...(client.blobs === 'stream' ? { accepts: range === undefined ? [200] : [200, 206] } : {}),
-    };
-    return ask(repository, subject, asking, options, (reply) => {
-      refuseEncoded(reply);
-      return reply;
-    });
-  }
-
-  async function blob(repository: Repository, digest: Digest, options: BlobOptions = {}): Promise<Blob> {
-    const { range } = options;
-    const reply = await openBlob(repository, digest, options, range);
-    if (isRedirect(reply)) {
-      discard(reply);
-      return { kind: 'redirect', location: locationOf(reply).href };
-    }
-    const name = `${formatRepository(repository)}@${digest}`;
-    const opened = readBlobHead(reply);
-    const isPart = reply.status === 206;
-    if (isPart && (range === undefined || opened.end === undefined || !grants(opened, range))) {
-      opened.body.cancel();
-      throw new RegistryError(
-        'UNAVAILABLE',
-        `${reply.url.host} sent another part of ${name} than the one asked for`,
-      );
-    }
-    return createBlobContent({
-      digest,
-      name,
-      opened,
-      range: isPart && opened.end !== undefined ? { start: opened.start, end: opened.end } : undefined,
-      verify: options.verify !== false,
-      reopen: async (start, end) => {
-        const isStart = start === 0 && !isPart;
-        const rest: RangeRequest = {
-          kind: 'from',
-          first: start,
-          last: end === undefined ? undefined : end - 1,
-        };
-        return readBlobHead(await openBlob(repository, digest, options, isStart ? undefined : rest));
-      },
-      onResume: (offset, reason) => log('blob resumed', { blob: name, offset, reason }),
-    });
-  }
-
   return {
     manifest,
     blob,
@@ -224,12 +130,12 @@ export function createRegistryClient(client: RegistryClientOptions): Registry {
       });
     },
     tags: (repository, options = {}) => {
-      const { limit, after } = options;
-      const query = { n: limit === undefined ? undefined : String(limit), last: after };
       const subject: Subject = { name: formatRepository(repository), unknown: 'NAME_UNKNOWN' };
-      return ask(repository, subject, { method: 'GET', path: '/tags/list', query }, options, async (reply) =>
-        readTagPage(await readDocument(reply, TAGS_MAX_BYTES, documentMs), reply, { limit, after }),
-      );
+      const fetchPage: FetchTagPage = (query) =>
+        ask(repository, subject, { method: 'GET', path: '/tags/list', query }, options, async (reply) =>
+          readTagPage(await readDocument(reply, TAGS_MAX_BYTES, documentMs), reply),
+        );
+      return listTags(fetchPage, options);
     },
     referrers: (repository, digest, options = {}) => {
       const name = `${formatRepository(repository)}@${digest}`;

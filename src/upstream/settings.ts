@@ -44,7 +44,7 @@ export interface Timeouts {
   readonly idleMs: number;
 }
 
-export const DEFAULT_TIMEOUTS: Timeouts = { headMs: 10_000, documentMs: 30_000, idleMs: 20_000 };
+export const DEFAULT_TIMEOUTS: Timeouts = { headMs: 10_000, documentMs: 30_000, idleMs: 10_000 };
 
 /** Where Docker Hub's API lives: not on the host that image names imply. */
 const HUB_URL = 'https://registry-1.docker.io';

@@ -1,5 +1,5 @@
 import type { Agent, Dispatcher } from 'undici';
-import { type Dial, hostOf, portOf } from './dial.ts';
+import { type Dial, hostOf, portOf, refusePrivateLiteral } from './dial.ts';
 import { type Body, BrokenBodyError, createFlow, type Flow } from './flow.ts';
 import type { Timeouts } from './settings.ts';
 
@@ -34,6 +34,8 @@ export interface TransportOptions {
   readonly dial: Dial;
   /** The proxy for plain `http` requests, which are sent to it in absolute form. */
   readonly proxyOf: (url: URL) => URL | undefined;
+  /** Hosts that an operator named: their addresses are not judged. */
+  readonly isTrusted: (host: string, port: number) => boolean;
   readonly timeouts: Timeouts;
 }
 
@@ -69,12 +71,11 @@ function routeOf({ url }: Outgoing, proxy: URL | undefined): { origin: string; p
   };
 }
 
-function exchange(agent: Dispatcher, outgoing: Outgoing, options: TransportOptions): Promise<Reply> {
+function exchange(agent: Dispatcher, outgoing: Outgoing, proxy: URL | undefined, timeouts: Timeouts) {
   const { url, method, body, signal } = outgoing;
-  const { headMs, idleMs } = options.timeouts;
-  const proxy = url.protocol === 'http:' ? options.proxyOf(url) : undefined;
+  const { headMs, idleMs } = timeouts;
   const { origin, path, extra } = routeOf(outgoing, proxy);
-  return new Promise((resolve, reject) => {
+  return new Promise<Reply>((resolve, reject) => {
     let controller: Dispatcher.DispatchController | undefined;
     let flow: Flow | undefined;
     let failure: Error | undefined;
@@ -131,17 +132,17 @@ function exchange(agent: Dispatcher, outgoing: Outgoing, options: TransportOptio
   });
 }
 
-/** Every request that needs no special speed: undici over {@link Dial}, loaded when the first one is made. */
-export function createTransport(options: TransportOptions): Transport {
-  let loading: Promise<Agent> | undefined;
-  const load = async () => {
+/** An agent whose sockets come from `dial`, opened when it is first needed; `isProxy` when what it reaches is a proxy. */
+function createLazyAgent(dial: Dial, isProxy: boolean) {
+  let opening: Promise<Agent> | undefined;
+  const open = async () => {
     const { Agent } = await import('undici');
     return new Agent({
       connect: ({ hostname, port, protocol }, callback) => {
         const secure = protocol === 'https:';
         const origin = new URL(`${protocol}//${hostname.includes(':') ? `[${hostname}]` : hostname}`);
-        const target = { host: hostOf(origin), port: Number(port) || portOf(origin), secure };
-        options.dial(target).then(
+        const target = { host: hostOf(origin), port: Number(port) || portOf(origin), secure, isProxy };
+        dial(target).then(
           (socket) => callback(null, socket),
           (error: Error) => callback(error, null),
         );
@@ -154,13 +155,37 @@ export function createTransport(options: TransportOptions): Transport {
     });
   };
   return {
-    send: async (outgoing) => {
-      loading ??= load();
-      return exchange(await loading, outgoing, options);
+    get: () => {
+      opening ??= open();
+      return opening;
     },
     close: async () => {
-      const agent = await loading;
+      const agent = await opening;
       await agent?.destroy();
+    },
+  };
+}
+
+/** Every request that needs no special speed: undici over {@link Dial}, loaded when the first one is made. */
+export function createTransport({ dial, proxyOf, isTrusted, timeouts }: TransportOptions): Transport {
+  const direct = createLazyAgent(dial, false);
+  const proxied = createLazyAgent(dial, true);
+
+  /** A plain request behind a proxy is dialled by the proxy: what can be judged of its target is judged here. */
+  function proxyForPlain(url: URL): URL | undefined {
+    const proxy = url.protocol === 'http:' ? proxyOf(url) : undefined;
+    if (proxy && !isTrusted(hostOf(url), portOf(url))) refusePrivateLiteral(hostOf(url));
+    return proxy;
+  }
+
+  return {
+    send: async (outgoing) => {
+      const proxy = proxyForPlain(outgoing.url);
+      const agent = await (proxy ? proxied : direct).get();
+      return exchange(agent, outgoing, proxy, timeouts);
+    },
+    close: async () => {
+      await Promise.all([direct.close(), proxied.close()]);
     },
   };
 }

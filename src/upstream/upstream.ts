@@ -52,18 +52,12 @@ function createClient(host: SourceHost, settings: UpstreamSettings, options: Ups
     roots.find(({ root }) => hostOf(root) === name && portOf(root) === port)?.endpoint;
 
   const proxyOf = (url: URL) => proxyFor(url, proxy);
-  const proxyUrls = [proxy.http, proxy.https].filter((text) => text !== undefined);
-  const isProxy = (name: string, port: number) =>
-    proxyUrls.some((text) => {
-      const url = proxyFor(new URL('http://proxied.invalid'), { http: text });
-      return url !== undefined && hostOf(url) === name && portOf(url) === port;
-    });
+  const isTrusted = (name: string, port: number) =>
+    endpointAt(name, port)?.anyAddress === true ||
+    settings.endpoints.some(({ trustedHosts }) => isListed(trustedHosts, name, port));
 
   const dial = createDial({
-    isTrusted: (name, port) =>
-      endpointAt(name, port)?.anyAddress === true ||
-      settings.endpoints.some(({ trustedHosts }) => isListed(trustedHosts, name, port)) ||
-      isProxy(name, port),
+    isTrusted,
     trust: createTrust({
       settingsOf: (name, port) => endpointAt(name, port)?.tls,
       certificateDirs: options.certificateDirs ?? [],
@@ -74,7 +68,7 @@ function createClient(host: SourceHost, settings: UpstreamSettings, options: Ups
       proxyOf(new URL(`https://${name.includes(':') ? `[${name}]` : name}:${port}`)),
     timeoutMs: timeouts.headMs,
   });
-  const transport = createTransport({ dial, proxyOf, timeouts });
+  const transport = createTransport({ dial, proxyOf, isTrusted, timeouts });
   const send = (outgoing: Outgoing) => sendTwice(transport.send, outgoing);
   const endpoints = settings.endpoints.map((endpoint) =>
     createEndpoint({

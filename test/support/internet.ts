@@ -1,4 +1,4 @@
-import { createServer } from 'node:http';
+import { createServer, request as forward } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { connect } from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -26,16 +26,19 @@ export async function startProxy(portFor: (authority: string) => number | undefi
     open.add(stream.on('error', () => {}).once('close', () => open.delete(stream)) as Stream);
     return stream;
   };
-  const server = createServer(async (request, response) => {
-    targets.push(request.url ?? '');
-    logins.push(request.headers['proxy-authorization']);
-    const { host, pathname } = new URL(request.url ?? '');
+  const server = createServer((request, response) => {
+    const { url = '', method = '', headers } = request;
+    targets.push(url);
+    logins.push(headers['proxy-authorization']);
+    const { host, pathname, search } = new URL(url);
     const port = portFor(host);
     if (port === undefined) return void response.writeHead(403).end();
-    const answer = await fetch(`http://127.0.0.1:${port}${pathname}`, { method: request.method ?? 'GET' });
-    const { status } = answer;
-    response.writeHead(status, { 'content-type': answer.headers.get('content-type') ?? '' });
-    response.end(Buffer.from(await answer.arrayBuffer()));
+    const onward = { host: '127.0.0.1', port, path: `${pathname}${search}`, method, headers };
+    const forwarded = forward(onward, (answer) => {
+      response.writeHead(answer.statusCode ?? 502, answer.headers);
+      answer.pipe(response);
+    });
+    forwarded.on('error', () => response.destroy()).end();
   });
   server.on('connection', track);
   server.on('connect', (request, client: Duplex, head: Buffer) => {

@@ -1,0 +1,60 @@
+import type { TagOptions, TagPage } from '../oci/registry.ts';
+import { RegistryError } from '../oci/registry-error.ts';
+import type { RawTagPage } from './tag-page.ts';
+
+/** Asks for one page with these query parameters. */
+export type FetchTagPage = (query: Readonly<Record<string, string>>) => Promise<RawTagPage>;
+
+type Bounds = Pick<TagOptions, 'limit' | 'after'>;
+
+/** Pages of a list that is gathered, and tags in it: beyond that somebody is leading us round in circles. */
+const PAGES_MAX = 500;
+const TAGS_MAX = 500_000;
+
+function isAscending(tags: readonly string[], after: string | undefined): boolean {
+  return tags.every((tag, at) => tag > ((at === 0 ? after : tags[at - 1]) ?? ''));
+}
+
+/** What the spec answers with, cut from everything there is. */
+function cut(all: readonly string[], { limit, after = '' }: Bounds): TagPage {
+  const fresh = [...new Set(all)].filter((tag) => tag > after).toSorted((a, b) => (a < b ? -1 : 1));
+  const tags = limit === undefined ? fresh : fresh.slice(0, limit);
+  return { tags, next: tags.length < fresh.length ? tags.at(-1) : undefined };
+}
+
+/** Every page behind `first`, whatever a registry understands by a page. */
+async function gather(fetchPage: FetchTagPage, first: RawTagPage): Promise<readonly string[]> {
+  const all = [...first.tags];
+  let page = first;
+  for (let pages = 1; page.next !== undefined; pages += 1) {
+    if (pages === PAGES_MAX || all.length > TAGS_MAX) {
+      throw new RegistryError(
+        'UNAVAILABLE',
+        `the list of tags has no end: given up after ${all.length} tags`,
+      );
+    }
+    page = await fetchPage(page.next);
+    all.push(...page.tags);
+  }
+  return all;
+}
+
+/**
+ * A page of tags as the spec has it, from a registry that may not: sorted, only what comes after `after`, at most `limit`.
+ * A registry that does not page in lexical order is asked for everything.
+ * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#listing-tags
+ */
+export async function listTags(fetchPage: FetchTagPage, bounds: Bounds): Promise<TagPage> {
+  const { limit, after } = bounds;
+  const first = await fetchPage({
+    ...(limit === undefined ? {} : { n: String(limit) }),
+    ...(after === undefined ? {} : { last: after }),
+  });
+  const isSpecPage = isAscending(first.tags, after);
+  if (first.next === undefined && (isSpecPage || after === undefined)) return cut(first.tags, bounds);
+  if (isSpecPage && limit !== undefined && first.tags.length > 0 && first.tags.length <= limit) {
+    return { tags: first.tags, next: first.tags.at(-1) };
+  }
+  const start = isSpecPage || after === undefined ? first : await fetchPage({});
+  return cut(await gather(fetchPage, start), bounds);
+}

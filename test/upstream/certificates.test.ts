@@ -1,0 +1,158 @@
+import { copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
+import type { TlsSettings } from '../../src/upstream/settings.ts';
+import type { UpstreamOptions } from '../../src/upstream/upstream.ts';
+import { createAuthority, type TestAuthority } from '../support/certificates.ts';
+import { createContent, type ServerTls, serveContent, startServer } from '../support/hostile-registry.ts';
+import { afterTest, closing, repository, tagged, upstreamTo } from '../support/upstream.ts';
+
+const INDEX = { schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests: [] };
+let authority: TestAuthority;
+beforeAll(async () => {
+  authority = await createAuthority();
+});
+afterAll(() => authority.remove());
+
+interface Setup {
+  readonly server?: Partial<ServerTls>;
+  readonly tls?: TlsSettings;
+  readonly options?: Partial<UpstreamOptions>;
+}
+
+async function start({ server: with_ = {}, tls, options }: Setup = {}) {
+  const content = createContent();
+  content.putManifest(INDEX, MEDIA_TYPE.ociIndex, 'v1');
+  const certificate = await authority.issue('127.0.0.1');
+  const server = closing(await startServer(serveContent(content), { ...certificate, ...with_ }));
+  const ask = (more: Partial<UpstreamOptions> = {}) =>
+    upstreamTo({ endpoints: [{ url: server.url, anyAddress: true, tls }] }, { ...options, ...more }).manifest(
+      repository('app'),
+      tagged('v1'),
+    );
+  return { server, ask };
+}
+
+/** A directory as dockerd's /etc/docker/certs.d, with these files for `host`. */
+async function certificateDir(host: string, files: Readonly<Record<string, string>>): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), 'metahub-certs-'));
+  afterTest(() => rm(directory, { recursive: true }));
+  await mkdir(join(directory, host));
+  for (const [name, from] of Object.entries(files)) await copyFile(from, join(directory, host, name));
+  return directory;
+}
+
+describe('a certificate of an authority of one’s own', () => {
+  test('is believed with caFile', async () => {
+    const { ask } = await start({ tls: { caFile: authority.certFile } });
+    await ask();
+  });
+
+  test('is believed with the host’s *.crt in a certs.d directory', async () => {
+    const { ask, server } = await start();
+    const directory = await certificateDir(server.host, { 'ca.crt': authority.certFile });
+    await ask({ certificateDirs: ['/nowhere', directory] });
+  });
+
+  test('is not believed by another host’s directory', async () => {
+    const { ask } = await start();
+    const directory = await certificateDir('127.0.0.1:1', { 'ca.crt': authority.certFile });
+    await expect(ask({ certificateDirs: [directory] })).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+  });
+
+  test('is believed for every host when the operator says so', async () => {
+    const { ask } = await start();
+    await ask({ extraAuthorities: ['/no/such/bundle.pem', authority.certFile] });
+  });
+
+  test('is believed with skipVerify, which is said for one endpoint', async () => {
+    const { ask } = await start({ tls: { skipVerify: true } });
+    await ask();
+  });
+
+  test('that is configured but cannot be read is an error, not a connection without it', async () => {
+    const { ask, server } = await start({ tls: { caFile: '/no/such/ca.crt' } });
+    await expect(ask()).rejects.toThrow('/no/such/ca.crt');
+    expect(server.connections().made).toBe(0);
+  });
+
+  test('that is no certificate is an error', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'metahub-certs-'));
+    afterTest(() => rm(directory, { recursive: true }));
+    const caFile = join(directory, 'ca.crt');
+    await writeFile(caFile, '-----BEGIN CERTIFICATE-----\nnot one\n-----END CERTIFICATE-----\n');
+    const { ask } = await start({ tls: { caFile } });
+    await expect(ask()).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+  });
+});
+
+describe('a registry that asks for the client’s certificate', () => {
+  const mutual = () => ({ clientAuthority: authority.cert });
+
+  test('gets the one that is configured', async () => {
+    const { certFile, keyFile } = await authority.issue('client.example');
+    const tls = { caFile: authority.certFile, certFile, keyFile };
+    const { ask, server } = await start({ server: mutual(), tls });
+    await ask();
+    expect(server.requests).toHaveLength(1);
+  });
+
+  test('gets the one in the host’s directory, client.cert and client.key', async () => {
+    const { certFile, keyFile } = await authority.issue('client.example');
+    const { ask, server } = await start({ server: mutual() });
+    const files = { 'ca.crt': authority.certFile, 'client.cert': certFile, 'client.key': keyFile };
+    await ask({ certificateDirs: [await certificateDir(server.host, files)] });
+  });
+
+  test('is an error that names the registry when there is none', async () => {
+    const { ask, server } = await start({ server: mutual(), tls: { caFile: authority.certFile } });
+    const asked = ask();
+    await expect(asked).rejects.toMatchObject({ code: 'UNAVAILABLE', status: 502 });
+    await expect(asked).rejects.toThrow(server.host);
+  });
+});
+
+describe('fault 28: bad or expired certificate', () => {
+  test('of an unknown authority: refused, and the message says how to name it', async () => {
+    const { ask, server } = await start();
+    const asked = ask();
+    await expect(asked).rejects.toMatchObject({ code: 'UNAVAILABLE', status: 502 });
+    await expect(asked).rejects.toThrow('unknown authority; name its CA file for this upstream');
+    expect(server.requests).toEqual([]);
+  });
+
+  test('expired: refused', async () => {
+    const certificate = await authority.issue('127.0.0.1', { expired: true });
+    const { ask } = await start({ server: certificate, tls: { caFile: authority.certFile } });
+    await expect(ask()).rejects.toThrow('has an expired certificate');
+  });
+
+  test('for another name: refused', async () => {
+    const certificate = await authority.issue('other.example');
+    const { ask } = await start({ server: certificate, tls: { caFile: authority.certFile } });
+    await expect(ask()).rejects.toThrow('has a certificate for another name');
+  });
+
+  test('renewed while we run: a CA file that changes is read again within a minute', async () => {
+    const other = await createAuthority();
+    afterTest(other.remove);
+    const directory = await mkdtemp(join(tmpdir(), 'metahub-certs-'));
+    afterTest(() => rm(directory, { recursive: true }));
+    const caFile = join(directory, 'ca.crt');
+    await copyFile(other.certFile, caFile);
+    const content = createContent();
+    content.putManifest(INDEX, MEDIA_TYPE.ociIndex, 'v1');
+    const server = closing(await startServer(serveContent(content), await authority.issue('127.0.0.1')));
+    const clock = { now: 0 };
+    const upstream = upstreamTo(
+      { endpoints: [{ url: server.url, anyAddress: true, tls: { caFile } }] },
+      { now: () => clock.now },
+    );
+    await expect(upstream.manifest(repository('app'), tagged('v1'))).rejects.toThrow('unknown authority');
+    await copyFile(authority.certFile, caFile);
+    clock.now = 61_000;
+    await upstream.manifest(repository('app'), tagged('v1'));
+  });
+});

@@ -1,0 +1,166 @@
+import { randomBytes } from 'node:crypto';
+import { describe, expect, test } from 'vitest';
+import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
+import { type EndpointSettings, upstreamAt } from '../../src/upstream/settings.ts';
+import {
+  type Content,
+  createContent,
+  type Handler,
+  serveContent,
+  startServer,
+} from '../support/hostile-registry.ts';
+import { closing, readBlob, repository, tagged, upstreamTo } from '../support/upstream.ts';
+
+const INDEX = { schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests: [] };
+const app = repository('team/app');
+const answering =
+  (status: number): Handler =>
+  (_, response) =>
+    void response.writeHead(status).end();
+
+/** Servers asked in this order, the last one the authority, and a clock of the test's own. */
+async function chainOf(...handlers: readonly Handler[]) {
+  const servers = await Promise.all(handlers.map(async (handler) => closing(await startServer(handler))));
+  const [first, ...rest] = servers.map(({ url }): EndpointSettings => upstreamAt(url).endpoints[0]);
+  if (first === undefined) throw new Error('a chain has a member');
+  const clock = { now: 0 };
+  const upstream = upstreamTo({ endpoints: [first, ...rest] }, { now: () => clock.now });
+  const asked = () => servers.map(({ requests }) => requests.length);
+  return { servers, clock, upstream, asked };
+}
+
+function withIndex(): Content {
+  const content = createContent();
+  content.putManifest(INDEX, MEDIA_TYPE.ociIndex, 'v1');
+  return content;
+}
+
+describe('a chain of mirrors', () => {
+  test('is asked in order: the first that has it answers, the others are left alone', async () => {
+    const { upstream, asked } = await chainOf(serveContent(withIndex()), serveContent(withIndex()));
+    await upstream.manifest(app, tagged('v1'));
+    expect(asked()).toEqual([1, 0]);
+  });
+
+  test.each([404, 401, 403, 429, 500, 503])('goes on after a %i', async (status) => {
+    const { upstream } = await chainOf(answering(status), serveContent(withIndex()));
+    await upstream.manifest(app, tagged('v1'));
+  });
+
+  test('goes on after a member that is down', async () => {
+    const { upstream, servers } = await chainOf(answering(200), serveContent(withIndex()));
+    await servers[0]?.close();
+    await upstream.manifest(app, tagged('v1'));
+  });
+
+  test('goes on after a manifest cut short', async () => {
+    const broken: Handler = (_, response) => {
+      response.writeHead(200, { 'content-type': MEDIA_TYPE.ociIndex, 'content-length': 1000 });
+      response.write('{', () => response.destroy());
+    };
+    const { upstream } = await chainOf(broken, serveContent(withIndex()));
+    await upstream.manifest(app, tagged('v1'));
+  });
+
+  test('tells what the authority said when nobody has it', async () => {
+    const { upstream, servers } = await chainOf(answering(500), answering(404));
+    const asked = upstream.manifest(app, tagged('v1'));
+    await expect(asked).rejects.toMatchObject({ code: 'MANIFEST_UNKNOWN' });
+    await expect(asked).rejects.toThrow(servers[1]?.host);
+  });
+
+  test('tells what the authority said, not a mirror asked after it', async () => {
+    const { upstream, servers } = await chainOf(answering(404), answering(503));
+    await expect(upstream.manifest(app, tagged('v1'))).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    await expect(upstream.manifest(app, tagged('v1'))).rejects.toThrow(servers[1]?.host);
+  });
+});
+
+describe('the memory of who failed', () => {
+  test('a member that was down is asked last for a while, then first again', async () => {
+    let isDown = true;
+    const content = withIndex();
+    const flaky: Handler = (request, response) =>
+      (isDown ? answering(503) : serveContent(content))(request, response);
+    const { upstream, clock, asked } = await chainOf(flaky, serveContent(content));
+    await upstream.manifest(app, tagged('v1'));
+    isDown = false;
+    clock.now = 14_000;
+    await upstream.manifest(app, tagged('v1'));
+    expect(asked()).toEqual([2, 2]);
+    clock.now = 15_001;
+    await upstream.manifest(app, tagged('v1'));
+    expect(asked()).toEqual([3, 2]);
+  });
+
+  test('a member that does not have something is no worse for it', async () => {
+    const { upstream, asked } = await chainOf(answering(404), serveContent(withIndex()));
+    await upstream.manifest(app, tagged('v1'));
+    await upstream.manifest(app, tagged('v1'));
+    expect(asked()).toEqual([2, 2]);
+  });
+
+  test('while the authority says no, a mirror that failed is not waited for', async () => {
+    const { upstream, asked } = await chainOf(answering(503), answering(404));
+    await expect(upstream.manifest(app, tagged('v1'))).rejects.toMatchObject({ status: 404 });
+    await expect(upstream.manifest(app, tagged('v1'))).rejects.toMatchObject({ status: 404 });
+    expect(asked()).toEqual([2, 2]);
+  });
+
+  test('when all failed lately, all are asked all the same', async () => {
+    let isDown = true;
+    const content = withIndex();
+    const flaky: Handler = (request, response) =>
+      (isDown ? answering(503) : serveContent(content))(request, response);
+    const { upstream } = await chainOf(flaky, flaky);
+    await expect(upstream.manifest(app, tagged('v1'))).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    isDown = false;
+    await upstream.manifest(app, tagged('v1'));
+  });
+});
+
+describe('a mirror that holds a corrupt blob', () => {
+  /** The first member's copy has one bit flipped; `sizeBytes` decides whether it fits one chunk. */
+  async function start(sizeBytes: number) {
+    const [good, bad] = [createContent(), createContent()];
+    const bytes = randomBytes(sizeBytes);
+    const digest = good.putBlob(bytes);
+    const flipped = Buffer.from(bytes);
+    flipped[0] = (flipped[0] ?? 0) ^ 1;
+    bad.blobs.set(digest, flipped);
+    return { digest, bytes, ...(await chainOf(serveContent(bad), serveContent(good))) };
+  }
+
+  test('a small one is had from the next member before anybody sees a wrong byte', async () => {
+    const { upstream, digest, bytes } = await start(1000);
+    expect((await readBlob(await upstream.blob(app, digest))).equals(bytes)).toBe(true);
+  });
+
+  test('a large one fails, and the next try is served by another member', async () => {
+    const { upstream, digest, bytes } = await start(2_000_000);
+    await expect(readBlob(await upstream.blob(app, digest))).rejects.toThrow('do not have the digest');
+    expect((await readBlob(await upstream.blob(app, digest))).equals(bytes)).toBe(true);
+  });
+
+  test('a caller that verifies by itself says so, with the same effect', async () => {
+    const { upstream, digest, bytes } = await start(2_000_000);
+    const wrong = await upstream.blob(app, digest, { verify: false });
+    expect((await readBlob(wrong)).equals(bytes)).toBe(false);
+    if (wrong.kind === 'content') wrong.distrust?.();
+    expect((await readBlob(await upstream.blob(app, digest))).equals(bytes)).toBe(true);
+  });
+});
+
+test('a blob that its mirror breaks off again and again is finished by the next member', async () => {
+  const content = createContent();
+  const bytes = randomBytes(500_000);
+  const digest = content.putBlob(bytes);
+  const breaking: Handler = (_, response) => {
+    response.writeHead(200, { 'content-length': bytes.length });
+    response.write(bytes.subarray(0, 100_000), () => response.destroy());
+  };
+  const { upstream, servers } = await chainOf(breaking, serveContent(content));
+  expect((await readBlob(await upstream.blob(app, digest))).equals(bytes)).toBe(true);
+  const [asked] = servers[1]?.requests ?? [];
+  expect(asked?.headers['range']).toMatch(/^bytes=\d+-499999$/);
+});

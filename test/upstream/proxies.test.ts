@@ -1,0 +1,127 @@
+import { randomBytes } from 'node:crypto';
+import { describe, expect, test } from 'vitest';
+import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
+import { proxyFor, proxyFromEnvironment } from '../../src/upstream/proxy.ts';
+import { defaultUpstream, upstreamAt } from '../../src/upstream/settings.ts';
+import { createContent, serveContent, startServer } from '../support/hostile-registry.ts';
+import { startInternet, startProxy } from '../support/internet.ts';
+import { closing, readBlob, repository, tagged, upstreamTo } from '../support/upstream.ts';
+
+const INDEX = { schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests: [] };
+
+function content() {
+  const made = createContent();
+  made.putManifest(INDEX, MEDIA_TYPE.ociIndex, 'v1');
+  return made;
+}
+
+describe('proxyFromEnvironment()', () => {
+  test('reads the usual variables, of which lower case wins as in curl', () => {
+    expect(
+      proxyFromEnvironment({
+        HTTPS_PROXY: 'http://upper:1',
+        https_proxy: 'http://lower:2',
+        HTTP_PROXY: 'http://plain:3',
+        NO_PROXY: 'example.com',
+        no_proxy: '',
+      }),
+    ).toEqual({ https: 'http://lower:2', http: 'http://plain:3', noProxy: 'example.com' });
+  });
+});
+
+describe('proxyFor()', () => {
+  const settings = { https: 'proxy.example:3128', http: 'http://plain.example:8080' };
+
+  test.each([
+    ['https://ghcr.io/v2/', '', 'http://proxy.example:3128/'],
+    ['http://ghcr.io/v2/', '', 'http://plain.example:8080/'],
+    ['https://ghcr.io/', 'ghcr.io', undefined],
+    ['https://ghcr.io/', 'GHCR.IO', undefined],
+    ['https://pkg.ghcr.io/', 'ghcr.io', undefined],
+    ['https://pkg.ghcr.io/', '.ghcr.io', undefined],
+    ['https://pkg.ghcr.io/', '*.ghcr.io', undefined],
+    ['https://notghcr.io/', 'ghcr.io', 'http://proxy.example:3128/'],
+    ['https://ghcr.io/', 'quay.io, ghcr.io', undefined],
+    ['https://ghcr.io/', 'quay.io ghcr.io', undefined],
+    ['https://ghcr.io/', '*', undefined],
+    ['https://ghcr.io/', 'ghcr.io:443', undefined],
+    ['https://ghcr.io:8443/', 'ghcr.io:443', 'http://proxy.example:3128/'],
+    ['https://10.1.2.3/', '10.1.2.3', undefined],
+    ['https://10.1.2.3/', '10.0.0.0/8', undefined],
+    ['https://11.1.2.3/', '10.0.0.0/8', 'http://proxy.example:3128/'],
+    ['https://10.1.2.3/', '10.0.0.0/99', 'http://proxy.example:3128/'],
+    ['https://[2001:db8::1]/', '2001:db8::/32', undefined],
+    ['https://10.1.2.3/', '2.3', 'http://proxy.example:3128/'],
+    ['https://[2001:db8::1]/', '2001:db8::1', undefined],
+    ['https://localhost:5000/', '', undefined],
+    ['http://127.0.0.1:5000/', '', undefined],
+    ['https://[::1]/', '', undefined],
+  ])('%s with NO_PROXY=%s: %s', (target, noProxy, expected) => {
+    expect(proxyFor(new URL(target), { ...settings, noProxy })?.href).toBe(expected);
+  });
+
+  test('an address that is no proxy’s is an error that shows no login', () => {
+    const ask = () => proxyFor(new URL('https://ghcr.io'), { https: 'socks5://ann:hunter2@proxy:1080' });
+    expect(ask).toThrow('the proxy of the environment is not of the form http://HOST:PORT');
+  });
+});
+
+describe('a registry behind a proxy', () => {
+  const { host } = repository('app', 'registry.example');
+  const app = repository('app', 'registry.example');
+
+  test('over TLS: a tunnel, through which manifests and blobs come whole', async () => {
+    const made = content();
+    const bytes = randomBytes(2_000_000);
+    const digest = made.putBlob(bytes);
+    const internet = await startInternet({ 'registry.example': serveContent(made) });
+    const upstream = upstreamTo(defaultUpstream(host), internet.options);
+    await upstream.manifest(app, tagged('v1'));
+    expect((await readBlob(await upstream.blob(app, digest))).equals(bytes)).toBe(true);
+    expect(new Set(internet.proxy.targets)).toEqual(new Set(['registry.example:443']));
+  });
+
+  test('over TLS, with a login for the proxy', async () => {
+    const internet = await startInternet({ 'registry.example': serveContent(content()) });
+    const https = internet.proxy.url.replace('http://', 'http://ann:p%40ss@');
+    const upstream = upstreamTo(defaultUpstream(host), { ...internet.options, proxy: { https } });
+    await upstream.manifest(app, tagged('v1'));
+    expect(internet.proxy.logins).toEqual([`Basic ${Buffer.from('ann:p@ss').toString('base64')}`]);
+    expect(internet.asked('registry.example')[0]?.headers).not.toHaveProperty('proxy-authorization');
+  });
+
+  test('in plain http: the whole URL is sent to the proxy', async () => {
+    const server = closing(await startServer(serveContent(content())));
+    const proxy = closing(
+      await startProxy((name) => (name === 'registry.example' ? server.port : undefined)),
+    );
+    const upstream = upstreamTo(upstreamAt('http://registry.example'), { proxy: { http: proxy.url } });
+    await upstream.manifest(app, tagged('v1'));
+    expect(proxy.targets).toEqual(['http://registry.example/v2/app/manifests/v1']);
+    expect(server.requests[0]?.headers['host']).toBe('registry.example');
+  });
+
+  test('that the proxy does not allow: an error that names the proxy', async () => {
+    const proxy = closing(await startProxy(() => undefined));
+    const upstream = upstreamTo(defaultUpstream(host), { proxy: { https: proxy.url } });
+    const asked = upstream.manifest(app, tagged('v1'));
+    await expect(asked).rejects.toMatchObject({ code: 'UNAVAILABLE', status: 502 });
+    await expect(asked).rejects.toThrow(`the proxy 127.0.0.1:${proxy.port} answered 403`);
+  });
+
+  test('that is down: an error', async () => {
+    const proxy = await startProxy(() => undefined);
+    await proxy.close();
+    const upstream = upstreamTo(defaultUpstream(host), { proxy: { https: proxy.url } });
+    await expect(upstream.manifest(app, tagged('v1'))).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+  });
+
+  test('with NO_PROXY for it: not by the proxy', async () => {
+    const proxy = closing(await startProxy(() => undefined));
+    const upstream = upstreamTo(upstreamAt('https://registry.invalid'), {
+      proxy: { https: proxy.url, noProxy: 'registry.invalid' },
+    });
+    await expect(upstream.manifest(app, tagged('v1'))).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    expect(proxy.targets).toEqual([]);
+  });
+});

@@ -1,0 +1,106 @@
+import { describe, expect, test } from 'vitest';
+import { upstreamAt } from '../../src/upstream/settings.ts';
+import { type Handler, startServer } from '../support/hostile-registry.ts';
+import { closing, repository, upstreamTo } from '../support/upstream.ts';
+
+const app = repository('team/app');
+
+/** A registry that answers `/tags/list` with what `list` makes of the query. */
+async function listing(list: (query: URLSearchParams) => { tags: unknown; link?: string }) {
+  const handler: Handler = (request, response) => {
+    const { tags, link } = list(new URL(request.url ?? '', 'http://registry.invalid').searchParams);
+    response.writeHead(200, { 'content-type': 'application/json', ...(link ? { link } : {}) });
+    response.end(JSON.stringify({ name: 'team/app', tags }));
+  };
+  const server = closing(await startServer(handler));
+  return { server, upstream: upstreamTo(upstreamAt(server.url)) };
+}
+
+/** Pages as the spec has them: `n` tags after `last`, and a Link while there are more; at most `most` at once. */
+function specPages(all: readonly string[], most: number) {
+  return (query: URLSearchParams) => {
+    const fresh = all.filter((tag) => tag > (query.get('last') ?? ''));
+    const tags = fresh.slice(0, Math.min(most, Number(query.get('n') ?? most)));
+    const link = `</v2/team/app/tags/list?n=${tags.length}&last=${tags.at(-1)}>; rel="next"`;
+    return { tags, ...(tags.length < fresh.length ? { link } : {}) };
+  };
+}
+
+describe('a registry that pages as the spec has it', () => {
+  const all = ['a', 'b', 'c', 'd', 'e'];
+
+  test('is asked for just the page, and says where the next begins', async () => {
+    const { server, upstream } = await listing(specPages(all, 100));
+    expect(await upstream.tags(app, { limit: 2, after: 'b' })).toEqual({ tags: ['c', 'd'], next: 'd' });
+    expect(server.requests.map(({ target }) => target)).toEqual(['/v2/team/app/tags/list?n=2&last=b']);
+  });
+
+  test('gives pages that are shorter than asked for', async () => {
+    const { upstream } = await listing(specPages(all, 2));
+    expect(await upstream.tags(app, { limit: 100 })).toEqual({ tags: ['a', 'b'], next: 'b' });
+  });
+
+  test('is followed to the end when no limit was asked for', async () => {
+    const { server, upstream } = await listing(specPages(all, 2));
+    expect(await upstream.tags(app)).toEqual({ tags: all, next: undefined });
+    expect(server.requests).toHaveLength(3);
+  });
+});
+
+describe('a registry that pages in its own way', () => {
+  const newestFirst = ['v9', 'v10', 'latest', 'a'];
+  /** Quay's way: newest first, and a token of its own for the next page. */
+  const ownPages = (query: URLSearchParams) => {
+    const start = Number(query.get('next_page') ?? 0);
+    const link = `</v2/team/app/tags/list?next_page=${start + 2}>; rel="next"`;
+    return { tags: newestFirst.slice(start, start + 2), ...(start + 2 < 4 ? { link } : {}) };
+  };
+
+  test('is asked for everything, so that no tag is lost', async () => {
+    const { upstream } = await listing(ownPages);
+    expect(await upstream.tags(app)).toEqual({ tags: ['a', 'latest', 'v10', 'v9'], next: undefined });
+  });
+
+  test('is cut into pages of the spec', async () => {
+    const { upstream } = await listing(ownPages);
+    expect(await upstream.tags(app, { limit: 3 })).toEqual({ tags: ['a', 'latest', 'v10'], next: 'v10' });
+    expect(await upstream.tags(app, { limit: 3, after: 'v10' })).toEqual({ tags: ['v9'], next: undefined });
+  });
+});
+
+describe('a list that is not what it should be', () => {
+  test('null, of a repository that has lost its last tag, is an empty list', async () => {
+    const { upstream } = await listing(() => ({ tags: null }));
+    expect(await upstream.tags(app)).toEqual({ tags: [], next: undefined });
+  });
+
+  test('what is no tag is left out, and nothing comes twice', async () => {
+    const { upstream } = await listing(() => ({ tags: ['ok', 7, '../etc', 'a\r\nb', '', null, 'ok'] }));
+    expect(await upstream.tags(app)).toEqual({ tags: ['ok'], next: undefined });
+  });
+
+  test('a Link to itself for ever is given up', async () => {
+    const link = '</v2/team/app/tags/list?last=a>; rel="next"';
+    const { server, upstream } = await listing(() => ({ tags: ['a', 'b'], link }));
+    await expect(upstream.tags(app)).rejects.toThrow('has no end');
+    expect(server.requests.length).toBeLessThanOrEqual(500);
+  });
+
+  test('a Link to another host leads nowhere but where the list was asked', async () => {
+    const elsewhere = closing(await startServer((_, response) => void response.end('{"tags":[]}')));
+    const { server, upstream } = await listing((query) =>
+      query.has('last') ? { tags: ['b'] } : { tags: ['a'], link: `<${elsewhere.url}/x?last=a>; rel="next"` },
+    );
+    expect(await upstream.tags(app)).toEqual({ tags: ['a', 'b'], next: undefined });
+    expect(elsewhere.connections().made).toBe(0);
+    expect(server.requests.map(({ target }) => target)).toEqual([
+      '/v2/team/app/tags/list',
+      '/v2/team/app/tags/list?last=a',
+    ]);
+  });
+
+  test.each([['no list'], [{}], [undefined]])('%j is an error', async (tags) => {
+    const { upstream } = await listing(() => ({ tags }));
+    await expect(upstream.tags(app)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+  });
+});
