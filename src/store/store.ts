@@ -7,7 +7,8 @@ import { removeLeftovers, writeAtomically } from './atomic-file.ts';
 import { BufferPool } from './buffer-pool.ts';
 import { createDiskTrouble, isFull, type StoreLog } from './disk-trouble.ts';
 import { copyFile, readAt } from './file-copy.ts';
-import { createHeldFiles } from './held-files.ts';
+import { createHasher } from './hasher.ts';
+import { HeldFiles } from './held-files.ts';
 import { createImageIndexFile } from './image-index-file.ts';
 import { checkOnlyIntake, openIntake } from './intake-file.ts';
 import { Inventory } from './inventory.ts';
@@ -79,8 +80,11 @@ export async function openStore({ directory, maxBytes, log, now }: StoreOptions)
     files.forget(digest);
     imageIndex.touch();
   };
-  const files = createHeldFiles({
+  const hasher = createHasher();
+  const files = new HeldFiles({
     layout,
+    hasDigest: hasher.hasDigest,
+    onMissing: (digest) => inventory.forget(digest),
     onSpoilt: (digest, why) => {
       forget(digest);
       log('warning', 'held content was spoilt and is fetched again', { digest, why });
@@ -158,7 +162,7 @@ export async function openStore({ directory, maxBytes, log, now }: StoreOptions)
       manifests.set(digest, { bytes, mediaType });
       inventory.use(digest, bytes.length);
       imageIndex.touch();
-      if (kind === 'manifest') await inventory.makeRoom();
+      if (kind === 'manifest') void inventory.makeRoom();
       return;
     }
     const partitions = new Set(unwritten.get(digest)?.partitions).add(partitionKey(access));
@@ -232,12 +236,14 @@ export async function openStore({ directory, maxBytes, log, now }: StoreOptions)
   ): Promise<Intake> {
     if ((sizeBytes ?? 0) > maxBytes) return checkOnlyIntake(digest);
     const release = inventory.reserve(sizeBytes ?? 0);
-    await inventory.makeRoom();
+    void inventory.makeRoom();
     let opened: Intake | undefined;
     const isOpen = await attempt(sizeBytes ?? 0, async () => {
       opened = await openIntake({
         digest,
+        sizeBytes,
         maxBytes,
+        hasher,
         incoming: layout.incoming,
         path: layout.blob(digest),
         pool,
@@ -247,12 +253,12 @@ export async function openStore({ directory, maxBytes, log, now }: StoreOptions)
           return false;
         },
         beforeHeld: () => records.add(digest, 'blob', undefined, provenance),
-        onHeld: async (fd, heldBytes) => {
-          await files.trust(digest, fd);
+        onHeld: (fd, heldBytes) => {
+          files.trust(digest, fd);
           release();
           inventory.use(digest, heldBytes);
           trouble.over();
-          await inventory.makeRoom();
+          void inventory.makeRoom();
         },
         onClosed: release,
       });
@@ -289,6 +295,9 @@ export async function openStore({ directory, maxBytes, log, now }: StoreOptions)
         return { digest, bytes, mediaType, maxAgeMs: Number.POSITIVE_INFINITY };
       },
     },
-    close: () => imageIndex.flush(),
+    close: async () => {
+      await imageIndex.flush();
+      await hasher.close();
+    },
   };
 }
