@@ -123,28 +123,28 @@ export function startFill({ digest, name, content, intake, lingerMs }: FillOptio
       sink.destroy();
       // The file must not be closed while something is being written to it.
       await taking;
-      end();
+      await end();
     }
   }
 
-  function end(): void {
+  async function end(): Promise<void> {
     isOver = true;
     clearTimeout(lingering);
-    settle(isGivenUp ? undefined : failure);
     pulse.beat();
-    if (readers.size === 0) intake.close();
+    if (readers.size === 0) await intake.close();
+    settle(isGivenUp ? undefined : failure);
   }
 
   function leave(reader: Reader): void {
     if (!readers.delete(reader)) return;
     pulse.beat();
     if (readers.size > 0) return;
-    if (isOver) intake.close();
+    if (isOver) void intake.close();
     else lingering = setTimeout(cancel, lingerMs).unref();
   }
 
   function cancel(): void {
-    if (isOver) return;
+    if (isOver || isVerified) return;
     isGivenUp = failure === undefined;
     failure ??= new RegistryError('UNAVAILABLE', `${name} was given up: nobody waits for it`);
     if (running) {
@@ -152,7 +152,7 @@ export function startFill({ digest, name, content, intake, lingerMs }: FillOptio
       pulse.beat();
     } else {
       content.cancel();
-      end();
+      void end();
     }
   }
 

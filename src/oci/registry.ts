@@ -62,7 +62,8 @@ export interface BlobContent extends BlobInfo {
   /** The bytes that will be written when a range was asked for and granted; undefined: all of them. */
   readonly range: ByteRange | undefined;
   /**
-   * Writes the bytes with backpressure and resolves when the last was accepted; does not end `sink`. Rejects when the
+   * Writes the bytes with backpressure and resolves when the last was accepted; does not end `sink`. A chunk's memory is
+   * the source's again, for other bytes, once the write's callback was called: a sink that keeps chunks copies them. Rejects when the
    * source fails or its bytes do not match the digest (the caller must then destroy the sink, never end it), or when
    * the sink is destroyed.
    */

@@ -1,4 +1,5 @@
 import { availableParallelism } from 'node:os';
+import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { algorithmOf, type Digest, finishDigest, hashFor } from '../oci/digest.ts';
 import type { HashOrder, HashReply } from './hash-worker.ts';
@@ -50,6 +51,14 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
+function startWorker(): Worker {
+  const built = new URL('./hash-worker.js', import.meta.url);
+  if (import.meta.url.endsWith('.js')) return new Worker(built, { execArgv: [] });
+  // Run from the sources, in tests and benchmarks: the thread has to be given a loader for them.
+  const source = JSON.stringify(fileURLToPath(new URL('./hash-worker.ts', import.meta.url)));
+  return new Worker(`require('tsx/cjs'); require(${source});`, { eval: true, execArgv: [] });
+}
+
 /** One hashing thread. It does not keep the process alive. */
 class HashThread {
   readonly #worker: Worker;
@@ -57,10 +66,7 @@ class HashThread {
   #failure: Error | undefined;
 
   constructor() {
-    // Run from its source, in tests and benchmarks, the thread needs the same loader as its parent.
-    const isSource = import.meta.url.endsWith('.ts');
-    const file = new URL(isSource ? './hash-worker.ts' : './hash-worker.js', import.meta.url);
-    this.#worker = new Worker(file, isSource ? { execArgv: ['--import', 'tsx'] } : { execArgv: [] });
+    this.#worker = startWorker();
     this.#worker.unref();
     this.#worker.on('message', (reply: HashReply) => this.#settle(reply));
     this.#worker.on('error', (error) => this.#fail(error));

@@ -64,7 +64,7 @@ export function checkOnlyIntake(digest: Digest): Intake {
     writeTo: () => Promise.reject(new Error('nothing was stored')),
     verify: () => running.matches(),
     hold: async () => {},
-    close: () => {},
+    close: async () => {},
   };
 }
 
@@ -152,11 +152,12 @@ export async function openIntake(options: IntakeOptions): Promise<Intake> {
     hold: async () => {
       if (isVerified && !isRefused) await giveName();
     },
-    close: () => {
-      void running.release().then(leave);
+    close: async () => {
       options.onClosed();
+      await running.release();
+      leave();
       if (isNamed) return;
-      unlinkFile(temporary).catch(() => {
+      await unlinkFile(temporary).catch(() => {
         // The next start removes leftovers.
       });
     },

@@ -118,22 +118,24 @@ export async function openStore({ directory, maxBytes, log, now }: StoreOptions)
         trouble.over();
         return true;
       } catch (error) {
-        if (isLast || !(await mayRetry(error as Error, sizeBytes))) {
-          trouble.report(error as Error);
-          return false;
-        }
+        if (isLast || !(await mayRetry(error as Error, sizeBytes))) return refuse(error as Error);
       }
     }
     return false;
   }
 
+  function refuse(error: Error): false {
+    // A file that cannot be made because its directory could not be made: that has been said.
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') trouble.report(error);
+    return false;
+  }
+
   async function mayRetry(error: Error, sizeBytes: number): Promise<boolean> {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT') {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
       // The directory was removed under us, or could not be made before.
       return prepareLayout(layout).then(
         () => true,
-        () => false,
+        (reason: Error) => refuse(reason),
       );
     }
     if (!isFull(error)) return false;
@@ -248,9 +250,7 @@ export async function openStore({ directory, maxBytes, log, now }: StoreOptions)
         path: layout.blob(digest),
         pool,
         onRefused: async (error) => {
-          if (await mayRetry(error, sizeBytes ?? 1024 * 1024)) return true;
-          trouble.report(error);
-          return false;
+          return (await mayRetry(error, sizeBytes ?? 1024 * 1024)) || refuse(error);
         },
         beforeHeld: () => records.add(digest, 'blob', undefined, provenance),
         onHeld: (fd, heldBytes) => {
