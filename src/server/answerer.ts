@@ -1,0 +1,159 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { performance } from 'node:perf_hooks';
+import type { Admission, Arrival, Gate } from '../oci/gate.ts';
+import type { Repository } from '../oci/reference.ts';
+import { RegistryError } from '../oci/registry-error.ts';
+import { isLoop } from '../oci/via.ts';
+import { createAcceptReader } from './accept.ts';
+import { answerBlob } from './blob-answer.ts';
+import { abortWhenGone, type Exchange } from './exchange.ts';
+import { createFailureReport } from './failure-report.ts';
+import type { HotAnswers } from './hot.ts';
+import type { Limits } from './limits.ts';
+import { answerReferrers, answerTags } from './list-answers.ts';
+import { askManifest, sendManifest } from './manifest-answer.ts';
+import type { Metrics } from './metrics.ts';
+import type { Pages } from './pages.ts';
+import { checkRequest, isPlain, pathOf } from './request-check.ts';
+import { createRequestRecord } from './request-record.ts';
+import { sendJson } from './respond.ts';
+import { type HostRules, type ManifestRoute, parseRoute, type Route } from './route.ts';
+import type { ServerLog } from './server-log.ts';
+import { createTurns } from './turns.ts';
+
+export type Handler = (req: IncomingMessage, res: ServerResponse) => void;
+
+export interface AnswererOptions {
+  readonly gate: Gate;
+  readonly log: ServerLog;
+  /** What this mirror calls itself in `Via`. */
+  readonly pseudonym: string;
+  readonly hosts: HostRules;
+  readonly handlers: ReadonlyMap<string, Handler>;
+  readonly pages: Pages;
+  readonly limits: Limits;
+  readonly hot: HotAnswers;
+  readonly metrics: Metrics;
+  /** True while the server drains: answers then end their connections. */
+  readonly isDraining: () => boolean;
+}
+
+type ApiRoute = Exclude<Route, { kind: 'page' }>;
+
+function arrivalOf(req: IncomingMessage, repository: Repository | undefined): Arrival {
+  return { headers: req.headers, remoteAddress: req.socket.remoteAddress ?? '', repository };
+}
+
+/** Answers requests: whatever happens, each gets an answer or its connection is cut. */
+export function createAnswerer(options: AnswererOptions): Handler {
+  const { gate, pseudonym, hosts, handlers, pages, limits, hot, metrics, isDraining } = options;
+  const acceptsIndex = createAcceptReader();
+  const turns = createTurns();
+  const record = createRequestRecord(options.log, metrics);
+  const fail = createFailureReport(options.log, metrics);
+  let inFlight = 0;
+  metrics.gauge('metahub_requests_in_flight', 'Requests being answered.', () => inFlight);
+
+  async function ask(exchange: Exchange, route: ApiRoute, key: string): Promise<void> {
+    const { req, res } = exchange;
+    switch (route.kind) {
+      case 'ping':
+        return sendJson(res, 200, {});
+      case 'manifest': {
+        const prepared = await askManifest(exchange, route);
+        hot.keep(req.url ?? '', route, key, exchange.options.acceptsIndex !== false, prepared);
+        return sendManifest(req, res, prepared);
+      }
+      case 'blob':
+        return answerBlob(exchange, route);
+      case 'tags':
+        return answerTags(exchange, route);
+      case 'referrers':
+        return answerReferrers(exchange, route);
+    }
+  }
+
+  async function serveApi(
+    req: IncomingMessage,
+    res: ServerResponse,
+    route: ApiRoute,
+    admitting: Admission | Promise<Admission> | undefined,
+  ): Promise<void> {
+    const repository = route.kind === 'ping' ? undefined : route.repository;
+    const admission = await (admitting ?? gate.admit(arrivalOf(req, repository)));
+    if (admission.kind === 'refused') throw admission.error;
+    record.who(res, admission.who);
+    const via = req.headers.via;
+    if (isLoop(via, pseudonym)) {
+      throw new RegistryError('UNAVAILABLE', 'this request has come through this mirror before', {
+        status: 508,
+      });
+    }
+    if (inFlight >= limits.inFlight) {
+      const overload = { status: 503, headers: { 'retry-after': '1' } };
+      throw new RegistryError('UNAVAILABLE', 'this mirror is answering as many requests as it may', overload);
+    }
+    inFlight += 1;
+    res.once('close', () => {
+      inFlight -= 1;
+    });
+    const { registry, access, key } = admission;
+    const asking = {
+      access,
+      via,
+      acceptsIndex: acceptsIndex(req.headers.accept),
+      signal: abortWhenGone(res),
+    };
+    await ask({ req, res, registry, options: asking }, route, key);
+  }
+
+  async function serve(
+    req: IncomingMessage,
+    res: ServerResponse,
+    known?: { route: ManifestRoute; admitting: Admission | Promise<Admission> },
+  ): Promise<void> {
+    record.begin(req, res);
+    const target = req.url ?? '';
+    try {
+      const handler = handlers.get(pathOf(target));
+      if (handler) return handler(req, res);
+      checkRequest(req, limits);
+      const route = known?.route ?? parseRoute(target, hosts);
+      record.kind(res, route.kind);
+      if (route.kind === 'page') return pages.answer(req, res, route.path);
+      await serveApi(req, res, route, known?.admitting);
+    } catch (error) {
+      fail(req, res, error);
+    }
+  }
+
+  /** A manifest that was sent before, sent again without parsing or asking; false when there is none. */
+  function repeat(req: IncomingMessage, res: ServerResponse, startedMs: number): boolean {
+    const target = req.url ?? '';
+    // A response that waits for its turn has no connection yet (see turns.ts).
+    const route = res.socket !== null && isPlain(req) ? hot.routeOf(target) : undefined;
+    if (route === undefined) return false;
+    const admitting = gate.admit(arrivalOf(req, route.repository));
+    const isNow = !(admitting instanceof Promise) && admitting.kind === 'admitted';
+    const prepared = isNow ? hot.find(target, admitting.key, acceptsIndex(req.headers.accept)) : undefined;
+    if (prepared === undefined) {
+      turns.take(req, res, () => serve(req, res, { route, admitting }));
+      return true;
+    }
+    turns.mark(req, res);
+    sendManifest(req, res, prepared);
+    record.repeated(req, res, startedMs, prepared.manifest.bytes.length);
+    return true;
+  }
+
+  return (req, res) => {
+    const startedMs = performance.now();
+    if (isDraining()) res.shouldKeepAlive = false;
+    try {
+      if (repeat(req, res, startedMs)) return;
+      turns.take(req, res, () => serve(req, res));
+    } catch (error) {
+      fail(req, res, error);
+    }
+  };
+}

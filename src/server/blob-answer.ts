@@ -1,0 +1,107 @@
+import type { ByteRange, RangeRequest } from '../oci/range.ts';
+import { parseRange } from '../oci/range.ts';
+import type { BlobContent, BlobInfo } from '../oci/registry.ts';
+import { RegistryError } from '../oci/registry-error.ts';
+import type { Exchange } from './exchange.ts';
+import { etagOf, isKnownToClient, rangeCounts } from './preconditions.ts';
+import { COMMON_FIELDS, type HeadFields, isFieldValue, sendEmpty } from './respond.ts';
+import type { BlobRoute } from './route.ts';
+
+function identityFields({ digest }: BlobInfo): HeadFields {
+  return ['Docker-Content-Digest', digest, 'ETag', etagOf(digest), 'Accept-Ranges', 'bytes'];
+}
+
+function lengthFields(sizeBytes: number | undefined, range: ByteRange | undefined): HeadFields {
+  if (range !== undefined) {
+    const part = `bytes ${range.start}-${range.end - 1}/${sizeBytes ?? '*'}`;
+    return ['Content-Length', String(range.end - range.start), 'Content-Range', part];
+  }
+  return sizeBytes === undefined ? [] : ['Content-Length', String(sizeBytes)];
+}
+
+function blobFields(info: BlobInfo, range?: ByteRange): string[] {
+  return [
+    ...COMMON_FIELDS,
+    ...identityFields(info),
+    'Content-Type',
+    'application/octet-stream',
+    ...lengthFields(info.sizeBytes, range),
+  ];
+}
+
+/** The range that a GET asks for. @see https://www.rfc-editor.org/rfc/rfc9110#section-14.2 HEAD has none. */
+function rangeAsked({ req }: Exchange, { digest }: BlobRoute): RangeRequest | undefined {
+  const { range, 'if-range': ifRange } = req.headers;
+  if (range === undefined || !rangeCounts(typeof ifRange === 'string' ? ifRange : undefined, digest)) {
+    return undefined;
+  }
+  return parseRange(range);
+}
+
+/** Ends a body that cannot be completed such that no client can take it for whole. */
+function breakOff({ req, res }: Exchange): void {
+  // A body without length to an HTTP/1.0 client ends with the connection: only a reset tells that it broke.
+  const endsWithConnection = req.httpVersion === '1.0' && !('encrypted' in req.socket);
+  if (endsWithConnection) req.socket.resetAndDestroy();
+  else res.destroy();
+}
+
+async function sendContent(exchange: Exchange, content: BlobContent): Promise<void> {
+  const { res } = exchange;
+  if (res.destroyed) {
+    content.cancel();
+    return;
+  }
+  // More or fewer bytes than announced become an error instead of an answer that looks whole.
+  res.strictContentLength = true;
+  try {
+    res.writeHead(content.range === undefined ? 200 : 206, blobFields(content, content.range));
+  } catch (error) {
+    content.cancel();
+    throw error;
+  }
+  try {
+    await content.writeTo(res);
+    res.end();
+  } catch (error) {
+    breakOff(exchange);
+    throw error;
+  }
+}
+
+/** A 416 says how long the blob is, if that can be found out. */
+async function withSize(exchange: Exchange, route: BlobRoute, error: unknown): Promise<unknown> {
+  const isBare =
+    error instanceof RegistryError && error.code === 'RANGE_INVALID' && !error.headers['content-range'];
+  if (!isBare) return error;
+  const { sizeBytes } = await exchange.registry.statBlob(route.repository, route.digest, exchange.options);
+  if (sizeBytes === undefined) return error;
+  return new RegistryError(error.code, error.message, {
+    cause: error,
+    headers: { ...error.headers, 'content-range': `bytes */${sizeBytes}` },
+  });
+}
+
+/**
+ * Answers for a blob. GET opens it, HEAD asks only for its size; both say the same of it. Rejects when the body broke
+ * off, its connection then being cut already.
+ */
+export async function answerBlob(exchange: Exchange, route: BlobRoute): Promise<void> {
+  const { req, res, registry, options } = exchange;
+  const isKnown = isKnownToClient(req.headers['if-none-match'], route.digest);
+  if (isKnown || req.method === 'HEAD') {
+    const info = await registry.statBlob(route.repository, route.digest, options);
+    if (isKnown) return sendEmpty(res, 304, identityFields(info));
+    res.writeHead(200, blobFields(info));
+    res.end();
+    return;
+  }
+  const blob = await registry
+    .blob(route.repository, route.digest, { ...options, range: rangeAsked(exchange, route) })
+    .catch(async (error: unknown) => {
+      throw await withSize(exchange, route, error);
+    });
+  if (blob.kind === 'content') return sendContent(exchange, blob);
+  if (!isFieldValue(blob.location)) throw new RegistryError('UNAVAILABLE', 'malformed redirect');
+  sendEmpty(res, 307, ['Location', blob.location, 'Docker-Content-Digest', route.digest]);
+}

@@ -1,0 +1,45 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Metrics } from './metrics.ts';
+import { mustClose, pathOf } from './request-check.ts';
+import { sendError, toRegistryError } from './respond.ts';
+import type { ServerLog } from './server-log.ts';
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/**
+ * The one place where a failure becomes an HTTP answer: the spec's error document, or a connection cut when the answer
+ * has begun already. What is the mirror's or an upstream's fault is a warning in the log; what is the client's is not.
+ */
+export function createFailureReport(
+  log: ServerLog,
+  metrics: Metrics,
+): (req: IncomingMessage, res: ServerResponse, failure: unknown) => void {
+  const failures = metrics.counter('metahub_failures_total', 'Requests answered with an error.', ['code']);
+  return (req, res, failure) => {
+    const path = pathOf(req.url ?? '').slice(0, 300);
+    if (res.headersSent) {
+      const hasLeft = req.socket.destroyed && !res.writableFinished;
+      res.destroy();
+      failures.child('broken').add();
+      log(hasLeft ? 'info' : 'warning', 'answer broken off', { path, reason: reasonOf(failure) });
+      return;
+    }
+    // The client has left before there was anything to tell it.
+    if (res.destroyed) return;
+    const error = toRegistryError(failure);
+    failures.child(error.code).add();
+    if (error.status >= 500) {
+      const { cause } = error;
+      log(error.code === 'UNKNOWN' ? 'error' : 'warning', 'request failed', {
+        path,
+        status: error.status,
+        reason: error.message,
+        cause: cause === undefined ? undefined : reasonOf(cause),
+      });
+    }
+    if (mustClose(req, error.status)) res.shouldKeepAlive = false;
+    sendError(res, error);
+  };
+}

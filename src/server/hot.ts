@@ -1,0 +1,60 @@
+import { LRUCache } from 'lru-cache';
+import type { PreparedManifest } from './manifest-answer.ts';
+import type { ManifestRoute } from './route.ts';
+
+/** Manifests that may be sent again without asking, and the routes of the targets they were asked for by. */
+export interface HotAnswers {
+  /** The route that this raw target was last parsed to: a request for it needs no parsing. */
+  routeOf(target: string): ManifestRoute | undefined;
+  find(target: string, key: string, acceptsIndex: boolean): PreparedManifest | undefined;
+  keep(
+    target: string,
+    route: ManifestRoute,
+    key: string,
+    acceptsIndex: boolean,
+    prepared: PreparedManifest,
+  ): void;
+  /** Forgets what was kept under an admission key, or everything. */
+  forget(key?: string): void;
+}
+
+interface Kept {
+  readonly prepared: PreparedManifest;
+  readonly key: string;
+  readonly expiresMs: number;
+}
+
+const TARGETS_MAX = 10_000;
+/** A manifest by digest never changes, but who may see it does: then it is asked for again. */
+const AGE_MAX_MS = 5 * 60_000;
+/** What an entry costs besides the manifest's bytes: its head and the map's own. */
+const OVERHEAD_BYTES = 2048;
+
+/** `now` in monotonic milliseconds. */
+export function createHotAnswers({ maxBytes, now }: { maxBytes: number; now: () => number }): HotAnswers {
+  const routes = new LRUCache<string, ManifestRoute>({ max: TARGETS_MAX });
+  const answers = new LRUCache<string, Kept>({
+    maxSize: maxBytes,
+    sizeCalculation: ({ prepared }) => prepared.manifest.bytes.length + OVERHEAD_BYTES,
+  });
+  const keyOf = (target: string, key: string, acceptsIndex: boolean) =>
+    `${acceptsIndex ? 'i' : 'm'}${target} ${key}`;
+
+  return {
+    routeOf: (target) => routes.get(target),
+    find: (target, key, acceptsIndex) => {
+      const kept = answers.get(keyOf(target, key, acceptsIndex));
+      return kept !== undefined && kept.expiresMs > now() ? kept.prepared : undefined;
+    },
+    keep: (target, route, key, acceptsIndex, prepared) => {
+      const ageMs = Math.min(prepared.manifest.maxAgeMs, AGE_MAX_MS);
+      if (!(ageMs > 0)) return;
+      routes.set(target, route);
+      answers.set(keyOf(target, key, acceptsIndex), { prepared, key, expiresMs: now() + ageMs });
+    },
+    forget: (key) => {
+      if (key === undefined) return answers.clear();
+      for (const [name, kept] of answers) if (kept.key === key) answers.delete(name);
+    },
+  };
+}

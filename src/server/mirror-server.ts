@@ -1,0 +1,154 @@
+import { createServer, type Server, type ServerOptions } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { performance } from 'node:perf_hooks';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Gate } from '../oci/gate.ts';
+import type { SourceHost } from '../oci/reference.ts';
+import { createAnswerer, type Handler } from './answerer.ts';
+import { guardConnections } from './connections.ts';
+import { createHotAnswers } from './hot.ts';
+import { DEFAULT_LIMITS, type Limits } from './limits.ts';
+import { type ListenTarget, listenAt } from './listen.ts';
+import { createMetrics, type Metrics } from './metrics.ts';
+import { createPages } from './pages.ts';
+import type { ServerLog } from './server-log.ts';
+import type { StatusFacts } from './status-facts.ts';
+
+/** A certificate chain and its key, PEM. */
+export interface Identity {
+  readonly cert: string | Buffer;
+  readonly key: string | Buffer;
+}
+
+export interface MirrorServerOptions {
+  readonly gate: Gate;
+  readonly log: ServerLog;
+  /** What this mirror calls itself in `Via`: the same name that its upstream client adds. */
+  readonly pseudonym: string;
+  /** The source host of a request that names none. */
+  readonly defaultHost: SourceHost;
+  /** May a request name this source host, by `ns` or as the path's first component? */
+  readonly isAllowedHost: (host: SourceHost) => boolean;
+  readonly status: () => StatusFacts;
+  /** Exact paths that are answered by others (`/token`), with any method. */
+  readonly handlers?: ReadonlyMap<string, Handler>;
+  /** Names under which the status pages may be seen, besides addresses and localhost. */
+  readonly names?: readonly string[];
+  readonly limits?: Partial<Limits>;
+  /** Counters of other parts that `/metrics` is to show as well. */
+  readonly metrics?: Metrics;
+  readonly tls?: Identity;
+}
+
+/** The mirror's HTTP side. */
+export interface MirrorServer {
+  readonly metrics: Metrics;
+  /** Starts to take connections. Rejects with Node's error (EADDRINUSE, EACCES). */
+  listen(target: ListenTarget): Promise<AddressInfo>;
+  /** Takes no more connections and lets what is being answered finish; what has not after `timeoutMs` is cut. */
+  drain(timeoutMs: number): Promise<void>;
+  /** Cuts everything at once. */
+  close(): Promise<void>;
+  /** Forgets the manifests that would be sent again without asking, of one admission key or of all. */
+  invalidate(key?: string): void;
+  /** Takes a renewed certificate for connections to come. */
+  renew(identity: Identity): void;
+}
+
+/** Half the time a slow head may take, so that it is noticed at most half as much later. */
+function nodeOptions(limits: Limits): ServerOptions {
+  return {
+    maxHeaderSize: limits.headerBytes,
+    headersTimeout: limits.headersTimeoutMs,
+    // No request has a body, so it is complete with its head.
+    requestTimeout: limits.headersTimeoutMs,
+    connectionsCheckingInterval: Math.ceil(limits.headersTimeoutMs / 2),
+    keepAliveTimeout: limits.keepAliveTimeoutMs,
+    // Checked by checkRequest, which answers as the spec has it.
+    requireHostHeader: false,
+    noDelay: true,
+    insecureHTTPParser: false,
+  };
+}
+
+function createHttpServer(limits: Limits, tls: Identity | undefined) {
+  if (tls === undefined) return { server: createServer(nodeOptions(limits)), renew: () => {} };
+  const server = createTlsServer({
+    ...nodeOptions(limits),
+    ...tls,
+    minVersion: 'TLSv1.2',
+    handshakeTimeout: limits.headersTimeoutMs,
+  });
+  return { server, renew: (identity: Identity) => server.setSecureContext({ ...identity }) };
+}
+
+/** Resolves when the server has closed: all its connections have ended. */
+function closed(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+  });
+}
+
+export function createMirrorServer(options: MirrorServerOptions): MirrorServer {
+  const { gate, log, pseudonym, status, defaultHost, isAllowedHost } = options;
+  const limits: Limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const metrics = options.metrics ?? createMetrics();
+  const { server, renew } = createHttpServer(limits, options.tls);
+  const hot = createHotAnswers({ maxBytes: limits.hotBytes, now: () => performance.now() });
+  let draining = false;
+  const isDraining = () => draining;
+
+  const answer = createAnswerer({
+    ...{ gate, log, pseudonym, limits, hot, metrics, isDraining },
+    hosts: { defaultHost, isAllowedHost },
+    handlers: options.handlers ?? new Map(),
+    pages: createPages({ status, metrics, isDraining, names: options.names ?? [] }),
+  });
+  server.maxConnections = limits.connections;
+  server.timeout = limits.idleTimeoutMs;
+  server.on('request', answer);
+  guardConnections(server, answer, log);
+
+  let connections = 0;
+  server.on(options.tls ? 'secureConnection' : 'connection', (socket) => {
+    connections += 1;
+    socket.once('close', () => {
+      connections -= 1;
+    });
+  });
+  metrics.gauge('metahub_connections', 'Connections of clients.', () => connections);
+
+  return {
+    metrics,
+    listen: (target) => listenAt(server, target),
+    drain: async (timeoutMs) => {
+      draining = true;
+      const ended = closed(server);
+      const finished = new AbortController();
+      const cut = delay(timeoutMs, undefined, { signal: finished.signal, ref: false }).then(
+        () => {
+          log('warning', 'pulls cut: they took longer than the time to stop', { connections });
+          server.closeAllConnections();
+        },
+        () => {
+          // All have finished in time.
+        },
+      );
+      // Node closes idle connections once, on close(); those that become idle afterwards are closed here.
+      const sweep = setInterval(() => server.closeIdleConnections(), 100);
+      await ended;
+      clearInterval(sweep);
+      finished.abort();
+      await cut;
+    },
+    close: async () => {
+      draining = true;
+      const ended = closed(server);
+      server.closeAllConnections();
+      await ended;
+    },
+    invalidate: (key) => hot.forget(key),
+    renew,
+  };
+}

@@ -1,0 +1,60 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { RegistryError } from '../oci/registry-error.ts';
+import type { Metrics } from './metrics.ts';
+import { isOwnHost } from './page-host.ts';
+import { sendBytes } from './respond.ts';
+import type { StatusFacts } from './status-facts.ts';
+import { renderStatusPage } from './status-page.ts';
+
+/** What this server tells of itself: `/`, `/status.json`, `/healthz`, `/readyz`, `/metrics`. */
+export interface Pages {
+  /** @throws {RegistryError} UNSUPPORTED with 404 for any other path, 403 for a Host that is not ours. */
+  answer(req: IncomingMessage, res: ServerResponse, path: string): void;
+}
+
+export interface PagesOptions {
+  readonly status: () => StatusFacts;
+  readonly metrics: Metrics;
+  /** Names that this server is known by, besides its addresses and localhost. */
+  readonly names: readonly string[];
+  readonly isDraining: () => boolean;
+}
+
+const HTML = 'text/html; charset=utf-8';
+const TEXT = 'text/plain; charset=utf-8';
+/** @see https://prometheus.io/docs/instrumenting/exposition_formats/#basic-info */
+const PROMETHEUS = 'text/plain; version=0.0.4; charset=utf-8';
+
+// Nothing on the page is fetched from anywhere, and nobody may frame it.
+const PAGE_FIELDS = [
+  ...['Cache-Control', 'no-store'],
+  ...['Content-Security-Policy', "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"],
+  ...['Referrer-Policy', 'no-referrer'],
+];
+
+export function createPages({ status, metrics, names, isDraining }: PagesOptions): Pages {
+  const readiness = () => (isDraining() ? 'stopping' : status().notReady);
+  const pages: Readonly<Record<string, () => readonly [status: number, type: string, body: string]>> = {
+    '/': () => [200, HTML, renderStatusPage(status())],
+    '/status.json': () => [200, 'application/json', JSON.stringify(status())],
+    '/healthz': () => [200, TEXT, 'ok\n'],
+    '/readyz': () => {
+      const obstacle = readiness();
+      return obstacle === undefined ? [200, TEXT, 'ready\n'] : [503, TEXT, `${obstacle}\n`];
+    },
+    '/metrics': () => [200, PROMETHEUS, metrics.text()],
+  };
+  return {
+    answer: (req, res, path) => {
+      const page = Object.hasOwn(pages, path) ? pages[path] : undefined;
+      if (page === undefined) {
+        throw new RegistryError('UNSUPPORTED', 'there is nothing at this path', { status: 404 });
+      }
+      if (!isOwnHost(req.headers.host, names)) {
+        throw new RegistryError('DENIED', 'this page is not shown under that name');
+      }
+      const [code, type, body] = page();
+      sendBytes(res, code, ['Content-Type', type, ...PAGE_FIELDS], Buffer.from(body));
+    },
+  };
+}

@@ -1,0 +1,88 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { performance } from 'node:perf_hooks';
+import type { Metrics } from './metrics.ts';
+import { pathOf } from './request-check.ts';
+import type { Route } from './route.ts';
+import type { ServerLog } from './server-log.ts';
+
+/** Counts requests and writes the access log's line for each when it is over. */
+export interface RequestRecord {
+  begin(req: IncomingMessage, res: ServerResponse): void;
+  /** What was asked for, as far as it could be read. */
+  kind(res: ServerResponse, kind: Route['kind']): void;
+  who(res: ServerResponse, who: string | undefined): void;
+  /** A manifest sent again: begun and over at once. */
+  repeated(req: IncomingMessage, res: ServerResponse, startedMs: number, sizeBytes: number): void;
+}
+
+interface Known {
+  kind: Route['kind'] | 'unread';
+  who: string | undefined;
+}
+
+const PATH_MAX_CHARACTERS = 300;
+const METHODS = new Set(['GET', 'HEAD']);
+
+export function createRequestRecord(log: ServerLog, metrics: Metrics): RequestRecord {
+  const known = new WeakMap<ServerResponse, Known>();
+  const requests = metrics.counter('metahub_requests_total', 'Requests answered.', [
+    ...['kind', 'method', 'status'],
+  ]);
+  const sent = metrics.counter('metahub_sent_bytes_total', 'Bytes sent to clients, heads included.').child();
+  const repeated = {
+    GET: requests.child('manifest', 'GET', '200'),
+    HEAD: requests.child('manifest', 'HEAD', '200'),
+    unchanged: requests.child('manifest', 'GET', '304'),
+    total: metrics.counter('metahub_repeated_manifests_total', 'Manifests sent again from memory.').child(),
+  };
+
+  return {
+    begin: (req, res) => {
+      const startedMs = performance.now();
+      const { socket } = req;
+      const sentBefore = socket.bytesWritten;
+      const facts: Known = { kind: 'unread', who: undefined };
+      known.set(res, facts);
+      res.once('close', () => {
+        const method = METHODS.has(req.method ?? '') ? (req.method ?? '') : 'other';
+        const status = res.writableFinished ? String(res.statusCode) : 'broken';
+        const bytes = socket.bytesWritten - sentBefore;
+        requests.child(facts.kind, method, status).add();
+        sent.add(bytes);
+        log('debug', 'request', {
+          method: req.method,
+          path: pathOf(req.url ?? '').slice(0, PATH_MAX_CHARACTERS),
+          status,
+          bytes,
+          ms: Math.round(performance.now() - startedMs),
+          client: socket.remoteAddress,
+          who: facts.who,
+        });
+      });
+    },
+    kind: (res, kind) => {
+      const facts = known.get(res);
+      if (facts) facts.kind = kind;
+    },
+    who: (res, who) => {
+      const facts = known.get(res);
+      if (facts) facts.who = who;
+    },
+    repeated: (req, res, startedMs, sizeBytes) => {
+      const isWhole = res.statusCode === 200;
+      const isGet = req.method === 'GET';
+      (isWhole ? (isGet ? repeated.GET : repeated.HEAD) : repeated.unchanged).add();
+      repeated.total.add();
+      const bytes = isWhole && isGet ? sizeBytes : 0;
+      sent.add(bytes);
+      log('debug', 'request', {
+        method: req.method,
+        path: pathOf(req.url ?? ''),
+        status: res.statusCode,
+        bytes,
+        ms: Math.round(performance.now() - startedMs),
+        client: req.socket.remoteAddress,
+      });
+    },
+  };
+}

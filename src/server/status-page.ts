@@ -1,0 +1,81 @@
+import type { HostProfile } from '../host/profile.ts';
+import type { RecentDecision, StatusFacts } from './status-facts.ts';
+
+const ESCAPES: Readonly<Record<string, string>> = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '"': '&quot;',
+  "'": '&#39;',
+};
+
+function escapeHtml(text: string): string {
+  return text.replaceAll(/[&<>"']/g, (character) => ESCAPES[character] ?? character);
+}
+
+const STYLE = `
+:root { color-scheme: light dark; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
+table { border-collapse: collapse; width: 100%; }
+th, td { text-align: left; vertical-align: top; padding: .25rem .75rem .25rem 0; border-bottom: 1px solid #8884; }
+code { font-size: .9em; overflow-wrap: anywhere; }
+.bad { color: #c33; }`;
+
+function rows(pairs: readonly (readonly [string, string])[]): string {
+  return pairs
+    .map(([name, value]) => `<tr><th>${escapeHtml(name)}</th><td>${escapeHtml(value)}</td></tr>`)
+    .join('\n');
+}
+
+function describeHost(profile: HostProfile | undefined): string {
+  if (profile === undefined) return '<p>Each login brings its own machine type.</p>';
+  const { os, architecture, variant } = profile.platform;
+  const gpus = profile.gpus.map(({ name, vendor }) => name ?? vendor).join(', ');
+  return `<table>${rows([
+    ['platform', [os, architecture, variant].filter((part) => part !== undefined).join('/')],
+    ['microarchitecture', profile.cpu.microarchitecture],
+    ...(gpus === '' ? [] : [['GPUs', gpus] as const]),
+    ['features', profile.features.join(' ')],
+    ...profile.warnings.map((warning) => ['warning', warning] as const),
+  ])}</table>`;
+}
+
+function describeDecision({ at, image, entry, digest, reason, who }: RecentDecision): string {
+  const cells = [
+    `<time>${at.toISOString().slice(0, 19).replace('T', ' ')}</time>`,
+    `<code>${escapeHtml(image)}</code>${who === undefined ? '' : `<br>${escapeHtml(who)}`}`,
+    `${escapeHtml(entry ?? 'as it is')}<br><code>${escapeHtml(digest.slice(0, 19))}</code>`,
+    escapeHtml(reason),
+  ];
+  return `<tr>${cells.map((cell) => `<td>${cell}</td>`).join('')}</tr>`;
+}
+
+function describeDecisions(decisions: readonly RecentDecision[]): string {
+  if (decisions.length === 0) {
+    return '<p>None yet. If an image was pulled nevertheless, its runtime does not ask this mirror: run <code>metahub doctor</code>.</p>';
+  }
+  const head = ['time (UTC)', 'image', 'entry', 'why'].map((name) => `<th>${name}</th>`).join('');
+  return `<table><tr>${head}</tr>\n${decisions.map(describeDecision).join('\n')}</table>`;
+}
+
+/** The status page: what this host is, how it has been going, and which entry each pull got and why. */
+export function renderStatusPage(facts: StatusFacts): string {
+  const { version, startedAt, notReady, profile, decisions, figures } = facts;
+  return `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>MetaHub</title>
+<style>${STYLE}</style>
+<h1>MetaHub ${escapeHtml(version)}</h1>
+${notReady === undefined ? '' : `<p class="bad">Not ready: ${escapeHtml(notReady)}</p>`}
+<h2>This host</h2>
+${describeHost(profile)}
+<h2>Since ${startedAt.toISOString().slice(0, 16).replace('T', ' ')} UTC</h2>
+<table>${rows(figures)}</table>
+<h2>Recent pulls</h2>
+${describeDecisions(decisions)}
+</html>
+`;
+}

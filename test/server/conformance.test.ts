@@ -1,0 +1,234 @@
+import { describe, expect, test } from 'vitest';
+import { digestOf } from '../../src/oci/digest.ts';
+import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
+import { ask, codeOf, serve } from '../support/served.ts';
+
+// The pull and content-discovery cases of the distribution spec's conformance suite.
+// https://github.com/opencontainers/distribution-spec/tree/v1.1.1/conformance
+
+const ABSENT = digestOf(Buffer.from('nobody has this'));
+const CONFIG = Buffer.from('{"architecture":"amd64","os":"linux"}');
+const MANIFEST = { schemaVersion: 2, mediaType: MEDIA_TYPE.ociManifest, config: {}, layers: [] };
+
+async function serveContent() {
+  const served = await serve();
+  const { registry } = served;
+  const blob = registry.putBlob(Buffer.alloc(5000, 'abcdefghij'));
+  const config = registry.putBlob(CONFIG);
+  const manifest = registry.putManifest(MANIFEST, { mediaType: MEDIA_TYPE.ociManifest, tag: 'v1' });
+  for (const tag of ['v3', 'v2', 'latest']) registry.tag(tag, manifest);
+  return { ...served, blob, config, manifest };
+}
+
+describe('ping', () => {
+  test.each(['/v2/', '/v2'])('%s is 200 and names the API', async (path) => {
+    const { port } = await serveContent();
+    const answer = await ask(port, path);
+    expect(answer.status).toBe(200);
+    expect(answer.headers['docker-distribution-api-version']).toBe('registry/2.0');
+  });
+});
+
+describe('pull', () => {
+  test.each(['GET', 'HEAD'])('%s of an absent blob is 404', async (method) => {
+    const { port } = await serveContent();
+    const answer = await ask(port, `/v2/team/app/blobs/${ABSENT}`, { method });
+    expect(answer.status).toBe(404);
+    if (method === 'GET') expect(codeOf(answer)).toBe('BLOB_UNKNOWN');
+  });
+
+  test('HEAD of a blob is 200 with its length and digest', async () => {
+    const { port, config } = await serveContent();
+    const { status, headers, body } = await ask(port, `/v2/team/app/blobs/${config}`, { method: 'HEAD' });
+    expect(status).toBe(200);
+    expect(headers['content-length']).toBe(String(CONFIG.length));
+    expect(headers['docker-content-digest']).toBe(config);
+    expect(body.length).toBe(0);
+  });
+
+  test('GET of a blob is 200 with its bytes', async () => {
+    const { port, config } = await serveContent();
+    const { status, headers, body } = await ask(port, `/v2/team/app/blobs/${config}`);
+    expect(status).toBe(200);
+    expect(headers['docker-content-digest']).toBe(config);
+    expect(digestOf(body)).toBe(config);
+  });
+
+  test.each(['GET', 'HEAD'])('%s of an absent manifest is 404', async (method) => {
+    const { port } = await serveContent();
+    for (const reference of ['.INVALID_MANIFEST_NAME', 'absent', ABSENT]) {
+      const { status } = await ask(port, `/v2/team/app/manifests/${reference}`, { method });
+      expect([404, 400]).toContain(status);
+    }
+    const answer = await ask(port, `/v2/team/app/manifests/absent`);
+    expect(codeOf(answer)).toBe('MANIFEST_UNKNOWN');
+  });
+
+  test.each(['GET', 'HEAD'])('%s of a manifest by tag and by digest is 200', async (method) => {
+    const { port, manifest } = await serveContent();
+    for (const reference of ['v1', manifest]) {
+      const { status, headers, body } = await ask(port, `/v2/team/app/manifests/${reference}`, { method });
+      expect(status).toBe(200);
+      expect(headers['docker-content-digest']).toBe(manifest);
+      expect(headers['content-type']).toBe(MEDIA_TYPE.ociManifest);
+      if (method === 'GET') expect(digestOf(body)).toBe(manifest);
+    }
+  });
+
+  test.each(['blobs', 'manifests'])(
+    'a malformed digest below %s is 400 with the spec’s code',
+    async (kind) => {
+      const { port } = await serveContent();
+      const answer = await ask(port, `/v2/team/app/${kind}/sha256:totallywrong`);
+      expect(answer.status).toBe(400);
+      expect(codeOf(answer)).toBe('DIGEST_INVALID');
+      expect(answer.headers['content-type']).toBe('application/json');
+    },
+  );
+});
+
+describe('ranges of a blob of 5000 bytes', () => {
+  test.each([
+    ['bytes=500-1499', 'bytes 500-1499/5000', 1000],
+    ['bytes=500-', 'bytes 500-4999/5000', 4500],
+    ['bytes=-500', 'bytes 4500-4999/5000', 500],
+    ['bytes=4500-9999', 'bytes 4500-4999/5000', 500],
+    ['bytes=0-0', 'bytes 0-0/5000', 1],
+  ])('%s is 206 with %s', async (range, contentRange, length) => {
+    const { port, blob } = await serveContent();
+    const whole = Buffer.alloc(5000, 'abcdefghij');
+    const { status, headers, body } = await ask(port, `/v2/a/b/blobs/${blob}`, { headers: { range } });
+    expect(status).toBe(206);
+    expect(headers['content-range']).toBe(contentRange);
+    expect(headers['content-length']).toBe(String(length));
+    const start = Number(/bytes (\d+)/.exec(contentRange)?.[1]);
+    expect(body.equals(whole.subarray(start, start + length))).toBe(true);
+  });
+
+  test.each(['bytes=500-0', 'bytes=5000-', 'bytes=9999-10000', 'bytes=-0'])('%s is 416', async (range) => {
+    const { port, blob } = await serveContent();
+    const answer = await ask(port, `/v2/a/b/blobs/${blob}`, { headers: { range } });
+    expect(answer.status).toBe(416);
+    expect(answer.headers['content-range']).toBe('bytes */5000');
+    expect(codeOf(answer)).toBe('RANGE_INVALID');
+  });
+
+  test.each(['bytes=a-b', 'lines=1-2', 'bytes=18446744073709551615-', 'bytes=0-1,3-4'])(
+    '%s counts as none: the whole is sent',
+    async (range) => {
+      const { port, blob } = await serveContent();
+      const { status, body } = await ask(port, `/v2/a/b/blobs/${blob}`, { headers: { range } });
+      expect([status, body.length]).toEqual([200, 5000]);
+    },
+  );
+
+  test('If-Range with another entity tag sends the whole, with this one the part', async () => {
+    const { port, blob } = await serveContent();
+    const part = (ifRange: string) =>
+      ask(port, `/v2/a/b/blobs/${blob}`, { headers: { range: 'bytes=0-9', 'if-range': ifRange } });
+    expect((await part(`"${ABSENT}"`)).status).toBe(200);
+    expect((await part('Wed, 21 Oct 2015 07:28:00 GMT')).status).toBe(200);
+    expect((await part(`"${blob}"`)).status).toBe(206);
+  });
+});
+
+describe('content discovery', () => {
+  const tagsOf = (body: Buffer) => JSON.parse(body.toString()) as { name: string; tags: string[] };
+
+  test('all tags, sorted', async () => {
+    const { port } = await serveContent();
+    const { status, body, headers } = await ask(port, '/v2/team/app/tags/list');
+    expect(status).toBe(200);
+    expect(tagsOf(body)).toEqual({ name: 'team/app', tags: ['latest', 'v1', 'v2', 'v3'] });
+    expect(headers['link']).toBeUndefined();
+  });
+
+  test('n limits, last continues, and Link leads through all pages', async () => {
+    const { port } = await serveContent();
+    const seen: string[] = [];
+    let path: string | undefined = '/v2/ghcr.io/team/app/tags/list?n=3';
+    while (path !== undefined) {
+      const { body, headers } = await ask(port, path);
+      const page = tagsOf(body);
+      expect(page.name).toBe('ghcr.io/team/app');
+      expect(page.tags.length).toBeLessThanOrEqual(3);
+      seen.push(...page.tags);
+      path = /<([^>]+)>; rel="next"/.exec(String(headers['link']))?.[1];
+    }
+    expect(seen).toEqual(['latest', 'v1', 'v2', 'v3']);
+  });
+
+  test('Link carries ns on', async () => {
+    const { port } = await serveContent();
+    const { headers } = await ask(port, '/v2/team/app/tags/list?n=1&ns=localhost%3A5000');
+    expect(headers['link']).toBe('</v2/team/app/tags/list?n=1&last=latest&ns=localhost%3A5000>; rel="next"');
+  });
+
+  test('n=0 is an empty list without Link', async () => {
+    const { port } = await serveContent();
+    const { status, body, headers } = await ask(port, '/v2/team/app/tags/list?n=0');
+    expect([status, tagsOf(body).tags, headers['link']]).toEqual([200, [], undefined]);
+  });
+
+  test('n that is no number is refused', async () => {
+    const { port } = await serveContent();
+    const answer = await ask(port, '/v2/team/app/tags/list?n=many');
+    expect([answer.status, codeOf(answer)]).toEqual([400, 'PAGINATION_NUMBER_INVALID']);
+  });
+
+  test('referrers are an image index; a digest that nothing refers to has an empty one', async () => {
+    const { port, registry, manifest } = await serveContent();
+    const referrer = (artifactType: string) => ({ ...MANIFEST, artifactType, subject: { digest: manifest } });
+    registry.putManifest(referrer('text/a'), { mediaType: MEDIA_TYPE.ociManifest });
+    for (const [digest, count] of [
+      [manifest, 1],
+      [ABSENT, 0],
+    ] as const) {
+      const { status, headers, body } = await ask(port, `/v2/team/app/referrers/${digest}`);
+      expect(status).toBe(200);
+      expect(headers['content-type']).toBe(MEDIA_TYPE.ociIndex);
+      expect(headers['oci-filters-applied']).toBeUndefined();
+      expect((JSON.parse(body.toString()) as { manifests: unknown[] }).manifests).toHaveLength(count);
+    }
+  });
+
+  test('referrers are filtered by artifact type, and the answer says so', async () => {
+    const { port, registry, manifest } = await serveContent();
+    registry.referrers = async () => {
+      const entry = (artifactType: string) => ({ artifactType, digest: manifest, size: 1, x: artifactType });
+      const document = { schemaVersion: 2, manifests: [entry('text/a'), entry('text/b')], kept: true };
+      const bytes = Buffer.from(JSON.stringify(document));
+      return { digest: digestOf(bytes), mediaType: MEDIA_TYPE.ociIndex, bytes, maxAgeMs: 0 };
+    };
+    const path = `/v2/team/app/referrers/${manifest}?artifactType=text/b`;
+    const { headers, body } = await ask(port, path);
+    expect(headers['oci-filters-applied']).toBe('artifactType');
+    expect(JSON.parse(body.toString())).toEqual({
+      schemaVersion: 2,
+      manifests: [{ artifactType: 'text/b', digest: manifest, size: 1, x: 'text/b' }],
+      kept: true,
+    });
+  });
+
+  test('a malformed digest of referrers is 400', async () => {
+    const { port } = await serveContent();
+    const answer = await ask(port, '/v2/team/app/referrers/sha256:totallywrong');
+    expect([answer.status, codeOf(answer)]).toEqual([400, 'DIGEST_INVALID']);
+  });
+});
+
+describe('what a mirror does not do', () => {
+  test.each([
+    ['POST', '/v2/team/app/blobs/uploads/'],
+    ['PUT', '/v2/team/app/manifests/v1'],
+    ['PATCH', '/v2/team/app/blobs/uploads/1'],
+    ['DELETE', `/v2/team/app/manifests/${ABSENT}`],
+    ['OPTIONS', '/v2/'],
+  ])('%s is 405 UNSUPPORTED and says what is allowed', async (method, path) => {
+    const { port } = await serveContent();
+    const answer = await ask(port, path, { method });
+    expect([answer.status, codeOf(answer)]).toEqual([405, 'UNSUPPORTED']);
+    expect(answer.headers['allow']).toBe('GET, HEAD');
+    expect(answer.headers['connection']).toBe('close');
+  });
+});
