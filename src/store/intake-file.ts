@@ -2,13 +2,11 @@ import { closeSync, fsync, open, rename, unlink, write } from 'node:fs';
 import type { Writable } from 'node:stream';
 import { promisify } from 'node:util';
 import type { Intake } from '../oci/content-store.ts';
-import type { Digest } from '../oci/digest.ts';
+import { algorithmOf, type Digest, finishDigest, hashFor } from '../oci/digest.ts';
 import type { ByteRange } from '../oci/range.ts';
 import { incomingPath } from './atomic-file.ts';
 import type { BufferPool } from './buffer-pool.ts';
 import { copyFile } from './file-copy.ts';
-import { type Hasher, inlineDigest } from './hasher.ts';
-import { hasDigest } from './verify.ts';
 
 const [openFile, syncFile, renameFile, unlinkFile] = [
   promisify(open),
@@ -19,21 +17,18 @@ const [openFile, syncFile, renameFile, unlinkFile] = [
 
 export interface IntakeOptions {
   readonly digest: Digest;
-  /** Of the whole, when that is known. */
-  readonly sizeBytes: number | undefined;
   /** Bytes that may be stored at most. */
   readonly maxBytes: number;
   readonly incoming: string;
   /** Where the whole content goes. */
   readonly path: string;
   readonly pool: BufferPool;
-  readonly hasher: Hasher;
   /** The disk refused; true when room was made and the write should be tried once more. */
   readonly onRefused: (error: Error) => Promise<boolean>;
   /** Called when the bytes are right and on disk, before they get their name. */
   readonly beforeHeld: () => Promise<void>;
   /** They have their name; `fd` is open on them. */
-  readonly onHeld: (fd: number, sizeBytes: number) => void;
+  readonly onHeld: (fd: number, sizeBytes: number) => Promise<void>;
   readonly onClosed: () => void;
 }
 
@@ -46,38 +41,32 @@ function writeAt(fd: number, chunk: Buffer, position: number): Promise<number> {
   });
 }
 
-async function writeWhole(fd: number, chunk: Buffer, position: number): Promise<void> {
-  for (let done = 0; done < chunk.length; ) {
-    done += await writeAt(fd, chunk.subarray(done), position + done);
-  }
-}
-
 /** An intake that keeps nothing and only checks what passes. */
 export function checkOnlyIntake(digest: Digest): Intake {
-  const running = inlineDigest(digest);
+  const hash = hashFor(digest);
   return {
     storedBytes: 0,
     write: async (chunk) => {
-      await running.passed(chunk);
+      hash.update(chunk);
       return false;
     },
     writeTo: () => Promise.reject(new Error('nothing was stored')),
-    verify: () => running.matches(),
+    verify: async () => finishDigest(hash, algorithmOf(digest)) === digest,
     hold: async () => {},
-    close: async () => {},
+    close: () => {},
   };
 }
 
 /** Opens a growing file of which nobody else knows the name. Rejects when the disk refuses. */
 export async function openIntake(options: IntakeOptions): Promise<Intake> {
-  const { digest, pool, maxBytes, hasher, onRefused } = options;
+  const { digest, pool, maxBytes } = options;
   const temporary = incomingPath(options);
   const fd = await openFile(temporary, 'wx+', 0o600);
-  const running = hasher.start(digest, fd, options.sizeBytes);
+  const hash = hashFor(digest);
   let storedBytes = 0;
-  let isRefused = false;
-  let isVerified = false;
-  let isNamed = false;
+  let refused = false;
+  let verified = false;
+  let named = false;
   let users = 1;
 
   const leave = () => {
@@ -85,16 +74,23 @@ export async function openIntake(options: IntakeOptions): Promise<Intake> {
     if (users === 0) closeSync(fd);
   };
 
+  async function store(chunk: Buffer): Promise<void> {
+    for (let done = 0; done < chunk.length; ) {
+      done += await writeAt(fd, chunk.subarray(done), storedBytes + done);
+    }
+    storedBytes += chunk.length;
+  }
+
   async function tryToStore(chunk: Buffer): Promise<boolean> {
-    if (isRefused || storedBytes + chunk.length > maxBytes) return false;
+    if (refused || storedBytes + chunk.length > maxBytes) return false;
     try {
-      await writeWhole(fd, chunk, storedBytes);
+      await store(chunk);
       return true;
     } catch (error) {
-      if (!(await onRefused(error as Error))) return false;
+      if (!(await options.onRefused(error as Error))) return false;
     }
     try {
-      await writeWhole(fd, chunk, storedBytes);
+      await store(chunk);
       return true;
     } catch {
       // The same as before, said once already.
@@ -102,25 +98,15 @@ export async function openIntake(options: IntakeOptions): Promise<Intake> {
     }
   }
 
-  async function verify(): Promise<boolean> {
-    try {
-      return await running.matches();
-    } catch (error) {
-      // The hashing thread failed. What is in the file can be read again; what went past it cannot.
-      if (isRefused) throw error;
-      return hasDigest(fd, storedBytes, digest);
-    }
-  }
-
-  async function giveName(): Promise<void> {
+  async function nameIt(): Promise<void> {
     try {
       await syncFile(fd);
       await options.beforeHeld();
       await renameFile(temporary, options.path);
-      isNamed = true;
-      options.onHeld(fd, storedBytes);
+      named = true;
+      await options.onHeld(fd, storedBytes);
     } catch (error) {
-      await onRefused(error as Error);
+      await options.onRefused(error as Error);
     }
   }
 
@@ -129,13 +115,9 @@ export async function openIntake(options: IntakeOptions): Promise<Intake> {
       return storedBytes;
     },
     write: async (chunk) => {
-      isRefused = !(await tryToStore(chunk));
-      if (isRefused) await running.passed(chunk);
-      else {
-        storedBytes += chunk.length;
-        running.stored(chunk, storedBytes);
-      }
-      return !isRefused;
+      hash.update(chunk);
+      refused = !(await tryToStore(chunk));
+      return !refused;
     },
     writeTo: async (sink: Writable, range: ByteRange) => {
       users += 1;
@@ -146,20 +128,20 @@ export async function openIntake(options: IntakeOptions): Promise<Intake> {
       }
     },
     verify: async () => {
-      isVerified = await verify();
-      return isVerified;
+      verified = finishDigest(hash, algorithmOf(digest)) === digest;
+      return verified;
     },
     hold: async () => {
-      if (isVerified && !isRefused) await giveName();
+      if (verified && !refused) await nameIt();
     },
-    close: async () => {
-      options.onClosed();
-      await running.release();
+    close: () => {
       leave();
-      if (isNamed) return;
-      await unlinkFile(temporary).catch(() => {
-        // The next start removes leftovers.
-      });
+      options.onClosed();
+      if (!named) {
+        unlinkFile(temporary).catch(() => {
+          // The next start removes leftovers.
+        });
+      }
     },
   };
 }

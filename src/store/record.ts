@@ -92,6 +92,7 @@ export function isRecordFor(record: ContentRecord, access: Access | undefined): 
 /** The records on disk, read when first asked for. */
 export function createRecords(layout: Layout): Records {
   const memory = new LRUCache<Digest, ContentRecord>({ max: RECORDS_IN_MEMORY_MAX });
+  const adding = new Map<Digest, Promise<void>>();
 
   async function find(digest: Digest): Promise<ContentRecord | undefined> {
     const known = memory.get(digest);
@@ -102,20 +103,40 @@ export function createRecords(layout: Layout): Records {
     return record;
   }
 
+  async function addNow(
+    digest: Digest,
+    kind: ContentKind,
+    mediaType: string | undefined,
+    provenance: Provenance,
+  ): Promise<void> {
+    const known = await find(digest);
+    const record = merge(known, kind, mediaType, provenance);
+    const isNews =
+      known === undefined ||
+      known.kind !== record.kind ||
+      known.mediaType !== record.mediaType ||
+      !known.partitions.includes(partitionKey(provenance.access));
+    if (!isNews) return;
+    const durable = kind === 'derived';
+    await writeAtomically(layout, layout.record(digest), Buffer.from(JSON.stringify(record)), { durable });
+    memory.set(digest, record);
+  }
+
   return {
     find,
-    add: async (digest, kind, mediaType, provenance) => {
-      const known = await find(digest);
-      const record = merge(known, kind, mediaType, provenance);
-      const isNews =
-        known === undefined ||
-        known.kind !== record.kind ||
-        known.mediaType !== record.mediaType ||
-        !known.partitions.includes(partitionKey(provenance.access));
-      if (!isNews) return;
-      const durable = kind === 'derived';
-      await writeAtomically(layout, layout.record(digest), Buffer.from(JSON.stringify(record)), { durable });
-      memory.set(digest, record);
+    // In turn for each digest: two partitions that keep the same content at once must both end up in its record.
+    add: (digest, kind, mediaType, provenance) => {
+      const before = adding.get(digest) ?? Promise.resolve();
+      const turn = before
+        .catch(() => {
+          // Told to the one whose turn it was.
+        })
+        .then(() => addNow(digest, kind, mediaType, provenance))
+        .finally(() => {
+          if (adding.get(digest) === turn) adding.delete(digest);
+        });
+      adding.set(digest, turn);
+      return turn;
     },
     remove: async (digest) => {
       memory.delete(digest);

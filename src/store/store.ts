@@ -7,8 +7,7 @@ import { removeLeftovers, writeAtomically } from './atomic-file.ts';
 import { BufferPool } from './buffer-pool.ts';
 import { createDiskTrouble, isFull, type StoreLog } from './disk-trouble.ts';
 import { copyFile, readAt } from './file-copy.ts';
-import { createHasher } from './hasher.ts';
-import { HeldFiles } from './held-files.ts';
+import { createHeldFiles } from './held-files.ts';
 import { createImageIndexFile } from './image-index-file.ts';
 import { checkOnlyIntake, openIntake } from './intake-file.ts';
 import { Inventory } from './inventory.ts';
@@ -80,11 +79,8 @@ export async function openStore({ directory, maxBytes, log, now }: StoreOptions)
     files.forget(digest);
     imageIndex.touch();
   };
-  const hasher = createHasher();
-  const files = new HeldFiles({
+  const files = createHeldFiles({
     layout,
-    hasDigest: hasher.hasDigest,
-    onMissing: (digest) => inventory.forget(digest),
     onSpoilt: (digest, why) => {
       forget(digest);
       log('warning', 'held content was spoilt and is fetched again', { digest, why });
@@ -118,24 +114,22 @@ export async function openStore({ directory, maxBytes, log, now }: StoreOptions)
         trouble.over();
         return true;
       } catch (error) {
-        if (isLast || !(await mayRetry(error as Error, sizeBytes))) return refuse(error as Error);
+        if (isLast || !(await mayRetry(error as Error, sizeBytes))) {
+          trouble.report(error as Error);
+          return false;
+        }
       }
     }
     return false;
   }
 
-  function refuse(error: Error): false {
-    // A file that cannot be made because its directory could not be made: that has been said.
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') trouble.report(error);
-    return false;
-  }
-
   async function mayRetry(error: Error, sizeBytes: number): Promise<boolean> {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT') {
       // The directory was removed under us, or could not be made before.
       return prepareLayout(layout).then(
         () => true,
-        (reason: Error) => refuse(reason),
+        () => false,
       );
     }
     if (!isFull(error)) return false;
@@ -164,7 +158,7 @@ export async function openStore({ directory, maxBytes, log, now }: StoreOptions)
       manifests.set(digest, { bytes, mediaType });
       inventory.use(digest, bytes.length);
       imageIndex.touch();
-      if (kind === 'manifest') void inventory.makeRoom();
+      if (kind === 'manifest') await inventory.makeRoom();
       return;
     }
     const partitions = new Set(unwritten.get(digest)?.partitions).add(partitionKey(access));
@@ -238,27 +232,27 @@ export async function openStore({ directory, maxBytes, log, now }: StoreOptions)
   ): Promise<Intake> {
     if ((sizeBytes ?? 0) > maxBytes) return checkOnlyIntake(digest);
     const release = inventory.reserve(sizeBytes ?? 0);
-    void inventory.makeRoom();
+    await inventory.makeRoom();
     let opened: Intake | undefined;
     const isOpen = await attempt(sizeBytes ?? 0, async () => {
       opened = await openIntake({
         digest,
-        sizeBytes,
         maxBytes,
-        hasher,
         incoming: layout.incoming,
         path: layout.blob(digest),
         pool,
         onRefused: async (error) => {
-          return (await mayRetry(error, sizeBytes ?? 1024 * 1024)) || refuse(error);
+          if (await mayRetry(error, sizeBytes ?? 1024 * 1024)) return true;
+          trouble.report(error);
+          return false;
         },
         beforeHeld: () => records.add(digest, 'blob', undefined, provenance),
-        onHeld: (fd, heldBytes) => {
-          files.trust(digest, fd);
+        onHeld: async (fd, heldBytes) => {
+          await files.trust(digest, fd);
           release();
           inventory.use(digest, heldBytes);
           trouble.over();
-          void inventory.makeRoom();
+          await inventory.makeRoom();
         },
         onClosed: release,
       });
@@ -295,9 +289,6 @@ export async function openStore({ directory, maxBytes, log, now }: StoreOptions)
         return { digest, bytes, mediaType, maxAgeMs: Number.POSITIVE_INFINITY };
       },
     },
-    close: async () => {
-      await imageIndex.flush();
-      await hasher.close();
-    },
+    close: () => imageIndex.flush(),
   };
 }
