@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { LRUCache } from 'lru-cache';
+import type { Credentials } from '../upstream/login.ts';
 import { proxyFromEnvironment } from '../upstream/proxy.ts';
 import { createStoredLogins } from '../upstream/stored-logins.ts';
 import { createUpstream } from '../upstream/upstream.ts';
@@ -37,6 +39,21 @@ export function newPseudonym(): string {
   return `metahub-${randomBytes(6).toString('hex')}`;
 }
 
+/** This user's logins, or those of the file that a request's login brings: never one in the place of the other. */
+function createCredentials(warn: (message: string) => void): Credentials {
+  const own = createStoredLogins({ files: loginFiles(process.env), warn });
+  const brought = new LRUCache<string, Credentials>({ max: 256 });
+  function broughtBy(file: string): Credentials {
+    const known = brought.get(file) ?? createStoredLogins({ files: [file], warn });
+    brought.set(file, known);
+    return known;
+  }
+  return {
+    loginFor: (registry, repository, signal, access) =>
+      (access?.logins === undefined ? own : broughtBy(access.logins)).loginFor(registry, repository, signal),
+  };
+}
+
 /** The registries that the settings allow, asked with this user's stored logins, proxies and certificates. */
 export function openUpstream(choice: UpstreamChoice, { log, pseudonym }: { log: Log; pseudonym: string }) {
   const { env } = process;
@@ -44,10 +61,7 @@ export function openUpstream(choice: UpstreamChoice, { log, pseudonym }: { log: 
   const extra = env['NODE_EXTRA_CA_CERTS'];
   return createUpstream({
     registryFor: (host) => allowed.get(host),
-    credentials: createStoredLogins({
-      files: loginFiles(env),
-      warn: (message) => log('warning', message),
-    }),
+    credentials: createCredentials((message) => log('warning', message)),
     proxy: proxyFromEnvironment(env),
     certificateDirs: ['/etc/metahub/certs.d', '/etc/docker/certs.d', '/etc/containers/certs.d'],
     extraAuthorities: extra ? [extra] : [],

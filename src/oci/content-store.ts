@@ -43,7 +43,7 @@ export interface Intake {
   /** Puts verified bytes into the store, durably; does nothing when the disk refused some of them. */
   hold(): Promise<void>;
   /** Lets go of it: what was not put into the store is gone. No read may begin after this. */
-  close(): Promise<void>;
+  close(): void;
 }
 
 /** What a tag pointed to when the upstream was last asked. */

@@ -10,6 +10,8 @@ import type { ManifestReference, Repository } from './reference.ts';
 export interface Access {
   readonly partition: string;
   readonly authorization?: string;
+  /** A file of logins to be presented upstream instead of the mirror's own: what only this login may fetch. */
+  readonly logins?: string;
 }
 
 export interface RequestOptions {
@@ -62,8 +64,7 @@ export interface BlobContent extends BlobInfo {
   /** The bytes that will be written when a range was asked for and granted; undefined: all of them. */
   readonly range: ByteRange | undefined;
   /**
-   * Writes the bytes with backpressure and resolves when the last was accepted; does not end `sink`. A chunk's memory is
-   * the source's again, for other bytes, once the write's callback was called: a sink that keeps chunks copies them. Rejects when the
+   * Writes the bytes with backpressure and resolves when the last was accepted; does not end `sink`. Rejects when the
    * source fails or its bytes do not match the digest (the caller must then destroy the sink, never end it), or when
    * the sink is destroyed.
    */

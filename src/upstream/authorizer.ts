@@ -1,4 +1,5 @@
 import type { RepositoryName } from '../oci/reference.ts';
+import type { Access } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import { type Challenge, parseChallenges } from './challenge.ts';
 import { basicAuthorization, type Credentials, type Login, mayReceiveLogin } from './login.ts';
@@ -9,7 +10,11 @@ import type { Reply } from './transport.ts';
 export type Attempt = (authorization: string | undefined) => Promise<Reply>;
 
 /** Gets a request past one registry's challenge. */
-export type Authorizer = (name: RepositoryName, attempt: Attempt, signal?: AbortSignal) => Promise<Reply>;
+export type Authorizer = (
+  name: RepositoryName,
+  attempt: Attempt,
+  options?: { readonly signal?: AbortSignal | undefined; readonly access?: Access | undefined },
+) => Promise<Reply>;
 
 export interface AuthorizerOptions {
   /** The registry's API root: what a login is for. */
@@ -36,8 +41,9 @@ function realmOf({ parameters }: Challenge, root: URL): URL {
 }
 
 /** Told apart by name, not by secret: a changed password outlives at most one token. */
-function keyOf(name: RepositoryName, login: Login | undefined): string {
-  return JSON.stringify([name, login?.kind, login?.kind === 'basic' ? login.username : undefined]);
+function keyOf(name: RepositoryName, login: Login | undefined, access: Access | undefined): string {
+  const username = login?.kind === 'basic' ? login.username : undefined;
+  return JSON.stringify([name, login?.kind, username, access?.logins]);
 }
 
 export function createAuthorizer(options: AuthorizerOptions): Authorizer {
@@ -55,7 +61,12 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
     }
   }
 
-  async function meetBearer(challenge: Challenge, name: RepositoryName, login: Login | undefined) {
+  async function meetBearer(
+    challenge: Challenge,
+    name: RepositoryName,
+    login: Login | undefined,
+    key: string,
+  ) {
     const realm = realmOf(challenge, root);
     const allowed = login !== undefined && mayReceiveLogin(root, realm, isTrusted);
     if (login && !allowed) {
@@ -63,7 +74,7 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
         `${registry} names ${realm.host} as its token service: not shown the login, as it is not a trusted host`,
       );
     }
-    return tokenFor(keyOf(name, login), {
+    return tokenFor(key, {
       realm,
       service: challenge.parameters.get('service'),
       scope: scopeOf(challenge, name),
@@ -71,28 +82,33 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
     });
   }
 
-  function kept(name: RepositoryName, login: Login, authorization: string): string {
-    tokens.keep(keyOf(name, login), authorization);
+  function kept(key: string, authorization: string): string {
+    tokens.keep(key, authorization);
     return authorization;
   }
 
   /** An `Authorization` that meets one of the challenges; undefined when none can be met. */
-  async function meet(challenges: readonly Challenge[], name: RepositoryName, login: Login | undefined) {
-    if (login?.kind === 'bearer') return kept(name, login, `Bearer ${login.token}`);
+  async function meet(
+    challenges: readonly Challenge[],
+    name: RepositoryName,
+    login: Login | undefined,
+    key: string,
+  ) {
+    if (login?.kind === 'bearer') return kept(key, `Bearer ${login.token}`);
     const bearer = challenges.find(
       ({ scheme, parameters }) => scheme === 'bearer' && parameters.has('realm'),
     );
-    if (bearer) return meetBearer(bearer, name, login);
+    if (bearer) return meetBearer(bearer, name, login, key);
     if (login?.kind !== 'basic' || !challenges.some(({ scheme }) => scheme === 'basic')) return undefined;
-    return kept(name, login, basicAuthorization(login.username, login.password));
+    return kept(key, basicAuthorization(login.username, login.password));
   }
 
   /** Only the registry's own challenge is met: one from a host it redirected to has no business with its logins. */
   const isChallenge = ({ status, url }: Reply) => status === 401 && url.origin === root.origin;
 
-  return async (name, attempt, signal) => {
-    const login = await credentials.loginFor(registry, name, signal);
-    const key = keyOf(name, login);
+  return async (name, attempt, { signal, access } = {}) => {
+    const login = await credentials.loginFor(registry, name, signal, access);
+    const key = keyOf(name, login, access);
     const known = await tokens.current(key);
     const first = await attempt(known);
     if (!isChallenge(first)) return first;
@@ -104,7 +120,12 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
       refused = await attempt(undefined);
       if (!isChallenge(refused)) return refused;
     }
-    const authorization = await meet(parseChallenges(refused.headers['www-authenticate'] ?? ''), name, login);
+    const authorization = await meet(
+      parseChallenges(refused.headers['www-authenticate'] ?? ''),
+      name,
+      login,
+      key,
+    );
     if (authorization === undefined) return refused;
     refused.body.cancel();
     const answer = await attempt(authorization);

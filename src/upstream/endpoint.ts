@@ -111,7 +111,7 @@ export function createEndpoint({ settings, send, tokens, credentials, warn }: En
       return followRedirects(send, outgoing, reply, question.follow);
     };
     const passed = passThrough ? options.access?.authorization : undefined;
-    return passed === undefined ? authorize(repository.name, attempt, options.signal) : attempt(passed);
+    return passed === undefined ? authorize(repository.name, attempt, options) : attempt(passed);
   }
 
   return {

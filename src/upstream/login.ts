@@ -1,4 +1,5 @@
 import type { Repository } from '../oci/reference.ts';
+import type { Access } from '../oci/registry.ts';
 
 /** What a registry, or its token service, is shown. Secrets: never logged, never part of a message. */
 export type Login =
@@ -14,6 +15,7 @@ export interface Credentials {
     registry: string,
     repository: Repository['name'],
     signal?: AbortSignal,
+    access?: Access,
   ): Promise<Login | undefined>;
 }
 

@@ -1,0 +1,49 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { openUpstream } from '../../src/cli/open-upstream.ts';
+import { readUpstreams } from '../../src/cli/upstream-settings.ts';
+import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
+import { requireBasic } from '../support/guarded-registry.ts';
+import { createContent, serveContent, startServer } from '../support/hostile-registry.ts';
+import { afterTest, closing, repository, tagged } from '../support/upstream.ts';
+
+describe('logins that a request brings', () => {
+  test('are presented upstream for it, and for nobody else, before and after', async () => {
+    const content = createContent();
+    content.putManifest(
+      { schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests: [] },
+      MEDIA_TYPE.ociIndex,
+      'v1',
+    );
+    const registry = closing(await startServer(requireBasic('lab:secret', serveContent(content))));
+    const host = new URL(registry.url).host;
+    const folder = await mkdtemp(join(tmpdir(), 'metahub-logins-'));
+    afterTest(() => rm(folder, { recursive: true }));
+    const [lab, other] = [join(folder, 'lab.json'), join(folder, 'other.json')];
+    const auth = Buffer.from('lab:secret').toString('base64');
+    await writeFile(lab, JSON.stringify({ auths: { [host]: { auth } } }));
+    await writeFile(other, '{}');
+    const upstream = closing(
+      openUpstream(
+        { upstream: readUpstreams([`registry.test=${registry.url}`]), publicRegistries: false },
+        { log: () => {}, pseudonym: 'metahub-test' },
+      ),
+    );
+    const resolve = (logins?: string) =>
+      upstream
+        .resolve(
+          repository('team/app'),
+          tagged('v1'),
+          logins === undefined ? {} : { access: { partition: logins, logins } },
+        )
+        .then(
+          () => 'served',
+          (error: { code: string }) => error.code,
+        );
+    const outcomes = [];
+    for (const logins of [undefined, lab, other, undefined, lab]) outcomes.push(await resolve(logins));
+    expect(outcomes).toEqual(['UNAUTHORIZED', 'served', 'UNAUTHORIZED', 'UNAUTHORIZED', 'served']);
+  });
+});
