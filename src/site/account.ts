@@ -19,6 +19,8 @@ export interface Account {
   readonly types: readonly MachineType[];
   /** Patterns of the repositories that it may pull. */
   readonly repositories: readonly string[];
+  /** A file, in docker's form, of the logins that are presented upstream for it, instead of the mirror's own. */
+  readonly upstreamLogins: string | undefined;
   /** May it add and remove machine types over the network? */
   readonly managesMachines: boolean;
   /** Where it was read. */

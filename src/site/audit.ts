@@ -20,10 +20,13 @@ export interface Decision {
   readonly address: string;
 }
 
+/** Every runtime's first request shows nothing, to be told what to show: no reason to look up. */
+const HANDSHAKE = 'no credentials';
+
 /** The audit trail: what was refused stands out from what was let in. */
 export function createAudit(log: SiteLog): (decision: Decision) => void {
   return ({ decision, repository, features, ...rest }) => {
-    log(decision === 'refused' ? 'notice' : 'info', `access ${decision}`, {
+    log(decision === 'refused' && rest.reason !== HANDSHAKE ? 'notice' : 'info', `access ${decision}`, {
       ...rest,
       ...(repository === undefined ? {} : { repository: formatRepository(repository) }),
       ...(features === undefined ? {} : { features: features.join(',') }),

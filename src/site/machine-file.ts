@@ -9,7 +9,7 @@ export class MachineFileError extends Error {
   override readonly name = 'MachineFileError';
 }
 
-const ACCOUNT_KEYS = ['user', 'password', 'types', 'repositories', 'managesMachines'];
+const ACCOUNT_KEYS = ['user', 'password', 'types', 'repositories', 'upstreamLogins', 'managesMachines'];
 const TYPE_KEYS = ['name', 'features', 'login', 'password'];
 
 interface Text {
@@ -77,7 +77,7 @@ function createReader(file: string, lines: LineCounter) {
     return node.value;
   }
 
-  return { problem, fields, name, items, texts, password, flag };
+  return { problem, fields, text, name, items, texts, password, flag };
 }
 
 type Reader = ReturnType<typeof createReader>;
@@ -126,6 +126,14 @@ function readPatterns(reader: Reader, node: unknown): readonly string[] {
   });
 }
 
+function readPath(reader: Reader, node: unknown): string | undefined {
+  if (node === undefined) return undefined;
+  const path = reader.text(node, 'upstreamLogins');
+  if (!path.startsWith('/'))
+    throw reader.problem(node, 'upstreamLogins must be a path from the root, to a file');
+  return path;
+}
+
 /**
  * An account and its machine types, from a file in the form of 2019: `user`, `password`, `types: [{name, features}]`.
  * @throws {MachineFileError} with file and line: malformed, duplicate or unknown.
@@ -148,6 +156,7 @@ export function readMachineFile(source: string, file: string): Account {
     password,
     types: readTypes(reader, found.get('types'), user, password),
     repositories: found.has('repositories') ? readPatterns(reader, found.get('repositories')) : ['**'],
+    upstreamLogins: readPath(reader, found.get('upstreamLogins')),
     managesMachines: reader.flag(found.get('managesMachines'), 'managesMachines'),
     file,
   };

@@ -4,19 +4,20 @@ import { profileOfFeatures } from '../host/profile.ts';
 import type { Admission, Arrival, Gate } from '../oci/gate.ts';
 import type { Registry } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
-import type { Account, Identity } from './account.ts';
+import type { Identity } from './account.ts';
 import type { Decision } from './audit.ts';
 import type { Authenticate, Authenticated } from './authenticate.ts';
 import type { SiteUrl } from './authorization.ts';
 import type { ClientAddress } from './client-address.ts';
 import { challenge, unauthorized } from './refusal.ts';
-import { createRepositoryPatterns, type RepositoryPatterns } from './repository-patterns.ts';
+import type { RightsOf } from './rights.ts';
 import { mayPull } from './scope.ts';
 
 export interface SiteGateOptions {
   readonly authenticate: Authenticate;
   /** The mirror as a host of this profile sees it. */
   readonly registryFor: (profile: HostProfile) => Registry;
+  readonly rightsOf: RightsOf;
   readonly siteUrl: SiteUrl;
   readonly clientAddress: ClientAddress;
   readonly audit: (decision: Decision) => void;
@@ -25,23 +26,10 @@ export interface SiteGateOptions {
 /** Selectors can name as many profiles as they please: only the latest are held ready. */
 const VIEWS_MAX = 512;
 
-/** Patterns are compiled once for an account as it was read. */
-export function createPatternsOf(): (account: Account) => RepositoryPatterns {
-  const compiled = new WeakMap<Account, RepositoryPatterns>();
-  return (account) => {
-    const known = compiled.get(account);
-    if (known) return known;
-    const patterns = createRepositoryPatterns(account.repositories);
-    compiled.set(account, patterns);
-    return patterns;
-  };
-}
-
 /** Admits logins, each to the mirror as its machine type sees it. */
 export function createSiteGate(options: SiteGateOptions): Gate {
-  const { authenticate, registryFor, siteUrl, clientAddress, audit } = options;
+  const { authenticate, registryFor, rightsOf, siteUrl, clientAddress, audit } = options;
   const views = new LRUCache<string, Registry>({ max: VIEWS_MAX });
-  const patternsOf = createPatternsOf();
 
   function viewOf(name: string, features: readonly string[]): Registry {
     const known = views.get(name);
@@ -59,7 +47,7 @@ export function createSiteGate(options: SiteGateOptions): Gate {
     const { identity, grants } = known;
     const { repository, headers } = arrival;
     if (repository === undefined) return undefined;
-    if (!patternsOf(identity.account).matches(repository)) {
+    if (!rightsOf(identity.account).patterns.matches(repository)) {
       return new RegistryError(
         'DENIED',
         `${identity.login} may not pull ${repository.host}/${repository.name}`,
@@ -75,14 +63,13 @@ export function createSiteGate(options: SiteGateOptions): Gate {
   function admitted({ login, account, features }: Identity): Admission {
     // The claims themselves, not a short hash of them: who picks a selector could pick a collision.
     const name = features.join(',');
-    const rights = patternsOf(account).key;
+    const access = rightsOf(account).access;
     return {
       kind: 'admitted',
       registry: viewOf(name, features),
-      key: `${name} ${rights ?? ''}`,
+      key: `${name} ${access?.partition ?? ''}`,
       who: login,
-      // Logins that may pull different repositories share nothing that is found by digest alone.
-      ...(rights === undefined ? {} : { access: { partition: `site-${rights}` } }),
+      ...(access === undefined ? {} : { access }),
     };
   }
 

@@ -13,7 +13,8 @@ import { createMachinesEndpoint, MACHINES_PATH } from './machines-endpoint.ts';
 import { DEFAULT_COST, hashPassword, type ScryptCost } from './password.ts';
 import { createPasswordCheck } from './password-check.ts';
 import { TOKEN_PATH } from './refusal.ts';
-import { createPatternsOf, createSiteGate } from './site-gate.ts';
+import { createRightsOf } from './rights.ts';
+import { createSiteGate } from './site-gate.ts';
 import { staticMachines } from './static-machines.ts';
 import { createTokenEndpoint } from './token-endpoint.ts';
 import { loadTokenKey, randomTokenKey } from './token-key.ts';
@@ -75,11 +76,13 @@ export async function openSite(options: SiteOptions): Promise<Site> {
   });
   const authenticate = createAuthenticate({ directory: folder.directory, passwords, tokens });
   const audit = createAudit(log);
+  const rightsOf = createRightsOf();
   const clientAddress = clientAddressBehind(options.proxies ?? []);
   const siteUrl = siteUrlFrom({ url: options.url, tls: options.tls });
   const gate = createSiteGate({
     authenticate,
     registryFor: options.registryFor,
+    rightsOf,
     siteUrl,
     clientAddress,
     audit,
@@ -87,7 +90,7 @@ export async function openSite(options: SiteOptions): Promise<Site> {
   const token = createTokenEndpoint({
     authenticate,
     tokens,
-    patternsOf: createPatternsOf(),
+    rightsOf,
     clientAddress,
     audit,
   });

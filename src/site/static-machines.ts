@@ -24,6 +24,7 @@ export async function staticMachines(): Promise<Account> {
     password: undefined,
     types: await Promise.all(types),
     repositories: ['**'],
+    upstreamLogins: undefined,
     managesMachines: false,
     file: 'STATIC_MACHINES',
   };

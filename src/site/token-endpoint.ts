@@ -6,14 +6,15 @@ import type { Authenticate, Authenticated } from './authenticate.ts';
 import type { ClientAddress } from './client-address.ts';
 import { answering, type Handler, readBody, sendJson } from './json-answer.ts';
 import { basicRefusal } from './refusal.ts';
-import { hostsNamed, type RepositoryPatterns } from './repository-patterns.ts';
+import { hostsNamed } from './repository-patterns.ts';
+import type { RightsOf } from './rights.ts';
 import { parseScopes, repositoryNamed } from './scope.ts';
 import type { Grant, Tokens } from './tokens.ts';
 
 export interface TokenEndpointOptions {
   readonly authenticate: Authenticate;
   readonly tokens: Tokens;
-  readonly patternsOf: (account: Account) => RepositoryPatterns;
+  readonly rightsOf: RightsOf;
   readonly clientAddress: ClientAddress;
   readonly audit: (decision: Decision) => void;
 }
@@ -30,7 +31,7 @@ interface Asked {
  * @see https://distribution.github.io/distribution/spec/auth/token/ and …/spec/auth/oauth/
  */
 export function createTokenEndpoint(options: TokenEndpointOptions): Handler {
-  const { authenticate, tokens, patternsOf, clientAddress, audit } = options;
+  const { authenticate, tokens, rightsOf, clientAddress, audit } = options;
 
   async function ask(request: IncomingMessage, address: string): Promise<Asked> {
     if (request.method === 'GET') {
@@ -57,7 +58,7 @@ export function createTokenEndpoint(options: TokenEndpointOptions): Handler {
 
   /** A bare name may stand for a repository of any host that the account's patterns name. */
   function grantsFor(account: Account, scopes: readonly string[]): readonly Grant[] {
-    const patterns = patternsOf(account);
+    const { patterns } = rightsOf(account);
     return parseScopes(scopes)
       .filter(({ name, actions }) => {
         const names = [name, ...hostsNamed(account.repositories).map((host) => `${host}/${name}`)];
