@@ -123,28 +123,28 @@ export function startFill({ digest, name, content, intake, lingerMs }: FillOptio
       sink.destroy();
       // The file must not be closed while something is being written to it.
       await taking;
-      await end();
+      end();
     }
   }
 
-  async function end(): Promise<void> {
+  function end(): void {
     isOver = true;
     clearTimeout(lingering);
-    pulse.beat();
-    if (readers.size === 0) await intake.close();
     settle(isGivenUp ? undefined : failure);
+    pulse.beat();
+    if (readers.size === 0) intake.close();
   }
 
   function leave(reader: Reader): void {
     if (!readers.delete(reader)) return;
     pulse.beat();
     if (readers.size > 0) return;
-    if (isOver) void intake.close();
+    if (isOver) intake.close();
     else lingering = setTimeout(cancel, lingerMs).unref();
   }
 
   function cancel(): void {
-    if (isOver || isVerified) return;
+    if (isOver) return;
     isGivenUp = failure === undefined;
     failure ??= new RegistryError('UNAVAILABLE', `${name} was given up: nobody waits for it`);
     if (running) {
@@ -152,7 +152,7 @@ export function startFill({ digest, name, content, intake, lingerMs }: FillOptio
       pulse.beat();
     } else {
       content.cancel();
-      void end();
+      end();
     }
   }
 

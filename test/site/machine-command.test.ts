@@ -100,8 +100,9 @@ describe('metahub machine', () => {
       2,
     ],
   ])('refuses %s', async (_, args, message, status) => {
-    const { machine, file } = await commanding();
-    await machine(['add', 'qnib', '--password-stdin'], 'a');
+    const { machine, file } = await commanding({
+      'qnib.yaml': `user: qnib\npassword: "${await hashed('a')}"\n`,
+    });
     const before = await file('qnib.yaml');
     const result = await machine(args, args[1] === 'qnib' && args[0] === 'passwd' ? '' : 'b');
     expect(result.stderr).toContain(message);
