@@ -65,9 +65,11 @@ export async function buildMirrorStack(settings: ServeSettings, options: StackOp
       tailored({
         next: images,
         profile,
-        policyFor,
+        // Bound late: a reload puts other policies in place.
+        policyFor: (repository) => policyFor(repository),
         derived: store.derived,
         decided,
+        now,
       }),
     async reload(next) {
       const [lists, policies] = [await readCatalog(next), readPolicies(next.values)];

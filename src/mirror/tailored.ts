@@ -20,15 +20,27 @@ export interface Decision {
   readonly servedDigest: Digest | undefined;
   /** Of the chosen entry, when one was chosen. */
   readonly chosenDigest: Digest | undefined;
+  /** The microarchitecture of the host it was decided for. */
+  readonly host: string;
+  /** From asking upstream to having the answer. */
+  readonly durationMs: number;
 }
 
 export interface TailoredOptions {
   readonly next: Registry;
   readonly profile: HostProfile;
+  /** Equal objects mean equal policies: another object for a repository has its answers judged again. */
   readonly policyFor: (repository: Repository) => SelectionPolicy;
   readonly derived: DerivedAnswers;
   /** Told of every answer by tag. */
   readonly decided: (decision: Decision) => void;
+  /** Monotonic milliseconds. */
+  readonly now: () => number;
+}
+
+interface Judged {
+  readonly policy: SelectionPolicy;
+  readonly answer: Answer;
 }
 
 /** Answers remembered, so that an index is read and judged once for each upstream digest. */
@@ -38,17 +50,19 @@ const ANSWERS_MAX = 1000;
  * A registry as one host should see it: a tag that names an index is answered with what fits the host; everything else,
  * and everything asked for by digest, is passed on byte for byte.
  */
-export function tailored({ next, profile, policyFor, derived, decided }: TailoredOptions): Registry {
-  const answers = new LRUCache<string, Answer>({ max: ANSWERS_MAX });
+export function tailored(options: TailoredOptions): Registry {
+  const { next, profile, policyFor, derived, decided, now } = options;
+  const answers = new LRUCache<string, Judged>({ max: ANSWERS_MAX });
 
   function judge(repository: Repository, upstream: Manifest, acceptsIndex: boolean): Answer {
     const key = `${upstream.digest} ${acceptsIndex} ${formatRepository(repository)}`;
+    const policy = policyFor(repository);
     const known = answers.get(key);
-    if (known) return known;
+    if (known?.policy === policy) return known.answer;
     const { bytes, digest, mediaType } = upstream;
     const document = parseManifestDocument(bytes, mediaType);
-    const answer = answerFor({ document, bytes, digest }, profile, policyFor(repository), { acceptsIndex });
-    answers.set(key, answer);
+    const answer = answerFor({ document, bytes, digest }, profile, policy, { acceptsIndex });
+    answers.set(key, { policy, answer });
     return answer;
   }
 
@@ -86,11 +100,15 @@ export function tailored({ next, profile, policyFor, derived, decided }: Tailore
   }
 
   async function byTag(repository: Repository, tag: Tag, options: RequestOptions): Promise<Manifest> {
+    const startMs = now();
     const upstream = await next.manifest(repository, { kind: 'tag', tag }, options);
     const answer = judge(repository, upstream, options.acceptsIndex ?? true);
+    const decide = (servedDigest: Digest | undefined) =>
+      decided({ ...decision, servedDigest, durationMs: now() - startMs });
     const decision = {
       repository,
       tag,
+      host: profile.cpu.microarchitecture,
       answer: answer.kind,
       reason: answer.reason,
       upstreamDigest: upstream.digest,
@@ -98,10 +116,10 @@ export function tailored({ next, profile, policyFor, derived, decided }: Tailore
     };
     try {
       const served = await carryOut(repository, tag, upstream, answer, options);
-      decided({ ...decision, servedDigest: served.digest });
+      decide(served.digest);
       return served;
     } catch (error) {
-      decided({ ...decision, servedDigest: undefined });
+      decide(undefined);
       throw error;
     }
   }

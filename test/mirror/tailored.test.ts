@@ -28,12 +28,14 @@ beforeEach(() => {
 });
 
 function mirrorOf(features: readonly string[], policy: Partial<SelectionPolicy> = {}) {
+  const whole = { ...DEFAULT_POLICY, ...policy };
   return tailored({
     next,
     profile: profileOfFeatures(features),
-    policyFor: () => ({ ...DEFAULT_POLICY, ...policy }),
+    policyFor: () => whole,
     derived,
     decided: (decision) => decisions.push(decision),
+    now: () => 0,
   });
 }
 
