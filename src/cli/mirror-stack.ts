@@ -10,6 +10,7 @@ import type { Log } from './log.ts';
 import { openUpstream } from './open-upstream.ts';
 import { type PolicyFor, readPolicies } from './policies.ts';
 import type { SERVE_SETTINGS } from './serve-settings.ts';
+import { formatSize } from './setting-values.ts';
 import type { Origin, ResolvedSettings } from './settings.ts';
 
 export type ServeSettings = ResolvedSettings<typeof SERVE_SETTINGS>;
@@ -19,6 +20,8 @@ export interface MirrorStack {
   registryFor(profile: HostProfile): Registry;
   /** Reads lists of images and policies again; on bad input nothing changes. @throws {UserError} */
   reload(settings: ServeSettings): Promise<void>;
+  /** Lines of the status page. */
+  figures(): readonly (readonly [name: string, value: string])[];
   close(): Promise<void>;
 }
 
@@ -31,6 +34,10 @@ export interface StackOptions {
 function readCatalog({ values, origins }: ServeSettings): Promise<readonly ListSpec[]> {
   const byDefault: Origin = 'default';
   return loadImageCatalog(values.images, { mayBeAbsent: origins.images === byDefault });
+}
+
+function roundToMib(bytes: number): number {
+  return Math.round(bytes / 2 ** 20) * 2 ** 20;
 }
 
 /**
@@ -76,6 +83,10 @@ export async function buildMirrorStack(settings: ServeSettings, options: StackOp
       catalog = lists;
       policyFor = policies;
     },
+    figures: () => [
+      ['content held', `${formatSize(roundToMib(store.heldBytes))} of ${formatSize(values.cacheSize)}`],
+      ['lists of images', String(catalog.length)],
+    ],
     async close() {
       if ('close' in content) await content.close();
       await upstream.close();

@@ -6,6 +6,7 @@ import { formatReference, formatRepository, type Repository, type Tag } from '..
 import type { Manifest, ManifestInfo, Registry, RequestOptions } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import { type Answer, answerFor } from '../selection/answer.ts';
+import { formatDemand } from '../selection/demand.ts';
 import type { SelectionPolicy } from '../selection/policy.ts';
 import type { DerivedAnswers } from './derived.ts';
 
@@ -18,8 +19,8 @@ export interface Decision {
   readonly upstreamDigest: Digest;
   /** Of what is sent; undefined when nothing was. */
   readonly servedDigest: Digest | undefined;
-  /** Of the chosen entry, when one was chosen. */
-  readonly chosenDigest: Digest | undefined;
+  /** The chosen entry, when one was: its digest and what it demands, `cpu:broadwell, nvcap:5.2`. */
+  readonly chosen: { readonly digest: Digest; readonly demands: string } | undefined;
   /** The microarchitecture of the host it was decided for. */
   readonly host: string;
   /** From asking upstream to having the answer. */
@@ -41,6 +42,12 @@ export interface TailoredOptions {
 interface Judged {
   readonly policy: SelectionPolicy;
   readonly answer: Answer;
+}
+
+function chosenOf({ selection }: Answer): Decision['chosen'] {
+  const winner = selection?.winner;
+  if (winner === undefined) return undefined;
+  return { digest: winner.entry.digest, demands: winner.requirements.map(formatDemand).join(', ') };
 }
 
 /** Answers remembered, so that an index is read and judged once for each upstream digest. */
@@ -112,7 +119,7 @@ export function tailored(options: TailoredOptions): Registry {
       answer: answer.kind,
       reason: answer.reason,
       upstreamDigest: upstream.digest,
-      chosenDigest: 'selection' in answer ? answer.selection?.winner?.entry.digest : undefined,
+      chosen: chosenOf(answer),
     };
     try {
       const served = await carryOut(repository, tag, upstream, answer, options);

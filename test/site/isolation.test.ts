@@ -92,6 +92,7 @@ async function wholeSite() {
         policyFor: () => DEFAULT_POLICY,
         derived: store.derived,
         decided: () => {},
+        now: () => 0,
       }),
   });
   const enter = async (account: number, type: number, name: string) => {

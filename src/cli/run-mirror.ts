@@ -1,0 +1,158 @@
+import type { HostProfile } from '../host/profile.ts';
+import { profileKey } from '../host/profile.ts';
+import type { Admitted, Gate } from '../oci/gate.ts';
+import { DOCKER_HUB } from '../oci/reference.ts';
+import type { ListenTarget } from '../server/listen.ts';
+import { createMetrics } from '../server/metrics.ts';
+import { createMirrorServer, type MirrorServer } from '../server/mirror-server.ts';
+import { activatedSocket } from './activated-socket.ts';
+import { createDecisionBook } from './decision-book.ts';
+import { hostProfile } from './host-profile.ts';
+import type { Log } from './log.ts';
+import { buildMirrorStack, type MirrorStack, type ServeSettings } from './mirror-stack.ts';
+import { newPseudonym } from './open-upstream.ts';
+import { openServeLog } from './serve-log.ts';
+import { formatListen } from './setting-values.ts';
+import { openSiteMode } from './site-mode.ts';
+import { openTlsIdentity } from './tls-identity.ts';
+import { allowedUpstreams } from './upstream-settings.ts';
+import { UserError } from './user-error.ts';
+import { VERSION } from './version.ts';
+import { welcome } from './welcome.ts';
+
+/** A gate for this host alone: everyone is admitted to the registry tailored to its profile. */
+interface HostGate extends Gate {
+  turnTo(profile: HostProfile): void;
+  profile(): HostProfile;
+}
+
+function createHostGate(stack: MirrorStack, first: HostProfile): HostGate {
+  const admittedAs = (profile: HostProfile): Admitted => ({
+    kind: 'admitted',
+    registry: stack.registryFor(profile),
+    key: profileKey(profile),
+  });
+  let current = { profile: first, admitted: admittedAs(first) };
+  return {
+    admit: () => current.admitted,
+    turnTo: (profile) => {
+      current = { profile, admitted: admittedAs(profile) };
+    },
+    profile: () => current.profile,
+  };
+}
+
+const LISTEN_PROBLEMS: Readonly<Record<string, readonly [problem: string, nextStep: string]>> = {
+  EADDRINUSE: [
+    'is in use',
+    'Stop what listens there (ss -ltnp shows it), or choose another with --listen HOST:PORT.',
+  ],
+  EACCES: [
+    'may not be listened on',
+    'Ports below 1024 need the right to; choose another with --listen HOST:PORT.',
+  ],
+  EADDRNOTAVAIL: ['is no address of this machine', 'Choose another with --listen HOST:PORT.'],
+  ENOTFOUND: ['is no address', 'Write --listen HOST:PORT with an address of this machine.'],
+};
+
+async function listen(server: MirrorServer, { values }: ServeSettings, inherited: ListenTarget | undefined) {
+  try {
+    return await server.listen(inherited ?? values.listen);
+  } catch (cause) {
+    const [problem, nextStep] = LISTEN_PROBLEMS[(cause as NodeJS.ErrnoException).code ?? ''] ?? [];
+    if (problem === undefined || nextStep === undefined) throw cause;
+    throw new UserError(`${formatListen(values.listen)} ${problem}`, { cause, nextStep });
+  }
+}
+
+/** Resolves with the first signal that asks to stop; a second one ends the process at once. */
+function stopSignal(): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      process.once(signal, () => {
+        process.once(signal, () => process.exit(1));
+        resolve(signal);
+      });
+    }
+  });
+}
+
+export interface RunOptions {
+  readonly settings: ServeSettings;
+  /** Reads the settings again, from where they were read first. */
+  readonly reread: () => Promise<ServeSettings>;
+}
+
+/**
+ * Runs the mirror until it is told to stop.
+ * @throws {UserError}
+ */
+export async function runMirror({ settings, reread }: RunOptions): Promise<void> {
+  const { values } = settings;
+  const log = openServeLog(settings);
+  const stopping = stopSignal();
+  const pseudonym = newPseudonym();
+  const metrics = createMetrics();
+  const book = createDecisionBook({ log, now: () => new Date(), metrics });
+  const stack = await buildMirrorStack(settings, { log, pseudonym, decided: book.enter });
+  const site = await openSiteMode(values, { registryFor: stack.registryFor, log });
+  const profile = await hostProfile(values);
+  const host = createHostGate(stack, profile);
+  const allowed = allowedUpstreams(values);
+  const identity = await openTlsIdentity(values);
+  const server = createMirrorServer({
+    gate: site?.gate ?? host,
+    log,
+    metrics,
+    pseudonym,
+    defaultHost: DOCKER_HUB,
+    isAllowedHost: (name) => allowed.has(name),
+    handlers: site?.handlers ?? new Map(),
+    ...(identity === undefined ? {} : { tls: identity.current }),
+    status: () => ({
+      version: VERSION,
+      startedAt: book.startedAt,
+      profile: site === undefined ? host.profile() : undefined,
+      decisions: book.latest(),
+      figures: stack.figures(),
+    }),
+  });
+  const address = await listen(server, settings, activatedSocket(process.env, process.pid));
+  const url = `${identity ? 'https' : 'http'}://${formatListen({ host: address.address, port: address.port })}`;
+  log('notice', 'listening', { url, pid: process.pid, version: VERSION, data: values.data });
+  for (const warning of profile.warnings) log('warning', warning);
+  if (process.env['JOURNAL_STREAM'] === undefined)
+    process.stdout.write(welcome(profile, url, [...allowed.keys()]));
+
+  const reload = () => void reloadMirror({ log, reread, stack, host, server });
+  process.on('SIGHUP', reload);
+  identity?.onRenewed((renewed) => server.renew(renewed), log);
+  log('notice', 'stopping', { signal: await stopping });
+  process.off('SIGHUP', reload);
+  identity?.close();
+  await server.drain(values.drainTimeout);
+  await stack.close();
+  log('notice', 'stopped');
+}
+
+interface Reloading {
+  readonly log: Log;
+  readonly reread: () => Promise<ServeSettings>;
+  readonly stack: MirrorStack;
+  readonly host: HostGate;
+  readonly server: MirrorServer;
+}
+
+/** Takes profile, lists and policies as they are now; with any of them unreadable everything stays as it was. */
+async function reloadMirror({ log, reread, stack, host, server }: Reloading): Promise<void> {
+  try {
+    const settings = await reread();
+    const profile = await hostProfile(settings.values);
+    await stack.reload(settings);
+    host.turnTo(profile);
+    server.invalidate();
+    log('notice', 'reloaded', { host: profile.cpu.microarchitecture });
+  } catch (error) {
+    log('error', 'reload refused, nothing has changed', { reason: (error as Error).message });
+  }
+}
