@@ -42,10 +42,7 @@ if (modified('node_modules/.package-lock.json') < modified('package-lock.json'))
     '--loglevel=error',
   ]);
 }
-if (modified('dist/.built.tsbuildinfo') < Math.max(newestBelow('src'), modified('tsconfig.build.json'))) {
-  run('building (once)', process.execPath, [
-    join(root, 'node_modules/typescript/bin/tsc'),
-    '--project',
-    'tsconfig.build.json',
-  ]);
+const sources = ['tsconfig.build.json', 'scripts/bundle.mjs'].map(modified);
+if (modified('dist/quick-detect.cjs') < Math.max(newestBelow('src'), ...sources)) {
+  run('building (once)', 'npm', ['run', '--silent', 'build']);
 }

@@ -1,5 +1,5 @@
 import { Command, CommanderError } from 'commander';
-import { UserError } from './user-error.ts';
+import { endQuietlyWithReader, reportError } from './report-error.ts';
 import { VERSION } from './version.ts';
 
 interface CommandModule {
@@ -66,26 +66,9 @@ export async function completeProgram(): Promise<Command> {
   return program;
 }
 
-function report(error: unknown): number {
-  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
-  if (error instanceof UserError) {
-    const hint = error.nextStep === undefined ? '' : `  ${error.nextStep}\n`;
-    process.stderr.write(`metahub: ${error.message}\n${hint}`);
-    return error.exitStatus;
-  }
-  const message = error instanceof Error ? error.message : String(error);
-  const trace = process.env['METAHUB_DEBUG'] && error instanceof Error ? `${error.stack}\n` : '';
-  process.stderr.write(`metahub: ${message}\n${trace}`);
-  return 1;
-}
-
 /** Runs the command line; the only place that turns an error into an exit status. */
 export async function main(argv: readonly string[]): Promise<void> {
-  // `metahub detect | head -1` is no error of ours.
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') process.exit(0);
-    throw error;
-  });
+  endQuietlyWithReader();
   const program = createProgram();
   try {
     await addCommands(program, commandNamed(argv.slice(2)));
@@ -95,6 +78,6 @@ export async function main(argv: readonly string[]): Promise<void> {
     }
     await program.parseAsync(argv as string[]);
   } catch (error) {
-    process.exitCode = report(error);
+    process.exitCode = error instanceof CommanderError ? (error.exitCode === 0 ? 0 : 2) : reportError(error);
   }
 }

@@ -79,11 +79,11 @@ export function claimedFeatures(lines: readonly string[]): {
 
 /** Each feature once, in the order of kinds; within a kind as given. */
 export function uniqueFeatures(features: readonly string[]): readonly string[] {
-  const rank = (text: string) => {
+  const ranked = [...new Set(features)].map((text) => {
     const at = KINDS_IN_ORDER.indexOf(parseFeature(text)?.kind ?? '');
-    return at === -1 ? KINDS_IN_ORDER.length : at;
-  };
-  return [...new Set(features)].sort((a, b) => rank(a) - rank(b));
+    return { text, rank: at === -1 ? KINDS_IN_ORDER.length : at };
+  });
+  return ranked.sort((a, b) => a.rank - b.rank).map(({ text }) => text);
 }
 
 function feature(kind: string, value: string | undefined): readonly string[] {

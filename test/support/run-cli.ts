@@ -8,6 +8,11 @@ export interface CliRun {
 
 /** Runs `metahub` with these words in this process, and catches what it prints and its exit status. */
 export async function runCli(...words: readonly string[]): Promise<CliRun> {
+  return captureCli(() => main(['node', 'metahub', ...words]));
+}
+
+/** Catches what is printed, and the exit status that is set, while `run` goes on. */
+export async function captureCli(run: () => Promise<void>): Promise<CliRun> {
   const printed = { stdout: '', stderr: '' };
   const before = { exitCode: process.exitCode, stdout: process.stdout.write, stderr: process.stderr.write };
   const catching = (name: 'stdout' | 'stderr') => (text: string | Uint8Array) => {
@@ -18,7 +23,7 @@ export async function runCli(...words: readonly string[]): Promise<CliRun> {
   process.stdout.write = catching('stdout');
   process.stderr.write = catching('stderr');
   try {
-    await main(['node', 'metahub', ...words]);
+    await run();
     return { ...printed, status: Number(process.exitCode ?? 0) };
   } finally {
     process.exitCode = before.exitCode;

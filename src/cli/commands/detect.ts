@@ -1,24 +1,5 @@
-import { type Command, Option } from 'commander';
-import { type DetectedHost, readHost } from '../host-at-hand.ts';
-import { UserError } from '../user-error.ts';
-
-export interface DetectFlags {
-  readonly json?: boolean;
-  readonly features?: boolean;
-  readonly format?: Format;
-  readonly root: string;
-  readonly arch?: string;
-  readonly set: readonly string[];
-  readonly strictArchspec?: boolean;
-  readonly whyNot?: string;
-  readonly compiler?: string;
-  readonly gcc?: string;
-  readonly cloud?: boolean;
-  readonly all?: boolean;
-}
-
-const FORMATS = ['table', 'json', 'features', 'nfd'] as const;
-type Format = (typeof FORMATS)[number];
+import type { Command } from 'commander';
+import { detect, FORMATS } from './detect-run.ts';
 
 const EXAMPLES = `
 Examples:
@@ -38,7 +19,7 @@ export function configure(command: Command): void {
     .argument('[value]', 'print this alone: cpu, level, variant, nvcap, flags, or any kind of feature')
     .option('--json', 'print everything as JSON')
     .option('--features', 'print the features as the lines of a YAML list')
-    .addOption(new Option('--format <format>', 'print in this format').choices(FORMATS))
+    .addOption(command.createOption('--format <format>', 'print in this format').choices(FORMATS))
     .option('--root <dir>', 'read the host below this directory', '/')
     .option('--arch <architecture>', 'of the host below --root: amd64, x86_64, arm64, aarch64, ppc64le …')
     .option(
@@ -59,76 +40,4 @@ export function configure(command: Command): void {
 
 function collect(value: string, all: readonly string[]): readonly string[] {
   return [...all, value];
-}
-
-async function detect(value: string | undefined, flags: DetectFlags): Promise<void> {
-  const answer = soleAnswer(value, flags);
-  if (flags.all && flags.root !== '/') {
-    throw usageError('--all asks this machine, not the one below --root', 'Leave out one of the two.');
-  }
-  const host = await readHost(flags);
-  process.stdout.write(await answer(host));
-  if (host.failed) process.exitCode = 3;
-}
-
-type Answer = (host: DetectedHost) => Promise<string>;
-
-/** The one question that is asked; its module alone is loaded. @throws {UserError} status 2 when several are. */
-function soleAnswer(value: string | undefined, flags: DetectFlags): Answer {
-  const { json = false, strictArchspec = false, whyNot } = flags;
-  const compiler = flags.compiler ?? (flags.gcc === undefined ? undefined : `gcc@${flags.gcc}`);
-  const asked: (readonly [option: string, answer: Answer])[] = [];
-  if (value !== undefined) {
-    asked.push([
-      `“${value}”`,
-      async (host) => (await import('./detect-value.ts')).renderValue(value, host, json),
-    ]);
-  }
-  if (whyNot !== undefined) {
-    if (flags.set.length > 0) throw usageError('--why-not asks about the host as it is', 'Leave out --set.');
-    asked.push([
-      '--why-not',
-      async (host) =>
-        (await import('./detect-why-not.ts')).renderWhyNot(whyNot, host, { strictArchspec, json }),
-    ]);
-  }
-  if (compiler !== undefined) {
-    asked.push([
-      '--compiler',
-      async (host) => (await import('./detect-compiler.ts')).renderCompilerFlags(compiler, host, json),
-    ]);
-  }
-  const format = flags.format ?? (flags.features ? 'features' : undefined);
-  if (format !== undefined) asked.push([`--${format}`, (host) => inFormat(format, host, flags)]);
-  const [first, second] = asked;
-  if (first !== undefined && second !== undefined) {
-    throw usageError(`${first[0]} and ${second[0]} ask for different answers`, 'Ask for one at a time.');
-  }
-  return first?.[1] ?? ((host) => inFormat(json ? 'json' : 'table', host, flags));
-}
-
-async function inFormat(format: Format, host: DetectedHost, { all = false }: DetectFlags): Promise<string> {
-  const human = all ? await (await import('./detect-human.ts')).askHumanFacts() : undefined;
-  switch (format) {
-    case 'json':
-      return (await import('./detect-json.ts')).renderJson(host, human);
-    case 'nfd':
-      return (await import('./detect-nfd.ts')).renderNfd(host.profile);
-    case 'features':
-      return host.profile.features.map((feature) => `- ${feature}\n`).join('');
-    case 'table': {
-      const { renderTable } = await import('./detect-text.ts');
-      return renderTable(host, { human, ...terminalOf(process.stdout) });
-    }
-  }
-}
-
-function usageError(message: string, nextStep: string): UserError {
-  return new UserError(message, { nextStep, exitStatus: 2 });
-}
-
-/** @see https://no-color.org */
-function terminalOf({ isTTY, columns }: NodeJS.WriteStream): { width: number; colour: boolean } {
-  const plain = Boolean(process.env['NO_COLOR']) || process.env['TERM'] === 'dumb';
-  return { width: Math.min(columns ?? 80, 80), colour: isTTY === true && !plain };
 }

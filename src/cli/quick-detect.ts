@@ -1,0 +1,42 @@
+import { parseArgs } from 'node:util';
+import { detect } from './commands/detect-run.ts';
+import { endQuietlyWithReader, reportError } from './report-error.ts';
+
+/** The options that scripts and units give; every other is for the whole program to take. */
+const OPTIONS = {
+  json: { type: 'boolean' },
+  features: { type: 'boolean' },
+  root: { type: 'string' },
+  arch: { type: 'string' },
+  set: { type: 'string', multiple: true },
+  'strict-archspec': { type: 'boolean' },
+} as const;
+
+/**
+ * `metahub detect` as it is mostly called, without the option parser and the other commands: loading those takes longer
+ * than detecting. Answers false, and has done nothing, when the words are for the whole program: help, the rarer options,
+ * mistakes.
+ */
+export async function quickDetect(words: readonly string[]): Promise<boolean> {
+  const given = parsed(words);
+  if (given === undefined) return false;
+  const { values, positionals } = given;
+  const { root = '/', set = [], 'strict-archspec': strictArchspec = false, ...flags } = values;
+  endQuietlyWithReader();
+  try {
+    await detect(positionals[0], { ...flags, root, set, strictArchspec });
+  } catch (error) {
+    process.exitCode = reportError(error);
+  }
+  return true;
+}
+
+function parsed(words: readonly string[]) {
+  try {
+    const given = parseArgs({ args: [...words], options: OPTIONS, allowPositionals: true });
+    return given.positionals.length > 1 ? undefined : given;
+  } catch {
+    // An option that is not among these, or lacks its value: the whole program knows it, or says what is wrong.
+    return undefined;
+  }
+}
