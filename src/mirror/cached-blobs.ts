@@ -57,6 +57,8 @@ export function createCachedBlobs(options: CachedOptions) {
   const { next, store, log, lingerMs = LINGER_MS } = options;
   const openings = new SingleFlight<Opening>();
   const fillings = new Map<Digest, Filling>();
+  /** Fetches that have come to an end: what one of them brought was not held a moment before. */
+  let ended = 0;
 
   /** Rejects unless upstream would show the blob to these eyes. */
   async function authorise(repository: Repository, digest: Digest, asked: RequestOptions): Promise<void> {
@@ -85,6 +87,7 @@ export function createCachedBlobs(options: CachedOptions) {
     fillings.set(digest, filling);
     void filling.fill.over.then((failure) => {
       if (fillings.get(digest) === filling) fillings.delete(digest);
+      ended += 1;
       if (failure) log('warning', 'a blob could not be taken in', { blob: name, reason: failure.message });
     });
   }
@@ -125,33 +128,62 @@ export function createCachedBlobs(options: CachedOptions) {
     return fill.canServe(range) ? fill.open(range) : undefined;
   }
 
-  async function blob(repository: Repository, digest: Digest, asked: BlobOptions = {}): Promise<Blob> {
+  /** Reads along with a fetch; undefined when that is over, 'apart' when this part cannot be had from it. */
+  async function joinOrLeave(
+    filling: Filling,
+    repository: Repository,
+    digest: Digest,
+    asked: BlobOptions,
+  ): Promise<BlobContent | 'apart' | undefined> {
+    if (!isNear(filling, asked.range)) return 'apart';
+    const joined = await join(filling, repository, digest, asked);
+    if (joined) return joined;
+    if (!filling.fill.isOver) return 'apart';
+    await filling.fill.over;
+    return undefined;
+  }
+
+  async function fromStore(repository: Repository, digest: Digest, asked: BlobOptions) {
     const held = await findHeld(repository, digest, asked);
-    if (held) {
-      try {
-        return contentOf(held, digest, rangeWithin(asked.range, held.sizeBytes, digest));
-      } catch (error) {
-        held.close();
-        throw error;
-      }
+    if (!held) return undefined;
+    try {
+      return contentOf(held, digest, rangeWithin(asked.range, held.sizeBytes, digest));
+    } catch (error) {
+      held.close();
+      throw error;
     }
+  }
+
+  /** The fetch that is under way, or a new one; undefined when this blob, or this part, is to be had from upstream only. */
+  async function fillingOf(
+    repository: Repository,
+    digest: Digest,
+    asked: BlobOptions,
+  ): Promise<Filling | undefined> {
     const running = fillings.get(digest);
-    if (running) {
-      const joined = isNear(running, asked.range)
-        ? await join(running, repository, digest, asked)
-        : undefined;
-      return joined ?? next.blob(repository, digest, asked);
-    }
+    if (running) return running;
     // A part from the middle is no reason to fetch everything: lazy readers ask for hundreds of them.
     const isPart = asked.range !== undefined && !(asked.range.kind === 'from' && asked.range.first === 0);
-    if (isPart) return next.blob(repository, digest, asked);
+    if (isPart) return undefined;
     const key = `${partitionOf(asked.access)} ${digest}`;
     const opening = await openings.share(key, asked.signal, (signal) =>
       open(repository, digest, { ...asked, signal }),
     );
-    const joined =
-      opening.kind === 'filling' ? await join(opening.filling, repository, digest, asked) : undefined;
-    return joined ?? next.blob(repository, digest, asked);
+    return opening.kind === 'filling' ? opening.filling : undefined;
+  }
+
+  async function blob(repository: Repository, digest: Digest, asked: BlobOptions = {}): Promise<Blob> {
+    // Once more whenever a fetch has come to an end meanwhile: what was not held a moment ago may be held now.
+    for (;;) {
+      const before = ended;
+      const held = await fromStore(repository, digest, asked);
+      if (held) return held;
+      if (before !== ended) continue;
+      const filling = await fillingOf(repository, digest, asked);
+      const joined = filling ? await joinOrLeave(filling, repository, digest, asked) : 'apart';
+      if (joined === 'apart') return next.blob(repository, digest, asked);
+      if (joined) return joined;
+    }
   }
 
   return {

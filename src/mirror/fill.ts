@@ -27,6 +27,7 @@ export interface Fill {
   canServe(range: ByteRange | undefined): boolean;
   /** Adds a reader; undefined: of everything. */
   open(range: ByteRange | undefined): BlobContent;
+  readonly isOver: boolean;
   /** Resolves when nothing more happens: with the error it failed with, or undefined when it was held or given up. */
   readonly over: Promise<Error | undefined>;
   cancel(): void;
@@ -123,28 +124,28 @@ export function startFill({ digest, name, content, intake, lingerMs }: FillOptio
       sink.destroy();
       // The file must not be closed while something is being written to it.
       await taking;
-      end();
+      await end();
     }
   }
 
-  function end(): void {
+  async function end(): Promise<void> {
     isOver = true;
     clearTimeout(lingering);
-    settle(isGivenUp ? undefined : failure);
     pulse.beat();
-    if (readers.size === 0) intake.close();
+    if (readers.size === 0) await intake.close();
+    settle(isGivenUp ? undefined : failure);
   }
 
   function leave(reader: Reader): void {
     if (!readers.delete(reader)) return;
     pulse.beat();
     if (readers.size > 0) return;
-    if (isOver) intake.close();
+    if (isOver) void intake.close();
     else lingering = setTimeout(cancel, lingerMs).unref();
   }
 
   function cancel(): void {
-    if (isOver) return;
+    if (isOver || isVerified) return;
     isGivenUp = failure === undefined;
     failure ??= new RegistryError('UNAVAILABLE', `${name} was given up: nobody waits for it`);
     if (running) {
@@ -152,7 +153,7 @@ export function startFill({ digest, name, content, intake, lingerMs }: FillOptio
       pulse.beat();
     } else {
       content.cancel();
-      end();
+      void end();
     }
   }
 
@@ -189,13 +190,16 @@ export function startFill({ digest, name, content, intake, lingerMs }: FillOptio
     sizeBytes,
     over,
     cancel,
+    get isOver() {
+      return isOver || failure !== undefined;
+    },
     get availableBytes() {
       return available();
     },
     canServe: (range) =>
       !isOver &&
       failure === undefined &&
-      (receivedBytes === intake.storedBytes || (range?.end ?? Number.POSITIVE_INFINITY) <= available()),
+      (passing === undefined || (range?.end ?? Number.POSITIVE_INFINITY) <= available()),
     open: (range) => {
       const reader: Reader = { position: range?.start ?? 0 };
       readers.add(reader);

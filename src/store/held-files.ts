@@ -1,17 +1,14 @@
-import { type BigIntStats, closeSync, constants, fstat, open } from 'node:fs';
+import { closeSync, constants, fstatSync, open } from 'node:fs';
 import { rm } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { Digest } from '../oci/digest.ts';
 import type { Layout } from './layout.ts';
-import { hasDigest, identityOf } from './verify.ts';
+import { identityOf } from './verify.ts';
 
 const openFile = promisify(open);
-const statFile = promisify(fstat) as unknown as (
-  fd: number,
-  options: { bigint: true },
-) => Promise<BigIntStats>;
 
-/** An open file whose bytes have been found to have their digest. Whoever holds it closes it. */
+/** An open file whose bytes have been found to have their digest. Whoever holds it closes it, once. */
 export interface OpenContent {
   readonly fd: number;
   readonly sizeBytes: number;
@@ -20,80 +17,160 @@ export interface OpenContent {
 
 export interface HeldFilesOptions {
   readonly layout: Layout;
-  /** Held content was not what its name says, and is gone. */
+  /** Do the bytes of this open file have this digest? */
+  readonly hasDigest: (fd: number, sizeBytes: number, digest: Digest) => Promise<boolean>;
+  /** Held content was not what its name says, and is gone or at least never used. */
   readonly onSpoilt: (digest: Digest, why: string) => void;
+  /** It is not there, though it may have been. */
+  readonly onMissing: (digest: Digest) => void;
 }
 
-/** Why an open file cannot be this content whatever its bytes are. */
-function flawOf(stats: BigIntStats): string | undefined {
-  if (!stats.isFile()) return 'not a regular file';
-  return undefined;
+/** One open file for all who read the same content. */
+interface Shared {
+  readonly fd: number;
+  readonly sizeBytes: number;
+  readonly identity: string;
+  users: number;
+}
+
+/** Without a free file handle, an opening is tried again: a hundred clients are a second's peak. */
+const HANDLE_TRIES = 20;
+const HANDLE_DELAY_MS = 50;
+
+function lacksHandles(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException;
+  return code === 'EMFILE' || code === 'ENFILE';
+}
+
+async function openRegular(path: string): Promise<number> {
+  // No symbolic link is followed and no pipe waited for: what the store wrote is a plain file.
+  const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await openFile(path, flags);
+    } catch (error) {
+      if (!lacksHandles(error) || tries === HANDLE_TRIES) throw error;
+      await delay(HANDLE_DELAY_MS);
+    }
+  }
 }
 
 /** Opens held content; its bytes are checked at the first opening, and again when the file is another one since. */
-export function createHeldFiles({ layout, onSpoilt }: HeldFilesOptions) {
-  const verified = new Map<Digest, string>();
-  const checking = new Map<string, Promise<boolean>>();
+export class HeldFiles {
+  readonly #options: HeldFilesOptions;
+  readonly #verified = new Map<Digest, string>();
+  /** Files that could not be removed though they are wrong. */
+  readonly #spoilt = new Map<Digest, string>();
+  readonly #open = new Map<Digest, Shared>();
+  readonly #opening = new Map<Digest, Promise<Shared | undefined>>();
 
-  async function drop(digest: Digest, why: string): Promise<void> {
-    verified.delete(digest);
-    await rm(layout.blob(digest), { force: true, recursive: true }).catch(() => {
-      // On a read-only disk it stays, and stays unused: it will be found wrong again.
-    });
-    onSpoilt(digest, why);
+  constructor(options: HeldFilesOptions) {
+    this.#options = options;
   }
 
-  /** One check for all who open the same file at once. */
-  function check(fd: number, stats: BigIntStats, digest: Digest): Promise<boolean> {
-    const key = `${digest} ${identityOf(stats)}`;
-    const running = checking.get(key);
-    if (running) return running;
-    const started = hasDigest(fd, Number(stats.size), digest).finally(() => checking.delete(key));
-    checking.set(key, started);
-    return started;
+  /** Undefined when it is not held, cannot be read, or was not what its digest says. */
+  async open(digest: Digest): Promise<OpenContent | undefined> {
+    const shared = this.#reuse(digest) ?? (await this.#openOnce(digest));
+    if (!shared) return undefined;
+    shared.users += 1;
+    return { fd: shared.fd, sizeBytes: shared.sizeBytes, close: () => this.#leave(digest, shared) };
   }
 
-  async function verify(fd: number, digest: Digest): Promise<number | undefined> {
-    const stats = await statFile(fd, { bigint: true });
-    const identity = identityOf(stats);
-    if (verified.get(digest) === identity) return Number(stats.size);
-    const flaw = flawOf(stats) ?? ((await check(fd, stats, digest)) ? undefined : 'wrong bytes');
-    if (flaw !== undefined) {
-      await drop(digest, flaw);
+  /** The bytes behind `fd` were checked while they were written. */
+  trust(digest: Digest, fd: number): void {
+    // Whoever is opening it has looked before it was there.
+    this.#opening.delete(digest);
+    this.#spoilt.delete(digest);
+    this.#verified.set(digest, identityOf(fstatSync(fd, { bigint: true })));
+  }
+
+  forget(digest: Digest): void {
+    this.#verified.delete(digest);
+    this.#open.delete(digest);
+  }
+
+  /** What is open now, unless somebody has written to it since. */
+  #reuse(digest: Digest): Shared | undefined {
+    const shared = this.#open.get(digest);
+    if (shared && identityOf(fstatSync(shared.fd, { bigint: true })) === shared.identity) return shared;
+    this.#open.delete(digest);
+    return undefined;
+  }
+
+  #leave(digest: Digest, shared: Shared): void {
+    shared.users -= 1;
+    if (shared.users > 0) return;
+    if (this.#open.get(digest) === shared) this.#open.delete(digest);
+    closeSync(shared.fd);
+  }
+
+  /** One opening, and one check of the bytes, for all who ask meanwhile. */
+  #openOnce(digest: Digest): Promise<Shared | undefined> {
+    let opening = this.#opening.get(digest);
+    if (!opening) {
+      const started = this.#openChecked(digest).finally(() => {
+        if (this.#opening.get(digest) === started) this.#opening.delete(digest);
+      });
+      this.#opening.set(digest, started);
+      opening = started;
+    }
+    return opening;
+  }
+
+  async #openChecked(digest: Digest): Promise<Shared | undefined> {
+    let fd: number;
+    try {
+      fd = await openRegular(this.#options.layout.blob(digest));
+    } catch (error) {
+      await this.#explain(digest, error as NodeJS.ErrnoException);
       return undefined;
     }
-    verified.set(digest, identity);
-    return Number(stats.size);
+    try {
+      const shared = await this.#check(fd, digest);
+      if (shared) {
+        this.#open.set(digest, shared);
+        // The opening itself is a user until all who waited for it have had their turn.
+        setImmediate(() => this.#leave(digest, shared));
+        return shared;
+      }
+    } catch (error) {
+      this.#options.onSpoilt(digest, `it cannot be read: ${(error as Error).message}`);
+    }
+    closeSync(fd);
+    return undefined;
   }
 
-  return {
-    /** Undefined when it is not held, cannot be read, or was not what its digest says. */
-    open: async (digest: Digest): Promise<OpenContent | undefined> => {
-      let fd: number;
-      try {
-        // No symbolic link is followed: what the store wrote is a file.
-        fd = await openFile(layout.blob(digest), constants.O_RDONLY | constants.O_NOFOLLOW);
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code === 'ELOOP') await drop(digest, 'a symbolic link');
-        return undefined;
+  async #check(fd: number, digest: Digest): Promise<Shared | undefined> {
+    const stats = fstatSync(fd, { bigint: true });
+    const identity = identityOf(stats);
+    const sizeBytes = Number(stats.size);
+    if (this.#spoilt.get(digest) === identity) return undefined;
+    if (this.#verified.get(digest) !== identity) {
+      if (!stats.isFile()) return this.#drop(digest, identity, 'not a regular file');
+      if (!(await this.#options.hasDigest(fd, sizeBytes, digest))) {
+        return this.#drop(
+          digest,
+          identity,
+          sizeBytes === 0 ? 'an empty file' : 'other bytes than its digest says',
+        );
       }
-      const close = () => closeSync(fd);
-      try {
-        const sizeBytes = await verify(fd, digest);
-        if (sizeBytes !== undefined) return { fd, sizeBytes, close };
-      } catch (error) {
-        onSpoilt(digest, `it cannot be read: ${(error as Error).message}`);
-      }
-      close();
-      return undefined;
-    },
-    /** The bytes behind `fd` were checked while they were written. */
-    trust: async (digest: Digest, fd: number): Promise<void> => {
-      verified.set(digest, identityOf(await statFile(fd, { bigint: true })));
-    },
-    forget: (digest: Digest) => verified.delete(digest),
-    drop,
-  };
-}
+      this.#verified.set(digest, identity);
+    }
+    return { fd, sizeBytes, identity, users: 1 };
+  }
 
-export type HeldFiles = ReturnType<typeof createHeldFiles>;
+  async #explain(digest: Digest, error: NodeJS.ErrnoException): Promise<void> {
+    if (error.code === 'ENOENT') this.#options.onMissing(digest);
+    else if (error.code === 'ELOOP') await this.#drop(digest, '', 'a symbolic link');
+    else if (!lacksHandles(error)) this.#options.onSpoilt(digest, `it cannot be opened: ${error.message}`);
+  }
+
+  async #drop(digest: Digest, identity: string, why: string): Promise<undefined> {
+    this.#verified.delete(digest);
+    await rm(this.#options.layout.blob(digest), { force: true, recursive: true }).catch(() => {
+      // A read-only disk: it stays, and is never looked at again.
+      this.#spoilt.set(digest, identity);
+    });
+    this.#options.onSpoilt(digest, why);
+  }
+}

@@ -7,7 +7,8 @@ import { removeLeftovers, writeAtomically } from './atomic-file.ts';
 import { BufferPool } from './buffer-pool.ts';
 import { createDiskTrouble, isFull, type StoreLog } from './disk-trouble.ts';
 import { copyFile, readAt } from './file-copy.ts';
-import { createHeldFiles } from './held-files.ts';
+import { createHasher } from './hasher.ts';
+import { HeldFiles } from './held-files.ts';
 import { createImageIndexFile } from './image-index-file.ts';
 import { checkOnlyIntake, openIntake } from './intake-file.ts';
 import { Inventory } from './inventory.ts';
@@ -79,8 +80,11 @@ export async function openStore({ directory, maxBytes, log, now }: StoreOptions)
     files.forget(digest);
     imageIndex.touch();
   };
-  const files = createHeldFiles({
+  const hasher = createHasher();
+  const files = new HeldFiles({
     layout,
+    hasDigest: hasher.hasDigest,
+    onMissing: (digest) => inventory.forget(digest),
     onSpoilt: (digest, why) => {
       forget(digest);
       log('warning', 'held content was spoilt and is fetched again', { digest, why });
@@ -114,22 +118,24 @@ export async function openStore({ directory, maxBytes, log, now }: StoreOptions)
         trouble.over();
         return true;
       } catch (error) {
-        if (isLast || !(await mayRetry(error as Error, sizeBytes))) {
-          trouble.report(error as Error);
-          return false;
-        }
+        if (isLast || !(await mayRetry(error as Error, sizeBytes))) return refuse(error as Error);
       }
     }
     return false;
   }
 
+  function refuse(error: Error): false {
+    // A file that cannot be made because its directory could not be made: that has been said.
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') trouble.report(error);
+    return false;
+  }
+
   async function mayRetry(error: Error, sizeBytes: number): Promise<boolean> {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT') {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
       // The directory was removed under us, or could not be made before.
       return prepareLayout(layout).then(
         () => true,
-        () => false,
+        (reason: Error) => refuse(reason),
       );
     }
     if (!isFull(error)) return false;
@@ -158,7 +164,7 @@ export async function openStore({ directory, maxBytes, log, now }: StoreOptions)
       manifests.set(digest, { bytes, mediaType });
       inventory.use(digest, bytes.length);
       imageIndex.touch();
-      if (kind === 'manifest') await inventory.makeRoom();
+      if (kind === 'manifest') void inventory.makeRoom();
       return;
     }
     const partitions = new Set(unwritten.get(digest)?.partitions).add(partitionKey(access));
@@ -232,27 +238,27 @@ export async function openStore({ directory, maxBytes, log, now }: StoreOptions)
   ): Promise<Intake> {
     if ((sizeBytes ?? 0) > maxBytes) return checkOnlyIntake(digest);
     const release = inventory.reserve(sizeBytes ?? 0);
-    await inventory.makeRoom();
+    void inventory.makeRoom();
     let opened: Intake | undefined;
     const isOpen = await attempt(sizeBytes ?? 0, async () => {
       opened = await openIntake({
         digest,
+        sizeBytes,
         maxBytes,
+        hasher,
         incoming: layout.incoming,
         path: layout.blob(digest),
         pool,
         onRefused: async (error) => {
-          if (await mayRetry(error, sizeBytes ?? 1024 * 1024)) return true;
-          trouble.report(error);
-          return false;
+          return (await mayRetry(error, sizeBytes ?? 1024 * 1024)) || refuse(error);
         },
         beforeHeld: () => records.add(digest, 'blob', undefined, provenance),
-        onHeld: async (fd, heldBytes) => {
-          await files.trust(digest, fd);
+        onHeld: (fd, heldBytes) => {
+          files.trust(digest, fd);
           release();
           inventory.use(digest, heldBytes);
           trouble.over();
-          await inventory.makeRoom();
+          void inventory.makeRoom();
         },
         onClosed: release,
       });
@@ -289,6 +295,9 @@ export async function openStore({ directory, maxBytes, log, now }: StoreOptions)
         return { digest, bytes, mediaType, maxAgeMs: Number.POSITIVE_INFINITY };
       },
     },
-    close: () => imageIndex.flush(),
+    close: async () => {
+      await imageIndex.flush();
+      await hasher.close();
+    },
   };
 }

@@ -1,54 +1,28 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { type CachedOptions, cached } from '../../src/mirror/cached.ts';
-import { openStore } from '../../src/store/store.ts';
-import { createFakeRegistry, unreachable } from '../support/fake-registry.ts';
-import { afterTest, closing, readBlob, repository, tagged } from '../support/upstream.ts';
+import { unreachable } from '../support/fake-registry.ts';
+import { cacheAt, dataDirectory } from '../support/store.ts';
+import { readBlob, repository, tagged } from '../support/upstream.ts';
 
 const app = repository('team/app');
 const INDEX = { schemaVersion: 2, manifests: [] };
 
-async function dataDirectory(): Promise<string> {
-  const directory = await mkdtemp(join(tmpdir(), 'metahub-store-'));
-  afterTest(() => rm(directory, { recursive: true, force: true }));
-  return directory;
-}
-
-async function cacheOf(directory: string, options: Partial<CachedOptions> = {}) {
-  const upstream = createFakeRegistry();
-  const store = closing(await openStore({ directory, maxBytes: 1e9, log: () => {}, now: () => Date.now() }));
-  const cache = closing(
-    cached({
-      next: upstream,
-      store,
-      log: () => {},
-      now: () => performance.now(),
-      tagMaxAgeMs: 0,
-      ...options,
-    }),
-  );
-  return { upstream, store, cache };
-}
-
 describe('manifests', () => {
   test('a digest that is held is never asked for again, also after a restart', async () => {
     const directory = await dataDirectory();
-    const first = await cacheOf(directory);
+    const first = await cacheAt(directory);
     const digest = first.upstream.putManifest(INDEX);
     const fetched = await first.cache.manifest(app, { kind: 'digest', digest });
     expect(await first.cache.manifest(app, { kind: 'digest', digest })).toEqual(fetched);
     expect(first.upstream.count()).toBe(1);
 
-    const second = await cacheOf(directory);
+    const second = await cacheAt(directory);
     expect(await second.cache.manifest(app, { kind: 'digest', digest })).toEqual(fetched);
     expect(second.upstream.count()).toBe(0);
   });
 
   test('a tag is looked up each time and fetched once', async () => {
-    const { upstream, cache } = await cacheOf(await dataDirectory());
+    const { upstream, cache } = await cacheAt(await dataDirectory());
     const digest = upstream.putManifest(INDEX, { tag: 'v1' });
     for (let round = 0; round < 3; round += 1) {
       expect(await cache.manifest(app, tagged('v1'))).toMatchObject({ digest, maxAgeMs: 0 });
@@ -58,7 +32,7 @@ describe('manifests', () => {
   });
 
   test('a tag that moved is followed', async () => {
-    const { upstream, cache } = await cacheOf(await dataDirectory());
+    const { upstream, cache } = await cacheAt(await dataDirectory());
     upstream.putManifest(INDEX, { tag: 'v1' });
     await cache.manifest(app, tagged('v1'));
     const moved = upstream.putManifest({ ...INDEX, annotations: { moved: 'yes' } }, { tag: 'v1' });
@@ -67,12 +41,12 @@ describe('manifests', () => {
 
   test('a tag is served stale, and says so, when the upstream is gone; also after a restart', async () => {
     const directory = await dataDirectory();
-    const first = await cacheOf(directory);
+    const first = await cacheAt(directory);
     const digest = first.upstream.putManifest(INDEX, { tag: 'v1' });
     const fetched = await first.cache.manifest(app, tagged('v1'));
     expect(fetched.notices).toBeUndefined();
 
-    const second = await cacheOf(directory);
+    const second = await cacheAt(directory);
     second.upstream.before = unreachable;
     const stale = await second.cache.manifest(app, tagged('v1'));
     expect(stale).toMatchObject({ digest, notices: { warning: '110 - "Response is Stale"' } });
@@ -80,7 +54,7 @@ describe('manifests', () => {
   });
 
   test('a tag that is gone upstream is gone', async () => {
-    const { upstream, cache } = await cacheOf(await dataDirectory());
+    const { upstream, cache } = await cacheAt(await dataDirectory());
     const digest = upstream.putManifest(INDEX, { tag: 'v1' });
     await cache.manifest(app, tagged('v1'));
     upstream.tag('v1', undefined);
@@ -92,7 +66,7 @@ describe('manifests', () => {
 describe('blobs', () => {
   test('a blob is fetched once, is byte for byte the same, and is there after a restart', async () => {
     const directory = await dataDirectory();
-    const { upstream, cache } = await cacheOf(directory);
+    const { upstream, cache } = await cacheAt(directory);
     const bytes = randomBytes(3_000_001);
     const digest = upstream.putBlob(bytes);
     expect((await readBlob(await cache.blob(app, digest))).equals(bytes)).toBe(true);
@@ -100,13 +74,13 @@ describe('blobs', () => {
     expect((await readBlob(await cache.blob(app, digest))).equals(bytes)).toBe(true);
     expect(upstream.blobBytes()).toBe(bytes.length);
 
-    const second = await cacheOf(directory);
+    const second = await cacheAt(directory);
     expect((await readBlob(await second.cache.blob(app, digest))).equals(bytes)).toBe(true);
     expect(second.upstream.count()).toBe(0);
   });
 
   test('a hundred clients at once cost one fetch', async () => {
-    const { upstream, cache } = await cacheOf(await dataDirectory());
+    const { upstream, cache } = await cacheAt(await dataDirectory());
     const bytes = randomBytes(500_000);
     const digest = upstream.putBlob(bytes);
     const clients = Array.from({ length: 100 }, async () => readBlob(await cache.blob(app, digest)));
@@ -116,7 +90,7 @@ describe('blobs', () => {
   });
 
   test('a blob without an announced size arrives whole', async () => {
-    const { upstream, cache } = await cacheOf(await dataDirectory());
+    const { upstream, cache } = await cacheAt(await dataDirectory());
     upstream.saysSize = false;
     const bytes = randomBytes(200_000);
     const digest = upstream.putBlob(bytes);
@@ -124,7 +98,7 @@ describe('blobs', () => {
   });
 
   test('wrong bytes never look complete and are never held', async () => {
-    const { upstream, cache, store } = await cacheOf(await dataDirectory());
+    const { upstream, cache, store } = await cacheAt(await dataDirectory());
     const digest = upstream.putBlob(randomBytes(200_000));
     upstream.tamper = (bytes) => Buffer.concat([bytes.subarray(1), Buffer.from('x')]);
     await expect(readBlob(await cache.blob(app, digest))).rejects.toMatchObject({ code: 'UNAVAILABLE' });
@@ -135,11 +109,11 @@ describe('blobs', () => {
 describe('derived answers', () => {
   test('are found after a restart', async () => {
     const directory = await dataDirectory();
-    const { store, upstream } = await cacheOf(directory);
+    const { store, upstream } = await cacheAt(directory);
     const digest = upstream.putManifest(INDEX);
     const answer = await upstream.manifest(app, { kind: 'digest', digest });
     await store.derived.keep(app, answer);
-    const again = await cacheOf(directory);
+    const again = await cacheAt(directory);
     expect(await again.store.derived.find(app, digest)).toEqual(answer);
     expect(await again.store.derived.find(app, digest, { partition: 'somebody' })).toBeUndefined();
   });

@@ -1,0 +1,98 @@
+import { createHash, type Hash } from 'node:crypto';
+import { readSync } from 'node:fs';
+import { setPriority } from 'node:os';
+import { parentPort } from 'node:worker_threads';
+import type { DigestAlgorithm } from '../oci/digest.ts';
+
+/**
+ * What a hashing thread is told. A file descriptor is the whole process's, so the thread reads the bytes itself, from
+ * the page cache behind whoever writes them, and no bytes travel between threads.
+ */
+export type HashOrder =
+  | { readonly kind: 'open'; readonly id: number; readonly algorithm: DigestAlgorithm; readonly fd: number }
+  /** Bytes up to this offset can be read. */
+  | { readonly kind: 'advance'; readonly id: number; readonly end: number }
+  /** Bytes that follow and are in no file. */
+  | { readonly kind: 'append'; readonly id: number; readonly bytes: Uint8Array }
+  /** Nothing follows; answered with the digest's hex. */
+  | { readonly kind: 'finish'; readonly id: number }
+  | { readonly kind: 'forget'; readonly id: number };
+
+export type HashReply =
+  /** An `append` has been dealt with, or, after `forget`, the descriptor is read no more. */
+  | { readonly kind: 'done'; readonly id: number }
+  | { readonly kind: 'finished'; readonly id: number; readonly hex: string }
+  | { readonly kind: 'failed'; readonly id: number; readonly message: string };
+
+interface Job {
+  readonly fd: number;
+  readonly hash: Hash;
+  position: number;
+}
+
+const BUFFER_BYTES = 512 * 1024;
+/** Behind the streams, which somebody waits for. */
+const NICENESS = 5;
+
+/** Deals with one order; the reply, if it has one. */
+export function createHashJobs(): (order: HashOrder) => HashReply | undefined {
+  const jobs = new Map<number, Job>();
+  const buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES);
+
+  function readUpTo(job: Job, end: number): void {
+    while (job.position < end) {
+      const wanted = Math.min(buffer.length, end - job.position);
+      const bytesRead = readSync(job.fd, buffer, 0, wanted, job.position);
+      if (bytesRead === 0) throw new Error(`the file ends at byte ${job.position}`);
+      job.hash.update(buffer.subarray(0, bytesRead));
+      job.position += bytesRead;
+    }
+  }
+
+  function deal(order: HashOrder): HashReply | undefined {
+    const { id } = order;
+    if (order.kind === 'open') {
+      jobs.set(id, { fd: order.fd, hash: createHash(order.algorithm), position: 0 });
+      return undefined;
+    }
+    if (order.kind === 'forget') {
+      jobs.delete(id);
+      return { kind: 'done', id };
+    }
+    const job = jobs.get(id);
+    if (!job) return { kind: 'failed', id, message: 'no such job' };
+    switch (order.kind) {
+      case 'advance':
+        readUpTo(job, order.end);
+        return undefined;
+      case 'append':
+        job.hash.update(order.bytes);
+        return { kind: 'done', id };
+      case 'finish':
+        return { kind: 'finished', id, hex: job.hash.digest('hex') };
+    }
+  }
+
+  return (order) => {
+    try {
+      return deal(order);
+    } catch (error) {
+      jobs.delete(order.id);
+      return { kind: 'failed', id: order.id, message: (error as Error).message };
+    }
+  };
+}
+
+if (parentPort !== null) {
+  const port = parentPort;
+  const deal = createHashJobs();
+  try {
+    setPriority(NICENESS);
+  } catch {
+    // Not allowed to: then it competes like everybody else.
+  }
+  port.on('message', (order: HashOrder) => {
+    const reply = deal(order);
+    if (reply) port.postMessage(reply);
+  });
+}

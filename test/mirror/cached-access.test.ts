@@ -1,0 +1,158 @@
+import { randomBytes } from 'node:crypto';
+import { describe, expect, test } from 'vitest';
+import type { Access } from '../../src/oci/registry.ts';
+import { RegistryError } from '../../src/oci/registry-error.ts';
+import { type FakeCall, type FakeRegistry, unreachable } from '../support/fake-registry.ts';
+import { cacheAt, dataDirectory } from '../support/store.ts';
+import { readBlob, repository, tagged } from '../support/upstream.ts';
+
+const app = repository('team/app');
+const INDEX = { schemaVersion: 2, manifests: [] };
+const alice: Access = { partition: 'alice', authorization: 'Basic YTph' };
+const bob: Access = { partition: 'bob', authorization: 'Basic Yjpi' };
+
+/** Lets only these see anything. */
+function admitOnly(upstream: FakeRegistry, ...admitted: readonly Access[]): void {
+  upstream.before = ({ options }: FakeCall) => {
+    if (!admitted.some(({ partition }) => partition === options.access?.partition)) {
+      throw new RegistryError('DENIED', 'not for you');
+    }
+  };
+}
+
+describe('what was fetched with one credential', () => {
+  test('is not shown to another that upstream refuses: manifest, tag, blob', async () => {
+    const { upstream, cache } = await cacheAt(await dataDirectory());
+    const digest = upstream.putManifest(INDEX, { tag: 'v1' });
+    const blob = upstream.putBlob(randomBytes(5000));
+    admitOnly(upstream, alice);
+    await cache.manifest(app, tagged('v1'), { access: alice });
+    await readBlob(await cache.blob(app, blob, { access: alice }));
+    await cache.close();
+    for (const access of [bob, undefined]) {
+      const denied = { code: 'DENIED' };
+      await expect(cache.manifest(app, { kind: 'digest', digest }, { access })).rejects.toMatchObject(denied);
+      await expect(cache.manifest(app, tagged('v1'), { access })).rejects.toMatchObject(denied);
+      await expect(cache.resolve(app, { kind: 'digest', digest }, { access })).rejects.toMatchObject(denied);
+      await expect(cache.blob(app, blob, { access })).rejects.toMatchObject(denied);
+      await expect(cache.statBlob(app, blob, { access })).rejects.toMatchObject(denied);
+    }
+  });
+
+  test('is shown to another once upstream admits it, by a HEAD and without a second fetch; also after a restart', async () => {
+    const directory = await dataDirectory();
+    const { upstream, cache } = await cacheAt(directory);
+    const blob = upstream.putBlob(randomBytes(5000));
+    admitOnly(upstream, alice, bob);
+    await readBlob(await cache.blob(app, blob, { access: alice }));
+    await cache.close();
+    await readBlob(await cache.blob(app, blob, { access: bob }));
+    expect(upstream.count('statBlob')).toBe(1);
+    expect(upstream.count('blob')).toBe(1);
+    const again = await cacheAt(directory, { upstream });
+    await readBlob(await again.cache.blob(app, blob, { access: bob }));
+    expect(upstream.count()).toBe(2);
+  });
+
+  test('is not shown to others while it is being fetched either', async () => {
+    const { upstream, cache } = await cacheAt(await dataDirectory());
+    const bytes = randomBytes(500_000);
+    const digest = upstream.putBlob(bytes);
+    admitOnly(upstream, alice);
+    const first = await cache.blob(app, digest, { access: alice });
+    await expect(cache.blob(app, digest, { access: bob })).rejects.toMatchObject({ code: 'DENIED' });
+    expect((await readBlob(first)).equals(bytes)).toBe(true);
+  });
+
+  test('is not served stale to another', async () => {
+    const { upstream, cache } = await cacheAt(await dataDirectory());
+    const digest = upstream.putManifest(INDEX, { tag: 'v1' });
+    await cache.manifest(app, tagged('v1'), { access: alice });
+    upstream.before = unreachable;
+    expect((await cache.manifest(app, tagged('v1'), { access: alice })).digest).toBe(digest);
+    await expect(cache.manifest(app, tagged('v1'), { access: bob })).rejects.toMatchObject({
+      code: 'UNAVAILABLE',
+    });
+  });
+
+  test('is not served stale to the same one when upstream now refuses it', async () => {
+    const { upstream, cache } = await cacheAt(await dataDirectory());
+    upstream.putManifest(INDEX, { tag: 'v1' });
+    await cache.manifest(app, tagged('v1'), { access: alice });
+    upstream.before = () => {
+      throw new RegistryError('UNAUTHORIZED', 'no more');
+    };
+    await expect(cache.manifest(app, tagged('v1'), { access: alice })).rejects.toMatchObject({
+      code: 'UNAUTHORIZED',
+    });
+  });
+});
+
+describe('a tag that cannot be refreshed', () => {
+  test.each(['UNAVAILABLE', 'TOOMANYREQUESTS', 'UNKNOWN', 'UNAUTHORIZED'] as const)(
+    'is served stale after %s',
+    async (code) => {
+      const { upstream, cache, lines } = await cacheAt(await dataDirectory());
+      const digest = upstream.putManifest(INDEX, { tag: 'v1' });
+      await cache.manifest(app, tagged('v1'));
+      upstream.before = () => {
+        throw new RegistryError(code, 'no');
+      };
+      expect(await cache.manifest(app, tagged('v1'))).toMatchObject({ digest });
+      expect(await cache.resolve(app, tagged('v1'))).toMatchObject({ digest });
+      expect(lines.map(({ event }) => event)).toContain('served stale');
+    },
+  );
+
+  test('of a registry that this mirror may not ask is refused, held or not', async () => {
+    const { upstream, cache } = await cacheAt(await dataDirectory());
+    upstream.putManifest(INDEX, { tag: 'v1' });
+    await cache.manifest(app, tagged('v1'));
+    upstream.before = () => {
+      throw new RegistryError('DENIED', 'not on the list');
+    };
+    await expect(cache.manifest(app, tagged('v1'))).rejects.toMatchObject({ code: 'DENIED' });
+  });
+
+  test('that was never held is an error at once', async () => {
+    const { upstream, cache } = await cacheAt(await dataDirectory());
+    upstream.before = unreachable;
+    await expect(cache.manifest(app, tagged('v1'))).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    expect(upstream.count()).toBe(1);
+  });
+
+  test('is served as it was, when what it now points to cannot be fetched', async () => {
+    const { upstream, cache } = await cacheAt(await dataDirectory());
+    const old = upstream.putManifest(INDEX, { tag: 'v1' });
+    await cache.manifest(app, tagged('v1'));
+    upstream.putManifest({ ...INDEX, annotations: {} }, { tag: 'v1' });
+    upstream.before = ({ method }) => {
+      if (method === 'manifest') unreachable();
+    };
+    expect((await cache.manifest(app, tagged('v1'))).digest).toBe(old);
+    upstream.before = unreachable;
+    expect((await cache.manifest(app, tagged('v1'))).digest).toBe(old);
+  });
+
+  test('is not looked up again for a while when the upstream has just failed', async () => {
+    const { upstream, cache } = await cacheAt(await dataDirectory(), { retryMs: 60_000 });
+    upstream.putManifest(INDEX, { tag: 'v1' });
+    await cache.manifest(app, tagged('v1'));
+    upstream.forgetCalls();
+    upstream.before = unreachable;
+    await cache.manifest(app, tagged('v1'));
+    expect(await cache.manifest(app, tagged('v1'))).toHaveProperty('notices.warning');
+    expect(upstream.count()).toBe(1);
+  });
+});
+
+test('an upstream that announces another digest than it sends is taken by what it sends', async () => {
+  const { upstream, cache } = await cacheAt(await dataDirectory());
+  const digest = upstream.putManifest(INDEX, { tag: 'v1' });
+  const { resolve } = upstream;
+  const other = upstream.putBlob(randomBytes(10));
+  upstream.resolve = async (...asked) => ({ ...(await resolve(...asked)), digest: other });
+  expect((await cache.manifest(app, tagged('v1'))).digest).toBe(digest);
+  upstream.before = unreachable;
+  expect((await cache.manifest(app, tagged('v1'))).digest).toBe(digest);
+});

@@ -1,0 +1,286 @@
+import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdir, open, readdir, rm, symlink, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Writable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+import { type Digest, digestOf, parseDigest } from '../../src/oci/digest.ts';
+import type { Blob } from '../../src/oci/registry.ts';
+import { unreachable } from '../support/fake-registry.ts';
+import { cacheAt, dataDirectory, storeAt } from '../support/store.ts';
+import { numberedBlob, pullNumbered } from '../support/store-child.ts';
+import { afterTest, readBlob, repository, tagged } from '../support/upstream.ts';
+
+const app = repository('team/app');
+const INDEX = { schemaVersion: 2, manifests: [] };
+const MIB = 1024 * 1024;
+const CHILD = fileURLToPath(new URL('../support/store-child.ts', import.meta.url));
+
+function startChild(...words: readonly string[]) {
+  const child = spawn(process.execPath, ['--import', 'tsx', CHILD, ...words], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  afterTest(() => child.kill('SIGKILL'));
+  return child;
+}
+
+const fileOf = (layout: string, digest: Digest) =>
+  join(layout, 'blobs/sha256', digest.slice('sha256:'.length));
+
+async function flipBit(path: string, position: number): Promise<void> {
+  const file = await open(path, 'r+');
+  const byte = Buffer.alloc(1);
+  await file.read(byte, 0, 1, position);
+  await file.write(Buffer.of((byte[0] ?? 0) ^ 0x10), 0, 1, position);
+  await file.close();
+}
+
+/** A cache that holds a blob of this size, with everything written. */
+async function holding(sizeBytes: number) {
+  const directory = await dataDirectory();
+  const opened = await cacheAt(directory);
+  const bytes = randomBytes(sizeBytes);
+  const digest = opened.upstream.putBlob(bytes);
+  await readBlob(await opened.cache.blob(app, digest));
+  await opened.cache.close();
+  opened.upstream.forgetCalls();
+  return { ...opened, directory, bytes, digest, file: fileOf(opened.layout, digest) };
+}
+
+describe('fault 35, kill -9 in the middle of a write', () => {
+  test('leaves nothing that is taken for content, and is cleaned up at the next start', async () => {
+    const directory = await dataDirectory();
+    const child = startChild('half', directory);
+    await once(child.stdout, 'data');
+    expect(await readdir(join(directory, 'v1/incoming'))).toHaveLength(1);
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+
+    const { upstream, cache, layout } = await cacheAt(directory);
+    expect(await readdir(join(layout, 'incoming'))).toEqual([]);
+    const bytes = numberedBlob(14);
+    const digest = upstream.putBlob(bytes);
+    expect((await readBlob(await cache.blob(app, digest))).equals(bytes)).toBe(true);
+  });
+
+  test('loses no answer that was announced', async () => {
+    const directory = await dataDirectory();
+    const child = startChild('answers', directory);
+    let said = '';
+    child.stdout.on('data', (text) => {
+      said += text;
+    });
+    while (said.split('\n').length < 30) await once(child.stdout, 'data');
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+
+    const { store } = await storeAt(directory);
+    const digests = said.split('\n').slice(0, -1);
+    for (const text of digests) {
+      const digest = parseDigest(text);
+      const found = digest && (await store.derived.find(app, digest));
+      expect(found && digestOf(found.bytes)).toBe(text);
+    }
+  });
+});
+
+describe('fault 36, a flipped bit', () => {
+  test.each([
+    ['a small blob', 10_000],
+    ['a large one', 9 * MIB],
+  ])('in %s is found at the first read after a start, and the blob fetched again', async (_, sizeBytes) => {
+    const { directory, upstream, bytes, digest, file } = await holding(sizeBytes);
+    await flipBit(file, sizeBytes - 5);
+    const { cache, lines } = await cacheAt(directory, { upstream });
+    expect((await readBlob(await cache.blob(app, digest))).equals(bytes)).toBe(true);
+    expect(upstream.count('blob')).toBe(1);
+    expect(lines).toContainEqual(
+      expect.objectContaining({ fields: { digest, why: 'other bytes than its digest says' } }),
+    );
+    await cache.close();
+    expect((await readBlob(await cache.blob(app, digest))).equals(bytes)).toBe(true);
+    expect(upstream.count('blob')).toBe(1);
+  });
+
+  test('is found while the mirror runs, too, when somebody wrote to the file', async () => {
+    const { cache, upstream, bytes, digest, file } = await holding(2 * MIB);
+    expect((await readBlob(await cache.blob(app, digest))).equals(bytes)).toBe(true);
+    await flipBit(file, 7);
+    expect((await readBlob(await cache.blob(app, digest))).equals(bytes)).toBe(true);
+    expect(upstream.count('blob')).toBe(1);
+  });
+
+  test('is an error rather than wrong bytes when the upstream is gone', async () => {
+    const { directory, upstream, digest, file } = await holding(10_000);
+    await flipBit(file, 7);
+    upstream.before = unreachable;
+    const { cache } = await cacheAt(directory, { upstream });
+    await expect(cache.blob(app, digest)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+  });
+
+  test('in a manifest: it is fetched again', async () => {
+    const directory = await dataDirectory();
+    const { upstream, cache, layout } = await cacheAt(directory);
+    const digest = upstream.putManifest(INDEX, { tag: 'v1' });
+    const { bytes } = await cache.manifest(app, tagged('v1'));
+    await flipBit(fileOf(layout, digest), 3);
+    const again = await cacheAt(directory, { upstream });
+    expect((await again.cache.manifest(app, tagged('v1'))).bytes.equals(bytes)).toBe(true);
+    expect(upstream.count('manifest')).toBe(2);
+  });
+
+  test('in a derived answer: it is not found, so that it is derived again', async () => {
+    const directory = await dataDirectory();
+    const { upstream, store, layout } = await cacheAt(directory);
+    const digest = upstream.putManifest(INDEX);
+    const answer = await upstream.manifest(app, { kind: 'digest', digest });
+    await store.derived.keep(app, answer);
+    await flipBit(fileOf(layout, digest), 3);
+    const again = await storeAt(directory);
+    expect(await again.store.derived.find(app, digest)).toBeUndefined();
+    await again.store.derived.keep(app, answer);
+    expect((await again.store.derived.find(app, digest))?.bytes.equals(answer.bytes)).toBe(true);
+  });
+});
+
+describe('faults 37 and 38, what is no content at all', () => {
+  const stranger = 'kept';
+  test.each<[string, (file: string, directory: string) => Promise<unknown>]>([
+    ['an empty file', (file) => truncate(file, 0)],
+    ['a shorter file', (file) => truncate(file, 5000)],
+    [
+      'a directory',
+      async (file) => {
+        await rm(file);
+        await mkdir(file);
+      },
+    ],
+    [
+      'a symbolic link to another file',
+      async (file, directory) => {
+        await rm(file);
+        await symlink(join(directory, stranger), file);
+      },
+    ],
+    [
+      'a symbolic link to itself',
+      async (file) => {
+        await rm(file);
+        await symlink(file, file);
+      },
+    ],
+  ])('%s in place of a blob is dropped, and the blob fetched again', async (_, spoil) => {
+    const { directory, upstream, bytes, digest, file } = await holding(10_000);
+    await writeFile(join(directory, stranger), bytes);
+    await spoil(file, directory);
+    const { cache } = await cacheAt(directory, { upstream });
+    expect((await readBlob(await cache.blob(app, digest))).equals(bytes)).toBe(true);
+    await cache.close();
+    expect((await readBlob(await cache.blob(app, digest))).equals(bytes)).toBe(true);
+    expect(upstream.count('blob')).toBe(1);
+    expect(await readdir(directory)).toContain(stranger);
+  });
+});
+
+/** A reader that stops after the first chunk until the function that is returned is called, which reads the rest. */
+async function startSlowly(blob: Blob): Promise<() => Promise<Buffer>> {
+  if (blob.kind !== 'content') throw new Error('redirected');
+  const chunks: Buffer[] = [];
+  let goOn = () => {};
+  let started = () => {};
+  const begun = new Promise<void>((resolve) => {
+    started = resolve;
+  });
+  const sink = new Writable({
+    write: (chunk: Buffer, _, done) => {
+      const isFirst = chunks.length === 0;
+      const take = () => {
+        // Only now: what was overwritten meanwhile would be found out.
+        chunks.push(Buffer.from(chunk));
+        done();
+      };
+      if (!isFirst) return take();
+      goOn = take;
+      started();
+    },
+  });
+  const written = blob.writeTo(sink);
+  await begun;
+  return async () => {
+    goOn();
+    await written;
+    return Buffer.concat(chunks);
+  };
+}
+
+describe('fault 39, pruned while it is read', () => {
+  test('by another process: the reader gets every byte', async () => {
+    const { cache, bytes, digest, file } = await holding(8 * MIB);
+    const readOn = await startSlowly(await cache.blob(app, digest));
+    await rm(file);
+    expect((await readOn()).equals(bytes)).toBe(true);
+  });
+
+  test('by the bound: what is being read stays, what is not goes', async () => {
+    const directory = await dataDirectory();
+    const { upstream, cache, store } = await cacheAt(directory, { maxBytes: 10 * MIB });
+    const [read, idle, young] = [8 * MIB, MIB, 4 * MIB].map((size) => randomBytes(size));
+    if (!read || !idle || !young) throw new Error('three blobs');
+    const digests = [upstream.putBlob(read), upstream.putBlob(idle), upstream.putBlob(young)] as const;
+    await readBlob(await cache.blob(app, digests[0]));
+    await cache.close();
+    const readOn = await startSlowly(await cache.blob(app, digests[0]));
+    await readBlob(await cache.blob(app, digests[1]));
+    await cache.close();
+    await readBlob(await cache.blob(app, digests[2]));
+    await cache.close();
+    expect(await store.blob(digests[1])).toBeUndefined();
+    upstream.forgetCalls();
+    expect((await readBlob(await cache.blob(app, digests[0]))).equals(read)).toBe(true);
+    expect(upstream.count()).toBe(0);
+    expect((await readOn()).equals(read)).toBe(true);
+  });
+});
+
+describe('fault 40, two daemons on one store', () => {
+  test('that fetch, read and evict the same blobs never show each other a wrong byte', async () => {
+    const directory = await dataDirectory();
+    const child = startChild('pulls', directory, '60');
+    const exited = once(child, 'exit');
+    await pullNumbered(directory, 60, 4_000_000);
+    expect((await exited)[0]).toBe(0);
+    const { layout } = await storeAt(directory);
+    for (const name of await readdir(join(layout, 'blobs/sha256'))) {
+      const file = await open(join(layout, 'blobs/sha256', name));
+      expect(digestOf(await file.readFile())).toBe(`sha256:${name}`);
+      await file.close();
+    }
+    expect(await readdir(join(layout, 'incoming'))).toEqual([]);
+  });
+});
+
+describe('fault 43, a clock that is a year off', () => {
+  test('neither loses what is held nor keeps it for ever', async () => {
+    const directory = await dataDirectory();
+    const year = 365 * 24 * 60 * 60 * 1000;
+    const provenance = { repository: app, access: undefined };
+    const ahead = await storeAt(directory, { now: () => Date.now() + year });
+    const bytes = randomBytes(1000);
+    const digest = digestOf(bytes);
+    const intake = await ahead.store.intake(digest, bytes.length, provenance);
+    await intake.write(bytes);
+    expect(await intake.verify()).toBe(true);
+    await intake.hold();
+    await intake.close();
+
+    const { upstream, cache, store } = await cacheAt(directory, { maxBytes: 1500 });
+    upstream.putBlob(bytes);
+    expect((await readBlob(await cache.blob(app, digest))).equals(bytes)).toBe(true);
+    expect(upstream.count()).toBe(0);
+    await readBlob(await cache.blob(app, upstream.putBlob(randomBytes(1000))));
+    await cache.close();
+    expect(await store.blob(digest)).toBeUndefined();
+  });
+});

@@ -1,0 +1,88 @@
+/**
+ * A process with a store of its own, for tests that kill it or let two work on one directory. Content follows from its
+ * number, so that parent and child know the same bytes without talking.
+ *
+ *   store-child.ts half DIRECTORY            writes half a blob, says `half`, and waits to be killed
+ *   store-child.ts answers DIRECTORY         keeps derived answers for ever, one line with the digest after each
+ *   store-child.ts pulls DIRECTORY ROUNDS    pulls numbered blobs through a cache and checks each
+ */
+import { createHash } from 'node:crypto';
+import { Writable } from 'node:stream';
+import { pathToFileURL } from 'node:url';
+import { cached } from '../../src/mirror/cached.ts';
+import { digestOf } from '../../src/oci/digest.ts';
+import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
+import { parseRepositoryName, parseSourceHost, type Repository } from '../../src/oci/reference.ts';
+import { openStore } from '../../src/store/store.ts';
+import { createFakeRegistry } from './fake-registry.ts';
+
+/** Some 100 to 1500 KB that follow from a number. */
+export function numberedBlob(number: number): Buffer {
+  const seed = createHash('sha256').update(String(number)).digest();
+  return Buffer.alloc(100_000 + (number % 15) * 100_000 + number, seed);
+}
+
+function repository(): Repository {
+  const [host, name] = [parseSourceHost('registry.test'), parseRepositoryName('team/app')];
+  if (!host || !name) throw new Error('no repository');
+  return { host, name };
+}
+
+const open = (directory: string, maxBytes = 1e9) =>
+  openStore({ directory, maxBytes, log: () => {}, now: () => Date.now() });
+
+const say = (line: string) =>
+  new Promise<void>((resolve) => process.stdout.write(`${line}\n`, () => resolve()));
+
+async function half(directory: string): Promise<void> {
+  const store = await open(directory);
+  const bytes = numberedBlob(14);
+  const provenance = { repository: repository(), access: undefined };
+  const intake = await store.intake(digestOf(bytes), bytes.length, provenance);
+  await intake.write(bytes.subarray(0, bytes.length / 2));
+  await say('half');
+  setInterval(() => {}, 1000);
+}
+
+async function answers(directory: string): Promise<void> {
+  const store = await open(directory);
+  for (let number = 0; ; number += 1) {
+    const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, manifests: [], annotations: { number } }));
+    const digest = digestOf(bytes);
+    const answer = { digest, bytes, mediaType: MEDIA_TYPE.ociIndex, maxAgeMs: 0 };
+    await store.derived.keep(repository(), answer);
+    await say(digest);
+  }
+}
+
+/** Pulls blobs in an order of its own and throws at the first wrong one. */
+export async function pullNumbered(directory: string, rounds: number, maxBytes: number): Promise<void> {
+  const store = await open(directory, maxBytes);
+  const upstream = createFakeRegistry();
+  const cache = cached({ next: upstream, store, log: () => {}, now: () => performance.now() });
+  for (let number = 0; number < 15; number += 1) upstream.putBlob(numberedBlob(number));
+  for (let round = 0; round < rounds; round += 1) {
+    const bytes = numberedBlob((round * 7 + process.pid) % 15);
+    const blob = await cache.blob(repository(), digestOf(bytes));
+    if (blob.kind !== 'content') throw new Error('redirected');
+    const hash = createHash('sha256');
+    await blob.writeTo(
+      new Writable({
+        write: (chunk, _, done) => {
+          hash.update(chunk);
+          done();
+        },
+      }),
+    );
+    if (`sha256:${hash.digest('hex')}` !== digestOf(bytes)) throw new Error(`round ${round}: wrong bytes`);
+  }
+  await cache.close();
+  await store.close();
+}
+
+const [, script = '', mode, directory = '', rounds = '0'] = process.argv;
+if (import.meta.url === pathToFileURL(script).href) {
+  if (mode === 'half') await half(directory);
+  if (mode === 'answers') await answers(directory);
+  if (mode === 'pulls') await pullNumbered(directory, Number(rounds), 4_000_000);
+}

@@ -1,0 +1,57 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type CachedOptions, cached } from '../../src/mirror/cached.ts';
+import { openStore, type StoreOptions } from '../../src/store/store.ts';
+import { createFakeRegistry, type FakeRegistry } from './fake-registry.ts';
+import { afterTest, closing } from './upstream.ts';
+
+/** A line that a store or a cache logged. */
+export interface LoggedLine {
+  readonly level: string;
+  readonly event: string;
+  readonly fields: Readonly<Record<string, unknown>>;
+}
+
+/** An empty directory, removed after the test. */
+export async function dataDirectory(): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), 'metahub-store-'));
+  afterTest(() => rm(directory, { recursive: true, force: true }));
+  return directory;
+}
+
+/** A store of a gigabyte below `directory`, closed after the test, with what it logs. */
+export async function storeAt(directory: string, options: Partial<StoreOptions> = {}) {
+  const lines: LoggedLine[] = [];
+  const log = (level: string, event: string, fields = {}) => lines.push({ level, event, fields });
+  const store = closing(
+    await openStore({ directory, maxBytes: 1e9, log, now: () => Date.now(), ...options }),
+  );
+  return { store, lines, layout: join(directory, 'v1') };
+}
+
+export interface CacheAtOptions extends Partial<CachedOptions> {
+  readonly upstream?: FakeRegistry;
+  readonly maxBytes?: number;
+}
+
+/** A cache over a store below `directory` in front of a registry in memory; tags are looked up each time. */
+export async function cacheAt(directory: string, options: CacheAtOptions = {}) {
+  const { upstream = createFakeRegistry(), maxBytes = 1e9, ...rest } = options;
+  const opened = await storeAt(directory, { maxBytes });
+  const log = (level: string, event: string, fields = {}) => {
+    opened.lines.push({ level, event, fields });
+  };
+  const cache = closing(
+    cached({
+      next: upstream,
+      store: opened.store,
+      log,
+      now: () => performance.now(),
+      tagMaxAgeMs: 0,
+      retryMs: 0,
+      ...rest,
+    }),
+  );
+  return { ...opened, upstream, cache };
+}
