@@ -33,6 +33,9 @@ export interface Fill {
   cancel(): void;
 }
 
+/** Up to this size nothing of a blob is given out before its digest is found right. */
+const SMALL_BYTES = 64 * 1024;
+
 interface Reader {
   position: number;
 }
@@ -70,6 +73,8 @@ export function startFill({ digest, name, content, intake, lingerMs }: FillOptio
   const available = () => {
     const { storedBytes } = intake;
     if (isVerified) return storedBytes;
+    // Waiting costs nothing here, and a runtime that keeps a part of a wrong config would go on from it for ever.
+    if (sizeBytes !== undefined && sizeBytes <= SMALL_BYTES) return 0;
     return Math.max(0, Math.min(storedBytes, (sizeBytes ?? receivedBytes) - 1));
   };
 
