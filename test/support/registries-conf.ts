@@ -14,7 +14,10 @@ export function writeRegistriesFiles(folder: string, mirror: string): Registries
   const location = new URL(mirror).host;
   writeFileSync(
     files.configuration,
-    `[[registry]]\nprefix = "docker.io"\nlocation = "${location}"\ninsecure = true\n`,
+    // Both under docker.io's name and under its own.
+    ['docker.io', location]
+      .map((prefix) => `[[registry]]\nprefix = "${prefix}"\nlocation = "${location}"\ninsecure = true\n`)
+      .join(''),
   );
   writeFileSync(files.logins, '{}\n');
   return files;

@@ -1,0 +1,43 @@
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { lineOf } from '../support/image-set.ts';
+import { MIRRORED_REGISTRY, type MirroredRegistry, mirroredRegistry } from '../support/mirrored-registry.ts';
+import { run } from '../support/processes.ts';
+import { describeWith } from '../support/required-programs.ts';
+import { openSkopeo, type Skopeo } from '../support/skopeo.ts';
+import { openWorkplace, type Workplace } from '../support/workplace.ts';
+
+describeWith([...MIRRORED_REGISTRY, 'skopeo', 'umoci'], 'the cache is an OCI image layout', () => {
+  let workplace: Workplace;
+  let scene: MirroredRegistry;
+  let skopeo: Skopeo;
+  let layout: string;
+
+  beforeAll(async () => {
+    workplace = openWorkplace();
+    scene = await mirroredRegistry(workplace);
+    skopeo = openSkopeo(workplace, { mirror: scene.metahub.url });
+    await skopeo.copy('docker.io/qnib/levels:latest');
+    await scene.metahub.stop();
+    layout = join(workplace.directory, 'metahub', 'v1');
+  });
+  afterAll(() => workplace?.close());
+
+  test('umoci lists what was pulled by its name', async () => {
+    const names = (await run('umoci', ['ls', '--layout', layout])).split('\n');
+    expect(names).toContain('docker.io/qnib/levels:latest');
+  });
+
+  test('skopeo copies an image out of it, without any registry', async () => {
+    const target = join(workplace.folder('out'), 'image');
+    await skopeo.skopeo(
+      'copy',
+      '--quiet',
+      `oci:${layout}:docker.io/qnib/levels:latest`,
+      `oci:${target}:copied`,
+    );
+    const bundle = join(workplace.directory, 'bundle');
+    await run('umoci', ['unpack', '--image', `${target}:copied`, bundle]);
+    expect((await run(join(bundle, 'rootfs/report'), [])).trim()).toBe(lineOf('generic'));
+  });
+});
