@@ -1,0 +1,62 @@
+import { writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import type { IssuedCertificate } from './certificates.ts';
+import { startServer } from './processes.ts';
+import type { Workplace } from './workplace.ts';
+
+/** A port of loopback that is free now. */
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+/** Real nginx with a certificate in front of a site, as docs/site.md has it; answers `localhost:PORT`. */
+export async function startNginx(
+  workplace: Workplace,
+  { backend, certificate }: { readonly backend: string; readonly certificate: IssuedCertificate },
+): Promise<string> {
+  const folder = workplace.folder('nginx');
+  const port = await freePort();
+  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
+    (name) => `${name}_temp_path ${join(folder, name)};`,
+  );
+  const configuration = `
+error_log stderr notice;
+pid ${join(folder, 'pid')};
+events {}
+http {
+  access_log off;
+  ${temporary.join('\n  ')}
+  server {
+    listen 127.0.0.1:${port} ssl;
+    server_name localhost;
+    ssl_certificate ${certificate.certFile};
+    ssl_certificate_key ${certificate.keyFile};
+    location / {
+      proxy_pass ${backend};
+      proxy_set_header Host $http_host;
+      proxy_set_header X-Forwarded-Proto $scheme;
+      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+      proxy_buffering off;
+      proxy_read_timeout 15m;
+    }
+  }
+}
+`;
+  const file = join(folder, 'nginx.conf');
+  writeFileSync(file, configuration);
+  const server = await startServer({
+    command: 'nginx',
+    args: ['-p', folder, '-c', file, '-e', 'stderr', '-g', 'daemon off;'],
+    ready: /start worker process \d+/,
+  });
+  workplace.onClose(() => server.stop('SIGQUIT'));
+  return `localhost:${port}`;
+}
