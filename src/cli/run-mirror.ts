@@ -18,7 +18,7 @@ import { openTlsIdentity } from './tls-identity.ts';
 import { allowedUpstreams } from './upstream-settings.ts';
 import { UserError } from './user-error.ts';
 import { VERSION } from './version.ts';
-import { welcome } from './welcome.ts';
+import { welcome, welcomeToSite } from './welcome.ts';
 
 /** A gate for this host alone: everyone is admitted to the registry tailored to its profile. */
 interface HostGate extends Gate {
@@ -113,7 +113,8 @@ export async function runMirror({ settings, reread }: RunOptions): Promise<void>
       version: VERSION,
       startedAt: book.startedAt,
       profile: site === undefined ? host.profile() : undefined,
-      decisions: book.latest(),
+      // The page asks for no login: names of images are then only for the log.
+      decisions: site === undefined ? book.latest() : [],
       figures: stack.figures(),
     }),
   });
@@ -122,7 +123,9 @@ export async function runMirror({ settings, reread }: RunOptions): Promise<void>
   log('notice', 'listening', { url, pid: process.pid, version: VERSION, data: values.data });
   for (const warning of profile.warnings) log('warning', warning);
   if (process.env['JOURNAL_STREAM'] === undefined)
-    process.stdout.write(welcome(profile, url, [...allowed.keys()]));
+    process.stdout.write(
+      site ? welcomeToSite(url, site.accounts) : welcome(profile, url, [...allowed.keys()]),
+    );
 
   const reload = () => void reloadMirror({ log, reread, stack, host, server });
   process.on('SIGHUP', reload);

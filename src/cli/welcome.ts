@@ -14,3 +14,16 @@ export function welcome(profile: HostProfile, url: string, hosts: readonly strin
     '',
   ].join('\n');
 }
+
+/** What the operator of a site sees when it has started: how its machines log in. */
+export function welcomeToSite(url: string, logins: number): string {
+  const { host, protocol } = new URL(url);
+  const count = logins === 1 ? 'one account' : `${logins} accounts`;
+  return [
+    `MetaHub serves machine types of ${count} on ${url}`,
+    '',
+    `Log a runtime in:  docker login ${host}`,
+    `or a whole node:   metahub login ${protocol}//${host} --user ACCOUNT`,
+    '',
+  ].join('\n');
+}

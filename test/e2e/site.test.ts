@@ -133,6 +133,12 @@ skopeo is logged in to ${site} as site-gpu
     expect(pull.stderr).toMatch(/denied/);
   });
 
+  test('the status page, which asks for no login, names no image', async () => {
+    const page = await fetch(`${metahub.url}/`);
+    expect(page.status).toBe(200);
+    expect(await page.text()).not.toContain('qnib/bench');
+  });
+
   test('the audit trail has the client’s address and machine, and no secret', async () => {
     const trail = metahub.log();
     expect(trail).toMatch(/access admitted.*site-gpu.*qnib\/bench/);
