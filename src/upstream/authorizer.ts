@@ -2,6 +2,7 @@ import type { RepositoryName } from '../oci/reference.ts';
 import type { Access } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import { type Challenge, parseChallenges } from './challenge.ts';
+import { discard } from './document.ts';
 import { basicAuthorization, type Credentials, type Login, mayReceiveLogin } from './login.ts';
 import { scopeOf, type TokenRequest, type Tokens } from './token.ts';
 import type { Reply } from './transport.ts';
@@ -116,7 +117,7 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
     if (known !== undefined) {
       // The challenge to a token that has gone bad may name a dead realm (NGC does): ask for a fresh one.
       tokens.drop(key, known);
-      first.body.cancel();
+      discard(first);
       refused = await attempt(undefined);
       if (!isChallenge(refused)) return refused;
     }
@@ -127,7 +128,7 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
       key,
     );
     if (authorization === undefined) return refused;
-    refused.body.cancel();
+    discard(refused);
     const answer = await attempt(authorization);
     if (isChallenge(answer)) tokens.drop(key, authorization);
     return answer;

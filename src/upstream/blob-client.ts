@@ -13,6 +13,7 @@ export interface BlobClientOptions {
   readonly ask: AskChain;
   /** `redirect` hands a redirect to blob storage on; `stream` follows it. */
   readonly mode: 'stream' | 'redirect';
+  readonly resumeMs: number;
   readonly onResume: (blob: string, offset: number, reason: string) => void;
 }
 
@@ -44,7 +45,7 @@ function isOpened(opening: Opening): opening is OpenedBlob {
 }
 
 /** The way to one source host's blobs. */
-export function createBlobClient({ ask, mode, onResume }: BlobClientOptions) {
+export function createBlobClient({ ask, mode, resumeMs, onResume }: BlobClientOptions) {
   function readOpening(reply: Reply, { name, range }: Wanted, blame: () => void): Opening {
     if (isRedirect(reply)) {
       discard(reply);
@@ -87,6 +88,7 @@ export function createBlobClient({ ask, mode, onResume }: BlobClientOptions) {
       opened,
       range: isPart && end !== undefined ? { start, end } : undefined,
       verify: options.verify !== false,
+      resumeMs,
       reopen: async (from, to) => {
         const isWhole = from === 0 && !isPart;
         const rest = { kind: 'from', first: from, last: to === undefined ? undefined : to - 1 } as const;

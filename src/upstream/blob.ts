@@ -32,6 +32,8 @@ export interface BlobSource {
   readonly verify: boolean;
   /** Opens the rest again, from `start` to the end of what was asked for: wherever the chain has it. */
   readonly reopen: (start: number, end: number | undefined) => Promise<OpenedBlob>;
+  /** Pause before it is opened again, in milliseconds; doubled by every fruitless try. */
+  readonly resumeMs: number;
   readonly onResume: (offset: number, reason: string) => void;
 }
 
@@ -41,7 +43,6 @@ const FRUITLESS_TRIES_MAX = 4;
 const FRUITFUL_MIN_BYTES = 16 * 1024;
 /** Breaks altogether: an upstream that drops us after every few bytes is not worth more. */
 const RESUMES_MAX = 100;
-const RESUME_DELAY_MS = 100;
 
 const CONTENT_RANGE = /^bytes (\d{1,15})-(\d{1,15})\/(\d{1,15}|\*)$/;
 
@@ -214,7 +215,7 @@ async function copy(
       );
     }
     source.onResume(progress.position, reason);
-    await delay(RESUME_DELAY_MS * 2 ** fruitless, undefined, { signal });
+    await delay(source.resumeMs * 2 ** fruitless, undefined, { signal });
   }
   if (!hasDigest(progress, digest)) throw mismatch(source);
 }

@@ -1,5 +1,6 @@
 import { type ErrorCode, RegistryError } from '../oci/registry-error.ts';
 import { AddressRefusedError, ConnectTimeoutError } from './dial.ts';
+import { StalledBodyError } from './flow.ts';
 import { HeadTimeoutError, type Reply } from './transport.ts';
 
 /** What was asked for, in the words of the person who asked: `docker.io/library/alpine:latest`, and which kind of thing. */
@@ -30,6 +31,8 @@ const NETWORK_REASONS: Readonly<Record<string, string>> = {
   ERR_TLS_CERT_ALTNAME_INVALID: 'has a certificate for another name',
 };
 
+const TIMEOUTS = [HeadTimeoutError, ConnectTimeoutError, StalledBodyError];
+
 function codesOf(error: unknown): readonly string[] {
   if (!(error instanceof Error)) return [];
   const own = (error as NodeJS.ErrnoException).code;
@@ -47,7 +50,7 @@ export function fromNetwork(error: unknown, host: string): RegistryError {
   if (error instanceof RegistryError) return error;
   if (error instanceof AddressRefusedError)
     return new RegistryError('UNAVAILABLE', error.message, { cause: error });
-  if (error instanceof HeadTimeoutError || error instanceof ConnectTimeoutError) {
+  if (TIMEOUTS.some((kind) => error instanceof kind) && error instanceof Error) {
     return new RegistryError('UNAVAILABLE', `${host}: ${error.message}`, { status: 504, cause: error });
   }
   const codes = codesOf(error);

@@ -31,6 +31,9 @@ export class BrokenBodyError extends Error {
   override readonly name = 'BrokenBodyError';
 }
 
+/** The source went on, if at all, too slowly to be of use. */
+export class StalledBodyError extends BrokenBodyError {}
+
 /** Unreleased bytes at which the source is paused, and below which it goes on. */
 const HIGH_WATER_BYTES = 1024 * 1024;
 const LOW_WATER_BYTES = 256 * 1024;
@@ -62,7 +65,7 @@ export function createFlow(valve: Valve, idleMs: number): Flow {
   };
   const watch = () => {
     if (!paused && !heldUp && windowBytes < WINDOW_MIN_BYTES) {
-      abort(new BrokenBodyError(`the body stalled: ${windowBytes} bytes within ${idleMs} ms`));
+      abort(new StalledBodyError(`the body stalled: ${windowBytes} bytes within ${idleMs} ms`));
     }
     windowBytes = 0;
     heldUp = paused;

@@ -28,6 +28,7 @@ import type { Chain } from './chain.ts';
 import { announcedSize, discard, readDocument } from './document.ts';
 import type { Endpoint } from './endpoint.ts';
 import { noticesOf, type Subject } from './failure.ts';
+import type { Timeouts } from './settings.ts';
 import { type FetchTagPage, listTags } from './tag-list.ts';
 import { readTagPage } from './tag-page.ts';
 import type { Reply } from './transport.ts';
@@ -40,7 +41,7 @@ export interface RegistryClientOptions {
   readonly blobs: 'stream' | 'redirect';
   /** This mirror's name in `Via`. */
   readonly pseudonym: string;
-  readonly documentMs: number;
+  readonly timeouts: Timeouts;
   readonly log: (event: string, fields: Readonly<Record<string, string | number>>) => void;
 }
 
@@ -53,18 +54,26 @@ function manifestTypeOf(reply: Reply, bytes: Buffer): string {
   return isTelling ? said : parseManifestDocument(bytes, contentType).mediaType;
 }
 
-function refuseOtherThanJson(bytes: Buffer, reply: Reply, name: string): void {
-  if (/^[\s\uFEFF]*\{/.test(bytes.toString('utf8', 0, 64))) return;
+/** What a tag leads to is known by nothing but its form. @throws {RegistryError} MANIFEST_INVALID */
+function refuseOtherThanJsonObject(bytes: Buffer, reply: Reply, name: string): void {
+  try {
+    const document: unknown = JSON.parse(bytes.toString('utf8'));
+    if (typeof document === 'object' && document !== null && !Array.isArray(document)) return;
+  } catch {
+    // Said below: a syntax error's position in somebody else's document helps nobody.
+  }
   throw new RegistryError('MANIFEST_INVALID', `${reply.url.host} sent no JSON object for ${name}`);
 }
 
 /** A {@link Registry} over one source host's chain of endpoints. */
 export function createRegistryClient(client: RegistryClientOptions): Registry {
-  const { chain, pseudonym, documentMs, log } = client;
+  const { chain, pseudonym, log } = client;
+  const { documentMs, resumeMs } = client.timeouts;
   const ask = createAsk(chain, pseudonym);
   const blob = createBlobClient({
     ask,
     mode: client.blobs,
+    resumeMs,
     onResume: (name, offset, reason) => log('blob resumed', { blob: name, offset, reason }),
   });
 
@@ -75,7 +84,7 @@ export function createRegistryClient(client: RegistryClientOptions): Registry {
       const message = `${reply.url.host} sent bytes for ${name} that have the digest ${digest}`;
       throw new RegistryError('UNAVAILABLE', message);
     }
-    if (wanted === undefined) refuseOtherThanJson(bytes, reply, name);
+    if (wanted === undefined) refuseOtherThanJsonObject(bytes, reply, name);
     return {
       digest,
       bytes,

@@ -42,9 +42,16 @@ export interface Timeouts {
   readonly documentMs: number;
   /** Within this time a blob's body must move on, unless the reader is the slow one. */
   readonly idleMs: number;
+  /** Pause before a blob that broke off is asked for again; doubled by every try in a row that brought nothing. */
+  readonly resumeMs: number;
 }
 
-export const DEFAULT_TIMEOUTS: Timeouts = { headMs: 10_000, documentMs: 30_000, idleMs: 10_000 };
+export const DEFAULT_TIMEOUTS: Timeouts = {
+  headMs: 10_000,
+  documentMs: 30_000,
+  idleMs: 10_000,
+  resumeMs: 100,
+};
 
 /** Where Docker Hub's API lives: not on the host that image names imply. */
 const HUB_URL = 'https://registry-1.docker.io';

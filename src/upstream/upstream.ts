@@ -84,7 +84,7 @@ function createClient(host: SourceHost, settings: UpstreamSettings, options: Ups
       chain: createChain(endpoints, now),
       blobs: settings.blobs ?? 'stream',
       pseudonym: options.pseudonym,
-      documentMs: timeouts.documentMs,
+      timeouts,
       log: (event, fields) => log('info', event, { registry: host, ...fields }),
     }),
     close: transport.close,
