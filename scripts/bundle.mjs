@@ -14,6 +14,6 @@ await build({
   format: 'cjs',
   target: 'node20',
   packages: 'external',
-  minifyWhitespace: true,
+  minify: true,
   logLevel: 'warning',
 });

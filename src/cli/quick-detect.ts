@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
 import { detect } from './commands/detect-run.ts';
+import { type Output, quickestOutput, STREAM_OUTPUT } from './output.ts';
 import { endQuietlyWithReader, reportError } from './report-error.ts';
 
 /** The options that scripts and units give; every other is for the whole program to take. */
@@ -17,14 +18,17 @@ const OPTIONS = {
  * than detecting. Answers false, and has done nothing, when the words are for the whole program: help, the rarer options,
  * mistakes.
  */
-export async function quickDetect(words: readonly string[]): Promise<boolean> {
+export async function quickDetect(
+  words: readonly string[],
+  output: Output = quickestOutput(),
+): Promise<boolean> {
   const given = parsed(words);
   if (given === undefined) return false;
   const { values, positionals } = given;
   const { root = '/', set = [], 'strict-archspec': strictArchspec = false, ...flags } = values;
-  endQuietlyWithReader();
+  if (output === STREAM_OUTPUT) endQuietlyWithReader();
   try {
-    await detect(positionals[0], { ...flags, root, set, strictArchspec });
+    await detect(positionals[0], { ...flags, root, set, strictArchspec }, output);
   } catch (error) {
     process.exitCode = reportError(error);
   }

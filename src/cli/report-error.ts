@@ -13,10 +13,9 @@ export function reportError(error: unknown): number {
   return 1;
 }
 
-/** `metahub detect | head -1` is no error of ours. */
+/** `metahub detect | head -1` is no error of ours; a full disk is one, and is said as any other. */
 export function endQuietlyWithReader(): void {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') process.exit(0);
-    throw error;
+    process.exit(error.code === 'EPIPE' ? 0 : reportError(error));
   });
 }

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { STREAM_OUTPUT } from '../../src/cli/output.ts';
 import { quickDetect } from '../../src/cli/quick-detect.ts';
 import { captureCli, runCli } from '../support/run-cli.ts';
 
@@ -16,7 +17,7 @@ describe('the quick way to detect', () => {
   ])('%j is answered as by the whole program', async (words) => {
     let isAnswered = false;
     const quick = await captureCli(async () => {
-      isAnswered = await quickDetect(words);
+      isAnswered = await quickDetect(words, STREAM_OUTPUT);
     });
     expect(isAnswered).toBe(true);
     expect(quick).toEqual(await runCli('detect', ...words));
@@ -27,7 +28,7 @@ describe('the quick way to detect', () => {
     async (words) => {
       let isAnswered = true;
       const quick = await captureCli(async () => {
-        isAnswered = await quickDetect(words);
+        isAnswered = await quickDetect(words, STREAM_OUTPUT);
       });
       expect(isAnswered).toBe(false);
       expect(quick).toEqual({ stdout: '', stderr: '', status: 0 });

@@ -1,4 +1,5 @@
 import { type DetectedHost, readHost } from '../host-at-hand.ts';
+import type { Output } from '../output.ts';
 import { UserError } from '../user-error.ts';
 
 /** What `--format` takes. */
@@ -22,20 +23,20 @@ export interface DetectFlags {
 }
 
 /** Detects and prints one answer. @throws {UserError} as `readHost`, and status 2 for options that do not go together. */
-export async function detect(value: string | undefined, flags: DetectFlags): Promise<void> {
-  const answer = soleAnswer(value, flags);
+export async function detect(value: string | undefined, flags: DetectFlags, output: Output): Promise<void> {
+  const answer = soleAnswer(value, flags, output);
   if (flags.all && flags.root !== '/') {
     throw usageError('--all asks this machine, not the one below --root', 'Leave out one of the two.');
   }
   const host = await readHost(flags);
-  process.stdout.write(await answer(host));
+  output.write(await answer(host));
   if (host.failed) process.exitCode = 3;
 }
 
 type Answer = (host: DetectedHost) => Promise<string>;
 
 /** The one question that is asked; its module alone is loaded. @throws {UserError} status 2 when several are. */
-function soleAnswer(value: string | undefined, flags: DetectFlags): Answer {
+function soleAnswer(value: string | undefined, flags: DetectFlags, output: Output): Answer {
   const { json = false, strictArchspec = false, whyNot } = flags;
   const compiler = flags.compiler ?? (flags.gcc === undefined ? undefined : `gcc@${flags.gcc}`);
   const asked: (readonly [option: string, answer: Answer])[] = [];
@@ -60,15 +61,20 @@ function soleAnswer(value: string | undefined, flags: DetectFlags): Answer {
     ]);
   }
   const format = flags.format ?? (flags.features ? 'features' : undefined);
-  if (format !== undefined) asked.push([`--${format}`, (host) => inFormat(format, host, flags)]);
+  if (format !== undefined) asked.push([`--${format}`, (host) => inFormat(format, host, flags, output)]);
   const [first, second] = asked;
   if (first !== undefined && second !== undefined) {
     throw usageError(`${first[0]} and ${second[0]} ask for different answers`, 'Ask for one at a time.');
   }
-  return first?.[1] ?? ((host) => inFormat(json ? 'json' : 'table', host, flags));
+  return first?.[1] ?? ((host) => inFormat(json ? 'json' : 'table', host, flags, output));
 }
 
-async function inFormat(format: Format, host: DetectedHost, { all = false }: DetectFlags): Promise<string> {
+async function inFormat(
+  format: Format,
+  host: DetectedHost,
+  { all = false }: DetectFlags,
+  output: Output,
+): Promise<string> {
   const human = all ? await (await import('./detect-human.ts')).askHumanFacts() : undefined;
   switch (format) {
     case 'json':
@@ -79,17 +85,11 @@ async function inFormat(format: Format, host: DetectedHost, { all = false }: Det
       return host.profile.features.map((feature) => `- ${feature}\n`).join('');
     case 'table': {
       const { renderTable } = await import('./detect-text.ts');
-      return renderTable(host, { human, ...terminalOf(process.stdout) });
+      return renderTable(host, { human, ...output.terminal() });
     }
   }
 }
 
 function usageError(message: string, nextStep: string): UserError {
   return new UserError(message, { nextStep, exitStatus: 2 });
-}
-
-/** @see https://no-color.org */
-function terminalOf({ isTTY, columns }: NodeJS.WriteStream): { width: number; colour: boolean } {
-  const plain = Boolean(process.env['NO_COLOR']) || process.env['TERM'] === 'dumb';
-  return { width: Math.min(columns ?? 80, 80), colour: isTTY === true && !plain };
 }

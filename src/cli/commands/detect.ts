@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { STREAM_OUTPUT } from '../output.ts';
 import { detect, FORMATS } from './detect-run.ts';
 
 const EXAMPLES = `
@@ -35,7 +36,7 @@ export function configure(command: Command): void {
     .option('--cloud', 'ask the cloud’s metadata service for the instance type, for 1 s at most')
     .option('--all', 'add what helps a person: board, firmware, memory, disks')
     .addHelpText('after', EXAMPLES)
-    .action(detect);
+    .action((value, flags) => detect(value, flags, STREAM_OUTPUT));
 }
 
 function collect(value: string, all: readonly string[]): readonly string[] {

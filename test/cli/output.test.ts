@@ -1,0 +1,53 @@
+import { spawnSync } from 'node:child_process';
+import { closeSync, openSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+import { writeTree } from '../support/host-tree.ts';
+
+const OUTPUT = fileURLToPath(new URL('../../src/cli/output.ts', import.meta.url));
+/** Longer than a pipe takes at once. */
+const TEXT = 'x'.repeat(300_000);
+const WRITES = `const { quickestOutput } = await import('${OUTPUT}');
+  quickestOutput().write('x'.repeat(${TEXT.length}));`;
+
+/** In a process of its own, as its stdout is what is tested. */
+function write(stdout: 'pipe' | number) {
+  const args = ['--import', 'tsx', '--input-type=module', '--eval', WRITES];
+  return spawnSync(process.execPath, args, { stdio: ['ignore', stdout, 'pipe'], encoding: 'utf8' });
+}
+
+function writeTo(path: string) {
+  const file = openSync(path, 'w');
+  try {
+    return write(file);
+  } finally {
+    closeSync(file);
+  }
+}
+
+describe('an answer reaches its reader whole', () => {
+  test('through a pipe', () => {
+    const { stdout, status } = write('pipe');
+    expect({ isWhole: stdout === TEXT, status }).toEqual({ isWhole: true, status: 0 });
+  });
+
+  test('into a file', () => {
+    const path = join(writeTree({ empty: '' }), 'answer');
+    expect(writeTo(path).status).toBe(0);
+    expect(readFileSync(path, 'utf8') === TEXT).toBe(true);
+  });
+
+  test('or goes where nobody wants it', () => {
+    expect(writeTo('/dev/null')).toMatchObject({ status: 0, stderr: '' });
+  });
+
+  test('or is cut off by a reader that has seen enough, without a word', () => {
+    const program = `node --import tsx --input-type=module --eval "$WRITES" | head -c 10; echo " \${PIPESTATUS[0]}"`;
+    const { stdout, stderr } = spawnSync('bash', ['-c', program], {
+      env: { ...process.env, WRITES },
+      encoding: 'utf8',
+    });
+    expect({ stdout, stderr }).toEqual({ stdout: 'xxxxxxxxxx 0\n', stderr: '' });
+  });
+});
