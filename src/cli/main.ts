@@ -24,6 +24,7 @@ const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     summary: 'show the settings and where they come from',
     load: () => import('./commands/config.ts'),
   },
+  cache: { summary: 'what the mirror holds: list, verify, prune', load: () => import('./commands/cache.ts') },
   machine: {
     summary: 'who may log in to this site, as which machine type',
     load: () => import('./commands/machine.ts'),

@@ -1,7 +1,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import type { Digest } from '../oci/digest.ts';
 import { writeAtomically } from './atomic-file.ts';
-import { digestOfFile, type Layout } from './layout.ts';
+import { digestOfRecordFile, type Layout } from './layout.ts';
 import type { ContentRecord, Records } from './record.ts';
 import type { TagFiles } from './tag-files.ts';
 
@@ -43,11 +43,6 @@ async function entriesOf(layout: Layout, records: Records, tags: TagFiles): Prom
 function entry(record: { mediaType: string; repository: string }, digest: Digest, size: number): Entry {
   const annotations = { [REF_NAME]: `${record.repository}@${digest}` };
   return { mediaType: record.mediaType, digest, size, annotations };
-}
-
-function digestOfRecordFile(file: string): Digest | undefined {
-  const [algorithm = '', encoded = ''] = file.replace(/\.json$/, '').split('-');
-  return digestOfFile(algorithm, encoded);
 }
 
 /**

@@ -44,8 +44,15 @@ export class Inventory {
     return this.#heldBytes;
   }
 
-  get digests(): readonly Digest[] {
-    return [...this.#holdings.keys()];
+  /** What is held, used longest ago first. */
+  get holdings(): readonly {
+    readonly digest: Digest;
+    readonly sizeBytes: number;
+    readonly usedMs: number;
+  }[] {
+    return [...this.#holdings]
+      .map(([digest, { sizeBytes, usedMs }]) => ({ digest, sizeBytes, usedMs }))
+      .sort((a, b) => a.usedMs - b.usedMs);
   }
 
   /** Reads what is on disk, once; content can be used before this is done. */

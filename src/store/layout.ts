@@ -45,9 +45,15 @@ export function layoutOf(directory: string): Layout {
   };
 }
 
-/** The digest that a file in a blob directory or in the records is about, or undefined when its name is none. */
+/** The digest that a file in a blob directory holds, or undefined when its name is none. */
 export function digestOfFile(algorithm: string, name: string): Digest | undefined {
   return parseDigest(`${algorithm}:${name}`);
+}
+
+/** The digest that a file among the records is about. */
+export function digestOfRecordFile(name: string): Digest | undefined {
+  const [algorithm = '', encoded = ''] = name.replace(/\.json$/, '').split('-');
+  return digestOfFile(algorithm, encoded);
 }
 
 /** Makes the directories and the marker of an image layout. Rejects when the disk does not allow it. */

@@ -14,6 +14,7 @@ import { checkOnlyIntake, openIntake } from './intake-file.ts';
 import { Inventory } from './inventory.ts';
 import { layoutOf, prepareLayout } from './layout.ts';
 import { type ContentKind, type ContentRecord, createRecords, isRecordFor, partitionKey } from './record.ts';
+import { createStock, type Stock } from './stock.ts';
 import { createTagFiles } from './tag-files.ts';
 
 export interface StoreOptions {
@@ -34,6 +35,7 @@ export interface KeptAnswers {
 
 export interface Store extends ContentStore {
   readonly derived: KeptAnswers;
+  readonly stock: Stock;
   /** Everything held, in bytes. */
   readonly heldBytes: number;
   /** Writes what is outstanding; content stays readable. */
@@ -295,6 +297,7 @@ export async function openStore({ directory, maxBytes, log, now }: StoreOptions)
         return { digest, bytes, mediaType, maxAgeMs: Number.POSITIVE_INFINITY };
       },
     },
+    stock: createStock({ layout, records, tags, inventory, files, imageIndex, now, forget }),
     close: async () => {
       await imageIndex.flush();
       await hasher.close();

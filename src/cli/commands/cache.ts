@@ -1,0 +1,202 @@
+import type { Command } from 'commander';
+import type { StockItem } from '../../store/stock.ts';
+import type { Store } from '../../store/store.ts';
+import { addSettings, loadSettings } from '../load-settings.ts';
+import { SERVE_SETTINGS } from '../serve-settings.ts';
+import { readDurationMs, readSizeBytes } from '../setting-values.ts';
+import { UserError } from '../user-error.ts';
+
+const SETTINGS = { data: SERVE_SETTINGS.data, cacheSize: SERVE_SETTINGS.cacheSize } as const;
+
+const EXAMPLES = `
+Examples:
+  metahub cache ls                      what is held, by repository
+  metahub cache verify                  read everything, drop what is spoilt
+  metahub cache prune --older-than 30d  drop what nobody has used for a month
+  metahub cache prune --to 10GiB        drop what was used longest ago, down to ten gibibytes
+  metahub cache prune --all
+
+All of them may be used while a mirror is running on the same data.`;
+
+type Flags = Readonly<Record<string, unknown>>;
+
+interface Opened {
+  readonly store: Store;
+  readonly directory: string;
+  readonly cacheSize: number;
+}
+
+/** Opens the store of the data directory for as long as `work` takes. */
+async function withStore(
+  flags: Flags,
+  writes: boolean,
+  work: (opened: Opened) => Promise<void>,
+): Promise<void> {
+  const { values } = await loadSettings(SETTINGS, flags);
+  const [{ openStore }, { access, constants }, { join }] = await Promise.all([
+    import('../../store/store.ts'),
+    import('node:fs/promises'),
+    import('node:path'),
+  ]);
+  await access(join(values.data, 'v1'), constants.R_OK | constants.X_OK).catch((cause) => {
+    const isThere = cause.code !== 'ENOENT';
+    throw new UserError(isThere ? `${values.data} cannot be read` : `nothing is held below ${values.data}`, {
+      cause,
+      nextStep: isThere
+        ? 'Run it as the user of the mirror, or as root.'
+        : 'Name the mirror’s --data directory.',
+    });
+  });
+  const problems: string[] = [];
+  const store = await openStore({
+    directory: values.data,
+    maxBytes: Number.POSITIVE_INFINITY,
+    now: Date.now,
+    log: (level, event, fields) => {
+      if (level === 'warning' && event.includes('cannot write')) problems.push(String(fields?.['reason']));
+    },
+  });
+  try {
+    await work({ store, directory: values.data, cacheSize: values.cacheSize });
+  } finally {
+    await store.close();
+  }
+  if (writes && problems.length > 0)
+    throw new UserError(`${values.data} cannot be written to: ${problems[0]}`);
+}
+
+const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const;
+
+/** `3.4 MiB`. */
+function sizeText(sizeBytes: number): string {
+  const power = Math.min(UNITS.length - 1, Math.floor(Math.log2(Math.max(sizeBytes, 1)) / 10));
+  return `${(sizeBytes / 1024 ** power).toFixed(power === 0 ? 0 : 1)} ${UNITS[power]}`;
+}
+
+/** `3 hours ago`; uses are written down to the hour. */
+function ageText(usedMs: number): string {
+  const hours = Math.max(0, Math.floor((Date.now() - usedMs) / 3_600_000));
+  if (hours === 0) return 'within the hour';
+  if (hours < 48) return hours === 1 ? '1 hour ago' : `${hours} hours ago`;
+  return `${Math.floor(hours / 24)} days ago`;
+}
+
+function sizeOf(items: readonly StockItem[]): number {
+  return items.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+}
+
+function byRepository(items: readonly StockItem[]): ReadonlyMap<string, readonly StockItem[]> {
+  const groups = new Map<string, StockItem[]>();
+  for (const item of items) {
+    const name = item.repository ?? '(unknown)';
+    groups.set(name, [...(groups.get(name) ?? []), item]);
+  }
+  return new Map([...groups].sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/** Columns as wide as their widest cell; the last is left as it is. */
+function tableText(rows: readonly (readonly string[])[]): string {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+  return rows
+    .map((row) =>
+      row.map((cell, column) => (column < row.length - 1 ? cell.padEnd(widths[column] ?? 0) : cell)),
+    )
+    .map((cells) => `${cells.join('  ')}\n`)
+    .join('');
+}
+
+function listText(items: readonly StockItem[], cacheSize: number): string {
+  const rows = [...byRepository(items)].map(([repository, own]) => {
+    const tags = own.flatMap((item) => item.tags.map((name) => name.slice(name.lastIndexOf(':') + 1)));
+    const usedMs = Math.max(...own.map((item) => item.usedMs));
+    return [repository, sizeText(sizeOf(own)), ageText(usedMs), [...new Set(tags)].sort().join(' ')];
+  });
+  const table = rows.length === 0 ? '' : tableText([['REPOSITORY', 'SIZE', 'USED', 'TAGS'], ...rows]);
+  return `${table}${items.length} items, ${sizeText(sizeOf(items))} of ${sizeText(cacheSize)}\n`;
+}
+
+function allText(items: readonly StockItem[]): string {
+  const rows = items.map(({ digest, kind, repository, tags, sizeBytes, usedMs }) => [
+    kind ?? '(unknown)',
+    sizeText(sizeBytes),
+    ageText(usedMs),
+    digest,
+    tags[0] ?? repository ?? '',
+  ]);
+  return tableText([['KIND', 'SIZE', 'USED', 'DIGEST', 'OF'], ...rows]);
+}
+
+async function list({ store, cacheSize }: Opened, flags: Flags): Promise<void> {
+  const items = await store.stock.list();
+  if (flags['json']) process.stdout.write(`${JSON.stringify({ items, cacheSize }, null, 2)}\n`);
+  else process.stdout.write(flags['all'] ? allText(items) : listText(items, cacheSize));
+}
+
+async function verify({ store }: Opened): Promise<void> {
+  const items = await store.stock.list();
+  let spoilt = 0;
+  for (const { digest, repository } of items) {
+    if (await store.stock.verify(digest)) continue;
+    spoilt += 1;
+    process.stdout.write(
+      `spoilt, dropped: ${digest}${repository === undefined ? '' : ` of ${repository}`}\n`,
+    );
+  }
+  process.stdout.write(`${items.length - spoilt} of ${items.length} items are what their digests say\n`);
+  if (spoilt > 0) process.exitCode = 3;
+}
+
+/** What is to go, used longest ago first. */
+function chooseItems(items: readonly StockItem[], flags: Flags, cacheSize: number): readonly StockItem[] {
+  if (flags['all']) return items;
+  if (flags['olderThan'] !== undefined) {
+    const usedBeforeMs = Date.now() - readFlag('--older-than', readDurationMs, flags['olderThan']);
+    return items.filter(({ usedMs }) => usedMs < usedBeforeMs);
+  }
+  const bound = flags['to'] === undefined ? cacheSize : readFlag('--to', readSizeBytes, flags['to']);
+  let heldBytes = sizeOf(items);
+  return items.filter(({ sizeBytes }) => {
+    if (heldBytes <= bound) return false;
+    heldBytes -= sizeBytes;
+    return true;
+  });
+}
+
+function readFlag<T>(flag: string, read: (value: unknown) => T, value: unknown): T {
+  try {
+    return read(value);
+  } catch (cause) {
+    throw new UserError(`${flag}: ${(cause as Error).message}`, { cause, exitStatus: 2 });
+  }
+}
+
+async function prune({ store, cacheSize }: Opened, flags: Flags): Promise<void> {
+  const chosen = chooseItems(await store.stock.list(), flags, cacheSize);
+  const isDryRun = flags['dryRun'] === true;
+  if (!isDryRun) {
+    for (const { digest } of chosen) await store.stock.remove(digest);
+    await store.stock.tidy();
+  }
+  const verb = isDryRun ? 'would drop' : 'dropped';
+  process.stdout.write(`${verb} ${chosen.length} items, ${sizeText(sizeOf(chosen))}\n`);
+}
+
+/** Adds the subcommands of `metahub cache`. */
+export function configure(command: Command): void {
+  command.addHelpText('after', EXAMPLES);
+  const add = (name: string, summary: string, work: (opened: Opened, flags: Flags) => Promise<void>) => {
+    const sub = command.command(name).description(summary).exitOverride();
+    addSettings(sub, SETTINGS);
+    sub.action((flags: Flags) => withStore(flags, work !== list, (opened) => work(opened, flags)));
+    return sub;
+  };
+  add('ls', 'what is held', list)
+    .option('--all', 'every item, used longest ago first')
+    .option('--json', 'for programs');
+  add('verify', 'read everything and drop what is not what its digest says', verify);
+  add('prune', 'drop what was used longest ago', prune)
+    .option('--to <size>', 'down to this size; the cache size when nothing is said')
+    .option('--older-than <duration>', 'what was not used for so long: 30d')
+    .option('--all', 'everything')
+    .option('--dry-run', 'only say what would go');
+}

@@ -1,0 +1,103 @@
+import { readdir, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Digest } from '../oci/digest.ts';
+import type { HeldFiles } from './held-files.ts';
+import type { ImageIndexFile } from './image-index-file.ts';
+import type { Inventory } from './inventory.ts';
+import { digestOfRecordFile, type Layout } from './layout.ts';
+import type { ContentKind, Records } from './record.ts';
+import type { TagFiles } from './tag-files.ts';
+
+/** One content of the store, as an operator sees it. */
+export interface StockItem {
+  readonly digest: Digest;
+  /** Undefined when its record is lost: it is then shown to nobody. */
+  readonly kind: ContentKind | undefined;
+  readonly mediaType: string | undefined;
+  /** `docker.io/library/alpine`, whence it came first. */
+  readonly repository: string | undefined;
+  /** The tags that point to it: `docker.io/library/alpine:latest`. */
+  readonly tags: readonly string[];
+  readonly sizeBytes: number;
+  /** Wall-clock milliseconds, true to the hour. */
+  readonly usedMs: number;
+}
+
+/** The store's content for `metahub cache`; safe beside a mirror that is running on it. */
+export interface Stock {
+  list(): Promise<readonly StockItem[]>;
+  /** Reads it and compares; false when it was not what its digest says, and is gone. */
+  verify(digest: Digest): Promise<boolean>;
+  remove(digest: Digest): Promise<void>;
+  /** Removes records of content that is gone; answers how many. */
+  tidy(): Promise<number>;
+}
+
+/** A record is written shortly before its content gets its name. */
+const RECORD_ALONE_MS = 60_000;
+
+export interface StockOptions {
+  readonly layout: Layout;
+  readonly records: Records;
+  readonly tags: TagFiles;
+  readonly inventory: Inventory;
+  readonly files: HeldFiles;
+  readonly imageIndex: ImageIndexFile;
+  readonly now: () => number;
+  readonly forget: (digest: Digest) => void;
+}
+
+async function tagsByDigest(tags: TagFiles): Promise<ReadonlyMap<Digest, readonly string[]>> {
+  const names = new Map<Digest, string[]>();
+  for (const { repository, tags: known } of await tags.all()) {
+    for (const [tag, { digest }] of known) {
+      names.set(digest, [...(names.get(digest) ?? []), `${repository}:${tag}`]);
+    }
+  }
+  return names;
+}
+
+/** What `metahub cache` does, over the parts of an open store. */
+export function createStock(options: StockOptions): Stock {
+  const { layout, records, tags, inventory, files, imageIndex, now, forget } = options;
+
+  async function isAlone(file: string): Promise<boolean> {
+    const digest = digestOfRecordFile(file);
+    const isHeld = digest && (await stat(layout.blob(digest)).catch(() => undefined));
+    const record = isHeld ? undefined : await stat(join(layout.records, file)).catch(() => undefined);
+    return record !== undefined && now() - record.mtimeMs > RECORD_ALONE_MS;
+  }
+
+  return {
+    list: async () => {
+      await inventory.scan();
+      const names = await tagsByDigest(tags);
+      const items = inventory.holdings.map(async ({ digest, sizeBytes, usedMs }) => {
+        const record = await records.find(digest);
+        const { kind, mediaType, repository } = record ?? {};
+        return { digest, kind, mediaType, repository, tags: names.get(digest) ?? [], sizeBytes, usedMs };
+      });
+      return Promise.all(items);
+    },
+    verify: async (digest) => {
+      const content = await files.open(digest);
+      content?.close();
+      return content !== undefined;
+    },
+    remove: async (digest) => {
+      await rm(layout.blob(digest), { force: true, recursive: true });
+      await records.remove(digest);
+      forget(digest);
+    },
+    tidy: async () => {
+      let removed = 0;
+      for (const file of await readdir(layout.records)) {
+        if (!(await isAlone(file))) continue;
+        await rm(join(layout.records, file), { force: true });
+        removed += 1;
+      }
+      imageIndex.touch();
+      return removed;
+    },
+  };
+}

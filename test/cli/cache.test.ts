@@ -1,0 +1,103 @@
+import { randomBytes } from 'node:crypto';
+import { truncate } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { runCli } from '../support/run-cli.ts';
+import { cacheAt, dataDirectory } from '../support/store.ts';
+import { readBlob, repository, tagged } from '../support/upstream.ts';
+
+const app = repository('team/app');
+
+/** A data directory in which a tag and two blobs are held. */
+async function filled() {
+  const directory = await dataDirectory();
+  const { upstream, cache, store, layout } = await cacheAt(directory);
+  upstream.putManifest({ schemaVersion: 2, manifests: [] }, { tag: 'v1' });
+  await cache.manifest(app, tagged('v1'));
+  const blobs = [upstream.putBlob(randomBytes(3000)), upstream.putBlob(randomBytes(5000))] as const;
+  for (const digest of blobs) await readBlob(await cache.blob(app, digest));
+  await cache.close();
+  await store.close();
+  return { directory, blobs, layout };
+}
+
+describe('metahub cache ls', () => {
+  test('shows each repository with its size and tags', async () => {
+    const { directory } = await filled();
+    const { stdout, status } = await runCli('cache', 'ls', '--data', directory, '--cache-size', '1GiB');
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/^registry\.test\/team\/app +7\.8 KiB +within the hour +v1$/m);
+    expect(stdout).toMatch(/^3 items, 7\.8 KiB of 1\.0 GiB$/m);
+  });
+
+  test('--json has every item', async () => {
+    const { directory, blobs } = await filled();
+    const { items } = JSON.parse((await runCli('cache', 'ls', '--json', '--data', directory)).stdout);
+    expect(items).toContainEqual(
+      expect.objectContaining({
+        digest: blobs[0],
+        kind: 'blob',
+        sizeBytes: 3000,
+        repository: 'registry.test/team/app',
+      }),
+    );
+    expect(items).toContainEqual(
+      expect.objectContaining({ kind: 'manifest', tags: ['registry.test/team/app:v1'] }),
+    );
+  });
+
+  test('says so when there is no store', async () => {
+    const { stderr, status } = await runCli('cache', 'ls', '--data', join(await dataDirectory(), 'none'));
+    expect(status).toBe(1);
+    expect(stderr).toContain('nothing is held below');
+  });
+});
+
+describe('metahub cache verify', () => {
+  test('finds all sound', async () => {
+    const { directory } = await filled();
+    const { stdout, status } = await runCli('cache', 'verify', '--data', directory);
+    expect(stdout).toBe('3 of 3 items are what their digests say\n');
+    expect(status).toBe(0);
+  });
+
+  test('drops what is spoilt, names it, and exits with 3', async () => {
+    const { directory, blobs, layout } = await filled();
+    await truncate(join(layout, 'blobs/sha256', blobs[1].slice(7)), 4999);
+    const first = await runCli('cache', 'verify', '--data', directory);
+    expect(first.stdout).toContain(`spoilt, dropped: ${blobs[1]} of registry.test/team/app`);
+    expect(first.status).toBe(3);
+    expect((await runCli('cache', 'verify', '--data', directory)).stdout).toContain('2 of 2');
+  });
+});
+
+describe('metahub cache prune', () => {
+  test('drops what was used longest ago, down to a size', async () => {
+    const { directory } = await filled();
+    const dry = await runCli('cache', 'prune', '--to', '6000', '--dry-run', '--data', directory);
+    expect(dry.stdout).toMatch(/^would drop \d items/);
+    await runCli('cache', 'prune', '--to', '6000', '--data', directory);
+    const { items } = JSON.parse((await runCli('cache', 'ls', '--json', '--data', directory)).stdout);
+    const held = items.reduce((sum: number, { sizeBytes }: { sizeBytes: number }) => sum + sizeBytes, 0);
+    expect(held).toBeLessThanOrEqual(6000);
+    expect(items.length).toBeGreaterThan(0);
+  });
+
+  test('--older-than keeps what was just used, --all keeps nothing', async () => {
+    const { directory } = await filled();
+    expect((await runCli('cache', 'prune', '--older-than', '1h', '--data', directory)).stdout).toBe(
+      'dropped 0 items, 0 B\n',
+    );
+    expect((await runCli('cache', 'prune', '--all', '--data', directory)).stdout).toBe(
+      'dropped 3 items, 7.8 KiB\n',
+    );
+    expect((await runCli('cache', 'ls', '--data', directory)).stdout).toMatch(/^0 items/);
+  });
+
+  test('refuses a duration it cannot read', async () => {
+    const { directory } = await filled();
+    const { status, stderr } = await runCli('cache', 'prune', '--older-than', 'long', '--data', directory);
+    expect(status).toBe(2);
+    expect(stderr).toContain('--older-than');
+  });
+});
