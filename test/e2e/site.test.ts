@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createAuthority, type TestAuthority } from '../support/certificates.ts';
 import { metahub as command } from '../support/cli.ts';
+import { type Containerd, startContainerd } from '../support/containerd.ts';
 import { type DockerRegistry, startDockerRegistry } from '../support/docker-registry.ts';
 import { type Dockerd, startDockerd } from '../support/dockerd.ts';
 import { type ImageSet, lineOf, pushImageSet } from '../support/image-set.ts';
@@ -146,6 +147,41 @@ skopeo is logged in to ${site} as site-gpu
     expect(trail).not.toMatch(/Basic [A-Za-z0-9+/]{8}|eyJ[\w-]+\.eyJ/);
   });
 });
+
+describeWith(
+  [...MIRRORED_REGISTRY, 'containerd', 'ctr', 'runc'],
+  'containerd, which asks for tokens by a form',
+  () => {
+    let workplace: Workplace;
+    let metahub: Metahub;
+    let containerd: Containerd;
+
+    beforeAll(async () => {
+      workplace = openWorkplace();
+      const registry = await startDockerRegistry(workplace);
+      await pushImageSet(workplace, registry);
+      metahub = await startMetahub(workplace, { upstream: registry.url, args: ['--static-machines', 'on'] });
+      containerd = await startContainerd(workplace, { mirror: metahub.url });
+    });
+    afterAll(() => workplace?.close());
+
+    test.each([
+      ['qnib-type1', 'cpu:broadwell'],
+      ['qnib-type4', 'cpu:broadwell,nvcap:5.2'],
+    ])('as %s runs %s, by the site’s name and by docker.io’s', async (login, line) => {
+      for (const image of [`${new URL(metahub.url).host}/qnib/bench:latest`, 'docker.io/qnib/bench:latest']) {
+        await containerd.pull(image, '--user', `${login}:${login}`);
+        expect(await containerd.run(image)).toBe(lineOf(line));
+      }
+    });
+
+    test('without a login is refused', async () => {
+      await expect(containerd.pull('docker.io/qnib/levels:latest')).rejects.toThrow(
+        /401|authorization failed/,
+      );
+    });
+  },
+);
 
 describe('metahub serve with logins, without a certificate', () => {
   test('does not start on anything but loopback, and says what to do', async () => {
