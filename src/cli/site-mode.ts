@@ -4,14 +4,29 @@ import type { Registry } from '../oci/registry.ts';
 import { refuseClearText } from '../site/clear-text.ts';
 import { MachineFileError } from '../site/machine-file.ts';
 import { openSite, type Site } from '../site/site.ts';
+import { loadTokenKey, randomTokenKey } from '../site/token-key.ts';
 import type { Log } from './log.ts';
 import type { SERVE_SETTINGS } from './serve-settings.ts';
 import type { SettingValues } from './settings.ts';
 import { UserError } from './user-error.ts';
 
+type ServeValues = SettingValues<typeof SERVE_SETTINGS>;
+
 export interface SiteModeOptions {
   readonly registryFor: (profile: HostProfile) => Registry;
   readonly log: Log;
+}
+
+/** The key in the named file, which must do; else in one beside the data, whose disk may fail as the cache's may. */
+async function tokenKeyOf({ tokenKey, data }: ServeValues, log: Log): Promise<Uint8Array> {
+  if (tokenKey !== undefined) return loadTokenKey(tokenKey);
+  try {
+    return await loadTokenKey(join(data, 'token.key'));
+  } catch (error) {
+    const { message } = error as Error;
+    log('warning', 'the key of tokens is not kept: they end with this process', { why: message });
+    return randomTokenKey();
+  }
 }
 
 /**
@@ -20,7 +35,7 @@ export interface SiteModeOptions {
  * @throws {UserError} for logins over plain HTTP on a network, a bad file of machine types or an unreadable token key.
  */
 export async function openSiteMode(
-  values: SettingValues<typeof SERVE_SETTINGS>,
+  values: ServeValues,
   { registryFor, log }: SiteModeOptions,
 ): Promise<Site | undefined> {
   const { machines, staticMachines, listen, tlsCert, insecureLogins, siteUrl, proxies } = values;
@@ -33,7 +48,7 @@ export async function openSiteMode(
       machines,
       staticMachines,
       registryFor,
-      tokenKey: values.tokenKey ?? join(values.data, 'token.key'),
+      tokenKey: await tokenKeyOf(values, log),
       url: siteUrl,
       tls,
       proxies,

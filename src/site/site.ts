@@ -17,7 +17,6 @@ import { createRightsOf } from './rights.ts';
 import { createSiteGate } from './site-gate.ts';
 import { staticMachines } from './static-machines.ts';
 import { createTokenEndpoint } from './token-endpoint.ts';
-import { loadTokenKey, randomTokenKey } from './token-key.ts';
 import { createTokens } from './tokens.ts';
 
 export interface SiteOptions {
@@ -27,8 +26,8 @@ export interface SiteOptions {
   readonly staticMachines: boolean;
   /** The mirror as a host of this profile sees it. */
   readonly registryFor: (profile: HostProfile) => Registry;
-  /** File of the key that tokens are signed with; undefined: tokens end with the process. */
-  readonly tokenKey: string | undefined;
+  /** What tokens are signed with, see token-key.ts. */
+  readonly tokenKey: Uint8Array;
   /** Where clients reach this site; undefined: as they write it themselves. */
   readonly url?: string | undefined;
   /** Does this server itself speak TLS? */
@@ -53,7 +52,7 @@ export interface Site {
 
 /**
  * A whole site behind one gate: the profile of a request is its login's machine type.
- * @throws {MachineFileError} with file and line; Error naming the token key's file.
+ * @throws {MachineFileError} with file and line.
  */
 export async function openSite(options: SiteOptions): Promise<Site> {
   const { log, now } = options;
@@ -63,9 +62,8 @@ export async function openSite(options: SiteOptions): Promise<Site> {
     log,
     now,
   });
-  const key = options.tokenKey === undefined ? randomTokenKey() : await loadTokenKey(options.tokenKey);
   const tokens = createTokens({
-    key,
+    key: options.tokenKey,
     find: (login) => folder.directory().find(login),
     now: options.wallClock,
   });

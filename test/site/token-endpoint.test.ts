@@ -1,9 +1,10 @@
-import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { loadTokenKey } from '../../src/site/token-key.ts';
 import { basic, hashed, machineFolder, openTestSite } from '../support/site.ts';
 import { afterTest } from '../support/upstream.ts';
 
@@ -157,7 +158,6 @@ describe('a token', () => {
     const { tokenFor, admit, clock } = await listening({ machines });
     const token = await tokenFor('a', SCOPE);
     expect((await admit(`Bearer ${token}`, 'qnib/bench')).kind).toBe('admitted');
-    const { writeFile } = await import('node:fs/promises');
     await writeFile(join(machines, 'a.yaml'), `user: a\npassword: "${await hashed('b')}"\n`);
     clock.ms += 1000;
     expect((await admit(`Bearer ${token}`, 'qnib/bench')).kind).toBe('refused');
@@ -169,15 +169,16 @@ describe('a token', () => {
     const file = { 'a.yaml': `user: a\npassword: "${await hashed('a')}"\n` };
     const machines = await machineFolder(file);
     afterTest(() => rm(machines, { recursive: true }));
-    const tokenKey = join(folder, 'state', 'token.key');
-    const [one, two] = await Promise.all([
-      listening({ machines, tokenKey }),
-      listening({ machines, tokenKey }),
-    ]);
+    const keyFile = join(folder, 'state', 'token.key');
+    // Started together: both end up with one key.
+    const [one, two] = await Promise.all(
+      [keyFile, keyFile].map(async (file) => listening({ machines, tokenKey: await loadTokenKey(file) })),
+    );
+    if (!one || !two) throw new Error('two replicas were started');
     const stranger = await listening({ machines });
     const token = await one.tokenFor('a', SCOPE);
     expect((await two.admit(`Bearer ${token}`, 'qnib/bench')).kind).toBe('admitted');
     expect((await stranger.admit(`Bearer ${token}`, 'qnib/bench')).kind).toBe('refused');
-    expect((await stat(tokenKey)).mode & 0o777).toBe(0o600);
+    expect((await stat(keyFile)).mode & 0o777).toBe(0o600);
   });
 });

@@ -7,6 +7,7 @@ import type { Admission } from '../../src/oci/gate.ts';
 import type { Registry } from '../../src/oci/registry.ts';
 import { hashPassword, type ScryptCost } from '../../src/site/password.ts';
 import { openSite, type SiteOptions } from '../../src/site/site.ts';
+import { randomTokenKey } from '../../src/site/token-key.ts';
 import { repository } from './upstream.ts';
 
 export const CHEAP: ScryptCost = { ln: 4, r: 8, p: 1 };
@@ -40,7 +41,7 @@ export async function openTestSite(options: Partial<SiteOptions> = {}) {
   const site = await openSite({
     machines: undefined,
     staticMachines: false,
-    tokenKey: undefined,
+    tokenKey: randomTokenKey(),
     tls: false,
     now: () => clock.ms,
     wallClock: () => clock.ms,
