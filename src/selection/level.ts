@@ -39,7 +39,8 @@ function reaches(has: Level, wants: Level): boolean {
 function levelsOf(host: HostView): readonly string[] {
   const { variant } = host.profile.platform;
   const prefix = host.architecture === 'amd64' ? 'x86-64' : host.architecture;
-  return [...(host.claims.get('level') ?? []), ...(variant === undefined ? [] : [`${prefix}-${variant}`])];
+  const own = variant === undefined ? [] : [`${prefix}-${variant}`];
+  return [...new Set([...(host.claims.get('level') ?? []), ...own])];
 }
 
 /** `x86-64-v3`, `arm64-v8.2`: the host's level is at least this one. */

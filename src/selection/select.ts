@@ -59,7 +59,7 @@ export function select(
   const apart = index.entries.map((entry, position): Judged => {
     const aside = setAside(entry, position, host);
     if (aside !== undefined) return aside;
-    const requirements = demandsOn(entry, host, policy, extra);
+    const requirements = demandsOn(entry, host.architecture, policy, extra);
     return judged(entry, position, requirements, failuresOf(requirements, host, policy), rankOf);
   });
   const all = policy.match === 'exact' ? exactly(apart, host) : apart;
@@ -83,15 +83,15 @@ function verdictOf(one: Judged, reason = one.reason): Verdict {
 }
 
 /** What an entry says itself, what is said about it elsewhere, and what the operator takes for granted. */
-function demandsOn(
+export function demandsOn(
   entry: Descriptor,
-  host: HostView,
+  architecture: string,
   policy: SelectionPolicy,
-  extra: ExtraDemands | undefined,
+  extra?: ExtraDemands,
 ): readonly Demand[] {
   const own = requirementsOf(entry);
   if (extra === undefined && policy.baseline === undefined) return own;
-  return [...own, ...(extra?.get(entry.digest) ?? []), ...baselineDemand(own, host, policy)];
+  return [...own, ...(extra?.get(entry.digest) ?? []), ...baselineDemand(own, architecture, policy)];
 }
 
 function judged(
@@ -146,12 +146,12 @@ const CPU_KINDS = new Set(['cpu', 'level', 'variant']);
 /** What entries without a CPU demand need by the operator's word: in some repositories "plain" is x86-64-v3. */
 function baselineDemand(
   own: readonly Demand[],
-  host: HostView,
+  architecture: string,
   { baseline }: SelectionPolicy,
 ): readonly Demand[] {
   if (baseline === undefined) return [];
-  const architecture = baseline.startsWith('x86-64') ? 'amd64' : 'arm64';
-  if (architecture !== host.architecture || own.some(({ key }) => CPU_KINDS.has(key))) return [];
+  const ofBaseline = baseline.startsWith('x86-64') ? 'amd64' : 'arm64';
+  if (architecture !== ofBaseline || own.some(({ key }) => CPU_KINDS.has(key))) return [];
   return [
     { key: 'level', anyOf: [{ kind: 'level', value: baseline }], source: 'the baseline of this repository' },
   ];

@@ -1,9 +1,87 @@
 import type { Command } from 'commander';
+import type { Answer } from '../../selection/answer.ts';
+import { addSettings, loadSettings } from '../load-settings.ts';
+import { LOOKUP_SETTINGS } from '../serve-settings.ts';
+import { readTexts } from '../setting-values.ts';
+import type { Setting } from '../settings.ts';
 import { UserError } from '../user-error.ts';
+import type { Explanation } from './explain-answer.ts';
+
+/** As for `serve`, but of several hosts. */
+export const EXPLAIN_SETTINGS = {
+  ...LOOKUP_SETTINGS,
+  profile: {
+    flags: '--profile <file>',
+    repeatable: true,
+    help: 'ask for this host (the output of detect --json); several make a table of hosts and entries',
+    fallback: () => [],
+    parse: readTexts,
+  } satisfies Setting<readonly string[]>,
+} as const;
+
+export interface ExplainFlags {
+  readonly json?: boolean;
+  readonly manifest?: string;
+  readonly requires?: boolean;
+}
+
+const EXAMPLES = `
+Examples:
+  metahub explain qnib/bench                       which entry this host gets, and why
+  metahub explain --set cpu:zen4 ghcr.io/a/b:v1    the same for a host that is a zen4
+  metahub explain --profile a.json --profile b.json qnib/bench
+                                                   which of these hosts runs which entry
+  metahub explain --requires qnib/bench            the least hardware that runs it at all
+  metahub explain --manifest index.json            an index from a file, without a registry
+
+Exit status: 0 answered, 1 the image could not be had, 2 a wrong option, 3 no host asked for can run it.`;
 
 /** Adds the options and the action of `metahub explain`. */
 export function configure(command: Command): void {
-  command.action(() => {
-    throw new UserError('explain is not built yet');
-  });
+  command.argument('[image]', 'as in docker pull: alpine, ghcr.io/a/b:v1');
+  addSettings(command, EXPLAIN_SETTINGS);
+  command
+    .option('--manifest <file>', 'read the index from this file instead of a registry')
+    .option('--requires', 'print the least hardware that runs the image at all')
+    .option('--json', 'print JSON')
+    .addHelpText('after', EXAMPLES)
+    .action(explain);
+}
+
+async function explain(image: string | undefined, flags: ExplainFlags): Promise<void> {
+  if (image === undefined && flags.manifest === undefined) {
+    throw new UserError('which image?', {
+      nextStep: 'Name one (metahub explain alpine), or a file (--manifest index.json).',
+      exitStatus: 2,
+    });
+  }
+  const settings = await loadSettings(EXPLAIN_SETTINGS, { ...flags });
+  const { readSubject } = await import('./explain-subject.ts');
+  const subject = await readSubject(image, flags, settings);
+  if (flags.requires) {
+    const { renderLeast } = await import('./explain-least.ts');
+    process.stdout.write(renderLeast(subject, flags.json === true));
+    return;
+  }
+  const { explainFor, hostsOf } = await import('./explain-answer.ts');
+  const explanations = (await hostsOf(settings.values)).map((host) => explainFor(subject, host));
+  process.stdout.write(await rendered(explanations, flags.json === true));
+  if (explanations.every(({ answer }) => getsNothing(answer))) process.exitCode = 3;
+}
+
+/** Entries for this platform there are, but none that runs. */
+function getsNothing(answer: Answer): boolean {
+  return answer.kind === 'refused' || (answer.kind === 'derived' && answer.selection.winner === undefined);
+}
+
+async function rendered(explanations: readonly Explanation[], json: boolean): Promise<string> {
+  const [first, ...others] = explanations;
+  if (first === undefined) throw new UserError('there is no host to ask for', { exitStatus: 2 });
+  if (json) return (await import('./explain-json.ts')).renderJson(first, others);
+  const { columns, isTTY } = process.stdout;
+  // @see https://no-color.org
+  const plain = Boolean(process.env['NO_COLOR']) || process.env['TERM'] === 'dumb';
+  const page = { width: Math.min(columns ?? 100, 120), colour: isTTY === true && !plain };
+  if (others.length > 0) return (await import('./explain-matrix.ts')).renderMatrix([first, ...others], page);
+  return (await import('./explain-text.ts')).renderText(first, page);
 }

@@ -1,0 +1,58 @@
+import type { Descriptor } from '../../oci/descriptor.ts';
+import { formatDemand } from '../../selection/demand.ts';
+import type { Verdict } from '../../selection/select.ts';
+import type { Explanation } from './explain-answer.ts';
+
+/** What is written on. */
+export interface Page {
+  /** In columns. */
+  readonly width: number;
+  readonly colour: boolean;
+}
+
+const SGR = { strong: '1;32', dim: '2', bad: '31', head: '1' } as const;
+
+/** Text in a colour of the terminal, when there is one. */
+export function painted(text: string, as: keyof typeof SGR, { colour }: Page): string {
+  return colour ? `\x1b[${SGR[as]}m${text}\x1b[0m` : text;
+}
+
+/** Upstream's words may hold anything; a terminal gets printable ones only. */
+export function printable(text: string): string {
+  return text.replaceAll(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, '?');
+}
+
+/** `linux/amd64/v3`. */
+export function platformText({ platform }: Descriptor): string {
+  if (platform === undefined) return 'none';
+  const { os, architecture, variant, osVersion } = platform;
+  const version = osVersion === undefined ? '' : ` ${osVersion}`;
+  return printable([os, architecture, variant].filter(Boolean).join('/') + version);
+}
+
+export function demandsText({ requirements, status }: Verdict): string {
+  if (status === 'foreign' || status === 'attestation' || status === 'unjudged') return '';
+  return requirements.length === 0 ? 'nothing' : printable(requirements.map(formatDemand).join(', '));
+}
+
+/** Lines no wider than `width`, broken at spaces; a longer word keeps a line for itself. */
+export function wrap(text: string, width: number): readonly string[] {
+  const lines: string[] = [];
+  for (const word of text.split(' ')) {
+    const last = lines.at(-1);
+    if (last === undefined || last.length + 1 + word.length > width) lines.push(word);
+    else lines[lines.length - 1] = `${last} ${word}`;
+  }
+  return lines;
+}
+
+/** The image, and how many entries it has. */
+export function heading({ subject, selection }: Explanation): string {
+  const { name, source } = subject;
+  const count = selection?.verdicts.length;
+  const what =
+    count === undefined
+      ? source.document.mediaType
+      : `an index of ${count} ${count === 1 ? 'entry' : 'entries'}`;
+  return `${printable(name)}\n${printable(what)}, ${source.digest}\n`;
+}

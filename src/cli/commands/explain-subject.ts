@@ -1,0 +1,141 @@
+import { readFile } from 'node:fs/promises';
+import { virtual } from '../../mirror/virtual.ts';
+import { digestOf } from '../../oci/digest.ts';
+import { parseManifestDocument } from '../../oci/image-index.ts';
+import { formatReference, type ImageReference, parseImageReference } from '../../oci/reference.ts';
+import { MANIFEST_MAX_BYTES, type Registry } from '../../oci/registry.ts';
+import { RegistryError } from '../../oci/registry-error.ts';
+import type { SourceDocument } from '../../selection/answer.ts';
+import { DEFAULT_POLICY, type SelectionPolicy } from '../../selection/policy.ts';
+import { loadImageCatalog } from '../image-catalog.ts';
+import { createLog } from '../log.ts';
+import { newPseudonym, openUpstream } from '../open-upstream.ts';
+import { readPolicies } from '../policies.ts';
+import type { ResolvedSettings } from '../settings.ts';
+import { UserError } from '../user-error.ts';
+import type { EXPLAIN_SETTINGS, ExplainFlags } from './explain.ts';
+
+type Settings = ResolvedSettings<typeof EXPLAIN_SETTINGS>;
+
+/** What is explained: a document, its name, and how its entries are to be judged. */
+export interface Subject {
+  readonly name: string;
+  readonly source: SourceDocument;
+  readonly policy: SelectionPolicy;
+  /** Asked for by digest: the mirror passes such a pull on untouched. */
+  readonly isPinned: boolean;
+}
+
+/** What a registry sends, or a file holds, as the document that is judged. */
+function sourceOf(bytes: Buffer, mediaType: string | undefined, name: string): SourceDocument {
+  try {
+    return { document: parseManifestDocument(bytes, mediaType), bytes, digest: digestOf(bytes) };
+  } catch (cause) {
+    if (!(cause instanceof RegistryError)) throw cause;
+    throw new UserError(`${name}: ${cause.message}`, {
+      cause,
+      nextStep: 'An image index in JSON is expected, as a registry sends it.',
+    });
+  }
+}
+
+async function readDocument(path: string): Promise<SourceDocument> {
+  let bytes: Buffer;
+  try {
+    bytes = await readFile(path);
+  } catch (cause) {
+    throw new UserError(`cannot read ${path}: ${(cause as Error).message}`, {
+      cause,
+      nextStep:
+        'Name a file that holds an image index, as docker manifest inspect --verbose or skopeo print it.',
+      exitStatus: 2,
+    });
+  }
+  if (bytes.length > MANIFEST_MAX_BYTES) {
+    throw new UserError(`${path} is larger than any manifest (4 MiB)`, { exitStatus: 2 });
+  }
+  return sourceOf(bytes, undefined, path);
+}
+
+function parseImage(written: string): ImageReference {
+  const image = parseImageReference(written);
+  if (image !== undefined) return image;
+  throw new UserError(`“${written}” is no image name`, {
+    nextStep: 'Write it as for docker pull: alpine, ghcr.io/owner/name:tag, name@sha256:…',
+    exitStatus: 2,
+  });
+}
+
+/** The registries that the mirror would ask, virtual images included; closed when `use` is done. */
+async function withRegistry<T>(
+  { values, origins }: Settings,
+  use: (registry: Registry) => Promise<T>,
+): Promise<T> {
+  const log = createLog({
+    stream: process.stderr,
+    format: 'text',
+    level: 'warning',
+    journal: false,
+    now: () => new Date(),
+  });
+  const catalog = await loadImageCatalog(values.images, { mayBeAbsent: origins.images === 'default' });
+  const upstream = openUpstream(values, { log, pseudonym: newPseudonym() });
+  const registry = virtual({
+    next: upstream,
+    catalog: () => catalog,
+    now: () => performance.now(),
+    onMissing: (list, { image, reason }) =>
+      log('warning', 'a member of a list is missing', { list, image, reason }),
+  });
+  try {
+    return await use(registry);
+  } finally {
+    await upstream.close();
+  }
+}
+
+const NEXT_STEPS: Readonly<Record<string, string>> = {
+  MANIFEST_UNKNOWN: 'Check the name and the tag.',
+  NAME_UNKNOWN: 'Check the name; a private image needs a login (docker login).',
+  UNAUTHORIZED: 'Log in to the registry (docker login), or check the name.',
+  DENIED: 'Allow the registry with --upstream HOST, or check what your login may pull.',
+  TOOMANYREQUESTS: 'The registry limits its clients: log in, or wait a while.',
+};
+
+function explained(cause: unknown, name: string): unknown {
+  if (!(cause instanceof RegistryError)) return cause;
+  const nextStep =
+    NEXT_STEPS[cause.code] ?? 'Is the registry reachable? --upstream HOST=URL names another way to it.';
+  return new UserError(`${name}: ${cause.message}`, { cause, nextStep });
+}
+
+/**
+ * Reads what is to be explained, from a registry or a file.
+ * @throws {UserError}
+ */
+export async function readSubject(
+  written: string | undefined,
+  { manifest }: ExplainFlags,
+  settings: Settings,
+): Promise<Subject> {
+  const image = written === undefined ? undefined : parseImage(written);
+  const policyFor = readPolicies(settings.values);
+  const { match, answer, onNoMatch } = settings.values;
+  const policy = image ? policyFor(image.repository) : { ...DEFAULT_POLICY, match, answer, onNoMatch };
+  const isPinned = image?.reference.kind === 'digest';
+  if (manifest !== undefined) {
+    const source = await readDocument(manifest);
+    return { name: written ?? manifest, source, policy, isPinned };
+  }
+  const { repository, reference } = image ?? parseImage(written ?? '');
+  const name = formatReference(repository, reference);
+  return withRegistry(settings, async (registry) => {
+    try {
+      const { bytes, mediaType } = await registry.manifest(repository, reference);
+      const source = sourceOf(bytes, mediaType, name);
+      return { name, source, policy, isPinned };
+    } catch (cause) {
+      throw explained(cause, name);
+    }
+  });
+}

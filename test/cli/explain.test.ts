@@ -1,0 +1,270 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { digestOf } from '../../src/oci/digest.ts';
+import { answerFor } from '../../src/selection/answer.ts';
+import { DEFAULT_POLICY } from '../../src/selection/policy.ts';
+import { hostOf } from '../support/host-of.ts';
+import { writeTree } from '../support/host-tree.ts';
+import { startServer } from '../support/hostile-registry.ts';
+import { digestNamed, documentOf, type EntrySpec } from '../support/index-fixture.ts';
+import { runCli } from '../support/run-cli.ts';
+import { closing } from '../support/upstream.ts';
+
+type Entries = Readonly<Record<string, EntrySpec>>;
+
+const SEEDS: Entries = {
+  generic: '',
+  skylake: 'cpu:skylake',
+  broadwell: 'cpu:broadwell',
+  gpu: 'cpu:broadwell nvcap:5.2',
+  arm: { on: 'linux/arm64', variant: 'v8' },
+  about: { about: 'skylake' },
+};
+
+/** Explains an index from a file, for hosts of these features; `%s` in words is the file's folder. */
+async function explain(
+  entries: Entries,
+  hosts: Readonly<Record<string, string>>,
+  ...words: readonly string[]
+) {
+  const folder = writeTree({ 'index.json': documentOf(entries).bytes.toString('utf8') });
+  const profiles = Object.entries(hosts).flatMap(([name, features]) => {
+    const path = join(folder, `${name}.json`);
+    writeFileSync(path, JSON.stringify(hostOf(features)));
+    return ['--profile', path];
+  });
+  return runCli('explain', '--manifest', join(folder, 'index.json'), ...profiles, ...words);
+}
+
+describe('the table', () => {
+  test('says of every entry what it demands, whether it runs and why, and marks the winner', async () => {
+    const { stdout, stderr, status } = await explain(SEEDS, { node: 'cpu:skylake' }, 'qnib/bench');
+    expect(stdout).toMatch(/^docker\.io\/qnib\/bench:latest|^qnib\/bench/);
+    expect(stdout).toMatch(/^an index of 6 entries, sha256:/m);
+    expect(stdout).toMatch(/^for node: linux\/amd64\/v3, cpu:skylake$/m);
+    expect(stdout).toMatch(/^ {3}1 linux\/amd64 +nothing +runs here$/m);
+    expect(stdout).toMatch(/^> {2}2 linux\/amd64 +cpu:skylake +wins$/m);
+    expect(stdout).toMatch(/^ {3}4 linux\/amd64 +cpu:broadwell, nvcap:5\.2 {2}no$/m);
+    expect(stdout).toMatch(/^ {5}demands nvcap:5\.2 \(platform\.features\): this host has no NVIDIA GPU$/m);
+    expect(stdout).toMatch(/^ {3}5 linux\/arm64\/v8 +other platform$/m);
+    expect(stdout).toMatch(/^ {3}6 unknown\/unknown +attestation$/m);
+    expect({ stderr, status }).toEqual({ stderr: '', status: 0 });
+  });
+
+  test('ends with the answer that the mirror gives, by its digest', async () => {
+    const { stdout } = await explain(SEEDS, { node: 'cpu:skylake' });
+    const answer = answerFor(documentOf(SEEDS), hostOf('cpu:skylake'), DEFAULT_POLICY, {
+      acceptsIndex: true,
+    });
+    if (answer.kind !== 'derived') throw new Error('the seeds’ image is tailored');
+    expect(stdout).toContain('answer   a derived index\n');
+    expect(stdout).toContain(`digest   ${answer.digest}\n`);
+    expect(stdout).toContain('because  entry 2 of 6 demands cpu:skylake');
+  });
+
+  test('is no wider than 100 columns off a terminal, and has no colours', async () => {
+    const many = { it: 'cpu:zen5 nvcap:7.0 nvcap:7.5 nvcap:8.0 nvcap:8.6 nvcap:9.0 fabric:ib rack:b12' };
+    const { stdout } = await explain({ ...SEEDS, ...many }, { node: 'cpu:skylake' });
+    const reasons = stdout.split('\n').filter((line) => line.startsWith('     '));
+    expect(Math.max(...reasons.map((line) => line.length))).toBeLessThanOrEqual(100);
+    expect(stdout).not.toContain('\x1b');
+  });
+
+  test('shows nothing that could steer a terminal', async () => {
+    const nasty = { features: ['rack:\u001b[31mred'], annotations: { 'io.metahub.features': 'x:\u202egpj' } };
+    const { stdout } = await explain({ it: nasty, plain: '' }, { node: 'cpu:skylake' });
+    expect([...stdout].filter((letter) => letter === '\u001b' || letter === '\u202e')).toEqual([]);
+  });
+
+  test('says that the original is served when there is nothing to decide', async () => {
+    const plain: Entries = { a: '', arm: { on: 'linux/arm64' } };
+    const { stdout, status } = await explain(plain, { node: 'cpu:zen4' });
+    expect(stdout).toContain('answer   the original, byte for byte\n');
+    expect(stdout).toContain(`digest   ${documentOf(plain).digest}\n`);
+    expect(stdout).toContain('because  no entry for this platform demands anything');
+    expect(status).toBe(0);
+  });
+
+  test('says that nothing runs, and the exit status says it too', async () => {
+    const { stdout, status } = await explain({ it: 'cpu:zen5' }, { node: 'cpu:haswell' });
+    expect(stdout).toContain('answer   refused: no matching manifest\n');
+    expect(status).toBe(3);
+  });
+
+  test('says that a pull by digest is never tailored', async () => {
+    const { stdout } = await explain(
+      SEEDS,
+      { node: 'cpu:skylake' },
+      `qnib/bench@${documentOf(SEEDS).digest}`,
+    );
+    expect(stdout).toContain('because  asked for by digest, which is never tailored');
+  });
+
+  test('of an index without entries says so', async () => {
+    const { stdout } = await explain({}, { node: 'cpu:skylake' });
+    expect(stdout).toContain('The index is empty.');
+  });
+
+  test('asks for this host, changed by --set, when no profile is given', async () => {
+    const { stdout } = await explain(SEEDS, {}, '--set', 'cpu:broadwell', '--set', 'nvcap:5.2');
+    expect(stdout).toMatch(/^for this host: linux\/amd64\/v3, cpu:broadwell, nvcap:5\.2$/m);
+    expect(stdout).toMatch(/^> {2}4 /m);
+  });
+
+  test('heeds the policy of the flags', async () => {
+    const { stdout } = await explain(SEEDS, { node: 'cpu:skylake' }, '--answer', 'manifest');
+    expect(stdout).toContain('answer   the manifest of the winner itself\n');
+    expect(stdout).toContain(`digest   ${digestNamed('skylake')}\n`);
+  });
+});
+
+describe('several hosts', () => {
+  const HOSTS = {
+    old: 'cpu:nehalem',
+    node7: 'cpu:skylake',
+    gpu1: 'cpu:broadwell nvcap:5.2',
+    pi: 'cpu:cortex_a72',
+  };
+
+  test('make a matrix of hosts and entries, and the reverse for each entry', async () => {
+    const { stdout, status } = await explain(SEEDS, HOSTS);
+    expect(stdout).toMatch(/^HOST {5}#1 {3}#2 {3}#3 {3}#4 {3}#5 {2}GETS$/m);
+    expect(stdout).toMatch(/^old {4}WINS {4}- {4}- {4}- {4}\. {2}a derived index$/m);
+    expect(stdout).toMatch(/^node7 {2}runs WINS runs {4}- {4}\. {2}a derived index$/m);
+    expect(stdout).toMatch(/^gpu1 {3}runs {4}- runs WINS {4}\. {2}a derived index$/m);
+    expect(stdout).toMatch(/^pi {8}\. {4}\. {4}\. {4}\. WINS {2}the original$/m);
+    expect(stdout).toContain('#3 linux/amd64, demands cpu:broadwell\n   runs on node7, gpu1\n');
+    expect(stdout).toContain('#5 linux/arm64/v8, demands nothing\n   runs on pi\n');
+    expect(status).toBe(0);
+  });
+
+  test('an entry that none of them runs says so', async () => {
+    const { stdout } = await explain({ ...SEEDS, far: 'cpu:zen5' }, HOSTS);
+    expect(stdout).toContain('demands cpu:zen5\n   runs on none of these hosts\n');
+  });
+});
+
+describe('--requires', () => {
+  test('prints the least hardware for each platform', async () => {
+    const { stdout } = await explain(
+      { a: 'cpu:skylake', b: 'cpu:haswell', arm: { on: 'linux/arm64' } },
+      {},
+      '--requires',
+    );
+    expect(stdout).toBe('linux/amd64  cpu:haswell  (entry 2)\nlinux/arm64  any host  (entry 3)\n');
+  });
+
+  test('says when no host can run anything', async () => {
+    expect((await explain({ a: 'cpu:warp9' }, {}, '--requires')).stdout).toBe(
+      'no host can run any entry of it\n',
+    );
+  });
+
+  test('as JSON', async () => {
+    const { stdout } = await explain({ a: 'cpu:haswell' }, {}, '--requires', '--json');
+    expect(JSON.parse(stdout).least).toEqual([
+      { platform: 'linux/amd64', features: ['cpu:haswell'], positions: [0] },
+    ]);
+  });
+});
+
+describe('--json', () => {
+  test('has entries, verdicts with failing demands and their sources, and the answer', async () => {
+    const { stdout } = await explain(SEEDS, { node: 'cpu:skylake' }, '--json');
+    const told = JSON.parse(stdout);
+    expect(told.digest).toBe(documentOf(SEEDS).digest);
+    expect(told.entries).toHaveLength(6);
+    expect(told.entries[4]).toMatchObject({
+      platform: { os: 'linux', architecture: 'arm64', variant: 'v8' },
+    });
+    expect(told.entries[3].demands).toHaveLength(2);
+    const [host] = told.hosts;
+    expect(host).toMatchObject({ host: 'node', winner: 1, features: ['cpu:skylake'] });
+    expect(host.verdicts[3]).toMatchObject({
+      status: 'ineligible',
+      demands: [
+        { demand: 'cpu:broadwell', source: 'platform.features' },
+        { demand: 'nvcap:5.2', source: 'platform.features' },
+      ],
+      failures: [{ demand: 'nvcap:5.2', source: 'platform.features', why: 'this host has no NVIDIA GPU' }],
+    });
+    expect(host.answer).toMatchObject({ kind: 'derived', digest: expect.stringMatching(/^sha256:/) });
+  });
+
+  test('has one member of hosts for each profile', async () => {
+    const { stdout } = await explain(SEEDS, { a: 'cpu:zen4', b: 'cpu:skylake' }, '--json');
+    expect(JSON.parse(stdout).hosts.map(({ host }: { host: string }) => host)).toEqual(['a', 'b']);
+  });
+});
+
+describe('an image of a registry', () => {
+  async function registry(bytes: Buffer, type: string) {
+    return closing(
+      await startServer((request, response) => {
+        if (request.url !== '/v2/team/app/manifests/v1') {
+          response.writeHead(404, { 'content-type': 'application/json' });
+          response.end(
+            JSON.stringify({ errors: [{ code: 'MANIFEST_UNKNOWN', message: 'manifest unknown' }] }),
+          );
+          return;
+        }
+        response.writeHead(200, { 'content-type': type, 'docker-content-digest': digestOf(bytes) });
+        response.end(request.method === 'HEAD' ? undefined : bytes);
+      }),
+    );
+  }
+
+  test('is fetched from the upstream that the settings name', async () => {
+    const { bytes, document } = documentOf(SEEDS);
+    const server = await registry(bytes, document.mediaType);
+    const { stdout, stderr, status } = await runCli(
+      ...['explain', '--upstream', `hub.test=${server.url}`, '--set', 'cpu:skylake', 'hub.test/team/app:v1'],
+    );
+    expect(stderr).toBe('');
+    expect(stdout).toMatch(/^hub\.test\/team\/app:v1$/m);
+    expect(stdout).toMatch(/^> {2}2 linux\/amd64/m);
+    expect(status).toBe(0);
+  });
+
+  test('that does not exist is one line and the next step', async () => {
+    const server = await registry(Buffer.from('{}'), 'application/json');
+    const { stdout, stderr, status } = await runCli(
+      ...['explain', '--upstream', `hub.test=${server.url}`, 'hub.test/team/app:v2'],
+    );
+    expect(stdout).toBe('');
+    expect(stderr).toMatch(/^metahub: hub\.test\/team\/app:v2: .*\n {2}Check the name and the tag\.\n$/);
+    expect(status).toBe(1);
+  });
+
+  test('whose registry cannot be reached is one line and the next step', async () => {
+    const { stderr, status } = await runCli(
+      ...['explain', '--upstream', 'hub.test=http://127.0.0.1:9', 'hub.test/team/app:v1'],
+    );
+    expect(stderr).toMatch(/^metahub: hub\.test\/team\/app:v1: .*\n {2}Is the registry reachable\?.*\n$/);
+    expect(status).toBe(1);
+  });
+});
+
+describe('bad input is one line and the next step', () => {
+  test.each<[string, readonly string[], RegExp]>([
+    ['no image', [], /^metahub: which image\?\n {2}Name one/],
+    ['a name that is none', ['Not A Name'], /^metahub: “Not A Name” is no image name\n {2}Write it as/],
+    ['a file that is not there', ['--manifest', '/nowhere.json'], /^metahub: cannot read \/nowhere\.json/],
+    ['an unknown feature', ['--manifest', '/dev/null', '--set', '¡!'], /^metahub: .*\n/],
+    ['a policy that is none', ['--match', 'some', 'alpine'], /^metahub: --match: .*\n/],
+  ])('%s', async (_, words, expected) => {
+    const { stdout, stderr, status } = await runCli('explain', ...words);
+    expect(stdout).toBe('');
+    expect(stderr).toMatch(expected);
+    expect(stderr).not.toContain('    at ');
+    expect(status).toBeGreaterThan(0);
+  });
+
+  test('a file that is no index', async () => {
+    const folder = writeTree({ 'it.json': '{"schemaVersion": 2, "manifests": [], "layers": []}' });
+    const { stderr, status } = await runCli('explain', '--manifest', join(folder, 'it.json'));
+    expect(stderr).toMatch(/the manifest is both an image and an index: refused\n {2}An image index in JSON/);
+    expect(status).toBe(1);
+  });
+});
