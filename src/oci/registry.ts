@@ -66,7 +66,7 @@ export interface BlobContent extends BlobInfo {
   /**
    * Writes the bytes with backpressure and resolves when the last was accepted; does not end `sink`. Rejects when the
    * source fails or its bytes do not match the digest (the caller must then destroy the sink, never end it), or when
-   * the sink is destroyed.
+   * the sink is destroyed. What would complete a wrong body is held back: nobody could take it for whole.
    */
   writeTo(sink: Writable): Promise<void>;
   /** Gives the source up unread. */

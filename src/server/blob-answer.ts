@@ -38,16 +38,7 @@ function rangeAsked({ req }: Exchange, { digest }: BlobRoute): RangeRequest | un
   return parseRange(range);
 }
 
-/** Ends a body that cannot be completed such that no client can take it for whole. */
-function breakOff({ req, res }: Exchange): void {
-  // A body without length to an HTTP/1.0 client ends with the connection: only a reset tells that it broke.
-  const endsWithConnection = req.httpVersion === '1.0' && !('encrypted' in req.socket);
-  if (endsWithConnection) req.socket.resetAndDestroy();
-  else res.destroy();
-}
-
-async function sendContent(exchange: Exchange, content: BlobContent): Promise<void> {
-  const { res } = exchange;
+async function sendContent({ res }: Exchange, content: BlobContent): Promise<void> {
   if (res.destroyed) {
     content.cancel();
     return;
@@ -60,13 +51,8 @@ async function sendContent(exchange: Exchange, content: BlobContent): Promise<vo
     content.cancel();
     throw error;
   }
-  try {
-    await content.writeTo(res);
-    res.end();
-  } catch (error) {
-    breakOff(exchange);
-    throw error;
-  }
+  await content.writeTo(res);
+  res.end();
 }
 
 /** A 416 says how long the blob is, if that can be found out. */
@@ -83,8 +69,8 @@ async function withSize(exchange: Exchange, route: BlobRoute, error: unknown): P
 }
 
 /**
- * Answers for a blob. GET opens it, HEAD asks only for its size; both say the same of it. Rejects when the body broke
- * off, its connection then being cut already.
+ * Answers for a blob. GET opens it, HEAD asks only for its size; both say the same of it. Rejects when the body cannot be
+ * completed; the answer must then be broken off, never ended.
  */
 export async function answerBlob(exchange: Exchange, route: BlobRoute): Promise<void> {
   const { req, res, registry, options } = exchange;

@@ -8,6 +8,15 @@ function reasonOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
+/** Cuts the connection such that no client can take what it has received for whole. */
+function breakOff(req: IncomingMessage, res: ServerResponse): void {
+  // A body without length to an HTTP/1.0 client ends with the connection: only a reset tells that it broke. A TLS client
+  // misses the closing alert instead.
+  const isPlain = !('encrypted' in req.socket);
+  if (req.httpVersion === '1.0' && isPlain) req.socket.resetAndDestroy();
+  else res.destroy();
+}
+
 /**
  * The one place where a failure becomes an HTTP answer: the spec's error document, or a connection cut when the answer
  * has begun already. What is the mirror's or an upstream's fault is a warning in the log; what is the client's is not.
@@ -20,8 +29,8 @@ export function createFailureReport(
   return (req, res, failure) => {
     const path = pathOf(req.url ?? '').slice(0, 300);
     if (res.headersSent) {
-      const hasLeft = req.socket.destroyed && !res.writableFinished;
-      res.destroy();
+      const hasLeft = req.socket.destroyed;
+      if (!hasLeft) breakOff(req, res);
       failures.child('broken').add();
       log(hasLeft ? 'info' : 'warning', 'answer broken off', { path, reason: reasonOf(failure) });
       return;

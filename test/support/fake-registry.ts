@@ -180,17 +180,19 @@ export function createFakeRegistry(): FakeRegistry {
         cancel: () => {},
         writeTo: async (sink) => {
           const end = range?.end ?? bytes.length;
+          const isWrong = options.verify !== false && range === undefined && digestOf(bytes) !== digest;
           for (let offset = range?.start ?? 0; offset < end; ) {
             await fake.beforeChunk(offset, digest);
             // A copy that is spoilt once written: whoever keeps a chunk beyond its write is found out.
             const chunk = Buffer.from(bytes.subarray(offset, Math.min(end, offset + fake.chunkBytes)));
             const { length } = chunk;
+            // Held back, as a source has to: a wrong blob must never look complete.
+            if (isWrong && offset + length >= Math.min(end, right.length)) break;
             await writeChunk(sink, chunk);
             chunk.fill(0xdb);
             offset += length;
             written += length;
           }
-          const isWrong = options.verify !== false && range === undefined && digestOf(bytes) !== digest;
           if (isWrong) throw new RegistryError('UNAVAILABLE', `the bytes are not those of ${digest}`);
           if (sink.destroyed) await finished(sink);
         },
