@@ -19,6 +19,9 @@ export interface HostOptions {
 
 export interface DetectedHost {
   readonly facts: HostFacts;
+  /** What the facts come to. */
+  readonly detected: HostProfile;
+  /** The same with what is to be assumed; parts that no assumption touches are those of `detected`. */
   readonly profile: HostProfile;
   /** A probe failed: the answer is incomplete. */
   readonly failed: boolean;
@@ -33,8 +36,8 @@ export async function readHost(options: HostOptions = {}): Promise<DetectedHost>
   const architecture = options.arch === undefined ? undefined : architectureNamed(options.arch);
   if (root !== '/') demandDirectory(root);
   const probe = await probeHost({ root, architecture, cloud, now: () => new Date(), signal });
-  const profile = deriveProfile(probe.facts, { strictArchspec, warnings: probe.warnings });
-  return { facts: probe.facts, profile: assumed(profile, set), failed: probe.failed };
+  const detected = deriveProfile(probe.facts, { strictArchspec, warnings: probe.warnings });
+  return { facts: probe.facts, detected, profile: assumed(detected, set), failed: probe.failed };
 }
 
 function architectureNamed(written: string): string {

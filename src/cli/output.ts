@@ -19,7 +19,7 @@ export const STREAM_OUTPUT: Output = {
     const { isTTY, columns } = process.stdout;
     // https://no-color.org
     const plain = Boolean(process.env['NO_COLOR']) || process.env['TERM'] === 'dumb';
-    return { width: Math.min(columns ?? 80, 80), colour: isTTY === true && !plain };
+    return { width: Math.min(columns || 80, 80), colour: isTTY === true && !plain };
   },
 };
 

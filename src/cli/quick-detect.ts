@@ -25,10 +25,10 @@ export async function quickDetect(
   const given = parsed(words);
   if (given === undefined) return false;
   const { values, positionals } = given;
-  const { root = '/', set = [], 'strict-archspec': strictArchspec = false, ...flags } = values;
+  const { root = '/', 'strict-archspec': strictArchspec = false, ...flags } = values;
   if (output === STREAM_OUTPUT) endQuietlyWithReader();
   try {
-    await detect(positionals[0], { ...flags, root, set, strictArchspec }, output);
+    await detect(positionals[0], { ...flags, root, strictArchspec }, output);
   } catch (error) {
     process.exitCode = reportError(error);
   }

@@ -7,7 +7,7 @@ const SIGNS: readonly (readonly [sign: RegExp, architecture: string])[] = [
   [/^vendor_id\s*:/m, 'amd64'],
   [/^isa\s*:\s*rv64/m, 'riscv64'],
   // Big-endian POWER of today is rare; it has to be said with --arch.
-  [/^cpu\s*:\s*POWER\d/m, 'ppc64le'],
+  [/^cpu\s*:\s*power|^timebase\s*:/im, 'ppc64le'],
   [/^CPU Family\s*:\s*Loongson/im, 'loong64'],
   [/^hw\.optional\.arm64: 1$|^machdep\.cpu\.brand_string: Apple/m, 'arm64'],
   [/^machdep\.cpu\.vendor:/m, 'amd64'],

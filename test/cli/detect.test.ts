@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -80,6 +80,23 @@ describe('the JSON', () => {
     validate(document);
     expect(validate.errors ?? []).toEqual([]);
     expect(parseProfile(document).cpu.compatible.length).toBeGreaterThan(0);
+  });
+
+  test('of every host of the museum keeps to the schema, reads back, and its table fits', async () => {
+    const museum = join(REPOSITORY, 'test/fixtures/hosts');
+    const wrong: string[] = [];
+    for (const name of readdirSync(museum)) {
+      const expected = JSON.parse(readFileSync(join(museum, name, 'expected.json'), 'utf8'));
+      const words = ['--root', join(museum, name), '--arch', expected.platform.architecture];
+      const [json, table] = [await runCli('detect', ...words, '--json'), await runCli('detect', ...words)];
+      const document = JSON.parse(json.stdout);
+      if (!validate(document)) wrong.push(`${name}: ${JSON.stringify(validate.errors)}`);
+      if (parseProfile(document).cpu.microarchitecture !== expected.microarchitecture) wrong.push(name);
+      if (json.status !== (expected.failed ? 3 : 0)) wrong.push(`${name}: status ${json.status}`);
+      const wide = table.stdout.split('\n').filter((line) => line.length > 80);
+      wrong.push(...wide.map((line) => `${name}: ${line}`));
+    }
+    expect(wrong).toEqual([]);
   });
 
   test('has what programs rely on', async () => {
@@ -178,8 +195,14 @@ describe('other forms', () => {
     expect(stderr).toContain('does not know zen4');
   });
 
-  test('--set stands in for another host', async () => {
+  test('--set stands in for another host, and the table says what is assumed', async () => {
     expect((await detect(GPU_HOST, 'level', '--set', 'cpu:zen4')).stdout).toBe('x86-64-v4\n');
+    const { stdout } = await detect(GPU_HOST, '--set', 'cpu:zen4', '--set', 'nvdriver:580.65');
+    expect(stdout).not.toContain('Xeon');
+    expect(stdout).toContain('driver 580.65, CUDA up to 13.0');
+    expect(stdout).toMatch(
+      /^assumed {3}cpu:zen4 x86-64-v4 cpuvendor:AuthenticAMD nvdriver:580.65 cuda:13.0$/m,
+    );
   });
 
   test('the architecture of a captured tree is told by its CPU, unless said', async () => {

@@ -37,7 +37,7 @@ function disk({ name, type, size }: Systeminformation.DiskLayoutData): string {
 
 function link({ iface, internal, speed, operstate }: Systeminformation.NetworkInterfacesData): string {
   if (internal) return '';
-  return told(iface, speed ? `${speed} Mbit/s` : '', operstate);
+  return told(iface, speed !== null && speed > 0 ? `${speed} Mbit/s` : '', operstate);
 }
 
 function inGib(bytes: number): string {

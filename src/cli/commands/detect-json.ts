@@ -6,16 +6,15 @@ import type { HumanFacts } from './detect-human.ts';
  * The profile, and beside what selection reads the facts it was judged by. Described by schema/profile.schema.json;
  * `parseProfile` reads it back.
  */
-export async function renderJson({ facts, profile }: DetectedHost, human?: HumanFacts): Promise<string> {
+export async function renderJson(host: DetectedHost, human?: HumanFacts): Promise<string> {
   const { allFlags } = await import('../../host/compiler-flags.ts');
+  const { facts, detected, profile } = host;
   const { vendor: _vendor, flags: _flags, ...evidence } = facts.cpu;
-  // Assumed GPUs are in no slot.
-  const asDetected =
-    profile.gpus.length === facts.gpus.length &&
-    profile.gpus.every(({ name }, at) => name === facts.gpus[at]?.name);
+  // What was assumed has neither slots nor model numbers.
+  const asDetected = profile.gpus === detected.gpus;
   const document = {
     platform: profile.platform,
-    cpu: { ...profile.cpu, evidence },
+    cpu: { ...profile.cpu, ...(profile.cpu === detected.cpu ? { evidence } : {}) },
     gpus: profile.gpus.map((gpu, at) => ({
       name: null,
       computeCapability: null,

@@ -13,7 +13,7 @@ export interface DetectFlags {
   readonly format?: Format;
   readonly root: string;
   readonly arch?: string;
-  readonly set: readonly string[];
+  readonly set?: readonly string[];
   readonly strictArchspec?: boolean;
   readonly whyNot?: string;
   readonly compiler?: string;
@@ -47,7 +47,8 @@ function soleAnswer(value: string | undefined, flags: DetectFlags, output: Outpu
     ]);
   }
   if (whyNot !== undefined) {
-    if (flags.set.length > 0) throw usageError('--why-not asks about the host as it is', 'Leave out --set.');
+    if (flags.set !== undefined)
+      throw usageError('--why-not asks about the host as it is', 'Leave out --set.');
     asked.push([
       '--why-not',
       async (host) =>

@@ -1,4 +1,5 @@
 import { parseFeature } from '../../host/feature.ts';
+import type { HostProfile } from '../../host/profile.ts';
 import type { DetectedHost } from '../host-at-hand.ts';
 import type { HumanFacts } from './detect-human.ts';
 
@@ -45,15 +46,18 @@ export function renderTable(host: DetectedHost, { width, colour, human }: TableO
 }
 
 function hostRows(host: DetectedHost): readonly Row[] {
-  const { facts, profile } = host;
+  const { facts, detected, profile } = host;
   const { platform, cpu } = profile;
-  const level = profile.features.map(parseFeature).find((feature) => feature?.kind === 'level')?.value;
+  const level = claimed(profile, 'level');
   const variant = platform.variant === undefined ? '' : `/${platform.variant}`;
   return [
     { label: 'CPU', lines: [cpu.microarchitecture], paint: 'strong' },
     {
       label: '',
-      lines: present([facts.cpu.modelName, about([cpu.vendor, level, flagCount(cpu.flags.length)])]),
+      lines: present([
+        cpu === detected.cpu ? facts.cpu.modelName : undefined,
+        about([cpu.vendor, level, cpu.flags.length === 0 ? undefined : flagCount(cpu.flags.length)]),
+      ]),
     },
     {
       label: 'runs',
@@ -66,7 +70,7 @@ function hostRows(host: DetectedHost): readonly Row[] {
   ];
 }
 
-function gpuRows({ facts, profile }: DetectedHost): readonly Row[] {
+function gpuRows({ profile }: DetectedHost): readonly Row[] {
   const counts = new Map<string, number>();
   for (const { vendor, name, computeCapability, gfxTarget } of profile.gpus) {
     const what = computeCapability === undefined ? gfxTarget : `compute capability ${computeCapability}`;
@@ -74,8 +78,7 @@ function gpuRows({ facts, profile }: DetectedHost): readonly Row[] {
     counts.set(text, (counts.get(text) ?? 0) + 1);
   }
   const cards = [...counts].map(([text, count]) => (count === 1 ? text : `${count} × ${text}`));
-  const cuda = profile.features.map(parseFeature).find((feature) => feature?.kind === 'cuda')?.value;
-  const driver = facts.system.nvidiaDriver;
+  const [driver, cuda] = ['nvdriver', 'cuda'].map((kind) => claimed(profile, kind));
   const runs = cuda === undefined ? undefined : `CUDA up to ${cuda}`;
   const line = driver === undefined ? undefined : about([`driver ${driver}`, runs]);
   return [{ label: 'GPU', lines: cards.length === 0 ? ['none found'] : [...cards, ...present([line])] }];
@@ -97,11 +100,17 @@ function systemLines({ facts: { system } }: DetectedHost): readonly string[] {
   ]);
 }
 
-function featureRows({ profile }: DetectedHost): readonly Row[] {
+function featureRows({ detected, profile }: DetectedHost): readonly Row[] {
+  const assumed = profile.features.filter((feature) => !detected.features.includes(feature));
   return [
     { label: 'features', lines: [profile.features.join(' ')] },
+    { label: 'assumed', lines: present([assumed.join(' ')]) },
     ...profile.warnings.map((warning): Row => ({ label: 'warning', lines: [warning], paint: 'warning' })),
   ];
+}
+
+function claimed({ features }: HostProfile, kind: string): string | undefined {
+  return features.map(parseFeature).find((feature) => feature?.kind === kind)?.value;
 }
 
 function flagCount(count: number): string {

@@ -12,7 +12,8 @@ Examples:
   metahub detect --root ./capture --arch aarch64
                                           another host, from a copy of its /proc, /sys and /etc
 
-Exit status: 0 all was read, 2 a wrong option, 3 a probe failed and the answer is incomplete.`;
+Exit status: 0 answered; 1 the host cannot be read, or has nothing of what was asked for; 2 a wrong option; 3 answered, but a
+probe failed and the answer is incomplete.`;
 
 /** Adds the options and the action of `metahub detect`. */
 export function configure(command: Command): void {
@@ -27,7 +28,6 @@ export function configure(command: Command): void {
       '--set <feature>',
       'assume a feature; replaces what was detected of its kind; repeatable',
       collect,
-      [],
     )
     .option('--strict-archspec', 'name the CPU as archspec does, also where a hypervisor masks flags')
     .option('--why-not <name>', 'say what the host lacks to run code of this microarchitecture')
@@ -39,6 +39,6 @@ export function configure(command: Command): void {
     .action((value, flags) => detect(value, flags, STREAM_OUTPUT));
 }
 
-function collect(value: string, all: readonly string[]): readonly string[] {
+function collect(value: string, all: readonly string[] = []): readonly string[] {
   return [...all, value];
 }
