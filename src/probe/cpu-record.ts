@@ -1,9 +1,16 @@
 /** One processor's lines of /proc/cpuinfo, by key. */
 export type CpuRecord = ReadonlyMap<string, string>;
 
+const RECORD_END = /\n[ \t]*\n/;
+
+/** Whether the first record is there to its end. */
+export function hasWholeRecord(text: string): boolean {
+  return RECORD_END.test(text);
+}
+
 /** The lines up to the first empty one; the rest of the file is not looked at. */
 export function firstCpuRecord(text: string): CpuRecord {
-  const end = /\n[ \t]*\n/.exec(text)?.index ?? text.length;
+  const end = RECORD_END.exec(text)?.index ?? text.length;
   return parseCpuRecord(text.slice(0, end));
 }
 

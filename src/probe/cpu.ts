@@ -1,5 +1,5 @@
 import type { CpuFacts } from '../host/facts.ts';
-import { type CpuRecord, firstCpuRecord } from './cpu-record.ts';
+import { type CpuRecord, firstCpuRecord, hasWholeRecord } from './cpu-record.ts';
 import type { HostRoot } from './host-root.ts';
 import type { Problems } from './problems.ts';
 import { parseSysctl } from './sysctl.ts';
@@ -18,7 +18,7 @@ const SYSCTL_CAPTURE = '/sysctl.txt';
 
 /** The CPU as /proc/cpuinfo tells it: of its first record, unless cores differ. */
 export function readCpu({ root, architecture, problems }: CpuOptions): CpuFacts {
-  const text = root.text(CPUINFO);
+  const text = readCpuinfo(root, architecture);
   if (text === undefined) {
     const sysctl = root.text(SYSCTL_CAPTURE);
     if (sysctl !== undefined) return parseSysctl(sysctl);
@@ -31,6 +31,15 @@ export function readCpu({ root, architecture, problems }: CpuOptions): CpuFacts 
     problems.fail(`${CPUINFO} has no “${key}” line: only baseline entries will match`);
   }
   return cpu;
+}
+
+/**
+ * Cores of x86 do not differ in what they tell. The kernel writes a record when it is read, and on 512 threads writing
+ * takes it milliseconds: it is asked for no more than is needed.
+ */
+function readCpuinfo(root: HostRoot, architecture: string): string | undefined {
+  const head = architecture === 'amd64' ? root.head(CPUINFO) : undefined;
+  return head !== undefined && hasWholeRecord(head) ? head : root.text(CPUINFO);
 }
 
 /** Parses /proc/cpuinfo as the kernel of one architecture (GOARCH) writes it. */

@@ -8,6 +8,8 @@ export interface HostRoot {
   readonly isLive: boolean;
   /** A file's text without trailing white space or NULs; nothing when there is no such file. */
   readonly text: (path: string) => string | undefined;
+  /** What one read of a file answers, 64 KiB at most; of a generated file its first record at least. */
+  readonly head: (path: string) => string | undefined;
   /** The names in a folder, sorted; nothing when there is no such folder. */
   readonly names: (path: string) => readonly string[] | undefined;
   /** The last segment of a symbolic link's target: sysfs names drivers and modules so. */
@@ -34,10 +36,10 @@ export function openHostRoot(path: string, { onUnreadable }: HostRootOptions): H
   const isLive = path === '/';
   const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
   // A captured tree may hold absolute links; followed blindly they would tell of this machine instead of that one.
-  const base = isLive ? '/' : realpathSync(path);
+  const base = isLive ? '/' : realpathSync.native(path);
   const locate = (inside: string): string => {
     if (isLive) return inside;
-    const found = realpathSync(join(base, inside));
+    const found = realpathSync.native(join(base, inside));
     if (!found.startsWith(base + sep)) throw Object.assign(new Error('leads outside'), { code: 'ENOENT' });
     return found;
   };
@@ -56,10 +58,20 @@ export function openHostRoot(path: string, { onUnreadable }: HostRootOptions): H
     path,
     isLive,
     text: (inside) => attempt(inside, () => readText(locate(inside), chunk)),
+    head: (inside) => attempt(inside, () => readHead(locate(inside), chunk)),
     names: (inside) => attempt(inside, () => readdirSync(locate(inside)).sort()),
     // Asked of the link itself: its target need not have been captured.
     linkName: (inside) => attempt(inside, () => basename(readlinkSync(join(base, inside)))),
   };
+}
+
+function readHead(path: string, chunk: Buffer): string {
+  const file = openSync(path, 'r');
+  try {
+    return chunk.toString('utf8', 0, readSync(file, chunk));
+  } finally {
+    closeSync(file);
+  }
 }
 
 function readText(path: string, chunk: Buffer): string {

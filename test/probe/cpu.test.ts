@@ -145,6 +145,18 @@ describe("a host's CPU", () => {
     expect(problems.warnings.join()).toContain('/proc/cpuinfo');
   });
 
+  test('of x86_64 is read to the end of the first record, and no further', () => {
+    const { root, problems } = treeHost({ 'proc/cpuinfo': `${ZEN}\n\n`.repeat(512) });
+    const counted = { ...root, text: () => expect.fail('the whole file was read') };
+    expect(readCpu({ root: counted, architecture: 'amd64', problems })).toEqual(parseCpuinfo(ZEN, 'amd64'));
+  });
+
+  test('is told by a first record that one read does not end', () => {
+    const flags = Array.from({ length: 10_000 }, (_, at) => `flag${at}`);
+    const { cpu } = read({ 'proc/cpuinfo': `processor : 0\nflags : ${flags.join(' ')}\n\n` }, 'amd64');
+    expect(cpu.flags).toEqual(flags);
+  });
+
   test.each([
     ['amd64', 'flags'],
     ['arm64', 'Features'],
