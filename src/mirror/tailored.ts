@@ -9,6 +9,7 @@ import { type Answer, answerFor } from '../selection/answer.ts';
 import { formatDemand } from '../selection/demand.ts';
 import type { SelectionPolicy } from '../selection/policy.ts';
 import type { DerivedAnswers } from './derived.ts';
+import { createEnvironmentReader } from './image-environment.ts';
 
 /** What was decided for a tag: the line of the log, the row of the status page. */
 export interface Decision {
@@ -60,15 +61,22 @@ const ANSWERS_MAX = 1000;
 export function tailored(options: TailoredOptions): Registry {
   const { next, profile, policyFor, derived, decided, now } = options;
   const answers = new LRUCache<string, Judged>({ max: ANSWERS_MAX });
+  const readEnvironments = createEnvironmentReader(next, profile.platform);
 
-  function judge(repository: Repository, upstream: Manifest, acceptsIndex: boolean): Answer {
+  async function judge(
+    repository: Repository,
+    upstream: Manifest,
+    acceptsIndex: boolean,
+    asked: RequestOptions,
+  ): Promise<Answer> {
     const key = `${upstream.digest} ${acceptsIndex} ${formatRepository(repository)}`;
     const policy = policyFor(repository);
     const known = answers.get(key);
     if (known?.policy === policy) return known.answer;
     const { bytes, digest, mediaType } = upstream;
     const document = parseManifestDocument(bytes, mediaType);
-    const answer = answerFor({ document, bytes, digest }, profile, policy, { acceptsIndex });
+    const extra = policy.readConfig ? await readEnvironments(repository, document, asked) : undefined;
+    const answer = answerFor({ document, bytes, digest }, profile, policy, { acceptsIndex, extra });
     answers.set(key, { policy, answer });
     return answer;
   }
@@ -109,7 +117,7 @@ export function tailored(options: TailoredOptions): Registry {
   async function byTag(repository: Repository, tag: Tag, options: RequestOptions): Promise<Manifest> {
     const startMs = now();
     const upstream = await next.manifest(repository, { kind: 'tag', tag }, options);
-    const answer = judge(repository, upstream, options.acceptsIndex ?? true);
+    const answer = await judge(repository, upstream, options.acceptsIndex ?? true, options);
     const decide = (servedDigest: Digest | undefined) =>
       decided({ ...decision, servedDigest, durationMs: now() - startMs });
     const decision = {

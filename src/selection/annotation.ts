@@ -1,8 +1,6 @@
 import type { Feature } from '../host/feature.ts';
+import { FEATURES_ANNOTATION } from '../oci/assemble.ts';
 import { type Demand, demandsOf } from './demand.ts';
-
-/** Our own channel: a list of features, separated by white space or commas. The one channel that every tool keeps. */
-export const FEATURES_ANNOTATION = 'io.metahub.features';
 
 /**
  * Annotations of entries that say what hardware or software the image needs -> the features each value demands.
@@ -50,7 +48,7 @@ function isUnsaid(value: string): boolean {
   return value === '' || value === 'unknown' || value === 'none' || value === 'generic';
 }
 
-/** A comma ends a feature unless it goes on with a comparison, as in `kernel:>=5.10,<6`. */
+/** White space or a comma ends a feature, unless the comma goes on with a comparison, as in `kernel:>=5.10,<6`. */
 function featureList(value: string): readonly string[] {
   return value.split(/\s+|,(?![<>=!])/).filter((word) => word !== '');
 }

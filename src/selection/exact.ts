@@ -1,5 +1,5 @@
 import { formatFeature } from '../host/feature.ts';
-import { FEATURES_ANNOTATION } from './annotation.ts';
+import { FEATURES_ANNOTATION } from '../oci/assemble.ts';
 import type { Demand } from './demand.ts';
 import type { HostView } from './host-view.ts';
 import { fails, HOLDS, type Judgement } from './judgement.ts';

@@ -18,6 +18,8 @@ export interface SelectionPolicy {
   readonly pin?: string | undefined;
   /** A level that entries without any CPU demand need all the same: `x86-64-v3`. */
   readonly baseline?: string | undefined;
+  /** Also heed `NVIDIA_REQUIRE_*` in the configuration of each entry's image: two more requests for each, once. */
+  readonly readConfig?: boolean | undefined;
 }
 
 export const DEFAULT_POLICY: SelectionPolicy = Object.freeze({
@@ -35,7 +37,7 @@ const CHOICES = {
   onNoMatch: ['refuse', 'upstream'],
 } as const satisfies Partial<Record<keyof SelectionPolicy, readonly string[]>>;
 
-const KNOWN = [...Object.keys(CHOICES), 'allowForeignVendor', 'priority', 'pin', 'baseline'];
+const KNOWN = [...Object.keys(CHOICES), 'allowForeignVendor', 'priority', 'pin', 'baseline', 'readConfig'];
 
 /** `on-no-match` is `onNoMatch`. */
 function camelCase(key: string): string {
@@ -109,7 +111,7 @@ export function parsePolicy(value: unknown, base: SelectionPolicy = DEFAULT_POLI
           CHOICES[key] as unknown as readonly NonNullable<SelectionPolicy[Key]>[],
           read[key],
         );
-  const { allowForeignVendor, priority, pin, baseline } = read;
+  const { allowForeignVendor, priority, pin, baseline, readConfig } = read;
   return Object.freeze({
     match: choose('match'),
     gpu: choose('gpu'),
@@ -122,5 +124,6 @@ export function parsePolicy(value: unknown, base: SelectionPolicy = DEFAULT_POLI
     priority: priority === undefined ? base.priority : readPriority(priority),
     pin: pin === undefined ? base.pin : readPin(pin),
     baseline: baseline === undefined ? base.baseline : readBaseline(baseline),
+    readConfig: readConfig === undefined ? base.readConfig : readBoolean('readConfig', readConfig),
   });
 }

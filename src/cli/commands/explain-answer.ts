@@ -44,11 +44,11 @@ function nameOf(file: string): string {
 
 /** What this host gets of the image, and why. */
 export function explainFor(subject: Subject, host: NamedHost): Explanation {
-  const { source, policy, isPinned } = subject;
+  const { source, policy, isPinned, extra } = subject;
   const { document } = source;
-  const selection = document.kind === 'index' ? select(document, host.profile, policy) : undefined;
+  const selection = document.kind === 'index' ? select(document, host.profile, policy, extra) : undefined;
   const answer: Answer = isPinned
     ? { kind: 'original', reason: 'asked for by digest, which is never tailored', selection }
-    : answerFor(source, host.profile, policy, { acceptsIndex: true });
+    : answerFor(source, host.profile, policy, { acceptsIndex: true, extra });
   return { subject, host, selection, answer };
 }

@@ -1,12 +1,20 @@
 import { readFile } from 'node:fs/promises';
+import type { HostPlatform } from '../../host/profile.ts';
+import { createEnvironmentReader } from '../../mirror/image-environment.ts';
 import { virtual } from '../../mirror/virtual.ts';
 import { digestOf } from '../../oci/digest.ts';
 import { parseManifestDocument } from '../../oci/image-index.ts';
-import { formatReference, type ImageReference, parseImageReference } from '../../oci/reference.ts';
+import {
+  formatReference,
+  type ImageReference,
+  parseImageReference,
+  type Repository,
+} from '../../oci/reference.ts';
 import { MANIFEST_MAX_BYTES, type Registry } from '../../oci/registry.ts';
 import { RegistryError } from '../../oci/registry-error.ts';
 import type { SourceDocument } from '../../selection/answer.ts';
 import { DEFAULT_POLICY, type SelectionPolicy } from '../../selection/policy.ts';
+import type { ExtraDemands } from '../../selection/select.ts';
 import { loadImageCatalog } from '../image-catalog.ts';
 import { createLog } from '../log.ts';
 import { newPseudonym, openUpstream } from '../open-upstream.ts';
@@ -24,6 +32,8 @@ export interface Subject {
   readonly policy: SelectionPolicy;
   /** Asked for by digest: the mirror passes such a pull on untouched. */
   readonly isPinned: boolean;
+  /** What the configurations of its images demand, where that was asked for. */
+  readonly extra: ExtraDemands | undefined;
 }
 
 /** What a registry sends, or a file holds, as the document that is judged. */
@@ -109,14 +119,26 @@ function explained(cause: unknown, name: string): unknown {
   return new UserError(`${name}: ${cause.message}`, { cause, nextStep });
 }
 
+/** What the images' configurations demand, of the entries for any of these platforms. */
+async function configuredDemands(
+  registry: Registry,
+  repository: Repository,
+  { document }: SourceDocument,
+  platforms: readonly HostPlatform[],
+): Promise<ExtraDemands> {
+  const read = platforms.map((platform) => createEnvironmentReader(registry, platform)(repository, document));
+  return new Map((await Promise.all(read)).flatMap((demands) => [...(demands ?? [])]));
+}
+
 /**
  * Reads what is to be explained, from a registry or a file.
  * @throws {UserError}
  */
 export async function readSubject(
   written: string | undefined,
-  { manifest }: ExplainFlags,
+  { manifest, readConfig }: ExplainFlags,
   settings: Settings,
+  platforms: readonly HostPlatform[],
 ): Promise<Subject> {
   const image = written === undefined ? undefined : parseImage(written);
   const policyFor = readPolicies(settings.values);
@@ -125,7 +147,7 @@ export async function readSubject(
   const isPinned = image?.reference.kind === 'digest';
   if (manifest !== undefined) {
     const source = await readDocument(manifest);
-    return { name: written ?? manifest, source, policy, isPinned };
+    return { name: written ?? manifest, source, policy, isPinned, extra: undefined };
   }
   const { repository, reference } = image ?? parseImage(written ?? '');
   const name = formatReference(repository, reference);
@@ -133,7 +155,9 @@ export async function readSubject(
     try {
       const { bytes, mediaType } = await registry.manifest(repository, reference);
       const source = sourceOf(bytes, mediaType, name);
-      return { name, source, policy, isPinned };
+      const wanted = readConfig || policy.readConfig ? platforms : [];
+      const extra = await configuredDemands(registry, repository, source, wanted);
+      return { name, source, policy, isPinned, extra };
     } catch (cause) {
       throw explained(cause, name);
     }

@@ -23,6 +23,7 @@ export interface ExplainFlags {
   readonly json?: boolean;
   readonly manifest?: string;
   readonly requires?: boolean;
+  readonly readConfig?: boolean;
 }
 
 const EXAMPLES = `
@@ -43,6 +44,7 @@ export function configure(command: Command): void {
   command
     .option('--manifest <file>', 'read the index from this file instead of a registry')
     .option('--requires', 'print the least hardware that runs the image at all')
+    .option('--read-config', 'heed NVIDIA_REQUIRE_* in the configuration of each entry’s image too')
     .option('--json', 'print JSON')
     .addHelpText('after', EXAMPLES)
     .action(explain);
@@ -57,14 +59,16 @@ async function explain(image: string | undefined, flags: ExplainFlags): Promise<
   }
   const settings = await loadSettings(EXPLAIN_SETTINGS, { ...flags });
   const { readSubject } = await import('./explain-subject.ts');
-  const subject = await readSubject(image, flags, settings);
   if (flags.requires) {
     const { renderLeast } = await import('./explain-least.ts');
-    process.stdout.write(renderLeast(subject, flags.json === true));
+    process.stdout.write(renderLeast(await readSubject(image, flags, settings, []), flags.json === true));
     return;
   }
   const { explainFor, hostsOf } = await import('./explain-answer.ts');
-  const explanations = (await hostsOf(settings.values)).map((host) => explainFor(subject, host));
+  const hosts = await hostsOf(settings.values);
+  const platforms = hosts.map(({ profile }) => profile.platform);
+  const subject = await readSubject(image, flags, settings, platforms);
+  const explanations = hosts.map((host) => explainFor(subject, host));
   process.stdout.write(await rendered(explanations, flags.json === true));
   if (explanations.every(({ answer }) => getsNothing(answer))) process.exitCode = 3;
 }

@@ -1,0 +1,118 @@
+import { Writable } from 'node:stream';
+import { LRUCache } from 'lru-cache';
+import type { HostPlatform } from '../host/profile.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
+import type { Digest } from '../oci/digest.ts';
+import { type ManifestDocument, parseManifestDocument } from '../oci/image-index.ts';
+import { isImageManifestType } from '../oci/media-type.ts';
+import type { Repository } from '../oci/reference.ts';
+import type { Registry, RequestOptions } from '../oci/registry.ts';
+import { RegistryError } from '../oci/registry-error.ts';
+import type { Demand } from '../selection/demand.ts';
+import { environmentDemands } from '../selection/nvidia-require.ts';
+import type { ExtraDemands } from '../selection/select.ts';
+import { canonicalArchitecture } from '../selection/variant.ts';
+
+/** What the entries of an index demand in the environment of their configurations. */
+export type ReadEnvironments = (
+  repository: Repository,
+  document: ManifestDocument,
+  options?: RequestOptions,
+) => Promise<ExtraDemands | undefined>;
+
+/** A configuration is a few kilobytes; what is larger is not read, in bytes. */
+const CONFIG_MAX_BYTES = 1024 * 1024;
+/** An index with more entries for one platform than this is not worth as many requests: none is read. */
+const ENTRIES_MAX = 32;
+/** Configurations remembered by the digest of their manifest: they never change. */
+const REMEMBERED_MAX = 1000;
+
+async function readConfig(
+  registry: Registry,
+  repository: Repository,
+  config: Descriptor,
+  options: RequestOptions,
+) {
+  if (config.sizeBytes > CONFIG_MAX_BYTES) return undefined;
+  const blob = await registry.blob(repository, config.digest, options);
+  // Handed to the client elsewhere: what we are not to fetch we cannot read.
+  if (blob.kind === 'redirect') return undefined;
+  const chunks: Buffer[] = [];
+  let sizeBytes = 0;
+  const sink = new Writable({
+    write(chunk: Buffer, _encoding, done) {
+      sizeBytes += chunk.length;
+      // Copied: a chunk's memory is the source's again once it is written.
+      chunks.push(Buffer.from(chunk));
+      done(sizeBytes > CONFIG_MAX_BYTES ? new Error('the configuration is larger than it says') : undefined);
+    },
+  });
+  await blob.writeTo(sink);
+  return Buffer.concat(chunks);
+}
+
+/** `config.Env` of an image's configuration; nothing when it has none that can be read. */
+export function environmentOf(bytes: Buffer): readonly string[] {
+  let document: unknown;
+  try {
+    document = JSON.parse(bytes.toString('utf8'));
+  } catch {
+    // An artifact's configuration need not be JSON: it has no environment.
+    return [];
+  }
+  const { config } = (document ?? {}) as { readonly config?: { readonly Env?: unknown } | null };
+  const environment = typeof config === 'object' ? config?.Env : undefined;
+  return Array.isArray(environment) ? environment.filter((line) => typeof line === 'string') : [];
+}
+
+function candidatesOf(document: ManifestDocument, { os, architecture }: HostPlatform): readonly Descriptor[] {
+  if (document.kind !== 'index') return [];
+  const entries = document.entries.filter(
+    ({ platform, mediaType }) =>
+      platform?.os === os &&
+      canonicalArchitecture(platform.architecture) === canonicalArchitecture(architecture) &&
+      isImageManifestType(mediaType),
+  );
+  return entries.length > ENTRIES_MAX ? [] : entries;
+}
+
+/**
+ * Reads `NVIDIA_REQUIRE_*` of the entries for this platform. It costs two requests for each entry, once; so it is done
+ * where a policy asks for it only. What upstream does not have demands nothing; another failure is a failure of the pull.
+ */
+export function createEnvironmentReader(registry: Registry, platform: HostPlatform): ReadEnvironments {
+  const known = new LRUCache<Digest, readonly Demand[]>({ max: REMEMBERED_MAX });
+
+  async function demandsOf(repository: Repository, entry: Descriptor, options: RequestOptions) {
+    const { digest } = entry;
+    const manifest = await registry.manifest(repository, { kind: 'digest', digest }, options);
+    const document = parseManifestDocument(manifest.bytes, manifest.mediaType);
+    if (document.kind !== 'image') return [];
+    const bytes = await readConfig(registry, repository, document.config, options);
+    return bytes === undefined ? [] : environmentDemands(environmentOf(bytes));
+  }
+
+  async function lookUp(
+    repository: Repository,
+    entry: Descriptor,
+    options: RequestOptions,
+  ): Promise<readonly [Digest, readonly Demand[]]> {
+    const { digest } = entry;
+    const remembered = known.get(digest);
+    if (remembered !== undefined) return [digest, remembered];
+    try {
+      const demands = await demandsOf(repository, entry, options);
+      known.set(digest, demands);
+      return [digest, demands];
+    } catch (error) {
+      if (error instanceof RegistryError && error.status === 404) return [digest, []];
+      throw error;
+    }
+  }
+
+  return async (repository, document, options = {}) => {
+    const candidates = candidatesOf(document, platform);
+    if (candidates.length === 0) return undefined;
+    return new Map(await Promise.all(candidates.map((entry) => lookUp(repository, entry, options))));
+  };
+}
