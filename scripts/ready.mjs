@@ -39,6 +39,7 @@ if (modified('node_modules/.package-lock.json') < modified('package-lock.json'))
     '--no-save',
     '--no-audit',
     '--no-fund',
+    '--no-progress',
     '--loglevel=error',
   ]);
 }

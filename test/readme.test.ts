@@ -1,0 +1,78 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import type { Command } from 'commander';
+import { describe, expect, test } from 'vitest';
+import { completeProgram } from '../src/cli/main.ts';
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const PROGRAM = fileURLToPath(new URL('../bin/metahub.js', import.meta.url));
+
+/** The command lines of a document's transcripts: what stands behind `$ `, environment and comments aside. */
+function commandsOf(file: string): readonly string[] {
+  const blocks = readFileSync(`${ROOT}${file}`, 'utf8').matchAll(/^```console\n([\s\S]*?)^```/gm);
+  return [...blocks]
+    .flatMap(([, block = '']) => [...block.matchAll(/^\$ (.+)$/gm)].map(([, line = '']) => line))
+    .map((line) => line.replace(/\s+#.*$/, '').replace(/^(?:[A-Z_]+=\S+\s+|sudo\s+)+/, ''));
+}
+
+const DOCUMENTS = [
+  'README.md',
+  ...readdirSync(`${ROOT}docs`)
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => `docs/${name}`),
+];
+const LINES = DOCUMENTS.flatMap((file) => commandsOf(file).map((line) => [file, line] as const));
+const METAHUB = LINES.filter(([, line]) => line.startsWith('metahub '));
+
+function commandNamed(
+  program: Command,
+  words: readonly string[],
+): { command: Command; rest: readonly string[] } {
+  const child = program.commands.find((command) => command.name() === words[0]);
+  return child === undefined ? { command: program, rest: words } : commandNamed(child, words.slice(1));
+}
+
+describe('what the documents tell to type', () => {
+  test('there is something to check', () => {
+    expect(METAHUB.length).toBeGreaterThan(5);
+  });
+
+  test.each(METAHUB)('%s: %s is understood by the program', async (_, line) => {
+    const { command, rest } = commandNamed(await completeProgram(), line.split(/\s+/).slice(1));
+    expect(command.name()).not.toBe('metahub');
+    const known = command.options.flatMap(({ long, short }) => [long, short]);
+    const flags = rest.filter((word) => word.startsWith('-')).map((word) => word.split('=', 1)[0]);
+    expect(flags.filter((flag) => !known.includes(flag))).toEqual([]);
+  });
+
+  test.each(LINES.filter(([, line]) => /^npm (?:start|test|run )/.test(line)))(
+    '%s: %s is a script',
+    (_, line) => {
+      const { scripts } = JSON.parse(readFileSync(`${ROOT}package.json`, 'utf8')) as { scripts: object };
+      const [, first = '', second = ''] = line.split(/\s+/);
+      expect(Object.keys(scripts)).toContain(first === 'run' ? second : first);
+    },
+  );
+
+  // What needs nothing but this machine is run as it stands there.
+  const alone = METAHUB.filter(([, line]) => /^metahub (?:detect|config)\b/.test(line));
+  test.each(alone)('%s: %s works', (_, line) => {
+    const words = line.replace(/ >.*$/, '').split(/\s+/).slice(1);
+    const { status, stdout, stderr } = spawnSync(process.execPath, [PROGRAM, ...words], { encoding: 'utf8' });
+    expect([0, 3], stderr).toContain(status);
+    expect(stdout).not.toBe('');
+  });
+
+  test('every file that they point to is there', () => {
+    for (const file of [...DOCUMENTS, 'ARCHITECTURE.md']) {
+      const text = readFileSync(`${ROOT}${file}`, 'utf8');
+      const folder = file.includes('/') ? `${file.slice(0, file.lastIndexOf('/'))}/` : '';
+      const targets = [...text.matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map(([, target = '']) => target);
+      expect(
+        targets.filter((target) => !existsSync(`${ROOT}${folder}${target}`)),
+        file,
+      ).toEqual([]);
+    }
+  });
+});
