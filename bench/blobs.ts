@@ -1,0 +1,105 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import type { Workplace } from '../test/support/workplace.ts';
+import { pushRandomBlob } from './content.ts';
+import { downloads, requests, type Target } from './drive.ts';
+import { startNginx } from './nginx.ts';
+import { startMetahub, startRegistry } from './registries.ts';
+import { measure } from './rounds.ts';
+import type { Section } from './table.ts';
+
+const METAHUB = 'MetaHub';
+const NGINX = 'nginx sendfile';
+const REGISTRY = 'docker-registry';
+const THROUGH = 'docker-registry pull-through';
+
+const SIZE_BYTES = 512 * 1024 * 1024;
+const RANGE_BYTES = 64 * 1024;
+
+/** A wrk script that asks for one 64 KiB range after another, all over the blob. */
+const RANGE_SCRIPT = `
+local size, step = ${SIZE_BYTES}, ${RANGE_BYTES}
+local at = 0
+request = function()
+  at = (at + step * 7919) % (size - step)
+  at = at - at % step
+  return wrk.format("GET", nil, { ["Range"] = "bytes=" .. at .. "-" .. (at + step - 1) })
+end
+`;
+
+/** Blobs that are held: whole, four at once, and in ranges. */
+export async function benchBlobs(workplace: Workplace, rounds: number): Promise<readonly Section[]> {
+  const registry = await startRegistry(workplace, 'upstream');
+  const { path, bytes } = await pushRandomBlob(registry.url, SIZE_BYTES);
+  const through = await startRegistry(workplace, 'through', { remote: registry.url });
+  const metahub = await startMetahub(workplace, {
+    upstream: registry.url,
+    data: workplace.folder('metahub'),
+  });
+  const root = workplace.folder('www');
+  mkdirSync(dirname(join(root, path)), { recursive: true });
+  writeFileSync(join(root, path), bytes);
+  const nginx = await startNginx(workplace, 'static', { server: `root ${root};` });
+  const targets: Readonly<Record<string, Target>> = {
+    [METAHUB]: { url: metahub.url + path, pid: metahub.pid },
+    [NGINX]: { url: nginx.url + path, pid: nginx.pid },
+    [REGISTRY]: { url: registry.url + path, pid: registry.pid },
+    [THROUGH]: { url: through.url + path, pid: through.pid },
+  };
+  for (const target of Object.values(targets)) await downloads(target, { clients: 1, sizeBytes: SIZE_BYTES });
+
+  const over = (clients: number) =>
+    measure(
+      rounds,
+      Object.fromEntries(
+        Object.entries(targets).map(([name, target]) => [
+          name,
+          () => downloads(target, { clients, sizeBytes: SIZE_BYTES }),
+        ]),
+      ),
+    );
+  const script = join(workplace.directory, 'ranges.lua');
+  writeFileSync(script, RANGE_SCRIPT);
+  const how = (clients: number) =>
+    `512 MiB, hot page cache, ${clients === 1 ? 'one client' : `${clients} clients at once`} (curl), ${rounds} rounds.`;
+  return [
+    {
+      title: 'Blob from the cache, one client',
+      how: how(1),
+      unit: 'GB/s',
+      measured: await over(1),
+      ratios: [
+        { of: METAHUB, against: REGISTRY, goal: 1.5 },
+        { of: METAHUB, against: NGINX, goal: 0.7 },
+      ],
+    },
+    {
+      title: 'Blob from the cache, four clients',
+      how: how(4),
+      unit: 'GB/s',
+      measured: await over(4),
+      ratios: [
+        { of: METAHUB, against: REGISTRY, goal: 1.2 },
+        { of: METAHUB, against: NGINX, goal: 0.55 },
+      ],
+    },
+    {
+      title: 'Ranges of 64 KiB from the cache',
+      how: `All over the same blob, \`wrk -t1 -c4\` for 2 s, ${rounds} rounds.`,
+      unit: 'requests/s',
+      measured: await measure(
+        rounds,
+        Object.fromEntries(
+          Object.entries(targets).map(([name, target]) => [
+            name,
+            () => requests(target, { connections: 4, seconds: 2, script }),
+          ]),
+        ),
+      ),
+      ratios: [
+        { of: METAHUB, against: REGISTRY, goal: 25 },
+        { of: METAHUB, against: NGINX },
+      ],
+    },
+  ];
+}

@@ -1,0 +1,68 @@
+import { rmSync } from 'node:fs';
+import type { Workplace } from '../test/support/workplace.ts';
+import { pushRandomBlob } from './content.ts';
+import { downloads } from './drive.ts';
+import { type Contender, startMetahub, startRegistry } from './registries.ts';
+import { type Figure, measure } from './rounds.ts';
+import type { Section } from './table.ts';
+
+const METAHUB = 'MetaHub';
+const THROUGH = 'docker-registry pull-through';
+const SIZE_BYTES = 256 * 1024 * 1024;
+
+/** Bytes of blobs that docker-registry has sent, by its access log. */
+function sentBytes({ output }: Contender): number {
+  const lines = output().matchAll(/"GET \S*\/blobs\/\S* HTTP\/1\.1" 20[06] (\d+)/g);
+  return [...lines].reduce((sum, [, bytes]) => sum + Number(bytes), 0);
+}
+
+/** A blob nobody holds yet: streamed, hashed and kept, for one client and for four at once. */
+export async function benchCold(workplace: Workplace, rounds: number): Promise<readonly Section[]> {
+  const upstream = await startRegistry(workplace, 'upstream', { accessLog: true });
+  const { path } = await pushRandomBlob(upstream.url, SIZE_BYTES);
+  const fetched: Record<string, number> = {};
+
+  async function cold(name: string, clients: number, start: () => Promise<Contender>): Promise<Figure> {
+    const server = await start();
+    const before = sentBytes(upstream);
+    const figure = await downloads(
+      { url: server.url + path, pid: server.pid },
+      { clients, sizeBytes: SIZE_BYTES },
+    );
+    await server.stop();
+    fetched[`${name} ${clients}`] = (sentBytes(upstream) - before) / SIZE_BYTES;
+    return figure;
+  }
+  const metahub = () => {
+    const data = workplace.folder('metahub-cold');
+    rmSync(data, { recursive: true, force: true });
+    return startMetahub(workplace, { upstream: upstream.url, data });
+  };
+  const through = () => startRegistry(workplace, 'through', { remote: upstream.url });
+  const over = (clients: number) =>
+    measure(rounds, {
+      [METAHUB]: () => cold(METAHUB, clients, metahub),
+      [THROUGH]: () => cold(THROUGH, clients, through),
+    });
+  const times = (clients: number) =>
+    `Fetched from upstream: MetaHub ${fetched[`${METAHUB} ${clients}`]?.toFixed(2)} times, docker-registry ${fetched[`${THROUGH} ${clients}`]?.toFixed(2)} times.`;
+  const one = await over(1);
+  const four = await over(4);
+  const how = `256 MiB, a new and empty server in each of ${rounds} rounds, GB/s as the client sees it.`;
+  return [
+    {
+      title: 'Cold blob, one client',
+      how: `${how} ${times(1)}`,
+      unit: 'GB/s',
+      measured: one,
+      ratios: [{ of: METAHUB, against: THROUGH, goal: 1 }],
+    },
+    {
+      title: 'Cold blob, four clients at once',
+      how: `${how} ${times(4)}`,
+      unit: 'GB/s',
+      measured: four,
+      ratios: [{ of: METAHUB, against: THROUGH }],
+    },
+  ];
+}

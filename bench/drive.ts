@@ -1,0 +1,88 @@
+import { availableParallelism } from 'node:os';
+import { run } from '../test/support/processes.ts';
+import { cpuSeconds } from './cpu-time.ts';
+import type { Figure } from './rounds.ts';
+
+/** The load runs on one core, the servers on the others. */
+const LOAD_CORE = '0';
+export const SERVER_CORES = `1-${availableParallelism() - 1}`;
+
+/** A server under load: where, and whose processor time it uses. */
+export interface Target {
+  readonly url: string;
+  readonly pid: number;
+}
+
+const pinned = (command: string, args: readonly string[]) =>
+  run('taskset', ['--cpu-list', LOAD_CORE, command, ...args]);
+
+export interface RequestLoad {
+  readonly connections: number;
+  readonly seconds: number;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** A wrk script, for requests that differ. */
+  readonly script?: string;
+}
+
+async function accounted(
+  pid: number,
+  work: () => Promise<{ units: number; seconds: number }>,
+): Promise<Figure> {
+  const before = cpuSeconds(pid);
+  const { units, seconds } = await work();
+  return { rate: units / seconds, cpu: (cpuSeconds(pid) - before) / units };
+}
+
+/** GETs by wrk: requests/s; every answer must be a success. */
+export function requests({ url, pid }: Target, load: RequestLoad): Promise<Figure> {
+  return accounted(pid, async () => {
+    const headers = Object.entries(load.headers ?? {}).flatMap(([name, value]) => [
+      '-H',
+      `${name}: ${value}`,
+    ]);
+    const script = load.script === undefined ? [] : ['-s', load.script];
+    const output = await pinned('wrk', [
+      ...['-t1', `-c${load.connections}`, `-d${load.seconds}s`, ...headers, ...script, url],
+    ]);
+    const [, total, time] = /(\d+) requests in ([\d.]+)s/.exec(output) ?? [];
+    if (total === undefined || /Non-2xx|Socket errors/.test(output)) throw new Error(`${url}: ${output}`);
+    return { units: Number(total), seconds: Number(time) };
+  });
+}
+
+export interface HeadLoad {
+  readonly connections: number;
+  readonly count: number;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** HEADs by ab, which can send them: requests/s. */
+export function heads({ url, pid }: Target, load: HeadLoad): Promise<Figure> {
+  const { connections, count, headers } = load;
+  return accounted(pid, async () => {
+    const sent = Object.entries(headers).flatMap(([name, value]) => ['-H', `${name}: ${value}`]);
+    const output = await pinned('ab', ['-q', '-i', '-k', `-c${connections}`, `-n${count}`, ...sent, url]);
+    const seconds = /Time taken for tests:\s+([\d.]+)/.exec(output)?.[1];
+    if (seconds === undefined || /Non-2xx/.test(output)) throw new Error(`${url}: ${output}`);
+    return { units: count, seconds: Number(seconds) };
+  });
+}
+
+/** Whole downloads by curl, several at once: GB/s of all together; every one must have its length. */
+export function downloads(
+  { url, pid }: Target,
+  { clients, sizeBytes, insecure = false }: { clients: number; sizeBytes: number; insecure?: boolean },
+): Promise<Figure> {
+  return accounted(pid, async () => {
+    const start = performance.now();
+    const one = () =>
+      pinned('curl', [
+        ...['--silent', '--show-error', '--fail', ...(insecure ? ['--insecure'] : [])],
+        ...['--output', '/dev/null', '--write-out', '%{size_download}', url],
+      ]);
+    const sizes = await Promise.all(Array.from({ length: clients }, one));
+    const wrong = sizes.find((size) => Number(size) !== sizeBytes);
+    if (wrong !== undefined) throw new Error(`${url}: ${wrong} of ${sizeBytes} bytes`);
+    return { units: (clients * sizeBytes) / 1e9, seconds: (performance.now() - start) / 1000 };
+  });
+}

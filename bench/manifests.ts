@@ -1,0 +1,100 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Workplace } from '../test/support/workplace.ts';
+import { ACCEPT_LIST, pushList } from './content.ts';
+import { heads, requests, type Target } from './drive.ts';
+import { cacheOf, startNginx } from './nginx.ts';
+import { startMetahub, startRegistry } from './registries.ts';
+import { type Figure, measure } from './rounds.ts';
+import type { Ratio, Section } from './table.ts';
+
+const METAHUB = 'MetaHub';
+const NGINX_STATIC = 'nginx, static file';
+const NGINX_CACHE = 'nginx proxy_cache';
+const REGISTRY = 'docker-registry';
+const THROUGH_TAG = 'docker-registry pull-through, by tag';
+const THROUGH_DIGEST = 'docker-registry pull-through, by digest';
+
+/** Every server with the same list, asked once so that it is cached where that is what the server does. */
+async function contenders(workplace: Workplace): Promise<Readonly<Record<string, Target>>> {
+  const registry = await startRegistry(workplace, 'upstream');
+  const { path, digest } = await pushList(registry.url);
+  const byDigest = path.replace('latest', digest);
+  const through = await startRegistry(workplace, 'through', { remote: registry.url });
+  const cache = await startNginx(
+    workplace,
+    'cache',
+    cacheOf(registry.url, workplace.folder('nginx-content')),
+  );
+  const metahub = await startMetahub(workplace, {
+    upstream: registry.url,
+    data: workplace.folder('metahub'),
+  });
+
+  const list = Buffer.from(await (await fetch(registry.url + path, { headers: ACCEPT_LIST })).arrayBuffer());
+  const root = workplace.folder('www');
+  writeFileSync(join(root, 'latest'), list);
+  const still = await startNginx(workplace, 'static', {
+    server: `root ${root}; default_type ${ACCEPT_LIST.Accept};
+      add_header Docker-Distribution-Api-Version registry/2.0; add_header Docker-Content-Digest ${digest};`,
+  });
+  const targets = {
+    [METAHUB]: { url: metahub.url + path, pid: metahub.pid },
+    [NGINX_STATIC]: { url: `${still.url}/latest`, pid: still.pid },
+    [NGINX_CACHE]: { url: cache.url + path, pid: cache.pid },
+    [REGISTRY]: { url: registry.url + path, pid: registry.pid },
+    [THROUGH_TAG]: { url: through.url + path, pid: through.pid },
+    [THROUGH_DIGEST]: { url: through.url + byDigest, pid: through.pid },
+  };
+  for (const { url } of Object.values(targets)) {
+    const response = await fetch(url, { headers: ACCEPT_LIST });
+    if (!response.ok) throw new Error(`${url}: ${response.status}`);
+    await response.arrayBuffer();
+  }
+  return targets;
+}
+
+const GOALS: readonly Ratio[] = [
+  { of: METAHUB, against: THROUGH_DIGEST, goal: 100 },
+  { of: METAHUB, against: THROUGH_TAG, goal: 250 },
+  { of: METAHUB, against: NGINX_CACHE, goal: 0.5 },
+];
+const PLAIN = GOALS.map(({ of, against }) => ({ of, against }));
+
+/** Cached manifests: GET at 1, 16 and 64 connections, HEAD, and a connection for each request. */
+export async function benchManifests(workplace: Workplace, rounds: number): Promise<readonly Section[]> {
+  const targets = await contenders(workplace);
+  const over = (load: (target: Target) => Promise<Figure>) =>
+    measure(
+      rounds,
+      Object.fromEntries(Object.entries(targets).map(([name, target]) => [name, () => load(target)])),
+    );
+  const seconds = 1;
+  const sections: Section[] = [];
+  for (const connections of [1, 16, 64]) {
+    sections.push({
+      title: `Cached manifest, GET, ${connections} connection${connections === 1 ? '' : 's'}`,
+      how: `A list of ten entries by tag; \`wrk -t1 -c${connections}\` for ${seconds} s, ${rounds} rounds.`,
+      unit: 'requests/s',
+      measured: await over((target) => requests(target, { connections, seconds, headers: ACCEPT_LIST })),
+      ratios: connections === 16 ? GOALS : PLAIN,
+    });
+  }
+  sections.push({
+    title: 'Cached manifest, HEAD, 16 connections',
+    how: `\`ab -i -k -c16\`, 2,000 requests, ${rounds} rounds.`,
+    unit: 'requests/s',
+    measured: await over((target) => heads(target, { connections: 16, count: 2000, headers: ACCEPT_LIST })),
+    ratios: PLAIN,
+  });
+  sections.push({
+    title: 'Cached manifest, GET, a new connection each',
+    how: `As dockerd does it: \`Connection: close\`, \`wrk -t1 -c16\` for ${seconds} s, ${rounds} rounds.`,
+    unit: 'requests/s',
+    measured: await over((target) =>
+      requests(target, { connections: 16, seconds, headers: { ...ACCEPT_LIST, Connection: 'close' } }),
+    ),
+    ratios: PLAIN,
+  });
+  return sections;
+}

@@ -1,0 +1,59 @@
+/** Figures of one contender in one round; more is better. */
+export interface Figure {
+  /** In the bench's own unit: requests/s, GB/s. */
+  readonly rate: number;
+  /** Processor seconds of the server for one unit of work: a request, a GB. */
+  readonly cpu?: number;
+}
+
+export interface Outcome {
+  readonly name: string;
+  /** The median over rounds. */
+  readonly rate: number;
+  /** The least over rounds: what the work costs, without its neighbours' noise. */
+  readonly cpu: number | undefined;
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  const upper = sorted[middle] ?? Number.NaN;
+  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? upper) + upper) / 2;
+}
+
+/** A measured table: every contender, and ratios between two of them that were taken round by round. */
+export interface Measured {
+  readonly outcomes: readonly Outcome[];
+  /** The median of `a`'s rate over `b`'s in the same round. */
+  ratio(a: string, b: string): number;
+}
+
+/** Visits every contender once a round, in turn, so that a noisy neighbour meets them all. */
+export async function measure(
+  rounds: number,
+  contenders: Readonly<Record<string, () => Promise<Figure>>>,
+): Promise<Measured> {
+  const figures: Record<string, Figure[]> = {};
+  const names = Object.keys(contenders);
+  for (let round = 0; round < rounds; round++) {
+    for (const name of names) {
+      const figure = await contenders[name]?.();
+      if (figure !== undefined) figures[name] = [...(figures[name] ?? []), figure];
+    }
+  }
+  const ratesOf = (name: string) => (figures[name] ?? []).map(({ rate }) => rate);
+  return {
+    outcomes: names.map((name) => {
+      const cpus = (figures[name] ?? []).flatMap(({ cpu }) => (cpu === undefined ? [] : [cpu]));
+      return {
+        name,
+        rate: median(ratesOf(name)),
+        cpu: cpus.length === 0 ? undefined : Math.min(...cpus),
+      };
+    }),
+    ratio: (a, b) => {
+      const others = ratesOf(b);
+      return median(ratesOf(a).map((rate, round) => rate / (others[round] ?? Number.NaN)));
+    },
+  };
+}

@@ -1,0 +1,38 @@
+import { spawnSync } from 'node:child_process';
+import type { Workplace } from '../test/support/workplace.ts';
+import { startMetahub } from './registries.ts';
+import { measure } from './rounds.ts';
+import type { Section } from './table.ts';
+
+const METAHUB = 'metahub serve, start to listening';
+const NODE = 'node -e 0';
+
+/** From start to listening, beside a bare Node.js. */
+export async function benchStart(workplace: Workplace, rounds: number): Promise<readonly Section[]> {
+  const env = { ...process.env, NODE_EXTRA_CA_CERTS: '' };
+  const timed = async (work: () => unknown) => {
+    const start = performance.now();
+    await work();
+    return { rate: 1000 / (performance.now() - start) };
+  };
+  const data = workplace.folder('metahub-start');
+  return [
+    {
+      title: 'Start',
+      how: `From the command to the line that says it listens, ${rounds} rounds.`,
+      unit: 'starts/s',
+      measured: await measure(rounds, {
+        [METAHUB]: async () => {
+          let server: Awaited<ReturnType<typeof startMetahub>> | undefined;
+          const figure = await timed(async () => {
+            server = await startMetahub(workplace, { upstream: 'http://127.0.0.1:9', data });
+          });
+          await server?.stop();
+          return figure;
+        },
+        [NODE]: () => timed(() => spawnSync(process.execPath, ['-e', '0'], { env })),
+      }),
+      ratios: [{ of: METAHUB, against: NODE }],
+    },
+  ];
+}
