@@ -15,6 +15,6 @@ const SIGNS: readonly (readonly [sign: RegExp, architecture: string])[] = [
 
 /** GOARCH of a captured tree, by the way its CPU is described; nothing when it is not. */
 export function capturedArchitecture(root: HostRoot): string | undefined {
-  const text = root.text('/proc/cpuinfo') ?? root.text('/sysctl.txt') ?? '';
+  const text = root.head('/proc/cpuinfo') ?? root.text('/sysctl.txt') ?? '';
   return SIGNS.find(([sign]) => sign.test(text))?.[1];
 }
