@@ -60,8 +60,10 @@ export function createAnswerer(options: AnswererOptions): Handler {
       case 'ping':
         return sendJson(res, 200, {});
       case 'manifest': {
+        const { acceptsIndex: takesIndex = true } = exchange.options;
+        const keep = hot.keeper({ target: req.url ?? '', route, key, acceptsIndex: takesIndex });
         const prepared = await askManifest(exchange, route);
-        hot.keep(req.url ?? '', route, key, exchange.options.acceptsIndex !== false, prepared);
+        keep(prepared);
         return sendManifest(req, res, prepared);
       }
       case 'blob':

@@ -7,15 +7,19 @@ export interface HotAnswers {
   /** The route that this raw target was last parsed to: a request for it needs no parsing. */
   routeOf(target: string): ManifestRoute | undefined;
   find(target: string, key: string, acceptsIndex: boolean): PreparedManifest | undefined;
-  keep(
-    target: string,
-    route: ManifestRoute,
-    key: string,
-    acceptsIndex: boolean,
-    prepared: PreparedManifest,
-  ): void;
+  /** Call before asking for what may be kept; keeps it unless `forget` was called since: it would be out of date. */
+  keeper(question: HotQuestion): (prepared: PreparedManifest) => void;
   /** Forgets what was kept under an admission key, or everything. */
   forget(key?: string): void;
+}
+
+export interface HotQuestion {
+  /** The raw request target. */
+  readonly target: string;
+  readonly route: ManifestRoute;
+  /** The admission's key. */
+  readonly key: string;
+  readonly acceptsIndex: boolean;
 }
 
 interface Kept {
@@ -37,6 +41,7 @@ export function createHotAnswers({ maxBytes, now }: { maxBytes: number; now: () 
     maxSize: maxBytes,
     sizeCalculation: ({ prepared }) => prepared.manifest.bytes.length + OVERHEAD_BYTES,
   });
+  let forgotten = 0;
   const keyOf = (target: string, key: string, acceptsIndex: boolean) =>
     `${acceptsIndex ? 'i' : 'm'}${target} ${key}`;
 
@@ -46,13 +51,17 @@ export function createHotAnswers({ maxBytes, now }: { maxBytes: number; now: () 
       const kept = answers.get(keyOf(target, key, acceptsIndex));
       return kept !== undefined && kept.expiresMs > now() ? kept.prepared : undefined;
     },
-    keep: (target, route, key, acceptsIndex, prepared) => {
-      const ageMs = Math.min(prepared.manifest.maxAgeMs, AGE_MAX_MS);
-      if (!(ageMs > 0)) return;
-      routes.set(target, route);
-      answers.set(keyOf(target, key, acceptsIndex), { prepared, key, expiresMs: now() + ageMs });
+    keeper: ({ target, route, key, acceptsIndex }) => {
+      const askedAt = forgotten;
+      return (prepared) => {
+        const ageMs = Math.min(prepared.manifest.maxAgeMs, AGE_MAX_MS);
+        if (!(ageMs > 0) || askedAt !== forgotten) return;
+        routes.set(target, route);
+        answers.set(keyOf(target, key, acceptsIndex), { prepared, key, expiresMs: now() + ageMs });
+      };
     },
     forget: (key) => {
+      forgotten += 1;
       if (key === undefined) return answers.clear();
       for (const [name, kept] of answers) if (kept.key === key) answers.delete(name);
     },

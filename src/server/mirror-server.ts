@@ -10,6 +10,7 @@ import { guardConnections } from './connections.ts';
 import { createHotAnswers } from './hot.ts';
 import { DEFAULT_LIMITS, type Limits } from './limits.ts';
 import { type ListenTarget, listenAt } from './listen.ts';
+import { createLoopWatch } from './loop-watch.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
 import { createPages } from './pages.ts';
 import type { ServerLog } from './server-log.ts';
@@ -56,13 +57,13 @@ export interface MirrorServer {
   renew(identity: Identity): void;
 }
 
-/** Half the time a slow head may take, so that it is noticed at most half as much later. */
 function nodeOptions(limits: Limits): ServerOptions {
   return {
     maxHeaderSize: limits.headerBytes,
     headersTimeout: limits.headersTimeoutMs,
     // No request has a body, so it is complete with its head.
     requestTimeout: limits.headersTimeoutMs,
+    // Noticed at most half as much later.
     connectionsCheckingInterval: Math.ceil(limits.headersTimeoutMs / 2),
     keepAliveTimeout: limits.keepAliveTimeoutMs,
     // Checked by checkRequest, which answers as the spec has it.
@@ -118,6 +119,10 @@ export function createMirrorServer(options: MirrorServerOptions): MirrorServer {
     });
   });
   metrics.gauge('metahub_connections', 'Connections of clients.', () => connections);
+
+  const loopWatch = createLoopWatch(log, metrics);
+  server.on('listening', loopWatch.start);
+  server.on('close', loopWatch.stop);
 
   return {
     metrics,

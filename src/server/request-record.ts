@@ -30,9 +30,8 @@ export function createRequestRecord(log: ServerLog, metrics: Metrics): RequestRe
   ]);
   const sent = metrics.counter('metahub_sent_bytes_total', 'Bytes sent to clients, heads included.').child();
   const repeated = {
-    GET: requests.child('manifest', 'GET', '200'),
-    HEAD: requests.child('manifest', 'HEAD', '200'),
-    unchanged: requests.child('manifest', 'GET', '304'),
+    GET: { 200: requests.child('manifest', 'GET', '200'), 304: requests.child('manifest', 'GET', '304') },
+    HEAD: { 200: requests.child('manifest', 'HEAD', '200'), 304: requests.child('manifest', 'HEAD', '304') },
     total: metrics.counter('metahub_repeated_manifests_total', 'Manifests sent again from memory.').child(),
   };
 
@@ -69,16 +68,16 @@ export function createRequestRecord(log: ServerLog, metrics: Metrics): RequestRe
       if (facts) facts.who = who;
     },
     repeated: (req, res, startedMs, sizeBytes) => {
-      const isWhole = res.statusCode === 200;
-      const isGet = req.method === 'GET';
-      (isWhole ? (isGet ? repeated.GET : repeated.HEAD) : repeated.unchanged).add();
+      const method = req.method === 'HEAD' ? 'HEAD' : 'GET';
+      const status = res.statusCode === 304 ? 304 : 200;
+      repeated[method][status].add();
       repeated.total.add();
-      const bytes = isWhole && isGet ? sizeBytes : 0;
+      const bytes = status === 200 && method === 'GET' ? sizeBytes : 0;
       sent.add(bytes);
       log('debug', 'request', {
         method: req.method,
         path: pathOf(req.url ?? ''),
-        status: res.statusCode,
+        status: String(status),
         bytes,
         ms: Math.round(performance.now() - startedMs),
         client: req.socket.remoteAddress,

@@ -1,0 +1,62 @@
+import { execFile } from 'node:child_process';
+import type { ServerLog } from './server-log.ts';
+
+/**
+ * Tells the service manager how this process is. Node has no unix datagram sockets, so `systemd-notify` does it, which
+ * needs `NotifyAccess=all` in the unit.
+ * @see sd_notify(3), sd_watchdog_enabled(3)
+ */
+export interface Notifier {
+  /** READY=1, and from then on a sign of life in half the time that the unit's WatchdogSec allows. */
+  ready(status: string): Promise<void>;
+  /** STOPPING=1, and no further signs of life. */
+  stopping(): Promise<void>;
+}
+
+export interface NotifierOptions {
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly pid: number;
+  readonly log: ServerLog;
+}
+
+const PROGRAM_TIMEOUT_MS = 5000;
+
+/** The time within which the service manager wants to hear from us, in milliseconds; undefined: it does not watch us. */
+function watchdogMs({ environment, pid }: NotifierOptions): number | undefined {
+  const { WATCHDOG_USEC, WATCHDOG_PID } = environment;
+  if (WATCHDOG_PID !== undefined && WATCHDOG_PID !== String(pid)) return undefined;
+  const ms = Number(WATCHDOG_USEC) / 1000;
+  return ms > 0 ? ms : undefined;
+}
+
+/** Without a service manager that wants to be told (NOTIFY_SOCKET), nothing is done. */
+export function createNotifier(options: NotifierOptions): Notifier {
+  const { environment, log } = options;
+  const isWanted = environment['NOTIFY_SOCKET'] !== undefined && environment['NOTIFY_SOCKET'] !== '';
+  let signsOfLife: NodeJS.Timeout | undefined;
+
+  function tell(...args: string[]): Promise<void> {
+    if (!isWanted) return Promise.resolve();
+    return new Promise((resolve) => {
+      const settings = { env: environment, timeout: PROGRAM_TIMEOUT_MS };
+      execFile('systemd-notify', args, settings, (error) => {
+        if (error) log('warning', 'the service manager could not be told', { reason: error.message });
+        resolve();
+      });
+    });
+  }
+
+  return {
+    ready: async (status) => {
+      await tell('--ready', `--status=${status}`);
+      const periodMs = watchdogMs(options);
+      if (!isWanted || periodMs === undefined) return;
+      // A timer runs only while the event loop does: when that stands still, so do the signs of life.
+      signsOfLife = setInterval(() => void tell('WATCHDOG=1'), periodMs / 2).unref();
+    },
+    stopping: () => {
+      clearInterval(signsOfLife);
+      return tell('STOPPING=1');
+    },
+  };
+}

@@ -1,0 +1,184 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { digestOf } from '../../src/oci/digest.ts';
+import { DOCKER_HUB, parseRepositoryName } from '../../src/oci/reference.ts';
+import { RegistryError } from '../../src/oci/registry-error.ts';
+import { createAcceptReader } from '../../src/server/accept.ts';
+import { isOwnHost } from '../../src/server/page-host.ts';
+import { isKnownToClient } from '../../src/server/preconditions.ts';
+import { parseRoute } from '../../src/server/route.ts';
+import { ask, serve } from '../support/served.ts';
+
+// METAHUB_FUZZ_RUNS=10000 in a nightly run.
+const RUNS = { numRuns: Number(process.env['METAHUB_FUZZ_RUNS'] ?? 500) };
+const DIGEST = digestOf(Buffer.from('x'));
+const RULES = { defaultHost: DOCKER_HUB, isAllowedHost: (host: string) => host === 'ghcr.io' };
+
+const character = fc.constantFrom(...'abz09AZ._-:/@%?#&=+*\\ \t\u0000\r\n\u00e4~');
+const word = fc.string({ unit: character, maxLength: 12 });
+const piece = fc.oneof(
+  { weight: 3, arbitrary: word },
+  fc.constantFrom(
+    'library',
+    'app',
+    'ghcr.io',
+    'localhost:5000',
+    '..',
+    '%2e%2e',
+    '',
+    'manifests',
+    'blobs',
+    'tags',
+  ),
+  fc.constantFrom('list', 'referrers', 'latest', DIGEST, 'sha256:totallywrong', 'evil.example', '[::1]:80'),
+);
+const query = fc.oneof(
+  fc.constant(''),
+  fc
+    .tuple(fc.constantFrom('ns', 'n', 'last', 'artifactType', 'x', 'NS'), piece)
+    .map(([k, v]) => `?${k}=${v}`),
+  word.map((text) => `?${text}`),
+);
+const target = fc.oneof(
+  fc.tuple(fc.array(piece, { maxLength: 6 }), query).map(([path, rest]) => `/v2/${path.join('/')}${rest}`),
+  fc.string({ maxLength: 200 }),
+);
+
+describe('any request target', () => {
+  test('is a route whose names are well-formed, or an error of the spec', () => {
+    fc.assert(
+      fc.property(target, (text) => {
+        try {
+          const route = parseRoute(text, RULES);
+          if (!('repository' in route)) return;
+          const { host, name } = route.repository;
+          expect(parseRepositoryName(name)).toBe(name);
+          expect(name.split('/')).not.toContain('..');
+          expect(['docker.io', 'ghcr.io']).toContain(host);
+        } catch (error) {
+          if (!(error instanceof RegistryError)) throw error;
+          expect([400, 403, 404]).toContain(error.status);
+        }
+      }),
+      RUNS,
+    );
+  });
+
+  test('that is a route says again what it was read from', () => {
+    const component = fc.stringMatching(/^[a-z0-9]{1,8}(?:[._-][a-z0-9]{1,8})?$/);
+    fc.assert(
+      fc.property(fc.array(component, { minLength: 2, maxLength: 5 }), component, (path, tag) => {
+        fc.pre(!path[0]?.includes('.') && path[0] !== 'localhost');
+        const route = parseRoute(`/v2/${path.join('/')}/manifests/${tag}`, RULES);
+        expect(route).toMatchObject({
+          kind: 'manifest',
+          repository: { name: path.join('/') },
+          reference: { tag },
+        });
+      }),
+      RUNS,
+    );
+  });
+});
+
+describe('any header', () => {
+  const value = fc.oneof(
+    fc.string({ maxLength: 100 }),
+    fc.array(piece).map((parts) => parts.join(',')),
+  );
+
+  test('Accept, If-None-Match and Host are read without an error', () => {
+    const acceptsIndex = createAcceptReader();
+    fc.assert(
+      fc.property(value, (text) => {
+        expect(acceptsIndex(text)).toBe(acceptsIndex(text));
+        if (isKnownToClient(text, DIGEST)) expect(text.includes(DIGEST) || text.includes('*')).toBe(true);
+        if (isOwnHost(text, []))
+          expect(text.toLowerCase()).toMatch(/^(localhost|[\d.]+|\[[\da-f:.]+\])(:\d+)?$/);
+      }),
+      RUNS,
+    );
+  });
+
+  test('Range brings exactly the bytes that it says it brings, or all of them, or 416', async () => {
+    const { port, registry } = await serve();
+    const bytes = Buffer.from(Array.from({ length: 1000 }, (_, position) => position % 251));
+    const digest = registry.putBlob(bytes);
+    const bound = fc.oneof(
+      fc.nat(1100).map(String),
+      fc.constantFrom('', '-1', '99999999999999999999', 'x', ' 5'),
+    );
+    const range = fc.tuple(fc.constantFrom('bytes', 'Bytes', 'lines', ''), bound, bound);
+    await fc.assert(
+      fc.asyncProperty(range, async ([unit, first, last]) => {
+        const answer = await ask(port, `/v2/a/b/blobs/${digest}`, {
+          headers: { range: `${unit}=${first}-${last}` },
+        });
+        if (answer.status === 200) {
+          expect(answer.body.equals(bytes)).toBe(true);
+          return;
+        }
+        if (answer.status === 416) {
+          expect(answer.headers['content-range']).toBe('bytes */1000');
+          return;
+        }
+        expect(answer.status).toBe(206);
+        const [, start, end] =
+          /^bytes (\d+)-(\d+)\/1000$/.exec(String(answer.headers['content-range'])) ?? [];
+        expect(answer.body.equals(bytes.subarray(Number(start), Number(end) + 1))).toBe(true);
+        expect(answer.body.length).toBeGreaterThan(0);
+      }),
+      RUNS,
+    );
+  });
+});
+
+describe('any bytes on a connection', () => {
+  const line = fc.oneof(
+    fc
+      .tuple(
+        fc.constantFrom('GET', 'HEAD', 'PUT', 'get', ''),
+        target,
+        fc.constantFrom('HTTP/1.1', 'HTTP/1.0', 'HTTP/9'),
+      )
+      .map((parts) => parts.join(' ')),
+    fc.string({ maxLength: 80 }),
+  );
+  const header = fc.oneof(
+    fc
+      .tuple(
+        fc.constantFrom('Host', 'Accept', 'Range', 'Via', 'Content-Length', 'Transfer-Encoding', 'X'),
+        word,
+      )
+      .map(([name, text]) => `${name}: ${text}`),
+    word,
+  );
+  const message = fc
+    .tuple(line, fc.array(header, { maxLength: 5 }))
+    .map(([first, headers]) => [first, ...headers, 'Connection: close', '', ''].join('\r\n'));
+
+  test('are answered in HTTP or cut, and the next client is served', async () => {
+    const { port, log } = await serve({ limits: { headersTimeoutMs: 1000 } });
+    await fc.assert(
+      fc.asyncProperty(message, async (bytes) => {
+        const socket = connect(port, '127.0.0.1');
+        socket.on('error', () => {
+          // Cut while we still wrote: that is an answer, too.
+        });
+        let received = '';
+        socket.on('data', (chunk) => {
+          received += chunk.toString('latin1');
+        });
+        socket.end(Buffer.from(bytes, 'utf8'));
+        await once(socket, 'close');
+        if (received !== '') expect(received).toMatch(/^HTTP\/1\.1 [2-5]\d\d /);
+        expect(received).not.toMatch(/^HTTP\/1\.1 500 /);
+      }),
+      RUNS,
+    );
+    expect((await ask(port, '/v2/')).status).toBe(200);
+    expect(log.filter(({ level }) => level === 'error')).toEqual([]);
+  });
+});

@@ -1,0 +1,91 @@
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { createNotifier } from '../../src/server/notify.ts';
+import { ask, type LogLine, serve } from '../support/served.ts';
+
+function blockFor(ms: number): void {
+  const untilMs = performance.now() + ms;
+  while (performance.now() < untilMs);
+}
+
+describe('fault 46: the event loop stands still', () => {
+  test('is noticed, counted and said', async () => {
+    const { port, log, server } = await serve();
+    await ask(port, '/v2/');
+    blockFor(1500);
+    await expect.poll(() => log.find(({ event }) => event === 'the event loop stood still')).toBeDefined();
+    expect(server.metrics.text()).toMatch(/metahub_event_loop_blocked_seconds_total [1-9]/);
+    expect((await ask(port, '/v2/')).status).toBe(200);
+  });
+});
+
+/** A `systemd-notify` that writes down what it was called with. */
+function standIn({ exitStatus = 0 } = {}) {
+  const directory = mkdtempSync(join(tmpdir(), 'metahub-notify-'));
+  onTestFinished(() => rmSync(directory, { recursive: true }));
+  const told = join(directory, 'told');
+  const program = join(directory, 'systemd-notify');
+  writeFileSync(program, `#!/bin/sh\necho "$*" >>'${told}'\nexit ${exitStatus}\n`);
+  chmodSync(program, 0o755);
+  const log: LogLine[] = [];
+  const start = (environment: Record<string, string>) =>
+    createNotifier({
+      environment: { PATH: `${directory}:/usr/bin:/bin`, ...environment },
+      pid: 4711,
+      log: (level, event, fields = {}) => log.push({ level, event, fields }),
+    });
+  const lines = () => (existsSync(told) ? readFileSync(told, 'utf8').trim().split('\n') : []);
+  return { start, lines, log };
+}
+
+describe('the service manager', () => {
+  test('hears of readiness and stopping', async () => {
+    const { start, lines } = standIn();
+    const notifier = start({ NOTIFY_SOCKET: '/run/notify' });
+    await notifier.ready('http://127.0.0.1:5080');
+    await notifier.stopping();
+    expect(lines()).toEqual(['--ready --status=http://127.0.0.1:5080', 'STOPPING=1']);
+  });
+
+  test('hears signs of life in half the time it allows, until we stop', async () => {
+    const { start, lines } = standIn();
+    const notifier = start({ NOTIFY_SOCKET: '/run/notify', WATCHDOG_USEC: '100000', WATCHDOG_PID: '4711' });
+    await notifier.ready('ready');
+    await expect.poll(() => lines().filter((line) => line === 'WATCHDOG=1').length).toBeGreaterThan(2);
+    await notifier.stopping();
+    await expect.poll(() => lines().at(-1)).toBeDefined();
+    expect(lines()).toContain('STOPPING=1');
+  });
+
+  test('hears nothing while the event loop stands still', async () => {
+    const { start, lines } = standIn();
+    const notifier = start({ NOTIFY_SOCKET: '/run/notify', WATCHDOG_USEC: '100000' });
+    await notifier.ready('ready');
+    await expect.poll(() => lines().length).toBeGreaterThan(2);
+    // What was under way ends while the loop stands still: at most one more.
+    const before = lines().length;
+    blockFor(500);
+    expect(lines().length).toBeLessThanOrEqual(before + 1);
+    await notifier.stopping();
+  });
+
+  test.each([
+    ['does not listen', {}],
+    ['watches another process', { NOTIFY_SOCKET: '/run/notify', WATCHDOG_USEC: '1000', WATCHDOG_PID: '1' }],
+  ])('is left alone when it %s', async (_, environment) => {
+    const { start, lines } = standIn();
+    const notifier = start(environment);
+    await notifier.ready('ready');
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(lines().filter((line) => line === 'WATCHDOG=1')).toEqual([]);
+    expect(lines()).toHaveLength('NOTIFY_SOCKET' in environment ? 1 : 0);
+  });
+
+  test('that cannot be told is no reason to fail', async () => {
+    const { start, log } = standIn({ exitStatus: 1 });
+    await start({ NOTIFY_SOCKET: '/run/notify' }).ready('ready');
+    expect(log).toMatchObject([{ level: 'warning', event: 'the service manager could not be told' }]);
+  });
+});

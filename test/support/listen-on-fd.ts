@@ -1,0 +1,15 @@
+import { DOCKER_HUB } from '../../src/oci/reference.ts';
+import { createMirrorServer } from '../../src/server/mirror-server.ts';
+import { createFakeRegistry } from './fake-registry.ts';
+
+// A process of its own that serves on descriptor 3, and says when it does.
+const registry = createFakeRegistry();
+const server = createMirrorServer({
+  gate: { admit: () => ({ kind: 'admitted', registry, key: '' }) },
+  log: () => {},
+  pseudonym: 'metahub-test',
+  defaultHost: DOCKER_HUB,
+  isAllowedHost: () => false,
+  status: () => ({ version: '0', startedAt: new Date(0), decisions: [], figures: [] }),
+});
+console.log(await server.listen({ fd: 3 }));
