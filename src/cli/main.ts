@@ -20,6 +20,10 @@ const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     summary: 'say which entry of an image a host gets, and why',
     load: () => import('./commands/explain.ts'),
   },
+  inspect: {
+    summary: 'print what stands behind an image name: entries, features, annotations, layers',
+    load: () => import('./commands/inspect.ts'),
+  },
   config: {
     summary: 'show the settings and where they come from',
     load: () => import('./commands/config.ts'),

@@ -1,23 +1,15 @@
 import { readFile } from 'node:fs/promises';
 import type { HostPlatform } from '../../host/profile.ts';
 import { createEnvironmentReader } from '../../mirror/image-environment.ts';
-import { virtual } from '../../mirror/virtual.ts';
 import { digestOf } from '../../oci/digest.ts';
 import { parseManifestDocument } from '../../oci/image-index.ts';
-import {
-  formatReference,
-  type ImageReference,
-  parseImageReference,
-  type Repository,
-} from '../../oci/reference.ts';
+import { formatReference, type Repository } from '../../oci/reference.ts';
 import { MANIFEST_MAX_BYTES, type Registry } from '../../oci/registry.ts';
 import { RegistryError } from '../../oci/registry-error.ts';
 import type { SourceDocument } from '../../selection/answer.ts';
 import { DEFAULT_POLICY, type SelectionPolicy } from '../../selection/policy.ts';
 import type { ExtraDemands } from '../../selection/select.ts';
-import { loadImageCatalog } from '../image-catalog.ts';
-import { createLog } from '../log.ts';
-import { newPseudonym, openUpstream } from '../open-upstream.ts';
+import { lookupFailure, parseImage, withRegistry } from '../image-lookup.ts';
 import { readPolicies } from '../policies.ts';
 import type { ResolvedSettings } from '../settings.ts';
 import { UserError } from '../user-error.ts';
@@ -67,58 +59,6 @@ async function readDocument(path: string): Promise<SourceDocument> {
   return sourceOf(bytes, undefined, path);
 }
 
-function parseImage(written: string): ImageReference {
-  const image = parseImageReference(written);
-  if (image !== undefined) return image;
-  throw new UserError(`“${written}” is no image name`, {
-    nextStep: 'Write it as for docker pull: alpine, ghcr.io/owner/name:tag, name@sha256:…',
-    exitStatus: 2,
-  });
-}
-
-/** The registries that the mirror would ask, virtual images included; closed when `use` is done. */
-async function withRegistry<T>(
-  { values, origins }: Settings,
-  use: (registry: Registry) => Promise<T>,
-): Promise<T> {
-  const log = createLog({
-    stream: process.stderr,
-    format: 'text',
-    level: 'warning',
-    journal: false,
-    now: () => new Date(),
-  });
-  const catalog = await loadImageCatalog(values.images, { mayBeAbsent: origins.images === 'default' });
-  const upstream = openUpstream(values, { log, pseudonym: newPseudonym() });
-  const registry = virtual({
-    next: upstream,
-    catalog: () => catalog,
-    now: () => performance.now(),
-    onMissing: (list, { image, reason }) =>
-      log('warning', 'a member of a list is missing', { list, image, reason }),
-  });
-  try {
-    return await use(registry);
-  } finally {
-    await upstream.close();
-  }
-}
-
-const NEXT_STEPS: Readonly<Record<string, string>> = {
-  MANIFEST_UNKNOWN: 'Check the name and the tag.',
-  NAME_UNKNOWN: 'Check the name; a private image needs a login (docker login).',
-  UNAUTHORIZED: 'Log in to the registry (docker login), or check the name.',
-  DENIED: 'Allow the registry with --upstream HOST, or check what your login may pull.',
-  TOOMANYREQUESTS: 'The registry limits its clients: log in, or wait a while.',
-};
-
-function explained(cause: unknown, name: string): unknown {
-  if (!(cause instanceof RegistryError)) return cause;
-  const nextStep =
-    NEXT_STEPS[cause.code] ?? 'Is the registry reachable? --upstream HOST=URL names another way to it.';
-  return new UserError(`${name}: ${cause.message}`, { cause, nextStep });
-}
-
 /** What the images' configurations demand, of the entries for any of these platforms. */
 async function configuredDemands(
   registry: Registry,
@@ -159,7 +99,7 @@ export async function readSubject(
       const extra = await configuredDemands(registry, repository, source, wanted);
       return { name, source, policy, isPinned, extra };
     } catch (cause) {
-      throw explained(cause, name);
+      throw lookupFailure(cause, name);
     }
   });
 }

@@ -1,0 +1,74 @@
+import type { Descriptor } from '../../oci/descriptor.ts';
+import type { ImageManifest } from '../../oci/image-index.ts';
+import { formatDemand } from '../../selection/demand.ts';
+import { requirementsOf } from '../../selection/requirement.ts';
+import { platformText, printable } from './explain-page.ts';
+import type { Inspected, Member } from './inspect-members.ts';
+
+const LABEL_WIDTH = 10;
+const KIB = 1024;
+
+type Row = readonly [label: string, text: string];
+
+function rows(all: readonly Row[], indent = ''): string {
+  return all.map(([label, text]) => `${indent}${label.padEnd(LABEL_WIDTH)}${printable(text)}\n`).join('');
+}
+
+function size(bytes: number): string {
+  const [unit, divisor] = bytes >= KIB * KIB ? ['MiB', KIB * KIB] : ['KiB', KIB];
+  return bytes < KIB ? `${bytes} B` : `${(bytes / Number(divisor)).toFixed(1)} ${unit}`;
+}
+
+function annotationRows(annotations: Readonly<Record<string, string>>): readonly Row[] {
+  return Object.entries(annotations).map(([name, value], at) => [
+    at === 0 ? 'notes' : '',
+    `${name} = ${value.length > 100 ? `${value.slice(0, 100)}…` : value}`,
+  ]);
+}
+
+function layerRows(layers: readonly Descriptor[]): readonly Row[] {
+  const total = layers.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  const lines = layers.map(({ digest, sizeBytes }) => `${digest}  ${size(sizeBytes)}`);
+  const count = `${layers.length} ${layers.length === 1 ? 'layer' : 'layers'}, ${size(total)}`;
+  return [['layers', count], ...lines.map((line): Row => ['', line])];
+}
+
+function imageRows({ config, layers }: ImageManifest): readonly Row[] {
+  return [['config', `${config.digest}  ${size(config.sizeBytes)}`], ...layerRows(layers)];
+}
+
+function memberText({ entry, image, problem }: Member, position: number): string {
+  const demands = requirementsOf(entry).map((demand) => `${formatDemand(demand)} (${demand.source})`);
+  const { platform } = entry;
+  const all: readonly Row[] = [
+    ['digest', `${entry.digest}  ${size(entry.sizeBytes)}`],
+    ['type', entry.mediaType],
+    ...(platform?.features.length ? [['features', platform.features.join(' ')] as const] : []),
+    ...(platform?.osFeatures.length ? [['os feat.', platform.osFeatures.join(' ')] as const] : []),
+    ...demands.map((demand, at): Row => [at === 0 ? 'demands' : '', demand]),
+    ...annotationRows(entry.annotations),
+    ...(image === undefined ? [] : imageRows(image)),
+    ...(problem === undefined ? [] : [['problem', problem] as const]),
+  ];
+  return `\n${position + 1}  ${platformText(entry)}\n${rows(all, '   ')}`;
+}
+
+/** The manifest and all that it refers to, one block for each entry. */
+export function renderText({ name, manifest, document, members }: Inspected): string {
+  const head: readonly Row[] = [
+    ['name', name],
+    ['type', document.mediaType],
+    ['digest', `${manifest.digest}  ${size(manifest.bytes.length)}`],
+  ];
+  switch (document.kind) {
+    case 'index':
+      return (
+        rows([...head, ['entries', String(members.length)], ...annotationRows(document.annotations)]) +
+        members.map(memberText).join('')
+      );
+    case 'image':
+      return rows([...head, ...annotationRows(document.annotations), ...imageRows(document)]);
+    case 'opaque':
+      return rows([...head, ['', document.reason]]);
+  }
+}

@@ -1,0 +1,77 @@
+import { virtual } from '../mirror/virtual.ts';
+import { type ImageReference, parseImageReference } from '../oci/reference.ts';
+import type { Registry } from '../oci/registry.ts';
+import { RegistryError } from '../oci/registry-error.ts';
+import { loadImageCatalog } from './image-catalog.ts';
+import { createLog } from './log.ts';
+import { newPseudonym, openUpstream } from './open-upstream.ts';
+import type { Origin } from './settings.ts';
+import type { Upstreams } from './upstream-settings.ts';
+import { UserError } from './user-error.ts';
+
+/** What says where an image is to be found. */
+export interface LookupSettings {
+  readonly values: {
+    readonly upstream: Upstreams;
+    readonly publicRegistries: boolean;
+    readonly images: string;
+  };
+  readonly origins: { readonly images: Origin };
+}
+
+/**
+ * An image name of the command line.
+ * @throws {UserError} status 2
+ */
+export function parseImage(written: string): ImageReference {
+  const image = parseImageReference(written);
+  if (image !== undefined) return image;
+  throw new UserError(`“${written}” is no image name`, {
+    nextStep: 'Write it as for docker pull: alpine, ghcr.io/owner/name:tag, name@sha256:…',
+    exitStatus: 2,
+  });
+}
+
+/** The registries that the mirror would ask, virtual images included; closed when `use` is done. */
+export async function withRegistry<T>(
+  { values, origins }: LookupSettings,
+  use: (registry: Registry) => Promise<T>,
+): Promise<T> {
+  const log = createLog({
+    stream: process.stderr,
+    format: 'text',
+    level: 'warning',
+    journal: false,
+    now: () => new Date(),
+  });
+  const catalog = await loadImageCatalog(values.images, { mayBeAbsent: origins.images === 'default' });
+  const upstream = openUpstream(values, { log, pseudonym: newPseudonym() });
+  const registry = virtual({
+    next: upstream,
+    catalog: () => catalog,
+    now: () => performance.now(),
+    onMissing: (list, { image, reason }) =>
+      log('warning', 'a member of a list is missing', { list, image, reason }),
+  });
+  try {
+    return await use(registry);
+  } finally {
+    await upstream.close();
+  }
+}
+
+const NEXT_STEPS: Readonly<Record<string, string>> = {
+  MANIFEST_UNKNOWN: 'Check the name and the tag.',
+  NAME_UNKNOWN: 'Check the name; a private image needs a login (docker login).',
+  UNAUTHORIZED: 'Log in to the registry (docker login), or check the name.',
+  DENIED: 'Allow the registry with --upstream HOST, or check what your login may pull.',
+  TOOMANYREQUESTS: 'The registry limits its clients: log in, or wait a while.',
+};
+
+/** A registry's failure as a person is told it, with the next step; anything else as it is. */
+export function lookupFailure(cause: unknown, name: string): unknown {
+  if (!(cause instanceof RegistryError)) return cause;
+  const nextStep =
+    NEXT_STEPS[cause.code] ?? 'Is the registry reachable? --upstream HOST=URL names another way to it.';
+  return new UserError(`${name}: ${cause.message}`, { cause, nextStep });
+}
