@@ -2,7 +2,6 @@ import type { CpuFacts } from '../host/facts.ts';
 import { type CpuRecord, firstCpuRecord, hasWholeRecord } from './cpu-record.ts';
 import type { HostRoot } from './host-root.ts';
 import type { Problems } from './problems.ts';
-import { parseSysctl } from './sysctl.ts';
 
 export interface CpuOptions {
   readonly root: HostRoot;
@@ -13,15 +12,11 @@ export interface CpuOptions {
 
 const UNKNOWN: CpuFacts = { vendor: 'generic', flags: [] };
 const CPUINFO = '/proc/cpuinfo';
-/** `sysctl machdep.cpu hw.optional` of a Mac, kept as a file in a captured tree. */
-const SYSCTL_CAPTURE = '/sysctl.txt';
 
 /** The CPU as /proc/cpuinfo tells it: of its first record, unless cores differ. */
 export function readCpu({ root, architecture, problems }: CpuOptions): CpuFacts {
   const text = readCpuinfo(root, architecture);
   if (text === undefined) {
-    const sysctl = root.text(SYSCTL_CAPTURE);
-    if (sysctl !== undefined) return parseSysctl(sysctl);
     problems.fail(`${CPUINFO} cannot be read: the CPU is unknown, and only baseline entries will match`);
     return UNKNOWN;
   }
