@@ -1,7 +1,7 @@
 import { familyOfArchitecture } from './architecture.ts';
 import type { CpuFacts } from './facts.ts';
 import { allNodes, ancestorSet, findNode, flagSet, rootOf } from './family-tree.ts';
-import { createJudge, hasPart } from './node-judge.ts';
+import { createJudge, type Judge } from './node-judge.ts';
 import { nodeOfModel } from './x86-models.ts';
 
 export { canonicalName } from './names.ts';
@@ -74,7 +74,7 @@ export function identify(
     if (!strictArchspec) for (const ancestor of ancestorSet(node.name)) held.add(ancestor);
   }
   const ranked = [...held].sort(compareMicroarchitectures);
-  const microarchitecture = choose(ranked, cpu, family);
+  const microarchitecture = choose(ranked, { cpu, family, judge });
   return {
     microarchitecture,
     compatible: [microarchitecture, ...ranked.filter((name) => name !== microarchitecture)],
@@ -83,15 +83,20 @@ export function identify(
 }
 
 /** Which of the nodes that hold is the CPU: the vendor's own where it is beyond the greatest generic one. */
-function choose(ranked: readonly string[], cpu: CpuFacts, family: string): string {
+function choose(
+  ranked: readonly string[],
+  { cpu, family, judge }: { cpu: CpuFacts; family: string; judge: Judge },
+): string {
   const generic = ranked.filter((name) => vendorOf(name) === 'generic');
   const greatest = generic[0] ?? family;
   // ARM's version numbers are no floor: a core is known by its part number, whatever version its flags add up to.
   const floor = family === 'aarch64' ? family : greatest;
-  const above = ranked.filter((name) => vendorOf(name) !== 'generic' && isAncestorOrSelf(floor, name));
-  const ofVendor = above.filter((name) => vendorOf(name) === cpu.vendor);
-  const ofPart = ofVendor.filter((name) => hasPart(findNode(name), cpu.parts ?? []));
-  return ofPart[0] ?? ofVendor[0] ?? above[0] ?? greatest;
+  const ofVendor = ranked.flatMap((name) => {
+    const node = findNode(name);
+    const isOwn = node !== undefined && node.vendor !== 'generic' && node.vendor === cpu.vendor;
+    return isOwn && isAncestorOrSelf(floor, name) ? [node] : [];
+  });
+  return (ofVendor.find(judge.isPart) ?? ofVendor[0])?.name ?? greatest;
 }
 
 /** A CPU that is sold as more than its flags show is a guest whose hypervisor hides some, or runs an old kernel. */

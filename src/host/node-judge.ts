@@ -26,6 +26,8 @@ export interface Judge {
   readonly missingFlags: (node: MicroarchitectureNode) => readonly string[];
   /** Whether part, generation, model or machine agree, flags aside. */
   readonly agrees: (node: MicroarchitectureNode) => boolean;
+  /** Whether a part number of the CPU is that of a node's core. */
+  readonly isPart: (node: MicroarchitectureNode) => boolean;
 }
 
 /** Judges nodes for one CPU; what a family demands is looked at once per node. */
@@ -59,7 +61,11 @@ export function createJudge(cpu: CpuFacts, architecture: string, strictArchspec 
     if (apple !== undefined && node.vendor === 'Apple') return isAppleAtMost(node.name, apple);
     return agrees(node) && missingFlags(node).length === 0;
   };
-  return { holds, missingFlags, agrees };
+  const isPart = ({ evidence: { part = '', otherParts = '' } }: MicroarchitectureNode): boolean => {
+    const known = strictArchspec ? [part] : [part, ...words(otherParts)];
+    return cpu.parts?.some((one) => known.includes(one)) ?? false;
+  };
+  return { holds, missingFlags, agrees, isPart };
 }
 
 /** `armv8.2a` -> `arm64-v8.2`. */
@@ -73,10 +79,4 @@ function isMachine(uarch: string | undefined, machines: string): boolean {
 
 function isAppleAtMost(name: string, chip: string): boolean {
   return Number(name.slice(1)) <= Number(chip.slice(1));
-}
-
-/** Whether one of the host's part numbers is the node's core. */
-export function hasPart(node: MicroarchitectureNode | undefined, parts: readonly string[]): boolean {
-  const { part, otherParts = '' } = node?.evidence ?? {};
-  return parts.some((one) => one === part || words(otherParts).includes(one));
 }

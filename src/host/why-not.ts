@@ -34,7 +34,8 @@ export function whyNot(
 ): WhyNot {
   const name = canonicalName(written);
   const node = name === undefined ? undefined : findNode(name);
-  if (name === undefined || node === undefined) {
+  const isKnown = node !== undefined && (node.isReference || !options.strictArchspec);
+  if (name === undefined || !isKnown) {
     return { name: written, runs: false, reasons: [{ kind: 'unknown', suggestions: similarNames(written) }] };
   }
   if (identify(cpu, architecture, options).compatible.includes(name)) {

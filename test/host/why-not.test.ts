@@ -57,6 +57,12 @@ describe('why a CPU is not a microarchitecture', () => {
     expect(reasons).toEqual([{ kind: 'unknown', suggestions: expect.arrayContaining(['skylake']) }]);
   });
 
+  test('a node that archspec lacks is unknown where archspec is asked', () => {
+    const { runs, reasons } = whyNot(zen3, 'amd64', 'graniterapids', { strictArchspec: true });
+    expect(runs).toBe(false);
+    expect(reasons[0]?.kind).toBe('unknown');
+  });
+
   test.each([
     ['avx2-haswell', 0],
     ['sapphire-rapids', 1],
