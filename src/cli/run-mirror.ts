@@ -65,10 +65,14 @@ async function listen(server: MirrorServer, { values }: ServeSettings, inherited
   }
 }
 
+/** On a terminal SIGHUP says that it is gone; elsewhere it is how an operator asks to read everything again. */
+const HANGUP_STOPS = process.stderr.isTTY === true;
+
 /** Resolves with the first signal that asks to stop; a second one ends the process at once. */
 function stopSignal(): Promise<NodeJS.Signals> {
+  const signals = ['SIGTERM', 'SIGINT', ...(HANGUP_STOPS ? (['SIGHUP'] as const) : [])] as const;
   return new Promise((resolve) => {
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    for (const signal of signals) {
       process.once(signal, () => {
         process.once(signal, () => process.exit(1));
         resolve(signal);
@@ -128,7 +132,7 @@ export async function runMirror({ settings, reread }: RunOptions): Promise<void>
     );
 
   const reload = () => void reloadMirror({ log, reread, stack, host, server });
-  process.on('SIGHUP', reload);
+  if (!HANGUP_STOPS) process.on('SIGHUP', reload);
   identity?.onRenewed((renewed) => server.renew(renewed), log);
   log('notice', 'stopping', { signal: await stopping });
   process.off('SIGHUP', reload);

@@ -1,4 +1,5 @@
 import { architectureOfFamily, familyOfArchitecture } from './architecture.ts';
+import { allNodes } from './family-tree.ts';
 import { type Feature, formatFeature, parseFeature } from './feature.ts';
 import { driverFeatures, uniqueFeatures } from './host-features.ts';
 import {
@@ -53,8 +54,17 @@ export function profileOfFeatures(features: readonly string[], base?: HostProfil
 
 function parsed(text: string): Feature {
   const feature = parseFeature(text);
-  if (feature !== undefined) return feature;
-  throw new Error(`“${text}” is not a feature: write kind:value, such as cpu:zen4 or nvcap:9.0`);
+  if (feature === undefined)
+    throw new Error(`“${text}” is not a feature: write kind:value, such as cpu:zen4 or nvcap:9.0`);
+  if (feature.kind === 'cpuflag' && feature.value === text.trim()) refuseUnknownFlag(feature.value);
+  return feature;
+}
+
+/** A bare word is a CPU flag only if some CPU has it: a microarchitecture without its kind must not pass for one. */
+function refuseUnknownFlag(word: string): void {
+  for (const { name } of allNodes()) if (flagsOf(name)?.has(word)) return;
+  const meant = canonicalName(word) === undefined ? `cpuflag:${word}` : `cpu:${word}`;
+  throw new Error(`“${word}” is no CPU flag that is known; did you mean ${meant}?`);
 }
 
 function withCpu(profile: HostProfile, claims: readonly Feature[]): HostProfile {
