@@ -29,7 +29,9 @@ async function ask(what: string): Promise<string> {
   const silent = new Writable({ write: (_chunk, _encoding, done) => done() });
   const terminal = createInterface({ input: process.stdin, output: silent, terminal: true });
   const stop = new AbortController();
+  // Ctrl-C, and Ctrl-D on an empty line.
   terminal.once('SIGINT', () => stop.abort());
+  terminal.once('close', () => stop.abort());
   try {
     return await terminal.question('', { signal: stop.signal });
   } catch (cause) {
