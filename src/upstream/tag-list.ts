@@ -52,8 +52,11 @@ export async function listTags(fetchPage: FetchTagPage, bounds: Bounds): Promise
   });
   const isSpecPage = isAscending(first.tags, after);
   if (first.next === undefined && (isSpecPage || after === undefined)) return cut(first.tags, bounds);
-  if (isSpecPage && limit !== undefined && first.tags.length > 0 && first.tags.length <= limit) {
-    return { tags: first.tags, next: first.tags.at(-1) };
+  const end = first.tags.at(-1);
+  // Only a registry whose next page begins behind this one's last tag is taken at its word.
+  const isTelling = end !== undefined && first.next?.['last'] === end;
+  if (isSpecPage && isTelling && limit !== undefined && first.tags.length <= limit) {
+    return { tags: first.tags, next: end };
   }
   const start = isSpecPage || after === undefined ? first : await fetchPage({});
   return cut(await gather(fetchPage, start), bounds);
