@@ -58,7 +58,8 @@ export function scopeOf(challenge: Challenge, repository: string): string {
   return SCOPE.test(asked) ? asked : `repository:${repository}:pull`;
 }
 
-function readToken(bytes: Buffer, host: string): Token {
+/** The token and its lifetime in a token service's answer. @throws {RegistryError} UNAVAILABLE when there is none. */
+export function readToken(bytes: Buffer, host: string): Token {
   let document: unknown;
   try {
     document = JSON.parse(bytes.toString('utf8'));

@@ -1,0 +1,229 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { parseTag } from '../../src/oci/reference.ts';
+import { RegistryError } from '../../src/oci/registry-error.ts';
+import { parseChallenges } from '../../src/upstream/challenge.ts';
+import { normalizeKey, readDockerConfig } from '../../src/upstream/docker-config.ts';
+import { proxyFor } from '../../src/upstream/proxy.ts';
+import { apiRootOf } from '../../src/upstream/settings.ts';
+import { listTags } from '../../src/upstream/tag-list.ts';
+import { readTagPage } from '../../src/upstream/tag-page.ts';
+import { readToken } from '../../src/upstream/token.ts';
+import type { Reply } from '../../src/upstream/transport.ts';
+import { FUZZ_RUNS } from '../support/fuzz.ts';
+
+const RUNS = { numRuns: FUZZ_RUNS };
+const token = fc.stringMatching(/^[A-Za-z][A-Za-z0-9_-]{0,15}$/);
+/** What a header may hold at all: Node's parser refuses the rest. */
+const headerText = fc.string({ unit: fc.constantFrom(...' ,="\\;/:.azAZ09_-~\t'), maxLength: 200 });
+
+function replyWith(headers: Readonly<Record<string, string>>): Reply {
+  const body = { read: async () => {}, cancel: () => {} };
+  return { status: 200, headers, url: new URL('http://registry.test/v2/app/tags/list'), body };
+}
+
+/** Runs `parse`, for which a RegistryError is the only way to fail; undefined then. */
+function orRefused<Value>(parse: () => Value): Value | undefined {
+  try {
+    return parse();
+  } catch (error) {
+    expect(error).toBeInstanceOf(RegistryError);
+    return undefined;
+  }
+}
+
+describe('parseChallenges()', () => {
+  test('reads back any challenges that are written as the RFC has them', () => {
+    const challenge = fc.record({
+      scheme: token,
+      parameters: fc.uniqueArray(fc.tuple(token, fc.string({ maxLength: 30 })), {
+        minLength: 1,
+        maxLength: 5,
+        selector: ([name]) => name.toLowerCase(),
+      }),
+    });
+    const quote = (value: string) => `"${value.replaceAll(/["\\]/g, '\\$&')}"`;
+    fc.assert(
+      fc.property(fc.array(challenge, { minLength: 1, maxLength: 3 }), (challenges) => {
+        const header = challenges
+          .map(
+            ({ scheme, parameters }) =>
+              `${scheme} ${parameters.map(([n, v]) => `${n}=${quote(v)}`).join(', ')}`,
+          )
+          .join(', ');
+        fc.pre(header.length < 8000);
+        expect(parseChallenges(header).map(({ scheme, parameters }) => [scheme, [...parameters]])).toEqual(
+          challenges.map(({ scheme, parameters }) => [
+            scheme.toLowerCase(),
+            parameters.map(([name, value]) => [name.toLowerCase(), value]),
+          ]),
+        );
+      }),
+      RUNS,
+    );
+  });
+
+  test('makes something of any text, in bounded time, and never throws', () => {
+    fc.assert(
+      fc.property(fc.oneof(headerText, fc.string({ maxLength: 300 })), (header) => {
+        for (const { scheme } of parseChallenges(header)) expect(scheme).not.toBe('');
+      }),
+      RUNS,
+    );
+  });
+
+  test.each(['"', '\\"', '="\\', ' ,', 'a=', '=""', 'a "', '\\'])(
+    '%s, a hundred thousand times, takes no time',
+    (part) => {
+      const start = performance.now();
+      parseChallenges(`Bearer realm="${part.repeat(100_000)}`);
+      parseChallenges(part.repeat(100_000));
+      expect(performance.now() - start).toBeLessThan(1000);
+    },
+  );
+});
+
+describe('readDockerConfig()', () => {
+  test('makes a configuration of any JSON, and never throws', () => {
+    fc.assert(
+      fc.property(fc.jsonValue(), (value) => {
+        const { logins, helpers } = readDockerConfig(value);
+        expect([...logins.keys(), ...helpers.keys()].every((key) => normalizeKey(key) === key)).toBe(true);
+      }),
+      RUNS,
+    );
+  });
+
+  test('makes only logins and plain program names of any auths and helpers', () => {
+    const host = fc.oneof(token, fc.constantFrom('ghcr.io', 'https://index.docker.io/v1/', 'x:5000/team'));
+    const auths = fc.dictionary(host, fc.oneof(fc.jsonValue(), fc.record({ auth: fc.base64String() })));
+    const credHelpers = fc.dictionary(host, fc.oneof(fc.string(), fc.jsonValue()));
+    fc.assert(
+      fc.property(fc.record({ auths, credHelpers, credsStore: fc.string() }), (config) => {
+        const { logins, helpers, defaultHelper } = readDockerConfig(config);
+        for (const login of logins.values()) {
+          if (login.kind === 'basic') expect(login.username).not.toMatch(/:|^$/);
+        }
+        for (const helper of [...helpers.values(), defaultHelper ?? 'x']) expect(helper).not.toContain('/');
+      }),
+      RUNS,
+    );
+  });
+});
+
+describe('readToken()', () => {
+  test('gives a token fit for a header and a lifetime, or refuses', () => {
+    const answer = fc.record(
+      {
+        token: fc.oneof(fc.string(), fc.jsonValue()),
+        access_token: fc.oneof(token, fc.jsonValue()),
+        expires_in: fc.oneof(fc.double(), fc.integer(), fc.string(), fc.jsonValue()),
+      },
+      { requiredKeys: [] },
+    );
+    fc.assert(
+      fc.property(fc.oneof(answer, fc.jsonValue()), (document) => {
+        const read = orRefused(() => readToken(Buffer.from(JSON.stringify(document) ?? ''), 'auth.test'));
+        if (read === undefined) return;
+        expect(read.text).toMatch(/^[\x21-\x7e]+$/);
+        expect(read.lifetimeMs).toBeGreaterThan(0);
+      }),
+      RUNS,
+    );
+  });
+
+  test('refuses any bytes that are no JSON', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 100 }), (bytes) => {
+        orRefused(() => readToken(Buffer.from(bytes), 'auth.test'));
+      }),
+      RUNS,
+    );
+  });
+});
+
+describe('pages of tags', () => {
+  test('readTagPage() gives tags and nothing else, or refuses', () => {
+    const document = fc.oneof(
+      fc.record({ tags: fc.oneof(fc.array(fc.oneof(token, fc.string())), fc.jsonValue()) }),
+      fc.jsonValue(),
+    );
+    fc.assert(
+      fc.property(document, headerText, (value, link) => {
+        const reply = replyWith({ link: `<${link}>; rel="next"` });
+        const page = orRefused(() => readTagPage(Buffer.from(JSON.stringify(value)), reply));
+        expect(page?.tags.every((tag) => parseTag(tag) !== undefined) ?? true).toBe(true);
+      }),
+      RUNS,
+    );
+  });
+
+  test('listTags(): whatever the order and the pages of a registry, following `next` gives every tag once, sorted', async () => {
+    const tags = fc.uniqueArray(token, { maxLength: 40 });
+    const sizes = { pageSize: fc.integer({ min: 1, max: 10 }), limit: fc.integer({ min: 1, max: 10 }) };
+    const registry = fc.record({ tags, isSorted: fc.boolean(), heedsLast: fc.boolean(), ...sizes });
+    await fc.assert(
+      fc.asyncProperty(registry, async ({ tags: written, isSorted, heedsLast, pageSize, limit }) => {
+        const sorted = [...written].sort((a, b) => (a < b ? -1 : 1));
+        const kept = isSorted ? sorted : written;
+        const fetchPage = async (query: Readonly<Record<string, string>>) => {
+          const isSpec = isSorted && heedsLast;
+          const { last, from = '0' } = query;
+          const start =
+            isSpec && last !== undefined ? kept.filter((tag) => tag <= last).length : Number(from);
+          const page = kept.slice(start, start + pageSize);
+          const cursor = isSpec ? { last: page.at(-1) ?? '' } : { from: String(start + pageSize) };
+          const next = start + pageSize < kept.length ? cursor : undefined;
+          return { tags: page, next };
+        };
+        const seen: string[] = [];
+        let after: string | undefined;
+        for (let pages = 0; pages <= written.length; pages += 1) {
+          const page = await listTags(fetchPage, { limit, after });
+          expect(page.tags.length).toBeLessThanOrEqual(limit);
+          seen.push(...page.tags);
+          after = page.next;
+          if (after === undefined) break;
+        }
+        expect(seen).toEqual(sorted);
+      }),
+      RUNS,
+    );
+  });
+});
+
+describe('settings', () => {
+  test('apiRootOf() gives a root without a login or a slash at its end, or a TypeError', () => {
+    const url = fc.oneof(
+      fc.webUrl({ withQueryParameters: true, withFragments: true }),
+      fc.string(),
+      headerText,
+    );
+    fc.assert(
+      fc.property(url, (text) => {
+        try {
+          const root = apiRootOf(text);
+          expect(root.pathname.split('/')).toContain('v2');
+          expect(root.href).not.toMatch(/[/?#]$|@/);
+        } catch (error) {
+          expect(error).toBeInstanceOf(TypeError);
+        }
+      }),
+      RUNS,
+    );
+  });
+
+  test('proxyFor() takes any NO_PROXY', () => {
+    const target = fc.constantFrom('https://ghcr.io/', 'https://10.0.0.1:5000/', 'https://[2001:db8::1]/');
+    const noProxy = fc.oneof(
+      headerText,
+      fc.string({ unit: fc.constantFrom(...'*.,:/[]0123456789abcdefgh') }),
+    );
+    fc.assert(
+      fc.property(target, noProxy, (text, rules) => {
+        proxyFor(new URL(text), { https: 'http://proxy.example:3128', noProxy: rules });
+      }),
+      RUNS,
+    );
+  });
+});
