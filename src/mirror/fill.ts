@@ -116,6 +116,7 @@ export function startFill({ digest, name, content, intake, lingerMs }: FillOptio
         throw new RegistryError('UNAVAILABLE', `${name} ended at byte ${receivedBytes} of ${sizeBytes}`);
       }
       if (!(await intake.verify())) {
+        content.distrust?.();
         throw new RegistryError('UNAVAILABLE', `the upstream's bytes for ${name} do not have that digest`);
       }
       isVerified = true;

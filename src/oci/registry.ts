@@ -66,7 +66,8 @@ export interface BlobContent extends BlobInfo {
   /**
    * Writes the bytes with backpressure and resolves when the last was accepted; does not end `sink`. Rejects when the
    * source fails or its bytes do not match the digest (the caller must then destroy the sink, never end it), or when
-   * the sink is destroyed. What would complete a wrong body is held back: nobody could take it for whole.
+   * the sink is destroyed. What would complete a wrong body is held back: nobody could take it for whole. A chunk's memory
+   * is the source's again once the sink has called its write back: a sink that keeps bytes for longer copies them.
    */
   writeTo(sink: Writable): Promise<void>;
   /** Gives the source up unread. */
