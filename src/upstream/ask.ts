@@ -7,7 +7,7 @@ import { fromNetwork, isAbort, type Subject } from './failure.ts';
 import type { Reply } from './transport.ts';
 
 export type Asking = Pick<Question, 'method' | 'path'> &
-  Partial<Pick<Question, 'query' | 'headers' | 'follow' | 'accepts'>>;
+  Partial<Pick<Question, 'query' | 'headers' | 'follow' | 'accepts' | 'isForBlob'>>;
 
 /**
  * Asks a source host's endpoints in turn; `read` makes the answer of the first accepted reply, so that a broken body is the

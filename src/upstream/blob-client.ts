@@ -69,6 +69,7 @@ export function createBlobClient({ ask, mode, resumeMs, onResume }: BlobClientOp
       method: 'GET',
       path: `/blobs/${digest}`,
       follow,
+      isForBlob: true,
       accepts: [200, ...(range ? [206] : []), ...(follow === 'origin' ? [301, 302, 303, 307, 308] : [])],
       ...(range === undefined ? {} : { headers: { range: rangeHeader(range) } }),
     } as const;

@@ -23,6 +23,8 @@ export interface Question {
   readonly subject: Subject;
   /** Which redirects are followed; `origin`: one that leaves the registry's is itself the answer. Any when not said. */
   readonly follow?: 'any' | 'origin' | undefined;
+  /** The answer may be long. */
+  readonly isForBlob?: boolean | undefined;
   readonly options: RequestOptions;
   /** `Via` for the loop guard. */
   readonly via: string;
@@ -37,6 +39,8 @@ export interface Endpoint {
 export interface EndpointOptions {
   readonly settings: EndpointSettings;
   readonly send: Transport['send'];
+  /** What may be long comes by this one. */
+  readonly sendForBlob: Transport['send'];
   readonly tokens: Tokens;
   readonly credentials: Credentials;
   readonly warn: (message: string) => void;
@@ -79,7 +83,8 @@ function failureOf(reply: Reply, root: URL, { subject }: Question, passThrough: 
   return new RegistryError(error.code, error.message, { headers: { 'www-authenticate': challenge } });
 }
 
-export function createEndpoint({ settings, send, tokens, credentials, warn }: EndpointOptions): Endpoint {
+export function createEndpoint(endpoint: EndpointOptions): Endpoint {
+  const { settings, tokens, credentials, warn } = endpoint;
   const root = apiRootOf(settings.url);
   const passThrough = settings.passThrough === true;
   const authorize = createAuthorizer({
@@ -93,6 +98,7 @@ export function createEndpoint({ settings, send, tokens, credentials, warn }: En
 
   async function send1(repository: Repository, question: Question): Promise<Reply> {
     const { method, options, via } = question;
+    const send = question.isForBlob ? endpoint.sendForBlob : endpoint.send;
     const url = urlOf(root, repository, question);
     const attempt = async (authorization: string | undefined) => {
       const outgoing: Outgoing = {

@@ -21,7 +21,8 @@ export interface Valve {
 
 /** What the producer calls. */
 export interface Flow extends Body {
-  push(chunk: Buffer): void;
+  /** @param onReleased called once the chunk's memory is no longer needed, also when nobody wanted it */
+  push(chunk: Buffer, onReleased?: () => void): void;
   end(): void;
   fail(error: Error): void;
 }
@@ -89,8 +90,8 @@ export function createFlow(valve: Valve, idleMs: number): Flow {
         valve.resume();
       }),
     cancel: (reason = new Error('cancelled')) => abort(reason),
-    push: (chunk) => {
-      if (outcome !== undefined || take === undefined) return;
+    push: (chunk, onReleased = () => {}) => {
+      if (outcome !== undefined || take === undefined) return onReleased();
       unreleasedBytes += chunk.length;
       windowBytes += chunk.length;
       if (unreleasedBytes >= HIGH_WATER_BYTES && !paused) {
@@ -99,8 +100,12 @@ export function createFlow(valve: Valve, idleMs: number): Flow {
         valve.pause();
       }
       try {
-        take(chunk, () => release(chunk.length));
+        take(chunk, () => {
+          onReleased();
+          release(chunk.length);
+        });
       } catch (error) {
+        onReleased();
         abort(error as Error);
       }
     },

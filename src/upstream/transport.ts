@@ -45,12 +45,13 @@ const HEAD_MAX_BYTES = 16 * 1024;
 /** Header lines that may come several times; of any other, the first counts. */
 const LISTS = new Set(['www-authenticate', 'link', 'warning', 'via']);
 
-type RawHeaders = Readonly<Record<string, string | string[] | undefined>>;
+type RawHeaders = Readonly<Record<string, string | readonly string[] | undefined>>;
 
-function flatten(raw: RawHeaders): Record<string, string> {
+/** One value for each name: lists joined, of anything else the first. */
+export function flatten(raw: RawHeaders): Record<string, string> {
   const headers: Record<string, string> = {};
   for (const [name, value] of Object.entries(raw)) {
-    const joined = Array.isArray(value) ? (LISTS.has(name) ? value.join(', ') : value[0]) : value;
+    const joined = typeof value === 'object' ? (LISTS.has(name) ? value.join(', ') : value[0]) : value;
     if (joined !== undefined) headers[name] = joined;
   }
   return headers;

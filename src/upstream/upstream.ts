@@ -4,11 +4,13 @@ import { RegistryError } from '../oci/registry-error.ts';
 import { createChain } from './chain.ts';
 import { createDial, type DialTarget, hostOf, portOf } from './dial.ts';
 import { createEndpoint, isListed } from './endpoint.ts';
+import { createFastTransport } from './fast-transport.ts';
 import { type Credentials, NO_CREDENTIALS } from './login.ts';
 import { type ProxySettings, proxyFor } from './proxy.ts';
 import { createRegistryClient } from './registry-client.ts';
 import { sendTwice } from './send-twice.ts';
 import { apiRootOf, DEFAULT_TIMEOUTS, type Timeouts, type UpstreamSettings } from './settings.ts';
+import { createSlabPool, type SlabPool } from './slab.ts';
 import { createTokens } from './token.ts';
 import { createTransport, type Outgoing } from './transport.ts';
 import { createTrust, SYSTEM_AUTHORITIES } from './trust.ts';
@@ -31,6 +33,8 @@ export interface UpstreamOptions {
   readonly extraAuthorities?: readonly string[];
   /** This mirror's name in `Via`, by which its server recognises a loop (see oci/via.ts). */
   readonly pseudonym: string;
+  /** How blobs are read: `fast`, the default, into reused memory; `plain` like everything else. */
+  readonly blobReader?: 'fast' | 'plain';
   /** Monotonic milliseconds: a wall clock that jumps must not expire or revive a token. */
   readonly now: () => number;
   readonly log?: UpstreamLog;
@@ -43,7 +47,12 @@ interface Client {
   readonly close: () => Promise<void>;
 }
 
-function createClient(host: SourceHost, settings: UpstreamSettings, options: UpstreamOptions): Client {
+function createClient(
+  host: SourceHost,
+  settings: UpstreamSettings,
+  options: UpstreamOptions,
+  slabs: SlabPool,
+): Client {
   const { now, proxy = {}, credentials = NO_CREDENTIALS } = options;
   const log: UpstreamLog = options.log ?? (() => {});
   const timeouts: Timeouts = { ...DEFAULT_TIMEOUTS, ...options.timeouts };
@@ -69,11 +78,14 @@ function createClient(host: SourceHost, settings: UpstreamSettings, options: Ups
     timeoutMs: timeouts.headMs,
   });
   const transport = createTransport({ dial, proxyOf, isTrusted, timeouts });
+  const fast = createFastTransport({ dial, plain: transport, proxyOf, timeouts, slabs, now });
   const send = (outgoing: Outgoing) => sendTwice(transport.send, outgoing);
+  const sendFast = (outgoing: Outgoing) => sendTwice(fast.send, outgoing);
   const endpoints = settings.endpoints.map((endpoint) =>
     createEndpoint({
       settings: endpoint,
       send,
+      sendForBlob: options.blobReader === 'plain' ? send : sendFast,
       tokens: createTokens({ send, timeouts, now }),
       credentials,
       warn: (event) => log('warning', event, { registry: host }),
@@ -87,7 +99,9 @@ function createClient(host: SourceHost, settings: UpstreamSettings, options: Ups
       timeouts,
       log: (event, fields) => log('info', event, { registry: host, ...fields }),
     }),
-    close: transport.close,
+    close: async () => {
+      await Promise.all([fast.close(), transport.close()]);
+    },
   };
 }
 
@@ -97,6 +111,7 @@ function createClient(host: SourceHost, settings: UpstreamSettings, options: Ups
  */
 export function createUpstream(options: UpstreamOptions): Registry & { close(): Promise<void> } {
   const clients = new Map<SourceHost, Client>();
+  const slabs = createSlabPool();
 
   function clientFor({ host }: Repository): Registry {
     const known = clients.get(host);
@@ -108,7 +123,7 @@ export function createUpstream(options: UpstreamOptions): Registry & { close(): 
         `${host} is not among the registries this mirror may ask; add it as an upstream`,
       );
     }
-    const client = createClient(host, settings, options);
+    const client = createClient(host, settings, options, slabs);
     clients.set(host, client);
     return client.registry;
   }
