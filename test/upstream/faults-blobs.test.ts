@@ -18,470 +18,433 @@ import { closing, readBlob, repository, tagged, upstreamTo } from '../support/up
 const app = repository('team/app');
 const SIZE = 1_000_000;
 
-/** One blob, and a registry that may do anything on its first requests and is honest afterwards. */
-async function start(misdeeds: readonly Handler[], options: Partial<UpstreamOptions> = {}, sizeBytes = SIZE) {
-  const content = createContent();
-  const bytes = randomBytes(sizeBytes);
-  const digest = content.putBlob(bytes);
-  let asked = 0;
-  const server = closing(
-    await startServer((request, response) => {
-      const misdeed = misdeeds[asked];
-      asked += 1;
-      (misdeed ?? serveContent(content))(request, response);
-    }),
-  );
-  const resumes: unknown[] = [];
-  const upstream = upstreamTo(upstreamAt(server.url), {
-    log: (_, event, { offset }) => event === 'blob resumed' && resumes.push(offset),
-    ...options,
-    timeouts: { resumeMs: 10, ...options.timeouts },
-  });
-  const ranges = () => server.requests.map(({ headers }) => headers['range']);
-  return { bytes, digest, server, upstream, resumes, ranges };
-}
+/** Every fault is met by both ways of reading a blob. */
+describe.each(['fast', 'plain'] as const)('blobs read the %s way', (blobReader) => {
+  /** A misdeed that the fast way does not read, and asks for once more the plain way. */
+  const unusual = (misdeed: Handler): Handler[] => (blobReader === 'fast' ? [misdeed, misdeed] : [misdeed]);
 
-/** Announces `total`, sends `part` and breaks off. */
-function breaking(part: Buffer, total: number | undefined, how: 'reset' | 'end'): Handler {
-  return (_, response) => {
-    response.writeHead(200, total === undefined ? { connection: 'close' } : { 'content-length': total });
-    response.write(part, () => {
-      if (how === 'reset') response.socket?.resetAndDestroy();
-      else response.socket?.end();
-    });
-  };
-}
-
-/** Reads a blob that has to fail, and tells how many of its bytes were handed on before it did. */
-async function failing(upstream: ReturnType<typeof upstreamTo>, digest: ReturnType<typeof digestOf>) {
-  let writtenBytes = 0;
-  const sink = new Writable({
-    write: (chunk: Buffer, _, done) => {
-      writtenBytes += chunk.length;
-      done();
-    },
-  });
-  const blob = await upstream.blob(app, digest);
-  if (blob.kind !== 'content') throw new Error('a redirect');
-  const error: unknown = await blob.writeTo(sink).then(
-    () => undefined,
-    (cause) => cause,
-  );
-  return { error, writtenBytes };
-}
-
-describe('fault 05: one byte a second', () => {
-  const timeouts = { headMs: 1000, documentMs: 1000, idleMs: 150 };
-  const dripping =
-    (bytes: Buffer): Handler =>
-    (_, response) => {
-      response.writeHead(200, { 'content-length': SIZE });
-      let at = 0;
-      const drip = setInterval(() => response.write(bytes.subarray(at, ++at)), 20);
-      response.once('close', () => clearInterval(drip));
-    };
-
-  test('a blob is asked for again where it stands, and comes whole', async () => {
-    const misdeeds: Handler[] = [];
-    const { upstream, digest, bytes, ranges } = await start(misdeeds, { timeouts });
-    misdeeds.push(dripping(bytes));
-    expect((await readBlob(await upstream.blob(app, digest))).equals(bytes)).toBe(true);
-    expect(ranges()[1]).toMatch(/^bytes=[1-9]\d*-999999$/);
-  });
-
-  test('for ever: given up after four tries, not after the years that it would take', async () => {
-    const { upstream, digest, server } = await start(
-      Array.from({ length: 9 }, () => dripping(randomBytes(SIZE))),
-      { timeouts },
-    );
-    const { error } = await failing(upstream, digest);
-    expect(error).toMatchObject({ code: 'UNAVAILABLE' });
-    expect(server.requests).toHaveLength(4);
-  });
-
-  test('a reader who is the slow one is waited for', async () => {
-    const { upstream, digest, bytes, server } = await start([], { timeouts }, 8_000_000);
-    const chunks: Buffer[] = [];
-    let pauses = 0;
-    const sink = new Writable({
-      highWaterMark: 1,
-      write: (chunk: Buffer, _, done) => {
-        chunks.push(Buffer.from(chunk));
-        // Stops for longer than a source may, in the midst of it.
-        pauses += 1;
-        setTimeout(done, pauses === 20 ? timeouts.idleMs * 4 : 0);
-      },
-    });
-    const blob = await upstream.blob(app, digest);
-    if (blob.kind !== 'content') throw new Error('a redirect');
-    await blob.writeTo(sink);
-    expect(Buffer.concat(chunks).equals(bytes)).toBe(true);
-    expect(server.requests).toHaveLength(1);
-  });
-});
-
-describe('fault 06: reset mid-blob', () => {
-  test('the rest is asked for by Range, and the client sees one whole blob', async () => {
-    const misdeeds: Handler[] = [];
-    const { upstream, digest, bytes, ranges, resumes } = await start(misdeeds);
-    misdeeds.push(breaking(bytes.subarray(0, 300_000), SIZE, 'reset'));
-    expect((await readBlob(await upstream.blob(app, digest))).equals(bytes)).toBe(true);
-    expect(ranges()).toEqual([undefined, `bytes=${resumes[0]}-999999`]);
-  });
-
-  test('again and again: as long as each try brings something, it goes on', async () => {
-    const misdeeds: Handler[] = [];
-    const { upstream, digest, bytes, resumes } = await start(misdeeds);
-    for (let nth = 0; nth < 6; nth += 1) {
-      misdeeds.push((request, response) => {
-        const from = Number(/\d+/.exec(request.headers.range ?? '0')?.[0]);
-        const headers = {
-          'content-length': SIZE - from,
-          'content-range': `bytes ${from}-${SIZE - 1}/${SIZE}`,
-        };
-        response.writeHead(from === 0 ? 200 : 206, headers);
-        response.write(bytes.subarray(from, from + 100_000), () => response.destroy());
-      });
-    }
-    expect((await readBlob(await upstream.blob(app, digest))).equals(bytes)).toBe(true);
-    expect(resumes.length).toBeGreaterThanOrEqual(6);
-  });
-
-  test('a registry that answers the Range with everything: what is there already is skipped', async () => {
-    const misdeeds: Handler[] = [];
-    const { upstream, digest, bytes } = await start(misdeeds);
-    misdeeds.push(breaking(bytes.subarray(0, 300_000), SIZE, 'reset'), (_, response) => {
-      response.writeHead(200, { 'content-length': SIZE }).end(bytes);
-    });
-    expect((await readBlob(await upstream.blob(app, digest))).equals(bytes)).toBe(true);
-  });
-
-  test('a part of a blob is resumed as well', async () => {
-    const misdeeds: Handler[] = [];
-    const { upstream, digest, bytes, ranges } = await start(misdeeds);
-    misdeeds.push((_, response) => {
-      response.writeHead(206, { 'content-length': 500_000, 'content-range': `bytes 100000-599999/${SIZE}` });
-      response.write(bytes.subarray(100_000, 300_000), () => response.destroy());
-    });
-    const range = { kind: 'from', first: 100_000, last: 599_999 } as const;
-    const part = await readBlob(await upstream.blob(app, digest, { range }));
-    expect(part.equals(bytes.subarray(100_000, 600_000))).toBe(true);
-    expect(ranges()[1]).toMatch(/^bytes=\d+-599999$/);
-  });
-
-  test.each([
-    ['another part', 206, { 'content-range': `bytes 0-9/${SIZE}`, 'content-length': 10 }],
-    ['a part without saying which', 206, { 'content-length': 10 }],
-    [
-      'a part that ends before it begins',
-      206,
-      { 'content-range': `bytes 9-0/${SIZE}`, 'content-length': 10 },
-    ],
-    ['a part beyond its own total', 206, { 'content-range': `bytes 0-9/5`, 'content-length': 10 }],
-    ['404', 404, {}],
-  ])('answered with %s when asked for the rest: an error, and no byte of it', async (_, status, headers) => {
-    const misdeeds: Handler[] = [];
-    const { upstream, digest, bytes } = await start(misdeeds);
-    misdeeds.push(breaking(bytes.subarray(0, 300_000), SIZE, 'reset'));
-    for (let nth = 0; nth < 9; nth += 1) {
-      misdeeds.push((_request, response) => void response.writeHead(status, headers).end('0123456789'));
-    }
-    const { error, writtenBytes } = await failing(upstream, digest);
-    expect(error).toMatchObject({ name: 'RegistryError' });
-    expect(writtenBytes).toBeLessThanOrEqual(300_000);
-  });
-
-  test('for ever without a byte: given up after four tries', async () => {
-    const { upstream, digest, server } = await start(
-      Array.from({ length: 20 }, () => breaking(Buffer.from('x'), SIZE, 'reset')),
-    );
-    const { error } = await failing(upstream, digest);
-    expect(error).toMatchObject({ code: 'UNAVAILABLE' });
-    expect(server.requests.length).toBeLessThanOrEqual(5);
-  });
-});
-
-describe('fault 07: truncated against Content-Length', () => {
-  test('the rest is asked for by Range', async () => {
-    const misdeeds: Handler[] = [];
-    const { upstream, digest, bytes, ranges } = await start(misdeeds);
-    misdeeds.push(breaking(bytes.subarray(0, 999_999), SIZE, 'end'));
-    expect((await readBlob(await upstream.blob(app, digest))).equals(bytes)).toBe(true);
-    expect(ranges()).toEqual([undefined, 'bytes=999999-999999']);
-  });
-
-  test('for ever: an error, never a blob that is short', async () => {
-    const bytes = randomBytes(SIZE);
-    const { upstream, digest } = await start(
-      Array.from({ length: 20 }, () => breaking(bytes.subarray(0, 10), SIZE, 'end')),
-    );
-    expect((await failing(upstream, digest)).error).toMatchObject({ code: 'UNAVAILABLE' });
-  });
-});
-
-describe('fault 08: truncated, close-delimited', () => {
-  test('the digest tells, and the rest is asked for by Range', async () => {
-    const misdeeds: Handler[] = [];
-    const { upstream, digest, bytes, ranges } = await start(misdeeds);
-    misdeeds.push(breaking(bytes.subarray(0, 300_000), undefined, 'end'));
-    const blob = await upstream.blob(app, digest);
-    expect(blob).toMatchObject({ sizeBytes: undefined });
-    expect((await readBlob(blob)).equals(bytes)).toBe(true);
-    expect(ranges()).toEqual([undefined, 'bytes=300000-']);
-  });
-
-  test('whole, but without a length (HTTP/1.0): a blob like any other', async () => {
-    const misdeeds: Handler[] = [];
-    const { upstream, digest, bytes } = await start(misdeeds);
-    misdeeds.push((_, response) => {
-      response.useChunkedEncodingByDefault = false;
-      response.writeHead(200, { connection: 'close' }).end(bytes);
-    });
-    expect((await readBlob(await upstream.blob(app, digest))).equals(bytes)).toBe(true);
-  });
-
-  test('for ever: an error', async () => {
-    const bytes = randomBytes(SIZE);
-    const { upstream, digest } = await start(
-      Array.from({ length: 20 }, () => breaking(bytes.subarray(0, 10), undefined, 'end')),
-    );
-    expect((await failing(upstream, digest)).error).toMatchObject({ code: 'UNAVAILABLE' });
-  });
-});
-
-describe('fault 09: longer than announced', () => {
-  test('what comes behind the announced length is no part of the blob', async () => {
-    const bytes = randomBytes(SIZE);
-    const server = closing(
-      await startRawServer((socket) => {
-        socket.write(`HTTP/1.1 200 OK\r\ncontent-length: ${SIZE}\r\n\r\n`);
-        socket.end(Buffer.concat([bytes, randomBytes(1000)]));
-      }),
-    );
-    const blob = await upstreamTo(upstreamAt(server.url)).blob(app, digestOf(bytes));
-    expect((await readBlob(blob)).equals(bytes)).toBe(true);
-  });
-
-  test('nor the answer to the next request', async () => {
-    const bytes = Buffer.from('a blob');
-    const evil = '{"schemaVersion":2,"manifests":[],"evil":true}';
-    const head = `HTTP/1.1 200 OK\r\ncontent-type: ${MEDIA_TYPE.ociIndex}\r\ncontent-length: ${evil.length}\r\n\r\n`;
-    const good = evil.replace(',"evil":true', ',"fine":true');
-    const server = closing(
-      await startRawServer((socket, asked) => {
-        if (asked.includes('/blobs/')) {
-          socket.write(`HTTP/1.1 200 OK\r\ncontent-length: ${bytes.length}\r\n\r\n${bytes}${head}${evil}`);
-        } else {
-          socket.write(`${head}${good}`);
-        }
-      }),
-    );
-    const upstream = upstreamTo(upstreamAt(server.url));
-    await readBlob(await upstream.blob(app, digestOf(bytes)));
-    expect((await upstream.manifest(app, tagged('v1'))).bytes.toString()).toBe(good);
-  });
-
-  test('a rest that is longer than the whole has room for: an error before it is written', async () => {
-    const misdeeds: Handler[] = [];
-    const { upstream, digest, bytes } = await start(misdeeds);
-    misdeeds.push(breaking(bytes.subarray(0, 999_000), SIZE, 'end'), (_, response) => {
-      response.writeHead(206, { 'content-range': `bytes 999000-${SIZE - 1}/${SIZE}` });
-      response.end(randomBytes(50_000));
-    });
-    const { error, writtenBytes } = await failing(upstream, digest);
-    expect(error).toMatchObject({ code: 'UNAVAILABLE' });
-    expect(writtenBytes).toBeLessThan(SIZE);
-  });
-
-  test('chunks without end, of a blob whose size nobody said: ended by the digest', async () => {
-    const { upstream, digest } = await start([
-      (_, response) => {
-        response.writeHead(200);
-        response.end(randomBytes(3_000_000));
-      },
-    ]);
-    expect((await failing(upstream, digest)).error).toMatchObject({ code: 'UNAVAILABLE' });
-  });
-});
-
-describe('fault 10: wrong digest', () => {
-  test('of a blob: an error, and the last piece is held back so that it never looks whole', async () => {
-    const { upstream, digest } = await start([
-      (_, response) => void response.writeHead(200, { 'content-length': SIZE }).end(randomBytes(SIZE)),
-    ]);
-    const { error, writtenBytes } = await failing(upstream, digest);
-    expect(error).toMatchObject({ code: 'UNAVAILABLE', status: 502 });
-    expect(String(error)).toContain(`do not have the digest ${digest}`);
-    expect(writtenBytes).toBeLessThan(SIZE);
-  });
-
-  test('of a small blob, once: asked for again before anybody has seen a byte', async () => {
-    const { upstream, digest, bytes } = await start(
-      [(_, response) => void response.writeHead(200, { 'content-length': 100 }).end(randomBytes(100))],
-      {},
-      100,
-    );
-    expect((await readBlob(await upstream.blob(app, digest))).equals(bytes)).toBe(true);
-  });
-
-  test('of a blob put together from two answers: an error', async () => {
-    const misdeeds: Handler[] = [];
-    const { upstream, digest, bytes } = await start(misdeeds);
-    const other = Buffer.from(bytes);
-    other[0] = (other[0] ?? 0) ^ 1;
-    misdeeds.push(breaking(other.subarray(0, 300_000), SIZE, 'reset'));
-    const { error } = await failing(upstream, digest);
-    expect(String(error)).toContain('do not have the digest');
-  });
-});
-
-describe('fault 24: 401 for ever', () => {
-  test.each([
-    ['Basic', 'Basic realm="registry"'],
-    ['Bearer', undefined],
-  ])('%s: UNAUTHORIZED after as many requests as a challenge takes', async (_, basic) => {
-    const tokens = createTokenService();
-    const server = closing(
-      await startServer((request, response) => {
-        if (request.url?.startsWith('/token')) return tokens.handler(request, response);
-        const challenge = basic ?? bearerChallenge(`http://${request.headers.host}/token`);
-        response.writeHead(401, { 'www-authenticate': challenge }).end();
-      }),
-    );
-    const upstream = upstreamTo(upstreamAt(server.url), {
-      credentials: { loginFor: async () => ({ kind: 'basic', username: 'ann', password: 'pw' }) },
-    });
-    const asked = () => upstream.manifest(app, tagged('v1'));
-    await expect(asked()).rejects.toMatchObject({ code: 'UNAUTHORIZED', status: 401 });
-    await expect(asked()).rejects.toMatchObject({ code: 'UNAUTHORIZED' });
-    expect(server.requests.length).toBeLessThanOrEqual(6);
-  });
-});
-
-describe('fault 25: token expires mid-pull', () => {
-  async function guarded(misdeeds: readonly Handler[] = []) {
+  /** One blob, and a registry that may do anything on its first requests and is honest afterwards. */
+  async function start(
+    misdeeds: readonly Handler[],
+    options: Partial<UpstreamOptions> = {},
+    sizeBytes = SIZE,
+  ) {
     const content = createContent();
-    const bytes = randomBytes(SIZE);
+    const bytes = randomBytes(sizeBytes);
     const digest = content.putBlob(bytes);
-    const tokens = createTokenService();
     let asked = 0;
     const server = closing(
       await startServer((request, response) => {
-        if (request.url?.startsWith('/token')) return tokens.handler(request, response);
-        const challenge = bearerChallenge(`http://${request.headers.host}/token`);
-        requireBearer(tokens, challenge, (...exchange) => {
-          const misdeed = misdeeds[asked];
-          asked += 1;
-          (misdeed ?? serveContent(content))(...exchange);
-        })(request, response);
+        const misdeed = misdeeds[asked];
+        asked += 1;
+        (misdeed ?? serveContent(content))(request, response);
       }),
     );
-    return { tokens, bytes, digest, upstream: upstreamTo(upstreamAt(server.url)) };
+    const resumes: unknown[] = [];
+    const upstream = upstreamTo(upstreamAt(server.url), {
+      blobReader,
+      log: (_, event, { offset }) => event === 'blob resumed' && resumes.push(offset),
+      ...options,
+      timeouts: { resumeMs: 10, ...options.timeouts },
+    });
+    const ranges = () => server.requests.map(({ headers }) => headers['range']);
+    return { bytes, digest, server, upstream, resumes, ranges };
   }
 
-  test('between two blobs: a fresh one is fetched, unseen by the client', async () => {
-    const { tokens, upstream, digest } = await guarded();
-    await readBlob(await upstream.blob(app, digest));
-    tokens.good.clear();
-    await readBlob(await upstream.blob(app, digest));
-    expect(tokens.issued()).toBe(2);
-  });
-
-  test('in the midst of a blob that breaks off: the rest is fetched with a fresh one', async () => {
-    const misdeeds: Handler[] = [];
-    const { tokens, upstream, digest, bytes } = await guarded(misdeeds);
-    misdeeds.push((...exchange) => {
-      tokens.good.clear();
-      breaking(bytes.subarray(0, 300_000), SIZE, 'reset')(...exchange);
-    });
-    expect((await readBlob(await upstream.blob(app, digest))).equals(bytes)).toBe(true);
-    expect(tokens.issued()).toBe(2);
-  });
-});
-
-describe('fault 26: garbage challenge', () => {
-  test.each([
-    ['none', undefined],
-    ['an empty one', ''],
-    ['punctuation', ',,=,"",;'],
-    ['Bearer without a realm', 'Bearer service="registry"'],
-    ['a scheme nobody knows', 'Negotiate YIIJvwYGKwYBBQUCoIIJszCCCa'],
-    ['very much of it', `Bearer ${'x="y",'.repeat(2000)}`],
-  ])('%s: UNAUTHORIZED, after one request', async (_, challenge) => {
-    const server = closing(
-      await startServer(
-        (_request, response) =>
-          void response
-            .writeHead(401, challenge === undefined ? {} : { 'www-authenticate': challenge })
-            .end(),
-      ),
-    );
-    const asked = upstreamTo(upstreamAt(server.url)).manifest(app, tagged('v1'));
-    await expect(asked).rejects.toMatchObject({ code: 'UNAUTHORIZED', status: 401 });
-    expect(server.requests).toHaveLength(1);
-  });
-});
-
-test('fault 26: garbage challenge: a realm that is no URL is said to be none, and nobody is asked', async () => {
-  const challenge = 'Bearer realm="http://127.0.0.1/';
-  const server = closing(
-    await startServer((_, response) => void response.writeHead(401, { 'www-authenticate': challenge }).end()),
-  );
-  const asked = upstreamTo(upstreamAt(server.url)).manifest(app, tagged('v1'));
-  await expect(asked).rejects.toThrow(`${server.host} names a token service that is no URL`);
-  expect(server.requests).toHaveLength(1);
-});
-
-describe('a reader that leaves', () => {
-  /** A blob that begins and never ends; `closed` resolves when nobody listens any longer. */
-  function endless() {
-    let tell = () => {};
-    const closed = new Promise<void>((resolve) => {
-      tell = resolve;
-    });
-    const misdeed: Handler = (_, response) => {
-      response.writeHead(200, { 'content-length': SIZE }).write(randomBytes(100_000));
-      response.once('close', () => tell());
+  /** Announces `total`, sends `part` and breaks off. */
+  function breaking(part: Buffer, total: number | undefined, how: 'reset' | 'end'): Handler {
+    return (_, response) => {
+      response.writeHead(200, total === undefined ? { connection: 'close' } : { 'content-length': total });
+      response.write(part, () => {
+        if (how === 'reset') response.socket?.resetAndDestroy();
+        else response.socket?.end();
+      });
     };
-    return { misdeed, closed };
   }
 
-  test('ends the exchange with the registry, and is told so', async () => {
-    const { misdeed, closed } = endless();
-    const { upstream, digest, server } = await start([misdeed]);
-    const blob = await upstream.blob(app, digest);
-    if (blob.kind !== 'content') throw new Error('a redirect');
-    const sink = new Writable({ write: () => void setImmediate(() => sink.destroy()) });
-    await expect(blob.writeTo(sink)).rejects.toThrow('the reader has left');
-    await closed;
-    expect(server.requests).toHaveLength(1);
-  });
-
-  test('before it has read anything: a blob that is cancelled', async () => {
-    const { misdeed, closed } = endless();
-    const { upstream, digest, server } = await start([misdeed]);
-    const blob = await upstream.blob(app, digest);
-    if (blob.kind === 'content') blob.cancel();
-    await closed;
-    expect(server.requests).toHaveLength(1);
-  });
-
-  test('a reader that is slow holds no more than a few MiB of a large blob in memory', async () => {
-    const { upstream, digest } = await start([], {}, 60_000_000);
-    const blob = await upstream.blob(app, digest, { verify: false });
-    if (blob.kind !== 'content') throw new Error('a redirect');
-    let held = 0;
-    let most = 0;
+  /** Reads a blob that has to fail, and tells how many of its bytes were handed on before it did. */
+  async function failing(upstream: ReturnType<typeof upstreamTo>, digest: ReturnType<typeof digestOf>) {
+    let writtenBytes = 0;
     const sink = new Writable({
-      highWaterMark: 1,
       write: (chunk: Buffer, _, done) => {
-        most = Math.max(most, sink.writableLength);
-        held += chunk.length;
-        setImmediate(done);
+        writtenBytes += chunk.length;
+        done();
       },
     });
-    await blob.writeTo(sink);
-    expect(held).toBe(60_000_000);
-    expect(most).toBeLessThan(4 * 1024 * 1024);
+    const blob = await upstream.blob(app, digest);
+    if (blob.kind !== 'content') throw new Error('a redirect');
+    const error: unknown = await blob.writeTo(sink).then(
+      () => undefined,
+      (cause) => cause,
+    );
+    return { error, writtenBytes };
+  }
+
+  describe('fault 05: one byte a second', () => {
+    const timeouts = { headMs: 1000, documentMs: 1000, idleMs: 150 };
+    const dripping =
+      (bytes: Buffer): Handler =>
+      (_, response) => {
+        response.writeHead(200, { 'content-length': SIZE });
+        let at = 0;
+        const drip = setInterval(() => response.write(bytes.subarray(at, ++at)), 20);
+        response.once('close', () => clearInterval(drip));
+      };
+
+    test('a blob is asked for again where it stands, and comes whole', async () => {
+      const misdeeds: Handler[] = [];
+      const { upstream, digest, bytes, ranges } = await start(misdeeds, { timeouts });
+      misdeeds.push(dripping(bytes));
+      expect((await readBlob(await upstream.blob(app, digest))).equals(bytes)).toBe(true);
+      expect(ranges()[1]).toMatch(/^bytes=[1-9]\d*-999999$/);
+    });
+
+    test('for ever: given up after four tries, not after the years that it would take', async () => {
+      const { upstream, digest, server } = await start(
+        Array.from({ length: 9 }, () => dripping(randomBytes(SIZE))),
+        { timeouts },
+      );
+      const { error } = await failing(upstream, digest);
+      expect(error).toMatchObject({ code: 'UNAVAILABLE' });
+      expect(server.requests).toHaveLength(4);
+    });
+
+    test('a reader who is the slow one is waited for', async () => {
+      const { upstream, digest, bytes, server } = await start([], { timeouts }, 8_000_000);
+      const chunks: Buffer[] = [];
+      let pauses = 0;
+      const sink = new Writable({
+        highWaterMark: 1,
+        write: (chunk: Buffer, _, done) => {
+          chunks.push(Buffer.from(chunk));
+          // Stops for longer than a source may, in the midst of it.
+          pauses += 1;
+          setTimeout(done, pauses === 20 ? timeouts.idleMs * 4 : 0);
+        },
+      });
+      const blob = await upstream.blob(app, digest);
+      if (blob.kind !== 'content') throw new Error('a redirect');
+      await blob.writeTo(sink);
+      expect(Buffer.concat(chunks).equals(bytes)).toBe(true);
+      expect(server.requests).toHaveLength(1);
+    });
+  });
+
+  describe('fault 06: reset mid-blob', () => {
+    test('the rest is asked for by Range, and the client sees one whole blob', async () => {
+      const misdeeds: Handler[] = [];
+      const { upstream, digest, bytes, ranges, resumes } = await start(misdeeds);
+      misdeeds.push(breaking(bytes.subarray(0, 300_000), SIZE, 'reset'));
+      expect((await readBlob(await upstream.blob(app, digest))).equals(bytes)).toBe(true);
+      expect(ranges()).toEqual([undefined, `bytes=${resumes[0]}-999999`]);
+    });
+
+    test('again and again: as long as each try brings something, it goes on', async () => {
+      const misdeeds: Handler[] = [];
+      const { upstream, digest, bytes, resumes } = await start(misdeeds);
+      for (let nth = 0; nth < 6; nth += 1) {
+        misdeeds.push((request, response) => {
+          const from = Number(/\d+/.exec(request.headers.range ?? '0')?.[0]);
+          const headers = {
+            'content-length': SIZE - from,
+            'content-range': `bytes ${from}-${SIZE - 1}/${SIZE}`,
+          };
+          response.writeHead(from === 0 ? 200 : 206, headers);
+          response.write(bytes.subarray(from, from + 100_000), () => response.destroy());
+        });
+      }
+      expect((await readBlob(await upstream.blob(app, digest))).equals(bytes)).toBe(true);
+      expect(resumes.length).toBeGreaterThanOrEqual(6);
+    });
+
+    test('a registry that answers the Range with everything: what is there already is skipped', async () => {
+      const misdeeds: Handler[] = [];
+      const { upstream, digest, bytes } = await start(misdeeds);
+      misdeeds.push(breaking(bytes.subarray(0, 300_000), SIZE, 'reset'), (_, response) => {
+        response.writeHead(200, { 'content-length': SIZE }).end(bytes);
+      });
+      expect((await readBlob(await upstream.blob(app, digest))).equals(bytes)).toBe(true);
+    });
+
+    test('a part of a blob is resumed as well', async () => {
+      const misdeeds: Handler[] = [];
+      const { upstream, digest, bytes, ranges } = await start(misdeeds);
+      misdeeds.push((_, response) => {
+        response.writeHead(206, {
+          'content-length': 500_000,
+          'content-range': `bytes 100000-599999/${SIZE}`,
+        });
+        response.write(bytes.subarray(100_000, 300_000), () => response.destroy());
+      });
+      const range = { kind: 'from', first: 100_000, last: 599_999 } as const;
+      const part = await readBlob(await upstream.blob(app, digest, { range }));
+      expect(part.equals(bytes.subarray(100_000, 600_000))).toBe(true);
+      expect(ranges()[1]).toMatch(/^bytes=\d+-599999$/);
+    });
+
+    test.each([
+      ['another part', 206, { 'content-range': `bytes 0-9/${SIZE}`, 'content-length': 10 }],
+      ['a part without saying which', 206, { 'content-length': 10 }],
+      [
+        'a part that ends before it begins',
+        206,
+        { 'content-range': `bytes 9-0/${SIZE}`, 'content-length': 10 },
+      ],
+      ['a part beyond its own total', 206, { 'content-range': `bytes 0-9/5`, 'content-length': 10 }],
+      ['404', 404, {}],
+    ])(
+      'answered with %s when asked for the rest: an error, and no byte of it',
+      async (_, status, headers) => {
+        const misdeeds: Handler[] = [];
+        const { upstream, digest, bytes } = await start(misdeeds);
+        misdeeds.push(breaking(bytes.subarray(0, 300_000), SIZE, 'reset'));
+        for (let nth = 0; nth < 9; nth += 1) {
+          misdeeds.push((_request, response) => void response.writeHead(status, headers).end('0123456789'));
+        }
+        const { error, writtenBytes } = await failing(upstream, digest);
+        expect(error).toMatchObject({ name: 'RegistryError' });
+        expect(writtenBytes).toBeLessThanOrEqual(300_000);
+      },
+    );
+
+    test('for ever without a byte: given up after four tries', async () => {
+      const { upstream, digest, server } = await start(
+        Array.from({ length: 20 }, () => breaking(Buffer.from('x'), SIZE, 'reset')),
+      );
+      const { error } = await failing(upstream, digest);
+      expect(error).toMatchObject({ code: 'UNAVAILABLE' });
+      expect(server.requests.length).toBeLessThanOrEqual(5);
+    });
+  });
+
+  describe('fault 07: truncated against Content-Length', () => {
+    test('the rest is asked for by Range', async () => {
+      const misdeeds: Handler[] = [];
+      const { upstream, digest, bytes, ranges } = await start(misdeeds);
+      misdeeds.push(breaking(bytes.subarray(0, 999_999), SIZE, 'end'));
+      expect((await readBlob(await upstream.blob(app, digest))).equals(bytes)).toBe(true);
+      expect(ranges()).toEqual([undefined, 'bytes=999999-999999']);
+    });
+
+    test('for ever: an error, never a blob that is short', async () => {
+      const bytes = randomBytes(SIZE);
+      const { upstream, digest } = await start(
+        Array.from({ length: 20 }, () => breaking(bytes.subarray(0, 10), SIZE, 'end')),
+      );
+      expect((await failing(upstream, digest)).error).toMatchObject({ code: 'UNAVAILABLE' });
+    });
+  });
+
+  describe('fault 08: truncated, close-delimited', () => {
+    test('the digest tells, and the rest is asked for by Range', async () => {
+      const misdeeds: Handler[] = [];
+      const { upstream, digest, bytes, ranges } = await start(misdeeds);
+      misdeeds.push(...unusual(breaking(bytes.subarray(0, 300_000), undefined, 'end')));
+      const blob = await upstream.blob(app, digest);
+      expect(blob).toMatchObject({ sizeBytes: undefined });
+      expect((await readBlob(blob)).equals(bytes)).toBe(true);
+      expect(ranges().at(-1)).toBe('bytes=300000-');
+    });
+
+    test('whole, but without a length (HTTP/1.0): a blob like any other', async () => {
+      const misdeeds: Handler[] = [];
+      const { upstream, digest, bytes } = await start(misdeeds);
+      misdeeds.push(
+        ...unusual((_, response) => {
+          response.useChunkedEncodingByDefault = false;
+          response.writeHead(200, { connection: 'close' }).end(bytes);
+        }),
+      );
+      expect((await readBlob(await upstream.blob(app, digest))).equals(bytes)).toBe(true);
+    });
+
+    test('for ever: an error', async () => {
+      const bytes = randomBytes(SIZE);
+      const { upstream, digest } = await start(
+        Array.from({ length: 20 }, () => breaking(bytes.subarray(0, 10), undefined, 'end')),
+      );
+      expect((await failing(upstream, digest)).error).toMatchObject({ code: 'UNAVAILABLE' });
+    });
+  });
+
+  describe('fault 09: longer than announced', () => {
+    test('what comes behind the announced length is no part of the blob', async () => {
+      const bytes = randomBytes(SIZE);
+      const server = closing(
+        await startRawServer((socket) => {
+          socket.write(`HTTP/1.1 200 OK\r\ncontent-length: ${SIZE}\r\n\r\n`);
+          socket.end(Buffer.concat([bytes, randomBytes(1000)]));
+        }),
+      );
+      const blob = await upstreamTo(upstreamAt(server.url), { blobReader }).blob(app, digestOf(bytes));
+      expect((await readBlob(blob)).equals(bytes)).toBe(true);
+    });
+
+    test('nor the answer to the next request', async () => {
+      const bytes = Buffer.from('a blob');
+      const evil = '{"schemaVersion":2,"manifests":[],"evil":true}';
+      const head = `HTTP/1.1 200 OK\r\ncontent-type: ${MEDIA_TYPE.ociIndex}\r\ncontent-length: ${evil.length}\r\n\r\n`;
+      const good = evil.replace(',"evil":true', ',"fine":true');
+      const server = closing(
+        await startRawServer((socket, asked) => {
+          if (asked.includes('/blobs/')) {
+            socket.write(`HTTP/1.1 200 OK\r\ncontent-length: ${bytes.length}\r\n\r\n${bytes}${head}${evil}`);
+          } else {
+            socket.write(`${head}${good}`);
+          }
+        }),
+      );
+      const upstream = upstreamTo(upstreamAt(server.url), { blobReader });
+      await readBlob(await upstream.blob(app, digestOf(bytes)));
+      expect((await upstream.manifest(app, tagged('v1'))).bytes.toString()).toBe(good);
+    });
+
+    test('a rest that is longer than the whole has room for: an error before it is written', async () => {
+      const misdeeds: Handler[] = [];
+      const { upstream, digest, bytes } = await start(misdeeds);
+      const tooLong: Handler = (_, response) => {
+        response.writeHead(206, { 'content-range': `bytes 999000-${SIZE - 1}/${SIZE}` });
+        response.end(randomBytes(50_000));
+      };
+      misdeeds.push(breaking(bytes.subarray(0, 999_000), SIZE, 'end'), ...unusual(tooLong));
+      const { error, writtenBytes } = await failing(upstream, digest);
+      expect(error).toMatchObject({ code: 'UNAVAILABLE' });
+      expect(writtenBytes).toBeLessThan(SIZE);
+    });
+
+    test('chunks without end, of a blob whose size nobody said: ended by the digest', async () => {
+      const endless: Handler = (_, response) => {
+        response.writeHead(200);
+        response.end(randomBytes(3_000_000));
+      };
+      const { upstream, digest } = await start(unusual(endless));
+      expect((await failing(upstream, digest)).error).toMatchObject({ code: 'UNAVAILABLE' });
+    });
+  });
+
+  describe('fault 10: wrong digest', () => {
+    test('of a blob: an error, and the last piece is held back so that it never looks whole', async () => {
+      const { upstream, digest } = await start([
+        (_, response) => void response.writeHead(200, { 'content-length': SIZE }).end(randomBytes(SIZE)),
+      ]);
+      const { error, writtenBytes } = await failing(upstream, digest);
+      expect(error).toMatchObject({ code: 'UNAVAILABLE', status: 502 });
+      expect(String(error)).toContain(`do not have the digest ${digest}`);
+      expect(writtenBytes).toBeLessThan(SIZE);
+    });
+
+    test('of a small blob, once: asked for again before anybody has seen a byte', async () => {
+      const { upstream, digest, bytes } = await start(
+        [(_, response) => void response.writeHead(200, { 'content-length': 100 }).end(randomBytes(100))],
+        {},
+        100,
+      );
+      expect((await readBlob(await upstream.blob(app, digest))).equals(bytes)).toBe(true);
+    });
+
+    test('of a blob put together from two answers: an error', async () => {
+      const misdeeds: Handler[] = [];
+      const { upstream, digest, bytes } = await start(misdeeds);
+      const other = Buffer.from(bytes);
+      other[0] = (other[0] ?? 0) ^ 1;
+      misdeeds.push(breaking(other.subarray(0, 300_000), SIZE, 'reset'));
+      const { error } = await failing(upstream, digest);
+      expect(String(error)).toContain('do not have the digest');
+    });
+  });
+
+  describe('fault 25: token expires mid-pull', () => {
+    async function guarded(misdeeds: readonly Handler[] = []) {
+      const content = createContent();
+      const bytes = randomBytes(SIZE);
+      const digest = content.putBlob(bytes);
+      const tokens = createTokenService();
+      let asked = 0;
+      const server = closing(
+        await startServer((request, response) => {
+          if (request.url?.startsWith('/token')) return tokens.handler(request, response);
+          const challenge = bearerChallenge(`http://${request.headers.host}/token`);
+          requireBearer(tokens, challenge, (...exchange) => {
+            const misdeed = misdeeds[asked];
+            asked += 1;
+            (misdeed ?? serveContent(content))(...exchange);
+          })(request, response);
+        }),
+      );
+      return { tokens, bytes, digest, upstream: upstreamTo(upstreamAt(server.url), { blobReader }) };
+    }
+
+    test('between two blobs: a fresh one is fetched, unseen by the client', async () => {
+      const { tokens, upstream, digest } = await guarded();
+      await readBlob(await upstream.blob(app, digest));
+      tokens.good.clear();
+      await readBlob(await upstream.blob(app, digest));
+      expect(tokens.issued()).toBe(2);
+    });
+
+    test('in the midst of a blob that breaks off: the rest is fetched with a fresh one', async () => {
+      const misdeeds: Handler[] = [];
+      const { tokens, upstream, digest, bytes } = await guarded(misdeeds);
+      misdeeds.push((...exchange) => {
+        tokens.good.clear();
+        breaking(bytes.subarray(0, 300_000), SIZE, 'reset')(...exchange);
+      });
+      expect((await readBlob(await upstream.blob(app, digest))).equals(bytes)).toBe(true);
+      expect(tokens.issued()).toBe(2);
+    });
+  });
+
+  describe('a reader that leaves', () => {
+    /** A blob that begins and never ends; `closed` resolves when nobody listens any longer. */
+    function endless() {
+      let tell = () => {};
+      const closed = new Promise<void>((resolve) => {
+        tell = resolve;
+      });
+      const misdeed: Handler = (_, response) => {
+        response.writeHead(200, { 'content-length': SIZE }).write(randomBytes(100_000));
+        response.once('close', () => tell());
+      };
+      return { misdeed, closed };
+    }
+
+    test('ends the exchange with the registry, and is told so', async () => {
+      const { misdeed, closed } = endless();
+      const { upstream, digest, server } = await start([misdeed]);
+      const blob = await upstream.blob(app, digest);
+      if (blob.kind !== 'content') throw new Error('a redirect');
+      const sink = new Writable({ write: () => void setImmediate(() => sink.destroy()) });
+      await expect(blob.writeTo(sink)).rejects.toThrow('the reader has left');
+      await closed;
+      expect(server.requests).toHaveLength(1);
+    });
+
+    test('before it has read anything: a blob that is cancelled', async () => {
+      const { misdeed, closed } = endless();
+      const { upstream, digest, server } = await start([misdeed]);
+      const blob = await upstream.blob(app, digest);
+      if (blob.kind === 'content') blob.cancel();
+      await closed;
+      expect(server.requests).toHaveLength(1);
+    });
+
+    test('a reader that is slow holds no more than a few MiB of a large blob in memory', async () => {
+      const { upstream, digest } = await start([], {}, 60_000_000);
+      const blob = await upstream.blob(app, digest, { verify: false });
+      if (blob.kind !== 'content') throw new Error('a redirect');
+      let held = 0;
+      let most = 0;
+      const sink = new Writable({
+        highWaterMark: 1,
+        write: (chunk: Buffer, _, done) => {
+          most = Math.max(most, sink.writableLength);
+          held += chunk.length;
+          setImmediate(done);
+        },
+      });
+      await blob.writeTo(sink);
+      expect(held).toBe(60_000_000);
+      expect(most).toBeLessThan(4 * 1024 * 1024);
+    });
   });
 });

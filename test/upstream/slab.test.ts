@@ -1,0 +1,46 @@
+import { describe, expect, test } from 'vitest';
+import { createSlabPool } from '../../src/upstream/slab.ts';
+
+const MIB = 1024 * 1024;
+
+describe('a pool of slabs', () => {
+  test('chunks of one slab lie one behind the other and never overlap', () => {
+    const slab = createSlabPool().take();
+    slab.room().fill('a', 0, 10);
+    const first = slab.cut(10);
+    slab.room().fill('b', 0, 10);
+    const second = slab.cut(10);
+    expect([first.chunk.toString(), second.chunk.toString()]).toEqual(['a'.repeat(10), 'b'.repeat(10)]);
+  });
+
+  test('memory is used again once its user has left and its last chunk is released, not before', () => {
+    const pool = createSlabPool();
+    const slab = pool.take();
+    const [first, second] = [slab.cut(100), slab.cut(100)];
+    slab.leave();
+    first.release();
+    expect(pool.take().room().buffer).not.toBe(first.chunk.buffer);
+    second.release();
+    expect(pool.take().room().buffer).toBe(first.chunk.buffer);
+  });
+
+  test('releasing or leaving twice frees nothing that is still in use', () => {
+    const pool = createSlabPool();
+    const slab = pool.take();
+    const [first, second] = [slab.cut(100), slab.cut(100)];
+    for (let times = 0; times < 3; times += 1) {
+      first.release();
+      slab.leave();
+    }
+    expect(pool.take().room().buffer).not.toBe(second.chunk.buffer);
+    expect(pool.usage().usedBytes).toBe(2 * MIB);
+  });
+
+  test('many at once get small ones, and no more is kept than a few large ones', () => {
+    const pool = createSlabPool();
+    const slabs = Array.from({ length: 64 }, () => pool.take());
+    expect(pool.usage().usedBytes).toBe(16 * MIB + 48 * 0.25 * MIB);
+    for (const slab of slabs) slab.leave();
+    expect(pool.usage()).toEqual({ usedBytes: 0, keptBytes: 16 * MIB });
+  });
+});
