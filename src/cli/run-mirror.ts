@@ -5,6 +5,7 @@ import { DOCKER_HUB } from '../oci/reference.ts';
 import type { ListenTarget } from '../server/listen.ts';
 import { createMetrics } from '../server/metrics.ts';
 import { createMirrorServer, type MirrorServer } from '../server/mirror-server.ts';
+import type { Notifier } from '../server/notify.ts';
 import { activatedSocket } from './activated-socket.ts';
 import { createDecisionBook } from './decision-book.ts';
 import { hostProfile } from './host-profile.ts';
@@ -131,15 +132,26 @@ export async function runMirror({ settings, reread }: RunOptions): Promise<void>
       site ? welcomeToSite(url, site.accounts) : welcome(profile, url, [...allowed.keys()]),
     );
 
+  const notifier = await openNotifier(log);
+  await notifier?.ready(`serving at ${url}`);
   const reload = () => void reloadMirror({ log, reread, stack, host, server });
   if (!HANGUP_STOPS) process.on('SIGHUP', reload);
   identity?.onRenewed((renewed) => server.renew(renewed), log);
   log('notice', 'stopping', { signal: await stopping });
+  void notifier?.stopping();
   process.off('SIGHUP', reload);
   identity?.close();
   await server.drain(values.drainTimeout);
   await stack.close();
   log('notice', 'stopped');
+}
+
+/** Tells systemd, where it wants to be told, when the mirror serves and that it lives. */
+async function openNotifier(log: Log): Promise<Notifier | undefined> {
+  const { env: environment, pid } = process;
+  if (environment['NOTIFY_SOCKET'] === undefined) return undefined;
+  const { createNotifier } = await import('../server/notify.ts');
+  return createNotifier({ environment, pid, log });
 }
 
 interface Reloading {

@@ -74,6 +74,32 @@ describeWith(SYSTEMD, 'a real systemd with the units', () => {
     expect(Number(await systemd.property(MIRROR, 'NRestarts'))).toBe(before + 1);
   });
 
+  test('it is active once it serves, and says where', async () => {
+    await systemd.run('systemctl', 'restart', MIRROR);
+    expect(await systemd.property(MIRROR, 'StatusText')).toBe('serving at http://127.0.0.1:5080');
+  });
+
+  test('a reload leaves it running', async () => {
+    const before = await systemd.property(MIRROR, 'MainPID');
+    await systemd.run('systemctl', 'reload', MIRROR);
+    expect(await ask(1)).toBe(1);
+    expect(await systemd.property(MIRROR, 'MainPID')).toBe(before);
+  });
+
+  test('fault 46: a mirror whose event loop stands still is started again', async () => {
+    const dropIn = '/run/systemd/system/metahub.service.d';
+    const hasty = `mkdir -p ${dropIn} && printf '[Service]\\nWatchdogSec=1\\n' >${dropIn}/hasty.conf`;
+    await systemd.run('sh', '-c', `${hasty} && systemctl daemon-reload && systemctl restart ${MIRROR}`);
+    const before = Number(await systemd.property(MIRROR, 'NRestarts'));
+    // Longer than the watchdog's patience: it lives as long as its loop does.
+    await systemd.run('sleep', '3');
+    expect(await ask(1)).toBe(1);
+    expect(Number(await systemd.property(MIRROR, 'NRestarts'))).toBe(before);
+    await systemd.run('kill', '-STOP', await systemd.property(MIRROR, 'MainPID'));
+    expect(await ask(1)).toBe(1);
+    expect(Number(await systemd.property(MIRROR, 'NRestarts'))).toBe(before + 1);
+  });
+
   test('it stops when told to, with success', async () => {
     await systemd.run('systemctl', 'start', MIRROR);
     await systemd.run('systemctl', 'stop', 'metahub.socket', MIRROR);
