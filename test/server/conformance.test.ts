@@ -87,7 +87,7 @@ describe('pull', () => {
   );
 });
 
-describe('ranges of a blob of 5000 bytes', () => {
+describe('fault 54: ranges of a blob of 5000 bytes', () => {
   test.each([
     ['bytes=500-1499', 'bytes 500-1499/5000', 1000],
     ['bytes=500-', 'bytes 500-4999/5000', 4500],

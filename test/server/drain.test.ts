@@ -78,6 +78,14 @@ describe('fault 41: stopping in the middle of a pull', () => {
   });
 });
 
+test('fault 42: a reload in the middle of a pull, which goes on', async () => {
+  const { server, pulled, release } = await serveHeld();
+  server.invalidate();
+  release();
+  const { status, body } = await pulled;
+  expect([status, body.equals(BLOB)]).toEqual([200, true]);
+});
+
 test('a socket that was opened for us is listened on', async () => {
   // As systemd does it: the parent listens, the child gets the socket as descriptor 3.
   const parent = createServer();

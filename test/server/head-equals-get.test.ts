@@ -49,7 +49,7 @@ const REQUESTS: readonly Record<string, string>[] = [
 // Never equal by design: the time of day.
 const headersOf = ({ date: _, ...headers }: Readonly<Record<string, unknown>>) => headers;
 
-test.each(TARGETS)('HEAD of %s says what GET says', async (target) => {
+test.each(TARGETS)('fault 55: HEAD of %s says what GET says', async (target) => {
   const { port, registry } = await serve();
   expect(registry.putBlob(Buffer.from('a config'))).toBe(CONFIG);
   registry.putManifest(INDEX, { tag: 'latest' });

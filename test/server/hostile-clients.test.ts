@@ -42,8 +42,8 @@ describe('fault 47: slowloris', () => {
   });
 });
 
-describe('faults 48 and 49: oversized requests', () => {
-  test('too many header bytes are 431', async () => {
+describe('oversized requests', () => {
+  test('fault 48: too many header bytes are 431', async () => {
     const { port } = await serveLatest();
     const received = await exchange(
       port,
@@ -59,13 +59,13 @@ describe('faults 48 and 49: oversized requests', () => {
     expect((await ask(port, '/v2/', { headers })).status).toBe(200);
   });
 
-  test('a URL of more than 8 KiB is 414', async () => {
+  test('fault 49: a URL of more than 8 KiB is 414', async () => {
     const { port } = await serveLatest();
     const answer = await ask(port, `/v2/${'a/'.repeat(5000)}manifests/latest`);
     expect([answer.status, codeOf(answer)]).toEqual([414, 'UNSUPPORTED']);
   });
 
-  test('a URL of 1 MB is refused without being held', async () => {
+  test('fault 49: a URL of 1 MB is refused without being held', async () => {
     const { port } = await serveLatest();
     const received = await exchange(port, `GET /v2/${'a'.repeat(2 ** 20)} HTTP/1.1\r\n${HOST}\r\n`);
     // The refusal may be lost in the reset that the unread rest of the URL causes.
@@ -74,7 +74,7 @@ describe('faults 48 and 49: oversized requests', () => {
   });
 });
 
-describe('faults 50 and 51: malformed paths are refused, never cleaned', () => {
+describe('fault 50: malformed paths are refused, never cleaned', () => {
   test.each([
     '/v2/../v2/library/app/manifests/latest',
     '/v2/./library/app/manifests/latest',
@@ -115,7 +115,29 @@ describe('faults 50 and 51: malformed paths are refused, never cleaned', () => {
   });
 });
 
-describe('faults 52 and 53: hosts and loops', () => {
+describe('fault 51: names of repositories that are none', () => {
+  test.each([
+    'UPPER/app',
+    'team/-app',
+    'team/app-',
+    'team/a..b',
+    'team/a___b',
+    'team/app@latest',
+    'team/app:latest',
+    'team/.hidden',
+    `team/${'a'.repeat(300)}`,
+    'ghcr.io/UPPER',
+    '[::1]:5000/app',
+  ])('%s', async (name) => {
+    const { port, registry } = await serveLatest();
+    const answer = await ask(port, `/v2/${name}/manifests/latest`);
+    expect(answer.status).toBe(name.startsWith('[') ? 403 : 400);
+    expect(codeOf(answer)).toBe(name.startsWith('[') ? 'DENIED' : 'NAME_INVALID');
+    expect(registry.calls).toEqual([]);
+  });
+});
+
+describe('fault 52: a source host that is not allowed', () => {
   test.each([
     '169.254.169.254',
     'metadata.google.internal',
@@ -123,7 +145,7 @@ describe('faults 52 and 53: hosts and loops', () => {
     'localhost',
     '[::1]:6443',
     'evil.example',
-  ])('a source host that is not allowed is not asked: %s', async (host) => {
+  ])('is not asked: %s', async (host) => {
     const { port, registry } = await serveLatest();
     for (const target of [
       `/v2/library/app/manifests/latest?ns=${encodeURIComponent(host)}`,
@@ -134,7 +156,9 @@ describe('faults 52 and 53: hosts and loops', () => {
     }
     expect(registry.calls).toEqual([]);
   });
+});
 
+describe('fault 53: mirrors in front of each other', () => {
   test('a request that has come through this mirror is 508, and so is one with too many hops', async () => {
     const { port, registry } = await serveLatest();
     const path = '/v2/library/app/manifests/latest';
