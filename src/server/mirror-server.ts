@@ -118,6 +118,10 @@ export function createMirrorServer(options: MirrorServerOptions): MirrorServer {
       connections -= 1;
     });
   });
+  const refused = metrics
+    .counter('metahub_connections_refused_total', 'Connections beyond the limit.')
+    .child();
+  server.on('drop', () => refused.add());
   metrics.gauge('metahub_connections', 'Connections of clients.', () => connections);
 
   const loopWatch = createLoopWatch(log, metrics);

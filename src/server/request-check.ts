@@ -35,7 +35,7 @@ function bad(message: string, status = 400): RegistryError {
 }
 
 /**
- * Refuses what no client of a mirror sends. A request with a body is never read further (see respond.ts, mustClose), so that
+ * Refuses what no client of a mirror sends. A request with a body is never read further (see mustClose), so that
  * nothing in it can be taken for another request.
  * @throws {RegistryError} UNSUPPORTED: 405 for anything but GET and HEAD, 414 for a long target, 417, else 400.
  */
