@@ -53,7 +53,7 @@ function describeDecision({ at, image, entry, digest, reason, who }: RecentDecis
 
 function describeDecisions(decisions: readonly RecentDecision[]): string {
   if (decisions.length === 0) {
-    return '<p>None yet. If an image was pulled nevertheless, its runtime does not ask this mirror: run <code>metahub doctor</code>.</p>';
+    return '<p>None yet. If an image was pulled nevertheless, its runtime does not ask this mirror: the README tells how to point it here.</p>';
   }
   const head = ['time (UTC)', 'image', 'entry', 'why'].map((name) => `<th>${name}</th>`).join('');
   return `<table><tr>${head}</tr>\n${decisions.map(describeDecision).join('\n')}</table>`;

@@ -51,7 +51,7 @@ describe('the status page', () => {
 
   test('tells how to find out why nothing was pulled', async () => {
     const { port } = await serve({ status: () => ({ ...FACTS, decisions: [] }) });
-    expect((await ask(port, '/')).body.toString()).toContain('metahub doctor');
+    expect((await ask(port, '/')).body.toString()).toContain('the README tells how');
   });
 
   test('is JSON for programs', async () => {
