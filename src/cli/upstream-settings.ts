@@ -99,7 +99,7 @@ function readTls(value: unknown, what: string): EndpointSettings['tls'] {
 
 function readEndpoint(value: unknown, what: string): EndpointSettings {
   const map = typeof value === 'string' ? { url: value } : mapOf(value, what);
-  refuseUnknown(map, ['url', 'passThrough', 'trustedHosts', 'tls', 'anyAddress'], what);
+  refuseUnknown(map, ['url', 'ns', 'passThrough', 'trustedHosts', 'tls', 'anyAddress'], what);
   const url = textAt(map, 'url', what);
   if (url === undefined) throw new Error(`${what}: url is missing`);
   apiRootOf(url);
@@ -109,6 +109,7 @@ function readEndpoint(value: unknown, what: string): EndpointSettings {
   return {
     url,
     anyAddress: switchAt(map, 'anyAddress', what) ?? true,
+    ns: switchAt(map, 'ns', what),
     passThrough: switchAt(map, 'passThrough', what),
     trustedHosts: trusted?.map(String),
     tls: readTls(map['tls'], what),
@@ -130,7 +131,7 @@ function readUpstream(value: unknown, what: string): UpstreamSettings {
 
 /**
  * Upstreams as flags and variables give them (`NAME=URL`, repeated for a chain), or as the file does: a map of host to
- * URL, list of URLs, or `{endpoints: [{url, tls, trustedHosts, passThrough}], blobs}`.
+ * URL, list of URLs, or `{endpoints: [{url, ns, tls, trustedHosts, passThrough}], blobs}`.
  */
 export function readUpstreams(value: unknown): Upstreams {
   if (typeof value === 'string' || Array.isArray(value)) return readPairs([value].flat());

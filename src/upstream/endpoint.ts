@@ -51,11 +51,12 @@ export function isListed(hosts: readonly string[] | undefined, host: string, por
   return hosts?.some((entry) => entry === host || entry === `${host}:${port}`) === true;
 }
 
-function urlOf(root: URL, repository: Repository, { path, query = {} }: Question): URL {
+function urlOf(root: URL, repository: Repository, { path, query = {} }: Question, ns: boolean): URL {
   const url = new URL(`${root.href}/${repository.name}${path}`);
   for (const [name, value] of Object.entries(query)) {
     if (value !== undefined) url.searchParams.set(name, value);
   }
+  if (ns) url.searchParams.set('ns', repository.host);
   return url;
 }
 
@@ -99,7 +100,7 @@ export function createEndpoint(endpoint: EndpointOptions): Endpoint {
   async function send1(repository: Repository, question: Question): Promise<Reply> {
     const { method, options, via } = question;
     const send = question.isForBlob ? endpoint.sendForBlob : endpoint.send;
-    const url = urlOf(root, repository, question);
+    const url = urlOf(root, repository, question, settings.ns === true);
     const attempt = async (authorization: string | undefined) => {
       const outgoing: Outgoing = {
         method,

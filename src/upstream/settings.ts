@@ -20,6 +20,11 @@ export interface EndpointSettings {
   readonly url: string;
   /** May its name resolve to loopback, private or link-local addresses? For what an operator wrote; not for defaults. */
   readonly anyAddress?: boolean | undefined;
+  /**
+   * Tell this endpoint which registry is meant (`?ns=docker.io`), as containerd tells its mirrors: Spegel, Dragonfly and
+   * another MetaHub stand in for many registries at one address.
+   */
+  readonly ns?: boolean | undefined;
   /** Present the client's own `Authorization` here instead of a login of ours, when it sent one. */
   readonly passThrough?: boolean | undefined;
   /** Hosts (`HOST` or `HOST:PORT`) that redirects and token realms may lead to whatever their address, logins included. */

@@ -76,6 +76,19 @@ describe('a chain of mirrors', () => {
   });
 });
 
+test('a mirror of many registries (Spegel, Dragonfly) is told which one is meant, the authority is not', async () => {
+  const [mirror, authority] = [
+    closing(await startServer(answering(404))),
+    closing(await startServer(serveContent(withIndex()))),
+  ];
+  const [first] = upstreamAt(mirror.url).endpoints;
+  const [second] = upstreamAt(authority.url).endpoints;
+  const upstream = upstreamTo({ endpoints: [{ ...first, ns: true }, second] });
+  await upstream.manifest(repository('library/alpine', 'docker.io'), tagged('v1'));
+  expect(mirror.requests[0]?.target).toBe('/v2/library/alpine/manifests/v1?ns=docker.io');
+  expect(authority.requests[0]?.target).toBe('/v2/library/alpine/manifests/v1');
+});
+
 describe('the memory of who failed', () => {
   test('a member that was down is asked last for a while, then first again', async () => {
     let isDown = true;
