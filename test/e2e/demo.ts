@@ -37,7 +37,7 @@ async function demonstrate(workplace: Workplace): Promise<void> {
   say();
   say(`  registry  ${registry.url}  docker-registry, in the place of Docker Hub`);
   say(`  metahub   ${metahub.url}  --upstream docker.io=${registry.url}`);
-  say(`  dockerd   ${dockerd.version.padEnd(22)} --registry-mirror ${metahub.url}`);
+  say(`  dockerd   ${dockerd.version.padEnd(22)}  --registry-mirror ${metahub.url}`);
   say();
   say(`What the registry holds as ${IMAGE}, and what each entry demands of a host:`);
   say();
@@ -55,26 +55,31 @@ async function demonstrate(workplace: Workplace): Promise<void> {
   say('The same name each time, and each host ran the entry that fits it.');
 }
 
+/** Resolves when somebody asks to stop. */
+function interrupted(): Promise<void> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
+  });
+}
+
 async function main(): Promise<number> {
   const missing = lacking([...MIRRORED_REGISTRY, 'dockerd', 'docker', 'runc']);
   if (missing.length > 0) {
-    process.stderr.write(`The demo needs: ${missing.join(', ')}.\n`);
-    process.stderr.write(`As root: apt install ${missing.filter((name) => name !== 'root').join(' ')}\n`);
+    const packages = missing.filter((name) => name !== 'root');
+    process.stderr.write(`The demo needs ${missing.join(', ')}.\n`);
+    if (packages.length > 0) process.stderr.write(`Install with: apt install ${packages.join(' ')}\n`);
+    if (missing.includes('root')) process.stderr.write('Run it with: sudo npm run demo\n');
     return 1;
   }
   const workplace = openWorkplace();
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    process.once(signal, () => {
-      workplace.close().finally(() => process.exit(1));
-    });
-  }
   try {
-    await demonstrate(workplace);
-    return 0;
+    const shown = demonstrate(workplace).then(() => 0);
+    shown.catch(() => {}); // what it loses when it is interrupted is of no interest
+    return await Promise.race([shown, interrupted().then(() => 130)]);
   } finally {
     await workplace.close();
     say('Everything that the demo started is stopped and removed.');
   }
 }
 
-process.exitCode = await main();
+process.exit(await main());

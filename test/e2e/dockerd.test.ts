@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type Dockerd, startDockerd } from '../support/dockerd.ts';
 import { lineOf } from '../support/image-set.ts';
 import { startInterposer } from '../support/interposer.ts';
@@ -96,34 +96,59 @@ describeWith([...MIRRORED_REGISTRY, 'dockerd', 'docker'], 'a real dockerd with M
   });
 });
 
-describeWith(
-  [...MIRRORED_REGISTRY, 'dockerd', 'docker'],
-  'a mirror that is killed between HEAD and GET',
-  () => {
-    let workplace: Workplace;
-    let scene: MirroredRegistry;
-    afterAll(() => workplace?.close());
+/** The digest of the layer of the entry that prints this. */
+async function layerOf({ registry, images }: MirroredRegistry, optimizedFor: string): Promise<string> {
+  const url = `${registry.url}/v2/${BENCH}/manifests/${images.bench.entry(optimizedFor)}`;
+  const headers = { accept: 'application/vnd.docker.distribution.manifest.v2+json' };
+  const manifest = (await (await fetch(url, { headers })).json()) as { layers: [{ digest: string }] };
+  return manifest.layers[0].digest;
+}
 
-    test('loses nothing: the announced digest is there after the restart', async () => {
-      workplace = openWorkplace();
-      scene = await mirroredRegistry(workplace);
-      await scene.metahub.restart('cpu:broadwell');
-      let kills = 0;
-      const interposer = await startInterposer(workplace, scene.metahub.url, async (exchange) => {
-        if (!exchange.startsWith(`HEAD /v2/${BENCH}/manifests/latest`)) return undefined;
-        kills += 1;
-        await scene.metahub.killAndRestart();
-        return undefined;
-      });
-      const dockerd = await startDockerd(workplace, { mirror: interposer.url });
+describeWith([...MIRRORED_REGISTRY, 'dockerd', 'docker'], 'a mirror that is killed with SIGKILL', () => {
+  let workplace: Workplace;
+  let scene: MirroredRegistry;
 
-      await dockerd.pull(BENCH);
+  beforeEach(async () => {
+    workplace = openWorkplace();
+    scene = await mirroredRegistry(workplace);
+    await scene.metahub.restart('cpu:broadwell');
+  });
+  afterEach(() => workplace.close());
 
-      expect(kills).toBe(1);
-      const [digest] = await dockerd.digestsOf(BENCH);
-      const head = interposer.exchanges.findIndex((exchange) => exchange.startsWith('HEAD'));
-      expect(interposer.exchanges[head + 1]).toBe(`GET /v2/${BENCH}/manifests/${digest} 200`);
-      expect(await dockerd.run(BENCH)).toBe(lineOf('cpu:broadwell'));
+  test('between HEAD and GET loses nothing: the announced digest is there after the restart', async () => {
+    let kills = 0;
+    const interposer = await startInterposer(workplace, scene.metahub.url, async (exchange) => {
+      if (!exchange.startsWith(`HEAD /v2/${BENCH}/manifests/latest`)) return undefined;
+      kills += 1;
+      await scene.metahub.killAndRestart();
+      return undefined;
     });
-  },
-);
+    const dockerd = await startDockerd(workplace, { mirror: interposer.url });
+
+    await dockerd.pull(BENCH);
+
+    expect(kills).toBe(1);
+    const [digest] = await dockerd.digestsOf(BENCH);
+    const head = interposer.exchanges.findIndex((exchange) => exchange.startsWith('HEAD'));
+    expect(interposer.exchanges[head + 1]).toBe(`GET /v2/${BENCH}/manifests/${digest} 200`);
+    expect(await dockerd.run(BENCH)).toBe(lineOf('cpu:broadwell'));
+  });
+
+  test('in the middle of a layer loses nothing: the rest comes after the restart', async () => {
+    const layer = `GET /v2/${BENCH}/blobs/${await layerOf(scene, 'cpu:broadwell')}`;
+    let kills = 0;
+    const interposer = await startInterposer(workplace, scene.metahub.url, async (exchange) => {
+      if (exchange !== `${layer} 200` || kills > 0) return undefined;
+      kills += 1;
+      await scene.metahub.killAndRestart();
+      return 'truncated';
+    });
+    const dockerd = await startDockerd(workplace, { mirror: interposer.url });
+
+    await dockerd.pull(BENCH);
+
+    expect(kills).toBe(1);
+    expect(interposer.exchanges.filter((exchange) => exchange.startsWith(layer))).toHaveLength(2);
+    expect(await dockerd.run(BENCH)).toBe(lineOf('cpu:broadwell'));
+  });
+});

@@ -12,7 +12,7 @@ export interface Workplace {
   folder(name: string): string;
   /** Runs when the workplace closes, last come first. */
   onClose(cleanup: Cleanup): void;
-  /** Stops, unmounts and removes everything; safe to call twice. */
+  /** Stops, unmounts and removes everything; called again, it waits for the same. */
   close(): Promise<void>;
 }
 
@@ -29,6 +29,15 @@ export function openWorkplace(): Workplace {
   // Short, as the path of a unix socket has at most 107 bytes.
   const directory = mkdtempSync(join(tmpdir(), 'mh-'));
   const cleanups: Cleanup[] = [];
+  let closing: Promise<void> | undefined;
+
+  async function cleanUp(): Promise<void> {
+    for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+    // Container runtimes keep mounts of their own when they are stopped.
+    for (const path of mountsBelow(directory)) await attempt('umount', ['--lazy', path]);
+    rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
+  }
+
   return {
     directory,
     folder(name) {
@@ -37,11 +46,9 @@ export function openWorkplace(): Workplace {
       return path;
     },
     onClose: (cleanup) => cleanups.push(cleanup),
-    async close() {
-      for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-      // Container runtimes keep mounts of their own when they are stopped.
-      for (const path of mountsBelow(directory)) await attempt('umount', ['--lazy', path]);
-      rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
+    close() {
+      closing ??= cleanUp();
+      return closing;
     },
   };
 }

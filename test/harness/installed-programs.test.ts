@@ -1,0 +1,10 @@
+import { expect, test } from 'vitest';
+import { lacking } from '../support/installed-programs.ts';
+
+test('a program that is there is not lacking', () => {
+  expect(lacking(['sh'])).toEqual([]);
+});
+
+test('what is lacking is named by the package to install, once', () => {
+  expect(lacking(['sh', 'no-such-program', 'no-such-program'])).toEqual(['no-such-program']);
+});
