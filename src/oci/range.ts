@@ -18,11 +18,16 @@ export interface ByteRange {
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-14.2
  */
 export function parseRange(header: string): RangeRequest | undefined {
-  const match = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(header.replaceAll(' ', ''));
+  const match = /^bytes=(\d*)-(\d*)$/.exec(header.replaceAll(' ', ''));
   if (!match) return undefined;
   const [, first = '', last = ''] = match;
-  if (first === '') return last === '' ? undefined : { kind: 'suffix', length: Number(last) };
-  return { kind: 'from', first: Number(first), last: last === '' ? undefined : Number(last) };
+  if (first === '') return last === '' ? undefined : { kind: 'suffix', length: position(last) };
+  return { kind: 'from', first: position(first), last: last === '' ? undefined : position(last) };
+}
+
+/** A position of any length on the wire; beyond every blob it no longer matters which one it is (CVE-2017-7529). */
+function position(digits: string): number {
+  return Math.min(Number(digits), Number.MAX_SAFE_INTEGER - 1);
 }
 
 /** The bytes a request denotes within `sizeBytes`, clipped at the end; `unsatisfiable` means 416. */

@@ -105,15 +105,18 @@ describe('fault 54: ranges of a blob of 5000 bytes', () => {
     expect(body.equals(whole.subarray(start, start + length))).toBe(true);
   });
 
-  test.each(['bytes=500-0', 'bytes=5000-', 'bytes=9999-10000', 'bytes=-0'])('%s is 416', async (range) => {
-    const { port, blob } = await serveContent();
-    const answer = await ask(port, `/v2/a/b/blobs/${blob}`, { headers: { range } });
-    expect(answer.status).toBe(416);
-    expect(answer.headers['content-range']).toBe('bytes */5000');
-    expect(codeOf(answer)).toBe('RANGE_INVALID');
-  });
+  test.each(['bytes=500-0', 'bytes=5000-', 'bytes=9999-10000', 'bytes=-0', 'bytes=18446744073709551615-'])(
+    '%s is 416',
+    async (range) => {
+      const { port, blob } = await serveContent();
+      const answer = await ask(port, `/v2/a/b/blobs/${blob}`, { headers: { range } });
+      expect(answer.status).toBe(416);
+      expect(answer.headers['content-range']).toBe('bytes */5000');
+      expect(codeOf(answer)).toBe('RANGE_INVALID');
+    },
+  );
 
-  test.each(['bytes=a-b', 'lines=1-2', 'bytes=18446744073709551615-', 'bytes=0-1,3-4'])(
+  test.each(['bytes=a-b', 'lines=1-2', 'bytes=0-1,3-4'])(
     '%s counts as none: the whole is sent',
     async (range) => {
       const { port, blob } = await serveContent();
