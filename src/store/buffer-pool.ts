@@ -7,11 +7,18 @@ export interface Loan {
 const MIB = 1024 * 1024;
 const LARGE_BYTES = MIB;
 const SMALL_BYTES = 256 * 1024;
+/** For what is this small altogether: a part that a lazy reader asks for, a configuration. */
+const LEAST_BYTES = 64 * 1024;
 /** Streams at once beyond which each gets small buffers: a large one that waits for a slow reader is memory lost. */
 const FEW_STREAMS = 8;
-/** Memory on loan at most; beyond it readers get throw-away buffers of this size rather than waiting for slow ones. */
+/** Memory on loan at most; beyond it readers get small throw-away buffers rather than waiting for slow ones. */
 const POOL_BYTES = 64 * MIB;
-const OVERFLOW_BYTES = 64 * 1024;
+/** What stays for the next reader when there is none: a large pair, and enough for a burst of small parts. */
+const KEPT_IDLE: ReadonlyMap<number, number> = new Map([
+  [LARGE_BYTES, 2],
+  [SMALL_BYTES, 0],
+  [LEAST_BYTES, 16],
+]);
 
 /** Recycled memory for reading files: fresh large buffers cost more to allocate and collect than the reading itself. */
 export class BufferPool {
@@ -20,6 +27,7 @@ export class BufferPool {
   readonly #idle = new Map<number, Buffer[]>([
     [LARGE_BYTES, []],
     [SMALL_BYTES, []],
+    [LEAST_BYTES, []],
   ]);
 
   /** Announces a stream; call what it returns when the stream is over. */
@@ -33,9 +41,10 @@ export class BufferPool {
 
   /** A buffer for the next part of `wantedBytes` that remain, smaller where there are many streams. */
   lend(wantedBytes: number): Loan {
-    const sizeBytes = this.#streams > FEW_STREAMS ? SMALL_BYTES : LARGE_BYTES;
-    if (wantedBytes <= OVERFLOW_BYTES) return throwAway(wantedBytes);
-    if (this.#lentBytes + sizeBytes > POOL_BYTES) return throwAway(OVERFLOW_BYTES);
+    const sizeBytes = this.#sizeFor(wantedBytes);
+    if (this.#lentBytes + sizeBytes > POOL_BYTES) {
+      return { buffer: Buffer.allocUnsafe(Math.min(wantedBytes, LEAST_BYTES)), giveBack: () => {} };
+    }
     const buffer = this.#idle.get(sizeBytes)?.pop() ?? Buffer.allocUnsafeSlow(sizeBytes);
     this.#lentBytes += sizeBytes;
     return {
@@ -47,12 +56,12 @@ export class BufferPool {
     };
   }
 
-  /** Nobody reads: one large pair stays for the next reader. */
-  #shrink(): void {
-    for (const [sizeBytes, buffers] of this.#idle) buffers.splice(sizeBytes === LARGE_BYTES ? 2 : 0);
+  #sizeFor(wantedBytes: number): number {
+    if (wantedBytes <= LEAST_BYTES) return LEAST_BYTES;
+    return this.#streams > FEW_STREAMS ? SMALL_BYTES : LARGE_BYTES;
   }
-}
 
-function throwAway(sizeBytes: number): Loan {
-  return { buffer: Buffer.allocUnsafe(sizeBytes), giveBack: () => {} };
+  #shrink(): void {
+    for (const [sizeBytes, buffers] of this.#idle) buffers.splice(KEPT_IDLE.get(sizeBytes) ?? 0);
+  }
 }

@@ -27,11 +27,16 @@ export interface HeldFilesOptions {
 
 /** One open file for all who read the same content. */
 interface Shared {
+  readonly digest: Digest;
   readonly fd: number;
   readonly sizeBytes: number;
   readonly identity: string;
   users: number;
 }
+
+/** Files that nobody reads stay open a moment: a lazy reader asks for one part after another, and opening costs more than reading. */
+const IDLE_MAX = 32;
+const IDLE_MS = 5000;
 
 /** Without a free file handle, an opening is tried again: a hundred clients are a second's peak. */
 const HANDLE_TRIES = 20;
@@ -42,7 +47,7 @@ function lacksHandles(error: unknown): boolean {
   return code === 'EMFILE' || code === 'ENFILE';
 }
 
-async function openRegular(path: string): Promise<number> {
+async function openRegular(path: string, onLacking: () => void): Promise<number> {
   // No symbolic link is followed and no pipe waited for: what the store wrote is a plain file.
   const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
   for (let tries = 1; ; tries += 1) {
@@ -50,6 +55,7 @@ async function openRegular(path: string): Promise<number> {
       return await openFile(path, flags);
     } catch (error) {
       if (!lacksHandles(error) || tries === HANDLE_TRIES) throw error;
+      onLacking();
       await delay(HANDLE_DELAY_MS);
     }
   }
@@ -63,6 +69,9 @@ export class HeldFiles {
   readonly #spoilt = new Map<Digest, string>();
   readonly #open = new Map<Digest, Shared>();
   readonly #opening = new Map<Digest, Promise<Shared | undefined>>();
+  /** Of those that are open, the ones that nobody reads, longest first. */
+  readonly #idle = new Set<Shared>();
+  #closing: NodeJS.Timeout | undefined;
 
   constructor(options: HeldFilesOptions) {
     this.#options = options;
@@ -73,7 +82,8 @@ export class HeldFiles {
     const shared = this.#reuse(digest) ?? (await this.#openOnce(digest));
     if (!shared) return undefined;
     shared.users += 1;
-    return { fd: shared.fd, sizeBytes: shared.sizeBytes, close: () => this.#leave(digest, shared) };
+    this.#idle.delete(shared);
+    return { fd: shared.fd, sizeBytes: shared.sizeBytes, close: () => this.#leave(shared) };
   }
 
   /** The bytes behind `fd` were checked while they were written. */
@@ -86,22 +96,44 @@ export class HeldFiles {
 
   forget(digest: Digest): void {
     this.#verified.delete(digest);
-    this.#open.delete(digest);
+    const shared = this.#open.get(digest);
+    if (shared) this.#retire(shared);
   }
 
-  /** What is open now, unless somebody has written to it since. */
+  /** Closes what nobody reads. */
+  closeIdle(): void {
+    clearTimeout(this.#closing);
+    this.#closing = undefined;
+    for (const shared of this.#idle) this.#retire(shared);
+  }
+
+  /** What is open now, unless somebody has written to it or removed it since. */
   #reuse(digest: Digest): Shared | undefined {
     const shared = this.#open.get(digest);
-    if (shared && identityOf(fstatSync(shared.fd, { bigint: true })) === shared.identity) return shared;
-    this.#open.delete(digest);
+    if (!shared) return undefined;
+    const stats = fstatSync(shared.fd, { bigint: true });
+    if (stats.nlink > 0n && identityOf(stats) === shared.identity) return shared;
+    this.#retire(shared);
     return undefined;
   }
 
-  #leave(digest: Digest, shared: Shared): void {
+  /** Nobody else gets it; it is closed when its last reader leaves. */
+  #retire(shared: Shared): void {
+    if (this.#open.get(shared.digest) === shared) this.#open.delete(shared.digest);
+    if (this.#idle.delete(shared)) closeSync(shared.fd);
+  }
+
+  #leave(shared: Shared): void {
     shared.users -= 1;
     if (shared.users > 0) return;
-    if (this.#open.get(digest) === shared) this.#open.delete(digest);
-    closeSync(shared.fd);
+    if (this.#open.get(shared.digest) !== shared) {
+      closeSync(shared.fd);
+      return;
+    }
+    this.#idle.add(shared);
+    this.#closing ??= setTimeout(() => this.closeIdle(), IDLE_MS).unref();
+    const [longest] = this.#idle;
+    if (longest && this.#idle.size > IDLE_MAX) this.#retire(longest);
   }
 
   /** One opening, and one check of the bytes, for all who ask meanwhile. */
@@ -120,7 +152,7 @@ export class HeldFiles {
   async #openChecked(digest: Digest): Promise<Shared | undefined> {
     let fd: number;
     try {
-      fd = await openRegular(this.#options.layout.blob(digest));
+      fd = await openRegular(this.#options.layout.blob(digest), () => this.closeIdle());
     } catch (error) {
       await this.#explain(digest, error as NodeJS.ErrnoException);
       return undefined;
@@ -130,7 +162,7 @@ export class HeldFiles {
       if (shared) {
         this.#open.set(digest, shared);
         // The opening itself is a user until all who waited for it have had their turn.
-        setImmediate(() => this.#leave(digest, shared));
+        setImmediate(() => this.#leave(shared));
         return shared;
       }
     } catch (error) {
@@ -156,7 +188,7 @@ export class HeldFiles {
       }
       this.#verified.set(digest, identity);
     }
-    return { fd, sizeBytes, identity, users: 1 };
+    return { digest, fd, sizeBytes, identity, users: 1 };
   }
 
   async #explain(digest: Digest, error: NodeJS.ErrnoException): Promise<void> {

@@ -299,6 +299,7 @@ export async function openStore({ directory, maxBytes, log, now }: StoreOptions)
     },
     stock: createStock({ layout, records, tags, inventory, files, imageIndex, now, forget }),
     close: async () => {
+      files.closeIdle();
       await imageIndex.flush();
       await hasher.close();
     },

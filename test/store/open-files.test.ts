@@ -1,0 +1,107 @@
+import { randomBytes } from 'node:crypto';
+import { readdirSync, readlinkSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Writable } from 'node:stream';
+import { describe, expect, test } from 'vitest';
+import type { Digest } from '../../src/oci/digest.ts';
+import type { Blob } from '../../src/oci/registry.ts';
+import { cacheAt, dataDirectory } from '../support/store.ts';
+import { readBlob, repository } from '../support/upstream.ts';
+
+const app = repository('team/app');
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+/** What this process has open below a directory, `(deleted)` where it has no name any more. */
+function openBelow(directory: string): readonly string[] {
+  return readdirSync('/proc/self/fd').flatMap((fd) => {
+    try {
+      const path = readlinkSync(`/proc/self/fd/${fd}`);
+      return path.startsWith(directory) ? [path] : [];
+    } catch {
+      return []; // closed meanwhile
+    }
+  });
+}
+
+/** A cache that holds blobs of these sizes, each with its bytes. */
+async function holding(sizes: readonly number[], maxBytes?: number) {
+  const directory = await dataDirectory();
+  const opened = await cacheAt(directory, maxBytes === undefined ? {} : { maxBytes });
+  const blobs = sizes.map((size) => {
+    const bytes = randomBytes(size);
+    return { bytes, digest: opened.upstream.putBlob(bytes) };
+  });
+  const fetch = async (digest: Digest) => readBlob(await opened.cache.blob(app, digest));
+  for (const { digest } of blobs) await fetch(digest);
+  await opened.cache.close();
+  opened.upstream.forgetCalls();
+  return { ...opened, directory, blobs, fetch };
+}
+
+describe.skipIf(process.platform !== 'linux')('a file that nobody reads', () => {
+  test('stays open for the next reader, but not when it was removed meanwhile', async () => {
+    const { upstream, fetch, blobs, directory, layout } = await holding([100 * KIB]);
+    const [blob] = blobs;
+    if (!blob) throw new Error('one blob');
+    const file = join(layout, 'blobs/sha256', blob.digest.slice('sha256:'.length));
+    await fetch(blob.digest);
+    expect(openBelow(directory)).toEqual([file]);
+    await rm(file);
+    expect((await fetch(blob.digest)).equals(blob.bytes)).toBe(true);
+    expect(upstream.count()).toBeGreaterThan(0);
+    expect(openBelow(directory)).not.toContain(`${file} (deleted)`);
+  });
+
+  test('is closed when it is evicted, so that the disk gets its room back', async () => {
+    const { cache, upstream, fetch, blobs, directory } = await holding([3 * MIB], 4 * MIB);
+    const [blob] = blobs;
+    if (!blob) throw new Error('one blob');
+    await fetch(blob.digest);
+    expect(openBelow(directory)).toHaveLength(1);
+    await fetch(upstream.putBlob(randomBytes(2 * MIB)));
+    await cache.close();
+    await expect.poll(() => openBelow(directory).filter((path) => path.includes('(deleted)'))).toEqual([]);
+  });
+
+  test('is one of few, and none is left open when the store is closed', async () => {
+    const { store, fetch, blobs, directory } = await holding(Array.from({ length: 50 }, () => KIB));
+    for (const { digest } of blobs) await fetch(digest);
+    const open = openBelow(directory).length;
+    expect(open).toBeGreaterThan(1);
+    expect(open).toBeLessThanOrEqual(32);
+    await store.close();
+    expect(openBelow(directory)).toEqual([]);
+  });
+});
+
+/** A client that takes its time over every chunk, and looks at the bytes only afterwards. */
+async function readLate(blob: Blob): Promise<Buffer> {
+  if (blob.kind !== 'content') throw new Error(`redirected to ${blob.location}`);
+  const copies: Buffer[] = [];
+  const sink = new Writable({
+    write: (chunk: Buffer, _, done) => {
+      setTimeout(() => {
+        copies.push(Buffer.from(chunk));
+        done();
+      }, 5 * Math.random());
+    },
+  });
+  await blob.writeTo(sink);
+  return Buffer.concat(copies);
+}
+
+/** Memory is used again: given back a moment too early, one reader would see another's bytes. */
+test('readers of large and small parts at once each get their own bytes, however late they look', async () => {
+  const { cache, blobs } = await holding([5 * MIB, 3 * MIB, 40 * KIB]);
+  const readers = blobs.flatMap(({ bytes, digest }) =>
+    Array.from({ length: 12 }, async (_, turn) => {
+      const first = Math.floor(Math.random() * (bytes.length - KIB));
+      const last = turn % 2 === 0 ? Math.min(first + 64 * KIB, bytes.length) - 1 : bytes.length - 1;
+      const blob = await cache.blob(app, digest, { range: { kind: 'from', first, last } });
+      expect((await readLate(blob)).equals(bytes.subarray(first, last + 1))).toBe(true);
+    }),
+  );
+  await Promise.all(readers);
+});
