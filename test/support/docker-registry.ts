@@ -31,13 +31,18 @@ async function pushBlob(url: string, repository: string, bytes: Buffer): Promise
   await expectStatus(put, 201, `uploading a blob to ${repository}`);
 }
 
-export async function startDockerRegistry(workplace: Workplace): Promise<DockerRegistry> {
+/** @param more parts of its configuration, such as `auth`; the data is the workplace's, whatever else is configured */
+export async function startDockerRegistry(
+  workplace: Workplace,
+  more: { readonly http?: object; readonly auth?: object } = {},
+): Promise<DockerRegistry> {
   const folder = workplace.folder('registry');
   const configuration = {
     version: '0.1',
     log: { level: 'info', accesslog: { disabled: false } },
     storage: { filesystem: { rootdirectory: join(folder, 'data') } },
-    http: { addr: '127.0.0.1:0', secret: 'for one test run' },
+    ...more,
+    http: { addr: '127.0.0.1:0', secret: 'for one test run', ...more.http },
   };
   const file = join(folder, 'config.yml');
   writeFileSync(file, JSON.stringify(configuration)); // JSON is YAML
