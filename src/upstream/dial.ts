@@ -1,8 +1,9 @@
-import { type LookupAddress, lookup } from 'node:dns';
+import type { LookupAddress } from 'node:dns';
 import { request as httpRequest } from 'node:http';
 import { connect as connectTcp, isIP, type LookupFunction, type OnReadOpts, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { isPublicAddress } from './address.ts';
+import type { Resolver } from './resolver.ts';
 import type { Trust } from './trust.ts';
 
 /** A host to connect to; `host` without brackets. */
@@ -34,10 +35,14 @@ export interface DialOptions {
   /** Hosts that an operator named: their addresses are not judged. */
   readonly isTrusted: (host: string, port: number) => boolean;
   readonly trust: Trust;
+  readonly resolve: Resolver;
   /** The proxy for `target`, if it is to be reached by one. */
   readonly proxyOf: (target: DialTarget) => URL | undefined;
   readonly timeoutMs: number;
 }
+
+/** For how long one address of several is tried before the next: Node's 250 ms are less than some links take. */
+const ATTEMPT_MS = 1500;
 
 export function portOf(url: URL): number {
   return url.port === '' ? (url.protocol === 'https:' ? 443 : 80) : Number(url.port);
@@ -62,16 +67,18 @@ export function refusePrivateLiteral(host: string): void {
   if (isIP(host) !== 0 && !isPublicAddress(host)) throw refused(host);
 }
 
-/** Resolves names to public addresses only: the answer that is checked is the very one that is connected to. */
-const publicLookup: LookupFunction = (hostname, options, callback) => {
-  lookup(hostname, { ...options, all: true }, (error, addresses: LookupAddress[]) => {
-    if (error) return callback(error, []);
-    const fit = addresses.filter(({ address }) => isPublicAddress(address));
-    const [first] = fit;
-    if (first === undefined) return callback(refused(hostname), []);
-    return options.all ? callback(null, fit) : callback(null, first.address, first.family);
-  });
-};
+/** Names by way of `resolve`, unless trusted to public addresses only: what is checked is the very thing that is connected to. */
+function lookupBy(resolve: Resolver, trusted: boolean): LookupFunction {
+  return (hostname, options, callback) => {
+    const answer = (addresses: readonly LookupAddress[]) => {
+      const fit = trusted ? addresses : addresses.filter(({ address }) => isPublicAddress(address));
+      const [first] = fit;
+      if (first === undefined) return callback(refused(hostname), []);
+      return options.all ? callback(null, [...fit]) : callback(null, first.address, first.family);
+    };
+    resolve(hostname).then(answer, (error: NodeJS.ErrnoException) => callback(error, []));
+  };
+}
 
 /** Resolves when `socket` says `event`; destroys it when it fails to within `timeoutMs`. */
 function ready(socket: Socket, event: 'connect' | 'secureConnect', timeoutMs: number): Promise<Socket> {
@@ -125,7 +132,7 @@ function tunnel(toProxy: Socket, proxy: URL, target: DialTarget, timeoutMs: numb
   });
 }
 
-export function createDial({ isTrusted, trust, proxyOf, timeoutMs }: DialOptions): Dial {
+export function createDial({ isTrusted, trust, resolve, proxyOf, timeoutMs }: DialOptions): Dial {
   async function direct(target: DialTarget, trusted: boolean, onread?: OnReadOpts): Promise<Socket> {
     const { host, port, secure } = target;
     const base = {
@@ -133,7 +140,8 @@ export function createDial({ isTrusted, trust, proxyOf, timeoutMs }: DialOptions
       port,
       noDelay: true,
       keepAlive: true,
-      ...(trusted ? {} : { lookup: publicLookup }),
+      lookup: lookupBy(resolve, trusted),
+      autoSelectFamilyAttemptTimeout: ATTEMPT_MS,
       ...(onread === undefined ? {} : { onread }),
     };
     if (!secure) return ready(connectTcp(base), 'connect', timeoutMs);

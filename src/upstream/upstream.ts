@@ -8,6 +8,7 @@ import { createFastTransport } from './fast-transport.ts';
 import { type Credentials, NO_CREDENTIALS } from './login.ts';
 import { type ProxySettings, proxyFor } from './proxy.ts';
 import { createRegistryClient } from './registry-client.ts';
+import { createResolver, type Resolver } from './resolver.ts';
 import { sendTwice } from './send-twice.ts';
 import { apiRootOf, DEFAULT_TIMEOUTS, type Timeouts, type UpstreamSettings } from './settings.ts';
 import { createSlabPool, type SlabPool } from './slab.ts';
@@ -47,11 +48,17 @@ interface Client {
   readonly close: () => Promise<void>;
 }
 
+/** What source hosts share, none of which is of use against another. */
+interface Shared {
+  readonly slabs: SlabPool;
+  readonly resolve: Resolver;
+}
+
 function createClient(
   host: SourceHost,
   settings: UpstreamSettings,
   options: UpstreamOptions,
-  slabs: SlabPool,
+  { slabs, resolve }: Shared,
 ): Client {
   const { now, proxy = {}, credentials = NO_CREDENTIALS } = options;
   const log: UpstreamLog = options.log ?? (() => {});
@@ -67,6 +74,7 @@ function createClient(
 
   const dial = createDial({
     isTrusted,
+    resolve,
     trust: createTrust({
       settingsOf: (name, port) => endpointAt(name, port)?.tls,
       certificateDirs: options.certificateDirs ?? [],
@@ -111,7 +119,7 @@ function createClient(
  */
 export function createUpstream(options: UpstreamOptions): Registry & { close(): Promise<void> } {
   const clients = new Map<SourceHost, Client>();
-  const slabs = createSlabPool();
+  const shared: Shared = { slabs: createSlabPool(), resolve: createResolver() };
 
   function clientFor({ host }: Repository): Registry {
     const known = clients.get(host);
@@ -123,7 +131,7 @@ export function createUpstream(options: UpstreamOptions): Registry & { close(): 
         `${host} is not among the registries this mirror may ask; add it as an upstream`,
       );
     }
-    const client = createClient(host, settings, options, slabs);
+    const client = createClient(host, settings, options, shared);
     clients.set(host, client);
     return client.registry;
   }

@@ -5,6 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
 import { createDial } from '../../src/upstream/dial.ts';
 import { createFastTransport } from '../../src/upstream/fast-transport.ts';
+import { createResolver } from '../../src/upstream/resolver.ts';
 import { upstreamAt } from '../../src/upstream/settings.ts';
 import { createSlabPool } from '../../src/upstream/slab.ts';
 import { createTransport } from '../../src/upstream/transport.ts';
@@ -63,6 +64,28 @@ describe('a blob read the fast way', () => {
       expect((await readBlob(await upstream.blob(app, digest))).equals(blobs[nth] ?? BYTES)).toBe(true);
     }
     expect(server.connections().made).toBe(1);
+  });
+
+  test('over TLS, cut off in the midst: the rest is asked for by Range', async () => {
+    const bytes = randomBytes(1_000_000);
+    const content = createContent();
+    const digest = content.putBlob(bytes);
+    const authority = await createAuthority();
+    afterTest(authority.remove);
+    const server = closing(
+      await startServer(
+        (request, response) => {
+          if (request.headers.range !== undefined) return serveContent(content)(request, response);
+          response.writeHead(200, { 'content-length': bytes.length });
+          response.write(bytes.subarray(0, 300_000), () => response.destroy());
+        },
+        await authority.issue('127.0.0.1'),
+      ),
+    );
+    const endpoint = { url: server.url, anyAddress: true, tls: { caFile: authority.certFile } };
+    const upstream = upstreamTo({ endpoints: [endpoint] }, { timeouts: { resumeMs: 10 } });
+    expect((await readBlob(await upstream.blob(app, digest))).equals(bytes)).toBe(true);
+    expect(server.requests.at(-1)?.headers['range']).toMatch(/^bytes=\d+-999999$/);
   });
 
   test('opens another connection when the kept one was closed meanwhile', async () => {
@@ -157,7 +180,7 @@ describe('a transport of its own', () => {
     const trust = createTrust({ settingsOf: () => undefined, certificateDirs: [], authorityFiles: [], now });
     const proxyOf = () => undefined;
     const isTrusted = () => true;
-    const dial = createDial({ isTrusted, trust, proxyOf, timeoutMs: 1000 });
+    const dial = createDial({ isTrusted, trust, resolve: createResolver(), proxyOf, timeoutMs: 1000 });
     const plain = closing(createTransport({ dial, proxyOf, isTrusted, timeouts }));
     const slabs = createSlabPool();
     return { slabs, transport: closing(createFastTransport({ dial, plain, proxyOf, timeouts, slabs, now })) };
