@@ -13,13 +13,25 @@ export interface Chain<Member> {
   avoid(member: Member): void;
 }
 
-/** For how long a member that failed to answer is asked only after the others, in milliseconds. */
+/**
+ * For how long a member that failed to answer is asked only after the others, in milliseconds: doubled by each failure in a
+ * row, as finding out that one is still down may take as long as a client is kept waiting.
+ */
 const AVOID_MS = 15_000;
+const AVOID_MAX_MS = 120_000;
 
 /** @param now monotonic milliseconds */
 export function createChain<Member>(members: readonly Member[], now: () => number): Chain<Member> {
   const avoidUntil = members.map(() => Number.NEGATIVE_INFINITY);
+  const failures = members.map(() => 0);
   const authority = members.length - 1;
+
+  function avoid(position: number): void {
+    // Requests that were under way together fail together: that is one failure.
+    if ((avoidUntil[position] ?? 0) > now()) return;
+    avoidUntil[position] = now() + Math.min(AVOID_MS * 2 ** (failures[position] ?? 0), AVOID_MAX_MS);
+    failures[position] = (failures[position] ?? 0) + 1;
+  }
 
   function order(): readonly number[] {
     const time = now();
@@ -31,17 +43,19 @@ export function createChain<Member>(members: readonly Member[], now: () => numbe
   return {
     avoid: (member) => {
       const position = members.indexOf(member);
-      if (position >= 0) avoidUntil[position] = now() + AVOID_MS;
+      if (position >= 0) avoid(position);
     },
     first: async (ask) => {
       let best: { position: number; error: RegistryError } | undefined;
       for (const position of order()) {
         try {
-          return await ask(members[position] as (typeof members)[number]);
+          const answer = await ask(members[position] as (typeof members)[number]);
+          failures[position] = 0;
+          return answer;
         } catch (error) {
           if (!(error instanceof RegistryError)) throw error;
           if (best === undefined || position > best.position) best = { position, error };
-          if (isOutage(error)) avoidUntil[position] = now() + AVOID_MS;
+          if (isOutage(error)) avoid(position);
           else if (position === authority) break;
         }
       }

@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache';
 import { RegistryError } from '../oci/registry-error.ts';
 import type { Challenge } from './challenge.ts';
 import { discard, readDocument } from './document.ts';
+import { noticesOf } from './failure.ts';
 import { basicAuthorization, type Login } from './login.ts';
 import { followRedirects } from './redirect.ts';
 import type { Timeouts } from './settings.ts';
@@ -104,12 +105,13 @@ function outgoingFor({ realm, service, scope, login }: TokenRequest): Outgoing {
 }
 
 /** What a token service's refusal means for the one who asked. */
-function refusal({ status, url }: Reply): RegistryError {
+function refusal({ status, url, headers }: Reply): RegistryError {
   const said = `the token service ${url.host} answered ${status}`;
   if (status === 401 || status === 403) {
     return new RegistryError('UNAUTHORIZED', `${said}: the login is refused, or there is none`);
   }
-  return status === 429 ? new RegistryError('TOOMANYREQUESTS', said) : new RegistryError('UNAVAILABLE', said);
+  const code = status === 429 ? 'TOOMANYREQUESTS' : 'UNAVAILABLE';
+  return new RegistryError(code, said, { headers: noticesOf(headers) });
 }
 
 export function createTokens(options: {

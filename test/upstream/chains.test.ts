@@ -106,6 +106,26 @@ describe('the memory of who failed', () => {
     expect(asked()).toEqual([3, 2]);
   });
 
+  test('a member that stays down is tried ever more rarely, every two minutes at the most', async () => {
+    const { upstream, clock, servers } = await chainOf(answering(503), serveContent(withIndex()));
+    const triedAt: number[] = [];
+    for (; clock.now < 600_000; clock.now += 15_000) {
+      const before = servers[0]?.requests.length;
+      await upstream.manifest(app, tagged('v1'));
+      if (servers[0]?.requests.length !== before) triedAt.push(clock.now / 1000);
+    }
+    expect(triedAt).toEqual([0, 15, 45, 105, 225, 345, 465, 585]);
+  });
+
+  test('many requests that fail together are one failure', async () => {
+    const { upstream, clock, servers } = await chainOf(answering(503), serveContent(withIndex()));
+    await Promise.all(Array.from({ length: 10 }, () => upstream.manifest(app, tagged('v1'))));
+    const before = servers[0]?.requests.length ?? 0;
+    clock.now = 15_001;
+    await upstream.manifest(app, tagged('v1'));
+    expect(servers[0]?.requests.length).toBeGreaterThan(before);
+  });
+
   test('a member that does not have something is no worse for it', async () => {
     const { upstream, asked } = await chainOf(answering(404), serveContent(withIndex()));
     await upstream.manifest(app, tagged('v1'));
