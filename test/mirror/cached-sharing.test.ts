@@ -33,7 +33,7 @@ async function readAndLeave(blob: Blob, sizeBytes: number): Promise<void> {
   await expect(blob.writeTo(sink)).rejects.toThrow();
 }
 
-describe('fault 44, a hundred clients and one blob', () => {
+describe('fault 44: a hundred clients and one blob', () => {
   test('who comes late reads what has arrived, then along', async () => {
     const { upstream, cache } = await cacheAt(await dataDirectory());
     const bytes = randomBytes(4 * MIB);
@@ -88,7 +88,7 @@ describe('fault 44, a hundred clients and one blob', () => {
   });
 });
 
-describe('fault 45, the first client leaves', () => {
+describe('fault 45: the first client leaves', () => {
   test('the others finish', async () => {
     const { upstream, cache } = await cacheAt(await dataDirectory());
     const bytes = randomBytes(4 * MIB);

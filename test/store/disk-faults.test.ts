@@ -15,7 +15,7 @@ const MIB = 1024 * 1024;
 const refusals = (lines: readonly { readonly event: string }[]) =>
   lines.filter(({ event }) => event.includes('cannot write'));
 
-describeWithDisk('fault 31, the disk is full', () => {
+describeWithDisk('fault 31: the disk is full', () => {
   test('a blob that does not fit reaches all its readers whole, from one fetch', async () => {
     const { directory } = mountDisk(2 * MIB);
     const { upstream, cache, store, lines } = await cacheAt(directory);
@@ -102,7 +102,7 @@ async function unprivileged<T>(body: () => Promise<T>): Promise<T> {
   }
 }
 
-describe('fault 32, no permission', () => {
+describe('fault 32: no permission', () => {
   test('a directory that must not be written to is said once, and pulls go through', async () => {
     const directory = await dataDirectory();
     await chmod(directory, 0o555);
@@ -133,7 +133,7 @@ describe('fault 32, no permission', () => {
   });
 });
 
-describe('fault 33, no file handles', () => {
+describe('fault 33: no file handles', () => {
   test('what is held waits for a handle, what is not goes straight through', async () => {
     const { upstream, cache } = await cacheAt(await dataDirectory());
     const [held, other] = [randomBytes(10_000), randomBytes(3 * MIB)];
@@ -177,7 +177,7 @@ function limitHandles(): void {
   afterTest(() => limitOf(before));
 }
 
-describeWithDisk('fault 34, the disk becomes read-only', () => {
+describeWithDisk('fault 34: the disk becomes read-only', () => {
   test('what is held is served, what is not goes through, and writing begins again by itself', async () => {
     const disk = mountDisk(64 * MIB);
     const { upstream, cache, store, lines } = await cacheAt(disk.directory);

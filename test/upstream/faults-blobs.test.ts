@@ -80,7 +80,7 @@ describe.each(['fast', 'plain'] as const)('blobs read the %s way', (blobReader) 
     return { error, writtenBytes };
   }
 
-  describe('fault 05: one byte a second', () => {
+  describe('fault 5: one byte a second', () => {
     const timeouts = { headMs: 1000, documentMs: 1000, idleMs: 150 };
     const dripping =
       (bytes: Buffer): Handler =>
@@ -130,7 +130,7 @@ describe.each(['fast', 'plain'] as const)('blobs read the %s way', (blobReader) 
     });
   });
 
-  describe('fault 06: reset mid-blob', () => {
+  describe('fault 6: reset mid-blob', () => {
     test('the rest is asked for by Range, and the client sees one whole blob', async () => {
       const misdeeds: Handler[] = [];
       const { upstream, digest, bytes, ranges, resumes } = await start(misdeeds);
@@ -217,7 +217,7 @@ describe.each(['fast', 'plain'] as const)('blobs read the %s way', (blobReader) 
     });
   });
 
-  describe('fault 07: truncated against Content-Length', () => {
+  describe('fault 7: truncated against Content-Length', () => {
     test('the rest is asked for by Range', async () => {
       const misdeeds: Handler[] = [];
       const { upstream, digest, bytes, ranges } = await start(misdeeds);
@@ -235,7 +235,7 @@ describe.each(['fast', 'plain'] as const)('blobs read the %s way', (blobReader) 
     });
   });
 
-  describe('fault 08: truncated, close-delimited', () => {
+  describe('fault 8: truncated, close-delimited', () => {
     test('the digest tells, and the rest is asked for by Range', async () => {
       const misdeeds: Handler[] = [];
       const { upstream, digest, bytes, ranges } = await start(misdeeds);
@@ -267,7 +267,7 @@ describe.each(['fast', 'plain'] as const)('blobs read the %s way', (blobReader) 
     });
   });
 
-  describe('fault 09: longer than announced', () => {
+  describe('fault 9: longer than announced', () => {
     test('what comes behind the announced length is no part of the blob', async () => {
       const bytes = randomBytes(SIZE);
       const server = closing(

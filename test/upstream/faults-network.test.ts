@@ -22,7 +22,7 @@ const QUESTIONS = [
   ['referrers', (upstream: ReturnType<typeof upstreamTo>) => upstream.referrers(app, BLOB)],
 ] as const;
 
-describe('fault 01: connection refused', () => {
+describe('fault 1: connection refused', () => {
   test.each(QUESTIONS)('%s: 502 at once, naming the registry', async (_, ask) => {
     const server = await startServer(() => {});
     await server.close();
@@ -32,7 +32,7 @@ describe('fault 01: connection refused', () => {
   });
 });
 
-describe('fault 02: name not found', () => {
+describe('fault 2: name not found', () => {
   test('502, naming the registry and DNS', async () => {
     const asked = upstreamTo(upstreamAt('https://registry.invalid')).manifest(app, tagged('v1'));
     await expect(asked).rejects.toMatchObject({ code: 'UNAVAILABLE', status: 502 });
@@ -40,7 +40,7 @@ describe('fault 02: name not found', () => {
   });
 });
 
-describe('fault 03: connect black hole', () => {
+describe('fault 3: connect black hole', () => {
   test('504 after the time that a response head may take', async () => {
     const hole = closing(await startBlackHole());
     const upstream = upstreamTo(upstreamAt(`http://127.0.0.1:${hole.port}`), { timeouts });
@@ -70,7 +70,7 @@ describe('fault 03: connect black hole', () => {
   });
 });
 
-describe('fault 04: response headers never come', () => {
+describe('fault 4: response headers never come', () => {
   test.each(QUESTIONS)('%s: 504, and the connection is given up', async (_, ask) => {
     const server = closing(await startRawServer(() => {}));
     const asked = ask(upstreamTo(upstreamAt(server.url), { timeouts }));
@@ -114,7 +114,7 @@ describe('fault 04: response headers never come', () => {
   });
 });
 
-describe('fault 05: one byte a second', () => {
+describe('fault 5: one byte a second', () => {
   test('a manifest has to be there within its time', async () => {
     const server = closing(
       await startRawServer((socket) => {

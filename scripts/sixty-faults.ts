@@ -1,0 +1,136 @@
+/** A fault that the mirror is built for. */
+export interface Fault {
+  readonly number: number;
+  readonly name: string;
+  /** What clients, or the operator, see of it. */
+  readonly whatHappens: string;
+}
+
+export interface FaultGroup {
+  readonly title: string;
+  readonly faults: readonly Fault[];
+}
+
+function group(
+  title: string,
+  first: number,
+  rows: readonly (readonly [name: string, whatHappens: string])[],
+): FaultGroup {
+  return {
+    title,
+    faults: rows.map(([name, whatHappens], index) => ({ number: first + index, name, whatHappens })),
+  };
+}
+
+/** The sixty faults. Tests that provoke one are named `fault N: …`. */
+export const FAULT_GROUPS: readonly FaultGroup[] = [
+  group('The registry behind the mirror', 1, [
+    ['connection refused', 'A held tag is served stale, with a Warning; anything else is 502 at once.'],
+    ['name not found', 'The same, and the error names DNS.'],
+    [
+      'connect black hole',
+      'Given up after the time that a response head may take: stale, the next mirror of the chain, or 504.',
+    ],
+    ['response headers never come', 'The same, and the connection is given up with it.'],
+    [
+      'one byte a second',
+      'Manifests have a time to be there; a blob that stalls is asked for again where it stands.',
+    ],
+    ['reset mid-blob', 'The rest is asked for by Range; the client sees one whole blob.'],
+    [
+      'truncated against Content-Length',
+      'The same; a blob that stays short is an error, never a short blob.',
+    ],
+    [
+      'truncated, close-delimited',
+      'The digest tells that bytes are missing; the rest is asked for by Range.',
+    ],
+    [
+      'longer than announced',
+      'What comes beyond the announced length is no part of the blob, nor of the next answer.',
+    ],
+    ['wrong digest', 'An error; what would complete a wrong body is held back, and nothing of it is kept.'],
+    ['lying Docker-Content-Digest', 'The digest of the bytes counts; by digest it is an error.'],
+    ['not JSON', 'A manifest by tag is refused; stale is served where something is held.'],
+    ['100 MB of JSON', 'Read up to 4 MiB, then refused; memory stays where it was.'],
+    ['nested 10,000 deep', 'Passed on untouched, and never parsed recursively.'],
+    ['nested or empty index', 'Passed on untouched.'],
+    [
+      'wrong mediaType',
+      'The bytes are passed on; the Content-Type of the registry counts, else the document’s own.',
+    ],
+    ['schema 1', 'Passed on untouched, signatures and all.'],
+    ['duplicate entries', 'Passed on untouched; of equals the first is chosen.'],
+    ['redirect loop', 'Given up after a few redirects: 502.'],
+    [
+      'redirect to a metadata address or loopback',
+      'Refused when the address is dialled, whatever name leads there.',
+    ],
+    ['redirect to another host', 'Followed without Authorization.'],
+    ['https to http', 'Refused.'],
+    [
+      '429 with Retry-After',
+      'A held tag is served stale; else 429 and Retry-After are handed on, and the registry is not asked again.',
+    ],
+    ['401 for ever', 'UNAUTHORIZED after as many requests as a challenge takes.'],
+    ['token expires mid-pull', 'A fresh one is fetched, unseen by the client.'],
+    ['garbage challenge', 'UNAUTHORIZED after one request; nobody else is asked.'],
+    ['500, then well', 'Asked once more, unseen by the client.'],
+    ['bad or expired certificate', '502, and the message says what is wrong with it; nothing was sent.'],
+    [
+      'captive portal',
+      'HTML with 200 is no manifest and no blob: stale, or 502 that names the likely reason.',
+    ],
+    ['gzip bomb', 'Refused unread: nothing is ever decompressed.'],
+  ]),
+  group('The disk', 31, [
+    [
+      'the disk is full',
+      'What was used longest ago makes room; what still does not fit is streamed through, checked all the same.',
+    ],
+    ['no permission', 'Said once in the log; pulls are streamed through.'],
+    ['no file handles', 'Pulls are streamed through; the cache goes on when there are some again.'],
+    ['the disk becomes read-only', 'What is held is served; what is not is streamed through.'],
+    [
+      'kill -9 mid-write',
+      'Nothing half written is taken for content, no answer that was announced is lost, and the next start cleans up.',
+    ],
+    ['a flipped bit', 'Found at the first read after a start: dropped and fetched again, never served.'],
+    ['an empty file', 'Dropped and fetched again.'],
+    ['a symlink in the store', 'Not followed; dropped and fetched again.'],
+    ['pruned while it is read', 'The reader gets every byte.'],
+    ['two daemons on one store', 'Both serve right bytes; each finds what the other has written.'],
+  ]),
+  group('The process', 41, [
+    ['SIGTERM mid-pull', 'Running pulls are finished, within --drain-timeout; nobody else is let in.'],
+    ['reload mid-pull', 'Running pulls go on; an unreadable setting changes nothing.'],
+    ['the clock one year off', 'Nothing expires or is revived: ages run on the monotonic clock.'],
+    ['a hundred clients, one blob', 'One fetch; late comers read what has arrived, then along.'],
+    ['the first client leaves', 'The others finish; the fetch goes on for a while even when nobody is left.'],
+    [
+      'the event loop stands still',
+      'Said in the log and under /metrics; systemd starts a mirror again that hangs.',
+    ],
+  ]),
+  group('The client', 47, [
+    ['slowloris', 'A request head has a time to be complete; idle connections end.'],
+    ['header overflow', '431.'],
+    ['a URL of 1 MB', '414, without holding it.'],
+    ['%2e%2e, NUL', 'Malformed paths are refused with the spec’s error, never cleaned.'],
+    ['a bad repository name', '400 NAME_INVALID.'],
+    ['ns= of a host that is not allowed', '403, and nobody is asked.'],
+    ['a loop of mirrors', '508, by the mirror’s own name in Via.'],
+    ['Range edges, overflow', 'Clipped as the RFC has it, or 416.'],
+    ['HEAD equals GET', 'In every header, for every kind of answer.'],
+    ['If-None-Match', '304 without a body, and without opening the blob.'],
+    ['PUT, POST, DELETE, PATCH', '405 UNSUPPORTED; no body is read.'],
+    [
+      'Host rebinding on the status page',
+      'The pages answer to addresses, localhost and configured names only.',
+    ],
+    ['CRLF in a header', 'No header of ours ends early, whatever a registry or client has written.'],
+    ['a slow reader', 'Memory does not grow: the source waits for the reader.'],
+  ]),
+];
+
+export const FAULTS: readonly Fault[] = FAULT_GROUPS.flatMap(({ faults }) => faults);
