@@ -52,12 +52,16 @@ describe('fault 26: garbage challenge', () => {
   });
 });
 
-test('fault 26: garbage challenge: a realm that is no URL is said to be none, and nobody is asked', async () => {
-  const challenge = 'Bearer realm="http://127.0.0.1/';
-  const server = closing(
-    await startServer((_, response) => void response.writeHead(401, { 'www-authenticate': challenge }).end()),
-  );
-  const asked = upstreamTo(upstreamAt(server.url)).manifest(app, tagged('v1'));
-  await expect(asked).rejects.toThrow(`${server.host} names a token service that is no URL`);
-  expect(server.requests).toHaveLength(1);
+describe('fault 26: garbage challenge', () => {
+  test('a realm that is no URL: said to be none, and nobody is asked', async () => {
+    const challenge = 'Bearer realm="http://127.0.0.1/';
+    const server = closing(
+      await startServer(
+        (_, response) => void response.writeHead(401, { 'www-authenticate': challenge }).end(),
+      ),
+    );
+    const asked = upstreamTo(upstreamAt(server.url)).manifest(app, tagged('v1'));
+    await expect(asked).rejects.toThrow(`${server.host} names a token service that is no URL`);
+    expect(server.requests).toHaveLength(1);
+  });
 });
