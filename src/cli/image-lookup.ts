@@ -3,7 +3,7 @@ import { type ImageReference, parseImageReference } from '../oci/reference.ts';
 import type { Registry } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import { loadImageCatalog } from './image-catalog.ts';
-import { createLog } from './log.ts';
+import { createLog, type Log } from './log.ts';
 import { newPseudonym, openUpstream } from './open-upstream.ts';
 import type { Origin } from './settings.ts';
 import type { Upstreams } from './upstream-settings.ts';
@@ -32,18 +32,23 @@ export function parseImage(written: string): ImageReference {
   });
 }
 
-/** The registries that the mirror would ask, virtual images included; closed when `use` is done. */
-export async function withRegistry<T>(
-  { values, origins }: LookupSettings,
-  use: (registry: Registry) => Promise<T>,
-): Promise<T> {
-  const log = createLog({
+/** For a command whose answer is all that it says, unless something is wrong. */
+export function warningLog(): Log {
+  return createLog({
     stream: process.stderr,
     format: 'text',
     level: 'warning',
     journal: false,
     now: () => new Date(),
   });
+}
+
+/** The registries that the mirror would ask, virtual images included; closed when `use` is done. */
+export async function withRegistry<T>(
+  { values, origins }: LookupSettings,
+  use: (registry: Registry) => Promise<T>,
+): Promise<T> {
+  const log = warningLog();
   const catalog = await loadImageCatalog(values.images, { mayBeAbsent: origins.images === 'default' });
   const upstream = openUpstream(values, { log, pseudonym: newPseudonym() });
   const registry = virtual({

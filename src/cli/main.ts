@@ -20,6 +20,10 @@ const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     summary: 'say which entry of an image a host gets, and why',
     load: () => import('./commands/explain.ts'),
   },
+  push: {
+    summary: 'assemble a list of images with features, and push it',
+    load: () => import('./commands/push.ts'),
+  },
   inspect: {
     summary: 'print what stands behind an image name: entries, features, annotations, layers',
     load: () => import('./commands/inspect.ts'),

@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import { LRUCache } from 'lru-cache';
 import type { Credentials } from '../upstream/login.ts';
 import { proxyFromEnvironment } from '../upstream/proxy.ts';
+import type { Publisher } from '../upstream/publisher.ts';
 import { createStoredLogins } from '../upstream/stored-logins.ts';
-import { createUpstream } from '../upstream/upstream.ts';
+import { createUpstream, type UpstreamOptions } from '../upstream/upstream.ts';
 import type { Log } from './log.ts';
 import { allowedUpstreams, type Upstreams } from './upstream-settings.ts';
 
@@ -54,12 +55,17 @@ function createCredentials(warn: (message: string) => void): Credentials {
   };
 }
 
-/** The registries that the settings allow, asked with this user's stored logins, proxies and certificates. */
-export function openUpstream(choice: UpstreamChoice, { log, pseudonym }: { log: Log; pseudonym: string }) {
+interface Surroundings {
+  readonly log: Log;
+  readonly pseudonym: string;
+}
+
+/** How this user's stored logins, proxies and certificates reach the registries that the settings allow. */
+function upstreamOptions(choice: UpstreamChoice, { log, pseudonym }: Surroundings): UpstreamOptions {
   const { env } = process;
   const allowed = allowedUpstreams(choice);
   const extra = env['NODE_EXTRA_CA_CERTS'];
-  return createUpstream({
+  return {
     registryFor: (host) => allowed.get(host),
     credentials: createCredentials((message) => log('warning', message)),
     proxy: proxyFromEnvironment(env),
@@ -68,5 +74,16 @@ export function openUpstream(choice: UpstreamChoice, { log, pseudonym }: { log: 
     pseudonym,
     now: () => performance.now(),
     log: (level, event, fields) => log(level, event, fields),
-  });
+  };
+}
+
+/** The registries that the settings allow, to read from. */
+export function openUpstream(choice: UpstreamChoice, surroundings: Surroundings) {
+  return createUpstream(upstreamOptions(choice, surroundings));
+}
+
+/** The same registries, to write to. */
+export async function openPublisher(choice: UpstreamChoice, surroundings: Surroundings): Promise<Publisher> {
+  const { createPublisher } = await import('../upstream/publisher.ts');
+  return createPublisher(upstreamOptions(choice, surroundings));
 }

@@ -21,7 +21,8 @@ async function namesIn(folder: string, mayBeAbsent: boolean): Promise<readonly s
   }
 }
 
-async function readYaml(path: string): Promise<YamlFile> {
+/** One YAML file. @throws {UserError} status 2 */
+export async function readYaml(path: string): Promise<YamlFile> {
   const { parse } = await import('yaml');
   try {
     const text = await readFile(path, 'utf8');

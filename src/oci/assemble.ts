@@ -46,6 +46,13 @@ function entryOf(member: AssembledMember, withAnnotations: boolean): object {
   };
 }
 
+export interface AssembleOptions {
+  /** A Docker manifest list or an OCI image index; when not said, Docker's when all members are. */
+  readonly format?: 'docker' | 'oci' | undefined;
+  /** Write annotations into a Docker manifest list too, which does not define them; its readers pass over them. */
+  readonly annotated?: boolean | undefined;
+}
+
 /**
  * Lists images in the given order: a Docker manifest list when all of them are Docker's, else an OCI image index. The
  * same members give the same bytes.
@@ -55,13 +62,17 @@ function entryOf(member: AssembledMember, withAnnotations: boolean): object {
  * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md
  * @see https://distribution.github.io/distribution/spec/manifest-v2-2/#manifest-list
  */
-export function assembleIndex(members: readonly AssembledMember[]): AssembledIndex {
-  const isDocker = members.every(({ mediaType }) => mediaType === MEDIA_TYPE.dockerManifest);
+export function assembleIndex(
+  members: readonly AssembledMember[],
+  { format, annotated = false }: AssembleOptions = {},
+): AssembledIndex {
+  const allDocker = members.every(({ mediaType }) => mediaType === MEDIA_TYPE.dockerManifest);
+  const isDocker = format === undefined ? allDocker : format === 'docker';
   const mediaType = isDocker ? MEDIA_TYPE.dockerList : MEDIA_TYPE.ociIndex;
   const document = {
     schemaVersion: 2,
     mediaType,
-    manifests: members.map((member) => entryOf(member, !isDocker)),
+    manifests: members.map((member) => entryOf(member, annotated || !isDocker)),
   };
   const bytes = Buffer.from(`${JSON.stringify(document, undefined, 2)}\n`);
   return { mediaType, bytes, digest: digestOf(bytes) };

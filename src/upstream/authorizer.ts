@@ -26,6 +26,8 @@ export interface AuthorizerOptions {
   readonly tokens: Tokens;
   readonly isTrusted: (realm: URL) => boolean;
   readonly warn: (message: string) => void;
+  /** The scope to ask a token for: that of a pull when not said. */
+  readonly scopeOf?: ((challenge: Challenge, name: RepositoryName) => string) | undefined;
 }
 
 /** The realm of a Bearer challenge. @throws {RegistryError} UNAVAILABLE when it leaves https for http, or is no URL. */
@@ -49,6 +51,7 @@ function keyOf(name: RepositoryName, login: Login | undefined, access: Access | 
 
 export function createAuthorizer(options: AuthorizerOptions): Authorizer {
   const { root, registry, credentials, tokens, isTrusted, warn } = options;
+  const wantedScope = options.scopeOf ?? scopeOf;
 
   /** A token as `login`, or as nobody when the login is refused: a stale login must not cost a public image. */
   async function tokenFor(key: string, request: TokenRequest): Promise<string> {
@@ -78,7 +81,7 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
     return tokenFor(key, {
       realm,
       service: challenge.parameters.get('service'),
-      scope: scopeOf(challenge, name),
+      scope: wantedScope(challenge, name),
       login: allowed ? login : undefined,
     });
   }

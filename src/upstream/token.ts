@@ -59,6 +59,15 @@ export function scopeOf(challenge: Challenge, repository: string): string {
   return SCOPE.test(asked) ? asked : `repository:${repository}:pull`;
 }
 
+const PUSH_SCOPES = /^repository:[a-z0-9/._-]{1,255}:(?:pull|push|pull,push|push,pull)$/;
+
+/** As {@link scopeOf} for a push; a mount asks for two scopes at once, separated by a space. */
+export function pushScopeOf(challenge: Challenge, repository: string): string {
+  const asked = (challenge.parameters.get('scope') ?? '').split(' ').filter((scope) => scope !== '');
+  const isPush = asked.length > 0 && asked.every((scope) => PUSH_SCOPES.test(scope));
+  return isPush ? asked.join(' ') : `repository:${repository}:pull,push`;
+}
+
 /** The token and its lifetime in a token service's answer. @throws {RegistryError} UNAVAILABLE when there is none. */
 export function readToken(bytes: Buffer, host: string): Token {
   let document: unknown;
@@ -98,7 +107,7 @@ function outgoingFor({ realm, service, scope, login }: TokenRequest): Outgoing {
   }
   const url = new URL(realm);
   if (service !== undefined) url.searchParams.set('service', service);
-  url.searchParams.append('scope', scope);
+  for (const one of scope.split(' ')) url.searchParams.append('scope', one);
   if (login?.kind !== 'basic') return { method: 'GET', url, headers };
   const authorization = basicAuthorization(login.username, login.password);
   return { method: 'GET', url, headers: { ...headers, authorization } };

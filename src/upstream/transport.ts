@@ -1,13 +1,17 @@
+import type { Readable } from 'node:stream';
 import type { Agent, Dispatcher } from 'undici';
 import { type Dial, hostOf, portOf, refusePrivateLiteral } from './dial.ts';
 import { type Body, BrokenBodyError, createFlow, type Flow } from './flow.ts';
 import type { Timeouts } from './settings.ts';
 
 export interface Outgoing {
-  readonly method: 'GET' | 'HEAD' | 'POST';
+  readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT';
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
-  readonly body?: string | undefined;
+  /** A stream is sent as it comes, and only once. */
+  readonly body?: string | Buffer | Readable | undefined;
+  /** Instead of the usual bound on waiting for the head: an upload is answered when all of it has arrived. */
+  readonly headMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -74,7 +78,8 @@ function routeOf({ url }: Outgoing, proxy: URL | undefined): { origin: string; p
 
 function exchange(agent: Dispatcher, outgoing: Outgoing, proxy: URL | undefined, timeouts: Timeouts) {
   const { url, method, body, signal } = outgoing;
-  const { headMs, idleMs } = timeouts;
+  const { idleMs } = timeouts;
+  const headMs = outgoing.headMs ?? timeouts.headMs;
   const { origin, path, extra } = routeOf(outgoing, proxy);
   return new Promise<Reply>((resolve, reject) => {
     let controller: Dispatcher.DispatchController | undefined;

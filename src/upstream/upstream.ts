@@ -2,19 +2,17 @@ import type { Repository, SourceHost } from '../oci/reference.ts';
 import type { Registry } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import { createChain } from './chain.ts';
-import { createDial, type DialTarget, hostOf, portOf } from './dial.ts';
-import { createEndpoint, isListed } from './endpoint.ts';
+import { type ConnectionOptions, connectTo } from './connection.ts';
+import { createEndpoint } from './endpoint.ts';
 import { createFastTransport } from './fast-transport.ts';
 import { type Credentials, NO_CREDENTIALS } from './login.ts';
-import { type ProxySettings, proxyFor } from './proxy.ts';
 import { createRegistryClient } from './registry-client.ts';
 import { createResolver, type Resolver } from './resolver.ts';
 import { sendTwice } from './send-twice.ts';
-import { apiRootOf, DEFAULT_TIMEOUTS, type Timeouts, type UpstreamSettings } from './settings.ts';
+import { DEFAULT_TIMEOUTS, type Timeouts, type UpstreamSettings } from './settings.ts';
 import { createSlabPool, type SlabPool } from './slab.ts';
 import { createTokens } from './token.ts';
-import { createTransport, type Outgoing } from './transport.ts';
-import { createTrust, SYSTEM_AUTHORITIES } from './trust.ts';
+import type { Outgoing } from './transport.ts';
 
 /** One event of note: a level of syslog's, what happened, and to what. Never a secret, never a query string. */
 export type UpstreamLog = (
@@ -23,23 +21,15 @@ export type UpstreamLog = (
   fields: Readonly<Record<string, string | number>>,
 ) => void;
 
-export interface UpstreamOptions {
+export interface UpstreamOptions extends Omit<ConnectionOptions, 'resolve'> {
   /** The way to a source host; undefined refuses it before anything is dialled: this is the allow-list. */
   readonly registryFor: (host: SourceHost) => UpstreamSettings | undefined;
   readonly credentials?: Credentials;
-  readonly proxy?: ProxySettings;
-  /** Directories of `HOST[:PORT]/{*.crt,*.cert,*.key}`, such as `/etc/docker/certs.d`. */
-  readonly certificateDirs?: readonly string[];
-  /** Authorities trusted for every host besides the system's: what `NODE_EXTRA_CA_CERTS` names. */
-  readonly extraAuthorities?: readonly string[];
   /** This mirror's name in `Via`, by which its server recognises a loop (see oci/via.ts). */
   readonly pseudonym: string;
   /** How blobs are read: `fast`, the default, into reused memory; `plain` like everything else. */
   readonly blobReader?: 'fast' | 'plain';
-  /** Monotonic milliseconds: a wall clock that jumps must not expire or revive a token. */
-  readonly now: () => number;
   readonly log?: UpstreamLog;
-  readonly timeouts?: Partial<Timeouts>;
 }
 
 /** A source host's client together with what it holds open. */
@@ -60,32 +50,10 @@ function createClient(
   options: UpstreamOptions,
   { slabs, resolve }: Shared,
 ): Client {
-  const { now, proxy = {}, credentials = NO_CREDENTIALS } = options;
+  const { now, credentials = NO_CREDENTIALS } = options;
   const log: UpstreamLog = options.log ?? (() => {});
   const timeouts: Timeouts = { ...DEFAULT_TIMEOUTS, ...options.timeouts };
-  const roots = settings.endpoints.map((endpoint) => ({ endpoint, root: apiRootOf(endpoint.url) }));
-  const endpointAt = (name: string, port: number) =>
-    roots.find(({ root }) => hostOf(root) === name && portOf(root) === port)?.endpoint;
-
-  const proxyOf = (url: URL) => proxyFor(url, proxy);
-  const isTrusted = (name: string, port: number) =>
-    endpointAt(name, port)?.anyAddress === true ||
-    settings.endpoints.some(({ trustedHosts }) => isListed(trustedHosts, name, port));
-
-  const dial = createDial({
-    isTrusted,
-    resolve,
-    trust: createTrust({
-      settingsOf: (name, port) => endpointAt(name, port)?.tls,
-      certificateDirs: options.certificateDirs ?? [],
-      authorityFiles: [...SYSTEM_AUTHORITIES, ...(options.extraAuthorities ?? [])],
-      now,
-    }),
-    proxyOf: ({ host: name, port }: DialTarget) =>
-      proxyOf(new URL(`https://${name.includes(':') ? `[${name}]` : name}:${port}`)),
-    timeoutMs: timeouts.headMs,
-  });
-  const transport = createTransport({ dial, proxyOf, isTrusted, timeouts });
+  const { dial, proxyOf, transport } = connectTo(settings, { ...options, resolve });
   const fast = createFastTransport({ dial, plain: transport, proxyOf, timeouts, slabs, now });
   const send = (outgoing: Outgoing) => sendTwice(transport.send, outgoing);
   const sendFast = (outgoing: Outgoing) => sendTwice(fast.send, outgoing);

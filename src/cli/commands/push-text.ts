@@ -1,0 +1,65 @@
+import type { Writable } from 'node:stream';
+import { formatReference } from '../../oci/reference.ts';
+import type { Published } from '../../upstream/publisher.ts';
+import type { PlannedMember, PushPlan } from './push-plan.ts';
+
+export type Counts = Readonly<Record<Published, number>>;
+
+/** What a person sees of the work: one line that changes on a terminal, a line for each image elsewhere. */
+export interface Progress {
+  member(name: string, counts: Counts, waiting: number): void;
+  /** `counts` undefined: it was there. */
+  finished(name: string, counts: Counts | undefined): void;
+  done(): void;
+}
+
+function countsText({ there, mounted, sent }: Counts): string {
+  const parts = [
+    [there, 'there already'],
+    [mounted, 'mounted'],
+    [sent, 'sent'],
+  ] as const;
+  const said = parts.filter(([count]) => count > 0).map(([count, what]) => `${count} ${what}`);
+  return said.length === 0 ? 'no blobs' : `blobs: ${said.join(', ')}`;
+}
+
+export function createProgress(stream: Writable & { readonly isTTY?: boolean | undefined }): Progress {
+  const isTerminal = stream.isTTY === true;
+  const clear = isTerminal ? '\r\x1b[K' : '';
+  return {
+    member: (name, counts, waiting) => {
+      if (isTerminal) stream.write(`${clear}${name}  ${countsText(counts)}, ${waiting} to go`);
+    },
+    finished: (name, counts) => {
+      const what = counts === undefined ? 'is in the repository' : countsText(counts);
+      stream.write(`${clear}${name}  ${what}\n`);
+    },
+    done: () => {
+      if (isTerminal) stream.write(clear);
+    },
+  };
+}
+
+function memberLine({ name, member, isThere }: PlannedMember): string {
+  const { os, architecture, variant, features } = member.platform;
+  const platform = [os, architecture, variant].filter(Boolean).join('/');
+  const what = [platform, ...features].join(' ');
+  return `  ${what}  ${name}  ${member.digest}  ${isThere ? 'in the repository' : 'to be brought over'}\n`;
+}
+
+function namesOf({ repository, tags }: PushPlan): string {
+  return tags.map((tag) => formatReference(repository, { kind: 'tag', tag })).join(' ');
+}
+
+/** What would be done, and the list itself. */
+export function renderPlan(plan: PushPlan): string {
+  const { members, index } = plan;
+  const head = `${namesOf(plan)}  ${index.digest}  (not pushed)\n`;
+  return `${head}${members.map(memberLine).join('')}${index.bytes.toString('utf8')}`;
+}
+
+export function renderDone(plan: PushPlan): string {
+  const { index, members } = plan;
+  const count = `${members.length} ${members.length === 1 ? 'entry' : 'entries'}`;
+  return `${namesOf(plan)}  ${index.digest}  (${count}, ${index.bytes.length} bytes)\n`;
+}
