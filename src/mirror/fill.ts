@@ -86,23 +86,25 @@ export function startFill({ digest, name, content, intake, lingerMs }: FillOptio
     while (failure === undefined && [...readers].some(({ position }) => position < end)) await pulse.next();
   }
 
-  async function take(chunk: Buffer): Promise<void> {
+  async function take(chunks: readonly Buffer[]): Promise<void> {
     if (failure !== undefined) throw failure;
     const start = receivedBytes;
-    receivedBytes += chunk.length;
+    for (const { length } of chunks) receivedBytes += length;
     if (sizeBytes !== undefined && receivedBytes > sizeBytes) {
       throw new RegistryError('UNAVAILABLE', `${name} is longer than announced`);
     }
-    if (await intake.write(chunk)) return pulse.beat();
+    if (await intake.write(...chunks)) return pulse.beat();
     const held = lastByte ?? Buffer.alloc(0);
-    lastByte = Buffer.from(chunk.subarray(-1));
-    await passOn(start - held.length, Buffer.concat([held, chunk.subarray(0, -1)]));
+    const bytes = Buffer.concat([held, ...chunks]);
+    lastByte = Buffer.from(bytes.subarray(-1));
+    await passOn(start - held.length, bytes.subarray(0, -1));
   }
 
   const sink = new Writable({
     highWaterMark: 1024 * 1024,
-    write: (chunk: Buffer, _, done) => {
-      taking = take(chunk).then(() => done(), done);
+    // What arrives while the disk is at work is written at once: fewer and larger writes.
+    writev: (pending: readonly { readonly chunk: Buffer }[], done) => {
+      taking = take(pending.map(({ chunk }) => chunk)).then(() => done(), done);
     },
   });
   sink.on('error', () => {

@@ -34,8 +34,8 @@ export interface HeldBlob {
 export interface Intake {
   /** Bytes that can be read back with `writeTo`. */
   readonly storedBytes: number;
-  /** Takes the next bytes; true when they can be read back. `chunk` is the caller's again once this resolves. */
-  write(chunk: Buffer): Promise<boolean>;
+  /** Takes the next bytes; true when they can be read back. The chunks are the caller's again once this resolves. */
+  write(...chunks: readonly Buffer[]): Promise<boolean>;
   /** Writes stored bytes to a reader; several may read at once. */
   writeTo(sink: Writable, range: ByteRange): Promise<void>;
   /** Do the bytes written have the digest? To be asked once, after the last. */

@@ -1,6 +1,5 @@
 import { createHash, type Hash } from 'node:crypto';
 import { readSync } from 'node:fs';
-import { setPriority } from 'node:os';
 import { parentPort } from 'node:worker_threads';
 import type { DigestAlgorithm } from '../oci/digest.ts';
 
@@ -31,8 +30,6 @@ interface Job {
 }
 
 const BUFFER_BYTES = 512 * 1024;
-/** Behind the streams, which somebody waits for. */
-const NICENESS = 5;
 
 /** Deals with one order; the reply, if it has one. */
 export function createHashJobs(): (order: HashOrder) => HashReply | undefined {
@@ -86,11 +83,6 @@ export function createHashJobs(): (order: HashOrder) => HashReply | undefined {
 if (parentPort !== null) {
   const port = parentPort;
   const deal = createHashJobs();
-  try {
-    setPriority(NICENESS);
-  } catch {
-    // Not allowed to: then it competes like everybody else.
-  }
   port.on('message', (order: HashOrder) => {
     const reply = deal(order);
     if (reply) port.postMessage(reply);

@@ -1,4 +1,4 @@
-import { closeSync, fsync, open, rename, unlink, write } from 'node:fs';
+import { closeSync, fsync, open, rename, unlink, writev } from 'node:fs';
 import type { Writable } from 'node:stream';
 import { promisify } from 'node:util';
 import type { Intake } from '../oci/content-store.ts';
@@ -37,18 +37,35 @@ export interface IntakeOptions {
   readonly onClosed: () => void;
 }
 
-function writeAt(fd: number, chunk: Buffer, position: number): Promise<number> {
+function writeAt(fd: number, chunks: readonly Buffer[], position: number): Promise<number> {
   return new Promise((resolve, reject) => {
-    write(fd, chunk, 0, chunk.length, position, (error, bytesWritten) => {
+    writev(fd, chunks, position, (error, bytesWritten) => {
       if (error) reject(error);
       else resolve(bytesWritten);
     });
   });
 }
 
-async function writeWhole(fd: number, chunk: Buffer, position: number): Promise<void> {
-  for (let done = 0; done < chunk.length; ) {
-    done += await writeAt(fd, chunk.subarray(done), position + done);
+const sizeOf = (chunks: readonly Buffer[]) => chunks.reduce((sum, { length }) => sum + length, 0);
+
+/** What remains of chunks of which so many bytes are written. */
+function rest(chunks: readonly Buffer[], writtenBytes: number): readonly Buffer[] {
+  let skip = writtenBytes;
+  return chunks
+    .map((chunk) => {
+      const part = chunk.subarray(Math.min(skip, chunk.length));
+      skip -= chunk.length - part.length;
+      return part;
+    })
+    .filter(({ length }) => length > 0);
+}
+
+async function writeWhole(fd: number, chunks: readonly Buffer[], position: number): Promise<void> {
+  let left = chunks;
+  for (let at = position; left.length > 0; ) {
+    const writtenBytes = await writeAt(fd, left, at);
+    at += writtenBytes;
+    left = rest(left, writtenBytes);
   }
 }
 
@@ -57,8 +74,8 @@ export function checkOnlyIntake(digest: Digest): Intake {
   const running = inlineDigest(digest);
   return {
     storedBytes: 0,
-    write: async (chunk) => {
-      await running.passed(chunk);
+    write: async (...chunks) => {
+      for (const chunk of chunks) await running.passed(chunk);
       return false;
     },
     writeTo: () => Promise.reject(new Error('nothing was stored')),
@@ -85,16 +102,16 @@ export async function openIntake(options: IntakeOptions): Promise<Intake> {
     if (users === 0) closeSync(fd);
   };
 
-  async function tryToStore(chunk: Buffer): Promise<boolean> {
-    if (isRefused || storedBytes + chunk.length > maxBytes) return false;
+  async function tryToStore(chunks: readonly Buffer[]): Promise<boolean> {
+    if (isRefused || storedBytes + sizeOf(chunks) > maxBytes) return false;
     try {
-      await writeWhole(fd, chunk, storedBytes);
+      await writeWhole(fd, chunks, storedBytes);
       return true;
     } catch (error) {
       if (!(await onRefused(error as Error))) return false;
     }
     try {
-      await writeWhole(fd, chunk, storedBytes);
+      await writeWhole(fd, chunks, storedBytes);
       return true;
     } catch {
       // The same as before, said once already.
@@ -128,12 +145,14 @@ export async function openIntake(options: IntakeOptions): Promise<Intake> {
     get storedBytes() {
       return storedBytes;
     },
-    write: async (chunk) => {
-      isRefused = !(await tryToStore(chunk));
-      if (isRefused) await running.passed(chunk);
-      else {
-        storedBytes += chunk.length;
-        running.stored(chunk, storedBytes);
+    write: async (...chunks) => {
+      isRefused = !(await tryToStore(chunks));
+      for (const chunk of chunks) {
+        if (isRefused) await running.passed(chunk);
+        else {
+          storedBytes += chunk.length;
+          running.stored(chunk, storedBytes);
+        }
       }
       return !isRefused;
     },
