@@ -1,4 +1,5 @@
-import type { HeldBlob } from '../oci/content-store.ts';
+import type { Writable } from 'node:stream';
+import { type HeldBlob, SpoiltContentError } from '../oci/content-store.ts';
 import type { Digest } from '../oci/digest.ts';
 import { type ByteRange, type RangeRequest, resolveRange } from '../oci/range.ts';
 import { formatRepository, type Repository } from '../oci/reference.ts';
@@ -34,8 +35,12 @@ function rangeWithin(request: RangeRequest | undefined, sizeBytes: number, diges
   return range;
 }
 
-function contentOf(held: HeldBlob, digest: Digest, range: ByteRange | undefined): BlobContent {
+/** Fetches the rest from upstream, from a position to an end. */
+type GoOn = (sink: Writable, rest: ByteRange) => Promise<void>;
+
+function contentOf(held: HeldBlob, digest: Digest, range: ByteRange | undefined, goOn: GoOn): BlobContent {
   const { sizeBytes } = held;
+  const { start, end } = range ?? { start: 0, end: sizeBytes };
   return {
     kind: 'content',
     digest,
@@ -44,7 +49,11 @@ function contentOf(held: HeldBlob, digest: Digest, range: ByteRange | undefined)
     cancel: () => held.close(),
     writeTo: async (sink) => {
       try {
-        await held.writeTo(sink, range ?? { start: 0, end: sizeBytes });
+        await held.writeTo(sink, { start, end });
+      } catch (error) {
+        if (!(error instanceof SpoiltContentError)) throw error;
+        // What was written so far was right: the client need not notice.
+        await goOn(sink, { start: error.position, end });
       } finally {
         held.close();
       }
@@ -143,11 +152,29 @@ export function createCachedBlobs(options: CachedOptions) {
     return undefined;
   }
 
+  /** Writes what held content should have been, from `start` on. */
+  async function goOn(
+    repository: Repository,
+    digest: Digest,
+    asked: BlobOptions,
+    sink: Writable,
+    { start, end }: ByteRange,
+  ): Promise<void> {
+    const range: RangeRequest = { kind: 'from', first: start, last: end - 1 };
+    const rest = await next.blob(repository, digest, { ...asked, range, signal: undefined });
+    if (rest.kind === 'content' && rest.range?.start === start && rest.range.end === end) {
+      return rest.writeTo(sink);
+    }
+    if (rest.kind === 'content') rest.cancel();
+    throw new RegistryError('UNAVAILABLE', `${digest} is spoilt here, and upstream sends no part of it`);
+  }
+
   async function fromStore(repository: Repository, digest: Digest, asked: BlobOptions) {
     const held = await findHeld(repository, digest, asked);
     if (!held) return undefined;
     try {
-      return contentOf(held, digest, rangeWithin(asked.range, held.sizeBytes, digest));
+      const range = rangeWithin(asked.range, held.sizeBytes, digest);
+      return contentOf(held, digest, range, (sink, rest) => goOn(repository, digest, asked, sink, rest));
     } catch (error) {
       held.close();
       throw error;

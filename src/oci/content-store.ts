@@ -18,11 +18,26 @@ export interface HeldManifest {
   isFor(access: Access | undefined): boolean;
 }
 
+/** Held bytes turned out not to be those that were verified; those before `position` were right, and have been written. */
+export class SpoiltContentError extends Error {
+  override readonly name = 'SpoiltContentError';
+  /** In the whole content, in bytes. */
+  readonly position: number;
+
+  constructor(position: number) {
+    super(`held content is spoilt behind byte ${position}`);
+    this.position = position;
+  }
+}
+
 /** A blob that is held, opened and pinned: it cannot be evicted before `close`. */
 export interface HeldBlob {
   readonly sizeBytes: number;
   isFor(access: Access | undefined): boolean;
-  /** Writes these bytes with backpressure; rejects when the file fails or the sink is destroyed. Does not end the sink. */
+  /**
+   * Writes these bytes with backpressure; rejects when the file fails or the sink is destroyed, and with a
+   * {@link SpoiltContentError} when the bytes are wrong. Does not end the sink.
+   */
   writeTo(sink: Writable, range: ByteRange): Promise<void>;
   close(): void;
 }

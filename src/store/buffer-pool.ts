@@ -1,7 +1,10 @@
-/** A buffer on loan. `giveBack` only when nothing reads from it any more; one that is never given back is collected. */
+/** A buffer on loan; exactly one of `giveBack` and `giveUp` is to be called, once. */
 export interface Loan {
   readonly buffer: Buffer;
+  /** Nothing reads from it any more: the next one may have it. */
   giveBack(): void;
+  /** It may still be on its way: left to the collector. */
+  giveUp(): void;
 }
 
 const MIB = 1024 * 1024;
@@ -43,14 +46,22 @@ export class BufferPool {
   lend(wantedBytes: number): Loan {
     const sizeBytes = this.#sizeFor(wantedBytes);
     if (this.#lentBytes + sizeBytes > POOL_BYTES) {
-      return { buffer: Buffer.allocUnsafe(Math.min(wantedBytes, LEAST_BYTES)), giveBack: () => {} };
+      return {
+        buffer: Buffer.allocUnsafe(Math.min(wantedBytes, LEAST_BYTES)),
+        giveBack: () => {},
+        giveUp: () => {},
+      };
     }
     const buffer = this.#idle.get(sizeBytes)?.pop() ?? Buffer.allocUnsafeSlow(sizeBytes);
     this.#lentBytes += sizeBytes;
+    const giveUp = () => {
+      this.#lentBytes -= sizeBytes;
+    };
     return {
       buffer,
+      giveUp,
       giveBack: () => {
-        this.#lentBytes -= sizeBytes;
+        giveUp();
         this.#idle.get(sizeBytes)?.push(buffer);
       },
     };

@@ -27,37 +27,59 @@ function writeChunk(sink: Writable, chunk: Buffer): Promise<void> {
   });
 }
 
-async function lendAndRead(fd: number, pool: BufferPool, position: number, end: number) {
-  const loan = pool.lend(end - position);
-  const wantedBytes = Math.min(loan.buffer.length, end - position);
-  const bytesRead = await readAt(fd, loan.buffer, wantedBytes, position);
-  if (bytesRead === 0) throw new Error(`the file ends at byte ${position} instead of ${end}`);
-  return { loan, bytesRead };
+/** Asked before a part of a file is read; rejects when it must not be handed on. */
+export type PartCheck = (start: number, end: number) => Promise<void>;
+
+const UNCHECKED: PartCheck = async () => {};
+
+async function readPart(fd: number, pool: BufferPool, { start, end }: ByteRange, check: PartCheck) {
+  const loan = pool.lend(end - start);
+  try {
+    const wantedBytes = Math.min(loan.buffer.length, end - start);
+    await check(start, start + wantedBytes);
+    const bytesRead = await readAt(fd, loan.buffer, wantedBytes, start);
+    if (bytesRead === 0) throw new Error(`the file ends at byte ${start} instead of ${end}`);
+    return { loan, bytesRead };
+  } catch (error) {
+    loan.giveBack();
+    throw error;
+  }
 }
 
 async function writeAndGiveBack(sink: Writable, loan: Loan, sizeBytes: number): Promise<void> {
-  await writeChunk(sink, loan.buffer.subarray(0, sizeBytes));
-  // Not in a finally: memory whose write failed may still be on its way, so it is left to the collector.
+  try {
+    await writeChunk(sink, loan.buffer.subarray(0, sizeBytes));
+  } catch (error) {
+    loan.giveUp();
+    throw error;
+  }
   loan.giveBack();
 }
 
 /**
  * Copies a part of an open file to a sink: the next part is read while the last is being written, so at most two
- * buffers are in use. No read is under way once this settles.
+ * buffers are in use. Once this settles, no read is under way, and if `check` rejected, everything before has been written.
  */
 export async function copyFile(
   fd: number,
   sink: Writable,
   range: ByteRange,
   pool: BufferPool,
+  check: PartCheck = UNCHECKED,
 ): Promise<void> {
   const leave = pool.enter();
   let writing: Promise<void> = Promise.resolve();
   try {
     for (let position = range.start; position < range.end; ) {
-      const { loan, bytesRead } = await lendAndRead(fd, pool, position, range.end);
+      const part = readPart(fd, pool, { start: position, end: range.end }, check);
+      const [written, read] = await Promise.allSettled([writing, part]);
+      if (written.status === 'rejected') {
+        if (read.status === 'fulfilled') read.value.loan.giveBack();
+        throw written.reason;
+      }
+      if (read.status === 'rejected') throw read.reason;
+      const { loan, bytesRead } = read.value;
       position += bytesRead;
-      await writing;
       writing = writeAndGiveBack(sink, loan, bytesRead);
       writing.catch(() => {
         // Awaited in the next round or at the end; a read error in between must not leave it unhandled.

@@ -3,6 +3,9 @@ import { rm } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { Digest } from '../oci/digest.ts';
+import { BLOCK_BYTES, BlockChecker, readSums } from './block-sums.ts';
+import type { BufferPool } from './buffer-pool.ts';
+import type { PartCheck } from './file-copy.ts';
 import type { Layout } from './layout.ts';
 import { identityOf } from './verify.ts';
 
@@ -12,11 +15,14 @@ const openFile = promisify(open);
 export interface OpenContent {
   readonly fd: number;
   readonly sizeBytes: number;
+  /** Rejects when these bytes are not those that were verified. @throws {SpoiltContentError} */
+  readonly check: PartCheck;
   close(): void;
 }
 
 export interface HeldFilesOptions {
   readonly layout: Layout;
+  readonly pool: BufferPool;
   /** Do the bytes of this open file have this digest? */
   readonly hasDigest: (fd: number, sizeBytes: number, digest: Digest) => Promise<boolean>;
   /** Held content was not what its name says, and is gone or at least never used. */
@@ -25,18 +31,27 @@ export interface HeldFilesOptions {
   readonly onMissing: (digest: Digest) => void;
 }
 
+/** What is known of the file that has this identity. */
+interface Known {
+  readonly identity: string;
+  /** Set when its blocks are checked one by one as they are read, rather than all of it before. */
+  readonly blocks: BlockChecker | undefined;
+}
+
 /** One open file for all who read the same content. */
 interface Shared {
   readonly digest: Digest;
   readonly fd: number;
   readonly sizeBytes: number;
-  readonly identity: string;
+  readonly known: Known;
   users: number;
 }
 
 /** Files that nobody reads stay open a moment: a lazy reader asks for one part after another, and opening costs more than reading. */
 const IDLE_MAX = 32;
 const IDLE_MS = 5000;
+
+const WRONG_BYTES = 'other bytes than its digest says';
 
 /** Without a free file handle, an opening is tried again: a hundred clients are a second's peak. */
 const HANDLE_TRIES = 20;
@@ -61,10 +76,13 @@ async function openRegular(path: string, onLacking: () => void): Promise<number>
   }
 }
 
-/** Opens held content; its bytes are checked at the first opening, and again when the file is another one since. */
+/**
+ * Opens held content; its bytes are checked at the first opening, or, where there are sums of its blocks, as they are first
+ * read; and again when the file is another one since.
+ */
 export class HeldFiles {
   readonly #options: HeldFilesOptions;
-  readonly #verified = new Map<Digest, string>();
+  readonly #known = new Map<Digest, Known>();
   /** Files that could not be removed though they are wrong. */
   readonly #spoilt = new Map<Digest, string>();
   readonly #open = new Map<Digest, Shared>();
@@ -83,7 +101,16 @@ export class HeldFiles {
     if (!shared) return undefined;
     shared.users += 1;
     this.#idle.delete(shared);
-    return { fd: shared.fd, sizeBytes: shared.sizeBytes, close: () => this.#leave(shared) };
+    const { fd, sizeBytes, known } = shared;
+    const check: PartCheck = async (start, end) => {
+      await known.blocks?.check(fd, start, end, this.#options.pool);
+    };
+    return { fd, sizeBytes, check, close: () => this.#leave(shared) };
+  }
+
+  /** Wrong bytes were found while reading. */
+  async drop(digest: Digest): Promise<void> {
+    await this.#drop(digest, this.#known.get(digest)?.identity ?? '', WRONG_BYTES);
   }
 
   /** The bytes behind `fd` were checked while they were written. */
@@ -91,11 +118,11 @@ export class HeldFiles {
     // Whoever is opening it has looked before it was there.
     this.#opening.delete(digest);
     this.#spoilt.delete(digest);
-    this.#verified.set(digest, identityOf(fstatSync(fd, { bigint: true })));
+    this.#known.set(digest, { identity: identityOf(fstatSync(fd, { bigint: true })), blocks: undefined });
   }
 
   forget(digest: Digest): void {
-    this.#verified.delete(digest);
+    this.#known.delete(digest);
     const shared = this.#open.get(digest);
     if (shared) this.#retire(shared);
   }
@@ -112,7 +139,7 @@ export class HeldFiles {
     const shared = this.#open.get(digest);
     if (!shared) return undefined;
     const stats = fstatSync(shared.fd, { bigint: true });
-    if (stats.nlink > 0n && identityOf(stats) === shared.identity) return shared;
+    if (stats.nlink > 0n && identityOf(stats) === shared.known.identity) return shared;
     this.#retire(shared);
     return undefined;
   }
@@ -177,18 +204,17 @@ export class HeldFiles {
     const identity = identityOf(stats);
     const sizeBytes = Number(stats.size);
     if (this.#spoilt.get(digest) === identity) return undefined;
-    if (this.#verified.get(digest) !== identity) {
+    let known = this.#known.get(digest);
+    if (known?.identity !== identity) {
       if (!stats.isFile()) return this.#drop(digest, identity, 'not a regular file');
-      if (!(await this.#options.hasDigest(fd, sizeBytes, digest))) {
-        return this.#drop(
-          digest,
-          identity,
-          sizeBytes === 0 ? 'an empty file' : 'other bytes than its digest says',
-        );
-      }
-      this.#verified.set(digest, identity);
+      const sums =
+        sizeBytes < BLOCK_BYTES ? undefined : await readSums(this.#options.layout, digest, sizeBytes);
+      const isSound = sums !== undefined || (await this.#options.hasDigest(fd, sizeBytes, digest));
+      if (!isSound) return this.#drop(digest, identity, sizeBytes === 0 ? 'an empty file' : WRONG_BYTES);
+      known = { identity, blocks: sums && new BlockChecker(sizeBytes, sums) };
+      this.#known.set(digest, known);
     }
-    return { digest, fd, sizeBytes, identity, users: 1 };
+    return { digest, fd, sizeBytes, known, users: 1 };
   }
 
   async #explain(digest: Digest, error: NodeJS.ErrnoException): Promise<void> {
@@ -198,7 +224,7 @@ export class HeldFiles {
   }
 
   async #drop(digest: Digest, identity: string, why: string): Promise<undefined> {
-    this.#verified.delete(digest);
+    this.#known.delete(digest);
     await rm(this.#options.layout.blob(digest), { force: true, recursive: true }).catch(() => {
       // A read-only disk: it stays, and is never looked at again.
       this.#spoilt.set(digest, identity);

@@ -5,6 +5,7 @@ import type { Intake } from '../oci/content-store.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { ByteRange } from '../oci/range.ts';
 import { incomingPath } from './atomic-file.ts';
+import { BlockSummer } from './block-sums.ts';
 import type { BufferPool } from './buffer-pool.ts';
 import { copyFile } from './file-copy.ts';
 import { type Hasher, inlineDigest } from './hasher.ts';
@@ -30,8 +31,8 @@ export interface IntakeOptions {
   readonly hasher: Hasher;
   /** The disk refused; true when room was made and the write should be tried once more. */
   readonly onRefused: (error: Error) => Promise<boolean>;
-  /** Called when the bytes are right and on disk, before they get their name. */
-  readonly beforeHeld: () => Promise<void>;
+  /** Called when the bytes are right and on disk, before they get their name, with the sums of their blocks. */
+  readonly beforeHeld: (sums: Buffer) => Promise<void>;
   /** They have their name; `fd` is open on them. */
   readonly onHeld: (fd: number, sizeBytes: number) => void;
   readonly onClosed: () => void;
@@ -90,6 +91,7 @@ export async function openIntake(options: IntakeOptions): Promise<Intake> {
   const { digest, pool, maxBytes, hasher, onRefused } = options;
   const temporary = incomingPath(options);
   const fd = await openFile(temporary, 'wx+', 0o600);
+  const summer = new BlockSummer();
   const running = hasher.start(digest, fd, options.sizeBytes);
   let storedBytes = 0;
   let isRefused = false;
@@ -132,7 +134,7 @@ export async function openIntake(options: IntakeOptions): Promise<Intake> {
   async function giveName(): Promise<void> {
     try {
       await syncFile(fd);
-      await options.beforeHeld();
+      await options.beforeHeld(summer.finish());
       await renameFile(temporary, options.path);
       isNamed = true;
       options.onHeld(fd, storedBytes);
@@ -151,6 +153,7 @@ export async function openIntake(options: IntakeOptions): Promise<Intake> {
         if (isRefused) await running.passed(chunk);
         else {
           storedBytes += chunk.length;
+          summer.update(chunk);
           running.stored(chunk, storedBytes);
         }
       }

@@ -25,7 +25,10 @@ export interface Layout {
   /** One file per repository with what its tags pointed to. */
   readonly tags: string;
   readonly blobDirectories: readonly string[];
+  /** One file per large content with checksums of its blocks. */
+  readonly checksums: string;
   blob(digest: Digest): string;
+  sums(digest: Digest): string;
   record(digest: Digest): string;
 }
 
@@ -33,14 +36,17 @@ export interface Layout {
 export function layoutOf(directory: string): Layout {
   const root = join(directory, STORE_VERSION);
   const records = join(root, 'records');
+  const checksums = join(root, 'checksums');
   return {
     root,
     incoming: join(root, 'incoming'),
     index: join(root, 'index.json'),
     records,
+    checksums,
     tags: join(root, 'tags'),
     blobDirectories: ALGORITHMS.map((algorithm) => join(root, 'blobs', algorithm)),
     blob: (digest) => join(root, 'blobs', algorithmOf(digest), encodedOf(digest)),
+    sums: (digest) => join(checksums, `${algorithmOf(digest)}-${encodedOf(digest)}`),
     record: (digest) => join(records, `${algorithmOf(digest)}-${encodedOf(digest)}.json`),
   };
 }
@@ -58,7 +64,13 @@ export function digestOfRecordFile(name: string): Digest | undefined {
 
 /** Makes the directories and the marker of an image layout. Rejects when the disk does not allow it. */
 export async function prepareLayout(layout: Layout): Promise<void> {
-  const directories = [...layout.blobDirectories, layout.incoming, layout.records, layout.tags];
+  const directories = [
+    ...layout.blobDirectories,
+    layout.incoming,
+    layout.records,
+    layout.checksums,
+    layout.tags,
+  ];
   for (const directory of directories) await mkdir(directory, { recursive: true, mode: 0o700 });
   const marker = join(layout.root, 'oci-layout');
   const written = await readFile(marker, 'utf8').catch(() => undefined);

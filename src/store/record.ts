@@ -141,6 +141,7 @@ export function createRecords(layout: Layout): Records {
     remove: async (digest) => {
       memory.delete(digest);
       await rm(layout.record(digest), { force: true });
+      await rm(layout.sums(digest), { force: true });
     },
   };
 }

@@ -1,6 +1,7 @@
 import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Digest } from '../oci/digest.ts';
+import type { Hasher } from './hasher.ts';
 import type { HeldFiles } from './held-files.ts';
 import type { ImageIndexFile } from './image-index-file.ts';
 import type { Inventory } from './inventory.ts';
@@ -43,6 +44,7 @@ export interface StockOptions {
   readonly inventory: Inventory;
   readonly files: HeldFiles;
   readonly imageIndex: ImageIndexFile;
+  readonly hasDigest: Hasher['hasDigest'];
   readonly now: () => number;
   readonly forget: (digest: Digest) => void;
 }
@@ -59,7 +61,7 @@ async function tagsByDigest(tags: TagFiles): Promise<ReadonlyMap<Digest, readonl
 
 /** What `metahub cache` does, over the parts of an open store. */
 export function createStock(options: StockOptions): Stock {
-  const { layout, records, tags, inventory, files, imageIndex, now, forget } = options;
+  const { layout, records, tags, inventory, files, imageIndex, hasDigest, now, forget } = options;
 
   async function isAlone(file: string): Promise<boolean> {
     const digest = digestOfRecordFile(file);
@@ -81,8 +83,14 @@ export function createStock(options: StockOptions): Stock {
     },
     verify: async (digest) => {
       const content = await files.open(digest);
-      content?.close();
-      return content !== undefined;
+      if (!content) return false;
+      try {
+        const isSound = await hasDigest(content.fd, content.sizeBytes, digest);
+        if (!isSound) await files.drop(digest);
+        return isSound;
+      } finally {
+        content.close();
+      }
     },
     remove: async (digest) => {
       await rm(layout.blob(digest), { force: true, recursive: true });

@@ -1,9 +1,17 @@
 import { LRUCache } from 'lru-cache';
-import type { ContentStore, HeldBlob, HeldManifest, Intake, Provenance } from '../oci/content-store.ts';
+import {
+  type ContentStore,
+  type HeldBlob,
+  type HeldManifest,
+  type Intake,
+  type Provenance,
+  SpoiltContentError,
+} from '../oci/content-store.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Repository } from '../oci/reference.ts';
 import { type Access, MANIFEST_MAX_BYTES, type Manifest } from '../oci/registry.ts';
 import { removeLeftovers, writeAtomically } from './atomic-file.ts';
+import { keepSums } from './block-sums.ts';
 import { BufferPool } from './buffer-pool.ts';
 import { createDiskTrouble, isFull, type StoreLog } from './disk-trouble.ts';
 import { copyFile, readAt } from './file-copy.ts';
@@ -85,6 +93,7 @@ export async function openStore({ directory, maxBytes, log, now }: StoreOptions)
   const hasher = createHasher();
   const files = new HeldFiles({
     layout,
+    pool,
     hasDigest: hasher.hasDigest,
     onMissing: (digest) => inventory.forget(digest),
     onSpoilt: (digest, why) => {
@@ -179,11 +188,13 @@ export async function openStore({ directory, maxBytes, log, now }: StoreOptions)
     if (!content || mediaType === undefined) return undefined;
     try {
       if (content.sizeBytes > MANIFEST_MAX_BYTES) return undefined;
+      await content.check(0, content.sizeBytes);
       const bytes = Buffer.allocUnsafeSlow(content.sizeBytes);
       const isWhole = (await readAt(content.fd, bytes, bytes.length, 0)) === bytes.length;
       return isWhole ? { bytes, mediaType } : undefined;
     } catch (error) {
-      trouble.report(error as Error);
+      if (error instanceof SpoiltContentError) await files.drop(digest);
+      else trouble.report(error as Error);
       return undefined;
     } finally {
       content.close();
@@ -224,7 +235,10 @@ export async function openStore({ directory, maxBytes, log, now }: StoreOptions)
       writeTo: async (sink, range) => {
         users += 1;
         try {
-          await copyFile(content.fd, sink, range, pool);
+          await copyFile(content.fd, sink, range, pool, content.check);
+        } catch (error) {
+          if (error instanceof SpoiltContentError) await files.drop(digest);
+          throw error;
         } finally {
           leave();
         }
@@ -254,7 +268,10 @@ export async function openStore({ directory, maxBytes, log, now }: StoreOptions)
         onRefused: async (error) => {
           return (await mayRetry(error, sizeBytes ?? 1024 * 1024)) || refuse(error);
         },
-        beforeHeld: () => records.add(digest, 'blob', undefined, provenance),
+        beforeHeld: async (sums) => {
+          await records.add(digest, 'blob', undefined, provenance);
+          await keepSums(layout, digest, sums);
+        },
         onHeld: (fd, heldBytes) => {
           files.trust(digest, fd);
           release();
@@ -297,7 +314,17 @@ export async function openStore({ directory, maxBytes, log, now }: StoreOptions)
         return { digest, bytes, mediaType, maxAgeMs: Number.POSITIVE_INFINITY };
       },
     },
-    stock: createStock({ layout, records, tags, inventory, files, imageIndex, now, forget }),
+    stock: createStock({
+      layout,
+      records,
+      tags,
+      inventory,
+      files,
+      imageIndex,
+      now,
+      forget,
+      hasDigest: hasher.hasDigest,
+    }),
     close: async () => {
       files.closeIdle();
       await imageIndex.flush();

@@ -87,21 +87,51 @@ describe('fault 35: kill -9 in the middle of a write', () => {
 });
 
 describe('fault 36: a flipped bit', () => {
-  test.each([
-    ['a small blob', 10_000],
-    ['a large one', 9 * MIB],
-  ])('in %s is found at the first read after a start, and the blob fetched again', async (_, sizeBytes) => {
-    const { directory, upstream, bytes, digest, file } = await holding(sizeBytes);
-    await flipBit(file, sizeBytes - 5);
-    const { cache, lines } = await cacheAt(directory, { upstream });
+  test.each<[string, number, (layout: string) => Promise<void>]>([
+    ['a small blob', 10_000, async () => {}],
+    [
+      'a large one without sums of its blocks',
+      9 * MIB,
+      (layout) => rm(join(layout, 'checksums'), { recursive: true }),
+    ],
+  ])(
+    'in %s is found at the first read after a start, and the blob fetched again',
+    async (_, sizeBytes, prepare) => {
+      const { directory, upstream, bytes, digest, file, layout } = await holding(sizeBytes);
+      await prepare(layout);
+      await flipBit(file, sizeBytes - 5);
+      const { cache, lines } = await cacheAt(directory, { upstream });
+      expect((await readBlob(await cache.blob(app, digest))).equals(bytes)).toBe(true);
+      expect(upstream.count('blob')).toBe(1);
+      expect(lines).toContainEqual(
+        expect.objectContaining({ fields: { digest, why: 'other bytes than its digest says' } }),
+      );
+      await cache.close();
+      expect((await readBlob(await cache.blob(app, digest))).equals(bytes)).toBe(true);
+      expect(upstream.count('blob')).toBe(1);
+    },
+  );
+
+  test('in a large blob is found where it is read: what is before comes from here, what is behind from upstream', async () => {
+    const { directory, upstream, bytes, digest, file } = await holding(9 * MIB + 5);
+    await flipBit(file, 6 * MIB + 17);
+    const { cache } = await cacheAt(directory, { upstream });
+    const range = { kind: 'from', first: MIB, last: 2 * MIB } as const;
+    const sound = await readBlob(await cache.blob(app, digest, { range }));
+    expect(sound.equals(bytes.subarray(MIB, 2 * MIB + 1))).toBe(true);
+    expect(upstream.count()).toBe(0);
     expect((await readBlob(await cache.blob(app, digest))).equals(bytes)).toBe(true);
-    expect(upstream.count('blob')).toBe(1);
-    expect(lines).toContainEqual(
-      expect.objectContaining({ fields: { digest, why: 'other bytes than its digest says' } }),
-    );
-    await cache.close();
+    expect(upstream.blobBytes()).toBe(3 * MIB + 5);
     expect((await readBlob(await cache.blob(app, digest))).equals(bytes)).toBe(true);
-    expect(upstream.count('blob')).toBe(1);
+    expect(upstream.blobBytes()).toBe(12 * MIB + 10);
+  });
+
+  test('in the sums themselves costs nothing but the digest', async () => {
+    const { directory, upstream, bytes, digest, layout } = await holding(3 * MIB);
+    await flipBit(join(layout, 'checksums', digest.replace(':', '-')), 7);
+    const { cache } = await cacheAt(directory, { upstream });
+    expect((await readBlob(await cache.blob(app, digest))).equals(bytes)).toBe(true);
+    expect(upstream.count()).toBe(0);
   });
 
   test('is found while the mirror runs, too, when somebody wrote to the file', async () => {
