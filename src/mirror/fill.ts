@@ -74,7 +74,8 @@ export function startFill({ digest, name, content, intake, lingerMs }: FillOptio
     const { storedBytes } = intake;
     if (isVerified) return storedBytes;
     // Waiting costs nothing here, and a runtime that keeps a part of a wrong config would go on from it for ever.
-    if (sizeBytes !== undefined && sizeBytes <= SMALL_BYTES) return 0;
+    // Past the disk there is no waiting: what is behind is there only for a moment.
+    if (sizeBytes !== undefined && sizeBytes <= SMALL_BYTES && passing === undefined) return 0;
     return Math.max(0, Math.min(storedBytes, (sizeBytes ?? receivedBytes) - 1));
   };
 

@@ -42,6 +42,15 @@ describeWithDisk('fault 31: the disk is full', () => {
     expect((await readBlob(await cache.blob(app, digest))).equals(bytes)).toBe(true);
   });
 
+  test('the same when it is small and the disk takes a part of it', async () => {
+    const { directory } = mountDisk(64 * 1024);
+    const { upstream, cache } = await cacheAt(directory);
+    upstream.chunkBytes = 16 * 1024;
+    const bytes = randomBytes(64 * 1024);
+    const digest = upstream.putBlob(bytes);
+    expect((await readBlob(await cache.blob(app, digest))).equals(bytes)).toBe(true);
+  });
+
   test('wrong bytes that go past the disk never look complete', async () => {
     const { directory } = mountDisk(2 * MIB);
     const { upstream, cache } = await cacheAt(directory);
