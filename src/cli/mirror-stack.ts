@@ -5,6 +5,7 @@ import { virtual } from '../mirror/virtual.ts';
 import type { ListSpec } from '../oci/list-spec.ts';
 import type { Registry } from '../oci/registry.ts';
 import { openStore } from '../store/store.ts';
+import type { Upstream } from '../upstream/upstream.ts';
 import { loadImageCatalog } from './image-catalog.ts';
 import type { Log } from './log.ts';
 import { openUpstream } from './open-upstream.ts';
@@ -18,6 +19,8 @@ export type ServeSettings = ResolvedSettings<typeof SERVE_SETTINGS>;
 /** The registries of a mirror: one for each profile, over one cache and one upstream. */
 export interface MirrorStack {
   registryFor(profile: HostProfile): Registry;
+  /** How the registry of a source host meets a client that is to log in there itself (see upstream.ts). */
+  challenge: Upstream['challenge'];
   /** Reads lists of images and policies again; on bad input nothing changes. @throws {UserError} */
   reload(settings: ServeSettings): Promise<void>;
   /** Lines of the status page. */
@@ -68,6 +71,7 @@ export async function buildMirrorStack(settings: ServeSettings, options: StackOp
       log('warning', 'a member of a list is missing', { list, image, reason }),
   });
   return {
+    challenge: upstream.challenge,
     registryFor: (profile) =>
       tailored({
         next: images,

@@ -1,6 +1,3 @@
-import type { HostProfile } from '../host/profile.ts';
-import { profileKey } from '../host/profile.ts';
-import type { Admitted, Gate } from '../oci/gate.ts';
 import { DOCKER_HUB } from '../oci/reference.ts';
 import type { ListenTarget } from '../server/listen.ts';
 import { createMetrics } from '../server/metrics.ts';
@@ -8,6 +5,7 @@ import { createMirrorServer, type MirrorServer } from '../server/mirror-server.t
 import type { Notifier } from '../server/notify.ts';
 import { activatedSocket } from './activated-socket.ts';
 import { createDecisionBook } from './decision-book.ts';
+import { createHostGate, type HostGate } from './host-gate.ts';
 import { hostProfile } from './host-profile.ts';
 import type { Log } from './log.ts';
 import { buildMirrorStack, type MirrorStack, type ServeSettings } from './mirror-stack.ts';
@@ -16,32 +14,10 @@ import { openServeLog } from './serve-log.ts';
 import { formatListen } from './setting-values.ts';
 import { openSiteMode } from './site-mode.ts';
 import { openTlsIdentity } from './tls-identity.ts';
-import { allowedUpstreams } from './upstream-settings.ts';
+import { allowedUpstreams, passesOn } from './upstream-settings.ts';
 import { UserError } from './user-error.ts';
 import { VERSION } from './version.ts';
 import { welcome, welcomeToSite } from './welcome.ts';
-
-/** A gate for this host alone: everyone is admitted to the registry tailored to its profile. */
-interface HostGate extends Gate {
-  turnTo(profile: HostProfile): void;
-  profile(): HostProfile;
-}
-
-function createHostGate(stack: MirrorStack, first: HostProfile): HostGate {
-  const admittedAs = (profile: HostProfile): Admitted => ({
-    kind: 'admitted',
-    registry: stack.registryFor(profile),
-    key: profileKey(profile),
-  });
-  let current = { profile: first, admitted: admittedAs(first) };
-  return {
-    admit: () => current.admitted,
-    turnTo: (profile) => {
-      current = { profile, admitted: admittedAs(profile) };
-    },
-    profile: () => current.profile,
-  };
-}
 
 const LISTEN_PROBLEMS: Readonly<Record<string, readonly [problem: string, nextStep: string]>> = {
   EADDRINUSE: [
@@ -96,14 +72,15 @@ export async function runMirror({ settings, reread }: RunOptions): Promise<void>
   const { values } = settings;
   const log = openServeLog(settings);
   const stopping = stopSignal();
+  const now = () => performance.now();
   const pseudonym = newPseudonym();
   const metrics = createMetrics();
   const book = createDecisionBook({ log, now: () => new Date(), metrics });
   const stack = await buildMirrorStack(settings, { log, pseudonym, decided: book.enter });
   const site = await openSiteMode(values, { registryFor: stack.registryFor, log });
   const profile = await hostProfile(values);
-  const host = createHostGate(stack, profile);
   const allowed = allowedUpstreams(values);
+  const host = createHostGate({ stack, profile, passesOn: (name) => passesOn(allowed.get(name)), now });
   const identity = await openTlsIdentity(values);
   const server = createMirrorServer({
     gate: site?.gate ?? host,

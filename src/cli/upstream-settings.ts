@@ -138,3 +138,8 @@ export function readUpstreams(value: unknown): Upstreams {
   const entries = Object.entries(mapOf(value, 'upstream'));
   return new Map(entries.map(([name, settings]) => [hostNamed(name), readUpstream(settings, name)]));
 }
+
+/** Is a client's own login presented to this upstream? */
+export function passesOn(settings: UpstreamSettings | undefined): boolean {
+  return settings?.endpoints.some(({ passThrough }) => passThrough === true) === true;
+}

@@ -3,13 +3,15 @@ import type { Registry } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import { createChain } from './chain.ts';
 import { type ConnectionOptions, connectTo } from './connection.ts';
+import { discard } from './document.ts';
 import { createEndpoint } from './endpoint.ts';
+import { fromNetwork } from './failure.ts';
 import { createFastTransport } from './fast-transport.ts';
 import { type Credentials, NO_CREDENTIALS } from './login.ts';
 import { createRegistryClient } from './registry-client.ts';
 import { createResolver, type Resolver } from './resolver.ts';
 import { sendTwice } from './send-twice.ts';
-import { DEFAULT_TIMEOUTS, type Timeouts, type UpstreamSettings } from './settings.ts';
+import { apiRootOf, DEFAULT_TIMEOUTS, type Timeouts, type UpstreamSettings } from './settings.ts';
 import { createSlabPool, type SlabPool } from './slab.ts';
 import { createTokens } from './token.ts';
 import type { Outgoing } from './transport.ts';
@@ -35,6 +37,8 @@ export interface UpstreamOptions extends Omit<ConnectionOptions, 'resolve'> {
 /** A source host's client together with what it holds open. */
 interface Client {
   readonly registry: Registry;
+  /** See {@link Upstream.challenge}. */
+  readonly challenge: (signal?: AbortSignal) => Promise<string | undefined>;
   readonly close: () => Promise<void>;
 }
 
@@ -42,6 +46,17 @@ interface Client {
 interface Shared {
   readonly slabs: SlabPool;
   readonly resolve: Resolver;
+}
+
+/** The registries of the world. */
+export interface Upstream extends Registry {
+  /**
+   * The `WWW-Authenticate` with which a source host's registry meets who comes without a login; undefined when it lets
+   * everyone in, or none of its endpoints takes a client's own login (`passThrough`).
+   * @throws {RegistryError} UNAVAILABLE
+   */
+  challenge(host: SourceHost, signal?: AbortSignal): Promise<string | undefined>;
+  close(): Promise<void>;
 }
 
 function createClient(
@@ -67,7 +82,21 @@ function createClient(
       warn: (event) => log('warning', event, { registry: host }),
     }),
   );
+  async function challenge(signal?: AbortSignal): Promise<string | undefined> {
+    const url = settings.endpoints.findLast(({ passThrough }) => passThrough === true)?.url;
+    if (url === undefined) return undefined;
+    const asked = apiRootOf(url);
+    const headers = { 'accept-encoding': 'identity', 'user-agent': 'metahub' };
+    try {
+      const reply = await send({ method: 'GET', url: new URL(`${asked.href}/`), headers, signal });
+      discard(reply);
+      return reply.status === 401 ? reply.headers['www-authenticate'] : undefined;
+    } catch (error) {
+      throw fromNetwork(error, asked.host);
+    }
+  }
   return {
+    challenge,
     registry: createRegistryClient({
       chain: createChain(endpoints, now),
       blobs: settings.blobs ?? 'stream',
@@ -85,13 +114,13 @@ function createClient(
  * The registries of the world as one {@link Registry}: each source host by its own chain of endpoints, with connections,
  * tokens and trust of its own, so that nothing learnt from one host is of use against another.
  */
-export function createUpstream(options: UpstreamOptions): Registry & { close(): Promise<void> } {
+export function createUpstream(options: UpstreamOptions): Upstream {
   const clients = new Map<SourceHost, Client>();
   const shared: Shared = { slabs: createSlabPool(), resolve: createResolver() };
 
-  function clientFor({ host }: Repository): Registry {
+  function clientOf(host: SourceHost): Client {
     const known = clients.get(host);
-    if (known) return known.registry;
+    if (known) return known;
     const settings = options.registryFor(host);
     if (settings === undefined) {
       throw new RegistryError(
@@ -101,10 +130,12 @@ export function createUpstream(options: UpstreamOptions): Registry & { close(): 
     }
     const client = createClient(host, settings, options, shared);
     clients.set(host, client);
-    return client.registry;
+    return client;
   }
+  const clientFor = ({ host }: Repository) => clientOf(host).registry;
 
   return {
+    challenge: async (host, signal) => clientOf(host).challenge(signal),
     resolve: async (repository, reference, asked) =>
       clientFor(repository).resolve(repository, reference, asked),
     manifest: async (repository, reference, asked) =>

@@ -17,8 +17,8 @@ const PLAIN_HOST: HostProfile = {
 };
 
 export interface MetahubOptions {
-  /** `http://127.0.0.1:PORT` of what stands in for docker.io. */
-  readonly upstream: string;
+  /** `http://127.0.0.1:PORT` of what stands in for docker.io; undefined where a configuration file tells. */
+  readonly upstream?: string;
   /** What the host has: `cpu:broadwell nvcap:5.2`. */
   readonly host?: string;
   /** Further arguments of `serve`. */
@@ -52,7 +52,8 @@ export async function startMetahub(workplace: Workplace, options: MetahubOptions
       command: process.execPath,
       args: [
         ...[PROGRAM, 'serve', '--listen', listen, '--data', data],
-        ...['--upstream', `docker.io=${options.upstream}`, '--public-registries', 'off'],
+        ...(options.upstream === undefined ? [] : ['--upstream', `docker.io=${options.upstream}`]),
+        ...['--public-registries', 'off'],
         ...['--profile', profile, ...host.split(' ').flatMap((feature) => ['--set', feature])],
         ...(options.args ?? []),
       ],
