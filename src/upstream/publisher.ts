@@ -13,10 +13,11 @@ import { RegistryError } from '../oci/registry-error.ts';
 import { type Authorizer, createAuthorizer } from './authorizer.ts';
 import { connectTo } from './connection.ts';
 import { hostOf, portOf } from './dial.ts';
-import { discard, readDocument } from './document.ts';
+import { discard } from './document.ts';
 import { isListed } from './endpoint.ts';
 import { fromNetwork, isAbort } from './failure.ts';
 import { NO_CREDENTIALS } from './login.ts';
+import { pushFailure } from './push-failure.ts';
 import { locationOf } from './redirect.ts';
 import { createResolver } from './resolver.ts';
 import { apiRootOf, DEFAULT_TIMEOUTS } from './settings.ts';
@@ -70,40 +71,6 @@ interface Request {
 
 /** An upload is answered when all of it has arrived and been checked, in milliseconds. */
 const UPLOAD_MS = 30 * 60 * 1000;
-const ERROR_MAX_BYTES = 64 * 1024;
-const SAID_MAX_CHARACTERS = 200;
-
-/** The registry's own words for a refusal, of its first error. */
-async function saidBy(reply: Reply): Promise<string> {
-  try {
-    const bytes = await readDocument(reply, ERROR_MAX_BYTES, DEFAULT_TIMEOUTS.documentMs);
-    const { errors } = JSON.parse(bytes.toString('utf8')) as { errors?: readonly { message?: unknown }[] };
-    const message = errors?.[0]?.message;
-    return typeof message === 'string' ? `: ${message.slice(0, SAID_MAX_CHARACTERS)}` : '';
-  } catch {
-    // No error document, or none that can be read: the status has to do.
-    return '';
-  }
-}
-
-async function failureOf(reply: Reply, what: string): Promise<RegistryError> {
-  const { status, url } = reply;
-  const message = `${url.host} answered ${status} to ${what}${await saidBy(reply)}`;
-  switch (status) {
-    case 401:
-      return new RegistryError('UNAUTHORIZED', message);
-    case 403:
-      return new RegistryError('DENIED', message);
-    case 404:
-      return new RegistryError('NAME_UNKNOWN', message);
-    case 405:
-      return new RegistryError('UNSUPPORTED', message);
-    case 429:
-      return new RegistryError('TOOMANYREQUESTS', message);
-    default:
-      return new RegistryError('UNAVAILABLE', message);
-  }
-}
 
 async function ask({ root, authorize, transport }: Host, repository: Repository, request: Request) {
   const { method, url, headers, body, accepts, what } = request;
@@ -126,7 +93,7 @@ async function ask({ root, authorize, transport }: Host, repository: Repository,
     throw fromNetwork(error, root.host);
   }
   if (accepts.includes(reply.status)) return reply;
-  throw await failureOf(reply, what);
+  throw await pushFailure(reply, what);
 }
 
 /** What `write` writes, as a stream; its failure becomes the stream's. A second call is refused. */

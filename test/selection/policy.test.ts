@@ -1,4 +1,6 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import { parse } from 'yaml';
 import { DEFAULT_POLICY, parsePolicy } from '../../src/selection/policy.ts';
 
 describe('parsePolicy()', () => {
@@ -43,4 +45,15 @@ describe('parsePolicy()', () => {
   ])('refuses %j', (written, message) => {
     expect(() => parsePolicy(written)).toThrow(message);
   });
+});
+
+test('the configuration that docs/selection.md shows is read as it says', () => {
+  const page = readFileSync(new URL('../../docs/selection.md', import.meta.url), 'utf8');
+  const { policy, repositories } = parse(/```yaml\n([\s\S]*?)```/.exec(page)?.[1] ?? '');
+  expect(parsePolicy(policy)).toEqual({ ...DEFAULT_POLICY });
+  const special = Object.values(repositories).map((one) => parsePolicy(one));
+  expect(special).toMatchObject([
+    { baseline: 'x86-64-v3' },
+    { priority: ['fabric', 'cpu'], pin: 'cpu:skylake', readConfig: true },
+  ]);
 });
