@@ -69,6 +69,9 @@ export interface Records {
   remove(digest: Digest): Promise<void>;
 }
 
+/** What content counts as when it came in several ways. */
+const RANK: Readonly<Record<ContentKind, number>> = { blob: 0, manifest: 1, derived: 2 };
+
 function merge(
   known: ContentRecord | undefined,
   kind: ContentKind,
@@ -78,7 +81,7 @@ function merge(
   const partition = partitionKey(access);
   const others = (known?.partitions ?? []).filter((other) => other !== partition);
   return {
-    kind: known === undefined || known.kind === 'blob' ? kind : known.kind,
+    kind: known === undefined || RANK[kind] > RANK[known.kind] ? kind : known.kind,
     mediaType: mediaType ?? known?.mediaType,
     repository: known?.repository ?? formatRepository(repository),
     partitions: [...others.slice(1 - PARTITIONS_MAX), partition],

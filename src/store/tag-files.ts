@@ -44,8 +44,8 @@ function parseTags(text: string): RepositoryTags | undefined {
 
 export interface TagFiles {
   find(repository: Repository, tag: Tag): Promise<TagRecord | undefined>;
-  /** Rejects when the disk refuses; the tag is then remembered by this process only. */
-  put(repository: Repository, tag: Tag, record: TagRecord | undefined): Promise<void>;
+  /** True when that was news. Rejects when the disk refuses; the tag is then remembered by this process only. */
+  put(repository: Repository, tag: Tag, record: TagRecord | undefined): Promise<boolean>;
   all(): Promise<readonly RepositoryTags[]>;
 }
 
@@ -74,15 +74,16 @@ export function createTagFiles(layout: Layout): TagFiles {
     return tags;
   }
 
-  async function put(name: string, tag: Tag, record: TagRecord | undefined): Promise<void> {
+  async function put(name: string, tag: Tag, record: TagRecord | undefined): Promise<boolean> {
     const known = await load(name);
-    if (isSame(known.tags.get(tag), record)) return;
+    if (isSame(known.tags.get(tag), record)) return false;
     const tags = new Map(known.tags);
     if (record) tags.set(tag, record);
     else tags.delete(tag);
     memory.set(name, { repository: name, tags });
     const document = { repository: name, tags: Object.fromEntries(tags) };
     await writeAtomically(layout, pathOf(name), Buffer.from(JSON.stringify(document)));
+    return true;
   }
 
   return {
