@@ -1,10 +1,12 @@
 import type { AssembledMember } from '../oci/assemble.ts';
-import { type ImageIndex, parseManifestDocument } from '../oci/image-index.ts';
+import type { Descriptor } from '../oci/descriptor.ts';
+import { type ImageIndex, type ManifestDocument, parseManifestDocument } from '../oci/image-index.ts';
 import { type ListMember, type ListSpec, type MemberPlatform, memberImage } from '../oci/list-spec.ts';
 import { isImageManifestType } from '../oci/media-type.ts';
 import type { ImageReference, Tag } from '../oci/reference.ts';
-import type { Registry, RequestOptions } from '../oci/registry.ts';
+import type { Manifest, Registry, RequestOptions } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
+import { readImageConfig } from './image-config.ts';
 
 /** A member that was found, and where. */
 export interface Gathered {
@@ -37,34 +39,74 @@ function entryFor(index: ImageIndex, { os, architecture, variant }: MemberPlatfo
   return ofVariant ?? candidates[0];
 }
 
+/** What an image says of itself where the list does not: an index by its entries, an image by its configuration. */
+async function ownMembers(
+  { annotations }: ListMember,
+  manifest: Manifest,
+  document: ManifestDocument,
+  readConfig: (config: Descriptor) => Promise<Readonly<Record<string, unknown>> | undefined>,
+): Promise<readonly AssembledMember[]> {
+  if (document.kind === 'index') {
+    return document.entries.flatMap(({ mediaType, digest, sizeBytes, platform, annotations: own }) => {
+      const isImage = isImageManifestType(mediaType) && platform !== undefined && platform.os !== 'unknown';
+      return isImage
+        ? [{ mediaType, digest, sizeBytes, platform, annotations: { ...own, ...annotations } }]
+        : [];
+    });
+  }
+  const config = document.kind === 'image' ? await readConfig(document.config) : undefined;
+  const { os, architecture, variant } = config ?? {};
+  if (typeof os !== 'string' || typeof architecture !== 'string') return [];
+  const platform = {
+    os,
+    architecture,
+    ...(typeof variant === 'string' && variant !== '' ? { variant } : {}),
+    features: [],
+    osFeatures: [],
+  };
+  const { digest, bytes } = manifest;
+  return [{ mediaType: document.mediaType, digest, sizeBytes: bytes.length, platform, annotations }];
+}
+
+/** The one image that a list gives a platform to. */
+function statedMember(
+  { annotations }: ListMember,
+  platform: MemberPlatform,
+  { digest, bytes }: Manifest,
+  document: ManifestDocument,
+): readonly AssembledMember[] {
+  if (document.kind === 'image') {
+    return [{ mediaType: document.mediaType, digest, sizeBytes: bytes.length, platform, annotations }];
+  }
+  const entry = document.kind === 'index' ? entryFor(document, platform) : undefined;
+  if (entry === undefined) return [];
+  return [
+    { mediaType: entry.mediaType, digest: entry.digest, sizeBytes: entry.sizeBytes, platform, annotations },
+  ];
+}
+
 async function gatherOne(
   member: ListMember,
   image: ImageReference,
   registry: Registry,
   options: RequestOptions,
-): Promise<Gathered> {
-  const manifest = await registry.manifest(image.repository, image.reference, options);
+): Promise<readonly Gathered[]> {
+  const { repository } = image;
+  const manifest = await registry.manifest(repository, image.reference, options);
   const document = parseManifestDocument(manifest.bytes, manifest.mediaType);
-  const { platform, annotations } = member;
-  const { maxAgeMs } = manifest;
-  if (document.kind === 'image') {
-    const { digest, bytes } = manifest;
-    const { mediaType } = document;
-    return {
-      member: { mediaType, digest, sizeBytes: bytes.length, platform, annotations },
-      image,
-      maxAgeMs,
-    };
+  const { platform } = member;
+  const found =
+    platform === undefined
+      ? await ownMembers(member, manifest, document, (config) =>
+          readImageConfig(registry, repository, config, options),
+        )
+      : statedMember(member, platform, manifest, document);
+  if (found.length === 0) {
+    const wanted =
+      platform === undefined ? 'that says what it runs on' : `for ${platform.os}/${platform.architecture}`;
+    throw new RegistryError('MANIFEST_UNKNOWN', `it has no image ${wanted}`);
   }
-  const entry = document.kind === 'index' ? entryFor(document, platform) : undefined;
-  if (entry === undefined) {
-    throw new RegistryError(
-      'MANIFEST_UNKNOWN',
-      `it has no image for ${platform.os}/${platform.architecture}`,
-    );
-  }
-  const { mediaType, digest, sizeBytes } = entry;
-  return { member: { mediaType, digest, sizeBytes, platform, annotations }, image, maxAgeMs };
+  return found.map((one) => ({ member: one, image, maxAgeMs: manifest.maxAgeMs }));
 }
 
 /** Asks for every member of a list at once; what cannot be had is reported, in the list's order, and left out. */
@@ -74,19 +116,20 @@ export async function gather(
   registry: Registry,
   options: RequestOptions = {},
 ): Promise<Gathering> {
-  const outcomes = await Promise.all(
-    spec.members.map(async (member): Promise<Gathered | Missing> => {
+  const nested = await Promise.all(
+    spec.members.map(async (member): Promise<readonly (Gathered | Missing)[]> => {
       const image = memberImage(member, tag);
       const name = member.image.replaceAll('{tag}', tag);
-      if (image === undefined) return { image: name, reason: 'is no image name', isUnknown: true };
+      if (image === undefined) return [{ image: name, reason: 'is no image name', isUnknown: true }];
       try {
         return await gatherOne(member, image, registry, options);
       } catch (error) {
         if (!(error instanceof RegistryError)) throw error;
-        return { image: name, reason: error.message, isUnknown: error.status === 404 };
+        return [{ image: name, reason: error.message, isUnknown: error.status === 404 }];
       }
     }),
   );
+  const outcomes = nested.flat();
   return {
     found: outcomes.filter((outcome) => 'member' in outcome),
     missing: outcomes.filter((outcome) => 'reason' in outcome),

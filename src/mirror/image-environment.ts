@@ -1,4 +1,3 @@
-import { Writable } from 'node:stream';
 import { LRUCache } from 'lru-cache';
 import type { HostPlatform } from '../host/profile.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
@@ -12,6 +11,7 @@ import type { Demand } from '../selection/demand.ts';
 import { environmentDemands } from '../selection/nvidia-require.ts';
 import type { ExtraDemands } from '../selection/select.ts';
 import { canonicalArchitecture } from '../selection/variant.ts';
+import { readImageConfig } from './image-config.ts';
 
 /** What the entries of an index demand in the environment of their configurations. */
 export type ReadEnvironments = (
@@ -20,47 +20,14 @@ export type ReadEnvironments = (
   options?: RequestOptions,
 ) => Promise<ExtraDemands | undefined>;
 
-/** A configuration is a few kilobytes; what is larger is not read, in bytes. */
-const CONFIG_MAX_BYTES = 1024 * 1024;
 /** An index with more entries for one platform than this is not worth as many requests: none is read. */
 const ENTRIES_MAX = 32;
 /** Configurations remembered by the digest of their manifest: they never change. */
 const REMEMBERED_MAX = 1000;
 
-async function readConfig(
-  registry: Registry,
-  repository: Repository,
-  config: Descriptor,
-  options: RequestOptions,
-) {
-  if (config.sizeBytes > CONFIG_MAX_BYTES) return undefined;
-  const blob = await registry.blob(repository, config.digest, options);
-  // Handed to the client elsewhere: what we are not to fetch we cannot read.
-  if (blob.kind === 'redirect') return undefined;
-  const chunks: Buffer[] = [];
-  let sizeBytes = 0;
-  const sink = new Writable({
-    write(chunk: Buffer, _encoding, done) {
-      sizeBytes += chunk.length;
-      // Copied: a chunk's memory is the source's again once it is written.
-      chunks.push(Buffer.from(chunk));
-      done(sizeBytes > CONFIG_MAX_BYTES ? new Error('the configuration is larger than it says') : undefined);
-    },
-  });
-  await blob.writeTo(sink);
-  return Buffer.concat(chunks);
-}
-
 /** `config.Env` of an image's configuration; nothing when it has none that can be read. */
-export function environmentOf(bytes: Buffer): readonly string[] {
-  let document: unknown;
-  try {
-    document = JSON.parse(bytes.toString('utf8'));
-  } catch {
-    // An artifact's configuration need not be JSON: it has no environment.
-    return [];
-  }
-  const { config } = (document ?? {}) as { readonly config?: { readonly Env?: unknown } | null };
+export function environmentOf(document: Readonly<Record<string, unknown>>): readonly string[] {
+  const { config } = document as { readonly config?: { readonly Env?: unknown } | null };
   const environment = typeof config === 'object' ? config?.Env : undefined;
   return Array.isArray(environment) ? environment.filter((line) => typeof line === 'string') : [];
 }
@@ -88,8 +55,8 @@ export function createEnvironmentReader(registry: Registry, platform: HostPlatfo
     const manifest = await registry.manifest(repository, { kind: 'digest', digest }, options);
     const document = parseManifestDocument(manifest.bytes, manifest.mediaType);
     if (document.kind !== 'image') return [];
-    const bytes = await readConfig(registry, repository, document.config, options);
-    return bytes === undefined ? [] : environmentDemands(environmentOf(bytes));
+    const config = await readImageConfig(registry, repository, document.config, options);
+    return config === undefined ? [] : environmentDemands(environmentOf(config));
   }
 
   async function lookUp(

@@ -18,7 +18,8 @@ export interface MemberPlatform {
 /** One image of a list; `image` may hold `{tag}`, which stands for the tag that was asked for. */
 export interface ListMember {
   readonly image: string;
-  readonly platform: MemberPlatform;
+  /** Undefined: as the image says itself. */
+  readonly platform: MemberPlatform | undefined;
   readonly annotations: Readonly<Record<string, string>>;
 }
 
@@ -86,7 +87,7 @@ function readMember(value: unknown, position: number): ListMember {
     map['annotations'] === undefined ? {} : mapAt(map['annotations'], `${what}: annotations`);
   return {
     image,
-    platform: readPlatform(map['platform'], what),
+    platform: map['platform'] === undefined ? undefined : readPlatform(map['platform'], what),
     annotations: Object.fromEntries(Object.entries(annotations).map(([key, text]) => [key, String(text)])),
   };
 }
@@ -100,7 +101,7 @@ function readTags(map: YamlMap, image: ImageReference): readonly string[] {
 }
 
 /**
- * Reads one list from parsed YAML: `image`, `manifests` of `{image, platform}`, and `tags` where it answers to more than
+ * Reads one list from parsed YAML: `image`, `manifests` of `{image, platform}` or `{image}`, and `tags` where it answers to more than
  * the image's own tag.
  * @throws {Error} whose message says where and what is expected.
  * @see https://github.com/estesp/manifest-tool#createpush (the form), and docs on virtual images (`tags`, `{tag}`)

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest';
+import { parseConfig } from '../../src/mirror/image-config.ts';
 import { createEnvironmentReader, environmentOf } from '../../src/mirror/image-environment.ts';
 import { tailored } from '../../src/mirror/tailored.ts';
 import { parseManifestDocument } from '../../src/oci/image-index.ts';
@@ -102,7 +103,7 @@ describe('environmentOf()', () => {
     ['finds nothing in a number', '7', []],
     ['finds nothing in what is no JSON', 'MZ\u0000', []],
   ])('%s', (_, text, expected) => {
-    expect(environmentOf(Buffer.from(text))).toEqual(expected);
+    expect(environmentOf(parseConfig(Buffer.from(text)) ?? {})).toEqual(expected);
   });
 });
 

@@ -173,6 +173,52 @@ describe('virtual()', () => {
     expect((await entriesOf(registry)).map((one) => one?.digest)).toEqual([generic.image, generic.image]);
   });
 
+  test('a member without a platform is what it says itself: by its configuration, or by its entries', async () => {
+    const { next } = stand();
+    const image = (text: string, tag: string) => {
+      const config = next.putBlob(Buffer.from(JSON.stringify({ os: 'linux', architecture: text })));
+      const descriptor = { mediaType: MEDIA_TYPE.dockerConfig, digest: config, size: 40 };
+      const document = {
+        schemaVersion: 2,
+        mediaType: MEDIA_TYPE.dockerManifest,
+        config: descriptor,
+        layers: [],
+      };
+      return next.putManifest(document, { mediaType: MEDIA_TYPE.dockerManifest, tag, repository: PARTS });
+    };
+    const alone = image('riscv64', 'alone');
+    const listed = ['amd64', 'arm64'].map((architecture) => ({
+      mediaType: MEDIA_TYPE.dockerManifest,
+      digest: image(architecture, architecture),
+      size: 7,
+      platform: { os: 'linux', architecture },
+    }));
+    const attestation = { ...listed[0], platform: { os: 'unknown', architecture: 'unknown' } };
+    const index = { schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests: [...listed, attestation] };
+    next.putManifest(index, { tag: 'several', repository: PARTS });
+    const spec = parseListSpec({
+      image: 'docker.io/qnib/bench',
+      manifests: ['several', 'alone', 'none'].map((tag) => ({
+        image: `docker.io/qnib/plain-featuretest:${tag}`,
+      })),
+    });
+    const missing: string[] = [];
+    const registry = virtual({
+      next,
+      catalog: () => [spec],
+      now: () => 0,
+      onMissing: (_, one) => missing.push(one.image),
+    });
+    expect(
+      (await entriesOf(registry)).map((entry) => [entry?.digest, entry?.platform?.architecture]),
+    ).toEqual([
+      [listed[0]?.digest, 'amd64'],
+      [listed[1]?.digest, 'arm64'],
+      [alone, 'riscv64'],
+    ]);
+    expect(missing).toEqual(['docker.io/qnib/plain-featuretest:none']);
+  });
+
   test('other tags and other repositories pass through untouched', async () => {
     const { next, registry } = stand();
     const digest = next.putManifest({ any: 1 }, { tag: 'other' });

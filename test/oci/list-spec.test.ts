@@ -20,7 +20,7 @@ const PATTERN = {
   tags: 'v*',
   manifests: [
     { image: 'docker.io/vdaas/vald-agent-ngt:{tag}-avx512', platform: { ...AMD64, features: ['x86-64-v4'] } },
-    { image: 'docker.io/vdaas/vald-agent-ngt:{tag}', platform: AMD64 },
+    { image: 'docker.io/vdaas/vald-agent-ngt:{tag}' },
   ],
 };
 
@@ -40,6 +40,7 @@ describe('parseListSpec()', () => {
       'docker.io/vdaas/vald-agent-ngt:v1.7',
     ]);
     expect(memberRepositories(spec)).toHaveLength(1);
+    expect(spec.members[1]?.platform).toBeUndefined();
   });
 
   test('a tag too long to be extended makes no member rather than a wrong one', () => {
@@ -69,7 +70,7 @@ describe('parseListSpec()', () => {
     [{ ...SEED, manifests: [] }, /needs manifests/],
     [{ ...SEED, manifest: [] }, /there is no “manifest”/],
     [{ ...SEED, tags: 'v:1' }, /is no tag/],
-    [{ ...SEED, manifests: [{ image: 'a:1' }] }, /number 1: platform/],
+    [{ ...SEED, manifests: [{ image: 'a:1', platform: [] }] }, /number 1: platform/],
     [{ ...SEED, manifests: [{ image: 'a:1', platform: { os: 'linux' } }] }, /architecture is missing/],
     [{ ...SEED, manifests: [{ image: 'a/{tag}/b:1', platform: AMD64 }] }, /\{tag\} may stand in the tag/],
     [
