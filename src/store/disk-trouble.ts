@@ -22,17 +22,21 @@ const MEANING: Readonly<Record<string, string>> = {
  */
 export function createDiskTrouble(directory: string, log: StoreLog) {
   let current: string | undefined;
+  /** On a full disk small writes still work now and then: this many bytes must have fitted before that is news. */
+  let neededBytes = 0;
   return {
-    report: (error: Error): void => {
+    /** A write of so many bytes failed. */
+    report: (error: Error, sizeBytes = 0): void => {
       const code = (error as NodeJS.ErrnoException).code ?? error.name;
       if (code === current) return;
+      neededBytes = isFull(error) ? sizeBytes : 0;
       current = code;
       const reason = MEANING[code] ?? error.message;
       log('warning', 'the cache cannot write; pulls go on without it', { directory, reason, code });
     },
-    /** A write worked. */
-    over: (): void => {
-      if (current === undefined) return;
+    /** A write of so many bytes worked. */
+    over: (sizeBytes: number): void => {
+      if (current === undefined || sizeBytes < neededBytes) return;
       current = undefined;
       log('notice', 'the cache writes again', { directory });
     },

@@ -17,21 +17,24 @@ export interface DiskWritesOptions {
 }
 
 export function createDiskWrites({ layout, inventory, trouble }: DiskWritesOptions): DiskWrites {
-  function refuse(error: Error): false {
+  function refuse(error: Error, sizeBytes: number): false {
     // A file that cannot be made because its directory could not be made: that has been said.
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') trouble.report(error);
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') trouble.report(error, sizeBytes);
     return false;
   }
 
   async function remedy(error: Error, sizeBytes: number): Promise<boolean> {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
       // The directory was removed under us, or could not be made before.
-      return prepareLayout(layout).then(() => true, refuse);
+      return prepareLayout(layout).then(
+        () => true,
+        (reason: Error) => refuse(reason, 0),
+      );
     }
-    if (!isFull(error)) return refuse(error);
+    if (!isFull(error)) return refuse(error, sizeBytes);
     const before = inventory.heldBytes;
     await inventory.freeUp(sizeBytes);
-    return inventory.heldBytes < before || refuse(error);
+    return inventory.heldBytes < before || refuse(error, sizeBytes);
   }
 
   async function attempt(sizeBytes: number, write: () => Promise<void>): Promise<boolean> {
@@ -42,10 +45,9 @@ export function createDiskWrites({ layout, inventory, trouble }: DiskWritesOptio
       try {
         await write();
       } catch (again) {
-        return refuse(again as Error);
+        return refuse(again as Error, sizeBytes);
       }
     }
-    trouble.over();
     return true;
   }
 

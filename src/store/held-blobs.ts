@@ -112,7 +112,7 @@ export class HeldBlobs {
         files.trust(digest, fd);
         release();
         inventory.use(digest, heldBytes);
-        trouble.over();
+        trouble.over(heldBytes);
         void inventory.makeRoom();
       },
       onClosed: release,

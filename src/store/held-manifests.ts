@@ -65,7 +65,7 @@ export class HeldManifests {
 
   /** Resolves when it is on disk, or in memory when the disk refuses. */
   async keep(kind: ContentKind, manifest: Manifest, provenance: Provenance): Promise<void> {
-    const { inventory, imageIndex } = this.#options;
+    const { inventory, imageIndex, trouble } = this.#options;
     const { digest, bytes, mediaType } = manifest;
     if (await this.#isKept(kind, manifest, provenance)) return inventory.use(digest, bytes.length);
     if (!(await this.#write(kind, manifest, provenance))) {
@@ -74,6 +74,7 @@ export class HeldManifests {
       this.#unwritten.set(digest, { bytes, mediaType, partitions });
       return;
     }
+    trouble.over(bytes.length);
     this.#unwritten.delete(digest);
     this.#memory.set(digest, { bytes, mediaType });
     inventory.use(digest, bytes.length);

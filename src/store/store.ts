@@ -50,7 +50,12 @@ function assemble({ directory, maxBytes, log, now }: StoreOptions) {
   const tags = createTagFiles(layout);
   const pool = new BufferPool();
   const hasher = createHasher();
-  const imageIndex = createImageIndexFile({ layout, records, tags, onError: trouble.report });
+  const imageIndex = createImageIndexFile({
+    layout,
+    records,
+    tags,
+    onError: (error) => trouble.report(error),
+  });
   const forget = (digest: Digest) => {
     inventory.forget(digest);
     manifests.forget(digest);
