@@ -1,0 +1,75 @@
+import { randomBytes } from 'node:crypto';
+import { open } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { digestOf } from '../../src/oci/digest.ts';
+import { createHasher } from '../../src/store/hasher.ts';
+import { dataDirectory } from '../support/store.ts';
+import { afterTest, closing } from '../support/upstream.ts';
+
+const MIB = 1024 * 1024;
+
+async function fileOf(bytes: Buffer) {
+  const file = await open(join(await dataDirectory(), 'content'), 'w+');
+  afterTest(() => file.close());
+  await file.write(bytes);
+  return file;
+}
+
+describe('hashing in a thread', () => {
+  test.each(['sha256', 'sha512'] as const)('finds the %s of a growing file', async (algorithm) => {
+    const bytes = randomBytes(9 * MIB + 1);
+    const digest = digestOf(bytes, algorithm);
+    const file = await fileOf(Buffer.alloc(0));
+    const running = closing(createHasher()).start(digest, file.fd, bytes.length);
+    for (let start = 0; start < bytes.length; start += MIB) {
+      const chunk = bytes.subarray(start, start + MIB);
+      await file.write(chunk, 0, chunk.length, start);
+      running.stored(chunk, start + chunk.length);
+    }
+    expect(await running.matches()).toBe(true);
+    await running.release();
+  });
+
+  test('goes on with bytes that no file took', async () => {
+    const bytes = randomBytes(6 * MIB);
+    const file = await fileOf(bytes.subarray(0, 5 * MIB));
+    const running = closing(createHasher()).start(digestOf(bytes), file.fd, undefined);
+    running.stored(bytes.subarray(0, 5 * MIB), 5 * MIB);
+    const chunk = Buffer.from(bytes.subarray(5 * MIB));
+    await running.passed(chunk);
+    // The chunk is the caller's again.
+    chunk.fill(0);
+    expect(await running.matches()).toBe(true);
+    await running.release();
+  });
+
+  test('knows wrong bytes', async () => {
+    const bytes = randomBytes(2 * MIB);
+    const hasher = closing(createHasher());
+    const file = await fileOf(bytes);
+    expect(await hasher.hasDigest(file.fd, bytes.length, digestOf(bytes))).toBe(true);
+    expect(await hasher.hasDigest(file.fd, bytes.length, digestOf(Buffer.from('else')))).toBe(false);
+  });
+
+  test('of a file that is shorter than it is said to be is an error, not a digest', async () => {
+    const bytes = randomBytes(2 * MIB);
+    const file = await fileOf(bytes.subarray(0, MIB));
+    const running = closing(createHasher()).start(digestOf(bytes), file.fd, bytes.length);
+    running.stored(bytes, bytes.length);
+    await expect(running.matches()).rejects.toThrow('the file ends at byte');
+    await running.release();
+  });
+
+  test('that ends is started again by the next file', async () => {
+    const bytes = randomBytes(2 * MIB);
+    const hasher = createHasher();
+    afterTest(() => hasher.close());
+    const file = await fileOf(bytes);
+    const running = hasher.start(digestOf(bytes), file.fd, bytes.length);
+    running.stored(bytes, bytes.length);
+    await hasher.close();
+    await expect(running.matches()).rejects.toThrow();
+    expect(await hasher.hasDigest(file.fd, bytes.length, digestOf(bytes))).toBe(true);
+  });
+});
