@@ -12,7 +12,7 @@ import { buildMirrorStack, type MirrorStack, type ServeSettings } from './mirror
 import { newPseudonym } from './open-upstream.ts';
 import { openServeLog } from './serve-log.ts';
 import { formatListen } from './setting-values.ts';
-import { openSiteMode } from './site-mode.ts';
+import type { SiteModeOptions } from './site-mode.ts';
 import { openTlsIdentity } from './tls-identity.ts';
 import { allowedUpstreams, passesOn } from './upstream-settings.ts';
 import { UserError } from './user-error.ts';
@@ -77,7 +77,7 @@ export async function runMirror({ settings, reread }: RunOptions): Promise<void>
   const metrics = createMetrics();
   const book = createDecisionBook({ log, now: () => new Date(), metrics });
   const stack = await buildMirrorStack(settings, { log, pseudonym, decided: book.enter });
-  const site = await openSiteMode(values, { registryFor: stack.registryFor, log });
+  const site = await openSiteOf(values, { registryFor: stack.registryFor, log });
   const profile = await hostProfile(values);
   const allowed = allowedUpstreams(values);
   const host = createHostGate({ stack, profile, passesOn: (name) => passesOn(allowed.get(name)), now });
@@ -121,6 +121,13 @@ export async function runMirror({ settings, reread }: RunOptions): Promise<void>
   await server.drain(values.drainTimeout);
   await stack.close();
   log('notice', 'stopped');
+}
+
+/** The site, when the settings name machine types; else the mirror is this host's own, and a site's modules are not loaded. */
+async function openSiteOf(values: ServeSettings['values'], options: SiteModeOptions) {
+  if (values.machines === undefined && !values.staticMachines) return undefined;
+  const { openSiteMode } = await import('./site-mode.ts');
+  return openSiteMode(values, options);
 }
 
 /** Tells systemd, where it wants to be told, when the mirror serves and that it lives. */

@@ -30,16 +30,14 @@ async function tokenKeyOf({ tokenKey, data }: ServeValues, log: Log): Promise<Ui
 }
 
 /**
- * The gate and paths of a site that chooses by login; undefined when the settings name no machine types, and the mirror
- * is this host's own.
+ * The gate and paths of a site that chooses by login.
  * @throws {UserError} for logins over plain HTTP on a network, a bad file of machine types or an unreadable token key.
  */
 export async function openSiteMode(
   values: ServeValues,
   { registryFor, log }: SiteModeOptions,
-): Promise<Site | undefined> {
+): Promise<Site> {
   const { machines, staticMachines, listen, tlsCert, insecureLogins, siteUrl, proxies } = values;
-  if (machines === undefined && !staticMachines) return undefined;
   const tls = tlsCert !== undefined;
   const objection = refuseClearText({ host: listen.host, tls, insecureLogins });
   if (objection) throw new UserError(objection[0], { nextStep: objection[1], exitStatus: 2 });

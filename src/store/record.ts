@@ -21,8 +21,10 @@ export interface ContentRecord {
   readonly partitions: readonly string[];
 }
 
-/** Records kept in memory: each costs some 300 bytes. */
-const RECORDS_IN_MEMORY_MAX = 20_000;
+/** Records kept in memory, in bytes: some 20,000 of them. Not a number of them, for which room is made at the start. */
+const RECORDS_IN_MEMORY_BYTES = 6_000_000;
+const RECORD_BYTES = 250;
+const PARTITION_BYTES = 50;
 const OWN_PARTITION = 'own';
 /** Eyes that may see one content; beyond, the oldest grant is given up and would be asked for again. */
 const PARTITIONS_MAX = 1000;
@@ -94,7 +96,10 @@ export function isRecordFor(record: ContentRecord, access: Access | undefined): 
 
 /** The records on disk, read when first asked for. */
 export function createRecords(layout: Layout): Records {
-  const memory = new LRUCache<Digest, ContentRecord>({ max: RECORDS_IN_MEMORY_MAX });
+  const memory = new LRUCache<Digest, ContentRecord>({
+    maxSize: RECORDS_IN_MEMORY_BYTES,
+    sizeCalculation: ({ partitions }) => RECORD_BYTES + partitions.length * PARTITION_BYTES,
+  });
   const adding = new Map<Digest, Promise<void>>();
 
   async function find(digest: Digest): Promise<ContentRecord | undefined> {
