@@ -20,6 +20,10 @@ registry itself.
 
 Each of these sixty faults has tests that provoke it for real: hostile servers on real sockets, a full file system, a killed
 process, real dockerd, containerd and podman. The names of the tests are listed below the tables.
+
+\`npm run soak -- --minutes 10\` mixes them: many clients that check every digest, a registry that resets, truncates, stalls and
+lies, and a mirror that is killed, stopped and reloaded meanwhile. It ends with what was served and with the memory and file
+handles of the mirror afterwards.
 `;
 
 function escapeCell(text: string): string {

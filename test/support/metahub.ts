@@ -23,16 +23,24 @@ export interface MetahubOptions {
   readonly host?: string;
   /** Further arguments of `serve`. */
   readonly args?: readonly string[];
+  /** Told of all that its processes log. */
+  readonly onOutput?: (text: string) => void;
 }
 
 /** `metahub serve`, a real process that keeps its port and its data over restarts. */
 export interface Metahub {
   /** `http://127.0.0.1:PORT`. */
   readonly url: string;
+  /** Of the process that runs now. */
+  readonly pid: number;
+  /** Where it keeps its content. */
+  readonly data: string;
   /** Everything that this process has logged. */
   log(): string;
-  /** Ends it as an operator does, and starts it anew, for another host if one is given. */
-  restart(host?: string): Promise<void>;
+  /** Has it read its settings again. */
+  reload(): void;
+  /** Ends it as an operator does, and starts it anew, for another host if one is given; answers the exit status. */
+  restart(host?: string): Promise<number | null>;
   /** Ends it with SIGKILL, in the middle of whatever it does, and starts it anew. */
   killAndRestart(): Promise<void>;
   /** Ends it as an operator does; answers the exit status. */
@@ -57,6 +65,7 @@ export async function startMetahub(workplace: Workplace, options: MetahubOptions
         ...['--profile', profile, ...host.split(' ').flatMap((feature) => ['--set', feature])],
         ...(options.args ?? []),
       ],
+      onOutput: options.onOutput,
       ready: /listening\b.*?http:\/\/(127\.0\.0\.1:\d+)/,
     });
     // The port that the first start was given is kept: runtimes know it.
@@ -67,11 +76,17 @@ export async function startMetahub(workplace: Workplace, options: MetahubOptions
   workplace.onClose(() => server.stop());
   return {
     url: `http://${listen}`,
+    data,
+    get pid() {
+      return server.pid;
+    },
     log: () => server.output(),
+    reload: () => void process.kill(server.pid, 'SIGHUP'),
     async restart(next = host) {
       host = next;
-      await server.stop();
+      const status = await server.stop();
       await start();
+      return status;
     },
     async killAndRestart() {
       await server.stop('SIGKILL');

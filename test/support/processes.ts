@@ -19,6 +19,8 @@ export interface ServerOptions extends Omit<ProgramOptions, 'input'> {
   readonly args: readonly string[];
   /** Matched against each line of output, of both streams; the first match means that it listens. */
   readonly ready: RegExp;
+  /** Told of all output as it comes, of both streams. */
+  readonly onOutput?: ((text: string) => void) | undefined;
 }
 
 /** A program that stays. */
@@ -80,7 +82,7 @@ process.once('exit', () => {
 
 /** Starts a server and waits until it says that it is ready. */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
-  const { command, args, env, cwd, ready, timeoutMs = 60_000 } = options;
+  const { command, args, env, cwd, ready, onOutput, timeoutMs = 60_000 } = options;
   const child = spawn(command, args, { cwd, env: environment(env), stdio: ['ignore', 'pipe', 'pipe'] });
   running.add(child);
   let written = '';
@@ -97,12 +99,16 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       fail(`not ready within ${timeoutMs} ms`);
     }, timeoutMs);
     let searchFrom = 0;
+    let isReady = false;
     const read = (text: string) => {
       written += text;
+      onOutput?.(text);
+      if (isReady) return;
       const end = written.lastIndexOf('\n') + 1;
       const match = ready.exec(written.slice(searchFrom, end));
       searchFrom = end;
       if (match === null) return;
+      isReady = true;
       clearTimeout(timer);
       resolve(match);
     };

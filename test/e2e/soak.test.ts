@@ -1,0 +1,17 @@
+import { afterAll, expect, test } from 'vitest';
+import { SOAK_NEEDS, soak } from '../soak/soak.ts';
+import { describeWith } from '../support/required-programs.ts';
+import { openWorkplace } from '../support/workplace.ts';
+
+describeWith(SOAK_NEEDS, 'many clients, a registry that fails and a mirror that is killed', () => {
+  const workplace = openWorkplace();
+  afterAll(() => workplace.close());
+
+  test('every byte has its digest, no pull is lost, and memory and handles come back', {
+    timeout: 300_000,
+  }, async () => {
+    const seed = Date.now() % 1_000_000;
+    const { lines, failures } = await soak(workplace, { minutes: 0.3, seed, tell: () => {} });
+    expect(failures, lines.join('\n')).toEqual([]);
+  });
+});
