@@ -7,7 +7,7 @@ async function run() {
     const { quickDetect } = require('../dist/quick-detect.cjs');
     if (await quickDetect(words)) return;
   }
-  const { main } = await import('../dist/cli/main.js');
+  const { main } = await import('../dist/program/main.js');
   await main(process.argv);
 }
 
