@@ -9,7 +9,8 @@ export interface PlainHead {
 }
 
 const STATUS_LINE = /^HTTP\/1\.1 ([2-5]\d\d)(?: [\t\x20-\x7e]*)?$/;
-const HEADER_LINE = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[\t ]*([\t\x20-\x7e]*)$/;
+/** The white space around a value is part of it here: told apart by backtracking, a long run of it would take seconds. */
+const HEADER_LINE = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t\x20-\x7e]*)$/;
 const LINES_MAX = 200;
 /** Headers by which the framing of a message is anything but `Content-Length`. */
 const OTHER_FRAMING = ['transfer-encoding', 'upgrade', 'trailer'];
@@ -29,7 +30,7 @@ export function parsePlainHead(text: string): PlainHead | undefined {
     const [, name, value = ''] = HEADER_LINE.exec(line) ?? [];
     if (name === undefined) return undefined;
     const key = name.toLowerCase();
-    headers[key] = [...(headers[key] ?? []), value.trimEnd()];
+    headers[key] = [...(headers[key] ?? []), value.trim()];
   }
   if (OTHER_FRAMING.some((name) => name in headers)) return undefined;
   const [length, ...otherLengths] = headers['content-length'] ?? [];
