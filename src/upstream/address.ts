@@ -2,26 +2,38 @@ import { BlockList, isIP } from 'node:net';
 
 /**
  * Addresses that are nobody's public registry, as `ADDRESS/PREFIX`. Link-local holds the clouds' metadata services
- * (169.254.169.254, fd00:ec2::254 on AWS within the unique local range, 100.100.100.200 on Alibaba within the shared one).
+ * (169.254.169.254); Alibaba's is 100.100.100.200 in the shared range, and Azure's WireServer has an address that looks public.
  * @see https://www.iana.org/assignments/iana-ipv4-special-registry
- * @see https://www.iana.org/assignments/iana-ipv6-special-registry
+ * @see https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16
  */
 const NOT_PUBLIC_IPV4 = [
   '0.0.0.0/8',
   '10.0.0.0/8',
   '100.64.0.0/10',
   '127.0.0.0/8',
+  '168.63.129.16/32',
   '169.254.0.0/16',
   '172.16.0.0/12',
   '192.0.0.0/24',
+  '192.0.2.0/24',
+  '192.88.99.0/24',
   '192.168.0.0/16',
   '198.18.0.0/15',
+  '198.51.100.0/24',
+  '203.0.113.0/24',
   '224.0.0.0/4',
   '240.0.0.0/4',
 ];
-const NOT_PUBLIC_IPV6 = ['::/128', '::1/128', 'fc00::/7', 'fe80::/10', 'fec0::/10', 'ff00::/8'];
-/** Prefixes that embed an IPv4 address in their last 32 bits: judged by that address. */
-const EMBEDS_IPV4 = ['::ffff:0:0/96', '64:ff9b::/96', '::/96'];
+/**
+ * The only IPv6 addresses that are given to hosts of the internet, and what within them leads elsewhere: protocols of the
+ * IETF's (Teredo tunnels to an IPv4 address of the sender's choice), documentation, and 6to4 (tunnels as well).
+ * @see https://www.iana.org/assignments/ipv6-address-space
+ * @see https://www.iana.org/assignments/iana-ipv6-special-registry
+ */
+const GLOBAL_IPV6 = ['2000::/3'];
+const NOT_PUBLIC_IPV6 = ['2001::/23', '2001:db8::/32', '2002::/16', '3fff::/20'];
+/** Prefixes that embed an IPv4 address in their last 32 bits: judged by that address. A site's own NAT64 has another one. */
+const EMBEDS_IPV4 = ['::ffff:0:0/96', '64:ff9b::/96'];
 
 function blockListOf(subnets: readonly string[], family: 'ipv4' | 'ipv6'): BlockList {
   const list = new BlockList();
@@ -33,6 +45,7 @@ function blockListOf(subnets: readonly string[], family: 'ipv4' | 'ipv6'): Block
 }
 
 const blockedIpv4 = blockListOf(NOT_PUBLIC_IPV4, 'ipv4');
+const globalIpv6 = blockListOf(GLOBAL_IPV6, 'ipv6');
 const blockedIpv6 = blockListOf(NOT_PUBLIC_IPV6, 'ipv6');
 const embedding = blockListOf(EMBEDS_IPV4, 'ipv6');
 
@@ -47,6 +60,7 @@ function embeddedIpv4(address: string): string {
 export function isPublicAddress(address: string): boolean {
   const family = isIP(address);
   if (family === 4) return !blockedIpv4.check(address, 'ipv4');
-  if (family !== 6 || address.includes('%') || blockedIpv6.check(address, 'ipv6')) return false;
-  return !embedding.check(address, 'ipv6') || !blockedIpv4.check(embeddedIpv4(address), 'ipv4');
+  if (family !== 6 || address.includes('%')) return false;
+  if (embedding.check(address, 'ipv6')) return !blockedIpv4.check(embeddedIpv4(address), 'ipv4');
+  return globalIpv6.check(address, 'ipv6') && !blockedIpv6.check(address, 'ipv6');
 }
