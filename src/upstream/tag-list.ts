@@ -1,15 +1,14 @@
 import type { TagOptions, TagPage } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
-import type { RawTagPage } from './tag-page.ts';
+import { type RawTagPage, TAGS_MAX } from './tag-page.ts';
 
 /** Asks for one page with these query parameters. */
 export type FetchTagPage = (query: Readonly<Record<string, string>>) => Promise<RawTagPage>;
 
 type Bounds = Pick<TagOptions, 'limit' | 'after'>;
 
-/** Pages of a list that is gathered, and tags in it: beyond that somebody is leading us round in circles. */
+/** Pages of a list that is gathered: beyond that somebody is leading us round in circles. */
 const PAGES_MAX = 500;
-const TAGS_MAX = 500_000;
 
 function isAscending(tags: readonly string[], after: string | undefined): boolean {
   return tags.every((tag, at) => tag > ((at === 0 ? after : tags[at - 1]) ?? ''));
@@ -24,19 +23,17 @@ function cut(all: readonly string[], { limit, after = '' }: Bounds): TagPage {
 
 /** Every page behind `first`, whatever a registry understands by a page. */
 async function gather(fetchPage: FetchTagPage, first: RawTagPage): Promise<readonly string[]> {
-  const all = [...first.tags];
-  let page = first;
-  for (let pages = 1; page.next !== undefined; pages += 1) {
-    if (pages === PAGES_MAX || all.length > TAGS_MAX) {
-      throw new RegistryError(
-        'UNAVAILABLE',
-        `the list of tags has no end: given up after ${all.length} tags`,
-      );
+  const pages = [first.tags];
+  let count = first.tags.length;
+  for (let page = first; page.next !== undefined; ) {
+    if (pages.length === PAGES_MAX || count > TAGS_MAX) {
+      throw new RegistryError('UNAVAILABLE', `the list of tags has no end: given up after ${count} tags`);
     }
     page = await fetchPage(page.next);
-    all.push(...page.tags);
+    pages.push(page.tags);
+    count += page.tags.length;
   }
-  return all;
+  return pages.flat();
 }
 
 /**

@@ -2,6 +2,9 @@ import { parseTag } from '../oci/reference.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import type { Reply } from './transport.ts';
 
+/** Tags of one repository that are taken from a registry; some have a hundred thousand. */
+export const TAGS_MAX = 500_000;
+
 /** One answer of `/tags/list`, as the registry ordered it. */
 export interface RawTagPage {
   readonly tags: readonly string[];
@@ -30,6 +33,9 @@ export function readTagPage(bytes: Buffer, reply: Reply): RawTagPage {
   // distribution writes null for a repository that has lost its last tag.
   if (tags !== null && !Array.isArray(tags)) {
     throw new RegistryError('UNAVAILABLE', `${reply.url.host} did not answer with a list of tags`);
+  }
+  if (tags !== null && tags.length > TAGS_MAX) {
+    throw new RegistryError('UNAVAILABLE', `${reply.url.host} sent more than ${TAGS_MAX} tags at once`);
   }
   const written = (tags ?? []).filter((tag) => typeof tag === 'string' && parseTag(tag) !== undefined);
   return { tags: written, next: nextOf(reply) };

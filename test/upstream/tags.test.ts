@@ -86,6 +86,19 @@ describe('a list that is not what it should be', () => {
     expect(server.requests.length).toBeLessThanOrEqual(500);
   });
 
+  test('a hundred and fifty thousand tags on a page behind the first are all there', async () => {
+    const many = Array.from({ length: 150_000 }, (_, at) => `v${at}`);
+    const { upstream } = await listing((query) =>
+      query.has('p') ? { tags: many } : { tags: ['z', 'a'], link: '</v2/team/app/tags/list?p=2>; rel="next"' },
+    );
+    expect((await upstream.tags(app)).tags).toHaveLength(150_002);
+  });
+
+  test('more tags than any repository has are not sorted through for every request', async () => {
+    const { upstream } = await listing(() => ({ tags: Array(500_001).fill('a') }));
+    await expect(upstream.tags(app)).rejects.toThrow('more than 500000 tags');
+  });
+
   test('a Link to another host leads nowhere but where the list was asked', async () => {
     const elsewhere = closing(await startServer((_, response) => void response.end('{"tags":[]}')));
     const { server, upstream } = await listing((query) =>
