@@ -45,12 +45,30 @@ export interface RegistryClientOptions {
   readonly log: (event: string, fields: Readonly<Record<string, string | number>>) => void;
 }
 
-/** The media type of a manifest: the registry's word where it names one, else what the document says or looks like. */
+/** JSON, signed or not: nothing that a browser would show, let alone run, when somebody opens a manifest's address. */
+const JSON_TYPE = /^application\/[\w.+-]*j(?:son|ws)$/;
+
+/** What the bytes themselves say, where they are an index or an image. */
+function typeInBytes(bytes: Buffer): string | undefined {
+  try {
+    const { mediaType } = parseManifestDocument(bytes);
+    return isIndexType(mediaType) || isImageManifestType(mediaType) ? mediaType : undefined;
+  } catch {
+    // No JSON, or two things at once: then the registry's word is all there is.
+    return undefined;
+  }
+}
+
+/**
+ * The media type of a manifest. What is held by its digest is everybody's, so one registry's word must not change what
+ * another's image is taken for: it counts only where the bytes leave it open.
+ */
 function manifestTypeOf(reply: Reply, bytes: Buffer): string {
+  const written = typeInBytes(bytes);
+  if (written !== undefined) return written;
   const contentType = reply.headers['content-type'];
   const said = essenceOf(contentType ?? '');
-  const isTelling =
-    said !== '' && said !== 'application/json' && said !== MEDIA_TYPE.octets && said !== 'text/plain';
+  const isTelling = JSON_TYPE.test(said) && said !== 'application/json';
   return isTelling ? said : parseManifestDocument(bytes, contentType).mediaType;
 }
 

@@ -218,6 +218,34 @@ describe('fault 16: wrong mediaType', () => {
   );
 });
 
+describe('a registry that lies about the type', () => {
+  const IMAGE = { schemaVersion: 2, config: ENTRY, layers: [] };
+
+  test.each(['application/vnd.evil+json', MEDIA_TYPE.ociIndex, MEDIA_TYPE.dockerSchema1Signed])(
+    'as %s: an image stays an image, for the next registry has it under the same digest',
+    async (type) => {
+      const written = JSON.stringify(IMAGE);
+      const { upstream } = await answering(written, { 'content-type': type });
+      const reference = { kind: 'digest', digest: digestOf(Buffer.from(written)) } as const;
+      expect((await upstream.manifest(app, reference)).mediaType).toBe(MEDIA_TYPE.ociManifest);
+    },
+  );
+
+  test.each(['image/svg+xml', 'application/xml', 'text/xml', 'application/pdf', 'text/javascript'])(
+    'as %s: not handed on, where a browser would take it for a page of the mirror’s own',
+    async (type) => {
+      const { upstream } = await answering('{"schemaVersion":2,"hello":"world"}', { 'content-type': type });
+      expect((await upstream.manifest(app, tagged('v1'))).mediaType).toBe(MEDIA_TYPE.octets);
+    },
+  );
+
+  test('of an artifact of its own kind: its word counts', async () => {
+    const type = 'application/vnd.cncf.thing.v1+json';
+    const { upstream } = await answering('{"schemaVersion":2}', { 'content-type': type });
+    expect((await upstream.manifest(app, tagged('v1'))).mediaType).toBe(type);
+  });
+});
+
 describe('fault 17: schema 1', () => {
   test('the very bytes, signatures and all, under their type', async () => {
     const type = 'application/vnd.docker.distribution.manifest.v1+prettyjws';

@@ -89,7 +89,9 @@ describe('a list that is not what it should be', () => {
   test('a hundred and fifty thousand tags on a page behind the first are all there', async () => {
     const many = Array.from({ length: 150_000 }, (_, at) => `v${at}`);
     const { upstream } = await listing((query) =>
-      query.has('p') ? { tags: many } : { tags: ['z', 'a'], link: '</v2/team/app/tags/list?p=2>; rel="next"' },
+      query.has('p')
+        ? { tags: many }
+        : { tags: ['z', 'a'], link: '</v2/team/app/tags/list?p=2>; rel="next"' },
     );
     expect((await upstream.tags(app)).tags).toHaveLength(150_002);
   });
