@@ -166,7 +166,10 @@ export function createDial({ isTrusted, trust, resolve, proxyOf, timeoutMs }: Di
   };
 }
 
-/** HTTP/1.1 is what both readers speak; Server Name Indication is for names only. */
-function handshakeFor(host: string): { servername?: string; ALPNProtocols: string[] } {
-  return { ALPNProtocols: ['http/1.1'], ...(isIP(host) === 0 ? { servername: host } : {}) };
+/**
+ * HTTP/1.1 is what both readers speak; Server Name Indication is for names only. The certificate is compared with `host`,
+ * which Node would take from the socket, the proxy's name, if it were not said.
+ */
+function handshakeFor(host: string): { host: string; servername?: string; ALPNProtocols: string[] } {
+  return { host, ALPNProtocols: ['http/1.1'], ...(isIP(host) === 0 ? { servername: host } : {}) };
 }

@@ -3,9 +3,10 @@ import { describe, expect, test } from 'vitest';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import { proxyFor, proxyFromEnvironment } from '../../src/upstream/proxy.ts';
 import { defaultUpstream, upstreamAt } from '../../src/upstream/settings.ts';
+import { createAuthority } from '../support/certificates.ts';
 import { createContent, serveContent, startServer } from '../support/hostile-registry.ts';
 import { startInternet, startProxy } from '../support/internet.ts';
-import { closing, readBlob, repository, tagged, upstreamTo } from '../support/upstream.ts';
+import { afterTest, closing, readBlob, repository, tagged, upstreamTo } from '../support/upstream.ts';
 
 const INDEX = { schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests: [] };
 
@@ -88,6 +89,29 @@ describe('a registry behind a proxy', () => {
     await upstream.manifest(app, tagged('v1'));
     expect(internet.proxy.logins).toEqual([`Basic ${Buffer.from('ann:p@ss').toString('base64')}`]);
     expect(internet.asked('registry.example')[0]?.headers).not.toHaveProperty('proxy-authorization');
+  });
+
+  /** A registry that is known by an address only, behind a proxy; its certificate is for `name`. */
+  async function byAddress(name: string) {
+    const authority = await createAuthority();
+    afterTest(authority.remove);
+    const server = closing(await startServer(serveContent(content()), await authority.issue(name)));
+    const proxy = closing(await startProxy(() => server.port));
+    const https = proxy.url.replace('127.0.0.1', 'localhost');
+    return upstreamTo(upstreamAt('https://192.0.2.7'), {
+      proxy: { https },
+      extraAuthorities: [authority.certFile],
+    });
+  }
+
+  test('over TLS, by an address: its certificate must be for that address', async () => {
+    const upstream = await byAddress('192.0.2.7');
+    expect((await upstream.manifest(app, tagged('v1'))).mediaType).toBe(MEDIA_TYPE.ociIndex);
+  });
+
+  test('over TLS, by an address: a certificate of the proxy’s own name does not pass for it', async () => {
+    const upstream = await byAddress('localhost');
+    await expect(upstream.manifest(app, tagged('v1'))).rejects.toThrow('has a certificate for another name');
   });
 
   test('in plain http: the whole URL is sent to the proxy', async () => {
