@@ -22,6 +22,14 @@ function read(value: unknown, base: SelectionPolicy, where: string): SelectionPo
   }
 }
 
+function patternOf(text: string): (name: string) => boolean {
+  try {
+    return picomatch(text);
+  } catch (cause) {
+    throw new UserError(`repositories: “${text.slice(0, 100)}” is no pattern`, { cause, exitStatus: 2 });
+  }
+}
+
 /**
  * The policies that the settings describe: `policy` for all, refined by the first pattern of `repositories` that a
  * repository's full name (`docker.io/qnib/bench`) fits.
@@ -35,7 +43,7 @@ export function readPolicies(settings: PolicySettings): PolicyFor {
     throw new UserError('repositories: patterns and policies are expected', { exitStatus: 2 });
   }
   const special = Object.entries(repositories).map(([pattern, value]) => ({
-    fits: picomatch(pattern),
+    fits: patternOf(pattern),
     policy: read(value, base, `repositories, ${pattern}`),
   }));
   return (repository) => special.find(({ fits }) => fits(formatRepository(repository)))?.policy ?? base;

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { formatFeature, parseFeature } from '../../src/host/feature.ts';
+import { FUZZ_RUNS } from '../support/fuzz.ts';
 
 describe('a feature', () => {
   test.each([
@@ -48,6 +49,7 @@ describe('a feature', () => {
         const feature = parseFeature(text);
         if (feature !== undefined) expect(parseFeature(formatFeature(feature))).toEqual(feature);
       }),
+      { numRuns: FUZZ_RUNS },
     );
   });
 });

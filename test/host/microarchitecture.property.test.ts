@@ -9,6 +9,7 @@ import {
   isAncestorOrSelf,
   vendorOf,
 } from '../../src/host/microarchitecture.ts';
+import { FUZZ_RUNS } from '../support/fuzz.ts';
 
 const GOARCH: Readonly<Record<string, string>> = { x86_64: 'amd64', aarch64: 'arm64', s390x: 's390x' };
 
@@ -47,6 +48,7 @@ describe('whatever the CPU,', () => {
         expect(raised && before.microarchitecture !== after.microarchitecture).toBe(false);
         expect(before.compatible).toEqual(expect.arrayContaining([...after.compatible]));
       }),
+      { numRuns: FUZZ_RUNS },
     );
   });
 
@@ -59,6 +61,7 @@ describe('whatever the CPU,', () => {
           identify(cpu, architecture, { strictArchspec }),
         );
       }),
+      { numRuns: FUZZ_RUNS },
     );
   });
 
@@ -73,6 +76,7 @@ describe('whatever the CPU,', () => {
           ...straight.compatible,
         ]);
       }),
+      { numRuns: FUZZ_RUNS },
     );
   });
 
@@ -87,6 +91,7 @@ describe('whatever the CPU,', () => {
           expect([...ancestorSet(name)].filter((ancestor) => !runs.has(ancestor))).toEqual([]);
         }
       }),
+      { numRuns: FUZZ_RUNS },
     );
   });
 
@@ -99,6 +104,7 @@ describe('whatever the CPU,', () => {
           expect(rest.slice(at + 1).filter((later) => ancestorSet(later).has(name))).toEqual([]);
         }
       }),
+      { numRuns: FUZZ_RUNS },
     );
   });
 
@@ -109,6 +115,7 @@ describe('whatever the CPU,', () => {
         expect([cpu.vendor, 'generic']).toContain(vendorOf(microarchitecture));
         expect(GOARCH[familyOf(microarchitecture)]).toBe(architecture);
       }),
+      { numRuns: FUZZ_RUNS },
     );
   });
 
@@ -124,6 +131,7 @@ describe('whatever the CPU,', () => {
           expect([...(flagSet(name) ?? [])].filter((flag) => !has.has(flag))).toEqual([]);
         }
       }),
+      { numRuns: FUZZ_RUNS },
     );
   });
 });
@@ -140,6 +148,7 @@ describe('the order of microarchitectures', () => {
         expect(ab === 0).toBe(a === b);
         if (ab < 0 && bc < 0) expect(compareMicroarchitectures(a, c)).toBeLessThan(0);
       }),
+      { numRuns: FUZZ_RUNS },
     );
   });
 

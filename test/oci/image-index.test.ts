@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { parseManifestDocument } from '../../src/oci/image-index.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import { RegistryError } from '../../src/oci/registry-error.ts';
+import { FUZZ_RUNS } from '../support/fuzz.ts';
 
 const digest = `sha256:${'a'.repeat(64)}`;
 const entry = {
@@ -116,6 +117,7 @@ describe('parseManifestDocument()', () => {
           );
         },
       ),
+      { numRuns: FUZZ_RUNS },
     );
   });
 });

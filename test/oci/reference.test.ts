@@ -8,6 +8,7 @@ import {
   parseSourceHost,
   parseTag,
 } from '../../src/oci/reference.ts';
+import { FUZZ_RUNS } from '../support/fuzz.ts';
 
 const DIGEST = `sha256:${'0'.repeat(64)}`;
 
@@ -112,6 +113,7 @@ test('a completed reference reads back as itself', () => {
         expect(parseImageReference(formatReference(first.repository, first.reference))).toEqual(first);
       },
     ),
+    { numRuns: FUZZ_RUNS },
   );
 });
 
@@ -122,5 +124,6 @@ test('arbitrary text never throws', () => {
       parseSourceHost(text);
       parseManifestReference(text);
     }),
+    { numRuns: FUZZ_RUNS },
   );
 });

@@ -9,6 +9,7 @@ import { DEFAULT_POLICY, type SelectionPolicy } from '../../src/selection/policy
 import { compareRanks, rankerFor } from '../../src/selection/rank.ts';
 import { judge } from '../../src/selection/satisfies.ts';
 import { select } from '../../src/selection/select.ts';
+import { FUZZ_RUNS } from '../support/fuzz.ts';
 import { hostOf } from '../support/host-of.ts';
 import { digestNamed, documentOf, type EntryFields, readDocument } from '../support/index-fixture.ts';
 
@@ -85,7 +86,7 @@ function indexOf(entries: readonly EntryFields[]) {
   return documentOf(Object.fromEntries(entries.map((entry, place) => [`e${place}`, entry])));
 }
 
-const RUNS = { numRuns: Number(process.env['METAHUB_FUZZ_RUNS'] ?? 500) };
+const RUNS = { numRuns: FUZZ_RUNS };
 
 describe('whatever the index, the host and the policy', () => {
   test('the winner is eligible: every demand of it holds', () => {

@@ -9,10 +9,10 @@ import { createAcceptReader } from '../../src/server/accept.ts';
 import { isOwnHost } from '../../src/server/page-host.ts';
 import { isKnownToClient } from '../../src/server/preconditions.ts';
 import { parseRoute } from '../../src/server/route.ts';
+import { FUZZ_RUNS } from '../support/fuzz.ts';
 import { ask, serve } from '../support/served.ts';
 
-// METAHUB_FUZZ_RUNS=10000 in a nightly run.
-const RUNS = { numRuns: Number(process.env['METAHUB_FUZZ_RUNS'] ?? 500) };
+const RUNS = { numRuns: FUZZ_RUNS };
 const DIGEST = digestOf(Buffer.from('x'));
 const RULES = { defaultHost: DOCKER_HUB, isAllowedHost: (host: string) => host === 'ghcr.io' };
 

@@ -1,0 +1,129 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { parseDigest } from '../../src/oci/digest.ts';
+import { parseManifestDocument } from '../../src/oci/image-index.ts';
+import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
+import { parseRange, resolveRange } from '../../src/oci/range.ts';
+import {
+  formatManifestReference,
+  parseImageReference,
+  parseManifestReference,
+  parseRepositoryName,
+} from '../../src/oci/reference.ts';
+import { RegistryError } from '../../src/oci/registry-error.ts';
+import { addHop, isLoop } from '../../src/oci/via.ts';
+import { FUZZ_RUNS } from '../support/fuzz.ts';
+
+const RUNS = { numRuns: FUZZ_RUNS };
+
+const nameText = fc.string({ unit: fc.constantFrom(...'ab09AZ._-/:@%+ \t\r\n\u0000ä'), maxLength: 150 });
+const hex = fc.string({ unit: fc.constantFrom(...'0123456789abcdefA'), maxLength: 130 });
+const digestText = fc.tuple(fc.constantFrom('sha256', 'sha512', 'SHA256', 'md5', ''), hex);
+
+describe('any text', () => {
+  test('is a reference that is written back as it was read, or none', () => {
+    const reference = fc.oneof(
+      nameText,
+      fc.string({ maxLength: 300 }),
+      digestText.map((parts) => parts.join(':')),
+    );
+    fc.assert(
+      fc.property(reference, (text) => {
+        const found = parseManifestReference(text);
+        if (found) expect(formatManifestReference(found)).toBe(text);
+        const digest = parseDigest(text);
+        if (digest !== undefined) expect(digest).toMatch(/^(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/);
+        // No name reaches a path or a URL that could leave its place there.
+        const name = parseRepositoryName(text) ?? parseImageReference(text)?.repository.name;
+        if (name !== undefined) expect(name).toMatch(/^[a-z0-9]+(?:[._/-]+[a-z0-9]+)*$/);
+        if (name !== undefined) expect(name).not.toMatch(/\.\.|\/\//);
+      }),
+      RUNS,
+    );
+  });
+
+  test('is a Range within the blob, beyond it, or none', () => {
+    const bound = fc.oneof(fc.bigInt({ min: 0n, max: 2n ** 70n }).map(String), fc.nat(300).map(String));
+    const written = fc.tuple(fc.option(bound, { nil: '' }), fc.option(bound, { nil: '' }));
+    const header = fc.oneof(
+      written.map(([first, last]) => `bytes=${first}-${last}`),
+      fc.string({ unit: fc.constantFrom(...'bytes=-0123456789, '), maxLength: 40 }),
+      fc.string({ maxLength: 60 }),
+    );
+    fc.assert(
+      fc.property(header, fc.nat(300), (text, sizeBytes) => {
+        const request = parseRange(text);
+        const range = request && resolveRange(request, sizeBytes);
+        if (range === undefined || range === 'unsatisfiable') return;
+        expect(range.start).toBeGreaterThanOrEqual(0);
+        expect(range.start).toBeLessThan(range.end);
+        expect(range.end).toBeLessThanOrEqual(sizeBytes);
+        const [, first = '', last = ''] = /^ *bytes *= *(\d*) *- *(\d*) *$/.exec(text) ?? [];
+        if (first !== '') expect(BigInt(range.start)).toBe(BigInt(first.replaceAll(' ', '')));
+        if (first !== '' && last !== '' && BigInt(last) < BigInt(sizeBytes)) {
+          expect(BigInt(range.end)).toBe(BigInt(last) + 1n);
+        }
+      }),
+      RUNS,
+    );
+  });
+
+  test('is a Via that a mirror finds itself in only when it has been there', () => {
+    const via = fc.string({ unit: fc.constantFrom(...'1.1 metahub-abc,()"\\\t'), maxLength: 80 });
+    fc.assert(
+      fc.property(via, (text) => {
+        expect(isLoop(addHop(text, 'metahub-1f2e3d'), 'metahub-1f2e3d')).toBe(true);
+        expect(isLoop(text, 'metahub-1f2e3d')).toBe(false);
+      }),
+      RUNS,
+    );
+  });
+});
+
+describe('any bytes', () => {
+  const descriptor = {
+    mediaType: MEDIA_TYPE.ociManifest,
+    digest: `sha256:${'0'.repeat(64)}`,
+    size: 5,
+    platform: { os: 'linux', architecture: 'amd64', features: ['cpu:zen4'], 'os.version': '1' },
+    annotations: { 'io.metahub.features': 'avx2' },
+  };
+  const index = { schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests: [descriptor, descriptor] };
+  const contentType = fc.constantFrom(undefined, ...Object.values(MEDIA_TYPE));
+
+  /** An index in which something else stands in one place. */
+  const spoilt = fc.tuple(fc.nat(60), fc.jsonValue()).map(([place, value]) => {
+    let position = 0;
+    return JSON.stringify(index, (_, at: unknown) => {
+      position += 1;
+      return position - 1 === place ? value : at;
+    });
+  });
+  const bytes = fc.oneof(
+    spoilt.map((text) => Buffer.from(text ?? '')),
+    fc.uint8Array({ maxLength: 200 }).map((array) => Buffer.from(array)),
+    fc.tuple(fc.nat(), fc.nat(255)).map(([position, byte]) => {
+      const copy = Buffer.from(JSON.stringify(index));
+      copy[position % copy.length] = byte;
+      return copy;
+    }),
+  );
+
+  test('are an index of well-formed entries, an image, something to pass on, or a typed error', () => {
+    fc.assert(
+      fc.property(bytes, contentType, (document, type) => {
+        try {
+          const parsed = parseManifestDocument(document, type);
+          if (parsed.kind !== 'index') return;
+          for (const { digest, sizeBytes } of parsed.entries) {
+            expect(parseDigest(digest)).toBe(digest);
+            expect(Number.isSafeInteger(sizeBytes)).toBe(true);
+          }
+        } catch (error) {
+          expect(error).toBeInstanceOf(RegistryError);
+        }
+      }),
+      RUNS,
+    );
+  });
+});
