@@ -4,8 +4,10 @@ import { type Decision, tailored } from '../mirror/tailored.ts';
 import { virtual } from '../mirror/virtual.ts';
 import type { ListSpec } from '../oci/list-spec.ts';
 import type { Registry } from '../oci/registry.ts';
+import type { Metrics } from '../server/metrics.ts';
 import { openStore } from '../store/store.ts';
 import type { Upstream } from '../upstream/upstream.ts';
+import { countCacheUse } from './cache-use.ts';
 import { loadImageCatalog } from './image-catalog.ts';
 import type { Log } from './log.ts';
 import { openUpstream } from './open-upstream.ts';
@@ -32,6 +34,7 @@ export interface StackOptions {
   readonly log: Log;
   readonly pseudonym: string;
   readonly decided: (decision: Decision) => void;
+  readonly metrics: Metrics;
 }
 
 function readCatalog({ values, origins }: ServeSettings): Promise<readonly ListSpec[]> {
@@ -49,7 +52,8 @@ function roundToMib(bytes: number): number {
  */
 export async function buildMirrorStack(settings: ServeSettings, options: StackOptions): Promise<MirrorStack> {
   const { values } = settings;
-  const { log, pseudonym, decided } = options;
+  const { log, pseudonym, decided, metrics } = options;
+  const use = countCacheUse(metrics);
   let catalog = await readCatalog(settings);
   let policyFor: PolicyFor = readPolicies(values);
   const store = await openStore({
@@ -61,7 +65,7 @@ export async function buildMirrorStack(settings: ServeSettings, options: StackOp
   const upstream = openUpstream(values, { log, pseudonym });
   const now = () => performance.now();
   const content = values.cache
-    ? cached({ next: upstream, store, now, tagMaxAgeMs: values.tagMaxAge, log })
+    ? cached({ next: upstream, store, now, tagMaxAgeMs: values.tagMaxAge, log, used: use.count })
     : upstream;
   const images = virtual({
     next: content,
@@ -89,6 +93,7 @@ export async function buildMirrorStack(settings: ServeSettings, options: StackOp
     },
     figures: () => [
       ['content held', `${formatSize(roundToMib(store.heldBytes))} of ${formatSize(values.cacheSize)}`],
+      ...use.figures(),
       ['lists of images', String(catalog.length)],
     ],
     async close() {

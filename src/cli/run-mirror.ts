@@ -76,7 +76,7 @@ export async function runMirror({ settings, reread }: RunOptions): Promise<void>
   const pseudonym = newPseudonym();
   const metrics = createMetrics();
   const book = createDecisionBook({ log, now: () => new Date(), metrics });
-  const stack = await buildMirrorStack(settings, { log, pseudonym, decided: book.enter });
+  const stack = await buildMirrorStack(settings, { log, pseudonym, metrics, decided: book.enter });
   const site = await openSiteOf(values, { registryFor: stack.registryFor, log });
   const profile = await hostProfile(values);
   const allowed = allowedUpstreams(values);

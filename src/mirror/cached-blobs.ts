@@ -17,6 +17,8 @@ const WAIT_FOR_BYTES = 16 * 1024 * 1024;
 interface Filling {
   readonly fill: Fill;
   readonly partitions: Set<string>;
+  /** Somebody is already counted as the one it was fetched for. */
+  isClaimed: boolean;
 }
 
 /** What opening a blob upstream came to: it is being taken in, or it is to be had without the store. */
@@ -63,7 +65,7 @@ function contentOf(held: HeldBlob, digest: Digest, range: ByteRange | undefined,
 
 /** The half of the cache that answers for blobs: each is fetched once, whoever asks meanwhile reads along. */
 export function createCachedBlobs(options: CachedOptions) {
-  const { next, store, log, lingerMs = LINGER_MS } = options;
+  const { next, store, log, used = () => {}, lingerMs = LINGER_MS } = options;
   const openings = new SingleFlight<Opening>();
   const fillings = new Map<Digest, Filling>();
   /** Fetches that have come to an end: what one of them brought was not held a moment before. */
@@ -108,7 +110,7 @@ export function createCachedBlobs(options: CachedOptions) {
     if (content.kind === 'redirect') return { kind: 'unheld' };
     const intake = await store.intake(digest, content.sizeBytes, { repository, access });
     const fill = startFill({ digest, name, content, intake, lingerMs });
-    const filling: Filling = { fill, partitions: new Set([partitionOf(access)]) };
+    const filling: Filling = { fill, partitions: new Set([partitionOf(access)]), isClaimed: false };
     track(digest, filling, name);
     return { kind: 'filling', filling };
   }
@@ -204,12 +206,21 @@ export function createCachedBlobs(options: CachedOptions) {
     for (;;) {
       const before = ended;
       const held = await fromStore(repository, digest, asked);
-      if (held) return held;
+      if (held) {
+        used('blob', 'held');
+        return held;
+      }
       if (before !== ended) continue;
       const filling = await fillingOf(repository, digest, asked);
       const joined = filling ? await joinOrLeave(filling, repository, digest, asked) : 'apart';
-      if (joined === 'apart') return next.blob(repository, digest, asked);
-      if (joined) return joined;
+      if (joined === undefined) continue;
+      if (joined === 'apart' || filling === undefined) {
+        used('blob', 'passed');
+        return next.blob(repository, digest, asked);
+      }
+      used('blob', filling.isClaimed ? 'joined' : 'fetched');
+      filling.isClaimed = true;
+      return joined;
     }
   }
 

@@ -28,7 +28,7 @@ function manifestOf(held: HeldManifest, { digest, notices }: ManifestInfo, maxAg
 
 /** The half of the cache that answers for manifests. */
 export function createCachedManifests(options: CachedOptions): Pick<Registry, 'resolve' | 'manifest'> {
-  const { next, store, log, tagMaxAgeMs = TAG_MAX_AGE_MS, retryMs = RETRY_MS } = options;
+  const { next, store, log, used = () => {}, tagMaxAgeMs = TAG_MAX_AGE_MS, retryMs = RETRY_MS } = options;
   const memory = new TagMemory(options.now);
   const lookups = new SingleFlight<ManifestInfo>();
   const fetches = new SingleFlight<Manifest>();
@@ -50,6 +50,7 @@ export function createCachedManifests(options: CachedOptions): Pick<Registry, 'r
   async function byDigest(repository: Repository, digest: Digest, asked: RequestOptions): Promise<Manifest> {
     const found = await held(repository, digest, asked);
     if (found) {
+      used('manifest', 'held');
       const info = { digest, mediaType: found.mediaType, sizeBytes: found.bytes.length };
       return manifestOf(found, info, Number.POSITIVE_INFINITY);
     }
@@ -57,6 +58,7 @@ export function createCachedManifests(options: CachedOptions): Pick<Registry, 'r
     const key = `${access?.partition ?? ''} ${formatRepository(repository)}@${digest}`;
     return fetches.share(key, asked.signal, async (signal) => {
       const fetched = await next.manifest(repository, { kind: 'digest', digest }, { ...asked, signal });
+      used('manifest', 'fetched');
       await store.keepManifest(fetched, { repository, access });
       return fetched;
     });
@@ -83,6 +85,7 @@ export function createCachedManifests(options: CachedOptions): Pick<Registry, 'r
     const stale = isFailure(error, access) ? await staleTag(repository, tag, access) : undefined;
     if (!stale) throw error;
     memory.keep(tagKey(repository, tag, access), stale, retryMs);
+    used('manifest', 'stale');
     const reference = formatReference(repository, { kind: 'tag', tag });
     const reason = error instanceof Error ? error.message : String(error);
     log('warning', 'served stale', { reference, digest: stale.digest, reason });
@@ -111,6 +114,7 @@ export function createCachedManifests(options: CachedOptions): Pick<Registry, 'r
     const key = `${tagKey(repository, tag, asked.access)} itself`;
     return fetches.share(key, asked.signal, async (signal) => {
       const fetched = await next.manifest(repository, { kind: 'tag', tag }, { ...asked, signal });
+      used('manifest', 'fetched');
       await store.keepManifest(fetched, { repository, access: asked.access });
       memory.keep(tagKey(repository, tag, asked.access), infoOf(fetched), tagMaxAgeMs);
       return fetched;

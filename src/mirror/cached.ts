@@ -10,12 +10,20 @@ export type MirrorLog = (
   fields?: Readonly<Record<string, string | number | boolean | undefined>>,
 ) => void;
 
+/**
+ * How a request was answered: from what is held, from a fetch of its own, from one that was under way, from what a failing
+ * upstream last said, or past the cache.
+ */
+export type CacheUse = 'held' | 'fetched' | 'joined' | 'stale' | 'passed';
+
 export interface CachedOptions {
   readonly next: Registry;
   readonly store: ContentStore;
   /** Monotonic milliseconds. */
   readonly now: () => number;
   readonly log: MirrorLog;
+  /** Told of every answer, for those who count. */
+  readonly used?: (kind: 'manifest' | 'blob', how: CacheUse) => void;
   /** For how long a tag that was just looked up is not looked up again, in milliseconds. */
   readonly tagMaxAgeMs?: number;
   /** For how long an upstream that failed is not asked again about a tag that can be served stale, in milliseconds. */

@@ -118,3 +118,32 @@ describe('derived answers', () => {
     expect(await again.store.derived.find(app, digest, { partition: 'somebody' })).toBeUndefined();
   });
 });
+
+test('each answer is told to those who count: held, fetched, joined, stale or passed', async () => {
+  const told: string[] = [];
+  const { upstream, cache } = await cacheAt(await dataDirectory(), {
+    used: (kind, how) => told.push(`${kind} ${how}`),
+  });
+  upstream.putManifest(INDEX, { tag: 'v1' });
+  await cache.manifest(app, tagged('v1'));
+  await cache.manifest(app, tagged('v1'));
+  upstream.before = unreachable;
+  await cache.manifest(app, tagged('v1'));
+  expect(told).toEqual(['manifest fetched', 'manifest held', 'manifest stale', 'manifest held']);
+
+  told.length = 0;
+  upstream.before = () => {};
+  const digest = upstream.putBlob(randomBytes(200_000));
+  const range = { kind: 'from', first: 100_000, last: 100_009 } as const;
+  const part = await cache.blob(app, digest, { range });
+  if (part.kind === 'content') part.cancel();
+  const both = await Promise.all([cache.blob(app, digest), cache.blob(app, digest)]);
+  await Promise.all(both.map(readBlob));
+  expect(told).toEqual(['blob passed', 'blob fetched', 'blob joined']);
+  // Readers are done before the disk is: until then the next one reads along.
+  const again = async () => {
+    await readBlob(await cache.blob(app, digest));
+    return told.at(-1);
+  };
+  await expect.poll(again).toBe('blob held');
+});
