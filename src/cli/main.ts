@@ -49,8 +49,14 @@ function createProgram(): Command {
     .version(VERSION, '-V, --version', 'print the version')
     .helpOption('-h, --help', 'show this help')
     .helpCommand('help [command]', 'show the help of a command')
-    .showHelpAfterError('(run the command with --help for what it takes)')
+    .showHelpAfterError('  metahub --help shows the commands.')
+    .configureOutput({ outputError: (text, write) => write(asOwnMessage(text)) })
     .exitOverride();
+}
+
+/** Commander's complaint in the form of all others: one line, then what to do next. */
+function asOwnMessage(text: string): string {
+  return text.replace(/^error: /, 'metahub: ').replace(/^\(Did you mean (.*)\)$/m, '  Did you mean $1');
 }
 
 /** The command a command line names, before anything is loaded: the first word that is no option, or the word after `help`. */
@@ -63,6 +69,10 @@ async function addCommands(program: Command, wanted: string | undefined): Promis
   for (const [name, { summary, load }] of Object.entries(COMMANDS)) {
     const command = program.command(name).description(summary).exitOverride();
     if (name === wanted) (await load()).configure(command);
+    for (const one of [command, ...command.commands]) {
+      const path = one === command ? name : `${name} ${one.name()}`;
+      one.showHelpAfterError(`  metahub ${path} --help shows what it takes.`);
+    }
   }
 }
 
@@ -80,12 +90,16 @@ export async function main(argv: readonly string[]): Promise<void> {
   endQuietlyWithReader();
   const program = createProgram();
   try {
-    await addCommands(program, commandNamed(argv.slice(2)));
-    if (argv.length <= 2) {
+    const words = argv.slice(2);
+    const named = commandNamed(words);
+    await addCommands(program, named);
+    if (words.length === 0) {
       program.outputHelp();
       return;
     }
-    await program.parseAsync(argv as string[]);
+    // Of `help` and a word that is no command, commander says nothing.
+    const isMistaken = words[0] === 'help' && named !== undefined && !Object.hasOwn(COMMANDS, named);
+    await program.parseAsync(isMistaken ? [named] : words, { from: 'user' });
   } catch (error) {
     process.exitCode = error instanceof CommanderError ? (error.exitCode === 0 ? 0 : 2) : reportError(error);
   }

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { helpText } from '../help-text.ts';
 import { addSettings, loadSettings } from '../load-settings.ts';
 import { SERVE_SETTINGS } from '../serve-settings.ts';
 import type { SettingTable } from '../settings.ts';
@@ -45,6 +46,10 @@ async function show(flags: ShowOptions & Readonly<Record<string, unknown>>): Pro
 
 /** Adds the options and the actions of `metahub config`. */
 export function configure(command: Command): void {
+  command.addHelpText(
+    'after',
+    helpText([['metahub config show --origin', 'every setting, its value and where it comes from']]),
+  );
   const showing = command
     .command('show')
     .description('print every setting of the mirror and its value')
@@ -55,10 +60,10 @@ export function configure(command: Command): void {
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
-      `
-Examples:
-  metahub config show --origin
-  METAHUB_LISTEN=127.0.0.1:5099 metahub config show --json`,
+      helpText([
+        ['metahub config show --origin', 'and where each value comes from'],
+        ['METAHUB_LISTEN=127.0.0.1:5099 metahub config show --json'],
+      ]),
     )
     .action(show);
 }

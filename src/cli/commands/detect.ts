@@ -1,19 +1,22 @@
 import type { Command } from 'commander';
+import { helpText } from '../help-text.ts';
 import { STREAM_OUTPUT } from '../output.ts';
 import { detect, FORMATS } from './detect-run.ts';
 
-const EXAMPLES = `
-Examples:
-  metahub detect                          what this host is, as a table
-  metahub detect --json > host.json       for programs, and for metahub serve --profile host.json
-  metahub detect cpu                      one value: the microarchitecture
-  metahub detect --why-not zen4           what this host lacks to run code built for it
-  metahub detect --gcc 12                 the flags to build for this host
-  metahub detect --root ./capture --arch aarch64
-                                          another host, from a copy of its /proc, /sys and /etc
-
-Exit status: 0 answered; 1 the host cannot be read, or has nothing of what was asked for; 2 a wrong option; 3 answered, but a
-probe failed and the answer is incomplete.`;
+const EXAMPLES = helpText(
+  [
+    ['metahub detect', 'what this host is, as a table'],
+    ['metahub detect --json > host.json', 'for programs, and for metahub serve --profile host.json'],
+    ['metahub detect cpu', 'one value: the microarchitecture'],
+    ['metahub detect --why-not zen4', 'what this host lacks to run code built for it'],
+    ['metahub detect --gcc 12', 'the flags to build for this host'],
+    [
+      'metahub detect --root ./capture --arch aarch64',
+      'another host, from a copy of its /proc, /sys and /etc',
+    ],
+  ],
+  'Exit status: 0 answered; 1 the host cannot be read, or has nothing of what was asked for; 2 a wrong option; 3 answered, but a probe failed and the answer is incomplete.',
+);
 
 /** Adds the options and the action of `metahub detect`. */
 export function configure(command: Command): void {

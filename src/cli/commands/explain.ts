@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import type { Answer } from '../../selection/answer.ts';
+import { helpText } from '../help-text.ts';
 import { addSettings, loadSettings } from '../load-settings.ts';
 import { LOOKUP_SETTINGS } from '../serve-settings.ts';
 import { readTexts } from '../setting-values.ts';
@@ -26,16 +27,16 @@ export interface ExplainFlags {
   readonly readConfig?: boolean;
 }
 
-const EXAMPLES = `
-Examples:
-  metahub explain qnib/bench                       which entry this host gets, and why
-  metahub explain --set cpu:zen4 ghcr.io/a/b:v1    the same for a host that is a zen4
-  metahub explain --profile a.json --profile b.json qnib/bench
-                                                   which of these hosts runs which entry
-  metahub explain --requires qnib/bench            the least hardware that runs it at all
-  metahub explain --manifest index.json            an index from a file, without a registry
-
-Exit status: 0 answered, 1 the image could not be had, 2 a wrong option, 3 no host asked for can run it.`;
+const EXAMPLES = helpText(
+  [
+    ['metahub explain qnib/bench', 'which entry this host gets, and why'],
+    ['metahub explain --set cpu:zen4 ghcr.io/a/b:v1', 'the same for a host that is a zen4'],
+    ['metahub explain --profile a.json --profile b.json qnib/bench', 'which of these hosts runs which entry'],
+    ['metahub explain --requires qnib/bench', 'the least hardware that runs it at all'],
+    ['metahub explain --manifest index.json', 'an index from a file, without a registry'],
+  ],
+  'Exit status: 0 answered, 1 the image could not be had, 2 a wrong option, 3 no host asked for can run it.',
+);
 
 /** Adds the options and the action of `metahub explain`. */
 export function configure(command: Command): void {

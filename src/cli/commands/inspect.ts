@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { parseManifestDocument } from '../../oci/image-index.ts';
 import { formatReference } from '../../oci/reference.ts';
+import { helpText } from '../help-text.ts';
 import { lookupFailure, parseImage, withRegistry } from '../image-lookup.ts';
 import { addSettings, loadSettings } from '../load-settings.ts';
 import { LOOKUP_SETTINGS } from '../serve-settings.ts';
@@ -14,12 +15,14 @@ interface InspectFlags {
   readonly raw?: boolean;
 }
 
-const EXAMPLES = `
-Examples:
-  metahub inspect alpine                what stands behind the name: entries, platforms, features, layers
-  metahub inspect --raw alpine > it.json
-                                        the bytes as the registry sent them, for explain --manifest it.json
-  metahub inspect ghcr.io/a/b@sha256:…  one manifest`;
+const EXAMPLES = helpText([
+  ['metahub inspect alpine', 'what stands behind the name: entries, platforms, features, layers'],
+  [
+    'metahub inspect --raw alpine > it.json',
+    'the bytes as the registry sent them, for explain --manifest it.json',
+  ],
+  ['metahub inspect ghcr.io/a/b@sha256:…', 'one manifest'],
+]);
 
 /** Adds the options and the action of `metahub inspect`. */
 export function configure(command: Command): void {

@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError } from 'commander';
+import { helpText } from '../help-text.ts';
 import { type LoginOutcome, RUNTIMES, type RuntimeName } from '../runtime-login.ts';
 import { UserError } from '../user-error.ts';
 
@@ -6,21 +7,25 @@ interface Flags {
   readonly user?: string;
   readonly as?: string;
   readonly passwordStdin?: boolean;
-  readonly runtime: readonly RuntimeName[];
-  readonly set: readonly string[];
+  readonly runtime?: readonly RuntimeName[];
+  readonly set?: readonly string[];
 }
 
-const EXAMPLES = `
-Examples:
-  metahub login hub.example.org --user site      detects, asks for the password, logs docker, podman and skopeo in
-  metahub login hub.example.org --as qnib-type1  as a machine type that is known
-  pass show hub | metahub login hub.example.org --user site --password-stdin --runtime podman
+const EXAMPLES = helpText(
+  [
+    [
+      'metahub login hub.example.org --user site',
+      'detects, asks for the password, logs docker, podman and skopeo in',
+    ],
+    ['metahub login hub.example.org --as qnib-type1', 'as a machine type that is known'],
+    ['pass show hub | metahub login hub.example.org --user site --password-stdin --runtime podman'],
+  ],
+  'Exit status: 0 every runtime is logged in, 1 none is, 2 a wrong option, 3 some are.',
+);
 
-Exit status: 0 every runtime is logged in, 1 none is, 2 a wrong option, 3 some are.`;
+const collect = (value: string, all: readonly string[] = []): readonly string[] => [...all, value];
 
-const collect = (value: string, all: readonly string[]): readonly string[] => [...all, value];
-
-function collectRuntime(value: string, all: readonly RuntimeName[]): readonly RuntimeName[] {
+function collectRuntime(value: string, all: readonly RuntimeName[] = []): readonly RuntimeName[] {
   const runtime = RUNTIMES.find((name) => name === value);
   if (runtime === undefined) throw new InvalidArgumentError(`It is none of ${RUNTIMES.join(', ')}.`);
   return [...all, runtime];
@@ -33,12 +38,11 @@ export function configure(command: Command): void {
     .option('--user <account>', 'the account whose machine types there are to choose from')
     .option('--as <login>', 'this user name, whatever is detected')
     .option('--password-stdin', 'read the password from stdin')
-    .option('--runtime <name>', `only this one: ${RUNTIMES.join(', ')}; repeatable`, collectRuntime, [])
+    .option('--runtime <name>', `only this one: ${RUNTIMES.join(', ')}; repeatable`, collectRuntime)
     .option(
       '--set <feature>',
       'assume a feature; replaces what was detected of its kind; repeatable',
       collect,
-      [],
     )
     .addHelpText('after', EXAMPLES)
     .action(login);
@@ -54,7 +58,7 @@ async function login(site: string, flags: Flags): Promise<void> {
     import('../password-input.ts'),
   ]);
   const address = readSiteAddress(site);
-  const runtimes = flags.runtime.length > 0 ? flags.runtime : await installedRuntimes();
+  const runtimes = flags.runtime ?? (await installedRuntimes());
   if (runtimes.length === 0) {
     throw new UserError('neither docker nor podman nor skopeo is installed: there is nobody to log in');
   }
@@ -63,7 +67,7 @@ async function login(site: string, flags: Flags): Promise<void> {
     what: `password of ${flags.as ?? flags.user} at ${address.registry}`,
     confirm: false,
   });
-  const userName = flags.as ?? (await detectedLogin(site, flags.user ?? '', password, flags.set));
+  const userName = flags.as ?? (await detectedLogin(site, flags.user ?? '', password, flags.set ?? []));
   const plainHttp = address.url.protocol === 'http:';
   const outcomes: [RuntimeName, LoginOutcome][] = [];
   // One after the other: podman and skopeo write the same file.

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import type { MachineAdmin } from '../../site/machine-admin.ts';
+import { helpText } from '../help-text.ts';
 import { UserError } from '../user-error.ts';
 
 interface Flags {
@@ -8,21 +9,47 @@ interface Flags {
 }
 
 interface AddFlags extends Flags {
-  readonly feature: readonly string[];
+  readonly feature?: readonly string[];
   readonly login?: string;
   readonly ownPassword?: boolean;
 }
 
-const EXAMPLES = `
-Examples:
-  metahub machine add qnib                              an account; asks for its password
-  metahub machine add qnib type1 --feature cpu:broadwell
-                                                        a machine type: login qnib-type1, qnib’s password
-  metahub machine add qnib gpu --feature cpu:zen4 --feature nvcap:9.0 --own-password
-  pass show hub | metahub machine passwd qnib --password-stdin
-  metahub machine remove qnib type1
-
-A mirror that is running knows of a change within a second.`;
+const EXAMPLES = {
+  group: helpText(
+    [
+      ['metahub machine add qnib', 'an account; asks for its password'],
+      [
+        'metahub machine add qnib type1 --feature cpu:broadwell',
+        'a machine type: login qnib-type1, qnib’s password',
+      ],
+      ['metahub machine list', 'who may log in, as what'],
+      ['metahub machine remove qnib type1'],
+    ],
+    'A mirror that is running knows of a change within a second.',
+  ),
+  add: helpText([
+    ['metahub machine add qnib', 'an account; asks for its password'],
+    [
+      'metahub machine add qnib type1 --feature cpu:broadwell',
+      'a machine type: login qnib-type1, qnib’s password',
+    ],
+    [
+      'metahub machine add qnib gpu --feature cpu:zen4 --feature nvcap:9.0 --login gpu-nodes --own-password',
+      'with a login and a password of its own',
+    ],
+    ['pass show hub | metahub machine add qnib --password-stdin'],
+  ]),
+  list: helpText([['metahub machine list'], ['metahub machine list --json']]),
+  remove: helpText([
+    ['metahub machine remove qnib type1', 'one machine type'],
+    ['metahub machine remove qnib', 'the account and all of its types'],
+  ]),
+  passwd: helpText([
+    ['metahub machine passwd qnib', 'the account’s, and of its types without one of their own'],
+    ['metahub machine passwd qnib gpu', 'one type’s own'],
+    ['pass show hub | metahub machine passwd qnib --password-stdin'],
+  ]),
+} as const;
 
 /** Turns a complaint about machine files into a user's error. */
 async function withAdmin<T>(folder: string, work: (admin: MachineAdmin) => Promise<T>): Promise<T> {
@@ -53,7 +80,8 @@ async function askForHash(flags: Flags, what: string): Promise<string> {
 }
 
 async function add(user: string, type: string | undefined, flags: AddFlags): Promise<void> {
-  if (type === undefined && (flags.feature.length > 0 || flags.login !== undefined || flags.ownPassword)) {
+  const features = flags.feature ?? [];
+  if (type === undefined && (features.length > 0 || flags.login !== undefined || flags.ownPassword)) {
     throw new UserError('an account has no features of its own: name the machine type', {
       nextStep: `metahub machine add ${user} TYPE --feature …`,
       exitStatus: 2,
@@ -74,10 +102,8 @@ async function add(user: string, type: string | undefined, flags: AddFlags): Pro
     }
     const login = flags.login ?? `${user}-${type}`;
     const password = flags.ownPassword ? await askForHash(flags, `password of ${login}`) : undefined;
-    await admin.addType(user, { name: type, features: flags.feature, login: flags.login, password });
-    process.stdout.write(
-      `${login} may log in, as a machine with ${flags.feature.join(', ') || 'no features'}\n`,
-    );
+    await admin.addType(user, { name: type, features, login: flags.login, password });
+    process.stdout.write(`${login} may log in, as a machine with ${features.join(', ') || 'no features'}\n`);
   });
 }
 
@@ -139,31 +165,32 @@ async function passwd(user: string, type: string | undefined, flags: Flags): Pro
   });
 }
 
-const collect = (value: string, all: readonly string[]): readonly string[] => [...all, value];
+const collect = (value: string, all: readonly string[] = []): readonly string[] => [...all, value];
 
 /** Adds the subcommands of `metahub machine`. */
 export function configure(command: Command): void {
   const folder = process.env['METAHUB_MACHINES'] ?? '/etc/metahub/machines.d';
-  const subcommand = (name: string, summary: string) =>
+  const subcommand = (name: 'add' | 'list' | 'remove' | 'passwd', words: string, summary: string) =>
     command
-      .command(name)
+      .command(`${name}${words}`)
       .description(summary)
       .option('--machines <dir>', 'folder of the machine files (METAHUB_MACHINES)', folder)
+      .addHelpText('after', EXAMPLES[name])
       .exitOverride();
   const password = ['--password-stdin', 'read the password from stdin'] as const;
 
-  command.addHelpText('after', EXAMPLES);
-  subcommand('add <user> [type]', 'add an account, or a machine type to one')
-    .option('--feature <feature>', 'what the machine has: cpu:zen4, nvcap:9.0; repeatable', collect, [])
+  command.addHelpText('after', EXAMPLES.group);
+  subcommand('add', ' <user> [type]', 'add an account, or a machine type to one')
+    .option('--feature <feature>', 'what the machine has: cpu:zen4, nvcap:9.0; repeatable', collect)
     .option('--login <name>', 'its user name, when not <user>-<type>')
     .option('--own-password', 'a password of its own, instead of the account’s')
     .option(...password)
     .action(add);
-  subcommand('list', 'show who may log in, as what').option('--json', 'print as JSON').action(list);
-  subcommand('remove <user> [type]', 'remove a machine type, or an account with all of its types').action(
+  subcommand('list', '', 'show who may log in, as what').option('--json', 'print as JSON').action(list);
+  subcommand('remove', ' <user> [type]', 'remove a machine type, or an account with all of its types').action(
     remove,
   );
-  subcommand('passwd <user> [type]', 'change a password')
+  subcommand('passwd', ' <user> [type]', 'change a password')
     .option(...password)
     .action(passwd);
 }

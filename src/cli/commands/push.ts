@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander';
+import { helpText } from '../help-text.ts';
 import { warningLog } from '../image-lookup.ts';
 import { addSettings, loadSettings } from '../load-settings.ts';
 import { newPseudonym, openPublisher, openUpstream } from '../open-upstream.ts';
@@ -13,20 +14,22 @@ interface PushFlags {
   readonly format?: 'docker' | 'oci';
 }
 
-const EXAMPLES = `
-Examples:
-  metahub push manifest.yml             assemble the list that the file describes, and push it
-  metahub push --dry-run manifest.yml   say what would be done, and print the list
-  metahub push --upstream localhost:5000=http://localhost:5000 manifest.yml
-                                        to a registry without TLS
-
-The file has the form of manifest-tool's:
+const EXAMPLES = helpText(
+  [
+    ['metahub push manifest.yml', 'assemble the list that the file describes, and push it'],
+    ['metahub push --dry-run manifest.yml', 'say what would be done, and print the list'],
+    [
+      'metahub push --upstream localhost:5000=http://localhost:5000 manifest.yml',
+      'to a registry without TLS',
+    ],
+  ],
+  `The file has the form of manifest-tool's:
   image: docker.io/qnib/bench
   manifests:
     - image: docker.io/qnib/plain-featuretest:cpu-skylake
-      platform: { architecture: amd64, os: linux, features: [cpu:skylake] }
-
-Logins are those of docker login.`;
+      platform: { architecture: amd64, os: linux, features: [cpu:skylake] }`,
+  'Logins are those of docker login.',
+);
 
 /** Adds the options and the action of `metahub push`. */
 export function configure(command: Command): void {

@@ -1,16 +1,24 @@
 import type { Command } from 'commander';
+import { helpText } from '../help-text.ts';
 import { addSettings, loadSettings } from '../load-settings.ts';
 import { SERVE_SETTINGS } from '../serve-settings.ts';
 
-const EXAMPLES = `
-Examples:
-  metahub serve
-  metahub serve --upstream docker.io=https://harbor.example/v2/hub-proxy --upstream registry.example
-  metahub serve --profile host.json --set nvcap:9.0
-  metahub serve --listen 0.0.0.0:5080 --machines /etc/metahub/machines.d --tls-cert site.crt --tls-key site.key
-
-Policies by repository, certificates of upstreams, and everything above can be set in /etc/metahub/config.yaml.
-SIGHUP reads profile, lists of images and policies again; SIGTERM lets running pulls finish.`;
+const EXAMPLES = helpText(
+  [
+    ['metahub serve'],
+    ['metahub serve --profile host.json --set nvcap:9.0', 'for another host than this one'],
+    [
+      'metahub serve --upstream docker.io=https://harbor.example/v2/hub-proxy --upstream registry.example',
+      'by way of a site’s own mirror, and with a registry of its own',
+    ],
+    [
+      'metahub serve --listen 0.0.0.0:5080 --machines /etc/metahub/machines.d --tls-cert site.crt --tls-key site.key',
+      'for a whole site, whose machines log in',
+    ],
+  ],
+  'Policies by repository, certificates of upstreams, and everything above can be set in /etc/metahub/config.yaml.',
+  'SIGHUP reads profile, lists of images and policies again; SIGTERM lets running pulls finish.',
+);
 
 /** Adds the options and the action of `metahub serve`. */
 export function configure(command: Command): void {
