@@ -1,6 +1,8 @@
 import { readdirSync } from 'node:fs';
 import { canonicalArchitecture, KNOWN_ARCHITECTURES } from '../host/architecture.ts';
 import type { HostFacts } from '../host/facts.ts';
+import { parseFeature } from '../host/feature.ts';
+import { identify } from '../host/microarchitecture.ts';
 import { deriveProfile, type HostProfile, withFeatures } from '../host/profile.ts';
 import { probeHost } from '../probe/host.ts';
 import { UserError } from './user-error.ts';
@@ -37,7 +39,19 @@ export async function readHost(options: HostOptions = {}): Promise<DetectedHost>
   if (root !== '/') demandDirectory(root);
   const probe = await probeHost({ root, architecture, cloud, now: () => new Date(), signal });
   const detected = deriveProfile(probe.facts, { strictArchspec, warnings: probe.warnings });
-  return { facts: probe.facts, detected, profile: assumed(detected, set), failed: probe.failed };
+  const profile = assumed(detected, set);
+  const warnings = set.some(namesCpu) ? withoutJudgement(profile.warnings, probe.facts) : profile.warnings;
+  return { facts: probe.facts, detected, profile: { ...profile, warnings }, failed: probe.failed };
+}
+
+function namesCpu(feature: string): boolean {
+  return ['cpu', 'level'].includes(parseFeature(feature)?.kind ?? '');
+}
+
+/** What this machine's CPU should have and has not says nothing of the one that is assumed. */
+function withoutJudgement(warnings: readonly string[], { cpu, architecture }: HostFacts): readonly string[] {
+  const ofThisCpu = identify(cpu, architecture).warnings;
+  return warnings.filter((warning) => !ofThisCpu.includes(warning));
 }
 
 function architectureNamed(written: string): string {

@@ -32,6 +32,8 @@ export function readLocalFeatures(root: HostRoot, now: Date, problems: Problems)
   return [...lines.values()];
 }
 
+const KEY_FIRST = /^[^\s=]+\s*(?:=|$)/;
+
 interface LocalFeature {
   readonly key: string;
   readonly line: string;
@@ -55,7 +57,10 @@ export function parseFeatureFile(
     if (directive?.[1] === 'expiry-time') hasExpired = isPast(directive[2] ?? '', now, complain);
     else if (directive?.[1] === 'no-feature') skipNext = true;
     if (line === '' || line.startsWith('#')) continue;
-    if (!hasExpired && !skipNext && !line.startsWith(NFD_NAMESPACE)) features.push(parseLine(line));
+    if (!hasExpired && !skipNext && !line.startsWith(NFD_NAMESPACE)) {
+      if (KEY_FIRST.test(line)) features.push(parseLine(line));
+      else complain(`"${line}" is not key=value: it is left out`);
+    }
     skipNext = false;
   }
   return features;

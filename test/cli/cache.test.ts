@@ -69,6 +69,14 @@ describe('metahub cache verify', () => {
     expect(first.status).toBe(3);
     expect((await runCli('cache', 'verify', '--data', directory)).stdout).toContain('2 of 2');
   });
+
+  test('--json counts what was read and lists what was spoilt', async () => {
+    const { directory, blobs, layout } = await filled();
+    await truncate(join(layout, 'blobs/sha256', blobs[1].slice(7)), 4999);
+    const { stdout, status } = await runCli('cache', 'verify', '--json', '--data', directory);
+    expect(JSON.parse(stdout)).toMatchObject({ verified: 3, spoilt: [{ digest: blobs[1] }] });
+    expect(status).toBe(3);
+  });
 });
 
 describe('metahub cache prune', () => {
@@ -81,6 +89,16 @@ describe('metahub cache prune', () => {
     const held = items.reduce((sum: number, { sizeBytes }: { sizeBytes: number }) => sum + sizeBytes, 0);
     expect(held).toBeLessThanOrEqual(6000);
     expect(items.length).toBeGreaterThan(0);
+  });
+
+  test('--json lists what went, or would go', async () => {
+    const { directory, blobs } = await filled();
+    const words = ['cache', 'prune', '--all', '--json', '--data', directory];
+    const dry = JSON.parse((await runCli(...words, '--dry-run')).stdout);
+    const { stdout } = await runCli(...words);
+    expect(dry).toEqual({ ...JSON.parse(stdout), dryRun: true });
+    expect(dry.dropped).toContainEqual(expect.objectContaining({ digest: blobs[0], sizeBytes: 3000 }));
+    expect((await runCli('cache', 'ls', '--data', directory)).stdout).toContain('0 items');
   });
 
   test('--older-than keeps what was just used, --all keeps nothing', async () => {

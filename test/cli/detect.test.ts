@@ -150,6 +150,11 @@ describe('other forms', () => {
     expect(stdout.split('\n').slice(0, 2)).toEqual(['- cpu:broadwell', '- x86-64-v3']);
   });
 
+  test('--features --json prints them as a JSON list', async () => {
+    const list: unknown = JSON.parse((await detect(GPU_HOST, '--features', '--json')).stdout);
+    expect(list).toEqual(JSON.parse((await detect(GPU_HOST, '--json')).stdout).features);
+  });
+
   test.each([
     ['cpu', 'broadwell'],
     ['level', 'x86-64-v3'],
@@ -205,6 +210,21 @@ describe('other forms', () => {
     );
   });
 
+  test('--set of a CPU takes away what is said of this one', async () => {
+    const half = join(REPOSITORY, 'test/fixtures/hosts/debian12-zen4-half-masked-guest');
+    expect((await runCli('detect', '--root', half)).stdout).toMatch(/^warning/m);
+    expect((await runCli('detect', '--root', half, '--set', 'smt:off')).stdout).toMatch(/^warning/m);
+    expect((await runCli('detect', '--root', half, '--set', 'cpu:zen2')).stdout).not.toMatch(/^warning/m);
+  });
+
+  test('a GPU that no table has is told by its maker, one that is assumed by what it can', async () => {
+    const unknown = { ...BROADWELL, ...pciFunction('0000:41:00.0', '10de:3fff', '30200', 'nvidia') };
+    expect((await detect(unknown)).stdout).toMatch(/^GPU {7}NVIDIA, unknown model$/m);
+    expect((await detect(BROADWELL, '--set', 'nvcap:9.0')).stdout).toMatch(
+      /^GPU {7}NVIDIA, compute capability 9\.0$/m,
+    );
+  });
+
   test('the architecture of a captured tree is told by its CPU, unless said', async () => {
     const arm = {
       'proc/cpuinfo': 'processor\t: 0\nFeatures\t: fp asimd\nCPU implementer\t: 0x41\nCPU part\t: 0xd08\n',
@@ -225,6 +245,8 @@ describe('what goes wrong is said in one line, with a next step', () => {
     [['nonsense'], 2, 'detect has no value “nonsense”'],
     [['cpu', '--features'], 2, '“cpu” and --features ask for different answers'],
     [['--format', 'xml'], 2, 'xml'],
+    [['--format', 'nfd', '--json'], 2, '--json and --format nfd ask for different answers'],
+    [['--why-not', 'babbage'], 2, 'there is no microarchitecture “babbage”'],
     [['--all', '--root', '/tmp'], 2, '--all asks this machine'],
     [['--why-not', 'zen4', '--set', 'nvcap:9.0'], 2, '--why-not asks about the host as it is'],
   ])('%j', async (words, status, message) => {

@@ -25,6 +25,15 @@ describe('local features', () => {
     expect(features).toEqual(['licensed-mkl=true', 'empty=']);
   });
 
+  test('that are no key=value are named as they are written, with their file', () => {
+    const { features, warnings } = read({ [`${OURS}/a`]: 'two words\n=value\nspaced = out\n' });
+    expect(features).toEqual(['spaced = out']);
+    expect(warnings).toEqual([
+      `/${OURS}/a: "two words" is not key=value: it is left out`,
+      `/${OURS}/a: "=value" is not key=value: it is left out`,
+    ]);
+  });
+
   test('expire, from a directive on until the next one', () => {
     const { features } = read({
       [`${OURS}/a`]: [

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { StockItem } from '../../store/stock.ts';
 import type { Store } from '../../store/store.ts';
+import { helpText } from '../help-text.ts';
 import { addSettings, loadSettings } from '../load-settings.ts';
 import { SERVE_SETTINGS } from '../serve-settings.ts';
 import { readDurationMs, readSizeBytes } from '../setting-values.ts';
@@ -8,15 +9,33 @@ import { UserError } from '../user-error.ts';
 
 const SETTINGS = { data: SERVE_SETTINGS.data, cacheSize: SERVE_SETTINGS.cacheSize } as const;
 
-const EXAMPLES = `
-Examples:
-  metahub cache ls                      what is held, by repository
-  metahub cache verify                  read everything, drop what is spoilt
-  metahub cache prune --older-than 30d  drop what nobody has used for a month
-  metahub cache prune --to 10GiB        drop what was used longest ago, down to ten gibibytes
-  metahub cache prune --all
+const EXAMPLES = {
+  group: helpText(
+    [
+      ['metahub cache ls', 'what is held, by repository'],
+      ['metahub cache verify', 'read everything, drop what is spoilt'],
+      ['metahub cache prune --older-than 30d', 'drop what nobody has used for a month'],
+    ],
+    'All of them may be used while a mirror is running on the same data.',
+  ),
+  ls: helpText([
+    ['metahub cache ls', 'by repository'],
+    ['metahub cache ls --all', 'item by item, with digests'],
+    ['metahub cache ls --data /var/cache/metahub', 'what the service holds'],
+  ]),
+  verify: helpText(
+    [['metahub cache verify'], ['metahub cache verify --json | jq .spoilt']],
+    'Exit status: 0 all is intact, 1 nothing could be read, 2 a wrong option, 3 something was spoilt and is dropped.',
+  ),
+  prune: helpText([
+    ['metahub cache prune', 'down to the cache size'],
+    ['metahub cache prune --to 10GiB', 'drop what was used longest ago, down to ten gibibytes'],
+    ['metahub cache prune --older-than 30d', 'drop what nobody has used for a month'],
+    ['metahub cache prune --all --dry-run', 'how much there is to drop'],
+  ]),
+} as const;
 
-All of them may be used while a mirror is running on the same data.`;
+const JSON_FLAG = ['--json', 'print JSON'] as const;
 
 type Flags = Readonly<Record<string, unknown>>;
 
@@ -126,24 +145,31 @@ function allText(items: readonly StockItem[]): string {
   return tableText([['KIND', 'SIZE', 'USED', 'DIGEST', 'OF'], ...rows]);
 }
 
+function writeJson(answer: unknown): void {
+  process.stdout.write(`${JSON.stringify(answer, undefined, 2)}\n`);
+}
+
 async function list({ store, cacheSize }: Opened, flags: Flags): Promise<void> {
   const items = await store.stock.list();
-  if (flags['json']) process.stdout.write(`${JSON.stringify({ items, cacheSize }, null, 2)}\n`);
+  if (flags['json']) writeJson({ items, cacheSize });
   else process.stdout.write(flags['all'] ? allText(items) : listText(items, cacheSize));
 }
 
-async function verify({ store }: Opened): Promise<void> {
+async function verify({ store }: Opened, { json }: Flags): Promise<void> {
   const items = await store.stock.list();
-  let spoilt = 0;
-  for (const { digest, repository } of items) {
-    if (await store.stock.verify(digest)) continue;
-    spoilt += 1;
-    process.stdout.write(
-      `spoilt, dropped: ${digest}${repository === undefined ? '' : ` of ${repository}`}\n`,
-    );
+  const spoilt: StockItem[] = [];
+  for (const item of items) {
+    if (await store.stock.verify(item.digest)) continue;
+    spoilt.push(item);
+    const of = item.repository === undefined ? '' : ` of ${item.repository}`;
+    if (!json) process.stdout.write(`spoilt, dropped: ${item.digest}${of}\n`);
   }
-  process.stdout.write(`${items.length - spoilt} of ${items.length} items are what their digests say\n`);
-  if (spoilt > 0) process.exitCode = 3;
+  if (json) writeJson({ verified: items.length, spoilt });
+  else
+    process.stdout.write(
+      `${items.length - spoilt.length} of ${items.length} items are what their digests say\n`,
+    );
+  if (spoilt.length > 0) process.exitCode = 3;
 }
 
 /** What is to go, used longest ago first. */
@@ -177,26 +203,37 @@ async function prune({ store, cacheSize }: Opened, flags: Flags): Promise<void> 
     for (const { digest } of chosen) await store.stock.remove(digest);
     await store.stock.tidy();
   }
+  if (flags['json']) {
+    writeJson({ dryRun: isDryRun, dropped: chosen, sizeBytes: sizeOf(chosen) });
+    return;
+  }
   const verb = isDryRun ? 'would drop' : 'dropped';
   process.stdout.write(`${verb} ${chosen.length} items, ${sizeText(sizeOf(chosen))}\n`);
 }
 
 /** Adds the subcommands of `metahub cache`. */
 export function configure(command: Command): void {
-  command.addHelpText('after', EXAMPLES);
-  const add = (name: string, summary: string, work: (opened: Opened, flags: Flags) => Promise<void>) => {
+  command.addHelpText('after', EXAMPLES.group);
+  const add = (
+    name: 'ls' | 'verify' | 'prune',
+    summary: string,
+    work: (opened: Opened, flags: Flags) => Promise<void>,
+  ) => {
     const sub = command.command(name).description(summary).exitOverride();
     addSettings(sub, SETTINGS);
-    sub.action((flags: Flags) => withStore(flags, work !== list, (opened) => work(opened, flags)));
+    sub
+      .addHelpText('after', EXAMPLES[name])
+      .action((flags: Flags) => withStore(flags, work !== list, (opened) => work(opened, flags)));
     return sub;
   };
   add('ls', 'what is held', list)
     .option('--all', 'every item, used longest ago first')
-    .option('--json', 'for programs');
-  add('verify', 'read everything and drop what is not what its digest says', verify);
+    .option(...JSON_FLAG);
+  add('verify', 'read everything and drop what is not what its digest says', verify).option(...JSON_FLAG);
   add('prune', 'drop what was used longest ago', prune)
     .option('--to <size>', 'down to this size; the cache size when nothing is said')
     .option('--older-than <duration>', 'what was not used for so long: 30d')
     .option('--all', 'everything')
-    .option('--dry-run', 'only say what would go');
+    .option('--dry-run', 'only say what would go')
+    .option(...JSON_FLAG);
 }

@@ -62,7 +62,11 @@ function soleAnswer(value: string | undefined, flags: DetectFlags, output: Outpu
     ]);
   }
   const format = flags.format ?? (flags.features ? 'features' : undefined);
-  if (format !== undefined) asked.push([`--${format}`, (host) => inFormat(format, host, flags, output)]);
+  if (format !== undefined) {
+    const option = flags.format === undefined ? '--features' : `--format ${format}`;
+    if (json && (format === 'table' || format === 'nfd')) asked.push(['--json', () => Promise.resolve('')]);
+    asked.push([option, (host) => inFormat(format, host, flags, output)]);
+  }
   const [first, second] = asked;
   if (first !== undefined && second !== undefined) {
     throw usageError(`${first[0]} and ${second[0]} ask for different answers`, 'Ask for one at a time.');
@@ -73,7 +77,7 @@ function soleAnswer(value: string | undefined, flags: DetectFlags, output: Outpu
 async function inFormat(
   format: Format,
   host: DetectedHost,
-  { all = false }: DetectFlags,
+  { all = false, json = false }: DetectFlags,
   output: Output,
 ): Promise<string> {
   const human = all ? await (await import('./detect-human.ts')).askHumanFacts() : undefined;
@@ -83,6 +87,7 @@ async function inFormat(
     case 'nfd':
       return (await import('./detect-nfd.ts')).renderNfd(host.profile);
     case 'features':
+      if (json) return `${JSON.stringify(host.profile.features)}\n`;
       return host.profile.features.map((feature) => `- ${feature}\n`).join('');
     case 'table': {
       const { renderTable } = await import('./detect-text.ts');

@@ -74,7 +74,10 @@ function gpuRows({ profile }: DetectedHost): readonly Row[] {
   const counts = new Map<string, number>();
   for (const { vendor, name, computeCapability, gfxTarget } of profile.gpus) {
     const what = computeCapability === undefined ? gfxTarget : `compute capability ${computeCapability}`;
-    const text = about([name ?? vendor, name === `AMD ${gfxTarget}` ? undefined : what]);
+    const text = about([
+      name ?? gpuOf(vendor, what === undefined),
+      name === `AMD ${gfxTarget}` ? undefined : what,
+    ]);
     counts.set(text, (counts.get(text) ?? 0) + 1);
   }
   const cards = [...counts].map(([text, count]) => (count === 1 ? text : `${count} × ${text}`));
@@ -82,6 +85,13 @@ function gpuRows({ profile }: DetectedHost): readonly Row[] {
   const runs = cuda === undefined ? undefined : `CUDA up to ${cuda}`;
   const line = driver === undefined ? undefined : about([`driver ${driver}`, runs]);
   return [{ label: 'GPU', lines: cards.length === 0 ? ['none found'] : [...cards, ...present([line])] }];
+}
+
+const VENDORS: Readonly<Record<string, string>> = { nvidia: 'NVIDIA', amd: 'AMD' };
+
+/** A GPU without a name: one that is assumed, or one that no table has. */
+function gpuOf(vendor: string, isUnknown: boolean): string {
+  return `${VENDORS[vendor] ?? vendor}${isUnknown ? ', unknown model' : ''}`;
 }
 
 function systemLines({ facts: { system } }: DetectedHost): readonly string[] {

@@ -18,7 +18,10 @@ export function renderWhyNot(written: string, host: DetectedHost, options: WhyNo
   if (unknown?.kind === 'unknown') {
     const { suggestions } = unknown;
     throw new UserError(`there is no microarchitecture “${written}”`, {
-      ...(suggestions.length === 0 ? {} : { nextStep: `Did you mean ${suggestions.join(', ')}?` }),
+      nextStep:
+        suggestions.length === 0
+          ? 'Names are archspec’s, such as zen4 or neoverse_v2; metahub detect compatible lists this host’s.'
+          : `Did you mean ${suggestions.join(', ')}?`,
       exitStatus: 2,
     });
   }
