@@ -1,0 +1,107 @@
+import { writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import type { Command, Option } from 'commander';
+import { completeProgram } from '../src/cli/main.ts';
+
+/** What no option says. Each block is roff by itself. */
+const DESCRIPTION = [
+  'Container images are built for the lowest common CPU. MetaHub lets the same image name mean, on each host, the entry of its image',
+  'index that fits that host best.',
+  '.B metahub detect',
+  'says what this host is;',
+  '.B metahub serve',
+  'is a registry mirror on localhost that answers a tag accordingly;',
+  '.B metahub explain',
+  'says why.',
+];
+
+const TAIL = [
+  '.SH FILES',
+  ...[
+    '.TP',
+    '.I /etc/metahub/config.yaml',
+    'Settings, one',
+    '.I name: value',
+    'a line, named as',
+    '.B metahub config show',
+    'prints them.',
+  ],
+  ...['.TP', '.I /etc/metahub/images.d/*.yml', 'Virtual images.'],
+  ...['.TP', '.I /etc/metahub/machines.d/*.yml', 'Machine types of a site.'],
+  ...['.TP', '.I /etc/metahub/features.d/*', 'Local features, in the format of node-feature-discovery.'],
+  ...['.TP', '.I /var/cache/metahub', 'What the service has pulled.'],
+  '.SH ENVIRONMENT',
+  'Every setting of the mirror can be given as',
+  '.BI METAHUB_ NAME',
+  'too; a flag is stronger than the environment, the environment than the file.',
+  '.B NO_COLOR',
+  'switches colours off.',
+  '.SH EXIT STATUS',
+  ...['.TP', '0', 'It worked.'],
+  ...['.TP', '1', 'It failed; the message says what to do next.'],
+  ...['.TP', '2', 'It was called wrongly.'],
+  ...['.TP', '3', 'It was done in part: a probe failed, or a fallback was taken.'],
+  '.SH SEE ALSO',
+  '.BR dockerd (8),',
+  '.BR containerd-config.toml (5),',
+  '.BR containers-registries.conf (5),',
+  '.BR skopeo (1)',
+];
+
+/** Text that roff must take as it is: a backslash is an escape, a dot or an apostrophe in front a request. */
+function plain(text: string): string {
+  return text
+    .replaceAll('\\', '\\e')
+    .replaceAll('-', '\\-')
+    .replaceAll(/^([.'])/gm, '\\&$1');
+}
+
+function optionLines({ flags, description }: Option): readonly string[] {
+  return ['.TP', `.B ${plain(flags)}`, plain(description)];
+}
+
+/** What `addHelpText('after', …)` adds to a command's help: its examples. */
+function examplesOf(command: Command): readonly string[] {
+  let text = '';
+  command.configureOutput({ writeOut: (part) => (text += part) }).outputHelp();
+  const after = text.split(/^Examples:\n/m)[1];
+  if (after === undefined) return [];
+  return ['.PP', 'Examples:', '.PP', '.nf', ...after.trimEnd().split('\n').map(plain), '.fi'];
+}
+
+function commandLines(command: Command, parents: string): readonly string[] {
+  const name = `${parents} ${command.name()}`;
+  const { commands } = command;
+  if (commands.length > 0) return commands.flatMap((child) => commandLines(child, name));
+  const [, ...usage] = command.usage().split(' ');
+  return [
+    `.SS ${plain(`${name.trim()} ${usage.join(' ')}`.trim())}`,
+    `${plain(command.description())}.`,
+    ...command.options.flatMap(optionLines),
+    ...examplesOf(command),
+  ];
+}
+
+/** The manual page `metahub.1`, written from the program itself, so that the two cannot disagree. */
+export async function manualPage(): Promise<string> {
+  const program = await completeProgram();
+  const lines = [
+    '.\\" Written by `npm run manual` from the program; do not edit.',
+    '.TH METAHUB 1 "" "metahub" "User Commands"',
+    '.SH NAME',
+    'metahub \\- the same image name, and each host gets the entry that fits it best',
+    '.SH SYNOPSIS',
+    '.B metahub',
+    '.I command',
+    '[\\fIoption\\fR ...]',
+    '.SH DESCRIPTION',
+    ...DESCRIPTION,
+    '.SH COMMANDS',
+    ...program.commands.flatMap((command) => commandLines(command, 'metahub')),
+    ...TAIL,
+  ];
+  return `${lines.join('\n')}\n`;
+}
+
+const target = fileURLToPath(new URL('../man/metahub.1', import.meta.url));
+if (process.argv[1] === fileURLToPath(import.meta.url)) writeFileSync(target, await manualPage());
