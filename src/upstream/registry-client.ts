@@ -83,6 +83,12 @@ function refuseOtherThanJsonObject(bytes: Buffer, reply: Reply, name: string): v
   throw new RegistryError('MANIFEST_INVALID', `${reply.url.host} sent no JSON object for ${name}`);
 }
 
+/** Have the bytes the digest that their own head says, where it says one? */
+function isAsSaid({ bytes }: Manifest, { headers }: Reply): boolean {
+  const said = parseDigest(headers['docker-content-digest'] ?? '');
+  return said === undefined || digestOf(bytes, algorithmOf(said)) === said;
+}
+
 /** A {@link Registry} over one source host's chain of endpoints. */
 export function createRegistryClient(client: RegistryClientOptions): Registry {
   const { chain, pseudonym, log } = client;
@@ -112,13 +118,28 @@ export function createRegistryClient(client: RegistryClientOptions): Registry {
     };
   }
 
-  function manifest(repository: Repository, reference: ManifestReference, options: RequestOptions = {}) {
+  async function manifest(
+    repository: Repository,
+    reference: ManifestReference,
+    options: RequestOptions = {},
+  ): Promise<Manifest> {
     const name = formatReference(repository, reference);
     const path = `/manifests/${formatManifestReference(reference)}`;
     const asking: Asking = { method: 'GET', path, headers: { accept: MANIFEST_ACCEPT } };
     const wanted = reference.kind === 'digest' ? reference.digest : undefined;
-    return ask(repository, { name, unknown: 'MANIFEST_UNKNOWN' }, asking, options, (reply) =>
-      readManifest(reply, name, wanted),
+    const get = () =>
+      ask(repository, { name, unknown: 'MANIFEST_UNKNOWN' }, asking, options, async (reply) => {
+        const found = await readManifest(reply, name, wanted);
+        return { found, isAsSaid: wanted !== undefined || isAsSaid(found, reply) };
+      });
+    const first = await get();
+    if (first.isAsSaid) return first.found;
+    // Either the bytes were spoilt on their way, or the registry does not know its own digests: then it sends them again.
+    const second = await get();
+    if (second.isAsSaid || second.found.digest === first.found.digest) return second.found;
+    throw new RegistryError(
+      'UNAVAILABLE',
+      `${name} comes with other bytes each time, none of the digest it says`,
     );
   }
 

@@ -38,6 +38,25 @@ describe('fault 10: wrong digest', () => {
   });
 });
 
+/** Sends a manifest under its digest, of which the first answers have a letter that is another one. */
+async function spoilingFirst(answers: number, bytes: Buffer) {
+  let asked = 0;
+  const server = closing(
+    await startServer((_, response) => {
+      asked += 1;
+      const sent = Buffer.from(bytes);
+      // Still JSON: nothing but the digest tells.
+      if (asked <= answers) sent.write(String(asked + 2), sent.indexOf('2'));
+      response.writeHead(200, {
+        'content-type': MEDIA_TYPE.ociIndex,
+        'docker-content-digest': digestOf(bytes),
+      });
+      response.end(sent);
+    }),
+  );
+  return upstreamTo(upstreamAt(server.url));
+}
+
 describe('fault 11: lying Docker-Content-Digest', () => {
   const lie = digestOf(Buffer.from('a lie'));
 
@@ -48,6 +67,17 @@ describe('fault 11: lying Docker-Content-Digest', () => {
       'docker-content-digest': lie,
     });
     expect((await upstream.manifest(app, tagged('v1'))).digest).toBe(digestOf(Buffer.from(bytes)));
+  });
+
+  test('on a manifest whose bytes are spoilt on their way: they are asked for once more', async () => {
+    const bytes = Buffer.from(JSON.stringify(INDEX));
+    const upstream = await spoilingFirst(1, bytes);
+    expect((await upstream.manifest(app, tagged('v1'))).bytes).toEqual(bytes);
+  });
+
+  test('on a manifest whose bytes are spoilt in another way each time: an error', async () => {
+    const upstream = await spoilingFirst(2, Buffer.from(JSON.stringify(INDEX)));
+    await expect(upstream.manifest(app, tagged('v1'))).rejects.toMatchObject({ code: 'UNAVAILABLE' });
   });
 
   test('on a HEAD by digest: the bytes are asked for, and settle it', async () => {
