@@ -204,7 +204,8 @@ describe('settings', () => {
         try {
           const root = apiRootOf(text);
           expect(root.pathname.split('/')).toContain('v2');
-          expect(root.href).not.toMatch(/[/?#]$|@/);
+          expect([root.username, root.password]).toEqual(['', '']);
+          expect(root.href).not.toMatch(/[/?#]$/);
         } catch (error) {
           expect(error).toBeInstanceOf(TypeError);
         }
