@@ -1,6 +1,6 @@
 import type { Descriptor, Platform } from './descriptor.ts';
 import { parseDigest } from './digest.ts';
-import { essenceOf, isImageManifestType, isIndexType, MEDIA_TYPE } from './media-type.ts';
+import { essenceOf, isImageManifestType, isIndexType, isMediaType, MEDIA_TYPE } from './media-type.ts';
 import { RegistryError } from './registry-error.ts';
 
 /** An image index or manifest list: entries in document order. `raw` is the whole parsed object, unknown fields included. */
@@ -105,7 +105,11 @@ function typeByShape(raw: JsonObject): string {
 /** Media type by the document's own word, else the registry's, else its shape. */
 function mediaTypeOf(raw: JsonObject, contentType: string | undefined): string {
   const own = raw['mediaType'];
-  if (typeof own === 'string' && own !== '') return essenceOf(own);
+  if (typeof own === 'string' && own !== '') {
+    // It is put in a header, and remembered with the manifest.
+    const essence = essenceOf(own);
+    return isMediaType(essence) ? essence : MEDIA_TYPE.octets;
+  }
   const said = contentType === undefined ? '' : essenceOf(contentType);
   return isIndexType(said) || isImageManifestType(said) ? said : typeByShape(raw);
 }

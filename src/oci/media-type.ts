@@ -33,6 +33,15 @@ export function essenceOf(contentType: string): string {
   return (contentType.split(';', 1)[0] ?? '').trim().toLowerCase();
 }
 
+/** @see https://www.rfc-editor.org/rfc/rfc6838#section-4.2 */
+const RESTRICTED_NAME = '[a-zA-Z0-9][a-zA-Z0-9!#$&^_.+-]{0,126}';
+const FORM = new RegExp(`^${RESTRICTED_NAME}/${RESTRICTED_NAME}$`);
+
+/** Is this a media type without parameters, of a length that any can have? */
+export function isMediaType(text: string): boolean {
+  return FORM.test(text);
+}
+
 /** An OCI image index or a Docker manifest list. */
 export function isIndexType(mediaType: string): boolean {
   return mediaType === MEDIA_TYPE.ociIndex || mediaType === MEDIA_TYPE.dockerList;

@@ -1,4 +1,5 @@
 import { type Digest, parseDigest } from '../oci/digest.ts';
+import { isMediaType } from '../oci/media-type.ts';
 import {
   looksLikeHost,
   type ManifestReference,
@@ -62,8 +63,6 @@ export interface HostRules {
 /** A page of tags is at most this long: a client cannot make us hold more by asking for it. */
 const TAGS_MAX = 10_000;
 
-const MEDIA_TYPE = /^[a-zA-Z0-9][a-zA-Z0-9!#$&^_.+-]{0,126}\/[a-zA-Z0-9][a-zA-Z0-9!#$&^_.+-]{0,126}$/;
-
 function allowedHost(text: string, rules: HostRules): SourceHost {
   const host = parseSourceHost(text);
   if (host === undefined) throw new RegistryError('NAME_INVALID', 'malformed source host');
@@ -113,7 +112,7 @@ function pageBounds({ n, last }: Query): { limit: number | undefined; after: Tag
 
 function artifactTypeIn({ artifactType }: Query): string | undefined {
   if (artifactType === undefined || artifactType === '') return undefined;
-  if (MEDIA_TYPE.test(artifactType)) return artifactType;
+  if (isMediaType(artifactType)) return artifactType;
   throw new RegistryError('UNSUPPORTED', 'artifactType is to be a media type', { status: 400 });
 }
 

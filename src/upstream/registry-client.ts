@@ -4,6 +4,7 @@ import {
   essenceOf,
   isImageManifestType,
   isIndexType,
+  isMediaType,
   MANIFEST_ACCEPT,
   MEDIA_TYPE,
 } from '../oci/media-type.ts';
@@ -68,7 +69,7 @@ function manifestTypeOf(reply: Reply, bytes: Buffer): string {
   if (written !== undefined) return written;
   const contentType = reply.headers['content-type'];
   const said = essenceOf(contentType ?? '');
-  const isTelling = JSON_TYPE.test(said) && said !== 'application/json';
+  const isTelling = isMediaType(said) && JSON_TYPE.test(said) && said !== 'application/json';
   return isTelling ? said : parseManifestDocument(bytes, contentType).mediaType;
 }
 
