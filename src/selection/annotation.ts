@@ -1,12 +1,13 @@
 import type { Feature } from '../host/feature.ts';
 import { FEATURES_ANNOTATION } from '../oci/assemble.ts';
 import { type Demand, demandsOf } from './demand.ts';
+import { tableOf } from './table.ts';
 
 /**
  * Annotations of entries that say what hardware or software the image needs -> the features each value demands.
  * An empty list means that the value demands nothing. Annotations that are not listed here are ignored.
  */
-const READERS: Readonly<Record<string, (value: string) => readonly Feature[]>> = {
+const READERS = tableOf<(value: string) => readonly Feature[]>({
   // https://github.com/supercontainers (container annotations of the HPC containers working group)
   'org.supercontainers.hardware.cpu.target.microarch': microarchitecture,
   'org.supercontainers.gpu': gpuInterface,
@@ -19,19 +20,19 @@ const READERS: Readonly<Record<string, (value: string) => readonly Feature[]>> =
   // https://github.com/Homebrew/brew, bottles in a registry
   'sh.brew.bottle.cpu.variant': microarchitecture,
   'sh.brew.bottle.glibc.version': (value) => named('glibc', value),
-};
+});
 
 /** Names that mean no microarchitecture in particular, and Homebrew's own names. */
-const MICROARCHITECTURE_NAME: Readonly<Record<string, string>> = {
+const MICROARCHITECTURE_NAME = tableOf({
   amd64: 'x86_64',
   arm64: 'aarch64',
   armv8: 'aarch64',
   arm_vortex_tempest: 'm1',
-};
+});
 
 function microarchitecture(value: string): readonly Feature[] {
   const name = value.trim();
-  return isUnsaid(name) ? [] : [{ kind: 'cpu', value: MICROARCHITECTURE_NAME[name] ?? name }];
+  return isUnsaid(name) ? [] : [{ kind: 'cpu', value: MICROARCHITECTURE_NAME.get(name) ?? name }];
 }
 
 function named(kind: string, value: string): readonly Feature[] {
@@ -62,7 +63,7 @@ export function annotationDemands(annotations: Readonly<Record<string, string>>)
       demands.push(...demandsOf(featureList(value), `annotations.${FEATURES_ANNOTATION}`));
       continue;
     }
-    const anyOf = Object.hasOwn(READERS, name) ? READERS[name]?.(value) : undefined;
+    const anyOf = READERS.get(name)?.(value);
     const [first] = anyOf ?? [];
     if (anyOf !== undefined && first !== undefined) {
       demands.push({ key: first.kind, anyOf, source: `annotations.${name}` });

@@ -2,10 +2,10 @@ import type { HostProfile } from '../host/profile.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import { type Digest, digestOf } from '../oci/digest.ts';
 import type { ImageIndex, ManifestDocument } from '../oci/image-index.ts';
-import { formatDemand } from './demand.ts';
 import type { SelectionPolicy } from './policy.ts';
 import { rewrite } from './rewrite.ts';
 import { type ExtraDemands, type Selection, select } from './select.ts';
+import { toldDemand, toldList } from './told.ts';
 
 /** What a tag that names this document is answered with. */
 export type Answer =
@@ -38,8 +38,12 @@ export type Answer =
 /** For the `detail` of the error that the client sees. */
 export interface RefusalDetail {
   readonly host: readonly string[];
+  /** The first of them. */
   readonly entries: readonly { readonly digest: string; readonly reason: string }[];
 }
+
+/** Entries whose reasons an error lists: the rest is for `metahub explain`. */
+const ENTRIES_TOLD_MAX = 32;
 
 export interface SourceDocument {
   readonly document: ManifestDocument;
@@ -135,6 +139,7 @@ function upstreamsOwn(selection: Selection): Answer {
 function refusal(selection: Selection, { features }: HostProfile): Answer {
   const entries = selection.verdicts
     .filter(({ status }) => status === 'ineligible')
+    .slice(0, ENTRIES_TOLD_MAX)
     .map(({ entry, reason }) => ({ digest: entry.digest, reason }));
   return {
     kind: 'refused',
@@ -150,8 +155,9 @@ function noneEligible({ verdicts }: Selection): string {
   const [first] = ineligible;
   if (first === undefined) return 'no entry is eligible';
   if (ineligible.length === 1) return `the only entry for this platform ${first.reason}`;
-  const failing = ineligible.flatMap(({ failures }) =>
-    failures.slice(0, 1).map(({ demand }) => formatDemand(demand)),
+  const failing = new Set(
+    ineligible.flatMap(({ failures }) => failures.slice(0, 1).map(({ demand }) => toldDemand(demand))),
   );
-  return `none of ${ineligible.length} entries for this platform runs here (failing: ${[...new Set(failing)].join('; ')})`;
+  const which = toldList([...failing], '; ', (demand) => demand);
+  return `none of ${ineligible.length} entries for this platform runs here (failing: ${which})`;
 }

@@ -3,14 +3,15 @@ import type { HostView } from './host-view.ts';
 import { fails, HOLDS, type Judgement } from './judgement.ts';
 import { judgeLevel } from './level.ts';
 import type { SelectionPolicy } from './policy.ts';
+import { tableOf } from './table.ts';
 
 /** Levels that the family tree has as nodes, so that `cpu:x86_64_v3` is judged as the level that it is. */
-const LEVEL_OF_NODE: Readonly<Record<string, string>> = {
+const LEVEL_OF_NODE = tableOf({
   x86_64: 'x86-64-v1',
   x86_64_v2: 'x86-64-v2',
   x86_64_v3: 'x86-64-v3',
   x86_64_v4: 'x86-64-v4',
-};
+});
 
 const SHOWN_FLAGS = 4;
 
@@ -19,7 +20,7 @@ export type CpuFit = 'native' | 'foreign' | 'none';
 
 export function fitOf(name: string, host: HostView, policy: SelectionPolicy): CpuFit {
   if (host.runs.has(name)) return 'native';
-  const level = LEVEL_OF_NODE[name];
+  const level = LEVEL_OF_NODE.get(name);
   if (level !== undefined) return judgeLevel(level, host).holds ? 'native' : 'none';
   return policy.allowForeignVendor && runsByFlags(name, host) ? 'foreign' : 'none';
 }

@@ -1,4 +1,5 @@
 import { type Feature, formatFeature, parseFeature } from '../host/feature.ts';
+import { tableOf } from './table.ts';
 
 /**
  * One thing an entry demands: the host must have any of `anyOf`. Several values of one key in one source are
@@ -21,7 +22,7 @@ export const REQUIRE_EXPRESSION = 'nvrequire';
 const VERBATIM = new Set([UNREADABLE, REQUIRE_EXPRESSION]);
 
 /** Other spellings of a kind. */
-const KIND_ALIAS: Readonly<Record<string, string>> = { driver: 'nvdriver', arch: 'nvcap' };
+const KIND_ALIAS = tableOf({ driver: 'nvdriver', arch: 'nvcap' });
 const COMPARISON = /^([a-zA-Z][\w.-]*)(>=|<=|!=|>|<)(.+)$/;
 
 /** A feature as authors write it: also `kernel>=5.10`, also `driver:535`. */
@@ -31,7 +32,7 @@ export function readFeature(text: string): Feature {
   const feature =
     compared === undefined ? parseFeature(written) : { kind: compared, value: `${operator}${version}` };
   if (feature === undefined) return { kind: UNREADABLE, value: text };
-  const kind = KIND_ALIAS[feature.kind];
+  const kind = KIND_ALIAS.get(feature.kind);
   return kind === undefined ? feature : { kind, value: feature.value };
 }
 
@@ -56,5 +57,9 @@ export function demandsOf(texts: readonly string[], source: string): readonly De
 
 /** `cpu:zen4`, `nvcap:8.0 or nvcap:9.0`; what is no `kind:value` to its author, as it is written. */
 export function formatDemand({ anyOf }: Demand): string {
-  return anyOf.map((one) => (VERBATIM.has(one.kind) ? one.value : formatFeature(one))).join(' or ');
+  return anyOf.map(formatAlternative).join(' or ');
+}
+
+export function formatAlternative(one: Feature): string {
+  return VERBATIM.has(one.kind) ? one.value : formatFeature(one);
 }

@@ -3,20 +3,21 @@ import type { HostView } from './host-view.ts';
 import { fails, HOLDS, type Judgement } from './judgement.ts';
 import { compareCloseness, type GpuCloseness } from './nvcap.ts';
 import type { SelectionPolicy } from './policy.ts';
+import { tableOf } from './table.ts';
 
 /**
  * Generic code object targets and the processors that run them.
  * Source: LLVM, User Guide for AMDGPU Backend, "Generic processors" (facts only; Apache-2.0 WITH LLVM-exception).
  * @see https://llvm.org/docs/AMDGPUUsage.html#amdgpu-generic-processor-table
  */
-const GENERIC: Readonly<Record<string, readonly string[]>> = {
+const GENERIC: ReadonlyMap<string, readonly string[]> = tableOf({
   'gfx9-generic': ['gfx900', 'gfx902', 'gfx904', 'gfx906', 'gfx909', 'gfx90c'],
   'gfx9-4-generic': ['gfx940', 'gfx941', 'gfx942', 'gfx950'],
   'gfx10-1-generic': ['gfx1010', 'gfx1011', 'gfx1012', 'gfx1013'],
   'gfx10-3-generic': ['gfx1030', 'gfx1031', 'gfx1032', 'gfx1033', 'gfx1034', 'gfx1035', 'gfx1036'],
   'gfx11-generic': ['gfx1100', 'gfx1101', 'gfx1102', 'gfx1103', 'gfx1150', 'gfx1151', 'gfx1152', 'gfx1153'],
   'gfx12-generic': ['gfx1200', 'gfx1201'],
-};
+});
 
 /** What a process gets when neither the host's operator nor its user asks for anything else. */
 const DEFAULT_SETTING = { xnack: '-', sramecc: '+' } as const;
@@ -51,7 +52,7 @@ function closenessOf(value: string, gpu: Target): GpuCloseness | undefined {
   if (!settingsFit(code, gpu)) return undefined;
   const freedom = 2 - Object.keys(code.settings).length;
   if (code.processor === gpu.processor) return [1, freedom];
-  return GENERIC[code.processor]?.includes(gpu.processor) ? [3, freedom] : undefined;
+  return GENERIC.get(code.processor)?.includes(gpu.processor) ? [3, freedom] : undefined;
 }
 
 function best(wanted: readonly Feature[], gpu: Target): GpuCloseness | undefined {

@@ -8,12 +8,13 @@ import { judgeLevel, judgeVariant } from './level.ts';
 import { judgeNvidia } from './nvcap.ts';
 import { judgeExpression } from './nvidia-require.ts';
 import type { SelectionPolicy } from './policy.ts';
+import { tableOf } from './table.ts';
 import { inRange, parseRange, parseVersion } from './version-range.ts';
 
 type Predicate = (wanted: readonly Feature[], host: HostView, policy: SelectionPolicy) => Judgement;
 
 /** The predicate of each feature kind; any other kind is compared by {@link judgeEquality}. */
-const PREDICATES: Readonly<Record<string, Predicate>> = {
+const PREDICATES = tableOf<Predicate>({
   cpu: anyValue((value, host, policy) => judgeCpu(value, host, policy)),
   level: anyValue(judgeLevel),
   variant: anyValue(judgeVariant),
@@ -29,13 +30,12 @@ const PREDICATES: Readonly<Record<string, Predicate>> = {
   glibc: anyValue(versionOf('glibc')),
   [REQUIRE_EXPRESSION]: anyValue(judgeExpression),
   [UNREADABLE]: () => fails('it is no feature that can be read'),
-};
+});
 
 /** Does the host have what one demand asks for? */
 export function judge({ anyOf }: Demand, host: HostView, policy: SelectionPolicy): Judgement {
   const kind = anyOf[0]?.kind ?? UNREADABLE;
-  const predicate = Object.hasOwn(PREDICATES, kind) ? PREDICATES[kind] : undefined;
-  return (predicate ?? judgeEquality)(anyOf, host, policy);
+  return (PREDICATES.get(kind) ?? judgeEquality)(anyOf, host, policy);
 }
 
 /** Holds when it holds for one of the values; else says why the last one did not. */
@@ -66,10 +66,10 @@ function versionOf(kind: string) {
   };
 }
 
-const VENDOR_ALIAS: Readonly<Record<string, string>> = { intel: 'genuineintel', amd: 'authenticamd' };
+const VENDOR_ALIAS = tableOf({ intel: 'genuineintel', amd: 'authenticamd' });
 
 function judgeVendor(wanted: string, host: HostView): Judgement {
-  const canonical = (name: string) => VENDOR_ALIAS[name.toLowerCase()] ?? name.toLowerCase();
+  const canonical = (name: string) => VENDOR_ALIAS.get(name.toLowerCase()) ?? name.toLowerCase();
   const own = [host.profile.cpu.vendor, ...(host.claims.get('cpuvendor') ?? [])];
   return own.some((name) => canonical(name) === canonical(wanted))
     ? HOLDS
@@ -79,12 +79,12 @@ function judgeVendor(wanted: string, host: HostView): Judgement {
 /** `gpu:cuda`: some GPU of the vendor whose interface this is; also a claim of the operator's own. */
 function judgeGpuInterface(wanted: string, host: HostView): Judgement {
   const claimed = host.claims.get('gpu')?.includes(wanted) === true;
-  const offered: Readonly<Record<string, boolean>> = {
+  const offered = tableOf({
     cuda: host.nvidia.length > 0,
     rocm: host.amd.length > 0,
     opencl: host.nvidia.length + host.amd.length > 0,
-  };
-  return claimed || offered[wanted] === true ? HOLDS : fails('this host has no such GPU');
+  });
+  return claimed || offered.get(wanted) === true ? HOLDS : fails('this host has no such GPU');
 }
 
 /** Kinds that no predicate knows fail closed: the host must claim the very value. */

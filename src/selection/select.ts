@@ -2,13 +2,14 @@ import type { HostProfile } from '../host/profile.ts';
 import type { Descriptor, Platform } from '../oci/descriptor.ts';
 import type { ImageIndex } from '../oci/image-index.ts';
 import { isImageManifestType } from '../oci/media-type.ts';
-import { type Demand, formatDemand } from './demand.ts';
+import type { Demand } from './demand.ts';
 import { judgeExact } from './exact.ts';
 import { type HostView, viewOf } from './host-view.ts';
 import type { SelectionPolicy } from './policy.ts';
 import { compareRanks, type Rank, type Ranker, rankerFor } from './rank.ts';
 import { requirementsOf } from './requirement.ts';
 import { judge } from './satisfies.ts';
+import { toldDemand, toldDemands, toldText } from './told.ts';
 import { canonicalArchitecture } from './variant.ts';
 
 /**
@@ -128,11 +129,11 @@ function setAside(entry: Descriptor, position: number, host: HostView): Judged |
     const variant = platform.variant === undefined ? '' : `/${platform.variant}`;
     return aside(
       'foreign',
-      `for ${platform.os}/${platform.architecture}${variant}; kept for pulls that ask for it`,
+      `for ${toldText(`${platform.os}/${platform.architecture}${variant}`)}; kept for pulls that ask for it`,
     );
   }
   if (isImageManifestType(entry.mediaType)) return undefined;
-  return aside('unjudged', `${entry.mediaType} is no image manifest; it cannot be chosen`);
+  return aside('unjudged', `${toldText(entry.mediaType)} is no image manifest; it cannot be chosen`);
 }
 
 /** For the host's operating system and architecture, whatever it demands beyond. */
@@ -190,8 +191,8 @@ function exactlyOne(one: Judged, host: HostView): Judged {
 
 /** `demands cpu:skylake (platform.features): this host is broadwell and lacks clflushopt`. */
 export function formatFailure({ demand, why }: Failure): string {
-  const wanted = demand.anyOf.length === 0 ? 'nothing' : formatDemand(demand);
-  return `demands ${wanted} (${demand.source}): ${why}`;
+  const wanted = demand.anyOf.length === 0 ? 'nothing' : toldDemand(demand);
+  return `demands ${wanted} (${toldText(demand.source)}): ${why}`;
 }
 
 function bestOf(all: readonly Judged[], except?: Judged): Judged | undefined {
@@ -204,7 +205,7 @@ function bestOf(all: readonly Judged[], except?: Judged): Judged | undefined {
 }
 
 function winnerReason(best: Judged, all: readonly Judged[]): string {
-  const demands = best.requirements.map(formatDemand).join(', ');
+  const demands = toldDemands(best.requirements);
   const what = demands === '' ? 'demands nothing' : `demands ${demands}, which this host has`;
   const runnerUp = bestOf(all, best);
   if (best.rank === undefined || runnerUp?.rank === undefined) return `${what}; no other entry is eligible`;

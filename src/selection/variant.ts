@@ -1,6 +1,7 @@
 import type { Feature } from '../host/feature.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { Demand } from './demand.ts';
+import { tableOf } from './table.ts';
 
 /**
  * Where a derived index keeps the variant that it took off the winner's platform, so that a second MetaHub, or the
@@ -9,16 +10,16 @@ import type { Demand } from './demand.ts';
 export const VARIANT_ANNOTATION = 'io.metahub.platform.variant';
 
 /** GOARCH names for what `uname -m` and some authors write. */
-const ARCHITECTURE_ALIAS: Readonly<Record<string, string>> = {
+const ARCHITECTURE_ALIAS = tableOf({
   x86_64: 'amd64',
   'x86-64': 'amd64',
   aarch64: 'arm64',
   loongarch64: 'loong64',
-};
+});
 
 /** An architecture in OCI's spelling. */
 export function canonicalArchitecture(architecture: string): string {
-  return ARCHITECTURE_ALIAS[architecture] ?? architecture;
+  return ARCHITECTURE_ALIAS.get(architecture) ?? architecture;
 }
 
 function featureOf(architecture: string, variant: string): Feature | undefined {
