@@ -1,4 +1,5 @@
 import type { HostProfile } from '../host/profile.ts';
+import { createAnswerMemory } from '../mirror/answer-memory.ts';
 import { cached } from '../mirror/cached.ts';
 import { type Decision, tailored } from '../mirror/tailored.ts';
 import { virtual } from '../mirror/virtual.ts';
@@ -64,6 +65,7 @@ export async function buildMirrorStack(settings: ServeSettings, options: StackOp
   });
   const upstream = openUpstream(values, { log, pseudonym });
   const now = () => performance.now();
+  const memory = createAnswerMemory();
   const content = values.cache
     ? cached({ next: upstream, store, now, tagMaxAgeMs: values.tagMaxAge, log, used: use.count })
     : upstream;
@@ -85,6 +87,7 @@ export async function buildMirrorStack(settings: ServeSettings, options: StackOp
         derived: store.derived,
         decided,
         now,
+        memory,
       }),
     async reload(next) {
       const [lists, policies] = [await readCatalog(next), readPolicies(next.values)];

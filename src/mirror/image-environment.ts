@@ -22,8 +22,10 @@ export type ReadEnvironments = (
 
 /** An index with more entries for one platform than this is not worth as many requests: none is read. */
 const ENTRIES_MAX = 32;
-/** Configurations remembered by the digest of their manifest: they never change. */
-const REMEMBERED_MAX = 1000;
+/** Demands remembered by the digest of their manifest, as they never change, in characters. */
+const REMEMBERED_MAX_CHARACTERS = 1024 * 1024;
+/** What an image costs that demands nothing. */
+const OVERHEAD_CHARACTERS = 256;
 
 /** `config.Env` of an image's configuration; nothing when it has none that can be read. */
 export function environmentOf(document: Readonly<Record<string, unknown>>): readonly string[] {
@@ -48,7 +50,10 @@ function candidatesOf(document: ManifestDocument, { os, architecture }: HostPlat
  * where a policy asks for it only. What upstream does not have demands nothing; another failure is a failure of the pull.
  */
 export function createEnvironmentReader(registry: Registry, platform: HostPlatform): ReadEnvironments {
-  const known = new LRUCache<Digest, readonly Demand[]>({ max: REMEMBERED_MAX });
+  const known = new LRUCache<Digest, readonly Demand[]>({
+    maxSize: REMEMBERED_MAX_CHARACTERS,
+    sizeCalculation: (demands) => OVERHEAD_CHARACTERS + JSON.stringify(demands).length,
+  });
 
   async function demandsOf(repository: Repository, entry: Descriptor, options: RequestOptions) {
     const { digest } = entry;

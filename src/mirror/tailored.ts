@@ -1,4 +1,3 @@
-import { LRUCache } from 'lru-cache';
 import type { HostProfile } from '../host/profile.ts';
 import type { Digest } from '../oci/digest.ts';
 import { parseManifestDocument } from '../oci/image-index.ts';
@@ -6,8 +5,8 @@ import { formatReference, formatRepository, type Repository, type Tag } from '..
 import type { Manifest, ManifestInfo, Registry, RequestOptions } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import { type Answer, answerFor } from '../selection/answer.ts';
-import { formatDemand } from '../selection/demand.ts';
 import type { SelectionPolicy } from '../selection/policy.ts';
+import { type AnswerMemory, type Chosen, createAnswerMemory, type Settled, settle } from './answer-memory.ts';
 import type { DerivedAnswers } from './derived.ts';
 import { createEnvironmentReader } from './image-environment.ts';
 
@@ -20,8 +19,8 @@ export interface Decision {
   readonly upstreamDigest: Digest;
   /** Of what is sent; undefined when nothing was. */
   readonly servedDigest: Digest | undefined;
-  /** The chosen entry, when one was: its digest and what it demands, `cpu:broadwell, nvcap:5.2`. */
-  readonly chosen: { readonly digest: Digest; readonly demands: string } | undefined;
+  /** When one was. */
+  readonly chosen: Chosen | undefined;
   /** The microarchitecture of the host it was decided for. */
   readonly host: string;
   /** From asking upstream to having the answer. */
@@ -38,21 +37,21 @@ export interface TailoredOptions {
   readonly decided: (decision: Decision) => void;
   /** Monotonic milliseconds. */
   readonly now: () => number;
+  /** Shared by the views of a mirror; one of its own when not given. */
+  readonly memory?: AnswerMemory;
 }
 
-interface Judged {
-  readonly policy: SelectionPolicy;
-  readonly answer: Answer;
+/** Answers for the host. @throws {RegistryError} MANIFEST_INVALID for an index that is nested deeper than the stack. */
+function judgeDocument(...asked: Parameters<typeof answerFor>): Answer {
+  try {
+    return answerFor(...asked);
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause;
+    throw new RegistryError('MANIFEST_INVALID', 'the index is nested too deep to be written again', {
+      cause,
+    });
+  }
 }
-
-function chosenOf({ selection }: Answer): Decision['chosen'] {
-  const winner = selection?.winner;
-  if (winner === undefined) return undefined;
-  return { digest: winner.entry.digest, demands: winner.requirements.map(formatDemand).join(', ') };
-}
-
-/** Answers remembered, so that an index is read and judged once for each upstream digest. */
-const ANSWERS_MAX = 1000;
 
 /**
  * A registry as one host should see it: a tag that names an index is answered with what fits the host; everything else,
@@ -60,7 +59,7 @@ const ANSWERS_MAX = 1000;
  */
 export function tailored(options: TailoredOptions): Registry {
   const { next, profile, policyFor, derived, decided, now } = options;
-  const answers = new LRUCache<string, Judged>({ max: ANSWERS_MAX });
+  const answers = (options.memory ?? createAnswerMemory()).view();
   const readEnvironments = createEnvironmentReader(next, profile.platform);
 
   async function judge(
@@ -68,45 +67,46 @@ export function tailored(options: TailoredOptions): Registry {
     upstream: Manifest,
     acceptsIndex: boolean,
     asked: RequestOptions,
-  ): Promise<Answer> {
+  ): Promise<Settled> {
     const key = `${upstream.digest} ${acceptsIndex} ${formatRepository(repository)}`;
     const policy = policyFor(repository);
     const known = answers.get(key);
-    if (known?.policy === policy) return known.answer;
+    if (known?.policy === policy) return known;
     const { bytes, digest, mediaType } = upstream;
     const document = parseManifestDocument(bytes, mediaType);
     const extra = policy.readConfig ? await readEnvironments(repository, document, asked) : undefined;
-    const answer = answerFor({ document, bytes, digest }, profile, policy, { acceptsIndex, extra });
-    answers.set(key, { policy, answer });
-    return answer;
+    const answer = judgeDocument({ document, bytes, digest }, profile, policy, { acceptsIndex, extra });
+    const judged = { ...settle(answer), policy };
+    answers.set(key, judged);
+    return judged;
   }
 
   async function carryOut(
     repository: Repository,
     tag: Tag,
     upstream: Manifest,
-    answer: Answer,
+    { outcome, reason }: Settled,
     options: RequestOptions,
   ): Promise<Manifest> {
     const { maxAgeMs, notices } = upstream;
     const kept = notices === undefined ? { maxAgeMs } : { maxAgeMs, notices };
-    switch (answer.kind) {
+    switch (outcome.kind) {
       case 'original':
         return upstream;
       case 'derived': {
-        const { digest, mediaType, bytes } = answer;
+        const { digest, mediaType, bytes } = outcome;
         const manifest = { digest, mediaType, bytes, ...kept };
         await derived.keep(repository, manifest, options.access);
         return manifest;
       }
       case 'entry': {
-        const { digest } = answer.entry;
+        const { digest } = outcome;
         const manifest = await next.manifest(repository, { kind: 'digest', digest }, options);
         return { ...manifest, ...kept };
       }
       case 'refused': {
         const name = formatReference(repository, { kind: 'tag', tag });
-        const { reason, detail } = answer;
+        const { detail } = outcome;
         throw new RegistryError('MANIFEST_UNKNOWN', `no entry of ${name} runs on this host: ${reason}`, {
           detail,
         });
@@ -117,20 +117,20 @@ export function tailored(options: TailoredOptions): Registry {
   async function byTag(repository: Repository, tag: Tag, options: RequestOptions): Promise<Manifest> {
     const startMs = now();
     const upstream = await next.manifest(repository, { kind: 'tag', tag }, options);
-    const answer = await judge(repository, upstream, options.acceptsIndex ?? true, options);
+    const judged = await judge(repository, upstream, options.acceptsIndex ?? true, options);
     const decide = (servedDigest: Digest | undefined) =>
       decided({ ...decision, servedDigest, durationMs: now() - startMs });
     const decision = {
       repository,
       tag,
       host: profile.cpu.microarchitecture,
-      answer: answer.kind,
-      reason: answer.reason,
+      answer: judged.outcome.kind,
+      reason: judged.reason,
       upstreamDigest: upstream.digest,
-      chosen: chosenOf(answer),
+      chosen: judged.chosen,
     };
     try {
-      const served = await carryOut(repository, tag, upstream, answer, options);
+      const served = await carryOut(repository, tag, upstream, judged, options);
       decide(served.digest);
       return served;
     } catch (error) {

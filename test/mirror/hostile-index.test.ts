@@ -1,0 +1,166 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { describe, expect, test } from 'vitest';
+import { profileOfFeatures } from '../../src/host/profile.ts';
+import { type Decision, tailored } from '../../src/mirror/tailored.ts';
+import { digestOf } from '../../src/oci/digest.ts';
+import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
+import { MANIFEST_MAX_BYTES } from '../../src/oci/registry.ts';
+import { RegistryError } from '../../src/oci/registry-error.ts';
+import { DEFAULT_POLICY } from '../../src/selection/policy.ts';
+import { upstreamAt } from '../../src/upstream/settings.ts';
+import { type Handler, startServer } from '../support/hostile-registry.ts';
+import { closing, repository, tagged, upstreamTo } from '../support/upstream.ts';
+
+const app = repository('team/app');
+
+interface Entry {
+  readonly features?: readonly string[];
+  readonly annotations?: Readonly<Record<string, string>>;
+}
+
+/** An index of what `entryAt` says, up to the longest that a manifest may be; other ones for other names. */
+function indexOf(name: string, entryAt: (position: number) => Entry | undefined, more = ''): string {
+  const entries: string[] = [];
+  let sizeBytes = 1000 + more.length;
+  for (let position = 0; ; position += 1) {
+    const entry = entryAt(position);
+    if (entry === undefined) break;
+    const { features, annotations } = entry;
+    const text = JSON.stringify({
+      mediaType: MEDIA_TYPE.ociManifest,
+      digest: digestOf(Buffer.from(`${name} ${position}`)),
+      size: 1,
+      platform: { os: 'linux', architecture: 'amd64', ...(features ? { features } : {}) },
+      ...(annotations ? { annotations } : {}),
+    });
+    sizeBytes += text.length + 1;
+    if (sizeBytes > MANIFEST_MAX_BYTES) break;
+    entries.push(text);
+  }
+  return `{"schemaVersion":2,"mediaType":"${MEDIA_TYPE.ociIndex}"${more},"manifests":[${entries.join(',')}]}`;
+}
+
+/** A mirror for a host of these features, in front of a registry that makes every tag's manifest up. */
+async function mirrorOf(
+  manifestOf: (tag: string) => string,
+  features: readonly string[] = ['cpu:broadwell'],
+) {
+  const handler: Handler = (request, response) => {
+    const bytes = Buffer.from(manifestOf(/[^/]*$/.exec(request.url ?? '')?.[0] ?? ''));
+    response.writeHead(200, { 'content-type': MEDIA_TYPE.ociIndex, 'content-length': bytes.length });
+    response.end(bytes);
+  };
+  const registry = closing(await startServer(handler));
+  const decisions: Decision[] = [];
+  const mirror = tailored({
+    next: upstreamTo(upstreamAt(registry.url)),
+    profile: profileOfFeatures(features),
+    policyFor: () => DEFAULT_POLICY,
+    derived: { keep: async () => {}, find: async () => undefined },
+    decided: (decision) => decisions.push(decision),
+    now: () => 0,
+  });
+  return { decisions, pull: (tag: string) => mirror.manifest(app, tagged(tag)) };
+}
+
+function heldBytes(): number {
+  setFlagsFromString('--expose-gc');
+  runInNewContext('gc')();
+  return process.memoryUsage().heapUsed;
+}
+
+describe('an index as long as any may be', () => {
+  test('leaves nothing behind in memory but its answer', async () => {
+    const { pull } = await mirrorOf((tag) => indexOf(tag, () => ({ features: ['cpu:broadwell'] })));
+    await pull('first');
+    const before = heldBytes();
+    for (const tag of ['a', 'b', 'c', 'd', 'e', 'f']) await pull(tag);
+    // The verdicts on one such index alone are twenty-five megabytes.
+    expect(heldBytes() - before).toBeLessThan(25e6);
+  });
+
+  const LONG: readonly (readonly [string, (position: number) => Entry | undefined])[] = [
+    ['twenty thousand entries of which none fits', (at) => ({ features: [`site${at}:x`] })],
+    [
+      'an entry that demands any of a hundred thousand things',
+      (at) =>
+        at === 0 ? { features: Array.from({ length: 100_000 }, (_, value) => `site:${value}`) } : undefined,
+    ],
+    [
+      'an entry that demands a hundred thousand things',
+      (at) =>
+        at === 0 ? { features: Array.from({ length: 100_000 }, (_, value) => `s${value}:1`) } : undefined,
+    ],
+    [
+      'an entry that demands one long thing',
+      (at) => (at === 0 ? { features: [`site:${'y'.repeat(4_000_000)}`] } : undefined),
+    ],
+    [
+      'an entry of an unknown kind with a long name',
+      (at) => (at === 0 ? { features: [`${'k'.repeat(4_000_000)}:1`] } : undefined),
+    ],
+  ];
+
+  test.each(LONG)('%s: refused in a few words, for every refusal is logged', async (_, entryAt) => {
+    const { pull, decisions } = await mirrorOf((tag) => indexOf(tag, entryAt));
+    const refusal = await pull('latest').then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+    if (!(refusal instanceof RegistryError)) throw new Error('it was not refused');
+    expect(refusal.code).toBe('MANIFEST_UNKNOWN');
+    expect(JSON.stringify(refusal).length).toBeLessThan(64 * 1024);
+    expect(JSON.stringify(decisions).length).toBeLessThan(8 * 1024);
+  });
+
+  test('a winner that demands a hundred thousand things has a short reason', async () => {
+    const features = Array.from({ length: 100_000 }, (_, minor) => `cuda:1.${minor}`);
+    const index = (tag: string) =>
+      indexOf(tag, (at) => (at < 2 ? { features: at === 0 ? features : ['cuda:1'] } : undefined));
+    const { pull, decisions } = await mirrorOf(index, ['cpu:broadwell', 'cuda:99.0']);
+    await pull('latest');
+    expect(decisions.map(({ answer }) => answer)).toEqual(['derived']);
+    expect(JSON.stringify(decisions).length).toBeLessThan(8 * 1024);
+  });
+});
+
+describe('words of an author’s that JavaScript has a meaning for', () => {
+  test.each(['constructor', '__proto__', 'toString', 'hasOwnProperty'])(
+    '%s is a word like any other',
+    async (word) => {
+      const features = ['cpu', 'level', 'gfx', 'gpu', 'nvcap', 'cpuvendor', 'variant', 'cuda', word];
+      const entries: readonly Entry[] = [
+        ...features.map((kind) => ({ features: [`${kind}:${word}`] })),
+        { annotations: { 'io.archspec.cpu.target': word } },
+        { annotations: { [word]: word, 'org.supercontainers.gpu': word } },
+        { features: ['gfx:gfx90a'] },
+      ];
+      const { pull, decisions } = await mirrorOf(
+        (tag) => indexOf(tag, (at) => entries[at]),
+        ['cpu:zen3', 'gfx:gfx90a'],
+      );
+      await pull('latest');
+      expect(decisions.map(({ answer }) => answer)).toEqual(['derived']);
+      expect(decisions[0]?.chosen?.demands).toBe('gfx:gfx90a');
+    },
+  );
+});
+
+describe('fault 14: an index nested too deep to be written again', () => {
+  test('is the registry’s fault, said as such', async () => {
+    const deep = `,"x":${'['.repeat(1_000_000)}${']'.repeat(1_000_000)}`;
+    const entries: readonly Entry[] = [{ features: ['cpu:broadwell'] }, { features: ['cpu:zen4'] }];
+    const { pull } = await mirrorOf((tag) => indexOf(tag, (at) => entries[at], deep));
+    await expect(pull('latest')).rejects.toMatchObject({ code: 'MANIFEST_INVALID' });
+  });
+});
+
+describe('a media type of four megabytes', () => {
+  test('is none: it would be put in a header, and remembered', async () => {
+    const { pull } = await mirrorOf(() =>
+      JSON.stringify({ schemaVersion: 2, mediaType: `a/${'b'.repeat(4_000_000)}` }),
+    );
+    expect((await pull('latest')).mediaType.length).toBeLessThan(256);
+  });
+});
