@@ -28,6 +28,19 @@ function singleLine(text: string): string {
   return text.replaceAll(/[\p{Cc}\u2028\u2029]+/gu, ' ');
 }
 
+/** Somebody else's words may be part of a line, and are cut where nobody reads on. */
+const VALUE_MAX_CHARACTERS = 2000;
+
+function cut(fields: LogFields): LogFields {
+  const isLong = (value: unknown) => typeof value === 'string' && value.length > VALUE_MAX_CHARACTERS;
+  if (!Object.values(fields).some(isLong)) return fields;
+  const short = Object.entries(fields).map(([name, value]) => [
+    name,
+    isLong(value) ? `${String(value).slice(0, VALUE_MAX_CHARACTERS)}…` : value,
+  ]);
+  return Object.fromEntries(short) as LogFields;
+}
+
 function formatText(event: string, fields: LogFields): string {
   const pairs = Object.entries(fields)
     .filter(([, value]) => value !== undefined)
@@ -37,8 +50,9 @@ function formatText(event: string, fields: LogFields): string {
 
 /** A log that writes to `stream`, usually stderr: stdout belongs to answers. */
 export function createLog({ stream, format, level, journal, now }: LogOptions): Log {
-  return (lineLevel, event, fields = {}) => {
+  return (lineLevel, event, given = {}) => {
     if (PRIORITY[lineLevel] > PRIORITY[level]) return;
+    const fields = cut(given);
     const time = now().toISOString();
     const prefix = journal ? `<${PRIORITY[lineLevel]}>` : '';
     const line =

@@ -44,6 +44,16 @@ test('an event never becomes two lines, whatever it carries', () => {
   expect(text().trimEnd()).not.toMatch(/[\r\n\u2028]/);
 });
 
+test.each(['json', 'text'] as const)(
+  '%s: a line never grows beyond reading, whatever it carries',
+  (format) => {
+    const { log, text } = record(format);
+    log('warning', 'request failed', { reason: 'x'.repeat(4_000_000), ms: 3 });
+    expect(text().length).toBeLessThan(3000);
+    expect(text()).toContain('3');
+  },
+);
+
 test('what is less severe than the level is left out', () => {
   const { log, text } = record('json', 'warning');
   log('info', 'pull');
