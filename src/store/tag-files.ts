@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { readdir, readFile } from 'node:fs/promises';
+import { open, readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LRUCache } from 'lru-cache';
 import type { TagRecord } from '../oci/content-store.ts';
@@ -7,6 +7,7 @@ import { parseDigest } from '../oci/digest.ts';
 import { formatRepository, type Repository, type Tag } from '../oci/reference.ts';
 import { writeAtomically } from './atomic-file.ts';
 import type { Layout } from './layout.ts';
+import { identityOf } from './verify.ts';
 
 /** A repository's tags as they were when its registry last answered. */
 export interface RepositoryTags {
@@ -53,9 +54,42 @@ function isSame(a: TagRecord | undefined, b: TagRecord | undefined): boolean {
   return a?.digest === b?.digest && a?.mediaType === b?.mediaType;
 }
 
+/** What a file said, which file that was, and what the disk has refused to take since. */
+interface KnownTags extends RepositoryTags {
+  /** Undefined: not known, so that it is read again. */
+  readonly identity: string | undefined;
+  readonly unwritten: ReadonlyMap<string, TagRecord | undefined>;
+}
+
+const ABSENT = 'absent';
+
+function identityAt(path: string): Promise<string> {
+  return stat(path, { bigint: true }).then(identityOf, () => ABSENT);
+}
+
+async function readTags(path: string): Promise<{ readonly text: string; readonly identity: string }> {
+  const file = await open(path, 'r').catch(() => undefined);
+  if (!file) return { text: '', identity: ABSENT };
+  try {
+    return { identity: identityOf(await file.stat({ bigint: true })), text: await file.readFile('utf8') };
+  } catch {
+    // As if it were not there: the tags are learnt again.
+    return { text: '', identity: ABSENT };
+  } finally {
+    await file.close();
+  }
+}
+
+function withTag(tags: ReadonlyMap<string, TagRecord>, tag: string, record: TagRecord | undefined) {
+  const changed = new Map(tags);
+  if (record) changed.set(tag, record);
+  else changed.delete(tag);
+  return changed;
+}
+
 /** The index of tags on disk: one file per repository, so that two daemons on one store seldom write the same. */
 export function createTagFiles(layout: Layout): TagFiles {
-  const memory = new LRUCache<string, RepositoryTags>({ max: REPOSITORIES_IN_MEMORY_MAX });
+  const memory = new LRUCache<string, KnownTags>({ max: REPOSITORIES_IN_MEMORY_MAX });
   let writing: Promise<unknown> = Promise.resolve();
 
   const pathOf = (repository: string) => {
@@ -63,26 +97,36 @@ export function createTagFiles(layout: Layout): TagFiles {
     return join(layout.tags, `${name}.json`);
   };
 
-  async function load(repository: string): Promise<RepositoryTags> {
+  /** The tags as they are on disk now: another daemon may have written the file since it was read. */
+  async function load(repository: string): Promise<KnownTags> {
+    const path = pathOf(repository);
     const known = memory.get(repository);
-    if (known) return known;
-    const text = await readFile(pathOf(repository), 'utf8').catch(() => '');
+    if (known && known.identity === (await identityAt(path))) return known;
+    const { text, identity } = await readTags(path);
     const read = parseTags(text);
-    const tags =
-      memory.get(repository) ?? (read?.repository === repository ? read : { repository, tags: new Map() });
-    memory.set(repository, tags);
-    return tags;
+    const unwritten = memory.get(repository)?.unwritten ?? new Map();
+    let tags = read?.repository === repository ? read.tags : new Map<string, TagRecord>();
+    for (const [tag, record] of unwritten) tags = withTag(tags, tag, record);
+    const loaded = { repository, tags, identity, unwritten };
+    memory.set(repository, loaded);
+    return loaded;
   }
 
   async function put(name: string, tag: Tag, record: TagRecord | undefined): Promise<boolean> {
+    const remembered = memory.get(name)?.tags.get(tag);
+    if (remembered && isSame(remembered, record)) return false;
     const known = await load(name);
     if (isSame(known.tags.get(tag), record)) return false;
-    const tags = new Map(known.tags);
-    if (record) tags.set(tag, record);
-    else tags.delete(tag);
-    memory.set(name, { repository: name, tags });
+    const tags = withTag(known.tags, tag, record);
     const document = { repository: name, tags: Object.fromEntries(tags) };
-    await writeAtomically(layout, pathOf(name), Buffer.from(JSON.stringify(document)));
+    try {
+      await writeAtomically(layout, pathOf(name), Buffer.from(JSON.stringify(document)));
+      memory.set(name, { repository: name, tags, identity: undefined, unwritten: new Map() });
+    } catch (error) {
+      const unwritten = new Map(known.unwritten).set(tag, record);
+      memory.set(name, { repository: name, tags, identity: known.identity, unwritten });
+      throw error;
+    }
     return true;
   }
 

@@ -285,6 +285,21 @@ describe('fault 40: two daemons on one store', () => {
     }
     expect(await readdir(join(layout, 'incoming'))).toEqual([]);
   });
+
+  test('what one has learnt of a tag is not lost when the other writes of the same repository', async () => {
+    const directory = await dataDirectory();
+    const [one, two] = [await cacheAt(directory), await cacheAt(directory)];
+    for (const [number, { cache, upstream }] of [one, two, one, two].entries()) {
+      upstream.putManifest({ ...INDEX, annotations: { number: String(number) } }, { tag: `v${number}` });
+      await cache.manifest(app, tagged(`v${number}`));
+    }
+    for (const { cache, upstream } of [one, two, await cacheAt(directory)]) {
+      upstream.before = unreachable;
+      for (const tag of ['v0', 'v1', 'v2', 'v3']) {
+        expect((await cache.manifest(app, tagged(tag))).notices).toHaveProperty('warning');
+      }
+    }
+  });
 });
 
 describe('fault 43: a clock that is a year off', () => {
