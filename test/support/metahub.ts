@@ -23,6 +23,7 @@ export interface MetahubOptions {
   readonly host?: string;
   /** Further arguments of `serve`. */
   readonly args?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
   /** Told of all that its processes log. */
   readonly onOutput?: (text: string) => void;
 }
@@ -65,6 +66,7 @@ export async function startMetahub(workplace: Workplace, options: MetahubOptions
         ...['--profile', profile, ...host.split(' ').flatMap((feature) => ['--set', feature])],
         ...(options.args ?? []),
       ],
+      env: options.env,
       onOutput: options.onOutput,
       ready: /listening\b.*?http:\/\/(127\.0\.0\.1:\d+)/,
     });

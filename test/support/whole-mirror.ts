@@ -17,6 +17,8 @@ export interface HeldImage {
 export interface WholeMirror {
   readonly metahub: Metahub;
   readonly port: number;
+  /** `http://127.0.0.1:PORT` of the registry. */
+  readonly registryUrl: string;
   readonly content: Content;
   /** Every request that the registry got, `METHOD /target`, oldest first. */
   requests(): readonly string[];
@@ -31,12 +33,13 @@ export interface WholeMirror {
 export interface WholeMirrorOptions {
   /** Further arguments of `serve`. */
   readonly args?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 /** Tags are looked up each time. */
 export async function startWholeMirror(
   workplace: Workplace,
-  { args = [] }: WholeMirrorOptions = {},
+  { args = [], ...options }: WholeMirrorOptions = {},
 ): Promise<WholeMirror> {
   const content = createContent();
   const honest = serveContent(content);
@@ -44,6 +47,7 @@ export async function startWholeMirror(
   const server = await startServer((request, response) => behaviour(request, response));
   workplace.onClose(server.close);
   const metahub = await startMetahub(workplace, {
+    ...options,
     upstream: server.url,
     args: ['--tag-max-age', '0', ...args],
   });
@@ -51,6 +55,7 @@ export async function startWholeMirror(
   return {
     metahub,
     port: Number(new URL(metahub.url).port),
+    registryUrl: server.url,
     content,
     requests: () => server.requests.map(({ method, target }) => `${method} ${target}`),
     behave: (handler) => {
