@@ -5,6 +5,7 @@ import { type ByteRange, type RangeRequest, resolveRange } from '../oci/range.ts
 import { formatRepository, type Repository } from '../oci/reference.ts';
 import type { Access, Blob, BlobContent, BlobOptions, Registry, RequestOptions } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
+import { isLoopError } from '../oci/via.ts';
 import type { CachedOptions } from './cached.ts';
 import { type Fill, startFill } from './fill.ts';
 import { SingleFlight } from './single-flight.ts';
@@ -26,6 +27,11 @@ type Opening = { readonly kind: 'filling'; readonly filling: Filling } | { reado
 
 function partitionOf(access: Access | undefined): string {
   return access === undefined ? 'own' : `of ${access.partition}`;
+}
+
+/** By registry: the bytes that come from one may be slow, or wrong at their end, and must not hold up another's. */
+function fillingKey({ host }: Repository, digest: Digest): string {
+  return `${host} ${digest}`;
 }
 
 function rangeWithin(request: RangeRequest | undefined, sizeBytes: number, digest: Digest) {
@@ -66,8 +72,8 @@ function contentOf(held: HeldBlob, digest: Digest, range: ByteRange | undefined,
 /** The half of the cache that answers for blobs: each is fetched once, whoever asks meanwhile reads along. */
 export function createCachedBlobs(options: CachedOptions) {
   const { next, store, log, used = () => {}, lingerMs = LINGER_MS } = options;
-  const openings = new SingleFlight<Opening>();
-  const fillings = new Map<Digest, Filling>();
+  const openings = new SingleFlight<Opening>(isLoopError);
+  const fillings = new Map<string, Filling>();
   /** Fetches that have come to an end: what one of them brought was not held a moment before. */
   let ended = 0;
 
@@ -94,10 +100,10 @@ export function createCachedBlobs(options: CachedOptions) {
     return held;
   }
 
-  function track(digest: Digest, filling: Filling, name: string): void {
-    fillings.set(digest, filling);
+  function track(key: string, filling: Filling, name: string): void {
+    fillings.set(key, filling);
     void filling.fill.over.then((failure) => {
-      if (fillings.get(digest) === filling) fillings.delete(digest);
+      if (fillings.get(key) === filling) fillings.delete(key);
       ended += 1;
       if (failure) log('warning', 'a blob could not be taken in', { blob: name, reason: failure.message });
     });
@@ -111,7 +117,7 @@ export function createCachedBlobs(options: CachedOptions) {
     const intake = await store.intake(digest, content.sizeBytes, { repository, access });
     const fill = startFill({ digest, name, content, intake, lingerMs });
     const filling: Filling = { fill, partitions: new Set([partitionOf(access)]), isClaimed: false };
-    track(digest, filling, name);
+    track(fillingKey(repository, digest), filling, name);
     return { kind: 'filling', filling };
   }
 
@@ -189,12 +195,13 @@ export function createCachedBlobs(options: CachedOptions) {
     digest: Digest,
     asked: BlobOptions,
   ): Promise<Filling | undefined> {
-    const running = fillings.get(digest);
+    const running = fillings.get(fillingKey(repository, digest));
     if (running) return running;
     // A part from the middle is no reason to fetch everything: lazy readers ask for hundreds of them.
     const isPart = asked.range !== undefined && !(asked.range.kind === 'from' && asked.range.first === 0);
     if (isPart) return undefined;
-    const key = `${partitionOf(asked.access)} ${digest}`;
+    // By repository: that one does not have it says nothing of another.
+    const key = `${partitionOf(asked.access)} ${formatRepository(repository)}@${digest}`;
     const opening = await openings.share(key, asked.signal, (signal) =>
       open(repository, digest, { ...asked, signal }),
     );
