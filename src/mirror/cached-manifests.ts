@@ -8,6 +8,7 @@ import {
   type Tag,
 } from '../oci/reference.ts';
 import type { Access, Manifest, ManifestInfo, Registry, RequestOptions } from '../oci/registry.ts';
+import { isLoopError } from '../oci/via.ts';
 import type { CachedOptions } from './cached.ts';
 import { SingleFlight } from './single-flight.ts';
 import { isFailure, STALE_NOTICES } from './staleness.ts';
@@ -30,8 +31,8 @@ function manifestOf(held: HeldManifest, { digest, notices }: ManifestInfo, maxAg
 export function createCachedManifests(options: CachedOptions): Pick<Registry, 'resolve' | 'manifest'> {
   const { next, store, log, used = () => {}, tagMaxAgeMs = TAG_MAX_AGE_MS, retryMs = RETRY_MS } = options;
   const memory = new TagMemory(options.now);
-  const lookups = new SingleFlight<ManifestInfo>();
-  const fetches = new SingleFlight<Manifest>();
+  const lookups = new SingleFlight<ManifestInfo>(isLoopError);
+  const fetches = new SingleFlight<Manifest>(isLoopError);
 
   /** Held content that these eyes may see; what was fetched for others is shown only if upstream would show it. */
   async function held(

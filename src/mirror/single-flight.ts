@@ -22,16 +22,26 @@ interface Flight<T> {
  */
 export class SingleFlight<T> {
   readonly #flights = new Map<string, Flight<T>>();
+  readonly #isStartersOwn: (error: unknown) => boolean;
+
+  /** @param isStartersOwn failures that are about the one who asked first: whoever joined asks anew */
+  constructor(isStartersOwn: (error: unknown) => boolean = () => false) {
+    this.#isStartersOwn = isStartersOwn;
+  }
 
   async share(
     key: string,
     signal: AbortSignal | undefined,
     start: (signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
-    const flight = this.#flights.get(key) ?? this.#start(key, start);
+    const joined = this.#flights.get(key);
+    const flight = joined ?? this.#start(key, start);
     flight.waiting += 1;
     try {
       return await waitFor(flight.result, signal);
+    } catch (error) {
+      if (joined === undefined || !flight.isOver || !this.#isStartersOwn(error)) throw error;
+      return this.share(key, signal, start);
     } finally {
       flight.waiting -= 1;
       if (flight.waiting === 0 && !flight.isOver) {

@@ -1,5 +1,6 @@
 import type { Access, Notices } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
+import { isLoopError } from '../oci/via.ts';
 
 /** Says that an answer could not be confirmed upstream. @see https://www.rfc-editor.org/rfc/rfc7234#section-5.5.1 */
 export const STALE_NOTICES: Notices = { warning: '110 - "Response is Stale"' };
@@ -11,6 +12,7 @@ export const STALE_NOTICES: Notices = { warning: '110 - "Response is Stale"' };
  */
 export function isFailure(error: unknown, access: Access | undefined): boolean {
   if (!(error instanceof RegistryError)) return true;
+  if (isLoopError(error)) return false;
   switch (error.code) {
     case 'UNAVAILABLE':
     case 'TOOMANYREQUESTS':

@@ -3,7 +3,7 @@ import { performance } from 'node:perf_hooks';
 import type { Admission, Arrival, Gate } from '../oci/gate.ts';
 import type { Repository } from '../oci/reference.ts';
 import { RegistryError } from '../oci/registry-error.ts';
-import { isLoop } from '../oci/via.ts';
+import { isLoop, LOOP_STATUS } from '../oci/via.ts';
 import { createAcceptReader } from './accept.ts';
 import { answerBlob } from './blob-answer.ts';
 import { abortWhenGone, type Exchange } from './exchange.ts';
@@ -88,7 +88,7 @@ export function createAnswerer(options: AnswererOptions): Handler {
     const via = req.headers.via;
     if (isLoop(via, pseudonym)) {
       throw new RegistryError('UNAVAILABLE', 'this request has come through this mirror before', {
-        status: 508,
+        status: LOOP_STATUS,
       });
     }
     if (inFlight >= limits.inFlight) {

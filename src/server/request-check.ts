@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { RegistryError } from '../oci/registry-error.ts';
+import { isSoundVia } from '../oci/via.ts';
 import type { Limits } from './limits.ts';
 
 /** The target without its query. */
@@ -49,6 +50,7 @@ export function checkRequest(req: IncomingMessage, limits: Limits): void {
   if (announcesBody(req)) throw bad('a request with a body is not taken');
   if (headers.expect !== undefined) throw bad('no expectation can be met', 417);
   if (headers.host === undefined && req.httpVersion !== '1.0') throw bad('there is no Host header');
+  if (!isSoundVia(headers.via)) throw bad('the Via header is not what mirrors write');
   if ((req.url ?? '').length > limits.targetBytes) throw bad('the request target is too long', 414);
 }
 

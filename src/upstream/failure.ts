@@ -1,4 +1,5 @@
 import { type ErrorCode, RegistryError } from '../oci/registry-error.ts';
+import { isLoopError, LOOP_STATUS } from '../oci/via.ts';
 import { AddressRefusedError, ConnectTimeoutError } from './dial.ts';
 import { StalledBodyError } from './flow.ts';
 import { HeadTimeoutError, type Reply } from './transport.ts';
@@ -94,6 +95,7 @@ export function fromStatus(reply: Reply, subject: Subject): RegistryError {
   const advice = ADVICE[code] === undefined ? '' : `: ${ADVICE[code]}`;
   const contentRange = code === 'RANGE_INVALID' ? headers['content-range'] : undefined;
   return new RegistryError(code, `${url.host} answered ${status} for ${subject.name}${advice}`, {
+    ...(status === LOOP_STATUS ? { status } : {}),
     headers: {
       ...(code === 'UNAVAILABLE' || code === 'TOOMANYREQUESTS' ? noticesOf(headers) : {}),
       ...(contentRange === undefined ? {} : { 'content-range': contentRange }),
@@ -103,5 +105,5 @@ export function fromStatus(reply: Reply, subject: Subject): RegistryError {
 
 /** Is it the endpoint that is at fault, rather than what it was asked for? */
 export function isOutage(error: unknown): boolean {
-  return error instanceof RegistryError && error.code === 'UNAVAILABLE';
+  return error instanceof RegistryError && error.code === 'UNAVAILABLE' && !isLoopError(error);
 }

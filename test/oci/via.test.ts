@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { addHop, isLoop } from '../../src/oci/via.ts';
+import { addHop, isLoop, isSoundVia } from '../../src/oci/via.ts';
 
 test('a request without Via is no loop, whoever asks', () => {
   expect(isLoop(undefined, 'metahub-a')).toBe(false);
@@ -19,4 +19,25 @@ test('a chain of too many mirrors is refused even when none of them is us', () =
   for (let hop = 0; hop < 7; hop++) via = addHop(via, `proxy-${hop}`);
   expect(isLoop(via, 'metahub-a')).toBe(false);
   expect(isLoop(addHop(via, 'proxy-7'), 'metahub-a')).toBe(true);
+});
+
+test.each([
+  undefined,
+  '1.1 metahub-0123456789ab',
+  '1.1 vegur, HTTP/2.0 proxy.example:8080 (Varnish/7.1; cache)',
+  '1.0 fred, 1.1 [2001:db8::1]:80',
+])('%s is what mirrors and proxies write', (via) => {
+  expect(isSoundVia(via)).toBe(true);
+});
+
+test.each([
+  'x',
+  '1.1 a b',
+  '1.1 \u00e9',
+  '1.1 a, ',
+  "1.1 a' OR 1=1",
+  '1.1 ../../etc/passwd',
+  `1.1 ${'a'.repeat(2000)}`,
+])('%s is not, and goes no further', (via) => {
+  expect(isSoundVia(via)).toBe(false);
 });

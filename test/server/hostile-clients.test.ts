@@ -172,6 +172,18 @@ describe('fault 53: mirrors in front of each other', () => {
   });
 });
 
+describe('a Via header that no mirror writes', () => {
+  test.each([`1.1 ${'a'.repeat(20_000)}`, '1.1 \u00e9', 'whatever'])(
+    'is refused, not sent on',
+    async (via) => {
+      const { port, registry } = await serveLatest();
+      const { status } = await ask(port, '/v2/library/app/manifests/latest', { headers: { via } });
+      expect(status).toBe(400);
+      expect(registry.calls).toEqual([]);
+    },
+  );
+});
+
 describe('fault 57: bodies are never read', () => {
   const INNER = `GET /v2/library/app/manifests/latest HTTP/1.1\r\n${HOST}\r\n`;
 
