@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { UserError } from './user-error.ts';
+import { firstLine } from './yaml-folder.ts';
 
 /** Configuration beyond this is a mistake, in bytes. */
 const MAX_BYTES = 1024 * 1024;
@@ -39,8 +40,7 @@ async function parseYaml(path: string, text: string): Promise<ConfigFile['conten
     if (problem) throw problem;
     content = document.toJS({ maxAliasCount: 100 });
   } catch (cause) {
-    const [why] = (cause as Error).message.split('\n');
-    throw new UserError(`${path}: ${why?.replace(/:$/, '')}`, {
+    throw new UserError(`${path}: ${firstLine(cause as Error)}`, {
       cause,
       nextStep: 'Mend the YAML.',
       exitStatus: 2,
@@ -48,7 +48,10 @@ async function parseYaml(path: string, text: string): Promise<ConfigFile['conten
   }
   if (content === null || content === undefined) return {};
   if (typeof content !== 'object' || Array.isArray(content)) {
-    throw new UserError(`${path} must hold settings, one “name: value” a line`, { exitStatus: 2 });
+    throw new UserError(`${path} must hold settings, one “name: value” a line`, {
+      nextStep: 'metahub config show lists them.',
+      exitStatus: 2,
+    });
   }
   return content as ConfigFile['content'];
 }

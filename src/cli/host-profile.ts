@@ -31,13 +31,22 @@ export async function readProfileFile(path: string): Promise<HostProfile> {
   }
   try {
     if (text.length > PROFILE_MAX_BYTES) throw new Error('it is too large');
-    return parseProfile(JSON.parse(text));
+    return parseProfile(parsed(text));
   } catch (cause) {
     throw new UserError(`${path} is no profile: ${(cause as Error).message}`, {
       cause,
       nextStep,
       exitStatus: 2,
     });
+  }
+}
+
+/** The parser's own words quote the file, line ends and all. */
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new Error('it is not JSON', { cause });
   }
 }
 

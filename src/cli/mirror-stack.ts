@@ -9,6 +9,7 @@ import type { Metrics } from '../server/metrics.ts';
 import { openStore } from '../store/store.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import { countCacheUse } from './cache-use.ts';
+import { makeDataDirectory } from './data-directory.ts';
 import { loadImageCatalog } from './image-catalog.ts';
 import type { Log } from './log.ts';
 import { openUpstream } from './open-upstream.ts';
@@ -57,6 +58,7 @@ export async function buildMirrorStack(settings: ServeSettings, options: StackOp
   const use = countCacheUse(metrics);
   let catalog = await readCatalog(settings);
   let policyFor: PolicyFor = readPolicies(values);
+  await makeDataDirectory(values.data);
   const store = await openStore({
     directory: values.data,
     maxBytes: values.cacheSize,

@@ -1,6 +1,6 @@
-import picomatch from 'picomatch';
-import { formatRepository, type Repository } from '../oci/reference.ts';
+import type { Repository } from '../oci/reference.ts';
 import { DEFAULT_POLICY, parsePolicy, type SelectionPolicy } from '../selection/policy.ts';
+import { createRepositoryPatterns, type RepositoryPatterns } from '../site/repository-patterns.ts';
 import { UserError } from './user-error.ts';
 
 /** How entries are chosen, by repository. */
@@ -18,21 +18,29 @@ function read(value: unknown, base: SelectionPolicy, where: string): SelectionPo
   try {
     return parsePolicy(value, base);
   } catch (cause) {
-    throw new UserError(`${where}: ${(cause as Error).message}`, { cause, exitStatus: 2 });
+    throw new UserError(`${where}: ${(cause as Error).message}`, {
+      cause,
+      nextStep: 'Mend it in the configuration file; metahub config show --origin says which that is.',
+      exitStatus: 2,
+    });
   }
 }
 
-function patternOf(text: string): (name: string) => boolean {
+function patternOf(text: string): RepositoryPatterns {
   try {
-    return picomatch(text);
+    return createRepositoryPatterns([text]);
   } catch (cause) {
-    throw new UserError(`repositories: “${text.slice(0, 100)}” is no pattern`, { cause, exitStatus: 2 });
+    throw new UserError(`repositories: “${text.slice(0, 100)}” is no pattern`, {
+      cause,
+      nextStep: 'Patterns are like ghcr.io/lab/*, qnib/** (of Docker Hub) or *.',
+      exitStatus: 2,
+    });
   }
 }
 
 /**
  * The policies that the settings describe: `policy` for all, refined by the first pattern of `repositories` that a
- * repository's full name (`docker.io/qnib/bench`) fits.
+ * repository fits: `ghcr.io/lab/**`, `qnib/*` on Docker Hub.
  * @throws {UserError} status 2
  */
 export function readPolicies(settings: PolicySettings): PolicyFor {
@@ -43,8 +51,8 @@ export function readPolicies(settings: PolicySettings): PolicyFor {
     throw new UserError('repositories: patterns and policies are expected', { exitStatus: 2 });
   }
   const special = Object.entries(repositories).map(([pattern, value]) => ({
-    fits: patternOf(pattern),
+    fits: patternOf(pattern).matches,
     policy: read(value, base, `repositories, ${pattern}`),
   }));
-  return (repository) => special.find(({ fits }) => fits(formatRepository(repository)))?.policy ?? base;
+  return (repository) => special.find(({ fits }) => fits(repository))?.policy ?? base;
 }

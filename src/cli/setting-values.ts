@@ -22,7 +22,7 @@ export function readTexts(value: unknown): readonly string[] {
 export function readListen(value: unknown): ListenAddress {
   const match = /^(?:(?<host>\[[0-9a-fA-F:.]+\]|[^:[\]]*):)?(?<port>\d{1,5})$/.exec(String(value));
   const port = Number(match?.groups?.['port']);
-  if (!match || !(port <= 65_535)) throw new Error(`“${value}” is no HOST:PORT`);
+  if (!match || !(port <= 65_535)) throw new Error(`“${value}” is no HOST:PORT, such as 127.0.0.1:5080`);
   const host = (match.groups?.['host'] ?? '').replaceAll(/[[\]]/g, '');
   return { host: host === '' ? '127.0.0.1' : host, port };
 }
@@ -70,7 +70,7 @@ export function readDurationMs(value: unknown): number {
   const match = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(String(value));
   const unit = DURATION_UNITS[match?.[2] ?? ''];
   if (value === 0 || value === '0') return 0;
-  if (!match || unit === undefined) throw new Error(`“${value}” is no duration: write 30s, 5m or 250ms`);
+  if (!match || unit === undefined) throw new Error(`“${value}” is no duration: write 30s, 5m, 24h or 30d`);
   return Number(match[1]) * unit;
 }
 

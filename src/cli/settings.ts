@@ -106,6 +106,10 @@ function parseFound(setting: Setting<unknown>, { value, written }: Found): unkno
     return setting.parse(value);
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
-    throw new UserError(`${written}: ${why}`, { cause, nextStep: setting.help, exitStatus: 2 });
+    throw new UserError(`${written}: ${why}`, {
+      cause,
+      nextStep: setting.flags === undefined ? `It is ${setting.help}.` : `${setting.flags}: ${setting.help}`,
+      exitStatus: 2,
+    });
   }
 }

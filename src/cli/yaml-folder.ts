@@ -11,13 +11,21 @@ export interface YamlFile {
 /** A file of an operator's that is larger is a mistake, in bytes. */
 const MAX_BYTES = 1024 * 1024;
 
+/** What a parser says before it shows the place. */
+export function firstLine({ message }: Error): string {
+  return message.split('\n', 1)[0]?.replace(/:$/, '') ?? message;
+}
+
 async function namesIn(folder: string, mayBeAbsent: boolean): Promise<readonly string[]> {
   try {
     const names = await readdir(folder);
     return names.filter((name) => /\.ya?ml$/.test(name) && !name.startsWith('.')).sort();
   } catch (error) {
     if (mayBeAbsent && (error as NodeJS.ErrnoException).code === 'ENOENT') return [];
-    throw new UserError(`cannot read ${folder}: ${(error as Error).message}`, { cause: error });
+    throw new UserError(`cannot read ${folder}: ${(error as Error).message}`, {
+      cause: error,
+      nextStep: 'Name a folder that this user may read.',
+    });
   }
 }
 
@@ -29,8 +37,11 @@ export async function readYaml(path: string): Promise<YamlFile> {
     if (text.length > MAX_BYTES) throw new Error(`is larger than ${MAX_BYTES} bytes`);
     return { path, content: parse(text, { maxAliasCount: 100 }) as unknown };
   } catch (cause) {
-    const [why] = (cause as Error).message.split('\n');
-    throw new UserError(`${path}: ${why}`, { cause, exitStatus: 2 });
+    throw new UserError(`${path}: ${firstLine(cause as Error)}`, {
+      cause,
+      nextStep: 'Mend the YAML.',
+      exitStatus: 2,
+    });
   }
 }
 

@@ -24,6 +24,6 @@ export function refuseClearText({
   if (tls || insecureLogins || isLoopback(host)) return undefined;
   return [
     `logins over plain HTTP on ${host}: their passwords could be read on the way`,
-    'Give a certificate and key, or listen on 127.0.0.1 behind a proxy that has them, or say --insecure-logins.',
+    'Give a certificate and key, or listen on 127.0.0.1 behind a proxy that has them, or say --insecure-logins on.',
   ];
 }

@@ -11,9 +11,11 @@ function listOf(proxies: readonly string[]): BlockList {
   for (const proxy of proxies) {
     const [address = '', prefix] = proxy.split('/');
     const family = isIPv6(address) ? 'ipv6' : 'ipv4';
-    if (isIP(address) === 0) throw new Error(`“${proxy}” is no address: write 10.0.0.7 or 10.0.0.0/24`);
+    const bits = Number(prefix ?? 0);
+    if (isIP(address) === 0 || !(bits >= 0 && bits <= (family === 'ipv6' ? 128 : 32)))
+      throw new Error(`“${proxy}” is no address of a proxy: write 10.0.0.7 or 10.0.0.0/24`);
     if (prefix === undefined) list.addAddress(address, family);
-    else list.addSubnet(address, Number(prefix), family);
+    else list.addSubnet(address, bits, family);
   }
   return list;
 }

@@ -36,7 +36,7 @@ test('a default folder need not exist; a named one must', async () => {
 
 test.each([
   ['image: UPPER\nmanifests: []\n', /bad\.yml: “UPPER” is no image name/],
-  ['image: [', /bad\.yml: /],
+  ['image: [', /bad\.yml: .*[^:]$/],
   ['image: a/b\nmanifests: []\n', /bad\.yml: the list needs manifests/],
 ])('names the file that holds %j', async (text, message) => {
   writeFileSync(join(folder, 'bad.yml'), text);

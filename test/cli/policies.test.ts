@@ -25,6 +25,16 @@ test('the first pattern that fits a repository refines the policy for all', () =
   expect(policyFor(repository('qnib/bench', 'ghcr.io'))).toMatchObject({ match: 'best', answer: 'auto' });
 });
 
+test('a pattern without a registry is of Docker Hub, as in machine files, and * is everything', () => {
+  const policyFor = readPolicies({
+    ...DEFAULTS,
+    repositories: { 'qnib/*': { match: 'exact' }, alpine: { answer: 'index' }, '*': { answer: 'manifest' } },
+  });
+  expect(policyFor(repository('qnib/bench', 'docker.io'))).toMatchObject({ match: 'exact', answer: 'auto' });
+  expect(policyFor(repository('library/alpine', 'docker.io'))).toMatchObject({ answer: 'index' });
+  expect(policyFor(repository('a/b/c', 'ghcr.io'))).toMatchObject({ answer: 'manifest' });
+});
+
 test.each([
   [{ policy: { match: 'better' } }, /^policy: /],
   [{ repositories: { 'docker.io/*': { onMatch: 'x' } } }, /^repositories, docker\.io\/\*: /],

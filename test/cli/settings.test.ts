@@ -51,7 +51,10 @@ describe('resolveSettings()', () => {
     const bad = { ...NOTHING, file: { cacheSize: 'much' } };
     expect(() => resolveSettings(TABLE, bad)).toThrow(/cacheSize in config\.yaml: “much” is no size/);
     expect(() => resolveSettings(TABLE, { ...NOTHING, flags: { listen: 'here' } })).toThrow(
-      /^--listen: “here”/,
+      expect.objectContaining({
+        message: '--listen: “here” is no HOST:PORT, such as 127.0.0.1:5080',
+        nextStep: '--listen <host:port>: where',
+      }),
     );
   });
 

@@ -5,6 +5,7 @@ import { helpText } from '../help-text.ts';
 import { addSettings, loadSettings } from '../load-settings.ts';
 import { SERVE_SETTINGS } from '../serve-settings.ts';
 import { readDurationMs, readSizeBytes } from '../setting-values.ts';
+import { tableText } from '../table-text.ts';
 import { UserError } from '../user-error.ts';
 
 const SETTINGS = { data: SERVE_SETTINGS.data, cacheSize: SERVE_SETTINGS.cacheSize } as const;
@@ -111,17 +112,6 @@ function byRepository(items: readonly StockItem[]): ReadonlyMap<string, readonly
     groups.set(name, [...(groups.get(name) ?? []), item]);
   }
   return new Map([...groups].sort(([a], [b]) => (a < b ? -1 : 1)));
-}
-
-/** Columns as wide as their widest cell; the last is left as it is. */
-function tableText(rows: readonly (readonly string[])[]): string {
-  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
-  return rows
-    .map((row) =>
-      row.map((cell, column) => (column < row.length - 1 ? cell.padEnd(widths[column] ?? 0) : cell)),
-    )
-    .map((cells) => `${cells.join('  ')}\n`)
-    .join('');
 }
 
 function listText(items: readonly StockItem[], cacheSize: number): string {

@@ -3,6 +3,7 @@ import { helpText } from '../help-text.ts';
 import { addSettings, loadSettings } from '../load-settings.ts';
 import { SERVE_SETTINGS } from '../serve-settings.ts';
 import type { SettingTable } from '../settings.ts';
+import { tableText } from '../table-text.ts';
 
 /** Maps become objects, so that what is shown can be written into the file. */
 function plain(value: unknown): unknown {
@@ -17,7 +18,9 @@ function written(name: string, value: unknown): unknown {
 }
 
 function shown(value: unknown): string {
-  return typeof value === 'string' ? value : (JSON.stringify(value) ?? '(not set)');
+  if (typeof value === 'string') return value;
+  const json = JSON.stringify(value) ?? '';
+  return ['', '{}', '[]'].includes(json) ? '-' : json;
 }
 
 interface ShowOptions {
@@ -37,11 +40,12 @@ async function show(flags: ShowOptions & Readonly<Record<string, unknown>>): Pro
     process.stdout.write(`${JSON.stringify({ file: filePath ?? null, settings }, undefined, 2)}\n`);
     return;
   }
-  const width = Math.max(...rows.map(({ name }) => name.length));
-  for (const { name, value, origin } of rows) {
+  const table = rows.map(({ name, value, origin }) => {
     const where = origin === 'file' ? (filePath ?? origin) : origin;
-    process.stdout.write(`${name.padEnd(width)}  ${shown(value)}${flags.origin ? `  (${where})` : ''}\n`);
-  }
+    return [name, ...(flags.origin ? [where] : []), shown(value)];
+  });
+  const headings = ['SETTING', ...(flags.origin ? ['FROM'] : []), 'VALUE'];
+  process.stdout.write(tableText([headings, ...table]));
 }
 
 /** Adds the options and the actions of `metahub config`. */

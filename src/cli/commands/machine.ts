@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { MachineAdmin } from '../../site/machine-admin.ts';
 import { helpText } from '../help-text.ts';
+import { tableText } from '../table-text.ts';
 import { UserError } from '../user-error.ts';
 
 interface Flags {
@@ -60,7 +61,12 @@ async function withAdmin<T>(folder: string, work: (admin: MachineAdmin) => Promi
   try {
     return await work(createMachineAdmin(folder));
   } catch (error) {
-    if (error instanceof MachineFileError) throw new UserError(error.message, { cause: error });
+    if (error instanceof MachineFileError) {
+      throw new UserError(error.message, {
+        cause: error,
+        nextStep: `Nothing was changed. The accounts are the files of ${folder}.`,
+      });
+    }
     const { code, message } = error as NodeJS.ErrnoException;
     if (code !== 'EACCES' && code !== 'EROFS' && code !== 'EPERM') throw error;
     throw new UserError(message, {
@@ -90,7 +96,10 @@ async function add(user: string, type: string | undefined, flags: AddFlags): Pro
   await withAdmin(flags.machines, async (admin) => {
     const isKnown = (await admin.accounts()).some((account) => account.user === user);
     if (type === undefined) {
-      if (isKnown) throw new UserError(`there is an account ${user} already`);
+      if (isKnown)
+        throw new UserError(`there is an account ${user} already`, {
+          nextStep: `Change its password with: metahub machine passwd ${user}`,
+        });
       await admin.addAccount(user, await askForHash(flags, `password of ${user}`));
       process.stdout.write(`${user} may log in\n`);
       return;
@@ -135,11 +144,7 @@ async function list(flags: Flags & { readonly json?: boolean }): Promise<void> {
     return;
   }
   const table = [['LOGIN', 'MACHINE', 'MAY PULL'], ...rows];
-  const widths = [0, 1].map((column) => Math.max(...table.map((row) => row[column]?.length ?? 0)));
-  const lines = table.map((row) =>
-    row.map((cell, column) => cell.padEnd(column < 2 ? (widths[column] ?? 0) : 0)).join('  '),
-  );
-  process.stdout.write(`${lines.join('\n')}\n`);
+  process.stdout.write(tableText(table));
 }
 
 async function remove(user: string, type: string | undefined, flags: Flags): Promise<void> {

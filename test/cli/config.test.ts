@@ -1,0 +1,50 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { runCli } from '../support/run-cli.ts';
+import { dataDirectory } from '../support/store.ts';
+
+async function configured(text: string) {
+  const file = join(await dataDirectory(), 'config.yaml');
+  writeFileSync(file, text);
+  return {
+    file,
+    show: (...words: readonly string[]) => runCli('config', 'show', '--config', file, ...words),
+  };
+}
+
+test('every setting, where it comes from and its value stand in columns', async () => {
+  const { file, show } = await configured('cacheSize: 2GiB\nrepositories: { "qnib/*": { match: exact } }\n');
+  const { stdout, status } = await show('--origin', '--listen', '5099');
+  expect(status).toBe(0);
+  const [headings = '', ...lines] = stdout.trimEnd().split('\n');
+  const column = headings.indexOf('VALUE');
+  expect(lines.every((line) => /^ \S/.test(line.slice(column - 1, column + 1)))).toBe(true);
+  const rows = lines.map((line) => line.split(/\s{2,}/));
+  expect(rows).toContainEqual(['listen', 'flag', '127.0.0.1:5099']);
+  expect(rows).toContainEqual(['cacheSize', file, '2GiB']);
+  expect(rows).toContainEqual(['repositories', file, '{"qnib/*":{"match":"exact"}}']);
+  expect(rows).toContainEqual(['machines', 'default', '-']);
+});
+
+test('--json says the same, for programs', async () => {
+  const { file, show } = await configured('onNoMatch: upstream\n');
+  const { file: read, settings } = JSON.parse((await show('--json')).stdout);
+  expect(read).toBe(file);
+  expect(settings.onNoMatch).toEqual({ value: 'upstream', origin: 'file' });
+});
+
+test.each([
+  ['listen: [', 'Mend the YAML.'],
+  ['- listen', 'metahub config show lists them.'],
+  ['lisen: 5080', 'Known are: listen, '],
+  ['listen: here', '--listen <host:port>: where to listen'],
+])('a file that holds %j is refused with its name and what to do', async (text, nextStep) => {
+  const { file, show } = await configured(`${text}\n`);
+  const { stdout, stderr, status } = await show();
+  expect({ stdout, status }).toEqual({ stdout: '', status: 2 });
+  const [message, next, ...rest] = stderr.split('\n');
+  expect(message).toContain(file);
+  expect(next).toContain(nextStep);
+  expect(rest).toEqual(['']);
+});
