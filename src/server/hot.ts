@@ -28,18 +28,23 @@ interface Kept {
   readonly expiresMs: number;
 }
 
-const TARGETS_MAX = 10_000;
+/** Targets whose routes are remembered, in characters: a client can make each as long as a target may be. */
+const TARGETS_MAX_CHARACTERS = 4 * 2 ** 20;
 /** A manifest by digest never changes, but who may see it does: then it is asked for again. */
 const AGE_MAX_MS = 5 * 60_000;
-/** What an entry costs besides the manifest's bytes: its head and the map's own. */
+/** What an entry costs besides the manifest's bytes and its key: its head and the map's own. */
 const OVERHEAD_BYTES = 2048;
+const ROUTE_OVERHEAD = 256;
 
 /** `now` in monotonic milliseconds. */
 export function createHotAnswers({ maxBytes, now }: { maxBytes: number; now: () => number }): HotAnswers {
-  const routes = new LRUCache<string, ManifestRoute>({ max: TARGETS_MAX });
+  const routes = new LRUCache<string, ManifestRoute>({
+    maxSize: TARGETS_MAX_CHARACTERS,
+    sizeCalculation: (_, target) => target.length + ROUTE_OVERHEAD,
+  });
   const answers = new LRUCache<string, Kept>({
     maxSize: maxBytes,
-    sizeCalculation: ({ prepared }) => prepared.manifest.bytes.length + OVERHEAD_BYTES,
+    sizeCalculation: ({ prepared }, name) => prepared.manifest.bytes.length + name.length + OVERHEAD_BYTES,
   });
   let forgotten = 0;
   const keyOf = (target: string, key: string, acceptsIndex: boolean) =>

@@ -144,3 +144,16 @@ describe('who may see it is decided for every request', () => {
     expect(log.find(({ level }) => level === 'error')?.fields['cause']).toContain('/etc/secret');
   });
 });
+
+describe('what a client can make the mirror remember', () => {
+  test('counts with the targets themselves, which it can make as long as it likes', async () => {
+    const registry = aged(60_000);
+    const { port } = await serve({ gate: openGate(registry), limits: { hotBytes: 200_000 } });
+    const targets = Array.from({ length: 60 }, (_, at) => `${PATH}?x=${at}${'y'.repeat(7000)}`);
+    for (const target of targets) await ask(port, target);
+    const before = registry.count();
+    for (const target of targets.toReversed()) await ask(port, target);
+    // Seven kilobytes each: of sixty, twenty-two fit into two hundred.
+    expect(registry.count() - before).toBeGreaterThan(30);
+  });
+});
