@@ -101,6 +101,14 @@ export async function runMirror({ settings, reread }: RunOptions): Promise<void>
     }),
   });
   const address = await listen(server, settings, activatedSocket(process.env, process.pid));
+  try {
+    site?.demandPrivacyAt(address.address);
+  } catch (error) {
+    identity?.close();
+    await server.close();
+    await stack.close();
+    throw error;
+  }
   const url = `${identity ? 'https' : 'http'}://${formatListen({ host: address.address, port: address.port })}`;
   log('notice', 'listening', { url, pid: process.pid, version: VERSION, data: values.data });
   for (const warning of profile.warnings) log('warning', warning);

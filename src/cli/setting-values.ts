@@ -1,5 +1,3 @@
-import { isIP } from 'node:net';
-
 /** Readers of single values, each from a string (flag, variable) or a YAML scalar; they throw what was expected. */
 
 /** Where to listen: `127.0.0.1:5080`, `[::1]:5080`, `:5080` (loopback), `5080`. */
@@ -29,11 +27,6 @@ export function readListen(value: unknown): ListenAddress {
 
 export function formatListen({ host, port }: ListenAddress): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
-}
-
-/** Is this an address that only this machine can reach? */
-export function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
 }
 
 const SIZE_UNITS: Readonly<Record<string, number>> = {

@@ -29,6 +29,12 @@ async function tokenKeyOf({ tokenKey, data }: ServeValues, log: Log): Promise<Ui
   }
 }
 
+/** A site, and what is to be asked once it is known where it listens. */
+export interface SiteMode extends Site {
+  /** The address is systemd's choice where it opened the socket. @throws {UserError} for logins over plain HTTP on a network. */
+  readonly demandPrivacyAt: (host: string) => void;
+}
+
 /**
  * The gate and paths of a site that chooses by login.
  * @throws {UserError} for logins over plain HTTP on a network, a bad file of machine types or an unreadable token key.
@@ -36,13 +42,16 @@ async function tokenKeyOf({ tokenKey, data }: ServeValues, log: Log): Promise<Ui
 export async function openSiteMode(
   values: ServeValues,
   { registryFor, log }: SiteModeOptions,
-): Promise<Site> {
+): Promise<SiteMode> {
   const { machines, staticMachines, listen, tlsCert, insecureLogins, siteUrl, proxies } = values;
   const tls = tlsCert !== undefined;
-  const objection = refuseClearText({ host: listen.host, tls, insecureLogins });
-  if (objection) throw new UserError(objection[0], { nextStep: objection[1], exitStatus: 2 });
+  const demandPrivacyAt = (host: string) => {
+    const objection = refuseClearText({ host, tls, insecureLogins });
+    if (objection) throw new UserError(objection[0], { nextStep: objection[1], exitStatus: 2 });
+  };
+  demandPrivacyAt(listen.host);
   try {
-    return await openSite({
+    const site = await openSite({
       machines,
       staticMachines,
       registryFor,
@@ -54,6 +63,7 @@ export async function openSiteMode(
       now: () => performance.now(),
       wallClock: Date.now,
     });
+    return { ...site, demandPrivacyAt };
   } catch (cause) {
     const { message } = cause as Error;
     if (!(cause instanceof MachineFileError)) throw new UserError(message, { cause });

@@ -1,15 +1,11 @@
-import { isIP } from 'node:net';
+import { isLoopback } from '../oci/loopback.ts';
 
-/** Where a site listens, and what stands between it and its clients. */
+/** The address that a site listens on, and what stands between it and its clients. */
 export interface SiteExposure {
   readonly host: string;
   readonly tls: boolean;
   /** The operator has said that passwords may pass in clear: `insecureLogins`. */
   readonly insecureLogins: boolean;
-}
-
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
 }
 
 /**

@@ -1,4 +1,5 @@
 import { BlockList, isIP } from 'node:net';
+import { isLoopback } from '../oci/loopback.ts';
 
 /** Outbound proxies as the usual environment variables name them. */
 export interface ProxySettings {
@@ -18,11 +19,6 @@ export function proxyFromEnvironment(
 
 function bareHost(url: URL): string {
   return url.hostname.replace(/^\[|\]$/g, '').toLowerCase();
-}
-
-/** Never through a proxy, whatever is configured: this machine. */
-function isThisMachine(host: string): boolean {
-  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
 }
 
 /** Is the address `host` within the range that `rule` writes (`10.0.0.0/8`)? */
@@ -59,7 +55,8 @@ export function proxyFor(target: URL, settings: ProxySettings): URL | undefined 
   if (proxy === undefined) return undefined;
   const host = bareHost(target);
   const port = target.port || (target.protocol === 'https:' ? '443' : '80');
-  if (isThisMachine(host) || matchesNoProxy(settings.noProxy ?? '', host, port)) return undefined;
+  // Never through a proxy, whatever is configured: this machine.
+  if (isLoopback(host) || matchesNoProxy(settings.noProxy ?? '', host, port)) return undefined;
   const text = proxy.includes('://') ? proxy : `http://${proxy}`;
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url === undefined || !/^https?:$/.test(url.protocol)) {
