@@ -33,12 +33,16 @@ export function createDirectory(accounts: readonly Account[]): Directory {
     const own = account.password ? [{ login: account.user, features: [], password: account.password }] : [];
     const other = users.get(account.user);
     if (other)
-      throw new MachineFileError(`${account.file}: the user ${account.user} is in ${other.file} already`);
+      throw new MachineFileError(
+        `${account.file}: the user ${account.user} is taken already, in ${other.file}`,
+      );
     users.set(account.user, account);
     for (const { login, features, password } of [...own, ...account.types]) {
       const taken = logins.get(login);
       if (taken)
-        throw new MachineFileError(`${account.file}: the login ${login} is in ${taken.account.file} already`);
+        throw new MachineFileError(
+          `${account.file}: the login ${login} is taken already, in ${taken.account.file}`,
+        );
       logins.set(login, { login, account, features, password });
     }
   }

@@ -5,7 +5,7 @@ import type { Account } from './account.ts';
 import { createDirectory } from './directory.ts';
 import { type NewType, newAccount, withoutType, withPassword, withType } from './machine-edit.ts';
 import { MachineFileError, readMachineFile } from './machine-file.ts';
-import { readMachineFolder } from './machine-folder.ts';
+import { FILE_MAX_BYTES, readMachineFolder } from './machine-folder.ts';
 
 /** The accounts of a folder, to be changed: every change is checked as a whole before any of it is written. */
 export interface MachineAdmin {
@@ -52,6 +52,9 @@ export function createMachineAdmin(folder: string): MachineAdmin {
 
   /** Refuses a text that would not be served beside the other accounts. */
   async function check(text: string, file: string): Promise<void> {
+    // A file that is not read again would keep every other account's changes, a revoked login's too, from being read.
+    if (Buffer.byteLength(text) > FILE_MAX_BYTES)
+      throw new MachineFileError(`${file}: it would be too large`);
     const others = (await readMachineFolder(folder)).filter((account) => account.file !== file);
     createDirectory([...others, readMachineFile(text, file)]);
   }

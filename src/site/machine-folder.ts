@@ -6,7 +6,7 @@ import { createDirectory, type Directory } from './directory.ts';
 import { readMachineFile } from './machine-file.ts';
 
 /** A file larger than this is no list of machine types, in bytes. */
-const FILE_MAX_BYTES = 1024 * 1024;
+export const FILE_MAX_BYTES = 1024 * 1024;
 /** The folder is looked at again when a request comes this long after the last look, in milliseconds. */
 const LOOK_EVERY_MS = 1000;
 

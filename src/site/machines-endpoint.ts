@@ -21,6 +21,10 @@ export interface MachinesEndpointOptions {
   readonly admin: MachineAdmin | undefined;
 }
 
+/** Types of one account that may be made over the network, and features of each: all are read again at every change. */
+const TYPES_MAX = 500;
+const FEATURES_MAX = 64;
+
 /** What an account is told of itself: the types that its own password opens. */
 export interface MachineList {
   readonly user: string;
@@ -54,11 +58,25 @@ function readNewType(text: string): NewType {
   if (
     typeof name !== 'string' ||
     !Array.isArray(features) ||
+    features.length > FEATURES_MAX ||
     !features.every((one) => typeof one === 'string')
   ) {
     throw wrong;
   }
   return { name, features };
+}
+
+/** The server's files, `/etc/metahub/machines.d/lab.yaml:7:` and others' names, are none of the client's business. */
+function withoutPaths(message: string): string {
+  return message.replaceAll(/(?:^|,? in )\/\S+/g, '').trim();
+}
+
+/**
+ * Browsers add a login that they remember to whatever a page of somebody else's sends, and say whose page it was. Nothing
+ * else does, and there is no page here.
+ */
+function isFromPage({ headers }: IncomingMessage): boolean {
+  return headers.origin !== undefined || headers['sec-fetch-site'] !== undefined;
 }
 
 /**
@@ -85,14 +103,21 @@ export function createMachinesEndpoint(options: MachinesEndpointOptions): Handle
     if (!account.managesMachines || admin === undefined) {
       throw new RegistryError('DENIED', `${account.user} may not change machine types`);
     }
+    if (isFromPage(request))
+      throw new RegistryError('DENIED', 'machine types are not changed from a web page');
+    if (request.method === 'POST' && account.types.length >= TYPES_MAX) {
+      throw new RegistryError(
+        'DENIED',
+        `${account.user} has ${TYPES_MAX} machine types: no more over the network`,
+      );
+    }
     const name = new URLSearchParams(request.url?.split('?')[1] ?? '').get('name') ?? '';
     try {
       if (request.method === 'POST') await admin.addType(account.user, readNewType(await readBody(request)));
       else await admin.removeType(account.user, name);
     } catch (cause) {
       if (!(cause instanceof MachineFileError)) throw cause;
-      // The message names a file of the server's: what is behind the last colon is the client's business.
-      throw new RegistryError('NAME_INVALID', cause.message.replace(/^\/[^ ]*?(?::\d+)?:? /, ''), { cause });
+      throw new RegistryError('NAME_INVALID', withoutPaths(cause.message), { cause });
     }
   }
 

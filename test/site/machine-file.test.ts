@@ -124,10 +124,10 @@ describe('a file of machine types', () => {
     const read = (user: string, file: string, login: string) =>
       readMachineFile(`user: ${user}\npassword: "${hash}"\ntypes: [{name: t, login: ${login}}]`, file);
     expect(() => createDirectory([read('a', 'one.yaml', 'x'), read('a', 'two.yaml', 'y')])).toThrow(
-      'two.yaml: the user a is in one.yaml already',
+      'two.yaml: the user a is taken already, in one.yaml',
     );
     expect(() => createDirectory([read('a', 'one.yaml', 'x'), read('b', 'two.yaml', 'x')])).toThrow(
-      'two.yaml: the login x is in one.yaml already',
+      'two.yaml: the login x is taken already, in one.yaml',
     );
   });
 });

@@ -1,6 +1,7 @@
-import { rm } from 'node:fs/promises';
+import { appendFile, readFile, rm } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { basic, hashed, machineFolder, openTestSite } from '../support/site.ts';
 import { afterTest } from '../support/upstream.ts';
@@ -13,6 +14,7 @@ async function listening() {
   - name: own
     features: [cpu:zen4]
     password: "${await hashed('else')}"\n`,
+    'night.yaml': `user: chief-of-night\npassword: "${await hashed('night')}"\n`,
     'guest.yaml': `user: guest\npassword: "${await hashed('guest')}"\n`,
   });
   afterTest(() => rm(machines, { recursive: true }));
@@ -23,13 +25,13 @@ async function listening() {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   afterTest(() => new Promise((resolve) => server.close(resolve)));
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/site/machines`;
-  const ask = (method: string, authorization?: string, body?: unknown, query = '') =>
+  const ask = (method: string, authorization?: string, body?: unknown, query = '', headers = {}) =>
     fetch(`${url}${query}`, {
       method,
-      headers: authorization === undefined ? {} : { authorization },
+      headers: { ...headers, ...(authorization === undefined ? {} : { authorization }) },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
-  return { ...site, ask };
+  return { ...site, ask, machines };
 }
 
 const CHIEF = basic('chief', 'chief');
@@ -85,6 +87,16 @@ describe('the list of machine types', () => {
     ],
     ['a name that would leave the login’s grammar', { name: '../x', features: [] }, 'name “../x” may hold'],
     ['no type', ['x'], 'a machine type is'],
+    [
+      'more features than any machine has',
+      { name: 'x', features: Array.from({ length: 65 }, (_, at) => `site:${at}`) },
+      'a machine type is',
+    ],
+    [
+      'another account’s login',
+      { name: 'of-night', features: [] },
+      'the login chief-of-night is taken already',
+    ],
   ])('refuses %s, without naming files of the server', async (_, body, message) => {
     const { ask } = await listening();
     const answer = await ask('POST', CHIEF, body);
@@ -92,5 +104,25 @@ describe('the list of machine types', () => {
     const text = await answer.text();
     expect(text).toContain(message);
     expect(text).not.toContain('chief.yaml');
+    expect(text).not.toContain('night.yaml');
+  });
+
+  test.each([{ origin: 'https://evil.example' }, { origin: 'null' }, { 'sec-fetch-site': 'cross-site' }])(
+    'is not changed by a web page (%j) with a login that the browser remembers',
+    async (headers) => {
+      const { ask, machines } = await listening();
+      const before = await readFile(join(machines, 'chief.yaml'), 'utf8');
+      expect((await ask('POST', CHIEF, { name: 'new', features: [] }, '', headers)).status).toBe(403);
+      expect(await readFile(join(machines, 'chief.yaml'), 'utf8')).toBe(before);
+    },
+  );
+
+  test('does not grow until its file is too large to be read, and with it the site stands still', async () => {
+    const { ask, machines, clock } = await listening();
+    const types = Array.from({ length: 500 }, (_, at) => `  - name: t${at}\n    features: []\n`);
+    await appendFile(join(machines, 'chief.yaml'), types.join(''));
+    clock.ms += 1000;
+    const answer = await ask('POST', CHIEF, { name: 'more', features: [] });
+    expect([answer.status, await answer.text()]).toEqual([403, expect.stringContaining('500 machine types')]);
   });
 });
