@@ -1,6 +1,7 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createSecureContext, rootCertificates, type SecureContext } from 'node:tls';
+import { LRUCache } from 'lru-cache';
 import type { TlsSettings } from './settings.ts';
 
 /** What a TLS connection to one host is made with. */
@@ -32,6 +33,15 @@ export const SYSTEM_AUTHORITIES = [
 
 /** Certificates are renewed while we run: their files are looked at again after this long. */
 const RECHECK_MS = 60_000;
+
+/** Redirects can lead to as many hosts as a registry pleases. */
+const HOSTS_MAX = 200;
+
+interface Held {
+  readonly checkedAt: number;
+  readonly fingerprint: string;
+  readonly context: SecureContext;
+}
 
 interface Files {
   readonly authorities: readonly string[];
@@ -78,7 +88,7 @@ const readAll = (files: readonly string[]) => Promise.all(files.map((file) => re
 
 export function createTrust(options: TrustOptions): Trust {
   const { settingsOf, certificateDirs, authorityFiles, now } = options;
-  const held = new Map<string, { checkedAt: number; fingerprint: string; context: SecureContext }>();
+  const held = new LRUCache<string, Held>({ max: HOSTS_MAX });
 
   async function filesOf(host: string, port: number): Promise<Files> {
     const settings = settingsOf(host, port);
