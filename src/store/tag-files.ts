@@ -16,7 +16,14 @@ export interface RepositoryTags {
   readonly tags: ReadonlyMap<string, TagRecord>;
 }
 
-const REPOSITORIES_IN_MEMORY_MAX = 2000;
+/** Tags in memory, over all repositories, and what a repository itself counts as. */
+const TAGS_IN_MEMORY_MAX = 100_000;
+const REPOSITORY_COUNTS_AS = 20;
+/**
+ * Tags of one repository that are remembered, those that came or moved last: the file is written as a whole for each, while
+ * every other repository's waits.
+ */
+const TAGS_MAX = 1000;
 
 function parseTagRecord(value: unknown): TagRecord | undefined {
   const { digest, mediaType, sizeBytes } = (value ?? {}) as Record<string, unknown>;
@@ -80,16 +87,28 @@ async function readTags(path: string): Promise<{ readonly text: string; readonly
   }
 }
 
-function withTag(tags: ReadonlyMap<string, TagRecord>, tag: string, record: TagRecord | undefined) {
+/** With `tag` as the last that came; the first go when there are too many. */
+function withLast<Value>(tags: ReadonlyMap<string, Value>, tag: string, value: Value): Map<string, Value> {
+  const changed = withoutTag(tags, tag).set(tag, value);
+  return changed.size <= TAGS_MAX ? changed : new Map([...changed].slice(-TAGS_MAX));
+}
+
+function withoutTag<Value>(tags: ReadonlyMap<string, Value>, tag: string): Map<string, Value> {
   const changed = new Map(tags);
-  if (record) changed.set(tag, record);
-  else changed.delete(tag);
+  changed.delete(tag);
   return changed;
+}
+
+function withTag(tags: ReadonlyMap<string, TagRecord>, tag: string, record: TagRecord | undefined) {
+  return record ? withLast(tags, tag, record) : withoutTag(tags, tag);
 }
 
 /** The index of tags on disk: one file per repository, so that two daemons on one store seldom write the same. */
 export function createTagFiles(layout: Layout): TagFiles {
-  const memory = new LRUCache<string, KnownTags>({ max: REPOSITORIES_IN_MEMORY_MAX });
+  const memory = new LRUCache<string, KnownTags>({
+    maxSize: TAGS_IN_MEMORY_MAX,
+    sizeCalculation: ({ tags }) => tags.size + REPOSITORY_COUNTS_AS,
+  });
   let writing: Promise<unknown> = Promise.resolve();
 
   const pathOf = (repository: string) => {
@@ -123,7 +142,7 @@ export function createTagFiles(layout: Layout): TagFiles {
       await writeAtomically(layout, pathOf(name), Buffer.from(JSON.stringify(document)));
       memory.set(name, { repository: name, tags, identity: undefined, unwritten: new Map() });
     } catch (error) {
-      const unwritten = new Map(known.unwritten).set(tag, record);
+      const unwritten = withLast(known.unwritten, tag, record);
       memory.set(name, { repository: name, tags, identity: known.identity, unwritten });
       throw error;
     }
