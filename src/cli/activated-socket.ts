@@ -1,3 +1,7 @@
+import type { AddressInfo } from 'node:net';
+import type { Log } from './log.ts';
+import type { ServeSettings } from './mirror-stack.ts';
+import { formatListen } from './setting-values.ts';
 import { UserError } from './user-error.ts';
 
 /** The first descriptor that systemd hands over; see sd_listen_fds(3). */
@@ -20,4 +24,17 @@ export function activatedSocket(
     });
   }
   return { fd: FIRST_DESCRIPTOR };
+}
+
+/** Complains of a `listen` that was set, when systemd's socket says otherwise. */
+export function warnOfOtherAddress(
+  { values: { listen }, origins }: Pick<ServeSettings, 'values' | 'origins'>,
+  { address: host, port }: Pick<AddressInfo, 'address' | 'port'>,
+  log: Log,
+): void {
+  if (origins.listen === 'default' || (listen.host === host && listen.port === port)) return;
+  log('warning', 'the socket unit says where to listen, not the setting', {
+    socket: formatListen({ host, port }),
+    setting: formatListen(listen),
+  });
 }

@@ -3,7 +3,7 @@ import type { ListenTarget } from '../server/listen.ts';
 import { createMetrics } from '../server/metrics.ts';
 import { createMirrorServer, type MirrorServer } from '../server/mirror-server.ts';
 import type { Notifier } from '../server/notify.ts';
-import { activatedSocket } from './activated-socket.ts';
+import { activatedSocket, warnOfOtherAddress } from './activated-socket.ts';
 import { createDecisionBook } from './decision-book.ts';
 import { createHostGate, type HostGate } from './host-gate.ts';
 import { hostProfile } from './host-profile.ts';
@@ -100,7 +100,8 @@ export async function runMirror({ settings, reread }: RunOptions): Promise<void>
       figures: stack.figures(),
     }),
   });
-  const address = await listen(server, settings, activatedSocket(process.env, process.pid));
+  const inherited = activatedSocket(process.env, process.pid);
+  const address = await listen(server, settings, inherited);
   try {
     site?.demandPrivacyAt(address.address);
   } catch (error) {
@@ -109,6 +110,7 @@ export async function runMirror({ settings, reread }: RunOptions): Promise<void>
     await stack.close();
     throw error;
   }
+  if (inherited !== undefined) warnOfOtherAddress(settings, address, log);
   const url = `${identity ? 'https' : 'http'}://${formatListen({ host: address.address, port: address.port })}`;
   log('notice', 'listening', { url, pid: process.pid, version: VERSION, data: values.data });
   for (const warning of profile.warnings) log('warning', warning);

@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { activatedSocket } from '../../src/cli/activated-socket.ts';
+import { activatedSocket, warnOfOtherAddress } from '../../src/cli/activated-socket.ts';
+import { SERVE_SETTINGS } from '../../src/cli/serve-settings.ts';
+import { resolveSettings } from '../../src/cli/settings.ts';
 import { UserError } from '../../src/cli/user-error.ts';
 
 describe('the socket that systemd hands over', () => {
@@ -19,4 +21,24 @@ describe('the socket that systemd hands over', () => {
   test('is refused when there are several', () => {
     expect(() => activatedSocket({ LISTEN_PID: '42', LISTEN_FDS: '2' }, 42)).toThrow(UserError);
   });
+});
+
+test.each<[flags: Record<string, string>, times: number]>([
+  [{}, 0],
+  [{ listen: '127.0.0.1:5080' }, 0],
+  [{ listen: '127.0.0.1:443' }, 1],
+  [{ listen: '0.0.0.0:5080' }, 1],
+])('with a socket on port 5080, %j is complained of %d times', (flags, times) => {
+  const sources = { flags, environment: {}, file: {}, filePath: undefined };
+  const warnings: unknown[] = [];
+  const log = (level: string, event: string, fields?: object) => warnings.push([level, event, fields]);
+  const settings = resolveSettings(SERVE_SETTINGS, sources);
+  warnOfOtherAddress(settings, { address: '127.0.0.1', port: 5080 }, log);
+  expect(warnings).toEqual(
+    Array(times).fill([
+      'warning',
+      'the socket unit says where to listen, not the setting',
+      { socket: '127.0.0.1:5080', setting: flags['listen'] },
+    ]),
+  );
 });

@@ -189,7 +189,7 @@ describe('metahub serve with logins, without a certificate', () => {
     expect(result.status).toBe(2);
     expect(result.stderr).toBe(
       `metahub: logins over plain HTTP on 0.0.0.0: their passwords could be read on the way
-  Give a certificate and key, or listen on 127.0.0.1 behind a proxy that has them, or say --insecure-logins.
+  Give a certificate and key, or listen on 127.0.0.1 behind a proxy that has them, or say --insecure-logins on.
 `,
     );
   });
