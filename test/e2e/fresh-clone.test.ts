@@ -1,4 +1,4 @@
-import { cpSync, existsSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, expect, test } from 'vitest';
@@ -40,5 +40,29 @@ describeWith(['git', 'npm'], 'npm start in a fresh clone', () => {
     expect((await fetch(`${url}/v2/`)).status).toBe(200);
     expect(server.output()).toMatch(/cpu:|microarchitecture/i);
     expect(server.output()).toContain('registry-mirror');
+  });
+
+  test('npm pack makes of it a package that works where nothing but it and what it names is installed', async () => {
+    const [clone, prefix] = [join(workplace.directory, 'clone'), workplace.folder('prefix')];
+    const packed = await run('npm', ['pack', '--silent', '--pack-destination', prefix], { cwd: clone });
+    const archive = join(prefix, packed.trim());
+    await run('npm', ['install', '--global', '--silent', '--prefix', prefix, archive], { cwd: prefix });
+
+    const installed = join(prefix, 'lib/node_modules/metahub');
+    expect(readdirSync(join(installed, 'systemd'))).toContain('metahub.service');
+    expect(existsSync(join(installed, 'docs/site.md'))).toBe(true);
+    expect(existsSync(join(installed, 'node_modules/typescript'))).toBe(false);
+    expect(readdirSync(join(prefix, 'share/man/man1'))).toEqual(['metahub.1']);
+
+    const metahub = join(prefix, 'bin/metahub');
+    expect(JSON.parse(await run(metahub, ['detect', '--json'])).platform.os).toBe('linux');
+    const server = await startServer({
+      command: metahub,
+      args: ['serve', '--listen', '127.0.0.1:0', '--data', workplace.folder('data')],
+      cwd: prefix,
+      ready: /listening\b.*?(http:\/\/127\.0\.0\.1:\d+)/,
+    });
+    workplace.onClose(() => server.stop());
+    expect((await fetch(`${server.announced[1]}/v2/`)).status).toBe(200);
   });
 });
