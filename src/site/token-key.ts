@@ -45,7 +45,10 @@ async function writeKey(path: string, key: Uint8Array): Promise<void> {
 export async function loadTokenKey(path: string): Promise<Uint8Array> {
   const known = await readKey(path);
   if (known) return known;
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  // One directory at the most: with `recursive` Node never returns in a file system that takes none, such as /proc.
+  await mkdir(dirname(path), { mode: 0o700 }).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EEXIST') throw error;
+  });
   await writeKey(path, randomTokenKey());
   const key = await readKey(path);
   if (key === undefined) throw new Error(`${path} vanished while it was made`);

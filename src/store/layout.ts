@@ -1,8 +1,9 @@
 import { constants } from 'node:fs';
-import { access, mkdir, readFile } from 'node:fs/promises';
+import { access, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { algorithmOf, type Digest, encodedOf, parseDigest } from '../oci/digest.ts';
 import { writeAtomically } from './atomic-file.ts';
+import { makeDirectory } from './make-directory.ts';
 
 /**
  * The store's files. The version names the form of everything below it: another form gets another directory, so that an
@@ -71,7 +72,7 @@ export async function prepareLayout(layout: Layout): Promise<void> {
     layout.checksums,
     layout.tags,
   ];
-  for (const directory of directories) await mkdir(directory, { recursive: true, mode: 0o700 });
+  for (const directory of directories) await makeDirectory(directory, 0o700);
   const marker = join(layout.root, 'oci-layout');
   const written = await readFile(marker, 'utf8').catch(() => undefined);
   if (written !== IMAGE_LAYOUT) await writeAtomically(layout, marker, Buffer.from(IMAGE_LAYOUT));
