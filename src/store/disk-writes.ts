@@ -8,6 +8,8 @@ export interface DiskWrites {
   attempt(sizeBytes: number, write: () => Promise<void>): Promise<boolean>;
   /** A write failed: true when something was done about it, so that it is worth another try; else it has been reported. */
   remedy(error: Error, sizeBytes: number): Promise<boolean>;
+  /** A write failed that is not tried again. */
+  refuse(error: Error, sizeBytes: number): false;
 }
 
 export interface DiskWritesOptions {
@@ -51,5 +53,5 @@ export function createDiskWrites({ layout, inventory, trouble }: DiskWritesOptio
     return true;
   }
 
-  return { attempt, remedy };
+  return { attempt, remedy, refuse };
 }

@@ -104,6 +104,7 @@ export class HeldBlobs {
       path: layout.blob(digest),
       pool,
       onRefused: (error) => writes.remedy(error, sizeBytes ?? UNKNOWN_SIZE_BYTES),
+      onGivenUp: (error) => writes.refuse(error, sizeBytes ?? UNKNOWN_SIZE_BYTES),
       beforeHeld: async (sums) => {
         await records.add(digest, 'blob', undefined, provenance);
         await keepSums(layout, digest, sums);

@@ -31,6 +31,8 @@ export interface IntakeOptions {
   readonly hasher: Hasher;
   /** The disk refused; true when room was made and the write should be tried once more. */
   readonly onRefused: (error: Error) => Promise<boolean>;
+  /** It refused again, room or not. */
+  readonly onGivenUp: (error: Error) => void;
   /** Called when the bytes are right and on disk, before they get their name, with the sums of their blocks. */
   readonly beforeHeld: (sums: Buffer) => Promise<void>;
   /** They have their name; `fd` is open on them. */
@@ -115,8 +117,8 @@ export async function openIntake(options: IntakeOptions): Promise<Intake> {
     try {
       await writeWhole(fd, chunks, storedBytes);
       return true;
-    } catch {
-      // The same as before, said once already.
+    } catch (error) {
+      options.onGivenUp(error as Error);
       return false;
     }
   }

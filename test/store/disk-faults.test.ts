@@ -92,6 +92,15 @@ describeWithDisk('fault 31: the disk is full', () => {
     expect(held[4]).toBeDefined();
   });
 
+  test('a blob that does not fit even when everything else has made room is said in the log, too', async () => {
+    const { directory } = mountDisk(2 * MIB);
+    const { upstream, cache, lines } = await cacheAt(directory);
+    const [small, large] = [randomBytes(MIB / 2), randomBytes(5 * MIB)];
+    await readBlob(await cache.blob(app, upstream.putBlob(small)));
+    expect((await readBlob(await cache.blob(app, upstream.putBlob(large)))).equals(large)).toBe(true);
+    expect(refusals(lines)).toHaveLength(1);
+  });
+
   test('a derived answer is delivered all the same, while the process lives', async () => {
     const { directory } = mountDisk(64 * 1024);
     const { upstream, store } = await cacheAt(directory);
