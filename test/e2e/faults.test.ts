@@ -1,12 +1,18 @@
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
 import { startContainerd } from '../support/containerd.ts';
 import { type DockerRegistry, startDockerRegistry } from '../support/docker-registry.ts';
 import { startDockerd } from '../support/dockerd.ts';
-import { lineOf, pushImageSet } from '../support/image-set.ts';
-import { type BodyFault, type Interposer, startInterposer } from '../support/interposer.ts';
+import { lineOf, type PushedIndex, pushImageSet, pushIndex } from '../support/image-set.ts';
+import {
+  type BeforeAnswer,
+  type BodyFault,
+  type Interposer,
+  startInterposer,
+} from '../support/interposer.ts';
 import { type Metahub, startMetahub } from '../support/metahub.ts';
 import { MIRRORED_REGISTRY } from '../support/mirrored-registry.ts';
 import { openPodman } from '../support/podman.ts';
+import { run } from '../support/processes.ts';
 import { describeWith } from '../support/required-programs.ts';
 import { openWorkplace, type Workplace } from '../support/workplace.ts';
 
@@ -43,13 +49,31 @@ const RUNTIMES: readonly (readonly [string, readonly string[], StartRuntime])[] 
 ];
 
 for (const [name, programs, start] of RUNTIMES) {
+  describeWith([...MIRRORED_REGISTRY, ...programs], `${name}, when MetaHub’s disk is full`, () => {
+    const workplace = openWorkplace();
+    afterAll(() => workplace.close());
+
+    test('fault 31: the disk is full: the image is pulled all the same, streamed', async () => {
+      const data = workplace.folder('metahub');
+      // Room for the answers of its own, and for no layer.
+      await run('mount', ['-t', 'tmpfs', '-o', 'size=160k', 'tmpfs', data]);
+      const registry = await startDockerRegistry(workplace);
+      await pushImageSet(workplace, registry);
+      const metahub = await startMetahub(workplace, { upstream: registry.url, host: 'cpu:broadwell' });
+      const runtime = await start(workplace, metahub.url);
+      await runtime.pull(BENCH);
+      expect(await runtime.run(BENCH)).toBe(lineOf('cpu:broadwell'));
+      expect(metahub.log()).toContain('the disk is full');
+    });
+  });
+
   describeWith([...MIRRORED_REGISTRY, ...programs], `${name}, when the registry behind MetaHub fails`, () => {
     let workplace: Workplace;
     let registry: DockerRegistry;
     let link: Interposer;
     let metahub: Metahub;
     let runtime: Runtime;
-    let faultFor: (exchange: string) => BodyFault | undefined;
+    let faultFor: BeforeAnswer;
 
     beforeEach(async () => {
       workplace = openWorkplace();
@@ -62,36 +86,146 @@ for (const [name, programs, start] of RUNTIMES) {
     });
     afterEach(() => workplace.close());
 
-    test('an image that was pulled once is pulled again while the registry is gone', async () => {
+    const isLayer = (exchange: string) => /^GET \S+\/blobs\/\S+ 20[06]$/.test(exchange);
+
+    /** Lets a fault happen to the first answer with each blob. */
+    function spoilFirstAnswers(fault: BodyFault): ReadonlySet<string> {
+      const spoilt = new Set<string>();
+      faultFor = (exchange) => {
+        if (!/^GET \S+\/blobs\/\S+ 200$/.test(exchange) || spoilt.has(exchange)) return undefined;
+        spoilt.add(exchange);
+        return fault;
+      };
+      return spoilt;
+    }
+
+    async function expectPulled(): Promise<void> {
+      await runtime.pull(BENCH);
+      expect(await runtime.run(BENCH)).toBe(lineOf('cpu:broadwell'));
+    }
+
+    test('fault 1: connection refused: an image that was pulled once is pulled again, after a restart too', async () => {
       await runtime.pull(BENCH);
       await runtime.forget();
       await registry.stop();
       await metahub.restart();
-      await runtime.pull(BENCH);
-      expect(await runtime.run(BENCH)).toBe(lineOf('cpu:broadwell'));
+      await expectPulled();
     });
 
-    test('a blob that breaks off is taken up where it broke', async () => {
-      const broken = new Set<string>();
-      faultFor = (exchange) => {
-        if (!/^GET \S+\/blobs\/\S+ 200$/.test(exchange) || broken.has(exchange)) return undefined;
-        broken.add(exchange);
+    test.each(['truncated', 'reset'] as const)(
+      'fault 6: reset mid-blob: %s, it is taken up where it broke',
+      async (fault) => {
+        const broken = spoilFirstAnswers(fault);
+        await expectPulled();
+        expect(broken.size).toBeGreaterThan(0);
+        expect(link.exchanges.filter((exchange) => exchange.endsWith(' 206'))).toHaveLength(broken.size);
+      },
+    );
+
+    test('fault 10: wrong digest: a blob with a flipped bit never becomes an image, and does not outlast the fault', async () => {
+      faultFor = (exchange) => (isLayer(exchange) ? 'corrupted' : undefined);
+      await expect(runtime.pull(BENCH)).rejects.toThrow();
+      faultFor = () => undefined;
+      await expectPulled();
+    });
+
+    test('fault 23: 429 with Retry-After: an image that was pulled once is pulled again', async () => {
+      await runtime.pull(BENCH);
+      await runtime.forget();
+      await metahub.restart();
+      faultFor = () => 'refused';
+      await expectPulled();
+      expect(metahub.log()).toContain('served stale');
+    });
+
+    test('fault 35: kill -9 mid-write: killed in the middle of a layer, it has the image whole in the end', async () => {
+      let killing: Promise<void> | undefined;
+      faultFor = async (exchange) => {
+        if (!isLayer(exchange) || killing !== undefined) return undefined;
+        killing = metahub.killAndRestart();
+        await killing;
         return 'truncated';
       };
-      await runtime.pull(BENCH);
-      expect(broken.size).toBeGreaterThan(0);
-      expect(link.exchanges.filter((exchange) => exchange.endsWith(' 206'))).toHaveLength(broken.size);
-      expect(await runtime.run(BENCH)).toBe(lineOf('cpu:broadwell'));
-    });
-
-    describe('a blob with a flipped bit', () => {
-      test('never becomes an image, and does not outlast the fault', async () => {
-        faultFor = (exchange) => (/^GET \S+\/blobs\/\S+ 20\d$/.test(exchange) ? 'corrupted' : undefined);
-        await expect(runtime.pull(BENCH)).rejects.toThrow();
-        faultFor = () => undefined;
+      // Without a registry to fall back to, a runtime may give up; whoever asked for the image asks again.
+      await runtime.pull(BENCH).catch(async () => {
+        await killing;
         await runtime.pull(BENCH);
-        expect(await runtime.run(BENCH)).toBe(lineOf('cpu:broadwell'));
       });
+      expect(killing).toBeDefined();
+      expect(await runtime.run(BENCH)).toBe(lineOf('cpu:broadwell'));
     });
   });
 }
+
+describeWith([...MIRRORED_REGISTRY, 'dockerd', 'docker'], 'dockerd, when MetaHub is stopped', () => {
+  const workplace = openWorkplace();
+  afterAll(() => workplace.close());
+
+  test('fault 41: SIGTERM mid-pull: the pull that runs is finished first', async () => {
+    const registry = await startDockerRegistry(workplace);
+    await pushImageSet(workplace, registry);
+    // The configuration and the layer: nothing else is asked for after them.
+    let blobs = 0;
+    let bothAsked = () => {};
+    const asked = new Promise<void>((resolve) => {
+      bothAsked = resolve;
+    });
+    let goOn = () => {};
+    const released = new Promise<void>((resolve) => {
+      goOn = resolve;
+    });
+    const link = await startInterposer(workplace, registry.url, async (exchange) => {
+      if (!exchange.includes('/blobs/')) return undefined;
+      blobs += 1;
+      if (blobs === 2) bothAsked();
+      await released;
+      return undefined;
+    });
+    const metahub = await startMetahub(workplace, { upstream: link.url, host: 'cpu:broadwell' });
+    const dockerd = await startDockerd(workplace, { mirror: metahub.url });
+    const pulled = dockerd.pull(BENCH);
+    await asked;
+    const stopped = metahub.stop();
+    await expect.poll(() => metahub.log()).toContain('"event":"stopping"');
+    goOn();
+    await pulled;
+    expect(await stopped).toBe(0);
+    expect(metahub.log()).not.toContain('pulls cut');
+    expect(await dockerd.run(BENCH)).toBe(lineOf('cpu:broadwell'));
+  });
+});
+
+describeWith([...MIRRORED_REGISTRY, 'dockerd', 'docker'], 'dockerd, when no entry runs on this host', () => {
+  const IMAGE = 'qnib/newer';
+  let workplace: Workplace;
+  let registry: DockerRegistry;
+  let index: PushedIndex;
+  beforeEach(async () => {
+    workplace = openWorkplace();
+    registry = await startDockerRegistry(workplace);
+    index = await pushIndex(workplace, registry, IMAGE, 'docker', [
+      { optimizedFor: 'cpu:skylake', features: ['cpu:skylake'] },
+      { optimizedFor: 'arm64', architecture: 'arm64', variant: 'v8' },
+    ]);
+  });
+  afterEach(() => workplace.close());
+
+  test('--on-no-match refuse: the pull is refused, and the log says why', async () => {
+    const metahub = await startMetahub(workplace, { upstream: registry.url, host: 'cpu:broadwell' });
+    const dockerd = await startDockerd(workplace, { mirror: metahub.url });
+    // It turns to Docker Hub itself then, which has no such image.
+    await expect(dockerd.pull(IMAGE)).rejects.toThrow();
+    expect(metahub.log()).toMatch(/"event":"decided"[^\n]*qnib\/newer[^\n]*cpu:skylake/);
+    // Other platforms are not this host's to refuse.
+    await dockerd.pull(IMAGE, '--platform', 'linux/arm64');
+  });
+
+  test('--on-no-match upstream: the pull gets what the registry has', async () => {
+    const args = ['--on-no-match', 'upstream'];
+    const metahub = await startMetahub(workplace, { upstream: registry.url, host: 'cpu:broadwell', args });
+    const dockerd = await startDockerd(workplace, { mirror: metahub.url });
+    await dockerd.pull(IMAGE);
+    expect(await dockerd.digestsOf(IMAGE)).toEqual([index.digest]);
+    expect(await dockerd.run(IMAGE)).toBe(lineOf('cpu:skylake'));
+  });
+});

@@ -44,8 +44,12 @@ export async function startContainerd(
     ctr,
     pull: (image, ...options) => ctr('images', 'pull', '--hosts-dir', hosts, ...options, image),
     async run(image) {
-      containers += 1;
-      return (await ctr('run', '--rm', image, `c${containers}`)).trim();
+      // Of a container that ends at once, ctr now and then has copied nothing.
+      for (let tries = 1; ; tries += 1) {
+        containers += 1;
+        const output = (await ctr('run', '--rm', image, `c${containers}`)).trim();
+        if (output !== '' || tries === 3) return output;
+      }
     },
     async digestOf(image) {
       const row = (await ctr('images', 'list', `name==${image}`)).split('\n')[1] ?? '';

@@ -36,7 +36,8 @@ async function compile(folder: string, line: string): Promise<Buffer> {
   return readFileSync(program);
 }
 
-interface EntryPlan {
+/** An entry to be built: what its program prints, and how its descriptor is marked. */
+export interface EntryPlan {
   readonly optimizedFor: string;
   readonly architecture?: string;
   readonly variant?: string;
@@ -59,40 +60,47 @@ const LEVELS: readonly EntryPlan[] = [
   { optimizedFor: 'arm64', architecture: 'arm64', variant: 'v8' },
 ];
 
+/** Builds an image for each plan and pushes them as `latest` of a repository. */
+export async function pushIndex(
+  workplace: Workplace,
+  registry: DockerRegistry,
+  repository: string,
+  dialect: ImageDialect,
+  plans: readonly EntryPlan[],
+): Promise<PushedIndex> {
+  const folder = workplace.folder('images');
+  const entries = [];
+  const digests = new Map<string, Digest>();
+  for (const { optimizedFor, architecture = 'amd64', variant, features } of plans) {
+    const image = buildImage(await compile(folder, lineOf(optimizedFor)), { dialect, architecture });
+    await registry.pushImage(repository, image);
+    digests.set(optimizedFor, image.manifest.digest);
+    const platform = {
+      architecture,
+      os: 'linux',
+      ...(variant === undefined ? {} : { variant }),
+      ...(features === undefined ? {} : { features }),
+    };
+    entries.push({ image, platform });
+  }
+  const index = buildIndex(dialect, entries);
+  await registry.pushManifest(repository, index, 'latest');
+  const entry = (optimizedFor: string) => {
+    const digest = digests.get(optimizedFor);
+    if (digest === undefined) throw new Error(`${repository} has no entry for ${optimizedFor}`);
+    return digest;
+  };
+  return { ...index, entry };
+}
+
 /** Builds the set with gcc and pushes it. */
 export async function pushImageSet(workplace: Workplace, registry: DockerRegistry): Promise<ImageSet> {
-  const folder = workplace.folder('images');
-
-  async function pushIndex(repository: string, dialect: ImageDialect, plans: readonly EntryPlan[]) {
-    const entries = [];
-    const digests = new Map<string, Digest>();
-    for (const { optimizedFor, architecture = 'amd64', variant, features } of plans) {
-      const image = buildImage(await compile(folder, lineOf(optimizedFor)), { dialect, architecture });
-      await registry.pushImage(repository, image);
-      digests.set(optimizedFor, image.manifest.digest);
-      const platform = {
-        architecture,
-        os: 'linux',
-        ...(variant === undefined ? {} : { variant }),
-        ...(features === undefined ? {} : { features }),
-      };
-      entries.push({ image, platform });
-    }
-    const index = buildIndex(dialect, entries);
-    await registry.pushManifest(repository, index, 'latest');
-    const entry = (optimizedFor: string) => {
-      const digest = digests.get(optimizedFor);
-      if (digest === undefined) throw new Error(`${repository} has no entry for ${optimizedFor}`);
-      return digest;
-    };
-    return { ...index, entry };
-  }
-
-  const plain = buildImage(await compile(folder, lineOf('nothing, it is alone')), { dialect: 'docker' });
+  const program = await compile(workplace.folder('images'), lineOf('nothing, it is alone'));
+  const plain = buildImage(program, { dialect: 'docker' });
   await registry.pushImage('library/plain', plain, 'latest');
   return {
-    bench: await pushIndex('qnib/bench', 'docker', BENCH),
-    levels: await pushIndex('qnib/levels', 'oci', LEVELS),
+    bench: await pushIndex(workplace, registry, 'qnib/bench', 'docker', BENCH),
+    levels: await pushIndex(workplace, registry, 'qnib/levels', 'oci', LEVELS),
     plain: plain.manifest,
   };
 }

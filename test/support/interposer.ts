@@ -3,8 +3,11 @@ import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 import type { Workplace } from './workplace.ts';
 
-/** What may become of a body on its way: half of it and a broken connection, or one flipped bit. */
-export type BodyFault = 'truncated' | 'corrupted';
+/**
+ * What may become of an answer on its way: half of the body and a connection that ends or is reset, one flipped bit, or
+ * `429 Too Many Requests` in its place.
+ */
+export type BodyFault = 'truncated' | 'reset' | 'corrupted' | 'refused';
 
 export interface Interposer {
   readonly url: string;
@@ -20,13 +23,22 @@ async function sendFaulty(
   response: ServerResponse,
   fault: BodyFault,
 ): Promise<void> {
+  if (fault === 'refused') {
+    answer.resume();
+    response.writeHead(429, { 'retry-after': '1' }).end('{"errors":[{"code":"TOOMANYREQUESTS"}]}');
+    return;
+  }
   const body = await buffer(answer);
   const middle = body.length >> 1;
+  response.writeHead(answer.statusCode ?? 502, answer.headers);
   if (fault === 'corrupted') {
     body[middle] = (body[middle] ?? 0) ^ 1;
     response.end(body);
   } else {
-    response.write(body.subarray(0, middle), () => response.destroy());
+    response.write(body.subarray(0, middle), () => {
+      if (fault === 'reset') response.socket?.resetAndDestroy();
+      else response.destroy();
+    });
   }
 }
 
@@ -49,9 +61,9 @@ export async function startInterposer(
     const exchange = `${request.method} ${request.url} ${answer.statusCode}`;
     exchanges.push(exchange);
     const fault = await beforeAnswer(exchange);
+    if (fault !== undefined) return sendFaulty(answer, response, fault);
     response.writeHead(answer.statusCode ?? 502, answer.headers);
-    if (fault === undefined) answer.pipe(response);
-    else await sendFaulty(answer, response, fault);
+    answer.pipe(response);
   }
   const server = createServer((request, response) => {
     relay(request, response).catch(() => response.destroy());
