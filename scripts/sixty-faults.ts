@@ -125,8 +125,8 @@ export const FAULT_GROUPS: readonly FaultGroup[] = [
     ['If-None-Match', '304 without a body, and without opening the blob.'],
     ['PUT, POST, DELETE, PATCH', '405 UNSUPPORTED; no body is read.'],
     [
-      'Host rebinding on the status page',
-      'The pages answer to addresses, localhost and configured names only.',
+      'Host rebinding',
+      'The pages, and a mirror on loopback, answer to addresses, localhost and configured names only.',
     ],
     ['CRLF in a header', 'No header of ours ends early, whatever a registry or client has written.'],
     ['a slow reader', 'Memory does not grow: the source waits for the reader.'],

@@ -90,6 +90,8 @@ export async function runMirror({ settings, reread }: RunOptions): Promise<void>
     defaultHost: DOCKER_HUB,
     isAllowedHost: (name) => allowed.has(name),
     handlers: site?.handlers ?? new Map(),
+    hasLogins: site !== undefined,
+    names: ownNames(values),
     ...(identity === undefined ? {} : { tls: identity.current }),
     status: () => ({
       version: VERSION,
@@ -131,6 +133,11 @@ export async function runMirror({ settings, reread }: RunOptions): Promise<void>
   await server.drain(values.drainTimeout);
   await stack.close();
   log('notice', 'stopped');
+}
+
+/** What clients call this mirror: the names of the settings, and that in the site's address. */
+function ownNames({ name: names, siteUrl }: ServeSettings['values']): readonly string[] {
+  return siteUrl === undefined ? names : [...names, new URL(siteUrl).hostname];
 }
 
 /** The site, when the settings name machine types; else the mirror is this host's own, and a site's modules are not loaded. */

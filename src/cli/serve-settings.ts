@@ -104,6 +104,13 @@ export const SERVE_SETTINGS = {
     parse: readListen,
     format: formatListen,
   }),
+  name: setting<readonly string[]>({
+    flags: '--name <host>',
+    repeatable: true,
+    help: 'a name that clients call this mirror by, besides its addresses and localhost',
+    fallback: () => [],
+    parse: readTexts,
+  }),
   data: setting({
     flags: '--data <dir>',
     help: 'where content and derived answers are kept',

@@ -34,6 +34,8 @@ export interface AnswererOptions {
   readonly limits: Limits;
   readonly hot: HotAnswers;
   readonly metrics: Metrics;
+  /** May the API be asked under this Host header? */
+  readonly isOwnName: (host: string | undefined) => boolean;
   /** True while the server drains: answers then end their connections. */
   readonly isDraining: () => boolean;
 }
@@ -46,7 +48,7 @@ function arrivalOf(req: IncomingMessage, repository: Repository | undefined): Ar
 
 /** Answers requests: whatever happens, each gets an answer or its connection is cut. */
 export function createAnswerer(options: AnswererOptions): Handler {
-  const { gate, pseudonym, hosts, handlers, pages, limits, hot, metrics, isDraining } = options;
+  const { gate, pseudonym, hosts, handlers, pages, limits, hot, metrics, isDraining, isOwnName } = options;
   const acceptsIndex = createAcceptReader();
   const turns = createTurns();
   const record = createRequestRecord(options.log, metrics);
@@ -123,6 +125,9 @@ export function createAnswerer(options: AnswererOptions): Handler {
       const route = known?.route ?? parseRoute(target, hosts);
       record.kind(res, route.kind);
       if (route.kind === 'page') return pages.answer(req, res, route.path);
+      if (!isOwnName(req.headers.host)) {
+        throw new RegistryError('DENIED', 'this mirror is not asked under that name: --name allows it');
+      }
       await serveApi(req, res, route, known?.admitting);
     } catch (error) {
       fail(req, res, error);
@@ -133,7 +138,8 @@ export function createAnswerer(options: AnswererOptions): Handler {
   function repeat(req: IncomingMessage, res: ServerResponse, startedMs: number): boolean {
     const target = req.url ?? '';
     // A response that waits for its turn has no connection yet (see turns.ts).
-    const route = res.socket !== null && isPlain(req) ? hot.routeOf(target) : undefined;
+    const isSimple = res.socket !== null && isPlain(req) && isOwnName(req.headers.host);
+    const route = isSimple ? hot.routeOf(target) : undefined;
     if (route === undefined) return false;
     const admitting = gate.admit(arrivalOf(req, route.repository));
     const isNow = !(admitting instanceof Promise) && admitting.kind === 'admitted';

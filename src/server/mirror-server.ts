@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Gate } from '../oci/gate.ts';
+import { isLoopback } from '../oci/loopback.ts';
 import type { SourceHost } from '../oci/reference.ts';
 import { createAnswerer, type Handler } from './answerer.ts';
 import { guardConnections } from './connections.ts';
@@ -12,6 +13,7 @@ import { DEFAULT_LIMITS, type Limits } from './limits.ts';
 import { type ListenTarget, listenAt } from './listen.ts';
 import { createLoopWatch } from './loop-watch.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
+import { createHostCheck } from './page-host.ts';
 import { createPages } from './pages.ts';
 import type { ServerLog } from './server-log.ts';
 import type { StatusFacts } from './status-facts.ts';
@@ -34,8 +36,10 @@ export interface MirrorServerOptions {
   readonly status: () => StatusFacts;
   /** Exact paths that are answered by others (`/token`), with any method. */
   readonly handlers?: ReadonlyMap<string, Handler>;
-  /** Names under which the status pages may be seen, besides addresses and localhost. */
+  /** Names under which the status pages may be seen, and a mirror on loopback asked, besides addresses and localhost. */
   readonly names?: readonly string[];
+  /** Every request has to show who it is: under which name it comes is all one. */
+  readonly hasLogins?: boolean;
   readonly limits?: Partial<Limits>;
   /** Counters of other parts that `/metrics` is to show as well. */
   readonly metrics?: Metrics;
@@ -97,11 +101,16 @@ export function createMirrorServer(options: MirrorServerOptions): MirrorServer {
   const metrics = options.metrics ?? createMetrics();
   const { server, renew } = createHttpServer(limits, options.tls);
   const hot = createHotAnswers({ maxBytes: limits.hotBytes, now: () => performance.now() });
+  const isOwnHost = createHostCheck(options.names ?? []);
+  // What listens on loopback is for programs of this machine, not for web pages in its browsers; on a network, and behind
+  // TLS, it goes by names that nobody has told us.
+  let isForThisMachine = false;
+  const isOwnName = (host: string | undefined) => !isForThisMachine || host === undefined || isOwnHost(host);
   let draining = false;
   const isDraining = () => draining;
 
   const answer = createAnswerer({
-    ...{ gate, log, pseudonym, limits, hot, metrics, isDraining },
+    ...{ gate, log, pseudonym, limits, hot, metrics, isDraining, isOwnName },
     hosts: { defaultHost, isAllowedHost },
     handlers: options.handlers ?? new Map(),
     pages: createPages({ status, metrics, isDraining, names: options.names ?? [] }),
@@ -130,7 +139,11 @@ export function createMirrorServer(options: MirrorServerOptions): MirrorServer {
 
   return {
     metrics,
-    listen: (target) => listenAt(server, target),
+    listen: async (target) => {
+      const address = await listenAt(server, target);
+      isForThisMachine = isLoopback(address.address) && options.tls === undefined && !options.hasLogins;
+      return address;
+    },
     drain: async (timeoutMs) => {
       draining = true;
       const ended = closed(server);

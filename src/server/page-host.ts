@@ -7,11 +7,22 @@ function nameOf(host: string | undefined): string | undefined {
 }
 
 /**
- * May the status pages be shown under this Host header? A web page whose own name was made to point here (DNS rebinding)
- * could otherwise read them; addresses, localhost and the names that this server is known by cannot be pointed elsewhere.
+ * Is this Host header one of ours? A web page whose own name was made to point here (DNS rebinding) could otherwise read
+ * what is shown to its browser; addresses, localhost and the names that this server is known by cannot be pointed elsewhere.
  */
 export function isOwnHost(host: string | undefined, names: readonly string[]): boolean {
   const name = nameOf(host);
   if (name === undefined) return false;
   return isIP(name) !== 0 || name === 'localhost' || names.some((own) => own.toLowerCase() === name);
+}
+
+/** {@link isOwnHost} that remembers the last Host it let pass: a runtime always sends the same. */
+export function createHostCheck(names: readonly string[]): (host: string | undefined) => boolean {
+  let last: string | undefined;
+  return (host) => {
+    if (host !== undefined && host === last) return true;
+    const isOwn = isOwnHost(host, names);
+    if (isOwn) last = host;
+    return isOwn;
+  };
 }

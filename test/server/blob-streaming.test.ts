@@ -127,7 +127,7 @@ describe('a client that leaves', () => {
       };
     });
     const socket = dial(port);
-    socket.write('GET /v2/a/b/manifests/latest HTTP/1.1\r\nHost: a\r\n\r\n');
+    socket.write('GET /v2/a/b/manifests/latest HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n');
     const signal = await asked;
     expect(signal?.aborted).toBe(false);
     socket.destroy();
@@ -160,7 +160,7 @@ describe('a client that leaves', () => {
         return { ...content, cancel: () => resolve(true) } as typeof content;
       };
     });
-    socket.write(`GET /v2/a/b/blobs/${digest} HTTP/1.1\r\nHost: a\r\n\r\n`);
+    socket.write(`GET /v2/a/b/blobs/${digest} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`);
     expect(await cancelled).toBe(true);
   });
 });
@@ -196,7 +196,7 @@ describe('fault 60: a slow reader', () => {
     const digest = registry.putBlob(Buffer.alloc(64 * MIB));
     const socket = dial(port);
     socket.pause();
-    socket.write(`GET /v2/a/b/blobs/${digest} HTTP/1.1\r\nHost: a\r\n\r\n`);
+    socket.write(`GET /v2/a/b/blobs/${digest} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`);
     await expect.poll(() => log.some(({ event }) => event === 'answer broken off')).toBe(true);
   });
 });

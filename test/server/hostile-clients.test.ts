@@ -172,6 +172,37 @@ describe('fault 53: mirrors in front of each other', () => {
   });
 });
 
+describe('fault 58: the API under a name that was made to point here', () => {
+  const path = '/v2/library/app/manifests/latest';
+  const host = { host: 'rebound.example:5080' };
+
+  test('is not for web pages: a mirror on loopback may hold what only this machine is let see', async () => {
+    const { port, registry } = await serveLatest();
+    const digest = registry.putBlob(Buffer.from('secret'));
+    for (const target of ['/v2/', path, `/v2/library/app/blobs/${digest}`, '/v2/library/app/tags/list']) {
+      const answer = await ask(port, target, { headers: host });
+      expect([answer.status, codeOf(answer)]).toEqual([403, 'DENIED']);
+    }
+    expect(registry.calls).toEqual([]);
+  });
+
+  test('nor is what was sent before', async () => {
+    const { port } = await serveLatest();
+    expect((await ask(port, path)).status).toBe(200);
+    expect((await ask(port, path, { headers: host })).status).toBe(403);
+  });
+
+  test('is for those who know the mirror by a name of its own', async () => {
+    const { port } = await serveLatest({ names: ['rebound.example'] });
+    expect((await ask(port, path, { headers: host })).status).toBe(200);
+  });
+
+  test('is for those who show who they are', async () => {
+    const { port } = await serveLatest({ hasLogins: true });
+    expect((await ask(port, path, { headers: host })).status).toBe(200);
+  });
+});
+
 describe('a Via header that no mirror writes', () => {
   test.each([`1.1 ${'a'.repeat(20_000)}`, '1.1 \u00e9', 'whatever'])(
     'is refused, not sent on',
