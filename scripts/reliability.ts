@@ -41,9 +41,15 @@ function row({ number, name, whatHappens }: Fault, tests: readonly FaultTest[]):
   return `| ${cells.join(' | ')} |`;
 }
 
-function proof({ number, name }: Fault, tests: readonly FaultTest[]): string {
-  const lines = tests.map(({ file, name: shown }) => `- ${escapeCell(shown)} (${linkTo(file)})`);
-  return `### ${number}: ${escapeCell(name)}\n\n${[...new Set(lines)].join('\n')}\n`;
+/** A test's name without its fault's, which stands above it. */
+function shownName(fault: Fault, shown: string): string {
+  const rest = shown.startsWith(`${fault.name}: `) ? shown.slice(fault.name.length + 2) : shown;
+  return rest === '…' ? 'each of a table' : rest;
+}
+
+function proof(fault: Fault, tests: readonly FaultTest[]): string {
+  const lines = tests.map(({ file, name }) => `- ${escapeCell(shownName(fault, name))} (${linkTo(file)})`);
+  return `### ${fault.number}: ${escapeCell(fault.name)}\n\n${[...new Set(lines)].join('\n')}\n`;
 }
 
 /** The document that the tests of a checkout make. */
