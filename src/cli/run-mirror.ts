@@ -115,10 +115,10 @@ export async function runMirror({ settings, reread }: RunOptions): Promise<void>
   if (inherited !== undefined) warnOfOtherAddress(settings, address, log);
   const url = `${identity ? 'https' : 'http'}://${formatListen({ host: address.address, port: address.port })}`;
   log('notice', 'listening', { url, pid: process.pid, version: VERSION, data: values.data });
-  for (const warning of profile.warnings) log('warning', warning);
+  for (const warning of site === undefined ? profile.warnings : []) log('warning', warning);
   if (process.env['JOURNAL_STREAM'] === undefined)
     process.stdout.write(
-      site ? welcomeToSite(url, site.accounts) : welcome(profile, url, [...allowed.keys()]),
+      site ? welcomeToSite(values.siteUrl ?? url, site.accounts) : welcome(profile, url, [...allowed.keys()]),
     );
 
   const notifier = await openNotifier(log);

@@ -47,7 +47,10 @@ export async function fetchMachineTypes(
     const why = (cause as Error & { cause?: Error }).cause?.message ?? (cause as Error).message;
     throw new UserError(`${site.url.origin} cannot be reached: ${why}`, {
       cause,
-      nextStep: 'For a site without a certificate write http://HOST:PORT.',
+      nextStep:
+        site.url.protocol === 'http:'
+          ? `For a site with a certificate write https://${site.url.host}.`
+          : 'For a site without a certificate write http://HOST:PORT; a private authority’s is trusted by NODE_EXTRA_CA_CERTS=FILE.',
     });
   }
   if (answer.status === 401) {

@@ -21,7 +21,12 @@ interface TlsFiles {
 /** Renewal writes two files: both should be there before they are read, in milliseconds. */
 const SETTLE_MS = 500;
 
-async function readIdentity(certFile: string, keyFile: string): Promise<Identity> {
+interface PemIdentity extends Identity {
+  readonly cert: Buffer;
+  readonly key: Buffer;
+}
+
+async function readIdentity(certFile: string, keyFile: string): Promise<PemIdentity> {
   const [cert, key] = await Promise.all([readFile(certFile), readFile(keyFile)]);
   // Throws when they are no PEM or do not belong together, before a server is given them.
   createSecureContext({ cert, key });
@@ -53,7 +58,14 @@ export async function openTlsIdentity({ tlsCert, tlsKey }: TlsFiles): Promise<Tl
     current,
     onRenewed: (renew, log) => {
       const folders = new Set([tlsCert, tlsKey].map(dirname));
-      for (const folder of folders) void follow({ folder, read, renew, log, signal: ended.signal });
+      let shown = current;
+      const readNew = async () => {
+        const identity = await read();
+        if (identity.cert.equals(shown.cert) && identity.key.equals(shown.key)) return undefined;
+        shown = identity;
+        return identity;
+      };
+      for (const folder of folders) void follow({ folder, readNew, renew, log, signal: ended.signal });
     },
     close: () => ended.abort(),
   };
@@ -61,18 +73,21 @@ export async function openTlsIdentity({ tlsCert, tlsKey }: TlsFiles): Promise<Tl
 
 interface Following {
   readonly folder: string;
-  readonly read: () => Promise<Identity>;
+  /** Undefined when it is the one that is shown: folders hold other files too. */
+  readonly readNew: () => Promise<Identity | undefined>;
   readonly renew: (identity: Identity) => void;
   readonly log: Log;
   readonly signal: AbortSignal;
 }
 
 /** Follows the folder, not the files: renewal replaces files, and links that lead to them. */
-async function follow({ folder, read, renew, log, signal }: Following): Promise<void> {
+async function follow({ folder, readNew, renew, log, signal }: Following): Promise<void> {
   let settling: NodeJS.Timeout | undefined;
   const renewNow = async () => {
     try {
-      renew(await read());
+      const identity = await readNew();
+      if (identity === undefined) return;
+      renew(identity);
       log('notice', 'certificate renewed', { folder });
     } catch (error) {
       log('warning', 'the renewed certificate cannot be used, the former one stays', {

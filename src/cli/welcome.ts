@@ -1,3 +1,4 @@
+import { hostname } from 'node:os';
 import type { HostProfile } from '../host/profile.ts';
 
 /** What a person sees when the mirror has started: what this host is, where it listens, and how to point dockerd at it. */
@@ -15,9 +16,13 @@ export function welcome(profile: HostProfile, url: string, hosts: readonly strin
   ].join('\n');
 }
 
+const ANY_ADDRESS: ReadonlySet<string> = new Set(['0.0.0.0', '[::]']);
+
 /** What the operator of a site sees when it has started: how its machines log in. */
-export function welcomeToSite(url: string, logins: number): string {
-  const { host, protocol } = new URL(url);
+export function welcomeToSite(url: string, logins: number, thisMachine = hostname()): string {
+  const { hostname: address, port, protocol } = new URL(url);
+  const name = ANY_ADDRESS.has(address) ? thisMachine : address;
+  const host = port === '' ? name : `${name}:${port}`;
   const count = logins === 1 ? 'one account' : `${logins} accounts`;
   return [
     `MetaHub serves machine types of ${count} on ${url}`,

@@ -149,6 +149,9 @@ function refusal(selection: Selection, { features }: HostProfile): Answer {
   };
 }
 
+/** Fails only where match is exact. */
+const NO_FEATURES = 'no features';
+
 /** One entry's reason whole; of several the demands that fail. */
 function noneEligible({ verdicts }: Selection): string {
   const ineligible = verdicts.filter(({ status }) => status === 'ineligible');
@@ -156,7 +159,9 @@ function noneEligible({ verdicts }: Selection): string {
   if (first === undefined) return 'no entry is eligible';
   if (ineligible.length === 1) return `the only entry for this platform ${first.reason}`;
   const failing = new Set(
-    ineligible.flatMap(({ failures }) => failures.slice(0, 1).map(({ demand }) => toldDemand(demand))),
+    ineligible.flatMap(({ failures }) =>
+      failures.slice(0, 1).map(({ demand }) => toldDemand(demand) || NO_FEATURES),
+    ),
   );
   const which = toldList([...failing], '; ', (demand) => demand);
   return `none of ${ineligible.length} entries for this platform runs here (failing: ${which})`;

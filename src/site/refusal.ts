@@ -72,7 +72,7 @@ export function basicRefusal({
   readonly waitMs?: number;
 }): RegistryError {
   if (reason === 'too many failures') return tooManyFailures(waitMs ?? 0);
-  return new RegistryError('UNAUTHORIZED', MESSAGES['wrong credentials'], {
+  return new RegistryError('UNAUTHORIZED', MESSAGES[reason], {
     headers: { 'www-authenticate': BASIC },
   });
 }

@@ -263,6 +263,13 @@ describe('when nothing is eligible', () => {
     );
   });
 
+  test('where match is exact, the reason tells of an entry without features too', () => {
+    const plain: Entries = { plain: '', skylake: 'cpu:skylake', arm: { on: 'linux/arm64' } };
+    expect(derived('cpu:haswell', plain, { policy: { match: 'exact' } }).reason).toContain(
+      'none of 2 entries for this platform runs here (failing: no features; cpu:skylake)',
+    );
+  });
+
   test('an index in which nothing would remain is refused, with the reasons as detail', () => {
     const given = answer('cpu:haswell', { a: 'nvcap:9.0', ofA: { about: 'a' } });
     expect(given).toMatchObject({
