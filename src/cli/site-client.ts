@@ -70,5 +70,19 @@ export async function fetchMachineTypes(
       },
     );
   }
-  return (await answer.json()) as MachineList;
+  const list = readMachineList(await answer.json().catch(() => undefined));
+  if (list !== undefined) return list;
+  throw new UserError(`${site.registry} did not answer with a list of machine types: it is no MetaHub`);
+}
+
+const isWord = (value: unknown): value is string =>
+  typeof value === 'string' && /^[!-~]{1,1024}$/.test(value);
+
+/** A login goes to the runtimes and to the terminal: it is read as strictly as if nobody knew whose answer it is. */
+function readMachineList(value: unknown): MachineList | undefined {
+  const { user, types } = (value ?? {}) as { readonly user?: unknown; readonly types?: unknown };
+  const isType = (type: Partial<MachineList['types'][number]> | null) =>
+    isWord(type?.name) && isWord(type.login) && Array.isArray(type.features) && type.features.every(isWord);
+  if (!isWord(user) || !Array.isArray(types) || !types.every(isType)) return undefined;
+  return { user, types };
 }

@@ -1,6 +1,6 @@
 import { leastHardware } from '../../selection/least.ts';
+import { printable } from '../printable.ts';
 import { UserError } from '../user-error.ts';
-import { printable } from './explain-page.ts';
 import type { Subject } from './explain-subject.ts';
 
 /**

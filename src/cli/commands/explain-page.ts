@@ -1,6 +1,7 @@
 import type { Descriptor } from '../../oci/descriptor.ts';
 import { formatDemand } from '../../selection/demand.ts';
 import type { Verdict } from '../../selection/select.ts';
+import { printable } from '../printable.ts';
 import type { Explanation } from './explain-answer.ts';
 
 /** What is written on. */
@@ -15,11 +16,6 @@ const SGR = { strong: '1;32', dim: '2', bad: '31', head: '1' } as const;
 /** Text in a colour of the terminal, when there is one. */
 export function painted(text: string, as: keyof typeof SGR, { colour }: Page): string {
   return colour ? `\x1b[${SGR[as]}m${text}\x1b[0m` : text;
-}
-
-/** Upstream's words may hold anything; a terminal gets printable ones only. */
-export function printable(text: string): string {
-  return text.replaceAll(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, '?');
 }
 
 /** `linux/amd64/v3`. */

@@ -1,7 +1,8 @@
 import type { HostProfile } from '../../host/profile.ts';
 import { formatFailure, type Verdict, type VerdictStatus } from '../../selection/select.ts';
+import { printable } from '../printable.ts';
 import type { Explanation } from './explain-answer.ts';
-import { demandsText, heading, type Page, painted, platformText, printable, wrap } from './explain-page.ts';
+import { demandsText, heading, type Page, painted, platformText, wrap } from './explain-page.ts';
 
 const WORD: Readonly<Record<VerdictStatus, string>> = {
   winner: 'wins',

@@ -2,7 +2,8 @@ import type { Descriptor } from '../../oci/descriptor.ts';
 import type { ImageManifest } from '../../oci/image-index.ts';
 import { formatDemand } from '../../selection/demand.ts';
 import { requirementsOf } from '../../selection/requirement.ts';
-import { platformText, printable } from './explain-page.ts';
+import { printable } from '../printable.ts';
+import { platformText } from './explain-page.ts';
 import type { Inspected, Member } from './inspect-members.ts';
 
 const LABEL_WIDTH = 10;
