@@ -19,7 +19,7 @@ import { fromNetwork, isAbort } from './failure.ts';
 import { NO_CREDENTIALS } from './login.ts';
 import { pushFailure } from './push-failure.ts';
 import { locationOf } from './redirect.ts';
-import { createResolver } from './resolver.ts';
+import { createResolvers } from './resolver.ts';
 import { apiRootOf, DEFAULT_TIMEOUTS } from './settings.ts';
 import { createTokens, pushScopeOf } from './token.ts';
 import type { Outgoing, Reply, Transport } from './transport.ts';
@@ -187,7 +187,7 @@ async function publishManifest(
 export function createPublisher(options: UpstreamOptions): Publisher {
   const { registryFor, now, credentials = NO_CREDENTIALS, log = () => {} } = options;
   const hosts = new Map<SourceHost, Host>();
-  const resolve = createResolver();
+  const resolverFor = createResolvers();
 
   function openHost(host: SourceHost): Host {
     const settings = registryFor(host);
@@ -195,7 +195,7 @@ export function createPublisher(options: UpstreamOptions): Publisher {
     if (settings === undefined || endpoint === undefined) {
       throw new RegistryError('DENIED', `${host} is not among the registries that may be written to`);
     }
-    const { transport } = connectTo(settings, { ...options, resolve });
+    const { transport } = connectTo(settings, { ...options, resolve: resolverFor() });
     const root = apiRootOf(endpoint.url);
     const timeouts = { ...DEFAULT_TIMEOUTS, ...options.timeouts };
     const authorize = createAuthorizer({

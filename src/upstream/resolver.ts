@@ -17,30 +17,60 @@ function askSystem(hostname: string): Promise<readonly LookupAddress[]> {
   });
 }
 
-/** A resolver that asks for each name once at a time, and for few names at once. */
-export function createResolver(ask: Resolver = askSystem): Resolver {
-  const flights = new Map<string, Promise<readonly LookupAddress[]>>();
-  const waiting: (() => void)[] = [];
+/** What one registry wants to know, one name after the other. */
+interface Lane {
+  readonly wanted: (() => Promise<unknown>)[];
+  /** It waits for its turn, or has it. */
+  isIn: boolean;
+}
+
+/**
+ * Makes resolvers, one for each registry, that ask for few names at once and take turns: a registry that redirects to names
+ * of which DNS says nothing makes only itself wait. Each asks for a name once, however many want it.
+ */
+export function createResolvers(ask: Resolver = askSystem): () => Resolver {
+  /** Lanes that have something to ask and are asking nothing, longest waiting first. */
+  const waiting: Lane[] = [];
   let running = 0;
 
-  async function takeTurn(hostname: string): Promise<readonly LookupAddress[]> {
-    if (running >= LOOKUPS_MAX) await new Promise<void>((go) => waiting.push(go));
-    else running += 1;
-    try {
-      return await ask(hostname);
-    } finally {
-      // The turn passes on as it is, or becomes free.
-      const next = waiting.shift();
-      if (next) next();
-      else running -= 1;
+  function work(): void {
+    while (running < LOOKUPS_MAX) {
+      const lane = waiting.shift();
+      const lookUp = lane?.wanted.shift();
+      if (lane === undefined || lookUp === undefined) return;
+      running += 1;
+      void lookUp().then(() => {
+        running -= 1;
+        if (lane.wanted.length > 0) waiting.push(lane);
+        else lane.isIn = false;
+        work();
+      });
     }
   }
 
-  return (hostname) => {
-    const flying = flights.get(hostname);
-    if (flying) return flying;
-    const flight = takeTurn(hostname).finally(() => flights.delete(hostname));
-    flights.set(hostname, flight);
-    return flight;
+  function enter(lane: Lane): void {
+    if (lane.isIn) return;
+    lane.isIn = true;
+    waiting.push(lane);
+    work();
+  }
+
+  return () => {
+    const lane: Lane = { wanted: [], isIn: false };
+    const flights = new Map<string, Promise<readonly LookupAddress[]>>();
+    return (hostname) => {
+      const flying = flights.get(hostname);
+      if (flying) return flying;
+      const flight = new Promise<readonly LookupAddress[]>((resolve, reject) => {
+        lane.wanted.push(() =>
+          ask(hostname)
+            .then(resolve, reject)
+            .finally(() => flights.delete(hostname)),
+        );
+      });
+      flights.set(hostname, flight);
+      enter(lane);
+      return flight;
+    };
   };
 }

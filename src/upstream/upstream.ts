@@ -9,7 +9,7 @@ import { fromNetwork } from './failure.ts';
 import { createFastTransport } from './fast-transport.ts';
 import { type Credentials, NO_CREDENTIALS } from './login.ts';
 import { createRegistryClient } from './registry-client.ts';
-import { createResolver, type Resolver } from './resolver.ts';
+import { createResolvers, type Resolver } from './resolver.ts';
 import { sendTwice } from './send-twice.ts';
 import { apiRootOf, DEFAULT_TIMEOUTS, type Timeouts, type UpstreamSettings } from './settings.ts';
 import { createSlabPool, type SlabPool } from './slab.ts';
@@ -45,7 +45,7 @@ interface Client {
 /** What source hosts share, none of which is of use against another. */
 interface Shared {
   readonly slabs: SlabPool;
-  readonly resolve: Resolver;
+  readonly resolverFor: () => Resolver;
 }
 
 /** The registries of the world. */
@@ -63,12 +63,12 @@ function createClient(
   host: SourceHost,
   settings: UpstreamSettings,
   options: UpstreamOptions,
-  { slabs, resolve }: Shared,
+  { slabs, resolverFor }: Shared,
 ): Client {
   const { now, credentials = NO_CREDENTIALS } = options;
   const log: UpstreamLog = options.log ?? (() => {});
   const timeouts: Timeouts = { ...DEFAULT_TIMEOUTS, ...options.timeouts };
-  const { dial, proxyOf, transport } = connectTo(settings, { ...options, resolve });
+  const { dial, proxyOf, transport } = connectTo(settings, { ...options, resolve: resolverFor() });
   const fast = createFastTransport({ dial, plain: transport, proxyOf, timeouts, slabs, now });
   const send = (outgoing: Outgoing) => sendTwice(transport.send, outgoing);
   const sendFast = (outgoing: Outgoing) => sendTwice(fast.send, outgoing);
@@ -116,7 +116,7 @@ function createClient(
  */
 export function createUpstream(options: UpstreamOptions): Upstream {
   const clients = new Map<SourceHost, Client>();
-  const shared: Shared = { slabs: createSlabPool(), resolve: createResolver() };
+  const shared: Shared = { slabs: createSlabPool(), resolverFor: createResolvers() };
 
   function clientOf(host: SourceHost): Client {
     const known = clients.get(host);

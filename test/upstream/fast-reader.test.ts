@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
 import { createDial } from '../../src/upstream/dial.ts';
 import { createFastTransport } from '../../src/upstream/fast-transport.ts';
-import { createResolver } from '../../src/upstream/resolver.ts';
+import { createResolvers } from '../../src/upstream/resolver.ts';
 import { upstreamAt } from '../../src/upstream/settings.ts';
 import { createSlabPool } from '../../src/upstream/slab.ts';
 import { createTransport } from '../../src/upstream/transport.ts';
@@ -180,7 +180,7 @@ describe('a transport of its own', () => {
     const trust = createTrust({ settingsOf: () => undefined, certificateDirs: [], authorityFiles: [], now });
     const proxyOf = () => undefined;
     const isTrusted = () => true;
-    const dial = createDial({ isTrusted, trust, resolve: createResolver(), proxyOf, timeoutMs: 1000 });
+    const dial = createDial({ isTrusted, trust, resolve: createResolvers()(), proxyOf, timeoutMs: 1000 });
     const plain = closing(createTransport({ dial, proxyOf, isTrusted, timeouts }));
     const slabs = createSlabPool();
     return { slabs, transport: closing(createFastTransport({ dial, plain, proxyOf, timeouts, slabs, now })) };

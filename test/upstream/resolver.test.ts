@@ -1,55 +1,72 @@
 import { describe, expect, test } from 'vitest';
-import { createResolver } from '../../src/upstream/resolver.ts';
+import { createResolvers } from '../../src/upstream/resolver.ts';
 
 const LOOPBACK = [{ address: '127.0.0.1', family: 4 }];
 
 /** A DNS that answers when it is told to; `asked` are the names in order. */
 function slowDns() {
   const asked: string[] = [];
-  const answers: (() => void)[] = [];
-  const resolve = createResolver((hostname) => {
+  const answers = new Map<string, () => void>();
+  const resolverFor = createResolvers((hostname) => {
     asked.push(hostname);
-    return new Promise((answer) => answers.push(() => answer(LOOPBACK)));
+    return new Promise((answer) => answers.set(hostname, () => answer(LOOPBACK)));
   });
-  return { asked, resolve, answerNext: () => answers.shift()?.() };
+  const answer = async (hostname: string) => {
+    answers.get(hostname)?.();
+    await new Promise(setImmediate);
+  };
+  return { asked, resolverFor, answer };
 }
 
 describe('the resolver', () => {
   test('finds what the system finds', async () => {
-    expect((await createResolver()('localhost')).length).toBeGreaterThan(0);
-    await expect(createResolver()('no-such-host.invalid')).rejects.toMatchObject({ syscall: 'getaddrinfo' });
+    const resolve = createResolvers()();
+    expect((await resolve('localhost')).length).toBeGreaterThan(0);
+    await expect(resolve('no-such-host.invalid')).rejects.toMatchObject({ syscall: 'getaddrinfo' });
   });
 
   test('asks for a name once, however many want it, and again the next time', async () => {
-    const { asked, resolve, answerNext } = slowDns();
+    const { asked, resolverFor, answer } = slowDns();
+    const resolve = resolverFor();
     const both = [resolve('ghcr.io'), resolve('ghcr.io')];
-    answerNext();
+    await answer('ghcr.io');
     expect(await Promise.all(both)).toEqual([LOOPBACK, LOOPBACK]);
     const again = resolve('ghcr.io');
-    answerNext();
+    await answer('ghcr.io');
     await again;
     expect(asked).toEqual(['ghcr.io', 'ghcr.io']);
   });
 
   test('asks for two names at once at the most: a dead DNS must leave threads to read files with', async () => {
-    const { asked, resolve, answerNext } = slowDns();
-    const all = ['a.example', 'b.example', 'c.example', 'd.example'].map(resolve);
+    const { asked, resolverFor, answer } = slowDns();
+    const names = ['a.example', 'b.example', 'c.example', 'd.example'];
+    const all = names.map((name) => resolverFor()(name));
     expect(asked).toEqual(['a.example', 'b.example']);
-    answerNext();
-    await all[0];
+    await answer('a.example');
     expect(asked).toEqual(['a.example', 'b.example', 'c.example']);
-    for (let left = 0; left < 3; left += 1) {
-      answerNext();
-      await new Promise(setImmediate);
-    }
+    for (const name of names) await answer(name);
     expect(await Promise.all(all)).toHaveLength(4);
   });
 
+  test('a registry that redirects to a hundred names of a dead DNS keeps nobody else waiting', async () => {
+    const { asked, resolverFor, answer } = slowDns();
+    const [evil, good, other] = [resolverFor(), resolverFor(), resolverFor()];
+    for (let at = 0; at < 100; at += 1) void evil(`dead-${at}.evil.example`);
+    const found = [good('auth.docker.io'), other('ghcr.io')];
+    expect(asked).toEqual(['dead-0.evil.example', 'auth.docker.io']);
+    await answer('auth.docker.io');
+    expect(asked.at(-1)).toBe('ghcr.io');
+    await answer('ghcr.io');
+    expect(await Promise.all(found)).toEqual([LOOPBACK, LOOPBACK]);
+    await answer('dead-0.evil.example');
+    expect(asked.at(-1)).toBe('dead-1.evil.example');
+  });
+
   test('a name that fails gives its turn on', async () => {
-    const resolve = createResolver(async (hostname) => {
+    const resolve = createResolvers(async (hostname) => {
       if (hostname.startsWith('bad')) throw new Error('not found');
       return LOOPBACK;
-    });
+    })();
     const names = ['bad1', 'bad2', 'bad3', 'good1', 'good2'];
     const settled = await Promise.allSettled(names.map(resolve));
     expect(settled.map(({ status }) => status)).toEqual([
