@@ -1,7 +1,7 @@
 // `npm run bench [section …] [-- --rounds N --write]`: MetaHub beside nginx and docker-registry, in one run.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { cpus } from 'node:os';
+import { cpus, loadavg } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { openWorkplace, type Workplace } from '../test/support/workplace.ts';
@@ -39,7 +39,7 @@ async function inWorkplace<Result>(work: (workplace: Workplace) => Promise<Resul
 function machine(): string {
   const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim();
   const processors = cpus();
-  return `Commit ${commit}; ${processors.length} cores of ${processors[0]?.model}, Node.js ${process.versions.node}, Linux. The load runs on one core, every server on the other; each round visits every server once, and a ratio is the median of the rounds' ratios.`;
+  return `Commit ${commit}; ${processors.length} cores of ${processors[0]?.model}, Node.js ${process.versions.node}, Linux, load average ${loadavg()[0]?.toFixed(1)} at the end. The load runs on one core, every server on the other; each round visits every server once, and a ratio is the median of the rounds' ratios.`;
 }
 
 function memoryText(idleBytes: number, peakBytes: number): string {

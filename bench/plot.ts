@@ -30,6 +30,7 @@ export function toSvg(sections: readonly Section[]): string {
     return part;
   });
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${top}" font-family="sans-serif" font-size="13">
+<title>MetaHub beside nginx and docker-registry</title>
 <rect width="${WIDTH}" height="${top}" fill="#fff"/>
 ${parts.join('\n')}
 </svg>

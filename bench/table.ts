@@ -36,7 +36,11 @@ export function toMarkdown({ title, how, unit, measured, ratios }: Section): str
   const lines = ratios.map(({ of, against, goal }) => {
     const ratio = measured.ratio(of, against);
     const verdict =
-      goal === undefined ? '' : ratio >= goal ? ` (goal ${goal}: reached)` : ` (goal ${goal}: missed)`;
+      goal === undefined
+        ? ''
+        : ratio >= goal
+          ? ` (goal ${number(goal)}: reached)`
+          : ` (goal ${number(goal)}: missed)`;
     return `- ${of} against ${against}: **${number(ratio)}**${verdict}`;
   });
   return [
