@@ -43,11 +43,6 @@ export function digestOf(bytes: Uint8Array, algorithm: DigestAlgorithm = 'sha256
   return `${algorithm}:${createHash(algorithm).update(bytes).digest('hex')}` as Digest;
 }
 
-/** Do these bytes have this digest? Computed with the digest's own algorithm. */
-export function matchesDigest(bytes: Uint8Array, digest: Digest): boolean {
-  return digestOf(bytes, algorithmOf(digest)) === digest;
-}
-
 /** An incremental hash of the digest's own algorithm; compare {@link finishDigest} with the digest when done. */
 export function hashFor(digest: Digest): Hash {
   return createHash(algorithmOf(digest));

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { algorithmOf, digestOf, encodedOf, matchesDigest, parseDigest } from '../../src/oci/digest.ts';
+import { algorithmOf, digestOf, encodedOf, parseDigest } from '../../src/oci/digest.ts';
 
 const EMPTY_SHA256 = 'sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855';
 
@@ -31,9 +31,7 @@ describe('parseDigest()', () => {
   });
 });
 
-test('digestOf() and matchesDigest() agree, by the digest’s own algorithm', () => {
-  const bytes = Buffer.from('metahub');
+test('digestOf() hashes with the algorithm it is told, sha256 when told none', () => {
   expect(digestOf(new Uint8Array())).toBe(EMPTY_SHA256);
-  expect(matchesDigest(bytes, digestOf(bytes, 'sha512'))).toBe(true);
-  expect(matchesDigest(Buffer.from('metahut'), digestOf(bytes))).toBe(false);
+  expect(digestOf(new Uint8Array(), 'sha512')).toMatch(/^sha512:cf83e1357eefb8bd[0-9a-f]{112}$/);
 });
