@@ -15,7 +15,7 @@ import { describeWith } from '../support/required-programs.ts';
 import { hashed } from '../support/site.ts';
 import { openWorkplace, type Workplace } from '../support/workplace.ts';
 
-const PROGRAMS = [...MIRRORED_REGISTRY, 'dockerd', 'docker', 'podman', 'skopeo', 'nginx', 'openssl'];
+const PROGRAMS = [...MIRRORED_REGISTRY, 'dockerd', 'docker', 'podman', 'skopeo', 'nginx', 'openssl', 'curl'];
 
 describeWith(PROGRAMS, 'a site behind nginx with a certificate', () => {
   let workplace: Workplace;

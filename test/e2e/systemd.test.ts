@@ -1,4 +1,6 @@
+import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { createAuthority } from '../support/certificates.ts';
 import { describeWith } from '../support/required-programs.ts';
 import { bootSystemd, SYSTEMD, type Systemd } from '../support/systemd.ts';
 import { openWorkplace, type Workplace } from '../support/workplace.ts';
@@ -16,7 +18,7 @@ const ASK = `
   console.log(good);
 `;
 
-describeWith(SYSTEMD, 'a real systemd with the units', () => {
+describeWith([...SYSTEMD, 'curl', 'openssl'], 'a real systemd with the units', () => {
   let workplace: Workplace;
   let systemd: Systemd;
   const ask = async (times: number) =>
@@ -98,6 +100,43 @@ describeWith(SYSTEMD, 'a real systemd with the units', () => {
     await systemd.run('kill', '-STOP', await systemd.property(MIRROR, 'MainPID'));
     expect(await ask(1)).toBe(1);
     expect(Number(await systemd.property(MIRROR, 'NRestarts'))).toBe(before + 1);
+  });
+
+  test('a site as docs/site.md sets it up takes logins over TLS, with files that are not everyone’s', async () => {
+    const put = (path: string, mode: string, text: string) =>
+      systemd.run('sh', '-c', 'printf %s "$1" | install -D -m "$2" /dev/stdin "$3"', 'sh', text, mode, path);
+    const document = readFileSync(new URL('../../docs/site.md', import.meta.url), 'utf8');
+    for (const unit of ['metahub.socket', MIRROR]) {
+      const path = `/etc/systemd/system/${unit}.d/site.conf`;
+      const [, text = ''] = document.split(`\`${path}\`:\n\n\`\`\`ini\n`);
+      await put(path, '644', text.slice(0, text.indexOf('```')));
+    }
+    const authority = await createAuthority();
+    workplace.onClose(() => authority.remove());
+    const { certFile, keyFile } = await authority.issue('localhost');
+    await put('/etc/ssl/hub.crt', '644', readFileSync(certFile, 'utf8'));
+    await put('/etc/ssl/hub.key', '600', readFileSync(keyFile, 'utf8'));
+    await systemd.run('groupadd', '--system', 'metahub-site');
+    await systemd.run('install', '-d', '-m', '2750', '-g', 'metahub-site', '/etc/metahub/machines.d');
+    const hush = `echo hush | metahub machine add site --password-stdin`;
+    await systemd.run('sh', '-c', hush);
+    await systemd.run('systemctl', 'daemon-reload');
+    await systemd.run('systemctl', 'restart', 'metahub.socket', MIRROR);
+
+    await put('/root/ca.crt', '644', readFileSync(authority.certFile, 'utf8'));
+    const request = [
+      '--silent',
+      '--cacert',
+      '/root/ca.crt',
+      '--output',
+      '/dev/null',
+      '--write-out',
+      '%{http_code}',
+    ];
+    const statusOf = (...words: readonly string[]) =>
+      systemd.run('curl', ...request, ...words, 'https://localhost/v2/');
+    expect(await statusOf()).toBe('401');
+    expect(await statusOf('--user', 'site:hush')).toBe('200');
   });
 
   test('it stops when told to, with success', async () => {
