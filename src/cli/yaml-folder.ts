@@ -37,9 +37,10 @@ export async function readYaml(path: string): Promise<YamlFile> {
     if (text.length > MAX_BYTES) throw new Error(`is larger than ${MAX_BYTES} bytes`);
     return { path, content: parse(text, { maxAliasCount: 100 }) as unknown };
   } catch (cause) {
+    const isUnread = (cause as NodeJS.ErrnoException).syscall !== undefined;
     throw new UserError(`${path}: ${firstLine(cause as Error)}`, {
       cause,
-      nextStep: 'Mend the YAML.',
+      nextStep: isUnread ? 'Name a file that is there and that this user may read.' : 'Mend the YAML.',
       exitStatus: 2,
     });
   }
