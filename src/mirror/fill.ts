@@ -34,7 +34,7 @@ export interface Fill {
 }
 
 /** Up to this size nothing of a blob is given out before its digest is found right. */
-const SMALL_BYTES = 64 * 1024;
+const SMALL_BYTES = 1024 * 1024;
 
 interface Reader {
   position: number;
@@ -73,7 +73,7 @@ export function startFill({ digest, name, content, intake, lingerMs }: FillOptio
   const available = () => {
     const { storedBytes } = intake;
     if (isVerified) return storedBytes;
-    // Waiting costs nothing here, and a runtime that keeps a part of a wrong config would go on from it for ever.
+    // Waiting costs nothing here, and a runtime that keeps a part of a wrong config or layer would go on from it for ever.
     // Past the disk there is no waiting: what is behind is there only for a moment.
     if (sizeBytes !== undefined && sizeBytes <= SMALL_BYTES && passing === undefined) return 0;
     return Math.max(0, Math.min(storedBytes, (sizeBytes ?? receivedBytes) - 1));
