@@ -145,12 +145,19 @@ export class Inventory {
     if (this.#heldBytes <= targetBytes) return;
     const oldestFirst = [...this.#holdings].sort(([, a], [, b]) => a.usedMs - b.usedMs);
     for (const wave of ['blob', 'manifest', 'derived'] as const) {
+      const able: (readonly [Digest, Holding])[] = [];
       for (const [digest, holding] of oldestFirst) {
-        if (this.#heldBytes <= targetBytes) return;
         if (holding.pins > 0 || this.#holdings.get(digest) !== holding) continue;
         const kind = (await this.#options.records.find(digest))?.kind ?? 'blob';
         const isWanted = kind === 'derived' && this.#options.now() - holding.usedMs < DERIVED_KEPT_MS;
-        if (kind === wave && !isWanted && holding.pins === 0) await this.#evict(digest, holding);
+        if (kind === wave && !isWanted) able.push([digest, holding]);
+      }
+      // Manifests are small and what every pull begins with: they are not given up for room that they cannot make.
+      const ableBytes = able.reduce((sum, [, { sizeBytes }]) => sum + sizeBytes, 0);
+      if (wave !== 'blob' && this.#heldBytes - ableBytes > targetBytes) return;
+      for (const [digest, holding] of able) {
+        if (this.#heldBytes <= targetBytes) return;
+        if (holding.pins === 0 && this.#holdings.get(digest) === holding) await this.#evict(digest, holding);
       }
     }
   }
