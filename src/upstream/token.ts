@@ -68,6 +68,12 @@ export function pushScopeOf(challenge: Challenge, repository: string): string {
   return isPush ? asked.join(' ') : `repository:${repository}:pull,push`;
 }
 
+/** Some services write the number as a text. */
+function readLifetimeS(value: unknown): number {
+  const seconds = typeof value === 'string' || typeof value === 'number' ? Number(value) : 0;
+  return seconds > 0 ? seconds : DEFAULT_LIFETIME_S;
+}
+
 /** The token and its lifetime in a token service's answer. @throws {RegistryError} UNAVAILABLE when there is none. */
 export function readToken(bytes: Buffer, host: string): Token {
   let document: unknown;
@@ -87,8 +93,7 @@ export function readToken(bytes: Buffer, host: string): Token {
   if (typeof text !== 'string' || !/^[\x21-\x7e]+$/.test(text)) {
     throw new RegistryError('UNAVAILABLE', `the token service ${host} sent no token`);
   }
-  const seconds = Number(fields['expires_in']);
-  return { text, lifetimeMs: (seconds > 0 ? seconds : DEFAULT_LIFETIME_S) * 1000 };
+  return { text, lifetimeMs: readLifetimeS(fields['expires_in']) * 1000 };
 }
 
 function outgoingFor({ realm, service, scope, login }: TokenRequest): Outgoing {
