@@ -6,6 +6,11 @@ export interface ListenAddress {
   readonly port: number;
 }
 
+/** A value as a message shows it, also one that is no scalar. */
+function shown(value: unknown): string {
+  return typeof value === 'string' ? value : (JSON.stringify(value) ?? 'nothing');
+}
+
 export function readText(value: unknown): string {
   if (typeof value !== 'string' || value === '') throw new Error('a text is expected');
   return value;
@@ -18,9 +23,10 @@ export function readTexts(value: unknown): readonly string[] {
 }
 
 export function readListen(value: unknown): ListenAddress {
-  const match = /^(?:(?<host>\[[0-9a-fA-F:.]+\]|[^:[\]]*):)?(?<port>\d{1,5})$/.exec(String(value));
+  const match = /^(?:(?<host>\[[0-9a-fA-F:.]+\]|[^:[\]]*):)?(?<port>\d{1,5})$/.exec(shown(value));
   const port = Number(match?.groups?.['port']);
-  if (!match || !(port <= 65_535)) throw new Error(`“${value}” is no HOST:PORT, such as 127.0.0.1:5080`);
+  if (!match || !(port <= 65_535))
+    throw new Error(`“${shown(value)}” is no HOST:PORT, such as 127.0.0.1:5080`);
   const host = (match.groups?.['host'] ?? '').replaceAll(/[[\]]/g, '');
   return { host: host === '' ? '127.0.0.1' : host, port };
 }
@@ -43,10 +49,10 @@ const SIZE_UNITS: Readonly<Record<string, number>> = {
 
 /** Bytes, from `50GiB`, `500M`, `1048576`. */
 export function readSizeBytes(value: unknown): number {
-  const match = /^(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?$/i.exec(String(value));
+  const match = /^(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?$/i.exec(shown(value));
   const unit = SIZE_UNITS[(match?.[2] ?? '').toLowerCase()];
   if (!match || unit === undefined)
-    throw new Error(`“${value}” is no size: write 50GiB, 500M or a number of bytes`);
+    throw new Error(`“${shown(value)}” is no size: write 50GiB, 500M or a number of bytes`);
   return Math.floor(Number(match[1]) * unit);
 }
 
@@ -60,10 +66,11 @@ const DURATION_UNITS: Readonly<Record<string, number>> = {
 
 /** Milliseconds, from `30s`, `5m`, `250ms`, `0`. */
 export function readDurationMs(value: unknown): number {
-  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(String(value));
+  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(shown(value));
   const unit = DURATION_UNITS[match?.[2] ?? ''];
   if (value === 0 || value === '0') return 0;
-  if (!match || unit === undefined) throw new Error(`“${value}” is no duration: write 30s, 5m, 24h or 30d`);
+  if (!match || unit === undefined)
+    throw new Error(`“${shown(value)}” is no duration: write 30s, 5m, 24h or 30d`);
   return Number(match[1]) * unit;
 }
 
@@ -94,14 +101,14 @@ export function readSwitch(value: unknown): boolean {
   if (value === true || value === 'true' || value === 'on' || value === 'yes' || value === '1') return true;
   if (value === false || value === 'false' || value === 'off' || value === 'no' || value === '0')
     return false;
-  throw new Error(`“${value}” is neither on nor off`);
+  throw new Error(`“${shown(value)}” is neither on nor off`);
 }
 
 /** `https://hub.example.org`: a URL of nothing but an origin. */
 export function readSiteUrl(value: unknown): string {
   const url = typeof value === 'string' && URL.canParse(value) ? new URL(value) : undefined;
   if (url === undefined || !/^https?:$/.test(url.protocol) || url.href !== `${url.origin}/`) {
-    throw new Error(`“${value}” is no https://HOST[:PORT]`);
+    throw new Error(`“${shown(value)}” is no https://HOST[:PORT]`);
   }
   return url.origin;
 }
@@ -110,7 +117,7 @@ export function readSiteUrl(value: unknown): string {
 export function oneOf<const Word extends string>(...words: readonly Word[]): (value: unknown) => Word {
   return (value) => {
     const word = words.find((candidate) => candidate === value);
-    if (word === undefined) throw new Error(`“${value}” is none of ${words.join(', ')}`);
+    if (word === undefined) throw new Error(`“${shown(value)}” is none of ${words.join(', ')}`);
     return word;
   };
 }

@@ -1,3 +1,4 @@
+import { mapOf, refuseUnknown, requiredTextAt, switchAt, textAt, textsAt } from '../oci/plain-map.ts';
 import { parseSourceHost, type SourceHost } from '../oci/reference.ts';
 import {
   apiRootOf,
@@ -6,6 +7,7 @@ import {
   type UpstreamSettings,
   upstreamAt,
 } from '../upstream/settings.ts';
+import { readText } from './setting-values.ts';
 
 /** The source hosts that may be asked, each with the way to it. */
 export type Upstreams = ReadonlyMap<SourceHost, UpstreamSettings>;
@@ -50,7 +52,7 @@ function readPair(text: string): [SourceHost, UpstreamSettings] {
 /** The same name given again is the next endpoint of its chain. */
 function readPairs(texts: readonly unknown[]): Upstreams {
   const upstreams = new Map<SourceHost, UpstreamSettings>();
-  for (const [host, settings] of texts.map((text) => readPair(String(text)))) {
+  for (const [host, settings] of texts.map((text) => readPair(readText(text)))) {
     const known = upstreams.get(host);
     upstreams.set(
       host,
@@ -58,31 +60,6 @@ function readPairs(texts: readonly unknown[]): Upstreams {
     );
   }
   return upstreams;
-}
-
-type YamlMap = Readonly<Record<string, unknown>>;
-
-function mapOf(value: unknown, what: string): YamlMap {
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw new Error(`${what}: names and values are expected`);
-  return value as YamlMap;
-}
-
-function refuseUnknown(map: YamlMap, known: readonly string[], what: string): void {
-  const key = Object.keys(map).find((name) => !known.includes(name));
-  if (key !== undefined) throw new Error(`${what}: there is no “${key}”; known are ${known.join(', ')}`);
-}
-
-function textAt(map: YamlMap, key: string, what: string): string | undefined {
-  const value = map[key];
-  if (value === undefined || typeof value === 'string') return value;
-  throw new Error(`${what}: ${key} must be a text`);
-}
-
-function switchAt(map: YamlMap, key: string, what: string): boolean | undefined {
-  const value = map[key];
-  if (value === undefined || typeof value === 'boolean') return value;
-  throw new Error(`${what}: ${key} must be true or false`);
 }
 
 function readTls(value: unknown, what: string): EndpointSettings['tls'] {
@@ -100,18 +77,14 @@ function readTls(value: unknown, what: string): EndpointSettings['tls'] {
 function readEndpoint(value: unknown, what: string): EndpointSettings {
   const map = typeof value === 'string' ? { url: value } : mapOf(value, what);
   refuseUnknown(map, ['url', 'ns', 'passThrough', 'trustedHosts', 'tls', 'anyAddress'], what);
-  const url = textAt(map, 'url', what);
-  if (url === undefined) throw new Error(`${what}: url is missing`);
+  const url = requiredTextAt(map, 'url', what);
   apiRootOf(url);
-  const trusted = map['trustedHosts'];
-  if (trusted !== undefined && !Array.isArray(trusted))
-    throw new Error(`${what}: trustedHosts must be a list`);
   return {
     url,
     anyAddress: switchAt(map, 'anyAddress', what) ?? true,
     ns: switchAt(map, 'ns', what),
     passThrough: switchAt(map, 'passThrough', what),
-    trustedHosts: trusted?.map(String),
+    trustedHosts: textsAt(map, 'trustedHosts', what),
     tls: readTls(map['tls'], what),
   };
 }

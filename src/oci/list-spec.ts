@@ -1,3 +1,4 @@
+import { mapOf, type PlainMap, refuseUnknown, requiredTextAt, textAt, textsAt } from './plain-map.ts';
 import {
   type ImageReference,
   parseImageReference,
@@ -34,66 +35,45 @@ export interface ListSpec {
 /** What `{tag}` is tried with to see whether a member's name is one. */
 const SAMPLE_TAG = 'tag';
 
-type YamlMap = Readonly<Record<string, unknown>>;
-
-function mapAt(value: unknown, what: string): YamlMap {
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw new Error(`${what} must hold names and values`);
-  return value as YamlMap;
-}
-
-function textAt(map: YamlMap, key: string, what: string): string {
-  const value = map[key];
-  if (typeof value !== 'string' || value === '') throw new Error(`${what}: ${key} is missing`);
-  return value;
-}
-
-function textsAt(map: YamlMap, key: string, what: string): readonly string[] {
-  const value = map[key] ?? [];
-  const list = typeof value === 'string' ? [value] : value;
-  if (!Array.isArray(list) || !list.every((item) => typeof item === 'string'))
-    throw new Error(`${what}: ${key} must be a list of texts`);
-  return list;
-}
-
-function refuseUnknown(map: YamlMap, known: readonly string[], what: string): void {
-  const key = Object.keys(map).find((name) => !known.includes(name));
-  if (key !== undefined) throw new Error(`${what}: there is no “${key}”; known are ${known.join(', ')}`);
-}
-
 function readPlatform(value: unknown, what: string): MemberPlatform {
-  const map = mapAt(value, `${what}: platform`);
+  const map = mapOf(value, `${what}: platform`);
   refuseUnknown(map, ['os', 'architecture', 'variant', 'features', 'os.features'], `${what}: platform`);
-  const variant = map['variant'] === undefined ? undefined : textAt(map, 'variant', what);
+  const variant = textAt(map, 'variant', what);
   return {
-    os: textAt(map, 'os', what),
-    architecture: textAt(map, 'architecture', what),
+    os: requiredTextAt(map, 'os', what),
+    architecture: requiredTextAt(map, 'architecture', what),
     ...(variant === undefined ? {} : { variant }),
-    features: textsAt(map, 'features', what),
-    osFeatures: textsAt(map, 'os.features', what),
+    features: textsAt(map, 'features', what) ?? [],
+    osFeatures: textsAt(map, 'os.features', what) ?? [],
   };
+}
+
+/** Texts by name; YAML reads an unquoted `1` or `true` as something else. */
+function readAnnotations(value: unknown, what: string): Readonly<Record<string, string>> {
+  const entries = Object.entries(mapOf(value, what));
+  const wrong = entries.find(([, text]) => !['string', 'number', 'boolean'].includes(typeof text));
+  if (wrong) throw new Error(`${what}: ${wrong[0]} must be a text`);
+  return Object.fromEntries(entries.map(([key, text]) => [key, String(text)]));
 }
 
 function readMember(value: unknown, position: number): ListMember {
   const what = `manifests, number ${position + 1}`;
-  const map = mapAt(value, what);
+  const map = mapOf(value, what);
   refuseUnknown(map, ['image', 'platform', 'annotations'], what);
-  const image = textAt(map, 'image', what);
+  const image = requiredTextAt(map, 'image', what);
   // A repository that depended on the tag could not be found again by a digest alone.
   if (/\{tag\}.*[/:]/.test(image)) throw new Error(`${what}: {tag} may stand in the tag of ${image} only`);
   if (parseImageReference(image.replaceAll('{tag}', SAMPLE_TAG)) === undefined)
     throw new Error(`${what}: “${image}” is no image name`);
-  const annotations =
-    map['annotations'] === undefined ? {} : mapAt(map['annotations'], `${what}: annotations`);
   return {
     image,
     platform: map['platform'] === undefined ? undefined : readPlatform(map['platform'], what),
-    annotations: Object.fromEntries(Object.entries(annotations).map(([key, text]) => [key, String(text)])),
+    annotations: readAnnotations(map['annotations'] ?? {}, `${what}: annotations`),
   };
 }
 
-function readTags(map: YamlMap, image: ImageReference): readonly string[] {
-  const tags = textsAt(map, 'tags', 'the list');
+function readTags(map: PlainMap, image: ImageReference): readonly string[] {
+  const tags = textsAt(map, 'tags', 'the list') ?? [];
   const wrong = tags.find((pattern) => parseTag(pattern.replaceAll('*', 'x')) === undefined);
   if (wrong !== undefined) throw new Error(`“${wrong}” is no tag, nor a pattern of one`);
   if (image.reference.kind === 'digest') throw new Error('a list cannot be named by a digest');
@@ -107,9 +87,9 @@ function readTags(map: YamlMap, image: ImageReference): readonly string[] {
  * @see https://github.com/estesp/manifest-tool#createpush (the form), and docs on virtual images (`tags`, `{tag}`)
  */
 export function parseListSpec(value: unknown): ListSpec {
-  const map = mapAt(value, 'the list');
+  const map = mapOf(value, 'the list');
   refuseUnknown(map, ['image', 'tags', 'manifests'], 'the list');
-  const written = textAt(map, 'image', 'the list');
+  const written = requiredTextAt(map, 'image', 'the list');
   const image = parseImageReference(written);
   if (image === undefined) throw new Error(`“${written}” is no image name`);
   const manifests = map['manifests'];

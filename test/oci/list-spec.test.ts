@@ -71,6 +71,10 @@ describe('parseListSpec()', () => {
     [{ ...SEED, manifest: [] }, /there is no “manifest”/],
     [{ ...SEED, tags: 'v:1' }, /is no tag/],
     [{ ...SEED, manifests: [{ image: 'a:1', platform: [] }] }, /number 1: platform/],
+    [
+      { ...SEED, manifests: [{ image: 'a:1', annotations: { a: { b: 'c' } } }] },
+      /annotations: a must be a text/,
+    ],
     [{ ...SEED, manifests: [{ image: 'a:1', platform: { os: 'linux' } }] }, /architecture is missing/],
     [{ ...SEED, manifests: [{ image: 'a/{tag}/b:1', platform: AMD64 }] }, /\{tag\} may stand in the tag/],
     [
