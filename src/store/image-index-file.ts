@@ -2,23 +2,23 @@ import { readdir, stat } from 'node:fs/promises';
 import type { Digest } from '../oci/digest.ts';
 import { writeAtomically } from './atomic-file.ts';
 import { digestOfRecordFile, type Layout } from './layout.ts';
-import type { ContentRecord, Records } from './record.ts';
+import type { Records } from './record.ts';
 import type { TagFiles } from './tag-files.ts';
 
 /** `docker.io/library/alpine:latest` in an image layout's index, by which tools find an image in it. */
 const REF_NAME = 'org.opencontainers.image.ref.name';
 /** A burst of new manifests is written down once. */
 const WRITE_DELAY_MS = 500;
+/** Writing takes at most this share of the time: with thousands of manifests held, every new one rewrites them all. */
+const WRITING_SHARE = 1 / 20;
 
-interface Entry {
-  readonly mediaType: string;
-  readonly digest: Digest;
-  readonly size: number;
-  readonly annotations: Readonly<Record<string, string>>;
+/** A descriptor of the index, as JSON. */
+function entryOf(mediaType: string, digest: Digest, size: number, name: string): string {
+  return JSON.stringify({ mediaType, digest, size, annotations: { [REF_NAME]: name } });
 }
 
-async function entriesOf(layout: Layout, records: Records, tags: TagFiles): Promise<readonly Entry[]> {
-  const entries: Entry[] = [];
+async function entriesOf(layout: Layout, records: Records, tags: TagFiles): Promise<readonly string[]> {
+  const entries: string[] = [];
   const sizes = new Map<Digest, number>();
   for (const file of await readdir(layout.records)) {
     const digest = digestOfRecordFile(file);
@@ -27,22 +27,19 @@ async function entriesOf(layout: Layout, records: Records, tags: TagFiles): Prom
     const held = await stat(layout.blob(digest)).catch(() => undefined);
     if (!held) continue;
     sizes.set(digest, held.size);
-    entries.push(entry(record as ContentRecord & { mediaType: string }, digest, held.size));
+    entries.push(entryOf(record.mediaType, digest, held.size, `${record.repository}@${digest}`));
   }
-  for (const repository of await tags.all()) {
-    for (const [tag, { digest, mediaType }] of repository.tags) {
-      const size = sizes.get(digest);
-      if (size === undefined) continue;
-      const annotations = { [REF_NAME]: `${repository.repository}:${tag}` };
-      entries.push({ mediaType, digest, size, annotations });
-    }
+  for (const { name, digest, mediaType } of await tags.all()) {
+    const size = sizes.get(digest);
+    if (size !== undefined) entries.push(entryOf(mediaType, digest, size, name));
   }
   return entries;
 }
 
-function entry(record: { mediaType: string; repository: string }, digest: Digest, size: number): Entry {
-  const annotations = { [REF_NAME]: `${record.repository}@${digest}` };
-  return { mediaType: record.mediaType, digest, size, annotations };
+/** Entry by entry, so that a hundred thousand of them make nobody wait. */
+function documentOf(entries: readonly string[]): Buffer {
+  const head = '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[';
+  return Buffer.from(`${head}${entries.join(',')}]}`);
 }
 
 /**
@@ -57,16 +54,14 @@ export function createImageIndexFile(options: {
 }) {
   const { layout, records, tags, onError } = options;
   let timer: NodeJS.Timeout | undefined;
+  let delayMs = WRITE_DELAY_MS;
   let writing: Promise<void> = Promise.resolve();
 
   async function write(): Promise<void> {
-    const manifests = await entriesOf(layout, records, tags);
-    const document = {
-      schemaVersion: 2,
-      mediaType: 'application/vnd.oci.image.index.v1+json',
-      manifests,
-    };
-    await writeAtomically(layout, layout.index, Buffer.from(JSON.stringify(document)));
+    const startedMs = performance.now();
+    await writeAtomically(layout, layout.index, documentOf(await entriesOf(layout, records, tags)));
+    const tookMs = performance.now() - startedMs;
+    delayMs = Math.max(WRITE_DELAY_MS, tookMs / WRITING_SHARE);
   }
 
   const writeNow = () => {
@@ -79,7 +74,7 @@ export function createImageIndexFile(options: {
   return {
     /** Something was added or removed: write soon. */
     touch: () => {
-      timer ??= setTimeout(writeNow, WRITE_DELAY_MS).unref();
+      timer ??= setTimeout(writeNow, delayMs).unref();
     },
     /** Writes what is outstanding. */
     flush: () => (timer === undefined ? writing : writeNow()),

@@ -23,7 +23,7 @@ export interface Layout {
   readonly index: string;
   /** One file per digest that says what the bytes cannot: media type, origin, for whom. */
   readonly records: string;
-  /** One file per repository with what its tags pointed to. */
+  /** One file per tag with what it pointed to. */
   readonly tags: string;
   readonly blobDirectories: readonly string[];
   /** One file per large content with checksums of its blocks. */

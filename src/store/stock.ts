@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Digest } from '../oci/digest.ts';
 import type { Hasher } from './hasher.ts';
 import type { HeldFiles } from './held-files.ts';
+import { diskBytesOf } from './holdings.ts';
 import type { ImageIndexFile } from './image-index-file.ts';
 import type { Inventory } from './inventory.ts';
 import { digestOfRecordFile, type Layout } from './layout.ts';
@@ -20,6 +21,8 @@ export interface StockItem {
   /** The tags that point to it: `docker.io/library/alpine:latest`. */
   readonly tags: readonly string[];
   readonly sizeBytes: number;
+  /** What it takes of the disk, its record included. */
+  readonly diskBytes: number;
   /** Wall-clock milliseconds, true to the hour. */
   readonly usedMs: number;
 }
@@ -51,11 +54,7 @@ export interface StockOptions {
 
 async function tagsByDigest(tags: TagFiles): Promise<ReadonlyMap<Digest, readonly string[]>> {
   const names = new Map<Digest, string[]>();
-  for (const { repository, tags: known } of await tags.all()) {
-    for (const [tag, { digest }] of known) {
-      names.set(digest, [...(names.get(digest) ?? []), `${repository}:${tag}`]);
-    }
-  }
+  for (const { name, digest } of await tags.all()) names.set(digest, [...(names.get(digest) ?? []), name]);
   return names;
 }
 
@@ -74,12 +73,15 @@ export function createStock(options: StockOptions): Stock {
     list: async () => {
       await inventory.scan();
       const names = await tagsByDigest(tags);
-      const items = inventory.holdings.map(async ({ digest, sizeBytes, usedMs }) => {
-        const record = await records.find(digest);
-        const { kind, mediaType, repository } = record ?? {};
-        return { digest, kind, mediaType, repository, tags: names.get(digest) ?? [], sizeBytes, usedMs };
-      });
-      return Promise.all(items);
+      const items: StockItem[] = [];
+      // One after the other: thousands of records at once would take all the file handles there are.
+      for (const { digest, sizeBytes, usedMs } of inventory.holdings) {
+        const { kind, mediaType, repository } = (await records.find(digest)) ?? {};
+        const diskBytes = diskBytesOf(sizeBytes);
+        const of = names.get(digest) ?? [];
+        items.push({ digest, kind, mediaType, repository, tags: of, sizeBytes, diskBytes, usedMs });
+      }
+      return items;
     },
     verify: async (digest) => {
       const content = await files.open(digest);

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { open, readdir, readFile, stat } from 'node:fs/promises';
+import { open, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LRUCache } from 'lru-cache';
 import type { TagRecord } from '../oci/content-store.ts';
@@ -9,162 +9,148 @@ import { writeAtomically } from './atomic-file.ts';
 import type { Layout } from './layout.ts';
 import { identityOf } from './verify.ts';
 
-/** A repository's tags as they were when its registry last answered. */
-export interface RepositoryTags {
-  /** `docker.io/library/alpine`. */
-  readonly repository: string;
-  readonly tags: ReadonlyMap<string, TagRecord>;
+/** A tag as it was when its registry last answered. */
+export interface NamedTag extends TagRecord {
+  /** `docker.io/library/alpine:latest`. */
+  readonly name: string;
 }
 
-/** Tags in memory, over all repositories, and what a repository itself counts as. */
-const TAGS_IN_MEMORY_MAX = 100_000;
-const REPOSITORY_COUNTS_AS = 20;
-/**
- * Tags of one repository that are remembered, those that came or moved last: the file is written as a whole for each, while
- * every other repository's waits.
- */
-const TAGS_MAX = 1000;
+/** Tags in memory; those that the disk refused live only there. */
+const IN_MEMORY_MAX = 100_000;
+/** Tags on disk, those that came or moved last; one that is forgotten is learnt again when its registry next answers. */
+const ON_DISK_MAX = 20_000;
+/** Down to this share at once: finding the oldest looks at them all. */
+const ON_DISK_KEPT = 0.9;
 
-function parseTagRecord(value: unknown): TagRecord | undefined {
-  const { digest, mediaType, sizeBytes } = (value ?? {}) as Record<string, unknown>;
-  const parsed = typeof digest === 'string' ? parseDigest(digest) : undefined;
-  if (!parsed || typeof mediaType !== 'string' || typeof sizeBytes !== 'number') return undefined;
-  return { digest: parsed, mediaType, sizeBytes };
-}
-
-function parseTags(text: string): RepositoryTags | undefined {
+function parseTag(text: string): NamedTag | undefined {
   let json: unknown;
   try {
     json = JSON.parse(text);
   } catch {
-    // Half written before a loss of power: the tags are learnt again.
+    // Half written before a loss of power: the tag is learnt again.
     return undefined;
   }
-  const { repository, tags } = (json ?? {}) as Record<string, unknown>;
-  if (typeof repository !== 'string' || typeof tags !== 'object' || tags === null) return undefined;
-  const known = new Map<string, TagRecord>();
-  for (const [tag, value] of Object.entries(tags)) {
-    const record = parseTagRecord(value);
-    if (record) known.set(tag, record);
-  }
-  return { repository, tags: known };
+  const { name, digest, mediaType, sizeBytes } = (json ?? {}) as Record<string, unknown>;
+  const parsed = typeof digest === 'string' ? parseDigest(digest) : undefined;
+  if (!parsed || typeof name !== 'string') return undefined;
+  if (typeof mediaType !== 'string' || typeof sizeBytes !== 'number') return undefined;
+  return { name, digest: parsed, mediaType, sizeBytes };
 }
 
 export interface TagFiles {
   find(repository: Repository, tag: Tag): Promise<TagRecord | undefined>;
   /** True when that was news. Rejects when the disk refuses; the tag is then remembered by this process only. */
   put(repository: Repository, tag: Tag, record: TagRecord | undefined): Promise<boolean>;
-  all(): Promise<readonly RepositoryTags[]>;
+  all(): Promise<readonly NamedTag[]>;
 }
 
 function isSame(a: TagRecord | undefined, b: TagRecord | undefined): boolean {
   return a?.digest === b?.digest && a?.mediaType === b?.mediaType;
 }
 
-/** What a file said, which file that was, and what the disk has refused to take since. */
-interface KnownTags extends RepositoryTags {
-  /** Undefined: not known, so that it is read again. */
-  readonly identity: string | undefined;
-  readonly unwritten: ReadonlyMap<string, TagRecord | undefined>;
+/** What a file said, and which file that was; `UNWRITTEN` when the disk has refused to take it. */
+interface KnownTag {
+  readonly record: TagRecord | undefined;
+  readonly identity: string | typeof UNWRITTEN;
 }
 
 const ABSENT = 'absent';
+const UNWRITTEN = Symbol('unwritten');
 
 function identityAt(path: string): Promise<string> {
   return stat(path, { bigint: true }).then(identityOf, () => ABSENT);
 }
 
-async function readTags(path: string): Promise<{ readonly text: string; readonly identity: string }> {
+async function readTag(path: string, name: string): Promise<KnownTag> {
   const file = await open(path, 'r').catch(() => undefined);
-  if (!file) return { text: '', identity: ABSENT };
+  if (!file) return { record: undefined, identity: ABSENT };
   try {
-    return { identity: identityOf(await file.stat({ bigint: true })), text: await file.readFile('utf8') };
+    const identity = identityOf(await file.stat({ bigint: true }));
+    const tag = parseTag(await file.readFile('utf8'));
+    return { record: tag?.name === name ? tag : undefined, identity };
   } catch {
-    // As if it were not there: the tags are learnt again.
-    return { text: '', identity: ABSENT };
+    // As if it were not there: the tag is learnt again.
+    return { record: undefined, identity: ABSENT };
   } finally {
     await file.close();
   }
 }
 
-/** With `tag` as the last that came; the first go when there are too many. */
-function withLast<Value>(tags: ReadonlyMap<string, Value>, tag: string, value: Value): Map<string, Value> {
-  const changed = withoutTag(tags, tag).set(tag, value);
-  return changed.size <= TAGS_MAX ? changed : new Map([...changed].slice(-TAGS_MAX));
-}
-
-function withoutTag<Value>(tags: ReadonlyMap<string, Value>, tag: string): Map<string, Value> {
-  const changed = new Map(tags);
-  changed.delete(tag);
-  return changed;
-}
-
-function withTag(tags: ReadonlyMap<string, TagRecord>, tag: string, record: TagRecord | undefined) {
-  return record ? withLast(tags, tag, record) : withoutTag(tags, tag);
-}
-
-/** The index of tags on disk: one file per repository, so that two daemons on one store seldom write the same. */
-export function createTagFiles(layout: Layout): TagFiles {
-  const memory = new LRUCache<string, KnownTags>({
-    maxSize: TAGS_IN_MEMORY_MAX,
-    sizeCalculation: ({ tags }) => tags.size + REPOSITORY_COUNTS_AS,
-  });
-  let writing: Promise<unknown> = Promise.resolve();
-
-  const pathOf = (repository: string) => {
-    const name = createHash('sha256').update(repository).digest('hex').slice(0, 40);
-    return join(layout.tags, `${name}.json`);
+/** Keeps the number of files in a directory bounded: those written longest ago go. */
+function createThinner(directory: string, max: number) {
+  /** Undefined until it was counted. Another daemon's files are found at the next count. */
+  let count: number | undefined;
+  return async function added(): Promise<void> {
+    count = count === undefined ? (await readdir(directory)).length : count + 1;
+    if (count <= max) return;
+    const files: { readonly path: string; readonly writtenMs: number }[] = [];
+    for (const name of await readdir(directory)) {
+      const path = join(directory, name);
+      const writtenMs = await stat(path).then(
+        ({ mtimeMs }) => mtimeMs,
+        () => 0,
+      );
+      files.push({ path, writtenMs });
+    }
+    files.sort((a, b) => b.writtenMs - a.writtenMs);
+    const surplus = files.splice(Math.floor(max * ON_DISK_KEPT));
+    for (const { path } of surplus) await rm(path, { force: true });
+    count = files.length;
   };
+}
 
-  /** The tags as they are on disk now: another daemon may have written the file since it was read. */
-  async function load(repository: string): Promise<KnownTags> {
-    const path = pathOf(repository);
-    const known = memory.get(repository);
+/** The tags on disk: a file for each, so that two daemons on one store never write over what the other has learnt. */
+export function createTagFiles(layout: Layout, { maxFiles = ON_DISK_MAX } = {}): TagFiles {
+  const memory = new LRUCache<string, KnownTag>({ max: IN_MEMORY_MAX });
+  const added = createThinner(layout.tags, maxFiles);
+
+  const nameOf = (repository: Repository, tag: Tag) => `${formatRepository(repository)}:${tag}`;
+  const pathOf = (name: string) =>
+    join(layout.tags, `${createHash('sha256').update(name).digest('hex')}.json`);
+
+  /** The tag as it is on disk now: another daemon may have written the file since it was read. */
+  async function load(name: string): Promise<KnownTag> {
+    const path = pathOf(name);
+    const known = memory.get(name);
+    if (known?.identity === UNWRITTEN) return known;
     if (known && known.identity === (await identityAt(path))) return known;
-    const { text, identity } = await readTags(path);
-    const read = parseTags(text);
-    const unwritten = memory.get(repository)?.unwritten ?? new Map();
-    let tags = read?.repository === repository ? read.tags : new Map<string, TagRecord>();
-    for (const [tag, record] of unwritten) tags = withTag(tags, tag, record);
-    const loaded = { repository, tags, identity, unwritten };
-    memory.set(repository, loaded);
-    return loaded;
+    const read = await readTag(path, name);
+    memory.set(name, read);
+    return read;
   }
 
-  async function put(name: string, tag: Tag, record: TagRecord | undefined): Promise<boolean> {
-    const remembered = memory.get(name)?.tags.get(tag);
-    if (remembered && isSame(remembered, record)) return false;
-    const known = await load(name);
-    if (isSame(known.tags.get(tag), record)) return false;
-    const tags = withTag(known.tags, tag, record);
-    const document = { repository: name, tags: Object.fromEntries(tags) };
-    try {
-      await writeAtomically(layout, pathOf(name), Buffer.from(JSON.stringify(document)));
-      memory.set(name, { repository: name, tags, identity: undefined, unwritten: new Map() });
-    } catch (error) {
-      const unwritten = withLast(known.unwritten, tag, record);
-      memory.set(name, { repository: name, tags, identity: known.identity, unwritten });
-      throw error;
-    }
-    return true;
+  async function write(name: string, record: TagRecord | undefined, isNew: boolean): Promise<void> {
+    const path = pathOf(name);
+    if (!record) return rm(path, { force: true });
+    const { digest, mediaType, sizeBytes } = record;
+    const document = { name, digest, mediaType, sizeBytes };
+    await writeAtomically(layout, path, Buffer.from(JSON.stringify(document)));
+    if (isNew) await added();
   }
 
   return {
-    find: async (repository, tag) => (await load(formatRepository(repository))).tags.get(tag),
-    put: (repository, tag, record) => {
-      // One after the other: two tags of one repository must not overwrite each other's file.
-      const done = writing.then(() => put(formatRepository(repository), tag, record));
-      writing = done.catch(() => {
-        // The caller hears of it; the next write goes on.
-      });
-      return done;
+    find: async (repository, tag) => (await load(nameOf(repository, tag))).record,
+    put: async (repository, tag, record) => {
+      const name = nameOf(repository, tag);
+      const known = await load(name);
+      if (known.identity !== UNWRITTEN && isSame(known.record, record)) return false;
+      try {
+        await write(name, record, known.identity === ABSENT);
+        memory.delete(name);
+      } catch (error) {
+        memory.set(name, { record, identity: UNWRITTEN });
+        throw error;
+      }
+      return true;
     },
     all: async () => {
-      const names = await readdir(layout.tags).catch(() => []);
-      const files = await Promise.all(
-        names.map((name) => readFile(join(layout.tags, name), 'utf8').catch(() => '')),
-      );
-      return files.map(parseTags).filter((tags) => tags !== undefined);
+      const all: NamedTag[] = [];
+      // One after the other: thousands of files at once would take all the file handles there are.
+      for (const file of await readdir(layout.tags).catch(() => [])) {
+        const tag = parseTag(await readFile(join(layout.tags, file), 'utf8').catch(() => ''));
+        if (tag) all.push(tag);
+      }
+      return all;
     },
   };
 }
