@@ -7,6 +7,7 @@ import type { DiskWrites } from './disk-writes.ts';
 import { copyFile } from './file-copy.ts';
 import type { Hasher } from './hasher.ts';
 import type { HeldFiles, OpenContent } from './held-files.ts';
+import { diskBytesOf } from './holdings.ts';
 import { checkOnlyIntake, openIntake } from './intake-file.ts';
 import type { Inventory } from './inventory.ts';
 import type { Layout } from './layout.ts';
@@ -40,7 +41,7 @@ export class HeldBlobs {
     const record = await records.find(digest);
     const content = record && (await files.open(digest));
     if (!record || !content) return undefined;
-    inventory.use(digest, content.sizeBytes);
+    inventory.use(digest, record.kind, content.sizeBytes);
     const unpin = inventory.pin(digest);
     let users = 1;
     const leave = () => {
@@ -76,7 +77,7 @@ export class HeldBlobs {
 
   async intake(digest: Digest, sizeBytes: number | undefined, provenance: Provenance): Promise<Intake> {
     const { inventory, writes, maxBytes } = this.#options;
-    if ((sizeBytes ?? 0) > maxBytes) return checkOnlyIntake(digest);
+    if (diskBytesOf(sizeBytes ?? 0) > maxBytes) return checkOnlyIntake(digest);
     const release = inventory.reserve(sizeBytes ?? 0);
     void inventory.makeRoom();
     let opened: Intake | undefined;
@@ -112,7 +113,7 @@ export class HeldBlobs {
       onHeld: (fd, heldBytes) => {
         files.trust(digest, fd);
         release();
-        inventory.use(digest, heldBytes);
+        inventory.use(digest, 'blob', heldBytes);
         trouble.over(heldBytes);
         void inventory.makeRoom();
       },

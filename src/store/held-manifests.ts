@@ -59,15 +59,16 @@ export class HeldManifests {
     const known = this.#memory.get(digest) ?? (await this.#read(digest, record.mediaType));
     if (!known) return undefined;
     this.#memory.set(digest, known);
-    this.#options.inventory.use(digest, known.bytes.length);
+    this.#options.inventory.use(digest, record.kind, known.bytes.length);
     return { ...known, isFor: (access) => isRecordFor(record, access) };
   }
 
   /** Resolves when it is on disk, or in memory when the disk refuses. */
   async keep(kind: ContentKind, manifest: Manifest, provenance: Provenance): Promise<void> {
-    const { inventory, imageIndex, trouble } = this.#options;
+    const { records, inventory, imageIndex, trouble } = this.#options;
     const { digest, bytes, mediaType } = manifest;
-    if (await this.#isKept(kind, manifest, provenance)) return inventory.use(digest, bytes.length);
+    const use = async () => inventory.use(digest, (await records.find(digest))?.kind ?? kind, bytes.length);
+    if (await this.#isKept(kind, manifest, provenance)) return use();
     if (!(await this.#write(kind, manifest, provenance))) {
       const partitions = new Set(this.#unwritten.get(digest)?.partitions);
       partitions.add(partitionKey(provenance.access));
@@ -77,10 +78,9 @@ export class HeldManifests {
     trouble.over(bytes.length);
     this.#unwritten.delete(digest);
     this.#memory.set(digest, { bytes, mediaType });
-    inventory.use(digest, bytes.length);
+    await use();
     imageIndex.touch();
-    // A derived answer makes no room for itself: what it would push out is what a pull is about to ask for.
-    if (kind === 'manifest') void inventory.makeRoom();
+    void inventory.makeRoom();
   }
 
   forget(digest: Digest): void {

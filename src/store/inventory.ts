@@ -1,22 +1,17 @@
 import { readdir, rm, stat, utimes } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { Digest } from '../oci/digest.ts';
+import { diskBytesOf, type Holding, Holdings } from './holdings.ts';
 import { digestOfFile, type Layout } from './layout.ts';
-import type { Records } from './record.ts';
-
-interface Holding {
-  readonly sizeBytes: number;
-  usedMs: number;
-  /** When the use was last written down. */
-  notedMs: number;
-  pins: number;
-}
+import type { ContentKind, Records } from './record.ts';
 
 export interface InventoryOptions {
   readonly layout: Layout;
   readonly records: Records;
-  /** All content together, in bytes. */
+  /** All content together, in bytes on disk. */
   readonly maxBytes: number;
+  /** All content together, however small: each costs memory and a line in the index. */
+  readonly maxItems: number;
   /** Wall-clock milliseconds. */
   readonly now: () => number;
   readonly onEvicted: (digest: Digest, sizeBytes: number) => void;
@@ -26,12 +21,17 @@ export interface InventoryOptions {
 const NOTE_EVERY_MS = 60 * 60 * 1000;
 /** An announced answer of our own is asked for within seconds; a runtime that was suspended may take longer. */
 const DERIVED_KEPT_MS = 24 * 60 * 60 * 1000;
+/** The same when nothing else is left that could go. */
+const DERIVED_KEPT_AT_LEAST_MS = 10 * 60 * 1000;
+/** Manifests are what every pull begins with and go after the blobs, up to this share of the room. */
+const MANIFESTS_SHARE = 1 / 4;
 
-/** What is held, how large it is and when it was last used; keeps the whole below a bound. */
+/** What is held, how much room it takes and when it was last used; keeps the whole below its bounds. */
 export class Inventory {
   readonly #options: InventoryOptions;
-  readonly #holdings = new Map<Digest, Holding>();
-  #heldBytes = 0;
+  readonly #holdings = new Holdings();
+  /** One for each reader, during whose reading content is not evicted. */
+  readonly #pins = new Map<Digest, Set<symbol>>();
   #reservedBytes = 0;
   #scanned: Promise<void> | undefined;
   #evicting: Promise<void> = Promise.resolve();
@@ -40,19 +40,14 @@ export class Inventory {
     this.#options = options;
   }
 
+  /** What everything takes on disk. */
   get heldBytes(): number {
-    return this.#heldBytes;
+    return this.#holdings.diskBytes;
   }
 
   /** What is held, used longest ago first. */
-  get holdings(): readonly {
-    readonly digest: Digest;
-    readonly sizeBytes: number;
-    readonly usedMs: number;
-  }[] {
-    return [...this.#holdings]
-      .map(([digest, { sizeBytes, usedMs }]) => ({ digest, sizeBytes, usedMs }))
-      .sort((a, b) => a.usedMs - b.usedMs);
+  get holdings(): readonly Pick<Holding, 'digest' | 'sizeBytes' | 'usedMs'>[] {
+    return this.#holdings.all();
   }
 
   /** Reads what is on disk, once; content can be used before this is done. */
@@ -66,31 +61,38 @@ export class Inventory {
     for (const directory of layout.blobDirectories) {
       for (const name of await readdir(directory).catch(() => [])) {
         const digest = digestOfFile(basename(directory), name);
-        if (digest === undefined || this.#holdings.has(digest)) continue;
+        if (digest === undefined || this.#holdings.get(digest)) continue;
         const file = await stat(join(directory, name)).catch(() => undefined);
         const record = await stat(layout.record(digest)).catch(() => undefined);
-        if (!file?.isFile() || this.#holdings.has(digest)) continue;
+        if (!file?.isFile() || this.#holdings.get(digest)) continue;
         // A clock that was ahead once must not make content immortal.
         const usedMs = Math.min(record?.mtimeMs ?? file.mtimeMs, now());
-        this.#holdings.set(digest, { sizeBytes: file.size, usedMs, notedMs: usedMs, pins: 0 });
-        this.#heldBytes += file.size;
+        const sizeBytes = file.size;
+        this.#holdings.put({ digest, kind: undefined, sizeBytes, usedMs, notedMs: usedMs });
       }
     }
   }
 
-  /** Content of this size is held, and has just been used. */
-  use(digest: Digest, sizeBytes: number): void {
-    const nowMs = this.#options.now();
-    const known = this.#holdings.get(digest);
-    if (known?.sizeBytes !== sizeBytes) {
-      this.#heldBytes += sizeBytes - (known?.sizeBytes ?? 0);
-      this.#holdings.set(digest, { sizeBytes, usedMs: nowMs, notedMs: nowMs, pins: known?.pins ?? 0 });
-      return;
+  /** Finds out what kind the content is that was found on disk: not before something must go. */
+  async #sort(): Promise<void> {
+    const found = [...this.#holdings.byAge('unsorted')];
+    for (const { digest } of found) {
+      const kind = (await this.#options.records.find(digest))?.kind ?? 'blob';
+      const holding = this.#holdings.get(digest);
+      if (holding?.kind === undefined && holding) this.#holdings.put({ ...holding, kind });
     }
-    known.usedMs = nowMs;
-    if (Math.abs(nowMs - known.notedMs) < NOTE_EVERY_MS) return;
-    known.notedMs = nowMs;
-    const time = new Date(nowMs);
+    if (found.length > 0) this.#holdings.sort();
+  }
+
+  /** Content of this kind and size is held, and has just been used. */
+  use(digest: Digest, kind: ContentKind, sizeBytes: number): void {
+    const usedMs = this.#options.now();
+    const knownMs = this.#holdings.get(digest)?.notedMs;
+    const isToBeNoted = knownMs !== undefined && Math.abs(usedMs - knownMs) >= NOTE_EVERY_MS;
+    const notedMs = isToBeNoted ? usedMs : (knownMs ?? usedMs);
+    this.#holdings.put({ digest, kind, sizeBytes, usedMs, notedMs });
+    if (!isToBeNoted) return;
+    const time = new Date(usedMs);
     utimes(this.#options.layout.record(digest), time, time).catch(() => {
       // Only the order of eviction after the next start is a little older for it.
     });
@@ -98,71 +100,81 @@ export class Inventory {
 
   /** Keeps content from being evicted until the function that is returned is called. */
   pin(digest: Digest): () => void {
-    const holding = this.#holdings.get(digest);
-    if (!holding) return () => {};
-    holding.pins += 1;
-    let pinned = true;
+    const pin = Symbol(digest);
+    const pins = this.#pins.get(digest) ?? new Set();
+    this.#pins.set(digest, pins.add(pin));
     return () => {
-      if (pinned) holding.pins -= 1;
-      pinned = false;
+      pins.delete(pin);
+      if (pins.size === 0 && this.#pins.get(digest) === pins) this.#pins.delete(digest);
     };
   }
 
   forget(digest: Digest): void {
-    this.#heldBytes -= this.#holdings.get(digest)?.sizeBytes ?? 0;
     this.#holdings.delete(digest);
   }
 
   /** Sets room aside for what is on its way in; call what is returned when it has come in or been given up. */
   reserve(sizeBytes: number): () => void {
-    this.#reservedBytes += sizeBytes;
+    const bytes = diskBytesOf(sizeBytes);
+    this.#reservedBytes += bytes;
     let reserved = true;
     return () => {
-      if (reserved) this.#reservedBytes -= sizeBytes;
+      if (reserved) this.#reservedBytes -= bytes;
       reserved = false;
     };
   }
 
-  /** Evicts what has not been used for longest until everything, and `extraBytes` more, is within the bound. */
-  makeRoom(extraBytes = 0): Promise<void> {
-    this.#evicting = this.#evicting.then(async () => {
-      await this.scan();
-      await this.#evictDownTo(this.#options.maxBytes - this.#reservedBytes - extraBytes);
-    });
-    return this.#evicting;
+  /** Evicts what has not been used for longest until everything, with what is on its way in, is within the bounds. */
+  makeRoom(): Promise<void> {
+    return this.#evictDownTo(() => this.#options.maxBytes - this.#reservedBytes);
   }
 
   /** Evicts at least so many bytes, if they are there: the disk is full before the bound is reached. */
   freeUp(sizeBytes: number): Promise<void> {
+    return this.#evictDownTo(() => this.heldBytes - diskBytesOf(sizeBytes));
+  }
+
+  /** One eviction after the other; `boundBytes` is asked when it begins. */
+  #evictDownTo(boundBytes: () => number): Promise<void> {
     this.#evicting = this.#evicting.then(async () => {
       await this.scan();
-      await this.#evictDownTo(this.#heldBytes - sizeBytes);
+      await this.#evictWhatMustGo(boundBytes());
     });
     return this.#evicting;
   }
 
-  async #evictDownTo(targetBytes: number): Promise<void> {
-    if (this.#heldBytes <= targetBytes) return;
-    const oldestFirst = [...this.#holdings].sort(([, a], [, b]) => a.usedMs - b.usedMs);
-    for (const wave of ['blob', 'manifest', 'derived'] as const) {
-      const able: (readonly [Digest, Holding])[] = [];
-      for (const [digest, holding] of oldestFirst) {
-        if (holding.pins > 0 || this.#holdings.get(digest) !== holding) continue;
-        const kind = (await this.#options.records.find(digest))?.kind ?? 'blob';
-        const isWanted = kind === 'derived' && this.#options.now() - holding.usedMs < DERIVED_KEPT_MS;
-        if (kind === wave && !isWanted) able.push([digest, holding]);
-      }
-      // Manifests are small and what every pull begins with: they are not given up for room that they cannot make.
-      const ableBytes = able.reduce((sum, [, { sizeBytes }]) => sum + sizeBytes, 0);
-      if (wave !== 'blob' && this.#heldBytes - ableBytes > targetBytes) return;
-      for (const [digest, holding] of able) {
-        if (this.#heldBytes <= targetBytes) return;
-        if (holding.pins === 0 && this.#holdings.get(digest) === holding) await this.#evict(digest, holding);
-      }
+  async #evictWhatMustGo(boundBytes: number): Promise<void> {
+    const held = this.#holdings;
+    const { maxBytes, maxItems } = this.#options;
+    const hasTooMany = () => held.count > maxItems;
+    const isOver = () => hasTooMany() || held.diskBytes > boundBytes;
+    if (!isOver()) return;
+    await this.#sort();
+    const takesTooMuch = () =>
+      held.diskBytesOf('manifest') > maxBytes * MANIFESTS_SHARE ||
+      held.countOf('manifest') > maxItems * MANIFESTS_SHARE;
+    await this.#evictWhile('manifest', () => isOver() && takesTooMuch());
+    await this.#evictWhile('blob', isOver);
+    // They are not given up for room that they cannot make.
+    const canMakeRoom = held.diskBytes - held.diskBytesOf('manifest') <= boundBytes;
+    await this.#evictWhile('manifest', canMakeRoom ? isOver : hasTooMany);
+    const isUnusedFor = (holding: Holding, ms: number) => this.#options.now() - holding.usedMs >= ms;
+    await this.#evictWhile('derived', (oldest) => isOver() && isUnusedFor(oldest, DERIVED_KEPT_MS));
+    await this.#evictWhile('derived', (oldest) => isOver() && isUnusedFor(oldest, DERIVED_KEPT_AT_LEAST_MS));
+  }
+
+  /** Evicts what was used longest ago of one kind and is not being read, as long as it `must` go. */
+  async #evictWhile(kind: ContentKind, must: (oldest: Holding) => boolean): Promise<void> {
+    let left = this.#holdings.countOf(kind);
+    for (const holding of this.#holdings.byAge(kind)) {
+      // What is used meanwhile comes again at the end.
+      if (left === 0 || !must(holding)) return;
+      left -= 1;
+      if (!this.#pins.has(holding.digest)) await this.#evict(holding);
     }
   }
 
-  async #evict(digest: Digest, { sizeBytes }: Holding): Promise<void> {
+  async #evict({ digest, sizeBytes }: Holding): Promise<void> {
     const { layout, records, onEvicted } = this.#options;
     try {
       await rm(layout.blob(digest), { force: true });

@@ -20,12 +20,17 @@ import { createTagFiles } from './tag-files.ts';
 export interface StoreOptions {
   /** The data directory; the store lies in `v1` below it. */
   readonly directory: string;
-  /** All content together, in bytes. */
+  /** All content together, in bytes on disk. */
   readonly maxBytes: number;
+  /** All content together, however small; some 200,000 when not given. */
+  readonly maxItems?: number;
   readonly log: StoreLog;
   /** Wall-clock milliseconds, by which content grows old across restarts. */
   readonly now: () => number;
 }
+
+/** Some 60 MB of memory for knowing them; no store of images has had as many. */
+const MAX_ITEMS = 200_000;
 
 /** Answers of our own making, kept by digest before they are announced. */
 export interface KeptAnswers {
@@ -36,14 +41,14 @@ export interface KeptAnswers {
 export interface Store extends ContentStore {
   readonly derived: KeptAnswers;
   readonly stock: Stock;
-  /** Everything held, in bytes. */
+  /** What everything that is held takes on disk, in bytes. */
   readonly heldBytes: number;
   /** Writes what is outstanding; content stays readable. */
   close(): Promise<void>;
 }
 
 /** The parts of a store, tied to each other: what one of them loses, all forget. */
-function assemble({ directory, maxBytes, log, now }: StoreOptions) {
+function assemble({ directory, maxBytes, maxItems = MAX_ITEMS, log, now }: StoreOptions) {
   const layout = layoutOf(directory);
   const trouble = createDiskTrouble(layout.root, log);
   const records = createRecords(layout);
@@ -76,7 +81,7 @@ function assemble({ directory, maxBytes, log, now }: StoreOptions) {
     forget(digest);
     log('debug', 'evicted', { digest, sizeBytes });
   };
-  const inventory = new Inventory({ layout, records, maxBytes, now, onEvicted });
+  const inventory = new Inventory({ layout, records, maxBytes, maxItems, now, onEvicted });
   const writes = createDiskWrites({ layout, inventory, trouble });
   const shared = { layout, records, files, inventory, imageIndex, writes, trouble };
   const manifests = new HeldManifests(shared);

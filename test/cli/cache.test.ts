@@ -26,8 +26,8 @@ describe('metahub cache ls', () => {
     const { directory } = await filled();
     const { stdout, status } = await runCli('cache', 'ls', '--data', directory, '--cache-size', '1GiB');
     expect(status).toBe(0);
-    expect(stdout).toMatch(/^registry\.test\/team\/app +7\.8 KiB +within the hour +v1$/m);
-    expect(stdout).toMatch(/^3 items, 7\.8 KiB of 1\.0 GiB$/m);
+    expect(stdout).toMatch(/^registry\.test\/team\/app +28\.0 KiB +within the hour +v1$/m);
+    expect(stdout).toMatch(/^3 items, 28\.0 KiB of 1\.0 GiB$/m);
   });
 
   test('--json has every item', async () => {
@@ -82,12 +82,12 @@ describe('metahub cache verify', () => {
 describe('metahub cache prune', () => {
   test('drops what was used longest ago, down to a size', async () => {
     const { directory } = await filled();
-    const dry = await runCli('cache', 'prune', '--to', '6000', '--dry-run', '--data', directory);
+    const dry = await runCli('cache', 'prune', '--to', '24KiB', '--dry-run', '--data', directory);
     expect(dry.stdout).toMatch(/^would drop \d items/);
-    await runCli('cache', 'prune', '--to', '6000', '--data', directory);
+    await runCli('cache', 'prune', '--to', '24KiB', '--data', directory);
     const { items } = JSON.parse((await runCli('cache', 'ls', '--json', '--data', directory)).stdout);
     const held = items.reduce((sum: number, { sizeBytes }: { sizeBytes: number }) => sum + sizeBytes, 0);
-    expect(held).toBeLessThanOrEqual(6000);
+    expect(held).toBeLessThanOrEqual(24 * 1024);
     expect(items.length).toBeGreaterThan(0);
   });
 
@@ -107,7 +107,7 @@ describe('metahub cache prune', () => {
       'dropped 0 items, 0 B\n',
     );
     expect((await runCli('cache', 'prune', '--all', '--data', directory)).stdout).toBe(
-      'dropped 3 items, 7.8 KiB\n',
+      'dropped 3 items, 28.0 KiB\n',
     );
     expect((await runCli('cache', 'ls', '--data', directory)).stdout).toMatch(/^0 items/);
   });

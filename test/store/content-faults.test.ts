@@ -316,7 +316,7 @@ describe('fault 43: a clock that is a year off', () => {
     await intake.hold();
     await intake.close();
 
-    const { upstream, cache, store } = await cacheAt(directory, { maxBytes: 1500 });
+    const { upstream, cache, store } = await cacheAt(directory, { maxBytes: 15_000 });
     upstream.putBlob(bytes);
     expect((await readBlob(await cache.blob(app, digest))).equals(bytes)).toBe(true);
     expect(upstream.count()).toBe(0);

@@ -71,6 +71,7 @@ async function withStore(
   const store = await openStore({
     directory: values.data,
     maxBytes: Number.POSITIVE_INFINITY,
+    maxItems: Number.POSITIVE_INFINITY,
     now: Date.now,
     log: (level, event, fields) => {
       if (level === 'warning' && event.includes('cannot write')) problems.push(String(fields?.['reason']));
@@ -101,8 +102,9 @@ function ageText(usedMs: number): string {
   return `${Math.floor(hours / 24)} days ago`;
 }
 
+/** What they take of the disk, which is what the cache size bounds. */
 function sizeOf(items: readonly StockItem[]): number {
-  return items.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  return items.reduce((sum, { diskBytes }) => sum + diskBytes, 0);
 }
 
 function byRepository(items: readonly StockItem[]): ReadonlyMap<string, readonly StockItem[]> {
@@ -171,9 +173,9 @@ function chooseItems(items: readonly StockItem[], flags: Flags, cacheSize: numbe
   }
   const bound = flags['to'] === undefined ? cacheSize : readFlag('--to', readSizeBytes, flags['to']);
   let heldBytes = sizeOf(items);
-  return items.filter(({ sizeBytes }) => {
+  return items.filter(({ diskBytes }) => {
     if (heldBytes <= bound) return false;
-    heldBytes -= sizeBytes;
+    heldBytes -= diskBytes;
     return true;
   });
 }
