@@ -16,7 +16,9 @@ const LEAST_BYTES = 64 * 1024;
 const FEW_STREAMS = 8;
 /** Memory on loan at most; beyond it readers get small throw-away buffers rather than waiting for slow ones. */
 const POOL_BYTES = 64 * MIB;
-/** What stays for the next reader when there is none: a large pair, and enough for a burst of small parts. */
+/** Readers behind a blob that is still arriving come and go many times a second: that is no reason to let go of memory. */
+const IDLE_MS = 1000;
+/** What stays when there has been no reader for that long: a large pair, and enough for a burst of small parts. */
 const KEPT_IDLE: ReadonlyMap<number, number> = new Map([
   [LARGE_BYTES, 2],
   [SMALL_BYTES, 0],
@@ -27,6 +29,7 @@ const KEPT_IDLE: ReadonlyMap<number, number> = new Map([
 export class BufferPool {
   #streams = 0;
   #lentBytes = 0;
+  #shrinking: NodeJS.Timeout | undefined;
   readonly #idle = new Map<number, Buffer[]>([
     [LARGE_BYTES, []],
     [SMALL_BYTES, []],
@@ -38,7 +41,7 @@ export class BufferPool {
     this.#streams += 1;
     return () => {
       this.#streams -= 1;
-      if (this.#streams === 0) this.#shrink();
+      if (this.#streams === 0) this.#shrinking ??= setTimeout(() => this.#shrink(), IDLE_MS).unref();
     };
   }
 
@@ -73,6 +76,8 @@ export class BufferPool {
   }
 
   #shrink(): void {
+    this.#shrinking = undefined;
+    if (this.#streams > 0) return;
     for (const [sizeBytes, buffers] of this.#idle) buffers.splice(KEPT_IDLE.get(sizeBytes) ?? 0);
   }
 }

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { BufferPool } from '../../src/store/buffer-pool.ts';
 
 const MIB = 1024 * 1024;
@@ -43,5 +43,26 @@ describe('the pool of read buffers', () => {
     leave();
     pool.enter();
     expect(pool.lend(MIB).buffer.length).toBe(MIB);
+  });
+
+  test('keeps its memory while readers come and go, and lets go of most when none has come for a second', () => {
+    vi.useFakeTimers();
+    try {
+      const pool = new BufferPool();
+      const readOnce = () => {
+        const leave = pool.enter();
+        const loans = Array.from({ length: 4 }, () => pool.lend(MIB));
+        for (const loan of loans) loan.giveBack();
+        leave();
+        return new Set(loans.map(({ buffer }) => buffer));
+      };
+      const first = readOnce();
+      vi.advanceTimersByTime(500);
+      expect(readOnce()).toEqual(first);
+      vi.advanceTimersByTime(1500);
+      expect([...readOnce()].filter((buffer) => first.has(buffer))).toHaveLength(2);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 });
