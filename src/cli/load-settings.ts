@@ -3,7 +3,7 @@ import { loadConfigFile } from './config-file.ts';
 import { SERVE_SETTINGS } from './serve-settings.ts';
 import { addFlags, type ResolvedSettings, resolveSettings, type SettingTable } from './settings.ts';
 
-export const CONFIG_FLAG = ['--config <file>', 'the configuration file (METAHUB_CONFIG)'] as const;
+const CONFIG_FLAG = ['--config <file>', 'the configuration file (METAHUB_CONFIG)'] as const;
 
 /** The seeds' own name for the demonstration's switch stays valid. */
 function environment(): Readonly<Record<string, string | undefined>> {

@@ -11,7 +11,7 @@ export interface Chosen {
 }
 
 /** What an answer sends. */
-export type Outcome =
+type Outcome =
   | { readonly kind: 'original' }
   | {
       readonly kind: 'derived';
@@ -51,12 +51,12 @@ export function settle(answer: Answer): Settled {
 }
 
 /** A remembered answer, and the policy that it was given by. */
-export interface Judged extends Settled {
+interface Judged extends Settled {
   readonly policy: SelectionPolicy;
 }
 
 /** What one host's view remembers. */
-export interface AnswerView {
+interface AnswerView {
   get(key: string): Judged | undefined;
   set(key: string, judged: Judged): void;
 }

@@ -4,7 +4,7 @@ import { createCachedBlobs } from './cached-blobs.ts';
 import { createCachedManifests } from './cached-manifests.ts';
 
 /** One event of note: a level of syslog's, what happened, and to what. */
-export type MirrorLog = (
+type MirrorLog = (
   level: 'error' | 'warning' | 'notice' | 'info' | 'debug',
   event: string,
   fields?: Readonly<Record<string, string | number | boolean | undefined>>,

@@ -1,5 +1,5 @@
 /** Resolves or rejects with `promise`, or rejects as soon as `signal` aborts: the work itself goes on for others. */
-export function waitFor<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+function waitFor<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return promise;
   return new Promise<T>((resolve, reject) => {
     const onAbort = () => reject(signal.reason);

@@ -24,7 +24,7 @@ export interface Admitted {
 }
 
 /** The request is answered with an error: 401 with its `www-authenticate`, 403, 429. */
-export interface Refused {
+interface Refused {
   readonly kind: 'refused';
   readonly error: RegistryError;
 }

@@ -23,7 +23,7 @@ export interface ImageManifest {
 }
 
 /** A JSON object that is neither (schema 1, an artifact, an index with entries we cannot read): passed on untouched. */
-export interface OpaqueDocument {
+interface OpaqueDocument {
   readonly kind: 'opaque';
   readonly mediaType: string;
   readonly reason: string;

@@ -5,7 +5,7 @@
  * registry of codes.
  * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#error-codes
  */
-export const ERROR_STATUS = {
+const ERROR_STATUS = {
   BLOB_UNKNOWN: 404,
   DIGEST_INVALID: 400,
   MANIFEST_INVALID: 502,

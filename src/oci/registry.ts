@@ -77,7 +77,7 @@ export interface BlobContent extends BlobInfo {
 }
 
 /** The client is to fetch the blob elsewhere: a 307 to `location`. */
-export interface BlobRedirect {
+interface BlobRedirect {
   readonly kind: 'redirect';
   readonly location: string;
 }
@@ -103,7 +103,7 @@ export interface TagOptions extends RequestOptions {
   readonly after?: string | undefined;
 }
 
-export interface ReferrersOptions extends RequestOptions {
+interface ReferrersOptions extends RequestOptions {
   readonly artifactType?: string | undefined;
 }
 

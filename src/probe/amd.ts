@@ -27,7 +27,7 @@ export function readAmd(root: HostRoot): readonly GpuFacts[] {
 }
 
 /** Parses `name value` lines; values have up to 64 bits. */
-export function parseKfdProperties(text: string): ReadonlyMap<string, bigint> {
+function parseKfdProperties(text: string): ReadonlyMap<string, bigint> {
   const lines = text.matchAll(/^(\w+) (\d+)$/gm);
   return new Map([...lines].map(([, name = '', value = '0']) => [name, BigInt(value)]));
 }

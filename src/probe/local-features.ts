@@ -2,7 +2,7 @@ import type { HostRoot } from './host-root.ts';
 import type { Problems } from './problems.ts';
 
 /** The operator's own files, then node-feature-discovery's; a key of the first folder wins. */
-export const LOCAL_FEATURE_FOLDERS = [
+const LOCAL_FEATURE_FOLDERS = [
   '/etc/metahub/features.d',
   '/etc/kubernetes/node-feature-discovery/features.d',
 ] as const;
@@ -44,11 +44,7 @@ interface LocalFeature {
  * `# +no-feature` for the next line only. A line `kind:value` without `=` is a feature as MetaHub writes it.
  * @see https://kubernetes-sigs.github.io/node-feature-discovery/stable/usage/customization-guide.html#input-format
  */
-export function parseFeatureFile(
-  text: string,
-  now: Date,
-  complain: (why: string) => void,
-): readonly LocalFeature[] {
+function parseFeatureFile(text: string, now: Date, complain: (why: string) => void): readonly LocalFeature[] {
   const features: LocalFeature[] = [];
   let hasExpired = false;
   let skipNext = false;

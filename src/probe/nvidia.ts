@@ -39,7 +39,7 @@ export async function readNvidia({ root, pci, problems, askSmi }: NvidiaOptions)
 }
 
 /** The loaded driver's version: of the module, or of either format of /proc/driver/nvidia/version. */
-export function readNvidiaDriver(root: HostRoot): string | undefined {
+function readNvidiaDriver(root: HostRoot): string | undefined {
   const module = root.text('/sys/module/nvidia/version');
   if (module !== undefined && /^\d+(\.\d+)+$/.test(module)) return module;
   return parseNvidiaVersion(root.text(`${PROC}/version`) ?? '');

@@ -30,7 +30,7 @@ export function readPci(root: HostRoot): readonly PciDevice[] {
  * Parses a PCI function's `uevent`: `PCI_CLASS=30200`, `PCI_ID=10DE:2330`, `DRIVER=nvidia`.
  * @see https://docs.kernel.org/PCI/sysfs-pci.html
  */
-export function parsePciUevent(address: string, text: string): PciDevice | undefined {
+function parsePciUevent(address: string, text: string): PciDevice | undefined {
   const id = /^PCI_ID=([0-9A-F]{4}):([0-9A-F]{4})$/im.exec(text);
   const pciClass = /^PCI_CLASS=([0-9A-F]{1,6})$/im.exec(text)?.[1];
   const driver = /^DRIVER=(\S+)$/m.exec(text)?.[1];

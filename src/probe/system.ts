@@ -40,7 +40,7 @@ export function parseOsRelease(text: string): { osId: string | undefined; osVers
 }
 
 /** `MemTotal:  131072 kB`, in bytes. */
-export function parseMemTotal(text: string): number | undefined {
+function parseMemTotal(text: string): number | undefined {
   const kibibytes = /^MemTotal:\s+(\d+) kB$/m.exec(text)?.[1];
   return kibibytes === undefined ? undefined : Number(kibibytes) * 1024;
 }

@@ -42,7 +42,7 @@ export function parseRange(text: string): readonly Comparison[] | undefined {
   return comparisons.every((comparison) => comparison !== undefined) ? comparisons : undefined;
 }
 
-export function holds({ operator, version }: Comparison, actual: Version): boolean {
+function holds({ operator, version }: Comparison, actual: Version): boolean {
   const order = compareVersions(actual, version);
   switch (operator) {
     case '>=':

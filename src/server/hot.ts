@@ -13,7 +13,7 @@ export interface HotAnswers {
   forget(key?: string): void;
 }
 
-export interface HotQuestion {
+interface HotQuestion {
   /** The raw request target. */
   readonly target: string;
   readonly route: ManifestRoute;

@@ -21,7 +21,7 @@ const OCTETS = 'application/octet-stream';
  * Builds the response head of a manifest. `Docker-Content-Digest` is computed from the very bytes that will be sent.
  * @throws {RegistryError} UNAVAILABLE when the bytes are not those of the digest they came with or were asked for by.
  */
-export function prepareManifest(
+function prepareManifest(
   { repository, reference }: Pick<ManifestRoute, 'repository' | 'reference'>,
   manifest: Manifest,
 ): PreparedManifest {

@@ -2,7 +2,7 @@
 type LabelValues = readonly string[];
 
 /** A count that only grows. `child` binds label values once, so that counting costs one addition. */
-export interface Counter {
+interface Counter {
   child(...values: LabelValues): { add(amount?: number): void };
 }
 

@@ -11,7 +11,7 @@ export const FILE_MAX_BYTES = 1024 * 1024;
 const LOOK_EVERY_MS = 1000;
 
 /** Names of the machine files in a folder, in order; none when there is no such folder. */
-export async function machineFiles(folder: string): Promise<readonly string[]> {
+async function machineFiles(folder: string): Promise<readonly string[]> {
   try {
     const names = await readdir(folder);
     return names.filter((name) => /^[^.].*\.ya?ml$/.test(name)).sort();

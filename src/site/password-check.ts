@@ -4,7 +4,7 @@ import type { Failures } from './failures.ts';
 import { PASSWORD_MAX_BYTES, type PasswordHash, verifyPassword } from './password.ts';
 
 /** Right, wrong, or not looked at because its address has failed too often (or too many wait). */
-export type Verdict =
+type Verdict =
   | { readonly kind: 'right' }
   | { readonly kind: 'wrong' }
   | { readonly kind: 'later'; readonly waitMs: number };

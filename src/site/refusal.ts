@@ -42,7 +42,7 @@ export function challenge(
 }
 
 /** 429 with the seconds to wait. */
-export function tooManyFailures(waitMs: number): RegistryError {
+function tooManyFailures(waitMs: number): RegistryError {
   const seconds = Math.max(1, Math.ceil(waitMs / 1000));
   return new RegistryError('TOOMANYREQUESTS', `too many failed logins from this address: wait ${seconds} s`, {
     headers: { 'retry-after': String(seconds) },

@@ -4,7 +4,7 @@ import type { Account } from './account.ts';
 import { createRepositoryPatterns, type RepositoryPatterns } from './repository-patterns.ts';
 
 /** What an account may pull, and whose eyes the mirror's answers to it are for. */
-export interface Rights {
+interface Rights {
   readonly patterns: RepositoryPatterns;
   /** Undefined: it sees what the mirror's own logins fetch, all of it. */
   readonly access: Access | undefined;

@@ -9,12 +9,12 @@ export interface Grant {
   readonly actions: readonly string[];
 }
 
-export type TokenVerdict =
+type TokenVerdict =
   | { readonly kind: 'valid'; readonly identity: Identity; readonly grants: readonly Grant[] }
   | { readonly kind: 'expired' }
   | { readonly kind: 'invalid' };
 
-export interface IssuedToken {
+interface IssuedToken {
   readonly text: string;
   readonly lifetimeS: number;
   readonly issuedAt: Date;

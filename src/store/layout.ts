@@ -10,7 +10,7 @@ import { makeDirectory } from './make-directory.ts';
  * older program never misreads what a newer one wrote.
  * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md
  */
-export const STORE_VERSION = 'v1';
+const STORE_VERSION = 'v1';
 
 const ALGORITHMS = ['sha256', 'sha512'] as const;
 const IMAGE_LAYOUT = '{"imageLayoutVersion":"1.0.0"}';

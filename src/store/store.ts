@@ -33,7 +33,7 @@ export interface StoreOptions {
 const MAX_ITEMS = 200_000;
 
 /** Answers of our own making, kept by digest before they are announced. */
-export interface KeptAnswers {
+interface KeptAnswers {
   keep(repository: Repository, answer: Manifest, access?: Access): Promise<void>;
   find(repository: Repository, digest: Digest, access?: Access): Promise<Manifest | undefined>;
 }

@@ -10,7 +10,7 @@ import type { Layout } from './layout.ts';
 import { identityOf } from './verify.ts';
 
 /** A tag as it was when its registry last answered. */
-export interface NamedTag extends TagRecord {
+interface NamedTag extends TagRecord {
   /** `docker.io/library/alpine:latest`. */
   readonly name: string;
 }

@@ -8,7 +8,7 @@ import { scopeOf, type TokenRequest, type Tokens } from './token.ts';
 import type { Reply } from './transport.ts';
 
 /** Sends the request with this `Authorization`, or with none. */
-export type Attempt = (authorization: string | undefined) => Promise<Reply>;
+type Attempt = (authorization: string | undefined) => Promise<Reply>;
 
 /** Gets a request past one registry's challenge. */
 export type Authorizer = (

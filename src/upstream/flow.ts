@@ -10,7 +10,7 @@ export interface Body {
   cancel(reason?: Error): void;
 }
 
-export type Take = (chunk: Buffer, release: () => void) => void;
+type Take = (chunk: Buffer, release: () => void) => void;
 
 /** The valve of whatever produces the bytes. */
 export interface Valve {

@@ -29,7 +29,7 @@ import type { UpstreamOptions } from './upstream.ts';
 export type Published = 'there' | 'mounted' | 'sent';
 
 /** A blob to be brought into a repository. */
-export interface BlobToPublish {
+interface BlobToPublish {
   readonly digest: Digest;
   readonly sizeBytes: number;
   /** A repository of the same registry that has it. */

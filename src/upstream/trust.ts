@@ -5,7 +5,7 @@ import { LRUCache } from 'lru-cache';
 import type { TlsSettings } from './settings.ts';
 
 /** What a TLS connection to one host is made with. */
-export interface HostTls {
+interface HostTls {
   readonly secureContext: SecureContext;
   readonly rejectUnauthorized: boolean;
 }

@@ -17,7 +17,7 @@ import { createTokens } from './token.ts';
 import type { Outgoing } from './transport.ts';
 
 /** One event of note: a level of syslog's, what happened, and to what. Never a secret, never a query string. */
-export type UpstreamLog = (
+type UpstreamLog = (
   level: 'warning' | 'info',
   event: string,
   fields: Readonly<Record<string, string | number>>,

@@ -3,7 +3,7 @@ import type { Dial, DialTarget } from './dial.ts';
 import type { Slab, SlabPool } from './slab.ts';
 
 /** What becomes of the bytes that arrive: those of a head are looked at, those of a body are kept until released. */
-export interface WireReader {
+interface WireReader {
   /** Bytes up to wherever the head ends; valid during the call. False: read no further until asked to. */
   onHeadBytes(bytes: Buffer): boolean;
   /** How many bytes of a body are still to come; 0 while a head is read. */

@@ -30,7 +30,7 @@ type Fault = keyof typeof FAULTS;
 const NAMES = Object.entries(FAULTS).flatMap(([name, weight]) => Array<Fault>(weight).fill(name as Fault));
 
 /** `honest`: passes everything on. `faulty`: a part of the exchanges fails. `dark`: nobody is there. */
-export type Mood = 'honest' | 'faulty' | 'dark';
+type Mood = 'honest' | 'faulty' | 'dark';
 
 export interface ChaosLink {
   readonly url: string;

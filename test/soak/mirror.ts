@@ -11,7 +11,7 @@ export interface Footprint {
 }
 
 /** Reads `/proc/PID`. */
-export function footprintOf(pid: number): Footprint {
+function footprintOf(pid: number): Footprint {
   const kib = Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
   return { residentMib: Math.round(kib / 1024), handles: readdirSync(`/proc/${pid}/fd`).length };
 }

@@ -24,7 +24,7 @@ interface Document {
   readonly repository: string | undefined;
 }
 
-export interface PutOptions {
+interface PutOptions {
   readonly mediaType?: string;
   readonly tag?: string;
   /** Only this repository has it; every one when not said. */

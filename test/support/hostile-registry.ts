@@ -208,12 +208,3 @@ export function serveContent(content: Content): Handler {
     response.end(request.method === 'HEAD' ? undefined : manifest.bytes);
   };
 }
-
-/** `handlers` tried in order: one that returns true has answered. */
-export function firstOf(
-  ...handlers: readonly ((...of: Parameters<Handler>) => boolean | undefined)[]
-): Handler {
-  return (request, response) => {
-    if (!handlers.some((handler) => handler(request, response))) fail(response, 404, 'NAME_UNKNOWN');
-  };
-}

@@ -17,7 +17,7 @@ export interface SelectionCase {
   readonly says?: Readonly<Record<string, RegExp>>;
 }
 
-export function selectionOf({ host, entries, policy, extra }: SelectionCase): Selection {
+function selectionOf({ host, entries, policy, extra }: SelectionCase): Selection {
   const profile = typeof host === 'string' ? hostOf(host) : host;
   return select(documentOf(entries).document, profile, { ...DEFAULT_POLICY, ...policy }, extra);
 }

@@ -10,7 +10,7 @@ import { openSite, type SiteOptions } from '../../src/site/site.ts';
 import { randomTokenKey } from '../../src/site/token-key.ts';
 import { repository } from './upstream.ts';
 
-export const CHEAP: ScryptCost = { ln: 4, r: 8, p: 1 };
+const CHEAP: ScryptCost = { ln: 4, r: 8, p: 1 };
 
 /** A folder of machine files: name -> content. */
 export async function machineFolder(files: Readonly<Record<string, string>>): Promise<string> {

@@ -13,7 +13,7 @@ export interface Skopeo {
   copy(image: string, ...options: readonly string[]): Promise<CopiedImage>;
 }
 
-export interface CopiedImage {
+interface CopiedImage {
   /** Digest of the copied image manifest. */
   readonly digest: string;
   readonly architecture: string;

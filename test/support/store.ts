@@ -7,7 +7,7 @@ import { createFakeRegistry, type FakeRegistry } from './fake-registry.ts';
 import { afterTest, closing } from './upstream.ts';
 
 /** A line that a store or a cache logged. */
-export interface LoggedLine {
+interface LoggedLine {
   readonly level: string;
   readonly event: string;
   readonly fields: Readonly<Record<string, unknown>>;

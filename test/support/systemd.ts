@@ -20,7 +20,7 @@ export interface Systemd {
 }
 
 /** Where cgroup2 is mounted: the root of the unified hierarchy, or its place beside the old ones. */
-export function cgroup2Mount(): string | undefined {
+function cgroup2Mount(): string | undefined {
   const mounts = readFileSync('/proc/self/mountinfo', 'utf8').split('\n');
   return mounts.find((line) => line.includes(' - cgroup2 '))?.split(' ')[4];
 }

@@ -3,7 +3,7 @@ import { formatReference } from '../../oci/reference.ts';
 import type { Published } from '../../upstream/publisher.ts';
 import type { PlannedMember, PushPlan } from './push-plan.ts';
 
-export type Counts = Readonly<Record<Published, number>>;
+type Counts = Readonly<Record<Published, number>>;
 
 /** What a person sees of the work: one line that changes on a terminal, a line for each image elsewhere. */
 export interface Progress {
