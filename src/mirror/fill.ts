@@ -4,8 +4,8 @@ import type { Digest } from '../oci/digest.ts';
 import type { ByteRange } from '../oci/range.ts';
 import type { BlobContent } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
+import { watchSink, writeChunk } from '../oci/sink.ts';
 import { createPulse } from './pulse.ts';
-import { watchSink, writeChunk } from './sink.ts';
 
 export interface FillOptions {
   readonly digest: Digest;

@@ -1,6 +1,7 @@
 import { read } from 'node:fs';
 import type { Writable } from 'node:stream';
 import type { ByteRange } from '../oci/range.ts';
+import { writeChunk } from '../oci/sink.ts';
 import type { BufferPool, Loan } from './buffer-pool.ts';
 
 /** Reads at a position, whatever else reads the same descriptor; answers how many bytes there were. */
@@ -9,20 +10,6 @@ export function readAt(fd: number, buffer: Buffer, sizeBytes: number, position: 
     read(fd, buffer, 0, sizeBytes, position, (error, bytesRead) => {
       if (error) reject(error);
       else resolve(bytesRead);
-    });
-  });
-}
-
-/** Hands a chunk to the sink; resolves when its memory is free again, which is what the write's callback says. */
-function writeChunk(sink: Writable, chunk: Buffer): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const left = () => reject(new Error('the reader has left'));
-    if (sink.destroyed) return left();
-    sink.once('close', left);
-    sink.write(chunk, (error) => {
-      sink.off('close', left);
-      if (error) reject(error);
-      else resolve();
     });
   });
 }

@@ -5,6 +5,7 @@ import { algorithmOf, type Digest, finishDigest, hashFor } from '../oci/digest.t
 import type { ByteRange } from '../oci/range.ts';
 import type { BlobContent } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
+import { type SinkWatch, watchSink } from '../oci/sink.ts';
 import { announcedSize } from './document.ts';
 import { type Body, BrokenBodyError } from './flow.ts';
 
@@ -75,22 +76,6 @@ export function readBlobHead(
     throw new RegistryError('UNAVAILABLE', `${url.host} answered 206 without a sound Content-Range`);
   }
   return { body, isPart: true, start, end: last + 1, sizeBytes, blame };
-}
-
-/** Rejects as soon as `sink` can take no more: it failed, or its other end has left. */
-function watchSink(sink: Writable): { readonly gone: Promise<never>; readonly stop: () => void } {
-  let stop = () => {};
-  const gone = new Promise<never>((_, reject) => {
-    const onError = (error: Error) => reject(error);
-    const onClose = () => reject(new Error('the reader has left'));
-    stop = () => sink.off('error', onError).off('close', onClose);
-    if (sink.destroyed) return onClose();
-    sink.once('error', onError).once('close', onClose);
-  });
-  gone.catch(() => {
-    // Raced below; nobody else needs to hear of it.
-  });
-  return { gone, stop };
 }
 
 /** Where a copy stands, over as many responses as it takes. */
@@ -241,7 +226,10 @@ export function createBlobContent(source: BlobSource): BlobContent {
     cancel: () => cancel(),
     distrust,
     writeTo: async (sink) => {
-      const { gone, stop } = watchSink(sink);
+      let watch: SinkWatch | undefined;
+      const gone = new Promise<never>((_, reject) => {
+        watch = watchSink(sink, reject);
+      });
       const given = new AbortController();
       const onOpened = (opened: OpenedBlob) => {
         current = opened;
@@ -256,7 +244,7 @@ export function createBlobContent(source: BlobSource): BlobContent {
         if (error instanceof WrongBytesError) distrust();
         throw error;
       } finally {
-        stop();
+        watch?.stop();
       }
     },
   };

@@ -7,12 +7,12 @@ export interface SinkWatch {
 }
 
 /** Calls `onGone` once, as soon as `sink` can take no more: it failed, or its other end has left. */
-export function watchSink(sink: Writable, onGone: () => void): SinkWatch {
+export function watchSink(sink: Writable, onGone: (reason: Error) => void): SinkWatch {
   let reason: Error | undefined;
   const gone = (error?: Error) => {
     if (reason !== undefined) return;
     reason = error ?? new Error('the reader has left');
-    onGone();
+    onGone(reason);
   };
   const onClose = () => gone();
   sink.once('error', gone).once('close', onClose);
@@ -30,7 +30,7 @@ export function watchSink(sink: Writable, onGone: () => void): SinkWatch {
 /** Writes one chunk; resolves when its memory is free again, rejects when the sink can take no more. */
 export function writeChunk(sink: Writable, chunk: Buffer): Promise<void> {
   return new Promise((resolve, reject) => {
-    const watch = watchSink(sink, () => reject(watch.reason));
+    const watch = watchSink(sink, reject);
     if (watch.reason !== undefined) return watch.stop();
     sink.write(chunk, (error) => {
       watch.stop();
