@@ -85,6 +85,8 @@ export function createAnswerer(options: AnswererOptions): Handler {
   ): Promise<void> {
     const repository = route.kind === 'ping' ? undefined : route.repository;
     const admission = await (admitting ?? gate.admit(arrivalOf(req, repository)));
+    // Whoever has left meanwhile would stay counted below: it has closed already.
+    if (res.destroyed) return;
     if (admission.kind === 'refused') throw admission.error;
     record.who(res, admission.who);
     const via = req.headers.via;

@@ -1,6 +1,8 @@
 import { once } from 'node:events';
 import { describe, expect, test } from 'vitest';
+import type { Gate } from '../../src/oci/gate.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
+import { createFakeRegistry } from '../support/fake-registry.ts';
 import { ask, codeOf, dial, exchange, serve } from '../support/served.ts';
 
 const HOST = 'Host: 127.0.0.1\r\n';
@@ -378,6 +380,28 @@ describe('overload', () => {
     release();
     expect((await Promise.all(first)).map(({ status }) => status)).toEqual([200, 200]);
     expect((await ask(port, path)).status).toBe(200);
+  });
+
+  test('clients that leave while their login is being checked take no room', async () => {
+    const registry = createFakeRegistry();
+    const arrivals: (() => void)[] = [];
+    const gate: Gate = {
+      admit: () =>
+        new Promise((resolve) => {
+          arrivals.push(() => resolve({ kind: 'admitted', registry, key: '' }));
+        }),
+    };
+    const { port, server } = await serve({ gate, limits: { inFlight: 1 } });
+    const socket = dial(port);
+    socket.write(`GET /v2/ HTTP/1.1\r\n${HOST}\r\n`);
+    await expect.poll(() => arrivals.length).toBe(1);
+    socket.destroy();
+    await expect.poll(() => server.metrics.text()).toMatch(/^metahub_connections 0$/m);
+    arrivals[0]?.();
+    const next = ask(port, '/v2/');
+    await expect.poll(() => arrivals.length).toBe(2);
+    arrivals[1]?.();
+    expect((await next).status).toBe(200);
   });
 });
 
