@@ -124,12 +124,11 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
       refused = await attempt(undefined);
       if (!isChallenge(refused)) return refused;
     }
-    const authorization = await meet(
-      parseChallenges(refused.headers['www-authenticate'] ?? ''),
-      name,
-      login,
-      key,
-    );
+    const challenges = parseChallenges(refused.headers['www-authenticate'] ?? '');
+    const authorization = await meet(challenges, name, login, key).catch((error: unknown) => {
+      discard(refused);
+      throw error;
+    });
     if (authorization === undefined) return refused;
     discard(refused);
     const answer = await attempt(authorization);

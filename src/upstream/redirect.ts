@@ -14,11 +14,13 @@ export function isRedirect({ status }: Reply): boolean {
  * The absolute URL a redirect leads to.
  * @throws {RegistryError} UNAVAILABLE when there is none, it is no http(s) URL, holds a login, or leaves https for http.
  */
-export function locationOf({ headers, url, status }: Reply): URL {
+export function locationOf({ headers, url, status, body }: Reply): URL {
   const text = headers['location'];
   const target = text !== undefined && URL.canParse(text, url.href) ? new URL(text, url) : undefined;
-  const refuse = (why: string) =>
-    new RegistryError('UNAVAILABLE', `${url.host} answered ${status} with a redirect that ${why}`);
+  const refuse = (why: string) => {
+    body.cancel();
+    return new RegistryError('UNAVAILABLE', `${url.host} answered ${status} with a redirect that ${why}`);
+  };
   if (target === undefined) throw refuse('leads nowhere');
   if (!/^https?:$/.test(target.protocol)) throw refuse(`leads to ${target.protocol}`);
   if (target.username !== '' || target.password !== '') throw refuse('holds a login');

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
+import { digestOf } from '../../src/oci/digest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import { defaultUpstream, upstreamAt } from '../../src/upstream/settings.ts';
 import { bearerChallenge, createTokenService, requireBearer } from '../support/guarded-registry.ts';
@@ -79,6 +80,16 @@ describe('blobs that are kept elsewhere', () => {
     );
     const upstream = upstreamTo({ ...upstreamAt(server.url), blobs: 'redirect' });
     expect((await readBlob(await upstream.blob(repository('app'), digest))).equals(bytes)).toBe(true);
+  });
+
+  test('with blobs: redirect, one that leads nowhere keeps no connection', async () => {
+    const server = closing(
+      await startServer((_, response) => response.writeHead(307).end('see elsewhere'.repeat(100))),
+    );
+    const upstream = upstreamTo({ ...upstreamAt(server.url), blobs: 'redirect' });
+    const blob = upstream.blob(app, digestOf(Buffer.from('anything')));
+    await expect(blob).rejects.toThrow('leads nowhere');
+    await expect.poll(() => server.connections().open).toBe(0);
   });
 
   test('the signature of a redirect stands in no error message', async () => {

@@ -70,6 +70,17 @@ describe('what a token service answers', () => {
     await expect(upstream.manifest(app, tagged('v1'))).rejects.toMatchObject({ code: 'UNAUTHORIZED' });
   });
 
+  test.each([
+    ['401', { status: 401, body: {} }],
+    ['no token', { body: {} }],
+  ])('%s: the registry’s challenge is let go of, and its connections used again', async (_, answer) => {
+    const { upstream, server } = await guarded(() => answer);
+    for (let round = 0; round < 10; round += 1) {
+      await expect(upstream.manifest(app, tagged('v1'))).rejects.toThrow('token');
+    }
+    expect(server.connections().made).toBeLessThan(6);
+  });
+
   test('429: the client hears of the rate limit', async () => {
     const { upstream } = await guarded(() => ({ status: 429, body: {} }));
     await expect(upstream.manifest(app, tagged('v1'))).rejects.toMatchObject({ code: 'TOOMANYREQUESTS' });
