@@ -24,6 +24,10 @@ process, real dockerd, containerd and podman. The names of the tests are listed 
 \`npm run soak -- --minutes 10\` mixes them: many clients that check every digest, a registry that resets, truncates, stalls and
 lies, and a mirror that is killed, stopped and reloaded meanwhile. It ends with what was served and with the memory and file
 handles of the mirror afterwards.
+
+Every reader of what others write (request lines, headers, challenges, references, ranges, indexes, configuration) is tried with
+input made up at random: 500 times each with the tests, and 10,000 times each with \`npm run fuzz\`, for every night.
+\`METAHUB_FUZZ_RUNS\` says how often instead. A failure names the seed and the smallest input that shows it.
 `;
 
 function escapeCell(text: string): string {
