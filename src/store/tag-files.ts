@@ -15,7 +15,7 @@ interface NamedTag extends TagRecord {
   readonly name: string;
 }
 
-/** Tags in memory; those that the disk refused live only there. */
+/** Tags in memory; those that the disk refused live only there. Not as a `max`, for which room is made at the start. */
 const IN_MEMORY_MAX = 100_000;
 /** Tags on disk, those that came or moved last; one that is forgotten is learnt again when its registry next answers. */
 const ON_DISK_MAX = 20_000;
@@ -101,7 +101,7 @@ function createThinner(directory: string, max: number) {
 
 /** The tags on disk: a file for each, so that two daemons on one store never write over what the other has learnt. */
 export function createTagFiles(layout: Layout, { maxFiles = ON_DISK_MAX } = {}): TagFiles {
-  const memory = new LRUCache<string, KnownTag>({ max: IN_MEMORY_MAX });
+  const memory = new LRUCache<string, KnownTag>({ maxSize: IN_MEMORY_MAX, sizeCalculation: () => 1 });
   const added = createThinner(layout.tags, maxFiles);
 
   const nameOf = (repository: Repository, tag: Tag) => `${formatRepository(repository)}:${tag}`;
