@@ -1,5 +1,5 @@
 import type { Digest } from '../oci/digest.ts';
-import type { RangeRequest } from '../oci/range.ts';
+import { type RangeRequest, resolveRange } from '../oci/range.ts';
 import { formatRepository, type Repository } from '../oci/reference.ts';
 import type { Blob, BlobOptions } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
@@ -30,6 +30,11 @@ interface Wanted {
 
 function rangeHeader(range: RangeRequest): string {
   return range.kind === 'suffix' ? `bytes=-${range.length}` : `bytes=${range.first}-${range.last ?? ''}`;
+}
+
+/** Bytes that no blob has, however long: registries do not agree on what to make of `500-0` and `-0`, so none is asked. */
+function isInNoBlob(range: RangeRequest): boolean {
+  return resolveRange(range, Number.MAX_SAFE_INTEGER) === 'unsatisfiable';
 }
 
 /** Does the opened part answer `range`? Its end may be clipped by the blob's. */
@@ -79,6 +84,9 @@ export function createBlobClient({ ask, mode, resumeMs, onResume }: BlobClientOp
 
   return async (repository: Repository, digest: Digest, options: BlobOptions = {}): Promise<Blob> => {
     const name = `${formatRepository(repository)}@${digest}`;
+    if (options.range && isInNoBlob(options.range)) {
+      throw new RegistryError('RANGE_INVALID', `${name} has no such part`);
+    }
     const wanted: Wanted = { repository, digest, name, options, range: options.range };
     const opened = await open(wanted, mode === 'redirect' ? 'origin' : 'any');
     if (!isOpened(opened)) return { kind: 'redirect', location: opened.location };

@@ -49,7 +49,8 @@ const CONTENT_RANGE = /^bytes (\d{1,15})-(\d{1,15})\/(\d{1,15}|\*)$/;
 
 /**
  * What a response's head says of the bytes behind it. A 200 is the whole blob, whatever was asked for.
- * @throws {RegistryError} UNAVAILABLE when a 206 does not say which part it is, or contradicts itself.
+ * @throws {RegistryError} UNAVAILABLE when a 206 does not say which part it is, or contradicts itself; RANGE_INVALID when
+ * it is a part of no bytes.
  */
 export function readBlobHead(
   reply: {
@@ -63,6 +64,11 @@ export function readBlobHead(
   const { status, headers, body, url } = reply;
   const announced = announcedSize(headers);
   if (status === 200) return { body, isPart: false, start: 0, end: announced, sizeBytes: announced, blame };
+  if (announced === 0) {
+    // Go's file server, and distribution with it, grants the end of an empty blob instead of answering 416.
+    body.cancel();
+    throw new RegistryError('RANGE_INVALID', `${url.host} has no such part`);
+  }
   const match = CONTENT_RANGE.exec(headers['content-range'] ?? '');
   const [start, last] = [Number(match?.[1]), Number(match?.[2])];
   const sizeBytes = match?.[3] === '*' ? undefined : Number(match?.[3]);

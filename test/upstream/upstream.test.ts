@@ -93,6 +93,31 @@ describe('an honest registry', () => {
     });
   });
 
+  test.each([
+    ['500-0', { kind: 'from', first: 500, last: 0 }],
+    ['-0', { kind: 'suffix', length: 0 }],
+  ] as const)(
+    'a range %s, which no blob has, is RANGE_INVALID whatever the registry makes of it',
+    async (_, range) => {
+      const whole = randomBytes(5000);
+      const server = closing(await startServer((__, response) => void response.writeHead(200).end(whole)));
+      const asked = upstreamTo(upstreamAt(server.url)).blob(app, digestOf(whole), { range });
+      await expect(asked).rejects.toMatchObject({ code: 'RANGE_INVALID' });
+    },
+  );
+
+  test('the end of an empty blob is RANGE_INVALID, also of a registry that grants it (distribution)', async () => {
+    const server = closing(
+      await startServer(
+        (_, response) =>
+          void response.writeHead(206, { 'content-length': 0, 'content-range': 'bytes 0--1/0' }).end(),
+      ),
+    );
+    const range = { kind: 'suffix', length: 5 } as const;
+    const asked = upstreamTo(upstreamAt(server.url)).blob(app, digestOf(Buffer.alloc(0)), { range });
+    await expect(asked).rejects.toMatchObject({ code: 'RANGE_INVALID' });
+  });
+
   test('tags come sorted, after the last one and no more than asked for, whatever the registry does', async () => {
     const { content, upstream } = await honestRegistry();
     for (const tag of ['c', 'a', 'd', 'b']) content.putManifest(INDEX, MEDIA_TYPE.ociIndex, tag);
