@@ -109,13 +109,16 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
 
   /** Only the registry's own challenge is met: one from a host it redirected to has no business with its logins. */
   const isChallenge = ({ status, url }: Reply) => status === 401 && url.origin === root.origin;
+  /** Of an authorization that was good once: ECR refuses a password of yesterday with 403, where others challenge. */
+  const mayBeSpent = ({ status, url }: Reply) =>
+    (status === 401 || status === 403) && url.origin === root.origin;
 
   return async (name, attempt, { signal, access } = {}) => {
     const login = await credentials.loginFor(registry, name, signal, access);
     const key = keyOf(name, login, access);
     const known = await tokens.current(key);
     const first = await attempt(known);
-    if (!isChallenge(first)) return first;
+    if (known === undefined ? !isChallenge(first) : !mayBeSpent(first)) return first;
     let refused = first;
     if (known !== undefined) {
       // The challenge to a token that has gone bad may name a dead realm (NGC does): ask for a fresh one.

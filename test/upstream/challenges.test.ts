@@ -134,6 +134,51 @@ describe('a registry that asks for Basic', () => {
   });
 });
 
+describe('a password that the registry takes for some hours only (ECR)', () => {
+  const good = (password: string) => `Basic ${Buffer.from(`AWS:${password}`).toString('base64')}`;
+
+  /** Challenges whoever shows nothing, and answers 403 to a password of yesterday. */
+  async function start() {
+    const today = { password: 'first' };
+    const serve = serveContent(content());
+    const server = closing(
+      await startServer((request, response) => {
+        const { authorization } = request.headers;
+        if (authorization === good(today.password)) return serve(request, response);
+        const challenge = { 'www-authenticate': 'Basic realm="ecr"' };
+        response.writeHead(authorization === undefined ? 401 : 403, challenge).end();
+      }),
+    );
+    return { today, server };
+  }
+
+  test('once refused with 403, is followed by the one that is stored by then', async () => {
+    const { today, server } = await start();
+    const credentials: Credentials = {
+      loginFor: async () => ({ kind: 'basic', username: 'AWS', password: today.password }),
+    };
+    const upstream = upstreamTo(upstreamAt(server.url), { credentials });
+    await upstream.resolve(repository('app'), tagged('v1'));
+    today.password = 'second';
+    await upstream.resolve(repository('app'), tagged('v1'));
+    expect(server.requests.map(({ headers }) => headers['authorization'])).toEqual([
+      ...[undefined, good('first')],
+      ...[good('first'), undefined, good('second')],
+    ]);
+  });
+
+  test('is DENIED, after as many requests as a challenge takes, while no other is stored', async () => {
+    const { today, server } = await start();
+    const upstream = upstreamTo(upstreamAt(server.url), {
+      credentials: { loginFor: async () => ({ kind: 'basic', username: 'AWS', password: 'first' }) },
+    });
+    await upstream.resolve(repository('app'), tagged('v1'));
+    today.password = 'second';
+    await expect(upstream.resolve(repository('app'), tagged('v1'))).rejects.toMatchObject({ code: 'DENIED' });
+    expect(server.requests).toHaveLength(2 + 3);
+  });
+});
+
 describe('a login that is a token already', () => {
   test('is presented to the registry itself', async () => {
     const tokens = createTokenService();
