@@ -115,6 +115,12 @@ export function createCachedBlobs(options: CachedOptions) {
     const content = await next.blob(repository, digest, { access, via, signal, verify: false });
     if (content.kind === 'redirect') return { kind: 'unheld' };
     const intake = await store.intake(digest, content.sizeBytes, { repository, access });
+    if (signal?.aborted) {
+      // All have left meanwhile, which has ended what was opened for them: whoever comes now must not join it.
+      content.cancel();
+      intake.close();
+      throw signal.reason;
+    }
     const fill = startFill({ digest, name, content, intake, lingerMs });
     const filling: Filling = { fill, partitions: new Set([partitionOf(access)]), isClaimed: false };
     track(fillingKey(repository, digest), filling, name);

@@ -1,11 +1,17 @@
 import { randomBytes } from 'node:crypto';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
+import { cached } from '../../src/mirror/cached.ts';
+import type { ContentStore } from '../../src/oci/content-store.ts';
 import type { Blob } from '../../src/oci/registry.ts';
 import { RegistryError } from '../../src/oci/registry-error.ts';
-import { cacheAt, dataDirectory } from '../support/store.ts';
-import { readBlob, repository } from '../support/upstream.ts';
+import { upstreamAt } from '../../src/upstream/settings.ts';
+import { createContent, serveContent, startServer } from '../support/hostile-registry.ts';
+import { cacheAt, dataDirectory, storeAt } from '../support/store.ts';
+import { closing, readBlob, repository, upstreamTo } from '../support/upstream.ts';
 
 const app = repository('team/app');
 const MIB = 1024 * 1024;
@@ -122,6 +128,35 @@ describe('fault 45: the first client leaves', () => {
     answer.open();
     expect((await readBlob(await second)).equals(bytes)).toBe(true);
     expect(upstream.count()).toBe(1);
+  });
+
+  test('while room is being made for it: whoever comes then gets it from a fetch of their own', async () => {
+    const content = createContent();
+    const bytes = randomBytes(2 * MIB);
+    const digest = content.putBlob(bytes);
+    const server = closing(await startServer(serveContent(content)));
+    const { store, layout } = await storeAt(await dataDirectory());
+    const [opening, room] = [gate(), gate()];
+    const slow: ContentStore = {
+      ...store,
+      intake: async (...asked) => {
+        opening.open();
+        await room.opened;
+        return store.intake(...asked);
+      },
+    };
+    const next = upstreamTo(upstreamAt(server.url));
+    const cache = closing(cached({ next, store: slow, log: () => {}, now: () => performance.now() }));
+    const leaving = new AbortController();
+    const left = cache.blob(app, digest, { signal: leaving.signal });
+    await opening.opened;
+    leaving.abort();
+    await expect(left).rejects.toThrow();
+    room.open();
+    // The former fetch has its intake by now.
+    await delay(100);
+    expect((await readBlob(await cache.blob(app, digest))).equals(bytes)).toBe(true);
+    await expect.poll(() => readdir(join(layout, 'incoming'))).toEqual([]);
   });
 
   test('and nobody is there: the fetch goes on for a while, so that a retry finds it', async () => {
