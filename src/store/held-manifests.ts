@@ -1,3 +1,4 @@
+import { stat } from 'node:fs/promises';
 import { LRUCache } from 'lru-cache';
 import { type HeldManifest, type Provenance, SpoiltContentError } from '../oci/content-store.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -92,10 +93,21 @@ export class HeldManifests {
     { digest, mediaType }: Manifest,
     { access }: Provenance,
   ): Promise<boolean> {
-    if (!this.#memory.has(digest)) return false;
+    if (!this.#memory.has(digest) || !(await this.#isOnDisk(digest))) return false;
     const record = await this.#options.records.find(digest);
     if (record?.mediaType !== mediaType || !isRecordFor(record, access)) return false;
     return record.kind === kind || kind === 'manifest';
+  }
+
+  /** Another process may have removed it since, and its record with it. */
+  async #isOnDisk(digest: Digest): Promise<boolean> {
+    const { layout, records } = this.#options;
+    const isThere = await stat(layout.blob(digest)).then(
+      () => true,
+      () => false,
+    );
+    if (!isThere) records.forget(digest);
+    return isThere;
   }
 
   #write(kind: ContentKind, manifest: Manifest, provenance: Provenance): Promise<boolean> {

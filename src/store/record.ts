@@ -69,6 +69,8 @@ export interface Records {
     provenance: Provenance,
   ): Promise<void>;
   remove(digest: Digest): Promise<void>;
+  /** Its content is gone, and maybe the record too: what is remembered of it says nothing any more. */
+  forget(digest: Digest): void;
 }
 
 /** What content counts as when it came in several ways. */
@@ -90,6 +92,15 @@ function merge(
   };
 }
 
+/** Does it say the same, in whatever order its partitions came? */
+function isSame(a: ContentRecord, b: ContentRecord): boolean {
+  return (
+    a.kind === b.kind &&
+    a.mediaType === b.mediaType &&
+    b.partitions.every((partition) => a.partitions.includes(partition))
+  );
+}
+
 export function isRecordFor(record: ContentRecord, access: Access | undefined): boolean {
   return record.partitions.includes(partitionKey(access));
 }
@@ -102,13 +113,15 @@ export function createRecords(layout: Layout): Records {
   });
   const adding = new Map<Digest, Promise<void>>();
 
-  async function find(digest: Digest): Promise<ContentRecord | undefined> {
-    const known = memory.get(digest);
-    if (known) return known;
+  async function read(digest: Digest): Promise<ContentRecord | undefined> {
     const text = await readFile(layout.record(digest), 'utf8').catch(() => undefined);
     const record = text === undefined ? undefined : parseRecord(text);
     if (record) memory.set(digest, record);
     return record;
+  }
+
+  async function find(digest: Digest): Promise<ContentRecord | undefined> {
+    return memory.get(digest) ?? (await read(digest));
   }
 
   async function addNow(
@@ -117,14 +130,13 @@ export function createRecords(layout: Layout): Records {
     mediaType: string | undefined,
     provenance: Provenance,
   ): Promise<void> {
-    const known = await find(digest);
-    const record = merge(known, kind, mediaType, provenance);
-    const isNews =
-      known === undefined ||
-      known.kind !== record.kind ||
-      known.mediaType !== record.mediaType ||
-      !known.partitions.includes(partitionKey(provenance.access));
-    if (!isNews) return;
+    const newsTo = (known: ContentRecord | undefined) => {
+      const record = merge(known, kind, mediaType, provenance);
+      return known && isSame(known, record) ? undefined : record;
+    };
+    // On disk there may be more than is remembered: another daemon adds to it too.
+    const record = newsTo(memory.get(digest)) && newsTo(await read(digest));
+    if (!record) return;
     const durable = kind === 'derived';
     await writeAtomically(layout, layout.record(digest), Buffer.from(JSON.stringify(record)), { durable });
     memory.set(digest, record);
@@ -146,6 +158,7 @@ export function createRecords(layout: Layout): Records {
       adding.set(digest, turn);
       return turn;
     },
+    forget: (digest) => void memory.delete(digest),
     remove: async (digest) => {
       memory.delete(digest);
       await rm(layout.record(digest), { force: true });

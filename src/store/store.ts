@@ -71,7 +71,10 @@ function assemble({ directory, maxBytes, maxItems = MAX_ITEMS, log, now }: Store
     layout,
     pool,
     hasDigest: hasher.hasDigest,
-    onMissing: (digest) => inventory.forget(digest),
+    onMissing: (digest) => {
+      inventory.forget(digest);
+      records.forget(digest);
+    },
     onSpoilt: (digest, why) => {
       forget(digest);
       log('warning', 'held content was spoilt and is fetched again', { digest, why });

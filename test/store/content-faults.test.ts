@@ -7,6 +7,7 @@ import { Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { type Digest, digestOf, parseDigest } from '../../src/oci/digest.ts';
+import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import type { Blob } from '../../src/oci/registry.ts';
 import { unreachable } from '../support/fake-registry.ts';
 import { cacheAt, dataDirectory, storeAt } from '../support/store.ts';
@@ -249,6 +250,30 @@ describe('fault 39: pruned while it is read', () => {
     expect((await readOn()).equals(bytes)).toBe(true);
   });
 
+  test('by another process: once fetched again it is held for who opens the store next', async () => {
+    const { cache, directory, bytes, digest } = await holding(2 * MIB);
+    const { store: other } = await storeAt(directory);
+    await other.stock.remove(digest);
+    expect((await readBlob(await cache.blob(app, digest))).equals(bytes)).toBe(true);
+    await cache.close();
+    const { store: next } = await storeAt(directory);
+    const held = await next.blob(digest);
+    expect(held?.sizeBytes).toBe(bytes.length);
+    held?.close();
+  });
+
+  test('by another process: an answer is kept again before it is announced again', async () => {
+    const directory = await dataDirectory();
+    const [{ store }, { store: other }] = [await storeAt(directory), await storeAt(directory)];
+    const bytes = Buffer.from(JSON.stringify(INDEX));
+    const answer = { digest: digestOf(bytes), bytes, mediaType: MEDIA_TYPE.ociIndex, maxAgeMs: 0 };
+    await store.derived.keep(app, answer);
+    await other.stock.remove(answer.digest);
+    await store.derived.keep(app, answer);
+    const { store: next } = await storeAt(directory);
+    expect(await next.derived.find(app, answer.digest)).toMatchObject({ bytes });
+  });
+
   test('by the bound: what is being read stays, what is not goes', async () => {
     const directory = await dataDirectory();
     const { upstream, cache, store } = await cacheAt(directory, { maxBytes: 10 * MIB });
@@ -284,6 +309,19 @@ describe('fault 40: two daemons on one store', () => {
       await file.close();
     }
     expect(await readdir(join(layout, 'incoming'))).toEqual([]);
+  });
+
+  test('whom one lets see held content is not lost when the other lets somebody else see it', async () => {
+    const { store: one, directory, digest } = await holding(1000);
+    const { store: two } = await storeAt(directory);
+    const eyes = ['anna', 'otto'].map((partition) => ({ partition }));
+    (await two.blob(digest))?.close();
+    await one.grant(digest, { repository: app, access: eyes[0] });
+    await two.grant(digest, { repository: app, access: eyes[1] });
+    const { store: next } = await storeAt(directory);
+    const held = await next.blob(digest);
+    expect([undefined, ...eyes].map((access) => held?.isFor(access))).toEqual([true, true, true]);
+    held?.close();
   });
 
   test('what one has learnt of a tag is not lost when the other writes of the same repository', async () => {
