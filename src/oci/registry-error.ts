@@ -56,3 +56,13 @@ export class RegistryError extends Error {
     return { errors: [{ code, message, ...(detail === undefined ? {} : { detail }) }] };
   }
 }
+
+/** A registry that this mirror's operator does not let it ask: nobody is asked, and nothing that is held of it is served. */
+export class HostNotAllowedError extends RegistryError {
+  constructor(host: string) {
+    super(
+      'DENIED',
+      `${host} is not among the registries that this mirror may ask: name it as an upstream to allow it`,
+    );
+  }
+}

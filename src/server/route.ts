@@ -12,7 +12,7 @@ import {
   type SourceHost,
   type Tag,
 } from '../oci/reference.ts';
-import { RegistryError } from '../oci/registry-error.ts';
+import { HostNotAllowedError, RegistryError } from '../oci/registry-error.ts';
 import { parseQuery, type Query } from './query.ts';
 
 /** What a request asks for, read once from the raw request target; nothing downstream parses strings again. */
@@ -67,10 +67,7 @@ function allowedHost(text: string, rules: HostRules): SourceHost {
   const host = parseSourceHost(text);
   if (host === undefined) throw new RegistryError('NAME_INVALID', 'malformed source host');
   if (host !== rules.defaultHost && !rules.isAllowedHost(host)) {
-    throw new RegistryError(
-      'DENIED',
-      `${host} is not among the registries that this mirror may ask: name it as an upstream to allow it`,
-    );
+    throw new HostNotAllowedError(host);
   }
   return host;
 }

@@ -1,6 +1,6 @@
 import type { Repository, SourceHost } from '../oci/reference.ts';
 import type { Registry } from '../oci/registry.ts';
-import { RegistryError } from '../oci/registry-error.ts';
+import { HostNotAllowedError } from '../oci/registry-error.ts';
 import { createChain } from './chain.ts';
 import { type ConnectionOptions, connectTo } from './connection.ts';
 import { discard } from './document.ts';
@@ -122,12 +122,7 @@ export function createUpstream(options: UpstreamOptions): Upstream {
     const known = clients.get(host);
     if (known) return known;
     const settings = options.registryFor(host);
-    if (settings === undefined) {
-      throw new RegistryError(
-        'DENIED',
-        `${host} is not among the registries this mirror may ask; add it as an upstream`,
-      );
-    }
+    if (settings === undefined) throw new HostNotAllowedError(host);
     const client = createClient(host, settings, options, shared);
     clients.set(host, client);
     return client;

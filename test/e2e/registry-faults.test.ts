@@ -109,6 +109,8 @@ describe('fault 23: 429 with Retry-After', () => {
 describe('fault 24: 401 for ever', () => {
   test('a tag that is held is served stale', () =>
     expectHeldServed(answer(401, { 'www-authenticate': 'Basic realm="x"' }, ''), [401]));
+
+  test('403 for ever: the same', () => expectHeldServed(answer(403, {}, 'denied'), [403]));
 });
 
 describe('fault 26: garbage challenge', () => {

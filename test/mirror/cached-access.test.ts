@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import type { Access } from '../../src/oci/registry.ts';
-import { RegistryError } from '../../src/oci/registry-error.ts';
+import { HostNotAllowedError, RegistryError } from '../../src/oci/registry-error.ts';
 import { type FakeCall, type FakeRegistry, unreachable } from '../support/fake-registry.ts';
 import { cacheAt, dataDirectory } from '../support/store.ts';
 import { readBlob, repository, tagged } from '../support/upstream.ts';
@@ -75,21 +75,22 @@ describe('what was fetched with one credential', () => {
     });
   });
 
-  test('is not served stale to the same one when upstream now refuses it', async () => {
-    const { upstream, cache } = await cacheAt(await dataDirectory());
-    upstream.putManifest(INDEX, { tag: 'v1' });
-    await cache.manifest(app, tagged('v1'), { access: alice });
-    upstream.before = () => {
-      throw new RegistryError('UNAUTHORIZED', 'no more');
-    };
-    await expect(cache.manifest(app, tagged('v1'), { access: alice })).rejects.toMatchObject({
-      code: 'UNAUTHORIZED',
-    });
-  });
+  test.each(['UNAUTHORIZED', 'DENIED'] as const)(
+    'is not served stale to the same one when upstream now answers %s',
+    async (code) => {
+      const { upstream, cache } = await cacheAt(await dataDirectory());
+      upstream.putManifest(INDEX, { tag: 'v1' });
+      await cache.manifest(app, tagged('v1'), { access: alice });
+      upstream.before = () => {
+        throw new RegistryError(code, 'no more');
+      };
+      await expect(cache.manifest(app, tagged('v1'), { access: alice })).rejects.toMatchObject({ code });
+    },
+  );
 });
 
 describe('a tag that cannot be refreshed', () => {
-  test.each(['UNAVAILABLE', 'TOOMANYREQUESTS', 'UNKNOWN', 'UNAUTHORIZED'] as const)(
+  test.each(['UNAVAILABLE', 'TOOMANYREQUESTS', 'UNKNOWN', 'UNAUTHORIZED', 'DENIED'] as const)(
     'is served stale after %s',
     async (code) => {
       const { upstream, cache, lines } = await cacheAt(await dataDirectory());
@@ -109,7 +110,7 @@ describe('a tag that cannot be refreshed', () => {
     upstream.putManifest(INDEX, { tag: 'v1' });
     await cache.manifest(app, tagged('v1'));
     upstream.before = () => {
-      throw new RegistryError('DENIED', 'not on the list');
+      throw new HostNotAllowedError('registry.test');
     };
     await expect(cache.manifest(app, tagged('v1'))).rejects.toMatchObject({ code: 'DENIED' });
   });
