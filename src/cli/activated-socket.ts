@@ -1,5 +1,5 @@
 import type { AddressInfo } from 'node:net';
-import type { Log } from './log.ts';
+import type { Log } from '../oci/log.ts';
 import type { ServeSettings } from './mirror-stack.ts';
 import { formatListen } from './setting-values.ts';
 import { UserError } from './user-error.ts';

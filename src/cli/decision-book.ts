@@ -1,8 +1,8 @@
 import type { Decision } from '../mirror/tailored.ts';
+import type { Log, LogFields } from '../oci/log.ts';
 import { formatReference } from '../oci/reference.ts';
 import type { Metrics } from '../server/metrics.ts';
 import type { RecentDecision } from '../server/status-facts.ts';
-import type { Log, LogFields } from './log.ts';
 
 /** Decisions as people and programs want them: a line of the log each, counters, and the latest for the status page. */
 export interface DecisionBook {

@@ -1,9 +1,10 @@
 import { virtual } from '../mirror/virtual.ts';
+import type { Log } from '../oci/log.ts';
 import { type ImageReference, parseImageReference } from '../oci/reference.ts';
 import type { Registry } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import { loadImageCatalog } from './image-catalog.ts';
-import { createLog, type Log } from './log.ts';
+import { createLog } from './log.ts';
 import { newPseudonym, openUpstream } from './open-upstream.ts';
 import type { Origin } from './settings.ts';
 import type { Upstreams } from './upstream-settings.ts';

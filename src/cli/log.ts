@@ -1,15 +1,8 @@
 import type { Writable } from 'node:stream';
-
-export type Level = 'error' | 'warning' | 'notice' | 'info' | 'debug';
-
-/** Values of a line: flat, and never a token, an Authorization header or a query string. */
-export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
-
-/** Writes one line per event: what happened, then what it happened to. */
-export type Log = (level: Level, event: string, fields?: LogFields) => void;
+import type { Log, LogFields, LogLevel } from '../oci/log.ts';
 
 /** syslog's numbers, which journald reads from a `<N>` in front of a line. @see sd-daemon(3) */
-const PRIORITY: Readonly<Record<Level, number>> = { error: 3, warning: 4, notice: 5, info: 6, debug: 7 };
+const PRIORITY: Readonly<Record<LogLevel, number>> = { error: 3, warning: 4, notice: 5, info: 6, debug: 7 };
 
 export type LogFormat = 'json' | 'text';
 
@@ -17,7 +10,7 @@ interface LogOptions {
   readonly stream: Writable;
   readonly format: LogFormat;
   /** The least severe level that is written. */
-  readonly level: Level;
+  readonly level: LogLevel;
   /** Lines go to journald: prefix each with its priority and leave the time to the journal. */
   readonly journal: boolean;
   readonly now: () => Date;

@@ -4,6 +4,7 @@ import { cached } from '../mirror/cached.ts';
 import { type Decision, tailored } from '../mirror/tailored.ts';
 import { virtual } from '../mirror/virtual.ts';
 import type { ListSpec } from '../oci/list-spec.ts';
+import type { Log } from '../oci/log.ts';
 import type { Registry } from '../oci/registry.ts';
 import type { Metrics } from '../server/metrics.ts';
 import { openStore } from '../store/store.ts';
@@ -11,7 +12,6 @@ import type { Upstream } from '../upstream/upstream.ts';
 import { countCacheUse } from './cache-use.ts';
 import { makeDataDirectory } from './data-directory.ts';
 import { loadImageCatalog } from './image-catalog.ts';
-import type { Log } from './log.ts';
 import { openUpstream } from './open-upstream.ts';
 import { type PolicyFor, readPolicies } from './policies.ts';
 import type { SERVE_SETTINGS } from './serve-settings.ts';
@@ -62,7 +62,7 @@ export async function buildMirrorStack(settings: ServeSettings, options: StackOp
   const store = await openStore({
     directory: values.data,
     maxBytes: values.cacheSize,
-    log: (level, event, fields) => log(level, event, fields),
+    log,
     now: Date.now,
   });
   const upstream = openUpstream(values, { log, pseudonym });

@@ -2,12 +2,12 @@ import { randomBytes } from 'node:crypto';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { LRUCache } from 'lru-cache';
+import type { Log } from '../oci/log.ts';
 import type { Credentials } from '../upstream/login.ts';
 import { proxyFromEnvironment } from '../upstream/proxy.ts';
 import type { Publisher } from '../upstream/publisher.ts';
 import { createStoredLogins } from '../upstream/stored-logins.ts';
 import { createUpstream, type UpstreamOptions } from '../upstream/upstream.ts';
-import type { Log } from './log.ts';
 import { allowedUpstreams, type Upstreams } from './upstream-settings.ts';
 
 interface UpstreamChoice {
@@ -73,7 +73,7 @@ function upstreamOptions(choice: UpstreamChoice, { log, pseudonym }: Surrounding
     extraAuthorities: extra ? [extra] : [],
     pseudonym,
     now: () => performance.now(),
-    log: (level, event, fields) => log(level, event, fields),
+    log,
   };
 }
 

@@ -1,3 +1,4 @@
+import type { Log } from '../oci/log.ts';
 import { DOCKER_HUB } from '../oci/reference.ts';
 import type { ListenTarget } from '../server/listen.ts';
 import { createMetrics } from '../server/metrics.ts';
@@ -7,7 +8,6 @@ import { activatedSocket, warnOfOtherAddress } from './activated-socket.ts';
 import { createDecisionBook } from './decision-book.ts';
 import { createHostGate, type HostGate } from './host-gate.ts';
 import { hostProfile } from './host-profile.ts';
-import type { Log } from './log.ts';
 import { buildMirrorStack, type MirrorStack, type ServeSettings } from './mirror-stack.ts';
 import { newPseudonym } from './open-upstream.ts';
 import { openServeLog } from './serve-log.ts';

@@ -1,5 +1,6 @@
 import { fstatSync } from 'node:fs';
-import { createLog, type Log } from './log.ts';
+import type { Log } from '../oci/log.ts';
+import { createLog } from './log.ts';
 import type { ServeSettings } from './mirror-stack.ts';
 
 /** Is standard error connected to the journal? systemd names its device and inode. @see systemd.exec(5), JOURNAL_STREAM */

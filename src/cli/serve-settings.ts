@@ -1,5 +1,6 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import type { LogLevel } from '../oci/log.ts';
 import {
   formatDuration,
   formatListen,
@@ -197,7 +198,7 @@ export const SERVE_SETTINGS = {
     parse: readDurationMs,
     format: formatDuration,
   }),
-  logLevel: setting<'error' | 'warning' | 'notice' | 'info' | 'debug'>({
+  logLevel: setting<LogLevel>({
     flags: '--log-level <level>',
     help: 'error, warning, notice, info or debug',
     fallback: () => 'info',

@@ -1,11 +1,11 @@
 import { join } from 'node:path';
 import type { HostProfile } from '../host/profile.ts';
+import type { Log } from '../oci/log.ts';
 import type { Registry } from '../oci/registry.ts';
 import { refuseClearText } from '../site/clear-text.ts';
 import { MachineFileError } from '../site/machine-file.ts';
 import { openSite, type Site } from '../site/site.ts';
 import { loadTokenKey, randomTokenKey } from '../site/token-key.ts';
-import type { Log } from './log.ts';
 import type { SERVE_SETTINGS } from './serve-settings.ts';
 import type { SettingValues } from './settings.ts';
 import { UserError } from './user-error.ts';

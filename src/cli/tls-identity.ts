@@ -1,8 +1,8 @@
 import { readFile, watch } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { createSecureContext } from 'node:tls';
+import type { Log } from '../oci/log.ts';
 import type { Identity } from '../server/mirror-server.ts';
-import type { Log } from './log.ts';
 import { UserError } from './user-error.ts';
 
 /** The certificate and key that the mirror shows, followed as they are renewed. */

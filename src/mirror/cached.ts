@@ -1,14 +1,8 @@
 import type { ContentStore } from '../oci/content-store.ts';
+import type { Log } from '../oci/log.ts';
 import type { Registry } from '../oci/registry.ts';
 import { createCachedBlobs } from './cached-blobs.ts';
 import { createCachedManifests } from './cached-manifests.ts';
-
-/** One event of note: a level of syslog's, what happened, and to what. */
-type MirrorLog = (
-  level: 'error' | 'warning' | 'notice' | 'info' | 'debug',
-  event: string,
-  fields?: Readonly<Record<string, string | number | boolean | undefined>>,
-) => void;
 
 /**
  * How a request was answered: from what is held, from a fetch of its own, from one that was under way, from what a failing
@@ -21,7 +15,7 @@ export interface CachedOptions {
   readonly store: ContentStore;
   /** Monotonic milliseconds. */
   readonly now: () => number;
-  readonly log: MirrorLog;
+  readonly log: Log;
   /** Told of every answer, for those who count. */
   readonly used?: (kind: 'manifest' | 'blob', how: CacheUse) => void;
   /** For how long a tag that was just looked up is not looked up again, in milliseconds. */

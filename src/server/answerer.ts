@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import type { Admission, Arrival, Gate } from '../oci/gate.ts';
+import type { Log } from '../oci/log.ts';
 import type { Repository } from '../oci/reference.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import { isLoop, LOOP_STATUS } from '../oci/via.ts';
@@ -18,14 +19,13 @@ import { checkRequest, isPlain, pathOf } from './request-check.ts';
 import { createRequestRecord } from './request-record.ts';
 import { sendJson } from './respond.ts';
 import { type HostRules, type ManifestRoute, parseRoute, type Route } from './route.ts';
-import type { ServerLog } from './server-log.ts';
 import { createTurns } from './turns.ts';
 
 export type Handler = (req: IncomingMessage, res: ServerResponse) => void;
 
 export interface AnswererOptions {
   readonly gate: Gate;
-  readonly log: ServerLog;
+  readonly log: Log;
   /** What this mirror calls itself in `Via`. */
   readonly pseudonym: string;
   readonly hosts: HostRules;

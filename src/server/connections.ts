@@ -1,7 +1,7 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
+import type { Log } from '../oci/log.ts';
 import { type ErrorCode, RegistryError } from '../oci/registry-error.ts';
-import type { ServerLog } from './server-log.ts';
 
 /** Node's name of what is wrong with a request -> what the client is told. Whatever else is wrong is malformed. */
 const FAULTS: Readonly<Record<string, readonly [ErrorCode, number, string]>> = {
@@ -27,7 +27,7 @@ function rawAnswer([code, status, reason]: readonly [ErrorCode, number, string],
 export function guardConnections(
   server: Server,
   answer: (req: IncomingMessage, res: ServerResponse) => void,
-  log: ServerLog,
+  log: Log,
 ): void {
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
     // After the head of a response another head would be taken for its body.

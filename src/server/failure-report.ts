@@ -1,8 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Log } from '../oci/log.ts';
 import type { Metrics } from './metrics.ts';
 import { mustClose, pathOf } from './request-check.ts';
 import { sendError, toRegistryError } from './respond.ts';
-import type { ServerLog } from './server-log.ts';
 
 function reasonOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
@@ -22,7 +22,7 @@ function breakOff(req: IncomingMessage, res: ServerResponse): void {
  * has begun already. What is the mirror's or an upstream's fault is a warning in the log; what is the client's is not.
  */
 export function createFailureReport(
-  log: ServerLog,
+  log: Log,
   metrics: Metrics,
 ): (req: IncomingMessage, res: ServerResponse, failure: unknown) => void {
   const failures = metrics.counter('metahub_failures_total', 'Requests answered with an error.', ['code']);

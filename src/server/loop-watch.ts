@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks';
+import type { Log } from '../oci/log.ts';
 import type { Metrics } from './metrics.ts';
-import type { ServerLog } from './server-log.ts';
 
 const INTERVAL_MS = 250;
 
@@ -13,7 +13,7 @@ export interface LoopWatch {
 }
 
 /** Notices, afterwards, that the event loop stood still: what watches from outside is systemd (see notify.ts). */
-export function createLoopWatch(log: ServerLog, metrics: Metrics): LoopWatch {
+export function createLoopWatch(log: Log, metrics: Metrics): LoopWatch {
   const blocked = metrics.counter(
     'metahub_event_loop_blocked_seconds_total',
     'Time during which the event loop stood still for a second or more.',

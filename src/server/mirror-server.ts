@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Gate } from '../oci/gate.ts';
+import type { Log } from '../oci/log.ts';
 import { isLoopback } from '../oci/loopback.ts';
 import type { SourceHost } from '../oci/reference.ts';
 import { createAnswerer, type Handler } from './answerer.ts';
@@ -15,7 +16,6 @@ import { createLoopWatch } from './loop-watch.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
 import { createHostCheck } from './page-host.ts';
 import { createPages } from './pages.ts';
-import type { ServerLog } from './server-log.ts';
 import type { StatusFacts } from './status-facts.ts';
 
 /** A certificate chain and its key, PEM. */
@@ -26,7 +26,7 @@ export interface Identity {
 
 export interface MirrorServerOptions {
   readonly gate: Gate;
-  readonly log: ServerLog;
+  readonly log: Log;
   /** What this mirror calls itself in `Via`: the same name that its upstream client adds. */
   readonly pseudonym: string;
   /** The source host of a request that names none. */

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import type { ServerLog } from './server-log.ts';
+import type { Log } from '../oci/log.ts';
 
 /**
  * Tells the service manager how this process is. Node has no unix datagram sockets, so `systemd-notify` does it, which
@@ -16,7 +16,7 @@ export interface Notifier {
 export interface NotifierOptions {
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly pid: number;
-  readonly log: ServerLog;
+  readonly log: Log;
 }
 
 const PROGRAM_TIMEOUT_MS = 5000;

@@ -1,9 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
+import type { Log } from '../oci/log.ts';
 import type { Metrics } from './metrics.ts';
 import { pathOf } from './request-check.ts';
 import type { Route } from './route.ts';
-import type { ServerLog } from './server-log.ts';
 
 /** Counts requests and writes the access log's line for each when it is over. */
 export interface RequestRecord {
@@ -23,7 +23,7 @@ interface Known {
 const PATH_MAX_CHARACTERS = 300;
 const METHODS = new Set(['GET', 'HEAD']);
 
-export function createRequestRecord(log: ServerLog, metrics: Metrics): RequestRecord {
+export function createRequestRecord(log: Log, metrics: Metrics): RequestRecord {
   const known = new WeakMap<ServerResponse, Known>();
   const requests = metrics.counter('metahub_requests_total', 'Requests answered.', [
     ...['kind', 'method', 'status'],

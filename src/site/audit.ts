@@ -1,11 +1,5 @@
+import type { Log } from '../oci/log.ts';
 import { formatRepository, type Repository } from '../oci/reference.ts';
-
-/** Writes one line: a level of syslog's, what happened, and to whom. */
-export type SiteLog = (
-  level: 'notice' | 'info' | 'warning',
-  event: string,
-  fields: Readonly<Record<string, string | number | boolean | undefined>>,
-) => void;
 
 /** One decision about one request. There is no field that a secret could stand in. */
 export interface Decision {
@@ -24,7 +18,7 @@ export interface Decision {
 const HANDSHAKE = 'no credentials';
 
 /** The audit trail: what was refused stands out from what was let in. */
-export function createAudit(log: SiteLog): (decision: Decision) => void {
+export function createAudit(log: Log): (decision: Decision) => void {
   return ({ decision, repository, features, ...rest }) => {
     log(decision === 'refused' && rest.reason !== HANDSHAKE ? 'notice' : 'info', `access ${decision}`, {
       ...rest,

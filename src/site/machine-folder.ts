@@ -1,7 +1,7 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Log } from '../oci/log.ts';
 import type { Account } from './account.ts';
-import type { SiteLog } from './audit.ts';
 import { createDirectory, type Directory } from './directory.ts';
 import { readMachineFile } from './machine-file.ts';
 
@@ -53,7 +53,7 @@ export interface MachineFolderOptions {
   readonly folder: string | undefined;
   /** Accounts that no file holds. */
   readonly fixed: readonly Account[];
-  readonly log: SiteLog;
+  readonly log: Log;
   /** Monotonic milliseconds. */
   readonly now: () => number;
 }

@@ -1,7 +1,8 @@
 import type { HostProfile } from '../host/profile.ts';
 import type { Gate } from '../oci/gate.ts';
+import type { Log } from '../oci/log.ts';
 import type { Registry } from '../oci/registry.ts';
-import { createAudit, type SiteLog } from './audit.ts';
+import { createAudit } from './audit.ts';
 import { createAuthenticate } from './authenticate.ts';
 import { siteUrlFrom } from './authorization.ts';
 import { clientAddressBehind } from './client-address.ts';
@@ -34,7 +35,7 @@ export interface SiteOptions {
   readonly tls: boolean;
   /** Addresses and subnets of proxies whose X-Forwarded-For is believed, besides loopback. */
   readonly proxies?: readonly string[];
-  readonly log: SiteLog;
+  readonly log: Log;
   /** Monotonic milliseconds. */
   readonly now: () => number;
   /** Milliseconds of the wall clock, for tokens. */

@@ -1,9 +1,4 @@
-/** What a store tells the operator: syslog's level, what happened, and to what. */
-export type StoreLog = (
-  level: 'error' | 'warning' | 'notice' | 'info' | 'debug',
-  event: string,
-  fields?: Readonly<Record<string, string | number | boolean | undefined>>,
-) => void;
+import type { Log } from '../oci/log.ts';
 
 const MEANING: Readonly<Record<string, string>> = {
   ENOSPC: 'the disk is full',
@@ -20,7 +15,7 @@ const MEANING: Readonly<Record<string, string>> = {
  * Says once that the disk refuses, not once per write, and says when it works again. Pulls go on meanwhile, straight
  * from upstream.
  */
-export function createDiskTrouble(directory: string, log: StoreLog) {
+export function createDiskTrouble(directory: string, log: Log) {
   let current: string | undefined;
   /** On a full disk small writes still work now and then: this many bytes must have fitted before that is news. */
   let neededBytes = 0;

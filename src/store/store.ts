@@ -1,10 +1,11 @@
 import type { ContentStore } from '../oci/content-store.ts';
 import type { Digest } from '../oci/digest.ts';
+import type { Log } from '../oci/log.ts';
 import type { Repository } from '../oci/reference.ts';
 import type { Access, Manifest } from '../oci/registry.ts';
 import { removeLeftovers } from './atomic-file.ts';
 import { BufferPool } from './buffer-pool.ts';
-import { createDiskTrouble, type StoreLog } from './disk-trouble.ts';
+import { createDiskTrouble } from './disk-trouble.ts';
 import { createDiskWrites } from './disk-writes.ts';
 import { createHasher } from './hasher.ts';
 import { HeldBlobs } from './held-blobs.ts';
@@ -24,7 +25,7 @@ export interface StoreOptions {
   readonly maxBytes: number;
   /** All content together, however small; some 200,000 when not given. */
   readonly maxItems?: number;
-  readonly log: StoreLog;
+  readonly log: Log;
   /** Wall-clock milliseconds, by which content grows old across restarts. */
   readonly now: () => number;
 }

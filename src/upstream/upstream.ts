@@ -1,3 +1,4 @@
+import type { Log } from '../oci/log.ts';
 import type { Repository, SourceHost } from '../oci/reference.ts';
 import type { Registry } from '../oci/registry.ts';
 import { HostNotAllowedError } from '../oci/registry-error.ts';
@@ -16,13 +17,6 @@ import { createSlabPool, type SlabPool } from './slab.ts';
 import { createTokens } from './token.ts';
 import type { Outgoing } from './transport.ts';
 
-/** One event of note: a level of syslog's, what happened, and to what. Never a secret, never a query string. */
-type UpstreamLog = (
-  level: 'warning' | 'info',
-  event: string,
-  fields: Readonly<Record<string, string | number>>,
-) => void;
-
 export interface UpstreamOptions extends Omit<ConnectionOptions, 'resolve'> {
   /** The way to a source host; undefined refuses it before anything is dialled: this is the allow-list. */
   readonly registryFor: (host: SourceHost) => UpstreamSettings | undefined;
@@ -31,7 +25,7 @@ export interface UpstreamOptions extends Omit<ConnectionOptions, 'resolve'> {
   readonly pseudonym: string;
   /** How blobs are read: `fast`, the default, into reused memory; `plain` like everything else. */
   readonly blobReader?: 'fast' | 'plain';
-  readonly log?: UpstreamLog;
+  readonly log?: Log;
 }
 
 /** A source host's client together with what it holds open. */
@@ -66,7 +60,7 @@ function createClient(
   { slabs, resolverFor }: Shared,
 ): Client {
   const { now, credentials = NO_CREDENTIALS } = options;
-  const log: UpstreamLog = options.log ?? (() => {});
+  const log: Log = options.log ?? (() => {});
   const timeouts: Timeouts = { ...DEFAULT_TIMEOUTS, ...options.timeouts };
   const { dial, proxyOf, transport } = connectTo(settings, { ...options, resolve: resolverFor() });
   const fast = createFastTransport({ dial, plain: transport, proxyOf, timeouts, slabs, now });

@@ -1,8 +1,9 @@
 import { Writable } from 'node:stream';
 import { expect, test } from 'vitest';
-import { createLog, type Level, type LogFormat } from '../../src/cli/log.ts';
+import { createLog, type LogFormat } from '../../src/cli/log.ts';
+import type { LogLevel } from '../../src/oci/log.ts';
 
-function record(format: LogFormat, level: Level = 'info', journal = false) {
+function record(format: LogFormat, level: LogLevel = 'info', journal = false) {
   let text = '';
   const stream = new Writable({
     write(chunk, _encoding, done) {
