@@ -1,4 +1,5 @@
 import type { HostProfile } from '../host/profile.ts';
+import type { DerivedAnswers } from '../oci/content-store.ts';
 import type { Digest } from '../oci/digest.ts';
 import { parseManifestDocument } from '../oci/image-index.ts';
 import { formatReference, formatRepository, type Repository, type Tag } from '../oci/reference.ts';
@@ -7,7 +8,6 @@ import { RegistryError } from '../oci/registry-error.ts';
 import { type Answer, answerFor } from '../selection/answer.ts';
 import type { SelectionPolicy } from '../selection/policy.ts';
 import { type AnswerMemory, type Chosen, createAnswerMemory, type Settled, settle } from './answer-memory.ts';
-import type { DerivedAnswers } from './derived.ts';
 import { createEnvironmentReader } from './image-environment.ts';
 
 /** What was decided for a tag: the line of the log, the row of the status page. */

@@ -1,8 +1,6 @@
-import type { ContentStore } from '../oci/content-store.ts';
+import type { ContentStore, DerivedAnswers } from '../oci/content-store.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Log } from '../oci/log.ts';
-import type { Repository } from '../oci/reference.ts';
-import type { Access, Manifest } from '../oci/registry.ts';
 import { removeLeftovers } from './atomic-file.ts';
 import { BufferPool } from './buffer-pool.ts';
 import { createDiskTrouble } from './disk-trouble.ts';
@@ -33,14 +31,8 @@ export interface StoreOptions {
 /** Some 60 MB of memory for knowing them; no store of images has had as many. */
 const MAX_ITEMS = 200_000;
 
-/** Answers of our own making, kept by digest before they are announced. */
-interface KeptAnswers {
-  keep(repository: Repository, answer: Manifest, access?: Access): Promise<void>;
-  find(repository: Repository, digest: Digest, access?: Access): Promise<Manifest | undefined>;
-}
-
 export interface Store extends ContentStore {
-  readonly derived: KeptAnswers;
+  readonly derived: DerivedAnswers;
   readonly stock: Stock;
   /** What everything that is held takes on disk, in bytes. */
   readonly heldBytes: number;

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { profileOfFeatures } from '../../src/host/profile.ts';
-import type { DerivedAnswers } from '../../src/mirror/derived.ts';
 import { type Decision, tailored } from '../../src/mirror/tailored.ts';
+import type { DerivedAnswers } from '../../src/oci/content-store.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import type { Manifest } from '../../src/oci/registry.ts';
