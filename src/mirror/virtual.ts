@@ -2,7 +2,13 @@ import { LRUCache } from 'lru-cache';
 import { assembleIndex } from '../oci/assemble.ts';
 import type { Digest } from '../oci/digest.ts';
 import { answersTo, type ListSpec, memberRepositories } from '../oci/list-spec.ts';
-import { formatReference, formatRepository, type Repository, type Tag } from '../oci/reference.ts';
+import {
+  formatReference,
+  formatRepository,
+  isSameRepository,
+  type Repository,
+  type Tag,
+} from '../oci/reference.ts';
 import type { Manifest, Registry, RequestOptions, TagOptions, TagPage } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import { type Gathering, gather, type Missing } from './gather.ts';
@@ -37,8 +43,8 @@ export function virtual({ next, catalog, now, onMissing }: VirtualOptions): Regi
   const running = new Map<string, Promise<Manifest>>();
   const homes = new LRUCache<string, Repository>({ max: HOMES_MAX });
 
-  function listsOf({ host, name }: Repository): readonly ListSpec[] {
-    return catalog().filter(({ repository }) => repository.host === host && repository.name === name);
+  function listsOf(repository: Repository): readonly ListSpec[] {
+    return catalog().filter((list) => isSameRepository(list.repository, repository));
   }
 
   function listOf(repository: Repository, tag: Tag): ListSpec | undefined {
@@ -93,8 +99,8 @@ export function virtual({ next, catalog, now, onMissing }: VirtualOptions): Regi
     if (lists.length === 0) return [repository];
     const possible = [...lists.flatMap(memberRepositories), repository];
     const seen = homes.get(digest);
-    const isPossible = possible.some(({ host, name }) => host === seen?.host && name === seen.name);
-    return seen && isPossible ? [seen, ...possible] : possible;
+    const isPossible = seen !== undefined && possible.some((one) => isSameRepository(one, seen));
+    return isPossible ? [seen, ...possible] : possible;
   }
 
   async function atHome<Answer>(

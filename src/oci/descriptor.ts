@@ -16,6 +16,15 @@ export interface Platform {
   readonly features: readonly string[];
 }
 
+/** `linux/amd64/v3`. */
+export function formatPlatform({
+  os,
+  architecture,
+  variant,
+}: Pick<Platform, 'os' | 'architecture' | 'variant'>): string {
+  return [os, architecture, ...(variant === undefined ? [] : [variant])].join('/');
+}
+
 /**
  * A typed view of a content descriptor. `raw` is the parsed JSON object it was read from, with every unknown field, so
  * that what is written back loses nothing.

@@ -1,5 +1,6 @@
 import { mapOf, type PlainMap, refuseUnknown, requiredTextAt, textAt, textsAt } from './plain-map.ts';
 import {
+  formatRepository,
   type ImageReference,
   parseImageReference,
   parseTag,
@@ -131,8 +132,5 @@ export function memberRepositories(spec: ListSpec): readonly Repository[] {
   const found = spec.members.flatMap(
     (member) => parseImageReference(member.image.replaceAll('{tag}', SAMPLE_TAG))?.repository ?? [],
   );
-  return found.filter(
-    (one, position) =>
-      found.findIndex(({ host, name }) => host === one.host && name === one.name) === position,
-  );
+  return [...new Map(found.map((repository) => [formatRepository(repository), repository])).values()];
 }

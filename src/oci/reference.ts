@@ -105,6 +105,10 @@ export function parseImageReference(text: string): ImageReference | undefined {
   };
 }
 
+export function isSameRepository(a: Repository, b: Repository): boolean {
+  return a.host === b.host && a.name === b.name;
+}
+
 /** `docker.io/library/alpine`. */
 export function formatRepository(repository: Repository): string {
   return `${repository.host}/${repository.name}`;

@@ -1,5 +1,5 @@
 import type { HostProfile } from '../host/profile.ts';
-import type { Descriptor, Platform } from '../oci/descriptor.ts';
+import { type Descriptor, formatPlatform, type Platform } from '../oci/descriptor.ts';
 import type { ImageIndex } from '../oci/image-index.ts';
 import { isImageManifestType } from '../oci/media-type.ts';
 import type { Demand } from './demand.ts';
@@ -126,11 +126,7 @@ function setAside(entry: Descriptor, position: number, host: HostView): Judged |
   }
   if (platform === undefined) return aside('unjudged', 'it names no platform; kept as it is');
   if (!isHostPlatform(platform, host)) {
-    const variant = platform.variant === undefined ? '' : `/${platform.variant}`;
-    return aside(
-      'foreign',
-      `for ${toldText(`${platform.os}/${platform.architecture}${variant}`)}; kept for pulls that ask for it`,
-    );
+    return aside('foreign', `for ${toldText(formatPlatform(platform))}; kept for pulls that ask for it`);
   }
   if (isImageManifestType(entry.mediaType)) return undefined;
   return aside('unjudged', `${toldText(entry.mediaType)} is no image manifest; it cannot be chosen`);

@@ -1,4 +1,5 @@
 import type { HostProfile } from '../host/profile.ts';
+import { formatPlatform } from '../oci/descriptor.ts';
 import type { RecentDecision, StatusFacts } from './status-facts.ts';
 
 const ESCAPES: Readonly<Record<string, string>> = {
@@ -30,10 +31,9 @@ function rows(pairs: readonly (readonly [string, string])[]): string {
 
 function describeHost(profile: HostProfile | undefined): string {
   if (profile === undefined) return '<p>Each login brings its own machine type.</p>';
-  const { os, architecture, variant } = profile.platform;
   const gpus = profile.gpus.map(({ name, vendor }) => name ?? vendor).join(', ');
   return `<table>${rows([
-    ['platform', [os, architecture, variant].filter((part) => part !== undefined).join('/')],
+    ['platform', formatPlatform(profile.platform)],
     ['microarchitecture', profile.cpu.microarchitecture],
     ...(gpus === '' ? [] : [['GPUs', gpus] as const]),
     ['features', profile.features.join(' ')],

@@ -1,5 +1,6 @@
 import {
   DOCKER_HUB,
+  isSameRepository,
   looksLikeHost,
   parseRepositoryName,
   parseSourceHost,
@@ -47,8 +48,6 @@ export function mayPull(grants: readonly Grant[], repository: Repository): boole
   return grants.some(({ name, actions }) => {
     if (!actions.includes('pull')) return false;
     const named = repositoryNamed(name);
-    return named?.name === repository.name && named.host === repository.host
-      ? true
-      : name === repository.name;
+    return name === repository.name || (named !== undefined && isSameRepository(named, repository));
   });
 }

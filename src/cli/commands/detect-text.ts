@@ -1,5 +1,6 @@
 import { parseFeature } from '../../host/feature.ts';
 import type { HostProfile } from '../../host/profile.ts';
+import { formatPlatform } from '../../oci/descriptor.ts';
 import type { DetectedHost } from '../host-at-hand.ts';
 import type { HumanFacts } from './detect-human.ts';
 
@@ -49,7 +50,6 @@ function hostRows(host: DetectedHost): readonly Row[] {
   const { facts, detected, profile } = host;
   const { platform, cpu } = profile;
   const level = claimed(profile, 'level');
-  const variant = platform.variant === undefined ? '' : `/${platform.variant}`;
   return [
     { label: 'CPU', lines: [cpu.microarchitecture], paint: 'strong' },
     {
@@ -63,7 +63,7 @@ function hostRows(host: DetectedHost): readonly Row[] {
       label: 'runs',
       lines: [cpu.compatible.filter((name) => name !== cpu.microarchitecture).join(' ') || 'nothing else'],
     },
-    { label: 'platform', lines: [`${platform.os}/${platform.architecture}${variant}`] },
+    { label: 'platform', lines: [formatPlatform(platform)] },
     ...gpuRows(host),
     { label: 'fabric', lines: present([facts.system.fabrics?.join(', ')]) },
     { label: 'system', lines: systemLines(host) },

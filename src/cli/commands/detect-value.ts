@@ -1,4 +1,5 @@
 import { parseFeature } from '../../host/feature.ts';
+import { formatPlatform } from '../../oci/descriptor.ts';
 import type { DetectedHost } from '../host-at-hand.ts';
 import { UserError } from '../user-error.ts';
 
@@ -9,11 +10,7 @@ const VALUES: Readonly<Record<string, (host: DetectedHost) => readonly (string |
   flags: ({ profile }) => [profile.cpu.flags.join(' ')],
   vendor: ({ profile }) => [profile.cpu.vendor],
   model: ({ facts }) => [facts.cpu.modelName],
-  platform: ({ profile: { platform } }) => [
-    [platform.os, platform.architecture, ...(platform.variant === undefined ? [] : [platform.variant])].join(
-      '/',
-    ),
-  ],
+  platform: ({ profile }) => [formatPlatform(profile.platform)],
   os: ({ profile }) => [profile.platform.os],
   architecture: ({ profile }) => [profile.platform.architecture],
   arch: ({ profile }) => [profile.platform.architecture],

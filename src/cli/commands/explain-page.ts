@@ -1,4 +1,4 @@
-import type { Descriptor } from '../../oci/descriptor.ts';
+import { type Descriptor, formatPlatform } from '../../oci/descriptor.ts';
 import { formatDemand } from '../../selection/demand.ts';
 import type { Verdict } from '../../selection/select.ts';
 import { printable } from '../printable.ts';
@@ -18,12 +18,11 @@ export function painted(text: string, as: keyof typeof SGR, { colour }: Page): s
   return colour ? `\x1b[${SGR[as]}m${text}\x1b[0m` : text;
 }
 
-/** `linux/amd64/v3`. */
+/** `windows/amd64 10.0.20348`, for a terminal. */
 export function platformText({ platform }: Descriptor): string {
   if (platform === undefined) return 'none';
-  const { os, architecture, variant, osVersion } = platform;
-  const version = osVersion === undefined ? '' : ` ${osVersion}`;
-  return printable([os, architecture, variant].filter(Boolean).join('/') + version);
+  const version = platform.osVersion === undefined ? '' : ` ${platform.osVersion}`;
+  return printable(formatPlatform(platform) + version);
 }
 
 export function demandsText({ requirements, status }: Verdict): string {

@@ -1,4 +1,5 @@
 import type { HostProfile } from '../../host/profile.ts';
+import { formatPlatform } from '../../oci/descriptor.ts';
 import { formatFailure, type Verdict, type VerdictStatus } from '../../selection/select.ts';
 import { printable } from '../printable.ts';
 import type { Explanation } from './explain-answer.ts';
@@ -25,13 +26,8 @@ export function renderText(explanation: Explanation, page: Page): string {
 }
 
 function hostText({ platform, cpu, features }: HostProfile): string {
-  const { os, architecture, variant } = platform;
   const gpus = features.filter((feature) => /^(nvcap|gfx):/.test(feature));
-  return [
-    `${[os, architecture, variant].filter(Boolean).join('/')}`,
-    `cpu:${cpu.microarchitecture}`,
-    ...gpus,
-  ].join(', ');
+  return [formatPlatform(platform), `cpu:${cpu.microarchitecture}`, ...gpus].join(', ');
 }
 
 function tableOf(verdicts: readonly Verdict[], page: Page): string {

@@ -2,7 +2,7 @@ import { type Gathered, gather } from '../../mirror/gather.ts';
 import { type AssembledIndex, assembleIndex } from '../../oci/assemble.ts';
 import { type ImageManifest, parseManifestDocument } from '../../oci/image-index.ts';
 import { isImageManifestType, MEDIA_TYPE } from '../../oci/media-type.ts';
-import { formatReference, type Repository } from '../../oci/reference.ts';
+import { formatReference, isSameRepository, type Repository } from '../../oci/reference.ts';
 import type { Manifest, Registry } from '../../oci/registry.ts';
 import { RegistryError } from '../../oci/registry-error.ts';
 import { lookupFailure } from '../image-lookup.ts';
@@ -25,10 +25,6 @@ export interface PushPlan {
   readonly index: AssembledIndex;
 }
 
-function isSame(a: Repository, b: Repository): boolean {
-  return a.host === b.host && a.name === b.name;
-}
-
 async function readMember(
   gathered: Gathered,
   target: Repository,
@@ -44,7 +40,7 @@ async function readMember(
         nextStep: 'A list holds images only.',
       });
     }
-    return { ...gathered, name, manifest, document, isThere: isSame(image.repository, target) };
+    return { ...gathered, name, manifest, document, isThere: isSameRepository(image.repository, target) };
   } catch (cause) {
     throw lookupFailure(cause, name);
   }

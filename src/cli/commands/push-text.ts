@@ -1,4 +1,5 @@
 import type { Writable } from 'node:stream';
+import { formatPlatform } from '../../oci/descriptor.ts';
 import { formatReference } from '../../oci/reference.ts';
 import type { Published } from '../../upstream/publisher.ts';
 import type { PlannedMember, PushPlan } from './push-plan.ts';
@@ -41,9 +42,7 @@ export function createProgress(stream: Writable & { readonly isTTY?: boolean | u
 }
 
 function memberLine({ name, member, isThere }: PlannedMember): string {
-  const { os, architecture, variant, features } = member.platform;
-  const platform = [os, architecture, variant].filter(Boolean).join('/');
-  const what = [platform, ...features].join(' ');
+  const what = [formatPlatform(member.platform), ...member.platform.features].join(' ');
   return `  ${what}  ${name}  ${member.digest}  ${isThere ? 'in the repository' : 'to be brought over'}\n`;
 }
 
