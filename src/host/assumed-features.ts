@@ -26,7 +26,7 @@ const OPERATING_SYSTEMS: ReadonlySet<string> = new Set(['linux', 'darwin', 'wind
  * @throws {Error} for a text that is no feature, or names no microarchitecture or two of them.
  */
 export function withFeatures(profile: HostProfile, features: readonly string[]): HostProfile {
-  const claims = features.map(parsed);
+  const claims = claimsOf(features);
   return [withCpu, withLevel, withFlags, withGpus, withSystem].reduce(
     (changed, change) => change(changed, claims),
     profile,
@@ -52,6 +52,19 @@ export function profileOfFeatures(features: readonly string[], base?: HostProfil
   return { ...assumed, features: uniqueFeatures(features.map((text) => formatFeature(parsed(text)))) };
 }
 
+/** The values that are claimed of each kind, in the order in which they were given. */
+type Claims = ReadonlyMap<string, readonly string[]>;
+
+function claimsOf(features: readonly string[]): Claims {
+  const claims = new Map<string, string[]>();
+  for (const { kind, value } of features.map(parsed)) {
+    const values = claims.get(kind);
+    if (values === undefined) claims.set(kind, [value]);
+    else values.push(value);
+  }
+  return claims;
+}
+
 function parsed(text: string): Feature {
   const feature = parseFeature(text);
   if (feature === undefined)
@@ -67,7 +80,7 @@ function refuseUnknownFlag(word: string): void {
   throw new Error(`“${word}” is no CPU flag that is known; did you mean ${meant}?`);
 }
 
-function withCpu(profile: HostProfile, claims: readonly Feature[]): HostProfile {
+function withCpu(profile: HostProfile, claims: Claims): HostProfile {
   const named = single(claims, 'cpu');
   if (named === undefined) return profile;
   const name = canonicalName(named);
@@ -93,23 +106,21 @@ function withCpu(profile: HostProfile, claims: readonly Feature[]): HostProfile 
 }
 
 /** A level beside a CPU is what its flags allow; alone it stands for a CPU that is just that. */
-function withLevel(profile: HostProfile, claims: readonly Feature[]): HostProfile {
+function withLevel(profile: HostProfile, claims: Claims): HostProfile {
   const level = single(claims, 'level');
   if (level === undefined) return profile;
-  if (!claims.some(({ kind }) => kind === 'cpu')) {
-    return withCpu(profile, [{ kind: 'cpu', value: nodeOfLevel(level) }]);
-  }
+  if (!claims.has('cpu')) return withCpu(profile, new Map([['cpu', [nodeOfLevel(level)]]]));
   return withVariant(replaceKinds(profile, ['level'], [level]), level);
 }
 
-function withFlags(profile: HostProfile, claims: readonly Feature[]): HostProfile {
-  const flags = claims.filter(({ kind }) => kind === 'cpuflag').map(({ value }) => value);
-  if (flags.length === 0) return profile;
+function withFlags(profile: HostProfile, claims: Claims): HostProfile {
+  const flags = claims.get('cpuflag');
+  if (flags === undefined) return profile;
   const cpu = { ...profile.cpu, flags: [...new Set([...profile.cpu.flags, ...flags])] };
   return { ...profile, cpu, features: uniqueFeatures([...profile.features, ...flags]) };
 }
 
-function withGpus(profile: HostProfile, claims: readonly Feature[]): HostProfile {
+function withGpus(profile: HostProfile, claims: Claims): HostProfile {
   const assume = (current: HostProfile, kind: string, vendor: string, gpu: (value: string) => GpuProfile) => {
     const values = valuesOf(claims, kind);
     if (values === undefined) return current;
@@ -123,14 +134,12 @@ function withGpus(profile: HostProfile, claims: readonly Feature[]): HostProfile
   return assume(nvidia, 'gfx', 'amd', (gfxTarget) => ({ vendor: 'amd', gfxTarget }));
 }
 
-function withSystem(profile: HostProfile, claims: readonly Feature[]): HostProfile {
-  const kinds = [...new Set(claims.map(({ kind }) => kind))].filter(
-    (kind) => !['cpu', 'level', 'cpuflag'].includes(kind),
-  );
+function withSystem(profile: HostProfile, claims: Claims): HostProfile {
+  const kinds = [...claims.keys()].filter((kind) => !['cpu', 'level', 'cpuflag'].includes(kind));
   const stated = kinds.flatMap((kind) => (valuesOf(claims, kind) ?? []).map((value) => `${kind}:${value}`));
   // A driver brings the CUDA that it runs, unless that is stated too.
   const driver = single(claims, 'nvdriver');
-  const follows = driver !== undefined && !kinds.includes('cuda');
+  const follows = driver !== undefined && !claims.has('cuda');
   const implied = driver === undefined || driver === NOTHING || !follows ? [] : driverFeatures(driver);
   const changed = replaceKinds(profile, follows ? [...kinds, 'cuda'] : kinds, [...stated, ...implied]);
   const os = single(claims, 'os');
@@ -189,18 +198,18 @@ function replaceKinds(
   kinds: readonly string[],
   features: readonly string[],
 ): HostProfile {
-  const kept = profile.features.filter((text) => !kinds.includes(parseFeature(text)?.kind ?? ''));
+  const replaced = new Set(kinds);
+  const kept = profile.features.filter((text) => !replaced.has(parseFeature(text)?.kind ?? ''));
   return { ...profile, features: uniqueFeatures([...kept, ...features]) };
 }
 
 /** The values claimed of a kind; an empty list for `none`, nothing when the kind is not claimed. */
-function valuesOf(claims: readonly Feature[], kind: string): readonly string[] | undefined {
-  const values = claims.filter((claim) => claim.kind === kind).map(({ value }) => value);
-  return values.length === 0 ? undefined : values.filter((value) => value !== NOTHING);
+function valuesOf(claims: Claims, kind: string): readonly string[] | undefined {
+  return claims.get(kind)?.filter((value) => value !== NOTHING);
 }
 
-function single(claims: readonly Feature[], kind: string): string | undefined {
-  const values = [...new Set(claims.filter((claim) => claim.kind === kind).map(({ value }) => value))];
+function single(claims: Claims, kind: string): string | undefined {
+  const values = [...new Set(claims.get(kind))];
   if (values.length > 1) throw new Error(`a host has one ${kind}, not ${values.join(' and ')}`);
   return values[0];
 }

@@ -4,6 +4,7 @@ import { type HostProfile, profileOfFeatures } from '../host/profile.ts';
 import type { Descriptor } from '../oci/descriptor.ts';
 import type { ImageIndex } from '../oci/image-index.ts';
 import { isImageManifestType } from '../oci/media-type.ts';
+import type { Demand } from './demand.ts';
 import { viewOf } from './host-view.ts';
 import { nodeOfLevel } from './level.ts';
 import type { SelectionPolicy } from './policy.ts';
@@ -58,27 +59,24 @@ function nodeOf(claim: string): string | undefined {
 
 /** Without the CPUs and levels that another of the claims implies: a host has one CPU only. */
 function withoutImplied(claims: readonly string[]): readonly string[] {
-  return [...new Set(claims)].filter((claim, _, all) => {
+  const nodes = new Set(claims.map(nodeOf).filter((node) => node !== undefined));
+  return [...new Set(claims)].filter((claim) => {
     const node = nodeOf(claim);
-    return !all.some((other) => {
-      const better = nodeOf(other);
-      return node !== undefined && better !== undefined && better !== node && isAncestorOrSelf(node, better);
-    });
+    return node === undefined || ![...nodes].some((other) => other !== node && isAncestorOrSelf(node, other));
   });
 }
 
-/** Every choice of one alternative of each demand. */
-function choicesOf(
-  demands: readonly { readonly anyOf: readonly Feature[] }[],
-): readonly (readonly Feature[])[] {
+/** Every choice of one alternative of each demand, in the order of an odometer: the last one changes fastest. */
+function choicesOf(demands: readonly Demand[]): readonly (readonly Feature[])[] {
   const count = demands.reduce((product, { anyOf }) => product * anyOf.length, 1);
-  return demands.reduce<readonly (readonly Feature[])[]>(
-    (choices, { anyOf }) => {
-      const alternatives = count > WAYS_MAX ? anyOf.slice(0, 1) : anyOf;
-      return choices.flatMap((choice) => alternatives.map((feature) => [...choice, feature]));
-    },
-    [[]],
-  );
+  if (count > WAYS_MAX) return [demands.flatMap(({ anyOf }) => anyOf.slice(0, 1))];
+  return Array.from({ length: count }, (_, choice) => {
+    let turn = count;
+    return demands.flatMap(({ anyOf }) => {
+      turn /= anyOf.length;
+      return anyOf[Math.floor(choice / turn) % anyOf.length] ?? [];
+    });
+  });
 }
 
 /** The host of these features alone; undefined when none can have them all. */
@@ -122,7 +120,9 @@ function leastOf(platform: string, ways: readonly Way[], policy: SelectionPolicy
   const byFeatures = new Map<string, Way[]>();
   for (const way of ways) {
     const key = keyOf(way);
-    byFeatures.set(key, [...(byFeatures.get(key) ?? []), way]);
+    const same = byFeatures.get(key);
+    if (same === undefined) byFeatures.set(key, [way]);
+    else same.push(way);
   }
   const distinct = [...byFeatures.values()].flatMap((same) => same.slice(0, 1));
   const least = distinct.filter(

@@ -191,6 +191,13 @@ describe('a machine type', () => {
       variant: 'power9',
     });
   });
+
+  test('may have tens of thousands of features', () => {
+    const features = Array.from({ length: 40_000 }, (_, at) => `site${at}:on`);
+    const startMs = performance.now();
+    expect(profileOfFeatures(features).features).toEqual(features);
+    expect(performance.now() - startMs).toBeLessThan(4000);
+  });
 });
 
 describe('the key of a profile', () => {
