@@ -3,7 +3,15 @@ import { type HeldBlob, SpoiltContentError } from '../oci/content-store.ts';
 import type { Digest } from '../oci/digest.ts';
 import { type ByteRange, type RangeRequest, resolveRange } from '../oci/range.ts';
 import { formatRepository, type Repository } from '../oci/reference.ts';
-import type { Access, Blob, BlobContent, BlobOptions, Registry, RequestOptions } from '../oci/registry.ts';
+import type {
+  Access,
+  Blob,
+  BlobContent,
+  BlobOptions,
+  BlobRedirect,
+  Registry,
+  RequestOptions,
+} from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import { isLoopError } from '../oci/via.ts';
 import type { CachedOptions } from './cached.ts';
@@ -22,8 +30,8 @@ interface Filling {
   isClaimed: boolean;
 }
 
-/** What opening a blob upstream came to: it is being taken in, or it is to be had without the store. */
-type Opening = { readonly kind: 'filling'; readonly filling: Filling } | { readonly kind: 'unheld' };
+/** What opening a blob upstream came to: it is being taken in, or it is to be had elsewhere. */
+type Opening = { readonly kind: 'filling'; readonly filling: Filling } | BlobRedirect;
 
 function partitionOf(access: Access | undefined): string {
   return access === undefined ? 'own' : `of ${access.partition}`;
@@ -110,10 +118,10 @@ export function createCachedBlobs(options: CachedOptions) {
   }
 
   async function open(repository: Repository, digest: Digest, asked: BlobOptions): Promise<Opening> {
-    const { access, via, signal } = asked;
+    const { access, via, signal, follow } = asked;
     const name = `${formatRepository(repository)}@${digest}`;
-    const content = await next.blob(repository, digest, { access, via, signal, verify: false });
-    if (content.kind === 'redirect') return { kind: 'unheld' };
+    const content = await next.blob(repository, digest, { access, via, signal, follow, verify: false });
+    if (content.kind === 'redirect') return content;
     const intake = await store.intake(digest, content.sizeBytes, { repository, access });
     if (signal?.aborted) {
       // All have left meanwhile, which has ended what was opened for them: whoever comes now must not join it.
@@ -195,23 +203,20 @@ export function createCachedBlobs(options: CachedOptions) {
     }
   }
 
-  /** The fetch that is under way, or a new one; undefined when this blob, or this part, is to be had from upstream only. */
-  async function fillingOf(
+  /** The fetch that is under way, or a new one; undefined when this part is to be had from upstream only. */
+  async function openingOf(
     repository: Repository,
     digest: Digest,
     asked: BlobOptions,
-  ): Promise<Filling | undefined> {
+  ): Promise<Opening | undefined> {
     const running = fillings.get(fillingKey(repository, digest));
-    if (running) return running;
+    if (running) return { kind: 'filling', filling: running };
     // A part from the middle is no reason to fetch everything: lazy readers ask for hundreds of them.
     const isPart = asked.range !== undefined && !(asked.range.kind === 'from' && asked.range.first === 0);
     if (isPart) return undefined;
     // By repository: that one does not have it says nothing of another.
-    const key = `${partitionOf(asked.access)} ${formatRepository(repository)}@${digest}`;
-    const opening = await openings.share(key, asked.signal, (signal) =>
-      open(repository, digest, { ...asked, signal }),
-    );
-    return opening.kind === 'filling' ? opening.filling : undefined;
+    const key = `${asked.follow === true} ${partitionOf(asked.access)} ${formatRepository(repository)}@${digest}`;
+    return openings.share(key, asked.signal, (signal) => open(repository, digest, { ...asked, signal }));
   }
 
   async function blob(repository: Repository, digest: Digest, asked: BlobOptions = {}): Promise<Blob> {
@@ -224,15 +229,19 @@ export function createCachedBlobs(options: CachedOptions) {
         return held;
       }
       if (before !== ended) continue;
-      const filling = await fillingOf(repository, digest, asked);
-      const joined = filling ? await joinOrLeave(filling, repository, digest, asked) : 'apart';
+      const opening = await openingOf(repository, digest, asked);
+      if (opening?.kind === 'redirect') {
+        used('blob', 'passed');
+        return opening;
+      }
+      const joined = opening ? await joinOrLeave(opening.filling, repository, digest, asked) : 'apart';
       if (joined === undefined) continue;
-      if (joined === 'apart' || filling === undefined) {
+      if (joined === 'apart' || opening === undefined) {
         used('blob', 'passed');
         return next.blob(repository, digest, asked);
       }
-      used('blob', filling.isClaimed ? 'joined' : 'fetched');
-      filling.isClaimed = true;
+      used('blob', opening.filling.isClaimed ? 'joined' : 'fetched');
+      opening.filling.isClaimed = true;
       return joined;
     }
   }

@@ -6,7 +6,7 @@ import type { Registry, RequestOptions } from '../oci/registry.ts';
 /** A configuration is a few kilobytes; what is larger is not read, in bytes. */
 const CONFIG_MAX_BYTES = 1024 * 1024;
 
-/** The JSON of an image's configuration; undefined when it is too large, is elsewhere, or is no JSON object. */
+/** The JSON of an image's configuration; undefined when it is too large or no JSON object. */
 export async function readImageConfig(
   registry: Registry,
   repository: Repository,
@@ -14,8 +14,7 @@ export async function readImageConfig(
   options: RequestOptions,
 ): Promise<Readonly<Record<string, unknown>> | undefined> {
   if (config.sizeBytes > CONFIG_MAX_BYTES) return undefined;
-  const blob = await registry.blob(repository, config.digest, options);
-  // Handed to the client elsewhere: what we are not to fetch we cannot read.
+  const blob = await registry.blob(repository, config.digest, { ...options, follow: true });
   if (blob.kind === 'redirect') return undefined;
   const chunks: Buffer[] = [];
   let sizeBytes = 0;

@@ -77,7 +77,7 @@ export interface BlobContent extends BlobInfo {
 }
 
 /** The client is to fetch the blob elsewhere: a 307 to `location`. */
-interface BlobRedirect {
+export interface BlobRedirect {
   readonly kind: 'redirect';
   readonly location: string;
 }
@@ -88,6 +88,8 @@ export interface BlobOptions extends RequestOptions {
   readonly range?: RangeRequest | undefined;
   /** False when the caller checks the digest itself, off the event loop's thread; true when not said. */
   readonly verify?: boolean | undefined;
+  /** True: this program itself reads the bytes, so no redirect is handed on, whatever is configured; false when not said. */
+  readonly follow?: boolean | undefined;
 }
 
 /** A page of tags, in lexical order; `next` is the `last` parameter of the following page when there is one. */

@@ -88,7 +88,8 @@ export function createBlobClient({ ask, mode, resumeMs, onResume }: BlobClientOp
       throw new RegistryError('RANGE_INVALID', `${name} has no such part`);
     }
     const wanted: Wanted = { repository, digest, name, options, range: options.range };
-    const opened = await open(wanted, mode === 'redirect' ? 'origin' : 'any');
+    const handsOn = mode === 'redirect' && options.follow !== true;
+    const opened = await open(wanted, handsOn ? 'origin' : 'any');
     if (!isOpened(opened)) return { kind: 'redirect', location: opened.location };
     const { start, end, isPart } = opened;
     return createBlobContent({

@@ -1,11 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
+import { readImageConfig } from '../../src/mirror/image-config.ts';
 import { digestOf } from '../../src/oci/digest.ts';
+import { readDescriptor } from '../../src/oci/image-index.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import { defaultUpstream, upstreamAt } from '../../src/upstream/settings.ts';
 import { bearerChallenge, createTokenService, requireBearer } from '../support/guarded-registry.ts';
 import { createContent, type Handler, serveContent, startServer } from '../support/hostile-registry.ts';
 import { startInternet } from '../support/internet.ts';
+import { cacheAt, dataDirectory } from '../support/store.ts';
 import { closing, readBlob, repository, tagged, upstreamTo } from '../support/upstream.ts';
 
 const INDEX = { schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests: [] };
@@ -18,9 +21,11 @@ const sendTo =
 
 describe('blobs that are kept elsewhere', () => {
   /** A registry that wants a token and sends for blobs to a store of another name, as the large ones do. */
-  async function start(location = 'https://store.example/blob?signature=secret') {
+  async function start(
+    bytes: Buffer = randomBytes(100_000),
+    location = 'https://store.example/blob?signature=secret',
+  ) {
     const content = createContent();
-    const bytes = randomBytes(100_000);
     const digest = content.putBlob(bytes);
     const tokens = createTokenService();
     const serve: Handler = (request, response) => {
@@ -68,6 +73,26 @@ describe('blobs that are kept elsewhere', () => {
     expect(internet.asked('store.example')).toEqual([]);
   });
 
+  test('with blobs: redirect, they are read all the same by whoever is to read them here', async () => {
+    const document = { os: 'linux', architecture: 'amd64' };
+    const { internet, digest, bytes } = await start(Buffer.from(JSON.stringify(document)));
+    const upstream = upstreamTo({ ...defaultUpstream(host), blobs: 'redirect' }, internet.options);
+    const { cache } = await cacheAt(await dataDirectory(), { next: upstream });
+    const config = readDescriptor({ mediaType: MEDIA_TYPE.ociConfig, digest, size: bytes.length });
+    if (config === undefined) throw new Error('no descriptor');
+    expect(await readImageConfig(cache, app, config, {})).toEqual(document);
+  });
+
+  test('with blobs: redirect, the registry is asked once for each client, cache or not', async () => {
+    const { internet, digest } = await start();
+    const upstream = upstreamTo({ ...defaultUpstream(host), blobs: 'redirect' }, internet.options);
+    const { cache } = await cacheAt(await dataDirectory(), { next: upstream });
+    await cache.blob(app, digest);
+    const before = internet.asked('registry.example').length;
+    expect(await cache.blob(app, digest)).toMatchObject({ kind: 'redirect' });
+    expect(internet.asked('registry.example').length - before).toBe(1);
+  });
+
   test('with blobs: redirect, one that stays on the registry is followed: the client has no login there', async () => {
     const content = createContent();
     const bytes = randomBytes(1000);
@@ -93,7 +118,7 @@ describe('blobs that are kept elsewhere', () => {
   });
 
   test('the signature of a redirect stands in no error message', async () => {
-    const { internet, digest } = await start('https://store.example/gone?signature=secret');
+    const { internet, digest } = await start(undefined, 'https://store.example/gone?signature=secret');
     const upstream = upstreamTo(defaultUpstream(host), internet.options);
     const blob = await upstream.statBlob(app, digest).catch((error: Error) => error);
     expect(JSON.stringify(blob)).not.toContain('secret');

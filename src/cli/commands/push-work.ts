@@ -32,10 +32,8 @@ function publishBlob(
     sizeBytes,
     from: source.host === target.host ? source : undefined,
     write: async (sink) => {
-      const blob = await registry.blob(source, digest);
-      if (blob.kind === 'redirect') {
-        throw new RegistryError('UNSUPPORTED', `${digest} would have to be fetched from ${blob.location}`);
-      }
+      const blob = await registry.blob(source, digest, { follow: true });
+      if (blob.kind === 'redirect') throw new RegistryError('UNAVAILABLE', `${digest} is elsewhere`);
       await blob.writeTo(sink);
     },
   });
