@@ -169,10 +169,11 @@ async function copy(
   signal: AbortSignal,
 ): Promise<void> {
   const { opened, range, verify, digest } = source;
+  const isWhole = range === undefined || (range.start === 0 && range.end === opened.sizeBytes);
   const begin = (): Progress => ({
     position: range?.start ?? 0,
     end: range?.end ?? opened.sizeBytes,
-    hash: range === undefined && verify ? hashFor(digest) : undefined,
+    hash: isWhole && verify ? hashFor(digest) : undefined,
     hasWritten: false,
   });
   let progress = begin();

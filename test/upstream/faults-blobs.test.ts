@@ -3,6 +3,7 @@ import { Writable } from 'node:stream';
 import { describe, expect, test } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
+import type { BlobOptions } from '../../src/oci/registry.ts';
 import { upstreamAt } from '../../src/upstream/settings.ts';
 import type { UpstreamOptions } from '../../src/upstream/upstream.ts';
 import { bearerChallenge, createTokenService, requireBearer } from '../support/guarded-registry.ts';
@@ -63,7 +64,11 @@ describe.each(['fast', 'plain'] as const)('blobs read the %s way', (blobReader) 
   }
 
   /** Reads a blob that has to fail, and tells how many of its bytes were handed on before it did. */
-  async function failing(upstream: ReturnType<typeof upstreamTo>, digest: ReturnType<typeof digestOf>) {
+  async function failing(
+    upstream: ReturnType<typeof upstreamTo>,
+    digest: ReturnType<typeof digestOf>,
+    asked: BlobOptions = {},
+  ) {
     let writtenBytes = 0;
     const sink = new Writable({
       write: (chunk: Buffer, _, done) => {
@@ -71,7 +76,7 @@ describe.each(['fast', 'plain'] as const)('blobs read the %s way', (blobReader) 
         done();
       },
     });
-    const blob = await upstream.blob(app, digest);
+    const blob = await upstream.blob(app, digest, asked);
     if (blob.kind !== 'content') throw new Error('a redirect');
     const error: unknown = await blob.writeTo(sink).then(
       () => undefined,
@@ -340,6 +345,19 @@ describe.each(['fast', 'plain'] as const)('blobs read the %s way', (blobReader) 
         100,
       );
       expect((await readBlob(await upstream.blob(app, digest))).equals(bytes)).toBe(true);
+    });
+
+    test('of a part that is the whole blob: the same', async () => {
+      const { upstream, digest } = await start([
+        (_, response) => {
+          const headers = { 'content-length': SIZE, 'content-range': `bytes 0-${SIZE - 1}/${SIZE}` };
+          response.writeHead(206, headers).end(randomBytes(SIZE));
+        },
+      ]);
+      const range = { kind: 'from', first: 0, last: undefined } as const;
+      const { error, writtenBytes } = await failing(upstream, digest, { range });
+      expect(String(error)).toContain(`do not have the digest ${digest}`);
+      expect(writtenBytes).toBeLessThan(SIZE);
     });
 
     test('of a blob put together from two answers: an error', async () => {
