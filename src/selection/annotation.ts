@@ -60,7 +60,8 @@ export function annotationDemands(annotations: Readonly<Record<string, string>>)
   for (const name in annotations) {
     const value = annotations[name] ?? '';
     if (name === FEATURES_ANNOTATION) {
-      demands.push(...demandsOf(featureList(value), `annotations.${FEATURES_ANNOTATION}`));
+      const listed = demandsOf(featureList(value), `annotations.${FEATURES_ANNOTATION}`);
+      for (const demand of listed) demands.push(demand);
       continue;
     }
     const anyOf = READERS.get(name)?.(value);

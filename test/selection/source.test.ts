@@ -92,6 +92,15 @@ selectionCases('annotations of entries', {
     entries: { plain: '', it: annotated('io.metahub.features', 'cpu:broadwell,nvcap:5.2') },
     wins: 'it',
   },
+  'io.metahub.features may hold as much as fits into an index': {
+    host: 'cpu:zen4',
+    entries: {
+      plain: '',
+      it: annotated('io.metahub.features', Array.from({ length: 200_000 }, (_, at) => `site${at}:on`).join()),
+    },
+    wins: 'plain',
+    says: { it: /demands site0:on/ },
+  },
   'io.metahub.features may hold ranges, whose comma ends no feature': {
     host: 'cpu:skylake kernel:5.15',
     entries: { it: annotated('io.metahub.features', 'cpu:broadwell kernel:>=5.10,<6') },
