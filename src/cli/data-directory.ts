@@ -1,5 +1,4 @@
-import { mkdir, stat } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { makeDirectory } from '../store/make-directory.ts';
 import { UserError } from './user-error.ts';
 
 /** What no wait and no repair of the disk will change. */
@@ -12,7 +11,7 @@ const HOPELESS: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR', 'EEXIST', 'E
  */
 export async function makeDataDirectory(path: string): Promise<void> {
   try {
-    await makeWithParents(path);
+    await makeDirectory(path, 0o700);
   } catch (cause) {
     const { code = '' } = cause as NodeJS.ErrnoException;
     if (!HOPELESS.has(code)) return;
@@ -21,26 +20,5 @@ export async function makeDataDirectory(path: string): Promise<void> {
       nextStep: 'Name one where content may be kept: --data DIR.',
       exitStatus: 2,
     });
-  }
-}
-
-/** Not mkdir's own `recursive`: where a file system refuses a directory as ENOENT, as /proc does, that never ends. */
-async function makeWithParents(path: string): Promise<void> {
-  try {
-    await makeOne(path);
-  } catch (error) {
-    const parent = dirname(path);
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || parent === path) throw error;
-    await makeWithParents(parent);
-    await makeOne(path);
-  }
-}
-
-async function makeOne(path: string): Promise<void> {
-  try {
-    await mkdir(path, { mode: 0o700 });
-  } catch (error) {
-    const isThere = (error as NodeJS.ErrnoException).code === 'EEXIST' && (await stat(path)).isDirectory();
-    if (!isThere) throw error;
   }
 }

@@ -16,7 +16,7 @@ import { openUpstream } from './open-upstream.ts';
 import { type PolicyFor, readPolicies } from './policies.ts';
 import type { SERVE_SETTINGS } from './serve-settings.ts';
 import { formatSize } from './setting-values.ts';
-import type { Origin, ResolvedSettings } from './settings.ts';
+import type { ResolvedSettings } from './settings.ts';
 
 export type ServeSettings = ResolvedSettings<typeof SERVE_SETTINGS>;
 
@@ -40,8 +40,7 @@ export interface StackOptions {
 }
 
 function readCatalog({ values, origins }: ServeSettings): Promise<readonly ListSpec[]> {
-  const byDefault: Origin = 'default';
-  return loadImageCatalog(values.images, { mayBeAbsent: origins.images === byDefault });
+  return loadImageCatalog(values.images, { mayBeAbsent: origins.images === 'default' });
 }
 
 function roundToMib(bytes: number): number {
