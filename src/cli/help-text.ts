@@ -1,3 +1,5 @@
+import { wrap } from './wrap.ts';
+
 /** How wide help is, in columns; commander wraps the options to a terminal, and to this off one. */
 const WIDTH = 80;
 /** Commands longer than this have what they do on the next line, in columns. */
@@ -34,14 +36,4 @@ function shellLines(command: string): readonly string[] {
     else lines.push(last === undefined ? part : `    ${part}`);
   }
   return lines.map((line, at) => (at < lines.length - 1 ? `${line} \\` : line));
-}
-
-function wrap(text: string, width: number): readonly string[] {
-  const lines: string[] = [];
-  for (const word of text.split(' ')) {
-    const last = lines.at(-1);
-    if (last === undefined || last.length + 1 + word.length > width) lines.push(word);
-    else lines[lines.length - 1] = `${last} ${word}`;
-  }
-  return lines;
 }

@@ -10,16 +10,19 @@ export interface Output {
 
 const STDOUT = 1;
 
+/** Is stdout a terminal whose user has not asked for plain text? @see https://no-color.org */
+export function wantsColour(): boolean {
+  const isPlain = Boolean(process.env['NO_COLOR']) || process.env['TERM'] === 'dumb';
+  return process.stdout.isTTY === true && !isPlain;
+}
+
 /** Node's own stream. */
 export const STREAM_OUTPUT: Output = {
   write: (text) => {
     process.stdout.write(text);
   },
   terminal: () => {
-    const { isTTY, columns } = process.stdout;
-    // https://no-color.org
-    const plain = Boolean(process.env['NO_COLOR']) || process.env['TERM'] === 'dumb';
-    return { width: Math.min(columns || 80, 80), colour: isTTY === true && !plain };
+    return { width: Math.min(process.stdout.columns || 80, 80), colour: wantsColour() };
   },
 };
 

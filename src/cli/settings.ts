@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { repeated } from './repeated.ts';
 import { UserError } from './user-error.ts';
 
 /** Where a setting's value came from. */
@@ -49,7 +50,7 @@ export function addFlags(command: Command, table: SettingTable): void {
   for (const [name, { flags, help, repeatable }] of Object.entries(table)) {
     if (flags === undefined) continue;
     const text = `${help} (${variableOf(name)})`;
-    if (repeatable) command.option(flags, text, (value: string, all: string[] = []) => [...all, value]);
+    if (repeatable) command.option(flags, text, repeated);
     else command.option(flags, text);
   }
 }

@@ -5,8 +5,9 @@ import { helpText } from '../help-text.ts';
 import { addSettings, loadSettings } from '../load-settings.ts';
 import { SERVE_SETTINGS } from '../serve-settings.ts';
 import { readDurationMs, readSizeBytes } from '../setting-values.ts';
-import { tableText } from '../table-text.ts';
+import { sizeText } from '../size-text.ts';
 import { UserError } from '../user-error.ts';
+import { diskBytesOf, renderItems, renderRepositories } from './cache-text.ts';
 
 const SETTINGS = { data: SERVE_SETTINGS.data, cacheSize: SERVE_SETTINGS.cacheSize } as const;
 
@@ -53,12 +54,12 @@ async function withStore(
   work: (opened: Opened) => Promise<void>,
 ): Promise<void> {
   const { values } = await loadSettings(SETTINGS, flags);
-  const [{ openStore }, { access, constants }, { join }] = await Promise.all([
+  const [{ openStore }, { layoutOf }, { access, constants }] = await Promise.all([
     import('../../store/store.ts'),
+    import('../../store/layout.ts'),
     import('node:fs/promises'),
-    import('node:path'),
   ]);
-  await access(join(values.data, 'v1'), constants.R_OK | constants.X_OK).catch((cause) => {
+  await access(layoutOf(values.data).root, constants.R_OK | constants.X_OK).catch((cause) => {
     const isThere = cause.code !== 'ENOENT';
     throw new UserError(isThere ? `${values.data} cannot be read` : `nothing is held below ${values.data}`, {
       cause,
@@ -86,57 +87,6 @@ async function withStore(
     throw new UserError(`${values.data} cannot be written to: ${problems[0]}`);
 }
 
-const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const;
-
-/** `3.4 MiB`. */
-function sizeText(sizeBytes: number): string {
-  const power = Math.min(UNITS.length - 1, Math.floor(Math.log2(Math.max(sizeBytes, 1)) / 10));
-  return `${(sizeBytes / 1024 ** power).toFixed(power === 0 ? 0 : 1)} ${UNITS[power]}`;
-}
-
-/** `3 hours ago`; uses are written down to the hour. */
-function ageText(usedMs: number): string {
-  const hours = Math.max(0, Math.floor((Date.now() - usedMs) / 3_600_000));
-  if (hours === 0) return 'within the hour';
-  if (hours < 48) return hours === 1 ? '1 hour ago' : `${hours} hours ago`;
-  return `${Math.floor(hours / 24)} days ago`;
-}
-
-/** What they take of the disk, which is what the cache size bounds. */
-function sizeOf(items: readonly StockItem[]): number {
-  return items.reduce((sum, { diskBytes }) => sum + diskBytes, 0);
-}
-
-function byRepository(items: readonly StockItem[]): ReadonlyMap<string, readonly StockItem[]> {
-  const groups = new Map<string, StockItem[]>();
-  for (const item of items) {
-    const name = item.repository ?? '(unknown)';
-    groups.set(name, [...(groups.get(name) ?? []), item]);
-  }
-  return new Map([...groups].sort(([a], [b]) => (a < b ? -1 : 1)));
-}
-
-function listText(items: readonly StockItem[], cacheSize: number): string {
-  const rows = [...byRepository(items)].map(([repository, own]) => {
-    const tags = own.flatMap((item) => item.tags.map((name) => name.slice(name.lastIndexOf(':') + 1)));
-    const usedMs = Math.max(...own.map((item) => item.usedMs));
-    return [repository, sizeText(sizeOf(own)), ageText(usedMs), [...new Set(tags)].sort().join(' ')];
-  });
-  const table = rows.length === 0 ? '' : tableText([['REPOSITORY', 'SIZE', 'USED', 'TAGS'], ...rows]);
-  return `${table}${items.length} items, ${sizeText(sizeOf(items))} of ${sizeText(cacheSize)}\n`;
-}
-
-function allText(items: readonly StockItem[]): string {
-  const rows = items.map(({ digest, kind, repository, tags, sizeBytes, usedMs }) => [
-    kind ?? '(unknown)',
-    sizeText(sizeBytes),
-    ageText(usedMs),
-    digest,
-    tags[0] ?? repository ?? '',
-  ]);
-  return tableText([['KIND', 'SIZE', 'USED', 'DIGEST', 'OF'], ...rows]);
-}
-
 function writeJson(answer: unknown): void {
   process.stdout.write(`${JSON.stringify(answer, undefined, 2)}\n`);
 }
@@ -144,7 +94,7 @@ function writeJson(answer: unknown): void {
 async function list({ store, cacheSize }: Opened, flags: Flags): Promise<void> {
   const items = await store.stock.list();
   if (flags['json']) writeJson({ items, cacheSize });
-  else process.stdout.write(flags['all'] ? allText(items) : listText(items, cacheSize));
+  else process.stdout.write(flags['all'] ? renderItems(items) : renderRepositories(items, cacheSize));
 }
 
 async function verify({ store }: Opened, { json }: Flags): Promise<void> {
@@ -172,7 +122,7 @@ function chooseItems(items: readonly StockItem[], flags: Flags, cacheSize: numbe
     return items.filter(({ usedMs }) => usedMs < usedBeforeMs);
   }
   const bound = flags['to'] === undefined ? cacheSize : readFlag('--to', readSizeBytes, flags['to']);
-  let heldBytes = sizeOf(items);
+  let heldBytes = diskBytesOf(items);
   return items.filter(({ diskBytes }) => {
     if (heldBytes <= bound) return false;
     heldBytes -= diskBytes;
@@ -196,11 +146,11 @@ async function prune({ store, cacheSize }: Opened, flags: Flags): Promise<void> 
     await store.stock.tidy();
   }
   if (flags['json']) {
-    writeJson({ dryRun: isDryRun, dropped: chosen, sizeBytes: sizeOf(chosen) });
+    writeJson({ dryRun: isDryRun, dropped: chosen, sizeBytes: diskBytesOf(chosen) });
     return;
   }
   const verb = isDryRun ? 'would drop' : 'dropped';
-  process.stdout.write(`${verb} ${chosen.length} items, ${sizeText(sizeOf(chosen))}\n`);
+  process.stdout.write(`${verb} ${chosen.length} items, ${sizeText(diskBytesOf(chosen))}\n`);
 }
 
 /** Adds the subcommands of `metahub cache`. */

@@ -1,4 +1,5 @@
 import type { Systeminformation } from 'systeminformation';
+import { counted } from '../counted.ts';
 
 /** Rows for a person, beside what selection needs. */
 export type HumanFacts = readonly { readonly label: string; readonly lines: readonly string[] }[];
@@ -20,12 +21,14 @@ export async function askHumanFacts(): Promise<HumanFacts> {
     { label: 'machine', lines: [told(machine.manufacturer, machine.model, machine.version)] },
     { label: 'board', lines: [told(board.manufacturer, board.model, board.version)] },
     { label: 'firmware', lines: [told(firmware.vendor, firmware.version, firmware.releaseDate)] },
-    { label: 'modules', lines: counted(memory.map(memoryModule)) },
-    { label: 'disks', lines: counted(disks.map(disk)) },
+    { label: 'modules', lines: counted(memory.map(memoryModule).filter(isSaid)) },
+    { label: 'disks', lines: counted(disks.map(disk).filter(isSaid)) },
     { label: 'network', lines: (Array.isArray(links) ? links : [links]).map(link) },
   ];
-  return rows.map(({ label, lines }) => ({ label, lines: lines.filter((line) => line !== '') }));
+  return rows.map(({ label, lines }) => ({ label, lines: lines.filter(isSaid) }));
 }
+
+const isSaid = (line: string) => line !== '';
 
 function memoryModule({ size, type, clockSpeed }: Systeminformation.MemLayoutData): string {
   return size > 0 ? told(inGib(size), type, clockSpeed ? `${clockSpeed} MT/s` : '') : '';
@@ -51,10 +54,4 @@ function told(...parts: readonly (string | null | undefined)[]): string {
     .map((part) => (part ?? '').trim())
     .filter((part) => !empty.test(part))
     .join(' ');
-}
-
-function counted(lines: readonly string[]): readonly string[] {
-  const counts = new Map<string, number>();
-  for (const line of lines) counts.set(line, (counts.get(line) ?? 0) + 1);
-  return [...counts].map(([line, count]) => (line === '' || count === 1 ? line : `${count} × ${line}`));
 }

@@ -1,7 +1,9 @@
 import { parseFeature } from '../../host/feature.ts';
-import type { HostProfile } from '../../host/profile.ts';
+import type { GpuProfile, HostProfile } from '../../host/profile.ts';
 import { formatPlatform } from '../../oci/descriptor.ts';
+import { counted } from '../counted.ts';
 import type { DetectedHost } from '../host-at-hand.ts';
+import { wrap } from '../wrap.ts';
 import type { HumanFacts } from './detect-human.ts';
 
 export interface TableOptions {
@@ -71,20 +73,17 @@ function hostRows(host: DetectedHost): readonly Row[] {
 }
 
 function gpuRows({ profile }: DetectedHost): readonly Row[] {
-  const counts = new Map<string, number>();
-  for (const { vendor, name, computeCapability, gfxTarget } of profile.gpus) {
-    const what = computeCapability === undefined ? gfxTarget : `compute capability ${computeCapability}`;
-    const text = about([
-      name ?? gpuOf(vendor, what === undefined),
-      name === `AMD ${gfxTarget}` ? undefined : what,
-    ]);
-    counts.set(text, (counts.get(text) ?? 0) + 1);
-  }
-  const cards = [...counts].map(([text, count]) => (count === 1 ? text : `${count} × ${text}`));
+  const cards = counted(profile.gpus.map(gpuText));
   const [driver, cuda] = ['nvdriver', 'cuda'].map((kind) => claimed(profile, kind));
   const runs = cuda === undefined ? undefined : `CUDA up to ${cuda}`;
   const line = driver === undefined ? undefined : about([`driver ${driver}`, runs]);
   return [{ label: 'GPU', lines: cards.length === 0 ? ['none found'] : [...cards, ...present([line])] }];
+}
+
+function gpuText({ vendor, name, computeCapability, gfxTarget }: GpuProfile): string {
+  const what = computeCapability === undefined ? gfxTarget : `compute capability ${computeCapability}`;
+  const isNamedSo = name === `AMD ${gfxTarget}`;
+  return about([name ?? gpuOf(vendor, what === undefined), isNamedSo ? undefined : what]);
 }
 
 const VENDORS: Readonly<Record<string, string>> = { nvidia: 'NVIDIA', amd: 'AMD' };
@@ -133,15 +132,4 @@ function about(parts: readonly (string | undefined)[]): string {
 
 function present(texts: readonly (string | undefined)[]): readonly string[] {
   return texts.filter((text) => text !== undefined && text !== '') as readonly string[];
-}
-
-/** Breaks at spaces; a word that is wider than a line keeps one for itself. */
-function wrap(text: string, width: number): readonly string[] {
-  const lines: string[] = [];
-  for (const word of text.split(' ')) {
-    const last = lines.at(-1);
-    if (last === undefined || last.length + 1 + word.length > width) lines.push(word);
-    else lines[lines.length - 1] = `${last} ${word}`;
-  }
-  return lines;
 }

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { helpText } from '../help-text.ts';
 import { STREAM_OUTPUT } from '../output.ts';
+import { repeated } from '../repeated.ts';
 import { detect, FORMATS } from './detect-run.ts';
 
 const EXAMPLES = helpText(
@@ -30,7 +31,7 @@ export function configure(command: Command): void {
     .option(
       '--set <feature>',
       'assume a feature; replaces what was detected of its kind; repeatable',
-      collect,
+      repeated,
     )
     .option('--strict-archspec', 'name the CPU as archspec does, also where a hypervisor masks flags')
     .option('--why-not <name>', 'say what the host lacks to run code of this microarchitecture')
@@ -40,8 +41,4 @@ export function configure(command: Command): void {
     .option('--all', 'add what helps a person: board, firmware, memory, disks')
     .addHelpText('after', EXAMPLES)
     .action((value, flags) => detect(value, flags, STREAM_OUTPUT));
-}
-
-function collect(value: string, all: readonly string[] = []): readonly string[] {
-  return [...all, value];
 }

@@ -1,11 +1,7 @@
-import { type Demand, formatDemand } from '../../selection/demand.ts';
 import { requirementsOf } from '../../selection/requirement.ts';
 import type { Verdict } from '../../selection/select.ts';
+import { demandJson } from './demand-json.ts';
 import type { Explanation } from './explain-answer.ts';
-
-function demandJson(demand: Demand): { demand: string; source: string } {
-  return { demand: formatDemand(demand), source: demand.source };
-}
 
 /** What the entry says itself, whoever asks. */
 function entryJson({ entry, position }: Verdict): object {

@@ -1,6 +1,7 @@
 import type { Verdict } from '../../selection/select.ts';
+import { wrap } from '../wrap.ts';
 import type { Explanation } from './explain-answer.ts';
-import { demandsText, heading, type Page, painted, platformText, wrap } from './explain-page.ts';
+import { demandsText, heading, type Page, painted, platformText } from './explain-page.ts';
 
 const CELL: Readonly<Record<Verdict['status'], string>> = {
   winner: 'WINS',

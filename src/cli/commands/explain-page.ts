@@ -30,17 +30,6 @@ export function demandsText({ requirements, status }: Verdict): string {
   return requirements.length === 0 ? 'nothing' : printable(requirements.map(formatDemand).join(', '));
 }
 
-/** Lines no wider than `width`, broken at spaces; a longer word keeps a line for itself. */
-export function wrap(text: string, width: number): readonly string[] {
-  const lines: string[] = [];
-  for (const word of text.split(' ')) {
-    const last = lines.at(-1);
-    if (last === undefined || last.length + 1 + word.length > width) lines.push(word);
-    else lines[lines.length - 1] = `${last} ${word}`;
-  }
-  return lines;
-}
-
 /** The image, and how many entries it has. */
 export function heading({ subject, selection }: Explanation): string {
   const { name, source } = subject;

@@ -2,8 +2,9 @@ import type { HostProfile } from '../../host/profile.ts';
 import { formatPlatform } from '../../oci/descriptor.ts';
 import { formatFailure, type Verdict, type VerdictStatus } from '../../selection/select.ts';
 import { printable } from '../printable.ts';
+import { wrap } from '../wrap.ts';
 import type { Explanation } from './explain-answer.ts';
-import { demandsText, heading, type Page, painted, platformText, wrap } from './explain-page.ts';
+import { demandsText, heading, type Page, painted, platformText } from './explain-page.ts';
 
 const WORD: Readonly<Record<VerdictStatus, string>> = {
   winner: 'wins',

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import type { Answer } from '../../selection/answer.ts';
 import { helpText } from '../help-text.ts';
 import { addSettings, loadSettings } from '../load-settings.ts';
+import { wantsColour } from '../output.ts';
 import { LOOKUP_SETTINGS } from '../serve-settings.ts';
 import { readTexts } from '../setting-values.ts';
 import type { Setting } from '../settings.ts';
@@ -83,10 +84,7 @@ async function rendered(explanations: readonly Explanation[], json: boolean): Pr
   const [first, ...others] = explanations;
   if (first === undefined) throw new UserError('there is no host to ask for', { exitStatus: 2 });
   if (json) return (await import('./explain-json.ts')).renderJson(first, others);
-  const { columns, isTTY } = process.stdout;
-  // @see https://no-color.org
-  const plain = Boolean(process.env['NO_COLOR']) || process.env['TERM'] === 'dumb';
-  const page = { width: Math.min(columns ?? 100, 120), colour: isTTY === true && !plain };
+  const page = { width: Math.min(process.stdout.columns ?? 100, 120), colour: wantsColour() };
   if (others.length > 0) return (await import('./explain-matrix.ts')).renderMatrix([first, ...others], page);
   return (await import('./explain-text.ts')).renderText(first, page);
 }

@@ -1,6 +1,6 @@
 import type { ImageManifest } from '../../oci/image-index.ts';
-import { formatDemand } from '../../selection/demand.ts';
 import { requirementsOf } from '../../selection/requirement.ts';
+import { demandJson } from './demand-json.ts';
 import type { Inspected, Member } from './inspect-members.ts';
 
 function imageJson({ config, layers }: ImageManifest): object {
@@ -17,10 +17,7 @@ function memberJson({ entry, image, problem }: Member): object {
     sizeBytes: entry.sizeBytes,
     platform: entry.raw['platform'] ?? null,
     annotations: entry.annotations,
-    demands: requirementsOf(entry).map((demand) => ({
-      demand: formatDemand(demand),
-      source: demand.source,
-    })),
+    demands: requirementsOf(entry).map(demandJson),
     ...(image === undefined ? {} : imageJson(image)),
     ...(problem === undefined ? {} : { problem }),
   };

@@ -3,21 +3,16 @@ import type { ImageManifest } from '../../oci/image-index.ts';
 import { formatDemand } from '../../selection/demand.ts';
 import { requirementsOf } from '../../selection/requirement.ts';
 import { printable } from '../printable.ts';
+import { sizeText } from '../size-text.ts';
 import { platformText } from './explain-page.ts';
 import type { Inspected, Member } from './inspect-members.ts';
 
 const LABEL_WIDTH = 10;
-const KIB = 1024;
 
 type Row = readonly [label: string, text: string];
 
 function rows(all: readonly Row[], indent = ''): string {
   return all.map(([label, text]) => `${indent}${label.padEnd(LABEL_WIDTH)}${printable(text)}\n`).join('');
-}
-
-function size(bytes: number): string {
-  const [unit, divisor] = bytes >= KIB * KIB ? ['MiB', KIB * KIB] : ['KiB', KIB];
-  return bytes < KIB ? `${bytes} B` : `${(bytes / Number(divisor)).toFixed(1)} ${unit}`;
 }
 
 function annotationRows(annotations: Readonly<Record<string, string>>): readonly Row[] {
@@ -29,20 +24,20 @@ function annotationRows(annotations: Readonly<Record<string, string>>): readonly
 
 function layerRows(layers: readonly Descriptor[]): readonly Row[] {
   const total = layers.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-  const lines = layers.map(({ digest, sizeBytes }) => `${digest}  ${size(sizeBytes)}`);
-  const count = `${layers.length} ${layers.length === 1 ? 'layer' : 'layers'}, ${size(total)}`;
+  const lines = layers.map(({ digest, sizeBytes }) => `${digest}  ${sizeText(sizeBytes)}`);
+  const count = `${layers.length} ${layers.length === 1 ? 'layer' : 'layers'}, ${sizeText(total)}`;
   return [['layers', count], ...lines.map((line): Row => ['', line])];
 }
 
 function imageRows({ config, layers }: ImageManifest): readonly Row[] {
-  return [['config', `${config.digest}  ${size(config.sizeBytes)}`], ...layerRows(layers)];
+  return [['config', `${config.digest}  ${sizeText(config.sizeBytes)}`], ...layerRows(layers)];
 }
 
 function memberText({ entry, image, problem }: Member, position: number): string {
   const demands = requirementsOf(entry).map((demand) => `${formatDemand(demand)} (${demand.source})`);
   const { platform } = entry;
   const all: readonly Row[] = [
-    ['digest', `${entry.digest}  ${size(entry.sizeBytes)}`],
+    ['digest', `${entry.digest}  ${sizeText(entry.sizeBytes)}`],
     ['type', entry.mediaType],
     ...(platform?.features.length ? [['features', platform.features.join(' ')] as const] : []),
     ...(platform?.osFeatures.length ? [['os feat.', platform.osFeatures.join(' ')] as const] : []),
@@ -59,7 +54,7 @@ export function renderText({ name, manifest, document, members }: Inspected): st
   const head: readonly Row[] = [
     ['name', name],
     ['type', document.mediaType],
-    ['digest', `${manifest.digest}  ${size(manifest.bytes.length)}`],
+    ['digest', `${manifest.digest}  ${sizeText(manifest.bytes.length)}`],
   ];
   switch (document.kind) {
     case 'index':

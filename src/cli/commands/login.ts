@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { helpText } from '../help-text.ts';
+import { repeated } from '../repeated.ts';
 import { type LoginOutcome, RUNTIMES, type RuntimeName } from '../runtime-login.ts';
 import { UserError } from '../user-error.ts';
 
@@ -23,8 +24,6 @@ const EXAMPLES = helpText(
   'Exit status: 0 every runtime is logged in, 1 none is, 2 a wrong option, 3 some are.',
 );
 
-const collect = (value: string, all: readonly string[] = []): readonly string[] => [...all, value];
-
 function collectRuntime(value: string, all: readonly RuntimeName[] = []): readonly RuntimeName[] {
   const runtime = RUNTIMES.find((name) => name === value);
   if (runtime === undefined) throw new InvalidArgumentError(`It is none of ${RUNTIMES.join(', ')}.`);
@@ -42,7 +41,7 @@ export function configure(command: Command): void {
     .option(
       '--set <feature>',
       'assume a feature; replaces what was detected of its kind; repeatable',
-      collect,
+      repeated,
     )
     .addHelpText('after', EXAMPLES)
     .action(login);

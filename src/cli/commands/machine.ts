@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { MachineAdmin } from '../../site/machine-admin.ts';
 import { helpText } from '../help-text.ts';
+import { repeated } from '../repeated.ts';
 import { tableText } from '../table-text.ts';
 import { UserError } from '../user-error.ts';
 
@@ -170,8 +171,6 @@ async function passwd(user: string, type: string | undefined, flags: Flags): Pro
   });
 }
 
-const collect = (value: string, all: readonly string[] = []): readonly string[] => [...all, value];
-
 /** Adds the subcommands of `metahub machine`. */
 export function configure(command: Command): void {
   const folder = process.env['METAHUB_MACHINES'] ?? '/etc/metahub/machines.d';
@@ -186,7 +185,7 @@ export function configure(command: Command): void {
 
   command.addHelpText('after', EXAMPLES.group);
   subcommand('add', ' <user> [type]', 'add an account, or a machine type to one')
-    .option('--feature <feature>', 'what the machine has: cpu:zen4, nvcap:9.0; repeatable', collect)
+    .option('--feature <feature>', 'what the machine has: cpu:zen4, nvcap:9.0; repeatable', repeated)
     .option('--login <name>', 'its user name, when not <user>-<type>')
     .option('--own-password', 'a password of its own, instead of the account’s')
     .option(...password)
