@@ -1,6 +1,6 @@
 import { type HeldBlob, type Intake, type Provenance, SpoiltContentError } from '../oci/content-store.ts';
 import type { Digest } from '../oci/digest.ts';
-import { keepSums } from './block-sums.ts';
+import { BLOCK_BYTES, keepSums } from './block-sums.ts';
 import type { BufferPool } from './buffer-pool.ts';
 import type { DiskTrouble } from './disk-trouble.ts';
 import type { DiskWrites } from './disk-writes.ts';
@@ -106,9 +106,10 @@ export class HeldBlobs {
       pool,
       onRefused: (error) => writes.remedy(error, sizeBytes ?? UNKNOWN_SIZE_BYTES),
       onGivenUp: (error) => writes.refuse(error, sizeBytes ?? UNKNOWN_SIZE_BYTES),
-      beforeHeld: async (sums) => {
+      beforeHeld: async (sums, heldBytes) => {
         await records.add(digest, 'blob', undefined, provenance);
-        await keepSums(layout, digest, sums);
+        // A smaller one is read whole to be checked: its sums would be a file that nobody opens.
+        if (heldBytes >= BLOCK_BYTES) await keepSums(layout, digest, sums);
       },
       onHeld: (fd, heldBytes) => {
         files.trust(digest, fd);

@@ -34,7 +34,7 @@ export interface IntakeOptions {
   /** It refused again, room or not. */
   readonly onGivenUp: (error: Error) => void;
   /** Called when the bytes are right and on disk, before they get their name, with the sums of their blocks. */
-  readonly beforeHeld: (sums: Buffer) => Promise<void>;
+  readonly beforeHeld: (sums: Buffer, sizeBytes: number) => Promise<void>;
   /** They have their name; `fd` is open on them. */
   readonly onHeld: (fd: number, sizeBytes: number) => void;
   readonly onClosed: () => void;
@@ -136,7 +136,7 @@ export async function openIntake(options: IntakeOptions): Promise<Intake> {
   async function giveName(): Promise<void> {
     try {
       await syncFile(fd);
-      await options.beforeHeld(summer.finish());
+      await options.beforeHeld(summer.finish(), storedBytes);
       await renameFile(temporary, options.path);
       isNamed = true;
       options.onHeld(fd, storedBytes);

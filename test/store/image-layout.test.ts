@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
@@ -90,6 +90,14 @@ describe('the store as an image layout', () => {
       imageLayoutVersion: '1.0.0',
     });
   });
+});
+
+test('checksums are kept of large blobs only: a small one is checked whole', async () => {
+  const { cache, upstream, layout } = await cacheAt(await dataDirectory());
+  const [small, large] = [upstream.putBlob(randomBytes(10_000)), upstream.putBlob(randomBytes(2 ** 21))];
+  for (const digest of [small, large]) await readBlob(await cache.blob(app, digest));
+  await cache.close();
+  expect(await readdir(join(layout, 'checksums'))).toEqual([large.replace(':', '-')]);
 });
 
 describeWith(['skopeo'], 'skopeo on the store', () => {
