@@ -38,11 +38,14 @@ export class HeldBlobs {
 
   async open(digest: Digest): Promise<HeldBlob | undefined> {
     const { records, files, inventory } = this.#options;
+    const unpin = await inventory.pinAtRest(digest);
     const record = await records.find(digest);
     const content = record && (await files.open(digest));
-    if (!record || !content) return undefined;
+    if (!record || !content) {
+      unpin();
+      return undefined;
+    }
     inventory.use(digest, record.kind, content.sizeBytes);
-    const unpin = inventory.pin(digest);
     let users = 1;
     const leave = () => {
       users -= 1;
@@ -96,6 +99,7 @@ export class HeldBlobs {
     release: () => void,
   ): Promise<Intake> {
     const { layout, records, files, inventory, pool, hasher, writes, trouble, maxBytes } = this.#options;
+    let unpin = () => {};
     return openIntake({
       digest,
       sizeBytes,
@@ -107,6 +111,7 @@ export class HeldBlobs {
       onRefused: (error) => writes.remedy(error, sizeBytes ?? UNKNOWN_SIZE_BYTES),
       onGivenUp: (error) => writes.refuse(error, sizeBytes ?? UNKNOWN_SIZE_BYTES),
       beforeHeld: async (sums, heldBytes) => {
+        unpin = await inventory.pinAtRest(digest);
         await records.add(digest, 'blob', undefined, provenance);
         // A smaller one is read whole to be checked: its sums would be a file that nobody opens.
         if (heldBytes >= BLOCK_BYTES) await keepSums(layout, digest, sums);
@@ -115,10 +120,14 @@ export class HeldBlobs {
         files.trust(digest, fd);
         release();
         inventory.use(digest, 'blob', heldBytes);
+        unpin();
         trouble.over(heldBytes);
         void inventory.makeRoom();
       },
-      onClosed: release,
+      onClosed: () => {
+        release();
+        unpin();
+      },
     });
   }
 }

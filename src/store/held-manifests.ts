@@ -66,6 +66,15 @@ export class HeldManifests {
 
   /** Resolves when it is on disk, or in memory when the disk refuses. */
   async keep(kind: ContentKind, manifest: Manifest, provenance: Provenance): Promise<void> {
+    const unpin = await this.#options.inventory.pinAtRest(manifest.digest);
+    try {
+      await this.#keep(kind, manifest, provenance);
+    } finally {
+      unpin();
+    }
+  }
+
+  async #keep(kind: ContentKind, manifest: Manifest, provenance: Provenance): Promise<void> {
     const { records, inventory, imageIndex, trouble } = this.#options;
     const { digest, bytes, mediaType } = manifest;
     const use = async () => inventory.use(digest, (await records.find(digest))?.kind ?? kind, bytes.length);

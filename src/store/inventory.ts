@@ -25,6 +25,8 @@ const DERIVED_KEPT_MS = 24 * 60 * 60 * 1000;
 const DERIVED_KEPT_AT_LEAST_MS = 10 * 60 * 1000;
 /** Manifests are what every pull begins with and go after the blobs, up to this share of the room. */
 const MANIFESTS_SHARE = 1 / 4;
+/** Contents that are removed at the same time: one after the other, small ones would come in faster than they go. */
+const LEAVING_MAX = 64;
 
 /** What is held, how much room it takes and when it was last used; keeps the whole below its bounds. */
 export class Inventory {
@@ -32,6 +34,9 @@ export class Inventory {
   readonly #holdings = new Holdings();
   /** One for each reader, during whose reading content is not evicted. */
   readonly #pins = new Map<Digest, Set<symbol>>();
+  /** What is being evicted now, and when that is over. */
+  readonly #leaving = new Set<Digest>();
+  #left: Promise<void> = Promise.resolve();
   #reservedBytes = 0;
   #scanned: Promise<void> | undefined;
   #evicting: Promise<void> = Promise.resolve();
@@ -109,6 +114,13 @@ export class Inventory {
     };
   }
 
+  /** As `pin`, for content that is about to be opened or put in its place: an eviction of it that has begun is over first. */
+  async pinAtRest(digest: Digest): Promise<() => void> {
+    const unpin = this.pin(digest);
+    if (this.#leaving.has(digest)) await this.#left;
+    return unpin;
+  }
+
   forget(digest: Digest): void {
     this.#holdings.delete(digest);
   }
@@ -166,24 +178,41 @@ export class Inventory {
   /** Evicts what was used longest ago of one kind and is not being read, as long as it `must` go. */
   async #evictWhile(kind: ContentKind, must: (oldest: Holding) => boolean): Promise<void> {
     let left = this.#holdings.countOf(kind);
+    let going: Holding[] = [];
     for (const holding of this.#holdings.byAge(kind)) {
       // What is used meanwhile comes again at the end.
-      if (left === 0 || !must(holding)) return;
+      if (left === 0 || !must(holding)) break;
       left -= 1;
-      if (!this.#pins.has(holding.digest)) await this.#evict(holding);
+      if (this.#pins.has(holding.digest)) continue;
+      this.forget(holding.digest);
+      going.push(holding);
+      if (going.length < LEAVING_MAX) continue;
+      await this.#evict(going);
+      going = [];
+    }
+    await this.#evict(going);
+  }
+
+  async #evict(going: readonly Holding[]): Promise<void> {
+    for (const { digest } of going) this.#leaving.add(digest);
+    this.#left = this.#removeAll(going).finally(() => this.#leaving.clear());
+    await this.#left;
+  }
+
+  async #removeAll(going: readonly Holding[]): Promise<void> {
+    const { onEvicted } = this.#options;
+    const removals = await Promise.allSettled(going.map(({ digest }) => this.#remove(digest)));
+    for (const [index, holding] of going.entries()) {
+      const { digest, sizeBytes } = holding;
+      // A read-only disk gives nothing back; what cannot be removed stays counted, and is not tried in a loop.
+      if (removals[index]?.status === 'rejected') this.#holdings.put(holding);
+      else onEvicted(digest, sizeBytes);
     }
   }
 
-  async #evict({ digest, sizeBytes }: Holding): Promise<void> {
-    const { layout, records, onEvicted } = this.#options;
-    try {
-      await rm(layout.blob(digest), { force: true });
-      await records.remove(digest);
-    } catch {
-      // A read-only disk gives nothing back; what cannot be removed stays counted, and is not tried in a loop.
-      return;
-    }
-    this.forget(digest);
-    onEvicted(digest, sizeBytes);
+  async #remove(digest: Digest): Promise<void> {
+    const { layout, records } = this.#options;
+    await rm(layout.blob(digest), { force: true });
+    await records.remove(digest);
   }
 }

@@ -161,8 +161,9 @@ export function createRecords(layout: Layout): Records {
     forget: (digest) => void memory.delete(digest),
     remove: async (digest) => {
       memory.delete(digest);
-      await rm(layout.record(digest), { force: true });
-      await rm(layout.sums(digest), { force: true });
+      await Promise.all(
+        [layout.record(digest), layout.sums(digest)].map((path) => rm(path, { force: true })),
+      );
     },
   };
 }

@@ -3,12 +3,12 @@ import { readdir, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { type Digest, digestOf } from '../../src/oci/digest.ts';
+import { type Digest, digestOf, encodedOf } from '../../src/oci/digest.ts';
 import { diskBytesOf, type Holding, Holdings } from '../../src/store/holdings.ts';
 import { Inventory } from '../../src/store/inventory.ts';
 import { layoutOf, prepareLayout } from '../../src/store/layout.ts';
 import { type ContentKind, createRecords } from '../../src/store/record.ts';
-import { dataDirectory } from '../support/store.ts';
+import { dataDirectory, storeAt } from '../support/store.ts';
 import { repository } from '../support/upstream.ts';
 
 const provenance = { repository: repository('team/app'), access: undefined };
@@ -164,6 +164,49 @@ test('what an earlier process held goes by its kind and in the order of its last
   await inventory.makeRoom();
   expect(evicted).toEqual([blobs[4], blobs[3]]);
   expect(inventory.holdings.map(({ digest }) => digest)).toContain(manifest);
+});
+
+test('many go at the same time, so that small content does not come in faster', async () => {
+  const directory = await dataDirectory();
+  const { layout, records, addAll } = await inventoryAt(directory);
+  await addAll('blob', 10);
+  let going = 0;
+  const inventory = new Inventory({
+    layout,
+    records: {
+      ...records,
+      remove: async (digest) => {
+        going += 1;
+        await expect.poll(() => going).toBe(10);
+        await records.remove(digest);
+      },
+    },
+    maxBytes: 0,
+    maxItems: 0,
+    now: Date.now,
+    onEvicted: () => {},
+  });
+  await inventory.makeRoom();
+  expect(await readdir(layout.records)).toEqual([]);
+});
+
+test('what comes in again while it is being evicted is held whole, and counted', async () => {
+  const { store, layout } = await storeAt(await dataDirectory(), { maxItems: 3 });
+  const take = async (bytes: Buffer) => {
+    const intake = await store.intake(digestOf(bytes), bytes.length, provenance);
+    await intake.write(bytes);
+    await intake.verify();
+    await intake.hold();
+    intake.close();
+  };
+  const blobs = Array.from({ length: 6 }, (_, number) => Buffer.alloc(1000, number));
+  for (let round = 0; round < 50; round += 1) await Promise.all(blobs.map(take));
+  const namesIn = async (folder: string) =>
+    (await readdir(join(layout, folder))).map((name) => name.replace(/^sha256-|\.json$/g, '')).sort();
+  await expect.poll(() => namesIn('blobs/sha256')).toHaveLength(3);
+  const held = await namesIn('blobs/sha256');
+  expect(await namesIn('records')).toEqual(held);
+  expect((await store.stock.list()).map(({ digest }) => encodedOf(digest)).sort()).toEqual(held);
 });
 
 test('a disk that gives nothing back is not asked for ever', async () => {
