@@ -66,6 +66,8 @@ function readTls(value: unknown, what: string): EndpointSettings['tls'] {
   if (value === undefined) return undefined;
   const map = mapOf(value, `${what}: tls`);
   refuseUnknown(map, ['ca', 'cert', 'key', 'skipVerify'], `${what}: tls`);
+  if (map['key'] !== undefined && map['cert'] === undefined)
+    throw new Error(`${what}: tls has a key without its cert`);
   return {
     caFile: textAt(map, 'ca', what),
     certFile: textAt(map, 'cert', what),

@@ -1,4 +1,6 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import { parse } from 'yaml';
 import { allowedUpstreams, readUpstreams } from '../../src/cli/upstream-settings.ts';
 import { parseSourceHost } from '../../src/oci/reference.ts';
 
@@ -49,6 +51,17 @@ describe('readUpstreams()', () => {
     });
   });
 
+  test('takes what docs/upstreams.md shows, and every setting stands there', () => {
+    const page = readFileSync(new URL('../../docs/upstreams.md', import.meta.url), 'utf8');
+    const [, example = ''] = /^```yaml\n([\s\S]*?)^```/m.exec(page) ?? [];
+    const upstreams = readUpstreams(parse(example).upstream);
+    expect([...upstreams.keys()]).toEqual(['registry.example', 'docker.io', 'quay.io', 'git.example']);
+    expect(at(upstreams, 'docker.io')?.endpoints).toHaveLength(3);
+    const described = [...page.matchAll(/^\| `(\w+)`/gm)].map(([, name]) => name);
+    const settings = ['blobs', 'url', 'ns', 'passThrough', 'trustedHosts', 'anyAddress', 'tls'];
+    expect(described).toEqual(settings);
+  });
+
   test.each([
     ['not a host=http://x', /no registry host/],
     ['docker.io=ftp://x', /not of the form/],
@@ -60,6 +73,7 @@ describe('readUpstreams()', () => {
       { 'a.example': { endpoints: { url: 'https://a.example', tls: { verify: false } } } },
       /there is no “verify”/,
     ],
+    [{ 'a.example': { endpoints: { url: 'https://a.example', tls: { key: 'k.pem' } } } }, /without its cert/],
   ])('refuses %j', (value, why) => {
     expect(() => readUpstreams(value)).toThrow(why);
   });
