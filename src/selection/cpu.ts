@@ -30,8 +30,7 @@ function missingFlags(name: string, host: HostView): readonly string[] {
 }
 
 function runsByFlags(name: string, host: HostView): boolean {
-  const family = familyOf(name);
-  return family !== undefined && host.runs.has(family) && missingFlags(name, host).length === 0;
+  return host.runs.has(familyOf(name)) && missingFlags(name, host).length === 0;
 }
 
 /** `cpu:X`: X is the host's microarchitecture or an ancestor of it, in any spelling that authors use. */
@@ -44,15 +43,14 @@ export function judgeCpu(written: string, host: HostView, policy: SelectionPolic
 function whyNot(name: string, host: HostView): string {
   const { microarchitecture, vendor } = host.profile.cpu;
   const family = familyOf(name);
-  if (family !== undefined && !host.runs.has(family))
-    return `it is ${family} code, this host is ${microarchitecture}`;
+  if (!host.runs.has(family)) return `it is ${family} code, this host is ${microarchitecture}`;
   const missing = missingFlags(name, host);
   if (missing.length > 0) {
     const more = missing.length > SHOWN_FLAGS ? ` and ${missing.length - SHOWN_FLAGS} more` : '';
     return `this host is ${microarchitecture} and lacks ${missing.slice(0, SHOWN_FLAGS).join(', ')}${more}`;
   }
   const maker = vendorOf(name);
-  if (maker !== undefined && maker !== 'generic' && maker !== vendor) {
+  if (maker !== 'generic' && maker !== vendor) {
     return `this host is ${microarchitecture}, of another vendor (allowForeignVendor would take it by its flags)`;
   }
   return `this host is ${microarchitecture}, which does not descend from it`;
