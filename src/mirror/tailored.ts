@@ -72,10 +72,9 @@ export function tailored(options: TailoredOptions): Registry {
     const policy = policyFor(repository);
     const known = answers.get(key);
     if (known?.policy === policy) return known;
-    const { bytes, digest, mediaType } = upstream;
-    const document = parseManifestDocument(bytes, mediaType);
+    const document = parseManifestDocument(upstream.bytes, upstream.mediaType);
     const extra = policy.readConfig ? await readEnvironments(repository, document, asked) : undefined;
-    const answer = judgeDocument({ document, bytes, digest }, profile, policy, { acceptsIndex, extra });
+    const answer = judgeDocument(document, profile, policy, { acceptsIndex, extra });
     const judged = { ...settle(answer), policy };
     answers.set(key, judged);
     return judged;

@@ -45,12 +45,6 @@ export interface RefusalDetail {
 /** Entries whose reasons an error lists: the rest is for `metahub explain`. */
 const ENTRIES_TOLD_MAX = 32;
 
-export interface SourceDocument {
-  readonly document: ManifestDocument;
-  readonly bytes: Buffer;
-  readonly digest: Digest;
-}
-
 export interface AnswerOptions {
   /** The client can take an image index. */
   readonly acceptsIndex: boolean;
@@ -63,7 +57,7 @@ export interface AnswerOptions {
  * digest, and answering an answer again changes nothing.
  */
 export function answerFor(
-  { document }: SourceDocument,
+  document: ManifestDocument,
   profile: HostProfile,
   policy: SelectionPolicy,
   { acceptsIndex, extra }: AnswerOptions,

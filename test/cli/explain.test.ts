@@ -54,7 +54,7 @@ describe('the table', () => {
 
   test('ends with the answer that the mirror gives, by its digest', async () => {
     const { stdout } = await explain(SEEDS, { node: 'cpu:skylake' });
-    const answer = answerFor(documentOf(SEEDS), hostOf('cpu:skylake'), DEFAULT_POLICY, {
+    const answer = answerFor(documentOf(SEEDS).document, hostOf('cpu:skylake'), DEFAULT_POLICY, {
       acceptsIndex: true,
     });
     if (answer.kind !== 'derived') throw new Error('the seeds’ image is tailored');

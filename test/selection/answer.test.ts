@@ -21,7 +21,7 @@ function answer(
   { policy, acceptsIndex = true, more }: Situation = {},
 ): Answer {
   return answerFor(
-    documentOf(entries, more),
+    documentOf(entries, more).document,
     hostOf(host),
     { ...DEFAULT_POLICY, ...policy },
     { acceptsIndex },
@@ -206,8 +206,8 @@ describe('the original bytes are the answer', () => {
         layers: [],
       }),
     );
-    const source = { document: parseManifestDocument(bytes), bytes, digest: digestOf(bytes) };
-    const given = answerFor(source, hostOf('cpu:zen4'), DEFAULT_POLICY, { acceptsIndex: true });
+    const document = parseManifestDocument(bytes);
+    const given = answerFor(document, hostOf('cpu:zen4'), DEFAULT_POLICY, { acceptsIndex: true });
     expect(given).toEqual({ kind: 'original', reason: 'one image, no index' });
   });
 
@@ -349,7 +349,7 @@ describe('answering an answer again', () => {
   ])('changes nothing: %s', (_, host, entries, policy) => {
     const first = derived(host, entries, { policy });
     const again = answerFor(
-      readDocument(first.bytes),
+      readDocument(first.bytes).document,
       hostOf(host),
       { ...DEFAULT_POLICY, ...policy },
       { acceptsIndex: true },

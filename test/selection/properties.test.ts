@@ -227,7 +227,12 @@ describe('a derived index', () => {
     .map(({ entries, features, chosen }) => {
       const source = indexOf(entries);
       const profile = hostOf(features);
-      return { source, profile, chosen, answer: answerFor(source, profile, chosen, { acceptsIndex: true }) };
+      return {
+        source,
+        profile,
+        chosen,
+        answer: answerFor(source.document, profile, chosen, { acceptsIndex: true }),
+      };
     });
 
   test('has lost no other platform, changed none, and kept their order', () => {
@@ -283,7 +288,7 @@ describe('a derived index', () => {
     fc.assert(
       fc.property(derivation, ({ profile, chosen, answer }) => {
         if (answer.kind !== 'derived') return;
-        const again = answerFor(readDocument(answer.bytes), profile, chosen, { acceptsIndex: true });
+        const again = answerFor(readDocument(answer.bytes).document, profile, chosen, { acceptsIndex: true });
         expect(again.kind).toBe('original');
       }),
       RUNS,
@@ -295,7 +300,7 @@ describe('a derived index', () => {
       fc.property(derivation, ({ source, profile, chosen, answer }) => {
         if (answer.kind !== 'derived') return;
         expect(digestOf(answer.bytes)).toBe(answer.digest);
-        const again = answerFor(readDocument(source.bytes), profile, chosen, { acceptsIndex: true });
+        const again = answerFor(readDocument(source.bytes).document, profile, chosen, { acceptsIndex: true });
         expect(again).toMatchObject({ kind: 'derived', digest: answer.digest });
       }),
       RUNS,
@@ -346,7 +351,7 @@ describe('hostile documents', () => {
         const bytes = Buffer.from(JSON.stringify(value));
         try {
           const source = { document: parseManifestDocument(bytes), bytes, digest: digestOf(bytes) };
-          answerFor(source, PROFILE, chosen, { acceptsIndex });
+          answerFor(source.document, PROFILE, chosen, { acceptsIndex });
         } catch (error) {
           expect(error).toBeInstanceOf(RegistryError);
         }
@@ -361,7 +366,7 @@ describe('hostile documents', () => {
         const bytes = Buffer.from(JSON.stringify({ ...value, schemaVersion: 2, mediaType: undefined }));
         const document = parseManifestDocument(bytes);
         const source = { document, bytes, digest: digestOf(bytes) };
-        const answer = answerFor(source, PROFILE, DEFAULT_POLICY, { acceptsIndex: true });
+        const answer = answerFor(source.document, PROFILE, DEFAULT_POLICY, { acceptsIndex: true });
         if (answer.kind === 'derived') expect(parseManifestDocument(answer.bytes).kind).toBe('index');
       }),
       RUNS,

@@ -1,7 +1,6 @@
-import { digestOf } from '../../src/oci/digest.ts';
+import { type Digest, digestOf } from '../../src/oci/digest.ts';
 import { type ImageIndex, parseManifestDocument } from '../../src/oci/image-index.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
-import type { SourceDocument } from '../../src/selection/answer.ts';
 
 /** An entry as a test writes it: features as words, or more. linux/amd64 unless it says otherwise. */
 export type EntrySpec = string | EntryFields;
@@ -66,11 +65,18 @@ function entryOf(name: string, spec: EntrySpec): object {
   };
 }
 
+/** An index, and the bytes that it was read from. */
+export interface IndexFixture {
+  readonly document: ImageIndex;
+  readonly bytes: Buffer;
+  readonly digest: Digest;
+}
+
 /** A manifest list as a registry would send it; `more` are members beside `manifests`. */
 export function documentOf(
   entries: Readonly<Record<string, EntrySpec>>,
   more: Readonly<Record<string, unknown>> = {},
-): SourceDocument & { readonly document: ImageIndex } {
+): IndexFixture {
   const raw = {
     schemaVersion: 2,
     mediaType: MEDIA_TYPE.dockerList,
@@ -81,7 +87,7 @@ export function documentOf(
 }
 
 /** Bytes read back as the index that they must be. */
-export function readDocument(bytes: Buffer): SourceDocument & { readonly document: ImageIndex } {
+export function readDocument(bytes: Buffer): IndexFixture {
   const document = parseManifestDocument(bytes);
   if (document.kind !== 'index') throw new Error(`a test's index is ${document.kind}`);
   return { document, bytes, digest: digestOf(bytes) };

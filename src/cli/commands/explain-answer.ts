@@ -49,6 +49,6 @@ export function explainFor(subject: Subject, host: NamedHost): Explanation {
   const selection = document.kind === 'index' ? select(document, host.profile, policy, extra) : undefined;
   const answer: Answer = isPinned
     ? { kind: 'original', reason: 'asked for by digest, which is never tailored', selection }
-    : answerFor(source, host.profile, policy, { acceptsIndex: true, extra });
+    : answerFor(document, host.profile, policy, { acceptsIndex: true, extra });
   return { subject, host, selection, answer };
 }

@@ -1,12 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import type { HostPlatform } from '../../host/profile.ts';
 import { createEnvironmentReader } from '../../mirror/image-environment.ts';
-import { digestOf } from '../../oci/digest.ts';
-import { parseManifestDocument } from '../../oci/image-index.ts';
+import { type Digest, digestOf } from '../../oci/digest.ts';
+import { type ManifestDocument, parseManifestDocument } from '../../oci/image-index.ts';
 import { formatReference, type Repository } from '../../oci/reference.ts';
 import { MANIFEST_MAX_BYTES, type Registry } from '../../oci/registry.ts';
 import { RegistryError } from '../../oci/registry-error.ts';
-import type { SourceDocument } from '../../selection/answer.ts';
 import { DEFAULT_POLICY, type SelectionPolicy } from '../../selection/policy.ts';
 import type { ExtraDemands } from '../../selection/select.ts';
 import { lookupFailure, parseImage, withRegistry } from '../image-lookup.ts';
@@ -16,6 +15,12 @@ import { UserError } from '../user-error.ts';
 import type { EXPLAIN_SETTINGS, ExplainFlags } from './explain.ts';
 
 type Settings = ResolvedSettings<typeof EXPLAIN_SETTINGS>;
+
+interface SourceDocument {
+  readonly document: ManifestDocument;
+  readonly bytes: Buffer;
+  readonly digest: Digest;
+}
 
 /** What is explained: a document, its name, and how its entries are to be judged. */
 export interface Subject {
