@@ -1,4 +1,5 @@
 import type { MachineList } from '../site/machines-endpoint.ts';
+import { basicAuthorization } from '../upstream/login.ts';
 import { UserError } from './user-error.ts';
 
 /** A site as a person names it. */
@@ -34,11 +35,10 @@ export async function fetchMachineTypes(
   user: string,
   password: string,
 ): Promise<MachineList> {
-  const authorization = `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`;
   let answer: Response;
   try {
     answer = await fetch(new URL(MACHINES_PATH, site.url), {
-      headers: { authorization },
+      headers: { authorization: basicAuthorization(user, password) },
       // A site has no business to send a password elsewhere.
       redirect: 'error',
       signal: AbortSignal.timeout(TIMEOUT_MS),
