@@ -4,7 +4,8 @@ import { RegistryError } from '../oci/registry-error.ts';
 import { type Challenge, parseChallenges } from './challenge.ts';
 import { discard } from './document.ts';
 import { basicAuthorization, type Credentials, type Login, mayReceiveLogin } from './login.ts';
-import { scopeOf, type TokenRequest, type Tokens } from './token.ts';
+import type { TokenRequest, Tokens } from './token.ts';
+import { scopeOf } from './token-scope.ts';
 import type { Reply } from './transport.ts';
 
 /** Sends the request with this `Authorization`, or with none. */

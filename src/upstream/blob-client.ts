@@ -4,8 +4,9 @@ import { formatRepository, type Repository } from '../oci/reference.ts';
 import type { Blob, BlobOptions } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import type { AskChain } from './ask.ts';
-import { createBlobContent, type OpenedBlob, readBlobHead } from './blob.ts';
+import { createBlobContent } from './blob.ts';
 import { discard, refuseEncoded } from './document.ts';
+import { type OpenedBlob, readBlobHead } from './opened-blob.ts';
 import { isRedirect, locationOf } from './redirect.ts';
 import type { Reply } from './transport.ts';
 

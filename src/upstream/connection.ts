@@ -1,5 +1,6 @@
-import { createDial, type Dial, type DialTarget, hostOf, portOf } from './dial.ts';
+import { createDial, type Dial, type DialTarget } from './dial.ts';
 import { isListed } from './endpoint.ts';
+import { hostOf, portOf } from './host-and-port.ts';
 import { type ProxySettings, proxyFor } from './proxy.ts';
 import type { Resolver } from './resolver.ts';
 import { apiRootOf, DEFAULT_TIMEOUTS, type Timeouts, type UpstreamSettings } from './settings.ts';

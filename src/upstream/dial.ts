@@ -3,6 +3,8 @@ import { request as httpRequest } from 'node:http';
 import { connect as connectTcp, isIP, type LookupFunction, type OnReadOpts, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { isPublicAddress } from './address.ts';
+import { hostOf, portOf } from './host-and-port.ts';
+import { proxyAuthorization } from './proxy.ts';
 import type { Resolver } from './resolver.ts';
 import type { Trust } from './trust.ts';
 
@@ -43,15 +45,6 @@ export interface DialOptions {
 
 /** For how long one address of several is tried before the next: Node's 250 ms are less than some links take. */
 const ATTEMPT_MS = 1500;
-
-export function portOf(url: URL): number {
-  return url.port === '' ? (url.protocol === 'https:' ? 443 : 80) : Number(url.port);
-}
-
-/** The host of a URL as sockets take it: IPv6 without brackets. */
-export function hostOf(url: URL): string {
-  return url.hostname.replace(/^\[|\]$/g, '').toLowerCase();
-}
 
 function refused(host: string): AddressRefusedError {
   return new AddressRefusedError(
@@ -102,17 +95,11 @@ function ready(socket: Socket, event: 'connect' | 'secureConnect', timeoutMs: nu
 /** Asks an HTTP proxy for a tunnel to `target` over a connection to it. */
 function tunnel(toProxy: Socket, proxy: URL, target: DialTarget, timeoutMs: number): Promise<Socket> {
   const authority = `${isIP(target.host) === 6 ? `[${target.host}]` : target.host}:${target.port}`;
-  const login = `${decodeURIComponent(proxy.username)}:${decodeURIComponent(proxy.password)}`;
   return new Promise((resolve, reject) => {
     const request = httpRequest({
       method: 'CONNECT',
       path: authority,
-      headers: {
-        host: authority,
-        ...(proxy.username === ''
-          ? {}
-          : { 'proxy-authorization': `Basic ${Buffer.from(login).toString('base64')}` }),
-      },
+      headers: { host: authority, ...proxyAuthorization(proxy) },
       createConnection: () => toProxy,
       signal: AbortSignal.timeout(timeoutMs),
     });

@@ -2,14 +2,14 @@ import { parseSourceHost, type Repository } from '../oci/reference.ts';
 import type { RequestOptions } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import { createAuthorizer } from './authorizer.ts';
-import { hostOf, portOf } from './dial.ts';
 import { discard } from './document.ts';
 import { fromNetwork, fromStatus, isAbort, type Subject } from './failure.ts';
+import { hostOf, portOf } from './host-and-port.ts';
 import type { Credentials } from './login.ts';
 import { followRedirects } from './redirect.ts';
 import { apiRootOf, type EndpointSettings } from './settings.ts';
 import type { Tokens } from './token.ts';
-import type { Outgoing, Reply, Transport } from './transport.ts';
+import { type Outgoing, type Reply, type Transport, USER_AGENT } from './transport.ts';
 
 /** A question to a registry, below a repository. */
 export interface Question {
@@ -97,7 +97,7 @@ export function createEndpoint(endpoint: EndpointOptions): Endpoint {
     warn,
   });
 
-  async function send1(repository: Repository, question: Question): Promise<Reply> {
+  async function sendAsAllowed(repository: Repository, question: Question): Promise<Reply> {
     const { method, options, via } = question;
     const send = question.isForBlob ? endpoint.sendForBlob : endpoint.send;
     const url = urlOf(root, repository, question, settings.ns === true);
@@ -107,7 +107,7 @@ export function createEndpoint(endpoint: EndpointOptions): Endpoint {
         url,
         headers: {
           'accept-encoding': 'identity',
-          'user-agent': 'metahub',
+          'user-agent': USER_AGENT,
           via,
           ...question.headers,
           ...(authorization === undefined ? {} : { authorization }),
@@ -126,7 +126,7 @@ export function createEndpoint(endpoint: EndpointOptions): Endpoint {
     ask: async (repository, question) => {
       let reply: Reply;
       try {
-        reply = await send1(repository, question);
+        reply = await sendAsAllowed(repository, question);
       } catch (error) {
         if (isAbort(error) || question.options.signal?.aborted) throw error;
         throw fromNetwork(error, root.host);

@@ -1,5 +1,7 @@
 import { BlockList, isIP } from 'node:net';
 import { isLoopback } from '../oci/loopback.ts';
+import { hostOf, portOf } from './host-and-port.ts';
+import { basicAuthorization } from './login.ts';
 
 /** Outbound proxies as the usual environment variables name them. */
 export interface ProxySettings {
@@ -15,10 +17,6 @@ export function proxyFromEnvironment(
 ): ProxySettings {
   const read = (name: string) => environment[name.toLowerCase()] || environment[name] || undefined;
   return { http: read('HTTP_PROXY'), https: read('HTTPS_PROXY'), noProxy: read('NO_PROXY') };
-}
-
-function bareHost(url: URL): string {
-  return url.hostname.replace(/^\[|\]$/g, '').toLowerCase();
 }
 
 /** Is the address `host` within the range that `rule` writes (`10.0.0.0/8`)? */
@@ -53,8 +51,8 @@ function matchesNoProxy(noProxy: string, host: string, port: string): boolean {
 export function proxyFor(target: URL, settings: ProxySettings): URL | undefined {
   const proxy = target.protocol === 'https:' ? settings.https : settings.http;
   if (proxy === undefined) return undefined;
-  const host = bareHost(target);
-  const port = target.port || (target.protocol === 'https:' ? '443' : '80');
+  const host = hostOf(target);
+  const port = String(portOf(target));
   // Never through a proxy, whatever is configured: this machine.
   if (isLoopback(host) || matchesNoProxy(settings.noProxy ?? '', host, port)) return undefined;
   const text = proxy.includes('://') ? proxy : `http://${proxy}`;
@@ -63,4 +61,11 @@ export function proxyFor(target: URL, settings: ProxySettings): URL | undefined 
     throw new TypeError('the proxy of the environment is not of the form http://HOST:PORT');
   }
   return url;
+}
+
+/** The header by which a proxy's own login, written in its URL, is shown to it; none when there is no login. */
+export function proxyAuthorization({ username, password }: URL): Readonly<Record<string, string>> {
+  if (username === '') return {};
+  const login = basicAuthorization(decodeURIComponent(username), decodeURIComponent(password));
+  return { 'proxy-authorization': login };
 }

@@ -12,17 +12,18 @@ import {
 import { RegistryError } from '../oci/registry-error.ts';
 import { type Authorizer, createAuthorizer } from './authorizer.ts';
 import { connectTo } from './connection.ts';
-import { hostOf, portOf } from './dial.ts';
 import { discard } from './document.ts';
 import { isListed } from './endpoint.ts';
 import { fromNetwork, isAbort } from './failure.ts';
+import { hostOf, portOf } from './host-and-port.ts';
 import { NO_CREDENTIALS } from './login.ts';
 import { pushFailure } from './push-failure.ts';
 import { locationOf } from './redirect.ts';
 import { createResolvers } from './resolver.ts';
 import { apiRootOf, DEFAULT_TIMEOUTS } from './settings.ts';
-import { createTokens, pushScopeOf } from './token.ts';
-import type { Outgoing, Reply, Transport } from './transport.ts';
+import { createTokens } from './token.ts';
+import { pushScopeOf } from './token-scope.ts';
+import { type Outgoing, type Reply, type Transport, USER_AGENT } from './transport.ts';
 import type { UpstreamOptions } from './upstream.ts';
 
 /** What became of a blob: it was in the repository, came there from another one of the same registry, or was sent. */
@@ -80,7 +81,7 @@ async function ask({ root, authorize, transport }: Host, repository: Repository,
     return transport.send({
       method,
       url,
-      headers: { 'user-agent': 'metahub', ...headers, ...(isOwn ? { authorization } : {}) },
+      headers: { 'user-agent': USER_AGENT, ...headers, ...(isOwn ? { authorization } : {}) },
       body: body?.(),
       ...(method === 'PUT' ? { headMs: UPLOAD_MS } : {}),
     });

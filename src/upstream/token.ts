@@ -1,12 +1,11 @@
 import { LRUCache } from 'lru-cache';
 import { RegistryError } from '../oci/registry-error.ts';
-import type { Challenge } from './challenge.ts';
 import { discard, readDocument } from './document.ts';
 import { noticesOf } from './failure.ts';
 import { basicAuthorization, type Login } from './login.ts';
 import { followRedirects } from './redirect.ts';
 import type { Timeouts } from './settings.ts';
-import type { Outgoing, Reply, Transport } from './transport.ts';
+import { type Outgoing, type Reply, type Transport, USER_AGENT } from './transport.ts';
 
 /** A token request: which service, for what, as whom. */
 export interface TokenRequest {
@@ -48,26 +47,6 @@ const DEFAULT_LIFETIME_S = 60;
 const RENEW_AFTER = 0.8;
 const CLIENT_ID = 'metahub';
 
-const SCOPE = /^repository:[a-z0-9/._-]{1,255}:pull$/;
-
-/**
- * The scope to ask for: the challenge's own if it asks for nothing but a pull (behind a path prefix only the registry
- * knows the repository's full name), else a pull of `repository`.
- */
-export function scopeOf(challenge: Challenge, repository: string): string {
-  const asked = challenge.parameters.get('scope') ?? '';
-  return SCOPE.test(asked) ? asked : `repository:${repository}:pull`;
-}
-
-const PUSH_SCOPES = /^repository:[a-z0-9/._-]{1,255}:(?:pull|push|pull,push|push,pull)$/;
-
-/** As {@link scopeOf} for a push; a mount asks for two scopes at once, separated by a space. */
-export function pushScopeOf(challenge: Challenge, repository: string): string {
-  const asked = (challenge.parameters.get('scope') ?? '').split(' ').filter((scope) => scope !== '');
-  const isPush = asked.length > 0 && asked.every((scope) => PUSH_SCOPES.test(scope));
-  return isPush ? asked.join(' ') : `repository:${repository}:pull,push`;
-}
-
 /** Some services write the number as a text. */
 function readLifetimeS(value: unknown): number {
   const seconds = typeof value === 'string' || typeof value === 'number' ? Number(value) : 0;
@@ -97,7 +76,7 @@ export function readToken(bytes: Buffer, host: string): Token {
 }
 
 function outgoingFor({ realm, service, scope, login }: TokenRequest): Outgoing {
-  const headers = { accept: 'application/json', 'accept-encoding': 'identity', 'user-agent': CLIENT_ID };
+  const headers = { accept: 'application/json', 'accept-encoding': 'identity', 'user-agent': USER_AGENT };
   if (login?.kind === 'identity') {
     const form = new URLSearchParams({ grant_type: 'refresh_token', refresh_token: login.token, scope });
     form.set('client_id', CLIENT_ID);

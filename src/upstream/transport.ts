@@ -1,7 +1,9 @@
 import type { Readable } from 'node:stream';
 import type { Agent, Dispatcher } from 'undici';
-import { type Dial, hostOf, portOf, refusePrivateLiteral } from './dial.ts';
+import { type Dial, refusePrivateLiteral } from './dial.ts';
 import { type Body, BrokenBodyError, createFlow, type Flow } from './flow.ts';
+import { hostOf, portOf } from './host-and-port.ts';
+import { proxyAuthorization } from './proxy.ts';
 import type { Timeouts } from './settings.ts';
 
 export interface Outgoing {
@@ -43,6 +45,9 @@ export interface TransportOptions {
   readonly timeouts: Timeouts;
 }
 
+/** What this program calls itself to registries and token services. */
+export const USER_AGENT = 'metahub';
+
 const KEEP_ALIVE_MS = 30_000;
 const HEAD_MAX_BYTES = 16 * 1024;
 
@@ -65,15 +70,8 @@ export function flatten(raw: RawHeaders): Record<string, string> {
 function routeOf({ url }: Outgoing, proxy: URL | undefined): { origin: string; path: string; extra: object } {
   const path = `${url.pathname}${url.search}`;
   if (proxy === undefined) return { origin: url.origin, path, extra: {} };
-  const login = Buffer.from(`${decodeURIComponent(proxy.username)}:${decodeURIComponent(proxy.password)}`);
-  return {
-    origin: proxy.origin,
-    path: `${url.origin}${path}`,
-    extra: {
-      host: url.host,
-      ...(proxy.username === '' ? {} : { 'proxy-authorization': `Basic ${login.toString('base64')}` }),
-    },
-  };
+  const extra = { host: url.host, ...proxyAuthorization(proxy) };
+  return { origin: proxy.origin, path: `${url.origin}${path}`, extra };
 }
 
 function exchange(agent: Dispatcher, outgoing: Outgoing, proxy: URL | undefined, timeouts: Timeouts) {

@@ -15,7 +15,7 @@ import { sendTwice } from './send-twice.ts';
 import { apiRootOf, DEFAULT_TIMEOUTS, type Timeouts, type UpstreamSettings } from './settings.ts';
 import { createSlabPool, type SlabPool } from './slab.ts';
 import { createTokens } from './token.ts';
-import type { Outgoing } from './transport.ts';
+import { type Outgoing, USER_AGENT } from './transport.ts';
 
 export interface UpstreamOptions extends Omit<ConnectionOptions, 'resolve'> {
   /** The way to a source host; undefined refuses it before anything is dialled: this is the allow-list. */
@@ -80,7 +80,7 @@ function createClient(
     const url = settings.endpoints.findLast(({ passThrough }) => passThrough === true)?.url;
     if (url === undefined) return undefined;
     const asked = apiRootOf(url);
-    const headers = { 'accept-encoding': 'identity', 'user-agent': 'metahub' };
+    const headers = { 'accept-encoding': 'identity', 'user-agent': USER_AGENT };
     try {
       const reply = await send({ method: 'GET', url: new URL(`${asked.href}/`), headers, signal });
       discard(reply);

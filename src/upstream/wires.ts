@@ -1,4 +1,5 @@
-import { type Dial, hostOf, portOf } from './dial.ts';
+import type { Dial } from './dial.ts';
+import { hostOf, portOf } from './host-and-port.ts';
 import type { SlabPool } from './slab.ts';
 import { openWire, type Wire } from './wire.ts';
 
