@@ -66,8 +66,10 @@ export function createStoredLogins({
 
   async function fromHelper(name: string, registry: string): Promise<Login | undefined> {
     const key = `${name} ${registry}`;
-    const asked = answers.get(key) ?? askHelper(name, registry, { limitMs: helperLimitMs });
-    answers.set(key, asked);
+    const known = answers.get(key);
+    const asked = known ?? askHelper(name, registry, { limitMs: helperLimitMs });
+    // Only a new one: what is used often must grow old, too.
+    if (known === undefined) answers.set(key, asked);
     try {
       return await asked;
     } catch (error) {

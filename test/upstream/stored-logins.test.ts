@@ -1,7 +1,8 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { parseRepositoryName, type RepositoryName } from '../../src/oci/reference.ts';
 import { readDockerConfig } from '../../src/upstream/docker-config.ts';
 import { createStoredLogins } from '../../src/upstream/stored-logins.ts';
@@ -98,6 +99,26 @@ describe('createStoredLogins()', () => {
     helper('azure', `echo '{"Username":"<token>","Secret":"refresh"}'`);
     const file = store({ credsStore: 'azure' });
     expect(await logins(file).loginFor('x.azurecr.io', NAME)).toEqual({ kind: 'identity', token: 'refresh' });
+  });
+
+  test('a helper is asked anew after a minute, however often its answer was used: a cloud’s passwords expire', async () => {
+    helper(
+      'renewing',
+      `n=$(cat "$0.n" || echo 0); echo $((n + 1)) >"$0.n"; echo "{\\"Username\\":\\"u\\",\\"Secret\\":\\"$n\\"}"`,
+    );
+    const stored = logins(store({ credHelpers: { 'quay.io': 'renewing' } }));
+    const startedMs = performance.now();
+    const clock = vi.spyOn(performance, 'now');
+    onTestFinished(() => clock.mockRestore());
+    const passwords: unknown[] = [];
+    for (let asked = 0; asked < 5; asked += 1) {
+      clock.mockReturnValue(startedMs + asked * 25_000);
+      // It is looked at once in a millisecond.
+      await delay(5);
+      passwords.push(await stored.loginFor('quay.io', NAME));
+    }
+    const basicAs = (password: string) => ({ kind: 'basic', username: 'u', password });
+    expect(passwords).toEqual(['0', '0', '0', '1', '1'].map(basicAs));
   });
 
   test('a helper that has nothing leaves the word to the file, without a warning', async () => {
