@@ -80,12 +80,15 @@ export class BlockChecker {
     let sum = 0;
     for (let position = first; position < last; ) {
       const loan = pool.lend(last - position);
-      const wantedBytes = Math.min(loan.buffer.length, last - position);
-      const bytesRead = await readAt(fd, loan.buffer, wantedBytes, position);
-      sum = crc32(loan.buffer.subarray(0, bytesRead), sum);
-      loan.giveBack();
-      if (bytesRead === 0) return false;
-      position += bytesRead;
+      try {
+        const wantedBytes = Math.min(loan.buffer.length, last - position);
+        const bytesRead = await readAt(fd, loan.buffer, wantedBytes, position);
+        if (bytesRead === 0) return false;
+        sum = crc32(loan.buffer.subarray(0, bytesRead), sum);
+        position += bytesRead;
+      } finally {
+        loan.giveBack();
+      }
     }
     return sum === this.#sums.readUInt32LE(offsetOf(block));
   }

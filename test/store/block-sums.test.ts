@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { open } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -50,6 +51,18 @@ describe('sums of blocks', () => {
     await check(2 * BLOCK_BYTES, 3 * BLOCK_BYTES);
     await expect(check(BLOCK_BYTES + 5, BLOCK_BYTES + 6)).rejects.toThrow(SpoiltContentError);
     await expect(check(0, 2 * BLOCK_BYTES)).rejects.toThrow(SpoiltContentError);
+  });
+
+  test('give their memory back when the disk fails', async () => {
+    const pool = new BufferPool();
+    const checker = new BlockChecker(BLOCK_BYTES, sumsOf(randomBytes(BLOCK_BYTES)));
+    const directory = await open(tmpdir());
+    afterTest(() => directory.close());
+    // More often than the pool has buffers.
+    for (let time = 0; time < 100; time += 1) {
+      await expect(checker.check(directory.fd, 0, BLOCK_BYTES, pool)).rejects.toThrow('EISDIR');
+    }
+    expect(pool.lend(BLOCK_BYTES).buffer).toHaveLength(BLOCK_BYTES);
   });
 
   test('find a file that has become shorter', async () => {
