@@ -24,6 +24,8 @@ export interface VirtualOptions {
 }
 
 interface Assembled {
+  /** As it was then: a reload puts another in its place. */
+  readonly spec: ListSpec;
   readonly manifest: Manifest;
   readonly expiresMs: number;
 }
@@ -40,7 +42,7 @@ const isUnknown = (error: unknown): boolean => error instanceof RegistryError &&
  */
 export function virtual({ next, catalog, now, onMissing }: VirtualOptions): Registry {
   const assembled = new LRUCache<string, Assembled>({ max: LISTS_MAX });
-  const running = new Map<string, Promise<Manifest>>();
+  const running = new Map<string, { readonly spec: ListSpec; readonly manifest: Promise<Manifest> }>();
   const homes = new LRUCache<string, Repository>({ max: HOMES_MAX });
 
   function listsOf(repository: Repository): readonly ListSpec[] {
@@ -76,20 +78,22 @@ export function virtual({ next, catalog, now, onMissing }: VirtualOptions): Regi
     for (const { member, image } of gathering.found) homes.set(member.digest, image.repository);
     const manifest = toManifest(gathering, list);
     const maxAgeMs = Number.isFinite(manifest.maxAgeMs) ? manifest.maxAgeMs : 0;
-    assembled.set(key, { manifest, expiresMs: now() + maxAgeMs });
+    assembled.set(key, { spec, manifest, expiresMs: now() + maxAgeMs });
     return { ...manifest, maxAgeMs };
   }
 
   function listManifest(spec: ListSpec, tag: Tag, options: RequestOptions): Promise<Manifest> {
     const key = JSON.stringify([options.access?.partition, formatRepository(spec.repository), tag]);
     const known = assembled.get(key);
-    if (known && known.expiresMs > now()) {
+    if (known?.spec === spec && known.expiresMs > now()) {
       return Promise.resolve({ ...known.manifest, maxAgeMs: known.expiresMs - now() });
     }
     const joined = running.get(key);
-    if (joined) return joined;
-    const started = assemble(spec, tag, key, options).finally(() => running.delete(key));
-    running.set(key, started);
+    if (joined?.spec === spec) return joined.manifest;
+    const started = assemble(spec, tag, key, options).finally(() => {
+      if (running.get(key)?.manifest === started) running.delete(key);
+    });
+    running.set(key, { spec, manifest: started });
     return started;
   }
 

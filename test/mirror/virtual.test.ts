@@ -153,6 +153,29 @@ describe('virtual()', () => {
     expect(next.count('manifest')).toBe(4);
   });
 
+  test('a list that is reloaded shows at once, also while its former self is being assembled', async () => {
+    const next = createFakeRegistry();
+    const { image: generic } = putImage(next, 'generic', 'generic');
+    const { image: skylake } = putImage(next, 'skylake', 'cpu-skylake');
+    const aged = {
+      ...next,
+      manifest: async (...of: Parameters<typeof next.manifest>) => ({
+        ...(await next.manifest(...of)),
+        maxAgeMs: 5000,
+      }),
+    };
+    const only = (position: number) => ({ ...SPEC, members: SPEC.members.slice(position, position + 1) });
+    let list = only(0);
+    const registry = virtual({ next: aged, catalog: () => [list], now: () => 0, onMissing: () => {} });
+    const digests = async () => (await entriesOf(registry)).map((entry) => entry?.digest);
+    const former = digests();
+    list = only(1);
+    expect(await digests()).toEqual([generic]);
+    expect(await former).toEqual([skylake]);
+    list = only(0);
+    expect(await digests()).toEqual([skylake]);
+  });
+
   test('a member that is itself an index stands for its image of that platform', async () => {
     const { next, registry } = stand();
     const generic = putImage(next, 'generic', 'generic');
