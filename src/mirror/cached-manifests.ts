@@ -11,7 +11,7 @@ import type { Access, Manifest, ManifestInfo, Registry, RequestOptions } from '.
 import { isLoopError } from '../oci/via.ts';
 import type { CachedOptions } from './cached.ts';
 import { SingleFlight } from './single-flight.ts';
-import { isFailure, STALE_NOTICES } from './staleness.ts';
+import { isFailure, isTimeout, STALE_NOTICES } from './staleness.ts';
 import { TagMemory, tagKey } from './tag-memory.ts';
 
 /** Long enough that a burst of pulls asks once, short enough that nobody waits for a tag they have just pushed. */
@@ -131,7 +131,8 @@ export function createCachedManifests(options: CachedOptions): Pick<Registry, 'r
     try {
       return await byDigest(repository, info.digest, asked);
     } catch (error) {
-      if (asked.signal?.aborted) throw error;
+      // Who did not answer in time is not waited for once more: a runtime waits for both.
+      if (asked.signal?.aborted || isTimeout(error)) throw error;
       return await byTagItself(repository, tag, asked);
     }
   }

@@ -26,3 +26,8 @@ export function isFailure(error: unknown, access: Access | undefined): boolean {
       return false;
   }
 }
+
+/** Has the upstream let us wait in vain? */
+export function isTimeout(error: unknown): boolean {
+  return error instanceof RegistryError && error.status === 504;
+}

@@ -135,6 +135,19 @@ describe('a tag that cannot be refreshed', () => {
     expect((await cache.manifest(app, tagged('v1'))).digest).toBe(old);
   });
 
+  test('is served as it was without waiting twice, when what it now points to does not come in time', async () => {
+    const { upstream, cache } = await cacheAt(await dataDirectory());
+    const old = upstream.putManifest(INDEX, { tag: 'v1' });
+    await cache.manifest(app, tagged('v1'));
+    upstream.putManifest({ ...INDEX, annotations: {} }, { tag: 'v1' });
+    upstream.forgetCalls();
+    upstream.before = ({ method }) => {
+      if (method === 'manifest') throw new RegistryError('UNAVAILABLE', 'too late', { status: 504 });
+    };
+    expect((await cache.manifest(app, tagged('v1'))).digest).toBe(old);
+    expect(upstream.count('manifest')).toBe(1);
+  });
+
   test('is not looked up again for a while when the upstream has just failed', async () => {
     const { upstream, cache } = await cacheAt(await dataDirectory(), { retryMs: 60_000 });
     upstream.putManifest(INDEX, { tag: 'v1' });
