@@ -14,6 +14,8 @@ export interface Gathered {
   readonly image: ImageReference;
   /** For how long its tag may be believed, in milliseconds. */
   readonly maxAgeMs: number;
+  /** Its registry could not confirm it. */
+  readonly warning: string | undefined;
 }
 
 /** A member that was left out. */
@@ -106,7 +108,8 @@ async function gatherOne(
       platform === undefined ? 'that says what it runs on' : `for ${platform.os}/${platform.architecture}`;
     throw new RegistryError('MANIFEST_UNKNOWN', `it has no image ${wanted}`);
   }
-  return found.map((one) => ({ member: one, image, maxAgeMs: manifest.maxAgeMs }));
+  const { maxAgeMs, notices } = manifest;
+  return found.map((one) => ({ member: one, image, maxAgeMs, warning: notices?.['warning'] }));
 }
 
 /** Asks for every member of a list at once; what cannot be had is reported, in the list's order, and left out. */

@@ -67,7 +67,9 @@ export function virtual({ next, catalog, now, onMissing }: VirtualOptions): Regi
     // A list that lacks what could not be asked for is of the moment only.
     const isWhole = missing.every((one) => one.isUnknown);
     const maxAgeMs = isWhole ? Math.min(...found.map((one) => one.maxAgeMs)) : 0;
-    return { ...index, maxAgeMs };
+    // A list is no fresher than its members.
+    const warning = found.find((one) => one.warning !== undefined)?.warning;
+    return { ...index, maxAgeMs, ...(warning === undefined ? {} : { notices: { warning } }) };
   }
 
   async function assemble(spec: ListSpec, tag: Tag, key: string, options: RequestOptions): Promise<Manifest> {
@@ -142,8 +144,8 @@ export function virtual({ next, catalog, now, onMissing }: VirtualOptions): Regi
       }
       const spec = listOf(repository, reference.tag);
       if (spec === undefined) return next.resolve(repository, reference, options);
-      const { digest, mediaType, bytes } = await listManifest(spec, reference.tag, options);
-      return { digest, mediaType, sizeBytes: bytes.length };
+      const { digest, mediaType, bytes, notices } = await listManifest(spec, reference.tag, options);
+      return { digest, mediaType, sizeBytes: bytes.length, ...(notices ? { notices } : {}) };
     },
     statBlob: (repository, digest, options) =>
       atHome(repository, digest, (home) => next.statBlob(home, digest, options)),

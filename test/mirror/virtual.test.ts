@@ -122,6 +122,24 @@ describe('virtual()', () => {
     await expect(registry.manifest(BENCH, tagged('v1'))).rejects.toMatchObject({ code: 'UNAVAILABLE' });
   });
 
+  test('a list of which one member is stale says so', async () => {
+    const { next } = stand();
+    const notices = { warning: '110 - "Response is Stale"' };
+    putImage(next, 'skylake', 'cpu-skylake');
+    putImage(next, 'generic', 'generic');
+    const half = {
+      ...next,
+      manifest: async (...asked: Parameters<FakeRegistry['manifest']>) => {
+        const manifest = await next.manifest(...asked);
+        const [, reference] = asked;
+        return reference.kind === 'tag' && reference.tag === 'generic' ? { ...manifest, notices } : manifest;
+      },
+    };
+    const registry = virtual({ next: half, catalog: () => [SPEC], now: () => 0, onMissing: () => {} });
+    expect(await registry.manifest(BENCH, tagged('latest'))).toMatchObject({ notices });
+    expect(await registry.resolve(BENCH, tagged('latest'))).toMatchObject({ notices });
+  });
+
   test('a hundred clients at once ask for each member once', async () => {
     const { next, registry } = stand();
     putImage(next, 'skylake', 'cpu-skylake');
