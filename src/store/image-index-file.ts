@@ -42,6 +42,14 @@ function documentOf(entries: readonly string[]): Buffer {
   return Buffer.from(`${head}${entries.join(',')}]}`);
 }
 
+/** When a file was written, or a directory's last entry came or went; long ago when there is none. */
+function modifiedMs(path: string): Promise<number> {
+  return stat(path).then(
+    ({ mtimeMs }) => mtimeMs,
+    () => 0,
+  );
+}
+
 /**
  * Keeps `index.json` of the image layout: every manifest that is held, under its repository and digest and under the
  * tags that point to it. Made from the records on disk, so that two daemons on one store write the same.
@@ -71,10 +79,18 @@ export function createImageIndexFile(options: {
     return writing;
   };
 
+  const touch = () => {
+    timer ??= setTimeout(writeNow, delayMs).unref();
+  };
+
   return {
     /** Something was added or removed: write soon. */
-    touch: () => {
-      timer ??= setTimeout(writeNow, delayMs).unref();
+    touch,
+    /** Writes soon what a run that was killed did not come to: something was added or removed after its last index. */
+    catchUp: async () => {
+      const writtenMs = await modifiedMs(layout.index);
+      const changedMs = await Promise.all([layout.records, layout.tags].map(modifiedMs));
+      if (Math.max(...changedMs) > writtenMs) touch();
     },
     /** Writes what is outstanding. */
     flush: () => (timer === undefined ? writing : writeNow()),

@@ -97,6 +97,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     await prepareLayout(layout);
     const removed = await removeLeftovers(layout, options.now());
     if (removed > 0) options.log('info', 'removed what an earlier run left half written', { files: removed });
+    await imageIndex.catchUp();
   } catch (error) {
     parts.trouble.report(error as Error);
   }

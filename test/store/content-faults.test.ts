@@ -66,7 +66,8 @@ describe('fault 35: kill -9 in the middle of a write', () => {
     expect((await readBlob(await cache.blob(app, digest))).equals(bytes)).toBe(true);
   });
 
-  test('loses no answer that was announced', async () => {
+  /** A data directory whose process was killed while it kept answers, and the digests that it had announced. */
+  async function killedWhileKeeping() {
     const directory = await dataDirectory();
     const child = startChild('answers', directory);
     let said = '';
@@ -76,9 +77,21 @@ describe('fault 35: kill -9 in the middle of a write', () => {
     while (said.split('\n').length < 30) await once(child.stdout, 'data');
     child.kill('SIGKILL');
     await once(child, 'exit');
+    return { directory, digests: said.split('\n').slice(0, -1) };
+  }
 
+  test('loses nothing from the index of the image layout either, once there is a mirror again', async () => {
+    const { directory, digests } = await killedWhileKeeping();
+    const { store, layout } = await storeAt(directory);
+    await store.close();
+    const index = JSON.parse(await readFile(join(layout, 'index.json'), 'utf8'));
+    const listed = index.manifests.map(({ digest }: { readonly digest: string }) => digest);
+    expect(listed).toEqual(expect.arrayContaining([...digests]));
+  });
+
+  test('loses no answer that was announced', async () => {
+    const { directory, digests } = await killedWhileKeeping();
     const { store } = await storeAt(directory);
-    const digests = said.split('\n').slice(0, -1);
     for (const text of digests) {
       const digest = parseDigest(text);
       const found = digest && (await store.derived.find(app, digest));
