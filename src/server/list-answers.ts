@@ -4,12 +4,12 @@ import type { Exchange } from './exchange.ts';
 import { type HeadFields, handedOn, sendBytes, sendJson } from './respond.ts';
 import type { ReferrersRoute, TagsRoute } from './route.ts';
 
-function nextPage({ written, namespace, limit }: TagsRoute, { next }: TagPage): HeadFields {
+function nextPage({ written, sourceHost, limit }: TagsRoute, { next }: TagPage): HeadFields {
   if (next === undefined) return [];
   const query = [
     ...(limit === undefined ? [] : [`n=${limit}`]),
     `last=${encodeURIComponent(next)}`,
-    ...(namespace === undefined ? [] : [`ns=${encodeURIComponent(namespace)}`]),
+    ...(sourceHost === undefined ? [] : [`ns=${encodeURIComponent(sourceHost)}`]),
   ];
   return ['Link', `</v2/${written}/tags/list?${query.join('&')}>; rel="next"`];
 }

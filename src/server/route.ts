@@ -42,7 +42,7 @@ export interface TagsRoute {
   readonly repository: Repository;
   /** The repository as it stands in the request's path, and `ns` if it was given: for the answer and its `Link`. */
   readonly written: string;
-  readonly namespace: SourceHost | undefined;
+  readonly sourceHost: SourceHost | undefined;
   readonly limit: number | undefined;
   readonly after: Tag | undefined;
 }
@@ -73,13 +73,13 @@ function allowedHost(text: string, rules: HostRules): SourceHost {
 }
 
 /** The repository meant by a name in the path: of the host in `ns`, of the host that leads the name, or the default one. */
-function repositoryOf(written: string, namespace: SourceHost | undefined, rules: HostRules): Repository {
+function repositoryOf(written: string, sourceHost: SourceHost | undefined, rules: HostRules): Repository {
   const slash = written.indexOf('/');
   const first = slash < 0 ? '' : written.slice(0, slash);
   const leads = first !== '' && looksLikeHost(first);
   // With `ns` the name is taken as it is, unless a path prefix only says the same host again.
-  const isPrefixed = leads && (namespace === undefined || parseSourceHost(first) === namespace);
-  const host = namespace ?? (isPrefixed ? allowedHost(first, rules) : rules.defaultHost);
+  const isPrefixed = leads && (sourceHost === undefined || parseSourceHost(first) === sourceHost);
+  const host = sourceHost ?? (isPrefixed ? allowedHost(first, rules) : rules.defaultHost);
   const name = parseRepositoryName(isPrefixed ? written.slice(slash + 1) : written);
   if (name === undefined) throw new RegistryError('NAME_INVALID', 'malformed repository name');
   return repositoryAt(host, name);
@@ -120,8 +120,8 @@ function parseResource(path: string, query: Query, rules: HostRules): Route | un
   if (kindSlash < 0) return undefined;
   const written = path.slice(0, kindSlash);
   const last = path.slice(lastSlash + 1);
-  const namespace = query.ns === undefined ? undefined : allowedHost(query.ns, rules);
-  const repository = () => repositoryOf(written, namespace, rules);
+  const sourceHost = query.ns === undefined ? undefined : allowedHost(query.ns, rules);
+  const repository = () => repositoryOf(written, sourceHost, rules);
   switch (path.slice(kindSlash + 1, lastSlash)) {
     case 'manifests':
       return { kind: 'manifest', repository: repository(), reference: referenceIn(last) };
@@ -136,7 +136,7 @@ function parseResource(path: string, query: Query, rules: HostRules): Route | un
       };
     case 'tags':
       if (last !== 'list') return undefined;
-      return { kind: 'tags', repository: repository(), written, namespace, ...pageBounds(query) };
+      return { kind: 'tags', repository: repository(), written, sourceHost, ...pageBounds(query) };
     default:
       return undefined;
   }
