@@ -16,12 +16,14 @@ export function readText(value: unknown): string {
   return value;
 }
 
+/** A list of texts; a single one is a list of one. */
 export function readTexts(value: unknown): readonly string[] {
   if (typeof value === 'string') return [readText(value)];
   if (!Array.isArray(value)) throw new Error('a list of texts is expected');
   return value.map(readText);
 }
 
+/** See {@link ListenAddress} for what may be written. */
 export function readListen(value: unknown): ListenAddress {
   const match = /^(?:(?<host>\[[0-9a-fA-F:.]+\]|[^:[\]]*):)?(?<port>\d{1,5})$/.exec(shown(value));
   const port = Number(match?.groups?.['port']);
@@ -31,6 +33,7 @@ export function readListen(value: unknown): ListenAddress {
   return { host: host === '' ? '127.0.0.1' : host, port };
 }
 
+/** As it stands in a URL: IPv6 in brackets. */
 export function formatListen({ host, port }: ListenAddress): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
@@ -97,6 +100,7 @@ export function formatSwitch(value: boolean): string {
   return value ? 'on' : 'off';
 }
 
+/** `on`, `true`, `yes` and `1`, or their opposites. */
 export function readSwitch(value: unknown): boolean {
   if (value === true || value === 'true' || value === 'on' || value === 'yes' || value === '1') return true;
   if (value === false || value === 'false' || value === 'off' || value === 'no' || value === '0')

@@ -44,6 +44,7 @@ function outcomeOf(answer: Answer): Outcome {
   }
 }
 
+/** What is worth remembering of an answer. */
 export function settle(answer: Answer): Settled {
   const winner = answer.selection?.winner;
   const chosen = winner && { digest: winner.entry.digest, demands: toldDemands(winner.requirements) };

@@ -9,6 +9,7 @@ export function mapOf(value: unknown, what: string): PlainMap {
   return value as PlainMap;
 }
 
+/** @throws {Error} for a key that is not among the known ones: a slip of the pen must not pass for a setting. */
 export function refuseUnknown(map: PlainMap, known: readonly string[], what: string): void {
   const key = Object.keys(map).find((name) => !known.includes(name));
   if (key !== undefined) throw new Error(`${what}: there is no “${key}”; known are ${known.join(', ')}`);
@@ -21,6 +22,7 @@ export function textAt(map: PlainMap, key: string, what: string): string | undef
   throw new Error(`${what}: ${key} must be a text`);
 }
 
+/** @throws {Error} when there is none. */
 export function requiredTextAt(map: PlainMap, key: string, what: string): string {
   const text = textAt(map, key, what);
   if (text === undefined) throw new Error(`${what}: ${key} is missing`);
@@ -37,6 +39,7 @@ export function textsAt(map: PlainMap, key: string, what: string): readonly stri
   return list;
 }
 
+/** True, false, or undefined when neither is said. */
 export function switchAt(map: PlainMap, key: string, what: string): boolean | undefined {
   const value = map[key];
   if (value === undefined || typeof value === 'boolean') return value;

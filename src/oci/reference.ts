@@ -105,6 +105,7 @@ export function parseImageReference(text: string): ImageReference | undefined {
   };
 }
 
+/** Of one host and of one name; both were made complete by their parsers. */
 export function isSameRepository(a: Repository, b: Repository): boolean {
   return a.host === b.host && a.name === b.name;
 }

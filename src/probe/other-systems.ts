@@ -69,6 +69,7 @@ export interface WindowsCpu {
   readonly flags: string;
 }
 
+/** Windows as far as it tells of itself; warns of what it does not. */
 export function parseWindows(cpu: WindowsCpu, problems: Problems): OtherSystem {
   const number = (text: string) => (/^\d+$/.test(text) ? Number(text) : undefined);
   const [family, model, stepping] = [cpu.family, cpu.model, cpu.stepping].map(number);

@@ -18,6 +18,7 @@ const SHOWN_FLAGS = 4;
 /** How code for a microarchitecture runs here: as its own kind's, as another vendor's by the flags alone, or not. */
 export type CpuFit = 'native' | 'foreign' | 'none';
 
+/** `name` is canonical. */
 export function fitOf(name: string, host: HostView, policy: SelectionPolicy): CpuFit {
   if (host.runs.has(name)) return 'native';
   const level = LEVEL_OF_NODE.get(name);

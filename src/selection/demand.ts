@@ -60,6 +60,7 @@ export function formatDemand({ anyOf }: Demand): string {
   return anyOf.map(formatAlternative).join(' or ');
 }
 
+/** One alternative as {@link formatDemand} writes it. */
 export function formatAlternative(one: Feature): string {
   return VERBATIM.has(one.kind) ? one.value : formatFeature(one);
 }

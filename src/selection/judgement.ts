@@ -5,6 +5,7 @@ export type Judgement = { readonly holds: true } | { readonly holds: false; read
 
 export const HOLDS: Judgement = { holds: true };
 
+/** A judgement that says no; a long reason is cut. */
 export function fails(why: string): Judgement {
   return { holds: false, why: toldText(why) };
 }

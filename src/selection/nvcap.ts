@@ -23,6 +23,7 @@ function closeness(kind: Closeness, code: Version, gpu: Version): GpuCloseness {
   return [CLOSENESS.indexOf(kind), distance];
 }
 
+/** Below zero: `a` is closer. */
 export function compareCloseness(a: GpuCloseness, b: GpuCloseness): number {
   return a[0] - b[0] || a[1] - b[1];
 }

@@ -60,6 +60,7 @@ function holds({ operator, version }: Comparison, actual: Version): boolean {
   }
 }
 
+/** Do all comparisons of the range hold? */
 export function inRange(range: readonly Comparison[], actual: Version): boolean {
   return range.every((comparison) => holds(comparison, actual));
 }

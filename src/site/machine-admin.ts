@@ -43,6 +43,7 @@ async function replace(path: string, folder: string, text: string): Promise<void
   }
 }
 
+/** Reads the folder anew for every change: people edit its files by hand, too. */
 export function createMachineAdmin(folder: string): MachineAdmin {
   async function accountOf(user: string): Promise<Account> {
     const found = (await readMachineFolder(folder)).find((account) => account.user === user);

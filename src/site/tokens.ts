@@ -55,6 +55,7 @@ function readGrants(access: unknown): readonly Grant[] {
   );
 }
 
+/** Tokens that every process with the same key takes; nothing is kept of them. */
 export function createTokens({ key, find, now, lifetimeS = LIFETIME_S }: TokensOptions): Tokens {
   /** Ties a token to the password it was given for, without telling anything about that. */
   function stampOf({ login, password }: Identity): string {

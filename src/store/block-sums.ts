@@ -107,6 +107,7 @@ export async function readSums(
   return crc32(bytes.subarray(0, -SUM_BYTES)) === own ? bytes : undefined;
 }
 
+/** Rejects when the disk refuses. */
 export function keepSums(layout: Layout, digest: Digest, sums: Buffer): Promise<void> {
   return writeAtomically(layout, layout.sums(digest), sums);
 }

@@ -18,6 +18,7 @@ export interface DiskWritesOptions {
   readonly trouble: DiskTrouble;
 }
 
+/** Makes room where the disk is full and directories where they are gone, and reports what remains. */
 export function createDiskWrites({ layout, inventory, trouble }: DiskWritesOptions): DiskWrites {
   function refuse(error: Error, sizeBytes: number): false {
     // A file that cannot be made because its directory could not be made: that has been said.

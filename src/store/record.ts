@@ -101,6 +101,7 @@ function isSame(a: ContentRecord, b: ContentRecord): boolean {
   );
 }
 
+/** May these eyes see the content? */
 export function isRecordFor(record: ContentRecord, access: Access | undefined): boolean {
   return record.partitions.includes(partitionKey(access));
 }

@@ -50,6 +50,7 @@ function keyOf(name: RepositoryName, login: Login | undefined, access: Access | 
   return JSON.stringify([name, login?.kind, username, access?.logins]);
 }
 
+/** Meets challenges with the login that is stored for a repository, as far as the token service may see it. */
 export function createAuthorizer(options: AuthorizerOptions): Authorizer {
   const { root, registry, credentials, tokens, isTrusted, warn } = options;
   const wantedScope = options.scopeOf ?? scopeOf;

@@ -119,6 +119,7 @@ function tunnel(toProxy: Socket, proxy: URL, target: DialTarget, timeoutMs: numb
   });
 }
 
+/** Rejects with an {@link AddressRefusedError}, a {@link ConnectTimeoutError}, or as Node's sockets do. */
 export function createDial({ isTrusted, trust, resolve, proxyOf, timeoutMs }: DialOptions): Dial {
   async function direct(target: DialTarget, trusted: boolean, onread?: OnReadOpts): Promise<Socket> {
     const { host, port, secure } = target;

@@ -6,6 +6,7 @@ const HOPS_MAX = 5;
 /** What a host that we were sent to may see of the request: no login, no name of ours. */
 const SHARED_HEADERS = ['accept', 'accept-encoding', 'range', 'user-agent'];
 
+/** Is the answer to be had at its `Location` instead? */
 export function isRedirect({ status }: Reply): boolean {
   return status === 301 || status === 302 || status === 303 || status === 307 || status === 308;
 }

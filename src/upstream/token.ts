@@ -107,6 +107,7 @@ function refusal({ status, url, headers }: Reply): RegistryError {
   return new RegistryError(code, said, { headers: noticesOf(headers) });
 }
 
+/** Tokens in memory; `now` is monotonic milliseconds. */
 export function createTokens(options: {
   readonly send: Transport['send'];
   readonly timeouts: Timeouts;

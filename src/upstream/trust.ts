@@ -86,6 +86,7 @@ async function existing(files: readonly string[]): Promise<readonly string[]> {
 
 const readAll = (files: readonly string[]) => Promise.all(files.map((file) => readFile(file, 'utf8')));
 
+/** Reads certificates when their host is first dialled, and looks once a minute whether they have been renewed. */
 export function createTrust(options: TrustOptions): Trust {
   const { settingsOf, certificateDirs, authorityFiles, now } = options;
   const held = new LRUCache<string, Held>({ max: HOSTS_MAX });

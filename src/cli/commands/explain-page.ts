@@ -25,6 +25,7 @@ export function platformText({ platform }: Descriptor): string {
   return printable(formatPlatform(platform) + version);
 }
 
+/** What the entry demands; empty for one that is no candidate, whose demands nobody has looked at. */
 export function demandsText({ requirements, status }: Verdict): string {
   if (status === 'foreign' || status === 'attestation' || status === 'unjudged') return '';
   return requirements.length === 0 ? 'nothing' : printable(requirements.map(formatDemand).join(', '));

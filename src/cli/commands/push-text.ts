@@ -57,6 +57,7 @@ export function renderPlan(plan: PushPlan): string {
   return `${head}${members.map(memberLine).join('')}${index.bytes.toString('utf8')}`;
 }
 
+/** What has been pushed, on one line. */
 export function renderDone(plan: PushPlan): string {
   const { index, members } = plan;
   const count = `${members.length} ${members.length === 1 ? 'entry' : 'entries'}`;
