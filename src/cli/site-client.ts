@@ -1,4 +1,4 @@
-import type { MachineList } from '../site/machines-endpoint.ts';
+import { MACHINES_PATH, type MachineList, readMachineList } from '../site/machine-list.ts';
 import { basicAuthorization } from '../upstream/login.ts';
 import { UserError } from './user-error.ts';
 
@@ -10,7 +10,6 @@ export interface SiteAddress {
 }
 
 const TIMEOUT_MS = 10_000;
-const MACHINES_PATH = '/site/machines';
 
 /** `hub.example.org`, `127.0.0.1:5080` (loopback is spoken to in plain HTTP), or a URL. @throws {UserError} status 2 */
 export function readSiteAddress(text: string): SiteAddress {
@@ -73,16 +72,4 @@ export async function fetchMachineTypes(
   const list = readMachineList(await answer.json().catch(() => undefined));
   if (list !== undefined) return list;
   throw new UserError(`${site.registry} did not answer with a list of machine types: it is no MetaHub`);
-}
-
-const isWord = (value: unknown): value is string =>
-  typeof value === 'string' && /^[!-~]{1,1024}$/.test(value);
-
-/** A login goes to the runtimes and to the terminal: it is read as strictly as if nobody knew whose answer it is. */
-function readMachineList(value: unknown): MachineList | undefined {
-  const { user, types } = (value ?? {}) as { readonly user?: unknown; readonly types?: unknown };
-  const isType = (type: Partial<MachineList['types'][number]> | null) =>
-    isWord(type?.name) && isWord(type.login) && Array.isArray(type.features) && type.features.every(isWord);
-  if (!isWord(user) || !Array.isArray(types) || !types.every(isType)) return undefined;
-  return { user, types };
 }

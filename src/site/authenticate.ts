@@ -21,6 +21,8 @@ export type Authenticated =
 /** Finds out who asks, from the `Authorization` header. */
 export interface Authenticate {
   byHeader(header: string | undefined, address: string): Promise<Authenticated>;
+  /** The same where only passwords count: any other scheme is as good as no header. */
+  byBasic(header: string | undefined, address: string): Promise<Authenticated>;
   byPassword(login: string, password: string, address: string): Promise<Authenticated>;
 }
 
@@ -66,5 +68,9 @@ export function createAuthenticate({ directory, passwords, tokens }: Authenticat
     }
   }
 
-  return { byHeader: (header, address) => byShown(readAuthorization(header), address), byPassword };
+  const byHeader = (header: string | undefined, address: string) =>
+    byShown(readAuthorization(header), address);
+  const byBasic = (header: string | undefined, address: string) =>
+    byHeader(/^basic /i.test(header ?? '') ? header : undefined, address);
+  return { byHeader, byBasic, byPassword };
 }

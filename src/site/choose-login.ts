@@ -1,7 +1,7 @@
 import { parseFeature } from '../host/feature.ts';
 import { canonicalName } from '../host/microarchitecture.ts';
 import type { HostProfile } from '../host/profile.ts';
-import type { MachineList } from './machines-endpoint.ts';
+import type { MachineList } from './machine-list.ts';
 import { formatSelector } from './selector.ts';
 
 /** The user name by which a host logs in, and why that one. */

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { RegistryError } from '../oci/registry-error.ts';
-import type { Account, Identity } from './account.ts';
+import type { Identity } from './account.ts';
 import type { Decision } from './audit.ts';
 import type { Authenticate } from './authenticate.ts';
 import type { ClientAddress } from './client-address.ts';
@@ -8,10 +8,8 @@ import { answering, type Handler, readBody, sendJson } from './json-answer.ts';
 import type { MachineAdmin } from './machine-admin.ts';
 import type { NewType } from './machine-edit.ts';
 import { MachineFileError } from './machine-file.ts';
+import { machineListOf } from './machine-list.ts';
 import { basicRefusal } from './refusal.ts';
-
-/** Where an account sees its machine types, and changes them when it may. */
-export const MACHINES_PATH = '/site/machines';
 
 export interface MachinesEndpointOptions {
   readonly authenticate: Authenticate;
@@ -24,21 +22,6 @@ export interface MachinesEndpointOptions {
 /** Types of one account that may be made over the network, and features of each: all are read again at every change. */
 const TYPES_MAX = 500;
 const FEATURES_MAX = 64;
-
-/** What an account is told of itself: the types that its own password opens. */
-export interface MachineList {
-  readonly user: string;
-  readonly types: readonly {
-    readonly name: string;
-    readonly login: string;
-    readonly features: readonly string[];
-  }[];
-}
-
-function listOf({ user, password, types }: Account): MachineList {
-  const own = types.filter((type) => type.password.text === password?.text);
-  return { user, types: own.map(({ name, login, features }) => ({ name, login, features })) };
-}
 
 /** `{"name": "type1", "features": ["cpu:broadwell"]}`; that they are known is checked with the whole file. */
 function readNewType(text: string): NewType {
@@ -87,8 +70,7 @@ export function createMachinesEndpoint(options: MachinesEndpointOptions): Handle
   const { authenticate, clientAddress, audit, admin } = options;
 
   async function accountAsking(request: IncomingMessage, address: string): Promise<Identity> {
-    const header = request.headers.authorization;
-    const found = await authenticate.byHeader(/^basic /i.test(header ?? '') ? header : undefined, address);
+    const found = await authenticate.byBasic(request.headers.authorization, address);
     if (found.kind === 'unknown') {
       audit({ decision: 'refused', reason: found.reason, who: found.who, address });
       throw basicRefusal(found);
@@ -128,7 +110,7 @@ export function createMachinesEndpoint(options: MachinesEndpointOptions): Handle
     const { method } = request;
     if (method === 'GET') {
       audit({ decision: 'admitted', reason: 'lists machine types', ...decided });
-      sendJson(response, 200, listOf(identity.account));
+      sendJson(response, 200, machineListOf(identity.account));
       return;
     }
     if (method !== 'POST' && method !== 'DELETE') {

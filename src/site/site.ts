@@ -10,7 +10,8 @@ import { createFailures, DEFAULT_FAILURE_LIMITS, type FailureLimits } from './fa
 import type { Handler } from './json-answer.ts';
 import { createMachineAdmin } from './machine-admin.ts';
 import { openMachineFolder } from './machine-folder.ts';
-import { createMachinesEndpoint, MACHINES_PATH } from './machines-endpoint.ts';
+import { MACHINES_PATH } from './machine-list.ts';
+import { createMachinesEndpoint } from './machines-endpoint.ts';
 import { DEFAULT_COST, hashPassword, type ScryptCost } from './password.ts';
 import { createPasswordCheck } from './password-check.ts';
 import { TOKEN_PATH } from './refusal.ts';

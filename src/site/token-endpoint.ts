@@ -36,9 +36,8 @@ export function createTokenEndpoint(options: TokenEndpointOptions): Handler {
   async function ask(request: IncomingMessage, address: string): Promise<Asked> {
     if (request.method === 'GET') {
       const query = new URLSearchParams(request.url?.split('?')[1] ?? '');
-      const header = request.headers.authorization;
       // Only passwords: a token must not beget a longer-lived one.
-      const found = await authenticate.byHeader(/^basic /i.test(header ?? '') ? header : undefined, address);
+      const found = await authenticate.byBasic(request.headers.authorization, address);
       return { found, scopes: query.getAll('scope') };
     }
     if (request.method !== 'POST') {
