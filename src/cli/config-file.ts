@@ -1,10 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { UserError } from './user-error.ts';
-import { firstLine } from './yaml-folder.ts';
-
-/** Configuration beyond this is a mistake, in bytes. */
-const MAX_BYTES = 1024 * 1024;
+import { parseYaml } from './yaml-file.ts';
 
 export interface ConfigFile {
   readonly path: string | undefined;
@@ -29,23 +26,8 @@ async function readIfThere(path: string): Promise<string | undefined> {
   }
 }
 
-async function parseYaml(path: string, text: string): Promise<ConfigFile['content']> {
-  if (text.length > MAX_BYTES)
-    throw new UserError(`${path} is larger than ${MAX_BYTES} bytes`, { exitStatus: 2 });
-  const { parseDocument } = await import('yaml');
-  const document = parseDocument(text, { prettyErrors: true });
-  const [problem] = document.errors;
-  let content: unknown;
-  try {
-    if (problem) throw problem;
-    content = document.toJS({ maxAliasCount: 100 });
-  } catch (cause) {
-    throw new UserError(`${path}: ${firstLine(cause as Error)}`, {
-      cause,
-      nextStep: 'Mend the YAML.',
-      exitStatus: 2,
-    });
-  }
+async function parseSettings(path: string, text: string): Promise<ConfigFile['content']> {
+  const content = await parseYaml(path, text);
   if (content === null || content === undefined) return {};
   if (typeof content !== 'object' || Array.isArray(content)) {
     throw new UserError(`${path} must hold settings, one “name: value” a line`, {
@@ -60,7 +42,7 @@ async function parseYaml(path: string, text: string): Promise<ConfigFile['conten
 export async function loadConfigFile(named: string | undefined): Promise<ConfigFile> {
   for (const path of named === undefined ? await defaultPaths() : [named]) {
     const text = await readIfThere(path);
-    if (text !== undefined) return { path, content: await parseYaml(path, text) };
+    if (text !== undefined) return { path, content: await parseSettings(path, text) };
   }
   if (named !== undefined) {
     throw new UserError(`there is no ${named}`, { nextStep: 'Leave --config out to use the defaults.' });

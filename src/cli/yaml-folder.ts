@@ -1,20 +1,7 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { UserError } from './user-error.ts';
-
-/** One YAML file of a folder. */
-export interface YamlFile {
-  readonly path: string;
-  readonly content: unknown;
-}
-
-/** A file of an operator's that is larger is a mistake, in bytes. */
-const MAX_BYTES = 1024 * 1024;
-
-/** What a parser says before it shows the place. */
-export function firstLine({ message }: Error): string {
-  return message.split('\n', 1)[0]?.replace(/:$/, '') ?? message;
-}
+import { readYaml, type YamlFile } from './yaml-file.ts';
 
 async function namesIn(folder: string, mayBeAbsent: boolean): Promise<readonly string[]> {
   try {
@@ -25,23 +12,6 @@ async function namesIn(folder: string, mayBeAbsent: boolean): Promise<readonly s
     throw new UserError(`cannot read ${folder}: ${(error as Error).message}`, {
       cause: error,
       nextStep: 'Name a folder that this user may read.',
-    });
-  }
-}
-
-/** One YAML file. @throws {UserError} status 2 */
-export async function readYaml(path: string): Promise<YamlFile> {
-  const { parse } = await import('yaml');
-  try {
-    const text = await readFile(path, 'utf8');
-    if (text.length > MAX_BYTES) throw new Error(`is larger than ${MAX_BYTES} bytes`);
-    return { path, content: parse(text, { maxAliasCount: 100 }) as unknown };
-  } catch (cause) {
-    const isUnread = (cause as NodeJS.ErrnoException).syscall !== undefined;
-    throw new UserError(`${path}: ${firstLine(cause as Error)}`, {
-      cause,
-      nextStep: isUnread ? 'Name a file that is there and that this user may read.' : 'Mend the YAML.',
-      exitStatus: 2,
     });
   }
 }

@@ -1,7 +1,7 @@
 import { type ListSpec, parseListSpec } from '../../oci/list-spec.ts';
 import { parseTag, type Tag } from '../../oci/reference.ts';
 import { UserError } from '../user-error.ts';
-import { readYaml } from '../yaml-folder.ts';
+import { readYaml } from '../yaml-file.ts';
 
 /** A list to be pushed: a spec whose tags are tags, not patterns. */
 export interface PushList {
