@@ -2,6 +2,7 @@ import { ARM_COMPILER_FLAGS } from './compiler-arm.ts';
 import { OTHER_COMPILER_FLAGS } from './compiler-other.ts';
 import type { CompilerRow } from './compiler-row.ts';
 import { X86_COMPILER_FLAGS } from './compiler-x86.ts';
+import { compareVersions, parseVersion } from './version.ts';
 
 /** A compiler of the tables, and the oldest version that is meant. */
 export interface Compiler {
@@ -57,7 +58,7 @@ export function parseCompiler(written: string): Compiler | undefined {
 export function flagsForHost(compatible: readonly string[], compiler: Compiler): CompilerFlags | undefined {
   for (const microarchitecture of compatible) {
     const known = rowsOf(microarchitecture, compiler.name).filter(
-      ([, , since]) => compiler.version === undefined || compareVersions(since, compiler.version) <= 0,
+      ([, , since]) => compiler.version === undefined || compareReleases(since, compiler.version) <= 0,
     );
     const flags = known.at(-1)?.[3];
     if (flags) return { flags, microarchitecture };
@@ -80,15 +81,10 @@ export function allFlags(
 
 function rowsOf(microarchitecture: string, compiler: string): readonly CompilerRow[] {
   return ROWS.filter(([name, one]) => name === microarchitecture && one === compiler).sort(
-    ([, , a], [, , b]) => compareVersions(a, b),
+    ([, , a], [, , b]) => compareReleases(a, b),
   );
 }
 
-function compareVersions(a: string, b: string): number {
-  const [left, right] = [a.split('.').map(Number), b.split('.').map(Number)];
-  for (let at = 0; at < Math.max(left.length, right.length); at++) {
-    const difference = (left[at] ?? 0) - (right[at] ?? 0);
-    if (difference !== 0) return difference;
-  }
-  return 0;
+function compareReleases(a: string, b: string): number {
+  return compareVersions(parseVersion(a) ?? [], parseVersion(b) ?? []);
 }

@@ -2,8 +2,8 @@ import { greatestCuda } from '../host/cuda.ts';
 import { parseFeature } from '../host/feature.ts';
 import { ancestorsOf } from '../host/microarchitecture.ts';
 import type { HostProfile } from '../host/profile.ts';
+import { parseVersion, type Version } from '../host/version.ts';
 import { canonicalArchitecture } from './variant.ts';
-import { parseVersion, type Version } from './version-range.ts';
 
 /** A profile laid out for questions: sets and maps, implied ancestors included. */
 export interface HostView {

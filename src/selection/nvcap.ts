@@ -1,8 +1,9 @@
 import type { Feature } from '../host/feature.ts';
+import { compareVersions, type Version } from '../host/version.ts';
 import type { HostView } from './host-view.ts';
 import { fails, HOLDS, type Judgement } from './judgement.ts';
 import type { SelectionPolicy } from './policy.ts';
-import { compareVersions, inRange, parseRange, type Version } from './version-range.ts';
+import { inRange, parseRange } from './version-range.ts';
 
 /**
  * Compute capabilities of Tegra parts (Jetson, DRIVE), whose machine code and that of discrete parts are not

@@ -1,7 +1,8 @@
+import { parseVersion, type Version } from '../host/version.ts';
 import { type Demand, REQUIRE_EXPRESSION } from './demand.ts';
 import type { HostView } from './host-view.ts';
 import { fails, HOLDS, type Judgement } from './judgement.ts';
-import { inRange, parseRange, parseVersion, type Version } from './version-range.ts';
+import { inRange, parseRange } from './version-range.ts';
 
 const VARIABLE = /^(NVIDIA_REQUIRE_[A-Z0-9_]+)=(.*)$/s;
 const CONSTRAINT = /^([a-z]+)\s*(>=|<=|!=|>|<|=)\s*(.+)$/;

@@ -1,5 +1,6 @@
 import type { Feature } from '../host/feature.ts';
 import { canonicalName, compareMicroarchitectures, flagsOf } from '../host/microarchitecture.ts';
+import { compareVersions, type Version } from '../host/version.ts';
 import { type CpuFit, fitOf } from './cpu.ts';
 import { type Demand, formatDemand, REQUIRE_EXPRESSION } from './demand.ts';
 import { amdCloseness } from './gfx.ts';
@@ -7,7 +8,7 @@ import type { HostView } from './host-view.ts';
 import { nodeOfLevel } from './level.ts';
 import { compareCloseness, type GpuCloseness, nvidiaCloseness } from './nvcap.ts';
 import type { SelectionPolicy } from './policy.ts';
-import { compareVersions, lowerBound, parseRange, type Version } from './version-range.ts';
+import { lowerBound, parseRange } from './version-range.ts';
 
 /** Groups of feature kinds, the most telling first. A kind that stands nowhere is the site's own. */
 const GROUPS: Readonly<Record<string, readonly string[]>> = {

@@ -1,4 +1,5 @@
 import type { Feature } from '../host/feature.ts';
+import { parseVersion } from '../host/version.ts';
 import { judgeCpu, judgeFlag } from './cpu.ts';
 import { type Demand, REQUIRE_EXPRESSION, UNREADABLE } from './demand.ts';
 import { judgeAmd } from './gfx.ts';
@@ -9,7 +10,7 @@ import { judgeNvidia } from './nvcap.ts';
 import { judgeExpression } from './nvidia-require.ts';
 import type { SelectionPolicy } from './policy.ts';
 import { tableOf } from './table.ts';
-import { inRange, parseRange, parseVersion } from './version-range.ts';
+import { inRange, parseRange } from './version-range.ts';
 
 type Predicate = (wanted: readonly Feature[], host: HostView, policy: SelectionPolicy) => Judgement;
 
