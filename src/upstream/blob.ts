@@ -7,6 +7,7 @@ import type { BlobContent } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import { type SinkWatch, watchSink } from '../oci/sink.ts';
 import { BrokenBodyError } from './flow.ts';
+import { handOverTo } from './handover.ts';
 import type { OpenedBlob } from './opened-blob.ts';
 
 export interface BlobSource {
@@ -57,13 +58,7 @@ function hasDigest({ hash }: Progress, digest: Digest): boolean {
 async function copyOnce(source: BlobSource, opened: OpenedBlob, progress: Progress, sink: Writable) {
   const { body } = opened;
   let skipBytes = progress.position - opened.start;
-  let pending = 0;
-  let onDrained = () => {};
-  const written = (release: () => void) => {
-    pending -= 1;
-    release();
-    if (pending === 0) onDrained();
-  };
+  const { write, drained } = handOverTo(sink);
   await body.read((whole, release) => {
     const skipped = Math.min(skipBytes, whole.length);
     skipBytes -= skipped;
@@ -77,15 +72,10 @@ async function copyOnce(source: BlobSource, opened: OpenedBlob, progress: Progre
     progress.position += chunk.length;
     // The last chunk is held back until the digest is known: a wrong blob must never look complete.
     if (progress.position === progress.end && !hasDigest(progress, source.digest)) throw mismatch(source);
-    pending += 1;
     progress.hasWritten = true;
-    sink.write(chunk, () => written(release));
+    write(chunk, release);
   });
-  if (pending > 0) {
-    await new Promise<void>((resolve) => {
-      onDrained = resolve;
-    });
-  }
+  await drained();
 }
 
 /** Is everything there? An unannounced end is only known by the digest. */
