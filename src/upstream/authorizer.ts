@@ -1,4 +1,4 @@
-import type { RepositoryName } from '../oci/reference.ts';
+import { parseRepositoryName, type RepositoryName } from '../oci/reference.ts';
 import type { Access } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import { type Challenge, parseChallenges } from './challenge.ts';
@@ -42,6 +42,12 @@ function realmOf({ parameters }: Challenge, root: URL): URL {
     throw new RegistryError('UNAVAILABLE', `${root.host} names a token service without https: refused`);
   }
   return realm;
+}
+
+/** What `name` is called at the registry itself: `hub-proxy/library/alpine` where the API's root is `/v2/hub-proxy`. */
+function wholeName({ pathname }: URL, name: RepositoryName): RepositoryName {
+  const prefix = pathname.split('/v2/')[1];
+  return (prefix && parseRepositoryName(`${prefix}/${name}`)) || name;
 }
 
 /** Told apart by name, not by secret: a changed password outlives at most one token. */
@@ -116,7 +122,7 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
     (status === 401 || status === 403) && url.origin === root.origin;
 
   return async (name, attempt, { signal, access } = {}) => {
-    const login = await credentials.loginFor(registry, name, signal, access);
+    const login = await credentials.loginFor(registry, wholeName(root, name), signal, access);
     const key = keyOf(name, login, access);
     const known = await tokens.current(key);
     const first = await attempt(known);

@@ -134,6 +134,26 @@ describe('a registry that asks for Basic', () => {
   });
 });
 
+describe('a registry below a path (Harbor’s proxy of another registry)', () => {
+  test.each([
+    ['/v2/hub-proxy', 'hub-proxy/team/app'],
+    ['/v2', 'team/app'],
+    ['/docker', 'team/app'],
+  ])('%s: the login is looked up by the name that %s has there', async (path, name) => {
+    const server = closing(await startServer(requireBasic('ann:s:cret', serveContent(content()))));
+    const asked: string[] = [];
+    const credentials: Credentials = {
+      loginFor: async (_, repositoryName) => {
+        asked.push(repositoryName);
+        return BASIC;
+      },
+    };
+    const upstream = upstreamTo(upstreamAt(`${server.url}${path}`), { credentials });
+    await upstream.manifest(repository('team/app'), tagged('v1'));
+    expect(asked).toEqual([name]);
+  });
+});
+
 describe('a password that the registry takes for some hours only (ECR)', () => {
   const good = (password: string) => `Basic ${Buffer.from(`AWS:${password}`).toString('base64')}`;
 
