@@ -140,12 +140,18 @@ export function createCachedManifests(options: CachedOptions): Pick<Registry, 'r
   async function byTag(repository: Repository, tag: Tag, asked: RequestOptions): Promise<Manifest> {
     const { access } = asked;
     const info = await lookUp(repository, tag, asked);
-    const maxAgeMs = () => memory.find(tagKey(repository, tag, access))?.maxAgeMs ?? 0;
+    const key = tagKey(repository, tag, access);
+    const maxAgeMs = () => memory.find(key)?.maxAgeMs ?? 0;
+    /** Has upstream said another since? A slow pull must not have the last word. */
+    const hasMoved = (from: Digest) => {
+      const latest = memory.latest(key);
+      return latest !== undefined && latest.notices !== STALE_NOTICES && latest.digest !== from;
+    };
     try {
       const found = await fetchTagged(repository, tag, info, asked);
       const isStale = info.notices === STALE_NOTICES;
       // Only now, with the bytes held: a tag that points to nothing we have is of no use when the upstream is gone.
-      if (!isStale) await store.keepTag(repository, tag, infoOf(found));
+      if (!isStale && !hasMoved(found.digest)) await store.keepTag(repository, tag, infoOf(found));
       const notices = found.digest === info.digest ? info.notices : found.notices;
       return { ...found, maxAgeMs: maxAgeMs(), ...(notices ? { notices } : {}) };
     } catch (error) {

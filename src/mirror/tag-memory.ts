@@ -32,7 +32,12 @@ export class TagMemory {
     return maxAgeMs > 0 ? { info: known.info, maxAgeMs } : undefined;
   }
 
+  /** What was kept last, however long ago. */
+  latest(key: string): ManifestInfo | undefined {
+    return this.#known.get(key)?.info;
+  }
+
   keep(key: string, info: ManifestInfo, maxAgeMs: number): void {
-    if (maxAgeMs > 0) this.#known.set(key, { info, untilMs: this.#now() + maxAgeMs });
+    this.#known.set(key, { info, untilMs: this.#now() + maxAgeMs });
   }
 }

@@ -53,6 +53,25 @@ describe('manifests', () => {
     expect(stale.bytes).toEqual(fetched.bytes);
   });
 
+  test('a tag that moves during a slow pull is served stale as it was said last', async () => {
+    const { upstream, cache } = await cacheAt(await dataDirectory());
+    const former = upstream.putManifest(INDEX, { tag: 'v1' });
+    let goOn = () => {};
+    const slow = new Promise<void>((resolve) => {
+      goOn = resolve;
+    });
+    upstream.before = ({ method }) => (method === 'manifest' ? slow : undefined);
+    const pull = cache.manifest(app, tagged('v1'));
+    await expect.poll(() => upstream.count('manifest')).toBe(1);
+    upstream.before = () => {};
+    const moved = upstream.putManifest({ ...INDEX, annotations: { moved: 'yes' } }, { tag: 'v1' });
+    await cache.manifest(app, tagged('v1'));
+    goOn();
+    expect((await pull).digest).toBe(former);
+    upstream.before = unreachable;
+    expect((await cache.manifest(app, tagged('v1'))).digest).toBe(moved);
+  });
+
   test('a tag that is gone upstream is gone', async () => {
     const { upstream, cache } = await cacheAt(await dataDirectory());
     const digest = upstream.putManifest(INDEX, { tag: 'v1' });
