@@ -27,6 +27,8 @@ export interface AuthorizerOptions {
   readonly tokens: Tokens;
   readonly isTrusted: (realm: URL) => boolean;
   readonly warn: (message: string) => void;
+  /** A challenge that this mirror cannot meet is for the client to meet: it must come through to it. */
+  readonly passThrough?: boolean | undefined;
   /** The scope to ask a token for: that of a pull when not said. */
   readonly scopeOf?: ((challenge: Challenge, name: RepositoryName) => string) | undefined;
 }
@@ -50,6 +52,11 @@ function wholeName({ pathname }: URL, name: RepositoryName): RepositoryName {
   return (prefix && parseRepositoryName(`${prefix}/${name}`)) || name;
 }
 
+/** Does the token service not know us, rather than fail? */
+function isRefusal(error: unknown): boolean {
+  return error instanceof RegistryError && error.code === 'UNAUTHORIZED';
+}
+
 /** Told apart by name, not by secret: a changed password outlives at most one token. */
 function keyOf(name: RepositoryName, login: Login | undefined, access: Access | undefined): string {
   const username = login?.kind === 'basic' ? login.username : undefined;
@@ -66,8 +73,7 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
     try {
       return await tokens.obtain(key, request);
     } catch (error) {
-      const isRefusal = error instanceof RegistryError && error.code === 'UNAUTHORIZED';
-      if (!isRefusal || request.login === undefined) throw error;
+      if (!isRefusal(error) || request.login === undefined) throw error;
       warn(`the login for ${registry} was refused by ${request.realm.host}: going on without it`);
       return tokens.obtain(key, { ...request, login: undefined });
     }
@@ -137,6 +143,7 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
     }
     const challenges = parseChallenges(refused.headers['www-authenticate'] ?? '');
     const authorization = await meet(challenges, name, login, key).catch((error: unknown) => {
+      if (options.passThrough && isRefusal(error)) return undefined;
       discard(refused);
       throw error;
     });

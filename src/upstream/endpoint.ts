@@ -93,6 +93,7 @@ export function createEndpoint(endpoint: EndpointOptions): Endpoint {
     registry: parseSourceHost(root.host) ?? root.host,
     credentials,
     tokens,
+    passThrough,
     isTrusted: (realm) => isListed(settings.trustedHosts, hostOf(realm), portOf(realm)),
     warn,
   });

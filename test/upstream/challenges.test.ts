@@ -245,6 +245,25 @@ describe('a client’s own token', () => {
     expect(server.requests.map(({ headers }) => headers['authorization'])).toEqual([undefined]);
   });
 
+  test('is asked for with the registry’s own challenge, also where nobody gets a token without a login', async () => {
+    const server = closing(
+      await startServer((request, response) => {
+        const challenge = bearerChallenge(`http://${request.headers.host}/token`);
+        if (request.url?.startsWith('/token')) return void response.writeHead(401).end();
+        response.writeHead(401, { 'www-authenticate': challenge }).end();
+      }),
+    );
+    const [endpoint] = upstreamAt(server.url).endpoints;
+    const ask = (passThrough: boolean) =>
+      upstreamTo({ endpoints: [{ ...endpoint, passThrough }] }).resolve(repository('app'), tagged('v1'));
+    await expect(ask(true)).rejects.toMatchObject({
+      code: 'UNAUTHORIZED',
+      headers: { 'www-authenticate': bearerChallenge(`${server.url}/token`) },
+    });
+    // Else it would be the client's login that goes to the token service of a registry it does not ask.
+    await expect(ask(false)).rejects.toMatchObject({ code: 'UNAUTHORIZED', headers: {} });
+  });
+
   test('once bad, comes back to the client with the registry’s own challenge', async () => {
     const { tokens, upstream } = await start(true);
     tokens.good.clear();
