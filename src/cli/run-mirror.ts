@@ -123,7 +123,11 @@ export async function runMirror({ settings, reread }: RunOptions): Promise<void>
 
   const notifier = await openNotifier(log);
   await notifier?.ready(`serving at ${url}`);
-  const reload = () => void reloadMirror({ log, reread, stack, host, server });
+  let reloading = Promise.resolve();
+  const reload = () => {
+    // One after the other: a slow one must not put back what the next has read.
+    reloading = reloading.then(() => reloadMirror({ log, reread, stack, host, server }));
+  };
   if (!HANGUP_STOPS) process.on('SIGHUP', reload);
   identity?.onRenewed((renewed) => server.renew(renewed), log);
   log('notice', 'stopping', { signal: await stopping });

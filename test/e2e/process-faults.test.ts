@@ -1,6 +1,9 @@
+import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { linkSync, renameSync, writeFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
 import { serveContent } from '../support/hostile-registry.ts';
@@ -149,6 +152,31 @@ describe('fault 42: reload mid-pull', () => {
     release();
     expect((await pull.body()).equals(image.layerBytes)).toBe(true);
     expect((await ask(mirror.port, manifestPath(image))).status).toBe(200);
+  });
+
+  test('SIGHUP twice, of which the first is slow to read: what was there last counts', async () => {
+    const images = workplace.folder('images');
+    const mirror = await startWholeMirror(workplace, { args: ['--images', images] });
+    const file = join(images, 'list.yml');
+    const slow = join(workplace.directory, 'slow');
+    const next = join(workplace.directory, 'next');
+    const list = (tag: string) =>
+      `image: docker.io/team/list\ntags: [${tag}]\nmanifests: [{ image: docker.io/team/app:v1 }]\n`;
+    execFileSync('mkfifo', [file]);
+    linkSync(file, slow);
+    mirror.metahub.reload();
+    // Resolves when somebody has begun to read.
+    const former = await open(slow, 'w');
+    writeFileSync(next, list('latter'));
+    renameSync(next, file);
+    mirror.metahub.reload();
+    // Time enough for the second, did it not wait.
+    await delay(500);
+    await former.writeFile(list('former'));
+    await former.close();
+    await expect.poll(() => mirror.metahub.log().match(/"event":"reloaded"/g)).toHaveLength(2);
+    const { body } = await ask(mirror.port, '/v2/team/list/tags/list');
+    expect(JSON.parse(body.toString())).toMatchObject({ tags: ['latter'] });
   });
 });
 
