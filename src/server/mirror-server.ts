@@ -1,6 +1,6 @@
 import { createServer, type Server, type ServerOptions } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Gate } from '../oci/gate.ts';
@@ -95,6 +95,44 @@ function closed(server: Server): Promise<void> {
   });
 }
 
+/** Lets what is being answered finish, and cuts what has not after `timeoutMs`; resolves when all connections have ended. */
+async function finish(server: Server, timeoutMs: number, onCut: () => void): Promise<void> {
+  const ended = closed(server);
+  const finished = new AbortController();
+  const cut = delay(timeoutMs, undefined, { signal: finished.signal, ref: false }).then(
+    () => {
+      onCut();
+      server.closeAllConnections();
+    },
+    () => {
+      // All have finished in time.
+    },
+  );
+  // Node closes idle connections once, on close(); those that become idle afterwards are closed here.
+  const sweep = setInterval(() => server.closeIdleConnections(), 100);
+  await ended;
+  clearInterval(sweep);
+  finished.abort();
+  await cut;
+}
+
+/** Counts connections as they come, go and are refused; answers how many there are. */
+function countConnections(server: Server, arrival: 'connection' | 'secureConnection', metrics: Metrics) {
+  let connections = 0;
+  server.on(arrival, (socket: Socket) => {
+    connections += 1;
+    socket.once('close', () => {
+      connections -= 1;
+    });
+  });
+  const refused = metrics
+    .counter('metahub_connections_refused_total', 'Connections beyond the limit.')
+    .child();
+  server.on('drop', () => refused.add());
+  metrics.gauge('metahub_connections', 'Connections of clients.', () => connections);
+  return () => connections;
+}
+
 export function createMirrorServer(options: MirrorServerOptions): MirrorServer {
   const { gate, log, pseudonym, status, defaultHost, isAllowedHost } = options;
   const limits: Limits = { ...DEFAULT_LIMITS, ...options.limits };
@@ -120,19 +158,7 @@ export function createMirrorServer(options: MirrorServerOptions): MirrorServer {
   server.on('request', answer);
   guardConnections(server, answer, log);
 
-  let connections = 0;
-  server.on(options.tls ? 'secureConnection' : 'connection', (socket) => {
-    connections += 1;
-    socket.once('close', () => {
-      connections -= 1;
-    });
-  });
-  const refused = metrics
-    .counter('metahub_connections_refused_total', 'Connections beyond the limit.')
-    .child();
-  server.on('drop', () => refused.add());
-  metrics.gauge('metahub_connections', 'Connections of clients.', () => connections);
-
+  const connections = countConnections(server, options.tls ? 'secureConnection' : 'connection', metrics);
   const loopWatch = createLoopWatch(log, metrics);
   server.on('listening', loopWatch.start);
   server.on('close', loopWatch.stop);
@@ -146,23 +172,9 @@ export function createMirrorServer(options: MirrorServerOptions): MirrorServer {
     },
     drain: async (timeoutMs) => {
       draining = true;
-      const ended = closed(server);
-      const finished = new AbortController();
-      const cut = delay(timeoutMs, undefined, { signal: finished.signal, ref: false }).then(
-        () => {
-          log('warning', 'pulls cut: they took longer than the time to stop', { connections });
-          server.closeAllConnections();
-        },
-        () => {
-          // All have finished in time.
-        },
-      );
-      // Node closes idle connections once, on close(); those that become idle afterwards are closed here.
-      const sweep = setInterval(() => server.closeIdleConnections(), 100);
-      await ended;
-      clearInterval(sweep);
-      finished.abort();
-      await cut;
+      await finish(server, timeoutMs, () => {
+        log('warning', 'pulls cut: they took longer than the time to stop', { connections: connections() });
+      });
     },
     close: async () => {
       draining = true;
