@@ -25,18 +25,9 @@ export function readSiteAddress(text: string): SiteAddress {
   return { registry: url.host, url };
 }
 
-/**
- * The machine types that `user` may log in as.
- * @throws {UserError} when the site cannot be reached, refuses the login, or is no site.
- */
-export async function fetchMachineTypes(
-  site: SiteAddress,
-  user: string,
-  password: string,
-): Promise<MachineList> {
-  let answer: Response;
+async function ask(site: SiteAddress, user: string, password: string): Promise<Response> {
   try {
-    answer = await fetch(new URL(MACHINES_PATH, site.url), {
+    return await fetch(new URL(MACHINES_PATH, site.url), {
       headers: { authorization: basicAuthorization(user, password) },
       // A site has no business to send a password elsewhere.
       redirect: 'error',
@@ -52,23 +43,35 @@ export async function fetchMachineTypes(
           : 'For a site without a certificate write http://HOST:PORT; a private authority’s is trusted by NODE_EXTRA_CA_CERTS=FILE.',
     });
   }
-  if (answer.status === 401) {
-    throw new UserError(`${site.registry} refuses the login of ${user}`, {
+}
+
+/** What an answer that is no success means for the one who logs in. */
+function refusalOf({ status, headers }: Response, { registry }: SiteAddress, user: string): UserError {
+  if (status === 401) {
+    return new UserError(`${registry} refuses the login of ${user}`, {
       nextStep: 'Check the password, or name a machine type’s own login with --as LOGIN.',
     });
   }
-  if (answer.status === 429) {
-    const seconds = answer.headers.get('retry-after') ?? '60';
-    throw new UserError(`${site.registry} has had too many failed logins from here: wait ${seconds} s`);
+  if (status === 429) {
+    const seconds = headers.get('retry-after') ?? '60';
+    return new UserError(`${registry} has had too many failed logins from here: wait ${seconds} s`);
   }
-  if (!answer.ok) {
-    throw new UserError(
-      `${site.registry} answers ${answer.status}: it is no MetaHub that serves machine types`,
-      {
-        nextStep: 'Ask for its address, or name a login with --as LOGIN.',
-      },
-    );
-  }
+  return new UserError(`${registry} answers ${status}: it is no MetaHub that serves machine types`, {
+    nextStep: 'Ask for its address, or name a login with --as LOGIN.',
+  });
+}
+
+/**
+ * The machine types that `user` may log in as.
+ * @throws {UserError} when the site cannot be reached, refuses the login, or is no site.
+ */
+export async function fetchMachineTypes(
+  site: SiteAddress,
+  user: string,
+  password: string,
+): Promise<MachineList> {
+  const answer = await ask(site, user, password);
+  if (!answer.ok) throw refusalOf(answer, site, user);
   const list = readMachineList(await answer.json().catch(() => undefined));
   if (list !== undefined) return list;
   throw new UserError(`${site.registry} did not answer with a list of machine types: it is no MetaHub`);
