@@ -1,9 +1,9 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { freePort } from '../test/support/loopback.ts';
 import { startServer } from '../test/support/processes.ts';
 import type { Workplace } from '../test/support/workplace.ts';
 import { SERVER_CORES } from './drive.ts';
-import { freePort } from './free-port.ts';
 
 export interface Nginx {
   readonly url: string;

@@ -1,8 +1,8 @@
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
+import { freePort } from '../support/loopback.ts';
 import { startMetahub } from '../support/metahub.ts';
 import { ask, codeOf, dial, exchange } from '../support/served.ts';
 import { type HeldImage, startWholeMirror, type WholeMirror } from '../support/whole-mirror.ts';
@@ -111,15 +111,6 @@ describe('fault 52: ns= of a host that is not allowed', () => {
 });
 
 describe('fault 53: a loop of mirrors', () => {
-  async function freePort(): Promise<number> {
-    const server = createServer().listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    const { port } = server.address() as { port: number };
-    server.close();
-    await once(server, 'close');
-    return port;
-  }
-
   test('through the whole mirror: one that is its own registry says so at once', async () => {
     const port = await freePort();
     const place = openWorkplace();

@@ -1,17 +1,17 @@
 import { createServer, type RequestListener } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { askInstanceType } from '../../src/probe/cloud.ts';
 import { collectProblems } from '../../src/probe/problems.ts';
+import { listenOnLoopback } from '../support/loopback.ts';
 
 async function metadataService(listener: RequestListener): Promise<string> {
   const server = createServer(listener);
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const port = await listenOnLoopback(server);
   onTestFinished(() => {
     server.closeAllConnections();
     server.close();
   });
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return `http://127.0.0.1:${port}`;
 }
 
 async function ask(listener: RequestListener, limitMs = 3000) {

@@ -1,8 +1,8 @@
 import { appendFile, readFile, rm } from 'node:fs/promises';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { listenOnLoopback } from '../support/loopback.ts';
 import { basic, hashed, machineFolder, openTestSite } from '../support/site.ts';
 import { afterTest } from '../support/upstream.ts';
 
@@ -22,9 +22,9 @@ async function listening() {
   const server = createServer((request, response) => {
     site.handlers.get(request.url?.split('?')[0] ?? '')?.(request, response);
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const port = await listenOnLoopback(server);
   afterTest(() => new Promise((resolve) => server.close(resolve)));
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/site/machines`;
+  const url = `http://127.0.0.1:${port}/site/machines`;
   const ask = (method: string, authorization?: string, body?: unknown, query = '', headers = {}) =>
     fetch(`${url}${query}`, {
       method,

@@ -1,10 +1,10 @@
 import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { loadTokenKey } from '../../src/site/token-key.ts';
+import { listenOnLoopback } from '../support/loopback.ts';
 import { basic, hashed, machineFolder, openTestSite } from '../support/site.ts';
 import { afterTest } from '../support/upstream.ts';
 
@@ -14,9 +14,9 @@ async function listening(options: Parameters<typeof openTestSite>[0] = { staticM
   const server = createServer((request, response) => {
     site.handlers.get(request.url?.split('?')[0] ?? '')?.(request, response);
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const port = await listenOnLoopback(server);
   afterTest(() => new Promise((resolve) => server.close(resolve)));
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/token`;
+  const url = `http://127.0.0.1:${port}/token`;
   const get = (query: string, authorization?: string) =>
     fetch(`${url}?${query}`, { headers: authorization === undefined ? {} : { authorization } });
   const tokenFor = async (login: string, scope: string) => {

@@ -5,9 +5,9 @@ import {
   type IncomingMessage,
   type ServerResponse,
 } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
+import { listenOnLoopback } from '../support/loopback.ts';
 import type { Workplace } from '../support/workplace.ts';
 import type { Random } from './random.ts';
 import { Tally } from './tally.ts';
@@ -130,12 +130,12 @@ export async function startChaosLink(
     response.on('error', () => {});
     relay(request, response).catch(() => response.destroy());
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const port = await listenOnLoopback(server);
   workplace.onClose(() => {
     agent.destroy();
     server.closeAllConnections();
     server.close();
   });
-  link.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  link.url = `http://127.0.0.1:${port}`;
   return link;
 }

@@ -1,9 +1,10 @@
 import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
-import { type AddressInfo, createServer as createTcpServer, type Socket } from 'node:net';
+import { createServer as createTcpServer, type Server, type Socket } from 'node:net';
 import { type Digest, digestOf } from '../../src/oci/digest.ts';
 import { parseRange, resolveRange } from '../../src/oci/range.ts';
 import { parseSourceHost, type SourceHost } from '../../src/oci/reference.ts';
+import { listenOnLoopback } from './loopback.ts';
 
 /** A real server on loopback that keeps what it was asked. */
 export interface TestServer {
@@ -39,15 +40,8 @@ export interface ServerTls {
   readonly clientAuthority?: string;
 }
 
-interface Listening {
-  listen(port: number, host: string, done: () => void): unknown;
-  address(): AddressInfo | string | null;
-  close(done: () => void): unknown;
-  on(event: 'connection', listener: (socket: Socket) => void): unknown;
-}
-
 async function start(
-  server: Listening,
+  server: Server,
   scheme: string,
   requests: readonly RecordedRequest[],
   name = '127.0.0.1',
@@ -59,10 +53,7 @@ async function start(
     sockets.add(socket);
     socket.on('error', () => {}).once('close', () => sockets.delete(socket));
   });
-  await new Promise<void>((resolve) => {
-    server.listen(0, '127.0.0.1', resolve);
-  });
-  const { port } = server.address() as AddressInfo;
+  const port = await listenOnLoopback(server);
   const host = parseSourceHost(`${name}:${port}`);
   if (host === undefined) throw new Error(`${name} is no host`);
   return {

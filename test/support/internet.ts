@@ -1,10 +1,10 @@
 import { createServer, request as forward } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { connect } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { UpstreamOptions } from '../../src/upstream/upstream.ts';
 import { createAuthority } from './certificates.ts';
 import { type Handler, type RecordedRequest, startServer } from './hostile-registry.ts';
+import { listenOnLoopback } from './loopback.ts';
 import { afterTest, closing } from './upstream.ts';
 
 /** An HTTP proxy on loopback that tunnels (CONNECT) and forwards (absolute form) as it is told. */
@@ -56,10 +56,7 @@ export async function startProxy(portFor: (authority: string) => number | undefi
     client.once('close', () => there.destroy());
     there.once('close', () => client.destroy());
   });
-  await new Promise<void>((resolve) => {
-    server.listen(0, '127.0.0.1', resolve);
-  });
-  const { port } = server.address() as AddressInfo;
+  const port = await listenOnLoopback(server);
   return {
     url: `http://127.0.0.1:${port}`,
     port,

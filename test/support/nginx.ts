@@ -1,19 +1,9 @@
 import { writeFileSync } from 'node:fs';
-import type { AddressInfo } from 'node:net';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import type { IssuedCertificate } from './certificates.ts';
+import { freePort } from './loopback.ts';
 import { startServer } from './processes.ts';
 import type { Workplace } from './workplace.ts';
-
-/** A port of loopback that is free now. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 /** Real nginx with a certificate in front of a site, as docs/site.md has it; answers `localhost:PORT`. */
 export async function startNginx(

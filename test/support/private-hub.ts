@@ -1,5 +1,5 @@
 import { createServer, request } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { listenOnLoopback } from './loopback.ts';
 import type { Workplace } from './workplace.ts';
 
 /** A registry in front of another that lets nobody in without a token, and gives tokens for one login: a private Hub. */
@@ -46,12 +46,10 @@ export async function startPrivateHub(
       answer.pipe(outgoing);
     }).end();
   });
-  await new Promise<void>((resolve) => {
-    server.listen(0, '127.0.0.1', resolve);
-  });
+  const port = await listenOnLoopback(server);
   workplace.onClose(() => {
     server.closeAllConnections();
     server.close();
   });
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, shown };
+  return { url: `http://127.0.0.1:${port}`, shown };
 }

@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { digestOf } from '../../src/oci/digest.ts';
+import { listenOnLoopback } from './loopback.ts';
 
 export interface WritableRegistry {
   /** `http://127.0.0.1:PORT`. */
@@ -56,7 +56,7 @@ export async function startWritableRegistry(
   }
 
   function challenge(response: ServerResponse, repository: string): void {
-    const realm = `http://127.0.0.1:${(server.address() as AddressInfo).port}/token`;
+    const realm = `http://127.0.0.1:${port}/token`;
     const scope = `repository:${repository}:pull,push`;
     fail(response, 401, 'UNAUTHORIZED', {
       'www-authenticate': `Bearer realm="${realm}",service="test",scope="${scope}"`,
@@ -132,9 +132,9 @@ export async function startWritableRegistry(
   const server = createServer((request, response) => {
     answer(request, response).catch(() => response.destroy());
   });
-  await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
+  const port = await listenOnLoopback(server);
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    url: `http://127.0.0.1:${port}`,
     requests,
     blobs,
     manifests,
