@@ -1,7 +1,7 @@
 import type { Feature } from '../host/feature.ts';
+import { closenessToAll, compareCloseness, type GpuCloseness } from './gpu-closeness.ts';
 import type { HostView } from './host-view.ts';
 import { fails, HOLDS, type Judgement } from './judgement.ts';
-import { compareCloseness, type GpuCloseness } from './nvcap.ts';
 import type { SelectionPolicy } from './policy.ts';
 import { tableOf } from './table.ts';
 
@@ -60,16 +60,16 @@ function best(wanted: readonly Feature[], gpu: Target): GpuCloseness | undefined
   return found.sort(compareCloseness)[0];
 }
 
-/** As for NVIDIA: of several GPUs the one that the code suits least, or with `gpu: any` best. */
+/** How close the alternatives come to this host's GPUs; undefined when they do not run. */
 export function amdCloseness(
   wanted: readonly Feature[],
   host: HostView,
   policy: SelectionPolicy,
 ): GpuCloseness | undefined {
-  const perGpu = host.amd.map((gpu) => best(wanted, parseTarget(gpu)));
-  const run = perGpu.filter((found) => found !== undefined).sort(compareCloseness);
-  if (policy.gpu === 'any') return run[0];
-  return run.length === perGpu.length ? run.at(-1) : undefined;
+  return closenessToAll(
+    host.amd.map((gpu) => best(wanted, parseTarget(gpu))),
+    policy,
+  );
 }
 
 /**

@@ -1,5 +1,6 @@
 import type { Feature } from '../host/feature.ts';
 import { compareVersions, type Version } from '../host/version.ts';
+import { closenessToAll, compareCloseness, type GpuCloseness } from './gpu-closeness.ts';
 import type { HostView } from './host-view.ts';
 import { fails, HOLDS, type Judgement } from './judgement.ts';
 import type { SelectionPolicy } from './policy.ts';
@@ -16,17 +17,10 @@ const TEGRA = new Set(['3.2', '5.3', '6.2', '7.2', '8.7', '10.1', '11.0']);
 const CLOSENESS = ['own features', 'exact', 'family', 'lower minor', 'PTX'] as const;
 type Closeness = (typeof CLOSENESS)[number];
 
-/** Place in {@link CLOSENESS}, then how far below the GPU; both smaller for the closer. */
-export type GpuCloseness = readonly [place: number, distance: number];
-
+/** The place is that in {@link CLOSENESS}, the distance how far below the GPU. */
 function closeness(kind: Closeness, code: Version, gpu: Version): GpuCloseness {
   const distance = ((gpu[0] ?? 0) - (code[0] ?? 0)) * 100 + (gpu[1] ?? 0) - (code[1] ?? 0);
   return [CLOSENESS.indexOf(kind), distance];
-}
-
-/** Below zero: `a` is closer. */
-export function compareCloseness(a: GpuCloseness, b: GpuCloseness): number {
-  return a[0] - b[0] || a[1] - b[1];
 }
 
 function parseCapability(text: string): { version: Version; suffix: string } | undefined {
@@ -83,19 +77,16 @@ function best(wanted: readonly Feature[], gpu: Version): GpuCloseness | undefine
   return found;
 }
 
-/**
- * How close the alternatives come to this host's GPUs: of several GPUs the one they suit least (with `gpu: any` the one
- * they suit best); undefined when they do not run.
- */
+/** How close the alternatives come to this host's GPUs; undefined when they do not run. */
 export function nvidiaCloseness(
   wanted: readonly Feature[],
   host: HostView,
   policy: SelectionPolicy,
 ): GpuCloseness | undefined {
-  const perGpu = host.nvidia.map((gpu) => best(wanted, gpu));
-  const run = perGpu.filter((found) => found !== undefined).sort(compareCloseness);
-  if (policy.gpu === 'any') return run[0];
-  return run.length === perGpu.length ? run.at(-1) : undefined;
+  return closenessToAll(
+    host.nvidia.map((gpu) => best(wanted, gpu)),
+    policy,
+  );
 }
 
 /**

@@ -4,9 +4,10 @@ import { compareVersions, type Version } from '../host/version.ts';
 import { type CpuFit, fitOf } from './cpu.ts';
 import { type Demand, formatDemand, REQUIRE_EXPRESSION } from './demand.ts';
 import { amdCloseness } from './gfx.ts';
+import { compareCloseness, type GpuCloseness } from './gpu-closeness.ts';
 import type { HostView } from './host-view.ts';
 import { nodeOfLevel } from './level.ts';
-import { compareCloseness, type GpuCloseness, nvidiaCloseness } from './nvcap.ts';
+import { nvidiaCloseness } from './nvcap.ts';
 import type { SelectionPolicy } from './policy.ts';
 import { lowerBound, parseRange } from './version-range.ts';
 
