@@ -37,6 +37,10 @@ export class Inventory {
   /** What is being evicted now, and when that is over. */
   readonly #leaving = new Set<Digest>();
   #left: Promise<void> = Promise.resolve();
+  /** More would have gone, had it not been pinned. */
+  #isHeldUp = false;
+  /** Removals that the disk has refused: trying again whenever a reader leaves would be no use. */
+  #refusals = 0;
   #reservedBytes = 0;
   #scanned: Promise<void> | undefined;
   #evicting: Promise<void> = Promise.resolve();
@@ -110,7 +114,9 @@ export class Inventory {
     this.#pins.set(digest, pins.add(pin));
     return () => {
       pins.delete(pin);
-      if (pins.size === 0 && this.#pins.get(digest) === pins) this.#pins.delete(digest);
+      if (pins.size > 0 || this.#pins.get(digest) !== pins) return;
+      this.#pins.delete(digest);
+      if (this.#isHeldUp) void this.makeRoom();
     };
   }
 
@@ -160,7 +166,9 @@ export class Inventory {
     const { maxBytes, maxItems } = this.#options;
     const hasTooMany = () => held.count > maxItems;
     const isOver = () => hasTooMany() || held.diskBytes > boundBytes;
+    this.#isHeldUp = false;
     if (!isOver()) return;
+    const refusals = this.#refusals;
     await this.#sort();
     const takesTooMuch = () =>
       held.diskBytesOf('manifest') > maxBytes * MANIFESTS_SHARE ||
@@ -173,6 +181,7 @@ export class Inventory {
     const isUnusedFor = (holding: Holding, ms: number) => this.#options.now() - holding.usedMs >= ms;
     await this.#evictWhile('derived', (oldest) => isOver() && isUnusedFor(oldest, DERIVED_KEPT_MS));
     await this.#evictWhile('derived', (oldest) => isOver() && isUnusedFor(oldest, DERIVED_KEPT_AT_LEAST_MS));
+    this.#isHeldUp = isOver() && this.#pins.size > 0 && this.#refusals === refusals;
   }
 
   /** Evicts what was used longest ago of one kind and is not being read, as long as it `must` go. */
@@ -205,8 +214,10 @@ export class Inventory {
     for (const [index, holding] of going.entries()) {
       const { digest, sizeBytes } = holding;
       // A read-only disk gives nothing back; what cannot be removed stays counted, and is not tried in a loop.
-      if (removals[index]?.status === 'rejected') this.#holdings.put(holding);
-      else onEvicted(digest, sizeBytes);
+      if (removals[index]?.status === 'rejected') {
+        this.#holdings.put(holding);
+        this.#refusals += 1;
+      } else onEvicted(digest, sizeBytes);
     }
   }
 

@@ -99,6 +99,19 @@ describe('what goes first', () => {
     expect(evicted).toEqual([second, first, third]);
   });
 
+  test('what had to stay because it was being read, as soon as it is not', async () => {
+    const { inventory, evicted, addAll } = await inventoryAt(await dataDirectory(), { maxItems: 1 });
+    const [first, second] = (await addAll('blob', 2)) as [Digest, Digest];
+    const [unpin, unpinSecond] = [inventory.pin(first), inventory.pin(second)];
+    await inventory.makeRoom();
+    expect(evicted).toEqual([]);
+    unpin();
+    await expect.poll(() => evicted).toEqual([first]);
+    unpinSecond();
+    await inventory.makeRoom();
+    expect(evicted).toEqual([first]);
+  });
+
   test('manifests, once they take more than a quarter of the room', async () => {
     const { inventory, evicted, addAll } = await inventoryAt(await dataDirectory(), { maxItems: 8 });
     const blobs = await addAll('blob', 4);
