@@ -28,10 +28,15 @@ export async function askInstanceType({
 }: CloudOptions): Promise<string | undefined> {
   // node:http directly: no proxy may carry these questions, and nothing else needs a client here.
   const { request } = await import('node:http');
-  const limit = AbortSignal.any([AbortSignal.timeout(limitMs), ...(signal ? [signal] : [])]);
+  // A timer of our own: Node 20 lets go of AbortSignal.timeout behind AbortSignal.any, and then it never fires.
+  const limit = new AbortController();
+  const giveUp = () => limit.abort();
+  const timer = setTimeout(giveUp, limitMs);
+  if (signal?.aborted) giveUp();
+  signal?.addEventListener('abort', giveUp, { once: true });
   const ask: Ask = ({ path, method = 'GET', headers }) =>
     new Promise((resolve, reject) => {
-      const sent = request(new URL(path, baseUrl), { method, headers, signal: limit, agent: false });
+      const sent = request(new URL(path, baseUrl), { method, headers, signal: limit.signal, agent: false });
       sent.on('error', reject);
       sent.on('response', (response) => {
         let text = '';
@@ -55,6 +60,9 @@ export async function askInstanceType({
     // Three refusals, or silence until the limit: that is one fact to a reader.
     problems.fail(`no cloud metadata service named an instance type within ${limitMs / 1000} s`);
     return undefined;
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener('abort', giveUp);
   }
 }
 

@@ -1,4 +1,6 @@
 import { createServer, type RequestListener } from 'node:http';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { askInstanceType } from '../../src/probe/cloud.ts';
 import { collectProblems } from '../../src/probe/problems.ts';
@@ -61,6 +63,14 @@ describe('cloud metadata services', () => {
     expect(type).toBeUndefined();
     expect(failed).toBe(true);
     expect(warnings).toEqual(['no cloud metadata service named an instance type within 0.2 s']);
+  });
+
+  test('that never answer are given up in time, whatever memory is cleared meanwhile', async () => {
+    setFlagsFromString('--expose-gc');
+    const collect: () => void = runInNewContext('gc');
+    const collecting = setInterval(collect, 20);
+    onTestFinished(() => clearInterval(collecting));
+    expect((await ask(() => {}, 300)).type).toBeUndefined();
   });
 
   test('a portal that answers everything with its page is not believed', async () => {
