@@ -13,17 +13,16 @@ const HUB_SERVER = 'https://index.docker.io/v1/';
 
 export interface HelperOptions {
   readonly limitMs: number;
-  readonly signal?: AbortSignal | undefined;
 }
 
 /** `docker-credential-NAME get` with the server's name on its standard input: its standard output, or why not. */
-function runHelper(name: string, server: string, { limitMs, signal }: HelperOptions): Promise<string> {
+function runHelper(name: string, server: string, { limitMs }: HelperOptions): Promise<string> {
   const program = `docker-credential-${name}`;
   return new Promise((resolve, reject) => {
-    const limit = AbortSignal.any([AbortSignal.timeout(limitMs), ...(signal ? [signal] : [])]);
     const child = spawn(program, ['get'], {
       stdio: ['pipe', 'pipe', 'ignore'],
-      signal: limit,
+      // By itself: behind AbortSignal.any, Node 20 may let go of it, and then it never fires.
+      signal: AbortSignal.timeout(limitMs),
       killSignal: 'SIGKILL',
     });
     let output = '';

@@ -2,6 +2,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { parseRepositoryName, type RepositoryName } from '../../src/oci/reference.ts';
 import { readDockerConfig } from '../../src/upstream/docker-config.ts';
@@ -148,6 +150,17 @@ describe('createStoredLogins()', () => {
       expect(warnings[0]).not.toContain('secret-in-output');
     },
   );
+
+  test('a helper that hangs is given up in time, whatever memory is cleared meanwhile', async () => {
+    helper('stuck', 'exec sleep 60');
+    setFlagsFromString('--expose-gc');
+    const collect: () => void = runInNewContext('gc');
+    const collecting = setInterval(collect, 20);
+    onTestFinished(() => clearInterval(collecting));
+    const files = [store({ credsStore: 'stuck' })];
+    const credentials = createStoredLogins({ files, warn: () => {}, helperLimitMs: 300 });
+    expect(await credentials.loginFor('ghcr.io', NAME)).toBeUndefined();
+  });
 
   test('a login stored later is seen; files are asked in order', async () => {
     const [first, second] = [
