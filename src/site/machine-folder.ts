@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Log } from '../oci/log.ts';
 import type { Account } from './account.ts';
 import { createDirectory, type Directory } from './directory.ts';
-import { readMachineFile } from './machine-file.ts';
+import { MachineFileError, readMachineFile } from './machine-file.ts';
 
 /** A file larger than this is no list of machine types, in bytes. */
 export const FILE_MAX_BYTES = 1024 * 1024;
@@ -74,14 +74,17 @@ export async function openMachineFolder(options: MachineFolderOptions): Promise<
   let complaint: string | undefined;
 
   async function look(path: string): Promise<void> {
+    let seen = stamp;
     try {
-      const seen = await stampOf(path);
+      seen = await stampOf(path);
       if (seen === stamp) return;
-      complaint = undefined;
-      stamp = seen;
       directory = await load();
+      stamp = seen;
+      complaint = undefined;
       log('notice', 'machine types read again', { folder: path, accounts: directory.accounts.length });
     } catch (error) {
+      // What is wrong in a file stays so until it is changed; that it could not be read (no file handle) may pass.
+      if (error instanceof MachineFileError) stamp = seen;
       const why = (error as Error).message;
       if (why !== complaint)
         log('warning', 'machine types not read again: the former ones are served', { why });

@@ -1,4 +1,4 @@
-import { rm, writeFile } from 'node:fs/promises';
+import { chmod, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { basic, hashed, machineFolder, openTestSite } from '../support/site.ts';
@@ -16,6 +16,16 @@ async function siteOf(
 function refusalOf(admission: Awaited<ReturnType<Awaited<ReturnType<typeof openTestSite>>['admit']>>) {
   if (admission.kind !== 'refused') throw new Error('it was admitted');
   return admission.error;
+}
+
+/** Runs as nobody: what only root may read cannot be read meanwhile. */
+async function asNobody(body: () => Promise<void>): Promise<void> {
+  process.seteuid?.(65534);
+  try {
+    await body();
+  } finally {
+    process.seteuid?.(0);
+  }
 }
 
 describe('the demonstration’s machine types', () => {
@@ -134,6 +144,24 @@ describe('an account', () => {
     clock.ms += 1000;
     expect((await admit(basic('late', 'late'))).kind).toBe('refused');
   });
+
+  test.skipIf(process.getuid?.() !== 0)(
+    'a login’s file that could not be read is read when it can be',
+    async () => {
+      const { admit, clock, machines, log } = await siteOf(await LAB());
+      await chmod(machines, 0o755);
+      await writeFile(join(machines, 'late.yaml'), `user: late\npassword: "${await hashed('late')}"\n`, {
+        mode: 0o600,
+      });
+      clock.ms += 1000;
+      await asNobody(async () => {
+        expect((await admit(basic('late', 'late'))).kind).toBe('refused');
+      });
+      expect(log.filter(({ event }) => event.startsWith('machine types not read'))).toHaveLength(1);
+      clock.ms += 1000;
+      expect((await admit(basic('late', 'late'))).kind).toBe('admitted');
+    },
+  );
 
   test('survives a slip in another file, which is complained of', async () => {
     const { admit, clock, machines, log } = await siteOf(await LAB());
