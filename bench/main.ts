@@ -81,7 +81,7 @@ for (const name of wanted) {
 if (values.write) {
   const docs = fileURLToPath(new URL('../docs/', import.meta.url));
   mkdirSync(docs, { recursive: true });
-  const head = `# Benchmarks\n\nWritten by \`npm run bench -- --write\`. ${machine()}\n\n![every section as bars](benchmarks.svg)\n`;
+  const head = `# Benchmarks\n\nWhat \`npm run bench\` has measured; with \`-- --write\` it puts its figures here. ${machine()}\n\n![every section as bars](benchmarks.svg)\n`;
   writeFileSync(`${docs}benchmarks.md`, `${head}\n${texts.join('\n')}`);
   writeFileSync(`${docs}benchmarks.svg`, toSvg(sections));
 }

@@ -86,7 +86,7 @@ describe('metahub cache prune', () => {
     expect(dry.stdout).toMatch(/^would drop \d items/);
     await runCli('cache', 'prune', '--to', '24KiB', '--data', directory);
     const { items } = JSON.parse((await runCli('cache', 'ls', '--json', '--data', directory)).stdout);
-    const held = items.reduce((sum: number, { sizeBytes }: { sizeBytes: number }) => sum + sizeBytes, 0);
+    const held = items.reduce((sum: number, { diskBytes }: { diskBytes: number }) => sum + diskBytes, 0);
     expect(held).toBeLessThanOrEqual(24 * 1024);
     expect(items.length).toBeGreaterThan(0);
   });
@@ -97,6 +97,7 @@ describe('metahub cache prune', () => {
     const dry = JSON.parse((await runCli(...words, '--dry-run')).stdout);
     const { stdout } = await runCli(...words);
     expect(dry).toEqual({ ...JSON.parse(stdout), dryRun: true });
+    expect(dry.diskBytes).toBe(28 * 1024);
     expect(dry.dropped).toContainEqual(expect.objectContaining({ digest: blobs[0], sizeBytes: 3000 }));
     expect((await runCli('cache', 'ls', '--data', directory)).stdout).toContain('0 items');
   });

@@ -11,7 +11,7 @@ function ageText(usedMs: number): string {
 }
 
 /** What items take of the disk, which is what the cache size bounds, in bytes. */
-export function diskBytesOf(items: readonly StockItem[]): number {
+export function diskBytesOfAll(items: readonly StockItem[]): number {
   return items.reduce((sum, { diskBytes }) => sum + diskBytes, 0);
 }
 
@@ -31,10 +31,10 @@ export function renderRepositories(items: readonly StockItem[], cacheSize: numbe
   const rows = byRepository(items).map(([repository, own]) => {
     const tags = own.flatMap((item) => item.tags.map((name) => name.slice(name.lastIndexOf(':') + 1)));
     const usedMs = own.reduce((latest, item) => Math.max(latest, item.usedMs), 0);
-    return [repository, sizeText(diskBytesOf(own)), ageText(usedMs), [...new Set(tags)].sort().join(' ')];
+    return [repository, sizeText(diskBytesOfAll(own)), ageText(usedMs), [...new Set(tags)].sort().join(' ')];
   });
   const table = rows.length === 0 ? '' : tableText([['REPOSITORY', 'SIZE', 'USED', 'TAGS'], ...rows]);
-  return `${table}${items.length} items, ${sizeText(diskBytesOf(items))} of ${sizeText(cacheSize)}\n`;
+  return `${table}${items.length} items, ${sizeText(diskBytesOfAll(items))} of ${sizeText(cacheSize)}\n`;
 }
 
 /** A line for each item. */

@@ -7,7 +7,7 @@ import { SERVE_SETTINGS } from '../serve-settings.ts';
 import { readDurationMs, readSizeBytes } from '../setting-values.ts';
 import { sizeText } from '../size-text.ts';
 import { UserError } from '../user-error.ts';
-import { diskBytesOf, renderItems, renderRepositories } from './cache-text.ts';
+import { diskBytesOfAll, renderItems, renderRepositories } from './cache-text.ts';
 
 const SETTINGS = { data: SERVE_SETTINGS.data, cacheSize: SERVE_SETTINGS.cacheSize } as const;
 
@@ -122,7 +122,7 @@ function chooseItems(items: readonly StockItem[], flags: Flags, cacheSize: numbe
     return items.filter(({ usedMs }) => usedMs < usedBeforeMs);
   }
   const bound = flags['to'] === undefined ? cacheSize : readFlag('--to', readSizeBytes, flags['to']);
-  let heldBytes = diskBytesOf(items);
+  let heldBytes = diskBytesOfAll(items);
   return items.filter(({ diskBytes }) => {
     if (heldBytes <= bound) return false;
     heldBytes -= diskBytes;
@@ -146,11 +146,11 @@ async function prune({ store, cacheSize }: Opened, flags: Flags): Promise<void> 
     await store.stock.tidy();
   }
   if (flags['json']) {
-    writeJson({ dryRun: isDryRun, dropped: chosen, sizeBytes: diskBytesOf(chosen) });
+    writeJson({ dryRun: isDryRun, dropped: chosen, diskBytes: diskBytesOfAll(chosen) });
     return;
   }
   const verb = isDryRun ? 'would drop' : 'dropped';
-  process.stdout.write(`${verb} ${chosen.length} items, ${sizeText(diskBytesOf(chosen))}\n`);
+  process.stdout.write(`${verb} ${chosen.length} items, ${sizeText(diskBytesOfAll(chosen))}\n`);
 }
 
 /** Adds the subcommands of `metahub cache`. */
