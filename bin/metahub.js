@@ -1,14 +1,13 @@
 #!/usr/bin/env node
-// CommonJS (package.json beside this file): the loader of ES modules alone costs a plain `detect` a tenth of its time.
-const [command, ...words] = process.argv.slice(2);
+// CommonJS (package.json beside this file), and in words that also an old Node.js reads far enough to say that it is old.
+require('./node-version.js').assertSupported(process.versions.node);
+const { load } = require('./load.js');
+
+const words = process.argv.slice(2);
 
 async function run() {
-  if (command === 'detect') {
-    const { quickDetect } = require('../dist/quick-detect.cjs');
-    if (await quickDetect(words)) return;
-  }
-  const { main } = await import('../dist/program/main.js');
-  await main(process.argv);
+  if (words[0] === 'detect' && (await load('detect').exports.quickDetect(words.slice(1)))) return;
+  await load('main').exports.main(process.argv);
 }
 
 run();

@@ -1,6 +1,7 @@
 // Makes a checkout ready to run: installs the locked packages and builds, each only when something changed since.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, statSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -26,24 +27,17 @@ function run(what, command, args) {
   process.exit(1);
 }
 
-const [major, minor] = process.versions.node.split('.').map(Number);
-if (major < 20 || (major === 20 && minor < 19)) {
-  process.stderr.write(`metahub needs Node.js 20.19 or newer; this is ${process.versions.node}\n`);
-  process.exit(1);
-}
-// Not `npm ci`: it refuses a lock file that lacks the optional binaries of platforms that the registry did not offer
-// when the lock was written. `--no-save` keeps the lock as it is, and what it lists is installed as listed.
+createRequire(import.meta.url)('../bin/node-version.js').assertSupported(process.versions.node);
 if (modified('node_modules/.package-lock.json') < modified('package-lock.json')) {
   run('installing packages (once)', 'npm', [
-    'install',
-    '--no-save',
+    'ci',
     '--no-audit',
     '--no-fund',
     '--no-progress',
     '--loglevel=error',
   ]);
 }
-const sources = ['tsconfig.build.json', 'scripts/bundle.mjs'].map(modified);
-if (modified('dist/quick-detect.cjs') < Math.max(newestBelow('src'), ...sources)) {
+const sources = ['package.json', 'bin/load.js', 'scripts/bundle.mjs', 'scripts/code-cache.cjs'].map(modified);
+if (modified('dist/program/detect.cache') < Math.max(newestBelow('src'), ...sources)) {
   run('building (once)', 'npm', ['run', '--silent', 'build']);
 }

@@ -1,0 +1,55 @@
+// Makes the code cache of a bundle, for the Node.js that runs this: `node scripts/code-cache.cjs main|detect`. It is taken
+// after the bundle has done what it mostly does, so that it also holds the functions that were compiled on the way.
+const { mkdirSync, mkdtempSync, rmSync, writeFileSync } = require('node:fs');
+const { tmpdir } = require('node:os');
+const { join } = require('node:path');
+const { loadWith, PROGRAM } = require('../bin/load.js');
+
+const [name] = process.argv.slice(2);
+const { exports: program, script } = loadWith(join(PROGRAM, `${name}.js`), undefined);
+
+function keepCache() {
+  writeFileSync(join(PROGRAM, `${name}.cache`), script.createCachedData());
+}
+
+/** Starts the mirror, with none of this machine's own settings, asks it once, and stops it. */
+async function serve() {
+  for (const variable of Object.keys(process.env)) {
+    if (/^METAHUB_|^STATIC_MACHINES$|^PORT$/.test(variable)) delete process.env[variable];
+  }
+  const folder = mkdtempSync(join(tmpdir(), 'metahub-code-cache-'));
+  const [config, images, data] = ['config.yaml', 'images', 'data'].map((part) => join(folder, part));
+  writeFileSync(config, '{}\n');
+  mkdirSync(images);
+  const settings = ['--config', config, '--images', images, '--data', data];
+
+  let output = '';
+  const listening = new Promise((resolve) => {
+    process.stdout.write = process.stderr.write = (text) => {
+      output += text;
+      const [url] = /http:\/\/127\.0\.0\.1:\d+/.exec(output) ?? [];
+      if (url !== undefined) resolve(url);
+      return true;
+    };
+  });
+  try {
+    const done = program.main(['', '', 'serve', '--listen', '127.0.0.1:0', ...settings]);
+    const url = await Promise.race([listening, done]);
+    if (url === undefined) throw new Error(`metahub serve ended before it listened:\n${output}`);
+    await fetch(`${url}/v2/`);
+    keepCache();
+    process.emit('SIGTERM', 'SIGTERM');
+    await done;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+async function detect() {
+  await program.quickDetect(['--json'], { write: () => {}, terminal: () => ({ width: 80, colour: false }) });
+  keepCache();
+  // What this machine's detection lacks is no fault of the build.
+  process.exitCode = 0;
+}
+
+name === 'main' ? serve() : detect();
