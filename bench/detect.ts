@@ -15,10 +15,10 @@ const { NODE_EXTRA_CA_CERTS: _, ...environment } = process.env;
 
 /** Probing, judging and printing, without loading the modules that do it; printed by a fresh process. */
 const WORK = `
-  const { readHost } = await import('${REPOSITORY}/dist/cli/host-at-hand.js');
-  const { renderTable } = await import('${REPOSITORY}/dist/cli/commands/detect-text.js');
+  const { detectHost } = await import('${REPOSITORY}/dist/cli/detect-host.js');
+  const { renderTable } = await import('${REPOSITORY}/dist/cli/commands/detect/table.js');
   const began = performance.now();
-  renderTable(await readHost({ root: process.argv[1] }), { width: 80, colour: false });
+  renderTable(await detectHost({ root: process.argv[1] }), { width: 80, colour: false });
   process.stdout.write(String(performance.now() - began));
 `;
 

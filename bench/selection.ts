@@ -1,5 +1,5 @@
 import type { HostProfile } from '../src/host/profile.ts';
-import { parseManifestDocument } from '../src/oci/image-index.ts';
+import { parseManifestDocument } from '../src/oci/manifest.ts';
 import { answerFor } from '../src/selection/answer.ts';
 import { DEFAULT_POLICY } from '../src/selection/policy.ts';
 import { hostOf } from '../test/support/host-of.ts';

@@ -8,7 +8,7 @@ import { Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { digestOf } from '../src/oci/digest.ts';
 import { parseRepositoryName, parseSourceHost, type Repository } from '../src/oci/reference.ts';
-import { createUpstream } from '../src/upstream/upstream.ts';
+import { createUpstream } from '../src/upstream/client.ts';
 import { createAuthority } from '../test/support/certificates.ts';
 
 const ROUNDS = Number(process.env['ROUNDS'] ?? 7);

@@ -5,19 +5,21 @@ import { describe, expect, test } from 'vitest';
 
 const SRC = fileURLToPath(new URL('../src', import.meta.url));
 
-/** Room -> the rooms it may import besides itself. Edges never import each other; only cli wires. */
+/** Room -> the rooms it may import besides itself. Edges never import each other; only cli composes them. */
+const PURE = ['lib', 'oci', 'host', 'selection'];
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
-  oci: [],
-  host: [],
-  selection: ['oci', 'host'],
-  probe: ['host', 'selection', 'oci'],
-  upstream: ['host', 'selection', 'oci'],
-  store: ['host', 'selection', 'oci'],
-  mirror: ['host', 'selection', 'oci'],
-  server: ['host', 'selection', 'oci'],
-  setup: ['host', 'selection', 'oci'],
-  site: ['host', 'selection', 'oci'],
-  cli: ['setup', 'site', 'server', 'mirror', 'probe', 'upstream', 'store', 'selection', 'host', 'oci'],
+  lib: [],
+  oci: ['lib'],
+  host: ['lib'],
+  selection: ['lib', 'oci', 'host'],
+  probe: PURE,
+  upstream: PURE,
+  store: PURE,
+  mirror: PURE,
+  server: PURE,
+  setup: PURE,
+  site: PURE,
+  cli: [...PURE, 'setup', 'site', 'server', 'mirror', 'probe', 'upstream', 'store'],
 };
 
 const PURE_ROOMS = ['oci', 'host', 'selection'];
@@ -55,7 +57,36 @@ function roomOf(source: Source, specifier: string): string {
   return target.split('/')[0] ?? '';
 }
 
-describe('the house', () => {
+/** Every cycle of imports, type-only imports included, as the files on it. */
+function importCycles(): readonly string[] {
+  const byFile = new Map(sources.map((source) => [source.file, source]));
+  const state = new Map<string, 'open' | 'done'>();
+  const path: string[] = [];
+  const cycles: string[] = [];
+  const visit = (file: string): void => {
+    if (state.get(file) === 'done') return;
+    if (state.get(file) === 'open') {
+      cycles.push([...path.slice(path.indexOf(file)), file].join(' -> '));
+      return;
+    }
+    state.set(file, 'open');
+    path.push(file);
+    for (const { specifier } of byFile.get(file)?.imports ?? []) {
+      const target = relative(SRC, resolve(SRC, dirname(file), specifier));
+      if (specifier.startsWith('.') && byFile.has(target)) visit(target);
+    }
+    path.pop();
+    state.set(file, 'done');
+  };
+  for (const { file } of sources) visit(file);
+  return cycles;
+}
+
+const LINES_MAX = 300;
+const DOMAIN_WORDS =
+  /\b(?:registry|registries|repository|repositories|manifests?|blobs?|images?|upstreams?|mirrors?|digests?|tags?)\b/i;
+
+describe('the layout of src', () => {
   test('every source file lives in a known room', () => {
     expect(sources.length).toBeGreaterThan(0);
     expect(sources.filter(({ room }) => !(room in MAY_IMPORT)).map(({ file }) => file)).toEqual([]);
@@ -82,6 +113,35 @@ describe('the house', () => {
     expect(outside).toEqual([]);
     const code = source.text.replaceAll(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, '');
     expect(code).not.toMatch(IMPURE_GLOBALS);
+  });
+
+  test('imports form no cycle, type-only imports included', () => {
+    expect(importCycles()).toEqual([]);
+  });
+
+  test('two exported types never share a name', () => {
+    const files = new Map<string, string[]>();
+    for (const { file, text } of sources) {
+      for (const [, name = ''] of text.matchAll(/^export (?:abstract )?(?:interface|type|class) (\w+)/gm)) {
+        files.set(name, [...(files.get(name) ?? []), file]);
+      }
+    }
+    expect([...files].filter(([, declaredIn]) => declaredIn.length > 1)).toEqual([]);
+  });
+
+  test(`no file is longer than ${LINES_MAX} lines, except tables of facts`, () => {
+    const long = sources.filter(
+      ({ file, text }) => !file.includes('/data/') && text.split('\n').length > LINES_MAX + 1,
+    );
+    expect(long.map(({ file }) => file)).toEqual([]);
+  });
+
+  test('lib is free of domain words', () => {
+    const lib = sources.filter(({ room }) => room === 'lib');
+    expect(lib.length).toBeGreaterThan(5);
+    expect(
+      lib.filter(({ text }) => DOMAIN_WORDS.test(text.replaceAll(/https:\S+/g, ''))).map(({ file }) => file),
+    ).toEqual([]);
   });
 
   test('no file is a barrel, a utils or a types drawer', () => {

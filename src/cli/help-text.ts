@@ -1,4 +1,4 @@
-import { wrap } from './wrap.ts';
+import { wrap } from '../lib/text.ts';
 
 /** How wide help is, in columns; commander wraps the options to a terminal, and to this off one. */
 const WIDTH = 80;

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import type { HostProfile } from '../host/profile.ts';
-import { parseProfile } from '../host/profile.ts';
-import { assumed, readHost } from './host-at-hand.ts';
+import { parseProfile } from '../host/profile-json.ts';
+import { assumed, detectHost } from './detect-host.ts';
 import { UserError } from './user-error.ts';
 
 /** Which host is asked about: this one, or the one that a file describes; `set` replaces features of either. */
@@ -56,5 +56,5 @@ function parsed(text: string): unknown {
  */
 export async function hostProfile({ profile, set }: HostChoice): Promise<HostProfile> {
   if (profile !== undefined) return assumed(await readProfileFile(profile), set);
-  return (await readHost({ set })).profile;
+  return (await detectHost({ set })).profile;
 }

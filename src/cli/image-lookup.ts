@@ -1,13 +1,13 @@
+import type { Log } from '../lib/log.ts';
 import { virtual } from '../mirror/virtual.ts';
-import type { Log } from '../oci/log.ts';
 import { type ImageReference, parseImageReference } from '../oci/reference.ts';
 import type { Registry } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
-import { loadImageCatalog } from './image-catalog.ts';
 import { createLog } from './log.ts';
 import { newPseudonym, openUpstream } from './open-upstream.ts';
-import type { Origin } from './settings.ts';
-import type { Upstreams } from './upstream-settings.ts';
+import { loadImageCatalog } from './settings/image-lists.ts';
+import type { Origin } from './settings/setting.ts';
+import type { Upstreams } from './settings/upstreams.ts';
 import { UserError } from './user-error.ts';
 
 /** What says where an image is to be found. */

@@ -1,5 +1,5 @@
 import type { Writable } from 'node:stream';
-import type { Log, LogFields, LogLevel } from '../oci/log.ts';
+import type { Log, LogFields, LogLevel } from '../lib/log.ts';
 
 /** syslog's numbers, which journald reads from a `<N>` in front of a line. @see sd-daemon(3) */
 const PRIORITY: Readonly<Record<LogLevel, number>> = { error: 3, warning: 4, notice: 5, info: 6, debug: 7 };

@@ -1,5 +1,5 @@
 import { Command, CommanderError } from 'commander';
-import { endQuietlyWithReader, reportError } from './report-error.ts';
+import { endQuietlyWithReader, reportError } from './user-error.ts';
 import { VERSION } from './version.ts';
 
 interface CommandModule {
@@ -14,32 +14,35 @@ interface CommandEntry {
 
 /** Each command's module is imported only when it is the one asked for: start-up time is part of the product. */
 const COMMANDS: Readonly<Record<string, CommandEntry>> = {
-  detect: { summary: 'show what this host is', load: () => import('./commands/detect.ts') },
-  serve: { summary: 'run the mirror', load: () => import('./commands/serve.ts') },
+  detect: { summary: 'show what this host is', load: () => import('./commands/detect/command.ts') },
+  serve: { summary: 'run the mirror', load: () => import('./commands/serve/command.ts') },
   explain: {
     summary: 'say which entry of an image a host gets, and why',
-    load: () => import('./commands/explain.ts'),
+    load: () => import('./commands/explain/command.ts'),
   },
   push: {
     summary: 'assemble a list of images with features, and push it',
-    load: () => import('./commands/push.ts'),
+    load: () => import('./commands/push/command.ts'),
   },
   inspect: {
     summary: 'print what stands behind an image name: entries, features, annotations, layers',
-    load: () => import('./commands/inspect.ts'),
+    load: () => import('./commands/inspect/command.ts'),
   },
   config: {
     summary: 'show the settings and where they come from',
-    load: () => import('./commands/config.ts'),
+    load: () => import('./commands/config/command.ts'),
   },
-  cache: { summary: 'what the mirror holds: list, verify, prune', load: () => import('./commands/cache.ts') },
+  cache: {
+    summary: 'what the mirror holds: list, verify, prune',
+    load: () => import('./commands/cache/command.ts'),
+  },
   machine: {
     summary: 'who may log in to this site, as which machine type',
-    load: () => import('./commands/machine.ts'),
+    load: () => import('./commands/machine/command.ts'),
   },
   login: {
     summary: 'log the runtimes in to a site as what this host is',
-    load: () => import('./commands/login.ts'),
+    load: () => import('./commands/login/command.ts'),
   },
 };
 

@@ -2,13 +2,13 @@ import { randomBytes } from 'node:crypto';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { LRUCache } from 'lru-cache';
-import type { Log } from '../oci/log.ts';
-import type { Credentials } from '../upstream/login.ts';
-import { proxyFromEnvironment } from '../upstream/proxy.ts';
-import type { Publisher } from '../upstream/publisher.ts';
-import { createStoredLogins } from '../upstream/stored-logins.ts';
-import { createUpstream, type UpstreamOptions } from '../upstream/upstream.ts';
-import { allowedUpstreams, type Upstreams } from './upstream-settings.ts';
+import type { Log } from '../lib/log.ts';
+import type { Credentials } from '../upstream/auth/credentials.ts';
+import { createKeychain } from '../upstream/auth/keychain.ts';
+import { createUpstream, type UpstreamOptions } from '../upstream/client.ts';
+import { proxyFromEnvironment } from '../upstream/net/proxy.ts';
+import type { Pusher } from '../upstream/pusher.ts';
+import { allowedUpstreams, type Upstreams } from './settings/upstreams.ts';
 
 interface UpstreamChoice {
   readonly upstream: Upstreams;
@@ -42,10 +42,10 @@ export function newPseudonym(): string {
 
 /** This user's logins, or those of the file that a request's login brings: never one in the place of the other. */
 function createCredentials(warn: (message: string) => void): Credentials {
-  const own = createStoredLogins({ files: loginFiles(process.env), warn });
+  const own = createKeychain({ files: loginFiles(process.env), warn });
   const brought = new LRUCache<string, Credentials>({ max: 256 });
   function broughtBy(file: string): Credentials {
-    const known = brought.get(file) ?? createStoredLogins({ files: [file], warn });
+    const known = brought.get(file) ?? createKeychain({ files: [file], warn });
     brought.set(file, known);
     return known;
   }
@@ -83,7 +83,7 @@ export function openUpstream(choice: UpstreamChoice, surroundings: Surroundings)
 }
 
 /** The same registries, to write to. */
-export async function openPublisher(choice: UpstreamChoice, surroundings: Surroundings): Promise<Publisher> {
-  const { createPublisher } = await import('../upstream/publisher.ts');
-  return createPublisher(upstreamOptions(choice, surroundings));
+export async function openPusher(choice: UpstreamChoice, surroundings: Surroundings): Promise<Pusher> {
+  const { createPusher } = await import('../upstream/pusher.ts');
+  return createPusher(upstreamOptions(choice, surroundings));
 }

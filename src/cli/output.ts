@@ -1,5 +1,5 @@
 import { fstatSync, statSync, writeSync } from 'node:fs';
-import { endQuietlyWithReader } from './report-error.ts';
+import { endQuietlyWithReader } from './user-error.ts';
 
 /** Where an answer goes. */
 export interface Output {

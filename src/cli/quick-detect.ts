@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
-import { detect } from './commands/detect-run.ts';
+import { detect } from './commands/detect/run.ts';
 import { type Output, quickestOutput, STREAM_OUTPUT } from './output.ts';
-import { endQuietlyWithReader, reportError } from './report-error.ts';
+import { endQuietlyWithReader, reportError } from './user-error.ts';
 
 /** The options that scripts and units give; every other is for the whole program to take. */
 const OPTIONS = {

@@ -1,18 +1,16 @@
 import { architectureOfFamily, familyOfArchitecture } from './architecture.ts';
-import { allNodes } from './family-tree.ts';
-import { type Feature, formatFeature, parseFeature } from './feature.ts';
-import { driverFeatures, uniqueFeatures } from './host-features.ts';
+import { driverFeatures, type Feature, formatFeature, parseFeature, uniqueFeatures } from './features.ts';
 import {
   ancestorsOf,
-  canonicalName,
   compareMicroarchitectures,
   familyOf,
   flagsOf,
   isAncestorOrSelf,
   vendorOf,
-} from './microarchitecture.ts';
+} from './identify.ts';
+import { platformVariant } from './levels.ts';
+import { allNodes, canonicalName } from './microarchitectures.ts';
 import type { GpuProfile, HostProfile } from './profile.ts';
-import { platformVariant } from './variant.ts';
 import { similarNames } from './why-not.ts';
 
 /** `--set nvcap:none`: the host has nothing of this kind. */

@@ -1,8 +1,8 @@
-import { ARM_COMPILER_FLAGS } from './compiler-arm.ts';
-import { OTHER_COMPILER_FLAGS } from './compiler-other.ts';
-import type { CompilerRow } from './compiler-row.ts';
-import { X86_COMPILER_FLAGS } from './compiler-x86.ts';
-import { compareVersions, parseVersion } from './version.ts';
+import { compareVersions, parseVersion } from '../lib/version.ts';
+import type { CompilerRow } from './data/compiler-row.ts';
+import { ARM_COMPILER_FLAGS } from './data/compilers-arm.ts';
+import { OTHER_COMPILER_FLAGS } from './data/compilers-other.ts';
+import { X86_COMPILER_FLAGS } from './data/compilers-x86.ts';
 
 /** A compiler of the tables, and the oldest version that is meant. */
 export interface Compiler {

@@ -1,4 +1,4 @@
-import { parseFeature } from './feature.ts';
+import { parseFeature } from './features.ts';
 import type { CpuProfile, GpuProfile, HostPlatform, HostProfile } from './profile.ts';
 
 type JsonObject = Readonly<Record<string, unknown>>;

@@ -1,11 +1,7 @@
-export { profileOfFeatures, withFeatures } from './assumed-features.ts';
-export { parseProfile } from './profile-json.ts';
-
 import type { HostFacts } from './facts.ts';
-import { claimedFeatures, hostFeatures, uniqueFeatures } from './host-features.ts';
-import { levelOf } from './levels.ts';
-import { identify } from './microarchitecture.ts';
-import { platformVariant } from './variant.ts';
+import { claimedFeatures, hostFeatures, uniqueFeatures } from './features.ts';
+import { identify } from './identify.ts';
+import { levelOf, platformVariant } from './levels.ts';
 
 /**
  * What a host is, judged: the answer of `metahub detect --json` and the question that a selection is made for. The

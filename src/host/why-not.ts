@@ -1,10 +1,7 @@
 import { familyOfArchitecture } from './architecture.ts';
 import type { CpuFacts } from './facts.ts';
-import { allNodes, findNode, rootOf } from './family-tree.ts';
-import { type IdentifyOptions, identify } from './microarchitecture.ts';
-import { ALIAS_NAMES, canonicalName } from './names.ts';
-import { createJudge } from './node-judge.ts';
-import { nodeOfModel } from './x86-models.ts';
+import { createJudge, type IdentifyOptions, identify, nodeOfModel } from './identify.ts';
+import { ALIAS_NAMES, allNodes, canonicalName, findNode, rootOf } from './microarchitectures.ts';
 
 /** One thing that keeps a CPU from running a microarchitecture's code. */
 export type WhyNotReason =

@@ -1,5 +1,6 @@
 import type { Writable } from 'node:stream';
-import { type HeldBlob, SpoiltContentError } from '../oci/content-store.ts';
+import { SingleFlight } from '../lib/single-flight.ts';
+import { SpoiltContentError, type StoredBlob } from '../oci/content-store.ts';
 import type { Digest } from '../oci/digest.ts';
 import { type ByteRange, type RangeRequest, resolveRange } from '../oci/range.ts';
 import { formatRepository, type Repository } from '../oci/reference.ts';
@@ -14,9 +15,8 @@ import type {
 } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import { isLoopError } from '../oci/via.ts';
-import type { CachedOptions } from './cached.ts';
-import { type Fill, startFill } from './fill.ts';
-import { SingleFlight } from './single-flight.ts';
+import { type BlobDownload, startBlobDownload } from './blob-download.ts';
+import type { CacheOptions } from './cache-options.ts';
 
 const LINGER_MS = 30_000;
 /** A part that begins this far behind what has arrived is asked of upstream rather than waited for, in bytes. */
@@ -24,7 +24,7 @@ const WAIT_FOR_BYTES = 16 * 1024 * 1024;
 
 /** A fetch under way, and whom upstream has let see it. */
 interface Filling {
-  readonly fill: Fill;
+  readonly fill: BlobDownload;
   readonly partitions: Set<string>;
   /** Somebody is already counted as the one it was fetched for. */
   isClaimed: boolean;
@@ -54,7 +54,7 @@ function rangeWithin(request: RangeRequest | undefined, sizeBytes: number, diges
 /** Fetches the rest from upstream, from a position to an end. */
 type GoOn = (sink: Writable, rest: ByteRange) => Promise<void>;
 
-function contentOf(held: HeldBlob, digest: Digest, range: ByteRange | undefined, goOn: GoOn): BlobContent {
+function contentOf(held: StoredBlob, digest: Digest, range: ByteRange | undefined, goOn: GoOn): BlobContent {
   const { sizeBytes } = held;
   const { start, end } = range ?? { start: 0, end: sizeBytes };
   return {
@@ -78,8 +78,8 @@ function contentOf(held: HeldBlob, digest: Digest, range: ByteRange | undefined,
 }
 
 /** The half of the cache that answers for blobs: each is fetched once, whoever asks meanwhile reads along. */
-export function createCachedBlobs(options: CachedOptions) {
-  const { next, store, log, used = () => {}, lingerMs = LINGER_MS } = options;
+export function createCachedBlobs(options: CacheOptions) {
+  const { next, store, log, onResult = () => {}, lingerMs = LINGER_MS } = options;
   const openings = new SingleFlight<Opening>(isLoopError);
   const fillings = new Map<string, Filling>();
   /** Fetches that have come to an end: what one of them brought was not held a moment before. */
@@ -95,7 +95,7 @@ export function createCachedBlobs(options: CachedOptions) {
     repository: Repository,
     digest: Digest,
     asked: RequestOptions,
-  ): Promise<HeldBlob | undefined> {
+  ): Promise<StoredBlob | undefined> {
     const held = await store.blob(digest);
     if (!held || held.isFor(asked.access)) return held;
     try {
@@ -129,7 +129,7 @@ export function createCachedBlobs(options: CachedOptions) {
       intake.close();
       throw signal.reason;
     }
-    const fill = startFill({ digest, name, content, intake, lingerMs });
+    const fill = startBlobDownload({ digest, name, content, intake, lingerMs });
     const filling: Filling = { fill, partitions: new Set([partitionOf(access)]), isClaimed: false };
     track(fillingKey(repository, digest), filling, name);
     return { kind: 'filling', filling };
@@ -225,22 +225,22 @@ export function createCachedBlobs(options: CachedOptions) {
       const before = ended;
       const held = await fromStore(repository, digest, asked);
       if (held) {
-        used('blob', 'held');
+        onResult('blob', 'hit');
         return held;
       }
       if (before !== ended) continue;
       const opening = await openingOf(repository, digest, asked);
       if (opening?.kind === 'redirect') {
-        used('blob', 'passed');
+        onResult('blob', 'bypass');
         return opening;
       }
       const joined = opening ? await joinOrLeave(opening.filling, repository, digest, asked) : 'apart';
       if (joined === undefined) continue;
       if (joined === 'apart' || opening === undefined) {
-        used('blob', 'passed');
+        onResult('blob', 'bypass');
         return next.blob(repository, digest, asked);
       }
-      used('blob', opening.filling.isClaimed ? 'joined' : 'fetched');
+      onResult('blob', opening.filling.isClaimed ? 'coalesced' : 'miss');
       opening.filling.isClaimed = true;
       return joined;
     }

@@ -1,4 +1,6 @@
-import type { HeldManifest } from '../oci/content-store.ts';
+import { LRUCache } from 'lru-cache';
+import { SingleFlight } from '../lib/single-flight.ts';
+import type { StoredManifest } from '../oci/content-store.ts';
 import type { Digest } from '../oci/digest.ts';
 import {
   formatReference,
@@ -7,12 +9,80 @@ import {
   type Repository,
   type Tag,
 } from '../oci/reference.ts';
-import type { Access, Manifest, ManifestInfo, Registry, RequestOptions } from '../oci/registry.ts';
+import type { Access, Manifest, ManifestInfo, Notices, Registry, RequestOptions } from '../oci/registry.ts';
+import { HostNotAllowedError, RegistryError } from '../oci/registry-error.ts';
 import { isLoopError } from '../oci/via.ts';
-import type { CachedOptions } from './cached.ts';
-import { SingleFlight } from './single-flight.ts';
-import { isFailure, isTimeout, STALE_NOTICES } from './staleness.ts';
-import { TagMemory, tagKey } from './tag-memory.ts';
+import type { CacheOptions } from './cache-options.ts';
+
+/** Says that an answer could not be confirmed upstream. @see https://www.rfc-editor.org/rfc/rfc7234#section-5.5.1 */
+export const STALE_NOTICES: Notices = { warning: '110 - "Response is Stale"' };
+
+/**
+ * Has the upstream failed, as opposed to having answered? A tag that is gone (404) or a registry this mirror may not ask
+ * is an answer. A refusal of our own login (401, 403) is a failure, since it says nothing about the image; to somebody
+ * who came with a login of their own it is the answer.
+ */
+export function isFailure(error: unknown, access: Access | undefined): boolean {
+  if (!(error instanceof RegistryError)) return true;
+  if (isLoopError(error) || error instanceof HostNotAllowedError) return false;
+  switch (error.code) {
+    case 'UNAVAILABLE':
+    case 'TOOMANYREQUESTS':
+    case 'UNKNOWN':
+    case 'MANIFEST_INVALID':
+      return true;
+    case 'UNAUTHORIZED':
+    case 'DENIED':
+      return access === undefined;
+    default:
+      return false;
+  }
+}
+
+/** Has the upstream let us wait in vain? */
+export function isTimeout(error: unknown): boolean {
+  return error instanceof RegistryError && error.status === 504;
+}
+
+const TAGS_MAX = 20_000;
+
+interface Known {
+  readonly info: ManifestInfo;
+  readonly untilMs: number;
+}
+
+/** A tag as these eyes see it. */
+export function tagKey(repository: Repository, tag: Tag, access: Access | undefined): string {
+  return `${access?.partition ?? ''} ${formatRepository(repository)}:${tag}`;
+}
+
+/** What tags pointed to a moment ago: a burst of the same question is asked upstream once. */
+export class TagCache {
+  readonly #now: () => number;
+  readonly #known = new LRUCache<string, Known>({ max: TAGS_MAX });
+
+  /** @param now monotonic milliseconds. */
+  constructor(now: () => number) {
+    this.#now = now;
+  }
+
+  /** Still fresh, and for how many milliseconds. */
+  find(key: string): { readonly info: ManifestInfo; readonly maxAgeMs: number } | undefined {
+    const known = this.#known.get(key);
+    if (!known) return undefined;
+    const maxAgeMs = known.untilMs - this.#now();
+    return maxAgeMs > 0 ? { info: known.info, maxAgeMs } : undefined;
+  }
+
+  /** What was kept last, however long ago. */
+  latest(key: string): ManifestInfo | undefined {
+    return this.#known.get(key)?.info;
+  }
+
+  keep(key: string, info: ManifestInfo, maxAgeMs: number): void {
+    this.#known.set(key, { info, untilMs: this.#now() + maxAgeMs });
+  }
+}
 
 /** Long enough that a burst of pulls asks once, short enough that nobody waits for a tag they have just pushed. */
 const TAG_MAX_AGE_MS = 1000;
@@ -22,15 +92,15 @@ function infoOf({ digest, mediaType, bytes, notices }: Manifest): ManifestInfo {
   return { digest, mediaType, sizeBytes: bytes.length, ...(notices ? { notices } : {}) };
 }
 
-function manifestOf(held: HeldManifest, { digest, notices }: ManifestInfo, maxAgeMs: number): Manifest {
+function manifestOf(held: StoredManifest, { digest, notices }: ManifestInfo, maxAgeMs: number): Manifest {
   const { bytes, mediaType } = held;
   return { digest, mediaType, bytes, maxAgeMs, ...(notices ? { notices } : {}) };
 }
 
 /** The half of the cache that answers for manifests. */
-export function createCachedManifests(options: CachedOptions): Pick<Registry, 'resolve' | 'manifest'> {
-  const { next, store, log, used = () => {}, tagMaxAgeMs = TAG_MAX_AGE_MS, retryMs = RETRY_MS } = options;
-  const memory = new TagMemory(options.now);
+export function createCachedManifests(options: CacheOptions): Pick<Registry, 'resolve' | 'manifest'> {
+  const { next, store, log, onResult = () => {}, tagMaxAgeMs = TAG_MAX_AGE_MS, retryMs = RETRY_MS } = options;
+  const memory = new TagCache(options.now);
   const lookups = new SingleFlight<ManifestInfo>(isLoopError);
   const fetches = new SingleFlight<Manifest>(isLoopError);
 
@@ -39,7 +109,7 @@ export function createCachedManifests(options: CachedOptions): Pick<Registry, 'r
     repository: Repository,
     digest: Digest,
     asked: RequestOptions,
-  ): Promise<HeldManifest | undefined> {
+  ): Promise<StoredManifest | undefined> {
     const found = await store.manifest(digest);
     const { access } = asked;
     if (!found || found.isFor(access)) return found;
@@ -51,7 +121,7 @@ export function createCachedManifests(options: CachedOptions): Pick<Registry, 'r
   async function byDigest(repository: Repository, digest: Digest, asked: RequestOptions): Promise<Manifest> {
     const found = await held(repository, digest, asked);
     if (found) {
-      used('manifest', 'held');
+      onResult('manifest', 'hit');
       const info = { digest, mediaType: found.mediaType, sizeBytes: found.bytes.length };
       return manifestOf(found, info, Number.POSITIVE_INFINITY);
     }
@@ -59,7 +129,7 @@ export function createCachedManifests(options: CachedOptions): Pick<Registry, 'r
     const key = `${access?.partition ?? ''} ${formatRepository(repository)}@${digest}`;
     return fetches.share(key, asked.signal, async (signal) => {
       const fetched = await next.manifest(repository, { kind: 'digest', digest }, { ...asked, signal });
-      used('manifest', 'fetched');
+      onResult('manifest', 'miss');
       await store.keepManifest(fetched, { repository, access });
       return fetched;
     });
@@ -86,7 +156,7 @@ export function createCachedManifests(options: CachedOptions): Pick<Registry, 'r
     const stale = isFailure(error, access) ? await staleTag(repository, tag, access) : undefined;
     if (!stale) throw error;
     memory.keep(tagKey(repository, tag, access), stale, retryMs);
-    used('manifest', 'stale');
+    onResult('manifest', 'stale');
     const reference = formatReference(repository, { kind: 'tag', tag });
     const reason = error instanceof Error ? error.message : String(error);
     log('warning', 'served stale', { reference, digest: stale.digest, reason });
@@ -115,7 +185,7 @@ export function createCachedManifests(options: CachedOptions): Pick<Registry, 'r
     const key = `${tagKey(repository, tag, asked.access)} itself`;
     return fetches.share(key, asked.signal, async (signal) => {
       const fetched = await next.manifest(repository, { kind: 'tag', tag }, { ...asked, signal });
-      used('manifest', 'fetched');
+      onResult('manifest', 'miss');
       await store.keepManifest(fetched, { repository, access: asked.access });
       memory.keep(tagKey(repository, tag, asked.access), infoOf(fetched), tagMaxAgeMs);
       return fetched;

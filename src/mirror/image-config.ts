@@ -1,7 +1,15 @@
 import { Writable } from 'node:stream';
-import type { Descriptor } from '../oci/descriptor.ts';
+import { LRUCache } from 'lru-cache';
+import type { HostPlatform } from '../host/profile.ts';
+import type { Digest } from '../oci/digest.ts';
+import { type Descriptor, type ManifestDocument, parseManifestDocument } from '../oci/manifest.ts';
+import { isImageManifestType } from '../oci/media-type.ts';
 import type { Repository } from '../oci/reference.ts';
 import type { Registry, RequestOptions } from '../oci/registry.ts';
+import { RegistryError } from '../oci/registry-error.ts';
+import { canonicalArchitecture, type Demand } from '../selection/demands.ts';
+import { environmentDemands } from '../selection/matchers/nvidia.ts';
+import type { ExtraDemands } from '../selection/select.ts';
 
 /** A configuration is a few kilobytes; what is larger is not read, in bytes. */
 const CONFIG_MAX_BYTES = 1024 * 1024;
@@ -39,4 +47,80 @@ export function parseConfig(bytes: Buffer): Readonly<Record<string, unknown>> | 
     // An artifact's configuration need not be JSON.
     return undefined;
   }
+}
+
+/** What the entries of an index demand in the environment of their configurations. */
+export type ReadEnvironments = (
+  repository: Repository,
+  document: ManifestDocument,
+  options?: RequestOptions,
+) => Promise<ExtraDemands | undefined>;
+
+/** An index with more entries for one platform than this is not worth as many requests: none is read. */
+const ENTRIES_MAX = 32;
+/** Demands remembered by the digest of their manifest, as they never change, in characters. */
+const REMEMBERED_MAX_CHARACTERS = 1024 * 1024;
+/** What an image costs that demands nothing. */
+const OVERHEAD_CHARACTERS = 256;
+
+/** `config.Env` of an image's configuration; nothing when it has none that can be read. */
+export function environmentOf(document: Readonly<Record<string, unknown>>): readonly string[] {
+  const { config } = document as { readonly config?: { readonly Env?: unknown } | null };
+  const environment = typeof config === 'object' ? config?.Env : undefined;
+  return Array.isArray(environment) ? environment.filter((line) => typeof line === 'string') : [];
+}
+
+function candidatesOf(document: ManifestDocument, { os, architecture }: HostPlatform): readonly Descriptor[] {
+  if (document.kind !== 'index') return [];
+  const entries = document.entries.filter(
+    ({ platform, mediaType }) =>
+      platform?.os === os &&
+      canonicalArchitecture(platform.architecture) === canonicalArchitecture(architecture) &&
+      isImageManifestType(mediaType),
+  );
+  return entries.length > ENTRIES_MAX ? [] : entries;
+}
+
+/**
+ * Reads `NVIDIA_REQUIRE_*` of the entries for this platform. It costs two requests for each entry, once; so it is done
+ * where a policy asks for it only. What upstream does not have demands nothing; another failure is a failure of the pull.
+ */
+export function createEnvironmentReader(registry: Registry, platform: HostPlatform): ReadEnvironments {
+  const known = new LRUCache<Digest, readonly Demand[]>({
+    maxSize: REMEMBERED_MAX_CHARACTERS,
+    sizeCalculation: (demands) => OVERHEAD_CHARACTERS + JSON.stringify(demands).length,
+  });
+
+  async function demandsOf(repository: Repository, entry: Descriptor, options: RequestOptions) {
+    const { digest } = entry;
+    const manifest = await registry.manifest(repository, { kind: 'digest', digest }, options);
+    const document = parseManifestDocument(manifest.bytes, manifest.mediaType);
+    if (document.kind !== 'image') return [];
+    const config = await readImageConfig(registry, repository, document.config, options);
+    return config === undefined ? [] : environmentDemands(environmentOf(config));
+  }
+
+  async function lookUp(
+    repository: Repository,
+    entry: Descriptor,
+    options: RequestOptions,
+  ): Promise<readonly [Digest, readonly Demand[]]> {
+    const { digest } = entry;
+    const remembered = known.get(digest);
+    if (remembered !== undefined) return [digest, remembered];
+    try {
+      const demands = await demandsOf(repository, entry, options);
+      known.set(digest, demands);
+      return [digest, demands];
+    } catch (error) {
+      if (error instanceof RegistryError && error.status === 404) return [digest, []];
+      throw error;
+    }
+  }
+
+  return async (repository, document, options = {}) => {
+    const candidates = candidatesOf(document, platform);
+    if (candidates.length === 0) return undefined;
+    return new Map(await Promise.all(candidates.map((entry) => lookUp(repository, entry, options))));
+  };
 }

@@ -1,17 +1,23 @@
 import type { HostProfile } from '../host/profile.ts';
 import type { DerivedAnswers } from '../oci/content-store.ts';
 import type { Digest } from '../oci/digest.ts';
-import { parseManifestDocument } from '../oci/image-index.ts';
+import { parseManifestDocument } from '../oci/manifest.ts';
 import { formatReference, formatRepository, type Repository, type Tag } from '../oci/reference.ts';
 import type { Manifest, ManifestInfo, Registry, RequestOptions } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import { type Answer, answerFor } from '../selection/answer.ts';
 import type { SelectionPolicy } from '../selection/policy.ts';
-import { type AnswerMemory, type Chosen, createAnswerMemory, type Settled, settle } from './answer-memory.ts';
-import { createEnvironmentReader } from './image-environment.ts';
+import {
+  type CachedDecision,
+  type Chosen,
+  createDecisionCache,
+  type DecisionCache,
+  toCachedDecision,
+} from './decision-cache.ts';
+import { createEnvironmentReader } from './image-config.ts';
 
 /** What was decided for a tag: the line of the log, the row of the status page. */
-export interface Decision {
+export interface TailoringDecision {
   readonly repository: Repository;
   readonly tag: Tag;
   readonly answer: Answer['kind'];
@@ -34,11 +40,11 @@ export interface TailoredOptions {
   readonly policyFor: (repository: Repository) => SelectionPolicy;
   readonly derived: DerivedAnswers;
   /** Told of every answer by tag. */
-  readonly decided: (decision: Decision) => void;
+  readonly decided: (decision: TailoringDecision) => void;
   /** Monotonic milliseconds. */
   readonly now: () => number;
   /** Shared by the views of a mirror; one of its own when not given. */
-  readonly memory?: AnswerMemory;
+  readonly memory?: DecisionCache;
 }
 
 /** Answers for the host. @throws {RegistryError} MANIFEST_INVALID for an index that is nested deeper than the stack. */
@@ -59,7 +65,7 @@ function judgeDocument(...asked: Parameters<typeof answerFor>): Answer {
  */
 export function tailored(options: TailoredOptions): Registry {
   const { next, profile, policyFor, derived, decided, now } = options;
-  const answers = (options.memory ?? createAnswerMemory()).view();
+  const answers = (options.memory ?? createDecisionCache()).view();
   const readEnvironments = createEnvironmentReader(next, profile.platform);
 
   async function judge(
@@ -67,7 +73,7 @@ export function tailored(options: TailoredOptions): Registry {
     upstream: Manifest,
     acceptsIndex: boolean,
     asked: RequestOptions,
-  ): Promise<Settled> {
+  ): Promise<CachedDecision> {
     const key = `${upstream.digest} ${acceptsIndex} ${formatRepository(repository)}`;
     const policy = policyFor(repository);
     const known = answers.get(key);
@@ -75,7 +81,7 @@ export function tailored(options: TailoredOptions): Registry {
     const document = parseManifestDocument(upstream.bytes, upstream.mediaType);
     const extra = policy.readConfig ? await readEnvironments(repository, document, asked) : undefined;
     const answer = judgeDocument(document, profile, policy, { acceptsIndex, extra });
-    const judged = { ...settle(answer), policy };
+    const judged = { ...toCachedDecision(answer), policy };
     answers.set(key, judged);
     return judged;
   }
@@ -84,7 +90,7 @@ export function tailored(options: TailoredOptions): Registry {
     repository: Repository,
     tag: Tag,
     upstream: Manifest,
-    { outcome, reason }: Settled,
+    { outcome, reason }: CachedDecision,
     options: RequestOptions,
   ): Promise<Manifest> {
     const { maxAgeMs, notices } = upstream;

@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
-import { assembleIndex } from '../oci/assemble.ts';
+import { assembleIndex } from '../oci/build-index.ts';
 import type { Digest } from '../oci/digest.ts';
-import { answersTo, type ListSpec, memberRepositories } from '../oci/list-spec.ts';
+import { answersTo, type ListSpec, memberRepositories } from '../oci/image-list.ts';
 import {
   formatReference,
   formatRepository,
@@ -11,7 +11,7 @@ import {
 } from '../oci/reference.ts';
 import type { Manifest, Registry, RequestOptions, TagOptions, TagPage } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
-import { type Gathering, gather, type Missing } from './gather.ts';
+import { type Missing, type ResolveOptions, resolveMembers } from './resolve-members.ts';
 
 export interface VirtualOptions {
   readonly next: Registry;
@@ -53,7 +53,7 @@ export function virtual({ next, catalog, now, onMissing }: VirtualOptions): Regi
     return listsOf(repository).find((spec) => answersTo(spec, tag));
   }
 
-  function toManifest({ found, missing }: Gathering, list: string): Manifest {
+  function toManifest({ found, missing }: ResolveOptions, list: string): Manifest {
     for (const one of missing) onMissing(list, one);
     if (found.length === 0) {
       const hasFailed = missing.some((one) => !one.isUnknown);
@@ -76,7 +76,7 @@ export function virtual({ next, catalog, now, onMissing }: VirtualOptions): Regi
     const list = formatReference(spec.repository, { kind: 'tag', tag });
     // Shared by all who ask meanwhile: one of them leaving must not end it.
     const { signal: _, ...shared } = options;
-    const gathering = await gather(spec, tag, next, shared);
+    const gathering = await resolveMembers(spec, tag, next, shared);
     for (const { member, image } of gathering.found) homes.set(member.digest, image.repository);
     const manifest = toManifest(gathering, list);
     const maxAgeMs = Number.isFinite(manifest.maxAgeMs) ? manifest.maxAgeMs : 0;

@@ -11,7 +11,7 @@ export interface Provenance {
 }
 
 /** A manifest that is held; its bytes have been checked against the digest since the store was opened. */
-export interface HeldManifest {
+export interface StoredManifest {
   readonly mediaType: string;
   readonly bytes: Buffer;
   /** Was it fetched for these eyes, or since granted to them? */
@@ -31,7 +31,7 @@ export class SpoiltContentError extends Error {
 }
 
 /** A blob that is held, opened and pinned: it cannot be evicted before `close`. */
-export interface HeldBlob {
+export interface StoredBlob {
   readonly sizeBytes: number;
   isFor(access: Access | undefined): boolean;
   /**
@@ -46,7 +46,7 @@ export interface HeldBlob {
  * A blob on its way into the store: a file that grows at one end and is read behind it. When the disk refuses to take
  * more, the intake goes on without it: `write` then answers false, and the bytes are only checked.
  */
-export interface Intake {
+export interface Ingest {
   /** Bytes that can be read back with `writeTo`. */
   readonly storedBytes: number;
   /** Takes the next bytes; true when they can be read back. The chunks are the caller's again once this resolves. */
@@ -73,11 +73,11 @@ export interface TagRecord {
  * kept, what cannot be read or is not what its digest says is not held.
  */
 export interface ContentStore {
-  manifest(digest: Digest): Promise<HeldManifest | undefined>;
+  manifest(digest: Digest): Promise<StoredManifest | undefined>;
   keepManifest(manifest: Manifest, provenance: Provenance): Promise<void>;
-  blob(digest: Digest): Promise<HeldBlob | undefined>;
+  blob(digest: Digest): Promise<StoredBlob | undefined>;
   /** Opens an intake for a blob of this size, in bytes, where that is known; one without a file when the disk refuses. */
-  intake(digest: Digest, sizeBytes: number | undefined, provenance: Provenance): Promise<Intake>;
+  intake(digest: Digest, sizeBytes: number | undefined, provenance: Provenance): Promise<Ingest>;
   /** Lets these eyes see held content as well. */
   grant(digest: Digest, provenance: Provenance): Promise<void>;
   tag(repository: Repository, tag: Tag): Promise<TagRecord | undefined>;

@@ -1,11 +1,11 @@
-import type { Problems } from './problems.ts';
+import type { Diagnostics } from './diagnostics.ts';
 
 export interface CloudOptions {
   /** Where metadata services listen: the link-local address of every cloud. */
   readonly baseUrl?: string;
   /** For all questions together. */
   readonly limitMs?: number;
-  readonly problems: Problems;
+  readonly problems: Diagnostics;
   readonly signal?: AbortSignal | undefined;
 }
 

@@ -1,13 +1,40 @@
 import type { CpuFacts } from '../host/facts.ts';
-import { type CpuRecord, firstCpuRecord, hasWholeRecord } from './cpu-record.ts';
+import type { Diagnostics } from './diagnostics.ts';
 import type { HostRoot } from './host-root.ts';
-import type { Problems } from './problems.ts';
+
+/** One processor's lines of /proc/cpuinfo, by key. */
+export type CpuRecord = ReadonlyMap<string, string>;
+
+const RECORD_END = /\n[ \t]*\n/;
+
+/** Whether the first record is there to its end. */
+export function hasWholeRecord(text: string): boolean {
+  return RECORD_END.test(text);
+}
+
+/** The lines up to the first empty one; the rest of the file is not looked at. */
+export function firstCpuRecord(text: string): CpuRecord {
+  const end = RECORD_END.exec(text)?.index ?? text.length;
+  return parseCpuRecord(text.slice(0, end));
+}
+
+function parseCpuRecord(text: string): CpuRecord {
+  const record = new Map<string, string>();
+  for (const line of text.split('\n')) {
+    const colon = line.indexOf(':');
+    const key = line.slice(0, colon).trim();
+    const value = line.slice(colon + 1).trim();
+    // The first line of a key stands: a record that was cut off may be followed by another's.
+    if (colon > 0 && value !== '' && !record.has(key)) record.set(key, value);
+  }
+  return record;
+}
 
 export interface CpuOptions {
   readonly root: HostRoot;
   /** GOARCH: `amd64`, `arm64`, `loong64`. */
   readonly architecture: string;
-  readonly problems: Problems;
+  readonly problems: Diagnostics;
 }
 
 const UNKNOWN: CpuFacts = { vendor: 'generic', flags: [] };
@@ -189,4 +216,23 @@ function withoutGaps(facts: { [Key in keyof CpuFacts]: CpuFacts[Key] | undefined
   const { vendor = 'generic', flags = [], ...rest } = facts;
   const known = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined));
   return { vendor, flags, ...known };
+}
+
+/** Keys of /proc/cpuinfo, and a Mac's of sysctl, that one architecture alone writes, strongest first. */
+const SIGNS: readonly (readonly [sign: RegExp, architecture: string])[] = [
+  [/^CPU implementer\s*:/m, 'arm64'],
+  [/^vendor_id\s*:\s*IBM\/S390/m, 's390x'],
+  [/^vendor_id\s*:/m, 'amd64'],
+  [/^isa\s*:\s*rv64/m, 'riscv64'],
+  // Big-endian POWER of today is rare; it has to be said with --arch.
+  [/^cpu\s*:\s*power|^timebase\s*:/im, 'ppc64le'],
+  [/^CPU Family\s*:\s*Loongson/im, 'loong64'],
+  [/^hw\.optional\.arm64: 1$|^machdep\.cpu\.brand_string: Apple/m, 'arm64'],
+  [/^machdep\.cpu\.vendor:/m, 'amd64'],
+];
+
+/** GOARCH of a captured tree, by the way its CPU is described; nothing when it is not. */
+export function capturedArchitecture(root: HostRoot): string | undefined {
+  const text = root.head('/proc/cpuinfo') ?? root.text('/sysctl.txt') ?? '';
+  return SIGNS.find(([sign]) => sign.test(text))?.[1];
 }

@@ -1,6 +1,6 @@
+import type { Diagnostics } from './diagnostics.ts';
 import type { HostRoot } from './host-root.ts';
 import type { PciDevice } from './pci.ts';
-import type { Problems } from './problems.ts';
 
 const CLASS = '/sys/class/infiniband';
 
@@ -17,7 +17,7 @@ const FABRIC_BY_LINK_LAYER: Readonly<Record<string, string>> = { InfiniBand: 'ib
 export function readFabrics(
   root: HostRoot,
   pci: readonly PciDevice[],
-  problems: Problems,
+  problems: Diagnostics,
 ): readonly string[] {
   const fabrics = new Set<string>();
   for (const device of root.names(CLASS) ?? []) {

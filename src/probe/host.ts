@@ -2,15 +2,14 @@ import { canonicalArchitecture } from '../host/architecture.ts';
 import type { HostFacts } from '../host/facts.ts';
 import { findAccelerators } from './accelerators.ts';
 import { readAmd } from './amd.ts';
-import { capturedArchitecture } from './captured-architecture.ts';
-import { readCpu } from './cpu.ts';
+import { capturedArchitecture, readCpu } from './cpu.ts';
+import { collectDiagnostics, type Diagnostics } from './diagnostics.ts';
 import { readFabrics } from './fabric.ts';
 import { type HostRoot, openHostRoot } from './host-root.ts';
 import { readLocalFeatures } from './local-features.ts';
+import type { NonLinuxFacts } from './non-linux.ts';
 import { readNvidia } from './nvidia.ts';
-import type { OtherSystem } from './other-systems.ts';
 import { readPci } from './pci.ts';
-import { collectProblems, type Problems } from './problems.ts';
 import { readSystem } from './system.ts';
 
 export interface ProbeOptions {
@@ -36,7 +35,7 @@ export interface HostProbe {
  * @throws {Error} with `code` when the root itself is no readable directory.
  */
 export async function probeHost(options: ProbeOptions): Promise<HostProbe> {
-  const problems = collectProblems();
+  const problems = collectDiagnostics();
   const root = openHostRoot(options.root, {
     onUnreadable: (path, code) => problems.fail(`${path} cannot be read (${code}): what it tells is missing`),
   });
@@ -55,15 +54,15 @@ function architectureOf(root: HostRoot): string {
 }
 
 /** Linux needs none of what reads the others: not loaded there. */
-async function readOther(root: HostRoot, problems: Problems): Promise<OtherSystem | undefined> {
+async function readOther(root: HostRoot, problems: Diagnostics): Promise<NonLinuxFacts | undefined> {
   if (root.isLive ? process.platform === 'linux' : root.names('/proc') !== undefined) return undefined;
-  return (await import('./other-systems.ts')).readOtherSystem(root, process.platform, problems);
+  return (await import('./non-linux.ts')).readNonLinux(root, process.platform, problems);
 }
 
 interface LinuxSubject {
   readonly root: HostRoot;
   readonly architecture: string;
-  readonly problems: Problems;
+  readonly problems: Diagnostics;
   readonly options: ProbeOptions;
 }
 
@@ -98,7 +97,7 @@ async function readLinux({ root, architecture, problems, options }: LinuxSubject
 async function askCloud(
   root: HostRoot,
   { cloud = false, signal }: ProbeOptions,
-  problems: Problems,
+  problems: Diagnostics,
 ): Promise<string | undefined> {
   if (!cloud || !root.isLive) return undefined;
   return (await import('./cloud.ts')).askInstanceType({ problems, signal });

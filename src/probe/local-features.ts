@@ -1,5 +1,5 @@
+import type { Diagnostics } from './diagnostics.ts';
 import type { HostRoot } from './host-root.ts';
-import type { Problems } from './problems.ts';
 
 /** The operator's own files, then node-feature-discovery's; a key of the first folder wins. */
 const LOCAL_FEATURE_FOLDERS = [
@@ -13,7 +13,7 @@ export const NFD_NAMESPACE = 'metahub.feature.node.kubernetes.io/';
 const FILE_LIMIT_BYTES = 64 * 1024;
 
 /** The features of every file of the folders, `key=value` or `kind:value`, each key once. */
-export function readLocalFeatures(root: HostRoot, now: Date, problems: Problems): readonly string[] {
+export function readLocalFeatures(root: HostRoot, now: Date, problems: Diagnostics): readonly string[] {
   const lines = new Map<string, string>();
   for (const folder of LOCAL_FEATURE_FOLDERS) {
     for (const name of root.names(folder) ?? []) {

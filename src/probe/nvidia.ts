@@ -1,9 +1,9 @@
 import type { GpuFacts } from '../host/facts.ts';
+import type { Diagnostics } from './diagnostics.ts';
 import type { HostRoot } from './host-root.ts';
 import { isBeforeFermi, nvidiaChip, TEGRA_CAPABILITY } from './nvidia-chips.ts';
 import type { SmiAnswer, SmiGpu } from './nvidia-smi.ts';
 import { isDisplay, type PciDevice } from './pci.ts';
-import type { Problems } from './problems.ts';
 
 export interface NvidiaFacts {
   readonly gpus: readonly GpuFacts[];
@@ -14,7 +14,7 @@ export interface NvidiaFacts {
 export interface NvidiaOptions {
   readonly root: HostRoot;
   readonly pci: readonly PciDevice[];
-  readonly problems: Problems;
+  readonly problems: Diagnostics;
   /** Asked only for ids that the table does not know, and never of a captured tree. */
   readonly askSmi: () => Promise<SmiAnswer>;
 }

@@ -1,9 +1,8 @@
-import { greatestCuda } from '../host/cuda.ts';
-import { parseFeature } from '../host/feature.ts';
-import { ancestorsOf } from '../host/microarchitecture.ts';
+import { greatestCuda, parseFeature } from '../host/features.ts';
+import { ancestorsOf } from '../host/identify.ts';
 import type { HostProfile } from '../host/profile.ts';
-import { parseVersion, type Version } from '../host/version.ts';
-import { canonicalArchitecture } from './variant.ts';
+import { parseVersion, type Version } from '../lib/version.ts';
+import { canonicalArchitecture } from './demands.ts';
 
 /** A profile laid out for questions: sets and maps, implied ancestors included. */
 export interface HostView {

@@ -1,11 +1,11 @@
-import { toldText } from './told.ts';
+import { truncateText } from './truncate.ts';
 
 /** Does a demand hold on a host; if not, why, as the end of a sentence a person reads. */
-export type Judgement = { readonly holds: true } | { readonly holds: false; readonly why: string };
+export type MatchResult = { readonly holds: true } | { readonly holds: false; readonly why: string };
 
-export const HOLDS: Judgement = { holds: true };
+export const MATCH: MatchResult = { holds: true };
 
 /** A judgement that says no; a long reason is cut. */
-export function fails(why: string): Judgement {
-  return { holds: false, why: toldText(why) };
+export function mismatch(why: string): MatchResult {
+  return { holds: false, why: truncateText(why) };
 }

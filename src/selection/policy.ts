@@ -1,4 +1,4 @@
-import { readFeature, UNREADABLE } from './demand.ts';
+import { readFeature, UNREADABLE } from './demands.ts';
 
 /** What an operator decides, for all repositories or for one. */
 export interface SelectionPolicy {

@@ -1,15 +1,14 @@
-import type { Feature } from '../host/feature.ts';
-import { canonicalName, compareMicroarchitectures, flagsOf } from '../host/microarchitecture.ts';
-import { compareVersions, type Version } from '../host/version.ts';
-import { type CpuFit, fitOf } from './cpu.ts';
-import { type Demand, formatDemand, REQUIRE_EXPRESSION } from './demand.ts';
-import { amdCloseness } from './gfx.ts';
-import { compareCloseness, type GpuCloseness } from './gpu-closeness.ts';
+import type { Feature } from '../host/features.ts';
+import { compareMicroarchitectures, flagsOf } from '../host/identify.ts';
+import { canonicalName } from '../host/microarchitectures.ts';
+import { compareVersions, lowerBound, parseVersionRange, type Version } from '../lib/version.ts';
+import { type Demand, formatDemand, REQUIRE_EXPRESSION } from './demands.ts';
 import type { HostView } from './host-view.ts';
-import { nodeOfLevel } from './level.ts';
-import { nvidiaCloseness } from './nvcap.ts';
+import { compareCloseness, type GpuCloseness } from './matchers/accelerator.ts';
+import { amdCloseness } from './matchers/amd.ts';
+import { type CpuFit, fitOf, nodeOfLevel } from './matchers/cpu.ts';
+import { nvidiaCloseness } from './matchers/nvidia.ts';
 import type { SelectionPolicy } from './policy.ts';
-import { lowerBound, parseRange } from './version-range.ts';
 
 /** Groups of feature kinds, the most telling first. A kind that stands nowhere is the site's own. */
 const GROUPS: Readonly<Record<string, readonly string[]>> = {
@@ -123,7 +122,7 @@ function gpuCloseness(
 function boundsOf(demands: readonly Demand[]): readonly (Version | undefined)[] {
   return VERSION_KINDS.map((kind) => {
     const wanted = demands.find(({ key }) => key === kind)?.anyOf[0];
-    const range = wanted && parseRange(wanted.value);
+    const range = wanted && parseVersionRange(wanted.value);
     return range && lowerBound(range);
   });
 }

@@ -1,16 +1,13 @@
 import type { HostProfile } from '../host/profile.ts';
-import { type Descriptor, formatPlatform, type Platform } from '../oci/descriptor.ts';
-import type { ImageIndex } from '../oci/image-index.ts';
+import { type Descriptor, formatPlatform, type ImageIndex, type Platform } from '../oci/manifest.ts';
 import { isImageManifestType } from '../oci/media-type.ts';
-import type { Demand } from './demand.ts';
-import { judgeExact } from './exact.ts';
+import { canonicalArchitecture, type Demand, requirementsOf } from './demands.ts';
 import { type HostView, viewOf } from './host-view.ts';
+import { matchDemand } from './match.ts';
+import { judgeExact } from './matchers/exact.ts';
 import type { SelectionPolicy } from './policy.ts';
 import { compareRanks, type Rank, type Ranker, rankerFor } from './rank.ts';
-import { requirementsOf } from './requirement.ts';
-import { judge } from './satisfies.ts';
-import { toldDemand, toldDemands, toldText } from './told.ts';
-import { canonicalArchitecture } from './variant.ts';
+import { demandsText, demandText, truncateText } from './truncate.ts';
 
 /**
  * `winner`, `eligible` (outranked) and `ineligible`: entries for the host's platform. `foreign`: for another platform.
@@ -126,10 +123,10 @@ function setAside(entry: Descriptor, position: number, host: HostView): Judged |
   }
   if (platform === undefined) return aside('unjudged', 'it names no platform; kept as it is');
   if (!isHostPlatform(platform, host)) {
-    return aside('foreign', `for ${toldText(formatPlatform(platform))}; kept for pulls that ask for it`);
+    return aside('foreign', `for ${truncateText(formatPlatform(platform))}; kept for pulls that ask for it`);
   }
   if (isImageManifestType(entry.mediaType)) return undefined;
-  return aside('unjudged', `${toldText(entry.mediaType)} is no image manifest; it cannot be chosen`);
+  return aside('unjudged', `${truncateText(entry.mediaType)} is no image manifest; it cannot be chosen`);
 }
 
 /** For the host's operating system and architecture, whatever it demands beyond. */
@@ -157,7 +154,7 @@ function baselineDemand(
 function failuresOf(demands: readonly Demand[], host: HostView, policy: SelectionPolicy): readonly Failure[] {
   let failures: Failure[] | undefined;
   for (const demand of demands) {
-    const judgement = judge(demand, host, policy);
+    const judgement = matchDemand(demand, host, policy);
     if (judgement.holds) continue;
     failures ??= [];
     failures.push({ demand, why: judgement.why });
@@ -187,8 +184,8 @@ function exactlyOne(one: Judged, host: HostView): Judged {
 
 /** `demands cpu:skylake (platform.features): this host is broadwell and lacks clflushopt`. */
 export function formatFailure({ demand, why }: Failure): string {
-  const wanted = demand.anyOf.length === 0 ? 'nothing' : toldDemand(demand);
-  return `demands ${wanted} (${toldText(demand.source)}): ${why}`;
+  const wanted = demand.anyOf.length === 0 ? 'nothing' : demandText(demand);
+  return `demands ${wanted} (${truncateText(demand.source)}): ${why}`;
 }
 
 function bestOf(all: readonly Judged[], except?: Judged): Judged | undefined {
@@ -201,7 +198,7 @@ function bestOf(all: readonly Judged[], except?: Judged): Judged | undefined {
 }
 
 function winnerReason(best: Judged, all: readonly Judged[]): string {
-  const demands = toldDemands(best.requirements);
+  const demands = demandsText(best.requirements);
   const what = demands === '' ? 'demands nothing' : `demands ${demands}, which this host has`;
   const runnerUp = bestOf(all, best);
   if (best.rank === undefined || runnerUp?.rank === undefined) return `${what}; no other entry is eligible`;

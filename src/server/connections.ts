@@ -1,6 +1,6 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
-import type { Log } from '../oci/log.ts';
+import type { Log } from '../lib/log.ts';
 import { type ErrorCode, RegistryError } from '../oci/registry-error.ts';
 
 /** Node's name of what is wrong with a request -> what the client is told. Whatever else is wrong is malformed. */

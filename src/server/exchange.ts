@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Registry, RequestOptions } from '../oci/registry.ts';
 
 /** An admitted request: whom to ask, how, and where the answer goes. */
-export interface Exchange {
+export interface HttpExchange {
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
   readonly registry: Registry;

@@ -1,10 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { RegistryError } from '../oci/registry-error.ts';
 import type { Metrics } from './metrics.ts';
-import { isOwnHost } from './page-host.ts';
-import { sendBytes } from './respond.ts';
-import type { StatusFacts } from './status-facts.ts';
-import { renderStatusPage } from './status-page.ts';
+import { isOwnHost } from './request-validation.ts';
+import { sendBytes } from './response.ts';
+import { renderStatusPage, type StatusFacts } from './status-page.ts';
 
 /** What this server tells of itself: `/`, `/status.json`, `/healthz`, `/readyz`, `/metrics`. */
 export interface Pages {

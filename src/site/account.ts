@@ -31,7 +31,7 @@ export interface Account {
 export const NAME = /^[A-Za-z0-9][A-Za-z0-9._@-]{0,127}$/;
 
 /** Logins of all accounts: what a user name stands for. */
-export interface Identity {
+export interface AccountIdentity {
   readonly login: string;
   readonly account: Account;
   readonly features: readonly string[];

@@ -1,8 +1,8 @@
-import type { Log } from '../oci/log.ts';
+import type { Log } from '../lib/log.ts';
 import { formatRepository, type Repository } from '../oci/reference.ts';
 
 /** One decision about one request. There is no field that a secret could stand in. */
-export interface Decision {
+export interface AuditEntry {
   readonly decision: 'admitted' | 'refused' | 'token given';
   /** Why it was refused. */
   readonly reason?: string | undefined;
@@ -18,7 +18,7 @@ export interface Decision {
 const HANDSHAKE = 'no credentials';
 
 /** The audit trail: what was refused stands out from what was let in. */
-export function createAudit(log: Log): (decision: Decision) => void {
+export function createAudit(log: Log): (decision: AuditEntry) => void {
   return ({ decision, repository, features, ...rest }) => {
     log(decision === 'refused' && rest.reason !== HANDSHAKE ? 'notice' : 'info', `access ${decision}`, {
       ...rest,

@@ -1,8 +1,8 @@
-import type { Identity } from './account.ts';
-import { readAuthorization, type Shown } from './authorization.ts';
-import type { Directory } from './directory.ts';
+import type { AccountIdentity } from './account.ts';
+import type { AccountIndex } from './account-index.ts';
+import { type PresentedCredentials, readAuthorization } from './auth-header.ts';
 import type { PasswordCheck } from './password-check.ts';
-import type { Grant, Tokens } from './tokens.ts';
+import type { Grant, TokenIssuer } from './token.ts';
 
 /** Why a request is nobody's. */
 export type Reason =
@@ -15,7 +15,11 @@ export type Reason =
 
 /** Whose request it is; `grants` when a token narrows what it may do. */
 export type Authenticated =
-  | { readonly kind: 'known'; readonly identity: Identity; readonly grants: readonly Grant[] | undefined }
+  | {
+      readonly kind: 'known';
+      readonly identity: AccountIdentity;
+      readonly grants: readonly Grant[] | undefined;
+    }
   | { readonly kind: 'unknown'; readonly reason: Reason; readonly who?: string; readonly waitMs?: number };
 
 /** Finds out who asks, from the `Authorization` header. */
@@ -27,9 +31,9 @@ export interface Authenticate {
 }
 
 export interface AuthenticateOptions {
-  readonly directory: () => Directory;
+  readonly directory: () => AccountIndex;
   readonly passwords: PasswordCheck;
-  readonly tokens: Tokens;
+  readonly tokens: TokenIssuer;
 }
 
 export function createAuthenticate({ directory, passwords, tokens }: AuthenticateOptions): Authenticate {
@@ -55,7 +59,7 @@ export function createAuthenticate({ directory, passwords, tokens }: Authenticat
     return { kind: 'unknown', reason: verdict.kind === 'expired' ? 'expired token' : 'invalid token' };
   }
 
-  async function byShown(shown: Shown, address: string): Promise<Authenticated> {
+  async function byShown(shown: PresentedCredentials, address: string): Promise<Authenticated> {
     switch (shown.kind) {
       case 'nothing':
         return { kind: 'unknown', reason: 'no credentials' };

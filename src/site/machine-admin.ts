@@ -1,11 +1,98 @@
 import { randomBytes } from 'node:crypto';
 import { chmod, chown, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import {
+  type Document,
+  isMap,
+  isScalar,
+  isSeq,
+  parseDocument,
+  stringify,
+  type YAMLMap,
+  type YAMLSeq,
+} from 'yaml';
 import type { Account } from './account.ts';
-import { createDirectory } from './directory.ts';
-import { type NewType, newAccount, withoutType, withPassword, withType } from './machine-edit.ts';
+import { createAccountIndex } from './account-index.ts';
 import { MachineFileError, readMachineFile } from './machine-file.ts';
 import { FILE_MAX_BYTES, readMachineFolder } from './machine-folder.ts';
+
+/** A machine type as it is to be written. */
+export interface NewType {
+  readonly name: string;
+  readonly features: readonly string[];
+  readonly login?: string | undefined;
+  /** The written hash; absent: the account's own password. */
+  readonly password?: string | undefined;
+}
+
+/** The text of a new account's file; without a password, each of its types needs one. */
+export function newAccount(user: string, password: string | undefined): string {
+  return stringify({ user, ...(password === undefined ? {} : { password }) });
+}
+
+function parseForEdit(source: string, file: string): Document {
+  const document = parseDocument(source);
+  const [broken] = document.errors;
+  if (broken) throw new MachineFileError(`${file}: ${broken.message.split('\n', 1)[0]}`, { cause: broken });
+  return document;
+}
+
+function typesOf(document: Document): YAMLSeq | undefined {
+  const types = document.get('types');
+  return isSeq(types) ? types : undefined;
+}
+
+function positionOf(types: YAMLSeq | undefined, name: string): number {
+  const isNamed = (item: unknown) =>
+    isMap(item) && isScalar(item.get('name', true)) && item.get('name') === name;
+  return types?.items.findIndex(isNamed) ?? -1;
+}
+
+/** The text with one more type, comments and order kept. @throws {MachineFileError} when there is one of that name. */
+export function withType(source: string, type: NewType, file: string): string {
+  const document = parseForEdit(source, file);
+  if (positionOf(typesOf(document), type.name) >= 0)
+    throw new MachineFileError(`${file} has a type ${type.name} already`);
+  const { name, features, login, password } = type;
+  const node = document.createNode({
+    name,
+    features,
+    ...(login === undefined ? {} : { login }),
+    ...(password === undefined ? {} : { password }),
+  }) as YAMLMap;
+  const list = node.get('features', true);
+  if (isSeq(list)) list.flow = true;
+  if (typesOf(document)) document.addIn(['types'], node);
+  else document.set('types', document.createNode([node]));
+  return String(document);
+}
+
+/** The text without a type. @throws {MachineFileError} when there is none of that name. */
+export function withoutType(source: string, name: string, file: string): string {
+  const document = parseForEdit(source, file);
+  const position = positionOf(typesOf(document), name);
+  if (position < 0) throw new MachineFileError(`${file} has no type ${name}`);
+  document.deleteIn(['types', position]);
+  return String(document);
+}
+
+/** The text with another password: the account's, or a type's own. @throws {MachineFileError} when there is no such type. */
+export function withPassword(
+  source: string,
+  type: string | undefined,
+  password: string,
+  file: string,
+): string {
+  const document = parseForEdit(source, file);
+  if (type === undefined) {
+    document.set('password', password);
+    return String(document);
+  }
+  const position = positionOf(typesOf(document), type);
+  if (position < 0) throw new MachineFileError(`${file} has no type ${type}`);
+  document.setIn(['types', position, 'password'], password);
+  return String(document);
+}
 
 /** The accounts of a folder, to be changed: every change is checked as a whole before any of it is written. */
 export interface MachineAdmin {
@@ -57,7 +144,7 @@ export function createMachineAdmin(folder: string): MachineAdmin {
     if (Buffer.byteLength(text) > FILE_MAX_BYTES)
       throw new MachineFileError(`${file}: it would be too large`);
     const others = (await readMachineFolder(folder)).filter((account) => account.file !== file);
-    createDirectory([...others, readMachineFile(text, file)]);
+    createAccountIndex([...others, readMachineFile(text, file)]);
   }
 
   async function edit(user: string, change: (source: string, file: string) => string): Promise<void> {

@@ -1,6 +1,6 @@
-import { formatFeature, parseFeature } from '../host/feature.ts';
-import { canonicalName } from '../host/microarchitecture.ts';
-import { profileOfFeatures } from '../host/profile.ts';
+import { profileOfFeatures } from '../host/assumed-features.ts';
+import { formatFeature, parseFeature } from '../host/features.ts';
+import { canonicalName } from '../host/microarchitectures.ts';
 
 /** A feature in canonical form, or why the text is none. */
 export type ReadFeature =

@@ -1,8 +1,8 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Log } from '../oci/log.ts';
+import type { Log } from '../lib/log.ts';
 import type { Account } from './account.ts';
-import { createDirectory, type Directory } from './directory.ts';
+import { type AccountIndex, createAccountIndex } from './account-index.ts';
 import { MachineFileError, readMachineFile } from './machine-file.ts';
 
 /** A file larger than this is no list of machine types, in bytes. */
@@ -43,7 +43,7 @@ async function stampOf(folder: string): Promise<string> {
 }
 
 export interface MachineFolder {
-  readonly directory: () => Directory;
+  readonly directory: () => AccountIndex;
   /** Looks whether the files have changed, at most once a second, and serves what they say now. */
   refresh(): Promise<void>;
 }
@@ -66,7 +66,7 @@ export interface MachineFolderOptions {
 export async function openMachineFolder(options: MachineFolderOptions): Promise<MachineFolder> {
   const { folder, fixed, log, now } = options;
   const load = async () =>
-    createDirectory([...fixed, ...(folder === undefined ? [] : await readMachineFolder(folder))]);
+    createAccountIndex([...fixed, ...(folder === undefined ? [] : await readMachineFolder(folder))]);
   let stamp = folder === undefined ? '' : await stampOf(folder);
   let directory = await load();
   let lookedAt = now();

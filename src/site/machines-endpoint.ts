@@ -1,20 +1,19 @@
 import type { IncomingMessage } from 'node:http';
 import { RegistryError } from '../oci/registry-error.ts';
-import type { Identity } from './account.ts';
-import type { Decision } from './audit.ts';
+import type { AccountIdentity } from './account.ts';
+import type { AuditEntry } from './audit.ts';
+import { basicRefusal } from './auth-errors.ts';
 import type { Authenticate } from './authenticate.ts';
 import type { ClientAddress } from './client-address.ts';
-import { answering, type Handler, readBody, sendJson } from './json-answer.ts';
-import type { MachineAdmin } from './machine-admin.ts';
-import type { NewType } from './machine-edit.ts';
+import { answering, readBody, type SiteHandler, sendJson } from './json-response.ts';
+import type { MachineAdmin, NewType } from './machine-admin.ts';
 import { MachineFileError } from './machine-file.ts';
 import { machineListOf } from './machine-list.ts';
-import { basicRefusal } from './refusal.ts';
 
 export interface MachinesEndpointOptions {
   readonly authenticate: Authenticate;
   readonly clientAddress: ClientAddress;
-  readonly audit: (decision: Decision) => void;
+  readonly audit: (decision: AuditEntry) => void;
   /** Undefined: there is no folder to change. */
   readonly admin: MachineAdmin | undefined;
 }
@@ -66,10 +65,10 @@ function isFromPage({ headers }: IncomingMessage): boolean {
  * `GET` lists an account's machine types (which `metahub login` asks for); `POST` adds one and `DELETE ?name=` removes one,
  * for accounts that manage them. Basic credentials of the account itself.
  */
-export function createMachinesEndpoint(options: MachinesEndpointOptions): Handler {
+export function createMachinesEndpoint(options: MachinesEndpointOptions): SiteHandler {
   const { authenticate, clientAddress, audit, admin } = options;
 
-  async function accountAsking(request: IncomingMessage, address: string): Promise<Identity> {
+  async function accountAsking(request: IncomingMessage, address: string): Promise<AccountIdentity> {
     const found = await authenticate.byBasic(request.headers.authorization, address);
     if (found.kind === 'unknown') {
       audit({ decision: 'refused', reason: found.reason, who: found.who, address });
@@ -81,7 +80,7 @@ export function createMachinesEndpoint(options: MachinesEndpointOptions): Handle
     throw new RegistryError('DENIED', 'machine types are the account’s own business: use its login');
   }
 
-  async function change({ account }: Identity, request: IncomingMessage): Promise<void> {
+  async function change({ account }: AccountIdentity, request: IncomingMessage): Promise<void> {
     if (!account.managesMachines || admin === undefined) {
       throw new RegistryError('DENIED', `${account.user} may not change machine types`);
     }

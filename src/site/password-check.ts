@@ -1,6 +1,6 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
-import type { Failures } from './failures.ts';
+import type { LoginThrottle } from './login-throttle.ts';
 import { PASSWORD_MAX_BYTES, type PasswordHash, verifyPassword } from './password.ts';
 
 /** Right, wrong, or not looked at because its address has failed too often (or too many wait). */
@@ -15,7 +15,7 @@ export interface PasswordCheck {
 }
 
 export interface PasswordCheckOptions {
-  readonly failures: Failures;
+  readonly failures: LoginThrottle;
   /** What passwords of unknown logins are compared with, of the usual cost. */
   readonly decoy: PasswordHash;
   readonly now: () => number;

@@ -7,7 +7,7 @@ import {
   type Repository,
   repositoryAt,
 } from '../oci/reference.ts';
-import type { Grant } from './tokens.ts';
+import type { Grant } from './token.ts';
 
 const SCOPES_MAX = 32;
 

@@ -1,25 +1,29 @@
 import type { HostProfile } from '../host/profile.ts';
-import type { Gate } from '../oci/gate.ts';
-import type { Log } from '../oci/log.ts';
+import type { Log } from '../lib/log.ts';
+import type { AdmissionController } from '../oci/admission.ts';
 import type { Registry } from '../oci/registry.ts';
 import { createAudit } from './audit.ts';
+import { TOKEN_PATH } from './auth-errors.ts';
+import { siteUrlFrom } from './auth-header.ts';
 import { createAuthenticate } from './authenticate.ts';
-import { siteUrlFrom } from './authorization.ts';
 import { clientAddressBehind } from './client-address.ts';
-import { createFailures, DEFAULT_FAILURE_LIMITS, type FailureLimits } from './failures.ts';
-import type { Handler } from './json-answer.ts';
+import { demoMachines } from './demo-machines.ts';
+import { createSiteAdmission } from './gate.ts';
+import type { SiteHandler } from './json-response.ts';
+import {
+  createLoginThrottle,
+  DEFAULT_LOGIN_THROTTLE_LIMITS,
+  type LoginThrottleLimits,
+} from './login-throttle.ts';
 import { createMachineAdmin } from './machine-admin.ts';
 import { openMachineFolder } from './machine-folder.ts';
 import { MACHINES_PATH } from './machine-list.ts';
 import { createMachinesEndpoint } from './machines-endpoint.ts';
 import { DEFAULT_COST, hashPassword, type ScryptCost } from './password.ts';
 import { createPasswordCheck } from './password-check.ts';
-import { TOKEN_PATH } from './refusal.ts';
-import { createRightsOf } from './rights.ts';
-import { createSiteGate } from './site-gate.ts';
-import { staticMachines } from './static-machines.ts';
+import { createPermissions } from './permissions.ts';
+import { createTokenIssuer } from './token.ts';
 import { createTokenEndpoint } from './token-endpoint.ts';
-import { createTokens } from './tokens.ts';
 
 export interface SiteOptions {
   /** Folder of machine files; need not exist. */
@@ -41,14 +45,14 @@ export interface SiteOptions {
   readonly now: () => number;
   /** Milliseconds of the wall clock, for tokens. */
   readonly wallClock: () => number;
-  readonly limits?: FailureLimits;
+  readonly limits?: LoginThrottleLimits;
   readonly decoyCost?: ScryptCost;
 }
 
 export interface Site {
-  readonly gate: Gate;
+  readonly gate: AdmissionController;
   /** Exact paths beside the registry's own. */
-  readonly handlers: ReadonlyMap<string, Handler>;
+  readonly handlers: ReadonlyMap<string, SiteHandler>;
   readonly accounts: number;
 }
 
@@ -60,26 +64,26 @@ export async function openSite(options: SiteOptions): Promise<Site> {
   const { log, now } = options;
   const folder = await openMachineFolder({
     folder: options.machines,
-    fixed: options.staticMachines ? [await staticMachines()] : [],
+    fixed: options.staticMachines ? [await demoMachines()] : [],
     log,
     now,
   });
-  const tokens = createTokens({
+  const tokens = createTokenIssuer({
     key: options.tokenKey,
     find: (login) => folder.directory().find(login),
     now: options.wallClock,
   });
   const passwords = createPasswordCheck({
-    failures: createFailures(options.limits ?? DEFAULT_FAILURE_LIMITS, now),
+    failures: createLoginThrottle(options.limits ?? DEFAULT_LOGIN_THROTTLE_LIMITS, now),
     decoy: await hashPassword('', options.decoyCost ?? DEFAULT_COST),
     now,
   });
   const authenticate = createAuthenticate({ directory: folder.directory, passwords, tokens });
   const audit = createAudit(log);
-  const rightsOf = createRightsOf();
+  const rightsOf = createPermissions();
   const clientAddress = clientAddressBehind(options.proxies ?? []);
   const siteUrl = siteUrlFrom({ url: options.url, tls: options.tls });
-  const gate = createSiteGate({
+  const gate = createSiteAdmission({
     authenticate,
     registryFor: options.registryFor,
     rightsOf,
@@ -101,7 +105,7 @@ export async function openSite(options: SiteOptions): Promise<Site> {
     admin: options.machines === undefined ? undefined : createMachineAdmin(options.machines),
   });
   const upToDate =
-    (handler: Handler): Handler =>
+    (handler: SiteHandler): SiteHandler =>
     (request, response) =>
       void folder.refresh().then(() => handler(request, response));
   return {

@@ -1,22 +1,22 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { RegistryError } from '../oci/registry-error.ts';
 import type { Account } from './account.ts';
-import type { Decision } from './audit.ts';
+import type { AuditEntry } from './audit.ts';
+import { basicRefusal } from './auth-errors.ts';
 import type { Authenticate, Authenticated } from './authenticate.ts';
 import type { ClientAddress } from './client-address.ts';
-import { answering, type Handler, readBody, sendJson } from './json-answer.ts';
-import { basicRefusal } from './refusal.ts';
+import { answering, readBody, type SiteHandler, sendJson } from './json-response.ts';
+import type { PermissionsOf } from './permissions.ts';
 import { hostsNamed } from './repository-patterns.ts';
-import type { RightsOf } from './rights.ts';
 import { parseScopes, repositoryNamed } from './scope.ts';
-import type { Grant, Tokens } from './tokens.ts';
+import type { Grant, TokenIssuer } from './token.ts';
 
 export interface TokenEndpointOptions {
   readonly authenticate: Authenticate;
-  readonly tokens: Tokens;
-  readonly rightsOf: RightsOf;
+  readonly tokens: TokenIssuer;
+  readonly rightsOf: PermissionsOf;
   readonly clientAddress: ClientAddress;
-  readonly audit: (decision: Decision) => void;
+  readonly audit: (decision: AuditEntry) => void;
 }
 
 /** Who asks, and for which scopes. */
@@ -30,7 +30,7 @@ interface Asked {
  * form (containerd tries it first).
  * @see https://distribution.github.io/distribution/spec/auth/token/ and …/spec/auth/oauth/
  */
-export function createTokenEndpoint(options: TokenEndpointOptions): Handler {
+export function createTokenEndpoint(options: TokenEndpointOptions): SiteHandler {
   const { authenticate, tokens, rightsOf, clientAddress, audit } = options;
 
   async function ask(request: IncomingMessage, address: string): Promise<Asked> {

@@ -2,8 +2,8 @@ import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { algorithmOf, type Digest, finishDigest, hashFor } from '../oci/digest.ts';
+import { hasDigest } from './file-io.ts';
 import type { HashOrder, HashReply } from './hash-worker.ts';
-import { hasDigest } from './verify.ts';
 
 /** The digest of bytes that are still arriving. */
 export interface RunningDigest {

@@ -1,9 +1,8 @@
 import { constants } from 'node:fs';
 import { access, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { makeDirectory, writeAtomically } from '../lib/atomic-file.ts';
 import { algorithmOf, type Digest, encodedOf, parseDigest } from '../oci/digest.ts';
-import { writeAtomically } from './atomic-file.ts';
-import { makeDirectory } from './make-directory.ts';
 
 /**
  * The store's files. The version names the form of everything below it: another form gets another directory, so that an

@@ -1,20 +1,19 @@
+import { removeLeftovers } from '../lib/atomic-file.ts';
+import type { Log } from '../lib/log.ts';
 import type { ContentStore, DerivedAnswers } from '../oci/content-store.ts';
 import type { Digest } from '../oci/digest.ts';
-import type { Log } from '../oci/log.ts';
-import { removeLeftovers } from './atomic-file.ts';
+import { createStoreAdmin, type StoreAdmin } from './admin.ts';
+import { BlobStore } from './blobs.ts';
 import { BufferPool } from './buffer-pool.ts';
-import { createDiskTrouble } from './disk-trouble.ts';
-import { createDiskWrites } from './disk-writes.ts';
+import { createBestEffortWrites, createDiskHealth } from './disk-health.ts';
+import { Eviction } from './eviction.ts';
 import { createHasher } from './hasher.ts';
-import { HeldBlobs } from './held-blobs.ts';
-import { HeldFiles } from './held-files.ts';
-import { HeldManifests } from './held-manifests.ts';
-import { createImageIndexFile } from './image-index-file.ts';
-import { Inventory } from './inventory.ts';
 import { layoutOf, prepareLayout } from './layout.ts';
-import { createRecords } from './record.ts';
-import { createStock, type Stock } from './stock.ts';
-import { createTagFiles } from './tag-files.ts';
+import { ManifestStore } from './manifests.ts';
+import { createRecords } from './metadata.ts';
+import { createImageIndexFile } from './oci-index.ts';
+import { OpenFiles } from './open-files.ts';
+import { createTagFiles } from './tags.ts';
 
 export interface StoreOptions {
   /** The data directory; the store lies in `v1` below it. */
@@ -33,7 +32,7 @@ const MAX_ITEMS = 200_000;
 
 export interface Store extends ContentStore {
   readonly derived: DerivedAnswers;
-  readonly stock: Stock;
+  readonly stock: StoreAdmin;
   /** What everything that is held takes on disk, in bytes. */
   readonly heldBytes: number;
   /** Writes what is outstanding; content stays readable. */
@@ -43,7 +42,7 @@ export interface Store extends ContentStore {
 /** The parts of a store, tied to each other: what one of them loses, all forget. */
 function assemble({ directory, maxBytes, maxItems = MAX_ITEMS, log, now }: StoreOptions) {
   const layout = layoutOf(directory);
-  const trouble = createDiskTrouble(layout.root, log);
+  const trouble = createDiskHealth(layout.root, log);
   const records = createRecords(layout);
   const tags = createTagFiles(layout);
   const pool = new BufferPool();
@@ -60,7 +59,7 @@ function assemble({ directory, maxBytes, maxItems = MAX_ITEMS, log, now }: Store
     files.forget(digest);
     imageIndex.touch();
   };
-  const files = new HeldFiles({
+  const files = new OpenFiles({
     layout,
     pool,
     hasDigest: hasher.hasDigest,
@@ -77,12 +76,12 @@ function assemble({ directory, maxBytes, maxItems = MAX_ITEMS, log, now }: Store
     forget(digest);
     log('debug', 'evicted', { digest, sizeBytes });
   };
-  const inventory = new Inventory({ layout, records, maxBytes, maxItems, now, onEvicted });
-  const writes = createDiskWrites({ layout, inventory, trouble });
+  const inventory = new Eviction({ layout, records, maxBytes, maxItems, now, onEvicted });
+  const writes = createBestEffortWrites({ layout, inventory, trouble });
   const shared = { layout, records, files, inventory, imageIndex, writes, trouble };
-  const manifests = new HeldManifests(shared);
-  const blobs = new HeldBlobs({ ...shared, pool, hasher, maxBytes });
-  const stock = createStock({ ...shared, tags, hasDigest: hasher.hasDigest, now, forget });
+  const manifests = new ManifestStore(shared);
+  const blobs = new BlobStore({ ...shared, pool, hasher, maxBytes });
+  const stock = createStoreAdmin({ ...shared, tags, hasDigest: hasher.hasDigest, now, forget });
   return { ...shared, tags, hasher, manifests, blobs, stock };
 }
 

@@ -3,15 +3,14 @@ import { type RangeRequest, resolveRange } from '../oci/range.ts';
 import { formatRepository, type Repository } from '../oci/reference.ts';
 import type { Blob, BlobOptions } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
-import type { AskChain } from './ask.ts';
-import { createBlobContent } from './blob.ts';
-import { discard, refuseEncoded } from './document.ts';
-import { type OpenedBlob, readBlobHead } from './opened-blob.ts';
-import { isRedirect, locationOf } from './redirect.ts';
-import type { Reply } from './transport.ts';
+import type { SendToChain } from './chain-client.ts';
+import { isRedirect, locationOf } from './http/redirect.ts';
+import { assertIdentityEncoding, drain } from './http/response-reader.ts';
+import type { Reply } from './http/transport.ts';
+import { createBlobContent, type OpenedBlob, readBlobHead } from './resumable-blob.ts';
 
 export interface BlobClientOptions {
-  readonly ask: AskChain;
+  readonly ask: SendToChain;
   /** `redirect` hands a redirect to blob storage on; `stream` follows it. */
   readonly mode: 'stream' | 'redirect';
   readonly resumeMs: number;
@@ -54,10 +53,10 @@ function isOpened(opening: Opening): opening is OpenedBlob {
 export function createBlobClient({ ask, mode, resumeMs, onResume }: BlobClientOptions) {
   function readOpening(reply: Reply, { name, range }: Wanted, blame: () => void): Opening {
     if (isRedirect(reply)) {
-      discard(reply);
+      drain(reply);
       return { location: locationOf(reply).href };
     }
-    refuseEncoded(reply);
+    assertIdentityEncoding(reply);
     const opened = readBlobHead(reply, blame);
     if (reply.status === 206 && (range === undefined || !grants(opened, range))) {
       opened.body.cancel();

@@ -1,18 +1,18 @@
+import { hostOf, portOf } from '../lib/url.ts';
 import { parseSourceHost, type Repository } from '../oci/reference.ts';
 import type { RequestOptions } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
-import { createAuthorizer } from './authorizer.ts';
-import { discard } from './document.ts';
-import { fromNetwork, fromStatus, isAbort, type Subject } from './failure.ts';
-import { hostOf, portOf } from './host-and-port.ts';
-import type { Credentials } from './login.ts';
-import { followRedirects } from './redirect.ts';
+import { createAuthorizer } from './auth/authorizer.ts';
+import type { Credentials } from './auth/credentials.ts';
+import type { TokenCache } from './auth/token.ts';
+import { fromNetworkError, fromStatus, isAbort, type ResourceRef } from './errors.ts';
+import { followRedirects } from './http/redirect.ts';
+import { drain } from './http/response-reader.ts';
+import { type Outgoing, type Reply, type Transport, USER_AGENT } from './http/transport.ts';
 import { apiRootOf, type EndpointSettings } from './settings.ts';
-import type { Tokens } from './token.ts';
-import { type Outgoing, type Reply, type Transport, USER_AGENT } from './transport.ts';
 
 /** A question to a registry, below a repository. */
-export interface Question {
+export interface UpstreamRequest {
   readonly method: 'GET' | 'HEAD';
   /** `/manifests/latest`, `/tags/list`. */
   readonly path: string;
@@ -20,7 +20,7 @@ export interface Question {
   readonly headers?: Readonly<Record<string, string>> | undefined;
   /** The statuses that are an answer; any other is an error. */
   readonly accepts: readonly number[];
-  readonly subject: Subject;
+  readonly subject: ResourceRef;
   /** Which redirects are followed; `origin`: one that leaves the registry's is itself the answer. Any when not said. */
   readonly follow?: 'any' | 'origin' | undefined;
   /** The answer may be long. */
@@ -33,7 +33,7 @@ export interface Question {
 /** One registry, its logins and its redirects included: a question becomes an accepted answer or a RegistryError. */
 export interface Endpoint {
   readonly host: string;
-  readonly ask: (repository: Repository, question: Question) => Promise<Reply>;
+  readonly ask: (repository: Repository, question: UpstreamRequest) => Promise<Reply>;
 }
 
 export interface EndpointOptions {
@@ -41,7 +41,7 @@ export interface EndpointOptions {
   readonly send: Transport['send'];
   /** What may be long comes by this one. */
   readonly sendForBlob: Transport['send'];
-  readonly tokens: Tokens;
+  readonly tokens: TokenCache;
   readonly credentials: Credentials;
   readonly warn: (message: string) => void;
 }
@@ -51,7 +51,7 @@ export function isListed(hosts: readonly string[] | undefined, host: string, por
   return hosts?.some((entry) => entry === host || entry === `${host}:${port}`) === true;
 }
 
-function urlOf(root: URL, repository: Repository, { path, query = {} }: Question, ns: boolean): URL {
+function urlOf(root: URL, repository: Repository, { path, query = {} }: UpstreamRequest, ns: boolean): URL {
   const url = new URL(`${root.href}/${repository.name}${path}`);
   for (const [name, value] of Object.entries(query)) {
     if (value !== undefined) url.searchParams.set(name, value);
@@ -70,8 +70,13 @@ function refuseWebPage(reply: Reply): void {
   );
 }
 
-function failureOf(reply: Reply, root: URL, { subject }: Question, passThrough: boolean): RegistryError {
-  discard(reply);
+function failureOf(
+  reply: Reply,
+  root: URL,
+  { subject }: UpstreamRequest,
+  passThrough: boolean,
+): RegistryError {
+  drain(reply);
   const isElsewhere = reply.url.origin !== root.origin;
   if (isElsewhere && (reply.status === 401 || reply.status === 403)) {
     const message = `${reply.url.host}, where ${root.host} redirects, answered ${reply.status} for ${subject.name}`;
@@ -98,7 +103,7 @@ export function createEndpoint(endpoint: EndpointOptions): Endpoint {
     warn,
   });
 
-  async function sendAsAllowed(repository: Repository, question: Question): Promise<Reply> {
+  async function sendAsAllowed(repository: Repository, question: UpstreamRequest): Promise<Reply> {
     const { method, options, via } = question;
     const send = question.isForBlob ? endpoint.sendForBlob : endpoint.send;
     const url = urlOf(root, repository, question, settings.ns === true);
@@ -130,7 +135,7 @@ export function createEndpoint(endpoint: EndpointOptions): Endpoint {
         reply = await sendAsAllowed(repository, question);
       } catch (error) {
         if (isAbort(error) || question.options.signal?.aborted) throw error;
-        throw fromNetwork(error, root.host);
+        throw fromNetworkError(error, root.host);
       }
       if (!question.accepts.includes(reply.status)) throw failureOf(reply, root, question, passThrough);
       refuseWebPage(reply);

@@ -1,5 +1,5 @@
 import { algorithmOf, type Digest, digestOf, parseDigest } from '../oci/digest.ts';
-import { parseManifestDocument } from '../oci/image-index.ts';
+import { parseManifestDocument } from '../oci/manifest.ts';
 import {
   essenceOf,
   isImageManifestType,
@@ -23,22 +23,21 @@ import {
   type RequestOptions,
 } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
-import { type Asking, createAsk } from './ask.ts';
 import { createBlobClient } from './blob-client.ts';
-import type { Chain } from './chain.ts';
-import { announcedSize, discard, readDocument } from './document.ts';
+import { type ChainRequest, createChainClient } from './chain-client.ts';
 import type { Endpoint } from './endpoint.ts';
-import { noticesOf, type Subject } from './failure.ts';
+import { noticesOf, type ResourceRef } from './errors.ts';
+import type { Failover } from './failover.ts';
+import { announcedSize, drain, readBody } from './http/response-reader.ts';
+import type { Reply } from './http/transport.ts';
 import type { Timeouts } from './settings.ts';
-import { type FetchTagPage, listTags } from './tag-list.ts';
-import { readTagPage } from './tag-page.ts';
-import type { Reply } from './transport.ts';
+import { type FetchTagPage, listTags, readTagPage } from './tags.ts';
 
 /** Lists of tags may be longer than any manifest: some repositories have a hundred thousand. */
 const TAGS_MAX_BYTES = 16 * 1024 * 1024;
 
 export interface RegistryClientOptions {
-  readonly chain: Chain<Endpoint>;
+  readonly chain: Failover<Endpoint>;
   readonly blobs: 'stream' | 'redirect';
   /** This mirror's name in `Via`. */
   readonly pseudonym: string;
@@ -94,7 +93,7 @@ function isAsSaid({ bytes }: Manifest, { headers }: Reply): boolean {
 export function createRegistryClient(client: RegistryClientOptions): Registry {
   const { chain, pseudonym, log } = client;
   const { documentMs, resumeMs } = client.timeouts;
-  const ask = createAsk(chain, pseudonym);
+  const ask = createChainClient(chain, pseudonym);
   const blob = createBlobClient({
     ask,
     mode: client.blobs,
@@ -103,7 +102,7 @@ export function createRegistryClient(client: RegistryClientOptions): Registry {
   });
 
   async function readManifest(reply: Reply, name: string, wanted?: Digest): Promise<Manifest> {
-    const bytes = await readDocument(reply, MANIFEST_MAX_BYTES, documentMs);
+    const bytes = await readBody(reply, MANIFEST_MAX_BYTES, documentMs);
     const digest = digestOf(bytes, wanted && algorithmOf(wanted));
     if (wanted !== undefined && digest !== wanted) {
       const message = `${reply.url.host} sent bytes for ${name} that have the digest ${digest}`;
@@ -126,7 +125,7 @@ export function createRegistryClient(client: RegistryClientOptions): Registry {
   ): Promise<Manifest> {
     const name = formatReference(repository, reference);
     const path = `/manifests/${formatManifestReference(reference)}`;
-    const asking: Asking = { method: 'GET', path, headers: { accept: MANIFEST_ACCEPT } };
+    const asking: ChainRequest = { method: 'GET', path, headers: { accept: MANIFEST_ACCEPT } };
     const wanted = reference.kind === 'digest' ? reference.digest : undefined;
     const get = () =>
       ask(repository, { name, unknown: 'MANIFEST_UNKNOWN' }, asking, options, async (reply) => {
@@ -146,7 +145,7 @@ export function createRegistryClient(client: RegistryClientOptions): Registry {
 
   /** What the head alone tells, or undefined when it leaves something out (or says what only the bytes can settle). */
   function readManifestHead(reply: Reply, reference: ManifestReference): ManifestInfo | undefined {
-    discard(reply);
+    drain(reply);
     const sizeBytes = announcedSize(reply.headers);
     const mediaType = essenceOf(reply.headers['content-type'] ?? '');
     const digest = parseDigest(reply.headers['docker-content-digest'] ?? '');
@@ -162,8 +161,8 @@ export function createRegistryClient(client: RegistryClientOptions): Registry {
     resolve: async (repository, reference, options = {}) => {
       const name = formatReference(repository, reference);
       const path = `/manifests/${formatManifestReference(reference)}`;
-      const asking: Asking = { method: 'HEAD', path, headers: { accept: MANIFEST_ACCEPT } };
-      const subject: Subject = { name, unknown: 'MANIFEST_UNKNOWN' };
+      const asking: ChainRequest = { method: 'HEAD', path, headers: { accept: MANIFEST_ACCEPT } };
+      const subject: ResourceRef = { name, unknown: 'MANIFEST_UNKNOWN' };
       const info = await ask(repository, subject, asking, options, (reply) =>
         readManifestHead(reply, reference),
       );
@@ -172,23 +171,26 @@ export function createRegistryClient(client: RegistryClientOptions): Registry {
       return { digest, mediaType, sizeBytes: bytes.length, ...(notices ? { notices } : {}) };
     },
     statBlob: (repository, digest, options = {}) => {
-      const subject: Subject = { name: `${formatRepository(repository)}@${digest}`, unknown: 'BLOB_UNKNOWN' };
+      const subject: ResourceRef = {
+        name: `${formatRepository(repository)}@${digest}`,
+        unknown: 'BLOB_UNKNOWN',
+      };
       return ask(repository, subject, { method: 'HEAD', path: `/blobs/${digest}` }, options, (reply) => {
-        discard(reply);
+        drain(reply);
         return { digest, sizeBytes: announcedSize(reply.headers) };
       });
     },
     tags: (repository, options = {}) => {
-      const subject: Subject = { name: formatRepository(repository), unknown: 'NAME_UNKNOWN' };
+      const subject: ResourceRef = { name: formatRepository(repository), unknown: 'NAME_UNKNOWN' };
       const fetchPage: FetchTagPage = (query) =>
         ask(repository, subject, { method: 'GET', path: '/tags/list', query }, options, async (reply) =>
-          readTagPage(await readDocument(reply, TAGS_MAX_BYTES, documentMs), reply),
+          readTagPage(await readBody(reply, TAGS_MAX_BYTES, documentMs), reply),
         );
       return listTags(fetchPage, options);
     },
     referrers: (repository, digest, options = {}) => {
       const name = `${formatRepository(repository)}@${digest}`;
-      const asking: Asking = {
+      const asking: ChainRequest = {
         method: 'GET',
         path: `/referrers/${digest}`,
         query: { artifactType: options.artifactType },

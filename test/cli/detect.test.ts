@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { describe, expect, test } from 'vitest';
-import { parseProfile } from '../../src/host/profile.ts';
+import { parseProfile } from '../../src/host/profile-json.ts';
 import { readLocalFeatures } from '../../src/probe/local-features.ts';
 import { pciFunction, type Tree, treeHost, writeTree } from '../support/host-tree.ts';
 import { runCli } from '../support/run-cli.ts';

@@ -3,13 +3,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, describe, expect, test } from 'vitest';
-import { loadConfigFile } from '../../src/cli/config-file.ts';
-import { readPolicies } from '../../src/cli/policies.ts';
-import { SERVE_SETTINGS } from '../../src/cli/serve-settings.ts';
-import { resolveSettings, variableOf } from '../../src/cli/settings.ts';
+import { loadConfigFile } from '../../src/cli/settings/file.ts';
+import { readPolicies } from '../../src/cli/settings/policies.ts';
+import { resolveSettings, variableOf } from '../../src/cli/settings/setting.ts';
+import { SERVE_SETTINGS } from '../../src/cli/settings/table.ts';
 import { UserError } from '../../src/cli/user-error.ts';
 import { parseProfile } from '../../src/host/profile-json.ts';
-import { parseListSpec } from '../../src/oci/list-spec.ts';
+import { parseListSpec } from '../../src/oci/image-list.ts';
 import { FUZZ_RUNS } from '../support/fuzz.ts';
 
 const RUNS = { numRuns: FUZZ_RUNS };

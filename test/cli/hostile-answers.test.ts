@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { fetchMachineTypes, readSiteAddress } from '../../src/cli/site-client.ts';
+import { fetchMachineTypes, readSiteAddress } from '../../src/cli/commands/login/site-client.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import { writeTree } from '../support/host-tree.ts';
 import { createContent, serveContent, startServer } from '../support/hostile-registry.ts';

@@ -1,7 +1,7 @@
 import { Writable } from 'node:stream';
 import { expect, test } from 'vitest';
 import { createLog, type LogFormat } from '../../src/cli/log.ts';
-import type { LogLevel } from '../../src/oci/log.ts';
+import type { LogLevel } from '../../src/lib/log.ts';
 
 function record(format: LogFormat, level: LogLevel = 'info', journal = false) {
   let text = '';

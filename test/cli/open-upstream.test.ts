@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { openUpstream } from '../../src/cli/open-upstream.ts';
-import { readUpstreams } from '../../src/cli/upstream-settings.ts';
+import { readUpstreams } from '../../src/cli/settings/upstreams.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import { requireBasic } from '../support/guarded-registry.ts';
 import { createContent, serveContent, startServer } from '../support/hostile-registry.ts';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { importPKCS8, SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
-import type { Login } from '../../src/upstream/login.ts';
+import type { Credential } from '../../src/upstream/auth/credentials.ts';
 import type { EndpointSettings } from '../../src/upstream/settings.ts';
 import { createAuthority, type IssuedCertificate, type TestAuthority } from '../support/certificates.ts';
 import { type DockerRegistry, startDockerRegistry } from '../support/docker-registry.ts';
@@ -15,7 +15,7 @@ import { readBlob, repository, tagged, upstreamTo } from '../support/upstream.ts
 import { openWorkplace, type Workplace } from '../support/workplace.ts';
 
 const app = repository('team/app');
-const ANN: Login = { kind: 'basic', username: 'ann', password: 'a secret' };
+const ANN: Credential = { kind: 'basic', username: 'ann', password: 'a secret' };
 /** `ann:a secret`, as htpasswd -B writes it. */
 const HTPASSWD = 'ann:$2y$05$w9S2mXdURTra83Du/nUZLeirwLapYNqrdxQHz4.ap/Sz6Ld/zSJUa\n';
 
@@ -28,7 +28,7 @@ describeWith(
     let open: DockerRegistry;
     const image = buildImage(randomBytes(3_000_000), { dialect: 'oci' });
     const [config = Buffer.alloc(0), layer = Buffer.alloc(0)] = image.blobs;
-    const clientOf = (endpoint: EndpointSettings, login?: Login) =>
+    const clientOf = (endpoint: EndpointSettings, login?: Credential) =>
       upstreamTo(
         { endpoints: [{ anyAddress: true, ...endpoint }] },
         { credentials: { loginFor: async () => login } },

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
+import { profileOfFeatures } from '../../src/host/assumed-features.ts';
 import { allFlags, COMPILER_NAMES, flagsForHost, parseCompiler } from '../../src/host/compiler-flags.ts';
-import { profileOfFeatures } from '../../src/host/profile.ts';
 
 test.each([
   ['zen4', 'gcc@13', '-march=znver4 -mtune=znver4', 'zen4'],

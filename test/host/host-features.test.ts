@@ -1,10 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { canonicalArchitecture } from '../../src/host/architecture.ts';
-import { greatestCuda } from '../../src/host/cuda.ts';
 import type { HostFacts } from '../../src/host/facts.ts';
-import { claimedFeatures, hostFeatures } from '../../src/host/host-features.ts';
-import { parseInstanceType } from '../../src/host/instance-type.ts';
-import { platformVariant } from '../../src/host/variant.ts';
+import { claimedFeatures, greatestCuda, hostFeatures, parseInstanceType } from '../../src/host/features.ts';
+import { platformVariant } from '../../src/host/levels.ts';
 
 const bare: HostFacts = {
   os: 'linux',

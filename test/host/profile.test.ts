@@ -1,13 +1,8 @@
 import { describe, expect, test } from 'vitest';
+import { profileOfFeatures, withFeatures } from '../../src/host/assumed-features.ts';
 import type { CpuFacts, HostFacts } from '../../src/host/facts.ts';
-import {
-  deriveProfile,
-  type HostProfile,
-  parseProfile,
-  profileKey,
-  profileOfFeatures,
-  withFeatures,
-} from '../../src/host/profile.ts';
+import { deriveProfile, type HostProfile, profileKey } from '../../src/host/profile.ts';
+import { parseProfile } from '../../src/host/profile-json.ts';
 
 const BROADWELL: CpuFacts = {
   vendor: 'GenuineIntel',

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { CpuFacts } from '../../src/host/facts.ts';
-import { flagsOf } from '../../src/host/microarchitecture.ts';
+import { flagsOf } from '../../src/host/identify.ts';
 import { formatReason, similarNames, whyNot } from '../../src/host/why-not.ts';
 
 const zen3: CpuFacts = { vendor: 'AuthenticAMD', flags: [...(flagsOf('zen3') ?? [])] };

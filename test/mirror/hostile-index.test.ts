@@ -1,8 +1,8 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, test } from 'vitest';
-import { profileOfFeatures } from '../../src/host/profile.ts';
-import { type Decision, tailored } from '../../src/mirror/tailored.ts';
+import { profileOfFeatures } from '../../src/host/assumed-features.ts';
+import { type TailoringDecision, tailored } from '../../src/mirror/tailored.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import { MANIFEST_MAX_BYTES } from '../../src/oci/registry.ts';
@@ -52,7 +52,7 @@ async function mirrorOf(
     response.end(bytes);
   };
   const registry = closing(await startServer(handler));
-  const decisions: Decision[] = [];
+  const decisions: TailoringDecision[] = [];
   const mirror = tailored({
     next: upstreamTo(upstreamAt(registry.url)),
     profile: profileOfFeatures(features),

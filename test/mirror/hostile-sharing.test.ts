@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
 import { describe, expect, test } from 'vitest';
-import { cached } from '../../src/mirror/cached.ts';
+import { cached } from '../../src/mirror/cache.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
+import { createUpstream } from '../../src/upstream/client.ts';
 import type { UpstreamSettings } from '../../src/upstream/settings.ts';
-import { createUpstream } from '../../src/upstream/upstream.ts';
 import { createContent, type Handler, serveContent, startServer } from '../support/hostile-registry.ts';
 import { dataDirectory, storeAt } from '../support/store.ts';
 import { closing, readBlob, repository, tagged } from '../support/upstream.ts';

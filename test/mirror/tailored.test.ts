@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest';
-import { profileOfFeatures } from '../../src/host/profile.ts';
-import { type Decision, tailored } from '../../src/mirror/tailored.ts';
+import { profileOfFeatures } from '../../src/host/assumed-features.ts';
+import { type TailoringDecision, tailored } from '../../src/mirror/tailored.ts';
 import type { DerivedAnswers } from '../../src/oci/content-store.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
@@ -13,7 +13,7 @@ const BENCH = repository('qnib/bench', 'docker.io');
 const LATEST = tagged('latest');
 
 let next: FakeRegistry;
-let decisions: Decision[];
+let decisions: TailoringDecision[];
 let kept: Map<string, Manifest>;
 let derived: DerivedAnswers;
 

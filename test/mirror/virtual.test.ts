@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { virtual } from '../../src/mirror/virtual.ts';
-import { readDescriptor } from '../../src/oci/image-index.ts';
-import { parseListSpec } from '../../src/oci/list-spec.ts';
+import { parseListSpec } from '../../src/oci/image-list.ts';
+import { readDescriptor } from '../../src/oci/manifest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import { RegistryError } from '../../src/oci/registry-error.ts';
 import { createFakeRegistry, type FakeRegistry, unreachable } from '../support/fake-registry.ts';

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { parseDigest } from '../../src/oci/digest.ts';
-import { parseManifestDocument } from '../../src/oci/image-index.ts';
+import { parseManifestDocument } from '../../src/oci/manifest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import { parseRange, resolveRange } from '../../src/oci/range.ts';
 import {

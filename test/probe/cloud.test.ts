@@ -3,7 +3,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { askInstanceType } from '../../src/probe/cloud.ts';
-import { collectProblems } from '../../src/probe/problems.ts';
+import { collectDiagnostics } from '../../src/probe/diagnostics.ts';
 import { listenOnLoopback } from '../support/loopback.ts';
 
 async function metadataService(listener: RequestListener): Promise<string> {
@@ -17,7 +17,7 @@ async function metadataService(listener: RequestListener): Promise<string> {
 }
 
 async function ask(listener: RequestListener, limitMs = 3000) {
-  const problems = collectProblems();
+  const problems = collectDiagnostics();
   const baseUrl = await metadataService(listener);
   const type = await askInstanceType({ baseUrl, limitMs, problems });
   return { type, warnings: problems.warnings, failed: problems.failed() };

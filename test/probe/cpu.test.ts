@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { parseCpuinfo, readCpu } from '../../src/probe/cpu.ts';
-import { parseSysctl } from '../../src/probe/sysctl.ts';
+import { parseSysctl } from '../../src/probe/non-linux.ts';
 import { type Tree, treeHost } from '../support/host-tree.ts';
 
 const ZEN = [

@@ -1,8 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { readFabrics } from '../../src/probe/fabric.ts';
-import { readGlibc } from '../../src/probe/glibc.ts';
 import { readPci } from '../../src/probe/pci.ts';
-import { parseOsRelease, readSystem } from '../../src/probe/system.ts';
+import { parseOsRelease, readGlibc, readSystem } from '../../src/probe/system.ts';
 import { pciFunction, type Tree, treeHost } from '../support/host-tree.ts';
 
 describe('glibc', () => {

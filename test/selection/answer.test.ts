@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
-import { parseManifestDocument } from '../../src/oci/image-index.ts';
+import { parseManifestDocument } from '../../src/oci/manifest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import { type Answer, answerFor } from '../../src/selection/answer.ts';
 import { DEFAULT_POLICY, type SelectionPolicy } from '../../src/selection/policy.ts';

@@ -1,13 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
-import { parseManifestDocument } from '../../src/oci/image-index.ts';
+import { parseManifestDocument } from '../../src/oci/manifest.ts';
 import { RegistryError } from '../../src/oci/registry-error.ts';
 import { answerFor } from '../../src/selection/answer.ts';
 import { viewOf } from '../../src/selection/host-view.ts';
+import { matchDemand } from '../../src/selection/match.ts';
 import { DEFAULT_POLICY, type SelectionPolicy } from '../../src/selection/policy.ts';
 import { compareRanks, rankerFor } from '../../src/selection/rank.ts';
-import { judge } from '../../src/selection/satisfies.ts';
 import { select } from '../../src/selection/select.ts';
 import { FUZZ_RUNS } from '../support/fuzz.ts';
 import { hostOf } from '../support/host-of.ts';
@@ -95,7 +95,7 @@ describe('whatever the index, the host and the policy', () => {
         const profile = hostOf(features);
         const { winner } = select(indexOf(entries).document, profile, chosen);
         for (const demand of winner?.requirements ?? []) {
-          expect(judge(demand, viewOf(profile), chosen).holds).toBe(true);
+          expect(matchDemand(demand, viewOf(profile), chosen).holds).toBe(true);
         }
       }),
       RUNS,

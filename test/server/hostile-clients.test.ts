@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { describe, expect, test } from 'vitest';
-import type { Gate } from '../../src/oci/gate.ts';
+import type { AdmissionController } from '../../src/oci/admission.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import { createFakeRegistry } from '../support/fake-registry.ts';
 import { ask, codeOf, dial, exchange, serve } from '../support/served.ts';
@@ -385,7 +385,7 @@ describe('overload', () => {
   test('clients that leave while their login is being checked take no room', async () => {
     const registry = createFakeRegistry();
     const arrivals: (() => void)[] = [];
-    const gate: Gate = {
+    const gate: AdmissionController = {
       admit: () =>
         new Promise((resolve) => {
           arrivals.push(() => resolve({ kind: 'admitted', registry, key: '' }));

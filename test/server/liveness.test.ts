@@ -2,7 +2,7 @@ import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { createNotifier } from '../../src/server/notify.ts';
+import { createNotifier } from '../../src/cli/serve/systemd.ts';
 import { ask, type LogLine, serve } from '../support/served.ts';
 
 function blockFor(ms: number): void {

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import type { HostProfile } from '../../src/host/profile.ts';
 import { createMetrics } from '../../src/server/metrics.ts';
-import { isOwnHost } from '../../src/server/page-host.ts';
-import type { StatusFacts } from '../../src/server/status-facts.ts';
+import { isOwnHost } from '../../src/server/request-validation.ts';
+import type { StatusFacts } from '../../src/server/status-page.ts';
 import { ask, codeOf, serve } from '../support/served.ts';
 
 const PROFILE: HostProfile = {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { readAuthorization } from '../../src/site/authorization.ts';
+import { readAuthorization } from '../../src/site/auth-header.ts';
 import { MachineFileError, readMachineFile } from '../../src/site/machine-file.ts';
 import { parseScopes, repositoryNamed } from '../../src/site/scope.ts';
 import { formatSelector, parseSelector } from '../../src/site/selector.ts';

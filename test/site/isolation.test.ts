@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { cached } from '../../src/mirror/cached.ts';
+import { cached } from '../../src/mirror/cache.ts';
 import { tailored } from '../../src/mirror/tailored.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import type { Registry } from '../../src/oci/registry.ts';

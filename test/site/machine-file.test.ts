@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, test } from 'vitest';
-import { createDirectory } from '../../src/site/directory.ts';
+import { createAccountIndex } from '../../src/site/account-index.ts';
 import { MachineFileError, readMachineFile } from '../../src/site/machine-file.ts';
 import { hashPassword, verifyPassword } from '../../src/site/password.ts';
 
@@ -27,7 +27,7 @@ types:
 
 describe('a file of machine types', () => {
   test('gives each type a login of user and name, under the account’s password', async () => {
-    const directory = createDirectory([readMachineFile(SITE(), 'qnib.yaml')]);
+    const directory = createAccountIndex([readMachineFile(SITE(), 'qnib.yaml')]);
     const type1 = directory.find('qnib-type1');
     expect(type1?.features).toEqual(['cpu:broadwell']);
     expect(type1 && (await verifyPassword('secret', type1.password))).toBe(true);
@@ -35,7 +35,7 @@ describe('a file of machine types', () => {
   });
 
   test('may give a type a login and a password of its own', async () => {
-    const directory = createDirectory([readMachineFile(SITE(), 'qnib.yaml')]);
+    const directory = createAccountIndex([readMachineFile(SITE(), 'qnib.yaml')]);
     expect(directory.find('qnib-type4')).toBeUndefined();
     const type4 = directory.find('gpu-node');
     expect(type4?.features).toEqual(['cpu:broadwell', 'nvcap:5.2']);
@@ -44,7 +44,7 @@ describe('a file of machine types', () => {
   });
 
   test('lets a machine describe itself under the account’s password, in what the family tree knows', () => {
-    const directory = createDirectory([readMachineFile(SITE(), 'qnib.yaml')]);
+    const directory = createAccountIndex([readMachineFile(SITE(), 'qnib.yaml')]);
     expect(directory.find('qnib/cpu#zen4,nvcap#9.0')?.features).toEqual(['cpu:zen4', 'nvcap:9.0']);
     expect(directory.find('qnib/cpu#zen99')).toBeUndefined();
     expect(directory.find('nobody/cpu#zen4')).toBeUndefined();
@@ -52,7 +52,7 @@ describe('a file of machine types', () => {
 
   test('without a password of the account has no selectors', () => {
     const account = readMachineFile(`user: a\ntypes: [{name: b, password: "${hash}"}]`, 'a.yaml');
-    const directory = createDirectory([account]);
+    const directory = createAccountIndex([account]);
     expect(directory.find('a-b')).toBeDefined();
     expect(directory.find('a')).toBeUndefined();
     expect(directory.find('a/cpu#zen4')).toBeUndefined();
@@ -123,10 +123,10 @@ describe('a file of machine types', () => {
   test('is refused when another has its user, or one of its logins', () => {
     const read = (user: string, file: string, login: string) =>
       readMachineFile(`user: ${user}\npassword: "${hash}"\ntypes: [{name: t, login: ${login}}]`, file);
-    expect(() => createDirectory([read('a', 'one.yaml', 'x'), read('a', 'two.yaml', 'y')])).toThrow(
+    expect(() => createAccountIndex([read('a', 'one.yaml', 'x'), read('a', 'two.yaml', 'y')])).toThrow(
       'two.yaml: the user a is taken already, in one.yaml',
     );
-    expect(() => createDirectory([read('a', 'one.yaml', 'x'), read('b', 'two.yaml', 'x')])).toThrow(
+    expect(() => createAccountIndex([read('a', 'one.yaml', 'x'), read('b', 'two.yaml', 'x')])).toThrow(
       'two.yaml: the login x is taken already, in one.yaml',
     );
   });

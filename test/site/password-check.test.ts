@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, test } from 'vitest';
-import { createFailures } from '../../src/site/failures.ts';
+import { createLoginThrottle } from '../../src/site/login-throttle.ts';
 import { hashPassword, type PasswordHash } from '../../src/site/password.ts';
 import { createPasswordCheck } from '../../src/site/password-check.ts';
 
@@ -19,7 +19,7 @@ beforeAll(async () => {
 function checking(limits = { failuresMax: 3, windowMs: 60_000 }) {
   let now = 0;
   const check = createPasswordCheck({
-    failures: createFailures(limits, () => now),
+    failures: createLoginThrottle(limits, () => now),
     decoy,
     now: () => now,
     rememberMs: 1000,
@@ -105,7 +105,7 @@ describe('checking a password', () => {
   test('an unknown login takes as long as a wrong password', async () => {
     const dear = await hashPassword('right', FELT);
     const check = createPasswordCheck({
-      failures: createFailures({ failuresMax: 1000, windowMs: 60_000 }, () => 0),
+      failures: createLoginThrottle({ failuresMax: 1000, windowMs: 60_000 }, () => 0),
       decoy: await hashPassword('', FELT),
       now: () => 0,
     });

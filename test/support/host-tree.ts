@@ -2,8 +2,8 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { onTestFinished } from 'vitest';
+import { type CollectedDiagnostics, collectDiagnostics } from '../../src/probe/diagnostics.ts';
 import { type HostRoot, openHostRoot } from '../../src/probe/host-root.ts';
-import { type CollectedProblems, collectProblems } from '../../src/probe/problems.ts';
 
 /** Path below the root -> content, or the target of a symbolic link. */
 export type Tree = Readonly<Record<string, string | { readonly link: string }>>;
@@ -23,12 +23,12 @@ export function writeTree(tree: Tree): string {
 
 export interface TreeHost {
   readonly root: HostRoot;
-  readonly problems: CollectedProblems;
+  readonly problems: CollectedDiagnostics;
 }
 
 /** A host root over a tree; `isLive` lets a probe act as if it were this machine. */
 export function treeHost(tree: Tree, { isLive = false } = {}): TreeHost {
-  const problems = collectProblems();
+  const problems = collectDiagnostics();
   const root = openHostRoot(writeTree(tree), {
     onUnreadable: (path, code) => problems.fail(`${path}: ${code}`),
   });

@@ -1,5 +1,5 @@
 import { type Digest, digestOf } from '../../src/oci/digest.ts';
-import { type ImageIndex, parseManifestDocument } from '../../src/oci/image-index.ts';
+import { type ImageIndex, parseManifestDocument } from '../../src/oci/manifest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 
 /** An entry as a test writes it: features as words, or more. linux/amd64 unless it says otherwise. */

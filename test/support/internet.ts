@@ -1,7 +1,7 @@
 import { createServer, request as forward } from 'node:http';
 import { connect } from 'node:net';
 import type { Duplex } from 'node:stream';
-import type { UpstreamOptions } from '../../src/upstream/upstream.ts';
+import type { UpstreamOptions } from '../../src/upstream/client.ts';
 import { createAuthority } from './certificates.ts';
 import { type Handler, type RecordedRequest, startServer } from './hostile-registry.ts';
 import { listenOnLoopback } from './loopback.ts';

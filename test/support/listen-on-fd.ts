@@ -1,5 +1,5 @@
 import { DOCKER_HUB } from '../../src/oci/reference.ts';
-import { createMirrorServer } from '../../src/server/mirror-server.ts';
+import { createMirrorServer } from '../../src/server/server.ts';
 import { createFakeRegistry } from './fake-registry.ts';
 
 // A process of its own that serves on descriptor 3, and says when it does.

@@ -1,14 +1,10 @@
 import { request } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { onTestFinished } from 'vitest';
-import type { Gate } from '../../src/oci/gate.ts';
+import type { AdmissionController } from '../../src/oci/admission.ts';
 import { DOCKER_HUB } from '../../src/oci/reference.ts';
-import {
-  createMirrorServer,
-  type MirrorServer,
-  type MirrorServerOptions,
-} from '../../src/server/mirror-server.ts';
-import type { StatusFacts } from '../../src/server/status-facts.ts';
+import { createMirrorServer, type MirrorServer, type MirrorServerOptions } from '../../src/server/server.ts';
+import type { StatusFacts } from '../../src/server/status-page.ts';
 import { createFakeRegistry, type FakeRegistry } from './fake-registry.ts';
 
 export interface LogLine {
@@ -39,7 +35,7 @@ const FACTS: StatusFacts = {
 };
 
 /** Admits everyone to one registry, as a node-local mirror does. */
-export function openGate(registry: FakeRegistry): Gate {
+export function openGate(registry: FakeRegistry): AdmissionController {
   return { admit: () => ({ kind: 'admitted', registry, key: '' }) };
 }
 

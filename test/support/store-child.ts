@@ -9,7 +9,7 @@
 import { createHash } from 'node:crypto';
 import { Writable } from 'node:stream';
 import { pathToFileURL } from 'node:url';
-import { cached } from '../../src/mirror/cached.ts';
+import { cached } from '../../src/mirror/cache.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import { parseRepositoryName, parseSourceHost, type Repository } from '../../src/oci/reference.ts';

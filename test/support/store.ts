@@ -1,7 +1,8 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type CachedOptions, cached } from '../../src/mirror/cached.ts';
+import { cached } from '../../src/mirror/cache.ts';
+import type { CacheOptions } from '../../src/mirror/cache-options.ts';
 import { openStore, type StoreOptions } from '../../src/store/store.ts';
 import { createFakeRegistry, type FakeRegistry } from './fake-registry.ts';
 import { afterTest, closing } from './upstream.ts';
@@ -30,7 +31,7 @@ export async function storeAt(directory: string, options: Partial<StoreOptions> 
   return { store, lines, layout: join(directory, 'v1') };
 }
 
-export interface CacheAtOptions extends Partial<CachedOptions> {
+export interface CacheAtOptions extends Partial<CacheOptions> {
   readonly upstream?: FakeRegistry;
   readonly maxBytes?: number;
 }

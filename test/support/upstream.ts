@@ -8,8 +8,8 @@ import {
   type Repository,
 } from '../../src/oci/reference.ts';
 import type { Blob } from '../../src/oci/registry.ts';
+import { createUpstream, type UpstreamOptions } from '../../src/upstream/client.ts';
 import type { UpstreamSettings } from '../../src/upstream/settings.ts';
-import { createUpstream, type UpstreamOptions } from '../../src/upstream/upstream.ts';
 
 type Cleanup = () => unknown;
 const cleanups: Cleanup[] = [];

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
-import { type Credentials, mayReceiveLogin } from '../../src/upstream/login.ts';
+import { type Credentials, mayReceiveLogin } from '../../src/upstream/auth/credentials.ts';
 import { defaultUpstream, upstreamAt } from '../../src/upstream/settings.ts';
 import { bearerChallenge, createTokenService, requireBearer } from '../support/guarded-registry.ts';
 import { createContent, type Handler, serveContent, startServer } from '../support/hostile-registry.ts';

@@ -4,8 +4,8 @@ import { describe, expect, test } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import type { BlobOptions } from '../../src/oci/registry.ts';
+import type { UpstreamOptions } from '../../src/upstream/client.ts';
 import { upstreamAt } from '../../src/upstream/settings.ts';
-import type { UpstreamOptions } from '../../src/upstream/upstream.ts';
 import { bearerChallenge, createTokenService, requireBearer } from '../support/guarded-registry.ts';
 import {
   createContent,

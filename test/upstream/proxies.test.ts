@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
-import { proxyFor, proxyFromEnvironment } from '../../src/upstream/proxy.ts';
+import { proxyFor, proxyFromEnvironment } from '../../src/upstream/net/proxy.ts';
 import { defaultUpstream, upstreamAt } from '../../src/upstream/settings.ts';
 import { createAuthority } from '../support/certificates.ts';
 import { createContent, serveContent, startServer } from '../support/hostile-registry.ts';

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { readImageConfig } from '../../src/mirror/image-config.ts';
 import { digestOf } from '../../src/oci/digest.ts';
-import { readDescriptor } from '../../src/oci/image-index.ts';
+import { readDescriptor } from '../../src/oci/manifest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import { defaultUpstream, upstreamAt } from '../../src/upstream/settings.ts';
 import { bearerChallenge, createTokenService, requireBearer } from '../support/guarded-registry.ts';

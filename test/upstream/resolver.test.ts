@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { createResolvers } from '../../src/upstream/resolver.ts';
+import { createResolvers } from '../../src/upstream/net/resolver.ts';
 
 const LOOPBACK = [{ address: '127.0.0.1', family: 4 }];
 

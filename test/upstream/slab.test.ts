@@ -1,38 +1,38 @@
 import { describe, expect, test } from 'vitest';
-import { createSlabPool } from '../../src/upstream/slab.ts';
+import { createSlabPool } from '../../src/upstream/http/slab.ts';
 
 const MIB = 1024 * 1024;
 
 describe('a pool of slabs', () => {
   test('chunks of one slab lie one behind the other and never overlap', () => {
     const slab = createSlabPool().take();
-    slab.room().fill('a', 0, 10);
-    const first = slab.cut(10);
-    slab.room().fill('b', 0, 10);
-    const second = slab.cut(10);
+    slab.remaining().fill('a', 0, 10);
+    const first = slab.slice(10);
+    slab.remaining().fill('b', 0, 10);
+    const second = slab.slice(10);
     expect([first.chunk.toString(), second.chunk.toString()]).toEqual(['a'.repeat(10), 'b'.repeat(10)]);
   });
 
   test('memory is used again once its user has left and its last chunk is released, not before', () => {
     const pool = createSlabPool();
     const slab = pool.take();
-    const [first, second] = [slab.cut(100), slab.cut(100)];
-    slab.leave();
+    const [first, second] = [slab.slice(100), slab.slice(100)];
+    slab.release();
     first.release();
-    expect(pool.take().room().buffer).not.toBe(first.chunk.buffer);
+    expect(pool.take().remaining().buffer).not.toBe(first.chunk.buffer);
     second.release();
-    expect(pool.take().room().buffer).toBe(first.chunk.buffer);
+    expect(pool.take().remaining().buffer).toBe(first.chunk.buffer);
   });
 
   test('releasing or leaving twice frees nothing that is still in use', () => {
     const pool = createSlabPool();
     const slab = pool.take();
-    const [first, second] = [slab.cut(100), slab.cut(100)];
+    const [first, second] = [slab.slice(100), slab.slice(100)];
     for (let times = 0; times < 3; times += 1) {
       first.release();
-      slab.leave();
+      slab.release();
     }
-    expect(pool.take().room().buffer).not.toBe(second.chunk.buffer);
+    expect(pool.take().remaining().buffer).not.toBe(second.chunk.buffer);
     expect(pool.usage().usedBytes).toBe(2 * MIB);
   });
 
@@ -40,7 +40,7 @@ describe('a pool of slabs', () => {
     const pool = createSlabPool();
     const slabs = Array.from({ length: 64 }, () => pool.take());
     expect(pool.usage().usedBytes).toBe(16 * MIB + 48 * 0.25 * MIB);
-    for (const slab of slabs) slab.leave();
+    for (const slab of slabs) slab.release();
     expect(pool.usage()).toEqual({ usedBytes: 0, keptBytes: 16 * MIB });
   });
 });

@@ -1,7 +1,7 @@
 import { describe, expect, test, vi } from 'vitest';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
+import type { UpstreamOptions } from '../../src/upstream/client.ts';
 import { upstreamAt } from '../../src/upstream/settings.ts';
-import type { UpstreamOptions } from '../../src/upstream/upstream.ts';
 import {
   bearerChallenge,
   createTokenService,

@@ -1,0 +1,181 @@
+import type { Command } from 'commander';
+import { sizeText } from '../../../lib/text.ts';
+import type { StoredItem } from '../../../store/admin.ts';
+import type { Store } from '../../../store/store.ts';
+import { helpText } from '../../help-text.ts';
+import { addSettings, loadSettings } from '../../settings/load.ts';
+import { readDurationMs, readSizeBytes } from '../../settings/parse.ts';
+import { SERVE_SETTINGS } from '../../settings/table.ts';
+import { UserError } from '../../user-error.ts';
+import { diskBytesOfAll, renderItems, renderRepositories } from './render.ts';
+
+const SETTINGS = { data: SERVE_SETTINGS.data, cacheSize: SERVE_SETTINGS.cacheSize } as const;
+
+const EXAMPLES = {
+  group: helpText(
+    [
+      ['metahub cache ls', 'what is held, by repository'],
+      ['metahub cache verify', 'read everything, drop what is spoilt'],
+      ['metahub cache prune --older-than 30d', 'drop what nobody has used for a month'],
+    ],
+    'All of them may be used while a mirror is running on the same data.',
+  ),
+  ls: helpText([
+    ['metahub cache ls', 'by repository'],
+    ['metahub cache ls --all', 'item by item, with digests'],
+    ['metahub cache ls --data /var/cache/metahub', 'what the service holds'],
+  ]),
+  verify: helpText(
+    [['metahub cache verify'], ['metahub cache verify --json | jq .spoilt']],
+    'Exit status: 0 all is intact, 1 nothing could be read, 2 a wrong option, 3 something was spoilt and is dropped.',
+  ),
+  prune: helpText([
+    ['metahub cache prune', 'down to the cache size'],
+    ['metahub cache prune --to 10GiB', 'drop what was used longest ago, down to ten gibibytes'],
+    ['metahub cache prune --older-than 30d', 'drop what nobody has used for a month'],
+    ['metahub cache prune --all --dry-run', 'how much there is to drop'],
+  ]),
+} as const;
+
+const JSON_FLAG = ['--json', 'print JSON'] as const;
+
+type Flags = Readonly<Record<string, unknown>>;
+
+interface Opened {
+  readonly store: Store;
+  readonly directory: string;
+  readonly cacheSize: number;
+}
+
+/** Opens the store of the data directory for as long as `work` takes. */
+async function withStore(
+  flags: Flags,
+  writes: boolean,
+  work: (opened: Opened) => Promise<void>,
+): Promise<void> {
+  const { values } = await loadSettings(SETTINGS, flags);
+  const [{ openStore }, { layoutOf }, { access, constants }] = await Promise.all([
+    import('../../../store/store.ts'),
+    import('../../../store/layout.ts'),
+    import('node:fs/promises'),
+  ]);
+  await access(layoutOf(values.data).root, constants.R_OK | constants.X_OK).catch((cause) => {
+    const isThere = cause.code !== 'ENOENT';
+    throw new UserError(isThere ? `${values.data} cannot be read` : `nothing is held below ${values.data}`, {
+      cause,
+      nextStep: isThere
+        ? 'Run it as the user of the mirror, or as root.'
+        : 'Name the mirror’s --data directory.',
+    });
+  });
+  const problems: string[] = [];
+  const store = await openStore({
+    directory: values.data,
+    maxBytes: Number.POSITIVE_INFINITY,
+    maxItems: Number.POSITIVE_INFINITY,
+    now: Date.now,
+    log: (level, event, fields) => {
+      if (level === 'warning' && event.includes('cannot write')) problems.push(String(fields?.['reason']));
+    },
+  });
+  try {
+    await work({ store, directory: values.data, cacheSize: values.cacheSize });
+  } finally {
+    await store.close();
+  }
+  if (writes && problems.length > 0)
+    throw new UserError(`${values.data} cannot be written to: ${problems[0]}`);
+}
+
+function writeJson(answer: unknown): void {
+  process.stdout.write(`${JSON.stringify(answer, undefined, 2)}\n`);
+}
+
+async function list({ store, cacheSize }: Opened, flags: Flags): Promise<void> {
+  const items = await store.stock.list();
+  if (flags['json']) writeJson({ items, cacheSize });
+  else process.stdout.write(flags['all'] ? renderItems(items) : renderRepositories(items, cacheSize));
+}
+
+async function verify({ store }: Opened, { json }: Flags): Promise<void> {
+  const items = await store.stock.list();
+  const spoilt: StoredItem[] = [];
+  for (const item of items) {
+    if (await store.stock.verify(item.digest)) continue;
+    spoilt.push(item);
+    const of = item.repository === undefined ? '' : ` of ${item.repository}`;
+    if (!json) process.stdout.write(`spoilt, dropped: ${item.digest}${of}\n`);
+  }
+  if (json) writeJson({ verified: items.length, spoilt });
+  else
+    process.stdout.write(
+      `${items.length - spoilt.length} of ${items.length} items are what their digests say\n`,
+    );
+  if (spoilt.length > 0) process.exitCode = 3;
+}
+
+/** What is to go, used longest ago first. */
+function chooseItems(items: readonly StoredItem[], flags: Flags, cacheSize: number): readonly StoredItem[] {
+  if (flags['all']) return items;
+  if (flags['olderThan'] !== undefined) {
+    const usedBeforeMs = Date.now() - readFlag('--older-than', readDurationMs, flags['olderThan']);
+    return items.filter(({ usedMs }) => usedMs < usedBeforeMs);
+  }
+  const bound = flags['to'] === undefined ? cacheSize : readFlag('--to', readSizeBytes, flags['to']);
+  let heldBytes = diskBytesOfAll(items);
+  return items.filter(({ diskBytes }) => {
+    if (heldBytes <= bound) return false;
+    heldBytes -= diskBytes;
+    return true;
+  });
+}
+
+function readFlag<T>(flag: string, read: (value: unknown) => T, value: unknown): T {
+  try {
+    return read(value);
+  } catch (cause) {
+    throw new UserError(`${flag}: ${(cause as Error).message}`, { cause, exitStatus: 2 });
+  }
+}
+
+async function prune({ store, cacheSize }: Opened, flags: Flags): Promise<void> {
+  const chosen = chooseItems(await store.stock.list(), flags, cacheSize);
+  const isDryRun = flags['dryRun'] === true;
+  if (!isDryRun) {
+    for (const { digest } of chosen) await store.stock.remove(digest);
+    await store.stock.removeOrphans();
+  }
+  if (flags['json']) {
+    writeJson({ dryRun: isDryRun, dropped: chosen, diskBytes: diskBytesOfAll(chosen) });
+    return;
+  }
+  const verb = isDryRun ? 'would drop' : 'dropped';
+  process.stdout.write(`${verb} ${chosen.length} items, ${sizeText(diskBytesOfAll(chosen))}\n`);
+}
+
+/** Adds the subcommands of `metahub cache`. */
+export function configure(command: Command): void {
+  command.addHelpText('after', EXAMPLES.group);
+  const add = (
+    name: 'ls' | 'verify' | 'prune',
+    summary: string,
+    work: (opened: Opened, flags: Flags) => Promise<void>,
+  ) => {
+    const sub = command.command(name).description(summary).exitOverride();
+    addSettings(sub, SETTINGS);
+    sub
+      .addHelpText('after', EXAMPLES[name])
+      .action((flags: Flags) => withStore(flags, work !== list, (opened) => work(opened, flags)));
+    return sub;
+  };
+  add('ls', 'what is held', list)
+    .option('--all', 'every item, used longest ago first')
+    .option(...JSON_FLAG);
+  add('verify', 'read everything and drop what is not what its digest says', verify).option(...JSON_FLAG);
+  add('prune', 'drop what was used longest ago', prune)
+    .option('--to <size>', 'down to this size; the cache size when nothing is said')
+    .option('--older-than <duration>', 'what was not used for so long: 30d')
+    .option('--all', 'everything')
+    .option('--dry-run', 'only say what would go')
+    .option(...JSON_FLAG);
+}

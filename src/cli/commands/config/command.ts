@@ -1,0 +1,73 @@
+import type { Command } from 'commander';
+import { tableText } from '../../../lib/text.ts';
+import { helpText } from '../../help-text.ts';
+import { addSettings, loadSettings } from '../../settings/load.ts';
+import type { SettingTable } from '../../settings/setting.ts';
+import { SERVE_SETTINGS } from '../../settings/table.ts';
+
+/** Maps become objects, so that what is shown can be written into the file. */
+function plain(value: unknown): unknown {
+  if (value instanceof Map) return Object.fromEntries([...value].map(([key, item]) => [key, plain(item)]));
+  return value;
+}
+
+/** As the value would be written in the file. */
+function written(name: string, value: unknown): unknown {
+  const { format } = (SERVE_SETTINGS as SettingTable)[name] ?? {};
+  return format === undefined ? plain(value) : format(value as never);
+}
+
+function shown(value: unknown): string {
+  if (typeof value === 'string') return value;
+  const json = JSON.stringify(value) ?? '';
+  return ['', '{}', '[]'].includes(json) ? '-' : json;
+}
+
+interface ShowOptions {
+  readonly origin?: boolean;
+  readonly json?: boolean;
+}
+
+async function show(flags: ShowOptions & Readonly<Record<string, unknown>>): Promise<void> {
+  const { values, origins, filePath } = await loadSettings(SERVE_SETTINGS, flags);
+  const rows = Object.entries(values).map(([name, value]) => ({
+    name,
+    value: written(name, value),
+    origin: origins[name as keyof typeof origins],
+  }));
+  if (flags.json) {
+    const settings = Object.fromEntries(rows.map(({ name, value, origin }) => [name, { value, origin }]));
+    process.stdout.write(`${JSON.stringify({ file: filePath ?? null, settings }, undefined, 2)}\n`);
+    return;
+  }
+  const table = rows.map(({ name, value, origin }) => {
+    const where = origin === 'file' ? (filePath ?? origin) : origin;
+    return [name, ...(flags.origin ? [where] : []), shown(value)];
+  });
+  const headings = ['SETTING', ...(flags.origin ? ['FROM'] : []), 'VALUE'];
+  process.stdout.write(tableText([headings, ...table]));
+}
+
+/** Adds the options and the actions of `metahub config`. */
+export function configure(command: Command): void {
+  command.addHelpText(
+    'after',
+    helpText([['metahub config show --origin', 'every setting, its value and where it comes from']]),
+  );
+  const showing = command
+    .command('show')
+    .description('print every setting of the mirror and its value')
+    .exitOverride();
+  addSettings(showing, SERVE_SETTINGS);
+  showing
+    .option('--origin', 'say where each value came from: flag, environment, file or default')
+    .option('--json', 'print JSON')
+    .addHelpText(
+      'after',
+      helpText([
+        ['metahub config show --origin', 'and where each value comes from'],
+        ['METAHUB_LISTEN=127.0.0.1:5099 metahub config show --json'],
+      ]),
+    )
+    .action(show);
+}

@@ -1,0 +1,97 @@
+import { type DetectedHost, detectHost } from '../../detect-host.ts';
+import type { Output } from '../../output.ts';
+import { UserError } from '../../user-error.ts';
+
+/** What `--format` takes. */
+export const FORMATS = ['table', 'json', 'features', 'nfd'] as const;
+type Format = (typeof FORMATS)[number];
+
+/** What `metahub detect` was told; commander's names of its options. */
+export interface DetectFlags {
+  readonly json?: boolean;
+  readonly features?: boolean;
+  readonly format?: Format;
+  readonly root: string;
+  readonly arch?: string;
+  readonly set?: readonly string[];
+  readonly strictArchspec?: boolean;
+  readonly whyNot?: string;
+  readonly compiler?: string;
+  readonly gcc?: string;
+  readonly cloud?: boolean;
+  readonly all?: boolean;
+}
+
+/** Detects and prints one answer. @throws {UserError} as `readHost`, and status 2 for options that do not go together. */
+export async function detect(value: string | undefined, flags: DetectFlags, output: Output): Promise<void> {
+  const answer = soleAnswer(value, flags, output);
+  if (flags.all && flags.root !== '/') {
+    throw usageError('--all asks this machine, not the one below --root', 'Leave out one of the two.');
+  }
+  const host = await detectHost(flags);
+  output.write(await answer(host));
+  if (host.failed) process.exitCode = 3;
+}
+
+type Answer = (host: DetectedHost) => Promise<string>;
+
+/** The one question that is asked; its module alone is loaded. @throws {UserError} status 2 when several are. */
+function soleAnswer(value: string | undefined, flags: DetectFlags, output: Output): Answer {
+  const { json = false, strictArchspec = false, whyNot } = flags;
+  const compiler = flags.compiler ?? (flags.gcc === undefined ? undefined : `gcc@${flags.gcc}`);
+  const asked: (readonly [option: string, answer: Answer])[] = [];
+  if (value !== undefined) {
+    asked.push([`“${value}”`, async (host) => (await import('./value.ts')).renderValue(value, host, json)]);
+  }
+  if (whyNot !== undefined) {
+    if (flags.set !== undefined)
+      throw usageError('--why-not asks about the host as it is', 'Leave out --set.');
+    asked.push([
+      '--why-not',
+      async (host) => (await import('./why-not.ts')).renderWhyNot(whyNot, host, { strictArchspec, json }),
+    ]);
+  }
+  if (compiler !== undefined) {
+    asked.push([
+      '--compiler',
+      async (host) => (await import('./compiler.ts')).renderCompilerFlags(compiler, host, json),
+    ]);
+  }
+  const format = flags.format ?? (flags.features ? 'features' : undefined);
+  if (format !== undefined) {
+    const option = flags.format === undefined ? '--features' : `--format ${format}`;
+    if (json && (format === 'table' || format === 'nfd')) asked.push(['--json', () => Promise.resolve('')]);
+    asked.push([option, (host) => inFormat(format, host, flags, output)]);
+  }
+  const [first, second] = asked;
+  if (first !== undefined && second !== undefined) {
+    throw usageError(`${first[0]} and ${second[0]} ask for different answers`, 'Ask for one at a time.');
+  }
+  return first?.[1] ?? ((host) => inFormat(json ? 'json' : 'table', host, flags, output));
+}
+
+async function inFormat(
+  format: Format,
+  host: DetectedHost,
+  { all = false, json = false }: DetectFlags,
+  output: Output,
+): Promise<string> {
+  const human = all ? await (await import('./inventory.ts')).askHumanFacts() : undefined;
+  switch (format) {
+    case 'json':
+      return (await import('./json.ts')).renderJson(host, human);
+    case 'nfd':
+      return (await import('./nfd.ts')).renderNfd(host.profile);
+    case 'features':
+      if (json) return `${JSON.stringify(host.profile.features)}\n`;
+      return host.profile.features.map((feature) => `- ${feature}\n`).join('');
+    case 'table': {
+      const { renderTable } = await import('./table.ts');
+      return renderTable(host, { human, ...output.terminal() });
+    }
+  }
+}
+
+function usageError(message: string, nextStep: string): UserError {
+  return new UserError(message, { nextStep, exitStatus: 2 });
+}

@@ -1,0 +1,43 @@
+import { printable } from '../../../lib/text.ts';
+import { type Descriptor, formatPlatform } from '../../../oci/manifest.ts';
+import { formatDemand } from '../../../selection/demands.ts';
+import type { Verdict } from '../../../selection/select.ts';
+import type { Explanation } from './run.ts';
+
+/** What is written on. */
+export interface Page {
+  /** In columns. */
+  readonly width: number;
+  readonly colour: boolean;
+}
+
+const SGR = { strong: '1;32', dim: '2', bad: '31', head: '1' } as const;
+
+/** Text in a colour of the terminal, when there is one. */
+export function painted(text: string, as: keyof typeof SGR, { colour }: Page): string {
+  return colour ? `\x1b[${SGR[as]}m${text}\x1b[0m` : text;
+}
+
+/** `windows/amd64 10.0.20348`, for a terminal. */
+export function platformText({ platform }: Descriptor): string {
+  if (platform === undefined) return 'none';
+  const version = platform.osVersion === undefined ? '' : ` ${platform.osVersion}`;
+  return printable(formatPlatform(platform) + version);
+}
+
+/** What the entry demands; empty for one that is no candidate, whose demands nobody has looked at. */
+export function demandsText({ requirements, status }: Verdict): string {
+  if (status === 'foreign' || status === 'attestation' || status === 'unjudged') return '';
+  return requirements.length === 0 ? 'nothing' : printable(requirements.map(formatDemand).join(', '));
+}
+
+/** The image, and how many entries it has. */
+export function heading({ subject, selection }: Explanation): string {
+  const { name, source } = subject;
+  const count = selection?.verdicts.length;
+  const what =
+    count === undefined
+      ? source.document.mediaType
+      : `an index of ${count} ${count === 1 ? 'entry' : 'entries'}`;
+  return `${printable(name)}\n${printable(what)}, ${source.digest}\n`;
+}

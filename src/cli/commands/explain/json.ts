@@ -1,0 +1,82 @@
+import { requirementsOf } from '../../../selection/demands.ts';
+import type { Verdict } from '../../../selection/select.ts';
+import { demandJson } from '../demand-json.ts';
+import type { Explanation } from './run.ts';
+
+/** What the entry says itself, whoever asks. */
+function entryJson({ entry, position }: Verdict): object {
+  return {
+    position,
+    digest: entry.digest,
+    mediaType: entry.mediaType,
+    sizeBytes: entry.sizeBytes,
+    platform: entry.raw['platform'] ?? null,
+    demands: requirementsOf(entry).map(demandJson),
+  };
+}
+
+function verdictJson({ entry, position, status, reason, requirements, failures }: Verdict): object {
+  return {
+    position,
+    digest: entry.digest,
+    status,
+    reason,
+    demands: requirements.map(demandJson),
+    failures: failures.map(({ demand, why }) => ({ ...demandJson(demand), why })),
+  };
+}
+
+function answerJson({ subject, answer }: Explanation): object {
+  const { source } = subject;
+  const { kind, reason } = answer;
+  switch (answer.kind) {
+    case 'original':
+      return {
+        kind,
+        reason,
+        digest: source.digest,
+        mediaType: source.document.mediaType,
+        sizeBytes: source.bytes.length,
+      };
+    case 'derived':
+      return {
+        kind,
+        reason,
+        digest: answer.digest,
+        mediaType: answer.mediaType,
+        sizeBytes: answer.bytes.length,
+      };
+    case 'entry': {
+      const { digest, mediaType, sizeBytes } = answer.entry;
+      return { kind, reason, digest, mediaType, sizeBytes };
+    }
+    case 'refused':
+      return { kind, reason, digest: null, detail: answer.detail };
+  }
+}
+
+function hostJson(explanation: Explanation): object {
+  const { host, selection } = explanation;
+  return {
+    host: host.name,
+    platform: host.profile.platform,
+    features: host.profile.features,
+    winner: selection?.winner?.position ?? null,
+    verdicts: (selection?.verdicts ?? []).map(verdictJson),
+    answer: answerJson(explanation),
+  };
+}
+
+/** Everything for programs: of one host and of several in the same form. */
+export function renderJson(first: Explanation, others: readonly Explanation[]): string {
+  const { name, source, policy } = first.subject;
+  const document = {
+    image: name,
+    digest: source.digest,
+    mediaType: source.document.mediaType,
+    policy,
+    entries: (first.selection?.verdicts ?? []).map(entryJson),
+    hosts: [first, ...others].map(hostJson),
+  };
+  return `${JSON.stringify(document, undefined, 2)}\n`;
+}

@@ -1,0 +1,110 @@
+import { readFile } from 'node:fs/promises';
+import type { HostPlatform } from '../../../host/profile.ts';
+import { createEnvironmentReader } from '../../../mirror/image-config.ts';
+import { type Digest, digestOf } from '../../../oci/digest.ts';
+import { type ManifestDocument, parseManifestDocument } from '../../../oci/manifest.ts';
+import { formatReference, type Repository } from '../../../oci/reference.ts';
+import { MANIFEST_MAX_BYTES, type Registry } from '../../../oci/registry.ts';
+import { RegistryError } from '../../../oci/registry-error.ts';
+import { DEFAULT_POLICY, type SelectionPolicy } from '../../../selection/policy.ts';
+import type { ExtraDemands } from '../../../selection/select.ts';
+import { lookupFailure, parseImage, withRegistry } from '../../image-lookup.ts';
+import { readPolicies } from '../../settings/policies.ts';
+import type { ResolvedSettings } from '../../settings/setting.ts';
+import { UserError } from '../../user-error.ts';
+import type { EXPLAIN_SETTINGS, ExplainFlags } from './settings.ts';
+
+type Settings = ResolvedSettings<typeof EXPLAIN_SETTINGS>;
+
+interface SourceDocument {
+  readonly document: ManifestDocument;
+  readonly bytes: Buffer;
+  readonly digest: Digest;
+}
+
+/** What is explained: a document, its name, and how its entries are to be judged. */
+export interface ExplainSubject {
+  readonly name: string;
+  readonly source: SourceDocument;
+  readonly policy: SelectionPolicy;
+  /** Asked for by digest: the mirror passes such a pull on untouched. */
+  readonly isPinned: boolean;
+  /** What the configurations of its images demand, where that was asked for. */
+  readonly extra: ExtraDemands | undefined;
+}
+
+/** What a registry sends, or a file holds, as the document that is judged. */
+function sourceOf(bytes: Buffer, mediaType: string | undefined, name: string): SourceDocument {
+  try {
+    return { document: parseManifestDocument(bytes, mediaType), bytes, digest: digestOf(bytes) };
+  } catch (cause) {
+    if (!(cause instanceof RegistryError)) throw cause;
+    throw new UserError(`${name}: ${cause.message}`, {
+      cause,
+      nextStep: 'An image index in JSON is expected, as a registry sends it.',
+    });
+  }
+}
+
+async function readDocument(path: string): Promise<SourceDocument> {
+  let bytes: Buffer;
+  try {
+    bytes = await readFile(path);
+  } catch (cause) {
+    throw new UserError(`cannot read ${path}: ${(cause as Error).message}`, {
+      cause,
+      nextStep:
+        'Name a file that holds an image index, as docker manifest inspect --verbose or skopeo print it.',
+      exitStatus: 2,
+    });
+  }
+  if (bytes.length > MANIFEST_MAX_BYTES) {
+    throw new UserError(`${path} is larger than any manifest (4 MiB)`, { exitStatus: 2 });
+  }
+  return sourceOf(bytes, undefined, path);
+}
+
+/** What the images' configurations demand, of the entries for any of these platforms. */
+async function configuredDemands(
+  registry: Registry,
+  repository: Repository,
+  { document }: SourceDocument,
+  platforms: readonly HostPlatform[],
+): Promise<ExtraDemands> {
+  const read = platforms.map((platform) => createEnvironmentReader(registry, platform)(repository, document));
+  return new Map((await Promise.all(read)).flatMap((demands) => [...(demands ?? [])]));
+}
+
+/**
+ * Reads what is to be explained, from a registry or a file.
+ * @throws {UserError}
+ */
+export async function readSubject(
+  written: string | undefined,
+  { manifest, readConfig }: ExplainFlags,
+  settings: Settings,
+  platforms: readonly HostPlatform[],
+): Promise<ExplainSubject> {
+  const image = written === undefined ? undefined : parseImage(written);
+  const policyFor = readPolicies(settings.values);
+  const { match, answer, onNoMatch } = settings.values;
+  const policy = image ? policyFor(image.repository) : { ...DEFAULT_POLICY, match, answer, onNoMatch };
+  const isPinned = image?.reference.kind === 'digest';
+  if (manifest !== undefined) {
+    const source = await readDocument(manifest);
+    return { name: written ?? manifest, source, policy, isPinned, extra: undefined };
+  }
+  const { repository, reference } = image ?? parseImage(written ?? '');
+  const name = formatReference(repository, reference);
+  return withRegistry(settings, async (registry) => {
+    try {
+      const { bytes, mediaType } = await registry.manifest(repository, reference);
+      const source = sourceOf(bytes, mediaType, name);
+      const wanted = readConfig || policy.readConfig ? platforms : [];
+      const extra = await configuredDemands(registry, repository, source, wanted);
+      return { name, source, policy, isPinned, extra };
+    } catch (cause) {
+      throw lookupFailure(cause, name);
+    }
+  });
+}

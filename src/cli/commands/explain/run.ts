@@ -1,0 +1,54 @@
+import type { HostProfile } from '../../../host/profile.ts';
+import { type Answer, answerFor } from '../../../selection/answer.ts';
+import { type Selection, select } from '../../../selection/select.ts';
+import { assumed } from '../../detect-host.ts';
+import { hostProfile, readProfileFile } from '../../host-profile.ts';
+import type { ExplainSubject } from './load.ts';
+
+/** A host that is asked about, and what to call it. */
+export interface NamedHost {
+  readonly name: string;
+  readonly profile: HostProfile;
+}
+
+/** What one host gets, entry by entry; without a selection when the document is no index. */
+export interface Explanation {
+  readonly subject: ExplainSubject;
+  readonly host: NamedHost;
+  readonly selection: Selection | undefined;
+  /** Of the mirror, to a client that takes an index. */
+  readonly answer: Answer;
+}
+
+/**
+ * The hosts of the command line: each profile file by its name, else this host; `--set` changes them all.
+ * @throws {UserError}
+ */
+export async function hostsOf(choice: {
+  readonly profile: readonly string[];
+  readonly set: readonly string[];
+}): Promise<readonly NamedHost[]> {
+  const { profile: files, set } = choice;
+  if (files.length === 0) {
+    return [{ name: 'this host', profile: await hostProfile({ profile: undefined, set }) }];
+  }
+  return Promise.all(
+    files.map(async (file) => ({ name: nameOf(file), profile: assumed(await readProfileFile(file), set) })),
+  );
+}
+
+/** `hosts/node7.json` is node7. */
+function nameOf(file: string): string {
+  return file.replace(/^.*\//, '').replace(/\.json$/, '') || file;
+}
+
+/** What this host gets of the image, and why. */
+export function explainFor(subject: ExplainSubject, host: NamedHost): Explanation {
+  const { source, policy, isPinned, extra } = subject;
+  const { document } = source;
+  const selection = document.kind === 'index' ? select(document, host.profile, policy, extra) : undefined;
+  const answer: Answer = isPinned
+    ? { kind: 'original', reason: 'asked for by digest, which is never tailored', selection }
+    : answerFor(document, host.profile, policy, { acceptsIndex: true, extra });
+  return { subject, host, selection, answer };
+}

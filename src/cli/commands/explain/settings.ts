@@ -1,0 +1,22 @@
+import { readTexts } from '../../settings/parse.ts';
+import type { Setting } from '../../settings/setting.ts';
+import { LOOKUP_SETTINGS } from '../../settings/table.ts';
+
+/** As for `serve`, but of several hosts. */
+export const EXPLAIN_SETTINGS = {
+  ...LOOKUP_SETTINGS,
+  profile: {
+    flags: '--profile <file>',
+    repeatable: true,
+    help: 'ask for this host (the output of detect --json); several make a table of hosts and entries',
+    fallback: () => [],
+    parse: readTexts,
+  } satisfies Setting<readonly string[]>,
+} as const;
+
+export interface ExplainFlags {
+  readonly json?: boolean;
+  readonly manifest?: string;
+  readonly requires?: boolean;
+  readonly readConfig?: boolean;
+}

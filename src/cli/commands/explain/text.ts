@@ -1,0 +1,105 @@
+import type { HostProfile } from '../../../host/profile.ts';
+import { printable, wrap } from '../../../lib/text.ts';
+import { formatPlatform } from '../../../oci/manifest.ts';
+import { formatFailure, type Verdict, type VerdictStatus } from '../../../selection/select.ts';
+import { demandsText, heading, type Page, painted, platformText } from './format.ts';
+import type { Explanation } from './run.ts';
+
+const WORD: Readonly<Record<VerdictStatus, string>> = {
+  winner: 'wins',
+  eligible: 'runs here',
+  ineligible: 'no',
+  foreign: 'other platform',
+  attestation: 'attestation',
+  unjudged: 'not judged',
+};
+
+/** Columns before the reason. */
+const INDENT = 5;
+const DEMANDS_MAX = 48;
+
+/** For one host: each entry with its demands and the verdict, then what the mirror would answer. */
+export function renderText(explanation: Explanation, page: Page): string {
+  const { host, selection } = explanation;
+  const table = selection === undefined ? '' : `\n${tableOf(selection.verdicts, page)}`;
+  return `${heading(explanation)}for ${host.name}: ${hostText(host.profile)}\n${table}\n${answerText(explanation, page)}`;
+}
+
+function hostText({ platform, cpu, features }: HostProfile): string {
+  const gpus = features.filter((feature) => /^(nvcap|gfx):/.test(feature));
+  return [formatPlatform(platform), `cpu:${cpu.microarchitecture}`, ...gpus].join(', ');
+}
+
+function tableOf(verdicts: readonly Verdict[], page: Page): string {
+  if (verdicts.length === 0) return 'The index is empty.\n';
+  const rows = verdicts.map((verdict) => ({
+    verdict,
+    platform: platformText(verdict.entry),
+    demands: demandsText(verdict),
+  }));
+  const platformWidth = Math.max('PLATFORM'.length, ...rows.map(({ platform }) => platform.length));
+  const demandsWidth = Math.min(
+    DEMANDS_MAX,
+    Math.max('DEMANDS'.length, ...rows.map(({ demands }) => demands.length)),
+  );
+  const line = (mark: string, number: string, platform: string, demands: string, verdict: string) =>
+    `${mark}${number.padStart(3)} ${platform.padEnd(platformWidth)}  ${demands.padEnd(demandsWidth)}  ${verdict}`.trimEnd();
+  const head = painted(line(' ', '#', 'PLATFORM', 'DEMANDS', 'VERDICT'), 'head', page);
+  const body = rows.map(({ verdict, platform, demands }) => {
+    const { position, status } = verdict;
+    const text = line(status === 'winner' ? '>' : ' ', String(position + 1), platform, demands, WORD[status]);
+    return [inColour(text, status, page), ...reasonLines(verdict, page)].join('\n');
+  });
+  return `${[head, ...body].join('\n')}\n`;
+}
+
+function inColour(text: string, status: VerdictStatus, page: Page): string {
+  if (status === 'winner') return painted(text, 'strong', page);
+  return status === 'eligible' || status === 'ineligible' ? text : painted(text, 'dim', page);
+}
+
+/** The reason below its entry, where it says more than the verdict. */
+function reasonLines({ status, reason, failures }: Verdict, page: Page): readonly string[] {
+  if (status === 'foreign' || status === 'attestation') return [];
+  const reasons =
+    failures.length > 0
+      ? failures.map(formatFailure)
+      : [reason.replace(/^(?:demands .*?, which this host has; |runs here, but )/, '')];
+  return reasons.flatMap((one) =>
+    wrap(printable(one), page.width - INDENT).map((text) =>
+      painted(`${' '.repeat(INDENT)}${text}`, 'dim', page),
+    ),
+  );
+}
+
+function answerText({ subject, answer }: Explanation, page: Page): string {
+  const { digest, bytes } = subject.source;
+  const lines: readonly (readonly [label: string, text: string])[] = (() => {
+    switch (answer.kind) {
+      case 'original':
+        return [
+          ['answer', 'the original, byte for byte'],
+          ['digest', digest],
+          ['bytes', String(bytes.length)],
+        ];
+      case 'derived':
+        return [
+          ['answer', 'a derived index'],
+          ['digest', answer.digest],
+          ['bytes', String(answer.bytes.length)],
+        ];
+      case 'entry':
+        return [
+          ['answer', 'the manifest of the winner itself'],
+          ['digest', answer.entry.digest],
+        ];
+      case 'refused':
+        return [['answer', painted('refused: no matching manifest', 'bad', page)]];
+    }
+  })();
+  const because = wrap(printable(answer.reason), page.width - LABEL_WIDTH);
+  const rows = [...lines, ...because.map((text, at) => [at === 0 ? 'because' : '', text] as const)];
+  return rows.map(([label, text]) => `${label.padEnd(LABEL_WIDTH)}${text}\n`).join('');
+}
+
+const LABEL_WIDTH = 9;

@@ -1,0 +1,90 @@
+import type { Descriptor } from '../../../oci/manifest.ts';
+import { formatReference, type Repository } from '../../../oci/reference.ts';
+import type { Registry } from '../../../oci/registry.ts';
+import { RegistryError } from '../../../oci/registry-error.ts';
+import type { Pusher, PushOutcome } from '../../../upstream/pusher.ts';
+import { UserError } from '../../user-error.ts';
+import type { PlannedMember, PushPlan } from './plan.ts';
+import type { Progress } from './render.ts';
+
+interface Tools {
+  readonly registry: Registry;
+  readonly publisher: Pusher;
+  readonly progress: Progress;
+}
+
+/** Blobs of one image that are on their way at once. */
+const AT_ONCE = 3;
+
+/** Layers that are to be had from elsewhere by their own URLs are in no registry. */
+function isForeign({ mediaType, raw }: Descriptor): boolean {
+  return Array.isArray(raw['urls']) || /foreign|nondistributable/.test(mediaType);
+}
+
+function publishBlob(
+  { digest, sizeBytes }: Descriptor,
+  source: Repository,
+  target: Repository,
+  { registry, publisher }: Tools,
+): Promise<PushOutcome> {
+  return publisher.blob(target, {
+    digest,
+    sizeBytes,
+    from: source.host === target.host ? source : undefined,
+    write: async (sink) => {
+      const blob = await registry.blob(source, digest, { follow: true });
+      if (blob.kind === 'redirect') throw new RegistryError('UNAVAILABLE', `${digest} is elsewhere`);
+      await blob.writeTo(sink);
+    },
+  });
+}
+
+/** Brings an image's blobs and its manifest, in this order, into the list's repository. */
+async function publishMember(member: PlannedMember, target: Repository, tools: Tools): Promise<void> {
+  const { document, image, manifest, name } = member;
+  const blobs = [document.config, ...document.layers].filter((blob) => !isForeign(blob));
+  const waiting = [...new Map(blobs.map((blob) => [blob.digest, blob])).values()];
+  const counts: Record<PushOutcome, number> = { there: 0, mounted: 0, sent: 0 };
+  tools.progress.member(name, counts, waiting.length);
+  const work = async () => {
+    for (let blob = waiting.shift(); blob !== undefined; blob = waiting.shift()) {
+      counts[await publishBlob(blob, image.repository, target, tools)] += 1;
+      tools.progress.member(name, counts, waiting.length);
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, work));
+  const { bytes } = manifest;
+  const { mediaType } = document;
+  await tools.publisher.manifest(target, { kind: 'digest', digest: manifest.digest }, { mediaType, bytes });
+  tools.progress.finished(name, counts);
+}
+
+const NEXT_STEPS: Readonly<Record<string, string>> = {
+  UNAUTHORIZED: 'Log in with a login that may push (docker login).',
+  DENIED: 'The login may not push there, or the registry is none of the upstreams (--upstream HOST).',
+  NAME_UNKNOWN: 'Does the repository exist, and may this login push to it?',
+  UNSUPPORTED: 'Is it a mirror, which takes no pushes?',
+};
+
+/**
+ * Does what was planned: images first, the list last, so that it never names what is not there.
+ * @throws {UserError}
+ */
+export async function executePush(
+  { repository, tags, members, index }: PushPlan,
+  tools: Tools,
+): Promise<void> {
+  try {
+    for (const member of members) {
+      if (member.isThere) tools.progress.finished(member.name, undefined);
+      else await publishMember(member, repository, tools);
+    }
+    for (const tag of tags) await tools.publisher.manifest(repository, { kind: 'tag', tag }, index);
+  } catch (cause) {
+    if (!(cause instanceof RegistryError)) throw cause;
+    throw new UserError(`${formatReference(repository, { kind: 'tag', tag: tags[0] })}: ${cause.message}`, {
+      cause,
+      nextStep: NEXT_STEPS[cause.code] ?? 'Try again: what has arrived is not sent twice.',
+    });
+  }
+}

@@ -1,0 +1,82 @@
+import { type ResolvedMembers, resolveMembers } from '../../../mirror/resolve-members.ts';
+import { type AssembledIndex, assembleIndex } from '../../../oci/build-index.ts';
+import { type ImageManifest, parseManifestDocument } from '../../../oci/manifest.ts';
+import { isImageManifestType, MEDIA_TYPE } from '../../../oci/media-type.ts';
+import { formatReference, isSameRepository, type Repository } from '../../../oci/reference.ts';
+import type { Manifest, Registry } from '../../../oci/registry.ts';
+import { RegistryError } from '../../../oci/registry-error.ts';
+import { lookupFailure } from '../../image-lookup.ts';
+import { UserError } from '../../user-error.ts';
+import type { PushList } from './list.ts';
+
+/** A member whose manifest has been read, and is what its digest says. */
+export interface PlannedMember extends ResolvedMembers {
+  readonly name: string;
+  readonly manifest: Manifest;
+  readonly document: ImageManifest;
+  /** It lives in the list's repository already. */
+  readonly isThere: boolean;
+}
+
+export interface PushPlan {
+  readonly repository: Repository;
+  readonly tags: PushList['tags'];
+  readonly members: readonly PlannedMember[];
+  readonly index: AssembledIndex;
+}
+
+async function readMember(
+  gathered: ResolvedMembers,
+  target: Repository,
+  registry: Registry,
+): Promise<PlannedMember> {
+  const { image, member } = gathered;
+  const name = formatReference(image.repository, image.reference);
+  try {
+    const manifest = await registry.manifest(image.repository, { kind: 'digest', digest: member.digest });
+    const document = parseManifestDocument(manifest.bytes, manifest.mediaType);
+    if (document.kind !== 'image' || !isImageManifestType(document.mediaType)) {
+      throw new UserError(`${name} is no image: ${document.mediaType}`, {
+        nextStep: 'A list holds images only.',
+      });
+    }
+    return { ...gathered, name, manifest, document, isThere: isSameRepository(image.repository, target) };
+  } catch (cause) {
+    throw lookupFailure(cause, name);
+  }
+}
+
+/**
+ * Reads every member and assembles the list; nothing is written.
+ * @throws {UserError} when a member cannot be had, or is of the other format.
+ */
+export async function planPush(
+  { spec, tags }: PushList,
+  registry: Registry,
+  format: 'docker' | 'oci' | undefined,
+): Promise<PushPlan> {
+  const { repository } = spec;
+  const { found, missing } = await resolveMembers(spec, tags[0], registry);
+  const [first] = missing;
+  if (first !== undefined) {
+    const others = missing.length > 1 ? ` (and ${missing.length - 1} more)` : '';
+    throw new UserError(`${first.image}: ${first.reason}${others}`, {
+      cause: new RegistryError('MANIFEST_UNKNOWN', first.reason),
+      nextStep: 'Every member of a list has to exist before the list is pushed.',
+    });
+  }
+  const oci = found.find(({ member }) => member.mediaType === MEDIA_TYPE.ociManifest);
+  if (format === 'docker' && oci !== undefined) {
+    const name = formatReference(oci.image.repository, oci.image.reference);
+    throw new UserError(`${name} is an OCI image, which a Docker manifest list cannot hold`, {
+      nextStep: 'Leave out --format docker.',
+      exitStatus: 2,
+    });
+  }
+  const members = await Promise.all(found.map((gathered) => readMember(gathered, repository, registry)));
+  const index = assembleIndex(
+    members.map(({ member }) => member),
+    { format, annotated: true },
+  );
+  return { repository, tags, members, index };
+}

@@ -1,0 +1,101 @@
+import { readdirSync } from 'node:fs';
+import { canonicalArchitecture, KNOWN_ARCHITECTURES } from '../host/architecture.ts';
+import { withFeatures } from '../host/assumed-features.ts';
+import type { HostFacts } from '../host/facts.ts';
+import { parseFeature } from '../host/features.ts';
+import { identify } from '../host/identify.ts';
+import { deriveProfile, type HostProfile } from '../host/profile.ts';
+import { probeHost } from '../probe/host.ts';
+import { UserError } from './user-error.ts';
+
+export interface HostOptions {
+  /** `/`, or a directory that stands for another machine. */
+  readonly root?: string | undefined;
+  /** In any spelling; this program's own by default. */
+  readonly arch?: string | undefined;
+  /** Features to assume instead of what is detected. */
+  readonly set?: readonly string[] | undefined;
+  readonly strictArchspec?: boolean | undefined;
+  readonly cloud?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface DetectedHost {
+  readonly facts: HostFacts;
+  /** What the facts come to. */
+  readonly detected: HostProfile;
+  /** The same with what is to be assumed; parts that no assumption touches are those of `detected`. */
+  readonly profile: HostProfile;
+  /** A probe failed: the answer is incomplete. */
+  readonly failed: boolean;
+}
+
+/**
+ * Probes a host and judges what it is, assumptions included.
+ * @throws {UserError} for a root that cannot be read (1), an architecture or a feature that is not known (2).
+ */
+export async function detectHost(options: HostOptions = {}): Promise<DetectedHost> {
+  const { root = '/', set = [], strictArchspec, cloud, signal } = options;
+  const architecture = options.arch === undefined ? undefined : architectureNamed(options.arch);
+  if (root !== '/') demandDirectory(root);
+  const probe = await probeHost({ root, architecture, cloud, now: () => new Date(), signal });
+  const detected = deriveProfile(probe.facts, { strictArchspec, warnings: probe.warnings });
+  const profile = assumed(detected, set);
+  const warnings = set.some(namesCpu) ? withoutJudgement(profile.warnings, probe.facts) : profile.warnings;
+  return { facts: probe.facts, detected, profile: { ...profile, warnings }, failed: probe.failed };
+}
+
+function namesCpu(feature: string): boolean {
+  return ['cpu', 'level'].includes(parseFeature(feature)?.kind ?? '');
+}
+
+/** What this machine's CPU should have and has not says nothing of the one that is assumed. */
+function withoutJudgement(warnings: readonly string[], { cpu, architecture }: HostFacts): readonly string[] {
+  const ofThisCpu = identify(cpu, architecture).warnings;
+  return warnings.filter((warning) => !ofThisCpu.includes(warning));
+}
+
+function architectureNamed(written: string): string {
+  const architecture = canonicalArchitecture(written);
+  if (architecture !== undefined) return architecture;
+  throw new UserError(`there is no architecture “${written}”`, {
+    nextStep: `Known are ${KNOWN_ARCHITECTURES.join(', ')}, and what uname -m says of them.`,
+    exitStatus: 2,
+  });
+}
+
+/**
+ * The profile with features that were assumed for it.
+ * @throws {UserError} status 2
+ */
+export function assumed(profile: HostProfile, set: readonly string[]): HostProfile {
+  if (set.length === 0) return profile;
+  try {
+    return withFeatures(profile, set);
+  } catch (cause) {
+    throw new UserError(`--set: ${cause instanceof Error ? cause.message : String(cause)}`, {
+      cause,
+      nextStep:
+        'Features look like cpu:zen4, x86-64-v3, nvcap:9.0 or fabric:ib; metahub detect --features lists this host’s.',
+      exitStatus: 2,
+    });
+  }
+}
+
+const ROOT_PROBLEMS: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such directory',
+  ENOTDIR: 'that is not a directory',
+  EACCES: 'it may not be read',
+};
+
+function demandDirectory(root: string): void {
+  try {
+    readdirSync(root);
+  } catch (cause) {
+    const problem = ROOT_PROBLEMS[(cause as NodeJS.ErrnoException).code ?? ''] ?? 'it cannot be read';
+    throw new UserError(`--root ${root}: ${problem}`, {
+      cause,
+      nextStep: 'Name a directory that holds a copy of the host’s proc, sys and etc.',
+    });
+  }
+}

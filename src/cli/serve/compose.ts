@@ -1,0 +1,109 @@
+import type { HostProfile } from '../../host/profile.ts';
+import type { Log } from '../../lib/log.ts';
+import { cached } from '../../mirror/cache.ts';
+import { createDecisionCache } from '../../mirror/decision-cache.ts';
+import { type TailoringDecision, tailored } from '../../mirror/tailored.ts';
+import { virtual } from '../../mirror/virtual.ts';
+import type { ListSpec } from '../../oci/image-list.ts';
+import type { Registry } from '../../oci/registry.ts';
+import type { Metrics } from '../../server/metrics.ts';
+import { openStore } from '../../store/store.ts';
+import type { Upstream } from '../../upstream/client.ts';
+import { openUpstream } from '../open-upstream.ts';
+import { makeDataDirectory } from '../settings/data-directory.ts';
+import { loadImageCatalog } from '../settings/image-lists.ts';
+import { formatSize } from '../settings/parse.ts';
+import { type PolicyFor, readPolicies } from '../settings/policies.ts';
+import type { ResolvedSettings } from '../settings/setting.ts';
+import type { SERVE_SETTINGS } from '../settings/table.ts';
+import { countCacheResults } from './cache-metrics.ts';
+
+export type ServeSettings = ResolvedSettings<typeof SERVE_SETTINGS>;
+
+/** The registries of a mirror: one for each profile, over one cache and one upstream. */
+export interface MirrorStack {
+  registryFor(profile: HostProfile): Registry;
+  /** How the registry of a source host meets a client that is to log in there itself (see upstream.ts). */
+  challenge: Upstream['challenge'];
+  /** Reads lists of images and policies again; on bad input nothing changes. @throws {UserError} */
+  reload(settings: ServeSettings): Promise<void>;
+  /** Lines of the status page. */
+  figures(): readonly (readonly [name: string, value: string])[];
+  close(): Promise<void>;
+}
+
+export interface StackOptions {
+  readonly log: Log;
+  readonly pseudonym: string;
+  readonly decided: (decision: TailoringDecision) => void;
+  readonly metrics: Metrics;
+}
+
+function readCatalog({ values, origins }: ServeSettings): Promise<readonly ListSpec[]> {
+  return loadImageCatalog(values.images, { mayBeAbsent: origins.images === 'default' });
+}
+
+function roundToMib(bytes: number): number {
+  return Math.round(bytes / 2 ** 20) * 2 ** 20;
+}
+
+/**
+ * Builds `tailored(profile, virtual(lists, cached(store, upstream)))` from settings.
+ * @throws {UserError}
+ */
+export async function buildMirrorStack(settings: ServeSettings, options: StackOptions): Promise<MirrorStack> {
+  const { values } = settings;
+  const { log, pseudonym, decided, metrics } = options;
+  const use = countCacheResults(metrics);
+  let catalog = await readCatalog(settings);
+  let policyFor: PolicyFor = readPolicies(values);
+  await makeDataDirectory(values.data);
+  const store = await openStore({
+    directory: values.data,
+    maxBytes: values.cacheSize,
+    log,
+    now: Date.now,
+  });
+  const upstream = openUpstream(values, { log, pseudonym });
+  const now = () => performance.now();
+  const memory = createDecisionCache();
+  const content = values.cache
+    ? cached({ next: upstream, store, now, tagMaxAgeMs: values.tagMaxAge, log, onResult: use.count })
+    : upstream;
+  const images = virtual({
+    next: content,
+    catalog: () => catalog,
+    now,
+    onMissing: (list, { image, reason }) =>
+      log('warning', 'a member of a list is missing', { list, image, reason }),
+  });
+  return {
+    challenge: upstream.challenge,
+    registryFor: (profile) =>
+      tailored({
+        next: images,
+        profile,
+        // Bound late: a reload puts other policies in place.
+        policyFor: (repository) => policyFor(repository),
+        derived: store.derived,
+        decided,
+        now,
+        memory,
+      }),
+    async reload(next) {
+      const [lists, policies] = [await readCatalog(next), readPolicies(next.values)];
+      catalog = lists;
+      policyFor = policies;
+    },
+    figures: () => [
+      ['content held', `${formatSize(roundToMib(store.heldBytes))} of ${formatSize(values.cacheSize)}`],
+      ...use.figures(),
+      ['lists of images', String(catalog.length)],
+    ],
+    async close() {
+      if ('close' in content) await content.close();
+      await upstream.close();
+      await store.close();
+    },
+  };
+}

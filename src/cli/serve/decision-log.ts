@@ -1,0 +1,53 @@
+import type { Log, LogFields } from '../../lib/log.ts';
+import type { TailoringDecision } from '../../mirror/tailored.ts';
+import { formatReference } from '../../oci/reference.ts';
+import type { Metrics } from '../../server/metrics.ts';
+import type { RecentDecision } from '../../server/status-page.ts';
+
+/** Decisions as people and programs want them: a line of the log each, counters, and the latest for the status page. */
+export interface DecisionLog {
+  readonly startedAt: Date;
+  readonly enter: (decision: TailoringDecision) => void;
+  /** Latest first. */
+  latest(): readonly RecentDecision[];
+}
+
+const LATEST_MAX = 50;
+
+function fieldsOf(image: string, decision: TailoringDecision): LogFields {
+  const { answer, reason, upstreamDigest, servedDigest, chosen, host, durationMs } = decision;
+  return {
+    image,
+    answer,
+    reason,
+    host,
+    chosen: chosen?.digest,
+    upstream: upstreamDigest,
+    served: servedDigest,
+    ms: Math.round(durationMs * 10) / 10,
+  };
+}
+
+export interface DecisionLogOptions {
+  readonly log: Log;
+  readonly now: () => Date;
+  readonly metrics: Metrics;
+}
+
+export function createDecisionLog({ log, now, metrics }: DecisionLogOptions): DecisionLog {
+  const latest: RecentDecision[] = [];
+  const total = metrics.counter('metahub_decisions_total', 'Answers to tags, by kind of answer.', ['answer']);
+  return {
+    startedAt: now(),
+    enter: (decision) => {
+      const { repository, tag, answer, reason, servedDigest, chosen } = decision;
+      const image = formatReference(repository, { kind: 'tag', tag });
+      const isAnswered = servedDigest !== undefined;
+      log(isAnswered ? 'info' : 'warning', 'decided', fieldsOf(image, decision));
+      total.child(answer).add();
+      latest.unshift({ at: now(), image, digest: servedDigest ?? '', entry: chosen?.demands, reason });
+      latest.length = Math.min(latest.length, LATEST_MAX);
+    },
+    latest: () => latest,
+  };
+}

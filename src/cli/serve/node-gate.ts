@@ -1,0 +1,81 @@
+import { createHash } from 'node:crypto';
+import { type HostProfile, profileKey } from '../../host/profile.ts';
+import type { Admission, AdmissionController, Admitted, RequestContext } from '../../oci/admission.ts';
+import { DOCKER_HUB, type SourceHost } from '../../oci/reference.ts';
+import { RegistryError } from '../../oci/registry-error.ts';
+import type { MirrorStack } from './compose.ts';
+
+/** A gate for this host alone: everyone is admitted to the registry tailored to its profile. */
+export interface NodeAdmission extends AdmissionController {
+  turnTo(profile: HostProfile): void;
+  profile(): HostProfile;
+}
+
+export interface NodeAdmissionOptions {
+  readonly stack: Pick<MirrorStack, 'registryFor' | 'challenge'>;
+  readonly profile: HostProfile;
+  /** Is a client's own login presented to the registry of this source host? */
+  readonly passesOn: (host: SourceHost) => boolean;
+  /** Monotonic milliseconds. */
+  readonly now: () => number;
+}
+
+/** For how long a registry's challenge, or that it has none, is believed, in milliseconds. */
+const CHALLENGE_MAX_AGE_MS = 5 * 60_000;
+
+/**
+ * Admits everyone. Where clients' own logins are passed on (`passThrough`), whoever comes to the API's root without one is
+ * met with the registry's own challenge: dockerd then fetches its token there itself, with its user's login, and what is
+ * pulled with a token is cached for whom that token, asked upstream again, may see it.
+ */
+export function createNodeAdmission({
+  stack,
+  profile: first,
+  passesOn,
+  now,
+}: NodeAdmissionOptions): NodeAdmission {
+  const admittedAs = (profile: HostProfile): Admitted => ({
+    kind: 'admitted',
+    registry: stack.registryFor(profile),
+    key: profileKey(profile),
+  });
+  let current = { profile: first, admitted: admittedAs(first) };
+  let known: { readonly challenge: string | undefined; readonly askedMs: number } | undefined;
+
+  async function meet(): Promise<Admission> {
+    if (known === undefined || now() - known.askedMs > CHALLENGE_MAX_AGE_MS) {
+      try {
+        known = { challenge: await stack.challenge(DOCKER_HUB), askedMs: now() };
+      } catch (error) {
+        if (!(error instanceof RegistryError)) throw error;
+        // It cannot be asked now: what is held can still be served.
+        return current.admitted;
+      }
+    }
+    if (known.challenge === undefined) return current.admitted;
+    const headers = { 'www-authenticate': known.challenge };
+    return {
+      kind: 'refused',
+      error: new RegistryError('UNAUTHORIZED', 'log in as to the registry itself', { headers }),
+    };
+  }
+
+  function as(authorization: string): Admitted {
+    const partition = createHash('sha256').update(authorization).digest('base64url');
+    const { admitted } = current;
+    return { ...admitted, key: `${admitted.key} ${partition}`, access: { partition, authorization } };
+  }
+
+  return {
+    admit: ({ headers, repository }: RequestContext) => {
+      if (!passesOn(repository?.host ?? DOCKER_HUB)) return current.admitted;
+      const { authorization } = headers;
+      if (authorization !== undefined) return as(authorization);
+      return repository === undefined ? meet() : current.admitted;
+    },
+    turnTo: (profile) => {
+      current = { profile, admitted: admittedAs(profile) };
+    },
+    profile: () => current.profile,
+  };
+}

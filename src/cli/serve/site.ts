@@ -1,0 +1,72 @@
+import { join } from 'node:path';
+import type { HostProfile } from '../../host/profile.ts';
+import type { Log } from '../../lib/log.ts';
+import type { Registry } from '../../oci/registry.ts';
+import { MachineFileError } from '../../site/machine-file.ts';
+import { openSite, type Site } from '../../site/site.ts';
+import { requireTls } from '../../site/tls-required.ts';
+import { loadTokenKey, randomTokenKey } from '../../site/token-key.ts';
+import type { SettingValues } from '../settings/setting.ts';
+import type { SERVE_SETTINGS } from '../settings/table.ts';
+import { UserError } from '../user-error.ts';
+
+type ServeValues = SettingValues<typeof SERVE_SETTINGS>;
+
+export interface SiteModeOptions {
+  readonly registryFor: (profile: HostProfile) => Registry;
+  readonly log: Log;
+}
+
+/** The key in the named file, which must do; else in one beside the data, whose disk may fail as the cache's may. */
+async function tokenKeyOf({ tokenKey, data }: ServeValues, log: Log): Promise<Uint8Array> {
+  if (tokenKey !== undefined) return loadTokenKey(tokenKey);
+  try {
+    return await loadTokenKey(join(data, 'token.key'));
+  } catch (error) {
+    const { message } = error as Error;
+    log('warning', 'the key of tokens is not kept: they end with this process', { why: message });
+    return randomTokenKey();
+  }
+}
+
+/** A site, and what is to be asked once it is known where it listens. */
+export interface SiteMode extends Site {
+  /** The address is systemd's choice where it opened the socket. @throws {UserError} for logins over plain HTTP on a network. */
+  readonly demandPrivacyAt: (host: string) => void;
+}
+
+/**
+ * The gate and paths of a site that chooses by login.
+ * @throws {UserError} for logins over plain HTTP on a network, a bad file of machine types or an unreadable token key.
+ */
+export async function openSiteMode(
+  values: ServeValues,
+  { registryFor, log }: SiteModeOptions,
+): Promise<SiteMode> {
+  const { machines, staticMachines, listen, tlsCert, insecureLogins, siteUrl, proxies } = values;
+  const tls = tlsCert !== undefined;
+  const demandPrivacyAt = (host: string) => {
+    const objection = requireTls({ host, tls, insecureLogins });
+    if (objection) throw new UserError(objection[0], { nextStep: objection[1], exitStatus: 2 });
+  };
+  demandPrivacyAt(listen.host);
+  try {
+    const site = await openSite({
+      machines,
+      staticMachines,
+      registryFor,
+      tokenKey: await tokenKeyOf(values, log),
+      url: siteUrl,
+      tls,
+      proxies,
+      log,
+      now: () => performance.now(),
+      wallClock: Date.now,
+    });
+    return { ...site, demandPrivacyAt };
+  } catch (cause) {
+    const { message } = cause as Error;
+    if (!(cause instanceof MachineFileError)) throw new UserError(message, { cause });
+    throw new UserError(message, { cause, nextStep: 'Mend the file; metahub machine list reads them all.' });
+  }
+}

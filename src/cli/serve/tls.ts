@@ -1,0 +1,110 @@
+import { readFile, watch } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { createSecureContext } from 'node:tls';
+import type { Log } from '../../lib/log.ts';
+import type { TlsKeyPair } from '../../server/server.ts';
+import { UserError } from '../user-error.ts';
+
+/** The certificate and key that the mirror shows, followed as they are renewed. */
+export interface TlsIdentity {
+  readonly current: TlsKeyPair;
+  /** Calls back with each pair that is whole and belongs together; others are told to the log and passed over. */
+  onRenewed(renew: (identity: TlsKeyPair) => void, log: Log): void;
+  close(): void;
+}
+
+interface TlsFiles {
+  readonly tlsCert: string | undefined;
+  readonly tlsKey: string | undefined;
+}
+
+/** Renewal writes two files: both should be there before they are read, in milliseconds. */
+const SETTLE_MS = 500;
+
+interface PemIdentity extends TlsKeyPair {
+  readonly cert: Buffer;
+  readonly key: Buffer;
+}
+
+async function readIdentity(certFile: string, keyFile: string): Promise<PemIdentity> {
+  const [cert, key] = await Promise.all([readFile(certFile), readFile(keyFile)]);
+  // Throws when they are no PEM or do not belong together, before a server is given them.
+  createSecureContext({ cert, key });
+  return { cert, key };
+}
+
+/**
+ * Reads the identity that the settings name; undefined when they name none.
+ * @throws {UserError} when one file is missing or they do not belong together.
+ */
+export async function openTlsIdentity({ tlsCert, tlsKey }: TlsFiles): Promise<TlsIdentity | undefined> {
+  if (tlsCert === undefined && tlsKey === undefined) return undefined;
+  if (tlsCert === undefined || tlsKey === undefined) {
+    throw new UserError('HTTPS needs a certificate and its key', {
+      nextStep: 'Give both --tls-cert FILE and --tls-key FILE.',
+      exitStatus: 2,
+    });
+  }
+  const read = () => readIdentity(tlsCert, tlsKey);
+  const current = await read().catch((cause: Error) => {
+    throw new UserError(`cannot serve HTTPS with ${tlsCert} and ${tlsKey}: ${cause.message}`, {
+      cause,
+      nextStep: 'Both must be PEM files that this user can read, and belong together.',
+      exitStatus: 2,
+    });
+  });
+  const ended = new AbortController();
+  return {
+    current,
+    onRenewed: (renew, log) => {
+      const folders = new Set([tlsCert, tlsKey].map(dirname));
+      let shown = current;
+      const readNew = async () => {
+        const identity = await read();
+        if (identity.cert.equals(shown.cert) && identity.key.equals(shown.key)) return undefined;
+        shown = identity;
+        return identity;
+      };
+      for (const folder of folders) void follow({ folder, readNew, renew, log, signal: ended.signal });
+    },
+    close: () => ended.abort(),
+  };
+}
+
+interface Following {
+  readonly folder: string;
+  /** Undefined when it is the one that is shown: folders hold other files too. */
+  readonly readNew: () => Promise<TlsKeyPair | undefined>;
+  readonly renew: (identity: TlsKeyPair) => void;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+}
+
+/** Follows the folder, not the files: renewal replaces files, and links that lead to them. */
+async function follow({ folder, readNew, renew, log, signal }: Following): Promise<void> {
+  let settling: NodeJS.Timeout | undefined;
+  const renewNow = async () => {
+    try {
+      const identity = await readNew();
+      if (identity === undefined) return;
+      renew(identity);
+      log('notice', 'certificate renewed', { folder });
+    } catch (error) {
+      log('warning', 'the renewed certificate cannot be used, the former one stays', {
+        reason: (error as Error).message,
+      });
+    }
+  };
+  try {
+    for await (const _ of watch(folder, { signal, persistent: false })) {
+      clearTimeout(settling);
+      settling = setTimeout(() => void renewNow(), SETTLE_MS).unref();
+    }
+  } catch (error) {
+    clearTimeout(settling);
+    if (signal.aborted) return;
+    log('warning', 'certificates are not followed: renewal needs a restart', {
+      reason: (error as Error).message,
+    });
+  }
+}

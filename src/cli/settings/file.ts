@@ -1,0 +1,51 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { UserError } from '../user-error.ts';
+import { parseYaml } from './yaml.ts';
+
+export interface ConfigFile {
+  readonly path: string | undefined;
+  readonly content: Readonly<Record<string, unknown>>;
+}
+
+/** Where a configuration file is looked for when none is named: the service's first, then the user's own. */
+async function defaultPaths(): Promise<readonly string[]> {
+  const { default: envPaths } = await import('env-paths');
+  return ['/etc/metahub/config.yaml', join(envPaths('metahub', { suffix: '' }).config, 'config.yaml')];
+}
+
+async function readIfThere(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw new UserError(`cannot read ${path}: ${(error as Error).message}`, {
+      cause: error,
+      nextStep: 'Make it readable for this user, or name another with --config FILE.',
+    });
+  }
+}
+
+async function parseSettings(path: string, text: string): Promise<ConfigFile['content']> {
+  const content = await parseYaml(path, text);
+  if (content === null || content === undefined) return {};
+  if (typeof content !== 'object' || Array.isArray(content)) {
+    throw new UserError(`${path} must hold settings, one “name: value” a line`, {
+      nextStep: 'metahub config show lists them.',
+      exitStatus: 2,
+    });
+  }
+  return content as ConfigFile['content'];
+}
+
+/** The configuration file: `named`, which must exist, or the first default that does, or nothing. */
+export async function loadConfigFile(named: string | undefined): Promise<ConfigFile> {
+  for (const path of named === undefined ? await defaultPaths() : [named]) {
+    const text = await readIfThere(path);
+    if (text !== undefined) return { path, content: await parseSettings(path, text) };
+  }
+  if (named !== undefined) {
+    throw new UserError(`there is no ${named}`, { nextStep: 'Leave --config out to use the defaults.' });
+  }
+  return { path: undefined, content: {} };
+}

@@ -1,0 +1,28 @@
+import { type ListSpec, parseListSpec } from '../../oci/image-list.ts';
+import { UserError } from '../user-error.ts';
+import { readYamlFolder } from './yaml.ts';
+
+/**
+ * The virtual images of a folder: each file holds one list, or several as a YAML list.
+ * @throws {UserError} status 2, naming the file.
+ */
+export async function loadImageCatalog(
+  folder: string,
+  options: { readonly mayBeAbsent: boolean },
+): Promise<readonly ListSpec[]> {
+  const files = await readYamlFolder(folder, options);
+  return files.flatMap(({ path, content }) =>
+    (Array.isArray(content) ? content : [content]).map((item) => {
+      try {
+        return parseListSpec(item);
+      } catch (cause) {
+        throw new UserError(`${path}: ${(cause as Error).message}`, {
+          cause,
+          nextStep:
+            'A list has image, manifests of {image, platform: {os, architecture, features}}, and maybe tags.',
+          exitStatus: 2,
+        });
+      }
+    }),
+  );
+}

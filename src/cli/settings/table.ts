@@ -1,0 +1,213 @@
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import type { LogLevel } from '../../lib/log.ts';
+import {
+  formatDuration,
+  formatListen,
+  formatSize,
+  formatSwitch,
+  oneOf,
+  readDurationMs,
+  readListen,
+  readSiteUrl,
+  readSizeBytes,
+  readSwitch,
+  readText,
+  readTexts,
+} from './parse.ts';
+import type { Setting } from './setting.ts';
+import { readUpstreams, type Upstreams } from './upstreams.ts';
+
+const GIB = 2 ** 30;
+
+/** systemd names its folder for us; a user's own cache follows the XDG rules. */
+function defaultData(): string {
+  const ofService = process.env['CACHE_DIRECTORY'];
+  if (ofService !== undefined && ofService !== '') return ofService.split(':', 1)[0] ?? ofService;
+  return join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'metahub');
+}
+
+function setting<T>(definition: Setting<T>): Setting<T> {
+  return definition;
+}
+
+/** How an image is looked up and judged: shared by every command that asks a registry. */
+export const LOOKUP_SETTINGS = {
+  upstream: setting<Upstreams>({
+    flags: '--upstream <name[=url]>',
+    repeatable: true,
+    help: 'a registry that may be asked, and where: docker.io=https://mirror.example; again for a chain',
+    fallback: () => new Map(),
+    parse: readUpstreams,
+  }),
+  publicRegistries: setting({
+    flags: '--public-registries <on|off>',
+    help: 'may the well-known public registries be asked besides those named as upstreams',
+    fallback: () => true,
+    parse: readSwitch,
+    format: formatSwitch,
+  }),
+  images: setting({
+    flags: '--images <dir>',
+    help: 'folder of virtual images (*.yml)',
+    fallback: () => '/etc/metahub/images.d',
+    parse: readText,
+  }),
+  profile: setting<string | undefined>({
+    flags: '--profile <file>',
+    help: 'serve for this host (the output of detect --json) instead of detecting',
+    fallback: () => undefined,
+    parse: readText,
+  }),
+  set: setting<readonly string[]>({
+    flags: '--set <feature>',
+    repeatable: true,
+    help: 'a feature instead of what was detected of its kind: cpu:broadwell, nvcap:9.0',
+    fallback: () => [],
+    parse: readTexts,
+  }),
+  policy: setting<unknown>({
+    help: 'how entries are chosen, for all repositories',
+    fallback: () => ({}),
+    parse: (value) => value,
+  }),
+  repositories: setting<unknown>({
+    help: 'policies by repository pattern, strongest first',
+    fallback: () => ({}),
+    parse: (value) => value,
+  }),
+  match: setting<'best' | 'exact'>({
+    flags: '--match <best|exact>',
+    help: 'best: whatever this host runs; exact: entries whose features equal the host’s, as in 2019',
+    fallback: () => 'best',
+    parse: oneOf('best', 'exact'),
+  }),
+  answer: setting<'auto' | 'index' | 'manifest'>({
+    flags: '--answer <auto|index|manifest>',
+    help: 'what a tag is answered with: a derived index, or the chosen entry itself',
+    fallback: () => 'auto',
+    parse: oneOf('auto', 'index', 'manifest'),
+  }),
+  onNoMatch: setting<'refuse' | 'upstream'>({
+    flags: '--on-no-match <refuse|upstream>',
+    help: 'when no entry runs on this host: say so, or serve what upstream has',
+    fallback: () => 'refuse',
+    parse: oneOf('refuse', 'upstream'),
+  }),
+} as const;
+
+/** Everything `metahub serve` can be told. */
+export const SERVE_SETTINGS = {
+  listen: setting({
+    flags: '--listen <host:port>',
+    help: 'where to listen',
+    fallback: () => readListen('127.0.0.1:5080'),
+    parse: readListen,
+    format: formatListen,
+  }),
+  name: setting<readonly string[]>({
+    flags: '--name <host>',
+    repeatable: true,
+    help: 'a name that clients call this mirror by, besides its addresses and localhost',
+    fallback: () => [],
+    parse: readTexts,
+  }),
+  data: setting({
+    flags: '--data <dir>',
+    help: 'where content and derived answers are kept',
+    fallback: defaultData,
+    parse: readText,
+  }),
+  cache: setting({
+    flags: '--cache <on|off>',
+    help: 'keep what was pulled; off: stream through, and keep derived answers only',
+    fallback: () => true,
+    parse: readSwitch,
+    format: formatSwitch,
+  }),
+  cacheSize: setting({
+    flags: '--cache-size <size>',
+    help: 'how much to keep: 50GiB',
+    fallback: () => 50 * GIB,
+    parse: readSizeBytes,
+    format: formatSize,
+  }),
+  tagMaxAge: setting({
+    flags: '--tag-max-age <duration>',
+    help: 'for how long a tag is believed without asking upstream: 5s',
+    fallback: () => 5000,
+    parse: readDurationMs,
+    format: formatDuration,
+  }),
+  ...LOOKUP_SETTINGS,
+  machines: setting<string | undefined>({
+    flags: '--machines <dir>',
+    help: 'folder of machine types: choose by login, for a whole site',
+    fallback: () => undefined,
+    parse: readText,
+  }),
+  staticMachines: setting({
+    flags: '--static-machines <on|off>',
+    help: 'serve the demonstration’s machine types qnib-type0 to qnib-type4',
+    fallback: () => false,
+    parse: readSwitch,
+    format: formatSwitch,
+  }),
+  insecureLogins: setting({
+    flags: '--insecure-logins <on|off>',
+    help: 'take logins over plain HTTP on other than loopback addresses',
+    fallback: () => false,
+    parse: readSwitch,
+    format: formatSwitch,
+  }),
+  siteUrl: setting<string | undefined>({
+    flags: '--site-url <url>',
+    help: 'where clients reach this site; else as they write it: https://hub.example.org',
+    fallback: () => undefined,
+    parse: readSiteUrl,
+  }),
+  proxies: setting<readonly string[]>({
+    flags: '--proxies <address>',
+    repeatable: true,
+    help: 'a proxy, or a subnet of them, whose X-Forwarded-For is believed, besides loopback',
+    fallback: () => [],
+    parse: readTexts,
+  }),
+  tokenKey: setting<string | undefined>({
+    flags: '--token-key <file>',
+    help: 'the key that tokens are signed with, shared by replicas; else token.key beside the data',
+    fallback: () => undefined,
+    parse: readText,
+  }),
+  tlsCert: setting<string | undefined>({
+    flags: '--tls-cert <file>',
+    help: 'serve HTTPS with this certificate (PEM)',
+    fallback: () => undefined,
+    parse: readText,
+  }),
+  tlsKey: setting<string | undefined>({
+    flags: '--tls-key <file>',
+    help: 'the certificate’s key (PEM)',
+    fallback: () => undefined,
+    parse: readText,
+  }),
+  drainTimeout: setting({
+    flags: '--drain-timeout <duration>',
+    help: 'how long running pulls may go on after SIGTERM: 30s',
+    fallback: () => 30_000,
+    parse: readDurationMs,
+    format: formatDuration,
+  }),
+  logLevel: setting<LogLevel>({
+    flags: '--log-level <level>',
+    help: 'error, warning, notice, info or debug',
+    fallback: () => 'info',
+    parse: oneOf('error', 'warning', 'notice', 'info', 'debug'),
+  }),
+  logFormat: setting<'auto' | 'json' | 'text'>({
+    flags: '--log-format <auto|json|text>',
+    help: 'auto: text on a terminal, else JSON',
+    fallback: () => 'auto',
+    parse: oneOf('auto', 'json', 'text'),
+  }),
+} as const;

@@ -1,0 +1,202 @@
+import type { HostFacts, SystemFacts } from './facts.ts';
+
+/** A `kind:value` claim. A level (`x86-64-v3`) or a bare flag (`avx2`) has the kind that its spelling implies. */
+export interface Feature {
+  /** `cpu`, `level`, `cpuflag`, `nvcap` …, or a kind of the operator's own. */
+  readonly kind: string;
+  readonly value: string;
+}
+
+const KIND = /^[A-Za-z][\w./-]*$/;
+/** Printable and without white space: a feature is one word on a line, in a label and in a list of them. */
+const VALUE = /^[!-~]+$/;
+const BARE_FLAG = /^[a-z][a-z0-9_.]*$/;
+const X86_LEVEL = /^x86[-_]64[-_]v([1-4])$/;
+const ARM_LEVEL = /^arm64[-_]v(\d+(?:\.\d+)?)$/;
+
+/**
+ * Parses `cpu:zen4`, `nvcap=9.0` (node-feature-discovery's spelling), a level `x86-64-v3` or `arm64-v8.2`, or a bare CPU
+ * flag `avx2`; nothing when the text is none of them. Values are not judged: that a microarchitecture exists is for the
+ * family tree to say.
+ */
+export function parseFeature(text: string): Feature | undefined {
+  const written = text.trim();
+  const level = canonicalLevel(written);
+  if (level !== undefined) return { kind: 'level', value: level };
+  const separator = written.search(/[:=]/);
+  if (separator === -1) return BARE_FLAG.test(written) ? { kind: 'cpuflag', value: written } : undefined;
+  const [kind, value] = [written.slice(0, separator), written.slice(separator + 1).trim()];
+  if (!KIND.test(kind) || !VALUE.test(value)) return undefined;
+  if (kind !== 'level') return { kind, value };
+  const named = canonicalLevel(value);
+  return named === undefined ? undefined : { kind, value: named };
+}
+
+/** Writes a feature canonically: `cpu:zen4`; a level and a flag as the bare word. */
+export function formatFeature({ kind, value }: Feature): string {
+  return kind === 'level' || (kind === 'cpuflag' && BARE_FLAG.test(value)) ? value : `${kind}:${value}`;
+}
+
+/** `x86_64_v3` is archspec's spelling of glibc's `x86-64-v3`; `arm64-v9` is `arm64-v9.0`. */
+function canonicalLevel(text: string): string | undefined {
+  const x86 = X86_LEVEL.exec(text)?.[1];
+  if (x86 !== undefined) return `x86-64-v${x86}`;
+  const arm = ARM_LEVEL.exec(text)?.[1];
+  if (arm === undefined) return undefined;
+  return `arm64-v${arm.includes('.') ? arm : `${arm}.0`}`;
+}
+
+/**
+ * The first driver branch that runs each CUDA release without a compatibility package, newest first.
+ * Source: NVIDIA's CUDA Toolkit release notes, table "CUDA Toolkit and Corresponding Driver Versions" (facts only).
+ * @see https://docs.nvidia.com/cuda/cuda-toolkit-release-notes/
+ */
+const CUDA_BY_BRANCH: readonly (readonly [branch: number, cuda: string])[] = [
+  [590, '13.1'],
+  [580, '13.0'],
+  [575, '12.9'],
+  [570, '12.8'],
+  [565, '12.7'],
+  [560, '12.6'],
+  [555, '12.5'],
+  [550, '12.4'],
+  [545, '12.3'],
+  [535, '12.2'],
+  [530, '12.1'],
+  [525, '12.0'],
+  [520, '11.8'],
+  [515, '11.7'],
+  [510, '11.6'],
+  [495, '11.5'],
+  [470, '11.4'],
+  [465, '11.3'],
+  [460, '11.2'],
+  [455, '11.1'],
+  [450, '11.0'],
+  [440, '10.2'],
+  [418, '10.1'],
+  [410, '10.0'],
+  [396, '9.2'],
+  [390, '9.1'],
+  [384, '9.0'],
+];
+
+/** The greatest CUDA that a driver (`535.104.05`) runs; nothing for a driver older than CUDA 9. */
+export function greatestCuda(driver: string): string | undefined {
+  const branch = Number.parseInt(driver, 10);
+  return CUDA_BY_BRANCH.find(([first]) => branch >= first)?.[1];
+}
+
+/** The parts of a cloud's instance type that images may ask for. */
+export interface InstanceType {
+  /** `c5`, `n2`, `Standard_D4s_v3`. */
+  readonly type: string;
+  /** `9xl`, `metal`, `standard-8`; Azure writes no size apart. */
+  readonly size?: string;
+}
+
+/** Splits `c5.9xlarge` into `c5` and `9xl` (the names that MetaHub has used since 2019), `n2-standard-8` into `n2` and the rest. */
+export function parseInstanceType(name: string): InstanceType {
+  const amazon = /^([a-z][a-z0-9-]*)\.([a-z0-9-]+)$/.exec(name);
+  if (amazon?.[1] !== undefined && amazon[2] !== undefined) {
+    return { type: amazon[1], size: amazon[2].replace(/^(\d*x?)large$/, '$1l') };
+  }
+  const google = /^([a-z]\d[a-z]?)-(\S+)$/.exec(name);
+  if (google?.[1] !== undefined && google[2] !== undefined) return { type: google[1], size: google[2] };
+  return { type: name };
+}
+
+/** The order in which features are listed; kinds of the operator's own follow as they were written. */
+const KINDS_IN_ORDER: readonly string[] = [
+  'cpu',
+  'level',
+  'cpuvendor',
+  'cpuflag',
+  'nvcap',
+  'nvptx',
+  'gfx',
+  'nvdriver',
+  'cuda',
+  'fabric',
+  'smt',
+  'os',
+  'kernel',
+  'glibc',
+  'instType',
+  'instSize',
+  'instHT',
+];
+
+/** What the CPU is comes from the CPU: a file that claims otherwise would send a host code that it cannot run. */
+const MEASURED_KINDS: ReadonlySet<string> = new Set(['cpu', 'level', 'cpuvendor', 'cpuflag']);
+
+/** The features of facts beside the microarchitecture and its level. */
+export function hostFeatures({ os, cpu, gpus, system }: HostFacts): readonly string[] {
+  return [
+    ...(cpu.vendor === 'generic' ? [] : [`cpuvendor:${cpu.vendor.replaceAll(/\s+/g, '-')}`]),
+    ...gpus.flatMap(({ computeCapability }) => feature('nvcap', computeCapability)).sort(newestFirst),
+    ...gpus.flatMap(({ gfxTarget }) => feature('gfx', gfxTarget)),
+    ...driverFeatures(system.nvidiaDriver),
+    ...(system.fabrics ?? []).map((fabric) => `fabric:${fabric}`),
+    ...feature('smt', onOff(system.smt)),
+    `os:${os}`,
+    ...feature('kernel', /^\d+(\.\d+){1,2}/.exec(system.kernel ?? '')?.[0]),
+    ...feature('glibc', system.glibc),
+    ...instanceFeatures(system),
+  ];
+}
+
+/** `nvdriver:535.104.05` and the greatest `cuda:` that it runs. */
+export function driverFeatures(driver: string | undefined): readonly string[] {
+  if (driver === undefined) return [];
+  return [`nvdriver:${driver}`, ...feature('cuda', greatestCuda(driver))];
+}
+
+function instanceFeatures({ instanceType, smt }: SystemFacts): readonly string[] {
+  if (instanceType === undefined) return [];
+  const { type, size } = parseInstanceType(instanceType);
+  return [`instType:${type}`, ...feature('instSize', size), ...feature('instHT', onOff(smt))];
+}
+
+/** The operator's own feature lines, canonical; lines that are none, or claim what was measured, become warnings. */
+export function claimedFeatures(lines: readonly string[]): {
+  readonly features: readonly string[];
+  readonly warnings: readonly string[];
+} {
+  const features: string[] = [];
+  const warnings: string[] = [];
+  for (const line of lines) {
+    const claimed = parseFeature(line);
+    if (claimed === undefined) {
+      warnings.push(`the local feature ${JSON.stringify(line)} is not key=value: it is left out`);
+    } else if (MEASURED_KINDS.has(claimed.kind)) {
+      warnings.push(
+        `the local feature ${line} is left out: what the CPU is was measured; --set overrides it`,
+      );
+    } else {
+      features.push(formatFeature(claimed));
+    }
+  }
+  return { features, warnings };
+}
+
+/** Each feature once, in the order of kinds; within a kind as given. */
+export function uniqueFeatures(features: readonly string[]): readonly string[] {
+  const ranked = [...new Set(features)].map((text) => {
+    const at = KINDS_IN_ORDER.indexOf(parseFeature(text)?.kind ?? '');
+    return { text, rank: at === -1 ? KINDS_IN_ORDER.length : at };
+  });
+  return ranked.sort((a, b) => a.rank - b.rank).map(({ text }) => text);
+}
+
+function feature(kind: string, value: string | undefined): readonly string[] {
+  return value === undefined ? [] : [`${kind}:${value}`];
+}
+
+function onOff(value: boolean | undefined): string | undefined {
+  return value === undefined ? undefined : value ? 'on' : 'off';
+}
+
+function newestFirst(a: string, b: string): number {
+  return b.localeCompare(a, 'en', { numeric: true });
+}

@@ -1,0 +1,170 @@
+import { ARM_NODES } from './data/arm.ts';
+import { BEYOND_ARCHSPEC_NODES } from './data/beyond-archspec.ts';
+import type { Evidence, NodeRow } from './data/node-row.ts';
+import { OTHER_NODES } from './data/other.ts';
+import { X86_NODES } from './data/x86.ts';
+
+/** A microarchitecture: what it adds to its parents, and what tells it apart. */
+export interface MicroarchitectureNode {
+  readonly name: string;
+  readonly parents: readonly string[];
+  readonly vendor: string;
+  readonly addedFlags: readonly string[];
+  readonly evidence: Evidence;
+  /** archspec has it too. */
+  readonly isReference: boolean;
+}
+
+const NODES: ReadonlyMap<string, MicroarchitectureNode> = new Map(
+  [
+    ...[...X86_NODES, ...ARM_NODES, ...OTHER_NODES].map((row) => nodeOf(row, true)),
+    ...BEYOND_ARCHSPEC_NODES.map((row) => nodeOf(row, false)),
+  ].map((node) => [node.name, node]),
+);
+
+function nodeOf([name, parents, vendor, flags, evidence = {}]: NodeRow, isReference: boolean) {
+  return { name, parents: words(parents), vendor, addedFlags: words(flags), evidence, isReference };
+}
+
+/** The words of a space separated list; none of an empty one. */
+export function words(list: string): readonly string[] {
+  return list === '' ? [] : list.split(' ');
+}
+
+/** The node of a canonical name. */
+export function findNode(name: string): MicroarchitectureNode | undefined {
+  return NODES.get(name);
+}
+
+/** Every node, ancestors before their descendants. */
+export function allNodes(): Iterable<MicroarchitectureNode> {
+  return NODES.values();
+}
+
+const ancestorSets = new Map<string, ReadonlySet<string>>();
+const flagSets = new Map<string, ReadonlySet<string>>();
+
+/** The nodes above one, itself not among them; empty for a root and for an unknown name. */
+export function ancestorSet(name: string): ReadonlySet<string> {
+  const known = ancestorSets.get(name);
+  if (known !== undefined) return known;
+  const found = new Set<string>(NODES.get(name)?.parents);
+  for (const ancestor of found) for (const parent of NODES.get(ancestor)?.parents ?? []) found.add(parent);
+  ancestorSets.set(name, found);
+  return found;
+}
+
+/** The node above all others of its family, `x86_64` of `zen4`; the name itself when it is a root or unknown. */
+export function rootOf(name: string): string {
+  const parent = NODES.get(name)?.parents[0];
+  return parent === undefined ? name : rootOf(parent);
+}
+
+/** Every flag that code for this node may use, its ancestors' included; nothing for an unknown name. */
+export function flagSet(name: string): ReadonlySet<string> | undefined {
+  const known = flagSets.get(name);
+  if (known !== undefined) return known;
+  const node = NODES.get(name);
+  if (node === undefined) return undefined;
+  const flags = new Set(node.addedFlags);
+  for (const ancestor of ancestorSet(name)) {
+    for (const flag of NODES.get(ancestor)?.addedFlags ?? []) flags.add(flag);
+  }
+  // Where the table names ssse3 it leaves sse3 to be implied, as the count of flags decides between equals.
+  if (flags.has('ssse3')) flags.delete('sse3');
+  flagSets.set(name, flags);
+  return flags;
+}
+
+/**
+ * What authors and compilers write -> the node whose code it is. A name of GCC's that differs from the table's only by
+ * `-` for `_` needs no line here.
+ * @see https://gcc.gnu.org/onlinedocs/gcc/x86-Options.html
+ * @see https://gcc.gnu.org/onlinedocs/gcc/AArch64-Options.html
+ */
+const ALIASES: Readonly<Record<string, string>> = {
+  amd64: 'x86_64',
+  x64: 'x86_64',
+  x86_64_v1: 'x86_64',
+  i386: 'x86',
+
+  corei7: 'nehalem',
+  corei7_avx: 'sandybridge',
+  core_avx_i: 'ivybridge',
+  core_avx2: 'haswell',
+  kabylake: 'skylake',
+  coffeelake: 'skylake',
+  // As machine types of 2019 spell it.
+  coffelake: 'skylake',
+  whiskeylake: 'skylake',
+  amberlake: 'skylake',
+  cometlake: 'skylake',
+  skx: 'skylake_avx512',
+  skylake_server: 'skylake_avx512',
+  clx: 'cascadelake',
+  knl: 'mic_knl',
+  icelake_client: 'icelake',
+  icelake_server: 'icelake',
+  rocketlake: 'icelake',
+  raptorlake: 'alderlake',
+  meteorlake: 'alderlake',
+  gracemont: 'alderlake',
+  lunarlake: 'arrowlake_s',
+
+  amdfam10: 'k10',
+  barcelona: 'k10',
+  bdver1: 'bulldozer',
+  bdver2: 'piledriver',
+  bdver3: 'steamroller',
+  bdver4: 'excavator',
+  znver1: 'zen',
+  zen1: 'zen',
+  znver2: 'zen2',
+  znver3: 'zen3',
+  znver4: 'zen4',
+  znver5: 'zen5',
+  hygon: 'dhyana',
+
+  arm64: 'aarch64',
+  armv8_a: 'aarch64',
+  'armv8.0_a': 'aarch64',
+  'armv8.0a': 'aarch64',
+  armv9_a: 'armv9.0a',
+  thunderx2t99: 'thunderx2',
+  apple_m1: 'm1',
+  apple_m2: 'm2',
+  apple_m3: 'm3',
+  apple_m4: 'm4',
+  kunpeng920: 'tsv110',
+  graviton: 'cortex_a72',
+  graviton2: 'neoverse_n1',
+  graviton3: 'neoverse_v1',
+  graviton4: 'neoverse_v2',
+  graviton5: 'neoverse_v3',
+  grace: 'neoverse_v2',
+  axion: 'neoverse_v2',
+  cobalt100: 'neoverse_n2',
+
+  arch11: 'z13',
+  arch12: 'z14',
+  arch13: 'z15',
+  arch14: 'z16',
+  arch15: 'z17',
+  loong64: 'loongarch64',
+  sifive_u74: 'u74mc',
+  sifive_p550: 'p550',
+  spacemit_x60: 'x60',
+};
+
+/** The table's name for what an author wrote (`znver3`, `skylake-avx512`, `x86-64-v3`); nothing for a stranger. */
+export function canonicalName(written: string): string | undefined {
+  const name = written.trim().toLowerCase();
+  const plain = name.replaceAll('-', '_');
+  // GCC writes armv8.2-a where the table has armv8.2a.
+  const versioned = name.replace(/^(armv\d+\.\d+)-a$/, '$1a');
+  const node = [name, plain, versioned].find((spelling) => findNode(spelling) !== undefined);
+  return node ?? (Object.hasOwn(ALIASES, plain) ? ALIASES[plain] : undefined);
+}
+
+/** Every spelling that `canonicalName` knows by heart. */
+export const ALIAS_NAMES: readonly string[] = Object.keys(ALIASES);

@@ -1,0 +1,92 @@
+import { LRUCache } from 'lru-cache';
+import type { Digest } from '../oci/digest.ts';
+import type { Answer, RefusalDetail } from '../selection/answer.ts';
+import type { SelectionPolicy } from '../selection/policy.ts';
+import { demandsText } from '../selection/truncate.ts';
+
+/** The entry that was chosen, and what it demands: `cpu:broadwell, nvcap:5.2`. */
+export interface Chosen {
+  readonly digest: Digest;
+  readonly demands: string;
+}
+
+/** What an answer sends. */
+type Outcome =
+  | { readonly kind: 'original' }
+  | {
+      readonly kind: 'derived';
+      readonly bytes: Buffer;
+      readonly digest: Digest;
+      readonly mediaType: string;
+    }
+  | { readonly kind: 'entry'; readonly digest: Digest }
+  | { readonly kind: 'refused'; readonly detail: RefusalDetail };
+
+/** What is remembered of an answer. The verdicts on a large index are tens of megabytes, and nobody asks for them again. */
+export interface CachedDecision {
+  readonly outcome: Outcome;
+  readonly reason: string;
+  readonly chosen: Chosen | undefined;
+}
+
+function outcomeOf(answer: Answer): Outcome {
+  switch (answer.kind) {
+    case 'original':
+      return { kind: 'original' };
+    case 'derived': {
+      const { kind, bytes, digest, mediaType } = answer;
+      return { kind, bytes, digest, mediaType };
+    }
+    case 'entry':
+      return { kind: 'entry', digest: answer.entry.digest };
+    case 'refused':
+      return { kind: 'refused', detail: answer.detail };
+  }
+}
+
+/** What is worth remembering of an answer. */
+export function toCachedDecision(answer: Answer): CachedDecision {
+  const winner = answer.selection?.winner;
+  const chosen = winner && { digest: winner.entry.digest, demands: demandsText(winner.requirements) };
+  return { outcome: outcomeOf(answer), reason: answer.reason, chosen };
+}
+
+/** A remembered answer, and the policy that it was given by. */
+interface Judged extends CachedDecision {
+  readonly policy: SelectionPolicy;
+}
+
+/** What one host's view remembers. */
+interface AnswerView {
+  get(key: string): Judged | undefined;
+  set(key: string, judged: Judged): void;
+}
+
+/** Answers remembered, so that an index is read and judged once for each upstream digest: of all views together. */
+export interface DecisionCache {
+  view(): AnswerView;
+}
+
+const ANSWERS_MAX_BYTES = 32 * 1024 * 1024;
+/** What one costs besides what it sends: its key, its reason, the map's own. */
+const OVERHEAD_BYTES = 4096;
+
+function sizeOf({ outcome }: CachedDecision): number {
+  if (outcome.kind === 'derived') return OVERHEAD_BYTES + outcome.bytes.length;
+  return outcome.kind === 'refused' ? OVERHEAD_BYTES + JSON.stringify(outcome.detail).length : OVERHEAD_BYTES;
+}
+
+export function createDecisionCache(): DecisionCache {
+  const held = new LRUCache<string, Judged>({ maxSize: ANSWERS_MAX_BYTES, sizeCalculation: sizeOf });
+  let views = 0;
+  return {
+    view: () => {
+      views += 1;
+      const own = views;
+      return {
+        get: (key) => held.get(`${own} ${key}`),
+        set: (key, judged) => void held.set(`${own} ${key}`, judged),
+      };
+    },
+  };
+}

@@ -1,0 +1,206 @@
+import { type Digest, parseDigest } from './digest.ts';
+import { essenceOf, isImageManifestType, isIndexType, isMediaType, MEDIA_TYPE } from './media-type.ts';
+import { RegistryError } from './registry-error.ts';
+
+/**
+ * What a descriptor says its image runs on.
+ *
+ * `features` is defined for Docker's manifest list and RESERVED in the OCI image index; authors write it in both, so
+ * it is read in both.
+ * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md#image-index-property-descriptions
+ */
+export interface Platform {
+  readonly os: string;
+  readonly architecture: string;
+  readonly variant?: string;
+  readonly osVersion?: string;
+  readonly osFeatures: readonly string[];
+  readonly features: readonly string[];
+}
+
+/** `linux/amd64/v3`. */
+export function formatPlatform({
+  os,
+  architecture,
+  variant,
+}: Pick<Platform, 'os' | 'architecture' | 'variant'>): string {
+  return [os, architecture, ...(variant === undefined ? [] : [variant])].join('/');
+}
+
+/**
+ * A typed view of a content descriptor. `raw` is the parsed JSON object it was read from, with every unknown field, so
+ * that what is written back loses nothing.
+ * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/descriptor.md
+ */
+export interface Descriptor {
+  readonly mediaType: string;
+  readonly digest: Digest;
+  readonly sizeBytes: number;
+  readonly platform?: Platform;
+  readonly artifactType?: string;
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly raw: Readonly<Record<string, unknown>>;
+}
+
+/** An image index or manifest list: entries in document order. `raw` is the whole parsed object, unknown fields included. */
+export interface ImageIndex {
+  readonly kind: 'index';
+  readonly mediaType: string;
+  readonly entries: readonly Descriptor[];
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly raw: Readonly<Record<string, unknown>>;
+}
+
+/** An image manifest of schema 2 or OCI. */
+export interface ImageManifest {
+  readonly kind: 'image';
+  readonly mediaType: string;
+  readonly config: Descriptor;
+  readonly layers: readonly Descriptor[];
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly raw: Readonly<Record<string, unknown>>;
+}
+
+/** A JSON object that is neither (schema 1, an artifact, an index with entries we cannot read): passed on untouched. */
+interface OpaqueDocument {
+  readonly kind: 'opaque';
+  readonly mediaType: string;
+  readonly reason: string;
+}
+
+export type ManifestDocument = ImageIndex | ImageManifest | OpaqueDocument;
+
+type JsonObject = Readonly<Record<string, unknown>>;
+/** While it is being filled in: a thousand entries are read per index, and spreading costs more than assigning. */
+type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
+
+const NO_STRINGS: readonly string[] = [];
+
+function isObject(value: unknown): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function stringsOf(value: unknown): readonly string[] {
+  return Array.isArray(value) ? value.filter((item) => typeof item === 'string') : NO_STRINGS;
+}
+
+function stringMapOf(value: unknown): Readonly<Record<string, string>> {
+  if (!isObject(value)) return {};
+  return Object.fromEntries(
+    Object.entries(value).filter((pair): pair is [string, string] => typeof pair[1] === 'string'),
+  );
+}
+
+function readPlatform(value: unknown): Platform | undefined {
+  if (!isObject(value)) return undefined;
+  const { os, architecture, variant } = value;
+  if (typeof os !== 'string' || typeof architecture !== 'string') return undefined;
+  const osVersion = value['os.version'];
+  const platform: Mutable<Platform> = {
+    os,
+    architecture,
+    osFeatures: stringsOf(value['os.features']),
+    features: stringsOf(value['features']),
+  };
+  if (typeof variant === 'string' && variant !== '') platform.variant = variant;
+  if (typeof osVersion === 'string' && osVersion !== '') platform.osVersion = osVersion;
+  return platform;
+}
+
+/** A descriptor, or undefined when the value is none: no media type, no valid digest, no size. */
+export function readDescriptor(value: unknown): Descriptor | undefined {
+  if (!isObject(value)) return undefined;
+  const { mediaType, size, artifactType } = value;
+  const digest = typeof value['digest'] === 'string' ? parseDigest(value['digest']) : undefined;
+  if (typeof mediaType !== 'string' || digest === undefined) return undefined;
+  if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) return undefined;
+  const platform = readPlatform(value['platform']);
+  const descriptor: Mutable<Descriptor> = {
+    mediaType: essenceOf(mediaType),
+    digest,
+    sizeBytes: size,
+    annotations: stringMapOf(value['annotations']),
+    raw: value,
+  };
+  if (platform !== undefined) descriptor.platform = platform;
+  if (typeof artifactType === 'string') descriptor.artifactType = artifactType;
+  return descriptor;
+}
+
+function readDescriptors(value: unknown): readonly Descriptor[] | undefined {
+  if (!Array.isArray(value)) return undefined;
+  const read = value.map(readDescriptor);
+  return read.every((entry) => entry !== undefined) ? read : undefined;
+}
+
+/** What the document is when neither its own `mediaType` nor the registry's Content-Type says: told by its shape. */
+function typeByShape(raw: JsonObject): string {
+  if (Array.isArray(raw['manifests'])) return MEDIA_TYPE.ociIndex;
+  if (isObject(raw['config']) && Array.isArray(raw['layers'])) return MEDIA_TYPE.ociManifest;
+  if (raw['schemaVersion'] === 1) return MEDIA_TYPE.dockerSchema1;
+  return MEDIA_TYPE.octets;
+}
+
+/** Media type by the document's own word, else the registry's, else its shape. */
+function mediaTypeOf(raw: JsonObject, contentType: string | undefined): string {
+  const own = raw['mediaType'];
+  if (typeof own === 'string' && own !== '') {
+    // It is put in a header, and remembered with the manifest.
+    const essence = essenceOf(own);
+    return isMediaType(essence) ? essence : MEDIA_TYPE.octets;
+  }
+  const said = contentType === undefined ? '' : essenceOf(contentType);
+  return isIndexType(said) || isImageManifestType(said) ? said : typeByShape(raw);
+}
+
+function parseObject(bytes: Uint8Array): JsonObject {
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+  } catch (cause) {
+    throw new RegistryError('MANIFEST_INVALID', 'the manifest is not JSON', { cause });
+  }
+  if (!isObject(value)) throw new RegistryError('MANIFEST_INVALID', 'the manifest is not a JSON object');
+  return value;
+}
+
+/**
+ * Reads what stands under `/manifests/`: bytes to a typed view.
+ *
+ * Lenient where the answer can still be passed on (that is what `opaque` means), strict where two readers could take
+ * the same bytes for two different things.
+ * @throws {RegistryError} MANIFEST_INVALID when the bytes are no JSON object, or hold both `layers` or `config` and
+ * `manifests` (CVE-2021-41190), or say another kind of document than their Content-Type.
+ */
+export function parseManifestDocument(bytes: Uint8Array, contentType?: string): ManifestDocument {
+  const raw = parseObject(bytes);
+  if (raw['manifests'] !== undefined && (raw['layers'] !== undefined || raw['config'] !== undefined)) {
+    throw new RegistryError('MANIFEST_INVALID', 'the manifest is both an image and an index: refused');
+  }
+  const mediaType = mediaTypeOf(raw, contentType);
+  if (isIndexType(mediaType)) return readIndex(raw, mediaType);
+  if (isImageManifestType(mediaType)) return readImage(raw, mediaType);
+  return { kind: 'opaque', mediaType, reason: `${mediaType} is neither an image nor an index` };
+}
+
+function readIndex(raw: JsonObject, mediaType: string): ImageIndex | OpaqueDocument {
+  if (raw['manifests'] === undefined) {
+    throw new RegistryError('MANIFEST_INVALID', `the document says ${mediaType} but has no manifests`);
+  }
+  const entries = readDescriptors(raw['manifests']);
+  if (entries === undefined)
+    return { kind: 'opaque', mediaType, reason: 'an entry of the index is no descriptor' };
+  return { kind: 'index', mediaType, entries, annotations: stringMapOf(raw['annotations']), raw };
+}
+
+function readImage(raw: JsonObject, mediaType: string): ImageManifest | OpaqueDocument {
+  if (raw['manifests'] !== undefined) {
+    throw new RegistryError('MANIFEST_INVALID', `the document says ${mediaType} but lists manifests`);
+  }
+  const config = readDescriptor(raw['config']);
+  const layers = readDescriptors(raw['layers']);
+  if (config === undefined || layers === undefined) {
+    return { kind: 'opaque', mediaType, reason: 'the image manifest has no readable config or layers' };
+  }
+  return { kind: 'image', mediaType, config, layers, annotations: stringMapOf(raw['annotations']), raw };
+}

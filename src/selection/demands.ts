@@ -1,0 +1,239 @@
+import { type Feature, formatFeature, parseFeature } from '../host/features.ts';
+import { tableOf } from '../lib/object-reader.ts';
+import { FEATURES_ANNOTATION } from '../oci/build-index.ts';
+import type { Descriptor } from '../oci/manifest.ts';
+
+/**
+ * One thing an entry demands: the host must have any of `anyOf`. Several values of one key in one source are
+ * alternatives (a fat binary lists several `nvcap`); demands are all to be met.
+ */
+export interface Demand {
+  /** What the alternatives have in common: a feature kind, or `cpuflag:NAME`, since flags are all needed. */
+  readonly key: string;
+  readonly anyOf: readonly Feature[];
+  /** The field that said so, as a person would look for it: `platform.features`. */
+  readonly source: string;
+}
+
+/** The kind of what was written where a feature belongs and cannot be read; no host satisfies it. */
+export const UNREADABLE = 'unreadable';
+
+/** The kind of a whole `NVIDIA_REQUIRE_*` expression. */
+export const REQUIRE_EXPRESSION = 'nvrequire';
+
+const VERBATIM = new Set([UNREADABLE, REQUIRE_EXPRESSION]);
+
+/** Other spellings of a kind. */
+const KIND_ALIAS = tableOf({ driver: 'nvdriver', arch: 'nvcap' });
+const COMPARISON = /^([a-zA-Z][\w.-]*)(>=|<=|!=|>|<)(.+)$/;
+
+/** A feature as authors write it: also `kernel>=5.10`, also `driver:535`. */
+export function readFeature(text: string): Feature {
+  const written = text.trim();
+  const [, compared, operator, version] = COMPARISON.exec(written) ?? [];
+  const feature =
+    compared === undefined ? parseFeature(written) : { kind: compared, value: `${operator}${version}` };
+  if (feature === undefined) return { kind: UNREADABLE, value: text };
+  const kind = KIND_ALIAS.get(feature.kind);
+  return kind === undefined ? feature : { kind, value: feature.value };
+}
+
+/** Machine code and PTX of one GPU family stand in for each other, so they share a key; every flag has its own. */
+function keyOf({ kind, value }: Feature): string {
+  if (kind === 'nvptx') return 'nvcap';
+  return kind === 'cpuflag' || kind === UNREADABLE ? `${kind}:${value}` : kind;
+}
+
+/** Demands from a list of features that one source gives. */
+export function demandsOf(texts: readonly string[], source: string): readonly Demand[] {
+  const byKey = new Map<string, Feature[]>();
+  for (const text of texts) {
+    const feature = readFeature(text);
+    const key = keyOf(feature);
+    const alternatives = byKey.get(key);
+    if (alternatives === undefined) byKey.set(key, [feature]);
+    else alternatives.push(feature);
+  }
+  return [...byKey].map(([key, anyOf]) => ({ key, anyOf, source }));
+}
+
+/** `cpu:zen4`, `nvcap:8.0 or nvcap:9.0`; what is no `kind:value` to its author, as it is written. */
+export function formatDemand({ anyOf }: Demand): string {
+  return anyOf.map(formatAlternative).join(' or ');
+}
+
+/** One alternative as {@link formatDemand} writes it. */
+export function formatAlternative(one: Feature): string {
+  return VERBATIM.has(one.kind) ? one.value : formatFeature(one);
+}
+
+/**
+ * Annotations of entries that say what hardware or software the image needs -> the features each value demands.
+ * An empty list means that the value demands nothing. Annotations that are not listed here are ignored.
+ */
+const READERS = tableOf<(value: string) => readonly Feature[]>({
+  // https://github.com/supercontainers (container annotations of the HPC containers working group)
+  'org.supercontainers.hardware.cpu.target.microarch': microarchitecture,
+  'org.supercontainers.gpu': gpuInterface,
+  'org.supercontainers.mpi': (value) => named('mpi', value),
+  'org.supercontainers.mpi.implementation': (value) => named('mpi', value),
+  'org.supercontainers.glibc': (value) => named('glibc', value),
+  'org.supercontainers.libc.glibc.version': (value) => named('glibc', value),
+  // https://archspec.readthedocs.io
+  'io.archspec.cpu.target': microarchitecture,
+  // https://github.com/Homebrew/brew, bottles in a registry
+  'sh.brew.bottle.cpu.variant': microarchitecture,
+  'sh.brew.bottle.glibc.version': (value) => named('glibc', value),
+});
+
+/** Names that mean no microarchitecture in particular, and Homebrew's own names. */
+const MICROARCHITECTURE_NAME = tableOf({
+  amd64: 'x86_64',
+  arm64: 'aarch64',
+  armv8: 'aarch64',
+  arm_vortex_tempest: 'm1',
+});
+
+function microarchitecture(value: string): readonly Feature[] {
+  const name = value.trim();
+  return isUnsaid(name) ? [] : [{ kind: 'cpu', value: MICROARCHITECTURE_NAME.get(name) ?? name }];
+}
+
+function named(kind: string, value: string): readonly Feature[] {
+  const name = value.trim();
+  return isUnsaid(name) ? [] : [{ kind, value: name }];
+}
+
+/** `cuda`, `rocm`, `opencl`: some GPU that offers this interface. */
+function gpuInterface(value: string): readonly Feature[] {
+  return value.split(/[\s,]+/).flatMap((name) => named('gpu', name));
+}
+
+function isUnsaid(value: string): boolean {
+  return value === '' || value === 'unknown' || value === 'none' || value === 'generic';
+}
+
+/** White space or a comma ends a feature, unless the comma goes on with a comparison, as in `kernel:>=5.10,<6`. */
+function featureList(value: string): readonly string[] {
+  return value.split(/\s+|,(?![<>=!])/).filter((word) => word !== '');
+}
+
+/** What an entry's annotations demand. */
+export function annotationDemands(annotations: Readonly<Record<string, string>>): readonly Demand[] {
+  const demands: Demand[] = [];
+  for (const name in annotations) {
+    const value = annotations[name] ?? '';
+    if (name === FEATURES_ANNOTATION) {
+      const listed = demandsOf(featureList(value), `annotations.${FEATURES_ANNOTATION}`);
+      for (const demand of listed) demands.push(demand);
+      continue;
+    }
+    const anyOf = READERS.get(name)?.(value);
+    const [first] = anyOf ?? [];
+    if (anyOf !== undefined && first !== undefined) {
+      demands.push({ key: first.kind, anyOf, source: `annotations.${name}` });
+    }
+  }
+  return demands;
+}
+
+/**
+ * Where a derived index keeps the variant that it took off the winner's platform, so that a second MetaHub, or the
+ * same one again, still knows what the entry demands.
+ */
+export const VARIANT_ANNOTATION = 'io.metahub.platform.variant';
+
+/** GOARCH names for what `uname -m` and some authors write. */
+const ARCHITECTURE_ALIAS = tableOf({
+  x86_64: 'amd64',
+  'x86-64': 'amd64',
+  aarch64: 'arm64',
+  loongarch64: 'loong64',
+});
+
+/** An architecture in OCI's spelling. */
+export function canonicalArchitecture(architecture: string): string {
+  return ARCHITECTURE_ALIAS.get(architecture) ?? architecture;
+}
+
+function featureOf(architecture: string, variant: string): Feature | undefined {
+  const [, number] = /^v(\d+(?:\.\d+)?)$/.exec(variant) ?? [];
+  switch (architecture) {
+    case 'amd64':
+      return { kind: 'level', value: `x86-64-${variant}` };
+    case 'arm64':
+      if (variant === 'v8' || variant === 'v8.0' || variant === '8') return undefined;
+      return { kind: 'level', value: `arm64-${number?.includes('.') === false ? `${variant}.0` : variant}` };
+    case 'arm':
+    case 'riscv64':
+      return { kind: 'variant', value: variant };
+    case 'ppc64le':
+      return { kind: 'cpu', value: /^power\d+$/.test(variant) ? `${variant}le` : variant };
+    default:
+      return { kind: 'cpu', value: variant };
+  }
+}
+
+/**
+ * What `platform.variant` demands: a level of amd64 or arm64, a profile of riscv64, a processor of ppc64le. `v8` is
+ * every arm64 host and demands nothing.
+ * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md#platform-variants
+ */
+export function variantDemand({ platform, annotations }: Descriptor): readonly Demand[] {
+  if (platform === undefined) return [];
+  const moved = annotations[VARIANT_ANNOTATION];
+  const variant = platform.variant ?? moved;
+  if (variant === undefined) return [];
+  const feature = featureOf(canonicalArchitecture(platform.architecture), variant);
+  if (feature === undefined) return [];
+  const source = platform.variant === undefined ? `annotations.${VARIANT_ANNOTATION}` : 'platform.variant';
+  return [{ key: feature.kind, anyOf: [feature], source }];
+}
+
+/**
+ * `platform.features`, of Docker's manifest list and, although RESERVED there, of OCI indexes. What is no list of
+ * strings is a demand that cannot be read, never no demand.
+ */
+function featureDemands(entry: Descriptor): readonly Demand[] {
+  const features = entry.platform?.features ?? [];
+  const platform = entry.raw['platform'] as { readonly features?: unknown } | null | undefined;
+  const raw = platform?.features ?? undefined;
+  const whole = raw === undefined || (Array.isArray(raw) && raw.length === features.length);
+  if (whole) return features.length === 0 ? [] : demandsOf(features, 'platform.features');
+  return [
+    {
+      key: UNREADABLE,
+      anyOf: [{ kind: UNREADABLE, value: JSON.stringify(raw) }],
+      source: 'platform.features',
+    },
+  ];
+}
+
+/** `os.features`: compared by equality, as containerd does. */
+function osFeatureDemands(entry: Descriptor): readonly Demand[] {
+  return (entry.platform?.osFeatures ?? []).map((value) => ({
+    key: `osfeature:${value}`,
+    anyOf: [{ kind: 'osfeature', value }],
+    source: 'platform.os.features',
+  }));
+}
+
+/** A demand that a stronger source has already made is not counted again (authors mirror features as annotations). */
+function withoutRepeats(demands: readonly Demand[]): readonly Demand[] {
+  if (demands.length < 2) return demands;
+  const seen = new Set<string>();
+  return demands.filter((demand) => {
+    const text = formatDemand(demand);
+    return !seen.has(text) && seen.add(text);
+  });
+}
+
+/** Everything an entry itself says about the hardware it needs, each demand with the field that said so. */
+export function requirementsOf(entry: Descriptor): readonly Demand[] {
+  return withoutRepeats([
+    ...featureDemands(entry),
+    ...variantDemand(entry),
+    ...osFeatureDemands(entry),
+    ...annotationDemands(entry.annotations),
+  ]);
+}

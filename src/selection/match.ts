@@ -1,0 +1,95 @@
+import type { Feature } from '../host/features.ts';
+import { tableOf } from '../lib/object-reader.ts';
+import { inRange, parseVersion, parseVersionRange } from '../lib/version.ts';
+import { type Demand, REQUIRE_EXPRESSION, UNREADABLE } from './demands.ts';
+import type { HostView } from './host-view.ts';
+import { MATCH, type MatchResult, mismatch } from './judgement.ts';
+import { judgeAmd } from './matchers/amd.ts';
+import { judgeCpu, judgeFlag, judgeLevel, judgeVariant } from './matchers/cpu.ts';
+import { judgeExpression, judgeNvidia } from './matchers/nvidia.ts';
+import type { SelectionPolicy } from './policy.ts';
+
+type Predicate = (wanted: readonly Feature[], host: HostView, policy: SelectionPolicy) => MatchResult;
+
+/** The predicate of each feature kind; any other kind is compared by {@link judgeEquality}. */
+const PREDICATES = tableOf<Predicate>({
+  cpu: anyValue((value, host, policy) => judgeCpu(value, host, policy)),
+  level: anyValue(judgeLevel),
+  variant: anyValue(judgeVariant),
+  cpuflag: anyValue(judgeFlag),
+  cpuvendor: anyValue(judgeVendor),
+  nvcap: judgeNvidia,
+  nvptx: judgeNvidia,
+  gfx: judgeAmd,
+  gpu: anyValue(judgeGpuInterface),
+  nvdriver: anyValue(versionOf('nvdriver')),
+  cuda: anyValue(versionOf('cuda')),
+  kernel: anyValue(versionOf('kernel')),
+  glibc: anyValue(versionOf('glibc')),
+  [REQUIRE_EXPRESSION]: anyValue(judgeExpression),
+  [UNREADABLE]: () => mismatch('it is no feature that can be read'),
+});
+
+/** Does the host have what one demand asks for? */
+export function matchDemand({ anyOf }: Demand, host: HostView, policy: SelectionPolicy): MatchResult {
+  const kind = anyOf[0]?.kind ?? UNREADABLE;
+  return (PREDICATES.get(kind) ?? judgeEquality)(anyOf, host, policy);
+}
+
+/** Holds when it holds for one of the values; else says why the last one did not. */
+function anyValue(
+  judgeOne: (value: string, host: HostView, policy: SelectionPolicy) => MatchResult,
+): Predicate {
+  return (wanted, host, policy) => {
+    let answer = mismatch('nothing is named');
+    for (const { value } of wanted) {
+      answer = judgeOne(value, host, policy);
+      if (answer.holds) return answer;
+    }
+    return answer;
+  };
+}
+
+/** At least the version named, or within the range. */
+function versionOf(kind: string) {
+  return (wanted: string, host: HostView): MatchResult => {
+    const range = parseVersionRange(wanted);
+    if (range === undefined) return mismatch(`${wanted} is no version and no range`);
+    const actual = host.claims.get(kind) ?? [];
+    if (actual.length === 0) return mismatch(`this host has no ${kind}`);
+    const versions = actual.map(parseVersion).filter((version) => version !== undefined);
+    return versions.some((version) => inRange(range, version))
+      ? MATCH
+      : mismatch(`this host has ${actual.join(' and ')}`);
+  };
+}
+
+const VENDOR_ALIAS = tableOf({ intel: 'genuineintel', amd: 'authenticamd' });
+
+function judgeVendor(wanted: string, host: HostView): MatchResult {
+  const canonical = (name: string) => VENDOR_ALIAS.get(name.toLowerCase()) ?? name.toLowerCase();
+  const own = [host.profile.cpu.vendor, ...(host.claims.get('cpuvendor') ?? [])];
+  return own.some((name) => canonical(name) === canonical(wanted))
+    ? MATCH
+    : mismatch(`this CPU is by ${own[0]}`);
+}
+
+/** `gpu:cuda`: some GPU of the vendor whose interface this is; also a claim of the operator's own. */
+function judgeGpuInterface(wanted: string, host: HostView): MatchResult {
+  const claimed = host.claims.get('gpu')?.includes(wanted) === true;
+  const offered = tableOf({
+    cuda: host.nvidia.length > 0,
+    rocm: host.amd.length > 0,
+    opencl: host.nvidia.length + host.amd.length > 0,
+  });
+  return claimed || offered.get(wanted) === true ? MATCH : mismatch('this host has no such GPU');
+}
+
+/** Kinds that no predicate knows fail closed: the host must claim the very value. */
+function judgeEquality(wanted: readonly Feature[], host: HostView): MatchResult {
+  const kind = wanted[0]?.kind ?? UNREADABLE;
+  const claimed = host.claims.get(kind);
+  if (claimed === undefined) return mismatch(`this host claims no ${kind}`);
+  if (wanted.some(({ value }) => claimed.includes(value))) return MATCH;
+  return mismatch(`this host has ${claimed.map((value) => `${kind}:${value}`).join(' and ')}`);
+}

@@ -1,0 +1,133 @@
+import { familyOf, flagsOf, vendorOf } from '../../host/identify.ts';
+import { canonicalName } from '../../host/microarchitectures.ts';
+import { tableOf } from '../../lib/object-reader.ts';
+import type { HostView } from '../host-view.ts';
+import { MATCH, type MatchResult, mismatch } from '../judgement.ts';
+import type { SelectionPolicy } from '../policy.ts';
+
+const LEVEL = /^(x86-64|arm64)-v(\d+)(?:\.(\d+))?$/;
+
+interface Level {
+  readonly family: 'amd64' | 'arm64';
+  readonly major: number;
+  readonly minor: number;
+}
+
+function parseLevel(text: string): Level | undefined {
+  const [, family, major, minor] = LEVEL.exec(text) ?? [];
+  if (family === undefined) return undefined;
+  const level = { major: Number(major), minor: Number(minor ?? 0) };
+  if (family === 'arm64') return { family: 'arm64', ...level };
+  return level.major >= 1 && level.major <= 4 && minor === undefined
+    ? { family: 'amd64', ...level }
+    : undefined;
+}
+
+/** The node of the family tree that stands for a level: `x86_64_v3`, `armv8.2a`. */
+export function nodeOfLevel(text: string): string | undefined {
+  const level = parseLevel(text);
+  if (level === undefined) return undefined;
+  if (level.family === 'amd64') return level.major === 1 ? 'x86_64' : `x86_64_v${level.major}`;
+  return level.major === 8 && level.minor === 0 ? 'aarch64' : `armv${level.major}.${level.minor}a`;
+}
+
+/** Armv9.N holds everything of Armv8.(N+5), by the Arm architecture's own rule. */
+function reaches(has: Level, wants: Level): boolean {
+  if (has.family !== wants.family) return false;
+  if (has.major === wants.major) return has.minor >= wants.minor;
+  if (has.family === 'amd64') return has.major > wants.major;
+  return has.major === 9 && wants.major === 8 && has.minor + 5 >= wants.minor;
+}
+
+/** Levels the host has: the profile's own word, and its variant. */
+function levelsOf(host: HostView): readonly string[] {
+  const { variant } = host.profile.platform;
+  const prefix = host.architecture === 'amd64' ? 'x86-64' : host.architecture;
+  const own = variant === undefined ? [] : [`${prefix}-${variant}`];
+  return [...new Set([...(host.claims.get('level') ?? []), ...own])];
+}
+
+/** `x86-64-v3`, `arm64-v8.2`: the host's level is at least this one. */
+export function judgeLevel(wanted: string, host: HostView): MatchResult {
+  const level = parseLevel(wanted);
+  const node = nodeOfLevel(wanted);
+  if (level === undefined || node === undefined) return mismatch(`${wanted} is no level that exists`);
+  if (host.runs.has(node)) return MATCH;
+  const levels = levelsOf(host);
+  const has = levels.map(parseLevel).filter((known) => known !== undefined);
+  if (has.some((known) => reaches(known, level))) return MATCH;
+  if (level.family !== host.architecture) return mismatch(`this host is ${host.architecture}`);
+  return mismatch(levels.length === 0 ? 'this host has no such level' : `this host is ${levels.join(', ')}`);
+}
+
+const RISCV_PROFILES = ['rva20u64', 'rva22u64', 'rva23u64'];
+
+/**
+ * `platform.variant` of 32-bit arm (`v7` runs `v6` code) and riscv64. A riscv64 Linux host that does not say more is
+ * rva20u64, which every Linux distribution for it demands.
+ */
+export function judgeVariant(wanted: string, host: HostView): MatchResult {
+  const { variant } = host.profile.platform;
+  const own = variant ?? (host.architecture === 'riscv64' ? 'rva20u64' : 'v7');
+  if (wanted === own) return MATCH;
+  const rank = (name: string) =>
+    host.architecture === 'riscv64' ? RISCV_PROFILES.indexOf(name) : Number(/^v(\d+)$/.exec(name)?.[1] ?? -1);
+  return rank(wanted) >= 0 && rank(own) >= rank(wanted) ? MATCH : mismatch(`this host is ${own}`);
+}
+
+/** Levels that the family tree has as nodes, so that `cpu:x86_64_v3` is judged as the level that it is. */
+const LEVEL_OF_NODE = tableOf({
+  x86_64: 'x86-64-v1',
+  x86_64_v2: 'x86-64-v2',
+  x86_64_v3: 'x86-64-v3',
+  x86_64_v4: 'x86-64-v4',
+});
+
+const SHOWN_FLAGS = 4;
+
+/** How code for a microarchitecture runs here: as its own kind's, as another vendor's by the flags alone, or not. */
+export type CpuFit = 'native' | 'foreign' | 'none';
+
+/** `name` is canonical. */
+export function fitOf(name: string, host: HostView, policy: SelectionPolicy): CpuFit {
+  if (host.runs.has(name)) return 'native';
+  const level = LEVEL_OF_NODE.get(name);
+  if (level !== undefined) return judgeLevel(level, host).holds ? 'native' : 'none';
+  return policy.allowForeignVendor && runsByFlags(name, host) ? 'foreign' : 'none';
+}
+
+function missingFlags(name: string, host: HostView): readonly string[] {
+  return [...(flagsOf(name) ?? [])].filter((flag) => !host.flags.has(flag));
+}
+
+function runsByFlags(name: string, host: HostView): boolean {
+  return host.runs.has(familyOf(name)) && missingFlags(name, host).length === 0;
+}
+
+/** `cpu:X`: X is the host's microarchitecture or an ancestor of it, in any spelling that authors use. */
+export function judgeCpu(written: string, host: HostView, policy: SelectionPolicy): MatchResult {
+  const name = canonicalName(written);
+  if (name === undefined) return mismatch(`${written} is no microarchitecture that is known`);
+  return fitOf(name, host, policy) === 'none' ? mismatch(whyNot(name, host)) : MATCH;
+}
+
+function whyNot(name: string, host: HostView): string {
+  const { microarchitecture, vendor } = host.profile.cpu;
+  const family = familyOf(name);
+  if (!host.runs.has(family)) return `it is ${family} code, this host is ${microarchitecture}`;
+  const missing = missingFlags(name, host);
+  if (missing.length > 0) {
+    const more = missing.length > SHOWN_FLAGS ? ` and ${missing.length - SHOWN_FLAGS} more` : '';
+    return `this host is ${microarchitecture} and lacks ${missing.slice(0, SHOWN_FLAGS).join(', ')}${more}`;
+  }
+  const maker = vendorOf(name);
+  if (maker !== 'generic' && maker !== vendor) {
+    return `this host is ${microarchitecture}, of another vendor (allowForeignVendor would take it by its flags)`;
+  }
+  return `this host is ${microarchitecture}, which does not descend from it`;
+}
+
+/** A bare flag: on every core. */
+export function judgeFlag(flag: string, host: HostView): MatchResult {
+  return host.flags.has(flag) ? MATCH : mismatch('this CPU lacks it');
+}

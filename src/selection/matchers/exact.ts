@@ -1,0 +1,41 @@
+import { formatFeature } from '../../host/features.ts';
+import { FEATURES_ANNOTATION } from '../../oci/build-index.ts';
+import type { Demand } from '../demands.ts';
+import type { HostView } from '../host-view.ts';
+import { MATCH, type MatchResult, mismatch } from '../judgement.ts';
+
+/** What detection adds to any host; it counts only for entries that speak of the same kind. */
+const INCIDENTAL = new Set([
+  'level',
+  'cpuflag',
+  'cpuvendor',
+  'nvdriver',
+  'cuda',
+  'smt',
+  'os',
+  'kernel',
+  'glibc',
+]);
+
+/**
+ * The rule of 2019: an entry is for a host when the set of its features is the host's set, compared as they are written
+ * and not by what runs on what.
+ */
+export function judgeExact(demands: readonly Demand[], host: HostView): MatchResult {
+  const listed = demands.filter(
+    ({ source }) => source === 'platform.features' || source === `annotations.${FEATURES_ANNOTATION}`,
+  );
+  const wanted = new Set(listed.flatMap(({ anyOf }) => anyOf.map(formatFeature)));
+  const kinds = new Set(listed.flatMap(({ anyOf }) => anyOf.map(({ kind }) => kind)));
+  const has = new Set<string>();
+  for (const [kind, values] of host.claims) {
+    if (INCIDENTAL.has(kind) && !kinds.has(kind)) continue;
+    for (const value of values) has.add(formatFeature({ kind, value }));
+  }
+  const missing = [...wanted].filter((feature) => !has.has(feature));
+  const extra = [...has].filter((feature) => !wanted.has(feature));
+  if (missing.length > 0) return mismatch(`match is exact, and this host does not say ${missing.join(', ')}`);
+  return extra.length === 0
+    ? MATCH
+    : mismatch(`match is exact, and this host has ${extra.join(', ')} besides`);
+}

@@ -1,0 +1,181 @@
+import type { Feature } from '../../host/features.ts';
+import {
+  compareVersions,
+  inRange,
+  parseVersion,
+  parseVersionRange,
+  type Version,
+} from '../../lib/version.ts';
+import { type Demand, REQUIRE_EXPRESSION } from '../demands.ts';
+import type { HostView } from '../host-view.ts';
+import { MATCH, type MatchResult, mismatch } from '../judgement.ts';
+import type { SelectionPolicy } from '../policy.ts';
+import { closenessToAll, compareCloseness, type GpuCloseness } from './accelerator.ts';
+
+/**
+ * Compute capabilities of Tegra parts (Jetson, DRIVE), whose machine code and that of discrete parts are not
+ * interchangeable although the major version is the same.
+ * Source: NVIDIA's list of CUDA GPUs (facts only). @see https://developer.nvidia.com/cuda-gpus
+ */
+const TEGRA = new Set(['3.2', '5.3', '6.2', '7.2', '8.7', '10.1', '11.0']);
+
+/** How close code is to a GPU, best first: the order of this list is the order of preference. */
+const CLOSENESS = ['own features', 'exact', 'family', 'lower minor', 'PTX'] as const;
+type Closeness = (typeof CLOSENESS)[number];
+
+/** The place is that in {@link CLOSENESS}, the distance how far below the GPU. */
+function closeness(kind: Closeness, code: Version, gpu: Version): GpuCloseness {
+  const distance = ((gpu[0] ?? 0) - (code[0] ?? 0)) * 100 + (gpu[1] ?? 0) - (code[1] ?? 0);
+  return [CLOSENESS.indexOf(kind), distance];
+}
+
+function parseCapability(text: string): { version: Version; suffix: string } | undefined {
+  const [, major, minor, suffix] = /^(?:sm_|compute_)?(\d+)\.?(\d)([af]?)$/.exec(text) ?? [];
+  return major === undefined ? undefined : { version: [Number(major), Number(minor)], suffix: suffix ?? '' };
+}
+
+function isTegra(capability: Version): boolean {
+  return TEGRA.has(capability.join('.'));
+}
+
+function sassCloseness(text: string, gpu: Version): GpuCloseness | undefined {
+  const code = parseCapability(text);
+  if (code === undefined) {
+    // An author's own rule, `8.0-8.9` or `=9.0`, wins over CUDA's.
+    const range = parseVersionRange(text);
+    if (range === undefined || !inRange(range, gpu)) return undefined;
+    return closeness(range.some(({ operator }) => operator === '=') ? 'exact' : 'lower minor', gpu, gpu);
+  }
+  const { version, suffix } = code;
+  const same = compareVersions(version, gpu) === 0;
+  if (suffix === 'a') return same ? closeness('own features', version, gpu) : undefined;
+  if (isTegra(version) !== isTegra(gpu)) return undefined;
+  if (version[0] !== gpu[0] || compareVersions(version, gpu) > 0) return undefined;
+  if (same) return closeness('exact', version, gpu);
+  return closeness(suffix === 'f' ? 'family' : 'lower minor', version, gpu);
+}
+
+function ptxCloseness(text: string, gpu: Version): GpuCloseness | undefined {
+  const code = parseCapability(text);
+  if (code === undefined) return undefined;
+  const { version, suffix } = code;
+  if (suffix === 'a' && compareVersions(version, gpu) !== 0) return undefined;
+  if (suffix === 'f' && version[0] !== gpu[0]) return undefined;
+  return compareVersions(version, gpu) <= 0 ? closeness('PTX', version, gpu) : undefined;
+}
+
+function closenessOf({ kind, value }: Feature, gpu: Version): GpuCloseness | undefined {
+  if (kind === 'nvptx') return ptxCloseness(value, gpu);
+  // PyTorch's spelling of both: machine code, and PTX for what comes after.
+  const both = /^(.+)\+ptx$/i.exec(value)?.[1];
+  if (both === undefined) return sassCloseness(value, gpu);
+  return sassCloseness(both, gpu) ?? ptxCloseness(both, gpu);
+}
+
+function best(wanted: readonly Feature[], gpu: Version): GpuCloseness | undefined {
+  let found: GpuCloseness | undefined;
+  for (const feature of wanted) {
+    const candidate = closenessOf(feature, gpu);
+    if (candidate !== undefined && (found === undefined || compareCloseness(candidate, found) < 0)) {
+      found = candidate;
+    }
+  }
+  return found;
+}
+
+/** How close the alternatives come to this host's GPUs; undefined when they do not run. */
+export function nvidiaCloseness(
+  wanted: readonly Feature[],
+  host: HostView,
+  policy: SelectionPolicy,
+): GpuCloseness | undefined {
+  return closenessToAll(
+    host.nvidia.map((gpu) => best(wanted, gpu)),
+    policy,
+  );
+}
+
+/**
+ * NVIDIA machine code (`nvcap:9.0`: same major, host's minor at least; `9.0a`: exactly; `10.0f`: the family) and PTX
+ * (`nvptx:8.0`: host at least).
+ * @see https://docs.nvidia.com/cuda/cuda-c-programming-guide/#binary-compatibility
+ */
+export function judgeNvidia(
+  wanted: readonly Feature[],
+  host: HostView,
+  policy: SelectionPolicy,
+): MatchResult {
+  if (host.nvidia.length === 0) return mismatch('this host has no NVIDIA GPU');
+  if (nvidiaCloseness(wanted, host, policy) !== undefined) return MATCH;
+  const unfit = host.nvidia.filter((gpu) => best(wanted, gpu) === undefined);
+  const capabilities = [...new Set(unfit.map((gpu) => gpu.join('.')))].join(' and ');
+  if (unfit.length === host.nvidia.length) return mismatch(`this host's GPU is ${capabilities}`);
+  return mismatch(`it does not run on every GPU of this host: one is ${capabilities}`);
+}
+
+const VARIABLE = /^(NVIDIA_REQUIRE_[A-Z0-9_]+)=(.*)$/s;
+const CONSTRAINT = /^([a-z]+)\s*(>=|<=|!=|>|<|=)\s*(.+)$/;
+
+/**
+ * What the environment of an image's configuration demands: each `NVIDIA_REQUIRE_*` variable one demand, all of them to
+ * be met; `NVIDIA_DISABLE_REQUIRE` switches them off.
+ * @see https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/latest/docker-specialized.html#constraints
+ */
+export function environmentDemands(environment: readonly string[]): readonly Demand[] {
+  const disabled = environment.some((line) => /^NVIDIA_DISABLE_REQUIRE=(1|true)$/i.test(line));
+  if (disabled) return [];
+  return environment.flatMap((line): readonly Demand[] => {
+    const [, name, expression] = VARIABLE.exec(line) ?? [];
+    if (name === undefined || expression === undefined || expression.trim() === '') return [];
+    return [
+      {
+        key: `${REQUIRE_EXPRESSION}:${name}`,
+        anyOf: [{ kind: REQUIRE_EXPRESSION, value: expression.trim() }],
+        source: `config env ${name}`,
+      },
+    ];
+  });
+}
+
+/** The property's versions on this host; undefined for a property that is not known, which counts as met. */
+function propertyOf(name: string, host: HostView): readonly Version[] | undefined {
+  const versions = (kind: string) =>
+    (host.claims.get(kind) ?? []).map(parseVersion).filter((version) => version !== undefined);
+  switch (name) {
+    case 'cuda':
+      return versions('cuda');
+    case 'driver':
+      return versions('nvdriver');
+    case 'arch':
+      return host.nvidia;
+    default:
+      return undefined;
+  }
+}
+
+function constraintHolds(constraint: string, host: HostView): boolean {
+  const [, name, operator, wanted] = CONSTRAINT.exec(constraint.trim()) ?? [];
+  if (name === undefined) return false;
+  const actual = propertyOf(name, host);
+  if (actual === undefined) return true;
+  const range = parseVersionRange(`${operator}${wanted}`);
+  if (range === undefined || actual.length === 0) return false;
+  return actual.every((version) => inRange(range, version));
+}
+
+/** A space separates alternatives, a comma what must hold together. */
+export function judgeExpression(expression: string, host: HostView): MatchResult {
+  const alternatives = expression.split(/\s+/).filter((word) => word !== '');
+  const met = alternatives.some((alternative) =>
+    alternative
+      .split(',')
+      .filter((constraint) => constraint !== '')
+      .every((constraint) => constraintHolds(constraint, host)),
+  );
+  if (met) return MATCH;
+  const has = [
+    ...(host.claims.get('cuda') ?? []).map((cuda) => `CUDA ${cuda}`),
+    ...(host.claims.get('nvdriver') ?? []).map((driver) => `driver ${driver}`),
+  ];
+  return mismatch(has.length === 0 ? 'this host has no NVIDIA driver' : `this host has ${has.join(', ')}`);
+}

@@ -1,0 +1,162 @@
+import { profileOfFeatures } from '../host/assumed-features.ts';
+import { type Feature, formatFeature } from '../host/features.ts';
+import { isAncestorOrSelf } from '../host/identify.ts';
+import { canonicalName } from '../host/microarchitectures.ts';
+import type { HostProfile } from '../host/profile.ts';
+import { lowerBound, parseVersionRange } from '../lib/version.ts';
+import type { Descriptor, ImageIndex } from '../oci/manifest.ts';
+import { isImageManifestType } from '../oci/media-type.ts';
+import { canonicalArchitecture, type Demand } from './demands.ts';
+import { viewOf } from './host-view.ts';
+import { matchDemand } from './match.ts';
+import { nodeOfLevel } from './matchers/cpu.ts';
+import type { SelectionPolicy } from './policy.ts';
+import { demandsOn } from './select.ts';
+
+/** The least hardware of one platform that runs some entry: the features it must have, none for any host. */
+export interface MinimumRequirements {
+  /** `linux/amd64`. */
+  readonly platform: string;
+  readonly features: readonly string[];
+  /** Entries, from 0, that ask for just this. */
+  readonly positions: readonly number[];
+}
+
+/** One way to meet all demands of an entry, and the least host that does. */
+interface Way {
+  readonly position: number;
+  readonly wanted: readonly Feature[];
+  readonly features: readonly string[];
+  readonly host: HostProfile;
+}
+
+/** Choices between alternatives multiply; of an entry with more of them than this, each first one is taken. */
+const WAYS_MAX = 64;
+
+const VERSION_KINDS: ReadonlySet<string> = new Set(['cuda', 'nvdriver', 'kernel', 'glibc']);
+
+/** What a host must claim for a demanded feature to hold; undefined for what no host can have. */
+function leastClaim({ kind, value }: Feature): string | undefined {
+  if (kind === 'cpu') {
+    const name = canonicalName(value);
+    return name === undefined ? undefined : `cpu:${name}`;
+  }
+  if (kind === 'nvcap' || kind === 'nvptx') {
+    const [, major, minor] = /^\D*(\d+)\.?(\d)/.exec(value) ?? [];
+    return major === undefined ? undefined : `nvcap:${major}.${minor}`;
+  }
+  if (VERSION_KINDS.has(kind)) {
+    const range = parseVersionRange(value);
+    const least = range && lowerBound(range);
+    return least === undefined ? undefined : `${kind}:${least.length === 0 ? '0' : least.join('.')}`;
+  }
+  return formatFeature({ kind, value });
+}
+
+function nodeOf(claim: string): string | undefined {
+  return claim.startsWith('cpu:') ? claim.slice('cpu:'.length) : nodeOfLevel(claim);
+}
+
+/** Without the CPUs and levels that another of the claims implies: a host has one CPU only. */
+function withoutImplied(claims: readonly string[]): readonly string[] {
+  const nodes = new Set(claims.map(nodeOf).filter((node) => node !== undefined));
+  return [...new Set(claims)].filter((claim) => {
+    const node = nodeOf(claim);
+    return node === undefined || ![...nodes].some((other) => other !== node && isAncestorOrSelf(node, other));
+  });
+}
+
+/** Every choice of one alternative of each demand, in the order of an odometer: the last one changes fastest. */
+function choicesOf(demands: readonly Demand[]): readonly (readonly Feature[])[] {
+  const count = demands.reduce((product, { anyOf }) => product * anyOf.length, 1);
+  if (count > WAYS_MAX) return [demands.flatMap(({ anyOf }) => anyOf.slice(0, 1))];
+  return Array.from({ length: count }, (_, choice) => {
+    let turn = count;
+    return demands.flatMap(({ anyOf }) => {
+      turn /= anyOf.length;
+      return anyOf[Math.floor(choice / turn) % anyOf.length] ?? [];
+    });
+  });
+}
+
+/** The host of these features alone; undefined when none can have them all. */
+function leastHost(features: readonly string[], entry: Descriptor): HostProfile | undefined {
+  const { os = 'linux', architecture = 'amd64' } = entry.platform ?? {};
+  const platform = { os, architecture: canonicalArchitecture(architecture) };
+  const cpu = { microarchitecture: '', vendor: 'generic', compatible: [], flags: [] };
+  try {
+    const host = profileOfFeatures(features, { platform, cpu, gpus: [], features: [], warnings: [] });
+    return host.platform.architecture === platform.architecture ? host : undefined;
+  } catch {
+    // Two CPUs at once, or an architecture without a family tree: there is no such host to speak of.
+    return undefined;
+  }
+}
+
+function holdsOn(wanted: readonly Feature[], host: HostProfile, policy: SelectionPolicy): boolean {
+  const view = viewOf(host);
+  return wanted.every(
+    (feature) => matchDemand({ key: feature.kind, anyOf: [feature], source: '' }, view, policy).holds,
+  );
+}
+
+function waysOf(entry: Descriptor, position: number, policy: SelectionPolicy): readonly Way[] {
+  const architecture = canonicalArchitecture(entry.platform?.architecture ?? '');
+  return choicesOf(demandsOn(entry, architecture, policy)).flatMap((wanted) => {
+    const claims = wanted.map(leastClaim).filter((claim) => claim !== undefined);
+    if (claims.length < wanted.length) return [];
+    const features = withoutImplied(claims);
+    const host = leastHost(features, entry);
+    return host !== undefined && holdsOn(wanted, host, policy) ? [{ position, wanted, features, host }] : [];
+  });
+}
+
+function keyOf({ features }: Way): string {
+  return [...features].sort().join(' ');
+}
+
+/** Ways that no other one undercuts; those that ask for the same are one. */
+function leastOf(
+  platform: string,
+  ways: readonly Way[],
+  policy: SelectionPolicy,
+): readonly MinimumRequirements[] {
+  const byFeatures = new Map<string, Way[]>();
+  for (const way of ways) {
+    const key = keyOf(way);
+    const same = byFeatures.get(key);
+    if (same === undefined) byFeatures.set(key, [way]);
+    else same.push(way);
+  }
+  const distinct = [...byFeatures.values()].flatMap((same) => same.slice(0, 1));
+  const least = distinct.filter(
+    (way) =>
+      !distinct.some(
+        (other) => holdsOn(other.wanted, way.host, policy) && !holdsOn(way.wanted, other.host, policy),
+      ),
+  );
+  return least.map((way) => {
+    const positions = byFeatures.get(keyOf(way))?.map(({ position }) => position);
+    return { platform, features: way.features, positions: [...new Set(positions)] };
+  });
+}
+
+/**
+ * The least hardware that runs the image at all: for each platform the sets of features of which no other asks for less.
+ * An entry whose demands no host can meet is in none of them.
+ */
+export function minimumRequirements(
+  index: ImageIndex,
+  policy: SelectionPolicy,
+): readonly MinimumRequirements[] {
+  const byPlatform = new Map<string, Way[]>();
+  for (const [position, entry] of index.entries.entries()) {
+    const { platform, mediaType } = entry;
+    if (platform === undefined || platform.os === 'unknown' || !isImageManifestType(mediaType)) continue;
+    const name = `${platform.os}/${canonicalArchitecture(platform.architecture)}`;
+    const ways = byPlatform.get(name) ?? [];
+    ways.push(...waysOf(entry, position, policy));
+    byPlatform.set(name, ways);
+  }
+  return [...byPlatform].flatMap(([platform, ways]) => leastOf(platform, ways, policy));
+}

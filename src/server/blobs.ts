@@ -1,0 +1,92 @@
+import { type ByteRange, parseRange, type RangeRequest } from '../oci/range.ts';
+import type { BlobContent, BlobInfo } from '../oci/registry.ts';
+import { RegistryError } from '../oci/registry-error.ts';
+import type { HttpExchange } from './exchange.ts';
+import { etagOf, isKnownToClient, rangeCounts } from './preconditions.ts';
+import { COMMON_FIELDS, isFieldValue, type ResponseHeaders, sendEmpty } from './response.ts';
+import type { BlobRoute } from './routes.ts';
+
+function identityFields({ digest }: BlobInfo): ResponseHeaders {
+  return ['Docker-Content-Digest', digest, 'ETag', etagOf(digest), 'Accept-Ranges', 'bytes'];
+}
+
+function lengthFields(sizeBytes: number | undefined, range: ByteRange | undefined): ResponseHeaders {
+  if (range !== undefined) {
+    const part = `bytes ${range.start}-${range.end - 1}/${sizeBytes ?? '*'}`;
+    return ['Content-Length', String(range.end - range.start), 'Content-Range', part];
+  }
+  return sizeBytes === undefined ? [] : ['Content-Length', String(sizeBytes)];
+}
+
+function blobFields(info: BlobInfo, range?: ByteRange): string[] {
+  return [
+    ...COMMON_FIELDS,
+    ...identityFields(info),
+    'Content-Type',
+    'application/octet-stream',
+    ...lengthFields(info.sizeBytes, range),
+  ];
+}
+
+/** The range that a GET asks for. @see https://www.rfc-editor.org/rfc/rfc9110#section-14.2 HEAD has none. */
+function rangeAsked({ req }: HttpExchange, { digest }: BlobRoute): RangeRequest | undefined {
+  const { range, 'if-range': ifRange } = req.headers;
+  if (range === undefined || !rangeCounts(typeof ifRange === 'string' ? ifRange : undefined, digest)) {
+    return undefined;
+  }
+  return parseRange(range);
+}
+
+async function sendContent({ res }: HttpExchange, content: BlobContent): Promise<void> {
+  if (res.destroyed) {
+    content.cancel();
+    return;
+  }
+  // More or fewer bytes than announced become an error instead of an answer that looks whole.
+  res.strictContentLength = true;
+  try {
+    res.writeHead(content.range === undefined ? 200 : 206, blobFields(content, content.range));
+  } catch (error) {
+    content.cancel();
+    throw error;
+  }
+  await content.writeTo(res);
+  res.end();
+}
+
+/** A 416 says how long the blob is, if that can be found out. */
+async function withSize(exchange: HttpExchange, route: BlobRoute, error: unknown): Promise<unknown> {
+  const isBare =
+    error instanceof RegistryError && error.code === 'RANGE_INVALID' && !error.headers['content-range'];
+  if (!isBare) return error;
+  const { sizeBytes } = await exchange.registry.statBlob(route.repository, route.digest, exchange.options);
+  if (sizeBytes === undefined) return error;
+  return new RegistryError(error.code, error.message, {
+    cause: error,
+    headers: { ...error.headers, 'content-range': `bytes */${sizeBytes}` },
+  });
+}
+
+/**
+ * Answers for a blob. GET opens it, HEAD asks only for its size; both say the same of it. Rejects when the body cannot be
+ * completed; the answer must then be broken off, never ended.
+ */
+export async function answerBlob(exchange: HttpExchange, route: BlobRoute): Promise<void> {
+  const { req, res, registry, options } = exchange;
+  const isKnown = isKnownToClient(req.headers['if-none-match'], route.digest);
+  if (isKnown || req.method === 'HEAD') {
+    const info = await registry.statBlob(route.repository, route.digest, options);
+    if (isKnown) return sendEmpty(res, 304, identityFields(info));
+    res.writeHead(200, blobFields(info));
+    res.end();
+    return;
+  }
+  const blob = await registry
+    .blob(route.repository, route.digest, { ...options, range: rangeAsked(exchange, route) })
+    .catch(async (error: unknown) => {
+      throw await withSize(exchange, route, error);
+    });
+  if (blob.kind === 'content') return sendContent(exchange, blob);
+  if (!isFieldValue(blob.location)) throw new RegistryError('UNAVAILABLE', 'malformed redirect');
+  sendEmpty(res, 307, ['Location', blob.location, 'Docker-Content-Digest', route.digest]);
+}

@@ -1,0 +1,58 @@
+import { MEDIA_TYPE } from '../oci/media-type.ts';
+import type { TagPage } from '../oci/registry.ts';
+import type { HttpExchange } from './exchange.ts';
+import { forwardableHeaders, type ResponseHeaders, sendBytes, sendJson } from './response.ts';
+import type { ReferrersRoute, TagsRoute } from './routes.ts';
+
+function nextPage({ written, sourceHost, limit }: TagsRoute, { next }: TagPage): ResponseHeaders {
+  if (next === undefined) return [];
+  const query = [
+    ...(limit === undefined ? [] : [`n=${limit}`]),
+    `last=${encodeURIComponent(next)}`,
+    ...(sourceHost === undefined ? [] : [`ns=${encodeURIComponent(sourceHost)}`]),
+  ];
+  return ['Link', `</v2/${written}/tags/list?${query.join('&')}>; rel="next"`];
+}
+
+/** @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#listing-tags */
+export async function answerTags({ res, registry, options }: HttpExchange, route: TagsRoute): Promise<void> {
+  const { limit, after, repository, written } = route;
+  // None are wanted, but a repository that is unknown must still be 404; a registry may take n=0 for "no limit".
+  const page = await registry.tags(repository, { ...options, limit: limit === 0 ? 1 : limit, after });
+  if (limit === 0) return sendJson(res, 200, { name: written, tags: [] });
+  sendJson(res, 200, { name: written, tags: page.tags }, nextPage(route, page));
+}
+
+/** Only the entries of this type, in the document's own bytes when that is all of them; undefined: not a list of entries. */
+function withArtifactType(bytes: Buffer, artifactType: string): Buffer | undefined {
+  let document: unknown;
+  try {
+    document = JSON.parse(bytes.toString('utf8'));
+  } catch {
+    // The answer is not ours to judge: it is handed on, and not said to be filtered.
+    return undefined;
+  }
+  if (typeof document !== 'object' || document === null || !('manifests' in document)) return undefined;
+  const { manifests } = document;
+  if (!Array.isArray(manifests)) return undefined;
+  const kept = manifests.filter(
+    (entry: { artifactType?: unknown } | null) => entry?.artifactType === artifactType,
+  );
+  if (kept.length === manifests.length) return bytes;
+  return Buffer.from(JSON.stringify({ ...document, manifests: kept }));
+}
+
+/** @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#listing-referrers */
+export async function answerReferrers(
+  { res, registry, options }: HttpExchange,
+  { repository, digest, artifactType }: ReferrersRoute,
+): Promise<void> {
+  const manifest = await registry.referrers(repository, digest, { ...options, artifactType });
+  const filtered = artifactType === undefined ? undefined : withArtifactType(manifest.bytes, artifactType);
+  const fields = [
+    ...['Content-Type', MEDIA_TYPE.ociIndex],
+    ...(filtered === undefined ? [] : ['OCI-Filters-Applied', 'artifactType']),
+    ...forwardableHeaders(manifest.notices),
+  ];
+  sendBytes(res, 200, fields, filtered ?? manifest.bytes);
+}

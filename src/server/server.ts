@@ -1,0 +1,204 @@
+import { once } from 'node:events';
+import { createServer, type Server, type ServerOptions } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
+import type { AddressInfo, Server as NetServer, Socket } from 'node:net';
+import { performance } from 'node:perf_hooks';
+import { setTimeout as delay } from 'node:timers/promises';
+import { isLoopback } from '../lib/ip-address.ts';
+import type { Log } from '../lib/log.ts';
+import type { AdmissionController } from '../oci/admission.ts';
+import type { SourceHost } from '../oci/reference.ts';
+import { guardConnections } from './connections.ts';
+import { createEventLoopMonitor } from './event-loop-monitor.ts';
+import { createRequestHandler, type RequestHandler } from './handler.ts';
+import { DEFAULT_LIMITS, type Limits } from './limits.ts';
+import { createMetrics, type Metrics } from './metrics.ts';
+import { createPages } from './pages.ts';
+import { createHostCheck } from './request-validation.ts';
+import { createResponseCache } from './response-cache.ts';
+import type { StatusFacts } from './status-page.ts';
+
+/** Where to listen: an address, or a socket that was opened for us (socket activation). */
+export type ListenTarget = { readonly host: string; readonly port: number } | { readonly fd: number };
+
+/** Pulls come in bursts of many nodes at once: the kernel holds this many that were not accepted yet. */
+const BACKLOG = 1024;
+
+/** Listens; resolves with where, once connections are taken. Rejects with Node's error (EADDRINUSE, EACCES). */
+export async function listenAt(server: NetServer, target: ListenTarget): Promise<AddressInfo> {
+  const listening = once(server, 'listening');
+  server.listen({ ...target, backlog: BACKLOG });
+  await listening;
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('not listening on a TCP port');
+  return address;
+}
+
+/** A certificate chain and its key, PEM. */
+export interface TlsKeyPair {
+  readonly cert: string | Buffer;
+  readonly key: string | Buffer;
+}
+
+export interface MirrorServerOptions {
+  readonly gate: AdmissionController;
+  readonly log: Log;
+  /** What this mirror calls itself in `Via`: the same name that its upstream client adds. */
+  readonly pseudonym: string;
+  /** The source host of a request that names none. */
+  readonly defaultHost: SourceHost;
+  /** May a request name this source host, by `ns` or as the path's first component? */
+  readonly isAllowedHost: (host: SourceHost) => boolean;
+  readonly status: () => StatusFacts;
+  /** Exact paths that are answered by others (`/token`), with any method. */
+  readonly handlers?: ReadonlyMap<string, RequestHandler>;
+  /** Names under which the status pages may be seen, and a mirror on loopback asked, besides addresses and localhost. */
+  readonly names?: readonly string[];
+  /** Every request has to show who it is: under which name it comes is all one. */
+  readonly hasLogins?: boolean;
+  readonly limits?: Partial<Limits>;
+  /** Counters of other parts that `/metrics` is to show as well. */
+  readonly metrics?: Metrics;
+  readonly tls?: TlsKeyPair;
+}
+
+/** The mirror's HTTP side. */
+export interface MirrorServer {
+  readonly metrics: Metrics;
+  /** Starts to take connections. Rejects with Node's error (EADDRINUSE, EACCES). */
+  listen(target: ListenTarget): Promise<AddressInfo>;
+  /** Takes no more connections and lets what is being answered finish; what has not after `timeoutMs` is cut. */
+  drain(timeoutMs: number): Promise<void>;
+  /** Cuts everything at once. */
+  close(): Promise<void>;
+  /** Forgets the manifests that would be sent again without asking, of one admission key or of all. */
+  invalidate(key?: string): void;
+  /** Takes a renewed certificate for connections to come. */
+  renew(identity: TlsKeyPair): void;
+}
+
+function nodeOptions(limits: Limits): ServerOptions {
+  return {
+    maxHeaderSize: limits.headerBytes,
+    headersTimeout: limits.headersTimeoutMs,
+    // No request has a body, so it is complete with its head.
+    requestTimeout: limits.headersTimeoutMs,
+    // Noticed at most half as much later.
+    connectionsCheckingInterval: Math.ceil(limits.headersTimeoutMs / 2),
+    keepAliveTimeout: limits.keepAliveTimeoutMs,
+    // Checked by checkRequest, which answers as the spec has it.
+    requireHostHeader: false,
+    noDelay: true,
+    insecureHTTPParser: false,
+  };
+}
+
+function createHttpServer(limits: Limits, tls: TlsKeyPair | undefined) {
+  if (tls === undefined) return { server: createServer(nodeOptions(limits)), renew: () => {} };
+  const server = createTlsServer({
+    ...nodeOptions(limits),
+    ...tls,
+    minVersion: 'TLSv1.2',
+    handshakeTimeout: limits.headersTimeoutMs,
+  });
+  return { server, renew: (identity: TlsKeyPair) => server.setSecureContext({ ...identity }) };
+}
+
+/** Resolves when the server has closed: all its connections have ended. */
+function closed(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+  });
+}
+
+/** Lets what is being answered finish, and cuts what has not after `timeoutMs`; resolves when all connections have ended. */
+async function finish(server: Server, timeoutMs: number, onCut: () => void): Promise<void> {
+  const ended = closed(server);
+  const finished = new AbortController();
+  const cut = delay(timeoutMs, undefined, { signal: finished.signal, ref: false }).then(
+    () => {
+      onCut();
+      server.closeAllConnections();
+    },
+    () => {
+      // All have finished in time.
+    },
+  );
+  // Node closes idle connections once, on close(); those that become idle afterwards are closed here.
+  const sweep = setInterval(() => server.closeIdleConnections(), 100);
+  await ended;
+  clearInterval(sweep);
+  finished.abort();
+  await cut;
+}
+
+/** Counts connections as they come, go and are refused; answers how many there are. */
+function countConnections(server: Server, arrival: 'connection' | 'secureConnection', metrics: Metrics) {
+  let connections = 0;
+  server.on(arrival, (socket: Socket) => {
+    connections += 1;
+    socket.once('close', () => {
+      connections -= 1;
+    });
+  });
+  const refused = metrics
+    .counter('metahub_connections_refused_total', 'Connections beyond the limit.')
+    .child();
+  server.on('drop', () => refused.add());
+  metrics.gauge('metahub_connections', 'Connections of clients.', () => connections);
+  return () => connections;
+}
+
+export function createMirrorServer(options: MirrorServerOptions): MirrorServer {
+  const { gate, log, pseudonym, status, defaultHost, isAllowedHost } = options;
+  const limits: Limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const metrics = options.metrics ?? createMetrics();
+  const { server, renew } = createHttpServer(limits, options.tls);
+  const hot = createResponseCache({ maxBytes: limits.hotBytes, now: () => performance.now() });
+  const isOwnHost = createHostCheck(options.names ?? []);
+  // What listens on loopback is for programs of this machine, not for web pages in its browsers; on a network, and behind
+  // TLS, it goes by names that nobody has told us.
+  let isForThisMachine = false;
+  const isOwnName = (host: string | undefined) => !isForThisMachine || host === undefined || isOwnHost(host);
+  let draining = false;
+  const isDraining = () => draining;
+
+  const answer = createRequestHandler({
+    ...{ gate, log, pseudonym, limits, hot, metrics, isDraining, isOwnName },
+    hosts: { defaultHost, isAllowedHost },
+    handlers: options.handlers ?? new Map(),
+    pages: createPages({ status, metrics, isDraining, names: options.names ?? [] }),
+  });
+  server.maxConnections = limits.connections;
+  server.timeout = limits.idleTimeoutMs;
+  server.on('request', answer);
+  guardConnections(server, answer, log);
+
+  const connections = countConnections(server, options.tls ? 'secureConnection' : 'connection', metrics);
+  const loopWatch = createEventLoopMonitor(log, metrics);
+  server.on('listening', loopWatch.start);
+  server.on('close', loopWatch.stop);
+
+  return {
+    metrics,
+    listen: async (target) => {
+      const address = await listenAt(server, target);
+      isForThisMachine = isLoopback(address.address) && options.tls === undefined && !options.hasLogins;
+      return address;
+    },
+    drain: async (timeoutMs) => {
+      draining = true;
+      await finish(server, timeoutMs, () => {
+        log('warning', 'pulls cut: they took longer than the time to stop', { connections: connections() });
+      });
+    },
+    close: async () => {
+      draining = true;
+      const ended = closed(server);
+      server.closeAllConnections();
+      await ended;
+    },
+    invalidate: (key) => hot.forget(key),
+    renew,
+  };
+}

@@ -1,0 +1,113 @@
+import { readdir, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Digest } from '../oci/digest.ts';
+import type { Eviction } from './eviction.ts';
+import type { Hasher } from './hasher.ts';
+import { digestOfRecordFile, type Layout } from './layout.ts';
+import { diskBytesOf } from './lru-index.ts';
+import type { ContentKind, Records } from './metadata.ts';
+import type { ImageIndexFile } from './oci-index.ts';
+import type { OpenFiles } from './open-files.ts';
+import type { TagFiles } from './tags.ts';
+
+/** One content of the store, as an operator sees it. */
+export interface StoredItem {
+  readonly digest: Digest;
+  /** Undefined when its record is lost: it is then shown to nobody. */
+  readonly kind: ContentKind | undefined;
+  readonly mediaType: string | undefined;
+  /** `docker.io/library/alpine`, whence it came first. */
+  readonly repository: string | undefined;
+  /** The tags that point to it: `docker.io/library/alpine:latest`. */
+  readonly tags: readonly string[];
+  readonly sizeBytes: number;
+  /** What it takes of the disk, its record included. */
+  readonly diskBytes: number;
+  /** Wall-clock milliseconds, true to the hour. */
+  readonly usedMs: number;
+}
+
+/** The store's content for `metahub cache`; safe beside a mirror that is running on it. */
+export interface StoreAdmin {
+  list(): Promise<readonly StoredItem[]>;
+  /** Reads it and compares; false when it was not what its digest says, and is gone. */
+  verify(digest: Digest): Promise<boolean>;
+  remove(digest: Digest): Promise<void>;
+  /** Removes records of content that is gone; answers how many. */
+  removeOrphans(): Promise<number>;
+}
+
+/** A record is written shortly before its content gets its name. */
+const RECORD_ALONE_MS = 60_000;
+
+export interface StoreAdminOptions {
+  readonly layout: Layout;
+  readonly records: Records;
+  readonly tags: TagFiles;
+  readonly inventory: Eviction;
+  readonly files: OpenFiles;
+  readonly imageIndex: ImageIndexFile;
+  readonly hasDigest: Hasher['hasDigest'];
+  readonly now: () => number;
+  readonly forget: (digest: Digest) => void;
+}
+
+async function tagsByDigest(tags: TagFiles): Promise<ReadonlyMap<Digest, readonly string[]>> {
+  const names = new Map<Digest, string[]>();
+  for (const { name, digest } of await tags.all()) names.set(digest, [...(names.get(digest) ?? []), name]);
+  return names;
+}
+
+/** What `metahub cache` does, over the parts of an open store. */
+export function createStoreAdmin(options: StoreAdminOptions): StoreAdmin {
+  const { layout, records, tags, inventory, files, imageIndex, hasDigest, now, forget } = options;
+
+  async function isAlone(file: string): Promise<boolean> {
+    const digest = digestOfRecordFile(file);
+    const isHeld = digest && (await stat(layout.blob(digest)).catch(() => undefined));
+    const record = isHeld ? undefined : await stat(join(layout.records, file)).catch(() => undefined);
+    return record !== undefined && now() - record.mtimeMs > RECORD_ALONE_MS;
+  }
+
+  return {
+    list: async () => {
+      await inventory.scan();
+      const names = await tagsByDigest(tags);
+      const items: StoredItem[] = [];
+      // One after the other: thousands of records at once would take all the file handles there are.
+      for (const { digest, sizeBytes, usedMs } of inventory.holdings) {
+        const { kind, mediaType, repository } = (await records.find(digest)) ?? {};
+        const diskBytes = diskBytesOf(sizeBytes);
+        const of = names.get(digest) ?? [];
+        items.push({ digest, kind, mediaType, repository, tags: of, sizeBytes, diskBytes, usedMs });
+      }
+      return items;
+    },
+    verify: async (digest) => {
+      const content = await files.open(digest);
+      if (!content) return false;
+      try {
+        const isSound = await hasDigest(content.fd, content.sizeBytes, digest);
+        if (!isSound) await files.drop(digest);
+        return isSound;
+      } finally {
+        content.close();
+      }
+    },
+    remove: async (digest) => {
+      await rm(layout.blob(digest), { force: true, recursive: true });
+      await records.remove(digest);
+      forget(digest);
+    },
+    removeOrphans: async () => {
+      let removed = 0;
+      for (const file of await readdir(layout.records)) {
+        if (!(await isAlone(file))) continue;
+        await rm(join(layout.records, file), { force: true });
+        removed += 1;
+      }
+      imageIndex.touch();
+      return removed;
+    },
+  };
+}

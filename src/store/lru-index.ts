@@ -1,0 +1,100 @@
+import type { Digest } from '../oci/digest.ts';
+import type { ContentKind } from './metadata.ts';
+
+/** One content that is held. */
+export interface IndexedContent {
+  readonly digest: Digest;
+  /** Undefined as long as nobody needed to know. */
+  readonly kind: ContentKind | undefined;
+  readonly sizeBytes: number;
+  /** Wall-clock milliseconds. */
+  readonly usedMs: number;
+  /** When the use was last written down. */
+  readonly notedMs: number;
+}
+
+/** Disks give out blocks of this size; each content has a record of its own besides. */
+const BLOCK_BYTES = 4096;
+
+/** What content of so many bytes takes on disk, in bytes: a thousand tiny manifests take far more than their bytes. */
+export function diskBytesOf(sizeBytes: number): number {
+  return Math.ceil(sizeBytes / BLOCK_BYTES) * BLOCK_BYTES + BLOCK_BYTES;
+}
+
+/** Holdings of one kind, used longest ago first: a map keeps the order in which its keys came. */
+class Shelf {
+  readonly byAge = new Map<Digest, IndexedContent>();
+  diskBytes = 0;
+
+  put(holding: IndexedContent): void {
+    this.byAge.set(holding.digest, holding);
+    this.diskBytes += diskBytesOf(holding.sizeBytes);
+  }
+
+  take(holding: IndexedContent): void {
+    if (this.byAge.delete(holding.digest)) this.diskBytes -= diskBytesOf(holding.sizeBytes);
+  }
+}
+
+type ShelfName = ContentKind | 'unsorted';
+
+/** Everything that is held, by digest, and by kind in the order of use; finding the next to go takes no search. */
+export class LruIndex {
+  readonly #byDigest = new Map<Digest, IndexedContent>();
+  readonly #shelves: Readonly<Record<ShelfName, Shelf>> = {
+    blob: new Shelf(),
+    manifest: new Shelf(),
+    derived: new Shelf(),
+    unsorted: new Shelf(),
+  };
+
+  get count(): number {
+    return this.#byDigest.size;
+  }
+
+  /** What everything takes on disk. */
+  get diskBytes(): number {
+    return Object.values(this.#shelves).reduce((sum, { diskBytes }) => sum + diskBytes, 0);
+  }
+
+  countOf(kind: ContentKind): number {
+    return this.#shelves[kind].byAge.size;
+  }
+
+  diskBytesOf(kind: ContentKind): number {
+    return this.#shelves[kind].diskBytes;
+  }
+
+  get(digest: Digest): IndexedContent | undefined {
+    return this.#byDigest.get(digest);
+  }
+
+  /** In the place of what was held under this digest, as the one that was used last. */
+  put(holding: IndexedContent): void {
+    this.delete(holding.digest);
+    this.#byDigest.set(holding.digest, holding);
+    this.#shelves[holding.kind ?? 'unsorted'].put(holding);
+  }
+
+  delete(digest: Digest): void {
+    const holding = this.#byDigest.get(digest);
+    if (!holding) return;
+    this.#byDigest.delete(digest);
+    this.#shelves[holding.kind ?? 'unsorted'].take(holding);
+  }
+
+  /** Those of one kind, used longest ago first; may be changed meanwhile. */
+  byAge(kind: ShelfName): Iterable<IndexedContent> {
+    return this.#shelves[kind].byAge.values();
+  }
+
+  /** All, used longest ago first. */
+  all(): readonly IndexedContent[] {
+    return [...this.#byDigest.values()].sort((a, b) => a.usedMs - b.usedMs);
+  }
+
+  /** Puts what was found on disk, in any order, where it belongs. */
+  sort(): void {
+    for (const holding of this.all()) this.put(holding);
+  }
+}

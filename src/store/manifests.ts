@@ -1,0 +1,149 @@
+import { stat } from 'node:fs/promises';
+import { LRUCache } from 'lru-cache';
+import { writeAtomically } from '../lib/atomic-file.ts';
+import { type Provenance, SpoiltContentError, type StoredManifest } from '../oci/content-store.ts';
+import type { Digest } from '../oci/digest.ts';
+import { MANIFEST_MAX_BYTES, type Manifest } from '../oci/registry.ts';
+import type { BestEffortWrites, DiskHealth } from './disk-health.ts';
+import type { Eviction } from './eviction.ts';
+import { readAt } from './file-io.ts';
+import type { Layout } from './layout.ts';
+import { type ContentKind, partitionKey, type Records, visibleTo } from './metadata.ts';
+import type { ImageIndexFile } from './oci-index.ts';
+import type { OpenFiles } from './open-files.ts';
+
+/** Manifests in memory, in bytes: some ten thousand of them. */
+const IN_MEMORY_BYTES = 32 * 1024 * 1024;
+/** Manifests that the disk refused, in bytes: they live as long as the process. */
+const UNWRITTEN_BYTES = 32 * 1024 * 1024;
+/** What an entry costs besides its bytes. */
+const ENTRY_BYTES = 256;
+
+/** A manifest in memory; its record is asked each time, because it may be granted to others. */
+interface Known {
+  readonly bytes: Buffer;
+  readonly mediaType: string;
+}
+
+interface Unwritten extends Known {
+  readonly partitions: ReadonlySet<string>;
+}
+
+export interface ManifestStoreOptions {
+  readonly layout: Layout;
+  readonly records: Records;
+  readonly files: OpenFiles;
+  readonly inventory: Eviction;
+  readonly imageIndex: ImageIndexFile;
+  readonly writes: BestEffortWrites;
+  readonly trouble: DiskHealth;
+}
+
+const sizeCalculation = ({ bytes }: Known) => bytes.length + ENTRY_BYTES;
+
+/** Manifests and derived answers: on disk, and those last used in memory. */
+export class ManifestStore {
+  readonly #options: ManifestStoreOptions;
+  readonly #memory = new LRUCache<Digest, Known>({ maxSize: IN_MEMORY_BYTES, sizeCalculation });
+  readonly #unwritten = new LRUCache<Digest, Unwritten>({ maxSize: UNWRITTEN_BYTES, sizeCalculation });
+
+  constructor(options: ManifestStoreOptions) {
+    this.#options = options;
+  }
+
+  async find(digest: Digest): Promise<StoredManifest | undefined> {
+    const refused = this.#unwritten.get(digest);
+    if (refused) return { ...refused, isFor: (access) => refused.partitions.has(partitionKey(access)) };
+    const record = await this.#options.records.find(digest);
+    if (record?.mediaType === undefined) return undefined;
+    const known = this.#memory.get(digest) ?? (await this.#read(digest, record.mediaType));
+    if (!known) return undefined;
+    this.#memory.set(digest, known);
+    this.#options.inventory.use(digest, record.kind, known.bytes.length);
+    return { ...known, isFor: (access) => visibleTo(record, access) };
+  }
+
+  /** Resolves when it is on disk, or in memory when the disk refuses. */
+  async keep(kind: ContentKind, manifest: Manifest, provenance: Provenance): Promise<void> {
+    const unpin = await this.#options.inventory.pinAtRest(manifest.digest);
+    try {
+      await this.#keep(kind, manifest, provenance);
+    } finally {
+      unpin();
+    }
+  }
+
+  async #keep(kind: ContentKind, manifest: Manifest, provenance: Provenance): Promise<void> {
+    const { records, inventory, imageIndex, trouble } = this.#options;
+    const { digest, bytes, mediaType } = manifest;
+    const use = async () => inventory.use(digest, (await records.find(digest))?.kind ?? kind, bytes.length);
+    if (await this.#isKept(kind, manifest, provenance)) return use();
+    if (!(await this.#write(kind, manifest, provenance))) {
+      const partitions = new Set(this.#unwritten.get(digest)?.partitions);
+      partitions.add(partitionKey(provenance.access));
+      this.#unwritten.set(digest, { bytes, mediaType, partitions });
+      return;
+    }
+    trouble.over(bytes.length);
+    this.#unwritten.delete(digest);
+    this.#memory.set(digest, { bytes, mediaType });
+    await use();
+    imageIndex.touch();
+    void inventory.makeRoom();
+  }
+
+  forget(digest: Digest): void {
+    this.#memory.delete(digest);
+  }
+
+  async #isKept(
+    kind: ContentKind,
+    { digest, mediaType }: Manifest,
+    { access }: Provenance,
+  ): Promise<boolean> {
+    if (!this.#memory.has(digest) || !(await this.#isOnDisk(digest))) return false;
+    const record = await this.#options.records.find(digest);
+    if (record?.mediaType !== mediaType || !visibleTo(record, access)) return false;
+    return record.kind === kind || kind === 'manifest';
+  }
+
+  /** Another process may have removed it since, and its record with it. */
+  async #isOnDisk(digest: Digest): Promise<boolean> {
+    const { layout, records } = this.#options;
+    const isThere = await stat(layout.blob(digest)).then(
+      () => true,
+      () => false,
+    );
+    if (!isThere) records.forget(digest);
+    return isThere;
+  }
+
+  #write(kind: ContentKind, manifest: Manifest, provenance: Provenance): Promise<boolean> {
+    const { layout, records, writes } = this.#options;
+    const { digest, bytes, mediaType } = manifest;
+    return writes.attempt(bytes.length, async () => {
+      await records.add(digest, kind, mediaType, provenance);
+      await writeAtomically(layout, layout.blob(digest), bytes, { durable: kind === 'derived' });
+    });
+  }
+
+  async #read(digest: Digest, mediaType: string): Promise<Known | undefined> {
+    const { files, trouble } = this.#options;
+    const content = await files.open(digest);
+    if (!content) return undefined;
+    const { fd, sizeBytes } = content;
+    try {
+      if (sizeBytes > MANIFEST_MAX_BYTES) return undefined;
+      await content.check(0, sizeBytes);
+      const bytes = Buffer.allocUnsafeSlow(sizeBytes);
+      const isWhole = (await readAt(fd, bytes, sizeBytes, 0)) === sizeBytes;
+      return isWhole ? { bytes, mediaType } : undefined;
+    } catch (error) {
+      if (error instanceof SpoiltContentError) await files.drop(digest);
+      else trouble.report(error as Error);
+      return undefined;
+    } finally {
+      content.close();
+    }
+  }
+}

@@ -1,0 +1,101 @@
+import { readdir, stat } from 'node:fs/promises';
+import { writeAtomically } from '../lib/atomic-file.ts';
+import type { Digest } from '../oci/digest.ts';
+import { digestOfRecordFile, type Layout } from './layout.ts';
+import type { Records } from './metadata.ts';
+import type { TagFiles } from './tags.ts';
+
+/** `docker.io/library/alpine:latest` in an image layout's index, by which tools find an image in it. */
+const REF_NAME = 'org.opencontainers.image.ref.name';
+/** A burst of new manifests is written down once. */
+const WRITE_DELAY_MS = 500;
+/** Writing takes at most this share of the time: with thousands of manifests held, every new one rewrites them all. */
+const WRITING_SHARE = 1 / 20;
+
+/** A descriptor of the index, as JSON. */
+function entryOf(mediaType: string, digest: Digest, size: number, name: string): string {
+  return JSON.stringify({ mediaType, digest, size, annotations: { [REF_NAME]: name } });
+}
+
+async function entriesOf(layout: Layout, records: Records, tags: TagFiles): Promise<readonly string[]> {
+  const entries: string[] = [];
+  const sizes = new Map<Digest, number>();
+  for (const file of await readdir(layout.records)) {
+    const digest = digestOfRecordFile(file);
+    const record = digest && (await records.find(digest));
+    if (!digest || !record?.mediaType || record.kind === 'blob') continue;
+    const held = await stat(layout.blob(digest)).catch(() => undefined);
+    if (!held) continue;
+    sizes.set(digest, held.size);
+    entries.push(entryOf(record.mediaType, digest, held.size, `${record.repository}@${digest}`));
+  }
+  for (const { name, digest, mediaType } of await tags.all()) {
+    const size = sizes.get(digest);
+    if (size !== undefined) entries.push(entryOf(mediaType, digest, size, name));
+  }
+  return entries;
+}
+
+/** Entry by entry, so that a hundred thousand of them make nobody wait. */
+function documentOf(entries: readonly string[]): Buffer {
+  const head = '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[';
+  return Buffer.from(`${head}${entries.join(',')}]}`);
+}
+
+/** When a file was written, or a directory's last entry came or went; long ago when there is none. */
+function modifiedMs(path: string): Promise<number> {
+  return stat(path).then(
+    ({ mtimeMs }) => mtimeMs,
+    () => 0,
+  );
+}
+
+/**
+ * Keeps `index.json` of the image layout: every manifest that is held, under its repository and digest and under the
+ * tags that point to it. Made from the records on disk, so that two daemons on one store write the same.
+ */
+export function createImageIndexFile(options: {
+  readonly layout: Layout;
+  readonly records: Records;
+  readonly tags: TagFiles;
+  readonly onError: (error: Error) => void;
+}) {
+  const { layout, records, tags, onError } = options;
+  let timer: NodeJS.Timeout | undefined;
+  let delayMs = WRITE_DELAY_MS;
+  let writing: Promise<void> = Promise.resolve();
+
+  async function write(): Promise<void> {
+    const startedMs = performance.now();
+    await writeAtomically(layout, layout.index, documentOf(await entriesOf(layout, records, tags)));
+    const tookMs = performance.now() - startedMs;
+    delayMs = Math.max(WRITE_DELAY_MS, tookMs / WRITING_SHARE);
+  }
+
+  const writeNow = () => {
+    clearTimeout(timer);
+    timer = undefined;
+    writing = writing.then(write).catch(onError);
+    return writing;
+  };
+
+  const touch = () => {
+    timer ??= setTimeout(writeNow, delayMs).unref();
+  };
+
+  return {
+    /** Something was added or removed: write soon. */
+    touch,
+    /** Writes soon what a run that was killed did not come to: something was added or removed after its last index. */
+    catchUp: async () => {
+      const writtenMs = await modifiedMs(layout.index);
+      const changedMs = await Promise.all([layout.records, layout.tags].map(modifiedMs));
+      if (Math.max(...changedMs) > writtenMs) touch();
+    },
+    /** Writes what is outstanding. */
+    flush: () => (timer === undefined ? writing : writeNow()),
+    writeNow,
+  };
+}
+
+export type ImageIndexFile = ReturnType<typeof createImageIndexFile>;

@@ -1,0 +1,156 @@
+import { createHash } from 'node:crypto';
+import { open, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { LRUCache } from 'lru-cache';
+import { writeAtomically } from '../lib/atomic-file.ts';
+import type { TagRecord } from '../oci/content-store.ts';
+import { parseDigest } from '../oci/digest.ts';
+import { formatRepository, type Repository, type Tag } from '../oci/reference.ts';
+import { identityOf } from './file-io.ts';
+import type { Layout } from './layout.ts';
+
+/** A tag as it was when its registry last answered. */
+interface NamedTag extends TagRecord {
+  /** `docker.io/library/alpine:latest`. */
+  readonly name: string;
+}
+
+/** Tags in memory; those that the disk refused live only there. Not as a `max`, for which room is made at the start. */
+const IN_MEMORY_MAX = 100_000;
+/** Tags on disk, those that came or moved last; one that is forgotten is learnt again when its registry next answers. */
+const ON_DISK_MAX = 20_000;
+/** Down to this share at once: finding the oldest looks at them all. */
+const ON_DISK_KEPT = 0.9;
+
+function parseTag(text: string): NamedTag | undefined {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    // Half written before a loss of power: the tag is learnt again.
+    return undefined;
+  }
+  const { name, digest, mediaType, sizeBytes } = (json ?? {}) as Record<string, unknown>;
+  const parsed = typeof digest === 'string' ? parseDigest(digest) : undefined;
+  if (!parsed || typeof name !== 'string') return undefined;
+  if (typeof mediaType !== 'string' || typeof sizeBytes !== 'number') return undefined;
+  return { name, digest: parsed, mediaType, sizeBytes };
+}
+
+export interface TagFiles {
+  find(repository: Repository, tag: Tag): Promise<TagRecord | undefined>;
+  /** True when that was news. Rejects when the disk refuses; the tag is then remembered by this process only. */
+  put(repository: Repository, tag: Tag, record: TagRecord | undefined): Promise<boolean>;
+  all(): Promise<readonly NamedTag[]>;
+}
+
+function isSame(a: TagRecord | undefined, b: TagRecord | undefined): boolean {
+  return a?.digest === b?.digest && a?.mediaType === b?.mediaType;
+}
+
+/** What a file said, and which file that was; `UNWRITTEN` when the disk has refused to take it. */
+interface KnownTag {
+  readonly record: TagRecord | undefined;
+  readonly identity: string | typeof UNWRITTEN;
+}
+
+const ABSENT = 'absent';
+const UNWRITTEN = Symbol('unwritten');
+
+function identityAt(path: string): Promise<string> {
+  return stat(path, { bigint: true }).then(identityOf, () => ABSENT);
+}
+
+async function readTag(path: string, name: string): Promise<KnownTag> {
+  const file = await open(path, 'r').catch(() => undefined);
+  if (!file) return { record: undefined, identity: ABSENT };
+  try {
+    const identity = identityOf(await file.stat({ bigint: true }));
+    const tag = parseTag(await file.readFile('utf8'));
+    return { record: tag?.name === name ? tag : undefined, identity };
+  } catch {
+    // As if it were not there: the tag is learnt again.
+    return { record: undefined, identity: ABSENT };
+  } finally {
+    await file.close();
+  }
+}
+
+/** Keeps the number of files in a directory bounded: those written longest ago go. */
+function createThinner(directory: string, max: number) {
+  /** Undefined until it was counted. Another daemon's files are found at the next count. */
+  let count: number | undefined;
+  return async function added(): Promise<void> {
+    count = count === undefined ? (await readdir(directory)).length : count + 1;
+    if (count <= max) return;
+    const files: { readonly path: string; readonly writtenMs: number }[] = [];
+    for (const name of await readdir(directory)) {
+      const path = join(directory, name);
+      const writtenMs = await stat(path).then(
+        ({ mtimeMs }) => mtimeMs,
+        () => 0,
+      );
+      files.push({ path, writtenMs });
+    }
+    files.sort((a, b) => b.writtenMs - a.writtenMs);
+    const surplus = files.splice(Math.floor(max * ON_DISK_KEPT));
+    for (const { path } of surplus) await rm(path, { force: true });
+    count = files.length;
+  };
+}
+
+/** The tags on disk: a file for each, so that two daemons on one store never write over what the other has learnt. */
+export function createTagFiles(layout: Layout, { maxFiles = ON_DISK_MAX } = {}): TagFiles {
+  const memory = new LRUCache<string, KnownTag>({ maxSize: IN_MEMORY_MAX, sizeCalculation: () => 1 });
+  const added = createThinner(layout.tags, maxFiles);
+
+  const nameOf = (repository: Repository, tag: Tag) => `${formatRepository(repository)}:${tag}`;
+  const pathOf = (name: string) =>
+    join(layout.tags, `${createHash('sha256').update(name).digest('hex')}.json`);
+
+  /** The tag as it is on disk now: another daemon may have written the file since it was read. */
+  async function load(name: string): Promise<KnownTag> {
+    const path = pathOf(name);
+    const known = memory.get(name);
+    if (known?.identity === UNWRITTEN) return known;
+    if (known && known.identity === (await identityAt(path))) return known;
+    const read = await readTag(path, name);
+    memory.set(name, read);
+    return read;
+  }
+
+  async function write(name: string, record: TagRecord | undefined, isNew: boolean): Promise<void> {
+    const path = pathOf(name);
+    if (!record) return rm(path, { force: true });
+    const { digest, mediaType, sizeBytes } = record;
+    const document = { name, digest, mediaType, sizeBytes };
+    await writeAtomically(layout, path, Buffer.from(JSON.stringify(document)));
+    if (isNew) await added();
+  }
+
+  return {
+    find: async (repository, tag) => (await load(nameOf(repository, tag))).record,
+    put: async (repository, tag, record) => {
+      const name = nameOf(repository, tag);
+      const known = await load(name);
+      if (known.identity !== UNWRITTEN && isSame(known.record, record)) return false;
+      try {
+        await write(name, record, known.identity === ABSENT);
+        memory.delete(name);
+      } catch (error) {
+        memory.set(name, { record, identity: UNWRITTEN });
+        throw error;
+      }
+      return true;
+    },
+    all: async () => {
+      const all: NamedTag[] = [];
+      // One after the other: thousands of files at once would take all the file handles there are.
+      for (const file of await readdir(layout.tags).catch(() => [])) {
+        const tag = parseTag(await readFile(join(layout.tags, file), 'utf8').catch(() => ''));
+        if (tag) all.push(tag);
+      }
+      return all;
+    },
+  };
+}

@@ -1,0 +1,166 @@
+import { LRUCache } from 'lru-cache';
+import { RegistryError } from '../../oci/registry-error.ts';
+import { noticesOf } from '../errors.ts';
+import { followRedirects } from '../http/redirect.ts';
+import { drain, readBody } from '../http/response-reader.ts';
+import { type Outgoing, type Reply, type Transport, USER_AGENT } from '../http/transport.ts';
+import type { Timeouts } from '../settings.ts';
+import { basicAuthorization, type Credential } from './credentials.ts';
+
+/** A token request: which service, for what, as whom. */
+export interface TokenRequest {
+  readonly realm: URL;
+  readonly service: string | undefined;
+  readonly scope: string;
+  readonly login: Credential | undefined;
+}
+
+/** The `Authorization` values by which a registry lets us in, each kept while it is good. */
+export interface TokenCache {
+  /** A good authorization under `key`; one about to expire is renewed meanwhile. Undefined: none is known. */
+  current(key: string): Promise<string | undefined>;
+  /** Asks the token service and keeps the answer under `key`; one request per key is in flight. */
+  obtain(key: string, request: TokenRequest): Promise<string>;
+  /** Keeps an authorization that never expires by itself. */
+  keep(key: string, authorization: string): void;
+  /** Forgets `authorization`, which the registry refused, unless another has taken its place. */
+  drop(key: string, authorization: string): void;
+}
+
+interface Held {
+  readonly authorization: string;
+  readonly renewAt: number;
+  readonly expiresAt: number;
+  readonly request?: TokenRequest;
+}
+
+interface Token {
+  readonly text: string;
+  readonly lifetimeMs: number;
+}
+
+const TOKENS_MAX = 2000;
+const TOKEN_RESPONSE_MAX_BYTES = 256 * 1024;
+/** When a token service does not say. @see https://distribution.github.io/distribution/spec/auth/token/ */
+const DEFAULT_LIFETIME_S = 60;
+/** Renewed when this part of the lifetime has passed, so that none expires on its way. */
+const RENEW_AFTER = 0.8;
+const CLIENT_ID = 'metahub';
+
+/** Some services write the number as a text. */
+function readLifetimeS(value: unknown): number {
+  const seconds = typeof value === 'string' || typeof value === 'number' ? Number(value) : 0;
+  return seconds > 0 ? seconds : DEFAULT_LIFETIME_S;
+}
+
+/** The token and its lifetime in a token service's answer. @throws {RegistryError} UNAVAILABLE when there is none. */
+export function readToken(bytes: Buffer, host: string): Token {
+  let document: unknown;
+  try {
+    document = JSON.parse(bytes.toString('utf8'));
+  } catch (cause) {
+    throw new RegistryError('UNAVAILABLE', `the token service ${host} did not answer with JSON`, { cause });
+  }
+  const fields = (typeof document === 'object' && document !== null ? document : {}) as Record<
+    string,
+    unknown
+  >;
+  const text = [fields['token'], fields['access_token']].find(
+    (field) => typeof field === 'string' && field !== '',
+  );
+  // A token travels in a header: anything but visible ASCII would be another header.
+  if (typeof text !== 'string' || !/^[\x21-\x7e]+$/.test(text)) {
+    throw new RegistryError('UNAVAILABLE', `the token service ${host} sent no token`);
+  }
+  return { text, lifetimeMs: readLifetimeS(fields['expires_in']) * 1000 };
+}
+
+function outgoingFor({ realm, service, scope, login }: TokenRequest): Outgoing {
+  const headers = { accept: 'application/json', 'accept-encoding': 'identity', 'user-agent': USER_AGENT };
+  if (login?.kind === 'identity') {
+    const form = new URLSearchParams({ grant_type: 'refresh_token', refresh_token: login.token, scope });
+    form.set('client_id', CLIENT_ID);
+    if (service !== undefined) form.set('service', service);
+    const body = form.toString();
+    return {
+      method: 'POST',
+      url: realm,
+      body,
+      headers: { ...headers, 'content-type': 'application/x-www-form-urlencoded' },
+    };
+  }
+  const url = new URL(realm);
+  if (service !== undefined) url.searchParams.set('service', service);
+  for (const one of scope.split(' ')) url.searchParams.append('scope', one);
+  if (login?.kind !== 'basic') return { method: 'GET', url, headers };
+  const authorization = basicAuthorization(login.username, login.password);
+  return { method: 'GET', url, headers: { ...headers, authorization } };
+}
+
+/** What a token service's refusal means for the one who asked. */
+function refusal({ status, url, headers }: Reply): RegistryError {
+  const said = `the token service ${url.host} answered ${status}`;
+  if (status === 401 || status === 403) {
+    return new RegistryError('UNAUTHORIZED', `${said}: the login is refused, or there is none`);
+  }
+  const code = status === 429 ? 'TOOMANYREQUESTS' : 'UNAVAILABLE';
+  return new RegistryError(code, said, { headers: noticesOf(headers) });
+}
+
+/** Tokens in memory; `now` is monotonic milliseconds. */
+export function createTokenCache(options: {
+  readonly send: Transport['send'];
+  readonly timeouts: Timeouts;
+  readonly now: () => number;
+}): TokenCache {
+  const { send, timeouts, now } = options;
+  const held = new LRUCache<string, Held>({ max: TOKENS_MAX });
+  const flights = new Map<string, Promise<string>>();
+
+  async function fetchToken(request: TokenRequest): Promise<Token> {
+    const outgoing = outgoingFor(request);
+    const first = await send(outgoing);
+    const reply = outgoing.method === 'GET' ? await followRedirects(send, outgoing, first) : first;
+    if (reply.status !== 200) {
+      drain(reply);
+      throw refusal(reply);
+    }
+    const bytes = await readBody(reply, TOKEN_RESPONSE_MAX_BYTES, timeouts.documentMs);
+    return readToken(bytes, request.realm.host);
+  }
+
+  async function fly(key: string, request: TokenRequest): Promise<string> {
+    const askedAt = now();
+    const { text, lifetimeMs } = await fetchToken(request);
+    const authorization = `Bearer ${text}`;
+    const renewAt = askedAt + lifetimeMs * RENEW_AFTER;
+    held.set(key, { authorization, renewAt, expiresAt: askedAt + lifetimeMs, request });
+    return authorization;
+  }
+
+  function obtain(key: string, request: TokenRequest): Promise<string> {
+    const flying = flights.get(key);
+    if (flying) return flying;
+    const flight = fly(key, request).finally(() => flights.delete(key));
+    flights.set(key, flight);
+    return flight;
+  }
+
+  return {
+    obtain,
+    current: async (key) => {
+      const entry = held.get(key);
+      if (entry?.request === undefined || now() < entry.renewAt) return entry?.authorization;
+      // A renewal that fails is no failure of the request: the registry will challenge it anew.
+      const renewal = obtain(key, entry.request).catch(() => undefined);
+      return now() < entry.expiresAt ? entry.authorization : renewal;
+    },
+    keep: (key, authorization) => {
+      const never = Number.POSITIVE_INFINITY;
+      held.set(key, { authorization, renewAt: never, expiresAt: never });
+    },
+    drop: (key, authorization) => {
+      if (held.get(key)?.authorization === authorization) held.delete(key);
+    },
+  };
+}

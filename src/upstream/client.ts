@@ -1,0 +1,194 @@
+import type { Log } from '../lib/log.ts';
+import { hostOf, portOf } from '../lib/url.ts';
+import type { Repository, SourceHost } from '../oci/reference.ts';
+import type { Registry } from '../oci/registry.ts';
+import { HostNotAllowedError } from '../oci/registry-error.ts';
+import { type Credentials, NO_CREDENTIALS } from './auth/credentials.ts';
+import { createTokenCache } from './auth/token.ts';
+import { createEndpoint, isListed } from './endpoint.ts';
+import { fromNetworkError } from './errors.ts';
+import { createFailover } from './failover.ts';
+import { createBlobTransport } from './http/blob-transport.ts';
+import { drain } from './http/response-reader.ts';
+import { sendWithRetry } from './http/retry.ts';
+import { createSlabPool, type SlabPool } from './http/slab.ts';
+import { createTransport, type Outgoing, type Transport, USER_AGENT } from './http/transport.ts';
+import { createDial, type Dial, type DialTarget } from './net/dial.ts';
+import { type ProxySettings, proxyFor } from './net/proxy.ts';
+import { createResolvers, type Resolver } from './net/resolver.ts';
+import { createTlsContexts, SYSTEM_AUTHORITIES } from './net/tls.ts';
+import { createRegistryClient } from './registry-client.ts';
+import { apiRootOf, DEFAULT_TIMEOUTS, type Timeouts, type UpstreamSettings } from './settings.ts';
+
+export interface ConnectionOptions {
+  readonly resolve: Resolver;
+  readonly proxy?: ProxySettings;
+  /** Directories of `HOST[:PORT]/{*.crt,*.cert,*.key}`, such as `/etc/docker/certs.d`. */
+  readonly certificateDirs?: readonly string[];
+  /** Authorities trusted for every host besides the system's: what `NODE_EXTRA_CA_CERTS` names. */
+  readonly extraAuthorities?: readonly string[];
+  /** Monotonic milliseconds: a wall clock that jumps must not expire or revive a token. */
+  readonly now: () => number;
+  readonly timeouts?: Partial<Timeouts>;
+}
+
+/** The way to one source host's endpoints, with trust and proxies of its own. */
+export interface Connection {
+  readonly dial: Dial;
+  readonly proxyOf: (url: URL) => URL | undefined;
+  readonly transport: Transport;
+}
+
+/** Opens nothing yet: connections are made when something is sent. */
+export function connectTo(settings: UpstreamSettings, options: ConnectionOptions): Connection {
+  const { now, resolve, proxy = {} } = options;
+  const timeouts: Timeouts = { ...DEFAULT_TIMEOUTS, ...options.timeouts };
+  const roots = settings.endpoints.map((endpoint) => ({ endpoint, root: apiRootOf(endpoint.url) }));
+  const endpointAt = (name: string, port: number) =>
+    roots.find(({ root }) => hostOf(root) === name && portOf(root) === port)?.endpoint;
+
+  const proxyOf = (url: URL) => proxyFor(url, proxy);
+  const isTrusted = (name: string, port: number) =>
+    endpointAt(name, port)?.anyAddress === true ||
+    settings.endpoints.some(({ trustedHosts }) => isListed(trustedHosts, name, port));
+
+  const dial = createDial({
+    isTrusted,
+    resolve,
+    trust: createTlsContexts({
+      settingsOf: (name, port) => endpointAt(name, port)?.tls,
+      certificateDirs: options.certificateDirs ?? [],
+      authorityFiles: [...SYSTEM_AUTHORITIES, ...(options.extraAuthorities ?? [])],
+      now,
+    }),
+    proxyOf: ({ host: name, port }: DialTarget) =>
+      proxyOf(new URL(`https://${name.includes(':') ? `[${name}]` : name}:${port}`)),
+    timeoutMs: timeouts.headMs,
+  });
+  const transport = createTransport({ dial, proxyOf, isTrusted, timeouts });
+  return { dial, proxyOf, transport };
+}
+
+export interface UpstreamOptions extends Omit<ConnectionOptions, 'resolve'> {
+  /** The way to a source host; undefined refuses it before anything is dialled: this is the allow-list. */
+  readonly registryFor: (host: SourceHost) => UpstreamSettings | undefined;
+  readonly credentials?: Credentials;
+  /** This mirror's name in `Via`, by which its server recognises a loop (see oci/via.ts). */
+  readonly pseudonym: string;
+  /** How blobs are read: `fast`, the default, into reused memory; `plain` like everything else. */
+  readonly blobReader?: 'fast' | 'plain';
+  readonly log?: Log;
+}
+
+/** A source host's client together with what it holds open. */
+interface Client {
+  readonly registry: Registry;
+  /** See {@link Upstream.challenge}. */
+  readonly challenge: (signal?: AbortSignal) => Promise<string | undefined>;
+  readonly close: () => Promise<void>;
+}
+
+/** What source hosts share, none of which is of use against another. */
+interface Shared {
+  readonly slabs: SlabPool;
+  readonly resolverFor: () => Resolver;
+}
+
+/** The registries of the world. */
+export interface Upstream extends Registry {
+  /**
+   * The `WWW-Authenticate` with which a source host's registry meets who comes without a login; undefined when it lets
+   * everyone in, or none of its endpoints takes a client's own login (`passThrough`).
+   * @throws {RegistryError} UNAVAILABLE
+   */
+  challenge(host: SourceHost, signal?: AbortSignal): Promise<string | undefined>;
+  close(): Promise<void>;
+}
+
+function createClient(
+  host: SourceHost,
+  settings: UpstreamSettings,
+  options: UpstreamOptions,
+  { slabs, resolverFor }: Shared,
+): Client {
+  const { now, credentials = NO_CREDENTIALS } = options;
+  const log: Log = options.log ?? (() => {});
+  const timeouts: Timeouts = { ...DEFAULT_TIMEOUTS, ...options.timeouts };
+  const { dial, proxyOf, transport } = connectTo(settings, { ...options, resolve: resolverFor() });
+  const fast = createBlobTransport({ dial, plain: transport, proxyOf, timeouts, slabs, now });
+  const send = (outgoing: Outgoing) => sendWithRetry(transport.send, outgoing);
+  const sendFast = (outgoing: Outgoing) => sendWithRetry(fast.send, outgoing);
+  const endpoints = settings.endpoints.map((endpoint) =>
+    createEndpoint({
+      settings: endpoint,
+      send,
+      sendForBlob: options.blobReader === 'plain' ? send : sendFast,
+      tokens: createTokenCache({ send, timeouts, now }),
+      credentials,
+      warn: (event) => log('warning', event, { registry: host }),
+    }),
+  );
+  async function challenge(signal?: AbortSignal): Promise<string | undefined> {
+    const url = settings.endpoints.findLast(({ passThrough }) => passThrough === true)?.url;
+    if (url === undefined) return undefined;
+    const asked = apiRootOf(url);
+    const headers = { 'accept-encoding': 'identity', 'user-agent': USER_AGENT };
+    try {
+      const reply = await send({ method: 'GET', url: new URL(`${asked.href}/`), headers, signal });
+      drain(reply);
+      return reply.status === 401 ? reply.headers['www-authenticate'] : undefined;
+    } catch (error) {
+      throw fromNetworkError(error, asked.host);
+    }
+  }
+  return {
+    challenge,
+    registry: createRegistryClient({
+      chain: createFailover(endpoints, now),
+      blobs: settings.blobs ?? 'stream',
+      pseudonym: options.pseudonym,
+      timeouts,
+      log: (event, fields) => log('info', event, { registry: host, ...fields }),
+    }),
+    close: async () => {
+      await Promise.all([fast.close(), transport.close()]);
+    },
+  };
+}
+
+/**
+ * The registries of the world as one {@link Registry}: each source host by its own chain of endpoints, with connections,
+ * tokens and trust of its own, so that nothing learnt from one host is of use against another.
+ */
+export function createUpstream(options: UpstreamOptions): Upstream {
+  const clients = new Map<SourceHost, Client>();
+  const shared: Shared = { slabs: createSlabPool(), resolverFor: createResolvers() };
+
+  function clientOf(host: SourceHost): Client {
+    const known = clients.get(host);
+    if (known) return known;
+    const settings = options.registryFor(host);
+    if (settings === undefined) throw new HostNotAllowedError(host);
+    const client = createClient(host, settings, options, shared);
+    clients.set(host, client);
+    return client;
+  }
+  const clientFor = ({ host }: Repository) => clientOf(host).registry;
+
+  return {
+    challenge: async (host, signal) => clientOf(host).challenge(signal),
+    resolve: async (repository, reference, asked) =>
+      clientFor(repository).resolve(repository, reference, asked),
+    manifest: async (repository, reference, asked) =>
+      clientFor(repository).manifest(repository, reference, asked),
+    statBlob: async (repository, digest, asked) => clientFor(repository).statBlob(repository, digest, asked),
+    blob: async (repository, digest, asked) => clientFor(repository).blob(repository, digest, asked),
+    tags: async (repository, asked) => clientFor(repository).tags(repository, asked),
+    referrers: async (repository, digest, asked) =>
+      clientFor(repository).referrers(repository, digest, asked),
+    close: async () => {
+      await Promise.all([...clients.values()].map(({ close }) => close()));
+      clients.clear();
+    },
+  };
+}

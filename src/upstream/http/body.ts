@@ -1,0 +1,115 @@
+/** A response's body: chunks handed over one by one, the source paused while too many are unreleased. */
+export interface Body {
+  /**
+   * Hands every chunk to `take` and resolves after the last; rejects when the source breaks, stalls or is cancelled, or
+   * when `take` throws. `release` is to be called once the chunk's memory is no longer needed: it is what makes the
+   * source go on. Call once.
+   */
+  read(take: Take): Promise<void>;
+  /** Ends the exchange, whatever has been read of it. */
+  cancel(reason?: Error): void;
+}
+
+type Take = (chunk: Buffer, release: () => void) => void;
+
+/** The valve of whatever produces the bytes. */
+export interface FlowControl {
+  pause(): void;
+  resume(): void;
+  abort(reason: Error): void;
+}
+
+/** What the producer calls. */
+export interface BodyStream extends Body {
+  /** @param onReleased called once the chunk's memory is no longer needed, also when nobody wanted it */
+  push(chunk: Buffer, onReleased?: () => void): void;
+  end(): void;
+  fail(error: Error): void;
+}
+
+/** The source broke off; what came before it is whole, so that the rest can be asked for. */
+export class BrokenBodyError extends Error {
+  override readonly name = 'BrokenBodyError';
+}
+
+/** The source went on, if at all, too slowly to be of use. */
+export class StalledBodyError extends BrokenBodyError {}
+
+/** Unreleased bytes at which the source is paused, and below which it goes on. */
+const HIGH_WATER_BYTES = 1024 * 1024;
+const LOW_WATER_BYTES = 256 * 1024;
+/** Less than this in one idle window, with nobody holding it up, is a source that has stalled. */
+const WINDOW_MIN_BYTES = 16 * 1024;
+
+/** A body fed by `push`, `end` and `fail`, which starts paused: the producer must not push before it is read. */
+export function createBodyStream(valve: FlowControl, idleMs: number): BodyStream {
+  let take: Take | undefined;
+  let settle: { resolve: () => void; reject: (error: Error) => void } | undefined;
+  let outcome: 'end' | Error | undefined;
+  let unreleasedBytes = 0;
+  let windowBytes = 0;
+  let paused = true;
+  let heldUp = false;
+  let watchdog: NodeJS.Timeout | undefined;
+
+  const finish = (result: 'end' | Error) => {
+    if (outcome !== undefined) return;
+    outcome = result;
+    clearInterval(watchdog);
+    if (result === 'end') settle?.resolve();
+    else settle?.reject(result);
+  };
+  const abort = (reason: Error) => {
+    if (outcome !== undefined) return;
+    finish(reason);
+    valve.abort(reason);
+  };
+  const watch = () => {
+    if (!paused && !heldUp && windowBytes < WINDOW_MIN_BYTES) {
+      abort(new StalledBodyError(`the body stalled: ${windowBytes} bytes within ${idleMs} ms`));
+    }
+    windowBytes = 0;
+    heldUp = paused;
+  };
+  const release = (sizeBytes: number) => {
+    unreleasedBytes -= sizeBytes;
+    if (!paused || unreleasedBytes > LOW_WATER_BYTES || outcome !== undefined) return;
+    paused = false;
+    valve.resume();
+  };
+
+  return {
+    read: (taker) =>
+      new Promise<void>((resolve, reject) => {
+        take = taker;
+        settle = { resolve, reject };
+        if (outcome === 'end') return resolve();
+        if (outcome !== undefined) return reject(outcome);
+        watchdog = setInterval(watch, idleMs);
+        paused = false;
+        valve.resume();
+      }),
+    cancel: (reason = new Error('cancelled')) => abort(reason),
+    push: (chunk, onReleased = () => {}) => {
+      if (outcome !== undefined || take === undefined) return onReleased();
+      unreleasedBytes += chunk.length;
+      windowBytes += chunk.length;
+      if (unreleasedBytes >= HIGH_WATER_BYTES && !paused) {
+        paused = true;
+        heldUp = true;
+        valve.pause();
+      }
+      try {
+        take(chunk, () => {
+          onReleased();
+          release(chunk.length);
+        });
+      } catch (error) {
+        onReleased();
+        abort(error as Error);
+      }
+    },
+    end: () => finish('end'),
+    fail: (error) => finish(error),
+  };
+}

@@ -1,0 +1,71 @@
+import { BlockList, isIP } from 'node:net';
+import { isLoopback } from '../../lib/ip-address.ts';
+import { hostOf, portOf } from '../../lib/url.ts';
+import { basicAuthorization } from '../auth/credentials.ts';
+
+/** Outbound proxies as the usual environment variables name them. */
+export interface ProxySettings {
+  readonly http?: string | undefined;
+  readonly https?: string | undefined;
+  /** Comma-separated: a host, a domain with or without a leading dot, `HOST:PORT`, an address range `10.0.0.0/8`, or `*`. */
+  readonly noProxy?: string | undefined;
+}
+
+/** `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`; the lower-case spelling wins, as in curl. */
+export function proxyFromEnvironment(
+  environment: Readonly<Record<string, string | undefined>>,
+): ProxySettings {
+  const read = (name: string) => environment[name.toLowerCase()] || environment[name] || undefined;
+  return { http: read('HTTP_PROXY'), https: read('HTTPS_PROXY'), noProxy: read('NO_PROXY') };
+}
+
+/** Is the address `host` within the range that `rule` writes (`10.0.0.0/8`)? */
+function isWithinRange(rule: string, host: string): boolean {
+  const [, address = '', prefix] = /^([\d.]+|[\da-f:]+:[\da-f:.]*)\/(\d{1,3})$/.exec(rule) ?? [];
+  const family = isIP(address);
+  const bits = Number(prefix);
+  if (family === 0 || isIP(host) !== family || bits > (family === 4 ? 32 : 128)) return false;
+  const range = new BlockList();
+  range.addSubnet(address, bits, family === 4 ? 'ipv4' : 'ipv6');
+  return range.check(host, family === 4 ? 'ipv4' : 'ipv6');
+}
+
+function matchesNoProxy(noProxy: string, host: string, port: string): boolean {
+  return noProxy
+    .toLowerCase()
+    .split(/[\s,]+/)
+    .filter((rule) => rule !== '')
+    .some((rule) => {
+      if (rule === '*' || isWithinRange(rule, host)) return true;
+      const [, domain = rule, rulePort] = /^(.+?)(?::(\d+))?$/.exec(rule.replace(/^\*?\./, '')) ?? [];
+      if (rulePort !== undefined && rulePort !== port && isIP(rule) === 0) return false;
+      const wanted = isIP(rule) === 0 ? domain.replace(/^\[|\]$/g, '') : rule;
+      return host === wanted || (isIP(host) === 0 && host.endsWith(`.${wanted}`));
+    });
+}
+
+/**
+ * The proxy by which `target` is to be reached, or undefined for directly.
+ * @throws {TypeError} when the configured proxy is no http(s) URL.
+ */
+export function proxyFor(target: URL, settings: ProxySettings): URL | undefined {
+  const proxy = target.protocol === 'https:' ? settings.https : settings.http;
+  if (proxy === undefined) return undefined;
+  const host = hostOf(target);
+  const port = String(portOf(target));
+  // Never through a proxy, whatever is configured: this machine.
+  if (isLoopback(host) || matchesNoProxy(settings.noProxy ?? '', host, port)) return undefined;
+  const text = proxy.includes('://') ? proxy : `http://${proxy}`;
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || !/^https?:$/.test(url.protocol)) {
+    throw new TypeError('the proxy of the environment is not of the form http://HOST:PORT');
+  }
+  return url;
+}
+
+/** The header by which a proxy's own login, written in its URL, is shown to it; none when there is no login. */
+export function proxyAuthorization({ username, password }: URL): Readonly<Record<string, string>> {
+  if (username === '') return {};
+  const login = basicAuthorization(decodeURIComponent(username), decodeURIComponent(password));
+  return { 'proxy-authorization': login };
+}

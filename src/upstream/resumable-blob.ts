@@ -1,0 +1,247 @@
+import type { Hash } from 'node:crypto';
+import type { Writable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
+import { pipeInto, type SinkWatch, watchSink } from '../lib/writable.ts';
+import { algorithmOf, type Digest, finishDigest, hashFor } from '../oci/digest.ts';
+import type { ByteRange } from '../oci/range.ts';
+import type { BlobContent } from '../oci/registry.ts';
+import { RegistryError } from '../oci/registry-error.ts';
+import { type Body, BrokenBodyError } from './http/body.ts';
+import { announcedSize } from './http/response-reader.ts';
+
+export interface BlobSource {
+  readonly digest: Digest;
+  /** `docker.io/library/alpine@sha256:…`, for messages. */
+  readonly name: string;
+  readonly opened: OpenedBlob;
+  /** Set when a range was asked for and granted. */
+  readonly range: ByteRange | undefined;
+  readonly verify: boolean;
+  /** Opens the rest again, from `start` to the end of what was asked for: wherever the chain has it. */
+  readonly reopen: (start: number, end: number | undefined) => Promise<OpenedBlob>;
+  /** Pause before it is opened again, in milliseconds; doubled by every fruitless try. */
+  readonly resumeMs: number;
+  readonly onResume: (offset: number, reason: string) => void;
+}
+
+/** Tries in a row that bring next to nothing, after which a broken blob is given up. */
+const FRUITLESS_TRIES_MAX = 4;
+/** What a try has to bring so as not to be fruitless, unless it is all that was left. */
+const FRUITFUL_MIN_BYTES = 16 * 1024;
+/** Breaks altogether: an upstream that drops us after every few bytes is not worth more. */
+const RESUMES_MAX = 100;
+
+/** Where a copy stands, over as many responses as it takes. */
+interface Progress {
+  position: number;
+  end: number | undefined;
+  hash: Hash | undefined;
+  hasWritten: boolean;
+}
+
+/** What came is not the blob. */
+class WrongBytesError extends RegistryError {}
+
+function mismatch({ digest, name }: BlobSource): WrongBytesError {
+  return new WrongBytesError(
+    'UNAVAILABLE',
+    `the upstream's bytes for ${name} do not have the digest ${digest}`,
+  );
+}
+
+function hasDigest({ hash }: Progress, digest: Digest): boolean {
+  return hash === undefined || finishDigest(hash.copy(), algorithmOf(digest)) === digest;
+}
+
+/** Copies one response's body from `progress.position` on; what comes before it is skipped. Ends with nothing pending. */
+async function copyOnce(source: BlobSource, opened: OpenedBlob, progress: Progress, sink: Writable) {
+  const { body } = opened;
+  let skipBytes = progress.position - opened.start;
+  const { write, drained } = pipeInto(sink);
+  await body.read((whole, release) => {
+    const skipped = Math.min(skipBytes, whole.length);
+    skipBytes -= skipped;
+    const room = progress.end === undefined ? whole.length : progress.end - progress.position;
+    const chunk = whole.subarray(skipped);
+    if (chunk.length === 0) return release();
+    if (chunk.length > room) {
+      throw new WrongBytesError('UNAVAILABLE', `${source.name} is longer than announced`);
+    }
+    progress.hash?.update(chunk);
+    progress.position += chunk.length;
+    // The last chunk is held back until the digest is known: a wrong blob must never look complete.
+    if (progress.position === progress.end && !hasDigest(progress, source.digest)) throw mismatch(source);
+    progress.hasWritten = true;
+    write(chunk, release);
+  });
+  await drained();
+}
+
+/** Is everything there? An unannounced end is only known by the digest. */
+function isComplete({ digest }: BlobSource, progress: Progress): boolean {
+  return progress.end === undefined ? hasDigest(progress, digest) : progress.position === progress.end;
+}
+
+/** Opens the blob again behind what has been copied. */
+async function resume(source: BlobSource, progress: Progress): Promise<OpenedBlob> {
+  const { position } = progress;
+  const next = await source.reopen(position, progress.end);
+  const isOther =
+    next.sizeBytes !== undefined &&
+    source.opened.sizeBytes !== undefined &&
+    next.sizeBytes !== source.opened.sizeBytes;
+  if (next.start > position || isOther) {
+    next.body.cancel();
+    throw new BrokenBodyError('another part than the one asked for was sent');
+  }
+  if (source.range === undefined) progress.end ??= next.sizeBytes;
+  return next;
+}
+
+async function copy(
+  source: BlobSource,
+  sink: Writable,
+  onOpened: (opened: OpenedBlob) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const { opened, range, verify, digest } = source;
+  const isWhole = range === undefined || (range.start === 0 && range.end === opened.sizeBytes);
+  const begin = (): Progress => ({
+    position: range?.start ?? 0,
+    end: range?.end ?? opened.sizeBytes,
+    hash: isWhole && verify ? hashFor(digest) : undefined,
+    hasWritten: false,
+  });
+  let progress = begin();
+  let current: OpenedBlob | undefined = opened;
+  let fruitless = 0;
+  for (let resumes = 0; ; resumes += 1) {
+    const before = progress.position;
+    let reason = 'the upstream ended early';
+    try {
+      current ??= await resume(source, progress);
+      onOpened(current);
+      signal.throwIfAborted();
+      await copyOnce(source, current, progress, sink);
+      if (isComplete(source, progress)) break;
+    } catch (error) {
+      if (error instanceof RegistryError && error.code === 'RANGE_INVALID') throw mismatch(source);
+      const isOnlyWrong = error instanceof WrongBytesError && !progress.hasWritten;
+      if (!isOnlyWrong && !(error instanceof BrokenBodyError) && !isUnavailable(error, current)) throw error;
+      reason = (error as Error).message;
+      // Nobody has seen a byte of it yet: another endpoint, or another try, may have the right ones.
+      if (isOnlyWrong) progress = begin();
+    }
+    const isFruitful = progress.position - before >= FRUITFUL_MIN_BYTES;
+    fruitless = isFruitful ? 0 : fruitless + 1;
+    if (!isFruitful) current?.blame();
+    current = undefined;
+    if (fruitless >= FRUITLESS_TRIES_MAX || resumes >= RESUMES_MAX) {
+      throw new RegistryError(
+        'UNAVAILABLE',
+        `${source.name} broke off at byte ${progress.position}: ${reason}`,
+      );
+    }
+    source.onResume(progress.position, reason);
+    await delay(source.resumeMs * 2 ** fruitless, undefined, { signal });
+  }
+  if (!hasDigest(progress, digest)) throw mismatch(source);
+}
+
+/** Reopening failed (nothing is open), rather than what was open turned out wrong. */
+function isUnavailable(error: unknown, current: OpenedBlob | undefined): boolean {
+  return current === undefined && error instanceof RegistryError && error.code === 'UNAVAILABLE';
+}
+
+/** A blob that survives its upstream's breaks, and is verified on the way when it is read as a whole. */
+export function createBlobContent(source: BlobSource): BlobContent {
+  let current: OpenedBlob = source.opened;
+  const senders = new Set([current]);
+  const cancel = (reason?: Error) => current.body.cancel(reason);
+  const distrust = () => {
+    for (const { blame } of senders) blame();
+  };
+  return {
+    kind: 'content',
+    digest: source.digest,
+    sizeBytes: source.opened.sizeBytes,
+    range: source.range,
+    cancel: () => cancel(),
+    distrust,
+    writeTo: async (sink) => {
+      let watch: SinkWatch | undefined;
+      const gone = new Promise<never>((_, reject) => {
+        watch = watchSink(sink, reject);
+      });
+      const given = new AbortController();
+      const onOpened = (opened: OpenedBlob) => {
+        current = opened;
+        senders.add(opened);
+        if (given.signal.aborted) cancel();
+      };
+      try {
+        await Promise.race([copy(source, sink, onOpened, given.signal), gone]);
+      } catch (error) {
+        given.abort();
+        cancel(error as Error);
+        if (error instanceof WrongBytesError) distrust();
+        throw error;
+      } finally {
+        watch?.stop();
+      }
+    },
+  };
+}
+
+/** A response that holds a blob or a part of one, its head understood. */
+export interface OpenedBlob {
+  readonly body: Body;
+  /** A part was asked for and granted. */
+  readonly isPart: boolean;
+  /** Where the body's first byte stands in the blob, and where the body ends if that was said. */
+  readonly start: number;
+  readonly end: number | undefined;
+  /** The whole blob's size, if it was said. */
+  readonly sizeBytes: number | undefined;
+  /** To be called when these bytes are no good: whoever sent them is asked last for a while. */
+  readonly blame: () => void;
+}
+
+const CONTENT_RANGE = /^bytes (\d{1,15})-(\d{1,15})\/(\d{1,15}|\*)$/;
+
+/**
+ * What a response's head says of the bytes behind it. A 200 is the whole blob, whatever was asked for.
+ * @throws {RegistryError} UNAVAILABLE when a 206 does not say which part it is, or contradicts itself; RANGE_INVALID when
+ * it is a part of no bytes.
+ */
+export function readBlobHead(
+  reply: {
+    readonly status: number;
+    readonly headers: Readonly<Record<string, string>>;
+    readonly body: Body;
+    readonly url: URL;
+  },
+  blame: () => void,
+): OpenedBlob {
+  const { status, headers, body, url } = reply;
+  const announced = announcedSize(headers);
+  if (status === 200) return { body, isPart: false, start: 0, end: announced, sizeBytes: announced, blame };
+  if (announced === 0) {
+    // Go's file server, and distribution with it, grants the end of an empty blob instead of answering 416.
+    body.cancel();
+    throw new RegistryError('RANGE_INVALID', `${url.host} has no such part`);
+  }
+  const match = CONTENT_RANGE.exec(headers['content-range'] ?? '');
+  const [start, last] = [Number(match?.[1]), Number(match?.[2])];
+  const sizeBytes = match?.[3] === '*' ? undefined : Number(match?.[3]);
+  const isSound =
+    match !== null &&
+    start <= last &&
+    (sizeBytes === undefined || last < sizeBytes) &&
+    (announced === undefined || announced === last - start + 1);
+  if (!isSound) {
+    body.cancel();
+    throw new RegistryError('UNAVAILABLE', `${url.host} answered 206 without a sound Content-Range`);
+  }
+  return { body, isPart: true, start, end: last + 1, sizeBytes, blame };
+}

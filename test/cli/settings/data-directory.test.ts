@@ -1,0 +1,32 @@
+import { stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { makeDataDirectory } from '../../../src/cli/settings/data-directory.ts';
+import { dataDirectory } from '../../support/store.ts';
+
+test('a data directory is made with its parents, for its user alone, and may be there already', async () => {
+  const path = join(await dataDirectory(), 'a/b/c');
+  await makeDataDirectory(path);
+  await makeDataDirectory(path);
+  expect((await stat(path)).mode & 0o777).toBe(0o700);
+});
+
+test.each([
+  ['a file', async () => (await fileIn(await dataDirectory())).path],
+  ['below a file', async () => join((await fileIn(await dataDirectory())).path, 'data')],
+  ['where the kernel makes no directories', async () => '/proc/metahub/data'],
+  ['a name too long', async () => join(await dataDirectory(), 'x'.repeat(300))],
+])('%s is refused with what to do, and at once', async (_, pathOf) => {
+  const path = await pathOf();
+  await expect(makeDataDirectory(path)).rejects.toMatchObject({
+    message: expect.stringContaining(`there can be no directory ${path}`),
+    nextStep: expect.stringContaining('--data DIR'),
+    exitStatus: 2,
+  });
+});
+
+async function fileIn(folder: string) {
+  const path = join(folder, 'file');
+  await writeFile(path, '');
+  return { path };
+}

@@ -1,0 +1,39 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, expect, test } from 'vitest';
+import { loadConfigFile } from '../../../src/cli/settings/file.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'metahub-config-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+function write(name: string, text: string): string {
+  const path = join(folder, name);
+  writeFileSync(path, text);
+  return path;
+}
+
+test('a file of settings is read as YAML', async () => {
+  const path = write('good.yaml', 'listen: 127.0.0.1:0\nset: [cpu:zen4]\n');
+  expect(await loadConfigFile(path)).toEqual({ path, content: { listen: '127.0.0.1:0', set: ['cpu:zen4'] } });
+});
+
+test('an empty file sets nothing', async () => {
+  expect((await loadConfigFile(write('empty.yaml', '# nothing\n'))).content).toEqual({});
+});
+
+test.each([
+  ['broken YAML is named by line', 'listen: [\n', /broken.*line/],
+  ['a list is refused', '- a\n', /must hold settings/],
+  [
+    'a billion laughs are not expanded',
+    'a: &a [x,x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\n',
+    /broken\.yaml: .*alias/,
+  ],
+])('%s', async (_, text, message) => {
+  await expect(loadConfigFile(write('broken.yaml', text))).rejects.toThrow(message);
+});
+
+test('a file that was named must be there', async () => {
+  await expect(loadConfigFile(join(folder, 'absent.yaml'))).rejects.toThrow(/there is no/);
+});

@@ -1,0 +1,44 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { loadImageCatalog } from '../../../src/cli/settings/image-lists.ts';
+
+const MEMBER =
+  '  - image: qnib/plain-featuretest:generic\n    platform: { architecture: amd64, os: linux }\n';
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'metahub-images-'));
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+function load(mayBeAbsent = false) {
+  return loadImageCatalog(folder, { mayBeAbsent });
+}
+
+test('reads every YAML file of the folder in the order of their names, and nothing else', async () => {
+  writeFileSync(join(folder, '20-b.yml'), `image: b/b\nmanifests:\n${MEMBER}`);
+  writeFileSync(
+    join(folder, '10-a.yaml'),
+    `- image: a/a\n  manifests:\n  ${MEMBER.replaceAll('\n', '\n  ')}`,
+  );
+  writeFileSync(join(folder, '.hidden.yml'), 'not: a list');
+  writeFileSync(join(folder, 'README'), 'not a list');
+  expect((await load()).map(({ repository }) => repository.name)).toEqual(['a/a', 'b/b']);
+});
+
+test('a default folder need not exist; a named one must', async () => {
+  rmSync(folder, { recursive: true });
+  expect(await load(true)).toEqual([]);
+  await expect(load()).rejects.toThrow(/cannot read .*ENOENT/);
+});
+
+test.each([
+  ['image: UPPER\nmanifests: []\n', /bad\.yml: “UPPER” is no image name/],
+  ['image: [', /bad\.yml: .*[^:]$/],
+  ['image: a/b\nmanifests: []\n', /bad\.yml: the list needs manifests/],
+])('names the file that holds %j', async (text, message) => {
+  writeFileSync(join(folder, 'bad.yml'), text);
+  await expect(load()).rejects.toMatchObject({ exitStatus: 2, message: expect.stringMatching(message) });
+});

@@ -1,0 +1,33 @@
+import { describe, expect, test } from 'vitest';
+import { resolveSettings, type SettingTable } from '../../../src/cli/settings/setting.ts';
+import { SERVE_SETTINGS } from '../../../src/cli/settings/table.ts';
+
+function resolve(environment: Record<string, string>) {
+  return resolveSettings(SERVE_SETTINGS, { flags: {}, environment, file: {}, filePath: undefined }).values;
+}
+
+describe('what serve can be told', () => {
+  test('without configuration it listens on loopback and asks nobody for logins', () => {
+    const values = resolve({});
+    expect(values.listen).toEqual({ host: '127.0.0.1', port: 5080 });
+    expect(values).toMatchObject({ insecureLogins: false, staticMachines: false, cache: true });
+  });
+
+  test('each value that has a written form is read back from it unchanged', () => {
+    const values: Readonly<Record<string, unknown>> = resolve({});
+    for (const [name, { format, parse }] of Object.entries(SERVE_SETTINGS as SettingTable)) {
+      if (format !== undefined) expect(parse(format(values[name] as never)), name).toEqual(values[name]);
+    }
+  });
+
+  test('sizes, durations and switches come from the environment too', () => {
+    const values = resolve({
+      METAHUB_CACHE_SIZE: '2GiB',
+      METAHUB_TAG_MAX_AGE: '1m',
+      METAHUB_CACHE: 'off',
+      METAHUB_SET: 'cpu:broadwell nvcap:5.2',
+    });
+    expect(values).toMatchObject({ cacheSize: 2 ** 31, tagMaxAge: 60_000, cache: false });
+    expect(values.set).toEqual(['cpu:broadwell', 'nvcap:5.2']);
+  });
+});

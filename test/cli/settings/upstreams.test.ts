@@ -1,0 +1,98 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { parse } from 'yaml';
+import { allowedUpstreams, readUpstreams } from '../../../src/cli/settings/upstreams.ts';
+import { parseSourceHost } from '../../../src/oci/reference.ts';
+
+function at(upstreams: ReturnType<typeof readUpstreams>, name: string) {
+  const host = parseSourceHost(name);
+  return host && upstreams.get(host);
+}
+
+describe('readUpstreams()', () => {
+  test('NAME=URL is one endpoint, whatever its address', () => {
+    expect(at(readUpstreams('docker.io=http://127.0.0.1:5000'), 'docker.io')).toEqual({
+      endpoints: [{ url: 'http://127.0.0.1:5000', anyAddress: true }],
+    });
+  });
+
+  test('a bare NAME is asked where its name says, at public addresses only', () => {
+    expect(at(readUpstreams(['registry.gitlab.com']), 'registry.gitlab.com')).toEqual({
+      endpoints: [{ url: 'https://registry.gitlab.com' }],
+    });
+  });
+
+  test('the same NAME again is the next endpoint of its chain', () => {
+    const upstreams = readUpstreams([
+      'docker.io=https://harbor.site/v2/hub',
+      'docker.io=https://registry-1.docker.io',
+    ]);
+    expect(at(upstreams, 'docker.io')?.endpoints.map(({ url }) => url)).toEqual([
+      'https://harbor.site/v2/hub',
+      'https://registry-1.docker.io',
+    ]);
+  });
+
+  test('the file’s map takes URLs, lists and whole endpoints', () => {
+    const upstreams = readUpstreams({
+      'ghcr.io': 'https://ghcr.io',
+      'quay.io': ['https://a.example', 'https://quay.io'],
+      'registry.site': {
+        blobs: 'redirect',
+        endpoints: [
+          { url: 'https://registry.site', tls: { ca: '/etc/site.pem' }, trustedHosts: ['s3.site'] },
+        ],
+      },
+    });
+    expect(at(upstreams, 'quay.io')?.endpoints).toHaveLength(2);
+    expect(at(upstreams, 'registry.site')).toMatchObject({
+      blobs: 'redirect',
+      endpoints: [{ tls: { caFile: '/etc/site.pem' }, trustedHosts: ['s3.site'] }],
+    });
+  });
+
+  test('takes what docs/upstreams.md shows, and every setting stands there', () => {
+    const page = readFileSync(new URL('../../../docs/upstreams.md', import.meta.url), 'utf8');
+    const [, example = ''] = /^```yaml\n([\s\S]*?)^```/m.exec(page) ?? [];
+    const upstreams = readUpstreams(parse(example).upstream);
+    expect([...upstreams.keys()]).toEqual(['registry.example', 'docker.io', 'quay.io', 'git.example']);
+    expect(at(upstreams, 'docker.io')?.endpoints).toHaveLength(3);
+    const described = [...page.matchAll(/^\| `(\w+)`/gm)].map(([, name]) => name);
+    const settings = ['blobs', 'url', 'ns', 'passThrough', 'trustedHosts', 'anyAddress', 'tls'];
+    expect(described).toEqual(settings);
+  });
+
+  test.each([
+    ['not a host=http://x', /no registry host/],
+    ['docker.io=ftp://x', /not of the form/],
+    ['docker.io=https://user:secret@x', /holds a login/],
+    [{ 'a.example': { endpoint: 'https://a.example' } }, /there is no “endpoint”/],
+    [{ 'a.example': { endpoints: [] } }, /an endpoint is expected/],
+    [{ 'a.example': { endpoints: 'https://a.example', blobs: 'copy' } }, /stream.*redirect/],
+    [
+      { 'a.example': { endpoints: { url: 'https://a.example', tls: { verify: false } } } },
+      /there is no “verify”/,
+    ],
+    [{ 'a.example': { endpoints: { url: 'https://a.example', tls: { key: 'k.pem' } } } }, /without its cert/],
+  ])('refuses %j', (value, why) => {
+    expect(() => readUpstreams(value)).toThrow(why);
+  });
+});
+
+describe('allowedUpstreams()', () => {
+  test('puts what is named in front of the public registries, or in their place', () => {
+    const upstream = readUpstreams('docker.io=http://127.0.0.1:5000');
+    const open = allowedUpstreams({ upstream, publicRegistries: true });
+    expect(at(open, 'docker.io')?.endpoints[0]?.url).toBe('http://127.0.0.1:5000');
+    expect(at(open, 'ghcr.io')?.endpoints[0]?.url).toBe('https://ghcr.io');
+    expect([...allowedUpstreams({ upstream, publicRegistries: false }).keys()]).toEqual(['docker.io']);
+  });
+
+  test('never lists an address nobody named', () => {
+    const open = allowedUpstreams({ upstream: new Map(), publicRegistries: true });
+    expect(at(open, '169.254.169.254')).toBeUndefined();
+    expect(
+      [...open.values()].flatMap(({ endpoints }) => endpoints).some(({ anyAddress }) => anyAddress),
+    ).toBe(false);
+  });
+});

@@ -1,0 +1,210 @@
+import { describe, expect, test } from 'vitest';
+import type { CpuFacts } from '../../src/host/facts.ts';
+import {
+  ancestorsOf,
+  compareMicroarchitectures,
+  familyOf,
+  flagsOf,
+  identify,
+  isAncestorOrSelf,
+  vendorOf,
+} from '../../src/host/identify.ts';
+import {
+  allNodes,
+  ancestorSet,
+  canonicalName,
+  findNode,
+  flagSet,
+} from '../../src/host/microarchitectures.ts';
+
+function cpuOf(name: string, change: Partial<CpuFacts> = {}): CpuFacts {
+  return { vendor: vendorOf(name), flags: [...(flagsOf(name) ?? [])], ...change };
+}
+
+function without(name: string, ...flags: readonly string[]): CpuFacts {
+  return cpuOf(name, { flags: [...(flagsOf(name) ?? [])].filter((flag) => !flags.includes(flag)) });
+}
+
+describe('the family tree', () => {
+  const nodes = [...allNodes()];
+
+  test('names are unique, and every node of archspec 0.2.5 is there', () => {
+    expect(new Set(nodes.map(({ name }) => name)).size).toBe(nodes.length);
+    expect(nodes.filter(({ isReference }) => isReference)).toHaveLength(78);
+  });
+
+  test('parents stand before their children, so that there is no circle', () => {
+    const seen = new Set<string>();
+    for (const { name, parents } of nodes) {
+      expect(parents.filter((parent) => !seen.has(parent))).toEqual([]);
+      seen.add(name);
+    }
+  });
+
+  test('a node has one root, whichever parent is followed', () => {
+    for (const { name } of nodes) {
+      const roots = [name, ...ancestorSet(name)].filter((one) => findNode(one)?.parents.length === 0);
+      expect(roots, name).toEqual([familyOf(name)]);
+    }
+  });
+
+  test('a node adds flags that its parents do not have', () => {
+    for (const { name, parents, addedFlags } of nodes) {
+      const inherited = new Set(parents.flatMap((parent) => [...(flagSet(parent) ?? [])]));
+      expect(
+        addedFlags.filter((flag) => inherited.has(flag)),
+        name,
+      ).toEqual([]);
+    }
+  });
+
+  test('a node of the reference stands on nodes of the reference', () => {
+    const wrong = nodes.filter(({ name, isReference }) => {
+      return isReference && [...ancestorSet(name)].some((one) => !findNode(one)?.isReference);
+    });
+    expect(wrong).toEqual([]);
+  });
+
+  test.each([
+    ['skylake', 'skylake_avx512', true],
+    ['skylake', 'alderlake', true],
+    ['x86_64_v4', 'alderlake', false],
+    ['cannonlake', 'cascadelake', false],
+    ['cascadelake', 'cannonlake', false],
+    ['cannonlake', 'icelake', true],
+    ['cascadelake', 'icelake', true],
+    ['broadwell', 'zen3', false],
+    ['armv8.2a', 'neoverse_v2', true],
+    ['zen4', 'zen4', true],
+    ['zen4', 'zen3', false],
+    ['power8le', 'power10le', true],
+  ])('%s is an ancestor of %s: %s', (ancestor, node, answer) => {
+    expect(isAncestorOrSelf(ancestor, node)).toBe(answer);
+  });
+
+  test('ancestors are told best first and end at the root', () => {
+    expect(ancestorsOf('haswell').slice(0, 2)).toEqual(['ivybridge', 'sandybridge']);
+    expect(ancestorsOf('haswell').at(-1)).toBe('x86_64');
+    expect(ancestorsOf('no_such_thing')).toEqual([]);
+  });
+
+  test('the better is sorted first: descendants, then more ancestors', () => {
+    expect(['x86_64', 'skylake', 'icelake', 'haswell', 'x86_64_v3'].sort(compareMicroarchitectures)).toEqual([
+      'icelake',
+      'skylake',
+      'haswell',
+      'x86_64_v3',
+      'x86_64',
+    ]);
+  });
+});
+
+describe('names', () => {
+  test.each([
+    ['zen4', 'zen4'],
+    ['znver3', 'zen3'],
+    ['Skylake-AVX512', 'skylake_avx512'],
+    ['coffeelake', 'skylake'],
+    ['coffelake', 'skylake'],
+    ['x86-64-v3', 'x86_64_v3'],
+    ['x86-64', 'x86_64'],
+    ['icelake-server', 'icelake'],
+    ['bdver2', 'piledriver'],
+    ['neoverse-v2', 'neoverse_v2'],
+    ['armv8.2-a', 'armv8.2a'],
+    ['armv8-a', 'aarch64'],
+    ['graviton3', 'neoverse_v1'],
+    ['constructor', undefined],
+    ['', undefined],
+    ['pentium9', undefined],
+  ])('%s means %s', (written, name) => {
+    expect(canonicalName(written)).toBe(name);
+  });
+});
+
+describe('what a CPU is', () => {
+  const amd64 = [...allNodes()].filter(
+    ({ name, evidence }) => familyOf(name) === 'x86_64' && evidence.byModel === undefined,
+  );
+
+  test.each(amd64.map(({ name }) => name))('with the flags of %s it is one', (name) => {
+    expect(identify(cpuOf(name), 'amd64').microarchitecture).toBe(name);
+  });
+
+  test("a guest without pku is still a Zen 3, except for archspec's own answer", () => {
+    expect(identify(without('zen3', 'pku'), 'amd64').microarchitecture).toBe('zen3');
+    expect(identify(without('zen3', 'pku'), 'amd64', { strictArchspec: true }).microarchitecture).toBe(
+      'zen2',
+    );
+  });
+
+  test('a guest without pku and flush_l1d is still a Zen 4', () => {
+    const guest = without('zen4', 'pku', 'flush_l1d');
+    expect(identify(guest, 'amd64').microarchitecture).toBe('zen4');
+    expect(identify(guest, 'amd64', { strictArchspec: true }).microarchitecture).toBe('x86_64_v4');
+  });
+
+  test('a Zen 5 from which Linux took the broken RDSEED is still one', () => {
+    const flags = without('zen5', 'rdseed', 'pku', 'flush_l1d').flags;
+    expect(identify(cpuOf('zen5', { flags, family: 26, model: 2 }), 'amd64').microarchitecture).toBe('zen5');
+    expect(identify(cpuOf('zen5', { flags }), 'amd64').microarchitecture).toBe('x86_64_v4');
+  });
+
+  test('the model is evidence beside the flags: it tells Emerald from Sapphire Rapids', () => {
+    const flags = [...(flagsOf('sapphirerapids') ?? [])];
+    const intel = { vendor: 'GenuineIntel', flags, family: 6 };
+    expect(identify({ ...intel, model: 0x8f }, 'amd64').microarchitecture).toBe('sapphirerapids');
+    expect(identify({ ...intel, model: 0xcf }, 'amd64').microarchitecture).toBe('emeraldrapids');
+  });
+
+  test('the model is never above the flags, and what is missing is said', () => {
+    const guest = { ...without('zen4', 'avx512f', 'gfni'), family: 25, model: 17 };
+    const { microarchitecture, warnings } = identify(guest, 'amd64');
+    expect(microarchitecture).toBe('zen3');
+    expect(warnings.join()).toMatch(/zen4.*avx512f/);
+  });
+
+  test('an unknown vendor gets the greatest level that holds', () => {
+    const { microarchitecture, compatible } = identify(cpuOf('zen2', { vendor: 'CentaurHauls' }), 'amd64');
+    expect(microarchitecture).toBe('x86_64_v3');
+    expect(compatible).toEqual(['x86_64_v3', 'x86_64_v2', 'x86_64']);
+  });
+
+  test("a Hygon is a licensed Zen and runs Zen's code", () => {
+    const { microarchitecture, compatible } = identify(cpuOf('zen', { vendor: 'HygonGenuine' }), 'amd64');
+    expect(microarchitecture).toBe('dhyana');
+    expect(compatible).toContain('zen');
+  });
+
+  test('an ARM core that no table knows gets the version that its flags add up to', () => {
+    const cpu = {
+      vendor: 'Qualcomm',
+      parts: ['0x001'],
+      flags: [...(flagsOf('neoverse_v1') ?? [])].filter((flag) => flag !== 'sve'),
+    };
+    expect(identify(cpu, 'arm64').microarchitecture).toBe('armv8.4a');
+    expect(identify(cpu, 'arm64', { strictArchspec: true }).microarchitecture).toBe('aarch64');
+  });
+
+  test('the part number decides between cores with the same flags', () => {
+    const flags = [...(flagsOf('neoverse_n2') ?? [])];
+    const part = (number: string) =>
+      identify({ vendor: 'ARM', flags, parts: [number] }, 'arm64').microarchitecture;
+    expect([part('0xd49'), part('0xd4f')]).toEqual(['neoverse_n2', 'neoverse_v2']);
+  });
+
+  test.each([
+    ['ppc64le', { vendor: 'IBM', flags: [], generation: 9 }, 'power9le'],
+    ['ppc64', { vendor: 'IBM', flags: [], generation: 7 }, 'power7'],
+    ['ppc64le', { vendor: 'IBM', flags: [], generation: 11 }, 'power11le'],
+    ['ppc64le', { vendor: 'generic', flags: [] }, 'ppc64le'],
+    ['riscv64', { vendor: 'SiFive', flags: [], uarch: 'sifive,u74-mc' }, 'u74mc'],
+    ['riscv64', { vendor: 'generic', flags: [] }, 'riscv64'],
+    ['s390x', { vendor: 'IBM', flags: [], uarch: '8561' }, 's390x'],
+    ['loong64', { vendor: 'Loongson', flags: ['lam', 'ual', 'fpu', 'lsx', 'lasx', 'crc32'] }, 'la464'],
+    ['amd64', { vendor: 'generic', flags: [] }, 'x86_64'],
+    ['mips64', { vendor: 'generic', flags: [] }, 'mips64'],
+  ])('%s with %o is %s', (architecture, cpu, name) => {
+    expect(identify(cpu, architecture).microarchitecture).toBe(name);
+  });
+});

@@ -1,0 +1,40 @@
+import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
+import { expect, test } from 'vitest';
+import { pipeInto } from '../../src/lib/writable.ts';
+import { startServer } from '../support/hostile-registry.ts';
+import { closing } from '../support/upstream.ts';
+
+/** A server that answers a request with these chunks and tells of those that it has released. */
+async function handingOver(before: (response: ServerResponse) => void = () => {}) {
+  const released: string[] = [];
+  const server = closing(
+    await startServer(async (_, response) => {
+      before(response);
+      const listeners = response.listenerCount('close');
+      const { write, drained } = pipeInto(response);
+      for (const text of ['one', 'two']) write(Buffer.from(text), () => released.push(text));
+      await drained();
+      released.push(`${response.listenerCount('close') - listeners} more listeners`);
+      response.end();
+    }),
+  );
+  return { server, released };
+}
+
+test('chunks are released as they are written, and nothing is listened to after that', async () => {
+  const { server, released } = await handingOver();
+  expect(await (await fetch(server.url)).text()).toBe('onetwo');
+  expect(released).toEqual(['one', 'two', '0 more listeners']);
+});
+
+test('chunks that a response takes after its connection is gone are released when it closes', async () => {
+  let closed: Promise<unknown> | undefined;
+  const { server, released } = await handingOver((response) => {
+    closed = once(response, 'close');
+    response.socket?.destroy();
+  });
+  await expect(fetch(server.url)).rejects.toThrow();
+  await closed;
+  expect(released.slice(0, 2)).toEqual(['one', 'two']);
+});

@@ -1,0 +1,168 @@
+import { randomBytes } from 'node:crypto';
+import { describe, expect, test } from 'vitest';
+import { unreachable } from '../support/fake-registry.ts';
+import { cacheAt, dataDirectory } from '../support/store.ts';
+import { readBlob, repository, tagged } from '../support/upstream.ts';
+
+const app = repository('team/app');
+const INDEX = { schemaVersion: 2, manifests: [] };
+
+describe('manifests', () => {
+  test('a digest that is held is never asked for again, also after a restart', async () => {
+    const directory = await dataDirectory();
+    const first = await cacheAt(directory);
+    const digest = first.upstream.putManifest(INDEX);
+    const fetched = await first.cache.manifest(app, { kind: 'digest', digest });
+    expect(await first.cache.manifest(app, { kind: 'digest', digest })).toEqual(fetched);
+    expect(first.upstream.count()).toBe(1);
+
+    const second = await cacheAt(directory);
+    expect(await second.cache.manifest(app, { kind: 'digest', digest })).toEqual(fetched);
+    expect(second.upstream.count()).toBe(0);
+  });
+
+  test('a tag is looked up each time and fetched once', async () => {
+    const { upstream, cache } = await cacheAt(await dataDirectory());
+    const digest = upstream.putManifest(INDEX, { tag: 'v1' });
+    for (let round = 0; round < 3; round += 1) {
+      expect(await cache.manifest(app, tagged('v1'))).toMatchObject({ digest, maxAgeMs: 0 });
+    }
+    expect(upstream.count('resolve')).toBe(3);
+    expect(upstream.count('manifest')).toBe(1);
+  });
+
+  test('a tag that moved is followed', async () => {
+    const { upstream, cache } = await cacheAt(await dataDirectory());
+    upstream.putManifest(INDEX, { tag: 'v1' });
+    await cache.manifest(app, tagged('v1'));
+    const moved = upstream.putManifest({ ...INDEX, annotations: { moved: 'yes' } }, { tag: 'v1' });
+    expect((await cache.manifest(app, tagged('v1'))).digest).toBe(moved);
+  });
+
+  test('a tag is served stale, and says so, when the upstream is gone; also after a restart', async () => {
+    const directory = await dataDirectory();
+    const first = await cacheAt(directory);
+    const digest = first.upstream.putManifest(INDEX, { tag: 'v1' });
+    const fetched = await first.cache.manifest(app, tagged('v1'));
+    expect(fetched.notices).toBeUndefined();
+
+    const second = await cacheAt(directory);
+    second.upstream.before = unreachable;
+    const stale = await second.cache.manifest(app, tagged('v1'));
+    expect(stale).toMatchObject({ digest, notices: { warning: '110 - "Response is Stale"' } });
+    expect(stale.bytes).toEqual(fetched.bytes);
+  });
+
+  test('a tag that moves during a slow pull is served stale as it was said last', async () => {
+    const { upstream, cache } = await cacheAt(await dataDirectory());
+    const former = upstream.putManifest(INDEX, { tag: 'v1' });
+    let goOn = () => {};
+    const slow = new Promise<void>((resolve) => {
+      goOn = resolve;
+    });
+    upstream.before = ({ method }) => (method === 'manifest' ? slow : undefined);
+    const pull = cache.manifest(app, tagged('v1'));
+    await expect.poll(() => upstream.count('manifest')).toBe(1);
+    upstream.before = () => {};
+    const moved = upstream.putManifest({ ...INDEX, annotations: { moved: 'yes' } }, { tag: 'v1' });
+    await cache.manifest(app, tagged('v1'));
+    goOn();
+    expect((await pull).digest).toBe(former);
+    upstream.before = unreachable;
+    expect((await cache.manifest(app, tagged('v1'))).digest).toBe(moved);
+  });
+
+  test('a tag that is gone upstream is gone', async () => {
+    const { upstream, cache } = await cacheAt(await dataDirectory());
+    const digest = upstream.putManifest(INDEX, { tag: 'v1' });
+    await cache.manifest(app, tagged('v1'));
+    upstream.tag('v1', undefined);
+    await expect(cache.manifest(app, tagged('v1'))).rejects.toMatchObject({ code: 'MANIFEST_UNKNOWN' });
+    expect((await cache.manifest(app, { kind: 'digest', digest })).digest).toBe(digest);
+  });
+});
+
+describe('blobs', () => {
+  test('a blob is fetched once, is byte for byte the same, and is there after a restart', async () => {
+    const directory = await dataDirectory();
+    const { upstream, cache } = await cacheAt(directory);
+    const bytes = randomBytes(3_000_001);
+    const digest = upstream.putBlob(bytes);
+    expect((await readBlob(await cache.blob(app, digest))).equals(bytes)).toBe(true);
+    await cache.close();
+    expect((await readBlob(await cache.blob(app, digest))).equals(bytes)).toBe(true);
+    expect(upstream.blobBytes()).toBe(bytes.length);
+
+    const second = await cacheAt(directory);
+    expect((await readBlob(await second.cache.blob(app, digest))).equals(bytes)).toBe(true);
+    expect(second.upstream.count()).toBe(0);
+  });
+
+  test('a hundred clients at once cost one fetch', async () => {
+    const { upstream, cache } = await cacheAt(await dataDirectory());
+    const bytes = randomBytes(500_000);
+    const digest = upstream.putBlob(bytes);
+    const clients = Array.from({ length: 100 }, async () => readBlob(await cache.blob(app, digest)));
+    for (const read of await Promise.all(clients)) expect(read.equals(bytes)).toBe(true);
+    expect(upstream.blobBytes()).toBe(bytes.length);
+    expect(upstream.count('blob')).toBe(1);
+  });
+
+  test('a blob without an announced size arrives whole', async () => {
+    const { upstream, cache } = await cacheAt(await dataDirectory());
+    upstream.saysSize = false;
+    const bytes = randomBytes(200_000);
+    const digest = upstream.putBlob(bytes);
+    expect((await readBlob(await cache.blob(app, digest))).equals(bytes)).toBe(true);
+  });
+
+  test('wrong bytes never look complete and are never held', async () => {
+    const { upstream, cache, store } = await cacheAt(await dataDirectory());
+    const digest = upstream.putBlob(randomBytes(200_000));
+    upstream.tamper = (bytes) => Buffer.concat([bytes.subarray(1), Buffer.from('x')]);
+    await expect(readBlob(await cache.blob(app, digest))).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    expect(await store.blob(digest)).toBeUndefined();
+  });
+});
+
+describe('derived answers', () => {
+  test('are found after a restart', async () => {
+    const directory = await dataDirectory();
+    const { store, upstream } = await cacheAt(directory);
+    const digest = upstream.putManifest(INDEX);
+    const answer = await upstream.manifest(app, { kind: 'digest', digest });
+    await store.derived.keep(app, answer);
+    const again = await cacheAt(directory);
+    expect(await again.store.derived.find(app, digest)).toEqual(answer);
+    expect(await again.store.derived.find(app, digest, { partition: 'somebody' })).toBeUndefined();
+  });
+});
+
+test('onResult() reports every answer as hit, miss, coalesced, stale or bypass', async () => {
+  const results: string[] = [];
+  const { upstream, cache } = await cacheAt(await dataDirectory(), {
+    onResult: (kind, result) => results.push(`${kind} ${result}`),
+  });
+  upstream.putManifest(INDEX, { tag: 'v1' });
+  await cache.manifest(app, tagged('v1'));
+  await cache.manifest(app, tagged('v1'));
+  upstream.before = unreachable;
+  await cache.manifest(app, tagged('v1'));
+  expect(results).toEqual(['manifest miss', 'manifest hit', 'manifest stale', 'manifest hit']);
+
+  results.length = 0;
+  upstream.before = () => {};
+  const digest = upstream.putBlob(randomBytes(200_000));
+  const range = { kind: 'from', first: 100_000, last: 100_009 } as const;
+  const part = await cache.blob(app, digest, { range });
+  if (part.kind === 'content') part.cancel();
+  const both = await Promise.all([cache.blob(app, digest), cache.blob(app, digest)]);
+  await Promise.all(both.map(readBlob));
+  expect(results).toEqual(['blob bypass', 'blob miss', 'blob coalesced']);
+  // Readers are done before the disk is: until then the next one reads along.
+  const again = async () => {
+    await readBlob(await cache.blob(app, digest));
+    return results.at(-1);
+  };
+  await expect.poll(again).toBe('blob hit');
+});

@@ -1,0 +1,143 @@
+import { beforeEach, describe, expect, test } from 'vitest';
+import { createEnvironmentReader, environmentOf, parseConfig } from '../../src/mirror/image-config.ts';
+import { tailored } from '../../src/mirror/tailored.ts';
+import { parseManifestDocument } from '../../src/oci/manifest.ts';
+import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
+import { formatDemand } from '../../src/selection/demands.ts';
+import { DEFAULT_POLICY } from '../../src/selection/policy.ts';
+import { createFakeRegistry, type FakeRegistry, unreachable } from '../support/fake-registry.ts';
+import { hostOf } from '../support/host-of.ts';
+import { repository, tagged } from '../support/upstream.ts';
+
+const APP = repository('team/app');
+const LINUX = { os: 'linux', architecture: 'amd64' };
+
+let next: FakeRegistry;
+
+beforeEach(() => {
+  next = createFakeRegistry();
+});
+
+/** An image whose configuration is this, as an entry of an index. */
+function putImage(config: Buffer | object, architecture = 'amd64') {
+  const bytes = Buffer.isBuffer(config) ? config : Buffer.from(JSON.stringify(config));
+  const image = {
+    schemaVersion: 2,
+    mediaType: MEDIA_TYPE.ociManifest,
+    config: { mediaType: MEDIA_TYPE.ociConfig, digest: next.putBlob(bytes), size: bytes.length },
+    layers: [],
+  };
+  const digest = next.putManifest(image, { mediaType: MEDIA_TYPE.ociManifest });
+  const size = JSON.stringify(image).length;
+  return { mediaType: MEDIA_TYPE.ociManifest, digest, size, platform: { os: 'linux', architecture } };
+}
+
+function indexOf(...manifests: readonly object[]) {
+  return { schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests };
+}
+
+function documentOf(...manifests: readonly object[]) {
+  return parseManifestDocument(Buffer.from(JSON.stringify(indexOf(...manifests))));
+}
+
+const GPU = { config: { Env: ['PATH=/bin', 'NVIDIA_REQUIRE_CUDA=cuda>=12.4'] } };
+
+describe('what configurations demand', () => {
+  test('is read for entries of this platform only', async () => {
+    const [ours, theirs] = [putImage(GPU), putImage(GPU, 'arm64')];
+    const read = createEnvironmentReader(next, LINUX);
+    const demands = await read(APP, documentOf(ours, theirs));
+    expect([...(demands ?? [])].map(([digest, all]) => [digest, all.map(formatDemand)])).toEqual([
+      [ours.digest, ['cuda>=12.4']],
+    ]);
+  });
+
+  test('is read once, for it never changes', async () => {
+    const read = createEnvironmentReader(next, LINUX);
+    const document = documentOf(putImage(GPU));
+    await read(APP, document);
+    const asked = next.count();
+    expect(asked).toBe(2);
+    await read(APP, document);
+    expect(next.count()).toBe(asked);
+  });
+
+  test('is nothing where upstream has no such manifest', async () => {
+    const gone = { ...putImage(GPU), digest: `sha256:${'0'.repeat(64)}` };
+    const demands = await createEnvironmentReader(next, LINUX)(APP, documentOf(gone));
+    expect([...(demands?.values() ?? [])]).toEqual([[]]);
+  });
+
+  test('fails when upstream does: another answer now would be another one later', async () => {
+    const document = documentOf(putImage(GPU));
+    next.before = unreachable;
+    await expect(createEnvironmentReader(next, LINUX)(APP, document)).rejects.toMatchObject({
+      code: 'UNAVAILABLE',
+    });
+  });
+
+  test('is not asked for when an index has very many entries', async () => {
+    const entries = Array.from({ length: 33 }, (_, place) => putImage({ place }));
+    expect(await createEnvironmentReader(next, LINUX)(APP, documentOf(...entries))).toBeUndefined();
+    expect(next.count()).toBe(0);
+  });
+
+  test('is not asked for when there is no index', async () => {
+    const image = parseManifestDocument(
+      Buffer.from(JSON.stringify({ config: putImage(GPU), layers: [] })),
+      MEDIA_TYPE.ociManifest,
+    );
+    expect(await createEnvironmentReader(next, LINUX)(APP, image)).toBeUndefined();
+  });
+});
+
+describe('environmentOf()', () => {
+  test.each<[string, string, readonly string[]]>([
+    ['reads config.Env', '{"config":{"Env":["A=1","B=2"]}}', ['A=1', 'B=2']],
+    ['takes strings only', '{"config":{"Env":["A=1",2,null]}}', ['A=1']],
+    ['finds nothing in a configuration without it', '{"config":{}}', []],
+    ['finds nothing where config is null', '{"config":null}', []],
+    ['finds nothing where Env is no list', '{"config":{"Env":"A=1"}}', []],
+    ['finds nothing in null', 'null', []],
+    ['finds nothing in a number', '7', []],
+    ['finds nothing in what is no JSON', 'MZ\u0000', []],
+  ])('%s', (_, text, expected) => {
+    expect(environmentOf(parseConfig(Buffer.from(text)) ?? {})).toEqual(expected);
+  });
+});
+
+describe('a mirror whose policy reads configurations', () => {
+  function pull(features: string, readConfig: boolean) {
+    const [plain, gpu] = [putImage({ config: {} }), putImage(GPU)];
+    next.putManifest(indexOf(gpu, plain), { tag: 'latest' });
+    const mirror = tailored({
+      next,
+      profile: hostOf(features),
+      policyFor: () => ({ ...DEFAULT_POLICY, readConfig }),
+      derived: { keep: async () => {}, find: async () => undefined },
+      decided: () => {},
+      now: () => 0,
+    });
+    return mirror.manifest(APP, tagged('latest')).then(({ bytes }) => ({
+      digests: JSON.parse(bytes.toString()).manifests.map(({ digest }: { digest: string }) => digest),
+      plain: plain.digest,
+      gpu: gpu.digest,
+    }));
+  }
+
+  test('keeps a GPU image from a CPU host', async () => {
+    const { digests, plain } = await pull('cpu:zen4', true);
+    expect(digests).toEqual([plain]);
+  });
+
+  test('gives it to a GPU host', async () => {
+    const { digests, gpu } = await pull('nvcap:9.0 nvdriver:550.54', true);
+    expect(digests).toEqual([gpu]);
+  });
+
+  test('costs nothing where no policy asks for it: both look generic then', async () => {
+    const { digests } = await pull('cpu:zen4', false);
+    expect(digests).toHaveLength(2);
+    expect(next.count('blob')).toBe(0);
+  });
+});

@@ -1,0 +1,87 @@
+import { describe, expect, test } from 'vitest';
+import { answersTo, memberImage, memberRepositories, parseListSpec } from '../../src/oci/image-list.ts';
+import { formatReference, parseTag, type Tag } from '../../src/oci/reference.ts';
+
+const tag = (text: string) => parseTag(text) as Tag;
+const AMD64 = { os: 'linux', architecture: 'amd64' };
+
+const SEED = {
+  image: 'docker.io/qnib/bench',
+  manifests: [
+    {
+      image: 'docker.io/qnib/plain-featuretest:cpu-skylake',
+      platform: { ...AMD64, features: ['cpu:skylake'] },
+    },
+    { image: 'docker.io/qnib/plain-featuretest:generic', platform: AMD64 },
+  ],
+};
+const PATTERN = {
+  image: 'docker.io/vdaas/vald-agent-ngt',
+  tags: 'v*',
+  manifests: [
+    { image: 'docker.io/vdaas/vald-agent-ngt:{tag}-avx512', platform: { ...AMD64, features: ['x86-64-v4'] } },
+    { image: 'docker.io/vdaas/vald-agent-ngt:{tag}' },
+  ],
+};
+
+describe('parseListSpec()', () => {
+  test('a list without tags answers to its image’s own tag', () => {
+    const spec = parseListSpec(SEED);
+    expect(answersTo(spec, tag('latest'))).toBe(true);
+    expect(answersTo(spec, tag('1.0'))).toBe(false);
+    expect(answersTo(parseListSpec({ ...SEED, image: 'qnib/bench:1.0' }), tag('1.0'))).toBe(true);
+  });
+
+  test('{tag} of a member is the tag that was asked for', () => {
+    const spec = parseListSpec(PATTERN);
+    const images = spec.members.map((member) => memberImage(member, tag('v1.7')));
+    expect(images.map((image) => image && formatReference(image.repository, image.reference))).toEqual([
+      'docker.io/vdaas/vald-agent-ngt:v1.7-avx512',
+      'docker.io/vdaas/vald-agent-ngt:v1.7',
+    ]);
+    expect(memberRepositories(spec)).toHaveLength(1);
+    expect(spec.members[1]?.platform).toBeUndefined();
+  });
+
+  test('a tag too long to be extended makes no member rather than a wrong one', () => {
+    const [member] = parseListSpec(PATTERN).members;
+    expect(member && memberImage(member, tag('v'.repeat(128)))).toBeUndefined();
+  });
+
+  test.each([
+    ['v*', 'v1', true],
+    ['v*', 'w1', false],
+    ['*-cpu', '1-cpu', true],
+    ['a*b*c', 'a-b-c', true],
+    ['a*b*c', 'abc', true],
+    ['a*b*c', 'ac', false],
+    ['ab*ba', 'aba', false],
+    ['*', 'anything', true],
+    ['a**b', 'ab', true],
+    ['1.0', '1x0', false],
+  ])('the pattern %s and the tag %s: %s', (pattern, asked, expected) => {
+    expect(answersTo(parseListSpec({ ...PATTERN, tags: [pattern] }), tag(asked))).toBe(expected);
+  });
+
+  test.each([
+    ['text', /must hold names and values/],
+    [{ ...SEED, image: 'UPPER' }, /no image name/],
+    [{ ...SEED, image: `a@sha256:${'0'.repeat(64)}` }, /cannot be named by a digest/],
+    [{ ...SEED, manifests: [] }, /needs manifests/],
+    [{ ...SEED, manifest: [] }, /there is no “manifest”/],
+    [{ ...SEED, tags: 'v:1' }, /is no tag/],
+    [{ ...SEED, manifests: [{ image: 'a:1', platform: [] }] }, /number 1: platform/],
+    [
+      { ...SEED, manifests: [{ image: 'a:1', annotations: { a: { b: 'c' } } }] },
+      /annotations: a must be a text/,
+    ],
+    [{ ...SEED, manifests: [{ image: 'a:1', platform: { os: 'linux' } }] }, /architecture is missing/],
+    [{ ...SEED, manifests: [{ image: 'a/{tag}/b:1', platform: AMD64 }] }, /\{tag\} may stand in the tag/],
+    [
+      { ...SEED, manifests: [{ image: 'a:1', platform: { ...AMD64, feature: ['x'] } }] },
+      /there is no “feature”/,
+    ],
+  ])('refuses %j', (value, why) => {
+    expect(() => parseListSpec(value)).toThrow(why);
+  });
+});

@@ -1,0 +1,123 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { parseManifestDocument } from '../../src/oci/manifest.ts';
+import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
+import { RegistryError } from '../../src/oci/registry-error.ts';
+import { FUZZ_RUNS } from '../support/fuzz.ts';
+
+const digest = `sha256:${'a'.repeat(64)}`;
+const entry = {
+  mediaType: MEDIA_TYPE.dockerManifest,
+  digest,
+  size: 7,
+  platform: {
+    os: 'linux',
+    architecture: 'amd64',
+    features: ['cpu:broadwell'],
+    'os.version': '1',
+    'os.features': ['x'],
+  },
+};
+const image = { schemaVersion: 2, config: { ...entry, mediaType: MEDIA_TYPE.ociConfig }, layers: [] };
+
+function parse(value: unknown, contentType?: string) {
+  return parseManifestDocument(Buffer.from(JSON.stringify(value)), contentType);
+}
+
+function refusal(value: unknown, contentType?: string): unknown {
+  try {
+    return parse(value, contentType);
+  } catch (error) {
+    return error instanceof RegistryError ? error.code : error;
+  }
+}
+
+describe('parseManifestDocument()', () => {
+  test('reads platform.features of a Docker manifest list, and keeps the raw entry', () => {
+    const document = parse({
+      schemaVersion: 2,
+      mediaType: MEDIA_TYPE.dockerList,
+      manifests: [{ ...entry, extra: 1 }],
+    });
+    expect(document).toMatchObject({
+      kind: 'index',
+      mediaType: MEDIA_TYPE.dockerList,
+      entries: [
+        {
+          digest,
+          sizeBytes: 7,
+          platform: { features: ['cpu:broadwell'], osVersion: '1', osFeatures: ['x'] },
+        },
+      ],
+    });
+    expect(document.kind === 'index' && document.entries[0]?.raw['extra']).toBe(1);
+  });
+
+  test('takes the registry’s Content-Type when the document does not say what it is', () => {
+    expect(parse({ manifests: [] }, `${MEDIA_TYPE.dockerList}; charset=utf-8`)).toMatchObject({
+      kind: 'index',
+      mediaType: MEDIA_TYPE.dockerList,
+    });
+  });
+
+  test('goes by the shape when neither says', () => {
+    expect(parse({ manifests: [] })).toMatchObject({ kind: 'index', mediaType: MEDIA_TYPE.ociIndex });
+    expect(parse(image, 'application/json')).toMatchObject({
+      kind: 'image',
+      mediaType: MEDIA_TYPE.ociManifest,
+    });
+    expect(parse({ schemaVersion: 1, fsLayers: [] })).toMatchObject({ kind: 'opaque' });
+  });
+
+  test.each([
+    ['layers and manifests (CVE-2021-41190)', { layers: [], manifests: [] }],
+    ['config and manifests', { config: {}, manifests: [] }],
+    ['an index type without manifests', { mediaType: MEDIA_TYPE.ociIndex }],
+    ['an image type with manifests', { mediaType: MEDIA_TYPE.ociManifest, manifests: [] }],
+    ['a list', []],
+    ['null', null],
+    ['a number', 7],
+  ])('refuses %s', (_, value) => {
+    expect(refusal(value)).toBe('MANIFEST_INVALID');
+  });
+
+  test.each([
+    ['HTML', '<html>welcome to our hotel</html>'],
+    ['nothing', ''],
+    ['invalid UTF-8', Buffer.from([0x7b, 0xff, 0x7d])],
+  ])('refuses %s', (_, bytes) => {
+    expect(() => parseManifestDocument(Buffer.from(bytes))).toThrow(RegistryError);
+  });
+
+  test.each([
+    ['a negative size', { ...entry, size: -1 }],
+    ['a fractional size', { ...entry, size: 1.5 }],
+    ['a malformed digest', { ...entry, digest: 'sha256:totallywrong' }],
+    ['no media type', { digest, size: 1 }],
+    ['null', null],
+  ])('passes an index on untouched when an entry has %s', (_, bad) => {
+    expect(parse({ mediaType: MEDIA_TYPE.ociIndex, manifests: [entry, bad] })).toMatchObject({
+      kind: 'opaque',
+    });
+  });
+
+  test('survives 10,000 levels of nesting', () => {
+    const deep = `${'{"a":'.repeat(10_000)}1${'}'.repeat(10_000)}`;
+    expect(parseManifestDocument(Buffer.from(deep))).toMatchObject({ kind: 'opaque' });
+  });
+
+  test('throws nothing but a typed error, whatever the JSON', () => {
+    fc.assert(
+      fc.property(
+        fc.jsonValue(),
+        fc.constantFrom(undefined, ...Object.values(MEDIA_TYPE)),
+        (value, contentType) => {
+          expect([undefined, 'MANIFEST_INVALID']).toContain(
+            ((outcome) => (typeof outcome === 'object' ? undefined : outcome))(refusal(value, contentType)),
+          );
+        },
+      ),
+      { numRuns: FUZZ_RUNS },
+    );
+  });
+});

@@ -1,0 +1,56 @@
+import { describe, expect, test } from 'vitest';
+import { deriveProfile } from '../../src/host/profile.ts';
+import { collectDiagnostics } from '../../src/probe/diagnostics.ts';
+import { parseWindows } from '../../src/probe/non-linux.ts';
+
+/** What systeminformation 5 answers on Windows 11, of two machines; the other fields are not read. */
+const CORE_I7 = {
+  vendor: 'GenuineIntel',
+  brand: 'Core™ i7-9750H',
+  family: '6',
+  model: '158',
+  stepping: '10',
+  flags:
+    'de pse mca msr tsc mce cx8 apic sep mtrr pge cmov psn clfsh ds mmx fxsr sse sse2 ss htt tm ia64 pbe',
+};
+const RYZEN = {
+  ...CORE_I7,
+  vendor: 'AuthenticAMD',
+  brand: 'Ryzen 9 7950X',
+  family: '25',
+  model: '97',
+  flags: '',
+};
+
+describe('parseWindows()', () => {
+  test('takes vendor, name and model; a missing capability stays missing', () => {
+    const problems = collectDiagnostics();
+    const { os, cpu } = parseWindows(CORE_I7, problems);
+    expect(os).toBe('windows');
+    expect(cpu).toMatchObject({
+      vendor: 'GenuineIntel',
+      modelName: 'Core™ i7-9750H',
+      family: 6,
+      model: 158,
+      stepping: 10,
+    });
+    expect(cpu.flags).toContain('sse2');
+    expect(problems.warnings).toEqual([expect.stringContaining('--set cpu:NAME')]);
+  });
+
+  test('a CPU is no more than its flags, whatever its name promises', () => {
+    const { cpu, system } = parseWindows(RYZEN, collectDiagnostics());
+    const { os, architecture } = { os: 'windows', architecture: 'amd64' };
+    const profile = deriveProfile({ os, architecture, cpu, gpus: [], system, local: [] });
+    expect(profile.cpu.microarchitecture).toBe('x86_64');
+    expect(profile.platform).toMatchObject({ os, architecture });
+  });
+
+  test('fields that are empty or no numbers are left out', () => {
+    const { cpu } = parseWindows(
+      { ...RYZEN, brand: '', family: '', model: '?', stepping: '' },
+      collectDiagnostics(),
+    );
+    expect(cpu).toEqual({ vendor: 'AuthenticAMD', flags: [] });
+  });
+});

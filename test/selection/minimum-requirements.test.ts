@@ -1,0 +1,90 @@
+import { describe, expect, test } from 'vitest';
+import { minimumRequirements } from '../../src/selection/minimum-requirements.ts';
+import { DEFAULT_POLICY, type SelectionPolicy } from '../../src/selection/policy.ts';
+import { documentOf, type EntrySpec } from '../support/index-fixture.ts';
+
+/** `linux/amd64: cpu:zen2 (1)`, one line for each set of features. */
+function least(entries: Readonly<Record<string, EntrySpec>>, policy: Partial<SelectionPolicy> = {}) {
+  return minimumRequirements(documentOf(entries).document, { ...DEFAULT_POLICY, ...policy }).map(
+    ({ platform, features, positions }) =>
+      `${platform}: ${features.join(' ') || 'any'} (${positions.map((at) => at + 1).join(', ')})`,
+  );
+}
+
+describe('the least hardware that runs an image', () => {
+  test('is any host when an entry demands nothing', () => {
+    expect(least({ fast: 'cpu:zen4', plain: '' })).toEqual(['linux/amd64: any (2)']);
+  });
+
+  test('is the ancestor of those that are demanded', () => {
+    expect(least({ a: 'cpu:skylake', b: 'cpu:haswell', c: 'cpu:icelake' })).toEqual([
+      'linux/amd64: cpu:haswell (2)',
+    ]);
+  });
+
+  test('is each of several that have nothing in common', () => {
+    expect(least({ a: 'cpu:skylake', b: 'cpu:zen2', c: 'cpu:zen4' })).toEqual([
+      'linux/amd64: cpu:skylake (1)',
+      'linux/amd64: cpu:zen2 (2)',
+    ]);
+  });
+
+  test('is told for each platform', () => {
+    expect(
+      least({
+        a: { variant: 'v3' },
+        b: { variant: 'v2' },
+        c: { on: 'linux/arm64', variant: 'v8' },
+        d: { on: 'windows/amd64' },
+      }),
+    ).toEqual(['linux/amd64: x86-64-v2 (2)', 'linux/arm64: any (3)', 'windows/amd64: any (4)']);
+  });
+
+  test('is a GPU and a CPU where both are demanded', () => {
+    expect(least({ a: 'cpu:broadwell nvcap:5.2', b: 'cpu:skylake nvcap:5.2' })).toEqual([
+      'linux/amd64: cpu:broadwell nvcap:5.2 (1)',
+    ]);
+  });
+
+  test('is each alternative that no other undercuts', () => {
+    expect(least({ fat: 'nvcap:8.0 nvcap:8.6 nvcap:9.0' })).toEqual([
+      'linux/amd64: nvcap:8.0 (1)',
+      'linux/amd64: nvcap:9.0 (1)',
+    ]);
+  });
+
+  test('is the oldest part that PTX runs on', () => {
+    expect(least({ ptx: 'nvptx:7.5', sass: 'nvcap:9.0' })).toEqual(['linux/amd64: nvcap:7.5 (1)']);
+  });
+
+  test('is the lower end of a range of versions', () => {
+    expect(least({ a: 'kernel:>=5.10,<6', b: 'kernel:5.4' })).toEqual(['linux/amd64: kernel:5.4 (2)']);
+  });
+
+  test('names a level no more when a CPU implies it', () => {
+    expect(least({ a: 'x86-64-v2 cpu:haswell' })).toEqual(['linux/amd64: cpu:haswell (1)']);
+  });
+
+  test('is nothing for demands that no host can meet', () => {
+    expect(least({ b: 'cpu:warp9', c: { features: ['¡!'] } })).toEqual([]);
+  });
+
+  test('heeds the baseline of a repository', () => {
+    expect(least({ plain: '' }, { baseline: 'x86-64-v3' })).toEqual(['linux/amd64: x86-64-v3 (1)']);
+  });
+
+  test('is told once for entries that ask for the same', () => {
+    expect(least({ a: 'cpu:zen2', b: 'cpu:znver2' })).toEqual(['linux/amd64: cpu:zen2 (1, 2)']);
+  });
+
+  test('says nothing of attestations and of what names no platform', () => {
+    expect(least({ a: '', of: { about: 'a' }, chart: { on: 'none' } })).toEqual(['linux/amd64: any (1)']);
+  });
+
+  test('is told soon of an entry with tens of thousands of demands', () => {
+    const demands = Array.from({ length: 40_000 }, (_, at) => `site${at}:on`);
+    const startMs = performance.now();
+    expect(least({ greedy: { features: demands } })).toHaveLength(1);
+    expect(performance.now() - startMs).toBeLessThan(5000);
+  });
+});

@@ -1,0 +1,159 @@
+import { describe, expect, test } from 'vitest';
+import type { Admission } from '../../src/oci/admission.ts';
+import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
+import { RegistryError } from '../../src/oci/registry-error.ts';
+import { createFakeRegistry, type FakeRegistry } from '../support/fake-registry.ts';
+import { ask, openGate, serve } from '../support/served.ts';
+
+const PATH = '/v2/library/app/manifests/latest';
+
+/** Tags of this registry may be answered again for `maxAgeMs`. */
+function aged(maxAgeMs: number): FakeRegistry {
+  const registry = createFakeRegistry();
+  registry.putManifest({ schemaVersion: 2, manifests: [] }, { tag: 'latest' });
+  const { manifest } = registry;
+  registry.manifest = async (...asked) => ({ ...(await manifest(...asked)), maxAgeMs });
+  return registry;
+}
+
+const serveAged = async (maxAgeMs: number) => {
+  const registry = aged(maxAgeMs);
+  return { ...(await serve({ gate: openGate(registry) })), registry };
+};
+
+describe('a manifest that may be sent again', () => {
+  test('is sent without asking, to GET and HEAD alike', async () => {
+    const { port, registry } = await serveAged(60_000);
+    const first = await ask(port, PATH);
+    for (let round = 0; round < 3; round += 1) {
+      const again = await ask(port, PATH);
+      expect(again.body.equals(first.body)).toBe(true);
+      expect((await ask(port, PATH, { method: 'HEAD' })).status).toBe(200);
+    }
+    expect(registry.count()).toBe(1);
+  });
+
+  test('is asked for again when its time is over, or was none', async () => {
+    for (const maxAgeMs of [0, 1]) {
+      const { port, registry } = await serveAged(maxAgeMs);
+      await ask(port, PATH);
+      await expect
+        .poll(async () => {
+          await ask(port, PATH);
+          return registry.count();
+        })
+        .toBeGreaterThan(1);
+    }
+  });
+
+  test('is not given to a client that takes no index, nor the other way round', async () => {
+    const { port, registry } = await serveAged(60_000);
+    for (const accept of ['*/*', MEDIA_TYPE.ociManifest, MEDIA_TYPE.ociIndex, MEDIA_TYPE.dockerManifest]) {
+      await ask(port, PATH, { headers: { accept } });
+    }
+    expect(registry.calls.map(({ options }) => options.acceptsIndex)).toEqual([true, false]);
+  });
+
+  test('is another one for another source host', async () => {
+    const { port, registry } = await serveAged(60_000);
+    await ask(port, PATH);
+    await ask(port, `${PATH}?ns=ghcr.io`);
+    await ask(port, '/v2/ghcr.io/library/app/manifests/latest');
+    expect(registry.calls.map(({ repository }) => repository)).toEqual([
+      'docker.io/library/app',
+      'ghcr.io/library/app',
+      'ghcr.io/library/app',
+    ]);
+  });
+
+  test('is answered 304 when the client has it', async () => {
+    const { port, registry } = await serveAged(60_000);
+    const { etag } = (await ask(port, PATH)).headers;
+    const again = await ask(port, PATH, { headers: { 'if-none-match': String(etag) } });
+    expect([again.status, registry.count()]).toEqual([304, 1]);
+  });
+
+  test('is asked for again after invalidate, also when it was being asked for meanwhile', async () => {
+    const { port, registry, server } = await serveAged(60_000);
+    await ask(port, PATH);
+    server.invalidate();
+    registry.before = () => server.invalidate();
+    await ask(port, PATH);
+    registry.before = () => {};
+    await ask(port, PATH);
+    await ask(port, PATH);
+    expect(registry.count()).toBe(3);
+  });
+
+  test('does not excuse a loop, a body or a missing Host', async () => {
+    const { port } = await serveAged(60_000);
+    await ask(port, PATH);
+    const statusWith = async (headers: Record<string, string>) => (await ask(port, PATH, { headers })).status;
+    expect(await statusWith({ via: '1.1 metahub-test' })).toBe(508);
+    expect(await statusWith({ 'content-length': '5' })).toBe(400);
+  });
+});
+
+describe('who may see it is decided for every request', () => {
+  const refused: Admission = {
+    kind: 'refused',
+    error: new RegistryError('UNAUTHORIZED', 'log in first', {
+      headers: { 'www-authenticate': 'Basic realm="metahub"' },
+    }),
+  };
+
+  test.each(['at once', 'later'])('by a gate that answers %s', async (when) => {
+    const registries = new Map(['anna', 'bert'].map((name) => [name, aged(60_000)]));
+    const admissionOf = (name: string | undefined): Admission => {
+      const registry = registries.get(name ?? '');
+      return registry ? { kind: 'admitted', registry, key: `for ${name}`, who: name ?? '' } : refused;
+    };
+    const { port, log } = await serve({
+      gate: {
+        admit: ({ headers }) => {
+          const admission = admissionOf(headers.authorization);
+          return when === 'later' ? Promise.resolve(admission) : admission;
+        },
+      },
+    });
+    const statusAs = async (authorization?: string) =>
+      (await ask(port, PATH, authorization === undefined ? {} : { headers: { authorization } })).status;
+    for (let round = 0; round < 3; round += 1) {
+      expect(await statusAs('anna')).toBe(200);
+      expect(await statusAs('bert')).toBe(200);
+      expect(await statusAs('mallory')).toBe(401);
+      expect(await statusAs()).toBe(401);
+    }
+    for (const registry of registries.values()) expect(registry.count()).toBe(when === 'later' ? 3 : 1);
+    const challenge = await ask(port, '/v2/');
+    expect([challenge.status, challenge.headers['www-authenticate']]).toEqual([401, 'Basic realm="metahub"']);
+    expect(JSON.stringify(log)).not.toContain('mallory');
+  });
+
+  test('a gate that fails is an error of ours, and says nothing of why', async () => {
+    const { port, log } = await serve({
+      gate: {
+        admit: () => {
+          throw new Error('the password file is at /etc/secret');
+        },
+      },
+    });
+    const { status, body } = await ask(port, PATH);
+    expect(status).toBe(500);
+    expect(body.toString()).not.toContain('secret');
+    expect(log.find(({ level }) => level === 'error')?.fields['cause']).toContain('/etc/secret');
+  });
+});
+
+describe('what a client can make the mirror remember', () => {
+  test('counts with the targets themselves, which it can make as long as it likes', async () => {
+    const registry = aged(60_000);
+    const { port } = await serve({ gate: openGate(registry), limits: { hotBytes: 200_000 } });
+    const targets = Array.from({ length: 60 }, (_, at) => `${PATH}?x=${at}${'y'.repeat(7000)}`);
+    for (const target of targets) await ask(port, target);
+    const before = registry.count();
+    for (const target of targets.toReversed()) await ask(port, target);
+    // Seven kilobytes each: of sixty, twenty-two fit into two hundred.
+    expect(registry.count() - before).toBeGreaterThan(30);
+  });
+});

@@ -1,0 +1,119 @@
+import { describe, expect, test } from 'vitest';
+import { DOCKER_HUB, formatRepository } from '../../src/oci/reference.ts';
+import { RegistryError } from '../../src/oci/registry-error.ts';
+import { parseRoute } from '../../src/server/routes.ts';
+
+const SHA256 = `sha256:${'a'.repeat(64)}`;
+const SHA512 = `sha512:${'b'.repeat(128)}`;
+const RULES = { defaultHost: DOCKER_HUB, isAllowedHost: (host: string) => host !== 'evil.example' };
+
+function repositoryOf(target: string): string {
+  const route = parseRoute(target, RULES);
+  if (!('repository' in route)) throw new Error(`${target} is ${route.kind}`);
+  return formatRepository(route.repository);
+}
+
+function refusal(target: string): string {
+  try {
+    return parseRoute(target, RULES).kind;
+  } catch (error) {
+    if (error instanceof RegistryError) return `${error.status} ${error.code}`;
+    throw error;
+  }
+}
+
+describe('a request target', () => {
+  test.each([
+    ['/v2/', 'ping'],
+    ['/v2', 'ping'],
+    ['/v2/?ns=docker.io', 'ping'],
+    ['/v2/a/manifests/latest', 'manifest'],
+    [`/v2/a/manifests/${SHA256}`, 'manifest'],
+    [`/v2/a/manifests/${SHA512}`, 'manifest'],
+    [`/v2/a/blobs/${SHA256}`, 'blob'],
+    ['/v2/a/tags/list?n=5&last=x', 'tags'],
+    [`/v2/a/referrers/${SHA256}?artifactType=application/vnd.x+json`, 'referrers'],
+    ['/', 'page'],
+    ['/metrics?x=y', 'page'],
+    ['/v1/search', 'page'],
+  ])('%s is a %s', (target, kind) => {
+    expect(parseRoute(target, RULES).kind).toBe(kind);
+  });
+
+  test.each([
+    ['one component lives under library/', '/v2/alpine/manifests/latest', 'docker.io/library/alpine'],
+    ['two components', '/v2/qnib/bench/manifests/latest', 'docker.io/qnib/bench'],
+    ['names of any depth', '/v2/a/b/c/d/e/f/manifests/x', 'docker.io/a/b/c/d/e/f'],
+    [
+      'components called like the API',
+      '/v2/manifests/blobs/tags/manifests/x',
+      'docker.io/manifests/blobs/tags',
+    ],
+    ['a host in front', '/v2/ghcr.io/org/app/manifests/x', 'ghcr.io/org/app'],
+    ['a host in front, and no library/ there', '/v2/quay.io/app/manifests/x', 'quay.io/app'],
+    ['a port makes a host', '/v2/registry:5000/app/manifests/x', 'registry:5000/app'],
+    ['localhost is a host', '/v2/localhost/app/manifests/x', 'localhost/app'],
+    ['an alias of Docker Hub', '/v2/registry-1.docker.io/alpine/manifests/x', 'docker.io/library/alpine'],
+    ['a lone dotted component is a name', '/v2/my.app/manifests/x', 'docker.io/library/my.app'],
+    ['ns names the host', '/v2/org/app/manifests/x?ns=ghcr.io', 'ghcr.io/org/app'],
+    ['ns of docker.io', '/v2/library/alpine/manifests/x?ns=docker.io', 'docker.io/library/alpine'],
+    ['ns percent-encoded', '/v2/app/manifests/x?ns=localhost%3A5000', 'localhost:5000/app'],
+    ['ns and the same host in front', '/v2/ghcr.io/org/app/manifests/x?ns=ghcr.io', 'ghcr.io/org/app'],
+    ['ns and another dotted component', '/v2/a.b/app/manifests/x?ns=ghcr.io', 'ghcr.io/a.b/app'],
+  ])('%s', (_, target, repository) => {
+    expect(repositoryOf(target)).toBe(repository);
+  });
+
+  test.each([
+    ['/v2/a/manifests/sha256:totallywrong', '400 DIGEST_INVALID'],
+    [`/v2/a/manifests/md5:${'a'.repeat(32)}`, '400 DIGEST_INVALID'],
+    [`/v2/a/manifests/sha256:${'A'.repeat(64)}`, '400 DIGEST_INVALID'],
+    ['/v2/a/manifests/.tag', '400 TAG_INVALID'],
+    [`/v2/a/manifests/${'t'.repeat(129)}`, '400 TAG_INVALID'],
+    ['/v2/a/manifests/', '400 TAG_INVALID'],
+    ['/v2/a/manifests/%6catest', '400 TAG_INVALID'],
+    ['/v2/a/blobs/latest', '400 DIGEST_INVALID'],
+    [`/v2/a/blobs/sha256:../../../../etc/passwd`, '404 UNSUPPORTED'],
+    ['/v2/A/manifests/x', '400 NAME_INVALID'],
+    ['/v2/a//b/manifests/x', '400 NAME_INVALID'],
+    ['/v2/../v2/a/manifests/x', '400 NAME_INVALID'],
+    ['/v2/%2e%2e/a/manifests/x', '400 NAME_INVALID'],
+    ['/v2/a%2fb/manifests/x', '400 NAME_INVALID'],
+    ['/v2/a\u0000/manifests/x', '400 NAME_INVALID'],
+    ['/v2//manifests/x', '400 NAME_INVALID'],
+    [`/v2/${'a'.repeat(256)}/manifests/x`, '400 NAME_INVALID'],
+    ['/v2/manifests/x', '404 UNSUPPORTED'],
+    ['/v2/_catalog', '404 UNSUPPORTED'],
+    ['/v2/a/tags/', '404 UNSUPPORTED'],
+    ['/v2/a/blobs/uploads/', '404 UNSUPPORTED'],
+    ['/v2/evil.example/a/manifests/x', '403 DENIED'],
+    ['/v2/a/manifests/x?ns=evil.example', '403 DENIED'],
+    ['/v2/a/manifests/x?ns=', '400 NAME_INVALID'],
+    ['/v2/a/manifests/x?ns=http://ghcr.io', '400 NAME_INVALID'],
+    ['/v2/a/manifests/x?ns=user@ghcr.io', '400 NAME_INVALID'],
+    ['/v2/a/manifests/x?ns=ghcr.io%00', '400 NAME_INVALID'],
+    ['/v2/a/manifests/x?ns=ghcr.io&ns=quay.io', '400 UNSUPPORTED'],
+    ['/v2/a/manifests/x?ns=%zz', '400 UNSUPPORTED'],
+    ['/v2/a/tags/list?n=-1', '400 PAGINATION_NUMBER_INVALID'],
+    ['/v2/a/tags/list?n=ten', '400 PAGINATION_NUMBER_INVALID'],
+    ['/v2/a/tags/list?last=a/b', '400 TAG_INVALID'],
+    [`/v2/a/referrers/${SHA256}?artifactType=%0d%0ax`, '400 UNSUPPORTED'],
+    ['http://127.0.0.1/v2/a/manifests/x', 'page'],
+    ['*', 'page'],
+  ])('%s is refused: %s', (target, expected) => {
+    if (expected === 'page') expect(parseRoute(target, RULES).kind).toBe('page');
+    else expect(refusal(target)).toBe(expected);
+  });
+
+  test('a huge n is capped', () => {
+    expect(parseRoute('/v2/a/tags/list?n=999999999999', RULES)).toMatchObject({ limit: 10_000 });
+  });
+
+  test('an artifact type keeps its plus, encoded or not', () => {
+    for (const written of ['application/vnd.x+json', 'application%2Fvnd.x%2Bjson']) {
+      expect(parseRoute(`/v2/a/referrers/${SHA256}?artifactType=${written}`, RULES)).toMatchObject({
+        artifactType: 'application/vnd.x+json',
+      });
+    }
+  });
+});

@@ -1,0 +1,277 @@
+import { randomBytes } from 'node:crypto';
+import { readdir, stat, utimes, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { type Digest, digestOf, encodedOf } from '../../src/oci/digest.ts';
+import { Eviction } from '../../src/store/eviction.ts';
+import { layoutOf, prepareLayout } from '../../src/store/layout.ts';
+import { diskBytesOf, type IndexedContent, LruIndex } from '../../src/store/lru-index.ts';
+import { type ContentKind, createRecords } from '../../src/store/metadata.ts';
+import { dataDirectory, storeAt } from '../support/store.ts';
+import { repository } from '../support/upstream.ts';
+
+const provenance = { repository: repository('team/app'), access: undefined };
+const KIB = 1024;
+const MINUTE_MS = 60_000;
+const HOUR_MS = 60 * MINUTE_MS;
+
+interface Bounds {
+  readonly maxBytes?: number;
+  readonly maxItems?: number;
+}
+
+/** An inventory over real files whose clock stands still. */
+async function inventoryAt(directory: string, { maxBytes = 1e9, maxItems = 1e6 }: Bounds = {}) {
+  const layout = layoutOf(directory);
+  await prepareLayout(layout);
+  const records = createRecords(layout);
+  const clock = { nowMs: Date.UTC(2026, 0, 1) };
+  const evicted: Digest[] = [];
+  const now = () => clock.nowMs;
+  const onEvicted = (digest: Digest) => evicted.push(digest);
+  const inventory = new Eviction({ layout, records, maxBytes, maxItems, now, onEvicted });
+  const add = async (kind: ContentKind, sizeBytes = 100): Promise<Digest> => {
+    const bytes = randomBytes(sizeBytes);
+    const digest = digestOf(bytes);
+    await records.add(digest, kind, undefined, provenance);
+    await writeFile(layout.blob(digest), bytes);
+    inventory.use(digest, kind, sizeBytes);
+    clock.nowMs += 1;
+    return digest;
+  };
+  const addAll = async (kind: ContentKind, count: number, sizeBytes?: number) => {
+    const digests: Digest[] = [];
+    for (let made = 0; made < count; made += 1) digests.push(await add(kind, sizeBytes));
+    return digests;
+  };
+  return { layout, records, inventory, clock, evicted, add, addAll };
+}
+
+async function blocksBelow(directory: string): Promise<number> {
+  const sizes = (await readdir(directory)).map(async (name) => (await stat(join(directory, name))).blocks);
+  return (await Promise.all(sizes)).reduce((sum, blocks) => sum + blocks * 512, 0);
+}
+
+describe('the room that content takes', () => {
+  test('hundreds of tiny manifests are counted as what the disk gives out for them', async () => {
+    const { layout, inventory, addAll } = await inventoryAt(await dataDirectory(), { maxBytes: 240 * KIB });
+    await addAll('manifest', 300, 60);
+    await inventory.makeRoom();
+    const onDisk =
+      (await blocksBelow(layout.blob('sha256:' as Digest))) + (await blocksBelow(layout.records));
+    expect(onDisk).toBeLessThanOrEqual(240 * KIB);
+    expect(onDisk).toBe(inventory.heldBytes);
+  });
+
+  test('a bound on their number holds, however small they are', async () => {
+    const { layout, inventory, evicted, addAll } = await inventoryAt(await dataDirectory(), { maxItems: 40 });
+    const digests = await addAll('manifest', 100);
+    await inventory.makeRoom();
+    expect(evicted).toEqual(digests.slice(0, 60));
+    expect(await readdir(layout.records)).toHaveLength(40);
+  });
+});
+
+describe('what goes first', () => {
+  test('blobs, used longest ago first, before a manifest', async () => {
+    const { inventory, evicted, add, addAll } = await inventoryAt(await dataDirectory(), { maxItems: 5 });
+    await add('manifest');
+    const blobs = await addAll('blob', 6);
+    inventory.use(blobs[0] as Digest, 'blob', 100);
+    await inventory.makeRoom();
+    expect(evicted).toEqual(blobs.slice(1, 3));
+  });
+
+  test('not what is being read', async () => {
+    const { inventory, evicted, addAll } = await inventoryAt(await dataDirectory(), { maxItems: 2 });
+    const [first, second, third] = (await addAll('blob', 3)) as [Digest, Digest, Digest];
+    const [unpin, unpinAgain] = [inventory.pin(first), inventory.pin(first)];
+    unpin();
+    unpin();
+    await inventory.makeRoom();
+    expect(evicted).toEqual([second]);
+    unpinAgain();
+    inventory.use(third, 'blob', 100);
+    const release = inventory.reserve(1e9);
+    await inventory.makeRoom();
+    release();
+    expect(evicted).toEqual([second, first, third]);
+  });
+
+  test('what had to stay because it was being read, as soon as it is not', async () => {
+    const { inventory, evicted, addAll } = await inventoryAt(await dataDirectory(), { maxItems: 1 });
+    const [first, second] = (await addAll('blob', 2)) as [Digest, Digest];
+    const [unpin, unpinSecond] = [inventory.pin(first), inventory.pin(second)];
+    await inventory.makeRoom();
+    expect(evicted).toEqual([]);
+    unpin();
+    await expect.poll(() => evicted).toEqual([first]);
+    unpinSecond();
+    await inventory.makeRoom();
+    expect(evicted).toEqual([first]);
+  });
+
+  test('manifests, once they take more than a quarter of the room', async () => {
+    const { inventory, evicted, addAll } = await inventoryAt(await dataDirectory(), { maxItems: 8 });
+    const blobs = await addAll('blob', 4);
+    const manifests = await addAll('manifest', 6);
+    await inventory.makeRoom();
+    expect(evicted).toEqual(manifests.slice(0, 2));
+    await addAll('blob', 1);
+    await inventory.makeRoom();
+    expect(evicted).toEqual(manifests.slice(0, 3));
+    expect(evicted).not.toContain(blobs[0]);
+  });
+
+  test('no manifest for room that all of them together cannot make', async () => {
+    const maxBytes = 100 * KIB;
+    const { inventory, evicted, add, addAll } = await inventoryAt(await dataDirectory(), { maxBytes });
+    await addAll('manifest', 2);
+    const [read, idle] = [await add('blob', 40 * KIB), await add('blob', 8 * KIB)];
+    const unpin = inventory.pin(read);
+    const release = inventory.reserve(60 * KIB);
+    await inventory.makeRoom();
+    expect(evicted).toEqual([idle]);
+    unpin();
+    release();
+  });
+
+  test('manifests for a blob that needs nearly everything', async () => {
+    const maxBytes = 100 * KIB;
+    const { inventory, evicted, addAll } = await inventoryAt(await dataDirectory(), { maxBytes });
+    const manifests = await addAll('manifest', 2);
+    inventory.reserve(92 * KIB);
+    await inventory.makeRoom();
+    expect(evicted).toEqual(manifests);
+  });
+
+  test('an answer of our own only when it has not been asked for in a day, or in ten minutes when nothing else can go', async () => {
+    const { inventory, clock, evicted, addAll } = await inventoryAt(await dataDirectory(), { maxItems: 3 });
+    const [first, second, third] = await addAll('derived', 5);
+    await inventory.makeRoom();
+    expect(evicted).toEqual([]);
+    clock.nowMs += 11 * MINUTE_MS;
+    inventory.use(first as Digest, 'derived', 100);
+    const [manifest] = await addAll('manifest', 1);
+    await inventory.makeRoom();
+    expect(evicted).toEqual([manifest, second, third]);
+    clock.nowMs += 25 * HOUR_MS;
+    await addAll('derived', 1);
+    await inventory.makeRoom();
+    expect(evicted).toHaveLength(4);
+    expect(evicted).not.toContain(first);
+  });
+});
+
+test('what an earlier process held goes by its kind and in the order of its last use', async () => {
+  const directory = await dataDirectory();
+  const earlier = await inventoryAt(directory);
+  const manifest = await earlier.add('manifest');
+  const blobs = await earlier.addAll('blob', 5);
+  for (const [age, digest] of blobs.entries()) {
+    const used = new Date(earlier.clock.nowMs - age * HOUR_MS);
+    await utimes(earlier.layout.record(digest), used, used);
+  }
+  const { inventory, evicted } = await inventoryAt(directory, { maxItems: 4 });
+  await inventory.makeRoom();
+  expect(evicted).toEqual([blobs[4], blobs[3]]);
+  expect(inventory.holdings.map(({ digest }) => digest)).toContain(manifest);
+});
+
+test('many go at the same time, so that small content does not come in faster', async () => {
+  const directory = await dataDirectory();
+  const { layout, records, addAll } = await inventoryAt(directory);
+  await addAll('blob', 10);
+  let going = 0;
+  const inventory = new Eviction({
+    layout,
+    records: {
+      ...records,
+      remove: async (digest) => {
+        going += 1;
+        await expect.poll(() => going).toBe(10);
+        await records.remove(digest);
+      },
+    },
+    maxBytes: 0,
+    maxItems: 0,
+    now: Date.now,
+    onEvicted: () => {},
+  });
+  await inventory.makeRoom();
+  expect(await readdir(layout.records)).toEqual([]);
+});
+
+test('what comes in again while it is being evicted is held whole, and counted', async () => {
+  const { store, layout } = await storeAt(await dataDirectory(), { maxItems: 3 });
+  const take = async (bytes: Buffer) => {
+    const intake = await store.intake(digestOf(bytes), bytes.length, provenance);
+    await intake.write(bytes);
+    await intake.verify();
+    await intake.hold();
+    intake.close();
+  };
+  const blobs = Array.from({ length: 6 }, (_, number) => Buffer.alloc(1000, number));
+  for (let round = 0; round < 50; round += 1) await Promise.all(blobs.map(take));
+  const namesIn = async (folder: string) =>
+    (await readdir(join(layout, folder))).map((name) => name.replace(/^sha256-|\.json$/g, '')).sort();
+  await expect.poll(() => namesIn('blobs/sha256')).toHaveLength(3);
+  const held = await namesIn('blobs/sha256');
+  expect(await namesIn('records')).toEqual(held);
+  expect((await store.stock.list()).map(({ digest }) => encodedOf(digest)).sort()).toEqual(held);
+});
+
+test('a disk that gives nothing back is not asked for ever', async () => {
+  const { layout, records, inventory, evicted, addAll } = await inventoryAt(await dataDirectory(), {
+    maxItems: 2,
+  });
+  await addAll('blob', 5);
+  const refusing = new Eviction({
+    layout,
+    records: { ...records, remove: () => Promise.reject(new Error('read-only')) },
+    maxBytes: 0,
+    maxItems: 0,
+    now: Date.now,
+    onEvicted: (digest) => evicted.push(digest),
+  });
+  await refusing.makeRoom();
+  expect(evicted).toEqual([]);
+  expect(inventory.holdings).toHaveLength(5);
+});
+
+const KINDS = ['blob', 'manifest', 'derived', undefined] as const;
+
+test('totals and order are those of a plain list, whatever comes and goes', () => {
+  const change = fc.record({
+    digest: fc.integer({ min: 0, max: 8 }).map((number) => `sha256:${number}` as Digest),
+    kind: fc.constantFrom(...KINDS),
+    sizeBytes: fc.integer({ min: 0, max: 20_000 }),
+    isPut: fc.boolean(),
+  });
+  fc.assert(
+    fc.property(fc.array(change, { maxLength: 60 }), (changes) => {
+      const holdings = new LruIndex();
+      let plain: IndexedContent[] = [];
+      for (const [usedMs, { isPut, ...content }] of changes.entries()) {
+        plain = plain.filter(({ digest }) => digest !== content.digest);
+        if (isPut) {
+          const holding = { ...content, usedMs, notedMs: usedMs };
+          holdings.put(holding);
+          plain.push(holding);
+        } else holdings.delete(content.digest);
+      }
+      const sum = (list: readonly IndexedContent[]) =>
+        list.reduce((bytes, { sizeBytes }) => bytes + diskBytesOf(sizeBytes), 0);
+      expect([holdings.count, holdings.diskBytes]).toEqual([plain.length, sum(plain)]);
+      holdings.sort();
+      expect(holdings.all()).toEqual(plain);
+      for (const kind of KINDS) {
+        const own = plain.filter((holding) => holding.kind === kind);
+        expect([...holdings.byAge(kind ?? 'unsorted')]).toEqual(own);
+        if (kind)
+          expect([holdings.countOf(kind), holdings.diskBytesOf(kind)]).toEqual([own.length, sum(own)]);
+      }
+    }),
+  );
+});

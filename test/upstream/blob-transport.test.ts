@@ -1,0 +1,259 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { Writable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
+import { describe, expect, test } from 'vitest';
+import { digestOf } from '../../src/oci/digest.ts';
+import type { UpstreamOptions } from '../../src/upstream/client.ts';
+import { createBlobTransport } from '../../src/upstream/http/blob-transport.ts';
+import { createSlabPool } from '../../src/upstream/http/slab.ts';
+import { createTransport } from '../../src/upstream/http/transport.ts';
+import { createDial } from '../../src/upstream/net/dial.ts';
+import { createResolvers } from '../../src/upstream/net/resolver.ts';
+import { createTlsContexts } from '../../src/upstream/net/tls.ts';
+import { upstreamAt } from '../../src/upstream/settings.ts';
+import { createAuthority } from '../support/certificates.ts';
+import { createContent, serveContent, startRawServer, startServer } from '../support/hostile-registry.ts';
+import { afterTest, closing, readBlob, repository, upstreamTo } from '../support/upstream.ts';
+
+const app = repository('team/app');
+
+/** A registry of these blobs, over TLS where `secure`. */
+async function registryOf(blobs: readonly Buffer[], { secure = false, ...options } = {}) {
+  const content = createContent();
+  const digests = blobs.map((bytes) => content.putBlob(bytes));
+  const authority = secure ? await createAuthority() : undefined;
+  if (authority) afterTest(authority.remove);
+  const server = closing(await startServer(serveContent(content), await authority?.issue('127.0.0.1')));
+  const endpoint = { url: server.url, anyAddress: true, tls: { caFile: authority?.certFile } };
+  const upstream = upstreamTo({ endpoints: [endpoint] }, options satisfies Partial<UpstreamOptions>);
+  return { server, upstream, digests };
+}
+
+/** Answers the nth connection's requests with these texts, one each, and then with silence. */
+async function scripted(...answers: readonly (readonly (string | Buffer)[])[]) {
+  const server = closing(
+    await startRawServer(async (socket) => {
+      const pieces = answers[server.requests.length - 1] ?? [];
+      for (const piece of pieces) {
+        socket.write(piece);
+        await delay(2);
+      }
+    }),
+  );
+  return { server, upstream: upstreamTo(upstreamAt(server.url)) };
+}
+
+const BYTES = Buffer.from('the bytes of a blob');
+const DIGEST = digestOf(BYTES);
+const HEAD = `HTTP/1.1 200 OK\r\ncontent-length: ${BYTES.length}\r\n\r\n`;
+
+describe('a blob read the fast way', () => {
+  test.each([
+    ['in one packet with its head', [`${HEAD}${BYTES}`]],
+    ['in a packet of its own', [HEAD, BYTES]],
+    ['byte by byte, head and all', [...`${HEAD}${BYTES}`]],
+  ])('arrives %s', async (_, pieces) => {
+    const { upstream } = await scripted(pieces);
+    expect((await readBlob(await upstream.blob(app, DIGEST))).equals(BYTES)).toBe(true);
+  });
+
+  test('keeps its connection for the next one', async () => {
+    const blobs = [randomBytes(3_000_000), Buffer.alloc(0), randomBytes(10), randomBytes(100_000)];
+    const { upstream, digests, server } = await registryOf(blobs);
+    for (const [nth, digest] of digests.entries()) {
+      expect((await readBlob(await upstream.blob(app, digest))).equals(blobs[nth] ?? BYTES)).toBe(true);
+    }
+    expect(server.connections().made).toBe(1);
+  });
+
+  test('over TLS, cut off in the midst: the rest is asked for by Range', async () => {
+    const bytes = randomBytes(1_000_000);
+    const content = createContent();
+    const digest = content.putBlob(bytes);
+    const authority = await createAuthority();
+    afterTest(authority.remove);
+    const server = closing(
+      await startServer(
+        (request, response) => {
+          if (request.headers.range !== undefined) return serveContent(content)(request, response);
+          response.writeHead(200, { 'content-length': bytes.length });
+          response.write(bytes.subarray(0, 300_000), () => response.destroy());
+        },
+        await authority.issue('127.0.0.1'),
+      ),
+    );
+    const endpoint = { url: server.url, anyAddress: true, tls: { caFile: authority.certFile } };
+    const upstream = upstreamTo({ endpoints: [endpoint] }, { timeouts: { resumeMs: 10 } });
+    expect((await readBlob(await upstream.blob(app, digest))).equals(bytes)).toBe(true);
+    expect(server.requests.at(-1)?.headers['range']).toMatch(/^bytes=\d+-999999$/);
+  });
+
+  test('opens another connection when the kept one was closed meanwhile', async () => {
+    const answer = `${HEAD}${BYTES}`;
+    const server = closing(
+      await startRawServer((socket) => {
+        // Says that it keeps the connection, and does not.
+        socket.write(answer, () => setTimeout(() => socket.resetAndDestroy(), 5));
+      }),
+    );
+    const upstream = upstreamTo(upstreamAt(server.url));
+    await readBlob(await upstream.blob(app, DIGEST));
+    await expect.poll(() => server.connections().open).toBe(0);
+    await readBlob(await upstream.blob(app, DIGEST));
+    expect(server.connections().made).toBe(2);
+  });
+
+  test('does not use a connection again on which more came than was announced', async () => {
+    const evil = 'HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil';
+    const { upstream, server } = await scripted([`${HEAD}${BYTES}${evil}`], [`${HEAD}${BYTES}`]);
+    await readBlob(await upstream.blob(app, DIGEST));
+    expect((await readBlob(await upstream.blob(app, DIGEST))).equals(BYTES)).toBe(true);
+    expect(server.connections().made).toBe(2);
+  });
+
+  test('does not use a connection again on which somebody spoke out of turn', async () => {
+    const { upstream, server } = await scripted(
+      [`${HEAD}${BYTES}`, 'HTTP/1.1 200 OK\r\n'],
+      [`${HEAD}${BYTES}`],
+    );
+    await readBlob(await upstream.blob(app, DIGEST));
+    await expect.poll(() => server.connections().open).toBe(0);
+    await readBlob(await upstream.blob(app, DIGEST));
+    expect(server.connections().made).toBe(2);
+  });
+
+  test.each([
+    ['chunks', (text: string) => text.replace(/content-length: \d+/, 'transfer-encoding: chunked')],
+    ['no length', (text: string) => text.replace(/content-length: \d+/, 'connection: close')],
+    ['HTTP/1.0', (text: string) => text.replace('1.1', '1.0')],
+  ])('falls back to the plain way for %s, and asks that origin plainly from then on', async (_, change) => {
+    const server = closing(
+      await startRawServer((socket) => {
+        const head = change(HEAD);
+        const isChunked = head.includes('chunked');
+        const size = BYTES.length.toString(16);
+        socket.end(head + (isChunked ? `${size}\r\n${BYTES}\r\n0\r\n\r\n` : BYTES));
+      }),
+    );
+    const upstream = upstreamTo(upstreamAt(server.url));
+    expect((await readBlob(await upstream.blob(app, DIGEST))).equals(BYTES)).toBe(true);
+    expect(server.requests).toHaveLength(2);
+    await readBlob(await upstream.blob(app, DIGEST));
+    expect(server.requests).toHaveLength(3);
+  });
+});
+
+describe.each([
+  ['TCP', false],
+  ['TLS', true],
+])('memory that is used again, over %s', (_, secure) => {
+  test('is never a reader’s while that one still holds it', async () => {
+    const bytes = randomBytes(20_000_000);
+    const { upstream, digests } = await registryOf([bytes], { secure });
+    const hashes = Array.from({ length: 4 }, async (_unused, nth) => {
+      const hash = createHash('sha256');
+      const sink = new Writable({
+        highWaterMark: 1,
+        write: (chunk: Buffer, _encoding, done) => {
+          // Looked at only after others have had every chance to overwrite it.
+          const look = () => {
+            hash.update(chunk);
+            done();
+          };
+          if (nth % 2 === 0) setImmediate(look);
+          else setTimeout(look, 1);
+        },
+      });
+      const blob = await upstream.blob(app, digests[0] ?? DIGEST, { verify: false });
+      if (blob.kind === 'content') await blob.writeTo(sink);
+      return `sha256:${hash.digest('hex')}`;
+    });
+    expect(await Promise.all(hashes)).toEqual(Array.from({ length: 4 }, () => digests[0]));
+  });
+});
+
+describe('a transport of its own', () => {
+  /** The fast transport over real sockets, with its pool in sight. */
+  function transportTo() {
+    const timeouts = { headMs: 1000, documentMs: 1000, idleMs: 500, resumeMs: 10 };
+    const now = () => performance.now();
+    const trust = createTlsContexts({
+      settingsOf: () => undefined,
+      certificateDirs: [],
+      authorityFiles: [],
+      now,
+    });
+    const proxyOf = () => undefined;
+    const isTrusted = () => true;
+    const dial = createDial({ isTrusted, trust, resolve: createResolvers()(), proxyOf, timeoutMs: 1000 });
+    const plain = closing(createTransport({ dial, proxyOf, isTrusted, timeouts }));
+    const slabs = createSlabPool();
+    return { slabs, transport: closing(createBlobTransport({ dial, plain, proxyOf, timeouts, slabs, now })) };
+  }
+
+  test('has given back every slab when all is read, broken off or cancelled', async () => {
+    const bytes = randomBytes(5_000_000);
+    const server = closing(
+      await startServer((request, response) => {
+        response.writeHead(200, { 'content-length': bytes.length });
+        if (request.url === '/whole') return void response.end(bytes);
+        response.write(bytes.subarray(0, 2_000_000), () => request.url === '/broken' && response.destroy());
+      }),
+    );
+    const { slabs, transport } = transportTo();
+    const ask = (path: string, signal?: AbortSignal) =>
+      transport.send({ method: 'GET', url: new URL(path, server.url), headers: {}, signal });
+    const release = (_chunk: Buffer, done: () => void) => void setImmediate(done);
+
+    await (await ask('/whole')).body.read(release);
+    await expect((await ask('/broken')).body.read(release)).rejects.toThrow();
+    (await ask('/hanging')).body.cancel();
+    const leaving = new AbortController();
+    const left = (await ask('/hanging', leaving.signal)).body.read(release);
+    leaving.abort();
+    await expect(left).rejects.toThrow();
+    const throwing = (await ask('/whole')).body.read(() => {
+      throw new Error('enough');
+    });
+    await expect(throwing).rejects.toThrow('enough');
+    await expect.poll(() => slabs.usage().usedBytes).toBe(0);
+  });
+
+  test('a body that is cancelled after it arrived leaves its connection to the next request', async () => {
+    const server = closing(
+      await startServer(({ url }, response) => {
+        response.writeHead(200, { 'content-length': 5 });
+        if (url === '/slow') setTimeout(() => response.end('later'), 30);
+        else response.end('early');
+      }),
+    );
+    const { transport } = transportTo();
+    const ask = (path: string) =>
+      transport.send({ method: 'GET', url: new URL(path, server.url), headers: {} });
+    const unread = await ask('/');
+    const slow = ask('/slow');
+    unread.body.cancel();
+    const chunks: string[] = [];
+    await (await slow).body.read((chunk, release) => {
+      chunks.push(chunk.toString());
+      release();
+    });
+    expect(chunks.join('')).toBe('later');
+    expect(server.connections().made).toBe(1);
+  });
+
+  test('gives up a connection that is being made when the client leaves', async () => {
+    const server = closing(await startServer(() => {}));
+    const { transport } = transportTo();
+    const leaving = new AbortController();
+    const asked = transport.send({
+      method: 'GET',
+      url: new URL(server.url),
+      headers: {},
+      signal: leaving.signal,
+    });
+    leaving.abort();
+    await expect(asked).rejects.toMatchObject({ name: 'AbortError' });
+    await expect.poll(() => server.connections().open).toBe(0);
+  });
+});
