@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { type FileHandle, link, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 
 interface Incoming {
@@ -8,12 +8,12 @@ interface Incoming {
 
 /** Tells this process's files from those of an earlier one with the same id. */
 const PROCESS_TOKEN = randomBytes(6).toString('hex');
-/** A file this old belongs to nobody, whoever now has its process id. */
+/** A file this old is abandoned, even if another process has its process id now. */
 const ABANDONED_AFTER_MS = 24 * 60 * 60 * 1000;
 
 let made = 0;
 
-/** A name nobody else uses, in the directory for files on their way in: two daemons may share one store. */
+/** A unique path in the directory for incoming files: two daemons may share one store. */
 export function incomingPath({ incoming }: Incoming): string {
   made += 1;
   return join(incoming, `${process.pid}-${PROCESS_TOKEN}-${made}`);
@@ -36,33 +36,87 @@ async function syncDirectory(directory: string): Promise<void> {
   }
 }
 
+export interface ReplaceOptions {
+  /** Where the new bytes are written first, on the same file system; by default a hidden file in the same directory. */
+  readonly temporary?: string;
+  /** Permission bits of the new file. */
+  readonly mode?: number;
+  /** Gives the new file to this user and group; needs the rights of root. */
+  readonly owner?: { readonly uid: number; readonly gid: number } | undefined;
+  /** Also syncs the directory, so that the new file survives a loss of power once this resolves. */
+  readonly durable?: boolean;
+  /** Leaves a file that exists as it is: of two processes that start together, the first one wins. */
+  readonly onlyIfAbsent?: boolean;
+}
+
+function temporaryBeside(path: string): string {
+  return join(dirname(path), `.${randomBytes(6).toString('hex')}.tmp`);
+}
+
+/** @returns false when the file exists and was to be left alone. */
+async function moveIntoPlace(temporary: string, path: string, onlyIfAbsent: boolean): Promise<boolean> {
+  if (!onlyIfAbsent) {
+    await rename(temporary, path);
+    return true;
+  }
+  try {
+    await link(temporary, path);
+    return true;
+  } catch (error) {
+    if (codeOf(error) !== 'EEXIST') throw error;
+    return false;
+  } finally {
+    await rm(temporary, { force: true });
+  }
+}
+
 /**
- * Replaces a file as a whole: whoever reads sees the old bytes or the new, also after a crash. `durable` makes the new
- * ones survive a loss of power before this resolves.
+ * Replaces a file as a whole: a reader sees the old bytes or the new, also after a crash.
+ * @returns whether the file was written: false only with `onlyIfAbsent`.
  */
+export async function replaceFile(
+  path: string,
+  bytes: Uint8Array,
+  options: ReplaceOptions = {},
+): Promise<boolean> {
+  const {
+    temporary = temporaryBeside(path),
+    mode = 0o600,
+    owner,
+    durable = false,
+    onlyIfAbsent = false,
+  } = options;
+  const file = await open(temporary, 'wx', mode);
+  let isWritten: boolean;
+  try {
+    try {
+      await writeAll(file, bytes);
+      if (owner !== undefined) await file.chown(owner.uid, owner.gid);
+      // The process's umask takes bits off the mode of a new file.
+      if (options.mode !== undefined) await file.chmod(mode);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    isWritten = await moveIntoPlace(temporary, path, onlyIfAbsent);
+  } catch (error) {
+    await rm(temporary, { force: true }).catch(() => {
+      // The caller needs the first failure; the next start removes leftovers.
+    });
+    throw error;
+  }
+  if (durable) await syncDirectory(dirname(path));
+  return isWritten;
+}
+
+/** {@link replaceFile} by way of the directory for incoming files. */
 export async function writeAtomically(
   layout: Incoming,
   path: string,
   bytes: Uint8Array,
   { durable = false } = {},
 ): Promise<void> {
-  const temporary = incomingPath(layout);
-  const file = await open(temporary, 'wx', 0o600);
-  try {
-    try {
-      await writeAll(file, bytes);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(temporary, path);
-  } catch (error) {
-    await rm(temporary, { force: true }).catch(() => {
-      // What failed before is what the caller needs to hear; the next start removes leftovers.
-    });
-    throw error;
-  }
-  if (durable) await syncDirectory(dirname(path));
+  await replaceFile(path, bytes, { temporary: incomingPath(layout), durable });
 }
 
 function isRunning(pid: number): boolean {
@@ -70,7 +124,7 @@ function isRunning(pid: number): boolean {
     process.kill(pid, 0);
     return true;
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
+    return codeOf(error) === 'EPERM';
   }
 }
 
@@ -80,7 +134,7 @@ function isInUse(name: string): boolean {
   return /^\d+$/.test(pid) && isRunning(Number(pid));
 }
 
-/** Removes what processes that are gone left half written; returns how many files that were. */
+/** Removes the half-written files of processes that ended; returns how many. */
 export async function removeLeftovers({ incoming }: Incoming, nowMs: number): Promise<number> {
   let removed = 0;
   for (const name of await readdir(incoming)) {
@@ -110,8 +164,8 @@ async function makeOne(path: string, mode: number): Promise<void> {
 }
 
 /**
- * Makes a directory and those above it. Not by mkdir's own `recursive`, which never returns where a directory that is
- * there says ENOENT to a new one, as all of /proc does.
+ * Makes a directory and its parents. mkdir's own `recursive` never returns where an existing directory answers ENOENT to
+ * a new one, as all of /proc does.
  */
 export async function makeDirectory(path: string, mode: number): Promise<void> {
   try {

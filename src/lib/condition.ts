@@ -1,7 +1,7 @@
-/** Tells everybody who waits that something has changed; each then looks for themselves what. */
+/** Wakes all waiters when something has changed; each waiter then checks what. */
 export interface Condition {
   notifyAll(): void;
-  /** Resolves at the next beat. */
+  /** Resolves at the next notifyAll(). */
   wait(): Promise<void>;
 }
 

@@ -17,14 +17,14 @@ interface Flight<T> {
 }
 
 /**
- * Work that is under way once for all who ask for it meanwhile. One who leaves ends nothing for the others; when all have
- * left, the work's signal aborts.
+ * Runs work once for all callers that ask for the same key while it is under way. A caller that aborts does not end the
+ * work for the others; when the last one has aborted, the work's own signal aborts.
  */
 export class SingleFlight<T> {
   readonly #flights = new Map<string, Flight<T>>();
   readonly #isStartersOwn: (error: unknown) => boolean;
 
-  /** @param isStartersOwn failures that are about the one who asked first: whoever joined asks anew */
+  /** @param isStartersOwn failures that concern only the first caller: those that joined start the work again */
   constructor(isStartersOwn: (error: unknown) => boolean = () => false) {
     this.#isStartersOwn = isStartersOwn;
   }
@@ -45,9 +45,9 @@ export class SingleFlight<T> {
     } finally {
       flight.waiting -= 1;
       if (flight.waiting === 0 && !flight.isOver) {
-        // Whoever comes now must not join work that is being given up.
+        // A new caller must not join work that is being cancelled.
         if (this.#flights.get(key) === flight) this.#flights.delete(key);
-        flight.controller.abort(new Error('nobody waits any more'));
+        flight.controller.abort(new Error('every caller has left'));
       }
     }
   }

@@ -69,9 +69,18 @@ export function parseManifestReference(text: string): ManifestReference | undefi
   return tag && { kind: 'tag', tag };
 }
 
-/** Does the first path component of an image name denote a registry? Docker's rule: it has a dot or a port, or is localhost. */
+/** Does a path component denote a registry? Docker's rule: it has a dot or a port, or is localhost. */
 export function looksLikeHost(component: string): boolean {
   return component.includes('.') || component.includes(':') || component === 'localhost';
+}
+
+/** An image name in two parts: the host, if the first path component denotes one, and the path. */
+export function splitHost(name: string): { readonly host: string | undefined; readonly path: string } {
+  const slash = name.indexOf('/');
+  const first = slash < 0 ? '' : name.slice(0, slash);
+  return looksLikeHost(first)
+    ? { host: first, path: name.slice(slash + 1) }
+    : { host: undefined, path: name };
 }
 
 /** On Docker Hub a name of one component lives under `library/`. */
@@ -90,11 +99,8 @@ export function parseImageReference(text: string): ImageReference | undefined {
   const digest = at < 0 ? undefined : parseDigest(text.slice(at + 1));
   if (at >= 0 && digest === undefined) return undefined;
   const named = at < 0 ? text : text.slice(0, at);
-  const slash = named.indexOf('/');
-  const first = slash < 0 ? '' : named.slice(0, slash);
-  const hasHost = first !== '' && looksLikeHost(first);
-  const host = hasHost ? parseSourceHost(first) : DOCKER_HUB;
-  const path = hasHost ? named.slice(slash + 1) : named;
+  const { host: written, path } = splitHost(named);
+  const host = written === undefined ? DOCKER_HUB : parseSourceHost(written);
   const colon = path.lastIndexOf(':');
   const name = parseRepositoryName(colon < 0 ? path : path.slice(0, colon));
   const tag = parseTag(colon < 0 ? 'latest' : path.slice(colon + 1));

@@ -1,8 +1,8 @@
-import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { makeDirectory } from '../../src/lib/atomic-file.ts';
+import { makeDirectory, replaceFile } from '../../src/lib/atomic-file.ts';
 
 let folder: string;
 beforeEach(async () => {
@@ -26,5 +26,59 @@ describe('makeDirectory()', () => {
 
   test('refuses, instead of trying for ever, in a file system that takes no directories', async () => {
     await expect(makeDirectory('/proc/metahub/v1', 0o700)).rejects.toMatchObject({ code: 'ENOENT' });
+  });
+});
+
+describe('replaceFile()', () => {
+  const text = (path: string) => readFile(path, 'utf8');
+
+  test('writes the new bytes with mode 0600 and leaves no other file', async () => {
+    const path = join(folder, 'file');
+    expect(await replaceFile(path, Buffer.from('new'))).toBe(true);
+    expect(await text(path)).toBe('new');
+    expect((await stat(path)).mode & 0o777).toBe(0o600);
+    expect(await readdir(folder)).toEqual(['file']);
+  });
+
+  test('gives the file exactly the mode asked for, whatever the umask', async () => {
+    const path = join(folder, 'file');
+    const former = process.umask(0o077);
+    try {
+      await replaceFile(path, Buffer.from('new'), { mode: 0o664 });
+    } finally {
+      process.umask(former);
+    }
+    expect((await stat(path)).mode & 0o777).toBe(0o664);
+  });
+
+  test('keeps an existing file with onlyIfAbsent, and says so', async () => {
+    const path = join(folder, 'file');
+    await writeFile(path, 'old');
+    expect(await replaceFile(path, Buffer.from('new'), { onlyIfAbsent: true })).toBe(false);
+    expect(await text(path)).toBe('old');
+    expect(await readdir(folder)).toEqual(['file']);
+  });
+
+  test('of many that write at once with onlyIfAbsent exactly one wins', async () => {
+    const path = join(folder, 'file');
+    const outcomes = await Promise.all(
+      ['a', 'b', 'c', 'd'].map((name) => replaceFile(path, Buffer.from(name), { onlyIfAbsent: true })),
+    );
+    expect(outcomes.filter((isWritten) => isWritten)).toHaveLength(1);
+    expect(await text(path)).toBe(['a', 'b', 'c', 'd'][outcomes.indexOf(true)]);
+  });
+
+  test('leaves the old file and no temporary one when the new cannot be put in place', async () => {
+    const path = join(folder, 'folder');
+    await makeDirectory(path, 0o700);
+    await writeFile(join(path, 'inside'), '');
+    await expect(replaceFile(path, Buffer.from('new'))).rejects.toMatchObject({ code: 'EISDIR' });
+    expect(await readdir(folder)).toEqual(['folder']);
+  });
+
+  test.runIf(process.getuid?.() === 0)('gives the file to the owner asked for', async () => {
+    const path = join(folder, 'file');
+    await replaceFile(path, Buffer.from('new'), { owner: { uid: 1234, gid: 2345 } });
+    expect(await stat(path)).toMatchObject({ uid: 1234, gid: 2345 });
   });
 });

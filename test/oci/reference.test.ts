@@ -7,6 +7,7 @@ import {
   parseRepositoryName,
   parseSourceHost,
   parseTag,
+  splitHost,
 } from '../../src/oci/reference.ts';
 import { FUZZ_RUNS } from '../support/fuzz.ts';
 
@@ -126,4 +127,21 @@ test('arbitrary text never throws', () => {
     }),
     { numRuns: FUZZ_RUNS },
   );
+});
+
+describe('splitHost() takes the host off an image name', () => {
+  test.each([
+    ['ghcr.io/a/b', 'ghcr.io', 'a/b'],
+    ['localhost/a', 'localhost', 'a'],
+    ['host:5000/a/b', 'host:5000', 'a/b'],
+    ['[::1]:5000/a', '[::1]:5000', 'a'],
+    ['a/b', undefined, 'a/b'],
+    ['alpine', undefined, 'alpine'],
+    ['alpine:3.20', undefined, 'alpine:3.20'],
+    ['ghcr.io', undefined, 'ghcr.io'],
+    ['/a', undefined, '/a'],
+    ['', undefined, ''],
+  ])('%s', (name, host, path) => {
+    expect(splitHost(name)).toEqual({ host, path });
+  });
 });
