@@ -144,6 +144,16 @@ describe('the layout of src', () => {
     ).toEqual([]);
   });
 
+  test('every log call names its event by a constant in kebab-case', () => {
+    const calls = sources.flatMap(({ file, text }) =>
+      [...text.matchAll(/\blog\(\s*(?:[^,'()]+|'(?:error|warning|notice|info|debug)'),\s*'([^']*)'/g)].map(
+        ([, event]) => ({ file, event }),
+      ),
+    );
+    expect(calls.length).toBeGreaterThan(20);
+    expect(calls.filter(({ event = '' }) => !/^[a-z]+(?:-[a-z]+)*$/.test(event))).toEqual([]);
+  });
+
   test('no file is a barrel, a utils or a types drawer', () => {
     expect(sources.filter(({ file }) => /(?:^|\/)(?:index|utils|types|helpers)\.ts$/.test(file))).toEqual([]);
   });

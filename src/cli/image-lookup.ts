@@ -57,7 +57,7 @@ export async function withRegistry<T>(
     catalog: () => catalog,
     now: () => performance.now(),
     onMissing: (list, { image, reason }) =>
-      log('warning', 'a member of a list is missing', { list, image, reason }),
+      log('warning', 'list-member-missing', 'a member of a list is missing', { list, image, reason }),
   });
   try {
     return await use(registry);

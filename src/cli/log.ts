@@ -34,24 +34,24 @@ function cut(fields: LogFields): LogFields {
   return Object.fromEntries(short) as LogFields;
 }
 
-function formatText(event: string, fields: LogFields): string {
+function formatText(message: string, fields: LogFields): string {
   const pairs = Object.entries(fields)
     .filter(([, value]) => value !== undefined)
     .map(([name, value]) => `${name}=${/[\s"=]/.test(String(value)) ? JSON.stringify(value) : value}`);
-  return [event, ...pairs].join(' ');
+  return [message, ...pairs].join(' ');
 }
 
 /** A log that writes to `stream`, usually stderr: stdout belongs to answers. */
 export function createLog({ stream, format, level, journal, now }: LogOptions): Log {
-  return (lineLevel, event, given = {}) => {
+  return (lineLevel, event, message, given = {}) => {
     if (PRIORITY[lineLevel] > PRIORITY[level]) return;
     const fields = cut(given);
     const time = now().toISOString();
     const prefix = journal ? `<${PRIORITY[lineLevel]}>` : '';
     const line =
       format === 'json'
-        ? JSON.stringify({ ...(journal ? {} : { time }), level: lineLevel, event, ...fields })
-        : `${journal ? '' : `${time.slice(11, 19)} `}${singleLine(formatText(event, fields))}`;
+        ? JSON.stringify({ ...(journal ? {} : { time }), level: lineLevel, event, message, ...fields })
+        : `${journal ? '' : `${time.slice(11, 19)} `}${singleLine(formatText(message, fields))}`;
     stream.write(`${prefix}${line}\n`);
   };
 }

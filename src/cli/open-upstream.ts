@@ -67,7 +67,7 @@ function upstreamOptions(choice: UpstreamChoice, { log, pseudonym }: Surrounding
   const extra = env['NODE_EXTRA_CA_CERTS'];
   return {
     registryFor: (host) => allowed.get(host),
-    credentials: createCredentials((message) => log('warning', message)),
+    credentials: createCredentials((message) => log('warning', 'credential-problem', message)),
     proxy: proxyFromEnvironment(env),
     certificateDirs: ['/etc/metahub/certs.d', '/etc/docker/certs.d', '/etc/containers/certs.d'],
     extraAuthorities: extra ? [extra] : [],

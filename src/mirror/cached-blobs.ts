@@ -113,7 +113,11 @@ export function createCachedBlobs(options: CacheOptions) {
     void filling.fill.over.then((failure) => {
       if (fillings.get(key) === filling) fillings.delete(key);
       ended += 1;
-      if (failure) log('warning', 'a blob could not be taken in', { blob: name, reason: failure.message });
+      if (failure)
+        log('warning', 'blob-download-failed', 'the download of a blob failed', {
+          blob: name,
+          reason: failure.message,
+        });
     });
   }
 

@@ -159,7 +159,7 @@ export function createCachedManifests(options: CacheOptions): Pick<Registry, 're
     onResult('manifest', 'stale');
     const reference = formatReference(repository, { kind: 'tag', tag });
     const reason = error instanceof Error ? error.message : String(error);
-    log('warning', 'served stale', { reference, digest: stale.digest, reason });
+    log('warning', 'served-stale', 'served stale', { reference, digest: stale.digest, reason });
     return stale;
   }
 

@@ -48,7 +48,7 @@ export function createAccessLog(log: Log, metrics: Metrics): AccessLog {
         const bytes = socket.bytesWritten - sentBefore;
         requests.child(facts.kind, method, status).add();
         sent.add(bytes);
-        log('debug', 'request', {
+        log('debug', 'request', 'request', {
           method: req.method,
           path: pathOf(req.url ?? '').slice(0, PATH_MAX_CHARACTERS),
           status,
@@ -74,7 +74,7 @@ export function createAccessLog(log: Log, metrics: Metrics): AccessLog {
       repeated.total.add();
       const bytes = status === 200 && method === 'GET' ? sizeBytes : 0;
       sent.add(bytes);
-      log('debug', 'request', {
+      log('debug', 'request', 'request', {
         method: req.method,
         path: pathOf(req.url ?? ''),
         status: String(status),

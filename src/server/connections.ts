@@ -36,7 +36,7 @@ export function guardConnections(
       socket.destroy();
       return;
     }
-    log('debug', 'unreadable request', { code: error.code });
+    log('debug', 'request-unreadable', 'unreadable request', { code: error.code });
     socket.end(rawAnswer(FAULTS[error.code ?? ''] ?? MALFORMED), () => socket.destroy());
   });
   server.on('connect', (_req: IncomingMessage, socket: Duplex) => {

@@ -32,7 +32,10 @@ export function createErrorHandler(
       const hasLeft = req.socket.destroyed;
       if (!hasLeft) breakOff(req, res);
       failures.child('broken').add();
-      log(hasLeft ? 'info' : 'warning', 'answer broken off', { path, reason: reasonOf(failure) });
+      log(hasLeft ? 'info' : 'warning', 'answer-broken-off', 'answer broken off', {
+        path,
+        reason: reasonOf(failure),
+      });
       return;
     }
     // The client has left before there was anything to tell it.
@@ -41,7 +44,7 @@ export function createErrorHandler(
     failures.child(error.code).add();
     if (error.status >= 500) {
       const { cause } = error;
-      log(error.code === 'UNKNOWN' ? 'error' : 'warning', 'request failed', {
+      log(error.code === 'UNKNOWN' ? 'error' : 'warning', 'request-failed', 'request failed', {
         path,
         status: error.status,
         reason: error.message,

@@ -28,7 +28,7 @@ export function createEventLoopMonitor(log: Log, metrics: Metrics): EventLoopMon
         dueMs = nowMs + INTERVAL_MS;
         if (lateMs < BLOCKED_MS) return;
         blocked.child().add(lateMs / 1000);
-        log('warning', 'the event loop stood still', { ms: Math.round(lateMs) });
+        log('warning', 'event-loop-blocked', 'the event loop stood still', { ms: Math.round(lateMs) });
       }, INTERVAL_MS).unref();
     },
     stop: () => {

@@ -189,7 +189,9 @@ export function createMirrorServer(options: MirrorServerOptions): MirrorServer {
     drain: async (timeoutMs) => {
       draining = true;
       await finish(server, timeoutMs, () => {
-        log('warning', 'pulls cut: they took longer than the time to stop', { connections: connections() });
+        log('warning', 'pulls-cut', 'pulls cut: they took longer than the time to stop', {
+          connections: connections(),
+        });
       });
     },
     close: async () => {

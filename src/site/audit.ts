@@ -17,13 +17,24 @@ export interface AuditEntry {
 /** Every runtime's first request shows nothing, to be told what to show: no reason to look up. */
 const HANDSHAKE = 'no credentials';
 
+const EVENT = {
+  admitted: 'access-admitted',
+  refused: 'access-refused',
+  'token given': 'token-issued',
+} as const;
+
 /** The audit trail: what was refused stands out from what was let in. */
 export function createAudit(log: Log): (decision: AuditEntry) => void {
   return ({ decision, repository, features, ...rest }) => {
-    log(decision === 'refused' && rest.reason !== HANDSHAKE ? 'notice' : 'info', `access ${decision}`, {
-      ...rest,
-      ...(repository === undefined ? {} : { repository: formatRepository(repository) }),
-      ...(features === undefined ? {} : { features: features.join(',') }),
-    });
+    log(
+      decision === 'refused' && rest.reason !== HANDSHAKE ? 'notice' : 'info',
+      EVENT[decision],
+      `access ${decision}`,
+      {
+        ...rest,
+        ...(repository === undefined ? {} : { repository: formatRepository(repository) }),
+        ...(features === undefined ? {} : { features: features.join(',') }),
+      },
+    );
   };
 }

@@ -81,13 +81,18 @@ export async function openMachineFolder(options: MachineFolderOptions): Promise<
       directory = await load();
       stamp = seen;
       complaint = undefined;
-      log('notice', 'machine types read again', { folder: path, accounts: directory.accounts.length });
+      log('notice', 'machines-reloaded', 'machine types read again', {
+        folder: path,
+        accounts: directory.accounts.length,
+      });
     } catch (error) {
       // What is wrong in a file stays so until it is changed; that it could not be read (no file handle) may pass.
       if (error instanceof MachineFileError) stamp = seen;
       const why = (error as Error).message;
       if (why !== complaint)
-        log('warning', 'machine types not read again: the former ones are served', { why });
+        log('warning', 'machines-not-reloaded', 'machine types not read again: the former ones are served', {
+          why,
+        });
       complaint = why;
     }
   }

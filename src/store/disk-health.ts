@@ -29,13 +29,17 @@ export function createDiskHealth(directory: string, log: Log) {
       neededBytes = isFull(error) ? sizeBytes : 0;
       current = code;
       const reason = MEANING[code] ?? error.message;
-      log('warning', 'the cache cannot write; pulls go on without it', { directory, reason, code });
+      log('warning', 'cache-unwritable', 'the cache cannot write; pulls go on without it', {
+        directory,
+        reason,
+        code,
+      });
     },
     /** A write of so many bytes worked. */
     over: (sizeBytes: number): void => {
       if (current === undefined || sizeBytes < neededBytes) return;
       current = undefined;
-      log('notice', 'the cache writes again', { directory });
+      log('notice', 'cache-writable', 'the cache writes again', { directory });
     },
   };
 }

@@ -69,12 +69,12 @@ function assemble({ directory, maxBytes, maxItems = MAX_ITEMS, log, now }: Store
     },
     onSpoilt: (digest, why) => {
       forget(digest);
-      log('warning', 'held content was spoilt and is fetched again', { digest, why });
+      log('warning', 'content-corrupt', 'held content was spoilt and is fetched again', { digest, why });
     },
   });
   const onEvicted = (digest: Digest, sizeBytes: number) => {
     forget(digest);
-    log('debug', 'evicted', { digest, sizeBytes });
+    log('debug', 'evicted', 'evicted', { digest, sizeBytes });
   };
   const inventory = new Eviction({ layout, records, maxBytes, maxItems, now, onEvicted });
   const writes = createBestEffortWrites({ layout, inventory, trouble });
@@ -95,7 +95,10 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   try {
     await prepareLayout(layout);
     const removed = await removeLeftovers(layout, options.now());
-    if (removed > 0) options.log('info', 'removed what an earlier run left half written', { files: removed });
+    if (removed > 0)
+      options.log('info', 'leftovers-removed', 'removed what an earlier run left half written', {
+        files: removed,
+      });
     await imageIndex.catchUp();
   } catch (error) {
     parts.trouble.report(error as Error);

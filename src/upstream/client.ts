@@ -125,7 +125,7 @@ function createClient(
       sendForBlob: options.blobReader === 'plain' ? send : sendFast,
       tokens: createTokenCache({ send, timeouts, now }),
       credentials,
-      warn: (event) => log('warning', event, { registry: host }),
+      warn: (message) => log('warning', 'credential-problem', message, { registry: host }),
     }),
   );
   async function challenge(signal?: AbortSignal): Promise<string | undefined> {
@@ -148,7 +148,7 @@ function createClient(
       blobs: settings.blobs ?? 'stream',
       pseudonym: options.pseudonym,
       timeouts,
-      log: (event, fields) => log('info', event, { registry: host, ...fields }),
+      log: (event, message, fields) => log('info', event, message, { registry: host, ...fields }),
     }),
     close: async () => {
       await Promise.all([fast.close(), transport.close()]);

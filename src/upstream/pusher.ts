@@ -204,7 +204,7 @@ export function createPusher(options: UpstreamOptions): Pusher {
       // Of its own: a token for a pull under the same key would be refused first, every time.
       tokens: createTokenCache({ send: transport.send, timeouts, now }),
       isTrusted: (realm) => isListed(endpoint.trustedHosts, hostOf(realm), portOf(realm)),
-      warn: (event) => log('warning', event, { registry: host }),
+      warn: (message) => log('warning', 'credential-problem', message, { registry: host }),
       scopeOf: pushScopeOf,
     });
     return { root, authorize, transport };

@@ -42,7 +42,7 @@ export interface RegistryClientOptions {
   /** This mirror's name in `Via`. */
   readonly pseudonym: string;
   readonly timeouts: Timeouts;
-  readonly log: (event: string, fields: Readonly<Record<string, string | number>>) => void;
+  readonly log: (event: string, message: string, fields: Readonly<Record<string, string | number>>) => void;
 }
 
 /** JSON, signed or not: nothing that a browser would show, let alone run, when somebody opens a manifest's address. */
@@ -98,7 +98,7 @@ export function createRegistryClient(client: RegistryClientOptions): Registry {
     ask,
     mode: client.blobs,
     resumeMs,
-    onResume: (name, offset, reason) => log('blob resumed', { blob: name, offset, reason }),
+    onResume: (name, offset, reason) => log('blob-resumed', 'blob resumed', { blob: name, offset, reason }),
   });
 
   async function readManifest(reply: Reply, name: string, wanted?: Digest): Promise<Manifest> {

@@ -15,33 +15,38 @@ function record(format: LogFormat, level: LogLevel = 'info', journal = false) {
   return { log, text: () => text };
 }
 
-test('JSON: one object a line, with the time, the level and the event', () => {
+test('JSON: one object a line, with the time, the level, the event and its sentence', () => {
   const { log, text } = record('json');
-  log('info', 'pull', { reference: 'docker.io/qnib/bench:latest', ms: 3, absent: undefined });
+  log('info', 'pull', 'an image is pulled', {
+    reference: 'docker.io/qnib/bench:latest',
+    ms: 3,
+    absent: undefined,
+  });
   expect(JSON.parse(text())).toEqual({
     time: '2026-01-02T03:04:05.000Z',
     level: 'info',
     event: 'pull',
+    message: 'an image is pulled',
     reference: 'docker.io/qnib/bench:latest',
     ms: 3,
   });
 });
 
-test('text: the event, then its fields, quoted where needed', () => {
+test('text: the sentence, then its fields, quoted where needed', () => {
   const { log, text } = record('text');
-  log('info', 'pull', { reference: 'a:b', why: 'runs on this host' });
-  expect(text()).toBe('03:04:05 pull reference=a:b why="runs on this host"\n');
+  log('info', 'pull', 'an image is pulled', { reference: 'a:b', why: 'runs on this host' });
+  expect(text()).toBe('03:04:05 an image is pulled reference=a:b why="runs on this host"\n');
 });
 
 test('journald reads the priority and keeps the time itself', () => {
   const { log, text } = record('text', 'info', true);
-  log('warning', 'stale');
+  log('warning', 'served-stale', 'stale');
   expect(text()).toBe('<4>stale\n');
 });
 
 test('an event never becomes two lines, whatever it carries', () => {
   const { log, text } = record('text');
-  log('info', 'pull', { agent: 'evil\r\n03:04:05 forged=line\u2028x' });
+  log('info', 'pull', 'an image is pulled', { agent: 'evil\r\n03:04:05 forged=line\u2028x' });
   expect(text().trimEnd()).not.toMatch(/[\r\n\u2028]/);
 });
 
@@ -49,7 +54,7 @@ test.each(['json', 'text'] as const)(
   '%s: a line never grows beyond reading, whatever it carries',
   (format) => {
     const { log, text } = record(format);
-    log('warning', 'request failed', { reason: 'x'.repeat(4_000_000), ms: 3 });
+    log('warning', 'request-failed', 'request failed', { reason: 'x'.repeat(4_000_000), ms: 3 });
     expect(text().length).toBeLessThan(3000);
     expect(text()).toContain('3');
   },
@@ -57,7 +62,7 @@ test.each(['json', 'text'] as const)(
 
 test('what is less severe than the level is left out', () => {
   const { log, text } = record('json', 'warning');
-  log('info', 'pull');
-  log('error', 'broken');
+  log('info', 'pull', 'an image is pulled');
+  log('error', 'broken', 'broken');
   expect(text().trim().split('\n')).toHaveLength(1);
 });

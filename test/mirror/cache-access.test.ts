@@ -101,7 +101,7 @@ describe('a tag that cannot be refreshed', () => {
       };
       expect(await cache.manifest(app, tagged('v1'))).toMatchObject({ digest });
       expect(await cache.resolve(app, tagged('v1'))).toMatchObject({ digest });
-      expect(lines.map(({ event }) => event)).toContain('served stale');
+      expect(lines.map(({ event }) => event)).toContain('served-stale');
     },
   );
 

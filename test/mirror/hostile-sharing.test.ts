@@ -24,7 +24,8 @@ async function cacheOf(handlers: Readonly<Record<string, readonly Handler[]>>) {
     createUpstream({ registryFor: (host) => settings.get(host), pseudonym: 'metahub-test', now }),
   );
   const { store, lines } = await storeAt(await dataDirectory());
-  const log = (level: string, event: string, fields = {}) => void lines.push({ level, event, fields });
+  const log = (level: string, event: string, _message: string, fields = {}) =>
+    void lines.push({ level, event, fields });
   return { cache: closing(cached({ next: upstream, store, now, log, tagMaxAgeMs: 0 })), lines };
 }
 
@@ -116,7 +117,7 @@ describe('a request that an upstream mirror has seen before', () => {
     await expect(cache.manifest(app, tagged('v1'), { via: looping })).rejects.toMatchObject({ status: 508 });
     const moved = content.putManifest({ ...INDEX, annotations: { moved: 'yes' } }, MEDIA_TYPE.ociIndex, 'v1');
     expect(await cache.manifest(app, tagged('v1'))).toMatchObject({ digest: moved });
-    expect(lines.filter(({ event }) => event === 'served stale')).toEqual([]);
+    expect(lines.filter(({ event }) => event === 'served-stale')).toEqual([]);
   });
 
   test('does not fail those who asked for the same meanwhile', async () => {

@@ -46,7 +46,7 @@ describe('a blob that cannot be completed is never ended as if it were whole', (
     const { bytes, isWhole } = await pull(served, digest);
     expect(isWhole).toBe(false);
     expect(bytes.equals(WHOLE.subarray(0, bytes.length))).toBe(true);
-    const line = served.log.find(({ event }) => event === 'answer broken off');
+    const line = served.log.find(({ event }) => event === 'answer-broken-off');
     expect(line).toMatchObject({ level: 'warning', fields: { reason: 'the disk is gone' } });
   });
 
@@ -143,7 +143,7 @@ describe('a client that leaves', () => {
     const { req, answered } = open(served, digest);
     await once(await answered, 'readable');
     req.destroy();
-    await expect.poll(() => log.find(({ event }) => event === 'answer broken off')?.level).toBe('info');
+    await expect.poll(() => log.find(({ event }) => event === 'answer-broken-off')?.level).toBe('info');
     expect(registry.blobBytes()).toBeLessThan(64 * MIB);
   });
 
@@ -197,7 +197,7 @@ describe('fault 60: a slow reader', () => {
     const socket = dial(port);
     socket.pause();
     socket.write(`GET /v2/a/b/blobs/${digest} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`);
-    await expect.poll(() => log.some(({ event }) => event === 'answer broken off')).toBe(true);
+    await expect.poll(() => log.some(({ event }) => event === 'answer-broken-off')).toBe(true);
   });
 });
 

@@ -42,7 +42,7 @@ describe('what a registry fails with', () => {
     );
     expect((await ask(port, PATH)).status).toBe(504);
     const line = log.find(({ level }) => level === 'warning');
-    expect(line).toMatchObject({ event: 'request failed', fields: { path: PATH, status: 504 } });
+    expect(line).toMatchObject({ event: 'request-failed', fields: { path: PATH, status: 504 } });
   });
 
   test('brings along when to come back and what is left of a limit, and nothing else', async () => {

@@ -15,7 +15,7 @@ describe('fault 46: the event loop stands still', () => {
     const { port, log, server } = await serve();
     await ask(port, '/v2/');
     blockFor(1500);
-    await expect.poll(() => log.find(({ event }) => event === 'the event loop stood still')).toBeDefined();
+    await expect.poll(() => log.find(({ event }) => event === 'event-loop-blocked')).toBeDefined();
     expect(server.metrics.text()).toMatch(/metahub_event_loop_blocked_seconds_total [1-9]/);
     expect((await ask(port, '/v2/')).status).toBe(200);
   });
@@ -34,7 +34,7 @@ function standIn({ exitStatus = 0 } = {}) {
     createNotifier({
       environment: { PATH: `${directory}:/usr/bin:/bin`, ...environment },
       pid: 4711,
-      log: (level, event, fields = {}) => log.push({ level, event, fields }),
+      log: (level, event, _message, fields = {}) => log.push({ level, event, fields }),
     });
   const lines = () => (existsSync(told) ? readFileSync(told, 'utf8').trim().split('\n') : []);
   return { start, lines, log };
@@ -86,6 +86,6 @@ describe('the service manager', () => {
   test('that cannot be told is no reason to fail', async () => {
     const { start, log } = standIn({ exitStatus: 1 });
     await start({ NOTIFY_SOCKET: '/run/notify' }).ready('ready');
-    expect(log).toMatchObject([{ level: 'warning', event: 'the service manager could not be told' }]);
+    expect(log).toMatchObject([{ level: 'warning', event: 'service-manager-unreachable' }]);
   });
 });

@@ -73,7 +73,7 @@ describe('the list of machine types', () => {
     const { ask, log } = await listening();
     expect((await ask('POST', basic('guest', 'guest'), { name: 'x', features: [] })).status).toBe(403);
     expect(log.at(-1)).toMatchObject({
-      event: 'access refused',
+      event: 'access-refused',
       fields: { who: 'guest', reason: 'POST of machine types' },
     });
   });

@@ -236,7 +236,7 @@ export async function soak(workplace: Workplace, options: SoakOptions): Promise<
     `put together from parts and found wrong by the client, then pulled again: ${ledger.wrongTogether}`,
     `faults on the way to the registry: ${link.faults.total} (${link.faults})`,
     `done to the mirror: ${disturbances}`,
-    `it served stale ${events.of('served stale')} times, resumed ${events.of('blob resumed')} blobs, evicted ${events.of('evicted')} times`,
+    `it served stale ${events.of('served-stale')} times, resumed ${events.of('blob-resumed')} blobs, evicted ${events.of('evicted')} times`,
     `content: ${mib(library.sizeBytes)} pulled from, ${mib(held)} held of ${mib(CACHE_BYTES)} allowed`,
     `with the registry gone, held and not served: ${unserved.length}`,
     `idle before the last spell: ${inWords(before)}; after it: ${inWords(after)}`,

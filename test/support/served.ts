@@ -45,7 +45,7 @@ export async function serve(options: Partial<MirrorServerOptions> = {}): Promise
   const log: LogLine[] = [];
   const server = createMirrorServer({
     gate: openGate(registry),
-    log: (level, event, fields = {}) => log.push({ level, event, fields }),
+    log: (level, event, _message, fields = {}) => log.push({ level, event, fields }),
     pseudonym: 'metahub-test',
     defaultHost: DOCKER_HUB,
     isAllowedHost: (host) => /^(?:ghcr\.io|quay\.io|localhost:\d+)$/.test(host),

@@ -46,7 +46,7 @@ export async function openTestSite(options: Partial<SiteOptions> = {}) {
     now: () => clock.ms,
     wallClock: () => clock.ms,
     decoyCost: CHEAP,
-    log: (_, event, fields = {}) => log.push({ event, fields }),
+    log: (_level, event, _message, fields = {}) => log.push({ event, fields }),
     registryFor: (profile) => {
       // Only its identity matters here: what it answers is the mirror's business.
       const registry = {} as Registry;

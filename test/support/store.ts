@@ -24,7 +24,8 @@ export async function dataDirectory(): Promise<string> {
 /** A store of a gigabyte below `directory`, closed after the test, with what it logs. */
 export async function storeAt(directory: string, options: Partial<StoreOptions> = {}) {
   const lines: LoggedLine[] = [];
-  const log = (level: string, event: string, fields = {}) => lines.push({ level, event, fields });
+  const log = (level: string, event: string, _message: string, fields = {}) =>
+    lines.push({ level, event, fields });
   const store = closing(
     await openStore({ directory, maxBytes: 1e9, log, now: () => Date.now(), ...options }),
   );
@@ -40,7 +41,7 @@ export interface CacheAtOptions extends Partial<CacheOptions> {
 export async function cacheAt(directory: string, options: CacheAtOptions = {}) {
   const { upstream = createFakeRegistry(), maxBytes = 1e9, ...rest } = options;
   const opened = await storeAt(directory, { maxBytes });
-  const log = (level: string, event: string, fields = {}) => {
+  const log = (level: string, event: string, _message: string, fields = {}) => {
     opened.lines.push({ level, event, fields });
   };
   const cache = closing(

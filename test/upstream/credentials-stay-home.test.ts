@@ -62,7 +62,7 @@ describe('a registry that names another host as its token service (CVE-2020-1515
     const trustedHosts = [elsewhere.host];
     const upstream = upstreamTo(
       { endpoints: [{ ...endpoint, trustedHosts: trusted ? trustedHosts : [`127.0.0.1:${server.port}`] }] },
-      { credentials, log: (_, event) => warnings.push(event) },
+      { credentials, log: (_level, _event, message) => warnings.push(message) },
     );
     return { elsewhere, upstream, warnings };
   }
@@ -91,7 +91,7 @@ describe('a registry that names another host as its token service (CVE-2020-1515
     const upstream = upstreamTo(defaultUpstream(host), {
       ...internet.options,
       credentials,
-      log: (_, event) => warnings.push(event),
+      log: (_level, _event, message) => warnings.push(message),
     });
     await upstream.manifest(repository('team/app', 'registry.example'), tagged('v1'));
     expect(internet.asked('auth.evil.example').map(({ headers }) => headers['authorization'])).toEqual([

@@ -44,7 +44,7 @@ describe.each(['fast', 'plain'] as const)('blobs read the %s way', (blobReader) 
     const resumes: unknown[] = [];
     const upstream = upstreamTo(upstreamAt(server.url), {
       blobReader,
-      log: (_, event, fields) => event === 'blob resumed' && resumes.push(fields?.['offset']),
+      log: (_level, event, _message, fields) => event === 'blob-resumed' && resumes.push(fields?.['offset']),
       ...options,
       timeouts: { resumeMs: 10, ...options.timeouts },
     });

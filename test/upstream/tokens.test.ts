@@ -244,7 +244,7 @@ describe('a stale login', () => {
     );
     const upstream = upstreamTo(upstreamAt(server.url), {
       credentials: { loginFor: async () => ({ kind: 'basic', username: 'ann', password: 'long-gone' }) },
-      log: (level, event) => level === 'warning' && warnings.push(event),
+      log: (level, _event, message) => level === 'warning' && warnings.push(message),
     });
     await upstream.manifest(app, tagged('v1'));
     expect(warnings).toEqual([

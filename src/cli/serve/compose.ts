@@ -75,7 +75,7 @@ export async function buildMirrorStack(settings: ServeSettings, options: StackOp
     catalog: () => catalog,
     now,
     onMissing: (list, { image, reason }) =>
-      log('warning', 'a member of a list is missing', { list, image, reason }),
+      log('warning', 'list-member-missing', 'a member of a list is missing', { list, image, reason }),
   });
   return {
     challenge: upstream.challenge,

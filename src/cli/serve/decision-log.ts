@@ -43,7 +43,7 @@ export function createDecisionLog({ log, now, metrics }: DecisionLogOptions): De
       const { repository, tag, answer, reason, servedDigest, chosen } = decision;
       const image = formatReference(repository, { kind: 'tag', tag });
       const isAnswered = servedDigest !== undefined;
-      log(isAnswered ? 'info' : 'warning', 'decided', fieldsOf(image, decision));
+      log(isAnswered ? 'info' : 'warning', 'decided', 'decided', fieldsOf(image, decision));
       total.child(answer).add();
       latest.unshift({ at: now(), image, digest: servedDigest ?? '', entry: chosen?.demands, reason });
       latest.length = Math.min(latest.length, LATEST_MAX);

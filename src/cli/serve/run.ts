@@ -76,13 +76,13 @@ export async function runMirror({ settings, reread }: RunOptions): Promise<void>
   };
   if (!HANGUP_STOPS) process.on('SIGHUP', reload);
   identity?.onRenewed((renewed) => server.renew(renewed), log);
-  log('notice', 'stopping', { signal: await stopping });
+  log('notice', 'stopping', 'stopping', { signal: await stopping });
   void notifier?.stopping();
   process.off('SIGHUP', reload);
   identity?.close();
   await server.drain(settings.values.drainTimeout);
   await stack.close();
-  log('notice', 'stopped');
+  log('notice', 'stopped', 'stopped');
 }
 
 /** Listens, where the settings or systemd's socket say; answers by which URL that is. */
@@ -104,8 +104,8 @@ async function startListening(mirror: Mirror, settings: ServeSettings, log: Log)
 
 /** Tells the log, and a person where one looks on, what is served and where. */
 function greet({ site, profile, allowed }: Mirror, { values }: ServeSettings, url: string, log: Log): void {
-  log('notice', 'listening', { url, pid: process.pid, version: VERSION, data: values.data });
-  for (const warning of site === undefined ? profile.warnings : []) log('warning', warning);
+  log('notice', 'listening', 'listening', { url, pid: process.pid, version: VERSION, data: values.data });
+  for (const warning of site === undefined ? profile.warnings : []) log('warning', 'host-detection', warning);
   if (process.env['JOURNAL_STREAM'] !== undefined) return;
   process.stdout.write(
     site ? siteGreeting(values.siteUrl ?? url, site.accounts) : greeting(profile, url, [...allowed.keys()]),
@@ -132,8 +132,10 @@ async function reloadMirror(
     await stack.reload(settings);
     host.turnTo(profile);
     server.invalidate();
-    log('notice', 'reloaded', { host: profile.cpu.microarchitecture });
+    log('notice', 'reloaded', 'reloaded', { host: profile.cpu.microarchitecture });
   } catch (error) {
-    log('error', 'reload refused, nothing has changed', { reason: (error as Error).message });
+    log('error', 'reload-refused', 'reload refused, nothing has changed', {
+      reason: (error as Error).message,
+    });
   }
 }

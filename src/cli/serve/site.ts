@@ -24,7 +24,9 @@ async function tokenKeyOf({ tokenKey, data }: ServeValues, log: Log): Promise<Ui
     return await loadTokenKey(join(data, 'token.key'));
   } catch (error) {
     const { message } = error as Error;
-    log('warning', 'the key of tokens is not kept: they end with this process', { why: message });
+    log('warning', 'token-key-not-kept', 'the key of tokens is not kept: they end with this process', {
+      why: message,
+    });
     return randomTokenKey();
   }
 }

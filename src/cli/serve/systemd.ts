@@ -34,7 +34,7 @@ export function warnOfOtherAddress(
   log: Log,
 ): void {
   if (origins.listen === 'default' || (listen.host === host && listen.port === port)) return;
-  log('warning', 'the socket unit says where to listen, not the setting', {
+  log('warning', 'socket-address-differs', 'the socket unit says where to listen, not the setting', {
     socket: formatListen({ host, port }),
     setting: formatListen(listen),
   });
@@ -79,7 +79,10 @@ export function createNotifier(options: NotifierOptions): Notifier {
     return new Promise((resolve) => {
       const settings = { env: environment, timeout: PROGRAM_TIMEOUT_MS };
       execFile('systemd-notify', args, settings, (error) => {
-        if (error) log('warning', 'the service manager could not be told', { reason: error.message });
+        if (error)
+          log('warning', 'service-manager-unreachable', 'the service manager could not be told', {
+            reason: error.message,
+          });
         resolve();
       });
     });

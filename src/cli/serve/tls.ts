@@ -88,9 +88,9 @@ async function follow({ folder, readNew, renew, log, signal }: Following): Promi
       const identity = await readNew();
       if (identity === undefined) return;
       renew(identity);
-      log('notice', 'certificate renewed', { folder });
+      log('notice', 'certificate-renewed', 'certificate renewed', { folder });
     } catch (error) {
-      log('warning', 'the renewed certificate cannot be used, the former one stays', {
+      log('warning', 'certificate-unusable', 'the renewed certificate cannot be used, the former one stays', {
         reason: (error as Error).message,
       });
     }
@@ -103,7 +103,7 @@ async function follow({ folder, readNew, renew, log, signal }: Following): Promi
   } catch (error) {
     clearTimeout(settling);
     if (signal.aborted) return;
-    log('warning', 'certificates are not followed: renewal needs a restart', {
+    log('warning', 'certificate-not-watched', 'certificates are not followed: renewal needs a restart', {
       reason: (error as Error).message,
     });
   }

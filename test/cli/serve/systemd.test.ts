@@ -31,13 +31,14 @@ test.each<[flags: Record<string, string>, times: number]>([
 ])('with a socket on port 5080, %j is complained of %d times', (flags, times) => {
   const sources = { flags, environment: {}, file: {}, filePath: undefined };
   const warnings: unknown[] = [];
-  const log = (level: string, event: string, fields?: object) => warnings.push([level, event, fields]);
+  const log = (level: string, event: string, _message: string, fields?: object) =>
+    warnings.push([level, event, fields]);
   const settings = resolveSettings(SERVE_SETTINGS, sources);
   warnOfOtherAddress(settings, { address: '127.0.0.1', port: 5080 }, log);
   expect(warnings).toEqual(
     Array(times).fill([
       'warning',
-      'the socket unit says where to listen, not the setting',
+      'socket-address-differs',
       { socket: '127.0.0.1:5080', setting: flags['listen'] },
     ]),
   );

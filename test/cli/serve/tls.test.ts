@@ -45,7 +45,7 @@ test('a renewed pair is shown once, and other files of the folder change nothing
   const shown = next();
   await install(['cert', 'key']);
   await shown;
-  expect(events).toEqual(['shown', 'certificate renewed']);
+  expect(events).toEqual(['shown', 'certificate-renewed']);
 });
 
 test('a pair that does not belong together is complained of, and the former one stays', async () => {
@@ -53,5 +53,5 @@ test('a pair that does not belong together is complained of, and the former one 
   const said = next();
   await install(['key']);
   await said;
-  expect(events).toEqual(['the renewed certificate cannot be used, the former one stays']);
+  expect(events).toEqual(['certificate-unusable']);
 });

@@ -74,8 +74,8 @@ async function withStore(
     maxBytes: Number.POSITIVE_INFINITY,
     maxItems: Number.POSITIVE_INFINITY,
     now: Date.now,
-    log: (level, event, fields) => {
-      if (level === 'warning' && event.includes('cannot write')) problems.push(String(fields?.['reason']));
+    log: (_level, event, _message, fields) => {
+      if (event === 'cache-unwritable') problems.push(String(fields?.['reason']));
     },
   });
   try {
