@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { LRUCache } from 'lru-cache';
 import type { Log } from '../lib/log.ts';
@@ -8,6 +7,7 @@ import { createKeychain } from '../upstream/auth/keychain.ts';
 import { createUpstream, type UpstreamOptions } from '../upstream/client.ts';
 import { proxyFromEnvironment } from '../upstream/net/proxy.ts';
 import type { Pusher } from '../upstream/pusher.ts';
+import { homeDirectory } from './settings/surroundings.ts';
 import { allowedUpstreams, type Upstreams } from './settings/upstreams.ts';
 
 interface UpstreamChoice {
@@ -24,14 +24,15 @@ function loginFiles({
   REGISTRY_AUTH_FILE,
   XDG_RUNTIME_DIR,
 }: Environment) {
-  const home = homedir();
+  const home = homeDirectory();
+  const docker = DOCKER_CONFIG || (home && join(home, '.docker'));
   return [
     ...(CREDENTIALS_DIRECTORY ? [join(CREDENTIALS_DIRECTORY, 'auth.json')] : []),
     '/etc/metahub/auth.json',
     ...(REGISTRY_AUTH_FILE ? [REGISTRY_AUTH_FILE] : []),
-    join(DOCKER_CONFIG || join(home, '.docker'), 'config.json'),
+    ...(docker ? [join(docker, 'config.json')] : []),
     ...(XDG_RUNTIME_DIR ? [join(XDG_RUNTIME_DIR, 'containers', 'auth.json')] : []),
-    join(home, '.config', 'containers', 'auth.json'),
+    ...(home ? [join(home, '.config', 'containers', 'auth.json')] : []),
   ];
 }
 

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { UserError } from '../user-error.ts';
+import { homeDirectory } from './surroundings.ts';
 import { parseYaml } from './yaml.ts';
 
 export interface ConfigFile {
@@ -10,8 +11,10 @@ export interface ConfigFile {
 
 /** Where a configuration file is looked for when none is named: the service's first, then the user's own. */
 async function defaultPaths(): Promise<readonly string[]> {
+  const ofService = '/etc/metahub/config.yaml';
+  if (homeDirectory() === undefined) return [ofService];
   const { default: envPaths } = await import('env-paths');
-  return ['/etc/metahub/config.yaml', join(envPaths('metahub', { suffix: '' }).config, 'config.yaml')];
+  return [ofService, join(envPaths('metahub', { suffix: '' }).config, 'config.yaml')];
 }
 
 async function readIfThere(path: string): Promise<string | undefined> {

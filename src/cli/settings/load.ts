@@ -1,15 +1,10 @@
 import type { Command } from 'commander';
 import { loadConfigFile } from './file.ts';
 import { addFlags, type ResolvedSettings, resolveSettings, type SettingTable } from './setting.ts';
+import { settingVariables } from './surroundings.ts';
 import { SERVE_SETTINGS } from './table.ts';
 
 const CONFIG_FLAG = ['--config <file>', 'the configuration file (METAHUB_CONFIG)'] as const;
-
-/** The seeds' own name for the demonstration's switch stays valid. */
-function environment(): Readonly<Record<string, string | undefined>> {
-  const { STATIC_MACHINES, ...rest } = process.env;
-  return STATIC_MACHINES === undefined ? rest : { METAHUB_STATIC_MACHINES: STATIC_MACHINES, ...rest };
-}
 
 /** Adds `--config` and a table's flags to a command. */
 export function addSettings(command: Command, table: SettingTable): void {
@@ -26,7 +21,7 @@ export async function loadSettings<Table extends SettingTable>(
   table: Table,
   flags: Readonly<Record<string, unknown>>,
 ): Promise<ResolvedSettings<Table> & { readonly filePath: string | undefined }> {
-  const variables = environment();
+  const variables = settingVariables(process.env);
   const named = flags['config'] ?? variables['METAHUB_CONFIG'];
   const { path, content } = await loadConfigFile(typeof named === 'string' ? named : undefined);
   const foreign = Object.keys(SERVE_SETTINGS).filter((name) => !Object.hasOwn(table, name));

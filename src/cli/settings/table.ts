@@ -1,4 +1,3 @@
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { LogLevel } from '../../lib/log.ts';
 import {
@@ -16,15 +15,21 @@ import {
   readTexts,
 } from './parse.ts';
 import type { Setting } from './setting.ts';
+import { defaultListen, homeDirectory } from './surroundings.ts';
 import { readUpstreams, type Upstreams } from './upstreams.ts';
 
 const GIB = 2 ** 30;
+
+/** Where a user without a home keeps content: the place of the service's. */
+const DATA_WITHOUT_HOME = '/var/cache/metahub';
 
 /** systemd names its folder for us; a user's own cache follows the XDG rules. */
 function defaultData(): string {
   const ofService = process.env['CACHE_DIRECTORY'];
   if (ofService !== undefined && ofService !== '') return ofService.split(':', 1)[0] ?? ofService;
-  return join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'metahub');
+  const home = homeDirectory();
+  const caches = process.env['XDG_CACHE_HOME'] || (home && join(home, '.cache'));
+  return caches ? join(caches, 'metahub') : DATA_WITHOUT_HOME;
 }
 
 function setting<T>(definition: Setting<T>): Setting<T> {
@@ -100,8 +105,8 @@ export const LOOKUP_SETTINGS = {
 export const SERVE_SETTINGS = {
   listen: setting({
     flags: '--listen <host:port>',
-    help: 'where to listen',
-    fallback: () => readListen('127.0.0.1:5080'),
+    help: 'where to listen; PORT in the environment is the port alone',
+    fallback: () => readListen(defaultListen(process.env)),
     parse: readListen,
     format: formatListen,
   }),

@@ -1,0 +1,52 @@
+import { homedir } from 'node:os';
+import { UserError } from '../user-error.ts';
+import { readSwitch } from './parse.ts';
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** This user's home; undefined for a user who has none, such as a service's without HOME and without an entry in passwd. */
+export function homeDirectory(): string | undefined {
+  try {
+    return homedir() || undefined;
+  } catch {
+    return undefined; // uv_os_homedir: neither HOME nor an entry
+  }
+}
+
+function isOn(value: string | undefined): boolean {
+  try {
+    return readSwitch(value);
+  } catch {
+    return false; // the setting itself is where a bad value is refused
+  }
+}
+
+/**
+ * Where to listen when no setting says. In MetaHub's own container image (METAHUB_CONTAINER) that is every address, since
+ * the container's network decides who reaches it, but for the demonstration, whose passwords everyone knows.
+ */
+export function defaultListen(environment: Environment): string {
+  const { METAHUB_CONTAINER, METAHUB_STATIC_MACHINES, STATIC_MACHINES } = environment;
+  const isEverywhere = isOn(METAHUB_CONTAINER) && !isOn(METAHUB_STATIC_MACHINES ?? STATIC_MACHINES);
+  return isEverywhere ? '0.0.0.0:5080' : '127.0.0.1:5080';
+}
+
+/**
+ * The environment with the names that are not MetaHub's own translated: STATIC_MACHINES, and PORT, the convention of
+ * platforms that run containers. METAHUB_ variables are stronger.
+ * @throws {UserError} status 2
+ */
+export function settingVariables(environment: Environment): Environment {
+  const { STATIC_MACHINES, PORT, ...own } = environment;
+  if (PORT !== undefined && !/^\d{1,5}$/.test(PORT)) {
+    throw new UserError(`PORT is “${PORT}”, which is no port`, {
+      nextStep: 'Set PORT to a number, or METAHUB_LISTEN to HOST:PORT.',
+      exitStatus: 2,
+    });
+  }
+  return {
+    ...(STATIC_MACHINES === undefined ? {} : { METAHUB_STATIC_MACHINES: STATIC_MACHINES }),
+    ...(PORT === undefined ? {} : { METAHUB_LISTEN: defaultListen(environment).replace(/\d+$/, PORT) }),
+    ...own,
+  };
+}
