@@ -47,10 +47,15 @@ for file in /etc/metahub/features.d/* /etc/kubernetes/node-feature-discovery/fea
 
 # Displays and accelerators, and EFA among the network functions.
 for device in /sys/bus/pci/devices/*; do
-  grep -qE '^PCI_CLASS=(3|12)....$|^PCI_ID=(1D0F|1DA3|1AE0):' "$device/uevent" 2>/dev/null || continue
+  grep -qE '^PCI_CLASS=(3|12|B)....$|^PCI_ID=(1D0F|1DA3|1AE0):' "$device/uevent" 2>/dev/null || continue
   keep "$device/uevent" grep -E '^(DRIVER|PCI_CLASS|PCI_ID|PCI_SLOT_NAME)='
 done
 keep /sys/module/nvidia/version
+keep /etc/nv_tegra_release
+for folder in /usr/share/vulkan/icd.d /usr/local/share/vulkan/icd.d /etc/vulkan/icd.d; do keep_names "$folder"; done
+for folder in /sys/class/drm/renderD* /sys/module/rknpu /sys/bus/platform/drivers/RKNPU; do
+  if [ -d "$folder" ]; then mkdir -p "$to$folder"; fi
+done
 for node in /sys/class/kfd/kfd/topology/nodes/*; do
   # Partitions of one GPU share its number; its last digits tell them apart and the GPU from no other's.
   keep "$node/properties" sed -E 's/^(unique_id) [0-9]*([0-9]{6})$/\1 \2/'

@@ -123,7 +123,13 @@ function withGpus(profile: HostProfile, claims: Claims): HostProfile {
     const values = valuesOf(claims, kind);
     if (values === undefined) return current;
     const others = current.gpus.filter((one) => one.vendor !== vendor);
-    return { ...current, gpus: [...others, ...values.map(gpu)] };
+    const claim = `gpu:${vendor}`;
+    const features = current.features.filter((feature) => feature !== claim);
+    return {
+      ...current,
+      gpus: [...others, ...values.map(gpu)],
+      features: values.length === 0 ? features : uniqueFeatures([...features, claim]),
+    };
   };
   const nvidia = assume(profile, 'nvcap', 'nvidia', (computeCapability) => ({
     vendor: 'nvidia',

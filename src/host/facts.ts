@@ -46,6 +46,8 @@ export interface GpuFacts {
   readonly computeCapability?: string;
   /** AMD: `gfx90a`. */
   readonly gfxTarget?: string;
+  /** Other makers: the value of `accel:` that it brings, `habana-gaudi2`. */
+  readonly accel?: string;
   /** A discrete card, or part of a system on a chip (Jetson), whose code is not interchangeable with it. */
   readonly integrated?: boolean;
   readonly mig?: boolean;
@@ -60,6 +62,12 @@ export interface SystemFacts {
   readonly osVersion?: string;
   readonly smt?: boolean;
   readonly fabrics?: readonly string[];
+  /** Values of `accel:` beside those of `gpus`: `vulkan`, `rknn-rk3588`. */
+  readonly accelerators?: readonly string[];
+  /** Jetson: `jp6`. */
+  readonly jetpack?: string;
+  /** Vendors of GPUs that are part of the processor: `intel`. */
+  readonly graphics?: readonly string[];
   readonly instanceType?: string;
   readonly numaNodes?: number;
   readonly memoryBytes?: number;

@@ -1,4 +1,4 @@
-import type { HostFacts, SystemFacts } from './facts.ts';
+import type { GpuFacts, HostFacts, SystemFacts } from './facts.ts';
 
 /** A `kind:value` claim. A level (`x86-64-v3`) or a bare flag (`avx2`) has the kind that its spelling implies. */
 export interface Feature {
@@ -115,6 +115,9 @@ const KINDS_IN_ORDER: readonly string[] = [
   'nvcap',
   'nvptx',
   'gfx',
+  'gpu',
+  'accel',
+  'jetson',
   'nvdriver',
   'cuda',
   'fabric',
@@ -136,6 +139,7 @@ export function hostFeatures({ os, cpu, gpus, system }: HostFacts): readonly str
     ...(cpu.vendor === 'generic' ? [] : [`cpuvendor:${cpu.vendor.replaceAll(/\s+/g, '-')}`]),
     ...gpus.flatMap(({ computeCapability }) => feature('nvcap', computeCapability)).sort(newestFirst),
     ...gpus.flatMap(({ gfxTarget }) => feature('gfx', gfxTarget)),
+    ...acceleratorFeatures(gpus, system),
     ...driverFeatures(system.nvidiaDriver),
     ...(system.fabrics ?? []).map((fabric) => `fabric:${fabric}`),
     ...feature('smt', onOff(system.smt)),
@@ -143,6 +147,21 @@ export function hostFeatures({ os, cpu, gpus, system }: HostFacts): readonly str
     ...feature('kernel', /^\d+(\.\d+){1,2}/.exec(system.kernel ?? '')?.[0]),
     ...feature('glibc', system.glibc),
     ...instanceFeatures(system),
+  ];
+}
+
+/** Makers whose GPUs `gpu:` names; an accelerator of any other maker is an `accel:`. */
+const GPU_MAKERS: ReadonlySet<string> = new Set(['nvidia', 'amd', 'intel']);
+
+/** `gpu:intel`, `accel:intel-battlemage`, `jetson:jp6`. What a value says in general (`intel-xpu`) is implied, not listed. */
+function acceleratorFeatures(gpus: readonly GpuFacts[], system: SystemFacts): readonly string[] {
+  const { accelerators = [], graphics = [], jetpack } = system;
+  const makers = gpus.map(({ vendor }) => vendor).filter((vendor) => GPU_MAKERS.has(vendor));
+  return [
+    ...[...makers, ...graphics].map((vendor) => `gpu:${vendor}`),
+    ...gpus.flatMap(({ accel }) => feature('accel', accel)),
+    ...accelerators.map((value) => `accel:${value}`),
+    ...feature('jetson', jetpack),
   ];
 }
 

@@ -64,7 +64,7 @@ export function deriveProfile(facts: HostFacts, options: DeriveOptions = {}): Ho
       compatible: identified.compatible,
       flags: cpu.flags,
     },
-    gpus: facts.gpus.map(({ pciId: _id, pciAddress: _address, mig: _mig, ...gpu }) => gpu),
+    gpus: facts.gpus.map(({ pciId: _id, pciAddress: _address, mig: _mig, accel: _accel, ...gpu }) => gpu),
     features: uniqueFeatures([
       `cpu:${microarchitecture}`,
       ...(level === undefined ? [] : [level]),

@@ -1,5 +1,11 @@
 import type { AssembledMember } from '../oci/build-index.ts';
-import { type ListMember, type ListSpec, type MemberPlatform, memberImage } from '../oci/image-list.ts';
+import {
+  type ListMember,
+  type ListSpec,
+  type MemberPlatform,
+  memberImage,
+  memberName,
+} from '../oci/image-list.ts';
 import {
   type Descriptor,
   type ImageIndex,
@@ -125,8 +131,8 @@ export async function resolveMembers(
 ): Promise<ResolveOptions> {
   const nested = await Promise.all(
     spec.members.map(async (member): Promise<readonly (ResolvedMembers | Missing)[]> => {
-      const image = memberImage(member, tag);
-      const name = member.image.replaceAll('{tag}', tag);
+      const image = memberImage(spec, member, tag);
+      const name = memberName(spec, member, tag);
       if (image === undefined) return [{ image: name, reason: 'is no image name', isUnknown: true }];
       try {
         return await gatherOne(member, image, registry, options);

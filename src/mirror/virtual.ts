@@ -172,7 +172,11 @@ async function withListTags(
     throw error;
   });
   const { next: upTo } = page;
-  const named = lists.flatMap(({ tags }) => tags).filter((tag) => !tag.includes('*') && tag > after);
+  const named = lists
+    .flatMap(({ tags }) => tags)
+    .filter(({ isLiteral, excludes }) => isLiteral && !excludes)
+    .map(({ text }) => text)
+    .filter((tag) => tag > after);
   const fitting = named.filter((tag) => upTo === undefined || tag <= upTo);
   const all = [...new Set([...page.tags, ...fitting])].sort();
   if (all.length <= limit) return { ...page, tags: all };

@@ -10,10 +10,10 @@ import {
   formatRepository,
   type ImageReference,
   parseImageReference,
-  parseTag,
   type Repository,
   type Tag,
 } from './reference.ts';
+import { matchTag, parseTagPattern, TAG_WILDCARDS, type TagPattern } from './tag-pattern.ts';
 
 /** What a member of a list runs on, in the words of a descriptor's `platform`. */
 export interface MemberPlatform {
@@ -24,7 +24,10 @@ export interface MemberPlatform {
   readonly osFeatures: readonly string[];
 }
 
-/** One image of a list; `image` may hold `{tag}`, which stands for the tag that was asked for. */
+/**
+ * One image of a list. `{tag}` in `image` stands for the requested tag, `{1}` to `{9}` for what the first to ninth `*` of the pattern
+ * that matched it stand for.
+ */
 export interface ListMember {
   readonly image: string;
   /** Undefined: as the image says itself. */
@@ -35,13 +38,18 @@ export interface ListMember {
 /** An image that is a list of other images: the form of manifest-tool's YAML, with tag patterns. */
 export interface ListSpec {
   readonly repository: Repository;
-  /** Patterns of the tags it answers to; `*` stands for anything. */
-  readonly tags: readonly string[];
+  /** The tags it answers to. */
+  readonly tags: readonly TagPattern[];
   readonly members: readonly ListMember[];
 }
 
-/** What `{tag}` is tried with to see whether a member's name is one. */
-const SAMPLE_TAG = 'tag';
+const PLACEHOLDER = /\{(tag|[1-9])\}/g;
+/** What a placeholder is tried with to see whether a member's name is one. */
+const SAMPLE = 'tag';
+
+function withSample(image: string): string {
+  return image.replaceAll(PLACEHOLDER, SAMPLE);
+}
 
 function readPlatform(value: unknown, what: string): MemberPlatform {
   const map = expectObject(value, `${what}: platform`);
@@ -70,8 +78,9 @@ function readMember(value: unknown, position: number): ListMember {
   refuseUnknownKeys(map, ['image', 'platform', 'annotations'], what);
   const image = requiredString(map, 'image', what);
   // A repository that depended on the tag could not be found again by a digest alone.
-  if (/\{tag\}.*[/:]/.test(image)) throw new Error(`${what}: {tag} may stand in the tag of ${image} only`);
-  if (parseImageReference(image.replaceAll('{tag}', SAMPLE_TAG)) === undefined)
+  const misplaced = /(\{(?:tag|[1-9])\}).*[/:]/.exec(image)?.[1];
+  if (misplaced !== undefined) throw new Error(`${what}: ${misplaced} may stand in the tag of ${image} only`);
+  if (parseImageReference(withSample(image)) === undefined)
     throw new Error(`${what}: “${image}” is no image name`);
   return {
     image,
@@ -80,12 +89,32 @@ function readMember(value: unknown, position: number): ListMember {
   };
 }
 
-function readTags(map: PlainObject, image: ImageReference): readonly string[] {
-  const tags = optionalStrings(map, 'tags', 'the list') ?? [];
-  const wrong = tags.find((pattern) => parseTag(pattern.replaceAll('*', 'x')) === undefined);
-  if (wrong !== undefined) throw new Error(`“${wrong}” is no tag, nor a pattern of one`);
+function readTags(map: PlainObject, image: ImageReference): readonly TagPattern[] {
   if (image.reference.kind === 'digest') throw new Error('a list cannot be named by a digest');
-  return tags.length > 0 ? tags : [image.reference.tag];
+  const written = optionalStrings(map, 'tags', 'the list') ?? [];
+  const patterns = readTagPatterns(written.length > 0 ? written : [image.reference.tag]);
+  if (patterns.every(({ excludes }) => excludes))
+    throw new Error('tags only take tags away: name some first');
+  return patterns;
+}
+
+/** @throws {Error} that says which wildcards there are. */
+export function readTagPatterns(written: readonly string[]): readonly TagPattern[] {
+  return written.map((text) => {
+    const pattern = parseTagPattern(text);
+    if (pattern === undefined) throw new Error(`“${text}” is no tag, nor a pattern of one: ${TAG_WILDCARDS}`);
+    return pattern;
+  });
+}
+
+/** A member's `{3}` needs a pattern with three `*`. */
+function refuseUnboundPlaceholders(members: readonly ListMember[], tags: readonly TagPattern[]): void {
+  const captures = Math.min(...tags.filter(({ excludes }) => !excludes).map((pattern) => pattern.captures));
+  for (const { image } of members) {
+    const unbound = [...image.matchAll(PLACEHOLDER)].find(([, name]) => Number(name) > captures)?.[0];
+    if (unbound !== undefined)
+      throw new Error(`${unbound} of ${image} stands for a * that not every pattern of tags has`);
+  }
 }
 
 /**
@@ -102,42 +131,34 @@ export function parseListSpec(value: unknown): ListSpec {
   if (image === undefined) throw new Error(`“${written}” is no image name`);
   const manifests = map['manifests'];
   if (!Array.isArray(manifests) || manifests.length === 0) throw new Error('the list needs manifests');
-  return {
-    repository: image.repository,
-    tags: readTags(map, image),
-    members: manifests.map(readMember),
-  };
+  const tags = readTags(map, image);
+  const members = manifests.map(readMember);
+  refuseUnboundPlaceholders(members, tags);
+  return { repository: image.repository, tags, members };
 }
 
 /** Does the list answer to this tag of its repository? */
-export function answersTo(spec: ListSpec, tag: Tag): boolean {
-  return spec.tags.some((pattern) => matches(pattern, tag));
+export function answersTo({ tags }: ListSpec, tag: Tag): boolean {
+  return matchTag(tags, tag) !== undefined;
 }
 
-/** `*` is anything; done by hand because a pattern comes from a file and a tag from anyone: no backtracking. */
-function matches(pattern: string, tag: string): boolean {
-  const [head = '', ...rest] = pattern.split('*');
-  const tail = rest.pop();
-  if (tail === undefined) return pattern === tag;
-  if (!tag.startsWith(head) || !tag.endsWith(tail) || tag.length < head.length + tail.length) return false;
-  const end = tag.length - tail.length;
-  let at = head.length;
-  return rest.every((part) => {
-    const found = tag.indexOf(part, at);
-    at = found + part.length;
-    return found >= 0 && at <= end;
-  });
+/** The name that `member` stands for when `tag` of the list is requested; it need not be a valid one. */
+export function memberName({ tags }: ListSpec, member: ListMember, tag: Tag): string {
+  const captured = matchTag(tags, tag) ?? [];
+  return member.image.replaceAll(PLACEHOLDER, (_, name: string) =>
+    name === 'tag' ? tag : (captured[Number(name) - 1] ?? ''),
+  );
 }
 
-/** The image that `member` stands for when `tag` was asked for; undefined when the tag makes no valid name. */
-export function memberImage(member: ListMember, tag: Tag): ImageReference | undefined {
-  return parseImageReference(member.image.replaceAll('{tag}', tag));
+/** The image that `member` stands for when `tag` is requested; undefined when the tag makes no valid name. */
+export function memberImage(spec: ListSpec, member: ListMember, tag: Tag): ImageReference | undefined {
+  return parseImageReference(memberName(spec, member, tag));
 }
 
 /** The repositories a list's members live in, each once, whatever the tag. */
 export function memberRepositories(spec: ListSpec): readonly Repository[] {
   const found = spec.members.flatMap(
-    (member) => parseImageReference(member.image.replaceAll('{tag}', SAMPLE_TAG))?.repository ?? [],
+    (member) => parseImageReference(withSample(member.image))?.repository ?? [],
   );
   return [...new Map(found.map((repository) => [formatRepository(repository), repository])).values()];
 }

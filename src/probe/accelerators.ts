@@ -1,55 +1,90 @@
+import {
+  isIntelGraphics,
+  JETPACK_BY_L4T,
+  knownAccelerator,
+  ROCKCHIP_NPUS,
+  VULKAN,
+} from '../host/data/accelerators.ts';
 import type { GpuFacts } from '../host/facts.ts';
+import type { HostRoot } from './host-root.ts';
 import type { PciDevice } from './pci.ts';
 
-/**
- * Accelerators that a PCI id is enough for: `vendor:device` -> maker and name.
- * Sources: the PCI ID database (https://pci-ids.ucw.cz); TPU ids from jax's hardware_utils (Apache-2.0; facts only).
- */
-const ACCELERATORS: Readonly<Record<string, readonly [vendor: string, name: string]>> = {
-  '1d0f:7064': ['aws', 'AWS Inferentia'],
-  '1d0f:7164': ['aws', 'AWS Trainium'],
-  '1d0f:7264': ['aws', 'AWS Inferentia2'],
-  '1d0f:7364': ['aws', 'AWS Neuron device 7364'],
-  '1d0f:7564': ['aws', 'AWS Neuron device 7564'],
-  '1d0f:7565': ['aws', 'AWS Neuron device 7565'],
-  '1da3:0001': ['habana', 'Habana Goya'],
-  '1da3:0030': ['habana', 'Habana Greco'],
-  '1da3:1000': ['habana', 'Habana Gaudi'],
-  '1da3:1010': ['habana', 'Habana Gaudi'],
-  '1da3:1020': ['habana', 'Habana Gaudi2'],
-  '1ae0:0027': ['google', 'Google TPU v2 or v3'],
-  '1ae0:005e': ['google', 'Google TPU v4'],
-  '1ae0:0062': ['google', 'Google TPU v5p'],
-  '1ae0:0063': ['google', 'Google TPU v5e'],
-  '1ae0:006f': ['google', 'Google TPU v6e'],
-};
-
-/** Intel's data-centre GPUs; they count when a compute-capable kernel driver holds them. */
-const INTEL_DATA_CENTRE: Readonly<Record<string, string>> = {
-  '0bd5': 'Intel Data Center GPU Max 1550',
-  '0bd6': 'Intel Data Center GPU Max 1550',
-  '0bd7': 'Intel Data Center GPU Max 1350',
-  '0bd8': 'Intel Data Center GPU Max 1350',
-  '0bd9': 'Intel Data Center GPU Max 1100',
-  '0bda': 'Intel Data Center GPU Max 1100',
-  '0bdb': 'Intel Data Center GPU Max 1100',
-  '56c0': 'Intel Data Center GPU Flex 170',
-  '56c1': 'Intel Data Center GPU Flex 140',
-};
-const INTEL_DRIVERS = new Set(['xe', 'i915']);
-
-/** Intel, AWS Neuron, Habana and TPU devices among the PCI functions. */
+/** Every accelerator among the PCI functions that is neither NVIDIA's nor AMD's. */
 export function findAccelerators(pci: readonly PciDevice[]): readonly GpuFacts[] {
   return pci.flatMap((device) => {
-    const made = maker(device);
-    if (made === undefined) return [];
-    const [vendor, name] = made;
-    return [{ vendor, name, pciId: `${device.vendor}:${device.device}`, pciAddress: device.address }];
+    const known = knownAccelerator(device);
+    if (known === undefined) return [];
+    const { vendor, name, accel } = known;
+    return [{ vendor, name, accel, pciId: `${device.vendor}:${device.device}`, pciAddress: device.address }];
   });
 }
 
-function maker(device: PciDevice): readonly [vendor: string, name: string] | undefined {
-  if (device.vendor !== '8086') return ACCELERATORS[`${device.vendor}:${device.device}`];
-  const name = INTEL_DATA_CENTRE[device.device];
-  return name !== undefined && INTEL_DRIVERS.has(device.driver ?? '') ? ['intel', name] : undefined;
+/** What a host offers beside the devices of its PCI bus. */
+export interface PlatformAccelerators {
+  /** Values of `accel:`. */
+  readonly accelerators?: readonly string[];
+  /** `jp6`. */
+  readonly jetpack?: string;
+  /** Vendors of GPUs that are part of the processor: `intel`. */
+  readonly graphics?: readonly string[];
+}
+
+/** Rockchip's NPU, Vulkan, Jetson's JetPack and Intel's graphics, each by files that containers depend on as well. */
+export function readPlatformAccelerators(root: HostRoot, pci: readonly PciDevice[]): PlatformAccelerators {
+  const npu = readRockchipNpu(root);
+  const accelerators = [...(npu === undefined ? [] : [npu]), ...(hasVulkan(root, pci) ? [VULKAN] : [])];
+  const jetpack = readJetpack(root);
+  return {
+    ...(accelerators.length === 0 ? {} : { accelerators }),
+    ...(jetpack === undefined ? {} : { jetpack }),
+    ...(pci.some(isIntelGraphics) ? { graphics: ['intel'] } : {}),
+  };
+}
+
+/** `rknn-rk3588`: the chip by the device tree, where the vendor's kernel driver, which librknnrt needs, is loaded. */
+function readRockchipNpu(root: HostRoot): string | undefined {
+  const hasDriver = ['/sys/bus/platform/drivers/RKNPU', '/sys/module/rknpu'].some(
+    (folder) => root.names(folder) !== undefined,
+  );
+  if (!hasDriver) return undefined;
+  const compatible = root.text('/sys/firmware/devicetree/base/compatible') ?? '';
+  const chips = compatible.split('\0').map((name) => /^rockchip,(rk\d+)/.exec(name)?.[1]);
+  const chip = ROCKCHIP_NPUS.find((known) => chips.includes(known));
+  return chip === undefined ? undefined : `rknn-${chip}`;
+}
+
+/** `# R36 (release), REVISION: 4.3, …` of a Jetson is JetPack 6. */
+function readJetpack(root: HostRoot): string | undefined {
+  const release = /^# R(\d+) /m.exec(root.text('/etc/nv_tegra_release') ?? '')?.[1];
+  return release === undefined ? undefined : JETPACK_BY_L4T.get(release);
+}
+
+const ICD_FOLDERS = ['/usr/share/vulkan/icd.d', '/usr/local/share/vulkan/icd.d', '/etc/vulkan/icd.d'];
+/** ICD manifests -> the PCI vendor whose GPU they drive. */
+const ICD_VENDORS: readonly (readonly [name: RegExp, pciVendor: string])[] = [
+  [/^(radeon|amd|amdvlk|amdgpu)/, '1002'],
+  [/^intel/, '8086'],
+  [/^(nvidia|nouveau)/, '10de'],
+];
+/** Drivers of GPUs that sit on no PCI bus. */
+const ICD_OF_CHIPS = /^(asahi|broadcom|freedreno|imagination|panfrost|panvk|powervr|tegra)/;
+
+/**
+ * Is there a Vulkan driver for a GPU of this host? llvmpipe (`lvp_icd`) is none: it computes on the CPU.
+ * @see https://github.com/KhronosGroup/Vulkan-Loader/blob/main/docs/LoaderDriverInterface.md#driver-discovery
+ */
+function hasVulkan(root: HostRoot, pci: readonly PciDevice[]): boolean {
+  const manifests = ICD_FOLDERS.flatMap((folder) => root.names(folder) ?? []).filter((name) =>
+    name.endsWith('.json'),
+  );
+  if (manifests.length === 0) return false;
+  const hasDisplay = (vendor: string) =>
+    pci.some(
+      (device) => device.vendor === vendor && device.class.startsWith('03') && device.driver !== 'vfio-pci',
+    );
+  const hasRenderNode = () => (root.names('/sys/class/drm') ?? []).some((name) => /^renderD\d+$/.test(name));
+  return manifests.some((name) => {
+    const vendor = ICD_VENDORS.find(([pattern]) => pattern.test(name))?.[1];
+    return vendor === undefined ? ICD_OF_CHIPS.test(name) && hasRenderNode() : hasDisplay(vendor);
+  });
 }

@@ -2,12 +2,15 @@ import type { GpuFacts } from '../host/facts.ts';
 import type { HostRoot } from './host-root.ts';
 
 const NODES = '/sys/class/kfd/kfd/topology/nodes';
+const AMD = 0x1002n;
 
 /** AMD's compute GPUs, as the kernel's fusion driver (KFD) lists them: one for each device, however it is partitioned. */
 export function readAmd(root: HostRoot): readonly GpuFacts[] {
   const gpus = new Map<string, GpuFacts>();
   for (const node of root.names(NODES) ?? []) {
     const properties = parseKfdProperties(root.text(`${NODES}/${node}/properties`) ?? '');
+    // Hygon's DCUs are on the same bus, with code of their own.
+    if ((properties.get('vendor_id') ?? AMD) !== AMD) continue;
     // Nodes without SIMD units are CPUs.
     if (!((properties.get('simd_count') ?? 0n) > 0n)) continue;
     const gfxTarget = gfxName(properties.get('gfx_target_version') ?? 0n);

@@ -1,6 +1,6 @@
 import { canonicalArchitecture } from '../host/architecture.ts';
 import type { HostFacts } from '../host/facts.ts';
-import { findAccelerators } from './accelerators.ts';
+import { findAccelerators, readPlatformAccelerators } from './accelerators.ts';
 import { readAmd } from './amd.ts';
 import { capturedArchitecture, readCpu } from './cpu.ts';
 import { collectDiagnostics, type Diagnostics } from './diagnostics.ts';
@@ -86,6 +86,7 @@ async function readLinux({ root, architecture, problems, options }: LinuxSubject
     gpus: [...nvidia.gpus, ...readAmd(root), ...findAccelerators(pci)],
     system: {
       ...system,
+      ...readPlatformAccelerators(root, pci),
       ...(nvidia.driver === undefined ? {} : { nvidiaDriver: nvidia.driver }),
       ...(fabrics.length === 0 ? {} : { fabrics }),
       ...(instanceType === undefined ? {} : { instanceType }),

@@ -4,6 +4,7 @@ import { inRange, parseVersion, parseVersionRange } from '../lib/version.ts';
 import { type Demand, REQUIRE_EXPRESSION, UNREADABLE } from './demands.ts';
 import type { HostView } from './host-view.ts';
 import { MATCH, type MatchResult, mismatch } from './judgement.ts';
+import { judgeAccelerator, judgeGpu } from './matchers/accelerator.ts';
 import { judgeAmd } from './matchers/amd.ts';
 import { judgeCpu, judgeFlag, judgeLevel, judgeVariant } from './matchers/cpu.ts';
 import { judgeExpression, judgeNvidia } from './matchers/nvidia.ts';
@@ -21,7 +22,8 @@ const PREDICATES = tableOf<Predicate>({
   nvcap: judgeNvidia,
   nvptx: judgeNvidia,
   gfx: judgeAmd,
-  gpu: anyValue(judgeGpuInterface),
+  gpu: anyValue(judgeGpu),
+  accel: judgeAccelerator,
   nvdriver: anyValue(versionOf('nvdriver')),
   cuda: anyValue(versionOf('cuda')),
   kernel: anyValue(versionOf('kernel')),
@@ -72,17 +74,6 @@ function judgeVendor(wanted: string, host: HostView): MatchResult {
   return own.some((name) => canonical(name) === canonical(wanted))
     ? MATCH
     : mismatch(`this CPU is by ${own[0]}`);
-}
-
-/** `gpu:cuda`: some GPU of the vendor whose interface this is; also a claim of the operator's own. */
-function judgeGpuInterface(wanted: string, host: HostView): MatchResult {
-  const claimed = host.claims.get('gpu')?.includes(wanted) === true;
-  const offered = tableOf({
-    cuda: host.nvidia.length > 0,
-    rocm: host.amd.length > 0,
-    opencl: host.nvidia.length + host.amd.length > 0,
-  });
-  return claimed || offered.get(wanted) === true ? MATCH : mismatch('this host has no such GPU');
 }
 
 /** Kinds that no predicate knows fail closed: the host must claim the very value. */

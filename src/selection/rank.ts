@@ -4,7 +4,12 @@ import { canonicalName } from '../host/microarchitectures.ts';
 import { compareVersions, lowerBound, parseVersionRange, type Version } from '../lib/version.ts';
 import { type Demand, formatDemand, REQUIRE_EXPRESSION } from './demands.ts';
 import type { HostView } from './host-view.ts';
-import { compareCloseness, type GpuCloseness } from './matchers/accelerator.ts';
+import {
+  acceleratorCloseness,
+  BY_MAKER,
+  compareCloseness,
+  type GpuCloseness,
+} from './matchers/accelerator.ts';
 import { amdCloseness } from './matchers/amd.ts';
 import { type CpuFit, fitOf, nodeOfLevel } from './matchers/cpu.ts';
 import { nvidiaCloseness } from './matchers/nvidia.ts';
@@ -12,7 +17,7 @@ import type { SelectionPolicy } from './policy.ts';
 
 /** Groups of feature kinds, the most telling first. A kind that stands nowhere is the site's own. */
 const GROUPS: Readonly<Record<string, readonly string[]>> = {
-  accelerator: ['nvcap', 'nvptx', 'gfx', 'gpu', 'cuda', 'nvdriver', REQUIRE_EXPRESSION],
+  accelerator: ['nvcap', 'nvptx', 'gfx', 'accel', 'jetson', 'gpu', 'cuda', 'nvdriver', REQUIRE_EXPRESSION],
   cpu: ['cpu', 'level', 'variant', 'cpuflag', 'cpuvendor'],
   site: [],
   system: ['os', 'osfeature', 'kernel', 'glibc', 'smt'],
@@ -111,11 +116,35 @@ function gpuCloseness(
   host: HostView,
   policy: SelectionPolicy,
 ): GpuCloseness | undefined {
+  let closest: GpuCloseness | undefined;
   for (const { key, anyOf } of demands) {
-    if (key === 'nvcap') return nvidiaCloseness(anyOf, host, policy);
-    if (key === 'gfx') return amdCloseness(anyOf, host, policy);
+    const closeness = closenessOfDemand(key, anyOf, host, policy);
+    if (closeness !== undefined && (closest === undefined || compareCloseness(closeness, closest) < 0)) {
+      closest = closeness;
+    }
   }
-  return undefined;
+  return closest;
+}
+
+function closenessOfDemand(
+  key: string,
+  anyOf: readonly Feature[],
+  host: HostView,
+  policy: SelectionPolicy,
+): GpuCloseness | undefined {
+  switch (key) {
+    case 'nvcap':
+      return nvidiaCloseness(anyOf, host, policy);
+    case 'gfx':
+      return amdCloseness(anyOf, host, policy);
+    case 'accel':
+      return acceleratorCloseness(anyOf, host);
+    case 'jetson':
+    case 'gpu':
+      return BY_MAKER;
+    default:
+      return undefined;
+  }
 }
 
 /** For each of {@link VERSION_KINDS} the least version that is asked for. */

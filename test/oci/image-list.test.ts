@@ -34,7 +34,7 @@ describe('parseListSpec()', () => {
 
   test('{tag} of a member is the tag that was asked for', () => {
     const spec = parseListSpec(PATTERN);
-    const images = spec.members.map((member) => memberImage(member, tag('v1.7')));
+    const images = spec.members.map((member) => memberImage(spec, member, tag('v1.7')));
     expect(images.map((image) => image && formatReference(image.repository, image.reference))).toEqual([
       'docker.io/vdaas/vald-agent-ngt:v1.7-avx512',
       'docker.io/vdaas/vald-agent-ngt:v1.7',
@@ -44,8 +44,9 @@ describe('parseListSpec()', () => {
   });
 
   test('a tag too long to be extended makes no member rather than a wrong one', () => {
-    const [member] = parseListSpec(PATTERN).members;
-    expect(member && memberImage(member, tag('v'.repeat(128)))).toBeUndefined();
+    const spec = parseListSpec(PATTERN);
+    const [member] = spec.members;
+    expect(member && memberImage(spec, member, tag('v'.repeat(128)))).toBeUndefined();
   });
 
   test.each([
@@ -59,8 +60,53 @@ describe('parseListSpec()', () => {
     ['*', 'anything', true],
     ['a**b', 'ab', true],
     ['1.0', '1x0', false],
+    ['[0-9]*', '1.9', true],
+    ['[0-9]*', 'cpu-1.9', false],
+    ['[0-9].?', '1.9', true],
+    ['[0-9].?', '1.10', false],
+    ['v[!0-9a-f]', 'vg', true],
+    ['v[!0-9a-f]', 'va', false],
+    ['v[a-]', 'v-', true],
   ])('the pattern %s and the tag %s: %s', (pattern, asked, expected) => {
     expect(answersTo(parseListSpec({ ...PATTERN, tags: [pattern] }), tag(asked))).toBe(expected);
+  });
+
+  test('{1} of a member is what the first * of the pattern stands for', () => {
+    const spec = parseListSpec({
+      image: 'ghcr.io/ggml-org/llama.cpp',
+      tags: 'server-b*',
+      manifests: [{ image: 'ghcr.io/ggml-org/llama.cpp:server-cuda-b{1}', platform: AMD64 }],
+    });
+    const [image] = spec.members.map((member) => memberImage(spec, member, tag('server-b4719')));
+    expect(image && formatReference(image.repository, image.reference)).toBe(
+      'ghcr.io/ggml-org/llama.cpp:server-cuda-b4719',
+    );
+  });
+
+  test('a pattern after ! takes tags away, wherever it stands', () => {
+    for (const tags of [
+      ['v*', '!*-*'],
+      ['!*-*', 'v*'],
+    ]) {
+      const spec = parseListSpec({ ...PATTERN, tags });
+      expect(answersTo(spec, tag('v1.7'))).toBe(true);
+      expect(answersTo(spec, tag('v1.7-avx512'))).toBe(false);
+    }
+  });
+
+  test('a refused pattern is answered with the wildcards that exist', () => {
+    for (const tags of ['[0-9', '[]', '[9-0]', 'v{1,2}', 'v:1', 'a b', '!', `v${'*'.repeat(300)}`]) {
+      expect(() => parseListSpec({ ...PATTERN, tags }), tags).toThrow(
+        /no tag, nor a pattern of one: \* stands for any characters, \? for one, \[0-9\] for one of a set/,
+      );
+    }
+  });
+
+  test('a tag that is long and nearly matches is refused in time', () => {
+    const spec = parseListSpec({ ...PATTERN, tags: `${'a*'.repeat(60)}b` });
+    const startMs = performance.now();
+    expect(answersTo(spec, tag('a'.repeat(128)))).toBe(false);
+    expect(performance.now() - startMs).toBeLessThan(500);
   });
 
   test.each([
@@ -70,6 +116,11 @@ describe('parseListSpec()', () => {
     [{ ...SEED, manifests: [] }, /needs manifests/],
     [{ ...SEED, manifest: [] }, /there is no “manifest”/],
     [{ ...SEED, tags: 'v:1' }, /is no tag/],
+    [{ ...SEED, tags: '!v*' }, /only take tags away/],
+    [
+      { ...SEED, tags: ['a*', 'b'], manifests: [{ image: 'a:{1}', platform: AMD64 }] },
+      /\{1\} of a:\{1\} stands for a \*/,
+    ],
     [{ ...SEED, manifests: [{ image: 'a:1', platform: [] }] }, /number 1: platform/],
     [
       { ...SEED, manifests: [{ image: 'a:1', annotations: { a: { b: 'c' } } }] },

@@ -1,5 +1,8 @@
+import { generalAccelerator, VULKAN } from '../../host/data/accelerators.ts';
+import type { Feature } from '../../host/features.ts';
+import type { HostView } from '../host-view.ts';
+import { MATCH, type MatchResult, mismatch } from '../judgement.ts';
 import type { SelectionPolicy } from '../policy.ts';
-
 /** How close code is to a GPU: its place in the vendor's order of preference, then a distance; both smaller for the closer. */
 export type GpuCloseness = readonly [place: number, distance: number];
 
@@ -20,3 +23,50 @@ export function closenessToAll(
   if (gpu === 'any') return run[0];
   return run.length === perGpu.length ? run.at(-1) : undefined;
 }
+
+/** Who makes the GPUs of a host: by what was detected of each, and by the operator's own claims. */
+function makersOf(host: HostView): ReadonlySet<string> {
+  return new Set([
+    ...(host.claims.get('gpu') ?? []),
+    ...(host.nvidia.length > 0 ? ['nvidia'] : []),
+    ...(host.amd.length > 0 ? ['amd'] : []),
+  ]);
+}
+
+/** An interface -> the makers of the GPUs that offer it. */
+const MAKERS_OF_INTERFACE: ReadonlyMap<string, readonly string[]> = new Map([
+  ['cuda', ['nvidia']],
+  ['rocm', ['amd']],
+  ['opencl', ['nvidia', 'amd', 'intel']],
+]);
+
+/** `gpu:nvidia`: a GPU of this maker; `gpu:cuda`: one that offers this interface. */
+export function judgeGpu(wanted: string, host: HostView): MatchResult {
+  const makers = makersOf(host);
+  if (makers.has(wanted) || MAKERS_OF_INTERFACE.get(wanted)?.some((maker) => makers.has(maker))) return MATCH;
+  return mismatch(
+    makers.size === 0 ? 'this host has no GPU' : `this host's GPU is ${[...makers].join(' and ')}`,
+  );
+}
+
+/** How close `accel:` code comes: the very device, then its general kind. Vulkan is for anything and ranks by no closeness. */
+export function acceleratorCloseness(wanted: readonly Feature[], host: HostView): GpuCloseness | undefined {
+  const claimed = host.claims.get('accel') ?? [];
+  const values = wanted.map(({ value }) => value).filter((value) => value !== VULKAN);
+  if (values.some((value) => claimed.includes(value))) return [1, 0];
+  return values.some((value) => claimed.some((own) => generalAccelerator(own) === value))
+    ? [4, 0]
+    : undefined;
+}
+
+/** `accel:intel-battlemage` holds for `accel:intel-xpu` as well. */
+export function judgeAccelerator(wanted: readonly Feature[], host: HostView): MatchResult {
+  const claimed = host.claims.get('accel') ?? [];
+  const has = new Set(claimed.flatMap((own) => [own, generalAccelerator(own) ?? own]));
+  if (wanted.some(({ value }) => has.has(value))) return MATCH;
+  if (claimed.length === 0) return mismatch('this host has no such accelerator');
+  return mismatch(`this host has ${claimed.map((value) => `accel:${value}`).join(' and ')}`);
+}
+
+/** A GPU that is named by its maker alone: behind every entry whose code says for which part it is. */
+export const BY_MAKER: GpuCloseness = [5, 0];

@@ -21,7 +21,20 @@ const VALUES: Readonly<Record<string, (host: DetectedHost) => readonly (string |
 
 /** Kinds of features that a host may have; a word that is none of them, nor a value, is a mistake. */
 const KINDS: readonly string[] = [
-  ...['level', 'cpuvendor', 'nvcap', 'gfx', 'nvdriver', 'cuda', 'fabric', 'smt', 'kernel', 'glibc'],
+  ...[
+    'level',
+    'cpuvendor',
+    'nvcap',
+    'gfx',
+    'accel',
+    'jetson',
+    'nvdriver',
+    'cuda',
+    'fabric',
+    'smt',
+    'kernel',
+    'glibc',
+  ],
   ...['instType', 'instSize', 'instHT'],
 ];
 

@@ -24,11 +24,11 @@ export async function readList(path: string): Promise<PushList> {
     const form = 'A list has image, and manifests of {image, platform: {os, architecture, features}}.';
     throw refuse((cause as Error).message, form, cause);
   }
-  const tags = spec.tags.map(parseTag);
+  const tags = spec.tags.map(({ text }) => parseTag(text));
   const [first, ...rest] = tags.filter((tag) => tag !== undefined);
   if (first === undefined || tags.length !== rest.length + 1) {
     throw refuse(
-      `${spec.tags.join(', ')} is a pattern of tags, and only a tag can be pushed`,
+      `${spec.tags.map(({ text }) => text).join(', ')} is a pattern of tags, and only a tag can be pushed`,
       'Name the tag in image, or serve the file as a virtual image (metahub serve --images DIR).',
     );
   }
