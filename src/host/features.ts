@@ -158,7 +158,7 @@ function acceleratorFeatures(gpus: readonly GpuFacts[], system: SystemFacts): re
   const { accelerators = [], graphics = [], jetpack } = system;
   const makers = gpus.map(({ vendor }) => vendor).filter((vendor) => GPU_MAKERS.has(vendor));
   return [
-    ...[...makers, ...graphics].map((vendor) => `gpu:${vendor}`),
+    ...[...new Set([...makers, ...graphics])].map((vendor) => `gpu:${vendor}`),
     ...gpus.flatMap(({ accel }) => feature('accel', accel)),
     ...accelerators.map((value) => `accel:${value}`),
     ...feature('jetson', jetpack),

@@ -126,6 +126,7 @@ describe('the JSON', () => {
       'x86-64-v3',
       'cpuvendor:GenuineIntel',
       'nvcap:9.0',
+      'gpu:nvidia',
       'nvdriver:535.104.05',
       'cuda:12.2',
       'smt:on',

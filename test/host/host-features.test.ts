@@ -26,7 +26,7 @@ describe('the features of a host beside its CPU', () => {
         { vendor: 'nvidia', computeCapability: '9.0' },
         { vendor: 'nvidia', computeCapability: '10.0' },
         { vendor: 'amd', gfxTarget: 'gfx90a' },
-        { vendor: 'aws', name: 'AWS Trainium' },
+        { vendor: 'aws', name: 'AWS Trainium', accel: 'neuron-trn1' },
       ],
       system: {
         nvidiaDriver: '535.104.05',
@@ -42,6 +42,9 @@ describe('the features of a host beside its CPU', () => {
       'nvcap:10.0',
       'nvcap:9.0',
       'gfx:gfx90a',
+      'gpu:nvidia',
+      'gpu:amd',
+      'accel:neuron-trn1',
       'nvdriver:535.104.05',
       'cuda:12.2',
       'fabric:efa',

@@ -224,3 +224,64 @@ selectionCases('AMD GPUs', {
     wins: 'it',
   },
 });
+
+selectionCases('accelerators of other makers', {
+  'gpu:nvidia is any NVIDIA GPU': { host: 'nvcap:9.0', entries: { it: 'gpu:nvidia' }, wins: 'it' },
+  'gpu:intel is claimed by itself': {
+    host: 'gpu:intel',
+    entries: { plain: '', it: 'gpu:intel' },
+    wins: 'it',
+  },
+  'gpu:amd does not hold on an NVIDIA host': {
+    host: 'nvcap:9.0',
+    entries: { plain: '', it: 'gpu:amd' },
+    wins: 'plain',
+    says: { it: /this host's GPU is nvidia/ },
+  },
+  'accel: of the general kind holds on a device of that kind': {
+    host: 'accel:intel-battlemage',
+    entries: { plain: '', it: 'accel:intel-xpu' },
+    wins: 'it',
+  },
+  'accel: of another generation does not hold': {
+    host: 'accel:habana-gaudi3',
+    entries: { plain: '', it: 'accel:habana-gaudi2' },
+    wins: 'plain',
+    says: { it: /this host has accel:habana-gaudi3/ },
+  },
+  'accel: of a device does not hold where only the general kind is claimed': {
+    host: 'accel:intel-xpu',
+    entries: { it: 'accel:intel-battlemage' },
+    wins: undefined,
+  },
+  'code for the very device goes before code for the general kind': {
+    host: 'accel:neuron-trn2',
+    entries: { general: 'accel:neuron', it: 'accel:neuron-trn2' },
+    wins: 'it',
+  },
+  'machine code goes before a driver’s version alone, and that before Vulkan': {
+    host: 'nvcap:9.0 cuda:13.0 accel:vulkan',
+    entries: { vulkan: 'accel:vulkan', cuda: 'cuda:12.0', it: 'nvcap:9.0 cuda:12.0' },
+    wins: 'it',
+  },
+  'CUDA goes before Vulkan': {
+    host: 'nvcap:9.0 cuda:13.0 accel:vulkan',
+    entries: { vulkan: 'accel:vulkan', it: 'cuda:12.0' },
+    wins: 'it',
+  },
+  'a maker’s own interface goes before Vulkan': {
+    host: 'gfx:gfx1100 accel:vulkan',
+    entries: { vulkan: 'accel:vulkan', it: 'gpu:amd' },
+    wins: 'it',
+  },
+  'an Intel GPU’s own code goes before Vulkan': {
+    host: 'accel:intel-arc accel:vulkan',
+    entries: { vulkan: 'accel:vulkan', it: 'accel:intel-xpu' },
+    wins: 'it',
+  },
+  'a JetPack is compared as it is written': {
+    host: 'nvcap:8.7 jetson:jp6',
+    entries: { old: 'jetson:jp5', it: 'jetson:jp6' },
+    wins: 'it',
+  },
+});

@@ -105,6 +105,8 @@ export interface PciIdentity {
 export function knownAccelerator(function_: PciIdentity): KnownAccelerator | undefined {
   const { vendor, device, driver } = function_;
   const id = `${vendor}:${device}`;
+  // The machines of TPUs use them through vfio; of any other device it says that a virtual machine has it.
+  if (driver === 'vfio-pci' && vendor !== '1ae0') return undefined;
   if (vendor === '8086') return INTEL_DRIVERS.has(driver ?? '') ? INTEL.get(id) : undefined;
   const maker = BY_MAKER.get(vendor);
   if (maker === undefined) return BY_ID.get(id);
