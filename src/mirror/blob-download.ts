@@ -11,229 +11,265 @@ export interface BlobDownloadOptions {
   readonly digest: Digest;
   /** `docker.io/library/alpine@sha256:…`, for messages. */
   readonly name: string;
-  /** The upstream's bytes, unverified: the intake does that. */
+  /** The upstream's bytes, unverified: the ingest verifies them. */
   readonly content: BlobContent;
-  readonly intake: Ingest;
-  /** How long to go on for nobody: a runtime that lost its connection comes back. */
+  readonly ingest: Ingest;
+  /** For how long the download goes on without a reader: a runtime that lost its connection comes back. */
   readonly lingerMs: number;
 }
 
-/** A blob on its way from upstream into the store, read by any number of clients behind its growing end. */
-export interface BlobDownload {
-  readonly sizeBytes: number | undefined;
-  /** Bytes from the start that a reader gets without waiting. */
-  readonly availableBytes: number;
-  /** Can somebody who comes now have this part? Not once the disk has refused bytes of it. */
-  canServe(range: ByteRange | undefined): boolean;
-  /** Adds a reader; undefined: of everything. */
-  open(range: ByteRange | undefined): BlobContent;
-  readonly isOver: boolean;
-  /** Resolves when nothing more happens: with the error it failed with, or undefined when it was held or given up. */
-  readonly over: Promise<Error | undefined>;
-  cancel(): void;
-}
-
-/** Up to this size nothing of a blob is given out before its digest is found right. */
+/** Up to this size a reader gets nothing of a blob before its digest is verified. */
 const SMALL_BYTES = 1024 * 1024;
+/** Bytes that may wait in memory while the disk is at work, in bytes. */
+const WRITE_BUFFER_BYTES = 1024 * 1024;
 
+/** One client, and the first byte that it does not have yet. */
 interface Reader {
   position: number;
 }
 
-/** Bytes that went past the disk: given to the readers there are, and gone. */
-interface Passing {
-  readonly start: number;
-  readonly end: number;
+/** Bytes that the disk refused: the readers get them from memory, and the next bytes wait for the slowest reader. */
+interface UnstoredPart extends ByteRange {
   readonly bytes: Buffer;
 }
 
+const NO_BYTES = Buffer.alloc(0);
+
 /**
- * Takes the content in, from the first reader on. The last byte is given to nobody before the digest is found right, so a wrong blob never
- * looks complete. When the disk refuses, the bytes go from hand to hand at the pace of the slowest reader.
+ * The download of one blob into the store, which any number of readers follow. It starts with the first reader. Nobody
+ * gets the last byte before the digest is verified, so a wrong blob never looks complete.
  */
-export function startBlobDownload({
-  digest,
-  name,
-  content,
-  intake,
-  lingerMs,
-}: BlobDownloadOptions): BlobDownload {
-  const { sizeBytes } = content;
-  const pulse = createCondition();
-  let settle: (failure: Error | undefined) => void = () => {};
-  const over = new Promise<Error | undefined>((resolve) => {
-    settle = resolve;
-  });
-  const readers = new Set<Reader>();
-  let receivedBytes = 0;
-  let isVerified = false;
-  let failure: Error | undefined;
-  let passing: Passing | undefined;
-  let lastByte: Buffer | undefined;
-  let isOver = false;
-  let isGivenUp = false;
-  let running: Promise<void> | undefined;
-  let taking: Promise<void> = Promise.resolve();
-  let lingering: NodeJS.Timeout | undefined;
+export class BlobDownload {
+  readonly sizeBytes: number | undefined;
+  /** Resolves at the end: with the error that ended it, or with undefined when it was committed or cancelled. */
+  readonly finished: Promise<Error | undefined>;
+  #resolveFinished: (failure: Error | undefined) => void = () => {};
 
-  const available = () => {
-    const { storedBytes } = intake;
-    if (isVerified) return storedBytes;
-    // Waiting costs nothing here, and a runtime that keeps a part of a wrong config or layer would go on from it for ever.
-    // Past the disk there is no waiting: what is behind is there only for a moment.
-    if (sizeBytes !== undefined && sizeBytes <= SMALL_BYTES && passing === undefined) return 0;
-    return Math.max(0, Math.min(storedBytes, (sizeBytes ?? receivedBytes) - 1));
-  };
+  readonly #options: BlobDownloadOptions;
+  readonly #readers = new Set<Reader>();
+  /** Notified of everything that a reader or the writer may wait for. */
+  readonly #changed = createCondition();
+  /** Takes the upstream's bytes while the download runs. */
+  #sink: Writable | undefined;
+  #receivedBytes = 0;
+  /** The write to the store that is under way. */
+  #storing: Promise<void> = Promise.resolve();
+  #unstored: UnstoredPart | undefined;
+  /** The last of the unstored bytes, held back until the digest is verified. */
+  #heldBack: Buffer | undefined;
+  #isVerified = false;
+  #isFinished = false;
+  #isCancelled = false;
+  #failure: Error | undefined;
+  #linger: NodeJS.Timeout | undefined;
 
-  /** Shows bytes to every reader there is and waits until each has them or has left. */
-  async function passOn(start: number, bytes: Buffer): Promise<void> {
-    passing = { start, end: start + bytes.length, bytes };
-    const { end } = passing;
-    pulse.notifyAll();
-    while (failure === undefined && [...readers].some(({ position }) => position < end)) await pulse.wait();
+  constructor(options: BlobDownloadOptions) {
+    this.#options = options;
+    this.sizeBytes = options.content.sizeBytes;
+    this.finished = new Promise((resolve) => {
+      this.#resolveFinished = resolve;
+    });
+    this.#startLinger();
   }
 
-  async function take(chunks: readonly Buffer[]): Promise<void> {
-    if (failure !== undefined) throw failure;
-    const start = receivedBytes;
-    for (const { length } of chunks) receivedBytes += length;
-    if (sizeBytes !== undefined && receivedBytes > sizeBytes) {
-      throw new RegistryError('UNAVAILABLE', `${name} is longer than announced`);
+  /** It serves no new reader: it is finished, or about to be. */
+  get isOver(): boolean {
+    return this.#isFinished || this.#failure !== undefined;
+  }
+
+  /** Bytes from the start that a reader gets without waiting. */
+  get availableBytes(): number {
+    const { storedBytes } = this.#options.ingest;
+    if (this.#isVerified) return storedBytes;
+    // A runtime that keeps a part of a wrong config or layer would resume from it for ever. Waiting costs nothing for a
+    // small blob, except where the disk refuses: what readers do not take at once is gone.
+    const isSmall = this.sizeBytes !== undefined && this.sizeBytes <= SMALL_BYTES;
+    if (isSmall && this.#unstored === undefined) return 0;
+    return Math.max(0, Math.min(storedBytes, (this.sizeBytes ?? this.#receivedBytes) - 1));
+  }
+
+  /** Can a new reader get this range? Not when the disk has refused some of its bytes. */
+  canServe(range: ByteRange | undefined): boolean {
+    if (this.isOver) return false;
+    return this.#unstored === undefined || (range?.end ?? Number.POSITIVE_INFINITY) <= this.availableBytes;
+  }
+
+  /** Adds a reader; undefined: of everything. */
+  open(range: ByteRange | undefined): BlobContent {
+    const reader: Reader = { position: range?.start ?? 0 };
+    this.#readers.add(reader);
+    clearTimeout(this.#linger);
+    this.#start();
+    return {
+      kind: 'content',
+      digest: this.#options.digest,
+      sizeBytes: this.sizeBytes,
+      range,
+      cancel: () => this.#leave(reader),
+      writeTo: async (target) => {
+        try {
+          await this.#serve(reader, range, target);
+        } finally {
+          this.#leave(reader);
+        }
+      },
+    };
+  }
+
+  /** Ends it, unless its bytes are verified already: what is left then is to commit them. */
+  cancel(): void {
+    if (this.#isFinished || this.#isVerified) return;
+    this.#isCancelled = this.#failure === undefined;
+    this.#failure ??= new RegistryError(
+      'UNAVAILABLE',
+      `the download of ${this.#options.name} was cancelled: no client waits for it`,
+    );
+    if (this.#sink) {
+      this.#sink.destroy(this.#failure);
+      this.#changed.notifyAll();
+    } else {
+      this.#options.content.cancel();
+      void this.#finish();
     }
-    if (await intake.write(...chunks)) return pulse.notifyAll();
-    const held = lastByte ?? Buffer.alloc(0);
-    const bytes = Buffer.concat([held, ...chunks]);
-    lastByte = Buffer.from(bytes.subarray(-1));
-    await passOn(start - held.length, bytes.subarray(0, -1));
   }
 
-  const sink = new Writable({
-    highWaterMark: 1024 * 1024,
-    // What arrives while the disk is at work is written at once: fewer and larger writes.
-    writev: (pending: readonly { readonly chunk: Buffer }[], done) => {
-      taking = take(pending.map(({ chunk }) => chunk)).then(() => done(), done);
-    },
-  });
-  sink.on('error', () => {
-    // The upstream's `writeTo` rejects with it.
-  });
+  // The upstream's side: receive, store, verify, commit.
 
-  async function run(): Promise<void> {
+  #start(): void {
+    if (this.#sink) return;
+    this.#sink = new Writable({
+      highWaterMark: WRITE_BUFFER_BYTES,
+      // What arrives while the disk is at work is written at once: fewer and larger writes.
+      writev: (pending: readonly { readonly chunk: Buffer }[], done) => {
+        this.#storing = this.#receive(pending.map(({ chunk }) => chunk)).then(() => done(), done);
+      },
+    });
+    this.#sink.on('error', () => {
+      // The upstream's `writeTo` rejects with it.
+    });
+    void this.#run(this.#sink);
+  }
+
+  async #run(sink: Writable): Promise<void> {
+    const { content, ingest } = this.#options;
     try {
       await content.writeTo(sink);
-      if (sizeBytes !== undefined && receivedBytes !== sizeBytes) {
-        throw new RegistryError('UNAVAILABLE', `${name} ended at byte ${receivedBytes} of ${sizeBytes}`);
-      }
-      if (!(await intake.verify())) {
-        content.distrust?.();
-        throw new RegistryError('UNAVAILABLE', `the upstream's bytes for ${name} do not have that digest`);
-      }
-      isVerified = true;
-      pulse.notifyAll();
-      if (lastByte) await passOn(receivedBytes - 1, lastByte);
-      await intake.hold();
+      this.#checkSize();
+      await this.#verify();
+      if (this.#heldBack) await this.#passOn(this.#receivedBytes - 1, this.#heldBack);
+      await ingest.commit();
     } catch (error) {
-      failure = error as Error;
-      pulse.notifyAll();
+      this.#failure = error as Error;
+      this.#changed.notifyAll();
     } finally {
       sink.destroy();
-      // The file must not be closed while something is being written to it.
-      await taking;
-      await end();
+      // The file must not be closed during a write to it.
+      await this.#storing;
+      await this.#finish();
     }
   }
 
-  async function end(): Promise<void> {
-    isOver = true;
-    clearTimeout(lingering);
-    pulse.notifyAll();
-    if (readers.size === 0) await intake.close();
-    settle(isGivenUp ? undefined : failure);
-  }
-
-  function leave(reader: Reader): void {
-    if (!readers.delete(reader)) return;
-    pulse.notifyAll();
-    if (readers.size > 0) return;
-    if (isOver) void intake.close();
-    else lingering = setTimeout(cancel, lingerMs).unref();
-  }
-
-  function cancel(): void {
-    if (isOver || isVerified) return;
-    isGivenUp = failure === undefined;
-    failure ??= new RegistryError('UNAVAILABLE', `${name} was given up: nobody waits for it`);
-    if (running) {
-      sink.destroy(failure);
-      pulse.notifyAll();
-    } else {
-      content.cancel();
-      void end();
+  async #receive(chunks: readonly Buffer[]): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure;
+    const start = this.#receivedBytes;
+    for (const { length } of chunks) this.#receivedBytes += length;
+    if (this.sizeBytes !== undefined && this.#receivedBytes > this.sizeBytes) {
+      throw new RegistryError('UNAVAILABLE', `${this.#options.name} is longer than announced`);
     }
+    if (await this.#options.ingest.write(...chunks)) this.#changed.notifyAll();
+    else await this.#passOnAllButLast(start, chunks);
   }
 
-  async function follow(reader: Reader, wanted: ByteRange | undefined, target: Writable): Promise<void> {
-    const watch = watchSink(target, pulse.notifyAll);
-    const endOf = () => wanted?.end ?? (isVerified ? receivedBytes : Number.POSITIVE_INFINITY);
+  /** The disk refused these bytes: they go to the readers, except the last one, which waits for the digest. */
+  async #passOnAllButLast(start: number, chunks: readonly Buffer[]): Promise<void> {
+    const before = this.#heldBack ?? NO_BYTES;
+    const bytes = Buffer.concat([before, ...chunks]);
+    this.#heldBack = Buffer.from(bytes.subarray(-1));
+    await this.#passOn(start - before.length, bytes.subarray(0, -1));
+  }
+
+  /** Offers bytes to every reader there is and waits until each has them or has left. */
+  async #passOn(start: number, bytes: Buffer): Promise<void> {
+    const end = start + bytes.length;
+    this.#unstored = { start, end, bytes };
+    this.#changed.notifyAll();
+    const isBehind = ({ position }: Reader) => position < end;
+    while (this.#failure === undefined && [...this.#readers].some(isBehind)) await this.#changed.wait();
+  }
+
+  #checkSize(): void {
+    if (this.sizeBytes === undefined || this.#receivedBytes === this.sizeBytes) return;
+    const progress = `byte ${this.#receivedBytes} of ${this.sizeBytes}`;
+    throw new RegistryError('UNAVAILABLE', `${this.#options.name} ended at ${progress}`);
+  }
+
+  async #verify(): Promise<void> {
+    const { content, ingest, name } = this.#options;
+    if (!(await ingest.verify())) {
+      content.distrust?.();
+      throw new RegistryError('UNAVAILABLE', `the upstream's bytes for ${name} do not have that digest`);
+    }
+    this.#isVerified = true;
+    this.#changed.notifyAll();
+  }
+
+  async #finish(): Promise<void> {
+    this.#isFinished = true;
+    clearTimeout(this.#linger);
+    this.#changed.notifyAll();
+    if (this.#readers.size === 0) await this.#options.ingest.close();
+    this.#resolveFinished(this.#isCancelled ? undefined : this.#failure);
+  }
+
+  // The readers' side: each writes what is available to its client, then waits for more.
+
+  async #serve(reader: Reader, range: ByteRange | undefined, target: Writable): Promise<void> {
+    const sink = watchSink(target, this.#changed.notifyAll);
+    const endOf = () => range?.end ?? (this.#isVerified ? this.#receivedBytes : Number.POSITIVE_INFINITY);
     try {
       while (reader.position < endOf()) {
-        const reason = failure ?? watch.reason;
+        const reason = this.#failure ?? sink.reason;
         if (reason !== undefined) throw reason;
-        const { position } = reader;
-        const storedEnd = Math.min(available(), endOf());
-        if (position < storedEnd) {
-          await intake.writeTo(target, { start: position, end: storedEnd });
-          reader.position = storedEnd;
-        } else if (passing && passing.start <= position && position < passing.end) {
-          const { start, bytes } = passing;
-          const part = bytes.subarray(position - start, endOf() - start);
-          await writeChunk(target, part);
-          reader.position = position + part.length;
-        } else {
-          await pulse.wait();
-          continue;
-        }
-        if (passing) pulse.notifyAll();
+        // No await between this look and the wait: a notification in between would be lost.
+        const writing =
+          this.#writeStored(reader, endOf(), target) ?? this.#writeUnstored(reader, endOf(), target);
+        await (writing ?? this.#changed.wait());
+        if (writing && this.#unstored) this.#changed.notifyAll();
       }
     } finally {
-      watch.stop();
+      sink.stop();
     }
   }
 
-  lingering = setTimeout(cancel, lingerMs).unref();
-  return {
-    sizeBytes,
-    over,
-    cancel,
-    get isOver() {
-      return isOver || failure !== undefined;
-    },
-    get availableBytes() {
-      return available();
-    },
-    canServe: (range) =>
-      !isOver &&
-      failure === undefined &&
-      (passing === undefined || (range?.end ?? Number.POSITIVE_INFINITY) <= available()),
-    open: (range) => {
-      const reader: Reader = { position: range?.start ?? 0 };
-      readers.add(reader);
-      clearTimeout(lingering);
-      running ??= run();
-      return {
-        kind: 'content',
-        digest,
-        sizeBytes,
-        range,
-        cancel: () => leave(reader),
-        writeTo: async (target) => {
-          try {
-            await follow(reader, range, target);
-          } finally {
-            leave(reader);
-          }
-        },
-      };
-    },
-  };
+  /** Writes bytes that the store has; undefined when it has none that this reader needs next. */
+  #writeStored(reader: Reader, end: number, target: Writable): Promise<void> | undefined {
+    const { position } = reader;
+    const availableEnd = Math.min(this.availableBytes, end);
+    if (position >= availableEnd) return undefined;
+    return this.#options.ingest.writeTo(target, { start: position, end: availableEnd }).then(() => {
+      reader.position = availableEnd;
+    });
+  }
+
+  /** Writes bytes that the disk refused; undefined when they are not those that this reader needs next. */
+  #writeUnstored(reader: Reader, end: number, target: Writable): Promise<void> | undefined {
+    const part = this.#unstored;
+    if (!part || reader.position < part.start || reader.position >= part.end) return undefined;
+    const bytes = part.bytes.subarray(reader.position - part.start, end - part.start);
+    return writeChunk(target, bytes).then(() => {
+      reader.position += bytes.length;
+    });
+  }
+
+  #leave(reader: Reader): void {
+    if (!this.#readers.delete(reader)) return;
+    this.#changed.notifyAll();
+    if (this.#readers.size > 0) return;
+    if (this.#isFinished) void this.#options.ingest.close();
+    else this.#startLinger();
+  }
+
+  #startLinger(): void {
+    this.#linger = setTimeout(() => this.cancel(), this.#options.lingerMs).unref();
+  }
 }

@@ -1,6 +1,6 @@
 import type { Writable } from 'node:stream';
 import { SingleFlight } from '../lib/single-flight.ts';
-import { SpoiltContentError, type StoredBlob } from '../oci/content-store.ts';
+import { CorruptContentError, type StoredBlob } from '../oci/content-store.ts';
 import type { Digest } from '../oci/digest.ts';
 import { type ByteRange, type RangeRequest, resolveRange } from '../oci/range.ts';
 import { formatRepository, type Repository } from '../oci/reference.ts';
@@ -8,38 +8,56 @@ import type {
   Access,
   Blob,
   BlobContent,
+  BlobInfo,
   BlobOptions,
   BlobRedirect,
-  Registry,
   RequestOptions,
 } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import { isLoopError } from '../oci/via.ts';
-import { type BlobDownload, startBlobDownload } from './blob-download.ts';
-import type { CacheOptions } from './cache-options.ts';
+import { BlobDownload } from './blob-download.ts';
+import type { CacheOptions, CacheResult } from './cache-options.ts';
 
 const LINGER_MS = 30_000;
-/** A part that begins this far behind what has arrived is asked of upstream rather than waited for, in bytes. */
+/** A range that begins this far behind what has arrived is fetched from upstream by itself, in bytes. */
 const WAIT_FOR_BYTES = 16 * 1024 * 1024;
 
-/** A fetch under way, and whom upstream has let see it. */
-interface Filling {
-  readonly fill: BlobDownload;
-  readonly partitions: Set<string>;
-  /** Somebody is already counted as the one it was fetched for. */
-  isClaimed: boolean;
+/** One request for a blob. */
+interface BlobRequest {
+  readonly repository: Repository;
+  readonly digest: Digest;
+  readonly options: BlobOptions;
 }
 
-/** What opening a blob upstream came to: it is being taken in, or it is to be had elsewhere. */
-type Opening = { readonly kind: 'filling'; readonly filling: Filling } | BlobRedirect;
+/** A download that is under way. */
+interface ActiveDownload {
+  readonly kind: 'download';
+  readonly download: BlobDownload;
+  /** Partitions that upstream has let see the blob. */
+  readonly partitions: Set<string>;
+  /** The request that started it has been counted as a miss: later ones are coalesced. */
+  isCounted: boolean;
+}
+
+/** Where a blob comes from that is not in the store. */
+type BlobSource = ActiveDownload | BlobRedirect | { readonly kind: 'bypass' };
+
+/** What attaching to a download came to. `finished`: the download has ended meanwhile; `bypass`: it cannot serve this range. */
+type Attachment = BlobContent | 'finished' | 'bypass';
 
 function partitionOf(access: Access | undefined): string {
   return access === undefined ? 'own' : `of ${access.partition}`;
 }
 
-/** By registry: the bytes that come from one may be slow, or wrong at their end, and must not hold up another's. */
-function fillingKey({ host }: Repository, digest: Digest): string {
-  return `${host} ${digest}`;
+/** By registry: the bytes from one may be slow, or wrong at their end, and must not block another's. */
+function downloadKey({ repository, digest }: BlobRequest): string {
+  return `${repository.host} ${digest}`;
+}
+
+/** By repository too: that one does not have the blob says nothing of another. */
+function openingKey({ repository, digest, options }: BlobRequest): string {
+  const name = `${formatRepository(repository)}@${digest}`;
+  return `${options.follow === true} ${partitionOf(options.access)} ${name}`;
 }
 
 function rangeWithin(request: RangeRequest | undefined, sizeBytes: number, digest: Digest) {
@@ -51,217 +69,206 @@ function rangeWithin(request: RangeRequest | undefined, sizeBytes: number, diges
   return range;
 }
 
-/** Fetches the rest from upstream, from a position to an end. */
-type GoOn = (sink: Writable, rest: ByteRange) => Promise<void>;
-
-function contentOf(held: StoredBlob, digest: Digest, range: ByteRange | undefined, goOn: GoOn): BlobContent {
-  const { sizeBytes } = held;
-  const { start, end } = range ?? { start: 0, end: sizeBytes };
-  return {
-    kind: 'content',
-    digest,
-    sizeBytes,
-    range,
-    cancel: () => held.close(),
-    writeTo: async (sink) => {
-      try {
-        await held.writeTo(sink, { start, end });
-      } catch (error) {
-        if (!(error instanceof SpoiltContentError)) throw error;
-        // What was written so far was right: the client need not notice.
-        await goOn(sink, { start: error.position, end });
-      } finally {
-        held.close();
-      }
-    },
-  };
+/** Does the range begin within reach of what the download has received? */
+function isNear(download: BlobDownload, request: RangeRequest | undefined): boolean {
+  if (request === undefined) return true;
+  if (download.sizeBytes === undefined) return false;
+  const range = resolveRange(request, download.sizeBytes);
+  return range === 'unsatisfiable' || range.start <= download.availableBytes + WAIT_FOR_BYTES;
 }
 
-/** The half of the cache that answers for blobs: each is fetched once, whoever asks meanwhile reads along. */
-export function createCachedBlobs(options: CacheOptions) {
-  const { next, store, log, onResult = () => {}, lingerMs = LINGER_MS } = options;
-  const openings = new SingleFlight<Opening>(isLoopError);
-  const fillings = new Map<string, Filling>();
-  /** Fetches that have come to an end: what one of them brought was not held a moment before. */
-  let ended = 0;
+/** Lazy readers ask for hundreds of ranges from the middle: none of them is a reason to download everything. */
+function beginsAtStart(request: RangeRequest | undefined): boolean {
+  return request === undefined || (request.kind === 'from' && request.first === 0);
+}
 
-  /** Rejects unless upstream would show the blob to these eyes. */
-  async function authorise(repository: Repository, digest: Digest, asked: RequestOptions): Promise<void> {
-    const { access, via, signal } = asked;
-    await next.statBlob(repository, digest, { access, via, signal });
+/** The half of the cache that serves blobs: each is downloaded once, and all who ask meanwhile follow that download. */
+export class CachedBlobs {
+  readonly #options: CacheOptions;
+  /** Requests to upstream that have not become a download yet. */
+  readonly #openings = new SingleFlight<BlobSource>(isLoopError);
+  readonly #downloads = new Map<string, ActiveDownload>();
+  /** How many downloads have finished: what one of them brought was not in the store a moment before. */
+  #finishedDownloads = 0;
+
+  constructor(options: CacheOptions) {
+    this.#options = options;
   }
 
-  async function findHeld(
-    repository: Repository,
-    digest: Digest,
-    asked: RequestOptions,
-  ): Promise<StoredBlob | undefined> {
-    const held = await store.blob(digest);
-    if (!held || held.isFor(asked.access)) return held;
+  async blob(repository: Repository, digest: Digest, options: BlobOptions = {}): Promise<Blob> {
+    const request = { repository, digest, options };
+    // Again whenever a download has finished meanwhile: what was not in the store a moment ago may be now.
+    for (;;) {
+      const finishedBefore = this.#finishedDownloads;
+      const stored = await this.#openStored(request);
+      if (stored) return this.#count('hit', stored);
+      if (finishedBefore !== this.#finishedDownloads) continue;
+
+      const source = await this.#findOrStartDownload(request);
+      if (source.kind === 'redirect') return this.#count('bypass', source);
+      const content = source.kind === 'download' ? await this.#tryAttach(source, request) : 'bypass';
+      if (content === 'finished') continue;
+      if (content === 'bypass') return this.#count('bypass', await this.#fetchDirectly(request));
+      return content;
+    }
+  }
+
+  async statBlob(repository: Repository, digest: Digest, options: RequestOptions = {}): Promise<BlobInfo> {
+    const stored = await this.#findStored({ repository, digest, options });
+    if (!stored) return this.#options.next.statBlob(repository, digest, options);
+    stored.close();
+    return { digest, sizeBytes: stored.sizeBytes };
+  }
+
+  /** Cancels every download that is under way. */
+  async close(): Promise<void> {
+    const running = [...this.#downloads.values()].map(({ download }) => download);
+    for (const download of running) download.cancel();
+    await Promise.all(running.map(({ finished }) => finished));
+  }
+
+  #count<T extends Blob>(result: CacheResult, blob: T): T {
+    this.#options.onResult?.('blob', result);
+    return blob;
+  }
+
+  /** Rejects unless upstream shows the blob to this request's login. */
+  async #authorize({ repository, digest, options: { access, via, signal } }: BlobRequest): Promise<void> {
+    await this.#options.next.statBlob(repository, digest, { access, via, signal });
+  }
+
+  #fetchDirectly({ repository, digest, options }: BlobRequest): Promise<Blob> {
+    return this.#options.next.blob(repository, digest, options);
+  }
+
+  // From the store.
+
+  /** The stored blob, once it is certain that the request may see it. */
+  async #findStored(request: BlobRequest): Promise<StoredBlob | undefined> {
+    const { digest, repository, options } = request;
+    const stored = await this.#options.store.blob(digest);
+    if (!stored || stored.isVisibleTo(options.access)) return stored;
     try {
-      await authorise(repository, digest, asked);
+      await this.#authorize(request);
     } catch (error) {
-      held.close();
+      stored.close();
       throw error;
     }
-    await store.grant(digest, { repository, access: asked.access });
-    return held;
+    await this.#options.store.grant(digest, { repository, access: options.access });
+    return stored;
   }
 
-  function track(key: string, filling: Filling, name: string): void {
-    fillings.set(key, filling);
-    void filling.fill.over.then((failure) => {
-      if (fillings.get(key) === filling) fillings.delete(key);
-      ended += 1;
-      if (failure)
-        log('warning', 'blob-download-failed', 'the download of a blob failed', {
-          blob: name,
-          reason: failure.message,
-        });
-    });
-  }
-
-  async function open(repository: Repository, digest: Digest, asked: BlobOptions): Promise<Opening> {
-    const { access, via, signal, follow } = asked;
-    const name = `${formatRepository(repository)}@${digest}`;
-    const content = await next.blob(repository, digest, { access, via, signal, follow, verify: false });
-    if (content.kind === 'redirect') return content;
-    const intake = await store.intake(digest, content.sizeBytes, { repository, access });
-    if (signal?.aborted) {
-      // All have left meanwhile, which has ended what was opened for them: whoever comes now must not join it.
-      content.cancel();
-      intake.close();
-      throw signal.reason;
+  async #openStored(request: BlobRequest): Promise<BlobContent | undefined> {
+    const { digest, options } = request;
+    const stored = await this.#findStored(request);
+    if (!stored) return undefined;
+    const { sizeBytes } = stored;
+    try {
+      const range = rangeWithin(options.range, sizeBytes, digest);
+      return {
+        kind: 'content',
+        digest,
+        sizeBytes,
+        range,
+        cancel: () => stored.close(),
+        writeTo: (sink) => this.#writeStored(request, stored, range ?? { start: 0, end: sizeBytes }, sink),
+      };
+    } catch (error) {
+      stored.close();
+      throw error;
     }
-    const fill = startBlobDownload({ digest, name, content, intake, lingerMs });
-    const filling: Filling = { fill, partitions: new Set([partitionOf(access)]), isClaimed: false };
-    track(fillingKey(repository, digest), filling, name);
-    return { kind: 'filling', filling };
   }
 
-  /** Would this part come within reach of what is being fetched? */
-  function isNear({ fill }: Filling, request: RangeRequest | undefined): boolean {
-    if (request === undefined) return true;
-    if (fill.sizeBytes === undefined) return false;
-    const range = resolveRange(request, fill.sizeBytes);
-    return range === 'unsatisfiable' || range.start <= fill.availableBytes + WAIT_FOR_BYTES;
-  }
-
-  async function join(
-    { fill, partitions }: Filling,
-    repository: Repository,
-    digest: Digest,
-    asked: BlobOptions,
-  ): Promise<BlobContent | undefined> {
-    const partition = partitionOf(asked.access);
-    if (!partitions.has(partition)) {
-      await authorise(repository, digest, asked);
-      partitions.add(partition);
+  async #writeStored(request: BlobRequest, stored: StoredBlob, range: ByteRange, sink: Writable) {
+    try {
+      await stored.writeTo(sink, range);
+    } catch (error) {
+      if (!(error instanceof CorruptContentError)) throw error;
+      // What was written so far was right: the client need not notice.
+      await this.#resumeFromUpstream(request, { start: error.position, end: range.end }, sink);
+    } finally {
+      stored.close();
     }
-    const { sizeBytes } = fill;
-    const range = sizeBytes === undefined ? undefined : rangeWithin(asked.range, sizeBytes, digest);
-    return fill.canServe(range) ? fill.open(range) : undefined;
   }
 
-  /** Reads along with a fetch; undefined when that is over, 'apart' when this part cannot be had from it. */
-  async function joinOrLeave(
-    filling: Filling,
-    repository: Repository,
-    digest: Digest,
-    asked: BlobOptions,
-  ): Promise<BlobContent | 'apart' | undefined> {
-    if (!isNear(filling, asked.range)) return 'apart';
-    const joined = await join(filling, repository, digest, asked);
-    if (joined) return joined;
-    if (!filling.fill.isOver) return 'apart';
-    await filling.fill.over;
-    return undefined;
-  }
-
-  /** Writes what held content should have been, from `start` on. */
-  async function goOn(
-    repository: Repository,
-    digest: Digest,
-    asked: BlobOptions,
-    sink: Writable,
-    { start, end }: ByteRange,
-  ): Promise<void> {
+  async #resumeFromUpstream(request: BlobRequest, { start, end }: ByteRange, sink: Writable): Promise<void> {
+    const { repository, digest, options } = request;
     const range: RangeRequest = { kind: 'from', first: start, last: end - 1 };
-    const rest = await next.blob(repository, digest, { ...asked, range, signal: undefined });
+    const rest = await this.#options.next.blob(repository, digest, { ...options, range, signal: undefined });
     if (rest.kind === 'content' && rest.range?.start === start && rest.range.end === end) {
       return rest.writeTo(sink);
     }
     if (rest.kind === 'content') rest.cancel();
-    throw new RegistryError('UNAVAILABLE', `${digest} is spoilt here, and upstream sends no part of it`);
+    throw new RegistryError('UNAVAILABLE', `${digest} is corrupt here, and upstream sends no part of it`);
   }
 
-  async function fromStore(repository: Repository, digest: Digest, asked: BlobOptions) {
-    const held = await findHeld(repository, digest, asked);
-    if (!held) return undefined;
-    try {
-      const range = rangeWithin(asked.range, held.sizeBytes, digest);
-      return contentOf(held, digest, range, (sink, rest) => goOn(repository, digest, asked, sink, rest));
-    } catch (error) {
-      held.close();
-      throw error;
+  // From upstream.
+
+  /** The download that is under way, or a new one; a range from the middle starts none. */
+  async #findOrStartDownload(request: BlobRequest): Promise<BlobSource> {
+    const running = this.#downloads.get(downloadKey(request));
+    if (running) return running;
+    const { options } = request;
+    if (!beginsAtStart(options.range)) return { kind: 'bypass' };
+    return this.#openings.share(openingKey(request), options.signal, (signal) =>
+      this.#startDownload({ ...request, options: { ...options, signal } }),
+    );
+  }
+
+  async #startDownload(request: BlobRequest): Promise<BlobSource> {
+    const { repository, digest, options } = request;
+    const { access, via, signal, follow } = options;
+    const { next, store, lingerMs = LINGER_MS } = this.#options;
+    const content = await next.blob(repository, digest, { access, via, signal, follow, verify: false });
+    if (content.kind === 'redirect') return content;
+    const ingest = await store.ingest(digest, content.sizeBytes, { repository, access });
+    if (signal?.aborted) {
+      // All clients have left meanwhile, which aborted what was opened for them: later ones must not join it.
+      content.cancel();
+      ingest.close();
+      throw signal.reason;
     }
+    const name = `${formatRepository(repository)}@${digest}`;
+    const active: ActiveDownload = {
+      kind: 'download',
+      download: new BlobDownload({ digest, name, content, ingest, lingerMs }),
+      partitions: new Set([partitionOf(access)]),
+      isCounted: false,
+    };
+    this.#track(downloadKey(request), active, name);
+    return active;
   }
 
-  /** The fetch that is under way, or a new one; undefined when this part is to be had from upstream only. */
-  async function openingOf(
-    repository: Repository,
-    digest: Digest,
-    asked: BlobOptions,
-  ): Promise<Opening | undefined> {
-    const running = fillings.get(fillingKey(repository, digest));
-    if (running) return { kind: 'filling', filling: running };
-    // A part from the middle is no reason to fetch everything: lazy readers ask for hundreds of them.
-    const isPart = asked.range !== undefined && !(asked.range.kind === 'from' && asked.range.first === 0);
-    if (isPart) return undefined;
-    // By repository: that one does not have it says nothing of another.
-    const key = `${asked.follow === true} ${partitionOf(asked.access)} ${formatRepository(repository)}@${digest}`;
-    return openings.share(key, asked.signal, (signal) => open(repository, digest, { ...asked, signal }));
+  #track(key: string, active: ActiveDownload, name: string): void {
+    this.#downloads.set(key, active);
+    void active.download.finished.then((failure) => {
+      if (this.#downloads.get(key) === active) this.#downloads.delete(key);
+      this.#finishedDownloads += 1;
+      if (!failure) return;
+      const fields = { blob: name, reason: failure.message };
+      this.#options.log('warning', 'blob-download-failed', 'the download of a blob failed', fields);
+    });
   }
 
-  async function blob(repository: Repository, digest: Digest, asked: BlobOptions = {}): Promise<Blob> {
-    // Once more whenever a fetch has come to an end meanwhile: what was not held a moment ago may be held now.
-    for (;;) {
-      const before = ended;
-      const held = await fromStore(repository, digest, asked);
-      if (held) {
-        onResult('blob', 'hit');
-        return held;
-      }
-      if (before !== ended) continue;
-      const opening = await openingOf(repository, digest, asked);
-      if (opening?.kind === 'redirect') {
-        onResult('blob', 'bypass');
-        return opening;
-      }
-      const joined = opening ? await joinOrLeave(opening.filling, repository, digest, asked) : 'apart';
-      if (joined === undefined) continue;
-      if (joined === 'apart' || opening === undefined) {
-        onResult('blob', 'bypass');
-        return next.blob(repository, digest, asked);
-      }
-      onResult('blob', opening.filling.isClaimed ? 'coalesced' : 'miss');
-      opening.filling.isClaimed = true;
-      return joined;
+  /** Makes the request a reader of the download, where that can serve it. */
+  async #tryAttach(active: ActiveDownload, request: BlobRequest): Promise<Attachment> {
+    const { download, partitions } = active;
+    const { digest, options } = request;
+    if (!isNear(download, options.range)) return 'bypass';
+    const partition = partitionOf(options.access);
+    if (!partitions.has(partition)) {
+      await this.#authorize(request);
+      partitions.add(partition);
     }
+    const { sizeBytes } = download;
+    const range = sizeBytes === undefined ? undefined : rangeWithin(options.range, sizeBytes, digest);
+    if (download.canServe(range)) {
+      const result = active.isCounted ? 'coalesced' : 'miss';
+      active.isCounted = true;
+      return this.#count(result, download.open(range));
+    }
+    if (!download.isOver) return 'bypass';
+    await download.finished;
+    return 'finished';
   }
-
-  return {
-    blob,
-    statBlob: async (repository: Repository, digest: Digest, asked: RequestOptions = {}) => {
-      const held = await findHeld(repository, digest, asked);
-      if (!held) return next.statBlob(repository, digest, asked);
-      held.close();
-      return { digest, sizeBytes: held.sizeBytes };
-    },
-    close: async () => {
-      const running = [...fillings.values()];
-      for (const { fill } of running) fill.cancel();
-      await Promise.all(running.map(({ fill }) => fill.over));
-    },
-  } satisfies Pick<Registry, 'blob' | 'statBlob'> & { close(): Promise<void> };
 }

@@ -51,7 +51,7 @@ interface Known {
   readonly untilMs: number;
 }
 
-/** A tag as these eyes see it. */
+/** A tag as this access sees it. */
 export function tagKey(repository: Repository, tag: Tag, access: Access | undefined): string {
   return `${access?.partition ?? ''} ${formatRepository(repository)}:${tag}`;
 }
@@ -104,7 +104,7 @@ export function createCachedManifests(options: CacheOptions): Pick<Registry, 're
   const lookups = new SingleFlight<ManifestInfo>(isLoopError);
   const fetches = new SingleFlight<Manifest>(isLoopError);
 
-  /** Held content that these eyes may see; what was fetched for others is shown only if upstream would show it. */
+  /** Stored content that this access may see: what was fetched for another is served only if upstream admits this one. */
   async function held(
     repository: Repository,
     digest: Digest,
@@ -112,7 +112,7 @@ export function createCachedManifests(options: CacheOptions): Pick<Registry, 're
   ): Promise<StoredManifest | undefined> {
     const found = await store.manifest(digest);
     const { access } = asked;
-    if (!found || found.isFor(access)) return found;
+    if (!found || found.isVisibleTo(access)) return found;
     await next.resolve(repository, { kind: 'digest', digest }, asked);
     await store.grant(digest, { repository, access });
     return found;
@@ -135,7 +135,7 @@ export function createCachedManifests(options: CacheOptions): Pick<Registry, 're
     });
   }
 
-  /** What the tag pointed to when upstream last answered, if the manifest is held for these eyes. */
+  /** What the tag pointed to when upstream last answered, if the manifest is stored and visible to this access. */
   async function staleTag(
     repository: Repository,
     tag: Tag,
@@ -143,7 +143,7 @@ export function createCachedManifests(options: CacheOptions): Pick<Registry, 're
   ): Promise<ManifestInfo | undefined> {
     const record = await store.tag(repository, tag);
     const found = record && (await store.manifest(record.digest));
-    return record && found?.isFor(access) ? { ...record, notices: STALE_NOTICES } : undefined;
+    return record && found?.isVisibleTo(access) ? { ...record, notices: STALE_NOTICES } : undefined;
   }
 
   /** Answers stale, or throws the error when that is not for it or there is nothing to answer with. */

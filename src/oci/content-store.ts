@@ -14,18 +14,18 @@ export interface Provenance {
 export interface StoredManifest {
   readonly mediaType: string;
   readonly bytes: Buffer;
-  /** Was it fetched for these eyes, or since granted to them? */
-  isFor(access: Access | undefined): boolean;
+  /** Was it fetched for this access, or granted to it since? */
+  isVisibleTo(access: Access | undefined): boolean;
 }
 
 /** Held bytes turned out not to be those that were verified; those before `position` were right, and have been written. */
-export class SpoiltContentError extends Error {
-  override readonly name = 'SpoiltContentError';
+export class CorruptContentError extends Error {
+  override readonly name = 'CorruptContentError';
   /** In the whole content, in bytes. */
   readonly position: number;
 
   constructor(position: number) {
-    super(`held content is spoilt behind byte ${position}`);
+    super(`stored content is corrupt from byte ${position}`);
     this.position = position;
   }
 }
@@ -33,10 +33,10 @@ export class SpoiltContentError extends Error {
 /** A blob that is held, opened and pinned: it cannot be evicted before `close`. */
 export interface StoredBlob {
   readonly sizeBytes: number;
-  isFor(access: Access | undefined): boolean;
+  isVisibleTo(access: Access | undefined): boolean;
   /**
    * Writes these bytes with backpressure; rejects when the file fails or the sink is destroyed, and with a
-   * {@link SpoiltContentError} when the bytes are wrong. Does not end the sink.
+   * {@link CorruptContentError} when the bytes are wrong. Does not end the sink.
    */
   writeTo(sink: Writable, range: ByteRange): Promise<void>;
   close(): void;
@@ -44,7 +44,7 @@ export interface StoredBlob {
 
 /**
  * A blob on its way into the store: a file that grows at one end and is read behind it. When the disk refuses to take
- * more, the intake goes on without it: `write` then answers false, and the bytes are only checked.
+ * more, the ingest goes on without it: `write` then answers false, and the bytes are only checked.
  */
 export interface Ingest {
   /** Bytes that can be read back with `writeTo`. */
@@ -56,7 +56,7 @@ export interface Ingest {
   /** Do the bytes written have the digest? To be asked once, after the last. */
   verify(): Promise<boolean>;
   /** Puts verified bytes into the store, durably; does nothing when the disk refused some of them. */
-  hold(): Promise<void>;
+  commit(): Promise<void>;
   /** Lets go of it: what was not put into the store is gone. No read may begin after this. */
   close(): void;
 }
@@ -76,9 +76,9 @@ export interface ContentStore {
   manifest(digest: Digest): Promise<StoredManifest | undefined>;
   keepManifest(manifest: Manifest, provenance: Provenance): Promise<void>;
   blob(digest: Digest): Promise<StoredBlob | undefined>;
-  /** Opens an intake for a blob of this size, in bytes, where that is known; one without a file when the disk refuses. */
-  intake(digest: Digest, sizeBytes: number | undefined, provenance: Provenance): Promise<Ingest>;
-  /** Lets these eyes see held content as well. */
+  /** Opens an ingest for a blob of this size, in bytes, where that is known; one without a file when the disk refuses. */
+  ingest(digest: Digest, sizeBytes: number | undefined, provenance: Provenance): Promise<Ingest>;
+  /** Lets this access see stored content as well. */
   grant(digest: Digest, provenance: Provenance): Promise<void>;
   tag(repository: Repository, tag: Tag): Promise<TagRecord | undefined>;
   /** Remembers where a tag points; undefined forgets it. */

@@ -4,7 +4,7 @@ import type { ByteRange, RangeRequest } from './range.ts';
 import type { ManifestReference, Repository } from './reference.ts';
 
 /**
- * Whose eyes an answer is for, when it is not simply for this mirror's operator. `partition` keys what may be shared
+ * For whom an answer is, when it is not simply for this mirror's operator. `partition` keys what may be shared
  * between requests; `authorization` is a client's own header to be presented upstream, a secret never to be logged.
  */
 export interface Access {

@@ -1,4 +1,4 @@
-import { type Ingest, type Provenance, SpoiltContentError, type StoredBlob } from '../oci/content-store.ts';
+import { CorruptContentError, type Ingest, type Provenance, type StoredBlob } from '../oci/content-store.ts';
 import type { Digest } from '../oci/digest.ts';
 import { CHECKSUM_BLOCK_BYTES, keepSums } from './block-checksums.ts';
 import type { BufferPool } from './buffer-pool.ts';
@@ -37,7 +37,7 @@ export class BlobStore {
 
   async open(digest: Digest): Promise<StoredBlob | undefined> {
     const { records, files, inventory } = this.#options;
-    const unpin = await inventory.pinAtRest(digest);
+    const unpin = await inventory.pinAfterEviction(digest);
     const record = await records.find(digest);
     const content = record && (await files.open(digest));
     if (!record || !content) {
@@ -54,7 +54,7 @@ export class BlobStore {
     };
     return {
       sizeBytes: content.sizeBytes,
-      isFor: (access) => visibleTo(record, access),
+      isVisibleTo: (access) => visibleTo(record, access),
       writeTo: async (sink, range) => {
         users += 1;
         try {
@@ -72,26 +72,26 @@ export class BlobStore {
     try {
       await copyFile(content.fd, ...to, pool, content.check);
     } catch (error) {
-      if (error instanceof SpoiltContentError) await files.drop(digest);
+      if (error instanceof CorruptContentError) await files.drop(digest);
       throw error;
     }
   }
 
-  async intake(digest: Digest, sizeBytes: number | undefined, provenance: Provenance): Promise<Ingest> {
+  async ingest(digest: Digest, sizeBytes: number | undefined, provenance: Provenance): Promise<Ingest> {
     const { inventory, writes, maxBytes } = this.#options;
     if (diskBytesOf(sizeBytes ?? 0) > maxBytes) return checkOnlyIngest(digest);
     const release = inventory.reserve(sizeBytes ?? 0);
     void inventory.makeRoom();
     let opened: Ingest | undefined;
     await writes.attempt(sizeBytes ?? UNKNOWN_SIZE_BYTES, async () => {
-      opened = await this.#openIntake(digest, sizeBytes, provenance, release);
+      opened = await this.#openIngest(digest, sizeBytes, provenance, release);
     });
     if (opened) return opened;
     release();
     return checkOnlyIngest(digest);
   }
 
-  #openIntake(
+  #openIngest(
     digest: Digest,
     sizeBytes: number | undefined,
     provenance: Provenance,
@@ -109,13 +109,13 @@ export class BlobStore {
       pool,
       onRefused: (error) => writes.remedy(error, sizeBytes ?? UNKNOWN_SIZE_BYTES),
       onGivenUp: (error) => writes.refuse(error, sizeBytes ?? UNKNOWN_SIZE_BYTES),
-      beforeHeld: async (sums, heldBytes) => {
-        unpin = await inventory.pinAtRest(digest);
+      beforeCommit: async (sums, heldBytes) => {
+        unpin = await inventory.pinAfterEviction(digest);
         await records.add(digest, 'blob', undefined, provenance);
         // A smaller one is read whole to be checked: its sums would be a file that nobody opens.
         if (heldBytes >= CHECKSUM_BLOCK_BYTES) await keepSums(layout, digest, sums);
       },
-      onHeld: (fd, heldBytes) => {
+      onCommitted: (fd, heldBytes) => {
         files.trust(digest, fd);
         release();
         inventory.use(digest, 'blob', heldBytes);

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { crc32 } from 'node:zlib';
 import { writeAtomically } from '../lib/atomic-file.ts';
-import { SpoiltContentError } from '../oci/content-store.ts';
+import { CorruptContentError } from '../oci/content-store.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { BufferPool } from './buffer-pool.ts';
 import { readAt } from './file-io.ts';
@@ -65,7 +65,7 @@ export class BlockChecker {
     this.#sums = sums;
   }
 
-  /** @throws {SpoiltContentError} when bytes of these blocks are not those that were verified. */
+  /** @throws {CorruptContentError} when bytes of these blocks are not those that were verified. */
   async check(fd: number, start: number, end: number, pool: BufferPool): Promise<void> {
     for (
       let block = Math.floor(start / CHECKSUM_BLOCK_BYTES);
@@ -73,7 +73,7 @@ export class BlockChecker {
       block += 1
     ) {
       if (this.#checked[block]) continue;
-      if (!(await this.#isSound(fd, block, pool))) throw new SpoiltContentError(start);
+      if (!(await this.#isSound(fd, block, pool))) throw new CorruptContentError(start);
       this.#checked[block] = true;
     }
   }

@@ -26,7 +26,7 @@ const DERIVED_KEPT_AT_LEAST_MS = 10 * 60 * 1000;
 /** Manifests are what every pull begins with and go after the blobs, up to this share of the room. */
 const MANIFESTS_SHARE = 1 / 4;
 /** Contents that are removed at the same time: one after the other, small ones would come in faster than they go. */
-const LEAVING_MAX = 64;
+const EVICTED_AT_ONCE_MAX = 64;
 
 /** What is held, how much room it takes and when it was last used; keeps the whole below its bounds. */
 export class Eviction {
@@ -35,10 +35,10 @@ export class Eviction {
   /** One for each reader, during whose reading content is not evicted. */
   readonly #pins = new Map<Digest, Set<symbol>>();
   /** What is being evicted now, and when that is over. */
-  readonly #leaving = new Set<Digest>();
-  #left: Promise<void> = Promise.resolve();
+  readonly #evictingNow = new Set<Digest>();
+  #evicted: Promise<void> = Promise.resolve();
   /** More would have gone, had it not been pinned. */
-  #isHeldUp = false;
+  #blockedByPins = false;
   /** Removals that the disk has refused: trying again whenever a reader leaves would be no use. */
   #refusals = 0;
   #reservedBytes = 0;
@@ -116,14 +116,14 @@ export class Eviction {
       pins.delete(pin);
       if (pins.size > 0 || this.#pins.get(digest) !== pins) return;
       this.#pins.delete(digest);
-      if (this.#isHeldUp) void this.makeRoom();
+      if (this.#blockedByPins) void this.makeRoom();
     };
   }
 
   /** As `pin`, for content that is about to be opened or put in its place: an eviction of it that has begun is over first. */
-  async pinAtRest(digest: Digest): Promise<() => void> {
+  async pinAfterEviction(digest: Digest): Promise<() => void> {
     const unpin = this.pin(digest);
-    if (this.#leaving.has(digest)) await this.#left;
+    if (this.#evictingNow.has(digest)) await this.#evicted;
     return unpin;
   }
 
@@ -166,7 +166,7 @@ export class Eviction {
     const { maxBytes, maxItems } = this.#options;
     const hasTooMany = () => held.count > maxItems;
     const isOver = () => hasTooMany() || held.diskBytes > boundBytes;
-    this.#isHeldUp = false;
+    this.#blockedByPins = false;
     if (!isOver()) return;
     const refusals = this.#refusals;
     await this.#sort();
@@ -181,7 +181,7 @@ export class Eviction {
     const isUnusedFor = (holding: IndexedContent, ms: number) => this.#options.now() - holding.usedMs >= ms;
     await this.#evictWhile('derived', (oldest) => isOver() && isUnusedFor(oldest, DERIVED_KEPT_MS));
     await this.#evictWhile('derived', (oldest) => isOver() && isUnusedFor(oldest, DERIVED_KEPT_AT_LEAST_MS));
-    this.#isHeldUp = isOver() && this.#pins.size > 0 && this.#refusals === refusals;
+    this.#blockedByPins = isOver() && this.#pins.size > 0 && this.#refusals === refusals;
   }
 
   /** Evicts what was used longest ago of one kind and is not being read, as long as it `must` go. */
@@ -195,7 +195,7 @@ export class Eviction {
       if (this.#pins.has(holding.digest)) continue;
       this.forget(holding.digest);
       going.push(holding);
-      if (going.length < LEAVING_MAX) continue;
+      if (going.length < EVICTED_AT_ONCE_MAX) continue;
       await this.#evict(going);
       going = [];
     }
@@ -203,9 +203,9 @@ export class Eviction {
   }
 
   async #evict(going: readonly IndexedContent[]): Promise<void> {
-    for (const { digest } of going) this.#leaving.add(digest);
-    this.#left = this.#removeAll(going).finally(() => this.#leaving.clear());
-    await this.#left;
+    for (const { digest } of going) this.#evictingNow.add(digest);
+    this.#evicted = this.#removeAll(going).finally(() => this.#evictingNow.clear());
+    await this.#evicted;
   }
 
   async #removeAll(going: readonly IndexedContent[]): Promise<void> {

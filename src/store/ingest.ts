@@ -33,9 +33,9 @@ export interface IngestOptions {
   /** It refused again, room or not. */
   readonly onGivenUp: (error: Error) => void;
   /** Called when the bytes are right and on disk, before they get their name, with the sums of their blocks. */
-  readonly beforeHeld: (sums: Buffer, sizeBytes: number) => Promise<void>;
+  readonly beforeCommit: (sums: Buffer, sizeBytes: number) => Promise<void>;
   /** They have their name; `fd` is open on them. */
-  readonly onHeld: (fd: number, sizeBytes: number) => void;
+  readonly onCommitted: (fd: number, sizeBytes: number) => void;
   readonly onClosed: () => void;
 }
 
@@ -71,7 +71,7 @@ async function writeWhole(fd: number, chunks: readonly Buffer[], position: numbe
   }
 }
 
-/** An intake that keeps nothing and only checks what passes. */
+/** An ingest that keeps nothing and only checks what passes. */
 export function checkOnlyIngest(digest: Digest): Ingest {
   const running = inlineDigest(digest);
   return {
@@ -82,7 +82,7 @@ export function checkOnlyIngest(digest: Digest): Ingest {
     },
     writeTo: () => Promise.reject(new Error('nothing was stored')),
     verify: () => running.matches(),
-    hold: async () => {},
+    commit: async () => {},
     close: async () => {},
   };
 }
@@ -135,10 +135,10 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
   async function giveName(): Promise<void> {
     try {
       await syncFile(fd);
-      await options.beforeHeld(summer.finish(), storedBytes);
+      await options.beforeCommit(summer.finish(), storedBytes);
       await renameFile(temporary, options.path);
       isNamed = true;
-      options.onHeld(fd, storedBytes);
+      options.onCommitted(fd, storedBytes);
     } catch (error) {
       await onRefused(error as Error);
     }
@@ -172,7 +172,7 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
       isVerified = await verify();
       return isVerified;
     },
-    hold: async () => {
+    commit: async () => {
       if (isVerified && !isRefused) await giveName();
     },
     close: async () => {

@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { LRUCache } from 'lru-cache';
 import { writeAtomically } from '../lib/atomic-file.ts';
-import { type Provenance, SpoiltContentError, type StoredManifest } from '../oci/content-store.ts';
+import { CorruptContentError, type Provenance, type StoredManifest } from '../oci/content-store.ts';
 import type { Digest } from '../oci/digest.ts';
 import { MANIFEST_MAX_BYTES, type Manifest } from '../oci/registry.ts';
 import type { BestEffortWrites, DiskHealth } from './disk-health.ts';
@@ -53,19 +53,19 @@ export class ManifestStore {
 
   async find(digest: Digest): Promise<StoredManifest | undefined> {
     const refused = this.#unwritten.get(digest);
-    if (refused) return { ...refused, isFor: (access) => refused.partitions.has(partitionKey(access)) };
+    if (refused) return { ...refused, isVisibleTo: (access) => refused.partitions.has(partitionKey(access)) };
     const record = await this.#options.records.find(digest);
     if (record?.mediaType === undefined) return undefined;
     const known = this.#memory.get(digest) ?? (await this.#read(digest, record.mediaType));
     if (!known) return undefined;
     this.#memory.set(digest, known);
     this.#options.inventory.use(digest, record.kind, known.bytes.length);
-    return { ...known, isFor: (access) => visibleTo(record, access) };
+    return { ...known, isVisibleTo: (access) => visibleTo(record, access) };
   }
 
   /** Resolves when it is on disk, or in memory when the disk refuses. */
   async keep(kind: ContentKind, manifest: Manifest, provenance: Provenance): Promise<void> {
-    const unpin = await this.#options.inventory.pinAtRest(manifest.digest);
+    const unpin = await this.#options.inventory.pinAfterEviction(manifest.digest);
     try {
       await this.#keep(kind, manifest, provenance);
     } finally {
@@ -139,7 +139,7 @@ export class ManifestStore {
       const isWhole = (await readAt(fd, bytes, sizeBytes, 0)) === sizeBytes;
       return isWhole ? { bytes, mediaType } : undefined;
     } catch (error) {
-      if (error instanceof SpoiltContentError) await files.drop(digest);
+      if (error instanceof CorruptContentError) await files.drop(digest);
       else trouble.report(error as Error);
       return undefined;
     } finally {

@@ -101,7 +101,7 @@ function isSame(a: ContentRecord, b: ContentRecord): boolean {
   );
 }
 
-/** May these eyes see the content? */
+/** May this access see the content? */
 export function visibleTo(record: ContentRecord, access: Access | undefined): boolean {
   return record.partitions.includes(partitionKey(access));
 }

@@ -14,7 +14,7 @@ const openFile = promisify(open);
 export interface OpenContent {
   readonly fd: number;
   readonly sizeBytes: number;
-  /** Rejects when these bytes are not those that were verified. @throws {SpoiltContentError} */
+  /** Rejects when these bytes are not those that were verified. @throws {CorruptContentError} */
   readonly check: PartCheck;
   close(): void;
 }
@@ -25,7 +25,7 @@ export interface OpenFilesOptions {
   /** Do the bytes of this open file have this digest? */
   readonly hasDigest: (fd: number, sizeBytes: number, digest: Digest) => Promise<boolean>;
   /** Held content was not what its name says, and is gone or at least never used. */
-  readonly onSpoilt: (digest: Digest, why: string) => void;
+  readonly onCorrupt: (digest: Digest, why: string) => void;
   /** It is not there, though it may have been. */
   readonly onMissing: (digest: Digest) => void;
 }
@@ -83,7 +83,7 @@ export class OpenFiles {
   readonly #options: OpenFilesOptions;
   readonly #known = new Map<Digest, Known>();
   /** Files that could not be removed though they are wrong. */
-  readonly #spoilt = new Map<Digest, string>();
+  readonly #corrupt = new Map<Digest, string>();
   readonly #open = new Map<Digest, Shared>();
   readonly #opening = new Map<Digest, Promise<Shared | undefined>>();
   /** Of those that are open, the ones that nobody reads, longest first. */
@@ -116,7 +116,7 @@ export class OpenFiles {
   trust(digest: Digest, fd: number): void {
     // Whoever is opening it has looked before it was there.
     this.#opening.delete(digest);
-    this.#spoilt.delete(digest);
+    this.#corrupt.delete(digest);
     this.#known.set(digest, { identity: identityOf(fstatSync(fd, { bigint: true })), blocks: undefined });
   }
 
@@ -192,7 +192,7 @@ export class OpenFiles {
         return shared;
       }
     } catch (error) {
-      this.#options.onSpoilt(digest, `it cannot be read: ${(error as Error).message}`);
+      this.#options.onCorrupt(digest, `it cannot be read: ${(error as Error).message}`);
     }
     closeSync(fd);
     return undefined;
@@ -202,7 +202,7 @@ export class OpenFiles {
     const stats = fstatSync(fd, { bigint: true });
     const identity = identityOf(stats);
     const sizeBytes = Number(stats.size);
-    if (this.#spoilt.get(digest) === identity) return undefined;
+    if (this.#corrupt.get(digest) === identity) return undefined;
     let known = this.#known.get(digest);
     if (known?.identity !== identity) {
       if (!stats.isFile()) return this.#drop(digest, identity, 'not a regular file');
@@ -221,15 +221,15 @@ export class OpenFiles {
   async #explain(digest: Digest, error: NodeJS.ErrnoException): Promise<void> {
     if (error.code === 'ENOENT') this.#options.onMissing(digest);
     else if (error.code === 'ELOOP') await this.#drop(digest, '', 'a symbolic link');
-    else if (!lacksHandles(error)) this.#options.onSpoilt(digest, `it cannot be opened: ${error.message}`);
+    else if (!lacksHandles(error)) this.#options.onCorrupt(digest, `it cannot be opened: ${error.message}`);
   }
 
   async #drop(digest: Digest, identity: string, why: string): Promise<undefined> {
     this.#known.delete(digest);
     await rm(this.#options.layout.blob(digest), { force: true, recursive: true }).catch(() => {
       // A read-only disk: it stays, and is never looked at again.
-      this.#spoilt.set(digest, identity);
+      this.#corrupt.set(digest, identity);
     });
-    this.#options.onSpoilt(digest, why);
+    this.#options.onCorrupt(digest, why);
   }
 }

@@ -67,9 +67,9 @@ function assemble({ directory, maxBytes, maxItems = MAX_ITEMS, log, now }: Store
       inventory.forget(digest);
       records.forget(digest);
     },
-    onSpoilt: (digest, why) => {
+    onCorrupt: (digest, why) => {
       forget(digest);
-      log('warning', 'content-corrupt', 'held content was spoilt and is fetched again', { digest, why });
+      log('warning', 'content-corrupt', 'stored content is corrupt and is fetched again', { digest, why });
     },
   });
   const onEvicted = (digest: Digest, sizeBytes: number) => {
@@ -113,7 +113,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     manifest: (digest) => manifests.find(digest),
     keepManifest: (manifest, provenance) => manifests.keep('manifest', manifest, provenance),
     blob: (digest) => blobs.open(digest),
-    intake: (digest, sizeBytes, provenance) => blobs.intake(digest, sizeBytes, provenance),
+    ingest: (digest, sizeBytes, provenance) => blobs.ingest(digest, sizeBytes, provenance),
     grant: async (digest, provenance) => {
       const record = await records.find(digest);
       if (!record) return;
@@ -129,7 +129,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
       keep: (repository, answer, access) => manifests.keep('derived', answer, { repository, access }),
       find: async (_repository, digest, access) => {
         const held = await manifests.find(digest);
-        if (!held?.isFor(access)) return undefined;
+        if (!held?.isVisibleTo(access)) return undefined;
         const { bytes, mediaType } = held;
         return { digest, bytes, mediaType, maxAgeMs: Number.POSITIVE_INFINITY };
       },

@@ -139,10 +139,10 @@ describe('fault 45: the first client leaves', () => {
     const [opening, room] = [gate(), gate()];
     const slow: ContentStore = {
       ...store,
-      intake: async (...asked) => {
+      ingest: async (...asked) => {
         opening.open();
         await room.opened;
-        return store.intake(...asked);
+        return store.ingest(...asked);
       },
     };
     const next = upstreamTo(upstreamAt(server.url));

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { SpoiltContentError } from '../../src/oci/content-store.ts';
+import { CorruptContentError } from '../../src/oci/content-store.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import {
   BlockChecker,
@@ -56,9 +56,9 @@ describe('sums of blocks', () => {
     await check(0, CHECKSUM_BLOCK_BYTES);
     await check(2 * CHECKSUM_BLOCK_BYTES, 3 * CHECKSUM_BLOCK_BYTES);
     await expect(check(CHECKSUM_BLOCK_BYTES + 5, CHECKSUM_BLOCK_BYTES + 6)).rejects.toThrow(
-      SpoiltContentError,
+      CorruptContentError,
     );
-    await expect(check(0, 2 * CHECKSUM_BLOCK_BYTES)).rejects.toThrow(SpoiltContentError);
+    await expect(check(0, 2 * CHECKSUM_BLOCK_BYTES)).rejects.toThrow(CorruptContentError);
   });
 
   test('give their memory back when the disk fails', async () => {
@@ -77,7 +77,9 @@ describe('sums of blocks', () => {
     const { file, check } = await checkedFile(randomBytes(CHECKSUM_BLOCK_BYTES + 100));
     await file.truncate(CHECKSUM_BLOCK_BYTES + 99);
     await check(0, CHECKSUM_BLOCK_BYTES);
-    await expect(check(CHECKSUM_BLOCK_BYTES, CHECKSUM_BLOCK_BYTES + 100)).rejects.toThrow(SpoiltContentError);
+    await expect(check(CHECKSUM_BLOCK_BYTES, CHECKSUM_BLOCK_BYTES + 100)).rejects.toThrow(
+      CorruptContentError,
+    );
   });
 
   test('are believed only for the size they were taken of, and when they are whole', async () => {

@@ -333,7 +333,7 @@ describe('fault 40: two daemons on one store', () => {
     await two.grant(digest, { repository: app, access: eyes[1] });
     const { store: next } = await storeAt(directory);
     const held = await next.blob(digest);
-    expect([undefined, ...eyes].map((access) => held?.isFor(access))).toEqual([true, true, true]);
+    expect([undefined, ...eyes].map((access) => held?.isVisibleTo(access))).toEqual([true, true, true]);
     held?.close();
   });
 
@@ -361,11 +361,11 @@ describe('fault 43: a clock that is a year off', () => {
     const ahead = await storeAt(directory, { now: () => Date.now() + year });
     const bytes = randomBytes(1000);
     const digest = digestOf(bytes);
-    const intake = await ahead.store.intake(digest, bytes.length, provenance);
-    await intake.write(bytes);
-    expect(await intake.verify()).toBe(true);
-    await intake.hold();
-    await intake.close();
+    const ingest = await ahead.store.ingest(digest, bytes.length, provenance);
+    await ingest.write(bytes);
+    expect(await ingest.verify()).toBe(true);
+    await ingest.commit();
+    await ingest.close();
 
     const { upstream, cache, store } = await cacheAt(directory, { maxBytes: 15_000 });
     upstream.putBlob(bytes);

@@ -206,11 +206,11 @@ test('many go at the same time, so that small content does not come in faster', 
 test('what comes in again while it is being evicted is held whole, and counted', async () => {
   const { store, layout } = await storeAt(await dataDirectory(), { maxItems: 3 });
   const take = async (bytes: Buffer) => {
-    const intake = await store.intake(digestOf(bytes), bytes.length, provenance);
-    await intake.write(bytes);
-    await intake.verify();
-    await intake.hold();
-    intake.close();
+    const ingest = await store.ingest(digestOf(bytes), bytes.length, provenance);
+    await ingest.write(bytes);
+    await ingest.verify();
+    await ingest.commit();
+    ingest.close();
   };
   const blobs = Array.from({ length: 6 }, (_, number) => Buffer.alloc(1000, number));
   for (let round = 0; round < 50; round += 1) await Promise.all(blobs.map(take));

@@ -38,8 +38,8 @@ async function half(directory: string): Promise<void> {
   const store = await open(directory);
   const bytes = numberedBlob(14);
   const provenance = { repository: repository(), access: undefined };
-  const intake = await store.intake(digestOf(bytes), bytes.length, provenance);
-  await intake.write(bytes.subarray(0, bytes.length / 2));
+  const ingest = await store.ingest(digestOf(bytes), bytes.length, provenance);
+  await ingest.write(bytes.subarray(0, bytes.length / 2));
   await say('half');
   setInterval(() => {}, 1000);
 }
