@@ -47,6 +47,8 @@ export interface ReplaceOptions {
   readonly durable?: boolean;
   /** Leaves a file that exists as it is: of two processes that start together, the first one wins. */
   readonly onlyIfAbsent?: boolean;
+  /** Runs right before the new file takes its place; when it throws, the old file stays. */
+  readonly beforeMove?: () => Promise<void>;
 }
 
 function temporaryBeside(path: string): string {
@@ -85,6 +87,7 @@ export async function replaceFile(
     owner,
     durable = false,
     onlyIfAbsent = false,
+    beforeMove,
   } = options;
   const file = await open(temporary, 'wx', mode);
   let isWritten: boolean;
@@ -98,6 +101,7 @@ export async function replaceFile(
     } finally {
       await file.close();
     }
+    await beforeMove?.();
     isWritten = await moveIntoPlace(temporary, path, onlyIfAbsent);
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => {

@@ -1,17 +1,26 @@
 import type { Account, AccountIdentity } from './account.ts';
 import { problemWithFeatures, readMachineFeature } from './machine-features.ts';
-import { MachineFileError } from './machine-file.ts';
-import { parseSelector } from './selector.ts';
+import { MachineFileError } from './machine-file-error.ts';
+import type { PasswordHash } from './password.ts';
+import { accountNameOf, parseSelector } from './selector.ts';
 
 /** Every login of the site. */
 export interface AccountIndex {
   readonly accounts: readonly Account[];
-  /** What `userName` stands for: a machine type, an account, or an account with a selector; undefined: nobody. */
+  /**
+   * The password that opens `userName`; undefined when there is no such account. Takes the same time for every name: what a
+   * selector says of its machine is read only once the password is known to be right.
+   */
+  passwordOf(userName: string): PasswordHash | undefined;
+  /** The machine type, the account, or the account with a selector that `userName` stands for; else undefined. */
   find(userName: string): AccountIdentity | undefined;
 }
 
-/** A user name that describes its machine, under its account's password. */
-function describe(userName: string, accounts: ReadonlyMap<string, Account>): AccountIdentity | undefined {
+/** The identity of a user name that describes its machine, under its account's password. */
+function identityOfSelector(
+  userName: string,
+  accounts: ReadonlyMap<string, Account>,
+): AccountIdentity | undefined {
   const selector = parseSelector(userName);
   const account = selector && accounts.get(selector.user);
   if (account?.password === undefined) return undefined;
@@ -29,22 +38,22 @@ function describe(userName: string, accounts: ReadonlyMap<string, Account>): Acc
 export function createAccountIndex(accounts: readonly Account[]): AccountIndex {
   const users = new Map<string, Account>();
   const logins = new Map<string, AccountIdentity>();
+  const taken = (what: string, file: string, otherFile: string) =>
+    new MachineFileError('exists', `the ${what} is taken already`, { file, otherFile });
   for (const account of accounts) {
     const own = account.password ? [{ login: account.user, features: [], password: account.password }] : [];
     const other = users.get(account.user);
-    if (other)
-      throw new MachineFileError(
-        `${account.file}: the user ${account.user} is taken already, in ${other.file}`,
-      );
+    if (other) throw taken(`user ${account.user}`, account.file, other.file);
     users.set(account.user, account);
     for (const { login, features, password } of [...own, ...account.types]) {
-      const taken = logins.get(login);
-      if (taken)
-        throw new MachineFileError(
-          `${account.file}: the login ${login} is taken already, in ${taken.account.file}`,
-        );
+      const known = logins.get(login);
+      if (known) throw taken(`login ${login}`, account.file, known.account.file);
       logins.set(login, { login, account, features, password });
     }
   }
-  return { accounts, find: (userName) => logins.get(userName) ?? describe(userName, users) };
+  return {
+    accounts,
+    passwordOf: (userName) => logins.get(userName)?.password ?? users.get(accountNameOf(userName))?.password,
+    find: (userName) => logins.get(userName) ?? identityOfSelector(userName, users),
+  };
 }

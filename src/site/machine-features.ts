@@ -7,15 +7,21 @@ export type ReadFeature =
   | { readonly kind: 'feature'; readonly text: string }
   | { readonly kind: 'unknown'; readonly why: string };
 
+/** Characters that separate features somewhere: in a selector, a log line, a shell. No feature of a machine holds them. */
+const SEPARATORS = /[,;"'\\#]/;
+
 /**
- * A machine type's feature. A microarchitecture that the family tree does not hold is refused: nothing would ever be
- * eligible for it, and nobody would be told. Its name stays as written, because `match: exact` tells `coffeelake` from
- * the `skylake` whose code it runs.
+ * A machine type's feature. A microarchitecture that the family tree does not know is refused: no entry
+ * would ever be eligible for it, silently. Its name stays as written, because `match: exact` distinguishes `coffeelake`
+ * from the `skylake` whose code it runs.
  */
 export function readMachineFeature(text: string): ReadFeature {
   const feature = parseFeature(text);
   if (feature === undefined) {
     return { kind: 'unknown', why: `“${text}” is no feature: write cpu:zen4, nvcap:9.0, x86-64-v3 or avx2` };
+  }
+  if (SEPARATORS.test(text)) {
+    return { kind: 'unknown', why: `“${text}” is no feature: it may not hold , ; # quotes or backslashes` };
   }
   if (feature.kind === 'cpu' && canonicalName(feature.value) === undefined) {
     return { kind: 'unknown', why: `there is no microarchitecture “${feature.value}” in the family tree` };

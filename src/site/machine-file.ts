@@ -1,13 +1,9 @@
 import { isMap, isNode, isPair, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml';
 import { type Account, type MachineType, NAME } from './account.ts';
 import { problemWithFeatures, readMachineFeature } from './machine-features.ts';
+import { MachineFileError } from './machine-file-error.ts';
 import { type PasswordHash, parsePasswordHash } from './password.ts';
 import { problemWithPattern } from './repository-patterns.ts';
-
-/** A file of machine types that cannot be served; the message starts with `FILE:LINE:`. */
-export class MachineFileError extends Error {
-  override readonly name = 'MachineFileError';
-}
 
 const ACCOUNT_KEYS = ['user', 'password', 'types', 'repositories', 'upstreamLogins', 'managesMachines'];
 const TYPE_KEYS = ['name', 'features', 'login', 'password'];
@@ -22,7 +18,7 @@ function createReader(file: string, lines: LineCounter) {
   function problem(node: unknown, why: string): MachineFileError {
     const at = isPair(node) ? node.key : node;
     const line = isNode(at) && at.range ? lines.linePos(at.range[0]).line : 1;
-    return new MachineFileError(`${file}:${line}: ${why}`);
+    return new MachineFileError('invalid', why, { file, line });
   }
 
   const isAbsent = (node: unknown) =>
@@ -143,8 +139,9 @@ export function readMachineFile(source: string, file: string): Account {
   const document = parseDocument(source, { lineCounter: lines, prettyErrors: false });
   const [broken] = document.errors;
   if (broken) {
-    const why = broken.message.split('\n', 1)[0];
-    throw new MachineFileError(`${file}:${lines.linePos(broken.pos[0]).line}: ${why}`, { cause: broken });
+    const [why = ''] = broken.message.split('\n', 1);
+    const { line } = lines.linePos(broken.pos[0]);
+    throw new MachineFileError('invalid', why, { file, line }, { cause: broken });
   }
   const reader = createReader(file, lines);
   const found = reader.fields(document.contents, ACCOUNT_KEYS, 'an account must have a user');

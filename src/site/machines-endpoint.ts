@@ -6,8 +6,9 @@ import { basicRefusal } from './auth-errors.ts';
 import type { Authenticate } from './authenticate.ts';
 import type { ClientAddress } from './client-address.ts';
 import { answering, readBody, type SiteHandler, sendJson } from './json-response.ts';
-import type { MachineAdmin, NewType } from './machine-admin.ts';
-import { MachineFileError } from './machine-file.ts';
+import type { MachineAdmin } from './machine-admin.ts';
+import type { NewType } from './machine-edit.ts';
+import { MachineFileError } from './machine-file-error.ts';
 import { machineListOf } from './machine-list.ts';
 
 export interface MachinesEndpointOptions {
@@ -21,6 +22,8 @@ export interface MachinesEndpointOptions {
 /** Types of one account that may be made over the network, and features of each: all are read again at every change. */
 const TYPES_MAX = 500;
 const FEATURES_MAX = 64;
+
+const STATUS = { invalid: 400, exists: 400, missing: 400, changed: 409, 'too-large': 400 } as const;
 
 /** `{"name": "type1", "features": ["cpu:broadwell"]}`; that they are known is checked with the whole file. */
 function readNewType(text: string): NewType {
@@ -46,11 +49,6 @@ function readNewType(text: string): NewType {
     throw wrong;
   }
   return { name, features };
-}
-
-/** The server's files, `/etc/metahub/machines.d/lab.yaml:7:` and others' names, are none of the client's business. */
-function withoutPaths(message: string): string {
-  return message.replaceAll(/(?:^|,? in )\/\S+/g, '').trim();
 }
 
 /**
@@ -80,7 +78,7 @@ export function createMachinesEndpoint(options: MachinesEndpointOptions): SiteHa
     throw new RegistryError('DENIED', 'machine types are the account’s own business: use its login');
   }
 
-  async function change({ account }: AccountIdentity, request: IncomingMessage): Promise<void> {
+  async function change({ account, password }: AccountIdentity, request: IncomingMessage): Promise<void> {
     if (!account.managesMachines || admin === undefined) {
       throw new RegistryError('DENIED', `${account.user} may not change machine types`);
     }
@@ -94,11 +92,13 @@ export function createMachinesEndpoint(options: MachinesEndpointOptions): SiteHa
     }
     const name = new URLSearchParams(request.url?.split('?')[1] ?? '').get('name') ?? '';
     try {
-      if (request.method === 'POST') await admin.addType(account.user, readNewType(await readBody(request)));
-      else await admin.removeType(account.user, name);
+      if (request.method === 'POST') {
+        await admin.addType(account.user, readNewType(await readBody(request)), { password });
+      } else await admin.removeType(account.user, name, { password });
     } catch (cause) {
       if (!(cause instanceof MachineFileError)) throw cause;
-      throw new RegistryError('NAME_INVALID', withoutPaths(cause.message), { cause });
+      // The paths of the server's files, part of the message, are not for the client.
+      throw new RegistryError('NAME_INVALID', cause.why, { cause, status: STATUS[cause.problem] });
     }
   }
 

@@ -23,6 +23,12 @@ export function parseSelector(userName: string): Selector | undefined {
   return { user: userName.slice(0, slash), features };
 }
 
+/** The account part of a user name: what stands before the selector, or all of it. */
+export function accountNameOf(userName: string): string {
+  const slash = userName.indexOf('/');
+  return slash < 0 ? userName : userName.slice(0, slash);
+}
+
 /** The user name by which a machine with `features` logs in as `user`; features that cannot be written so are left out. */
 export function formatSelector(user: string, features: readonly string[]): string {
   const written = features.map((feature) => feature.replace(':', '#')).filter((text) => FEATURE.test(text));

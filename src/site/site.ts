@@ -18,6 +18,7 @@ import {
 import { createMachineAdmin } from './machine-admin.ts';
 import { openMachineFolder } from './machine-folder.ts';
 import { MACHINES_PATH } from './machine-list.ts';
+import { MachineReader } from './machine-reader.ts';
 import { createMachinesEndpoint } from './machines-endpoint.ts';
 import { DEFAULT_COST, hashPassword, type ScryptCost } from './password.ts';
 import { createPasswordCheck } from './password-check.ts';
@@ -62,8 +63,9 @@ export interface Site {
  */
 export async function openSite(options: SiteOptions): Promise<Site> {
   const { log, now } = options;
+  const reader = options.machines === undefined ? undefined : new MachineReader(options.machines);
   const folder = await openMachineFolder({
-    folder: options.machines,
+    reader,
     fixed: options.staticMachines ? [await demoMachines()] : [],
     log,
     now,
@@ -102,7 +104,7 @@ export async function openSite(options: SiteOptions): Promise<Site> {
     authenticate,
     clientAddress,
     audit,
-    admin: options.machines === undefined ? undefined : createMachineAdmin(options.machines),
+    admin: reader && createMachineAdmin(reader),
   });
   const upToDate =
     (handler: SiteHandler): SiteHandler =>

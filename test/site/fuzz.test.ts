@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { readAuthorization } from '../../src/site/auth-header.ts';
-import { MachineFileError, readMachineFile } from '../../src/site/machine-file.ts';
+import { readMachineFile } from '../../src/site/machine-file.ts';
+import { MachineFileError } from '../../src/site/machine-file-error.ts';
 import { parseScopes, repositoryNamed } from '../../src/site/scope.ts';
 import { formatSelector, parseSelector } from '../../src/site/selector.ts';
 import { FUZZ_RUNS } from '../support/fuzz.ts';

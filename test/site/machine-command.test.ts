@@ -92,7 +92,7 @@ describe('metahub machine', () => {
     ['features without a type', ['add', 'qnib', '--feature', 'cpu:zen4'], 'an account has no features', 2],
     ['a question without a terminal', ['passwd', 'qnib'], 'there is no terminal to ask', 2],
     ['an empty password', ['passwd', 'qnib', '--password-stdin'], 'the password of qnib is empty', 2],
-    ['a type that is not there', ['remove', 'qnib', 'x'], 'has no type x', 1],
+    ['a type that is not there', ['remove', 'qnib', 'x'], 'there is no machine type x', 1],
     [
       'a password on the command line',
       ['passwd', 'qnib', '--password', 'x'],

@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import { createAccountIndex } from '../../src/site/account-index.ts';
-import { MachineFileError, readMachineFile } from '../../src/site/machine-file.ts';
+import { readMachineFile } from '../../src/site/machine-file.ts';
+import { MachineFileError } from '../../src/site/machine-file-error.ts';
 import { hashPassword, verifyPassword } from '../../src/site/password.ts';
 
 let hash: string;

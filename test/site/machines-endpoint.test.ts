@@ -79,7 +79,7 @@ describe('the list of machine types', () => {
   });
 
   test.each([
-    ['a type that is there', { name: 'old', features: [] }, 'has a type old already'],
+    ['a type that is there', { name: 'old', features: [] }, 'there is a machine type old already'],
     [
       'an unknown microarchitecture',
       { name: 'x', features: ['cpu:foolake'] },

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import type { HostProfile } from '../../host/profile.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Registry } from '../../oci/registry.ts';
-import { MachineFileError } from '../../site/machine-file.ts';
+import { MachineFileError } from '../../site/machine-file-error.ts';
 import { openSite, type Site } from '../../site/site.ts';
 import { requireTls } from '../../site/tls-required.ts';
 import { loadTokenKey, randomTokenKey } from '../../site/token-key.ts';

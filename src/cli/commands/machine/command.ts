@@ -54,12 +54,12 @@ const EXAMPLES = {
 
 /** Turns a complaint about machine files into a user's error. */
 async function withAdmin<T>(folder: string, work: (admin: MachineAdmin) => Promise<T>): Promise<T> {
-  const [{ createMachineAdmin }, { MachineFileError }] = await Promise.all([
+  const [{ openMachineAdmin }, { MachineFileError }] = await Promise.all([
     import('../../../site/machine-admin.ts'),
-    import('../../../site/machine-file.ts'),
+    import('../../../site/machine-file-error.ts'),
   ]);
   try {
-    return await work(createMachineAdmin(folder));
+    return await work(openMachineAdmin(folder));
   } catch (error) {
     if (error instanceof MachineFileError) {
       throw new UserError(error.message, {

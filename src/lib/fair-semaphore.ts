@@ -1,0 +1,124 @@
+/** The task was dropped from a full queue, because its share had the most tasks waiting. */
+export class QueueFullError extends Error {
+  override readonly name = 'QueueFullError';
+}
+
+interface Waiting {
+  readonly start: () => void;
+  readonly drop: (reason: Error) => void;
+}
+
+/** Names the share of a task: first by the outer key, then by the inner one. */
+export type ShareKey = readonly [outer: string, inner: string];
+
+/**
+ * Runs at most `permits` tasks at once. Waiting tasks take turns by their share: every outer key gets an equal part,
+ * and within it every inner key does. A full queue drops the newest task of the outer key that has the most waiting.
+ */
+export class FairSemaphore {
+  /** Outer key to inner key to its tasks, each level in the order of turns. */
+  readonly #shares = new Map<string, Map<string, Waiting[]>>();
+  readonly #waitingMax: number;
+  #waiting = 0;
+  #free: number;
+
+  constructor(permits: number, waitingMax: number) {
+    this.#free = permits;
+    this.#waitingMax = waitingMax;
+  }
+
+  get waiting(): number {
+    return this.#waiting;
+  }
+
+  /**
+   * @param signal removes the task from the queue when it aborts; a task that runs goes on
+   * @throws {QueueFullError} when the queue was full
+   */
+  async run<T>(share: ShareKey, signal: AbortSignal, task: () => Promise<T>): Promise<T> {
+    signal.throwIfAborted();
+    if (this.#free > 0) this.#free -= 1;
+    else await this.#wait(share, signal);
+    try {
+      return await task();
+    } finally {
+      const next = this.#takeNext();
+      if (next === undefined) this.#free += 1;
+      else next.start();
+    }
+  }
+
+  #wait(share: ShareKey, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const leave = () => {
+        if (this.#remove(share, waiting)) reject(signal.reason);
+      };
+      const settle = (done: () => void) => {
+        signal.removeEventListener('abort', leave);
+        done();
+      };
+      const waiting: Waiting = {
+        start: () => settle(resolve),
+        drop: (reason) => settle(() => reject(reason)),
+      };
+      signal.addEventListener('abort', leave, { once: true });
+      this.#add(share, waiting);
+      if (this.#waiting > this.#waitingMax) this.#dropFromLongest();
+    });
+  }
+
+  #add([outer, inner]: ShareKey, waiting: Waiting): void {
+    const share = this.#shares.get(outer) ?? new Map<string, Waiting[]>();
+    this.#shares.set(outer, share);
+    const tasks = share.get(inner) ?? [];
+    share.set(inner, tasks);
+    tasks.push(waiting);
+    this.#waiting += 1;
+  }
+
+  #remove([outer, inner]: ShareKey, waiting: Waiting): boolean {
+    const share = this.#shares.get(outer);
+    const tasks = share?.get(inner);
+    const at = tasks?.indexOf(waiting) ?? -1;
+    if (share === undefined || tasks === undefined || at < 0) return false;
+    tasks.splice(at, 1);
+    this.#waiting -= 1;
+    if (tasks.length === 0) share.delete(inner);
+    if (share.size === 0) this.#shares.delete(outer);
+    return true;
+  }
+
+  /** The first task of the share whose turn it is; that share then goes to the end of the turns. */
+  #takeNext(): Waiting | undefined {
+    const [outerEntry] = this.#shares;
+    if (outerEntry === undefined) return undefined;
+    const [outer, share] = outerEntry;
+    const [innerEntry] = share;
+    if (innerEntry === undefined) return undefined;
+    const [inner, tasks] = innerEntry;
+    const next = tasks.shift();
+    this.#waiting -= 1;
+    share.delete(inner);
+    if (tasks.length > 0) share.set(inner, tasks);
+    this.#shares.delete(outer);
+    if (share.size > 0) this.#shares.set(outer, share);
+    return next;
+  }
+
+  #dropFromLongest(): void {
+    let longest: readonly [outer: string, inner: string, tasks: Waiting[]] | undefined;
+    let mostWaiting = 0;
+    for (const [outer, share] of this.#shares) {
+      const queues = [...share];
+      const count = queues.reduce((sum, [, tasks]) => sum + tasks.length, 0);
+      if (count <= mostWaiting) continue;
+      mostWaiting = count;
+      const [inner, tasks] = queues.reduce((a, b) => (b[1].length > a[1].length ? b : a));
+      longest = [outer, inner, tasks];
+    }
+    const dropped = longest?.[2].at(-1);
+    if (longest === undefined || dropped === undefined) return;
+    this.#remove([longest[0], longest[1]], dropped);
+    dropped.drop(new QueueFullError('too many tasks are waiting'));
+  }
+}

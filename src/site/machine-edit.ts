@@ -1,0 +1,95 @@
+import {
+  type Document,
+  isMap,
+  isScalar,
+  isSeq,
+  parseDocument,
+  stringify,
+  type YAMLMap,
+  type YAMLSeq,
+} from 'yaml';
+import { MachineFileError } from './machine-file-error.ts';
+
+/** A machine type as it is written to a file. */
+export interface NewType {
+  readonly name: string;
+  readonly features: readonly string[];
+  readonly login?: string | undefined;
+  /** The written hash; absent: the account's own password. */
+  readonly password?: string | undefined;
+}
+
+/** The text of a new account's file; without a password, each of its types needs one. */
+export function newAccount(user: string, password: string | undefined): string {
+  return stringify({ user, ...(password === undefined ? {} : { password }) });
+}
+
+function parseForEdit(source: string, file: string): Document {
+  const document = parseDocument(source);
+  const [broken] = document.errors;
+  if (broken === undefined) return document;
+  const [why = ''] = broken.message.split('\n', 1);
+  throw new MachineFileError('invalid', why, { file }, { cause: broken });
+}
+
+function typesOf(document: Document): YAMLSeq | undefined {
+  const types = document.get('types');
+  return isSeq(types) ? types : undefined;
+}
+
+function positionOf(types: YAMLSeq | undefined, name: string): number {
+  const isNamed = (item: unknown) =>
+    isMap(item) && isScalar(item.get('name', true)) && item.get('name') === name;
+  return types?.items.findIndex(isNamed) ?? -1;
+}
+
+function missingType(name: string, file: string): MachineFileError {
+  return new MachineFileError('missing', `there is no machine type ${name}`, { file });
+}
+
+/** The text with one more type, comments and order kept. @throws {MachineFileError} when there is one of that name. */
+export function withType(source: string, type: NewType, file: string): string {
+  const document = parseForEdit(source, file);
+  if (positionOf(typesOf(document), type.name) >= 0) {
+    throw new MachineFileError('exists', `there is a machine type ${type.name} already`, { file });
+  }
+  const { name, features, login, password } = type;
+  const node = document.createNode({
+    name,
+    features,
+    ...(login === undefined ? {} : { login }),
+    ...(password === undefined ? {} : { password }),
+  }) as YAMLMap;
+  const list = node.get('features', true);
+  if (isSeq(list)) list.flow = true;
+  if (typesOf(document)) document.addIn(['types'], node);
+  else document.set('types', document.createNode([node]));
+  return String(document);
+}
+
+/** The text without a type. @throws {MachineFileError} when there is none of that name. */
+export function withoutType(source: string, name: string, file: string): string {
+  const document = parseForEdit(source, file);
+  const position = positionOf(typesOf(document), name);
+  if (position < 0) throw missingType(name, file);
+  document.deleteIn(['types', position]);
+  return String(document);
+}
+
+/** The text with another password: the account's, or a type's own. @throws {MachineFileError} when there is no such type. */
+export function withPassword(
+  source: string,
+  type: string | undefined,
+  password: string,
+  file: string,
+): string {
+  const document = parseForEdit(source, file);
+  if (type === undefined) {
+    document.set('password', password);
+    return String(document);
+  }
+  const position = positionOf(typesOf(document), type);
+  if (position < 0) throw missingType(type, file);
+  document.setIn(['types', position, 'password'], password);
+  return String(document);
+}

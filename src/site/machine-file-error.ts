@@ -1,0 +1,34 @@
+/** What is wrong, for programs: what a caller does about it depends on this, never on the message. */
+export type MachineFileProblem =
+  /** The text of a file, or of the change, is not valid. */
+  | 'invalid'
+  /** There is an account or a machine type of that name. */
+  | 'exists'
+  /** There is no account or machine type of that name. */
+  | 'missing'
+  /** The file, or the password that authorised the change, changed meanwhile. */
+  | 'changed'
+  | 'too-large';
+
+interface Place {
+  /** The path of the file. */
+  readonly file?: string;
+  readonly line?: number;
+  /** The path of another file that conflicts. */
+  readonly otherFile?: string;
+}
+
+/** A machine file that cannot be served or changed. `why` is for everybody; `message` adds paths of the server. */
+export class MachineFileError extends Error {
+  override readonly name = 'MachineFileError';
+  readonly problem: MachineFileProblem;
+  readonly why: string;
+
+  constructor(problem: MachineFileProblem, why: string, place: Place = {}, options?: ErrorOptions) {
+    const { file, line, otherFile } = place;
+    const at = file === undefined ? '' : `${file}${line === undefined ? '' : `:${line}`}: `;
+    super(`${at}${why}${otherFile === undefined ? '' : `, in ${otherFile}`}`, options);
+    this.problem = problem;
+    this.why = why;
+  }
+}

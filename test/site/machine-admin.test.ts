@@ -1,0 +1,145 @@
+import { watch } from 'node:fs';
+import { chmod, chown, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { openMachineAdmin } from '../../src/site/machine-admin.ts';
+import { readMachineFile } from '../../src/site/machine-file.ts';
+import { parsePasswordHash } from '../../src/site/password.ts';
+import { metahub } from '../support/cli.ts';
+import { hashed, machineFolder } from '../support/site.ts';
+import { afterTest } from '../support/upstream.ts';
+
+/** Resolves when a temporary file appears: the account's file has been read and is not replaced yet. */
+function temporaryFileIn(folder: string): Promise<void> {
+  return new Promise((resolve) => {
+    const watcher = watch(folder, (_event, name) => {
+      if (!name?.endsWith('.tmp')) return;
+      watcher.close();
+      resolve();
+    });
+  });
+}
+
+async function lab(text = '') {
+  const old = await hashed('old');
+  const folder = await machineFolder({ 'lab.yaml': `user: lab\npassword: "${old}"\n${text}` });
+  afterTest(() => rm(folder, { recursive: true }));
+  const path = join(folder, 'lab.yaml');
+  const account = async () => readMachineFile(await readFile(path, 'utf8'), path);
+  const author = { password: parsePasswordHash(old) ?? expect.fail('the hash can be parsed') };
+  return { folder, path, account, author };
+}
+
+const typeNames = (account: { readonly types: readonly { readonly name: string }[] }) =>
+  account.types.map(({ name }) => name).sort();
+
+describe('changes of machine files', () => {
+  test('that come together all take effect, of one process or of several', async () => {
+    const { folder, account } = await lab();
+    const [one, two] = [openMachineAdmin(folder), openMachineAdmin(folder)];
+    await Promise.all(
+      Array.from({ length: 10 }, (_, at) =>
+        (at % 2 === 0 ? one : two).addType('lab', { name: `t${at}`, features: ['cpu:zen4'] }),
+      ),
+    );
+    expect(typeNames(await account())).toEqual(Array.from({ length: 10 }, (_, at) => `t${at}`));
+  });
+
+  test('never undo a password that the command line changes meanwhile', async () => {
+    const { folder, account, author } = await lab();
+    const admin = openMachineAdmin(folder);
+    let isOver = false;
+    const outcomes: string[] = [];
+    const flood = Array.from({ length: 4 }, async (_, client) => {
+      for (let at = 0; !isOver && at < 500; at += 1) {
+        const change = admin.addType('lab', { name: `c${client}-${at}`, features: [] }, author);
+        outcomes.push(
+          await change.then(
+            () => 'done',
+            (error) => error.problem,
+          ),
+        );
+      }
+    });
+    const changed = await metahub(['machine', 'passwd', 'lab', '--machines', folder, '--password-stdin'], {
+      input: 'new',
+    });
+    const { password } = await account();
+    expect(changed).toMatchObject({ status: 0 });
+    const late = await admin.addType('lab', { name: 'late', features: [] }, author).catch((error) => error);
+    isOver = true;
+    await Promise.all(flood);
+    expect(late).toMatchObject({ problem: 'changed' });
+    expect((await account()).password?.text).toBe(password?.text);
+    expect(password?.text).not.toBe(author.password.text);
+    expect(outcomes).toContain('done');
+  }, 60_000);
+
+  test('never bring back an account that is removed meanwhile', async () => {
+    const { folder, path, author } = await lab();
+    const [server, operator] = [openMachineAdmin(folder), openMachineAdmin(folder)];
+    const flood = Array.from({ length: 20 }, (_, at) =>
+      server.addType('lab', { name: `t${at}`, features: [] }, author).catch((error) => error.problem),
+    );
+    await operator.removeAccount('lab');
+    expect(await Promise.all(flood)).toContain('missing');
+    await expect(stat(path)).rejects.toMatchObject({ code: 'ENOENT' });
+  });
+
+  test.each(['edited', 'removed'] as const)(
+    'never win over a hand that %s the file while they are written',
+    async (byHand) => {
+      const outcomes: string[] = [];
+      for (let round = 0; round < 10; round += 1) {
+        const { folder, path } = await lab();
+        const before = await readFile(path, 'utf8');
+        const writing = temporaryFileIn(folder);
+        const change = openMachineAdmin(folder).addType('lab', { name: 'new', features: [] });
+        await writing;
+        if (byHand === 'edited') await writeFile(path, `${before}# by hand\n`);
+        else await rm(path);
+        const outcome = change.then(
+          () => 'done',
+          (error) => error.problem,
+        );
+        outcomes.push(await outcome);
+        const after = await readFile(path, 'utf8').catch(() => 'removed');
+        expect(after).toMatch(byHand === 'edited' ? /# by hand\n$/ : /^removed$/);
+      }
+      // Otherwise no round came in between.
+      expect(outcomes).toContain('changed');
+    },
+  );
+
+  test.each([0o600, 0o660, 0o640])('keep the mode %o of the file', async (mode) => {
+    const { folder, path } = await lab();
+    await chmod(path, mode);
+    await openMachineAdmin(folder).addType('lab', { name: 'new', features: [] });
+    expect((await stat(path)).mode & 0o777).toBe(mode);
+  });
+
+  test.skipIf(process.getuid?.() !== 0)('by root keep the owner and group of the file', async () => {
+    const { folder, path } = await lab();
+    await chown(path, 65534, 65534);
+    await openMachineAdmin(folder).addType('lab', { name: 'new', features: [] });
+    expect(await stat(path)).toMatchObject({ uid: 65534, gid: 65534 });
+  });
+
+  test('of two accounts of one name that are added together, one is added', async () => {
+    const folder = await machineFolder({});
+    afterTest(() => rm(folder, { recursive: true }));
+    const outcomes = await Promise.all(
+      ['a', 'b'].map(async (password) => {
+        const text = await hashed(password);
+        return openMachineAdmin(folder)
+          .addAccount('lab', text)
+          .then(
+            () => text,
+            (error) => error.problem,
+          );
+      }),
+    );
+    const [added] = await openMachineAdmin(folder).accounts();
+    expect(outcomes.sort()).toEqual([added?.password?.text, 'exists'].sort());
+  });
+});
