@@ -1,6 +1,7 @@
 import { readdirSync } from 'node:fs';
 import { canonicalArchitecture, KNOWN_ARCHITECTURES } from '../host/architecture.ts';
 import { withFeatures } from '../host/assumed-features.ts';
+import { effectiveCpu } from '../host/effective-flags.ts';
 import type { HostFacts } from '../host/facts.ts';
 import { parseFeature } from '../host/features.ts';
 import { identify } from '../host/identify.ts';
@@ -50,8 +51,8 @@ function namesCpu(feature: string): boolean {
 }
 
 /** What this machine's CPU should have and has not says nothing of the one that is assumed. */
-function withoutJudgement(warnings: readonly string[], { cpu, architecture }: HostFacts): readonly string[] {
-  const ofThisCpu = identify(cpu, architecture).warnings;
+function withoutJudgement(warnings: readonly string[], facts: HostFacts): readonly string[] {
+  const ofThisCpu = identify(effectiveCpu(facts), facts.architecture).warnings;
   return warnings.filter((warning) => !ofThisCpu.includes(warning));
 }
 

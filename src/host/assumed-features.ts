@@ -8,7 +8,7 @@ import {
   isAncestorOrSelf,
   vendorOf,
 } from './identify.ts';
-import { platformVariant } from './levels.ts';
+import { LEVEL_NODES, levelOfNode, nodeOfLevel, platformVariant } from './levels.ts';
 import { allNodes, canonicalName } from './microarchitectures.ts';
 import type { GpuProfile, HostProfile } from './profile.ts';
 import { similarNames } from './why-not.ts';
@@ -45,7 +45,7 @@ export function profileOfFeatures(features: readonly string[], base?: HostProfil
     features: [],
     warnings: [],
   };
-  const assumed = withFeatures(withVariant(bare, levelOfNode(bare.cpu.microarchitecture)), features);
+  const assumed = withFeatures(withVariant(bare, levelPromisedBy(bare.cpu.microarchitecture)), features);
   // Exactly what was claimed, as it was claimed: `match: exact` compares these with an entry's.
   return { ...assumed, features: uniqueFeatures(features.map((text) => formatFeature(parsed(text)))) };
 }
@@ -88,7 +88,7 @@ function withCpu(profile: HostProfile, claims: Claims): HostProfile {
     throw new Error(`there is no microarchitecture “${named}”${meant}`);
   }
   const cpu = cpuNamed(name);
-  const level = levelOfNode(name);
+  const level = levelPromisedBy(name);
   const { os } = profile.platform;
   const architecture = architectureOfFamily(familyOf(name));
   const changed = { ...profile, platform: { os, architecture }, cpu };
@@ -107,7 +107,7 @@ function withCpu(profile: HostProfile, claims: Claims): HostProfile {
 function withLevel(profile: HostProfile, claims: Claims): HostProfile {
   const level = single(claims, 'level');
   if (level === undefined) return profile;
-  if (!claims.has('cpu')) return withCpu(profile, new Map([['cpu', [nodeOfLevel(level)]]]));
+  if (!claims.has('cpu')) return withCpu(profile, new Map([['cpu', [demandNodeOfLevel(level)]]]));
   return withVariant(replaceKinds(profile, ['level'], [level]), level);
 }
 
@@ -160,30 +160,15 @@ function cpuNamed(name: string): HostProfile['cpu'] {
   };
 }
 
-const LEVELS_BY_NODE: readonly (readonly [node: string, level: string])[] = [
-  ['x86_64_v4', 'x86-64-v4'],
-  ['x86_64_v3', 'x86-64-v3'],
-  ['x86_64_v2', 'x86-64-v2'],
-  ['x86_64', 'x86-64-v1'],
-  ['armv9.0a', 'arm64-v9.0'],
-  ['armv8.6a', 'arm64-v8.6'],
-  ['armv8.5a', 'arm64-v8.5'],
-  ['armv8.4a', 'arm64-v8.4'],
-  ['armv8.3a', 'arm64-v8.3'],
-  ['armv8.2a', 'arm64-v8.2'],
-  ['armv8.1a', 'arm64-v8.1'],
-  ['aarch64', 'arm64-v8.0'],
-];
-
 /** The greatest level that a node's ancestors promise. */
-function levelOfNode(name: string): string | undefined {
-  return LEVELS_BY_NODE.find(([node]) => isAncestorOrSelf(node, name))?.[1];
+function levelPromisedBy(name: string): string | undefined {
+  const node = LEVEL_NODES.find((one) => isAncestorOrSelf(one, name));
+  return node === undefined ? undefined : levelOfNode(node);
 }
 
-function nodeOfLevel(level: string): string {
-  const node = LEVELS_BY_NODE.find(([, named]) => named === level)?.[0];
-  if (node === undefined || canonicalName(node) === undefined)
-    throw new Error(`there is no level “${level}”`);
+function demandNodeOfLevel(level: string): string {
+  const node = nodeOfLevel(level);
+  if (node === undefined) throw new Error(`there is no level “${level}”`);
   return node;
 }
 

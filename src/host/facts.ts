@@ -25,13 +25,15 @@ export interface CpuFacts {
   readonly family?: number;
   readonly model?: number;
   readonly stepping?: number;
-  /** ARM: `0xd4f`, as printed; of every kind of core when they differ. */
+  /** ARM: `0xd4f`, as printed; of every kind of core when they differ, of another implementer's as `0x41/0xd05`. */
   readonly parts?: readonly string[];
+  /** 32-bit ARM: the version of the architecture, 6 or 7. */
+  readonly armVersion?: number;
   /** POWER: 9 for POWER9. */
   readonly generation?: number;
-  /** RISC-V: `sifive,u74-mc`; s390x, loongarch64: the machine type or model. */
+  /** RISC-V: `sifive,u74-mc`, or `mvendorid/marchid`; s390x, loongarch64: the machine type or model. */
   readonly uarch?: string;
-  /** RISC-V: the `isa` line. */
+  /** RISC-V: the `isa` line, as far as all harts agree. */
   readonly isa?: string;
 }
 

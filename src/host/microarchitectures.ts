@@ -1,15 +1,19 @@
 import { ARM_NODES } from './data/arm.ts';
-import { BEYOND_ARCHSPEC_NODES } from './data/beyond-archspec.ts';
+import { BEYOND_ARCHSPEC_NODES, FLAGS_BEYOND_ARCHSPEC } from './data/beyond-archspec.ts';
 import type { Evidence, NodeRow } from './data/node-row.ts';
 import { OTHER_NODES } from './data/other.ts';
 import { X86_NODES } from './data/x86.ts';
+import { IDLE_FLAGS, IDLE_FLAGS_BY_VENDOR } from './data/x86-flags.ts';
 
 /** A microarchitecture: what it adds to its parents, and what tells it apart. */
 export interface MicroarchitectureNode {
   readonly name: string;
   readonly parents: readonly string[];
   readonly vendor: string;
+  /** What it adds to its parents, as archspec has it. */
   readonly addedFlags: readonly string[];
+  /** Flags that its code uses though archspec does not name them. */
+  readonly extraFlags: readonly string[];
   readonly evidence: Evidence;
   /** archspec has it too. */
   readonly isReference: boolean;
@@ -23,7 +27,16 @@ const NODES: ReadonlyMap<string, MicroarchitectureNode> = new Map(
 );
 
 function nodeOf([name, parents, vendor, flags, evidence = {}]: NodeRow, isReference: boolean) {
-  return { name, parents: words(parents), vendor, addedFlags: words(flags), evidence, isReference };
+  const extraFlags = words(FLAGS_BEYOND_ARCHSPEC[name] ?? '');
+  return {
+    name,
+    parents: words(parents),
+    vendor,
+    addedFlags: words(flags),
+    extraFlags,
+    evidence,
+    isReference,
+  };
 }
 
 /** The words of a space separated list; none of an empty one. */
@@ -43,6 +56,8 @@ export function allNodes(): Iterable<MicroarchitectureNode> {
 
 const ancestorSets = new Map<string, ReadonlySet<string>>();
 const flagSets = new Map<string, ReadonlySet<string>>();
+const referenceFlagSets = new Map<string, ReadonlySet<string>>();
+const requiredFlagSets = new Map<string, ReadonlySet<string>>();
 
 /** The nodes above one, itself not among them; empty for a root and for an unknown name. */
 export function ancestorSet(name: string): ReadonlySet<string> {
@@ -60,20 +75,75 @@ export function rootOf(name: string): string {
   return parent === undefined ? name : rootOf(parent);
 }
 
-/** Every flag that code for this node may use, its ancestors' included; nothing for an unknown name. */
+/** Every flag that a CPU of this node has, its ancestors' included; nothing for an unknown name. */
 export function flagSet(name: string): ReadonlySet<string> | undefined {
-  const known = flagSets.get(name);
+  return collect(name, flagSets, ({ addedFlags, extraFlags }) => [...addedFlags, ...extraFlags]);
+}
+
+/** The flags that archspec demands of a node. */
+export function referenceFlagSet(name: string): ReadonlySet<string> | undefined {
+  return collect(name, referenceFlagSets, ({ addedFlags }) => addedFlags);
+}
+
+/** The flags without which a CPU cannot run a node's code: all but the idle ones. Nothing for an unknown name. */
+export function requiredFlagSet(name: string): ReadonlySet<string> | undefined {
+  const known = requiredFlagSets.get(name);
+  if (known !== undefined) return known;
+  const node = NODES.get(name);
+  const all = flagSet(name);
+  if (node === undefined || all === undefined) return undefined;
+  const idle = idleFlags(node);
+  const required = new Set([...all].filter((flag) => !idle.has(flag)));
+  requiredFlagSets.set(name, required);
+  return required;
+}
+
+function collect(
+  name: string,
+  sets: Map<string, ReadonlySet<string>>,
+  flagsOfNode: (node: MicroarchitectureNode) => readonly string[],
+): ReadonlySet<string> | undefined {
+  const known = sets.get(name);
   if (known !== undefined) return known;
   const node = NODES.get(name);
   if (node === undefined) return undefined;
-  const flags = new Set(node.addedFlags);
+  const flags = new Set(flagsOfNode(node));
   for (const ancestor of ancestorSet(name)) {
-    for (const flag of NODES.get(ancestor)?.addedFlags ?? []) flags.add(flag);
+    const above = NODES.get(ancestor);
+    for (const flag of above === undefined ? [] : flagsOfNode(above)) flags.add(flag);
   }
   // Where the table names ssse3 it leaves sse3 to be implied, as the count of flags decides between equals.
   if (flags.has('ssse3')) flags.delete('sse3');
-  flagSets.set(name, flags);
+  sets.set(name, flags);
   return flags;
+}
+
+/**
+ * ARM: flags that tell of the kernel (`cpuid`, `evtstrm`), of a control bit (`ssbs`) and of a hint (`dgh`). Compilers emit
+ * nothing for them.
+ */
+const IDLE_ARM_FLAGS = ['cpuid', 'evtstrm', 'ssbs', 'dgh'];
+const ALL_IDLE: Readonly<Record<string, readonly string[]>> = {
+  x86_64: IDLE_FLAGS,
+  aarch64: IDLE_ARM_FLAGS,
+};
+
+/** The flags that no code built for a node uses. */
+function idleFlags({ name, vendor }: MicroarchitectureNode): ReadonlySet<string> {
+  return new Set([...(ALL_IDLE[rootOf(name)] ?? []), ...(IDLE_FLAGS_BY_VENDOR[vendor] ?? [])]);
+}
+
+/**
+ * Whether idle flags alone tell a node from one of its vendor's that it descends from: then a CPU that does not print
+ * them is this node only when its model number says so.
+ */
+export function isToldByIdleFlags({ name, parents, vendor }: MicroarchitectureNode): boolean {
+  const [all, required] = [flagSet(name), requiredFlagSet(name)];
+  return parents.some((parent) => {
+    if (NODES.get(parent)?.vendor !== vendor || vendor === 'generic') return false;
+    const adds = [...(all ?? [])].filter((flag) => flagSet(parent)?.has(flag) !== true);
+    return adds.length > 0 && adds.every((flag) => required?.has(flag) !== true);
+  });
 }
 
 /**
@@ -110,6 +180,10 @@ const ALIASES: Readonly<Record<string, string>> = {
   meteorlake: 'alderlake',
   gracemont: 'alderlake',
   lunarlake: 'arrowlake_s',
+  pantherlake: 'arrowlake_s',
+  wildcatlake: 'arrowlake_s',
+  bartlettlake: 'alderlake',
+  grandridge: 'sierraforest',
 
   amdfam10: 'k10',
   barcelona: 'k10',
@@ -123,6 +197,7 @@ const ALIASES: Readonly<Record<string, string>> = {
   znver3: 'zen3',
   znver4: 'zen4',
   znver5: 'zen5',
+  znver6: 'zen6',
   hygon: 'dhyana',
 
   arm64: 'aarch64',

@@ -1,3 +1,4 @@
+import { effectiveFlags } from './effective-flags.ts';
 import type { HostFacts } from './facts.ts';
 import { claimedFeatures, hostFeatures, uniqueFeatures } from './features.ts';
 import { identify } from './identify.ts';
@@ -37,7 +38,10 @@ export interface CpuProfile {
   readonly vendor: string;
   /** Every microarchitecture whose code this host runs, best first, `microarchitecture` itself included. */
   readonly compatible: readonly string[];
+  /** Those that programs may rely on. */
   readonly flags: readonly string[];
+  /** Of these, those that the kernel cannot print and the model has. */
+  readonly assumedFlags?: readonly string[];
 }
 
 export interface GpuProfile {
@@ -50,11 +54,16 @@ export interface GpuProfile {
 
 /** Judges facts: the microarchitecture by the family tree, the variant by its level, and every feature that follows. */
 export function deriveProfile(facts: HostFacts, options: DeriveOptions = {}): HostProfile {
-  const { os, architecture, cpu } = facts;
-  const identified = identify(cpu, architecture, { strictArchspec: options.strictArchspec ?? false });
+  const { os, architecture } = facts;
+  const strictArchspec = options.strictArchspec ?? false;
+  const { flags, assumed, ignored } = strictArchspec
+    ? { flags: facts.cpu.flags, assumed: [], ignored: [] }
+    : effectiveFlags(facts.cpu, architecture, facts.system.kernel);
+  const cpu = { ...facts.cpu, flags };
+  const identified = identify(cpu, architecture, { strictArchspec });
   const { microarchitecture } = identified;
-  const level = levelOf(architecture, cpu.flags);
-  const variant = platformVariant({ architecture, microarchitecture, level, isa: cpu.isa });
+  const level = levelOf(architecture, flags);
+  const variant = platformVariant({ ...cpu, architecture, microarchitecture, level });
   const local = claimedFeatures(facts.local);
   return {
     platform: { os, architecture, ...(variant === undefined ? {} : { variant }) },
@@ -62,7 +71,8 @@ export function deriveProfile(facts: HostFacts, options: DeriveOptions = {}): Ho
       microarchitecture,
       vendor: cpu.vendor,
       compatible: identified.compatible,
-      flags: cpu.flags,
+      flags,
+      ...(assumed.length === 0 ? {} : { assumedFlags: assumed }),
     },
     gpus: facts.gpus.map(({ pciId: _id, pciAddress: _address, mig: _mig, accel: _accel, ...gpu }) => gpu),
     features: uniqueFeatures([
@@ -71,36 +81,18 @@ export function deriveProfile(facts: HostFacts, options: DeriveOptions = {}): Ho
       ...hostFeatures(facts),
       ...local.features,
     ]),
-    warnings: [...(options.warnings ?? []), ...identified.warnings, ...local.warnings],
+    warnings: [
+      ...(options.warnings ?? []),
+      ...ignoredFlags(ignored),
+      ...identified.warnings,
+      ...local.warnings,
+    ],
   };
 }
 
-/**
- * A short key of everything that a selection depends on: equal for hosts that get the same answers, whatever their
- * names, warnings and board numbers. Not a cryptographic hash.
- */
-export function profileKey(profile: HostProfile): string {
-  const { platform, cpu } = profile;
-  const gpus = profile.gpus.map((gpu) => [
-    gpu.vendor,
-    gpu.computeCapability ?? '',
-    gpu.gfxTarget ?? '',
-    gpu.integrated ?? false,
-  ]);
-  const decisive = JSON.stringify([
-    [platform.os, platform.architecture, platform.variant ?? ''],
-    [cpu.microarchitecture, cpu.vendor, cpu.compatible, [...cpu.flags].sort()],
-    gpus.map((gpu) => JSON.stringify(gpu)).sort(),
-    [...profile.features].sort(),
-  ]);
-  return `${cpu.microarchitecture}-${fnv1a64(decisive)}`;
-}
-
-/** @see http://www.isthe.com/chongo/tech/comp/fnv/ (FNV-1a, 64 bits, over UTF-16 code units) */
-function fnv1a64(text: string): string {
-  let hash = 0xcbf29ce484222325n;
-  for (let at = 0; at < text.length; at++) {
-    hash = ((hash ^ BigInt(text.charCodeAt(at))) * 0x100000001b3n) & 0xffffffffffffffffn;
-  }
-  return hash.toString(16).padStart(16, '0');
+function ignoredFlags(ignored: readonly string[]): readonly string[] {
+  if (ignored.length === 0) return [];
+  const shown =
+    ignored.slice(0, 4).join(', ') + (ignored.length > 4 ? ` and ${ignored.length - 4} more` : '');
+  return [`the kernel reports ${shown} without the CPU flags that they need: they do not count`];
 }

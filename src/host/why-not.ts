@@ -1,7 +1,8 @@
 import { familyOfArchitecture } from './architecture.ts';
 import type { CpuFacts } from './facts.ts';
-import { createJudge, type IdentifyOptions, identify, nodeOfModel } from './identify.ts';
+import { type IdentifyOptions, identify } from './identify.ts';
 import { ALIAS_NAMES, allNodes, canonicalName, findNode, rootOf } from './microarchitectures.ts';
+import { createJudge, nodeOfModel } from './node-judge.ts';
 
 /** One thing that keeps a CPU from running a microarchitecture's code. */
 export type WhyNotReason =
@@ -47,7 +48,7 @@ export function whyNot(
   if (node.vendor !== 'generic' && node.vendor !== cpu.vendor) {
     reasons.push({ kind: 'vendor', needs: node.vendor, has: cpu.vendor });
   }
-  const missing = judge.missingFlags(node);
+  const missing = [...judge.missingFlags(node), ...judge.missingSigns(node)];
   if (missing.length > 0) reasons.push({ kind: 'flags', missing });
   if (!judge.agrees(node)) {
     const { generation } = node.evidence;

@@ -71,13 +71,14 @@ export function parseCpuinfo(text: string, architecture: string): CpuFacts {
     case '386':
       return parseX86(firstCpuRecord(text));
     case 'arm64':
-    case 'arm':
       return parseArm(text);
+    case 'arm':
+      return { ...parseArm(text), ...armVersion(text) };
     case 'ppc64':
     case 'ppc64le':
       return parsePower(firstCpuRecord(text));
     case 'riscv64':
-      return parseRiscv(firstCpuRecord(text));
+      return parseRiscv(text);
     case 's390x':
       return parseS390(text);
     case 'loong64':
@@ -128,13 +129,44 @@ function parseArm(text: string): CpuFacts {
   const [first = '', ...others] = distinctValues(text, 'Features');
   const lists = others.map((list) => new Set(flagList(list)));
   const [implementer] = distinctValues(text, 'CPU implementer');
-  const parts = distinctValues(text, 'CPU part');
+  const parts = armParts(text, implementer);
   return withoutGaps({
     vendor: ARM_VENDORS[implementer ?? ''] ?? implementer ?? 'generic',
     flags: flagList(first).filter((flag) => lists.every((list) => list.has(flag))),
-    modelName: distinctValues(text, 'model name')[0],
+    modelName: coreName(text),
     parts: parts.length === 0 ? undefined : parts,
   });
+}
+
+/** A part number means a core of its implementer's alone; those of the first one stand without it. */
+function armParts(text: string, first: string | undefined): readonly string[] {
+  const lines = text.match(/^CPU (?:implementer|part)[ \t]*:.*$/gm) ?? [];
+  const parts = new Set<string>();
+  let implementer = first;
+  for (const line of lines) {
+    const value = line.slice(line.indexOf(':') + 1).trim();
+    if (line.startsWith('CPU implementer')) implementer = value;
+    else parts.add(implementer === first ? value : `${implementer}/${value}`);
+  }
+  return [...parts];
+}
+
+/** Kernels before 3.8 call the line `Processor`. */
+function coreName(text: string): string | undefined {
+  return distinctValues(text, 'model name')[0] ?? distinctValues(text, 'Processor')[0];
+}
+
+/**
+ * Of `CPU architecture`: `7`, `6TEJ`, `AArch64`. An ARM11 says 7 as well, for the way it describes caches; its name says
+ * what it is.
+ * @see https://github.com/containerd/platforms (cpuinfo_linux.go reads the same lines)
+ */
+function armVersion(text: string): { armVersion?: number } {
+  const [printed = ''] = distinctValues(text, 'CPU architecture');
+  if (/^AArch64$/i.test(printed)) return { armVersion: 8 };
+  if (/ARMv6/i.test(coreName(text) ?? '')) return { armVersion: 6 };
+  const version = number(/^\d+/.exec(printed)?.[0]);
+  return version === undefined ? {} : { armVersion: version };
 }
 
 /** Of all lines with this key, each value once. */
@@ -157,22 +189,29 @@ function parsePower(record: CpuRecord): CpuFacts {
   });
 }
 
+/** The first word of `uarch`, or `mvendorid` (JEDEC's number) -> who made the core. */
 const RISCV_VENDORS: Readonly<Record<string, string>> = {
   sifive: 'SiFive',
+  // ESWIN's systems on a chip have SiFive's cores.
+  eswin: 'SiFive',
+  '0x489': 'SiFive',
   spacemit: 'SpacemiT',
+  '0x710': 'SpacemiT',
   thead: 'T-Head',
+  '0x5b7': 'T-Head',
   starfive: 'StarFive',
 };
 
-function parseRiscv(record: CpuRecord): CpuFacts {
+function parseRiscv(text: string): CpuFacts {
+  const record = firstCpuRecord(text);
   const modelName = record.get('model name');
-  const uarch = record.get('uarch') ?? riscvUarch(modelName);
+  const uarch = record.get('uarch') ?? riscvUarch(modelName) ?? riscvIds(record);
   return withoutGaps({
-    vendor: RISCV_VENDORS[uarch?.split(',')[0] ?? ''] ?? 'generic',
+    vendor: RISCV_VENDORS[uarch?.split(/[,/]/)[0] ?? ''] ?? 'generic',
     flags: [],
     modelName,
     uarch,
-    isa: record.get('isa'),
+    isa: commonIsa(distinctValues(text, 'isa')),
   });
 }
 
@@ -180,6 +219,26 @@ function parseRiscv(record: CpuRecord): CpuFacts {
 function riscvUarch(modelName: string | undefined): string | undefined {
   const named = /^(\w+)(?:\(R\))? (\w+)$/.exec(modelName ?? '');
   return named === null ? undefined : `${named[1]},${named[2]}`.toLowerCase();
+}
+
+/** `0x489/0x8000000000000008`: what the core's registers say, where the kernel names no core. */
+function riscvIds(record: CpuRecord): string | undefined {
+  const [vendor, core] = [record.get('mvendorid'), record.get('marchid')];
+  return vendor === undefined || core === undefined || vendor === '0x0' ? undefined : `${vendor}/${core}`;
+}
+
+/** Harts may differ: a program may land on any, so only what all of them have counts. */
+function commonIsa(lines: readonly string[]): string | undefined {
+  const [first, ...others] = lines;
+  if (first === undefined || others.length === 0) return first;
+  const split = (isa: string) => {
+    const [base = '', ...words] = isa.split('_');
+    return [...base.slice(4), ...words];
+  };
+  const lists = others.map((isa) => new Set(split(isa)));
+  const common = split(first).filter((one) => lists.every((list) => list.has(one)));
+  const letters = common.filter((one) => one.length === 1).join('');
+  return [first.slice(0, 4) + letters, ...common.filter((one) => one.length > 1)].join('_');
 }
 
 /** The features stand above the processors, and each processor on a line: `processor 0: version = FF, …, machine = 8561`. */
@@ -220,6 +279,8 @@ function withoutGaps(facts: { [Key in keyof CpuFacts]: CpuFacts[Key] | undefined
 
 /** Keys of /proc/cpuinfo, and a Mac's of sysctl, that one architecture alone writes, strongest first. */
 const SIGNS: readonly (readonly [sign: RegExp, architecture: string])[] = [
+  // Instruction sets that only the 32-bit architecture has.
+  [/^Features\s*:.*\b(?:half|thumb)\b/m, 'arm'],
   [/^CPU implementer\s*:/m, 'arm64'],
   [/^vendor_id\s*:\s*IBM\/S390/m, 's390x'],
   [/^vendor_id\s*:/m, 'amd64'],

@@ -146,8 +146,67 @@ describe('what a CPU is', () => {
 
   test('a Zen 5 from which Linux took the broken RDSEED is still one', () => {
     const flags = without('zen5', 'rdseed', 'pku', 'flush_l1d').flags;
-    expect(identify(cpuOf('zen5', { flags, family: 26, model: 2 }), 'amd64').microarchitecture).toBe('zen5');
-    expect(identify(cpuOf('zen5', { flags }), 'amd64').microarchitecture).toBe('x86_64_v4');
+    expect(identify(cpuOf('zen5', { flags }), 'amd64').microarchitecture).toBe('zen5');
+    expect(identify(cpuOf('zen5', { flags }), 'amd64', { strictArchspec: true }).microarchitecture).toBe(
+      'x86_64_v4',
+    );
+  });
+
+  test.each([
+    ['sapphirerapids', 'waitpkg serialize cldemote', 'a Firecracker guest'],
+    ['icelake', 'clwb rdpid', 'a client Ice Lake or a Rocket Lake'],
+    ['skylake_avx512', 'clwb', 'a Xeon 8272CL on Azure'],
+    ['alderlake', 'waitpkg serialize', 'a guest on Alder Lake'],
+    ['zen4', 'clflushopt xsavec xsaveopt clzero', 'a guest on Genoa'],
+  ])('%s without %s (%s) is still one: no compiler emits these', (node, flags) => {
+    expect(identify(without(node, ...flags.split(' ')), 'amd64').microarchitecture).toBe(node);
+  });
+
+  test.each([
+    ['sapphirerapids', 'avx_vnni', 'icelake'],
+    ['sapphirerapids', 'avx512_fp16', 'icelake'],
+    ['sapphirerapids', 'amx_tile', 'icelake'],
+    ['icelake', 'vaes', 'cascadelake'],
+    ['zen3', 'vpclmulqdq', 'zen2'],
+    ['zen2', 'clwb', 'zen'],
+    ['alderlake', 'gfni', 'skylake'],
+    ['broadwell', 'adx', 'haswell'],
+  ])('%s without %s is %s: code for it may use the flag', (node, flag, name) => {
+    expect(identify(without(node, flag), 'amd64').microarchitecture).toBe(name);
+  });
+
+  test('archspec demands no avx_vnni of a Sapphire Rapids, and its own answer is kept', () => {
+    const guest = without('sapphirerapids', 'avx_vnni', 'avx512_fp16');
+    expect(identify(guest, 'amd64', { strictArchspec: true }).microarchitecture).toBe('sapphirerapids');
+  });
+
+  test('idle flags alone tell Skylake from Broadwell: without them the model number decides', () => {
+    const flags = without('skylake', 'clflushopt', 'xsavec', 'xsaveopt').flags;
+    const intel = { vendor: 'GenuineIntel', flags, family: 6 };
+    expect(identify({ ...intel, model: 0x5e }, 'amd64').microarchitecture).toBe('skylake');
+    expect(identify({ ...intel, model: 0x55, stepping: 7 }, 'amd64').microarchitecture).toBe('skylake');
+    expect(identify({ ...intel, model: 0x4f }, 'amd64').microarchitecture).toBe('broadwell');
+    expect(identify(intel, 'amd64').microarchitecture).toBe('broadwell');
+  });
+
+  test('a CPU that prints pni has SSE3: it is a Nocona, but not for archspec', () => {
+    const cpu = { vendor: 'GenuineIntel', flags: ['mmx', 'sse', 'sse2', 'pni', 'cx16'] };
+    expect(identify(cpu, 'amd64').microarchitecture).toBe('nocona');
+    expect(identify(cpu, 'amd64', { strictArchspec: true }).microarchitecture).toBe('x86_64');
+  });
+
+  test.each([
+    ['GenuineIntel', 6, 0xb5, 'alderlake'],
+    ['GenuineIntel', 6, 0xd5, 'arrowlake_s'],
+    ['GenuineIntel', 6, 0xd7, 'alderlake'],
+    ['GenuineIntel', 6, 0xaf, 'sierraforest'],
+    ['AuthenticAMD', 26, 0x44, 'zen5'],
+    ['AuthenticAMD', 26, 0x50, 'zen6'],
+    ['AuthenticAMD', 26, 0x70, 'zen5'],
+    ['AuthenticAMD', 26, 0x90, 'zen6'],
+  ])('%s family %i model 0x%x is sold as %s', (vendor, family, model, node) => {
+    const warning = identify({ vendor, family, model, flags: [] }, 'amd64').warnings.join();
+    expect(warning).toContain(`model number is that of ${node},`);
   });
 
   test('the model is evidence beside the flags: it tells Emerald from Sapphire Rapids', () => {
@@ -186,6 +245,53 @@ describe('what a CPU is', () => {
     expect(identify(cpu, 'arm64', { strictArchspec: true }).microarchitecture).toBe('aarch64');
   });
 
+  test('a part number means a core of its implementer’s alone: HiSilicon’s 0xd40 is no Neoverse V1', () => {
+    const flags = [...(flagsOf('neoverse_v1') ?? [])];
+    const taishan = { vendor: 'HiSilicon', parts: ['0xd40'], flags };
+    expect(identify(taishan, 'arm64').microarchitecture).toBe('armv8.4a');
+    expect(identify({ ...taishan, vendor: 'ARM' }, 'arm64').microarchitecture).toBe('neoverse_v1');
+    const mixed = { vendor: 'Qualcomm', parts: ['0x001', '0x41/0xd40'], flags };
+    expect(identify(mixed, 'arm64').microarchitecture).toBe('armv8.4a');
+  });
+
+  const GB10 =
+    'fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm jscvt fcma lrcpc dcpop sha3 sm3 sm4 ' +
+    'asimddp sha512 sve asimdfhm dit uscat ilrcpc flagm sb paca pacg dcpodp sve2 sveaes svepmull svebitperm svesha3 svesm4 ' +
+    'flagm2 frint svei8mm svebf16 i8mm bf16 dgh bti ecv afp wfxt';
+
+  test('two kinds of core are the version that both have: GB10 is armv9.2a, and runs Neoverse’s code', () => {
+    const cpu = { vendor: 'ARM', parts: ['0xd87', '0xd85'], flags: GB10.split(' ') };
+    const { microarchitecture, compatible } = identify(cpu, 'arm64');
+    expect(microarchitecture).toBe('armv9.2a');
+    expect(compatible).toContain('neoverse_n1');
+    expect(identify({ ...cpu, parts: ['0xd85'] }, 'arm64').microarchitecture).toBe('cortex_x925');
+    expect(identify({ ...cpu, parts: ['0xd87'] }, 'arm64').microarchitecture).toBe('cortex_a725');
+  });
+
+  test('a Snapdragon 8 Gen 2 whose kernel hides SVE is armv8.6a', () => {
+    const flags = GB10.split(' ').filter((flag) => !/^sve|^ecv$|^afp$|^wfxt$/.test(flag));
+    const parts = ['0xd46', '0xd47', '0xd4d', '0xd4e'];
+    expect(identify({ vendor: 'ARM', parts, flags }, 'arm64').microarchitecture).toBe('armv8.6a');
+  });
+
+  test.each([
+    ['cortex_a72', '0xd08', 'cpuid evtstrm'],
+    ['neoverse_n1', '0xd0c', 'cpuid'],
+    ['neoverse_v1', '0xd40', 'dgh evtstrm'],
+  ])('a %s on a kernel that does not print %s is still one', (node, part, flags) => {
+    const cpu = without(node, ...flags.split(' '));
+    expect(identify({ ...cpu, parts: [part] }, 'arm64').microarchitecture).toBe(node);
+  });
+
+  test('a guest on an Apple M4 is what its own flags allow', () => {
+    const flags = [...(flagsOf('m2') ?? [])];
+    const guest = { vendor: 'Apple', parts: ['0x000'], flags };
+    expect(identify(guest, 'arm64').microarchitecture).toBe('m2');
+    const older = flags.filter((flag) => flag !== 'i8mm' && flag !== 'ssbs');
+    expect(identify({ ...guest, flags: older }, 'arm64').microarchitecture).toBe('m1');
+    expect(identify({ ...guest, parts: ['0x052', '0x053'] }, 'arm64').microarchitecture).toBe('m2');
+  });
+
   test('the part number decides between cores with the same flags', () => {
     const flags = [...(flagsOf('neoverse_n2') ?? [])];
     const part = (number: string) =>
@@ -199,9 +305,11 @@ describe('what a CPU is', () => {
     ['ppc64le', { vendor: 'IBM', flags: [], generation: 11 }, 'power11le'],
     ['ppc64le', { vendor: 'generic', flags: [] }, 'ppc64le'],
     ['riscv64', { vendor: 'SiFive', flags: [], uarch: 'sifive,u74-mc' }, 'u74mc'],
+    ['riscv64', { vendor: 'SiFive', flags: [], uarch: 'eswin,eic770x' }, 'p550'],
+    ['riscv64', { vendor: 'SiFive', flags: [], uarch: '0x489/0x8000000000000008' }, 'p550'],
     ['riscv64', { vendor: 'generic', flags: [] }, 'riscv64'],
     ['s390x', { vendor: 'IBM', flags: [], uarch: '8561' }, 's390x'],
-    ['loong64', { vendor: 'Loongson', flags: ['lam', 'ual', 'fpu', 'lsx', 'lasx', 'crc32'] }, 'la464'],
+    ['loong64', { vendor: 'Loongson', flags: ['lam', 'ual', 'fpu', 'lsx', 'lasx'] }, 'la464'],
     ['amd64', { vendor: 'generic', flags: [] }, 'x86_64'],
     ['mips64', { vendor: 'generic', flags: [] }, 'mips64'],
   ])('%s with %o is %s', (architecture, cpu, name) => {

@@ -1,5 +1,13 @@
 import { describe, expect, test } from 'vitest';
-import { levelOf, levelsOf } from '../../src/host/levels.ts';
+import {
+  LEVEL_NODES,
+  levelOf,
+  levelOfNode,
+  levelsOf,
+  nodeOfLevel,
+  platformVariant,
+} from '../../src/host/levels.ts';
+import { findNode } from '../../src/host/microarchitectures.ts';
 
 const V1 = 'cmov cx8 fpu fxsr mmx syscall sse sse2'.split(' ');
 const V2 = [...V1, ...'cx16 lahf_lm popcnt pni sse4_1 sse4_2 ssse3'.split(' ')];
@@ -76,4 +84,51 @@ describe('the versions of arm64', () => {
 
 test('other architectures have no levels', () => {
   expect(levelOf('s390x', ['vx'])).toBeUndefined();
+});
+
+describe('levels and nodes', () => {
+  test('every level has a node of the family tree, and the other way round', () => {
+    for (const node of LEVEL_NODES) {
+      expect(findNode(node), node).toBeDefined();
+      expect(nodeOfLevel(levelOfNode(node) ?? '')).toBe(node);
+    }
+    expect(nodeOfLevel('x86-64-v9')).toBeUndefined();
+    expect(levelOfNode('zen4')).toBeUndefined();
+  });
+
+  test('Armv9.2 is SVE2 with the features of Armv8.7', () => {
+    expect(levelOf('arm64', [...GRACE, 'afp', 'wfxt'])).toBe('arm64-v9.2');
+    expect(levelOf('arm64', [...GRACE, 'afp'])).toBe('arm64-v9.0');
+  });
+});
+
+function variantOf(architecture: string, more: Partial<Parameters<typeof platformVariant>[0]>) {
+  return platformVariant({ architecture, microarchitecture: architecture, level: undefined, ...more });
+}
+
+describe('the variant of 32-bit ARM', () => {
+  test.each([
+    [6, 'v6'],
+    [7, 'v7'],
+    [8, 'v8'],
+    [undefined, undefined],
+  ])('version %s is %s', (armVersion, variant) => {
+    expect(variantOf('arm', { armVersion })).toBe(variant);
+  });
+});
+
+describe('the profile of RISC-V', () => {
+  const RVA22 = 'zicbom_zicboz_zfhmin_zkt_zba_zbb_zbs';
+  test.each([
+    ['rv64imafdc', 'rva20u64'],
+    ['rv64gc', 'rva20u64'],
+    ['rv64imafd', undefined],
+    [`rv64imafdc_${RVA22}`, 'rva22u64'],
+    ['rv64imafdcb_zicbom_zicboz_zfh_zkt', 'rva22u64'],
+    [`rv64imafdcv_${RVA22}`, 'rva22u64'],
+    [`rv64imafdcv_${RVA22}_zvfh_zvbb_zvkt_zicond_zcb_zfa_zawrs`, 'rva23u64'],
+    [`rv64imafdc_zvfhmin_zvbb_zvkt_zicond_zcb_zfa_zawrs`, 'rva20u64'],
+  ])('%s is %s', (isa, profile) => {
+    expect(variantOf('riscv64', { isa })).toBe(profile);
+  });
 });

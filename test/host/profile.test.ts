@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { profileOfFeatures, withFeatures } from '../../src/host/assumed-features.ts';
 import type { CpuFacts, HostFacts } from '../../src/host/facts.ts';
-import { deriveProfile, type HostProfile, profileKey } from '../../src/host/profile.ts';
+import { deriveProfile, type HostProfile } from '../../src/host/profile.ts';
 import { parseProfile } from '../../src/host/profile-json.ts';
+import { profileKey } from '../../src/host/profile-key.ts';
 
 const BROADWELL: CpuFacts = {
   vendor: 'GenuineIntel',

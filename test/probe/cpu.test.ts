@@ -97,6 +97,41 @@ describe('/proc/cpuinfo of other architectures', () => {
     expect(parseCpuinfo(text, 'ppc64le')).toMatchObject({ vendor: 'IBM', generation });
   });
 
+  test('riscv64: a core that the kernel does not name is known by its registers', () => {
+    const ids = (vendor: string, core: string) =>
+      parseCpuinfo(`hart : 0\nisa : rv64imafdch\nmvendorid : ${vendor}\nmarchid : ${core}\n`, 'riscv64');
+    expect(ids('0x489', '0x8000000000000008')).toMatchObject({
+      vendor: 'SiFive',
+      uarch: '0x489/0x8000000000000008',
+    });
+    expect(ids('0x0', '0x0').uarch).toBeUndefined();
+    expect(parseCpuinfo('hart : 0\nuarch : eswin,eic770x\n', 'riscv64').vendor).toBe('SiFive');
+  });
+
+  test('riscv64: of harts that differ, what all of them have counts', () => {
+    const text = 'hart : 0\nisa : rv64imafdcv_zba_zbb\n\nhart : 1\nisa : rv64imafdc_zbb_zbs\n';
+    expect(parseCpuinfo(text, 'riscv64').isa).toBe('rv64imafdc_zbb');
+  });
+
+  test.each([
+    ['ARMv6-compatible processor rev 7 (v6l)', '7', 6],
+    ['ARMv7 Processor rev 4 (v7l)', '7', 7],
+    ['ARMv7 Processor rev 3 (v7l)', '8', 8],
+    ['ARM926EJ-S rev 5 (v5l)', '5TEJ', 5],
+    ['AArch64 Processor rev 4', 'AArch64', 8],
+  ])('arm: %s with architecture %s is version %i', (name, printed, version) => {
+    const text = `processor\t: 0\nmodel name\t: ${name}\nFeatures\t: half thumb\nCPU architecture: ${printed}\n`;
+    expect(parseCpuinfo(text, 'arm').armVersion).toBe(version);
+    expect(parseCpuinfo(text, 'arm64').armVersion).toBeUndefined();
+  });
+
+  test('arm64: a part number of another implementer than the first carries it', () => {
+    const core = (implementer: string, part: string) =>
+      `CPU implementer\t: ${implementer}\nCPU part\t: ${part}\n\n`;
+    const text = core('0x53', '0x001') + core('0x41', '0xd05') + core('0x53', '0x001');
+    expect(parseCpuinfo(text, 'arm64').parts).toEqual(['0x001', '0x41/0xd05']);
+  });
+
   test('riscv64: the uarch is told, or made of the model name', () => {
     expect(parseCpuinfo('hart : 1\nisa : rv64imafdc\nuarch : sifive,u74-mc', 'riscv64')).toEqual({
       vendor: 'SiFive',

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import { type HostProfile, profileKey } from '../../host/profile.ts';
+import type { HostProfile } from '../../host/profile.ts';
+import { profileKey } from '../../host/profile-key.ts';
 import type { Admission, AdmissionController, Admitted, RequestContext } from '../../oci/admission.ts';
 import { DOCKER_HUB, type SourceHost } from '../../oci/reference.ts';
 import { RegistryError } from '../../oci/registry-error.ts';

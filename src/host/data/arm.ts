@@ -88,7 +88,7 @@ export const ARM_NODES: readonly NodeRow[] = [
     'ecv bf16 i8mm bti',
     { part: '0x032', otherParts: '0x033 0x034 0x035 0x038 0x039' },
   ],
-  ['m3', 'm2 armv8.6a', 'Apple', '', { otherParts: '0x042 0x043 0x044 0x045 0x048 0x049' }],
+  ['m3', 'm2 armv8.6a', 'Apple', '', { byPart: true, otherParts: '0x042 0x043 0x044 0x045 0x048 0x049' }],
   ['m4', 'm3 armv8.6a', 'Apple', 'sme sme2', { otherParts: '0x052 0x053 0x054 0x055 0x058 0x059' }],
   ['arm', '', 'generic', ''],
 ];

@@ -6,16 +6,18 @@ import type { NodeRow } from './node-row.ts';
  * Sources: the instruction sets that GCC 15 documents for each `-march`/`-mcpu` (facts of its manual, "x86 Options",
  * "AArch64 Options", "S/390 and zSeries Options", "LoongArch Options"); Linux 6.x for the spelling of the flags
  * (arch/x86/include/asm/cpufeatures.h, arch/s390/kernel/processor.c, arch/loongarch/kernel/proc.c) and for the ARM
- * part numbers (arch/arm64/include/asm/cputype.h). Facts only; no text is taken over.
+ * part numbers (arch/arm64/include/asm/cputype.h); Arm's Technical Reference Manuals for what its client cores have; for
+ * Zen 6 GCC 16 (`-march=znver6`). Facts only; no text is taken over.
  */
 export const BEYOND_ARCHSPEC_NODES: readonly NodeRow[] = [
   ['cooperlake', 'cascadelake', 'GenuineIntel', 'avx512_bf16'],
   ['tigerlake', 'icelake', 'GenuineIntel', 'avx512_vp2intersect movdiri movdir64b'],
   ['emeraldrapids', 'sapphirerapids', 'GenuineIntel', '', { byModel: true }],
-  ['graniterapids', 'emeraldrapids', 'GenuineIntel', 'avx_vnni avx512_fp16 amx_fp16'],
+  ['graniterapids', 'emeraldrapids', 'GenuineIntel', 'amx_fp16'],
   ['graniterapids_d', 'graniterapids', 'GenuineIntel', '', { byModel: true }],
   ['sierraforest', 'arrowlake', 'GenuineIntel', '', { byModel: true }],
   ['clearwaterforest', 'sierraforest arrowlake_s', 'GenuineIntel', '', { byModel: true }],
+  ['zen6', 'zen5', 'AuthenticAMD', 'avx_ifma avx_ne_convert avx_vnni_int8 avx512_fp16 avx512_bmm'],
   // A licensed first Zen: the same instructions under another vendor.
   ['dhyana', 'zen', 'HygonGenuine', ''],
 
@@ -42,10 +44,36 @@ export const BEYOND_ARCHSPEC_NODES: readonly NodeRow[] = [
   ],
   ['ampere1b', 'ampere1a', 'Ampere', 'wfxt', { part: '0xac5' }],
 
+  // Client cores. Their instructions are a version's; the name tells which core it is.
+  [
+    'cortex_a76',
+    'armv8.2a',
+    'ARM',
+    'fp asimd aes pmull sha1 sha2 crc32 atomics fphp asimdhp asimdrdm lrcpc dcpop asimddp',
+    { part: '0xd0b', otherParts: '0xd0e' },
+  ],
+  ['cortex_a77', 'cortex_a76', 'ARM', '', { part: '0xd0d' }],
+  ['cortex_a78', 'cortex_a76', 'ARM', 'uscat ilrcpc flagm', { part: '0xd41', otherParts: '0xd42 0xd4b' }],
+  ['cortex_x1', 'cortex_a78', 'ARM', '', { part: '0xd44', otherParts: '0xd4c' }],
+  [
+    'cortex_a710',
+    'armv9.0a',
+    'ARM',
+    'fp asimd aes pmull sha1 sha2 crc32 fphp asimdhp asimddp asimdfhm dcpodp sve svei8mm svebf16 i8mm bf16',
+    { part: '0xd47' },
+  ],
+  ['cortex_a715', 'cortex_a710', 'ARM', '', { part: '0xd4d' }],
+  ['cortex_x2', 'cortex_a710', 'ARM', '', { part: '0xd48' }],
+  ['cortex_x3', 'cortex_x2', 'ARM', '', { part: '0xd4e' }],
+  ['cortex_a720', 'cortex_a715 armv9.2a', 'ARM', 'afp wfxt', { part: '0xd81', otherParts: '0xd89' }],
+  ['cortex_a725', 'cortex_a720', 'ARM', '', { part: '0xd87' }],
+  ['cortex_x4', 'cortex_x3 armv9.2a', 'ARM', 'afp wfxt', { part: '0xd82' }],
+  ['cortex_x925', 'cortex_x4', 'ARM', '', { part: '0xd85' }],
+
   ['power11', 'power10', 'IBM', '', { generation: 11 }],
   ['power11le', 'power10le', 'IBM', '', { generation: 11 }],
 
-  ['p550', 'riscv64', 'SiFive', '', { machines: 'sifive,p550' }],
+  ['p550', 'riscv64', 'SiFive', '', { machines: 'sifive,p550 eswin,eic770x 0x489/0x8000000000000008' }],
 
   ['s390x', '', 'generic', ''],
   ['z13', 's390x', 'IBM', 'zarch stfle msa ldisp eimm dfp edat etf3eh highgprs vx'],
@@ -56,6 +84,15 @@ export const BEYOND_ARCHSPEC_NODES: readonly NodeRow[] = [
   ['z17', 'z16', 'IBM', '', { machines: '9175 9176' }],
 
   ['loongarch64', '', 'generic', ''],
-  ['la464', 'loongarch64', 'Loongson', 'lam ual fpu lsx lasx crc32'],
+  // Vendors' kernels leave crc32 out.
+  ['la464', 'loongarch64', 'Loongson', 'lam ual fpu lsx lasx'],
   ['la664', 'la464', 'Loongson', '', { machines: 'Loongson-3A6000 Loongson-3B6000 Loongson-3C6000' }],
 ];
+
+/**
+ * Flags that archspec's nodes leave out though compilers emit them for the microarchitecture (docs/idle-flags.md): guests
+ * whose host hides them cannot run its code.
+ */
+export const FLAGS_BEYOND_ARCHSPEC: Readonly<Record<string, string>> = {
+  sapphirerapids: 'avx_vnni avx512_fp16',
+};

@@ -4,6 +4,8 @@ export interface Evidence {
   readonly part?: string;
   /** ARM: further part numbers of the same core, space separated, which the reference does not list. */
   readonly otherParts?: string;
+  /** ARM: its flags are those of a parent; only the part number tells them apart. */
+  readonly byPart?: true;
   /** POWER: runs on this generation and later ones. */
   readonly generation?: number;
   /** x86: its flags are those of a parent; only family, model and stepping tell them apart. */

@@ -20,6 +20,6 @@ export const OTHER_NODES: readonly NodeRow[] = [
   ['sparc', '', 'generic', ''],
   ['sparc64', '', 'generic', ''],
   ['riscv64', '', 'generic', ''],
-  ['u74mc', 'riscv64', 'SiFive', '', { machines: 'sifive,u74 sifive,bullet0' }],
-  ['x60', 'riscv64', 'SpacemiT', '', { machines: 'spacemit,x60' }],
+  ['u74mc', 'riscv64', 'SiFive', '', { machines: 'sifive,u74 sifive,bullet0 0x489/0x8000000000000007' }],
+  ['x60', 'riscv64', 'SpacemiT', '', { machines: 'spacemit,x60 0x710/0x8000000058000001' }],
 ];

@@ -1,5 +1,5 @@
 import { familyOf, flagsOf, vendorOf } from '../../host/identify.ts';
-import { canonicalName } from '../../host/microarchitectures.ts';
+import { canonicalName, requiredFlagSet } from '../../host/microarchitectures.ts';
 import { tableOf } from '../../lib/object-reader.ts';
 import type { HostView } from '../host-view.ts';
 import { MATCH, type MatchResult, mismatch } from '../judgement.ts';
@@ -97,7 +97,7 @@ export function fitOf(name: string, host: HostView, policy: SelectionPolicy): Cp
 }
 
 function missingFlags(name: string, host: HostView): readonly string[] {
-  return [...(flagsOf(name) ?? [])].filter((flag) => !host.flags.has(flag));
+  return [...(requiredFlagSet(name) ?? [])].filter((flag) => !host.flags.has(flag));
 }
 
 function runsByFlags(name: string, host: HostView): boolean {
@@ -115,7 +115,10 @@ function whyNot(name: string, host: HostView): string {
   const { microarchitecture, vendor } = host.profile.cpu;
   const family = familyOf(name);
   if (!host.runs.has(family)) return `it is ${family} code, this host is ${microarchitecture}`;
-  const missing = missingFlags(name, host);
+  const needed = missingFlags(name, host);
+  // A node may be told by flags that its code does not need.
+  const missing =
+    needed.length > 0 ? needed : [...(flagsOf(name) ?? [])].filter((flag) => !host.flags.has(flag));
   if (missing.length > 0) {
     const more = missing.length > SHOWN_FLAGS ? ` and ${missing.length - SHOWN_FLAGS} more` : '';
     return `this host is ${microarchitecture} and lacks ${missing.slice(0, SHOWN_FLAGS).join(', ')}${more}`;

@@ -1,3 +1,4 @@
+import { effectiveCpu } from '../../../host/effective-flags.ts';
 import { formatReason, whyNot } from '../../../host/why-not.ts';
 import type { DetectedHost } from '../../detect-host.ts';
 import { UserError } from '../../user-error.ts';
@@ -13,7 +14,9 @@ export interface WhyNotOptions {
  */
 export function renderWhyNot(written: string, host: DetectedHost, options: WhyNotOptions): string {
   const { facts, profile } = host;
-  const answer = whyNot(facts.cpu, facts.architecture, written, { strictArchspec: options.strictArchspec });
+  const { strictArchspec } = options;
+  const cpu = strictArchspec ? facts.cpu : effectiveCpu(facts);
+  const answer = whyNot(cpu, facts.architecture, written, { strictArchspec });
   const [unknown] = answer.reasons;
   if (unknown?.kind === 'unknown') {
     const { suggestions } = unknown;

@@ -1,0 +1,85 @@
+import { compareVersions, parseVersion } from '../lib/version.ts';
+import { FIRST_PRINTED, FLAG_DEPENDENCIES, NEVER_PRINTED, NOT_PRINTED_THROUGH } from './data/x86-flags.ts';
+import type { CpuFacts, HostFacts } from './facts.ts';
+import { flagSet } from './microarchitectures.ts';
+import { nodeOfModel } from './node-judge.ts';
+
+/** The flags that programs may rely on, and where they differ from what the kernel prints. */
+export interface EffectiveFlags {
+  readonly flags: readonly string[];
+  /** Not printed, but the CPU has them: its model does, and its kernel could not print them. */
+  readonly assumed: readonly string[];
+  /** Printed, but without a flag that they need. */
+  readonly ignored: readonly string[];
+}
+
+/**
+ * What the printed flags of an x86 CPU come to. A flag without those that it depends on does not count: its instructions
+ * trap. A flag that the kernel is too old to print counts when the model has it and no hypervisor hides it.
+ *
+ * @param kernel the release, `6.8.0-49-generic`
+ */
+export function effectiveFlags(
+  cpu: CpuFacts,
+  architecture: string,
+  kernel: string | undefined,
+): EffectiveFlags {
+  if (architecture !== 'amd64') return { flags: cpu.flags, assumed: [], ignored: [] };
+  const printed = new Set(cpu.flags);
+  const usable = withoutUnmet(printed);
+  const candidates = unprintedFlags(cpu, printed, kernel);
+  const complete = withoutUnmet(new Set([...usable, ...candidates]));
+  const assumed = candidates.filter((flag) => complete.has(flag));
+  return {
+    flags: [...cpu.flags.filter((flag) => usable.has(flag)), ...assumed],
+    assumed,
+    ignored: [...printed].filter((flag) => !usable.has(flag)),
+  };
+}
+
+/** A host's CPU with the flags that count. */
+export function effectiveCpu({ cpu, architecture, system }: HostFacts): CpuFacts {
+  return { ...cpu, flags: effectiveFlags(cpu, architecture, system.kernel).flags };
+}
+
+/** Without the flags whose dependencies are not there; theirs go too. */
+function withoutUnmet(flags: ReadonlySet<string>): ReadonlySet<string> {
+  const kept = new Set(flags);
+  for (let before = -1; before !== kept.size; ) {
+    before = kept.size;
+    for (const flag of kept) {
+      if (FLAG_DEPENDENCIES[flag]?.some((needed) => !kept.has(needed))) kept.delete(flag);
+    }
+  }
+  return kept;
+}
+
+function unprintedFlags(
+  cpu: CpuFacts,
+  printed: ReadonlySet<string>,
+  kernel: string | undefined,
+): readonly string[] {
+  const model = nodeOfModel(cpu);
+  // WSL 1 prints what Windows tells, under a release that is none of Linux.
+  if (model === undefined || printed.has('hypervisor') || /microsoft/i.test(kernel ?? '')) return [];
+  const release = parseVersion(kernel ?? '');
+  // A kernel that prints one of them prints them all.
+  const printsAll = NEVER_PRINTED.some((flag) => printed.has(flag));
+  return [...(flagSet(model) ?? [])].filter((flag) => {
+    if (printed.has(flag)) return false;
+    if (NEVER_PRINTED.includes(flag)) return !printsAll && isAtMost(release, NOT_PRINTED_THROUGH);
+    const since = FIRST_PRINTED[flag];
+    return since !== undefined && release !== undefined && isBefore(release, since);
+  });
+}
+
+type Release = ReturnType<typeof parseVersion>;
+
+/** An unknown release counts as one that has been looked at: captures seldom tell it. */
+function isAtMost(release: Release, last: string): boolean {
+  return release === undefined || compareVersions(release.slice(0, 2), parseVersion(last) ?? []) <= 0;
+}
+
+function isBefore(release: NonNullable<Release>, since: string): boolean {
+  return compareVersions(release, parseVersion(since) ?? []) < 0;
+}

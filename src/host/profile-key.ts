@@ -1,0 +1,23 @@
+import { createHash } from 'node:crypto';
+import type { HostProfile } from './profile.ts';
+
+/**
+ * A short key of everything that a selection depends on: equal for hosts that get the same answers, whatever their
+ * names, warnings and board numbers.
+ */
+export function profileKey(profile: HostProfile): string {
+  const { platform, cpu } = profile;
+  const gpus = profile.gpus.map((gpu) => [
+    gpu.vendor,
+    gpu.computeCapability ?? '',
+    gpu.gfxTarget ?? '',
+    gpu.integrated ?? false,
+  ]);
+  const decisive = JSON.stringify([
+    [platform.os, platform.architecture, platform.variant ?? ''],
+    [cpu.microarchitecture, cpu.vendor, cpu.compatible, [...cpu.flags].sort()],
+    gpus.map((gpu) => JSON.stringify(gpu)).sort(),
+    [...profile.features].sort(),
+  ]);
+  return `${cpu.microarchitecture}-${createHash('sha256').update(decisive).digest('hex').slice(0, 16)}`;
+}
