@@ -18,7 +18,7 @@ const ENTRIES = {
   'hash-worker': 'src/store/hash-worker.ts',
 };
 
-rmSync(join(root, 'dist'), { recursive: true, force: true });
+rmSync(target, { recursive: true, force: true });
 mkdirSync(target, { recursive: true });
 // The package is of ES modules; these files are not.
 writeFileSync(join(target, 'package.json'), '{ "type": "commonjs" }\n');

@@ -1,11 +1,11 @@
-// Makes the code cache of a bundle, for the Node.js that runs this: `node scripts/code-cache.cjs main|detect`. It is taken
-// after the bundle has done what it mostly does, so that it also holds the functions that were compiled on the way.
+// Makes the code cache of a bundle, for the Node.js that runs this: `node scripts/code-cache.cjs main|detect [ROOT]`. It
+// is taken after the bundle has done what it mostly does, so that it also holds the functions compiled on the way.
 const { mkdirSync, mkdtempSync, rmSync, writeFileSync } = require('node:fs');
 const { tmpdir } = require('node:os');
 const { join } = require('node:path');
-const { loadWith, PROGRAM } = require('../bin/load.js');
 
-const [name] = process.argv.slice(2);
+const [name, root = join(__dirname, '..')] = process.argv.slice(2);
+const { loadWith, PROGRAM } = require(join(root, 'bin/load.js'));
 const { exports: program, script } = loadWith(join(PROGRAM, `${name}.js`), undefined);
 
 function keepCache() {

@@ -1,11 +1,11 @@
-import { mkdirSync, readdirSync, readFileSync, rmdirSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { attempt, type ProgramResult, run, startServer } from './processes.ts';
 import type { Workplace } from './workplace.ts';
 
 const CLONE = fileURLToPath(new URL('../..', import.meta.url));
-const BOOT = join(CLONE, 'test/support/boot-systemd.sh');
+const SUPPORT = join(CLONE, 'test/support');
 
 /** What booting needs, besides cgroup2. */
 export const SYSTEMD = ['root', 'systemctl', 'unshare', 'nsenter', 'ip'];
@@ -37,9 +37,20 @@ function childOf(pid: number): number {
   return Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim());
 }
 
-export async function bootSystemd(workplace: Workplace): Promise<Systemd> {
+/** This machine's /usr with the clone's units and program. */
+export function bootSystemd(workplace: Workplace): Promise<Systemd> {
   const tree = workplace.folder('systemd');
-  const pipe = join(workplace.folder('systemd/root'), 'booted');
+  const root = workplace.folder('systemd/root');
+  return boot(workplace, root, [join(SUPPORT, 'boot-systemd.sh'), tree, CLONE, process.execPath]);
+}
+
+/** A whole Debian tree, which the system changes as it runs. */
+export function bootTree(workplace: Workplace, tree: string): Promise<Systemd> {
+  return boot(workplace, tree, [join(SUPPORT, 'boot-tree.sh'), tree]);
+}
+
+async function boot(workplace: Workplace, root: string, command: readonly string[]): Promise<Systemd> {
+  const pipe = join(root, 'booted');
   await run('mkfifo', [pipe]);
   const group = join(cgroup2Mount() ?? '', `metahub-test-${process.pid}`);
   mkdirSync(group);
@@ -49,7 +60,7 @@ export async function bootSystemd(workplace: Workplace): Promise<Systemd> {
     command: '/bin/sh',
     args: [
       ...['-c', 'echo $$ >"$0/cgroup.procs" && echo moved && exec "$@"', group],
-      ...['unshare', ...namespaces, BOOT, tree, CLONE, process.execPath],
+      ...['unshare', ...namespaces, ...command],
     ],
     ready: /^moved$/m,
   });
@@ -59,6 +70,7 @@ export async function bootSystemd(workplace: Workplace): Promise<Systemd> {
     await outside.stop('SIGCONT');
   });
   const booted = await attempt('cat', [pipe], { timeoutMs: 30_000 });
+  rmSync(pipe);
   if (booted.stdout !== 'booted\n') throw new Error(`systemd did not come up:\n${outside.output()}`);
 
   const inside = [

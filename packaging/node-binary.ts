@@ -1,0 +1,44 @@
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs';
+import { join } from 'node:path';
+import { type Architecture, ROOT, run } from './project.ts';
+
+interface Pinned {
+  readonly version: string;
+  readonly packages: Readonly<Record<Architecture, { readonly name: string; readonly integrity: string }>>;
+}
+
+const PINNED: Pinned = JSON.parse(readFileSync(new URL('node.json', import.meta.url), 'utf8'));
+
+/** The version of Node.js that packages bring along. */
+export const NODE_VERSION = PINNED.version;
+
+export interface NodeBinary {
+  readonly program: string;
+  readonly license: string;
+}
+
+/**
+ * The Node.js that packages bring along: npm's package of it, pinned by hash, unpacked once below dist/.
+ * @throws {Error} when what npm delivers has another hash
+ */
+export function nodeBinary(architecture: Architecture): NodeBinary {
+  const { name, integrity } = PINNED.packages[architecture];
+  const folder = join(ROOT, 'dist/node', `${NODE_VERSION}-${architecture}`);
+  const found = { program: join(folder, 'bin/node'), license: join(folder, 'LICENSE') };
+  if (existsSync(folder)) return found;
+
+  const unpacked = `${folder}.new`;
+  mkdirSync(unpacked, { recursive: true });
+  const destination = ['--pack-destination', unpacked];
+  const archive = join(
+    unpacked,
+    run('npm', ['pack', '--silent', `${name}@${NODE_VERSION}`, ...destination]).trim(),
+  );
+  const hash = `sha512-${createHash('sha512').update(readFileSync(archive)).digest('base64')}`;
+  if (hash !== integrity) throw new Error(`${name}@${NODE_VERSION} has the hash ${hash}, not ${integrity}`);
+  const members = ['package/bin/node', 'package/LICENSE'];
+  run('tar', ['--extract', '--file', archive, '--directory', unpacked, '--strip-components=1', ...members]);
+  renameSync(unpacked, folder);
+  return found;
+}

@@ -1,0 +1,31 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { FileTree } from './file-tree.ts';
+import { nodeBinary } from './node-binary.ts';
+import { type Architecture, HOST_ARCHITECTURE, ROOT, run } from './project.ts';
+
+/** Where a package keeps the program and its Node.js. */
+const HOME = 'usr/lib/metahub';
+
+/**
+ * Puts the built program into a package's tree, with a Node.js of its own and a code cache that this Node.js has made.
+ * A package for another architecture has no code cache: its Node.js does not run here.
+ */
+export function addProgram(tree: FileTree, architecture: Architecture): void {
+  const node = nodeBinary(architecture);
+  tree.copy(`${HOME}/node`, node.program, 0o755);
+  tree.copy(`${HOME}/package.json`, join(ROOT, 'package.json'));
+  for (const name of readdirSync(join(ROOT, 'bin')))
+    tree.copy(`${HOME}/bin/${name}`, join(ROOT, 'bin', name));
+  for (const name of readdirSync(join(ROOT, 'dist/program'))) {
+    if (!name.endsWith('.cache')) tree.copy(`${HOME}/dist/program/${name}`, join(ROOT, 'dist/program', name));
+  }
+  const program = readFileSync(join(ROOT, 'bin/metahub.js'), 'utf8');
+  tree.write(`${HOME}/bin/metahub.js`, program.replace(/^#!.*/, `#!/${HOME}/node`), 0o755);
+  tree.link('usr/bin/metahub', '../lib/metahub/bin/metahub.js');
+
+  if (architecture !== HOST_ARCHITECTURE) return;
+  for (const name of ['main', 'detect']) {
+    run(node.program, [join(ROOT, 'scripts/code-cache.cjs'), name, join(tree.root, HOME)]);
+  }
+}
