@@ -17,10 +17,10 @@ export interface Admitted {
   readonly kind: 'admitted';
   readonly registry: Registry;
   readonly access?: Access;
-  /** Keys answers by tag that may be sent again without asking: equal keys see equal answers. */
+  /** Keys answers that may be sent again without asking: equal keys see equal answers. */
   readonly key: string;
-  /** Who it is, for the log: `qnib-type1`. */
-  readonly who?: string;
+  /** The login that the answer is for: `qnib-type1`. */
+  readonly login?: string;
 }
 
 /** The request is answered with an error: 401 with its `www-authenticate`, 403, 429. */
@@ -33,5 +33,5 @@ export type Admission = Admitted | Refused;
 
 /** Decides, once per request, whose registry it sees. A node-local mirror admits everyone to one registry. */
 export interface AdmissionController {
-  admit(arrival: RequestContext): Admission | Promise<Admission>;
+  admit(context: RequestContext): Admission | Promise<Admission>;
 }

@@ -18,7 +18,8 @@ export interface ByteRange {
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-14.2
  */
 export function parseRange(header: string): RangeRequest | undefined {
-  const match = /^bytes=(\d*)-(\d*)$/.exec(header.replaceAll(' ', ''));
+  // A list may have empty elements and white space around its commas.
+  const match = /^bytes=[\s,]*(\d*)-(\d*)[\s,]*$/i.exec(header.trim());
   if (!match) return undefined;
   const [, first = '', last = ''] = match;
   if (first === '') return last === '' ? undefined : { kind: 'suffix', length: position(last) };

@@ -25,6 +25,9 @@ const ERROR_STATUS = {
 
 export type ErrorCode = keyof typeof ERROR_STATUS;
 
+/** Every code that an answer can carry. */
+export const ERROR_CODES = Object.keys(ERROR_STATUS) as readonly ErrorCode[];
+
 export interface RegistryErrorOptions extends ErrorOptions {
   /** Instead of the code's usual status, such as 504 for an upstream that never answered. */
   readonly status?: number;

@@ -6,7 +6,7 @@ import { RegistryError } from './registry-error.ts';
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-7.6.3
  */
 
-/** More mirrors than any sane chain has: a request that came through as many is refused whoever they are. */
+/** More mirrors than any sane chain has: a request that came through as many is refused whatever their names are. */
 const HOPS_MAX = 8;
 
 function hopsOf(via: string | undefined): readonly string[] {
@@ -19,16 +19,34 @@ export function isLoop(via: string | undefined, pseudonym: string): boolean {
   return hops.length >= HOPS_MAX || hops.some((hop) => hop.split(/\s+/)[1] === pseudonym);
 }
 
-/** A protocol, a name or address, and maybe a comment; the whole no longer than the hops that are let through. */
-const HOP = /^(?:[\w.-]+\/)?[\w.-]+[ \t]+[\w.:[\]-]+(?:[ \t]+\([ -'*-~]*\))?$/;
+/** A protocol and a name or address. */
+const HOP = /^(?:[\w.-]+\/)?[\w.-]+[ \t]+[\w.:[\]-]+$/;
 const VIA_MAX_CHARACTERS = 1024;
 
+/** The header without its comments, which may nest and hold commas; undefined when a parenthesis is unbalanced. */
+function withoutComments(via: string): string | undefined {
+  let depth = 0;
+  let kept = '';
+  for (let at = 0; at < via.length; at += 1) {
+    const character = via[at] ?? '';
+    if (depth > 0 && character === '\\') at += 1;
+    else if (character === '(') depth += 1;
+    else if (character === ')') depth -= 1;
+    else if (depth === 0) kept += character;
+    if (depth < 0) return undefined;
+  }
+  return depth === 0 ? kept : undefined;
+}
+
 /**
- * Is this what mirrors and proxies write? It is sent on with requests whose answers others share, so nobody may put
- * anything into it at which an upstream takes offence.
+ * The hops that a request's `Via` names, in the form that is sent on; undefined when mirrors and proxies write no such
+ * header. Comments are dropped: they are free text, and a gateway that takes offence at one client's comment would refuse
+ * what other clients share.
  */
-export function isSoundVia(via: string | undefined): boolean {
-  return via === undefined || (via.length <= VIA_MAX_CHARACTERS && hopsOf(via).every((hop) => HOP.test(hop)));
+export function readVia(via: string): string | undefined {
+  if (via.length > VIA_MAX_CHARACTERS) return undefined;
+  const hops = hopsOf(withoutComments(via)).filter((hop) => hop !== '');
+  return hops.length > 0 && hops.every((hop) => HOP.test(hop)) ? hops.join(', ') : undefined;
 }
 
 /** Is it the request's own way here that was refused, by us or further upstream? It says nothing of what was asked for. */

@@ -4,35 +4,88 @@ import type { Log } from '../lib/log.ts';
 import type { Metrics } from './metrics.ts';
 import { pathOf } from './request-validation.ts';
 import type { Route } from './routes.ts';
+import { createRuntimeReader } from './runtime.ts';
 
-/** Counts requests and writes the access log's line for each when it is over. */
+/** Counts requests, and writes a line of the access log for each when it is over. */
 export interface AccessLog {
   begin(req: IncomingMessage, res: ServerResponse): void;
-  /** What was asked for, as far as it could be read. */
-  kind(res: ServerResponse, kind: Route['kind']): void;
-  who(res: ServerResponse, who: string | undefined): void;
-  /** A manifest sent again: begun and over at once. */
-  repeated(req: IncomingMessage, res: ServerResponse, startedMs: number, sizeBytes: number): void;
+  /** What the request asks for, as far as it could be read. */
+  setKind(res: ServerResponse, kind: Route['kind']): void;
+  setLogin(res: ServerResponse, login: string | undefined): void;
+  /** A stored manifest, sent without asking a registry: begun and over at once. */
+  recordCached(req: IncomingMessage, res: ServerResponse, startedMs: number, sizeBytes: number): void;
 }
 
-interface Known {
-  kind: Route['kind'] | 'unread';
-  who: string | undefined;
+type Kind = Route['kind'] | 'unread';
+
+interface RequestFacts {
+  kind: Kind;
+  login: string | undefined;
 }
 
 const PATH_MAX_CHARACTERS = 300;
 const METHODS = new Set(['GET', 'HEAD']);
+const KINDS: readonly Kind[] = ['ping', 'manifest', 'blob', 'tags', 'referrers', 'page', 'unread'];
+/** From an answer out of memory to a large layer on a slow line, in seconds. */
+const DURATION_BUCKETS = [0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
+
+/** The part of a target that the log shows: its path, cut. */
+export function loggedPath(target: string): string {
+  return pathOf(target).slice(0, PATH_MAX_CHARACTERS);
+}
 
 export function createAccessLog(log: Log, metrics: Metrics): AccessLog {
-  const known = new WeakMap<ServerResponse, Known>();
-  const requests = metrics.counter('metahub_requests_total', 'Requests answered.', [
-    ...['kind', 'method', 'status'],
-  ]);
-  const sent = metrics.counter('metahub_sent_bytes_total', 'Bytes sent to clients, heads included.').child();
-  const repeated = {
+  const factsOf = new WeakMap<ServerResponse, RequestFacts>();
+  const requests = metrics.counter(
+    'metahub_requests_total',
+    'Requests answered, by what they asked for.',
+    ['kind', 'method', 'status'],
+    KINDS.map((kind) => [kind, 'GET', '200']),
+  );
+  const sent = metrics
+    .counter('metahub_sent_bytes_total', 'Bytes sent to clients, headers included.')
+    .child();
+  const cached = {
     GET: { 200: requests.child('manifest', 'GET', '200'), 304: requests.child('manifest', 'GET', '304') },
     HEAD: { 200: requests.child('manifest', 'HEAD', '200'), 304: requests.child('manifest', 'HEAD', '304') },
-    total: metrics.counter('metahub_repeated_manifests_total', 'Manifests sent again from memory.').child(),
+    total: metrics
+      .counter('metahub_response_cache_hits_total', 'Manifests sent again from memory without asking.')
+      .child(),
+  };
+  const durations = metrics.histogram(
+    'metahub_request_duration_seconds',
+    'Time from a request to the end of its answer, slow readers included.',
+    DURATION_BUCKETS,
+    ['kind'],
+    KINDS.map((kind) => [kind]),
+  );
+  const manifestDurations = durations.child('manifest');
+  const runtimeOf = createRuntimeReader();
+  const lastSuccess = new Map<string, number>();
+  metrics.gauge(
+    'metahub_runtime_last_success_timestamp_seconds',
+    'When a client of this kind last got a manifest or blob, in Unix time; 0: never.',
+    () => runtimeOf.kinds.map((kind) => [[kind], lastSuccess.get(kind) ?? 0] as const),
+    ['runtime'],
+  );
+
+  const recordSuccess = (req: IncomingMessage) => {
+    lastSuccess.set(runtimeOf(req.headers['user-agent']), Math.floor(Date.now() / 1000));
+  };
+  const write = (
+    req: IncomingMessage,
+    { login }: Pick<RequestFacts, 'login'>,
+    outcome: { readonly status: string; readonly bytes: number; readonly ms: number },
+  ) => {
+    log('debug', 'request', 'request', {
+      method: req.method,
+      path: loggedPath(req.url ?? ''),
+      status: outcome.status,
+      bytes: outcome.bytes,
+      ms: Math.round(outcome.ms),
+      client: req.socket.remoteAddress,
+      login,
+    });
   };
 
   return {
@@ -40,48 +93,41 @@ export function createAccessLog(log: Log, metrics: Metrics): AccessLog {
       const startedMs = performance.now();
       const { socket } = req;
       const sentBefore = socket.bytesWritten;
-      const facts: Known = { kind: 'unread', who: undefined };
-      known.set(res, facts);
+      const facts: RequestFacts = { kind: 'unread', login: undefined };
+      factsOf.set(res, facts);
       res.once('close', () => {
         const method = METHODS.has(req.method ?? '') ? (req.method ?? '') : 'other';
-        const status = res.writableFinished ? String(res.statusCode) : 'broken';
+        const isComplete = res.writableFinished;
+        const status = isComplete ? String(res.statusCode) : 'broken';
         const bytes = socket.bytesWritten - sentBefore;
+        const ms = performance.now() - startedMs;
         requests.child(facts.kind, method, status).add();
         sent.add(bytes);
-        log('debug', 'request', 'request', {
-          method: req.method,
-          path: pathOf(req.url ?? '').slice(0, PATH_MAX_CHARACTERS),
-          status,
-          bytes,
-          ms: Math.round(performance.now() - startedMs),
-          client: socket.remoteAddress,
-          who: facts.who,
-        });
+        durations.child(facts.kind).observe(ms / 1000);
+        const isContent = facts.kind === 'manifest' || facts.kind === 'blob';
+        if (isContent && isComplete && res.statusCode < 400) recordSuccess(req);
+        write(req, facts, { status, bytes, ms });
       });
     },
-    kind: (res, kind) => {
-      const facts = known.get(res);
+    setKind: (res, kind) => {
+      const facts = factsOf.get(res);
       if (facts) facts.kind = kind;
     },
-    who: (res, who) => {
-      const facts = known.get(res);
-      if (facts) facts.who = who;
+    setLogin: (res, login) => {
+      const facts = factsOf.get(res);
+      if (facts) facts.login = login;
     },
-    repeated: (req, res, startedMs, sizeBytes) => {
+    recordCached: (req, res, startedMs, sizeBytes) => {
       const method = req.method === 'HEAD' ? 'HEAD' : 'GET';
       const status = res.statusCode === 304 ? 304 : 200;
-      repeated[method][status].add();
-      repeated.total.add();
       const bytes = status === 200 && method === 'GET' ? sizeBytes : 0;
+      const ms = performance.now() - startedMs;
+      cached[method][status].add();
+      cached.total.add();
       sent.add(bytes);
-      log('debug', 'request', 'request', {
-        method: req.method,
-        path: pathOf(req.url ?? ''),
-        status: String(status),
-        bytes,
-        ms: Math.round(performance.now() - startedMs),
-        client: req.socket.remoteAddress,
-      });
+      manifestDurations.observe(ms / 1000);
+      recordSuccess(req);
+      write(req, { login: undefined }, { status: String(status), bytes, ms });
     },
   };
 }

@@ -1,16 +1,21 @@
+import type { HeaderList } from '../lib/http.ts';
 import { type ByteRange, parseRange, type RangeRequest } from '../oci/range.ts';
 import type { BlobContent, BlobInfo } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
+import { cacheControl, NO_STORE } from './cache-control.ts';
 import type { HttpExchange } from './exchange.ts';
 import { etagOf, isKnownToClient, rangeCounts } from './preconditions.ts';
-import { COMMON_FIELDS, isFieldValue, type ResponseHeaders, sendEmpty } from './response.ts';
+import { COMMON_HEADERS, isHeaderValue, sendEmpty } from './response.ts';
 import type { BlobRoute } from './routes.ts';
 
-function identityFields({ digest }: BlobInfo): ResponseHeaders {
-  return ['Docker-Content-Digest', digest, 'ETag', etagOf(digest), 'Accept-Ranges', 'bytes'];
+function identityHeaders({ digest }: BlobInfo, isPrivate: boolean): HeaderList {
+  return [
+    ...['Docker-Content-Digest', digest, 'ETag', etagOf(digest), 'Accept-Ranges', 'bytes'],
+    ...cacheControl(isPrivate, true),
+  ];
 }
 
-function lengthFields(sizeBytes: number | undefined, range: ByteRange | undefined): ResponseHeaders {
+function lengthHeaders(sizeBytes: number | undefined, range: ByteRange | undefined): HeaderList {
   if (range !== undefined) {
     const part = `bytes ${range.start}-${range.end - 1}/${sizeBytes ?? '*'}`;
     return ['Content-Length', String(range.end - range.start), 'Content-Range', part];
@@ -18,13 +23,13 @@ function lengthFields(sizeBytes: number | undefined, range: ByteRange | undefine
   return sizeBytes === undefined ? [] : ['Content-Length', String(sizeBytes)];
 }
 
-function blobFields(info: BlobInfo, range?: ByteRange): string[] {
+function blobHeaders(info: BlobInfo, isPrivate: boolean, range?: ByteRange): string[] {
   return [
-    ...COMMON_FIELDS,
-    ...identityFields(info),
+    ...COMMON_HEADERS,
+    ...identityHeaders(info, isPrivate),
     'Content-Type',
     'application/octet-stream',
-    ...lengthFields(info.sizeBytes, range),
+    ...lengthHeaders(info.sizeBytes, range),
   ];
 }
 
@@ -37,7 +42,7 @@ function rangeAsked({ req }: HttpExchange, { digest }: BlobRoute): RangeRequest 
   return parseRange(range);
 }
 
-async function sendContent({ res }: HttpExchange, content: BlobContent): Promise<void> {
+async function sendContent({ res, isPrivate }: HttpExchange, content: BlobContent): Promise<void> {
   if (res.destroyed) {
     content.cancel();
     return;
@@ -45,7 +50,7 @@ async function sendContent({ res }: HttpExchange, content: BlobContent): Promise
   // More or fewer bytes than announced become an error instead of an answer that looks whole.
   res.strictContentLength = true;
   try {
-    res.writeHead(content.range === undefined ? 200 : 206, blobFields(content, content.range));
+    res.writeHead(content.range === undefined ? 200 : 206, blobHeaders(content, isPrivate, content.range));
   } catch (error) {
     content.cancel();
     throw error;
@@ -72,12 +77,12 @@ async function withSize(exchange: HttpExchange, route: BlobRoute, error: unknown
  * completed; the answer must then be broken off, never ended.
  */
 export async function answerBlob(exchange: HttpExchange, route: BlobRoute): Promise<void> {
-  const { req, res, registry, options } = exchange;
+  const { req, res, registry, options, isPrivate } = exchange;
   const isKnown = isKnownToClient(req.headers['if-none-match'], route.digest);
   if (isKnown || req.method === 'HEAD') {
     const info = await registry.statBlob(route.repository, route.digest, options);
-    if (isKnown) return sendEmpty(res, 304, identityFields(info));
-    res.writeHead(200, blobFields(info));
+    if (isKnown) return sendEmpty(res, 304, identityHeaders(info, isPrivate));
+    res.writeHead(200, blobHeaders(info, isPrivate));
     res.end();
     return;
   }
@@ -87,6 +92,6 @@ export async function answerBlob(exchange: HttpExchange, route: BlobRoute): Prom
       throw await withSize(exchange, route, error);
     });
   if (blob.kind === 'content') return sendContent(exchange, blob);
-  if (!isFieldValue(blob.location)) throw new RegistryError('UNAVAILABLE', 'malformed redirect');
-  sendEmpty(res, 307, ['Location', blob.location, 'Docker-Content-Digest', route.digest]);
+  if (!isHeaderValue(blob.location)) throw new RegistryError('UNAVAILABLE', 'malformed redirect');
+  sendEmpty(res, 307, ['Location', blob.location, 'Docker-Content-Digest', route.digest, ...NO_STORE]);
 }

@@ -1,7 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Log } from '../lib/log.ts';
+import { ERROR_CODES } from '../oci/registry-error.ts';
+import { loggedPath } from './access-log.ts';
 import type { Metrics } from './metrics.ts';
-import { mustClose, pathOf } from './request-validation.ts';
+import { mustClose } from './request-validation.ts';
 import { sendError, toRegistryError } from './response.ts';
 
 function reasonOf(error: unknown): string {
@@ -18,16 +20,21 @@ function breakOff(req: IncomingMessage, res: ServerResponse): void {
 }
 
 /**
- * The one place where a failure becomes an HTTP answer: the spec's error document, or a connection cut when the answer
- * has begun already. What is the mirror's or an upstream's fault is a warning in the log; what is the client's is not.
+ * Turns a failure into an HTTP answer: the spec's error document, or a cut connection when the answer has begun already.
+ * A fault of the mirror or of an upstream is a warning in the log; a client's fault is not.
  */
 export function createErrorHandler(
   log: Log,
   metrics: Metrics,
 ): (req: IncomingMessage, res: ServerResponse, failure: unknown) => void {
-  const failures = metrics.counter('metahub_failures_total', 'Requests answered with an error.', ['code']);
+  const failures = metrics.counter(
+    'metahub_failures_total',
+    'Requests answered with an error, by its code; "broken": cut in the middle of the answer.',
+    ['code'],
+    [...ERROR_CODES, 'broken'].map((code) => [code]),
+  );
   return (req, res, failure) => {
-    const path = pathOf(req.url ?? '').slice(0, 300);
+    const path = loggedPath(req.url ?? '');
     if (res.headersSent) {
       const hasLeft = req.socket.destroyed;
       if (!hasLeft) breakOff(req, res);
@@ -38,7 +45,7 @@ export function createErrorHandler(
       });
       return;
     }
-    // The client has left before there was anything to tell it.
+    // The client left before there was an answer.
     if (res.destroyed) return;
     const error = toRegistryError(failure);
     failures.child(error.code).add();

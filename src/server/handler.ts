@@ -1,53 +1,29 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
+import type { ByteBudget } from '../lib/byte-budget.ts';
+import type { RequestHandler } from '../lib/http.ts';
 import type { Log } from '../lib/log.ts';
 import type { Admission, AdmissionController, RequestContext } from '../oci/admission.ts';
-import { essenceOf, isIndexType } from '../oci/media-type.ts';
 import type { Repository } from '../oci/reference.ts';
 import { RegistryError } from '../oci/registry-error.ts';
-import { isLoop, LOOP_STATUS } from '../oci/via.ts';
-import { createAccessLog } from './access-log.ts';
+import { isLoop, LOOP_STATUS, readVia } from '../oci/via.ts';
+import { createAcceptReader } from './accept.ts';
+import { type AccessLog, createAccessLog } from './access-log.ts';
+import { holdUntilSent, overloaded } from './answer-memory.ts';
 import { answerBlob } from './blobs.ts';
+import { cacheControl } from './cache-control.ts';
 import { createErrorHandler } from './error-handler.ts';
 import { abortWhenGone, type HttpExchange } from './exchange.ts';
 import type { Limits } from './limits.ts';
 import { answerReferrers, answerTags } from './lists.ts';
-import { askManifest, sendManifest } from './manifests.ts';
+import { ageHeader, fetchManifest, sendManifest } from './manifests.ts';
 import type { Metrics } from './metrics.ts';
 import type { Pages } from './pages.ts';
-import { createPipelineQueue } from './pipelining.ts';
-import { checkRequest, isPlain, pathOf } from './request-validation.ts';
-import { sendJson } from './response.ts';
+import type { PipelineQueue } from './pipelining.ts';
+import { checkRead, checkSyntax, isCrossSite, isPlain, isRead, pathOf } from './request-validation.ts';
+import { sendDocument } from './response.ts';
 import type { ResponseCache } from './response-cache.ts';
 import { type HostRules, type ManifestRoute, parseRoute, type Route } from './routes.ts';
-
-/** Accept values are few, one per client version; more than this many at once is somebody playing. */
-const MEMO_MAX = 256;
-
-function takesIndex(range: string): boolean {
-  const essence = essenceOf(range);
-  const covers = essence === '*/*' || essence === 'application/*' || isIndexType(essence);
-  return covers && !/;\s*q=0(?:\.0*)?\s*(?:;|$)/i.test(range);
-}
-
-/**
- * Tells from an Accept header whether the client can take an image index: it names an index type or a wildcard, or
- * there is no header. Remembers its answers, since every pull of a client asks the same.
- */
-export function createAcceptReader(): (accept: string | undefined) => boolean {
-  const memo = new Map<string, boolean>();
-  return (accept) => {
-    if (accept === undefined || accept === '' || accept === '*/*') return true;
-    const known = memo.get(accept);
-    if (known !== undefined) return known;
-    const answer = accept.split(',').some(takesIndex);
-    if (memo.size >= MEMO_MAX) memo.clear();
-    memo.set(accept, answer);
-    return answer;
-  };
-}
-
-export type RequestHandler = (req: IncomingMessage, res: ServerResponse) => void;
 
 export interface RequestHandlerOptions {
   readonly gate: AdmissionController;
@@ -55,45 +31,195 @@ export interface RequestHandlerOptions {
   /** What this mirror calls itself in `Via`. */
   readonly pseudonym: string;
   readonly hosts: HostRules;
+  /** Exact paths that are answered by others. */
   readonly handlers: ReadonlyMap<string, RequestHandler>;
   readonly pages: Pages;
   readonly limits: Limits;
-  readonly hot: ResponseCache;
+  readonly responseCache: ResponseCache;
+  readonly pipeline: PipelineQueue;
   readonly metrics: Metrics;
+  /** Memory for large documents that are being sent. */
+  readonly answerMemory: ByteBudget;
   /** May the API be asked under this Host header? */
   readonly isOwnName: (host: string | undefined) => boolean;
+  /** Does every request have to show a login? */
+  readonly hasLogins: boolean;
   /** True while the server drains: answers then end their connections. */
   readonly isDraining: () => boolean;
 }
 
 type ApiRoute = Exclude<Route, { kind: 'page' }>;
+type Admitting = Admission | Promise<Admission>;
 
-function arrivalOf(req: IncomingMessage, repository: Repository | undefined): RequestContext {
+/** A request whose target was parsed, and whose admission was begun, on the way to a stored answer that was not there. */
+interface HeadStart {
+  readonly route: ManifestRoute;
+  readonly admitting: Admitting;
+}
+
+function contextOf(req: IncomingMessage, repository: Repository | undefined): RequestContext {
   return { headers: req.headers, remoteAddress: req.socket.remoteAddress ?? '', repository };
 }
 
-/** Answers requests: whatever happens, each gets an answer or its connection is cut. */
-export function createRequestHandler(options: RequestHandlerOptions): RequestHandler {
-  const { gate, pseudonym, hosts, handlers, pages, limits, hot, metrics, isDraining, isOwnName } = options;
-  const acceptsIndex = createAcceptReader();
-  const turns = createPipelineQueue();
-  const record = createAccessLog(options.log, metrics);
-  const fail = createErrorHandler(options.log, metrics);
-  let inFlight = 0;
-  metrics.gauge('metahub_requests_in_flight', 'Requests being answered.', () => inFlight);
+function refuseCrossSite(req: IncomingMessage): void {
+  if (!isCrossSite(req)) return;
+  throw new RegistryError('DENIED', 'a web page of another site may not ask this mirror');
+}
 
-  async function ask(exchange: HttpExchange, route: ApiRoute, key: string): Promise<void> {
-    const { req, res } = exchange;
+/** The hops that the request came through. @throws {RegistryError} 400 for a malformed Via, 508 for a loop. */
+function checkedVia({ headers }: IncomingMessage, pseudonym: string): string | undefined {
+  if (headers.via === undefined) return undefined;
+  const via = readVia(headers.via);
+  if (via === undefined) {
+    throw new RegistryError('UNSUPPORTED', 'the Via header is malformed', { status: 400 });
+  }
+  if (isLoop(via, pseudonym)) {
+    throw new RegistryError('UNAVAILABLE', 'this request has come through this mirror before', {
+      status: LOOP_STATUS,
+    });
+  }
+  return via;
+}
+
+/** Answers requests: whatever happens, each gets an answer or its connection is cut. */
+class MirrorRequestHandler {
+  readonly #options: RequestHandlerOptions;
+  readonly #acceptsIndex = createAcceptReader();
+  readonly #accessLog: AccessLog;
+  readonly #handleError: ReturnType<typeof createErrorHandler>;
+  #inFlight = 0;
+
+  constructor(options: RequestHandlerOptions) {
+    const { log, metrics } = options;
+    this.#options = options;
+    this.#accessLog = createAccessLog(log, metrics);
+    this.#handleError = createErrorHandler(log, metrics);
+    metrics.gauge('metahub_requests_in_flight', 'Requests being answered.', () => this.#inFlight);
+  }
+
+  handle(req: IncomingMessage, res: ServerResponse): void {
+    const startedMs = performance.now();
+    if (this.#options.isDraining()) res.shouldKeepAlive = false;
+    try {
+      if (!this.#sendCached(req, res, startedMs)) this.#enqueue(req, res);
+    } catch (error) {
+      this.#handleError(req, res, error);
+    }
+  }
+
+  #enqueue(req: IncomingMessage, res: ServerResponse, headStart?: HeadStart): void {
+    this.#options.pipeline.enqueue(req, res, () => this.#serve(req, res, headStart));
+  }
+
+  /**
+   * Sends a stored manifest again, without parsing the target and without asking a registry. Returns false when the
+   * request has not been dealt with.
+   */
+  #sendCached(req: IncomingMessage, res: ServerResponse, startedMs: number): boolean {
+    const { responseCache, gate, pipeline, isOwnName, answerMemory } = this.#options;
+    // A response that waits for earlier ones has no connection yet (see pipelining.ts).
+    const mayBeCached = res.socket !== null && isPlain(req) && isOwnName(req.headers.host);
+    const target = req.url ?? '';
+    const route = mayBeCached ? responseCache.routeOf(target) : undefined;
+    if (route === undefined) return false;
+    const admitting = gate.admit(contextOf(req, route.repository));
+    const isAdmitted = !(admitting instanceof Promise) && admitting.kind === 'admitted';
+    const prepared = isAdmitted
+      ? responseCache.find(target, admitting.key, this.#acceptsIndex(req.headers.accept))
+      : undefined;
+    if (prepared === undefined) {
+      this.#enqueue(req, res, { route, admitting });
+      return true;
+    }
+    pipeline.track(req, res);
+    const { bytes } = prepared.manifest;
+    holdUntilSent(answerMemory, res, bytes);
+    sendManifest(req, res, prepared, ageHeader(prepared));
+    this.#accessLog.recordCached(req, res, startedMs, bytes.length);
+    return true;
+  }
+
+  async #serve(req: IncomingMessage, res: ServerResponse, headStart: HeadStart | undefined): Promise<void> {
+    const { limits, handlers, hosts, pages, isOwnName } = this.#options;
+    this.#accessLog.begin(req, res);
+    try {
+      checkSyntax(req, limits);
+      const target = req.url ?? '';
+      const handler = handlers.get(pathOf(target));
+      if (handler) return handler(req, res);
+      if (!isRead(req)) await this.#refuseWithoutLogin(req);
+      checkRead(req);
+      const route = headStart?.route ?? parseRoute(target, hosts);
+      this.#accessLog.setKind(res, route.kind);
+      if (route.kind === 'page') return pages.answer(req, res, route.path);
+      if (!isOwnName(req.headers.host)) {
+        throw new RegistryError(
+          'DENIED',
+          `this mirror does not answer to the Host ${req.headers.host}: add it with --name`,
+        );
+      }
+      refuseCrossSite(req);
+      await this.#serveApi(req, res, route, headStart?.admitting);
+    } catch (error) {
+      this.#handleError(req, res, error);
+    }
+  }
+
+  /** A client that pushes learns by the challenge that it needs a login, before it learns that nothing can be pushed. */
+  async #refuseWithoutLogin(req: IncomingMessage): Promise<void> {
+    if (!this.#options.hasLogins || !pathOf(req.url ?? '').startsWith('/v2/')) return;
+    const admission = await this.#options.gate.admit(contextOf(req, undefined));
+    if (admission.kind === 'refused') throw admission.error;
+  }
+
+  async #serveApi(
+    req: IncomingMessage,
+    res: ServerResponse,
+    route: ApiRoute,
+    begun: Admitting | undefined,
+  ): Promise<void> {
+    const { gate, pseudonym, hasLogins, answerMemory } = this.#options;
+    const repository = route.kind === 'ping' ? undefined : route.repository;
+    const admitting = begun ?? gate.admit(contextOf(req, repository));
+    const admission = await admitting;
+    // A client that left meanwhile would stay counted below: its response has closed already.
+    if (res.destroyed) return;
+    if (admission.kind === 'refused') throw admission.error;
+    this.#accessLog.setLogin(res, admission.login);
+    const via = checkedVia(req, pseudonym);
+    this.#countInFlight(res);
+    const { registry, access, key } = admission;
+    const acceptsIndex = this.#acceptsIndex(req.headers.accept);
+    const exchange: HttpExchange = {
+      req,
+      res,
+      registry,
+      options: { access, via, acceptsIndex, signal: abortWhenGone(res) },
+      isPrivate: hasLogins || access !== undefined,
+      hold: (bytes) => holdUntilSent(answerMemory, res, bytes),
+    };
+    // An admission that takes its time is never looked up (see #sendCached): keeping the answer would be of no use.
+    const admissionKey = admitting instanceof Promise ? undefined : key;
+    await this.#answer(exchange, route, admissionKey);
+  }
+
+  /** @throws {RegistryError} 503 when as many requests as allowed are in flight. */
+  #countInFlight(res: ServerResponse): void {
+    if (this.#inFlight >= this.#options.limits.inFlight) {
+      throw overloaded('this mirror is answering as many requests as it may');
+    }
+    this.#inFlight += 1;
+    res.once('close', () => {
+      this.#inFlight -= 1;
+    });
+  }
+
+  #answer(exchange: HttpExchange, route: ApiRoute, admissionKey: string | undefined): Promise<void> | void {
     switch (route.kind) {
       case 'ping':
-        return sendJson(res, 200, {});
-      case 'manifest': {
-        const { acceptsIndex: takesIndex = true } = exchange.options;
-        const keep = hot.beginStore({ target: req.url ?? '', route, key, acceptsIndex: takesIndex });
-        const prepared = await askManifest(exchange, route);
-        keep(prepared);
-        return sendManifest(req, res, prepared);
-      }
+        return sendDocument(exchange.res, 200, {}, cacheControl(exchange.isPrivate, false));
+      case 'manifest':
+        return this.#answerManifest(exchange, route, admissionKey);
       case 'blob':
         return answerBlob(exchange, route);
       case 'tags':
@@ -103,93 +229,26 @@ export function createRequestHandler(options: RequestHandlerOptions): RequestHan
     }
   }
 
-  async function serveApi(
-    req: IncomingMessage,
-    res: ServerResponse,
-    route: ApiRoute,
-    admitting: Admission | Promise<Admission> | undefined,
+  async #answerManifest(
+    exchange: HttpExchange,
+    route: ManifestRoute,
+    admissionKey: string | undefined,
   ): Promise<void> {
-    const repository = route.kind === 'ping' ? undefined : route.repository;
-    const admission = await (admitting ?? gate.admit(arrivalOf(req, repository)));
-    // Whoever has left meanwhile would stay counted below: it has closed already.
-    if (res.destroyed) return;
-    if (admission.kind === 'refused') throw admission.error;
-    record.who(res, admission.who);
-    const via = req.headers.via;
-    if (isLoop(via, pseudonym)) {
-      throw new RegistryError('UNAVAILABLE', 'this request has come through this mirror before', {
-        status: LOOP_STATUS,
-      });
-    }
-    if (inFlight >= limits.inFlight) {
-      const overload = { status: 503, headers: { 'retry-after': '1' } };
-      throw new RegistryError('UNAVAILABLE', 'this mirror is answering as many requests as it may', overload);
-    }
-    inFlight += 1;
-    res.once('close', () => {
-      inFlight -= 1;
-    });
-    const { registry, access, key } = admission;
-    const asking = {
-      access,
-      via,
-      acceptsIndex: acceptsIndex(req.headers.accept),
-      signal: abortWhenGone(res),
-    };
-    await ask({ req, res, registry, options: asking }, route, key);
-  }
-
-  async function serve(
-    req: IncomingMessage,
-    res: ServerResponse,
-    known?: { route: ManifestRoute; admitting: Admission | Promise<Admission> },
-  ): Promise<void> {
-    record.begin(req, res);
+    const { req, res, options, hold } = exchange;
+    const { acceptsIndex = true } = options;
     const target = req.url ?? '';
-    try {
-      const handler = handlers.get(pathOf(target));
-      if (handler) return handler(req, res);
-      checkRequest(req, limits);
-      const route = known?.route ?? parseRoute(target, hosts);
-      record.kind(res, route.kind);
-      if (route.kind === 'page') return pages.answer(req, res, route.path);
-      if (!isOwnName(req.headers.host)) {
-        throw new RegistryError('DENIED', 'this mirror is not asked under that name: --name allows it');
-      }
-      await serveApi(req, res, route, known?.admitting);
-    } catch (error) {
-      fail(req, res, error);
-    }
-  }
-
-  /** A manifest that was sent before, sent again without parsing or asking; false when there is none. */
-  function repeat(req: IncomingMessage, res: ServerResponse, startedMs: number): boolean {
-    const target = req.url ?? '';
-    // A response that waits for its turn has no connection yet (see turns.ts).
-    const isSimple = res.socket !== null && isPlain(req) && isOwnName(req.headers.host);
-    const route = isSimple ? hot.routeOf(target) : undefined;
-    if (route === undefined) return false;
-    const admitting = gate.admit(arrivalOf(req, route.repository));
-    const isNow = !(admitting instanceof Promise) && admitting.kind === 'admitted';
-    const prepared = isNow ? hot.find(target, admitting.key, acceptsIndex(req.headers.accept)) : undefined;
-    if (prepared === undefined) {
-      turns.enqueue(req, res, () => serve(req, res, { route, admitting }));
-      return true;
-    }
-    turns.track(req, res);
+    const store =
+      admissionKey === undefined
+        ? undefined
+        : this.#options.responseCache.beginStore({ target, route, admissionKey, acceptsIndex });
+    const prepared = await fetchManifest(exchange, route);
+    store?.(prepared);
+    hold(prepared.manifest.bytes);
     sendManifest(req, res, prepared);
-    record.repeated(req, res, startedMs, prepared.manifest.bytes.length);
-    return true;
   }
+}
 
-  return (req, res) => {
-    const startedMs = performance.now();
-    if (isDraining()) res.shouldKeepAlive = false;
-    try {
-      if (repeat(req, res, startedMs)) return;
-      turns.enqueue(req, res, () => serve(req, res));
-    } catch (error) {
-      fail(req, res, error);
-    }
-  };
+export function createRequestHandler(options: RequestHandlerOptions): RequestHandler {
+  const handler = new MirrorRequestHandler(options);
+  return (req, res) => handler.handle(req, res);
 }

@@ -12,8 +12,10 @@ export interface Limits {
   readonly connections: number;
   /** Requests being answered at the same time, over all connections. */
   readonly inFlight: number;
-  /** Prepared manifests kept for sending again, in bytes. */
-  readonly hotBytes: number;
+  /** Answers kept for sending again, in bytes. */
+  readonly responseCacheBytes: number;
+  /** Large documents (above 64 KiB) that are being sent at the same time, in bytes. */
+  readonly answerBytes: number;
 }
 
 export const DEFAULT_LIMITS: Limits = {
@@ -24,5 +26,6 @@ export const DEFAULT_LIMITS: Limits = {
   idleTimeoutMs: 600_000,
   connections: 4096,
   inFlight: 1024,
-  hotBytes: 64 * 2 ** 20,
+  responseCacheBytes: 64 * 2 ** 20,
+  answerBytes: 64 * 2 ** 20,
 };

@@ -1,10 +1,12 @@
+import type { HeaderList } from '../lib/http.ts';
 import { MEDIA_TYPE } from '../oci/media-type.ts';
 import type { TagPage } from '../oci/registry.ts';
+import { cacheControl } from './cache-control.ts';
 import type { HttpExchange } from './exchange.ts';
-import { forwardableHeaders, type ResponseHeaders, sendBytes, sendJson } from './response.ts';
+import { forwardableHeaders, sendDocument, sendDocumentBytes } from './response.ts';
 import type { ReferrersRoute, TagsRoute } from './routes.ts';
 
-function nextPage({ written, sourceHost, limit }: TagsRoute, { next }: TagPage): ResponseHeaders {
+function nextPage({ written, sourceHost, limit }: TagsRoute, { next }: TagPage): HeaderList {
   if (next === undefined) return [];
   const query = [
     ...(limit === undefined ? [] : [`n=${limit}`]),
@@ -15,12 +17,19 @@ function nextPage({ written, sourceHost, limit }: TagsRoute, { next }: TagPage):
 }
 
 /** @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#listing-tags */
-export async function answerTags({ res, registry, options }: HttpExchange, route: TagsRoute): Promise<void> {
+export async function answerTags(
+  { res, registry, options, isPrivate, hold }: HttpExchange,
+  route: TagsRoute,
+): Promise<void> {
   const { limit, after, repository, written } = route;
-  // None are wanted, but a repository that is unknown must still be 404; a registry may take n=0 for "no limit".
+  const caching = cacheControl(isPrivate, false);
+  // The client wants none, but an unknown repository must still be 404; a registry may read n=0 as "no limit".
   const page = await registry.tags(repository, { ...options, limit: limit === 0 ? 1 : limit, after });
-  if (limit === 0) return sendJson(res, 200, { name: written, tags: [] });
-  sendJson(res, 200, { name: written, tags: page.tags }, nextPage(route, page));
+  if (limit === 0) return sendDocument(res, 200, { name: written, tags: [] }, caching);
+  const bytes = Buffer.from(JSON.stringify({ name: written, tags: page.tags }));
+  hold(bytes);
+  const headers = ['Content-Type', 'application/json', ...caching, ...nextPage(route, page)];
+  sendDocumentBytes(res, 200, headers, bytes);
 }
 
 /** Only the entries of this type, in the document's own bytes when that is all of them; undefined: not a list of entries. */
@@ -29,7 +38,7 @@ function withArtifactType(bytes: Buffer, artifactType: string): Buffer | undefin
   try {
     document = JSON.parse(bytes.toString('utf8'));
   } catch {
-    // The answer is not ours to judge: it is handed on, and not said to be filtered.
+    // MetaHub passes on what it cannot read, and does not call it filtered.
     return undefined;
   }
   if (typeof document !== 'object' || document === null || !('manifests' in document)) return undefined;
@@ -44,15 +53,18 @@ function withArtifactType(bytes: Buffer, artifactType: string): Buffer | undefin
 
 /** @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#listing-referrers */
 export async function answerReferrers(
-  { res, registry, options }: HttpExchange,
+  { res, registry, options, isPrivate, hold }: HttpExchange,
   { repository, digest, artifactType }: ReferrersRoute,
 ): Promise<void> {
   const manifest = await registry.referrers(repository, digest, { ...options, artifactType });
   const filtered = artifactType === undefined ? undefined : withArtifactType(manifest.bytes, artifactType);
-  const fields = [
+  const headers = [
     ...['Content-Type', MEDIA_TYPE.ociIndex],
+    ...cacheControl(isPrivate, false),
     ...(filtered === undefined ? [] : ['OCI-Filters-Applied', 'artifactType']),
     ...forwardableHeaders(manifest.notices),
   ];
-  sendBytes(res, 200, fields, filtered ?? manifest.bytes);
+  const bytes = filtered ?? manifest.bytes;
+  hold(bytes);
+  sendDocumentBytes(res, 200, headers, bytes);
 }

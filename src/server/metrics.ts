@@ -6,31 +6,52 @@ interface Counter {
   child(...values: LabelValues): { add(amount?: number): void };
 }
 
+/** How often a measured value fell into each bucket. */
+interface Histogram {
+  child(...values: LabelValues): { observe(value: number): void };
+}
+
+/** Numbers read when they are asked for: one, or one per list of label values. */
+type Reading = number | Iterable<readonly [LabelValues, number]>;
+
 /**
- * What the process counts, in Prometheus' text format.
+ * What the process counts, in Prometheus' text format. `known` are label values that have a sample before anything
+ * happened: a rate over a counter that appears with its first event misses that event.
  * @see https://prometheus.io/docs/instrumenting/exposition_formats/
+ * @see https://prometheus.io/docs/practices/instrumentation/#avoid-missing-metrics
  */
 export interface Metrics {
-  counter(name: string, help: string, labels?: readonly string[]): Counter;
-  /** A value read when it is asked for; one per list of label values, or a plain number. */
-  gauge(
+  counter(name: string, help: string, labels?: readonly string[], known?: readonly LabelValues[]): Counter;
+  histogram(
     name: string,
     help: string,
-    read: () => number | Iterable<readonly [LabelValues, number]>,
+    buckets: readonly number[],
     labels?: readonly string[],
-  ): void;
+    known?: readonly LabelValues[],
+  ): Histogram;
+  gauge(name: string, help: string, read: () => Reading, labels?: readonly string[]): void;
+  /** A count that something else keeps. */
+  observedCounter(name: string, help: string, read: () => Reading, labels?: readonly string[]): void;
   text(): string;
+  /** Every metric, for the documentation. */
+  describe(): readonly MetricDescription[];
 }
 
-interface Family {
+export interface MetricDescription {
   readonly name: string;
+  readonly type: 'counter' | 'gauge' | 'histogram';
   readonly help: string;
-  readonly type: 'counter' | 'gauge';
   readonly labels: readonly string[];
-  readonly samples: () => Iterable<readonly [LabelValues, number]>;
 }
 
-/** Label values come from clients in part (a machine type's name): this many of one metric, and the rest are one. */
+/** A sample's name without the family's, its label pairs, its value. */
+type Sample = readonly [suffix: string, pairs: readonly (readonly [string, string])[], value: number];
+
+interface Family extends MetricDescription {
+  readonly samples: () => Iterable<Sample>;
+}
+
+/** Label values come from clients in part (a registry's name): this many of one metric, and the rest share one. */
 const CHILDREN_MAX = 1000;
 const SEPARATOR = '\u0000';
 
@@ -38,30 +59,86 @@ function escapeValue(text: string): string {
   return text.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n');
 }
 
-function formatFamily({ name, help, type, labels, samples }: Family): string {
-  const lines = [...samples()].map(([values, value]) => {
-    const pairs = labels.map((label, position) => `${label}="${escapeValue(values[position] ?? '')}"`);
-    return `${name}${pairs.length === 0 ? '' : `{${pairs.join(',')}}`} ${value}`;
+function pairsOf(labels: readonly string[], values: LabelValues): readonly (readonly [string, string])[] {
+  return labels.map((label, position) => [label, values[position] ?? '']);
+}
+
+function formatFamily({ name, help, type, samples }: Family): string {
+  const lines = [...samples()].map(([suffix, pairs, value]) => {
+    const written = pairs.map(([label, text]) => `${label}="${escapeValue(text)}"`).join(',');
+    return `${name}${suffix}${written === '' ? '' : `{${written}}`} ${value}`;
   });
   return [`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`, ...lines].join('\n');
+}
+
+/** One state per list of label values, bounded in number. */
+class Children<State> {
+  readonly #states = new Map<string, { readonly values: LabelValues; readonly state: State }>();
+  readonly #labels: readonly string[];
+  readonly #create: () => State;
+
+  constructor(labels: readonly string[], known: readonly LabelValues[], create: () => State) {
+    this.#labels = labels;
+    this.#create = create;
+    for (const values of labels.length === 0 ? [[]] : known) this.at(values);
+  }
+
+  at(given: LabelValues): State {
+    const found = this.#states.get(given.join(SEPARATOR));
+    if (found !== undefined) return found.state;
+    const values = this.#states.size < CHILDREN_MAX ? given : this.#labels.map(() => 'other');
+    const key = values.join(SEPARATOR);
+    const child = this.#states.get(key) ?? { values, state: this.#create() };
+    this.#states.set(key, child);
+    return child.state;
+  }
+
+  all(): Iterable<{ readonly values: LabelValues; readonly state: State }> {
+    return this.#states.values();
+  }
+}
+
+interface Distribution {
+  /** How many values fell into each bucket and none before it; the last is beyond all bounds. */
+  readonly counts: number[];
+  sum: number;
+}
+
+function* histogramSamples(
+  labels: readonly string[],
+  buckets: readonly number[],
+  children: Children<Distribution>,
+): Iterable<Sample> {
+  for (const { values, state } of children.all()) {
+    const pairs = pairsOf(labels, values);
+    let total = 0;
+    for (const [at, count] of state.counts.entries()) {
+      total += count;
+      yield ['_bucket', [...pairs, ['le', at < buckets.length ? String(buckets[at]) : '+Inf']], total];
+    }
+    yield ['_sum', pairs, state.sum];
+    yield ['_count', pairs, total];
+  }
+}
+
+function* readingSamples(labels: readonly string[], now: Reading): Iterable<Sample> {
+  if (typeof now === 'number') yield ['', [], now];
+  else for (const [values, value] of now) yield ['', pairsOf(labels, values), value];
 }
 
 export function createMetrics(): Metrics {
   const families: Family[] = [];
   return {
-    counter: (name, help, labels = []) => {
-      const children = new Map<string, { values: LabelValues; total: number }>();
+    counter: (name, help, labels = [], known = []) => {
+      const children = new Children(labels, known, () => ({ total: 0 }));
       families.push({
-        ...{ name, help, labels, type: 'counter' as const },
-        samples: () => [...children.values()].map(({ values, total }) => [values, total] as const),
+        ...{ name, help, labels, type: 'counter' },
+        samples: () =>
+          [...children.all()].map(({ values, state }) => ['', pairsOf(labels, values), state.total]),
       });
       return {
-        child: (...given) => {
-          const isFull = children.size >= CHILDREN_MAX && !children.has(given.join(SEPARATOR));
-          const values = isFull ? labels.map(() => 'other') : given;
-          const key = values.join(SEPARATOR);
-          const state = children.get(key) ?? { values, total: 0 };
-          children.set(key, state);
+        child: (...values) => {
+          const state = children.at(values);
           return {
             add: (amount = 1) => {
               state.total += amount;
@@ -70,15 +147,43 @@ export function createMetrics(): Metrics {
         },
       };
     },
+    histogram: (name, help, buckets, labels = [], known = []) => {
+      const create = (): Distribution => ({
+        counts: Array.from({ length: buckets.length + 1 }, () => 0),
+        sum: 0,
+      });
+      const children = new Children(labels, known, create);
+      families.push({
+        ...{ name, help, labels, type: 'histogram' },
+        samples: () => histogramSamples(labels, buckets, children),
+      });
+      return {
+        child: (...values) => {
+          const state = children.at(values);
+          return {
+            observe: (value) => {
+              let at = 0;
+              while (at < buckets.length && value > (buckets[at] ?? 0)) at += 1;
+              state.counts[at] = (state.counts[at] ?? 0) + 1;
+              state.sum += value;
+            },
+          };
+        },
+      };
+    },
     gauge: (name, help, read, labels = []) => {
       families.push({
-        ...{ name, help, labels, type: 'gauge' as const },
-        samples: () => {
-          const now = read();
-          return typeof now === 'number' ? [[[], now] as const] : now;
-        },
+        ...{ name, help, labels, type: 'gauge' },
+        samples: () => readingSamples(labels, read()),
+      });
+    },
+    observedCounter: (name, help, read, labels = []) => {
+      families.push({
+        ...{ name, help, labels, type: 'counter' },
+        samples: () => readingSamples(labels, read()),
       });
     },
     text: () => `${families.map(formatFamily).join('\n')}\n`,
+    describe: () => families.map(({ name, type, help, labels }) => ({ name, type, help, labels })),
   };
 }

@@ -1,8 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { RegistryError } from '../oci/registry-error.ts';
+import { isOwnHost } from './host-header.ts';
 import type { Metrics } from './metrics.ts';
-import { isOwnHost } from './request-validation.ts';
-import { sendBytes } from './response.ts';
+import { sendDocumentBytes } from './response.ts';
 import { renderStatusPage, type StatusFacts } from './status-page.ts';
 
 /** What this server tells of itself: `/`, `/status.json`, `/healthz`, `/readyz`, `/metrics`. */
@@ -25,7 +25,7 @@ const TEXT = 'text/plain; charset=utf-8';
 const PROMETHEUS = 'text/plain; version=0.0.4; charset=utf-8';
 
 // Nothing on the page is fetched from anywhere, and nobody may frame it.
-const PAGE_FIELDS = [
+const PAGE_HEADERS = [
   ...['Cache-Control', 'no-store'],
   ...['Content-Security-Policy', "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"],
   ...['Referrer-Policy', 'no-referrer'],
@@ -50,10 +50,10 @@ export function createPages({ status, metrics, names, isDraining }: PagesOptions
         throw new RegistryError('UNSUPPORTED', 'there is nothing at this path', { status: 404 });
       }
       if (!isOwnHost(req.headers.host, names)) {
-        throw new RegistryError('DENIED', 'this page is not shown under that name');
+        throw new RegistryError('DENIED', 'this page is not shown under that Host: add it with --name');
       }
       const [code, type, body] = page();
-      sendBytes(res, code, ['Content-Type', type, ...PAGE_FIELDS], Buffer.from(body));
+      sendDocumentBytes(res, code, ['Content-Type', type, ...PAGE_HEADERS], Buffer.from(body));
     },
   };
 }

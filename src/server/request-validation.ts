@@ -1,7 +1,6 @@
 import type { IncomingMessage } from 'node:http';
-import { isIP } from 'node:net';
 import { RegistryError } from '../oci/registry-error.ts';
-import { isSoundVia } from '../oci/via.ts';
+import { hostNameIn } from './host-header.ts';
 import type { Limits } from './limits.ts';
 
 /** The target without its query. */
@@ -10,7 +9,7 @@ export function pathOf(target: string): string {
   return mark < 0 ? target : target.slice(0, mark);
 }
 
-function isRead(req: IncomingMessage): boolean {
+export function isRead(req: IncomingMessage): boolean {
   return req.method === 'GET' || req.method === 'HEAD';
 }
 
@@ -19,16 +18,29 @@ function announcesBody({ headers }: IncomingMessage): boolean {
   return headers['transfer-encoding'] !== undefined || (length !== undefined && length !== '0');
 }
 
-/** Is there nothing about this request that has to be looked into? */
+const isHost = (name: string) => name.length === 4 && name.toLowerCase() === 'host';
+const isAuthorization = (name: string) => name.length === 13 && name.toLowerCase() === 'authorization';
+
+/** How many lines of this header the request has; Node shows the first of them alone. */
+function countLines({ rawHeaders }: IncomingMessage, isWanted: (name: string) => boolean): number {
+  let count = 0;
+  for (let at = 0; at < rawHeaders.length; at += 2) if (isWanted(rawHeaders[at] ?? '')) count += 1;
+  return count;
+}
+
+/** Needs nothing about this request a closer look? Then a stored answer may be sent without one. */
 export function isPlain(req: IncomingMessage): boolean {
   const { headers } = req;
   return (
     isRead(req) &&
-    headers.host !== undefined &&
+    req.httpVersionMajor === 1 &&
     headers.via === undefined &&
     headers.expect === undefined &&
     headers['content-length'] === undefined &&
-    headers['transfer-encoding'] === undefined
+    headers['transfer-encoding'] === undefined &&
+    headers['sec-fetch-site'] === undefined &&
+    headers.origin === undefined &&
+    countLines(req, isHost) === 1
   );
 }
 
@@ -36,53 +48,68 @@ function bad(message: string, status = 400): RegistryError {
   return new RegistryError('UNSUPPORTED', message, { status });
 }
 
+/** Absolute form, as a client sends it to what it takes for a proxy. */
+const ABSOLUTE_FORM = /^https?:\/\/([^/?#]*)([/?].*)?$/i;
+
+/**
+ * Turns an absolute-form target into the origin form, whose authority then counts as the Host.
+ * @see https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2
+ */
+function normaliseTarget(req: IncomingMessage): void {
+  const [, authority, rest = ''] = ABSOLUTE_FORM.exec(req.url ?? '') ?? [];
+  if (authority === undefined) return;
+  if (hostNameIn(authority) === undefined) throw bad('the authority of the request target is malformed');
+  req.url = rest.startsWith('/') ? rest : `/${rest}`;
+  req.headers.host = authority;
+}
+
+/**
+ * Refuses what is not HTTP/1.0 or HTTP/1.1 as the RFCs have it, and brings the target into origin form.
+ * @throws {RegistryError} UNSUPPORTED: 505 for another version, 414 for a long target, 431, else 400.
+ */
+export function checkSyntax(req: IncomingMessage, limits: Limits): void {
+  const { headers, httpVersion } = req;
+  if (httpVersion !== '1.1' && httpVersion !== '1.0') throw bad('this server speaks HTTP/1.1', 505);
+  if ((req.url ?? '').length > limits.targetBytes) throw bad('the request target is too long', 414);
+  const hosts = countLines(req, isHost);
+  if (hosts > 1) throw bad('there are several Host headers');
+  if (hosts === 0 && httpVersion !== '1.0') throw bad('there is no Host header');
+  if (hosts === 1 && hostNameIn(headers.host) === undefined) throw bad('the Host header is malformed');
+  if (countLines(req, isAuthorization) > 1) throw bad('there are several Authorization headers');
+  normaliseTarget(req);
+}
+
 /**
  * Refuses what no client of a mirror sends. A request with a body is never read further (see mustClose), so that
  * nothing in it can be taken for another request.
- * @throws {RegistryError} UNSUPPORTED: 405 for anything but GET and HEAD, 414 for a long target, 417, else 400.
+ * @throws {RegistryError} UNSUPPORTED: 405 for anything but GET and HEAD, 417, else 400.
  */
-export function checkRequest(req: IncomingMessage, limits: Limits): void {
-  const { headers } = req;
+export function checkRead(req: IncomingMessage): void {
+  const { expect } = req.headers;
   if (!isRead(req)) {
-    throw new RegistryError('UNSUPPORTED', 'a mirror is only read from: GET and HEAD', {
+    throw new RegistryError('UNSUPPORTED', 'a mirror is read-only: use GET or HEAD', {
       headers: { allow: 'GET, HEAD' },
     });
   }
-  if (announcesBody(req)) throw bad('a request with a body is not taken');
-  if (headers.expect !== undefined) throw bad('no expectation can be met', 417);
-  if (headers.host === undefined && req.httpVersion !== '1.0') throw bad('there is no Host header');
-  if (!isSoundVia(headers.via)) throw bad('the Via header is not what mirrors write');
-  if ((req.url ?? '').length > limits.targetBytes) throw bad('the request target is too long', 414);
+  if (announcesBody(req)) throw bad('a request with a body is not accepted');
+  // In HTTP/1.0 the header means nothing; without a body there is nothing to continue with.
+  const isIgnored = req.httpVersion === '1.0' || expect?.toLowerCase() === '100-continue';
+  if (expect !== undefined && !isIgnored) throw bad('the expectation cannot be met', 417);
 }
 
-/** Is what follows on this connection no request that could be trusted, because a body was announced or a limit passed? */
+/** After this answer, can what follows on the connection not be trusted to be a request? */
 export function mustClose(req: IncomingMessage, status: number): boolean {
-  return announcesBody(req) || status === 405 || status === 414 || status === 417;
-}
-
-/** The name in a Host header: without port and brackets, lower case; undefined when there is none. */
-function nameOf(host: string | undefined): string | undefined {
-  const match = /^(?:\[([0-9a-f:.]+)\]|([^\s:[\]/@]+))(?::\d{1,5})?$/.exec(host?.toLowerCase() ?? '');
-  return match?.[1] ?? match?.[2];
+  return announcesBody(req) || status === 405 || status === 414 || status === 417 || status === 505;
 }
 
 /**
- * Is this Host header one of ours? A web page whose own name was made to point here (DNS rebinding) could otherwise read
- * what is shown to its browser; addresses, localhost and the names that this server is known by cannot be pointed elsewhere.
+ * Was the request made by a web page of another site? Browsers say so; programs send neither header. Such a page cannot
+ * read the answer, but it could make this mirror fetch and keep what the page's author chooses.
+ * @see https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header
  */
-export function isOwnHost(host: string | undefined, names: readonly string[]): boolean {
-  const name = nameOf(host);
-  if (name === undefined) return false;
-  return isIP(name) !== 0 || name === 'localhost' || names.some((own) => own.toLowerCase() === name);
-}
-
-/** {@link isOwnHost} that remembers the last Host it let pass: a runtime always sends the same. */
-export function createHostCheck(names: readonly string[]): (host: string | undefined) => boolean {
-  let last: string | undefined;
-  return (host) => {
-    if (host !== undefined && host === last) return true;
-    const isOwn = isOwnHost(host, names);
-    if (isOwn) last = host;
-    return isOwn;
-  };
+export function isCrossSite({ headers }: IncomingMessage): boolean {
+  const site = headers['sec-fetch-site'];
+  if (site !== undefined) return site !== 'same-origin' && site !== 'none';
+  const { origin, host } = headers;
+  return origin !== undefined && origin.replace(/^https?:\/\//, '') !== host;
 }

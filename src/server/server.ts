@@ -4,17 +4,20 @@ import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo, Server as NetServer, Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
+import { ByteBudget } from '../lib/byte-budget.ts';
+import type { RequestHandler } from '../lib/http.ts';
 import { isLoopback } from '../lib/ip-address.ts';
 import type { Log } from '../lib/log.ts';
 import type { AdmissionController } from '../oci/admission.ts';
 import type { SourceHost } from '../oci/reference.ts';
 import { guardConnections } from './connections.ts';
 import { createEventLoopMonitor } from './event-loop-monitor.ts';
-import { createRequestHandler, type RequestHandler } from './handler.ts';
+import { createRequestHandler } from './handler.ts';
+import { createHostCheck } from './host-header.ts';
 import { DEFAULT_LIMITS, type Limits } from './limits.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
 import { createPages } from './pages.ts';
-import { createHostCheck } from './request-validation.ts';
+import { PipelineQueue } from './pipelining.ts';
 import { createResponseCache } from './response-cache.ts';
 import type { StatusFacts } from './status-page.ts';
 
@@ -86,7 +89,7 @@ function nodeOptions(limits: Limits): ServerOptions {
     // Noticed at most half as much later.
     connectionsCheckingInterval: Math.ceil(limits.headersTimeoutMs / 2),
     keepAliveTimeout: limits.keepAliveTimeoutMs,
-    // Checked by checkRequest, which answers as the spec has it.
+    // Checked by checkSyntax, which answers as the spec has it.
     requireHostHeader: false,
     noDelay: true,
     insecureHTTPParser: false,
@@ -154,30 +157,37 @@ export function createMirrorServer(options: MirrorServerOptions): MirrorServer {
   const limits: Limits = { ...DEFAULT_LIMITS, ...options.limits };
   const metrics = options.metrics ?? createMetrics();
   const { server, renew } = createHttpServer(limits, options.tls);
-  const hot = createResponseCache({ maxBytes: limits.hotBytes, now: () => performance.now() });
+  const responseCache = createResponseCache({
+    maxBytes: limits.responseCacheBytes,
+    now: () => performance.now(),
+  });
+  const pipeline = new PipelineQueue();
+  const answerMemory = new ByteBudget(limits.answerBytes);
+  metrics.gauge('metahub_answer_memory_bytes', 'Large documents being sent.', () => answerMemory.usedBytes);
   const isOwnHost = createHostCheck(options.names ?? []);
-  // What listens on loopback is for programs of this machine, not for web pages in its browsers; on a network, and behind
-  // TLS, it goes by names that nobody has told us.
+  // A mirror on loopback is for programs of this machine, not for web pages in its browsers; on a network, and behind TLS,
+  // clients use names that the settings need not list.
   let isForThisMachine = false;
   const isOwnName = (host: string | undefined) => !isForThisMachine || host === undefined || isOwnHost(host);
   let draining = false;
   const isDraining = () => draining;
 
-  const answer = createRequestHandler({
-    ...{ gate, log, pseudonym, limits, hot, metrics, isDraining, isOwnName },
+  const handle = createRequestHandler({
+    ...{ gate, log, pseudonym, limits, responseCache, pipeline, answerMemory, metrics },
+    ...{ isDraining, isOwnName, hasLogins: options.hasLogins ?? false },
     hosts: { defaultHost, isAllowedHost },
     handlers: options.handlers ?? new Map(),
     pages: createPages({ status, metrics, isDraining, names: options.names ?? [] }),
   });
   server.maxConnections = limits.connections;
   server.timeout = limits.idleTimeoutMs;
-  server.on('request', answer);
-  guardConnections(server, answer, log);
+  server.on('request', handle);
+  guardConnections(server, { handle, pipeline, log });
 
   const connections = countConnections(server, options.tls ? 'secureConnection' : 'connection', metrics);
-  const loopWatch = createEventLoopMonitor(log, metrics);
-  server.on('listening', loopWatch.start);
-  server.on('close', loopWatch.stop);
+  const eventLoop = createEventLoopMonitor(log, metrics);
+  server.on('listening', eventLoop.start);
+  server.on('close', eventLoop.stop);
 
   return {
     metrics,
@@ -200,7 +210,7 @@ export function createMirrorServer(options: MirrorServerOptions): MirrorServer {
       server.closeAllConnections();
       await ended;
     },
-    invalidate: (key) => hot.forget(key),
+    invalidate: (key) => responseCache.invalidate(key),
     renew,
   };
 }

@@ -68,7 +68,7 @@ export function createSiteAdmission(options: SiteAdmissionOptions): AdmissionCon
       kind: 'admitted',
       registry: viewOf(name, features),
       key: `${name} ${access?.partition ?? ''}`,
-      who: login,
+      login,
       ...(access === undefined ? {} : { access }),
     };
   }

@@ -1,8 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { type RequestHandler, sendJson as sendJsonWith } from '../lib/http.ts';
 import { RegistryError } from '../oci/registry-error.ts';
-
-/** Answers one exact path. */
-export type SiteHandler = (request: IncomingMessage, response: ServerResponse) => void;
 
 /** No form or document sent to a site is larger, in bytes. */
 const BODY_MAX_BYTES = 16 * 1024;
@@ -14,14 +12,7 @@ export function sendJson(
   body: unknown,
   headers: Readonly<Record<string, string>> = {},
 ): void {
-  const text = JSON.stringify(body);
-  response.writeHead(status, {
-    'content-type': 'application/json',
-    'content-length': Buffer.byteLength(text),
-    'cache-control': 'no-store',
-    ...headers,
-  });
-  response.end(text);
+  sendJsonWith(response, status, body, ['Cache-Control', 'no-store', ...Object.entries(headers).flat()]);
 }
 
 /** The request's body as text. @throws {RegistryError} 413 when it is too long. */
@@ -41,7 +32,7 @@ export async function readBody(request: IncomingMessage): Promise<string> {
 export function answering(
   what: string,
   answer: (request: IncomingMessage, response: ServerResponse) => Promise<void>,
-): SiteHandler {
+): RequestHandler {
   return (request, response) => {
     answer(request, response).catch((error: unknown) => {
       const wire = error instanceof RegistryError ? error : new RegistryError('UNKNOWN', `${what} failed`);

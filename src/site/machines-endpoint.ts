@@ -1,11 +1,12 @@
 import type { IncomingMessage } from 'node:http';
+import type { RequestHandler } from '../lib/http.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import type { AccountIdentity } from './account.ts';
 import type { AuditEntry } from './audit.ts';
 import { basicRefusal } from './auth-errors.ts';
 import type { Authenticate } from './authenticate.ts';
 import type { ClientAddress } from './client-address.ts';
-import { answering, readBody, type SiteHandler, sendJson } from './json-response.ts';
+import { answering, readBody, sendJson } from './json-response.ts';
 import type { MachineAdmin } from './machine-admin.ts';
 import type { NewType } from './machine-edit.ts';
 import { MachineFileError } from './machine-file-error.ts';
@@ -63,7 +64,7 @@ function isFromPage({ headers }: IncomingMessage): boolean {
  * `GET` lists an account's machine types (which `metahub login` asks for); `POST` adds one and `DELETE ?name=` removes one,
  * for accounts that manage them. Basic credentials of the account itself.
  */
-export function createMachinesEndpoint(options: MachinesEndpointOptions): SiteHandler {
+export function createMachinesEndpoint(options: MachinesEndpointOptions): RequestHandler {
   const { authenticate, clientAddress, audit, admin } = options;
 
   async function accountAsking(request: IncomingMessage, address: string): Promise<AccountIdentity> {

@@ -1,4 +1,5 @@
 import type { HostProfile } from '../host/profile.ts';
+import type { RequestHandler } from '../lib/http.ts';
 import type { Log } from '../lib/log.ts';
 import type { AdmissionController } from '../oci/admission.ts';
 import type { Registry } from '../oci/registry.ts';
@@ -9,7 +10,7 @@ import { createAuthenticate } from './authenticate.ts';
 import { clientAddressBehind } from './client-address.ts';
 import { demoMachines } from './demo-machines.ts';
 import { createSiteAdmission } from './gate.ts';
-import type { SiteHandler } from './json-response.ts';
+
 import {
   createLoginThrottle,
   DEFAULT_LOGIN_THROTTLE_LIMITS,
@@ -53,7 +54,7 @@ export interface SiteOptions {
 export interface Site {
   readonly gate: AdmissionController;
   /** Exact paths beside the registry's own. */
-  readonly handlers: ReadonlyMap<string, SiteHandler>;
+  readonly handlers: ReadonlyMap<string, RequestHandler>;
   readonly accounts: number;
 }
 
@@ -107,7 +108,7 @@ export async function openSite(options: SiteOptions): Promise<Site> {
     admin: reader && createMachineAdmin(reader),
   });
   const upToDate =
-    (handler: SiteHandler): SiteHandler =>
+    (handler: RequestHandler): RequestHandler =>
     (request, response) =>
       void folder.refresh().then(() => handler(request, response));
   return {

@@ -1,11 +1,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { RequestHandler } from '../lib/http.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import type { Account } from './account.ts';
 import type { AuditEntry } from './audit.ts';
 import { basicRefusal } from './auth-errors.ts';
 import type { Authenticate, Authenticated } from './authenticate.ts';
 import type { ClientAddress } from './client-address.ts';
-import { answering, readBody, type SiteHandler, sendJson } from './json-response.ts';
+import { answering, readBody, sendJson } from './json-response.ts';
 import type { PermissionsOf } from './permissions.ts';
 import { hostsNamed } from './repository-patterns.ts';
 import { parseScopes, repositoryNamed } from './scope.ts';
@@ -30,7 +31,7 @@ interface Asked {
  * form (containerd tries it first).
  * @see https://distribution.github.io/distribution/spec/auth/token/ and …/spec/auth/oauth/
  */
-export function createTokenEndpoint(options: TokenEndpointOptions): SiteHandler {
+export function createTokenEndpoint(options: TokenEndpointOptions): RequestHandler {
   const { authenticate, tokens, rightsOf, clientAddress, audit } = options;
 
   async function ask(request: IncomingMessage, address: string): Promise<Asked> {

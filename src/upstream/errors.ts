@@ -90,6 +90,12 @@ const ADVICE: Partial<Record<ErrorCode, string>> = {
   TOOMANYREQUESTS: 'its rate limit is reached; a login raises it',
 };
 
+/**
+ * Statuses that a client understands better than a gateway's 502: the request does not suit the registry, the law forbids
+ * the answer, or the registry is down for a while.
+ */
+const PASSED_ON: ReadonlySet<number> = new Set([400, 405, 406, 415, 451, 503, LOOP_STATUS]);
+
 /** An answer that is no success, as the error that the client gets. */
 export function fromStatus(reply: Reply, subject: ResourceRef): RegistryError {
   const { status, headers, url } = reply;
@@ -97,7 +103,7 @@ export function fromStatus(reply: Reply, subject: ResourceRef): RegistryError {
   const advice = ADVICE[code] === undefined ? '' : `: ${ADVICE[code]}`;
   const contentRange = code === 'RANGE_INVALID' ? headers['content-range'] : undefined;
   return new RegistryError(code, `${url.host} answered ${status} for ${subject.name}${advice}`, {
-    ...(status === LOOP_STATUS ? { status } : {}),
+    ...(PASSED_ON.has(status) ? { status } : {}),
     headers: {
       ...(code === 'UNAVAILABLE' || code === 'TOOMANYREQUESTS' ? noticesOf(headers) : {}),
       ...(contentRange === undefined ? {} : { 'content-range': contentRange }),

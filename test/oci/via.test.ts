@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { addHop, isLoop, isSoundVia } from '../../src/oci/via.ts';
+import { addHop, isLoop, readVia } from '../../src/oci/via.ts';
 
 test('a request without Via is no loop, whoever asks', () => {
   expect(isLoop(undefined, 'metahub-a')).toBe(false);
@@ -22,22 +22,29 @@ test('a chain of too many mirrors is refused even when none of them is us', () =
 });
 
 test.each([
-  undefined,
-  '1.1 metahub-0123456789ab',
-  '1.1 vegur, HTTP/2.0 proxy.example:8080 (Varnish/7.1; cache)',
-  '1.0 fred, 1.1 [2001:db8::1]:80',
-])('%s is what mirrors and proxies write', (via) => {
-  expect(isSoundVia(via)).toBe(true);
+  ['1.1 metahub-0123456789ab', '1.1 metahub-0123456789ab'],
+  ['1.1 vegur, HTTP/2.0 proxy.example:8080', '1.1 vegur, HTTP/2.0 proxy.example:8080'],
+  ['1.0 fred,1.1 [2001:db8::1]:80', '1.0 fred, 1.1 [2001:db8::1]:80'],
+  ['1.1 cache (Varnish/7.1; cache)', '1.1 cache'],
+  ['1.1 cache (one, two), 1.1 next', '1.1 cache, 1.1 next'],
+  ['1.1 cache (outer (inner, \\) still) comment)', '1.1 cache'],
+  ['1.1 cache (<script>union select)', '1.1 cache'],
+  ['1.1 a, , 1.1 b,', '1.1 a, 1.1 b'],
+])('readVia() keeps the hops of %s and drops its comments', (via, expected) => {
+  expect(readVia(via)).toBe(expected);
 });
 
 test.each([
   'x',
+  '',
+  '(comment)',
   '1.1 a b',
   '1.1 \u00e9',
-  '1.1 a, ',
   "1.1 a' OR 1=1",
   '1.1 ../../etc/passwd',
+  '1.1 a (open',
+  '1.1 a) closed',
   `1.1 ${'a'.repeat(2000)}`,
-])('%s is not, and goes no further', (via) => {
-  expect(isSoundVia(via)).toBe(false);
+])('readVia() refuses %s, which no mirror or proxy writes', (via) => {
+  expect(readVia(via)).toBeUndefined();
 });

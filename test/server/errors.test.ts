@@ -19,7 +19,6 @@ describe('what a registry fails with', () => {
   test.each<[ErrorCode, number]>([
     ['MANIFEST_UNKNOWN', 404],
     ['NAME_UNKNOWN', 404],
-    ['UNAUTHORIZED', 401],
     ['DENIED', 403],
     ['TOOMANYREQUESTS', 429],
     ['MANIFEST_INVALID', 502],
@@ -34,6 +33,36 @@ describe('what a registry fails with', () => {
     expect(JSON.parse(answer.body.toString())).toEqual({
       errors: [{ code, message: 'registry.test says so', detail: { tag: 'latest' } }],
     });
+  });
+
+  test('a 401 carries its challenge', async () => {
+    const headers = { 'www-authenticate': 'Bearer realm="https://auth.example/token",service="x"' };
+    const { port } = await serveFailing(new RegistryError('UNAUTHORIZED', 'log in', { headers }));
+    const answer = await ask(port, PATH);
+    expect([answer.status, codeOf(answer)]).toEqual([401, 'UNAUTHORIZED']);
+    expect(answer.headers['www-authenticate']).toBe(headers['www-authenticate']);
+  });
+
+  test('a 401 without a challenge is sent as 403: RFC 9110 15.5.2 wants one with every 401', async () => {
+    const { port } = await serveFailing(new RegistryError('UNAUTHORIZED', 'registry.test says no'));
+    const answer = await ask(port, PATH);
+    expect([answer.status, codeOf(answer)]).toEqual([403, 'DENIED']);
+    expect(answer.body.toString()).toContain('registry.test says no');
+  });
+
+  test.each([400, 405, 406, 415, 451, 503])('an upstream status %i is passed on as such', async (status) => {
+    const { port } = await serveFailing(
+      new RegistryError('UNAVAILABLE', 'registry.test says so', { status, headers: { 'retry-after': '7' } }),
+    );
+    const answer = await ask(port, PATH);
+    expect(answer.status).toBe(status);
+    expect(answer.headers['retry-after']).toBe('7');
+    expect(answer.headers['allow']).toBe(status === 405 ? 'GET, HEAD' : undefined);
+  });
+
+  test('no cache keeps an error', async () => {
+    const { port } = await serveFailing(new RegistryError('MANIFEST_UNKNOWN', 'not there'));
+    expect((await ask(port, PATH)).headers['cache-control']).toBe('no-store');
   });
 
   test('keeps a status of its own: an upstream that never answers is 504', async () => {

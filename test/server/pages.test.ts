@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { HostProfile } from '../../src/host/profile.ts';
+import { isOwnHost } from '../../src/server/host-header.ts';
 import { createMetrics } from '../../src/server/metrics.ts';
-import { isOwnHost } from '../../src/server/request-validation.ts';
 import type { StatusFacts } from '../../src/server/status-page.ts';
 import { ask, codeOf, serve } from '../support/served.ts';
 

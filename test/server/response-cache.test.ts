@@ -106,7 +106,7 @@ describe('who may see it is decided for every request', () => {
     const registries = new Map(['anna', 'bert'].map((name) => [name, aged(60_000)]));
     const admissionOf = (name: string | undefined): Admission => {
       const registry = registries.get(name ?? '');
-      return registry ? { kind: 'admitted', registry, key: `for ${name}`, who: name ?? '' } : refused;
+      return registry ? { kind: 'admitted', registry, key: `for ${name}`, login: name ?? '' } : refused;
     };
     const { port, log } = await serve({
       gate: {
@@ -148,7 +148,7 @@ describe('who may see it is decided for every request', () => {
 describe('what a client can make the mirror remember', () => {
   test('counts with the targets themselves, which it can make as long as it likes', async () => {
     const registry = aged(60_000);
-    const { port } = await serve({ gate: openGate(registry), limits: { hotBytes: 200_000 } });
+    const { port } = await serve({ gate: openGate(registry), limits: { responseCacheBytes: 200_000 } });
     const targets = Array.from({ length: 60 }, (_, at) => `${PATH}?x=${at}${'y'.repeat(7000)}`);
     for (const target of targets) await ask(port, target);
     const before = registry.count();
