@@ -1,7 +1,7 @@
 import type { Registry } from '../oci/registry.ts';
 import type { CacheOptions } from './cache-options.ts';
 import { CachedBlobs } from './cached-blobs.ts';
-import { createCachedManifests } from './cached-manifests.ts';
+import { CachedManifests } from './cached-manifests.ts';
 
 /** A cache, and the downloads that it has under way. */
 export interface CachedRegistry extends Registry {
@@ -15,11 +15,11 @@ export interface CachedRegistry extends Registry {
  */
 export function cached(options: CacheOptions): CachedRegistry {
   const { next } = options;
-  const { resolve, manifest } = createCachedManifests(options);
+  const manifests = new CachedManifests(options);
   const blobs = new CachedBlobs(options);
   return {
-    resolve,
-    manifest,
+    resolve: (repository, reference, asked) => manifests.resolve(repository, reference, asked),
+    manifest: (repository, reference, asked) => manifests.manifest(repository, reference, asked),
     statBlob: (repository, digest, asked) => blobs.statBlob(repository, digest, asked),
     blob: (repository, digest, asked) => blobs.blob(repository, digest, asked),
     tags: (repository, asked) => next.tags(repository, asked),

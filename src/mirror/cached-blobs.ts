@@ -3,7 +3,7 @@ import { SingleFlight } from '../lib/single-flight.ts';
 import { CorruptContentError, type StoredBlob } from '../oci/content-store.ts';
 import type { Digest } from '../oci/digest.ts';
 import { type ByteRange, type RangeRequest, resolveRange } from '../oci/range.ts';
-import { formatRepository, type Repository } from '../oci/reference.ts';
+import { formatRepository, isSameRepository, type Repository } from '../oci/reference.ts';
 import type {
   Access,
   Blob,
@@ -19,6 +19,8 @@ import { BlobDownload } from './blob-download.ts';
 import type { CacheOptions, CacheResult } from './cache-options.ts';
 
 const LINGER_MS = 30_000;
+/** A download can take hours, and a login may be revoked meanwhile. */
+const ADMITTED_FOR_MS = 5 * 60_000;
 /** A range that begins this far behind what has arrived is fetched from upstream by itself, in bytes. */
 const WAIT_FOR_BYTES = 16 * 1024 * 1024;
 
@@ -33,8 +35,10 @@ interface BlobRequest {
 interface ActiveDownload {
   readonly kind: 'download';
   readonly download: BlobDownload;
-  /** Partitions that upstream has let see the blob. */
-  readonly partitions: Set<string>;
+  /** The repository that delivers it: nobody else vouches for who may see it. */
+  readonly repository: Repository;
+  /** When upstream let a partition see the blob, in monotonic milliseconds. */
+  readonly admittedMs: Map<string, number>;
   /** The request that started it has been counted as a miss: later ones are coalesced. */
   isCounted: boolean;
 }
@@ -143,12 +147,19 @@ export class CachedBlobs {
 
   // From the store.
 
-  /** The stored blob, once it is certain that the request may see it. */
+  /**
+   * The stored blob, once it is certain that the request may see it. Only a repository that delivered it vouches for that,
+   * by a HEAD; undefined: upstream has to deliver the bytes.
+   */
   async #findStored(request: BlobRequest): Promise<StoredBlob | undefined> {
     const { digest, repository, options } = request;
     const stored = await this.#options.store.blob(digest);
     if (!stored || stored.isVisibleTo(options.access)) return stored;
     try {
+      if (!stored.isFrom(repository)) {
+        stored.close();
+        return undefined;
+      }
       await this.#authorize(request);
     } catch (error) {
       stored.close();
@@ -232,7 +243,8 @@ export class CachedBlobs {
     const active: ActiveDownload = {
       kind: 'download',
       download: new BlobDownload({ digest, name, content, ingest, lingerMs }),
-      partitions: new Set([partitionOf(access)]),
+      repository,
+      admittedMs: new Map([[partitionOf(access), this.#options.now()]]),
       isCounted: false,
     };
     this.#track(downloadKey(request), active, name);
@@ -250,15 +262,20 @@ export class CachedBlobs {
     });
   }
 
+  #isAdmitted({ admittedMs }: ActiveDownload, access: Access | undefined): boolean {
+    const sinceMs = admittedMs.get(partitionOf(access));
+    return sinceMs !== undefined && this.#options.now() - sinceMs < ADMITTED_FOR_MS;
+  }
+
   /** Makes the request a reader of the download, where that can serve it. */
   async #tryAttach(active: ActiveDownload, request: BlobRequest): Promise<Attachment> {
-    const { download, partitions } = active;
+    const { download } = active;
     const { digest, options } = request;
     if (!isNear(download, options.range)) return 'bypass';
-    const partition = partitionOf(options.access);
-    if (!partitions.has(partition)) {
+    if (!this.#isAdmitted(active, options.access)) {
+      if (!isSameRepository(active.repository, request.repository)) return 'bypass';
       await this.#authorize(request);
-      partitions.add(partition);
+      active.admittedMs.set(partitionOf(options.access), this.#options.now());
     }
     const { sizeBytes } = download;
     const range = sizeBytes === undefined ? undefined : rangeWithin(options.range, sizeBytes, digest);

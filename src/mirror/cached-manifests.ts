@@ -1,7 +1,7 @@
-import { LRUCache } from 'lru-cache';
 import { SingleFlight } from '../lib/single-flight.ts';
 import type { StoredManifest } from '../oci/content-store.ts';
 import type { Digest } from '../oci/digest.ts';
+import { hasOwnLogin } from '../oci/own-login.ts';
 import {
   formatReference,
   formatRepository,
@@ -9,240 +9,239 @@ import {
   type Repository,
   type Tag,
 } from '../oci/reference.ts';
-import type { Access, Manifest, ManifestInfo, Notices, Registry, RequestOptions } from '../oci/registry.ts';
-import { HostNotAllowedError, RegistryError } from '../oci/registry-error.ts';
+import type { Manifest, ManifestInfo, Notices, RequestOptions } from '../oci/registry.ts';
 import { isLoopError } from '../oci/via.ts';
-import type { CacheOptions } from './cache-options.ts';
-
-/** Says that an answer could not be confirmed upstream. @see https://www.rfc-editor.org/rfc/rfc7234#section-5.5.1 */
-export const STALE_NOTICES: Notices = { warning: '110 - "Response is Stale"' };
-
-/**
- * Has the upstream failed, as opposed to having answered? A tag that is gone (404) or a registry this mirror may not ask
- * is an answer. A refusal of our own login (401, 403) is a failure, since it says nothing about the image; to somebody
- * who came with a login of their own it is the answer.
- */
-export function isFailure(error: unknown, access: Access | undefined): boolean {
-  if (!(error instanceof RegistryError)) return true;
-  if (isLoopError(error) || error instanceof HostNotAllowedError) return false;
-  switch (error.code) {
-    case 'UNAVAILABLE':
-    case 'TOOMANYREQUESTS':
-    case 'UNKNOWN':
-    case 'MANIFEST_INVALID':
-      return true;
-    case 'UNAUTHORIZED':
-    case 'DENIED':
-      return access === undefined;
-    default:
-      return false;
-  }
-}
-
-/** Has the upstream let us wait in vain? */
-export function isTimeout(error: unknown): boolean {
-  return error instanceof RegistryError && error.status === 504;
-}
-
-const TAGS_MAX = 20_000;
-
-interface Known {
-  readonly info: ManifestInfo;
-  readonly untilMs: number;
-}
-
-/** A tag as this access sees it. */
-export function tagKey(repository: Repository, tag: Tag, access: Access | undefined): string {
-  return `${access?.partition ?? ''} ${formatRepository(repository)}:${tag}`;
-}
-
-/** What tags pointed to a moment ago: a burst of the same question is asked upstream once. */
-export class TagCache {
-  readonly #now: () => number;
-  readonly #known = new LRUCache<string, Known>({ max: TAGS_MAX });
-
-  /** @param now monotonic milliseconds. */
-  constructor(now: () => number) {
-    this.#now = now;
-  }
-
-  /** Still fresh, and for how many milliseconds. */
-  find(key: string): { readonly info: ManifestInfo; readonly maxAgeMs: number } | undefined {
-    const known = this.#known.get(key);
-    if (!known) return undefined;
-    const maxAgeMs = known.untilMs - this.#now();
-    return maxAgeMs > 0 ? { info: known.info, maxAgeMs } : undefined;
-  }
-
-  /** What was kept last, however long ago. */
-  latest(key: string): ManifestInfo | undefined {
-    return this.#known.get(key)?.info;
-  }
-
-  keep(key: string, info: ManifestInfo, maxAgeMs: number): void {
-    this.#known.set(key, { info, untilMs: this.#now() + maxAgeMs });
-  }
-}
+import type { CacheOptions, CacheResult } from './cache-options.ts';
+import { isFailure, isTimeout, STALE_NOTICES } from './staleness.ts';
+import { TagCache, type TagLookup, tagKey } from './tag-cache.ts';
 
 /** Long enough that a burst of pulls asks once, short enough that nobody waits for a tag they have just pushed. */
 const TAG_MAX_AGE_MS = 1000;
 const RETRY_MS = 5000;
 
+/** A request for a tag. */
+interface TagRequest {
+  readonly repository: Repository;
+  readonly tag: Tag;
+  readonly options: RequestOptions;
+}
+
+/** A request by digest. */
+interface DigestRequest {
+  readonly repository: Repository;
+  readonly digest: Digest;
+  readonly options: RequestOptions;
+}
+
+function keyOf({ repository, tag, options }: TagRequest): string {
+  return tagKey(repository, tag, options.access);
+}
+
 function infoOf({ digest, mediaType, bytes, notices }: Manifest): ManifestInfo {
   return { digest, mediaType, sizeBytes: bytes.length, ...(notices ? { notices } : {}) };
 }
 
-function manifestOf(held: StoredManifest, { digest, notices }: ManifestInfo, maxAgeMs: number): Manifest {
-  const { bytes, mediaType } = held;
+function manifestOf(
+  { bytes, mediaType }: StoredManifest,
+  digest: Digest,
+  maxAgeMs: number,
+  notices?: Notices,
+): Manifest {
   return { digest, mediaType, bytes, maxAgeMs, ...(notices ? { notices } : {}) };
 }
 
-/** The half of the cache that answers for manifests. */
-export function createCachedManifests(options: CacheOptions): Pick<Registry, 'resolve' | 'manifest'> {
-  const { next, store, log, onResult = () => {}, tagMaxAgeMs = TAG_MAX_AGE_MS, retryMs = RETRY_MS } = options;
-  const memory = new TagCache(options.now);
-  const lookups = new SingleFlight<ManifestInfo>(isLoopError);
-  const fetches = new SingleFlight<Manifest>(isLoopError);
+/**
+ * The half of the cache that serves manifests. A digest comes from the store; a tag is looked up upstream each time, unless
+ * that was done a moment ago, and answered as it was when the upstream fails.
+ */
+export class CachedManifests {
+  readonly #options: CacheOptions;
+  readonly #tagMaxAgeMs: number;
+  readonly #retryMs: number;
+  readonly #tags: TagCache;
+  readonly #lookups = new SingleFlight<TagLookup>(isLoopError);
+  readonly #fetches = new SingleFlight<Manifest>(isLoopError);
 
-  /** Stored content that this access may see: what was fetched for another is served only if upstream admits this one. */
-  async function held(
-    repository: Repository,
-    digest: Digest,
-    asked: RequestOptions,
-  ): Promise<StoredManifest | undefined> {
-    const found = await store.manifest(digest);
-    const { access } = asked;
-    if (!found || found.isVisibleTo(access)) return found;
-    await next.resolve(repository, { kind: 'digest', digest }, asked);
-    await store.grant(digest, { repository, access });
-    return found;
+  constructor(options: CacheOptions) {
+    this.#options = options;
+    this.#tagMaxAgeMs = options.tagMaxAgeMs ?? TAG_MAX_AGE_MS;
+    this.#retryMs = options.retryMs ?? RETRY_MS;
+    this.#tags = new TagCache(options.now);
   }
 
-  async function byDigest(repository: Repository, digest: Digest, asked: RequestOptions): Promise<Manifest> {
-    const found = await held(repository, digest, asked);
-    if (found) {
-      onResult('manifest', 'hit');
-      const info = { digest, mediaType: found.mediaType, sizeBytes: found.bytes.length };
-      return manifestOf(found, info, Number.POSITIVE_INFINITY);
+  async resolve(
+    repository: Repository,
+    reference: ManifestReference,
+    options: RequestOptions = {},
+  ): Promise<ManifestInfo> {
+    if (reference.kind === 'tag') {
+      return (await this.#lookUp({ repository, tag: reference.tag, options })).info;
     }
-    const { access } = asked;
-    const key = `${access?.partition ?? ''} ${formatRepository(repository)}@${digest}`;
-    return fetches.share(key, asked.signal, async (signal) => {
-      const fetched = await next.manifest(repository, { kind: 'digest', digest }, { ...asked, signal });
-      onResult('manifest', 'miss');
-      await store.keepManifest(fetched, { repository, access });
+    const { digest } = reference;
+    const stored = await this.#findStored({ repository, digest, options });
+    if (!stored) return this.#options.next.resolve(repository, reference, options);
+    return { digest, mediaType: stored.mediaType, sizeBytes: stored.bytes.length };
+  }
+
+  async manifest(
+    repository: Repository,
+    reference: ManifestReference,
+    options: RequestOptions = {},
+  ): Promise<Manifest> {
+    return reference.kind === 'tag'
+      ? this.#byTag({ repository, tag: reference.tag, options })
+      : this.#byDigest({ repository, digest: reference.digest, options });
+  }
+
+  #count(result: CacheResult): void {
+    this.#options.onResult?.('manifest', result);
+  }
+
+  // By digest.
+
+  /**
+   * The stored manifest, once it is certain that the request may see it. Only a repository that delivered it vouches for
+   * that, by a HEAD; undefined: upstream has to deliver the bytes.
+   */
+  async #findStored({ repository, digest, options }: DigestRequest): Promise<StoredManifest | undefined> {
+    const { next, store } = this.#options;
+    const { access } = options;
+    const stored = await store.manifest(digest);
+    if (!stored || stored.isVisibleTo(access)) return stored;
+    if (!stored.isFrom(repository)) return undefined;
+    await next.resolve(repository, { kind: 'digest', digest }, options);
+    await store.grant(digest, { repository, access });
+    return stored;
+  }
+
+  async #byDigest(request: DigestRequest): Promise<Manifest> {
+    const { repository, digest, options } = request;
+    const stored = await this.#findStored(request);
+    if (stored) {
+      this.#count('hit');
+      // What a login of its own may see is asked each time: its registry can revoke it.
+      const maxAgeMs = hasOwnLogin(options.access) ? 0 : Number.POSITIVE_INFINITY;
+      return manifestOf(stored, digest, maxAgeMs);
+    }
+    const key = `${options.access?.partition ?? ''} ${formatRepository(repository)}@${digest}`;
+    return this.#fetch(key, repository, { kind: 'digest', digest }, options);
+  }
+
+  /** Fetches from upstream and stores, once for all who ask meanwhile. */
+  #fetch(key: string, repository: Repository, reference: ManifestReference, options: RequestOptions) {
+    const { next, store } = this.#options;
+    return this.#fetches.share(key, options.signal, async (signal) => {
+      const fetched = await next.manifest(repository, reference, { ...options, signal });
+      this.#count('miss');
+      await store.keepManifest(fetched, { repository, access: options.access });
       return fetched;
     });
   }
 
-  /** What the tag pointed to when upstream last answered, if the manifest is stored and visible to this access. */
-  async function staleTag(
-    repository: Repository,
-    tag: Tag,
-    access: Access | undefined,
-  ): Promise<ManifestInfo | undefined> {
-    const record = await store.tag(repository, tag);
-    const found = record && (await store.manifest(record.digest));
-    return record && found?.isVisibleTo(access) ? { ...record, notices: STALE_NOTICES } : undefined;
-  }
-
-  /** Answers stale, or throws the error when that is not for it or there is nothing to answer with. */
-  async function fallBack(
-    repository: Repository,
-    tag: Tag,
-    { access }: RequestOptions,
-    error: unknown,
-  ): Promise<ManifestInfo> {
-    const stale = isFailure(error, access) ? await staleTag(repository, tag, access) : undefined;
-    if (!stale) throw error;
-    memory.keep(tagKey(repository, tag, access), stale, retryMs);
-    onResult('manifest', 'stale');
-    const reference = formatReference(repository, { kind: 'tag', tag });
-    const reason = error instanceof Error ? error.message : String(error);
-    log('warning', 'served-stale', 'served stale', { reference, digest: stale.digest, reason });
-    return stale;
-  }
+  // By tag.
 
   /** Where the tag points: as of a moment ago, as upstream says, or as it last said. */
-  async function lookUp(repository: Repository, tag: Tag, asked: RequestOptions): Promise<ManifestInfo> {
-    const key = tagKey(repository, tag, asked.access);
-    const fresh = memory.find(key);
-    if (fresh) return fresh.info;
-    return lookups.share(key, asked.signal, async (signal) => {
+  async #lookUp(request: TagRequest): Promise<TagLookup> {
+    const { repository, tag, options } = request;
+    const key = keyOf(request);
+    const fresh = this.#tags.find(key);
+    if (fresh) return fresh;
+    return this.#lookups.share(key, options.signal, async (signal) => {
       try {
-        const info = await next.resolve(repository, { kind: 'tag', tag }, { ...asked, signal });
-        memory.keep(key, info, tagMaxAgeMs);
-        return info;
+        const info = await this.#options.next.resolve(
+          repository,
+          { kind: 'tag', tag },
+          { ...options, signal },
+        );
+        return this.#remember(request, info);
       } catch (error) {
         if (signal.aborted) throw error;
-        return fallBack(repository, tag, asked, error);
+        return this.#fallBack(request, error);
       }
     });
   }
 
+  #remember(request: TagRequest, info: ManifestInfo): TagLookup {
+    const lookup = { info, isStale: false };
+    this.#tags.keep(keyOf(request), lookup, this.#tagMaxAgeMs);
+    return lookup;
+  }
+
+  /** Answers stale; throws the error where it is an answer itself, or where there is nothing to answer with. */
+  async #fallBack(request: TagRequest, error: unknown): Promise<TagLookup> {
+    const { repository, tag, options } = request;
+    const last = isFailure(error, options.access) ? await this.#lastAnswer(request) : undefined;
+    if (!last) throw error;
+    this.#tags.keep(keyOf(request), last, this.#retryMs);
+    this.#count('stale');
+    const { digest } = last.info;
+    const reference = formatReference(repository, { kind: 'tag', tag });
+    const reason = error instanceof Error ? error.message : String(error);
+    this.#options.log('warning', 'served-stale', 'served stale', { reference, digest, reason });
+    return last;
+  }
+
+  /** What the tag pointed to when upstream last answered, if that manifest is stored and visible to this access. */
+  async #lastAnswer({ repository, tag, options }: TagRequest): Promise<TagLookup | undefined> {
+    const { store } = this.#options;
+    const record = await store.tag(repository, tag);
+    const stored = record && (await store.manifest(record.digest));
+    if (!record || !stored?.isVisibleTo(options.access)) return undefined;
+    return { info: { ...record, notices: STALE_NOTICES }, isStale: true };
+  }
+
+  async #byTag(request: TagRequest): Promise<Manifest> {
+    const lookup = await this.#lookUp(request);
+    try {
+      return await this.#deliver(request, lookup);
+    } catch (error) {
+      if (request.options.signal?.aborted) throw error;
+      const { info } = await this.#fallBack(request, error);
+      const stored = await this.#options.store.manifest(info.digest);
+      if (!stored) throw error;
+      return manifestOf(stored, info.digest, this.#maxAgeMs(request), info.notices);
+    }
+  }
+
+  /** Delivers what the lookup found, and only then records where the tag points. */
+  async #deliver(request: TagRequest, { info, isStale }: TagLookup): Promise<Manifest> {
+    const { repository, tag } = request;
+    const found = await this.#fetchTagged(request, info.digest);
+    // With the bytes stored: a tag that points to nothing we have is of no use when the upstream is gone.
+    if (!isStale && !this.#hasMoved(request, found.digest)) {
+      await this.#options.store.keepTag(repository, tag, infoOf(found));
+    }
+    const notices = found.digest === info.digest ? info.notices : found.notices;
+    return { ...found, maxAgeMs: this.#maxAgeMs(request), ...(notices ? { notices } : {}) };
+  }
+
+  async #fetchTagged(request: TagRequest, digest: Digest): Promise<Manifest> {
+    const { repository, options } = request;
+    try {
+      return await this.#byDigest({ repository, digest, options });
+    } catch (error) {
+      // An upstream that did not answer in time is not asked again: the runtime waits for both.
+      if (options.signal?.aborted || isTimeout(error)) throw error;
+      return await this.#fetchByTag(request);
+    }
+  }
+
   /** The manifest itself, when what a HEAD announced cannot be had: its bytes decide what the tag points to. */
-  async function byTagItself(repository: Repository, tag: Tag, asked: RequestOptions): Promise<Manifest> {
-    const key = `${tagKey(repository, tag, asked.access)} itself`;
-    return fetches.share(key, asked.signal, async (signal) => {
-      const fetched = await next.manifest(repository, { kind: 'tag', tag }, { ...asked, signal });
-      onResult('manifest', 'miss');
-      await store.keepManifest(fetched, { repository, access: asked.access });
-      memory.keep(tagKey(repository, tag, asked.access), infoOf(fetched), tagMaxAgeMs);
-      return fetched;
-    });
+  async #fetchByTag(request: TagRequest): Promise<Manifest> {
+    const { repository, tag, options } = request;
+    const fetched = await this.#fetch(`${keyOf(request)} itself`, repository, { kind: 'tag', tag }, options);
+    this.#remember(request, infoOf(fetched));
+    return fetched;
   }
 
-  async function fetchTagged(
-    repository: Repository,
-    tag: Tag,
-    info: ManifestInfo,
-    asked: RequestOptions,
-  ): Promise<Manifest> {
-    try {
-      return await byDigest(repository, info.digest, asked);
-    } catch (error) {
-      // Who did not answer in time is not waited for once more: a runtime waits for both.
-      if (asked.signal?.aborted || isTimeout(error)) throw error;
-      return await byTagItself(repository, tag, asked);
-    }
+  /** For how long the answer may be repeated. */
+  #maxAgeMs(request: TagRequest): number {
+    return this.#tags.find(keyOf(request))?.maxAgeMs ?? 0;
   }
 
-  async function byTag(repository: Repository, tag: Tag, asked: RequestOptions): Promise<Manifest> {
-    const { access } = asked;
-    const info = await lookUp(repository, tag, asked);
-    const key = tagKey(repository, tag, access);
-    const maxAgeMs = () => memory.find(key)?.maxAgeMs ?? 0;
-    /** Has upstream said another since? A slow pull must not have the last word. */
-    const hasMoved = (from: Digest) => {
-      const latest = memory.latest(key);
-      return latest !== undefined && latest.notices !== STALE_NOTICES && latest.digest !== from;
-    };
-    try {
-      const found = await fetchTagged(repository, tag, info, asked);
-      const isStale = info.notices === STALE_NOTICES;
-      // Only now, with the bytes held: a tag that points to nothing we have is of no use when the upstream is gone.
-      if (!isStale && !hasMoved(found.digest)) await store.keepTag(repository, tag, infoOf(found));
-      const notices = found.digest === info.digest ? info.notices : found.notices;
-      return { ...found, maxAgeMs: maxAgeMs(), ...(notices ? { notices } : {}) };
-    } catch (error) {
-      if (asked.signal?.aborted) throw error;
-      const stale = await fallBack(repository, tag, asked, error);
-      const found = await store.manifest(stale.digest);
-      if (!found) throw error;
-      return manifestOf(found, stale, maxAgeMs());
-    }
+  /** Has upstream named another digest since? A slow pull must not have the last word. */
+  #hasMoved(request: TagRequest, from: Digest): boolean {
+    const latest = this.#tags.latest(keyOf(request));
+    return latest !== undefined && !latest.isStale && latest.info.digest !== from;
   }
-
-  return {
-    resolve: async (repository: Repository, reference: ManifestReference, asked = {}) => {
-      if (reference.kind === 'tag') return lookUp(repository, reference.tag, asked);
-      const found = await held(repository, reference.digest, asked);
-      if (!found) return next.resolve(repository, reference, asked);
-      return { digest: reference.digest, mediaType: found.mediaType, sizeBytes: found.bytes.length };
-    },
-    manifest: async (repository: Repository, reference: ManifestReference, asked = {}) =>
-      reference.kind === 'tag'
-        ? byTag(repository, reference.tag, asked)
-        : byDigest(repository, reference.digest, asked),
-  };
 }

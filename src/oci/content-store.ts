@@ -16,6 +16,8 @@ export interface StoredManifest {
   readonly bytes: Buffer;
   /** Was it fetched for this access, or granted to it since? */
   isVisibleTo(access: Access | undefined): boolean;
+  /** Did this repository deliver it? Only then does its registry's word count for who may see it. */
+  isFrom(repository: Repository): boolean;
 }
 
 /** Held bytes turned out not to be those that were verified; those before `position` were right, and have been written. */
@@ -33,7 +35,9 @@ export class CorruptContentError extends Error {
 /** A blob that is held, opened and pinned: it cannot be evicted before `close`. */
 export interface StoredBlob {
   readonly sizeBytes: number;
+  /** As of a manifest. */
   isVisibleTo(access: Access | undefined): boolean;
+  isFrom(repository: Repository): boolean;
   /**
    * Writes these bytes with backpressure; rejects when the file fails or the sink is destroyed, and with a
    * {@link CorruptContentError} when the bytes are wrong. Does not end the sink.
@@ -80,6 +84,8 @@ export interface ContentStore {
   ingest(digest: Digest, sizeBytes: number | undefined, provenance: Provenance): Promise<Ingest>;
   /** Lets this access see stored content as well. */
   grant(digest: Digest, provenance: Provenance): Promise<void>;
+  /** The repository's registry has refused this access: what it granted to it before counts no more. */
+  revoke(provenance: Provenance): void;
   tag(repository: Repository, tag: Tag): Promise<TagRecord | undefined>;
   /** Remembers where a tag points; undefined forgets it. */
   keepTag(repository: Repository, tag: Tag, record: TagRecord | undefined): Promise<void>;

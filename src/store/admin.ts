@@ -76,7 +76,8 @@ export function createStoreAdmin(options: StoreAdminOptions): StoreAdmin {
       const items: StoredItem[] = [];
       // One after the other: thousands of records at once would take all the file handles there are.
       for (const { digest, sizeBytes, usedMs } of inventory.holdings) {
-        const { kind, mediaType, repository } = (await records.find(digest)) ?? {};
+        const { kind, mediaType, origins } = (await records.find(digest)) ?? {};
+        const repository = origins?.[0];
         const diskBytes = diskBytesOf(sizeBytes);
         const of = names.get(digest) ?? [];
         items.push({ digest, kind, mediaType, repository, tags: of, sizeBytes, diskBytes, usedMs });

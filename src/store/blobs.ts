@@ -1,5 +1,6 @@
 import { CorruptContentError, type Ingest, type Provenance, type StoredBlob } from '../oci/content-store.ts';
 import type { Digest } from '../oci/digest.ts';
+import { formatRepository } from '../oci/reference.ts';
 import { CHECKSUM_BLOCK_BYTES, keepSums } from './block-checksums.ts';
 import type { BufferPool } from './buffer-pool.ts';
 import type { BestEffortWrites, DiskHealth } from './disk-health.ts';
@@ -9,12 +10,14 @@ import type { Hasher } from './hasher.ts';
 import { checkOnlyIngest, openIngest } from './ingest.ts';
 import type { Layout } from './layout.ts';
 import { diskBytesOf } from './lru-index.ts';
-import { type Records, visibleTo } from './metadata.ts';
+import type { Records } from './metadata.ts';
 import type { OpenContent, OpenFiles } from './open-files.ts';
+import type { Visibility } from './visibility.ts';
 
 export interface BlobStoreOptions {
   readonly layout: Layout;
   readonly records: Records;
+  readonly visibility: Visibility;
   readonly files: OpenFiles;
   readonly inventory: Eviction;
   readonly pool: BufferPool;
@@ -36,7 +39,7 @@ export class BlobStore {
   }
 
   async open(digest: Digest): Promise<StoredBlob | undefined> {
-    const { records, files, inventory } = this.#options;
+    const { records, files, inventory, visibility } = this.#options;
     const unpin = await inventory.pinAfterEviction(digest);
     const record = await records.find(digest);
     const content = record && (await files.open(digest));
@@ -54,7 +57,8 @@ export class BlobStore {
     };
     return {
       sizeBytes: content.sizeBytes,
-      isVisibleTo: (access) => visibleTo(record, access),
+      isVisibleTo: (access) => visibility.includes(digest, record, access),
+      isFrom: (repository) => record.origins.includes(formatRepository(repository)),
       writeTo: async (sink, range) => {
         users += 1;
         try {
@@ -97,7 +101,8 @@ export class BlobStore {
     provenance: Provenance,
     release: () => void,
   ): Promise<Ingest> {
-    const { layout, records, files, inventory, pool, hasher, writes, trouble, maxBytes } = this.#options;
+    const { layout, records, files, inventory, pool, hasher, writes, trouble, maxBytes, visibility } =
+      this.#options;
     let unpin = () => {};
     return openIngest({
       digest,
@@ -112,6 +117,7 @@ export class BlobStore {
       beforeCommit: async (sums, heldBytes) => {
         unpin = await inventory.pinAfterEviction(digest);
         await records.add(digest, 'blob', undefined, provenance);
+        visibility.grant(digest, provenance);
         // A smaller one is read whole to be checked: its sums would be a file that nobody opens.
         if (heldBytes >= CHECKSUM_BLOCK_BYTES) await keepSums(layout, digest, sums);
       },

@@ -3,14 +3,16 @@ import { LRUCache } from 'lru-cache';
 import { writeAtomically } from '../lib/atomic-file.ts';
 import { CorruptContentError, type Provenance, type StoredManifest } from '../oci/content-store.ts';
 import type { Digest } from '../oci/digest.ts';
+import { formatRepository } from '../oci/reference.ts';
 import { MANIFEST_MAX_BYTES, type Manifest } from '../oci/registry.ts';
 import type { BestEffortWrites, DiskHealth } from './disk-health.ts';
 import type { Eviction } from './eviction.ts';
 import { readAt } from './file-io.ts';
 import type { Layout } from './layout.ts';
-import { type ContentKind, partitionKey, type Records, visibleTo } from './metadata.ts';
+import { type ContentKind, type ContentRecord, mergeRecord, type Records } from './metadata.ts';
 import type { ImageIndexFile } from './oci-index.ts';
 import type { OpenFiles } from './open-files.ts';
+import type { Visibility } from './visibility.ts';
 
 /** Manifests in memory, in bytes: some ten thousand of them. */
 const IN_MEMORY_BYTES = 32 * 1024 * 1024;
@@ -26,12 +28,13 @@ interface Known {
 }
 
 interface Unwritten extends Known {
-  readonly partitions: ReadonlySet<string>;
+  readonly record: ContentRecord;
 }
 
 export interface ManifestStoreOptions {
   readonly layout: Layout;
   readonly records: Records;
+  readonly visibility: Visibility;
   readonly files: OpenFiles;
   readonly inventory: Eviction;
   readonly imageIndex: ImageIndexFile;
@@ -53,14 +56,23 @@ export class ManifestStore {
 
   async find(digest: Digest): Promise<StoredManifest | undefined> {
     const refused = this.#unwritten.get(digest);
-    if (refused) return { ...refused, isVisibleTo: (access) => refused.partitions.has(partitionKey(access)) };
+    if (refused) return this.#stored(digest, refused, refused.record);
     const record = await this.#options.records.find(digest);
     if (record?.mediaType === undefined) return undefined;
     const known = this.#memory.get(digest) ?? (await this.#read(digest, record.mediaType));
     if (!known) return undefined;
     this.#memory.set(digest, known);
     this.#options.inventory.use(digest, record.kind, known.bytes.length);
-    return { ...known, isVisibleTo: (access) => visibleTo(record, access) };
+    return this.#stored(digest, known, record);
+  }
+
+  #stored(digest: Digest, { bytes, mediaType }: Known, record: ContentRecord): StoredManifest {
+    return {
+      bytes,
+      mediaType,
+      isVisibleTo: (access) => this.#options.visibility.includes(digest, record, access),
+      isFrom: (repository) => record.origins.includes(formatRepository(repository)),
+    };
   }
 
   /** Resolves when it is on disk, or in memory when the disk refuses. */
@@ -74,14 +86,14 @@ export class ManifestStore {
   }
 
   async #keep(kind: ContentKind, manifest: Manifest, provenance: Provenance): Promise<void> {
-    const { records, inventory, imageIndex, trouble } = this.#options;
+    const { records, inventory, imageIndex, trouble, visibility } = this.#options;
     const { digest, bytes, mediaType } = manifest;
+    visibility.grant(digest, provenance);
     const use = async () => inventory.use(digest, (await records.find(digest))?.kind ?? kind, bytes.length);
     if (await this.#isKept(kind, manifest, provenance)) return use();
     if (!(await this.#write(kind, manifest, provenance))) {
-      const partitions = new Set(this.#unwritten.get(digest)?.partitions);
-      partitions.add(partitionKey(provenance.access));
-      this.#unwritten.set(digest, { bytes, mediaType, partitions });
+      const record = mergeRecord(this.#unwritten.get(digest)?.record, kind, mediaType, provenance);
+      this.#unwritten.set(digest, { bytes, mediaType, record });
       return;
     }
     trouble.over(bytes.length);
@@ -99,11 +111,13 @@ export class ManifestStore {
   async #isKept(
     kind: ContentKind,
     { digest, mediaType }: Manifest,
-    { access }: Provenance,
+    { access, repository }: Provenance,
   ): Promise<boolean> {
     if (!this.#memory.has(digest) || !(await this.#isOnDisk(digest))) return false;
     const record = await this.#options.records.find(digest);
-    if (record?.mediaType !== mediaType || !visibleTo(record, access)) return false;
+    if (record?.mediaType !== mediaType || !record.origins.includes(formatRepository(repository)))
+      return false;
+    if (!this.#options.visibility.includes(digest, record, access)) return false;
     return record.kind === kind || kind === 'manifest';
   }
 

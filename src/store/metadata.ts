@@ -2,8 +2,10 @@ import { createHash } from 'node:crypto';
 import { readFile, rm } from 'node:fs/promises';
 import { LRUCache } from 'lru-cache';
 import { writeAtomically } from '../lib/atomic-file.ts';
+import { SerialQueue } from '../lib/serial-queue.ts';
 import type { Provenance } from '../oci/content-store.ts';
 import type { Digest } from '../oci/digest.ts';
+import { hasOwnLogin } from '../oci/own-login.ts';
 import { formatRepository } from '../oci/reference.ts';
 import type { Access } from '../oci/registry.ts';
 import type { Layout } from './layout.ts';
@@ -15,9 +17,9 @@ export type ContentKind = 'blob' | 'manifest' | 'derived';
 export interface ContentRecord {
   readonly kind: ContentKind;
   readonly mediaType: string | undefined;
-  /** `docker.io/library/alpine`, whence it came first. */
-  readonly repository: string;
-  /** Keys of the partitions that may see it, see {@link partitionKey}. */
+  /** The repositories that delivered it, the first one first: `docker.io/library/alpine`. Only they vouch for access. */
+  readonly origins: readonly string[];
+  /** Keys of the partitions that may see it, see {@link partitionKey}; none that presents a login of its own. */
   readonly partitions: readonly string[];
 }
 
@@ -26,8 +28,10 @@ const RECORDS_IN_MEMORY_BYTES = 6_000_000;
 const RECORD_BYTES = 250;
 const PARTITION_BYTES = 50;
 const OWN_PARTITION = 'own';
-/** Eyes that may see one content; beyond, the oldest grant is given up and would be asked for again. */
+/** Partitions that may see one content; beyond, the oldest is forgotten and would be asked for again. */
 const PARTITIONS_MAX = 1000;
+/** Repositories that delivered one content; beyond, the oldest but the first is forgotten. */
+const ORIGINS_MAX = 100;
 
 /** What stands for a partition on disk: hashed, because it may be made from a credential. */
 export function partitionKey(access: Access | undefined): string {
@@ -40,6 +44,10 @@ function isKind(value: unknown): value is ContentKind {
   return value === 'blob' || value === 'manifest' || value === 'derived';
 }
 
+function stringsOf(value: unknown): readonly string[] {
+  return Array.isArray(value) ? value.filter((item) => typeof item === 'string') : [];
+}
+
 function parseRecord(text: string): ContentRecord | undefined {
   let json: unknown;
   try {
@@ -49,25 +57,29 @@ function parseRecord(text: string): ContentRecord | undefined {
     return undefined;
   }
   if (typeof json !== 'object' || json === null) return undefined;
-  const { kind, mediaType, repository, partitions } = json as Record<string, unknown>;
-  if (!isKind(kind) || typeof repository !== 'string' || !Array.isArray(partitions)) return undefined;
+  const { kind, mediaType, repository, origins, partitions } = json as Record<string, unknown>;
+  if (!isKind(kind) || !Array.isArray(partitions)) return undefined;
+  const delivered = stringsOf(origins ?? [repository]);
+  if (delivered.length === 0) return undefined;
   return {
     kind,
     mediaType: typeof mediaType === 'string' ? mediaType : undefined,
-    repository,
-    partitions: partitions.filter((partition) => typeof partition === 'string'),
+    origins: delivered,
+    partitions: stringsOf(partitions),
   };
 }
 
 export interface Records {
   find(digest: Digest): Promise<ContentRecord | undefined>;
-  /** Adds to what is recorded: a further partition, or a kind that counts for more. Rejects when the disk refuses. */
+  /** Records a delivery: a further origin or partition, or a kind that counts for more. Rejects when the disk refuses. */
   add(
     digest: Digest,
     kind: ContentKind,
     mediaType: string | undefined,
     provenance: Provenance,
   ): Promise<void>;
+  /** Records that the partition may see what is recorded already. Rejects when the disk refuses. */
+  grant(digest: Digest, access: Access | undefined): Promise<void>;
   remove(digest: Digest): Promise<void>;
   /** Its content is gone, and maybe the record too: what is remembered of it says nothing any more. */
   forget(digest: Digest): void;
@@ -76,19 +88,28 @@ export interface Records {
 /** What content counts as when it came in several ways. */
 const RANK: Readonly<Record<ContentKind, number>> = { blob: 0, manifest: 1, derived: 2 };
 
-function merge(
+/** The newest last, at most so many; the first stays. */
+function addTo(known: readonly string[], added: string, max: number): readonly string[] {
+  const [first = added, ...others] = known.filter((one, position) => position === 0 || one !== added);
+  return first === added ? [first, ...others] : [first, ...others.slice(2 - max), added];
+}
+
+function withPartition(known: readonly string[], access: Access | undefined): readonly string[] {
+  return hasOwnLogin(access) ? known : addTo(known, partitionKey(access), PARTITIONS_MAX);
+}
+
+/** The record of a content after a further delivery. */
+export function mergeRecord(
   known: ContentRecord | undefined,
   kind: ContentKind,
   mediaType: string | undefined,
   { repository, access }: Provenance,
 ): ContentRecord {
-  const partition = partitionKey(access);
-  const others = (known?.partitions ?? []).filter((other) => other !== partition);
   return {
     kind: known === undefined || RANK[kind] > RANK[known.kind] ? kind : known.kind,
     mediaType: mediaType ?? known?.mediaType,
-    repository: known?.repository ?? formatRepository(repository),
-    partitions: [...others.slice(1 - PARTITIONS_MAX), partition],
+    origins: addTo(known?.origins ?? [], formatRepository(repository), ORIGINS_MAX),
+    partitions: withPartition(known?.partitions ?? [], access),
   };
 }
 
@@ -97,13 +118,9 @@ function isSame(a: ContentRecord, b: ContentRecord): boolean {
   return (
     a.kind === b.kind &&
     a.mediaType === b.mediaType &&
+    b.origins.every((origin) => a.origins.includes(origin)) &&
     b.partitions.every((partition) => a.partitions.includes(partition))
   );
-}
-
-/** May this access see the content? */
-export function visibleTo(record: ContentRecord, access: Access | undefined): boolean {
-  return record.partitions.includes(partitionKey(access));
 }
 
 /** The records on disk, read when first asked for. */
@@ -112,7 +129,7 @@ export function createRecords(layout: Layout): Records {
     maxSize: RECORDS_IN_MEMORY_BYTES,
     sizeCalculation: ({ partitions }) => RECORD_BYTES + partitions.length * PARTITION_BYTES,
   });
-  const adding = new Map<Digest, Promise<void>>();
+  const queue = new SerialQueue<Digest>();
 
   async function read(digest: Digest): Promise<ContentRecord | undefined> {
     const text = await readFile(layout.record(digest), 'utf8').catch(() => undefined);
@@ -125,20 +142,19 @@ export function createRecords(layout: Layout): Records {
     return memory.get(digest) ?? (await read(digest));
   }
 
-  async function addNow(
+  /** Writes what `change` makes of the record, unless that is no news. */
+  async function update(
     digest: Digest,
-    kind: ContentKind,
-    mediaType: string | undefined,
-    provenance: Provenance,
+    change: (known: ContentRecord | undefined) => ContentRecord | undefined,
   ): Promise<void> {
     const newsTo = (known: ContentRecord | undefined) => {
-      const record = merge(known, kind, mediaType, provenance);
-      return known && isSame(known, record) ? undefined : record;
+      const record = change(known);
+      return record && known && isSame(known, record) ? undefined : record;
     };
     // On disk there may be more than is remembered: another daemon adds to it too.
     const record = newsTo(memory.get(digest)) && newsTo(await read(digest));
     if (!record) return;
-    const durable = kind === 'derived';
+    const durable = record.kind === 'derived';
     await writeAtomically(layout, layout.record(digest), Buffer.from(JSON.stringify(record)), { durable });
     memory.set(digest, record);
   }
@@ -146,19 +162,16 @@ export function createRecords(layout: Layout): Records {
   return {
     find,
     // In turn for each digest: two partitions that keep the same content at once must both end up in its record.
-    add: (digest, kind, mediaType, provenance) => {
-      const before = adding.get(digest) ?? Promise.resolve();
-      const turn = before
-        .catch(() => {
-          // Told to the one whose turn it was.
-        })
-        .then(() => addNow(digest, kind, mediaType, provenance))
-        .finally(() => {
-          if (adding.get(digest) === turn) adding.delete(digest);
-        });
-      adding.set(digest, turn);
-      return turn;
-    },
+    add: (digest, kind, mediaType, provenance) =>
+      queue.run(digest, () => update(digest, (known) => mergeRecord(known, kind, mediaType, provenance))),
+    grant: (digest, access) =>
+      queue.run(digest, async () => {
+        await find(digest);
+        await update(
+          digest,
+          (known) => known && { ...known, partitions: withPartition(known.partitions, access) },
+        );
+      }),
     forget: (digest) => void memory.delete(digest),
     remove: async (digest) => {
       memory.delete(digest);

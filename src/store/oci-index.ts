@@ -27,7 +27,7 @@ async function entriesOf(layout: Layout, records: Records, tags: TagFiles): Prom
     const held = await stat(layout.blob(digest)).catch(() => undefined);
     if (!held) continue;
     sizes.set(digest, held.size);
-    entries.push(entryOf(record.mediaType, digest, held.size, `${record.repository}@${digest}`));
+    entries.push(entryOf(record.mediaType, digest, held.size, `${record.origins[0]}@${digest}`));
   }
   for (const { name, digest, mediaType } of await tags.all()) {
     const size = sizes.get(digest);

@@ -2,6 +2,7 @@ import { removeLeftovers } from '../lib/atomic-file.ts';
 import type { Log } from '../lib/log.ts';
 import type { ContentStore, DerivedAnswers } from '../oci/content-store.ts';
 import type { Digest } from '../oci/digest.ts';
+import { hasOwnLogin } from '../oci/own-login.ts';
 import { createStoreAdmin, type StoreAdmin } from './admin.ts';
 import { BlobStore } from './blobs.ts';
 import { BufferPool } from './buffer-pool.ts';
@@ -14,6 +15,7 @@ import { createRecords } from './metadata.ts';
 import { createImageIndexFile } from './oci-index.ts';
 import { OpenFiles } from './open-files.ts';
 import { createTagFiles } from './tags.ts';
+import { Visibility } from './visibility.ts';
 
 export interface StoreOptions {
   /** The data directory; the store lies in `v1` below it. */
@@ -78,7 +80,8 @@ function assemble({ directory, maxBytes, maxItems = MAX_ITEMS, log, now }: Store
   };
   const inventory = new Eviction({ layout, records, maxBytes, maxItems, now, onEvicted });
   const writes = createBestEffortWrites({ layout, inventory, trouble });
-  const shared = { layout, records, files, inventory, imageIndex, writes, trouble };
+  const visibility = new Visibility(now);
+  const shared = { layout, records, visibility, files, inventory, imageIndex, writes, trouble };
   const manifests = new ManifestStore(shared);
   const blobs = new BlobStore({ ...shared, pool, hasher, maxBytes });
   const stock = createStoreAdmin({ ...shared, tags, hasDigest: hasher.hasDigest, now, forget });
@@ -91,7 +94,19 @@ function assemble({ directory, maxBytes, maxItems = MAX_ITEMS, log, now }: Store
  */
 export async function openStore(options: StoreOptions): Promise<Store> {
   const parts = assemble(options);
-  const { layout, records, tags, files, inventory, imageIndex, hasher, manifests, blobs, writes } = parts;
+  const {
+    layout,
+    records,
+    tags,
+    files,
+    inventory,
+    imageIndex,
+    hasher,
+    manifests,
+    blobs,
+    writes,
+    visibility,
+  } = parts;
   try {
     await prepareLayout(layout);
     const removed = await removeLeftovers(layout, options.now());
@@ -115,10 +130,10 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     blob: (digest) => blobs.open(digest),
     ingest: (digest, sizeBytes, provenance) => blobs.ingest(digest, sizeBytes, provenance),
     grant: async (digest, provenance) => {
-      const record = await records.find(digest);
-      if (!record) return;
-      await writes.attempt(0, () => records.add(digest, record.kind, record.mediaType, provenance));
+      visibility.grant(digest, provenance);
+      await writes.attempt(0, () => records.grant(digest, provenance.access));
     },
+    revoke: (provenance) => visibility.revoke(provenance),
     tag: (repository, tag) => tags.find(repository, tag),
     keepTag: async (repository, tag, record) => {
       await writes.attempt(0, async () => {
@@ -131,7 +146,8 @@ export async function openStore(options: StoreOptions): Promise<Store> {
         const held = await manifests.find(digest);
         if (!held?.isVisibleTo(access)) return undefined;
         const { bytes, mediaType } = held;
-        return { digest, bytes, mediaType, maxAgeMs: Number.POSITIVE_INFINITY };
+        // What a login of its own may see is asked each time: its registry can revoke it.
+        return { digest, bytes, mediaType, maxAgeMs: hasOwnLogin(access) ? 0 : Number.POSITIVE_INFINITY };
       },
     },
     close: async () => {

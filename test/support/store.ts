@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { cached } from '../../src/mirror/cache.ts';
 import type { CacheOptions } from '../../src/mirror/cache-options.ts';
+import { revokeRefused } from '../../src/mirror/revoke-refused.ts';
 import { openStore, type StoreOptions } from '../../src/store/store.ts';
 import { createFakeRegistry, type FakeRegistry } from './fake-registry.ts';
 import { afterTest, closing } from './upstream.ts';
@@ -35,18 +36,20 @@ export async function storeAt(directory: string, options: Partial<StoreOptions> 
 export interface CacheAtOptions extends Partial<CacheOptions> {
   readonly upstream?: FakeRegistry;
   readonly maxBytes?: number;
+  /** Milliseconds of the store's wall clock. */
+  readonly wallClock?: () => number;
 }
 
 /** A cache over a store below `directory` in front of a registry in memory; tags are looked up each time. */
 export async function cacheAt(directory: string, options: CacheAtOptions = {}) {
-  const { upstream = createFakeRegistry(), maxBytes = 1e9, ...rest } = options;
-  const opened = await storeAt(directory, { maxBytes });
+  const { upstream = createFakeRegistry(), maxBytes = 1e9, wallClock = Date.now, ...rest } = options;
+  const opened = await storeAt(directory, { maxBytes, now: wallClock });
   const log = (level: string, event: string, _message: string, fields = {}) => {
     opened.lines.push({ level, event, fields });
   };
   const cache = closing(
     cached({
-      next: upstream,
+      next: revokeRefused(upstream, opened.store),
       store: opened.store,
       log,
       now: () => performance.now(),

@@ -2,6 +2,7 @@ import type { HostProfile } from '../../host/profile.ts';
 import type { Log } from '../../lib/log.ts';
 import { cached } from '../../mirror/cache.ts';
 import { createDecisionCache } from '../../mirror/decision-cache.ts';
+import { revokeRefused } from '../../mirror/revoke-refused.ts';
 import { type TailoringDecision, tailored } from '../../mirror/tailored.ts';
 import { virtual } from '../../mirror/virtual.ts';
 import type { ListSpec } from '../../oci/image-list.ts';
@@ -67,9 +68,11 @@ export async function buildMirrorStack(settings: ServeSettings, options: StackOp
   const upstream = openUpstream(values, { log, pseudonym });
   const now = () => performance.now();
   const memory = createDecisionCache();
-  const content = values.cache
-    ? cached({ next: upstream, store, now, tagMaxAgeMs: values.tagMaxAge, log, onResult: use.count })
-    : upstream;
+  const admitted = revokeRefused(upstream, store);
+  const cache = values.cache
+    ? cached({ next: admitted, store, now, tagMaxAgeMs: values.tagMaxAge, log, onResult: use.count })
+    : undefined;
+  const content = cache ?? admitted;
   const images = virtual({
     next: content,
     catalog: () => catalog,
@@ -101,7 +104,7 @@ export async function buildMirrorStack(settings: ServeSettings, options: StackOp
       ['lists of images', String(catalog.length)],
     ],
     async close() {
-      if ('close' in content) await content.close();
+      await cache?.close();
       await upstream.close();
       await store.close();
     },

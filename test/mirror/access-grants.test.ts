@@ -1,0 +1,190 @@
+import { randomBytes } from 'node:crypto';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import type { CachedRegistry } from '../../src/mirror/cache.ts';
+import type { Digest } from '../../src/oci/digest.ts';
+import type { Repository } from '../../src/oci/reference.ts';
+import type { Access } from '../../src/oci/registry.ts';
+import { RegistryError } from '../../src/oci/registry-error.ts';
+import {
+  createFakeRegistry,
+  type FakeCall,
+  type FakeRegistry,
+  unreachable,
+} from '../support/fake-registry.ts';
+import { cacheAt, dataDirectory } from '../support/store.ts';
+import { readBlob, repository } from '../support/upstream.ts';
+
+const secret = repository('team/secret', 'secret.test');
+const INDEX = { schemaVersion: 2, manifests: [] };
+const alice: Access = { partition: 'alice', authorization: 'Basic YTph' };
+/** A site's account: it sees what its patterns allow, by the mirror's own logins. */
+const lab: Access = { partition: 'site-lab' };
+
+const KINDS = ['manifest', 'blob'] as const;
+type Kind = (typeof KINDS)[number];
+
+function put(upstream: FakeRegistry, kind: Kind): Digest {
+  return kind === 'manifest'
+    ? upstream.putManifest({ ...INDEX, annotations: { random: randomBytes(8).toString('hex') } })
+    : upstream.putBlob(randomBytes(5000));
+}
+
+/** Reads it whole, as a client does. */
+async function read(cache: CachedRegistry, kind: Kind, from: Repository, digest: Digest, access?: Access) {
+  if (kind === 'manifest') return (await cache.manifest(from, { kind: 'digest', digest }, { access })).bytes;
+  return readBlob(await cache.blob(from, digest, { access }));
+}
+
+/** Answers every HEAD in these repositories, and has none of the bytes. */
+function claimEverythingIn(upstream: FakeRegistry, claimed: readonly string[]): void {
+  const { resolve, statBlob } = upstream;
+  upstream.resolve = async (from, reference, options) =>
+    reference.kind === 'digest' && claimed.includes(from.name)
+      ? { digest: reference.digest, mediaType: 'application/vnd.oci.image.index.v1+json', sizeBytes: 10 }
+      : resolve(from, reference, options);
+  upstream.statBlob = async (from, digest, options) =>
+    claimed.includes(from.name) ? { digest, sizeBytes: 10 } : statBlob(from, digest, options);
+  upstream.before = ({ repository: name, method }: FakeCall) => {
+    const isClaimed = claimed.some((one) => name.endsWith(`/${one}`));
+    if (isClaimed && (method === 'manifest' || method === 'blob')) {
+      throw new RegistryError('MANIFEST_UNKNOWN', 'it has no bytes');
+    }
+  };
+}
+
+describe.each(KINDS)('access to a stored %s', (kind) => {
+  test.each([
+    ['another registry', repository('x', 'evil.test')],
+    ['another repository of the same registry', repository('x', 'secret.test')],
+  ])('%s cannot open it by answering a HEAD', async (_, claimant) => {
+    const { upstream, cache } = await cacheAt(await dataDirectory());
+    const digest = put(upstream, kind);
+    await read(cache, kind, secret, digest, alice);
+    claimEverythingIn(upstream, ['x']);
+    for (const access of [undefined, lab, { partition: 'bob', authorization: 'Basic Yjpi' }]) {
+      await expect(read(cache, kind, claimant, digest, access)).rejects.toMatchObject({ status: 404 });
+    }
+  });
+
+  test('another repository opens it by delivering the bytes, and vouches for it from then on', async () => {
+    const { upstream, cache } = await cacheAt(await dataDirectory());
+    const digest = put(upstream, kind);
+    const other = repository('other/app', 'other.test');
+    const bytes = await read(cache, kind, secret, digest, alice);
+    expect(await read(cache, kind, other, digest, lab)).toEqual(bytes);
+    await cache.close();
+    expect(upstream.count(kind)).toBe(2);
+    expect(await read(cache, kind, other, digest, { partition: 'site-hall' })).toEqual(bytes);
+    expect(upstream.count(kind)).toBe(2);
+  });
+
+  test('a login is asked about again after five minutes, and not before', async () => {
+    let wallMs = 1_000_000;
+    const { upstream, cache } = await cacheAt(await dataDirectory(), { wallClock: () => wallMs });
+    const digest = put(upstream, kind);
+    await read(cache, kind, secret, digest, alice);
+    await cache.close();
+    upstream.forgetCalls();
+    wallMs += 5 * 60_000 - 1;
+    await read(cache, kind, secret, digest, alice);
+    expect(upstream.count()).toBe(0);
+    wallMs += 1;
+    await read(cache, kind, secret, digest, alice);
+    expect(upstream.count(kind === 'manifest' ? 'resolve' : 'statBlob')).toBe(1);
+    expect(upstream.count()).toBe(1);
+  });
+
+  test('a clock that is set back ends what a login was granted', async () => {
+    let wallMs = 1_000_000;
+    const { upstream, cache } = await cacheAt(await dataDirectory(), { wallClock: () => wallMs });
+    const digest = put(upstream, kind);
+    await read(cache, kind, secret, digest, alice);
+    await cache.close();
+    upstream.forgetCalls();
+    wallMs -= 1;
+    await read(cache, kind, secret, digest, alice);
+    expect(upstream.count()).toBe(1);
+  });
+
+  test.each(['UNAUTHORIZED', 'DENIED'] as const)(
+    'a login that the registry has answered %s opens it no more, also when the registry is gone or the mirror restarts',
+    async (code) => {
+      const directory = await dataDirectory();
+      let wallMs = 1_000_000;
+      const { upstream, cache } = await cacheAt(directory, { wallClock: () => wallMs });
+      const digest = put(upstream, kind);
+      await read(cache, kind, secret, digest, alice);
+      await cache.close();
+      upstream.before = () => {
+        throw new RegistryError(code, 'revoked');
+      };
+      wallMs += 1;
+      // Any request of this login to this registry tells.
+      await expect(cache.tags(secret, { access: alice })).rejects.toMatchObject({ code });
+      await expect(read(cache, kind, secret, digest, alice)).rejects.toMatchObject({ code });
+      upstream.before = unreachable;
+      await expect(read(cache, kind, secret, digest, alice)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+      const again = await cacheAt(directory, { upstream });
+      await expect(read(again.cache, kind, secret, digest, alice)).rejects.toMatchObject({
+        code: 'UNAVAILABLE',
+      });
+    },
+  );
+
+  test('a refusal by one registry takes nothing back that another granted', async () => {
+    const { upstream, cache } = await cacheAt(await dataDirectory());
+    const digest = put(upstream, kind);
+    await read(cache, kind, secret, digest, alice);
+    await cache.close();
+    upstream.before = () => {
+      throw new RegistryError('DENIED', 'not here');
+    };
+    const elsewhere = repository('team/app', 'other.test');
+    await expect(cache.blob(elsewhere, put(upstream, 'blob'), { access: alice })).rejects.toMatchObject({
+      code: 'DENIED',
+    });
+    upstream.forgetCalls();
+    await read(cache, kind, secret, digest, alice);
+    expect(upstream.count()).toBe(0);
+  });
+
+  test('a site account that uses the mirror’s own logins keeps it when the registry is gone, after a restart too', async () => {
+    const directory = await dataDirectory();
+    const { upstream, cache } = await cacheAt(directory);
+    const digest = put(upstream, kind);
+    const bytes = await read(cache, kind, secret, digest, lab);
+    await cache.close();
+    upstream.before = unreachable;
+    const again = await cacheAt(directory, { upstream });
+    expect(await read(again.cache, kind, secret, digest, lab)).toEqual(bytes);
+  });
+
+  test('the data directory says nothing of a login or its partition', async () => {
+    const { upstream, cache, layout } = await cacheAt(await dataDirectory());
+    const digest = put(upstream, kind);
+    await read(cache, kind, secret, digest, {
+      partition: 'partition-of-alice',
+      authorization: 'Basic c2VjcmV0',
+    });
+    await read(cache, kind, secret, digest, { partition: 'partition-of-lab' });
+    await cache.close();
+    const records = await readdir(join(layout, 'records'));
+    expect(records).toHaveLength(1);
+    const text = await readFile(join(layout, 'records', records[0] ?? ''), 'utf8');
+    expect(text).toContain('secret.test/team/secret');
+    expect(text).not.toMatch(/partition-of|c2VjcmV0|alice/);
+  });
+});
+
+test('an answer by digest to a login of its own is never to be repeated without asking', async () => {
+  const upstream = createFakeRegistry();
+  const { cache } = await cacheAt(await dataDirectory(), { upstream });
+  const digest = upstream.putManifest(INDEX);
+  const ask = (access?: Access) => cache.manifest(secret, { kind: 'digest', digest }, { access });
+  for (const _ of ['fetched', 'stored']) {
+    expect((await ask(alice)).maxAgeMs).toBe(0);
+    expect((await ask(lab)).maxAgeMs).toBe(Number.POSITIVE_INFINITY);
+  }
+});
