@@ -22,7 +22,9 @@ const USER = 65532;
 function addLibraries(tree: FileTree, folder: string): void {
   const downloads = join(folder, 'debs');
   mkdirSync(downloads);
-  run('apt-get', ['download', '--quiet', '--quiet', ...LIBRARIES], { cwd: downloads });
+  run('apt-get', ['download', '--quiet', '--quiet', '--option', 'APT::Sandbox::User=root', ...LIBRARIES], {
+    cwd: downloads,
+  });
   for (const deb of readdirSync(downloads)) run('dpkg-deb', ['--extract', join(downloads, deb), tree.root]);
   run('sh', ['-c', `rm -rf ${NOT_NEEDED.join(' ')}`], { cwd: tree.root });
   mergeUsr(tree);
