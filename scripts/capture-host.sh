@@ -47,7 +47,7 @@ for file in /etc/metahub/features.d/* /etc/kubernetes/node-feature-discovery/fea
 
 # Displays and accelerators, and EFA among the network functions.
 for device in /sys/bus/pci/devices/*; do
-  grep -qE '^PCI_CLASS=(3|12|B)....$|^PCI_ID=(1D0F|1DA3|1AE0):' "$device/uevent" 2>/dev/null || continue
+  grep -qE '^PCI_CLASS=(3|12|B)....$|^PCI_ID=(1D0F|1DA3|1AE0|17CB|19E5|1ED5|9999|1D94|1E3E):' "$device/uevent" 2>/dev/null || continue
   keep "$device/uevent" grep -E '^(DRIVER|PCI_CLASS|PCI_ID|PCI_SLOT_NAME)='
 done
 keep /sys/module/nvidia/version

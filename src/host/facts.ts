@@ -58,6 +58,8 @@ export interface GpuFacts {
 /** Everything else that features are derived from. */
 export interface SystemFacts {
   readonly nvidiaDriver?: string;
+  /** The greatest CUDA that the driver runs, where it says so itself: `13.5`. */
+  readonly cuda?: string;
   readonly kernel?: string;
   readonly glibc?: string;
   readonly osId?: string;

@@ -52,6 +52,9 @@ function canonicalLevel(text: string): string | undefined {
  * @see https://docs.nvidia.com/cuda/cuda-toolkit-release-notes/
  */
 const CUDA_BY_BRANCH: readonly (readonly [branch: number, cuda: string])[] = [
+  [615, '13.4'],
+  [610, '13.3'],
+  [595, '13.2'],
   [590, '13.1'],
   [580, '13.0'],
   [575, '12.9'],
@@ -81,7 +84,13 @@ const CUDA_BY_BRANCH: readonly (readonly [branch: number, cuda: string])[] = [
   [384, '9.0'],
 ];
 
-/** The greatest CUDA that a driver (`535.104.05`) runs; nothing for a driver older than CUDA 9. */
+/** Whether a driver is newer than the table: then it runs at least the newest CUDA here, and nvidia-smi knows what more. */
+export function isNewerThanTable(driver: string): boolean {
+  const [newest] = CUDA_BY_BRANCH[0] ?? [0];
+  return Number.parseInt(driver, 10) > newest;
+}
+
+/** The greatest CUDA that a driver (`535.104.05`) runs, at least; nothing for a driver older than CUDA 9. */
 export function greatestCuda(driver: string): string | undefined {
   const branch = Number.parseInt(driver, 10);
   return CUDA_BY_BRANCH.find(([first]) => branch >= first)?.[1];
@@ -140,7 +149,7 @@ export function hostFeatures({ os, cpu, gpus, system }: HostFacts): readonly str
     ...gpus.flatMap(({ computeCapability }) => feature('nvcap', computeCapability)).sort(newestFirst),
     ...gpus.flatMap(({ gfxTarget }) => feature('gfx', gfxTarget)),
     ...acceleratorFeatures(gpus, system),
-    ...driverFeatures(system.nvidiaDriver),
+    ...driverFeatures(system.nvidiaDriver, system.cuda),
     ...(system.fabrics ?? []).map((fabric) => `fabric:${fabric}`),
     ...feature('smt', onOff(system.smt)),
     `os:${os}`,
@@ -166,9 +175,9 @@ function acceleratorFeatures(gpus: readonly GpuFacts[], system: SystemFacts): re
 }
 
 /** `nvdriver:535.104.05` and the greatest `cuda:` that it runs. */
-export function driverFeatures(driver: string | undefined): readonly string[] {
+export function driverFeatures(driver: string | undefined, cuda?: string): readonly string[] {
   if (driver === undefined) return [];
-  return [`nvdriver:${driver}`, ...feature('cuda', greatestCuda(driver))];
+  return [`nvdriver:${driver}`, ...feature('cuda', cuda ?? greatestCuda(driver))];
 }
 
 function instanceFeatures({ instanceType, smt }: SystemFacts): readonly string[] {

@@ -74,7 +74,8 @@ async function readLinux({ root, architecture, problems, options }: LinuxSubject
     root,
     pci,
     problems,
-    askSmi: async () => (await import('./nvidia-smi.ts')).askNvidiaSmi({ signal }),
+    askSmi: async (program) => (await import('./nvidia-smi.ts')).askNvidiaSmi({ program, signal }),
+    askCuda: async (program) => (await import('./nvidia-smi.ts')).askCudaVersion({ program, signal }),
   });
   const system = readSystem(root, problems);
   const fabrics = readFabrics(root, pci, problems);
@@ -88,6 +89,7 @@ async function readLinux({ root, architecture, problems, options }: LinuxSubject
       ...system,
       ...readPlatformAccelerators(root, pci),
       ...(nvidia.driver === undefined ? {} : { nvidiaDriver: nvidia.driver }),
+      ...(nvidia.cuda === undefined ? {} : { cuda: nvidia.cuda }),
       ...(fabrics.length === 0 ? {} : { fabrics }),
       ...(instanceType === undefined ? {} : { instanceType }),
     },

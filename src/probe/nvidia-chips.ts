@@ -6,18 +6,18 @@
  *
  * Sources: ids from the PCI ID database (https://pci-ids.ucw.cz, 3-clause BSD or GPL-2.0-or-later; facts only) and, for
  * Blackwell's blocks, NVIDIA's gpu-admin-tools (MIT); capabilities from https://developer.nvidia.com/cuda-gpus and
- * https://developer.nvidia.com/cuda-legacy-gpus. GB102, GB112 and later are left out until their capability is
- * published: nvidia-smi is asked for those.
+ * https://developer.nvidia.com/cuda-legacy-gpus. A row without a capability is a chip whose capability is not published:
+ * nvidia-smi tells it.
  */
 export interface NvidiaChip {
   readonly chip: string;
-  /** `9.0`. */
-  readonly computeCapability: string;
+  /** `9.0`; absent while it is not published. */
+  readonly computeCapability?: string;
   /** The GPU of a system on a chip that sits on its PCI bus. */
   readonly integrated?: boolean;
 }
 
-type Run = readonly [first: number, last: number, chip: string, computeCapability: string];
+type Run = readonly [first: number, last: number, chip: string, computeCapability?: string];
 
 /** Ascending. */
 const RUNS: readonly Run[] = [
@@ -45,7 +45,7 @@ const RUNS: readonly Run[] = [
   [0x1380, 0x13bd, 'GM107', '5.0'],
   [0x13c0, 0x13fb, 'GM204', '5.2'],
   [0x1401, 0x1436, 'GM206', '5.2'],
-  [0x15f0, 0x15f9, 'GP100', '6.0'],
+  [0x15f0, 0x15fc, 'GP100', '6.0'],
   [0x1617, 0x1667, 'GM204', '5.2'],
   [0x1725, 0x172f, 'GP100', '6.0'],
   [0x174d, 0x174e, 'GM108', '5.0'],
@@ -75,14 +75,23 @@ const RUNS: readonly Run[] = [
   [0x2800, 0x287f, 'AD106', '8.9'],
   [0x2880, 0x28ff, 'AD107', '8.9'],
   [0x2900, 0x297f, 'GB100', '10.0'],
+  [0x2980, 0x29bb, 'GB102'],
+  // B100
+  [0x29bc, 0x29bc, 'GB102', '10.0'],
+  [0x29bd, 0x29ff, 'GB102'],
   [0x2b00, 0x2b00, 'GB10B', '11.0'],
   [0x2b80, 0x2bff, 'GB202', '12.0'],
   [0x2c00, 0x2c7f, 'GB203', '12.0'],
   [0x2d00, 0x2d7f, 'GB206', '12.0'],
   [0x2d80, 0x2dff, 'GB207', '12.0'],
-  [0x2e12, 0x2e12, 'GB20B', '12.1'],
+  // N1X, sold as RTX Spark
+  [0x2e03, 0x2e03, 'GB20B', '12.1'],
+  [0x2e06, 0x2e06, 'GB20B', '12.1'],
+  [0x2e12, 0x2e13, 'GB20B', '12.1'],
+  [0x2e2a, 0x2e2a, 'GB20B', '12.1'],
   [0x2f00, 0x2f7f, 'GB205', '12.0'],
   [0x3180, 0x31ff, 'GB110', '10.3'],
+  [0x3200, 0x327f, 'GB112'],
 ];
 
 /** Jetson AGX Thor: the first Tegra whose GPU is a PCI function. */
@@ -94,7 +103,11 @@ export function nvidiaChip(device: string): NvidiaChip | undefined {
   const run = RUNS.find(([first, last]) => id >= first && id <= last);
   if (run === undefined) return undefined;
   const [, , chip, computeCapability] = run;
-  return { chip, computeCapability, ...(INTEGRATED_CHIPS.has(chip) ? { integrated: true } : {}) };
+  return {
+    chip,
+    ...(computeCapability === undefined ? {} : { computeCapability }),
+    ...(INTEGRATED_CHIPS.has(chip) ? { integrated: true } : {}),
+  };
 }
 
 /** Older than Fermi: an id that no later row could own. Nothing is built for such parts any more. */

@@ -1,76 +1,4 @@
-/** How a program ended, or that it did not. */
-export type ProgramOutcome =
-  | { readonly kind: 'ended'; readonly status: number | undefined; readonly stdout: string }
-  | { readonly kind: 'missing' }
-  | { readonly kind: 'timed-out'; readonly limitMs: number };
-
-export interface ProgramLimits {
-  readonly limitMs: number;
-  readonly signal?: AbortSignal | undefined;
-}
-
-/** More output than this is not read: no answer we ask for is longer. */
-const STDOUT_LIMIT_BYTES = 64 * 1024;
-/** How long output may lag behind the end of the program that wrote it. */
-const GRACE_MS = 100;
-
-/**
- * Runs a program that cannot hold us up: in a process group of its own, killed as a whole when the time is over, and
- * never waited for after that, because a process in uninterruptible sleep does not die when killed.
- */
-export async function runBounded(
-  program: string,
-  args: readonly string[],
-  { limitMs, signal }: ProgramLimits,
-): Promise<ProgramOutcome> {
-  const { spawn } = await import('node:child_process');
-  return new Promise((resolve) => {
-    const child = spawn(program, args, { detached: true, stdio: ['ignore', 'pipe', 'ignore'] });
-    const chunks: Buffer[] = [];
-    let total = 0;
-    let grace: NodeJS.Timeout | undefined;
-
-    const finish = (outcome: ProgramOutcome): void => {
-      clearTimeout(timer);
-      clearTimeout(grace);
-      signal?.removeEventListener('abort', giveUp);
-      child.stdout.destroy();
-      child.unref();
-      resolve(outcome);
-    };
-    const giveUp = (): void => {
-      killGroup(child.pid);
-      finish({ kind: 'timed-out', limitMs });
-    };
-    const timer = setTimeout(giveUp, limitMs);
-    if (signal?.aborted) giveUp();
-    signal?.addEventListener('abort', giveUp, { once: true });
-
-    child.stdout.on('data', (chunk: Buffer) => {
-      total += chunk.length;
-      if (total <= STDOUT_LIMIT_BYTES) chunks.push(chunk);
-    });
-    child.on('error', () => finish({ kind: 'missing' }));
-    const end = (status: number | null): void => {
-      const stdout = Buffer.concat(chunks).toString('utf8');
-      finish({ kind: 'ended', status: status ?? undefined, stdout });
-    };
-    child.on('close', end);
-    // A grandchild that keeps the pipe open keeps `close` away; what the program itself wrote arrives long before.
-    child.on('exit', (status) => {
-      grace = setTimeout(end, GRACE_MS, status);
-    });
-  });
-}
-
-function killGroup(pid: number | undefined): void {
-  if (pid === undefined) return;
-  try {
-    process.kill(-pid, 'SIGKILL');
-  } catch {
-    // The group ended by itself in the meantime.
-  }
-}
+import { runBounded } from './run-program.ts';
 
 /** What nvidia-smi says of one GPU. A value it would not tell is absent. */
 export interface SmiGpu {
@@ -88,7 +16,7 @@ export type SmiAnswer =
 
 export interface NvidiaSmiOptions {
   /** The program, by name or path. */
-  readonly program?: string;
+  readonly program?: string | undefined;
   readonly limitMs?: number;
   readonly signal?: AbortSignal | undefined;
 }
@@ -98,10 +26,13 @@ const QUERY = [
   '--format=csv,noheader',
 ];
 
-/** Asks nvidia-smi, for two seconds at most: it can hang for ever behind a GPU that fell off its bus. */
+/** nvidia-smi can hang for ever behind a GPU that fell off its bus. */
+const LIMIT_MS = 2000;
+
+/** Asks nvidia-smi for every GPU, for two seconds at most. */
 export async function askNvidiaSmi({
   program = 'nvidia-smi',
-  limitMs = 2000,
+  limitMs = LIMIT_MS,
   signal,
 }: NvidiaSmiOptions = {}): Promise<SmiAnswer> {
   const outcome = await runBounded(program, QUERY, { limitMs, signal });
@@ -113,6 +44,21 @@ export async function askNvidiaSmi({
     case 'ended':
       return parseNvidiaSmi(outcome.stdout, outcome.status);
   }
+}
+
+/** The greatest CUDA that the driver runs, as the head of nvidia-smi's table says; nothing when it does not. */
+export async function askCudaVersion({
+  program = 'nvidia-smi',
+  limitMs = LIMIT_MS,
+  signal,
+}: NvidiaSmiOptions = {}): Promise<string | undefined> {
+  const outcome = await runBounded(program, [], { limitMs, signal });
+  return outcome.kind === 'ended' ? parseCudaVersion(outcome.stdout) : undefined;
+}
+
+/** `CUDA Version: 13.0`; drivers that tell the kernel's part apart write `CUDA UMD Version: 13.2`. */
+export function parseCudaVersion(stdout: string): string | undefined {
+  return /CUDA (?:UMD )?Version:\s*(\d+\.\d+)/.exec(stdout)?.[1];
 }
 
 /** Exit statuses and the words beside them, as seen from drivers 390 to 580. */

@@ -1,4 +1,5 @@
 import type { GpuFacts } from '../host/facts.ts';
+import { isNewerThanTable } from '../host/features.ts';
 import type { Diagnostics } from './diagnostics.ts';
 import type { HostRoot } from './host-root.ts';
 import { isBeforeFermi, nvidiaChip, TEGRA_CAPABILITY } from './nvidia-chips.ts';
@@ -9,33 +10,75 @@ export interface NvidiaFacts {
   readonly gpus: readonly GpuFacts[];
   /** `535.104.05`. */
   readonly driver?: string;
+  /** The greatest CUDA that the driver says it runs; asked of drivers that are newer than the table. */
+  readonly cuda?: string;
 }
 
 export interface NvidiaOptions {
   readonly root: HostRoot;
   readonly pci: readonly PciDevice[];
   readonly problems: Diagnostics;
-  /** Asked only for ids that the table does not know, and never of a captured tree. */
-  readonly askSmi: () => Promise<SmiAnswer>;
+  /** Asked only for ids that the table does not know, and never of a captured tree; `nvidia-smi` unless named. */
+  readonly askSmi: (program?: string) => Promise<SmiAnswer>;
+  readonly askCuda: (program?: string) => Promise<string | undefined>;
 }
 
 const PROC = '/proc/driver/nvidia';
 
 /** NVIDIA's GPUs by PCI id, and the Tegra chips by device tree; no program is run for an id that is known. */
-export async function readNvidia({ root, pci, problems, askSmi }: NvidiaOptions): Promise<NvidiaFacts> {
+export async function readNvidia(options: NvidiaOptions): Promise<NvidiaFacts> {
+  const { root, pci, problems } = options;
   const cards = pci.filter((device) => device.vendor === '10de' && isDisplay(device));
+  if (cards.length === 0 && isWsl2(root)) return readWsl2(options);
   const onPci = cards.filter((device) => device.driver !== 'vfio-pci');
   if (onPci.length < cards.length) {
     problems.warn('an NVIDIA GPU is handed through to virtual machines (vfio-pci): it is not counted');
   }
   const driver = readNvidiaDriver(root);
   const found = onPci.map((device) => describe(root, device));
-  const gpus = await completed(found, driver, { root, problems, askSmi });
+  const gpus = await completed(found, driver, options);
   const tegra = gpus.length === 0 ? readTegra(root) : undefined;
   if (gpus.length > 0 && driver === undefined) {
     problems.warn('no NVIDIA driver is loaded: containers cannot use the GPU until it is');
   }
-  return { gpus: tegra === undefined ? gpus : [tegra], ...(driver === undefined ? {} : { driver }) };
+  const cuda =
+    root.isLive && driver !== undefined && isNewerThanTable(driver) ? await options.askCuda() : undefined;
+  return {
+    gpus: tegra === undefined ? gpus : [tegra],
+    ...(driver === undefined ? {} : { driver }),
+    ...(cuda === undefined ? {} : { cuda }),
+  };
+}
+
+/** Windows Subsystem for Linux 2 has its GPUs behind one device, and on no PCI bus. */
+function isWsl2(root: HostRoot): boolean {
+  return root.names('/dev')?.includes('dxg') ?? false;
+}
+
+/** Where Windows puts the program of its own NVIDIA driver. */
+const WSL2_SMI = '/usr/lib/wsl/lib/nvidia-smi';
+
+async function readWsl2({ root, problems, askSmi, askCuda }: NvidiaOptions): Promise<NvidiaFacts> {
+  if (!root.isLive) {
+    problems.warn(
+      'GPUs of Windows (/dev/dxg) are known to nvidia-smi alone, which a captured tree cannot run',
+    );
+    return { gpus: [] };
+  }
+  const answer = await askSmi(WSL2_SMI);
+  if (answer.kind === 'silent') {
+    problems.warn(
+      `GPUs of Windows (/dev/dxg) are known to nvidia-smi alone, and ${WSL2_SMI} ${answer.why}: no NVIDIA GPU is claimed`,
+    );
+    return { gpus: [] };
+  }
+  const driver = answer.gpus[0]?.driver;
+  const cuda = await askCuda(WSL2_SMI);
+  return {
+    gpus: answer.gpus.map(({ driver: _driver, ...gpu }) => ({ vendor: 'nvidia', ...gpu })),
+    ...(driver === undefined ? {} : { driver }),
+    ...(cuda === undefined ? {} : { cuda }),
+  };
 }
 
 /** The loaded driver's version: of the module, or of either format of /proc/driver/nvidia/version. */
@@ -64,7 +107,7 @@ function describe(root: HostRoot, device: PciDevice): GpuFacts {
     ...(name === undefined ? {} : { name }),
     pciId: `${device.vendor}:${device.device}`,
     pciAddress: device.address,
-    ...(chip === undefined ? {} : { computeCapability: chip.computeCapability }),
+    ...(chip?.computeCapability === undefined ? {} : { computeCapability: chip.computeCapability }),
     ...(chip?.integrated ? { integrated: true } : {}),
     ...(minor !== undefined && hasMigInstances(root, minor) ? { mig: true } : {}),
   };
@@ -79,7 +122,7 @@ function hasMigInstances(root: HostRoot, minor: string): boolean {
 async function completed(
   gpus: readonly GpuFacts[],
   driver: string | undefined,
-  { root, problems, askSmi }: Omit<NvidiaOptions, 'pci'>,
+  { root, problems, askSmi }: NvidiaOptions,
 ): Promise<readonly GpuFacts[]> {
   const unknown = gpus.filter((gpu) => gpu.computeCapability === undefined && !isAncient(gpu));
   if (unknown.length === 0) return gpus;

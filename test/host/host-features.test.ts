@@ -67,6 +67,9 @@ describe('the features of a host beside its CPU', () => {
 });
 
 test.each([
+  ['615.10', '13.4'],
+  ['610.43.02', '13.3'],
+  ['595.45.04', '13.2'],
   ['590.44.01', '13.1'],
   ['580.65.06', '13.0'],
   ['570.86.15', '12.8'],
@@ -76,6 +79,12 @@ test.each([
   ['367.57', undefined],
 ])('driver %s runs CUDA %s', (driver, cuda) => {
   expect(greatestCuda(driver)).toBe(cuda);
+});
+
+test('a driver says itself which CUDA it runs, beyond the table', () => {
+  const system = { nvidiaDriver: '690.12', cuda: '14.1' };
+  expect(hostFeatures({ ...bare, system })).toContain('cuda:14.1');
+  expect(hostFeatures({ ...bare, system: { nvidiaDriver: '690.12' } })).toContain('cuda:13.4');
 });
 
 test.each([

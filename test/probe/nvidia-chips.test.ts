@@ -28,13 +28,24 @@ describe('the table of NVIDIA device ids', () => {
     ['3182', 'B300', '10.3'],
     ['2b85', 'GeForce RTX 5090', '12.0'],
     ['2bb5', 'RTX PRO 6000 Blackwell Server Edition', '12.0'],
+    ['15fc', 'Tesla P100-DGXS', '6.0'],
+    ['29bc', 'B100', '10.0'],
     ['2e12', 'GB10', '12.1'],
+    ['2e03', 'RTX Spark N1X', '12.1'],
+    ['2e06', 'RTX Spark N1X', '12.1'],
+    ['2e13', 'RTX Spark N1X', '12.1'],
+    ['2e2a', 'RTX Spark N1X', '12.1'],
   ])('%s is a %s of compute capability %s', (device, _name, capability) => {
     expect(nvidiaChip(device)?.computeCapability).toBe(capability);
   });
 
   test('marks the GPU of Jetson Thor as integrated', () => {
     expect(nvidiaChip('2b00')).toEqual({ chip: 'GB10B', computeCapability: '11.0', integrated: true });
+  });
+
+  test('names a chip whose capability is not published, and leaves the capability to nvidia-smi', () => {
+    expect(nvidiaChip('2980')).toEqual({ chip: 'GB102' });
+    expect(nvidiaChip('3200')).toEqual({ chip: 'GB112' });
   });
 
   test('does not know an id that no chip owns', () => {

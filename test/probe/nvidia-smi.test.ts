@@ -2,7 +2,12 @@ import { chmodSync, existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
-import { askNvidiaSmi, parseNvidiaSmi } from '../../src/probe/nvidia-smi.ts';
+import {
+  askCudaVersion,
+  askNvidiaSmi,
+  parseCudaVersion,
+  parseNvidiaSmi,
+} from '../../src/probe/nvidia-smi.ts';
 import { writeTree } from '../support/host-tree.ts';
 
 function program(script: string): { path: string; folder: string } {
@@ -115,5 +120,21 @@ describe('asking nvidia-smi', () => {
     const { path } = program('sleep 60');
     const answer = await askNvidiaSmi({ program: path, signal: AbortSignal.abort() });
     expect(answer.kind).toBe('silent');
+  });
+});
+
+describe('the greatest CUDA of a driver', () => {
+  test.each([
+    ['| NVIDIA-SMI 535.104.05   Driver Version: 535.104.05   CUDA Version: 12.2     |', '12.2'],
+    ['| NVIDIA-SMI 595.45.04   KMD Version: 595.45.04   CUDA UMD Version: 13.2     |', '13.2'],
+    ['NVIDIA-SMI has failed', undefined],
+  ])('is read from “%s”', (line, cuda) => {
+    expect(parseCudaVersion(`Thu Nov 26\n${line}\n`)).toBe(cuda);
+  });
+
+  test('is nothing where the program is missing', async () => {
+    expect(await askCudaVersion({ program: '/no/such/nvidia-smi' })).toBeUndefined();
+    const { path } = program('echo "CUDA Version: 13.5"');
+    expect(await askCudaVersion({ program: path })).toBe('13.5');
   });
 });

@@ -6,15 +6,27 @@ import { pciFunction, type Tree, treeHost } from '../support/host-tree.ts';
 
 const DRIVER: Tree = { 'sys/module/nvidia/version': '535.104.05\n' };
 
-async function probe(tree: Tree, { isLive = false, answer }: { isLive?: boolean; answer?: SmiAnswer } = {}) {
+interface Answers {
+  readonly isLive?: boolean;
+  readonly answer?: SmiAnswer;
+  readonly cuda?: string;
+}
+
+async function probe(tree: Tree, { isLive = false, answer, cuda }: Answers = {}) {
   const { root, problems } = treeHost(tree, { isLive });
+  const programs: (string | undefined)[] = [];
   let asked = 0;
-  const askSmi = async (): Promise<SmiAnswer> => {
+  const askSmi = async (program?: string): Promise<SmiAnswer> => {
     asked += 1;
+    programs.push(program);
     return answer ?? { kind: 'silent', why: 'is not installed' };
   };
-  const facts = await readNvidia({ root, pci: readPci(root), problems, askSmi });
-  return { ...facts, asked, warnings: problems.warnings, failed: problems.failed() };
+  const askCuda = async (program?: string) => {
+    programs.push(program);
+    return cuda;
+  };
+  const facts = await readNvidia({ root, pci: readPci(root), problems, askSmi, askCuda });
+  return { ...facts, asked, programs, warnings: problems.warnings, failed: problems.failed() };
 }
 
 describe('NVIDIA GPUs', () => {
@@ -143,5 +155,74 @@ describe("the driver's version", () => {
     ['nonsense', 'NVRM version: ?', undefined],
   ])('is read from %s', (_what, text, version) => {
     expect(parseNvidiaVersion(text)).toBe(version);
+  });
+});
+
+describe('a driver newer than the table', () => {
+  const gpu = pciFunction('0000:41:00.0', '10de:2330');
+
+  test('is asked itself which CUDA it runs', async () => {
+    const tree = { ...gpu, 'sys/module/nvidia/version': '690.12\n' };
+    expect(await probe(tree, { isLive: true, cuda: '14.1' })).toMatchObject({
+      driver: '690.12',
+      cuda: '14.1',
+    });
+  });
+
+  test('runs at least the newest CUDA of the table where it does not say', async () => {
+    const tree = { ...gpu, 'sys/module/nvidia/version': '690.12\n' };
+    expect((await probe(tree, { isLive: true })).cuda).toBeUndefined();
+    expect((await probe(tree, { cuda: '14.1' })).programs).toEqual([]);
+  });
+
+  test('is not run when the table knows the driver', async () => {
+    const found = await probe({ ...gpu, ...DRIVER }, { isLive: true, cuda: '14.1' });
+    expect(found.programs).toEqual([]);
+    expect(found.cuda).toBeUndefined();
+  });
+});
+
+describe('Windows Subsystem for Linux 2', () => {
+  const DXG: Tree = { 'dev/dxg': '' };
+  const WSL_SMI = '/usr/lib/wsl/lib/nvidia-smi';
+  const answer: SmiAnswer = {
+    kind: 'gpus',
+    gpus: [
+      {
+        pciAddress: '0000:01:00.0',
+        name: 'NVIDIA GeForce RTX 4090',
+        computeCapability: '8.9',
+        driver: '566.36',
+      },
+    ],
+  };
+
+  test('has the GPUs that the nvidia-smi of Windows’ driver names', async () => {
+    const found = await probe(DXG, { isLive: true, answer, cuda: '12.7' });
+    expect(found).toMatchObject({
+      gpus: [{ vendor: 'nvidia', name: 'NVIDIA GeForce RTX 4090', computeCapability: '8.9' }],
+      driver: '566.36',
+      cuda: '12.7',
+      programs: [WSL_SMI, WSL_SMI],
+      warnings: [],
+    });
+  });
+
+  test('without that program has none, and a warning says what is missing', async () => {
+    const found = await probe(DXG, { isLive: true });
+    expect(found.gpus).toEqual([]);
+    expect(found.warnings.join()).toContain(`${WSL_SMI} is not installed`);
+    expect(found.failed).toBe(false);
+  });
+
+  test('captured, runs nothing and says so', async () => {
+    const found = await probe(DXG, { answer });
+    expect(found.programs).toEqual([]);
+    expect(found.warnings.join()).toContain('/dev/dxg');
+  });
+
+  test('with a GPU on the PCI bus is read from there', async () => {
+    const tree = { ...DXG, ...pciFunction('0000:41:00.0', '10de:2330'), ...DRIVER };
+    expect((await probe(tree, { isLive: true, answer })).programs).toEqual([]);
   });
 });

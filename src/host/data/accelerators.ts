@@ -3,7 +3,7 @@
  *
  * Sources (facts only): the PCI ID database (https://pci-ids.ucw.cz); Intel: the Linux kernel's include/drm/intel/pciids.h and
  * intel/compute-runtime; AWS: device ids of the Neuron driver (aws-neuronx-dkms, neuron_device.h); Habana: drivers/accel/habanalabs
- * and HabanaAI's driver for Gaudi 3; Google: hardware_utils of jax (Apache-2.0); Huawei: the Ascend driver's log collection script
+ * and HabanaAI's driver for Gaudi 3; Qualcomm: drivers/accel/qaic/qaic_drv.c; Google: hardware_utils of jax (Apache-2.0); Huawei: the Ascend driver's log collection script
  * (d100 310, d500 310P, d801 910, d802 910B, d803 910_93, which is sold as Atlas A3).
  */
 export interface KnownAccelerator {
@@ -43,7 +43,12 @@ const BY_ID: ReadonlyMap<string, KnownAccelerator> = new Map([
     ['0062', 'Google TPU v5p', 'tpu-v5p'],
     ['0063', 'Google TPU v5e', 'tpu-v5e'],
     ['006f', 'Google TPU v6e', 'tpu-v6e'],
-    ['0076', 'Google TPU v7', 'tpu-v7'],
+    ['0076', 'Google TPU v7 (TPU7x)', 'tpu-v7'],
+  ]),
+  ...rows('17cb', 'qualcomm', [
+    ['a080', 'Qualcomm Cloud AI 80', 'qaic-ai80'],
+    ['a100', 'Qualcomm Cloud AI 100', 'qaic-ai100'],
+    ['a110', 'Qualcomm Cloud AI 200', 'qaic-ai200'],
   ]),
   ...rows('19e5', 'huawei', [
     ['d100', 'Huawei Ascend 310', 'ascend-310'],
@@ -57,18 +62,26 @@ const BY_ID: ReadonlyMap<string, KnownAccelerator> = new Map([
 /** Intel's GPUs with memory of their own; they count when a kernel driver that computes holds them. */
 const INTEL: ReadonlyMap<string, KnownAccelerator> = new Map(
   rows('8086', 'intel', [
-    ['0bd0 0bd4 0bd5 0bd6', 'Intel Data Center GPU Max 1550', 'intel-max'],
+    ['0bd0 0bd5 0bd6', 'Intel Data Center GPU Max 1550', 'intel-max'],
+    ['0bd4', 'Intel Data Center GPU Max 1550VG', 'intel-max'],
+    ['0b69', 'Intel Data Center GPU Max 1450', 'intel-max'],
     ['0bd7 0bd8', 'Intel Data Center GPU Max 1350', 'intel-max'],
     ['0bd9 0bda 0bdb', 'Intel Data Center GPU Max 1100', 'intel-max'],
-    ['56c0 56c2', 'Intel Data Center GPU Flex 170', 'intel-flex'],
+    ['0b6e', 'Intel Data Center GPU Max 1100C', 'intel-max'],
+    ['56c0', 'Intel Data Center GPU Flex 170', 'intel-flex'],
+    ['56c2', 'Intel Data Center GPU Flex 170V', 'intel-flex'],
     ['56c1', 'Intel Data Center GPU Flex 140', 'intel-flex'],
     [
       '5690 5691 5692 5693 5694 5695 5696 5697 56a0 56a1 56a2 56a3 56a4 56a5 56a6 56b0 56b1 56b2 56b3 56ba 56bb 56bc 56bd 56be 56bf',
       'Intel Arc A-series',
       'intel-arc',
     ],
+    ['e20b', 'Intel Arc B580', 'intel-battlemage'],
+    ['e20c', 'Intel Arc B570', 'intel-battlemage'],
+    ['e211', 'Intel Arc Pro B60', 'intel-battlemage'],
+    ['e212', 'Intel Arc Pro B50', 'intel-battlemage'],
     [
-      'e202 e209 e20b e20c e20d e210 e211 e212 e215 e216 e220 e221 e222 e223',
+      'e202 e209 e20d e210 e215 e216 e220 e221 e222 e223',
       'Intel Arc B-series (Battlemage)',
       'intel-battlemage',
     ],

@@ -1,0 +1,73 @@
+/** How a program ended, or that it did not. */
+export type ProgramOutcome =
+  | { readonly kind: 'ended'; readonly status: number | undefined; readonly stdout: string }
+  | { readonly kind: 'missing' }
+  | { readonly kind: 'timed-out'; readonly limitMs: number };
+
+export interface ProgramLimits {
+  readonly limitMs: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** More output than this is not read: no answer that a probe needs is longer. */
+const STDOUT_LIMIT_BYTES = 64 * 1024;
+/** How long output may lag behind the end of the program that wrote it. */
+const GRACE_MS = 100;
+
+/**
+ * Runs a program that cannot hold the caller up: in a process group of its own, killed as a whole when the time is over, and
+ * never waited for after that, because a process in uninterruptible sleep does not die when killed.
+ */
+export async function runBounded(
+  program: string,
+  args: readonly string[],
+  { limitMs, signal }: ProgramLimits,
+): Promise<ProgramOutcome> {
+  const { spawn } = await import('node:child_process');
+  return new Promise((resolve) => {
+    const child = spawn(program, args, { detached: true, stdio: ['ignore', 'pipe', 'ignore'] });
+    const chunks: Buffer[] = [];
+    let total = 0;
+    let grace: NodeJS.Timeout | undefined;
+
+    const finish = (outcome: ProgramOutcome): void => {
+      clearTimeout(timer);
+      clearTimeout(grace);
+      signal?.removeEventListener('abort', giveUp);
+      child.stdout.destroy();
+      child.unref();
+      resolve(outcome);
+    };
+    const giveUp = (): void => {
+      killGroup(child.pid);
+      finish({ kind: 'timed-out', limitMs });
+    };
+    const timer = setTimeout(giveUp, limitMs);
+    if (signal?.aborted) giveUp();
+    signal?.addEventListener('abort', giveUp, { once: true });
+
+    child.stdout.on('data', (chunk: Buffer) => {
+      total += chunk.length;
+      if (total <= STDOUT_LIMIT_BYTES) chunks.push(chunk);
+    });
+    child.on('error', () => finish({ kind: 'missing' }));
+    const end = (status: number | null): void => {
+      const stdout = Buffer.concat(chunks).toString('utf8');
+      finish({ kind: 'ended', status: status ?? undefined, stdout });
+    };
+    child.on('close', end);
+    // A grandchild that keeps the pipe open keeps `close` away; what the program itself wrote arrives long before.
+    child.on('exit', (status) => {
+      grace = setTimeout(end, GRACE_MS, status);
+    });
+  });
+}
+
+function killGroup(pid: number | undefined): void {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, 'SIGKILL');
+  } catch {
+    // The group ended by itself in the meantime.
+  }
+}
