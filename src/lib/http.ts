@@ -25,3 +25,13 @@ export function sendJson(
     Buffer.from(JSON.stringify(document)),
   );
 }
+
+/** Aborts when `res` closes before it was sent in full: the client has left. */
+export function abortWhenGone(res: ServerResponse): AbortSignal {
+  const controller = new AbortController();
+  if (res.destroyed) controller.abort();
+  res.once('close', () => {
+    if (!res.writableFinished) controller.abort();
+  });
+  return controller.signal;
+}

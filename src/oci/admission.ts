@@ -10,6 +10,8 @@ export interface RequestContext {
   readonly remoteAddress: string;
   /** The repository asked for; undefined for the API's root. */
   readonly repository?: Repository | undefined;
+  /** Aborts when the client leaves before it has its answer. */
+  readonly signal?: AbortSignal;
 }
 
 /** The registry that this request sees, tailored to its profile. */

@@ -13,13 +13,3 @@ export interface HttpExchange {
   /** Counts a document's memory until the answer is sent. @throws {RegistryError} 503 when there is none left. */
   readonly hold: (bytes: Buffer) => void;
 }
-
-/** Fires when `res` is closed before it was sent in full. */
-export function abortWhenGone(res: ServerResponse): AbortSignal {
-  const controller = new AbortController();
-  if (res.destroyed) controller.abort();
-  res.once('close', () => {
-    if (!res.writableFinished) controller.abort();
-  });
-  return controller.signal;
-}

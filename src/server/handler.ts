@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import type { ByteBudget } from '../lib/byte-budget.ts';
-import type { RequestHandler } from '../lib/http.ts';
+import { abortWhenGone, type RequestHandler } from '../lib/http.ts';
 import type { Log } from '../lib/log.ts';
 import type { Admission, AdmissionController, RequestContext } from '../oci/admission.ts';
 import type { Repository } from '../oci/reference.ts';
@@ -13,7 +13,7 @@ import { holdUntilSent, overloaded } from './answer-memory.ts';
 import { answerBlob } from './blobs.ts';
 import { cacheControl } from './cache-control.ts';
 import { createErrorHandler } from './error-handler.ts';
-import { abortWhenGone, type HttpExchange } from './exchange.ts';
+import type { HttpExchange } from './exchange.ts';
 import type { Limits } from './limits.ts';
 import { answerReferrers, answerTags } from './lists.ts';
 import { ageHeader, fetchManifest, sendManifest } from './manifests.ts';
@@ -57,8 +57,24 @@ interface HeadStart {
   readonly admitting: Admitting;
 }
 
-function contextOf(req: IncomingMessage, repository: Repository | undefined): RequestContext {
-  return { headers: req.headers, remoteAddress: req.socket.remoteAddress ?? '', repository };
+/** A request as admission sees it. */
+class ArrivingRequest implements RequestContext {
+  readonly headers: IncomingMessage['headers'];
+  readonly remoteAddress: string;
+  readonly repository: Repository | undefined;
+  readonly #res: ServerResponse;
+
+  constructor(req: IncomingMessage, res: ServerResponse, repository: Repository | undefined) {
+    this.headers = req.headers;
+    this.remoteAddress = req.socket.remoteAddress ?? '';
+    this.repository = repository;
+    this.#res = res;
+  }
+
+  /** Made only for the few requests whose admission takes time. */
+  get signal(): AbortSignal {
+    return abortWhenGone(this.#res);
+  }
 }
 
 function refuseCrossSite(req: IncomingMessage): void {
@@ -122,7 +138,7 @@ class MirrorRequestHandler {
     const target = req.url ?? '';
     const route = mayBeCached ? responseCache.routeOf(target) : undefined;
     if (route === undefined) return false;
-    const admitting = gate.admit(contextOf(req, route.repository));
+    const admitting = gate.admit(new ArrivingRequest(req, res, route.repository));
     const isAdmitted = !(admitting instanceof Promise) && admitting.kind === 'admitted';
     const prepared = isAdmitted
       ? responseCache.find(target, admitting.key, this.#acceptsIndex(req.headers.accept))
@@ -147,7 +163,7 @@ class MirrorRequestHandler {
       const target = req.url ?? '';
       const handler = handlers.get(pathOf(target));
       if (handler) return handler(req, res);
-      if (!isRead(req)) await this.#refuseWithoutLogin(req);
+      if (!isRead(req)) await this.#refuseWithoutLogin(req, res);
       checkRead(req);
       const route = headStart?.route ?? parseRoute(target, hosts);
       this.#accessLog.setKind(res, route.kind);
@@ -166,9 +182,9 @@ class MirrorRequestHandler {
   }
 
   /** A client that pushes learns by the challenge that it needs a login, before it learns that nothing can be pushed. */
-  async #refuseWithoutLogin(req: IncomingMessage): Promise<void> {
+  async #refuseWithoutLogin(req: IncomingMessage, res: ServerResponse): Promise<void> {
     if (!this.#options.hasLogins || !pathOf(req.url ?? '').startsWith('/v2/')) return;
-    const admission = await this.#options.gate.admit(contextOf(req, undefined));
+    const admission = await this.#options.gate.admit(new ArrivingRequest(req, res, undefined));
     if (admission.kind === 'refused') throw admission.error;
   }
 
@@ -180,8 +196,7 @@ class MirrorRequestHandler {
   ): Promise<void> {
     const { gate, pseudonym, hasLogins, answerMemory } = this.#options;
     const repository = route.kind === 'ping' ? undefined : route.repository;
-    const admitting = begun ?? gate.admit(contextOf(req, repository));
-    const admission = await admitting;
+    const admission = await (begun ?? gate.admit(new ArrivingRequest(req, res, repository)));
     // A client that left meanwhile would stay counted below: its response has closed already.
     if (res.destroyed) return;
     if (admission.kind === 'refused') throw admission.error;
@@ -198,9 +213,7 @@ class MirrorRequestHandler {
       isPrivate: hasLogins || access !== undefined,
       hold: (bytes) => holdUntilSent(answerMemory, res, bytes),
     };
-    // An admission that takes its time is never looked up (see #sendCached): keeping the answer would be of no use.
-    const admissionKey = admitting instanceof Promise ? undefined : key;
-    await this.#answer(exchange, route, admissionKey);
+    await this.#answer(exchange, route, key);
   }
 
   /** @throws {RegistryError} 503 when as many requests as allowed are in flight. */
@@ -214,7 +227,7 @@ class MirrorRequestHandler {
     });
   }
 
-  #answer(exchange: HttpExchange, route: ApiRoute, admissionKey: string | undefined): Promise<void> | void {
+  #answer(exchange: HttpExchange, route: ApiRoute, admissionKey: string): Promise<void> | void {
     switch (route.kind) {
       case 'ping':
         return sendDocument(exchange.res, 200, {}, cacheControl(exchange.isPrivate, false));
@@ -229,20 +242,14 @@ class MirrorRequestHandler {
     }
   }
 
-  async #answerManifest(
-    exchange: HttpExchange,
-    route: ManifestRoute,
-    admissionKey: string | undefined,
-  ): Promise<void> {
+  async #answerManifest(exchange: HttpExchange, route: ManifestRoute, admissionKey: string): Promise<void> {
     const { req, res, options, hold } = exchange;
     const { acceptsIndex = true } = options;
     const target = req.url ?? '';
-    const store =
-      admissionKey === undefined
-        ? undefined
-        : this.#options.responseCache.beginStore({ target, route, admissionKey, acceptsIndex });
+    const { responseCache } = this.#options;
+    const store = responseCache.beginStore({ target, route, admissionKey, acceptsIndex });
     const prepared = await fetchManifest(exchange, route);
-    store?.(prepared);
+    store(prepared);
     hold(prepared.manifest.bytes);
     sendManifest(req, res, prepared);
   }

@@ -1,8 +1,12 @@
+import { LRUCache } from 'lru-cache';
 import type { Account, AccountIdentity } from './account.ts';
 import { problemWithFeatures, readMachineFeature } from './machine-features.ts';
 import { MachineFileError } from './machine-file-error.ts';
 import type { PasswordHash } from './password.ts';
 import { accountNameOf, parseSelector } from './selector.ts';
+
+/** Selectors whose identity is remembered. */
+const SELECTORS_MAX = 4096;
 
 /** Every login of the site. */
 export interface AccountIndex {
@@ -51,9 +55,17 @@ export function createAccountIndex(accounts: readonly Account[]): AccountIndex {
       logins.set(login, { login, account, features, password });
     }
   }
+  const described = new LRUCache<string, AccountIdentity>({ max: SELECTORS_MAX });
+  const describe = (userName: string): AccountIdentity | undefined => {
+    const known = described.get(userName);
+    if (known !== undefined) return known;
+    const identity = identityOfSelector(userName, users);
+    if (identity !== undefined) described.set(userName, identity);
+    return identity;
+  };
   return {
     accounts,
     passwordOf: (userName) => logins.get(userName)?.password ?? users.get(accountNameOf(userName))?.password,
-    find: (userName) => logins.get(userName) ?? identityOfSelector(userName, users),
+    find: (userName) => logins.get(userName) ?? describe(userName),
   };
 }

@@ -1,9 +1,9 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Repository } from '../oci/reference.ts';
 import { RegistryError } from '../oci/registry-error.ts';
-import type { SiteUrl } from './auth-header.ts';
 import type { Reason } from './authenticate.ts';
 import { scopeNameOf } from './scope.ts';
+import type { SiteUrl } from './site-url.ts';
 import { SERVICE } from './token.ts';
 
 /** Where the token service answers. */
@@ -12,22 +12,23 @@ export const TOKEN_PATH = '/token';
 const BASIC = `Basic realm="${SERVICE}"`;
 
 const MESSAGES: Readonly<Record<Exclude<Reason, 'too many failures'>, string>> = {
-  'no credentials': 'this site asks for a login: docker login',
+  'no credentials': 'this site needs a login: docker login',
   'malformed credentials': 'the Authorization header is neither Basic nor Bearer',
   'wrong credentials': 'there is no such login, or its password is another',
+  'unknown machine': 'the user name describes no machine: write ACCOUNT/cpu#zen4,nvcap#9.0',
   'expired token': 'the token has expired: ask for another',
   'invalid token': 'the token is not of this site, or its login has changed: ask for another',
 };
 
-/** What a token lacks, in RFC 6750's words: clients that hold one ask for another. */
+/** What is wrong with a token, in RFC 6750's words: a client that reads them fetches another one. */
 const TOKEN_ERRORS: Readonly<Partial<Record<Reason, string>>> = {
   'expired token': 'invalid_token',
   'invalid token': 'invalid_token',
 };
 
 /**
- * The challenge. Bearer first: docker, containerd and containers/image read the first one only, or prefer it; Basic
- * for everything that knows nothing else, and when the request does not tell where the token service is.
+ * The challenge. Bearer first: docker, containerd and containers/image read only the first one, or prefer it; then Basic
+ * for clients that know nothing else, alone when the request does not say where the token service is.
  * @see https://distribution.github.io/distribution/spec/auth/token/#how-to-authenticate
  */
 export function challenge(
@@ -41,15 +42,15 @@ export function challenge(
   return `Bearer realm="${siteUrl}${TOKEN_PATH}",service="${SERVICE}"${scope}${why}, ${BASIC}`;
 }
 
-/** 429 with the seconds to wait. */
+/** 429 with the seconds to wait, because of the address, the account, or the load: it does not say which. */
 function tooManyFailures(waitMs: number): RegistryError {
   const seconds = Math.max(1, Math.ceil(waitMs / 1000));
-  return new RegistryError('TOOMANYREQUESTS', `too many failed logins from this address: wait ${seconds} s`, {
+  return new RegistryError('TOOMANYREQUESTS', `too many failed logins: wait ${seconds} s`, {
     headers: { 'retry-after': String(seconds) },
   });
 }
 
-/** What a request is told that is nobody's: 401 with the challenge, or 429. */
+/** The answer to a request that is not authenticated: 401 with the challenge, or 429. */
 export function unauthorized(
   { reason, waitMs }: { readonly reason: Reason; readonly waitMs?: number },
   where: {
@@ -63,7 +64,7 @@ export function unauthorized(
   return new RegistryError('UNAUTHORIZED', MESSAGES[reason], { headers: { 'www-authenticate': header } });
 }
 
-/** What is told by a path beside the registry's own, where only passwords count. */
+/** The same for a path beside the registry's own, where only passwords count. */
 export function basicRefusal({
   reason,
   waitMs,

@@ -1,6 +1,4 @@
-import type { IncomingHttpHeaders } from 'node:http';
-
-/** What a request shows of itself. */
+/** The credentials that a request presents. */
 export type PresentedCredentials =
   | { readonly kind: 'nothing' }
   | { readonly kind: 'basic'; readonly login: string; readonly password: string }
@@ -25,24 +23,4 @@ export function readAuthorization(header: string | undefined): PresentedCredenti
   if (scheme.toLowerCase() === 'basic') return readBasic(value);
   if (scheme.toLowerCase() === 'bearer') return { kind: 'bearer', token: value };
   return { kind: 'malformed' };
-}
-
-/** Where clients reach this site, `https://hub.example.org`; undefined when the request does not tell. */
-export type SiteUrl = (headers: IncomingHttpHeaders) => string | undefined;
-
-const HOST = /^[A-Za-z0-9.-]+(?::\d{1,5})?$|^\[[0-9A-Fa-f:.]+\](?::\d{1,5})?$/;
-
-/**
- * The site's own name as the client wrote it: the Host header, and the scheme that a proxy in front says. Both are the
- * client's own words, and only the client is sent where they lead.
- */
-export function siteUrlFrom(options: { readonly url?: string | undefined; readonly tls: boolean }): SiteUrl {
-  const fixed = options.url?.replace(/\/+$/, '');
-  if (fixed !== undefined) return () => fixed;
-  return (headers) => {
-    if (headers.host === undefined || !HOST.test(headers.host)) return undefined;
-    const forwarded = headers['x-forwarded-proto'];
-    const scheme = options.tls || forwarded === 'https' ? 'https' : 'http';
-    return `${scheme}://${headers.host}`;
-  };
 }

@@ -1,33 +1,46 @@
 import type { AccountIdentity } from './account.ts';
 import type { AccountIndex } from './account-index.ts';
-import { type PresentedCredentials, readAuthorization } from './auth-header.ts';
+import { readAuthorization } from './auth-header.ts';
 import type { PasswordCheck } from './password-check.ts';
+import { accountNameOf } from './selector.ts';
 import type { Grant, TokenIssuer } from './token.ts';
 
-/** Why a request is nobody's. */
+/** Why a request is not authenticated. */
 export type Reason =
   | 'no credentials'
   | 'malformed credentials'
   | 'wrong credentials'
+  | 'unknown machine'
   | 'expired token'
   | 'invalid token'
   | 'too many failures';
 
-/** Whose request it is; `grants` when a token narrows what it may do. */
+/** An authenticated login; `grants` when a token narrows what it may do. */
+export interface KnownLogin {
+  readonly kind: 'known';
+  readonly identity: AccountIdentity;
+  readonly grants: readonly Grant[] | undefined;
+}
+
 export type Authenticated =
-  | {
-      readonly kind: 'known';
-      readonly identity: AccountIdentity;
-      readonly grants: readonly Grant[] | undefined;
-    }
+  | KnownLogin
   | { readonly kind: 'unknown'; readonly reason: Reason; readonly who?: string; readonly waitMs?: number };
 
-/** Finds out who asks, from the `Authorization` header. */
+/** The client that presents credentials. */
+export interface LoginClient {
+  readonly address: string;
+  /** Aborts when the client leaves. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Finds out whose request it is, from the `Authorization` header. */
 export interface Authenticate {
-  byHeader(header: string | undefined, address: string): Promise<Authenticated>;
+  /** The answer when it needs no waiting: a password or token that was verified before. Undefined: ask `byHeader`. */
+  byHeaderNow(header: string | undefined): Authenticated | undefined;
+  byHeader(header: string | undefined, client: LoginClient): Promise<Authenticated>;
   /** The same where only passwords count: any other scheme is as good as no header. */
-  byBasic(header: string | undefined, address: string): Promise<Authenticated>;
-  byPassword(login: string, password: string, address: string): Promise<Authenticated>;
+  byBasic(header: string | undefined, client: LoginClient): Promise<Authenticated>;
+  byPassword(login: string, password: string, client: LoginClient): Promise<Authenticated>;
 }
 
 export interface AuthenticateOptions {
@@ -37,44 +50,82 @@ export interface AuthenticateOptions {
 }
 
 export function createAuthenticate({ directory, passwords, tokens }: AuthenticateOptions): Authenticate {
-  async function byPassword(login: string, password: string, address: string): Promise<Authenticated> {
+  /** The login of a password that is right: only now is it read what a selector says of its machine. */
+  function identified(login: string): Authenticated {
     const identity = directory().find(login);
-    const verdict = await passwords.check(login, password, identity?.password, address);
-    // An unknown user name is not repeated in the log: people type passwords there.
-    const who = identity === undefined ? {} : { who: login };
-    if (verdict.kind === 'later') {
-      return { kind: 'unknown', reason: 'too many failures', waitMs: verdict.waitMs, ...who };
-    }
-    if (verdict.kind === 'wrong' || identity === undefined) {
-      return { kind: 'unknown', reason: 'wrong credentials', ...who };
-    }
+    if (identity === undefined) return { kind: 'unknown', reason: 'unknown machine' };
     return { kind: 'known', identity, grants: undefined };
+  }
+
+  function byRememberedPassword(login: string, password: string): Authenticated | undefined {
+    const hash = directory().passwordOf(login);
+    return passwords.isRemembered(password, hash) ? identified(login) : undefined;
+  }
+
+  async function byPassword(
+    login: string,
+    password: string,
+    { address, signal }: LoginClient,
+  ): Promise<Authenticated> {
+    const remembered = byRememberedPassword(login, password);
+    if (remembered) return remembered;
+    const hash = directory().passwordOf(login);
+    const accountName = accountNameOf(login);
+    const verdict = await passwords.check({ password, hash, accountName, address, signal });
+    if (verdict.kind === 'right') return identified(login);
+    // The log does not repeat an unknown user name: people type passwords there.
+    const who = hash === undefined ? {} : { who: login };
+    return verdict.kind === 'later'
+      ? { kind: 'unknown', reason: 'too many failures', waitMs: verdict.waitMs, ...who }
+      : { kind: 'unknown', reason: 'wrong credentials', ...who };
+  }
+
+  function byVerifiedToken(token: string): Authenticated | undefined {
+    const verdict = tokens.verifyAgain(token);
+    return verdict?.kind === 'valid' ? { ...verdict, kind: 'known' } : undefined;
   }
 
   async function byToken(token: string): Promise<Authenticated> {
     const verdict = await tokens.verify(token);
-    if (verdict.kind === 'valid') {
-      return { kind: 'known', identity: verdict.identity, grants: verdict.grants };
-    }
+    if (verdict.kind === 'valid') return { ...verdict, kind: 'known' };
     return { kind: 'unknown', reason: verdict.kind === 'expired' ? 'expired token' : 'invalid token' };
   }
 
-  async function byShown(shown: PresentedCredentials, address: string): Promise<Authenticated> {
-    switch (shown.kind) {
-      case 'nothing':
-        return { kind: 'unknown', reason: 'no credentials' };
-      case 'malformed':
-        return { kind: 'unknown', reason: 'malformed credentials' };
-      case 'basic':
-        return byPassword(shown.login, shown.password, address);
-      case 'bearer':
-        return byToken(shown.token);
-    }
-  }
-
-  const byHeader = (header: string | undefined, address: string) =>
-    byShown(readAuthorization(header), address);
-  const byBasic = (header: string | undefined, address: string) =>
-    byHeader(/^basic /i.test(header ?? '') ? header : undefined, address);
-  return { byHeader, byBasic, byPassword };
+  return {
+    byHeaderNow: (header) => {
+      const presented = readAuthorization(header);
+      switch (presented.kind) {
+        case 'nothing':
+          return { kind: 'unknown', reason: 'no credentials' };
+        case 'malformed':
+          return { kind: 'unknown', reason: 'malformed credentials' };
+        case 'basic':
+          return byRememberedPassword(presented.login, presented.password);
+        case 'bearer':
+          return byVerifiedToken(presented.token);
+      }
+    },
+    byHeader: async (header, client) => {
+      const presented = readAuthorization(header);
+      switch (presented.kind) {
+        case 'nothing':
+          return { kind: 'unknown', reason: 'no credentials' };
+        case 'malformed':
+          return { kind: 'unknown', reason: 'malformed credentials' };
+        case 'basic':
+          return byPassword(presented.login, presented.password, client);
+        case 'bearer':
+          return byToken(presented.token);
+      }
+    },
+    byBasic: async (header, client) => {
+      const presented = readAuthorization(header);
+      if (presented.kind === 'basic') return byPassword(presented.login, presented.password, client);
+      return {
+        kind: 'unknown',
+        reason: presented.kind === 'malformed' ? 'malformed credentials' : 'no credentials',
+      };
+    },
+    byPassword,
+  };
 }

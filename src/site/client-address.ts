@@ -1,10 +1,10 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { BlockList, isIP, isIPv6 } from 'node:net';
 
-/** The client's address when proxies stand in front: only those may speak for others. */
+/** The client's address: that of its connection, or the one that a trusted proxy reports. */
 export type ClientAddress = (remoteAddress: string, headers: IncomingHttpHeaders) => string;
 
-const plain = (address: string) => address.replace(/^::ffff:(?=\d+\.)/i, '');
+const withoutMapping = (address: string) => address.replace(/^::ffff:(?=\d+\.)/i, '');
 
 function listOf(proxies: readonly string[]): BlockList {
   const list = new BlockList();
@@ -21,19 +21,20 @@ function listOf(proxies: readonly string[]): BlockList {
 }
 
 /**
- * Takes the last address of `X-Forwarded-For` that no proxy of ours wrote. Loopback counts as one of `proxies`: nginx
- * beside the mirror is the usual set-up.
+ * Takes the last address of `X-Forwarded-For` that no trusted proxy wrote. Without a trusted proxy the header says
+ * nothing: every local user could invent addresses, and with them escape the limit on failed logins.
  * @throws {Error} when one of `proxies` is neither an address nor a subnet.
  */
 export function clientAddressBehind(proxies: readonly string[]): ClientAddress {
-  const trusted = listOf(['127.0.0.0/8', '::1', ...proxies]);
+  const trusted = listOf(proxies);
   const isProxy = (address: string) => trusted.check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
   return (remoteAddress, headers) => {
     const written = headers['x-forwarded-for'];
-    const chain = (Array.isArray(written) ? written.join(',') : (written ?? '')).split(',');
-    let address = plain(remoteAddress);
+    let address = withoutMapping(remoteAddress);
+    if (written === undefined) return address;
+    const chain = (Array.isArray(written) ? written.join(',') : written).split(',');
     while (isIP(address) !== 0 && isProxy(address)) {
-      const before = plain(chain.pop()?.trim() ?? '');
+      const before = withoutMapping(chain.pop()?.trim() ?? '');
       if (isIP(before) === 0) break;
       address = before;
     }

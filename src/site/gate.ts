@@ -7,11 +7,11 @@ import { RegistryError } from '../oci/registry-error.ts';
 import type { AccountIdentity } from './account.ts';
 import type { AuditEntry } from './audit.ts';
 import { challenge, unauthorized } from './auth-errors.ts';
-import type { SiteUrl } from './auth-header.ts';
-import type { Authenticate, Authenticated } from './authenticate.ts';
+import type { Authenticate, Authenticated, KnownLogin } from './authenticate.ts';
 import type { ClientAddress } from './client-address.ts';
 import type { PermissionsOf } from './permissions.ts';
 import { mayPull } from './scope.ts';
+import type { SiteUrl } from './site-url.ts';
 
 export interface SiteAdmissionOptions {
   readonly authenticate: Authenticate;
@@ -23,28 +23,27 @@ export interface SiteAdmissionOptions {
   readonly audit: (decision: AuditEntry) => void;
 }
 
-/** Selectors can name as many profiles as they please: only the latest are held ready. */
+/** Selectors can name any number of profiles: only the views used last are kept ready. */
 const VIEWS_MAX = 512;
+
+const REFUSED: Readonly<Partial<Record<string, string>>> = { DENIED: 'not allowed' };
 
 /** Admits logins, each to the mirror as its machine type sees it. */
 export function createSiteAdmission(options: SiteAdmissionOptions): AdmissionController {
   const { authenticate, registryFor, rightsOf, siteUrl, clientAddress, audit } = options;
   const views = new LRUCache<string, Registry>({ max: VIEWS_MAX });
+  const admissions = new WeakMap<AccountIdentity, Admission>();
 
-  function viewOf(name: string, features: readonly string[]): Registry {
-    const known = views.get(name);
+  function viewOf(key: string, features: readonly string[]): Registry {
+    const known = views.get(key);
     if (known) return known;
     const view = registryFor(profileOfFeatures(features));
-    views.set(name, view);
+    views.set(key, view);
     return view;
   }
 
-  /** What is wrong with a known login's request; undefined when nothing is. */
-  function objection(
-    known: Extract<Authenticated, { kind: 'known' }>,
-    arrival: RequestContext,
-  ): RegistryError | undefined {
-    const { identity, grants } = known;
+  /** What is wrong with an authenticated request; undefined when nothing is. */
+  function objection({ identity, grants }: KnownLogin, arrival: RequestContext): RegistryError | undefined {
     const { repository, headers } = arrival;
     if (repository === undefined) return undefined;
     if (!rightsOf(identity.account).patterns.matches(repository)) {
@@ -55,46 +54,51 @@ export function createSiteAdmission(options: SiteAdmissionOptions): AdmissionCon
     }
     if (grants === undefined || mayPull(grants, repository)) return undefined;
     const header = challenge(siteUrl(headers), repository, 'insufficient_scope');
-    return new RegistryError('UNAUTHORIZED', 'the token is for another repository: ask for another', {
+    return new RegistryError('UNAUTHORIZED', 'the token is for another repository: fetch another one', {
       headers: { 'www-authenticate': header },
     });
   }
 
-  function admitted({ login, account, features }: AccountIdentity): Admission {
-    // The claims themselves, not a short hash of them: who picks a selector could pick a collision.
-    const name = features.join(',');
-    const access = rightsOf(account).access;
-    return {
-      kind: 'admitted',
-      registry: viewOf(name, features),
-      key: `${name} ${access?.partition ?? ''}`,
-      login,
-      ...(access === undefined ? {} : { access }),
-    };
+  function admissionOf(identity: AccountIdentity): Admission {
+    const known = admissions.get(identity);
+    if (known !== undefined) return known;
+    const { login, account, features } = identity;
+    const { access } = rightsOf(account);
+    // The features themselves, not a short hash of them: whoever chooses a selector could choose a collision.
+    const registry = viewOf(JSON.stringify(features), features);
+    const key = JSON.stringify([features, access?.partition]);
+    const admission = { kind: 'admitted', registry, key, login, ...(access && { access }) } as const;
+    admissions.set(identity, admission);
+    return admission;
+  }
+
+  function decide(found: Authenticated, arrival: RequestContext, address: string): Admission {
+    const { headers, repository } = arrival;
+    if (found.kind === 'unknown') {
+      audit({ decision: 'refused', reason: found.reason, who: found.who, repository, address });
+      return { kind: 'refused', error: unauthorized(found, { siteUrl, headers, repository }) };
+    }
+    const { login: who, account, features } = found.identity;
+    const subject = { who, account: account.user, features, repository, address };
+    const error = objection(found, arrival);
+    if (error) {
+      audit({ decision: 'refused', reason: REFUSED[error.code] ?? 'other scope', ...subject });
+      return { kind: 'refused', error };
+    }
+    audit({ decision: 'admitted', ...subject });
+    return admissionOf(found.identity);
   }
 
   return {
-    admit: async (arrival) => {
-      const { headers, repository } = arrival;
-      const address = clientAddress(arrival.remoteAddress, headers);
-      const found = await authenticate.byHeader(headers.authorization, address);
-      if (found.kind === 'unknown') {
-        audit({ decision: 'refused', reason: found.reason, who: found.who, repository, address });
-        return { kind: 'refused', error: unauthorized(found, { siteUrl, headers, repository }) };
-      }
-      const { login: who, account, features } = found.identity;
-      const error = objection(found, arrival);
-      const decided = { who, account: account.user, features, repository, address };
-      if (error) {
-        audit({
-          decision: 'refused',
-          reason: error.code === 'DENIED' ? 'not allowed' : 'other scope',
-          ...decided,
-        });
-        return { kind: 'refused', error };
-      }
-      audit({ decision: 'admitted', ...decided });
-      return admitted(found.identity);
+    // Without waiting whenever possible: only then may the server repeat an answer from memory.
+    admit: (arrival) => {
+      const address = clientAddress(arrival.remoteAddress, arrival.headers);
+      const { authorization } = arrival.headers;
+      const found = authenticate.byHeaderNow(authorization);
+      if (found !== undefined) return decide(found, arrival, address);
+      return authenticate
+        .byHeader(authorization, { address, signal: arrival.signal })
+        .then((checked) => decide(checked, arrival, address));
     },
   };
 }

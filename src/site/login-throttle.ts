@@ -1,7 +1,7 @@
 import { isIPv6 } from 'node:net';
 import { LRUCache } from 'lru-cache';
 
-/** How many wrong passwords an address may send, and for how long it is then not listened to. */
+/** How many failed logins an address may have within the window before it has to wait for its end. */
 export interface LoginThrottleLimits {
   readonly failuresMax: number;
   readonly windowMs: number;
@@ -9,17 +9,32 @@ export interface LoginThrottleLimits {
 
 export const DEFAULT_LOGIN_THROTTLE_LIMITS: LoginThrottleLimits = { failuresMax: 10, windowMs: 60_000 };
 
-/** Addresses remembered at once; the one longest silent is forgotten first. */
-const ADDRESSES_MAX = 10_000;
+/** An account name may fail this many times as often as an address, whatever the addresses. */
+const ACCOUNT_FACTOR = 10;
+/** Addresses and names that are remembered, each; the ones silent longest are forgotten first. */
+const REMEMBERED_MAX = 10_000;
+/** For how long an address counts as known to an account that logged in from it. */
+const KNOWN_MS = 24 * 60 * 60_000;
 
-/** Counts failed logins by address, in a window that starts with the first failure. */
-export interface LoginThrottle {
-  /** Milliseconds until the address is listened to again; 0 when it is now. */
-  waitMs(address: string): number;
-  add(address: string): void;
+/** Where a login comes from, and the account name that it gives, which need not exist. */
+export interface LoginAttempt {
+  readonly address: string;
+  readonly accountName: string;
 }
 
-/** One subscriber of IPv6 holds a /64 at the least: its addresses count as one. `::ffff:10.0.0.1` is IPv4. */
+/**
+ * Counts failed logins by address and by account name, each in a window that starts with the first failure. An address
+ * that the account has logged in from before waits only for its own failures: others cannot lock the account's machines
+ * out. Names that do not exist are counted alike, so that a refusal tells nothing about them.
+ */
+export interface LoginThrottle {
+  /** Milliseconds until such a login is checked again; 0 when it is now. */
+  waitMs(attempt: LoginAttempt): number;
+  fail(attempt: LoginAttempt): void;
+  succeed(attempt: LoginAttempt): void;
+}
+
+/** One subscriber of IPv6 owns at least a /64: its addresses count as one. `::ffff:10.0.0.1` is IPv4. */
 export function addressClass(address: string): string {
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];
   if (mapped !== undefined) return mapped;
@@ -36,26 +51,56 @@ export function addressClass(address: string): string {
   return `${network.join(':')}::/64`;
 }
 
-/** `now` is monotonic milliseconds. */
-export function createLoginThrottle(limits: LoginThrottleLimits, now: () => number): LoginThrottle {
-  const held = new LRUCache<string, { readonly since: number; readonly count: number }>({
-    max: ADDRESSES_MAX,
+/** Failures of many subjects, each in a window of its own. */
+class FailureCounts {
+  readonly #counts = new LRUCache<string, { readonly since: number; readonly count: number }>({
+    max: REMEMBERED_MAX,
   });
+  readonly #max: number;
+  readonly #windowMs: number;
+  readonly #now: () => number;
 
-  function current(key: string) {
-    const entry = held.get(key);
-    return entry !== undefined && now() < entry.since + limits.windowMs ? entry : undefined;
+  constructor(max: number, windowMs: number, now: () => number) {
+    this.#max = max;
+    this.#windowMs = windowMs;
+    this.#now = now;
   }
 
+  #current(subject: string) {
+    const entry = this.#counts.get(subject);
+    return entry !== undefined && this.#now() < entry.since + this.#windowMs ? entry : undefined;
+  }
+
+  waitMs(subject: string): number {
+    const entry = this.#current(subject);
+    return entry && entry.count >= this.#max ? entry.since + this.#windowMs - this.#now() : 0;
+  }
+
+  add(subject: string): void {
+    const entry = this.#current(subject);
+    this.#counts.set(subject, { since: entry?.since ?? this.#now(), count: (entry?.count ?? 0) + 1 });
+  }
+}
+
+/** `now` is monotonic milliseconds. */
+export function createLoginThrottle(limits: LoginThrottleLimits, now: () => number): LoginThrottle {
+  const { failuresMax, windowMs } = limits;
+  const byAddress = new FailureCounts(failuresMax, windowMs, now);
+  const byAccount = new FailureCounts(failuresMax * ACCOUNT_FACTOR, windowMs, now);
+  const knownUntil = new LRUCache<string, number>({ max: REMEMBERED_MAX });
+  const pairOf = ({ address, accountName }: LoginAttempt) =>
+    JSON.stringify([accountName, addressClass(address)]);
+
   return {
-    waitMs: (address) => {
-      const entry = current(addressClass(address));
-      return entry && entry.count >= limits.failuresMax ? entry.since + limits.windowMs - now() : 0;
+    waitMs: (attempt) => {
+      const isKnown = (knownUntil.get(pairOf(attempt)) ?? 0) > now();
+      const ofAddress = byAddress.waitMs(addressClass(attempt.address));
+      return isKnown ? ofAddress : Math.max(ofAddress, byAccount.waitMs(attempt.accountName));
     },
-    add: (address) => {
-      const key = addressClass(address);
-      const entry = current(key);
-      held.set(key, { since: entry?.since ?? now(), count: (entry?.count ?? 0) + 1 });
+    fail: (attempt) => {
+      byAddress.add(addressClass(attempt.address));
+      byAccount.add(attempt.accountName);
     },
+    succeed: (attempt) => void knownUntil.set(pairOf(attempt), now() + KNOWN_MS),
   };
 }

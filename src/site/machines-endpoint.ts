@@ -1,10 +1,10 @@
 import type { IncomingMessage } from 'node:http';
-import type { RequestHandler } from '../lib/http.ts';
+import { abortWhenGone, type RequestHandler } from '../lib/http.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import type { AccountIdentity } from './account.ts';
 import type { AuditEntry } from './audit.ts';
 import { basicRefusal } from './auth-errors.ts';
-import type { Authenticate } from './authenticate.ts';
+import type { Authenticate, LoginClient } from './authenticate.ts';
 import type { ClientAddress } from './client-address.ts';
 import { answering, readBody, sendJson } from './json-response.ts';
 import type { MachineAdmin } from './machine-admin.ts';
@@ -67,8 +67,9 @@ function isFromPage({ headers }: IncomingMessage): boolean {
 export function createMachinesEndpoint(options: MachinesEndpointOptions): RequestHandler {
   const { authenticate, clientAddress, audit, admin } = options;
 
-  async function accountAsking(request: IncomingMessage, address: string): Promise<AccountIdentity> {
-    const found = await authenticate.byBasic(request.headers.authorization, address);
+  async function authenticated(request: IncomingMessage, client: LoginClient): Promise<AccountIdentity> {
+    const found = await authenticate.byBasic(request.headers.authorization, client);
+    const { address } = client;
     if (found.kind === 'unknown') {
       audit({ decision: 'refused', reason: found.reason, who: found.who, address });
       throw basicRefusal(found);
@@ -76,7 +77,7 @@ export function createMachinesEndpoint(options: MachinesEndpointOptions): Reques
     const { login, account } = found.identity;
     if (login === account.user) return found.identity;
     audit({ decision: 'refused', reason: 'not an account', who: login, account: account.user, address });
-    throw new RegistryError('DENIED', 'machine types are the account’s own business: use its login');
+    throw new RegistryError('DENIED', 'only the account itself sees its machine types: use its login');
   }
 
   async function change({ account, password }: AccountIdentity, request: IncomingMessage): Promise<void> {
@@ -105,7 +106,7 @@ export function createMachinesEndpoint(options: MachinesEndpointOptions): Reques
 
   return answering('the list of machine types', async (request, response) => {
     const address = clientAddress(request.socket.remoteAddress ?? '', request.headers);
-    const identity = await accountAsking(request, address);
+    const identity = await authenticated(request, { address, signal: abortWhenGone(response) });
     const decided = { who: identity.login, account: identity.account.user, address };
     const { method } = request;
     if (method === 'GET') {

@@ -1,109 +1,119 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
-import type { LoginThrottle } from './login-throttle.ts';
+import { FairSemaphore, QueueFullError } from '../lib/fair-semaphore.ts';
+import { SingleFlight } from '../lib/single-flight.ts';
+import { addressClass, type LoginThrottle } from './login-throttle.ts';
 import { PASSWORD_MAX_BYTES, type PasswordHash, verifyPassword } from './password.ts';
 
-/** Right, wrong, or not looked at because its address has failed too often (or too many wait). */
-type Verdict =
+/** Right, wrong, or not checked: too many failures, or too many logins waiting. */
+type PasswordVerdict =
   | { readonly kind: 'right' }
   | { readonly kind: 'wrong' }
   | { readonly kind: 'later'; readonly waitMs: number };
 
+/** A password that somebody presents. */
+export interface PasswordAttempt {
+  readonly password: string;
+  /** The hash that it has to match; undefined: there is no such login, which is not to be told apart. */
+  readonly hash: PasswordHash | undefined;
+  /** The account part of the user name as it was presented. */
+  readonly accountName: string;
+  readonly address: string;
+  /** Aborts when the client leaves: its password is then not hashed any more. */
+  readonly signal?: AbortSignal | undefined;
+}
+
 export interface PasswordCheck {
-  /** `hash` undefined: there is no such login, which takes as long to find out as a wrong password. */
-  check(login: string, password: string, hash: PasswordHash | undefined, address: string): Promise<Verdict>;
+  /** True for a password that was verified lately; costs no hashing. */
+  isRemembered(password: string, hash: PasswordHash | undefined): boolean;
+  check(attempt: PasswordAttempt): Promise<PasswordVerdict>;
 }
 
 export interface PasswordCheckOptions {
-  readonly failures: LoginThrottle;
+  readonly throttle: LoginThrottle;
   /** What passwords of unknown logins are compared with, of the usual cost. */
   readonly decoy: PasswordHash;
   readonly now: () => number;
-  /** For how long a verified login is taken without hashing again. */
+  /** For how long a verified password is accepted without hashing again. */
   readonly rememberMs?: number;
+  /** Passwords hashed at once, and those that wait at most. */
+  readonly hashingMax?: number;
+  readonly waitingMax?: number;
 }
 
 const REMEMBERED_MAX = 4096;
 const REMEMBER_MS = 60 * 60_000;
-/** Hashing runs in libuv's four threads, which files are read by too: half of them stay free for that. */
+/** Hashing runs in libuv's four threads, which also read files: half of them stay free for that. */
 const HASHING_MAX = 2;
 const WAITING_MAX = 1024;
 const BUSY_WAIT_MS = 1000;
 
-/** Runs at most `running` tasks at once; the rest wait in order. */
-function createQueue(running: number) {
-  const waiting: (() => void)[] = [];
-  let active = 0;
-  return {
-    waiting: () => waiting.length,
-    run: async <T>(task: () => Promise<T>): Promise<T> => {
-      if (active >= running) await new Promise<void>((resolve) => waiting.push(resolve));
-      else active += 1;
-      try {
-        return await task();
-      } finally {
-        const next = waiting.shift();
-        if (next) next();
-        else active -= 1;
-      }
-    },
-  };
-}
-
 /**
- * Checks passwords at scrypt's price once, then by a keyed hash: a pull makes a dozen requests, each with the password.
- * The key is of this process, so what is held in memory is of no use elsewhere; a changed hash is another key.
+ * Checks passwords at scrypt's price once, then by a keyed hash of password and scrypt hash: a pull makes a dozen requests,
+ * each with the password, and one account's machines present it under many user names. The key belongs to this process, so
+ * the memory is of no use elsewhere; a changed password has another scrypt hash and is not remembered.
  */
 export function createPasswordCheck(options: PasswordCheckOptions): PasswordCheck {
-  const { failures, decoy, now } = options;
+  const { throttle, decoy, now, rememberMs = REMEMBER_MS } = options;
   const key = randomBytes(32);
-  const verified = new LRUCache<string, { readonly until: number }>({ max: REMEMBERED_MAX });
-  const flights = new Map<string, Promise<Verdict>>();
-  const queue = createQueue(HASHING_MAX);
+  const verifiedUntil = new LRUCache<string, number>({ max: REMEMBERED_MAX });
+  const flights = new SingleFlight<PasswordVerdict>();
+  const semaphore = new FairSemaphore(options.hashingMax ?? HASHING_MAX, options.waitingMax ?? WAITING_MAX);
 
-  function fingerprint(login: string, password: string, hash: PasswordHash): string {
+  function fingerprint(password: string, hash: PasswordHash): string {
     return createHmac('sha256', key)
-      .update(JSON.stringify([login, password, hash.text]))
+      .update(JSON.stringify([password, hash.text]))
       .digest('base64');
   }
 
-  function later(address: string): Verdict | undefined {
-    const waitMs = failures.waitMs(address);
+  function throttled(attempt: PasswordAttempt): PasswordVerdict | undefined {
+    const waitMs = throttle.waitMs(attempt);
     return waitMs > 0 ? { kind: 'later', waitMs } : undefined;
   }
 
-  async function verify(password: string, hash: PasswordHash | undefined, address: string): Promise<Verdict> {
-    if (queue.waiting() >= WAITING_MAX) return { kind: 'later', waitMs: BUSY_WAIT_MS };
-    return queue.run(async () => {
-      // Asked again in turn: a flood of guesses is let go as soon as the first ten have failed.
-      const refused = later(address);
-      if (refused) return refused;
-      const matches = await verifyPassword(password, hash ?? decoy);
-      if (matches && hash !== undefined) return { kind: 'right' };
-      failures.add(address);
-      return { kind: 'wrong' };
-    });
+  async function verify(attempt: PasswordAttempt, print: string): Promise<PasswordVerdict> {
+    // Again in turn: the rest of a flood of guesses is dropped as soon as the first ones have failed.
+    const refused = throttled(attempt);
+    if (refused) return refused;
+    const { password, hash } = attempt;
+    if ((await verifyPassword(password, hash ?? decoy)) && hash !== undefined) {
+      verifiedUntil.set(print, now() + rememberMs);
+      return { kind: 'right' };
+    }
+    throttle.fail(attempt);
+    return { kind: 'wrong' };
   }
 
   return {
-    check: async (login, password, hash, address) => {
+    isRemembered: (password, hash) => {
+      if (password.length > PASSWORD_MAX_BYTES) return false;
+      // The decoy costs an unknown login the same look-up.
+      const until = verifiedUntil.get(fingerprint(password, hash ?? decoy)) ?? 0;
+      return hash !== undefined && now() < until;
+    },
+    check: async (attempt) => {
+      const { password, hash, accountName, address, signal } = attempt;
       if (Buffer.byteLength(password) > PASSWORD_MAX_BYTES) {
-        failures.add(address);
-        return later(address) ?? { kind: 'wrong' };
+        throttle.fail(attempt);
+        return throttled(attempt) ?? { kind: 'wrong' };
       }
-      const print = fingerprint(login, password, hash ?? decoy);
-      const known = hash && verified.get(print);
-      // A login that works is never locked out by a neighbour behind the same address.
-      if (known && now() < known.until) return { kind: 'right' };
-      const flying = flights.get(print);
-      if (flying) return flying;
-      const flight = verify(password, hash, address).finally(() => flights.delete(print));
-      flights.set(print, flight);
-      const verdict = await flight;
-      if (verdict.kind === 'right') {
-        verified.set(print, { until: now() + (options.rememberMs ?? REMEMBER_MS) });
+      const refused = throttled(attempt);
+      if (refused) return refused;
+      const print = fingerprint(password, hash ?? decoy);
+      try {
+        const verdict = await flights.share(
+          JSON.stringify([print, accountName, addressClass(address)]),
+          signal,
+          (all) => semaphore.run([addressClass(address), accountName], all, () => verify(attempt, print)),
+        );
+        if (verdict.kind === 'right') throttle.succeed(attempt);
+        return verdict;
+      } catch (error) {
+        if (error instanceof QueueFullError || signal?.aborted) {
+          return { kind: 'later', waitMs: BUSY_WAIT_MS };
+        }
+        throw error;
       }
-      return verdict;
     },
   };
 }

@@ -5,7 +5,6 @@ import type { AdmissionController } from '../oci/admission.ts';
 import type { Registry } from '../oci/registry.ts';
 import { createAudit } from './audit.ts';
 import { TOKEN_PATH } from './auth-errors.ts';
-import { siteUrlFrom } from './auth-header.ts';
 import { createAuthenticate } from './authenticate.ts';
 import { clientAddressBehind } from './client-address.ts';
 import { demoMachines } from './demo-machines.ts';
@@ -24,6 +23,7 @@ import { createMachinesEndpoint } from './machines-endpoint.ts';
 import { DEFAULT_COST, hashPassword, type ScryptCost } from './password.ts';
 import { createPasswordCheck } from './password-check.ts';
 import { createPermissions } from './permissions.ts';
+import { siteUrlFrom } from './site-url.ts';
 import { createTokenIssuer } from './token.ts';
 import { createTokenEndpoint } from './token-endpoint.ts';
 
@@ -40,7 +40,7 @@ export interface SiteOptions {
   readonly url?: string | undefined;
   /** Does this server itself speak TLS? */
   readonly tls: boolean;
-  /** Addresses and subnets of proxies whose X-Forwarded-For is believed, besides loopback. */
+  /** Addresses and subnets of proxies whose X-Forwarded-For is trusted. */
   readonly proxies?: readonly string[];
   readonly log: Log;
   /** Monotonic milliseconds. */
@@ -77,7 +77,7 @@ export async function openSite(options: SiteOptions): Promise<Site> {
     now: options.wallClock,
   });
   const passwords = createPasswordCheck({
-    failures: createLoginThrottle(options.limits ?? DEFAULT_LOGIN_THROTTLE_LIMITS, now),
+    throttle: createLoginThrottle(options.limits ?? DEFAULT_LOGIN_THROTTLE_LIMITS, now),
     decoy: await hashPassword('', options.decoyCost ?? DEFAULT_COST),
     now,
   });
@@ -113,10 +113,8 @@ export async function openSite(options: SiteOptions): Promise<Site> {
       void folder.refresh().then(() => handler(request, response));
   return {
     gate: {
-      admit: async (arrival) => {
-        await folder.refresh();
-        return gate.admit(arrival);
-      },
+      admit: (arrival) =>
+        folder.isFresh() ? gate.admit(arrival) : folder.refresh().then(() => gate.admit(arrival)),
     },
     handlers: new Map([
       [TOKEN_PATH, upToDate(token)],

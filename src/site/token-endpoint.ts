@@ -1,10 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { RequestHandler } from '../lib/http.ts';
+import { abortWhenGone, type RequestHandler } from '../lib/http.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import type { Account } from './account.ts';
 import type { AuditEntry } from './audit.ts';
 import { basicRefusal } from './auth-errors.ts';
-import type { Authenticate, Authenticated } from './authenticate.ts';
+import type { Authenticate, Authenticated, LoginClient } from './authenticate.ts';
 import type { ClientAddress } from './client-address.ts';
 import { answering, readBody, sendJson } from './json-response.ts';
 import type { PermissionsOf } from './permissions.ts';
@@ -20,8 +20,8 @@ export interface TokenEndpointOptions {
   readonly audit: (decision: AuditEntry) => void;
 }
 
-/** Who asks, and for which scopes. */
-interface Asked {
+/** The login, and the scopes that it asks for. */
+interface TokenRequest {
   readonly found: Authenticated;
   readonly scopes: readonly string[];
 }
@@ -34,11 +34,11 @@ interface Asked {
 export function createTokenEndpoint(options: TokenEndpointOptions): RequestHandler {
   const { authenticate, tokens, rightsOf, clientAddress, audit } = options;
 
-  async function ask(request: IncomingMessage, address: string): Promise<Asked> {
+  async function readRequest(request: IncomingMessage, client: LoginClient): Promise<TokenRequest> {
     if (request.method === 'GET') {
       const query = new URLSearchParams(request.url?.split('?')[1] ?? '');
-      // Only passwords: a token must not beget a longer-lived one.
-      const found = await authenticate.byBasic(request.headers.authorization, address);
+      // Only passwords: a token must not renew itself.
+      const found = await authenticate.byBasic(request.headers.authorization, client);
       return { found, scopes: query.getAll('scope') };
     }
     if (request.method !== 'POST') {
@@ -48,12 +48,12 @@ export function createTokenEndpoint(options: TokenEndpointOptions): RequestHandl
     }
     const form = new URLSearchParams(await readBody(request));
     if (form.get('grant_type') !== 'password') {
-      throw new RegistryError('UNSUPPORTED', 'only the grant type “password” is given tokens', {
+      throw new RegistryError('UNSUPPORTED', 'only the grant type “password” is supported', {
         status: 400,
       });
     }
     const [login, password] = [form.get('username') ?? '', form.get('password') ?? ''];
-    return { found: await authenticate.byPassword(login, password, address), scopes: form.getAll('scope') };
+    return { found: await authenticate.byPassword(login, password, client), scopes: form.getAll('scope') };
   }
 
   /** A bare name may stand for a repository of any host that the account's patterns name. */
@@ -70,7 +70,7 @@ export function createTokenEndpoint(options: TokenEndpointOptions): RequestHandl
 
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const address = clientAddress(request.socket.remoteAddress ?? '', request.headers);
-    const { found, scopes } = await ask(request, address);
+    const { found, scopes } = await readRequest(request, { address, signal: abortWhenGone(response) });
     if (found.kind === 'unknown') {
       audit({ decision: 'refused', reason: found.reason, who: found.who, address });
       throw basicRefusal(found);

@@ -1,5 +1,6 @@
 import { createHmac } from 'node:crypto';
 import { errors, jwtVerify, SignJWT } from 'jose';
+import { LRUCache } from 'lru-cache';
 import type { AccountIdentity } from './account.ts';
 
 /** What a token opens, as the token specification writes it. */
@@ -28,7 +29,24 @@ export interface TokenIssuer {
   issue(identity: AccountIdentity, grants: readonly Grant[]): Promise<IssuedToken>;
   /** A token of a login that is gone, or whose password has changed since, is invalid. */
   verify(token: string): Promise<TokenVerdict>;
+  /**
+   * The same at once, for a token whose signature was verified before; else undefined. Expiry, login and password are
+   * checked anew each time.
+   */
+  verifyAgain(token: string): TokenVerdict | undefined;
 }
+
+/** What a token with a good signature says. */
+interface Claims {
+  readonly login: string;
+  readonly stamp: string;
+  readonly grants: readonly Grant[];
+  /** Seconds of the wall clock. */
+  readonly expires: number;
+}
+
+/** Tokens whose signature need not be verified again; each takes about a kilobyte. */
+const VERIFIED_MAX = 10_000;
 
 /** Names both who signs and whom the tokens are for: `service` in the challenge. */
 export const SERVICE = 'metahub';
@@ -46,7 +64,7 @@ export interface TokensOptions {
   readonly lifetimeS?: number;
 }
 
-/** A grant is read as strictly as if somebody else had written it. */
+/** Grants are parsed as strictly as if they came from another party. */
 function readGrants(access: unknown): readonly Grant[] {
   if (!Array.isArray(access)) return [];
   return access.filter(
@@ -55,14 +73,50 @@ function readGrants(access: unknown): readonly Grant[] {
   );
 }
 
-/** Tokens that every process with the same key takes; nothing is kept of them. */
-export function createTokenIssuer({ key, find, now, lifetimeS = LIFETIME_S }: TokensOptions): TokenIssuer {
-  /** Ties a token to the password it was given for, without telling anything about that. */
-  function stampOf({ login, password }: AccountIdentity): string {
-    return createHmac('sha256', key)
-      .update(JSON.stringify([login, password.text]))
+/** Ties tokens to the password that they were given for, without revealing anything about it. */
+function createStamps(key: Uint8Array): (identity: AccountIdentity) => string {
+  const known = new WeakMap<AccountIdentity, string>();
+  return (identity) => {
+    const before = known.get(identity);
+    if (before !== undefined) return before;
+    const stamp = createHmac('sha256', key)
+      .update(JSON.stringify([identity.login, identity.password.text]))
       .digest('base64url')
       .slice(0, 16);
+    known.set(identity, stamp);
+    return stamp;
+  };
+}
+
+/** Tokens that every process with the same key accepts; none of them is stored. */
+export function createTokenIssuer({ key, find, now, lifetimeS = LIFETIME_S }: TokensOptions): TokenIssuer {
+  const stampOf = createStamps(key);
+  const verified = new LRUCache<string, Claims>({ max: VERIFIED_MAX });
+
+  /** What holds only for the moment: the clock, and the accounts as they are now. */
+  function judge(claims: Claims): TokenVerdict {
+    const nowS = Math.floor(now() / 1000);
+    if (nowS - CLOCK_TOLERANCE_S >= claims.expires) return { kind: 'expired' };
+    const identity = find(claims.login);
+    if (identity === undefined || claims.stamp !== stampOf(identity)) return { kind: 'invalid' };
+    return { kind: 'valid', identity, grants: claims.grants };
+  }
+
+  async function readClaims(token: string): Promise<Claims> {
+    const { payload } = await jwtVerify(token, key, {
+      algorithms: [ALGORITHM],
+      issuer: SERVICE,
+      audience: SERVICE,
+      currentDate: new Date(now()),
+      clockTolerance: CLOCK_TOLERANCE_S,
+      requiredClaims: ['sub', 'exp', 'stamp'],
+    });
+    return {
+      login: payload.sub ?? '',
+      stamp: String(payload['stamp']),
+      grants: readGrants(payload['access']),
+      expires: payload.exp ?? 0,
+    };
   }
 
   return {
@@ -80,22 +134,18 @@ export function createTokenIssuer({ key, find, now, lifetimeS = LIFETIME_S }: To
     },
     verify: async (token) => {
       try {
-        const { payload } = await jwtVerify(token, key, {
-          algorithms: [ALGORITHM],
-          issuer: SERVICE,
-          audience: SERVICE,
-          currentDate: new Date(now()),
-          clockTolerance: CLOCK_TOLERANCE_S,
-          requiredClaims: ['sub', 'exp', 'stamp'],
-        });
-        const identity = find(payload.sub ?? '');
-        if (identity === undefined || payload['stamp'] !== stampOf(identity)) return { kind: 'invalid' };
-        return { kind: 'valid', identity, grants: readGrants(payload['access']) };
+        const claims = await readClaims(token);
+        verified.set(token, claims);
+        return judge(claims);
       } catch (error) {
         if (error instanceof errors.JWTExpired) return { kind: 'expired' };
         if (error instanceof errors.JOSEError) return { kind: 'invalid' };
         throw error;
       }
+    },
+    verifyAgain: (token) => {
+      const claims = verified.get(token);
+      return claims && judge(claims);
     },
   };
 }

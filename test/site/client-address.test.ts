@@ -12,10 +12,18 @@ describe('the client’s address', () => {
     ['nginx that says nothing', '127.0.0.1', undefined, '127.0.0.1'],
     ['nonsense', '127.0.0.1', 'unknown', '127.0.0.1'],
   ])('%s', (_, remote, forwarded, address) => {
-    const clientAddress = clientAddressBehind(['203.0.113.0/24']);
+    const clientAddress = clientAddressBehind(['127.0.0.0/8', '203.0.113.0/24']);
     const headers = forwarded === undefined ? {} : { 'x-forwarded-for': forwarded };
     expect(clientAddress(remote, headers)).toBe(address);
   });
+
+  test.each(['127.0.0.1', '::1', '::ffff:127.0.0.1'])(
+    'is that of the connection when nobody declared a proxy: a local user at %s may invent headers',
+    (remote) => {
+      const clientAddress = clientAddressBehind([]);
+      expect(clientAddress(remote, { 'x-forwarded-for': '192.0.2.9' })).toBe(remote.replace('::ffff:', ''));
+    },
+  );
 
   test('a proxy that is no address is refused at once', () => {
     expect(() => clientAddressBehind(['nginx'])).toThrow('“nginx” is no address');

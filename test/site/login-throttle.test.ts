@@ -3,26 +3,47 @@ import { addressClass, createLoginThrottle } from '../../src/site/login-throttle
 
 const LIMITS = { failuresMax: 3, windowMs: 60_000 };
 
-describe('failures of an address', () => {
-  test('are borne up to the limit, then it waits until the window has passed', () => {
+const from = (address: string, accountName = 'a') => ({ address, accountName });
+
+describe('failed logins', () => {
+  test('of an address are counted up to the limit, then it waits until the window has passed', () => {
     let now = 1000;
-    const failures = createLoginThrottle(LIMITS, () => now);
-    failures.add('192.0.2.1');
-    failures.add('192.0.2.1');
-    expect(failures.waitMs('192.0.2.1')).toBe(0);
+    const throttle = createLoginThrottle(LIMITS, () => now);
+    throttle.fail(from('192.0.2.1'));
+    throttle.fail(from('192.0.2.1', 'b'));
+    expect(throttle.waitMs(from('192.0.2.1'))).toBe(0);
     now += 10_000;
-    failures.add('192.0.2.1');
-    expect(failures.waitMs('192.0.2.1')).toBe(50_000);
-    expect(failures.waitMs('192.0.2.2')).toBe(0);
+    throttle.fail(from('192.0.2.1'));
+    expect(throttle.waitMs(from('192.0.2.1', 'another'))).toBe(50_000);
+    expect(throttle.waitMs(from('192.0.2.2'))).toBe(0);
     now += 50_000;
-    expect(failures.waitMs('192.0.2.1')).toBe(0);
+    expect(throttle.waitMs(from('192.0.2.1'))).toBe(0);
   });
 
-  test('count for the whole /64 that a subscriber of IPv6 holds', () => {
-    const failures = createLoginThrottle({ ...LIMITS, failuresMax: 1 }, () => 0);
-    failures.add('2001:db8:0:1::17');
-    expect(failures.waitMs('2001:db8:0:1:ffff::1')).toBeGreaterThan(0);
-    expect(failures.waitMs('2001:db8:0:2::17')).toBe(0);
+  test('count for the whole /64 that a subscriber of IPv6 owns', () => {
+    const throttle = createLoginThrottle({ ...LIMITS, failuresMax: 1 }, () => 0);
+    throttle.fail(from('2001:db8:0:1::17'));
+    expect(throttle.waitMs(from('2001:db8:0:1:ffff::1'))).toBeGreaterThan(0);
+    expect(throttle.waitMs(from('2001:db8:0:2::17'))).toBe(0);
+  });
+
+  test('of one account name from many addresses make it wait, too: thirty at a limit of three', () => {
+    const throttle = createLoginThrottle(LIMITS, () => 0);
+    for (let at = 0; at < 29; at += 1) throttle.fail(from(`192.0.2.${at}`));
+    expect(throttle.waitMs(from('198.51.100.1'))).toBe(0);
+    throttle.fail(from('192.0.2.99'));
+    expect(throttle.waitMs(from('198.51.100.1'))).toBe(60_000);
+    expect(throttle.waitMs(from('198.51.100.1', 'b'))).toBe(0);
+  });
+
+  test('of others do not lock out an address from which the account has logged in before', () => {
+    const throttle = createLoginThrottle(LIMITS, () => 0);
+    throttle.succeed(from('198.51.100.1'));
+    for (let at = 0; at < 30; at += 1) throttle.fail(from(`192.0.2.${at}`));
+    expect(throttle.waitMs(from('198.51.100.1'))).toBe(0);
+    expect(throttle.waitMs(from('198.51.100.2'))).toBeGreaterThan(0);
+    for (let at = 0; at < 3; at += 1) throttle.fail(from('198.51.100.1'));
+    expect(throttle.waitMs(from('198.51.100.1'))).toBeGreaterThan(0);
   });
 
   test.each([

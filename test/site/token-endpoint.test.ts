@@ -1,9 +1,9 @@
-import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { loadTokenKey } from '../../src/site/token-key.ts';
+import { keyFileProblem, loadTokenKey, TokenKeyError } from '../../src/site/token-key.ts';
 import { listenOnLoopback } from '../support/loopback.ts';
 import { basic, hashed, machineFolder, openTestSite } from '../support/site.ts';
 import { afterTest } from '../support/upstream.ts';
@@ -180,5 +180,49 @@ describe('a token', () => {
     expect((await two.admit(`Bearer ${token}`, 'qnib/bench')).kind).toBe('admitted');
     expect((await stranger.admit(`Bearer ${token}`, 'qnib/bench')).kind).toBe('refused');
     expect((await stat(keyFile)).mode & 0o777).toBe(0o600);
+  });
+});
+
+describe('the key file', () => {
+  async function keyFile(): Promise<string> {
+    const folder = await mkdtemp(join(tmpdir(), 'metahub-key-'));
+    afterTest(() => rm(folder, { recursive: true }));
+    const path = join(folder, 'token.key');
+    await loadTokenKey(path);
+    return path;
+  }
+
+  test.each([0o644, 0o640, 0o660, 0o602, 0o666])(
+    'of mode %o is refused: others may know the key',
+    async (mode) => {
+      const path = await keyFile();
+      await chmod(path, mode);
+      await expect(loadTokenKey(path)).rejects.toThrow(TokenKeyError);
+      await expect(loadTokenKey(path)).rejects.toThrow(mode.toString(8));
+    },
+  );
+
+  test.skipIf(process.getuid?.() !== 0)('of another user is refused', async () => {
+    const path = await keyFile();
+    await chown(path, 65534, 65534);
+    await expect(loadTokenKey(path)).rejects.toThrow('belongs to another user (uid 65534)');
+  });
+
+  test.each([
+    ['own, for no one else', { uid: 1000, mode: 0o600 }, undefined],
+    ['root’s, readable for a group: a mounted secret', { uid: 0, mode: 0o440 }, undefined],
+    ['root’s, writable for a group', { uid: 0, mode: 0o460 }, '0460'],
+    ['root’s, readable for all', { uid: 0, mode: 0o444 }, '0444'],
+    ['another user’s', { uid: 1001, mode: 0o600 }, 'another user'],
+  ])('that is %s', (_, ownership, problem) => {
+    const found = keyFileProblem(ownership, 1000);
+    if (problem === undefined) expect(found).toBeUndefined();
+    else expect(found).toContain(problem);
+  });
+
+  test('without a key is refused', async () => {
+    const path = await keyFile();
+    await writeFile(path, 'short\n');
+    await expect(loadTokenKey(path)).rejects.toThrow('holds no key of 32 bytes');
   });
 });

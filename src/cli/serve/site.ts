@@ -2,10 +2,10 @@ import { join } from 'node:path';
 import type { HostProfile } from '../../host/profile.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Registry } from '../../oci/registry.ts';
+import { exposureProblem } from '../../site/exposure.ts';
 import { MachineFileError } from '../../site/machine-file-error.ts';
 import { openSite, type Site } from '../../site/site.ts';
-import { requireTls } from '../../site/tls-required.ts';
-import { loadTokenKey, randomTokenKey } from '../../site/token-key.ts';
+import { loadTokenKey, randomTokenKey, TokenKeyError } from '../../site/token-key.ts';
 import type { SettingValues } from '../settings/setting.ts';
 import type { SERVE_SETTINGS } from '../settings/table.ts';
 import { UserError } from '../user-error.ts';
@@ -23,6 +23,7 @@ async function tokenKeyOf({ tokenKey, data }: ServeValues, log: Log): Promise<Ui
   try {
     return await loadTokenKey(join(data, 'token.key'));
   } catch (error) {
+    if (error instanceof TokenKeyError) throw error;
     const { message } = error as Error;
     log('warning', 'token-key-not-kept', 'the key of tokens is not kept: they end with this process', {
       why: message,
@@ -45,11 +46,12 @@ export async function openSiteMode(
   values: ServeValues,
   { registryFor, log }: SiteModeOptions,
 ): Promise<SiteMode> {
-  const { machines, staticMachines, listen, tlsCert, insecureLogins, siteUrl, proxies } = values;
-  const tls = tlsCert !== undefined;
+  const { machines, staticMachines, listen, siteUrl, proxies } = values;
+  const tls = values.tlsCert !== undefined;
   const demandPrivacyAt = (host: string) => {
-    const objection = requireTls({ host, tls, insecureLogins });
-    if (objection) throw new UserError(objection[0], { nextStep: objection[1], exitStatus: 2 });
+    const { insecureLogins, demoListenAnywhere } = values;
+    const problem = exposureProblem({ host, tls, insecureLogins, demo: staticMachines, demoListenAnywhere });
+    if (problem) throw new UserError(problem.why, { nextStep: problem.nextStep, exitStatus: 2 });
   };
   demandPrivacyAt(listen.host);
   try {
@@ -68,6 +70,10 @@ export async function openSiteMode(
     return { ...site, demandPrivacyAt };
   } catch (cause) {
     const { message } = cause as Error;
+    if (cause instanceof TokenKeyError) {
+      const nextStep = `Whoever reads it can sign tokens: remove it to have a new one made, or chmod 600 ${cause.path}.`;
+      throw new UserError(message, { cause, nextStep });
+    }
     if (!(cause instanceof MachineFileError)) throw new UserError(message, { cause });
     throw new UserError(message, { cause, nextStep: 'Mend the file; metahub machine list reads them all.' });
   }

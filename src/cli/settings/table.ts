@@ -158,6 +158,13 @@ export const SERVE_SETTINGS = {
     parse: readSwitch,
     format: formatSwitch,
   }),
+  demoListenAnywhere: setting({
+    flags: '--demo-listen-anywhere <on|off>',
+    help: 'serve these well-known logins on other than loopback addresses, too',
+    fallback: () => false,
+    parse: readSwitch,
+    format: formatSwitch,
+  }),
   insecureLogins: setting({
     flags: '--insecure-logins <on|off>',
     help: 'take logins over plain HTTP on other than loopback addresses',
@@ -174,7 +181,7 @@ export const SERVE_SETTINGS = {
   proxies: setting<readonly string[]>({
     flags: '--proxies <address>',
     repeatable: true,
-    help: 'a proxy, or a subnet of them, whose X-Forwarded-For is believed, besides loopback',
+    help: 'a proxy, or a subnet of them, whose X-Forwarded-For is trusted: 127.0.0.1',
     fallback: () => [],
     parse: readTexts,
   }),

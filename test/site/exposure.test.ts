@@ -1,0 +1,37 @@
+import { describe, expect, test } from 'vitest';
+import { exposureProblem } from '../../src/site/exposure.ts';
+
+const SAFE = {
+  host: '127.0.0.1',
+  tls: false,
+  insecureLogins: false,
+  demo: false,
+  demoListenAnywhere: false,
+};
+
+describe('exposureProblem()', () => {
+  test.each(['127.0.0.1', '127.1.2.3', '::1', 'localhost'])('has no objection to logins on %s', (host) => {
+    expect(exposureProblem({ ...SAFE, host, demo: true })).toBeUndefined();
+  });
+
+  test('objects to passwords in clear text on a network, unless they are encrypted or the operator accepts it', () => {
+    const network = { ...SAFE, host: '0.0.0.0' };
+    expect(exposureProblem(network)?.nextStep).toContain('--insecure-logins on');
+    expect(exposureProblem({ ...network, tls: true })).toBeUndefined();
+    expect(exposureProblem({ ...network, insecureLogins: true })).toBeUndefined();
+  });
+
+  // The lesson of CVE-2026-4404: an account with a known password is open to everybody who reaches the port.
+  test('objects to the demonstration’s well-known passwords on a network, with a certificate or without', () => {
+    const demo = { ...SAFE, host: '0.0.0.0', demo: true, insecureLogins: true };
+    for (const tls of [false, true]) {
+      expect(exposureProblem({ ...demo, tls })?.nextStep).toContain('--demo-listen-anywhere on');
+      expect(exposureProblem({ ...demo, tls, demoListenAnywhere: true })).toBeUndefined();
+    }
+  });
+
+  test('that the demonstration may listen anywhere does not accept passwords in clear text', () => {
+    const demo = { ...SAFE, host: '0.0.0.0', demo: true, demoListenAnywhere: true };
+    expect(exposureProblem(demo)?.nextStep).toContain('--insecure-logins on');
+  });
+});
