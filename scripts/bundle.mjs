@@ -16,6 +16,7 @@ const ENTRIES = {
   detect: 'src/cli/quick-detect.ts',
   // A thread starts with a file of its own, beside the module that starts it.
   'hash-worker': 'src/store/hash-worker.ts',
+  'judge-worker': 'src/mirror/judge-worker.ts',
 };
 
 rmSync(target, { recursive: true, force: true });

@@ -5,16 +5,16 @@ import { parseManifestDocument } from '../oci/manifest.ts';
 import { formatReference, formatRepository, type Repository, type Tag } from '../oci/reference.ts';
 import type { Manifest, ManifestInfo, Registry, RequestOptions } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
-import { type Answer, answerFor } from '../selection/answer.ts';
+import type { Answer } from '../selection/answer.ts';
 import type { SelectionPolicy } from '../selection/policy.ts';
 import {
   type CachedDecision,
   type Chosen,
   createDecisionCache,
   type DecisionCache,
-  toCachedDecision,
 } from './decision-cache.ts';
 import { createEnvironmentReader } from './image-config.ts';
+import { createJudge, type Judge } from './judge.ts';
 
 /** What was decided for a tag: the line of the log, the row of the status page. */
 export interface TailoringDecision {
@@ -45,18 +45,8 @@ export interface TailoredOptions {
   readonly now: () => number;
   /** Shared by the views of a mirror; one of its own when not given. */
   readonly memory?: DecisionCache;
-}
-
-/** Answers for the host. @throws {RegistryError} MANIFEST_INVALID for an index that is nested deeper than the stack. */
-function judgeDocument(...asked: Parameters<typeof answerFor>): Answer {
-  try {
-    return answerFor(...asked);
-  } catch (cause) {
-    if (!(cause instanceof RangeError)) throw cause;
-    throw new RegistryError('MANIFEST_INVALID', 'the index is nested too deep to be written again', {
-      cause,
-    });
-  }
+  /** Shared by the views of a mirror; one of its own when not given. */
+  readonly judge?: Judge;
 }
 
 /**
@@ -66,9 +56,10 @@ function judgeDocument(...asked: Parameters<typeof answerFor>): Answer {
 export function tailored(options: TailoredOptions): Registry {
   const { next, profile, policyFor, derived, decided, now } = options;
   const answers = (options.memory ?? createDecisionCache()).view();
+  const judge = options.judge ?? createJudge();
   const readEnvironments = createEnvironmentReader(next, profile.platform);
 
-  async function judge(
+  async function decisionOn(
     repository: Repository,
     upstream: Manifest,
     acceptsIndex: boolean,
@@ -78,10 +69,12 @@ export function tailored(options: TailoredOptions): Registry {
     const policy = policyFor(repository);
     const known = answers.get(key);
     if (known?.policy === policy) return known;
-    const document = parseManifestDocument(upstream.bytes, upstream.mediaType);
-    const extra = policy.readConfig ? await readEnvironments(repository, document, asked) : undefined;
-    const answer = judgeDocument(document, profile, policy, { acceptsIndex, extra });
-    const judged = { ...toCachedDecision(answer), policy };
+    const { bytes, mediaType } = upstream;
+    const extra = policy.readConfig
+      ? await readEnvironments(repository, parseManifestDocument(bytes, mediaType), asked)
+      : undefined;
+    const decision = await judge.judge({ bytes, mediaType, profile, policy, acceptsIndex, extra });
+    const judged = { ...decision, policy };
     answers.set(key, judged);
     return judged;
   }
@@ -122,7 +115,7 @@ export function tailored(options: TailoredOptions): Registry {
   async function byTag(repository: Repository, tag: Tag, options: RequestOptions): Promise<Manifest> {
     const startMs = now();
     const upstream = await next.manifest(repository, { kind: 'tag', tag }, options);
-    const judged = await judge(repository, upstream, options.acceptsIndex ?? true, options);
+    const judged = await decisionOn(repository, upstream, options.acceptsIndex ?? true, options);
     const decide = (servedDigest: Digest | undefined) =>
       decided({ ...decision, servedDigest, durationMs: now() - startMs });
     const decision = {

@@ -1,4 +1,5 @@
 import { type Digest, parseDigest } from './digest.ts';
+import { checkShape } from './document-shape.ts';
 import { essenceOf, isImageManifestType, isIndexType, isMediaType, MEDIA_TYPE } from './media-type.ts';
 import { RegistryError } from './registry-error.ts';
 
@@ -84,11 +85,19 @@ function stringsOf(value: unknown): readonly string[] {
   return Array.isArray(value) ? value.filter((item) => typeof item === 'string') : NO_STRINGS;
 }
 
+const NO_ANNOTATIONS: Readonly<Record<string, string>> = {};
+
+/** The very object where all its values are strings, as they nearly always are: copying it costs more than reading it. */
 function stringMapOf(value: unknown): Readonly<Record<string, string>> {
-  if (!isObject(value)) return {};
-  return Object.fromEntries(
-    Object.entries(value).filter((pair): pair is [string, string] => typeof pair[1] === 'string'),
-  );
+  if (!isObject(value)) return NO_ANNOTATIONS;
+  for (const name in value) {
+    if (typeof value[name] === 'string') continue;
+    const strings = Object.entries(value).filter(
+      (pair): pair is [string, string] => typeof pair[1] === 'string',
+    );
+    return Object.fromEntries(strings);
+  }
+  return value as Readonly<Record<string, string>>;
 }
 
 function readPlatform(value: unknown): Platform | undefined {
@@ -153,7 +162,19 @@ function mediaTypeOf(raw: JsonObject, contentType: string | undefined): string {
   return isIndexType(said) || isImageManifestType(said) ? said : typeByShape(raw);
 }
 
+/** The last document: whoever receives one reads it several times, to check it and to judge it. */
+let lastParsed: { readonly bytes: Uint8Array; readonly raw: JsonObject } | undefined;
+
+/** @throws {RegistryError} MANIFEST_INVALID for what is no JSON object, or passes the bounds of document-shape.ts. */
 function parseObject(bytes: Uint8Array): JsonObject {
+  if (lastParsed?.bytes === bytes) return lastParsed.raw;
+  checkShape(bytes);
+  const raw = parseJsonObject(bytes);
+  lastParsed = { bytes, raw };
+  return raw;
+}
+
+function parseJsonObject(bytes: Uint8Array): JsonObject {
   let value: unknown;
   try {
     value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
@@ -183,10 +204,28 @@ export function parseManifestDocument(bytes: Uint8Array, contentType?: string): 
   return { kind: 'opaque', mediaType, reason: `${mediaType} is neither an image nor an index` };
 }
 
+/**
+ * `algorithm:encoded`, of which MetaHub knows only some algorithms.
+ * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/descriptor.md#digests
+ */
+const DIGEST_GRAMMAR = /^(?!sha(?:256|512):)[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[\w=-]+$/;
+
+/** Clients take an entry's digest for well-formed, and some do not survive another (CVE-2026-53493 of containerd). */
+function refuseMalformedDigests(entries: unknown): void {
+  if (!Array.isArray(entries)) return;
+  for (const entry of entries as readonly unknown[]) {
+    const digest = isObject(entry) ? entry['digest'] : undefined;
+    if (typeof digest !== 'string' || parseDigest(digest) !== undefined || DIGEST_GRAMMAR.test(digest))
+      continue;
+    throw new RegistryError('MANIFEST_INVALID', 'an entry of the index has a malformed digest: refused');
+  }
+}
+
 function readIndex(raw: JsonObject, mediaType: string): ImageIndex | OpaqueDocument {
   if (raw['manifests'] === undefined) {
     throw new RegistryError('MANIFEST_INVALID', `the document says ${mediaType} but has no manifests`);
   }
+  refuseMalformedDigests(raw['manifests']);
   const entries = readDescriptors(raw['manifests']);
   if (entries === undefined)
     return { kind: 'opaque', mediaType, reason: 'an entry of the index is no descriptor' };

@@ -19,6 +19,9 @@ interface Entry {
   readonly annotations?: Readonly<Record<string, string>>;
 }
 
+/** More entries of one feature each would pass the bound on names and values. */
+const ENTRIES_MAX = 3500;
+
 /** An index of what `entryAt` says, up to the longest that a manifest may be; other ones for other names. */
 function indexOf(name: string, entryAt: (position: number) => Entry | undefined, more = ''): string {
   const entries: string[] = [];
@@ -70,9 +73,11 @@ function heldBytes(): number {
   return process.memoryUsage().heapUsed;
 }
 
-describe('an index as long as any may be', () => {
+describe('an index as long as any may be', { timeout: 30_000 }, () => {
   test('leaves nothing behind in memory but its answer', async () => {
-    const { pull } = await mirrorOf((tag) => indexOf(tag, () => ({ features: ['cpu:broadwell'] })));
+    const { pull } = await mirrorOf((tag) =>
+      indexOf(tag, (at) => (at < ENTRIES_MAX ? { features: ['cpu:broadwell'] } : undefined)),
+    );
     await pull('first');
     const before = heldBytes();
     for (const tag of ['a', 'b', 'c', 'd', 'e', 'f']) await pull(tag);
@@ -81,16 +86,19 @@ describe('an index as long as any may be', () => {
   });
 
   const LONG: readonly (readonly [string, (position: number) => Entry | undefined])[] = [
-    ['twenty thousand entries of which none fits', (at) => ({ features: [`site${at}:x`] })],
     [
-      'an entry that demands any of a hundred thousand things',
-      (at) =>
-        at === 0 ? { features: Array.from({ length: 100_000 }, (_, value) => `site:${value}`) } : undefined,
+      'thousands of entries of which none fits',
+      (at) => (at < ENTRIES_MAX ? { features: [`site${at}:x`] } : undefined),
     ],
     [
-      'an entry that demands a hundred thousand things',
+      'an entry that demands any of sixty thousand things',
       (at) =>
-        at === 0 ? { features: Array.from({ length: 100_000 }, (_, value) => `s${value}:1`) } : undefined,
+        at === 0 ? { features: Array.from({ length: 60_000 }, (_, value) => `site:${value}`) } : undefined,
+    ],
+    [
+      'an entry that demands sixty thousand things',
+      (at) =>
+        at === 0 ? { features: Array.from({ length: 60_000 }, (_, value) => `s${value}:1`) } : undefined,
     ],
     [
       'an entry that demands one long thing',
@@ -114,14 +122,60 @@ describe('an index as long as any may be', () => {
     expect(JSON.stringify(decisions).length).toBeLessThan(8 * 1024);
   });
 
-  test('a winner that demands a hundred thousand things has a short reason', async () => {
-    const features = Array.from({ length: 100_000 }, (_, minor) => `cuda:1.${minor}`);
+  test('a winner that demands sixty thousand things has a short reason', async () => {
+    const features = Array.from({ length: 60_000 }, (_, minor) => `cuda:1.${minor}`);
     const index = (tag: string) =>
       indexOf(tag, (at) => (at < 2 ? { features: at === 0 ? features : ['cuda:1'] } : undefined));
     const { pull, decisions } = await mirrorOf(index, ['cpu:broadwell', 'cuda:99.0']);
     await pull('latest');
     expect(decisions.map(({ answer }) => answer)).toEqual(['derived']);
     expect(JSON.stringify(decisions).length).toBeLessThan(8 * 1024);
+  });
+});
+
+describe('CVE-2026-53493 and -95839 of containerd: an index that no client should be made to read', () => {
+  const REFUSED: readonly (readonly [string, string])[] = [
+    ['more entries than anybody builds', indexOf('x', () => ({ features: ['cpu:broadwell'] }))],
+    [
+      'an entry with more features than there are',
+      indexOf('x', (at) =>
+        at === 0 ? { features: Array.from({ length: 300_000 }, (_, value) => `k:${value}`) } : undefined,
+      ),
+    ],
+    [
+      'more annotations than anybody writes',
+      indexOf('x', (at) =>
+        at === 0
+          ? { annotations: Object.fromEntries(Array.from({ length: 200_000 }, (_, key) => [`k${key}`, 'v'])) }
+          : undefined,
+      ),
+    ],
+    [
+      'a hundred levels',
+      indexOf('x', (at) => (at === 0 ? {} : undefined), `,"x":${'['.repeat(100)}${']'.repeat(100)}`),
+    ],
+    ...['sha256:totallywrong', 'sha256:../../etc/passwd', `sha256:${'A'.repeat(64)}`, '', 'x'].map(
+      (digest) =>
+        [
+          `the digest “${digest.slice(0, 24)}”`,
+          JSON.stringify({
+            schemaVersion: 2,
+            mediaType: MEDIA_TYPE.ociIndex,
+            manifests: [{ mediaType: MEDIA_TYPE.ociManifest, digest, size: 1 }],
+          }),
+        ] as const,
+    ),
+  ];
+  test.each(REFUSED)('%s: the tag is refused as invalid', async (_, index) => {
+    const { pull } = await mirrorOf(() => index);
+    await expect(pull('latest')).rejects.toMatchObject({ code: 'MANIFEST_INVALID' });
+  });
+
+  test('a digest of an algorithm of the future is passed on', async () => {
+    const entry = { mediaType: MEDIA_TYPE.ociManifest, digest: `blake3:${'a'.repeat(64)}`, size: 1 };
+    const index = JSON.stringify({ schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests: [entry] });
+    const { pull } = await mirrorOf(() => index);
+    expect((await pull('latest')).bytes.toString()).toBe(index);
   });
 });
 

@@ -92,7 +92,7 @@ describe('parseManifestDocument()', () => {
   test.each([
     ['a negative size', { ...entry, size: -1 }],
     ['a fractional size', { ...entry, size: 1.5 }],
-    ['a malformed digest', { ...entry, digest: 'sha256:totallywrong' }],
+    ['a digest of an unknown algorithm', { ...entry, digest: `blake3:${'a'.repeat(64)}` }],
     ['no media type', { digest, size: 1 }],
     ['null', null],
   ])('passes an index on untouched when an entry has %s', (_, bad) => {
@@ -101,9 +101,20 @@ describe('parseManifestDocument()', () => {
     });
   });
 
-  test('survives 10,000 levels of nesting', () => {
+  test.each(['sha256:totallywrong', 'sha256:', '', `sha512:${'a'.repeat(64)}`])(
+    'refuses an index with an entry of the malformed digest “%s”',
+    (malformed) => {
+      const document = {
+        mediaType: MEDIA_TYPE.ociIndex,
+        manifests: [entry, { ...entry, digest: malformed }],
+      };
+      expect(() => parse(document)).toThrow(/malformed digest/);
+    },
+  );
+
+  test('refuses 10,000 levels of nesting', () => {
     const deep = `${'{"a":'.repeat(10_000)}1${'}'.repeat(10_000)}`;
-    expect(parseManifestDocument(Buffer.from(deep))).toMatchObject({ kind: 'opaque' });
+    expect(() => parseManifestDocument(Buffer.from(deep))).toThrow(/nests deeper than 64 levels/);
   });
 
   test('throws nothing but a typed error, whatever the JSON', () => {

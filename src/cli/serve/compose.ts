@@ -2,6 +2,7 @@ import type { HostProfile } from '../../host/profile.ts';
 import type { Log } from '../../lib/log.ts';
 import { cached } from '../../mirror/cache.ts';
 import { createDecisionCache } from '../../mirror/decision-cache.ts';
+import { createJudge } from '../../mirror/judge.ts';
 import { revokeRefused } from '../../mirror/revoke-refused.ts';
 import { type TailoringDecision, tailored } from '../../mirror/tailored.ts';
 import { virtual } from '../../mirror/virtual.ts';
@@ -68,6 +69,7 @@ export async function buildMirrorStack(settings: ServeSettings, options: StackOp
   const upstream = openUpstream(values, { log, pseudonym });
   const now = () => performance.now();
   const memory = createDecisionCache();
+  const judge = createJudge();
   const admitted = revokeRefused(upstream, store);
   const cache = values.cache
     ? cached({ next: admitted, store, now, tagMaxAgeMs: values.tagMaxAge, log, onResult: use.count })
@@ -92,6 +94,7 @@ export async function buildMirrorStack(settings: ServeSettings, options: StackOp
         decided,
         now,
         memory,
+        judge,
       }),
     async reload(next) {
       const [lists, policies] = [await readCatalog(next), readPolicies(next.values)];
@@ -105,6 +108,7 @@ export async function buildMirrorStack(settings: ServeSettings, options: StackOp
     ],
     async close() {
       await cache?.close();
+      await judge.close();
       await upstream.close();
       await store.close();
     },

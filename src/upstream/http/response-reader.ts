@@ -1,3 +1,5 @@
+import { ByteBudget } from '../../lib/byte-budget.ts';
+import { TurnQueue } from '../../lib/turn-queue.ts';
 import { RegistryError } from '../../oci/registry-error.ts';
 import type { Reply } from './transport.ts';
 
@@ -25,6 +27,20 @@ export function announcedSize(headers: Readonly<Record<string, string>>): number
   return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : undefined;
 }
 
+/** A document up to this size is bounded by the number of requests in flight; of a larger one the rest is budgeted. */
+const SMALL_BYTES = 64 * 1024;
+/** Large documents that arrive at the same time, in bytes: a registry that sends slowly must not fill the memory. */
+const DOCUMENT_MEMORY = new ByteBudget(64 * 1024 * 1024);
+/** Reading a large document takes milliseconds: many that arrive together are read one per turn. */
+const LARGE_DOCUMENTS = new TurnQueue();
+
+function memoryExhausted(): RegistryError {
+  return new RegistryError('TOOMANYREQUESTS', 'this mirror is receiving as many large documents as it may', {
+    status: 503,
+    headers: { 'retry-after': '1' },
+  });
+}
+
 /**
  * A response's whole body, of at most `maxBytes`, within `timeoutMs`.
  * @throws {RegistryError} UNAVAILABLE when it is encoded, larger, or does not arrive.
@@ -47,19 +63,28 @@ export async function readBody(reply: Reply, maxBytes: number, timeoutMs: number
   );
   const timer = setTimeout(() => body.cancel(late), timeoutMs);
   const chunks: Buffer[] = [];
+  const reserved: (() => void)[] = [];
   let sizeBytes = 0;
   try {
     await body.read((chunk, release) => {
       sizeBytes += chunk.length;
       if (sizeBytes > maxBytes) throw tooLarge();
+      if (sizeBytes > SMALL_BYTES) {
+        const free = DOCUMENT_MEMORY.tryTake(chunk.length);
+        if (free === undefined) throw memoryExhausted();
+        reserved.push(free);
+      }
       // Copied, because a released chunk's memory may be the next chunk's.
       chunks.push(Buffer.from(chunk));
       release();
     });
+    clearTimeout(timer);
+    if (sizeBytes > SMALL_BYTES) await LARGE_DOCUMENTS.next();
+    return Buffer.concat(chunks, sizeBytes);
   } finally {
     clearTimeout(timer);
+    for (const free of reserved) free();
   }
-  return Buffer.concat(chunks, sizeBytes);
 }
 
 /** Lets go of a response whose head said everything. */

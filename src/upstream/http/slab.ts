@@ -18,9 +18,12 @@ export interface SlabPool {
 }
 
 const SLAB_BYTES = 1024 * 1024;
-/** What streams get when many are open: 64 slow readers must not cost 64 large slabs. */
-const SMALL_SLAB_BYTES = 256 * 1024;
-const MANY_SLABS = 16;
+/** What streams get when many are open, by how many slabs are in use: a thousand slow readers must not cost a gigabyte. */
+const SIZES: readonly (readonly [slabsInUse: number, sizeBytes: number])[] = [
+  [64, 64 * 1024],
+  [16, 256 * 1024],
+  [0, SLAB_BYTES],
+];
 const KEPT_MAX_BYTES = 16 * SLAB_BYTES;
 /** A read into less is not worth a system call. */
 const ROOM_MIN_BYTES = 64 * 1024;
@@ -32,7 +35,7 @@ export function createSlabPool(): SlabPool {
   let slabs = 0;
 
   function allocate(): Buffer {
-    const sizeBytes = slabs >= MANY_SLABS ? SMALL_SLAB_BYTES : SLAB_BYTES;
+    const sizeBytes = SIZES.find(([slabsInUse]) => slabs >= slabsInUse)?.[1] ?? SLAB_BYTES;
     const at = kept.findIndex(({ length }) => length === sizeBytes);
     const [memory] = at < 0 ? [] : kept.splice(at, 1);
     if (memory === undefined) return Buffer.allocUnsafeSlow(sizeBytes);
