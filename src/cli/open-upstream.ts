@@ -13,6 +13,8 @@ import { allowedUpstreams, type Upstreams } from './settings/upstreams.ts';
 interface UpstreamChoice {
   readonly upstream: Upstreams;
   readonly publicRegistries: boolean;
+  /** Connections per registry for large blobs; 1: one response for each blob. */
+  readonly blobConnections?: number;
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -73,6 +75,7 @@ function upstreamOptions(choice: UpstreamChoice, { log, pseudonym }: Surrounding
     certificateDirs: ['/etc/metahub/certs.d', '/etc/docker/certs.d', '/etc/containers/certs.d'],
     extraAuthorities: extra ? [extra] : [],
     pseudonym,
+    ...(choice.blobConnections === undefined ? {} : { blobConnections: choice.blobConnections }),
     now: () => performance.now(),
     log,
   };

@@ -1,21 +1,39 @@
-import type { Digest } from '../oci/digest.ts';
-import { type RangeRequest, resolveRange } from '../oci/range.ts';
+import { LRUCache } from 'lru-cache';
+import { type Digest, digestOf } from '../oci/digest.ts';
+import { type ByteRange, type RangeRequest, resolveRange } from '../oci/range.ts';
 import { formatRepository, type Repository } from '../oci/reference.ts';
 import type { Blob, BlobOptions } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import type { SendToChain } from './chain-client.ts';
+import { BrokenBodyError } from './http/body.ts';
 import { isRedirect, locationOf } from './http/redirect.ts';
 import { assertIdentityEncoding, drain } from './http/response-reader.ts';
 import type { Reply } from './http/transport.ts';
-import { createBlobContent, type OpenedBlob, readBlobHead } from './resumable-blob.ts';
+import { ParallelBody } from './parallel-body.ts';
+import type { RangeBudget } from './range-budget.ts';
+import { createBlobContent, type OpenedBlob, readBlobHead, UnsoundRangeError } from './resumable-blob.ts';
 
 export interface BlobClientOptions {
   readonly ask: SendToChain;
+  /** A bare GET of bytes `start` to `end` at a location that a registry named: no login, redirects followed. */
+  readonly askLocation: (url: URL, range: ByteRange, signal: AbortSignal | undefined) => Promise<Reply>;
+  readonly budget: RangeBudget;
+  /** Monotonic milliseconds. */
+  readonly now: () => number;
   /** `redirect` hands a redirect to blob storage on; `stream` follows it. */
   readonly mode: 'stream' | 'redirect';
   readonly resumeMs: number;
   readonly onResume: (blob: string, offset: number, reason: string) => void;
 }
+
+/** An empty blob has no range at all: registries answer 416, or close the connection. */
+const EMPTY_BLOB = digestOf(Buffer.alloc(0));
+/** Blobs from this size on are fetched in ranges over several connections. */
+const PARALLEL_MIN_BYTES = 32 * 1024 * 1024;
+/** The range that finds out how large a blob is and whether its host serves ranges: most blobs are no larger. */
+const FIRST_RANGE_BYTES = 8 * 1024 * 1024;
+const WHOLE_ONLY_MS = 10 * 60_000;
+const HOSTS_MAX = 500;
 
 /** What opening a blob came to: its bytes, or the place to which the registry sends for them. */
 type Opening = OpenedBlob | { readonly location: string };
@@ -49,15 +67,25 @@ function isOpened(opening: Opening): opening is OpenedBlob {
   return 'body' in opening;
 }
 
+function boundsOf(range: RangeRequest | undefined): {
+  readonly start: number;
+  readonly end: number | undefined;
+} {
+  if (range?.kind !== 'from') return { start: 0, end: undefined };
+  return { start: range.first, end: range.last === undefined ? undefined : range.last + 1 };
+}
+
 /** The way to one source host's blobs. */
-export function createBlobClient({ ask, mode, resumeMs, onResume }: BlobClientOptions) {
-  function readOpening(reply: Reply, { name, range }: Wanted, blame: () => void): Opening {
+export function createBlobClient(client: BlobClientOptions) {
+  const { ask, askLocation, budget, now, mode, resumeMs, onResume } = client;
+
+  function readOpening(reply: Reply, { name, digest, range }: Wanted, blame: () => void): Opening {
     if (isRedirect(reply)) {
       drain(reply);
       return { location: locationOf(reply).href };
     }
     assertIdentityEncoding(reply);
-    const opened = readBlobHead(reply, blame);
+    const opened = readBlobHead(reply, blame, digest);
     if (reply.status === 206 && (range === undefined || !grants(opened, range))) {
       opened.body.cancel();
       throw new RegistryError(
@@ -82,6 +110,93 @@ export function createBlobClient({ ask, mode, resumeMs, onResume }: BlobClientOp
     return ask(repository, subject, asking, options, (reply, blame) => readOpening(reply, wanted, blame));
   }
 
+  /** Registries that answered a range with something else: for a while blobs are requested whole. */
+  const wholeOnlyUntil = new LRUCache<string, number>({ max: HOSTS_MAX });
+  const servesRanges = ({ host }: Repository) => (wholeOnlyUntil.get(host) ?? 0) <= now();
+  const noteWholeOnly = ({ repository }: Wanted) =>
+    void wholeOnlyUntil.set(repository.host, now() + WHOLE_ONLY_MS);
+
+  /** Opens ranges of the blob that `first` is a part of, at the location where that was found as long as it holds. */
+  function rangeOpener(wanted: Wanted, first: OpenedBlob) {
+    let location = first.location;
+    return async (start: number, end: number, signal: AbortSignal): Promise<OpenedBlob> => {
+      const options = { ...wanted.options, signal };
+      const range = { kind: 'from', first: start, last: end - 1 } as const;
+      const opened =
+        (location && (await openAt(location, { start, end }, wanted, first.blame, signal))) ??
+        (await open({ ...wanted, options, range }, 'any'));
+      if (!isOpened(opened)) throw new BrokenBodyError(`${wanted.name} was moved while it was read`);
+      const isSameVersion = opened.etag === first.etag && opened.sizeBytes === first.sizeBytes;
+      if (opened.isPart && opened.start === start && isSameVersion) {
+        location = opened.location;
+        return opened;
+      }
+      opened.body.cancel();
+      if (!opened.isPart) noteWholeOnly(wanted);
+      throw new BrokenBodyError(
+        opened.isPart ? 'a range of another version was sent' : 'the whole was sent instead of a range',
+      );
+    };
+  }
+
+  /** A signed location serves many ranges until it expires; undefined: the registry is to be asked for a new one. */
+  async function openAt(
+    location: URL,
+    range: ByteRange,
+    wanted: Wanted,
+    blame: () => void,
+    signal: AbortSignal,
+  ): Promise<OpenedBlob | undefined> {
+    const reply = await askLocation(location, range, signal);
+    if (reply.status !== 206 && reply.status !== 200) {
+      drain(reply);
+      return undefined;
+    }
+    const asked = { kind: 'from', first: range.start, last: range.end - 1 } as const;
+    const opened = readOpening(reply, { ...wanted, range: asked }, blame);
+    return isOpened(opened) ? opened : undefined;
+  }
+
+  /** Opens a first range of what is wanted, and the rest in parallel where the blob is large; undefined: not to be had so. */
+  async function openInRanges(wanted: Wanted): Promise<OpenedBlob | undefined> {
+    const { start, end: wantedEnd } = boundsOf(wanted.range);
+    if (wanted.digest === EMPTY_BLOB) return undefined;
+    if ((wantedEnd ?? Number.POSITIVE_INFINITY) - start < PARALLEL_MIN_BYTES) return undefined;
+    let first: Opening;
+    try {
+      const range = { kind: 'from', first: start, last: start + FIRST_RANGE_BYTES - 1 } as const;
+      first = await open({ ...wanted, range }, 'any');
+    } catch (error) {
+      if (error instanceof UnsoundRangeError) noteWholeOnly(wanted);
+      const isAboutRange =
+        error instanceof UnsoundRangeError ||
+        (error instanceof RegistryError && error.code === 'RANGE_INVALID' && wanted.range === undefined);
+      if (isAboutRange) return undefined;
+      throw error;
+    }
+    if (!isOpened(first)) return undefined;
+    if (!first.isPart) return first;
+    const { sizeBytes } = first;
+    if (sizeBytes === undefined || first.end === undefined) {
+      first.body.cancel();
+      noteWholeOnly(wanted);
+      return undefined;
+    }
+    const isPart = wanted.range !== undefined;
+    const end = Math.min(wantedEnd ?? sizeBytes, sizeBytes);
+    if (first.end >= end) return { ...first, isPart };
+    const body = new ParallelBody({
+      first,
+      end,
+      host: first.host,
+      open: rangeOpener(wanted, first),
+      budget,
+      retryMs: resumeMs,
+      now,
+    });
+    return { ...first, body, end, isPart };
+  }
+
   return async (repository: Repository, digest: Digest, options: BlobOptions = {}): Promise<Blob> => {
     const name = `${formatRepository(repository)}@${digest}`;
     if (options.range && isInNoBlob(options.range)) {
@@ -89,7 +204,12 @@ export function createBlobClient({ ask, mode, resumeMs, onResume }: BlobClientOp
     }
     const wanted: Wanted = { repository, digest, name, options, range: options.range };
     const handsOn = mode === 'redirect' && options.follow !== true;
-    const opened = await open(wanted, handsOn ? 'origin' : 'any');
+    const openAny = async (part: Wanted) => {
+      const isParallel =
+        budget.connectionsPerHost > 1 && part.range?.kind !== 'suffix' && servesRanges(repository);
+      return (isParallel ? await openInRanges(part) : undefined) ?? (await open(part, 'any'));
+    };
+    const opened = handsOn ? await open(wanted, 'origin') : await openAny(wanted);
     if (!isOpened(opened)) return { kind: 'redirect', location: opened.location };
     const { start, end, isPart } = opened;
     return createBlobContent({
@@ -103,7 +223,10 @@ export function createBlobClient({ ask, mode, resumeMs, onResume }: BlobClientOp
         const isWhole = from === 0 && !isPart;
         const rest = { kind: 'from', first: from, last: to === undefined ? undefined : to - 1 } as const;
         // What has been begun as bytes is finished as bytes: a redirect is followed from here on.
-        const next = await open({ ...wanted, range: isWhole ? undefined : rest }, 'any');
+        const next = await (to === undefined ? open : openAny)(
+          { ...wanted, range: isWhole ? undefined : rest },
+          'any',
+        );
         if (!isOpened(next)) throw new RegistryError('UNAVAILABLE', `${name} was moved while it was read`);
         return next;
       },

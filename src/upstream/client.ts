@@ -1,22 +1,25 @@
 import type { Log } from '../lib/log.ts';
 import { hostOf, portOf } from '../lib/url.ts';
+import type { ByteRange } from '../oci/range.ts';
 import type { Repository, SourceHost } from '../oci/reference.ts';
 import type { Registry } from '../oci/registry.ts';
 import { HostNotAllowedError } from '../oci/registry-error.ts';
 import { type Credentials, NO_CREDENTIALS } from './auth/credentials.ts';
 import { createTokenCache } from './auth/token.ts';
 import { createEndpoint, isListed } from './endpoint.ts';
-import { fromNetworkError } from './errors.ts';
+import { fromNetworkError, isAbort } from './errors.ts';
 import { createFailover } from './failover.ts';
 import { createBlobTransport } from './http/blob-transport.ts';
+import { followRedirects } from './http/redirect.ts';
 import { drain } from './http/response-reader.ts';
 import { sendWithRetry } from './http/retry.ts';
 import { createSlabPool, type SlabPool } from './http/slab.ts';
-import { createTransport, type Outgoing, type Transport, USER_AGENT } from './http/transport.ts';
+import { createTransport, type Outgoing, type Reply, type Transport, USER_AGENT } from './http/transport.ts';
 import { createDial, type Dial, type DialTarget } from './net/dial.ts';
 import { type ProxySettings, proxyFor } from './net/proxy.ts';
 import { createResolvers, type Resolver } from './net/resolver.ts';
 import { createTlsContexts, SYSTEM_AUTHORITIES } from './net/tls.ts';
+import { RangeBudget } from './range-budget.ts';
 import { createRegistryClient } from './registry-client.ts';
 import { apiRootOf, DEFAULT_TIMEOUTS, type Timeouts, type UpstreamSettings } from './settings.ts';
 
@@ -77,8 +80,12 @@ export interface UpstreamOptions extends Omit<ConnectionOptions, 'resolve'> {
   readonly pseudonym: string;
   /** How blobs are read: `fast`, the default, into reused memory; `plain` like everything else. */
   readonly blobReader?: 'fast' | 'plain';
+  /** Connections per host for one or more large blobs; 1 fetches each over one connection. 8 when not said. */
+  readonly blobConnections?: number;
   readonly log?: Log;
 }
+
+const BLOB_CONNECTIONS = 8;
 
 /** A source host's client together with what it holds open. */
 interface Client {
@@ -91,6 +98,7 @@ interface Client {
 /** What source hosts share, none of which is of use against another. */
 interface Shared {
   readonly slabs: SlabPool;
+  readonly budget: RangeBudget;
   readonly resolverFor: () => Resolver;
 }
 
@@ -105,11 +113,31 @@ export interface Upstream extends Registry {
   close(): Promise<void>;
 }
 
+async function askLocation(
+  send: Transport['send'],
+  url: URL,
+  { start, end }: ByteRange,
+  signal: AbortSignal | undefined,
+): Promise<Reply> {
+  const headers = {
+    'accept-encoding': 'identity',
+    'user-agent': USER_AGENT,
+    range: `bytes=${start}-${end - 1}`,
+  };
+  const outgoing: Outgoing = { method: 'GET', url, headers, signal };
+  try {
+    return await followRedirects(send, outgoing, await send(outgoing));
+  } catch (error) {
+    if (isAbort(error) || signal?.aborted) throw error;
+    throw fromNetworkError(error, url.host);
+  }
+}
+
 function createClient(
   host: SourceHost,
   settings: UpstreamSettings,
   options: UpstreamOptions,
-  { slabs, resolverFor }: Shared,
+  { slabs, budget, resolverFor }: Shared,
 ): Client {
   const { now, credentials = NO_CREDENTIALS } = options;
   const log: Log = options.log ?? (() => {});
@@ -118,11 +146,12 @@ function createClient(
   const fast = createBlobTransport({ dial, plain: transport, proxyOf, timeouts, slabs, now });
   const send = (outgoing: Outgoing) => sendWithRetry(transport.send, outgoing);
   const sendFast = (outgoing: Outgoing) => sendWithRetry(fast.send, outgoing);
+  const sendForBlob = options.blobReader === 'plain' ? send : sendFast;
   const endpoints = settings.endpoints.map((endpoint) =>
     createEndpoint({
       settings: endpoint,
       send,
-      sendForBlob: options.blobReader === 'plain' ? send : sendFast,
+      sendForBlob,
       tokens: createTokenCache({ send, timeouts, now }),
       credentials,
       warn: (message) => log('warning', 'credential-problem', message, { registry: host }),
@@ -148,6 +177,9 @@ function createClient(
       blobs: settings.blobs ?? 'stream',
       pseudonym: options.pseudonym,
       timeouts,
+      askLocation: (url, range, signal) => askLocation(sendForBlob, url, range, signal),
+      budget,
+      now,
       log: (event, message, fields) => log('info', event, message, { registry: host, ...fields }),
     }),
     close: async () => {
@@ -162,7 +194,11 @@ function createClient(
  */
 export function createUpstream(options: UpstreamOptions): Upstream {
   const clients = new Map<SourceHost, Client>();
-  const shared: Shared = { slabs: createSlabPool(), resolverFor: createResolvers() };
+  const shared: Shared = {
+    slabs: createSlabPool(),
+    budget: new RangeBudget(options.blobConnections ?? BLOB_CONNECTIONS),
+    resolverFor: createResolvers(),
+  };
 
   function clientOf(host: SourceHost): Client {
     const known = clients.get(host);

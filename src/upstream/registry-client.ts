@@ -23,13 +23,14 @@ import {
   type RequestOptions,
 } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
-import { createBlobClient } from './blob-client.ts';
+import { type BlobClientOptions, createBlobClient } from './blob-client.ts';
 import { type ChainRequest, createChainClient } from './chain-client.ts';
 import type { Endpoint } from './endpoint.ts';
 import { noticesOf, type ResourceRef } from './errors.ts';
 import type { Failover } from './failover.ts';
 import { announcedSize, drain, readBody } from './http/response-reader.ts';
 import type { Reply } from './http/transport.ts';
+import type { RangeBudget } from './range-budget.ts';
 import type { Timeouts } from './settings.ts';
 import { type FetchTagPage, listTags, readTagPage } from './tags.ts';
 
@@ -42,6 +43,10 @@ export interface RegistryClientOptions {
   /** This mirror's name in `Via`. */
   readonly pseudonym: string;
   readonly timeouts: Timeouts;
+  readonly askLocation: BlobClientOptions['askLocation'];
+  readonly budget: RangeBudget;
+  /** Monotonic milliseconds. */
+  readonly now: () => number;
   readonly log: (event: string, message: string, fields: Readonly<Record<string, string | number>>) => void;
 }
 
@@ -96,6 +101,9 @@ export function createRegistryClient(client: RegistryClientOptions): Registry {
   const ask = createChainClient(chain, pseudonym);
   const blob = createBlobClient({
     ask,
+    askLocation: client.askLocation,
+    budget: client.budget,
+    now: client.now,
     mode: client.blobs,
     resumeMs,
     onResume: (name, offset, reason) => log('blob-resumed', 'blob resumed', { blob: name, offset, reason }),

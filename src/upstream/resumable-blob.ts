@@ -203,9 +203,16 @@ export interface OpenedBlob {
   readonly end: number | undefined;
   /** The whole blob's size, if it was said. */
   readonly sizeBytes: number | undefined;
+  /** `HOST[:PORT]` that sent it, the strong or weak entity tag it named, and its location where a redirect led there. */
+  readonly host: string;
+  readonly etag: string | undefined;
+  readonly location: URL | undefined;
   /** To be called when these bytes are no good: whoever sent them is asked last for a while. */
   readonly blame: () => void;
 }
+
+/** A 206 that does not say which part it is, or contradicts itself. */
+export class UnsoundRangeError extends RegistryError {}
 
 const CONTENT_RANGE = /^bytes (\d{1,15})-(\d{1,15})\/(\d{1,15}|\*)$/;
 
@@ -222,10 +229,18 @@ export function readBlobHead(
     readonly url: URL;
   },
   blame: () => void,
+  digest: Digest,
 ): OpenedBlob {
   const { status, headers, body, url } = reply;
   const announced = announcedSize(headers);
-  if (status === 200) return { body, isPart: false, start: 0, end: announced, sizeBytes: announced, blame };
+  const origin = {
+    host: url.host,
+    etag: headers['etag'],
+    location: url.pathname.endsWith(`/blobs/${digest}`) ? undefined : url,
+    blame,
+  };
+  if (status === 200)
+    return { ...origin, body, isPart: false, start: 0, end: announced, sizeBytes: announced };
   if (announced === 0) {
     // Go's file server, and distribution with it, grants the end of an empty blob instead of answering 416.
     body.cancel();
@@ -241,7 +256,7 @@ export function readBlobHead(
     (announced === undefined || announced === last - start + 1);
   if (!isSound) {
     body.cancel();
-    throw new RegistryError('UNAVAILABLE', `${url.host} answered 206 without a sound Content-Range`);
+    throw new UnsoundRangeError('UNAVAILABLE', `${url.host} answered 206 without a sound Content-Range`);
   }
-  return { body, isPart: true, start, end: last + 1, sizeBytes, blame };
+  return { ...origin, body, isPart: true, start, end: last + 1, sizeBytes };
 }

@@ -83,7 +83,10 @@ describe('a blob read the fast way', () => {
       ),
     );
     const endpoint = { url: server.url, anyAddress: true, tls: { caFile: authority.certFile } };
-    const upstream = upstreamTo({ endpoints: [endpoint] }, { timeouts: { resumeMs: 10 } });
+    const upstream = upstreamTo(
+      { endpoints: [endpoint] },
+      { blobConnections: 1, timeouts: { resumeMs: 10 } },
+    );
     expect((await readBlob(await upstream.blob(app, digest))).equals(bytes)).toBe(true);
     expect(server.requests.at(-1)?.headers['range']).toMatch(/^bytes=\d+-999999$/);
   });

@@ -52,6 +52,7 @@ describe('blobs that are kept elsewhere', () => {
       'accept-encoding',
       'connection',
       'host',
+      'range',
       'user-agent',
     ]);
   });

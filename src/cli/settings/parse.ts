@@ -108,6 +108,18 @@ export function readSwitch(value: unknown): boolean {
   throw new Error(`“${shown(value)}” is neither on nor off`);
 }
 
+const CONNECTIONS_MAX = 32;
+
+/** A number of connections from 1 to 32; `off` is 1. */
+export function readConnections(value: unknown): number {
+  if (value === 'off' || value === false) return 1;
+  const count = Number(value);
+  if (!Number.isInteger(count) || count < 1 || count > CONNECTIONS_MAX) {
+    throw new Error(`“${shown(value)}” is neither off nor a number from 1 to ${CONNECTIONS_MAX}`);
+  }
+  return count;
+}
+
 /** `https://hub.example.org`: a URL of nothing but an origin. */
 export function readSiteUrl(value: unknown): string {
   const url = typeof value === 'string' && URL.canParse(value) ? new URL(value) : undefined;

@@ -6,6 +6,7 @@ import {
   formatSize,
   formatSwitch,
   oneOf,
+  readConnections,
   readDurationMs,
   readListen,
   readSiteUrl,
@@ -136,6 +137,13 @@ export const SERVE_SETTINGS = {
     fallback: () => 50 * GIB,
     parse: readSizeBytes,
     format: formatSize,
+  }),
+  blobConnections: setting({
+    flags: '--blob-connections <number|off>',
+    help: 'connections per registry for large blobs, fetched as parallel ranges: 8; off: one for each blob',
+    fallback: () => 8,
+    parse: readConnections,
+    format: (count) => (count === 1 ? 'off' : String(count)),
   }),
   tagMaxAge: setting({
     flags: '--tag-max-age <duration>',

@@ -1,0 +1,304 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { RegistryError } from '../oci/registry-error.ts';
+import { ConcurrencyController } from './concurrency.ts';
+import { type Body, BrokenBodyError } from './http/body.ts';
+import { type RangeBudget, SEGMENT_BYTES } from './range-budget.ts';
+import type { OpenedBlob } from './resumable-blob.ts';
+
+/** A segment that its reader takes as it comes needs no memory, so on one connection it may be longer. */
+const DIRECT_MAX_BYTES = 64 * 1024 * 1024;
+/** How much of a download one request of a single connection brings, in milliseconds of its throughput. */
+const DIRECT_MS = 250;
+/** The next request is sent when this much of the present one is left, so that no round trip is waited for. */
+const OPEN_AHEAD_BYTES = 1024 * 1024;
+const TRIES_MAX = 3;
+/** What waited in memory is handed over in slices of this size, while fewer bytes than this are still to be written. */
+const SLICE_BYTES = 256 * 1024;
+const HIGH_WATER_BYTES = 1024 * 1024;
+
+export interface ParallelOptions {
+  /** The first range's response: part of the whole. */
+  readonly first: OpenedBlob;
+  /** Where the wanted bytes end in the blob. */
+  readonly end: number;
+  /** The host whose connections are counted. */
+  readonly host: string;
+  /** Opens bytes `start` to `end` of the same version of the blob. */
+  readonly open: (start: number, end: number, signal: AbortSignal) => Promise<OpenedBlob>;
+  readonly budget: RangeBudget;
+  /** Pause before a broken range is opened again, in milliseconds; doubled by each try. */
+  readonly retryMs: number;
+  /** Monotonic milliseconds. */
+  readonly now: () => number;
+}
+
+type Take = Parameters<Body['read']>[0];
+
+/** A range on its way: what of it has arrived stands in `buffer` until all before it has been handed over. */
+interface Segment {
+  readonly start: number;
+  readonly end: number;
+  receivedBytes: number;
+  deliveredBytes: number;
+  unreleasedSlices: number;
+  buffer: Buffer | undefined;
+  opened: OpenedBlob | undefined;
+  isRunning: boolean;
+  isComplete: boolean;
+  failure: Error | undefined;
+}
+
+/**
+ * A blob's bytes in order, fetched as ranges over as many connections as are worth it. The range at the front is handed
+ * over as it arrives; later ones wait in memory, which the budget bounds.
+ *
+ * It is a {@link Body} like that of one response: when a range cannot be had it fails as broken, and the reader asks for
+ * the rest in one piece.
+ */
+export class ParallelBody implements Body {
+  readonly #options: ParallelOptions;
+  readonly #controller: ConcurrencyController;
+  readonly #abort = new AbortController();
+  /** In order; the first is at the front. */
+  readonly #segments: Segment[];
+  #nextStart: number;
+  /** Of what waited in memory: handed over and not written yet. */
+  #unreleasedBytes = 0;
+  #take: Take | undefined;
+  #settle: { resolve: () => void; reject: (error: Error) => void } | undefined;
+  #outcome: 'end' | Error | undefined;
+  readonly #onFreed = () => this.#startSegments();
+
+  constructor(options: ParallelOptions) {
+    const { first, budget, now } = options;
+    this.#options = options;
+    this.#controller = new ConcurrencyController(budget.connectionsPerHost, now);
+    const end = first.end ?? first.start;
+    this.#segments = [newSegment(first.start, end, first)];
+    this.#nextStart = end;
+  }
+
+  read(take: Take): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#take = take;
+      this.#settle = { resolve, reject };
+      if (this.#outcome !== undefined) return reject(this.#outcome);
+      this.#options.budget.join(this.#onFreed);
+      const [front] = this.#segments;
+      if (front !== undefined) this.#run(front);
+      this.#startSegments();
+    });
+  }
+
+  cancel(reason: Error = new Error('cancelled')): void {
+    this.#finish(reason);
+  }
+
+  #finish(outcome: 'end' | Error): void {
+    if (this.#outcome !== undefined) return;
+    this.#outcome = outcome;
+    const { budget } = this.#options;
+    if (outcome !== 'end') this.#abort.abort(outcome);
+    for (const segment of this.#segments.splice(0)) {
+      if (outcome !== 'end') segment.opened?.body.cancel(outcome);
+      this.#releaseBuffer(segment);
+    }
+    budget.leave(this.#onFreed);
+    if (outcome === 'end') this.#settle?.resolve();
+    else this.#settle?.reject(outcome);
+  }
+
+  /** Gives the memory back unless a body or the reader still uses it; each of them tries again when it is done. */
+  #releaseBuffer(segment: Segment): void {
+    const { buffer } = segment;
+    const isInUse = segment.unreleasedSlices > 0 || (this.#outcome !== undefined && segment.isRunning);
+    if (isInUse) return;
+    segment.buffer = undefined;
+    if (buffer !== undefined) this.#options.budget.release(buffer);
+  }
+
+  /** Starts as many ranges as the controller and the budget allow. */
+  #startSegments(): void {
+    const { end, budget, host } = this.#options;
+    while (this.#outcome === undefined && this.#take !== undefined && this.#nextStart < end) {
+      const active = this.#segments.filter(({ isComplete }) => !isComplete);
+      const isNeeded = active.length === 0 || (active.length === 1 && isNearlyRead(active[0]));
+      if (active.some(({ failure }) => failure !== undefined)) return;
+      const { limit } = this.#controller;
+      if (!isNeeded && (active.length >= limit || this.#segments.length >= 2 * limit)) return;
+      if (!budget.connect(host, isNeeded)) return;
+      const isDirect = limit === 1;
+      const buffer = isDirect ? undefined : budget.buffer();
+      if (buffer === undefined && !isNeeded) {
+        budget.disconnect(host);
+        return;
+      }
+      const start = this.#nextStart;
+      const sizeBytes = buffer === undefined ? this.#directBytes() : SEGMENT_BYTES;
+      this.#nextStart = Math.min(end, start + sizeBytes);
+      const segment = newSegment(start, this.#nextStart);
+      segment.buffer = buffer;
+      this.#segments.push(segment);
+      this.#run(segment, true);
+    }
+  }
+
+  #directBytes(): number {
+    return Math.min(DIRECT_MAX_BYTES, Math.max(SEGMENT_BYTES, Math.round(this.#controller.rate * DIRECT_MS)));
+  }
+
+  /** Fetches the segment; its connection is counted already when `isCounted`. */
+  #run(segment: Segment, isCounted = false): void {
+    const { budget, host } = this.#options;
+    if (!isCounted) budget.connect(host, true);
+    segment.isRunning = true;
+    void this.#fetch(segment)
+      .catch((error: Error) => {
+        segment.failure = error;
+      })
+      .finally(() => {
+        segment.isRunning = false;
+        if (this.#outcome !== undefined) this.#releaseBuffer(segment);
+        else this.#deliver();
+        budget.disconnect(host);
+        this.#startSegments();
+      });
+  }
+
+  /** Fetches one range, again from where it broke. */
+  async #fetch(segment: Segment): Promise<void> {
+    const { open, retryMs } = this.#options;
+    for (let tries = 0; ; ) {
+      const before = segment.receivedBytes;
+      try {
+        const from = segment.start + segment.receivedBytes;
+        segment.opened ??= await open(from, segment.end, this.#abort.signal);
+        // Without memory of its own it is read when its turn comes; its response waits until then.
+        if (segment.buffer === undefined && this.#segments[0] !== segment) return;
+        await this.#read(segment, segment.opened.body);
+        if (segment.isComplete) return;
+        throw new BrokenBodyError('a range ended early');
+      } catch (error) {
+        segment.opened = undefined;
+        const isUpstreams = error instanceof RegistryError || error instanceof BrokenBodyError;
+        if (this.#outcome !== undefined || !isUpstreams) throw error;
+        this.#controller.back();
+        tries = segment.receivedBytes > before ? 1 : tries + 1;
+        if (tries >= TRIES_MAX) throw new BrokenBodyError(error.message, { cause: error });
+        await delay(retryMs * 2 ** tries, undefined, { signal: this.#abort.signal });
+      }
+    }
+  }
+
+  async #read(segment: Segment, body: Body): Promise<void> {
+    await body.read((chunk, release) => this.#receive(segment, chunk, release));
+    if (segment.start + segment.receivedBytes !== segment.end) return;
+    segment.isComplete = true;
+    this.#deliver();
+  }
+
+  #receive(segment: Segment, chunk: Buffer, release: () => void): void {
+    if (this.#outcome !== undefined) {
+      release();
+      return;
+    }
+    if (segment.start + segment.receivedBytes + chunk.length > segment.end) {
+      throw new BrokenBodyError('a range is longer than it was announced');
+    }
+    const { buffer, receivedBytes } = segment;
+    segment.receivedBytes += chunk.length;
+    if (buffer === undefined) {
+      // Only the segment at the front is read without memory of its own.
+      this.#handOver(chunk, release);
+      if (this.#outcome !== undefined) throw this.#outcome;
+    } else {
+      chunk.copy(buffer, receivedBytes);
+      release();
+      this.#deliver();
+    }
+    const flowing = this.#segments.filter((each) => each.receivedBytes > 0).length;
+    const { limit } = this.#controller;
+    this.#controller.record(chunk.length, flowing);
+    if (this.#controller.limit > limit || isNearlyRead(segment)) this.#startSegments();
+  }
+
+  /** What the reader throws ends the download: it is no fault of a range, and no other try mends it. */
+  #handOver(chunk: Buffer, release: () => void): void {
+    try {
+      this.#take?.(chunk, release);
+    } catch (error) {
+      this.#finish(error as Error);
+    }
+  }
+
+  /** Hands over what waits in memory, at the reader's pace, and ends the segments that are done. */
+  #deliver(): void {
+    for (let front = this.#segments[0]; front !== undefined; front = this.#segments[0]) {
+      if (this.#outcome !== undefined || !this.#deliverBuffer(front)) return;
+      if (front.failure !== undefined) {
+        this.#finish(front.failure);
+        return;
+      }
+      if (!front.isComplete) {
+        const isWaiting = front.opened !== undefined && !front.isRunning && front.buffer === undefined;
+        if (isWaiting) this.#run(front);
+        return;
+      }
+      this.#segments.shift();
+    }
+    if (this.#outcome === undefined && this.#nextStart >= this.#options.end) this.#finish('end');
+  }
+
+  /** True when nothing of the segment waits in memory any more. */
+  #deliverBuffer(segment: Segment): boolean {
+    const { buffer } = segment;
+    if (buffer === undefined) return true;
+    while (segment.deliveredBytes < segment.receivedBytes) {
+      if (this.#unreleasedBytes >= HIGH_WATER_BYTES || this.#outcome !== undefined) return false;
+      const end = Math.min(segment.receivedBytes, segment.deliveredBytes + SLICE_BYTES);
+      const slice = buffer.subarray(segment.deliveredBytes, end);
+      segment.deliveredBytes = end;
+      segment.unreleasedSlices += 1;
+      this.#unreleasedBytes += slice.length;
+      const release = () => {
+        segment.unreleasedSlices -= 1;
+        this.#unreleasedBytes -= slice.length;
+        if (this.#outcome !== undefined) this.#releaseBuffer(segment);
+        else this.#deliver();
+      };
+      this.#handOver(slice, once(release));
+    }
+    if (segment.unreleasedSlices > 0) return false;
+    this.#releaseBuffer(segment);
+    return true;
+  }
+}
+
+/** Calls `action` at most once. */
+function once(action: () => void): () => void {
+  let isDone = false;
+  return () => {
+    if (isDone) return;
+    isDone = true;
+    action();
+  };
+}
+
+function newSegment(start: number, end: number, opened?: OpenedBlob): Segment {
+  return {
+    start,
+    end,
+    receivedBytes: 0,
+    deliveredBytes: 0,
+    unreleasedSlices: 0,
+    buffer: undefined,
+    opened,
+    isRunning: false,
+    isComplete: false,
+    failure: undefined,
+  };
+}
+
+function isNearlyRead(segment: Segment | undefined): boolean {
+  return segment !== undefined && segment.end - segment.start - segment.receivedBytes <= OPEN_AHEAD_BYTES;
+}

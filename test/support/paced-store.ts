@@ -1,0 +1,97 @@
+import { createHash } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { setTimeout as delay } from 'node:timers/promises';
+import { type Digest, parseDigest } from '../../src/oci/digest.ts';
+import { parseRange, resolveRange } from '../../src/oci/range.ts';
+import { type Handler, startServer } from './hostile-registry.ts';
+import { afterTest, closing } from './upstream.ts';
+
+/** What a store may do to one of its requests instead of serving it; `nth` counts from 0. */
+export type Misdeed = (
+  nth: number,
+  request: IncomingMessage,
+  response: ServerResponse,
+) => 'served' | 'not mine';
+
+export interface PacedStore {
+  readonly url: string;
+  readonly digest: Digest;
+  readonly bytes: Buffer;
+  /** The Range header of each request, oldest first. */
+  ranges(): readonly (string | undefined)[];
+  /** Bytes of bodies handed to sockets so far. */
+  sentBytes(): number;
+  /** The most responses that were under way at once. */
+  mostAtOnce(): number;
+  openConnections(): number;
+}
+
+const PIECE_BYTES = 128 * 1024;
+
+/** Bytes without a period, quickly: a shifted range cannot pass for the right one. */
+export function aperiodicBytes(sizeBytes: number): Buffer {
+  const bytes = Buffer.alloc(sizeBytes);
+  for (let offset = 0; offset + 8 <= sizeBytes; offset += 8) {
+    bytes.writeUInt32LE(offset / 8, offset);
+    bytes.writeUInt32LE(Math.imul(offset + 1, 2654435761) >>> 0, offset + 4);
+  }
+  return bytes;
+}
+
+/**
+ * A registry with one blob, each of whose responses is slow (a limit per connection, as content networks have), and that
+ * serves ranges.
+ */
+export async function startPacedStore(
+  sizeBytes: number,
+  { pauseMs = 3, misdeed = () => 'not mine' as const }: { pauseMs?: number; misdeed?: Misdeed } = {},
+): Promise<PacedStore> {
+  const bytes = aperiodicBytes(sizeBytes);
+  const digest = parseDigest(`sha256:${createHash('sha256').update(bytes).digest('hex')}`);
+  if (digest === undefined) throw new Error('no digest');
+  let sent = 0;
+  let now = 0;
+  let most = 0;
+  let nth = -1;
+  let closed = false;
+  afterTest(() => {
+    closed = true;
+  });
+
+  async function send(part: Buffer, response: ServerResponse): Promise<void> {
+    now += 1;
+    most = Math.max(most, now);
+    for (let at = 0; at < part.length && !response.destroyed && !closed; at += PIECE_BYTES) {
+      const piece = part.subarray(at, at + PIECE_BYTES);
+      sent += piece.length;
+      response.write(piece);
+      await delay(pauseMs);
+    }
+    now -= 1;
+    response.end();
+  }
+  const handler: Handler = (request, response) => {
+    nth += 1;
+    if (misdeed(nth, request, response) === 'served') return;
+    const asked = parseRange(request.headers.range ?? '');
+    const range = asked && resolveRange(asked, sizeBytes);
+    if (range === 'unsatisfiable') return void response.writeHead(416, { 'content-length': 0 }).end();
+    const { start, end } = range ?? { start: 0, end: sizeBytes };
+    response.writeHead(range ? 206 : 200, {
+      'content-length': end - start,
+      etag: '"one"',
+      ...(range ? { 'content-range': `bytes ${start}-${end - 1}/${sizeBytes}` } : {}),
+    });
+    void send(bytes.subarray(start, end), response);
+  };
+  const server = closing(await startServer(handler));
+  return {
+    url: server.url,
+    digest,
+    bytes,
+    ranges: () => server.requests.map(({ headers }) => headers['range'] as string | undefined),
+    sentBytes: () => sent,
+    mostAtOnce: () => most,
+    openConnections: () => server.connections().open,
+  };
+}
