@@ -23,7 +23,8 @@ export interface PacedStore {
   sentBytes(): number;
   /** The most responses that were under way at once. */
   mostAtOnce(): number;
-  openConnections(): number;
+  /** Responses that are under way now. */
+  underWay(): number;
 }
 
 const PIECE_BYTES = 128 * 1024;
@@ -92,6 +93,6 @@ export async function startPacedStore(
     ranges: () => server.requests.map(({ headers }) => headers['range'] as string | undefined),
     sentBytes: () => sent,
     mostAtOnce: () => most,
-    openConnections: () => server.connections().open,
+    underWay: () => now,
   };
 }

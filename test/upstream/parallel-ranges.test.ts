@@ -174,7 +174,7 @@ describe.each(READERS)(
       expect((await read()).equals(store.bytes)).toBe(true);
     });
 
-    test('a reader that leaves ends every connection', async () => {
+    test('a reader that leaves ends every response', async () => {
       const { store, upstream } = await start();
       const blob = await upstream.blob(app, store.digest);
       if (blob.kind !== 'content') throw new Error('a redirect');
@@ -187,7 +187,7 @@ describe.each(READERS)(
         },
       });
       await expect(blob.writeTo(sink)).rejects.toThrow();
-      await expect.poll(() => store.openConnections(), { timeout: 5000 }).toBe(0);
+      await expect.poll(() => store.underWay(), { timeout: 10_000 }).toBe(0);
     });
 
     test('a store that answers no range soundly is asked for the whole', async () => {
