@@ -4,13 +4,12 @@ import { ConcurrencyController } from './concurrency.ts';
 import { type Body, BrokenBodyError } from './http/body.ts';
 import { type RangeBudget, SEGMENT_BYTES } from './range-budget.ts';
 import type { OpenedBlob } from './resumable-blob.ts';
+import { isNearlyRead, newSegment, type Segment } from './segment.ts';
 
 /** A segment that its reader takes as it comes needs no memory, so on one connection it may be longer. */
 const DIRECT_MAX_BYTES = 64 * 1024 * 1024;
 /** How much of a download one request of a single connection brings, in milliseconds of its throughput. */
 const DIRECT_MS = 250;
-/** The next request is sent when this much of the present one is left, so that no round trip is waited for. */
-const OPEN_AHEAD_BYTES = 1024 * 1024;
 const TRIES_MAX = 3;
 /** What waited in memory is handed over in slices of this size, while fewer bytes than this are still to be written. */
 const SLICE_BYTES = 256 * 1024;
@@ -33,20 +32,6 @@ export interface ParallelOptions {
 }
 
 type Take = Parameters<Body['read']>[0];
-
-/** A range on its way: what of it has arrived stands in `buffer` until all before it has been handed over. */
-interface Segment {
-  readonly start: number;
-  readonly end: number;
-  receivedBytes: number;
-  deliveredBytes: number;
-  unreleasedSlices: number;
-  buffer: Buffer | undefined;
-  opened: OpenedBlob | undefined;
-  isRunning: boolean;
-  isComplete: boolean;
-  failure: Error | undefined;
-}
 
 /**
  * A blob's bytes in order, fetched as ranges over as many connections as are worth it. The range at the front is handed
@@ -282,23 +267,4 @@ function once(action: () => void): () => void {
     isDone = true;
     action();
   };
-}
-
-function newSegment(start: number, end: number, opened?: OpenedBlob): Segment {
-  return {
-    start,
-    end,
-    receivedBytes: 0,
-    deliveredBytes: 0,
-    unreleasedSlices: 0,
-    buffer: undefined,
-    opened,
-    isRunning: false,
-    isComplete: false,
-    failure: undefined,
-  };
-}
-
-function isNearlyRead(segment: Segment | undefined): boolean {
-  return segment !== undefined && segment.end - segment.start - segment.receivedBytes <= OPEN_AHEAD_BYTES;
 }
