@@ -19,6 +19,8 @@ export interface ProbeOptions {
   readonly architecture?: string | undefined;
   /** Ask the cloud's metadata service for the instance type, for one second at most. */
   readonly cloud?: boolean | undefined;
+  /** Reads the host through this, for what is to watch what is read. */
+  readonly through?: ((root: HostRoot) => HostRoot) | undefined;
   readonly now: () => Date;
   readonly signal?: AbortSignal | undefined;
 }
@@ -36,9 +38,10 @@ export interface HostProbe {
  */
 export async function probeHost(options: ProbeOptions): Promise<HostProbe> {
   const problems = collectDiagnostics();
-  const root = openHostRoot(options.root, {
+  const opened = openHostRoot(options.root, {
     onUnreadable: (path, code) => problems.fail(`${path} cannot be read (${code}): what it tells is missing`),
   });
+  const root = options.through?.(opened) ?? opened;
   const architecture = options.architecture ?? architectureOf(root);
   const other = await readOther(root, problems);
   const facts =

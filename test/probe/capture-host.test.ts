@@ -1,33 +1,71 @@
-import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
+import { capture } from '../../src/cli/commands/detect/capture.ts';
+import { UserError } from '../../src/cli/user-error.ts';
 import { deriveProfile } from '../../src/host/profile.ts';
 import { probeHost } from '../../src/probe/host.ts';
-import { writeTree } from '../support/host-tree.ts';
+import { pciFunction, writeTree } from '../support/host-tree.ts';
+import { HOSTS, MUSEUM, museumHost } from '../support/museum.ts';
 
-const SCRIPT = fileURLToPath(new URL('../../scripts/capture-host.sh', import.meta.url));
-
-function capture(to: string) {
-  return spawnSync('sh', [SCRIPT, to], { encoding: 'utf8' });
+async function profileOf(root: string, architecture?: string) {
+  const { facts } = await probeHost({ root, architecture, now: () => new Date() });
+  return deriveProfile(facts);
 }
 
-async function featuresOf(root: string): Promise<readonly string[]> {
-  const { facts } = await probeHost({ root, now: () => new Date() });
-  return deriveProfile(facts).features;
+function newDirectory(): string {
+  return join(writeTree({ empty: '' }), 'copy');
 }
 
-describe.skipIf(process.platform !== 'linux')('a captured host', () => {
+describe('a captured host', () => {
   test('is detected as the machine itself', async () => {
-    const copy = join(writeTree({ empty: '' }), 'copy');
-    const { status, stderr } = capture(copy);
-    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
-    expect(await featuresOf(copy)).toEqual(await featuresOf('/'));
+    const copy = newDirectory();
+    expect(await capture(copy, { root: '/' })).toContain('answers as on this host');
+    expect((await profileOf(copy)).features).toEqual((await profileOf('/')).features);
   });
 
-  test('is never written over another', () => {
-    const { status, stderr } = capture(writeTree({ empty: '' }));
-    expect(status).toBe(1);
-    expect(stderr).toContain('name a new directory');
+  test.each(HOSTS.filter((host) => existsSync(join(MUSEUM, host, 'proc'))))(
+    'of %s answers as the original',
+    async (host) => {
+      const { architecture } = museumHost(host).platform;
+      const copy = newDirectory();
+      const said = await capture(copy, { root: join(MUSEUM, host), architecture });
+      expect(said).toContain('answers as on this host');
+      const [original, captured] = [
+        await profileOf(join(MUSEUM, host), architecture),
+        await profileOf(copy, architecture),
+      ];
+      expect(captured.cpu).toEqual(original.cpu);
+      expect(captured.gpus).toEqual(original.gpus);
+    },
+  );
+
+  test('holds no serial number, no other lines of its files, and no device that does not matter', async () => {
+    const root = writeTree({
+      'proc/cpuinfo':
+        'processor\t: 0\nFeatures\t: fp asimd\nCPU implementer\t: 0x41\n\nSerial\t\t: 10000000deadbeef\n',
+      'proc/meminfo': 'MemTotal:  131072 kB\nMemFree:  1 kB\n',
+      'etc/os-release': 'ID=debian\nVERSION_ID="12"\nHOME_URL="https://intranet.example"\n',
+      'sys/class/kfd/kfd/topology/nodes/1/properties':
+        'simd_count 304\ngfx_target_version 90402\nunique_id 12345678901234567890\n',
+      ...pciFunction('0000:41:00.0', '10de:2330'),
+      ...pciFunction('0000:01:00.0', '8086:1572', '20000'),
+    });
+    const copy = newDirectory();
+    await capture(copy, { root, architecture: 'arm64' });
+    const text = (path: string) => readFileSync(join(copy, path), 'utf8');
+    expect(text('proc/cpuinfo')).not.toContain('deadbeef');
+    expect(text('proc/meminfo')).toBe('MemTotal:  131072 kB\n');
+    expect(text('etc/os-release')).toBe('ID=debian\nVERSION_ID="12"\n');
+    expect(text('sys/class/kfd/kfd/topology/nodes/1/properties')).toContain('unique_id 567890\n');
+    expect(existsSync(join(copy, 'sys/bus/pci/devices/0000:41:00.0/uevent'))).toBe(true);
+    expect(existsSync(join(copy, 'sys/bus/pci/devices/0000:01:00.0'))).toBe(false);
+  });
+
+  test('is never written over another', async () => {
+    const directory = writeTree({ empty: '' });
+    const refused = capture(directory, { root: '/' });
+    await expect(refused).rejects.toThrow(UserError);
+    await expect(refused).rejects.toMatchObject({ exitStatus: 2, nextStep: 'Name a new directory.' });
   });
 });

@@ -11,6 +11,7 @@ const EXAMPLES = helpText(
     ['metahub detect cpu', 'one value: the microarchitecture'],
     ['metahub detect --why-not zen4', 'what this host lacks to run code built for it'],
     ['metahub detect --gcc 12', 'the flags to build for this host'],
+    ['metahub detect --capture my-host', 'what a report of a wrong answer needs'],
     [
       'metahub detect --root ./capture --arch aarch64',
       'another host, from a copy of its /proc, /sys and /etc',
@@ -38,6 +39,7 @@ export function configure(command: Command): void {
     .option('--compiler <name@version>', 'print the flags with which this compiler builds for the host')
     .option('--gcc <version>', 'short for --compiler gcc@<version>')
     .option('--cloud', 'ask the cloud’s metadata service for the instance type, for 1 s at most')
+    .option('--capture <dir>', 'copy what detection reads to a new directory, for a report')
     .option('--all', 'add what helps a person: board, firmware, memory, disks')
     .addHelpText('after', EXAMPLES)
     .action((value, flags) => detect(value, flags, STREAM_OUTPUT));

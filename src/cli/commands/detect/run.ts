@@ -19,6 +19,7 @@ export interface DetectFlags {
   readonly compiler?: string;
   readonly gcc?: string;
   readonly cloud?: boolean;
+  readonly capture?: string;
   readonly all?: boolean;
 }
 
@@ -28,9 +29,27 @@ export async function detect(value: string | undefined, flags: DetectFlags, outp
   if (flags.all && flags.root !== '/') {
     throw usageError('--all asks this machine, not the one below --root', 'Leave out one of the two.');
   }
+  if (flags.capture !== undefined) return captureTo(flags.capture, value, flags, output);
   const host = await detectHost(flags);
   output.write(await answer(host));
   if (host.failed) process.exitCode = 3;
+}
+
+/** What `--capture` goes together with. */
+const WITH_CAPTURE = new Set(['capture', 'root', 'arch']);
+
+async function captureTo(
+  directory: string,
+  value: string | undefined,
+  flags: DetectFlags,
+  output: Output,
+): Promise<void> {
+  const other = Object.entries(flags).find(([name, given]) => Boolean(given) && !WITH_CAPTURE.has(name));
+  if (other !== undefined || value !== undefined) {
+    throw usageError('--capture answers nothing else', 'Leave out everything but --root and --arch.');
+  }
+  const { capture } = await import('./capture.ts');
+  output.write(await capture(directory, { root: flags.root, architecture: flags.arch }));
 }
 
 type Answer = (host: DetectedHost) => Promise<string>;
