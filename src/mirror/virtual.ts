@@ -1,22 +1,38 @@
 import { LRUCache } from 'lru-cache';
 import { assembleIndex } from '../oci/build-index.ts';
 import type { Digest } from '../oci/digest.ts';
-import { answersTo, type ListSpec, memberRepositories } from '../oci/image-list.ts';
+import { answersTo, type ListSpec } from '../oci/image-list.ts';
 import {
   formatReference,
   formatRepository,
   isSameRepository,
+  parseTag,
   type Repository,
   type Tag,
 } from '../oci/reference.ts';
-import type { Manifest, Registry, RequestOptions, TagOptions, TagPage } from '../oci/registry.ts';
+import type {
+  Manifest,
+  ManifestInfo,
+  Registry,
+  RequestOptions,
+  TagOptions,
+  TagPage,
+} from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
+import { ListReach, type Reached } from './list-reach.ts';
 import { type Missing, type ResolveOptions, resolveMembers } from './resolve-members.ts';
+
+/** The tags of a repository that this mirror has served, restarts included. */
+export interface TagHistory {
+  tagsOf(repository: Repository): Promise<readonly Tag[]>;
+  keepTag(repository: Repository, tag: Tag, info: ManifestInfo): Promise<void>;
+}
 
 export interface VirtualOptions {
   readonly next: Registry;
   /** The lists, strongest first; read again for every request, so that a reload shows at once. */
   readonly catalog: () => readonly ListSpec[];
+  readonly history?: TagHistory | undefined;
   /** Monotonic milliseconds. */
   readonly now: () => number;
   /** Told of members that a list had to do without. */
@@ -27,137 +43,180 @@ interface Assembled {
   /** As it was then: a reload puts another in its place. */
   readonly spec: ListSpec;
   readonly manifest: Manifest;
+  readonly members: readonly Reached[];
   readonly expiresMs: number;
 }
 
-/** How many digests' homes, and how many assembled lists, are remembered. */
-const HOMES_MAX = 10_000;
 const LISTS_MAX = 1000;
+/** Tags of a pattern that a search for a digest goes through. */
+const TAGS_MAX = 32;
 
 const isUnknown = (error: unknown): boolean => error instanceof RegistryError && error.status === 404;
+
+/** @throws {RegistryError} when there is no member at all. */
+function toManifest({ found, missing }: ResolveOptions, list: string): Manifest {
+  if (found.length === 0) {
+    const hasFailed = missing.some((one) => !one.isUnknown);
+    const reasons = missing.map(({ image, reason }) => `${image}: ${reason}`).join('; ');
+    throw new RegistryError(
+      hasFailed ? 'UNAVAILABLE' : 'MANIFEST_UNKNOWN',
+      `no member of ${list} could be had (${reasons})`,
+    );
+  }
+  const index = assembleIndex(found.map(({ member }) => member));
+  // A list that lacks what could not be asked for is of the moment only.
+  const isWhole = missing.every((one) => one.isUnknown);
+  const maxAgeMs = isWhole ? Math.min(...found.map((one) => one.maxAgeMs)) : 0;
+  // A list is no fresher than its members.
+  const warning = found.find((one) => one.warning !== undefined)?.warning;
+  return {
+    ...index,
+    maxAgeMs: Number.isFinite(maxAgeMs) ? maxAgeMs : 0,
+    ...(warning === undefined ? {} : { notices: { warning } }),
+  };
+}
+
+/** Assembles lists from their members, and remembers them for as long as the members' tags may be believed. */
+class ListAssembler {
+  readonly #options: VirtualOptions;
+  readonly #assembled = new LRUCache<string, Assembled>({ max: LISTS_MAX });
+  readonly #running = new Map<string, { readonly spec: ListSpec; readonly list: Promise<Assembled> }>();
+
+  constructor(options: VirtualOptions) {
+    this.#options = options;
+  }
+
+  /** The list as of now; those who ask meanwhile share one assembly. */
+  assemble(spec: ListSpec, tag: Tag, options: RequestOptions): Promise<Assembled> {
+    const { now } = this.#options;
+    const key = JSON.stringify([options.access?.partition, formatRepository(spec.repository), tag]);
+    const known = this.#assembled.get(key);
+    if (known?.spec === spec && known.expiresMs > now()) return Promise.resolve(known);
+    const joined = this.#running.get(key);
+    if (joined?.spec === spec) return joined.list;
+    const started = this.#assembleNow(spec, tag, options)
+      .then((list) => {
+        this.#assembled.set(key, list);
+        return list;
+      })
+      .finally(() => {
+        if (this.#running.get(key)?.list === started) this.#running.delete(key);
+      });
+    this.#running.set(key, { spec, list: started });
+    return started;
+  }
+
+  async #assembleNow(spec: ListSpec, tag: Tag, options: RequestOptions): Promise<Assembled> {
+    const { next, now, onMissing, history } = this.#options;
+    const name = formatReference(spec.repository, { kind: 'tag', tag });
+    // Shared by all who ask meanwhile: one of them leaving must not end it.
+    const { signal: _, ...shared } = options;
+    const resolved = await resolveMembers(spec, tag, next, shared);
+    for (const one of resolved.missing) onMissing(name, one);
+    const manifest = toManifest(resolved, name);
+    const { digest, mediaType, bytes } = manifest;
+    await history?.keepTag(spec.repository, tag, { digest, mediaType, sizeBytes: bytes.length });
+    const members = resolved.found.map(({ member, image }) => ({
+      digest: member.digest,
+      mediaType: member.mediaType,
+      home: image.repository,
+    }));
+    return { spec, manifest, members, expiresMs: now() + manifest.maxAgeMs };
+  }
+}
 
 /**
  * Images that no registry holds: a tag of a list's repository is answered with an index of its members, wherever they
  * live; what the members consist of is then found by digest in their own repositories.
  */
-export function virtual({ next, catalog, now, onMissing }: VirtualOptions): Registry {
-  const assembled = new LRUCache<string, Assembled>({ max: LISTS_MAX });
-  const running = new Map<string, { readonly spec: ListSpec; readonly manifest: Promise<Manifest> }>();
-  const homes = new LRUCache<string, Repository>({ max: HOMES_MAX });
+export function virtual(options: VirtualOptions): Registry {
+  const { next, catalog, now, history } = options;
+  const assembler = new ListAssembler(options);
+  const reach = new ListReach({ next, now, membersOf });
 
   function listsOf(repository: Repository): readonly ListSpec[] {
     return catalog().filter((list) => isSameRepository(list.repository, repository));
   }
 
-  function listOf(repository: Repository, tag: Tag): ListSpec | undefined {
-    return listsOf(repository).find((spec) => answersTo(spec, tag));
+  async function listManifest(spec: ListSpec, tag: Tag, asked: RequestOptions): Promise<Manifest> {
+    const { manifest, members, expiresMs } = await assembler.assemble(spec, tag, asked);
+    reach.add(spec.repository, members);
+    return { ...manifest, maxAgeMs: Math.max(0, expiresMs - now()) };
   }
 
-  function toManifest({ found, missing }: ResolveOptions, list: string): Manifest {
-    for (const one of missing) onMissing(list, one);
-    if (found.length === 0) {
-      const hasFailed = missing.some((one) => !one.isUnknown);
-      const reasons = missing.map(({ image, reason }) => `${image}: ${reason}`).join('; ');
-      throw new RegistryError(
-        hasFailed ? 'UNAVAILABLE' : 'MANIFEST_UNKNOWN',
-        `no member of ${list} could be had (${reasons})`,
-      );
+  /** The tags that a list may be asked for by: those it names, and those it was asked for by. */
+  async function tagsOf(spec: ListSpec, repository: Repository): Promise<readonly Tag[]> {
+    const named = spec.tags.flatMap(({ isLiteral, excludes, text }) =>
+      isLiteral && !excludes ? (parseTag(text) ?? []) : [],
+    );
+    const served = (await history?.tagsOf(repository)) ?? [];
+    return [...new Set([...named, ...served])].filter((tag) => answersTo(spec, tag)).slice(0, TAGS_MAX);
+  }
+
+  async function membersOf(repository: Repository, asked: RequestOptions): Promise<readonly Reached[]> {
+    const found: Reached[] = [];
+    for (const spec of listsOf(repository)) {
+      for (const tag of await tagsOf(spec, repository)) {
+        const list = await assembler.assemble(spec, tag, asked).catch((error: unknown) => {
+          if (isUnknown(error)) return undefined;
+          throw error;
+        });
+        found.push(...(list?.members ?? []));
+      }
     }
-    const index = assembleIndex(found.map(({ member }) => member));
-    // A list that lacks what could not be asked for is of the moment only.
-    const isWhole = missing.every((one) => one.isUnknown);
-    const maxAgeMs = isWhole ? Math.min(...found.map((one) => one.maxAgeMs)) : 0;
-    // A list is no fresher than its members.
-    const warning = found.find((one) => one.warning !== undefined)?.warning;
-    return { ...index, maxAgeMs, ...(warning === undefined ? {} : { notices: { warning } }) };
+    return found;
   }
 
-  async function assemble(spec: ListSpec, tag: Tag, key: string, options: RequestOptions): Promise<Manifest> {
-    const list = formatReference(spec.repository, { kind: 'tag', tag });
-    // Shared by all who ask meanwhile: one of them leaving must not end it.
-    const { signal: _, ...shared } = options;
-    const gathering = await resolveMembers(spec, tag, next, shared);
-    for (const { member, image } of gathering.found) homes.set(member.digest, image.repository);
-    const manifest = toManifest(gathering, list);
-    const maxAgeMs = Number.isFinite(manifest.maxAgeMs) ? manifest.maxAgeMs : 0;
-    assembled.set(key, { spec, manifest, expiresMs: now() + maxAgeMs });
-    return { ...manifest, maxAgeMs };
-  }
-
-  function listManifest(spec: ListSpec, tag: Tag, options: RequestOptions): Promise<Manifest> {
-    const key = JSON.stringify([options.access?.partition, formatRepository(spec.repository), tag]);
-    const known = assembled.get(key);
-    if (known?.spec === spec && known.expiresMs > now()) {
-      return Promise.resolve({ ...known.manifest, maxAgeMs: known.expiresMs - now() });
-    }
-    const joined = running.get(key);
-    if (joined?.spec === spec) return joined.manifest;
-    const started = assemble(spec, tag, key, options).finally(() => {
-      if (running.get(key)?.manifest === started) running.delete(key);
-    });
-    running.set(key, { spec, manifest: started });
-    return started;
-  }
-
-  /** Where a digest may be found when it is asked for below a list's name: where it was seen, then everywhere it could be. */
-  function homesOf(repository: Repository, digest: Digest): readonly Repository[] {
-    const lists = listsOf(repository);
-    if (lists.length === 0) return [repository];
-    const possible = [...lists.flatMap(memberRepositories), repository];
-    const seen = homes.get(digest);
-    const isPossible = seen !== undefined && possible.some((one) => isSameRepository(one, seen));
-    return isPossible ? [seen, ...possible] : possible;
-  }
-
+  /** Asks the repository that has the digest: a member's where a list reaches it, else the one that was named. */
   async function atHome<Answer>(
     repository: Repository,
     digest: Digest,
+    asked: RequestOptions,
     ask: (home: Repository) => Promise<Answer>,
-  ): Promise<Answer> {
-    let refusal: unknown;
-    for (const home of homesOf(repository, digest)) {
-      try {
-        const answer = await ask(home);
-        if (home !== repository) homes.set(digest, home);
-        return answer;
-      } catch (error) {
-        if (!isUnknown(error)) throw error;
-        refusal ??= error;
-      }
-    }
-    throw refusal;
+  ): Promise<readonly [answer: Answer, home: Repository]> {
+    const isList = listsOf(repository).length > 0;
+    const home = (isList ? await reach.find(repository, digest, asked) : undefined) ?? repository;
+    return [await ask(home), home];
   }
 
   return {
-    async manifest(repository, reference, options = {}) {
+    async manifest(repository, reference, asked = {}) {
       if (reference.kind === 'digest') {
-        return atHome(repository, reference.digest, (home) => next.manifest(home, reference, options));
+        const get = (home: Repository) => next.manifest(home, reference, asked);
+        const [manifest, home] = await atHome(repository, reference.digest, asked, get);
+        if (home !== repository) reach.addChildren(repository, manifest, home);
+        return manifest;
       }
-      const spec = listOf(repository, reference.tag);
-      return spec
-        ? listManifest(spec, reference.tag, options)
-        : next.manifest(repository, reference, options);
+      const spec = listsOf(repository).find((list) => answersTo(list, reference.tag));
+      return spec ? listManifest(spec, reference.tag, asked) : next.manifest(repository, reference, asked);
     },
-    async resolve(repository, reference, options = {}) {
+    async resolve(repository, reference, asked = {}) {
       if (reference.kind === 'digest') {
-        return atHome(repository, reference.digest, (home) => next.resolve(home, reference, options));
+        const head = (home: Repository) => next.resolve(home, reference, asked);
+        return (await atHome(repository, reference.digest, asked, head))[0];
       }
-      const spec = listOf(repository, reference.tag);
-      if (spec === undefined) return next.resolve(repository, reference, options);
-      const { digest, mediaType, bytes, notices } = await listManifest(spec, reference.tag, options);
+      const spec = listsOf(repository).find((list) => answersTo(list, reference.tag));
+      if (spec === undefined) return next.resolve(repository, reference, asked);
+      const { digest, mediaType, bytes, notices } = await listManifest(spec, reference.tag, asked);
       return { digest, mediaType, sizeBytes: bytes.length, ...(notices ? { notices } : {}) };
     },
-    statBlob: (repository, digest, options) =>
-      atHome(repository, digest, (home) => next.statBlob(home, digest, options)),
-    blob: (repository, digest, options) =>
-      atHome(repository, digest, (home) => next.blob(home, digest, options)),
-    async tags(repository, options = {}) {
-      const lists = listsOf(repository);
-      const ask = () => next.tags(repository, options);
-      return lists.length === 0 ? ask() : withListTags(lists, ask, options);
+    async statBlob(repository, digest, asked = {}) {
+      return (await atHome(repository, digest, asked, (home) => next.statBlob(home, digest, asked)))[0];
     },
-    referrers: (repository, digest, options) =>
-      atHome(repository, digest, (home) => next.referrers(home, digest, options)),
+    async blob(repository, digest, asked = {}) {
+      return (await atHome(repository, digest, asked, (home) => next.blob(home, digest, asked)))[0];
+    },
+    async tags(repository, asked = {}) {
+      const lists = listsOf(repository);
+      const ask = () => next.tags(repository, asked);
+      return lists.length === 0 ? ask() : withListTags(lists, ask, asked);
+    },
+    async referrers(repository, digest, asked = {}) {
+      const get = (home: Repository) => next.referrers(home, digest, asked);
+      const [index, home] = await atHome(repository, digest, asked, get);
+      if (home !== repository) reach.addChildren(repository, index, home);
+      return index;
+    },
   };
 }
 

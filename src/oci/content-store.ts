@@ -87,6 +87,8 @@ export interface ContentStore {
   /** The repository's registry has refused this access: what it granted to it before counts no more. */
   revoke(provenance: Provenance): void;
   tag(repository: Repository, tag: Tag): Promise<TagRecord | undefined>;
+  /** The tags of a repository that were served, restarts included; those served last first. */
+  tagsOf(repository: Repository): Promise<readonly Tag[]>;
   /** Remembers where a tag points; undefined forgets it. */
   keepTag(repository: Repository, tag: Tag, record: TagRecord | undefined): Promise<void>;
 }

@@ -135,6 +135,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     },
     revoke: (provenance) => visibility.revoke(provenance),
     tag: (repository, tag) => tags.find(repository, tag),
+    tagsOf: (repository) => tags.tagsOf(repository),
     keepTag: async (repository, tag, record) => {
       await writes.attempt(0, async () => {
         if (await tags.put(repository, tag, record)) imageIndex.touch();

@@ -5,7 +5,7 @@ import { LRUCache } from 'lru-cache';
 import { writeAtomically } from '../lib/atomic-file.ts';
 import type { TagRecord } from '../oci/content-store.ts';
 import { parseDigest } from '../oci/digest.ts';
-import { formatRepository, type Repository, type Tag } from '../oci/reference.ts';
+import { formatRepository, parseTag, type Repository, type Tag } from '../oci/reference.ts';
 import { identityOf } from './file-io.ts';
 import type { Layout } from './layout.ts';
 
@@ -22,7 +22,7 @@ const ON_DISK_MAX = 20_000;
 /** Down to this share at once: finding the oldest looks at them all. */
 const ON_DISK_KEPT = 0.9;
 
-function parseTag(text: string): NamedTag | undefined {
+function parseTagFile(text: string): NamedTag | undefined {
   let json: unknown;
   try {
     json = JSON.parse(text);
@@ -42,6 +42,8 @@ export interface TagFiles {
   /** True when that was news. Rejects when the disk refuses; the tag is then remembered by this process only. */
   put(repository: Repository, tag: Tag, record: TagRecord | undefined): Promise<boolean>;
   all(): Promise<readonly NamedTag[]>;
+  /** The tags of a repository, those served last first: of this process, and of those before it. */
+  tagsOf(repository: Repository): Promise<readonly Tag[]>;
 }
 
 function isSame(a: TagRecord | undefined, b: TagRecord | undefined): boolean {
@@ -66,7 +68,7 @@ async function readTag(path: string, name: string): Promise<KnownTag> {
   if (!file) return { record: undefined, identity: ABSENT };
   try {
     const identity = identityOf(await file.stat({ bigint: true }));
-    const tag = parseTag(await file.readFile('utf8'));
+    const tag = parseTagFile(await file.readFile('utf8'));
     return { record: tag?.name === name ? tag : undefined, identity };
   } catch {
     // As if it were not there: the tag is learnt again.
@@ -99,9 +101,41 @@ function createThinner(directory: string, max: number) {
   };
 }
 
+/** Repositories whose tags are remembered by name, and tags of each. */
+const REPOSITORIES_MAX = 5000;
+const NAMES_MAX = 1000;
+
+/** Which tags each repository has, those added last first. */
+class TagNames {
+  readonly #byRepository = new LRUCache<string, Set<Tag>>({ max: REPOSITORIES_MAX });
+
+  constructor(tags: readonly NamedTag[]) {
+    for (const { name } of tags) {
+      const at = name.lastIndexOf(':');
+      const tag = parseTag(name.slice(at + 1));
+      if (tag) this.add(name.slice(0, at), tag);
+    }
+  }
+
+  add(repository: string, tag: Tag): void {
+    const tags = this.#byRepository.get(repository) ?? new Set();
+    this.#byRepository.set(repository, tags);
+    tags.delete(tag);
+    tags.add(tag);
+    const [oldest] = tags;
+    if (oldest !== undefined && tags.size > NAMES_MAX) tags.delete(oldest);
+  }
+
+  of(repository: string): readonly Tag[] {
+    return [...(this.#byRepository.get(repository) ?? [])].reverse();
+  }
+}
+
 /** The tags on disk: a file for each, so that two daemons on one store never write over what the other has learnt. */
 export function createTagFiles(layout: Layout, { maxFiles = ON_DISK_MAX } = {}): TagFiles {
   const memory = new LRUCache<string, KnownTag>({ maxSize: IN_MEMORY_MAX, sizeCalculation: () => 1 });
+  /** Undefined until somebody asks: reading all files takes a while. */
+  let names: Promise<TagNames> | undefined;
   const added = createThinner(layout.tags, maxFiles);
 
   const nameOf = (repository: Repository, tag: Tag) => `${formatRepository(repository)}:${tag}`;
@@ -128,10 +162,21 @@ export function createTagFiles(layout: Layout, { maxFiles = ON_DISK_MAX } = {}):
     if (isNew) await added();
   }
 
+  async function all(): Promise<readonly NamedTag[]> {
+    const tags: NamedTag[] = [];
+    // One after the other: thousands of files at once would take all the file handles there are.
+    for (const file of await readdir(layout.tags).catch(() => [])) {
+      const tag = parseTagFile(await readFile(join(layout.tags, file), 'utf8').catch(() => ''));
+      if (tag) tags.push(tag);
+    }
+    return tags;
+  }
+
   return {
     find: async (repository, tag) => (await load(nameOf(repository, tag))).record,
     put: async (repository, tag, record) => {
       const name = nameOf(repository, tag);
+      if (record) (await names)?.add(formatRepository(repository), tag);
       const known = await load(name);
       if (known.identity !== UNWRITTEN && isSame(known.record, record)) return false;
       try {
@@ -143,14 +188,10 @@ export function createTagFiles(layout: Layout, { maxFiles = ON_DISK_MAX } = {}):
       }
       return true;
     },
-    all: async () => {
-      const all: NamedTag[] = [];
-      // One after the other: thousands of files at once would take all the file handles there are.
-      for (const file of await readdir(layout.tags).catch(() => [])) {
-        const tag = parseTag(await readFile(join(layout.tags, file), 'utf8').catch(() => ''));
-        if (tag) all.push(tag);
-      }
-      return all;
+    all,
+    tagsOf: async (repository) => {
+      names ??= all().then((tags) => new TagNames(tags));
+      return (await names).of(formatRepository(repository));
     },
   };
 }

@@ -1,10 +1,13 @@
+import { randomBytes } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { virtual } from '../../src/mirror/virtual.ts';
+import { digestOf } from '../../src/oci/digest.ts';
 import { parseListSpec } from '../../src/oci/image-list.ts';
 import { readDescriptor } from '../../src/oci/manifest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import { RegistryError } from '../../src/oci/registry-error.ts';
 import { createFakeRegistry, type FakeRegistry, unreachable } from '../support/fake-registry.ts';
+import { dataDirectory, storeAt } from '../support/store.ts';
 import { readBlob, repository, tagged } from '../support/upstream.ts';
 
 const AMD64 = { os: 'linux', architecture: 'amd64' };
@@ -273,4 +276,111 @@ describe('virtual()', () => {
     expect((await registry.tags(BENCH)).tags).toEqual(['aaa', 'latest']);
     expect(await registry.tags(BENCH, { limit: 1 })).toMatchObject({ tags: ['aaa'] });
   });
+});
+
+describe('a digest below a list’s name', () => {
+  test('that the list does not reach is not fetched from a member’s repository', async () => {
+    const { next, registry } = stand();
+    putImage(next, 'skylake', 'cpu-skylake');
+    putImage(next, 'generic', 'generic');
+    const secret = putImage(next, 'unreleased', 'next');
+    await registry.manifest(BENCH, tagged('latest'));
+    next.forgetCalls();
+    const unknown = { status: 404 };
+    await expect(registry.manifest(BENCH, { kind: 'digest', digest: secret.image })).rejects.toMatchObject(
+      unknown,
+    );
+    await expect(registry.resolve(BENCH, { kind: 'digest', digest: secret.image })).rejects.toMatchObject(
+      unknown,
+    );
+    await registry.blob(BENCH, secret.layer);
+    await registry.statBlob(BENCH, secret.layer);
+    const asked = next.calls.filter(({ reference }) =>
+      [secret.image, secret.layer].some((one) => one === reference),
+    );
+    expect(asked.map(({ repository: of }) => of)).toEqual(Array(4).fill('docker.io/qnib/bench'));
+  });
+
+  test('of a pattern’s tag that was served before a restart is found again', async () => {
+    const { next, store } = { next: createFakeRegistry(), ...(await storeAt(await dataDirectory())) };
+    const { image, layer } = putImage(next, 'skylake', 'cpu-skylake');
+    const options = { next, catalog: () => [SPEC], history: store, now: () => 0, onMissing: () => {} };
+    await virtual(options).manifest(BENCH, tagged('v7'));
+    const restarted = virtual(options);
+    expect((await restarted.manifest(BENCH, { kind: 'digest', digest: image })).digest).toBe(image);
+    await restarted.blob(BENCH, layer);
+    const last = next.calls.at(-1);
+    expect(last).toMatchObject({ method: 'blob', repository: 'docker.io/qnib/plain-featuretest' });
+  });
+
+  test('that nobody has causes one exploration in five seconds, however many are asked for', async () => {
+    const { next } = stand();
+    putImage(next, 'skylake', 'cpu-skylake');
+    putImage(next, 'generic', 'generic');
+    let now = 0;
+    const registry = virtual({ next, catalog: () => [SPEC], now: () => now, onMissing: () => {} });
+    const askForRandom = () =>
+      registry.manifest(BENCH, { kind: 'digest', digest: digestOf(randomBytes(32)) }).then(
+        () => 'found',
+        () => 'unknown',
+      );
+    for (let count = 0; count < 20; count += 1) expect(await askForRandom()).toBe('unknown');
+    const explored = () => next.calls.filter(({ repository: of }) => of.endsWith('plain-featuretest')).length;
+    const once = explored();
+    expect(once).toBe(4);
+    now = 4999;
+    await askForRandom();
+    expect(explored()).toBe(once);
+    now = 5000;
+    await askForRandom();
+    expect(explored()).toBeGreaterThan(once);
+  });
+
+  test('is the answer of its home when that fails: no other repository is asked', async () => {
+    const { next, registry } = stand();
+    const { image } = putImage(next, 'skylake', 'cpu-skylake');
+    putImage(next, 'generic', 'generic');
+    await registry.manifest(BENCH, tagged('latest'));
+    next.forgetCalls();
+    next.before = unreachable;
+    await expect(registry.manifest(BENCH, { kind: 'digest', digest: image })).rejects.toMatchObject({
+      code: 'UNAVAILABLE',
+    });
+    expect(next.count()).toBe(1);
+  });
+
+  test('in an index within a member is reached, and what it refers to', async () => {
+    const { next, registry } = stand();
+    const inner = putImage(next, 'inner', 'inner', MEDIA_TYPE.ociManifest);
+    const entry = {
+      mediaType: MEDIA_TYPE.ociManifest,
+      digest: inner.image,
+      size: 7,
+      platform: AMD64,
+    };
+    next.putManifest(
+      { schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests: [entry] },
+      { tag: 'generic', repository: PARTS },
+    );
+    await registry.blob(BENCH, inner.layer);
+    expect(next.calls.at(-1)).toMatchObject({ repository: 'docker.io/qnib/plain-featuretest' });
+  });
+});
+
+test('a list with a member that failed is asked for again at once; one with a member that is unknown is kept', async () => {
+  const { next } = stand();
+  putImage(next, 'generic', 'generic');
+  const aged = {
+    ...next,
+    manifest: async (...of: Parameters<FakeRegistry['manifest']>) => {
+      const [, reference] = of;
+      if (reference.kind === 'tag' && reference.tag === 'cpu-skylake' && isDown) unreachable();
+      return { ...(await next.manifest(...of)), maxAgeMs: 5000 };
+    },
+  };
+  let isDown = true;
+  const registry = virtual({ next: aged, catalog: () => [SPEC], now: () => 0, onMissing: () => {} });
+  expect((await registry.manifest(BENCH, tagged('latest'))).maxAgeMs).toBe(0);
+  isDown = false;
+  expect((await registry.manifest(BENCH, tagged('latest'))).maxAgeMs).toBe(5000);
 });

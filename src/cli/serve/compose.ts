@@ -78,6 +78,7 @@ export async function buildMirrorStack(settings: ServeSettings, options: StackOp
   const images = virtual({
     next: content,
     catalog: () => catalog,
+    history: store,
     now,
     onMissing: (list, { image, reason }) =>
       log('warning', 'list-member-missing', 'a member of a list is missing', { list, image, reason }),

@@ -1,0 +1,121 @@
+import { LRUCache } from 'lru-cache';
+import { SingleFlight } from '../lib/single-flight.ts';
+import type { Digest } from '../oci/digest.ts';
+import { parseManifestDocument } from '../oci/manifest.ts';
+import { isImageManifestType, isIndexType } from '../oci/media-type.ts';
+import { formatRepository, type Repository } from '../oci/reference.ts';
+import type { Manifest, Registry, RequestOptions } from '../oci/registry.ts';
+import { RegistryError } from '../oci/registry-error.ts';
+
+/** Digests whose home is known, of all lists together. */
+const HOMES_MAX = 100_000;
+/** For how long an exploration counts, in milliseconds: asking for random digests causes no further one. */
+const EXPLORED_FOR_MS = 5000;
+/** Manifests that an exploration reads at most. */
+const MANIFESTS_MAX = 256;
+/** An index may list an index, but not for ever. */
+const DEPTH_MAX = 3;
+
+/** Content that a list reaches: what it is, and the repository that has it. */
+export interface Reached {
+  readonly digest: Digest;
+  readonly mediaType: string;
+  readonly home: Repository;
+}
+
+export interface ListReachOptions {
+  readonly next: Registry;
+  /** Monotonic milliseconds. */
+  readonly now: () => number;
+  /** The members of every list of this repository, for every tag of it that is known. */
+  readonly membersOf: (repository: Repository, options: RequestOptions) => Promise<readonly Reached[]>;
+}
+
+/** What a manifest refers to: entries, or configuration and layers. */
+function childrenOf(manifest: Pick<Manifest, 'bytes' | 'mediaType'>, home: Repository): readonly Reached[] {
+  const document = parseManifestDocument(manifest.bytes, manifest.mediaType);
+  if (document.kind === 'opaque') return [];
+  const children = document.kind === 'index' ? document.entries : [document.config, ...document.layers];
+  return children.map(({ digest, mediaType }) => ({ digest, mediaType, home }));
+}
+
+const isManifest = ({ mediaType }: Reached): boolean =>
+  isIndexType(mediaType) || isImageManifestType(mediaType);
+
+/**
+ * What lists reach: their members, and what those consist of. A request below a list's name is let through to a member's
+ * repository for these digests only: the right to a list is no right to all of its members' repositories.
+ */
+export class ListReach {
+  readonly #options: ListReachOptions;
+  readonly #homes = new LRUCache<string, Repository>({ maxSize: HOMES_MAX, sizeCalculation: () => 1 });
+  readonly #explorations = new SingleFlight<void>();
+  /** When the next exploration may begin. */
+  readonly #exploredUntilMs = new LRUCache<string, number>({ max: 1000 });
+
+  constructor(options: ListReachOptions) {
+    this.#options = options;
+  }
+
+  /** The repository that has the digest; undefined when no list of this name reaches it. */
+  async find(
+    repository: Repository,
+    digest: Digest,
+    options: RequestOptions,
+  ): Promise<Repository | undefined> {
+    const key = this.#key(repository, digest);
+    const known = this.#homes.get(key);
+    if (known) return known;
+    await this.#explore(repository, options);
+    return this.#homes.get(key);
+  }
+
+  add(repository: Repository, reached: readonly Reached[]): void {
+    for (const { digest, home } of reached) this.#homes.set(this.#key(repository, digest), home);
+  }
+
+  /** A manifest was delivered below the list's name: the list reaches what it refers to. */
+  addChildren(repository: Repository, manifest: Manifest, home: Repository): void {
+    this.add(repository, childrenOf(manifest, home));
+  }
+
+  #key(repository: Repository, digest: Digest): string {
+    return `${formatRepository(repository)} ${digest}`;
+  }
+
+  async #explore(repository: Repository, options: RequestOptions): Promise<void> {
+    const { now, membersOf } = this.#options;
+    const key = `${options.access?.partition ?? ''} ${formatRepository(repository)}`;
+    if ((this.#exploredUntilMs.get(key) ?? 0) > now()) return;
+    await this.#explorations.share(key, options.signal, async (signal) => {
+      await this.#walk(repository, await membersOf(repository, { ...options, signal }), {
+        ...options,
+        signal,
+      });
+      this.#exploredUntilMs.set(key, now() + EXPLORED_FOR_MS);
+    });
+  }
+
+  /** Reads the members, then what they refer to, a level at a time. */
+  async #walk(repository: Repository, members: readonly Reached[], options: RequestOptions): Promise<void> {
+    let level = members;
+    let left = MANIFESTS_MAX;
+    for (let depth = 0; depth < DEPTH_MAX && level.length > 0; depth += 1) {
+      this.add(repository, level);
+      const manifests = level.filter(isManifest).slice(0, left);
+      left -= manifests.length;
+      level = (await Promise.all(manifests.map((one) => this.#read(one, options)))).flat();
+    }
+    this.add(repository, level);
+  }
+
+  async #read({ home, digest }: Reached, options: RequestOptions): Promise<readonly Reached[]> {
+    try {
+      return childrenOf(await this.#options.next.manifest(home, { kind: 'digest', digest }, options), home);
+    } catch (error) {
+      // A member that is gone reaches nothing.
+      if (error instanceof RegistryError && error.status === 404) return [];
+      throw error;
+    }
+  }
+}
