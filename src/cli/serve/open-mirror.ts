@@ -32,12 +32,28 @@ export interface Mirror {
  * @throws {UserError}
  */
 export async function openMirror(settings: ServeSettings, log: Log): Promise<Mirror> {
-  const { values } = settings;
-  const now = () => performance.now();
   const pseudonym = newPseudonym();
   const metrics = createMetrics();
   const book = createDecisionLog({ log, now: () => new Date(), metrics });
   const stack = await buildMirrorStack(settings, { log, pseudonym, metrics, decided: book.enter });
+  try {
+    return await openOver(stack, settings, { log, pseudonym, metrics, book });
+  } catch (error) {
+    await stack.close();
+    throw error;
+  }
+}
+
+interface Parts {
+  readonly log: Log;
+  readonly pseudonym: string;
+  readonly metrics: ReturnType<typeof createMetrics>;
+  readonly book: ReturnType<typeof createDecisionLog>;
+}
+
+async function openOver(stack: MirrorStack, { values }: ServeSettings, parts: Parts): Promise<Mirror> {
+  const { log, pseudonym, metrics, book } = parts;
+  const now = () => performance.now();
   const site = await openSiteOf(values, { registryFor: stack.registryFor, log });
   const profile = await hostProfile(values);
   const allowed = allowedUpstreams(values);

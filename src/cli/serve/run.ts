@@ -6,6 +6,7 @@ import { UserError } from '../user-error.ts';
 import { VERSION } from '../version.ts';
 import type { ServeSettings } from './compose.ts';
 import { greeting, siteGreeting } from './greeting.ts';
+import type { LastGood, ReadSettings } from './last-good.ts';
 import { type Mirror, openMirror } from './open-mirror.ts';
 import { openServeLog } from './serve-log.ts';
 import { activatedSocket, type Notifier, warnOfOtherAddress } from './systemd.ts';
@@ -50,32 +51,84 @@ function stopSignal(): Promise<NodeJS.Signals> {
 }
 
 export interface RunOptions {
-  readonly settings: ServeSettings;
-  /** Reads the settings again, from where they were read first. */
-  readonly reread: () => Promise<ServeSettings>;
+  /** Reads the settings from where the command line says; `stronger` flags go before those that were given. */
+  readonly read: (stronger?: Readonly<Record<string, unknown>>) => Promise<ReadSettings>;
+  readonly lastGood: LastGood;
+}
+
+interface Opened {
+  readonly settings: ReadSettings;
+  readonly log: Log;
+  readonly mirror: Mirror;
+  /** Why the last good configuration is served in the place of the one that is there. */
+  readonly complaint?: string;
+}
+
+async function openWith(
+  read: RunOptions['read'],
+  flags?: Readonly<Record<string, unknown>>,
+): Promise<Opened> {
+  const settings = await read(flags);
+  const log = openServeLog(settings);
+  return { settings, log, mirror: await openMirror(settings, log) };
+}
+
+/**
+ * Opens the mirror with its settings or, where a service's files have become unusable, with the last good ones. At a
+ * terminal the person who has just written the file is told instead.
+ */
+async function open({ read, lastGood }: RunOptions): Promise<Opened> {
+  try {
+    return await openWith(read);
+  } catch (error) {
+    const isForService = error instanceof UserError && process.stderr.isTTY !== true;
+    const flags = isForService ? await lastGood.flags() : undefined;
+    if (flags === undefined) throw error;
+    // What the last good files do not cure is the first failure.
+    const opened = await openWith(read, flags).catch(() => Promise.reject(error));
+    const complaint = (error as UserError).message;
+    opened.log('error', 'last-good-configuration', 'the last good configuration is served', {
+      reason: complaint,
+      nextStep: 'Correct the file, then reload the service.',
+    });
+    return { ...opened, complaint };
+  }
+}
+
+/** Keeps the files of settings that work; that they cannot be kept hinders nothing. */
+async function keepLastGood({ lastGood }: RunOptions, settings: ReadSettings, log: Log): Promise<void> {
+  try {
+    await lastGood.keep(settings);
+  } catch (error) {
+    log('info', 'configuration-not-kept', 'this configuration is not kept for a later start', {
+      reason: (error as Error).message,
+    });
+  }
 }
 
 /**
  * Runs the mirror until it is told to stop.
  * @throws {UserError}
  */
-export async function runMirror({ settings, reread }: RunOptions): Promise<void> {
-  const log = openServeLog(settings);
+export async function runMirror(options: RunOptions): Promise<void> {
   const stopping = stopSignal();
-  const mirror = await openMirror(settings, log);
+  const { settings, log, mirror, complaint } = await open(options);
   const { identity, server, stack } = mirror;
+  let reloading = Promise.resolve();
+  const reload = () => {
+    // One after the other: a slow one must not put back what the next has read.
+    reloading = reloading.then(() => reloadMirror(mirror, options, log));
+  };
+  // Before anybody can know that the mirror runs: without a handler the signal would end it.
+  if (!HANGUP_STOPS) process.on('SIGHUP', reload);
   const url = await startListening(mirror, settings, log);
   greet(mirror, settings, url, log);
 
   const notifier = await openNotifier(log);
-  await notifier?.ready(`serving at ${url}`);
-  let reloading = Promise.resolve();
-  const reload = () => {
-    // One after the other: a slow one must not put back what the next has read.
-    reloading = reloading.then(() => reloadMirror(mirror, reread, log));
-  };
-  if (!HANGUP_STOPS) process.on('SIGHUP', reload);
+  const warning = complaint === undefined ? '' : `, with the last good configuration: ${complaint}`;
+  await notifier?.ready(`serving at ${url}${warning}`);
   identity?.onRenewed((renewed) => server.renew(renewed), log);
+  if (complaint === undefined) await keepLastGood(options, settings, log);
   log('notice', 'stopping', 'stopping', { signal: await stopping });
   void notifier?.stopping();
   process.off('SIGHUP', reload);
@@ -121,18 +174,15 @@ async function openNotifier(log: Log): Promise<Notifier | undefined> {
 }
 
 /** Takes profile, lists and policies as they are now; with any of them unreadable everything stays as it was. */
-async function reloadMirror(
-  { stack, host, server }: Mirror,
-  reread: RunOptions['reread'],
-  log: Log,
-): Promise<void> {
+async function reloadMirror({ stack, host, server }: Mirror, options: RunOptions, log: Log): Promise<void> {
   try {
-    const settings = await reread();
+    const settings = await options.read();
     const profile = await hostProfile(settings.values);
     await stack.reload(settings);
     host.turnTo(profile);
     server.invalidate();
     log('notice', 'reloaded', 'reloaded', { host: profile.cpu.microarchitecture });
+    await keepLastGood(options, settings, log);
   } catch (error) {
     log('error', 'reload-refused', 'reload refused, nothing has changed', {
       reason: (error as Error).message,

@@ -20,13 +20,20 @@ const EXAMPLES = helpText(
   'SIGHUP reads profile, lists of images and policies again; SIGTERM lets running pulls finish.',
 );
 
+/** The data directory by what is known when the configuration file cannot be read. */
+function dataWithoutFile({ data }: Readonly<Record<string, unknown>>): string {
+  return String(data ?? (process.env['METAHUB_DATA'] || SERVE_SETTINGS.data.fallback()));
+}
+
 /** Adds the options and the action of `metahub serve`. */
 export function configure(command: Command): void {
   addSettings(command, SERVE_SETTINGS);
   command.addHelpText('after', EXAMPLES).action(async (flags: Readonly<Record<string, unknown>>) => {
-    const reread = () => loadSettings(SERVE_SETTINGS, flags);
-    const settings = await reread();
-    const { runMirror } = await import('../../serve/run.ts');
-    await runMirror({ settings, reread });
+    const [{ runMirror }, { createLastGood }] = await Promise.all([
+      import('../../serve/run.ts'),
+      import('../../serve/last-good.ts'),
+    ]);
+    const read = (stronger = {}) => loadSettings(SERVE_SETTINGS, { ...flags, ...stronger });
+    await runMirror({ read, lastGood: createLastGood(dataWithoutFile(flags)) });
   });
 }
