@@ -9,6 +9,7 @@ const SRC = fileURLToPath(new URL('../src', import.meta.url));
 const PURE = ['lib', 'oci', 'host', 'selection'];
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   lib: [],
+  catalog: ['lib', 'oci', 'host', 'selection'],
   oci: ['lib'],
   host: ['lib'],
   selection: ['lib', 'oci', 'host'],
@@ -19,7 +20,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   server: PURE,
   setup: PURE,
   site: PURE,
-  cli: [...PURE, 'setup', 'site', 'server', 'mirror', 'probe', 'upstream', 'store'],
+  cli: [...PURE, 'catalog', 'setup', 'site', 'server', 'mirror', 'probe', 'upstream', 'store'],
 };
 
 const PURE_ROOMS = ['oci', 'host', 'selection'];

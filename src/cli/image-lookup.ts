@@ -1,12 +1,11 @@
 import type { Log } from '../lib/log.ts';
 import { virtual } from '../mirror/virtual.ts';
+import type { ListSpec } from '../oci/image-list.ts';
 import { type ImageReference, parseImageReference } from '../oci/reference.ts';
 import type { Registry } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import { createLog } from './log.ts';
 import { newPseudonym, openUpstream } from './open-upstream.ts';
-import { loadImageCatalog } from './settings/image-lists.ts';
-import type { Origin } from './settings/setting.ts';
 import type { Upstreams } from './settings/upstreams.ts';
 import { UserError } from './user-error.ts';
 
@@ -15,9 +14,7 @@ export interface LookupSettings {
   readonly values: {
     readonly upstream: Upstreams;
     readonly publicRegistries: boolean;
-    readonly images: string;
   };
-  readonly origins: { readonly images: Origin };
 }
 
 /**
@@ -44,17 +41,17 @@ export function warningLog(): Log {
   });
 }
 
-/** The registries that the mirror would ask, virtual images included; closed when `use` is done. */
+/** The registries that the mirror would ask, with these lists of images; closed when `use` is done. */
 export async function withRegistry<T>(
-  { values, origins }: LookupSettings,
+  { values }: LookupSettings,
+  lists: readonly ListSpec[],
   use: (registry: Registry) => Promise<T>,
 ): Promise<T> {
   const log = warningLog();
-  const catalog = await loadImageCatalog(values.images, { mayBeAbsent: origins.images === 'default' });
   const upstream = openUpstream(values, { log, pseudonym: newPseudonym() });
   const registry = virtual({
     next: upstream,
-    catalog: () => catalog,
+    catalog: () => lists,
     now: () => performance.now(),
     onMissing: (list, { image, reason }) =>
       log('warning', 'list-member-missing', 'a member of a list is missing', { list, image, reason }),

@@ -37,7 +37,7 @@ export interface TailoredOptions {
   readonly next: Registry;
   readonly profile: HostProfile;
   /** Equal objects mean equal policies: another object for a repository has its answers judged again. */
-  readonly policyFor: (repository: Repository) => SelectionPolicy;
+  readonly policyFor: (repository: Repository, tag: Tag) => SelectionPolicy;
   readonly derived: DerivedAnswers;
   /** Told of every answer by tag. */
   readonly decided: (decision: TailoringDecision) => void;
@@ -61,12 +61,13 @@ export function tailored(options: TailoredOptions): Registry {
 
   async function decisionOn(
     repository: Repository,
+    tag: Tag,
     upstream: Manifest,
     acceptsIndex: boolean,
     asked: RequestOptions,
   ): Promise<CachedDecision> {
     const key = `${upstream.digest} ${acceptsIndex} ${formatRepository(repository)}`;
-    const policy = policyFor(repository);
+    const policy = policyFor(repository, tag);
     const known = answers.get(key);
     if (known?.policy === policy) return known;
     const { bytes, mediaType } = upstream;
@@ -115,7 +116,7 @@ export function tailored(options: TailoredOptions): Registry {
   async function byTag(repository: Repository, tag: Tag, options: RequestOptions): Promise<Manifest> {
     const startMs = now();
     const upstream = await next.manifest(repository, { kind: 'tag', tag }, options);
-    const judged = await decisionOn(repository, upstream, options.acceptsIndex ?? true, options);
+    const judged = await decisionOn(repository, tag, upstream, options.acceptsIndex ?? true, options);
     const decide = (servedDigest: Digest | undefined) =>
       decided({ ...decision, servedDigest, durationMs: now() - startMs });
     const decision = {

@@ -1,3 +1,4 @@
+import { parseBaseline } from './baseline.ts';
 import { readFeature, UNREADABLE } from './demands.ts';
 
 /** What an operator decides, for all repositories or for one. */
@@ -16,8 +17,8 @@ export interface SelectionPolicy {
   readonly priority?: readonly string[] | undefined;
   /** A digest, or a feature that an entry demands: of the eligible, such an entry wins. */
   readonly pin?: string | undefined;
-  /** A level that entries without any CPU demand need all the same: `x86-64-v3`. */
-  readonly baseline?: string | undefined;
+  /** What entries without any CPU demand need all the same: `x86-64-v3`; empty: nothing, whatever the catalogue says. */
+  readonly baseline?: readonly string[] | undefined;
   /** Also heed `NVIDIA_REQUIRE_*` in the configuration of each entry's image: two more requests for each, once. */
   readonly readConfig?: boolean | undefined;
 }
@@ -65,14 +66,6 @@ function readPriority(value: unknown): readonly string[] {
   if (!Array.isArray(names) || names.length === 0)
     throw new Error('priority must be a list of feature kinds');
   return names.map((name) => readText('priority', name));
-}
-
-/** `v3` is amd64's, as in `platform.variant`. */
-function readBaseline(value: unknown): string {
-  const written = readText('baseline', value);
-  const feature = readFeature(/^v[1-4]$/.test(written) ? `x86-64-${written}` : written);
-  if (feature.kind !== 'level') throw new Error(`baseline must be a level such as x86-64-v3, not ${written}`);
-  return feature.value;
 }
 
 function readPin(value: unknown): string {
@@ -123,7 +116,7 @@ export function parsePolicy(value: unknown, base: SelectionPolicy = DEFAULT_POLI
         : readBoolean('allowForeignVendor', allowForeignVendor),
     priority: priority === undefined ? base.priority : readPriority(priority),
     pin: pin === undefined ? base.pin : readPin(pin),
-    baseline: baseline === undefined ? base.baseline : readBaseline(baseline),
+    baseline: baseline === undefined ? base.baseline : parseBaseline(baseline),
     readConfig: readConfig === undefined ? base.readConfig : readBoolean('readConfig', readConfig),
   });
 }

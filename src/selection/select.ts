@@ -1,6 +1,7 @@
 import type { HostProfile } from '../host/profile.ts';
 import { type Descriptor, formatPlatform, type ImageIndex, type Platform } from '../oci/manifest.ts';
 import { isImageManifestType } from '../oci/media-type.ts';
+import { baselineDemands } from './baseline.ts';
 import { canonicalArchitecture, type Demand, requirementsOf } from './demands.ts';
 import { type HostView, viewOf } from './host-view.ts';
 import { matchDemand } from './match.ts';
@@ -143,12 +144,8 @@ function baselineDemand(
   architecture: string,
   { baseline }: SelectionPolicy,
 ): readonly Demand[] {
-  if (baseline === undefined) return [];
-  const ofBaseline = baseline.startsWith('x86-64') ? 'amd64' : 'arm64';
-  if (architecture !== ofBaseline || own.some(({ key }) => CPU_KINDS.has(key))) return [];
-  return [
-    { key: 'level', anyOf: [{ kind: 'level', value: baseline }], source: 'the baseline of this repository' },
-  ];
+  if (baseline === undefined || own.some(({ key }) => CPU_KINDS.has(key))) return [];
+  return baselineDemands(baseline, architecture);
 }
 
 function failuresOf(demands: readonly Demand[], host: HostView, policy: SelectionPolicy): readonly Failure[] {

@@ -336,7 +336,7 @@ describe('answering an answer again', () => {
       'a variant below the baseline of plain entries',
       'cpu:nehalem',
       { plain: '', v2: { variant: 'v2' } },
-      { baseline: 'x86-64-v3' },
+      { baseline: ['x86-64-v3'] },
     ],
     ['nothing eligible', 'cpu:haswell', { it: 'cpu:zen5', arm: { on: 'linux/arm64' } }, {}],
     [

@@ -70,7 +70,7 @@ describe('the least hardware that runs an image', () => {
   });
 
   test('heeds the baseline of a repository', () => {
-    expect(least({ plain: '' }, { baseline: 'x86-64-v3' })).toEqual(['linux/amd64: x86-64-v3 (1)']);
+    expect(least({ plain: '' }, { baseline: ['x86-64-v3'] })).toEqual(['linux/amd64: x86-64-v3 (1)']);
   });
 
   test('is told once for entries that ask for the same', () => {

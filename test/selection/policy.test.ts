@@ -15,7 +15,7 @@ describe('parsePolicy()', () => {
     expect(parsePolicy({ match: 'exact' }, general)).toMatchObject({
       gpu: 'any',
       match: 'exact',
-      baseline: 'x86-64-v3',
+      baseline: ['x86-64-v3'],
     });
   });
 
@@ -25,7 +25,13 @@ describe('parsePolicy()', () => {
     ['text for a boolean', { allowForeignVendor: 'true' }, { allowForeignVendor: true }],
     ['a priority as a list', { priority: ['fabric', 'cpu'] }, { priority: ['fabric', 'cpu'] }],
     ['a priority as text', { priority: 'fabric > cpu' }, { priority: ['fabric', 'cpu'] }],
-    ['a baseline in archspec’s spelling', { baseline: 'x86_64_v2' }, { baseline: 'x86-64-v2' }],
+    ['a baseline in archspec’s spelling', { baseline: 'x86_64_v2' }, { baseline: ['x86-64-v2'] }],
+    [
+      'a baseline of several features',
+      { baseline: ['avx', 'arm64-v8.2'] },
+      { baseline: ['avx', 'arm64-v8.2'] },
+    ],
+    ['no baseline, whatever the catalogue says', { baseline: 'none' }, { baseline: [] }],
     ['a pin by feature', { pin: 'cpu:skylake' }, { pin: 'cpu:skylake' }],
   ])('reads %s', (_, written, read) => {
     expect(parsePolicy(written)).toMatchObject(read);
@@ -35,7 +41,7 @@ describe('parsePolicy()', () => {
     [{ match: 'some' }, 'match must be best or exact, not "some"'],
     [{ answer: 7 }, 'answer must be auto or index or manifest, not 7'],
     [{ colour: 'green' }, 'a policy has no colour; known are match, gpu,'],
-    [{ baseline: 'new' }, 'baseline must be a level such as x86-64-v3, not new'],
+    [{ baseline: 'new' }, 'baseline must be levels such as x86-64-v3 and CPU flags such as avx, not new'],
     [{ pin: '' }, 'pin must be text, not ""'],
     [{ pin: '¿que?' }, 'pin must be a digest or a feature'],
     [{ priority: [] }, 'priority must be a list of feature kinds'],
@@ -53,7 +59,7 @@ test('the configuration that docs/selection.md shows is read as it says', () => 
   expect(parsePolicy(policy)).toEqual({ ...DEFAULT_POLICY });
   const special = Object.values(repositories).map((one) => parsePolicy(one));
   expect(special).toMatchObject([
-    { baseline: 'x86-64-v3' },
+    { baseline: ['x86-64-v3'] },
     { priority: ['fabric', 'cpu'], pin: 'cpu:skylake', readConfig: true },
   ]);
 });

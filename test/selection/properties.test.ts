@@ -78,7 +78,7 @@ const policy: fc.Arbitrary<SelectionPolicy> = fc
     allowForeignVendor: fc.boolean(),
     priority: fc.constantFrom(undefined, ['fabric'], ['cpu', 'accelerator']),
     pin: fc.constantFrom(undefined, undefined, 'x86-64-v2', digestNamed('e0')),
-    baseline: fc.constantFrom(undefined, undefined, 'x86-64-v3'),
+    baseline: fc.constantFrom(undefined, undefined, ['x86-64-v3'], ['avx', 'arm64-v8.2']),
   })
   .map((chosen) => ({ ...DEFAULT_POLICY, ...chosen }));
 

@@ -6,16 +6,14 @@ import { createJudge } from '../../mirror/judge.ts';
 import { revokeRefused } from '../../mirror/revoke-refused.ts';
 import { type TailoringDecision, tailored } from '../../mirror/tailored.ts';
 import { virtual } from '../../mirror/virtual.ts';
-import type { ListSpec } from '../../oci/image-list.ts';
 import type { Registry } from '../../oci/registry.ts';
 import type { Metrics } from '../../server/metrics.ts';
 import { openStore } from '../../store/store.ts';
 import type { Upstream } from '../../upstream/client.ts';
 import { openUpstream } from '../open-upstream.ts';
 import { makeDataDirectory } from '../settings/data-directory.ts';
-import { loadImageCatalog } from '../settings/image-lists.ts';
 import { formatSize } from '../settings/parse.ts';
-import { type PolicyFor, readPolicies } from '../settings/policies.ts';
+import { readRules } from '../settings/rules.ts';
 import type { ResolvedSettings } from '../settings/setting.ts';
 import type { SERVE_SETTINGS } from '../settings/table.ts';
 import { countCacheResults } from './cache-metrics.ts';
@@ -41,10 +39,6 @@ export interface StackOptions {
   readonly metrics: Metrics;
 }
 
-function readCatalog({ values, origins }: ServeSettings): Promise<readonly ListSpec[]> {
-  return loadImageCatalog(values.images, { mayBeAbsent: origins.images === 'default' });
-}
-
 function roundToMib(bytes: number): number {
   return Math.round(bytes / 2 ** 20) * 2 ** 20;
 }
@@ -57,8 +51,7 @@ export async function buildMirrorStack(settings: ServeSettings, options: StackOp
   const { values } = settings;
   const { log, pseudonym, decided, metrics } = options;
   const use = countCacheResults(metrics);
-  let catalog = await readCatalog(settings);
-  let policyFor: PolicyFor = readPolicies(values);
+  let rules = await readRules(settings);
   await makeDataDirectory(values.data);
   const store = await openStore({
     directory: values.data,
@@ -77,7 +70,7 @@ export async function buildMirrorStack(settings: ServeSettings, options: StackOp
   const content = cache ?? admitted;
   const images = virtual({
     next: content,
-    catalog: () => catalog,
+    catalog: () => rules.lists,
     history: store,
     now,
     onMissing: (list, { image, reason }) =>
@@ -90,7 +83,7 @@ export async function buildMirrorStack(settings: ServeSettings, options: StackOp
         next: images,
         profile,
         // Bound late: a reload puts other policies in place.
-        policyFor: (repository) => policyFor(repository),
+        policyFor: (repository, tag) => rules.policyFor(repository, tag),
         derived: store.derived,
         decided,
         now,
@@ -98,14 +91,12 @@ export async function buildMirrorStack(settings: ServeSettings, options: StackOp
         judge,
       }),
     async reload(next) {
-      const [lists, policies] = [await readCatalog(next), readPolicies(next.values)];
-      catalog = lists;
-      policyFor = policies;
+      rules = await readRules(next);
     },
     figures: () => [
       ['content held', `${formatSize(roundToMib(store.heldBytes))} of ${formatSize(values.cacheSize)}`],
       ...use.figures(),
-      ['lists of images', String(catalog.length)],
+      ['lists of images', String(rules.lists.length)],
     ],
     async close() {
       await cache?.close();

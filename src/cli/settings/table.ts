@@ -59,6 +59,20 @@ export const LOOKUP_SETTINGS = {
     fallback: () => '/etc/metahub/images.d',
     parse: readText,
   }),
+  catalog: setting<readonly string[]>({
+    flags: '--catalog <name>',
+    repeatable: true,
+    help: 'an entry of the catalogue whose lists of images are used: tei, llama.cpp; again for more',
+    fallback: () => [],
+    parse: readTexts,
+  }),
+  catalogBaselines: setting({
+    flags: '--catalog-baselines <on|off>',
+    help: 'heed what the catalogue knows of images that need more than they say',
+    fallback: () => true,
+    parse: readSwitch,
+    format: formatSwitch,
+  }),
   profile: setting<string | undefined>({
     flags: '--profile <file>',
     help: 'serve for this host (the output of detect --json) instead of detecting',

@@ -1,6 +1,10 @@
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { readPolicies } from '../../../src/cli/settings/policies.ts';
+import { readTagPatterns } from '../../../src/oci/image-list.ts';
+import { parseTag, type Tag } from '../../../src/oci/reference.ts';
 import { repository } from '../../support/upstream.ts';
+
+const tag = (text: string) => parseTag(text) as Tag;
 
 const DEFAULTS = {
   policy: {},
@@ -41,4 +45,56 @@ test.each([
   [{ repositories: ['docker.io/*'] }, /patterns and policies/],
 ])('refuses %j and says where', (wrong, message) => {
   expect(() => readPolicies({ ...DEFAULTS, ...wrong })).toThrow(message);
+});
+
+test('of several policies of a pattern the first whose tags match is taken', () => {
+  const policyFor = readPolicies({
+    ...DEFAULTS,
+    repositories: { 'docker.io/qnib/bench': [{ tags: ['5*', '!5.0'], gpu: 'any' }, { match: 'exact' }] },
+  });
+  const bench = repository('qnib/bench', 'docker.io');
+  expect(policyFor(bench, tag('5.1'))).toMatchObject({ gpu: 'any', match: 'best' });
+  expect(policyFor(bench, tag('5.0'))).toMatchObject({ gpu: 'all', match: 'exact' });
+  expect(policyFor(bench)).toMatchObject({ match: 'exact' });
+});
+
+test('tags that are no patterns are refused with the wildcards that exist', () => {
+  expect(() => readPolicies({ ...DEFAULTS, repositories: { 'a/b': { tags: ['[5'], gpu: 'any' } } })).toThrow(
+    /repositories, a\/b: .*\[0-9\] for one of a set/,
+  );
+});
+
+describe('baselines of the catalogue', () => {
+  const ALMALINUX = [
+    { pattern: 'quay.io/almalinuxorg/almalinux', tags: readTagPatterns(['10*']), baseline: ['x86-64-v3'] },
+  ];
+  const almalinux = repository('almalinuxorg/almalinux', 'quay.io');
+
+  test('hold for the tags that they name', () => {
+    const policyFor = readPolicies(DEFAULTS, ALMALINUX);
+    expect(policyFor(almalinux, tag('10')).baseline).toEqual(['x86-64-v3']);
+    expect(policyFor(almalinux, tag('10')).match).toBe('best');
+    expect(policyFor(almalinux, tag('9')).baseline).toBeUndefined();
+    expect(policyFor(repository('almalinuxorg/almalinux', 'ghcr.io'), tag('10')).baseline).toBeUndefined();
+  });
+
+  test('refine whatever else the operator says of the repository', () => {
+    const policyFor = readPolicies({ ...DEFAULTS, repositories: { '**': { readConfig: true } } }, ALMALINUX);
+    expect(policyFor(almalinux, tag('10'))).toMatchObject({ readConfig: true, baseline: ['x86-64-v3'] });
+  });
+
+  test('yield to the operator’s own, and to none', () => {
+    for (const [own, baseline] of [
+      ['x86-64-v2', ['x86-64-v2']],
+      ['none', []],
+    ] as const) {
+      const policyFor = readPolicies({ ...DEFAULTS, repositories: { '**': { baseline: own } } }, ALMALINUX);
+      expect(policyFor(almalinux, tag('10')).baseline).toEqual(baseline);
+    }
+  });
+
+  test('answer with the same object each time, so that a decision is made once', () => {
+    const policyFor = readPolicies(DEFAULTS, ALMALINUX);
+    expect(policyFor(almalinux, tag('10'))).toBe(policyFor(almalinux, tag('10.1')));
+  });
 });

@@ -9,7 +9,7 @@ import { RegistryError } from '../../../oci/registry-error.ts';
 import { DEFAULT_POLICY, type SelectionPolicy } from '../../../selection/policy.ts';
 import type { ExtraDemands } from '../../../selection/select.ts';
 import { lookupFailure, parseImage, withRegistry } from '../../image-lookup.ts';
-import { readPolicies } from '../../settings/policies.ts';
+import { readRules } from '../../settings/rules.ts';
 import type { ResolvedSettings } from '../../settings/setting.ts';
 import { UserError } from '../../user-error.ts';
 import type { EXPLAIN_SETTINGS, ExplainFlags } from './settings.ts';
@@ -86,9 +86,11 @@ export async function readSubject(
   platforms: readonly HostPlatform[],
 ): Promise<ExplainSubject> {
   const image = written === undefined ? undefined : parseImage(written);
-  const policyFor = readPolicies(settings.values);
+  const { lists, policyFor } = await readRules(settings);
   const { match, answer, onNoMatch } = settings.values;
-  const policy = image ? policyFor(image.repository) : { ...DEFAULT_POLICY, match, answer, onNoMatch };
+  const policy = image
+    ? policyFor(image.repository, image.reference.kind === 'tag' ? image.reference.tag : undefined)
+    : { ...DEFAULT_POLICY, match, answer, onNoMatch };
   const isPinned = image?.reference.kind === 'digest';
   if (manifest !== undefined) {
     const source = await readDocument(manifest);
@@ -96,7 +98,7 @@ export async function readSubject(
   }
   const { repository, reference } = image ?? parseImage(written ?? '');
   const name = formatReference(repository, reference);
-  return withRegistry(settings, async (registry) => {
+  return withRegistry(settings, lists, async (registry) => {
     try {
       const { bytes, mediaType } = await registry.manifest(repository, reference);
       const source = sourceOf(bytes, mediaType, name);

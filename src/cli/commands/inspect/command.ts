@@ -4,11 +4,12 @@ import { formatReference } from '../../../oci/reference.ts';
 import { helpText } from '../../help-text.ts';
 import { lookupFailure, parseImage, withRegistry } from '../../image-lookup.ts';
 import { addSettings, loadSettings } from '../../settings/load.ts';
+import { readLists } from '../../settings/rules.ts';
 import { LOOKUP_SETTINGS } from '../../settings/table.ts';
 import { type Inspected, readMembers } from './run.ts';
 
-const { upstream, publicRegistries, images } = LOOKUP_SETTINGS;
-const INSPECT_SETTINGS = { upstream, publicRegistries, images } as const;
+const { upstream, publicRegistries, images, catalog } = LOOKUP_SETTINGS;
+const INSPECT_SETTINGS = { upstream, publicRegistries, images, catalog } as const;
 
 interface InspectFlags {
   readonly json?: boolean;
@@ -39,7 +40,8 @@ async function inspect(written: string, flags: InspectFlags): Promise<void> {
   const { repository, reference } = parseImage(written);
   const name = formatReference(repository, reference);
   const settings = await loadSettings(INSPECT_SETTINGS, { ...flags });
-  const inspected = await withRegistry(settings, async (registry): Promise<Inspected> => {
+  const lists = await readLists(settings);
+  const inspected = await withRegistry(settings, lists, async (registry): Promise<Inspected> => {
     try {
       const manifest = await registry.manifest(repository, reference);
       const document = parseManifestDocument(manifest.bytes, manifest.mediaType);

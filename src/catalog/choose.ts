@@ -1,0 +1,70 @@
+import type { HostProfile } from '../host/profile.ts';
+import { type AssembledMember, assembleIndex } from '../oci/build-index.ts';
+import { digestOf } from '../oci/digest.ts';
+import { type ListSpec, memberName } from '../oci/image-list.ts';
+import { parseManifestDocument } from '../oci/manifest.ts';
+import { MEDIA_TYPE } from '../oci/media-type.ts';
+import type { Tag } from '../oci/reference.ts';
+import { DEFAULT_POLICY, type SelectionPolicy } from '../selection/policy.ts';
+import { type Selection, select } from '../selection/select.ts';
+import type { NativeImage } from './entry.ts';
+
+/** A member as it stands in the index that a list makes. */
+export interface ListedImage {
+  /** `ghcr.io/huggingface/text-embeddings-inference:86-1.9`. */
+  readonly name: string;
+  readonly platform: AssembledMember['platform'];
+}
+
+/** What a member that leaves its platform to its image is taken to be for: the two that nearly every publisher builds. */
+const USUAL_PLATFORMS: readonly AssembledMember['platform'][] = ['amd64', 'arm64'].map((architecture) => ({
+  os: 'linux',
+  architecture,
+  features: [],
+  osFeatures: [],
+}));
+
+/** The images of a list for a tag, without asking any registry. */
+export function listedImages(spec: ListSpec, tag: Tag): readonly ListedImage[] {
+  return spec.members.flatMap((member) => {
+    const name = memberName(spec, member, tag);
+    const platforms = member.platform === undefined ? USUAL_PLATFORMS : [member.platform];
+    return platforms.map((platform) => ({ name, platform }));
+  });
+}
+
+/** The images of an index that its publisher has marked, named by their platforms. */
+export function nativeImages({ platforms }: NativeImage): readonly ListedImage[] {
+  return platforms.map((name) => {
+    const [os = '', architecture = '', variant] = name.split('/');
+    const platform = { os, architecture, features: [], osFeatures: [] };
+    return { name, platform: variant === undefined ? platform : { ...platform, variant } };
+  });
+}
+
+/** What one host gets of some images, as the mirror would choose; undefined when none of them runs there. */
+export interface Choice {
+  readonly image: ListedImage | undefined;
+  readonly selection: Selection;
+}
+
+/** Chooses among images as the mirror does, by an index of them that no registry holds. */
+export function choose(
+  images: readonly ListedImage[],
+  profile: HostProfile,
+  policy: SelectionPolicy = DEFAULT_POLICY,
+): Choice {
+  const members = images.map(({ name, platform }, at) => ({
+    mediaType: MEDIA_TYPE.ociManifest,
+    digest: digestOf(Buffer.from(`${at} ${name}`)),
+    sizeBytes: 1,
+    platform,
+    annotations: {},
+  }));
+  const { bytes, mediaType } = assembleIndex(members, { format: 'oci' });
+  const document = parseManifestDocument(bytes, mediaType);
+  if (document.kind !== 'index') throw new Error('an assembled index is an index');
+  const selection = select(document, profile, policy);
+  const position = selection.winner?.position;
+  return { image: position === undefined ? undefined : images[position], selection };
+}

@@ -1,0 +1,117 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type BaselineRule, type CatalogEntry, parseCatalogEntry } from '../../catalog/entry.ts';
+import type { ListSpec } from '../../oci/image-list.ts';
+import { isSameRepository, type Repository } from '../../oci/reference.ts';
+import { UserError } from '../user-error.ts';
+import { PACKAGE_ROOT } from '../version.ts';
+import { parseYaml } from './yaml.ts';
+
+const CATALOG = fileURLToPath(new URL('catalog', PACKAGE_ROOT));
+
+/** Files by name, each parsed when it is needed: most commands need few of them. */
+export interface Catalog {
+  readonly names: readonly string[];
+  /** @throws {UserError} when there is none of that name. */
+  entry(name: string): Promise<CatalogEntry>;
+  /** Entries with lists of a repository. */
+  listing(repository: Repository): Promise<readonly CatalogEntry[]>;
+  /** Entries with baselines. */
+  withBaselines(): Promise<readonly CatalogEntry[]>;
+}
+
+/** What the settings say of the catalogue. */
+export interface CatalogSettings {
+  /** Names of entries whose lists are used. */
+  readonly catalog: readonly string[];
+  /** Do the baselines of the catalogue apply? */
+  readonly catalogBaselines: boolean;
+}
+
+/** What of the catalogue is in force. */
+export interface CatalogInForce {
+  readonly lists: readonly ListSpec[];
+  readonly baselines: readonly BaselineRule[];
+}
+
+async function readTexts(folder: string): Promise<ReadonlyMap<string, string>> {
+  const files = (await readdir(folder)).filter((file) => file.endsWith('.yml')).sort();
+  const texts = files.map(
+    async (file) => [file.slice(0, -4), await readFile(join(folder, file), 'utf8')] as const,
+  );
+  return new Map(await Promise.all(texts));
+}
+
+/**
+ * Opens the catalogue.
+ * @throws {UserError} when the package is incomplete.
+ */
+export async function openCatalog(folder = CATALOG): Promise<Catalog> {
+  const texts = await readTexts(folder).catch((cause: unknown) => {
+    throw new UserError(`cannot read the catalogue: ${(cause as Error).message}`, {
+      cause,
+      nextStep: 'Install MetaHub again; --catalog-baselines off does without the catalogue.',
+    });
+  });
+  const parsed = new Map<string, Promise<CatalogEntry>>();
+
+  async function parse(name: string): Promise<CatalogEntry> {
+    const text = texts.get(name);
+    if (text === undefined) {
+      throw new UserError(`the catalogue has no “${name}”`, {
+        nextStep: 'metahub catalog ls lists what it has.',
+        exitStatus: 2,
+      });
+    }
+    const path = join(folder, `${name}.yml`);
+    const content = await parseYaml(path, text);
+    try {
+      return parseCatalogEntry(name, content);
+    } catch (cause) {
+      throw new UserError(`${path}: ${(cause as Error).message}`, { cause, exitStatus: 2 });
+    }
+  }
+
+  function entry(name: string): Promise<CatalogEntry> {
+    const known = parsed.get(name) ?? parse(name);
+    parsed.set(name, known);
+    return known;
+  }
+
+  const where = (text: RegExp) =>
+    [...texts].filter(([, content]) => text.test(content)).map(([name]) => name);
+  return {
+    names: [...texts.keys()],
+    entry,
+    async listing(repository) {
+      // The name stands in the text of the file; whether it is a list's is for the parsed entry to say.
+      const mentioning = [...texts].filter(([, content]) => content.includes(repository.name));
+      const entries = await Promise.all(mentioning.map(([name]) => entry(name)));
+      return entries.filter(({ lists }) =>
+        lists.some(({ spec }) => isSameRepository(spec.repository, repository)),
+      );
+    },
+    withBaselines: () => Promise.all(where(/^repositories:/m).map(entry)),
+  };
+}
+
+/**
+ * What the settings put in force: the lists of the entries they name, and every baseline that is on by default or named.
+ * @throws {UserError} for a name that the catalogue does not have.
+ */
+export async function catalogInForce({
+  catalog: names,
+  catalogBaselines,
+}: CatalogSettings): Promise<CatalogInForce> {
+  if (names.length === 0 && !catalogBaselines) return { lists: [], baselines: [] };
+  const catalog = await openCatalog();
+  const named = await Promise.all(names.map((name) => catalog.entry(name)));
+  const saying = catalogBaselines ? await catalog.withBaselines() : [];
+  return {
+    lists: named.flatMap(({ lists }) => lists.map(({ spec }) => spec)),
+    baselines: saying
+      .filter(({ name, isDefault }) => isDefault || names.includes(name))
+      .flatMap(({ baselines }) => baselines),
+  };
+}

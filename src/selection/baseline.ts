@@ -1,0 +1,70 @@
+import { architectureOfFamily } from '../host/architecture.ts';
+import type { Feature } from '../host/features.ts';
+import { familyOf, flagsOf } from '../host/identify.ts';
+import { allNodes, canonicalName } from '../host/microarchitectures.ts';
+import { type Demand, demandsOf, readFeature } from './demands.ts';
+
+/** `baseline: none` says that plain entries are for every CPU, whatever the catalogue says. */
+const NONE = 'none';
+
+/** Kinds of which a baseline may consist: what a CPU is. */
+const CPU_KINDS: ReadonlySet<string> = new Set(['cpu', 'level', 'cpuflag']);
+
+/** A feature of a baseline: `x86-64-v3`, `v3` (amd64's, as in `platform.variant`), `avx`, `cpu:zen3`; undefined for any other text. */
+function parseBaselineFeature(text: string): Feature | undefined {
+  const feature = readFeature(/^v[1-4]$/.test(text) ? `x86-64-${text}` : text);
+  if (!CPU_KINDS.has(feature.kind)) return undefined;
+  return feature.kind === 'level' || architecturesOf(feature).size > 0 ? feature : undefined;
+}
+
+function written({ kind, value }: Feature): string {
+  return kind === 'cpu' ? `cpu:${value}` : value;
+}
+
+/**
+ * What entries without a CPU demand need all the same, as features: `x86-64-v3`, or several (`avx`, `arm64-v8.2`), of which those of the
+ * entry's architecture count; none for `none`.
+ * @throws {Error} that says what it may be.
+ */
+export function parseBaseline(value: unknown): readonly string[] {
+  const texts = typeof value === 'string' ? value.split(/[\s,]+/) : value;
+  if (
+    !Array.isArray(texts) ||
+    texts.length === 0 ||
+    !texts.every((text) => typeof text === 'string' && text !== '')
+  )
+    throw new Error('baseline must be a level such as x86-64-v3, or a list of levels and CPU flags');
+  if (texts.length === 1 && texts[0] === NONE) return [];
+  return texts.map((text: string) => {
+    const feature = parseBaselineFeature(text.trim());
+    if (feature === undefined)
+      throw new Error(`baseline must be levels such as x86-64-v3 and CPU flags such as avx, not ${text}`);
+    return written(feature);
+  });
+}
+
+/** The architectures whose CPUs can have a feature. */
+function architecturesOf({ kind, value }: Feature): ReadonlySet<string> {
+  if (kind === 'level') return new Set([value.startsWith('x86-64') ? 'amd64' : 'arm64']);
+  const name = kind === 'cpu' ? canonicalName(value) : undefined;
+  if (kind === 'cpu') return new Set(name === undefined ? [] : [architectureOfFamily(familyOf(name))]);
+  const having = [...allNodes()].filter((node) => flagsOf(node.name)?.has(value));
+  return new Set(having.map((node) => architectureOfFamily(familyOf(node.name))));
+}
+
+/** The source of the demands that a baseline makes. */
+export const BASELINE_SOURCE = 'the baseline of this repository';
+
+const architectures = new Map<string, ReadonlySet<string>>();
+
+function isFor(text: string, architecture: string): boolean {
+  const known = architectures.get(text) ?? architecturesOf(readFeature(text));
+  architectures.set(text, known);
+  return known.has(architecture);
+}
+
+/** What a baseline demands of entries for an architecture. */
+export function baselineDemands(baseline: readonly string[], architecture: string): readonly Demand[] {
+  const features = baseline.filter((text) => isFor(text, architecture));
+  return features.length === 0 ? [] : demandsOf(features, BASELINE_SOURCE);
+}

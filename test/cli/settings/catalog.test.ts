@@ -1,0 +1,69 @@
+import { describe, expect, test } from 'vitest';
+import { catalogInForce, openCatalog } from '../../../src/cli/settings/catalog.ts';
+import { formatRepository } from '../../../src/oci/reference.ts';
+import { writeTree } from '../../support/host-tree.ts';
+import { repository } from '../../support/upstream.ts';
+
+describe('catalogInForce()', () => {
+  test('has every baseline and no list by default', async () => {
+    const { lists, baselines } = await catalogInForce({ catalog: [], catalogBaselines: true });
+    expect(lists).toEqual([]);
+    const patterns = baselines.map(({ pattern }) => pattern);
+    expect(patterns).toEqual(
+      expect.arrayContaining([
+        'docker.io/library/almalinux',
+        'docker.io/library/mongo',
+        'docker.io/clickhouse/clickhouse-server',
+        'docker.io/vdaas/vald-agent-ngt',
+      ]),
+    );
+    // Off until it is enabled: nothing shows that the images on Docker Hub are built so.
+    expect(patterns).not.toContain('docker.io/library/ubuntu');
+  });
+
+  test('has the lists and the baselines of the entries that are named', async () => {
+    const { lists, baselines } = await catalogInForce({
+      catalog: ['tei', 'ubuntu-26.04'],
+      catalogBaselines: true,
+    });
+    expect(lists.map(({ repository: one }) => formatRepository(one))).toEqual([
+      'ghcr.io/huggingface/text-embeddings-inference',
+    ]);
+    expect(baselines.map(({ pattern }) => pattern)).toContain('docker.io/library/ubuntu');
+  });
+
+  test('has no baseline when they are off', async () => {
+    expect(await catalogInForce({ catalog: [], catalogBaselines: false })).toEqual({
+      lists: [],
+      baselines: [],
+    });
+  });
+
+  test('refuses a name that the catalogue does not have', async () => {
+    await expect(catalogInForce({ catalog: ['no-such'], catalogBaselines: false })).rejects.toMatchObject({
+      message: 'the catalogue has no “no-such”',
+      exitStatus: 2,
+    });
+  });
+});
+
+describe('openCatalog()', () => {
+  test('finds the entries that list a repository', async () => {
+    const catalog = await openCatalog();
+    const found = await catalog.listing(repository('ggml-org/llama.cpp', 'ghcr.io'));
+    expect(found.map(({ name }) => name)).toEqual(['llama.cpp']);
+    expect(await catalog.listing(repository('ggml-org/llama.cpp', 'quay.io'))).toEqual([]);
+  });
+
+  test('names the file of an entry that is wrong', async () => {
+    const folder = writeTree({ 'it.yml': 'title: It\nsource: nowhere\n' });
+    const catalog = await openCatalog(folder);
+    await expect(catalog.entry('it')).rejects.toThrow(/it\.yml: source/);
+  });
+
+  test('says what to do when the package is incomplete', async () => {
+    await expect(openCatalog('/nonexistent')).rejects.toMatchObject({
+      nextStep: expect.stringContaining('Install'),
+    });
+  });
+});
