@@ -11,13 +11,14 @@ const EXAMPLES = helpText(
     ['metahub detect cpu', 'one value: the microarchitecture'],
     ['metahub detect --why-not zen4', 'what this host lacks to run code built for it'],
     ['metahub detect --gcc 12', 'the flags to build for this host'],
+    ['metahub detect --verify --execute', 'whether other programs, and the CPU itself, agree'],
     ['metahub detect --capture my-host', 'what a report of a wrong answer needs'],
     [
       'metahub detect --root ./capture --arch aarch64',
       'another host, from a copy of its /proc, /sys and /etc',
     ],
   ],
-  'Exit status: 0 answered; 1 the host cannot be read, or has nothing of what was asked for; 2 a wrong option; 3 answered, but a probe failed and the answer is incomplete.',
+  'Exit status: 0 answered; 1 the host cannot be read, or has nothing of what was asked for; 2 a wrong option; 3 answered, but a probe failed and the answer is incomplete; 4 --verify contradicts the answer.',
 );
 
 /** Adds the options and the action of `metahub detect`. */
@@ -39,6 +40,11 @@ export function configure(command: Command): void {
     .option('--compiler <name@version>', 'print the flags with which this compiler builds for the host')
     .option('--gcc <version>', 'short for --compiler gcc@<version>')
     .option('--cloud', 'ask the cloud’s metadata service for the instance type, for 1 s at most')
+    .option(
+      '--verify',
+      'compare with what gcc, clang, the dynamic linker and lscpu say, and explain differences',
+    )
+    .option('--execute', 'with --verify: run one instruction of each kind in a child that may die')
     .option('--capture <dir>', 'copy what detection reads to a new directory, for a report')
     .option('--all', 'add what helps a person: board, firmware, memory, disks')
     .addHelpText('after', EXAMPLES)

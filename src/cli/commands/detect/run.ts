@@ -20,6 +20,8 @@ export interface DetectFlags {
   readonly gcc?: string;
   readonly cloud?: boolean;
   readonly capture?: string;
+  readonly verify?: boolean;
+  readonly execute?: boolean;
   readonly all?: boolean;
 }
 
@@ -28,6 +30,12 @@ export async function detect(value: string | undefined, flags: DetectFlags, outp
   const answer = soleAnswer(value, flags, output);
   if (flags.all && flags.root !== '/') {
     throw usageError('--all asks this machine, not the one below --root', 'Leave out one of the two.');
+  }
+  if (flags.execute && !flags.verify) {
+    throw usageError('--execute belongs to --verify', 'Give both, or neither.');
+  }
+  if (flags.verify && (flags.root !== '/' || flags.set !== undefined)) {
+    throw usageError('--verify asks this machine as it is', 'Leave out --root and --set.');
   }
   if (flags.capture !== undefined) return captureTo(flags.capture, value, flags, output);
   const host = await detectHost(flags);
@@ -76,6 +84,7 @@ function soleAnswer(value: string | undefined, flags: DetectFlags, output: Outpu
       async (host) => (await import('./compiler.ts')).renderCompilerFlags(compiler, host, json),
     ]);
   }
+  if (flags.verify) asked.push(['--verify', async (host) => verified(host, flags)]);
   const format = flags.format ?? (flags.features ? 'features' : undefined);
   if (format !== undefined) {
     const option = flags.format === undefined ? '--features' : `--format ${format}`;
@@ -87,6 +96,13 @@ function soleAnswer(value: string | undefined, flags: DetectFlags, output: Outpu
     throw usageError(`${first[0]} and ${second[0]} ask for different answers`, 'Ask for one at a time.');
   }
   return first?.[1] ?? ((host) => inFormat(json ? 'json' : 'table', host, flags, output));
+}
+
+async function verified(host: DetectedHost, { execute = false, json = false }: DetectFlags): Promise<string> {
+  const { renderFindings, verify } = await import('./verify.ts');
+  const findings = await verify(host, execute);
+  if (findings.some(({ verdict }) => verdict === 'contradicts')) process.exitCode = 4;
+  return json ? `${JSON.stringify(findings, undefined, 2)}\n` : renderFindings(host, findings);
 }
 
 async function inFormat(
