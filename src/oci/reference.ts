@@ -50,10 +50,13 @@ export function parseTag(text: string): Tag | undefined {
   return TAG.test(text) ? (text as Tag) : undefined;
 }
 
-/** The source host that `text` spells, in lower case, Docker Hub's aliases as `docker.io`; or undefined. */
+/**
+ * The source host that `text` spells, in lower case, without a default port (443 and 80), Docker Hub's aliases as
+ * `docker.io`; or undefined.
+ */
 export function parseSourceHost(text: string): SourceHost | undefined {
   if (text.length > HOST_MAX_CHARACTERS || !HOST.test(text)) return undefined;
-  const host = text.toLowerCase();
+  const host = text.toLowerCase().replace(/:0*(?:443|80)$/, '');
   const port = /:(\d+)$/.exec(host)?.[1];
   if (port !== undefined && (Number(port) < 1 || Number(port) > 65_535)) return undefined;
   return HUB_ALIASES.has(host) ? DOCKER_HUB : (host as SourceHost);

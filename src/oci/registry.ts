@@ -1,15 +1,31 @@
 import type { Writable } from 'node:stream';
 import type { Digest } from './digest.ts';
 import type { ByteRange, RangeRequest } from './range.ts';
-import type { ManifestReference, Repository } from './reference.ts';
+import type { ManifestReference, Repository, SourceHost } from './reference.ts';
+
+/** A client's own `Authorization`: a secret, to be read only for the registry that the client sent it for. */
+export class ClientCredential {
+  readonly #host: SourceHost;
+  readonly #authorization: string;
+
+  constructor(host: SourceHost, authorization: string) {
+    this.#host = host;
+    this.#authorization = authorization;
+  }
+
+  /** The header to present to `host`; undefined when it was meant for another registry. */
+  authorizationFor(host: SourceHost): string | undefined {
+    return host === this.#host ? this.#authorization : undefined;
+  }
+}
 
 /**
  * For whom an answer is, when it is not simply for this mirror's operator. `partition` keys what may be shared
- * between requests; `authorization` is a client's own header to be presented upstream, a secret never to be logged.
+ * between requests.
  */
 export interface Access {
   readonly partition: string;
-  readonly authorization?: string;
+  readonly credential?: ClientCredential;
   /** A file of logins to be presented upstream instead of the mirror's own: what only this login may fetch. */
   readonly logins?: string;
 }

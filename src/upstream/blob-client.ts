@@ -1,22 +1,29 @@
 import { LRUCache } from 'lru-cache';
-import { type Digest, digestOf } from '../oci/digest.ts';
+import { formatLocation, type WebLocation } from '../lib/url.ts';
+import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts';
 import { type ByteRange, type RangeRequest, resolveRange } from '../oci/range.ts';
 import { formatRepository, type Repository } from '../oci/reference.ts';
 import type { Blob, BlobOptions } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
-import type { SendToChain } from './chain-client.ts';
-import { BrokenBodyError } from './http/body.ts';
+import type { ChainClient } from './chain-client.ts';
+import { isWebPage, webPageError } from './errors.ts';
+import { BrokenBodyError, bodyOf } from './http/body.ts';
 import { isRedirect, locationOf } from './http/redirect.ts';
-import { assertIdentityEncoding, drain } from './http/response-reader.ts';
+import { announcedSize, assertIdentityEncoding, drain, readBody } from './http/response-reader.ts';
 import type { Reply } from './http/transport.ts';
 import { ParallelBody } from './parallel-body.ts';
 import type { RangeBudget } from './range-budget.ts';
 import { createBlobContent, type OpenedBlob, readBlobHead, UnsoundRangeError } from './resumable-blob.ts';
+import { DEFAULT_TIMEOUTS } from './settings.ts';
 
 export interface BlobClientOptions {
-  readonly ask: SendToChain;
+  readonly ask: ChainClient['ask'];
   /** A bare GET of bytes `start` to `end` at a location that a registry named: no login, redirects followed. */
-  readonly askLocation: (url: URL, range: ByteRange, signal: AbortSignal | undefined) => Promise<Reply>;
+  readonly askLocation: (
+    location: WebLocation,
+    range: ByteRange,
+    signal: AbortSignal | undefined,
+  ) => Promise<Reply>;
   readonly budget: RangeBudget;
   /** Monotonic milliseconds. */
   readonly now: () => number;
@@ -75,18 +82,39 @@ function boundsOf(range: RangeRequest | undefined): {
   return { start: range.first, end: range.last === undefined ? undefined : range.last + 1 };
 }
 
+/** Longer than any page that stands in for a registry's answer. */
+const PAGE_MAX_BYTES = 1024 * 1024;
+
+/**
+ * Bytes that are labelled as a web page may be the blob all the same: some registries label everything so. As they may as
+ * well be a captive portal's page, of which even the length would be wrong, they are read and checked before they are used.
+ * @throws {RegistryError} UNAVAILABLE
+ */
+async function openWebPage(reply: Reply, { digest, name }: Wanted, blame: () => void): Promise<OpenedBlob> {
+  const opened = readBlobHead(reply, blame, digest);
+  if ((announcedSize(reply.headers) ?? 0) > PAGE_MAX_BYTES) return opened;
+  const bytes = await readBody(reply, PAGE_MAX_BYTES, DEFAULT_TIMEOUTS.documentMs);
+  if (digestOf(bytes, algorithmOf(digest)) !== digest) throw webPageError(reply, name);
+  return { ...opened, body: bodyOf(bytes), end: bytes.length, sizeBytes: bytes.length };
+}
+
 /** The way to one source host's blobs. */
 export function createBlobClient(client: BlobClientOptions) {
   const { ask, askLocation, budget, now, mode, resumeMs, onResume } = client;
 
-  function readOpening(reply: Reply, { name, digest, range }: Wanted, blame: () => void): Opening {
+  async function readOpening(reply: Reply, wanted: Wanted, blame: () => void): Promise<Opening> {
+    const { name, digest, range } = wanted;
     if (isRedirect(reply)) {
       drain(reply);
-      return { location: locationOf(reply).href };
+      return { location: formatLocation(locationOf(reply)) };
     }
     assertIdentityEncoding(reply);
+    if (reply.status === 200 && isWebPage(reply)) return openWebPage(reply, wanted, blame);
     const opened = readBlobHead(reply, blame, digest);
-    if (reply.status === 206 && (range === undefined || !grants(opened, range))) {
+    const isWhole = opened.start === 0 && opened.end !== undefined && opened.end === opened.sizeBytes;
+    // Some storage grants every request as a part: all of it is what was asked for.
+    if (range === undefined && isWhole) return { ...opened, isPart: false };
+    if (opened.isPart && (range === undefined || !grants(opened, range))) {
       opened.body.cancel();
       throw new RegistryError(
         'UNAVAILABLE',
@@ -103,7 +131,7 @@ export function createBlobClient(client: BlobClientOptions) {
       path: `/blobs/${digest}`,
       follow,
       isForBlob: true,
-      accepts: [200, ...(range ? [206] : []), ...(follow === 'origin' ? [301, 302, 303, 307, 308] : [])],
+      accepts: [200, 206, ...(follow === 'origin' ? [301, 302, 303, 307, 308] : [])],
       ...(range === undefined ? {} : { headers: { range: rangeHeader(range) } }),
     } as const;
     const subject = { name, unknown: 'BLOB_UNKNOWN' } as const;
@@ -141,7 +169,7 @@ export function createBlobClient(client: BlobClientOptions) {
 
   /** A signed location serves many ranges until it expires; undefined: the registry is to be asked for a new one. */
   async function openAt(
-    location: URL,
+    location: WebLocation,
     range: ByteRange,
     wanted: Wanted,
     blame: () => void,
@@ -153,7 +181,7 @@ export function createBlobClient(client: BlobClientOptions) {
       return undefined;
     }
     const asked = { kind: 'from', first: range.start, last: range.end - 1 } as const;
-    const opened = readOpening(reply, { ...wanted, range: asked }, blame);
+    const opened = await readOpening(reply, { ...wanted, range: asked }, blame);
     return isOpened(opened) ? opened : undefined;
   }
 

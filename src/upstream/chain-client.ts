@@ -9,31 +9,53 @@ import type { Reply } from './http/transport.ts';
 export type ChainRequest = Pick<UpstreamRequest, 'method' | 'path'> &
   Partial<Pick<UpstreamRequest, 'query' | 'headers' | 'follow' | 'accepts' | 'isForBlob'>>;
 
-/**
- * Asks a source host's endpoints in turn; `read` makes the answer of the first accepted reply, so that a broken body is the
- * next endpoint's chance too. `blame` has the endpoint that sent it asked last for a while.
- */
-export type SendToChain = <Answer>(
-  repository: Repository,
-  subject: ResourceRef,
-  asking: ChainRequest,
-  options: RequestOptions,
-  read: (reply: Reply, blame: () => void) => Promise<Answer> | Answer,
-) => Promise<Answer>;
+/** One endpoint of a chain, to be asked as often as one answer takes. */
+export interface ChainMember {
+  /** @throws {RegistryError} when the answer is none that the request accepts: a 200, where it does not say */
+  readonly send: (request: ChainRequest) => Promise<Reply>;
+  /** What it sent turned out bad: it is asked last for a while. */
+  readonly reportBad: () => void;
+}
+
+/** Asks a source host's endpoints in turn. */
+export interface ChainClient {
+  /** The answer that `ask` makes of the first endpoint with which it succeeds. */
+  askEach<Answer>(
+    repository: Repository,
+    subject: ResourceRef,
+    options: RequestOptions,
+    ask: (member: ChainMember) => Promise<Answer>,
+  ): Promise<Answer>;
+  /** One request; `read` makes the answer of an accepted reply, so that a broken body is the next endpoint's chance too. */
+  ask<Answer>(
+    repository: Repository,
+    subject: ResourceRef,
+    request: ChainRequest,
+    options: RequestOptions,
+    read: (reply: Reply, reportBad: () => void) => Promise<Answer> | Answer,
+  ): Promise<Answer>;
+}
 
 /** @param pseudonym this mirror's name in `Via` */
-export function createChainClient(chain: Failover<Endpoint>, pseudonym: string): SendToChain {
-  return (repository, subject, asking, options, read) => {
+export function createChainClient(chain: Failover<Endpoint>, pseudonym: string): ChainClient {
+  const askEach: ChainClient['askEach'] = (repository, subject, options, ask) => {
     const via = addHop(options.via, pseudonym);
-    const question: UpstreamRequest = { accepts: [200], ...asking, subject, options, via };
     return chain.tryInOrder(async (endpoint) => {
-      const reply = await endpoint.ask(repository, question);
+      const send = (request: ChainRequest) =>
+        endpoint.ask(repository, { accepts: [200], ...request, subject, options, via });
       try {
-        return await read(reply, () => chain.markUnhealthy(endpoint));
+        return await ask({ send, reportBad: () => chain.markUnhealthy(endpoint) });
       } catch (error) {
         if (isAbort(error) || options.signal?.aborted) throw error;
         throw fromNetworkError(error, endpoint.host);
       }
     });
+  };
+  return {
+    askEach,
+    ask: (repository, subject, request, options, read) =>
+      askEach(repository, subject, options, async ({ send, reportBad }) =>
+        read(await send(request), reportBad),
+      ),
   };
 }

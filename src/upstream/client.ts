@@ -1,12 +1,12 @@
 import type { Log } from '../lib/log.ts';
-import { hostOf, portOf } from '../lib/url.ts';
+import { authorityOf, hostOf, portOf, type WebLocation } from '../lib/url.ts';
 import type { ByteRange } from '../oci/range.ts';
 import type { Repository, SourceHost } from '../oci/reference.ts';
 import type { Registry } from '../oci/registry.ts';
 import { HostNotAllowedError } from '../oci/registry-error.ts';
 import { type Credentials, NO_CREDENTIALS } from './auth/credentials.ts';
 import { createTokenCache } from './auth/token.ts';
-import { createEndpoint, isListed } from './endpoint.ts';
+import { createEndpoint, isListed, ping } from './endpoint.ts';
 import { fromNetworkError, isAbort } from './errors.ts';
 import { createFailover } from './failover.ts';
 import { createBlobTransport } from './http/blob-transport.ts';
@@ -15,7 +15,7 @@ import { drain } from './http/response-reader.ts';
 import { sendWithRetry } from './http/retry.ts';
 import { createSlabPool, type SlabPool } from './http/slab.ts';
 import { createTransport, type Outgoing, type Reply, type Transport, USER_AGENT } from './http/transport.ts';
-import { createDial, type Dial, type DialTarget } from './net/dial.ts';
+import { createDial, createNameGuard, type Dial, type DialTarget } from './net/dial.ts';
 import { type ProxySettings, proxyFor } from './net/proxy.ts';
 import { createResolvers, type Resolver } from './net/resolver.ts';
 import { createTlsContexts, SYSTEM_AUTHORITIES } from './net/tls.ts';
@@ -28,6 +28,8 @@ export interface ConnectionOptions {
   readonly proxy?: ProxySettings;
   /** Directories of `HOST[:PORT]/{*.crt,*.cert,*.key}`, such as `/etc/docker/certs.d`. */
   readonly certificateDirs?: readonly string[];
+  /** Where the system keeps the authorities that it trusts; the usual places when not said. */
+  readonly systemAuthorities?: readonly string[];
   /** Authorities trusted for every host besides the system's: what `NODE_EXTRA_CA_CERTS` names. */
   readonly extraAuthorities?: readonly string[];
   /** Monotonic milliseconds: a wall clock that jumps must not expire or revive a token. */
@@ -40,6 +42,8 @@ export interface Connection {
   readonly dial: Dial;
   readonly proxyOf: (url: URL) => URL | undefined;
   readonly transport: Transport;
+  /** Can a connection to this URL's host be made? */
+  readonly reaches: (url: URL) => Promise<boolean>;
 }
 
 /** Opens nothing yet: connections are made when something is sent. */
@@ -55,21 +59,34 @@ export function connectTo(settings: UpstreamSettings, options: ConnectionOptions
     endpointAt(name, port)?.anyAddress === true ||
     settings.endpoints.some(({ trustedHosts }) => isListed(trustedHosts, name, port));
 
+  const refusePrivateName = createNameGuard(resolve);
   const dial = createDial({
     isTrusted,
     resolve,
+    refusePrivateName,
     trust: createTlsContexts({
       settingsOf: (name, port) => endpointAt(name, port)?.tls,
       certificateDirs: options.certificateDirs ?? [],
-      authorityFiles: [...SYSTEM_AUTHORITIES, ...(options.extraAuthorities ?? [])],
+      systemAuthorityFiles: options.systemAuthorities ?? SYSTEM_AUTHORITIES,
+      extraAuthorityFiles: options.extraAuthorities ?? [],
       now,
     }),
-    proxyOf: ({ host: name, port }: DialTarget) =>
-      proxyOf(new URL(`https://${name.includes(':') ? `[${name}]` : name}:${port}`)),
+    proxyOf: ({ host: name, port }: DialTarget) => proxyOf(new URL(`https://${authorityOf(name, port)}`)),
     timeoutMs: timeouts.headMs,
   });
-  const transport = createTransport({ dial, proxyOf, isTrusted, timeouts });
-  return { dial, proxyOf, transport };
+  const transport = createTransport({ dial, proxyOf, isTrusted, refusePrivateName, timeouts });
+  const reaches = async (url: URL) => {
+    try {
+      const isProxied = url.protocol === 'http:' && proxyOf(url) !== undefined;
+      if (isProxied) await refusePrivateName(hostOf(url));
+      else
+        (await dial({ host: hostOf(url), port: portOf(url), secure: url.protocol === 'https:' })).destroy();
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  return { dial, proxyOf, transport, reaches };
 }
 
 export interface UpstreamOptions extends Omit<ConnectionOptions, 'resolve'> {
@@ -115,7 +132,7 @@ export interface Upstream extends Registry {
 
 async function askLocation(
   send: Transport['send'],
-  url: URL,
+  location: WebLocation,
   { start, end }: ByteRange,
   signal: AbortSignal | undefined,
 ): Promise<Reply> {
@@ -124,12 +141,12 @@ async function askLocation(
     'user-agent': USER_AGENT,
     range: `bytes=${start}-${end - 1}`,
   };
-  const outgoing: Outgoing = { method: 'GET', url, headers, signal };
+  const outgoing: Outgoing = { method: 'GET', ...location, headers, signal };
   try {
     return await followRedirects(send, outgoing, await send(outgoing));
   } catch (error) {
     if (isAbort(error) || signal?.aborted) throw error;
-    throw fromNetworkError(error, url.host);
+    throw fromNetworkError(error, location.url.host);
   }
 }
 
@@ -155,15 +172,15 @@ function createClient(
       tokens: createTokenCache({ send, timeouts, now }),
       credentials,
       warn: (message) => log('warning', 'credential-problem', message, { registry: host }),
+      now,
     }),
   );
   async function challenge(signal?: AbortSignal): Promise<string | undefined> {
     const url = settings.endpoints.findLast(({ passThrough }) => passThrough === true)?.url;
     if (url === undefined) return undefined;
     const asked = apiRootOf(url);
-    const headers = { 'accept-encoding': 'identity', 'user-agent': USER_AGENT };
     try {
-      const reply = await send({ method: 'GET', url: new URL(`${asked.href}/`), headers, signal });
+      const reply = await ping(send, asked, signal);
       drain(reply);
       return reply.status === 401 ? reply.headers['www-authenticate'] : undefined;
     } catch (error) {
@@ -177,7 +194,7 @@ function createClient(
       blobs: settings.blobs ?? 'stream',
       pseudonym: options.pseudonym,
       timeouts,
-      askLocation: (url, range, signal) => askLocation(sendForBlob, url, range, signal),
+      askLocation: (location, range, signal) => askLocation(sendForBlob, location, range, signal),
       budget,
       now,
       log: (event, message, fields) => log('info', event, message, { registry: host, ...fields }),

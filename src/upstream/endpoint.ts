@@ -1,11 +1,18 @@
-import { hostOf, portOf } from '../lib/url.ts';
+import { hostOf, portOf, targetOf, type WebLocation, withQuery } from '../lib/url.ts';
 import { parseSourceHost, type Repository } from '../oci/reference.ts';
 import type { RequestOptions } from '../oci/registry.ts';
-import { RegistryError } from '../oci/registry-error.ts';
-import { createAuthorizer } from './auth/authorizer.ts';
+import type { RegistryError } from '../oci/registry-error.ts';
+import { createAnonymousAuthorizer, createAuthorizer } from './auth/authorizer.ts';
 import type { Credentials } from './auth/credentials.ts';
 import type { TokenCache } from './auth/token.ts';
-import { fromNetworkError, fromStatus, isAbort, type ResourceRef } from './errors.ts';
+import {
+  codeSaidBy,
+  fromNetworkError,
+  fromStatus,
+  isAbort,
+  type ResourceRef,
+  StatusError,
+} from './errors.ts';
 import { followRedirects } from './http/redirect.ts';
 import { drain } from './http/response-reader.ts';
 import { type Outgoing, type Reply, type Transport, USER_AGENT } from './http/transport.ts';
@@ -16,7 +23,8 @@ export interface UpstreamRequest {
   readonly method: 'GET' | 'HEAD';
   /** `/manifests/latest`, `/tags/list`. */
   readonly path: string;
-  readonly query?: Readonly<Record<string, string | undefined>> | undefined;
+  /** As it goes over the wire. */
+  readonly query?: string | undefined;
   readonly headers?: Readonly<Record<string, string>> | undefined;
   /** The statuses that are an answer; any other is an error. */
   readonly accepts: readonly number[];
@@ -44,53 +52,35 @@ export interface EndpointOptions {
   readonly tokens: TokenCache;
   readonly credentials: Credentials;
   readonly warn: (message: string) => void;
+  /** Monotonic milliseconds. */
+  readonly now: () => number;
 }
 
-/** Does `host:port` stand on the list of hosts, with or without its port? */
+/** Asks a registry's API root as one without a login: its answer tells how it wants to be spoken to. */
+export function ping(send: Transport['send'], root: URL, signal: AbortSignal | undefined): Promise<Reply> {
+  const headers = { 'accept-encoding': 'identity', 'user-agent': USER_AGENT };
+  return send({ method: 'GET', url: new URL(`${root.href}/`), headers, signal });
+}
+
+/** Does `host:port` stand on the list of hosts, with or without its port? IPv6 addresses may stand in brackets. */
 export function isListed(hosts: readonly string[] | undefined, host: string, port: number): boolean {
-  return hosts?.some((entry) => entry === host || entry === `${host}:${port}`) === true;
+  const spellings = [host, `[${host}]`, `${host}:${port}`, `[${host}]:${port}`];
+  return hosts?.some((entry) => spellings.includes(entry.toLowerCase())) === true;
 }
 
-function urlOf(root: URL, repository: Repository, { path, query = {} }: UpstreamRequest, ns: boolean): URL {
-  const url = new URL(`${root.href}/${repository.name}${path}`);
-  for (const [name, value] of Object.entries(query)) {
-    if (value !== undefined) url.searchParams.set(name, value);
-  }
-  if (ns) url.searchParams.set('ns', repository.host);
-  return url;
-}
-
-/** A success that is a web page is a captive portal or a gateway's sign-in page, not a registry. */
-function refuseWebPage(reply: Reply): void {
-  if (!/^\s*(?:text\/html|application\/xhtml)/i.test(reply.headers['content-type'] ?? '')) return;
-  reply.body.cancel();
-  throw new RegistryError(
-    'UNAVAILABLE',
-    `${reply.url.host} answered with a web page: is a proxy or a captive portal between?`,
-  );
-}
-
-function failureOf(
-  reply: Reply,
+function locate(
   root: URL,
-  { subject }: UpstreamRequest,
-  passThrough: boolean,
-): RegistryError {
-  drain(reply);
-  const isElsewhere = reply.url.origin !== root.origin;
-  if (isElsewhere && (reply.status === 401 || reply.status === 403)) {
-    const message = `${reply.url.host}, where ${root.host} redirects, answered ${reply.status} for ${subject.name}`;
-    return new RegistryError('UNAVAILABLE', message);
-  }
-  const error = fromStatus(reply, subject);
-  const challenge = reply.headers['www-authenticate'];
-  if (!passThrough || error.code !== 'UNAUTHORIZED' || challenge === undefined) return error;
-  // With a pass-through the client meets the registry's challenge itself, so it has to hear it.
-  return new RegistryError(error.code, error.message, { headers: { 'www-authenticate': challenge } });
+  repository: Repository,
+  { path, query = '' }: UpstreamRequest,
+  ns: boolean,
+): WebLocation {
+  const url = new URL(`${root.href}/${repository.name}${path}`);
+  const meant = ns ? `ns=${encodeURIComponent(repository.host)}` : '';
+  return { url, target: withQuery(withQuery(targetOf(url), query), meant) };
 }
 
 export function createEndpoint(endpoint: EndpointOptions): Endpoint {
-  const { settings, tokens, credentials, warn } = endpoint;
+  const { settings, tokens, credentials, warn, now } = endpoint;
   const root = apiRootOf(settings.url);
   const passThrough = settings.passThrough === true;
   const authorize = createAuthorizer({
@@ -101,16 +91,21 @@ export function createEndpoint(endpoint: EndpointOptions): Endpoint {
     passThrough,
     isTrusted: (realm) => isListed(settings.trustedHosts, hostOf(realm), portOf(realm)),
     warn,
+    now,
+    ping: (signal) => ping(endpoint.send, root, signal),
   });
+  const meetElsewhere = createAnonymousAuthorizer(tokens);
 
-  async function sendAsAllowed(repository: Repository, question: UpstreamRequest): Promise<Reply> {
+  async function sendAsAllowed(repository: Repository, question: UpstreamRequest) {
     const { method, options, via } = question;
     const send = question.isForBlob ? endpoint.sendForBlob : endpoint.send;
-    const url = urlOf(root, repository, question, settings.ns === true);
+    const location = locate(root, repository, question, settings.ns === true);
+    let isAuthorized = false;
     const attempt = async (authorization: string | undefined) => {
+      isAuthorized = authorization !== undefined;
       const outgoing: Outgoing = {
         method,
-        url,
+        ...location,
         headers: {
           'accept-encoding': 'identity',
           'user-agent': USER_AGENT,
@@ -121,25 +116,52 @@ export function createEndpoint(endpoint: EndpointOptions): Endpoint {
         signal: options.signal,
       };
       const reply = await send(outgoing);
-      return followRedirects(send, outgoing, reply, question.follow);
+      return followRedirects(send, outgoing, reply, { within: question.follow, meetElsewhere });
     };
-    const passed = passThrough ? options.access?.authorization : undefined;
-    return passed === undefined ? authorize(repository.name, attempt, options) : attempt(passed);
+    const passed = passThrough ? options.access?.credential?.authorizationFor(repository.host) : undefined;
+    const reply =
+      passed === undefined ? await authorize(repository.name, attempt, options) : await attempt(passed);
+    return { reply, isAuthorized };
+  }
+
+  async function failureOf(
+    reply: Reply,
+    subject: ResourceRef,
+    isAuthorized: boolean,
+  ): Promise<RegistryError> {
+    const isElsewhere = reply.url.origin !== root.origin;
+    const refusal = { isAuthorized, isElsewhere };
+    const { status } = reply;
+    if (isElsewhere && (status === 401 || status === 403)) {
+      drain(reply);
+      const message = `${reply.url.host}, where ${root.host} redirects, answered ${status} for ${subject.name}`;
+      return new StatusError('UNAVAILABLE', message, status, refusal);
+    }
+    const isUnknownName = subject.readsCode && status === 404 && (await codeSaidBy(reply)) === 'NAME_UNKNOWN';
+    if (!subject.readsCode) drain(reply);
+    const challenge = reply.headers['www-authenticate'];
+    // With a pass-through the client meets the registry's challenge itself, so it has to hear it.
+    const isForClient = passThrough && status === 401 && challenge !== undefined;
+    const more = isForClient ? { 'www-authenticate': challenge } : {};
+    return fromStatus(
+      reply,
+      isUnknownName ? { ...subject, unknown: 'NAME_UNKNOWN' } : subject,
+      refusal,
+      more,
+    );
   }
 
   return {
     host: root.host,
     ask: async (repository, question) => {
-      let reply: Reply;
       try {
-        reply = await sendAsAllowed(repository, question);
+        const { reply, isAuthorized } = await sendAsAllowed(repository, question);
+        if (question.accepts.includes(reply.status)) return reply;
+        throw await failureOf(reply, question.subject, isAuthorized);
       } catch (error) {
         if (isAbort(error) || question.options.signal?.aborted) throw error;
         throw fromNetworkError(error, root.host);
       }
-      if (!question.accepts.includes(reply.status)) throw failureOf(reply, root, question, passThrough);
-      refuseWebPage(reply);
-      return reply;
     },
   };
 }

@@ -1,4 +1,4 @@
-import { type ErrorCode, RegistryError } from '../oci/registry-error.ts';
+import { type ErrorCode, RegistryError, type RegistryErrorOptions } from '../oci/registry-error.ts';
 import { isLoopError, LOOP_STATUS } from '../oci/via.ts';
 import { StalledBodyError } from './http/body.ts';
 import { readBody } from './http/response-reader.ts';
@@ -10,6 +10,8 @@ import { DEFAULT_TIMEOUTS } from './settings.ts';
 export interface ResourceRef {
   readonly name: string;
   readonly unknown: 'MANIFEST_UNKNOWN' | 'BLOB_UNKNOWN' | 'NAME_UNKNOWN';
+  /** It matters whether it is the repository that the registry does not know: its error document says so. */
+  readonly readsCode?: boolean;
 }
 
 const NETWORK_REASONS: Readonly<Record<string, string>> = {
@@ -76,12 +78,67 @@ export function noticesOf(headers: Readonly<Record<string, string>>): Readonly<R
   );
 }
 
+/** Statuses with a code of their own; any other failure of the registry is UNAVAILABLE. */
+const CODES: Readonly<Record<number, ErrorCode>> = {
+  400: 'UNKNOWN',
+  401: 'UNAUTHORIZED',
+  403: 'DENIED',
+  405: 'UNSUPPORTED',
+  406: 'UNKNOWN',
+  415: 'UNKNOWN',
+  416: 'RANGE_INVALID',
+  429: 'TOOMANYREQUESTS',
+  451: 'DENIED',
+};
+
 function codeOf(status: number, subject: ResourceRef): ErrorCode {
-  if (status === 404 || status === 410) return subject.unknown;
-  if (status === 401) return 'UNAUTHORIZED';
-  if (status === 403) return 'DENIED';
-  if (status === 416) return 'RANGE_INVALID';
-  return status === 429 ? 'TOOMANYREQUESTS' : 'UNAVAILABLE';
+  return status === 404 || status === 410 ? subject.unknown : (CODES[status] ?? 'UNAVAILABLE');
+}
+
+/**
+ * Statuses that a client understands better than a gateway's 502: the request does not suit the registry, the law forbids
+ * the answer, or the registry is down for a while.
+ */
+const PASSED_ON = [400, 405, 406, 415, 451, 503, LOOP_STATUS];
+
+interface Refusal {
+  /** The request carried an `Authorization` by which the registry's own challenge was met. */
+  readonly isAuthorized: boolean;
+  /** The host that answered is another one than the registry: it was redirected to. */
+  readonly isElsewhere: boolean;
+}
+
+/** An answer of a registry that is no success. */
+export class StatusError extends RegistryError {
+  /** The status of the answer, whatever the client gets. */
+  readonly answered: number;
+  readonly refusal: Refusal;
+
+  constructor(
+    code: ErrorCode,
+    message: string,
+    answered: number,
+    refusal: Refusal,
+    options: RegistryErrorOptions = {},
+  ) {
+    super(code, message, options);
+    this.answered = answered;
+    this.refusal = refusal;
+  }
+}
+
+/**
+ * Is it worth asking GET what HEAD was answered with this error? Some registries, gateways and signed URLs know GET only,
+ * or answer a HEAD by rules of its own, so it proves nothing unless the request was let in and then denied. A rate limit
+ * and a loop would meet the GET as well.
+ */
+export function isWorthGet(error: unknown): boolean {
+  // Who breaks the connection, or sends what is no answer, may do so for HEAD only.
+  const isBroken = codesOf(error).some((code) => code === 'ECONNRESET' || code.startsWith('HPE_'));
+  if (!(error instanceof StatusError)) return error instanceof RegistryError && isBroken;
+  const { answered, refusal } = error;
+  const isDenied = refusal.isAuthorized && !refusal.isElsewhere && (answered === 401 || answered === 403);
+  return !isDenied && answered !== 429 && answered !== LOOP_STATUS;
 }
 
 const ADVICE: Partial<Record<ErrorCode, string>> = {
@@ -90,25 +147,31 @@ const ADVICE: Partial<Record<ErrorCode, string>> = {
   TOOMANYREQUESTS: 'its rate limit is reached; a login raises it',
 };
 
-/**
- * Statuses that a client understands better than a gateway's 502: the request does not suit the registry, the law forbids
- * the answer, or the registry is down for a while.
- */
-const PASSED_ON: ReadonlySet<number> = new Set([400, 405, 406, 415, 451, 503, LOOP_STATUS]);
-
-/** An answer that is no success, as the error that the client gets. */
-export function fromStatus(reply: Reply, subject: ResourceRef): RegistryError {
+/** An answer that is no success, as the error that the client gets; `more` are headers for the client. */
+export function fromStatus(
+  reply: Reply,
+  subject: ResourceRef,
+  refusal: Refusal,
+  more: Readonly<Record<string, string>> = {},
+): StatusError {
   const { status, headers, url } = reply;
   const code = codeOf(status, subject);
   const advice = ADVICE[code] === undefined ? '' : `: ${ADVICE[code]}`;
   const contentRange = code === 'RANGE_INVALID' ? headers['content-range'] : undefined;
-  return new RegistryError(code, `${url.host} answered ${status} for ${subject.name}${advice}`, {
-    ...(PASSED_ON.has(status) ? { status } : {}),
-    headers: {
-      ...(code === 'UNAVAILABLE' || code === 'TOOMANYREQUESTS' ? noticesOf(headers) : {}),
-      ...(contentRange === undefined ? {} : { 'content-range': contentRange }),
+  return new StatusError(
+    code,
+    `${url.host} answered ${status} for ${subject.name}${advice}`,
+    status,
+    refusal,
+    {
+      ...(PASSED_ON.includes(status) ? { status } : {}),
+      headers: {
+        ...(code === 'UNAVAILABLE' || code === 'TOOMANYREQUESTS' ? noticesOf(headers) : {}),
+        ...(contentRange === undefined ? {} : { 'content-range': contentRange }),
+        ...more,
+      },
     },
-  });
+  );
 }
 
 /** Is it the endpoint that is at fault, rather than what it was asked for? */
@@ -119,35 +182,50 @@ export function isOutage(error: unknown): boolean {
 const ERROR_MAX_BYTES = 64 * 1024;
 const SAID_MAX_CHARACTERS = 200;
 
-/** The registry's own words for a refusal, of its first error. */
-async function saidBy(reply: Reply): Promise<string> {
+interface SaidError {
+  readonly code?: unknown;
+  readonly message?: unknown;
+}
+
+/** The first error of a refusal's error document; nothing when there is none that can be read. */
+async function errorSaidBy(reply: Reply): Promise<SaidError> {
   try {
     const bytes = await readBody(reply, ERROR_MAX_BYTES, DEFAULT_TIMEOUTS.documentMs);
-    const { errors } = JSON.parse(bytes.toString('utf8')) as { errors?: readonly { message?: unknown }[] };
-    const message = errors?.[0]?.message;
-    return typeof message === 'string' ? `: ${message.slice(0, SAID_MAX_CHARACTERS)}` : '';
+    const { errors } = JSON.parse(bytes.toString('utf8')) as { errors?: readonly SaidError[] };
+    return errors?.[0] ?? {};
   } catch {
-    // No error document, or none that can be read: the status has to do.
-    return '';
+    return {};
   }
+}
+
+/** The code of a refusal, as the registry says it. */
+export async function codeSaidBy(reply: Reply): Promise<string | undefined> {
+  const { code } = await errorSaidBy(reply);
+  return typeof code === 'string' ? code : undefined;
+}
+
+/** The registry's own words for a refusal. */
+async function messageSaidBy(reply: Reply): Promise<string> {
+  const { message } = await errorSaidBy(reply);
+  return typeof message === 'string' ? `: ${message.slice(0, SAID_MAX_CHARACTERS)}` : '';
 }
 
 /** A refusal of something that was to be written, in the registry's words where it has any. */
 export async function pushFailure(reply: Reply, what: string): Promise<RegistryError> {
   const { status, url } = reply;
-  const message = `${url.host} answered ${status} to ${what}${await saidBy(reply)}`;
-  switch (status) {
-    case 401:
-      return new RegistryError('UNAUTHORIZED', message);
-    case 403:
-      return new RegistryError('DENIED', message);
-    case 404:
-      return new RegistryError('NAME_UNKNOWN', message);
-    case 405:
-      return new RegistryError('UNSUPPORTED', message);
-    case 429:
-      return new RegistryError('TOOMANYREQUESTS', message);
-    default:
-      return new RegistryError('UNAVAILABLE', message);
-  }
+  const message = `${url.host} answered ${status} to ${what}${await messageSaidBy(reply)}`;
+  const code = codeOf(status, { name: what, unknown: 'NAME_UNKNOWN' });
+  return new RegistryError(code === 'UNKNOWN' ? 'UNAVAILABLE' : code, message);
+}
+
+/** Does the answer call itself a web page? Then it may be a captive portal's, or a gateway's sign-in page. */
+export function isWebPage({ headers }: Pick<Reply, 'headers'>): boolean {
+  return /^\s*(?:text\/html|application\/xhtml)/i.test(headers['content-type'] ?? '');
+}
+
+export function webPageError({ url }: Reply, name: string): RegistryError {
+  return new RegistryError(
+    'UNAVAILABLE',
+    `${url.host} answered with a web page for ${name}: is a proxy or a captive portal between?`,
+  );
 }

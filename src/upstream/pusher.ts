@@ -1,5 +1,5 @@
 import { Transform, type Writable } from 'node:stream';
-import { hostOf, portOf } from '../lib/url.ts';
+import { hostOf, portOf, resolveReference, targetOf, type WebLocation, withQuery } from '../lib/url.ts';
 import { type Digest, digestOf, parseDigest } from '../oci/digest.ts';
 import {
   formatManifestReference,
@@ -15,12 +15,12 @@ import { type Authorizer, createAuthorizer } from './auth/authorizer.ts';
 import { pushScopeOf } from './auth/challenge.ts';
 import { NO_CREDENTIALS } from './auth/credentials.ts';
 import { createTokenCache } from './auth/token.ts';
-import { connectTo, type UpstreamOptions } from './client.ts';
-import { isListed } from './endpoint.ts';
+import { type Connection, connectTo, type UpstreamOptions } from './client.ts';
+import { isListed, ping } from './endpoint.ts';
 import { fromNetworkError, isAbort, pushFailure } from './errors.ts';
-import { locationOf } from './http/redirect.ts';
+import { isRedirect, locationOf } from './http/redirect.ts';
 import { drain } from './http/response-reader.ts';
-import { type Outgoing, type Reply, type Transport, USER_AGENT } from './http/transport.ts';
+import { type Outgoing, type Reply, USER_AGENT } from './http/transport.ts';
 import { createResolvers } from './net/resolver.ts';
 import { apiRootOf, DEFAULT_TIMEOUTS } from './settings.ts';
 
@@ -33,7 +33,7 @@ interface BlobToPublish {
   readonly sizeBytes: number;
   /** A repository of the same registry that has it. */
   readonly from: Repository | undefined;
-  /** Writes its bytes, and rejects unless they have the digest; called at most once, and only when they are needed. */
+  /** Writes its bytes, and rejects unless they have the digest; called when they are needed, again if they are again. */
   readonly write: (sink: Writable) => Promise<void>;
 }
 
@@ -51,106 +51,146 @@ export interface Pusher {
   close(): Promise<void>;
 }
 
-interface Host {
+interface Host extends Connection {
   readonly root: URL;
   readonly authorize: Authorizer;
-  readonly transport: Transport;
 }
 
-interface Request {
+interface Request extends WebLocation {
   readonly method: Outgoing['method'];
-  readonly url: URL;
   readonly headers?: Readonly<Record<string, string>>;
-  /** Called for each attempt; a stream can be had only once, and throws the second time. */
-  readonly body?: () => Outgoing['body'];
-  readonly accepts: readonly number[];
+  /** Called for each attempt. */
+  readonly body?: () => Buffer | Transform;
   /** For messages: what is written or asked for. */
   readonly what: string;
 }
 
 /** An upload is answered when all of it has arrived and been checked, in milliseconds. */
 const UPLOAD_MS = 30 * 60 * 1000;
+const HOPS_MAX = 5;
 
-async function ask({ root, authorize, transport }: Host, repository: Repository, request: Request) {
-  const { method, url, headers, body, accepts, what } = request;
-  const attempt = (authorization: string | undefined): Promise<Reply> => {
-    // Where a registry has uploads sent elsewhere, that place has no business with its login.
-    const isOwn = url.origin === root.origin && authorization !== undefined;
-    return transport.send({
-      method,
-      url,
-      headers: { 'user-agent': USER_AGENT, ...headers, ...(isOwn ? { authorization } : {}) },
-      body: body?.(),
-      ...(method === 'PUT' ? { headMs: UPLOAD_MS } : {}),
-    });
-  };
-  let reply: Reply;
-  try {
-    reply = await authorize(repository.name, attempt);
-  } catch (error) {
-    if (isAbort(error)) throw error;
-    throw fromNetworkError(error, root.host);
-  }
-  if (accepts.includes(reply.status)) return reply;
-  throw await pushFailure(reply, what);
+const isSuccess = ({ status }: Reply) => status >= 200 && status <= 299;
+
+function at(root: URL, path: string): WebLocation {
+  const url = new URL(`${root.href}${path}`);
+  return { url, target: targetOf(url) };
 }
 
-/** What `write` writes, as a stream; its failure becomes the stream's. A second call is refused. */
-function streamOnce(write: BlobToPublish['write'], what: string): () => Transform {
-  let isTaken = false;
-  return () => {
-    if (isTaken) throw new RegistryError('UNAUTHORIZED', `the login was refused in the middle of ${what}`);
-    isTaken = true;
-    // Copied: a chunk's memory is the source's again once it is written.
-    const stream = new Transform({
-      transform: (chunk: Buffer, _encoding, done) => done(null, Buffer.from(chunk)),
+/** Sends a request and sends it again wherever it is redirected, as the same method. */
+async function sendFollowing(
+  host: Host,
+  request: Request,
+  authorization: string | undefined,
+): Promise<Reply> {
+  const { method, headers, what } = request;
+  let { url, target }: WebLocation = request;
+  for (let hop = 0; ; hop += 1) {
+    const body = request.body?.();
+    // Where a registry has uploads sent elsewhere, that place has no business with its login.
+    const isOwn = url.origin === host.root.origin && authorization !== undefined;
+    const reply = await host.transport.send({
+      ...{ method, url, target, body },
+      headers: { 'user-agent': USER_AGENT, ...headers, ...(isOwn ? { authorization } : {}) },
+      ...(method === 'PUT' ? { headMs: UPLOAD_MS } : {}),
     });
-    write(stream).then(
-      () => stream.end(),
-      (error: Error) => stream.destroy(error),
+    // What was refused or is wanted elsewhere need not be sent to the end.
+    if (!isSuccess(reply) && body instanceof Transform) body.destroy();
+    if (!isRedirect(reply)) return reply;
+    const location = locationOf(reply);
+    drain(reply);
+    if (hop === HOPS_MAX) {
+      throw new RegistryError(
+        'UNAVAILABLE',
+        `${host.root.host} redirected ${what} more than ${HOPS_MAX} times`,
+      );
+    }
+    ({ url, target } = location);
+  }
+}
+
+async function ask(host: Host, repository: Repository, request: Request): Promise<Reply> {
+  try {
+    return await host.authorize(repository.name, (authorization) =>
+      sendFollowing(host, request, authorization),
     );
-    return stream;
-  };
+  } catch (error) {
+    if (isAbort(error)) throw error;
+    throw fromNetworkError(error, host.root.host);
+  }
+}
+
+async function askForSuccess(host: Host, repository: Repository, request: Request): Promise<Reply> {
+  const reply = await ask(host, repository, request);
+  if (isSuccess(reply)) return reply;
+  throw await pushFailure(reply, request.what);
+}
+
+/** What `write` writes, as a stream; its failure becomes the stream's. */
+function streamOf(write: BlobToPublish['write']): Transform {
+  // Copied: a chunk's memory is the source's again once it is written.
+  const stream = new Transform({
+    transform: (chunk: Buffer, _encoding, done) => done(null, Buffer.from(chunk)),
+  });
+  write(stream).then(
+    () => stream.end(),
+    (error: Error) => stream.destroy(error),
+  );
+  return stream;
+}
+
+/**
+ * Where an upload goes on. Registries behind a proxy may name themselves as they are called inside, or without TLS: what
+ * cannot be reached so is asked of the registry by the name that it was reached by.
+ */
+async function uploadLocation(host: Host, reply: Reply): Promise<WebLocation> {
+  const { url, target } = reply;
+  const said = resolveReference(reply.headers['location'] ?? '', { url, target });
+  if (said === undefined || reply.headers['location'] === undefined) {
+    throw new RegistryError('UNAVAILABLE', `${url.host} began an upload without saying where it goes on`);
+  }
+  const leavesTls = url.protocol === 'https:' && said.url.protocol !== 'https:';
+  const isSound = /^https?:$/.test(said.url.protocol) && said.url.username === '' && !leavesTls;
+  if (isSound && (said.url.origin === host.root.origin || (await host.reaches(said.url)))) return said;
+  return { url: host.root, target: said.target };
 }
 
 /** Starts an upload, or has the registry take the blob from another repository; undefined: that was enough. */
 async function startUpload(host: Host, repository: Repository, blob: BlobToPublish, what: string) {
+  const path = `/${repository.name}/blobs/uploads/`;
   const start = (from: Repository | undefined) => {
-    const url = new URL(`${host.root.href}/${repository.name}/blobs/uploads/`);
-    if (from !== undefined) {
-      url.searchParams.set('mount', blob.digest);
-      url.searchParams.set('from', from.name);
-    }
+    const mount = from && new URLSearchParams({ mount: blob.digest, from: from.name }).toString();
+    const { url, target } = at(host.root, path);
     const headers = { 'content-length': '0' };
-    return ask(host, repository, { method: 'POST', url, headers, accepts: [201, 202], what });
+    return askForSuccess(host, repository, {
+      ...{ method: 'POST', url, target: withQuery(target, mount ?? ''), headers, what },
+    });
   };
   // Some registries refuse a mount they do not allow instead of falling back to an upload.
   const reply =
     blob.from === undefined ? await start(undefined) : await start(blob.from).catch(() => start(undefined));
   drain(reply);
-  return reply.status === 201 && blob.from !== undefined ? undefined : locationOf(reply);
+  return reply.status === 201 && blob.from !== undefined ? undefined : uploadLocation(host, reply);
 }
 
 async function publishBlob(host: Host, repository: Repository, blob: BlobToPublish): Promise<PushOutcome> {
   const name = `${formatRepository(repository)}@${blob.digest}`;
   const there = await ask(host, repository, {
+    ...at(host.root, `/${repository.name}/blobs/${blob.digest}`),
     method: 'HEAD',
-    url: new URL(`${host.root.href}/${repository.name}/blobs/${blob.digest}`),
-    accepts: [200, 404],
     what: `the question whether it has ${name}`,
   });
   drain(there);
-  if (there.status === 200) return 'there';
+  // Only a success says something: some registries, and the storage they redirect to, know no HEAD.
+  if (isSuccess(there)) return 'there';
   const what = `the upload of ${name}`;
   const location = await startUpload(host, repository, blob, what);
   if (location === undefined) return 'mounted';
-  location.searchParams.set('digest', blob.digest);
-  const done = await ask(host, repository, {
+  const done = await askForSuccess(host, repository, {
+    url: location.url,
+    target: withQuery(location.target, `digest=${encodeURIComponent(blob.digest)}`),
     method: 'PUT',
-    url: location,
     headers: { 'content-type': 'application/octet-stream', 'content-length': String(blob.sizeBytes) },
-    body: streamOnce(blob.write, what),
-    accepts: [201],
+    body: () => streamOf(blob.write),
     what,
   });
   drain(done);
@@ -164,12 +204,11 @@ async function publishManifest(
   { mediaType, bytes }: { readonly mediaType: string; readonly bytes: Buffer },
 ): Promise<void> {
   const name = formatReference(repository, reference);
-  const reply = await ask(host, repository, {
+  const reply = await askForSuccess(host, repository, {
+    ...at(host.root, `/${repository.name}/manifests/${formatManifestReference(reference)}`),
     method: 'PUT',
-    url: new URL(`${host.root.href}/${repository.name}/manifests/${formatManifestReference(reference)}`),
     headers: { 'content-type': mediaType, 'content-length': String(bytes.length) },
     body: () => bytes,
-    accepts: [201],
     what: `the manifest ${name}`,
   });
   drain(reply);
@@ -194,7 +233,8 @@ export function createPusher(options: UpstreamOptions): Pusher {
     if (settings === undefined || endpoint === undefined) {
       throw new RegistryError('DENIED', `${host} is not among the registries that may be written to`);
     }
-    const { transport } = connectTo(settings, { ...options, resolve: resolverFor() });
+    const connection = connectTo(settings, { ...options, resolve: resolverFor() });
+    const { transport } = connection;
     const root = apiRootOf(endpoint.url);
     const timeouts = { ...DEFAULT_TIMEOUTS, ...options.timeouts };
     const authorize = createAuthorizer({
@@ -206,8 +246,10 @@ export function createPusher(options: UpstreamOptions): Pusher {
       isTrusted: (realm) => isListed(endpoint.trustedHosts, hostOf(realm), portOf(realm)),
       warn: (message) => log('warning', 'credential-problem', message, { registry: host }),
       scopeOf: pushScopeOf,
+      now,
+      ping: (signal) => ping(transport.send, root, signal),
     });
-    return { root, authorize, transport };
+    return { ...connection, root, authorize };
   }
 
   function hostFor({ host }: Repository): Host {

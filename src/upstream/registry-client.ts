@@ -1,5 +1,5 @@
 import { algorithmOf, type Digest, digestOf, parseDigest } from '../oci/digest.ts';
-import { parseManifestDocument } from '../oci/manifest.ts';
+import { type ManifestDocument, parseManifestDocument } from '../oci/manifest.ts';
 import {
   essenceOf,
   isImageManifestType,
@@ -13,20 +13,13 @@ import {
   formatReference,
   formatRepository,
   type ManifestReference,
-  type Repository,
 } from '../oci/reference.ts';
-import {
-  MANIFEST_MAX_BYTES,
-  type Manifest,
-  type ManifestInfo,
-  type Registry,
-  type RequestOptions,
-} from '../oci/registry.ts';
+import { MANIFEST_MAX_BYTES, type Manifest, type ManifestInfo, type Registry } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import { type BlobClientOptions, createBlobClient } from './blob-client.ts';
-import { type ChainRequest, createChainClient } from './chain-client.ts';
+import { type ChainMember, type ChainRequest, createChainClient } from './chain-client.ts';
 import type { Endpoint } from './endpoint.ts';
-import { noticesOf, type ResourceRef } from './errors.ts';
+import { isWebPage, isWorthGet, noticesOf, type ResourceRef, webPageError } from './errors.ts';
 import type { Failover } from './failover.ts';
 import { announcedSize, drain, readBody } from './http/response-reader.ts';
 import type { Reply } from './http/transport.ts';
@@ -50,57 +43,122 @@ export interface RegistryClientOptions {
   readonly log: (event: string, message: string, fields: Readonly<Record<string, string | number>>) => void;
 }
 
+/** A manifest with what it was read from. */
+interface ReadManifest {
+  readonly found: Manifest;
+  readonly document: ManifestDocument | undefined;
+  readonly reply: Reply;
+}
+
+const ARTIFACT_MANIFEST = 'application/vnd.oci.artifact.manifest.v1+json';
+
 /** JSON, signed or not: nothing that a browser would show, let alone run, when somebody opens a manifest's address. */
 const JSON_TYPE = /^application\/[\w.+-]*j(?:son|ws)$/;
 
-/** What the bytes themselves say, where they are an index or an image. */
-function typeInBytes(bytes: Buffer): string | undefined {
+/** The document that the bytes are; undefined when they are no JSON, or two things at once. */
+function documentOf(bytes: Buffer): ManifestDocument | undefined {
   try {
-    const { mediaType } = parseManifestDocument(bytes);
-    return isIndexType(mediaType) || isImageManifestType(mediaType) ? mediaType : undefined;
+    return parseManifestDocument(bytes);
   } catch {
-    // No JSON, or two things at once: then the registry's word is all there is.
     return undefined;
   }
 }
 
 /**
- * The media type of a manifest. What is held by its digest is everybody's, so one registry's word must not change what
+ * The media type of a manifest. What is stored by its digest is everybody's, so one registry's word must not change what
  * another's image is taken for: it counts only where the bytes leave it open.
  */
-function manifestTypeOf(reply: Reply, bytes: Buffer): string {
-  const written = typeInBytes(bytes);
-  if (written !== undefined) return written;
+function manifestTypeOf(reply: Reply, bytes: Buffer, document: ManifestDocument | undefined): string {
+  const written = document?.mediaType ?? '';
+  if (isIndexType(written) || isImageManifestType(written)) return written;
   const contentType = reply.headers['content-type'];
   const said = essenceOf(contentType ?? '');
   const isTelling = isMediaType(said) && JSON_TYPE.test(said) && said !== 'application/json';
   return isTelling ? said : parseManifestDocument(bytes, contentType).mediaType;
 }
 
-/** What a tag leads to is known by nothing but its form. @throws {RegistryError} MANIFEST_INVALID */
-function refuseOtherThanJsonObject(bytes: Buffer, reply: Reply, name: string): void {
+/** A JSON object's `schemaVersion`, which every manifest has. */
+function schemaVersionOf(bytes: Buffer): unknown {
   try {
-    const document: unknown = JSON.parse(bytes.toString('utf8'));
-    if (typeof document === 'object' && document !== null && !Array.isArray(document)) return;
+    return (JSON.parse(bytes.toString('utf8')) as { schemaVersion?: unknown } | null)?.schemaVersion;
   } catch {
-    // Said below: a syntax error's position in somebody else's document helps nobody.
+    return undefined;
   }
-  throw new RegistryError('MANIFEST_INVALID', `${reply.url.host} sent no JSON object for ${name}`);
+}
+
+/**
+ * What a tag leads to is known by nothing but its form: an error document, a token or a page is no manifest.
+ * @throws {RegistryError} UNAVAILABLE
+ */
+function assertManifest({ found, document, reply }: ReadManifest, name: string): Manifest {
+  const version =
+    document === undefined || document.kind === 'opaque'
+      ? schemaVersionOf(found.bytes)
+      : document.raw['schemaVersion'];
+  // The artifact manifest of OCI 1.1's candidates has no `schemaVersion`.
+  if (version === 1 || version === 2 || document?.mediaType === ARTIFACT_MANIFEST) return found;
+  if (isWebPage(reply)) throw webPageError(reply, name);
+  throw new RegistryError('UNAVAILABLE', `${reply.url.host} sent something else than a manifest for ${name}`);
+}
+
+function manifestRequest(reference: ManifestReference): Omit<ChainRequest, 'method'> {
+  const path = `/manifests/${formatManifestReference(reference)}`;
+  return { path, headers: { accept: MANIFEST_ACCEPT } };
 }
 
 /** Have the bytes the digest that their own head says, where it says one? */
-function isAsSaid({ bytes }: Manifest, { headers }: Reply): boolean {
+function isAsSaid({ found: { bytes }, reply: { headers } }: ReadManifest): boolean {
   const said = parseDigest(headers['docker-content-digest'] ?? '');
   return said === undefined || digestOf(bytes, algorithmOf(said)) === said;
 }
 
+/** What the head alone tells, or undefined when it leaves something out (or says what only the bytes can settle). */
+function readManifestHead(reply: Reply, reference: ManifestReference): ManifestInfo | undefined {
+  const sizeBytes = announcedSize(reply.headers);
+  const mediaType = essenceOf(reply.headers['content-type'] ?? '');
+  const digest = parseDigest(reply.headers['docker-content-digest'] ?? '');
+  const isManifest = isIndexType(mediaType) || isImageManifestType(mediaType);
+  // No manifest is empty: who says so means that a HEAD has no body.
+  if (digest === undefined || sizeBytes === undefined || sizeBytes === 0 || !isManifest) return undefined;
+  if (reference.kind === 'digest' && reference.digest !== digest) return undefined;
+  return { digest, mediaType, sizeBytes, notices: noticesOf(reply.headers) };
+}
+
+/** The answer to a HEAD; undefined when GET should be asked instead. */
+async function headOf(
+  { send }: ChainMember,
+  request: Omit<ChainRequest, 'method'>,
+): Promise<Reply | undefined> {
+  try {
+    const reply = await send({ ...request, method: 'HEAD' });
+    drain(reply);
+    return reply;
+  } catch (error) {
+    if (!isWorthGet(error)) throw error;
+    return undefined;
+  }
+}
+
+/** The whole blob's size as the answer to a request for its first byte says it. */
+function sizeInPart({ status, headers }: Reply): number | undefined {
+  if (status === 200) return announcedSize(headers);
+  const total = /\/(\d{1,15})$/.exec(headers['content-range'] ?? '')?.[1];
+  return total === undefined ? undefined : Number(total);
+}
+
+/** A size that can be true: only one blob is empty. */
+function plausibleSize(sizeBytes: number | undefined, digest: Digest): number | undefined {
+  const isEmpty = digestOf(Buffer.alloc(0), algorithmOf(digest)) === digest;
+  return sizeBytes === 0 && !isEmpty ? undefined : sizeBytes;
+}
+
 /** A {@link Registry} over one source host's chain of endpoints. */
 export function createRegistryClient(client: RegistryClientOptions): Registry {
-  const { chain, pseudonym, log } = client;
+  const { pseudonym, log } = client;
   const { documentMs, resumeMs } = client.timeouts;
-  const ask = createChainClient(chain, pseudonym);
+  const chain = createChainClient(client.chain, pseudonym);
   const blob = createBlobClient({
-    ask,
+    ask: chain.ask,
     askLocation: client.askLocation,
     budget: client.budget,
     now: client.now,
@@ -109,104 +167,102 @@ export function createRegistryClient(client: RegistryClientOptions): Registry {
     onResume: (name, offset, reason) => log('blob-resumed', 'blob resumed', { blob: name, offset, reason }),
   });
 
-  async function readManifest(reply: Reply, name: string, wanted?: Digest): Promise<Manifest> {
+  async function readManifest(reply: Reply, name: string, wanted?: Digest): Promise<ReadManifest> {
     const bytes = await readBody(reply, MANIFEST_MAX_BYTES, documentMs);
     const digest = digestOf(bytes, wanted && algorithmOf(wanted));
     if (wanted !== undefined && digest !== wanted) {
+      if (isWebPage(reply)) throw webPageError(reply, name);
       const message = `${reply.url.host} sent bytes for ${name} that have the digest ${digest}`;
       throw new RegistryError('UNAVAILABLE', message);
     }
-    if (wanted === undefined) refuseOtherThanJsonObject(bytes, reply, name);
-    return {
+    const document = documentOf(bytes);
+    if (document === undefined && isWebPage(reply)) throw webPageError(reply, name);
+    const found = {
       digest,
+      mediaType: manifestTypeOf(reply, bytes, document),
       bytes,
-      mediaType: manifestTypeOf(reply, bytes),
       maxAgeMs: wanted === undefined ? 0 : Number.POSITIVE_INFINITY,
       notices: noticesOf(reply.headers),
     };
+    return { found, document, reply };
   }
 
-  async function manifest(
-    repository: Repository,
+  async function getManifest(
+    { send }: ChainMember,
+    name: string,
     reference: ManifestReference,
-    options: RequestOptions = {},
   ): Promise<Manifest> {
-    const name = formatReference(repository, reference);
-    const path = `/manifests/${formatManifestReference(reference)}`;
-    const asking: ChainRequest = { method: 'GET', path, headers: { accept: MANIFEST_ACCEPT } };
     const wanted = reference.kind === 'digest' ? reference.digest : undefined;
-    const get = () =>
-      ask(repository, { name, unknown: 'MANIFEST_UNKNOWN' }, asking, options, async (reply) => {
-        const found = await readManifest(reply, name, wanted);
-        return { found, isAsSaid: wanted !== undefined || isAsSaid(found, reply) };
-      });
+    const get = async () =>
+      readManifest(await send({ ...manifestRequest(reference), method: 'GET' }), name, wanted);
     const first = await get();
-    if (first.isAsSaid) return first.found;
+    if (wanted !== undefined) return first.found;
+    if (isAsSaid(first)) return assertManifest(first, name);
     // Either the bytes were spoilt on their way, or the registry does not know its own digests: then it sends them again.
     const second = await get();
-    if (second.isAsSaid || second.found.digest === first.found.digest) return second.found;
+    if (isAsSaid(second) || second.found.digest === first.found.digest) return assertManifest(second, name);
     throw new RegistryError(
       'UNAVAILABLE',
       `${name} comes with other bytes each time, none of the digest it says`,
     );
   }
 
-  /** What the head alone tells, or undefined when it leaves something out (or says what only the bytes can settle). */
-  function readManifestHead(reply: Reply, reference: ManifestReference): ManifestInfo | undefined {
-    drain(reply);
-    const sizeBytes = announcedSize(reply.headers);
-    const mediaType = essenceOf(reply.headers['content-type'] ?? '');
-    const digest = parseDigest(reply.headers['docker-content-digest'] ?? '');
-    const isManifest = isIndexType(mediaType) || isImageManifestType(mediaType);
-    if (digest === undefined || sizeBytes === undefined || !isManifest) return undefined;
-    if (reference.kind === 'digest' && reference.digest !== digest) return undefined;
-    return { digest, mediaType, sizeBytes, notices: noticesOf(reply.headers) };
-  }
-
   return {
-    manifest,
     blob,
-    resolve: async (repository, reference, options = {}) => {
+    manifest: (repository, reference, options = {}) => {
       const name = formatReference(repository, reference);
-      const path = `/manifests/${formatManifestReference(reference)}`;
-      const asking: ChainRequest = { method: 'HEAD', path, headers: { accept: MANIFEST_ACCEPT } };
       const subject: ResourceRef = { name, unknown: 'MANIFEST_UNKNOWN' };
-      const info = await ask(repository, subject, asking, options, (reply) =>
-        readManifestHead(reply, reference),
-      );
-      if (info) return info;
-      const { digest, mediaType, bytes, notices } = await manifest(repository, reference, options);
-      return { digest, mediaType, sizeBytes: bytes.length, ...(notices ? { notices } : {}) };
+      return chain.askEach(repository, subject, options, (member) => getManifest(member, name, reference));
+    },
+    resolve: (repository, reference, options = {}) => {
+      const name = formatReference(repository, reference);
+      const subject: ResourceRef = { name, unknown: 'MANIFEST_UNKNOWN' };
+      return chain.askEach(repository, subject, options, async (member) => {
+        const head = await headOf(member, manifestRequest(reference));
+        const info = head && readManifestHead(head, reference);
+        if (info) return info;
+        const { digest, mediaType, bytes, notices } = await getManifest(member, name, reference);
+        return { digest, mediaType, sizeBytes: bytes.length, ...(notices ? { notices } : {}) };
+      });
     },
     statBlob: (repository, digest, options = {}) => {
-      const subject: ResourceRef = {
-        name: `${formatRepository(repository)}@${digest}`,
-        unknown: 'BLOB_UNKNOWN',
-      };
-      return ask(repository, subject, { method: 'HEAD', path: `/blobs/${digest}` }, options, (reply) => {
-        drain(reply);
-        return { digest, sizeBytes: announcedSize(reply.headers) };
+      const name = `${formatRepository(repository)}@${digest}`;
+      const subject: ResourceRef = { name, unknown: 'BLOB_UNKNOWN' };
+      return chain.askEach(repository, subject, options, async (member) => {
+        const path = `/blobs/${digest}`;
+        const head = await headOf(member, { path });
+        if (head && !isWebPage(head)) {
+          return { digest, sizeBytes: plausibleSize(announcedSize(head.headers), digest) };
+        }
+        const first = { method: 'GET', path, headers: { range: 'bytes=0-0' } } as const;
+        const part = await member.send({ ...first, accepts: [200, 206, 416], isForBlob: true });
+        part.body.cancel();
+        if (part.status === 200 && isWebPage(part)) throw webPageError(part, name);
+        return { digest, sizeBytes: plausibleSize(sizeInPart(part), digest) };
       });
     },
     tags: (repository, options = {}) => {
       const subject: ResourceRef = { name: formatRepository(repository), unknown: 'NAME_UNKNOWN' };
       const fetchPage: FetchTagPage = (query) =>
-        ask(repository, subject, { method: 'GET', path: '/tags/list', query }, options, async (reply) =>
+        chain.ask(repository, subject, { method: 'GET', path: '/tags/list', query }, options, async (reply) =>
           readTagPage(await readBody(reply, TAGS_MAX_BYTES, documentMs), reply),
         );
       return listTags(fetchPage, options);
     },
     referrers: (repository, digest, options = {}) => {
       const name = `${formatRepository(repository)}@${digest}`;
-      const asking: ChainRequest = {
+      const { artifactType } = options;
+      const request: ChainRequest = {
         method: 'GET',
         path: `/referrers/${digest}`,
-        query: { artifactType: options.artifactType },
+        query: artifactType === undefined ? '' : new URLSearchParams({ artifactType }).toString(),
         headers: { accept: MEDIA_TYPE.ociIndex },
       };
-      // A registry without this API says 404, and clients then look for the referrers tag: so it is handed on.
-      return ask(repository, { name, unknown: 'NAME_UNKNOWN' }, asking, options, (reply) =>
-        readManifest(reply, name),
+      // A registry without this API says 404, and clients then look for the referrers tag: so it is handed on. They take
+      // NAME_UNKNOWN for "there is no such repository" and do not look: only the registry may say that.
+      const subject: ResourceRef = { name, unknown: 'MANIFEST_UNKNOWN', readsCode: true };
+      return chain.ask(repository, subject, request, options, async (reply) =>
+        assertManifest(await readManifest(reply, name), name),
       );
     },
   };

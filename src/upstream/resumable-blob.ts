@@ -1,6 +1,7 @@
 import type { Hash } from 'node:crypto';
 import type { Writable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { WebLocation } from '../lib/url.ts';
 import { pipeInto, type SinkWatch, watchSink } from '../lib/writable.ts';
 import { algorithmOf, type Digest, finishDigest, hashFor } from '../oci/digest.ts';
 import type { ByteRange } from '../oci/range.ts';
@@ -206,7 +207,7 @@ export interface OpenedBlob {
   /** `HOST[:PORT]` that sent it, the strong or weak entity tag it named, and its location where a redirect led there. */
   readonly host: string;
   readonly etag: string | undefined;
-  readonly location: URL | undefined;
+  readonly location: WebLocation | undefined;
   /** To be called when these bytes are no good: whoever sent them is asked last for a while. */
   readonly blame: () => void;
 }
@@ -227,16 +228,17 @@ export function readBlobHead(
     readonly headers: Readonly<Record<string, string>>;
     readonly body: Body;
     readonly url: URL;
+    readonly target: string;
   },
   blame: () => void,
   digest: Digest,
 ): OpenedBlob {
-  const { status, headers, body, url } = reply;
+  const { status, headers, body, url, target } = reply;
   const announced = announcedSize(headers);
   const origin = {
     host: url.host,
     etag: headers['etag'],
-    location: url.pathname.endsWith(`/blobs/${digest}`) ? undefined : url,
+    location: url.pathname.endsWith(`/blobs/${digest}`) ? undefined : { url, target },
     blame,
   };
   if (status === 200)

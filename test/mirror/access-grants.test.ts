@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest';
 import type { CachedRegistry } from '../../src/mirror/cache.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import type { Repository } from '../../src/oci/reference.ts';
-import type { Access } from '../../src/oci/registry.ts';
+import { type Access, ClientCredential } from '../../src/oci/registry.ts';
 import { RegistryError } from '../../src/oci/registry-error.ts';
 import {
   createFakeRegistry,
@@ -18,7 +18,7 @@ import { readBlob, repository } from '../support/upstream.ts';
 
 const secret = repository('team/secret', 'secret.test');
 const INDEX = { schemaVersion: 2, manifests: [] };
-const alice: Access = { partition: 'alice', authorization: 'Basic YTph' };
+const alice: Access = { partition: 'alice', credential: new ClientCredential(secret.host, 'Basic YTph') };
 /** A site's account: it sees what its patterns allow, by the mirror's own logins. */
 const lab: Access = { partition: 'site-lab' };
 
@@ -166,7 +166,7 @@ describe.each(KINDS)('access to a stored %s', (kind) => {
     const digest = put(upstream, kind);
     await read(cache, kind, secret, digest, {
       partition: 'partition-of-alice',
-      authorization: 'Basic c2VjcmV0',
+      credential: new ClientCredential(secret.host, 'Basic c2VjcmV0'),
     });
     await read(cache, kind, secret, digest, { partition: 'partition-of-lab' });
     await cache.close();

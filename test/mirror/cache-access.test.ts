@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
-import type { Access } from '../../src/oci/registry.ts';
+import { DOCKER_HUB } from '../../src/oci/reference.ts';
+import { type Access, ClientCredential } from '../../src/oci/registry.ts';
 import { HostNotAllowedError, RegistryError } from '../../src/oci/registry-error.ts';
 import { type FakeCall, type FakeRegistry, unreachable } from '../support/fake-registry.ts';
 import { cacheAt, dataDirectory } from '../support/store.ts';
@@ -8,8 +9,8 @@ import { readBlob, repository, tagged } from '../support/upstream.ts';
 
 const app = repository('team/app');
 const INDEX = { schemaVersion: 2, manifests: [] };
-const alice: Access = { partition: 'alice', authorization: 'Basic YTph' };
-const bob: Access = { partition: 'bob', authorization: 'Basic Yjpi' };
+const alice: Access = { partition: 'alice', credential: new ClientCredential(DOCKER_HUB, 'Basic YTph') };
+const bob: Access = { partition: 'bob', credential: new ClientCredential(DOCKER_HUB, 'Basic Yjpi') };
 
 /** Lets only these see anything. */
 function admitOnly(upstream: FakeRegistry, ...admitted: readonly Access[]): void {

@@ -7,7 +7,7 @@ import type { UpstreamOptions } from '../../src/upstream/client.ts';
 import { createBlobTransport } from '../../src/upstream/http/blob-transport.ts';
 import { createSlabPool } from '../../src/upstream/http/slab.ts';
 import { createTransport } from '../../src/upstream/http/transport.ts';
-import { createDial } from '../../src/upstream/net/dial.ts';
+import { createDial, createNameGuard } from '../../src/upstream/net/dial.ts';
 import { createResolvers } from '../../src/upstream/net/resolver.ts';
 import { createTlsContexts } from '../../src/upstream/net/tls.ts';
 import { upstreamAt } from '../../src/upstream/settings.ts';
@@ -132,7 +132,8 @@ describe('a blob read the fast way', () => {
   ])('falls back to the plain way for %s, and asks that origin plainly from then on', async (_, change) => {
     const server = closing(
       await startRawServer((socket) => {
-        const head = change(HEAD);
+        // It says that it closes, or the next request might still be sent on the connection that it is closing.
+        const head = change(HEAD).replace('\r\n', '\r\nconnection: close\r\n');
         const isChunked = head.includes('chunked');
         const size = BYTES.length.toString(16);
         socket.end(head + (isChunked ? `${size}\r\n${BYTES}\r\n0\r\n\r\n` : BYTES));
@@ -183,13 +184,16 @@ describe('a transport of its own', () => {
     const trust = createTlsContexts({
       settingsOf: () => undefined,
       certificateDirs: [],
-      authorityFiles: [],
+      systemAuthorityFiles: [],
+      extraAuthorityFiles: [],
       now,
     });
     const proxyOf = () => undefined;
     const isTrusted = () => true;
-    const dial = createDial({ isTrusted, trust, resolve: createResolvers()(), proxyOf, timeoutMs: 1000 });
-    const plain = closing(createTransport({ dial, proxyOf, isTrusted, timeouts }));
+    const resolve = createResolvers()();
+    const refusePrivateName = createNameGuard(resolve);
+    const dial = createDial({ isTrusted, trust, resolve, refusePrivateName, proxyOf, timeoutMs: 1000 });
+    const plain = closing(createTransport({ dial, proxyOf, isTrusted, refusePrivateName, timeouts }));
     const slabs = createSlabPool();
     return { slabs, transport: closing(createBlobTransport({ dial, plain, proxyOf, timeouts, slabs, now })) };
   }

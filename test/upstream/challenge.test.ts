@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
+import { type Access, ClientCredential } from '../../src/oci/registry.ts';
 import type { Credential, Credentials } from '../../src/upstream/auth/credentials.ts';
 import { defaultUpstream, upstreamAt } from '../../src/upstream/settings.ts';
 import {
@@ -222,7 +223,8 @@ describe('a login that is a token already', () => {
 });
 
 describe('a client’s own token', () => {
-  const access = { partition: 'client', authorization: 'Bearer of-the-client' };
+  const credential = new ClientCredential(repository('app').host, 'Bearer of-the-client');
+  const access: Access = { partition: 'client', credential };
   const CHALLENGE = bearerChallenge('https://auth.invalid/token', 'registry.invalid');
 
   async function start(passThrough: boolean) {

@@ -18,7 +18,8 @@ const headerText = fc.string({ unit: fc.constantFrom(...' ,="\\;/:.azAZ09_-~\t')
 
 function replyWith(headers: Readonly<Record<string, string>>): Reply {
   const body = { read: async () => {}, cancel: () => {} };
-  return { status: 200, headers, url: new URL('http://registry.test/v2/app/tags/list'), body };
+  const target = '/v2/app/tags/list';
+  return { status: 200, headers, url: new URL(`http://registry.test${target}`), target, body };
 }
 
 /** Runs `parse`, for which a RegistryError is the only way to fail; undefined then. */
@@ -165,14 +166,15 @@ describe('pages of tags', () => {
       fc.asyncProperty(registry, async ({ tags: written, isSorted, heedsLast, pageSize, limit }) => {
         const sorted = [...written].sort((a, b) => (a < b ? -1 : 1));
         const kept = isSorted ? sorted : written;
-        const fetchPage = async (query: Readonly<Record<string, string>>) => {
+        const fetchPage = async (query: string) => {
           const isSpec = isSorted && heedsLast;
-          const { last, from = '0' } = query;
+          const { last, from = '0' } = Object.fromEntries(new URLSearchParams(query));
           const start =
             isSpec && last !== undefined ? kept.filter((tag) => tag <= last).length : Number(from);
           const page = kept.slice(start, start + pageSize);
           const cursor = isSpec ? { last: page.at(-1) ?? '' } : { from: String(start + pageSize) };
-          const next = start + pageSize < kept.length ? cursor : undefined;
+          const isLast = start + pageSize >= kept.length;
+          const next = isLast ? undefined : new URLSearchParams(cursor).toString();
           return { tags: page, next };
         };
         const seen: string[] = [];

@@ -108,14 +108,17 @@ describe('blobs that are kept elsewhere', () => {
     expect((await readBlob(await upstream.blob(repository('app'), digest))).equals(bytes)).toBe(true);
   });
 
-  test('with blobs: redirect, one that leads nowhere keeps no connection', async () => {
+  test('with blobs: redirect, one that leads nowhere leaves no connection behind', async () => {
     const server = closing(
       await startServer((_, response) => response.writeHead(307).end('see elsewhere'.repeat(100))),
     );
     const upstream = upstreamTo({ ...upstreamAt(server.url), blobs: 'redirect' });
-    const blob = upstream.blob(app, digestOf(Buffer.from('anything')));
-    await expect(blob).rejects.toThrow('leads nowhere');
-    await expect.poll(() => server.connections().open).toBe(0);
+    for (let round = 0; round < 20; round += 1) {
+      const blob = upstream.blob(app, digestOf(Buffer.from('anything')));
+      await expect(blob).rejects.toThrow('leads nowhere');
+    }
+    // The answers are read to their end, so that their connections serve again: none is left in the middle of an answer.
+    expect(server.connections().made).toBeLessThanOrEqual(3);
   });
 
   test('the signature of a redirect stands in no error message', async () => {

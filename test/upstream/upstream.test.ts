@@ -159,8 +159,10 @@ test('a path in front: with v2 it is the API root, without it gets one', async (
       status: 404,
     });
   }
-  expect(server.requests.map(({ target }) => target)).toEqual([
-    '/v2/hub-proxy/team/app/manifests/v1',
-    '/artifacts/docker/v2/team/app/manifests/v1',
+  expect(server.requests.map(({ method, target }) => `${method} ${target}`)).toEqual([
+    'HEAD /v2/hub-proxy/team/app/manifests/v1',
+    'GET /v2/hub-proxy/team/app/manifests/v1',
+    'HEAD /artifacts/docker/v2/team/app/manifests/v1',
+    'GET /artifacts/docker/v2/team/app/manifests/v1',
   ]);
 });

@@ -3,6 +3,7 @@ import type { HostProfile } from '../../host/profile.ts';
 import { profileKey } from '../../host/profile-key.ts';
 import type { Admission, AdmissionController, Admitted, RequestContext } from '../../oci/admission.ts';
 import { DOCKER_HUB, type SourceHost } from '../../oci/reference.ts';
+import { ClientCredential } from '../../oci/registry.ts';
 import { RegistryError } from '../../oci/registry-error.ts';
 import type { MirrorStack } from './compose.ts';
 
@@ -61,17 +62,19 @@ export function createNodeAdmission({
     };
   }
 
-  function as(authorization: string): Admitted {
+  function as(host: SourceHost, authorization: string): Admitted {
     const partition = createHash('sha256').update(authorization).digest('base64url');
     const { admitted } = current;
-    return { ...admitted, key: `${admitted.key} ${partition}`, access: { partition, authorization } };
+    const credential = new ClientCredential(host, authorization);
+    return { ...admitted, key: `${admitted.key} ${partition}`, access: { partition, credential } };
   }
 
   return {
     admit: ({ headers, repository }: RequestContext) => {
-      if (!passesOn(repository?.host ?? DOCKER_HUB)) return current.admitted;
+      const host = repository?.host ?? DOCKER_HUB;
+      if (!passesOn(host)) return current.admitted;
       const { authorization } = headers;
-      if (authorization !== undefined) return as(authorization);
+      if (authorization !== undefined) return as(host, authorization);
       return repository === undefined ? meet() : current.admitted;
     },
     turnTo: (profile) => {

@@ -1,6 +1,8 @@
+import { formatLocation, resolveReference, type WebLocation } from '../../lib/url.ts';
 import { parseRepositoryName, type RepositoryName } from '../../oci/reference.ts';
 import type { Access } from '../../oci/registry.ts';
 import { RegistryError } from '../../oci/registry-error.ts';
+import type { MeetElsewhere } from '../http/redirect.ts';
 import { drain } from '../http/response-reader.ts';
 import type { Reply } from '../http/transport.ts';
 import { type Challenge, parseChallenges, scopeOf } from './challenge.ts';
@@ -28,21 +30,29 @@ export interface AuthorizerOptions {
   readonly warn: (message: string) => void;
   /** A challenge that this mirror cannot meet is for the client to meet: it must come through to it. */
   readonly passThrough?: boolean | undefined;
+  /** Asks the registry's API root, as a stranger. Without it, only the answer itself can challenge. */
+  readonly ping?: ((signal: AbortSignal | undefined) => Promise<Reply>) | undefined;
+  /** Monotonic milliseconds. */
+  readonly now: () => number;
   /** The scope to ask a token for: that of a pull when not said. */
   readonly scopeOf?: ((challenge: Challenge, name: RepositoryName) => string) | undefined;
 }
 
 /** The realm of a Bearer challenge. @throws {RegistryError} UNAVAILABLE when it leaves https for http, or is no URL. */
-function realmOf({ parameters }: Challenge, root: URL): URL {
+function realmOf({ parameters }: Challenge, asker: URL): WebLocation {
   const text = parameters.get('realm') ?? '';
-  const realm = URL.canParse(text) ? new URL(text) : undefined;
-  if (realm === undefined || !/^https?:$/.test(realm.protocol) || realm.username !== '') {
-    throw new RegistryError('UNAVAILABLE', `${root.host} names a token service that is no URL`);
+  const realm = URL.canParse(text) ? resolveReference(text, { url: asker, target: '/' }) : undefined;
+  if (realm === undefined || !/^https?:$/.test(realm.url.protocol) || realm.url.username !== '') {
+    throw new RegistryError('UNAVAILABLE', `${asker.host} names a token service that is no URL`);
   }
-  if (root.protocol === 'https:' && realm.protocol === 'http:') {
-    throw new RegistryError('UNAVAILABLE', `${root.host} names a token service without https: refused`);
+  if (asker.protocol === 'https:' && realm.url.protocol === 'http:') {
+    throw new RegistryError('UNAVAILABLE', `${asker.host} names a token service without https: refused`);
   }
   return realm;
+}
+
+function bearerOf(challenges: readonly Challenge[]): Challenge | undefined {
+  return challenges.find(({ scheme, parameters }) => scheme === 'bearer' && parameters.has('realm'));
 }
 
 /** What `name` is called at the registry itself: `hub-proxy/library/alpine` where the API's root is `/v2/hub-proxy`. */
@@ -50,6 +60,12 @@ function wholeName({ pathname }: URL, name: RepositoryName): RepositoryName {
   const prefix = pathname.split('/v2/')[1];
   return (prefix && parseRepositoryName(`${prefix}/${name}`)) || name;
 }
+
+/** For how long a registry that challenged nobody at its root is taken to be open. */
+const OPEN_MAX_AGE_MS = 60_000;
+
+/** The repository in the path of an API request. */
+const NAME_IN_TARGET = /\/v2\/([a-z0-9._/-]{1,255})\/(?:manifests|blobs|tags|referrers)\//;
 
 /** Does the token service not know us, rather than fail? */
 function isRefusal(error: unknown): boolean {
@@ -73,7 +89,7 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
       return await tokens.obtain(key, request);
     } catch (error) {
       if (!isRefusal(error) || request.login === undefined) throw error;
-      warn(`the login for ${registry} was refused by ${request.realm.host}: going on without it`);
+      warn(`the login for ${registry} was refused by ${request.realm.url.host}: going on without it`);
       return tokens.obtain(key, { ...request, login: undefined });
     }
   }
@@ -85,10 +101,10 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
     key: string,
   ) {
     const realm = realmOf(challenge, root);
-    const allowed = login !== undefined && mayReceiveLogin(root, realm, isTrusted);
+    const allowed = login !== undefined && mayReceiveLogin(root, realm.url, isTrusted);
     if (login && !allowed) {
       warn(
-        `${registry} names ${realm.host} as its token service: not shown the login, as it is not a trusted host`,
+        `${registry} names ${realm.url.host} as its token service: not shown the login, as it is not a trusted host`,
       );
     }
     return tokenFor(key, {
@@ -112,9 +128,7 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
     key: string,
   ) {
     if (login?.kind === 'bearer') return kept(key, `Bearer ${login.token}`);
-    const bearer = challenges.find(
-      ({ scheme, parameters }) => scheme === 'bearer' && parameters.has('realm'),
-    );
+    const bearer = bearerOf(challenges);
     if (bearer) return meetBearer(bearer, name, login, key);
     if (login?.kind !== 'basic' || !challenges.some(({ scheme }) => scheme === 'basic')) return undefined;
     return kept(key, basicAuthorization(login.username, login.password));
@@ -126,30 +140,79 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
   const mayBeSpent = ({ status, url }: Reply) =>
     (status === 401 || status === 403) && url.origin === root.origin;
 
+  const canMeet = (challenges: readonly Challenge[]) =>
+    bearerOf(challenges) !== undefined || challenges.some(({ scheme }) => scheme === 'basic');
+
+  /** Until when the API's root is taken to be open to everyone, as it was when it was last asked. */
+  let openUntil = Number.NEGATIVE_INFINITY;
+
+  /** What the API's root asks of who comes without a login. */
+  async function pingChallenges(signal: AbortSignal | undefined): Promise<readonly Challenge[]> {
+    if (options.ping === undefined || options.now() < openUntil) return [];
+    const reply = await options.ping(signal);
+    drain(reply);
+    const challenges = isChallenge(reply) ? parseChallenges(reply.headers['www-authenticate'] ?? '') : [];
+    if (!canMeet(challenges)) openUntil = options.now() + OPEN_MAX_AGE_MS;
+    return challenges;
+  }
+
+  /**
+   * The challenges to an answer that was given to a stranger. Some registries hide what strangers may not see, by 404 as a
+   * rule, and challenge at the API's root only: worth a look when there is a login to show.
+   */
+  async function challengesTo(reply: Reply, hasLogin: boolean, signal: AbortSignal | undefined) {
+    const own = isChallenge(reply) ? parseChallenges(reply.headers['www-authenticate'] ?? '') : [];
+    const mayHide = [401, 403, 404].includes(reply.status) && reply.url.origin === root.origin;
+    return canMeet(own) || !hasLogin || !mayHide ? own : pingChallenges(signal);
+  }
+
   return async (name, attempt, { signal, access } = {}) => {
     const login = await credentials.loginFor(registry, wholeName(root, name), signal, access);
     const key = keyOf(name, login, access);
     const known = await tokens.current(key);
-    const first = await attempt(known);
-    if (known === undefined ? !isChallenge(first) : !mayBeSpent(first)) return first;
-    let refused = first;
+    let refused = await attempt(known);
     if (known !== undefined) {
+      if (!mayBeSpent(refused)) return refused;
       // The challenge to a token that has gone bad may name a dead realm (NGC does): ask for a fresh one.
       tokens.drop(key, known);
-      drain(first);
-      refused = await attempt(undefined);
-      if (!isChallenge(refused)) return refused;
-    }
-    const challenges = parseChallenges(refused.headers['www-authenticate'] ?? '');
-    const authorization = await meet(challenges, name, login, key).catch((error: unknown) => {
-      if (options.passThrough && isRefusal(error)) return undefined;
       drain(refused);
-      throw error;
-    });
+      refused = await attempt(undefined);
+    }
+    const challenges = await challengesTo(refused, login !== undefined, signal);
+    if (challenges.length === 0) return refused;
+    const authorization = await meet(challenges, wholeName(root, name), login, key).catch(
+      (error: unknown) => {
+        if (options.passThrough && isRefusal(error)) return undefined;
+        drain(refused);
+        throw error;
+      },
+    );
     if (authorization === undefined) return refused;
     drain(refused);
     const answer = await attempt(authorization);
     if (isChallenge(answer)) tokens.drop(key, authorization);
+    return answer;
+  };
+}
+
+/**
+ * Meets the challenge of a registry that another one redirects to, as vanity hosts do, with an anonymous token of its own
+ * token service: a login of the registry that was asked has no business there, nor has a token of it.
+ */
+export function createAnonymousAuthorizer(tokens: TokenCache): MeetElsewhere {
+  return async (refused, resend) => {
+    const bearer = bearerOf(parseChallenges(refused.headers['www-authenticate'] ?? ''));
+    const [, name] = NAME_IN_TARGET.exec(refused.target) ?? [];
+    if (bearer === undefined || name === undefined) return refused;
+    drain(refused);
+    const realm = realmOf(bearer, refused.url);
+    const service = bearer.parameters.get('service');
+    const scope = scopeOf(bearer, name);
+    const key = JSON.stringify(['anonymous', refused.url.origin, formatLocation(realm), service, scope]);
+    const known = await tokens.current(key);
+    const authorization = known ?? (await tokens.obtain(key, { realm, service, scope, login: undefined }));
+    const answer = await resend(authorization);
+    if (answer.status === 401) tokens.drop(key, authorization);
     return answer;
   };
 }

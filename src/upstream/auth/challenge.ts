@@ -61,22 +61,41 @@ export function parseChallenges(header: string): readonly Challenge[] {
   return challenges;
 }
 
-const PULL_SCOPE = /^repository:[a-z0-9/._-]{1,255}:pull$/;
+/** A scope of one resource: its type (`repository`, `repository(plugin)`), its name, what is to be done with it. */
+const SCOPE = /^([a-z0-9]+(?:\([a-z0-9]+\))?):([a-zA-Z0-9/._:-]{1,300}):([a-z_,*]{1,100})$/;
+/** A scope that is a name of the registry's own (`aws`, at public.ecr.aws). */
+const NAMED_SCOPE = /^[a-z0-9][a-z0-9._-]{0,63}$/i;
 
-/**
- * The scope to ask for: the challenge's own if it asks for nothing but a pull (behind a path prefix only the registry
- * knows the repository's full name), else a pull of `repository`.
- */
-export function scopeOf(challenge: Challenge, repository: string): string {
-  const asked = challenge.parameters.get('scope') ?? '';
-  return PULL_SCOPE.test(asked) ? asked : `repository:${repository}:pull`;
+const READING = ['pull', 'metadata_read', 'content_read'];
+const PUSHING = [...READING, 'push', 'metadata_write', 'content_write'];
+
+/** `scope` with those actions only; undefined when nothing is left of it, or it cannot be read. */
+function restrictScope(scope: string, actions: readonly string[]): string | undefined {
+  if (NAMED_SCOPE.test(scope)) return scope;
+  const [, type, name, asked = ''] = SCOPE.exec(scope) ?? [];
+  const left = asked.split(',').filter((action) => actions.includes(action));
+  return left.length === 0 ? undefined : `${type}:${name}:${left.join(',')}`;
 }
 
-const PUSH_SCOPES = /^repository:[a-z0-9/._-]{1,255}:(?:pull|push|pull,push|push,pull)$/;
+/** What the challenge asks for, as far as `actions` go; with `own` when it names no repository. */
+function scopesOf(challenge: Challenge, actions: readonly string[], own: string): string {
+  const asked = (challenge.parameters.get('scope') ?? '')
+    .split(' ')
+    .map((scope) => restrictScope(scope, actions))
+    .filter((scope) => scope !== undefined);
+  return (asked.some((scope) => scope.startsWith('repository')) ? asked : [...asked, own]).join(' ');
+}
 
-/** As {@link scopeOf} for a push; a mount asks for two scopes at once, separated by a space. */
+/**
+ * The scope to ask for, its parts separated by spaces: the challenge's own (behind a path prefix only the registry knows the
+ * repository's full name, and some have types of their own), but never more than reading; a pull of `repository` when the
+ * challenge names none.
+ */
+export function scopeOf(challenge: Challenge, repository: string): string {
+  return scopesOf(challenge, READING, `repository:${repository}:pull`);
+}
+
+/** As {@link scopeOf} for a push; a mount asks for two scopes at once. */
 export function pushScopeOf(challenge: Challenge, repository: string): string {
-  const asked = (challenge.parameters.get('scope') ?? '').split(' ').filter((scope) => scope !== '');
-  const isPush = asked.length > 0 && asked.every((scope) => PUSH_SCOPES.test(scope));
-  return isPush ? asked.join(' ') : `repository:${repository}:pull,push`;
+  return scopesOf(challenge, PUSHING, `repository:${repository}:pull,push`);
 }

@@ -1,5 +1,5 @@
 import { basename } from 'node:path';
-import { DOCKER_HUB, parseSourceHost } from '../../oci/reference.ts';
+import { parseSourceHost } from '../../oci/reference.ts';
 import type { Credential } from './credentials.ts';
 
 /** Logins as docker, podman and skopeo keep them. */
@@ -23,13 +23,13 @@ function mapOf(value: unknown): JsonMap {
  * what names no registry.
  */
 export function normalizeKey(key: string): string | undefined {
-  const bare = key.replace(/^https?:\/\//, '').replace(/\/+$/, '');
+  const bare = key.replace(/^https?:\/\//i, '').replace(/\/+$/, '');
   const [hostText = '', ...path] = bare.split('/');
   const host = parseSourceHost(hostText);
   if (host === undefined) return undefined;
   // Docker's key of the Hub ends in its old API's version; podman scopes a login to a path.
   const isApiVersion = path.length === 1 && /^v\d+$/.test(path[0] ?? '');
-  return host === DOCKER_HUB && isApiVersion ? host : [host, ...(isApiVersion ? [] : path)].join('/');
+  return [host, ...(isApiVersion ? [] : path)].join('/');
 }
 
 /** `base64(user:password)`; undefined for anything else. */

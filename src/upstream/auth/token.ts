@@ -1,4 +1,6 @@
 import { LRUCache } from 'lru-cache';
+import { SingleFlight } from '../../lib/single-flight.ts';
+import { type WebLocation, withQuery } from '../../lib/url.ts';
 import { RegistryError } from '../../oci/registry-error.ts';
 import { noticesOf } from '../errors.ts';
 import { followRedirects } from '../http/redirect.ts';
@@ -9,7 +11,7 @@ import { basicAuthorization, type Credential } from './credentials.ts';
 
 /** A token request: which service, for what, as whom. */
 export interface TokenRequest {
-  readonly realm: URL;
+  readonly realm: WebLocation;
   readonly service: string | undefined;
   readonly scope: string;
   readonly login: Credential | undefined;
@@ -27,7 +29,7 @@ export interface TokenCache {
   drop(key: string, authorization: string): void;
 }
 
-interface Held {
+interface KeptAuthorization {
   readonly authorization: string;
   readonly renewAt: number;
   readonly expiresAt: number;
@@ -84,17 +86,18 @@ function outgoingFor({ realm, service, scope, login }: TokenRequest): Outgoing {
     const body = form.toString();
     return {
       method: 'POST',
-      url: realm,
+      ...realm,
       body,
       headers: { ...headers, 'content-type': 'application/x-www-form-urlencoded' },
     };
   }
-  const url = new URL(realm);
-  if (service !== undefined) url.searchParams.set('service', service);
-  for (const one of scope.split(' ')) url.searchParams.append('scope', one);
-  if (login?.kind !== 'basic') return { method: 'GET', url, headers };
+  const query = new URLSearchParams();
+  if (service !== undefined && !realm.url.searchParams.has('service')) query.set('service', service);
+  for (const one of scope.split(' ')) query.append('scope', one);
+  const target = withQuery(realm.target, query.toString());
+  if (login?.kind !== 'basic') return { method: 'GET', url: realm.url, target, headers };
   const authorization = basicAuthorization(login.username, login.password);
-  return { method: 'GET', url, headers: { ...headers, authorization } };
+  return { method: 'GET', url: realm.url, target, headers: { ...headers, authorization } };
 }
 
 /** What a token service's refusal means for the one who asked. */
@@ -114,8 +117,8 @@ export function createTokenCache(options: {
   readonly now: () => number;
 }): TokenCache {
   const { send, timeouts, now } = options;
-  const held = new LRUCache<string, Held>({ max: TOKENS_MAX });
-  const flights = new Map<string, Promise<string>>();
+  const kept = new LRUCache<string, KeptAuthorization>({ max: TOKENS_MAX });
+  const requests = new SingleFlight<string>();
 
   async function fetchToken(request: TokenRequest): Promise<Token> {
     const outgoing = outgoingFor(request);
@@ -126,30 +129,25 @@ export function createTokenCache(options: {
       throw refusal(reply);
     }
     const bytes = await readBody(reply, TOKEN_RESPONSE_MAX_BYTES, timeouts.documentMs);
-    return readToken(bytes, request.realm.host);
+    return readToken(bytes, request.realm.url.host);
   }
 
-  async function fly(key: string, request: TokenRequest): Promise<string> {
+  async function fetchAndKeep(key: string, request: TokenRequest): Promise<string> {
     const askedAt = now();
     const { text, lifetimeMs } = await fetchToken(request);
     const authorization = `Bearer ${text}`;
     const renewAt = askedAt + lifetimeMs * RENEW_AFTER;
-    held.set(key, { authorization, renewAt, expiresAt: askedAt + lifetimeMs, request });
+    kept.set(key, { authorization, renewAt, expiresAt: askedAt + lifetimeMs, request });
     return authorization;
   }
 
-  function obtain(key: string, request: TokenRequest): Promise<string> {
-    const flying = flights.get(key);
-    if (flying) return flying;
-    const flight = fly(key, request).finally(() => flights.delete(key));
-    flights.set(key, flight);
-    return flight;
-  }
+  const obtain = (key: string, request: TokenRequest) =>
+    requests.share(key, undefined, () => fetchAndKeep(key, request));
 
   return {
     obtain,
     current: async (key) => {
-      const entry = held.get(key);
+      const entry = kept.get(key);
       if (entry?.request === undefined || now() < entry.renewAt) return entry?.authorization;
       // A renewal that fails is no failure of the request: the registry will challenge it anew.
       const renewal = obtain(key, entry.request).catch(() => undefined);
@@ -157,10 +155,10 @@ export function createTokenCache(options: {
     },
     keep: (key, authorization) => {
       const never = Number.POSITIVE_INFINITY;
-      held.set(key, { authorization, renewAt: never, expiresAt: never });
+      kept.set(key, { authorization, renewAt: never, expiresAt: never });
     },
     drop: (key, authorization) => {
-      if (held.get(key)?.authorization === authorization) held.delete(key);
+      if (kept.get(key)?.authorization === authorization) kept.delete(key);
     },
   };
 }

@@ -1,11 +1,12 @@
 import { LRUCache } from 'lru-cache';
+import { targetOf } from '../../lib/url.ts';
 import type { Dial } from '../net/dial.ts';
 import type { Timeouts } from '../settings.ts';
 import { createConnectionPool } from './connection-pool.ts';
 import type { Http1Connection } from './http1-connection.ts';
 import { exchange, UnsupportedResponseError } from './http1-exchange.ts';
 import type { SlabPool } from './slab.ts';
-import { HeadTimeoutError, type Outgoing, type Reply, type Transport } from './transport.ts';
+import { KEPT_SILENT_MS, type Outgoing, type Reply, type Transport } from './transport.ts';
 
 export interface BlobTransportOptions {
   readonly dial: Dial;
@@ -23,9 +24,9 @@ const PLAIN_MS = 10 * 60_000;
 const ORIGINS_MAX = 500;
 
 /** The head of a GET as it goes over the wire; undefined when something in it had better be judged by another. */
-function formatHead({ url, headers }: Outgoing): string | undefined {
+function formatHead({ url, target = targetOf(url), headers }: Outgoing): string | undefined {
   const lines = Object.entries({ host: url.host, ...headers }).map(([name, value]) => `${name}: ${value}`);
-  const head = [`GET ${url.pathname}${url.search} HTTP/1.1`, ...lines];
+  const head = [`GET ${target} HTTP/1.1`, ...lines];
   return head.every((line) => /^[\x20-\x7e]+$/.test(line)) ? `${head.join('\r\n')}\r\n\r\n` : undefined;
 }
 
@@ -41,21 +42,22 @@ export function createBlobTransport(options: BlobTransportOptions): Transport {
   async function sendFast(outgoing: Outgoing, request: string): Promise<Reply> {
     const { url, signal } = outgoing;
     const deadline = now() + timeouts.headMs;
-    const over = (wire: Http1Connection) => {
-      const asked = { ...timeouts, outgoing, request, waitMs: Math.max(0, deadline - now()) };
+    const over = (wire: Http1Connection, waitMs: number) => {
+      const asked = { ...timeouts, outgoing, request, waitMs };
       return exchange(wire, asked, () => wires.give(url.origin, wire));
     };
+    const leftMs = () => Math.max(0, deadline - now());
     const kept = wires.takeIdle(url.origin);
     if (kept) {
       try {
-        return await over(kept);
+        return await over(kept, Math.min(KEPT_SILENT_MS, leftMs()));
       } catch (error) {
-        // A kept connection may have been closed just now: that says nothing about the origin.
-        const isClosed = !(error instanceof UnsupportedResponseError || error instanceof HeadTimeoutError);
-        if (!isClosed || signal?.aborted) throw error;
+        // A kept connection may have ended meanwhile: that says nothing about the origin, and those kept beside it are no better.
+        if (error instanceof UnsupportedResponseError || signal?.aborted) throw error;
+        wires.dropIdle(url.origin);
       }
     }
-    return over(await wires.open(url, signal));
+    return over(await wires.open(url, signal), leftMs());
   }
 
   return {

@@ -41,6 +41,9 @@ const LOW_WATER_BYTES = 256 * 1024;
 /** Less than this in one idle window, with nobody holding it up, is a source that has stalled. */
 const WINDOW_MIN_BYTES = 16 * 1024;
 
+/** Nothing in memory stalls: any time will do. */
+const MEMORY_IDLE_MS = 60_000;
+
 /** A body fed by `push`, `end` and `fail`, which starts paused: the producer must not push before it is read. */
 export function createBodyStream(valve: FlowControl, idleMs: number): BodyStream {
   let take: Take | undefined;
@@ -112,4 +115,20 @@ export function createBodyStream(valve: FlowControl, idleMs: number): BodyStream
     end: () => finish('end'),
     fail: (error) => finish(error),
   };
+}
+
+/** Bytes in memory as a body. */
+export function bodyOf(bytes: Buffer): Body {
+  const stream = createBodyStream(
+    {
+      pause: () => {},
+      resume: () => {
+        stream.push(bytes);
+        stream.end();
+      },
+      abort: () => {},
+    },
+    MEMORY_IDLE_MS,
+  );
+  return stream;
 }

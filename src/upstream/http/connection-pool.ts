@@ -45,10 +45,19 @@ export function createConnectionPool(dial: Dial, slabs: SlabPool) {
         signal?.addEventListener('abort', onAbort, { once: true });
         opening.then(resolve, reject).finally(() => signal?.removeEventListener('abort', onAbort));
       }),
+    /** The connection that was used last, if any of them is still open. */
     takeIdle: (origin: string): Http1Connection | undefined => {
-      const wire = idle.get(origin)?.pop();
-      wire?.socket.setTimeout(0).ref();
-      return wire?.socket.destroyed ? undefined : wire;
+      const kept = idle.get(origin) ?? [];
+      for (let wire = kept.pop(); wire !== undefined; wire = kept.pop()) {
+        if (wire.socket.destroyed) continue;
+        wire.socket.setTimeout(0).ref();
+        return wire;
+      }
+      return undefined;
+    },
+    /** Closes those that wait for a request. */
+    dropIdle: (origin: string): void => {
+      for (const { socket } of idle.get(origin) ?? []) socket.destroy();
     },
     give: (origin: string, wire: Http1Connection): void => {
       const kept = idle.get(origin) ?? [];

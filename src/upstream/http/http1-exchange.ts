@@ -1,3 +1,4 @@
+import { targetOf } from '../../lib/url.ts';
 import { type Body, BrokenBodyError, createBodyStream, type FlowControl } from './body.ts';
 import type { Http1Connection } from './http1-connection.ts';
 import { flatten, HeadTimeoutError, type Outgoing, type Reply } from './transport.ts';
@@ -100,16 +101,32 @@ function awaitBody(bodyBytes: number, first: Buffer, valve: FlowControl, idleMs:
   };
 }
 
-/** Collects a head; calls `done` with it and a view of the bytes behind it, or with nothing when it is unusual. */
+/** An interim response, of which any number may come before the answer; 101 would be another protocol. */
+const INTERIM = /^HTTP\/1\.1 1(?!01)\d\d(?: |\r\n|$)/;
+
+/**
+ * Collects a head, skipping interim responses; calls `done` with it and a view of the bytes behind it, or with nothing when
+ * it is unusual.
+ * @see https://www.rfc-editor.org/rfc/rfc9110#section-15.2
+ */
 function collectHead(done: (head?: PlainHead, rest?: Buffer) => void): (bytes: Buffer) => void {
   let head = Buffer.alloc(0);
+  let sizeBytes = 0;
   return (bytes) => {
     head = Buffer.concat([head, bytes]);
-    const end = head.indexOf(HEAD_END);
-    if (end < 0 && head.length <= HEAD_MAX_BYTES) return;
-    const parsed = end < 0 ? undefined : parsePlainHead(head.toString('latin1', 0, end));
-    if (parsed === undefined) done();
-    else done(parsed, head.subarray(end + HEAD_END.length));
+    sizeBytes += bytes.length;
+    for (;;) {
+      const end = head.indexOf(HEAD_END);
+      if (end < 0 && sizeBytes <= HEAD_MAX_BYTES) return;
+      const text = end < 0 ? '' : head.toString('latin1', 0, end);
+      const rest = head.subarray(end + HEAD_END.length);
+      if (INTERIM.test(text) && sizeBytes - rest.length <= HEAD_MAX_BYTES) {
+        head = rest;
+        continue;
+      }
+      const parsed = parsePlainHead(text);
+      return parsed === undefined ? done() : done(parsed, rest);
+    }
   };
 }
 
@@ -123,7 +140,7 @@ export function exchange(
   give: () => void,
 ) {
   const { socket } = wire;
-  const { signal, url } = outgoing;
+  const { signal, url, target = targetOf(url) } = outgoing;
   return new Promise<Reply>((resolve, reject) => {
     let arrival: Arrival | undefined;
     let isKept = false;
@@ -164,7 +181,7 @@ export function exchange(
       clearTimeout(timer);
       isKept = head.isKept && rest.length <= bodyBytes;
       arrival = awaitBody(bodyBytes, Buffer.from(rest.subarray(0, bodyBytes)), valve, idleMs);
-      resolve({ status, headers: flatten(headers), url, body: arrival.body });
+      resolve({ status, headers: flatten(headers), url, target, body: arrival.body });
       endIfArrived();
     });
 

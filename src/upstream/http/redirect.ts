@@ -1,3 +1,4 @@
+import { resolveReference, type WebLocation } from '../../lib/url.ts';
 import { RegistryError } from '../../oci/registry-error.ts';
 import { drain } from './response-reader.ts';
 import type { Outgoing, Reply, Transport } from './transport.ts';
@@ -12,51 +13,71 @@ export function isRedirect({ status }: Reply): boolean {
 }
 
 /**
- * The absolute URL a redirect leads to.
+ * Where a redirect leads, as it was written.
  * @throws {RegistryError} UNAVAILABLE when there is none, it is no http(s) URL, holds a login, or leaves https for http.
  */
-export function locationOf({ headers, url, status, body }: Reply): URL {
+export function locationOf({ headers, url, target, status, body }: Reply): WebLocation {
   const text = headers['location'];
-  const target = text !== undefined && URL.canParse(text, url.href) ? new URL(text, url) : undefined;
+  const location = text === undefined ? undefined : resolveReference(text, { url, target });
   const refuse = (why: string) => {
     body.cancel();
     return new RegistryError('UNAVAILABLE', `${url.host} answered ${status} with a redirect that ${why}`);
   };
-  if (target === undefined) throw refuse('leads nowhere');
-  if (!/^https?:$/.test(target.protocol)) throw refuse(`leads to ${target.protocol}`);
-  if (target.username !== '' || target.password !== '') throw refuse('holds a login');
-  if (url.protocol === 'https:' && target.protocol === 'http:') throw refuse('leaves https for http');
-  return target;
+  if (location === undefined) throw refuse('leads nowhere');
+  const { protocol, username, password } = location.url;
+  if (!/^https?:$/.test(protocol)) throw refuse(`leads to ${protocol}`);
+  if (username !== '' || password !== '') throw refuse('holds a login');
+  if (url.protocol === 'https:' && protocol === 'http:') throw refuse('leaves https for http');
+  return location;
 }
 
 function withoutLogin(headers: Outgoing['headers']): Outgoing['headers'] {
   return Object.fromEntries(Object.entries(headers).filter(([name]) => SHARED_HEADERS.includes(name)));
 }
 
+/** Meets the challenge of a host that a redirect led to, by sending the request again with an `Authorization` for it. */
+export type MeetElsewhere = (
+  refused: Reply,
+  resend: (authorization: string) => Promise<Reply>,
+) => Promise<Reply>;
+
+export interface RedirectOptions {
+  /** `origin`: a redirect that leaves the origin is itself the answer. `any` when not said. */
+  readonly within?: 'any' | 'origin' | undefined;
+  /** What becomes of another host's 401; it is the answer when not said. */
+  readonly meetElsewhere?: MeetElsewhere | undefined;
+}
+
 /**
- * Follows `first`'s redirects to an answer that is none; with `within` only such as stay on the origin, and one that leaves
- * it is the answer. Once a hop leaves the origin, login and all, nothing but the bare request is sent, also should it come
- * back.
+ * Follows `first`'s redirects to an answer that is none. Once a hop leaves the origin, login and all, nothing but the bare
+ * request is sent, also should it come back.
  * @throws {RegistryError} UNAVAILABLE when there are too many or one leads where it must not.
  */
 export async function followRedirects(
   send: Transport['send'],
   outgoing: Outgoing,
   first: Reply,
-  within: 'any' | 'origin' = 'any',
+  { within = 'any', meetElsewhere }: RedirectOptions = {},
 ): Promise<Reply> {
   let reply = first;
   let request = outgoing;
   for (let hop = 0; isRedirect(reply); hop += 1) {
-    if (within === 'origin' && locationOf(reply).origin !== request.url.origin) break;
+    const location = locationOf(reply);
+    if (within === 'origin' && location.url.origin !== request.url.origin) break;
     drain(reply);
     if (hop === HOPS_MAX) {
       throw new RegistryError('UNAVAILABLE', `${outgoing.url.host} redirected more than ${HOPS_MAX} times`);
     }
-    const url = locationOf(reply);
-    const headers = url.origin === request.url.origin ? request.headers : withoutLogin(request.headers);
-    request = { ...request, url, headers };
-    reply = await send(request);
+    const isSameOrigin = location.url.origin === request.url.origin;
+    const headers = isSameOrigin ? request.headers : withoutLogin(request.headers);
+    const next: Outgoing = { ...request, ...location, headers };
+    request = next;
+    reply = await send(next);
+    if (reply.status === 401 && meetElsewhere && next.url.origin !== outgoing.url.origin) {
+      reply = await meetElsewhere(reply, (authorization) =>
+        send({ ...next, headers: { ...headers, authorization } }),
+      );
+    }
   }
   return reply;
 }

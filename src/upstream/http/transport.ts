@@ -1,7 +1,8 @@
-import type { Readable } from 'node:stream';
-import type { Agent, Dispatcher } from 'undici';
-import { hostOf, portOf } from '../../lib/url.ts';
-import { type Dial, refusePrivateLiteral } from '../net/dial.ts';
+import { Agent, type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
+import { pipeline, type Readable } from 'node:stream';
+import { formatLocation, hostOf, portOf, targetOf } from '../../lib/url.ts';
+import type { Dial, DialTarget, NameGuard } from '../net/dial.ts';
 import { proxyAuthorization } from '../net/proxy.ts';
 import type { Timeouts } from '../settings.ts';
 import { type Body, type BodyStream, BrokenBodyError, createBodyStream } from './body.ts';
@@ -9,6 +10,8 @@ import { type Body, type BodyStream, BrokenBodyError, createBodyStream } from '.
 export interface Outgoing {
   readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT';
   readonly url: URL;
+  /** Path and query as somebody else wrote them, to be sent so; those of `url` when not said. */
+  readonly target?: string | undefined;
   readonly headers: Readonly<Record<string, string>>;
   /** A stream is sent as it comes, and only once. */
   readonly body?: string | Buffer | Readable | undefined;
@@ -21,11 +24,13 @@ export interface Outgoing {
 export interface Reply {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
+  /** What was asked for, and its path and query as they were sent. */
   readonly url: URL;
+  readonly target: string;
   readonly body: Body;
 }
 
-/** Sends one request over one connection; follows nothing, retries nothing, knows no logins. */
+/** Sends one request; follows no redirects, retries nothing that the server has answered, knows no logins. */
 export interface Transport {
   send(outgoing: Outgoing): Promise<Reply>;
   close(): Promise<void>;
@@ -36,12 +41,17 @@ export class HeadTimeoutError extends Error {
   override readonly name = 'HeadTimeoutError';
 }
 
+/** A connection that was kept for another request had ended meanwhile: that says nothing about the server. */
+class DeadConnectionError extends Error {}
+
 export interface TransportOptions {
   readonly dial: Dial;
   /** The proxy for plain `http` requests, which are sent to it in absolute form. */
   readonly proxyOf: (url: URL) => URL | undefined;
   /** Hosts that an operator named: their addresses are not judged. */
   readonly isTrusted: (host: string, port: number) => boolean;
+  /** Judges what a proxy is to look up. */
+  readonly refusePrivateName: NameGuard;
   readonly timeouts: Timeouts;
 }
 
@@ -49,147 +59,180 @@ export interface TransportOptions {
 export const USER_AGENT = 'metahub';
 
 const KEEP_ALIVE_MS = 30_000;
+const KEPT_MAX = 8;
 const HEAD_MAX_BYTES = 16 * 1024;
+/** For how long a kept connection may stay silent before a fresh one is tried: its end may have got lost on the way. */
+export const KEPT_SILENT_MS = 3000;
 
 /** Header lines that may come several times; of any other, the first counts. */
 const LISTS = new Set(['www-authenticate', 'link', 'warning', 'via']);
 
-type RawHeaders = Readonly<Record<string, string | readonly string[] | undefined>>;
-
 /** One value for each name: lists joined, of anything else the first. */
-export function flatten(raw: RawHeaders): Record<string, string> {
+export function flatten(
+  raw: Readonly<Record<string, readonly string[] | undefined>>,
+): Record<string, string> {
   const headers: Record<string, string> = {};
-  for (const [name, value] of Object.entries(raw)) {
-    const joined = typeof value === 'object' ? (LISTS.has(name) ? value.join(', ') : value[0]) : value;
-    if (joined !== undefined) headers[name] = joined;
+  for (const [name, values = []] of Object.entries(raw)) {
+    const value = LISTS.has(name) ? values.join(', ') : values[0];
+    if (value !== undefined) headers[name] = value;
   }
   return headers;
 }
 
-/** Where a request is really sent: to the host itself, or in absolute form to an HTTP proxy. */
-function routeOf({ url }: Outgoing, proxy: URL | undefined): { origin: string; path: string; extra: object } {
-  const path = `${url.pathname}${url.search}`;
-  if (proxy === undefined) return { origin: url.origin, path, extra: {} };
-  const extra = { host: url.host, ...proxyAuthorization(proxy) };
-  return { origin: proxy.origin, path: `${url.origin}${path}`, extra };
+/** Where a request is sent: to the host itself, or in absolute form to an HTTP proxy. */
+interface Route {
+  readonly to: DialTarget;
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
 }
 
-function exchange(agent: Dispatcher, outgoing: Outgoing, proxy: URL | undefined, timeouts: Timeouts) {
-  const { url, method, body, signal } = outgoing;
-  const { idleMs } = timeouts;
-  const headMs = outgoing.headMs ?? timeouts.headMs;
-  const { origin, path, extra } = routeOf(outgoing, proxy);
-  return new Promise<Reply>((resolve, reject) => {
-    let controller: Dispatcher.DispatchController | undefined;
-    let flow: BodyStream | undefined;
-    let failure: Error | undefined;
+function dialTargetOf(url: URL, isProxy: boolean): DialTarget {
+  return { host: hostOf(url), port: portOf(url), secure: url.protocol === 'https:', isProxy };
+}
 
+function routeOf({ url, headers, target = targetOf(url) }: Outgoing, proxy: URL | undefined): Route {
+  const all = { host: url.host, ...headers };
+  if (proxy === undefined) return { to: dialTargetOf(url, false), path: target, headers: all };
+  return {
+    to: dialTargetOf(proxy, true),
+    path: formatLocation({ url, target }),
+    headers: { ...all, ...proxyAuthorization(proxy) },
+  };
+}
+
+const nameOf = ({ host, port, secure, isProxy }: DialTarget) => `${host} ${port} ${secure} ${isProxy}`;
+
+type Connected = (error: Error | null, socket?: Socket) => void;
+
+/** An agent whose sockets come from `dial`, and whose kept ones can be given up. */
+function createDialAgent(dial: Dial) {
+  const agent = new Agent({
+    keepAlive: true,
+    maxFreeSockets: KEPT_MAX,
+    scheduling: 'lifo',
+    timeout: KEEP_ALIVE_MS,
+  });
+  Object.assign(agent, {
+    getName: ({ to }: { to: DialTarget }) => nameOf(to),
+    createConnection: ({ to }: { to: DialTarget }, connected: Connected) => {
+      dial(to).then((socket) => connected(null, socket), connected);
+    },
+  });
+  return {
+    agent,
+    dropKept: (to: DialTarget) => {
+      for (const socket of agent.freeSockets[nameOf(to)] ?? []) socket.destroy();
+    },
+  };
+}
+
+/** Hands a response's body on as it arrives. */
+function streamOf(message: IncomingMessage, request: ClientRequest, idleMs: number): BodyStream {
+  const flow = createBodyStream(
+    {
+      pause: () => void message.pause(),
+      resume: () => void message.resume(),
+      // The connection of a message that is whole may already be another request's.
+      abort: () => void (message.complete ? message.resume() : request.destroy()),
+    },
+    idleMs,
+  );
+  const broken = (cause: Error) => {
+    // What comes behind a message that is whole is an error of the connection, not of the message.
+    if (!message.complete) flow.fail(new BrokenBodyError(cause.message, { cause }));
+  };
+  message.pause();
+  message.on('data', (chunk: Buffer) => flow.push(chunk));
+  message.once('end', () => flow.end());
+  message.on('error', broken).once('close', () => broken(new Error('the connection was closed')));
+  request.on('error', broken);
+  return flow;
+}
+
+function exchange(agent: Agent, outgoing: Outgoing, route: Route, timeouts: Timeouts, headMs: number) {
+  const { url, target = targetOf(url), method, body, signal } = outgoing;
+  return new Promise<Reply>((resolve, reject) => {
+    let flow: BodyStream | undefined;
     const giveUp = (reason: Error) => {
-      failure ??= reason;
-      controller?.abort(reason);
-      flow?.fail(reason);
-      settled();
+      settle();
       reject(reason);
+      if (flow) flow.cancel(reason);
+      else request.destroy(reason);
     };
-    const timer = setTimeout(() => giveUp(new HeadTimeoutError(`no response within ${headMs} ms`)), headMs);
     const onAbort = () => giveUp(signal?.reason instanceof Error ? signal.reason : new Error('aborted'));
-    const settled = () => {
+    const settle = () => {
       clearTimeout(timer);
+      clearTimeout(silence);
       signal?.removeEventListener('abort', onAbort);
     };
+    let silence: NodeJS.Timeout | undefined;
+    const timer = setTimeout(() => giveUp(new HeadTimeoutError(`no response within ${headMs} ms`)), headMs);
+    const { path, headers, to } = route;
+    const request = httpRequest({
+      ...{ agent, method, path, headers, to },
+      setHost: false,
+      maxHeaderSize: HEAD_MAX_BYTES,
+    });
+    request.on('error', (error: NodeJS.ErrnoException) => {
+      if (flow !== undefined) return;
+      const isDead = request.reusedSocket && error.code === 'ECONNRESET';
+      giveUp(isDead ? new DeadConnectionError(error.message, { cause: error }) : error);
+    });
+    request.once('socket', () => {
+      if (!request.reusedSocket || (method !== 'GET' && method !== 'HEAD')) return;
+      const onSilence = () => giveUp(new DeadConnectionError('a kept connection does not answer'));
+      silence = setTimeout(onSilence, KEPT_SILENT_MS);
+    });
+    request.once('upgrade', () => giveUp(new Error('the server changed the protocol')));
+    request.once('response', (message) => {
+      clearTimeout(timer);
+      clearTimeout(silence);
+      flow = streamOf(message, request, timeouts.idleMs);
+      message.once('close', settle);
+      resolve({
+        status: message.statusCode ?? 0,
+        headers: flatten(message.headersDistinct),
+        url,
+        target,
+        body: flow,
+      });
+    });
     if (signal?.aborted) return onAbort();
     signal?.addEventListener('abort', onAbort, { once: true });
-
-    agent.dispatch(
-      { origin, path, method, body: body ?? null, headers: { ...outgoing.headers, ...extra } },
-      {
-        onRequestStart: (started) => {
-          controller = started;
-          if (failure) started.abort(failure);
-        },
-        onResponseStart: (started, status, raw) => {
-          if (status < 200) return;
-          clearTimeout(timer);
-          started.pause();
-          flow = createBodyStream(
-            {
-              pause: () => started.pause(),
-              resume: () => started.resume(),
-              abort: (reason) => started.abort(reason),
-            },
-            idleMs,
-          );
-          resolve({ status, headers: flatten(raw), url, body: flow });
-        },
-        onResponseData: (_, chunk) => flow?.push(chunk),
-        onResponseEnd: () => {
-          settled();
-          flow?.end();
-        },
-        onResponseError: (_, error) => {
-          settled();
-          if (flow === undefined) reject(error);
-          else flow.fail(failure ?? new BrokenBodyError(error.message, { cause: error }));
-        },
-      },
-    );
+    if (typeof body === 'object' && 'pipe' in body)
+      pipeline(body, request, (error) => error && giveUp(error));
+    else request.end(body);
   });
 }
 
-/** An agent whose sockets come from `dial`, opened when it is first needed; `isProxy` when what it reaches is a proxy. */
-function createLazyAgent(dial: Dial, isProxy: boolean) {
-  let opening: Promise<Agent> | undefined;
-  const open = async () => {
-    const { Agent } = await import('undici');
-    return new Agent({
-      connect: ({ hostname, port, protocol }, callback) => {
-        const secure = protocol === 'https:';
-        const origin = new URL(`${protocol}//${hostname.includes(':') ? `[${hostname}]` : hostname}`);
-        const target = { host: hostOf(origin), port: Number(port) || portOf(origin), secure, isProxy };
-        dial(target).then(
-          (socket) => callback(null, socket),
-          (error: Error) => callback(error, null),
-        );
-      },
-      keepAliveTimeout: KEEP_ALIVE_MS,
-      maxHeaderSize: HEAD_MAX_BYTES,
-      // Waiting is bounded here, where it is known whether the reader or the source is slow.
-      headersTimeout: 0,
-      bodyTimeout: 0,
-    });
-  };
-  return {
-    get: () => {
-      opening ??= open();
-      return opening;
-    },
-    close: async () => {
-      const agent = await opening;
-      await agent?.destroy();
-    },
-  };
-}
-
-/** Every request that needs no special speed: undici over {@link Dial}, loaded when the first one is made. */
-export function createTransport({ dial, proxyOf, isTrusted, timeouts }: TransportOptions): Transport {
-  const direct = createLazyAgent(dial, false);
-  const proxied = createLazyAgent(dial, true);
+/** Every request that needs no special speed: Node's HTTP client over {@link Dial}. */
+export function createTransport(options: TransportOptions): Transport {
+  const { dial, proxyOf, isTrusted, refusePrivateName, timeouts } = options;
+  const { agent, dropKept } = createDialAgent(dial);
 
   /** A plain request behind a proxy is dialled by the proxy: what can be judged of its target is judged here. */
-  function proxyForPlain(url: URL): URL | undefined {
+  async function proxyForPlain(url: URL): Promise<URL | undefined> {
     const proxy = url.protocol === 'http:' ? proxyOf(url) : undefined;
-    if (proxy && !isTrusted(hostOf(url), portOf(url))) refusePrivateLiteral(hostOf(url));
+    if (proxy && !isTrusted(hostOf(url), portOf(url))) await refusePrivateName(hostOf(url));
     return proxy;
   }
 
   return {
     send: async (outgoing) => {
-      const proxy = proxyForPlain(outgoing.url);
-      const agent = await (proxy ? proxied : direct).get();
-      return exchange(agent, outgoing, proxy, timeouts);
+      const startedAt = performance.now();
+      const route = routeOf(outgoing, await proxyForPlain(outgoing.url));
+      const headMs = outgoing.headMs ?? timeouts.headMs;
+      try {
+        return await exchange(agent, outgoing, route, timeouts, headMs);
+      } catch (error) {
+        const isRepeatable = typeof outgoing.body !== 'object' || Buffer.isBuffer(outgoing.body);
+        if (!(error instanceof DeadConnectionError) || !isRepeatable) throw error;
+        // Its neighbours were kept as long: they are no better.
+        dropKept(route.to);
+        const leftMs = Math.max(headMs - (performance.now() - startedAt), 0);
+        return exchange(agent, outgoing, route, timeouts, leftMs);
+      }
     },
-    close: async () => {
-      await Promise.all([direct.close(), proxied.close()]);
-    },
+    close: async () => agent.destroy(),
   };
 }

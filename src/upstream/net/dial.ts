@@ -1,9 +1,11 @@
 import type { LookupAddress } from 'node:dns';
 import { request as httpRequest } from 'node:http';
 import { connect as connectTcp, isIP, type LookupFunction, type OnReadOpts, type Socket } from 'node:net';
-import { connect as connectTls } from 'node:tls';
+import { setTimeout as delay } from 'node:timers/promises';
+import { type ConnectionOptions, connect as connectTls, type SecureContext } from 'node:tls';
+import { LRUCache } from 'lru-cache';
 import { isPublicAddress } from '../../lib/ip-address.ts';
-import { hostOf, portOf } from '../../lib/url.ts';
+import { authorityOf, hostOf, portOf } from '../../lib/url.ts';
 import { proxyAuthorization } from './proxy.ts';
 import type { Resolver } from './resolver.ts';
 import type { TlsContexts } from './tls.ts';
@@ -38,6 +40,8 @@ export interface DialOptions {
   readonly isTrusted: (host: string, port: number) => boolean;
   readonly trust: TlsContexts;
   readonly resolve: Resolver;
+  /** Judges what a proxy is to look up. */
+  readonly refusePrivateName: NameGuard;
   /** The proxy for `target`, if it is to be reached by one. */
   readonly proxyOf: (target: DialTarget) => URL | undefined;
   readonly timeoutMs: number;
@@ -52,12 +56,37 @@ function refused(host: string): AddressRefusedError {
   );
 }
 
-/**
- * A literal is never looked up, so it is judged as it is written; also before a proxy, who would look up names, is asked.
- * @throws {AddressRefusedError}
- */
-export function refusePrivateLiteral(host: string): void {
+/** A literal is never looked up, so it is judged as it is written. @throws {AddressRefusedError} */
+function refusePrivateLiteral(host: string): void {
   if (isIP(host) !== 0 && !isPublicAddress(host)) throw refused(host);
+}
+
+/** Judges a host that a proxy will look up. Rejects with an {@link AddressRefusedError}. */
+export type NameGuard = (host: string) => Promise<void>;
+
+/** Names that no public host has. @see https://www.iana.org/assignments/special-use-domain-names */
+const PRIVATE_NAME =
+  /^[^.]+$|\.(?:localhost|local|internal|home\.arpa|lan|home|corp|intranet|private|invalid)$/;
+const GUARD_LOOKUP_MS = 1000;
+const GUARD_HOSTS_MAX = 500;
+const GUARD_MAX_AGE_MS = 60_000;
+
+/**
+ * Behind a proxy it is the proxy that looks names up, and often it alone can. So a name that this host resolves to private
+ * addresses is refused, and so is one that is private by its form; of any other, unknown here, the proxy decides.
+ */
+export function createNameGuard(resolve: Resolver): NameGuard {
+  const unjudged = new LRUCache<string, true>({ max: GUARD_HOSTS_MAX, ttl: GUARD_MAX_AGE_MS });
+  return async (host) => {
+    refusePrivateLiteral(host);
+    if (isIP(host) !== 0 || unjudged.has(host)) return;
+    if (PRIVATE_NAME.test(host)) throw refused(host);
+    const unknown: readonly LookupAddress[] = [];
+    const late = delay(GUARD_LOOKUP_MS, unknown, { ref: false });
+    const addresses = await Promise.race([resolve(host).catch(() => unknown), late]);
+    if (addresses.length === 0) unjudged.set(host, true);
+    else if (!addresses.some(({ address }) => isPublicAddress(address))) throw refused(host);
+  };
 }
 
 /** Names by way of `resolve`, unless trusted to public addresses only: what is checked is the very thing that is connected to. */
@@ -94,7 +123,7 @@ function ready(socket: Socket, event: 'connect' | 'secureConnect', timeoutMs: nu
 
 /** Asks an HTTP proxy for a tunnel to `target` over a connection to it. */
 function tunnel(toProxy: Socket, proxy: URL, target: DialTarget, timeoutMs: number): Promise<Socket> {
-  const authority = `${isIP(target.host) === 6 ? `[${target.host}]` : target.host}:${target.port}`;
+  const authority = authorityOf(target.host, target.port);
   return new Promise((resolve, reject) => {
     const request = httpRequest({
       method: 'CONNECT',
@@ -111,18 +140,54 @@ function tunnel(toProxy: Socket, proxy: URL, target: DialTarget, timeoutMs: numb
     request.once('response', ({ statusCode }) =>
       fail(new Error(`the proxy ${proxy.host} answered ${statusCode}`)),
     );
-    request.once('connect', ({ statusCode }, socket) => {
-      if (statusCode === 200) resolve(socket as Socket);
-      else fail(new Error(`the proxy ${proxy.host} answered ${statusCode} to CONNECT ${authority}`));
+    request.once('connect', ({ statusCode = 0 }, socket, head: Buffer) => {
+      // Any success: https://www.rfc-editor.org/rfc/rfc9110#section-9.3.6
+      if (statusCode < 200 || statusCode > 299) {
+        return fail(new Error(`the proxy ${proxy.host} answered ${statusCode} to CONNECT ${authority}`));
+      }
+      if (head.length > 0) socket.unshift(head);
+      resolve(socket as Socket);
     });
     request.end();
   });
 }
 
+const SESSIONS_MAX = 200;
+
+/** TLS sessions to be resumed, each with the host and the context it was made with, whose checks it stands for. */
+function createSessionCache() {
+  const sessions = new LRUCache<string, { readonly context: SecureContext; readonly session: Buffer }>({
+    max: SESSIONS_MAX,
+  });
+  return (host: string, port: number, context: SecureContext) => {
+    const key = authorityOf(host, port);
+    const known = sessions.get(key);
+    return {
+      session: known?.context === context ? known.session : undefined,
+      keep: (session: Buffer) => void sessions.set(key, { context, session }),
+    };
+  };
+}
+
 /** Rejects with an {@link AddressRefusedError}, a {@link ConnectTimeoutError}, or as Node's sockets do. */
-export function createDial({ isTrusted, trust, resolve, proxyOf, timeoutMs }: DialOptions): Dial {
+export function createDial(options: DialOptions): Dial {
+  const { isTrusted, trust, resolve, refusePrivateName, proxyOf, timeoutMs } = options;
+  const sessionFor = createSessionCache();
+
+  /** Begins TLS by itself, so that no event of the connection below comes while nothing listens. */
+  function secure(
+    { host, port }: DialTarget,
+    tls: Awaited<ReturnType<TlsContexts>>,
+    base: ConnectionOptions,
+  ): Promise<Socket> {
+    const { session, keep } = sessionFor(host, port, tls.secureContext);
+    const socket = connectTls({ ...base, ...tls, ...handshakeFor(host), ...(session ? { session } : {}) });
+    socket.on('session', keep);
+    return ready(socket, 'secureConnect', timeoutMs);
+  }
+
   async function direct(target: DialTarget, trusted: boolean, onread?: OnReadOpts): Promise<Socket> {
-    const { host, port, secure } = target;
+    const { host, port } = target;
     const base = {
       host,
       port,
@@ -132,25 +197,25 @@ export function createDial({ isTrusted, trust, resolve, proxyOf, timeoutMs }: Di
       autoSelectFamilyAttemptTimeout: ATTEMPT_MS,
       ...(onread === undefined ? {} : { onread }),
     };
-    if (!secure) return ready(connectTcp(base), 'connect', timeoutMs);
-    const tls = await trust(host, port);
-    return ready(connectTls({ ...base, ...tls, ...handshakeFor(host) }), 'secureConnect', timeoutMs);
+    if (!target.secure) return ready(connectTcp(base), 'connect', timeoutMs);
+    return secure(target, await trust(host, port), base);
   }
 
   async function throughProxy(proxy: URL, target: DialTarget): Promise<Socket> {
     const proxyTarget = { host: hostOf(proxy), port: portOf(proxy), secure: proxy.protocol === 'https:' };
-    const toProxy = await direct(proxyTarget, true);
-    const socket = await tunnel(toProxy, proxy, target, timeoutMs);
     const tls = await trust(target.host, target.port);
-    return ready(connectTls({ socket, ...tls, ...handshakeFor(target.host) }), 'secureConnect', timeoutMs);
+    const toProxy = await direct(proxyTarget, true);
+    return secure(target, tls, { socket: await tunnel(toProxy, proxy, target, timeoutMs) });
   }
 
   return async (target, onread) => {
-    const { host, port, secure, isProxy = false } = target;
+    const { host, port, secure: isSecure, isProxy = false } = target;
     const trusted = isProxy || isTrusted(host, port);
+    const proxy = isSecure && !isProxy ? proxyOf(target) : undefined;
     if (!trusted) refusePrivateLiteral(host);
-    const proxy = secure && !isProxy ? proxyOf(target) : undefined;
-    return proxy === undefined ? direct(target, trusted, onread) : throughProxy(proxy, target);
+    if (proxy === undefined) return direct(target, trusted, onread);
+    if (!trusted) await refusePrivateName(host);
+    return throughProxy(proxy, target);
   };
 }
 

@@ -63,9 +63,16 @@ export function proxyFor(target: URL, settings: ProxySettings): URL | undefined 
   return url;
 }
 
+/** A part of a URL's login; a bare `%` in a password means itself. */
+function decodeLogin(text: string): string {
+  return text.replaceAll(/(?:%[0-9a-f]{2})+/gi, (coded) =>
+    Buffer.from(coded.replaceAll('%', ''), 'hex').toString('utf8'),
+  );
+}
+
 /** The header by which a proxy's own login, written in its URL, is shown to it; none when there is no login. */
 export function proxyAuthorization({ username, password }: URL): Readonly<Record<string, string>> {
   if (username === '') return {};
-  const login = basicAuthorization(decodeURIComponent(username), decodeURIComponent(password));
+  const login = basicAuthorization(decodeLogin(username), decodeLogin(password));
   return { 'proxy-authorization': login };
 }

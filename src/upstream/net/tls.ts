@@ -2,6 +2,7 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createSecureContext, rootCertificates, type SecureContext } from 'node:tls';
 import { LRUCache } from 'lru-cache';
+import { SingleFlight } from '../../lib/single-flight.ts';
 import type { TlsSettings } from '../settings.ts';
 
 /** What a TLS connection to one host is made with. */
@@ -17,8 +18,10 @@ export interface TlsContextOptions {
   readonly settingsOf: (host: string, port: number) => TlsSettings | undefined;
   /** Directories of `HOST[:PORT]/{*.crt,*.cert,*.key}` as dockerd and containerd read them. */
   readonly certificateDirs: readonly string[];
-  /** The system's bundle and others that are trusted for every host; missing ones are skipped. */
-  readonly authorityFiles: readonly string[];
+  /** Where the system's bundle may be; without one, Node's own roots stand in. */
+  readonly systemAuthorityFiles: readonly string[];
+  /** Others that are trusted for every host besides; missing ones are skipped. */
+  readonly extraAuthorityFiles: readonly string[];
   /** Monotonic milliseconds. */
   readonly now: () => number;
 }
@@ -37,7 +40,7 @@ const RECHECK_MS = 60_000;
 /** Redirects can lead to as many hosts as a registry pleases. */
 const HOSTS_MAX = 200;
 
-interface Held {
+interface Kept {
   readonly checkedAt: number;
   readonly fingerprint: string;
   readonly context: SecureContext;
@@ -86,10 +89,43 @@ async function existing(files: readonly string[]): Promise<readonly string[]> {
 
 const readAll = (files: readonly string[]) => Promise.all(files.map((file) => readFile(file, 'utf8')));
 
+/** Everything that a context is made of. */
+interface Sources extends Files {
+  readonly system: readonly string[];
+  readonly extra: readonly string[];
+}
+
+/** Equal for equal contents in equal roles: the same file may be an authority here and a client's certificate there. */
+async function fingerprintOf({ system, extra, authorities, certificate, key }: Sources): Promise<string> {
+  const roles = {
+    ca: [...system, ...extra, ...authorities],
+    cert: certificate === undefined ? [] : [certificate],
+    key: key === undefined ? [] : [key],
+  };
+  const all = Object.entries(roles).flatMap(([role, files]) => files.map((file) => ({ role, file })));
+  const lines = all.map(async ({ role, file }) => `${role} ${await modifiedAt(file)}`);
+  return (await Promise.all(lines)).join('\n');
+}
+
+async function build({ system, extra, authorities, certificate, key }: Sources): Promise<SecureContext> {
+  const [cert] = certificate === undefined ? [] : await readAll([certificate]);
+  const [privateKey] = key === undefined ? [] : await readAll([key]);
+  return createSecureContext({
+    // `ca` replaces Node's own roots, so they stand in where the system has no bundle.
+    ca: [
+      ...(system.length === 0 ? rootCertificates : []),
+      ...(await readAll([...system, ...extra, ...authorities])),
+    ],
+    ...(cert === undefined ? {} : { cert, key: privateKey ?? cert }),
+  });
+}
+
 /** Reads certificates when their host is first dialled, and looks once a minute whether they have been renewed. */
 export function createTlsContexts(options: TlsContextOptions): TlsContexts {
-  const { settingsOf, certificateDirs, authorityFiles, now } = options;
-  const held = new LRUCache<string, Held>({ max: HOSTS_MAX });
+  const { settingsOf, certificateDirs, systemAuthorityFiles, extraAuthorityFiles, now } = options;
+  const kept = new LRUCache<string, Kept>({ max: HOSTS_MAX });
+  const lookups = new SingleFlight<SecureContext>();
+  const builds = new SingleFlight<SecureContext>();
 
   async function filesOf(host: string, port: number): Promise<Files> {
     const settings = settingsOf(host, port);
@@ -106,31 +142,25 @@ export function createTlsContexts(options: TlsContextOptions): TlsContexts {
     return { authorities: [] };
   }
 
-  async function build(files: Files): Promise<SecureContext> {
-    const system = await existing(authorityFiles);
-    const authorities = await readAll([...system, ...files.authorities]);
-    const [cert] = files.certificate === undefined ? [] : await readAll([files.certificate]);
-    const [key] = files.key === undefined ? [] : await readAll([files.key]);
-    return createSecureContext({
-      // `ca` replaces Node's own roots, so they stand in where the system has no bundle.
-      ca: system.length === 0 ? [...rootCertificates, ...authorities] : authorities,
-      ...(cert === undefined ? {} : { cert, key: key ?? cert }),
-    });
+  /** Hosts without files of their own share one context: it holds a hundred and more roots. */
+  async function lookUp(host: string, port: number): Promise<SecureContext> {
+    const [system, extra] = await Promise.all([
+      existing(systemAuthorityFiles),
+      existing(extraAuthorityFiles),
+    ]);
+    const sources = { ...(await filesOf(host, port)), system, extra };
+    const fingerprint = await fingerprintOf(sources);
+    const same = [...kept.values()].find((entry) => entry.fingerprint === fingerprint);
+    const context = same?.context ?? (await builds.share(fingerprint, undefined, () => build(sources)));
+    kept.set(`${host}:${port}`, { checkedAt: now(), fingerprint, context });
+    return context;
   }
 
-  /** Hosts without files of their own share one context: it holds a hundred and more roots. */
   async function contextOf(host: string, port: number): Promise<SecureContext> {
     const key = `${host}:${port}`;
-    const known = held.get(key);
+    const known = kept.get(key);
     if (known && now() - known.checkedAt < RECHECK_MS) return known.context;
-    const files = await filesOf(host, port);
-    const own = [...files.authorities, files.certificate, files.key].filter((file) => file !== undefined);
-    const all = [...(await existing(authorityFiles)), ...own];
-    const fingerprint = (await Promise.all(all.map(modifiedAt))).join('\n');
-    const same = [...held.values()].find((entry) => entry.fingerprint === fingerprint);
-    const context = same?.context ?? (await build(files));
-    held.set(key, { checkedAt: now(), fingerprint, context });
-    return context;
+    return lookups.share(key, undefined, () => lookUp(host, port));
   }
 
   return async (host, port) => ({
