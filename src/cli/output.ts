@@ -1,5 +1,5 @@
-import { fstatSync, statSync, writeSync } from 'node:fs';
-import { endQuietlyWithReader } from './user-error.ts';
+import { chmodSync, fstatSync, renameSync, rmSync, statSync, writeFileSync, writeSync } from 'node:fs';
+import { endQuietlyWithReader, UserError } from './user-error.ts';
 
 /** Where an answer goes. */
 export interface Output {
@@ -51,4 +51,27 @@ function writePlainly(text: string): void {
     endQuietlyWithReader();
     process.stdout.write(rest);
   }
+}
+
+/** A file, readable by everyone and replaced as a whole: a reader sees the old answer or the new. */
+export function fileOutput(path: string): Output {
+  const unfinished = `${path}.${process.pid}.new`;
+  let answer = '';
+  return {
+    write: (text) => {
+      answer += text;
+      try {
+        writeFileSync(unfinished, answer);
+        chmodSync(unfinished, 0o644);
+        renameSync(unfinished, path);
+      } catch (cause) {
+        rmSync(unfinished, { force: true });
+        throw new UserError(`cannot write ${path}: ${(cause as Error).message}`, {
+          cause,
+          nextStep: 'Name a file in a directory that exists and that this user may write.',
+        });
+      }
+    },
+    terminal: () => ({ width: 80, colour: false }),
+  };
 }

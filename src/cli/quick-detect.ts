@@ -1,12 +1,13 @@
 import { parseArgs } from 'node:util';
 import { detect } from './commands/detect/run.ts';
-import { type Output, quickestOutput, STREAM_OUTPUT } from './output.ts';
+import { fileOutput, type Output, quickestOutput, STREAM_OUTPUT } from './output.ts';
 import { endQuietlyWithReader, reportError } from './user-error.ts';
 
 /** The options that scripts and units give; every other is for the whole program to take. */
 const OPTIONS = {
   json: { type: 'boolean' },
   features: { type: 'boolean' },
+  output: { type: 'string' },
   root: { type: 'string' },
   arch: { type: 'string' },
   set: { type: 'string', multiple: true },
@@ -25,10 +26,11 @@ export async function quickDetect(
   const given = parsed(words);
   if (given === undefined) return false;
   const { values, positionals } = given;
-  const { root = '/', 'strict-archspec': strictArchspec = false, ...flags } = values;
+  const { root = '/', 'strict-archspec': strictArchspec = false, output: file, ...flags } = values;
   if (output === STREAM_OUTPUT) endQuietlyWithReader();
   try {
-    await detect(positionals[0], { ...flags, root, strictArchspec }, output);
+    const target = file === undefined ? output : fileOutput(file);
+    await detect(positionals[0], { ...flags, root, strictArchspec }, target);
   } catch (error) {
     process.exitCode = reportError(error);
   }

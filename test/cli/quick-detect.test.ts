@@ -1,6 +1,10 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { STREAM_OUTPUT } from '../../src/cli/output.ts';
 import { quickDetect } from '../../src/cli/quick-detect.ts';
+import { writeTree } from '../support/host-tree.ts';
 import { captureCli, runCli } from '../support/run-cli.ts';
 
 describe('the quick way to detect', () => {
@@ -34,4 +38,30 @@ describe('the quick way to detect', () => {
       expect(quick).toEqual({ stdout: '', stderr: '', status: 0 });
     },
   );
+});
+
+describe('--output', () => {
+  test('writes the answer to a file that everyone may read, and prints nothing', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'metahub-output-'));
+    const file = join(folder, 'profile.json');
+    writeFileSync(file, 'the answer of the last boot');
+    let printed = '';
+    const output = {
+      write: (text: string) => (printed += text),
+      terminal: () => ({ width: 80, colour: false }),
+    };
+    try {
+      await quickDetect(
+        ['--json', '--root', writeTree({ 'proc/cpuinfo': '' }), '--arch', 'amd64', '--output', file],
+        output,
+      );
+      expect(JSON.parse(readFileSync(file, 'utf8')).platform.architecture).toBe('amd64');
+      expect(statSync(file).mode & 0o777).toBe(0o644);
+      expect(readdirSync(folder)).toEqual(['profile.json']);
+      expect(printed).toBe('');
+    } finally {
+      rmSync(folder, { recursive: true });
+      process.exitCode = 0;
+    }
+  });
 });

@@ -1,13 +1,13 @@
 import type { Command } from 'commander';
 import { repeated } from '../../../lib/text.ts';
 import { helpText } from '../../help-text.ts';
-import { STREAM_OUTPUT } from '../../output.ts';
+import { fileOutput, STREAM_OUTPUT } from '../../output.ts';
 import { detect, FORMATS } from './run.ts';
 
 const EXAMPLES = helpText(
   [
     ['metahub detect', 'what this host is, as a table'],
-    ['metahub detect --json > host.json', 'for programs, and for metahub serve --profile host.json'],
+    ['metahub detect --json --output host.json', 'for programs, and for metahub serve --profile host.json'],
     ['metahub detect cpu', 'one value: the microarchitecture'],
     ['metahub detect --why-not zen4', 'what this host lacks to run code built for it'],
     ['metahub detect --gcc 12', 'the flags to build for this host'],
@@ -28,6 +28,7 @@ export function configure(command: Command): void {
     .option('--json', 'print everything as JSON')
     .option('--features', 'print the features as the lines of a YAML list')
     .addOption(command.createOption('--format <format>', 'print in this format').choices(FORMATS))
+    .option('--output <file>', 'write the answer to this file, as a whole, instead of printing it')
     .option('--root <dir>', 'read the host below this directory', '/')
     .option('--arch <architecture>', 'of the host below --root: amd64, x86_64, arm64, aarch64, ppc64le …')
     .option(
@@ -48,5 +49,7 @@ export function configure(command: Command): void {
     .option('--capture <dir>', 'copy what detection reads to a new directory, for a report')
     .option('--all', 'add what helps a person: board, firmware, memory, disks')
     .addHelpText('after', EXAMPLES)
-    .action((value, flags) => detect(value, flags, STREAM_OUTPUT));
+    .action((value, { output, ...flags }) =>
+      detect(value, flags, output === undefined ? STREAM_OUTPUT : fileOutput(output)),
+    );
 }
