@@ -139,6 +139,9 @@ const KINDS_IN_ORDER: readonly string[] = [
   'instHT',
 ];
 
+/** Kinds whose values are versions: an image asks for a least version, or for a range. */
+export const VERSION_KINDS: ReadonlySet<string> = new Set(['cuda', 'nvdriver', 'kernel', 'glibc']);
+
 /** What the CPU is comes from the CPU: a file that claims otherwise would send a host code that it cannot run. */
 const MEASURED_KINDS: ReadonlySet<string> = new Set(['cpu', 'level', 'cpuvendor', 'cpuflag']);
 

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import type { Digest } from '../oci/digest.ts';
-import type { Answer, RefusalDetail } from '../selection/answer.ts';
+import type { Answer, DerivedIndex, RefusalDetail } from '../selection/answer.ts';
 import type { SelectionPolicy } from '../selection/policy.ts';
 import { demandsText } from '../selection/truncate.ts';
 
@@ -13,14 +13,13 @@ export interface Chosen {
 /** What an answer sends. */
 type Outcome =
   | { readonly kind: 'original' }
-  | {
-      readonly kind: 'derived';
-      readonly bytes: Buffer;
-      readonly digest: Digest;
-      readonly mediaType: string;
-    }
+  | ({ readonly kind: 'derived' } & DerivedIndex)
   | { readonly kind: 'entry'; readonly digest: Digest }
-  | { readonly kind: 'refused'; readonly detail: RefusalDetail };
+  | {
+      readonly kind: 'refused';
+      readonly detail: RefusalDetail;
+      readonly index: DerivedIndex | undefined;
+    };
 
 /** What is remembered of an answer. The verdicts on a large index are tens of megabytes, and nobody asks for them again. */
 export interface CachedDecision {
@@ -40,7 +39,7 @@ function outcomeOf(answer: Answer): Outcome {
     case 'entry':
       return { kind: 'entry', digest: answer.entry.digest };
     case 'refused':
-      return { kind: 'refused', detail: answer.detail };
+      return { kind: 'refused', detail: answer.detail, index: answer.index };
   }
 }
 
@@ -73,7 +72,8 @@ const OVERHEAD_BYTES = 4096;
 
 function sizeOf({ outcome }: CachedDecision): number {
   if (outcome.kind === 'derived') return OVERHEAD_BYTES + outcome.bytes.length;
-  return outcome.kind === 'refused' ? OVERHEAD_BYTES + JSON.stringify(outcome.detail).length : OVERHEAD_BYTES;
+  if (outcome.kind !== 'refused') return OVERHEAD_BYTES;
+  return OVERHEAD_BYTES + JSON.stringify(outcome.detail).length + (outcome.index?.bytes.length ?? 0);
 }
 
 export function createDecisionCache(): DecisionCache {

@@ -1,13 +1,18 @@
 import { Writable } from 'node:stream';
 import { LRUCache } from 'lru-cache';
 import type { HostPlatform } from '../host/profile.ts';
+import { normalizePlatform } from '../lib/platform.ts';
 import type { Digest } from '../oci/digest.ts';
-import { type Descriptor, type ManifestDocument, parseManifestDocument } from '../oci/manifest.ts';
-import { isImageManifestType } from '../oci/media-type.ts';
+import {
+  type Descriptor,
+  isImageEntry,
+  type ManifestDocument,
+  parseManifestDocument,
+} from '../oci/manifest.ts';
 import type { Repository } from '../oci/reference.ts';
 import type { Registry, RequestOptions } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
-import { canonicalArchitecture, type Demand } from '../selection/demands.ts';
+import type { Demand } from '../selection/demands.ts';
 import { environmentDemands } from '../selection/matchers/nvidia.ts';
 import type { ExtraDemands } from '../selection/select.ts';
 
@@ -70,13 +75,12 @@ export function environmentOf(document: Readonly<Record<string, unknown>>): read
   return Array.isArray(environment) ? environment.filter((line) => typeof line === 'string') : [];
 }
 
-function candidatesOf(document: ManifestDocument, { os, architecture }: HostPlatform): readonly Descriptor[] {
+function candidatesOf(document: ManifestDocument, host: HostPlatform): readonly Descriptor[] {
   if (document.kind !== 'index') return [];
+  const { os, architecture } = normalizePlatform(host);
   const entries = document.entries.filter(
-    ({ platform, mediaType }) =>
-      platform?.os === os &&
-      canonicalArchitecture(platform.architecture) === canonicalArchitecture(architecture) &&
-      isImageManifestType(mediaType),
+    (entry) =>
+      entry.platform?.os === os && entry.platform.architecture === architecture && isImageEntry(entry),
   );
   return entries.length > ENTRIES_MAX ? [] : entries;
 }

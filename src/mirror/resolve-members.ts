@@ -9,10 +9,10 @@ import {
 import {
   type Descriptor,
   type ImageIndex,
+  isImageEntry,
   type ManifestDocument,
   parseManifestDocument,
 } from '../oci/manifest.ts';
-import { isImageManifestType } from '../oci/media-type.ts';
 import type { ImageReference, Tag } from '../oci/reference.ts';
 import type { Manifest, Registry, RequestOptions } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
@@ -44,8 +44,8 @@ export interface ResolveOptions {
 /** Of an index that stands where an image was named: the entry for the member's platform. */
 function entryFor(index: ImageIndex, { os, architecture, variant }: MemberPlatform) {
   const candidates = index.entries.filter(
-    ({ platform, mediaType }) =>
-      platform?.os === os && platform.architecture === architecture && isImageManifestType(mediaType),
+    (entry) =>
+      entry.platform?.os === os && entry.platform.architecture === architecture && isImageEntry(entry),
   );
   const ofVariant = candidates.find(({ platform }) => platform?.variant === variant);
   return ofVariant ?? candidates[0];
@@ -59,9 +59,9 @@ async function ownMembers(
   readConfig: (config: Descriptor) => Promise<Readonly<Record<string, unknown>> | undefined>,
 ): Promise<readonly AssembledMember[]> {
   if (document.kind === 'index') {
-    return document.entries.flatMap(({ mediaType, digest, sizeBytes, platform, annotations: own }) => {
-      const isImage = isImageManifestType(mediaType) && platform !== undefined && platform.os !== 'unknown';
-      return isImage
+    return document.entries.flatMap((entry) => {
+      const { mediaType, digest, sizeBytes, platform, annotations: own } = entry;
+      return isImageEntry(entry) && platform !== undefined && platform.os !== 'unknown'
         ? [{ mediaType, digest, sizeBytes, platform, annotations: { ...own, ...annotations } }]
         : [];
     });

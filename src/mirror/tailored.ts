@@ -5,7 +5,7 @@ import { parseManifestDocument } from '../oci/manifest.ts';
 import { formatReference, formatRepository, type Repository, type Tag } from '../oci/reference.ts';
 import type { Manifest, ManifestInfo, Registry, RequestOptions } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
-import type { Answer } from '../selection/answer.ts';
+import type { Answer, DerivedIndex } from '../selection/answer.ts';
 import type { SelectionPolicy } from '../selection/policy.ts';
 import {
   type CachedDecision,
@@ -89,21 +89,23 @@ export function tailored(options: TailoredOptions): Registry {
   ): Promise<Manifest> {
     const { maxAgeMs, notices } = upstream;
     const kept = notices === undefined ? { maxAgeMs } : { maxAgeMs, notices };
+    const keepDerived = async ({ digest, mediaType, bytes }: DerivedIndex): Promise<Manifest> => {
+      const manifest = { digest, mediaType, bytes, ...kept };
+      await derived.keep(repository, manifest, options.access);
+      return manifest;
+    };
     switch (outcome.kind) {
       case 'original':
         return upstream;
-      case 'derived': {
-        const { digest, mediaType, bytes } = outcome;
-        const manifest = { digest, mediaType, bytes, ...kept };
-        await derived.keep(repository, manifest, options.access);
-        return manifest;
-      }
+      case 'derived':
+        return keepDerived(outcome);
       case 'entry': {
         const { digest } = outcome;
         const manifest = await next.manifest(repository, { kind: 'digest', digest }, options);
         return { ...manifest, ...kept };
       }
       case 'refused': {
+        if (outcome.index !== undefined) return keepDerived(outcome.index);
         const name = formatReference(repository, { kind: 'tag', tag });
         const { detail } = outcome;
         throw new RegistryError('MANIFEST_UNKNOWN', `no entry of ${name} runs on this host: ${reason}`, {

@@ -6,6 +6,7 @@ import {
   refuseUnknownKeys,
   requiredString,
 } from '../lib/object-reader.ts';
+import { normalizePlatform } from '../lib/platform.ts';
 import {
   formatRepository,
   type ImageReference,
@@ -54,10 +55,14 @@ function withSample(image: string): string {
 function readPlatform(value: unknown, what: string): MemberPlatform {
   const map = expectObject(value, `${what}: platform`);
   refuseUnknownKeys(map, ['os', 'architecture', 'variant', 'features', 'os.features'], `${what}: platform`);
-  const variant = optionalString(map, 'variant', what);
-  return {
+  const { os, architecture, variant } = normalizePlatform({
     os: requiredString(map, 'os', what),
     architecture: requiredString(map, 'architecture', what),
+    variant: optionalString(map, 'variant', what),
+  });
+  return {
+    os,
+    architecture,
     ...(variant === undefined ? {} : { variant }),
     features: optionalStrings(map, 'features', what) ?? [],
     osFeatures: optionalStrings(map, 'os.features', what) ?? [],

@@ -1,10 +1,11 @@
+import { normalizePlatform } from '../lib/platform.ts';
 import { type Digest, parseDigest } from './digest.ts';
 import { checkShape } from './document-shape.ts';
 import { essenceOf, isImageManifestType, isIndexType, isMediaType, MEDIA_TYPE } from './media-type.ts';
 import { RegistryError } from './registry-error.ts';
 
 /**
- * What a descriptor says its image runs on.
+ * What a descriptor says its image runs on, in one spelling whatever the author's: `linux`, `amd64`, `v3`.
  *
  * `features` is defined for Docker's manifest list and RESERVED in the OCI image index; authors write it in both, so
  * it is read in both.
@@ -62,7 +63,7 @@ export interface ImageManifest {
   readonly raw: Readonly<Record<string, unknown>>;
 }
 
-/** A JSON object that is neither (schema 1, an artifact, an index with entries we cannot read): passed on untouched. */
+/** Neither an image nor an index (schema 1, an artifact, an index with an unreadable entry): passed on untouched. */
 interface OpaqueDocument {
   readonly kind: 'opaque';
   readonly mediaType: string;
@@ -105,13 +106,18 @@ function readPlatform(value: unknown): Platform | undefined {
   const { os, architecture, variant } = value;
   if (typeof os !== 'string' || typeof architecture !== 'string') return undefined;
   const osVersion = value['os.version'];
-  const platform: Mutable<Platform> = {
+  const named = normalizePlatform({
     os,
     architecture,
+    variant: typeof variant === 'string' ? variant : undefined,
+  });
+  const platform: Mutable<Platform> = {
+    os: named.os,
+    architecture: named.architecture,
     osFeatures: stringsOf(value['os.features']),
     features: stringsOf(value['features']),
   };
-  if (typeof variant === 'string' && variant !== '') platform.variant = variant;
+  if (named.variant !== undefined) platform.variant = named.variant;
   if (typeof osVersion === 'string' && osVersion !== '') platform.osVersion = osVersion;
   return platform;
 }
@@ -136,13 +142,28 @@ export function readDescriptor(value: unknown): Descriptor | undefined {
   return descriptor;
 }
 
+/** Artifact types that name an image: the media types of its configuration. */
+const IMAGE_CONFIG_TYPES = new Set([
+  '',
+  'application/vnd.oci.image.config.v1+json',
+  'application/vnd.docker.container.image.v1+json',
+]);
+
+/**
+ * Does the entry of an index stand for an image? An artifact (a SOCI index, a signature) has a manifest of the same media
+ * type, and often the platform of the image that it belongs to.
+ */
+export function isImageEntry({ mediaType, artifactType = '' }: Descriptor): boolean {
+  return isImageManifestType(mediaType) && IMAGE_CONFIG_TYPES.has(artifactType);
+}
+
 function readDescriptors(value: unknown): readonly Descriptor[] | undefined {
   if (!Array.isArray(value)) return undefined;
   const read = value.map(readDescriptor);
   return read.every((entry) => entry !== undefined) ? read : undefined;
 }
 
-/** What the document is when neither its own `mediaType` nor the registry's Content-Type says: told by its shape. */
+/** The media type by the document's shape, for a document without `mediaType` and without a Content-Type that counts. */
 function typeByShape(raw: JsonObject): string {
   if (Array.isArray(raw['manifests'])) return MEDIA_TYPE.ociIndex;
   if (isObject(raw['config']) && Array.isArray(raw['layers'])) return MEDIA_TYPE.ociManifest;
@@ -186,6 +207,18 @@ function parseJsonObject(bytes: Uint8Array): JsonObject {
 }
 
 /**
+ * Every manifest says its `schemaVersion`, except the artifact manifest of early OCI 1.1, which has a type of its own. What
+ * says neither is some other document: an error page in JSON, a login form's answer.
+ */
+function saysSchemaVersion({ schemaVersion, mediaType }: JsonObject): boolean {
+  return (
+    schemaVersion === 1 ||
+    schemaVersion === 2 ||
+    mediaType === 'application/vnd.oci.artifact.manifest.v1+json'
+  );
+}
+
+/**
  * Reads what stands under `/manifests/`: bytes to a typed view.
  *
  * Lenient where the answer can still be passed on (that is what `opaque` means), strict where two readers could take
@@ -199,6 +232,9 @@ export function parseManifestDocument(bytes: Uint8Array, contentType?: string): 
     throw new RegistryError('MANIFEST_INVALID', 'the manifest is both an image and an index: refused');
   }
   const mediaType = mediaTypeOf(raw, contentType);
+  if (!saysSchemaVersion(raw)) {
+    return { kind: 'opaque', mediaType, reason: 'it is no manifest: it has no schemaVersion of 1 or 2' };
+  }
   if (isIndexType(mediaType)) return readIndex(raw, mediaType);
   if (isImageManifestType(mediaType)) return readImage(raw, mediaType);
   return { kind: 'opaque', mediaType, reason: `${mediaType} is neither an image nor an index` };

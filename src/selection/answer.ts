@@ -1,133 +1,19 @@
 import type { HostProfile } from '../host/profile.ts';
 import { type Digest, digestOf } from '../oci/digest.ts';
 import type { Descriptor, ImageIndex, ManifestDocument } from '../oci/manifest.ts';
-import { canonicalArchitecture, VARIANT_ANNOTATION } from './demands.ts';
+import { type Demand, VARIANT_SOURCE } from './demands.ts';
+import { viewOf } from './host-view.ts';
 import type { SelectionPolicy } from './policy.ts';
-import { type ExtraDemands, REFERENCE_DIGEST, type Selection, select, type Verdict } from './select.ts';
+import { refuseAll, rewrite } from './rewrite.ts';
+import { type ExtraDemands, type Selection, select } from './select.ts';
+import { suspicionOf } from './suspicion.ts';
 import { demandText, joinLimited } from './truncate.ts';
-
-type JsonObject = Readonly<Record<string, unknown>>;
-
-/** An index with the host's platform reduced to the winner. */
-export interface Rewritten {
-  /** False: the entries are what they were, and the original bytes will do. */
-  readonly changed: boolean;
-  readonly raw: JsonObject;
-  /** How many entries with a platform of their own remain: those a runtime can choose. */
-  readonly images: number;
-}
-
-/** In the group of entries that only the winner remains of. */
-function isOfHost(verdict: Verdict, host: { os: string; architecture: string }): boolean {
-  const { platform } = verdict.entry;
-  return (
-    platform?.os === host.os &&
-    canonicalArchitecture(platform.architecture) === canonicalArchitecture(host.architecture)
-  );
-}
-
-/**
- * The platform by which every runtime takes the winner: bare, because old runtimes refuse `v3` and podman compares
- * variants as strings. arm64 may say `v8`, 32-bit arm keeps its variant, Windows its versions; `features` stay, since
- * clients ignore them and people read them.
- */
-function barePlatform(entry: Descriptor): JsonObject {
-  const { platform, raw } = entry;
-  const written = raw['platform'] as JsonObject;
-  if (platform === undefined) return written;
-  const architecture = canonicalArchitecture(platform.architecture);
-  const dropped = new Set<string>();
-  if (architecture !== 'arm' && !(architecture === 'arm64' && platform.variant === 'v8'))
-    dropped.add('variant');
-  if (platform.os !== 'windows') {
-    dropped.add('os.features');
-    dropped.add('os.version');
-  }
-  const kept = Object.entries(written).filter(([key]) => !dropped.has(key));
-  const unchanged = architecture === platform.architecture && kept.length === Object.keys(written).length;
-  return unchanged ? written : { ...Object.fromEntries(kept), architecture };
-}
-
-/** The winner as it stands in a derived index; the very object when nothing about it changes. */
-function bareEntry(entry: Descriptor): JsonObject {
-  const { raw, platform } = entry;
-  const bare = barePlatform(entry);
-  if (bare === raw['platform']) return raw;
-  const variant = platform?.variant;
-  if (variant === undefined || bare['variant'] !== undefined) return { ...raw, platform: bare };
-  const annotations: unknown = raw['annotations'];
-  const others = typeof annotations === 'object' && !Array.isArray(annotations) ? annotations : {};
-  return { ...raw, platform: bare, annotations: { ...others, [VARIANT_ANNOTATION]: variant } };
-}
-
-/**
- * The verdicts whose entries stay. An attestation goes with the last entry of the digest that it is about, and takes
- * with it what attests to itself; what it is about may stand twice in an index.
- */
-function withoutOrphans(
-  verdicts: readonly Verdict[],
-  isKept: (verdict: Verdict) => boolean,
-): readonly Verdict[] {
-  const kept = new Set(verdicts.filter(isKept));
-  if (kept.size === verdicts.length) return verdicts;
-  const copies = new Map<string, number>();
-  const attestations = new Map<string, Verdict[]>();
-  for (const verdict of verdicts) {
-    const { digest, annotations } = verdict.entry;
-    copies.set(digest, (copies.get(digest) ?? 0) + (kept.has(verdict) ? 1 : 0));
-    const about = verdict.status === 'attestation' ? annotations[REFERENCE_DIGEST] : undefined;
-    if (about === undefined) continue;
-    const others = attestations.get(about);
-    if (others === undefined) attestations.set(about, [verdict]);
-    else others.push(verdict);
-  }
-  const gone = [...copies].filter(([, count]) => count === 0).map(([digest]) => digest);
-  for (let digest = gone.pop(); digest !== undefined; digest = gone.pop()) {
-    for (const orphan of attestations.get(digest) ?? []) {
-      if (!kept.delete(orphan)) continue;
-      const left = (copies.get(orphan.entry.digest) ?? 0) - 1;
-      copies.set(orphan.entry.digest, left);
-      if (left === 0) gone.push(orphan.entry.digest);
-    }
-  }
-  return verdicts.filter((verdict) => kept.has(verdict));
-}
-
-/**
- * Reduces the host's platform to the winner, or to nothing when there is none. Everything else stays, unknown fields
- * included: other platforms for `--platform`, attestations as long as their image stays.
- */
-export function rewrite(
-  index: ImageIndex,
-  { winner, verdicts }: Selection,
-  host: { readonly os: string; readonly architecture: string },
-): Rewritten {
-  const isKept = (verdict: Verdict) =>
-    verdict === winner || verdict.status === 'attestation' || !isOfHost(verdict, host);
-  const kept = withoutOrphans(verdicts, isKept);
-  const entries = kept.map((verdict) => (verdict === winner ? bareEntry(verdict.entry) : verdict.entry.raw));
-  const changed =
-    kept.length !== verdicts.length || (winner !== undefined && bareEntry(winner.entry) !== winner.entry.raw);
-  return {
-    changed,
-    raw: changed ? { ...index.raw, manifests: entries } : index.raw,
-    images: kept.filter(({ status }) => status !== 'attestation').length,
-  };
-}
 
 /** What a tag that names this document is answered with. */
 export type Answer =
   /** The original bytes. */
   | { readonly kind: 'original'; readonly reason: string; readonly selection?: Selection | undefined }
-  /** Bytes of our own, under their own digest. */
-  | {
-      readonly kind: 'derived';
-      readonly bytes: Buffer;
-      readonly digest: Digest;
-      readonly mediaType: string;
-      readonly reason: string;
-      readonly selection: Selection;
-    }
+  | ({ readonly kind: 'derived'; readonly reason: string; readonly selection: Selection } & DerivedIndex)
   /** The manifest of this entry, under its upstream digest. */
   | {
       readonly kind: 'entry';
@@ -140,18 +26,27 @@ export type Answer =
       readonly kind: 'refused';
       readonly reason: string;
       readonly detail: RefusalDetail;
+      /** An index that makes a runtime stop; undefined for a client that takes no index and gets an error. */
+      readonly index: DerivedIndex | undefined;
       readonly selection: Selection;
     };
 
-/** For the `detail` of the error that the client sees. */
+/** Bytes of our own, under their own digest. */
+export interface DerivedIndex {
+  readonly bytes: Buffer;
+  readonly digest: Digest;
+  readonly mediaType: string;
+}
+
+/** For the `detail` of the error that a client without indexes sees. */
 export interface RefusalDetail {
   readonly host: readonly string[];
-  /** The first of them. */
+  /** At most {@link ENTRIES_LISTED_MAX}. */
   readonly entries: readonly { readonly digest: string; readonly reason: string }[];
 }
 
-/** Entries whose reasons an error lists: the rest is for `metahub explain`. */
-const ENTRIES_TOLD_MAX = 32;
+/** Entries whose reasons an error lists; `metahub explain` shows the rest. */
+const ENTRIES_LISTED_MAX = 32;
 
 export interface AnswerOptions {
   /** The client can take an image index. */
@@ -175,11 +70,12 @@ export function answerFor(
   const selection = select(document, profile, policy, extra);
   const wantsIndex = acceptsIndex || policy.answer === 'index';
   if (!wantsIndex) return withoutIndex(selection, profile, policy);
-  const undecided = nothingToDecide(selection, policy);
+  const undecided = nothingToDecide(selection, profile, policy);
   if (undecided !== undefined) return { kind: 'original', reason: undecided, selection };
   if (selection.winner === undefined && policy.onNoMatch === 'upstream') return upstreamsOwn(selection);
   if (selection.winner !== undefined && policy.answer === 'manifest') {
-    return { kind: 'entry', entry: selection.winner.entry, reason: selection.winner.reason, selection };
+    const { entry } = selection.winner;
+    return { kind: 'entry', entry, reason: winnerReason(selection, profile), selection };
   }
   return derived(document, selection, profile);
 }
@@ -188,46 +84,71 @@ export function answerFor(
 function withoutIndex(selection: Selection, profile: HostProfile, policy: SelectionPolicy): Answer {
   const { winner } = selection;
   if (winner !== undefined) {
-    const reason = `the client takes no index; ${winner.reason}`;
+    const reason = `the client takes no index; ${winnerReason(selection, profile)}`;
     return { kind: 'entry', entry: winner.entry, reason, selection };
   }
   if (!selection.verdicts.some(({ status }) => status === 'ineligible')) {
-    return { kind: 'original', reason: 'no entry is for the platform of this host', selection };
+    return { kind: 'original', reason: NO_CANDIDATE, selection };
   }
-  return policy.onNoMatch === 'upstream' ? upstreamsOwn(selection) : refusal(selection, profile);
+  return policy.onNoMatch === 'upstream' ? upstreamsOwn(selection) : refusal(selection, profile, undefined);
 }
 
-/** Why the original will do, or undefined when there is something to decide. */
-function nothingToDecide({ verdicts }: Selection, { pin }: SelectionPolicy): string | undefined {
-  const candidates = verdicts.filter(({ status }) => CANDIDATE.has(status));
-  if (candidates.length === 0) return 'no entry is for the platform of this host';
-  const demanding = candidates.some(({ requirements }) => requirements.length > 0);
-  const pinned = pin !== undefined && candidates.some(({ entry }) => entry.digest === pin);
-  return demanding || pinned ? undefined : 'no entry for this platform demands anything';
-}
-
+const NO_CANDIDATE = 'no entry is for the platform of this host';
 const CANDIDATE = new Set(['winner', 'eligible', 'ineligible']);
 
-function derived(document: ImageIndex, selection: Selection, profile: HostProfile): Answer {
-  const { changed, raw, images } = rewrite(document, selection, profile.platform);
-  const { winner } = selection;
-  if (!changed) {
-    return { kind: 'original', reason: 'the only entry for this platform is what it should be', selection };
-  }
-  if (winner === undefined && images === 0) return refusal(selection, profile);
+/** Why the original will do, or undefined when there is something to decide. */
+function nothingToDecide(
+  { verdicts }: Selection,
+  profile: HostProfile,
+  { pin }: SelectionPolicy,
+): string | undefined {
+  const candidates = verdicts.filter(({ status }) => CANDIDATE.has(status));
+  if (candidates.length === 0) return NO_CANDIDATE;
+  if (pin !== undefined && candidates.some(({ entry }) => entry.digest === pin)) return undefined;
+  const isPlain = candidates.some(({ requirements }) => requirements.length === 0);
+  const demands = candidates
+    .flatMap(({ requirements }) => requirements)
+    .filter((demand) => !(isPlain && isFirstLevel(demand)));
+  if (demands.length === 0) return 'no entry for this platform demands anything';
+  // Every runtime detects the variant of 32-bit arm and takes the newest that runs.
+  const isArm = viewOf(profile).architecture === 'arm';
+  return isArm && demands.every(({ source }) => source === VARIANT_SOURCE)
+    ? 'the entries for this platform differ in the variant of arm only, which the runtime chooses by itself'
+    : undefined;
+}
+
+/** `v1` of amd64: beside an entry without a variant it says nothing, and runtimes take the two for the same. */
+function isFirstLevel({ anyOf, source }: Demand): boolean {
+  return source === VARIANT_SOURCE && anyOf.every(({ value }) => value === 'x86-64-v1');
+}
+
+/** Why the winner won, and what is suspicious about it. */
+function winnerReason(selection: Selection, profile: HostProfile): string {
+  const suspicion = suspicionOf(selection, viewOf(profile));
+  const reason = selection.winner?.reason ?? '';
+  return suspicion === undefined ? reason : `${reason}. ${suspicion}`;
+}
+
+function derivedIndex(raw: object, mediaType: string): DerivedIndex {
   const bytes = Buffer.from(JSON.stringify(raw));
+  return { bytes, digest: digestOf(bytes), mediaType };
+}
+
+function derived(document: ImageIndex, selection: Selection, profile: HostProfile): Answer {
+  const { changed, raw, images } = rewrite(document, selection);
+  const { winner, verdicts } = selection;
+  if (!changed) {
+    return { kind: 'original', reason: 'the entries for this platform are what they should be', selection };
+  }
+  if (winner === undefined && images === 0) {
+    const index = derivedIndex(refuseAll(document, selection), document.mediaType);
+    return refusal(selection, profile, index);
+  }
   const reason =
     winner === undefined
       ? `${noneEligible(selection)}; only the other platforms are left`
-      : `entry ${winner.position + 1} of ${selection.verdicts.length} ${winner.reason}`;
-  return {
-    kind: 'derived',
-    bytes,
-    digest: digestOf(bytes),
-    mediaType: document.mediaType,
-    reason,
-    selection,
-  };
+      : `entry ${winner.position + 1} of ${verdicts.length} ${winnerReason(selection, profile)}`;
+  return { kind: 'derived', ...derivedIndex(raw, document.mediaType), reason, selection };
 }
 
 function upstreamsOwn(selection: Selection): Answer {
@@ -238,15 +159,16 @@ function upstreamsOwn(selection: Selection): Answer {
   };
 }
 
-function refusal(selection: Selection, { features }: HostProfile): Answer {
+function refusal(selection: Selection, { features }: HostProfile, index: DerivedIndex | undefined): Answer {
   const entries = selection.verdicts
     .filter(({ status }) => status === 'ineligible')
-    .slice(0, ENTRIES_TOLD_MAX)
+    .slice(0, ENTRIES_LISTED_MAX)
     .map(({ entry, reason }) => ({ digest: entry.digest, reason }));
   return {
     kind: 'refused',
     reason: noneEligible(selection),
     detail: { host: features, entries },
+    index,
     selection,
   };
 }

@@ -44,6 +44,11 @@ function keyOf({ kind, value }: Feature): string {
   return kind === 'cpuflag' || kind === UNREADABLE ? `${kind}:${value}` : kind;
 }
 
+/** The kind of a demand's alternatives. */
+export function kindOf({ key, anyOf }: Demand): string {
+  return anyOf[0]?.kind ?? key;
+}
+
 /** Demands from a list of features that one source gives. */
 export function demandsOf(texts: readonly string[], source: string): readonly Demand[] {
   const byKey = new Map<string, Feature[]>();
@@ -137,24 +142,14 @@ export function annotationDemands(annotations: Readonly<Record<string, string>>)
   return demands;
 }
 
+/** {@link Demand.source} of what `platform.variant` demands. */
+export const VARIANT_SOURCE = 'platform.variant';
+
 /**
  * Where a derived index keeps the variant that it took off the winner's platform, so that a second MetaHub, or the
  * same one again, still knows what the entry demands.
  */
 export const VARIANT_ANNOTATION = 'io.metahub.platform.variant';
-
-/** GOARCH names for what `uname -m` and some authors write. */
-const ARCHITECTURE_ALIAS = tableOf({
-  x86_64: 'amd64',
-  'x86-64': 'amd64',
-  aarch64: 'arm64',
-  loongarch64: 'loong64',
-});
-
-/** An architecture in OCI's spelling. */
-export function canonicalArchitecture(architecture: string): string {
-  return ARCHITECTURE_ALIAS.get(architecture) ?? architecture;
-}
 
 function featureOf(architecture: string, variant: string): Feature | undefined {
   const [, number] = /^v(\d+(?:\.\d+)?)$/.exec(variant) ?? [];
@@ -162,7 +157,7 @@ function featureOf(architecture: string, variant: string): Feature | undefined {
     case 'amd64':
       return { kind: 'level', value: `x86-64-${variant}` };
     case 'arm64':
-      if (variant === 'v8' || variant === 'v8.0' || variant === '8') return undefined;
+      if (variant === 'v8') return undefined;
       return { kind: 'level', value: `arm64-${number?.includes('.') === false ? `${variant}.0` : variant}` };
     case 'arm':
     case 'riscv64':
@@ -184,9 +179,9 @@ export function variantDemand({ platform, annotations }: Descriptor): readonly D
   const moved = annotations[VARIANT_ANNOTATION];
   const variant = platform.variant ?? moved;
   if (variant === undefined) return [];
-  const feature = featureOf(canonicalArchitecture(platform.architecture), variant);
+  const feature = featureOf(platform.architecture, variant);
   if (feature === undefined) return [];
-  const source = platform.variant === undefined ? `annotations.${VARIANT_ANNOTATION}` : 'platform.variant';
+  const source = platform.variant === undefined ? `annotations.${VARIANT_ANNOTATION}` : VARIANT_SOURCE;
   return [{ key: feature.kind, anyOf: [feature], source }];
 }
 
@@ -209,9 +204,14 @@ function featureDemands(entry: Descriptor): readonly Demand[] {
   ];
 }
 
-/** `os.features`: compared by equality, as containerd does. */
-function osFeatureDemands(entry: Descriptor): readonly Demand[] {
-  return (entry.platform?.osFeatures ?? []).map((value) => ({
+/**
+ * `os.features`: compared by equality, as containerd does. On Linux no value is defined: there they mark another encoding
+ * of the same image (nydus), which its own snapshotter looks for, and demand nothing.
+ * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md#image-index-property-descriptions
+ */
+function osFeatureDemands({ platform }: Descriptor): readonly Demand[] {
+  if (platform === undefined || platform.os === 'linux') return [];
+  return platform.osFeatures.map((value) => ({
     key: `osfeature:${value}`,
     anyOf: [{ kind: 'osfeature', value }],
     source: 'platform.os.features',

@@ -1,14 +1,15 @@
 import { greatestCuda, parseFeature } from '../host/features.ts';
 import { ancestorsOf } from '../host/identify.ts';
 import type { HostProfile } from '../host/profile.ts';
+import { normalizePlatform } from '../lib/platform.ts';
 import { parseVersion, type Version } from '../lib/version.ts';
-import { canonicalArchitecture } from './demands.ts';
 
 /** A profile laid out for questions: sets and maps, implied ancestors included. */
 export interface HostView {
   readonly profile: HostProfile;
   readonly os: string;
   readonly architecture: string;
+  readonly variant: string | undefined;
   /** Values of each feature kind, as the profile lists them. */
   readonly claims: ReadonlyMap<string, readonly string[]>;
   readonly flags: ReadonlySet<string>;
@@ -33,12 +34,14 @@ export function viewOf(profile: HostProfile): HostView {
 
 function makeView(profile: HostProfile): HostView {
   const claims = claimsOf(profile);
-  const { cpu, platform } = profile;
+  const { cpu } = profile;
+  const { os, architecture, variant } = normalizePlatform(profile.platform);
   const capabilities = ofGpus(profile, 'computeCapability') ?? claims.get('nvcap') ?? [];
   return {
     profile,
-    os: platform.os,
-    architecture: canonicalArchitecture(platform.architecture),
+    os,
+    architecture,
+    variant,
     claims,
     flags: new Set([...cpu.flags, ...(claims.get('cpuflag') ?? [])]),
     runs: new Set([cpu.microarchitecture, ...cpu.compatible].flatMap((name) => [name, ...ancestorsOf(name)])),

@@ -1,12 +1,11 @@
 import { profileOfFeatures } from '../host/assumed-features.ts';
-import { type Feature, formatFeature } from '../host/features.ts';
+import { type Feature, formatFeature, VERSION_KINDS } from '../host/features.ts';
 import { isAncestorOrSelf } from '../host/identify.ts';
 import { canonicalName } from '../host/microarchitectures.ts';
 import type { HostProfile } from '../host/profile.ts';
 import { lowerBound, parseVersionRange } from '../lib/version.ts';
-import type { Descriptor, ImageIndex } from '../oci/manifest.ts';
-import { isImageManifestType } from '../oci/media-type.ts';
-import { canonicalArchitecture, type Demand } from './demands.ts';
+import { type Descriptor, type ImageIndex, isImageEntry } from '../oci/manifest.ts';
+import type { Demand } from './demands.ts';
 import { viewOf } from './host-view.ts';
 import { matchDemand } from './match.ts';
 import { nodeOfLevel } from './matchers/cpu.ts';
@@ -32,8 +31,6 @@ interface Way {
 
 /** Choices between alternatives multiply; of an entry with more of them than this, each first one is taken. */
 const WAYS_MAX = 64;
-
-const VERSION_KINDS: ReadonlySet<string> = new Set(['cuda', 'nvdriver', 'kernel', 'glibc']);
 
 /** What a host must claim for a demanded feature to hold; undefined for what no host can have. */
 function leastClaim({ kind, value }: Feature): string | undefined {
@@ -82,7 +79,7 @@ function choicesOf(demands: readonly Demand[]): readonly (readonly Feature[])[] 
 /** The host of these features alone; undefined when none can have them all. */
 function leastHost(features: readonly string[], entry: Descriptor): HostProfile | undefined {
   const { os = 'linux', architecture = 'amd64' } = entry.platform ?? {};
-  const platform = { os, architecture: canonicalArchitecture(architecture) };
+  const platform = { os, architecture };
   const cpu = { microarchitecture: '', vendor: 'generic', compatible: [], flags: [] };
   try {
     const host = profileOfFeatures(features, { platform, cpu, gpus: [], features: [], warnings: [] });
@@ -101,8 +98,8 @@ function holdsOn(wanted: readonly Feature[], host: HostProfile, policy: Selectio
 }
 
 function waysOf(entry: Descriptor, position: number, policy: SelectionPolicy): readonly Way[] {
-  const architecture = canonicalArchitecture(entry.platform?.architecture ?? '');
-  return choicesOf(demandsOn(entry, architecture, policy)).flatMap((wanted) => {
+  const architecture = entry.platform?.architecture ?? '';
+  return choicesOf(demandsOn(entry, architecture, policy.baseline)).flatMap((wanted) => {
     const claims = wanted.map(leastClaim).filter((claim) => claim !== undefined);
     if (claims.length < wanted.length) return [];
     const features = withoutImplied(claims);
@@ -151,9 +148,9 @@ export function minimumRequirements(
 ): readonly MinimumRequirements[] {
   const byPlatform = new Map<string, Way[]>();
   for (const [position, entry] of index.entries.entries()) {
-    const { platform, mediaType } = entry;
-    if (platform === undefined || platform.os === 'unknown' || !isImageManifestType(mediaType)) continue;
-    const name = `${platform.os}/${canonicalArchitecture(platform.architecture)}`;
+    const { platform } = entry;
+    if (platform === undefined || platform.os === 'unknown' || !isImageEntry(entry)) continue;
+    const name = `${platform.os}/${platform.architecture}`;
     const ways = byPlatform.get(name) ?? [];
     ways.push(...waysOf(entry, position, policy));
     byPlatform.set(name, ways);

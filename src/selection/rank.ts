@@ -1,8 +1,7 @@
 import type { Feature } from '../host/features.ts';
-import { compareMicroarchitectures, flagsOf } from '../host/identify.ts';
 import { canonicalName } from '../host/microarchitectures.ts';
-import { compareVersions, lowerBound, parseVersionRange, type Version } from '../lib/version.ts';
-import { type Demand, formatDemand, REQUIRE_EXPRESSION } from './demands.ts';
+import { type CpuReach, compareReach, cpuReach, NO_REACH, newestVariant } from './cpu-reach.ts';
+import { type Demand, kindOf, REQUIRE_EXPRESSION, readFeature } from './demands.ts';
 import type { HostView } from './host-view.ts';
 import {
   acceleratorCloseness,
@@ -11,9 +10,10 @@ import {
   type GpuCloseness,
 } from './matchers/accelerator.ts';
 import { amdCloseness } from './matchers/amd.ts';
-import { type CpuFit, fitOf, nodeOfLevel } from './matchers/cpu.ts';
 import { nvidiaCloseness } from './matchers/nvidia.ts';
 import type { SelectionPolicy } from './policy.ts';
+import { comparePresence } from './presence.ts';
+import { compareVersionBounds, NO_BOUNDS, type VersionBounds, versionBounds } from './version-bounds.ts';
 
 /** Groups of feature kinds, the most telling first. A kind that stands nowhere is the site's own. */
 const GROUPS: Readonly<Record<string, readonly string[]>> = {
@@ -23,17 +23,9 @@ const GROUPS: Readonly<Record<string, readonly string[]>> = {
   system: ['os', 'osfeature', 'kernel', 'glibc', 'smt'],
 };
 const USUAL_PRIORITY = Object.keys(GROUPS);
-const VERSION_KINDS = ['cuda', 'nvdriver', 'kernel', 'glibc'];
 
 function groupOf(kind: string): string {
   return USUAL_PRIORITY.find((group) => GROUPS[group]?.includes(kind)) ?? 'site';
-}
-
-/** The CPU that a set of demands is for: the best microarchitecture, and whether it was named or told by flags. */
-interface CpuReach {
-  readonly fit: CpuFit;
-  readonly node: string | undefined;
-  readonly named: boolean;
 }
 
 /** How close the demands of one group come to the host. Compared member by member, in this order. */
@@ -41,7 +33,9 @@ interface Standing {
   readonly demands: number;
   readonly gpu: GpuCloseness | undefined;
   readonly cpu: CpuReach;
-  readonly versions: readonly (Version | undefined)[];
+  /** The place of the variant that is demanded, the greater the newer; -1 for none. */
+  readonly variant: number;
+  readonly versions: VersionBounds;
 }
 
 /** An eligible entry as it is ranked: its place depends on this and on its position only. */
@@ -57,10 +51,6 @@ function priorityOf(policy: SelectionPolicy): readonly string[] {
   return first.length === 0
     ? USUAL_PRIORITY
     : [...first, ...USUAL_PRIORITY.filter((name) => !first.includes(name))];
-}
-
-function kindOf(demand: Demand): string {
-  return demand.anyOf[0]?.kind ?? demand.key;
 }
 
 /** Where an eligible entry stands. */
@@ -91,14 +81,23 @@ export function rankerFor(host: HostView, policy: SelectionPolicy): Ranker {
 
 function isPinned(digest: string, demands: readonly Demand[], pin: string | undefined): boolean {
   if (pin === undefined) return false;
-  return digest === pin || demands.some((demand) => formatDemand(demand).split(' or ').includes(pin));
+  if (digest === pin) return true;
+  const pinned = readFeature(pin);
+  return demands.some(({ anyOf }) => anyOf.some((feature) => isSameFeature(feature, pinned)));
+}
+
+function isSameFeature(a: Feature, b: Feature): boolean {
+  if (a.kind !== b.kind) return false;
+  if (a.value === b.value) return true;
+  return a.kind === 'cpu' && canonicalName(a.value) === canonicalName(b.value);
 }
 
 const NOTHING: Standing = {
   demands: 0,
   gpu: undefined,
-  cpu: { fit: 'none', node: undefined, named: false },
-  versions: [],
+  cpu: NO_REACH,
+  variant: -1,
+  versions: NO_BOUNDS,
 };
 
 function standingOf(demands: readonly Demand[], host: HostView, policy: SelectionPolicy): Standing {
@@ -107,7 +106,8 @@ function standingOf(demands: readonly Demand[], host: HostView, policy: Selectio
     demands: demands.length,
     gpu: gpuCloseness(demands, host, policy),
     cpu: cpuReach(demands, host, policy),
-    versions: demands.some(({ key }) => VERSION_KINDS.includes(key)) ? boundsOf(demands) : NOTHING.versions,
+    variant: newestVariant(demands, host),
+    versions: versionBounds(demands, host),
   };
 }
 
@@ -147,71 +147,11 @@ function closenessOfDemand(
   }
 }
 
-/** For each of {@link VERSION_KINDS} the least version that is asked for. */
-function boundsOf(demands: readonly Demand[]): readonly (Version | undefined)[] {
-  return VERSION_KINDS.map((kind) => {
-    const wanted = demands.find(({ key }) => key === kind)?.anyOf[0];
-    const range = wanted && parseVersionRange(wanted.value);
-    return range && lowerBound(range);
-  });
-}
-
-/** The least generic microarchitecture that brings a flag: `avx2` counts as x86_64_v3. */
-function nodeOfFlag(flag: string): string | undefined {
-  return ['x86_64', 'x86_64_v2', 'x86_64_v3', 'x86_64_v4'].find((name) => flagsOf(name)?.has(flag) === true);
-}
-
-function reachOf({ kind, value }: Feature, host: HostView, policy: SelectionPolicy): CpuReach | undefined {
-  if (kind === 'cpu') {
-    const node = canonicalName(value);
-    return node === undefined ? undefined : { fit: fitOf(node, host, policy), node, named: true };
-  }
-  if (kind === 'level') return { fit: 'native', node: nodeOfLevel(value), named: true };
-  if (kind === 'cpuflag') return { fit: 'native', node: nodeOfFlag(value), named: false };
-  return undefined;
-}
-
-function cpuReach(demands: readonly Demand[], host: HostView, policy: SelectionPolicy): CpuReach {
-  let best = NOTHING.cpu;
-  for (const { anyOf } of demands) {
-    for (const feature of anyOf) {
-      const reach = reachOf(feature, host, policy);
-      if (reach !== undefined && reach.fit !== 'none' && compareReach(reach, best) < 0) best = reach;
-    }
-  }
-  return best;
-}
-
-const FIT_ORDER: readonly CpuFit[] = ['native', 'foreign', 'none'];
-
-function compareReach(a: CpuReach, b: CpuReach): number {
-  return (
-    FIT_ORDER.indexOf(a.fit) - FIT_ORDER.indexOf(b.fit) ||
-    comparePresence(a.node, b.node) ||
-    (a.node !== undefined && b.node !== undefined ? compareMicroarchitectures(a.node, b.node) : 0) ||
-    Number(b.named) - Number(a.named)
-  );
-}
-
-/** What is there before what is not. */
-function comparePresence(a: unknown, b: unknown): number {
-  return Number(a === undefined) - Number(b === undefined);
-}
-
 /** By which rule one entry ranks before another, in words for people. */
 export interface Ranking {
   /** Below zero: the first one is better. */
   readonly order: number;
   readonly rule: string;
-}
-
-function compareVersionBounds(a: Standing, b: Standing): number {
-  for (let at = 0; at < VERSION_KINDS.length; at += 1) {
-    const [left, right] = [a.versions[at], b.versions[at]];
-    const order = comparePresence(left, right) || (left && right ? compareVersions(right, left) : 0);
-    if (order !== 0) return order;
-  }
-  return 0;
 }
 
 const STANDING_RULES: readonly (readonly [(a: Standing, b: Standing) => number, string])[] = [
@@ -221,7 +161,8 @@ const STANDING_RULES: readonly (readonly [(a: Standing, b: Standing) => number, 
     'its GPU code is closer',
   ],
   [(a, b) => compareReach(a.cpu, b.cpu), 'its CPU code is closer'],
-  [compareVersionBounds, 'it asks for a newer version'],
+  [(a, b) => b.variant - a.variant, 'its variant is newer'],
+  [(a, b) => compareVersionBounds(a.versions, b.versions), 'it asks for a newer version'],
   [(a, b) => b.demands - a.demands, 'it demands more'],
 ];
 

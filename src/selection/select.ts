@@ -1,18 +1,26 @@
 import type { HostProfile } from '../host/profile.ts';
-import { type Descriptor, formatPlatform, type ImageIndex, type Platform } from '../oci/manifest.ts';
-import { isImageManifestType } from '../oci/media-type.ts';
-import { baselineDemands } from './baseline.ts';
-import { canonicalArchitecture, type Demand, requirementsOf } from './demands.ts';
+import {
+  type Descriptor,
+  formatPlatform,
+  type ImageIndex,
+  isImageEntry,
+  type Platform,
+} from '../oci/manifest.ts';
+import { isIndexType } from '../oci/media-type.ts';
+import { baselineDemands, parseBaseline } from './baseline.ts';
+import { type Demand, requirementsOf, VARIANT_SOURCE } from './demands.ts';
 import { type HostView, viewOf } from './host-view.ts';
 import { matchDemand } from './match.ts';
-import { judgeExact } from './matchers/exact.ts';
+import { judgeVariant } from './matchers/cpu.ts';
+import { isListed, judgeExact } from './matchers/exact.ts';
 import type { SelectionPolicy } from './policy.ts';
-import { compareRanks, type Rank, type Ranker, rankerFor } from './rank.ts';
+import { compareRanks, type Rank, type Ranker, type Ranking, rankerFor } from './rank.ts';
 import { demandsText, demandText, truncateText } from './truncate.ts';
 
 /**
- * `winner`, `eligible` (outranked) and `ineligible`: entries for the host's platform. `foreign`: for another platform.
- * `attestation`: refers to another entry. `unjudged`: an index within the index, an artifact, or without a platform.
+ * `winner`, `eligible` (outranked) and `ineligible`: images for the host's platform, the candidates. `foreign`: for another
+ * platform. `attestation`: refers to another entry. `unjudged`: an index within the index, an artifact, or without a
+ * platform.
  */
 export type VerdictStatus = 'winner' | 'eligible' | 'ineligible' | 'foreign' | 'attestation' | 'unjudged';
 
@@ -42,7 +50,7 @@ export interface Selection {
 /** More demands of entries, by digest, from outside the index: an image's configuration, the operator's rules. */
 export type ExtraDemands = ReadonlyMap<string, readonly Demand[]>;
 
-/** The annotation by which BuildKit's attestations name the entry that they are about. */
+/** The annotation by which an attestation of BuildKit names the entry that it is about. */
 export const REFERENCE_DIGEST = 'vnd.docker.reference.digest';
 const REFERENCE_TYPE = 'vnd.docker.reference.type';
 
@@ -55,10 +63,12 @@ export function select(
 ): Selection {
   const host = viewOf(profile);
   const rankOf = rankerFor(host, policy);
+  const baseline = policy.baseline ?? baselineOf(index);
   const apart = index.entries.map((entry, position): Judged => {
     const aside = setAside(entry, position, host);
     if (aside !== undefined) return aside;
-    const requirements = demandsOn(entry, host.architecture, policy, extra);
+    const own = demandsOn(entry, host.architecture, baseline, extra);
+    const requirements = withImpliedVariant(own, entry, host);
     return judged(entry, position, requirements, failuresOf(requirements, host, policy), rankOf);
   });
   const all = policy.match === 'exact' ? exactly(apart, host) : apart;
@@ -81,16 +91,42 @@ function verdictOf(one: Judged, reason = one.reason): Verdict {
   return { entry, position, requirements, status, reason, failures };
 }
 
-/** What an entry says itself, what is said about it elsewhere, and what the operator takes for granted. */
+/** What an entry says itself, what is said about it elsewhere, and the baseline. */
 export function demandsOn(
   entry: Descriptor,
   architecture: string,
-  policy: SelectionPolicy,
+  baseline: readonly string[] | undefined,
   extra?: ExtraDemands,
 ): readonly Demand[] {
   const own = requirementsOf(entry);
-  if (extra === undefined && policy.baseline === undefined) return own;
-  return [...own, ...(extra?.get(entry.digest) ?? []), ...baselineDemand(own, architecture, policy)];
+  if (extra === undefined && baseline === undefined) return own;
+  return [...own, ...(extra?.get(entry.digest) ?? []), ...baselineDemand(own, architecture, baseline)];
+}
+
+/**
+ * An index's own word on the level that its entries without a CPU demand need: `x86-64-v3` for an index whose plain
+ * entry is built for v3. Text that is no baseline counts as no word.
+ */
+export function baselineOf({ annotations }: ImageIndex): readonly string[] | undefined {
+  const written = annotations[BASELINE_ANNOTATION];
+  if (written === undefined) return undefined;
+  try {
+    return parseBaseline(written);
+  } catch {
+    return undefined;
+  }
+}
+
+const BASELINE_ANNOTATION = 'io.metahub.baseline';
+
+/**
+ * 32-bit arm without a variant is v7 to every runtime, so beside `v6` it is the newer code. A host below v7 gets no such
+ * demand: some publishers name no variant because their code runs on all.
+ */
+function withImpliedVariant(own: readonly Demand[], { platform }: Descriptor, host: HostView) {
+  if (host.architecture !== 'arm' || platform?.variant !== undefined) return own;
+  if (own.some(({ key }) => CPU_KINDS.has(key)) || !judgeVariant('v7', host).holds) return own;
+  return [...own, { key: 'variant', anyOf: [{ kind: 'variant', value: 'v7' }], source: VARIANT_SOURCE }];
 }
 
 function judged(
@@ -122,27 +158,28 @@ function setAside(entry: Descriptor, position: number, host: HostView): Judged |
   if (REFERENCE_DIGEST in annotations || REFERENCE_TYPE in annotations) {
     return aside('attestation', 'an attestation; it goes where its image goes');
   }
-  if (platform === undefined) return aside('unjudged', 'it names no platform; kept as it is');
+  if (platform === undefined) return aside('unjudged', 'it names no platform; it stays');
   if (!isHostPlatform(platform, host)) {
     return aside('foreign', `for ${truncateText(formatPlatform(platform))}; kept for pulls that ask for it`);
   }
-  if (isImageManifestType(entry.mediaType)) return undefined;
-  return aside('unjudged', `${truncateText(entry.mediaType)} is no image manifest; it cannot be chosen`);
+  if (isImageEntry(entry)) return undefined;
+  if (isIndexType(entry.mediaType)) return aside('unjudged', 'an index within the index; it stays');
+  const type = entry.artifactType || entry.mediaType;
+  return aside('unjudged', `${truncateText(type)} is no image; it cannot be chosen`);
 }
 
 /** For the host's operating system and architecture, whatever it demands beyond. */
 function isHostPlatform({ os, architecture }: Platform, host: HostView): boolean {
-  if (os !== host.os) return false;
-  return architecture === host.architecture || canonicalArchitecture(architecture) === host.architecture;
+  return os === host.os && architecture === host.architecture;
 }
 
 const CPU_KINDS = new Set(['cpu', 'level', 'variant']);
 
-/** What entries without a CPU demand need by the operator's word: in some repositories "plain" is x86-64-v3. */
+/** What entries without a CPU demand need by the baseline: in some repositories "plain" is x86-64-v3. */
 function baselineDemand(
   own: readonly Demand[],
   architecture: string,
-  { baseline }: SelectionPolicy,
+  baseline: readonly string[] | undefined,
 ): readonly Demand[] {
   if (baseline === undefined || own.some(({ key }) => CPU_KINDS.has(key))) return [];
   return baselineDemands(baseline, architecture);
@@ -159,9 +196,9 @@ function failuresOf(demands: readonly Demand[], host: HostView, policy: Selectio
   return failures ?? NO_FAILURES;
 }
 
-/** The rule of 2019 on top, unless no entry for this platform demands anything: then it is an ordinary image. */
+/** Equal feature sets on top, unless no entry for this platform lists features: then it is an ordinary image. */
 function exactly(all: readonly Judged[], host: HostView): readonly Judged[] {
-  const demanding = all.some(({ requirements }) => requirements.length > 0);
+  const demanding = all.some(({ requirements }) => requirements.some((demand) => isListed(demand)));
   return demanding ? all.map((one) => exactlyOne(one, host)) : all;
 }
 
@@ -189,9 +226,30 @@ function bestOf(all: readonly Judged[], except?: Judged): Judged | undefined {
   let best: Judged | undefined;
   for (const one of all) {
     if (one.rank === undefined || one === except) continue;
-    if (best?.rank === undefined || compareRanks(one.rank, best.rank).order < 0) best = one;
+    if (best?.rank === undefined || compareJudged(one, one.rank, best, best.rank).order < 0) best = one;
   }
   return best;
+}
+
+/** Equals in rank: the one that every runtime can unpack goes first. */
+function compareJudged(a: Judged, rankOfA: Rank, b: Judged, rankOfB: Rank): Ranking {
+  const ranking = compareRanks(rankOfA, rankOfB);
+  const byEncoding = Number(isSpecialEncoding(a.entry)) - Number(isSpecialEncoding(b.entry));
+  if (ranking.order !== 0 || byEncoding === 0) return ranking;
+  return { order: byEncoding, rule: 'every runtime can unpack it' };
+}
+
+const COMPRESSION_ANNOTATION = 'io.github.containers.compression.';
+
+/**
+ * An encoding of an image that not every runtime can unpack: zstd layers, which podman marks by annotation, or one that
+ * `os.features` names.
+ * @see https://github.com/containers/image (internal/manifest, OCI1InstanceAnnotationCompressionZSTD)
+ */
+function isSpecialEncoding({ platform, annotations }: Descriptor): boolean {
+  if (platform?.os === 'linux' && platform.osFeatures.length > 0) return true;
+  for (const name in annotations) if (name.startsWith(COMPRESSION_ANNOTATION)) return true;
+  return false;
 }
 
 function winnerReason(best: Judged, all: readonly Judged[]): string {
@@ -199,7 +257,7 @@ function winnerReason(best: Judged, all: readonly Judged[]): string {
   const what = demands === '' ? 'demands nothing' : `demands ${demands}, which this host has`;
   const runnerUp = bestOf(all, best);
   if (best.rank === undefined || runnerUp?.rank === undefined) return `${what}; no other entry is eligible`;
-  return `${what}; before entry ${runnerUp.position + 1} because ${compareRanks(best.rank, runnerUp.rank).rule}`;
+  return `${what}; before entry ${runnerUp.position + 1} because ${compareJudged(best, best.rank, runnerUp, runnerUp.rank).rule}`;
 }
 
 function outranked(one: Judged, best: Judged): Verdict {
@@ -208,6 +266,6 @@ function outranked(one: Judged, best: Judged): Verdict {
   const reason =
     one.entry.digest === best.entry.digest
       ? `the same image as ${place}`
-      : `runs here, but ${place} goes first: ${compareRanks(best.rank, one.rank).rule}`;
+      : `runs here, but ${place} goes first: ${compareJudged(best, best.rank, one, one.rank).rule}`;
   return verdictOf(one, reason);
 }

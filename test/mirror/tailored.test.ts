@@ -110,19 +110,43 @@ describe('tailored()', () => {
     expect(digest).toBe(images[1]);
   });
 
-  test('when no entry runs on the host the error names the demands, and the decision is told', async () => {
+  test('when no entry runs on the host, HEAD and GET promise an index that says why, kept by its digest', async () => {
     putList(SKYLAKE);
-    const failing = mirrorOf(['cpu:broadwell']).manifest(BENCH, LATEST);
+    const mirror = mirrorOf(['cpu:broadwell']);
+    const head = await mirror.resolve(BENCH, LATEST);
+    const { bytes, digest } = await mirror.manifest(BENCH, LATEST);
+    expect(head.digest).toBe(digest);
+    const [entry] = JSON.parse(bytes.toString('utf8')).manifests;
+    expect(entry.platform).toEqual({ architecture: 'unknown', os: 'unknown' });
+    expect(entry.annotations['io.metahub.refused']).toMatch(/skylake/);
+    expect((await mirror.manifest(BENCH, { kind: 'digest', digest })).bytes).toEqual(bytes);
+    expect(decisions).toMatchObject([
+      { answer: 'refused', servedDigest: digest, chosen: undefined },
+      { answer: 'refused', servedDigest: digest, chosen: undefined },
+    ]);
+  });
+
+  test('when no entry runs on the host, a client that takes no index gets an error that names the demands', async () => {
+    putList(SKYLAKE);
+    const failing = mirrorOf(['cpu:broadwell']).manifest(BENCH, LATEST, { acceptsIndex: false });
     await expect(failing).rejects.toMatchObject({ code: 'MANIFEST_UNKNOWN', status: 404 });
     await expect(failing).rejects.toThrow(/docker\.io\/qnib\/bench:latest.*skylake/);
     expect(decisions).toMatchObject([{ answer: 'refused', servedDigest: undefined }]);
   });
 
   test('one upstream digest is judged once for each kind of client', async () => {
-    putList({}, BROADWELL);
+    const { images } = putList({}, BROADWELL);
     const registry = mirrorOf(['cpu:broadwell']);
-    const [first, second] = [await registry.manifest(BENCH, LATEST), await registry.manifest(BENCH, LATEST)];
+    const asked = async (acceptsIndex: boolean) => registry.manifest(BENCH, LATEST, { acceptsIndex });
+    const [first, without, second, again] = [
+      await asked(true),
+      await asked(false),
+      await asked(true),
+      await asked(false),
+    ];
     expect(second.bytes).toBe(first.bytes);
+    expect(JSON.parse(first.bytes.toString('utf8')).manifests).toHaveLength(1);
+    expect([without.digest, again.digest]).toEqual([images[1], images[1]]);
   });
 
   test('a document that is both an image and a list is refused (CVE-2021-41190)', async () => {

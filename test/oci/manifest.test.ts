@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { parseManifestDocument } from '../../src/oci/manifest.ts';
+import { isImageEntry, parseManifestDocument, readDescriptor } from '../../src/oci/manifest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import { RegistryError } from '../../src/oci/registry-error.ts';
 import { FUZZ_RUNS } from '../support/fuzz.ts';
@@ -54,14 +54,19 @@ describe('parseManifestDocument()', () => {
   });
 
   test('takes the registry’s Content-Type when the document does not say what it is', () => {
-    expect(parse({ manifests: [] }, `${MEDIA_TYPE.dockerList}; charset=utf-8`)).toMatchObject({
+    expect(
+      parse({ schemaVersion: 2, manifests: [] }, `${MEDIA_TYPE.dockerList}; charset=utf-8`),
+    ).toMatchObject({
       kind: 'index',
       mediaType: MEDIA_TYPE.dockerList,
     });
   });
 
   test('goes by the shape when neither says', () => {
-    expect(parse({ manifests: [] })).toMatchObject({ kind: 'index', mediaType: MEDIA_TYPE.ociIndex });
+    expect(parse({ schemaVersion: 2, manifests: [] })).toMatchObject({
+      kind: 'index',
+      mediaType: MEDIA_TYPE.ociIndex,
+    });
     expect(parse(image, 'application/json')).toMatchObject({
       kind: 'image',
       mediaType: MEDIA_TYPE.ociManifest,
@@ -72,8 +77,8 @@ describe('parseManifestDocument()', () => {
   test.each([
     ['layers and manifests (CVE-2021-41190)', { layers: [], manifests: [] }],
     ['config and manifests', { config: {}, manifests: [] }],
-    ['an index type without manifests', { mediaType: MEDIA_TYPE.ociIndex }],
-    ['an image type with manifests', { mediaType: MEDIA_TYPE.ociManifest, manifests: [] }],
+    ['an index type without manifests', { schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex }],
+    ['an image type with manifests', { schemaVersion: 2, mediaType: MEDIA_TYPE.ociManifest, manifests: [] }],
     ['a list', []],
     ['null', null],
     ['a number', 7],
@@ -96,15 +101,15 @@ describe('parseManifestDocument()', () => {
     ['no media type', { digest, size: 1 }],
     ['null', null],
   ])('passes an index on untouched when an entry has %s', (_, bad) => {
-    expect(parse({ mediaType: MEDIA_TYPE.ociIndex, manifests: [entry, bad] })).toMatchObject({
-      kind: 'opaque',
-    });
+    const index = { schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests: [entry, bad] };
+    expect(parse(index)).toMatchObject({ kind: 'opaque', reason: expect.stringContaining('no descriptor') });
   });
 
   test.each(['sha256:totallywrong', 'sha256:', '', `sha512:${'a'.repeat(64)}`])(
     'refuses an index with an entry of the malformed digest “%s”',
     (malformed) => {
       const document = {
+        schemaVersion: 2,
         mediaType: MEDIA_TYPE.ociIndex,
         manifests: [entry, { ...entry, digest: malformed }],
       };
@@ -115,6 +120,60 @@ describe('parseManifestDocument()', () => {
   test('refuses 10,000 levels of nesting', () => {
     const deep = `${'{"a":'.repeat(10_000)}1${'}'.repeat(10_000)}`;
     expect(() => parseManifestDocument(Buffer.from(deep))).toThrow(/nests deeper than 64 levels/);
+  });
+
+  test.each([
+    ['no schemaVersion', { manifests: [entry], mediaType: MEDIA_TYPE.ociIndex }],
+    ['schemaVersion as a string', { ...image, schemaVersion: '2' }],
+    ['an unknown schemaVersion', { ...image, schemaVersion: 3 }],
+    ['an error document', { errors: [{ code: 'DENIED' }] }],
+  ])('takes a JSON object with %s for no image and no index', (_, value) => {
+    expect(parse(value)).toMatchObject({ kind: 'opaque', reason: expect.stringContaining('no manifest') });
+  });
+
+  test.each([
+    [
+      { os: 'Linux', architecture: 'AMD64' },
+      { os: 'linux', architecture: 'amd64' },
+    ],
+    [
+      { os: 'linux', architecture: 'x86_64', variant: 'V3' },
+      { architecture: 'amd64', variant: 'v3' },
+    ],
+    [
+      { os: '', architecture: 'aarch64', variant: '8' },
+      { os: 'linux', architecture: 'arm64', variant: 'v8' },
+    ],
+    [
+      { os: 'macOS', architecture: 'arm64', variant: '9.0' },
+      { os: 'darwin', variant: 'v9' },
+    ],
+    [
+      { os: 'linux', architecture: 'arm', variant: '7' },
+      { architecture: 'arm', variant: 'v7' },
+    ],
+    [
+      { os: 'linux', architecture: 'armhf' },
+      { architecture: 'arm', variant: 'v7' },
+    ],
+    [{ os: 'linux', architecture: 'i386', variant: 'x' }, { architecture: '386' }],
+  ])('reads the platform %j in one spelling, and keeps what was written in raw', (platform, expected) => {
+    const document = parse({ schemaVersion: 2, manifests: [{ ...entry, platform }] });
+    if (document.kind !== 'index') throw new Error(document.kind);
+    expect(document.entries[0]?.platform).toMatchObject(expected);
+    expect(document.entries[0]?.platform?.variant).toBe('variant' in expected ? expected.variant : undefined);
+    expect(document.entries[0]?.raw['platform']).toEqual(platform);
+  });
+
+  test.each([
+    ['an image manifest', {}, true],
+    ['an empty artifactType', { artifactType: '' }, true],
+    ['the type of an image’s configuration as artifactType', { artifactType: MEDIA_TYPE.ociConfig }, true],
+    ['a SOCI index', { artifactType: 'application/vnd.amazon.soci.index.v2+json' }, false],
+    ['a nested index', { mediaType: MEDIA_TYPE.ociIndex }, false],
+  ])('isImageEntry() of an entry that is %s', (_, more, expected) => {
+    const read = readDescriptor({ ...entry, ...more });
+    expect(read && isImageEntry(read)).toBe(expected);
   });
 
   test('throws nothing but a typed error, whatever the JSON', () => {

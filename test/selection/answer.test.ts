@@ -146,10 +146,29 @@ describe('a derived index', () => {
     ]);
   });
 
-  test('takes os.features off, which newer containerd enforces', () => {
-    const one: Entries = { plain: '', it: { osFeatures: ['gpu'], features: 'cpu:skylake' } };
-    const json = derived('cpu:skylake osfeature:gpu', one).json;
-    expect(platformsOf(json)).toEqual([{ architecture: 'amd64', os: 'linux', features: ['cpu:skylake'] }]);
+  test('keeps os.features of Linux, by which a snapshotter knows the encoding', () => {
+    const osFeatures = ['nydus.remoteimage.v1'];
+    const one: Entries = { plain: '', it: { osFeatures, features: 'cpu:skylake' } };
+    expect(platformsOf(derived('cpu:skylake', one).json)).toEqual([
+      { architecture: 'amd64', os: 'linux', 'os.features': osFeatures, features: ['cpu:skylake'] },
+    ]);
+  });
+
+  test('takes os.version off on Linux, where it has no meaning', () => {
+    const one: Entries = { plain: '', it: { osVersion: '6.1', features: 'cpu:skylake' } };
+    expect(platformsOf(derived('cpu:skylake', one).json)).toEqual([
+      { architecture: 'amd64', os: 'linux', features: ['cpu:skylake'] },
+    ]);
+  });
+
+  test('spells the winner’s platform as runtimes do, whatever the author wrote', () => {
+    const one: Entries = { plain: '', it: { on: 'Linux/x86_64', variant: 'V3' }, arm: { on: 'Linux/ARM64' } };
+    const { json } = derived('cpu:haswell', one);
+    expect(platformsOf(json)).toEqual([
+      { architecture: 'amd64', os: 'linux' },
+      { architecture: 'ARM64', os: 'Linux' },
+    ]);
+    expect(json.manifests[0].annotations).toEqual({ 'io.metahub.platform.variant': 'v3' });
   });
 });
 
@@ -270,7 +289,52 @@ describe('when nothing is eligible', () => {
     );
   });
 
-  test('an index in which nothing would remain is refused, with the reasons as detail', () => {
+  test('an index in which nothing would remain is refused by an index that no runtime finds its platform in', () => {
+    const given = answer('cpu:haswell', { a: 'nvcap:9.0', b: { variant: 'v4' }, ofA: { about: 'a' } });
+    if (given.kind !== 'refused' || given.index === undefined) throw new Error(given.kind);
+    const { bytes, digest, mediaType } = given.index;
+    expect(digest).toBe(digestOf(bytes));
+    expect(mediaType).toBe(MEDIA_TYPE.dockerList);
+    const { manifests } = JSON.parse(bytes.toString('utf8'));
+    expect(manifests.map((one: { digest: string }) => one.digest).slice(0, 2)).toEqual([
+      digestNamed('a'),
+      digestNamed('b'),
+    ]);
+    expect(manifests[0]).toMatchObject({
+      platform: { architecture: 'unknown', os: 'unknown' },
+      annotations: {
+        'io.metahub.refused': 'demands nvcap:9.0 (platform.features): this host has no NVIDIA GPU',
+      },
+    });
+    expect(platformsOf({ manifests })).toEqual(
+      manifests.map(() => ({ architecture: 'unknown', os: 'unknown' })),
+    );
+  });
+
+  test('an answered refusal is passed on by the next mirror as it is', () => {
+    const given = answer('cpu:haswell', { a: 'nvcap:9.0' });
+    if (given.kind !== 'refused' || given.index === undefined) throw new Error(given.kind);
+    const again = answerFor(readDocument(given.index.bytes).document, hostOf('cpu:haswell'), DEFAULT_POLICY, {
+      acceptsIndex: true,
+    });
+    expect(again.kind).toBe('original');
+  });
+
+  test('a client that takes no index gets a refusal without one, which becomes an error', () => {
+    const given = answer('cpu:haswell', { a: 'nvcap:9.0' }, { acceptsIndex: false });
+    expect(given).toMatchObject({ kind: 'refused', index: undefined });
+  });
+
+  test('with on-no-match upstream it gets the original', () => {
+    const given = answer(
+      'cpu:haswell',
+      { a: 'nvcap:9.0' },
+      { acceptsIndex: false, policy: { onNoMatch: 'upstream' } },
+    );
+    expect(given).toMatchObject({ kind: 'original', reason: expect.stringContaining('on-no-match') });
+  });
+
+  test('a refusal has the reasons as detail', () => {
     const given = answer('cpu:haswell', { a: 'nvcap:9.0', ofA: { about: 'a' } });
     expect(given).toMatchObject({
       kind: 'refused',

@@ -1,4 +1,6 @@
+import type { HostProfile } from '../../src/host/profile.ts';
 import { environmentDemands } from '../../src/selection/matchers/nvidia.ts';
+import { hostOf } from '../support/host-of.ts';
 import { digestNamed } from '../support/index-fixture.ts';
 import { selectionCases } from '../support/selection-case.ts';
 
@@ -177,16 +179,35 @@ selectionCases('platform.features', {
   },
 });
 
+const WINDOWS: HostProfile = { ...hostOf('cpu:zen4'), platform: { os: 'windows', architecture: 'amd64' } };
+const WIN32K = { on: 'windows/amd64', osFeatures: ['win32k'] };
+
 selectionCases('os.features', {
-  'must be claimed by the host': {
-    host: 'cpu:zen4',
-    entries: { it: { osFeatures: ['win32k'] } },
+  'on Windows must be claimed by the host': {
+    host: WINDOWS,
+    entries: { it: WIN32K },
     wins: undefined,
     says: { it: /platform\.os\.features/ },
   },
-  'hold when the host claims them': {
-    host: 'cpu:zen4 osfeature:win32k',
-    entries: { it: { osFeatures: ['win32k'] } },
+  'on Windows hold when the host claims them': {
+    host: { ...WINDOWS, features: ['osfeature:win32k'] },
+    entries: { it: WIN32K },
+    wins: 'it',
+  },
+  'on Linux demand nothing': {
+    host: 'cpu:zen4',
+    entries: { it: { osFeatures: ['nydus.remoteimage.v1'] } },
+    wins: 'it',
+  },
+  'on Linux make an entry second to its equal without them, which every runtime can unpack': {
+    host: 'cpu:zen4',
+    entries: { nydus: { features: 'cpu:zen4', osFeatures: ['nydus.remoteimage.v1'] }, it: 'cpu:zen4' },
+    wins: 'it',
+    says: { it: /every runtime can unpack it/ },
+  },
+  'on Linux do not make a closer entry second': {
+    host: 'cpu:zen4',
+    entries: { plain: '', it: { features: 'cpu:zen4', osFeatures: ['nydus.remoteimage.v1'] } },
     wins: 'it',
   },
 });

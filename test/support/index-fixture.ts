@@ -14,6 +14,7 @@ export interface EntryFields {
   readonly osVersion?: string;
   readonly annotations?: Readonly<Record<string, string>>;
   readonly mediaType?: string;
+  readonly artifactType?: string;
   /** An attestation of the entry with this name. */
   readonly about?: string;
   /** The same image as the entry with this name. */
@@ -60,6 +61,7 @@ function entryOf(name: string, spec: EntrySpec): object {
     mediaType: fields.mediaType ?? MEDIA_TYPE.dockerManifest,
     digest: digestNamed(fields.sameAs ?? name),
     size: 1000 + name.length,
+    ...(fields.artifactType === undefined ? {} : { artifactType: fields.artifactType }),
     ...(platform === undefined ? {} : { platform }),
     ...(Object.keys(annotations).length === 0 ? {} : { annotations }),
   };

@@ -28,6 +28,11 @@ function fieldsOf(image: string, decision: TailoringDecision): LogFields {
   };
 }
 
+/** Entries for the platform there were, and none that runs on the host. */
+function isRefusal({ answer, chosen }: TailoringDecision): boolean {
+  return answer === 'refused' || (answer === 'derived' && chosen === undefined);
+}
+
 export interface DecisionLogOptions {
   readonly log: Log;
   readonly now: () => Date;
@@ -37,14 +42,18 @@ export interface DecisionLogOptions {
 export function createDecisionLog({ log, now, metrics }: DecisionLogOptions): DecisionLog {
   const latest: RecentDecision[] = [];
   const total = metrics.counter('metahub_decisions_total', 'Answers to tags, by kind of answer.', ['answer']);
+  const refusals = metrics
+    .counter('metahub_refusals_total', 'Answers to tags of images of which no entry runs on the host.')
+    .child();
   return {
     startedAt: now(),
     enter: (decision) => {
       const { repository, tag, answer, reason, servedDigest, chosen } = decision;
       const image = formatReference(repository, { kind: 'tag', tag });
-      const isAnswered = servedDigest !== undefined;
-      log(isAnswered ? 'info' : 'warning', 'decided', 'decided', fieldsOf(image, decision));
+      const isGood = servedDigest !== undefined && !isRefusal(decision);
+      log(isGood ? 'info' : 'warning', 'decided', 'decided', fieldsOf(image, decision));
       total.child(answer).add();
+      if (isRefusal(decision)) refusals.add();
       latest.unshift({ at: now(), image, digest: servedDigest ?? '', entry: chosen?.demands, reason });
       latest.length = Math.min(latest.length, LATEST_MAX);
     },

@@ -1,6 +1,6 @@
 import { familyOf, flagsOf, vendorOf } from '../../host/identify.ts';
+import { levelOfNode, RISCV_PROFILES } from '../../host/levels.ts';
 import { canonicalName, requiredFlagSet } from '../../host/microarchitectures.ts';
-import { tableOf } from '../../lib/object-reader.ts';
 import type { HostView } from '../host-view.ts';
 import { MATCH, type MatchResult, mismatch } from '../judgement.ts';
 import type { SelectionPolicy } from '../policy.ts';
@@ -26,9 +26,36 @@ function parseLevel(text: string): Level | undefined {
 /** The node of the family tree that stands for a level: `x86_64_v3`, `armv8.2a`. */
 export function nodeOfLevel(text: string): string | undefined {
   const level = parseLevel(text);
-  if (level === undefined) return undefined;
-  if (level.family === 'amd64') return level.major === 1 ? 'x86_64' : `x86_64_v${level.major}`;
-  return level.major === 8 && level.minor === 0 ? 'aarch64' : `armv${level.major}.${level.minor}a`;
+  return level && nodeOf(level);
+}
+
+function nodeOf({ family, major, minor }: Level): string {
+  if (family === 'amd64') return major === 1 ? 'x86_64' : `x86_64_v${major}`;
+  return major === 8 && minor === 0 ? 'aarch64' : `armv${major}.${minor}a`;
+}
+
+/** The greatest node of the family tree that a level contains: the tree has not every level as a node. */
+export function treeNodeOfLevel(text: string): string | undefined {
+  const level = parseLevel(text);
+  for (let minor = level?.minor ?? -1; level !== undefined && minor >= 0; minor -= 1) {
+    const node = nodeOf({ ...level, minor });
+    if (flagsOf(node) !== undefined) return node;
+  }
+  return undefined;
+}
+
+/** Which of two levels of one family is the newer: below zero for `a`. Armv9.N ranks beside Armv8.(N+5), and after it. */
+export function compareLevels(a: string, b: string): number {
+  const [left, right] = [a, b].map((text) => {
+    const level = parseLevel(text);
+    if (level === undefined) return -1;
+    return level.family === 'arm64' && level.major === 9 ? level.minor + 5.5 : levelPlace(level);
+  });
+  return (right ?? -1) - (left ?? -1);
+}
+
+function levelPlace({ family, major, minor }: Level): number {
+  return family === 'amd64' ? major : minor;
 }
 
 /** Armv9.N holds everything of Armv8.(N+5), by the Arm architecture's own rule. */
@@ -41,7 +68,7 @@ function reaches(has: Level, wants: Level): boolean {
 
 /** Levels the host has: the profile's own word, and its variant. */
 function levelsOf(host: HostView): readonly string[] {
-  const { variant } = host.profile.platform;
+  const { variant } = host;
   const prefix = host.architecture === 'amd64' ? 'x86-64' : host.architecture;
   const own = variant === undefined ? [] : [`${prefix}-${variant}`];
   return [...new Set([...(host.claims.get('level') ?? []), ...own])];
@@ -60,28 +87,30 @@ export function judgeLevel(wanted: string, host: HostView): MatchResult {
   return mismatch(levels.length === 0 ? 'this host has no such level' : `this host is ${levels.join(', ')}`);
 }
 
-const RISCV_PROFILES = ['rva20u64', 'rva22u64', 'rva23u64'];
-
-/**
- * `platform.variant` of 32-bit arm (`v7` runs `v6` code) and riscv64. A riscv64 Linux host that does not say more is
- * rva20u64, which every Linux distribution for it demands.
- */
-export function judgeVariant(wanted: string, host: HostView): MatchResult {
-  const { variant } = host.profile.platform;
-  const own = variant ?? (host.architecture === 'riscv64' ? 'rva20u64' : 'v7');
-  if (wanted === own) return MATCH;
-  const rank = (name: string) =>
-    host.architecture === 'riscv64' ? RISCV_PROFILES.indexOf(name) : Number(/^v(\d+)$/.exec(name)?.[1] ?? -1);
-  return rank(wanted) >= 0 && rank(own) >= rank(wanted) ? MATCH : mismatch(`this host is ${own}`);
+/** The place of a variant in the order of its architecture, the greater the newer; below 0 for an unknown variant. */
+export function placeOfVariant(variant: string, architecture: string): number {
+  return architecture === 'riscv64'
+    ? RISCV_PROFILES.indexOf(variant)
+    : Number(/^v(\d+)$/.exec(variant)?.[1] ?? -1);
 }
 
-/** Levels that the family tree has as nodes, so that `cpu:x86_64_v3` is judged as the level that it is. */
-const LEVEL_OF_NODE = tableOf({
-  x86_64: 'x86-64-v1',
-  x86_64_v2: 'x86-64-v2',
-  x86_64_v3: 'x86-64-v3',
-  x86_64_v4: 'x86-64-v4',
-});
+/**
+ * The host's own variant. A riscv64 Linux host that does not say more is rva20u64, which every Linux distribution for it
+ * demands; 32-bit arm is v7, as container runtimes take it.
+ */
+export function variantOf(host: HostView): string {
+  return host.variant ?? (host.architecture === 'riscv64' ? 'rva20u64' : 'v7');
+}
+
+/** `platform.variant` of 32-bit arm (`v7` runs `v6` code) and riscv64. */
+export function judgeVariant(wanted: string, host: HostView): MatchResult {
+  const own = variantOf(host);
+  if (wanted === own) return MATCH;
+  const place = placeOfVariant(wanted, host.architecture);
+  return place >= 0 && placeOfVariant(own, host.architecture) >= place
+    ? MATCH
+    : mismatch(`this host is ${own}`);
+}
 
 const SHOWN_FLAGS = 4;
 
@@ -91,7 +120,7 @@ export type CpuFit = 'native' | 'foreign' | 'none';
 /** `name` is canonical. */
 export function fitOf(name: string, host: HostView, policy: SelectionPolicy): CpuFit {
   if (host.runs.has(name)) return 'native';
-  const level = LEVEL_OF_NODE.get(name);
+  const level = levelOfNode(name);
   if (level !== undefined) return judgeLevel(level, host).holds ? 'native' : 'none';
   return policy.allowForeignVendor && runsByFlags(name, host) ? 'foreign' : 'none';
 }

@@ -20,14 +20,14 @@ const INCIDENTAL = new Set([
   'glibc',
 ]);
 
-/**
- * The rule of 2019: an entry is for a host when the set of its features is the host's set, compared as they are written
- * and not by what runs on what.
- */
+/** Does a demand come from a list of features, as opposed to a variant or an annotation of another project? */
+export function isListed({ source }: Demand): boolean {
+  return source === 'platform.features' || source === `annotations.${FEATURES_ANNOTATION}`;
+}
+
+/** An entry is for a host when the set of its features equals the host's set, compared as written. */
 export function judgeExact(demands: readonly Demand[], host: HostView): MatchResult {
-  const listed = demands.filter(
-    ({ source }) => source === 'platform.features' || source === `annotations.${FEATURES_ANNOTATION}`,
-  );
+  const listed = demands.filter(isListed);
   const wanted = new Set(listed.flatMap(({ anyOf }) => anyOf.map(formatFeature)));
   const kinds = new Set(listed.flatMap(({ anyOf }) => anyOf.map(({ kind }) => kind)));
   const has = new Set<string>();

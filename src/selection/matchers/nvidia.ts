@@ -2,6 +2,7 @@ import type { Feature } from '../../host/features.ts';
 import {
   compareVersions,
   inRange,
+  lowerBound,
   parseVersion,
   parseVersionRange,
   type Version,
@@ -164,13 +165,29 @@ function constraintHolds(constraint: string, host: HostView): boolean {
 }
 
 /** A space separates alternatives, a comma what must hold together. */
-export function judgeExpression(expression: string, host: HostView): MatchResult {
+function alternativesOf(expression: string): readonly (readonly string[])[] {
   const alternatives = expression.split(/\s+/).filter((word) => word !== '');
-  const met = alternatives.some((alternative) =>
-    alternative
-      .split(',')
-      .filter((constraint) => constraint !== '')
-      .every((constraint) => constraintHolds(constraint, host)),
+  return alternatives.map((one) => one.split(',').filter((constraint) => constraint !== ''));
+}
+
+/** The least versions that the alternatives that hold here ask for, of one feature kind (`cuda`, `nvdriver`). */
+export function expressionBounds(expression: string, kind: string, host: HostView): readonly Version[] {
+  const property = kind === 'nvdriver' ? 'driver' : kind;
+  return alternativesOf(expression)
+    .filter((constraints) => constraints.every((one) => constraintHolds(one, host)))
+    .flatMap((constraints) =>
+      constraints.flatMap((constraint) => {
+        const [, name, operator, wanted] = CONSTRAINT.exec(constraint.trim()) ?? [];
+        const range = name === property ? parseVersionRange(`${operator}${wanted}`) : undefined;
+        return range === undefined ? [] : [lowerBound(range)];
+      }),
+    );
+}
+
+/** Does a whole `NVIDIA_REQUIRE_*` expression hold? */
+export function judgeExpression(expression: string, host: HostView): MatchResult {
+  const met = alternativesOf(expression).some((constraints) =>
+    constraints.every((constraint) => constraintHolds(constraint, host)),
   );
   if (met) return MATCH;
   const has = [

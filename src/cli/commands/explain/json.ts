@@ -50,8 +50,17 @@ function answerJson({ subject, answer }: Explanation): object {
       const { digest, mediaType, sizeBytes } = answer.entry;
       return { kind, reason, digest, mediaType, sizeBytes };
     }
-    case 'refused':
-      return { kind, reason, digest: null, detail: answer.detail };
+    case 'refused': {
+      const { index, detail } = answer;
+      return {
+        kind,
+        reason,
+        digest: index?.digest ?? null,
+        mediaType: index?.mediaType ?? null,
+        sizeBytes: index?.bytes.length ?? null,
+        detail,
+      };
+    }
   }
 }
 
