@@ -40,6 +40,8 @@ const { metafile } = await build({
   logLevel: 'warning',
   // A lazy import is a function in the same file: it runs when it is needed, and finds no file.
   supported: { 'dynamic-import': false },
+  // Its main file requires its parts in a way that no bundler can follow.
+  alias: { 'jsonc-parser': 'jsonc-parser/lib/esm/main.js' },
   define: { 'import.meta.url': 'importMetaUrl' },
   banner: { js: 'const importMetaUrl=require("node:url").pathToFileURL(__filename).href;' },
 });

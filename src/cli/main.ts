@@ -16,6 +16,10 @@ interface CommandEntry {
 const COMMANDS: Readonly<Record<string, CommandEntry>> = {
   detect: { summary: 'show what this host is', load: () => import('./commands/detect/command.ts') },
   serve: { summary: 'run the mirror', load: () => import('./commands/serve/command.ts') },
+  setup: {
+    summary: 'configure docker, containerd, podman and others to pull through the mirror',
+    load: () => import('./commands/setup/command.ts'),
+  },
   explain: {
     summary: 'say which entry of an image a host gets, and why',
     load: () => import('./commands/explain/command.ts'),

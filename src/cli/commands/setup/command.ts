@@ -1,0 +1,113 @@
+import type { Command } from 'commander';
+import { RUNTIME_SETUP_NAMES } from '../../../setup/runtime.ts';
+import { helpText } from '../../help-text.ts';
+import { addSettings, loadSettings } from '../../settings/load.ts';
+import { formatListen, type ListenAddress } from '../../settings/parse.ts';
+import { SERVE_SETTINGS } from '../../settings/table.ts';
+import { allowedUpstreams } from '../../settings/upstreams.ts';
+import { UserError } from '../../user-error.ts';
+
+const SETUP_SETTINGS = {
+  listen: SERVE_SETTINGS.listen,
+  upstream: SERVE_SETTINGS.upstream,
+  publicRegistries: SERVE_SETTINGS.publicRegistries,
+} as const;
+
+interface SetupFlags {
+  readonly mirror?: string;
+  readonly dryRun?: boolean;
+  readonly remove?: boolean;
+  readonly strict?: boolean;
+  readonly reload?: boolean;
+  readonly root: string;
+  readonly json?: boolean;
+}
+
+const EXAMPLES = helpText(
+  [
+    ['metahub setup all --dry-run', 'show what would change for every installed runtime'],
+    ['metahub setup all --reload', 'configure them, and make their daemons read it'],
+    ['metahub setup docker podman', 'only these two'],
+    ['metahub setup containerd --strict', 'without a fallback to the registry'],
+    ['metahub setup all --remove --reload', 'restore the files'],
+  ],
+  'Files are merged, not replaced: other settings stay. --remove restores a file byte for byte when nobody edited it since, and ' +
+    'takes only MetaHub’s part out of an edited one. What was there before is kept in /var/lib/metahub/setup.',
+  'Exit status: 0 done, 1 no file could be changed, 2 a wrong option, 3 some runtimes were done and others not.',
+);
+
+/** Adds the options and the action of `metahub setup`. */
+export function configure(command: Command): void {
+  command.argument('[runtime...]', `${RUNTIME_SETUP_NAMES.join(', ')} or all (the installed ones)`);
+  addSettings(command, SETUP_SETTINGS);
+  command
+    .option('--mirror <url>', 'where runtimes reach the mirror; else where it listens: http://127.0.0.1:5080')
+    .option('--dry-run', 'show the changes without writing them')
+    .option('--remove', 'take out what setup put in')
+    .option('--strict', 'configure no fallback to the registry, where the runtime can do without')
+    .option('--reload', 'make the running daemons read the changes')
+    .option('--root <dir>', 'configure the machine below this folder instead of this one', '/')
+    .option('--json', 'print JSON')
+    .addHelpText('after', EXAMPLES)
+    .action(setup);
+}
+
+/** The URL by which this machine reaches a mirror that listens there. */
+function urlOf(listen: ListenAddress): string {
+  const isAny = listen.host === '0.0.0.0' || listen.host === '::';
+  return `http://${formatListen(isAny ? { ...listen, host: '127.0.0.1' } : listen)}`;
+}
+
+function readMirror(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || !/^https?:$/.test(url.protocol) || url.href !== `${url.origin}/`) {
+    throw new UserError(`--mirror ${text} is not of the form http://HOST:PORT`, { exitStatus: 2 });
+  }
+  return url.origin;
+}
+
+async function setup(names: readonly string[], flags: SetupFlags): Promise<void> {
+  const [{ values }, { configFilesAt }, { RUNTIME_SETUPS, installedRuntimes }, actions, render] =
+    await Promise.all([
+      loadSettings(SETUP_SETTINGS, flags as unknown as Readonly<Record<string, unknown>>),
+      import('../../../setup/files.ts'),
+      import('../../../setup/runtimes.ts'),
+      import('../../../setup/setup.ts'),
+      import('./render.ts'),
+    ]);
+  const unknown = names.find((name) => name !== 'all' && !RUNTIME_SETUPS.some((each) => each.name === name));
+  if (unknown !== undefined) {
+    throw new UserError(`${unknown} is not a runtime that setup knows`, {
+      nextStep: `Name ${RUNTIME_SETUP_NAMES.join(', ')}, or all.`,
+      exitStatus: 2,
+    });
+  }
+  const isAll = names.length === 0 || names.includes('all');
+  const candidates = isAll && !flags.remove ? installedRuntimes(configFilesAt(flags.root)) : RUNTIME_SETUPS;
+  const runtimes = isAll ? candidates : RUNTIME_SETUPS.filter(({ name }) => names.includes(name));
+  if (runtimes.length === 0) {
+    throw new UserError('no container runtime is installed here', {
+      nextStep: `Name the one to configure: ${RUNTIME_SETUP_NAMES.join(', ')}.`,
+    });
+  }
+  const options = {
+    root: flags.root,
+    dryRun: flags.dryRun === true,
+    target: {
+      url: flags.mirror === undefined ? urlOf(values.listen) : readMirror(flags.mirror),
+      registries: [...allowedUpstreams(values).keys()],
+      strict: flags.strict === true,
+    },
+  };
+  const outcomes = await (flags.remove ? actions.removeFromRuntimes : actions.configureRuntimes)(
+    runtimes,
+    options,
+  );
+  const isReloading = flags.reload === true && !options.dryRun && flags.root === '/';
+  const reloads = isReloading ? await render.reloadRuntimes(outcomes) : [];
+  process.stdout.write(
+    flags.json ? render.renderJson(outcomes, reloads) : render.renderText(outcomes, reloads, options.dryRun),
+  );
+  const failed = [...outcomes, ...reloads].filter(({ error }) => error !== undefined).length;
+  if (failed > 0) process.exitCode = outcomes.every(({ error }) => error !== undefined) ? 1 : 3;
+}

@@ -1,0 +1,151 @@
+import {
+  applyEdits,
+  findNodeAtLocation,
+  modify,
+  type ParseError,
+  parse,
+  parseTree,
+  printParseErrorCode,
+} from 'jsonc-parser';
+import type { ConfigFiles } from './files.ts';
+import { ConfigError, type MirrorTarget, type RuntimeSetup, type SetupPlan } from './runtime.ts';
+
+const PATH = '/etc/docker/daemon.json';
+const KEY = 'registry-mirrors';
+/** Where `--registry-mirror` on the command line would come from: with the key in the file, dockerd refuses to start. */
+const FLAG_PLACES = [
+  '/etc/default/docker',
+  '/etc/sysconfig/docker',
+  '/lib/systemd/system/docker.service',
+  '/usr/lib/systemd/system/docker.service',
+];
+const FLAG_FOLDERS = ['/etc/systemd/system/docker.service.d', '/run/systemd/system/docker.service.d'];
+
+type DaemonConfig = Readonly<Record<string, unknown>>;
+
+function readDaemonConfig(text: string): {
+  readonly config: DaemonConfig;
+  readonly mirrors: readonly string[];
+} {
+  const errors: ParseError[] = [];
+  const config: unknown = parse(text, errors, { disallowComments: true });
+  const [error] = errors;
+  if (error !== undefined) {
+    const line = text.slice(0, error.offset).split('\n').length;
+    throw new ConfigError(
+      PATH,
+      `line ${line} is not JSON (${printParseErrorCode(error.error)}): dockerd would not start with it either`,
+    );
+  }
+  if (typeof config !== 'object' || config === null || Array.isArray(config)) {
+    throw new ConfigError(PATH, 'holds no JSON object');
+  }
+  const mirrors: unknown = (config as DaemonConfig)[KEY] ?? [];
+  if (!Array.isArray(mirrors) || !mirrors.every((each) => typeof each === 'string')) {
+    throw new ConfigError(PATH, `${KEY} is not a list of URLs`);
+  }
+  return { config: config as DaemonConfig, mirrors };
+}
+
+/** The text with `url` as the first mirror; nothing else of it changes, white space included. */
+function withMirror(text: string, url: string): string {
+  const root = parseTree(text);
+  const list = root && findNodeAtLocation(root, [KEY]);
+  const [first] = list?.children ?? [];
+  const insert = (at: number, inserted: string) => text.slice(0, at) + inserted + text.slice(at);
+  if (list !== undefined) {
+    return first === undefined
+      ? text.slice(0, list.offset) + JSON.stringify([url]) + text.slice(list.offset + list.length)
+      : insert(first.offset, `${JSON.stringify(url)}, `);
+  }
+  const property = `${JSON.stringify(KEY)}: ${JSON.stringify([url])}`;
+  const last = root?.children?.at(-1);
+  if (last === undefined) return `{\n  ${property}\n}\n`;
+  const [, indent = '  '] = /^([ \t]+)"/m.exec(text) ?? [];
+  return insert(last.offset + last.length, `,\n${indent}${property}`);
+}
+
+/** The text without `url` among the mirrors, and without the list when that is all it held. */
+function withoutMirror(text: string, mirrors: readonly string[], url: string): string {
+  if (mirrors.length === 0) return text;
+  if (mirrors.every((mirror) => isSame(mirror, url)))
+    return applyEdits(text, modify(text, [KEY], undefined, {}));
+  return mirrors.reduceRight(
+    (rest, mirror, at) =>
+      isSame(mirror, url) ? applyEdits(rest, modify(rest, [KEY, at], undefined, {})) : rest,
+    text,
+  );
+}
+
+function isSame(one: string, other: string): boolean {
+  return one.replace(/\/$/, '') === other.replace(/\/$/, '');
+}
+
+/** The files that start dockerd with a `--registry-mirror` of their own. */
+function flagPlaces(files: ConfigFiles): readonly string[] {
+  const dropIns = FLAG_FOLDERS.flatMap((folder) => files.list(folder).map((name) => `${folder}/${name}`));
+  return [...FLAG_PLACES, ...dropIns].filter((path) =>
+    /^[^#\n]*--registry-mirror\b/m.test(files.read(path) ?? ''),
+  );
+}
+
+const RELOAD = ['systemctl', 'reload', 'docker'] as const;
+
+/** dockerd: `registry-mirrors`, which serves Docker Hub's images only. */
+export const DOCKER: RuntimeSetup = {
+  name: 'docker',
+  programs: ['dockerd'],
+  configure: (files, { url, strict }: MirrorTarget): SetupPlan => {
+    const [flagPlace] = flagPlaces(files);
+    if (flagPlace !== undefined) {
+      throw new ConfigError(
+        flagPlace,
+        `starts dockerd with --registry-mirror; dockerd refuses that together with ${KEY} in ${PATH}. Remove the flag there first`,
+      );
+    }
+    const text = files.read(PATH);
+    const source = text === undefined || text.trim() === '' ? '{}\n' : text;
+    const { config, mirrors } = readDaemonConfig(source);
+    const warnings = [
+      ...(strict
+        ? ['dockerd falls back to Docker Hub whenever the mirror fails: it has no setting against it']
+        : []),
+      ...(hasContainerdStore(config) ? [CONTAINERD_STORE] : []),
+      ...otherMirrorsBefore(mirrors, url),
+    ];
+    if (isSame(mirrors[0] ?? '', url)) return { changes: [], warnings, reload: RELOAD };
+    const next = withMirror(withoutMirror(source, mirrors, url), url);
+    return { changes: [{ path: PATH, text: next }], warnings, reload: RELOAD };
+  },
+  remove: (files, url): SetupPlan => {
+    const text = files.read(PATH);
+    if (text === undefined || text.trim() === '') return { changes: [], warnings: [] };
+    const { mirrors } = readDaemonConfig(text);
+    if (!mirrors.some((mirror) => isSame(mirror, url))) return { changes: [], warnings: [] };
+    return {
+      changes: [{ path: PATH, text: withoutMirror(text, mirrors, url) }],
+      warnings: [],
+      reload: RELOAD,
+    };
+  },
+};
+
+const CONTAINERD_STORE =
+  'dockerd uses the containerd image store: it sends no login to mirrors, so private images come from the mirror only with a login stored for the mirror';
+
+function hasContainerdStore(config: DaemonConfig): boolean {
+  const features = config['features'];
+  return (
+    typeof features === 'object' &&
+    features !== null &&
+    (features as DaemonConfig)['containerd-snapshotter'] === true
+  );
+}
+
+function otherMirrorsBefore(mirrors: readonly string[], url: string): readonly string[] {
+  const others = mirrors.filter((mirror) => !isSame(mirror, url));
+  if (others.length === 0) return [];
+  return [
+    `dockerd asks ${others.join(', ')} after MetaHub; to have MetaHub fetch through it, name it as an upstream (metahub serve --upstream docker.io=URL)`,
+  ];
+}

@@ -1,0 +1,82 @@
+import { type Document, isMap, isSeq, parseDocument } from 'yaml';
+import type { ConfigFiles } from './files.ts';
+import { ConfigError, type RuntimeSetup, type SetupPlan } from './runtime.ts';
+
+const PATH = '/etc/rancher/k3s/registries.yaml';
+
+function readRegistries(text: string): Document {
+  const document = parseDocument(text);
+  const [error] = document.errors;
+  if (error !== undefined) {
+    throw new ConfigError(PATH, `line ${error.linePos?.[0].line ?? 1} is not YAML (${error.code})`);
+  }
+  if (document.contents !== null && !isMap(document.contents))
+    throw new ConfigError(PATH, 'holds no mapping');
+  return document;
+}
+
+function endpointsOf(document: Document, registry: string): readonly string[] {
+  const endpoints = document.getIn(['mirrors', registry, 'endpoint']);
+  if (endpoints === undefined) return [];
+  const list: unknown = isSeq(endpoints) ? endpoints.toJSON() : endpoints;
+  if (!Array.isArray(list) || !list.every((each) => typeof each === 'string')) {
+    throw new ConfigError(PATH, `mirrors.${registry}.endpoint is not a list of URLs`);
+  }
+  return list;
+}
+
+function reloadOf(files: ConfigFiles): SetupPlan['reload'] {
+  const isAgent = files.exists('/etc/systemd/system/k3s-agent.service');
+  return ['systemctl', 'restart', isAgent ? 'k3s-agent' : 'k3s'];
+}
+
+/** k3s writes containerd's hosts.toml files from registries.yaml when it starts. */
+export const K3S: RuntimeSetup = {
+  name: 'k3s',
+  programs: ['k3s'],
+  configure: (files, { url, registries, strict }) => {
+    const text = files.read(PATH) ?? '';
+    const document = readRegistries(text);
+    for (const registry of registries) {
+      const endpoints = endpointsOf(document, registry);
+      if (endpoints[0] === url) continue;
+      document.setIn(['mirrors', registry, 'endpoint'], [url, ...endpoints.filter((each) => each !== url)]);
+    }
+    const next = document.toString({ lineWidth: 0 });
+    const isSame = JSON.stringify(document.toJSON()) === JSON.stringify(readRegistries(text).toJSON());
+    const warnings = strict
+      ? ['k3s falls back to the registry itself unless it runs with --disable-default-registry-endpoint']
+      : [];
+    return isSame
+      ? { changes: [], warnings }
+      : { changes: [{ path: PATH, text: next }], warnings, reload: reloadOf(files) };
+  },
+  remove: (files, url) => {
+    const text = files.read(PATH);
+    if (text === undefined) return { changes: [], warnings: [] };
+    const document = readRegistries(text);
+    const mirrors = document.get('mirrors');
+    let isChanged = false;
+    for (const registry of isMap(mirrors) ? Object.keys(mirrors.toJSON()) : []) {
+      const endpoints = endpointsOf(document, registry);
+      const rest = endpoints.filter((each) => each !== url);
+      if (rest.length === endpoints.length) continue;
+      isChanged = true;
+      if (rest.length > 0) document.setIn(['mirrors', registry, 'endpoint'], rest);
+      else removeEndpoint(document, registry);
+    }
+    if (!isChanged) return { changes: [], warnings: [] };
+    const isEmpty = isMap(document.contents) && document.contents.items.length === 0;
+    const next = isEmpty ? '' : document.toString({ lineWidth: 0 });
+    return { changes: [{ path: PATH, text: next }], warnings: [], reload: reloadOf(files) };
+  },
+};
+
+/** Takes the list out, and what holds nothing after that. */
+function removeEndpoint(document: Document, registry: string): void {
+  document.deleteIn(['mirrors', registry, 'endpoint']);
+  for (const path of [['mirrors', registry], ['mirrors']]) {
+    const map = document.getIn(path);
+    if (isMap(map) && map.items.length === 0) document.deleteIn(path);
+  }
+}

@@ -1,0 +1,25 @@
+import { CONTAINERD } from './containerd.ts';
+import { DOCKER } from './docker.ts';
+import type { ConfigFiles } from './files.ts';
+import { K3S } from './k3s.ts';
+import { APPTAINER, CRI_O, PODMAN } from './registries-conf.ts';
+import type { RuntimeSetup } from './runtime.ts';
+
+export const RUNTIME_SETUPS: readonly RuntimeSetup[] = [DOCKER, CONTAINERD, PODMAN, CRI_O, K3S, APPTAINER];
+
+const PROGRAM_FOLDERS = [
+  '/usr/bin',
+  '/usr/sbin',
+  '/usr/local/bin',
+  '/usr/local/sbin',
+  '/bin',
+  '/sbin',
+  '/opt/bin',
+];
+
+/** The runtimes whose programs are installed. */
+export function installedRuntimes(files: ConfigFiles): readonly RuntimeSetup[] {
+  const isInstalled = (program: string) =>
+    PROGRAM_FOLDERS.some((folder) => files.exists(`${folder}/${program}`));
+  return RUNTIME_SETUPS.filter(({ programs }) => programs.some(isInstalled));
+}

@@ -1,0 +1,324 @@
+import { createHash } from 'node:crypto';
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { parse as parseToml } from 'smol-toml';
+import { afterEach, describe, expect, test } from 'vitest';
+import { parse as parseYaml } from 'yaml';
+import type { RuntimeSetupName } from '../../src/setup/runtime.ts';
+import { RUNTIME_SETUPS } from '../../src/setup/runtimes.ts';
+import { configureRuntimes, removeFromRuntimes } from '../../src/setup/setup.ts';
+
+const URL = 'http://127.0.0.1:5080';
+const roots: string[] = [];
+
+afterEach(() => {
+  for (const root of roots.splice(0)) rmSync(root, { recursive: true });
+});
+
+/** A machine with these files, and what setup does there. */
+function machine(files: Readonly<Record<string, string>> = {}) {
+  const root = mkdtempSync(join(tmpdir(), 'metahub-setup-'));
+  roots.push(root);
+  const write = (path: string, text: string) => {
+    mkdirSync(dirname(join(root, path)), { recursive: true });
+    writeFileSync(join(root, path), text);
+  };
+  for (const [path, text] of Object.entries(files)) write(path, text);
+  const options = (strict = false) => ({
+    root,
+    dryRun: false,
+    target: { url: URL, registries: ['docker.io', 'ghcr.io'], strict },
+  });
+  const named = (name: RuntimeSetupName) => RUNTIME_SETUPS.filter((runtime) => runtime.name === name);
+  return {
+    root,
+    write,
+    read: (path: string) => readFileSync(join(root, path), 'utf8'),
+    configure: async (name: RuntimeSetupName, strict = false) => {
+      const [outcome] = await configureRuntimes(named(name), options(strict));
+      if (outcome === undefined) throw new Error('no outcome');
+      return outcome;
+    },
+    remove: async (name: RuntimeSetupName) => {
+      const [outcome] = await removeFromRuntimes(named(name), options());
+      if (outcome === undefined) throw new Error('no outcome');
+      return outcome;
+    },
+    /** Every file and folder, with mode and content. */
+    tree: () =>
+      readdirSync(root, { recursive: true, encoding: 'utf8' })
+        .filter((path) => !/^var(?:\/lib)?$/.test(path))
+        .sort()
+        .map((path) => {
+          const stats = statSync(join(root, path));
+          const content = stats.isFile()
+            ? createHash('sha256')
+                .update(readFileSync(join(root, path)))
+                .digest('hex')
+            : '';
+          return `${path} ${stats.mode.toString(8)} ${content}`;
+        }),
+  };
+}
+
+const DAEMON_JSON = '/etc/docker/daemon.json';
+const HOSTS = '/etc/containerd/certs.d/docker.io/hosts.toml';
+const CONFIG = '/etc/containerd/config.toml';
+const DROP_IN = '/etc/containers/registries.conf.d/metahub.conf';
+const K3S = '/etc/rancher/k3s/registries.yaml';
+
+/** Files as operators have them, some with what setup has to keep. */
+const EXISTING: readonly (readonly [RuntimeSetupName, Readonly<Record<string, string>>])[] = [
+  ['docker', {}],
+  ['docker', { [DAEMON_JSON]: '' }],
+  ['docker', { [DAEMON_JSON]: '{}' }],
+  ['docker', { [DAEMON_JSON]: '{\n\t"log-driver": "journald",\n\t"features": {"buildkit": true}\n}\n' }],
+  ['docker', { [DAEMON_JSON]: '{"registry-mirrors": ["https://mirror.gcr.io"], "debug": true}' }],
+  ['docker', { [DAEMON_JSON]: '{"registry-mirrors": []}\n' }],
+  ['containerd', {}],
+  [
+    'containerd',
+    { [CONFIG]: 'version = 2\n\n[plugins."io.containerd.grpc.v1.cri".cni]\n  bin_dir = "/usr/lib/cni"\n' },
+  ],
+  [
+    'containerd',
+    { [CONFIG]: "version = 3\n[plugins.'io.containerd.cri.v1.images'.registry]\n  config_path = ''\n" },
+  ],
+  [
+    'containerd',
+    {
+      [CONFIG]:
+        'version = 2\n[plugins."io.containerd.grpc.v1.cri".registry]\n  [plugins."io.containerd.grpc.v1.cri".registry.headers]\n    X-A = ["b"]',
+    },
+  ],
+  [
+    'containerd',
+    {
+      [HOSTS]:
+        'server = "https://registry-1.docker.io"\n\n# ours\n[host."https://harbor.example"]\n  capabilities = ["pull"]\n',
+    },
+  ],
+  ['podman', {}],
+  ['podman', { '/etc/containers/registries.conf': 'unqualified-search-registries = ["docker.io"]\n' }],
+  ['cri-o', {}],
+  ['apptainer', {}],
+  ['k3s', {}],
+  [
+    'k3s',
+    {
+      [K3S]:
+        '# ours\nmirrors:\n  docker.io:\n    endpoint:\n      - https://harbor.example # first\nconfigs: {}\n',
+    },
+  ],
+];
+
+describe.each(EXISTING)('setup of %s with %j', (name, files) => {
+  test('changes nothing when it runs again', async () => {
+    const host = machine(files);
+    expect((await host.configure(name)).changes.length).toBeGreaterThan(0);
+    const after = host.tree();
+    const again = await host.configure(name);
+    expect(again.changes).toEqual([]);
+    expect(host.tree()).toEqual(after);
+  });
+
+  test('--remove leaves every file and folder as it was', async () => {
+    const host = machine(files);
+    const before = host.tree();
+    await host.configure(name);
+    await host.remove(name);
+    expect(host.tree()).toEqual(before);
+  });
+
+  test('--strict and back again leaves every file as it was', async () => {
+    const host = machine(files);
+    const before = host.tree();
+    await host.configure(name, true);
+    await host.configure(name, false);
+    await host.remove(name);
+    expect(host.tree()).toEqual(before);
+  });
+
+  test('a dry run writes nothing and shows what would be written', async () => {
+    const host = machine(files);
+    const before = host.tree();
+    const runtimes = RUNTIME_SETUPS.filter((runtime) => runtime.name === name);
+    const target = { url: URL, registries: ['docker.io', 'ghcr.io'], strict: false };
+    const [outcome] = await configureRuntimes(runtimes, { root: host.root, dryRun: true, target });
+    expect(outcome?.changes.some(({ after }) => after?.includes('127.0.0.1:5080'))).toBe(true);
+    expect(host.tree()).toEqual(before);
+  });
+});
+
+describe('docker', () => {
+  test('puts the mirror first and keeps every other key, mirror and byte', async () => {
+    const text =
+      '{\n    "data-root": "/srv",\n    "registry-mirrors": [\n        "https://mirror.gcr.io"\n    ]\n}\n';
+    const host = machine({ [DAEMON_JSON]: text });
+    const { warnings } = await host.configure('docker');
+    expect(JSON.parse(host.read(DAEMON_JSON))).toEqual({
+      'data-root': '/srv',
+      'registry-mirrors': [URL, 'https://mirror.gcr.io'],
+    });
+    expect(host.read(DAEMON_JSON).replace(`"${URL}", `, '')).toBe(text);
+    expect(warnings.join()).toContain('https://mirror.gcr.io after MetaHub');
+  });
+
+  test('--remove takes only the mirror out of a file that was edited since', async () => {
+    const host = machine({ [DAEMON_JSON]: '{"debug": true}' });
+    await host.configure('docker');
+    const edited = { ...JSON.parse(host.read(DAEMON_JSON)), 'log-level': 'warn' };
+    host.write(DAEMON_JSON, JSON.stringify(edited));
+    await host.remove('docker');
+    expect(JSON.parse(host.read(DAEMON_JSON))).toEqual({ debug: true, 'log-level': 'warn' });
+  });
+
+  test('keeps mode and owner of the file', async () => {
+    const host = machine({ [DAEMON_JSON]: '{}' });
+    chmodSync(join(host.root, DAEMON_JSON), 0o640);
+    await host.configure('docker');
+    expect(statSync(join(host.root, DAEMON_JSON)).mode & 0o777).toBe(0o640);
+  });
+
+  test('leaves a file that is no JSON alone, and says which line', async () => {
+    const host = machine({ [DAEMON_JSON]: '{\n  "debug": true,\n  oops\n}\n' });
+    const { error } = await host.configure('docker');
+    expect(error).toMatch(/daemon\.json: line 3 is not JSON/);
+    expect(host.read(DAEMON_JSON)).toContain('oops');
+  });
+
+  test('refuses while dockerd is started with --registry-mirror, with which it would not start', async () => {
+    const host = machine({
+      '/etc/systemd/system/docker.service.d/mirror.conf':
+        '[Service]\nExecStart=/usr/bin/dockerd --registry-mirror https://a.example\n',
+    });
+    expect((await host.configure('docker')).error).toMatch(
+      /docker\.service\.d\/mirror\.conf: starts dockerd with --registry-mirror/,
+    );
+  });
+});
+
+describe('containerd', () => {
+  test('writes a hosts.toml for each registry with both capabilities, and sets config_path', async () => {
+    const host = machine({ [CONFIG]: 'version = 2\n' });
+    const { reload } = await host.configure('containerd');
+    expect(parseToml(host.read(HOSTS))).toEqual({
+      server: 'https://registry-1.docker.io',
+      host: { [URL]: { capabilities: ['pull', 'resolve'] } },
+    });
+    expect(parseToml(host.read('/etc/containerd/certs.d/ghcr.io/hosts.toml'))).toMatchObject({
+      server: 'https://ghcr.io',
+    });
+    expect(parseToml(host.read(CONFIG))).toEqual({
+      version: 2,
+      plugins: { 'io.containerd.grpc.v1.cri': { registry: { config_path: '/etc/containerd/certs.d' } } },
+    });
+    expect(reload).toEqual(['systemctl', 'restart', 'containerd']);
+  });
+
+  test('sets config_path for CRI and for the transfer service in a configuration of version 3', async () => {
+    const host = machine({ [CONFIG]: 'version = 3\n' });
+    await host.configure('containerd');
+    expect(parseToml(host.read(CONFIG))).toEqual({
+      version: 3,
+      plugins: {
+        'io.containerd.cri.v1.images': { registry: { config_path: '/etc/containerd/certs.d' } },
+        'io.containerd.transfer.v1.local': { config_path: '/etc/containerd/certs.d' },
+      },
+    });
+  });
+
+  test('keeps the hosts of others, behind the mirror', async () => {
+    const host = machine({ [HOSTS]: '[host."https://harbor.example"]\n  capabilities = ["pull"]\n' });
+    await host.configure('containerd');
+    const hosts = parseToml(host.read(HOSTS))['host'] as object;
+    expect(Object.keys(hosts)).toEqual([URL, 'https://harbor.example']);
+  });
+
+  test('--strict makes the mirror the server as well, and --remove restores the one that was there', async () => {
+    const text = 'server = "https://registry-1.docker.io"\n';
+    const host = machine({ [HOSTS]: text });
+    await host.configure('containerd', true);
+    expect(parseToml(host.read(HOSTS))).toMatchObject({ server: URL });
+    host.write(HOSTS, `${host.read(HOSTS)}# edited since\n`);
+    await host.remove('containerd');
+    expect(host.read(HOSTS)).toBe(`${text}# edited since\n`);
+  });
+
+  test('uses the folder that config_path names', async () => {
+    const host = machine({
+      [CONFIG]: 'version = 2\n[plugins."io.containerd.grpc.v1.cri".registry]\nconfig_path = "/srv/certs"\n',
+    });
+    await host.configure('containerd');
+    expect(parseToml(host.read('/srv/certs/docker.io/hosts.toml'))).toHaveProperty('host');
+  });
+
+  test('warns where registry.mirrors rules config_path out, and leaves config.toml alone', async () => {
+    const text =
+      'version = 2\n[plugins."io.containerd.grpc.v1.cri".registry.mirrors."docker.io"]\n  endpoint = ["https://a.example"]\n';
+    const host = machine({ [CONFIG]: text });
+    const { warnings } = await host.configure('containerd');
+    expect(warnings.join()).toContain('registry.mirrors');
+    expect(host.read(CONFIG)).toBe(text);
+  });
+});
+
+describe('podman', () => {
+  test('the drop-in keeps what is configured for a registry already, since it replaces that', async () => {
+    const host = machine({
+      '/etc/containers/registries.conf.d/site.conf':
+        '[[registry]]\nprefix = "docker.io"\nlocation = "docker.io"\nblocked = false\n[[registry.mirror]]\nlocation = "harbor.example/hub"\n',
+    });
+    const { warnings } = await host.configure('podman');
+    const entries = parseToml(host.read(DROP_IN))['registry'] as object[];
+    expect(entries[0]).toEqual({
+      prefix: 'docker.io',
+      location: 'docker.io',
+      blocked: false,
+      mirror: [{ location: '127.0.0.1:5080/docker.io', insecure: true }, { location: 'harbor.example/hub' }],
+    });
+    expect(warnings.join()).toContain('site.conf is read after');
+  });
+
+  test('warns where tags never reach a mirror', async () => {
+    const host = machine({
+      '/etc/containers/registries.conf': '[[registry]]\nlocation = "ghcr.io"\nmirror-by-digest-only = true\n',
+    });
+    expect((await host.configure('podman')).warnings.join()).toContain('mirror-by-digest-only for ghcr.io');
+  });
+
+  test('--strict sends every pull to the mirror only', async () => {
+    const host = machine();
+    await host.configure('podman', true);
+    const entries = parseToml(host.read(DROP_IN))['registry'] as object[];
+    expect(entries[0]).toEqual({ prefix: 'docker.io', location: '127.0.0.1:5080/docker.io', insecure: true });
+  });
+});
+
+describe('k3s', () => {
+  test('puts the mirror before other endpoints and keeps comments', async () => {
+    const host = machine({
+      [K3S]: 'mirrors:\n  docker.io:\n    endpoint:\n      - https://a.example # ours\n',
+    });
+    await host.configure('k3s');
+    expect(parseYaml(host.read(K3S))).toEqual({
+      mirrors: { 'docker.io': { endpoint: [URL, 'https://a.example'] }, 'ghcr.io': { endpoint: [URL] } },
+    });
+  });
+});
+
+test('what a reader without rights may not see stays so: the remembered files are readable by root only', async () => {
+  const host = machine({ [DAEMON_JSON]: '{"proxies": {"http-proxy": "http://u:secret@p.example"}}' });
+  await host.configure('docker');
+  expect(statSync(join(host.root, '/var/lib/metahub/setup/state.json')).mode & 0o777).toBe(0o600);
+});
