@@ -13,21 +13,23 @@ export interface Containerd {
   digestOf(image: string): Promise<string>;
 }
 
-/** Starts containerd with a hosts.toml for docker.io that knows only the mirror. */
+/** Starts containerd with a hosts.toml for docker.io that knows only the mirror, or with those in `hostsFolder`. */
 export async function startContainerd(
   workplace: Workplace,
-  { mirror }: { readonly mirror: string },
+  { mirror, hostsFolder }: { readonly mirror: string; readonly hostsFolder?: string },
 ): Promise<Containerd> {
   const folder = workplace.folder('containerd');
   const socket = join(folder, 'containerd.sock');
   const configuration = join(folder, 'config.toml');
   writeFileSync(configuration, 'version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n');
-  const hosts = join(folder, 'certs.d');
-  mkdirSync(join(hosts, 'docker.io'), { recursive: true });
-  writeFileSync(
-    join(hosts, 'docker.io', 'hosts.toml'),
-    `server = "${mirror}"\n[host."${mirror}"]\n  capabilities = ["pull", "resolve"]\n`,
-  );
+  const hosts = hostsFolder ?? join(folder, 'certs.d');
+  if (hostsFolder === undefined) {
+    mkdirSync(join(hosts, 'docker.io'), { recursive: true });
+    writeFileSync(
+      join(hosts, 'docker.io', 'hosts.toml'),
+      `server = "${mirror}"\n[host."${mirror}"]\n  capabilities = ["pull", "resolve"]\n`,
+    );
+  }
   const server = await startServer({
     command: 'containerd',
     args: [

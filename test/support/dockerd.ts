@@ -21,14 +21,16 @@ export interface Dockerd {
 
 export interface DockerdOptions {
   /** `http://127.0.0.1:PORT`; what it asks for images of docker.io. */
-  readonly mirror: string;
+  readonly mirror?: string;
+  /** A daemon.json to read; else none. */
+  readonly configFile?: string;
   readonly env?: Readonly<Record<string, string>>;
 }
 
 /** Starts dockerd without a network of its own; containers run with `--network none`. */
 export async function startDockerd(
   workplace: Workplace,
-  { mirror, env = {} }: DockerdOptions,
+  { mirror, configFile, env = {} }: DockerdOptions,
 ): Promise<Dockerd> {
   const folder = workplace.folder('dockerd');
   const socket = join(folder, 'docker.sock');
@@ -37,7 +39,9 @@ export async function startDockerd(
     args: [
       ...['--data-root', join(folder, 'data'), '--exec-root', join(folder, 'exec')],
       ...['--host', `unix://${socket}`, '--pidfile', join(folder, 'pid')],
-      ...['--iptables=false', '--ip6tables=false', '--bridge=none', '--registry-mirror', mirror],
+      ...['--iptables=false', '--ip6tables=false', '--bridge=none'],
+      ...(mirror === undefined ? [] : ['--registry-mirror', mirror]),
+      ...(configFile === undefined ? [] : ['--config-file', configFile]),
     ],
     env,
     ready: /API listen on /,

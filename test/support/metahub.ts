@@ -5,7 +5,7 @@ import type { HostProfile } from '../../src/host/profile.ts';
 import { type RunningServer, startServer } from './processes.ts';
 import type { Workplace } from './workplace.ts';
 
-const PROGRAM = fileURLToPath(new URL('../../bin/metahub.js', import.meta.url));
+export const metahubProgram = fileURLToPath(new URL('../../bin/metahub.js', import.meta.url));
 
 /** The least that an amd64 host can be; `--set` makes every other host of it, whatever machine the tests run on. */
 const PLAIN_HOST: HostProfile = {
@@ -60,7 +60,7 @@ export async function startMetahub(workplace: Workplace, options: MetahubOptions
     server = await startServer({
       command: process.execPath,
       args: [
-        ...[PROGRAM, 'serve', '--listen', listen, '--data', data],
+        ...[metahubProgram, 'serve', '--listen', listen, '--data', data],
         ...(options.upstream === undefined ? [] : ['--upstream', `docker.io=${options.upstream}`]),
         ...['--public-registries', 'off'],
         ...['--profile', profile, ...host.split(' ').flatMap((feature) => ['--set', feature])],

@@ -13,10 +13,16 @@ export interface Podman {
   architectureOf(image: string): Promise<string>;
 }
 
-export function openPodman(workplace: Workplace, { mirror }: { readonly mirror: string }): Podman {
+export function openPodman(
+  workplace: Workplace,
+  { mirror, configuration }: { readonly mirror: string; readonly configuration?: string },
+): Podman {
   const folder = workplace.folder('podman');
   const files = writeRegistriesFiles(folder, mirror);
-  const env = { CONTAINERS_REGISTRIES_CONF: files.configuration, REGISTRY_AUTH_FILE: files.logins };
+  const env = {
+    CONTAINERS_REGISTRIES_CONF: configuration ?? files.configuration,
+    REGISTRY_AUTH_FILE: files.logins,
+  };
   const storage = [
     ...['--root', join(folder, 'root'), '--runroot', join(folder, 'run'), '--storage-driver', 'vfs'],
     ...['--runtime', 'runc', '--cgroup-manager', 'cgroupfs', '--events-backend', 'none'],
