@@ -33,7 +33,7 @@ export function withFeatures(profile: HostProfile, features: readonly string[]):
 
 /**
  * The profile of a machine known by its features alone. Without a CPU among them it has the baseline of the base's
- * architecture (amd64 on Linux unless told otherwise) and runs nothing that demands more.
+ * architecture (amd64 on Linux by default) and runs nothing that demands more.
  * @throws {Error} as `withFeatures`.
  */
 export function profileOfFeatures(features: readonly string[], base?: HostProfile): HostProfile {

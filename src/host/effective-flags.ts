@@ -60,7 +60,7 @@ function unprintedFlags(
   kernel: string | undefined,
 ): readonly string[] {
   const model = nodeOfModel(cpu);
-  // WSL 1 prints what Windows tells, under a release that is none of Linux.
+  // WSL 1 prints what Windows reports, under a release that is none of Linux.
   if (model === undefined || printed.has('hypervisor') || /microsoft/i.test(kernel ?? '')) return [];
   const release = parseVersion(kernel ?? '');
   // A kernel that prints one of them prints them all.
@@ -75,7 +75,7 @@ function unprintedFlags(
 
 type Release = ReturnType<typeof parseVersion>;
 
-/** An unknown release counts as one that has been looked at: captures seldom tell it. */
+/** An unknown release counts as one that has been looked at: captures seldom contain it. */
 function isAtMost(release: Release, last: string): boolean {
   return release === undefined || compareVersions(release.slice(0, 2), parseVersion(last) ?? []) <= 0;
 }

@@ -40,7 +40,7 @@ export function isAncestorOrSelf(ancestor: string, node: string): boolean {
   return ancestor === node || ancestorSet(node).has(ancestor);
 }
 
-/** `GenuineIntel`; `generic` of a level, a root, and a stranger. */
+/** `GenuineIntel`; `generic` of a level, a root and an unknown name. */
 export function vendorOf(name: string): string {
   return findNode(name)?.vendor ?? 'generic';
 }
@@ -74,7 +74,7 @@ export function identify(
   for (const node of allNodes()) {
     if (!judge.runs(node)) continue;
     compatible.add(node.name);
-    // A core of one vendor may build on another's; and what tells siblings apart does not matter to a descendant.
+    // A core of one vendor may build on another's; and what distinguishes siblings does not matter to a descendant.
     if (!strictArchspec) for (const ancestor of ancestorSet(node.name)) compatible.add(ancestor);
   }
   const ranked = [...compatible].sort(compareMicroarchitectures);

@@ -92,7 +92,7 @@ export interface VariantSubject {
 export const RISCV_PROFILES: readonly string[] = ['rva20u64', 'rva22u64', 'rva23u64'];
 
 /**
- * Extensions that each profile adds, as far as Linux tells them.
+ * Extensions that each profile adds, as far as Linux prints them.
  * @see https://github.com/riscv/riscv-profiles
  */
 const PROFILE_EXTENSIONS: readonly string[] = [

@@ -5,7 +5,7 @@ import { OTHER_NODES } from './data/other.ts';
 import { X86_NODES } from './data/x86.ts';
 import { IDLE_FLAGS, IDLE_FLAGS_BY_VENDOR } from './data/x86-flags.ts';
 
-/** A microarchitecture: what it adds to its parents, and what tells it apart. */
+/** A microarchitecture: what it adds to its parents, and what distinguishes it. */
 export interface MicroarchitectureNode {
   readonly name: string;
   readonly parents: readonly string[];
@@ -119,7 +119,7 @@ function collect(
 }
 
 /**
- * ARM: flags that tell of the kernel (`cpuid`, `evtstrm`), of a control bit (`ssbs`) and of a hint (`dgh`). Compilers emit
+ * ARM: flags that describe the kernel (`cpuid`, `evtstrm`), of a control bit (`ssbs`) and of a hint (`dgh`). Compilers emit
  * nothing for them.
  */
 const IDLE_ARM_FLAGS = ['cpuid', 'evtstrm', 'ssbs', 'dgh'];
@@ -134,10 +134,10 @@ function idleFlags({ name, vendor }: MicroarchitectureNode): ReadonlySet<string>
 }
 
 /**
- * Whether idle flags alone tell a node from one of its vendor's that it descends from: then a CPU that does not print
+ * Whether idle flags alone distinguish a node from an ancestor of its vendor: then a CPU that does not print
  * them is this node only when its model number says so.
  */
-export function isToldByIdleFlags({ name, parents, vendor }: MicroarchitectureNode): boolean {
+export function isDistinguishedByIdleFlags({ name, parents, vendor }: MicroarchitectureNode): boolean {
   const [all, required] = [flagSet(name), requiredFlagSet(name)];
   return parents.some((parent) => {
     if (NODES.get(parent)?.vendor !== vendor || vendor === 'generic') return false;
@@ -231,7 +231,7 @@ const ALIASES: Readonly<Record<string, string>> = {
   spacemit_x60: 'x60',
 };
 
-/** The table's name for what an author wrote (`znver3`, `skylake-avx512`, `x86-64-v3`); nothing for a stranger. */
+/** The table's name for what an author wrote (`znver3`, `skylake-avx512`, `x86-64-v3`); nothing for an unknown name. */
 export function canonicalName(written: string): string | undefined {
   const name = written.trim().toLowerCase();
   const plain = name.replaceAll('-', '_');

@@ -5,7 +5,7 @@ import { levelsOf, nodeOfLevel } from './levels.ts';
 import {
   ancestorSet,
   flagSet,
-  isToldByIdleFlags,
+  isDistinguishedByIdleFlags,
   type MicroarchitectureNode,
   referenceFlagSet,
   requiredFlagSet,
@@ -28,8 +28,8 @@ export interface NodeJudge {
   readonly runs: (node: MicroarchitectureNode) => boolean;
   /** The flags that a node's code needs and the CPU lacks. */
   readonly missingFlags: (node: MicroarchitectureNode) => readonly string[];
-  /** The idle flags that would tell a node from an ancestor, where the model number does not. */
-  readonly missingSigns: (node: MicroarchitectureNode) => readonly string[];
+  /** The idle flags that would distinguish a node from an ancestor, where the model number does not. */
+  readonly missingIdleFlags: (node: MicroarchitectureNode) => readonly string[];
   /** Whether part, generation, model or machine agree, flags aside. */
   readonly agrees: (node: MicroarchitectureNode) => boolean;
   /** Whether every core of the CPU is the node's, by part number. */
@@ -52,8 +52,8 @@ export function createJudge(cpu: CpuFacts, architecture: string, strictArchspec 
   const missingFlags = ({ name }: MicroarchitectureNode): readonly string[] =>
     [...(demanded(name) ?? [])].filter((flag) => !has.has(flag));
 
-  const missingSigns = (node: MicroarchitectureNode): readonly string[] => {
-    if (strictArchspec || !isToldByIdleFlags(node)) return [];
+  const missingIdleFlags = (node: MicroarchitectureNode): readonly string[] => {
+    if (strictArchspec || !isDistinguishedByIdleFlags(node)) return [];
     if (model !== undefined && (model === node.name || ancestorSet(model).has(node.name))) return [];
     return [...(flagSet(node.name) ?? [])].filter(
       (flag) => !has.has(flag) && demanded(node.name)?.has(flag) !== true,
@@ -66,7 +66,7 @@ export function createJudge(cpu: CpuFacts, architecture: string, strictArchspec 
     if (evidence.byModel && model !== name) return false;
     if (evidence.byPart && !strictArchspec && !isCore(node)) return false;
     if (evidence.machines !== undefined && !isMachine(cpu.uarch, evidence.machines)) return false;
-    if (missingSigns(node).length > 0) return false;
+    if (missingIdleFlags(node).length > 0) return false;
     if (family !== 'aarch64' || vendor !== 'generic' || name === family) return true;
     // Of the reference's generics only the root counts; its table gives the versions no flags to be judged by.
     return !strictArchspec && levelNodes.has(name);
@@ -76,7 +76,7 @@ export function createJudge(cpu: CpuFacts, architecture: string, strictArchspec 
     if (strictArchspec && !node.isReference) return false;
     if (rootOf(node.name) !== family) return false;
     if (node.vendor !== 'generic' && node.vendor !== cpu.vendor) return false;
-    // macOS tells the chip and hides nothing, but does not name every flag.
+    // macOS names the chip and hides nothing, but does not name every flag.
     if (apple !== undefined && node.vendor === 'Apple') return isAppleAtMost(node.name, apple);
     return agrees(node) && missingFlags(node).length === 0;
   };
@@ -90,7 +90,7 @@ export function createJudge(cpu: CpuFacts, architecture: string, strictArchspec 
     parts.length > 0 && parts.every((part) => partsOf(node).includes(part));
   const hasCore = (node: MicroarchitectureNode): boolean =>
     parts.some((part) => partsOf(node).includes(part));
-  return { runs, missingFlags, missingSigns, agrees, isCore, hasCore };
+  return { runs, missingFlags, missingIdleFlags, agrees, isCore, hasCore };
 }
 
 function isMachine(uarch: string | undefined, machines: string): boolean {

@@ -48,7 +48,7 @@ export function whyNot(
   if (node.vendor !== 'generic' && node.vendor !== cpu.vendor) {
     reasons.push({ kind: 'vendor', needs: node.vendor, has: cpu.vendor });
   }
-  const missing = [...judge.missingFlags(node), ...judge.missingSigns(node)];
+  const missing = [...judge.missingFlags(node), ...judge.missingIdleFlags(node)];
   if (missing.length > 0) reasons.push({ kind: 'flags', missing });
   if (!judge.agrees(node)) {
     const { generation } = node.evidence;
@@ -77,7 +77,7 @@ export function formatReason(reason: WhyNotReason): string {
     case 'generation':
       return `it needs generation ${reason.needs}, this CPU is ${reason.has === undefined ? 'unknown' : `of generation ${reason.has}`}`;
     case 'model':
-      return `only model numbers tell it apart, and this CPU's ${reason.has === undefined ? 'are not known' : `say ${reason.has}`}`;
+      return `only model numbers distinguish it, and this CPU's ${reason.has === undefined ? 'are not known' : `say ${reason.has}`}`;
   }
 }
 

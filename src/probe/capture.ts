@@ -40,14 +40,14 @@ const lines =
       .filter((line) => wanted.test(line))
       .join('\n');
 
-/** What a file is cut down to: detection reads no more of it, and some of the rest tells whose machine it is. */
+/** What a file is cut down to: detection reads no more of it, and some of the rest identifies the machine. */
 const TEXT_FILTERS: readonly (readonly [path: RegExp, filter: TextFilter])[] = [
   [/^\/proc\/cpuinfo$/, cutCpuinfo],
   [/^\/proc\/meminfo$/, lines(/^MemTotal:/)],
   [/\/os-release$/, lines(/^(?:ID|VERSION_ID)=/)],
   [/\/ldd$/, (text) => /^.*\bldd \(.*$/m.exec(text)?.[0]],
   [/\/libc\.so\.6$/, (text) => /GNU C Library [^\n\0]*?release version \d+\.\d+/.exec(text)?.[0]],
-  // Partitions of one GPU share its number; its last digits tell them apart, and the GPU from no other's.
+  // Partitions of one GPU share its number; its last digits distinguish partitions and do not identify the GPU.
   [/\/properties$/, (text) => text.replace(/^(unique_id) \d*(\d{6})$/m, '$1 $2')],
   [/\/gpus\/[^/]+\/information$/, lines(/^(?:Model|Device Minor):/)],
   [/^\/sys\/bus\/pci\/devices\/[^/]+\/uevent$/, cutPciFunction],

@@ -20,7 +20,7 @@ type Ask = (question: Question) => Promise<string>;
 const ANSWER_LIMIT_BYTES = 4096;
 
 /** Asks the metadata services of AWS, Google and Azure at once; the first instance type is the answer. */
-export async function askInstanceType({
+export async function queryInstanceType({
   baseUrl = 'http://169.254.169.254',
   limitMs = 1000,
   problems,

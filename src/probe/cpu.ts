@@ -40,7 +40,7 @@ export interface CpuOptions {
 const UNKNOWN: CpuFacts = { vendor: 'generic', flags: [] };
 const CPUINFO = '/proc/cpuinfo';
 
-/** The CPU as /proc/cpuinfo tells it: of its first record, unless cores differ. */
+/** The CPU as /proc/cpuinfo describes it: its first record, unless cores differ. */
 export function readCpu({ root, architecture, problems }: CpuOptions): CpuFacts {
   const text = readCpuinfo(root, architecture);
   if (text === undefined) {
@@ -56,8 +56,8 @@ export function readCpu({ root, architecture, problems }: CpuOptions): CpuFacts 
 }
 
 /**
- * Cores of x86 do not differ in what they tell. The kernel writes a record when it is read, and on 512 threads writing
- * takes it milliseconds: it is asked for no more than is needed.
+ * Cores of x86 have the same flags. The kernel writes a record when it is read, and for 512 threads that takes
+ * milliseconds: no more is read than is needed.
  */
 function readCpuinfo(root: HostRoot, architecture: string): string | undefined {
   const head = architecture === 'amd64' ? root.head(CPUINFO) : undefined;
@@ -270,7 +270,7 @@ function number(text: string | undefined): number | undefined {
   return text !== undefined && /^\d+$/.test(text) ? Number(text) : undefined;
 }
 
-/** Leaves out what the file does not tell: absence is a missing key, not an undefined one. */
+/** Leaves out what the file does not contain: absence is a missing key, not an undefined one. */
 function withoutGaps(facts: { [Key in keyof CpuFacts]: CpuFacts[Key] | undefined }): CpuFacts {
   const { vendor = 'generic', flags = [], ...rest } = facts;
   const known = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined));

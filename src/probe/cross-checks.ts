@@ -14,7 +14,7 @@ const LIMIT_MS = 5000;
 const LINKERS = ['/lib64/ld-linux-x86-64.so.2', '/lib/ld-linux-aarch64.so.1'];
 
 /** Asks the compilers, the dynamic linker and lscpu, each for five seconds at most. */
-export async function askOthers(signal?: AbortSignal): Promise<CrossChecks> {
+export async function queryOtherPrograms(signal?: AbortSignal): Promise<CrossChecks> {
   const output = async (program: string, ...args: readonly string[]): Promise<string | undefined> => {
     const outcome = await runBounded(program, args, { limitMs: LIMIT_MS, signal });
     return outcome.kind === 'ended' && outcome.status === 0 ? outcome.stdout : undefined;

@@ -1,4 +1,4 @@
-/** Collects what the probes could not tell, and whether one of them failed rather than found nothing. */
+/** Collects what the probes could not read, and whether one of them failed rather than found nothing. */
 export interface Diagnostics {
   /** A fact is absent; says which, and why it matters. */
   readonly warn: (message: string) => void;

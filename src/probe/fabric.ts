@@ -4,7 +4,7 @@ import type { PciDevice } from './pci.ts';
 
 const CLASS = '/sys/class/infiniband';
 
-/** Drivers whose link layer tells less than they do. */
+/** Drivers whose link layer says less than their name. */
 const FABRIC_BY_DRIVER: Readonly<Record<string, string>> = {
   hfi1: 'opa',
   efa: 'efa',

@@ -4,7 +4,7 @@ import { basename, join, sep } from 'node:path';
 /** A directory that stands for a machine: `/` for this one, a captured tree for another. Paths are absolute within it. */
 export interface HostRoot {
   readonly path: string;
-  /** This machine itself: programs may be run and services asked. */
+  /** This machine itself: programs may be run and services queried. */
   readonly isLive: boolean;
   /** A file's text without trailing white space or NULs; nothing when there is no such file. */
   readonly text: (path: string) => string | undefined;
@@ -17,7 +17,7 @@ export interface HostRoot {
 }
 
 export interface HostRootOptions {
-  /** Told of everything that is there but cannot be read. */
+  /** Called for everything that is there but cannot be read. */
   readonly onUnreadable: (path: string, code: string) => void;
 }
 
@@ -35,7 +35,7 @@ const ABSENT = new Set(['ENOENT', 'ENOTDIR', 'ENODEV', 'ENXIO', 'EINVAL', 'EOPNO
 export function openHostRoot(path: string, { onUnreadable }: HostRootOptions): HostRoot {
   const isLive = path === '/';
   const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
-  // A captured tree may hold absolute links; followed blindly they would tell of this machine instead of that one.
+  // A captured tree may hold absolute links; followed blindly they would lead to this machine's files instead.
   const base = isLive ? '/' : realpathSync.native(path);
   const locate = (inside: string): string => {
     if (isLive) return inside;

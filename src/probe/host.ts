@@ -13,7 +13,7 @@ import { readPci } from './pci.ts';
 import { readSystem } from './system.ts';
 
 export interface ProbeOptions {
-  /** `/` for this machine, else a directory that stands for one: nothing is run there and nobody asked. */
+  /** `/` for this machine, else a directory that stands for one: no program is run and no service queried for it. */
   readonly root: string;
   /** GOARCH of the machine; by default of this one, and of a captured tree what its CPU shows. */
   readonly architecture?: string | undefined;
@@ -33,13 +33,14 @@ export interface HostProbe {
 }
 
 /**
- * Reads everything that can be told of a host below a root. What cannot be read is a warning and an absent fact.
+ * Reads everything that detection uses of a host below a root. What cannot be read is a warning and an absent fact.
  * @throws {Error} with `code` when the root itself is no readable directory.
  */
 export async function probeHost(options: ProbeOptions): Promise<HostProbe> {
   const problems = collectDiagnostics();
   const opened = openHostRoot(options.root, {
-    onUnreadable: (path, code) => problems.fail(`${path} cannot be read (${code}): what it tells is missing`),
+    onUnreadable: (path, code) =>
+      problems.fail(`${path} cannot be read (${code}): what it contains is missing`),
   });
   const root = options.through?.(opened) ?? opened;
   const architecture = options.architecture ?? architectureOf(root);
@@ -77,12 +78,12 @@ async function readLinux({ root, architecture, problems, options }: LinuxSubject
     root,
     pci,
     problems,
-    askSmi: async (program) => (await import('./nvidia-smi.ts')).askNvidiaSmi({ program, signal }),
-    askCuda: async (program) => (await import('./nvidia-smi.ts')).askCudaVersion({ program, signal }),
+    querySmi: async (program) => (await import('./nvidia-smi.ts')).queryNvidiaSmi({ program, signal }),
+    queryCuda: async (program) => (await import('./nvidia-smi.ts')).queryCudaVersion({ program, signal }),
   });
   const system = readSystem(root, problems);
   const fabrics = readFabrics(root, pci, problems);
-  const instanceType = system.instanceType ?? (await askCloud(root, options, problems));
+  const instanceType = system.instanceType ?? (await queryCloud(root, options, problems));
   return {
     os: 'linux',
     architecture,
@@ -100,11 +101,11 @@ async function readLinux({ root, architecture, problems, options }: LinuxSubject
   };
 }
 
-async function askCloud(
+async function queryCloud(
   root: HostRoot,
   { cloud = false, signal }: ProbeOptions,
   problems: Diagnostics,
 ): Promise<string | undefined> {
   if (!cloud || !root.isLive) return undefined;
-  return (await import('./cloud.ts')).askInstanceType({ problems, signal });
+  return (await import('./cloud.ts')).queryInstanceType({ problems, signal });
 }

@@ -44,18 +44,18 @@ interface LocalFeature {
  * `# +no-feature` for the next line only. A line `kind:value` without `=` is a feature as MetaHub writes it.
  * @see https://kubernetes-sigs.github.io/node-feature-discovery/stable/usage/customization-guide.html#input-format
  */
-function parseFeatureFile(text: string, now: Date, complain: (why: string) => void): readonly LocalFeature[] {
+function parseFeatureFile(text: string, now: Date, warn: (why: string) => void): readonly LocalFeature[] {
   const features: LocalFeature[] = [];
   let hasExpired = false;
   let skipNext = false;
   for (const line of text.split('\n').map((raw) => raw.trim())) {
     const directive = /^#\s*\+([a-z-]+)(?:=(.*))?$/.exec(line);
-    if (directive?.[1] === 'expiry-time') hasExpired = isPast(directive[2] ?? '', now, complain);
+    if (directive?.[1] === 'expiry-time') hasExpired = isPast(directive[2] ?? '', now, warn);
     else if (directive?.[1] === 'no-feature') skipNext = true;
     if (line === '' || line.startsWith('#')) continue;
     if (!hasExpired && !skipNext && !line.startsWith(NFD_NAMESPACE)) {
       if (KEY_FIRST.test(line)) features.push(parseLine(line));
-      else complain(`"${line}" is not key=value: it is left out`);
+      else warn(`"${line}" is not key=value: it is left out`);
     }
     skipNext = false;
   }
@@ -68,9 +68,9 @@ function parseLine(line: string): LocalFeature {
   return { key: line, line: line.includes(':') ? line : `${line}=true` };
 }
 
-function isPast(time: string, now: Date, complain: (why: string) => void): boolean {
+function isPast(time: string, now: Date, warn: (why: string) => void): boolean {
   const expiry = Date.parse(time.trim());
   if (!Number.isNaN(expiry)) return expiry < now.getTime();
-  complain(`"${time.trim()}" is no RFC 3339 time; the features below it are kept`);
+  warn(`"${time.trim()}" is no RFC 3339 time; the features below it are kept`);
   return false;
 }

@@ -89,7 +89,7 @@ function x86Flags(values: ReadonlyMap<string, string>): readonly string[] {
   return [...new Set(spelled)];
 }
 
-/** What is told of a host that has no /proc. */
+/** The facts of a host that has no /proc. */
 export interface NonLinuxFacts {
   readonly os: 'darwin' | 'windows';
   readonly cpu: CpuFacts;
@@ -154,11 +154,11 @@ export interface WindowsCpu {
   readonly flags: string;
 }
 
-/** Windows as far as it tells of itself; warns of what it does not. */
+/** Windows as far as it describes itself; warns of what it does not. */
 export function parseWindows(cpu: WindowsCpu, problems: Diagnostics): NonLinuxFacts {
   const number = (text: string) => (/^\d+$/.test(text) ? Number(text) : undefined);
   const [family, model, stepping] = [cpu.family, cpu.model, cpu.stepping].map(number);
-  problems.warn('Windows does not tell what the CPU can do: --set cpu:NAME states it');
+  problems.warn('Windows does not report what the CPU can do: state it with --set cpu:NAME');
   return {
     os: 'windows',
     cpu: {

@@ -7,7 +7,7 @@
  * Sources: ids from the PCI ID database (https://pci-ids.ucw.cz, 3-clause BSD or GPL-2.0-or-later; facts only) and, for
  * Blackwell's blocks, NVIDIA's gpu-admin-tools (MIT); capabilities from https://developer.nvidia.com/cuda-gpus and
  * https://developer.nvidia.com/cuda-legacy-gpus. A row without a capability is a chip whose capability is not published:
- * nvidia-smi tells it.
+ * nvidia-smi reports it.
  */
 export interface NvidiaChip {
   readonly chip: string;

@@ -1,6 +1,6 @@
 import { runBounded } from './run-program.ts';
 
-/** What nvidia-smi says of one GPU. A value it would not tell is absent. */
+/** What nvidia-smi says of one GPU. A value that it does not report is absent. */
 export interface SmiGpu {
   /** As sysfs spells it: `0000:41:00.0`. */
   readonly pciAddress?: string;
@@ -12,7 +12,7 @@ export interface SmiGpu {
 export type SmiAnswer =
   | { readonly kind: 'gpus'; readonly gpus: readonly SmiGpu[] }
   /** `why` completes "nvidia-smi …". */
-  | { readonly kind: 'silent'; readonly why: string };
+  | { readonly kind: 'unavailable'; readonly why: string };
 
 export interface NvidiaSmiOptions {
   /** The program, by name or path. */
@@ -30,7 +30,7 @@ const QUERY = [
 const LIMIT_MS = 2000;
 
 /** Asks nvidia-smi for every GPU, for two seconds at most. */
-export async function askNvidiaSmi({
+export async function queryNvidiaSmi({
   program = 'nvidia-smi',
   limitMs = LIMIT_MS,
   signal,
@@ -38,16 +38,16 @@ export async function askNvidiaSmi({
   const outcome = await runBounded(program, QUERY, { limitMs, signal });
   switch (outcome.kind) {
     case 'missing':
-      return { kind: 'silent', why: 'is not installed' };
+      return { kind: 'unavailable', why: 'is not installed' };
     case 'timed-out':
-      return { kind: 'silent', why: `did not answer within ${outcome.limitMs / 1000} s and was killed` };
+      return { kind: 'unavailable', why: `did not answer within ${outcome.limitMs / 1000} s and was killed` };
     case 'ended':
       return parseNvidiaSmi(outcome.stdout, outcome.status);
   }
 }
 
 /** The greatest CUDA that the driver runs, as the head of nvidia-smi's table says; nothing when it does not. */
-export async function askCudaVersion({
+export async function queryCudaVersion({
   program = 'nvidia-smi',
   limitMs = LIMIT_MS,
   signal,
@@ -56,14 +56,14 @@ export async function askCudaVersion({
   return outcome.kind === 'ended' ? parseCudaVersion(outcome.stdout) : undefined;
 }
 
-/** `CUDA Version: 13.0`; drivers that tell the kernel's part apart write `CUDA UMD Version: 13.2`. */
+/** `CUDA Version: 13.0`; drivers that name the kernel's part as well write `CUDA UMD Version: 13.2`. */
 export function parseCudaVersion(stdout: string): string | undefined {
   return /CUDA (?:UMD )?Version:\s*(\d+\.\d+)/.exec(stdout)?.[1];
 }
 
 /** Exit statuses and the words beside them, as seen from drivers 390 to 580. */
 const COMPLAINTS: readonly (readonly [RegExp, string])[] = [
-  [/is not a valid field to query/, 'is too old to tell compute capabilities (driver 470 or older)'],
+  [/is not a valid field to query/, 'is too old to report compute capabilities (driver 470 or older)'],
   [/No devices were found/, 'found no device, though one is on the PCI bus'],
   [/couldn't communicate with the NVIDIA driver/, 'could not reach the driver: is its module loaded?'],
   [
@@ -77,9 +77,9 @@ export function parseNvidiaSmi(stdout: string, status: number | undefined): SmiA
   const gpus = stdout.split('\n').flatMap((line) => parseRow(line));
   if (gpus.length > 0) return { kind: 'gpus', gpus };
   const known = COMPLAINTS.find(([words]) => words.test(stdout));
-  if (known !== undefined) return { kind: 'silent', why: known[1] };
+  if (known !== undefined) return { kind: 'unavailable', why: known[1] };
   const end = status === undefined ? 'was killed' : `ended with status ${status}`;
-  return { kind: 'silent', why: `${end} and named no GPU` };
+  return { kind: 'unavailable', why: `${end} and named no GPU` };
 }
 
 function parseRow(line: string): SmiGpu[] {
@@ -99,7 +99,7 @@ function parseRow(line: string): SmiGpu[] {
   ];
 }
 
-/** `[N/A]`, `[Not Supported]`, `[Unknown Error]`, `[GPU requires reset]` stand for what it cannot tell. */
+/** `[N/A]`, `[Not Supported]`, `[Unknown Error]`, `[GPU requires reset]` stand for what it cannot report. */
 function isValue(text: string): boolean {
   return text !== '' && text !== 'N/A' && !/^\[.*\]$/.test(text);
 }

@@ -10,7 +10,7 @@ export interface NvidiaFacts {
   readonly gpus: readonly GpuFacts[];
   /** `535.104.05`. */
   readonly driver?: string;
-  /** The greatest CUDA that the driver says it runs; asked of drivers that are newer than the table. */
+  /** The greatest CUDA that the driver says it runs; queried from drivers that are newer than the table. */
   readonly cuda?: string;
 }
 
@@ -18,9 +18,9 @@ export interface NvidiaOptions {
   readonly root: HostRoot;
   readonly pci: readonly PciDevice[];
   readonly problems: Diagnostics;
-  /** Asked only for ids that the table does not know, and never of a captured tree; `nvidia-smi` unless named. */
-  readonly askSmi: (program?: string) => Promise<SmiAnswer>;
-  readonly askCuda: (program?: string) => Promise<string | undefined>;
+  /** Run only for ids that the table does not know, and never of a captured tree; `nvidia-smi` unless named. */
+  readonly querySmi: (program?: string) => Promise<SmiAnswer>;
+  readonly queryCuda: (program?: string) => Promise<string | undefined>;
 }
 
 const PROC = '/proc/driver/nvidia';
@@ -42,7 +42,7 @@ export async function readNvidia(options: NvidiaOptions): Promise<NvidiaFacts> {
     problems.warn('no NVIDIA driver is loaded: containers cannot use the GPU until it is');
   }
   const cuda =
-    root.isLive && driver !== undefined && isNewerThanTable(driver) ? await options.askCuda() : undefined;
+    root.isLive && driver !== undefined && isNewerThanTable(driver) ? await options.queryCuda() : undefined;
   return {
     gpus: tegra === undefined ? gpus : [tegra],
     ...(driver === undefined ? {} : { driver }),
@@ -58,22 +58,22 @@ function isWsl2(root: HostRoot): boolean {
 /** Where Windows puts the program of its own NVIDIA driver. */
 const WSL2_SMI = '/usr/lib/wsl/lib/nvidia-smi';
 
-async function readWsl2({ root, problems, askSmi, askCuda }: NvidiaOptions): Promise<NvidiaFacts> {
+async function readWsl2({ root, problems, querySmi, queryCuda }: NvidiaOptions): Promise<NvidiaFacts> {
   if (!root.isLive) {
     problems.warn(
       'GPUs of Windows (/dev/dxg) are known to nvidia-smi alone, which a captured tree cannot run',
     );
     return { gpus: [] };
   }
-  const answer = await askSmi(WSL2_SMI);
-  if (answer.kind === 'silent') {
+  const answer = await querySmi(WSL2_SMI);
+  if (answer.kind === 'unavailable') {
     problems.warn(
       `GPUs of Windows (/dev/dxg) are known to nvidia-smi alone, and ${WSL2_SMI} ${answer.why}: no NVIDIA GPU is claimed`,
     );
     return { gpus: [] };
   }
   const driver = answer.gpus[0]?.driver;
-  const cuda = await askCuda(WSL2_SMI);
+  const cuda = await queryCuda(WSL2_SMI);
   return {
     gpus: answer.gpus.map(({ driver: _driver, ...gpu }) => ({ vendor: 'nvidia', ...gpu })),
     ...(driver === undefined ? {} : { driver }),
@@ -122,20 +122,20 @@ function hasMigInstances(root: HostRoot, minor: string): boolean {
 async function completed(
   gpus: readonly GpuFacts[],
   driver: string | undefined,
-  { root, problems, askSmi }: NvidiaOptions,
+  { root, problems, querySmi }: NvidiaOptions,
 ): Promise<readonly GpuFacts[]> {
   const unknown = gpus.filter((gpu) => gpu.computeCapability === undefined && !isAncient(gpu));
   if (unknown.length === 0) return gpus;
   const answer: SmiAnswer = !root.isLive
-    ? { kind: 'silent', why: 'cannot be asked of a captured tree' }
+    ? { kind: 'unavailable', why: 'cannot be run for a captured tree' }
     : driver === undefined
-      ? { kind: 'silent', why: 'cannot be asked while no driver is loaded' }
-      : await askSmi();
-  const told = answer.kind === 'gpus' ? answer.gpus : [];
-  const filled = gpus.map((gpu) => withAnswer(gpu, told, gpus.length));
+      ? { kind: 'unavailable', why: 'has no loaded driver to query' }
+      : await querySmi();
+  const reported = answer.kind === 'gpus' ? answer.gpus : [];
+  const filled = gpus.map((gpu) => withAnswer(gpu, reported, gpus.length));
   for (const gpu of filled) {
     if (gpu.computeCapability !== undefined || isAncient(gpu)) continue;
-    const why = answer.kind === 'silent' ? answer.why : 'did not tell its compute capability';
+    const why = answer.kind === 'unavailable' ? answer.why : 'did not report its compute capability';
     problems.fail(
       `the NVIDIA GPU ${gpu.pciId} at ${gpu.pciAddress} is unknown and nvidia-smi ${why}: no nvcap feature for it`,
     );
@@ -147,10 +147,10 @@ function isAncient(gpu: GpuFacts): boolean {
   return isBeforeFermi(gpu.pciId?.slice(5) ?? '');
 }
 
-function withAnswer(gpu: GpuFacts, told: readonly SmiGpu[], count: number): GpuFacts {
+function withAnswer(gpu: GpuFacts, reported: readonly SmiGpu[], count: number): GpuFacts {
   if (gpu.computeCapability !== undefined) return gpu;
-  const byAddress = told.find((one) => one.pciAddress === gpu.pciAddress);
-  const answer = byAddress ?? (count === 1 && told.length === 1 ? told[0] : undefined);
+  const byAddress = reported.find((one) => one.pciAddress === gpu.pciAddress);
+  const answer = byAddress ?? (count === 1 && reported.length === 1 ? reported[0] : undefined);
   return {
     ...gpu,
     ...(answer?.computeCapability === undefined ? {} : { computeCapability: answer.computeCapability }),

@@ -17,7 +17,7 @@ const DEVICES = '/sys/bus/pci/devices';
 export function readPci(root: HostRoot): readonly PciDevice[] {
   const devices: PciDevice[] = [];
   for (const address of root.names(DEVICES) ?? []) {
-    // One read tells all; the single attributes are there too, but a large server has hundreds of functions.
+    // One read has all; the single attributes are there too, but a large server has hundreds of functions.
     const text = root.text(`${DEVICES}/${address}/uevent`);
     const device = text === undefined ? undefined : parsePciUevent(address, text);
     const found = device ?? readAttributes(root, address);

@@ -78,7 +78,7 @@ function parseMemTotal(text: string): number | undefined {
 function readSmt(root: HostRoot): boolean | undefined {
   const active = root.text('/sys/devices/system/cpu/smt/active');
   if (active === '0' || active === '1') return active === '1';
-  // Kernels before 4.18 only tell who shares a core with CPU 0.
+  // Kernels before 4.18 only say which CPUs share a core with CPU 0.
   const siblings = root.text('/sys/devices/system/cpu/cpu0/topology/thread_siblings_list');
   return siblings === undefined ? undefined : /[,-]/.test(siblings);
 }
@@ -104,7 +104,7 @@ function binarySize(kibibytes: number): string {
   return kibibytes % 1024 === 0 ? `${kibibytes / 1024}Mi` : `${kibibytes}Ki`;
 }
 
-/** EC2 alone writes the instance type (`c5.9xlarge`) into the firmware tables; other clouds are asked with `--cloud`. */
+/** EC2 alone writes the instance type (`c5.9xlarge`) into the firmware tables; other clouds are queried with `--cloud`. */
 function readInstanceType(root: HostRoot): string | undefined {
   if (root.text('/sys/class/dmi/id/sys_vendor') !== 'Amazon EC2') return undefined;
   const product = root.text('/sys/class/dmi/id/product_name') ?? '';

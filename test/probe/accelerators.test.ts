@@ -41,7 +41,7 @@ describe('AMD GPUs', () => {
     expect(readAmd(root)).toHaveLength(2);
   });
 
-  test('of a kernel too old to tell the target are still seen', () => {
+  test('of a kernel too old to report the target are still seen', () => {
     const { root } = treeHost({ [`${NODES}/1/properties`]: 'simd_count 256\n' });
     expect(readAmd(root)).toEqual([{ vendor: 'amd' }]);
   });

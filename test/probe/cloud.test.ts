@@ -2,7 +2,7 @@ import { createServer, type RequestListener } from 'node:http';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { askInstanceType } from '../../src/probe/cloud.ts';
+import { queryInstanceType } from '../../src/probe/cloud.ts';
 import { collectDiagnostics } from '../../src/probe/diagnostics.ts';
 import { listenOnLoopback } from '../support/loopback.ts';
 
@@ -19,7 +19,7 @@ async function metadataService(listener: RequestListener): Promise<string> {
 async function ask(listener: RequestListener, limitMs = 3000) {
   const problems = collectDiagnostics();
   const baseUrl = await metadataService(listener);
-  const type = await askInstanceType({ baseUrl, limitMs, problems });
+  const type = await queryInstanceType({ baseUrl, limitMs, problems });
   return { type, warnings: problems.warnings, failed: problems.failed() };
 }
 

@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import {
-  askOthers,
   parseClangTarget,
   parseGccTarget,
   parseLinkerHelp,
   parseLscpu,
+  queryOtherPrograms,
 } from '../../src/probe/cross-checks.ts';
 
 describe('what other programs say of a CPU', () => {
@@ -38,7 +38,7 @@ describe('what other programs say of a CPU', () => {
   });
 
   test('a program that is missing is left out, and the others still answer', async () => {
-    const answers = await askOthers();
+    const answers = await queryOtherPrograms();
     for (const [name, answer] of Object.entries(answers)) expect(answer, name).toBeDefined();
   });
 });

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -9,6 +10,7 @@ import { compareVersions, parseVersion } from '../../src/lib/version.ts';
 import { probeHost } from '../../src/probe/host.ts';
 import { FUZZ_RUNS } from '../support/fuzz.ts';
 import { HOSTS, MUSEUM, type MuseumHost, museumHost } from '../support/museum.ts';
+import { renderMuseum } from '../support/museum-page.ts';
 
 async function factsOf(host: string) {
   const { facts } = await probeHost({
@@ -52,6 +54,11 @@ describe('the museum of hosts', () => {
     expect(profile.warnings).toHaveLength(expected.warnings.length);
     for (const [at, piece] of expected.warnings.entries()) expect(profile.warnings[at]).toContain(piece);
     expect(failed).toBe(expected.failed);
+  });
+
+  test('docs/museum.md is what npm run museum writes', async () => {
+    const page = readFileSync(new URL('../../docs/museum.md', import.meta.url), 'utf8');
+    expect(page).toBe(await renderMuseum());
   });
 
   test('thirty machines were captured, and every tree says where it comes from', () => {

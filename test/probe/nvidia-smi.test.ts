@@ -3,10 +3,10 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import {
-  askCudaVersion,
-  askNvidiaSmi,
   parseCudaVersion,
   parseNvidiaSmi,
+  queryCudaVersion,
+  queryNvidiaSmi,
 } from '../../src/probe/nvidia-smi.ts';
 import { writeTree } from '../support/host-tree.ts';
 
@@ -61,7 +61,7 @@ describe("nvidia-smi's answer", () => {
   });
 
   test.each([
-    ['Field "compute_cap" is not a valid field to query.', 2, 'too old to tell compute capabilities'],
+    ['Field "compute_cap" is not a valid field to query.', 2, 'too old to report compute capabilities'],
     ['No devices were found', 6, 'found no device'],
     ["NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.", 9, 'could not reach'],
     [
@@ -73,7 +73,7 @@ describe("nvidia-smi's answer", () => {
     ['<?xml version="1.0"?>', 0, 'named no GPU'],
   ])('explains «%s» with status %i', (stdout, status, why) => {
     expect(parseNvidiaSmi(`${stdout}\n`, status)).toEqual({
-      kind: 'silent',
+      kind: 'unavailable',
       why: expect.stringContaining(why),
     });
   });
@@ -82,23 +82,23 @@ describe("nvidia-smi's answer", () => {
 describe('asking nvidia-smi', () => {
   test('runs it and reads its answer', async () => {
     const { path } = program('echo "0, NVIDIA X, 00000000:01:00.0, 0x340010DE, 13.0, 600.10"');
-    expect(await askNvidiaSmi({ program: path })).toMatchObject({
+    expect(await queryNvidiaSmi({ program: path })).toMatchObject({
       kind: 'gpus',
       gpus: [{ computeCapability: '13.0' }],
     });
   });
 
   test('says so when it is not installed', async () => {
-    expect(await askNvidiaSmi({ program: '/nonexistent/nvidia-smi' })).toEqual({
-      kind: 'silent',
+    expect(await queryNvidiaSmi({ program: '/nonexistent/nvidia-smi' })).toEqual({
+      kind: 'unavailable',
       why: 'is not installed',
     });
   });
 
   test('kills it with all its children when it hangs, and goes on', async () => {
     const { path, folder } = program(`cd "$(dirname "$0")"; sleep 60 & echo $! >child; echo $$ >self; wait`);
-    const answer = await askNvidiaSmi({ program: path, limitMs: 400 });
-    expect(answer).toEqual({ kind: 'silent', why: 'did not answer within 0.4 s and was killed' });
+    const answer = await queryNvidiaSmi({ program: path, limitMs: 400 });
+    expect(answer).toEqual({ kind: 'unavailable', why: 'did not answer within 0.4 s and was killed' });
     expect(existsSync(join(folder, 'child'))).toBe(true);
     const pids = ['self', 'child'].map((name) => Number(readFileSync(join(folder, name), 'utf8')));
     for (let tries = 0; tries < 50 && pids.some(isAlive); tries += 1) await sleep(20);
@@ -107,19 +107,19 @@ describe('asking nvidia-smi', () => {
 
   test('does not wait for a grandchild that keeps its output open', async () => {
     const { path } = program('sleep 60 & echo "0, NVIDIA X, 00000000:01:00.0, 0x340010DE, 13.0, 600.10"');
-    const answer = await askNvidiaSmi({ program: path, limitMs: 5000 });
+    const answer = await queryNvidiaSmi({ program: path, limitMs: 5000 });
     expect(answer.kind).toBe('gpus');
   });
 
   test('is not drowned by endless output', async () => {
     const { path } = program('yes');
-    expect(await askNvidiaSmi({ program: path, limitMs: 300 })).toMatchObject({ kind: 'silent' });
+    expect(await queryNvidiaSmi({ program: path, limitMs: 300 })).toMatchObject({ kind: 'unavailable' });
   });
 
   test('stops when the caller does', async () => {
     const { path } = program('sleep 60');
-    const answer = await askNvidiaSmi({ program: path, signal: AbortSignal.abort() });
-    expect(answer.kind).toBe('silent');
+    const answer = await queryNvidiaSmi({ program: path, signal: AbortSignal.abort() });
+    expect(answer.kind).toBe('unavailable');
   });
 });
 
@@ -133,8 +133,8 @@ describe('the greatest CUDA of a driver', () => {
   });
 
   test('is nothing where the program is missing', async () => {
-    expect(await askCudaVersion({ program: '/no/such/nvidia-smi' })).toBeUndefined();
+    expect(await queryCudaVersion({ program: '/no/such/nvidia-smi' })).toBeUndefined();
     const { path } = program('echo "CUDA Version: 13.5"');
-    expect(await askCudaVersion({ program: path })).toBe('13.5');
+    expect(await queryCudaVersion({ program: path })).toBe('13.5');
   });
 });

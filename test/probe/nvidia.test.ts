@@ -16,16 +16,16 @@ async function probe(tree: Tree, { isLive = false, answer, cuda }: Answers = {})
   const { root, problems } = treeHost(tree, { isLive });
   const programs: (string | undefined)[] = [];
   let asked = 0;
-  const askSmi = async (program?: string): Promise<SmiAnswer> => {
+  const querySmi = async (program?: string): Promise<SmiAnswer> => {
     asked += 1;
     programs.push(program);
-    return answer ?? { kind: 'silent', why: 'is not installed' };
+    return answer ?? { kind: 'unavailable', why: 'is not installed' };
   };
-  const askCuda = async (program?: string) => {
+  const queryCuda = async (program?: string) => {
     programs.push(program);
     return cuda;
   };
-  const facts = await readNvidia({ root, pci: readPci(root), problems, askSmi, askCuda });
+  const facts = await readNvidia({ root, pci: readPci(root), problems, querySmi, queryCuda });
   return { ...facts, asked, programs, warnings: problems.warnings, failed: problems.failed() };
 }
 
@@ -85,7 +85,7 @@ describe('NVIDIA GPUs', () => {
   test('that nobody knows stay without a capability, and the probe says it failed', async () => {
     const found = await probe(
       { ...pciFunction('0000:3b:00.0', '10de:3400'), ...DRIVER },
-      { isLive: true, answer: { kind: 'silent', why: 'did not answer within 2 s and was killed' } },
+      { isLive: true, answer: { kind: 'unavailable', why: 'did not answer within 2 s and was killed' } },
     );
     expect(found.gpus[0]?.computeCapability).toBeUndefined();
     expect(found.failed).toBe(true);
@@ -97,7 +97,7 @@ describe('NVIDIA GPUs', () => {
   test('of a captured tree never run a program', async () => {
     const found = await probe({ ...pciFunction('0000:3b:00.0', '10de:3400'), ...DRIVER });
     expect(found.asked).toBe(0);
-    expect(found.warnings[0]).toContain('cannot be asked of a captured tree');
+    expect(found.warnings[0]).toContain('cannot be run for a captured tree');
   });
 
   test('without a driver are reported, with what that means', async () => {

@@ -44,7 +44,7 @@ export const BEYOND_ARCHSPEC_NODES: readonly NodeRow[] = [
   ],
   ['ampere1b', 'ampere1a', 'Ampere', 'wfxt', { part: '0xac5' }],
 
-  // Client cores. Their instructions are a version's; the name tells which core it is.
+  // Client cores. Their instructions are those of a version; the name says which core it is.
   [
     'cortex_a76',
     'armv8.2a',

@@ -13,7 +13,7 @@ export const IDLE_FLAGS: readonly string[] = words(
   'pku flush_l1d tsc_adjust waitpkg cldemote serialize clflushopt xsavec xsaveopt clzero rdpid rdseed',
 );
 
-/** Idle on one vendor's nodes only: on AMD's, `clwb` is all that tells Zen 2 from Zen. */
+/** Idle on one vendor's nodes only: on AMD's, `clwb` alone distinguishes Zen 2 from Zen. */
 export const IDLE_FLAGS_BY_VENDOR: Readonly<Record<string, readonly string[]>> = {
   GenuineIntel: ['clwb'],
 };
@@ -50,7 +50,7 @@ export const FLAG_DEPENDENCIES: Readonly<Record<string, readonly string[]>> = de
 });
 
 /**
- * The first release of Linux that prints a flag, where it matters for telling CPUs apart. Distributions print some of
+ * The first release of Linux that prints a flag, where it matters for distinguishing CPUs. Distributions print some of
  * them in older kernels; then the flag is simply there.
  *
  * Source: the history of Linux, arch/x86/include/asm/cpufeatures.h (cpufeature.h before 4.6), release by release. Left

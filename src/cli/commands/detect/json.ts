@@ -1,12 +1,12 @@
 import type { GpuFacts } from '../../../host/facts.ts';
 import type { DetectedHost } from '../../detect-host.ts';
-import type { HumanFacts } from './inventory.ts';
+import type { InventoryRows } from './inventory.ts';
 
 /**
  * The profile, and beside what selection reads the facts it was judged by. Described by schema/profile.schema.json;
  * `parseProfile` reads it back.
  */
-export async function renderJson(host: DetectedHost, human?: HumanFacts): Promise<string> {
+export async function renderJson(host: DetectedHost, human?: InventoryRows): Promise<string> {
   const { allFlags } = await import('../../../host/compiler-flags.ts');
   const { facts, detected, profile } = host;
   const { vendor: _vendor, flags: _flags, ...evidence } = facts.cpu;

@@ -6,7 +6,7 @@ import { UserError } from '../../user-error.ts';
 export const FORMATS = ['table', 'json', 'features', 'nfd'] as const;
 type Format = (typeof FORMATS)[number];
 
-/** What `metahub detect` was told; commander's names of its options. */
+/** The options of `metahub detect`, by commander's names. */
 export interface DetectFlags {
   readonly json?: boolean;
   readonly features?: boolean;
@@ -62,36 +62,36 @@ async function captureTo(
 
 type Answer = (host: DetectedHost) => Promise<string>;
 
-/** The one question that is asked; its module alone is loaded. @throws {UserError} status 2 when several are. */
+/** The one answer that the options ask for; its module alone is loaded. @throws {UserError} status 2 for several. */
 function soleAnswer(value: string | undefined, flags: DetectFlags, output: Output): Answer {
   const { json = false, strictArchspec = false, whyNot } = flags;
   const compiler = flags.compiler ?? (flags.gcc === undefined ? undefined : `gcc@${flags.gcc}`);
-  const asked: (readonly [option: string, answer: Answer])[] = [];
+  const answers: (readonly [option: string, answer: Answer])[] = [];
   if (value !== undefined) {
-    asked.push([`“${value}”`, async (host) => (await import('./value.ts')).renderValue(value, host, json)]);
+    answers.push([`“${value}”`, async (host) => (await import('./value.ts')).renderValue(value, host, json)]);
   }
   if (whyNot !== undefined) {
     if (flags.set !== undefined)
       throw usageError('--why-not asks about the host as it is', 'Leave out --set.');
-    asked.push([
+    answers.push([
       '--why-not',
       async (host) => (await import('./why-not.ts')).renderWhyNot(whyNot, host, { strictArchspec, json }),
     ]);
   }
   if (compiler !== undefined) {
-    asked.push([
+    answers.push([
       '--compiler',
       async (host) => (await import('./compiler.ts')).renderCompilerFlags(compiler, host, json),
     ]);
   }
-  if (flags.verify) asked.push(['--verify', async (host) => verified(host, flags)]);
+  if (flags.verify) answers.push(['--verify', async (host) => verified(host, flags)]);
   const format = flags.format ?? (flags.features ? 'features' : undefined);
   if (format !== undefined) {
     const option = flags.format === undefined ? '--features' : `--format ${format}`;
-    if (json && (format === 'table' || format === 'nfd')) asked.push(['--json', () => Promise.resolve('')]);
-    asked.push([option, (host) => inFormat(format, host, flags, output)]);
+    if (json && (format === 'table' || format === 'nfd')) answers.push(['--json', () => Promise.resolve('')]);
+    answers.push([option, (host) => inFormat(format, host, flags, output)]);
   }
-  const [first, second] = asked;
+  const [first, second] = answers;
   if (first !== undefined && second !== undefined) {
     throw usageError(`${first[0]} and ${second[0]} ask for different answers`, 'Ask for one at a time.');
   }
@@ -111,7 +111,7 @@ async function inFormat(
   { all = false, json = false }: DetectFlags,
   output: Output,
 ): Promise<string> {
-  const human = all ? await (await import('./inventory.ts')).askHumanFacts() : undefined;
+  const human = all ? await (await import('./inventory.ts')).readInventory() : undefined;
   switch (format) {
     case 'json':
       return (await import('./json.ts')).renderJson(host, human);

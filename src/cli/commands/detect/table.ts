@@ -3,13 +3,13 @@ import type { GpuProfile, HostProfile } from '../../../host/profile.ts';
 import { counted, wrap } from '../../../lib/text.ts';
 import { formatPlatform } from '../../../oci/manifest.ts';
 import type { DetectedHost } from '../../detect-host.ts';
-import type { HumanFacts } from './inventory.ts';
+import type { InventoryRows } from './inventory.ts';
 
 export interface TableOptions {
   /** Columns of the terminal. */
   readonly width: number;
   readonly colour: boolean;
-  readonly human?: HumanFacts | undefined;
+  readonly human?: InventoryRows | undefined;
 }
 
 /** A label and what stands beside it; each item of `lines` starts on a line of its own and is wrapped at spaces. */

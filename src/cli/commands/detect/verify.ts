@@ -17,8 +17,8 @@ export interface Finding {
 
 /** Asks other programs, and where wanted the CPU itself, whether they agree with what was detected. */
 export async function verify(host: DetectedHost, execute: boolean): Promise<readonly Finding[]> {
-  const { askOthers } = await import('../../../probe/cross-checks.ts');
-  const findings = compare(host, await askOthers());
+  const { queryOtherPrograms } = await import('../../../probe/cross-checks.ts');
+  const findings = compare(host, await queryOtherPrograms());
   if (!execute) return findings;
   const { runInstructions, testableFlags } = await import('../../../probe/instructions.ts');
   const { architecture } = host.facts;
