@@ -24,7 +24,7 @@ export const IDLE_FLAGS_BY_VENDOR: Readonly<Record<string, readonly string[]>> =
  */
 export const MACRO_FLAGS: readonly string[] = words(
   'aes pclmulqdq vaes vpclmulqdq sha_ni adx rdrand fsgsbase amx_tile amx_int8 amx_bf16 amx_fp16 movdiri movdir64b ' +
-    'avx512_vp2intersect sha512 sm3 sm4 cmpccxadd',
+    'avx512_vp2intersect sha512 sm3 sm4 cmpccxadd avx512ifma avx_ifma avx_vnni_int8 avx_vnni_int16',
 );
 
 /**
