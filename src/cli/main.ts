@@ -24,6 +24,10 @@ const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     summary: 'say which entry of an image a host gets, and why',
     load: () => import('./commands/explain/command.ts'),
   },
+  catalog: {
+    summary: 'published images that carry hardware in their names: list, enable, test',
+    load: () => import('./commands/catalog/command.ts'),
+  },
   push: {
     summary: 'assemble a list of images with features, and push it',
     load: () => import('./commands/push/command.ts'),

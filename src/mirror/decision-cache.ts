@@ -1,6 +1,8 @@
 import { LRUCache } from 'lru-cache';
+import type { HostProfile } from '../host/profile.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Answer, DerivedIndex, RefusalDetail } from '../selection/answer.ts';
+import { type Note, notesOn } from '../selection/notes.ts';
 import type { SelectionPolicy } from '../selection/policy.ts';
 import { demandsText } from '../selection/truncate.ts';
 
@@ -26,6 +28,7 @@ export interface CachedDecision {
   readonly outcome: Outcome;
   readonly reason: string;
   readonly chosen: Chosen | undefined;
+  readonly notes: readonly Note[];
 }
 
 function outcomeOf(answer: Answer): Outcome {
@@ -44,10 +47,12 @@ function outcomeOf(answer: Answer): Outcome {
 }
 
 /** What is worth remembering of an answer. */
-export function toCachedDecision(answer: Answer): CachedDecision {
-  const winner = answer.selection?.winner;
+export function toCachedDecision(answer: Answer, profile: HostProfile): CachedDecision {
+  const { selection } = answer;
+  const winner = selection?.winner;
   const chosen = winner && { digest: winner.entry.digest, demands: demandsText(winner.requirements) };
-  return { outcome: outcomeOf(answer), reason: answer.reason, chosen };
+  const notes = selection === undefined ? [] : notesOn(selection, profile);
+  return { outcome: outcomeOf(answer), reason: answer.reason, chosen, notes };
 }
 
 /** A remembered answer, and the policy that it was given by. */

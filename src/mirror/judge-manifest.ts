@@ -19,5 +19,5 @@ export interface JudgeRequest {
 export function judgeManifest(request: JudgeRequest): CachedDecision {
   const { bytes, mediaType, profile, policy, acceptsIndex, extra } = request;
   const document = parseManifestDocument(bytes, mediaType);
-  return toCachedDecision(answerFor(document, profile, policy, { acceptsIndex, extra }));
+  return toCachedDecision(answerFor(document, profile, policy, { acceptsIndex, extra }), profile);
 }

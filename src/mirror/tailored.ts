@@ -6,6 +6,7 @@ import { formatReference, formatRepository, type Repository, type Tag } from '..
 import type { Manifest, ManifestInfo, Registry, RequestOptions } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import type { Answer, DerivedIndex } from '../selection/answer.ts';
+import type { Note } from '../selection/notes.ts';
 import type { SelectionPolicy } from '../selection/policy.ts';
 import {
   type CachedDecision,
@@ -27,6 +28,8 @@ export interface TailoringDecision {
   readonly servedDigest: Digest | undefined;
   /** When one was. */
   readonly chosen: Chosen | undefined;
+  /** What its reader should know although nothing failed. */
+  readonly notes: readonly Note[];
   /** The microarchitecture of the host it was decided for. */
   readonly host: string;
   /** From asking upstream to having the answer. */
@@ -129,6 +132,7 @@ export function tailored(options: TailoredOptions): Registry {
       reason: judged.reason,
       upstreamDigest: upstream.digest,
       chosen: judged.chosen,
+      notes: judged.notes,
     };
     try {
       const served = await carryOut(repository, tag, upstream, judged, options);

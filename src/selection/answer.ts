@@ -6,7 +6,6 @@ import { viewOf } from './host-view.ts';
 import type { SelectionPolicy } from './policy.ts';
 import { refuseAll, rewrite } from './rewrite.ts';
 import { type ExtraDemands, type Selection, select } from './select.ts';
-import { suspicionOf } from './suspicion.ts';
 import { demandText, joinLimited } from './truncate.ts';
 
 /** What a tag that names this document is answered with. */
@@ -74,8 +73,8 @@ export function answerFor(
   if (undecided !== undefined) return { kind: 'original', reason: undecided, selection };
   if (selection.winner === undefined && policy.onNoMatch === 'upstream') return upstreamsOwn(selection);
   if (selection.winner !== undefined && policy.answer === 'manifest') {
-    const { entry } = selection.winner;
-    return { kind: 'entry', entry, reason: winnerReason(selection, profile), selection };
+    const { entry, reason } = selection.winner;
+    return { kind: 'entry', entry, reason, selection };
   }
   return derived(document, selection, profile);
 }
@@ -84,7 +83,7 @@ export function answerFor(
 function withoutIndex(selection: Selection, profile: HostProfile, policy: SelectionPolicy): Answer {
   const { winner } = selection;
   if (winner !== undefined) {
-    const reason = `the client takes no index; ${winnerReason(selection, profile)}`;
+    const reason = `the client takes no index; ${winner.reason}`;
     return { kind: 'entry', entry: winner.entry, reason, selection };
   }
   if (!selection.verdicts.some(({ status }) => status === 'ineligible')) {
@@ -122,13 +121,6 @@ function isFirstLevel({ anyOf, source }: Demand): boolean {
   return source === VARIANT_SOURCE && anyOf.every(({ value }) => value === 'x86-64-v1');
 }
 
-/** Why the winner won, and what is suspicious about it. */
-function winnerReason(selection: Selection, profile: HostProfile): string {
-  const suspicion = suspicionOf(selection, viewOf(profile));
-  const reason = selection.winner?.reason ?? '';
-  return suspicion === undefined ? reason : `${reason}. ${suspicion}`;
-}
-
 function derivedIndex(raw: object, mediaType: string): DerivedIndex {
   const bytes = Buffer.from(JSON.stringify(raw));
   return { bytes, digest: digestOf(bytes), mediaType };
@@ -147,7 +139,7 @@ function derived(document: ImageIndex, selection: Selection, profile: HostProfil
   const reason =
     winner === undefined
       ? `${noneEligible(selection)}; only the other platforms are left`
-      : `entry ${winner.position + 1} of ${verdicts.length} ${winnerReason(selection, profile)}`;
+      : `entry ${winner.position + 1} of ${verdicts.length} ${winner.reason}`;
   return { kind: 'derived', ...derivedIndex(raw, document.mediaType), reason, selection };
 }
 

@@ -24,6 +24,11 @@ const GROUPS: Readonly<Record<string, readonly string[]>> = {
 };
 const USUAL_PRIORITY = Object.keys(GROUPS);
 
+/** A kind of feature that says what accelerator code is for, or what drives it. */
+export function isAcceleratorKind(kind: string): boolean {
+  return GROUPS['accelerator']?.includes(kind) === true;
+}
+
 function groupOf(kind: string): string {
   return USUAL_PRIORITY.find((group) => GROUPS[group]?.includes(kind)) ?? 'site';
 }

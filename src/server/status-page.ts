@@ -40,12 +40,14 @@ function describeHost(profile: HostProfile | undefined): string {
   ])}</table>`;
 }
 
-function describeDecision({ at, image, entry, digest, reason, who }: RecentDecision): string {
+function describeDecision({ at, image, entry, digest, reason, notes = [], who }: RecentDecision): string {
   const cells = [
     `<time>${at.toISOString().slice(0, 19).replace('T', ' ')}</time>`,
     `<code>${escapeHtml(image)}</code>${who === undefined ? '' : `<br>${escapeHtml(who)}`}`,
     `${escapeHtml(entry ?? 'as it is')}<br><code>${escapeHtml(digest.slice(0, 19))}</code>`,
-    escapeHtml(reason),
+    [escapeHtml(reason), ...notes.map((note) => `<strong class="bad">${escapeHtml(note)}</strong>`)].join(
+      '<br>',
+    ),
   ];
   return `<tr>${cells.map((cell) => `<td>${cell}</td>`).join('')}</tr>`;
 }
@@ -88,6 +90,8 @@ export interface RecentDecision {
   readonly digest: string;
   readonly entry?: string | undefined;
   readonly reason: string;
+  /** What its reader should know although nothing failed. */
+  readonly notes?: readonly string[];
   /** Whose request it was, where there are logins. */
   readonly who?: string | undefined;
 }

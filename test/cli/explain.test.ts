@@ -198,6 +198,53 @@ describe('--json', () => {
   });
 });
 
+describe('what is not passed over in silence', () => {
+  const GPUS: Entries = { generic: '', ampere: 'nvcap:8.0', hopper: 'nvcap:9.0' };
+
+  test('an accelerator that is not used is a note, with the nearest entry', async () => {
+    const { stdout } = await explain(GPUS, { node: 'cpu:zen4 nvcap:12.0' });
+    expect(stdout).toMatch(/^note +this host's accelerator \(nvidia\) is not used: the nearest entry, 3,/m);
+  });
+
+  test('--json has the code of a note', async () => {
+    const { stdout } = await explain(GPUS, { node: 'cpu:zen4 nvcap:12.0' }, '--json');
+    expect(JSON.parse(stdout).hosts[0].notes).toMatchObject([{ code: 'accelerator-unused' }]);
+  });
+});
+
+describe('an image of the catalogue', () => {
+  const TEI = 'ghcr.io/huggingface/text-embeddings-inference:1.9';
+
+  async function ghcr(isThere: boolean) {
+    const image = Buffer.from(JSON.stringify({ schemaVersion: 2, config: {}, layers: [] }));
+    const { url } = closing(
+      await startServer((_, response) => {
+        const type = 'application/vnd.oci.image.manifest.v1+json';
+        response.writeHead(isThere ? 200 : 404, { 'content-type': type });
+        response.end(isThere ? image : '{"errors":[{"code":"MANIFEST_UNKNOWN","message":"unknown"}]}');
+      }),
+    );
+    return `ghcr.io=${url}`;
+  }
+
+  test('that is not enabled is answered with how to enable it', async () => {
+    const { stdout } = await runCli('explain', '--upstream', await ghcr(true), '--set', 'cpu:zen4', TEI);
+    expect(stdout).toMatch(/^hint +the catalogue has a list .*metahub\s+catalog\s+enable\s+tei$/ms);
+  });
+
+  test('that is not there without its list is answered so too', async () => {
+    const { stderr } = await runCli('explain', '--upstream', await ghcr(false), '--set', 'cpu:zen4', TEI);
+    expect(stderr).toMatch(/The catalogue has a list for it: metahub catalog enable tei$/m);
+  });
+
+  test('that is enabled is not', async () => {
+    const { stdout } = await runCli(
+      ...['explain', '--upstream', await ghcr(true), '--set', 'cpu:zen4', '--catalog', 'tei', TEI],
+    );
+    expect(stdout).not.toMatch(/catalog enable/);
+  });
+});
+
 describe('an image of a registry', () => {
   async function registry(bytes: Buffer, type: string) {
     return closing(

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import type { HostProfile } from '../../src/host/profile.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
-import { answerFor } from '../../src/selection/answer.ts';
+import { type Answer, answerFor } from '../../src/selection/answer.ts';
+import { notesOn } from '../../src/selection/notes.ts';
 import { DEFAULT_POLICY, type SelectionPolicy } from '../../src/selection/policy.ts';
 import { hostOf } from '../support/host-of.ts';
 import { digestNamed, documentOf, type EntrySpec } from '../support/index-fixture.ts';
@@ -284,10 +285,15 @@ describe('what stands beside the images of the platform', () => {
 describe('a plain entry that may be built for more than the marked one', () => {
   const almalinux: Entries = { plain: '', v2: { variant: 'v2' } };
 
+  function notes({ selection }: Answer, host: string) {
+    return selection === undefined ? [] : notesOn(selection, hostOf(host));
+  }
+
   test('is named as a suspicion beside a marked lower level', () => {
-    const given = answer('cpu:zen4', almalinux);
-    expect(given.reason).toContain('Entry 1 names no level, and stands beside x86-64-v2');
-    expect(given.reason).toContain('set baseline (such as x86-64-v3)');
+    const [note] = notes(answer('cpu:zen4', almalinux), 'cpu:zen4');
+    expect(note?.code).toBe('baseline-suspected');
+    expect(note?.text).toContain('Entry 1 names no level, and stands beside x86-64-v2');
+    expect(note?.text).toContain('set baseline (such as x86-64-v3)');
   });
 
   test.each([
@@ -300,7 +306,7 @@ describe('a plain entry that may be built for more than the marked one', () => {
     ],
     ['no entry is plain', 'cpu:zen4', { v1: { variant: 'v1' }, v2: { variant: 'v2' } }],
   ])('is no suspicion when %s', (_, host, entries) => {
-    expect(answer(host, entries as Entries).reason).not.toContain('names no level');
+    expect(notes(answer(host, entries as Entries), host)).toEqual([]);
   });
 
   test.each([['x86-64-v3'], ['v3'], ['x86_64_v3']])(
@@ -313,7 +319,7 @@ describe('a plain entry that may be built for more than the marked one', () => {
         { acceptsIndex: true },
       );
       expect(given.selection?.winner?.position).toBe(0);
-      expect(given.reason).not.toContain('names no level');
+      expect(notes(given, 'cpu:zen4')).toEqual([]);
     },
   );
 

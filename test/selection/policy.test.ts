@@ -57,7 +57,9 @@ test('the configuration that docs/selection.md shows is read as it says', () => 
   const page = readFileSync(new URL('../../docs/selection.md', import.meta.url), 'utf8');
   const { policy, repositories } = parse(/```yaml\n([\s\S]*?)```/.exec(page)?.[1] ?? '');
   expect(parsePolicy(policy)).toEqual({ ...DEFAULT_POLICY });
-  const special = Object.values(repositories).map((one) => parsePolicy(one));
+  const { 'registry.example/db': byTag, ...others } = repositories as Record<string, unknown>;
+  expect(byTag).toHaveLength(2);
+  const special = Object.values(others).map((one) => parsePolicy(one));
   expect(special).toMatchObject([
     { baseline: ['x86-64-v3'] },
     { priority: ['fabric', 'cpu'], pin: 'cpu:skylake', readConfig: true },

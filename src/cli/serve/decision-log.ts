@@ -45,16 +45,32 @@ export function createDecisionLog({ log, now, metrics }: DecisionLogOptions): De
   const refusals = metrics
     .counter('metahub_refusals_total', 'Answers to tags of images of which no entry runs on the host.')
     .child();
+  const noted = metrics.counter(
+    'metahub_decision_notes_total',
+    'Answers to tags that leave something to be said: an accelerator that is not used, a baseline that is suspected.',
+    ['code'],
+  );
   return {
     startedAt: now(),
     enter: (decision) => {
-      const { repository, tag, answer, reason, servedDigest, chosen } = decision;
+      const { repository, tag, answer, reason, servedDigest, chosen, notes, host } = decision;
       const image = formatReference(repository, { kind: 'tag', tag });
       const isGood = servedDigest !== undefined && !isRefusal(decision);
       log(isGood ? 'info' : 'warning', 'decided', 'decided', fieldsOf(image, decision));
       total.child(answer).add();
       if (isRefusal(decision)) refusals.add();
-      latest.unshift({ at: now(), image, digest: servedDigest ?? '', entry: chosen?.demands, reason });
+      for (const { code, text } of notes) {
+        log('warning', code, text, { image, host });
+        noted.child(code).add();
+      }
+      latest.unshift({
+        at: now(),
+        image,
+        digest: servedDigest ?? '',
+        entry: chosen?.demands,
+        reason,
+        notes: notes.map(({ text }) => text),
+      });
       latest.length = Math.min(latest.length, LATEST_MAX);
     },
     latest: () => latest,

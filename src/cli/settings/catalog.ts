@@ -2,8 +2,8 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type BaselineRule, type CatalogEntry, parseCatalogEntry } from '../../catalog/entry.ts';
-import type { ListSpec } from '../../oci/image-list.ts';
-import { isSameRepository, type Repository } from '../../oci/reference.ts';
+import { answersTo, type ListSpec } from '../../oci/image-list.ts';
+import { isSameRepository, type Repository, type Tag } from '../../oci/reference.ts';
 import { UserError } from '../user-error.ts';
 import { PACKAGE_ROOT } from '../version.ts';
 import { parseYaml } from './yaml.ts';
@@ -23,7 +23,7 @@ export interface Catalog {
 
 /** What the settings say of the catalogue. */
 export interface CatalogSettings {
-  /** Names of entries whose lists are used. */
+  /** Names of entries whose lists are used; after `!` one whose baselines are not heeded. */
   readonly catalog: readonly string[];
   /** Do the baselines of the catalogue apply? */
   readonly catalogBaselines: boolean;
@@ -96,22 +96,45 @@ export async function openCatalog(folder = CATALOG): Promise<Catalog> {
   };
 }
 
+/** Which parts of an entry are in force? */
+export function inForce(
+  { name, isDefault, lists, baselines }: CatalogEntry,
+  { catalog, catalogBaselines }: CatalogSettings,
+): { readonly lists: boolean; readonly baselines: boolean } {
+  const isNamed = catalog.includes(name);
+  const isHeeded = catalogBaselines && (isDefault || isNamed) && !catalog.includes(`!${name}`);
+  return { lists: lists.length > 0 && isNamed, baselines: baselines.length > 0 && isHeeded };
+}
+
 /**
  * What the settings put in force: the lists of the entries they name, and every baseline that is on by default or named.
  * @throws {UserError} for a name that the catalogue does not have.
  */
-export async function catalogInForce({
-  catalog: names,
-  catalogBaselines,
-}: CatalogSettings): Promise<CatalogInForce> {
-  if (names.length === 0 && !catalogBaselines) return { lists: [], baselines: [] };
+export async function catalogInForce(settings: CatalogSettings): Promise<CatalogInForce> {
+  const { catalog: written, catalogBaselines } = settings;
+  if (written.length === 0 && !catalogBaselines) return { lists: [], baselines: [] };
   const catalog = await openCatalog();
-  const named = await Promise.all(names.map((name) => catalog.entry(name)));
+  const named = await Promise.all(written.map((name) => catalog.entry(name.replace(/^!/, ''))));
   const saying = catalogBaselines ? await catalog.withBaselines() : [];
   return {
-    lists: named.flatMap(({ lists }) => lists.map(({ spec }) => spec)),
+    lists: named
+      .filter((entry) => inForce(entry, settings).lists)
+      .flatMap(({ lists }) => lists.map(({ spec }) => spec)),
     baselines: saying
-      .filter(({ name, isDefault }) => isDefault || names.includes(name))
+      .filter((entry) => inForce(entry, settings).baselines)
       .flatMap(({ baselines }) => baselines),
   };
+}
+
+/** The name of an entry that has a list for the image and is not enabled. */
+export async function suggestEntry(
+  repository: Repository,
+  tag: Tag,
+  { catalog: enabled }: CatalogSettings,
+): Promise<string | undefined> {
+  const entries = await (await openCatalog()).listing(repository);
+  const answering = entries.filter(({ lists }) =>
+    lists.some(({ spec }) => isSameRepository(spec.repository, repository) && answersTo(spec, tag)),
+  );
+  return answering.some(({ name }) => enabled.includes(name)) ? undefined : answering[0]?.name;
 }

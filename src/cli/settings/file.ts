@@ -52,3 +52,12 @@ export async function loadConfigFile(named: string | undefined): Promise<ConfigF
   }
   return { path: undefined, content: {} };
 }
+
+/** The configuration file that a change goes to: `named`, else the first that is there, else where this user's would be. */
+export async function writablePath(named: unknown): Promise<string> {
+  if (typeof named === 'string') return named;
+  const paths = await defaultPaths();
+  for (const path of paths) if ((await readIfThere(path)) !== undefined) return path;
+  const [ofService = '', ofUser = ofService] = paths;
+  return process.getuid?.() === 0 ? ofService : ofUser;
+}

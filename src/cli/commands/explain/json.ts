@@ -73,6 +73,7 @@ function hostJson(explanation: Explanation): object {
     winner: selection?.winner?.position ?? null,
     verdicts: (selection?.verdicts ?? []).map(verdictJson),
     answer: answerJson(explanation),
+    notes: explanation.notes,
   };
 }
 
@@ -84,6 +85,7 @@ export function renderJson(first: Explanation, others: readonly Explanation[]): 
     digest: source.digest,
     mediaType: source.document.mediaType,
     policy,
+    suggestion: first.subject.suggestion ?? null,
     entries: (first.selection?.verdicts ?? []).map(entryJson),
     hosts: [first, ...others].map(hostJson),
   };

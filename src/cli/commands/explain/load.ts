@@ -9,6 +9,7 @@ import { RegistryError } from '../../../oci/registry-error.ts';
 import { DEFAULT_POLICY, type SelectionPolicy } from '../../../selection/policy.ts';
 import type { ExtraDemands } from '../../../selection/select.ts';
 import { lookupFailure, parseImage, withRegistry } from '../../image-lookup.ts';
+import { suggestEntry } from '../../settings/catalog.ts';
 import { readRules } from '../../settings/rules.ts';
 import type { ResolvedSettings } from '../../settings/setting.ts';
 import { UserError } from '../../user-error.ts';
@@ -29,6 +30,8 @@ export interface ExplainSubject {
   readonly policy: SelectionPolicy;
   /** Asked for by digest: the mirror passes such a pull on untouched. */
   readonly isPinned: boolean;
+  /** The entry of the catalogue that has a list for the image and is not enabled. */
+  readonly suggestion?: string | undefined;
   /** What the configurations of its images demand, where that was asked for. */
   readonly extra: ExtraDemands | undefined;
 }
@@ -75,6 +78,13 @@ async function configuredDemands(
   return new Map((await Promise.all(read)).flatMap((demands) => [...(demands ?? [])]));
 }
 
+/** A tag that only a list of the catalogue answers to is not there until the list is enabled. */
+function withSuggestion(cause: unknown, suggestion: string | undefined): unknown {
+  if (suggestion === undefined || !(cause instanceof UserError)) return cause;
+  const nextStep = `The catalogue has a list for it: metahub catalog enable ${suggestion}`;
+  return new UserError(cause.message, { cause: cause.cause, nextStep });
+}
+
 /**
  * Reads what is to be explained, from a registry or a file.
  * @throws {UserError}
@@ -98,15 +108,17 @@ export async function readSubject(
   }
   const { repository, reference } = image ?? parseImage(written ?? '');
   const name = formatReference(repository, reference);
+  const suggestion =
+    reference.kind === 'tag' ? await suggestEntry(repository, reference.tag, settings.values) : undefined;
   return withRegistry(settings, lists, async (registry) => {
     try {
       const { bytes, mediaType } = await registry.manifest(repository, reference);
       const source = sourceOf(bytes, mediaType, name);
       const wanted = readConfig || policy.readConfig ? platforms : [];
       const extra = await configuredDemands(registry, repository, source, wanted);
-      return { name, source, policy, isPinned, extra };
+      return { name, source, policy, isPinned, suggestion, extra };
     } catch (cause) {
-      throw lookupFailure(cause, name);
+      throw withSuggestion(lookupFailure(cause, name), suggestion);
     }
   });
 }

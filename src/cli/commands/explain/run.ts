@@ -1,5 +1,6 @@
 import type { HostProfile } from '../../../host/profile.ts';
 import { type Answer, answerFor } from '../../../selection/answer.ts';
+import { type Note, notesOn } from '../../../selection/notes.ts';
 import { type Selection, select } from '../../../selection/select.ts';
 import { assumed } from '../../detect-host.ts';
 import { hostProfile, readProfileFile } from '../../host-profile.ts';
@@ -18,6 +19,7 @@ export interface Explanation {
   readonly selection: Selection | undefined;
   /** Of the mirror, to a client that takes an index. */
   readonly answer: Answer;
+  readonly notes: readonly Note[];
 }
 
 /**
@@ -50,5 +52,6 @@ export function explainFor(subject: ExplainSubject, host: NamedHost): Explanatio
   const answer: Answer = isPinned
     ? { kind: 'original', reason: 'asked for by digest, which is never tailored', selection }
     : answerFor(document, host.profile, policy, { acceptsIndex: true, extra });
-  return { subject, host, selection, answer };
+  const notes = selection === undefined ? [] : notesOn(selection, host.profile);
+  return { subject, host, selection, answer, notes };
 }

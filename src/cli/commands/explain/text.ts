@@ -72,7 +72,7 @@ function reasonLines({ status, reason, failures }: Verdict, page: Page): readonl
   );
 }
 
-function answerText({ subject, answer }: Explanation, page: Page): string {
+function answerText({ subject, answer, notes }: Explanation, page: Page): string {
   const { digest, bytes } = subject.source;
   const lines: readonly (readonly [label: string, text: string])[] = (() => {
     switch (answer.kind) {
@@ -97,9 +97,25 @@ function answerText({ subject, answer }: Explanation, page: Page): string {
         return [['answer', painted('refused: no matching manifest', 'bad', page)]];
     }
   })();
-  const because = wrap(printable(answer.reason), page.width - LABEL_WIDTH);
-  const rows = [...lines, ...because.map((text, at) => [at === 0 ? 'because' : '', text] as const)];
+  const rows = [
+    ...lines,
+    ...wrapped('because', answer.reason, page),
+    ...notes.flatMap(({ text }) => wrapped('note', text, page)),
+    ...suggestionRows(subject, page),
+  ];
   return rows.map(([label, text]) => `${label.padEnd(LABEL_WIDTH)}${text}\n`).join('');
+}
+
+type TextRow = readonly [label: string, text: string];
+
+function wrapped(label: string, text: string, page: Page): readonly TextRow[] {
+  return wrap(printable(text), page.width - LABEL_WIDTH).map((line, at) => [at === 0 ? label : '', line]);
+}
+
+function suggestionRows({ suggestion }: Explanation['subject'], page: Page): readonly TextRow[] {
+  if (suggestion === undefined) return [];
+  const text = `the catalogue has a list that answers this tag with the image that fits: metahub catalog enable ${suggestion}`;
+  return wrapped('hint', text, page);
 }
 
 const LABEL_WIDTH = 9;

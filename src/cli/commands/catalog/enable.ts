@@ -1,0 +1,77 @@
+import { mkdir, readFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { replaceFile } from '../../../lib/atomic-file.ts';
+import { openCatalog } from '../../settings/catalog.ts';
+import { writablePath } from '../../settings/file.ts';
+import { readTexts } from '../../settings/parse.ts';
+import { UserError } from '../../user-error.ts';
+
+/** The setting `catalog` with these names enabled or disabled; `!name` is one whose baselines are not heeded either. */
+function changed(
+  before: readonly string[],
+  verb: 'enable' | 'disable',
+  names: readonly string[],
+  hasBaselines: (name: string) => boolean,
+): readonly string[] {
+  const others = before.filter((name) => !names.includes(name.replace(/^!/, '')));
+  const added = verb === 'enable' ? names : names.filter(hasBaselines).map((name) => `!${name}`);
+  return [...others, ...added];
+}
+
+async function readOrEmpty(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return '';
+    throw unwritable(path, cause);
+  }
+}
+
+function unwritable(path: string, cause: unknown): UserError {
+  return new UserError(`cannot change ${path}: ${(cause as Error).message}`, {
+    cause,
+    nextStep: 'Run it as root (sudo), or name a file of your own with --config FILE.',
+  });
+}
+
+/**
+ * Changes the setting `catalog` of the configuration file and leaves everything else in it as it is, comments included.
+ * @throws {UserError} for a name that the catalogue does not have, and when the file cannot be changed.
+ */
+export async function changeCatalog(
+  verb: 'enable' | 'disable',
+  names: readonly string[],
+  flags: Readonly<Record<string, unknown>>,
+): Promise<string> {
+  const catalog = await openCatalog();
+  const entries = new Map(
+    await Promise.all(names.map(async (name) => [name, await catalog.entry(name)] as const)),
+  );
+  const path = await writablePath(flags['config']);
+  const { isSeq, parseDocument } = await import('yaml');
+  const document = parseDocument(await readOrEmpty(path));
+  const [problem] = document.errors;
+  if (problem !== undefined) {
+    throw new UserError(`${path}: ${problem.message.split('\n', 1)[0]}`, {
+      cause: problem,
+      nextStep: 'Mend the YAML.',
+      exitStatus: 2,
+    });
+  }
+  const written: unknown = document.toJS()?.catalog ?? [];
+  const after = changed(
+    readTexts(written),
+    verb,
+    names,
+    (name) => (entries.get(name)?.baselines.length ?? 0) > 0,
+  );
+  const node = document.get('catalog');
+  document.set('catalog', document.createNode(after, { flow: isSeq(node) ? node.flow === true : true }));
+  try {
+    await mkdir(dirname(path), { recursive: true });
+    await replaceFile(path, Buffer.from(String(document)));
+  } catch (cause) {
+    throw unwritable(path, cause);
+  }
+  return `${path}: catalog: [${after.join(', ')}]\nsystemctl reload metahub makes a running mirror read it.\n`;
+}

@@ -1,0 +1,157 @@
+import { choose, type ListedImage, listedImages, nativeImages } from '../../../catalog/choose.ts';
+import type { CatalogEntry } from '../../../catalog/entry.ts';
+import { EXAMPLE_HOSTS, exampleProfile } from '../../../catalog/example-hosts.ts';
+import type { HostProfile } from '../../../host/profile.ts';
+import { tableText } from '../../../lib/text.ts';
+import { answersTo } from '../../../oci/image-list.ts';
+import { formatReference, parseImageReference, parseTag, type Tag } from '../../../oci/reference.ts';
+import type { Registry } from '../../../oci/registry.ts';
+import { RegistryError } from '../../../oci/registry-error.ts';
+import { DEFAULT_POLICY } from '../../../selection/policy.ts';
+import { assumed } from '../../detect-host.ts';
+import { readProfileFile } from '../../host-profile.ts';
+import { type LookupSettings, withRegistry } from '../../image-lookup.ts';
+import { openCatalog } from '../../settings/catalog.ts';
+import { readPolicies } from '../../settings/policies.ts';
+import { UserError } from '../../user-error.ts';
+
+interface TestSettings extends LookupSettings {
+  readonly values: LookupSettings['values'] & { readonly profile: unknown; readonly set: readonly string[] };
+}
+
+interface TestFlags {
+  readonly tag: unknown;
+  readonly offline: boolean;
+  readonly json: boolean;
+}
+
+interface Host {
+  readonly name: string;
+  readonly profile: HostProfile;
+}
+
+/** What is pulled, what stands behind it, and what each host gets. */
+interface Case {
+  readonly image: string;
+  readonly images: readonly ListedImage[];
+  readonly gets: readonly { readonly host: string; readonly image: string | null }[];
+}
+
+/** Is an image there; undefined when it could not be asked for. */
+interface Presence {
+  readonly image: string;
+  readonly isThere: boolean | undefined;
+  readonly reason?: string;
+}
+
+async function hostsOf({ profile, set }: TestSettings['values']): Promise<readonly Host[]> {
+  const files = Array.isArray(profile) ? profile.map(String) : profile === undefined ? [] : [String(profile)];
+  if (files.length > 0) {
+    return Promise.all(
+      files.map(async (file) => ({ name: file, profile: assumed(await readProfileFile(file), set) })),
+    );
+  }
+  return EXAMPLE_HOSTS.map((host) => ({ name: host.name, profile: assumed(exampleProfile(host), set) }));
+}
+
+const NO_SETTINGS = {
+  policy: {},
+  repositories: {},
+  match: 'best',
+  answer: 'auto',
+  onNoMatch: 'refuse',
+} as const;
+
+/** What every host gets of the entry's lists and indexes. */
+export function casesOf(entry: CatalogEntry, hosts: readonly Host[], tag: Tag | undefined): readonly Case[] {
+  const lists = entry.lists
+    .filter(({ spec }) => tag === undefined || answersTo(spec, tag))
+    .map(({ spec, example }) => {
+      const pulled = tag ?? example;
+      const image = formatReference(spec.repository, { kind: 'tag', tag: pulled });
+      return { image, images: listedImages(spec, pulled), policy: DEFAULT_POLICY };
+    });
+  const policyFor = readPolicies(NO_SETTINGS, entry.baselines);
+  const native = entry.native.map((one) => {
+    const reference = parseImageReference(one.image);
+    const asked = reference?.reference.kind === 'tag' ? reference.reference.tag : undefined;
+    const policy = reference === undefined ? DEFAULT_POLICY : policyFor(reference.repository, asked);
+    return { image: one.image, images: nativeImages(one), policy };
+  });
+  return [...lists, ...native].map(({ image, images, policy }) => ({
+    image,
+    images,
+    gets: hosts.map(({ name, profile }) => ({
+      host: name,
+      image: choose(images, profile, policy).image?.name ?? null,
+    })),
+  }));
+}
+
+async function ask(registry: Registry, name: string): Promise<Presence> {
+  const image = parseImageReference(name);
+  if (image === undefined) return { image: name, isThere: false, reason: 'is no image name' };
+  try {
+    await registry.resolve(image.repository, image.reference);
+    return { image: name, isThere: true };
+  } catch (error) {
+    if (!(error instanceof RegistryError)) throw error;
+    if (error.status === 404) return { image: name, isThere: false };
+    return { image: name, isThere: undefined, reason: error.message };
+  }
+}
+
+function membersOf(entry: CatalogEntry, tag: Tag | undefined): readonly string[] {
+  const names = entry.lists
+    .filter(({ spec }) => tag === undefined || answersTo(spec, tag))
+    .flatMap(({ spec, example }) => listedImages(spec, tag ?? example).map(({ name }) => name));
+  return [...new Set([...names, ...(tag === undefined ? entry.native.map(({ image }) => image) : [])])];
+}
+
+function render(cases: readonly Case[], found: readonly Presence[]): string {
+  const tables = cases.map(({ image, gets }) => {
+    const rows = gets.map(({ host, image: got }) => [host, got ?? 'nothing: no entry runs there']);
+    return `${image}\n${tableText([['HOST', 'GETS'], ...rows])}`;
+  });
+  const word = ({ isThere, reason }: Presence) =>
+    isThere === undefined
+      ? `not asked: ${reason}`
+      : isThere
+        ? 'there'
+        : `missing${reason ? `: ${reason}` : ''}`;
+  const images =
+    found.length === 0
+      ? []
+      : [tableText([['IMAGE', 'UPSTREAM'], ...found.map((one) => [one.image, word(one)])])];
+  return [...tables, ...images].join('\n');
+}
+
+/**
+ * Prints which host gets what of an entry, and whether its images exist upstream.
+ * @throws {UserError}
+ */
+export async function testEntry(name: string, settings: TestSettings, flags: TestFlags): Promise<void> {
+  const tag = flags.tag === undefined ? undefined : parseTag(String(flags.tag));
+  if (flags.tag !== undefined && tag === undefined) {
+    throw new UserError(`--tag: “${String(flags.tag)}” is no tag`, { exitStatus: 2 });
+  }
+  const entry = await (await openCatalog()).entry(name);
+  const cases = casesOf(entry, await hostsOf(settings.values), tag);
+  if (cases.length === 0) {
+    const patterns = entry.lists.flatMap(({ spec }) => spec.tags.map(({ text }) => text));
+    throw new UserError(`no list of ${name} answers to ${tag}`, {
+      nextStep: `They answer to ${patterns.join(' ')}.`,
+      exitStatus: 2,
+    });
+  }
+  const names = flags.offline ? [] : membersOf(entry, tag);
+  const found = await withRegistry(settings, [], (registry) =>
+    Promise.all(names.map((one) => ask(registry, one))),
+  );
+  if (flags.json) {
+    const shown = cases.map(({ image, gets }) => ({ image, gets }));
+    process.stdout.write(`${JSON.stringify({ name, cases: shown, images: found }, undefined, 2)}\n`);
+  } else process.stdout.write(render(cases, found));
+  if (found.some(({ isThere }) => isThere === undefined)) process.exitCode = 1;
+  else if (found.some(({ isThere }) => isThere === false)) process.exitCode = 3;
+}

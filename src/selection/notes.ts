@@ -1,0 +1,82 @@
+import { generalAccelerator, VULKAN } from '../host/data/accelerators.ts';
+import type { HostProfile } from '../host/profile.ts';
+import type { Demand } from './demands.ts';
+import { type HostView, viewOf } from './host-view.ts';
+import { isAcceleratorKind } from './rank.ts';
+import { formatFailure, type Selection, type Verdict } from './select.ts';
+import { suspicionOf } from './suspicion.ts';
+
+/**
+ * Something about a choice that its reader should know although nothing failed. `accelerator-unused`: the host has an accelerator, the
+ * image has entries for accelerators, and none of them runs here. `baseline-suspected`: an entry for a low level was chosen before a
+ * plain one that may be built for a higher.
+ */
+export interface Note {
+  readonly code: 'accelerator-unused' | 'baseline-suspected';
+  readonly text: string;
+}
+
+function demandsAccelerator({ requirements }: Verdict): boolean {
+  return requirements.some((demand) => isAcceleratorKind(kindOf(demand)));
+}
+
+function kindOf({ anyOf, key }: Demand): string {
+  return anyOf[0]?.kind ?? key;
+}
+
+/** Whose hardware a demand is about: `nvidia`, `amd`, `habana`; undefined for one that tells no maker. */
+function makerOf(demand: Demand): string | undefined {
+  const kind = kindOf(demand);
+  const value = demand.anyOf[0]?.value ?? '';
+  if (kind === 'gfx' || (kind === 'gpu' && value === 'rocm')) return 'amd';
+  if (kind === 'gpu') return value === 'cuda' ? 'nvidia' : value;
+  if (kind === 'accel') return generalAccelerator(value) ?? value;
+  return isAcceleratorKind(kind) ? 'nvidia' : undefined;
+}
+
+/** Makers of the accelerators of a host; the graphics of a processor and Vulkan are none. */
+function makersOf(host: HostView): readonly string[] {
+  const accelerators = (host.claims.get('accel') ?? []).filter((value) => value !== VULKAN);
+  return [
+    ...(host.nvidia.length > 0 ? ['nvidia'] : []),
+    ...(host.amd.length > 0 ? ['amd'] : []),
+    ...accelerators.map((value) => generalAccelerator(value) ?? value),
+  ];
+}
+
+/** Of the entries for accelerators that do not run here, the one that comes closest: of the host's maker, with the fewest failures. */
+function nearestMiss(missed: readonly Verdict[], makers: readonly string[]): Verdict | undefined {
+  const distance = ({ requirements, failures }: Verdict): number => {
+    const isOwn = requirements.some((demand) => makers.includes(makerOf(demand) ?? ''));
+    return failures.length + (isOwn ? 0 : 1000);
+  };
+  return missed.reduce<Verdict | undefined>(
+    // Of equals the later: publishers list generations in their order.
+    (best, one) => (best === undefined || distance(one) <= distance(best) ? one : best),
+    undefined,
+  );
+}
+
+function acceleratorNote({ winner, verdicts }: Selection, host: HostView): Note | undefined {
+  const makers = makersOf(host);
+  if (makers.length === 0 || winner === undefined || demandsAccelerator(winner)) return undefined;
+  const missed = verdicts.filter((one) => one.status === 'ineligible' && demandsAccelerator(one));
+  const nearest = nearestMiss(missed, makers);
+  const [failure] = nearest?.failures ?? [];
+  if (nearest === undefined || failure === undefined) return undefined;
+  const text = `this host's accelerator (${[...new Set(makers)].join(', ')}) is not used: the nearest entry, ${nearest.position + 1}, ${formatFailure(failure)}`;
+  return { code: 'accelerator-unused', text };
+}
+
+function baselineNote(selection: Selection, host: HostView): Note | undefined {
+  const text = suspicionOf(selection, host);
+  return text === undefined ? undefined : { code: 'baseline-suspected', text };
+}
+
+/** What a choice should not pass over in silence. */
+export function notesOn(selection: Selection, profile: HostProfile): readonly Note[] {
+  const host = viewOf(profile);
+  return [acceleratorNote(selection, host), baselineNote(selection, host)].filter(
+    (note) => note !== undefined,
+  );
+}

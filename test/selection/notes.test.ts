@@ -1,0 +1,95 @@
+import { describe, expect, test } from 'vitest';
+import { type Note, notesOn } from '../../src/selection/notes.ts';
+import { DEFAULT_POLICY, type SelectionPolicy } from '../../src/selection/policy.ts';
+import { select } from '../../src/selection/select.ts';
+import { hostOf } from '../support/host-of.ts';
+import { documentOf, type EntrySpec } from '../support/index-fixture.ts';
+
+function notes(
+  host: string,
+  entries: Readonly<Record<string, EntrySpec>>,
+  policy: Partial<SelectionPolicy> = {},
+): readonly Note[] {
+  const profile = hostOf(host);
+  const selection = select(documentOf(entries).document, profile, { ...DEFAULT_POLICY, ...policy });
+  return notesOn(selection, profile);
+}
+
+describe('a host whose accelerator is not used', () => {
+  test('is told of the nearest entry, when its GPU is newer than every entry', () => {
+    const found = notes('cpu:icelake nvcap:12.0', { plain: '', old: 'nvcap:8.0', new: 'nvcap:9.0' });
+    expect(found).toMatchObject([{ code: 'accelerator-unused' }]);
+    expect(found[0]?.text).toMatch(
+      /\(nvidia\) is not used: the nearest entry, 3, demands nvcap:9\.0 .*: this host's GPU is 12\.0/,
+    );
+  });
+
+  test('is told of its driver, when that is too old', () => {
+    const [note] = notes('cpu:icelake nvcap:9.0 cuda:12.2', { plain: '', it: 'nvcap:9.0 cuda:13.0' });
+    expect(note?.text).toMatch(/demands cuda:13\.0 .*: this host has 12\.2/);
+  });
+
+  test('is told when the entries are for another maker', () => {
+    const [note] = notes('cpu:icelake accel:habana-gaudi2', { plain: '', it: 'gfx:gfx942' });
+    expect(note?.text).toMatch(/\(habana\) is not used/);
+  });
+
+  test('is told of an entry of its own maker before one of another', () => {
+    const [note] = notes('cpu:zen4 gfx:gfx906', {
+      plain: '',
+      cuda: 'nvcap:9.0',
+      rocm: 'gfx:gfx942',
+      tpu: 'accel:tpu-v4',
+    });
+    expect(note?.text).toMatch(/the nearest entry, 3,/);
+  });
+});
+
+describe('nothing is noted', () => {
+  test.each<[string, string, Readonly<Record<string, EntrySpec>>]>([
+    [
+      'of a GPU that is used',
+      'cpu:icelake nvcap:9.0',
+      { plain: '', it: 'nvcap:9.0', other: 'nvcap:8.0 cuda:13.0' },
+    ],
+    [
+      'of an image without entries for accelerators',
+      'cpu:icelake nvcap:9.0',
+      { plain: '', it: 'cpu:icelake' },
+    ],
+    ['of a host without an accelerator', 'cpu:icelake', { plain: '', it: 'nvcap:9.0' }],
+    ['of the graphics of a processor', 'cpu:icelake gpu:intel accel:vulkan', { plain: '', it: 'nvcap:9.0' }],
+    [
+      'of entries for another platform',
+      'cpu:neoverse_v2 nvcap:9.0',
+      { plain: { on: 'linux/arm64' }, it: 'nvcap:9.0' },
+    ],
+    ['when nothing runs here, which is an error of its own', 'cpu:icelake nvcap:12.0', { it: 'nvcap:9.0' }],
+  ])('%s', (_, host, entries) => {
+    expect(notes(host, entries)).toEqual([]);
+  });
+});
+
+describe('a plain entry beside one for a low level', () => {
+  const ALMALINUX = { v2: { variant: 'v2' }, plain: '' };
+
+  test('is suspected of being built for a higher one', () => {
+    const found = notes('cpu:zen4', ALMALINUX);
+    expect(found).toMatchObject([{ code: 'baseline-suspected' }]);
+    expect(found[0]?.text).toMatch(
+      /^Entry 2 names no level, and stands beside x86-64-v2: .* set baseline \(such as x86-64-v3\)/,
+    );
+  });
+
+  test('is not where the repository has a baseline', () => {
+    expect(notes('cpu:zen4', ALMALINUX, { baseline: ['x86-64-v3'] })).toEqual([]);
+  });
+
+  test('is not on a host that runs no higher level', () => {
+    expect(notes('cpu:nehalem', ALMALINUX)).toEqual([]);
+  });
+
+  test('is not where the publisher marks higher levels too', () => {
+    expect(notes('cpu:haswell', { ...ALMALINUX, v4: { variant: 'v4' } })).toEqual([]);
+  });
+});
