@@ -12,12 +12,15 @@ export interface RepositoryPatterns {
   readonly key: string | undefined;
 }
 
-/** Characters that picomatch gives a meaning beyond `*`, `?`, `[…]` and `{a,b}`; `!` would turn a pattern round. */
-const REFUSED = /[!()\\+\s]/;
+/**
+ * Characters of repository names and of `*`, `?`, `[…]` and `{a,b}`. Others have further meanings for picomatch: `!` would
+ * turn a pattern round.
+ */
+const PATTERN = /^[A-Za-z0-9._:/*?[\]{},-]+$/;
 
 /** Why `pattern` cannot be one; undefined when it can. */
 export function problemWithPattern(pattern: string): string | undefined {
-  if (pattern === '' || REFUSED.test(pattern)) return `“${pattern}” is no pattern of repositories`;
+  if (!PATTERN.test(pattern)) return `“${pattern}” is no pattern of repositories`;
   return undefined;
 }
 

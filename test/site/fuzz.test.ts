@@ -1,94 +1,180 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { parseFeature } from '../../src/host/features.ts';
+import { type Account, NAME } from '../../src/site/account.ts';
 import { readAuthorization } from '../../src/site/auth-header.ts';
 import { readMachineFile } from '../../src/site/machine-file.ts';
 import { MachineFileError } from '../../src/site/machine-file-error.ts';
 import { parseScopes, repositoryNamed } from '../../src/site/scope.ts';
-import { formatSelector, parseSelector } from '../../src/site/selector.ts';
+import { accountNameOf, formatSelector, parseSelector } from '../../src/site/selector.ts';
 import { FUZZ_RUNS } from '../support/fuzz.ts';
 
 const RUNS = { numRuns: FUZZ_RUNS };
 
+/** Fails when too few of the inputs reached the assertion: a property of inputs that are all refused proves nothing. */
+function expectShare(reached: number, least: number): void {
+  expect(reached).toBeGreaterThanOrEqual(FUZZ_RUNS * least);
+}
+
+const HASH = '$scrypt$ln=4,r=8,p=1$c2FsdHNhbHRzYWx0$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNo';
+
 describe('any file of machine types', () => {
-  const value = fc.oneof(
-    fc.jsonValue({ maxDepth: 3 }),
-    fc.constantFrom('broadwell', ['broadwell'], [{ name: 'type1', features: ['broadwell'] }], 'site', '/a/b'),
+  const feature = fc.constantFrom(
+    'cpu:broadwell',
+    'nvcap:9.0',
+    'avx2',
+    'broadwell',
+    'cpu:foolake',
+    'site:a,b',
+    '',
   );
+  const name = fc.constantFrom('type1', 'type2', 'gpu', '../x', 'a b');
+  const type = fc.record(
+    {
+      name,
+      features: fc.array(feature, { maxLength: 2 }),
+      login: fc.constantFrom('one', 'two', 'qnib', 'a:b'),
+    },
+    { requiredKeys: ['name'] },
+  );
+  const value = fc.jsonValue({ maxDepth: 2 });
   const file = fc.record(
     {
-      user: fc.oneof(fc.constant('qnib'), value),
-      password: value,
-      types: fc.oneof(fc.array(fc.record({ name: value, features: value }, { requiredKeys: [] })), value),
-      repositories: value,
-      upstreamLogins: value,
-      managesMachines: value,
+      user: fc.oneof({ weight: 9, arbitrary: fc.constantFrom('qnib', 'lab') }, value),
+      password: fc.oneof({ weight: 9, arbitrary: fc.constant(HASH) }, value),
+      types: fc.oneof({ weight: 9, arbitrary: fc.array(type, { maxLength: 3 }) }, value),
+      repositories: fc.oneof(fc.array(fc.constantFrom('lab/*', '**', '!x', '')), value),
+      upstreamLogins: fc.constantFrom('/a/b', 'a/b'),
+      managesMachines: fc.oneof({ weight: 9, arbitrary: fc.boolean() }, value),
     },
-    { requiredKeys: [] },
+    { requiredKeys: ['user', 'password'] },
   );
   const text = fc.oneof(
-    file.map((content) => JSON.stringify(content)),
+    { weight: 8, arbitrary: file.map((content) => JSON.stringify(content)) },
     fc.string({ unit: fc.constantFrom(...'user: typ-[]{}&*!|>\'"%@#,?\t\n\\'), maxLength: 80 }),
     fc.string({ unit: 'binary', maxLength: 80 }),
   );
 
-  test('is an account, or refused with its name and what is wrong', () => {
+  test('is an account whose parts are valid, or refused with its name and what is wrong', () => {
+    const outcomes = { accepted: 0, refused: 0 };
     fc.assert(
       fc.property(text, (source) => {
+        const read = () => readMachineFile(source, 'a.yml');
+        let account: Account;
         try {
-          expect(readMachineFile(source, 'a.yml').user).not.toBe('');
+          account = read();
         } catch (error) {
-          expect(error).toBeInstanceOf(MachineFileError);
-          expect((error as Error).message).toMatch(/^a\.yml/);
+          if (!(error instanceof MachineFileError)) throw error;
+          expect(error.message).toMatch(/^a\.yml:\d+: ./);
+          expect(error.why).not.toContain('a.yml');
+          outcomes.refused += 1;
+          return;
+        }
+        outcomes.accepted += 1;
+        expect(['qnib', 'lab']).toContain(account.user);
+        const logins = [account.user, ...account.types.map(({ login }) => login)];
+        expect(new Set(logins).size).toBe(logins.length);
+        for (const { login, features } of account.types) {
+          expect(login).toMatch(NAME);
+          for (const text of features) expect(parseFeature(text)).toBeDefined();
+          expect(features.join(' ')).not.toMatch(/[,;#]|foolake/);
+        }
+        for (const pattern of account.repositories) expect(['lab/*', '**']).toContain(pattern);
+        expect([undefined, '/a/b']).toContain(account.upstreamLogins);
+      }),
+      RUNS,
+    );
+    expectShare(outcomes.accepted, 0.05);
+    expectShare(outcomes.refused, 0.1);
+  });
+});
+
+describe('whatever a client presents', () => {
+  test('an Authorization header is read as RFC 7617 and RFC 6750 write it, or not at all', () => {
+    const counts = { basic: 0, bearer: 0, nothing: 0, malformed: 0 };
+    const login = fc.tuple(fc.string({ minLength: 1 }), fc.string()).filter(([user]) => !user.includes(':'));
+    const header = fc.oneof(
+      login.map(([user, password]) => ({ user, password })),
+      fc.stringMatching(/^[\w.~+/-]+=*$/).map((token) => ({ token })),
+      fc.string({ maxLength: 200 }).map((written) => ({ written })),
+      fc
+        .tuple(fc.constantFrom('Basic', 'Digest', ''), fc.string())
+        .map((words) => ({ written: words.join(' ') })),
+    );
+    fc.assert(
+      fc.property(header, (input) => {
+        if ('user' in input) {
+          const { user, password } = input;
+          const encoded = Buffer.from(`${user}:${password}`).toString('base64');
+          const text = Buffer.from(`${user}:${password}`).toString();
+          expect(readAuthorization(`Basic ${encoded}`)).toEqual({
+            kind: 'basic',
+            login: text.slice(0, text.indexOf(':')),
+            password: text.slice(text.indexOf(':') + 1),
+          });
+          counts.basic += 1;
+        } else if ('token' in input) {
+          expect(readAuthorization(`bearer ${input.token}`)).toEqual({ kind: 'bearer', token: input.token });
+          counts.bearer += 1;
+        } else {
+          const { kind } = readAuthorization(input.written);
+          counts[kind] += 1;
+          if (input.written.trim() === '') expect(kind).toBe('nothing');
+          if (!/^(?:basic|bearer) /i.test(input.written)) expect(['nothing', 'malformed']).toContain(kind);
         }
       }),
       RUNS,
     );
-  });
-});
-
-describe('whatever a login shows', () => {
-  test('Authorization is a login, a token, nothing, or malformed', () => {
-    const header = fc.oneof(
-      fc.tuple(fc.constantFrom('Basic', 'bearer', 'Digest', ''), fc.string()).map((words) => words.join(' ')),
-      fc.string().map((login) => `Basic ${Buffer.from(login).toString('base64')}`),
-      fc.string({ maxLength: 200 }),
-    );
-    fc.assert(
-      fc.property(header, (written) => {
-        const shown = readAuthorization(written);
-        if (shown.kind === 'basic') expect(shown.login).toMatch(/^[^:]+$/s);
-        if (shown.kind === 'bearer') expect(shown.token).toMatch(/^\S+$/);
-      }),
-      RUNS,
-    );
+    expectShare(counts.basic, 0.1);
+    expectShare(counts.bearer, 0.1);
+    expectShare(counts.malformed, 0.1);
   });
 
   test('a selector reads back as what it was written from', () => {
-    const user = fc.string({ unit: fc.constantFrom(...'site/cpu#zen4,:.+_- \u0000'), maxLength: 60 });
+    let read = 0;
+    const part = fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9._+-]{0,8}(?:#[A-Za-z0-9][A-Za-z0-9._+-]{0,8})?$/);
+    const userName = fc.oneof(
+      fc
+        .tuple(fc.constantFrom('site', 'a.b'), fc.array(part, { minLength: 1, maxLength: 6 }))
+        .map(([user, parts]) => `${user}/${parts.join(',')}`),
+      fc.string({ unit: fc.constantFrom(...'site/cpu#zen4,:.+_- \u0000'), maxLength: 60 }),
+    );
     fc.assert(
-      fc.property(user, (userName) => {
-        const selector = parseSelector(userName);
+      fc.property(userName, (written) => {
+        const selector = parseSelector(written);
         if (selector === undefined) return;
+        read += 1;
+        expect(accountNameOf(written)).toBe(selector.user);
+        expect(selector.features.join(' ')).not.toMatch(/[#,\s]\S*[#,]/);
         expect(parseSelector(formatSelector(selector.user, selector.features))).toEqual(selector);
       }),
       RUNS,
     );
+    expectShare(read, 0.3);
   });
 
-  test('scopes name repositories that there could be, or are passed over', () => {
-    const word = fc.string({
-      unit: fc.constantFrom(...'repository:()library/app.io*,pull \u0000'),
-      maxLength: 60,
-    });
-    const scope = fc.oneof(
-      word,
-      word.map((name) => `repository:${name}:pull`),
+  test('scopes name repositories that could exist, with the actions as written, or are passed over', () => {
+    const counts = { granted: 0, passedOver: 0 };
+    const name = fc.oneof(
+      fc.constantFrom('library/app', 'app', 'ghcr.io/lab/app', 'localhost:5000/a/b'),
+      fc.string({ unit: fc.constantFrom(...'library/app.io-_A*,:'), minLength: 1, maxLength: 20 }),
     );
+    const actions = fc.constantFrom('pull', 'pull,push', '*', '', 'delete');
+    const scope = fc.tuple(name, actions).map(([named, wanted]) => ({ named, wanted }));
     fc.assert(
-      fc.property(fc.array(scope, { maxLength: 4 }), (scopes) => {
-        for (const { name } of parseScopes(scopes)) expect(repositoryNamed(name)).toBeDefined();
+      fc.property(scope, ({ named, wanted }) => {
+        const grants = parseScopes([`repository:${named}:${wanted}`, 'registry:catalog:*', 'repository']);
+        if (grants.length === 0) {
+          counts.passedOver += 1;
+          return;
+        }
+        counts.granted += 1;
+        expect(grants).toEqual([{ type: 'repository', name: named, actions: wanted.split(',') }]);
+        expect(repositoryNamed(named)).toBeDefined();
       }),
       RUNS,
     );
+    expectShare(counts.granted, 0.3);
+    expectShare(counts.passedOver, 0.1);
   });
 });

@@ -2,8 +2,9 @@ import { chmod, chown, mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { decodeJwt, SignJWT } from 'jose';
 import { describe, expect, test } from 'vitest';
-import { keyFileProblem, loadTokenKey, TokenKeyError } from '../../src/site/token-key.ts';
+import { keyFileProblem, loadTokenKey, randomTokenKey, TokenKeyError } from '../../src/site/token-key.ts';
 import { listenOnLoopback } from '../support/loopback.ts';
 import { basic, hashed, machineFolder, openTestSite } from '../support/site.ts';
 import { afterTest } from '../support/upstream.ts';
@@ -180,6 +181,73 @@ describe('a token', () => {
     expect((await two.admit(`Bearer ${token}`, 'qnib/bench')).kind).toBe('admitted');
     expect((await stranger.admit(`Bearer ${token}`, 'qnib/bench')).kind).toBe('refused');
     expect((await stat(keyFile)).mode & 0o777).toBe(0o600);
+  });
+});
+
+describe('a token signed with the site’s key', () => {
+  // Long enough for HS512, too.
+  const key = Buffer.concat([randomTokenKey(), randomTokenKey()]);
+  const claims = { access: [{ type: 'repository', name: 'qnib/bench', actions: ['pull'] }] };
+  const sign = async (change: (jwt: SignJWT) => SignJWT, extra: object = {}, alg = 'HS256') => {
+    const site = await listening({ staticMachines: true, tokenKey: key });
+    const own = decodeJwt(await site.tokenFor('qnib-type1', SCOPE));
+    const jwt = new SignJWT({ ...claims, stamp: own['stamp'], ...extra })
+      .setProtectedHeader({ alg, typ: 'JWT' })
+      .setIssuer('metahub')
+      .setAudience('metahub')
+      .setSubject('qnib-type1')
+      .setIssuedAt(own.iat)
+      .setExpirationTime(own.exp ?? 0);
+    const admission = await site.admit(`Bearer ${await change(jwt).sign(key)}`, 'qnib/bench');
+    return admission.kind;
+  };
+
+  test('as this site writes it is accepted', async () => {
+    expect(await sign((jwt) => jwt)).toBe('admitted');
+  });
+
+  test.each([
+    ['for another audience', (jwt: SignJWT) => jwt.setAudience('another-service')],
+    ['by another issuer', (jwt: SignJWT) => jwt.setIssuer('another-service')],
+    ['for another login', (jwt: SignJWT) => jwt.setSubject('qnib-type2')],
+    ['for a login that does not exist', (jwt: SignJWT) => jwt.setSubject('nobody')],
+    ['that has expired', (jwt: SignJWT) => jwt.setExpirationTime(1_600_000_000)],
+    ['that is not valid yet', (jwt: SignJWT) => jwt.setNotBefore(1_800_000_000)],
+  ])('%s is refused', async (_, change) => {
+    expect(await sign(change)).toBe('refused');
+  });
+
+  test('by another algorithm is refused', async () => {
+    expect(await sign((jwt) => jwt, {}, 'HS512')).toBe('refused');
+  });
+
+  test('without the stamp of the login’s password is refused', async () => {
+    expect(await sign((jwt) => jwt, { stamp: undefined })).toBe('refused');
+    expect(await sign((jwt) => jwt, { stamp: 'AAAAAAAAAAAAAAAA' })).toBe('refused');
+  });
+
+  test.each([
+    ['for another repository', [{ type: 'repository', name: 'qnib/other', actions: ['pull'] }]],
+    ['for pushing only', [{ type: 'repository', name: 'qnib/bench', actions: ['push'] }]],
+    ['of another type', [{ type: 'registry', name: 'qnib/bench', actions: ['pull'] }]],
+    ['that is no list', 'repository:qnib/bench:pull'],
+  ])('with a grant %s does not open the repository', async (_, access) => {
+    expect(await sign((jwt) => jwt, { access })).toBe('refused');
+  });
+});
+
+describe('where only passwords count', () => {
+  test('a valid token is refused: it could renew itself for ever', async () => {
+    const { get, tokenFor, handlers } = await listening();
+    const bearer = `Bearer ${await tokenFor('qnib-type1', SCOPE)}`;
+    expect((await get(`scope=${SCOPE}`, bearer)).status).toBe(401);
+    const server = createServer((request, response) => handlers.get('/site/machines')?.(request, response));
+    const port = await listenOnLoopback(server);
+    afterTest(() => new Promise((resolve) => server.close(resolve)));
+    const machines = await fetch(`http://127.0.0.1:${port}/site/machines`, {
+      headers: { authorization: bearer },
+    });
+    expect(machines.status).toBe(401);
   });
 });
 

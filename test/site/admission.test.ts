@@ -1,0 +1,164 @@
+import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import type { HostProfile } from '../../src/host/profile.ts';
+import { createFakeRegistry, type FakeRegistry } from '../support/fake-registry.ts';
+import { ask, serve } from '../support/served.ts';
+import { basic, hashed, machineFolder, openTestSite } from '../support/site.ts';
+import { afterTest, repository } from '../support/upstream.ts';
+
+const PATH = '/v2/lab/app/manifests/latest';
+
+/** A mirror whose answer for a tag may be repeated for a minute, and names the features that it was made for. */
+function mirrorFor({ features }: HostProfile): FakeRegistry {
+  const registry = createFakeRegistry();
+  const annotations = { features: features.join(' ') };
+  const lab = repository('lab/app', 'docker.io');
+  registry.putManifest({ schemaVersion: 2, manifests: [], annotations }, { tag: 'latest', repository: lab });
+  const { manifest } = registry;
+  registry.manifest = async (...asked) => ({ ...(await manifest(...asked)), maxAgeMs: 60_000 });
+  return registry;
+}
+
+/** A site behind a real server, with the registry of every view that it made. */
+async function siteBehindServer() {
+  const rights = 'repositories: [lab/*]\n';
+  const typesOf = (features: string) => `types:\n  - {name: node, features: [${features}]}\n`;
+  const account = async (user: string, rest: string) =>
+    `user: ${user}\npassword: "${await hashed(user)}"\n${rest}`;
+  const machines = await machineFolder({
+    'one.yaml': await account('one', typesOf('cpu:zen4')),
+    'two.yaml': await account('two', typesOf('cpu:skylake')),
+    'lab.yaml': await account('lab', `${rights}${typesOf('cpu:zen4')}`),
+    'other.yaml': await account('other', `repositories: [other/*]\n${typesOf('cpu:zen4')}`),
+  });
+  afterTest(() => rm(machines, { recursive: true }));
+  const views: FakeRegistry[] = [];
+  const registryFor = (profile: HostProfile) => {
+    const view = mirrorFor(profile);
+    views.push(view);
+    return view;
+  };
+  const site = await openTestSite({ machines, registryFor });
+  const { port } = await serve({ gate: site.gate });
+  const pull = async (login: string, path = PATH) => {
+    const authorization = login === '' ? {} : { authorization: basic(login, login.split('-')[0] ?? '') };
+    const { status, body } = await ask(port, path, { headers: authorization });
+    return {
+      status,
+      features: status === 200 ? JSON.parse(body.toString()).annotations.features : undefined,
+    };
+  };
+  const upstreamCount = () => views.reduce((sum, view) => sum + view.count(), 0);
+  return { ...site, port, machines, pull, upstreamCount };
+}
+
+describe('the response cache in site mode', () => {
+  test('repeats an answer to a verified login without asking the mirror again', async () => {
+    const { pull, upstreamCount } = await siteBehindServer();
+    for (let round = 0; round < 5; round += 1) {
+      expect(await pull('one-node')).toEqual({ status: 200, features: 'cpu:zen4' });
+    }
+    expect(upstreamCount()).toBe(1);
+  });
+
+  test('gives each login the answer of its own machine type, and nothing to a login without the right', async () => {
+    const { pull } = await siteBehindServer();
+    for (let round = 0; round < 4; round += 1) {
+      expect(await pull('one-node')).toEqual({ status: 200, features: 'cpu:zen4' });
+      expect(await pull('two-node')).toEqual({ status: 200, features: 'cpu:skylake' });
+      expect(await pull('lab-node')).toEqual({ status: 200, features: 'cpu:zen4' });
+      expect(await pull('other-node')).toMatchObject({ status: 403 });
+      expect(await pull('')).toMatchObject({ status: 401 });
+      expect(await pull('nobody-node')).toMatchObject({ status: 401 });
+    }
+  });
+
+  test('shares no answer between accounts of other rights, even for equal machines', async () => {
+    const { pull, upstreamCount } = await siteBehindServer();
+    await pull('one-node');
+    await pull('lab-node');
+    expect(upstreamCount()).toBe(2);
+  });
+
+  test('stops with the login: a changed password is noticed within a second', async () => {
+    const { pull, machines, clock } = await siteBehindServer();
+    expect((await pull('one-node')).status).toBe(200);
+    expect((await pull('one-node')).status).toBe(200);
+    await writeFile(join(machines, 'one.yaml'), `user: one\npassword: "${await hashed('changed')}"\n`);
+    clock.ms += 1000;
+    expect((await pull('one-node')).status).toBe(401);
+  });
+
+  test('stops with the right: a repository that is taken away is denied within a second', async () => {
+    const { pull, machines, clock } = await siteBehindServer();
+    for (let round = 0; round < 3; round += 1) expect((await pull('lab')).status).toBe(200);
+    await writeFile(
+      join(machines, 'lab.yaml'),
+      `user: lab\npassword: "${await hashed('lab')}"\nrepositories: [b/*]\n`,
+    );
+    clock.ms += 1000;
+    expect((await pull('lab')).status).toBe(403);
+  });
+});
+
+describe('admission', () => {
+  const NODE = basic('qnib-type1', 'qnib-type1');
+
+  async function demo() {
+    const site = await openTestSite({ staticMachines: true });
+    const admit = (authorization: string, name = 'qnib/bench') =>
+      site.gate.admit({
+        headers: { authorization, host: 'hub.test' },
+        remoteAddress: '192.0.2.1',
+        repository: repository(name, 'docker.io'),
+      });
+    const tokenOf = async (scope: string) => {
+      const chunks: string[] = [];
+      await new Promise<void>((resolve) => {
+        const response = {
+          once: () => {},
+          writeHead: () => {},
+          end: (text: string) => resolve(void chunks.push(text)),
+        };
+        site.handlers.get('/token')?.(
+          {
+            method: 'GET',
+            url: `/token?scope=repository:${scope}:pull`,
+            headers: { authorization: NODE },
+            socket: {},
+          } as never,
+          response as never,
+        );
+      });
+      return `Bearer ${JSON.parse(chunks.join('')).token}`;
+    };
+    return { ...site, admit, tokenOf };
+  }
+
+  test('of a password takes time once, and is immediate from then on', async () => {
+    const { admit } = await demo();
+    const first = admit(NODE);
+    expect(first).toBeInstanceOf(Promise);
+    await first;
+    expect(admit(NODE)).toMatchObject({ kind: 'admitted', login: 'qnib-type1' });
+  });
+
+  test('of a token takes time once, is immediate from then on, and ends when the token expires', async () => {
+    const { admit, tokenOf, clock } = await demo();
+    const token = await tokenOf('qnib/bench');
+    const first = admit(token);
+    expect(first).toBeInstanceOf(Promise);
+    expect(await first).toMatchObject({ kind: 'admitted' });
+    expect(admit(token)).toMatchObject({ kind: 'admitted', login: 'qnib-type1' });
+    // Verified or not, it opens only what it was given for.
+    expect(admit(token, 'qnib/other')).toMatchObject({ kind: 'refused', error: { status: 401 } });
+    clock.ms += 306_000;
+    expect(await admit(token)).toMatchObject({ kind: 'refused', error: { status: 401 } });
+  });
+
+  test('without credentials is refused at once', async () => {
+    const { gate } = await demo();
+    expect(gate.admit({ headers: {}, remoteAddress: '192.0.2.1' })).toMatchObject({ kind: 'refused' });
+  });
+});
