@@ -5,7 +5,7 @@ import type { Admission, AdmissionController, RequestContext } from '../oci/admi
 import type { Registry } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import type { AccountIdentity } from './account.ts';
-import type { AuditEntry } from './audit.ts';
+import type { Audit } from './audit.ts';
 import { challenge, unauthorized } from './auth-errors.ts';
 import type { Authenticate, Authenticated, KnownLogin } from './authenticate.ts';
 import type { ClientAddress } from './client-address.ts';
@@ -20,7 +20,7 @@ export interface SiteAdmissionOptions {
   readonly rightsOf: PermissionsOf;
   readonly siteUrl: SiteUrl;
   readonly clientAddress: ClientAddress;
-  readonly audit: (decision: AuditEntry) => void;
+  readonly audit: Audit;
 }
 
 /** Selectors can name any number of profiles: only the views used last are kept ready. */

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { abortWhenGone, type RequestHandler } from '../lib/http.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import type { AccountIdentity } from './account.ts';
-import type { AuditEntry } from './audit.ts';
+import type { Audit } from './audit.ts';
 import { basicRefusal } from './auth-errors.ts';
 import type { Authenticate, LoginClient } from './authenticate.ts';
 import type { ClientAddress } from './client-address.ts';
@@ -15,7 +15,7 @@ import { machineListOf } from './machine-list.ts';
 export interface MachinesEndpointOptions {
   readonly authenticate: Authenticate;
   readonly clientAddress: ClientAddress;
-  readonly audit: (decision: AuditEntry) => void;
+  readonly audit: Audit;
   /** Undefined: there is no folder to change. */
   readonly admin: MachineAdmin | undefined;
 }

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { abortWhenGone, type RequestHandler } from '../lib/http.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import type { Account } from './account.ts';
-import type { AuditEntry } from './audit.ts';
+import type { Audit } from './audit.ts';
 import { basicRefusal } from './auth-errors.ts';
 import type { Authenticate, Authenticated, LoginClient } from './authenticate.ts';
 import type { ClientAddress } from './client-address.ts';
@@ -17,7 +17,7 @@ export interface TokenEndpointOptions {
   readonly tokens: TokenIssuer;
   readonly rightsOf: PermissionsOf;
   readonly clientAddress: ClientAddress;
-  readonly audit: (decision: AuditEntry) => void;
+  readonly audit: Audit;
 }
 
 /** The login, and the scopes that it asks for. */
