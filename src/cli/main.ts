@@ -48,6 +48,10 @@ const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     summary: 'who may log in to this site, as which machine type',
     load: () => import('./commands/machine/command.ts'),
   },
+  token: {
+    summary: 'tokens that programs log in to this site with: create, list, revoke',
+    load: () => import('./commands/token/command.ts'),
+  },
   login: {
     summary: 'log the runtimes in to a site as what this host is',
     load: () => import('./commands/login/command.ts'),

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import type { AccessToken } from './access-token.ts';
 import type { Account, AccountIdentity } from './account.ts';
 import { problemWithFeatures, readMachineFeature } from './machine-features.ts';
 import { MachineFileError } from './machine-file-error.ts';
@@ -16,6 +17,8 @@ export interface AccountIndex {
    * selector says of its machine is read only once the password is known to be right.
    */
   passwordOf(userName: string): PasswordHash | undefined;
+  /** The access token of the account of `userName` that has this hash. */
+  tokenOf(userName: string, sha256: string): AccessToken | undefined;
   /** The machine type, the account, or the account with a selector that `userName` stands for; else undefined. */
   find(userName: string): AccountIdentity | undefined;
 }
@@ -66,6 +69,10 @@ export function createAccountIndex(accounts: readonly Account[]): AccountIndex {
   return {
     accounts,
     passwordOf: (userName) => logins.get(userName)?.password ?? users.get(accountNameOf(userName))?.password,
+    tokenOf: (userName, sha256) => {
+      const account = logins.get(userName)?.account ?? users.get(accountNameOf(userName));
+      return account?.tokens.find((token) => token.sha256 === sha256);
+    },
     find: (userName) => logins.get(userName) ?? describe(userName),
   };
 }

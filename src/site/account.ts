@@ -1,3 +1,4 @@
+import type { AccessToken } from './access-token.ts';
 import type { PasswordHash } from './password.ts';
 
 /** A named profile that a login selects. */
@@ -11,7 +12,7 @@ export interface MachineType {
   readonly password: PasswordHash;
 }
 
-/** Who a site lets in, with the machine types that it may log in as. */
+/** A user of the site, with the machine types that it may log in as. */
 export interface Account {
   readonly user: string;
   /** Absent: only its machine types have passwords, and there are no selectors. */
@@ -19,6 +20,8 @@ export interface Account {
   readonly types: readonly MachineType[];
   /** Patterns of the repositories that it may pull. */
   readonly repositories: readonly string[];
+  /** Tokens that open its logins beside the passwords. */
+  readonly tokens: readonly AccessToken[];
   /** A file, in docker's form, of the logins that are presented upstream for it, instead of the mirror's own. */
   readonly upstreamLogins: string | undefined;
   /** May it add and remove machine types over the network? */
@@ -30,10 +33,25 @@ export interface Account {
 /** Logins and types are parts of file names, user names and log lines; a colon or a slash would end them. */
 export const NAME = /^[A-Za-z0-9][A-Za-z0-9._@-]{0,127}$/;
 
-/** Logins of all accounts: what a user name stands for. */
+/** What a user name stands for. */
 export interface AccountIdentity {
   readonly login: string;
   readonly account: Account;
   readonly features: readonly string[];
   readonly password: PasswordHash;
+  /** The access token that was presented instead of the password; its rights may be fewer. */
+  readonly token?: AccessToken;
+}
+
+const narrowed = new WeakMap<AccountIdentity, Map<AccessToken, AccountIdentity>>();
+
+/** The identity with its token: one object for each pair, because what is worked out for an identity is kept by it. */
+export function withToken(identity: AccountIdentity, token: AccessToken): AccountIdentity {
+  const tokens = narrowed.get(identity) ?? new Map<AccessToken, AccountIdentity>();
+  narrowed.set(identity, tokens);
+  const known = tokens.get(token);
+  if (known !== undefined) return known;
+  const found = { ...identity, token };
+  tokens.set(token, found);
+  return found;
 }

@@ -9,6 +9,8 @@ export interface AuditEntry {
   /** The user name. */
   readonly who?: string | undefined;
   readonly account?: string | undefined;
+  /** The name of the access token that was presented instead of a password. */
+  readonly token?: string | undefined;
   readonly repository?: Repository | undefined;
   readonly features?: readonly string[] | undefined;
   readonly address: string;
@@ -39,8 +41,8 @@ function fieldsOf({ decision: _, repository, features, ...rest }: AuditEntry): L
 }
 
 /** Equal for admissions of one login, from one address, to one repository. */
-function keyOf({ who, address, repository, reason }: AuditEntry): string {
-  return `${who} ${address} ${repository?.host}/${repository?.name} ${reason}`;
+function keyOf({ who, token, address, repository, reason }: AuditEntry): string {
+  return `${who} ${token} ${address} ${repository?.host}/${repository?.name} ${reason}`;
 }
 
 /**

@@ -16,6 +16,7 @@ const MESSAGES: Readonly<Record<Exclude<Reason, 'too many failures'>, string>> =
   'malformed credentials': 'the Authorization header is neither Basic nor Bearer',
   'wrong credentials': 'there is no such login, or its password is another',
   'unknown machine': 'the user name describes no machine: write ACCOUNT/cpu#zen4,nvcap#9.0',
+  'expired access token': 'the access token has expired: make another with metahub token create',
   'expired token': 'the token has expired: ask for another',
   'invalid token': 'the token is not of this site, or its login has changed: ask for another',
 };

@@ -1,4 +1,5 @@
-import type { AccountIdentity } from './account.ts';
+import { isExpired, tokenHashOf } from './access-token.ts';
+import { type AccountIdentity, withToken } from './account.ts';
 import type { AccountIndex } from './account-index.ts';
 import { readAuthorization } from './auth-header.ts';
 import type { PasswordCheck } from './password-check.ts';
@@ -11,6 +12,7 @@ export type Reason =
   | 'malformed credentials'
   | 'wrong credentials'
   | 'unknown machine'
+  | 'expired access token'
   | 'expired token'
   | 'invalid token'
   | 'too many failures';
@@ -47,9 +49,12 @@ export interface AuthenticateOptions {
   readonly directory: () => AccountIndex;
   readonly passwords: PasswordCheck;
   readonly tokens: TokenIssuer;
+  /** Milliseconds of the wall clock. */
+  readonly wallClock: () => number;
 }
 
-export function createAuthenticate({ directory, passwords, tokens }: AuthenticateOptions): Authenticate {
+export function createAuthenticate(options: AuthenticateOptions): Authenticate {
+  const { directory, passwords, tokens, wallClock } = options;
   /** The login of a password that is right: only now is it read what a selector says of its machine. */
   function identified(login: string): Authenticated {
     const identity = directory().find(login);
@@ -57,7 +62,19 @@ export function createAuthenticate({ directory, passwords, tokens }: Authenticat
     return { kind: 'known', identity, grants: undefined };
   }
 
+  /** The login of an access token, which is presented as the password; undefined when it is none of this account. */
+  function byAccessToken(login: string, password: string): Authenticated | undefined {
+    const sha256 = tokenHashOf(password);
+    const token = sha256 === undefined ? undefined : directory().tokenOf(login, sha256);
+    if (token === undefined) return undefined;
+    if (isExpired(token, wallClock())) return { kind: 'unknown', reason: 'expired access token', who: login };
+    const found = identified(login);
+    return found.kind === 'known' ? { ...found, identity: withToken(found.identity, token) } : found;
+  }
+
   function byRememberedPassword(login: string, password: string): Authenticated | undefined {
+    const byToken = byAccessToken(login, password);
+    if (byToken !== undefined) return byToken;
     const hash = directory().passwordOf(login);
     return passwords.isRemembered(password, hash) ? identified(login) : undefined;
   }

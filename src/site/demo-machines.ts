@@ -24,6 +24,7 @@ export async function demoMachines(): Promise<Account> {
     password: undefined,
     types: await Promise.all(types),
     repositories: ['**'],
+    tokens: [],
     upstreamLogins: undefined,
     managesMachines: false,
     file: 'STATIC_MACHINES',

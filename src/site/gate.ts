@@ -46,7 +46,7 @@ export function createSiteAdmission(options: SiteAdmissionOptions): AdmissionCon
   function objection({ identity, grants }: KnownLogin, arrival: RequestContext): RegistryError | undefined {
     const { repository, headers } = arrival;
     if (repository === undefined) return undefined;
-    if (!rightsOf(identity.account).patterns.matches(repository)) {
+    if (!rightsOf(identity).mayPull(repository)) {
       return new RegistryError(
         'DENIED',
         `${identity.login} may not pull ${repository.host}/${repository.name}`,
@@ -62,8 +62,8 @@ export function createSiteAdmission(options: SiteAdmissionOptions): AdmissionCon
   function admissionOf(identity: AccountIdentity): Admission {
     const known = admissions.get(identity);
     if (known !== undefined) return known;
-    const { login, account, features } = identity;
-    const { access } = rightsOf(account);
+    const { login, features } = identity;
+    const { access } = rightsOf(identity);
     // The features themselves, not a short hash of them: whoever chooses a selector could choose a collision.
     const registry = viewOf(JSON.stringify(features), features);
     const key = JSON.stringify([features, access?.partition]);
@@ -78,8 +78,8 @@ export function createSiteAdmission(options: SiteAdmissionOptions): AdmissionCon
       audit({ decision: 'refused', reason: found.reason, who: found.who, repository, address });
       return { kind: 'refused', error: unauthorized(found, { siteUrl, headers, repository }) };
     }
-    const { login: who, account, features } = found.identity;
-    const subject = { who, account: account.user, features, repository, address };
+    const { login: who, account, features, token } = found.identity;
+    const subject = { who, account: account.user, token: token?.name, features, repository, address };
     const error = objection(found, arrival);
     if (error) {
       audit({ decision: 'refused', reason: REFUSED[error.code] ?? 'other scope', ...subject });

@@ -6,7 +6,16 @@ import { type FileLock, withFileLock } from '../lib/file-lock.ts';
 import { SerialQueue } from '../lib/serial-queue.ts';
 import type { Account } from './account.ts';
 import { createAccountIndex } from './account-index.ts';
-import { type NewType, newAccount, withoutType, withPassword, withType } from './machine-edit.ts';
+import {
+  type NewToken,
+  type NewType,
+  newAccount,
+  withoutToken,
+  withoutType,
+  withPassword,
+  withToken,
+  withType,
+} from './machine-edit.ts';
 import { readMachineFile } from './machine-file.ts';
 import { MachineFileError } from './machine-file-error.ts';
 import { FILE_MAX_BYTES, MachineReader } from './machine-reader.ts';
@@ -30,6 +39,8 @@ export interface MachineAdmin {
   removeAccount(user: string): Promise<void>;
   removeType(user: string, name: string, author?: Author): Promise<void>;
   setPassword(user: string, type: string | undefined, password: string): Promise<void>;
+  addToken(user: string, token: NewToken): Promise<void>;
+  removeToken(user: string, name: string): Promise<void>;
 }
 
 /** For the owner and the folder's group: password hashes are not for other users of the machine. */
@@ -132,6 +143,8 @@ export function createMachineAdmin(reader: MachineReader): MachineAdmin {
       await locked(async () => rm((await accountOf(user)).file));
     },
     removeType: (user, name, author) => edit(user, author, (source, file) => withoutType(source, name, file)),
+    addToken: (user, token) => edit(user, undefined, (source, file) => withToken(source, token, file)),
+    removeToken: (user, name) => edit(user, undefined, (source, file) => withoutToken(source, name, file)),
     setPassword: (user, type, password) =>
       edit(user, undefined, (source, file) => withPassword(source, type, password, file)),
   };

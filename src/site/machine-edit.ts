@@ -19,6 +19,14 @@ export interface NewType {
   readonly password?: string | undefined;
 }
 
+/** An access token as it is written to a file. */
+export interface NewToken {
+  readonly name: string;
+  readonly sha256: string;
+  readonly expires?: Date | undefined;
+  readonly repositories?: readonly string[] | undefined;
+}
+
 /** The text of a new account's file; without a password, each of its types needs one. */
 export function newAccount(user: string, password: string | undefined): string {
   return stringify({ user, ...(password === undefined ? {} : { password }) });
@@ -32,15 +40,20 @@ function parseForEdit(source: string, file: string): Document {
   throw new MachineFileError('invalid', why, { file }, { cause: broken });
 }
 
-function typesOf(document: Document): YAMLSeq | undefined {
-  const types = document.get('types');
-  return isSeq(types) ? types : undefined;
+function listOf(document: Document, key: 'types' | 'tokens'): YAMLSeq | undefined {
+  const list = document.get(key);
+  return isSeq(list) ? list : undefined;
 }
 
-function positionOf(types: YAMLSeq | undefined, name: string): number {
+function positionOf(list: YAMLSeq | undefined, name: string): number {
   const isNamed = (item: unknown) =>
     isMap(item) && isScalar(item.get('name', true)) && item.get('name') === name;
-  return types?.items.findIndex(isNamed) ?? -1;
+  return list?.items.findIndex(isNamed) ?? -1;
+}
+
+function append(document: Document, key: 'types' | 'tokens', node: YAMLMap): void {
+  if (listOf(document, key)) document.addIn([key], node);
+  else document.set(key, document.createNode([node]));
 }
 
 function missingType(name: string, file: string): MachineFileError {
@@ -50,7 +63,7 @@ function missingType(name: string, file: string): MachineFileError {
 /** The text with one more type, comments and order kept. @throws {MachineFileError} when there is one of that name. */
 export function withType(source: string, type: NewType, file: string): string {
   const document = parseForEdit(source, file);
-  if (positionOf(typesOf(document), type.name) >= 0) {
+  if (positionOf(listOf(document, 'types'), type.name) >= 0) {
     throw new MachineFileError('exists', `there is a machine type ${type.name} already`, { file });
   }
   const { name, features, login, password } = type;
@@ -62,15 +75,40 @@ export function withType(source: string, type: NewType, file: string): string {
   }) as YAMLMap;
   const list = node.get('features', true);
   if (isSeq(list)) list.flow = true;
-  if (typesOf(document)) document.addIn(['types'], node);
-  else document.set('types', document.createNode([node]));
+  append(document, 'types', node);
+  return String(document);
+}
+
+/** The text with one more access token. @throws {MachineFileError} when there is one of that name. */
+export function withToken(source: string, token: NewToken, file: string): string {
+  const document = parseForEdit(source, file);
+  if (positionOf(listOf(document, 'tokens'), token.name) >= 0) {
+    throw new MachineFileError('exists', `there is a token ${token.name} already`, { file });
+  }
+  const { name, sha256, expires, repositories } = token;
+  const node = document.createNode({
+    name,
+    sha256,
+    ...(expires === undefined ? {} : { expires: expires.toISOString().replace(/\.\d+Z$/, 'Z') }),
+    ...(repositories === undefined ? {} : { repositories }),
+  }) as YAMLMap;
+  append(document, 'tokens', node);
+  return String(document);
+}
+
+/** The text without an access token. @throws {MachineFileError} when there is none of that name. */
+export function withoutToken(source: string, name: string, file: string): string {
+  const document = parseForEdit(source, file);
+  const position = positionOf(listOf(document, 'tokens'), name);
+  if (position < 0) throw new MachineFileError('missing', `there is no token ${name}`, { file });
+  document.deleteIn(['tokens', position]);
   return String(document);
 }
 
 /** The text without a type. @throws {MachineFileError} when there is none of that name. */
 export function withoutType(source: string, name: string, file: string): string {
   const document = parseForEdit(source, file);
-  const position = positionOf(typesOf(document), name);
+  const position = positionOf(listOf(document, 'types'), name);
   if (position < 0) throw missingType(name, file);
   document.deleteIn(['types', position]);
   return String(document);
@@ -88,7 +126,7 @@ export function withPassword(
     document.set('password', password);
     return String(document);
   }
-  const position = positionOf(typesOf(document), type);
+  const position = positionOf(listOf(document, 'types'), type);
   if (position < 0) throw missingType(type, file);
   document.setIn(['types', position, 'password'], password);
   return String(document);

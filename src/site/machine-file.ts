@@ -1,11 +1,21 @@
 import { isMap, isNode, isPair, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml';
+import { type AccessToken, TOKEN_HASH } from './access-token.ts';
 import { type Account, type MachineType, NAME } from './account.ts';
 import { problemWithFeatures, readMachineFeature } from './machine-features.ts';
 import { MachineFileError } from './machine-file-error.ts';
 import { type PasswordHash, parsePasswordHash } from './password.ts';
 import { problemWithPattern } from './repository-patterns.ts';
 
-const ACCOUNT_KEYS = ['user', 'password', 'types', 'repositories', 'upstreamLogins', 'managesMachines'];
+const ACCOUNT_KEYS = [
+  'user',
+  'password',
+  'types',
+  'repositories',
+  'tokens',
+  'upstreamLogins',
+  'managesMachines',
+];
+const TOKEN_KEYS = ['name', 'sha256', 'expires', 'repositories'];
 const TYPE_KEYS = ['name', 'features', 'login', 'password'];
 
 interface Text {
@@ -122,6 +132,34 @@ function readPatterns(reader: Reader, node: unknown): readonly string[] {
   });
 }
 
+/** `2027-01-31T00:00:00Z`; YAML's own time stamps are read as text by its core schema. */
+function readExpiry(reader: Reader, node: unknown): number | undefined {
+  if (node === undefined) return undefined;
+  const text = reader.text(node, 'expires');
+  const expiresMs = /^\d{4}-\d{2}-\d{2}T[\d:.]+Z$/.test(text) ? Date.parse(text) : Number.NaN;
+  if (Number.isNaN(expiresMs)) throw reader.problem(node, 'expires must be a time: 2027-01-31T00:00:00Z');
+  return expiresMs;
+}
+
+function readTokens(reader: Reader, node: unknown): readonly AccessToken[] {
+  const names = new Set<string>();
+  return reader.items(node, 'tokens').map((item) => {
+    const found = reader.fields(item, TOKEN_KEYS, 'a token must have a name and its sha256');
+    const name = reader.name(found.get('name'), 'name');
+    if (names.has(name)) throw reader.problem(item, `there is another token ${name} in this file`);
+    names.add(name);
+    const sha256 = reader.text(found.get('sha256'), 'sha256');
+    // The value is not shown: it may be the token itself.
+    if (!TOKEN_HASH.test(sha256)) {
+      throw reader.problem(item, 'sha256 must be the hash of a token; make one with metahub token create');
+    }
+    const repositories = found.has('repositories')
+      ? readPatterns(reader, found.get('repositories'))
+      : undefined;
+    return { name, sha256, expiresMs: readExpiry(reader, found.get('expires')), repositories };
+  });
+}
+
 function readPath(reader: Reader, node: unknown): string | undefined {
   if (node === undefined) return undefined;
   const path = reader.text(node, 'upstreamLogins');
@@ -153,6 +191,7 @@ export function readMachineFile(source: string, file: string): Account {
     password,
     types: readTypes(reader, found.get('types'), user, password),
     repositories: found.has('repositories') ? readPatterns(reader, found.get('repositories')) : ['**'],
+    tokens: readTokens(reader, found.get('tokens')),
     upstreamLogins: readPath(reader, found.get('upstreamLogins')),
     managesMachines: reader.flag(found.get('managesMachines'), 'managesMachines'),
     file,

@@ -80,8 +80,12 @@ export function createMachinesEndpoint(options: MachinesEndpointOptions): Reques
     throw new RegistryError('DENIED', 'only the account itself sees its machine types: use its login');
   }
 
-  async function change({ account, password }: AccountIdentity, request: IncomingMessage): Promise<void> {
-    if (!account.managesMachines || admin === undefined) {
+  async function change(
+    { account, password, token }: AccountIdentity,
+    request: IncomingMessage,
+  ): Promise<void> {
+    // An access token is for pulling; who finds one must not be able to make logins of their own.
+    if (!account.managesMachines || token !== undefined || admin === undefined) {
       throw new RegistryError('DENIED', `${account.user} may not change machine types`);
     }
     if (isFromPage(request))

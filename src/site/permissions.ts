@@ -1,22 +1,24 @@
 import { createHash } from 'node:crypto';
+import type { Repository } from '../oci/reference.ts';
 import type { Access } from '../oci/registry.ts';
-import type { Account } from './account.ts';
+import type { AccessToken } from './access-token.ts';
+import type { Account, AccountIdentity } from './account.ts';
 import { createRepositoryPatterns, type RepositoryPatterns } from './repository-patterns.ts';
 
-/** What an account may pull, and whose eyes the mirror's answers to it are for. */
-interface Rights {
-  readonly patterns: RepositoryPatterns;
-  /** Undefined: it sees what the mirror's own logins fetch, all of it. */
+/** What a login may pull, and with whom it may share what the mirror holds. */
+interface Permissions {
+  readonly mayPull: (repository: Repository) => boolean;
+  /** Undefined: it sees everything that the mirror's own logins fetch. */
   readonly access: Access | undefined;
 }
 
-export type PermissionsOf = (account: Account) => Rights;
+export type PermissionsOf = (identity: Pick<AccountIdentity, 'account' | 'token'>) => Permissions;
 
 /**
- * Accounts with equal rights share what the mirror holds. Those with others share nothing that could be found by digest
- * alone: what one account's patterns or upstream logins fetched must be asked for again before another sees it.
+ * Logins with equal rights share what the mirror holds. Those with other rights share nothing that could be found by digest
+ * alone: what one login's patterns or upstream logins fetched is asked for again before another login sees it.
  */
-function accessOf({ upstreamLogins }: Account, { key }: RepositoryPatterns): Access | undefined {
+function accessOf({ upstreamLogins }: Account, key: string | undefined): Access | undefined {
   if (upstreamLogins === undefined) return key === undefined ? undefined : { partition: `site-${key}` };
   const digest = createHash('sha256')
     .update(JSON.stringify([key, upstreamLogins]))
@@ -24,15 +26,28 @@ function accessOf({ upstreamLogins }: Account, { key }: RepositoryPatterns): Acc
   return { partition: `site-${digest.slice(0, 22)}`, logins: upstreamLogins };
 }
 
-/** Rights are worked out once for an account as it was read. */
+/** A token's patterns narrow those of its account. */
+function keyOf(account: RepositoryPatterns, token: RepositoryPatterns | undefined): string | undefined {
+  if (token?.key === undefined) return account.key;
+  return createHash('sha256')
+    .update(JSON.stringify([account.key, token.key]))
+    .digest('base64url')
+    .slice(0, 16);
+}
+
+/** Permissions are worked out once for an account, and for a token, as they were read. */
 export function createPermissions(): PermissionsOf {
-  const known = new WeakMap<Account, Rights>();
-  return (account) => {
-    const held = known.get(account);
-    if (held) return held;
-    const patterns = createRepositoryPatterns(account.repositories);
-    const rights = { patterns, access: accessOf(account, patterns) };
-    known.set(account, rights);
-    return rights;
+  const known = new WeakMap<Account | AccessToken, Permissions>();
+  return ({ account, token }) => {
+    const before = known.get(token ?? account);
+    if (before) return before;
+    const own = createRepositoryPatterns(account.repositories);
+    const narrower = token?.repositories && createRepositoryPatterns(token.repositories);
+    const permissions: Permissions = {
+      mayPull: (repository) => own.matches(repository) && narrower?.matches(repository) !== false,
+      access: accessOf(account, keyOf(own, narrower)),
+    };
+    known.set(token ?? account, permissions);
+    return permissions;
   };
 }

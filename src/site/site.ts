@@ -81,7 +81,12 @@ export async function openSite(options: SiteOptions): Promise<Site> {
     decoy: await hashPassword('', options.decoyCost ?? DEFAULT_COST),
     now,
   });
-  const authenticate = createAuthenticate({ directory: folder.directory, passwords, tokens });
+  const authenticate = createAuthenticate({
+    directory: folder.directory,
+    passwords,
+    tokens,
+    wallClock: options.wallClock,
+  });
   const audit = createAudit(log);
   const rightsOf = createPermissions();
   const clientAddress = clientAddressBehind(options.proxies ?? []);

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { abortWhenGone, type RequestHandler } from '../lib/http.ts';
 import { RegistryError } from '../oci/registry-error.ts';
-import type { Account } from './account.ts';
+import type { AccountIdentity } from './account.ts';
 import type { Audit } from './audit.ts';
 import { basicRefusal } from './auth-errors.ts';
 import type { Authenticate, Authenticated, LoginClient } from './authenticate.ts';
@@ -57,13 +57,14 @@ export function createTokenEndpoint(options: TokenEndpointOptions): RequestHandl
   }
 
   /** A bare name may stand for a repository of any host that the account's patterns name. */
-  function grantsFor(account: Account, scopes: readonly string[]): readonly Grant[] {
-    const { patterns } = rightsOf(account);
+  function grantsFor(identity: AccountIdentity, scopes: readonly string[]): readonly Grant[] {
+    const { mayPull } = rightsOf(identity);
+    const hosts = hostsNamed(identity.account.repositories);
     return parseScopes(scopes)
       .filter(({ name, actions }) => {
-        const names = [name, ...hostsNamed(account.repositories).map((host) => `${host}/${name}`)];
+        const names = [name, ...hosts.map((host) => `${host}/${name}`)];
         const repositories = names.map(repositoryNamed).filter((repository) => repository !== undefined);
-        return (actions.includes('pull') || actions.includes('*')) && repositories.some(patterns.matches);
+        return (actions.includes('pull') || actions.includes('*')) && repositories.some(mayPull);
       })
       .map(({ type, name }) => ({ type, name, actions: ['pull'] }));
   }
@@ -76,9 +77,15 @@ export function createTokenEndpoint(options: TokenEndpointOptions): RequestHandl
       throw basicRefusal(found);
     }
     const { identity } = found;
-    const grants = grantsFor(identity.account, scopes);
+    const grants = grantsFor(identity, scopes);
     const { text, lifetimeS, issuedAt } = await tokens.issue(identity, grants);
-    audit({ decision: 'token given', who: identity.login, account: identity.account.user, address });
+    audit({
+      decision: 'token given',
+      who: identity.login,
+      account: identity.account.user,
+      token: identity.token?.name,
+      address,
+    });
     sendJson(response, 200, {
       token: text,
       access_token: text,

@@ -1,7 +1,8 @@
 import { createHmac } from 'node:crypto';
 import { errors, jwtVerify, SignJWT } from 'jose';
 import { LRUCache } from 'lru-cache';
-import type { AccountIdentity } from './account.ts';
+import { isExpired } from './access-token.ts';
+import { type AccountIdentity, withToken } from './account.ts';
 
 /** What a token opens, as the token specification writes it. */
 export interface Grant {
@@ -39,6 +40,8 @@ export interface TokenIssuer {
 /** What a token with a good signature says. */
 interface Claims {
   readonly login: string;
+  /** The access token that it was given for. */
+  readonly via: string | undefined;
   readonly stamp: string;
   readonly grants: readonly Grant[];
   /** Seconds of the wall clock. */
@@ -80,7 +83,7 @@ function createStamps(key: Uint8Array): (identity: AccountIdentity) => string {
     const before = known.get(identity);
     if (before !== undefined) return before;
     const stamp = createHmac('sha256', key)
-      .update(JSON.stringify([identity.login, identity.password.text]))
+      .update(JSON.stringify([identity.login, identity.token?.sha256 ?? identity.password.text]))
       .digest('base64url')
       .slice(0, 16);
     known.set(identity, stamp);
@@ -93,12 +96,20 @@ export function createTokenIssuer({ key, find, now, lifetimeS = LIFETIME_S }: To
   const stampOf = createStamps(key);
   const verified = new LRUCache<string, Claims>({ max: VERIFIED_MAX });
 
+  function identityOf({ login, via }: Claims): AccountIdentity | undefined {
+    const identity = find(login);
+    if (identity === undefined || via === undefined) return identity;
+    const token = identity.account.tokens.find(({ name }) => name === via);
+    return token && withToken(identity, token);
+  }
+
   /** What holds only for the moment: the clock, and the accounts as they are now. */
   function judge(claims: Claims): TokenVerdict {
     const nowS = Math.floor(now() / 1000);
     if (nowS - CLOCK_TOLERANCE_S >= claims.expires) return { kind: 'expired' };
-    const identity = find(claims.login);
+    const identity = identityOf(claims);
     if (identity === undefined || claims.stamp !== stampOf(identity)) return { kind: 'invalid' };
+    if (identity.token && isExpired(identity.token, now())) return { kind: 'expired' };
     return { kind: 'valid', identity, grants: claims.grants };
   }
 
@@ -113,6 +124,7 @@ export function createTokenIssuer({ key, find, now, lifetimeS = LIFETIME_S }: To
     });
     return {
       login: payload.sub ?? '',
+      via: typeof payload['via'] === 'string' ? payload['via'] : undefined,
       stamp: String(payload['stamp']),
       grants: readGrants(payload['access']),
       expires: payload.exp ?? 0,
@@ -122,7 +134,11 @@ export function createTokenIssuer({ key, find, now, lifetimeS = LIFETIME_S }: To
   return {
     issue: async (identity, grants) => {
       const issuedAt = Math.floor(now() / 1000);
-      const text = await new SignJWT({ access: grants, stamp: stampOf(identity) })
+      const text = await new SignJWT({
+        access: grants,
+        stamp: stampOf(identity),
+        ...(identity.token && { via: identity.token.name }),
+      })
         .setProtectedHeader({ alg: ALGORITHM, typ: 'JWT' })
         .setIssuer(SERVICE)
         .setAudience(SERVICE)

@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
 import { repeated, tableText } from '../../../lib/text.ts';
-import type { MachineAdmin } from '../../../site/machine-admin.ts';
 import { helpText } from '../../help-text.ts';
 import { UserError } from '../../user-error.ts';
+import { machinesOption, withAdmin } from './admin.ts';
 
 interface Flags {
   readonly machines: string;
@@ -51,30 +51,6 @@ const EXAMPLES = {
     ['pass show hub | metahub machine passwd qnib --password-stdin'],
   ]),
 } as const;
-
-/** Turns a complaint about machine files into a user's error. */
-async function withAdmin<T>(folder: string, work: (admin: MachineAdmin) => Promise<T>): Promise<T> {
-  const [{ openMachineAdmin }, { MachineFileError }] = await Promise.all([
-    import('../../../site/machine-admin.ts'),
-    import('../../../site/machine-file-error.ts'),
-  ]);
-  try {
-    return await work(openMachineAdmin(folder));
-  } catch (error) {
-    if (error instanceof MachineFileError) {
-      throw new UserError(error.message, {
-        cause: error,
-        nextStep: `Nothing was changed. The accounts are the files of ${folder}.`,
-      });
-    }
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code !== 'EACCES' && code !== 'EROFS' && code !== 'EPERM') throw error;
-    throw new UserError(message, {
-      cause: error,
-      nextStep: 'Run it as root, or name another folder with --machines.',
-    });
-  }
-}
 
 async function askForHash(flags: Flags, what: string): Promise<string> {
   const [{ readPassword }, { hashPassword }] = await Promise.all([
@@ -172,12 +148,11 @@ async function passwd(user: string, type: string | undefined, flags: Flags): Pro
 
 /** Adds the subcommands of `metahub machine`. */
 export function configure(command: Command): void {
-  const folder = process.env['METAHUB_MACHINES'] ?? '/etc/metahub/machines.d';
   const subcommand = (name: 'add' | 'list' | 'remove' | 'passwd', words: string, summary: string) =>
     command
       .command(`${name}${words}`)
       .description(summary)
-      .option('--machines <dir>', 'folder of the machine files (METAHUB_MACHINES)', folder)
+      .option(...machinesOption())
       .addHelpText('after', EXAMPLES[name])
       .exitOverride();
   const password = ['--password-stdin', 'read the password from stdin'] as const;
