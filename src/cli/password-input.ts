@@ -10,7 +10,7 @@ export interface PasswordInput {
   readonly fromStdin: boolean;
   /** What it is for: `password of qnib`. */
   readonly what: string;
-  /** Ask twice, because nobody sees a slip. */
+  /** Ask twice, because the input is not shown. */
   readonly confirm: boolean;
 }
 

@@ -10,7 +10,7 @@ const TYPES: readonly (readonly [name: string, features: readonly string[]])[] =
   ['type4', ['cpu:broadwell', 'nvcap:5.2']],
 ];
 
-/** Everybody knows these passwords: nothing is gained by hashing them dearly. */
+/** These passwords are public: an expensive hash would protect nothing. */
 const COST: ScryptCost = { ln: 10, r: 8, p: 1 };
 
 /** `qnib-type0` to `qnib-type4`, each with its user name for a password. Only for a demonstration. */

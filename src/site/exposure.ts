@@ -6,7 +6,7 @@ export interface SiteExposure {
   readonly tls: boolean;
   /** The operator accepts passwords in clear text: `insecureLogins`. */
   readonly insecureLogins: boolean;
-  /** The demonstration's accounts are served, whose passwords everybody knows. */
+  /** The demonstration's accounts are served, whose passwords are public. */
   readonly demo: boolean;
   /** The operator accepts these accounts on a network: `demoListenAnywhere`. */
   readonly demoListenAnywhere: boolean;
@@ -29,10 +29,10 @@ export function exposureProblem(exposure: SiteExposure): ExposureProblem | undef
         'Give a certificate and key, or listen on 127.0.0.1 behind a proxy that has them, or say --insecure-logins on.',
     };
   }
-  // A certificate does not help: everybody who reaches the port knows the passwords.
+  // A certificate does not help: the passwords are public.
   if (demo && !demoListenAnywhere) {
     return {
-      why: `the demonstration’s accounts on ${host}: everybody on the network knows their passwords`,
+      why: `the demonstration’s accounts on ${host}: their passwords are public`,
       nextStep:
         'Listen on 127.0.0.1, serve accounts of your own with --machines DIR, or accept it with --demo-listen-anywhere on.',
     };

@@ -64,7 +64,7 @@ export function createSiteAdmission(options: SiteAdmissionOptions): AdmissionCon
     if (known !== undefined) return known;
     const { login, features } = identity;
     const { access } = rightsOf(identity);
-    // The features themselves, not a short hash of them: whoever chooses a selector could choose a collision.
+    // The features themselves, not a short hash of them: a client that chooses its selector could choose a collision.
     const registry = viewOf(JSON.stringify(features), features);
     const key = JSON.stringify([features, access?.partition]);
     const admission = { kind: 'admitted', registry, key, login, ...(access && { access }) } as const;

@@ -5,7 +5,7 @@ import { RegistryError } from '../oci/registry-error.ts';
 /** No form or document sent to a site is larger, in bytes. */
 const BODY_MAX_BYTES = 16 * 1024;
 
-/** Answers with JSON that no cache keeps: a token in a shared cache would be everybody's. */
+/** Answers with JSON that no cache keeps: a shared cache would give a token to other clients. */
 export function sendJson(
   response: ServerResponse,
   status: number,

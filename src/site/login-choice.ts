@@ -4,16 +4,16 @@ import type { HostProfile } from '../host/profile.ts';
 import type { MachineList } from './machine-list.ts';
 import { formatSelector } from './selector.ts';
 
-/** The user name by which a host logs in, and why that one. */
+/** The user name by which a host logs in, and what it stands for. */
 export interface ChosenLogin {
   readonly login: string;
   readonly kind: 'machine type' | 'selector';
 }
 
-/** What a type must say of a host to be it. A type that leaves an accelerator out is another machine. */
+/** Kinds that a type must name as the host has them. A type that leaves an accelerator out is another machine. */
 const DECISIVE = ['cpu', 'nvcap', 'gfx'];
 /**
- * What a selector says of a host: hardware and its drivers. Levels and the CPU's vendor follow from `cpu`; the kernel's
+ * Kinds that a selector names: hardware and its drivers. Levels and the CPU's vendor follow from `cpu`; the kernel's
  * and the C library's versions would change the user name with every update.
  */
 const SELECTED = [...DECISIVE, 'nvptx', 'nvdriver', 'fabric', 'smt', 'instType', 'instSize', 'instHT'];
@@ -42,6 +42,6 @@ export function chooseLogin({ user, types }: MachineList, profile: HostProfile):
     .sort((a, b) => b.features.size - a.features.size || (a.login < b.login ? -1 : 1));
   const [best] = fitting;
   if (best) return { login: best.login, kind: 'machine type' };
-  const told = [...host].filter((feature) => SELECTED.includes(kindOf(feature)));
-  return { login: formatSelector(user, told), kind: 'selector' };
+  const selected = [...host].filter((feature) => SELECTED.includes(kindOf(feature)));
+  return { login: formatSelector(user, selected), kind: 'selector' };
 }

@@ -18,7 +18,7 @@ interface Place {
   readonly otherFile?: string;
 }
 
-/** A machine file that cannot be served or changed. `why` is for everybody; `message` adds paths of the server. */
+/** A machine file that cannot be served or changed. `why` may be sent to clients; `message` adds paths of the server. */
 export class MachineFileError extends Error {
   override readonly name = 'MachineFileError';
   readonly problem: MachineFileProblem;

@@ -23,7 +23,7 @@ interface Text {
   readonly node: Node;
 }
 
-/** Reads nodes rather than plain values, because every complaint names its line. */
+/** Reads nodes rather than plain values, because every error names its line. */
 function createReader(file: string, lines: LineCounter) {
   function problem(node: unknown, why: string): MachineFileError {
     const at = isPair(node) ? node.key : node;
@@ -71,7 +71,7 @@ function createReader(file: string, lines: LineCounter) {
   function password(node: unknown): PasswordHash | undefined {
     if (node === undefined) return undefined;
     const hash = parsePasswordHash(text(node, 'password'));
-    // The value is not shown: it may be a password that somebody wrote here in clear.
+    // The value is not shown: it may be a password in clear text.
     if (!hash) throw problem(node, 'password must be a scrypt hash; set it with metahub machine passwd');
     return hash;
   }

@@ -3,7 +3,7 @@ import type { Account } from './account.ts';
 /** Where an account sees its machine types, and changes them when it may. */
 export const MACHINES_PATH = '/site/machines';
 
-/** What an account is told of itself: the types that its own password opens. */
+/** What an account sees of itself: the types that its own password opens. */
 export interface MachineList {
   readonly user: string;
   readonly types: readonly {
@@ -24,7 +24,7 @@ const isWord = (value: unknown): value is string =>
 
 /**
  * Reads what a site sent; undefined when it is no list. A login goes to the runtimes and to the terminal: it is read as
- * strictly as if nobody knew whose answer it is.
+ * strictly as input of an unknown server.
  */
 export function readMachineList(value: unknown): MachineList | undefined {
   const { user, types } = (value ?? {}) as { readonly user?: unknown; readonly types?: unknown };

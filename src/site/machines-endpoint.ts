@@ -53,8 +53,8 @@ function readNewType(text: string): NewType {
 }
 
 /**
- * Browsers add a login that they remember to whatever a page of somebody else's sends, and say whose page it was. Nothing
- * else does, and there is no page here.
+ * A browser adds a stored login to the requests of any page, and says where the page came from. Other clients send neither
+ * header, and this site has no page that would.
  */
 function isFromPage({ headers }: IncomingMessage): boolean {
   return headers.origin !== undefined || headers['sec-fetch-site'] !== undefined;

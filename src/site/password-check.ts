@@ -11,10 +11,10 @@ type PasswordVerdict =
   | { readonly kind: 'wrong' }
   | { readonly kind: 'later'; readonly waitMs: number };
 
-/** A password that somebody presents. */
+/** A password that a client presents. */
 export interface PasswordAttempt {
   readonly password: string;
-  /** The hash that it has to match; undefined: there is no such login, which is not to be told apart. */
+  /** The hash that it has to match; undefined: there is no such login, which the answer does not reveal. */
   readonly hash: PasswordHash | undefined;
   /** The account part of the user name as it was presented. */
   readonly accountName: string;

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import picomatch from 'picomatch';
-import { DOCKER_HUB, formatRepository, looksLikeHost, type Repository } from '../oci/reference.ts';
+import { DOCKER_HUB, formatRepository, type Repository, splitHost } from '../oci/reference.ts';
 
 /**
  * Patterns of repositories: `ghcr.io/lab/*` one component, `ghcr.io/lab/**` any depth, `qnib/*` on Docker Hub,
@@ -28,9 +28,8 @@ const isEverything = (pattern: string) => pattern === '*' || pattern === '**';
 
 /** The pattern with Docker's rules for short names applied: host and `library/` are implied. */
 function complete(pattern: string): string {
-  const [first = '', ...rest] = pattern.split('/');
-  if (looksLikeHost(first) || first.startsWith('*')) return pattern;
-  return rest.length === 0 ? `${DOCKER_HUB}/library/${pattern}` : `${DOCKER_HUB}/${pattern}`;
+  if (pattern.startsWith('*') || splitHost(pattern).host !== undefined) return pattern;
+  return pattern.includes('/') ? `${DOCKER_HUB}/${pattern}` : `${DOCKER_HUB}/library/${pattern}`;
 }
 
 /** Nothing matches an empty list. */
@@ -44,8 +43,8 @@ export function createRepositoryPatterns(patterns: readonly string[]): Repositor
   };
 }
 
-/** The hosts that patterns name literally: where a bare name may belong as well. */
+/** The hosts that patterns name literally: a bare name may belong to each of them as well. */
 export function hostsNamed(patterns: readonly string[]): readonly string[] {
-  const firsts = patterns.map((pattern) => pattern.split('/', 1)[0] ?? '');
-  return [...new Set(firsts.filter((first) => looksLikeHost(first) && !/[*?[{]/.test(first)))];
+  const hosts = patterns.map((pattern) => splitHost(pattern).host).filter((host) => host !== undefined);
+  return [...new Set(hosts.filter((host) => !/[*?[{]/.test(host)))];
 }

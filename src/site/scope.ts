@@ -1,18 +1,18 @@
 import {
   DOCKER_HUB,
   isSameRepository,
-  looksLikeHost,
   parseRepositoryName,
   parseSourceHost,
   type Repository,
   repositoryAt,
+  splitHost,
 } from '../oci/reference.ts';
 import type { Grant } from './token.ts';
 
 const SCOPES_MAX = 32;
 
 /**
- * The repositories that `scope` asks for, `repository:NAME:pull,push` words apart by spaces; others are passed over.
+ * The repositories that `scope` asks for, `repository:NAME:pull,push` separated by spaces; others are ignored.
  * @see https://distribution.github.io/distribution/spec/auth/scope/
  */
 export function parseScopes(scopes: readonly string[]): readonly Grant[] {
@@ -28,14 +28,13 @@ export function parseScopes(scopes: readonly string[]): readonly Grant[] {
 
 /** The repository that a client calls `name` in a path or a scope: with its host in front, or on Docker Hub. */
 export function repositoryNamed(name: string): Repository | undefined {
-  const slash = name.indexOf('/');
-  const first = name.slice(0, Math.max(slash, 0));
-  const host = looksLikeHost(first) ? parseSourceHost(first) : DOCKER_HUB;
-  const path = parseRepositoryName(looksLikeHost(first) ? name.slice(slash + 1) : name);
-  return host && path && repositoryAt(host, path);
+  const { host: written, path } = splitHost(name);
+  const host = written === undefined ? DOCKER_HUB : parseSourceHost(written);
+  const repositoryName = parseRepositoryName(path);
+  return host && repositoryName && repositoryAt(host, repositoryName);
 }
 
-/** As what a challenge names the repository: what the client itself would, unless it says the host by `ns`. */
+/** The repository's name in a challenge: as the client would write it, unless it names the host by `ns`. */
 export function scopeNameOf({ host, name }: Repository): string {
   return host === DOCKER_HUB ? name : `${host}/${name}`;
 }

@@ -5,7 +5,7 @@ import { replaceFile } from '../lib/atomic-file.ts';
 
 const KEY_BYTES = 32;
 
-/** The key file is not one to trust: whoever can read or replace the key can sign tokens for every account. */
+/** The key file cannot be trusted: a user who reads or replaces the key can sign tokens for every account. */
 export class TokenKeyError extends Error {
   override readonly name = 'TokenKeyError';
   readonly path: string;

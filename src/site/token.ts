@@ -28,7 +28,7 @@ interface IssuedToken {
  */
 export interface TokenIssuer {
   issue(identity: AccountIdentity, grants: readonly Grant[]): Promise<IssuedToken>;
-  /** A token of a login that is gone, or whose password has changed since, is invalid. */
+  /** A token of a login that was removed, or whose password has changed since, is invalid. */
   verify(token: string): Promise<TokenVerdict>;
   /**
    * The same at once, for a token whose signature was verified before; else undefined. Expiry, login and password are

@@ -63,7 +63,9 @@ describe('metahub machine', () => {
     expect((await machine(['passwd', 'qnib', '--password-stdin'], 'b')).status).toBe(0);
     const account = readMachineFile(await file('lab.yml'), 'lab.yml');
     expect(account.password && (await verifyPassword('b', account.password))).toBe(true);
-    expect((await machine(['remove', 'qnib', 'type1'])).stdout).toBe('qnib’s type1 is gone\n');
+    expect((await machine(['remove', 'qnib', 'type1'])).stdout).toBe(
+      'machine type type1 of qnib is removed\n',
+    );
     const text = await file('lab.yml');
     expect(readMachineFile(text, 'lab.yml').types).toEqual([]);
     expect(text).toMatch(/^# The lab's\nuser: qnib # since 2019\n/);

@@ -32,7 +32,7 @@ async function tokenKeyOf({ tokenKey, data }: ServeValues, log: Log): Promise<Ui
   }
 }
 
-/** A site, and what is to be asked once it is known where it listens. */
+/** A site, with the check to make once its address is known. */
 export interface SiteMode extends Site {
   /** The address is systemd's choice where it opened the socket. @throws {UserError} for logins over plain HTTP on a network. */
   readonly demandPrivacyAt: (host: string) => void;
@@ -71,10 +71,13 @@ export async function openSiteMode(
   } catch (cause) {
     const { message } = cause as Error;
     if (cause instanceof TokenKeyError) {
-      const nextStep = `Whoever reads it can sign tokens: remove it to have a new one made, or chmod 600 ${cause.path}.`;
+      const nextStep = `Others could sign tokens with it: remove it to have a new one made, or run chmod 600 ${cause.path}.`;
       throw new UserError(message, { cause, nextStep });
     }
     if (!(cause instanceof MachineFileError)) throw new UserError(message, { cause });
-    throw new UserError(message, { cause, nextStep: 'Mend the file; metahub machine list reads them all.' });
+    throw new UserError(message, {
+      cause,
+      nextStep: 'Correct the file; metahub machine list reads them all.',
+    });
   }
 }

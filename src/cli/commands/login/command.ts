@@ -59,7 +59,7 @@ async function login(site: string, flags: Flags): Promise<void> {
   const address = readSiteAddress(site);
   const runtimes = flags.runtime ?? (await installedRuntimes());
   if (runtimes.length === 0) {
-    throw new UserError('neither docker nor podman nor skopeo is installed: there is nobody to log in');
+    throw new UserError('neither docker nor podman nor skopeo is installed: there is nothing to log in');
   }
   const password = await readPassword({
     fromStdin: flags.passwordStdin ?? false,

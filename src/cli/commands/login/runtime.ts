@@ -29,13 +29,13 @@ export async function installedRuntimes(path = process.env['PATH'] ?? ''): Promi
 }
 
 function argumentsOf(runtime: RuntimeName, { registry, login, plainHttp }: RuntimeLogin): readonly string[] {
-  // docker asks its daemon, whose insecure-registries decide; the others are told here.
+  // For docker its daemon's insecure-registries decide; the others take an option.
   const clear = plainHttp && runtime !== 'docker' ? ['--tls-verify=false'] : [];
   return ['login', '--username', login, '--password-stdin', ...clear, registry];
 }
 
-/** What the program complained of, on one line. */
-function complaintOf(output: string, code: number | null): string {
+/** The program's error, on one line. */
+function errorOf(output: string, code: number | null): string {
   const lines = output.split('\n').map((line) => line.trim());
   return lines.filter((line) => line !== '').at(-1) ?? `it ended with status ${code ?? 'unknown'}`;
 }
@@ -48,12 +48,12 @@ export function loginRuntime(runtime: RuntimeName, login: RuntimeLogin): Promise
     child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
       output = (output + chunk).slice(-4096);
     });
-    // A program that ends without reading its stdin is told of by its exit status.
+    // When a program ends without reading its stdin, its exit status says so.
     child.stdin.on('error', () => {});
     child.stdin.end(login.password);
     child.once('error', (error) => resolve({ kind: 'failed', why: error.message }));
     child.once('close', (code) =>
-      resolve(code === 0 ? { kind: 'done' } : { kind: 'failed', why: complaintOf(output, code) }),
+      resolve(code === 0 ? { kind: 'done' } : { kind: 'failed', why: errorOf(output, code) }),
     );
   });
 }

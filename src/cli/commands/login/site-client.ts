@@ -29,7 +29,7 @@ async function ask(site: SiteAddress, user: string, password: string): Promise<R
   try {
     return await fetch(new URL(MACHINES_PATH, site.url), {
       headers: { authorization: basicAuthorization(user, password) },
-      // A site has no business to send a password elsewhere.
+      // A redirect would send the password to another host.
       redirect: 'error',
       signal: AbortSignal.timeout(TIMEOUT_MS),
     });

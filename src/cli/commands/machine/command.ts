@@ -26,7 +26,7 @@ const EXAMPLES = {
       ['metahub machine list', 'who may log in, as what'],
       ['metahub machine remove qnib type1'],
     ],
-    'A mirror that is running knows of a change within a second.',
+    'A running mirror takes a change over within a second.',
   ),
   add: helpText([
     ['metahub machine add qnib', 'an account; asks for its password'],
@@ -128,7 +128,9 @@ async function remove(user: string, type: string | undefined, flags: Flags): Pro
     type === undefined ? admin.removeAccount(user) : admin.removeType(user, type),
   );
   process.stdout.write(
-    type === undefined ? `${user} and its machine types are gone\n` : `${user}’s ${type} is gone\n`,
+    type === undefined
+      ? `${user} and its machine types are removed\n`
+      : `machine type ${type} of ${user} is removed\n`,
   );
 }
 
