@@ -18,8 +18,10 @@ export interface Account {
   /** Absent: only its machine types have passwords, and there are no selectors. */
   readonly password: PasswordHash | undefined;
   readonly types: readonly MachineType[];
-  /** Patterns of the repositories that it may pull. */
+  /** Patterns of the repositories that it may pull: its own and those of its groups. */
   readonly repositories: readonly string[];
+  /** Groups whose rights it has as well. */
+  readonly groups: readonly string[];
   /** Tokens that open its logins beside the passwords. */
   readonly tokens: readonly AccessToken[];
   /** A file, in docker's form, of the logins that are presented upstream for it, instead of the mirror's own. */

@@ -24,6 +24,7 @@ export async function demoMachines(): Promise<Account> {
     password: undefined,
     types: await Promise.all(types),
     repositories: ['**'],
+    groups: [],
     tokens: [],
     upstreamLogins: undefined,
     managesMachines: false,

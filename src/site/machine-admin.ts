@@ -18,7 +18,7 @@ import {
 } from './machine-edit.ts';
 import { readMachineFile } from './machine-file.ts';
 import { MachineFileError } from './machine-file-error.ts';
-import { FILE_MAX_BYTES, MachineReader } from './machine-reader.ts';
+import { FILE_MAX_BYTES, isAccountFile, MachineReader, withGroups } from './machine-reader.ts';
 import type { PasswordHash } from './password.ts';
 
 /** Who makes a change, when it is not the operator. */
@@ -83,8 +83,9 @@ export function createMachineAdmin(reader: MachineReader): MachineAdmin {
     if (Buffer.byteLength(text) > FILE_MAX_BYTES) {
       throw new MachineFileError('too-large', 'it would be too large', { file });
     }
-    const others = (await reader.read()).filter((account) => account.file !== file);
-    createAccountIndex([...others, readMachineFile(text, file)]);
+    const { accounts, groups } = await reader.readAll();
+    const others = accounts.filter((account) => account.file !== file);
+    createAccountIndex([...others, withGroups(readMachineFile(text, file), groups)]);
   }
 
   async function edit(
@@ -123,6 +124,9 @@ export function createMachineAdmin(reader: MachineReader): MachineAdmin {
     addAccount: async (user, password) => {
       await mkdir(folder, { recursive: true, mode: 0o750 });
       const file = join(folder, `${user}.yaml`);
+      if (!isAccountFile(`${user}.yaml`)) {
+        throw new MachineFileError('invalid', `an account cannot be called ${user}: the groups' file is`);
+      }
       const text = newAccount(user, password);
       // Validates the user name before it becomes part of a path: it cannot lead out of the folder.
       readMachineFile(text, file);

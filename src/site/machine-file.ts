@@ -11,6 +11,7 @@ const ACCOUNT_KEYS = [
   'password',
   'types',
   'repositories',
+  'groups',
   'tokens',
   'upstreamLogins',
   'managesMachines',
@@ -44,6 +45,13 @@ function createReader(file: string, lines: LineCounter) {
       found.set(key, pair.value);
     }
     return found;
+  }
+
+  /** Names that the file chooses, each with its value. */
+  function entries(node: unknown, what: string): ReadonlyMap<string, unknown> {
+    if (isAbsent(node)) return new Map();
+    if (!isMap(node)) throw problem(node, what);
+    return new Map(node.items.map((pair) => [name(pair.key, 'the name of a group'), pair.value]));
   }
 
   function text(node: unknown, what: string): string {
@@ -83,7 +91,7 @@ function createReader(file: string, lines: LineCounter) {
     return node.value;
   }
 
-  return { problem, fields, text, name, items, texts, password, flag };
+  return { problem, fields, entries, text, name, items, texts, password, flag };
 }
 
 type Reader = ReturnType<typeof createReader>;
@@ -160,6 +168,10 @@ function readTokens(reader: Reader, node: unknown): readonly AccessToken[] {
   });
 }
 
+function readGroupNames(reader: Reader, node: unknown): readonly string[] {
+  return reader.items(node, 'groups').map((item) => reader.name(item, 'a group'));
+}
+
 function readPath(reader: Reader, node: unknown): string | undefined {
   if (node === undefined) return undefined;
   const path = reader.text(node, 'upstreamLogins');
@@ -168,11 +180,8 @@ function readPath(reader: Reader, node: unknown): string | undefined {
   return path;
 }
 
-/**
- * An account and its machine types, from a file in the form of 2019: `user`, `password`, `types: [{name, features}]`.
- * @throws {MachineFileError} with file and line: malformed, duplicate or unknown.
- */
-export function readMachineFile(source: string, file: string): Account {
+/** A reader of the document in `source`, and what the document holds. @throws {MachineFileError} when it is no YAML. */
+function openDocument(source: string, file: string): { readonly reader: Reader; readonly contents: unknown } {
   const lines = new LineCounter();
   const document = parseDocument(source, { lineCounter: lines, prettyErrors: false });
   const [broken] = document.errors;
@@ -181,19 +190,48 @@ export function readMachineFile(source: string, file: string): Account {
     const { line } = lines.linePos(broken.pos[0]);
     throw new MachineFileError('invalid', why, { file, line }, { cause: broken });
   }
-  const reader = createReader(file, lines);
-  const found = reader.fields(document.contents, ACCOUNT_KEYS, 'an account must have a user');
-  if (!found.has('user')) throw reader.problem(document.contents, 'an account must have a user');
+  return { reader: createReader(file, lines), contents: document.contents };
+}
+
+/**
+ * An account and its machine types, from a file in the form of 2019: `user`, `password`, `types: [{name, features}]`.
+ * Without `repositories` and `groups` it may pull everything.
+ * @throws {MachineFileError} with file and line: malformed, duplicate or unknown.
+ */
+export function readMachineFile(source: string, file: string): Account {
+  const { reader, contents } = openDocument(source, file);
+  const found = reader.fields(contents, ACCOUNT_KEYS, 'an account must have a user');
+  if (!found.has('user')) throw reader.problem(contents, 'an account must have a user');
   const user = reader.name(found.get('user'), 'user');
   const password = reader.password(found.get('password'));
+  const groups = readGroupNames(reader, found.get('groups'));
+  const everything = groups.length === 0 ? ['**'] : [];
   return {
     user,
     password,
     types: readTypes(reader, found.get('types'), user, password),
-    repositories: found.has('repositories') ? readPatterns(reader, found.get('repositories')) : ['**'],
+    repositories: found.has('repositories') ? readPatterns(reader, found.get('repositories')) : everything,
+    groups,
     tokens: readTokens(reader, found.get('tokens')),
     upstreamLogins: readPath(reader, found.get('upstreamLogins')),
     managesMachines: reader.flag(found.get('managesMachines'), 'managesMachines'),
     file,
   };
+}
+
+/** What a group's members may pull, besides what they may pull themselves. */
+export type Groups = ReadonlyMap<string, readonly string[]>;
+
+/**
+ * Groups, from a file of `NAME: {repositories: […]}`.
+ * @throws {MachineFileError} with file and line.
+ */
+export function readGroupsFile(source: string, file: string): Groups {
+  const { reader, contents } = openDocument(source, file);
+  const groups = new Map<string, readonly string[]>();
+  for (const [name, value] of reader.entries(contents, 'groups must be names with repositories')) {
+    const found = reader.fields(value, ['repositories'], `the group ${name} must have repositories`);
+    groups.set(name, readPatterns(reader, found.get('repositories')));
+  }
+  return groups;
 }

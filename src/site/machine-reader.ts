@@ -1,17 +1,35 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { Account } from './account.ts';
-import { readMachineFile } from './machine-file.ts';
+import { type Groups, readGroupsFile, readMachineFile } from './machine-file.ts';
 import { MachineFileError } from './machine-file-error.ts';
 
 /** Largest machine file that is read, in bytes. */
 export const FILE_MAX_BYTES = 1024 * 1024;
+/** The file of the groups, among those of the accounts. */
+const GROUPS_FILE = /^groups\.ya?ml$/;
 /** A file changed this shortly before it was read may change again without another time stamp. */
 const TIME_STAMP_MS = 100;
 
 interface ParsedFile {
   readonly stamp: string;
-  readonly account: Account;
+  readonly content: Account | Groups;
+}
+
+/** May a file of this name define an account? */
+export function isAccountFile(name: string): boolean {
+  return !GROUPS_FILE.test(name);
+}
+
+/** The account with the rights of its groups. @throws {MachineFileError} for a group that does not exist. */
+export function withGroups(account: Account, groups: Groups): Account {
+  if (account.groups.length === 0) return account;
+  const granted = account.groups.flatMap((name) => {
+    const repositories = groups.get(name);
+    if (repositories !== undefined) return repositories;
+    throw new MachineFileError('invalid', `there is no group ${name} in groups.yaml`, { file: account.file });
+  });
+  return { ...account, repositories: [...new Set([...account.repositories, ...granted])] };
 }
 
 /** The state of one file: other bytes have another stamp. */
@@ -56,10 +74,22 @@ export class MachineReader {
 
   /** @throws {MachineFileError} for a file that cannot be served; other errors name the path. */
   async read(): Promise<readonly Account[]> {
+    const { accounts, groups } = await this.readAll();
+    return accounts.map((account) => withGroups(account, groups));
+  }
+
+  /** Accounts as their files define them, and the groups. */
+  async readAll(): Promise<{ readonly accounts: readonly Account[]; readonly groups: Groups }> {
     const files = await this.list();
     const parsed = await Promise.all(files.map((file) => this.#parse(file)));
-    this.#parsed = new Map(parsed.map((entry) => [entry.account.file, entry]));
-    return parsed.map(({ account }) => account);
+    this.#parsed = new Map(parsed.map((entry, at) => [files[at]?.path ?? '', entry]));
+    const accounts: Account[] = [];
+    const groups = new Map<string, readonly string[]>();
+    for (const { content } of parsed) {
+      if ('user' in content) accounts.push(content);
+      else for (const [name, repositories] of content) groups.set(name, repositories);
+    }
+    return { accounts, groups };
   }
 
   async #parse({ path, stamp, sizeBytes, changedMs }: FileState): Promise<ParsedFile> {
@@ -69,8 +99,9 @@ export class MachineReader {
       throw new MachineFileError('too-large', `it is larger than ${FILE_MAX_BYTES} bytes`, { file: path });
     }
     const readMs = Date.now();
-    const account = readMachineFile(await readFile(path, 'utf8'), path);
+    const text = await readFile(path, 'utf8');
+    const content = isAccountFile(basename(path)) ? readMachineFile(text, path) : readGroupsFile(text, path);
     const isSettled = readMs - changedMs > TIME_STAMP_MS;
-    return { stamp: isSettled ? stamp : '', account };
+    return { stamp: isSettled ? stamp : '', content };
   }
 }
