@@ -1,0 +1,132 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { plainManifests, renderChart } from '../../scripts/manifests.ts';
+import {
+  type KubernetesTools,
+  kubernetesTools,
+  type Manifest,
+  parseManifests,
+  schemaComplaints,
+} from '../support/kubernetes-tools.ts';
+import { attempt, run } from '../support/processes.ts';
+import { describeWith } from '../support/required-programs.ts';
+import { openWorkplace, type Workplace } from '../support/workplace.ts';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const CHART = join(ROOT, 'deploy/helm/metahub');
+const PLAIN = join(ROOT, 'deploy/kubernetes/metahub.yaml');
+
+const VARIANTS: readonly (readonly string[])[] = [
+  [],
+  ['serviceMonitor.enabled=true', 'serviceMonitor.labels.release=prometheus'],
+  ['hostNetwork=true', 'cache.hostPath=null'],
+  ['containerd.remove=true', 'containerd.setup=false'],
+  ['images.bench\\.yml=image: qnib/bench', 'registryCredentials=logins', 'containerd.strict=true'],
+];
+
+interface Container {
+  readonly name: string;
+  readonly securityContext: {
+    readonly allowPrivilegeEscalation: boolean;
+    readonly readOnlyRootFilesystem: boolean;
+    readonly capabilities: { readonly drop: readonly string[] };
+  };
+}
+
+function podOf(manifests: readonly Manifest[]) {
+  const spec = manifests.find(({ kind }) => kind === 'DaemonSet')?.spec as {
+    readonly template: {
+      readonly spec: {
+        readonly containers: readonly Container[];
+        readonly initContainers: readonly Container[];
+        readonly automountServiceAccountToken: boolean;
+      };
+    };
+  };
+  return spec.template.spec;
+}
+
+describeWith(['npm', 'unzip', 'tar'], 'the Helm chart and its plain manifests', () => {
+  let workplace: Workplace;
+  let tools: KubernetesTools;
+  beforeAll(async () => {
+    workplace = openWorkplace();
+    tools = await kubernetesTools();
+  }, 300_000);
+  afterAll(() => workplace?.close());
+
+  test('helm lint --strict has nothing to say', async () => {
+    const { status, stdout } = await attempt(tools.helm, ['lint', '--strict', CHART]);
+    expect(stdout).not.toMatch(/WARNING|ERROR/);
+    expect(status).toBe(0);
+  });
+
+  test.each(VARIANTS.map((values) => [values]))(
+    'rendered with %j they keep to the schemas',
+    async (values) => {
+      const manifests = parseManifests(await renderChart(...values));
+      expect(manifests.map(({ kind }) => kind)).toContain('DaemonSet');
+      expect(await schemaComplaints(workplace, manifests)).toBe('');
+    },
+  );
+
+  test('validation is not blind: it sees a misspelt key and a value of a wrong type', async () => {
+    const manifests = parseManifests(await renderChart());
+    const broken = JSON.stringify(manifests).replace('"readinessProbe"', '"readynessProbe"');
+    expect(await schemaComplaints(workplace, JSON.parse(broken))).toContain('readynessProbe');
+    const wrong = JSON.stringify(manifests).replace('"containerPort":5080', '"containerPort":"5080"');
+    expect(await schemaComplaints(workplace, JSON.parse(wrong))).toContain('number');
+  });
+
+  test('a value that the chart does not know is refused', async () => {
+    const { status, stderr } = await attempt(tools.helm, [
+      'template',
+      'metahub',
+      CHART,
+      '--set',
+      'prot=5081',
+    ]);
+    expect(status).not.toBe(0);
+    expect(stderr).toContain("'prot'");
+  });
+
+  test('no container may gain rights or write to its root, and no token of the API is mounted', async () => {
+    for (const values of VARIANTS) {
+      const manifests = parseManifests(await renderChart(...values));
+      const pod = podOf(manifests);
+      expect(pod.automountServiceAccountToken).toBe(false);
+      for (const { name, securityContext } of [...pod.containers, ...pod.initContainers]) {
+        expect(securityContext, name).toMatchObject({
+          allowPrivilegeEscalation: false,
+          readOnlyRootFilesystem: true,
+          capabilities: { drop: ['ALL'] },
+        });
+      }
+      expect(manifests.map(({ kind }) => kind).filter((kind) => /Role/.test(kind))).toEqual([]);
+    }
+  });
+
+  test('deploy/kubernetes/metahub.yaml is the rendered chart: `npm run manifests` writes it', async () => {
+    expect(readFileSync(PLAIN, 'utf8')).toBe(await plainManifests());
+  });
+
+  test('kubectl builds the kustomization and reads the daemon set', async () => {
+    const built = await run(tools.kubectl, ['kustomize', join(ROOT, 'deploy/kubernetes')]);
+    expect(parseManifests(built).map(({ kind }) => kind)).toEqual([
+      'Namespace',
+      'ServiceAccount',
+      'ConfigMap',
+      'DaemonSet',
+      'NetworkPolicy',
+    ]);
+    const daemonSet = parseManifests(built).find(({ kind }) => kind === 'DaemonSet');
+    const set = await run(
+      tools.kubectl,
+      ['set', 'image', '--local', '--filename', '-', 'metahub=example.org/metahub:1', '--output', 'yaml'],
+      { input: JSON.stringify(daemonSet) },
+    );
+    expect(set).toContain('image: example.org/metahub:1');
+  });
+});
