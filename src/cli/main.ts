@@ -20,6 +20,10 @@ const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     summary: 'configure docker, containerd, podman and others to pull through the mirror',
     load: () => import('./commands/setup/command.ts'),
   },
+  doctor: {
+    summary: 'check that pulls of this machine go through the mirror',
+    load: () => import('./commands/doctor/command.ts'),
+  },
   explain: {
     summary: 'say which entry of an image a host gets, and why',
     load: () => import('./commands/explain/command.ts'),

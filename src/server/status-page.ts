@@ -108,4 +108,6 @@ export interface StatusFacts {
   readonly decisions: readonly RecentDecision[];
   /** Lines of "name: value" for people: `cache hits`, `93 % of 1,204`. */
   readonly figures: readonly (readonly [name: string, value: string])[];
+  /** The tags by which clients tested lately whether they use this mirror: `metahub doctor` looks for its own. */
+  readonly connectionTests?: readonly string[];
 }

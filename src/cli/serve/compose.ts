@@ -1,6 +1,7 @@
 import type { HostProfile } from '../../host/profile.ts';
 import type { Log } from '../../lib/log.ts';
 import { cached } from '../../mirror/cache.ts';
+import { createConnectionTests } from '../../mirror/connection-tests.ts';
 import { createDecisionCache } from '../../mirror/decision-cache.ts';
 import { createJudge } from '../../mirror/judge.ts';
 import { revokeRefused } from '../../mirror/revoke-refused.ts';
@@ -23,6 +24,8 @@ export type ServeSettings = ResolvedSettings<typeof SERVE_SETTINGS>;
 /** The registries of a mirror: one for each profile, over one cache and one upstream. */
 export interface MirrorStack {
   registryFor(profile: HostProfile): Registry;
+  /** The tags by which clients tested lately whether they use this mirror. */
+  connectionTests(): readonly string[];
   /** How the registry of a source host meets a client that is to log in there itself (see upstream.ts). */
   challenge: Upstream['challenge'];
   /** Reads lists of images and policies again; on bad input nothing changes. @throws {UserError} */
@@ -63,6 +66,7 @@ export async function buildMirrorStack(settings: ServeSettings, options: StackOp
   const now = () => performance.now();
   const memory = createDecisionCache();
   const judge = createJudge();
+  const tests = createConnectionTests();
   const admitted = revokeRefused(upstream, store);
   const cache = values.cache
     ? cached({ next: admitted, store, now, tagMaxAgeMs: values.tagMaxAge, log, onResult: use.count })
@@ -78,18 +82,21 @@ export async function buildMirrorStack(settings: ServeSettings, options: StackOp
   });
   return {
     challenge: upstream.challenge,
+    connectionTests: tests.requestedTags,
     registryFor: (profile) =>
-      tailored({
-        next: images,
-        profile,
-        // Bound late: a reload puts other policies in place.
-        policyFor: (repository, tag) => rules.policyFor(repository, tag),
-        derived: store.derived,
-        decided,
-        now,
-        memory,
-        judge,
-      }),
+      tests.watch(
+        tailored({
+          next: images,
+          profile,
+          // Bound late: a reload puts other policies in place.
+          policyFor: (repository, tag) => rules.policyFor(repository, tag),
+          derived: store.derived,
+          decided,
+          now,
+          memory,
+          judge,
+        }),
+      ),
     async reload(next) {
       rules = await readRules(next);
     },

@@ -77,6 +77,7 @@ async function openOver(stack: MirrorStack, { values }: ServeSettings, parts: Pa
       // The page asks for no login: names of images are then only for the log.
       decisions: site === undefined ? book.latest() : [],
       figures: stack.figures(),
+      connectionTests: stack.connectionTests(),
     }),
   });
   return { stack, site, host, profile, allowed, identity, server };

@@ -1,23 +1,18 @@
 import type { Command } from 'commander';
 import { RUNTIME_SETUP_NAMES } from '../../../setup/runtime.ts';
 import { helpText } from '../../help-text.ts';
-import { addSettings, loadSettings } from '../../settings/load.ts';
-import { formatListen, type ListenAddress } from '../../settings/parse.ts';
-import { SERVE_SETTINGS } from '../../settings/table.ts';
-import { allowedUpstreams } from '../../settings/upstreams.ts';
+import { addSettings } from '../../settings/load.ts';
+import {
+  addTargetOptions,
+  loadTarget,
+  TARGET_SETTINGS,
+  type TargetFlags,
+} from '../../settings/mirror-target.ts';
 import { UserError } from '../../user-error.ts';
 
-const SETUP_SETTINGS = {
-  listen: SERVE_SETTINGS.listen,
-  upstream: SERVE_SETTINGS.upstream,
-  publicRegistries: SERVE_SETTINGS.publicRegistries,
-} as const;
-
-interface SetupFlags {
-  readonly mirror?: string;
+interface SetupFlags extends TargetFlags {
   readonly dryRun?: boolean;
   readonly remove?: boolean;
-  readonly strict?: boolean;
   readonly reload?: boolean;
   readonly root: string;
   readonly json?: boolean;
@@ -39,9 +34,9 @@ const EXAMPLES = helpText(
 /** Adds the options and the action of `metahub setup`. */
 export function configure(command: Command): void {
   command.argument('[runtime...]', `${RUNTIME_SETUP_NAMES.join(', ')} or all (the installed ones)`);
-  addSettings(command, SETUP_SETTINGS);
+  addSettings(command, TARGET_SETTINGS);
+  addTargetOptions(command);
   command
-    .option('--mirror <url>', 'where runtimes reach the mirror; else where it listens: http://127.0.0.1:5080')
     .option('--dry-run', 'show the changes without writing them')
     .option('--remove', 'take out what setup put in')
     .option('--strict', 'configure no fallback to the registry, where the runtime can do without')
@@ -52,24 +47,10 @@ export function configure(command: Command): void {
     .action(setup);
 }
 
-/** The URL by which this machine reaches a mirror that listens there. */
-function urlOf(listen: ListenAddress): string {
-  const isAny = listen.host === '0.0.0.0' || listen.host === '::';
-  return `http://${formatListen(isAny ? { ...listen, host: '127.0.0.1' } : listen)}`;
-}
-
-function readMirror(text: string): string {
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (url === undefined || !/^https?:$/.test(url.protocol) || url.href !== `${url.origin}/`) {
-    throw new UserError(`--mirror ${text} is not of the form http://HOST:PORT`, { exitStatus: 2 });
-  }
-  return url.origin;
-}
-
 async function setup(names: readonly string[], flags: SetupFlags): Promise<void> {
-  const [{ values }, { configFilesAt }, { RUNTIME_SETUPS, installedRuntimes }, actions, render] =
+  const [{ target }, { configFilesAt }, { RUNTIME_SETUPS, installedRuntimes }, actions, render] =
     await Promise.all([
-      loadSettings(SETUP_SETTINGS, flags as unknown as Readonly<Record<string, unknown>>),
+      loadTarget(flags),
       import('../../../setup/files.ts'),
       import('../../../setup/runtimes.ts'),
       import('../../../setup/setup.ts'),
@@ -93,11 +74,7 @@ async function setup(names: readonly string[], flags: SetupFlags): Promise<void>
   const options = {
     root: flags.root,
     dryRun: flags.dryRun === true,
-    target: {
-      url: flags.mirror === undefined ? urlOf(values.listen) : readMirror(flags.mirror),
-      registries: [...allowedUpstreams(values).keys()],
-      strict: flags.strict === true,
-    },
+    target,
   };
   const outcomes = await (flags.remove ? actions.removeFromRuntimes : actions.configureRuntimes)(
     runtimes,

@@ -1,0 +1,42 @@
+/** What a check found, in one line, and what to do about it. */
+export type CheckResult =
+  | { readonly status: 'pass'; readonly message: string }
+  | { readonly status: 'warn' | 'fail'; readonly message: string; readonly remedy: string };
+
+export interface Check {
+  /** `mirror`, `docker uses the mirror`. */
+  readonly name: string;
+  readonly run: (signal: AbortSignal) => Promise<CheckResult>;
+}
+
+export type NamedResult = CheckResult & { readonly name: string };
+
+/** A check that takes longer than this has failed, in milliseconds. */
+const CHECK_MS = 45_000;
+
+export function pass(message: string): CheckResult {
+  return { status: 'pass', message };
+}
+
+export function warn(message: string, remedy: string): CheckResult {
+  return { status: 'warn', message, remedy };
+}
+
+export function fail(message: string, remedy: string): CheckResult {
+  return { status: 'fail', message, remedy };
+}
+
+/** Runs all checks at once; a check that throws or takes too long has failed. Results stand in the order of the checks. */
+export function runChecks(checks: readonly Check[]): Promise<readonly NamedResult[]> {
+  return Promise.all(
+    checks.map(async ({ name, run }) => {
+      const signal = AbortSignal.timeout(CHECK_MS);
+      try {
+        return { name, ...(await run(signal)) };
+      } catch (error) {
+        const message = signal.aborted ? `took longer than ${CHECK_MS / 1000} s` : (error as Error).message;
+        return { name, ...fail(message, 'Run it again; METAHUB_DEBUG=1 shows more.') };
+      }
+    }),
+  );
+}

@@ -1,0 +1,57 @@
+import type { Command } from 'commander';
+import type { MirrorTarget } from '../../setup/runtime.ts';
+import { UserError } from '../user-error.ts';
+import { loadSettings } from './load.ts';
+import { formatListen, type ListenAddress } from './parse.ts';
+import { SERVE_SETTINGS } from './table.ts';
+import { allowedUpstreams } from './upstreams.ts';
+
+/** The settings that say where the mirror is and what it serves. */
+export const TARGET_SETTINGS = {
+  listen: SERVE_SETTINGS.listen,
+  data: SERVE_SETTINGS.data,
+  upstream: SERVE_SETTINGS.upstream,
+  publicRegistries: SERVE_SETTINGS.publicRegistries,
+} as const;
+
+export interface TargetFlags {
+  readonly mirror?: string;
+  readonly strict?: boolean;
+}
+
+export function addTargetOptions(command: Command): void {
+  command.option(
+    '--mirror <url>',
+    'where runtimes reach the mirror; else where it listens: http://127.0.0.1:5080',
+  );
+}
+
+/** The URL by which this machine reaches a mirror that listens there. */
+function urlOf(listen: ListenAddress): string {
+  const isAny = listen.host === '0.0.0.0' || listen.host === '::';
+  return `http://${formatListen(isAny ? { ...listen, host: '127.0.0.1' } : listen)}`;
+}
+
+function readMirror(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || !/^https?:$/.test(url.protocol) || url.href !== `${url.origin}/`) {
+    throw new UserError(`--mirror ${text} is not of the form http://HOST:PORT`, { exitStatus: 2 });
+  }
+  return url.origin;
+}
+
+/**
+ * The mirror that a command is about, from its flags and the settings of `serve`.
+ * @throws {UserError} status 2
+ */
+export async function loadTarget(
+  flags: TargetFlags,
+): Promise<{ readonly target: MirrorTarget; readonly data: string }> {
+  const { values } = await loadSettings(TARGET_SETTINGS, flags as Readonly<Record<string, unknown>>);
+  const target = {
+    url: flags.mirror === undefined ? urlOf(values.listen) : readMirror(flags.mirror),
+    registries: [...allowedUpstreams(values).keys()],
+    strict: flags.strict === true,
+  };
+  return { target, data: values.data };
+}

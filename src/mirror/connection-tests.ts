@@ -1,0 +1,49 @@
+import type { ManifestReference, Repository } from '../oci/reference.ts';
+import type { Registry } from '../oci/registry.ts';
+import { RegistryError } from '../oci/registry-error.ts';
+
+/** No registry holds it: a runtime that requests a tag of it tests whether its requests come here. */
+export const TEST_REPOSITORY = 'metahub/doctor';
+const TAGS_MAX = 64;
+
+/** The tags of {@link TEST_REPOSITORY} that clients requested lately. */
+export interface ConnectionTests {
+  /** Oldest first. */
+  readonly requestedTags: () => readonly string[];
+  /** The registry, with {@link TEST_REPOSITORY} answered here: nothing of it goes upstream. */
+  watch(registry: Registry): Registry;
+}
+
+export function createConnectionTests(): ConnectionTests {
+  const requested = new Set<string>();
+
+  function note(reference: ManifestReference): never {
+    if (reference.kind === 'tag') {
+      requested.delete(reference.tag);
+      requested.add(reference.tag);
+      for (const oldest of requested) {
+        if (requested.size <= TAGS_MAX) break;
+        requested.delete(oldest);
+      }
+    }
+    throw new RegistryError(
+      'MANIFEST_UNKNOWN',
+      `${TEST_REPOSITORY} only tests whether a runtime uses this mirror`,
+    );
+  }
+  const isTest = ({ name }: Repository) => name === TEST_REPOSITORY;
+
+  return {
+    requestedTags: () => [...requested],
+    watch: (registry) => ({
+      resolve: async (repository, reference, options) =>
+        isTest(repository) ? note(reference) : registry.resolve(repository, reference, options),
+      manifest: async (repository, reference, options) =>
+        isTest(repository) ? note(reference) : registry.manifest(repository, reference, options),
+      statBlob: (repository, digest, options) => registry.statBlob(repository, digest, options),
+      blob: (repository, digest, options) => registry.blob(repository, digest, options),
+      tags: (repository, options) => registry.tags(repository, options),
+      referrers: (repository, digest, options) => registry.referrers(repository, digest, options),
+    }),
+  };
+}

@@ -1,0 +1,36 @@
+import { expect, test } from 'vitest';
+import { createConnectionTests } from '../../src/mirror/connection-tests.ts';
+import { createFakeRegistry } from '../support/fake-registry.ts';
+import { repository, tagged } from '../support/upstream.ts';
+
+const doctor = repository('metahub/doctor', 'docker.io');
+
+test('a tag of metahub/doctor is remembered and never requested upstream', async () => {
+  const upstream = createFakeRegistry();
+  const asked: string[] = [];
+  upstream.before = () => void asked.push('upstream');
+  const tests = createConnectionTests();
+  const registry = tests.watch(upstream);
+  await expect(registry.resolve(doctor, tagged('t1'))).rejects.toMatchObject({ code: 'MANIFEST_UNKNOWN' });
+  await expect(registry.manifest(doctor, tagged('t2'))).rejects.toMatchObject({ code: 'MANIFEST_UNKNOWN' });
+  expect(tests.requestedTags()).toEqual(['t1', 't2']);
+  expect(asked).toEqual([]);
+});
+
+test('only the latest 64 tags are remembered', async () => {
+  const tests = createConnectionTests();
+  const registry = tests.watch(createFakeRegistry());
+  for (let nth = 0; nth <= 64; nth += 1) {
+    await registry.resolve(doctor, tagged(`t${nth}`)).catch(() => undefined);
+  }
+  expect(tests.requestedTags()).toHaveLength(64);
+  expect(tests.requestedTags()).not.toContain('t0');
+  expect(tests.requestedTags().at(-1)).toBe('t64');
+});
+
+test('other repositories are answered as before', async () => {
+  const upstream = createFakeRegistry();
+  const digest = upstream.putBlob(Buffer.from('layer'));
+  const registry = createConnectionTests().watch(upstream);
+  expect((await registry.statBlob(repository('team/app'), digest)).sizeBytes).toBe(5);
+});
