@@ -46,8 +46,12 @@ export interface MachineAdmin {
 /** For the owner and the folder's group: password hashes are not for other users of the machine. */
 const MODE = 0o640;
 const LOCK_FILE = '.lock';
-/** A pause between two changes of one process, in which another process (the command line) can take the lock. */
+/**
+ * A pause between two changes of one process: another process (the command line) can take the lock in it. After a change
+ * of a large file, whose parsing occupies the event loop, it is longer: a flood of changes leaves the loop to others.
+ */
 const PAUSE_MS = 25;
+const PAUSE_FACTOR = 3;
 
 /** Root writes for others: a new file goes to the folder's group, a replaced one stays with its owner. */
 async function ownerFor(path: string, folder: string): Promise<{ uid: number; gid: number } | undefined> {
@@ -63,11 +67,17 @@ export function createMachineAdmin(reader: MachineReader): MachineAdmin {
 
   /** Runs one change while no other process changes the folder. */
   function locked(change: (lock: FileLock) => Promise<void>): Promise<void> {
-    const turn = queue.run(folder, async () => {
-      await withFileLock(join(folder, LOCK_FILE), change);
-    });
+    let tookMs = 0;
+    const turn = queue.run(folder, () =>
+      withFileLock(join(folder, LOCK_FILE), async (lock) => {
+        const startedMs = performance.now();
+        await change(lock).finally(() => {
+          tookMs = performance.now() - startedMs;
+        });
+      }),
+    );
     // The caller does not wait for the pause, the next change does.
-    void queue.run(folder, () => delay(PAUSE_MS));
+    void queue.run(folder, () => delay(Math.max(PAUSE_MS, PAUSE_FACTOR * tookMs)));
     return turn;
   }
 

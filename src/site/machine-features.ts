@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache';
 import { profileOfFeatures } from '../host/assumed-features.ts';
 import { formatFeature, parseFeature } from '../host/features.ts';
 import { canonicalName } from '../host/microarchitectures.ts';
@@ -29,8 +30,18 @@ export function readMachineFeature(text: string): ReadFeature {
   return { kind: 'feature', text: formatFeature(feature) };
 }
 
+/** Combinations of features that were judged: many machine types of a site share one. */
+const judged = new LRUCache<string, { readonly problem: string | undefined }>({ max: 2000 });
+
 /** Why no machine has these features together (two microarchitectures, say); undefined when one could. */
 export function problemWithFeatures(features: readonly string[]): string | undefined {
+  const key = JSON.stringify(features);
+  const known = judged.get(key) ?? { problem: problemOf(features) };
+  judged.set(key, known);
+  return known.problem;
+}
+
+function problemOf(features: readonly string[]): string | undefined {
   try {
     profileOfFeatures(features);
     return undefined;

@@ -1,4 +1,4 @@
-import { createHmac, randomBytes } from 'node:crypto';
+import { hash as hashOnce, randomBytes } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { FairSemaphore, QueueFullError } from '../lib/fair-semaphore.ts';
 import { SingleFlight } from '../lib/single-flight.ts';
@@ -55,15 +55,14 @@ const BUSY_WAIT_MS = 1000;
  */
 export function createPasswordCheck(options: PasswordCheckOptions): PasswordCheck {
   const { throttle, decoy, now, rememberMs = REMEMBER_MS } = options;
-  const key = randomBytes(32);
+  const key = randomBytes(32).toString('base64');
   const verifiedUntil = new LRUCache<string, number>({ max: REMEMBERED_MAX });
   const flights = new SingleFlight<PasswordVerdict>();
   const semaphore = new FairSemaphore(options.hashingMax ?? HASHING_MAX, options.waitingMax ?? WAITING_MAX);
 
   function fingerprint(password: string, hash: PasswordHash): string {
-    return createHmac('sha256', key)
-      .update(JSON.stringify([password, hash.text]))
-      .digest('base64');
+    // In one call, a fraction of what createHmac costs; the fingerprints never leave this process.
+    return hashOnce('sha256', JSON.stringify([key, password, hash.text]), 'base64');
   }
 
   function throttled(attempt: PasswordAttempt): PasswordVerdict | undefined {

@@ -21,8 +21,8 @@ describe('exposureProblem()', () => {
     expect(exposureProblem({ ...network, insecureLogins: true })).toBeUndefined();
   });
 
-  // The lesson of CVE-2026-4404: an account with a known password is open to everybody who reaches the port.
-  test('objects to the demonstration’s well-known passwords on a network, with a certificate or without', () => {
+  // An account with a known password is open to every client that reaches the port.
+  test('CVE-2026-4404: objects to the demonstration’s well-known passwords on a network, with a certificate or without', () => {
     const demo = { ...SAFE, host: '0.0.0.0', demo: true, insecureLogins: true };
     for (const tls of [false, true]) {
       expect(exposureProblem({ ...demo, tls })?.nextStep).toContain('--demo-listen-anywhere on');
