@@ -9,6 +9,7 @@ import { benchBlobs } from './blobs.ts';
 import { benchCold } from './cold.ts';
 import { benchManifests } from './manifests.ts';
 import { benchMemory } from './memory.ts';
+import { benchPaced } from './paced.ts';
 import { toSvg } from './plot.ts';
 import { benchPulls } from './pulls.ts';
 import { benchStart } from './start.ts';
@@ -22,6 +23,7 @@ const BENCHES: Readonly<Record<string, readonly [bench: Bench, rounds: number]>>
   manifests: [benchManifests, 11],
   blobs: [benchBlobs, 7],
   cold: [benchCold, 7],
+  paced: [benchPaced, 5],
   streams: [benchStreams, 7],
   pulls: [benchPulls, 5],
   start: [benchStart, 11],
