@@ -1,5 +1,5 @@
 /**
- * How fast a blob comes through the upstream client into a reader that does nothing: the plain reader against the
+ * How fast a blob comes through the upstream client into a reader that does nothing: the standard reader against the
  * accelerated one, alternating in one run, over TCP and over TLS, unverified (as the cache reads) and verified.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -16,7 +16,7 @@ const BLOB_BYTES = Number(process.env['BLOB_MB'] ?? 512) * 1e6;
 const SERVER = fileURLToPath(new URL('upstream-server.mjs', import.meta.url));
 const DIGEST = digestOf(Buffer.from('whatever: the bytes are not looked at'));
 const REPOSITORY = { host: parseSourceHost('bench.test'), name: parseRepositoryName('bench') } as Repository;
-const READERS = ['plain', 'fast'] as const;
+const READERS = ['standard', 'raw'] as const;
 
 interface Sample {
   readonly gigabytesPerSecond: number;
@@ -64,7 +64,7 @@ async function measure(url: string, blobReader: (typeof READERS)[number], caFile
 }
 
 async function compare(title: string, url: string, caFile?: string): Promise<void> {
-  const samples = { plain: [] as Sample[], fast: [] as Sample[] };
+  const samples = { standard: [] as Sample[], raw: [] as Sample[] };
   for (let round = 0; round < ROUNDS; round += 1) {
     for (const reader of READERS) samples[reader].push(await measure(url, reader, caFile));
   }
@@ -73,11 +73,11 @@ async function compare(title: string, url: string, caFile?: string): Promise<voi
     const cpu = median(samples[reader].map(({ cpuSecondsPerGigabyte }) => cpuSecondsPerGigabyte));
     console.log(`${title}  ${reader.padEnd(5)}  ${speed.toFixed(2)} GB/s  ${cpu.toFixed(2)} CPU s/GB`);
   }
-  const ratios = samples.fast.map(
+  const ratios = samples.raw.map(
     ({ gigabytesPerSecond }, round) =>
-      gigabytesPerSecond / (samples.plain[round]?.gigabytesPerSecond ?? Number.NaN),
+      gigabytesPerSecond / (samples.standard[round]?.gigabytesPerSecond ?? Number.NaN),
   );
-  console.log(`${title}  fast/plain, median of ${ROUNDS} rounds: ${median(ratios).toFixed(2)}`);
+  console.log(`${title}  raw/standard, median of ${ROUNDS} rounds: ${median(ratios).toFixed(2)}`);
 }
 
 const authority = await createAuthority();

@@ -15,6 +15,8 @@ interface UpstreamChoice {
   readonly publicRegistries: boolean;
   /** Connections per registry for large blobs; 1: one response for each blob. */
   readonly blobConnections?: number;
+  /** How blobs are read from registries. */
+  readonly blobReader?: 'raw' | 'standard';
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -76,6 +78,7 @@ function upstreamOptions(choice: UpstreamChoice, { log, pseudonym }: Surrounding
     extraAuthorities: extra ? [extra] : [],
     pseudonym,
     ...(choice.blobConnections === undefined ? {} : { blobConnections: choice.blobConnections }),
+    ...(choice.blobReader === undefined ? {} : { blobReader: choice.blobReader }),
     now: () => performance.now(),
     log,
   };

@@ -14,7 +14,7 @@ export function authorityOf(host: string, port: number): string {
 }
 
 /**
- * A place on the web as somebody else wrote it. `target` is path and query byte for byte (one character a byte): a signed
+ * A place on the web as somebody else wrote it. `target` is path and query byte for byte, as far as it can be sent: a signed
  * URL is only good as its issuer wrote it, and a parsed URL writes `'`, `|` and raw UTF-8 in another way.
  */
 export interface WebLocation {
@@ -52,11 +52,17 @@ function removeDotSegments(path: string): string {
   return `/${kept.join('/')}`;
 }
 
-/** What no request line can hold: white space and controls, and characters that are no byte. */
+/**
+ * What no request line may hold: white space, controls and bytes beyond ASCII, which servers refuse. A signature is over the
+ * escaped form.
+ */
 function escapeUnsendable(target: string): string {
-  return target.replaceAll(/[^\x21-\x7e\x80-\xff]+/g, (text) =>
-    [...Buffer.from(text)].map((byte) => `%${byte.toString(16).padStart(2, '0')}`).join(''),
-  );
+  return target.replaceAll(/[^\x21-\x7e]+/g, (text) => {
+    // A header's text has a character for each byte.
+    const isBytes = [...text].every((character) => character <= '\u00ff');
+    const bytes = Buffer.from(text, isBytes ? 'latin1' : 'utf8');
+    return [...bytes].map((byte) => `%${byte.toString(16).padStart(2, '0').toUpperCase()}`).join('');
+  });
 }
 
 const REFERENCE =

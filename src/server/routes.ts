@@ -33,8 +33,8 @@ function decode(text: string): string {
 
 /**
  * Reads a raw query string; unknown parameters are passed over.
- * @throws {RegistryError} UNSUPPORTED with 400 for a malformed escape, or a parameter given twice: two readers could
- * disagree on which of them counts.
+ * @throws {RegistryError} UNSUPPORTED with 400 for a malformed escape, or a parameter given twice with different values: two
+ * readers could disagree on which of them counts.
  */
 export function parseQuery(text: string): Query {
   const query: { -readonly [Name in keyof Query]: Query[Name] } = {};
@@ -43,10 +43,11 @@ export function parseQuery(text: string): Query {
     const equals = pair.indexOf('=');
     const name = decode(equals < 0 ? pair : pair.slice(0, equals));
     if (!isKnown(name)) continue;
-    if (query[name] !== undefined) {
+    const value = equals < 0 ? '' : decode(pair.slice(equals + 1));
+    if (query[name] !== undefined && query[name] !== value) {
       throw new RegistryError('UNSUPPORTED', `${name} was given twice`, { status: 400 });
     }
-    query[name] = equals < 0 ? '' : decode(pair.slice(equals + 1));
+    query[name] = value;
   }
   return query;
 }

@@ -2,7 +2,7 @@ import type { Repository } from '../oci/reference.ts';
 import type { RequestOptions } from '../oci/registry.ts';
 import { addHop } from '../oci/via.ts';
 import type { Endpoint, UpstreamRequest } from './endpoint.ts';
-import { fromNetworkError, isAbort, type ResourceRef } from './errors.ts';
+import { fromNetworkError, isAbort, mayBeAboutHeaders, type ResourceRef } from './errors.ts';
 import type { Failover } from './failover.ts';
 import type { Reply } from './http/transport.ts';
 
@@ -39,10 +39,22 @@ export interface ChainClient {
 /** @param pseudonym this mirror's name in `Via` */
 export function createChainClient(chain: Failover<Endpoint>, pseudonym: string): ChainClient {
   const askEach: ChainClient['askEach'] = (repository, subject, options, ask) => {
-    const via = addHop(options.via, pseudonym);
     return chain.tryInOrder(async (endpoint) => {
-      const send = (request: ChainRequest) =>
-        endpoint.ask(repository, { accepts: [200], ...request, subject, options, via });
+      const sendBy = (request: ChainRequest, via: string | undefined) =>
+        endpoint.ask(repository, {
+          ...{ accepts: [200], ...request, subject, options },
+          via: addHop(via, pseudonym),
+        });
+      // What a client writes into its Via must not change what others get: a gateway that objects to it is asked again
+      // without. This mirror's own hop stays, so that a loop still ends.
+      const send = async (request: ChainRequest) => {
+        try {
+          return await sendBy(request, options.via);
+        } catch (error) {
+          if (options.via === undefined || options.signal?.aborted || !mayBeAboutHeaders(error)) throw error;
+          return sendBy(request, undefined);
+        }
+      };
       try {
         return await ask({ send, reportBad: () => chain.markUnhealthy(endpoint) });
       } catch (error) {

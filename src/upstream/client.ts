@@ -95,8 +95,8 @@ export interface UpstreamOptions extends Omit<ConnectionOptions, 'resolve'> {
   readonly credentials?: Credentials;
   /** This mirror's name in `Via`, by which its server recognises a loop (see oci/via.ts). */
   readonly pseudonym: string;
-  /** How blobs are read: `fast`, the default, into reused memory; `plain` like everything else. */
-  readonly blobReader?: 'fast' | 'plain';
+  /** How blobs are read: `raw`, the default, into reused memory; `standard` like everything else. */
+  readonly blobReader?: 'raw' | 'standard';
   /** Connections per host for one or more large blobs; 1 fetches each over one connection. 8 when not said. */
   readonly blobConnections?: number;
   readonly log?: Log;
@@ -163,7 +163,7 @@ function createClient(
   const fast = createBlobTransport({ dial, plain: transport, proxyOf, timeouts, slabs, now });
   const send = (outgoing: Outgoing) => sendWithRetry(transport.send, outgoing);
   const sendFast = (outgoing: Outgoing) => sendWithRetry(fast.send, outgoing);
-  const sendForBlob = options.blobReader === 'plain' ? send : sendFast;
+  const sendForBlob = options.blobReader === 'standard' ? send : sendFast;
   const endpoints = settings.endpoints.map((endpoint) =>
     createEndpoint({
       settings: endpoint,

@@ -127,6 +127,12 @@ export class StatusError extends RegistryError {
   }
 }
 
+/** Was the connection broken, or what came over it no answer? */
+function isBrokenAnswer(error: unknown): boolean {
+  const isBroken = (code: string) => code === 'ECONNRESET' || code.startsWith('HPE_');
+  return error instanceof RegistryError && codesOf(error).some(isBroken);
+}
+
 /**
  * Is it worth asking GET what HEAD was answered with this error? Some registries, gateways and signed URLs know GET only,
  * or answer a HEAD by rules of its own, so it proves nothing unless the request was let in and then denied. A rate limit
@@ -134,11 +140,19 @@ export class StatusError extends RegistryError {
  */
 export function isWorthGet(error: unknown): boolean {
   // Who breaks the connection, or sends what is no answer, may do so for HEAD only.
-  const isBroken = codesOf(error).some((code) => code === 'ECONNRESET' || code.startsWith('HPE_'));
-  if (!(error instanceof StatusError)) return error instanceof RegistryError && isBroken;
+  if (!(error instanceof StatusError)) return isBrokenAnswer(error);
   const { answered, refusal } = error;
   const isDenied = refusal.isAuthorized && !refusal.isElsewhere && (answered === 401 || answered === 403);
   return !isDenied && answered !== 429 && answered !== LOOP_STATUS;
+}
+
+/** Statuses that say something of what was asked for, of who asks or how often, or of the request's way here. */
+const NOT_ABOUT_HEADERS = [401, 404, 410, 416, 429, LOOP_STATUS];
+
+/** May the registry, or a gateway before it, have taken offence at a header of the request? */
+export function mayBeAboutHeaders(error: unknown): boolean {
+  if (error instanceof StatusError) return !NOT_ABOUT_HEADERS.includes(error.answered);
+  return isBrokenAnswer(error);
 }
 
 const ADVICE: Partial<Record<ErrorCode, string>> = {

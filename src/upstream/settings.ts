@@ -66,6 +66,12 @@ export function defaultUpstream(host: SourceHost): UpstreamSettings {
   return { endpoints: [{ url: host === DOCKER_HUB ? HUB_URL : `https://${host}` }] };
 }
 
+/** The way to a source host that an operator named without saying where it lives: wherever its name leads. */
+export function namedUpstream(host: SourceHost): UpstreamSettings {
+  const [endpoint] = defaultUpstream(host).endpoints;
+  return upstreamAt(endpoint.url);
+}
+
 /** The way to a source host for which an operator named one URL. */
 export function upstreamAt(url: string): UpstreamSettings {
   return { endpoints: [{ url, anyAddress: true }] };

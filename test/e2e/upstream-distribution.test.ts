@@ -54,7 +54,7 @@ describeWith(
         expect(await client().resolve(app, tagged('v1'))).toMatchObject({ digest, mediaType, sizeBytes });
       });
 
-      test.each(['fast', 'plain'] as const)(
+      test.each(['raw', 'standard'] as const)(
         'blobs whole and in part, read the %s way',
         async (blobReader) => {
           const upstream = upstreamTo({ endpoints: [{ url: open.url, anyAddress: true }] }, { blobReader });

@@ -20,9 +20,9 @@ const app = repository('team/app');
 const SIZE = 1_000_000;
 
 /** Every fault is met by both ways of reading a blob. */
-describe.each(['fast', 'plain'] as const)('blobs read the %s way', (blobReader) => {
+describe.each(['raw', 'standard'] as const)('blobs read by the %s reader', (blobReader) => {
   /** A misdeed that the fast way does not read, and asks for once more the plain way. */
-  const unusual = (misdeed: Handler): Handler[] => (blobReader === 'fast' ? [misdeed, misdeed] : [misdeed]);
+  const unusual = (misdeed: Handler): Handler[] => (blobReader === 'raw' ? [misdeed, misdeed] : [misdeed]);
 
   /** One blob, and a registry that may do anything on its first requests and is honest afterwards. */
   async function start(

@@ -132,6 +132,27 @@ describe('fault 5: one byte a second', () => {
   });
 });
 
+describe('a document that keeps coming', () => {
+  test('has to be there within its time, also where it never stalls', async () => {
+    // 400 KB a second: an idle window of 1 s is full of bytes, so that only the document's own deadline can end it.
+    const piece = ' '.repeat(8 * 1024);
+    const server = closing(
+      await startRawServer((socket) => {
+        socket.write(`HTTP/1.1 200 OK\r\ncontent-type: ${MEDIA_TYPE.ociIndex}\r\n\r\n`);
+        const drip = setInterval(() => socket.write(piece), 20);
+        socket.once('close', () => clearInterval(drip));
+      }),
+    );
+    const limits = { headMs: 5000, documentMs: 600, idleMs: 1000 };
+    const upstream = upstreamTo(upstreamAt(server.url), { timeouts: limits });
+    const start = performance.now();
+    const asked = upstream.manifest(app, tagged('v1'));
+    await expect(asked).rejects.toMatchObject({ status: 504 });
+    await expect(asked).rejects.toThrow('took more than 600 ms');
+    expect(performance.now() - start).toBeLessThan(5000);
+  });
+});
+
 describe('what is no HTTP', () => {
   test.each([
     ['another protocol', 'SSH-2.0-OpenSSH_9.2\r\n'],

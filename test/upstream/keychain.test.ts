@@ -133,7 +133,7 @@ describe('createStoredLogins()', () => {
   test.each([
     ['fails', `echo secret-in-output; exit 3`, /docker-credential-bad failed with status 3/],
     ['answers nonsense', `echo secret-in-output`, /did not answer in JSON/],
-    ['hangs', `exec sleep 60`, /could not be asked/],
+    ['hangs', `exec sleep 60`, /cannot be run/],
   ])(
     'a helper that %s is warned of once, without its output, and nobody is logged in',
     async (_, script, why) => {
@@ -150,6 +150,35 @@ describe('createStoredLogins()', () => {
       expect(warnings[0]).not.toContain('secret-in-output');
     },
   );
+
+  test('a helper that prints without end is killed long before its time is over', async () => {
+    helper('endless', 'exec yes');
+    const credentials = createKeychain({
+      files: [store({ credsStore: 'endless' })],
+      warn: (message) => warnings.push(message),
+      helperLimitMs: 60_000,
+    });
+    const start = performance.now();
+    expect(await credentials.loginFor('ghcr.io', NAME)).toBeUndefined();
+    expect(performance.now() - start).toBeLessThan(20_000);
+    expect(warnings).toEqual(['docker-credential-endless failed with status none']);
+  });
+
+  test.each([
+    ['HOST:443', 'registry.test', true],
+    ['HOST:80', 'registry.test', true],
+    ['https://HOST:443/v2/', 'registry.test', true],
+    ['http://HOST:80/v2/', 'registry.test', true],
+    ['HTTPS://HOST', 'registry.test', true],
+    ['HOST:5000', 'registry.test', false],
+    ['HOST', 'registry.test:5000', false],
+    ['HOST:4430', 'registry.test', false],
+    ['HOST.evil', 'registry.test', false],
+  ])('a login stored as %s is one for %s: %s', async (key, host, isFor) => {
+    const stored = key.replace('HOST', 'registry.test');
+    const file = store({ auths: { [stored]: { auth: basic('ann:1') } } });
+    expect((await logins(file).loginFor(host, NAME)) !== undefined).toBe(isFor);
+  });
 
   test('a helper that hangs is given up in time, whatever memory is cleared meanwhile', async () => {
     helper('stuck', 'exec sleep 60');

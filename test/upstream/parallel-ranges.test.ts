@@ -25,7 +25,7 @@ const isSecond = (range: string) => range.startsWith(`bytes=${8 * MIB}-`);
 
 /** `plain` is the transport of all other requests; the nightly run reads blobs by it too. */
 const READERS =
-  process.env['METAHUB_FUZZ_RUNS'] === undefined ? ['fast' as const] : ['fast' as const, 'plain' as const];
+  process.env['METAHUB_FUZZ_RUNS'] === undefined ? ['raw' as const] : ['raw' as const, 'standard' as const];
 
 describe.each(READERS)(
   'a large blob read the %s way over a store that limits each connection',

@@ -1,10 +1,13 @@
 import { randomBytes } from 'node:crypto';
+import { connect } from 'node:net';
 import { describe, expect, test } from 'vitest';
+import { digestOf } from '../../src/oci/digest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
-import { proxyFor, proxyFromEnvironment } from '../../src/upstream/net/proxy.ts';
+import { AddressRefusedError, createNameGuard } from '../../src/upstream/net/dial.ts';
+import { proxyAuthorization, proxyFor, proxyFromEnvironment } from '../../src/upstream/net/proxy.ts';
 import { defaultUpstream, upstreamAt } from '../../src/upstream/settings.ts';
 import { createAuthority } from '../support/certificates.ts';
-import { createContent, serveContent, startServer } from '../support/hostile-registry.ts';
+import { createContent, serveContent, startRawServer, startServer } from '../support/hostile-registry.ts';
 import { startInternet, startProxy } from '../support/internet.ts';
 import { afterTest, closing, readBlob, repository, tagged, upstreamTo } from '../support/upstream.ts';
 
@@ -148,4 +151,94 @@ describe('a registry behind a proxy', () => {
     await expect(upstream.manifest(app, tagged('v1'))).rejects.toMatchObject({ code: 'UNAVAILABLE' });
     expect(proxy.targets).toEqual([]);
   });
+});
+
+describe('behind a proxy, which looks names up', () => {
+  const elsewhere = (location: string) =>
+    startServer((_, response) => {
+      response.writeHead(307, { location: `${location}/layer` }).end();
+    });
+
+  test.each([
+    'http://metadata.google.internal',
+    'https://metadata.google.internal',
+    'http://localhost.',
+    'https://printer',
+    'http://router.lan',
+    'https://169.254.169.254',
+  ])('a redirect to %s is refused, and the proxy is not asked', async (location) => {
+    const proxy = closing(await startProxy(() => undefined));
+    const server = closing(await elsewhere(location));
+    const upstream = upstreamTo(upstreamAt(server.url), { proxy: { http: proxy.url, https: proxy.url } });
+    const asked = upstream.blob(repository('team/app'), digestOf(Buffer.from('x')));
+    await expect(asked).rejects.toThrow('no public address');
+    expect(proxy.targets).toEqual([]);
+  });
+
+  const at =
+    (...addresses: readonly string[]) =>
+    async () =>
+      addresses.map((address) => ({ address, family: address.includes(':') ? 6 : 4 }));
+  const unknown = () => Promise.reject(Object.assign(new Error('not found'), { code: 'ENOTFOUND' }));
+
+  test.each([
+    ['private addresses only', at('10.1.2.3', 'fd00::1'), false],
+    ['a public address among others', at('10.1.2.3', '8.8.8.8'), true],
+    ['nothing, as on hosts that only the proxy gets out of', unknown, true],
+    ['nothing in time', () => new Promise<never>(() => {}), true],
+  ])('a name that resolves to %s: left to the proxy %s', async (_, resolve, isLeft) => {
+    const judged = createNameGuard(resolve)('storage.test');
+    if (isLeft) await expect(judged).resolves.toBeUndefined();
+    else await expect(judged).rejects.toBeInstanceOf(AddressRefusedError);
+  });
+});
+
+describe('a tunnel', () => {
+  /** A proxy that answers every CONNECT with this head, and leads to `port` where it is given. */
+  const tunnelling = (head: string, port?: number) =>
+    startRawServer((socket, asked) => {
+      if (!asked.startsWith('CONNECT')) return;
+      socket.write(`${head}\r\n\r\n`);
+      if (port === undefined) return void socket.resetAndDestroy();
+      const there = connect(port, '127.0.0.1');
+      socket.removeAllListeners('data');
+      there
+        .on('error', () => {})
+        .pipe(socket)
+        .pipe(there);
+    });
+
+  test.each(['HTTP/1.1 200 OK', 'HTTP/1.1 201 Created', 'HTTP/1.1 299 Whatever'])(
+    'is open once CONNECT is answered %s',
+    async (head) => {
+      const authority = await createAuthority();
+      afterTest(authority.remove);
+      const server = closing(
+        await startServer(serveContent(content()), await authority.issue('registry.test')),
+      );
+      const proxy = closing(await tunnelling(head, server.port));
+      const upstream = upstreamTo(upstreamAt('https://registry.test'), {
+        proxy: { https: proxy.url },
+        extraAuthorities: [authority.certFile],
+      });
+      await upstream.manifest(repository('team/app'), tagged('v1'));
+    },
+  );
+
+  test('that breaks as soon as it is there fails the request, and nothing else', async () => {
+    const proxy = closing(await tunnelling('HTTP/1.1 200 OK'));
+    const upstream = upstreamTo(upstreamAt('https://registry.test'), { proxy: { https: proxy.url } });
+    const asked = upstream.manifest(repository('team/app'), tagged('v1'));
+    await expect(asked).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+  });
+});
+
+test.each([
+  ['http://ann:100%@proxy.test', 'ann:100%'],
+  ['http://ann:a%20b%40c@proxy.test', 'ann:a b@c'],
+  ['http://ann:%zz%c3%a9@proxy.test', 'ann:%zzé'],
+  ['http://ann@proxy.test', 'ann:'],
+])('the login in %s is shown to the proxy as %s', (url, login) => {
+  const shown = `Basic ${Buffer.from(login).toString('base64')}`;
+  expect(proxyAuthorization(new URL(url))).toEqual({ 'proxy-authorization': shown });
 });

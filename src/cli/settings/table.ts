@@ -159,6 +159,12 @@ export const SERVE_SETTINGS = {
     parse: readConnections,
     format: (count) => (count === 1 ? 'off' : String(count)),
   }),
+  blobReader: setting({
+    flags: '--blob-reader <raw|standard>',
+    help: 'read blobs from registries into reused memory, or by Node’s own HTTP client: raw',
+    fallback: () => 'raw' as const,
+    parse: oneOf('raw', 'standard'),
+  }),
   tagMaxAge: setting({
     flags: '--tag-max-age <duration>',
     help: 'for how long a tag is believed without asking upstream: 5s',

@@ -11,6 +11,7 @@ import {
   apiRootOf,
   defaultUpstream,
   type EndpointSettings,
+  namedUpstream,
   type UpstreamSettings,
   upstreamAt,
 } from '../../upstream/settings.ts';
@@ -50,7 +51,7 @@ export function allowedUpstreams(settings: {
 function readPair(text: string): [SourceHost, UpstreamSettings] {
   const equals = text.indexOf('=');
   const host = hostNamed(equals < 0 ? text : text.slice(0, equals));
-  if (equals < 0) return [host, defaultUpstream(host)];
+  if (equals < 0) return [host, namedUpstream(host)];
   const url = text.slice(equals + 1);
   apiRootOf(url);
   return [host, upstreamAt(url)];

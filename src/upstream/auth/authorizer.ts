@@ -209,10 +209,15 @@ export function createAnonymousAuthorizer(tokens: TokenCache): MeetElsewhere {
     const service = bearer.parameters.get('service');
     const scope = scopeOf(bearer, name);
     const key = JSON.stringify(['anonymous', refused.url.origin, formatLocation(realm), service, scope]);
+    const request = { realm, service, scope, login: undefined };
     const known = await tokens.current(key);
-    const authorization = known ?? (await tokens.obtain(key, { realm, service, scope, login: undefined }));
+    const authorization = known ?? (await tokens.obtain(key, request));
     const answer = await resend(authorization);
-    if (answer.status === 401) tokens.drop(key, authorization);
-    return answer;
+    if (answer.status !== 401) return answer;
+    tokens.drop(key, authorization);
+    if (known === undefined) return answer;
+    // A token that was good once: its time may be over earlier than it said.
+    drain(answer);
+    return resend(await tokens.obtain(key, request));
   };
 }

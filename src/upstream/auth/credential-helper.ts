@@ -11,8 +11,22 @@ const TOKEN_USER = '<token>';
 /** Docker asks helpers for the Hub by the name of its old index. */
 const HUB_SERVER = 'https://index.docker.io/v1/';
 
+/** What every helper prints when it has nothing for a server. @see docker-credential-helpers, credentials/error.go */
+const NOT_FOUND = 'credentials not found';
+
 export interface HelperOptions {
   readonly limitMs: number;
+}
+
+/** Why a helper gave no answer. */
+class HelperError extends Error {
+  override readonly name = 'HelperError';
+  readonly code: 'not-found' | 'failed';
+
+  constructor(code: HelperError['code'], message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
 }
 
 /** `docker-credential-NAME get` with the server's name on its standard input: its standard output, or why not. */
@@ -33,24 +47,15 @@ function runHelper(name: string, server: string, { limitMs }: HelperOptions): Pr
     // A helper that does not read its input closes it; its status tells what it made of that.
     child.stdin.on('error', () => {});
     child.on('error', (cause) =>
-      reject(new Error(`${program} could not be asked: ${cause.message}`, { cause })),
+      reject(new HelperError('failed', `${program} cannot be run: ${cause.message}`, { cause })),
     );
     child.on('close', (status) => {
-      if (status === 0 && output.length <= ANSWER_MAX_BYTES) resolve(output);
-      else
-        reject(
-          new Error(isUnknown(output) ? NOT_FOUND : `${program} failed with status ${status ?? 'none'}`),
-        );
+      if (status === 0 && output.length <= ANSWER_MAX_BYTES) return resolve(output);
+      const code = output.includes(NOT_FOUND) ? 'not-found' : 'failed';
+      reject(new HelperError(code, `${program} failed with status ${status ?? 'none'}`));
     });
     child.stdin.end(server);
   });
-}
-
-const NOT_FOUND = 'credentials not found';
-
-/** What every helper prints when it has nothing for a server. @see docker-credential-helpers, credentials/error.go */
-function isUnknown(output: string): boolean {
-  return output.includes('credentials not found');
 }
 
 /**
@@ -68,7 +73,7 @@ export async function askHelper(
   try {
     answer = JSON.parse(await runHelper(name, server, options));
   } catch (error) {
-    if ((error as Error).message === NOT_FOUND) return undefined;
+    if (error instanceof HelperError && error.code === 'not-found') return undefined;
     if (error instanceof SyntaxError) throw new Error(`docker-credential-${name} did not answer in JSON`);
     throw error;
   }

@@ -80,7 +80,7 @@ export function createNameGuard(resolve: Resolver): NameGuard {
   return async (host) => {
     refusePrivateLiteral(host);
     if (isIP(host) !== 0 || unjudged.has(host)) return;
-    if (PRIVATE_NAME.test(host)) throw refused(host);
+    if (PRIVATE_NAME.test(host.replace(/\.$/, ''))) throw refused(host);
     const unknown: readonly LookupAddress[] = [];
     const late = delay(GUARD_LOOKUP_MS, unknown, { ref: false });
     const addresses = await Promise.race([resolve(host).catch(() => unknown), late]);

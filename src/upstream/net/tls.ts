@@ -107,15 +107,22 @@ async function fingerprintOf({ system, extra, authorities, certificate, key }: S
   return (await Promise.all(lines)).join('\n');
 }
 
-async function build({ system, extra, authorities, certificate, key }: Sources): Promise<SecureContext> {
+/** `ca` replaces Node's own roots, so they stand in where the system has no bundle, whatever else is trusted besides. */
+export async function readAuthorities({
+  system,
+  extra,
+  authorities,
+}: Pick<Sources, 'system' | 'extra' | 'authorities'>): Promise<readonly string[]> {
+  const read = await readAll([...system, ...extra, ...authorities]);
+  return system.length === 0 ? [...rootCertificates, ...read] : read;
+}
+
+async function build(sources: Sources): Promise<SecureContext> {
+  const { certificate, key } = sources;
   const [cert] = certificate === undefined ? [] : await readAll([certificate]);
   const [privateKey] = key === undefined ? [] : await readAll([key]);
   return createSecureContext({
-    // `ca` replaces Node's own roots, so they stand in where the system has no bundle.
-    ca: [
-      ...(system.length === 0 ? rootCertificates : []),
-      ...(await readAll([...system, ...extra, ...authorities])),
-    ],
+    ca: [...(await readAuthorities(sources))],
     ...(cert === undefined ? {} : { cert, key: privateKey ?? cert }),
   });
 }

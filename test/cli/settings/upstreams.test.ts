@@ -16,9 +16,9 @@ describe('readUpstreams()', () => {
     });
   });
 
-  test('a bare NAME is asked where its name says, at public addresses only', () => {
+  test('a bare NAME is asked where its name says, at private addresses, too', () => {
     expect(at(readUpstreams(['registry.gitlab.com']), 'registry.gitlab.com')).toEqual({
-      endpoints: [{ url: 'https://registry.gitlab.com' }],
+      endpoints: [{ url: 'https://registry.gitlab.com', anyAddress: true }],
     });
   });
 

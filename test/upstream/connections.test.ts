@@ -1,0 +1,182 @@
+import { writeFile } from 'node:fs/promises';
+import type { Socket } from 'node:net';
+import { join } from 'node:path';
+import { createServer, rootCertificates, type TLSSocket } from 'node:tls';
+import { describe, expect, test } from 'vitest';
+import { digestOf } from '../../src/oci/digest.ts';
+import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
+import { createConnectionPool } from '../../src/upstream/http/connection-pool.ts';
+import { createSlabPool } from '../../src/upstream/http/slab.ts';
+import { createDial, createNameGuard } from '../../src/upstream/net/dial.ts';
+import { createTlsContexts, readAuthorities } from '../../src/upstream/net/tls.ts';
+import { type TlsSettings, upstreamAt } from '../../src/upstream/settings.ts';
+import { createAuthority } from '../support/certificates.ts';
+import { startRawServer } from '../support/hostile-registry.ts';
+import { listenOnLoopback } from '../support/loopback.ts';
+import { afterTest, closing, readBlob, repository, tagged, upstreamTo } from '../support/upstream.ts';
+
+const app = repository('team/app');
+const INDEX = JSON.stringify({ schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests: [] });
+const DIGEST = digestOf(Buffer.from(INDEX));
+const ANSWER = `HTTP/1.1 200 OK\r\ncontent-type: ${MEDIA_TYPE.ociIndex}\r\ncontent-length: ${INDEX.length}\r\n\r\n${INDEX}`;
+
+/** A registry that answers the first request of each connection, and does `then` to the second. */
+async function answeringOnce(then: (socket: Socket) => void) {
+  const used = new WeakSet<Socket>();
+  const server = closing(
+    await startRawServer((socket) => {
+      if (used.has(socket)) return then(socket);
+      used.add(socket);
+      socket.write(ANSWER);
+    }),
+  );
+  return { server, upstream: upstreamTo(upstreamAt(server.url), { blobConnections: 1 }) };
+}
+
+const WAYS = [
+  ['a manifest', async (upstream: ReturnType<typeof upstreamTo>) => upstream.manifest(app, tagged('v1'))],
+  ['a blob', async (upstream: ReturnType<typeof upstreamTo>) => readBlob(await upstream.blob(app, DIGEST))],
+] as const;
+
+describe('a kept connection', () => {
+  test.each(WAYS)(
+    'that turns out closed costs %s nothing: a fresh one is opened at once',
+    async (_, read) => {
+      const { server, upstream } = await answeringOnce((socket) => socket.destroy());
+      await read(upstream);
+      await read(upstream);
+      expect(server.connections().made).toBe(2);
+      expect(server.requests).toHaveLength(3);
+    },
+  );
+
+  test.each(WAYS)('that has silently died costs %s three seconds, not the whole wait', async (_, read) => {
+    const { server, upstream } = await answeringOnce(() => {});
+    await read(upstream);
+    const start = performance.now();
+    await read(upstream);
+    expect(performance.now() - start).toBeLessThan(9000);
+    expect(server.connections().made).toBe(2);
+  });
+
+  test('that was closed does not hide another one that is open', async () => {
+    const server = closing(await startRawServer(() => {}));
+    const pool = createConnectionPool(plainDial(), createSlabPool());
+    afterTest(() => pool.close());
+    const url = new URL(server.url);
+    const [older, newer] = [await pool.open(url, undefined), await pool.open(url, undefined)];
+    pool.give(url.origin, older);
+    pool.give(url.origin, newer);
+    newer.socket.destroy();
+    expect(pool.takeIdle(url.origin)).toBe(older);
+    expect(pool.takeIdle(url.origin)).toBeUndefined();
+  });
+});
+
+const resolve = async () => [{ address: '127.0.0.1', family: 4 }];
+
+function plainDial(settingsOf: (host: string) => TlsSettings | undefined = () => undefined) {
+  return createDial({
+    isTrusted: () => true,
+    trust: createTlsContexts({
+      settingsOf,
+      certificateDirs: [],
+      systemAuthorityFiles: [],
+      extraAuthorityFiles: [],
+      now: () => 0,
+    }),
+    resolve,
+    refusePrivateName: createNameGuard(resolve),
+    proxyOf: () => undefined,
+    timeoutMs: 5000,
+  });
+}
+
+/** A TLS server that says hello, and the server names that its clients sent. */
+async function tlsServer(names: readonly string[]) {
+  const authority = await createAuthority();
+  afterTest(authority.remove);
+  const { cert, key } = await authority.issue(names);
+  const serverNames: unknown[] = [];
+  const server = createServer({ cert, key }, (socket) => {
+    serverNames.push(socket.servername);
+    socket.on('error', () => {}).write('hello');
+  });
+  const port = await listenOnLoopback(server);
+  afterTest(() => new Promise((closed) => server.close(closed)));
+  return { authority, port, serverNames, dial: plainDial(() => ({ caFile: authority.certFile })) };
+}
+
+/** Dials and waits for the server's word and, on a connection that resumed none, for the session to be resumed later. */
+async function greeted(dial: ReturnType<typeof plainDial>, host: string, port: number): Promise<boolean> {
+  const socket = (await dial({ host, port, secure: true })) as TLSSocket;
+  const session = new Promise((given) => socket.once('session', given));
+  await new Promise((read) => socket.once('data', read));
+  const isReused = socket.isSessionReused();
+  if (!isReused) await session;
+  socket.destroy();
+  return isReused;
+}
+
+describe('a TLS connection', () => {
+  test('names the host to the server, and an address not at all', async () => {
+    const { dial, port, serverNames } = await tlsServer(['registry.test', '127.0.0.1']);
+    await greeted(dial, 'registry.test', port);
+    await greeted(dial, '127.0.0.1', port);
+    expect(serverNames).toEqual(['registry.test', false]);
+  });
+
+  test('resumes the session of the one before, of the same host only', async () => {
+    const { dial, port } = await tlsServer(['one.test', 'two.test']);
+    expect(await greeted(dial, 'one.test', port)).toBe(false);
+    expect(await greeted(dial, 'one.test', port)).toBe(true);
+    expect(await greeted(dial, 'two.test', port)).toBe(false);
+  });
+
+  test('is refused for a host whose certificate it is not, whatever session another host has', async () => {
+    const { dial, port } = await tlsServer(['one.test']);
+    await greeted(dial, 'one.test', port);
+    await expect(greeted(dial, 'two.test', port)).rejects.toMatchObject({
+      code: 'ERR_TLS_CERT_ALTNAME_INVALID',
+    });
+  });
+});
+
+describe('TLS contexts', () => {
+  const contexts = (settingsOf: (host: string) => TlsSettings | undefined) =>
+    createTlsContexts({
+      settingsOf,
+      certificateDirs: [],
+      systemAuthorityFiles: [],
+      extraAuthorityFiles: [],
+      now: () => 0,
+    });
+
+  test('one file as an authority and as a client’s certificate makes two of them', async () => {
+    const authority = await createAuthority();
+    afterTest(authority.remove);
+    const { cert, key, certFile } = await authority.issue('client.test');
+    const both = join(certFile, '..', 'both.pem');
+    await writeFile(both, `${cert}${key}`);
+    const trust = contexts((host) => (host === 'a.test' ? { caFile: both } : { certFile: both }));
+    const [a, b] = [await trust('a.test', 443), await trust('b.test', 443)];
+    expect(a.secureContext).not.toBe(b.secureContext);
+  });
+
+  test('hosts that are dialled for the first time at once share one', async () => {
+    const trust = contexts(() => undefined);
+    const made = await Promise.all(['a', 'b', 'c', 'a'].map((host) => trust(`${host}.test`, 443)));
+    expect(new Set(made.map(({ secureContext }) => secureContext)).size).toBe(1);
+  });
+
+  test('authorities besides the system’s leave Node’s own roots in place where the system has none', async () => {
+    const authority = await createAuthority();
+    afterTest(authority.remove);
+    const extra = [authority.certFile];
+    const without = await readAuthorities({ system: [], extra, authorities: [] });
+    expect(without).toHaveLength(rootCertificates.length + 1);
+    expect(without).toEqual(expect.arrayContaining([rootCertificates[0], authority.cert]));
+    const withSystem = await readAuthorities({ system: extra, extra: [], authorities: [] });
+    expect(withSystem).toEqual([authority.cert]);
+  });
+});

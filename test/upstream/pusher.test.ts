@@ -1,0 +1,164 @@
+import { describe, expect, test } from 'vitest';
+import { digestOf } from '../../src/oci/digest.ts';
+import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
+import { createPusher } from '../../src/upstream/pusher.ts';
+import { type UpstreamSettings, upstreamAt } from '../../src/upstream/settings.ts';
+import { requireBasic } from '../support/guarded-registry.ts';
+import { type Handler, startServer } from '../support/hostile-registry.ts';
+import { closing, repository, tagged } from '../support/upstream.ts';
+
+const app = repository('team/app');
+const BYTES = Buffer.from('the bytes of a layer');
+const DIGEST = digestOf(BYTES);
+const MANIFEST = { mediaType: MEDIA_TYPE.ociIndex, bytes: Buffer.from('{"schemaVersion":2,"manifests":[]}') };
+const LOGIN = `Basic ${Buffer.from('ann:secret').toString('base64')}`;
+
+function pusherTo(settings: UpstreamSettings) {
+  return closing(
+    createPusher({
+      registryFor: () => settings,
+      pseudonym: 'metahub-test',
+      now: () => performance.now(),
+      credentials: { loginFor: async () => ({ kind: 'basic', username: 'ann', password: 'secret' }) },
+    }),
+  );
+}
+
+/** A registry that takes pushes, except for what `odd` answers itself by returning true. */
+async function registry(odd: (...exchange: Parameters<Handler>) => boolean = () => false) {
+  const server = closing(
+    await startServer((request, response) => {
+      if (odd(request, response)) return;
+      if (request.method === 'HEAD') return void response.writeHead(404).end();
+      if (request.method === 'POST') {
+        return void response.writeHead(202, { location: "/upload/1?_state=a%2bb~c'd|e" }).end();
+      }
+      response.writeHead(201).end();
+    }),
+  );
+  const writes = () => server.requests.filter(({ method }) => method === 'PUT');
+  return { server, writes, pusher: pusherTo(upstreamAt(server.url)) };
+}
+
+const blob = {
+  digest: DIGEST,
+  sizeBytes: BYTES.length,
+  from: undefined,
+  write: async (sink: NodeJS.WritableStream) => void sink.write(BYTES),
+};
+
+describe('a blob is pushed', () => {
+  test('to the upload’s Location as it was received, with the digest behind its query', async () => {
+    const { writes, pusher } = await registry();
+    expect(await pusher.blob(app, blob)).toBe('sent');
+    const [put] = writes();
+    expect(put?.target).toBe(`/upload/1?_state=a%2bb~c'd|e&digest=${encodeURIComponent(DIGEST)}`);
+    expect(put?.body).toBe(BYTES.toString());
+  });
+
+  test.each([200, 202, 204])('also where the PUT is answered %s', async (status) => {
+    const { pusher } = await registry((request, response) => {
+      if (request.method !== 'PUT') return false;
+      response.writeHead(status).end();
+      return true;
+    });
+    expect(await pusher.blob(app, blob)).toBe('sent');
+    await pusher.manifest(app, tagged('v1'), MANIFEST);
+  });
+
+  test.each([400, 403, 405, 500])('where its HEAD, answered %s, proves nothing', async (status) => {
+    const { writes, pusher } = await registry((request, response) => {
+      if (request.method !== 'HEAD') return false;
+      response.writeHead(status).end();
+      return true;
+    });
+    expect(await pusher.blob(app, blob)).toBe('sent');
+    expect(writes()).toHaveLength(1);
+  });
+
+  test('only once: a HEAD that is redirected to the storage that has it is an answer', async () => {
+    const { writes, pusher } = await registry((request, response) => {
+      if (request.method !== 'HEAD') return false;
+      if (request.url === '/storage') response.writeHead(200).end();
+      else response.writeHead(307, { location: '/storage' }).end();
+      return true;
+    });
+    expect(await pusher.blob(app, blob)).toBe('there');
+    expect(writes()).toHaveLength(0);
+  });
+
+  test.each([301, 302, 307, 308])(
+    'wherever POST and PUT are redirected by %s, as what they are',
+    async (status) => {
+      const { server, writes, pusher } = await registry((request, response) => {
+        const isMoved = request.url?.includes('moved') === true;
+        if (request.method === 'HEAD' || isMoved) return false;
+        response.writeHead(status, { location: `/moved${request.url}` }).end();
+        return true;
+      });
+      expect(await pusher.blob(app, blob)).toBe('sent');
+      expect(writes().at(-1)).toMatchObject({ body: BYTES.toString() });
+      expect(writes().at(-1)?.target).toMatch(/^\/moved\/upload/);
+      expect(server.requests.filter(({ method }) => method === 'POST')).toHaveLength(2);
+      await pusher.manifest(app, tagged('v1'), MANIFEST);
+      expect(writes().at(-1)?.target).toBe('/moved/v2/team/app/manifests/v1');
+    },
+  );
+
+  test('not for ever: redirects that lead on and on are given up', async () => {
+    const { pusher } = await registry((request, response) => {
+      if (request.method !== 'POST') return false;
+      response.writeHead(307, { location: request.url ?? '' }).end();
+      return true;
+    });
+    await expect(pusher.blob(app, blob)).rejects.toThrow('more than 5 times');
+  });
+
+  test('to the registry itself where the Location names a host that cannot be reached from here', async () => {
+    const { writes, pusher } = await registry((request, response) => {
+      if (request.method !== 'POST') return false;
+      response.writeHead(202, { location: 'http://registry-inside:5000/upload/1' }).end();
+      return true;
+    });
+    expect(await pusher.blob(app, blob)).toBe('sent');
+    expect(writes()).toMatchObject([{ body: BYTES.toString() }]);
+  });
+});
+
+describe('the login for a registry', () => {
+  /** A registry that has uploads sent to `elsewhere`. */
+  async function sendingTo(elsewhere: string, trustedHosts: readonly string[]) {
+    const handler: Handler = (request, response) => {
+      if (request.method === 'HEAD') response.writeHead(404).end();
+      else if (request.method === 'POST') response.writeHead(202, { location: `${elsewhere}/upload` }).end();
+      else response.writeHead(201).end();
+    };
+    const server = closing(await startServer(requireBasic('ann:secret', handler)));
+    const [endpoint] = upstreamAt(server.url).endpoints;
+    return { server, pusher: pusherTo({ endpoints: [{ ...endpoint, trustedHosts }] }) };
+  }
+
+  test('is not shown to the other host that an upload’s Location names', async () => {
+    const other = closing(await startServer((_, response) => void response.writeHead(201).end()));
+    const { server, pusher } = await sendingTo(other.url, ['127.0.0.1']);
+    expect(await pusher.blob(app, blob)).toBe('sent');
+    expect(server.requests.some(({ headers }) => headers['authorization'] === LOGIN)).toBe(true);
+    expect(other.requests.map(({ headers }) => headers['authorization'])).toEqual([undefined]);
+  });
+
+  test('is not shown to the other host that a PUT is redirected to', async () => {
+    const other = closing(await startServer((_, response) => void response.writeHead(201).end()));
+    const server = closing(
+      await startServer(
+        requireBasic('ann:secret', (_, response) => {
+          response.writeHead(307, { location: `${other.url}/there` }).end();
+        }),
+      ),
+    );
+    const [endpoint] = upstreamAt(server.url).endpoints;
+    const pusher = pusherTo({ endpoints: [{ ...endpoint, trustedHosts: ['127.0.0.1'] }] });
+    await pusher.manifest(app, tagged('v1'), MANIFEST);
+    expect(other.requests).toMatchObject([{ method: 'PUT', body: MANIFEST.bytes.toString() }]);
+    expect(other.requests[0]?.headers['authorization']).toBeUndefined();
+  });
+});

@@ -1,0 +1,204 @@
+import { describe, expect, test } from 'vitest';
+import { digestOf } from '../../src/oci/digest.ts';
+import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
+import { upstreamAt } from '../../src/upstream/settings.ts';
+import {
+  createContent,
+  type Handler,
+  serveContent,
+  startRawServer,
+  startServer,
+} from '../support/hostile-registry.ts';
+import { closing, readBlob, repository, tagged, upstreamTo } from '../support/upstream.ts';
+
+const app = repository('team/app');
+const INDEX = { schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests: [] };
+const BYTES = Buffer.from('the bytes of a blob');
+const DIGEST = digestOf(BYTES);
+
+async function started(handler: Handler) {
+  const server = closing(await startServer(handler));
+  return { server, upstream: upstreamTo(upstreamAt(server.url)) };
+}
+
+describe('a signed Location is followed byte for byte', () => {
+  test.each([
+    ["/s?disposition=UTF-8''layer.tar&sig=a|b{c}^`&n=%e2%82%ac&p=a+b%2Fc~(x)!*"],
+    ["/s/it's~here?sig=%2b%2B"],
+  ])('%s', async (location) => {
+    const { server, upstream } = await started((request, response) => {
+      if (request.url?.startsWith('/s')) return void response.end(BYTES);
+      response.writeHead(307, { location }).end();
+    });
+    expect(await readBlob(await upstream.blob(app, DIGEST))).toEqual(BYTES);
+    expect(server.requests.at(-1)?.target).toBe(location);
+  });
+});
+
+test('raw UTF-8 in a Location, which no request line may hold, is escaped byte by byte', async () => {
+  const { server, upstream } = await started((request, response) => {
+    if (request.url?.startsWith('/s')) return void response.end(BYTES);
+    response.writeHead(307, { location: '/s/caf\xc3\xa9?n=\xe2\x82\xac' }).end();
+  });
+  expect(await readBlob(await upstream.blob(app, DIGEST))).toEqual(BYTES);
+  expect(server.requests.at(-1)?.target).toBe('/s/caf%C3%A9?n=%E2%82%AC');
+});
+
+test('a redirect that is handed on to the client is handed on as it was received', async () => {
+  const location = "https://storage.test/x?sig=a'b|c%2b";
+  const server = closing(
+    await startServer((_, response) => void response.writeHead(307, { location, 'content-length': 0 }).end()),
+  );
+  const upstream = upstreamTo({ ...upstreamAt(server.url), blobs: 'redirect' });
+  expect(await upstream.blob(app, DIGEST)).toEqual({ kind: 'redirect', location });
+});
+
+test('a token service’s own query stays as it is, and is added to', async () => {
+  const content = createContent();
+  content.putManifest(INDEX, MEDIA_TYPE.ociIndex, 'v1');
+  const { server, upstream } = await started((request, response) => {
+    if (request.url?.startsWith('/token')) return void response.end('{"token":"good"}');
+    if (request.headers.authorization) return serveContent(content)(request, response);
+    const realm = `http://${request.headers.host}/token?tenant=it's|ours`;
+    response.writeHead(401, { 'www-authenticate': `Bearer realm="${realm}",service="s"` }).end();
+  });
+  await upstream.manifest(app, tagged('v1'));
+  const [asked] = server.requests.filter(({ target }) => target.startsWith('/token'));
+  expect(asked?.target).toBe("/token?tenant=it's|ours&service=s&scope=repository%3Ateam%2Fapp%3Apull");
+});
+
+describe('the digest decides, not the label', () => {
+  test('a blob’s right bytes labelled as a web page are the blob', async () => {
+    const { upstream } = await started((_, response) => {
+      response.writeHead(200, { 'content-type': 'text/html', 'content-length': BYTES.length }).end(BYTES);
+    });
+    expect(await readBlob(await upstream.blob(app, DIGEST))).toEqual(BYTES);
+  });
+
+  test('a page instead of a blob is refused before its length is announced', async () => {
+    const { upstream } = await started((_, response) => {
+      response.writeHead(200, { 'content-type': 'text/html' }).end('<title>Welcome</title>');
+    });
+    await expect(upstream.blob(app, DIGEST)).rejects.toThrow('captive portal');
+  });
+
+  test('a manifest’s right bytes by digest are the manifest, whatever they are labelled as', async () => {
+    const bytes = Buffer.from(JSON.stringify(INDEX));
+    const { upstream } = await started((_, response) => {
+      response.writeHead(200, { 'content-type': 'text/html' }).end(bytes);
+    });
+    const reference = { kind: 'digest', digest: digestOf(bytes) } as const;
+    expect((await upstream.manifest(app, reference)).mediaType).toBe(MEDIA_TYPE.ociIndex);
+  });
+
+  test('CVE-2025-85747: a by-digest manifest with the right header and other bytes is refused', async () => {
+    const digest = digestOf(Buffer.from('the true manifest'));
+    const { upstream } = await started((_, response) => {
+      response.writeHead(200, { 'docker-content-digest': digest, 'content-type': MEDIA_TYPE.ociIndex });
+      response.end(JSON.stringify(INDEX));
+    });
+    await expect(upstream.manifest(app, { kind: 'digest', digest })).rejects.toMatchObject({
+      code: 'UNAVAILABLE',
+    });
+  });
+
+  test('all of a blob as 206, without a Range having been asked for, is the blob', async () => {
+    const { upstream } = await started((request, response) => {
+      const range = `bytes 0-${BYTES.length - 1}/${BYTES.length}`;
+      response.writeHead(206, { 'content-range': range, 'content-length': BYTES.length });
+      response.end(request.method === 'HEAD' ? undefined : BYTES);
+    });
+    const blob = await upstream.blob(app, DIGEST);
+    expect(blob).toMatchObject({ range: undefined, sizeBytes: BYTES.length });
+    expect(await readBlob(blob)).toEqual(BYTES);
+  });
+
+  test.each([
+    ['the part that another one asked for', 'bytes 4-18/19'],
+    ['a part without its end', 'bytes 0-17/19'],
+  ])('%s as 206, without a Range having been asked for, is refused', async (_, range) => {
+    const server = closing(
+      await startServer((_request, response) => {
+        response
+          .writeHead(206, { 'content-range': range })
+          .end(BYTES.subarray(0, range.includes('17') ? 18 : 15));
+      }),
+    );
+    const upstream = upstreamTo(upstreamAt(server.url), { blobConnections: 1 });
+    await expect(upstream.blob(app, DIGEST)).rejects.toThrow('another part');
+  });
+
+  test.each([
+    ['an error document', '{"errors":[{"code":"UNAVAILABLE"}]}'],
+    ['a token', '{"token":"x"}'],
+    [
+      'an image without schemaVersion',
+      '{"mediaType":"application/vnd.oci.image.manifest.v1+json","layers":[]}',
+    ],
+    ['a schemaVersion in words', '{"schemaVersion":"2"}'],
+    ['a list', '[]'],
+    ['null', 'null'],
+  ])('%s with 200 is no manifest: the next endpoint of the chain is asked', async (_, document) => {
+    const bad = closing(await startServer((_request, response) => void response.end(document)));
+    const content = createContent();
+    const digest = content.putManifest(INDEX, MEDIA_TYPE.ociIndex, 'v1');
+    const good = closing(await startServer(serveContent(content)));
+    const [first, second] = [bad.url, good.url].map((url) => ({ url, anyAddress: true }));
+    const upstream = upstreamTo({ endpoints: [first ?? { url: '' }, ...(second ? [second] : [])] });
+    expect(await upstream.manifest(app, tagged('v1'))).toMatchObject({ digest });
+  });
+});
+
+describe('interim responses before the answer are skipped', () => {
+  const INTERIM = ['HTTP/1.1 100 Continue\r\n\r\n', 'HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n'];
+  const manifest = JSON.stringify(INDEX);
+  const answer = (interim: string, body: string, type: string) =>
+    `${interim}HTTP/1.1 200 OK\r\ncontent-type: ${type}\r\ncontent-length: ${body.length}\r\n\r\n${body}`;
+
+  test.each([...INTERIM, INTERIM.join('')])('%j before a manifest', async (interim) => {
+    const server = closing(
+      await startRawServer((socket) => void socket.write(answer(interim, manifest, MEDIA_TYPE.ociIndex))),
+    );
+    const found = await upstreamTo(upstreamAt(server.url)).manifest(app, tagged('v1'));
+    expect(found.bytes.toString()).toBe(manifest);
+  });
+
+  test.each([...INTERIM, INTERIM.join('')])('%j before a blob, without a second request', async (interim) => {
+    const server = closing(
+      await startRawServer((socket) => void socket.write(answer(interim, BYTES.toString(), 'a/b'))),
+    );
+    const upstream = upstreamTo(upstreamAt(server.url), { blobConnections: 1 });
+    expect(await readBlob(await upstream.blob(app, DIGEST))).toEqual(BYTES);
+    expect(server.requests).toHaveLength(1);
+  });
+
+  test('100 before a blob that comes in chunks', async () => {
+    const chunked = `13\r\n${BYTES}\r\n0\r\n\r\n`;
+    const head = 'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n';
+    const server = closing(
+      await startRawServer((socket) => void socket.write(`${INTERIM[0]}${head}${chunked}`)),
+    );
+    const upstream = upstreamTo(upstreamAt(server.url), { blobConnections: 1 });
+    expect(await readBlob(await upstream.blob(app, DIGEST))).toEqual(BYTES);
+  });
+
+  test('interim responses without end are no answer', async () => {
+    const server = closing(
+      await startRawServer((socket) => void socket.write('HTTP/1.1 103 Early Hints\r\n\r\n'.repeat(2000))),
+    );
+    const timeouts = { headMs: 300 };
+    const upstream = upstreamTo(upstreamAt(server.url), { blobConnections: 1, timeouts });
+    await expect(upstream.blob(app, DIGEST)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+  });
+});
+
+describe('referrers of a registry that answers 404', () => {
+  test.each([
+    ['nothing', '', 'MANIFEST_UNKNOWN'],
+    ['NOT_FOUND', '{"errors":[{"code":"NOT_FOUND"}]}', 'MANIFEST_UNKNOWN'],
+    ['NAME_UNKNOWN', '{"errors":[{"code":"NAME_UNKNOWN"}]}', 'NAME_UNKNOWN'],
+  ])('and says %s: the client gets %s%s', async (_, body, code) => {
+    const { upstream } = await started((_request, response) => void response.writeHead(404).end(body));
+    await expect(upstream.referrers(app, DIGEST)).rejects.toMatchObject({ code, status: 404 });
+  });
+});
