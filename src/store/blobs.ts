@@ -4,6 +4,7 @@ import { formatRepository } from '../oci/reference.ts';
 import { CHECKSUM_BLOCK_BYTES, keepSums } from './block-checksums.ts';
 import type { BufferPool } from './buffer-pool.ts';
 import type { BestEffortWrites, DiskHealth } from './disk-health.ts';
+import type { FreeSpaceFloor } from './disk-space.ts';
 import type { Eviction } from './eviction.ts';
 import { copyFile } from './file-io.ts';
 import type { Hasher } from './hasher.ts';
@@ -25,6 +26,7 @@ export interface BlobStoreOptions {
   readonly writes: BestEffortWrites;
   readonly trouble: DiskHealth;
   readonly maxBytes: number;
+  readonly floor: FreeSpaceFloor;
 }
 
 /** Room made for a blob of unknown size when the disk is full, in bytes. */
@@ -86,6 +88,10 @@ export class BlobStore {
     if (diskBytesOf(sizeBytes ?? 0) > maxBytes) return checkOnlyIngest(digest);
     const release = inventory.reserve(sizeBytes ?? 0);
     void inventory.makeRoom();
+    if (!(await this.#leavesFloor(diskBytesOf(sizeBytes ?? UNKNOWN_SIZE_BYTES)))) {
+      release();
+      return checkOnlyIngest(digest);
+    }
     let opened: Ingest | undefined;
     await writes.attempt(sizeBytes ?? UNKNOWN_SIZE_BYTES, async () => {
       opened = await this.#openIngest(digest, sizeBytes, provenance, release);
@@ -93,6 +99,17 @@ export class BlobStore {
     if (opened) return opened;
     release();
     return checkOnlyIngest(digest);
+  }
+
+  /** Does the disk stay above its floor with so many bytes more, after making room for them where that helps? */
+  async #leavesFloor(sizeBytes: number): Promise<boolean> {
+    const { floor, inventory } = this.#options;
+    const shortageBytes = await floor.shortageFor(sizeBytes);
+    if (shortageBytes === 0) return true;
+    await inventory.scan();
+    if (inventory.heldBytes < shortageBytes) return false;
+    await inventory.freeUp(shortageBytes);
+    return (await floor.shortageFor(sizeBytes)) === 0;
   }
 
   #openIngest(

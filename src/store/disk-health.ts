@@ -1,4 +1,5 @@
 import type { Log } from '../lib/log.ts';
+import type { FreeSpaceFloor } from './disk-space.ts';
 import type { Eviction } from './eviction.ts';
 import { type Layout, prepareLayout } from './layout.ts';
 
@@ -66,6 +67,7 @@ export interface BestEffortWriteOptions {
   readonly layout: Layout;
   readonly inventory: Eviction;
   readonly trouble: DiskHealth;
+  readonly floor: FreeSpaceFloor;
 }
 
 /** Makes room where the disk is full and directories where they are gone, and reports what remains. */
@@ -73,6 +75,7 @@ export function createBestEffortWrites({
   layout,
   inventory,
   trouble,
+  floor,
 }: BestEffortWriteOptions): BestEffortWrites {
   function refuse(error: Error, sizeBytes: number): false {
     // A file that cannot be made because its directory could not be made: that has been said.
@@ -95,12 +98,16 @@ export function createBestEffortWrites({
   }
 
   async function attempt(sizeBytes: number, write: () => Promise<void>): Promise<boolean> {
-    try {
+    const writeWithinFloor = async () => {
+      await floor.refuseLastBytes();
       await write();
+    };
+    try {
+      await writeWithinFloor();
     } catch (error) {
       if (!(await remedy(error as Error, sizeBytes))) return false;
       try {
-        await write();
+        await writeWithinFloor();
       } catch (again) {
         return refuse(again as Error, sizeBytes);
       }

@@ -1,6 +1,7 @@
 import { readdir, rm, stat, utimes } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { Digest } from '../oci/digest.ts';
+import type { FreeSpaceFloor } from './disk-space.ts';
 import { digestOfFile, type Layout } from './layout.ts';
 import { diskBytesOf, type IndexedContent, LruIndex } from './lru-index.ts';
 import type { ContentKind, Records } from './metadata.ts';
@@ -12,6 +13,7 @@ export interface EvictionOptions {
   readonly maxBytes: number;
   /** All content together, however small: each costs memory and a line in the index. */
   readonly maxItems: number;
+  readonly floor: FreeSpaceFloor;
   /** Wall-clock milliseconds. */
   readonly now: () => number;
   readonly onEvicted: (digest: Digest, sizeBytes: number) => void;
@@ -144,7 +146,11 @@ export class Eviction {
 
   /** Evicts what has not been used for longest until everything, with what is on its way in, is within the bounds. */
   makeRoom(): Promise<void> {
-    return this.#evictDownTo(() => this.#options.maxBytes - this.#reservedBytes);
+    return this.#evictDownTo(async () => {
+      const { maxBytes, floor } = this.#options;
+      const shortageBytes = await floor.shortageFor(0);
+      return Math.min(maxBytes - this.#reservedBytes, this.heldBytes - shortageBytes);
+    });
   }
 
   /** Evicts at least so many bytes, if they are there: the disk is full before the bound is reached. */
@@ -152,11 +158,21 @@ export class Eviction {
     return this.#evictDownTo(() => this.heldBytes - diskBytesOf(sizeBytes));
   }
 
-  /** One eviction after the other; `boundBytes` is asked when it begins. */
-  #evictDownTo(boundBytes: () => number): Promise<void> {
+  /** Evicts blobs that nobody has used for so long. */
+  expireBlobs(unusedForMs: number): Promise<void> {
     this.#evicting = this.#evicting.then(async () => {
       await this.scan();
-      await this.#evictWhatMustGo(boundBytes());
+      await this.#sort();
+      await this.#evictWhile('blob', ({ usedMs }) => this.#options.now() - usedMs >= unusedForMs);
+    });
+    return this.#evicting;
+  }
+
+  /** One eviction after the other; `boundBytes` is asked when it begins. */
+  #evictDownTo(boundBytes: () => number | Promise<number>): Promise<void> {
+    this.#evicting = this.#evicting.then(async () => {
+      await this.scan();
+      await this.#evictWhatMustGo(await boundBytes());
     });
     return this.#evicting;
   }

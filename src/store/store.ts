@@ -7,6 +7,7 @@ import { createStoreAdmin, type StoreAdmin } from './admin.ts';
 import { BlobStore } from './blobs.ts';
 import { BufferPool } from './buffer-pool.ts';
 import { createBestEffortWrites, createDiskHealth } from './disk-health.ts';
+import { FreeSpaceFloor } from './disk-space.ts';
 import { Eviction } from './eviction.ts';
 import { createHasher } from './hasher.ts';
 import { layoutOf, prepareLayout } from './layout.ts';
@@ -24,6 +25,10 @@ export interface StoreOptions {
   readonly maxBytes: number;
   /** All content together, however small; some 200,000 when not given. */
   readonly maxItems?: number;
+  /** The share of the file system that content leaves free, 0 to 1; 0 when not given. */
+  readonly minFreeShare?: number;
+  /** Blobs go when nobody has used them for so long, in milliseconds; never when not given. */
+  readonly blobMaxIdleMs?: number | undefined;
   readonly log: Log;
   /** Wall-clock milliseconds, by which content grows old across restarts. */
   readonly now: () => number;
@@ -32,19 +37,25 @@ export interface StoreOptions {
 /** Some 60 MB of memory for knowing them; no store of images has had as many. */
 const MAX_ITEMS = 200_000;
 
+/** How often the disk is looked at between writes: others fill it too. */
+const UPKEEP_MS = 10_000;
+
 export interface Store extends ContentStore {
   readonly derived: DerivedAnswers;
   readonly stock: StoreAdmin;
   /** What everything that is held takes on disk, in bytes. */
   readonly heldBytes: number;
+  /** Evicts blobs that nobody has used for so long, in milliseconds. */
+  expireBlobs(unusedForMs: number): Promise<void>;
   /** Writes what is outstanding; content stays readable. */
   close(): Promise<void>;
 }
 
 /** The parts of a store, tied to each other: what one of them loses, all forget. */
-function assemble({ directory, maxBytes, maxItems = MAX_ITEMS, log, now }: StoreOptions) {
+function assemble({ directory, maxBytes, maxItems = MAX_ITEMS, minFreeShare = 0, log, now }: StoreOptions) {
   const layout = layoutOf(directory);
   const trouble = createDiskHealth(layout.root, log);
+  const floor = new FreeSpaceFloor({ directory, minFreeShare, log });
   const records = createRecords(layout);
   const tags = createTagFiles(layout);
   const pool = new BufferPool();
@@ -78,12 +89,12 @@ function assemble({ directory, maxBytes, maxItems = MAX_ITEMS, log, now }: Store
     forget(digest);
     log('debug', 'evicted', 'evicted', { digest, sizeBytes });
   };
-  const inventory = new Eviction({ layout, records, maxBytes, maxItems, now, onEvicted });
-  const writes = createBestEffortWrites({ layout, inventory, trouble });
+  const inventory = new Eviction({ layout, records, maxBytes, maxItems, floor, now, onEvicted });
+  const writes = createBestEffortWrites({ layout, inventory, trouble, floor });
   const visibility = new Visibility(now);
   const shared = { layout, records, visibility, files, inventory, imageIndex, writes, trouble };
   const manifests = new ManifestStore(shared);
-  const blobs = new BlobStore({ ...shared, pool, hasher, maxBytes });
+  const blobs = new BlobStore({ ...shared, pool, hasher, maxBytes, floor });
   const stock = createStoreAdmin({ ...shared, tags, hasDigest: hasher.hasDigest, now, forget });
   return { ...shared, tags, hasher, manifests, blobs, stock };
 }
@@ -119,6 +130,10 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     parts.trouble.report(error as Error);
   }
   void inventory.scan();
+  const upkeep = setInterval(() => {
+    void inventory.makeRoom();
+    if (options.blobMaxIdleMs !== undefined) void inventory.expireBlobs(options.blobMaxIdleMs);
+  }, UPKEEP_MS).unref();
 
   return {
     stock: parts.stock,
@@ -151,7 +166,9 @@ export async function openStore(options: StoreOptions): Promise<Store> {
         return { digest, bytes, mediaType, maxAgeMs: hasOwnLogin(access) ? 0 : Number.POSITIVE_INFINITY };
       },
     },
+    expireBlobs: (unusedForMs) => inventory.expireBlobs(unusedForMs),
     close: async () => {
+      clearInterval(upkeep);
       files.closeIdle();
       await imageIndex.flush();
       await hasher.close();

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { type Digest, digestOf, encodedOf } from '../../src/oci/digest.ts';
+import { FreeSpaceFloor } from '../../src/store/disk-space.ts';
 import { Eviction } from '../../src/store/eviction.ts';
 import { layoutOf, prepareLayout } from '../../src/store/layout.ts';
 import { diskBytesOf, type IndexedContent, LruIndex } from '../../src/store/lru-index.ts';
@@ -30,7 +31,7 @@ async function inventoryAt(directory: string, { maxBytes = 1e9, maxItems = 1e6 }
   const evicted: Digest[] = [];
   const now = () => clock.nowMs;
   const onEvicted = (digest: Digest) => evicted.push(digest);
-  const inventory = new Eviction({ layout, records, maxBytes, maxItems, now, onEvicted });
+  const inventory = new Eviction({ floor: NO_FLOOR, layout, records, maxBytes, maxItems, now, onEvicted });
   const add = async (kind: ContentKind, sizeBytes = 100): Promise<Digest> => {
     const bytes = randomBytes(sizeBytes);
     const digest = digestOf(bytes);
@@ -52,6 +53,8 @@ async function blocksBelow(directory: string): Promise<number> {
   const sizes = (await readdir(directory)).map(async (name) => (await stat(join(directory, name))).blocks);
   return (await Promise.all(sizes)).reduce((sum, blocks) => sum + blocks * 512, 0);
 }
+
+const NO_FLOOR = new FreeSpaceFloor({ directory: '/', minFreeShare: 0, log: () => {} });
 
 describe('the room that content takes', () => {
   test('hundreds of tiny manifests are counted as what the disk gives out for them', async () => {
@@ -185,6 +188,7 @@ test('many go at the same time, so that small content does not come in faster', 
   await addAll('blob', 10);
   let going = 0;
   const inventory = new Eviction({
+    floor: NO_FLOOR,
     layout,
     records: {
       ...records,
@@ -228,6 +232,7 @@ test('a disk that gives nothing back is not asked for ever', async () => {
   });
   await addAll('blob', 5);
   const refusing = new Eviction({
+    floor: NO_FLOOR,
     layout,
     records: { ...records, remove: () => Promise.reject(new Error('read-only')) },
     maxBytes: 0,

@@ -9,6 +9,7 @@ import { type TailoringDecision, tailored } from '../../mirror/tailored.ts';
 import { virtual } from '../../mirror/virtual.ts';
 import type { Registry } from '../../oci/registry.ts';
 import type { Metrics } from '../../server/metrics.ts';
+import { defaultCacheBytes } from '../../store/disk-space.ts';
 import { openStore } from '../../store/store.ts';
 import type { Upstream } from '../../upstream/client.ts';
 import { openUpstream } from '../open-upstream.ts';
@@ -42,6 +43,9 @@ export interface StackOptions {
   readonly metrics: Metrics;
 }
 
+/** For how long `--cache transit` keeps a layer that nobody has used: a runtime asks again within minutes, or not at all. */
+const TRANSIT_MS = 10 * 60_000;
+
 function roundToMib(bytes: number): number {
   return Math.round(bytes / 2 ** 20) * 2 ** 20;
 }
@@ -56,9 +60,12 @@ export async function buildMirrorStack(settings: ServeSettings, options: StackOp
   const use = countCacheResults(metrics);
   let rules = await readRules(settings);
   await makeDataDirectory(values.data);
+  const maxBytes = values.cacheSize ?? (await defaultCacheBytes(values.data));
   const store = await openStore({
     directory: values.data,
-    maxBytes: values.cacheSize,
+    maxBytes,
+    minFreeShare: values.cacheMinFree / 100,
+    ...(values.cache === 'transit' ? { blobMaxIdleMs: TRANSIT_MS } : {}),
     log,
     now: Date.now,
   });
@@ -68,9 +75,10 @@ export async function buildMirrorStack(settings: ServeSettings, options: StackOp
   const judge = createJudge();
   const tests = createConnectionTests();
   const admitted = revokeRefused(upstream, store);
-  const cache = values.cache
-    ? cached({ next: admitted, store, now, tagMaxAgeMs: values.tagMaxAge, log, onResult: use.count })
-    : undefined;
+  const cache =
+    values.cache !== 'off'
+      ? cached({ next: admitted, store, now, tagMaxAgeMs: values.tagMaxAge, log, onResult: use.count })
+      : undefined;
   const content = cache ?? admitted;
   const images = virtual({
     next: content,
@@ -101,7 +109,7 @@ export async function buildMirrorStack(settings: ServeSettings, options: StackOp
       rules = await readRules(next);
     },
     figures: () => [
-      ['content held', `${formatSize(roundToMib(store.heldBytes))} of ${formatSize(values.cacheSize)}`],
+      ['content held', `${formatSize(roundToMib(store.heldBytes))} of ${formatSize(roundToMib(maxBytes))}`],
       ...use.figures(),
       ['lists of images', String(rules.lists.length)],
     ],

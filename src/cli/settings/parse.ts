@@ -108,6 +108,36 @@ export function readSwitch(value: unknown): boolean {
   throw new Error(`“${shown(value)}” is neither on nor off`);
 }
 
+/** A size, or `auto`: by the file system. */
+export function readCacheSize(value: unknown): number | undefined {
+  return value === 'auto' ? undefined : readSizeBytes(value);
+}
+
+export function formatCacheSize(sizeBytes: number | undefined): string {
+  return sizeBytes === undefined ? 'auto' : formatSize(sizeBytes);
+}
+
+/** What is kept of what was pulled. */
+export type CacheMode = 'on' | 'transit' | 'off';
+
+/** `transit`, or a switch. */
+export function readCacheMode(value: unknown): CacheMode {
+  if (value === 'transit') return 'transit';
+  try {
+    return readSwitch(value) ? 'on' : 'off';
+  } catch {
+    throw new Error(`“${shown(value)}” is none of on, off and transit`);
+  }
+}
+
+/** Below 100: `15`, `15%`. */
+export function readPercent(value: unknown): number {
+  const written = typeof value === 'string' ? value.replace(/%$/, '').trim() : value;
+  const percent = written === '' ? Number.NaN : Number(written);
+  if (percent >= 0 && percent < 100) return percent;
+  throw new Error(`“${shown(value)}” is no percentage below 100`);
+}
+
 const CONNECTIONS_MAX = 32;
 
 /** A number of connections from 1 to 32; `off` is 1. */

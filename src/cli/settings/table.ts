@@ -1,16 +1,19 @@
 import { join } from 'node:path';
 import type { LogLevel } from '../../lib/log.ts';
 import {
+  type CacheMode,
+  formatCacheSize,
   formatDuration,
   formatListen,
-  formatSize,
   formatSwitch,
   oneOf,
+  readCacheMode,
+  readCacheSize,
   readConnections,
   readDurationMs,
   readListen,
+  readPercent,
   readSiteUrl,
-  readSizeBytes,
   readSwitch,
   readText,
   readTexts,
@@ -18,8 +21,6 @@ import {
 import type { Setting } from './setting.ts';
 import { defaultListen, homeDirectory } from './surroundings.ts';
 import { readUpstreams, type Upstreams } from './upstreams.ts';
-
-const GIB = 2 ** 30;
 
 /** Where a user without a home keeps content: the place of the service's. */
 const DATA_WITHOUT_HOME = '/var/cache/metahub';
@@ -138,19 +139,24 @@ export const SERVE_SETTINGS = {
     fallback: defaultData,
     parse: readText,
   }),
-  cache: setting({
-    flags: '--cache <on|off>',
-    help: 'keep what was pulled; off: stream through, and keep derived answers only',
-    fallback: () => true,
-    parse: readSwitch,
-    format: formatSwitch,
+  cache: setting<CacheMode>({
+    flags: '--cache <on|off|transit>',
+    help: 'keep what was pulled; transit: layers for ten minutes after their last use; off: derived answers only',
+    fallback: () => 'on',
+    parse: readCacheMode,
   }),
-  cacheSize: setting({
+  cacheSize: setting<number | undefined>({
     flags: '--cache-size <size>',
-    help: 'how much to keep: 50GiB',
-    fallback: () => 50 * GIB,
-    parse: readSizeBytes,
-    format: formatSize,
+    help: 'how much to keep: 50GiB; auto: a tenth of the file system, at most 50GiB',
+    fallback: () => undefined,
+    parse: readCacheSize,
+    format: formatCacheSize,
+  }),
+  cacheMinFree: setting({
+    flags: '--cache-min-free <percent>',
+    help: 'how much of the file system stays free, whoever fills the rest: 15; 0: nothing',
+    fallback: () => 15,
+    parse: readPercent,
   }),
   blobConnections: setting({
     flags: '--blob-connections <number|off>',

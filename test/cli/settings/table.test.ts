@@ -10,7 +10,7 @@ describe('what serve can be told', () => {
   test('without configuration it listens on loopback and asks nobody for logins', () => {
     const values = resolve({});
     expect(values.listen).toEqual({ host: '127.0.0.1', port: 5080 });
-    expect(values).toMatchObject({ insecureLogins: false, staticMachines: false, cache: true });
+    expect(values).toMatchObject({ insecureLogins: false, staticMachines: false, cache: 'on' });
   });
 
   test('each value that has a written form is read back from it unchanged', () => {
@@ -27,7 +27,7 @@ describe('what serve can be told', () => {
       METAHUB_CACHE: 'off',
       METAHUB_SET: 'cpu:broadwell nvcap:5.2',
     });
-    expect(values).toMatchObject({ cacheSize: 2 ** 31, tagMaxAge: 60_000, cache: false });
+    expect(values).toMatchObject({ cacheSize: 2 ** 31, tagMaxAge: 60_000, cache: 'off' });
     expect(values.set).toEqual(['cpu:broadwell', 'nvcap:5.2']);
   });
 });

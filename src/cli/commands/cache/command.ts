@@ -54,8 +54,9 @@ async function withStore(
   work: (opened: Opened) => Promise<void>,
 ): Promise<void> {
   const { values } = await loadSettings(SETTINGS, flags);
-  const [{ openStore }, { layoutOf }, { access, constants }] = await Promise.all([
+  const [{ openStore }, { defaultCacheBytes }, { layoutOf }, { access, constants }] = await Promise.all([
     import('../../../store/store.ts'),
+    import('../../../store/disk-space.ts'),
     import('../../../store/layout.ts'),
     import('node:fs/promises'),
   ]);
@@ -79,7 +80,8 @@ async function withStore(
     },
   });
   try {
-    await work({ store, directory: values.data, cacheSize: values.cacheSize });
+    const cacheSize = values.cacheSize ?? (await defaultCacheBytes(values.data));
+    await work({ store, directory: values.data, cacheSize });
   } finally {
     await store.close();
   }

@@ -1,0 +1,147 @@
+import { randomBytes } from 'node:crypto';
+import { describe, expect, test } from 'vitest';
+import { digestOf } from '../../src/oci/digest.ts';
+import { defaultCacheBytes, FreeSpaceFloor, readDiskSpace } from '../../src/store/disk-space.ts';
+import { describeWithDisk, mountDisk } from '../support/full-disk.ts';
+import { dataDirectory, storeAt } from '../support/store.ts';
+import { repository } from '../support/upstream.ts';
+
+const MIB = 1024 ** 2;
+const GIB = 1024 ** 3;
+const provenance = { repository: repository('team/app'), access: undefined };
+
+/** A floor over a disk of these sizes, with what it logs. */
+function floorOf(space: { totalBytes: number; freeBytes: number }, minFreeShare: number) {
+  const events: string[] = [];
+  const floor = new FreeSpaceFloor({
+    directory: '/',
+    minFreeShare,
+    log: (_level, event) => events.push(event),
+    read: async () => space,
+  });
+  return { floor, events, space };
+}
+
+describe('FreeSpaceFloor', () => {
+  test.each([
+    [150, 0, 0],
+    [150, 1, 1],
+    [149, 0, 1],
+    [1000, 850, 0],
+    [1000, 851, 1],
+    [0, 0, 150],
+  ])(
+    'of 15 % of 1000 bytes: with %d free, %d more are %d too many',
+    async (freeBytes, sizeBytes, shortage) => {
+      const { floor } = floorOf({ totalBytes: 1000, freeBytes }, 0.15);
+      expect(await floor.shortageFor(sizeBytes)).toBe(shortage);
+    },
+  );
+
+  test('says once that the disk runs full, and once that it has room again', async () => {
+    const { floor, events, space } = floorOf({ totalBytes: 1000, freeBytes: 1000 }, 0.15);
+    await floor.shortageFor(0);
+    expect(events).toEqual([]);
+    space.freeBytes = 100;
+    await floor.shortageFor(0);
+    await floor.shortageFor(0);
+    space.freeBytes = 150;
+    await floor.shortageFor(0);
+    expect(events).toEqual(['disk-low', 'disk-low-over']);
+  });
+
+  test.each([
+    [100 * GIB, 16 * MIB, false],
+    [100 * GIB, 16 * MIB - 1, true],
+    [100 * MIB, MIB, false],
+    [100 * MIB, MIB - 1, true],
+  ])(
+    'leaves the last bytes of a disk of %d to others: with %d free, it refuses: %s',
+    async (totalBytes, freeBytes, refuses) => {
+      const { floor } = floorOf({ totalBytes, freeBytes }, 0.15);
+      const outcome = floor.refuseLastBytes().then(
+        () => 'allowed',
+        (error: NodeJS.ErrnoException) => error.code,
+      );
+      expect(await outcome).toBe(refuses ? 'ENOSPC' : 'allowed');
+    },
+  );
+
+  test('of nothing refuses nothing, and does not look', async () => {
+    const { floor } = floorOf({ totalBytes: 1000, freeBytes: 0 }, 0);
+    expect(await floor.shortageFor(1e9)).toBe(0);
+    await floor.refuseLastBytes();
+  });
+});
+
+test('the default bound is a tenth of the file system and no more than 50 GiB, also of a directory to come', async () => {
+  const space = await readDiskSpace('/tmp');
+  expect(await defaultCacheBytes('/tmp/not/there/yet')).toBe(
+    Math.min(50 * GIB, Math.floor((space?.totalBytes ?? 0) / 10)),
+  );
+});
+
+/** Stores a blob of so many random bytes; answers its digest. */
+async function put(store: Awaited<ReturnType<typeof storeAt>>['store'], sizeBytes: number, known = true) {
+  const bytes = randomBytes(sizeBytes);
+  const digest = digestOf(bytes);
+  const ingest = await store.ingest(digest, known ? sizeBytes : undefined, provenance);
+  for (let at = 0; at < bytes.length; at += MIB) await ingest.write(bytes.subarray(at, at + MIB));
+  await ingest.verify();
+  await ingest.commit();
+  await ingest.close();
+  return digest;
+}
+
+describeWithDisk('a store on a small disk', () => {
+  test('of 64 MiB has a default bound of 6.4 MiB', async () => {
+    const { directory: disk } = mountDisk(64 * MIB);
+    expect(await defaultCacheBytes(disk)).toBe(Math.floor(6.4 * MIB));
+  });
+
+  test('never takes it below the floor: old blobs go for new ones', async () => {
+    const { directory: disk } = mountDisk(64 * MIB);
+    const { store } = await storeAt(disk, { minFreeShare: 0.5 });
+    const digests = [];
+    for (let count = 0; count < 8; count += 1) {
+      digests.push(await put(store, 8 * MIB));
+      const space = await readDiskSpace(disk);
+      expect(space?.freeBytes).toBeGreaterThanOrEqual(32 * MIB);
+    }
+    const [oldest, latest] = [digests[0], digests.at(-1)];
+    if (!oldest || !latest) throw new Error('nothing was put');
+    expect(await store.blob(oldest)).toBeUndefined();
+    const kept = await store.blob(latest);
+    expect(kept?.sizeBytes).toBe(8 * MIB);
+    kept?.close();
+  });
+
+  test('does not store a blob that alone would take it below the floor, and evicts nothing for it', async () => {
+    const { directory: disk } = mountDisk(64 * MIB);
+    const { store } = await storeAt(disk, { minFreeShare: 0.5 });
+    const small = await put(store, MIB);
+    const large = await put(store, 40 * MIB);
+    expect(await store.blob(large)).toBeUndefined();
+    const kept = await store.blob(small);
+    expect(kept?.sizeBytes).toBe(MIB);
+    kept?.close();
+  });
+});
+
+test('blobs that nobody used for the time of a transit cache go; manifests stay', async () => {
+  let wallMs = 1_000_000;
+  const { store } = await storeAt(await dataDirectory(), { now: () => wallMs });
+  const [old, used] = [await put(store, 1000), await put(store, 1000)];
+  const bytes = Buffer.from('{}');
+  const manifest = { digest: digestOf(bytes), mediaType: 'application/json', bytes, maxAgeMs: 0 };
+  await store.keepManifest(manifest, provenance);
+  wallMs += 60_000;
+  (await store.blob(used))?.close();
+  wallMs += 30_000;
+  await store.expireBlobs(90_000);
+  expect(await store.blob(old)).toBeUndefined();
+  const kept = await store.blob(used);
+  expect(kept?.sizeBytes).toBe(1000);
+  kept?.close();
+  expect(await store.manifest(manifest.digest)).toBeDefined();
+});
