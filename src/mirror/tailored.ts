@@ -6,14 +6,17 @@ import { formatReference, formatRepository, type Repository, type Tag } from '..
 import type { Manifest, ManifestInfo, Registry, RequestOptions } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import type { Answer, DerivedIndex } from '../selection/answer.ts';
+import type { DerivedForm } from '../selection/derived-forms.ts';
 import type { Note } from '../selection/notes.ts';
 import type { SelectionPolicy } from '../selection/policy.ts';
+import { select } from '../selection/select.ts';
 import {
   type CachedDecision,
   type Chosen,
   createDecisionCache,
   type DecisionCache,
 } from './decision-cache.ts';
+import type { DerivedSearch } from './derived-search.ts';
 import { createEnvironmentReader } from './image-config.ts';
 import { createJudge, type Judge } from './judge.ts';
 
@@ -36,6 +39,22 @@ export interface TailoringDecision {
   readonly durationMs: number;
 }
 
+/** What another kind of host was given, asked for by its digest. */
+export interface ForeignDerived {
+  readonly repository: Repository;
+  readonly digest: Digest;
+  /** The tag that it was derived from, and the digest of the index there. */
+  readonly tag: Tag;
+  readonly upstreamDigest: Digest;
+  /** `linux/amd64`, and what its entry demands; undefined: no entry of this platform is left in it. */
+  readonly platform: string;
+  readonly demands: string | undefined;
+  readonly runsHere: boolean;
+  readonly isDelivered: boolean;
+  /** The microarchitecture of this host. */
+  readonly host: string;
+}
+
 export interface TailoredOptions {
   readonly next: Registry;
   readonly profile: HostProfile;
@@ -50,6 +69,36 @@ export interface TailoredOptions {
   readonly memory?: DecisionCache;
   /** Shared by the views of a mirror; one of its own when not given. */
   readonly judge?: Judge;
+  /** Finds what other mirrors derived; undefined: only what this one has derived is delivered. */
+  readonly search?: DerivedSearch | undefined;
+  /** Called for every delivery of what was derived for another kind of host, and for every refusal of it. */
+  readonly foundForeign?: (foreign: ForeignDerived) => void;
+}
+
+function infoOf({ digest, mediaType, bytes, notices }: Manifest): ManifestInfo {
+  return { digest, mediaType, sizeBytes: bytes.length, ...(notices === undefined ? {} : { notices }) };
+}
+
+/** Does this host run the entry that is left in the form? */
+function runs(
+  { bytes, mediaType }: Manifest,
+  { position }: DerivedForm,
+  profile: HostProfile,
+  policy: SelectionPolicy,
+): boolean {
+  const document = parseManifestDocument(bytes, mediaType);
+  if (document.kind !== 'index' || position === undefined) return false;
+  const status = select(document, profile, policy).verdicts[position]?.status;
+  return status === 'winner' || status === 'eligible';
+}
+
+function refusalOfForeign({ repository, digest, tag, demands, host }: ForeignDerived): RegistryError {
+  const name = formatReference(repository, { kind: 'digest', digest });
+  const kind = demands === undefined ? 'hosts that run none of its entries' : demands || 'any host';
+  return new RegistryError(
+    'MANIFEST_UNKNOWN',
+    `${name} was derived from :${tag} for ${kind}; this host is ${host}, and the policy refuses foreign-derived digests`,
+  );
 }
 
 /**
@@ -57,7 +106,7 @@ export interface TailoredOptions {
  * and everything asked for by digest, is passed on byte for byte.
  */
 export function tailored(options: TailoredOptions): Registry {
-  const { next, profile, policyFor, derived, decided, now } = options;
+  const { next, profile, policyFor, derived, decided, now, search, foundForeign = () => {} } = options;
   const answers = (options.memory ?? createDecisionCache()).view();
   const judge = options.judge ?? createJudge();
   const readEnvironments = createEnvironmentReader(next, profile.platform);
@@ -144,22 +193,65 @@ export function tailored(options: TailoredOptions): Registry {
     }
   }
 
+  /** What this mirror derived, what upstream has, or what another mirror derived: in this order. */
+  async function byDigest<Answer>(
+    repository: Repository,
+    digest: Digest,
+    options: RequestOptions,
+    askUpstream: () => Promise<Answer>,
+  ): Promise<Manifest | Answer> {
+    const ours = await derived.find(repository, digest, options.access);
+    if (ours) return ours;
+    try {
+      return await askUpstream();
+    } catch (error) {
+      const isUnknown = error instanceof RegistryError && error.status === 404;
+      const found = isUnknown ? await findForeign(repository, digest, options) : undefined;
+      if (!found) throw error;
+      return found;
+    }
+  }
+
+  async function findForeign(
+    repository: Repository,
+    digest: Digest,
+    options: RequestOptions,
+  ): Promise<Manifest | undefined> {
+    const found = await search?.find(repository, digest, (tag) => policyFor(repository, tag), options);
+    if (!found) return undefined;
+    const { form, tag, upstream } = found;
+    const policy = policyFor(repository, tag);
+    const { outcome } = await decisionOn(repository, tag, upstream, true, options);
+    const isOwn = outcome.kind === 'derived' && outcome.digest === digest;
+    const isDelivered = isOwn || policy.foreignDerived === 'deliver';
+    const { platform, demands } = form;
+    const upstreamDigest = upstream.digest;
+    const runsHere = isOwn || runs(upstream, form, profile, policy);
+    const host = profile.cpu.microarchitecture;
+    const event = { repository, digest, tag, upstreamDigest, platform, demands, runsHere, isDelivered, host };
+    if (!isOwn) foundForeign(event);
+    if (!isDelivered) throw refusalOfForeign(event);
+    const { bytes, mediaType } = form;
+    const manifest = { digest, mediaType, bytes, maxAgeMs: Number.POSITIVE_INFINITY };
+    await derived.keep(repository, manifest, options.access);
+    return manifest;
+  }
+
   return {
     ...next,
     async manifest(repository, reference, options = {}) {
       if (reference.kind === 'tag') return byTag(repository, reference.tag, options);
-      const ours = await derived.find(repository, reference.digest, options.access);
-      return ours ?? next.manifest(repository, reference, options);
+      return byDigest(repository, reference.digest, options, () =>
+        next.manifest(repository, reference, options),
+      );
     },
     async resolve(repository, reference, options = {}): Promise<ManifestInfo> {
       // One code path for HEAD and GET: what is announced is what will be sent.
-      const ours =
-        reference.kind === 'tag'
-          ? await byTag(repository, reference.tag, options)
-          : await derived.find(repository, reference.digest, options.access);
-      if (ours === undefined) return next.resolve(repository, reference, options);
-      const { digest, mediaType, bytes, notices } = ours;
-      return { digest, mediaType, sizeBytes: bytes.length, ...(notices === undefined ? {} : { notices }) };
+      if (reference.kind === 'tag') return infoOf(await byTag(repository, reference.tag, options));
+      const found = await byDigest(repository, reference.digest, options, () =>
+        next.resolve(repository, reference, options),
+      );
+      return 'bytes' in found ? infoOf(found) : found;
     },
   };
 }

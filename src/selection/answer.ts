@@ -121,7 +121,8 @@ function isFirstLevel({ anyOf, source }: Demand): boolean {
   return source === VARIANT_SOURCE && anyOf.every(({ value }) => value === 'x86-64-v1');
 }
 
-function derivedIndex(raw: object, mediaType: string): DerivedIndex {
+/** An index of our own, as it is sent. */
+export function derivedIndex(raw: object, mediaType: string): DerivedIndex {
   const bytes = Buffer.from(JSON.stringify(raw));
   return { bytes, digest: digestOf(bytes), mediaType };
 }

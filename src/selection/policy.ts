@@ -11,6 +11,8 @@ export interface SelectionPolicy {
   readonly answer: 'auto' | 'index' | 'manifest';
   /** When no entry for the host's platform is eligible: leave them out, or serve the original. */
   readonly onNoMatch: 'refuse' | 'upstream';
+  /** What another kind of host was given, asked for by its digest: deliver it as pinned, or refuse it. */
+  readonly foreignDerived: 'deliver' | 'refuse';
   /** Code for another vendor's CPU is eligible when every flag it needs is there; ranked below the levels. */
   readonly allowForeignVendor: boolean;
   /** Feature kinds or groups of kinds, most important first; what is not listed follows in the usual order. */
@@ -28,6 +30,7 @@ export const DEFAULT_POLICY: SelectionPolicy = Object.freeze({
   gpu: 'all',
   answer: 'auto',
   onNoMatch: 'refuse',
+  foreignDerived: 'deliver',
   allowForeignVendor: false,
 });
 
@@ -36,6 +39,7 @@ const CHOICES = {
   gpu: ['all', 'any'],
   answer: ['auto', 'index', 'manifest'],
   onNoMatch: ['refuse', 'upstream'],
+  foreignDerived: ['deliver', 'refuse'],
 } as const satisfies Partial<Record<keyof SelectionPolicy, readonly string[]>>;
 
 const KNOWN = [...Object.keys(CHOICES), 'allowForeignVendor', 'priority', 'pin', 'baseline', 'readConfig'];
@@ -110,6 +114,7 @@ export function parsePolicy(value: unknown, base: SelectionPolicy = DEFAULT_POLI
     gpu: choose('gpu'),
     answer: choose('answer'),
     onNoMatch: choose('onNoMatch'),
+    foreignDerived: choose('foreignDerived'),
     allowForeignVendor:
       allowForeignVendor === undefined
         ? base.allowForeignVendor

@@ -3,6 +3,7 @@ import type { Log } from '../../lib/log.ts';
 import { cached } from '../../mirror/cache.ts';
 import { createConnectionTests } from '../../mirror/connection-tests.ts';
 import { createDecisionCache } from '../../mirror/decision-cache.ts';
+import { DerivedSearch } from '../../mirror/derived-search.ts';
 import { createJudge } from '../../mirror/judge.ts';
 import { revokeRefused } from '../../mirror/revoke-refused.ts';
 import { type TailoringDecision, tailored } from '../../mirror/tailored.ts';
@@ -19,6 +20,7 @@ import { readRules } from '../settings/rules.ts';
 import type { ResolvedSettings } from '../settings/setting.ts';
 import type { SERVE_SETTINGS } from '../settings/table.ts';
 import { countCacheResults } from './cache-metrics.ts';
+import { createForeignLog } from './foreign-log.ts';
 
 export type ServeSettings = ResolvedSettings<typeof SERVE_SETTINGS>;
 
@@ -59,6 +61,7 @@ export async function buildMirrorStack(settings: ServeSettings, options: StackOp
   const { log, pseudonym, decided, metrics } = options;
   const use = countCacheResults(metrics);
   let rules = await readRules(settings);
+  const foundForeign = createForeignLog({ log, metrics });
   await makeDataDirectory(values.data);
   const maxBytes = values.cacheSize ?? (await defaultCacheBytes(values.data));
   const store = await openStore({
@@ -88,6 +91,7 @@ export async function buildMirrorStack(settings: ServeSettings, options: StackOp
     onMissing: (list, { image, reason }) =>
       log('warning', 'list-member-missing', 'a member of a list is missing', { list, image, reason }),
   });
+  const search = new DerivedSearch({ next: images, tagsOf: (repository) => store.tagsOf(repository), now });
   return {
     challenge: upstream.challenge,
     connectionTests: tests.requestedTags,
@@ -103,6 +107,8 @@ export async function buildMirrorStack(settings: ServeSettings, options: StackOp
           now,
           memory,
           judge,
+          search,
+          foundForeign,
         }),
       ),
     async reload(next) {

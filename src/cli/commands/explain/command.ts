@@ -13,6 +13,7 @@ const EXAMPLES = helpText(
     ['metahub explain --set cpu:zen4 ghcr.io/a/b:v1', 'the same for a host that is a zen4'],
     ['metahub explain --profile a.json --profile b.json qnib/bench', 'which of these hosts runs which entry'],
     ['metahub explain --requires qnib/bench', 'the least hardware that runs it at all'],
+    ['metahub explain --digest qnib/bench', 'the digest at the registry, which every node can pull'],
     ['metahub explain --manifest index.json', 'an index from a file, without a registry'],
   ],
   'Exit status: 0 answered, 1 the image could not be had, 2 a wrong option, 3 no host asked for can run it.',
@@ -26,6 +27,7 @@ export function configure(command: Command): void {
     .option('--manifest <file>', 'read the index from this file instead of a registry')
     .option('--requires', 'print the least hardware that runs the image at all')
     .option('--read-config', 'heed NVIDIA_REQUIRE_* in the configuration of each entry’s image too')
+    .option('--digest', 'print only the digest at the registry, which hosts of every kind can pull')
     .option('--json', 'print JSON')
     .addHelpText('after', EXAMPLES)
     .action(explain);
@@ -43,6 +45,11 @@ async function explain(image: string | undefined, flags: ExplainFlags): Promise<
   if (flags.requires) {
     const { renderLeast } = await import('./requires.ts');
     process.stdout.write(renderLeast(await readSubject(image, flags, settings, []), flags.json === true));
+    return;
+  }
+  if (flags.digest) {
+    const { source } = await readSubject(image, flags, settings, []);
+    process.stdout.write(`${source.digest}\n`);
     return;
   }
   const { explainFor, hostsOf } = await import('./run.ts');

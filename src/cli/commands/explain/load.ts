@@ -1,11 +1,18 @@
 import { readFile } from 'node:fs/promises';
 import type { HostPlatform } from '../../../host/profile.ts';
+import { DerivedSearch } from '../../../mirror/derived-search.ts';
 import { createEnvironmentReader } from '../../../mirror/image-config.ts';
 import { type Digest, digestOf } from '../../../oci/digest.ts';
 import { type ManifestDocument, parseManifestDocument } from '../../../oci/manifest.ts';
-import { formatReference, type Repository } from '../../../oci/reference.ts';
+import {
+  formatReference,
+  type ManifestReference,
+  type Repository,
+  type Tag,
+} from '../../../oci/reference.ts';
 import { MANIFEST_MAX_BYTES, type Registry } from '../../../oci/registry.ts';
 import { RegistryError } from '../../../oci/registry-error.ts';
+import type { DerivedForm } from '../../../selection/derived-forms.ts';
 import { DEFAULT_POLICY, type SelectionPolicy } from '../../../selection/policy.ts';
 import type { ExtraDemands } from '../../../selection/select.ts';
 import { lookupFailure, parseImage, withRegistry } from '../../image-lookup.ts';
@@ -34,6 +41,8 @@ export interface ExplainSubject {
   readonly suggestion?: string | undefined;
   /** What the configurations of its images demand, where that was asked for. */
   readonly extra: ExtraDemands | undefined;
+  /** The digest is no registry's: MetaHub derived it from `source`, which this tag names. */
+  readonly derived?: { readonly tag: Tag; readonly form: DerivedForm } | undefined;
 }
 
 /** What a registry sends, or a file holds, as the document that is judged. */
@@ -85,6 +94,32 @@ function withSuggestion(cause: unknown, suggestion: string | undefined): unknown
   return new UserError(cause.message, { cause: cause.cause, nextStep });
 }
 
+/** The document that is named; of a digest that no registry has, the index that MetaHub derived it from. */
+async function fetchSource(
+  registry: Registry,
+  repository: Repository,
+  reference: ManifestReference,
+  policyFor: (tag: Tag) => SelectionPolicy,
+): Promise<Pick<ExplainSubject, 'source' | 'derived'>> {
+  const name = formatReference(repository, reference);
+  try {
+    const { bytes, mediaType } = await registry.manifest(repository, reference);
+    return { source: sourceOf(bytes, mediaType, name) };
+  } catch (error) {
+    const isUnknown = error instanceof RegistryError && error.status === 404;
+    if (!isUnknown || reference.kind === 'tag') throw error;
+    const search = new DerivedSearch({
+      next: registry,
+      tagsOf: async () => [],
+      now: () => performance.now(),
+    });
+    const found = await search.find(repository, reference.digest, policyFor, {});
+    if (!found) throw error;
+    const { tag, form, upstream } = found;
+    return { source: sourceOf(upstream.bytes, upstream.mediaType, name), derived: { tag, form } };
+  }
+}
+
 /**
  * Reads what is to be explained, from a registry or a file.
  * @throws {UserError}
@@ -98,13 +133,13 @@ export async function readSubject(
   const image = written === undefined ? undefined : parseImage(written);
   const { lists, policyFor } = await readRules(settings);
   const { match, answer, onNoMatch } = settings.values;
-  const policy = image
+  const named = image
     ? policyFor(image.repository, image.reference.kind === 'tag' ? image.reference.tag : undefined)
     : { ...DEFAULT_POLICY, match, answer, onNoMatch };
   const isPinned = image?.reference.kind === 'digest';
   if (manifest !== undefined) {
     const source = await readDocument(manifest);
-    return { name: written ?? manifest, source, policy, isPinned, extra: undefined };
+    return { name: written ?? manifest, source, policy: named, isPinned, extra: undefined };
   }
   const { repository, reference } = image ?? parseImage(written ?? '');
   const name = formatReference(repository, reference);
@@ -112,11 +147,13 @@ export async function readSubject(
     reference.kind === 'tag' ? await suggestEntry(repository, reference.tag, settings.values) : undefined;
   return withRegistry(settings, lists, async (registry) => {
     try {
-      const { bytes, mediaType } = await registry.manifest(repository, reference);
-      const source = sourceOf(bytes, mediaType, name);
+      const { source, derived } = await fetchSource(registry, repository, reference, (tag) =>
+        policyFor(repository, tag),
+      );
+      const policy = derived === undefined ? named : policyFor(repository, derived.tag);
       const wanted = readConfig || policy.readConfig ? platforms : [];
       const extra = await configuredDemands(registry, repository, source, wanted);
-      return { name, source, policy, isPinned, suggestion, extra };
+      return { name, source, policy, isPinned, suggestion, extra, derived };
     } catch (cause) {
       throw withSuggestion(lookupFailure(cause, name), suggestion);
     }

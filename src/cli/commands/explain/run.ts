@@ -1,5 +1,6 @@
 import type { HostProfile } from '../../../host/profile.ts';
 import { type Answer, answerFor } from '../../../selection/answer.ts';
+import type { DerivedForm } from '../../../selection/derived-forms.ts';
 import { type Note, notesOn } from '../../../selection/notes.ts';
 import { type Selection, select } from '../../../selection/select.ts';
 import { assumed } from '../../detect-host.ts';
@@ -46,12 +47,32 @@ function nameOf(file: string): string {
 
 /** What this host gets of the image, and why. */
 export function explainFor(subject: ExplainSubject, host: NamedHost): Explanation {
-  const { source, policy, isPinned, extra } = subject;
+  const { source, policy, extra } = subject;
   const { document } = source;
   const selection = document.kind === 'index' ? select(document, host.profile, policy, extra) : undefined;
-  const answer: Answer = isPinned
-    ? { kind: 'original', reason: 'asked for by digest, which is never tailored', selection }
-    : answerFor(document, host.profile, policy, { acceptsIndex: true, extra });
   const notes = selection === undefined ? [] : notesOn(selection, host.profile);
-  return { subject, host, selection, answer, notes };
+  return { subject, host, selection, answer: answerOf(subject, host, selection), notes };
+}
+
+function answerOf(
+  { source, policy, isPinned, extra, derived }: ExplainSubject,
+  { profile }: NamedHost,
+  selection: Selection | undefined,
+): Answer {
+  if (derived !== undefined && selection !== undefined) {
+    const { tag, form } = derived;
+    const status = form.position === undefined ? undefined : selection.verdicts[form.position]?.status;
+    const runsHere = status === 'winner' || status === 'eligible';
+    const reason = `derived from :${tag} for ${kindOf(form)}; this host ${runsHere ? 'runs it' : 'cannot run it'}`;
+    return { kind: 'derived', ...form, reason, selection };
+  }
+  if (isPinned)
+    return { kind: 'original', reason: 'asked for by digest, which is never tailored', selection };
+  return answerFor(source.document, profile, policy, { acceptsIndex: true, extra });
+}
+
+/** The hosts that are given a derived index: `cpu:broadwell`. */
+function kindOf({ demands, platform }: DerivedForm): string {
+  if (demands === undefined) return `${platform} hosts that run none of its entries`;
+  return demands === '' ? `any ${platform} host` : demands;
 }

@@ -16,6 +16,7 @@ export const EXPLAIN_SETTINGS = {
 
 export interface ExplainFlags {
   readonly json?: boolean;
+  readonly digest?: boolean;
   readonly manifest?: string;
   readonly requires?: boolean;
   readonly readConfig?: boolean;

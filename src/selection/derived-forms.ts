@@ -1,0 +1,71 @@
+import { profileOfFeatures } from '../host/assumed-features.ts';
+import type { HostProfile } from '../host/profile.ts';
+import { normalizePlatform } from '../lib/platform.ts';
+import type { ImageIndex } from '../oci/manifest.ts';
+import { type DerivedIndex, derivedIndex } from './answer.ts';
+import type { SelectionPolicy } from './policy.ts';
+import { rewrite } from './rewrite.ts';
+import { type Selection, select, type Verdict, type VerdictStatus } from './select.ts';
+import { demandsText } from './truncate.ts';
+
+/** What hosts of one kind are given in place of an index. */
+export interface DerivedForm extends DerivedIndex {
+  /** `linux/amd64`: the platform of these hosts. */
+  readonly platform: string;
+  /** What the entry demands that they run; undefined when they run none of their platform. */
+  readonly demands: string | undefined;
+  /** The position of that entry in the index. */
+  readonly position: number | undefined;
+}
+
+const CANDIDATES: ReadonlySet<VerdictStatus> = new Set(['winner', 'eligible', 'ineligible']);
+
+/** A host of each platform that has images here; nothing but its platform counts. */
+function platformsOf({ entries }: ImageIndex): readonly HostProfile[] {
+  const bare = profileOfFeatures([]);
+  const platforms = new Map<string, HostProfile>();
+  for (const { platform } of entries) {
+    if (platform === undefined || platform.os === 'unknown') continue;
+    const { os, architecture } = normalizePlatform(platform);
+    // To a host of arm v7 an entry without a variant demands v7.
+    const variants = architecture === 'arm' ? [{}, { variant: 'v7' }] : [{}];
+    for (const variant of variants) {
+      const host = { os, architecture, ...variant };
+      platforms.set(JSON.stringify(host), { ...bare, platform: host });
+    }
+  }
+  return [...platforms.values()];
+}
+
+/** The selection of a host that runs this candidate and no other, or none at all. */
+function selectionOf(verdicts: readonly Verdict[], winner: Verdict | undefined): Selection {
+  const won = winner && { ...winner, status: 'winner' as const };
+  const rest: VerdictStatus = winner === undefined ? 'ineligible' : 'eligible';
+  const all = verdicts.map((one) => {
+    if (one === winner && won !== undefined) return won;
+    return CANDIDATES.has(one.status) ? { ...one, status: rest } : one;
+  });
+  return { winner: won, verdicts: all };
+}
+
+/**
+ * Every index that a host may be given in place of this one, whatever its hardware: for each platform one for each entry
+ * that may win, and one for hosts that run none of them. Lazy: each costs as much as writing the index.
+ */
+export function* derivedForms(index: ImageIndex, policy: SelectionPolicy): Generator<DerivedForm> {
+  for (const profile of platformsOf(index)) {
+    const { os, architecture } = profile.platform;
+    const { verdicts } = select(index, profile, policy);
+    const candidates = verdicts.filter(({ status }) => CANDIDATES.has(status));
+    for (const winner of [...candidates, undefined]) {
+      const { changed, raw, images } = rewrite(index, selectionOf(verdicts, winner));
+      if (!changed || (winner === undefined && images === 0)) continue;
+      yield {
+        ...derivedIndex(raw, index.mediaType),
+        platform: `${os}/${architecture}`,
+        demands: winner && demandsText(winner.requirements),
+        position: winner?.position,
+      };
+    }
+  }
+}

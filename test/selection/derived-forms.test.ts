@@ -1,0 +1,84 @@
+import { describe, expect, test } from 'vitest';
+import { answerFor } from '../../src/selection/answer.ts';
+import { derivedForms } from '../../src/selection/derived-forms.ts';
+import { DEFAULT_POLICY, type SelectionPolicy } from '../../src/selection/policy.ts';
+import { hostOf } from '../support/host-of.ts';
+import { documentOf, type EntrySpec } from '../support/index-fixture.ts';
+
+const INDEXES: Readonly<Record<string, Readonly<Record<string, EntrySpec>>>> = {
+  'entries of two platforms': {
+    generic: '',
+    skylake: 'cpu:skylake',
+    broadwell: 'cpu:broadwell',
+    gpu: 'cpu:broadwell nvcap:5.2',
+    arm: { on: 'linux/arm64', variant: 'v8' },
+    graviton: { on: 'linux/arm64', features: 'cpu:neoverse_n1' },
+  },
+  'levels as variants': { v2: { variant: 'v2' }, v3: { variant: 'v3' }, v1: {} },
+  'variants of arm': {
+    v6: { on: 'linux/arm', variant: 'v6' },
+    plain: { on: 'linux/arm' },
+    gpu: { on: 'linux/arm', features: 'cpu:neoverse_n1' },
+  },
+  'attestations and artifacts': {
+    skylake: 'cpu:skylake',
+    generic: '',
+    about: { about: 'skylake' },
+    other: { about: 'generic' },
+    soci: { artifactType: 'application/vnd.amazon.soci.index.v2+json' },
+  },
+  'twins of one demand': {
+    gzip: 'cpu:skylake',
+    zstd: { features: 'cpu:skylake', annotations: { 'io.github.containers.compression.zstd': 'true' } },
+    generic: '',
+  },
+  'nothing that every host runs': { zen3: 'cpu:zen3', arm: { on: 'linux/arm64' } },
+};
+
+const HOSTS = [
+  ...['cpu:haswell', 'cpu:broadwell', 'cpu:skylake', 'cpu:zen3', 'cpu:broadwell nvcap:9.0', 'cpu:x86_64'],
+  ...['cpu:neoverse_n1', 'cpu:neoverse_v2', 'cpu:aarch64', 'cpu:arm', 'cpu:power9le'],
+];
+
+const POLICIES: readonly Partial<SelectionPolicy>[] = [
+  {},
+  { match: 'exact' },
+  { allowForeignVendor: true },
+  { baseline: ['x86-64-v3'] },
+];
+
+describe.each(Object.entries(INDEXES))('derivedForms() of %s', (_, entries) => {
+  const { document } = documentOf(entries);
+
+  test.each(POLICIES)('has what every host is given, under %j', (changes) => {
+    const policy = { ...DEFAULT_POLICY, ...changes };
+    const forms = new Map([...derivedForms(document, policy)].map((form) => [form.digest, form]));
+    const derived = HOSTS.flatMap((host) => {
+      const answer = answerFor(document, hostOf(host), policy, { acceptsIndex: true });
+      return answer.kind === 'derived' ? [answer] : [];
+    });
+    for (const { digest, bytes, selection } of derived) {
+      expect(forms.get(digest)?.bytes.equals(bytes)).toBe(true);
+      expect(forms.get(digest)?.demands === undefined).toBe(selection.winner === undefined);
+    }
+  });
+
+  test('has no more forms than candidates and one for each platform', () => {
+    const platforms = new Set(
+      document.entries.map(({ platform }) => `${platform?.os}/${platform?.architecture}`),
+    );
+    const forms = [...derivedForms(document, DEFAULT_POLICY)];
+    expect(new Set(forms.map(({ digest }) => digest)).size).toBeLessThanOrEqual(
+      document.entries.length + platforms.size,
+    );
+  });
+});
+
+test('derivedForms() of the indexes above meets hosts that are given a derived index', () => {
+  const answers = Object.values(INDEXES).flatMap((entries) =>
+    HOSTS.map((host) =>
+      answerFor(documentOf(entries).document, hostOf(host), DEFAULT_POLICY, { acceptsIndex: true }),
+    ),
+  );
+  expect(answers.filter(({ kind }) => kind === 'derived').length).toBeGreaterThan(15);
+});
