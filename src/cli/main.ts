@@ -44,6 +44,10 @@ const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     summary: 'show the settings and where they come from',
     load: () => import('./commands/config/command.ts'),
   },
+  warm: {
+    summary: 'fetch images before they are needed',
+    load: () => import('./commands/warm/command.ts'),
+  },
   cache: {
     summary: 'what the mirror holds: list, verify, prune',
     load: () => import('./commands/cache/command.ts'),

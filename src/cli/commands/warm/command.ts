@@ -1,0 +1,152 @@
+import { readFile } from 'node:fs/promises';
+import type { Command } from 'commander';
+import { sizeText } from '../../../lib/text.ts';
+import { formatReference } from '../../../oci/reference.ts';
+import { createMetrics } from '../../../server/metrics.ts';
+import { helpText } from '../../help-text.ts';
+import { hostProfile } from '../../host-profile.ts';
+import { lookupFailure, parseImage } from '../../image-lookup.ts';
+import { createLog } from '../../log.ts';
+import { newPseudonym } from '../../open-upstream.ts';
+import type { MirrorStack } from '../../serve/compose.ts';
+import { addSettings, loadSettings } from '../../settings/load.ts';
+import { LOOKUP_SETTINGS, SERVE_SETTINGS } from '../../settings/table.ts';
+import { UserError } from '../../user-error.ts';
+import { createProgressLine } from './progress.ts';
+
+/** Those of `serve` that say which images, which host and where; the others come from the file and the environment. */
+const WARM_SETTINGS = {
+  ...LOOKUP_SETTINGS,
+  data: SERVE_SETTINGS.data,
+  profile: SERVE_SETTINGS.profile,
+  set: SERVE_SETTINGS.set,
+} as const;
+
+interface WarmFlags {
+  readonly fromFile?: string;
+  readonly json?: boolean;
+}
+
+/** What became of one image. */
+interface Warmed {
+  readonly image: string;
+  readonly blobs: number;
+  readonly sizeBytes: number;
+  /** Why it is not stored; null when it is. */
+  readonly error: string | null;
+}
+
+const EXAMPLES = helpText(
+  [
+    ['metahub warm alpine ghcr.io/a/b:v1', 'fetch what this host would pull'],
+    ['metahub warm --from-file images.txt', 'one image a line; # begins a comment, - is standard input'],
+    ['metahub warm --data /var/cache/metahub qnib/bench', 'into the store of the service'],
+  ],
+  'It may run beside a mirror on the same data. Exit status: 0 all are stored, 1 one is not, 2 a wrong option.',
+);
+
+/** Adds the options and the action of `metahub warm`. */
+export function configure(command: Command): void {
+  command.argument('[images...]', 'as in docker pull: alpine, ghcr.io/a/b:v1');
+  addSettings(command, WARM_SETTINGS);
+  command
+    .option('--from-file <file>', 'read the names of further images from this file')
+    .option('--json', 'print JSON')
+    .addHelpText('after', EXAMPLES)
+    .action(warm);
+}
+
+/** Names, one a line. */
+async function readNames(path: string): Promise<readonly string[]> {
+  try {
+    const text = await readFile(path === '-' ? '/dev/stdin' : path, 'utf8');
+    return text
+      .split('\n')
+      .map((line) => line.replace(/#.*$/, '').trim())
+      .filter((line) => line !== '');
+  } catch (cause) {
+    throw new UserError(`cannot read ${path}: ${(cause as Error).message}`, { cause, exitStatus: 2 });
+  }
+}
+
+async function warm(
+  named: readonly string[],
+  flags: WarmFlags & Readonly<Record<string, unknown>>,
+): Promise<void> {
+  const names = [...named, ...(flags.fromFile === undefined ? [] : await readNames(flags.fromFile))];
+  if (names.length === 0) {
+    throw new UserError('which images?', {
+      nextStep: 'Name some (metahub warm alpine), or a file of names (--from-file images.txt).',
+      exitStatus: 2,
+    });
+  }
+  const images = names.map(parseImage);
+  const settings = await loadSettings(SERVE_SETTINGS, { ...flags });
+  if (settings.values.cache === 'off') {
+    throw new UserError('the cache is off, so nothing would be kept', {
+      nextStep: 'Set --cache on or transit.',
+    });
+  }
+  const { buildMirrorStack } = await import('../../serve/compose.ts');
+  const problems: string[] = [];
+  const text = createLog({
+    stream: process.stderr,
+    format: 'text',
+    level: 'warning',
+    journal: false,
+    now: () => new Date(),
+  });
+  const stack = await buildMirrorStack(settings, {
+    log: (level, event, message, fields) => {
+      if (event === 'cache-unwritable') problems.push(String(fields?.['reason']));
+      else text(level, event, message, fields);
+    },
+    pseudonym: newPseudonym(),
+    metrics: createMetrics(),
+    decided: () => {},
+  });
+  const warmed: Warmed[] = [];
+  try {
+    const profile = await hostProfile(settings.values);
+    const registry = stack.registryFor(profile);
+    for (const image of images) {
+      warmed.push(
+        await warmOne(registry, formatReference(image.repository, image.reference), image, profile.platform),
+      );
+      const last = warmed.at(-1);
+      if (last && !flags.json) process.stdout.write(lineOf(last));
+    }
+  } finally {
+    await stack.close();
+  }
+  if (problems.length > 0)
+    throw new UserError(`${settings.values.data} cannot be written to: ${problems[0]}`);
+  if (flags.json) process.stdout.write(`${JSON.stringify({ images: warmed }, undefined, 2)}\n`);
+  if (warmed.some(({ error }) => error !== null)) process.exitCode = 1;
+}
+
+async function warmOne(
+  registry: ReturnType<MirrorStack['registryFor']>,
+  name: string,
+  { repository, reference }: ReturnType<typeof parseImage>,
+  platform: Parameters<typeof import('./image.ts').planWarm>[3],
+): Promise<Warmed> {
+  const { fetchBlobs, planWarm } = await import('./image.ts');
+  const progress = createProgressLine(process.stderr, name);
+  try {
+    const { blobs, sizeBytes } = await planWarm(registry, repository, reference, platform);
+    progress.begin(sizeBytes);
+    await fetchBlobs(registry, repository, blobs, progress.add);
+    return { image: name, blobs: blobs.length, sizeBytes, error: null };
+  } catch (cause) {
+    const failure = lookupFailure(cause, name);
+    if (!(failure instanceof Error)) throw failure;
+    return { image: name, blobs: 0, sizeBytes: 0, error: failure.message };
+  } finally {
+    progress.done();
+  }
+}
+
+function lineOf({ image, blobs, sizeBytes, error }: Warmed): string {
+  return error === null ? `${image}: ${blobs} blobs, ${sizeText(sizeBytes)}\n` : `failed: ${error}\n`;
+}
