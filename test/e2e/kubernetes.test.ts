@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -28,6 +28,7 @@ const VARIANTS: readonly (readonly string[])[] = [
 
 interface Container {
   readonly name: string;
+  readonly args?: readonly string[];
   readonly securityContext: {
     readonly allowPrivilegeEscalation: boolean;
     readonly readOnlyRootFilesystem: boolean;
@@ -106,6 +107,39 @@ describeWith(['npm', 'unzip', 'tar'], 'the Helm chart and its plain manifests', 
       }
       expect(manifests.map(({ kind }) => kind).filter((kind) => /Role/.test(kind))).toEqual([]);
     }
+  });
+
+  test('the init containers’ commands detect the node and configure its containerd, and take it back', async () => {
+    const node = workplace.folder('node');
+    for (const folder of ['etc/containerd', 'proc', 'sys', 'run']) workplace.folder(`node/${folder}`);
+    writeFileSync(join(node, 'config.yaml'), '{}\n');
+    const argsOf = async (name: string, ...values: readonly string[]) => {
+      const { initContainers } = podOf(parseManifests(await renderChart(...values)));
+      const { args = [] } = initContainers.find((container) => container.name === name) ?? {};
+      const here: Readonly<Record<string, string>> = {
+        '/host': node,
+        '/run': join(node, 'run'),
+        '/etc/metahub': node,
+      };
+      return args.map((word) =>
+        word.replace(
+          /\/host|\/run\/metahub|\/etc\/metahub/,
+          (path) => here[path.replace('/run/metahub', '/run')] ?? path,
+        ),
+      );
+    };
+    const metahub = (words: readonly string[]) =>
+      attempt(process.execPath, [join(ROOT, 'bin/metahub.js'), ...words]);
+
+    await metahub(await argsOf('detect'));
+    expect(JSON.parse(readFileSync(join(node, 'run/profile.json'), 'utf8')).platform.os).toBe('linux');
+    const configured = await metahub(await argsOf('setup-containerd'));
+    expect(configured.status, configured.stderr).toBe(0);
+    const hosts = join(node, 'etc/containerd/certs.d/docker.io/hosts.toml');
+    expect(readFileSync(hosts, 'utf8')).toContain('http://127.0.0.1:5080');
+    const removed = await metahub(await argsOf('setup-containerd', 'containerd.remove=true'));
+    expect(removed.status, removed.stderr).toBe(0);
+    expect(existsSync(hosts)).toBe(false);
   });
 
   test('deploy/kubernetes/metahub.yaml is the rendered chart: `npm run manifests` writes it', async () => {
