@@ -2,7 +2,7 @@ import { mkdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { replaceFile } from '../lib/atomic-file.ts';
-import { type FileLock, withFileLock } from '../lib/file-lock.ts';
+import { type FileLock, FileLockTimeoutError, withFileLock } from '../lib/file-lock.ts';
 import { SerialQueue } from '../lib/serial-queue.ts';
 import type { Account } from './account.ts';
 import { createAccountIndex } from './account-index.ts';
@@ -60,20 +60,45 @@ async function ownerFor(path: string, folder: string): Promise<{ uid: number; gi
   return former ?? { uid: 0, gid: (await stat(folder)).gid };
 }
 
+export interface MachineAdminOptions {
+  /** How long a change waits for the lock of another process. */
+  readonly lockTimeoutMs?: number;
+}
+
+/** What stops every change of a folder, in this room's terms; any other error as it is. */
+function asMachineFileError(cause: unknown, folder: string): unknown {
+  if (cause instanceof FileLockTimeoutError) {
+    const why = 'another process is changing the machine files: try again';
+    return new MachineFileError('busy', why, { file: folder }, { cause });
+  }
+  const { code = '' } = cause as NodeJS.ErrnoException;
+  if (!['EACCES', 'EPERM', 'EROFS'].includes(code)) return cause;
+  const why = 'the folder of machine files cannot be written';
+  return new MachineFileError('read-only', why, { file: folder }, { cause });
+}
+
 /** Changes the machine files below `reader`'s folder. */
-export function createMachineAdmin(reader: MachineReader): MachineAdmin {
+export function createMachineAdmin(reader: MachineReader, options: MachineAdminOptions = {}): MachineAdmin {
   const { folder } = reader;
   const queue = new SerialQueue();
+  const { lockTimeoutMs } = options;
+  const lockOptions = lockTimeoutMs === undefined ? {} : { timeoutMs: lockTimeoutMs };
 
   /** Runs one change while no other process changes the folder. */
   function locked(change: (lock: FileLock) => Promise<void>): Promise<void> {
     let tookMs = 0;
     const turn = queue.run(folder, () =>
-      withFileLock(join(folder, LOCK_FILE), async (lock) => {
-        const startedMs = performance.now();
-        await change(lock).finally(() => {
-          tookMs = performance.now() - startedMs;
-        });
+      withFileLock(
+        join(folder, LOCK_FILE),
+        async (lock) => {
+          const startedMs = performance.now();
+          await change(lock).finally(() => {
+            tookMs = performance.now() - startedMs;
+          });
+        },
+        lockOptions,
+      ).catch((error: unknown) => {
+        throw asMachineFileError(error, folder);
       }),
     );
     // The caller does not wait for the pause, the next change does.
@@ -165,6 +190,6 @@ export function createMachineAdmin(reader: MachineReader): MachineAdmin {
 }
 
 /** The admin of a folder that this process does not serve. */
-export function openMachineAdmin(folder: string): MachineAdmin {
-  return createMachineAdmin(new MachineReader(folder));
+export function openMachineAdmin(folder: string, options?: MachineAdminOptions): MachineAdmin {
+  return createMachineAdmin(new MachineReader(folder), options);
 }

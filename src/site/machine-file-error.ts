@@ -8,7 +8,11 @@ export type MachineFileProblem =
   | 'missing'
   /** The file, or the password that authorised the change, changed meanwhile. */
   | 'changed'
-  | 'too-large';
+  | 'too-large'
+  /** Another process is changing the folder, and does not finish. */
+  | 'busy'
+  /** The folder cannot be written by this user. */
+  | 'read-only';
 
 interface Place {
   /** The path of the file. */

@@ -9,7 +9,7 @@ import type { ClientAddress } from './client-address.ts';
 import { answering, readBody, sendJson } from './json-response.ts';
 import type { MachineAdmin } from './machine-admin.ts';
 import type { NewType } from './machine-edit.ts';
-import { MachineFileError } from './machine-file-error.ts';
+import { MachineFileError, type MachineFileProblem } from './machine-file-error.ts';
 import { machineListOf } from './machine-list.ts';
 
 export interface MachinesEndpointOptions {
@@ -24,7 +24,15 @@ export interface MachinesEndpointOptions {
 const TYPES_MAX = 500;
 const FEATURES_MAX = 64;
 
-const STATUS = { invalid: 400, exists: 400, missing: 400, changed: 409, 'too-large': 400 } as const;
+const STATUS: Readonly<Record<MachineFileProblem, number>> = {
+  invalid: 400,
+  exists: 400,
+  missing: 400,
+  changed: 409,
+  'too-large': 400,
+  busy: 503,
+  'read-only': 503,
+};
 
 /** `{"name": "type1", "features": ["cpu:broadwell"]}`; that they are known is checked with the whole file. */
 function readNewType(text: string): NewType {
@@ -104,7 +112,9 @@ export function createMachinesEndpoint(options: MachinesEndpointOptions): Reques
     } catch (cause) {
       if (!(cause instanceof MachineFileError)) throw cause;
       // The paths of the server's files, part of the message, are not for the client.
-      throw new RegistryError('NAME_INVALID', cause.why, { cause, status: STATUS[cause.problem] });
+      const status = STATUS[cause.problem];
+      const code = status === 503 ? 'UNAVAILABLE' : 'NAME_INVALID';
+      throw new RegistryError(code, cause.why, { cause, status });
     }
   }
 

@@ -142,4 +142,30 @@ describe('changes of machine files', () => {
     const [added] = await openMachineAdmin(folder).accounts();
     expect(outcomes.sort()).toEqual([added?.password?.text, 'exists'].sort());
   });
+
+  test('say that another process is changing the folder when its lock does not become free', async () => {
+    const { folder } = await lab();
+    // The lock of another host, taken a moment ago: it is never free in time.
+    const admin = openMachineAdmin(folder, { lockTimeoutMs: 50 });
+    await writeFile(join(folder, '.lock'), JSON.stringify({ place: 'another host', pid: 1, token: 'x' }));
+    await expect(admin.addType('lab', { name: 'new', features: [] })).rejects.toMatchObject({
+      problem: 'busy',
+      why: 'another process is changing the machine files: try again',
+    });
+  });
+
+  test.skipIf(process.getuid?.() !== 0)('say that the folder cannot be written by this user', async () => {
+    const { folder, path } = await lab();
+    await chmod(folder, 0o755);
+    await chmod(path, 0o644);
+    process.seteuid?.(65534);
+    try {
+      await expect(openMachineAdmin(folder).removeType('lab', 'x')).rejects.toMatchObject({
+        problem: 'read-only',
+        why: 'the folder of machine files cannot be written',
+      });
+    } finally {
+      process.seteuid?.(0);
+    }
+  });
 });

@@ -16,6 +16,12 @@ export async function withAdmin<T>(folder: string, work: (admin: MachineAdmin) =
   try {
     return await work(openMachineAdmin(folder));
   } catch (error) {
+    if (error instanceof MachineFileError && error.problem === 'read-only') {
+      throw new UserError(error.message, {
+        cause: error,
+        nextStep: 'Run it as root, or name another folder with --machines.',
+      });
+    }
     if (error instanceof MachineFileError) {
       throw new UserError(error.message, {
         cause: error,
