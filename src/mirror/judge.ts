@@ -16,6 +16,7 @@ export interface Judge {
 
 /** About a hundred entries: a few milliseconds. A larger manifest would hold up every other request. */
 const INLINE_VALUES_MAX = 2000;
+const INLINE_MAX_BYTES = 128 * 1024;
 /** Manifests that wait for the thread, in bytes together. */
 const WAITING_MAX_BYTES = 32 * 1024 * 1024;
 /** A manifest within the bounds of document-shape.ts takes a fraction of this, also on a busy machine, in milliseconds. */
@@ -72,16 +73,18 @@ class JudgeThread {
         void worker.terminate();
         reject(new RegistryError('MANIFEST_INVALID', `the manifest could not be judged: ${why}`));
       };
-      const timer = setTimeout(() => fail(`it took more than ${TIMEOUT_MS} ms`), TIMEOUT_MS);
+      const timer = setTimeout(() => settle(() => fail(`it took more than ${TIMEOUT_MS} ms`)), TIMEOUT_MS);
+      const onMessage = (reply: JudgeReply) => settle(() => resolve(reply));
+      const onError = (error: Error) => settle(() => fail(error.message));
+      const onExit = () => settle(() => fail('its thread has ended'));
+      // Only these: Node.js keeps listeners of its own on a worker.
       const settle = (finish: () => void) => {
         clearTimeout(timer);
-        worker.removeAllListeners();
+        worker.off('message', onMessage).off('error', onError).off('exit', onExit);
         worker.unref();
         finish();
       };
-      worker.once('message', (reply: JudgeReply) => settle(() => resolve(reply)));
-      worker.once('error', (error) => settle(() => fail(error.message)));
-      worker.once('exit', () => settle(() => fail('its thread has ended')));
+      worker.once('message', onMessage).once('error', onError).once('exit', onExit);
       worker.postMessage(request);
     })
       .then(decisionIn)
@@ -108,7 +111,8 @@ export function createJudge(): Judge {
   return {
     judge: async (request) => {
       const { length } = request.bytes;
-      if (shapeOf(request.bytes).values <= INLINE_VALUES_MAX) return judgeManifest(request);
+      const isSmall = length <= INLINE_MAX_BYTES && shapeOf(request.bytes).values <= INLINE_VALUES_MAX;
+      if (isSmall) return judgeManifest(request);
       if (waitingBytes + length > WAITING_MAX_BYTES) {
         const headers = { 'retry-after': '1' };
         const message = 'this mirror is judging as many large manifests as it may';

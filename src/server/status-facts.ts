@@ -1,0 +1,81 @@
+import type { HostProfile } from '../host/profile.ts';
+
+/**
+ * How a tag's answer suited the host. `fitted`: the chosen entry demands hardware that this host has. `generic`: entries that
+ * demand hardware were passed over for one that demands none. `unchanged`: the image has no entry for this host that
+ * demands hardware. `refused`: no entry runs here. `failed`: the registry could not answer.
+ */
+export type PullVerdict = 'fitted' | 'generic' | 'unchanged' | 'refused' | 'failed';
+
+export const PULL_VERDICTS: readonly PullVerdict[] = ['fitted', 'generic', 'unchanged', 'refused', 'failed'];
+
+/** One answer to a tag, as the status page shows it. */
+export interface RecentDecision {
+  readonly at: Date;
+  /** `docker.io/library/alpine:latest`. */
+  readonly image: string;
+  readonly verdict: PullVerdict;
+  /** What was served: its digest, and what the chosen entry demands (`cpu:broadwell`) when one was chosen. */
+  readonly digest: string;
+  readonly entry?: string | undefined;
+  readonly reason: string;
+}
+
+/** How a registry has answered since the start. */
+export interface RegistryHealth {
+  /** `docker.io`. */
+  readonly registry: string;
+  readonly requests: number;
+  readonly failures: number;
+  /** The latest failure, when nothing succeeded since. */
+  readonly failing?: string | undefined;
+  /** Of successful requests, in milliseconds. */
+  readonly meanMs: number;
+}
+
+/** A kind of client, and when it last got a manifest or a blob. */
+export interface RuntimeActivity {
+  readonly runtime: string;
+  readonly lastSuccess: Date;
+}
+
+export interface CacheUse {
+  readonly usedBytes: number;
+  readonly limitBytes: number;
+  /** Requests by result: `hit`, `coalesced`, `miss`, `bypass`, `stale`. */
+  readonly results: Readonly<Record<string, number>>;
+}
+
+/** What the latest reload of settings came to. */
+export interface ReloadResult {
+  readonly at: Date;
+  /** Why nothing changed; undefined when the settings were taken. */
+  readonly refused?: string | undefined;
+}
+
+/** What the status pages show; gathered anew for each of them. */
+export interface StatusFacts {
+  readonly version: string;
+  readonly startedAt: Date;
+  /** The machine's own name. */
+  readonly hostName?: string | undefined;
+  /** Why nothing can be served now; undefined when all is well. */
+  readonly notReady?: string | undefined;
+  /** What an operator should know and change: an open port, stored logins that everybody uses. */
+  readonly warnings?: readonly string[];
+  /** This host; undefined where each login brings its own machine type. */
+  readonly profile?: HostProfile | undefined;
+  /** Latest first. */
+  readonly decisions: readonly RecentDecision[];
+  readonly pulls?: Readonly<Record<PullVerdict, number>>;
+  readonly cache?: CacheUse;
+  readonly registries?: readonly RegistryHealth[];
+  readonly reload?: ReloadResult | undefined;
+  /** Lines of "name: value" for people: `lists of images`, `3`. */
+  readonly figures: readonly (readonly [name: string, value: string])[];
+}
+
+/** What the server itself adds. */
+export interface PageFacts extends StatusFacts {
+  readonly runtimes: readonly RuntimeActivity[];
+}
