@@ -21,8 +21,8 @@ interface UpstreamChoice {
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Where logins are stored: the operator's for the mirror first, then those of the user it runs as. */
-function loginFiles({
+/** Files in which logins are stored: the operator's for the mirror first, then those of the user it runs as. */
+export function loginFiles({
   CREDENTIALS_DIRECTORY,
   DOCKER_CONFIG,
   REGISTRY_AUTH_FILE,
@@ -46,7 +46,7 @@ export function newPseudonym(): string {
 }
 
 /** This user's logins, or those of the file that a request's login brings: never one in the place of the other. */
-function createCredentials(warn: (message: string) => void): Credentials {
+function createCredentials(warn: (message: string) => void, mayUseOwn: () => boolean): Credentials {
   const own = createKeychain({ files: loginFiles(process.env), warn });
   const brought = new LRUCache<string, Credentials>({ max: 256 });
   function broughtBy(file: string): Credentials {
@@ -55,24 +55,35 @@ function createCredentials(warn: (message: string) => void): Credentials {
     return known;
   }
   return {
-    loginFor: (registry, repository, signal, access) =>
-      (access?.logins === undefined ? own : broughtBy(access.logins)).loginFor(registry, repository, signal),
+    loginFor: (registry, repository, signal, access) => {
+      if (access?.logins !== undefined)
+        return broughtBy(access.logins).loginFor(registry, repository, signal);
+      return mayUseOwn() ? own.loginFor(registry, repository, signal) : Promise.resolve(undefined);
+    },
   };
 }
 
 interface Surroundings {
   readonly log: Log;
   readonly pseudonym: string;
+  /** May this user's stored logins be presented? Looked at for every request that needs one; true when not said. */
+  readonly mayUseOwnLogins?: () => boolean;
 }
 
 /** How this user's stored logins, proxies and certificates reach the registries that the settings allow. */
-function upstreamOptions(choice: UpstreamChoice, { log, pseudonym }: Surroundings): UpstreamOptions {
+function upstreamOptions(
+  choice: UpstreamChoice,
+  { log, pseudonym, mayUseOwnLogins = () => true }: Surroundings,
+): UpstreamOptions {
   const { env } = process;
   const allowed = allowedUpstreams(choice);
   const extra = env['NODE_EXTRA_CA_CERTS'];
   return {
     registryFor: (host) => allowed.get(host),
-    credentials: createCredentials((message) => log('warning', 'credential-problem', message)),
+    credentials: createCredentials(
+      (message) => log('warning', 'credential-problem', message),
+      mayUseOwnLogins,
+    ),
     proxy: proxyFromEnvironment(env),
     certificateDirs: ['/etc/metahub/certs.d', '/etc/docker/certs.d', '/etc/containers/certs.d'],
     extraAuthorities: extra ? [extra] : [],

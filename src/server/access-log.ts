@@ -5,6 +5,7 @@ import type { Metrics } from './metrics.ts';
 import { pathOf } from './request-validation.ts';
 import type { Route } from './routes.ts';
 import { createRuntimeReader } from './runtime.ts';
+import type { RuntimeActivity } from './status-facts.ts';
 
 /** Counts requests, and writes a line of the access log for each when it is over. */
 export interface AccessLog {
@@ -14,6 +15,8 @@ export interface AccessLog {
   setLogin(res: ServerResponse, login: string | undefined): void;
   /** A stored manifest, sent without asking a registry: begun and over at once. */
   recordCached(req: IncomingMessage, res: ServerResponse, startedMs: number, sizeBytes: number): void;
+  /** Kinds of clients that got a manifest or a blob, and when last. */
+  runtimes(): readonly RuntimeActivity[];
 }
 
 type Kind = Route['kind'] | 'unread';
@@ -89,6 +92,8 @@ export function createAccessLog(log: Log, metrics: Metrics): AccessLog {
   };
 
   return {
+    runtimes: () =>
+      [...lastSuccess].map(([runtime, seconds]) => ({ runtime, lastSuccess: new Date(seconds * 1000) })),
     begin: (req, res) => {
       const startedMs = performance.now();
       const { socket } = req;

@@ -8,7 +8,7 @@ import type { Repository } from '../oci/reference.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import { isLoop, LOOP_STATUS, readVia } from '../oci/via.ts';
 import { createAcceptReader } from './accept.ts';
-import { type AccessLog, createAccessLog } from './access-log.ts';
+import type { AccessLog } from './access-log.ts';
 import { holdUntilSent, overloaded } from './answer-memory.ts';
 import { answerBlob } from './blobs.ts';
 import { cacheControl } from './cache-control.ts';
@@ -34,6 +34,7 @@ export interface RequestHandlerOptions {
   /** Exact paths that are answered by others. */
   readonly handlers: ReadonlyMap<string, RequestHandler>;
   readonly pages: Pages;
+  readonly accessLog: AccessLog;
   readonly limits: Limits;
   readonly responseCache: ResponseCache;
   readonly pipeline: PipelineQueue;
@@ -108,7 +109,7 @@ class MirrorRequestHandler {
   constructor(options: RequestHandlerOptions) {
     const { log, metrics } = options;
     this.#options = options;
-    this.#accessLog = createAccessLog(log, metrics);
+    this.#accessLog = options.accessLog;
     this.#handleError = createErrorHandler(log, metrics);
     metrics.gauge('metahub_requests_in_flight', 'Requests being answered.', () => this.#inFlight);
   }

@@ -3,7 +3,8 @@ import { RegistryError } from '../oci/registry-error.ts';
 import { isOwnHost } from './host-header.ts';
 import type { Metrics } from './metrics.ts';
 import { sendDocumentBytes } from './response.ts';
-import { renderStatusPage, type StatusFacts } from './status-page.ts';
+import type { PageFacts, RuntimeActivity, StatusFacts } from './status-facts.ts';
+import { pullFilterIn, renderStatusPage, STATUS_SCRIPT_HASH } from './status-page.ts';
 
 /** What this server tells of itself: `/`, `/status.json`, `/healthz`, `/readyz`, `/metrics`. */
 export interface Pages {
@@ -13,6 +14,8 @@ export interface Pages {
 
 export interface PagesOptions {
   readonly status: () => StatusFacts;
+  /** Which kinds of clients pulled, and when last. */
+  readonly runtimes: () => readonly RuntimeActivity[];
   readonly metrics: Metrics;
   /** Names that this server is known by, besides its addresses and localhost. */
   readonly names: readonly string[];
@@ -24,18 +27,26 @@ const TEXT = 'text/plain; charset=utf-8';
 /** @see https://prometheus.io/docs/instrumenting/exposition_formats/#basic-info */
 const PROMETHEUS = 'text/plain; version=0.0.4; charset=utf-8';
 
-// Nothing on the page is fetched from anywhere, and nobody may frame it.
+const POLICY = [
+  "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'",
+  `script-src '${STATUS_SCRIPT_HASH}'; connect-src 'self'; form-action 'self'`,
+].join('; ');
+
+// The page loads nothing but itself, runs its own script alone, and no other page may frame it.
 const PAGE_HEADERS = [
   ...['Cache-Control', 'no-store'],
-  ...['Content-Security-Policy', "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"],
+  ...['Content-Security-Policy', POLICY],
   ...['Referrer-Policy', 'no-referrer'],
 ];
 
-export function createPages({ status, metrics, names, isDraining }: PagesOptions): Pages {
+type Page = readonly [status: number, type: string, body: string];
+
+export function createPages({ status, runtimes, metrics, names, isDraining }: PagesOptions): Pages {
   const readiness = () => (isDraining() ? 'stopping' : status().notReady);
-  const pages: Readonly<Record<string, () => readonly [status: number, type: string, body: string]>> = {
-    '/': () => [200, HTML, renderStatusPage(status())],
-    '/status.json': () => [200, 'application/json', JSON.stringify(status())],
+  const facts = (): PageFacts => ({ ...status(), runtimes: runtimes() });
+  const pages: Readonly<Record<string, (query: URLSearchParams) => Page>> = {
+    '/': (query) => [200, HTML, renderStatusPage(facts(), pullFilterIn(query))],
+    '/status.json': () => [200, 'application/json', JSON.stringify(facts())],
     '/healthz': () => [200, TEXT, 'ok\n'],
     '/readyz': () => {
       const obstacle = readiness();
@@ -52,7 +63,7 @@ export function createPages({ status, metrics, names, isDraining }: PagesOptions
       if (!isOwnHost(req.headers.host, names)) {
         throw new RegistryError('DENIED', 'this page is not shown under that Host: add it with --name');
       }
-      const [code, type, body] = page();
+      const [code, type, body] = page(new URLSearchParams((req.url ?? '').slice(path.length)));
       sendDocumentBytes(res, code, ['Content-Type', type, ...PAGE_HEADERS], Buffer.from(body));
     },
   };

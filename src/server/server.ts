@@ -10,6 +10,7 @@ import { isLoopback } from '../lib/ip-address.ts';
 import type { Log } from '../lib/log.ts';
 import type { AdmissionController } from '../oci/admission.ts';
 import type { SourceHost } from '../oci/reference.ts';
+import { createAccessLog } from './access-log.ts';
 import { guardConnections } from './connections.ts';
 import { createEventLoopMonitor } from './event-loop-monitor.ts';
 import { createRequestHandler } from './handler.ts';
@@ -19,7 +20,7 @@ import { createMetrics, type Metrics } from './metrics.ts';
 import { createPages } from './pages.ts';
 import { PipelineQueue } from './pipelining.ts';
 import { createResponseCache } from './response-cache.ts';
-import type { StatusFacts } from './status-page.ts';
+import type { StatusFacts } from './status-facts.ts';
 
 /** Where to listen: an address, or a socket that was opened for us (socket activation). */
 export type ListenTarget = { readonly host: string; readonly port: number } | { readonly fd: number };
@@ -161,6 +162,7 @@ export function createMirrorServer(options: MirrorServerOptions): MirrorServer {
     maxBytes: limits.responseCacheBytes,
     now: () => performance.now(),
   });
+  const accessLog = createAccessLog(log, metrics);
   const pipeline = new PipelineQueue();
   const answerMemory = new ByteBudget(limits.answerBytes);
   metrics.gauge('metahub_answer_memory_bytes', 'Large documents being sent.', () => answerMemory.usedBytes);
@@ -173,11 +175,15 @@ export function createMirrorServer(options: MirrorServerOptions): MirrorServer {
   const isDraining = () => draining;
 
   const handle = createRequestHandler({
-    ...{ gate, log, pseudonym, limits, responseCache, pipeline, answerMemory, metrics },
+    ...{ gate, log, pseudonym, limits, responseCache, pipeline, answerMemory, metrics, accessLog },
     ...{ isDraining, isOwnName, hasLogins: options.hasLogins ?? false },
     hosts: { defaultHost, isAllowedHost },
     handlers: options.handlers ?? new Map(),
-    pages: createPages({ status, metrics, isDraining, names: options.names ?? [] }),
+    pages: createPages({
+      ...{ status, metrics, isDraining },
+      runtimes: accessLog.runtimes,
+      names: options.names ?? [],
+    }),
   });
   server.maxConnections = limits.connections;
   server.timeout = limits.idleTimeoutMs;

@@ -19,6 +19,8 @@ export interface RecentDecision {
   readonly digest: string;
   readonly entry?: string | undefined;
   readonly reason: string;
+  /** What is left to be said: an accelerator that is not used. */
+  readonly notes?: readonly string[];
 }
 
 /** How a registry has answered since the start. */
@@ -71,6 +73,8 @@ export interface StatusFacts {
   readonly cache?: CacheUse;
   readonly registries?: readonly RegistryHealth[];
   readonly reload?: ReloadResult | undefined;
+  /** The tags by which clients tested lately whether they use this mirror: `metahub doctor` looks for its own. */
+  readonly connectionTests?: readonly string[];
   /** Lines of "name: value" for people: `lists of images`, `3`. */
   readonly figures: readonly (readonly [name: string, value: string])[];
 }

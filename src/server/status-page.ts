@@ -1,113 +1,188 @@
+import { createHash } from 'node:crypto';
 import type { HostProfile } from '../host/profile.ts';
+import { sizeText } from '../lib/text.ts';
 import { formatPlatform } from '../oci/manifest.ts';
+import { familyTree } from './family-tree.ts';
+import { Html, html } from './html.ts';
+import {
+  type CacheUse,
+  type PageFacts,
+  PULL_VERDICTS,
+  type PullVerdict,
+  type RecentDecision,
+  type RegistryHealth,
+} from './status-facts.ts';
+import { STATUS_SCRIPT, STATUS_STYLE } from './status-style.ts';
 
-const ESCAPES: Readonly<Record<string, string>> = {
-  '&': '&amp;',
-  '<': '&lt;',
-  '>': '&gt;',
-  '"': '&quot;',
-  "'": '&#39;',
+/** Which rows of recent pulls are shown. */
+export interface PullFilter {
+  readonly image: string;
+  readonly verdict: PullVerdict | undefined;
+}
+
+/** Reads the filter from a page's query; what it does not know is no filter. */
+export function pullFilterIn(query: URLSearchParams): PullFilter {
+  const verdict = PULL_VERDICTS.find((one) => one === query.get('verdict'));
+  return { image: query.get('image')?.trim().slice(0, 200) ?? '', verdict };
+}
+
+/** How the Content-Security-Policy names the page's one script. */
+export const STATUS_SCRIPT_HASH = `sha256-${createHash('sha256').update(STATUS_SCRIPT).digest('base64')}`;
+
+const TONES: Readonly<Record<PullVerdict, string>> = {
+  fitted: 'ok',
+  unchanged: 'dim',
+  generic: 'warn',
+  refused: 'bad',
+  failed: 'bad',
 };
 
-function escapeHtml(text: string): string {
-  return text.replaceAll(/[&<>"']/g, (character) => ESCAPES[character] ?? character);
+function utc(date: Date): string {
+  return `${date.toISOString().slice(0, 19).replace('T', ' ')} UTC`;
 }
 
-const STYLE = `
-:root { color-scheme: light dark; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
-table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; vertical-align: top; padding: .25rem .75rem .25rem 0; border-bottom: 1px solid #8884; }
-code { font-size: .9em; overflow-wrap: anywhere; }
-.bad { color: #c33; }`;
-
-function rows(pairs: readonly (readonly [string, string])[]): string {
-  return pairs
-    .map(([name, value]) => `<tr><th>${escapeHtml(name)}</th><td>${escapeHtml(value)}</td></tr>`)
-    .join('\n');
+function card(width: string, title: string, body: Html | readonly Html[]): Html {
+  return html`<section class="card ${width}"><h2>${title}</h2>${body}</section>`;
 }
 
-function describeHost(profile: HostProfile | undefined): string {
-  if (profile === undefined) return '<p>Each login brings its own machine type.</p>';
-  const gpus = profile.gpus.map(({ name, vendor }) => name ?? vendor).join(', ');
-  return `<table>${rows([
-    ['platform', formatPlatform(profile.platform)],
-    ['microarchitecture', profile.cpu.microarchitecture],
-    ...(gpus === '' ? [] : [['GPUs', gpus] as const]),
-    ['features', profile.features.join(' ')],
-    ...profile.warnings.map((warning) => ['warning', warning] as const),
-  ])}</table>`;
+function hostCard({ platform, cpu, gpus, features, warnings }: HostProfile): Html {
+  const names = gpus.map(({ name, vendor }) => name ?? vendor).join(', ');
+  return card('half', 'This host', [
+    html`<p class="big">${cpu.microarchitecture}</p>`,
+    html`<p class="dim">${formatPlatform(platform)} · ${cpu.vendor}</p>`,
+    names === '' ? html`` : html`<p>${names}</p>`,
+    html`<p><code>${features.join(' ')}</code></p>`,
+    ...warnings.map((warning) => html`<p class="warn">⚠ ${warning}</p>`),
+  ]);
 }
 
-function describeDecision({ at, image, entry, digest, reason, notes = [], who }: RecentDecision): string {
-  const cells = [
-    `<time>${at.toISOString().slice(0, 19).replace('T', ' ')}</time>`,
-    `<code>${escapeHtml(image)}</code>${who === undefined ? '' : `<br>${escapeHtml(who)}`}`,
-    `${escapeHtml(entry ?? 'as it is')}<br><code>${escapeHtml(digest.slice(0, 19))}</code>`,
-    [escapeHtml(reason), ...notes.map((note) => `<strong class="bad">${escapeHtml(note)}</strong>`)].join(
-      '<br>',
-    ),
+function treeCard({ cpu }: HostProfile): Html {
+  const generations = familyTree(cpu.microarchitecture);
+  if (generations.length === 0)
+    return card('half', 'Runs code for', html`<p>${cpu.compatible.join(' ')}</p>`);
+  const items = generations.map(
+    (nodes) =>
+      html`<li>${nodes.map(({ name, role }) => html`<span class="node ${role}">${name}</span>`)}</li>`,
+  );
+  return card('half', 'Runs code for', [
+    html`<ol class="tree">${items}</ol>`,
+    html`<p class="dim">Filled: this host. Dashed: newer members of the family, whose code does not run here.</p>`,
+  ]);
+}
+
+function pullsCard(pulls: Readonly<Record<PullVerdict, number>>): Html {
+  const total = PULL_VERDICTS.reduce((sum, verdict) => sum + pulls[verdict], 0);
+  const parts = PULL_VERDICTS.map(
+    (verdict) => html`<span class="${TONES[verdict]}">${pulls[verdict]} ${verdict}</span> `,
+  );
+  return card('third', 'Tags answered', [html`<p class="big">${total}</p>`, html`<p>${parts}</p>`]);
+}
+
+function cacheCard({ usedBytes, limitBytes, results }: CacheUse): Html {
+  const counted = Object.entries(results).filter(([, count]) => count > 0);
+  return card('third', 'Cache', [
+    html`<p class="big">${sizeText(usedBytes)}</p>`,
+    html`<meter min="0" max="${limitBytes}" value="${usedBytes}" aria-label="Cache use"></meter>`,
+    html`<p class="dim">${usedBytes.toLocaleString('en')} of ${limitBytes.toLocaleString('en')} bytes</p>`,
+    html`<p>${counted.map(([result, count]) => `${count} ${result}`).join(' · ') || 'no requests yet'}</p>`,
+  ]);
+}
+
+function runtimesCard({ runtimes }: PageFacts): Html {
+  const lines = runtimes.map(
+    ({ runtime, lastSuccess }) =>
+      html`<p><span class="ok">●</span> ${runtime} <span class="dim">${utc(lastSuccess)}</span></p>`,
+  );
+  const none = html`<p class="warn">No runtime has pulled through this mirror since it started.</p>`;
+  return card('third', 'Runtimes, last pull', lines.length > 0 ? lines : none);
+}
+
+function registryLine({ registry, requests, failures, failing, meanMs }: RegistryHealth): Html {
+  const tone = failing !== undefined ? 'bad' : failures > 0 ? 'warn' : 'ok';
+  const figures = `${requests} requests, ${failures} failed, ${Math.round(meanMs)} ms`;
+  return html`<p><span class="${tone}">●</span> ${registry} <span class="dim">${figures}</span></p>
+${failing === undefined ? undefined : html`<p class="bad">${failing}</p>`}`;
+}
+
+function registriesCard(registries: readonly RegistryHealth[]): Html {
+  const none = html`<p class="dim">None asked yet.</p>`;
+  return card('half', 'Registries', registries.length > 0 ? registries.map(registryLine) : none);
+}
+
+function figuresCard({ figures, reload }: PageFacts): Html {
+  const lines = figures.map(([name, value]) => html`<tr><th>${name}</th><td>${value}</td></tr>`);
+  const last =
+    reload === undefined
+      ? html`<span class="dim">none since the start</span>`
+      : reload.refused === undefined
+        ? html`<span class="ok">taken</span> ${utc(reload.at)}`
+        : html`<span class="bad">refused</span> ${utc(reload.at)}: ${reload.refused}`;
+  return card(
+    'half',
+    'Settings',
+    html`<table><tbody>${lines}<tr><th>latest reload</th><td>${last}</td></tr></tbody></table>`,
+  );
+}
+
+function decisionRow({ at, image, verdict, entry, digest, reason, notes = [] }: RecentDecision): Html {
+  return html`<tr><td class="when dim"><time datetime="${at.toISOString()}">${utc(at)}</time></td>
+<td><code>${image}</code></td>
+<td class="answer"><span class="chip ${TONES[verdict]}">${verdict}</span> ${entry ?? ''}<br><code>${digest.slice(0, 19)}</code></td>
+<td>${reason}${notes.map((note) => html`<p class="warn">${note}</p>`)}</td></tr>`;
+}
+
+const NONE_YET =
+  'No tag was asked for yet. If an image was pulled nevertheless, its runtime does not ask this mirror: the README tells how to point it here.';
+
+function pullsTable({ decisions }: PageFacts, filter: PullFilter): Html {
+  const shown = decisions.filter(
+    ({ image, verdict }) =>
+      image.includes(filter.image) && (filter.verdict === undefined || verdict === filter.verdict),
+  );
+  const options = PULL_VERDICTS.map(
+    (verdict) =>
+      html`<option value="${verdict}"${new Html(verdict === filter.verdict ? ' selected' : '')}>${verdict}</option>`,
+  );
+  const form = html`<form method="get" action="/"><input name="image" value="${filter.image}" placeholder="image" aria-label="image">
+<select name="verdict" aria-label="verdict"><option value="">all verdicts</option>${options}</select><button>Show</button></form>`;
+  const head = html`<thead><tr><th>time</th><th>image</th><th>answer</th><th>why</th></tr></thead>`;
+  const table =
+    shown.length > 0
+      ? html`<table>${head}<tbody>${shown.map(decisionRow)}</tbody></table>`
+      : html`<p>${decisions.length === 0 ? NONE_YET : 'No recent pull fits the filter.'}</p>`;
+  return card('whole', 'Recent pulls', [form, table]);
+}
+
+function alerts({ notReady, warnings = [] }: PageFacts): readonly Html[] {
+  return [
+    ...(notReady === undefined ? [] : [html`<p class="card whole alert bad">Not ready: ${notReady}</p>`]),
+    ...warnings.map((warning) => html`<p class="card whole alert">${warning}</p>`),
   ];
-  return `<tr>${cells.map((cell) => `<td>${cell}</td>`).join('')}</tr>`;
 }
 
-function describeDecisions(decisions: readonly RecentDecision[]): string {
-  if (decisions.length === 0) {
-    return '<p>None yet. If an image was pulled nevertheless, its runtime does not ask this mirror: the README tells how to point it here.</p>';
-  }
-  const head = ['time (UTC)', 'image', 'entry', 'why'].map((name) => `<th>${name}</th>`).join('');
-  return `<table><tr>${head}</tr>\n${decisions.map(describeDecision).join('\n')}</table>`;
-}
-
-/** The status page: what this host is, how it has been going, and which entry each pull got and why. */
-export function renderStatusPage(facts: StatusFacts): string {
-  const { version, startedAt, notReady, profile, decisions, figures } = facts;
-  return `<!doctype html>
+/** The status page: what this host is, how pulls have been going, and which entry each got and why. */
+export function renderStatusPage(facts: PageFacts, filter: PullFilter): string {
+  const { version, startedAt, hostName = 'MetaHub', notReady, profile, pulls, cache, registries } = facts;
+  const chip =
+    notReady === undefined
+      ? html`<span class="chip ok">ready</span>`
+      : html`<span class="chip bad">not ready</span>`;
+  return html`<!doctype html>
 <html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>MetaHub</title>
-<style>${STYLE}</style>
-<h1>MetaHub ${escapeHtml(version)}</h1>
-${notReady === undefined ? '' : `<p class="bad">Not ready: ${escapeHtml(notReady)}</p>`}
-<h2>This host</h2>
-${describeHost(profile)}
-<h2>Since ${startedAt.toISOString().slice(0, 16).replace('T', ' ')} UTC</h2>
-<table>${rows(figures)}</table>
-<h2>Recent pulls</h2>
-${describeDecisions(decisions)}
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>MetaHub on ${hostName}</title><style>${new Html(STATUS_STYLE)}</style></head>
+<body><main>
+<header><h1>${hostName}</h1><span class="dim">MetaHub ${version}, since ${utc(startedAt)}</span>${chip}</header>
+<div class="grid">
+${alerts(facts)}
+${profile === undefined ? card('whole', 'Site', html`<p>Each login brings its own machine type.</p>`) : [hostCard(profile), treeCard(profile)]}
+${pulls === undefined ? undefined : pullsCard(pulls)}
+${cache === undefined ? undefined : cacheCard(cache)}
+${runtimesCard(facts)}
+${registries === undefined ? undefined : registriesCard(registries)}
+${figuresCard(facts)}
+${pullsTable(facts, filter)}
+</div></main><script>${new Html(STATUS_SCRIPT)}</script></body>
 </html>
-`;
-}
-
-/** One answer to a tag, as the status page shows it. */
-export interface RecentDecision {
-  readonly at: Date;
-  /** `docker.io/library/alpine:latest`. */
-  readonly image: string;
-  /** What was served: its digest, and what the chosen entry demands (`cpu:broadwell`) when one was chosen. */
-  readonly digest: string;
-  readonly entry?: string | undefined;
-  readonly reason: string;
-  /** What its reader should know although nothing failed. */
-  readonly notes?: readonly string[];
-  /** Whose request it was, where there are logins. */
-  readonly who?: string | undefined;
-}
-
-/** What the status pages tell; gathered anew for each of them. */
-export interface StatusFacts {
-  readonly version: string;
-  readonly startedAt: Date;
-  /** Why nothing can be served now; undefined when all is well. */
-  readonly notReady?: string | undefined;
-  /** This host; undefined where each login brings its own machine type. */
-  readonly profile?: HostProfile | undefined;
-  /** Latest first. */
-  readonly decisions: readonly RecentDecision[];
-  /** Lines of "name: value" for people: `cache hits`, `93 % of 1,204`. */
-  readonly figures: readonly (readonly [name: string, value: string])[];
-  /** The tags by which clients tested lately whether they use this mirror: `metahub doctor` looks for its own. */
-  readonly connectionTests?: readonly string[];
+`.markup;
 }

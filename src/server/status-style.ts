@@ -10,7 +10,7 @@ main { max-width: 74rem; margin: 0 auto; padding: 1.25rem; }
 header { display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; align-items: baseline; margin-bottom: 1rem; }
 h1 { font-size: 1.4rem; margin: 0; overflow-wrap: anywhere; }
 h2 { font-size: .95rem; margin: 0 0 .5rem; color: var(--dim); font-weight: 600; }
-p { margin: .25rem 0; } a { color: var(--accent); }
+p { margin: .25rem 0; overflow-wrap: anywhere; } a { color: var(--accent); }
 code { font: .85em ui-monospace, monospace; overflow-wrap: anywhere; }
 .grid { display: grid; gap: .9rem; grid-template-columns: repeat(12, minmax(0, 1fr)); }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: .9rem 1rem; min-width: 0; }
@@ -30,7 +30,8 @@ meter { width: 100%; height: .8rem; }
 table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; vertical-align: top; padding: .4rem .75rem .4rem 0; border-top: 1px solid var(--line); }
 thead th { border-top: 0; color: var(--dim); font-weight: 500; }
-td { overflow-wrap: anywhere; } td.when { white-space: nowrap; }
+td { overflow-wrap: anywhere; } td.when { white-space: nowrap; } td.answer { min-width: 11rem; }
+th { white-space: nowrap; }
 form { display: flex; flex-wrap: wrap; gap: .5rem; margin: .25rem 0 .75rem; }
 input, select, button { font: inherit; padding: .2rem .6rem; border: 1px solid var(--dim); border-radius: .4rem;
   background: var(--ground); color: var(--ink); max-width: 100%; }

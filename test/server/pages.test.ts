@@ -1,8 +1,9 @@
+import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import type { HostProfile } from '../../src/host/profile.ts';
 import { isOwnHost } from '../../src/server/host-header.ts';
 import { createMetrics } from '../../src/server/metrics.ts';
-import type { StatusFacts } from '../../src/server/status-page.ts';
+import type { StatusFacts } from '../../src/server/status-facts.ts';
 import { ask, codeOf, serve } from '../support/served.ts';
 
 const PROFILE: HostProfile = {
@@ -21,6 +22,7 @@ const FACTS: StatusFacts = {
     {
       at: new Date('2026-01-02T03:05:06Z'),
       image: 'docker.io/qnib/bench:<script>alert(1)</script>',
+      verdict: 'fitted',
       digest: `sha256:${'a'.repeat(64)}`,
       entry: 'cpu:broadwell',
       reason: 'the only entry that demands "cpu:broadwell"',
@@ -36,7 +38,14 @@ describe('the status page', () => {
     expect(status).toBe(200);
     expect(headers['content-type']).toBe('text/html; charset=utf-8');
     const text = body.toString();
-    for (const part of ['1.2.3', 'linux/amd64/v3', 'broadwell', 'cpu:broadwell nvcap:5.2', '93 % of 1,204']) {
+    for (const part of [
+      '1.2.3',
+      'linux/amd64/v3',
+      'broadwell',
+      'cpu:broadwell nvcap:5.2',
+      '93 % of 1,204',
+      'fitted',
+    ]) {
       expect(text).toContain(part);
     }
   });
@@ -44,14 +53,81 @@ describe('the status page', () => {
   test('escapes what comes from elsewhere, and runs and loads nothing', async () => {
     const { port } = await serve({ status: () => FACTS });
     const { headers, body } = await ask(port, '/');
-    expect(body.toString()).not.toContain('<script>');
+    expect(body.toString()).not.toContain('<script>alert');
+    expect(body.toString()).toContain('bench:&lt;script&gt;alert(1)&lt;/script&gt;');
     expect(body.toString()).toContain('Tesla &lt;M60&gt;');
-    expect(headers['content-security-policy']).toContain("default-src 'none'");
+    const policy = String(headers['content-security-policy']);
+    expect(policy).toContain("default-src 'none'");
+    const [, script = ''] = /<script>([\s\S]*?)<\/script>/.exec(body.toString()) ?? [];
+    const hash = createHash('sha256').update(script).digest('base64');
+    expect(policy).toContain(`script-src 'sha256-${hash}'`);
+    expect(body.toString()).not.toMatch(/<(?:link|img|iframe)|src=|https?:\/\//);
   });
 
   test('tells how to find out why nothing was pulled', async () => {
     const { port } = await serve({ status: () => ({ ...FACTS, decisions: [] }) });
     expect((await ask(port, '/')).body.toString()).toContain('the README tells how');
+  });
+
+  test('draws the family tree with this host in it: what runs, what it is, what is beyond it', async () => {
+    const { port } = await serve({ status: () => FACTS });
+    const text = (await ask(port, '/')).body.toString();
+    expect(text).toContain('<span class="node host">broadwell</span>');
+    expect(text).toContain('<span class="node runs">haswell</span>');
+    expect(text).toContain('<span class="node beyond">skylake</span>');
+  });
+
+  test('filters recent pulls by image and verdict, and keeps the filter in its form', async () => {
+    const [one] = FACTS.decisions;
+    if (one === undefined) throw new Error('there is a decision');
+    const decisions = [
+      { ...one, image: 'docker.io/a/first:1' },
+      { ...one, image: 'docker.io/b/second:1', verdict: 'refused' as const },
+    ];
+    const { port } = await serve({ status: () => ({ ...FACTS, decisions }) });
+    const page = async (query: string) => (await ask(port, `/${query}`)).body.toString();
+    expect(await page('')).toMatch(/a\/first:1[\s\S]*b\/second:1/);
+    const byVerdict = await page('?verdict=refused');
+    expect(byVerdict).not.toContain('a/first:1');
+    expect(byVerdict).toContain('<option value="refused" selected>');
+    const byImage = await page('?image=first&verdict=');
+    expect(byImage).not.toContain('b/second:1');
+    expect(await page('?image=%22%3E%3Cb%3E')).toContain('value="&quot;&gt;&lt;b&gt;"');
+    expect(await page('?verdict=nonsense')).toMatch(/a\/first:1[\s\S]*b\/second:1/);
+  });
+
+  test('shows warnings, the cache in exact bytes, registries, runtimes and the latest reload', async () => {
+    const facts: StatusFacts = {
+      ...FACTS,
+      hostName: 'node-17',
+      warnings: ['anyone who reaches 0.0.0.0 can pull'],
+      pulls: { fitted: 7, generic: 2, unchanged: 30, refused: 1, failed: 4 },
+      cache: { usedBytes: 1_234_567, limitBytes: 50_000_000, results: { hit: 9, miss: 3, stale: 0 } },
+      registries: [
+        { registry: 'ghcr.io', requests: 5, failures: 2, failing: 'ghcr.io refused', meanMs: 38.4 },
+      ],
+      reload: { at: new Date('2026-01-02T04:00:00Z'), refused: 'config.yaml:3: unknown setting' },
+    };
+    const { port, registry } = await serve({ status: () => facts });
+    const digest = registry.putManifest({ schemaVersion: 2, manifests: [] });
+    const headers = { 'user-agent': 'containerd/2.1.0' };
+    await ask(port, `/v2/a/b/manifests/${digest}`, { headers });
+    await expect.poll(async () => (await ask(port, '/')).body.toString()).toContain('containerd');
+    const text = (await ask(port, '/')).body.toString();
+    for (const part of [
+      'node-17',
+      'anyone who reaches 0.0.0.0 can pull',
+      '7 fitted',
+      '4 failed',
+      '1,234,567 of 50,000,000 bytes',
+      '9 hit · 3 miss',
+      '5 requests, 2 failed',
+      'ghcr.io refused',
+      'config.yaml:3: unknown setting',
+    ]) {
+      expect(text).toContain(part);
+    }
+    expect(text).not.toContain('stale');
   });
 
   test('is JSON for programs', async () => {
@@ -117,6 +193,11 @@ describe('metrics', () => {
         'metahub_requests_total{kind="manifest",method="GET",status="404"} 1',
         'metahub_requests_total{kind="unread",method="other",status="405"} 1',
         'metahub_failures_total{code="MANIFEST_UNKNOWN"} 1',
+        'metahub_failures_total{code="UNAVAILABLE"} 0',
+        '# TYPE metahub_request_duration_seconds histogram',
+        'metahub_request_duration_seconds_count{kind="manifest"} 2',
+        'metahub_request_duration_seconds_bucket{kind="blob",le="+Inf"} 0',
+        'metahub_runtime_last_success_timestamp_seconds{runtime="podman"} 0',
       ]),
     );
   });
@@ -143,6 +224,32 @@ describe('metrics', () => {
     );
     for (let name = 0; name < 5000; name += 1) counter.child(String(name)).add();
     expect(metrics.text()).toContain('pulls_total{who="other"} 4001');
+  });
+
+  test('a histogram counts a value at a bound in that bound’s bucket, and every bucket counts those below', () => {
+    const metrics = createMetrics();
+    const histogram = metrics.histogram('seconds', 'Time.', [0.1, 1], ['kind'], [['idle']]);
+    for (const value of [0.05, 0.1, 0.5, 1, 7]) histogram.child('busy').observe(value);
+    expect(metrics.text().split('\n').slice(2, -1)).toEqual([
+      'seconds_bucket{kind="idle",le="0.1"} 0',
+      'seconds_bucket{kind="idle",le="1"} 0',
+      'seconds_bucket{kind="idle",le="+Inf"} 0',
+      'seconds_sum{kind="idle"} 0',
+      'seconds_count{kind="idle"} 0',
+      'seconds_bucket{kind="busy",le="0.1"} 2',
+      'seconds_bucket{kind="busy",le="1"} 4',
+      'seconds_bucket{kind="busy",le="+Inf"} 5',
+      'seconds_sum{kind="busy"} 8.65',
+      'seconds_count{kind="busy"} 5',
+    ]);
+  });
+
+  test('a counter has a sample before anything happened', () => {
+    const metrics = createMetrics();
+    metrics.counter('plain_total', 'Plain.');
+    metrics.counter('labelled_total', 'Labelled.', ['kind'], [['a'], ['b']]);
+    expect(metrics.text()).toContain('\nplain_total 0\n');
+    expect(metrics.text()).toContain('\nlabelled_total{kind="a"} 0\nlabelled_total{kind="b"} 0\n');
   });
 });
 

@@ -4,7 +4,7 @@ import { onTestFinished } from 'vitest';
 import type { AdmissionController } from '../../src/oci/admission.ts';
 import { DOCKER_HUB } from '../../src/oci/reference.ts';
 import { createMirrorServer, type MirrorServer, type MirrorServerOptions } from '../../src/server/server.ts';
-import type { StatusFacts } from '../../src/server/status-page.ts';
+import type { StatusFacts } from '../../src/server/status-facts.ts';
 import { createFakeRegistry, type FakeRegistry } from './fake-registry.ts';
 
 export interface LogLine {

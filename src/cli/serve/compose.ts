@@ -1,5 +1,6 @@
 import type { HostProfile } from '../../host/profile.ts';
 import type { Log } from '../../lib/log.ts';
+import { sizeText } from '../../lib/text.ts';
 import { cached } from '../../mirror/cache.ts';
 import { createConnectionTests } from '../../mirror/connection-tests.ts';
 import { createDecisionCache } from '../../mirror/decision-cache.ts';
@@ -10,17 +11,18 @@ import { type TailoringDecision, tailored } from '../../mirror/tailored.ts';
 import { virtual } from '../../mirror/virtual.ts';
 import type { Registry } from '../../oci/registry.ts';
 import type { Metrics } from '../../server/metrics.ts';
+import type { CacheUse, RegistryHealth } from '../../server/status-facts.ts';
 import { defaultCacheBytes } from '../../store/disk-space.ts';
 import { openStore } from '../../store/store.ts';
 import type { Upstream } from '../../upstream/client.ts';
 import { openUpstream } from '../open-upstream.ts';
 import { makeDataDirectory } from '../settings/data-directory.ts';
-import { formatSize } from '../settings/parse.ts';
 import { readRules } from '../settings/rules.ts';
 import type { ResolvedSettings } from '../settings/setting.ts';
 import type { SERVE_SETTINGS } from '../settings/table.ts';
-import { countCacheResults } from './cache-metrics.ts';
+import { countCacheResults, registerCacheSize } from './cache-metrics.ts';
 import { createForeignLog } from './foreign-log.ts';
+import { createUpstreamMetrics } from './upstream-metrics.ts';
 
 export type ServeSettings = ResolvedSettings<typeof SERVE_SETTINGS>;
 
@@ -33,6 +35,8 @@ export interface MirrorStack {
   challenge: Upstream['challenge'];
   /** Reads lists of images and policies again; on bad input nothing changes. @throws {UserError} */
   reload(settings: ServeSettings): Promise<void>;
+  cacheUse(): CacheUse;
+  registries(): readonly RegistryHealth[];
   /** Lines of the status page. */
   figures(): readonly (readonly [name: string, value: string])[];
   close(): Promise<void>;
@@ -43,14 +47,12 @@ export interface StackOptions {
   readonly pseudonym: string;
   readonly decided: (decision: TailoringDecision) => void;
   readonly metrics: Metrics;
+  /** May this user's stored logins be presented? They may when not said. */
+  readonly mayUseOwnLogins?: () => boolean;
 }
 
 /** For how long `--cache transit` keeps a layer that nobody has used: a runtime asks again within minutes, or not at all. */
 const TRANSIT_MS = 10 * 60_000;
-
-function roundToMib(bytes: number): number {
-  return Math.round(bytes / 2 ** 20) * 2 ** 20;
-}
 
 /**
  * Builds `tailored(profile, virtual(lists, cached(store, upstream)))` from settings.
@@ -58,8 +60,8 @@ function roundToMib(bytes: number): number {
  */
 export async function buildMirrorStack(settings: ServeSettings, options: StackOptions): Promise<MirrorStack> {
   const { values } = settings;
-  const { log, pseudonym, decided, metrics } = options;
-  const use = countCacheResults(metrics);
+  const { log, pseudonym, decided, metrics, mayUseOwnLogins = () => true } = options;
+  const results = countCacheResults(metrics);
   let rules = await readRules(settings);
   const foundForeign = createForeignLog({ log, metrics });
   await makeDataDirectory(values.data);
@@ -72,15 +74,17 @@ export async function buildMirrorStack(settings: ServeSettings, options: StackOp
     log,
     now: Date.now,
   });
-  const upstream = openUpstream(values, { log, pseudonym });
+  const upstream = openUpstream(values, { log, pseudonym, mayUseOwnLogins });
   const now = () => performance.now();
+  const upstreamMetrics = createUpstreamMetrics(metrics, now);
+  registerCacheSize(metrics, { usedBytes: () => store.heldBytes, limitBytes: () => maxBytes });
   const memory = createDecisionCache();
   const judge = createJudge();
   const tests = createConnectionTests();
-  const admitted = revokeRefused(upstream, store);
+  const admitted = revokeRefused(upstreamMetrics.measured(upstream), store);
   const cache =
     values.cache !== 'off'
-      ? cached({ next: admitted, store, now, tagMaxAgeMs: values.tagMaxAge, log, onResult: use.count })
+      ? cached({ next: admitted, store, now, tagMaxAgeMs: values.tagMaxAge, log, onResult: results.count })
       : undefined;
   const content = cache ?? admitted;
   const images = virtual({
@@ -114,9 +118,14 @@ export async function buildMirrorStack(settings: ServeSettings, options: StackOp
     async reload(next) {
       rules = await readRules(next);
     },
+    cacheUse: () => ({
+      usedBytes: store.heldBytes,
+      limitBytes: maxBytes,
+      results: results.totals(),
+    }),
+    registries: upstreamMetrics.health,
     figures: () => [
-      ['content held', `${formatSize(roundToMib(store.heldBytes))} of ${formatSize(roundToMib(maxBytes))}`],
-      ...use.figures(),
+      ['cache', values.cache === 'off' ? 'off' : `${values.cache}, up to ${sizeText(maxBytes)}`],
       ['lists of images', String(rules.lists.length)],
     ],
     async close() {

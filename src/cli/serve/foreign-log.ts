@@ -14,6 +14,7 @@ export function createForeignLog({ log, metrics }: ForeignLogOptions): (foreign:
     'metahub_foreign_derived_total',
     'Digests derived for another kind of host that were asked for, by what was done.',
     ['answer'],
+    [['delivered'], ['refused']],
   );
   return ({ repository, digest, tag, upstreamDigest, platform, demands, runsHere, isDelivered, host }) => {
     total.child(isDelivered ? 'delivered' : 'refused').add();

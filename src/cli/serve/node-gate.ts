@@ -9,7 +9,7 @@ import type { MirrorStack } from './compose.ts';
 
 /** A gate for this host alone: everyone is admitted to the registry tailored to its profile. */
 export interface NodeAdmission extends AdmissionController {
-  turnTo(profile: HostProfile): void;
+  setProfile(profile: HostProfile): void;
   profile(): HostProfile;
 }
 
@@ -26,9 +26,9 @@ export interface NodeAdmissionOptions {
 const CHALLENGE_MAX_AGE_MS = 5 * 60_000;
 
 /**
- * Admits everyone. Where clients' own logins are passed on (`passThrough`), whoever comes to the API's root without one is
- * met with the registry's own challenge: dockerd then fetches its token there itself, with its user's login, and what is
- * pulled with a token is cached for whom that token, asked upstream again, may see it.
+ * Admits everyone. Where clients' own logins are passed on (`passThrough`), a client that asks for the API's root without one
+ * gets the registry's own challenge: dockerd then fetches its token there itself, with its user's login, and the cache shows
+ * what was pulled with a token to those alone whose token the registry accepts as well.
  */
 export function createNodeAdmission({
   stack,
@@ -44,7 +44,7 @@ export function createNodeAdmission({
   let current = { profile: first, admitted: admittedAs(first) };
   let known: { readonly challenge: string | undefined; readonly askedMs: number } | undefined;
 
-  async function meet(): Promise<Admission> {
+  async function challengeOrAdmit(): Promise<Admission> {
     if (known === undefined || now() - known.askedMs > CHALLENGE_MAX_AGE_MS) {
       try {
         known = { challenge: await stack.challenge(DOCKER_HUB), askedMs: now() };
@@ -62,7 +62,7 @@ export function createNodeAdmission({
     };
   }
 
-  function as(host: SourceHost, authorization: string): Admitted {
+  function admittedWith(host: SourceHost, authorization: string): Admitted {
     const partition = createHash('sha256').update(authorization).digest('base64url');
     const { admitted } = current;
     const credential = new ClientCredential(host, authorization);
@@ -74,10 +74,10 @@ export function createNodeAdmission({
       const host = repository?.host ?? DOCKER_HUB;
       if (!passesOn(host)) return current.admitted;
       const { authorization } = headers;
-      if (authorization !== undefined) return as(host, authorization);
-      return repository === undefined ? meet() : current.admitted;
+      if (authorization !== undefined) return admittedWith(host, authorization);
+      return repository === undefined ? challengeOrAdmit() : current.admitted;
     },
-    turnTo: (profile) => {
+    setProfile: (profile) => {
       current = { profile, admitted: admittedAs(profile) };
     },
     profile: () => current.profile,

@@ -1,15 +1,24 @@
+import { hostname } from 'node:os';
 import type { HostProfile } from '../../host/profile.ts';
 import type { Log } from '../../lib/log.ts';
 import { DOCKER_HUB } from '../../oci/reference.ts';
-import { createMetrics } from '../../server/metrics.ts';
+import { createMetrics, type Metrics } from '../../server/metrics.ts';
 import { createMirrorServer, type MirrorServer } from '../../server/server.ts';
+import type { ReloadResult } from '../../server/status-facts.ts';
 import { hostProfile } from '../host-profile.ts';
-import { newPseudonym } from '../open-upstream.ts';
+import { loginFiles, newPseudonym } from '../open-upstream.ts';
 import { allowedUpstreams, passesOn, type Upstreams } from '../settings/upstreams.ts';
 import { VERSION } from '../version.ts';
 import { buildMirrorStack, type MirrorStack, type ServeSettings } from './compose.ts';
-import { createDecisionLog } from './decision-log.ts';
+import { createDecisionLog, type DecisionLog } from './decision-log.ts';
+import { type Exposure, type ExposureWarning, exposureWarnings, mayUseOwnLogins } from './exposure.ts';
 import { createNodeAdmission, type NodeAdmission } from './node-gate.ts';
+import {
+  registerBuildInfo,
+  registerHostInfo,
+  registerProcessMetrics,
+  registerReloadMetrics,
+} from './process-metrics.ts';
 import type { SiteMode, SiteModeOptions } from './site.ts';
 import { openTlsIdentity, type TlsIdentity } from './tls.ts';
 
@@ -25,6 +34,10 @@ export interface Mirror {
   /** Undefined: it speaks plain HTTP. */
   readonly identity: TlsIdentity | undefined;
   readonly server: MirrorServer;
+  /** To be called once it is known where the mirror listens; answers what an operator should know about it. */
+  expose(address: string): readonly ExposureWarning[];
+  /** Notes what a reload came to, for the status page and the metrics. */
+  noteReload(result: ReloadResult): void;
 }
 
 /**
@@ -32,12 +45,23 @@ export interface Mirror {
  * @throws {UserError}
  */
 export async function openMirror(settings: ServeSettings, log: Log): Promise<Mirror> {
+  const { values } = settings;
   const pseudonym = newPseudonym();
   const metrics = createMetrics();
-  const book = createDecisionLog({ log, now: () => new Date(), metrics });
-  const stack = await buildMirrorStack(settings, { log, pseudonym, metrics, decided: book.enter });
+  const hasLogins = values.machines !== undefined || values.staticMachines;
+  let exposure: Exposure = { address: values.listen.host, hasLogins };
+  const decisions = createDecisionLog({ log, now: () => new Date(), metrics });
+  const stack = await buildMirrorStack(settings, {
+    ...{ log, pseudonym, metrics },
+    decided: decisions.record,
+    mayUseOwnLogins: () => mayUseOwnLogins(values.ownLogins, exposure),
+  });
+  const onExposed = (address: string) => {
+    exposure = { address, hasLogins };
+    return exposureWarnings(values.ownLogins, exposure, loginFiles(process.env));
+  };
   try {
-    return await openOver(stack, settings, { log, pseudonym, metrics, book });
+    return await openOver(stack, settings, { log, pseudonym, metrics, decisions, hasLogins, onExposed });
   } catch (error) {
     await stack.close();
     throw error;
@@ -47,17 +71,31 @@ export async function openMirror(settings: ServeSettings, log: Log): Promise<Mir
 interface Parts {
   readonly log: Log;
   readonly pseudonym: string;
-  readonly metrics: ReturnType<typeof createMetrics>;
-  readonly book: ReturnType<typeof createDecisionLog>;
+  readonly metrics: Metrics;
+  readonly decisions: DecisionLog;
+  readonly hasLogins: boolean;
+  readonly onExposed: Mirror['expose'];
 }
 
 async function openOver(stack: MirrorStack, { values }: ServeSettings, parts: Parts): Promise<Mirror> {
-  const { log, pseudonym, metrics, book } = parts;
+  const { log, pseudonym, metrics, decisions, hasLogins } = parts;
   const now = () => performance.now();
-  const site = await openSiteOf(values, { registryFor: stack.registryFor, log });
+  let warnings: readonly ExposureWarning[] = [];
+  let reload: ReloadResult | undefined;
+  const registryFor = (profile: HostProfile) => decisions.recordFailures(stack.registryFor(profile));
+  const site = await openSiteOf(values, { registryFor, log });
   const profile = await hostProfile(values);
   const allowed = allowedUpstreams(values);
-  const host = createNodeAdmission({ stack, profile, passesOn: (name) => passesOn(allowed.get(name)), now });
+  const host = createNodeAdmission({
+    stack: { registryFor, challenge: stack.challenge },
+    profile,
+    passesOn: (name) => passesOn(allowed.get(name)),
+    now,
+  });
+  registerBuildInfo(metrics, VERSION);
+  registerProcessMetrics(metrics);
+  registerReloadMetrics(metrics, () => reload);
+  if (site === undefined) registerHostInfo(metrics, host.profile);
   const identity = await openTlsIdentity(values);
   const server = createMirrorServer({
     gate: site?.gate ?? host,
@@ -67,20 +105,35 @@ async function openOver(stack: MirrorStack, { values }: ServeSettings, parts: Pa
     defaultHost: DOCKER_HUB,
     isAllowedHost: (name) => allowed.has(name),
     handlers: site?.handlers ?? new Map(),
-    hasLogins: site !== undefined,
+    hasLogins,
     names: ownNames(values),
     ...(identity === undefined ? {} : { tls: identity.current }),
     status: () => ({
       version: VERSION,
-      startedAt: book.startedAt,
+      startedAt: decisions.startedAt,
+      hostName: hostname(),
+      warnings: warnings.filter(({ isHarmless }) => !isHarmless).map(({ message }) => message),
       profile: site === undefined ? host.profile() : undefined,
       // The page asks for no login: names of images are then only for the log.
-      decisions: site === undefined ? book.latest() : [],
+      decisions: site === undefined ? decisions.latest() : [],
+      pulls: decisions.totals(),
+      cache: stack.cacheUse(),
+      ...(site === undefined ? { registries: stack.registries() } : {}),
+      reload,
       figures: stack.figures(),
       connectionTests: stack.connectionTests(),
     }),
   });
-  return { stack, site, host, profile, allowed, identity, server };
+  return {
+    ...{ stack, site, host, profile, allowed, identity, server },
+    expose: (address) => {
+      warnings = parts.onExposed(address);
+      return warnings;
+    },
+    noteReload: (result) => {
+      reload = result;
+    },
+  };
 }
 
 /** What clients call this mirror: the names of the settings, and that in the site's address. */

@@ -152,6 +152,9 @@ async function startListening(mirror: Mirror, settings: ServeSettings, log: Log)
     throw error;
   }
   if (inherited !== undefined) warnOfOtherAddress(settings, address, log);
+  for (const { event, isHarmless, message } of mirror.expose(address.address)) {
+    log(isHarmless ? 'notice' : 'warning', event, message);
+  }
   return `${identity ? 'https' : 'http'}://${formatListen({ host: address.address, port: address.port })}`;
 }
 
@@ -174,16 +177,22 @@ async function openNotifier(log: Log): Promise<Notifier | undefined> {
 }
 
 /** Takes profile, lists and policies as they are now; with any of them unreadable everything stays as it was. */
-async function reloadMirror({ stack, host, server }: Mirror, options: RunOptions, log: Log): Promise<void> {
+async function reloadMirror(
+  { stack, host, server, noteReload }: Mirror,
+  options: RunOptions,
+  log: Log,
+): Promise<void> {
   try {
     const settings = await options.read();
     const profile = await hostProfile(settings.values);
     await stack.reload(settings);
-    host.turnTo(profile);
+    host.setProfile(profile);
     server.invalidate();
+    noteReload({ at: new Date() });
     log('notice', 'reloaded', 'reloaded', { host: profile.cpu.microarchitecture });
     await keepLastGood(options, settings, log);
   } catch (error) {
+    noteReload({ at: new Date(), refused: (error as Error).message });
     log('error', 'reload-refused', 'reload refused, nothing has changed', {
       reason: (error as Error).message,
     });

@@ -179,6 +179,12 @@ export const SERVE_SETTINGS = {
     format: formatDuration,
   }),
   ...LOOKUP_SETTINGS,
+  ownLogins: setting<'auto' | 'on' | 'off'>({
+    flags: '--own-logins <auto|on|off>',
+    help: 'pull with the logins stored on this machine; auto: unless the port is open to a network without logins',
+    fallback: () => 'auto',
+    parse: oneOf('auto', 'on', 'off'),
+  }),
   machines: setting<string | undefined>({
     flags: '--machines <dir>',
     help: 'folder of machine types: choose by login, for a whole site',

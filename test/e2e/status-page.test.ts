@@ -1,0 +1,139 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { profileOfFeatures } from '../../src/host/assumed-features.ts';
+import { PULL_VERDICTS, type StatusFacts } from '../../src/server/status-facts.ts';
+import { type Chromium, startChromium } from '../support/chromium.ts';
+import { describeWith } from '../support/required-programs.ts';
+import { serve } from '../support/served.ts';
+
+const LONG =
+  'registry.example.org:5000/a-team/with-long-names/and-an-image-whose-name-does-not-break:2026.11.26';
+
+const FACTS: StatusFacts = {
+  version: '1.2.3',
+  startedAt: new Date('2026-01-02T03:04:05Z'),
+  hostName: 'node-17.rack-4.datacentre.example.org',
+  notReady: 'the cache cannot be written',
+  warnings: ['anyone who reaches 0.0.0.0 can pull through this mirror without a login'],
+  profile: profileOfFeatures(['cpu:zen4', 'nvcap:9.0']),
+  decisions: PULL_VERDICTS.map((verdict, at) => ({
+    at: new Date(Date.UTC(2026, 0, 2, 3, at)),
+    image: at === 0 ? LONG : `docker.io/library/image-${at}:latest`,
+    verdict,
+    digest: `sha256:${String(at).repeat(64)}`,
+    entry: 'cpu:zen4, nvcap:9.0',
+    reason:
+      'demands cpu:sapphirerapids (platform.features): this host is zen4 and lacks amx_bf16, amx_int8 and amx_tile',
+  })),
+  pulls: { fitted: 367, generic: 39, unchanged: 1200, refused: 6, failed: 2 },
+  cache: { usedBytes: 33_715_193_446, limitBytes: 53_687_091_200, results: { hit: 900, miss: 12, stale: 1 } },
+  registries: [
+    { registry: 'docker.io', requests: 90, failures: 0, meanMs: 38 },
+    {
+      registry: LONG.slice(0, 25),
+      requests: 9,
+      failures: 9,
+      failing: `${LONG} refused the connection`,
+      meanMs: 0,
+    },
+  ],
+  reload: { at: new Date('2026-01-02T04:00:00Z'), refused: '/etc/metahub/config.yaml:3:7: unknown setting' },
+  figures: [['lists of images', '3']],
+};
+
+/** Every text whose contrast with what lies behind it is below WCAG's 4.5, or 3 for large text. */
+const LOW_CONTRAST = `(() => {
+  const channels = (color) => {
+    const context = Object.assign(document.createElement('canvas'), { width: 1, height: 1 }).getContext('2d');
+    context.fillStyle = color;
+    context.fillRect(0, 0, 1, 1);
+    return [...context.getImageData(0, 0, 1, 1).data];
+  };
+  const luminance = ([r, g, b]) => [r, g, b]
+    .map((c) => c / 255)
+    .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, c, at) => sum + c * [0.2126, 0.7152, 0.0722][at], 0);
+  const backgroundOf = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const color = channels(getComputedStyle(at).backgroundColor);
+      if (color[3] === 255) return color;
+    }
+    return [255, 255, 255, 255];
+  };
+  const found = [];
+  let seen = 0;
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const { textContent, parentElement } = walker.currentNode;
+    if (textContent.trim() === '' || ['SCRIPT', 'STYLE', 'OPTION'].includes(parentElement.tagName)) continue;
+    seen += 1;
+    const style = getComputedStyle(parentElement);
+    const [a, b] = [luminance(channels(style.color)), luminance(backgroundOf(parentElement))];
+    const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    const isLarge = parseFloat(style.fontSize) >= 24;
+    if (contrast < (isLarge ? 3 : 4.5)) found.push(textContent.trim().slice(0, 40) + ' ' + contrast.toFixed(2));
+  }
+  return { seen, found };
+})()`;
+
+/** What sticks out of the window at its right. */
+const OVERFLOW = `(() => ({
+  page: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+  elements: [...document.querySelectorAll('body *')]
+    .filter((element) => element.getBoundingClientRect().right > document.documentElement.clientWidth + 0.5)
+    .map((element) => element.tagName + ' ' + element.textContent.trim().slice(0, 40)),
+}))()`;
+
+describeWith(['chromium'], 'the status page in a browser', () => {
+  let chromium: Chromium;
+  beforeAll(async () => {
+    chromium = await startChromium();
+  }, 90_000);
+  afterAll(() => chromium?.close());
+
+  test.each([
+    [1280, false],
+    [1280, true],
+    [390, false],
+    [390, true],
+  ])('at %i px (dark: %s) has enough contrast and nothing that sticks out', async (width, isDark) => {
+    const { port } = await serve({ status: () => FACTS });
+    await chromium.open(`http://127.0.0.1:${port}/`, { width, isDark });
+    const contrast = await chromium.evaluate<{ seen: number; found: string[] }>(LOW_CONTRAST);
+    expect(contrast.seen).toBeGreaterThan(50);
+    expect(contrast.found).toEqual([]);
+    expect(await chromium.evaluate(OVERFLOW)).toEqual({ page: 0, elements: [] });
+    const background = await chromium.evaluate<string>('getComputedStyle(document.body).backgroundColor');
+    expect(background).toBe(isDark ? 'rgb(20, 23, 28)' : 'rgb(245, 246, 248)');
+    const picture = await chromium.screenshot();
+    expect(picture.subarray(1, 4).toString()).toBe('PNG');
+    const folder = process.env['METAHUB_SCREENSHOTS'];
+    if (folder === undefined) return;
+    await mkdir(folder, { recursive: true });
+    await writeFile(join(folder, `status-${width}-${isDark ? 'dark' : 'light'}.png`), picture);
+  });
+
+  test('without scripts shows the same, and its form filters', async () => {
+    const { port } = await serve({ status: () => FACTS });
+    await chromium.open(`http://127.0.0.1:${port}/?verdict=refused`, {
+      width: 1280,
+      isDark: false,
+      scripts: false,
+    });
+    const rows = await chromium.evaluate<string[]>(
+      "[...document.querySelectorAll('.whole tbody tr .chip')].map((chip) => chip.textContent)",
+    );
+    expect(rows).toEqual(['refused']);
+  });
+
+  test('with scripts brings new pulls by itself', async () => {
+    let facts: StatusFacts = { ...FACTS, decisions: FACTS.decisions.slice(1) };
+    const { port } = await serve({ status: () => facts });
+    await chromium.open(`http://127.0.0.1:${port}/`, { width: 1280, isDark: false });
+    const rows = () => chromium.evaluate<number>("document.querySelectorAll('.whole tbody tr').length");
+    expect(await rows()).toBe(FACTS.decisions.length - 1);
+    facts = FACTS;
+    await expect.poll(rows, { timeout: 20_000, interval: 500 }).toBe(FACTS.decisions.length);
+  });
+});
