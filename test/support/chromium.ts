@@ -1,9 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
-import { WebSocket } from 'undici';
+import type { Readable, Writable } from 'node:stream';
 
 /** A headless browser with one page, driven by the DevTools protocol. */
 export interface Chromium {
@@ -19,20 +18,6 @@ export interface Chromium {
   close(): Promise<void>;
 }
 
-const START_TIMEOUT_MS = 60_000;
-
-/** The first line of this file names the port that the browser chose. */
-async function devToolsPort(folder: string): Promise<number> {
-  const deadline = Date.now() + START_TIMEOUT_MS;
-  for (;;) {
-    const text = await readFile(join(folder, 'DevToolsActivePort'), 'utf8').catch(() => '');
-    const port = Number(text.split('\n')[0]);
-    if (port > 0) return port;
-    if (Date.now() > deadline) throw new Error('chromium did not start');
-    await delay(50);
-  }
-}
-
 async function stop(browser: ChildProcess): Promise<void> {
   if (browser.exitCode !== null) return;
   const ended = new Promise((resolve) => browser.once('exit', resolve));
@@ -40,41 +25,49 @@ async function stop(browser: ChildProcess): Promise<void> {
   await ended;
 }
 
-type Reply = {
+interface Reply {
   readonly id?: number;
   readonly method?: string;
-  readonly result?: unknown;
+  readonly result?: Record<string, unknown>;
   readonly error?: unknown;
-};
+}
 
-async function connect(url: string) {
-  const socket = new WebSocket(url);
-  await new Promise((resolve, reject) => {
-    socket.addEventListener('open', resolve);
-    socket.addEventListener('error', reject);
-  });
+/** Speaks the DevTools protocol over the browser's descriptors 3 and 4: JSON, each message ended by a NUL. */
+function connect(browser: ChildProcess) {
+  const [, , , toBrowser, fromBrowser] = browser.stdio as unknown as [null, null, null, Writable, Readable];
   const waiting = new Map<number, (reply: Reply) => void>();
   const events = new Map<string, () => void>();
-  socket.addEventListener('message', ({ data }) => {
-    const reply = JSON.parse(String(data)) as Reply;
-    if (reply.id !== undefined) waiting.get(reply.id)?.(reply);
-    else events.get(reply.method ?? '')?.();
+  let pending = '';
+  let sessionId: string | undefined;
+  fromBrowser.setEncoding('utf8').on('data', (chunk: string) => {
+    const messages = (pending + chunk).split('\0');
+    pending = messages.pop() ?? '';
+    for (const message of messages) {
+      const reply = JSON.parse(message) as Reply;
+      if (reply.id !== undefined) waiting.get(reply.id)?.(reply);
+      else events.get(reply.method ?? '')?.();
+    }
   });
   let calls = 0;
   const call = (method: string, params: object = {}): Promise<Record<string, unknown>> => {
     calls += 1;
     const id = calls;
     return new Promise((resolve, reject) => {
-      waiting.set(id, ({ result, error }) => {
+      waiting.set(id, ({ result = {}, error }) => {
         waiting.delete(id);
-        if (error === undefined) resolve(result as Record<string, unknown>);
+        if (error === undefined) resolve(result);
         else reject(new Error(`${method}: ${JSON.stringify(error)}`));
       });
-      socket.send(JSON.stringify({ id, method, params }));
+      toBrowser.write(`${JSON.stringify({ id, method, params, sessionId })}\0`);
     });
   };
   const once = (method: string) => new Promise<void>((resolve) => events.set(method, resolve));
-  return { call, once };
+  const attach = async () => {
+    const { targetId } = await call('Target.createTarget', { url: 'about:blank' });
+    const attached = await call('Target.attachToTarget', { targetId, flatten: true });
+    sessionId = attached['sessionId'] as string;
+  };
+  return { call, once, attach };
 }
 
 export async function startChromium(): Promise<Chromium> {
@@ -83,18 +76,12 @@ export async function startChromium(): Promise<Chromium> {
     'chromium',
     [
       ...['--headless=new', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--no-first-run'],
-      ...['--remote-debugging-port=0', `--user-data-dir=${folder}`, 'about:blank'],
+      ...['--remote-debugging-pipe', `--user-data-dir=${folder}`, 'about:blank'],
     ],
-    { stdio: 'ignore' },
+    { stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'] },
   );
-  const port = await devToolsPort(folder);
-  const targets = (await (await fetch(`http://127.0.0.1:${port}/json/list`)).json()) as {
-    readonly type: string;
-    readonly webSocketDebuggerUrl: string;
-  }[];
-  const { call, once } = await connect(
-    targets.find(({ type }) => type === 'page')?.webSocketDebuggerUrl ?? '',
-  );
+  const { call, once, attach } = connect(browser);
+  await attach();
   await call('Page.enable');
   return {
     open: async (url, { width, isDark, scripts = true }) => {
