@@ -1,12 +1,13 @@
 import { readdirSync } from 'node:fs';
 import { canonicalArchitecture, KNOWN_ARCHITECTURES } from '../host/architecture.ts';
-import { withFeatures } from '../host/assumed-features.ts';
+import { NOTHING, withFeatures } from '../host/assumed-features.ts';
 import { effectiveCpu } from '../host/effective-flags.ts';
 import type { HostFacts } from '../host/facts.ts';
 import { parseFeature } from '../host/features.ts';
 import { identify } from '../host/identify.ts';
 import { deriveProfile, type HostProfile } from '../host/profile.ts';
 import { probeHost } from '../probe/host.ts';
+import { problemWithFeature } from '../selection/check-feature.ts';
 import { UserError } from './user-error.ts';
 
 export interface HostOptions {
@@ -72,6 +73,10 @@ function architectureNamed(written: string): string {
 export function assumed(profile: HostProfile, set: readonly string[]): HostProfile {
   if (set.length === 0) return profile;
   try {
+    for (const feature of set.filter((text) => !text.endsWith(`:${NOTHING}`))) {
+      const problem = problemWithFeature(feature);
+      if (problem !== undefined) throw new Error(problem);
+    }
     return withFeatures(profile, set);
   } catch (cause) {
     throw new UserError(`--set: ${cause instanceof Error ? cause.message : String(cause)}`, {

@@ -14,7 +14,7 @@ import type { GpuProfile, HostProfile } from './profile.ts';
 import { similarNames } from './why-not.ts';
 
 /** `--set nvcap:none`: the host has nothing of this kind. */
-const NOTHING = 'none';
+export const NOTHING = 'none';
 const OPERATING_SYSTEMS: ReadonlySet<string> = new Set(['linux', 'darwin', 'windows']);
 
 /**

@@ -1,3 +1,4 @@
+import { editDistance } from '../lib/similar.ts';
 import { familyOfArchitecture } from './architecture.ts';
 import type { CpuFacts } from './facts.ts';
 import { type IdentifyOptions, identify } from './identify.ts';
@@ -91,18 +92,4 @@ export function similarNames(written: string): readonly string[] {
     .sort((a, b) => a.distance - b.distance || (a.name < b.name ? -1 : 1))
     .slice(0, 5)
     .map(({ name }) => name);
-}
-
-/** Levenshtein's: insertions, deletions and replacements, in characters. */
-function editDistance(from: string, to: string): number {
-  let row = Array.from({ length: to.length + 1 }, (_, at) => at);
-  for (let i = 1; i <= from.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= to.length; j++) {
-      const replaced = (row[j - 1] ?? 0) + (from[i - 1] === to[j - 1] ? 0 : 1);
-      next.push(Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
-    }
-    row = next;
-  }
-  return row[to.length] ?? 0;
 }

@@ -52,7 +52,18 @@ function withSample(image: string): string {
   return image.replaceAll(PLACEHOLDER, SAMPLE);
 }
 
-function readPlatform(value: unknown, what: string): MemberPlatform {
+/** Why a feature is none; undefined when it is one. What features there are is not a matter of lists. */
+export type FeatureCheck = (feature: string) => string | undefined;
+
+function checkFeatures(features: readonly string[], check: FeatureCheck, what: string): readonly string[] {
+  for (const feature of features) {
+    const problem = check(feature);
+    if (problem !== undefined) throw new Error(`${what}: ${problem}`);
+  }
+  return features;
+}
+
+function readPlatform(value: unknown, what: string, check: FeatureCheck): MemberPlatform {
   const map = expectObject(value, `${what}: platform`);
   refuseUnknownKeys(map, ['os', 'architecture', 'variant', 'features', 'os.features'], `${what}: platform`);
   const { os, architecture, variant } = normalizePlatform({
@@ -64,7 +75,7 @@ function readPlatform(value: unknown, what: string): MemberPlatform {
     os,
     architecture,
     ...(variant === undefined ? {} : { variant }),
-    features: optionalStrings(map, 'features', what) ?? [],
+    features: checkFeatures(optionalStrings(map, 'features', what) ?? [], check, what),
     osFeatures: optionalStrings(map, 'os.features', what) ?? [],
   };
 }
@@ -77,7 +88,7 @@ function readAnnotations(value: unknown, what: string): Readonly<Record<string, 
   return Object.fromEntries(entries.map(([key, text]) => [key, String(text)]));
 }
 
-function readMember(value: unknown, position: number): ListMember {
+function readMember(value: unknown, position: number, check: FeatureCheck): ListMember {
   const what = `manifests, number ${position + 1}`;
   const map = expectObject(value, what);
   refuseUnknownKeys(map, ['image', 'platform', 'annotations'], what);
@@ -89,7 +100,7 @@ function readMember(value: unknown, position: number): ListMember {
     throw new Error(`${what}: “${image}” is no image name`);
   return {
     image,
-    platform: map['platform'] === undefined ? undefined : readPlatform(map['platform'], what),
+    platform: map['platform'] === undefined ? undefined : readPlatform(map['platform'], what, check),
     annotations: readAnnotations(map['annotations'] ?? {}, `${what}: annotations`),
   };
 }
@@ -128,7 +139,7 @@ function refuseUnboundPlaceholders(members: readonly ListMember[], tags: readonl
  * @throws {Error} whose message says where and what is expected.
  * @see https://github.com/estesp/manifest-tool#createpush (the form), and docs on virtual images (`tags`, `{tag}`)
  */
-export function parseListSpec(value: unknown): ListSpec {
+export function parseListSpec(value: unknown, check: FeatureCheck = () => undefined): ListSpec {
   const map = expectObject(value, 'the list');
   refuseUnknownKeys(map, ['image', 'tags', 'manifests'], 'the list');
   const written = requiredString(map, 'image', 'the list');
@@ -137,7 +148,7 @@ export function parseListSpec(value: unknown): ListSpec {
   const manifests = map['manifests'];
   if (!Array.isArray(manifests) || manifests.length === 0) throw new Error('the list needs manifests');
   const tags = readTags(map, image);
-  const members = manifests.map(readMember);
+  const members = manifests.map((member, position) => readMember(member, position, check));
   refuseUnboundPlaceholders(members, tags);
   return { repository: image.repository, tags, members };
 }

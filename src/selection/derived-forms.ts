@@ -4,7 +4,7 @@ import { normalizePlatform } from '../lib/platform.ts';
 import type { ImageIndex } from '../oci/manifest.ts';
 import { type DerivedIndex, derivedIndex } from './answer.ts';
 import type { SelectionPolicy } from './policy.ts';
-import { rewrite } from './rewrite.ts';
+import { refuseAll, rewrite } from './rewrite.ts';
 import { type Selection, select, type Verdict, type VerdictStatus } from './select.ts';
 import { demandsText } from './truncate.ts';
 
@@ -59,9 +59,10 @@ export function* derivedForms(index: ImageIndex, policy: SelectionPolicy): Gener
     const candidates = verdicts.filter(({ status }) => CANDIDATES.has(status));
     for (const winner of [...candidates, undefined]) {
       const { changed, raw, images } = rewrite(index, selectionOf(verdicts, winner));
-      if (!changed || (winner === undefined && images === 0)) continue;
+      if (!changed) continue;
+      const isRefusal = winner === undefined && images === 0;
       yield {
-        ...derivedIndex(raw, index.mediaType),
+        ...derivedIndex(isRefusal ? refuseAll(index, selectionOf(verdicts, winner)) : raw, index.mediaType),
         platform: `${os}/${architecture}`,
         demands: winner && demandsText(winner.requirements),
         position: winner?.position,

@@ -32,6 +32,11 @@ const PREDICATES = tableOf<Predicate>({
   [UNREADABLE]: () => mismatch('it is no feature that can be read'),
 });
 
+/** Are the values of this kind compared by equality with what the host claims? */
+export function isComparedByEquality(kind: string): boolean {
+  return !PREDICATES.has(kind);
+}
+
 /** Does the host have what one demand asks for? */
 export function matchDemand({ anyOf }: Demand, host: HostView, policy: SelectionPolicy): MatchResult {
   const kind = anyOf[0]?.kind ?? UNREADABLE;

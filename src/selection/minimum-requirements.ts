@@ -11,6 +11,7 @@ import { matchDemand } from './match.ts';
 import { nodeOfLevel } from './matchers/cpu.ts';
 import type { SelectionPolicy } from './policy.ts';
 import { demandsOn } from './select.ts';
+import { servedHosts } from './served-hosts.ts';
 
 /** The least hardware of one platform that runs some entry: the features it must have, none for any host. */
 export interface MinimumRequirements {
@@ -126,12 +127,12 @@ function leastOf(
     else same.push(way);
   }
   const distinct = [...byFeatures.values()].flatMap((same) => same.slice(0, 1));
-  const least = distinct.filter(
-    (way) =>
-      !distinct.some(
-        (other) => holdsOn(other.wanted, way.host, policy) && !holdsOn(way.wanted, other.host, policy),
-      ),
+  const served = servedHosts(
+    distinct.map(({ wanted, host }) => ({ wanted, host: viewOf(host) })),
+    policy,
   );
+  // One that serves this host, and not the other way round, asks for less. Two that serve each other ask for the same.
+  const least = distinct.filter((_, at) => [...(served[at] ?? [])].every((other) => served[other]?.has(at)));
   return least.map((way) => {
     const positions = byFeatures.get(keyOf(way))?.map(({ position }) => position);
     return { platform, features: way.features, positions: [...new Set(positions)] };

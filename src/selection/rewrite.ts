@@ -1,6 +1,7 @@
 import type { Descriptor, ImageIndex } from '../oci/manifest.ts';
 import { type Demand, formatAlternative, VARIANT_ANNOTATION } from './demands.ts';
 import { REFERENCE_DIGEST, type Selection, type Verdict } from './select.ts';
+import { demandsText } from './truncate.ts';
 
 type JsonObject = Readonly<Record<string, unknown>>;
 
@@ -175,6 +176,17 @@ function isChoosable({ status, entry }: Verdict): boolean {
 /** An index may hold tens of thousands of entries; the answer stays within the size of any manifest. */
 const REFUSED_MAX = 32;
 
+/**
+ * Why an entry was refused, for a person who looks at the index. It says nothing of the host: every mirror has to derive the
+ * same bytes for the same index.
+ */
+function refusalOf({ requirements }: Verdict): string {
+  const demands = demandsText(requirements);
+  return demands === ''
+    ? 'not for this host: it lists no features'
+    : `not for this host: it demands ${demands}`;
+}
+
 /** Where an entry that was refused says why. */
 const REFUSED_ANNOTATION = 'io.metahub.refused';
 
@@ -191,7 +203,7 @@ export function refuseAll(index: ImageIndex, { verdicts }: Selection): JsonObjec
     return {
       ...one.entry.raw,
       platform: { architecture: 'unknown', os: 'unknown' },
-      annotations: { ...annotationsOf(one.entry), [REFUSED_ANNOTATION]: one.reason },
+      annotations: { ...annotationsOf(one.entry), [REFUSED_ANNOTATION]: refusalOf(one) },
     };
   });
   return { ...index.raw, manifests: entries };

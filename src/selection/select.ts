@@ -38,6 +38,8 @@ export interface Verdict {
   readonly status: VerdictStatus;
   /** A sentence for people; of a failing demand it names the demand, the field it is written in, and why. */
   readonly reason: string;
+  /** Of the eligible: why they stand where they stand, the last part of the reason. */
+  readonly ranking?: string;
   readonly failures: readonly Failure[];
 }
 
@@ -74,7 +76,7 @@ export function select(
   const all = policy.match === 'exact' ? exactly(apart, host) : apart;
   const best = bestOf(all);
   if (best === undefined) return { verdicts: all.map((one) => verdictOf(one)) };
-  const winner = { ...verdictOf(best), status: 'winner', reason: winnerReason(best, all) } as const;
+  const winner = { ...verdictOf(best), status: 'winner', ...winnerReason(best, all) } as const;
   return { winner, verdicts: all.map((one) => (one === best ? winner : outranked(one, best))) };
 }
 
@@ -86,8 +88,8 @@ interface Judged extends Verdict {
 const NO_DEMANDS: readonly Demand[] = [];
 const NO_FAILURES: readonly Failure[] = [];
 
-function verdictOf(one: Judged, reason = one.reason): Verdict {
-  const { entry, position, requirements, failures, status } = one;
+function verdictOf(one: Judged): Verdict {
+  const { entry, position, requirements, failures, status, reason } = one;
   return { entry, position, requirements, status, reason, failures };
 }
 
@@ -252,20 +254,26 @@ function isSpecialEncoding({ platform, annotations }: Descriptor): boolean {
   return false;
 }
 
-function winnerReason(best: Judged, all: readonly Judged[]): string {
+type Reasons = Required<Pick<Verdict, 'reason' | 'ranking'>>;
+
+function winnerReason(best: Judged, all: readonly Judged[]): Reasons {
   const demands = demandsText(best.requirements);
   const what = demands === '' ? 'demands nothing' : `demands ${demands}, which this host has`;
   const runnerUp = bestOf(all, best);
-  if (best.rank === undefined || runnerUp?.rank === undefined) return `${what}; no other entry is eligible`;
-  return `${what}; before entry ${runnerUp.position + 1} because ${compareJudged(best, best.rank, runnerUp, runnerUp.rank).rule}`;
+  const ranking =
+    best.rank === undefined || runnerUp?.rank === undefined
+      ? 'no other entry is eligible'
+      : `before entry ${runnerUp.position + 1} because ${compareJudged(best, best.rank, runnerUp, runnerUp.rank).rule}`;
+  return { reason: `${what}; ${ranking}`, ranking };
 }
 
 function outranked(one: Judged, best: Judged): Verdict {
   if (one.rank === undefined || best.rank === undefined) return verdictOf(one);
   const place = `entry ${best.position + 1}`;
-  const reason =
-    one.entry.digest === best.entry.digest
-      ? `the same image as ${place}`
-      : `runs here, but ${place} goes first: ${compareJudged(best, best.rank, one, one.rank).rule}`;
-  return verdictOf(one, reason);
+  if (one.entry.digest === best.entry.digest) {
+    const ranking = `the same image as ${place}`;
+    return { ...verdictOf(one), reason: ranking, ranking };
+  }
+  const ranking = `${place} goes first: ${compareJudged(best, best.rank, one, one.rank).rule}`;
+  return { ...verdictOf(one), reason: `runs here, but ${ranking}`, ranking };
 }

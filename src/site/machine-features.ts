@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { profileOfFeatures } from '../host/assumed-features.ts';
 import { formatFeature, parseFeature } from '../host/features.ts';
-import { canonicalName } from '../host/microarchitectures.ts';
+import { problemWithFeature } from '../selection/check-feature.ts';
 
 /** A feature in canonical form, or why the text is none. */
 export type ReadFeature =
@@ -24,9 +24,8 @@ export function readMachineFeature(text: string): ReadFeature {
   if (SEPARATORS.test(text)) {
     return { kind: 'unknown', why: `“${text}” is no feature: it may not hold , ; # quotes or backslashes` };
   }
-  if (feature.kind === 'cpu' && canonicalName(feature.value) === undefined) {
-    return { kind: 'unknown', why: `there is no microarchitecture “${feature.value}” in the family tree` };
-  }
+  const why = problemWithFeature(text);
+  if (why !== undefined) return { kind: 'unknown', why };
   return { kind: 'feature', text: formatFeature(feature) };
 }
 

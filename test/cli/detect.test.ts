@@ -239,8 +239,8 @@ describe('what goes wrong is said in one line, with a next step', () => {
   test.each([
     [['--root', '/nonexistent'], 1, '--root /nonexistent: there is no such directory'],
     [['--arch', 'vax'], 2, 'there is no architecture “vax”'],
-    [['--set', 'cpu:zenn4'], 2, '--set: there is no microarchitecture “zenn4”; similar: zen4'],
-    [['--set', 'two words'], 2, '--set: “two words” is not a feature'],
+    [['--set', 'cpu:zenn4'], 2, '--set: there is no microarchitecture “zenn4”; did you mean zen4?'],
+    [['--set', 'two words'], 2, '--set: “two words” is no feature'],
     [['--why-not', 'zenn4'], 2, 'there is no microarchitecture “zenn4”'],
     [['--compiler', 'tcc@1'], 2, '“tcc@1” is no compiler and version that is known'],
     [['nonsense'], 2, 'detect has no value “nonsense”'],

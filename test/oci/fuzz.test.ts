@@ -13,6 +13,7 @@ import {
 import { RegistryError } from '../../src/oci/registry-error.ts';
 import { addHop, isLoop } from '../../src/oci/via.ts';
 import { FUZZ_RUNS } from '../support/fuzz.ts';
+import { countReached } from '../support/reached.ts';
 
 const RUNS = { numRuns: FUZZ_RUNS };
 
@@ -22,24 +23,52 @@ const digestText = fc.tuple(fc.constantFrom('sha256', 'sha512', 'SHA256', 'md5',
 
 describe('any text', () => {
   test('is a reference that is written back as it was read, or none', () => {
+    const goodDigest = fc.oneof(
+      ...(
+        [
+          ['sha256', 64],
+          ['sha512', 128],
+        ] as const
+      ).map(([algorithm, length]) =>
+        fc
+          .string({ unit: fc.constantFrom(...'0123456789abcdef'), minLength: length, maxLength: length })
+          .map((digits) => `${algorithm}:${digits}`),
+      ),
+    );
+    const goodName = fc
+      .array(fc.stringMatching(/^[a-z0-9]{1,8}(?:[._-][a-z0-9]{1,4})?$/), { minLength: 1, maxLength: 4 })
+      .map((parts) => parts.join('/'));
     const reference = fc.oneof(
       nameText,
       fc.string({ maxLength: 300 }),
       digestText.map((parts) => parts.join(':')),
+      goodDigest,
+      goodName,
     );
+    const digests = countReached();
+    const names = countReached();
     fc.assert(
       fc.property(reference, (text) => {
+        digests.tried();
+        names.tried();
         const found = parseManifestReference(text);
         if (found) expect(formatManifestReference(found)).toBe(text);
         const digest = parseDigest(text);
-        if (digest !== undefined) expect(digest).toMatch(/^(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/);
+        if (digest !== undefined) {
+          digests.reached();
+          expect(digest).toMatch(/^(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/);
+        }
         // No name reaches a path or a URL that could leave its place there.
         const name = parseRepositoryName(text) ?? parseImageReference(text)?.repository.name;
-        if (name !== undefined) expect(name).toMatch(/^[a-z0-9]+(?:[._/-]+[a-z0-9]+)*$/);
-        if (name !== undefined) expect(name).not.toMatch(/\.\.|\/\//);
+        if (name === undefined) return;
+        names.reached();
+        expect(name).toMatch(/^[a-z0-9]+(?:[._/-]+[a-z0-9]+)*$/);
+        expect(name).not.toMatch(/\.\.|\/\//);
       }),
       RUNS,
     );
+    digests.expectShare(0.1);
+    names.expectShare(0.1);
   });
 
   test('is a Range within the blob, beyond it, or none', () => {

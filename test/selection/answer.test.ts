@@ -3,6 +3,7 @@ import { digestOf } from '../../src/oci/digest.ts';
 import { parseManifestDocument } from '../../src/oci/manifest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import { type Answer, answerFor } from '../../src/selection/answer.ts';
+import { derivedForms } from '../../src/selection/derived-forms.ts';
 import { DEFAULT_POLICY, type SelectionPolicy } from '../../src/selection/policy.ts';
 import { hostOf } from '../support/host-of.ts';
 import { digestNamed, documentOf, type EntrySpec, readDocument } from '../support/index-fixture.ts';
@@ -303,12 +304,22 @@ describe('when nothing is eligible', () => {
     expect(manifests[0]).toMatchObject({
       platform: { architecture: 'unknown', os: 'unknown' },
       annotations: {
-        'io.metahub.refused': 'demands nvcap:9.0 (platform.features): this host has no NVIDIA GPU',
+        'io.metahub.refused': 'not for this host: it demands nvcap:9.0',
       },
     });
     expect(platformsOf({ manifests })).toEqual(
       manifests.map(() => ({ architecture: 'unknown', os: 'unknown' })),
     );
+  });
+
+  test('a refusal has the same bytes on every host that it is for, so that any mirror can derive it again', () => {
+    const digests = ['cpu:haswell', 'cpu:zen2 fabric:ib', ''].map((host) => {
+      const given = answer(host, { a: 'nvcap:9.0', b: 'cpu:zen5' });
+      return given.kind === 'refused' ? given.index?.digest : given.kind;
+    });
+    expect(new Set(digests).size).toBe(1);
+    const { document } = documentOf({ a: 'nvcap:9.0', b: 'cpu:zen5' });
+    expect([...derivedForms(document, DEFAULT_POLICY)].map(({ digest }) => digest)).toContain(digests[0]);
   });
 
   test('an answered refusal is passed on by the next mirror as it is', () => {

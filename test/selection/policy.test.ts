@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
-import { DEFAULT_POLICY, parsePolicy } from '../../src/selection/policy.ts';
+import { parsePolicy } from '../../src/selection/parse-policy.ts';
+import { DEFAULT_POLICY } from '../../src/selection/policy.ts';
 
 describe('parsePolicy()', () => {
   test('nothing written is the default', () => {

@@ -1,4 +1,5 @@
 import { type ListSpec, parseListSpec } from '../../oci/image-list.ts';
+import { problemWithFeature } from '../../selection/check-feature.ts';
 import { UserError } from '../user-error.ts';
 import { readYamlFolder } from './yaml.ts';
 
@@ -14,7 +15,7 @@ export async function loadImageCatalog(
   return files.flatMap(({ path, content }) =>
     (Array.isArray(content) ? content : [content]).map((item) => {
       try {
-        return parseListSpec(item);
+        return parseListSpec(item, problemWithFeature);
       } catch (cause) {
         throw new UserError(`${path}: ${(cause as Error).message}`, {
           cause,

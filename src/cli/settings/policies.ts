@@ -2,7 +2,8 @@ import type { BaselineRule } from '../../catalog/entry.ts';
 import { readTagPatterns } from '../../oci/image-list.ts';
 import type { Repository, Tag } from '../../oci/reference.ts';
 import { matchTag, type TagPattern } from '../../oci/tag-pattern.ts';
-import { DEFAULT_POLICY, parsePolicy, type SelectionPolicy } from '../../selection/policy.ts';
+import { parsePolicy } from '../../selection/parse-policy.ts';
+import { DEFAULT_POLICY, type SelectionPolicy } from '../../selection/policy.ts';
 import { createRepositoryPatterns, type RepositoryPatterns } from '../../site/repository-patterns.ts';
 import { UserError } from '../user-error.ts';
 

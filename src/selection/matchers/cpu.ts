@@ -13,7 +13,8 @@ interface Level {
   readonly minor: number;
 }
 
-function parseLevel(text: string): Level | undefined {
+/** The level that a text spells, `x86-64-v3` or `arm64-v8.2`; undefined for any other text. */
+export function parseLevel(text: string): Level | undefined {
   const [, family, major, minor] = LEVEL.exec(text) ?? [];
   if (family === undefined) return undefined;
   const level = { major: Number(major), minor: Number(minor ?? 0) };

@@ -35,6 +35,12 @@ function parseCapability(text: string): { version: Version; suffix: string } | u
   return major === undefined ? undefined : { version: [Number(major), Number(minor)], suffix: suffix ?? '' };
 }
 
+/** Can a GPU have, or code be for, this capability: `9.0`, `sm_90`, `9.0a`, `9.0+PTX`, `8.0-8.9`, `=7.5`? */
+export function isCapability(text: string): boolean {
+  const plain = text.replace(/\+ptx$/i, '');
+  return parseCapability(plain) !== undefined || parseVersionRange(plain) !== undefined;
+}
+
 function isTegra(capability: Version): boolean {
   return TEGRA.has(capability.join('.'));
 }

@@ -59,12 +59,9 @@ function inColour(text: string, status: VerdictStatus, page: Page): string {
 }
 
 /** The reason below its entry, where it says more than the verdict. */
-function reasonLines({ status, reason, failures }: Verdict, page: Page): readonly string[] {
+function reasonLines({ status, reason, ranking, failures }: Verdict, page: Page): readonly string[] {
   if (status === 'foreign' || status === 'attestation') return [];
-  const reasons =
-    failures.length > 0
-      ? failures.map(formatFailure)
-      : [reason.replace(/^(?:demands .*?, which this host has; |runs here, but )/, '')];
+  const reasons = failures.length > 0 ? failures.map(formatFailure) : [ranking ?? reason];
   return reasons.flatMap((one) =>
     wrap(printable(one), page.width - INDENT).map((text) =>
       painted(`${' '.repeat(INDENT)}${text}`, 'dim', page),
@@ -72,41 +69,46 @@ function reasonLines({ status, reason, failures }: Verdict, page: Page): readonl
   );
 }
 
-function answerText({ subject, answer, notes }: Explanation, page: Page): string {
-  const { digest, bytes } = subject.source;
-  const lines: readonly (readonly [label: string, text: string])[] = (() => {
-    switch (answer.kind) {
-      case 'original':
-        return [
-          ['answer', 'the original, byte for byte'],
-          ['digest', digest],
-          ['bytes', String(bytes.length)],
-        ];
-      case 'derived':
-        return [
-          ['answer', 'a derived index'],
-          ['digest', answer.digest],
-          ['bytes', String(answer.bytes.length)],
-        ];
-      case 'entry':
-        return [
-          ['answer', 'the manifest of the winner itself'],
-          ['digest', answer.entry.digest],
-        ];
-      case 'refused':
-        return [['answer', painted('refused: no matching manifest', 'bad', page)]];
+const LABEL_WIDTH = 9;
+
+type TextRow = readonly [label: string, text: string];
+
+function answerLines({ subject, answer }: Explanation, page: Page): readonly TextRow[] {
+  switch (answer.kind) {
+    case 'original': {
+      const { digest, bytes } = subject.source;
+      return [
+        ['answer', 'the original, byte for byte'],
+        ['digest', digest],
+        ['bytes', String(bytes.length)],
+      ];
     }
-  })();
+    case 'derived':
+      return [
+        ['answer', 'a derived index'],
+        ['digest', answer.digest],
+        ['bytes', String(answer.bytes.length)],
+      ];
+    case 'entry':
+      return [
+        ['answer', 'the manifest of the winner itself'],
+        ['digest', answer.entry.digest],
+      ];
+    case 'refused':
+      return [['answer', painted('refused: no matching manifest', 'bad', page)]];
+  }
+}
+
+function answerText(explanation: Explanation, page: Page): string {
+  const { answer, notes, subject } = explanation;
   const rows = [
-    ...lines,
+    ...answerLines(explanation, page),
     ...wrapped('because', answer.reason, page),
     ...notes.flatMap(({ text }) => wrapped('note', text, page)),
     ...suggestionRows(subject, page),
   ];
   return rows.map(([label, text]) => `${label.padEnd(LABEL_WIDTH)}${text}\n`).join('');
 }
-
-type TextRow = readonly [label: string, text: string];
 
 function wrapped(label: string, text: string, page: Page): readonly TextRow[] {
   return wrap(printable(text), page.width - LABEL_WIDTH).map((line, at) => [at === 0 ? label : '', line]);
@@ -117,5 +119,3 @@ function suggestionRows({ suggestion }: Explanation['subject'], page: Page): rea
   const text = `the catalogue has a list that answers this tag with the image that fits: metahub catalog enable ${suggestion}`;
   return wrapped('hint', text, page);
 }
-
-const LABEL_WIDTH = 9;

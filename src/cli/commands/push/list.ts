@@ -1,5 +1,6 @@
 import { type ListSpec, parseListSpec } from '../../../oci/image-list.ts';
 import { parseTag, type Tag } from '../../../oci/reference.ts';
+import { problemWithFeature } from '../../../selection/check-feature.ts';
 import { readYaml } from '../../settings/yaml.ts';
 import { UserError } from '../../user-error.ts';
 
@@ -19,7 +20,7 @@ export async function readList(path: string): Promise<PushList> {
     new UserError(`${path}: ${why}`, { cause, nextStep, exitStatus: 2 });
   let spec: ListSpec;
   try {
-    spec = parseListSpec(content);
+    spec = parseListSpec(content, problemWithFeature);
   } catch (cause) {
     const form = 'A list has image, and manifests of {image, platform: {os, architecture, features}}.';
     throw refuse((cause as Error).message, form, cause);
