@@ -25,6 +25,9 @@ afterEach(() => workplace.close());
 const blobPath = ({ layer }: HeldImage) => `/v2/team/app/blobs/${layer}`;
 const manifestPath = ({ tag }: HeldImage) => `/v2/team/app/manifests/${tag}`;
 
+/** Does the request resume a blob? One from byte 0 is the first. */
+const isForRest = (range: string | undefined) => range !== undefined && !range.startsWith('bytes=0-');
+
 /** The registry sends half of every layer and the rest when it is released. */
 function holdHalfWay({ content, behave }: WholeMirror) {
   const honest = serveContent(content);
@@ -32,7 +35,7 @@ function holdHalfWay({ content, behave }: WholeMirror) {
   let isReleased = false;
   behave((request, response) => {
     const bytes = content.blobs.get((request.url ?? '').split('/').at(-1) ?? '');
-    if (bytes === undefined || bytes.length < 100_000 || isReleased || request.headers.range) {
+    if (bytes === undefined || bytes.length < 100_000 || isReleased || isForRest(request.headers.range)) {
       return honest(request, response);
     }
     response.writeHead(200, { 'content-length': bytes.length });
