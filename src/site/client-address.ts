@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { BlockList, isIP, isIPv6 } from 'node:net';
+import { isLoopback } from '../lib/ip-address.ts';
 
 /** The client's address: that of its connection, or the one that a trusted proxy reports. */
 export type ClientAddress = (remoteAddress: string, headers: IncomingHttpHeaders) => string;
@@ -23,15 +24,25 @@ function listOf(proxies: readonly string[]): BlockList {
 /**
  * Takes the last address of `X-Forwarded-For` that no trusted proxy wrote. Without a trusted proxy the header says
  * nothing: every local user could invent addresses, and with them escape the limit on failed logins.
+ * @param onIgnored is called once, for the first header that comes from this machine and is not trusted: a proxy beside the
+ * mirror, most likely, that the operator has to declare
  * @throws {Error} when one of `proxies` is neither an address nor a subnet.
  */
-export function clientAddressBehind(proxies: readonly string[]): ClientAddress {
+export function clientAddressBehind(
+  proxies: readonly string[],
+  onIgnored: (proxy: string) => void = () => {},
+): ClientAddress {
   const trusted = listOf(proxies);
   const isProxy = (address: string) => trusted.check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
+  let hasWarned = false;
   return (remoteAddress, headers) => {
     const written = headers['x-forwarded-for'];
     let address = withoutMapping(remoteAddress);
     if (written === undefined) return address;
+    if (!hasWarned && isLoopback(address) && !isProxy(address)) {
+      hasWarned = true;
+      onIgnored(address);
+    }
     const chain = (Array.isArray(written) ? written.join(',') : written).split(',');
     while (isIP(address) !== 0 && isProxy(address)) {
       const before = withoutMapping(chain.pop()?.trim() ?? '');

@@ -89,7 +89,10 @@ export async function openSite(options: SiteOptions): Promise<Site> {
   });
   const audit = createAudit(log);
   const rightsOf = createPermissions();
-  const clientAddress = clientAddressBehind(options.proxies ?? []);
+  const clientAddress = clientAddressBehind(options.proxies ?? [], (proxy) => {
+    const message = `X-Forwarded-For from ${proxy} is ignored: declare the proxy with --proxies ${proxy}`;
+    log('warning', 'forwarded-address-ignored', message, { proxy });
+  });
   const siteUrl = siteUrlFrom({ url: options.url, tls: options.tls });
   const gate = createSiteAdmission({
     authenticate,

@@ -25,6 +25,21 @@ describe('the client’s address', () => {
     },
   );
 
+  test('is reported once as ignored when a proxy of this machine is not declared', () => {
+    const ignored: string[] = [];
+    const clientAddress = clientAddressBehind([], (proxy) => ignored.push(proxy));
+    clientAddress('127.0.0.1', {});
+    clientAddress('192.0.2.9', { 'x-forwarded-for': '10.0.0.1' });
+    expect(ignored).toEqual([]);
+    for (let request = 0; request < 3; request += 1) {
+      clientAddress('127.0.0.1', { 'x-forwarded-for': '192.0.2.9' });
+    }
+    expect(ignored).toEqual(['127.0.0.1']);
+    const declared = clientAddressBehind(['127.0.0.1'], (proxy) => ignored.push(proxy));
+    declared('127.0.0.1', { 'x-forwarded-for': '192.0.2.9' });
+    expect(ignored).toHaveLength(1);
+  });
+
   test('a proxy that is no address is refused at once', () => {
     expect(() => clientAddressBehind(['nginx'])).toThrow('“nginx” is no address');
   });
