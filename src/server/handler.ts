@@ -98,6 +98,17 @@ function checkedVia({ headers }: IncomingMessage, pseudonym: string): string | u
   return via;
 }
 
+/**
+ * Says that the answer is scoped by `ns`, so that a client knows a proxy that heeds it from one that does not.
+ * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md#registry-proxying
+ */
+function announceNamespace(
+  res: ServerResponse,
+  { namespace }: { readonly namespace?: string | undefined },
+): void {
+  if (namespace !== undefined) res.setHeader('OCI-Namespace', namespace);
+}
+
 /** Answers requests: whatever happens, each gets an answer or its connection is cut. */
 class MirrorRequestHandler {
   readonly #options: RequestHandlerOptions;
@@ -149,6 +160,7 @@ class MirrorRequestHandler {
       return true;
     }
     pipeline.track(req, res);
+    announceNamespace(res, route);
     const { bytes } = prepared.manifest;
     holdUntilSent(answerMemory, res, bytes);
     sendManifest(req, res, prepared, ageHeader(prepared));
@@ -214,6 +226,7 @@ class MirrorRequestHandler {
       isPrivate: hasLogins || access !== undefined,
       hold: (bytes) => holdUntilSent(answerMemory, res, bytes),
     };
+    if (route.kind !== 'ping') announceNamespace(res, route);
     await this.#answer(exchange, route, key);
   }
 

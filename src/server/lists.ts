@@ -6,12 +6,12 @@ import type { HttpExchange } from './exchange.ts';
 import { forwardableHeaders, sendDocument, sendDocumentBytes } from './response.ts';
 import type { ReferrersRoute, TagsRoute } from './routes.ts';
 
-function nextPage({ written, sourceHost, limit }: TagsRoute, { next }: TagPage): HeaderList {
+function nextPage({ written, namespace, limit }: TagsRoute, { next }: TagPage): HeaderList {
   if (next === undefined) return [];
   const query = [
     ...(limit === undefined ? [] : [`n=${limit}`]),
     `last=${encodeURIComponent(next)}`,
-    ...(sourceHost === undefined ? [] : [`ns=${encodeURIComponent(sourceHost)}`]),
+    ...(namespace === undefined ? [] : [`ns=${encodeURIComponent(namespace)}`]),
   ];
   return ['Link', `</v2/${written}/tags/list?${query.join('&')}>; rel="next"`];
 }

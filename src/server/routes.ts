@@ -65,12 +65,16 @@ export type Route =
 export interface ManifestRoute {
   readonly kind: 'manifest';
   readonly repository: Repository;
+  /** The source host that `ns` named. */
+  readonly namespace?: SourceHost | undefined;
   readonly reference: ManifestReference;
 }
 
 export interface BlobRoute {
   readonly kind: 'blob';
   readonly repository: Repository;
+  /** The source host that `ns` named. */
+  readonly namespace?: SourceHost | undefined;
   readonly digest: Digest;
 }
 
@@ -79,7 +83,7 @@ export interface TagsRoute {
   readonly repository: Repository;
   /** The repository as it stands in the request's path, and `ns` if it was given: for the answer and its `Link`. */
   readonly written: string;
-  readonly sourceHost: SourceHost | undefined;
+  readonly namespace?: SourceHost | undefined;
   readonly limit: number | undefined;
   readonly after: Tag | undefined;
 }
@@ -87,6 +91,8 @@ export interface TagsRoute {
 export interface ReferrersRoute {
   readonly kind: 'referrers';
   readonly repository: Repository;
+  /** The source host that `ns` named. */
+  readonly namespace?: SourceHost | undefined;
   readonly digest: Digest;
   readonly artifactType: string | undefined;
 }
@@ -161,19 +167,25 @@ function parseResource(path: string, query: Query, rules: HostRules): Route | un
   const repository = () => repositoryOf(written, sourceHost, rules);
   switch (path.slice(kindSlash + 1, lastSlash)) {
     case 'manifests':
-      return { kind: 'manifest', repository: repository(), reference: referenceIn(last) };
+      return {
+        kind: 'manifest',
+        repository: repository(),
+        namespace: sourceHost,
+        reference: referenceIn(last),
+      };
     case 'blobs':
-      return { kind: 'blob', repository: repository(), digest: digestIn(last) };
+      return { kind: 'blob', repository: repository(), namespace: sourceHost, digest: digestIn(last) };
     case 'referrers':
       return {
         kind: 'referrers',
         repository: repository(),
+        namespace: sourceHost,
         digest: digestIn(last),
         artifactType: artifactTypeIn(query),
       };
     case 'tags':
       if (last !== 'list') return undefined;
-      return { kind: 'tags', repository: repository(), written, sourceHost, ...pageBounds(query) };
+      return { kind: 'tags', repository: repository(), written, namespace: sourceHost, ...pageBounds(query) };
     default:
       return undefined;
   }

@@ -485,3 +485,24 @@ describe('memory for large documents that are being sent', () => {
     expect(answers.map(({ status }) => status)).toEqual(Array.from({ length: 20 }, () => 200));
   });
 });
+
+describe('OCI-Namespace', () => {
+  test.each(['manifest', 'blob', 'list', 'referrers'] as const)(
+    'is answered of a %s that ns scopes, and of no other',
+    async (kind) => {
+      const served = await serveLatest();
+      const blob = served.registry.putBlob(Buffer.from('a layer'));
+      const path = {
+        manifest: TAG,
+        blob: `/v2/library/app/blobs/${blob}`,
+        list: '/v2/library/app/tags/list',
+        referrers: `/v2/library/app/referrers/${served.digest}`,
+      }[kind];
+      // Twice: the second manifest comes from the response cache.
+      for (const _ of [1, 2]) {
+        expect((await ask(served.port, `${path}?ns=docker.io`)).headers['oci-namespace']).toBe('docker.io');
+        expect((await ask(served.port, path)).headers['oci-namespace']).toBeUndefined();
+      }
+    },
+  );
+});
