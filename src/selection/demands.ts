@@ -1,4 +1,5 @@
 import { type Feature, formatFeature, parseFeature } from '../host/features.ts';
+import { replaceProperties } from '../host/variant-properties.ts';
 import { tableOf } from '../lib/object-reader.ts';
 import { FEATURES_ANNOTATION } from '../oci/build-index.ts';
 import type { Descriptor } from '../oci/manifest.ts';
@@ -118,9 +119,13 @@ function isUnsaid(value: string): boolean {
   return value === '' || value === 'unknown' || value === 'none' || value === 'generic';
 }
 
-/** White space or a comma ends a feature, unless the comma goes on with a comparison, as in `kernel:>=5.10,<6`. */
+/**
+ * White space or a comma ends a feature, unless the comma goes on with a comparison, as in `kernel:>=5.10,<6`. Properties of wheel
+ * variants (`x86_64 :: level :: v3`) are features too.
+ */
 function featureList(value: string): readonly string[] {
-  return value.split(/\s+|,(?![<>=!])/).filter((word) => word !== '');
+  const features = value.includes('::') ? replaceProperties(value) : value;
+  return features.split(/\s+|,(?![<>=!])/).filter((word) => word !== '');
 }
 
 /** What an entry's annotations demand. */

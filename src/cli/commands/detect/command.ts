@@ -11,6 +11,7 @@ const EXAMPLES = helpText(
     ['metahub detect cpu', 'one value: the microarchitecture'],
     ['metahub detect --why-not zen4', 'what this host lacks to run code built for it'],
     ['metahub detect --gcc 12', 'the flags to build for this host'],
+    ['metahub detect --format conda', 'in the form that another tool reads'],
     ['metahub detect --verify --execute', 'whether other programs, and the CPU itself, agree'],
     ['metahub detect --capture my-host', 'what a report of a wrong answer needs'],
     [

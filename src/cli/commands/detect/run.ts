@@ -3,7 +3,19 @@ import type { Output } from '../../output.ts';
 import { UserError } from '../../user-error.ts';
 
 /** What `--format` takes. */
-export const FORMATS = ['table', 'json', 'features', 'nfd'] as const;
+export const FORMATS = [
+  'table',
+  'json',
+  'features',
+  'nfd',
+  'variants',
+  'conda',
+  'eessi',
+  'spack',
+  'slurm',
+  'nomad',
+  'build-env',
+] as const;
 type Format = (typeof FORMATS)[number];
 
 /** The options of `metahub detect`, by commander's names. */
@@ -88,7 +100,8 @@ function soleAnswer(value: string | undefined, flags: DetectFlags, output: Outpu
   const format = flags.format ?? (flags.features ? 'features' : undefined);
   if (format !== undefined) {
     const option = flags.format === undefined ? '--features' : `--format ${format}`;
-    if (json && (format === 'table' || format === 'nfd')) answers.push(['--json', () => Promise.resolve('')]);
+    if (json && format !== 'json' && format !== 'features')
+      answers.push(['--json', () => Promise.resolve('')]);
     answers.push([option, (host) => inFormat(format, host, flags, output)]);
   }
   const [first, second] = answers;
@@ -120,6 +133,20 @@ async function inFormat(
     case 'features':
       if (json) return `${JSON.stringify(host.profile.features)}\n`;
       return host.profile.features.map((feature) => `- ${feature}\n`).join('');
+    case 'variants':
+      return (await import('./formats/variants.ts')).renderVariants(host.profile);
+    case 'conda':
+      return (await import('./formats/conda.ts')).renderConda(host.profile);
+    case 'eessi':
+      return (await import('./formats/eessi.ts')).renderEessi(host.profile);
+    case 'spack':
+      return (await import('./formats/spack.ts')).renderSpack(host);
+    case 'slurm':
+      return (await import('./formats/schedulers.ts')).renderSlurm(host.profile);
+    case 'nomad':
+      return (await import('./formats/schedulers.ts')).renderNomad(host.profile);
+    case 'build-env':
+      return (await import('./formats/build-env.ts')).renderBuildEnv(host.profile);
     case 'table': {
       const { renderTable } = await import('./table.ts');
       return renderTable(host, { human, ...output.terminal() });

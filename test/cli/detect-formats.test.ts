@@ -1,0 +1,129 @@
+import { describe, expect, test } from 'vitest';
+import { runCli } from '../support/run-cli.ts';
+
+const MUSEUM = 'test/fixtures/hosts';
+
+/** What `--format` prints of a host of the museum. */
+async function format(name: string, host: string, ...words: readonly string[]): Promise<string> {
+  const { stdout, stderr } = await runCli(
+    'detect',
+    '--root',
+    `${MUSEUM}/${host}`,
+    '--format',
+    name,
+    ...words,
+  );
+  expect(stderr).toBe('');
+  return stdout;
+}
+
+const H100 = 'ubuntu22.04-sapphirerapids-h100';
+const GRACE = 'ubuntu24.04-grace-gh200';
+const MI250 = 'sles15-zen3-mi250x';
+
+describe('--format variants', () => {
+  // PEP 825: namespaces and features `^[a-z0-9_]+$`, values `^[a-z0-9_.]+$`.
+  test.each([H100, GRACE, MI250, 'debian12-core2', 'rhel9-power10le'])(
+    'of %s is properties alone',
+    async (host) => {
+      for (const line of (await format('variants', host)).split('\n').filter(Boolean)) {
+        expect(line).toMatch(/^[a-z0-9_]+ :: [a-z0-9_]+ :: [a-z0-9_.]+$/);
+      }
+    },
+  );
+
+  test('has the bounds of CUDA, the machine code that runs, the levels and the flags, best first', async () => {
+    const lines = (await format('variants', H100)).split('\n');
+    expect(lines).toEqual(
+      expect.arrayContaining([
+        'nvidia :: sm_arch :: 90_real',
+        'nvidia :: sm_arch :: 90_virtual',
+        'x86_64 :: avx512f :: on',
+        'x86_64 :: sse3 :: on',
+      ]),
+    );
+    expect(lines.filter((line) => line.startsWith('x86_64 :: level'))).toEqual([
+      'x86_64 :: level :: v4',
+      'x86_64 :: level :: v3',
+      'x86_64 :: level :: v2',
+      'x86_64 :: level :: v1',
+    ]);
+    expect(lines.some((line) => /^nvidia :: cuda_version_lower_bound :: \d+\.\d+$/.test(line))).toBe(true);
+  });
+
+  test('of an arm64 host has its versions', async () => {
+    const lines = (await format('variants', GRACE)).split('\n');
+    expect(lines).toContain('aarch64 :: version :: 8.2a');
+    expect(lines).toContain('aarch64 :: sve :: on');
+  });
+});
+
+describe('the formats of neighbours', () => {
+  test('conda: the variables of CEP 30', async () => {
+    expect(await format('conda', H100)).toMatch(
+      /^export CONDA_OVERRIDE_ARCHSPEC=sapphirerapids\nexport CONDA_OVERRIDE_CUDA=\d+\.\d+\nexport CONDA_OVERRIDE_CUDA_ARCH=9\.0\nexport CONDA_OVERRIDE_GLIBC=2\.35\nexport CONDA_OVERRIDE_LINUX=\d+\.\d+\.\d+\n$/,
+    );
+  });
+
+  test('conda: of several GPUs the least capable', async () => {
+    expect(await format('conda', H100, '--set', 'nvcap:7.0', '--set', 'nvcap:8.9')).toMatch(
+      /CUDA_ARCH=7\.0$/m,
+    );
+  });
+
+  test.each([
+    [H100, 'x86_64/intel/sapphirerapids', 'accel/nvidia/cc90'],
+    [GRACE, 'aarch64/nvidia/grace', 'accel/nvidia/cc90'],
+    [MI250, 'x86_64/amd/zen3', 'accel/amd/gfx90a'],
+    ['debian12-core2', 'x86_64/generic', undefined],
+    // Not neoverse_v1, for which archdetect takes it: an M4 has no SVE outside of streaming mode.
+    ['asahi41-m1', 'aarch64/generic', undefined],
+  ])('eessi: %s is %s', async (host, folder, accelerator) => {
+    const text = await format('eessi', host);
+    expect(text).toContain(`export EESSI_SOFTWARE_SUBDIR_OVERRIDE=${folder}\n`);
+    expect(text.includes('ACCELERATOR')).toBe(accelerator !== undefined);
+    if (accelerator !== undefined)
+      expect(text).toContain(`EESSI_ACCELERATOR_TARGET_OVERRIDE=${accelerator}\n`);
+  });
+
+  test('eessi: nothing where it builds nothing', async () => {
+    const { stderr, status } = await runCli('detect', '--root', `${MUSEUM}/rhel9-z16`, '--format', 'eessi');
+    expect(stderr).toMatch(/EESSI has no software for s390x/);
+    expect(status).toBe(1);
+  });
+
+  test('spack: the architecture, and the variants of the GPU', async () => {
+    expect(await format('spack', H100)).toBe('arch=linux-ubuntu22.04-sapphirerapids +cuda cuda_arch=90\n');
+    expect(await format('spack', MI250)).toBe('arch=linux-sles15-zen3 +rocm amdgpu_target=gfx90a\n');
+  });
+
+  test('slurm: names that --constraint can say', async () => {
+    const text = await format('slurm', H100);
+    expect(text).toMatch(/^Feature=[\w.,-]+\n$/);
+    const names = text.trim().slice('Feature='.length).split(',');
+    expect(names).toEqual(
+      expect.arrayContaining(['sapphirerapids', 'icelake', 'x86-64-v4', 'x86-64-v3', 'nvcap9.0']),
+    );
+  });
+
+  test('nomad: a meta block', async () => {
+    const text = await format('nomad', H100);
+    expect(text).toMatch(/^client \{\n {2}meta \{\n(?: {4}\w+ = "[^"]*"\n)+ {2}\}\n\}\n$/);
+    expect(text).toMatch(/^ {4}metahub_cpu = "sapphirerapids"$/m);
+  });
+
+  test('build-env: Go, C, Rust and CUDA, as a shell reads it', async () => {
+    const text = await format('build-env', H100);
+    expect(text).toMatch(/^export GOAMD64=v4$/m);
+    expect(text).toMatch(/^export CFLAGS="-march=sapphirerapids -mtune=sapphirerapids"$/m);
+    expect(text).toMatch(/^export RUSTFLAGS="-C target-cpu=sapphirerapids"$/m);
+    expect(text).toMatch(/^export CUDAARCHS=90-real$/m);
+    expect(await format('build-env', GRACE)).toMatch(/^export GOARM64=v\d\.\d$/m);
+    expect(await format('build-env', MI250)).toMatch(/^export PYTORCH_ROCM_ARCH=gfx90a$/m);
+  });
+
+  test('--json goes with none of them', async () => {
+    const { status } = await runCli('detect', '--root', `${MUSEUM}/${H100}`, '--format', 'conda', '--json');
+    expect(status).toBe(2);
+  });
+});

@@ -1,0 +1,123 @@
+import { describe, expect, test } from 'vitest';
+import { propertiesOfHost, replaceProperties } from '../../src/host/variant-properties.ts';
+import { hostOf } from '../support/host-of.ts';
+import type { EntrySpec } from '../support/index-fixture.ts';
+import { selectionCases } from '../support/selection-case.ts';
+
+const propertied = (...properties: readonly string[]): EntrySpec => ({
+  annotations: { 'io.metahub.features': properties.join(', ') },
+});
+const [V2, V3] = [propertied('x86_64 :: level :: v2'), propertied('x86_64 :: level :: v3')];
+
+describe('properties of wheel variants as features', () => {
+  test.each([
+    ['x86_64 :: level :: v3', 'x86-64-v3'],
+    ['x86_64 :: avx512_bf16 :: on', 'avx512_bf16'],
+    ['x86_64::sse3::on', 'pni'],
+    ['aarch64 :: version :: 8.2a', 'arm64-v8.2'],
+    ['aarch64 :: sve :: on', 'sve'],
+    ['nvidia :: sm_arch :: 90_real', 'nvcap:9.0'],
+    ['nvidia :: sm_arch :: 100a_real', 'nvcap:10.0a'],
+    ['nvidia :: sm_arch :: 90_virtual', 'nvptx:9.0'],
+    ['nvidia :: cuda_version_lower_bound :: 12.6', 'cuda:>=12.6'],
+    [
+      'nvidia :: cuda_version_lower_bound :: 12.6, nvidia :: cuda_version_upper_bound :: 13',
+      'cuda:>=12.6,<13',
+    ],
+  ])('%s is %s', (property, feature) => {
+    expect(
+      replaceProperties(property)
+        .replace(/^[\s,]+/, '')
+        .trim(),
+    ).toBe(feature);
+  });
+
+  test('those of a host are what it satisfies itself', () => {
+    for (const host of [
+      'cpu:zen4 nvcap:8.9 cuda:12.4',
+      'cpu:neoverse_v2 nvcap:9.0 cuda:13.0',
+      'cpu:nehalem',
+    ]) {
+      expect(propertiesOfHost(hostOf(host)).length).toBeGreaterThan(3);
+    }
+  });
+});
+
+/**
+ * What wheel variants decide, as variantlib's tests of filtering and sorting have it (tests/resolver/test_lib.py, test_sorting.py):
+ * alternatives of a feature are any of them, features are all of them, a variant with more of them goes first, and one without any is
+ * the fallback. Where MetaHub differs, docs/selection.md says why.
+ */
+selectionCases('entries marked with properties of wheel variants', {
+  'a property that the host does not support makes the entry ineligible': {
+    host: 'cpu:nehalem',
+    entries: { it: V2, no: V3 },
+    wins: 'it',
+  },
+  'the value that its provider puts first wins': {
+    host: 'cpu:zen4',
+    entries: { low: V2, it: V3 },
+    wins: 'it',
+  },
+  'alternatives of one feature: any will do': {
+    host: 'cpu:zen4 nvcap:8.6 cuda:12.8',
+    entries: { plain: '', it: propertied('nvidia :: sm_arch :: 75_real', 'nvidia :: sm_arch :: 86_real') },
+    wins: 'it',
+  },
+  'features of one variant: all have to hold': {
+    host: 'cpu:nehalem nvcap:9.0 cuda:12.8',
+    entries: { plain: '', no: propertied('nvidia :: sm_arch :: 90_real', 'x86_64 :: level :: v3') },
+    wins: 'plain',
+  },
+  'a variant with one more property goes first': {
+    host: 'cpu:zen4',
+    entries: { less: V3, it: propertied('x86_64 :: level :: v3', 'x86_64 :: avx512_bf16 :: on') },
+    wins: 'it',
+  },
+  'the null variant is the fallback': {
+    host: 'cpu:x86_64',
+    entries: { no: V3, it: '' },
+    wins: 'it',
+  },
+  'namespaces are ordered: an accelerator’s before the CPU’s': {
+    host: 'cpu:zen4 nvcap:9.0 cuda:12.8',
+    entries: { cpu: V3, it: propertied('nvidia :: sm_arch :: 90_real') },
+    wins: 'it',
+  },
+  'an upper bound of CUDA excludes what it names': {
+    host: 'cpu:zen4 nvcap:9.0 cuda:13.0',
+    entries: {
+      plain: '',
+      no: propertied(
+        'nvidia :: cuda_version_lower_bound :: 12.6',
+        'nvidia :: cuda_version_upper_bound :: 13',
+      ),
+    },
+    wins: 'plain',
+  },
+  'both bounds of CUDA hold between them': {
+    host: 'cpu:zen4 nvcap:9.0 cuda:12.8',
+    entries: {
+      plain: '',
+      it: propertied(
+        'nvidia :: cuda_version_lower_bound :: 12.6',
+        'nvidia :: cuda_version_upper_bound :: 13',
+      ),
+    },
+    wins: 'it',
+  },
+  'a property of an unknown namespace fails closed': {
+    host: 'cpu:zen4',
+    entries: { plain: '', no: propertied('omnicorp :: feature :: value') },
+    wins: 'plain',
+  },
+  'unlike the provider of nvidia, PTX of the GPU’s major is no machine code': {
+    host: 'cpu:zen4 nvcap:9.0 cuda:12.8',
+    entries: {
+      plain: '',
+      ptx: propertied('nvidia :: sm_arch :: 90_virtual'),
+      it: propertied('nvidia :: sm_arch :: 90_real'),
+    },
+    wins: 'it',
+  },
+});
