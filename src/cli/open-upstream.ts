@@ -4,9 +4,17 @@ import { LRUCache } from 'lru-cache';
 import type { Log } from '../lib/log.ts';
 import type { Credentials } from '../upstream/auth/credentials.ts';
 import { createKeychain } from '../upstream/auth/keychain.ts';
-import { createUpstream, type UpstreamOptions } from '../upstream/client.ts';
+import {
+  type Connection,
+  type ConnectionOptions,
+  connectTo,
+  createUpstream,
+  type UpstreamOptions,
+} from '../upstream/client.ts';
 import { proxyFromEnvironment } from '../upstream/net/proxy.ts';
+import { createResolvers } from '../upstream/net/resolver.ts';
 import type { Pusher } from '../upstream/pusher.ts';
+import { upstreamAt } from '../upstream/settings.ts';
 import { homeDirectory } from './settings/surroundings.ts';
 import { allowedUpstreams, type Upstreams } from './settings/upstreams.ts';
 
@@ -70,27 +78,38 @@ interface Surroundings {
   readonly mayUseOwnLogins?: () => boolean;
 }
 
+/** The proxies and certificates by which this program reaches anything. */
+function surroundingNetwork(env: Environment): Omit<ConnectionOptions, 'resolve'> {
+  const extra = env['NODE_EXTRA_CA_CERTS'];
+  return {
+    proxy: proxyFromEnvironment(env),
+    certificateDirs: ['/etc/metahub/certs.d', '/etc/docker/certs.d', '/etc/containers/certs.d'],
+    extraAuthorities: extra ? [extra] : [],
+    now: () => performance.now(),
+  };
+}
+
+/** A connection to one URL that a person named, by the same proxies, certificates and authorities as a registry. */
+export function openConnection(url: string, env: Environment = process.env): Connection {
+  return connectTo(upstreamAt(url), { ...surroundingNetwork(env), resolve: createResolvers()() });
+}
+
 /** How this user's stored logins, proxies and certificates reach the registries that the settings allow. */
 function upstreamOptions(
   choice: UpstreamChoice,
   { log, pseudonym, mayUseOwnLogins = () => true }: Surroundings,
 ): UpstreamOptions {
-  const { env } = process;
   const allowed = allowedUpstreams(choice);
-  const extra = env['NODE_EXTRA_CA_CERTS'];
   return {
+    ...surroundingNetwork(process.env),
     registryFor: (host) => allowed.get(host),
     credentials: createCredentials(
       (message) => log('warning', 'credential-problem', message),
       mayUseOwnLogins,
     ),
-    proxy: proxyFromEnvironment(env),
-    certificateDirs: ['/etc/metahub/certs.d', '/etc/docker/certs.d', '/etc/containers/certs.d'],
-    extraAuthorities: extra ? [extra] : [],
     pseudonym,
     ...(choice.blobConnections === undefined ? {} : { blobConnections: choice.blobConnections }),
     ...(choice.blobReader === undefined ? {} : { blobReader: choice.blobReader }),
-    now: () => performance.now(),
     log,
   };
 }

@@ -5,6 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
 import type { UpstreamOptions } from '../../src/upstream/client.ts';
 import { createBlobTransport } from '../../src/upstream/http/blob-transport.ts';
+import { BrokenBodyError } from '../../src/upstream/http/body.ts';
 import { createSlabPool } from '../../src/upstream/http/slab.ts';
 import { createTransport } from '../../src/upstream/http/transport.ts';
 import { createDial, createNameGuard } from '../../src/upstream/net/dial.ts';
@@ -213,12 +214,12 @@ describe('a transport of its own', () => {
     const release = (_chunk: Buffer, done: () => void) => void setImmediate(done);
 
     await (await ask('/whole')).body.read(release);
-    await expect((await ask('/broken')).body.read(release)).rejects.toThrow();
+    await expect((await ask('/broken')).body.read(release)).rejects.toBeInstanceOf(BrokenBodyError);
     (await ask('/hanging')).body.cancel();
     const leaving = new AbortController();
     const left = (await ask('/hanging', leaving.signal)).body.read(release);
     leaving.abort();
-    await expect(left).rejects.toThrow();
+    await expect(left).rejects.toMatchObject({ name: 'AbortError' });
     const throwing = (await ask('/whole')).body.read(() => {
       throw new Error('enough');
     });

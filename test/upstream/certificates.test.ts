@@ -47,13 +47,15 @@ async function certificateDir(host: string, files: Readonly<Record<string, strin
 describe('a certificate of an authority of one’s own', () => {
   test('is believed with caFile', async () => {
     const { ask } = await start({ tls: { caFile: authority.certFile } });
-    await ask();
+    expect(await ask()).toMatchObject({ mediaType: MEDIA_TYPE.ociIndex });
   });
 
   test('is believed with the host’s *.crt in a certs.d directory', async () => {
     const { ask, server } = await start();
     const directory = await certificateDir(server.host, { 'ca.crt': authority.certFile });
-    await ask({ certificateDirs: ['/nowhere', directory] });
+    expect(await ask({ certificateDirs: ['/nowhere', directory] })).toMatchObject({
+      mediaType: MEDIA_TYPE.ociIndex,
+    });
   });
 
   test('is not believed by another host’s directory', async () => {
@@ -64,12 +66,14 @@ describe('a certificate of an authority of one’s own', () => {
 
   test('is believed for every host when the operator says so', async () => {
     const { ask } = await start();
-    await ask({ extraAuthorities: ['/no/such/bundle.pem', authority.certFile] });
+    expect(await ask({ extraAuthorities: ['/no/such/bundle.pem', authority.certFile] })).toMatchObject({
+      mediaType: MEDIA_TYPE.ociIndex,
+    });
   });
 
   test('is believed with skipVerify, which is said for one endpoint', async () => {
     const { ask } = await start({ tls: { skipVerify: true } });
-    await ask();
+    expect(await ask()).toMatchObject({ mediaType: MEDIA_TYPE.ociIndex });
   });
 
   test('that is configured but cannot be read is an error, not a connection without it', async () => {
@@ -103,7 +107,9 @@ describe('a registry that asks for the client’s certificate', () => {
     const { certFile, keyFile } = await authority.issue('client.example');
     const { ask, server } = await start({ server: mutual() });
     const files = { 'ca.crt': authority.certFile, 'client.cert': certFile, 'client.key': keyFile };
-    await ask({ certificateDirs: [await certificateDir(server.host, files)] });
+    expect(await ask({ certificateDirs: [await certificateDir(server.host, files)] })).toMatchObject({
+      mediaType: MEDIA_TYPE.ociIndex,
+    });
   });
 
   test('is an error that names the registry when there is none', async () => {

@@ -243,7 +243,9 @@ describe('a client’s own token', () => {
 
   test('is never sent anywhere where it is not', async () => {
     const { server, upstream } = await start(false);
-    await expect(upstream.manifest(repository('app'), tagged('v1'), { access })).rejects.toThrow();
+    await expect(upstream.manifest(repository('app'), tagged('v1'), { access })).rejects.toMatchObject({
+      code: 'UNAVAILABLE',
+    });
     expect(server.requests.map(({ headers }) => headers['authorization'])).toEqual([undefined]);
   });
 

@@ -173,6 +173,33 @@ describe.each(['raw', 'standard'] as const)('blobs read by the %s reader', (blob
       expect((await readBlob(await upstream.blob(app, digest))).equals(bytes)).toBe(true);
     });
 
+    test('a rest of a blob of another size is not taken for the rest of this one', async () => {
+      const misdeeds: Handler[] = [];
+      const { upstream, digest, bytes } = await start(misdeeds);
+      misdeeds.push(breaking(bytes.subarray(0, 300_000), SIZE, 'reset'), (request, response) => {
+        const from = Number(/\d+/.exec(request.headers.range ?? '')?.[0]);
+        const range = `bytes ${from}-${SIZE - 1}/${SIZE + 1}`;
+        response.writeHead(206, { 'content-length': SIZE - from, 'content-range': range });
+        response.end(randomBytes(SIZE - from));
+      });
+      expect((await readBlob(await upstream.blob(app, digest))).equals(bytes)).toBe(true);
+    });
+
+    test.each([
+      ['earlier', 99_999],
+      ['later', 100_001],
+    ])('a first part that begins a byte %s than the one asked for is refused', async (_, from) => {
+      const misdeeds: Handler[] = [];
+      const { upstream, digest, bytes } = await start(misdeeds);
+      misdeeds.push((_request, response) => {
+        const range = `bytes ${from}-${from + 99}/${SIZE}`;
+        response.writeHead(206, { 'content-length': 100, 'content-range': range });
+        response.end(bytes.subarray(from, from + 100));
+      });
+      const range = { kind: 'from', first: 100_000, last: 100_099 } as const;
+      await expect(upstream.blob(app, digest, { range })).rejects.toThrow('another part');
+    });
+
     test('a part of a blob is resumed as well', async () => {
       const misdeeds: Handler[] = [];
       const { upstream, digest, bytes, ranges } = await start(misdeeds);

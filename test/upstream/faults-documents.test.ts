@@ -337,6 +337,6 @@ describe('fault 30: gzip bomb', () => {
       'content-type': MEDIA_TYPE.ociIndex,
       'content-encoding': 'identity',
     });
-    await upstream.manifest(app, tagged('v1'));
+    expect((await upstream.manifest(app, tagged('v1'))).bytes.toString()).toBe(JSON.stringify(INDEX));
   });
 });

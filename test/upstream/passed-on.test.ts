@@ -82,7 +82,9 @@ describe('referrers', () => {
 describe('the loop header', () => {
   test('two mirrors in front of each other are told apart from a chain of mirrors', async () => {
     const { server, upstream } = await start((_, response) => void response.writeHead(404).end());
-    await expect(upstream.resolve(app, tagged('v1'), { via: '1.1 metahub-a' })).rejects.toThrow();
+    await expect(upstream.resolve(app, tagged('v1'), { via: '1.1 metahub-a' })).rejects.toMatchObject({
+      status: 404,
+    });
     const via = String(server.requests[0]?.headers['via']);
     expect(isLoop(via, 'metahub-test')).toBe(true);
     expect(isLoop(via, 'metahub-a')).toBe(true);

@@ -226,6 +226,30 @@ describe('what is asked of a token service', () => {
   });
 });
 
+test('two accounts with the same user name in login files of their own share no token', async () => {
+  const { upstream, server, tokenRequests } = await guarded(undefined, {
+    credentials: {
+      loginFor: async (_registry, _repository, _signal, access) => ({
+        kind: 'basic',
+        username: 'ci',
+        password: access?.logins ?? 'none',
+      }),
+    },
+  });
+  for (const logins of ['/a/auth.json', '/b/auth.json', '/a/auth.json']) {
+    await upstream.manifest(app, tagged('v1'), { access: { partition: logins, logins } });
+  }
+  const shown = tokenRequests().map(({ headers }) => headers['authorization']);
+  const basic = (file: string) => `Basic ${Buffer.from(`ci:${file}`).toString('base64')}`;
+  expect(shown).toEqual([basic('/a/auth.json'), basic('/b/auth.json')]);
+  const used = server.requests.map(({ headers }) => headers['authorization']);
+  expect(used.filter((authorization) => String(authorization).startsWith('Bearer'))).toEqual([
+    'Bearer token-1',
+    'Bearer token-2',
+    'Bearer token-1',
+  ]);
+});
+
 describe('a stale login', () => {
   test('does not cost a public image: the token is asked for without it, and a warning says so', async () => {
     const warnings: string[] = [];

@@ -1,5 +1,9 @@
 import { MACHINES_PATH, type MachineList, readMachineList } from '../../../site/machine-list.ts';
 import { basicAuthorization } from '../../../upstream/auth/credentials.ts';
+import { fromNetworkError } from '../../../upstream/errors.ts';
+import { readBody } from '../../../upstream/http/response-reader.ts';
+import { USER_AGENT } from '../../../upstream/http/transport.ts';
+import { openConnection } from '../../open-upstream.ts';
 import { UserError } from '../../user-error.ts';
 
 /** A site as a person names it. */
@@ -9,6 +13,7 @@ export interface SiteAddress {
   readonly url: URL;
 }
 
+const LIST_MAX_BYTES = 4 * 1024 * 1024;
 const TIMEOUT_MS = 10_000;
 
 /** `hub.example.org`, `127.0.0.1:5080` (loopback is spoken to in plain HTTP), or a URL. @throws {UserError} status 2 */
@@ -25,35 +30,56 @@ export function readSiteAddress(text: string): SiteAddress {
   return { registry: url.host, url };
 }
 
-async function ask(site: SiteAddress, user: string, password: string): Promise<Response> {
+/** A site's answer; `document` is its JSON, or undefined. */
+interface Answer {
+  readonly status: number;
+  readonly retryAfter: string | undefined;
+  readonly document: unknown;
+}
+
+/** Asks the site as a registry is asked: by the same proxies, certificates and authorities. Follows no redirect. */
+async function ask(site: SiteAddress, user: string, password: string): Promise<Answer> {
+  const { transport } = openConnection(site.url.origin);
   try {
-    return await fetch(new URL(MACHINES_PATH, site.url), {
-      headers: { authorization: basicAuthorization(user, password) },
-      // A redirect would send the password to another host.
-      redirect: 'error',
-      signal: AbortSignal.timeout(TIMEOUT_MS),
+    const reply = await transport.send({
+      method: 'GET',
+      url: new URL(MACHINES_PATH, site.url),
+      headers: { authorization: basicAuthorization(user, password), 'user-agent': USER_AGENT },
     });
+    const { status, headers } = reply;
+    const bytes = await readBody(reply, LIST_MAX_BYTES, TIMEOUT_MS);
+    return { status, retryAfter: headers['retry-after'], document: parseJson(bytes) };
   } catch (cause) {
-    const why = (cause as Error & { cause?: Error }).cause?.message ?? (cause as Error).message;
-    throw new UserError(`${site.url.origin} cannot be reached: ${why}`, {
+    const { message } = fromNetworkError(cause, site.url.host);
+    throw new UserError(`${site.url.origin} cannot be reached: ${message}`, {
       cause,
       nextStep:
         site.url.protocol === 'http:'
           ? `For a site with a certificate write https://${site.url.host}.`
-          : 'For a site without a certificate write http://HOST:PORT; a private authority’s is trusted by NODE_EXTRA_CA_CERTS=FILE.',
+          : 'For a site without a certificate write http://HOST:PORT; a private authority’s is trusted by NODE_EXTRA_CA_CERTS=FILE, or by a file in /etc/docker/certs.d/HOST:PORT.',
     });
+  } finally {
+    await transport.close();
+  }
+}
+
+function parseJson(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString('utf8'));
+  } catch {
+    return undefined;
   }
 }
 
 /** What an answer that is no success means for the one who logs in. */
-function refusalOf({ status, headers }: Response, { registry }: SiteAddress, user: string): UserError {
+function refusalOf({ status, retryAfter }: Answer, { registry }: SiteAddress, user: string): UserError {
   if (status === 401) {
     return new UserError(`${registry} refuses the login of ${user}`, {
       nextStep: 'Check the password, or name a machine type’s own login with --as LOGIN.',
     });
   }
   if (status === 429) {
-    const seconds = headers.get('retry-after') ?? '60';
+    const seconds = retryAfter ?? '60';
     return new UserError(`${registry} has had too many failed logins from here: wait ${seconds} s`);
   }
   return new UserError(`${registry} answers ${status}: it is no MetaHub that serves machine types`, {
@@ -71,8 +97,8 @@ export async function fetchMachineTypes(
   password: string,
 ): Promise<MachineList> {
   const answer = await ask(site, user, password);
-  if (!answer.ok) throw refusalOf(answer, site, user);
-  const list = readMachineList(await answer.json().catch(() => undefined));
+  if (answer.status !== 200) throw refusalOf(answer, site, user);
+  const list = readMachineList(answer.document);
   if (list !== undefined) return list;
   throw new UserError(`${site.registry} did not answer with a list of machine types: it is no MetaHub`);
 }
