@@ -1,5 +1,6 @@
 import type { Writable } from 'node:stream';
 import type { Log, LogFields, LogLevel } from '../lib/log.ts';
+import { jsonText } from '../lib/text.ts';
 
 /** syslog's numbers, which journald reads from a `<N>` in front of a line. @see sd-daemon(3) */
 const PRIORITY: Readonly<Record<LogLevel, number>> = { error: 3, warning: 4, notice: 5, info: 6, debug: 7 };
@@ -18,7 +19,7 @@ interface LogOptions {
 
 // One event is one line, whatever a client or an upstream put into a value.
 function singleLine(text: string): string {
-  return text.replaceAll(/[\p{Cc}\u2028\u2029]+/gu, ' ');
+  return text.replaceAll(/[\p{Cc}\p{Cf}\u2028\u2029]+/gu, ' ');
 }
 
 /** Somebody else's words may be part of a line, and are cut where nobody reads on. */
@@ -50,7 +51,7 @@ export function createLog({ stream, format, level, journal, now }: LogOptions): 
     const prefix = journal ? `<${PRIORITY[lineLevel]}>` : '';
     const line =
       format === 'json'
-        ? JSON.stringify({ ...(journal ? {} : { time }), level: lineLevel, event, message, ...fields })
+        ? jsonText({ ...(journal ? {} : { time }), level: lineLevel, event, message, ...fields })
         : `${journal ? '' : `${time.slice(11, 19)} `}${singleLine(formatText(message, fields))}`;
     stream.write(`${prefix}${line}\n`);
   };

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { jsonText } from './text.ts';
 
 /** Answers one request. */
 export type RequestHandler = (req: IncomingMessage, res: ServerResponse) => void;
@@ -18,12 +19,7 @@ export function sendJson(
   document: unknown,
   headers: HeaderList = [],
 ): void {
-  sendBytes(
-    res,
-    status,
-    ['Content-Type', 'application/json', ...headers],
-    Buffer.from(JSON.stringify(document)),
-  );
+  sendBytes(res, status, ['Content-Type', 'application/json', ...headers], Buffer.from(jsonText(document)));
 }
 
 /** Aborts when `res` closes before it was sent in full: the client has left. */

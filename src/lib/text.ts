@@ -3,6 +3,21 @@ export function printable(text: string): string {
   return text.replaceAll(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, '?');
 }
 
+/** What a terminal or an editor acts upon instead of showing it: control characters (C1 too), marks of direction. */
+const INVISIBLE = /[\u007f-\u009f\u2028\u2029]|\p{Cf}/gu;
+
+function escapeUnits(character: string): string {
+  return Array.from({ length: character.length }, (_, at) => {
+    const unit = character.charCodeAt(at).toString(16).padStart(4, '0');
+    return `\\u${unit}`;
+  }).join('');
+}
+
+/** JSON in which no character is invisible: {@link JSON.stringify} leaves C1 controls and marks of direction as they are. */
+export function jsonText(value: unknown, indent?: number): string {
+  return (JSON.stringify(value, undefined, indent) ?? 'null').replaceAll(INVISIBLE, escapeUnits);
+}
+
 /** Lines no wider than `width` columns, broken at spaces; a longer word keeps a line for itself. */
 export function wrap(text: string, width: number): readonly string[] {
   const lines: string[] = [];

@@ -1,4 +1,13 @@
-import { closeSync, openSync, readdirSync, readlinkSync, readSync, realpathSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  openSync,
+  readdirSync,
+  readlinkSync,
+  readSync,
+  realpathSync,
+} from 'node:fs';
 import { basename, join, sep } from 'node:path';
 
 /** A directory that stands for a machine: `/` for this one, a captured tree for another. Paths are absolute within it. */
@@ -65,8 +74,16 @@ export function openHostRoot(path: string, { onUnreadable }: HostRootOptions): H
   };
 }
 
+/** Opens a file, and nothing that a read could wait for: a captured tree may hold a FIFO in a file's place. */
+function openFile(path: string): number {
+  const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  if (fstatSync(file).isFile()) return file;
+  closeSync(file);
+  throw Object.assign(new Error(`${path} is no regular file`), { code: 'EINVAL' });
+}
+
 function readHead(path: string, chunk: Buffer): string {
-  const file = openSync(path, 'r');
+  const file = openFile(path);
   try {
     return chunk.toString('utf8', 0, readSync(file, chunk));
   } finally {
@@ -75,7 +92,7 @@ function readHead(path: string, chunk: Buffer): string {
 }
 
 function readText(path: string, chunk: Buffer): string {
-  const file = openSync(path, 'r');
+  const file = openFile(path);
   try {
     const first = readSync(file, chunk);
     // One short read is the end of nearly every file of /proc and /sys: a page at most.

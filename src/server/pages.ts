@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { jsonText } from '../lib/text.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import { isOwnHost } from './host-header.ts';
 import type { Metrics } from './metrics.ts';
@@ -46,7 +47,7 @@ export function createPages({ status, runtimes, metrics, names, isDraining }: Pa
   const facts = (): PageFacts => ({ ...status(), runtimes: runtimes() });
   const pages: Readonly<Record<string, (query: URLSearchParams) => Page>> = {
     '/': (query) => [200, HTML, renderStatusPage(facts(), pullFilterIn(query))],
-    '/status.json': () => [200, 'application/json', JSON.stringify(facts())],
+    '/status.json': () => [200, 'application/json', jsonText(facts())],
     '/healthz': () => [200, TEXT, 'ok\n'],
     '/readyz': () => {
       const obstacle = readiness();

@@ -29,6 +29,8 @@ export interface BlobClientOptions {
   readonly now: () => number;
   /** `redirect` hands a redirect to blob storage on; `stream` follows it. */
   readonly mode: 'stream' | 'redirect';
+  /** Would this mirror itself follow a redirect there? Else no client is sent there either. */
+  readonly mayFollow: (location: string) => Promise<boolean>;
   readonly resumeMs: number;
   readonly onResume: (blob: string, offset: number, reason: string) => void;
 }
@@ -100,7 +102,7 @@ async function openWebPage(reply: Reply, { digest, name }: Wanted, blame: () => 
 
 /** The way to one source host's blobs. */
 export function createBlobClient(client: BlobClientOptions) {
-  const { ask, askLocation, budget, now, mode, resumeMs, onResume } = client;
+  const { ask, askLocation, budget, now, mode, mayFollow, resumeMs, onResume } = client;
 
   async function readOpening(reply: Reply, wanted: Wanted, blame: () => void): Promise<Opening> {
     const { name, digest, range } = wanted;
@@ -237,8 +239,12 @@ export function createBlobClient(client: BlobClientOptions) {
         budget.connectionsPerHost > 1 && part.range?.kind !== 'suffix' && servesRanges(repository);
       return (isParallel ? await openInRanges(part) : undefined) ?? (await open(part, 'any'));
     };
-    const opened = handsOn ? await open(wanted, 'origin') : await openAny(wanted);
-    if (!isOpened(opened)) return { kind: 'redirect', location: opened.location };
+    const first = handsOn ? await open(wanted, 'origin') : await openAny(wanted);
+    const isHandedOn = !isOpened(first) && (await mayFollow(first.location));
+    if (!isOpened(first) && isHandedOn) return { kind: 'redirect', location: first.location };
+    // Followed, it is refused with the reason.
+    const opened = isOpened(first) ? first : await openAny(wanted);
+    if (!isOpened(opened)) throw new RegistryError('UNAVAILABLE', `${name} was moved while it was asked for`);
     const { start, end, isPart } = opened;
     return createBlobContent({
       digest,

@@ -15,7 +15,7 @@ import { drain } from './http/response-reader.ts';
 import { sendWithRetry } from './http/retry.ts';
 import { createSlabPool, type SlabPool } from './http/slab.ts';
 import { createTransport, type Outgoing, type Reply, type Transport, USER_AGENT } from './http/transport.ts';
-import { createDial, createNameGuard, type Dial, type DialTarget } from './net/dial.ts';
+import { AddressRefusedError, createDial, createNameGuard, type Dial, type DialTarget } from './net/dial.ts';
 import { type ProxySettings, proxyFor } from './net/proxy.ts';
 import { createResolvers, type Resolver } from './net/resolver.ts';
 import { createTlsContexts, SYSTEM_AUTHORITIES } from './net/tls.ts';
@@ -44,6 +44,8 @@ export interface Connection {
   readonly transport: Transport;
   /** Can a connection to this URL's host be made? */
   readonly reaches: (url: URL) => Promise<boolean>;
+  /** Would a redirect to this location be followed, as far as its host's name and addresses tell? */
+  readonly mayFollow: (location: string) => Promise<boolean>;
 }
 
 /** Opens nothing yet: connections are made when something is sent. */
@@ -86,7 +88,18 @@ export function connectTo(settings: UpstreamSettings, options: ConnectionOptions
       return false;
     }
   };
-  return { dial, proxyOf, transport, reaches };
+  const mayFollow = async (location: string) => {
+    const url = new URL(location);
+    if (isTrusted(hostOf(url), portOf(url))) return true;
+    try {
+      await refusePrivateName(hostOf(url));
+      return true;
+    } catch (error) {
+      if (error instanceof AddressRefusedError) return false;
+      throw error;
+    }
+  };
+  return { dial, proxyOf, transport, reaches, mayFollow };
 }
 
 export interface UpstreamOptions extends Omit<ConnectionOptions, 'resolve'> {
@@ -159,7 +172,7 @@ function createClient(
   const { now, credentials = NO_CREDENTIALS } = options;
   const log: Log = options.log ?? (() => {});
   const timeouts: Timeouts = { ...DEFAULT_TIMEOUTS, ...options.timeouts };
-  const { dial, proxyOf, transport } = connectTo(settings, { ...options, resolve: resolverFor() });
+  const { dial, proxyOf, transport, mayFollow } = connectTo(settings, { ...options, resolve: resolverFor() });
   const fast = createBlobTransport({ dial, plain: transport, proxyOf, timeouts, slabs, now });
   const send = (outgoing: Outgoing) => sendWithRetry(transport.send, outgoing);
   const sendFast = (outgoing: Outgoing) => sendWithRetry(fast.send, outgoing);
@@ -192,6 +205,7 @@ function createClient(
     registry: createRegistryClient({
       chain: createFailover(endpoints, now),
       blobs: settings.blobs ?? 'stream',
+      mayFollow,
       pseudonym: options.pseudonym,
       timeouts,
       askLocation: (location, range, signal) => askLocation(sendForBlob, location, range, signal),

@@ -33,6 +33,7 @@ const TAGS_MAX_BYTES = 16 * 1024 * 1024;
 export interface RegistryClientOptions {
   readonly chain: Failover<Endpoint>;
   readonly blobs: 'stream' | 'redirect';
+  readonly mayFollow: BlobClientOptions['mayFollow'];
   /** This mirror's name in `Via`. */
   readonly pseudonym: string;
   readonly timeouts: Timeouts;
@@ -163,6 +164,7 @@ export function createRegistryClient(client: RegistryClientOptions): Registry {
     budget: client.budget,
     now: client.now,
     mode: client.blobs,
+    mayFollow: client.mayFollow,
     resumeMs,
     onResume: (name, offset, reason) => log('blob-resumed', 'blob resumed', { blob: name, offset, reason }),
   });

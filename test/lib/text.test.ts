@@ -1,5 +1,5 @@
-import { expect, test } from 'vitest';
-import { tableText } from '../../src/lib/text.ts';
+import { describe, expect, test } from 'vitest';
+import { jsonText, tableText } from '../../src/lib/text.ts';
 
 test('columns are as wide as their widest cell', () => {
   const rows = [
@@ -12,4 +12,31 @@ test('columns are as wide as their widest cell', () => {
 test('a table may have as many rows as a cache has items', () => {
   const rows = Array.from({ length: 200_000 }, (_, at) => [String(at), 'x']);
   expect(tableText(rows)).toHaveLength(200_000 * '123456  x\n'.length);
+});
+
+describe('jsonText()', () => {
+  const HIDDEN = [
+    '\u0007',
+    '\u007f',
+    '\u009b31m',
+    '\u202e',
+    '\u2066',
+    '\u200b',
+    '\u2028',
+    '\ufeff',
+    '\u{e0041}',
+  ];
+
+  test('shows no invisible character, and is read back as it was', () => {
+    const value = { [`name${HIDDEN.join('')}`]: HIDDEN };
+    for (const indent of [undefined, 2]) {
+      const text = jsonText(value, indent);
+      expect(text).not.toMatch(/[\u007f-\u009f\u2028\u2029]|\p{Cf}/u);
+      expect(JSON.parse(text)).toEqual(value);
+    }
+  });
+
+  test('leaves letters of every script as they are', () => {
+    expect(jsonText('Grüße, 世界 🙂')).toBe('"Grüße, 世界 🙂"');
+  });
 });

@@ -74,6 +74,23 @@ describe('blobs that are kept elsewhere', () => {
     expect(internet.asked('store.example')).toEqual([]);
   });
 
+  test.each([
+    'http://169.254.169.254/latest/meta-data/iam/security-credentials/',
+    'http://[fd00:ec2::254]/latest/meta-data/',
+    'http://metadata.google.internal/computeMetadata/v1/',
+    'http://127.0.0.1:6443/api',
+    'http://localhost/',
+  ])(
+    'with blobs: redirect, no client is sent to %s, where this mirror itself would not go',
+    async (location) => {
+      const server = closing(await startServer(sendTo(location)));
+      const upstream = upstreamTo({ ...upstreamAt(server.url), blobs: 'redirect' });
+      const blob = upstream.blob(app, digestOf(Buffer.from('anything')));
+      await expect(blob).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+      await expect(blob).rejects.toThrow(/no public address|ENOTFOUND|not known to DNS|looked up/);
+    },
+  );
+
   test('with blobs: redirect, they are read all the same by whoever is to read them here', async () => {
     const document = { os: 'linux', architecture: 'amd64' };
     const { internet, digest, bytes } = await start(Buffer.from(JSON.stringify(document)));

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { sizeText } from '../../../lib/text.ts';
+import { jsonText, sizeText } from '../../../lib/text.ts';
 import type { StoredItem } from '../../../store/admin.ts';
 import type { Store } from '../../../store/store.ts';
 import { helpText } from '../../help-text.ts';
@@ -90,7 +90,7 @@ async function withStore(
 }
 
 function writeJson(answer: unknown): void {
-  process.stdout.write(`${JSON.stringify(answer, undefined, 2)}\n`);
+  process.stdout.write(`${jsonText(answer, 2)}\n`);
 }
 
 async function list({ store, cacheSize }: Opened, flags: Flags): Promise<void> {

@@ -1,3 +1,4 @@
+import { jsonText } from '../../../lib/text.ts';
 import { requirementsOf } from '../../../selection/demands.ts';
 import type { Verdict } from '../../../selection/select.ts';
 import { demandJson } from '../demand-json.ts';
@@ -89,5 +90,5 @@ export function renderJson(first: Explanation, others: readonly Explanation[]): 
     entries: (first.selection?.verdicts ?? []).map(entryJson),
     hosts: [first, ...others].map(hostJson),
   };
-  return `${JSON.stringify(document, undefined, 2)}\n`;
+  return `${jsonText(document, 2)}\n`;
 }

@@ -1,4 +1,4 @@
-import { printable } from '../../../lib/text.ts';
+import { jsonText, printable } from '../../../lib/text.ts';
 import { minimumRequirements } from '../../../selection/minimum-requirements.ts';
 import { UserError } from '../../user-error.ts';
 import type { ExplainSubject } from './load.ts';
@@ -15,7 +15,7 @@ export function renderLeast({ name, source, policy }: ExplainSubject, json: bool
     });
   }
   const least = minimumRequirements(document, policy);
-  if (json) return `${JSON.stringify({ image: name, digest: source.digest, least }, undefined, 2)}\n`;
+  if (json) return `${jsonText({ image: name, digest: source.digest, least }, 2)}\n`;
   if (least.length === 0) return 'no host can run any entry of it\n';
   const width = Math.max(...least.map(({ platform }) => printable(platform).length));
   return least

@@ -1,3 +1,4 @@
+import { jsonText } from '../../../lib/text.ts';
 import type { ImageManifest } from '../../../oci/manifest.ts';
 import { requirementsOf } from '../../../selection/demands.ts';
 import { demandJson } from '../demand-json.ts';
@@ -35,5 +36,5 @@ export function renderJson({ name, manifest, document, members }: Inspected): st
       : {}),
     ...(document.kind === 'image' ? { annotations: document.annotations, ...imageJson(document) } : {}),
   };
-  return `${JSON.stringify(told, undefined, 2)}\n`;
+  return `${jsonText(told, 2)}\n`;
 }
