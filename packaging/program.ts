@@ -20,6 +20,9 @@ export function addProgram(tree: FileTree, architecture: Architecture): void {
   for (const name of readdirSync(join(ROOT, 'dist/program'))) {
     if (!name.endsWith('.cache')) tree.copy(`${HOME}/dist/program/${name}`, join(ROOT, 'dist/program', name));
   }
+  for (const name of readdirSync(join(ROOT, 'catalog'))) {
+    tree.copy(`${HOME}/catalog/${name}`, join(ROOT, 'catalog', name));
+  }
   const program = readFileSync(join(ROOT, 'bin/metahub.js'), 'utf8');
   tree.write(`${HOME}/bin/metahub.js`, program.replace(/^#!.*/, `#!/${HOME}/node`), 0o755);
   tree.link('usr/bin/metahub', '../lib/metahub/bin/metahub.js');

@@ -20,7 +20,7 @@ describe('the bundles', () => {
   });
   afterAll(() => workplace.close());
   beforeEach(() => {
-    for (const part of ['bin', 'dist', 'package.json', 'scripts'])
+    for (const part of ['bin', 'catalog', 'dist', 'package.json', 'scripts'])
       cpSync(join(ROOT, part), join(copy, part), { recursive: true });
   });
 
@@ -78,7 +78,9 @@ describe('the package', () => {
       await run('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], { cwd: ROOT }),
     );
     const paths: readonly string[] = files.map(({ path }: { readonly path: string }) => path);
-    expect(paths.filter((path) => !/^(docs|man|schema|systemd|completions)\//.test(path)).sort()).toEqual([
+    expect(
+      paths.filter((path) => !/^(catalog|docs|man|schema|systemd|completions)\//.test(path)).sort(),
+    ).toEqual([
       'CHANGELOG.md',
       'LICENSE',
       'README.md',
@@ -91,6 +93,8 @@ describe('the package', () => {
       'dist/program/detect.js.map',
       'dist/program/hash-worker.js',
       'dist/program/hash-worker.js.map',
+      'dist/program/judge-worker.js',
+      'dist/program/judge-worker.js.map',
       'dist/program/main.js',
       'dist/program/main.js.map',
       'dist/program/package.json',
