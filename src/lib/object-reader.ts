@@ -1,3 +1,5 @@
+import { closestWord } from './similar.ts';
+
 /** Reads maps out of YAML and JSON documents that people write; every error names what is wrong with which part. */
 
 export type PlainObject = Readonly<Record<string, unknown>>;
@@ -9,10 +11,19 @@ export function expectObject(value: unknown, what: string): PlainObject {
   return value as PlainObject;
 }
 
+/** Says that a key is unknown, what was probably meant, and which keys there are. */
+export function unknownKey(key: string, known: readonly string[]): string {
+  const meant = closestWord(key, known);
+  const list = known.join(', ');
+  return meant === undefined
+    ? `there is no “${key}”; known are ${list}`
+    : `there is no “${key}”; did you mean ${meant}? Known are ${list}`;
+}
+
 /** @throws {Error} for a key that is not among the known ones: a slip of the pen must not pass for a setting. */
 export function refuseUnknownKeys(map: PlainObject, known: readonly string[], what: string): void {
   const key = Object.keys(map).find((name) => !known.includes(name));
-  if (key !== undefined) throw new Error(`${what}: there is no “${key}”; known are ${known.join(', ')}`);
+  if (key !== undefined) throw new Error(`${what}: ${unknownKey(key, known)}`);
 }
 
 /** A text, or undefined when there is none. */

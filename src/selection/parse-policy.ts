@@ -1,3 +1,4 @@
+import { unknownKey } from '../lib/object-reader.ts';
 import { parseBaseline } from './baseline.ts';
 import { problemWithFeature } from './check-feature.ts';
 import { DEFAULT_POLICY, type SelectionPolicy } from './policy.ts';
@@ -65,7 +66,7 @@ export function parsePolicy(value: unknown, base: SelectionPolicy = DEFAULT_POLI
   const read: Record<string, unknown> = {};
   for (const [written, entry] of Object.entries(value)) {
     const key = camelCase(written);
-    if (!KNOWN.includes(key)) throw new Error(`a policy has no ${written}; known are ${KNOWN.join(', ')}`);
+    if (!KNOWN.includes(key)) throw new Error(`a policy: ${unknownKey(written, KNOWN)}`);
     read[key] = entry;
   }
   const choose = <Key extends keyof typeof CHOICES>(key: Key): SelectionPolicy[Key] =>

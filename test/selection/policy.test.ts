@@ -41,7 +41,8 @@ describe('parsePolicy()', () => {
   test.each([
     [{ match: 'some' }, 'match must be best or exact, not "some"'],
     [{ answer: 7 }, 'answer must be auto or index or manifest, not 7'],
-    [{ colour: 'green' }, 'a policy has no colour; known are match, gpu,'],
+    [{ colour: 'green' }, 'a policy: there is no “colour”; known are match, gpu,'],
+    [{ prioritiy: ['cpu'] }, 'there is no “prioritiy”; did you mean priority?'],
     [{ baseline: 'new' }, 'baseline must be levels such as x86-64-v3 and CPU flags such as avx, not new'],
     [{ pin: '' }, 'pin must be text, not ""'],
     [{ pin: '¿que?' }, 'pin must be a digest or a feature'],

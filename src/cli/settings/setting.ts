@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { closestWord } from '../../lib/similar.ts';
 import { repeated } from '../../lib/text.ts';
 import { UserError } from '../user-error.ts';
 
@@ -87,7 +88,9 @@ export function resolveSettings<Table extends SettingTable>(
 ): ResolvedSettings<Table> {
   const unknown = Object.keys(sources.file).find((key) => !Object.hasOwn(table, key));
   if (unknown !== undefined) {
-    throw new UserError(`${sources.filePath}: there is no setting “${unknown}”`, {
+    const meant = closestWord(unknown, Object.keys(table));
+    const suggestion = meant === undefined ? '' : `; did you mean ${meant}?`;
+    throw new UserError(`${sources.filePath}: there is no setting “${unknown}”${suggestion}`, {
       nextStep: `Known are: ${Object.keys(table).join(', ')}.`,
       exitStatus: 2,
     });
