@@ -51,7 +51,7 @@ describe('mayReceiveLogin(): whom the login of a registry may be shown to', () =
   });
 });
 
-describe('a registry that names another host as its token service (CVE-2020-15157)', () => {
+describe('a registry that names another host as its token service (CVE-2020-15157, CVE-2026-33540, CVE-2026-48978)', () => {
   async function start(trusted: boolean) {
     const tokens = createTokenService();
     const elsewhere = closing(await startServer(tokens.handler));
@@ -140,7 +140,7 @@ test('a 401 of a host that was redirected to is not answered: its challenge has 
   expect(tokens.issued()).toBe(0);
 });
 
-test('two source hosts share nothing: the token of one is never shown to the other', async () => {
+test('two source hosts share nothing (CVE-2026-103868, CVE-2026-59891): the token of one is never shown to the other', async () => {
   const tokens = createTokenService();
   const guard = (name: string) => requireBearer(tokens, bearerChallenge(`https://${name}/token`), content());
   const site =

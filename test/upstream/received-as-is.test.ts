@@ -91,7 +91,7 @@ describe('the digest decides, not the label', () => {
     expect((await upstream.manifest(app, reference)).mediaType).toBe(MEDIA_TYPE.ociIndex);
   });
 
-  test('CVE-2025-85747: a by-digest manifest with the right header and other bytes is refused', async () => {
+  test('CVE-2026-85747: a by-digest manifest with the right header and other bytes is refused', async () => {
     const digest = digestOf(Buffer.from('the true manifest'));
     const { upstream } = await started((_, response) => {
       response.writeHead(200, { 'docker-content-digest': digest, 'content-type': MEDIA_TYPE.ociIndex });
