@@ -39,6 +39,9 @@ export async function readImageConfig(
       done(sizeBytes > CONFIG_MAX_BYTES ? new Error('the configuration is larger than it says') : undefined);
     },
   });
+  sink.on('error', () => {
+    // `writeTo` rejects with it; without a listener it would end the process.
+  });
   await blob.writeTo(sink);
   return parseConfig(Buffer.concat(chunks));
 }

@@ -1,5 +1,10 @@
 import { beforeEach, describe, expect, test } from 'vitest';
-import { createEnvironmentReader, environmentOf, parseConfig } from '../../src/mirror/image-config.ts';
+import {
+  createEnvironmentReader,
+  environmentOf,
+  parseConfig,
+  readImageConfig,
+} from '../../src/mirror/image-config.ts';
 import { tailored } from '../../src/mirror/tailored.ts';
 import { parseManifestDocument } from '../../src/oci/manifest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
@@ -140,4 +145,13 @@ describe('a mirror whose policy reads configurations', () => {
     expect(digests).toHaveLength(2);
     expect(next.count('blob')).toBe(0);
   });
+});
+
+test('readImageConfig() takes no more than a mebibyte into memory of a configuration that is larger than it says', async () => {
+  const MIB = 1024 * 1024;
+  const bytes = Buffer.alloc(3 * MIB, ' ');
+  const digest = next.putBlob(bytes);
+  const config = { mediaType: MEDIA_TYPE.ociConfig, digest, sizeBytes: 100, annotations: {}, raw: {} };
+  await expect(readImageConfig(next, APP, config, {})).rejects.toThrow(/larger than it says/);
+  expect(next.blobBytes()).toBeLessThanOrEqual(MIB + next.chunkBytes);
 });

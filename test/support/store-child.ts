@@ -4,6 +4,7 @@
  *
  *   store-child.ts half DIRECTORY            writes half a blob, says `half`, and waits to be killed
  *   store-child.ts answers DIRECTORY         keeps derived answers for ever, one line with the digest after each
+ *   store-child.ts once DIRECTORY KIND        stores one `blob`, `manifest` or `derived` answer, and ends
  *   store-child.ts pulls DIRECTORY ROUNDS    pulls numbered blobs through a cache and checks each
  */
 import { createHash } from 'node:crypto';
@@ -42,6 +43,24 @@ async function half(directory: string): Promise<void> {
   await ingest.write(bytes.subarray(0, bytes.length / 2));
   await say('half');
   setInterval(() => {}, 1000);
+}
+
+async function once(directory: string, kind: string): Promise<void> {
+  const store = await open(directory);
+  const provenance = { repository: repository(), access: undefined };
+  const bytes = kind === 'blob' ? numberedBlob(14) : Buffer.from('{"schemaVersion":2,"manifests":[]}');
+  const digest = digestOf(bytes);
+  const manifest = { digest, bytes, mediaType: MEDIA_TYPE.ociIndex, maxAgeMs: 0 };
+  if (kind === 'manifest') await store.keepManifest(manifest, provenance);
+  if (kind === 'derived') await store.derived.keep(provenance.repository, manifest);
+  if (kind === 'blob') {
+    const ingest = await store.ingest(digest, bytes.length, provenance);
+    await ingest.write(bytes);
+    await ingest.verify();
+    await ingest.commit();
+    await ingest.close();
+  }
+  await store.close();
 }
 
 async function answers(directory: string): Promise<void> {
@@ -83,6 +102,7 @@ export async function pullNumbered(directory: string, rounds: number, maxBytes: 
 const [, script = '', mode, directory = '', rounds = '0'] = process.argv;
 if (import.meta.url === pathToFileURL(script).href) {
   if (mode === 'half') await half(directory);
+  if (mode === 'once') await once(directory, rounds);
   if (mode === 'answers') await answers(directory);
   if (mode === 'pulls') await pullNumbered(directory, Number(rounds), 4_000_000);
 }

@@ -1,0 +1,121 @@
+import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { describe, expect, test } from 'vitest';
+import { digestOf } from '../../src/oci/digest.ts';
+import { layoutOf } from '../../src/store/layout.ts';
+import { describeWith } from '../support/required-programs.ts';
+import { dataDirectory, storeAt } from '../support/store.ts';
+import { afterTest, repository } from '../support/upstream.ts';
+
+const CHILD = fileURLToPath(new URL('../support/store-child.ts', import.meta.url));
+const provenance = { repository: repository('team/app'), access: undefined };
+
+/** One system call of the trace: `fsync` of a path, or `rename` to one. */
+interface Step {
+  readonly call: 'fsync' | 'rename';
+  readonly path: string;
+}
+
+/** What a process that stores content once syncs and renames, in order, below the data directory. */
+async function trace(
+  what: 'blob' | 'manifest' | 'derived',
+): Promise<{ steps: readonly Step[]; data: string }> {
+  const folder = await mkdtemp(join(tmpdir(), 'metahub-trace-'));
+  afterTest(() => rm(folder, { recursive: true, force: true }));
+  const [data, log] = [join(folder, 'data'), join(folder, 'trace')];
+  const traced = ['strace', '-f', '-y', '-o', log, '-e', 'trace=fsync,fdatasync,rename,renameat,renameat2'];
+  const [program = '', ...args] = [...traced, process.execPath, '--import', 'tsx', CHILD, 'once', data, what];
+  await promisify(execFile)(program, args, { env: { ...process.env, UV_USE_IO_URING: '0' } });
+  const lines = (await readFile(log, 'utf8')).split('\n');
+  const steps = lines.flatMap((line): Step[] => {
+    const synced = /f(?:data)?sync\(\d+<([^>]+)>/.exec(line)?.[1];
+    if (synced !== undefined) return [{ call: 'fsync', path: synced }];
+    const renamed = /rename\w*\(.*"([^"]+)"(?:, \w+)?\)/.exec(line)?.[1];
+    return renamed === undefined ? [] : [{ call: 'rename', path: renamed }];
+  });
+  return { steps: steps.filter(({ path }) => path.startsWith(data)), data };
+}
+
+/** The steps that concern content in one folder of the layout: syncs of files on their way in, and its own. */
+function around(steps: readonly Step[], folder: string): readonly string[] {
+  return steps.flatMap(({ call, path }) => {
+    if (call === 'fsync' && path.includes('/incoming/')) return ['fsync file'];
+    if (call === 'fsync' && path.endsWith(folder)) return ['fsync folder'];
+    return call === 'rename' && path.includes(`${folder}/`) ? ['rename'] : [];
+  });
+}
+
+describeWith(['strace'], 'what a power cut must not take', () => {
+  test('a blob is synced before it gets its name', { timeout: 60_000 }, async () => {
+    const { steps } = await trace('blob');
+    const order = around(steps, 'blobs/sha256');
+    expect(order.indexOf('rename')).toBeGreaterThan(0);
+    expect(order.slice(0, order.indexOf('rename'))).toContain('fsync file');
+  });
+
+  test('a record is synced before it gets its name', { timeout: 60_000 }, async () => {
+    const { steps } = await trace('manifest');
+    const order = around(steps, 'records');
+    expect(order[order.indexOf('rename') - 1]).toBe('fsync file');
+  });
+
+  test.each(['records', 'blobs/sha256'])(
+    'a derived answer is synced, named in %s, and the name is synced',
+    { timeout: 60_000 },
+    async (folder) => {
+      const order = around((await trace('derived')).steps, folder);
+      const renamed = order.indexOf('rename');
+      expect(order.slice(renamed - 1, renamed + 2)).toEqual(['fsync file', 'rename', 'fsync folder']);
+    },
+  );
+});
+
+describe('the data directory', () => {
+  test('and every folder in it is closed to others', async () => {
+    const directory = await dataDirectory();
+    await storeAt(directory);
+    const layout = layoutOf(directory);
+    const folders = [layout.root, layout.incoming, layout.records, layout.checksums, layout.tags];
+    for (const folder of [...folders, ...layout.blobDirectories]) {
+      expect([folder, (await stat(folder)).mode & 0o777]).toEqual([folder, 0o700]);
+    }
+  });
+
+  test('loses a record without content only when that is a minute old', async () => {
+    const directory = await dataDirectory();
+    const { store } = await storeAt(directory);
+    const layout = layoutOf(directory);
+    const [young, old] = [digestOf(randomBytes(8)), digestOf(randomBytes(8))];
+    for (const digest of [young, old]) await writeFile(layout.record(digest), '{}');
+    const now = Date.now();
+    await utimes(layout.record(young), new Date(now - 50_000), new Date(now - 50_000));
+    await utimes(layout.record(old), new Date(now - 61_000), new Date(now - 61_000));
+    expect(await store.stock.removeOrphans()).toBe(1);
+    await stat(layout.record(young));
+    await expect(stat(layout.record(old))).rejects.toMatchObject({ code: 'ENOENT' });
+  });
+});
+
+test.each([
+  [100_000, true],
+  [100_001, false],
+])(
+  'a blob of unknown size in a store of 100,000 bytes: %d bytes are stored: %s',
+  async (sizeBytes, isStored) => {
+    const { store } = await storeAt(await dataDirectory(), { maxBytes: 100_000 });
+    const bytes = randomBytes(sizeBytes);
+    const ingest = await store.ingest(digestOf(bytes), undefined, provenance);
+    const written = [
+      await ingest.write(bytes.subarray(0, 60_000)),
+      await ingest.write(bytes.subarray(60_000)),
+    ];
+    expect(written).toEqual([true, isStored]);
+    expect(await ingest.verify()).toBe(true);
+    await ingest.close();
+  },
+);
