@@ -36,7 +36,7 @@ const ARM_VARIANT_OF: ReadonlyMap<string, string> = new Map([
 ]);
 
 /** GOOS of any spelling. No name at all is Linux, as it is to a container runtime on Linux. */
-export function normalizeOs(written: string): string {
+function normalizeOs(written: string): string {
   const os = written.toLowerCase();
   if (os === '') return 'linux';
   return os === 'macos' ? 'darwin' : os;

@@ -53,7 +53,7 @@ function architecturesOf({ kind, value }: Feature): ReadonlySet<string> {
 }
 
 /** The source of the demands that a baseline makes. */
-export const BASELINE_SOURCE = 'the baseline of this repository';
+const BASELINE_SOURCE = 'the baseline of this repository';
 
 const architectures = new Map<string, ReadonlySet<string>>();
 

@@ -129,7 +129,7 @@ function featureList(value: string): readonly string[] {
 }
 
 /** What an entry's annotations demand. */
-export function annotationDemands(annotations: Readonly<Record<string, string>>): readonly Demand[] {
+function annotationDemands(annotations: Readonly<Record<string, string>>): readonly Demand[] {
   const demands: Demand[] = [];
   for (const name in annotations) {
     const value = annotations[name] ?? '';
@@ -179,7 +179,7 @@ function featureOf(architecture: string, variant: string): Feature | undefined {
  * every arm64 host and demands nothing.
  * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md#platform-variants
  */
-export function variantDemand({ platform, annotations }: Descriptor): readonly Demand[] {
+function variantDemand({ platform, annotations }: Descriptor): readonly Demand[] {
   if (platform === undefined) return [];
   const moved = annotations[VARIANT_ANNOTATION];
   const variant = platform.variant ?? moved;

@@ -109,7 +109,7 @@ export function demandsOn(
  * An index's own word on the level that its entries without a CPU demand need: `x86-64-v3` for an index whose plain
  * entry is built for v3. Text that is no baseline counts as no word.
  */
-export function baselineOf({ annotations }: ImageIndex): readonly string[] | undefined {
+function baselineOf({ annotations }: ImageIndex): readonly string[] | undefined {
   const written = annotations[BASELINE_ANNOTATION];
   if (written === undefined) return undefined;
   try {

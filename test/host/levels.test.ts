@@ -132,3 +132,19 @@ describe('the profile of RISC-V', () => {
     expect(variantOf('riscv64', { isa })).toBe(profile);
   });
 });
+
+describe('SSE3 has another name where the kernel did not print it', () => {
+  const withoutPni = V2.filter((flag) => flag !== 'pni');
+
+  test.each([
+    ['ssse3 alone implies it', withoutPni, 'x86-64-v2'],
+    [
+      'sse3 is the name of other systems',
+      [...withoutPni.filter((flag) => flag !== 'ssse3'), 'sse3', 'ssse3'],
+      'x86-64-v2',
+    ],
+    ['neither pni, sse3 nor ssse3', withoutPni.filter((flag) => flag !== 'ssse3'), 'x86-64-v1'],
+  ])('%s', (_, flags, level) => {
+    expect(levelOf('amd64', flags)).toBe(level);
+  });
+});

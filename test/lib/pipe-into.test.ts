@@ -34,7 +34,7 @@ test('chunks that a response takes after its connection is gone are released whe
     closed = once(response, 'close');
     response.socket?.destroy();
   });
-  await expect(fetch(server.url)).rejects.toThrow();
+  await expect(fetch(server.url)).rejects.toThrow('fetch failed');
   await closed;
   expect(released.slice(0, 2)).toEqual(['one', 'two']);
 });

@@ -43,7 +43,7 @@ describe('work in a single flight', () => {
     const first = flights.share('key', leaving.signal, start);
     const second = flights.share('key', undefined, start);
     leaving.abort();
-    await expect(first).rejects.toThrow();
+    await expect(first).rejects.toMatchObject({ name: 'AbortError' });
     expect(signals[0]?.aborted).toBe(false);
     settle[0]?.resolve('done');
     expect(await second).toBe('done');
@@ -55,7 +55,7 @@ describe('work in a single flight', () => {
     const leaving = new AbortController();
     const first = flights.share('key', leaving.signal, start);
     leaving.abort();
-    await expect(first).rejects.toThrow();
+    await expect(first).rejects.toMatchObject({ name: 'AbortError' });
     expect(signals[0]?.aborted).toBe(true);
     const next = flights.share('key', undefined, start);
     settle[1]?.resolve('done');
