@@ -241,6 +241,15 @@ describe('a client’s own token', () => {
     expect(server.requests.map(({ headers }) => headers['authorization'])).toEqual(['Bearer of-the-client']);
   });
 
+  test('is not passed through to another registry than the one that the client sent it for', async () => {
+    const { server, upstream } = await start(true);
+    const other = repository('app', 'other.test');
+    await expect(upstream.manifest(other, tagged('v1'), { access })).rejects.toMatchObject({
+      code: 'UNAVAILABLE',
+    });
+    expect(server.requests.map(({ headers }) => headers['authorization'])).toEqual([undefined]);
+  });
+
   test('is never sent anywhere where it is not', async () => {
     const { server, upstream } = await start(false);
     await expect(upstream.manifest(repository('app'), tagged('v1'), { access })).rejects.toMatchObject({
