@@ -106,16 +106,17 @@ describe('fault 23: 429 with Retry-After', () => {
     expectHeldServed(answer(429, { 'retry-after': '1' }, '{"errors":[{"code":"TOOMANYREQUESTS"}]}'), [429]));
 });
 
+// A 401 must carry a challenge (RFC 9110 15.5.2), and the registry's own is of no use at the mirror: the answer is 403.
 describe('fault 24: 401 for ever', () => {
   test('a tag that is held is served stale', () =>
-    expectHeldServed(answer(401, { 'www-authenticate': 'Basic realm="x"' }, ''), [401]));
+    expectHeldServed(answer(401, { 'www-authenticate': 'Basic realm="x"' }, ''), [403]));
 
   test('403 for ever: the same', () => expectHeldServed(answer(403, {}, 'denied'), [403]));
 });
 
 describe('fault 26: garbage challenge', () => {
   test('a tag that is held is served stale', () =>
-    expectHeldServed(answer(401, { 'www-authenticate': '",=,Bearer' }, ''), [401]));
+    expectHeldServed(answer(401, { 'www-authenticate': '",=,Bearer' }, ''), [403]));
 });
 
 describe('fault 27: 500, then well', () => {
