@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { EXAMPLE_HOSTS, exampleProfile } from '../src/catalog/example-hosts.ts';
 import { casesOf } from '../src/cli/commands/catalog/test.ts';
-import { openCatalog } from '../src/cli/settings/catalog.ts';
+import { BASELINES_FILE, baselinesJson, openCatalog } from '../src/cli/settings/catalog.ts';
 
 const PAGE = fileURLToPath(new URL('../docs/catalogue.md', import.meta.url));
 const START = '<!-- written by npm run catalogue-table -->';
@@ -44,4 +44,7 @@ export async function cataloguePage(): Promise<string> {
   return `${before}${START}\n\n${await catalogueTable()}\n\n${END}${after}`;
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) writeFileSync(PAGE, await cataloguePage());
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  writeFileSync(PAGE, await cataloguePage());
+  writeFileSync(new URL(`../catalog/${BASELINES_FILE}`, import.meta.url), await baselinesJson());
+}

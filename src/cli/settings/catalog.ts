@@ -9,6 +9,10 @@ import { PACKAGE_ROOT } from '../version.ts';
 import { parseYaml } from './yaml.ts';
 
 const CATALOG = fileURLToPath(new URL('catalog', PACKAGE_ROOT));
+/** The entries with baselines as JSON, so that a mirror starts without a YAML parser: `npm run catalogue-table` writes it. */
+export const BASELINES_FILE = 'baselines.json';
+
+const HAS_BASELINES = /^repositories:/m;
 
 /** Files by name, each parsed when it is needed: most commands need few of them. */
 export interface Catalog {
@@ -48,12 +52,7 @@ async function readTexts(folder: string): Promise<ReadonlyMap<string, string>> {
  * @throws {UserError} when the package is incomplete.
  */
 export async function openCatalog(folder = CATALOG): Promise<Catalog> {
-  const texts = await readTexts(folder).catch((cause: unknown) => {
-    throw new UserError(`cannot read the catalogue: ${(cause as Error).message}`, {
-      cause,
-      nextStep: 'Install MetaHub again; --catalog-baselines off does without the catalogue.',
-    });
-  });
+  const texts = await readTexts(folder).catch(refuseIncomplete);
   const parsed = new Map<string, Promise<CatalogEntry>>();
 
   async function parse(name: string): Promise<CatalogEntry> {
@@ -79,8 +78,6 @@ export async function openCatalog(folder = CATALOG): Promise<Catalog> {
     return known;
   }
 
-  const where = (text: RegExp) =>
-    [...texts].filter(([, content]) => text.test(content)).map(([name]) => name);
   return {
     names: [...texts.keys()],
     entry,
@@ -92,7 +89,10 @@ export async function openCatalog(folder = CATALOG): Promise<Catalog> {
         lists.some(({ spec }) => isSameRepository(spec.repository, repository)),
       );
     },
-    withBaselines: () => Promise.all(where(/^repositories:/m).map(entry)),
+    withBaselines: () => {
+      const files = [...texts].filter(([, content]) => HAS_BASELINES.test(content));
+      return Promise.all(files.map(([name]) => entry(name)));
+    },
   };
 }
 
@@ -112,7 +112,9 @@ export function inForce(
  */
 export async function catalogInForce(settings: CatalogSettings): Promise<CatalogInForce> {
   const { catalog: written, catalogBaselines } = settings;
-  if (written.length === 0 && !catalogBaselines) return { lists: [], baselines: [] };
+  if (written.length === 0) {
+    return { lists: [], baselines: catalogBaselines ? await defaultBaselines(settings) : [] };
+  }
   const catalog = await openCatalog();
   const named = await Promise.all(written.map((name) => catalog.entry(name.replace(/^!/, ''))));
   const saying = catalogBaselines ? await catalog.withBaselines() : [];
@@ -124,6 +126,30 @@ export async function catalogInForce(settings: CatalogSettings): Promise<Catalog
       .filter((entry) => inForce(entry, settings).baselines)
       .flatMap(({ baselines }) => baselines),
   };
+}
+
+/** The baselines that apply when no entry is named. @throws {UserError} when the package is incomplete */
+async function defaultBaselines(settings: CatalogSettings): Promise<readonly BaselineRule[]> {
+  const text = await readFile(join(CATALOG, BASELINES_FILE), 'utf8').catch(refuseIncomplete);
+  const contents = Object.entries(JSON.parse(text) as Readonly<Record<string, unknown>>);
+  return contents
+    .map(([name, content]) => parseCatalogEntry(name, content))
+    .filter((entry) => inForce(entry, settings).baselines)
+    .flatMap(({ baselines }) => baselines);
+}
+
+function refuseIncomplete(cause: unknown): never {
+  throw new UserError(`cannot read the catalogue: ${(cause as Error).message}`, {
+    cause,
+    nextStep: 'Install MetaHub again; --catalog-baselines off does without the catalogue.',
+  });
+}
+
+/** What {@link BASELINES_FILE} has to hold. */
+export async function baselinesJson(folder = CATALOG): Promise<string> {
+  const texts = [...(await readTexts(folder))].filter(([, text]) => HAS_BASELINES.test(text));
+  const contents = texts.map(async ([name, text]) => [name, await parseYaml(`${name}.yml`, text)] as const);
+  return `${JSON.stringify(Object.fromEntries(await Promise.all(contents)), undefined, 2)}\n`;
 }
 
 /** The name of an entry that has a list for the image and is not enabled. */

@@ -1,5 +1,6 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { catalogInForce, openCatalog } from '../../../src/cli/settings/catalog.ts';
+import { baselinesJson, catalogInForce, openCatalog } from '../../../src/cli/settings/catalog.ts';
 import { formatRepository } from '../../../src/oci/reference.ts';
 import { writeTree } from '../../support/host-tree.ts';
 import { repository } from '../../support/upstream.ts';
@@ -45,6 +46,11 @@ describe('catalogInForce()', () => {
       exitStatus: 2,
     });
   });
+});
+
+test('catalog/baselines.json holds what the YAML files say: otherwise run `npm run catalogue-table`', async () => {
+  const file = new URL('../../../catalog/baselines.json', import.meta.url);
+  expect(readFileSync(file, 'utf8')).toBe(await baselinesJson());
 });
 
 describe('openCatalog()', () => {
