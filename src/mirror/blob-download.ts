@@ -40,7 +40,6 @@ const NO_BYTES = Buffer.alloc(0);
  * gets the last byte before the digest is verified, so a wrong blob never looks complete.
  */
 export class BlobDownload {
-  readonly sizeBytes: number | undefined;
   /** Resolves at the end: with the error that ended it, or with undefined when it was committed or cancelled. */
   readonly finished: Promise<Error | undefined>;
   #resolveFinished: (failure: Error | undefined) => void = () => {};
@@ -65,11 +64,20 @@ export class BlobDownload {
 
   constructor(options: BlobDownloadOptions) {
     this.#options = options;
-    this.sizeBytes = options.content.sizeBytes;
     this.finished = new Promise((resolve) => {
       this.#resolveFinished = resolve;
     });
     this.#startLinger();
+  }
+
+  /** As announced by the upstream; known in any case once the bytes are verified. */
+  get sizeBytes(): number | undefined {
+    return this.#options.content.sizeBytes ?? this.verifiedSizeBytes;
+  }
+
+  /** Undefined until the digest is verified. */
+  get verifiedSizeBytes(): number | undefined {
+    return this.#isVerified ? this.#receivedBytes : undefined;
   }
 
   /** It serves no new reader: it is finished, or about to be. */
@@ -225,7 +233,7 @@ export class BlobDownload {
 
   async #serve(reader: Reader, range: ByteRange | undefined, target: Writable): Promise<void> {
     const sink = watchSink(target, this.#changed.notifyAll);
-    const endOf = () => range?.end ?? (this.#isVerified ? this.#receivedBytes : Number.POSITIVE_INFINITY);
+    const endOf = () => range?.end ?? this.verifiedSizeBytes ?? Number.POSITIVE_INFINITY;
     try {
       while (reader.position < endOf()) {
         const reason = this.#failure ?? sink.reason;

@@ -112,13 +112,22 @@ export class CachedBlobs {
       if (source.kind === 'redirect') return this.#count('bypass', source);
       const content = source.kind === 'download' ? await this.#tryAttach(source, request) : 'bypass';
       if (content === 'finished') continue;
-      if (content === 'bypass') return this.#count('bypass', await this.#fetchDirectly(request));
+      if (content === 'bypass') {
+        return this.#count('bypass', await this.#options.next.blob(repository, digest, options));
+      }
       return content;
     }
   }
 
   async statBlob(repository: Repository, digest: Digest, options: RequestOptions = {}): Promise<BlobInfo> {
-    const stored = await this.#findStored({ repository, digest, options });
+    const request = { repository, digest, options };
+    // A client that has the last byte may ask for the size before the blob is in the store.
+    const active = this.#downloads.get(downloadKey(request));
+    const sizeBytes = active?.download.verifiedSizeBytes;
+    if (active && sizeBytes !== undefined && (await this.#admit(active, request))) {
+      return { digest, sizeBytes };
+    }
+    const stored = await this.#findStored(request);
     if (!stored) return this.#options.next.statBlob(repository, digest, options);
     stored.close();
     return { digest, sizeBytes: stored.sizeBytes };
@@ -139,10 +148,6 @@ export class CachedBlobs {
   /** Rejects unless upstream shows the blob to this request's login. */
   async #authorize({ repository, digest, options: { access, via, signal } }: BlobRequest): Promise<void> {
     await this.#options.next.statBlob(repository, digest, { access, via, signal });
-  }
-
-  #fetchDirectly({ repository, digest, options }: BlobRequest): Promise<Blob> {
-    return this.#options.next.blob(repository, digest, options);
   }
 
   // From the store.
@@ -262,9 +267,15 @@ export class CachedBlobs {
     });
   }
 
-  #isAdmitted({ admittedMs }: ActiveDownload, access: Access | undefined): boolean {
-    const sinceMs = admittedMs.get(partitionOf(access));
-    return sinceMs !== undefined && this.#options.now() - sinceMs < ADMITTED_FOR_MS;
+  /** False: the request is for another repository, which alone can vouch for it. Rejects when upstream refuses it. */
+  async #admit(active: ActiveDownload, request: BlobRequest): Promise<boolean> {
+    const partition = partitionOf(request.options.access);
+    const sinceMs = active.admittedMs.get(partition);
+    if (sinceMs !== undefined && this.#options.now() - sinceMs < ADMITTED_FOR_MS) return true;
+    if (!isSameRepository(active.repository, request.repository)) return false;
+    await this.#authorize(request);
+    active.admittedMs.set(partition, this.#options.now());
+    return true;
   }
 
   /** Makes the request a reader of the download, where that can serve it. */
@@ -272,11 +283,7 @@ export class CachedBlobs {
     const { download } = active;
     const { digest, options } = request;
     if (!isNear(download, options.range)) return 'bypass';
-    if (!this.#isAdmitted(active, options.access)) {
-      if (!isSameRepository(active.repository, request.repository)) return 'bypass';
-      await this.#authorize(request);
-      active.admittedMs.set(partitionOf(options.access), this.#options.now());
-    }
+    if (!(await this.#admit(active, request))) return 'bypass';
     const { sizeBytes } = download;
     const range = sizeBytes === undefined ? undefined : rangeWithin(options.range, sizeBytes, digest);
     if (download.canServe(range)) {

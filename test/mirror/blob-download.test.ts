@@ -6,6 +6,7 @@ import { cached } from '../../src/mirror/cache.ts';
 import type { ContentStore, Ingest } from '../../src/oci/content-store.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import type { BlobContent } from '../../src/oci/registry.ts';
+import { RegistryError } from '../../src/oci/registry-error.ts';
 import { createFakeRegistry } from '../support/fake-registry.ts';
 import { cacheAt, dataDirectory, storeAt } from '../support/store.ts';
 import { readBlob, repository } from '../support/upstream.ts';
@@ -62,25 +63,42 @@ describe('a blob whose bytes are wrong, through the cache', () => {
   });
 });
 
-test('a download that is verified is not cancelled: its readers finish, and it is stored', async () => {
-  const bytes = randomBytes(2 * MIB);
-  const digest = digestOf(bytes);
-  const { store } = await storeAt(await dataDirectory());
-  const real = await store.ingest(digest, bytes.length, { repository: app, access: undefined });
-  let commit = () => {};
-  const committing = new Promise<void>((resolve) => {
-    commit = resolve;
+/** A promise that a test resolves. */
+function gate() {
+  let open = () => {};
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
   });
+  return { open, opened };
+}
+
+/** An ingest that says when its bytes are verified and waits before it commits them. */
+function heldIngest(real: Ingest) {
+  const [verified, commit] = [gate(), gate()];
   const ingest: Ingest = {
     ...real,
     get storedBytes() {
       return real.storedBytes;
     },
+    verify: async () => {
+      const isRight = await real.verify();
+      setImmediate(verified.open);
+      return isRight;
+    },
     commit: async () => {
-      await committing;
+      await commit.opened;
       await real.commit();
     },
   };
+  return { ingest, verified: verified.opened, commit: commit.open };
+}
+
+test('cancel() of a verified download lets a slow reader finish, and the blob is stored', async () => {
+  const bytes = randomBytes(2 * MIB);
+  const digest = digestOf(bytes);
+  const { store } = await storeAt(await dataDirectory());
+  const real = await store.ingest(digest, bytes.length, { repository: app, access: undefined });
+  const { ingest, verified, commit } = heldIngest(real);
   const content: BlobContent = {
     kind: 'content',
     digest,
@@ -91,14 +109,69 @@ test('a download that is verified is not cancelled: its readers finish, and it i
       new Promise((resolve, reject) => sink.write(bytes, (error) => (error ? reject(error) : resolve()))),
   };
   const download = new BlobDownload({ digest, name: 'app', content, ingest, lingerMs: 60_000 });
-  const read = readBlob(download.open(undefined));
-  expect((await read).equals(bytes)).toBe(true);
+  const cancelled = gate();
+  const received: Buffer[] = [];
+  const slow = new Writable({
+    write: (chunk: Buffer, _, done) => {
+      received.push(Buffer.from(chunk));
+      void cancelled.opened.then(() => done());
+    },
+  });
+  const read = download.open(undefined).writeTo(slow);
+  await verified;
   download.cancel();
+  cancelled.open();
+  await read;
+  expect(Buffer.concat(received).equals(bytes)).toBe(true);
   commit();
   expect(await download.finished).toBeUndefined();
   const stored = await store.blob(digest);
   expect(stored?.sizeBytes).toBe(bytes.length);
   stored?.close();
+});
+
+describe('statBlob() of a blob whose size the upstream does not announce', () => {
+  /** A cache in which one client has all bytes of such a blob, which is not yet in the store. */
+  async function downloaded() {
+    const upstream = createFakeRegistry();
+    const bytes = randomBytes(5000);
+    const digest = upstream.putBlob(bytes);
+    upstream.saysSize = false;
+    const { store } = await storeAt(await dataDirectory());
+    let commit = () => {};
+    const holding: ContentStore = {
+      ...store,
+      ingest: async (...asked) => {
+        const held = heldIngest(await store.ingest(...asked));
+        commit = held.commit;
+        return held.ingest;
+      },
+    };
+    const cache = cached({ next: upstream, store: holding, log: () => {}, now: () => 0 });
+    expect((await readBlob(await cache.blob(app, digest))).equals(bytes)).toBe(true);
+    return { cache, upstream, digest, bytes, commit: () => commit() };
+  }
+
+  test('gives the size as soon as a client has the last byte, before the blob is committed', async () => {
+    const { cache, digest, bytes, commit } = await downloaded();
+    expect(await cache.statBlob(app, digest)).toEqual({ digest, sizeBytes: bytes.length });
+    // A range needs the size as well.
+    const part = await cache.blob(app, digest, { range: { kind: 'suffix', length: 10 } });
+    expect((await readBlob(part)).equals(bytes.subarray(-10))).toBe(true);
+    commit();
+    await cache.close();
+  });
+
+  test('rejects for a login that the upstream refuses, though another client downloads the blob', async () => {
+    const { cache, upstream, digest, commit } = await downloaded();
+    upstream.statBlob = async () => {
+      throw new RegistryError('DENIED', 'not for you');
+    };
+    const access = { partition: 'stranger' };
+    await expect(cache.statBlob(app, digest, { access })).rejects.toThrow('not for you');
+    commit();
+    await cache.close();
+  });
 });
 
 test('a download that ends while the store is looked at is not made twice', async () => {
