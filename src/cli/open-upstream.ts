@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { LRUCache } from 'lru-cache';
 import type { Log } from '../lib/log.ts';
-import type { Credentials } from '../upstream/auth/credentials.ts';
+import { type Credentials, NO_CREDENTIALS } from '../upstream/auth/credentials.ts';
 import { createKeychain } from '../upstream/auth/keychain.ts';
 import {
   type Connection,
@@ -29,23 +29,37 @@ interface UpstreamChoice {
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Files in which logins are stored: the operator's for the mirror first, then those of the user it runs as. */
+/** Which stored logins may be presented: all, only those given to the mirror itself, or none. */
+export type OwnLogins = 'all' | 'given' | 'none';
+
+/** Files in which logins are stored. */
+export interface LoginFiles {
+  /** Those that an operator gave to the mirror. */
+  readonly given: readonly string[];
+  /** Those of the user that it runs as. */
+  readonly ofUser: readonly string[];
+}
+
+/** Where logins may be stored on this machine, the most specific first. */
 export function loginFiles({
   CREDENTIALS_DIRECTORY,
   DOCKER_CONFIG,
   REGISTRY_AUTH_FILE,
   XDG_RUNTIME_DIR,
-}: Environment) {
+}: Environment): LoginFiles {
   const home = homeDirectory();
   const docker = DOCKER_CONFIG || (home && join(home, '.docker'));
-  return [
+  const given = [
     ...(CREDENTIALS_DIRECTORY ? [join(CREDENTIALS_DIRECTORY, 'auth.json')] : []),
     '/etc/metahub/auth.json',
+  ];
+  const ofUser = [
     ...(REGISTRY_AUTH_FILE ? [REGISTRY_AUTH_FILE] : []),
     ...(docker ? [join(docker, 'config.json')] : []),
     ...(XDG_RUNTIME_DIR ? [join(XDG_RUNTIME_DIR, 'containers', 'auth.json')] : []),
     ...(home ? [join(home, '.config', 'containers', 'auth.json')] : []),
   ];
+  return { given, ofUser };
 }
 
 /** A name in `Via` that no other mirror has, so that each recognises itself only. */
@@ -54,8 +68,13 @@ export function newPseudonym(): string {
 }
 
 /** This user's logins, or those of the file that a request's login brings: never one in the place of the other. */
-function createCredentials(warn: (message: string) => void, mayUseOwn: () => boolean): Credentials {
-  const own = createKeychain({ files: loginFiles(process.env), warn });
+function createCredentials(warn: (message: string) => void, usable: () => OwnLogins): Credentials {
+  const { given, ofUser } = loginFiles(process.env);
+  const own = {
+    all: createKeychain({ files: [...given, ...ofUser], warn }),
+    given: createKeychain({ files: given, warn }),
+    none: NO_CREDENTIALS,
+  };
   const brought = new LRUCache<string, Credentials>({ max: 256 });
   function broughtBy(file: string): Credentials {
     const known = brought.get(file) ?? createKeychain({ files: [file], warn });
@@ -66,7 +85,7 @@ function createCredentials(warn: (message: string) => void, mayUseOwn: () => boo
     loginFor: (registry, repository, signal, access) => {
       if (access?.logins !== undefined)
         return broughtBy(access.logins).loginFor(registry, repository, signal);
-      return mayUseOwn() ? own.loginFor(registry, repository, signal) : Promise.resolve(undefined);
+      return own[usable()].loginFor(registry, repository, signal);
     },
   };
 }
@@ -74,8 +93,8 @@ function createCredentials(warn: (message: string) => void, mayUseOwn: () => boo
 interface Surroundings {
   readonly log: Log;
   readonly pseudonym: string;
-  /** May this user's stored logins be presented? Looked at for every request that needs one; true when not said. */
-  readonly mayUseOwnLogins?: () => boolean;
+  /** Which stored logins may be presented; looked at for every request that needs one, all when not said. */
+  readonly ownLogins?: () => OwnLogins;
 }
 
 /** The proxies and certificates by which this program reaches anything. */
@@ -97,16 +116,13 @@ export function openConnection(url: string, env: Environment = process.env): Con
 /** How this user's stored logins, proxies and certificates reach the registries that the settings allow. */
 function upstreamOptions(
   choice: UpstreamChoice,
-  { log, pseudonym, mayUseOwnLogins = () => true }: Surroundings,
+  { log, pseudonym, ownLogins = () => 'all' }: Surroundings,
 ): UpstreamOptions {
   const allowed = allowedUpstreams(choice);
   return {
     ...surroundingNetwork(process.env),
     registryFor: (host) => allowed.get(host),
-    credentials: createCredentials(
-      (message) => log('warning', 'credential-problem', message),
-      mayUseOwnLogins,
-    ),
+    credentials: createCredentials((message) => log('warning', 'credential-problem', message), ownLogins),
     pseudonym,
     ...(choice.blobConnections === undefined ? {} : { blobConnections: choice.blobConnections }),
     ...(choice.blobReader === undefined ? {} : { blobReader: choice.blobReader }),

@@ -46,7 +46,7 @@ describe('a Docker Hub behind a proxy, whose login a credential helper knows', (
     const internet = await startInternet({ 'registry-1.docker.io': hub, 'auth.docker.io': tokens.handler });
     const { proxy, extraAuthorities = [] } = internet.options;
     const metahub = await startMetahub(workplace, {
-      args: ['--upstream', 'docker.io', '--upstream', 'elsewhere.invalid'],
+      args: ['--upstream', 'docker.io', '--upstream', 'elsewhere.invalid', '--own-logins', 'on'],
       env: {
         ...dockerConfig(),
         // Lower case would be stronger.

@@ -15,7 +15,7 @@ import type { CacheUse, RegistryHealth } from '../../server/status-facts.ts';
 import { defaultCacheBytes } from '../../store/disk-space.ts';
 import { openStore } from '../../store/store.ts';
 import type { Upstream } from '../../upstream/client.ts';
-import { openUpstream } from '../open-upstream.ts';
+import { type OwnLogins, openUpstream } from '../open-upstream.ts';
 import { makeDataDirectory } from '../settings/data-directory.ts';
 import { readRules } from '../settings/rules.ts';
 import type { ResolvedSettings } from '../settings/setting.ts';
@@ -48,7 +48,7 @@ export interface StackOptions {
   readonly decided: (decision: TailoringDecision) => void;
   readonly metrics: Metrics;
   /** May this user's stored logins be presented? They may when not said. */
-  readonly mayUseOwnLogins?: () => boolean;
+  readonly ownLogins?: () => OwnLogins;
 }
 
 /** For how long `--cache transit` keeps a layer that nobody has used: a runtime asks again within minutes, or not at all. */
@@ -60,7 +60,7 @@ const TRANSIT_MS = 10 * 60_000;
  */
 export async function buildMirrorStack(settings: ServeSettings, options: StackOptions): Promise<MirrorStack> {
   const { values } = settings;
-  const { log, pseudonym, decided, metrics, mayUseOwnLogins = () => true } = options;
+  const { log, pseudonym, decided, metrics, ownLogins = () => 'all' } = options;
   const results = countCacheResults(metrics);
   let rules = await readRules(settings);
   const foundForeign = createForeignLog({ log, metrics });
@@ -74,7 +74,7 @@ export async function buildMirrorStack(settings: ServeSettings, options: StackOp
     log,
     now: Date.now,
   });
-  const upstream = openUpstream(values, { log, pseudonym, mayUseOwnLogins });
+  const upstream = openUpstream(values, { log, pseudonym, ownLogins });
   const now = () => performance.now();
   const upstreamMetrics = createUpstreamMetrics(metrics, now);
   registerCacheSize(metrics, { usedBytes: () => store.heldBytes, limitBytes: () => maxBytes });

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { isLoopback } from '../../lib/ip-address.ts';
+import type { LoginFiles, OwnLogins } from '../open-upstream.ts';
 
 /** Who can reach the mirror, and what they can pull. */
 export interface Exposure {
@@ -10,11 +11,14 @@ export interface Exposure {
 }
 
 /**
- * May pulls use the logins that are stored on this machine? By default wherever only this machine, or those who show a login,
- * can ask: an anonymous port on a network would hand private images to everybody.
+ * Which of the logins that are stored on this machine pulls may use. Every local user reaches a port on loopback: by default
+ * they get what was given to the mirror itself, not the logins of the user it runs as, whose files they cannot read. An
+ * anonymous port on a network gets none; clients who show a login, all.
  */
-export function mayUseOwnLogins(setting: 'auto' | 'on' | 'off', { address, hasLogins }: Exposure): boolean {
-  return setting === 'auto' ? hasLogins || isLoopback(address) : setting === 'on';
+export function usableLogins(setting: 'auto' | 'on' | 'off', { address, hasLogins }: Exposure): OwnLogins {
+  if (setting !== 'auto') return setting === 'on' ? 'all' : 'none';
+  if (hasLogins) return 'all';
+  return isLoopback(address) ? 'given' : 'none';
 }
 
 /** A thing about the exposure that an operator should know, with a stable key for programs. */
@@ -28,10 +32,14 @@ export interface ExposureWarning {
 export function exposureWarnings(
   setting: 'auto' | 'on' | 'off',
   exposure: Exposure,
-  files: readonly string[],
+  files: LoginFiles,
 ): readonly ExposureWarning[] {
   const { address, hasLogins } = exposure;
-  const stored = files.filter((file) => existsSync(file));
+  const usable = usableLogins(setting, exposure);
+  const given = files.given.filter((file) => existsSync(file));
+  const ofUser = files.ofUser.filter((file) => existsSync(file));
+  const used = [...(usable === 'none' ? [] : given), ...(usable === 'all' ? ofUser : [])];
+  const unused = [...given, ...ofUser].filter((file) => !used.includes(file));
   const isAnonymous = !hasLogins && !isLoopback(address);
   const warnings: ExposureWarning[] = [];
   if (isAnonymous) {
@@ -41,19 +49,19 @@ export function exposureWarnings(
       message: `anyone who reaches ${address} can pull through this mirror without a login; listen on 127.0.0.1, or serve machine types (--machines), or close the port to others`,
     });
   }
-  if (stored.length === 0 || hasLogins) return warnings;
-  const isUsed = mayUseOwnLogins(setting, exposure);
-  if (isUsed) {
+  if (hasLogins) return warnings;
+  if (used.length > 0) {
     warnings.push({
       event: 'own-logins-shared',
       isHarmless: !isAnonymous,
-      message: `everyone who can ask this mirror pulls with the logins stored in ${stored.join(', ')}; --own-logins off ends that`,
+      message: `everyone who can ask this mirror pulls with the logins stored in ${used.join(', ')}; --own-logins off ends that`,
     });
-  } else if (setting === 'auto') {
+  }
+  if (unused.length > 0 && setting === 'auto') {
     warnings.push({
       event: 'own-logins-unused',
       isHarmless: true,
-      message: `the logins stored in ${stored.join(', ')} are not used, because the port is open to a network; --own-logins on uses them`,
+      message: `the logins stored in ${unused.join(', ')} are not used, because ${isAnonymous ? 'the port is open to a network' : 'every user of this machine reaches the port'}; --own-logins on uses them, and a login in /etc/metahub/auth.json is the mirror’s own`,
     });
   }
   return warnings;

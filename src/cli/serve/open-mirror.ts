@@ -11,7 +11,7 @@ import { allowedUpstreams, passesOn, type Upstreams } from '../settings/upstream
 import { VERSION } from '../version.ts';
 import { buildMirrorStack, type MirrorStack, type ServeSettings } from './compose.ts';
 import { createDecisionLog, type DecisionLog } from './decision-log.ts';
-import { type Exposure, type ExposureWarning, exposureWarnings, mayUseOwnLogins } from './exposure.ts';
+import { type Exposure, type ExposureWarning, exposureWarnings, usableLogins } from './exposure.ts';
 import { createNodeAdmission, type NodeAdmission } from './node-gate.ts';
 import {
   registerBuildInfo,
@@ -54,7 +54,7 @@ export async function openMirror(settings: ServeSettings, log: Log): Promise<Mir
   const stack = await buildMirrorStack(settings, {
     ...{ log, pseudonym, metrics },
     decided: decisions.record,
-    mayUseOwnLogins: () => mayUseOwnLogins(values.ownLogins, exposure),
+    ownLogins: () => usableLogins(values.ownLogins, exposure),
   });
   const onExposed = (address: string) => {
     exposure = { address, hasLogins };

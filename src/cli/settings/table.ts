@@ -181,7 +181,7 @@ export const SERVE_SETTINGS = {
   ...LOOKUP_SETTINGS,
   ownLogins: setting<'auto' | 'on' | 'off'>({
     flags: '--own-logins <auto|on|off>',
-    help: 'pull with the logins stored on this machine; auto: unless the port is open to a network without logins',
+    help: 'pull with the logins stored on this machine; auto: with those in /etc/metahub/auth.json, unless the port is open to a network',
     fallback: () => 'auto',
     parse: oneOf('auto', 'on', 'off'),
   }),
