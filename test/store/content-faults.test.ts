@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { type Digest, digestOf, parseDigest } from '../../src/oci/digest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
+import type { RangeRequest } from '../../src/oci/range.ts';
 import type { Blob } from '../../src/oci/registry.ts';
 import { unreachable } from '../support/fake-registry.ts';
 import { cacheAt, dataDirectory, storeAt } from '../support/store.ts';
@@ -138,6 +139,29 @@ describe('fault 36: a flipped bit', () => {
     expect(upstream.blobBytes()).toBe(3 * MIB + 5);
     expect((await readBlob(await cache.blob(app, digest))).equals(bytes)).toBe(true);
     expect(upstream.blobBytes()).toBe(12 * MIB + 10);
+  });
+
+  test.each<[string, (first: number, last: number) => RangeRequest | undefined]>([
+    ['the whole blob', () => undefined],
+    ['a range that begins later', (first, last) => ({ kind: 'from', first: first + 1, last })],
+    ['a range that ends earlier', (first, last) => ({ kind: 'from', first, last: last - 1 })],
+  ])('in a large blob ends the answer when the upstream sends %s in place of the rest', async (_, sent) => {
+    const { directory, upstream, bytes, digest, file } = await holding(3 * MIB);
+    await flipBit(file, MIB + 17);
+    const { blob } = upstream;
+    upstream.blob = (from, of, options) => blob(from, of, { ...options, range: sent(MIB, 3 * MIB - 1) });
+    const { cache } = await cacheAt(directory, { upstream });
+    const content = await cache.blob(app, digest);
+    if (content.kind !== 'content') throw new Error('redirected');
+    const received: Buffer[] = [];
+    const sink = new Writable({
+      write: (chunk: Buffer, _encoding, done) => {
+        received.push(Buffer.from(chunk));
+        done();
+      },
+    });
+    await expect(content.writeTo(sink)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    expect(Buffer.concat(received).equals(bytes.subarray(0, MIB))).toBe(true);
   });
 
   test('in the sums themselves costs nothing but the digest', async () => {

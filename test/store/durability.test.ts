@@ -15,10 +15,12 @@ import { afterTest, repository } from '../support/upstream.ts';
 const CHILD = fileURLToPath(new URL('../support/store-child.ts', import.meta.url));
 const provenance = { repository: repository('team/app'), access: undefined };
 
-/** One system call of the trace: `fsync` of a path, or `rename` to one. */
+/** One system call of the trace: `fsync` of the file that a descriptor is open on, or `rename` to a path. */
 interface Step {
   readonly call: 'fsync' | 'rename';
   readonly path: string;
+  /** What is renamed. */
+  readonly from?: string | undefined;
 }
 
 /** What a process that stores content once syncs and renames, in order, below the data directory. */
@@ -35,18 +37,23 @@ async function trace(
   const steps = lines.flatMap((line): Step[] => {
     const synced = /f(?:data)?sync\(\d+<([^>]+)>/.exec(line)?.[1];
     if (synced !== undefined) return [{ call: 'fsync', path: synced }];
-    const renamed = /rename\w*\(.*"([^"]+)"(?:, \w+)?\)/.exec(line)?.[1];
-    return renamed === undefined ? [] : [{ call: 'rename', path: renamed }];
+    // Another thread's call may cut the line off behind the second path.
+    const [, from, path] = /rename\w*\([^"]*"([^"]+)"[^"]*"([^"]+)"/.exec(line) ?? [];
+    return path === undefined ? [] : [{ call: 'rename', path, from }];
   });
   return { steps: steps.filter(({ path }) => path.startsWith(data)), data };
 }
 
-/** The steps that concern content in one folder of the layout: syncs of files on their way in, and its own. */
+/**
+ * What happens to the content that gets its name in one folder of the layout: syncs of its own file, which is on its way in,
+ * its rename, and syncs of the folder. Other files that are synced on their way in do not count.
+ */
 function around(steps: readonly Step[], folder: string): readonly string[] {
-  return steps.flatMap(({ call, path }) => {
-    if (call === 'fsync' && path.includes('/incoming/')) return ['fsync file'];
-    if (call === 'fsync' && path.endsWith(folder)) return ['fsync folder'];
-    return call === 'rename' && path.includes(`${folder}/`) ? ['rename'] : [];
+  const named = steps.find(({ call, path }) => call === 'rename' && path.includes(`${folder}/`));
+  return steps.flatMap((step) => {
+    if (step === named) return ['rename'];
+    if (step.call === 'fsync' && step.path === named?.from) return ['fsync file'];
+    return step.call === 'fsync' && step.path.endsWith(folder) ? ['fsync folder'] : [];
   });
 }
 
@@ -54,8 +61,7 @@ describeWith(['strace'], 'what a power cut must not take', () => {
   test('a blob is synced before it gets its name', { timeout: 60_000 }, async () => {
     const { steps } = await trace('blob');
     const order = around(steps, 'blobs/sha256');
-    expect(order.indexOf('rename')).toBeGreaterThan(0);
-    expect(order.slice(0, order.indexOf('rename'))).toContain('fsync file');
+    expect(order.slice(0, 2)).toEqual(['fsync file', 'rename']);
   });
 
   test('a record is synced before it gets its name', { timeout: 60_000 }, async () => {
