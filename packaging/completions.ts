@@ -1,4 +1,6 @@
+import { join } from 'node:path';
 import type { FileTree } from './file-tree.ts';
+import { ROOT, run } from './project.ts';
 
 /** Where each shell looks for what completes a program's name. */
 const PLACES = {
@@ -9,6 +11,7 @@ const PLACES = {
 
 /** Puts the completion of each shell, which the program itself prints, into a package's tree. */
 export function addCompletions(tree: FileTree): void {
-  void tree;
-  void PLACES;
+  for (const [shell, place] of Object.entries(PLACES)) {
+    tree.write(place, run(process.execPath, [join(ROOT, 'bin/metahub.js'), 'completion', shell]));
+  }
 }

@@ -74,9 +74,11 @@ function commandLines(command: Command, parents: string): readonly string[] {
   const { commands } = command;
   if (commands.length > 0) return commands.flatMap((child) => commandLines(child, name));
   const [, ...usage] = command.usage().split(' ');
+  const aliases = command.aliases().map((alias) => `Also: ${plain(`${parents} ${alias}`)}.`);
   return [
     `.SS ${plain(`${name.trim()} ${usage.join(' ')}`.trim())}`,
     `${plain(command.description())}.`,
+    ...aliases,
     ...command.options.flatMap(optionLines),
     ...examplesOf(command),
   ];

@@ -3,8 +3,8 @@ import { endQuietlyWithReader, reportError } from './user-error.ts';
 import { VERSION } from './version.ts';
 
 interface CommandModule {
-  /** Adds options, examples and the action to the bare command. */
-  readonly configure: (command: Command) => void;
+  /** Adds options, examples and the action to the bare command; `loadProgram` loads all commands, for those that describe them. */
+  readonly configure: (command: Command, loadProgram: () => Promise<Command>) => void;
 }
 
 interface CommandEntry {
@@ -64,6 +64,11 @@ const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     summary: 'log the runtimes in to a site as what this host is',
     load: () => import('./commands/login/command.ts'),
   },
+  completion: {
+    summary: 'print what completes command lines in bash, zsh or fish',
+    load: () => import('./commands/completion/command.ts'),
+  },
+  version: { summary: 'print the version', load: () => import('./commands/version/command.ts') },
 };
 
 function createProgram(): Command {
@@ -91,7 +96,7 @@ function commandNamed(words: readonly string[]): string | undefined {
 async function addCommands(program: Command, wanted: string | undefined): Promise<void> {
   for (const [name, { summary, load }] of Object.entries(COMMANDS)) {
     const command = program.command(name).description(summary).exitOverride();
-    if (name === wanted) (await load()).configure(command);
+    if (name === wanted) (await load()).configure(command, completeProgram);
     for (const one of [command, ...command.commands]) {
       const path = one === command ? name : `${name} ${one.name()}`;
       one.showHelpAfterError(`  metahub ${path} --help shows what it takes.`);
@@ -99,11 +104,11 @@ async function addCommands(program: Command, wanted: string | undefined): Promis
   }
 }
 
-/** The program with every command loaded: what the manual page is written from. */
+/** The program with every command loaded: what the manual page and the completions are written from. */
 export async function completeProgram(): Promise<Command> {
   const program = createProgram();
   for (const [name, { summary, load }] of Object.entries(COMMANDS)) {
-    (await load()).configure(program.command(name).description(summary));
+    (await load()).configure(program.command(name).description(summary), completeProgram);
   }
   return program;
 }

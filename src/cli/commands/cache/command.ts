@@ -171,6 +171,7 @@ export function configure(command: Command): void {
     return sub;
   };
   add('ls', 'what is held', list)
+    .alias('list')
     .option('--all', 'every item, used longest ago first')
     .option(...JSON_FLAG);
   add('verify', 'read everything and drop what is not what its digest says', verify).option(...JSON_FLAG);
