@@ -15,7 +15,7 @@ const PROFILE_MAX_BYTES = 1024 * 1024;
 
 /**
  * Reads what `metahub detect --json` printed.
- * @throws {UserError} status 2
+ * @throws {UserError} status 1 when the file cannot be read, 2 when it holds no profile
  */
 export async function readProfileFile(path: string): Promise<HostProfile> {
   const nextStep = 'Write one with: metahub detect --json > FILE';
@@ -26,7 +26,6 @@ export async function readProfileFile(path: string): Promise<HostProfile> {
     throw new UserError(`cannot read the profile ${path}: ${(cause as Error).message}`, {
       cause,
       nextStep,
-      exitStatus: 2,
     });
   }
   try {
@@ -52,7 +51,7 @@ function parsed(text: string): unknown {
 
 /**
  * The profile of the chosen host.
- * @throws {UserError} status 2
+ * @throws {UserError} status 1 when the file cannot be read, 2 when it holds no profile
  */
 export async function hostProfile({ profile, set }: HostChoice): Promise<HostProfile> {
   if (profile !== undefined) return assumed(await readProfileFile(profile), set);

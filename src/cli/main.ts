@@ -1,4 +1,5 @@
 import { Command, CommanderError } from 'commander';
+import { columnsOf } from './output.ts';
 import { endQuietlyWithReader, reportError } from './user-error.ts';
 import { VERSION } from './version.ts';
 
@@ -78,7 +79,11 @@ function createProgram(): Command {
     .helpOption('-h, --help', 'show this help')
     .helpCommand('help [command]', 'show the help of a command')
     .showHelpAfterError('  metahub --help shows the commands.')
-    .configureOutput({ outputError: (text, write) => write(asOwnMessage(text)) })
+    .configureOutput({
+      outputError: (text, write) => write(asOwnMessage(text)),
+      getOutHelpWidth: () => columnsOf(process.stdout),
+      getErrHelpWidth: () => columnsOf(process.stderr),
+    })
     .exitOverride();
 }
 

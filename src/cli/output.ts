@@ -9,6 +9,12 @@ export interface Output {
 }
 
 const STDOUT = 1;
+const DEFAULT_COLUMNS = 80;
+
+/** How wide a terminal is, in columns; some, such as serial consoles, say 0 and mean that they do not know. */
+export function columnsOf({ columns }: { readonly columns?: number }): number {
+  return columns || DEFAULT_COLUMNS;
+}
 
 /** Is stdout a terminal whose user has not asked for plain text? @see https://no-color.org */
 export function wantsColour(): boolean {
@@ -22,11 +28,14 @@ export const STREAM_OUTPUT: Output = {
     process.stdout.write(text);
   },
   terminal: () => {
-    return { width: Math.min(process.stdout.columns || 80, 80), colour: wantsColour() };
+    return { width: Math.min(columnsOf(process.stdout), DEFAULT_COLUMNS), colour: wantsColour() };
   },
 };
 
-const PLAIN_OUTPUT: Output = { write: writePlainly, terminal: () => ({ width: 80, colour: false }) };
+const PLAIN_OUTPUT: Output = {
+  write: writePlainly,
+  terminal: () => ({ width: DEFAULT_COLUMNS, colour: false }),
+};
 
 /**
  * Where stdout is a pipe, a file or /dev/null it is written to directly: loading Node's streams and terminals takes a
@@ -72,6 +81,6 @@ export function fileOutput(path: string): Output {
         });
       }
     },
-    terminal: () => ({ width: 80, colour: false }),
+    terminal: () => ({ width: DEFAULT_COLUMNS, colour: false }),
   };
 }

@@ -1,6 +1,9 @@
 import { printable } from '../lib/text.ts';
 
-/** Exit statuses: 1 it failed, 2 it was called wrongly, 3 it was done in part (a probe failed, a fallback was taken). */
+/**
+ * Exit statuses: 1 it failed, also because a file is missing; 2 a wrong option, or a file that does not hold what it must;
+ * 3 it was done in part (a probe failed, a fallback was taken).
+ */
 export type ExitStatus = 1 | 2 | 3;
 
 /** A failure a person can act on: one line that says what, and one that says what to do next. */

@@ -3,6 +3,7 @@ import { closeSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
+import { columnsOf } from '../../src/cli/output.ts';
 import { writeTree } from '../support/host-tree.ts';
 
 const OUTPUT = fileURLToPath(new URL('../../src/cli/output.ts', import.meta.url));
@@ -49,5 +50,23 @@ describe('an answer reaches its reader whole', () => {
       encoding: 'utf8',
     });
     expect({ stdout, stderr }).toEqual({ stdout: 'xxxxxxxxxx 0\n', stderr: '' });
+  });
+});
+
+describe('a terminal', () => {
+  test('that says a width of 0 counts as 80 columns', () => {
+    expect(columnsOf({ columns: 0 })).toBe(80);
+    expect(columnsOf({ columns: 132 })).toBe(132);
+  });
+
+  test('of width 0 gets help as wide as a pipe does', () => {
+    const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
+    const program = `import('${main}').then(({ main }) => main(['node', 'metahub', 'serve', '--help']))`;
+    const node = `'${process.execPath}' --import tsx --input-type=module --eval "${program}"`;
+    const run = (command: string) => spawnSync('sh', ['-c', command], { encoding: 'utf8' }).stdout;
+    const inTerminal = run(
+      `script --quiet --command 'stty cols 0 rows 0; ${node.replaceAll("'", "'\\''")}' /dev/null`,
+    );
+    expect(inTerminal.replaceAll('\r', '')).toBe(run(node));
   });
 });

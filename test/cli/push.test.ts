@@ -268,6 +268,6 @@ describe('what is wrong is one line and the next step, and nothing is written', 
   test('a file that is not there', async () => {
     const { stderr, status } = await runCli('push', '/nowhere/manifest.yml');
     expect(stderr).toMatch(/^metahub: \/nowhere\/manifest\.yml: ENOENT/);
-    expect(status).toBe(2);
+    expect(status).toBe(1);
   });
 });

@@ -84,13 +84,19 @@ describe('metahub warm', () => {
 
   test.each([
     [[], 'which images?'],
-    [['--from-file', '/not/there'], 'cannot read /not/there'],
     [['not//a name'], 'is no image name'],
   ])('%j: exit status 2', async (words, message) => {
     const { warm } = await registryWithImage();
     const { stderr, status } = await warm(...words);
     expect(stderr).toContain(message);
     expect(status).toBe(2);
+  });
+
+  test('exits with status 1 when the file of the names is missing', async () => {
+    const { warm } = await registryWithImage();
+    const { stderr, status } = await warm('--from-file', '/not/there');
+    expect(stderr).toContain('cannot read /not/there');
+    expect(status).toBe(1);
   });
 });
 

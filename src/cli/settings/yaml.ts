@@ -39,7 +39,7 @@ export async function parseYaml(path: string, text: string): Promise<unknown> {
   }
 }
 
-/** Reads one file. @throws {UserError} status 2 */
+/** Reads one file. @throws {UserError} status 1 when it cannot be read, 2 when it is no YAML */
 export async function readYaml(path: string): Promise<YamlFile> {
   let text: string;
   try {
@@ -48,7 +48,6 @@ export async function readYaml(path: string): Promise<YamlFile> {
     throw new UserError(`${path}: ${(cause as Error).message}`, {
       cause,
       nextStep: 'Name a file that is there and that this user may read.',
-      exitStatus: 2,
     });
   }
   return { path, content: await parseYaml(path, text) };

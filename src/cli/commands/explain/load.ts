@@ -67,7 +67,6 @@ async function readDocument(path: string): Promise<SourceDocument> {
       cause,
       nextStep:
         'Name a file that holds an image index, as docker manifest inspect --verbose or skopeo print it.',
-      exitStatus: 2,
     });
   }
   if (bytes.length > MANIFEST_MAX_BYTES) {

@@ -65,7 +65,7 @@ async function readNames(path: string): Promise<readonly string[]> {
       .map((line) => line.replace(/#.*$/, '').trim())
       .filter((line) => line !== '');
   } catch (cause) {
-    throw new UserError(`cannot read ${path}: ${(cause as Error).message}`, { cause, exitStatus: 2 });
+    throw new UserError(`cannot read ${path}: ${(cause as Error).message}`, { cause });
   }
 }
 

@@ -1,4 +1,5 @@
 import { sizeText } from '../../../lib/text.ts';
+import { columnsOf } from '../../output.ts';
 
 /** A line that shows how far a download is, on a terminal only. */
 export interface ProgressLine {
@@ -27,7 +28,7 @@ export function createProgressLine(stream: NodeJS.WriteStream, name: string): Pr
   let drawnMs = Number.NEGATIVE_INFINITY;
   const draw = () => {
     drawnMs = performance.now();
-    stream.write(`\r\x1b[2K${progressText(name, doneBytes, totalBytes, (stream.columns || 80) - 1)}`);
+    stream.write(`\r\x1b[2K${progressText(name, doneBytes, totalBytes, columnsOf(stream) - 1)}`);
   };
   return {
     begin: (bytes) => {
