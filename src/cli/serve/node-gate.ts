@@ -18,12 +18,20 @@ export interface NodeAdmissionOptions {
   readonly profile: HostProfile;
   /** Is a client's own login presented to the registry of this source host? */
   readonly passesOn: (host: SourceHost) => boolean;
+  /** Called once per source host, for a client of the containerd store that brings no login. */
+  readonly onNoLogin: (host: SourceHost, userAgent: string) => void;
   /** Monotonic milliseconds. */
   readonly now: () => number;
 }
 
 /** For how long a registry's challenge, or that it has none, is believed, in milliseconds. */
 const CHALLENGE_MAX_AGE_MS = 5 * 60_000;
+
+/**
+ * containerd itself (`containerd/1.7.2`), and dockerd with the containerd image store (`docker/29.1.3 … containerd-client/2.2.0`),
+ * which sends the login of Docker Hub to no mirror.
+ */
+const CONTAINERD_CLIENT = /\bcontainerd(?:-client)?\//;
 
 /**
  * Admits everyone. Where clients' own logins are passed on (`passThrough`), a client that asks for the API's root without one
@@ -34,6 +42,7 @@ export function createNodeAdmission({
   stack,
   profile: first,
   passesOn,
+  onNoLogin,
   now,
 }: NodeAdmissionOptions): NodeAdmission {
   const admittedAs = (profile: HostProfile): Admitted => ({
@@ -43,6 +52,16 @@ export function createNodeAdmission({
   });
   let current = { profile: first, admitted: admittedAs(first) };
   let known: { readonly challenge: string | undefined; readonly askedMs: number } | undefined;
+
+  const reported = new Set<SourceHost>();
+
+  function admitWithoutLogin(host: SourceHost, userAgent = ''): Admitted {
+    if (CONTAINERD_CLIENT.test(userAgent) && !reported.has(host)) {
+      reported.add(host);
+      onNoLogin(host, userAgent);
+    }
+    return current.admitted;
+  }
 
   async function challengeOrAdmit(): Promise<Admission> {
     if (known === undefined || now() - known.askedMs > CHALLENGE_MAX_AGE_MS) {
@@ -75,7 +94,7 @@ export function createNodeAdmission({
       if (!passesOn(host)) return current.admitted;
       const { authorization } = headers;
       if (authorization !== undefined) return admittedWith(host, authorization);
-      return repository === undefined ? challengeOrAdmit() : current.admitted;
+      return repository === undefined ? challengeOrAdmit() : admitWithoutLogin(host, headers['user-agent']);
     },
     setProfile: (profile) => {
       current = { profile, admitted: admittedAs(profile) };

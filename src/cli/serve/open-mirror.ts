@@ -90,6 +90,11 @@ async function openOver(stack: MirrorStack, { values }: ServeSettings, parts: Pa
     stack: { registryFor, challenge: stack.challenge },
     profile,
     passesOn: (name) => passesOn(allowed.get(name)),
+    onNoLogin: (registry, userAgent) => {
+      const message =
+        'a client of the containerd store brought no login: passThrough works with the classic image store of dockerd only';
+      log('warning', 'pass-through-without-login', message, { registry, userAgent });
+    },
     now,
   });
   registerBuildInfo(metrics, VERSION);
