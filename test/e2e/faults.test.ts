@@ -59,7 +59,9 @@ for (const [name, programs, start] of RUNTIMES) {
       await run('mount', ['-t', 'tmpfs', '-o', 'size=160k', 'tmpfs', data]);
       const registry = await startDockerRegistry(workplace);
       await pushImageSet(workplace, registry);
-      const metahub = await startMetahub(workplace, { upstream: registry.url, host: 'cpu:broadwell' });
+      // By default the bound fits the file system and a floor of free space is kept, so that it never fills.
+      const args = ['--cache-size', '1GiB', '--cache-min-free', '0'];
+      const metahub = await startMetahub(workplace, { upstream: registry.url, host: 'cpu:broadwell', args });
       const runtime = await start(workplace, metahub.url);
       await runtime.pull(BENCH);
       expect(await runtime.run(BENCH)).toBe(lineOf('cpu:broadwell'));
