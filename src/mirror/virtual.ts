@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { SingleFlight } from '../lib/single-flight.ts';
 import { assembleIndex } from '../oci/build-index.ts';
 import type { Digest } from '../oci/digest.ts';
 import { answersTo, type ListSpec } from '../oci/image-list.ts';
@@ -80,7 +81,8 @@ function toManifest({ found, missing }: ResolveOptions, list: string): Manifest 
 class ListAssembler {
   readonly #options: VirtualOptions;
   readonly #assembled = new LRUCache<string, Assembled>({ max: LISTS_MAX });
-  readonly #running = new Map<string, { readonly spec: ListSpec; readonly list: Promise<Assembled> }>();
+  /** By list as it is now: what a reload put in its place is not answered with an assembly of before. */
+  readonly #assemblies = new WeakMap<ListSpec, SingleFlight<Assembled>>();
 
   constructor(options: VirtualOptions) {
     this.#options = options;
@@ -92,26 +94,27 @@ class ListAssembler {
     const key = JSON.stringify([options.access?.partition, formatRepository(spec.repository), tag]);
     const known = this.#assembled.get(key);
     if (known?.spec === spec && known.expiresMs > now()) return Promise.resolve(known);
-    const joined = this.#running.get(key);
-    if (joined?.spec === spec) return joined.list;
-    const started = this.#assembleNow(spec, tag, options)
-      .then((list) => {
-        this.#assembled.set(key, list);
-        return list;
-      })
-      .finally(() => {
-        if (this.#running.get(key)?.list === started) this.#running.delete(key);
-      });
-    this.#running.set(key, { spec, list: started });
-    return started;
+    return this.#assembliesOf(spec).share(key, options.signal, async (signal) => {
+      const list = await this.#assembleNow(spec, tag, { ...options, signal });
+      this.#assembled.set(key, list);
+      return list;
+    });
+  }
+
+  #assembliesOf(spec: ListSpec): SingleFlight<Assembled> {
+    const known = this.#assemblies.get(spec);
+    if (known) return known;
+    const created = new SingleFlight<Assembled>();
+    this.#assemblies.set(spec, created);
+    return created;
   }
 
   async #assembleNow(spec: ListSpec, tag: Tag, options: RequestOptions): Promise<Assembled> {
     const { next, now, onMissing, history } = this.#options;
     const name = formatReference(spec.repository, { kind: 'tag', tag });
-    // Shared by all who ask meanwhile: one of them leaving must not end it.
-    const { signal: _, ...shared } = options;
-    const resolved = await resolveMembers(spec, tag, next, shared);
+    const resolved = await resolveMembers(spec, tag, next, options);
+    // Members that were not asked for to the end are not missing.
+    options.signal?.throwIfAborted();
     for (const one of resolved.missing) onMissing(name, one);
     const manifest = toManifest(resolved, name);
     const { digest, mediaType, bytes } = manifest;

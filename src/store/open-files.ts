@@ -162,7 +162,10 @@ export class OpenFiles {
     if (longest && this.#idle.size > IDLE_MAX) this.#retire(longest);
   }
 
-  /** One opening, and one check of the bytes, for all who ask meanwhile. */
+  /**
+   * One opening, and one check of the bytes, for all who ask meanwhile. No caller can abort it, so the signals of a
+   * SingleFlight would only cost time.
+   */
   #openOnce(digest: Digest): Promise<Shared | undefined> {
     let opening = this.#opening.get(digest);
     if (!opening) {

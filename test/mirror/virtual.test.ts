@@ -384,3 +384,48 @@ test('a list with a member that failed is asked for again at once; one with a me
   isDown = false;
   expect((await registry.manifest(BENCH, tagged('latest'))).maxAgeMs).toBe(5000);
 });
+
+describe('the assembly of a list', () => {
+  /** A list whose members are asked for and not answered until `answer` is called. */
+  function pending() {
+    const { next, registry, missing } = stand();
+    for (const tag of ['cpu-skylake', 'generic']) putImage(next, tag, tag);
+    let answer = () => {};
+    const answered = new Promise<void>((resolve) => {
+      answer = resolve;
+    });
+    const signals: (AbortSignal | undefined)[] = [];
+    next.before = async ({ options: { signal } }) => {
+      signals.push(signal);
+      await new Promise<void>((resolve, reject) => {
+        void answered.then(resolve);
+        const onAbort = () => reject(new RegistryError('UNAVAILABLE', 'the request was aborted'));
+        signal?.addEventListener('abort', onAbort);
+      });
+    };
+    return { registry, missing, signals, answer: () => answer() };
+  }
+
+  test('goes on for the others when the client that started it leaves', async () => {
+    const { registry, missing, answer } = pending();
+    const leaving = new AbortController();
+    const first = registry.manifest(BENCH, tagged('latest'), { signal: leaving.signal });
+    const second = registry.manifest(BENCH, tagged('latest'), { signal: new AbortController().signal });
+    leaving.abort(new Error('left'));
+    await expect(first).rejects.toThrow('left');
+    answer();
+    expect(JSON.parse((await second).bytes.toString()).manifests).toHaveLength(2);
+    expect(missing).toEqual([]);
+  });
+
+  test('ends when its last client leaves, and reports no member as missing', async () => {
+    const { registry, missing, signals } = pending();
+    const leaving = new AbortController();
+    const only = registry.manifest(BENCH, tagged('latest'), { signal: leaving.signal });
+    leaving.abort(new Error('left'));
+    await expect(only).rejects.toThrow('left');
+    expect(signals.map((signal) => signal?.aborted)).toEqual([true, true]);
+    await new Promise(setImmediate);
+    expect(missing).toEqual([]);
+  });
+});
