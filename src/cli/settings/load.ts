@@ -4,7 +4,8 @@ import { addFlags, type ResolvedSettings, resolveSettings, type SettingTable } f
 import { settingVariables } from './surroundings.ts';
 import { SERVE_SETTINGS } from './table.ts';
 
-const CONFIG_FLAG = ['--config <file>', 'the configuration file (METAHUB_CONFIG)'] as const;
+/** The option that names the configuration file. */
+export const CONFIG_FLAG = ['--config <file>', 'the configuration file (METAHUB_CONFIG)'] as const;
 
 /** Adds `--config` and a table's flags to a command. */
 export function addSettings(command: Command, table: SettingTable): void {

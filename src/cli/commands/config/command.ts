@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { tableText } from '../../../lib/text.ts';
 import { helpText } from '../../help-text.ts';
-import { addSettings, loadSettings } from '../../settings/load.ts';
+import { addSettings, CONFIG_FLAG, loadSettings } from '../../settings/load.ts';
 import type { SettingTable } from '../../settings/setting.ts';
 import { SERVE_SETTINGS } from '../../settings/table.ts';
 
@@ -48,11 +48,30 @@ async function show(flags: ShowOptions & Readonly<Record<string, unknown>>): Pro
   process.stdout.write(tableText([headings, ...table]));
 }
 
+interface CheckOptions {
+  readonly config?: string;
+  readonly json?: boolean;
+}
+
+async function check(files: readonly string[], flags: CheckOptions): Promise<void> {
+  const { checkFile, checkInForce, renderChecks } = await import('./check.ts');
+  const checks =
+    files.length > 0 ? await Promise.all(files.map((file) => checkFile(file))) : await checkInForce(flags);
+  const isValid = checks.every(({ complaints }) => complaints.length === 0);
+  process.stdout.write(
+    flags.json ? `${JSON.stringify({ valid: isValid, checks }, undefined, 2)}\n` : renderChecks(checks),
+  );
+  if (!isValid) process.exitCode = 1;
+}
+
 /** Adds the options and the actions of `metahub config`. */
 export function configure(command: Command): void {
   command.addHelpText(
     'after',
-    helpText([['metahub config show --origin', 'every setting, its value and where it comes from']]),
+    helpText([
+      ['metahub config show --origin', 'every setting, its value and where it comes from'],
+      ['metahub config check', 'whether they are valid, with policies, image lists and machine types'],
+    ]),
   );
   const showing = command
     .command('show')
@@ -70,4 +89,23 @@ export function configure(command: Command): void {
       ]),
     )
     .action(show);
+
+  command
+    .command('check')
+    .description('check the configuration in force, or files before they are put in force')
+    .exitOverride()
+    .argument('[file...]', 'files of settings, image lists, machine types or groups')
+    .option(...CONFIG_FLAG)
+    .option('--json', 'print JSON')
+    .addHelpText(
+      'after',
+      helpText(
+        [
+          ['metahub config check', 'the configuration file, and the folders that it names'],
+          ['metahub config check new.yaml images.d/*.yml', 'these files, each as what it holds'],
+        ],
+        'Exit status: 0 all is valid, 1 something is not, or a file is missing, 2 a wrong option.',
+      ),
+    )
+    .action(check);
 }

@@ -1,0 +1,100 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { runCli } from '../support/run-cli.ts';
+import { dataDirectory } from '../support/store.ts';
+
+async function folderWith(files: Readonly<Record<string, string>>): Promise<string> {
+  const folder = await dataDirectory();
+  for (const [name, text] of Object.entries(files)) {
+    mkdirSync(dirname(join(folder, name)), { recursive: true });
+    writeFileSync(join(folder, name), text);
+  }
+  return folder;
+}
+
+const LIST = 'image: team/app:v1\nmanifests: [{ image: "team/app:v1-zen4" }]\n';
+
+describe('metahub config check FILE', () => {
+  test.each([
+    ['config.yaml', 'settings', 'cacheSize: 2GiB\nrepositories: { "qnib/*": { match: exact } }\n'],
+    ['app.yml', 'image lists', LIST],
+    ['groups.yaml', 'groups', 'lab: { repositories: ["qnib/*"] }\n'],
+    ['alice.yml', 'machine types', 'user: alice\ntypes: []\n'],
+  ])('takes a valid %s for %s', async (name, kind, text) => {
+    const file = join(await folderWith({ [name]: text }), name);
+    expect(await runCli('config', 'check', file)).toEqual({
+      stdout: `${file} (${kind}): ok\n`,
+      stderr: '',
+      status: 0,
+    });
+  });
+
+  test.each([
+    ['a setting that does not exist', 'config.yaml', 'lisen: 5080\n', 'did you mean listen?'],
+    ['a policy that cannot be', 'config.yaml', 'policy: { gpu: some }\n', 'gpu must be all or any'],
+    ['a catalogue entry that does not exist', 'config.yaml', 'catalog: [nothing]\n', 'has no “nothing”'],
+    [
+      'a feature that does not exist',
+      'app.yml',
+      LIST.replace(' }', ', platform: { os: linux, architecture: amd64, features: ["cpu:skylkae"] } }'),
+      'skylake',
+    ],
+    [
+      'a password in clear text',
+      'a.yml',
+      'user: alice\npassword: secret\n',
+      'a.yml:2: password must be a scrypt hash',
+    ],
+    ['broken YAML', 'config.yaml', 'listen: [\n', 'config.yaml'],
+  ])('complains of %s with status 1', async (_what, name, text, complaint) => {
+    const file = join(await folderWith({ [name]: text }), name);
+    const { stdout, status } = await runCli('config', 'check', file);
+    expect(stdout).toContain('not valid\n');
+    expect(stdout).toContain(complaint);
+    expect(stdout).not.toContain('secret');
+    expect(status).toBe(1);
+  });
+
+  test('names every wrong setting of a file, and goes on with the next file', async () => {
+    const folder = await folderWith({ 'config.yaml': 'lisen: 5080\ncacheSize: much\n', 'app.yml': LIST });
+    const files = ['config.yaml', 'missing.yml', 'app.yml'].map((name) => join(folder, name));
+    const { stdout, status } = await runCli('config', 'check', '--json', ...files);
+    const { valid, checks } = JSON.parse(stdout);
+    expect(valid).toBe(false);
+    expect(checks.map(({ complaints }: { complaints: unknown[] }) => complaints.length)).toEqual([2, 1, 0]);
+    expect(status).toBe(1);
+  });
+});
+
+describe('metahub config check without a file', () => {
+  const check = (folder: string) => runCli('config', 'check', '--config', join(folder, 'config.yaml'));
+
+  test('checks the configuration file and the folders that it names', async () => {
+    const folder = await folderWith({ 'images/app.yml': LIST, 'machines/alice.yml': 'user: alice\n' });
+    const [images, machines] = [join(folder, 'images'), join(folder, 'machines')];
+    writeFileSync(join(folder, 'config.yaml'), `images: ${images}\nmachines: ${machines}\n`);
+    expect((await check(folder)).stdout).toBe(
+      `${join(folder, 'config.yaml')} (settings): ok\n${images} (image lists): ok\n${machines} (machine types): ok\n`,
+    );
+    writeFileSync(join(machines, 'bob.yml'), 'user: alice\n');
+    const { stdout, status } = await check(folder);
+    expect(stdout).toContain(`${machines} (machine types): not valid\n`);
+    expect(stdout).toContain('the user alice is taken already');
+    expect(status).toBe(1);
+  });
+
+  test('names every wrong setting of the configuration file', async () => {
+    const { stdout, status } = await check(
+      await folderWith({ 'config.yaml': 'lisen: 1\ncacheSize: much\n' }),
+    );
+    expect(stdout).toContain('did you mean listen?');
+    expect(stdout).toContain('cacheSize in ');
+    expect(stdout).not.toContain('image lists');
+    expect(status).toBe(1);
+  });
+
+  test('exits with status 1 when the configuration file is missing', async () => {
+    expect((await check('/nowhere')).status).toBe(1);
+  });
+});
