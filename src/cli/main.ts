@@ -25,6 +25,10 @@ const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     summary: 'check that pulls of this machine go through the mirror',
     load: () => import('./commands/doctor/command.ts'),
   },
+  status: {
+    summary: 'show how the running mirror is: pulls, runtimes, cache, registries',
+    load: () => import('./commands/status/command.ts'),
+  },
   explain: {
     summary: 'say which entry of an image a host gets, and why',
     load: () => import('./commands/explain/command.ts'),

@@ -22,6 +22,14 @@ export function wantsColour(): boolean {
   return process.stdout.isTTY === true && !isPlain;
 }
 
+const COLOURS = { red: 31, green: 32, yellow: 33, dim: 2 } as const;
+export type Colour = keyof typeof COLOURS;
+
+/** The text in a colour where its reader wants colours, else as it is. */
+export function painted(text: string, colour: Colour): string {
+  return wantsColour() ? `\u001b[${COLOURS[colour]}m${text}\u001b[0m` : text;
+}
+
 /** Node's own stream. */
 export const STREAM_OUTPUT: Output = {
   write: (text) => {

@@ -24,6 +24,7 @@ export interface PagesOptions {
 }
 
 const HTML = 'text/html; charset=utf-8';
+const STOPPING = 'stopping';
 const TEXT = 'text/plain; charset=utf-8';
 /** @see https://prometheus.io/docs/instrumenting/exposition_formats/#basic-info */
 const PROMETHEUS = 'text/plain; version=0.0.4; charset=utf-8';
@@ -43,16 +44,16 @@ const PAGE_HEADERS = [
 type Page = readonly [status: number, type: string, body: string];
 
 export function createPages({ status, runtimes, metrics, names, isDraining }: PagesOptions): Pages {
-  const readiness = () => (isDraining() ? 'stopping' : status().notReady);
-  const facts = (): PageFacts => ({ ...status(), runtimes: runtimes() });
+  const facts = (): PageFacts => ({
+    ...status(),
+    ...(isDraining() ? { notReady: STOPPING } : {}),
+    runtimes: runtimes(),
+  });
   const pages: Readonly<Record<string, (query: URLSearchParams) => Page>> = {
     '/': (query) => [200, HTML, renderStatusPage(facts(), pullFilterIn(query))],
     '/status.json': () => [200, 'application/json', jsonText(facts())],
     '/healthz': () => [200, TEXT, 'ok\n'],
-    '/readyz': () => {
-      const obstacle = readiness();
-      return obstacle === undefined ? [200, TEXT, 'ready\n'] : [503, TEXT, `${obstacle}\n`];
-    },
+    '/readyz': () => (isDraining() ? [503, TEXT, `${STOPPING}\n`] : [200, TEXT, 'ready\n']),
     '/metrics': () => [200, PROMETHEUS, metrics.text()],
   };
   return {

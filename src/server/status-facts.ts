@@ -44,6 +44,8 @@ export interface RuntimeActivity {
 export interface CacheUse {
   readonly usedBytes: number;
   readonly limitBytes: number;
+  /** Why nothing new can be kept now: `the disk is full`. */
+  readonly trouble?: string | undefined;
   /** Requests by result: `hit`, `coalesced`, `miss`, `bypass`, `stale`. */
   readonly results: Readonly<Record<string, number>>;
 }
@@ -61,8 +63,6 @@ export interface StatusFacts {
   readonly startedAt: Date;
   /** The machine's own name. */
   readonly hostName?: string | undefined;
-  /** Why nothing can be served now; undefined when all is well. */
-  readonly notReady?: string | undefined;
   /** What an operator should know and change: an open port, stored logins that everybody uses. */
   readonly warnings?: readonly string[];
   /** This host; undefined where each login brings its own machine type. */
@@ -81,5 +81,7 @@ export interface StatusFacts {
 
 /** What the server itself adds. */
 export interface PageFacts extends StatusFacts {
+  /** Why nothing more is served: `stopping`. */
+  readonly notReady?: string | undefined;
   readonly runtimes: readonly RuntimeActivity[];
 }

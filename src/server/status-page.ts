@@ -78,11 +78,12 @@ function pullsCard(pulls: Readonly<Record<PullVerdict, number>>): Html {
   return card('third', 'Tags answered', [html`<p class="big">${total}</p>`, html`<p>${parts}</p>`]);
 }
 
-function cacheCard({ usedBytes, limitBytes, results }: CacheUse): Html {
+function cacheCard({ usedBytes, limitBytes, trouble, results }: CacheUse): Html {
   const counted = Object.entries(results).filter(([, count]) => count > 0);
   return card('third', 'Cache', [
     html`<p class="big">${sizeText(usedBytes)}</p>`,
     html`<meter min="0" max="${limitBytes}" value="${usedBytes}" aria-label="Cache use"></meter>`,
+    trouble === undefined ? html`` : html`<p class="bad">Nothing new is kept: ${trouble}.</p>`,
     html`<p class="dim">${usedBytes.toLocaleString('en')} of ${limitBytes.toLocaleString('en')} bytes</p>`,
     html`<p>${counted.map(([result, count]) => `${count} ${result}`).join(' · ') || 'no requests yet'}</p>`,
   ]);

@@ -3,7 +3,7 @@ import { DOCKER } from './docker.ts';
 import type { ConfigFiles } from './files.ts';
 import { K3S } from './k3s.ts';
 import { APPTAINER, CRI_O, PODMAN } from './registries-conf.ts';
-import type { RuntimeSetup } from './runtime.ts';
+import type { MirrorTarget, RuntimeSetup, SetupPlan } from './runtime.ts';
 
 export const RUNTIME_SETUPS: readonly RuntimeSetup[] = [DOCKER, CONTAINERD, PODMAN, CRI_O, K3S, APPTAINER];
 
@@ -22,4 +22,14 @@ export function installedRuntimes(files: ConfigFiles): readonly RuntimeSetup[] {
   const isInstalled = (program: string) =>
     PROGRAM_FOLDERS.some((folder) => files.exists(`${folder}/${program}`));
   return RUNTIME_SETUPS.filter(({ programs }) => programs.some(isInstalled));
+}
+
+/** The plan that finds nothing to change, with or without a fallback; undefined where the runtime's files do not name the mirror. */
+export function planInForce(
+  runtime: RuntimeSetup,
+  files: ConfigFiles,
+  target: MirrorTarget,
+): SetupPlan | undefined {
+  const plans = [false, true].map((strict) => runtime.configure(files, { ...target, strict }));
+  return plans.find(({ changes }) => changes.length === 0);
 }

@@ -20,16 +20,19 @@ const MEANING: Readonly<Record<string, string>> = {
  */
 export function createDiskHealth(directory: string, log: Log) {
   let current: string | undefined;
+  let reason: string | undefined;
   /** On a full disk small writes still work now and then: this many bytes must have fitted before that is news. */
   let neededBytes = 0;
   return {
+    /** Why nothing can be kept now: `the disk is full`. */
+    trouble: (): string | undefined => reason,
     /** A write of so many bytes failed. */
     report: (error: Error, sizeBytes = 0): void => {
       const code = (error as NodeJS.ErrnoException).code ?? error.name;
       if (code === current) return;
       neededBytes = isFull(error) ? sizeBytes : 0;
       current = code;
-      const reason = MEANING[code] ?? error.message;
+      reason = MEANING[code] ?? error.message;
       log('warning', 'cache-unwritable', 'the cache cannot write; pulls go on without it', {
         directory,
         reason,
@@ -39,7 +42,7 @@ export function createDiskHealth(directory: string, log: Log) {
     /** A write of so many bytes worked. */
     over: (sizeBytes: number): void => {
       if (current === undefined || sizeBytes < neededBytes) return;
-      current = undefined;
+      current = reason = undefined;
       log('notice', 'cache-writable', 'the cache writes again', { directory });
     },
   };

@@ -45,6 +45,8 @@ export interface Store extends ContentStore {
   readonly stock: StoreAdmin;
   /** What everything that is held takes on disk, in bytes. */
   readonly heldBytes: number;
+  /** Why nothing new can be kept now, `the disk is full`; undefined when all is well. */
+  readonly trouble: string | undefined;
   /** Evicts blobs that nobody has used for so long, in milliseconds. */
   expireBlobs(unusedForMs: number): Promise<void>;
   /** Writes what is outstanding; content stays readable. */
@@ -139,6 +141,9 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     stock: parts.stock,
     get heldBytes() {
       return inventory.heldBytes;
+    },
+    get trouble() {
+      return parts.trouble.trouble();
     },
     manifest: (digest) => manifests.find(digest),
     keepManifest: (manifest, provenance) => manifests.keep('manifest', manifest, provenance),

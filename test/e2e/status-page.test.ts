@@ -14,7 +14,6 @@ const FACTS: StatusFacts = {
   version: '1.2.3',
   startedAt: new Date('2026-01-02T03:04:05Z'),
   hostName: 'node-17.rack-4.datacentre.example.org',
-  notReady: 'the cache cannot be written',
   warnings: ['anyone who reaches 0.0.0.0 can pull through this mirror without a login'],
   profile: profileOfFeatures(['cpu:zen4', 'nvcap:9.0']),
   decisions: PULL_VERDICTS.map((verdict, at) => ({
@@ -27,7 +26,12 @@ const FACTS: StatusFacts = {
       'demands cpu:sapphirerapids (platform.features): this host is zen4 and lacks amx_bf16, amx_int8 and amx_tile',
   })),
   pulls: { fitted: 367, generic: 39, unchanged: 1200, refused: 6, failed: 2 },
-  cache: { usedBytes: 33_715_193_446, limitBytes: 53_687_091_200, results: { hit: 900, miss: 12, stale: 1 } },
+  cache: {
+    usedBytes: 33_715_193_446,
+    limitBytes: 53_687_091_200,
+    trouble: 'the disk is full',
+    results: { hit: 900, miss: 12, stale: 1 },
+  },
   registries: [
     { registry: 'docker.io', requests: 90, failures: 0, meanMs: 38 },
     {

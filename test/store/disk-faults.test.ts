@@ -31,6 +31,7 @@ describeWithDisk('fault 31: the disk is full', () => {
     expect(await store.blob(digest)).toBeUndefined();
     expect(refusals(lines)).toHaveLength(1);
     expect(refusals(lines)[0]).toMatchObject({ level: 'warning', fields: { reason: 'the disk is full' } });
+    expect(store.trouble).toBe('the disk is full');
 
     // Small things still fit, which is no reason to say it all again.
     await cache.manifest(app, { kind: 'digest', digest: upstream.putManifest(INDEX) });

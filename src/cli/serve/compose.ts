@@ -121,6 +121,7 @@ export async function buildMirrorStack(settings: ServeSettings, options: StackOp
     cacheUse: () => ({
       usedBytes: store.heldBytes,
       limitBytes: maxBytes,
+      trouble: store.trouble,
       results: results.totals(),
     }),
     registries: upstreamMetrics.health,

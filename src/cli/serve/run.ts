@@ -114,6 +114,7 @@ export async function runMirror(options: RunOptions): Promise<void> {
   const stopping = stopSignal();
   const { settings, log, mirror, complaint } = await open(options);
   const { identity, server, stack } = mirror;
+  if (complaint !== undefined) mirror.noteReload({ at: new Date(), refused: complaint });
   let reloading = Promise.resolve();
   const reload = () => {
     // One after the other: a slow one must not put back what the next has read.

@@ -72,6 +72,8 @@ describe('a service whose configuration is broken at the start', () => {
       reason: expect.stringContaining(config),
       nextStep: 'Correct the file, then reload the service.',
     });
+    const status = await (await fetch(`${server.announced[1]}/status.json`)).json();
+    expect(status).toMatchObject({ reload: { refused: expect.stringContaining(config) } });
   });
 
   test('does so too for a list of images', async () => {

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { printable, wrap } from '../../../lib/text.ts';
 import { helpText } from '../../help-text.ts';
-import { wantsColour } from '../../output.ts';
+import { painted } from '../../output.ts';
 import { addSettings } from '../../settings/load.ts';
 import {
   addTargetOptions,
@@ -16,7 +16,7 @@ interface DoctorFlags extends TargetFlags {
 }
 
 const WIDTH = 100;
-const MARKS = { pass: ['✓', 32], warn: ['!', 33], fail: ['✗', 31] } as const;
+const MARKS = { pass: ['✓', 'green'], warn: ['!', 'yellow'], fail: ['✗', 'red'] } as const;
 
 const EXAMPLES = helpText(
   [
@@ -67,8 +67,7 @@ async function doctor(flags: DoctorFlags): Promise<void> {
 
 function renderCheck(result: NamedResult): string {
   const [mark, colour] = MARKS[result.status];
-  const shown = wantsColour() ? `\u001b[${colour}m${mark}\u001b[0m` : mark;
   const lines = wrap(`${result.name}: ${printable(result.message)}`, WIDTH);
   const remedy = result.status === 'pass' ? [] : wrap(printable(result.remedy), WIDTH);
-  return `${shown} ${[...lines, ...remedy].join('\n    ')}\n`;
+  return `${painted(mark, colour)} ${[...lines, ...remedy].join('\n    ')}\n`;
 }

@@ -1,38 +1,13 @@
 import { statfs } from 'node:fs/promises';
 import { parseProfile } from '../../../host/profile-json.ts';
 import { profileKey } from '../../../host/profile-key.ts';
+import { fetchStatus, reasonOf } from '../../mirror-status.ts';
 import { VERSION } from '../../version.ts';
 import { type Check, fail, pass, warn } from './check.ts';
 
-const ANSWER_MS = 5000;
 const START = 'Start it: systemctl start metahub (or metahub serve), and look at journalctl -u metahub.';
 /** kubelet evicts pods below this share of free space. */
 const FREE_MIN = 0.15;
-
-/** What a running mirror says of itself in `/status.json`. */
-export interface MirrorStatus {
-  readonly version: string;
-  readonly profile?: unknown;
-  readonly connectionTests?: readonly string[];
-}
-
-/** @throws when nothing that speaks like MetaHub answers at `url` */
-export async function fetchStatus(url: string, signal?: AbortSignal): Promise<MirrorStatus> {
-  const timeout = AbortSignal.timeout(ANSWER_MS);
-  const response = await fetch(`${url}/status.json`, {
-    signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
-  });
-  const body: unknown = response.ok ? await response.json() : undefined;
-  if (typeof body !== 'object' || body === null || !('version' in body)) {
-    throw new Error(`what answers at ${url} is not MetaHub (status ${response.status})`);
-  }
-  return body as MirrorStatus;
-}
-
-function reasonOf(error: unknown): string {
-  const { cause, message } = error as Error;
-  return cause instanceof Error ? cause.message : message;
-}
 
 export function mirrorChecks(url: string, dataFolder: string): readonly Check[] {
   return [
@@ -48,7 +23,7 @@ export function mirrorChecks(url: string, dataFolder: string): readonly Check[] 
                 'Run: systemctl restart metahub',
               );
         } catch (error) {
-          return fail(`no MetaHub answers at ${url}: ${reasonOf(error)}`, START);
+          return fail((error as Error).message, START);
         }
       },
     },

@@ -4,8 +4,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { TEST_REPOSITORY } from '../../../mirror/connection-tests.ts';
 import type { ConfigFiles } from '../../../setup/files.ts';
 import type { MirrorTarget, RuntimeSetup, RuntimeSetupName } from '../../../setup/runtime.ts';
+import { planInForce } from '../../../setup/runtimes.ts';
+import { fetchStatus } from '../../mirror-status.ts';
 import { type Check, fail, pass, warn } from './check.ts';
-import { fetchStatus } from './mirror.ts';
 
 const POLL_MS = 200;
 
@@ -30,11 +31,10 @@ function configuredCheck(runtime: RuntimeSetup, files: ConfigFiles, target: Mirr
   return {
     name: `${runtime.name}: configured`,
     run: async () => {
-      const plans = [false, true].map((strict) => runtime.configure(files, { ...target, strict }));
-      const fitting = plans.find(({ changes }) => changes.length === 0);
+      const fitting = planInForce(runtime, files, target);
       if (fitting === undefined) {
-        const paths = (plans[0]?.changes ?? []).map(({ path }) => path);
-        return fail(`${paths[0] ?? 'its configuration'} does not name the mirror`, remedy);
+        const [first] = runtime.configure(files, target).changes;
+        return fail(`${first?.path ?? 'its configuration'} does not name the mirror`, remedy);
       }
       const [warning] = fitting.warnings;
       return warning === undefined

@@ -1,0 +1,94 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Command } from 'commander';
+import { jsonText } from '../../../lib/text.ts';
+import type { MirrorTarget } from '../../../setup/runtime.ts';
+import { helpText } from '../../help-text.ts';
+import { addSettings } from '../../settings/load.ts';
+import {
+  addTargetOptions,
+  loadTarget,
+  TARGET_SETTINGS,
+  type TargetFlags,
+} from '../../settings/mirror-target.ts';
+import { UserError } from '../../user-error.ts';
+import type { Status } from './document.ts';
+
+interface StatusFlags extends TargetFlags {
+  readonly watch?: boolean;
+  readonly json?: boolean;
+  readonly last: string;
+}
+
+const WATCH_MS = 2000;
+const LAST_MAX = 200;
+/** Home, then clear: what stands on the terminal is replaced. */
+const CLEAR = '\u001b[H\u001b[2J';
+
+const EXAMPLES = helpText(
+  [
+    ['metahub status', 'how the mirror of this machine is'],
+    ['metahub status --watch', 'and how it goes on, until Ctrl-C'],
+    ['metahub status --json | jq .cache.usedBytes'],
+    ['metahub status --mirror http://10.0.0.7:5080', 'of another one'],
+  ],
+  'The pulls are answers to tags: fitted (the entry demands hardware that this host has), generic (other entries were passed over for one that ' +
+    'demands none), unchanged (no entry demands any), refused (no entry runs here), failed (the registry could not answer).',
+  'Exit status: 0 the mirror is ready, 1 none answers, 2 a wrong option, 3 it is not ready or has refused the latest reload.',
+);
+
+/** Adds the options and the action of `metahub status`. */
+export function configure(command: Command): void {
+  addSettings(command, TARGET_SETTINGS);
+  addTargetOptions(command);
+  command
+    .option('--watch', `show it anew every ${WATCH_MS / 1000} seconds`)
+    .option('--last <number>', 'how many pulls to show', '10')
+    .option('--json', 'print JSON, with --watch one line each time')
+    .addHelpText('after', EXAMPLES)
+    .action(status);
+}
+
+function readLast(text: string): number {
+  const last = /^\d{1,3}$/.test(text) ? Number(text) : Number.NaN;
+  if (last <= LAST_MAX) return last;
+  throw new UserError(`--last ${text} is no number from 0 to ${LAST_MAX}`, { exitStatus: 2 });
+}
+
+async function status(flags: StatusFlags): Promise<void> {
+  const last = readLast(flags.last);
+  const [{ target }, { readStatus }, { renderStatus }] = await Promise.all([
+    loadTarget(flags),
+    import('./document.ts'),
+    import('./render.ts'),
+  ]);
+  const textOf = (now: Status) => {
+    if (flags.json) return `${jsonText(now, flags.watch ? undefined : 2)}\n`;
+    return renderStatus(now, { last, nowMs: Date.now() });
+  };
+  const first = await readStatus(target);
+  if (flags.watch) return watch(first, { target, readStatus, textOf, isJson: flags.json === true });
+  process.stdout.write(textOf(first));
+  if (first.notReady !== undefined || first.reload?.refused !== undefined) process.exitCode = 3;
+}
+
+interface Watching {
+  readonly target: MirrorTarget;
+  readonly readStatus: (target: MirrorTarget) => Promise<Status>;
+  readonly textOf: (now: Status) => string;
+  readonly isJson: boolean;
+}
+
+/** Shows a mirror until the process is ended; one that is away, as during a restart, is waited for. */
+async function watch(first: Status, { target, readStatus, textOf, isJson }: Watching): Promise<never> {
+  const start = process.stdout.isTTY && !isJson ? CLEAR : '';
+  process.stdout.write(start + textOf(first));
+  for (;;) {
+    await delay(WATCH_MS);
+    try {
+      process.stdout.write(start + textOf(await readStatus(target)));
+    } catch (error) {
+      if (isJson) process.stderr.write(`metahub: ${(error as Error).message}\n`);
+      else process.stdout.write(`${start}${(error as Error).message}\n`);
+    }
+  }
+}

@@ -1,0 +1,68 @@
+import * as v from 'valibot';
+import { configFilesAt } from '../../../setup/files.ts';
+import { type MirrorTarget, RUNTIME_SETUP_NAMES, type RuntimeSetupName } from '../../../setup/runtime.ts';
+import { installedRuntimes, planInForce } from '../../../setup/runtimes.ts';
+import { fetchStatus, MIRROR_STATUS, type MirrorStatus } from '../../mirror-status.ts';
+
+/** What `metahub status --json` prints; `npm run schemas` writes its JSON Schema. */
+export const STATUS = v.object({
+  url: v.pipe(v.string(), v.description('where the mirror was asked')),
+  installed: v.pipe(
+    v.array(
+      v.object({
+        runtime: v.picklist(RUNTIME_SETUP_NAMES),
+        configured: v.pipe(
+          v.nullable(v.boolean()),
+          v.description('do its files name the mirror; null: they cannot be read or understood'),
+        ),
+        lastSuccess: v.pipe(
+          v.nullable(v.pipe(v.string(), v.isoTimestamp())),
+          v.description('when it last got something through the mirror; null: not since the mirror started'),
+        ),
+      }),
+    ),
+    v.description('the runtimes of this machine'),
+  ),
+  ...MIRROR_STATUS.entries,
+});
+
+export type Status = v.InferOutput<typeof STATUS>;
+
+/** What the clients of a runtime call themselves, as the mirror counts them. */
+const CLIENTS: Readonly<Record<RuntimeSetupName, readonly string[]>> = {
+  docker: ['dockerd', 'buildkit'],
+  containerd: ['containerd', 'buildkit'],
+  podman: ['podman', 'buildah', 'skopeo', 'containers-image'],
+  'cri-o': ['cri-o'],
+  k3s: ['containerd'],
+  apptainer: ['apptainer'],
+};
+
+function isConfigured(...[runtime, files, target]: Parameters<typeof planInForce>): boolean | null {
+  try {
+    return planInForce(runtime, files, target) !== undefined;
+  } catch {
+    return null; // doctor says what is wrong with the file
+  }
+}
+
+/** The runtimes of this machine: does their configuration name the mirror, and did anything come through? */
+function installedHere(target: MirrorTarget, { runtimes }: MirrorStatus): Status['installed'] {
+  const files = configFilesAt('/');
+  return installedRuntimes(files).map((runtime) => {
+    const times = runtimes
+      .filter((one) => CLIENTS[runtime.name].includes(one.runtime))
+      .map(({ lastSuccess }) => lastSuccess);
+    return {
+      runtime: runtime.name,
+      configured: isConfigured(runtime, files, target),
+      lastSuccess: times.sort().at(-1) ?? null,
+    };
+  });
+}
+
+/** Asks the mirror, and looks at this machine's runtimes. @throws {UserError} when no mirror answers */
+export async function readStatus(target: MirrorTarget): Promise<Status> {
+  const mirror = await fetchStatus(target.url);
+  return { url: target.url, installed: installedHere(target, mirror), ...mirror };
+}

@@ -1,0 +1,153 @@
+import * as v from 'valibot';
+import { PULL_VERDICTS } from '../server/status-facts.ts';
+import { UserError } from './user-error.ts';
+
+const Time = v.pipe(v.string(), v.isoTimestamp());
+const Count = v.pipe(v.number(), v.integer(), v.minValue(0));
+
+/** What a mirror says of itself in `/status.json`, as programs may rely on it. */
+export const MIRROR_STATUS = v.object({
+  version: v.pipe(v.string(), v.description('the version of the mirror')),
+  startedAt: Time,
+  hostName: v.optional(v.string()),
+  notReady: v.optional(v.pipe(v.string(), v.description('why nothing can be served; absent: it is ready'))),
+  warnings: v.optional(v.array(v.string()), []),
+  profile: v.optional(
+    v.pipe(
+      v.looseObject({
+        platform: v.looseObject({
+          os: v.string(),
+          architecture: v.string(),
+          variant: v.optional(v.string()),
+        }),
+        cpu: v.looseObject({ microarchitecture: v.string(), vendor: v.string() }),
+        gpus: v.array(v.looseObject({ vendor: v.string(), name: v.optional(v.nullable(v.string())) })),
+        features: v.array(v.string()),
+        warnings: v.array(v.string()),
+      }),
+      v.description(
+        'what the host is, as profile.schema.json describes it; absent where each login brings a machine type',
+      ),
+    ),
+  ),
+  decisions: v.pipe(
+    v.array(
+      v.object({
+        at: Time,
+        image: v.string(),
+        verdict: v.pipe(
+          v.picklist(PULL_VERDICTS),
+          v.description(
+            'fitted: the entry demands hardware that this host has; generic: it demands none, others were passed over; ' +
+              'unchanged: no entry demands any; refused: no entry runs here; failed: the registry could not answer',
+          ),
+        ),
+        digest: v.pipe(v.string(), v.description('of what was served; empty: nothing was')),
+        entry: v.optional(v.pipe(v.string(), v.description('what the chosen entry demands'))),
+        reason: v.string(),
+        notes: v.optional(v.array(v.string()), []),
+      }),
+    ),
+    v.description('answers to tags, latest first; none where each login brings a machine type'),
+  ),
+  pulls: v.optional(
+    v.pipe(
+      v.object({ fitted: Count, generic: Count, unchanged: Count, refused: Count, failed: Count }),
+      v.description('answers to tags since the start'),
+    ),
+  ),
+  cache: v.optional(
+    v.object({
+      usedBytes: Count,
+      limitBytes: Count,
+      trouble: v.optional(v.pipe(v.string(), v.description('why nothing new can be kept now'))),
+      results: v.pipe(
+        v.record(v.string(), Count),
+        v.description('requests: hit, coalesced, miss, bypass, stale'),
+      ),
+    }),
+  ),
+  registries: v.optional(
+    v.array(
+      v.object({
+        registry: v.string(),
+        requests: Count,
+        failures: Count,
+        failing: v.optional(
+          v.pipe(v.string(), v.description('the latest failure, when nothing succeeded since')),
+        ),
+        meanMs: v.number(),
+      }),
+    ),
+  ),
+  reload: v.optional(
+    v.object({
+      at: Time,
+      refused: v.optional(v.pipe(v.string(), v.description('why nothing changed; absent: it was taken'))),
+    }),
+  ),
+  connectionTests: v.optional(v.array(v.string()), []),
+  figures: v.array(v.tuple([v.string(), v.string()])),
+  runtimes: v.pipe(
+    v.array(v.object({ runtime: v.string(), lastSuccess: Time })),
+    v.description('kinds of clients that got a manifest or a blob since the start'),
+  ),
+});
+
+export type MirrorStatus = v.InferOutput<typeof MIRROR_STATUS>;
+
+const ANSWER_MS = 5000;
+/** The last 200 answers with their reasons take a tenth of it. */
+const ANSWER_MAX_BYTES = 4 * 1024 * 1024;
+
+/** Why a request was not answered, in the words of the system. */
+export function reasonOf(error: unknown): string {
+  const { cause, message } = error as Error;
+  if (!(cause instanceof Error)) return message;
+  return cause.message || ((cause as NodeJS.ErrnoException).code ?? message);
+}
+
+async function boundedText(response: Response): Promise<string> {
+  const parts: Uint8Array[] = [];
+  let sizeBytes = 0;
+  for await (const part of response.body ?? []) {
+    sizeBytes += part.length;
+    if (sizeBytes > ANSWER_MAX_BYTES) throw new Error(`it answers more than ${ANSWER_MAX_BYTES} bytes`);
+    parts.push(part);
+  }
+  return Buffer.concat(parts).toString();
+}
+
+function parseStatus(text: string): MirrorStatus | undefined {
+  try {
+    const { success, output } = v.safeParse(MIRROR_STATUS, JSON.parse(text));
+    return success ? output : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Asks the mirror at `url` how it is.
+ * @throws {UserError} when nobody answers there, or something else than MetaHub
+ */
+export async function fetchStatus(url: string, signal?: AbortSignal): Promise<MirrorStatus> {
+  const timeout = AbortSignal.timeout(ANSWER_MS);
+  let answer: { readonly status: number; readonly text: string };
+  try {
+    const response = await fetch(`${url}/status.json`, {
+      signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
+    });
+    answer = { status: response.status, text: await boundedText(response) };
+  } catch (cause) {
+    throw new UserError(`no mirror answers at ${url}: ${reasonOf(cause)}`, {
+      cause,
+      nextStep: 'Start it: systemctl start metahub, or metahub serve. --mirror URL names another.',
+    });
+  }
+  const status = answer.status === 200 ? parseStatus(answer.text) : undefined;
+  if (status !== undefined) return status;
+  throw new UserError(`what answers at ${url} is no MetaHub that shows its status (HTTP ${answer.status})`, {
+    nextStep: 'Name the mirror with --mirror URL, by an address or a name that it knows (--name).',
+  });
+}
