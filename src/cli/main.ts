@@ -49,6 +49,10 @@ const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     summary: 'show the settings and where they come from',
     load: () => import('./commands/config/command.ts'),
   },
+  bench: {
+    summary: 'measure which entry of an image is the fastest on this host',
+    load: () => import('./commands/bench/command.ts'),
+  },
   warm: {
     summary: 'fetch images before they are needed',
     load: () => import('./commands/warm/command.ts'),

@@ -55,7 +55,11 @@ async function explain(image: string | undefined, flags: ExplainFlags): Promise<
   const { explainFor, hostsOf } = await import('./run.ts');
   const hosts = await hostsOf(settings.values);
   const platforms = hosts.map(({ profile }) => profile.platform);
-  const subject = await readSubject(image, flags, settings, platforms);
+  const read = await readSubject(image, flags, settings, platforms);
+  const { readResults } = await import('../../benchmark-results.ts');
+  // Measurements are an extra: a file of them that cannot be read spoils no answer.
+  const results = await readResults(settings.values.data).catch(() => []);
+  const subject = { ...read, measured: results.filter((result) => result.image === read.name) };
   const explanations = hosts.map((host) => explainFor(subject, host));
   process.stdout.write(await rendered(explanations, flags.json === true));
   if (explanations.every(({ answer }) => getsNothing(answer))) process.exitCode = 3;

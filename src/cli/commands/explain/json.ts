@@ -2,7 +2,7 @@ import { jsonText } from '../../../lib/text.ts';
 import { requirementsOf } from '../../../selection/demands.ts';
 import type { Verdict } from '../../../selection/select.ts';
 import { demandJson } from '../demand-json.ts';
-import type { Explanation } from './run.ts';
+import { type Explanation, measuredOf } from './run.ts';
 
 /** What the entry says itself, whoever asks. */
 function entryJson({ entry, position }: Verdict): object {
@@ -16,7 +16,10 @@ function entryJson({ entry, position }: Verdict): object {
   };
 }
 
-function verdictJson({ entry, position, status, reason, requirements, failures }: Verdict): object {
+function verdictJson(
+  { entry, position, status, reason, requirements, failures }: Verdict,
+  explanation: Explanation,
+): object {
   return {
     position,
     digest: entry.digest,
@@ -24,6 +27,7 @@ function verdictJson({ entry, position, status, reason, requirements, failures }
     reason,
     demands: requirements.map(demandJson),
     failures: failures.map(({ demand, why }) => ({ ...demandJson(demand), why })),
+    measured: measuredOf(explanation, entry.digest),
   };
 }
 
@@ -72,7 +76,7 @@ function hostJson(explanation: Explanation): object {
     platform: host.profile.platform,
     features: host.profile.features,
     winner: selection?.winner?.position ?? null,
-    verdicts: (selection?.verdicts ?? []).map(verdictJson),
+    verdicts: (selection?.verdicts ?? []).map((verdict) => verdictJson(verdict, explanation)),
     answer: answerJson(explanation),
     notes: explanation.notes,
   };

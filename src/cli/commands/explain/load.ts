@@ -15,14 +15,16 @@ import { RegistryError } from '../../../oci/registry-error.ts';
 import type { DerivedForm } from '../../../selection/derived-forms.ts';
 import { DEFAULT_POLICY, type SelectionPolicy } from '../../../selection/policy.ts';
 import type { ExtraDemands } from '../../../selection/select.ts';
+import type { BenchmarkResult } from '../../benchmark-results.ts';
 import { lookupFailure, parseImage, withRegistry } from '../../image-lookup.ts';
 import { suggestEntry } from '../../settings/catalog.ts';
 import { readRules } from '../../settings/rules.ts';
 import type { ResolvedSettings } from '../../settings/setting.ts';
+import type { LOOKUP_SETTINGS } from '../../settings/table.ts';
 import { UserError } from '../../user-error.ts';
-import type { EXPLAIN_SETTINGS, ExplainFlags } from './settings.ts';
+import type { ExplainFlags } from './settings.ts';
 
-type Settings = ResolvedSettings<typeof EXPLAIN_SETTINGS>;
+type Settings = ResolvedSettings<Omit<typeof LOOKUP_SETTINGS, 'profile'>>;
 
 interface SourceDocument {
   readonly document: ManifestDocument;
@@ -43,6 +45,8 @@ export interface ExplainSubject {
   readonly extra: ExtraDemands | undefined;
   /** The digest is no registry's: MetaHub derived it from `source`, which this tag names. */
   readonly derived?: { readonly tag: Tag; readonly form: DerivedForm } | undefined;
+  /** What `metahub bench` measured of this image on this machine. */
+  readonly measured?: readonly BenchmarkResult[];
 }
 
 /** What a registry sends, or a file holds, as the document that is judged. */

@@ -1,8 +1,10 @@
 import type { HostProfile } from '../../../host/profile.ts';
+import type { Digest } from '../../../oci/digest.ts';
 import { type Answer, answerFor } from '../../../selection/answer.ts';
 import type { DerivedForm } from '../../../selection/derived-forms.ts';
 import { type Note, notesOn } from '../../../selection/notes.ts';
 import { type Selection, select } from '../../../selection/select.ts';
+import type { BenchmarkResult } from '../../benchmark-results.ts';
 import { assumed } from '../../detect-host.ts';
 import { hostProfile, readProfileFile } from '../../host-profile.ts';
 import type { ExplainSubject } from './load.ts';
@@ -43,6 +45,12 @@ export async function hostsOf(choice: {
 /** `hosts/node7.json` is node7. */
 function nameOf(file: string): string {
   return file.replace(/^.*\//, '').replace(/\.json$/, '') || file;
+}
+
+/** What was measured of an entry on hosts with this one's CPU. */
+export function measuredOf({ subject, host }: Explanation, digest: Digest): readonly BenchmarkResult[] {
+  const { microarchitecture } = host.profile.cpu;
+  return (subject.measured ?? []).filter(({ entry, cpu }) => entry === digest && cpu === microarchitecture);
 }
 
 /** What this host gets of the image, and why. */

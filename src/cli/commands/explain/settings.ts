@@ -1,10 +1,12 @@
 import { readTexts } from '../../settings/parse.ts';
 import type { Setting } from '../../settings/setting.ts';
-import { LOOKUP_SETTINGS } from '../../settings/table.ts';
+import { LOOKUP_SETTINGS, SERVE_SETTINGS } from '../../settings/table.ts';
 
 /** As for `serve`, but of several hosts. */
 export const EXPLAIN_SETTINGS = {
   ...LOOKUP_SETTINGS,
+  /** Where the results of `metahub bench` are. */
+  data: SERVE_SETTINGS.data,
   profile: {
     flags: '--profile <file>',
     repeatable: true,

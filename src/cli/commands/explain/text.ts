@@ -2,8 +2,9 @@ import type { HostProfile } from '../../../host/profile.ts';
 import { printable, wrap } from '../../../lib/text.ts';
 import { formatPlatform } from '../../../oci/manifest.ts';
 import { formatFailure, type Verdict, type VerdictStatus } from '../../../selection/select.ts';
+import type { BenchmarkResult } from '../../benchmark-results.ts';
 import { demandsText, heading, type Page, painted, platformText } from './format.ts';
-import type { Explanation } from './run.ts';
+import { type Explanation, measuredOf } from './run.ts';
 
 const WORD: Readonly<Record<VerdictStatus, string>> = {
   winner: 'wins',
@@ -21,7 +22,7 @@ const DEMANDS_MAX = 48;
 /** For one host: each entry with its demands and the verdict, then what the mirror would answer. */
 export function renderText(explanation: Explanation, page: Page): string {
   const { host, selection } = explanation;
-  const table = selection === undefined ? '' : `\n${tableOf(selection.verdicts, page)}`;
+  const table = selection === undefined ? '' : `\n${tableOf(explanation, selection.verdicts, page)}`;
   return `${heading(explanation)}for ${host.name}: ${hostText(host.profile)}\n${table}\n${answerText(explanation, page)}`;
 }
 
@@ -30,7 +31,7 @@ function hostText({ platform, cpu, features }: HostProfile): string {
   return [formatPlatform(platform), `cpu:${cpu.microarchitecture}`, ...gpus].join(', ');
 }
 
-function tableOf(verdicts: readonly Verdict[], page: Page): string {
+function tableOf(explanation: Explanation, verdicts: readonly Verdict[], page: Page): string {
   if (verdicts.length === 0) return 'The index is empty.\n';
   const rows = verdicts.map((verdict) => ({
     verdict,
@@ -48,7 +49,8 @@ function tableOf(verdicts: readonly Verdict[], page: Page): string {
   const body = rows.map(({ verdict, platform, demands }) => {
     const { position, status } = verdict;
     const text = line(status === 'winner' ? '>' : ' ', String(position + 1), platform, demands, WORD[status]);
-    return [inColour(text, status, page), ...reasonLines(verdict, page)].join('\n');
+    const measured = measuredOf(explanation, verdict.entry.digest).map(measuredText);
+    return [inColour(text, status, page), ...reasonLines(verdict, measured, page)].join('\n');
   });
   return `${[head, ...body].join('\n')}\n`;
 }
@@ -58,11 +60,21 @@ function inColour(text: string, status: VerdictStatus, page: Page): string {
   return status === 'eligible' || status === 'ineligible' ? text : painted(text, 'dim', page);
 }
 
-/** The reason below its entry, where it says more than the verdict. */
-function reasonLines({ status, reason, ranking, failures }: Verdict, page: Page): readonly string[] {
+/** `measured here: 1.80x the generic entry (GFLOPS: ([0-9.]+); OMP_NUM_THREADS=4)`. */
+function measuredText({ median, metric, timesGeneric, permutation }: BenchmarkResult): string {
+  const what = timesGeneric === null ? `${median}` : `${timesGeneric.toFixed(2)}x the generic entry`;
+  return `measured here: ${what} (${[metric, permutation].filter((part) => part !== '').join('; ')})`;
+}
+
+/** The reason below its entry, where it says more than the verdict, and what was measured. */
+function reasonLines(
+  { status, reason, ranking, failures }: Verdict,
+  measured: readonly string[],
+  page: Page,
+): readonly string[] {
   if (status === 'foreign' || status === 'attestation') return [];
   const reasons = failures.length > 0 ? failures.map(formatFailure) : [ranking ?? reason];
-  return reasons.flatMap((one) =>
+  return [...reasons, ...measured].flatMap((one) =>
     wrap(printable(one), page.width - INDENT).map((text) =>
       painted(`${' '.repeat(INDENT)}${text}`, 'dim', page),
     ),

@@ -1,0 +1,79 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import * as v from 'valibot';
+import { makeDirectory, replaceFile } from '../lib/atomic-file.ts';
+import { UserError } from './user-error.ts';
+
+const Result = v.object({
+  /** `docker.io/qnib/bench:latest`. */
+  image: v.string(),
+  /** Of the entry's manifest. */
+  entry: v.string(),
+  demands: v.string(),
+  /** The permutation: environment and arguments, as one line. */
+  permutation: v.string(),
+  /** `seconds`, or the pattern of the number that the program prints. */
+  metric: v.string(),
+  better: v.picklist(['lower', 'higher']),
+  median: v.number(),
+  min: v.number(),
+  max: v.number(),
+  rounds: v.number(),
+  /** How many times as fast as the generic entry; null: there is none to compare with. */
+  timesGeneric: v.nullable(v.number()),
+  /** The microarchitecture of the host that ran it. */
+  cpu: v.string(),
+  /** RFC 3339. */
+  measuredAt: v.string(),
+});
+
+/** One entry under one permutation, measured on one host. */
+export type BenchmarkResult = Readonly<v.InferOutput<typeof Result>>;
+
+const File = v.object({ version: v.literal(1), results: v.array(Result) });
+
+/** The oldest give way. */
+const RESULTS_MAX = 2_000;
+
+function fileIn(data: string): string {
+  return join(data, 'benchmarks.json');
+}
+
+/** What was measured on this machine. @throws {UserError} the file is not one of ours */
+export async function readResults(data: string): Promise<readonly BenchmarkResult[]> {
+  const path = fileIn(data);
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw new UserError(`cannot read ${path}: ${(cause as Error).message}`, { cause });
+  }
+  try {
+    return v.parse(File, JSON.parse(text)).results;
+  } catch (cause) {
+    throw new UserError(`${path} does not hold the results of metahub bench`, {
+      cause,
+      nextStep: 'Move it away; the next run of metahub bench writes a new one.',
+      exitStatus: 2,
+    });
+  }
+}
+
+function keyOf({ image, entry, permutation, metric, cpu }: BenchmarkResult): string {
+  return JSON.stringify([image, entry, permutation, metric, cpu]);
+}
+
+/** Adds results; a newer one of the same entry, permutation and metric replaces the older. Answers the file's path. */
+export async function keepResults(data: string, added: readonly BenchmarkResult[]): Promise<string> {
+  const kept = new Map((await readResults(data)).map((one) => [keyOf(one), one]));
+  for (const one of added) {
+    kept.delete(keyOf(one));
+    kept.set(keyOf(one), one);
+  }
+  await makeDirectory(data, 0o755);
+  const results = [...kept.values()].slice(-RESULTS_MAX);
+  const path = fileIn(data);
+  await replaceFile(path, Buffer.from(`${JSON.stringify({ version: 1, results })}\n`), { mode: 0o644 });
+  return path;
+}
