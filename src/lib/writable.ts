@@ -56,10 +56,11 @@ export function pipeInto(sink: Writable): PipedWriter {
   let onDrained = () => {};
   const over = (release: () => void) => {
     if (!underWay.delete(release)) return;
+    const isLast = underWay.size === 0;
+    if (isLast) sink.off('close', letGo);
+    // Whoever gets its memory back may write again at once.
     release();
-    if (underWay.size > 0) return;
-    sink.off('close', letGo);
-    onDrained();
+    if (isLast && underWay.size === 0) onDrained();
   };
   const letGo = () => {
     for (const release of underWay) over(release);

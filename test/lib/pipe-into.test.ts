@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
+import { Writable } from 'node:stream';
 import { expect, test } from 'vitest';
 import { pipeInto } from '../../src/lib/writable.ts';
 import { startServer } from '../support/hostile-registry.ts';
@@ -37,4 +38,18 @@ test('chunks that a response takes after its connection is gone are released whe
   await expect(fetch(server.url)).rejects.toThrow('fetch failed');
   await closed;
   expect(released.slice(0, 2)).toEqual(['one', 'two']);
+});
+
+test('chunks that are written by the release of others leave no listener behind either', async () => {
+  const sink = new Writable({ write: (_chunk, _encoding, done) => setImmediate(done) });
+  const { write, drained } = pipeInto(sink);
+  let left = 20;
+  const next = () => {
+    left -= 1;
+    if (left > 0) write(Buffer.from('x'), next);
+  };
+  write(Buffer.from('x'), next);
+  await drained();
+  expect(left).toBe(0);
+  expect(sink.listenerCount('close')).toBe(0);
 });
