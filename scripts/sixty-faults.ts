@@ -109,7 +109,7 @@ export const FAULT_GROUPS: readonly FaultGroup[] = [
     ],
     [
       'a flipped bit',
-      'Found at the first read after a start, and when the file has changed: dropped and fetched again, never served.',
+      'Found by the digest at the first read after a start and when the file has changed, later by sums of its blocks: dropped and fetched again, never served.',
     ],
     ['an empty file', 'Dropped and fetched again.'],
     ['a symlink in the store', 'Not followed; dropped and fetched again.'],

@@ -2,7 +2,6 @@ import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Digest } from '../oci/digest.ts';
 import type { Eviction } from './eviction.ts';
-import type { Hasher } from './hasher.ts';
 import { digestOfRecordFile, type Layout } from './layout.ts';
 import { diskBytesOf } from './lru-index.ts';
 import type { ContentKind, Records } from './metadata.ts';
@@ -47,7 +46,6 @@ export interface StoreAdminOptions {
   readonly inventory: Eviction;
   readonly files: OpenFiles;
   readonly imageIndex: ImageIndexFile;
-  readonly hasDigest: Hasher['hasDigest'];
   readonly now: () => number;
   readonly forget: (digest: Digest) => void;
 }
@@ -60,7 +58,7 @@ async function tagsByDigest(tags: TagFiles): Promise<ReadonlyMap<Digest, readonl
 
 /** What `metahub cache` does, over the parts of an open store. */
 export function createStoreAdmin(options: StoreAdminOptions): StoreAdmin {
-  const { layout, records, tags, inventory, files, imageIndex, hasDigest, now, forget } = options;
+  const { layout, records, tags, inventory, files, imageIndex, now, forget } = options;
 
   async function isAlone(file: string): Promise<boolean> {
     const digest = digestOfRecordFile(file);
@@ -84,17 +82,7 @@ export function createStoreAdmin(options: StoreAdminOptions): StoreAdmin {
       }
       return items;
     },
-    verify: async (digest) => {
-      const content = await files.open(digest);
-      if (!content) return false;
-      try {
-        const isSound = await hasDigest(content.fd, content.sizeBytes, digest);
-        if (!isSound) await files.drop(digest);
-        return isSound;
-      } finally {
-        content.close();
-      }
-    },
+    verify: (digest) => files.verify(digest),
     remove: async (digest) => {
       await rm(layout.blob(digest), { force: true, recursive: true });
       await records.remove(digest);

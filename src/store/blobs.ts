@@ -1,7 +1,6 @@
 import { CorruptContentError, type Ingest, type Provenance, type StoredBlob } from '../oci/content-store.ts';
 import type { Digest } from '../oci/digest.ts';
 import { formatRepository } from '../oci/reference.ts';
-import { CHECKSUM_BLOCK_BYTES, keepSums } from './block-checksums.ts';
 import type { BufferPool } from './buffer-pool.ts';
 import type { BestEffortWrites, DiskHealth } from './disk-health.ts';
 import type { FreeSpaceFloor } from './disk-space.ts';
@@ -131,12 +130,10 @@ export class BlobStore {
       pool,
       onRefused: (error) => writes.remedy(error, sizeBytes ?? UNKNOWN_SIZE_BYTES),
       onGivenUp: (error) => writes.refuse(error, sizeBytes ?? UNKNOWN_SIZE_BYTES),
-      beforeCommit: async (sums, heldBytes) => {
+      beforeCommit: async () => {
         unpin = await inventory.pinAfterEviction(digest);
         await records.add(digest, 'blob', undefined, provenance);
         visibility.grant(digest, provenance);
-        // A smaller one is read whole to be checked: its sums would be a file that nobody opens.
-        if (heldBytes >= CHECKSUM_BLOCK_BYTES) await keepSums(layout, digest, sums);
       },
       onCommitted: (fd, heldBytes) => {
         files.trust(digest, fd);

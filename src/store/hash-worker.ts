@@ -2,30 +2,44 @@ import { createHash, type Hash } from 'node:crypto';
 import { readSync } from 'node:fs';
 import { parentPort } from 'node:worker_threads';
 import type { DigestAlgorithm } from '../oci/digest.ts';
+import { BlockSummer } from './block-checksums.ts';
 
 /**
  * What a hashing thread is told. A file descriptor is the whole process's, so the thread reads the bytes itself, from
  * the page cache behind whoever writes them, and no bytes travel between threads.
  */
 export type HashOrder =
-  | { readonly kind: 'open'; readonly id: number; readonly algorithm: DigestAlgorithm; readonly fd: number }
+  | {
+      readonly kind: 'open';
+      readonly id: number;
+      readonly algorithm: DigestAlgorithm;
+      readonly fd: number;
+      /** Take sums of its blocks on the way. */
+      readonly withSums: boolean;
+    }
   /** Bytes up to this offset can be read. */
   | { readonly kind: 'advance'; readonly id: number; readonly end: number }
   /** Bytes that follow and are in no file. */
   | { readonly kind: 'append'; readonly id: number; readonly bytes: Uint8Array }
-  /** Nothing follows; answered with the digest's hex. */
+  /** Nothing follows; answered with the digest's hex, and with the sums where they were asked for. */
   | { readonly kind: 'finish'; readonly id: number }
   | { readonly kind: 'forget'; readonly id: number };
 
 export type HashReply =
   /** An `append` has been dealt with, or, after `forget`, the descriptor is read no more. */
   | { readonly kind: 'done'; readonly id: number }
-  | { readonly kind: 'finished'; readonly id: number; readonly hex: string }
+  | {
+      readonly kind: 'finished';
+      readonly id: number;
+      readonly hex: string;
+      readonly sums: Uint8Array | undefined;
+    }
   | { readonly kind: 'failed'; readonly id: number; readonly message: string };
 
 interface Job {
   readonly fd: number;
   readonly hash: Hash;
+  readonly summer: BlockSummer | undefined;
   position: number;
 }
 
@@ -41,7 +55,9 @@ export function createHashJobs(): (order: HashOrder) => HashReply | undefined {
       const wanted = Math.min(buffer.length, end - job.position);
       const bytesRead = readSync(job.fd, buffer, 0, wanted, job.position);
       if (bytesRead === 0) throw new Error(`the file ends at byte ${job.position}`);
-      job.hash.update(buffer.subarray(0, bytesRead));
+      const bytes = buffer.subarray(0, bytesRead);
+      job.hash.update(bytes);
+      job.summer?.update(bytes);
       job.position += bytesRead;
     }
   }
@@ -49,7 +65,8 @@ export function createHashJobs(): (order: HashOrder) => HashReply | undefined {
   function deal(order: HashOrder): HashReply | undefined {
     const { id } = order;
     if (order.kind === 'open') {
-      jobs.set(id, { fd: order.fd, hash: createHash(order.algorithm), position: 0 });
+      const summer = order.withSums ? new BlockSummer() : undefined;
+      jobs.set(id, { fd: order.fd, hash: createHash(order.algorithm), summer, position: 0 });
       return undefined;
     }
     if (order.kind === 'forget') {
@@ -66,7 +83,7 @@ export function createHashJobs(): (order: HashOrder) => HashReply | undefined {
         job.hash.update(order.bytes);
         return { kind: 'done', id };
       case 'finish':
-        return { kind: 'finished', id, hex: job.hash.digest('hex') };
+        return { kind: 'finished', id, hex: job.hash.digest('hex'), sums: job.summer?.finish() };
     }
   }
 

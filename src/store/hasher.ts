@@ -5,11 +5,13 @@ import { algorithmOf, type Digest, finishDigest, hashFor } from '../oci/digest.t
 import { hasDigest } from './file-io.ts';
 import type { HashOrder, HashReply } from './hash-worker.ts';
 
-/** The digest of bytes that are still arriving. */
+/** The digest of bytes that are still arriving: each chunk is taken, and then either stored or passed. */
 export interface RunningDigest {
-  /** The file now holds bytes up to this offset, the last of which are `chunk`. */
-  stored(chunk: Buffer, end: number): void;
-  /** Bytes that follow and are in no file. The chunk is the caller's again once this resolves. */
+  /** Takes the bytes that come next, while they are on their way to the file. */
+  take(chunk: Buffer): void;
+  /** The file now holds what was taken, up to this offset. */
+  stored(end: number): void;
+  /** What was taken is in no file. The chunk is the caller's again once this resolves. */
   passed(chunk: Buffer): Promise<void>;
   /** To be asked once, after the last byte. Rejects when the file cannot be read back. */
   matches(): Promise<boolean>;
@@ -17,13 +19,28 @@ export interface RunningDigest {
   release(): Promise<void>;
 }
 
+/** What came of reading a whole file. */
+export interface ContentCheck {
+  readonly hasDigest: boolean;
+  /** Of its blocks, where they were asked for and it is large enough to be read in blocks. */
+  readonly sums: Buffer | undefined;
+}
+
 export interface Hasher {
   /** @param sizeBytes when known: small content is hashed where it is. */
   start(digest: Digest, fd: number, sizeBytes: number | undefined): RunningDigest;
-  /** Does this whole file have this digest? */
-  hasDigest(fd: number, sizeBytes: number, digest: Digest): Promise<boolean>;
+  /** Does this whole file have this digest? `withSums`: and what are the sums of its blocks? */
+  checkFile(fd: number, sizeBytes: number, digest: Digest, withSums: boolean): Promise<ContentCheck>;
   close(): Promise<void>;
 }
+
+export interface HasherOptions {
+  /** Hash what arrives on a thread that reads it back from the file; when not said, where there are cores to spare. */
+  readonly useThreads?: boolean;
+}
+
+/** Up to so many cores, a thread takes its time from the event loop, and reading the bytes back costs another 0.1 s/GB. */
+const FEW_CORES = 2;
 
 /** Below this, in bytes, asking a thread costs more than hashing. */
 const THREAD_FROM_BYTES = 1024 * 1024;
@@ -35,12 +52,11 @@ const STEP_BYTES = 4 * 1024 * 1024;
 export function inlineDigest(digest: Digest): RunningDigest {
   const hash = hashFor(digest);
   return {
-    stored: (chunk) => {
+    take: (chunk) => {
       hash.update(chunk);
     },
-    passed: async (chunk) => {
-      hash.update(chunk);
-    },
+    stored: () => {},
+    passed: async () => {},
     matches: async () => finishDigest(hash, algorithmOf(digest)) === digest,
     release: async () => {},
   };
@@ -114,18 +130,38 @@ class HashThread {
   }
 }
 
+interface ThreadDigest extends RunningDigest {
+  /** `matches`, with the sums. */
+  check(): Promise<ContentCheck>;
+}
+
 /** The digest of a growing file, computed by a thread that reads behind the writer. */
-function threadDigest(thread: HashThread, id: number, digest: Digest, fd: number): RunningDigest {
+function threadDigest(
+  thread: HashThread,
+  id: number,
+  digest: Digest,
+  fd: number,
+  withSums = false,
+): ThreadDigest {
   let told = 0;
   let end = 0;
-  thread.tell({ kind: 'open', id, algorithm: algorithmOf(digest), fd });
+  thread.tell({ kind: 'open', id, algorithm: algorithmOf(digest), fd, withSums });
   const advance = () => {
     for (; told < end; told = Math.min(end, told + STEP_BYTES)) {
       thread.tell({ kind: 'advance', id, end: Math.min(end, told + STEP_BYTES) });
     }
   };
+  const check = async (): Promise<ContentCheck> => {
+    advance();
+    const reply = await thread.ask({ kind: 'finish', id });
+    if (reply.kind !== 'finished') return { hasDigest: false, sums: undefined };
+    const { hex, sums } = reply;
+    return { hasDigest: `${algorithmOf(digest)}:${hex}` === digest, sums: sums && Buffer.from(sums) };
+  };
   return {
-    stored: (_chunk, storedEnd) => {
+    check,
+    take: () => {},
+    stored: (storedEnd) => {
       end = storedEnd;
       if (end - told >= STEP_BYTES) advance();
     },
@@ -133,11 +169,7 @@ function threadDigest(thread: HashThread, id: number, digest: Digest, fd: number
       advance();
       await thread.ask({ kind: 'append', id, bytes: chunk });
     },
-    matches: async () => {
-      advance();
-      const reply = await thread.ask({ kind: 'finish', id });
-      return reply.kind === 'finished' && `${algorithmOf(digest)}:${reply.hex}` === digest;
-    },
+    matches: async () => (await check()).hasDigest,
     release: async () => {
       await thread.ask({ kind: 'forget', id }).catch(() => {
         // A thread that is gone reads nothing.
@@ -146,8 +178,10 @@ function threadDigest(thread: HashThread, id: number, digest: Digest, fd: number
   };
 }
 
-/** Hashing off the event loop's thread: on a machine without hash instructions it costs more than all the rest. */
-export function createHasher(): Hasher {
+/** Hashing on the event loop's thread or off it: without hash instructions it costs more than all the rest. */
+export function createHasher({
+  useThreads = availableParallelism() > FEW_CORES,
+}: HasherOptions = {}): Hasher {
   const threads: HashThread[] = [];
   const threadsMax = Math.max(1, Math.min(THREADS_MAX, availableParallelism() - 1));
   let made = 0;
@@ -162,22 +196,25 @@ export function createHasher(): Hasher {
   }
 
   function start(digest: Digest, fd: number, sizeBytes: number | undefined): RunningDigest {
-    if (sizeBytes !== undefined && sizeBytes < THREAD_FROM_BYTES) return inlineDigest(digest);
+    const isSmall = sizeBytes !== undefined && sizeBytes < THREAD_FROM_BYTES;
+    if (isSmall || !useThreads) return inlineDigest(digest);
     made += 1;
     return threadDigest(threadFor(made), made, digest, fd);
   }
 
   return {
     start,
-    hasDigest: async (fd, sizeBytes, digest) => {
-      if (sizeBytes < THREAD_FROM_BYTES) return hasDigest(fd, sizeBytes, digest);
-      const running = start(digest, fd, sizeBytes);
+    checkFile: async (fd, sizeBytes, digest, withSums) => {
+      const checkHere = async () => ({ hasDigest: await hasDigest(fd, sizeBytes, digest), sums: undefined });
+      if (sizeBytes < THREAD_FROM_BYTES) return checkHere();
+      made += 1;
+      const running = threadDigest(threadFor(made), made, digest, fd, withSums);
       try {
-        running.stored(Buffer.alloc(0), sizeBytes);
-        return await running.matches();
+        running.stored(sizeBytes);
+        return await running.check();
       } catch {
         // The thread failed, which says nothing about the file.
-        return await hasDigest(fd, sizeBytes, digest);
+        return await checkHere();
       } finally {
         await running.release();
       }

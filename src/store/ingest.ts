@@ -5,7 +5,6 @@ import { incomingPath } from '../lib/atomic-file.ts';
 import type { Ingest } from '../oci/content-store.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { ByteRange } from '../oci/range.ts';
-import { BlockSummer } from './block-checksums.ts';
 import type { BufferPool } from './buffer-pool.ts';
 import { copyFile, hasDigest } from './file-io.ts';
 import { type Hasher, inlineDigest } from './hasher.ts';
@@ -32,8 +31,8 @@ export interface IngestOptions {
   readonly onRefused: (error: Error) => Promise<boolean>;
   /** It refused again, room or not. */
   readonly onGivenUp: (error: Error) => void;
-  /** Called when the bytes are right and on disk, before they get their name, with the sums of their blocks. */
-  readonly beforeCommit: (sums: Buffer, sizeBytes: number) => Promise<void>;
+  /** Called when the bytes are right and on disk, before they get their name. */
+  readonly beforeCommit: () => Promise<void>;
   /** They have their name; `fd` is open on them. */
   readonly onCommitted: (fd: number, sizeBytes: number) => void;
   readonly onClosed: () => void;
@@ -77,7 +76,7 @@ export function checkOnlyIngest(digest: Digest): Ingest {
   return {
     storedBytes: 0,
     write: async (...chunks) => {
-      for (const chunk of chunks) await running.passed(chunk);
+      for (const chunk of chunks) running.take(chunk);
       return false;
     },
     writeTo: () => Promise.reject(new Error('nothing was stored')),
@@ -92,7 +91,6 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
   const { digest, pool, maxBytes, hasher, onRefused } = options;
   const temporary = incomingPath(options);
   const fd = await openFile(temporary, 'wx+', 0o600);
-  const summer = new BlockSummer();
   const running = hasher.start(digest, fd, options.sizeBytes);
   let storedBytes = 0;
   let isRefused = false;
@@ -135,7 +133,7 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
   async function giveName(): Promise<void> {
     try {
       await syncFile(fd);
-      await options.beforeCommit(summer.finish(), storedBytes);
+      await options.beforeCommit();
       await renameFile(temporary, options.path);
       isNamed = true;
       options.onCommitted(fd, storedBytes);
@@ -149,14 +147,14 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
       return storedBytes;
     },
     write: async (...chunks) => {
-      isRefused = !(await tryToStore(chunks));
-      for (const chunk of chunks) {
-        if (isRefused) await running.passed(chunk);
-        else {
-          storedBytes += chunk.length;
-          summer.update(chunk);
-          running.stored(chunk, storedBytes);
-        }
+      const storing = tryToStore(chunks);
+      // While the disk is at work.
+      for (const chunk of chunks) running.take(chunk);
+      isRefused = !(await storing);
+      if (isRefused) for (const chunk of chunks) await running.passed(chunk);
+      else {
+        storedBytes += sizeOf(chunks);
+        running.stored(storedBytes);
       }
       return !isRefused;
     },

@@ -3,9 +3,10 @@ import { rm } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { Digest } from '../oci/digest.ts';
-import { BlockChecker, CHECKSUM_BLOCK_BYTES, readSums } from './block-checksums.ts';
+import { BlockChecker, CHECKSUM_BLOCK_BYTES, keepSums, readSums } from './block-checksums.ts';
 import type { BufferPool } from './buffer-pool.ts';
 import { identityOf, type PartCheck } from './file-io.ts';
+import type { Hasher } from './hasher.ts';
 import type { Layout } from './layout.ts';
 
 const openFile = promisify(open);
@@ -22,8 +23,8 @@ export interface OpenContent {
 export interface OpenFilesOptions {
   readonly layout: Layout;
   readonly pool: BufferPool;
-  /** Do the bytes of this open file have this digest? */
-  readonly hasDigest: (fd: number, sizeBytes: number, digest: Digest) => Promise<boolean>;
+  /** Reads a whole open file. */
+  readonly checkFile: Hasher['checkFile'];
   /** Held content was not what its name says, and is gone or at least never used. */
   readonly onCorrupt: (digest: Digest, why: string) => void;
   /** It is not there, though it may have been. */
@@ -76,8 +77,9 @@ async function openRegular(path: string, onLacking: () => void): Promise<number>
 }
 
 /**
- * Opens held content; its bytes are checked at the first opening, or, where there are sums of its blocks, as they are first
- * read; and again when the file is another one since.
+ * Opens held content. What this process has written is trusted; anything else is checked by its digest before a byte of it
+ * is read, and its blocks are summed on the way. Where there are such sums, each block is checked when it is first read
+ * instead. Checked again when the file is another one since.
  */
 export class OpenFiles {
   readonly #options: OpenFilesOptions;
@@ -105,6 +107,11 @@ export class OpenFiles {
       await known.blocks?.check(fd, start, end, this.#options.pool);
     };
     return { fd, sizeBytes, check, close: () => this.#leave(shared) };
+  }
+
+  /** Compares its digest, whatever is known of it. False when it is not held, or was wrong and is gone. */
+  async verify(digest: Digest): Promise<boolean> {
+    return (await this.#openChecked(digest, true)) !== undefined;
   }
 
   /** Wrong bytes were found while reading. */
@@ -178,7 +185,7 @@ export class OpenFiles {
     return opening;
   }
 
-  async #openChecked(digest: Digest): Promise<Shared | undefined> {
+  async #openChecked(digest: Digest, isAnew = false): Promise<Shared | undefined> {
     let fd: number;
     try {
       fd = await openRegular(this.#options.layout.blob(digest), () => this.closeIdle());
@@ -187,7 +194,7 @@ export class OpenFiles {
       return undefined;
     }
     try {
-      const shared = await this.#check(fd, digest);
+      const shared = await this.#check(fd, digest, isAnew);
       if (shared) {
         this.#open.set(digest, shared);
         // The opening itself is a user until all who waited for it have had their turn.
@@ -201,24 +208,35 @@ export class OpenFiles {
     return undefined;
   }
 
-  async #check(fd: number, digest: Digest): Promise<Shared | undefined> {
+  async #check(fd: number, digest: Digest, isAnew: boolean): Promise<Shared | undefined> {
     const stats = fstatSync(fd, { bigint: true });
     const identity = identityOf(stats);
     const sizeBytes = Number(stats.size);
     if (this.#corrupt.get(digest) === identity) return undefined;
     let known = this.#known.get(digest);
-    if (known?.identity !== identity) {
+    if (known?.identity !== identity || isAnew) {
       if (!stats.isFile()) return this.#drop(digest, identity, 'not a regular file');
       const sums =
-        sizeBytes < CHECKSUM_BLOCK_BYTES
+        isAnew || sizeBytes < CHECKSUM_BLOCK_BYTES
           ? undefined
           : await readSums(this.#options.layout, digest, sizeBytes);
-      const isSound = sums !== undefined || (await this.#options.hasDigest(fd, sizeBytes, digest));
-      if (!isSound) return this.#drop(digest, identity, sizeBytes === 0 ? 'an empty file' : WRONG_BYTES);
+      if (sums === undefined && !(await this.#checkWhole(fd, sizeBytes, digest)))
+        return this.#drop(digest, identity, sizeBytes === 0 ? 'an empty file' : WRONG_BYTES);
       known = { identity, blocks: sums && new BlockChecker(sizeBytes, sums) };
       this.#known.set(digest, known);
     }
     return { digest, fd, sizeBytes, known, users: 1 };
+  }
+
+  /** Its sums are kept for the next process: most blobs are never read again, so summing them as they come would be waste. */
+  async #checkWhole(fd: number, sizeBytes: number, digest: Digest): Promise<boolean> {
+    const { hasDigest, sums } = await this.#options.checkFile(fd, sizeBytes, digest, true);
+    if (hasDigest && sums) {
+      await keepSums(this.#options.layout, digest, sums).catch(() => {
+        // A disk that refuses: the next process reads it whole once more.
+      });
+    }
+    return hasDigest;
   }
 
   async #explain(digest: Digest, error: NodeJS.ErrnoException): Promise<void> {

@@ -77,7 +77,7 @@ function assemble({ directory, maxBytes, maxItems = MAX_ITEMS, minFreeShare = 0,
   const files = new OpenFiles({
     layout,
     pool,
-    hasDigest: hasher.hasDigest,
+    checkFile: hasher.checkFile,
     onMissing: (digest) => {
       inventory.forget(digest);
       records.forget(digest);
@@ -97,7 +97,7 @@ function assemble({ directory, maxBytes, maxItems = MAX_ITEMS, minFreeShare = 0,
   const shared = { layout, records, visibility, files, inventory, imageIndex, writes, trouble };
   const manifests = new ManifestStore(shared);
   const blobs = new BlobStore({ ...shared, pool, hasher, maxBytes, floor });
-  const stock = createStoreAdmin({ ...shared, tags, hasDigest: hasher.hasDigest, now, forget });
+  const stock = createStoreAdmin({ ...shared, tags, now, forget });
   return { ...shared, tags, hasher, manifests, blobs, stock };
 }
 

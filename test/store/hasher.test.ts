@@ -2,7 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { digestOf } from '../../src/oci/digest.ts';
+import { type Digest, digestOf } from '../../src/oci/digest.ts';
+import { BlockSummer } from '../../src/store/block-checksums.ts';
 import { createHasher } from '../../src/store/hasher.ts';
 import { dataDirectory } from '../support/store.ts';
 import { afterTest, closing } from '../support/upstream.ts';
@@ -21,11 +22,12 @@ describe('hashing in a thread', () => {
     const bytes = randomBytes(9 * MIB + 1);
     const digest = digestOf(bytes, algorithm);
     const file = await fileOf(Buffer.alloc(0));
-    const running = closing(createHasher()).start(digest, file.fd, bytes.length);
+    const running = closing(createHasher({ useThreads: true })).start(digest, file.fd, bytes.length);
     for (let start = 0; start < bytes.length; start += MIB) {
       const chunk = bytes.subarray(start, start + MIB);
       await file.write(chunk, 0, chunk.length, start);
-      running.stored(chunk, start + chunk.length);
+      running.take(chunk);
+      running.stored(start + chunk.length);
     }
     expect(await running.matches()).toBe(true);
     await running.release();
@@ -34,9 +36,11 @@ describe('hashing in a thread', () => {
   test('goes on with bytes that no file took', async () => {
     const bytes = randomBytes(6 * MIB);
     const file = await fileOf(bytes.subarray(0, 5 * MIB));
-    const running = closing(createHasher()).start(digestOf(bytes), file.fd, undefined);
-    running.stored(bytes.subarray(0, 5 * MIB), 5 * MIB);
+    const running = closing(createHasher({ useThreads: true })).start(digestOf(bytes), file.fd, undefined);
+    running.take(bytes.subarray(0, 5 * MIB));
+    running.stored(5 * MIB);
     const chunk = Buffer.from(bytes.subarray(5 * MIB));
+    running.take(chunk);
     await running.passed(chunk);
     // The chunk is the caller's again.
     chunk.fill(0);
@@ -48,28 +52,54 @@ describe('hashing in a thread', () => {
     const bytes = randomBytes(2 * MIB);
     const hasher = closing(createHasher());
     const file = await fileOf(bytes);
-    expect(await hasher.hasDigest(file.fd, bytes.length, digestOf(bytes))).toBe(true);
-    expect(await hasher.hasDigest(file.fd, bytes.length, digestOf(Buffer.from('else')))).toBe(false);
+    const check = (digest: Digest) => hasher.checkFile(file.fd, bytes.length, digest, false);
+    expect(await check(digestOf(bytes))).toEqual({ hasDigest: true, sums: undefined });
+    expect(await check(digestOf(Buffer.from('else')))).toEqual({ hasDigest: false, sums: undefined });
   });
 
   test('of a file that is shorter than it is said to be is an error, not a digest', async () => {
     const bytes = randomBytes(2 * MIB);
     const file = await fileOf(bytes.subarray(0, MIB));
-    const running = closing(createHasher()).start(digestOf(bytes), file.fd, bytes.length);
-    running.stored(bytes, bytes.length);
+    const running = closing(createHasher({ useThreads: true })).start(digestOf(bytes), file.fd, bytes.length);
+    running.take(bytes);
+    running.stored(bytes.length);
     await expect(running.matches()).rejects.toThrow('the file ends at byte');
     await running.release();
   });
 
   test('that ends is started again by the next file', async () => {
     const bytes = randomBytes(2 * MIB);
-    const hasher = createHasher();
+    const hasher = createHasher({ useThreads: true });
     afterTest(() => hasher.close());
     const file = await fileOf(bytes);
     const running = hasher.start(digestOf(bytes), file.fd, bytes.length);
-    running.stored(bytes, bytes.length);
+    running.take(bytes);
+    running.stored(bytes.length);
     await hasher.close();
     await expect(running.matches()).rejects.toThrow();
-    expect(await hasher.hasDigest(file.fd, bytes.length, digestOf(bytes))).toBe(true);
+    const check = await hasher.checkFile(file.fd, bytes.length, digestOf(bytes), false);
+    expect(check.hasDigest).toBe(true);
+  });
+
+  test('takes the sums of the blocks of a whole file on the way', async () => {
+    const bytes = randomBytes(3 * MIB + 5);
+    const file = await fileOf(bytes);
+    const summer = new BlockSummer();
+    summer.update(bytes);
+    const check = await closing(createHasher()).checkFile(file.fd, bytes.length, digestOf(bytes), true);
+    expect(check).toEqual({ hasDigest: true, sums: summer.finish() });
+  });
+});
+
+describe('hashing without a thread', () => {
+  test('needs no file for bytes that are stored or passed', async () => {
+    const bytes = randomBytes(3 * MIB);
+    const running = closing(createHasher({ useThreads: false })).start(digestOf(bytes), -1, undefined);
+    running.take(bytes.subarray(0, 2 * MIB));
+    running.stored(2 * MIB);
+    running.take(bytes.subarray(2 * MIB));
+    await running.passed(bytes.subarray(2 * MIB));
+    expect(await running.matches()).toBe(true);
+    await running.release();
   });
 });

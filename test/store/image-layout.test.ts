@@ -92,11 +92,17 @@ describe('the store as an image layout', () => {
   });
 });
 
-test('checksums are kept of large blobs only: a small one is checked whole', async () => {
-  const { cache, upstream, layout } = await cacheAt(await dataDirectory());
+test('checksums are kept of large blobs that are read after a start: others are checked whole or never', async () => {
+  const directory = await dataDirectory();
+  const { cache, upstream, layout } = await cacheAt(directory);
   const [small, large] = [upstream.putBlob(randomBytes(10_000)), upstream.putBlob(randomBytes(2 ** 21))];
-  for (const digest of [small, large]) await readBlob(await cache.blob(app, digest));
+  const unread = upstream.putBlob(randomBytes(2 ** 21));
+  for (const digest of [small, large, unread]) await readBlob(await cache.blob(app, digest));
   await cache.close();
+  expect(await readdir(join(layout, 'checksums'))).toEqual([]);
+  const restarted = await cacheAt(directory, { upstream });
+  for (const digest of [small, large]) await readBlob(await restarted.cache.blob(app, digest));
+  await restarted.cache.close();
   expect(await readdir(join(layout, 'checksums'))).toEqual([large.replace(':', '-')]);
 });
 
