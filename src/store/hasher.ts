@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os';
-import { fileURLToPath } from 'node:url';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
+import { startWorker } from '../lib/background-thread.ts';
 import { algorithmOf, type Digest, finishDigest, hashFor } from '../oci/digest.ts';
 import { hasDigest } from './file-io.ts';
 import type { HashOrder, HashReply } from './hash-worker.ts';
@@ -67,14 +67,6 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
-function startWorker(): Worker {
-  const built = new URL('./hash-worker.js', import.meta.url);
-  if (import.meta.url.endsWith('.js')) return new Worker(built, { execArgv: [] });
-  // Run from the sources, in tests and benchmarks: the thread has to be given a loader for them.
-  const source = JSON.stringify(fileURLToPath(new URL('./hash-worker.ts', import.meta.url)));
-  return new Worker(`require('tsx/cjs'); require(${source});`, { eval: true, execArgv: [] });
-}
-
 /** One hashing thread. It does not keep the process alive. */
 class HashThread {
   readonly #worker: Worker;
@@ -82,7 +74,7 @@ class HashThread {
   #failure: Error | undefined;
 
   constructor() {
-    this.#worker = startWorker();
+    this.#worker = startWorker('hash-worker', import.meta.url);
     this.#worker.unref();
     this.#worker.on('message', (reply: HashReply) => this.#settle(reply));
     this.#worker.on('error', (error) => this.#fail(error));
