@@ -1,8 +1,8 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { LRUCache } from 'lru-cache';
+import { type JsonBounds, shapeOf, USUAL_BOUNDS } from '../lib/bounded-json.ts';
 import { SingleFlight } from '../lib/single-flight.ts';
 import type { Digest } from '../oci/digest.ts';
-import { shapeOf } from '../oci/document-shape.ts';
 import { type ImageIndex, parseManifestDocument } from '../oci/manifest.ts';
 import {
   formatRepository,
@@ -67,12 +67,12 @@ function isOrdinary(error: unknown, { signal }: RequestOptions): boolean {
 }
 
 /** A larger index would hold up other requests while it is written again and again: some 600 entries. */
-const VALUES_MAX = 20_000;
+const INDEX_BOUNDS: JsonBounds = { ...USUAL_BOUNDS, values: 20_000 };
 
 /** The index; undefined for anything else, and for one that costs too much. */
 function readIndex(bytes: Buffer, mediaType: string): ImageIndex | undefined {
   try {
-    if (shapeOf(bytes).values > VALUES_MAX) return undefined;
+    if (shapeOf(bytes, INDEX_BOUNDS).values > INDEX_BOUNDS.values) return undefined;
     const document = parseManifestDocument(bytes, mediaType);
     return document.kind === 'index' ? document : undefined;
   } catch (error) {
@@ -165,16 +165,23 @@ export class DerivedSearch {
   async #tagsOf(repository: Repository, phase: Phase, options: RequestOptions): Promise<readonly Tag[]> {
     const served = await this.#options.tagsOf(repository);
     if (phase === 'served') return served.slice(0, this.#limits.tags);
-    const listed = await this.#listedTags(repository, options);
+    const listed = await this.#listedTags(repository, served.length, options);
     return listed.filter((tag) => !served.includes(tag)).slice(0, this.#limits.tags);
   }
 
   /** The registry's own list: `latest` first, then the last in its order, which are the newest where versions are tags. */
-  async #listedTags(repository: Repository, options: RequestOptions): Promise<readonly Tag[]> {
+  async #listedTags(
+    repository: Repository,
+    served: number,
+    options: RequestOptions,
+  ): Promise<readonly Tag[]> {
     try {
-      const { tags } = await this.#options.next.tags(repository, options);
-      const parsed = tags.flatMap((tag) => parseTag(tag) ?? []).reverse();
-      return [...parsed.filter((tag) => tag === 'latest'), ...parsed.filter((tag) => tag !== 'latest')];
+      const { tags } = await this.#options.next.tags(repository, {
+        ...options,
+        last: this.#limits.tags + served,
+      });
+      const newestFirst = ['latest', ...tags.toReversed()].flatMap((tag) => parseTag(tag) ?? []);
+      return [...new Set(newestFirst)];
     } catch (error) {
       if (!isOrdinary(error, options)) throw error;
       // Many registries list no tags for those who may only pull: what was served has been tried.

@@ -1,6 +1,7 @@
 import { Writable } from 'node:stream';
 import { LRUCache } from 'lru-cache';
 import type { HostPlatform } from '../host/profile.ts';
+import { parseJson } from '../lib/bounded-json.ts';
 import { normalizePlatform } from '../lib/platform.ts';
 import type { Digest } from '../oci/digest.ts';
 import {
@@ -49,7 +50,7 @@ export async function readImageConfig(
 /** Parsed JSON of a configuration; undefined when it is no object. */
 export function parseConfig(bytes: Buffer): Readonly<Record<string, unknown>> | undefined {
   try {
-    const value: unknown = JSON.parse(bytes.toString('utf8'));
+    const value: unknown = parseJson(bytes);
     return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined;
   } catch {
     // An artifact's configuration need not be JSON.

@@ -227,7 +227,7 @@ export function virtual(options: VirtualOptions): Registry {
 async function withListTags(
   lists: readonly ListSpec[],
   ask: () => Promise<TagPage>,
-  { after = '', limit = Number.POSITIVE_INFINITY }: TagOptions,
+  { after = '', first, limit = first ?? Number.POSITIVE_INFINITY, last }: TagOptions,
 ): Promise<TagPage> {
   const page = await ask().catch((error: unknown): TagPage => {
     if (isUnknown(error)) return { tags: [] };
@@ -241,6 +241,7 @@ async function withListTags(
     .filter((tag) => tag > after);
   const fitting = named.filter((tag) => upTo === undefined || tag <= upTo);
   const all = [...new Set([...page.tags, ...fitting])].sort();
+  if (last !== undefined) return { tags: all.slice(-last) };
   if (all.length <= limit) return { ...page, tags: all };
   const tags = all.slice(0, limit);
   return { tags, next: tags.at(-1) };

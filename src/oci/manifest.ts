@@ -184,15 +184,24 @@ function mediaTypeOf(raw: JsonObject, contentType: string | undefined): string {
 }
 
 /** The last document: whoever receives one reads it several times, to check it and to judge it. */
-let lastParsed: { readonly bytes: Uint8Array; readonly raw: JsonObject } | undefined;
+let lastParsed: { readonly bytes: Uint8Array; readonly raw: JsonObject | RegistryError } | undefined;
 
 /** @throws {RegistryError} MANIFEST_INVALID for what is no JSON object, or passes the bounds of document-shape.ts. */
-function parseObject(bytes: Uint8Array): JsonObject {
-  if (lastParsed?.bytes === bytes) return lastParsed.raw;
-  checkShape(bytes);
-  const raw = parseJsonObject(bytes);
-  lastParsed = { bytes, raw };
+export function parseManifestObject(bytes: Uint8Array): JsonObject {
+  if (lastParsed?.bytes !== bytes) lastParsed = { bytes, raw: readObject(bytes) };
+  const { raw } = lastParsed;
+  if (raw instanceof RegistryError) throw raw;
   return raw;
+}
+
+function readObject(bytes: Uint8Array): JsonObject | RegistryError {
+  try {
+    checkShape(bytes);
+    return parseJsonObject(bytes);
+  } catch (error) {
+    if (error instanceof RegistryError) return error;
+    throw error;
+  }
 }
 
 function parseJsonObject(bytes: Uint8Array): JsonObject {
@@ -227,7 +236,7 @@ function saysSchemaVersion({ schemaVersion, mediaType }: JsonObject): boolean {
  * `manifests` (CVE-2021-41190), or say another kind of document than their Content-Type.
  */
 export function parseManifestDocument(bytes: Uint8Array, contentType?: string): ManifestDocument {
-  const raw = parseObject(bytes);
+  const raw = parseManifestObject(bytes);
   if (raw['manifests'] !== undefined && (raw['layers'] !== undefined || raw['config'] !== undefined)) {
     throw new RegistryError('MANIFEST_INVALID', 'the manifest is both an image and an index: refused');
   }

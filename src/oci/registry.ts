@@ -119,6 +119,9 @@ export interface TagOptions extends RequestOptions {
   readonly limit?: number | undefined;
   /** Only tags after this one (`last`). */
   readonly after?: string | undefined;
+  /** Of a longer list, only so many of the first tags, or only of the last. The registry is not told. */
+  readonly first?: number | undefined;
+  readonly last?: number | undefined;
 }
 
 interface ReferrersOptions extends RequestOptions {

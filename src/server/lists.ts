@@ -1,6 +1,8 @@
 import type { HeaderList } from '../lib/http.ts';
+import { parseManifestObject } from '../oci/manifest.ts';
 import { MEDIA_TYPE } from '../oci/media-type.ts';
 import type { TagPage } from '../oci/registry.ts';
+import { RegistryError } from '../oci/registry-error.ts';
 import { cacheControl } from './cache-control.ts';
 import type { HttpExchange } from './exchange.ts';
 import { forwardableHeaders, sendDocument, sendDocumentBytes } from './response.ts';
@@ -16,6 +18,9 @@ function nextPage({ written, namespace, limit }: TagsRoute, { next }: TagPage): 
   return ['Link', `</v2/${written}/tags/list?${query.join('&')}>; rel="next"`];
 }
 
+/** A client that names no number gets its tags in pages, too: it cannot make us hold all of them. */
+const PAGE_MAX = 10_000;
+
 /** @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#listing-tags */
 export async function answerTags(
   { res, registry, options, isPrivate, hold }: HttpExchange,
@@ -24,7 +29,12 @@ export async function answerTags(
   const { limit, after, repository, written } = route;
   const caching = cacheControl(isPrivate, false);
   // The client wants none, but an unknown repository must still be 404; a registry may read n=0 as "no limit".
-  const page = await registry.tags(repository, { ...options, limit: limit === 0 ? 1 : limit, after });
+  const page = await registry.tags(repository, {
+    ...options,
+    limit: limit === 0 ? 1 : limit,
+    after,
+    first: PAGE_MAX,
+  });
   if (limit === 0) return sendDocument(res, 200, { name: written, tags: [] }, caching);
   const bytes = Buffer.from(JSON.stringify({ name: written, tags: page.tags }));
   hold(bytes);
@@ -34,21 +44,24 @@ export async function answerTags(
 
 /** Only the entries of this type, in the document's own bytes when that is all of them; undefined: not a list of entries. */
 function withArtifactType(bytes: Buffer, artifactType: string): Buffer | undefined {
-  let document: unknown;
-  try {
-    document = JSON.parse(bytes.toString('utf8'));
-  } catch {
-    // MetaHub passes on what it cannot read, and does not call it filtered.
-    return undefined;
-  }
-  if (typeof document !== 'object' || document === null || !('manifests' in document)) return undefined;
-  const { manifests } = document;
+  const document = objectIn(bytes);
+  const manifests = document?.['manifests'];
   if (!Array.isArray(manifests)) return undefined;
   const kept = manifests.filter(
     (entry: { artifactType?: unknown } | null) => entry?.artifactType === artifactType,
   );
   if (kept.length === manifests.length) return bytes;
   return Buffer.from(JSON.stringify({ ...document, manifests: kept }));
+}
+
+/** MetaHub passes on what it cannot read, and does not call it filtered. */
+function objectIn(bytes: Buffer): Readonly<Record<string, unknown>> | undefined {
+  try {
+    return parseManifestObject(bytes);
+  } catch (error) {
+    if (error instanceof RegistryError) return undefined;
+    throw error;
+  }
 }
 
 /** @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#listing-referrers */

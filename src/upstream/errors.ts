@@ -1,3 +1,4 @@
+import { parseJson } from '../lib/bounded-json.ts';
 import { type ErrorCode, RegistryError, type RegistryErrorOptions } from '../oci/registry-error.ts';
 import { isLoopError, LOOP_STATUS } from '../oci/via.ts';
 import { StalledBodyError } from './http/body.ts';
@@ -205,7 +206,7 @@ interface SaidError {
 async function errorSaidBy(reply: Reply): Promise<SaidError> {
   try {
     const bytes = await readBody(reply, ERROR_MAX_BYTES, DEFAULT_TIMEOUTS.documentMs);
-    const { errors } = JSON.parse(bytes.toString('utf8')) as { errors?: readonly SaidError[] };
+    const { errors } = parseJson(bytes) as { errors?: readonly SaidError[] };
     return errors?.[0] ?? {};
   } catch {
     return {};
@@ -237,7 +238,7 @@ export function isWebPage({ headers }: Pick<Reply, 'headers'>): boolean {
   return /^\s*(?:text\/html|application\/xhtml)/i.test(headers['content-type'] ?? '');
 }
 
-export function webPageError({ url }: Reply, name: string): RegistryError {
+export function webPageError({ url }: Pick<Reply, 'url'>, name: string): RegistryError {
   return new RegistryError(
     'UNAVAILABLE',
     `${url.host} answered with a web page for ${name}: is a proxy or a captive portal between?`,

@@ -1,5 +1,6 @@
 import { algorithmOf, type Digest, digestOf, parseDigest } from '../oci/digest.ts';
-import { type ManifestDocument, parseManifestDocument } from '../oci/manifest.ts';
+import { DocumentBoundsError } from '../oci/document-shape.ts';
+import { type ManifestDocument, parseManifestDocument, parseManifestObject } from '../oci/manifest.ts';
 import {
   essenceOf,
   isImageManifestType,
@@ -25,7 +26,7 @@ import { announcedSize, drain, readBody } from './http/response-reader.ts';
 import type { Reply } from './http/transport.ts';
 import type { RangeBudget } from './range-budget.ts';
 import type { Timeouts } from './settings.ts';
-import { type FetchTagPage, listTags, readTagPage } from './tags.ts';
+import { type FetchTagPage, listTags } from './tags.ts';
 
 /** Lists of tags may be longer than any manifest: some repositories have a hundred thousand. */
 const TAGS_MAX_BYTES = 16 * 1024 * 1024;
@@ -78,18 +79,19 @@ function manifestTypeOf(reply: Reply, bytes: Buffer, document: ManifestDocument 
   return isTelling ? said : parseManifestDocument(bytes, contentType).mediaType;
 }
 
-/** A JSON object's `schemaVersion`, which every manifest has. */
+/** The `schemaVersion` that every manifest has. @throws {DocumentBoundsError} */
 function schemaVersionOf(bytes: Buffer): unknown {
   try {
-    return (JSON.parse(bytes.toString('utf8')) as { schemaVersion?: unknown } | null)?.schemaVersion;
-  } catch {
+    return parseManifestObject(bytes)['schemaVersion'];
+  } catch (error) {
+    if (error instanceof DocumentBoundsError) throw error;
     return undefined;
   }
 }
 
 /**
  * What a tag leads to is known by nothing but its form: an error document, a token or a page is no manifest.
- * @throws {RegistryError} UNAVAILABLE
+ * @throws {RegistryError} UNAVAILABLE; MANIFEST_INVALID for what passes the bounds of document-shape.ts
  */
 function assertManifest({ found, document, reply }: ReadManifest, name: string): Manifest {
   const version =
@@ -108,9 +110,9 @@ function manifestRequest(reference: ManifestReference): Omit<ChainRequest, 'meth
 }
 
 /** Have the bytes the digest that their own head says, where it says one? */
-function isAsSaid({ found: { bytes }, reply: { headers } }: ReadManifest): boolean {
+function isAsSaid({ found: { bytes, digest }, reply: { headers } }: ReadManifest): boolean {
   const said = parseDigest(headers['docker-content-digest'] ?? '');
-  return said === undefined || digestOf(bytes, algorithmOf(said)) === said;
+  return said === undefined || said === digest || digestOf(bytes, algorithmOf(said)) === said;
 }
 
 /** What the head alone tells, or undefined when it leaves something out (or says what only the bytes can settle). */
@@ -246,10 +248,17 @@ export function createRegistryClient(client: RegistryClientOptions): Registry {
     tags: (repository, options = {}) => {
       const subject: ResourceRef = { name: formatRepository(repository), unknown: 'NAME_UNKNOWN' };
       const fetchPage: FetchTagPage = (query) =>
-        chain.ask(repository, subject, { method: 'GET', path: '/tags/list', query }, options, async (reply) =>
-          readTagPage(await readBody(reply, TAGS_MAX_BYTES, documentMs), reply),
+        chain.ask(
+          repository,
+          subject,
+          { method: 'GET', path: '/tags/list', query },
+          options,
+          async (reply) => ({
+            body: await readBody(reply, TAGS_MAX_BYTES, documentMs),
+            reply,
+          }),
         );
-      return listTags(fetchPage, options);
+      return listTags(fetchPage, options, client.now);
     },
     referrers: (repository, digest, options = {}) => {
       const name = `${formatRepository(repository)}@${digest}`;

@@ -1,68 +1,57 @@
+import {
+  BackgroundThread,
+  startWorker,
+  ThreadBusyError,
+  ThreadFailedError,
+} from '../lib/background-thread.ts';
+import { ByteBudget } from '../lib/byte-budget.ts';
 import { resolveReference } from '../lib/url.ts';
-import { parseTag } from '../oci/reference.ts';
-import type { TagOptions, TagPage } from '../oci/registry.ts';
+import type { TagPage } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import { isWebPage, webPageError } from './errors.ts';
 import { linkOf } from './http/link.ts';
+import { memoryExhausted } from './http/response-reader.ts';
 import type { Reply } from './http/transport.ts';
+import {
+  mostOf,
+  readTagPages,
+  TAGS_MAX,
+  type TagBounds,
+  type TagsReply,
+  type TagsRequest,
+} from './tag-pages.ts';
 
-/** Tags of one repository that are taken from a registry; some have a hundred thousand. */
-export const TAGS_MAX = 500_000;
-
-/** One answer of `/tags/list`, as the registry ordered it. */
+/** One answer of `/tags/list`, unread, and the head that it came with. */
 export interface RawTagPage {
-  readonly tags: readonly string[];
-  /** The query of the page that `Link` names as the next one, as it was written: `last` of the spec, or a registry's own. */
-  readonly next: string | undefined;
-}
-
-/** The query of the link to the next page. Only that: whatever host and path it names, the list is asked where it was. */
-function nextOf({ headers, url, target }: Reply): RawTagPage['next'] {
-  const link = linkOf(headers['link'] ?? '', 'next');
-  const next = link === undefined ? undefined : resolveReference(link, { url, target });
-  const query = next?.target.replace(/^[^?]*\??/, '');
-  return query === '' ? undefined : query;
-}
-
-/** Reads one page; what is no tag is left out. @throws {RegistryError} UNAVAILABLE when the body is no list of tags. */
-export function readTagPage(bytes: Buffer, reply: Reply): RawTagPage {
-  let document: unknown;
-  try {
-    document = JSON.parse(bytes.toString('utf8'));
-  } catch (cause) {
-    if (isWebPage(reply)) throw webPageError(reply, 'a list of tags');
-    throw new RegistryError('UNAVAILABLE', `${reply.url.host} did not answer with a list of tags`, { cause });
-  }
-  const tags =
-    typeof document === 'object' && document !== null ? (document as { tags?: unknown }).tags : undefined;
-  // distribution writes null for a repository that has lost its last tag.
-  if (tags !== null && !Array.isArray(tags)) {
-    throw new RegistryError('UNAVAILABLE', `${reply.url.host} did not answer with a list of tags`);
-  }
-  if (tags !== null && tags.length > TAGS_MAX) {
-    throw new RegistryError('UNAVAILABLE', `${reply.url.host} sent more than ${TAGS_MAX} tags at once`);
-  }
-  const written = (tags ?? []).filter((tag) => typeof tag === 'string' && parseTag(tag) !== undefined);
-  return { tags: written, next: nextOf(reply) };
+  readonly body: Buffer;
+  readonly reply: Pick<Reply, 'headers' | 'url' | 'target'>;
 }
 
 /** Asks for one page with this query. */
 export type FetchTagPage = (query: string) => Promise<RawTagPage>;
 
-type Bounds = Pick<TagOptions, 'limit' | 'after'>;
-
 /** Pages of one list: beyond that the registry leads us round in circles. */
 const PAGES_MAX = 500;
+/** All pages of one list together, in bytes, and for how long another page is asked for, in milliseconds. */
+const LIST_MAX_BYTES = 32 * 1024 * 1024;
+const LIST_MAX_MS = 60_000;
+/** Lists up to this size, in bytes, are read where they are, and are bounded by the number of requests in flight. */
+const SMALL_BYTES = 64 * 1024;
+/** Pages of large lists that are held until their lists are whole, in bytes. */
+const PAGE_MEMORY = new ByteBudget(64 * 1024 * 1024);
 
-function isAscending(tags: readonly string[], after: string | undefined): boolean {
-  return tags.every((tag, at) => tag > ((at === 0 ? after : tags[at - 1]) ?? ''));
-}
+/** Sorting half a million tags takes as long as many pulls: large lists are read and cut on a thread. */
+const THREAD = new BackgroundThread<TagsRequest, TagsReply>({
+  start: (options) => startWorker('tags-worker', import.meta.url, options),
+  waitingMaxBytes: 64 * 1024 * 1024,
+});
 
-/** What the spec answers with, cut from everything there is. */
-function cut(all: readonly string[], { limit, after = '' }: Bounds): TagPage {
-  const fresh = [...new Set(all)].filter((tag) => tag > after).toSorted((a, b) => (a < b ? -1 : 1));
-  const tags = limit === undefined ? fresh : fresh.slice(0, limit);
-  return { tags, next: tags.length < fresh.length ? tags.at(-1) : undefined };
+/** The query of the link to the next page. Only that: whatever host and path it names, the list is asked where it was. */
+function nextOf({ reply: { headers, url, target } }: RawTagPage): string | undefined {
+  const link = linkOf(headers['link'] ?? '', 'next');
+  const next = link === undefined ? undefined : resolveReference(link, { url, target });
+  const query = next?.target.replace(/^[^?]*\??/, '');
+  return query === '' ? undefined : query;
 }
 
 /** A query in one spelling, so that two of the same meaning are equal. */
@@ -72,48 +61,110 @@ function normalizeQuery(query: string): string {
   return parameters.toString();
 }
 
-/** Every page from `first` on, which answered `query`, whatever a registry understands by a page. */
-async function fetchAllPages(
-  fetchPage: FetchTagPage,
-  first: RawTagPage,
-  query: string,
-): Promise<readonly string[]> {
-  const pages = [first.tags];
-  let count = first.tags.length;
-  const asked = new Set([normalizeQuery(query)]);
-  // A link to a page that has been read, such as a page's link to itself, ends the list.
-  for (let page = first; page.next !== undefined && !asked.has(normalizeQuery(page.next)); ) {
-    if (pages.length === PAGES_MAX || count > TAGS_MAX) {
-      throw new RegistryError('UNAVAILABLE', `the list of tags has no end: given up after ${count} tags`);
-    }
-    asked.add(normalizeQuery(page.next));
-    page = await fetchPage(page.next);
-    pages.push(page.tags);
-    count += page.tags.length;
+function endless(why: string): RegistryError {
+  return new RegistryError('UNAVAILABLE', `the list of tags has no end: given up after ${why}`);
+}
+
+/** One request for tags: its pages count against the memory for all such requests until it is over. */
+class TagListing {
+  readonly #fetch: FetchTagPage;
+  readonly #bounds: TagBounds;
+  readonly #now: () => number;
+  readonly #startedMs: number;
+  readonly #held: (() => void)[] = [];
+  #sizeBytes = 0;
+
+  constructor(fetch: FetchTagPage, bounds: TagBounds, now: () => number) {
+    this.#fetch = fetch;
+    this.#bounds = bounds;
+    this.#now = now;
+    this.#startedMs = now();
   }
-  return pages.flat();
+
+  async fetch(query: string): Promise<RawTagPage> {
+    if (this.#now() - this.#startedMs > LIST_MAX_MS) throw endless(`${LIST_MAX_MS / 1000} s`);
+    const page = await this.#fetch(query);
+    this.#sizeBytes += page.body.length;
+    if (this.#sizeBytes > LIST_MAX_BYTES) throw endless(`${LIST_MAX_BYTES} bytes`);
+    if (this.#sizeBytes <= SMALL_BYTES) return page;
+    const release = PAGE_MEMORY.tryTake(page.body.length);
+    if (release === undefined) throw memoryExhausted();
+    this.#held.push(release);
+    return page;
+  }
+
+  /** Every page from `first` on, which answered `query`, whatever a registry understands by a page. */
+  async fetchAll(first: RawTagPage, query: string): Promise<readonly RawTagPage[]> {
+    const pages = [first];
+    const asked = new Set([normalizeQuery(query)]);
+    // A link to a page that has been read, such as a page's link to itself, ends the list.
+    for (let next = nextOf(first); next !== undefined && !asked.has(normalizeQuery(next)); ) {
+      if (pages.length === PAGES_MAX) throw endless(`${PAGES_MAX} pages`);
+      asked.add(normalizeQuery(next));
+      const page = await this.fetch(next);
+      pages.push(page);
+      next = nextOf(page);
+    }
+    return pages;
+  }
+
+  /** @throws {RegistryError} UNAVAILABLE when a page is no list of tags, or there are too many. */
+  async read(pages: readonly RawTagPage[]): Promise<TagsReply & { kind: 'read' }> {
+    const bodies = pages.map(({ body }) => body);
+    const sizeBytes = bodies.reduce((sum, { length }) => sum + length, 0);
+    const request = { bodies, bounds: this.#bounds };
+    const result = sizeBytes <= SMALL_BYTES ? readTagPages(request) : await readOnThread(request, sizeBytes);
+    if (result.kind === 'read') return result;
+    if (result.kind === 'too-many') throw endless(`more than ${TAGS_MAX} tags`);
+    const { reply } = pages[result.body] as RawTagPage;
+    if (isWebPage(reply)) throw webPageError(reply, 'a list of tags');
+    throw new RegistryError('UNAVAILABLE', `${reply.url.host} did not answer with a list of tags`);
+  }
+
+  close(): void {
+    for (const release of this.#held) release();
+  }
+}
+
+async function readOnThread(request: TagsRequest, sizeBytes: number): Promise<TagsReply> {
+  try {
+    return await THREAD.run(request, sizeBytes);
+  } catch (error) {
+    if (error instanceof ThreadBusyError) throw memoryExhausted();
+    if (!(error instanceof ThreadFailedError)) throw error;
+    throw new RegistryError('UNAVAILABLE', `the list of tags cannot be read: ${error.message}`);
+  }
 }
 
 /**
- * A page of tags as the spec has it, from a registry that may not: sorted, only what comes after `after`, at most `limit`.
- * A registry that does not page in lexical order is asked for everything.
+ * A page of tags as the spec has it, from a registry that may not: sorted, only what comes after `after`, at most as many as
+ * are wanted. A registry that does not page in lexical order is asked for everything.
+ * @param now monotonic milliseconds
  * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#listing-tags
  */
-export async function listTags(fetchPage: FetchTagPage, bounds: Bounds): Promise<TagPage> {
+export async function listTags(fetch: FetchTagPage, bounds: TagBounds, now: () => number): Promise<TagPage> {
   const { limit, after } = bounds;
+  const listing = new TagListing(fetch, bounds, now);
   const query = new URLSearchParams({
     ...(limit === undefined ? {} : { n: String(limit) }),
     ...(after === undefined ? {} : { last: after }),
   }).toString();
-  const first = await fetchPage(query);
-  const isSpecPage = isAscending(first.tags, after);
-  if (first.next === undefined && (isSpecPage || after === undefined)) return cut(first.tags, bounds);
-  const end = first.tags.at(-1);
-  // Only a registry whose next page begins behind this one's last tag is taken at its word.
-  const isTelling = end !== undefined && new URLSearchParams(first.next).get('last') === end;
-  if (isSpecPage && isTelling && limit !== undefined && first.tags.length <= limit) {
-    return { tags: first.tags, next: end };
+  try {
+    const first = await listing.fetch(query);
+    const { page, count, end, isAscending } = await listing.read([first]);
+    const next = nextOf(first);
+    if (next === undefined && (isAscending || after === undefined)) return page;
+    const most = mostOf(bounds);
+    // Only a registry whose next page begins behind this one's last tag is taken at its word.
+    const isTelling = end !== undefined && new URLSearchParams(next).get('last') === end;
+    if (isAscending && isTelling && most !== undefined && count <= most)
+      return { tags: page.tags, next: end };
+    const pages =
+      isAscending || after === undefined
+        ? await listing.fetchAll(first, query)
+        : await listing.fetchAll(await listing.fetch(''), '');
+    return (await listing.read(pages)).page;
+  } finally {
+    listing.close();
   }
-  if (isSpecPage || after === undefined) return cut(await fetchAllPages(fetchPage, first, query), bounds);
-  return cut(await fetchAllPages(fetchPage, await fetchPage(''), ''), bounds);
 }

@@ -95,6 +95,8 @@ describe('the package', () => {
       'dist/program/hash-worker.js.map',
       'dist/program/judge-worker.js',
       'dist/program/judge-worker.js.map',
+      'dist/program/tags-worker.js',
+      'dist/program/tags-worker.js.map',
       'dist/program/main.js',
       'dist/program/main.js.map',
       'dist/program/package.json',

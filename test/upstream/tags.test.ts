@@ -1,9 +1,13 @@
 import { describe, expect, test } from 'vitest';
+import { RegistryError } from '../../src/oci/registry-error.ts';
 import { upstreamAt } from '../../src/upstream/settings.ts';
+import { listTags } from '../../src/upstream/tags.ts';
 import { type Handler, startServer } from '../support/hostile-registry.ts';
+import { longestTurnMs } from '../support/loop-blocks.ts';
 import { closing, repository, upstreamTo } from '../support/upstream.ts';
 
 const app = repository('team/app');
+const REPLY = { headers: {}, url: new URL('http://registry.invalid/'), target: '/v2/team/app/tags/list' };
 
 /** A registry that answers `/tags/list` with what `list` makes of the query. */
 async function listing(list: (query: URLSearchParams) => { tags: unknown; link?: string }) {
@@ -38,6 +42,17 @@ describe('a registry that pages as the spec has it', () => {
   test('gives pages that are shorter than asked for', async () => {
     const { upstream } = await listing(specPages(all, 2));
     expect(await upstream.tags(app, { limit: 100 })).toEqual({ tags: ['a', 'b'], next: 'b' });
+  });
+
+  test('gives its first page alone when no more are wanted, and says where the next begins', async () => {
+    const { server, upstream } = await listing(specPages(all, 2));
+    expect(await upstream.tags(app, { first: 100 })).toEqual({ tags: ['a', 'b'], next: 'b' });
+    expect(server.requests.map(({ target }) => target)).toEqual(['/v2/team/app/tags/list']);
+  });
+
+  test('is followed to the end when its last tags are wanted', async () => {
+    const { upstream } = await listing(specPages(all, 2));
+    expect(await upstream.tags(app, { last: 2 })).toEqual({ tags: ['d', 'e'] });
   });
 
   test('is followed to the end when no limit was asked for', async () => {
@@ -130,5 +145,75 @@ describe('a list that is not what it should be', () => {
   test.each([['no list'], [{}], [undefined]])('%j is an error', async (tags) => {
     const { upstream } = await listing(() => ({ tags }));
     await expect(upstream.tags(app)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+  });
+});
+
+describe('lists of tags that are meant to take time or memory', () => {
+  const HELD = 'holds the event loop for less than 50 ms of CPU time';
+  const many = (count: number, tagOf: (at: number) => unknown) =>
+    JSON.stringify({ tags: Array.from({ length: count }, (_, at) => tagOf(at)) });
+  test.each([
+    ['half a million tags in no order', many(490_000, (at) => `t${((at * 7919) % 1_000_003).toString(36)}`)],
+    ['16 MiB of long tags', many(120_000, (at) => `t${String(at).padStart(120, '0')}`)],
+    ['ten million values', `{"tags":[${'1,'.repeat(7_000_000)}1]}`],
+    ['seven million levels', `{"tags":${'['.repeat(7_000_000)}`],
+    [
+      'a million names',
+      `{"tags":[],"x":{${Array.from({ length: 900_000 }, (_, at) => `"${at}":1`).join(',')}}}`,
+    ],
+  ])(
+    `a body of %s ${HELD}`,
+    async (_, body) => {
+      const bytes = Buffer.from(body);
+      const fetch = async () => ({ body: bytes, reply: REPLY });
+      const ask = () => listTags(fetch, { first: 10_000 }, () => 0).catch((error: unknown) => error);
+      // The thread starts with the first.
+      await ask();
+      expect(await longestTurnMs(ask)).toBeLessThan(50);
+    },
+    60_000,
+  );
+
+  test('large lists in flight beyond 64 MiB are sent away with 503, and taken when others are done', async () => {
+    const body = Buffer.from(many(100_000, (at) => `t${String(at).padStart(120, '0')}`));
+    let release = () => {};
+    const released = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const fetch = async (query: string) => {
+      if (query !== '') await released;
+      const headers: Record<string, string> = query === '' ? { link: '<?p=2>; rel="next"' } : {};
+      return query === ''
+        ? { body, reply: { ...REPLY, headers } }
+        : { body: Buffer.from('{"tags":["z"]}'), reply: REPLY };
+    };
+    const asked = Array.from({ length: 6 }, () => listTags(fetch, {}, () => 0));
+    const refused = await Promise.any(
+      asked.map((one) =>
+        one.then(
+          () => Promise.reject(new Error('taken')),
+          (e) => e,
+        ),
+      ),
+    );
+    if (!(refused instanceof RegistryError)) throw refused;
+    expect(refused).toMatchObject({ status: 503, headers: { 'retry-after': '1' } });
+    release();
+    const outcomes = await Promise.allSettled(asked);
+    expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(5);
+    expect((await listTags(fetch, { last: 1 }, () => 0)).tags).toEqual(['z']);
+  }, 60_000);
+
+  test('a list of which the pages come slowly is given up after a minute', async () => {
+    let nowMs = 0;
+    let page = 0;
+    const fetch = async () => {
+      nowMs += 10_000;
+      page += 1;
+      const headers = { link: `<?p=${page}>; rel="next"` };
+      return { body: Buffer.from('{"tags":["a"]}'), reply: { ...REPLY, headers } };
+    };
+    await expect(listTags(fetch, {}, () => nowMs)).rejects.toThrow('given up after 60 s');
+    expect(page).toBe(7);
   });
 });

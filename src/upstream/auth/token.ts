@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { parseJson } from '../../lib/bounded-json.ts';
 import { SingleFlight } from '../../lib/single-flight.ts';
 import { type WebLocation, withQuery } from '../../lib/url.ts';
 import { RegistryError } from '../../oci/registry-error.ts';
@@ -59,7 +60,7 @@ function readLifetimeS(value: unknown): number {
 export function readToken(bytes: Buffer, host: string): Token {
   let document: unknown;
   try {
-    document = JSON.parse(bytes.toString('utf8'));
+    document = parseJson(bytes);
   } catch (cause) {
     throw new RegistryError('UNAVAILABLE', `the token service ${host} did not answer with JSON`, { cause });
   }

@@ -34,7 +34,8 @@ const DOCUMENT_MEMORY = new ByteBudget(64 * 1024 * 1024);
 /** Reading a large document takes milliseconds: many that arrive together are read one per turn. */
 const LARGE_DOCUMENTS = new TurnQueue();
 
-function memoryExhausted(): RegistryError {
+/** 503 with the time after which another try makes sense; no fault of the registry's. */
+export function memoryExhausted(): RegistryError {
   return new RegistryError('TOOMANYREQUESTS', 'this mirror is receiving as many large documents as it may', {
     status: 503,
     headers: { 'retry-after': '1' },
