@@ -1,6 +1,6 @@
 import { compareVersions, parseVersion } from '../lib/version.ts';
 import { FIRST_PRINTED, FLAG_DEPENDENCIES, NEVER_PRINTED, NOT_PRINTED_THROUGH } from './data/x86-flags.ts';
-import type { CpuFacts, HostFacts } from './facts.ts';
+import type { CpuFacts, HostFacts, SystemFacts } from './facts.ts';
 import { flagSet } from './microarchitectures.ts';
 import { nodeOfModel } from './node-judge.ts';
 
@@ -17,17 +17,17 @@ export interface EffectiveFlags {
  * What the printed flags of an x86 CPU come to. A flag without those that it depends on does not count: its instructions
  * trap. A flag that the kernel is too old to print counts when the model has it and no hypervisor hides it.
  *
- * @param kernel the release, `6.8.0-49-generic`
+ * @param system of which the kernel's release counts, and whether the machine is virtual
  */
 export function effectiveFlags(
   cpu: CpuFacts,
   architecture: string,
-  kernel: string | undefined,
+  system: Pick<SystemFacts, 'kernel' | 'virtual'>,
 ): EffectiveFlags {
   if (architecture !== 'amd64') return { flags: cpu.flags, assumed: [], ignored: [] };
   const printed = new Set(cpu.flags);
   const usable = withoutUnmet(printed);
-  const candidates = unprintedFlags(cpu, printed, kernel);
+  const candidates = unprintedFlags(cpu, printed, system);
   const complete = withoutUnmet(new Set([...usable, ...candidates]));
   const assumed = candidates.filter((flag) => complete.has(flag));
   return {
@@ -39,7 +39,7 @@ export function effectiveFlags(
 
 /** A host's CPU with the flags that count. */
 export function effectiveCpu({ cpu, architecture, system }: HostFacts): CpuFacts {
-  return { ...cpu, flags: effectiveFlags(cpu, architecture, system.kernel).flags };
+  return { ...cpu, flags: effectiveFlags(cpu, architecture, system).flags };
 }
 
 /** Without the flags whose dependencies are not there; theirs go too. */
@@ -57,9 +57,11 @@ function withoutUnmet(flags: ReadonlySet<string>): ReadonlySet<string> {
 function unprintedFlags(
   cpu: CpuFacts,
   printed: ReadonlySet<string>,
-  kernel: string | undefined,
+  { kernel, virtual }: Pick<SystemFacts, 'kernel' | 'virtual'>,
 ): readonly string[] {
   const model = nodeOfModel(cpu);
+  // A hypervisor may hide itself from the CPU's flags (QEMU: -cpu host,-hypervisor); its firmware tables still name it.
+  if (virtual === true) return [];
   // WSL 1 prints what Windows reports, under a release that is none of Linux.
   if (model === undefined || printed.has('hypervisor') || /microsoft/i.test(kernel ?? '')) return [];
   const release = parseVersion(kernel ?? '');

@@ -61,6 +61,8 @@ export interface SystemFacts {
   /** The greatest CUDA that the driver runs, where it says so itself: `13.5`. */
   readonly cuda?: string;
   readonly kernel?: string;
+  /** The firmware tables are a hypervisor's. Absent also where they cannot be read. */
+  readonly virtual?: true;
   readonly glibc?: string;
   readonly osId?: string;
   readonly osVersion?: string;

@@ -58,7 +58,7 @@ export function deriveProfile(facts: HostFacts, options: DeriveOptions = {}): Ho
   const strictArchspec = options.strictArchspec ?? false;
   const { flags, assumed, ignored } = strictArchspec
     ? { flags: facts.cpu.flags, assumed: [], ignored: [] }
-    : effectiveFlags(facts.cpu, architecture, facts.system.kernel);
+    : effectiveFlags(facts.cpu, architecture, facts.system);
   const cpu = { ...facts.cpu, flags };
   const identified = identify(cpu, architecture, { strictArchspec });
   const { microarchitecture } = identified;

@@ -43,6 +43,7 @@ export function readSystem(root: HostRoot, problems: Diagnostics): SystemFacts {
   }
   return defined({
     kernel,
+    virtual: isVirtualMachine(root) ? true : undefined,
     glibc: readGlibc(root),
     ...parseOsRelease(root.text('/etc/os-release') ?? root.text('/usr/lib/os-release') ?? ''),
     smt: readSmt(root),
@@ -102,6 +103,21 @@ function readHugepages(root: HostRoot): readonly string[] | undefined {
 function binarySize(kibibytes: number): string {
   if (kibibytes % (1024 * 1024) === 0) return `${kibibytes / (1024 * 1024)}Gi`;
   return kibibytes % 1024 === 0 ? `${kibibytes / 1024}Mi` : `${kibibytes}Ki`;
+}
+
+/**
+ * What hypervisors write into the firmware tables, as maker or product.
+ * @see https://github.com/systemd/systemd/blob/main/src/basic/virt.c (the same table decides `systemd-detect-virt`)
+ */
+const VIRTUAL_FIRMWARE =
+  /^(?:QEMU|VMware|VMW|innotek GmbH|VirtualBox|Xen|Bochs|Parallels|BHYVE|KVM|KubeVirt|OpenStack|Virtual Machine$|Apple Virtualization|Google Compute Engine)/i;
+
+function isVirtualMachine(root: HostRoot): boolean {
+  const [maker = '', product = ''] = ['sys_vendor', 'product_name'].map((name) =>
+    root.text(`/sys/class/dmi/id/${name}`),
+  );
+  if (maker === 'Amazon EC2') return !/\.metal\b/.test(product);
+  return VIRTUAL_FIRMWARE.test(maker) || VIRTUAL_FIRMWARE.test(product);
 }
 
 /** EC2 alone writes the instance type (`c5.9xlarge`) into the firmware tables; other clouds are queried with `--cloud`. */

@@ -30,6 +30,42 @@ describe('glibc', () => {
 describe('the system', () => {
   const KERNEL: Tree = { 'proc/sys/kernel/osrelease': '6.8.0-49-generic\n' };
 
+  test.each([
+    ['QEMU', 'Standard PC (Q35 + ICH9, 2009)'],
+    ['VMware, Inc.', 'VMware Virtual Platform'],
+    ['innotek GmbH', 'VirtualBox'],
+    ['Microsoft Corporation', 'Virtual Machine'],
+    ['Red Hat', 'KVM'],
+    ['OpenStack Foundation', 'OpenStack Nova'],
+    ['Xen', 'HVM domU'],
+    ['Amazon EC2', 'c7i.large'],
+    ['Google', 'Google Compute Engine'],
+    ['Parallels International GmbH.', 'Parallels Virtual Platform'],
+    ['Apple Inc.', 'Apple Virtualization Generic Platform'],
+    ['FreeBSD', 'BHYVE'],
+  ])('is a virtual machine by the firmware tables of %s, %s', (vendor, product) => {
+    const { root, problems } = treeHost({
+      ...KERNEL,
+      'sys/class/dmi/id/sys_vendor': `${vendor}\n`,
+      'sys/class/dmi/id/product_name': `${product}\n`,
+    });
+    expect(readSystem(root, problems).virtual).toBe(true);
+  });
+
+  test.each([
+    ['Dell Inc.', 'PowerEdge R760'],
+    ['Microsoft Corporation', 'Surface Laptop 7th Edition'],
+    ['Amazon EC2', 'c7i.metal-24xl'],
+    ['Apple Inc.', 'MacBookPro16,1'],
+  ])('is a machine of its own by the firmware tables of %s, %s', (vendor, product) => {
+    const { root, problems } = treeHost({
+      ...KERNEL,
+      'sys/class/dmi/id/sys_vendor': `${vendor}\n`,
+      'sys/class/dmi/id/product_name': `${product}\n`,
+    });
+    expect(readSystem(root, problems).virtual).toBeUndefined();
+  });
+
   test('is read where its files are', () => {
     const { root, problems } = treeHost({
       ...KERNEL,

@@ -53,24 +53,23 @@ export const FLAG_DEPENDENCIES: Readonly<Record<string, readonly string[]>> = de
  * The first release of Linux that prints a flag, where it matters for distinguishing CPUs. Distributions print some of
  * them in older kernels; then the flag is simply there.
  *
- * Source: the history of Linux, arch/x86/include/asm/cpufeatures.h (cpufeature.h before 4.6), release by release. Left
- * out are flags that need more of the kernel than printing: pku, fsgsbase and the tiles of AMX.
+ * Source: the history of Linux, arch/x86/include/asm/cpufeatures.h (cpufeature.h before 4.6). Looked up again, flag by
+ * flag, in trees of 3.6, 4.1, 5.10, 6.1 and 6.12, and for CPUID leaf 7 of 5.2: each has what this table gives to its
+ * release or an earlier one, and nothing of a later one.
+ * Left out are flags that need more of the kernel than printing, namely registers that it must keep for each process:
+ * avx512f and the flags that came with it in 3.15, pku, fsgsbase and the tiles of AMX. Without that state the
+ * instructions trap, whatever the CPU can do.
  */
 export const FIRST_PRINTED: Readonly<Record<string, string>> = {
   bmi1: '3.2',
   bmi2: '3.2',
   avx2: '3.2',
-  rdseed: '3.7',
-  adx: '3.7',
+  rdseed: '3.6',
+  adx: '3.6',
   tsc_adjust: '3.8',
   clflushopt: '3.15',
-  avx512f: '3.15',
-  avx512pf: '3.15',
-  avx512er: '3.15',
-  avx512cd: '3.15',
   xsavec: '3.17',
   clwb: '4.1',
-  clzero: '4.3',
   sha_ni: '4.4',
   avx512dq: '4.6',
   avx512bw: '4.6',
@@ -86,7 +85,6 @@ export const FIRST_PRINTED: Readonly<Record<string, string>> = {
   avx512_vnni: '4.15',
   avx512_bitalg: '4.15',
   cldemote: '4.18',
-  flush_l1d: '4.18',
   movdiri: '4.20',
   movdir64b: '4.20',
   waitpkg: '5.3',
@@ -99,13 +97,14 @@ export const FIRST_PRINTED: Readonly<Record<string, string>> = {
 
 /**
  * Flags that the kernel knows and does not print: their names stand without quotes in cpufeatures.h (before 6.11: with
- * `""`), or in arch/x86/kvm/reverse_cpuid.h, which serves guests only. No release up to `NOT_PRINTED_THROUGH` prints
- * them; later ones have not been looked at, and count as printing them.
+ * `""`), or in arch/x86/kvm/reverse_cpuid.h, which serves guests only. Looked up in the sources of 6.1 and 6.12; later,
+ * up to `NOT_PRINTED_THROUGH`, nobody has published a /proc/cpuinfo that shows one. What is newer counts as printing
+ * them.
  */
 export const NEVER_PRINTED: readonly string[] = words(
   'cmpccxadd avx_ifma amx_fp16 sha512 sm3 sm4 avx_vnni_int8 avx_vnni_int16 avx_ne_convert avx512_bmm',
 );
-export const NOT_PRINTED_THROUGH = '7.0';
+export const NOT_PRINTED_THROUGH = '7.2';
 
 function words(list: string): readonly string[] {
   return list.split(' ');

@@ -5,11 +5,12 @@ type ModelRange = readonly [first: number, last: number, node: string];
  *
  * Facts of Linux, arch/x86/include/asm/intel-family.h and arch/x86/kernel/cpu/amd.c; for 0xb5, 0xd5 and 0xd7 also of
  * LLVM, lib/TargetParser/Host.cpp (Arrow Lake-U has Meteor Lake's cores, Wildcat Lake Panther Lake's, Bartlett Lake
- * Raptor Lake's).
+ * Raptor Lake's). Arrow Lake-H (0xc5) has low-power cores of Meteor Lake without what Arrow Lake's others add to Alder
+ * Lake: a program may land on any of them (https://github.com/llvm/llvm-project/issues/197241). Nova Lake and Diamond Rapids have a family of their own, and stand here for what they descend from.
  */
 export const X86_MODELS: Readonly<Record<string, readonly ModelRange[]>> = {
   'GenuineIntel/6': [
-    ...models('core2', 0x0f, 0x17, 0x1d),
+    ...models('core2', 0x0f, 0x16, 0x17, 0x1d),
     ...models('nehalem', 0x1a, 0x1e, 0x1f, 0x2e),
     ...models('westmere', 0x25, 0x2c, 0x2f),
     ...models('sandybridge', 0x2a, 0x2d),
@@ -22,16 +23,18 @@ export const X86_MODELS: Readonly<Record<string, readonly ModelRange[]>> = {
     ...models('cannonlake', 0x66),
     ...models('icelake', 0x6a, 0x6c, 0x7d, 0x7e, 0x9d, 0xa7),
     ...models('tigerlake', 0x8c, 0x8d),
-    ...models('alderlake', 0x97, 0x9a, 0xaa, 0xac, 0xb5, 0xb7, 0xba, 0xbe, 0xbf, 0xd7),
+    ...models('alderlake', 0x97, 0x9a, 0xaa, 0xac, 0xb5, 0xb7, 0xba, 0xbe, 0xbf, 0xc5, 0xd7),
     ...models('sapphirerapids', 0x8f),
     ...models('emeraldrapids', 0xcf),
     ...models('graniterapids', 0xad),
     ...models('graniterapids_d', 0xae),
     ...models('sierraforest', 0xaf, 0xb6),
     ...models('clearwaterforest', 0xdd),
-    ...models('arrowlake', 0xc5),
     ...models('arrowlake_s', 0xbd, 0xc6, 0xcc, 0xd5),
   ],
+  // Their own instructions (AVX10.2, APX) need state that the kernel must keep: no kernel's flags show it yet.
+  'GenuineIntel/18': models('arrowlake_s', 0x01, 0x03),
+  'GenuineIntel/19': models('graniterapids_d', 0x01),
   'AuthenticAMD/16': [[0x00, 0x0a, 'k10']],
   'AuthenticAMD/21': [
     [0x00, 0x01, 'bulldozer'],
@@ -49,8 +52,7 @@ export const X86_MODELS: Readonly<Record<string, readonly ModelRange[]>> = {
     [0x00, 0x0f, 'zen3'],
     [0x10, 0x1f, 'zen4'],
     [0x20, 0x5f, 'zen3'],
-    [0x60, 0x7f, 'zen4'],
-    [0xa0, 0xaf, 'zen4'],
+    [0x60, 0xaf, 'zen4'],
   ],
   'AuthenticAMD/26': [
     [0x00, 0x4f, 'zen5'],
