@@ -8,7 +8,7 @@ import {
   type MicroarchitectureNode,
   rootOf,
 } from './microarchitectures.ts';
-import { createJudge, type NodeJudge, nodeOfModel } from './node-judge.ts';
+import { createJudge, type NodeJudge, nodeOfModel, withCoreVendor } from './node-judge.ts';
 
 /** What a CPU is, by the family tree. */
 export interface Identification {
@@ -64,10 +64,11 @@ export function compareMicroarchitectures(a: string, b: string): number {
 
 /** The node that a CPU is, and all that it runs: judged by its flags, with part and model numbers as evidence. */
 export function identify(
-  cpu: CpuFacts,
+  facts: CpuFacts,
   architecture: string,
   { strictArchspec = false }: IdentifyOptions = {},
 ): Identification {
+  const cpu = strictArchspec ? facts : withCoreVendor(facts);
   const family = familyOfArchitecture(architecture);
   const judge = createJudge(cpu, architecture, strictArchspec);
   const compatible = new Set<string>([family]);
@@ -105,8 +106,8 @@ function choose(ranked: readonly string[], { cpu, family, judge, strictArchspec 
     return isOwn && isAncestorOrSelf(floor, name) ? [node] : [];
   });
   if (strictArchspec) return (ofVendor.find(judge.hasCore) ?? ofVendor[0])?.name ?? greatest;
-  const own = family === 'aarch64' ? coreOf(ofVendor, cpu, judge) : ofVendor[0];
-  return own?.name ?? greatest;
+  if (family !== 'aarch64') return ofVendor[0]?.name ?? greatest;
+  return (coreOf(ofVendor, cpu, judge) ?? ancestorCore(ofVendor, cpu, greatest, judge))?.name ?? greatest;
 }
 
 /**
@@ -122,6 +123,18 @@ function coreOf(
     ofVendor.find(judge.isCore) ?? ofVendor.find((node) => node.isReference && judge.hasCore(node));
   if (core !== undefined) return core;
   return cpu.vendor === 'Apple' ? ofVendor[0] : undefined;
+}
+
+/** Of a core that lacks flags of its own node: the best that this node descends from, where the version says no more. */
+function ancestorCore(
+  ofVendor: readonly MicroarchitectureNode[],
+  { vendor }: CpuFacts,
+  greatest: string,
+  judge: NodeJudge,
+): MicroarchitectureNode | undefined {
+  const sold = [...allNodes()].find((node) => node.vendor === vendor && judge.isCore(node));
+  if (sold === undefined) return undefined;
+  return ofVendor.find(({ name }) => ancestorSet(sold.name).has(name) && isAncestorOrSelf(greatest, name));
 }
 
 /** A CPU that is sold as more than its flags show is a guest whose hypervisor hides some, or runs an old kernel. */

@@ -13,6 +13,14 @@ import {
   words,
 } from './microarchitectures.ts';
 
+/**
+ * A CPU under the vendor whose cores it has: Microsoft's Cobalt is ARM's Neoverse, and has ARM's part numbers.
+ * @see Linux, arch/arm64/include/asm/cputype.h (MICROSOFT_CPU_PART_AZURE_COBALT_100)
+ */
+export function withCoreVendor(cpu: CpuFacts): CpuFacts {
+  return cpu.vendor === 'Microsoft' && cpu.parts !== undefined ? { ...cpu, vendor: 'ARM' } : cpu;
+}
+
 /** What family, model and stepping say that this CPU is: evidence beside the flags, never above them. */
 export function nodeOfModel({ vendor, family, model, stepping }: CpuFacts): string | undefined {
   if (family === undefined || model === undefined) return undefined;

@@ -3,7 +3,7 @@ import { familyOfArchitecture } from './architecture.ts';
 import type { CpuFacts } from './facts.ts';
 import { type IdentifyOptions, identify } from './identify.ts';
 import { ALIAS_NAMES, allNodes, canonicalName, findNode, rootOf } from './microarchitectures.ts';
-import { createJudge, nodeOfModel } from './node-judge.ts';
+import { createJudge, nodeOfModel, withCoreVendor } from './node-judge.ts';
 
 /** One thing that keeps a CPU from running a microarchitecture's code. */
 export type WhyNotReason =
@@ -26,11 +26,12 @@ export interface WhyNot {
 
 /** What keeps a CPU from a microarchitecture: missing flags, another vendor, generation or family, or an unknown name. */
 export function whyNot(
-  cpu: CpuFacts,
+  facts: CpuFacts,
   architecture: string,
   written: string,
   options: IdentifyOptions = {},
 ): WhyNot {
+  const cpu = options.strictArchspec === true ? facts : withCoreVendor(facts);
   const name = canonicalName(written);
   const node = name === undefined ? undefined : findNode(name);
   const isKnown = node !== undefined && (node.isReference || !options.strictArchspec);

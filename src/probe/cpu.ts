@@ -118,6 +118,7 @@ const ARM_VENDORS: Readonly<Record<string, string>> = {
   '0x66': 'Faraday',
   '0x68': 'HXT',
   '0x69': 'Intel',
+  '0x6d': 'Microsoft',
   '0xc0': 'Ampere',
 };
 
@@ -258,7 +259,8 @@ function parseLoongson(text: string): CpuFacts {
     vendor: modelName?.startsWith('Loongson') ? 'Loongson' : 'generic',
     flags: flagList(value('features')),
     modelName,
-    uarch: modelName,
+    // `PRID : LA664 (0014d010)`: kernels that know the core name it.
+    uarch: /^(LA\d+)\b/.exec(value('PRID') ?? '')?.[1] ?? modelName,
   });
 }
 

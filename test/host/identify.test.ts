@@ -259,6 +259,27 @@ describe('what a CPU is', () => {
     'asimddp sha512 sve asimdfhm dit uscat ilrcpc flagm sb paca pacg dcpodp sve2 sveaes svepmull svebitperm svesha3 svesm4 ' +
     'flagm2 frint svei8mm svebf16 i8mm bf16 dgh bti ecv afp wfxt';
 
+  test('Microsoft’s Cobalt has ARM’s cores under ARM’s part numbers, but not for archspec', () => {
+    const cobalt100 = cpuOf('neoverse_n2', { vendor: 'Microsoft', parts: ['0xd49'] });
+    expect(identify(cobalt100, 'arm64').microarchitecture).toBe('neoverse_n2');
+    expect(identify(cobalt100, 'arm64').compatible).toContain('neoverse_n1');
+    expect(identify(cobalt100, 'arm64', { strictArchspec: true }).microarchitecture).toBe('aarch64');
+    const cobalt200 = cpuOf('neoverse_v3', { vendor: 'Microsoft', parts: ['0xd84'] });
+    expect(identify(cobalt200, 'arm64').microarchitecture).toBe('neoverse_v3');
+  });
+
+  test('a core that lacks a flag of its node is the nearest ancestor that is a core of its maker’s', () => {
+    // AmpereOne A192-32X has the part number of Ampere-1A, but not SM3 and SM4.
+    const masked = cpuOf('ampere1a', {
+      parts: ['0xac4'],
+      flags: [...(flagsOf('ampere1a') ?? [])].filter((flag) => !/^sm[34]$/.test(flag)),
+    });
+    expect(identify(masked, 'arm64').microarchitecture).toBe('ampere1');
+    // Neoverse N1 is an ancestor of V1 as well, but says less than the version that the flags reach.
+    const old = without('neoverse_v1', 'svei8mm', 'svebf16', 'i8mm', 'bf16', 'dgh', 'rng');
+    expect(identify({ ...old, parts: ['0xd40'] }, 'arm64').microarchitecture).toBe('armv8.4a');
+  });
+
   test('two kinds of core are the version that both have: GB10 is armv9.2a, and runs Neoverse’s code', () => {
     const cpu = { vendor: 'ARM', parts: ['0xd87', '0xd85'], flags: GB10.split(' ') };
     const { microarchitecture, compatible } = identify(cpu, 'arm64');

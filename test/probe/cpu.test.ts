@@ -167,6 +167,13 @@ describe('/proc/cpuinfo of other architectures', () => {
     });
   });
 
+  test('loong64: kernels that name the core say it themselves', () => {
+    const text =
+      'processor\t: 127\nCPU Family\t: Loongson-64bit\nModel Name\t: Loongson-3C6000/D\nPRID\t\t: LA664 (0014d010)\n' +
+      'Features\t: cpucfg lam ual fpu lsx lasx crc32 complex crypto ptw lspw lvz\n';
+    expect(parseCpuinfo(text, 'loong64').uarch).toBe('LA664');
+  });
+
   test('of an architecture nobody knows nothing is guessed', () => {
     expect(parseCpuinfo('cpu model : MIPS 24Kc', 'mips')).toEqual({ vendor: 'generic', flags: [] });
   });

@@ -86,7 +86,13 @@ export const BEYOND_ARCHSPEC_NODES: readonly NodeRow[] = [
   ['loongarch64', '', 'generic', ''],
   // Vendors' kernels leave crc32 out.
   ['la464', 'loongarch64', 'Loongson', 'lam ual fpu lsx lasx'],
-  ['la664', 'la464', 'Loongson', '', { machines: 'Loongson-3A6000 Loongson-3B6000 Loongson-3C6000' }],
+  [
+    'la664',
+    'la464',
+    'Loongson',
+    '',
+    { machines: 'LA664 Loongson-3A6000 Loongson-3B6000 Loongson-3C6000 Loongson-3D6000 Loongson-3E6000' },
+  ],
 ];
 
 /**
