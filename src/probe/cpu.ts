@@ -251,7 +251,7 @@ function parseS390(text: string): CpuFacts {
   });
 }
 
-/** A head with the system's type stands before the first processor's record. */
+/** A head with the system's type stands before the first processor's record. Newer kernels name the core: `PRID : LA664 (0014d010)`. */
 function parseLoongson(text: string): CpuFacts {
   const value = (key: string) => new RegExp(`^${key}\\s*:\\s*(\\S.*)$`, 'im').exec(text)?.[1]?.trim();
   const modelName = value('model name');
@@ -259,8 +259,7 @@ function parseLoongson(text: string): CpuFacts {
     vendor: modelName?.startsWith('Loongson') ? 'Loongson' : 'generic',
     flags: flagList(value('features')),
     modelName,
-    // `PRID : LA664 (0014d010)`: kernels that know the core name it.
-    uarch: /^(LA\d+)\b/.exec(value('PRID') ?? '')?.[1] ?? modelName,
+    uarch: /^(LA\d+) /.exec(value('PRID') ?? '')?.[1] ?? modelName,
   });
 }
 
