@@ -17,6 +17,7 @@ const ENTRIES = {
   // A thread starts with a file of its own, beside the module that starts it.
   'hash-worker': 'src/store/hash-worker.ts',
   'judge-worker': 'src/mirror/judge-worker.ts',
+  'machine-worker': 'src/site/machine-worker.ts',
   'tags-worker': 'src/upstream/tags-worker.ts',
 };
 

@@ -6,19 +6,11 @@ import { type FileLock, FileLockTimeoutError, withFileLock } from '../lib/file-l
 import { SerialQueue } from '../lib/serial-queue.ts';
 import type { Account } from './account.ts';
 import { createAccountIndex } from './account-index.ts';
-import {
-  type NewToken,
-  type NewType,
-  newAccount,
-  withoutToken,
-  withoutType,
-  withPassword,
-  withToken,
-  withType,
-} from './machine-edit.ts';
+import { type MachineEdit, type NewToken, type NewType, newAccount } from './machine-edit.ts';
 import { readMachineFile } from './machine-file.ts';
 import { MachineFileError } from './machine-file-error.ts';
 import { FILE_MAX_BYTES, isAccountFile, MachineReader, withGroups } from './machine-reader.ts';
+import { workOnMachineFile } from './machine-thread.ts';
 import type { PasswordHash } from './password.ts';
 
 /** Who makes a change, when it is not the operator. */
@@ -48,7 +40,7 @@ const MODE = 0o640;
 const LOCK_FILE = '.lock';
 /**
  * A pause between two changes of one process: another process (the command line) can take the lock in it. After a change
- * of a large file, whose parsing occupies the event loop, it is longer: a flood of changes leaves the loop to others.
+ * of a large file it is longer: a flood of changes leaves time to others.
  */
 const PAUSE_MS = 25;
 const PAUSE_FACTOR = 3;
@@ -112,22 +104,19 @@ export function createMachineAdmin(reader: MachineReader, options: MachineAdminO
     return found;
   }
 
-  /** Refuses a text that would not be served beside the other accounts. */
-  async function check(text: string, file: string): Promise<void> {
+  /** Refuses the text of an account that would not be served beside the others. */
+  async function check(text: string, account: Account): Promise<void> {
+    const { file } = account;
     // A file too large to be read would also keep changes of all other accounts, revocations too, from being read.
     if (Buffer.byteLength(text) > FILE_MAX_BYTES) {
       throw new MachineFileError('too-large', 'it would be too large', { file });
     }
     const { accounts, groups } = await reader.readAll();
     const others = accounts.filter((account) => account.file !== file);
-    createAccountIndex([...others, withGroups(readMachineFile(text, file), groups)]);
+    createAccountIndex([...others, withGroups(account, groups)]);
   }
 
-  async function edit(
-    user: string,
-    author: Author | undefined,
-    change: (source: string, file: string) => string,
-  ): Promise<void> {
+  async function change(user: string, author: Author | undefined, edit: MachineEdit): Promise<void> {
     // Before the lock, which needs the folder.
     await accountOf(user);
     await locked(async (lock) => {
@@ -136,8 +125,8 @@ export function createMachineAdmin(reader: MachineReader, options: MachineAdminO
         throw new MachineFileError('changed', `the password of ${user} has changed`, { file });
       }
       const source = await readFile(file, 'utf8');
-      const text = change(source, file);
-      await check(text, file);
+      const { text, account } = await workOnMachineFile({ kind: 'edit', text: source, file, edit });
+      await check(text, account);
       await replaceFile(file, Buffer.from(text), {
         mode: (await stat(file)).mode & 0o777,
         owner: await ownerFor(file, folder),
@@ -164,28 +153,27 @@ export function createMachineAdmin(reader: MachineReader, options: MachineAdminO
       }
       const text = newAccount(user, password);
       // Validates the user name before it becomes part of a path: it cannot lead out of the folder.
-      readMachineFile(text, file);
+      const account = readMachineFile(text, file);
       await locked(async () => {
         const exists = () =>
           new MachineFileError('exists', `there is an account ${user} already`, { file: folder });
         const accounts = await reader.read();
         if (accounts.some((account) => account.user === user || account.file === file)) throw exists();
-        await check(text, file);
+        await check(text, account);
         const owner = await ownerFor(file, folder);
         const options = { mode: MODE, owner, durable: true, onlyIfAbsent: true };
         if (!(await replaceFile(file, Buffer.from(text), options))) throw exists();
       });
     },
-    addType: (user, type, author) => edit(user, author, (source, file) => withType(source, type, file)),
+    addType: (user, type, author) => change(user, author, { kind: 'add-type', type }),
     removeAccount: async (user) => {
       await accountOf(user);
       await locked(async () => rm((await accountOf(user)).file));
     },
-    removeType: (user, name, author) => edit(user, author, (source, file) => withoutType(source, name, file)),
-    addToken: (user, token) => edit(user, undefined, (source, file) => withToken(source, token, file)),
-    removeToken: (user, name) => edit(user, undefined, (source, file) => withoutToken(source, name, file)),
-    setPassword: (user, type, password) =>
-      edit(user, undefined, (source, file) => withPassword(source, type, password, file)),
+    removeType: (user, name, author) => change(user, author, { kind: 'remove-type', name }),
+    addToken: (user, token) => change(user, undefined, { kind: 'add-token', token }),
+    removeToken: (user, name) => change(user, undefined, { kind: 'remove-token', name }),
+    setPassword: (user, type, password) => change(user, undefined, { kind: 'set-password', type, password }),
   };
 }
 

@@ -61,7 +61,7 @@ function missingType(name: string, file: string): MachineFileError {
 }
 
 /** The text with one more type, comments and order kept. @throws {MachineFileError} when there is one of that name. */
-export function withType(source: string, type: NewType, file: string): string {
+function withType(source: string, type: NewType, file: string): string {
   const document = parseForEdit(source, file);
   if (positionOf(listOf(document, 'types'), type.name) >= 0) {
     throw new MachineFileError('exists', `there is a machine type ${type.name} already`, { file });
@@ -80,7 +80,7 @@ export function withType(source: string, type: NewType, file: string): string {
 }
 
 /** The text with one more access token. @throws {MachineFileError} when there is one of that name. */
-export function withToken(source: string, token: NewToken, file: string): string {
+function withToken(source: string, token: NewToken, file: string): string {
   const document = parseForEdit(source, file);
   if (positionOf(listOf(document, 'tokens'), token.name) >= 0) {
     throw new MachineFileError('exists', `there is a token ${token.name} already`, { file });
@@ -97,7 +97,7 @@ export function withToken(source: string, token: NewToken, file: string): string
 }
 
 /** The text without an access token. @throws {MachineFileError} when there is none of that name. */
-export function withoutToken(source: string, name: string, file: string): string {
+function withoutToken(source: string, name: string, file: string): string {
   const document = parseForEdit(source, file);
   const position = positionOf(listOf(document, 'tokens'), name);
   if (position < 0) throw new MachineFileError('missing', `there is no token ${name}`, { file });
@@ -106,7 +106,7 @@ export function withoutToken(source: string, name: string, file: string): string
 }
 
 /** The text without a type. @throws {MachineFileError} when there is none of that name. */
-export function withoutType(source: string, name: string, file: string): string {
+function withoutType(source: string, name: string, file: string): string {
   const document = parseForEdit(source, file);
   const position = positionOf(listOf(document, 'types'), name);
   if (position < 0) throw missingType(name, file);
@@ -115,12 +115,7 @@ export function withoutType(source: string, name: string, file: string): string 
 }
 
 /** The text with another password: the account's, or a type's own. @throws {MachineFileError} when there is no such type. */
-export function withPassword(
-  source: string,
-  type: string | undefined,
-  password: string,
-  file: string,
-): string {
+function withPassword(source: string, type: string | undefined, password: string, file: string): string {
   const document = parseForEdit(source, file);
   if (type === undefined) {
     document.set('password', password);
@@ -130,4 +125,29 @@ export function withPassword(
   if (position < 0) throw missingType(type, file);
   document.setIn(['types', position, 'password'], password);
   return String(document);
+}
+
+/** A change of an account's file. */
+export type MachineEdit =
+  | { readonly kind: 'add-type'; readonly type: NewType }
+  | { readonly kind: 'remove-type'; readonly name: string }
+  | { readonly kind: 'add-token'; readonly token: NewToken }
+  | { readonly kind: 'remove-token'; readonly name: string }
+  /** The account's own password where no type is named. */
+  | { readonly kind: 'set-password'; readonly type: string | undefined; readonly password: string };
+
+/** The changed text, comments and order kept. @throws {MachineFileError} when the change is not possible. */
+export function editMachineFile(source: string, edit: MachineEdit, file: string): string {
+  switch (edit.kind) {
+    case 'add-type':
+      return withType(source, edit.type, file);
+    case 'remove-type':
+      return withoutType(source, edit.name, file);
+    case 'add-token':
+      return withToken(source, edit.token, file);
+    case 'remove-token':
+      return withoutToken(source, edit.name, file);
+    case 'set-password':
+      return withPassword(source, edit.type, edit.password, file);
+  }
 }

@@ -14,7 +14,7 @@ export type MachineFileProblem =
   /** The folder cannot be written by this user. */
   | 'read-only';
 
-interface Place {
+export interface MachinePlace {
   /** The path of the file. */
   readonly file?: string;
   readonly line?: number;
@@ -27,12 +27,14 @@ export class MachineFileError extends Error {
   override readonly name = 'MachineFileError';
   readonly problem: MachineFileProblem;
   readonly why: string;
+  readonly place: MachinePlace;
 
-  constructor(problem: MachineFileProblem, why: string, place: Place = {}, options?: ErrorOptions) {
+  constructor(problem: MachineFileProblem, why: string, place: MachinePlace = {}, options?: ErrorOptions) {
     const { file, line, otherFile } = place;
     const at = file === undefined ? '' : `${file}${line === undefined ? '' : `:${line}`}: `;
     super(`${at}${why}${otherFile === undefined ? '' : `, in ${otherFile}`}`, options);
     this.problem = problem;
     this.why = why;
+    this.place = place;
   }
 }

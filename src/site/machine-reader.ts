@@ -1,8 +1,9 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { Account } from './account.ts';
-import { type Groups, readGroupsFile, readMachineFile } from './machine-file.ts';
+import type { Groups } from './machine-file.ts';
 import { MachineFileError } from './machine-file-error.ts';
+import { workOnMachineFile } from './machine-thread.ts';
 
 /** Largest machine file that is read, in bytes. */
 export const FILE_MAX_BYTES = 1024 * 1024;
@@ -100,7 +101,8 @@ export class MachineReader {
     }
     const readMs = Date.now();
     const text = await readFile(path, 'utf8');
-    const content = isAccountFile(basename(path)) ? readMachineFile(text, path) : readGroupsFile(text, path);
+    const kind = isAccountFile(basename(path)) ? 'read-account' : 'read-groups';
+    const content = await workOnMachineFile({ kind, text, file: path });
     const isSettled = readMs - changedMs > TIME_STAMP_MS;
     return { stamp: isSettled ? stamp : '', content };
   }

@@ -17,8 +17,8 @@ export const DEFAULT_COST: ScryptCost = { ln: 15, r: 8, p: 3 };
 export interface PasswordHash {
   readonly text: string;
   readonly cost: ScryptCost;
-  readonly salt: Buffer;
-  readonly hash: Buffer;
+  readonly salt: Uint8Array;
+  readonly hash: Uint8Array;
 }
 
 const SALT_BYTES = 16;
@@ -50,7 +50,7 @@ export function parsePasswordHash(text: string): PasswordHash | undefined {
   return salt && hash && { text, cost, salt, hash };
 }
 
-function derive(password: string, cost: ScryptCost, salt: Buffer, lengthBytes: number): Promise<Buffer> {
+function derive(password: string, cost: ScryptCost, salt: Uint8Array, lengthBytes: number): Promise<Buffer> {
   const { ln, r, p } = cost;
   const options = { N: 2 ** ln, r, p, maxmem: memoryOf(cost) + 128 * r * (p + 2) + 1024 };
   return new Promise((resolve, reject) => {

@@ -1,7 +1,8 @@
-import { appendFile, readFile, rm } from 'node:fs/promises';
+import { appendFile, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { longestTurnMs } from '../support/loop-blocks.ts';
 import { listenOnLoopback } from '../support/loopback.ts';
 import { basic, hashed, machineFolder, openTestSite } from '../support/site.ts';
 import { afterTest } from '../support/upstream.ts';
@@ -125,4 +126,28 @@ describe('the list of machine types', () => {
     const answer = await ask('POST', CHIEF, { name: 'more', features: [] });
     expect([answer.status, await answer.text()]).toEqual([403, expect.stringContaining('500 machine types')]);
   });
+});
+
+describe('an account with as many machine types as it may have', () => {
+  test('is read, and changed, without holding the event loop for 50 ms of CPU time', async () => {
+    const { ask, machines, admit, clock } = await listening();
+    const types = Array.from(
+      { length: 498 },
+      (_, at) => `  - { name: t${at}, features: [cpu:zen4, nvcap:9.0] }`,
+    );
+    const text = `user: many\npassword: "${await hashed('many')}"\nmanagesMachines: true\ntypes:\n${types.join('\n')}\n`;
+    await writeFile(join(machines, 'many.yaml'), text);
+    const many = basic('many', 'many');
+    const read = async () => {
+      clock.ms += 1500;
+      expect((await admit(basic('many-t497', 'many'), 'a/b')).kind).toBe('admitted');
+    };
+    // The thread starts with the first, and passwords are remembered.
+    await read();
+    const change = async () =>
+      expect((await ask('POST', many, { name: 'new', features: ['cpu:zen5'] })).status).toBe(201);
+    expect(await longestTurnMs(change)).toBeLessThan(50);
+    expect(await longestTurnMs(read)).toBeLessThan(50);
+    expect(await readFile(join(machines, 'many.yaml'), 'utf8')).toContain('name: new');
+  }, 60_000);
 });
