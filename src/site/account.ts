@@ -26,6 +26,8 @@ export interface Account {
   readonly tokens: readonly AccessToken[];
   /** A file, in docker's form, of the logins that are presented upstream for it, instead of the mirror's own. */
   readonly upstreamLogins: string | undefined;
+  /** Tells one state of that file from another; absent where it was not looked at. */
+  readonly loginsStamp?: string;
   /** May it add and remove machine types over the network? */
   readonly managesMachines: boolean;
   /** Where it was read. */

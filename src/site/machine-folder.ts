@@ -2,7 +2,7 @@ import type { Log } from '../lib/log.ts';
 import type { Account } from './account.ts';
 import { type AccountIndex, createAccountIndex } from './account-index.ts';
 import { MachineFileError } from './machine-file-error.ts';
-import type { MachineReader } from './machine-reader.ts';
+import { haveLoginsChanged, type MachineReader } from './machine-reader.ts';
 
 /** A request that comes this long after the last check of the folder causes another one, in milliseconds. */
 const CHECK_EVERY_MS = 1000;
@@ -99,7 +99,7 @@ class FolderWatch implements MachineFolder {
     let seen = this.#stamp;
     try {
       seen = await stampOf(this.#reader);
-      if (seen === this.#stamp) return;
+      if (seen === this.#stamp && !(await haveLoginsChanged(this.#directory.accounts))) return;
       this.#directory = createAccountIndex([...this.#fixed, ...(await this.#reader.read())]);
       this.#stamp = seen;
       this.#problem = undefined;

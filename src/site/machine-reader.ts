@@ -52,6 +52,28 @@ async function stateOf(path: string): Promise<FileState | undefined> {
   }
 }
 
+/** A file that is absent, or may not be looked at, is in a state as well: its reader will say so. */
+async function loginsStampOf(path: string): Promise<string> {
+  return stateOf(path).then(
+    (state) => state?.stamp ?? 'absent',
+    ({ code }: NodeJS.ErrnoException) => `${code}`,
+  );
+}
+
+async function withLoginsStamp(account: Account): Promise<Account> {
+  const { upstreamLogins } = account;
+  if (upstreamLogins === undefined) return account;
+  return { ...account, loginsStamp: await loginsStampOf(upstreamLogins) };
+}
+
+/** Has a file changed in which an account's upstream logins are, since the account was read? */
+export async function haveLoginsChanged(accounts: readonly Account[]): Promise<boolean> {
+  const changed = accounts.map(
+    async (account) => (await withLoginsStamp(account)).loginsStamp !== account.loginsStamp,
+  );
+  return (await Promise.all(changed)).includes(true);
+}
+
 /** Reads the machine files of one folder; a file that has not changed is not parsed again. */
 export class MachineReader {
   readonly folder: string;
@@ -76,7 +98,7 @@ export class MachineReader {
   /** @throws {MachineFileError} for a file that cannot be served; other errors name the path. */
   async read(): Promise<readonly Account[]> {
     const { accounts, groups } = await this.readAll();
-    return accounts.map((account) => withGroups(account, groups));
+    return Promise.all(accounts.map((account) => withLoginsStamp(withGroups(account, groups))));
   }
 
   /** Accounts as their files define them, and the groups. */

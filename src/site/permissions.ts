@@ -15,13 +15,15 @@ interface Permissions {
 export type PermissionsOf = (identity: Pick<AccountIdentity, 'account' | 'token'>) => Permissions;
 
 /**
- * Logins with equal rights share what the mirror holds. Those with other rights share nothing that could be found by digest
- * alone: what one login's patterns or upstream logins fetched is asked for again before another login sees it.
+ * Logins with equal rights share what the mirror's own logins fetched. What was fetched with logins of an account's own is for
+ * that account, as long as its password and those logins stay what they are: for any other, and after any change of them,
+ * the registry is asked again.
  */
-function accessOf({ upstreamLogins }: Account, key: string | undefined): Access | undefined {
+function accessOf(account: Account, key: string | undefined): Access | undefined {
+  const { user, password, upstreamLogins, loginsStamp } = account;
   if (upstreamLogins === undefined) return key === undefined ? undefined : { partition: `site-${key}` };
   const digest = createHash('sha256')
-    .update(JSON.stringify([key, upstreamLogins]))
+    .update(JSON.stringify([key, user, password?.text, upstreamLogins, loginsStamp]))
     .digest('base64url');
   return { partition: `site-${digest.slice(0, 22)}`, logins: upstreamLogins };
 }

@@ -183,3 +183,59 @@ describe('two hundred logins of twenty machine types, all at once', () => {
     }
   });
 });
+
+describe('an account with upstream logins of its own', () => {
+  async function siteWith(files: Readonly<Record<string, string>>) {
+    const machines = await machineFolder(files);
+    afterTest(() => rm(machines, { recursive: true }));
+    const { admit, clock } = await openTestSite({ machines });
+    const partitionOf = async (user: string, password = user) => {
+      // The files are looked at once a second.
+      clock.ms += 1500;
+      const admission = await admit(basic(user, password), 'team/app');
+      return admission.kind === 'admitted' ? admission.access?.partition : 'refused';
+    };
+    return { machines, partitionOf };
+  }
+  const accountOf = async (user: string, logins: string, password = user) =>
+    `user: ${user}\npassword: "${await hashed(password)}"\nupstreamLogins: ${logins}\n`;
+
+  async function withLogins() {
+    const folder = await mkdtemp(join(tmpdir(), 'metahub-logins-'));
+    afterTest(() => rm(folder, { recursive: true }));
+    const logins = join(folder, 'auth.json');
+    await writeFile(logins, '{"auths":{"registry.test":{"auth":"b25lOm9uZQ=="}}}');
+    return {
+      logins,
+      ...(await siteWith({ 'a.yaml': await accountOf('a', logins), 'b.yaml': await accountOf('b', logins) })),
+    };
+  }
+
+  test('shares nothing with another account that has the same file', async () => {
+    const { partitionOf } = await withLogins();
+    const [a, b] = [await partitionOf('a'), await partitionOf('b')];
+    expect(a).toMatch(/^site-/);
+    expect(b).toMatch(/^site-/);
+    expect(a).not.toBe(b);
+    expect(await partitionOf('a')).toBe(a);
+  });
+
+  test('begins anew when the logins are others, also under the same path, or are gone', async () => {
+    const { partitionOf, logins } = await withLogins();
+    const first = await partitionOf('a');
+    await writeFile(logins, '{"auths":{"registry.test":{"auth":"dHdvOnR3bw=="}}}');
+    const second = await partitionOf('a');
+    await rm(logins);
+    const third = await partitionOf('a');
+    expect(new Set([first, second, third, 'refused', undefined]).size).toBe(5);
+  });
+
+  test('begins anew when its password is another', async () => {
+    const { partitionOf, machines, logins } = await withLogins();
+    const first = await partitionOf('a');
+    await writeFile(join(machines, 'a.yaml'), await accountOf('a', logins, 'other'));
+    const second = await partitionOf('a', 'other');
+    expect(second).toMatch(/^site-/);
+    expect(second).not.toBe(first);
+  });
+});

@@ -297,3 +297,23 @@ test('a challenge to a spent token that names a dead realm (NGC): the token is d
   await upstream.manifest(app, tagged('v1'));
   expect(tokens.issued()).toBe(2);
 });
+
+describe('a login whose password is changed', () => {
+  test('gets a token of its own: what the former password was given ends with it', async () => {
+    let password = 'before';
+    const { upstream, server, tokenRequests } = await guarded(undefined, {
+      credentials: { loginFor: async () => ({ kind: 'basic', username: 'ci', password }) },
+    });
+    const shown = () =>
+      tokenRequests().map(({ headers }) =>
+        Buffer.from(String(headers['authorization']).slice(6), 'base64').toString(),
+      );
+    await upstream.manifest(app, tagged('v1'));
+    await upstream.manifest(app, tagged('v1'));
+    expect(shown()).toEqual(['ci:before']);
+    password = 'after';
+    await upstream.manifest(app, tagged('v1'));
+    expect(shown()).toEqual(['ci:before', 'ci:after']);
+    expect(server.requests.at(-1)?.headers['authorization']).toBe('Bearer token-2');
+  });
+});

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { formatLocation, resolveReference, type WebLocation } from '../../lib/url.ts';
 import { parseRepositoryName, type RepositoryName } from '../../oci/reference.ts';
 import type { Access } from '../../oci/registry.ts';
@@ -72,10 +73,10 @@ function isRefusal(error: unknown): boolean {
   return error instanceof RegistryError && error.code === 'UNAUTHORIZED';
 }
 
-/** Told apart by name, not by secret: a changed password outlives at most one token. */
+/** Another login, or the same with another secret, has tokens of its own: what the former one was given ends with it. */
 function keyOf(name: RepositoryName, login: Credential | undefined, access: Access | undefined): string {
-  const username = login?.kind === 'basic' ? login.username : undefined;
-  return JSON.stringify([name, login?.kind, username, access?.logins]);
+  const secret = login && createHash('sha256').update(JSON.stringify(login)).digest('base64url');
+  return JSON.stringify([name, secret, access?.logins]);
 }
 
 /** Meets challenges with the login that is stored for a repository, as far as the token service may see it. */
