@@ -26,8 +26,6 @@ const SRC = pathToFileURL(join(ROOT, 'src/')).href;
 const TSX = import.meta.resolve('tsx');
 /** What a request leaves to be done after its answer: a commit to the store, a line of the log. */
 const AFTERMATH_MS = 400;
-/** A function that a timer calls again and again, whether or not anybody asks anything. */
-const TIMERS = ['server/event-loop-monitor.ts'];
 
 /** Runs before the program: counts calls, and sends the files whose functions ran since the last message. */
 const COUNTER = `
@@ -68,7 +66,7 @@ async function take(program: ChildProcess): Promise<readonly string[]> {
   const answer = once(program, 'message');
   program.send('take');
   const [files] = (await answer) as [readonly string[]];
-  return files.filter((file) => !TIMERS.includes(file)).sort();
+  return [...files].sort();
 }
 
 interface Mirror {

@@ -2,9 +2,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import type { Log } from '../lib/log.ts';
 import type { Metrics } from './metrics.ts';
+import { createRuntimeReader } from './request-headers.ts';
 import { pathOf } from './request-validation.ts';
 import type { Route } from './routes.ts';
-import { createRuntimeReader } from './runtime.ts';
 import type { RuntimeActivity } from './status-facts.ts';
 
 /** Counts requests, and writes a line of the access log for each when it is over. */

@@ -2,10 +2,16 @@ import type { HeaderList } from '../lib/http.ts';
 import { type ByteRange, parseRange, type RangeRequest } from '../oci/range.ts';
 import type { BlobContent, BlobInfo } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
-import { cacheControl, NO_STORE } from './cache-control.ts';
-import type { HttpExchange } from './exchange.ts';
-import { etagOf, isKnownToClient, rangeCounts } from './preconditions.ts';
-import { COMMON_HEADERS, isHeaderValue, sendEmpty } from './response.ts';
+import { etagOf, isKnownToClient, rangeCounts } from './request-headers.ts';
+import {
+  COMMON_HEADERS,
+  cacheControl,
+  type HttpExchange,
+  isHeaderValue,
+  NO_STORE,
+  sendEmpty,
+} from './response.ts';
+
 import type { BlobRoute } from './routes.ts';
 
 function identityHeaders({ digest }: BlobInfo, isPrivate: boolean): HeaderList {

@@ -1,9 +1,73 @@
-import type { IncomingMessage, Server } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { RequestHandler } from '../lib/http.ts';
 import type { Log } from '../lib/log.ts';
 import { type ErrorCode, RegistryError } from '../oci/registry-error.ts';
-import type { PipelineQueue } from './pipelining.ts';
+
+/** Bounds on what one client, or all of them together, can make this process hold. */
+export interface Limits {
+  /** The request's target, in bytes. */
+  readonly targetBytes: number;
+  /** Request line and headers together, in bytes; a registry token alone can have 8 KiB. */
+  readonly headerBytes: number;
+  /** How long a client may take over sending its headers (slowloris), in milliseconds. */
+  readonly headersTimeoutMs: number;
+  readonly keepAliveTimeoutMs: number;
+  /** A connection on which nothing moves for this long is cut, a slow reader's too, in milliseconds. */
+  readonly idleTimeoutMs: number;
+  readonly connections: number;
+  /** Requests being answered at the same time, over all connections. */
+  readonly inFlight: number;
+  /** Answers kept for sending again, in bytes. */
+  readonly responseCacheBytes: number;
+  /** Large documents (above 64 KiB) that are being sent at the same time, in bytes. */
+  readonly answerBytes: number;
+}
+
+export const DEFAULT_LIMITS: Limits = {
+  targetBytes: 8 * 1024,
+  headerBytes: 32 * 1024,
+  headersTimeoutMs: 10_000,
+  keepAliveTimeoutMs: 65_000,
+  idleTimeoutMs: 600_000,
+  connections: 4096,
+  inFlight: 1024,
+  responseCacheBytes: 64 * 2 ** 20,
+  answerBytes: 64 * 2 ** 20,
+};
+
+/**
+ * Requests that a client pipelines are answered one at a time: a later response has no connection to be written to yet,
+ * and would neither feel backpressure nor learn that the client has left.
+ */
+export class PipelineQueue {
+  readonly #latest = new WeakMap<Duplex, ServerResponse>();
+
+  /** Notes `res` as its connection's latest, when it is being answered at once. */
+  track(req: IncomingMessage, res: ServerResponse): void {
+    this.#latest.set(req.socket, res);
+  }
+
+  /** Runs `work` as soon as the connection's earlier responses are sent; never, if it closes before. */
+  enqueue(req: IncomingMessage, res: ServerResponse, work: () => Promise<void>): void {
+    const earlier = this.#latest.get(req.socket);
+    this.#latest.set(req.socket, res);
+    if (res.socket !== null || earlier === undefined) {
+      void work();
+      return;
+    }
+    earlier.once('close', () => {
+      if (!req.socket.destroyed) void work();
+    });
+  }
+
+  /** Runs `work` when every response of this connection is sent: at once when none is under way. */
+  afterLast(socket: Duplex, work: () => void): void {
+    const latest = this.#latest.get(socket);
+    if (latest === undefined || latest.closed || latest.destroyed) work();
+    else latest.once('close', work);
+  }
+}
 
 interface Fault {
   readonly code: ErrorCode;

@@ -7,21 +7,24 @@ import type { Admission, AdmissionController, RequestContext } from '../oci/admi
 import type { Repository } from '../oci/reference.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import { isLoop, LOOP_STATUS, readVia } from '../oci/via.ts';
-import { createAcceptReader } from './accept.ts';
 import type { AccessLog } from './access-log.ts';
-import { holdUntilSent, overloaded } from './answer-memory.ts';
 import { answerBlob } from './blobs.ts';
-import { cacheControl } from './cache-control.ts';
-import { createErrorHandler } from './error-handler.ts';
-import type { HttpExchange } from './exchange.ts';
-import type { Limits } from './limits.ts';
+import type { Limits, PipelineQueue } from './connections.ts';
 import { answerReferrers, answerTags } from './lists.ts';
 import { ageHeader, fetchManifest, sendManifest } from './manifests.ts';
 import type { Metrics } from './metrics.ts';
 import type { Pages } from './pages.ts';
-import type { PipelineQueue } from './pipelining.ts';
+import { createAcceptReader } from './request-headers.ts';
 import { checkRead, checkSyntax, isCrossSite, isPlain, isRead, pathOf } from './request-validation.ts';
-import { sendDocument } from './response.ts';
+import {
+  cacheControl,
+  createErrorHandler,
+  type HttpExchange,
+  holdUntilSent,
+  overloaded,
+  sendDocument,
+} from './response.ts';
+
 import type { ResponseCache } from './response-cache.ts';
 import { type HostRules, type ManifestRoute, parseRoute, type Route } from './routes.ts';
 

@@ -3,9 +3,14 @@ import { parseManifestObject } from '../oci/manifest.ts';
 import { MEDIA_TYPE } from '../oci/media-type.ts';
 import type { TagPage } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
-import { cacheControl } from './cache-control.ts';
-import type { HttpExchange } from './exchange.ts';
-import { forwardableHeaders, sendDocument, sendDocumentBytes } from './response.ts';
+import {
+  cacheControl,
+  forwardableHeaders,
+  type HttpExchange,
+  sendDocument,
+  sendDocumentBytes,
+} from './response.ts';
+
 import type { ReferrersRoute, TagsRoute } from './routes.ts';
 
 function nextPage({ written, namespace, limit }: TagsRoute, { next }: TagPage): HeaderList {

@@ -4,10 +4,16 @@ import { algorithmOf, digestOf } from '../oci/digest.ts';
 import { formatReference } from '../oci/reference.ts';
 import type { Manifest } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
-import { cacheControl } from './cache-control.ts';
-import type { HttpExchange } from './exchange.ts';
-import { etagOf, isKnownToClient } from './preconditions.ts';
-import { COMMON_HEADERS, forwardableHeaders, isHeaderValue, sendEmpty } from './response.ts';
+import { etagOf, isKnownToClient } from './request-headers.ts';
+import {
+  COMMON_HEADERS,
+  cacheControl,
+  forwardableHeaders,
+  type HttpExchange,
+  isHeaderValue,
+  sendEmpty,
+} from './response.ts';
+
 import type { ManifestRoute } from './routes.ts';
 
 /** A manifest with its response headers built: sent any number of times without another look at it. */

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { RegistryError } from '../oci/registry-error.ts';
-import { hostNameIn } from './host-header.ts';
-import type { Limits } from './limits.ts';
+import type { Limits } from './connections.ts';
+import { hostNameIn } from './request-headers.ts';
 
 /** The target without its query. */
 export function pathOf(target: string): string {

@@ -11,14 +11,12 @@ import type { Log } from '../lib/log.ts';
 import type { AdmissionController } from '../oci/admission.ts';
 import type { SourceHost } from '../oci/reference.ts';
 import { createAccessLog } from './access-log.ts';
-import { guardConnections } from './connections.ts';
-import { createEventLoopMonitor } from './event-loop-monitor.ts';
+import { DEFAULT_LIMITS, guardConnections, type Limits, PipelineQueue } from './connections.ts';
 import { createRequestHandler } from './handler.ts';
-import { createHostCheck } from './host-header.ts';
-import { DEFAULT_LIMITS, type Limits } from './limits.ts';
-import { createMetrics, type Metrics } from './metrics.ts';
+import { createEventLoopMonitor, createMetrics, type Metrics } from './metrics.ts';
 import { createPages } from './pages.ts';
-import { PipelineQueue } from './pipelining.ts';
+import { createHostCheck } from './request-headers.ts';
+
 import { createResponseCache } from './response-cache.ts';
 import type { StatusFacts } from './status-facts.ts';
 

@@ -1,9 +1,8 @@
 import { createHash } from 'node:crypto';
+import { allNodes, ancestorSet, findNode } from '../host/microarchitectures.ts';
 import type { HostProfile } from '../host/profile.ts';
 import { sizeText } from '../lib/text.ts';
 import { formatPlatform } from '../oci/manifest.ts';
-import { familyTree } from './family-tree.ts';
-import { Html, html } from './html.ts';
 import {
   type CacheUse,
   type PageFacts,
@@ -13,6 +12,64 @@ import {
   type RegistryHealth,
 } from './status-facts.ts';
 import { STATUS_SCRIPT, STATUS_STYLE } from './status-style.ts';
+
+const ESCAPES: Readonly<Record<string, string>> = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '"': '&quot;',
+  "'": '&#39;',
+};
+
+/** Markup, as opposed to text that is to be escaped. */
+export class Html {
+  readonly markup: string;
+
+  constructor(markup: string) {
+    this.markup = markup;
+  }
+}
+
+type Part = Html | string | number | undefined | readonly Part[];
+
+function markupOf(part: Part): string {
+  if (part === undefined) return '';
+  if (part instanceof Html) return part.markup;
+  if (typeof part === 'object') return part.map(markupOf).join('');
+  return String(part).replaceAll(/[&<>"']/g, (character) => ESCAPES[character] ?? character);
+}
+
+/** Markup with values in it, each escaped unless it is markup itself. */
+export function html(strings: TemplateStringsArray, ...parts: readonly Part[]): Html {
+  return new Html(strings.map((text, at) => text + markupOf(parts[at])).join(''));
+}
+
+/** A microarchitecture in the family tree of a host. */
+export interface TreeNode {
+  readonly name: string;
+  /** `host`: what this host is; `runs`: its code runs here; `beyond`: its code does not. */
+  readonly role: 'host' | 'runs' | 'beyond';
+}
+
+/** The longest way from a root. */
+function generationOf(name: string): number {
+  const parents = findNode(name)?.parents ?? [];
+  return parents.length === 0 ? 0 : 1 + Math.max(...parents.map(generationOf));
+}
+
+/** The ancestors of a host, the host and its children, in generations from the root; empty for an unknown name. */
+export function familyTree(host: string): readonly (readonly TreeNode[])[] {
+  if (findNode(host) === undefined) return [];
+  const generations: TreeNode[][] = [];
+  for (const name of [...ancestorSet(host), host]) {
+    const generation = generationOf(name);
+    generations[generation] ??= [];
+    generations[generation].push({ name, role: name === host ? 'host' : 'runs' });
+  }
+  const children = [...allNodes()].filter(({ parents }) => parents.includes(host));
+  if (children.length > 0) generations.push(children.map(({ name }) => ({ name, role: 'beyond' })));
+  return generations.filter((generation) => generation !== undefined);
+}
 
 /** Which rows of recent pulls are shown. */
 export interface PullFilter {

@@ -5,9 +5,8 @@ import { describe, expect, test } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
 import { DOCKER_HUB, parseRepositoryName } from '../../src/oci/reference.ts';
 import { RegistryError } from '../../src/oci/registry-error.ts';
-import { createAcceptReader } from '../../src/server/accept.ts';
-import { isOwnHost } from '../../src/server/host-header.ts';
-import { isKnownToClient } from '../../src/server/preconditions.ts';
+import { createAcceptReader, isKnownToClient, isOwnHost } from '../../src/server/request-headers.ts';
+
 import { parseRoute } from '../../src/server/routes.ts';
 import { FUZZ_RUNS } from '../support/fuzz.ts';
 import { ask, serve } from '../support/served.ts';

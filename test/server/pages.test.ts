@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import type { HostProfile } from '../../src/host/profile.ts';
-import { isOwnHost } from '../../src/server/host-header.ts';
 import { createMetrics } from '../../src/server/metrics.ts';
+import { isOwnHost } from '../../src/server/request-headers.ts';
 import type { StatusFacts } from '../../src/server/status-facts.ts';
 import { ask, codeOf, serve } from '../support/served.ts';
 
