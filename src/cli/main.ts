@@ -53,6 +53,10 @@ const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     summary: 'measure which entry of an image is the fastest on this host',
     load: () => import('./commands/bench/command.ts'),
   },
+  gaps: {
+    summary: 'say which builds of images are missing, and print a build matrix of them',
+    load: () => import('./commands/gaps/command.ts'),
+  },
   warm: {
     summary: 'fetch images before they are needed',
     load: () => import('./commands/warm/command.ts'),

@@ -118,24 +118,20 @@ async function boundedText(response: Response): Promise<string> {
   return Buffer.concat(parts).toString();
 }
 
-function parseStatus(text: string): MirrorStatus | undefined {
-  try {
-    const { success, output } = v.safeParse(MIRROR_STATUS, JSON.parse(text));
-    return success ? output : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
 /**
- * Asks the mirror at `url` how it is.
+ * A document of the mirror at `url`.
  * @throws {UserError} when nobody answers there, or something else than MetaHub
  */
-export async function fetchStatus(url: string, signal?: AbortSignal): Promise<MirrorStatus> {
+export async function fetchDocument<Schema extends v.GenericSchema>(
+  url: string,
+  path: string,
+  schema: Schema,
+  signal?: AbortSignal,
+): Promise<v.InferOutput<Schema>> {
   const timeout = AbortSignal.timeout(ANSWER_MS);
   let answer: { readonly status: number; readonly text: string };
   try {
-    const response = await fetch(`${url}/status.json`, {
+    const response = await fetch(`${url}${path}`, {
       signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
     });
     answer = { status: response.status, text: await boundedText(response) };
@@ -145,9 +141,24 @@ export async function fetchStatus(url: string, signal?: AbortSignal): Promise<Mi
       nextStep: 'Start it: systemctl start metahub, or metahub serve. --mirror URL names another.',
     });
   }
-  const status = answer.status === 200 ? parseStatus(answer.text) : undefined;
-  if (status !== undefined) return status;
-  throw new UserError(`what answers at ${url} is no MetaHub that shows its status (HTTP ${answer.status})`, {
+  if (answer.status === 200) {
+    const { success, output } = v.safeParse(schema, parseJson(answer.text));
+    if (success) return output;
+  }
+  throw new UserError(`what answers at ${url} is no MetaHub that shows ${path} (HTTP ${answer.status})`, {
     nextStep: 'Name the mirror with --mirror URL, by an address or a name that it knows (--name).',
   });
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Asks the mirror at `url` how it is. @throws {UserError} */
+export function fetchStatus(url: string, signal?: AbortSignal): Promise<MirrorStatus> {
+  return fetchDocument(url, '/status.json', MIRROR_STATUS, signal);
 }

@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache';
 import type { HostProfile } from '../host/profile.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Answer, DerivedIndex, RefusalDetail } from '../selection/answer.ts';
+import { type Fit, fitOf } from '../selection/fit.ts';
 import { type Note, notesOn } from '../selection/notes.ts';
 import type { SelectionPolicy } from '../selection/policy.ts';
 import { demandsText } from '../selection/truncate.ts';
@@ -29,6 +30,8 @@ export interface CachedDecision {
   readonly reason: string;
   readonly chosen: Chosen | undefined;
   readonly notes: readonly Note[];
+  /** How close it comes to what the host could run; undefined: nothing was chosen from. */
+  readonly fit: Fit | undefined;
 }
 
 function outcomeOf(answer: Answer): Outcome {
@@ -52,7 +55,8 @@ export function toCachedDecision(answer: Answer, profile: HostProfile): CachedDe
   const winner = selection?.winner;
   const chosen = winner && { digest: winner.entry.digest, demands: demandsText(winner.requirements) };
   const notes = selection === undefined ? [] : notesOn(selection, profile);
-  return { outcome: outcomeOf(answer), reason: answer.reason, chosen, notes };
+  const fit = selection === undefined ? undefined : fitOf(selection, profile);
+  return { outcome: outcomeOf(answer), reason: answer.reason, chosen, notes, fit };
 }
 
 /** A remembered answer, and the policy that it was given by. */

@@ -7,6 +7,7 @@ import type { Manifest, ManifestInfo, Registry, RequestOptions } from '../oci/re
 import { RegistryError } from '../oci/registry-error.ts';
 import type { Answer, DerivedIndex } from '../selection/answer.ts';
 import type { DerivedForm } from '../selection/derived-forms.ts';
+import type { Fit } from '../selection/fit.ts';
 import type { Note } from '../selection/notes.ts';
 import type { SelectionPolicy } from '../selection/policy.ts';
 import { select } from '../selection/select.ts';
@@ -33,8 +34,11 @@ export interface TailoringDecision {
   readonly chosen: Chosen | undefined;
   /** What its reader should know although nothing failed. */
   readonly notes: readonly Note[];
+  /** How close it comes to what the host could run; undefined: nothing was chosen from. */
+  readonly fit: Fit | undefined;
   /** The microarchitecture of the host it was decided for. */
   readonly host: string;
+  readonly profile: HostProfile;
   /** From asking upstream to having the answer. */
   readonly durationMs: number;
 }
@@ -182,6 +186,8 @@ export function tailored(options: TailoredOptions): Registry {
       upstreamDigest: upstream.digest,
       chosen: judged.chosen,
       notes: judged.notes,
+      fit: judged.fit,
+      profile,
     };
     try {
       const served = await carryOut(repository, tag, upstream, judged, options);

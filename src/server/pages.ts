@@ -7,7 +7,7 @@ import { sendDocumentBytes } from './response.ts';
 import type { PageFacts, RuntimeActivity, StatusFacts } from './status-facts.ts';
 import { pullFilterIn, renderStatusPage, STATUS_SCRIPT_HASH } from './status-page.ts';
 
-/** What this server tells of itself: `/`, `/status.json`, `/healthz`, `/readyz`, `/metrics`. */
+/** What this server tells of itself: `/`, `/status.json`, `/healthz`, `/readyz`, `/metrics`, `/api/v1/gaps`. */
 export interface Pages {
   /** @throws {RegistryError} UNSUPPORTED with 404 for any other path, 403 for a Host that is not ours. */
   answer(req: IncomingMessage, res: ServerResponse, path: string): void;
@@ -18,12 +18,16 @@ export interface PagesOptions {
   /** Which kinds of clients pulled, and when last. */
   readonly runtimes: () => readonly RuntimeActivity[];
   readonly metrics: Metrics;
+  /** Pulls that another build would have served better; undefined: nobody is told without a login. */
+  readonly gaps?: (() => object) | undefined;
   /** Names that this server is known by, besides its addresses and localhost. */
   readonly names: readonly string[];
   readonly isDraining: () => boolean;
 }
 
 const HTML = 'text/html; charset=utf-8';
+/** Where a mirror lists what it could have served better. */
+export const GAPS_PATH = '/api/v1/gaps';
 const STOPPING = 'stopping';
 const TEXT = 'text/plain; charset=utf-8';
 /** @see https://prometheus.io/docs/instrumenting/exposition_formats/#basic-info */
@@ -43,7 +47,7 @@ const PAGE_HEADERS = [
 
 type Page = readonly [status: number, type: string, body: string];
 
-export function createPages({ status, runtimes, metrics, names, isDraining }: PagesOptions): Pages {
+export function createPages({ status, runtimes, metrics, gaps, names, isDraining }: PagesOptions): Pages {
   const facts = (): PageFacts => ({
     ...status(),
     ...(isDraining() ? { notReady: STOPPING } : {}),
@@ -55,6 +59,7 @@ export function createPages({ status, runtimes, metrics, names, isDraining }: Pa
     '/healthz': () => [200, TEXT, 'ok\n'],
     '/readyz': () => (isDraining() ? [503, TEXT, `${STOPPING}\n`] : [200, TEXT, 'ready\n']),
     '/metrics': () => [200, PROMETHEUS, metrics.text()],
+    ...(gaps === undefined ? {} : { [GAPS_PATH]: () => [200, 'application/json', jsonText(gaps())] }),
   };
   return {
     answer: (req, res, path) => {

@@ -54,6 +54,8 @@ export interface MirrorServerOptions {
   readonly status: () => StatusFacts;
   /** Exact paths that are answered by others (`/token`), with any method. */
   readonly handlers?: ReadonlyMap<string, RequestHandler>;
+  /** Pulls that another build would have served better; undefined: nobody is told without a login. */
+  readonly gaps?: (() => object) | undefined;
   /** Names under which the status pages may be seen, and a mirror on loopback asked, besides addresses and localhost. */
   readonly names?: readonly string[];
   /** Every request has to show who it is: under which name it comes is all one. */
@@ -180,6 +182,7 @@ export function createMirrorServer(options: MirrorServerOptions): MirrorServer {
     pages: createPages({
       ...{ status, metrics, isDraining },
       runtimes: accessLog.runtimes,
+      gaps: options.gaps,
       names: options.names ?? [],
     }),
   });

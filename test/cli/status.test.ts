@@ -158,7 +158,7 @@ describe('metahub status', () => {
     const url = await serverThatSays(code, body);
     const { stderr, status } = await runCli('status', '--mirror', url);
     expect(status).toBe(1);
-    expect(stderr).toMatch(/no MetaHub that shows its status|more than 4194304 bytes/);
+    expect(stderr).toMatch(/no MetaHub that shows \/status.json|more than 4194304 bytes/);
   });
 
   test('--watch shows the mirror again and again, also after it was away', async () => {

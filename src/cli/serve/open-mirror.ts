@@ -5,6 +5,7 @@ import { DOCKER_HUB } from '../../oci/reference.ts';
 import { createMetrics, type Metrics } from '../../server/metrics.ts';
 import { createMirrorServer, type MirrorServer } from '../../server/server.ts';
 import type { ReloadResult } from '../../server/status-facts.ts';
+import { gapsDocument } from '../gap-file.ts';
 import { hostProfile } from '../host-profile.ts';
 import { loginFiles, newPseudonym } from '../open-upstream.ts';
 import { allowedUpstreams, passesOn, type Upstreams } from '../settings/upstreams.ts';
@@ -12,6 +13,7 @@ import { VERSION } from '../version.ts';
 import { buildMirrorStack, type MirrorStack, type ServeSettings } from './compose.ts';
 import { createDecisionLog, type DecisionLog } from './decision-log.ts';
 import { type Exposure, type ExposureWarning, exposureWarnings, usableLogins } from './exposure.ts';
+import { type GapRecord, openGapRecord } from './gap-record.ts';
 import { createNodeAdmission, type NodeAdmission } from './node-gate.ts';
 import {
   registerBuildInfo,
@@ -25,6 +27,7 @@ import { openTlsIdentity, type TlsIdentity } from './tls.ts';
 /** The parts of a mirror, wired. */
 export interface Mirror {
   readonly stack: MirrorStack;
+  readonly gaps: GapRecord;
   /** Undefined: the mirror is this host's own. */
   readonly site: SiteMode | undefined;
   readonly host: NodeAdmission;
@@ -51,9 +54,13 @@ export async function openMirror(settings: ServeSettings, log: Log): Promise<Mir
   const hasLogins = values.machines !== undefined || values.staticMachines;
   let exposure: Exposure = { address: values.listen.host, hasLogins };
   const decisions = createDecisionLog({ log, now: () => new Date(), metrics });
+  const gaps = await openGapRecord({ data: values.data, log, metrics, now: () => new Date() });
   const stack = await buildMirrorStack(settings, {
     ...{ log, pseudonym, metrics },
-    decided: decisions.record,
+    decided: (decision) => {
+      decisions.record(decision);
+      gaps.note(decision);
+    },
     ownLogins: () => usableLogins(values.ownLogins, exposure),
   });
   const onExposed = (address: string) => {
@@ -61,7 +68,15 @@ export async function openMirror(settings: ServeSettings, log: Log): Promise<Mir
     return exposureWarnings(values.ownLogins, exposure, loginFiles(process.env));
   };
   try {
-    return await openOver(stack, settings, { log, pseudonym, metrics, decisions, hasLogins, onExposed });
+    return await openOver(stack, settings, {
+      log,
+      pseudonym,
+      metrics,
+      decisions,
+      gaps,
+      hasLogins,
+      onExposed,
+    });
   } catch (error) {
     await stack.close();
     throw error;
@@ -73,12 +88,13 @@ interface Parts {
   readonly pseudonym: string;
   readonly metrics: Metrics;
   readonly decisions: DecisionLog;
+  readonly gaps: GapRecord;
   readonly hasLogins: boolean;
   readonly onExposed: Mirror['expose'];
 }
 
 async function openOver(stack: MirrorStack, { values }: ServeSettings, parts: Parts): Promise<Mirror> {
-  const { log, pseudonym, metrics, decisions, hasLogins } = parts;
+  const { log, pseudonym, metrics, decisions, gaps, hasLogins } = parts;
   const now = () => performance.now();
   let warnings: readonly ExposureWarning[] = [];
   let reload: ReloadResult | undefined;
@@ -112,6 +128,8 @@ async function openOver(stack: MirrorStack, { values }: ServeSettings, parts: Pa
     handlers: site?.handlers ?? new Map(),
     hasLogins,
     names: ownNames(values),
+    // Names of images are for those who log in.
+    ...(site === undefined ? { gaps: () => gapsDocument(gaps.gaps()) } : {}),
     ...(identity === undefined ? {} : { tls: identity.current }),
     status: () => ({
       version: VERSION,
@@ -130,7 +148,7 @@ async function openOver(stack: MirrorStack, { values }: ServeSettings, parts: Pa
     }),
   });
   return {
-    ...{ stack, site, host, profile, allowed, identity, server },
+    ...{ stack, gaps, site, host, profile, allowed, identity, server },
     expose: (address) => {
       warnings = parts.onExposed(address);
       return warnings;

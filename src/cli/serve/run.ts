@@ -113,7 +113,7 @@ async function keepLastGood({ lastGood }: RunOptions, settings: ReadSettings, lo
 export async function runMirror(options: RunOptions): Promise<void> {
   const stopping = stopSignal();
   const { settings, log, mirror, complaint } = await open(options);
-  const { identity, server, stack } = mirror;
+  const { identity, server, stack, gaps } = mirror;
   if (complaint !== undefined) mirror.noteReload({ at: new Date(), refused: complaint });
   let reloading = Promise.resolve();
   const reload = () => {
@@ -135,6 +135,7 @@ export async function runMirror(options: RunOptions): Promise<void> {
   process.off('SIGHUP', reload);
   identity?.close();
   await server.drain(settings.values.drainTimeout);
+  await gaps.close();
   await stack.close();
   log('notice', 'stopped', 'stopped');
 }

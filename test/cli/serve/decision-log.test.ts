@@ -4,6 +4,7 @@ import type { TailoringDecision } from '../../../src/mirror/tailored.ts';
 import { digestOf } from '../../../src/oci/digest.ts';
 import { parseTag, type Tag } from '../../../src/oci/reference.ts';
 import { createMetrics } from '../../../src/server/metrics.ts';
+import { hostOf } from '../../support/host-of.ts';
 import { repository } from '../../support/upstream.ts';
 
 const DIGEST = digestOf(Buffer.from('an index'));
@@ -18,6 +19,8 @@ function decision(notes: TailoringDecision['notes']): TailoringDecision {
     servedDigest: DIGEST,
     chosen: { digest: DIGEST, demands: '' },
     notes,
+    fit: undefined,
+    profile: hostOf('cpu:zen4'),
     host: 'zen4',
     durationMs: 1,
   };

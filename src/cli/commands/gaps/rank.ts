@@ -1,0 +1,35 @@
+import type { BenchmarkResult } from '../../benchmark-results.ts';
+import type { Gap } from '../../gap-schema.ts';
+
+/** A gap with what a build for it would bring. */
+export interface RankedGap extends Omit<Gap, 'hosts'> {
+  /** How many kinds of hosts pulled it. */
+  readonly hosts: number;
+  /** How many times as fast as the generic entry a build for the same hardware was measured to be, of the same repository. */
+  readonly timesGeneric: number | null;
+}
+
+/** `docker.io/qnib/bench:latest` without its tag. */
+function repositoryOf(image: string): string {
+  return image.slice(0, image.lastIndexOf(':'));
+}
+
+function measured({ image, wanted }: Gap, results: readonly BenchmarkResult[]): number | null {
+  const demands = wanted.join(', ');
+  const same = results.filter(
+    (result) => repositoryOf(result.image) === repositoryOf(image) && result.demands === demands,
+  );
+  return same.at(-1)?.timesGeneric ?? null;
+}
+
+/** What is worth building, the most wanted first: by pulls times kinds of hosts. */
+export function rankGaps(
+  gaps: readonly Gap[],
+  results: readonly BenchmarkResult[],
+  { image, all }: { readonly image: string | undefined; readonly all: boolean },
+): readonly RankedGap[] {
+  return gaps
+    .filter((gap) => (image === undefined ? all || gap.isMarked : gap.image === image))
+    .map((gap): RankedGap => ({ ...gap, hosts: gap.hosts.length, timesGeneric: measured(gap, results) }))
+    .toSorted((a, b) => b.pulls * b.hosts - a.pulls * a.hosts || a.image.localeCompare(b.image));
+}

@@ -1,0 +1,144 @@
+import { jsonText, printable, tableText } from '../../../lib/text.ts';
+import { type Descriptor, isImageEntry } from '../../../oci/manifest.ts';
+import { formatReference, type ImageReference } from '../../../oci/reference.ts';
+import { type BuildTarget, buildTargetOf } from './build.ts';
+import type { RankedGap } from './rank.ts';
+
+/** Builds of one image for one kind of host, whatever different hosts got before it is there. */
+function targetsOf(gaps: readonly RankedGap[]): readonly BuildTarget[] {
+  return [
+    ...new Map(
+      gaps.map(buildTargetOf).map((target) => [`${target.platform} ${target.image}`, target]),
+    ).values(),
+  ];
+}
+
+const NOTHING = 'Nothing was pulled that another build would serve better.\n';
+
+/** For a person. `hidden`: how many gaps of images without variants are not shown. */
+export function renderText(gaps: readonly RankedGap[], hidden: number): string {
+  const rows = gaps.map(({ image, platform, wanted, fit, served, pulls, hosts, timesGeneric }) => [
+    String(pulls),
+    String(hosts),
+    printable(image),
+    `${printable(platform)} ${printable(wanted.join(' '))}`,
+    fit === 'refused' ? 'refused' : printable(served ?? '') || 'generic',
+    timesGeneric === null ? '-' : `${timesGeneric.toFixed(2)}x`,
+  ]);
+  const table =
+    rows.length === 0
+      ? NOTHING
+      : tableText([['PULLS', 'HOSTS', 'IMAGE', 'WANTED', 'SERVED', 'SPEED'], ...rows]);
+  const more =
+    hidden === 0 ? '' : `\n${hidden} more of images of which no entry demands hardware: --all shows them.\n`;
+  return table + more;
+}
+
+/** For programs; `schema/gaps.schema.json` describes what stands in the mirror's own document. */
+export function renderJson(gaps: readonly RankedGap[]): string {
+  return `${jsonText({ gaps: gaps.map((gap) => ({ ...gap, build: buildTargetOf(gap) })) }, 2)}\n`;
+}
+
+/** The names of the variables of a build, in every format. */
+function variablesOf({ image, list, platform, features, variant, ...flags }: BuildTarget) {
+  return {
+    image,
+    list,
+    platform,
+    features: features.join(','),
+    variant: variant ?? '',
+    cflags: flags.cflags,
+    cudaArchitectures: flags.cudaArchitectures,
+    hipArchitectures: flags.hipArchitectures,
+  };
+}
+
+/**
+ * One line for `fromJSON`.
+ * @see https://docs.github.com/actions/how-tos/write-workflows/choose-what-workflows-do/run-job-variations
+ */
+export function renderGithubMatrix(gaps: readonly RankedGap[]): string {
+  return `${jsonText({ include: targetsOf(gaps).map(variablesOf) })}\n`;
+}
+
+/** `cudaArchitectures` is CUDA_ARCHITECTURES. */
+function upperSnake(name: string): string {
+  return name.replaceAll(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase();
+}
+
+/** A `parallel:matrix` to include. @see https://docs.gitlab.com/ci/yaml/#parallelmatrix */
+export async function renderGitlab(gaps: readonly RankedGap[]): Promise<string> {
+  const { stringify } = await import('yaml');
+  const matrix = targetsOf(gaps).map((target) =>
+    Object.fromEntries(Object.entries(variablesOf(target)).map(([name, value]) => [upperSnake(name), value])),
+  );
+  return stringify({ '.metahub-gaps': { parallel: { matrix } } });
+}
+
+/** A bake file; its target `metahub` is a base to override. @see https://docs.docker.com/build/bake/reference/ */
+export function renderBake(gaps: readonly RankedGap[]): string {
+  const targets = targetsOf(gaps).map((target) => {
+    const { image, platform, cflags, cudaArchitectures, hipArchitectures } = variablesOf(target);
+    const name = image.slice(image.lastIndexOf('/') + 1).replaceAll(/[^A-Za-z0-9_-]/g, '_');
+    const args = {
+      CFLAGS: cflags,
+      CUDA_ARCHITECTURES: cudaArchitectures,
+      HIP_ARCHITECTURES: hipArchitectures,
+    };
+    const given = Object.fromEntries(Object.entries(args).filter(([, value]) => value !== ''));
+    return [name, { inherits: ['metahub'], args: given, platforms: [platform], tags: [image] }] as const;
+  });
+  const document = {
+    group: { default: { targets: targets.map(([name]) => name) } },
+    target: { metahub: {}, ...Object.fromEntries(targets) },
+  };
+  return `${jsonText(document, 2)}\n`;
+}
+
+/** What an entry says, as a member of a list. */
+function memberOf(
+  { repository }: ImageReference,
+  { digest, platform, raw, annotations }: Descriptor,
+): object {
+  const written = (raw['platform'] ?? {}) as Readonly<Record<string, unknown>>;
+  const { features, 'os.features': osFeatures } = written;
+  return {
+    image: formatReference(repository, { kind: 'digest', digest }),
+    platform: {
+      os: platform?.os,
+      architecture: platform?.architecture,
+      ...(platform?.variant === undefined ? {} : { variant: platform.variant }),
+      ...(Array.isArray(features) ? { features } : {}),
+      ...(Array.isArray(osFeatures) ? { 'os.features': osFeatures } : {}),
+    },
+    ...(Object.keys(annotations).length === 0 ? {} : { annotations }),
+  };
+}
+
+/** The list that `metahub push` pushes once the builds are there: the entries of now, then the missing ones. */
+export async function renderManifest(
+  image: ImageReference,
+  entries: readonly Descriptor[],
+  gaps: readonly RankedGap[],
+): Promise<string> {
+  const { stringify } = await import('yaml');
+  const missing = targetsOf(gaps).map(({ image: built, platform, features, variant }) => {
+    const [os, architecture] = platform.split('/');
+    return {
+      image: built,
+      platform: {
+        os,
+        architecture,
+        ...(variant === undefined ? {} : { variant }),
+        ...(features.length === 0 ? {} : { features }),
+      },
+    };
+  });
+  const present = entries
+    .filter((entry) => isImageEntry(entry) && entry.platform !== undefined && entry.platform.os !== 'unknown')
+    .map((entry) => memberOf(image, entry));
+  return stringify({
+    image: formatReference(image.repository, image.reference),
+    manifests: [...present, ...missing],
+  });
+}

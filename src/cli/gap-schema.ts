@@ -1,0 +1,41 @@
+import * as v from 'valibot';
+
+const Count = v.pipe(v.number(), v.integer(), v.minValue(0));
+const Time = v.pipe(v.string(), v.isoTimestamp());
+
+const GAP = v.object({
+  image: v.pipe(v.string(), v.description('docker.io/qnib/bench:latest')),
+  fit: v.pipe(
+    v.picklist(['older', 'generic', 'refused']),
+    v.description(
+      'older: what is served is built for earlier hardware; generic: it demands none; refused: no entry runs on the host',
+    ),
+  ),
+  platform: v.pipe(v.string(), v.description('linux/amd64')),
+  wanted: v.pipe(
+    v.array(v.string()),
+    v.minLength(1),
+    v.readonly(),
+    v.description('what the missing entry would demand: cpu:zen4, variant:v4, nvcap:9.0'),
+  ),
+  isMarked: v.pipe(v.boolean(), v.description('does some entry of the image demand hardware')),
+  served: v.pipe(v.nullable(v.string()), v.description('what the served entry demands; null: none was')),
+  pulls: v.pipe(Count, v.description('answers to the tag')),
+  hosts: v.pipe(
+    v.array(v.string()),
+    v.readonly(),
+    v.description('identities of kinds of hosts that pulled, 64 at most'),
+  ),
+  firstAt: Time,
+  lastAt: Time,
+});
+
+/** What a mirror records, in its file and at `/api/v1/gaps`. */
+export const GAPS = v.object({ version: v.literal(1), gaps: v.array(GAP) });
+
+export type Gap = Readonly<v.InferOutput<typeof GAP>>;
+
+/** @throws {v.ValiError} */
+export function parseGaps(document: unknown): readonly Gap[] {
+  return v.parse(GAPS, document).gaps;
+}
