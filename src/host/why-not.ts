@@ -1,4 +1,4 @@
-import { editDistance } from '../lib/similar.ts';
+import { editDistance } from '../lib/text.ts';
 import { familyOfArchitecture } from './architecture.ts';
 import type { CpuFacts } from './facts.ts';
 import { type IdentifyOptions, identify } from './identify.ts';

@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { Worker, type WorkerOptions } from 'node:worker_threads';
-import { SerialQueue } from './serial-queue.ts';
+import { SerialQueue } from './queue.ts';
 
 /** Starts `NAME.js` of the built program, or `NAME.ts` of the sources, beside the file whose `import.meta.url` is given. */
 export function startWorker(name: string, besides: string, options: WorkerOptions = {}): Worker {

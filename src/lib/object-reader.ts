@@ -1,4 +1,4 @@
-import { closestWord } from './similar.ts';
+import { closestWord } from './text.ts';
 
 /** Reads maps out of YAML and JSON documents that people write; every error names what is wrong with which part. */
 

@@ -61,3 +61,51 @@ export function counted(lines: readonly string[]): readonly string[] {
 export function repeated(value: string, before: readonly string[] = []): readonly string[] {
   return [...before, value];
 }
+
+/** Somebody else's text may have megabytes; a sentence for people holds this much of it. */
+const TEXT_MAX_CHARACTERS = 200;
+const ITEMS_MAX = 8;
+
+/** The text, cut where it is longer than anybody reads. */
+export function truncateText(text: string): string {
+  return text.length <= TEXT_MAX_CHARACTERS ? text : `${text.slice(0, TEXT_MAX_CHARACTERS)}…`;
+}
+
+/** The first of many things, each as `tell` has it, and how many more there are. */
+export function joinLimited<Item>(
+  items: readonly Item[],
+  separator: string,
+  tell: (item: Item) => string,
+): string {
+  const told = items.slice(0, ITEMS_MAX).map(tell);
+  const more = items.length - told.length;
+  return [...told, ...(more > 0 ? [`${more} more`] : [])].join(separator);
+}
+
+/** Levenshtein's distance: insertions, deletions and replacements, in characters. */
+export function editDistance(from: string, to: string): number {
+  let row = Array.from({ length: to.length + 1 }, (_, at) => at);
+  for (let i = 1; i <= from.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= to.length; j++) {
+      const replaced = (row[j - 1] ?? 0) + (from[i - 1] === to[j - 1] ? 0 : 1);
+      next.push(Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[to.length] ?? 0;
+}
+
+const LENGTH_MAX = 64;
+
+/** The known word that a misspelt one most probably means; undefined when none is near. */
+export function closestWord(written: string, known: Iterable<string>): string | undefined {
+  const meant = written.trim().toLowerCase();
+  if (meant === '' || meant.length > LENGTH_MAX) return undefined;
+  const limit = Math.max(1, Math.floor(meant.length / 3));
+  const near = [...new Set(known)]
+    .map((word) => ({ word, distance: editDistance(meant, word.toLowerCase()) }))
+    .filter(({ distance }) => distance <= limit)
+    .sort((a, b) => a.distance - b.distance || (a.word < b.word ? -1 : 1));
+  return near[0]?.word;
+}

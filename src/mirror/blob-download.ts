@@ -1,5 +1,5 @@
 import { Writable } from 'node:stream';
-import { createCondition } from '../lib/condition.ts';
+import { createCondition } from '../lib/queue.ts';
 import { watchSink, writeChunk } from '../lib/writable.ts';
 import type { Ingest } from '../oci/content-store.ts';
 import type { Digest } from '../oci/digest.ts';

@@ -1,7 +1,6 @@
 import { SingleFlight } from '../lib/single-flight.ts';
 import type { StoredManifest } from '../oci/content-store.ts';
 import type { Digest } from '../oci/digest.ts';
-import { hasOwnLogin } from '../oci/own-login.ts';
 import {
   formatReference,
   formatRepository,
@@ -9,7 +8,14 @@ import {
   type Repository,
   type Tag,
 } from '../oci/reference.ts';
-import type { Manifest, ManifestInfo, Notices, RequestOptions } from '../oci/registry.ts';
+import {
+  hasOwnLogin,
+  type Manifest,
+  type ManifestInfo,
+  type Notices,
+  type RequestOptions,
+} from '../oci/registry.ts';
+
 import { isLoopError } from '../oci/via.ts';
 import type { CacheOptions, CacheResult } from './cache-options.ts';
 import { isFailure, isTimeout, STALE_NOTICES } from './staleness.ts';

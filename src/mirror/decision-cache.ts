@@ -3,9 +3,9 @@ import type { HostProfile } from '../host/profile.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Answer, DerivedIndex, RefusalDetail } from '../selection/answer.ts';
 import { type Fit, fitOf } from '../selection/fit.ts';
+import { demandsText } from '../selection/demands.ts';
 import { type Note, notesOn } from '../selection/notes.ts';
 import type { SelectionPolicy } from '../selection/policy.ts';
-import { demandsText } from '../selection/truncate.ts';
 
 /** The entry that was chosen, and what it demands: `cpu:broadwell, nvcap:5.2`. */
 export interface Chosen {

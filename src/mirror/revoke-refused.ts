@@ -1,7 +1,7 @@
 import type { ContentStore } from '../oci/content-store.ts';
-import { hasOwnLogin } from '../oci/own-login.ts';
 import type { Repository } from '../oci/reference.ts';
-import type { Registry, RequestOptions } from '../oci/registry.ts';
+import { hasOwnLogin, type Registry, type RequestOptions } from '../oci/registry.ts';
+
 import { RegistryError } from '../oci/registry-error.ts';
 
 function isRefusal(error: unknown): boolean {

@@ -1,12 +1,12 @@
 import type { HostProfile } from '../host/profile.ts';
+import { joinLimited } from '../lib/text.ts';
 import { type Digest, digestOf } from '../oci/digest.ts';
 import type { Descriptor, ImageIndex, ManifestDocument } from '../oci/manifest.ts';
-import { type Demand, VARIANT_SOURCE } from './demands.ts';
+import { type Demand, demandText, VARIANT_SOURCE } from './demands.ts';
 import { viewOf } from './host-view.ts';
 import type { SelectionPolicy } from './policy.ts';
 import { refuseAll, rewrite } from './rewrite.ts';
 import { type ExtraDemands, type Selection, select } from './select.ts';
-import { demandText, joinLimited } from './truncate.ts';
 
 /** What a tag that names this document is answered with. */
 export type Answer =

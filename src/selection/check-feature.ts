@@ -1,12 +1,11 @@
 import { VERSION_KINDS } from '../host/features.ts';
 import { allNodes, canonicalName, flagSet } from '../host/microarchitectures.ts';
 import { similarNames } from '../host/why-not.ts';
-import { closestWord } from '../lib/similar.ts';
+import { closestWord, truncateText } from '../lib/text.ts';
 import { parseVersionRange } from '../lib/version.ts';
 import { readFeature, UNREADABLE } from './demands.ts';
 import { parseLevel } from './matchers/cpu.ts';
 import { isCapability } from './matchers/nvidia.ts';
-import { truncateText } from './truncate.ts';
 
 const FORMS = 'write cpu:zen4, nvcap:9.0, x86-64-v3 or avx2';
 const LEVELS = ['x86-64-v1', 'x86-64-v2', 'x86-64-v3', 'x86-64-v4'];

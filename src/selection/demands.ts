@@ -1,6 +1,7 @@
 import { type Feature, formatFeature, parseFeature } from '../host/features.ts';
 import { replaceProperties } from '../host/variant-properties.ts';
 import { tableOf } from '../lib/object-reader.ts';
+import { joinLimited, truncateText } from '../lib/text.ts';
 import { FEATURES_ANNOTATION } from '../oci/build-index.ts';
 import type { Descriptor } from '../oci/manifest.ts';
 
@@ -241,4 +242,14 @@ export function requirementsOf(entry: Descriptor): readonly Demand[] {
     ...osFeatureDemands(entry),
     ...annotationDemands(entry.annotations),
   ]);
+}
+
+/** `nvcap:8.0 or nvcap:9.0` in a sentence. */
+export function demandText({ anyOf }: Demand): string {
+  return joinLimited(anyOf, ' or ', (one: Feature) => truncateText(formatAlternative(one)));
+}
+
+/** `cpu:broadwell, nvcap:5.2` in a sentence. */
+export function demandsText(demands: readonly Demand[]): string {
+  return joinLimited(demands, ', ', demandText);
 }

@@ -3,10 +3,10 @@ import type { HostProfile } from '../host/profile.ts';
 import { normalizePlatform } from '../lib/platform.ts';
 import type { ImageIndex } from '../oci/manifest.ts';
 import { type DerivedIndex, derivedIndex } from './answer.ts';
+import { demandsText } from './demands.ts';
 import type { SelectionPolicy } from './policy.ts';
 import { refuseAll, rewrite } from './rewrite.ts';
 import { type Selection, select, type Verdict, type VerdictStatus } from './select.ts';
-import { demandsText } from './truncate.ts';
 
 /** What hosts of one kind are given in place of an index. */
 export interface DerivedForm extends DerivedIndex {

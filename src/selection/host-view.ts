@@ -2,6 +2,7 @@ import { greatestCuda, parseFeature } from '../host/features.ts';
 import { ancestorsOf } from '../host/identify.ts';
 import type { HostProfile } from '../host/profile.ts';
 import { normalizePlatform } from '../lib/platform.ts';
+import { truncateText } from '../lib/text.ts';
 import { parseVersion, type Version } from '../lib/version.ts';
 
 /** A profile laid out for questions: sets and maps, implied ancestors included. */
@@ -73,4 +74,14 @@ function claimsOf({ features }: HostProfile): Map<string, readonly string[]> {
   const brought = drivers.map(greatestCuda).filter((cuda) => cuda !== undefined);
   if (brought.length > 0) claims.set('cuda', brought);
   return claims;
+}
+
+/** Does a demand hold on a host; if not, why, as the end of a sentence a person reads. */
+export type MatchResult = { readonly holds: true } | { readonly holds: false; readonly why: string };
+
+export const MATCH: MatchResult = { holds: true };
+
+/** A judgement that says no; a long reason is cut. */
+export function mismatch(why: string): MatchResult {
+  return { holds: false, why: truncateText(why) };
 }

@@ -2,8 +2,8 @@ import type { Feature } from '../host/features.ts';
 import { tableOf } from '../lib/object-reader.ts';
 import { inRange, parseVersion, parseVersionRange } from '../lib/version.ts';
 import { type Demand, REQUIRE_EXPRESSION, UNREADABLE } from './demands.ts';
-import type { HostView } from './host-view.ts';
-import { MATCH, type MatchResult, mismatch } from './judgement.ts';
+import { type HostView, MATCH, type MatchResult, mismatch } from './host-view.ts';
+
 import { judgeAccelerator, judgeGpu } from './matchers/accelerator.ts';
 import { judgeAmd } from './matchers/amd.ts';
 import { judgeCpu, judgeFlag, judgeLevel, judgeVariant } from './matchers/cpu.ts';

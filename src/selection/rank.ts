@@ -1,6 +1,5 @@
 import type { Feature } from '../host/features.ts';
 import { canonicalName } from '../host/microarchitectures.ts';
-import { type CpuReach, compareReach, cpuReach, NO_REACH, newestVariant } from './cpu-reach.ts';
 import { type Demand, kindOf, REQUIRE_EXPRESSION, readFeature } from './demands.ts';
 import type { HostView } from './host-view.ts';
 import {
@@ -12,8 +11,18 @@ import {
 import { amdCloseness } from './matchers/amd.ts';
 import { nvidiaCloseness } from './matchers/nvidia.ts';
 import type { SelectionPolicy } from './policy.ts';
-import { comparePresence } from './presence.ts';
-import { compareVersionBounds, NO_BOUNDS, type VersionBounds, versionBounds } from './version-bounds.ts';
+import {
+  type CpuReach,
+  comparePresence,
+  compareReach,
+  compareVersionBounds,
+  cpuReach,
+  NO_BOUNDS,
+  NO_REACH,
+  newestVariant,
+  type VersionBounds,
+  versionBounds,
+} from './reach.ts';
 
 /** Groups of feature kinds, the most telling first. A kind that stands nowhere is the site's own. */
 const GROUPS: Readonly<Record<string, readonly string[]>> = {

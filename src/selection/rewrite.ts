@@ -1,7 +1,6 @@
 import type { Descriptor, ImageIndex } from '../oci/manifest.ts';
-import { type Demand, formatAlternative, VARIANT_ANNOTATION } from './demands.ts';
+import { type Demand, demandsText, formatAlternative, VARIANT_ANNOTATION } from './demands.ts';
 import { REFERENCE_DIGEST, type Selection, type Verdict } from './select.ts';
-import { demandsText } from './truncate.ts';
 
 type JsonObject = Readonly<Record<string, unknown>>;
 

@@ -1,4 +1,5 @@
 import type { HostProfile } from '../host/profile.ts';
+import { truncateText } from '../lib/text.ts';
 import {
   type Descriptor,
   formatPlatform,
@@ -8,14 +9,13 @@ import {
 } from '../oci/manifest.ts';
 import { isIndexType } from '../oci/media-type.ts';
 import { baselineDemands, parseBaseline } from './baseline.ts';
-import { type Demand, requirementsOf, VARIANT_SOURCE } from './demands.ts';
+import { type Demand, demandsText, demandText, requirementsOf, VARIANT_SOURCE } from './demands.ts';
 import { type HostView, viewOf } from './host-view.ts';
 import { matchDemand } from './match.ts';
 import { judgeVariant } from './matchers/cpu.ts';
 import { isListed, judgeExact } from './matchers/exact.ts';
 import type { SelectionPolicy } from './policy.ts';
 import { compareRanks, type Rank, type Ranker, type Ranking, rankerFor } from './rank.ts';
-import { demandsText, demandText, truncateText } from './truncate.ts';
 
 /**
  * `winner`, `eligible` (outranked) and `ineligible`: images for the host's platform, the candidates. `foreign`: for another

@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { BlockList, isIP, isIPv6 } from 'node:net';
-import { isLoopback } from '../lib/ip-address.ts';
+import { isLoopback } from '../lib/address.ts';
 
 /** The client's address: that of its connection, or the one that a trusted proxy reports. */
 export type ClientAddress = (remoteAddress: string, headers: IncomingHttpHeaders) => string;

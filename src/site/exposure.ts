@@ -1,4 +1,4 @@
-import { isLoopback } from '../lib/ip-address.ts';
+import { isLoopback } from '../lib/address.ts';
 
 /** Where a site listens, and what the operator accepts there. */
 export interface SiteExposure {

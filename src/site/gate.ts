@@ -1,8 +1,8 @@
 import { LRUCache } from 'lru-cache';
 import { profileOfFeatures } from '../host/assumed-features.ts';
 import type { HostProfile } from '../host/profile.ts';
-import type { Admission, AdmissionController, RequestContext } from '../oci/admission.ts';
-import type { Registry } from '../oci/registry.ts';
+import type { Admission, AdmissionController, Registry, RequestContext } from '../oci/registry.ts';
+
 import { RegistryError } from '../oci/registry-error.ts';
 import type { AccountIdentity } from './account.ts';
 import type { Audit } from './audit.ts';

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { replaceFile } from '../lib/atomic-file.ts';
 import { type FileLock, FileLockTimeoutError, withFileLock } from '../lib/file-lock.ts';
-import { SerialQueue } from '../lib/serial-queue.ts';
+import { SerialQueue } from '../lib/queue.ts';
 import type { Account } from './account.ts';
 import { createAccountIndex } from './account-index.ts';
 import { type MachineEdit, type NewToken, type NewType, newAccount } from './machine-edit.ts';

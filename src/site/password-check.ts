@@ -1,6 +1,6 @@
 import { hash as hashOnce, randomBytes } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
-import { FairSemaphore, QueueFullError } from '../lib/fair-semaphore.ts';
+import { FairSemaphore, QueueFullError } from '../lib/queue.ts';
 import { SingleFlight } from '../lib/single-flight.ts';
 import { addressClass, type LoginThrottle } from './login-throttle.ts';
 import { PASSWORD_MAX_BYTES, type PasswordHash, verifyPassword } from './password.ts';

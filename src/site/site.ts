@@ -1,8 +1,8 @@
 import type { HostProfile } from '../host/profile.ts';
 import type { RequestHandler } from '../lib/http.ts';
 import type { Log } from '../lib/log.ts';
-import type { AdmissionController } from '../oci/admission.ts';
-import type { Registry } from '../oci/registry.ts';
+import type { AdmissionController, Registry } from '../oci/registry.ts';
+
 import { createAudit } from './audit.ts';
 import { TOKEN_PATH } from './auth-errors.ts';
 import { createAuthenticate } from './authenticate.ts';

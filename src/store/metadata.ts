@@ -2,12 +2,12 @@ import { createHash } from 'node:crypto';
 import { readFile, rm } from 'node:fs/promises';
 import { LRUCache } from 'lru-cache';
 import { writeAtomically } from '../lib/atomic-file.ts';
-import { SerialQueue } from '../lib/serial-queue.ts';
+import { SerialQueue } from '../lib/queue.ts';
 import type { Provenance } from '../oci/content-store.ts';
 import type { Digest } from '../oci/digest.ts';
-import { hasOwnLogin } from '../oci/own-login.ts';
 import { formatRepository } from '../oci/reference.ts';
-import type { Access } from '../oci/registry.ts';
+import { type Access, hasOwnLogin } from '../oci/registry.ts';
+
 import type { Layout } from './layout.ts';
 
 /** Derived answers and manifests are few and small and what a pull begins with: they are evicted last. */

@@ -2,7 +2,7 @@ import { removeLeftovers } from '../lib/atomic-file.ts';
 import type { Log } from '../lib/log.ts';
 import type { ContentStore, DerivedAnswers } from '../oci/content-store.ts';
 import type { Digest } from '../oci/digest.ts';
-import { hasOwnLogin } from '../oci/own-login.ts';
+import { hasOwnLogin } from '../oci/registry.ts';
 import { createStoreAdmin, type StoreAdmin } from './admin.ts';
 import { BlobStore } from './blobs.ts';
 import { BufferPool } from './buffer-pool.ts';

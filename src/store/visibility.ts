@@ -1,9 +1,9 @@
 import { LRUCache } from 'lru-cache';
 import type { Provenance } from '../oci/content-store.ts';
 import type { Digest } from '../oci/digest.ts';
-import { hasOwnLogin } from '../oci/own-login.ts';
 import type { SourceHost } from '../oci/reference.ts';
-import type { Access } from '../oci/registry.ts';
+import { type Access, hasOwnLogin } from '../oci/registry.ts';
+
 import { type ContentRecord, partitionKey } from './metadata.ts';
 
 /** For how long a registry's word that a login may see a content counts, in milliseconds: as long as most tokens live. */

@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import { formatLocation, type WebLocation } from '../lib/url.ts';
+import { formatLocation, type WebLocation } from '../lib/address.ts';
 import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts';
 import { type ByteRange, type RangeRequest, resolveRange } from '../oci/range.ts';
 import { formatRepository, type Repository } from '../oci/reference.ts';

@@ -1,5 +1,5 @@
+import { authorityOf, hostOf, portOf, type WebLocation } from '../lib/address.ts';
 import type { Log } from '../lib/log.ts';
-import { authorityOf, hostOf, portOf, type WebLocation } from '../lib/url.ts';
 import type { ByteRange } from '../oci/range.ts';
 import type { Repository, SourceHost } from '../oci/reference.ts';
 import type { Registry } from '../oci/registry.ts';

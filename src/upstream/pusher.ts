@@ -1,5 +1,5 @@
 import { Transform, type Writable } from 'node:stream';
-import { hostOf, portOf, resolveReference, targetOf, type WebLocation, withQuery } from '../lib/url.ts';
+import { hostOf, portOf, resolveReference, targetOf, type WebLocation, withQuery } from '../lib/address.ts';
 import { type Digest, digestOf, parseDigest } from '../oci/digest.ts';
 import {
   formatManifestReference,

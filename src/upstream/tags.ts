@@ -1,3 +1,4 @@
+import { resolveReference } from '../lib/address.ts';
 import {
   BackgroundThread,
   startWorker,
@@ -5,7 +6,6 @@ import {
   ThreadFailedError,
 } from '../lib/background-thread.ts';
 import { ByteBudget } from '../lib/byte-budget.ts';
-import { resolveReference } from '../lib/url.ts';
 import type { TagPage } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import { isWebPage, webPageError } from './errors.ts';

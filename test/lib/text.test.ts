@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { jsonText, tableText } from '../../src/lib/text.ts';
+import { closestWord, editDistance, jsonText, tableText } from '../../src/lib/text.ts';
 
 test('columns are as wide as their widest cell', () => {
   const rows = [
@@ -38,5 +38,33 @@ describe('jsonText()', () => {
 
   test('leaves letters of every script as they are', () => {
     expect(jsonText('Grüße, 世界 🙂')).toBe('"Grüße, 世界 🙂"');
+  });
+});
+
+describe('editDistance()', () => {
+  test.each([
+    ['', '', 0],
+    ['abc', 'abc', 0],
+    ['abc', '', 3],
+    ['skylkae', 'skylake', 2],
+    ['kitten', 'sitting', 3],
+  ])('from “%s” to “%s” is %i', (from, to, distance) => {
+    expect(editDistance(from, to)).toBe(distance);
+    expect(editDistance(to, from)).toBe(distance);
+  });
+});
+
+describe('closestWord()', () => {
+  const KNOWN = ['listen', 'cacheSize', 'upstream'];
+
+  test.each([
+    ['lisen', 'listen'],
+    ['cachesize', 'cacheSize'],
+    ['Upstreams', 'upstream'],
+    ['nothing-like-it', undefined],
+    ['', undefined],
+    ['x'.repeat(65), undefined],
+  ])('of “%s” is %s', (written, expected) => {
+    expect(closestWord(written, KNOWN)).toBe(expected);
   });
 });

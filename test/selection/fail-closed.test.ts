@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { HostProfile } from '../../src/host/profile.ts';
-import { joinLimited } from '../../src/selection/truncate.ts';
+import { joinLimited } from '../../src/lib/text.ts';
 import { hostOf } from '../support/host-of.ts';
 import { selectionCases } from '../support/selection-case.ts';
 

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { describe, expect, test } from 'vitest';
-import type { AdmissionController } from '../../src/oci/admission.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
+import type { AdmissionController } from '../../src/oci/registry.ts';
 import { createFakeRegistry } from '../support/fake-registry.ts';
 import { ask, codeOf, dial, exchange, serve } from '../support/served.ts';
 

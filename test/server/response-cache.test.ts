@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import type { Admission } from '../../src/oci/admission.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
+import type { Admission } from '../../src/oci/registry.ts';
 import { RegistryError } from '../../src/oci/registry-error.ts';
 import { createFakeRegistry, type FakeRegistry } from '../support/fake-registry.ts';
 import { ask, openGate, serve } from '../support/served.ts';

@@ -1,8 +1,8 @@
 import { request } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { onTestFinished } from 'vitest';
-import type { AdmissionController } from '../../src/oci/admission.ts';
 import { DOCKER_HUB } from '../../src/oci/reference.ts';
+import type { AdmissionController } from '../../src/oci/registry.ts';
 import { createMirrorServer, type MirrorServer, type MirrorServerOptions } from '../../src/server/server.ts';
 import type { StatusFacts } from '../../src/server/status-facts.ts';
 import { createFakeRegistry, type FakeRegistry } from './fake-registry.ts';

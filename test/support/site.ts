@@ -3,8 +3,8 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { HostProfile } from '../../src/host/profile.ts';
-import type { Admission } from '../../src/oci/admission.ts';
-import type { Registry } from '../../src/oci/registry.ts';
+import type { Admission, Registry } from '../../src/oci/registry.ts';
+
 import { hashPassword, type ScryptCost } from '../../src/site/password.ts';
 import { openSite, type SiteOptions } from '../../src/site/site.ts';
 import { randomTokenKey } from '../../src/site/token-key.ts';

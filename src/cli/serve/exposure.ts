@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { isLoopback } from '../../lib/ip-address.ts';
+import { isLoopback } from '../../lib/address.ts';
 import type { LoginFiles, OwnLogins } from '../open-upstream.ts';
 
 /** Who can reach the mirror, and what they can pull. */

@@ -1,9 +1,15 @@
 import { createHash } from 'node:crypto';
 import type { HostProfile } from '../../host/profile.ts';
 import { profileKey } from '../../host/profile-key.ts';
-import type { Admission, AdmissionController, Admitted, RequestContext } from '../../oci/admission.ts';
 import { DOCKER_HUB, type SourceHost } from '../../oci/reference.ts';
-import { ClientCredential } from '../../oci/registry.ts';
+import {
+  type Admission,
+  type AdmissionController,
+  type Admitted,
+  ClientCredential,
+  type RequestContext,
+} from '../../oci/registry.ts';
+
 import { RegistryError } from '../../oci/registry-error.ts';
 import type { MirrorStack } from './compose.ts';
 

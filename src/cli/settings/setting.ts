@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
-import { closestWord } from '../../lib/similar.ts';
-import { repeated } from '../../lib/text.ts';
+import { closestWord, repeated } from '../../lib/text.ts';
+
 import { UserError } from '../user-error.ts';
 
 /** Where a setting's value came from. */

@@ -1,7 +1,7 @@
 import type { Feature } from '../../host/features.ts';
 import { tableOf } from '../../lib/object-reader.ts';
-import type { HostView } from '../host-view.ts';
-import { MATCH, type MatchResult, mismatch } from '../judgement.ts';
+import { type HostView, MATCH, type MatchResult, mismatch } from '../host-view.ts';
+
 import type { SelectionPolicy } from '../policy.ts';
 import { closenessToAll, compareCloseness, type GpuCloseness } from './accelerator.ts';
 

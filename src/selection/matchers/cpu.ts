@@ -1,8 +1,8 @@
 import { familyOf, flagsOf, vendorOf } from '../../host/identify.ts';
 import { levelOfNode, RISCV_PROFILES } from '../../host/levels.ts';
 import { canonicalName, requiredFlagSet } from '../../host/microarchitectures.ts';
-import type { HostView } from '../host-view.ts';
-import { MATCH, type MatchResult, mismatch } from '../judgement.ts';
+import { type HostView, MATCH, type MatchResult, mismatch } from '../host-view.ts';
+
 import type { SelectionPolicy } from '../policy.ts';
 
 const LEVEL = /^(x86-64|arm64)-v(\d+)(?:\.(\d+))?$/;

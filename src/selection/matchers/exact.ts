@@ -1,8 +1,7 @@
 import { formatFeature } from '../../host/features.ts';
 import { FEATURES_ANNOTATION } from '../../oci/build-index.ts';
 import type { Demand } from '../demands.ts';
-import type { HostView } from '../host-view.ts';
-import { MATCH, type MatchResult, mismatch } from '../judgement.ts';
+import { type HostView, MATCH, type MatchResult, mismatch } from '../host-view.ts';
 
 /** What detection adds to any host; it counts only for entries that speak of the same kind. */
 const INCIDENTAL = new Set([

@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
+import { type WebLocation, withQuery } from '../../lib/address.ts';
 import { parseJson } from '../../lib/bounded-json.ts';
 import { SingleFlight } from '../../lib/single-flight.ts';
-import { type WebLocation, withQuery } from '../../lib/url.ts';
 import { RegistryError } from '../../oci/registry-error.ts';
 import { noticesOf } from '../errors.ts';
 import { followRedirects } from '../http/redirect.ts';

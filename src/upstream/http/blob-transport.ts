@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import { targetOf } from '../../lib/url.ts';
+import { targetOf } from '../../lib/address.ts';
 import type { Dial } from '../net/dial.ts';
 import type { Timeouts } from '../settings.ts';
 import { createConnectionPool } from './connection-pool.ts';

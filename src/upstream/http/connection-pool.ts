@@ -1,4 +1,4 @@
-import { hostOf, portOf } from '../../lib/url.ts';
+import { hostOf, portOf } from '../../lib/address.ts';
 import type { Dial } from '../net/dial.ts';
 import { type Http1Connection, openConnection } from './http1-connection.ts';
 import type { SlabPool } from './slab.ts';

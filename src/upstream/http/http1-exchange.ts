@@ -1,4 +1,4 @@
-import { targetOf } from '../../lib/url.ts';
+import { targetOf } from '../../lib/address.ts';
 import { type Body, BrokenBodyError, createBodyStream, type FlowControl } from './body.ts';
 import type { Http1Connection } from './http1-connection.ts';
 import { flatten, HeadTimeoutError, type Outgoing, type Reply } from './transport.ts';

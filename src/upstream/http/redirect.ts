@@ -1,4 +1,4 @@
-import { resolveReference, type WebLocation } from '../../lib/url.ts';
+import { resolveReference, type WebLocation } from '../../lib/address.ts';
 import { RegistryError } from '../../oci/registry-error.ts';
 import { drain } from './response-reader.ts';
 import type { Outgoing, Reply, Transport } from './transport.ts';

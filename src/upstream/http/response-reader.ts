@@ -1,5 +1,5 @@
 import { ByteBudget } from '../../lib/byte-budget.ts';
-import { TurnQueue } from '../../lib/turn-queue.ts';
+import { TurnQueue } from '../../lib/queue.ts';
 import { RegistryError } from '../../oci/registry-error.ts';
 import type { Reply } from './transport.ts';
 

@@ -1,7 +1,7 @@
 import { Agent, type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { pipeline, type Readable } from 'node:stream';
-import { formatLocation, hostOf, portOf, targetOf } from '../../lib/url.ts';
+import { formatLocation, hostOf, portOf, targetOf } from '../../lib/address.ts';
 import type { Dial, DialTarget, NameGuard } from '../net/dial.ts';
 import { proxyAuthorization } from '../net/proxy.ts';
 import type { Timeouts } from '../settings.ts';

@@ -4,8 +4,8 @@ import { connect as connectTcp, isIP, type LookupFunction, type OnReadOpts, type
 import { setTimeout as delay } from 'node:timers/promises';
 import { type ConnectionOptions, connect as connectTls, type SecureContext } from 'node:tls';
 import { LRUCache } from 'lru-cache';
-import { isPublicAddress } from '../../lib/ip-address.ts';
-import { authorityOf, hostOf, portOf } from '../../lib/url.ts';
+import { authorityOf, hostOf, isPublicAddress, portOf } from '../../lib/address.ts';
+
 import { proxyAuthorization } from './proxy.ts';
 import type { Resolver } from './resolver.ts';
 import type { TlsContexts } from './tls.ts';

@@ -1,6 +1,6 @@
 import { BlockList, isIP } from 'node:net';
-import { isLoopback } from '../../lib/ip-address.ts';
-import { hostOf, portOf } from '../../lib/url.ts';
+import { hostOf, isLoopback, portOf } from '../../lib/address.ts';
+
 import { basicAuthorization } from '../auth/credentials.ts';
 
 /** Outbound proxies as the usual environment variables name them. */

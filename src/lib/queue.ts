@@ -1,3 +1,78 @@
+import { performance } from 'node:perf_hooks';
+
+/** Runs the tasks of one key one after the other, in order of arrival; tasks of different keys run at the same time. */
+export class SerialQueue<Key = string> {
+  readonly #last = new Map<Key, Promise<unknown>>();
+
+  /** Keys that have a task running or waiting. */
+  get size(): number {
+    return this.#last.size;
+  }
+
+  /** Resolves or rejects with the task's own outcome; a task that fails does not stop the next one. */
+  run<T>(key: Key, task: () => Promise<T>): Promise<T> {
+    const before = this.#last.get(key) ?? Promise.resolve();
+    const turn = before.then(task, task);
+    this.#last.set(key, turn);
+    const leave = () => {
+      if (this.#last.get(key) === turn) this.#last.delete(key);
+    };
+    turn.then(leave, leave);
+    return turn;
+  }
+}
+
+/**
+ * Spreads heavy synchronous work over the event loop: one piece per turn, and after each as much time for everything else
+ * as the piece took. Many pieces that become ready at once would otherwise run one behind the other.
+ */
+export class TurnQueue {
+  readonly #waiting: (() => void)[] = [];
+  #isBusy = false;
+
+  /** Resolves when it is the caller's turn; the work is what the caller does before it awaits something else. */
+  next(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#waiting.push(resolve);
+      if (!this.#isBusy) this.#grant();
+    });
+  }
+
+  #grant(): void {
+    const resolve = this.#waiting.shift();
+    this.#isBusy = resolve !== undefined;
+    if (resolve === undefined) return;
+    const startedMs = performance.now();
+    resolve();
+    // Runs when the caller's synchronous work is done.
+    setImmediate(() => setTimeout(() => this.#grant(), performance.now() - startedMs));
+  }
+}
+
+/** Wakes all waiters when something has changed; each waiter then checks what. */
+export interface Condition {
+  notifyAll(): void;
+  /** Resolves at the next notifyAll(). */
+  wait(): Promise<void>;
+}
+
+export function createCondition(): Condition {
+  let wake: (() => void) | undefined;
+  let waiting: Promise<void> | undefined;
+  return {
+    notifyAll: () => {
+      waiting = undefined;
+      wake?.();
+    },
+    wait: () => {
+      waiting ??= new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+      return waiting;
+    },
+  };
+}
+
 /** The task was dropped from a full queue, because its share had the most tasks waiting. */
 export class QueueFullError extends Error {
   override readonly name = 'QueueFullError';

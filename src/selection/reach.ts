@@ -1,0 +1,189 @@
+import { familyOfArchitecture } from '../host/architecture.ts';
+import { type Feature, VERSION_KINDS } from '../host/features.ts';
+import { compareMicroarchitectures, familyOf, flagsOf } from '../host/identify.ts';
+import { allNodes, canonicalName } from '../host/microarchitectures.ts';
+import {
+  compareVersions,
+  inRange,
+  lowerBound,
+  parseVersion,
+  parseVersionRange,
+  type Version,
+} from '../lib/version.ts';
+import { type Demand, kindOf, REQUIRE_EXPRESSION } from './demands.ts';
+import type { HostView } from './host-view.ts';
+import {
+  type CpuFit,
+  compareLevels,
+  fitOf,
+  judgeFlag,
+  judgeLevel,
+  judgeVariant,
+  placeOfVariant,
+  treeNodeOfLevel,
+} from './matchers/cpu.ts';
+import { expressionBounds } from './matchers/nvidia.ts';
+import type { SelectionPolicy } from './policy.ts';
+
+/** Orders what is defined before what is undefined. */
+export function comparePresence(a: unknown, b: unknown): number {
+  return Number(a === undefined) - Number(b === undefined);
+}
+
+/** How new the CPUs are that a flag asks for. */
+export interface FlagReach {
+  /** The most generic microarchitecture that has it: `avx2` counts as x86_64_v3. */
+  readonly node: string;
+  /** Known microarchitectures that have it. A flag that needs another one is never in more of them than that one. */
+  readonly carriers: number;
+}
+
+const GENERIC_X86 = ['x86_64', 'x86_64_v2', 'x86_64_v3', 'x86_64_v4'];
+
+const known = new Map<string, FlagReach>();
+
+/** The reach of a flag in a family of CPUs (`x86_64`, `aarch64`); undefined for a flag that none of them has. */
+export function reachOfFlag(flag: string, family: string): FlagReach | undefined {
+  const key = `${family} ${flag}`;
+  const remembered = known.get(key);
+  if (remembered !== undefined) return remembered;
+  const carriers = [...allNodes()]
+    .map(({ name }) => name)
+    .filter((name) => familyOf(name) === family && flagsOf(name)?.has(flag) === true);
+  const generic = GENERIC_X86.find((name) => carriers.includes(name));
+  const node = generic ?? carriers.sort(compareMicroarchitectures).at(-1);
+  const reach = node === undefined ? undefined : { node, carriers: carriers.length };
+  // Only flags of the tables are remembered: an index may name any number of others.
+  if (reach !== undefined) known.set(key, reach);
+  return reach;
+}
+
+/** The CPU that a demand is for: the microarchitecture, and whether the demand names it or a flag implies it. */
+export interface CpuReach {
+  readonly fit: CpuFit;
+  readonly node: string | undefined;
+  /** Of a level: its name, for levels that share a node of the family tree. */
+  readonly level: string | undefined;
+  readonly named: boolean;
+  /** Of a flag: how many microarchitectures have it, the fewer the newer. */
+  readonly carriers: number;
+}
+
+export const NO_REACH: CpuReach = {
+  fit: 'none',
+  node: undefined,
+  level: undefined,
+  named: false,
+  carriers: 0,
+};
+
+function reachOf({ kind, value }: Feature, host: HostView, policy: SelectionPolicy): CpuReach | undefined {
+  if (kind === 'cpu') {
+    const node = canonicalName(value);
+    const fit = node === undefined ? 'none' : fitOf(node, host, policy);
+    return { ...NO_REACH, fit, node, named: true };
+  }
+  if (kind === 'level') {
+    const fit = judgeLevel(value, host).holds ? 'native' : 'none';
+    return { ...NO_REACH, fit, node: treeNodeOfLevel(value), level: value, named: true };
+  }
+  if (kind === 'cpuflag') {
+    const fit = judgeFlag(value, host).holds ? 'native' : 'none';
+    const reach = reachOfFlag(value, familyOfArchitecture(host.architecture));
+    return { ...NO_REACH, fit, node: reach?.node, carriers: reach?.carriers ?? 0 };
+  }
+  return undefined;
+}
+
+/** The best reach among the demands that the host meets. */
+export function cpuReach(demands: readonly Demand[], host: HostView, policy: SelectionPolicy): CpuReach {
+  let best = NO_REACH;
+  for (const { anyOf } of demands) {
+    for (const feature of anyOf) {
+      const reach = reachOf(feature, host, policy);
+      if (reach !== undefined && reach.fit !== 'none' && compareReach(reach, best) < 0) best = reach;
+    }
+  }
+  return best;
+}
+
+const FIT_ORDER: readonly CpuFit[] = ['native', 'foreign', 'none'];
+
+/** Below zero: `a` is closer to the host. */
+export function compareReach(a: CpuReach, b: CpuReach): number {
+  return (
+    FIT_ORDER.indexOf(a.fit) - FIT_ORDER.indexOf(b.fit) ||
+    comparePresence(a.node, b.node) ||
+    (a.node !== undefined && b.node !== undefined ? compareMicroarchitectures(a.node, b.node) : 0) ||
+    comparePresence(a.level, b.level) ||
+    (a.level !== undefined && b.level !== undefined ? compareLevels(a.level, b.level) : 0) ||
+    Number(b.named) - Number(a.named) ||
+    a.carriers - b.carriers
+  );
+}
+
+/** The place of the newest variant that is demanded and that the host reaches; -1 for none. */
+export function newestVariant(demands: readonly Demand[], host: HostView): number {
+  let newest = -1;
+  for (const { anyOf } of demands) {
+    for (const { kind, value } of anyOf) {
+      if (kind !== 'variant' || !judgeVariant(value, host).holds) continue;
+      newest = Math.max(newest, placeOfVariant(value, host.architecture));
+    }
+  }
+  return newest;
+}
+
+/** For each version kind the newest version that is asked for; undefined where none is. */
+export type VersionBounds = readonly (Version | undefined)[];
+
+export const NO_BOUNDS: VersionBounds = [];
+const KINDS = [...VERSION_KINDS];
+
+function namesVersion(demand: Demand): boolean {
+  const kind = kindOf(demand);
+  return VERSION_KINDS.has(kind) || kind === REQUIRE_EXPRESSION;
+}
+
+/** What the demands ask for at least, of what the host has. */
+export function versionBounds(demands: readonly Demand[], host: HostView): VersionBounds {
+  if (!demands.some(namesVersion)) return NO_BOUNDS;
+  const expressions = demands.filter((demand) => kindOf(demand) === REQUIRE_EXPRESSION);
+  return KINDS.map((kind) => {
+    const ofFeatures = demands
+      .flatMap(({ anyOf }) => anyOf.filter((one) => one.kind === kind))
+      .flatMap(({ value }) => metBound(value, host.claims.get(kind) ?? []) ?? []);
+    const ofExpressions = expressions.flatMap(({ anyOf }) =>
+      anyOf.flatMap(({ value }) => expressionBounds(value, kind, host)),
+    );
+    return newest([...ofFeatures, ...ofExpressions]);
+  });
+}
+
+/** In a list, so that a version, itself a list, stays whole. */
+function metBound(wanted: string, claimed: readonly string[]): readonly [Version] | undefined {
+  const range = parseVersionRange(wanted);
+  if (range === undefined) return undefined;
+  const isMet = claimed.some((text) => {
+    const version = parseVersion(text);
+    return version !== undefined && inRange(range, version);
+  });
+  return isMet ? [lowerBound(range)] : undefined;
+}
+
+function newest(versions: readonly Version[]): Version | undefined {
+  return versions.reduce<Version | undefined>(
+    (best, one) => (best === undefined || compareVersions(one, best) > 0 ? one : best),
+    undefined,
+  );
+}
+
+/** Below zero: `a` asks for the newer version. */
+export function compareVersionBounds(a: VersionBounds, b: VersionBounds): number {
+  for (let at = 0; at < KINDS.length; at += 1) {
+    const [left, right] = [a[at], b[at]];
+    const order = comparePresence(left, right) || (left && right ? compareVersions(right, left) : 0);
+    if (order !== 0) return order;
+  }
+  return 0;
+}

@@ -1,0 +1,193 @@
+import { performance } from 'node:perf_hooks';
+import { describe, expect, test } from 'vitest';
+import { FairSemaphore, QueueFullError, SerialQueue, type ShareKey, TurnQueue } from '../../src/lib/queue.ts';
+
+const settled = () => new Promise((resolve) => setImmediate(resolve));
+
+function tasks() {
+  const events: string[] = [];
+  const finish = new Map<string, () => void>();
+  const task = (name: string) => () =>
+    new Promise<string>((resolve) => {
+      events.push(`${name} starts`);
+      finish.set(name, () => {
+        events.push(`${name} ends`);
+        resolve(name);
+      });
+    });
+  return { events, finish, task };
+}
+
+describe('SerialQueue', () => {
+  test('runs the tasks of one key one after the other', async () => {
+    const queue = new SerialQueue();
+    const { events, finish, task } = tasks();
+    const both = Promise.all([queue.run('key', task('a')), queue.run('key', task('b'))]);
+    await settled();
+    expect(events).toEqual(['a starts']);
+    finish.get('a')?.();
+    await settled();
+    finish.get('b')?.();
+    expect(await both).toEqual(['a', 'b']);
+    expect(events).toEqual(['a starts', 'a ends', 'b starts', 'b ends']);
+  });
+
+  test('runs tasks of different keys at the same time', async () => {
+    const queue = new SerialQueue();
+    const { events, task } = tasks();
+    void queue.run('one', task('a'));
+    void queue.run('other', task('b'));
+    await settled();
+    expect(events).toEqual(['a starts', 'b starts']);
+  });
+
+  test('goes on after a task that fails, and reports the failure to its own caller only', async () => {
+    const queue = new SerialQueue();
+    const failed = queue.run('key', () => Promise.reject(new Error('broken')));
+    const next = queue.run('key', () => Promise.resolve('next'));
+    await expect(failed).rejects.toThrow('broken');
+    expect(await next).toBe('next');
+  });
+
+  test('forgets a key when its last task has ended', async () => {
+    const queue = new SerialQueue();
+    await queue.run('key', () => Promise.resolve());
+    await settled();
+    expect(queue.size).toBe(0);
+  });
+});
+
+function block(ms: number): void {
+  for (const end = performance.now() + ms; performance.now() < end; );
+}
+
+describe('TurnQueue', () => {
+  test('grants turns in order of arrival', async () => {
+    const turns = new TurnQueue();
+    const order: number[] = [];
+    await Promise.all(
+      [1, 2, 3].map(async (name) => {
+        await turns.next();
+        order.push(name);
+      }),
+    );
+    expect(order).toEqual([1, 2, 3]);
+  });
+
+  test('lets other work run between two heavy pieces', async () => {
+    const turns = new TurnQueue();
+    const events: string[] = [];
+    const heavy = [1, 2, 3].map(async (name) => {
+      await turns.next();
+      block(20);
+      events.push(`heavy ${name}`);
+    });
+    const timer = setInterval(() => events.push('other'), 1);
+    await Promise.all(heavy);
+    clearInterval(timer);
+    const first = events.indexOf('heavy 1');
+    const second = events.indexOf('heavy 2');
+    const third = events.indexOf('heavy 3');
+    expect(events.slice(first, second)).toContain('other');
+    expect(events.slice(second, third)).toContain('other');
+  });
+
+  test('is ready again after it has been idle', async () => {
+    const turns = new TurnQueue();
+    await turns.next();
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    await expect(turns.next()).resolves.toBeUndefined();
+  });
+});
+
+const NEVER = new AbortController().signal;
+
+/** A semaphore of one permit that a first task occupies; the order in which the others run is noted. */
+function occupied(waitingMax = 100) {
+  const semaphore = new FairSemaphore(1, waitingMax);
+  const order: string[] = [];
+  let finish = () => {};
+  const first = semaphore.run(['first', ''], NEVER, () => new Promise<void>((resolve) => (finish = resolve)));
+  const add = (name: string, share: ShareKey, signal: AbortSignal = NEVER) =>
+    semaphore.run(share, signal, async () => void order.push(name));
+  const release = () => {
+    finish();
+    return first;
+  };
+  return { semaphore, order, add, finish: release };
+}
+
+describe('FairSemaphore', () => {
+  test('runs as many tasks at once as it has permits', async () => {
+    const semaphore = new FairSemaphore(2, 10);
+    let running = 0;
+    let most = 0;
+    const task = async () => {
+      running += 1;
+      most = Math.max(most, running);
+      await new Promise((resolve) => setImmediate(resolve));
+      running -= 1;
+    };
+    await Promise.all(Array.from({ length: 9 }, () => semaphore.run(['a', 'b'], NEVER, task)));
+    expect(most).toBe(2);
+  });
+
+  test('gives a newcomer its turn before the backlog of another share', async () => {
+    const { add, finish, order } = occupied();
+    const tasks = [
+      add('a1', ['a', 'x']),
+      add('a2', ['a', 'x']),
+      add('a3', ['a', 'x']),
+      add('b1', ['b', 'x']),
+    ];
+    await finish();
+    await Promise.all(tasks);
+    expect(order).toEqual(['a1', 'b1', 'a2', 'a3']);
+  });
+
+  test('shares the turns of one outer key among its inner keys', async () => {
+    const { add, finish, order } = occupied();
+    const tasks = [
+      add('ax1', ['a', 'x']),
+      add('ax2', ['a', 'x']),
+      add('ay1', ['a', 'y']),
+      add('b1', ['b', 'x']),
+      add('b2', ['b', 'x']),
+    ];
+    await finish();
+    await Promise.all(tasks);
+    expect(order).toEqual(['ax1', 'b1', 'ay1', 'b2', 'ax2']);
+  });
+
+  test('forgets a task whose caller has left', async () => {
+    const { semaphore, add, finish, order } = occupied();
+    const leaving = new AbortController();
+    const gone = add('gone', ['a', 'x'], leaving.signal);
+    const stays = add('stays', ['a', 'x']);
+    leaving.abort(new Error('left'));
+    await expect(gone).rejects.toThrow('left');
+    expect(semaphore.waiting).toBe(1);
+    await finish();
+    await stays;
+    expect(order).toEqual(['stays']);
+  });
+
+  test('drops the newest task of the share with the most waiting when its queue is full', async () => {
+    const { add, finish, order } = occupied(3);
+    const kept = [add('a1', ['a', 'x']), add('a2', ['a', 'x'])];
+    const dropped = add('a3', ['a', 'x']);
+    const newcomer = add('b1', ['b', 'x']);
+    await expect(dropped).rejects.toThrow(QueueFullError);
+    await finish();
+    await Promise.all([...kept, newcomer]);
+    expect(order).toEqual(['a1', 'b1', 'a2']);
+  });
+
+  test('passes the permit on when a task fails', async () => {
+    const semaphore = new FairSemaphore(1, 10);
+    const failing = semaphore.run(['a', ''], NEVER, () => Promise.reject(new Error('the task failed')));
+    const next = semaphore.run(['a', ''], NEVER, async () => 'ran');
+    await expect(failing).rejects.toThrow('the task failed');
+    expect(await next).toBe('ran');
+  });
+});
