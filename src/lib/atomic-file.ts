@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { type FileHandle, link, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { chown, type FileHandle, link, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 
 interface Incoming {
@@ -36,13 +36,28 @@ async function syncDirectory(directory: string): Promise<void> {
   }
 }
 
+export interface Owner {
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/**
+ * Whose a new file of this directory must be where root works for another user, as on the data of a service that runs as a
+ * user of its own: that user could not read what belongs to root.
+ */
+export async function inheritedOwner(directory: string): Promise<Owner | undefined> {
+  if (process.getuid?.() !== 0) return undefined;
+  const { uid, gid } = await stat(directory);
+  return uid === 0 ? undefined : { uid, gid };
+}
+
 export interface ReplaceOptions {
   /** Where the new bytes are written first, on the same file system; by default a hidden file in the same directory. */
   readonly temporary?: string;
   /** Permission bits of the new file. */
   readonly mode?: number;
-  /** Gives the new file to this user and group; needs the rights of root. */
-  readonly owner?: { readonly uid: number; readonly gid: number } | undefined;
+  /** Gives the new file to this user and group, else to {@link inheritedOwner}; needs the rights of root. */
+  readonly owner?: Owner | undefined;
   /** Also syncs the directory, so that the new file survives a loss of power once this resolves. */
   readonly durable?: boolean;
   /** Leaves a file that exists as it is: of two processes that start together, the first one wins. */
@@ -84,7 +99,7 @@ export async function replaceFile(
   const {
     temporary = temporaryBeside(path),
     mode = 0o600,
-    owner,
+    owner = await inheritedOwner(dirname(path)),
     durable = false,
     onlyIfAbsent = false,
     beforeMove,
@@ -161,6 +176,8 @@ function codeOf(error: unknown): string | undefined {
 async function makeOne(path: string, mode: number): Promise<void> {
   try {
     await mkdir(path, { mode });
+    const owner = await inheritedOwner(dirname(path));
+    if (owner !== undefined) await chown(path, owner.uid, owner.gid);
   } catch (error) {
     const isThere = codeOf(error) === 'EEXIST' && (await stat(path)).isDirectory();
     if (!isThere) throw error;

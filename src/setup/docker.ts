@@ -89,7 +89,13 @@ function flagPlaces(files: ConfigFiles): readonly string[] {
   );
 }
 
-const RELOAD = ['systemctl', 'reload', 'docker'] as const;
+/** A reload by dockerd's unit runs /bin/kill, which a minimal system lacks; systemd sends the same signal by itself. */
+function reloadOf(files: ConfigFiles): NonNullable<SetupPlan['reload']> {
+  const hasKill = ['/bin/kill', '/usr/bin/kill'].some((path) => files.exists(path));
+  return hasKill
+    ? ['systemctl', 'reload', 'docker']
+    : ['systemctl', 'kill', '--kill-who=main', '--signal=HUP', 'docker'];
+}
 
 /** dockerd: `registry-mirrors`, which serves Docker Hub's images only. */
 export const DOCKER: RuntimeSetup = {
@@ -113,9 +119,9 @@ export const DOCKER: RuntimeSetup = {
       ...(hasContainerdStore(config) ? [CONTAINERD_STORE] : []),
       ...otherMirrorsBefore(mirrors, url),
     ];
-    if (isSame(mirrors[0] ?? '', url)) return { changes: [], warnings, reload: RELOAD };
+    if (isSame(mirrors[0] ?? '', url)) return { changes: [], warnings, reload: reloadOf(files) };
     const next = withMirror(withoutMirror(source, mirrors, url), url);
-    return { changes: [{ path: PATH, text: next }], warnings, reload: RELOAD };
+    return { changes: [{ path: PATH, text: next }], warnings, reload: reloadOf(files) };
   },
   remove: (files, url): SetupPlan => {
     const text = files.read(PATH);
@@ -125,7 +131,7 @@ export const DOCKER: RuntimeSetup = {
     return {
       changes: [{ path: PATH, text: withoutMirror(text, mirrors, url) }],
       warnings: [],
-      reload: RELOAD,
+      reload: reloadOf(files),
     };
   },
 };

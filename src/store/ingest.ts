@@ -1,7 +1,8 @@
-import { closeSync, fsync, open, rename, unlink, writev } from 'node:fs';
+import { closeSync, fchown, fsync, open, rename, unlink, writev } from 'node:fs';
+import { dirname } from 'node:path';
 import type { Writable } from 'node:stream';
 import { promisify } from 'node:util';
-import { incomingPath } from '../lib/atomic-file.ts';
+import { incomingPath, inheritedOwner } from '../lib/atomic-file.ts';
 import type { Ingest } from '../oci/content-store.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { ByteRange } from '../oci/range.ts';
@@ -9,8 +10,9 @@ import type { BufferPool } from './buffer-pool.ts';
 import { copyFile, hasDigest } from './file-io.ts';
 import { type Hasher, inlineDigest } from './hasher.ts';
 
-const [openFile, syncFile, renameFile, unlinkFile] = [
+const [openFile, ownFile, syncFile, renameFile, unlinkFile] = [
   promisify(open),
+  promisify(fchown),
   promisify(fsync),
   promisify(rename),
   promisify(unlink),
@@ -132,6 +134,8 @@ export async function openIngest(options: IngestOptions): Promise<Ingest> {
 
   async function giveName(): Promise<void> {
     try {
+      const owner = await inheritedOwner(dirname(options.path));
+      if (owner !== undefined) await ownFile(fd, owner.uid, owner.gid);
       await syncFile(fd);
       await options.beforeCommit();
       await renameFile(temporary, options.path);

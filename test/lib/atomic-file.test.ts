@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chown, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -26,6 +26,17 @@ describe('makeDirectory()', () => {
 
   test('refuses, instead of trying for ever, in a file system that takes no directories', async () => {
     await expect(makeDirectory('/proc/metahub/v1', 0o700)).rejects.toMatchObject({ code: 'ENOENT' });
+  });
+});
+
+describe.runIf(process.getuid?.() === 0)('in a directory of another user', () => {
+  const OTHER = { uid: 12_345, gid: 12_346 };
+
+  test('what root makes belongs to that user, who could not read it else', async () => {
+    await chown(folder, OTHER.uid, OTHER.gid);
+    await makeDirectory(join(folder, 'a', 'b'), 0o700);
+    await replaceFile(join(folder, 'a', 'file'), Buffer.from('new'));
+    for (const path of ['a', 'a/b', 'a/file']) expect(await stat(join(folder, path))).toMatchObject(OTHER);
   });
 });
 

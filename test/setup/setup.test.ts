@@ -206,6 +206,13 @@ describe('docker', () => {
       /docker\.service\.d\/mirror\.conf: starts dockerd with --registry-mirror/,
     );
   });
+
+  test('reloads by the unit, and on a machine without /bin/kill, which the unit runs, by the same signal', async () => {
+    const reloadOf = async (files: Readonly<Record<string, string>>) =>
+      (await machine(files).configure('docker')).reload;
+    expect(await reloadOf({ '/usr/bin/kill': '' })).toEqual(['systemctl', 'reload', 'docker']);
+    expect(await reloadOf({})).toEqual(['systemctl', 'kill', '--kill-who=main', '--signal=HUP', 'docker']);
+  });
 });
 
 describe('containerd', () => {

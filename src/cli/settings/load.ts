@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { loadConfigFile } from './file.ts';
+import { type InstalledService, installedService, sayOfService } from './installed-service.ts';
 import { addFlags, type ResolvedSettings, resolveSettings, type SettingTable } from './setting.ts';
 import { settingVariables } from './surroundings.ts';
 import { SERVE_SETTINGS } from './table.ts';
@@ -21,12 +22,28 @@ export function addSettings(command: Command, table: SettingTable): void {
 export async function loadSettings<Table extends SettingTable>(
   table: Table,
   flags: Readonly<Record<string, unknown>>,
+  service?: InstalledService,
 ): Promise<ResolvedSettings<Table> & { readonly filePath: string | undefined }> {
-  const variables = settingVariables(process.env);
+  const variables = settingVariables({ ...service?.environment, ...process.env });
   const named = flags['config'] ?? variables['METAHUB_CONFIG'];
   const { path, content } = await loadConfigFile(typeof named === 'string' ? named : undefined);
   const foreign = Object.keys(SERVE_SETTINGS).filter((name) => !Object.hasOwn(table, name));
   const file = Object.fromEntries(Object.entries(content).filter(([name]) => !foreign.includes(name)));
-  const resolved = resolveSettings(table, { flags, environment: variables, file, filePath: path });
+  const resolved = resolveSettings(table, {
+    ...{ flags, file, filePath: path },
+    environment: variables,
+    service: service?.values,
+  });
   return { ...resolved, filePath: path };
+}
+
+/** {@link loadSettings} for root's commands about the mirror itself: they are about the installed service, where there is one. */
+export async function loadServiceSettings<Table extends SettingTable>(
+  table: Table,
+  flags: Readonly<Record<string, unknown>>,
+) {
+  const service = installedService();
+  const settings = await loadSettings(table, flags, service);
+  if (service !== undefined && settings.origins['data'] === 'service') sayOfService(service);
+  return settings;
 }

@@ -4,7 +4,7 @@ import { closestWord, repeated } from '../../lib/text.ts';
 import { UserError } from '../user-error.ts';
 
 /** Where a setting's value came from. */
-export type Origin = 'flag' | 'environment' | 'file' | 'default';
+export type Origin = 'flag' | 'environment' | 'file' | 'service' | 'default';
 
 /**
  * One thing that can be set, by a flag, by a METAHUB_ variable or in the configuration file, read by one parser.
@@ -37,6 +37,8 @@ export interface SettingSources {
   readonly flags: Readonly<Record<string, unknown>>;
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly file: Readonly<Record<string, unknown>>;
+  /** What the installed service is started with, in the place of defaults. */
+  readonly service?: Readonly<Record<string, unknown>> | undefined;
   /** The file's name, for messages. */
   readonly filePath: string | undefined;
 }
@@ -75,11 +77,13 @@ function find(name: string, setting: Setting<unknown>, sources: SettingSources):
   if (inFile !== undefined && inFile !== null) {
     return { origin: 'file', value: inFile, written: `${name} in ${sources.filePath ?? 'the file'}` };
   }
+  const ofService = sources.service?.[name];
+  if (ofService !== undefined) return { origin: 'service', value: ofService, written: name };
   return undefined;
 }
 
 /**
- * Every setting by its strongest source: flag, environment, file, default.
+ * Every setting by its strongest source: flag, environment, file, what the installed service is started with, default.
  * @throws {UserError} status 2 for a value that cannot be read or a key of the file that no setting has.
  */
 export function resolveSettings<Table extends SettingTable>(

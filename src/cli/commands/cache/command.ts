@@ -3,7 +3,7 @@ import { jsonText, sizeText } from '../../../lib/text.ts';
 import type { StoredItem } from '../../../store/admin.ts';
 import type { Store } from '../../../store/store.ts';
 import { helpText } from '../../help-text.ts';
-import { addSettings, loadSettings } from '../../settings/load.ts';
+import { addSettings, loadServiceSettings } from '../../settings/load.ts';
 import { readDurationMs, readSizeBytes } from '../../settings/parse.ts';
 import { SERVE_SETTINGS } from '../../settings/table.ts';
 import { UserError } from '../../user-error.ts';
@@ -18,12 +18,12 @@ const EXAMPLES = {
       ['metahub cache verify', 'read everything, drop what is spoilt'],
       ['metahub cache prune --older-than 30d', 'drop what nobody has used for a month'],
     ],
-    'All of them may be used while a mirror is running on the same data.',
+    'All of them may be used while a mirror is running on the same data. Root looks at the data of the installed service.',
   ),
   ls: helpText([
     ['metahub cache ls', 'by repository'],
     ['metahub cache ls --all', 'item by item, with digests'],
-    ['metahub cache ls --data /var/cache/metahub', 'what the service holds'],
+    ['sudo metahub cache ls', 'what the installed service holds'],
   ]),
   verify: helpText(
     [['metahub cache verify'], ['metahub cache verify --json | jq .spoilt']],
@@ -53,7 +53,7 @@ async function withStore(
   writes: boolean,
   work: (opened: Opened) => Promise<void>,
 ): Promise<void> {
-  const { values } = await loadSettings(SETTINGS, flags);
+  const { values } = await loadServiceSettings(SETTINGS, flags);
   const [{ openStore }, { defaultCacheBytes }, { layoutOf }, { access, constants }] = await Promise.all([
     import('../../../store/store.ts'),
     import('../../../store/disk-space.ts'),

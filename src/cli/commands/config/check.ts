@@ -7,7 +7,7 @@ import { isAccountFile, MachineReader } from '../../../site/machine-reader.ts';
 import { catalogInForce } from '../../settings/catalog.ts';
 import { type ConfigFile, loadConfigFile } from '../../settings/file.ts';
 import { loadImageCatalog, readImageLists } from '../../settings/image-lists.ts';
-import { loadSettings } from '../../settings/load.ts';
+import { loadServiceSettings, type loadSettings } from '../../settings/load.ts';
 import { readPolicies } from '../../settings/policies.ts';
 import { resolveSettings } from '../../settings/setting.ts';
 import { SERVE_SETTINGS } from '../../settings/table.ts';
@@ -118,7 +118,7 @@ export async function checkInForce(flags: { readonly config?: string }): Promise
     path = file.path ?? path;
     const complaints = await complaintsOfSettings(file);
     if (complaints.length > 0) return [{ path, kind: 'settings', complaints }];
-    return await checkSettings(await loadSettings(SERVE_SETTINGS, { config: named }));
+    return await checkSettings(await loadServiceSettings(SERVE_SETTINGS, { config: named }));
   } catch (error) {
     return [{ path, kind: 'settings', complaints: [complaintOf(error)] }];
   }

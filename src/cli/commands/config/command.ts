@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { tableText } from '../../../lib/text.ts';
 import { helpText } from '../../help-text.ts';
-import { addSettings, CONFIG_FLAG, loadSettings } from '../../settings/load.ts';
+import { addSettings, CONFIG_FLAG, loadServiceSettings } from '../../settings/load.ts';
 import type { SettingTable } from '../../settings/setting.ts';
 import { SERVE_SETTINGS } from '../../settings/table.ts';
 
@@ -29,7 +29,7 @@ interface ShowOptions {
 }
 
 async function show(flags: ShowOptions & Readonly<Record<string, unknown>>): Promise<void> {
-  const { values, origins, filePath } = await loadSettings(SERVE_SETTINGS, flags);
+  const { values, origins, filePath } = await loadServiceSettings(SERVE_SETTINGS, flags);
   const rows = Object.entries(values).map(([name, value]) => ({
     name,
     value: written(name, value),
@@ -79,7 +79,7 @@ export function configure(command: Command): void {
     .exitOverride();
   addSettings(showing, SERVE_SETTINGS);
   showing
-    .option('--origin', 'say where each value came from: flag, environment, file or default')
+    .option('--origin', 'say where each value came from: flag, environment, file, service or default')
     .option('--json', 'print JSON')
     .addHelpText(
       'after',

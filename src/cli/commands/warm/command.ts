@@ -9,7 +9,7 @@ import { lookupFailure, parseImage } from '../../image-lookup.ts';
 import { createLog } from '../../log.ts';
 import { newPseudonym } from '../../open-upstream.ts';
 import type { MirrorStack } from '../../serve/compose.ts';
-import { addSettings, loadSettings } from '../../settings/load.ts';
+import { addSettings, loadServiceSettings } from '../../settings/load.ts';
 import { LOOKUP_SETTINGS, SERVE_SETTINGS } from '../../settings/table.ts';
 import { UserError } from '../../user-error.ts';
 import { createProgressLine } from './progress.ts';
@@ -40,7 +40,7 @@ const EXAMPLES = helpText(
   [
     ['metahub warm alpine ghcr.io/a/b:v1', 'fetch what this host would pull'],
     ['metahub warm --from-file images.txt', 'one image a line; # begins a comment, - is standard input'],
-    ['metahub warm --data /var/cache/metahub qnib/bench', 'into the store of the service'],
+    ['sudo metahub warm qnib/bench', 'into the store of the installed service'],
   ],
   'It may run beside a mirror on the same data. Exit status: 0 all are stored, 1 one is not, 2 a wrong option.',
 );
@@ -81,7 +81,7 @@ async function warm(
     });
   }
   const images = names.map(parseImage);
-  const settings = await loadSettings(SERVE_SETTINGS, { ...flags });
+  const settings = await loadServiceSettings(SERVE_SETTINGS, { ...flags });
   if (settings.values.cache === 'off') {
     throw new UserError('the cache is off, so nothing would be kept', {
       nextStep: 'Set --cache on or transit.',
