@@ -3,20 +3,37 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { DEBIAN_TREE, openDebianTree, snapshotOf } from '../support/debian-tree.ts';
+import { lineOf } from '../support/image-set.ts';
 import { run } from '../support/processes.ts';
 import { describeWith } from '../support/required-programs.ts';
 import { bootTree, SYSTEMD, type Systemd } from '../support/systemd.ts';
+import { openTreeHub } from '../support/tree-hub.ts';
 import { openWorkplace, type Workplace } from '../support/workplace.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const METAHUB = join(ROOT, 'bin/metahub.js');
 const MIRROR = 'metahub.service';
 
-/** What a running system and dpkg itself write. */
+/** What a running system, apt, dpkg and the runtimes themselves write. */
 const NOT_OURS =
-  /^\/(proc|sys|dev|run|tmp)\/|^\/var\/(log|lib\/dpkg|lib\/systemd|lib\/private|cache\/(ldconfig|private)|cache\/debconf)(\/|$)|^\/etc\/machine-id$|^\/usr\/lib\/sysimage/;
+  /^\/(proc|sys|dev|run|tmp)\/|^\/var\/(log|lib\/(apt|dpkg|systemd|private|docker|containerd|containers|cni)|cache\/(apt|ldconfig|private|debconf))(\/|$)|^\/etc\/(machine-id|docker\/key\.json|cni\/net\.d\/cni\.lock)$|^\/opt\/containerd|^\/usr\/lib\/sysimage/;
+
+/** A machine of the test: no bridge, since its kernel is another's, and storage that works on any file system. */
+const OPERATOR_FILES = {
+  'etc/docker/daemon.json': '{\n  "iptables": false,\n  "bridge": "none",\n  "storage-driver": "vfs"\n}\n',
+  'etc/containers/storage.conf':
+    '[storage]\ndriver = "vfs"\nrunroot = "/run/containers/storage"\ngraphroot = "/var/lib/containers/storage"\n',
+} as const;
+
+/** All that apt and dpkg may say on stderr. */
+const NOTHING_WRONG =
+  /^((Created symlink|debconf: delaying package configuration|N: Download is performed).*\n)*$/;
+/** The whole of a node must be done in this time, in milliseconds. */
+const NODE_MS = 120_000;
+const BENCH = 'docker.io/qnib/bench:latest';
 
 describeWith(
-  [...DEBIAN_TREE, ...SYSTEMD, 'dpkg-deb', 'npm'],
+  [...DEBIAN_TREE, ...SYSTEMD, 'dpkg-deb', 'npm', 'docker-registry', 'gcc', 'openssl'],
   'the Debian package on a minimal Debian 12 with a real systemd',
   () => {
     let workplace: Workplace;
@@ -50,9 +67,18 @@ describeWith(
     }
 
     let deb: string;
+    let fitting: string;
     beforeAll(async () => {
       workplace = openWorkplace();
       tree = await openDebianTree(workplace);
+      const cpu = (await run(process.execPath, [METAHUB, 'detect', 'cpu'])).trim();
+      fitting = `cpu:${cpu}`;
+      const hub = await openTreeHub(workplace, tree, {
+        'library/hello-world': [{ optimizedFor: 'generic' }],
+        'library/other': [{ optimizedFor: 'generic' }],
+        'qnib/bench': [{ optimizedFor: 'generic' }, { optimizedFor: fitting, features: [fitting] }],
+      });
+      for (const [path, text] of Object.entries(OPERATOR_FILES)) writeFileSync(join(tree, path), text);
       const built = await run('npm', ['run', '--silent', 'package', '--', 'deb', '--quick'], {
         cwd: ROOT,
         timeoutMs: 240_000,
@@ -60,16 +86,89 @@ describeWith(
       deb = built.trim().split('\n').pop() ?? '';
       before = snapshotOf(tree, NOT_OURS);
       systemd = await bootTree(workplace, tree);
+      await hub.start(systemd);
+      await systemd.run('systemctl', 'start', 'containerd', 'docker');
       await run('cp', [deb, join(tree, 'metahub.deb')]);
     }, 600_000);
     afterAll(() => workplace?.close());
 
-    test('installs, with nothing missing, and the mirror serves at once', async () => {
-      const { status, stdout, stderr } = await systemd.attempt('dpkg', '--install', '/metahub.deb');
-      expect({ status, stderr }, stdout).toEqual({
-        status: 0,
-        stderr: expect.stringMatching(/^(Created symlink .*\n)*$/),
-      });
+    test('within two minutes: installed, the runtimes configured, and doctor finds nothing to complain of', async () => {
+      const startedMs = performance.now();
+      const installed = await systemd.attempt('apt-get', 'install', '--yes', '/metahub.deb');
+      expect(installed).toMatchObject({ status: 0, stderr: expect.stringMatching(NOTHING_WRONG) });
+      await systemd.run('metahub', 'setup', 'all', '--reload');
+      const { status, stdout } = await systemd.attempt('metahub', 'doctor', '--json');
+      const tookMs = performance.now() - startedMs;
+      const { checks } = JSON.parse(stdout) as {
+        checks: readonly { readonly name: string; readonly status: string }[];
+      };
+      expect(checks.filter((check) => check.status !== 'pass')).toEqual([]);
+      expect(status).toBe(0);
+      expect(checks.map(({ name }) => name)).toEqual(
+        expect.arrayContaining(
+          ['docker', 'containerd', 'podman'].flatMap((runtime) => [
+            `${runtime}: configured`,
+            `${runtime}: uses the mirror`,
+          ]),
+        ),
+      );
+      expect(tookMs).toBeLessThan(NODE_MS);
+    });
+
+    test('dockerd runs the variant that fits this host', async () => {
+      await systemd.run('docker', 'pull', 'qnib/bench');
+      expect(await systemd.run('docker', 'run', '--rm', '--network', 'none', 'qnib/bench')).toBe(
+        `${lineOf(fitting)}\n`,
+      );
+    });
+
+    test('containerd runs the variant that fits this host', async () => {
+      await systemd.run('ctr', 'images', 'pull', '--hosts-dir', '/etc/containerd/certs.d', BENCH);
+      // Of a container that ends at once, ctr now and then has copied nothing.
+      let containers = 0;
+      const runs = () => {
+        containers += 1;
+        // 0: the test's group has no controller of CPU time that could be set.
+        return systemd.run('ctr', 'run', '--rm', '--cpu-shares', '0', BENCH, `bench${containers}`);
+      };
+      await expect.poll(runs, { timeout: 30_000 }).toBe(`${lineOf(fitting)}\n`);
+    });
+
+    test('podman runs the variant that fits this host', async () => {
+      await systemd.run('podman', 'pull', '--quiet', BENCH);
+      const limits = ['--ulimit', 'nofile=1024:1024', '--ulimit', 'nproc=1024:1024'];
+      const words = ['run', '--rm', '--cgroups', 'disabled', '--network', 'none', ...limits, BENCH];
+      expect(await systemd.run('podman', ...words)).toBe(`${lineOf(fitting)}\n`);
+    });
+
+    test('status names the pulls and the runtimes that came through', async () => {
+      const { installed, decisions } = JSON.parse(await systemd.run('metahub', 'status', '--json')) as {
+        installed: readonly { readonly configured: boolean; readonly lastSuccess: string | null }[];
+        decisions: readonly { readonly image: string; readonly verdict: string; readonly entry: string }[];
+      };
+      expect(installed.map(({ configured, lastSuccess }) => configured && lastSuccess !== null)).toEqual([
+        true,
+        true,
+        true,
+      ]);
+      expect(decisions).toContainEqual(
+        expect.objectContaining({ image: BENCH, verdict: 'fitted', entry: fitting }),
+      );
+    });
+
+    test('root’s cache, config and warm are about the service, say so, and leave nothing that it cannot read', async () => {
+      const { stdout, stderr } = await systemd.attempt('metahub', 'cache', 'ls');
+      expect(stdout).toContain('docker.io/qnib/bench');
+      expect(stderr).toContain('the installed service, whose data is in /var/cache/metahub');
+      const shown = await systemd.run('metahub', 'config', 'show', '--origin');
+      expect(shown).toMatch(/^data +service +\/var\/cache\/metahub$/m);
+      await systemd.run('metahub', 'warm', 'library/other');
+      await systemd.run('metahub', 'cache', 'verify');
+      expect(await systemd.run('find', '/var/cache/private/metahub', '-uid', '0')).toBe('');
+      expect(await systemd.run('metahub', 'cache', 'ls')).toContain('docker.io/library/other');
+    });
+
+    test('installed, the mirror serves at once, by units that are enabled', async () => {
       expect(await systemd.property(MIRROR, 'ActiveState')).toBe('active');
       expect(await ask('/v2/')).toBe('200\n');
       for (const unit of [MIRROR, 'metahub.socket', 'metahub-detect.service'])
@@ -132,10 +231,11 @@ describeWith(
 
     test('removed, it stops and keeps what the operator wrote; purged, it leaves nothing', async () => {
       await systemd.run('sh', '-c', 'echo "{}" >/etc/metahub/auth.json');
-      await systemd.run('dpkg', '--remove', 'metahub');
+      await systemd.run('metahub', 'setup', '--remove');
+      await systemd.run('apt-get', 'remove', '--yes', 'metahub');
       expect(await systemd.property(MIRROR, 'ActiveState')).toBe('inactive');
       expect(existsSync(join(tree, 'etc/metahub/config.yaml'))).toBe(true);
-      await systemd.run('dpkg', '--purge', 'metahub');
+      await systemd.run('apt-get', 'purge', '--yes', 'metahub');
       await systemd.run('rm', '/metahub.deb', '/next.deb');
       const after = snapshotOf(tree, NOT_OURS);
       expect([...after].filter(([path, what]) => before.get(path) !== what)).toEqual([]);

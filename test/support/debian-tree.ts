@@ -6,13 +6,15 @@ import { run } from './processes.ts';
 import type { Workplace } from './workplace.ts';
 
 /** What `openDebianTree` needs. */
-export const DEBIAN_TREE = ['root', 'debootstrap', 'tar'];
+export const DEBIAN_TREE = ['root', 'debootstrap', 'chroot', 'tar'];
 
 /** Bootstrapping takes minutes: a tree is kept from one run to the next, as an archive. */
-const KEPT = join(tmpdir(), 'metahub-test-debian-12.tar');
+const KEPT = join(tmpdir(), 'metahub-test-debian-12-runtimes.tar');
+const RUNTIMES = ['docker.io', 'containerd', 'podman', 'crun', 'ca-certificates'];
 
 /**
- * A minimal Debian 12 with systemd in a folder of its own: no procps, no libnss-systemd, no Node.js.
+ * A minimal Debian 12 with systemd and three container runtimes in a folder of its own: no procps, no libnss-systemd, no
+ * Node.js.
  * @returns its path
  */
 export async function openDebianTree(workplace: Workplace): Promise<string> {
@@ -23,6 +25,9 @@ export async function openDebianTree(workplace: Workplace): Promise<string> {
   }
   const options = ['--variant=minbase', '--include=systemd'];
   await run('debootstrap', [...options, 'bookworm', tree], { timeoutMs: 600_000 });
+  const install = ['apt-get', 'install', '--yes', '--no-install-recommends', ...RUNTIMES];
+  await run('chroot', [tree, ...install], { env: { DEBIAN_FRONTEND: 'noninteractive' }, timeoutMs: 600_000 });
+  await run('chroot', [tree, 'apt-get', 'clean']);
   await run('tar', ['--create', '--file', `${KEPT}.${process.pid}`, '--directory', tree, '.']);
   await run('mv', [`${KEPT}.${process.pid}`, KEPT]);
   return tree;

@@ -15,6 +15,8 @@ export interface Systemd {
   /** Runs a program inside; any status but 0 is an error. */
   run(command: string, ...args: readonly string[]): Promise<string>;
   attempt(command: string, ...args: readonly string[]): Promise<ProgramResult>;
+  /** What runs a program of this machine in the network that the system sees: put before its words. */
+  readonly inNetwork: readonly string[];
   /** One property of a unit, as `systemctl show` gives it. */
   property(unit: string, name: string): Promise<string>;
 }
@@ -84,6 +86,7 @@ async function boot(workplace: Workplace, root: string, command: readonly string
   ];
   const enter = (command: string, args: readonly string[]) => [...inside, '--', command, ...args];
   return {
+    inNetwork: ['nsenter', `--target=${childOf(outside.pid)}`, '--net', '--'],
     run: (command, ...args) => run('nsenter', enter(command, args)),
     attempt: (command, ...args) => attempt('nsenter', enter(command, args)),
     property: async (unit, name) =>
