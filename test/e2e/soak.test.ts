@@ -1,4 +1,5 @@
 import { afterAll, expect, test } from 'vitest';
+import { attackSoak } from '../soak/attacks.ts';
 import { SOAK_NEEDS, soak } from '../soak/soak.ts';
 import { describeWith } from '../support/required-programs.ts';
 import { openWorkplace } from '../support/workplace.ts';
@@ -12,6 +13,19 @@ describeWith(SOAK_NEEDS, 'many clients, a registry that fails and a mirror that 
   }, async () => {
     const seed = Date.now() % 1_000_000;
     const { lines, failures } = await soak(workplace, { minutes: 0.3, seed, tell: () => {} });
+    expect(failures, lines.join('\n')).toEqual([]);
+  });
+});
+
+describeWith(SOAK_NEEDS, 'pulls beside a client of a site that attacks', () => {
+  const workplace = openWorkplace();
+  afterAll(() => workplace.close());
+
+  test('none is lost or stale, first logins come through, the event loop turns and memory is bounded', {
+    timeout: 300_000,
+  }, async () => {
+    const seed = Date.now() % 1_000_000;
+    const { lines, failures } = await attackSoak(workplace, { minutes: 0.4, seed, tell: () => {} });
     expect(failures, lines.join('\n')).toEqual([]);
   });
 });

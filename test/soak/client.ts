@@ -56,17 +56,19 @@ export interface ClientOptions {
   readonly mirror: string;
   readonly ledger: Ledger;
   readonly random: Random;
+  /** With every request. */
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 /** A client that checks every digest and, like a runtime, asks again when a connection breaks or a registry fails. */
-export function createClient({ mirror, ledger, random }: ClientOptions) {
+export function createClient({ mirror, ledger, random, headers: own = {} }: ClientOptions) {
   const keeping = new Agent({ keepAlive: true, maxSockets: 4 });
 
   function send(method: string, path: string, headers: object): Promise<IncomingMessage> {
     return new Promise((resolve, reject) => {
       // dockerd makes a connection for each request; others keep theirs.
       const agent = random.chance(0.3) ? new Agent() : keeping;
-      const asking = httpRequest(`${mirror}${path}`, { method, headers: { ...headers }, agent });
+      const asking = httpRequest(`${mirror}${path}`, { method, headers: { ...headers, ...own }, agent });
       asking.setTimeout(SILENCE_MS, () => asking.destroy(new Error(`nothing for ${SILENCE_MS} ms`)));
       asking.once('response', resolve).on('error', reject).end();
     });

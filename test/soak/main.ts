@@ -1,11 +1,17 @@
 import { parseArgs } from 'node:util';
 import { openWorkplace } from '../support/workplace.ts';
+import { attackSoak } from './attacks.ts';
 import { soak } from './soak.ts';
 
-// `npm run soak -- --minutes 10`: pulls with faults on all sides, and at the end the proof that none of it mattered.
+// `npm run soak -- --minutes 10`: pulls with faults on all sides, and at the end the proof that none of it mattered; with
+// `--attacks`, pulls beside a client that attacks.
 
 const { values } = parseArgs({
-  options: { minutes: { type: 'string', default: '10' }, seed: { type: 'string' } },
+  options: {
+    minutes: { type: 'string', default: '10' },
+    seed: { type: 'string' },
+    attacks: { type: 'boolean' },
+  },
 });
 const minutes = Number(values.minutes);
 const seed = Number(values.seed ?? Date.now() % 1_000_000);
@@ -16,7 +22,7 @@ if (!(minutes > 0) || !Number.isSafeInteger(seed)) {
 const workplace = openWorkplace();
 process.once('SIGINT', () => void workplace.close().then(() => process.exit(130)));
 try {
-  const { lines, failures } = await soak(workplace, {
+  const { lines, failures } = await (values.attacks ? attackSoak : soak)(workplace, {
     minutes,
     seed,
     tell: (line) => process.stdout.write(`${line}\n`),

@@ -11,9 +11,13 @@ export interface Footprint {
 }
 
 /** Reads `/proc/PID`. */
-function footprintOf(pid: number): Footprint {
+export function residentMibOf(pid: number): number {
   const kib = Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
-  return { residentMib: Math.round(kib / 1024), handles: readdirSync(`/proc/${pid}/fd`).length };
+  return Math.round(kib / 1024);
+}
+
+function footprintOf(pid: number): Footprint {
+  return { residentMib: residentMibOf(pid), handles: readdirSync(`/proc/${pid}/fd`).length };
 }
 
 /** For how long nothing may change before a process counts as idle: longer than it keeps files open that nobody reads. */
