@@ -1,5 +1,6 @@
 import type { Log } from '../lib/log.ts';
 import type { ContentStore } from '../oci/content-store.ts';
+import type { Repository, Tag } from '../oci/reference.ts';
 import type { Registry } from '../oci/registry.ts';
 
 /** How the cache answered a request. `coalesced`: it joined a fetch under way. `bypass`: the content is streamed and not stored. */
@@ -13,6 +14,8 @@ export interface CacheOptions {
   readonly log: Log;
   /** Called once for each answer, for metrics. */
   readonly onResult?: (kind: 'manifest' | 'blob', result: CacheResult) => void;
+  /** Called when a tag is seen to point elsewhere than a moment ago. */
+  readonly onTagMoved?: ((repository: Repository, tag: Tag) => void) | undefined;
   /** For how long a tag that was just looked up is not looked up again, in milliseconds. */
   readonly tagMaxAgeMs?: number;
   /** For how long an upstream that failed is not asked again about a tag that can be served stale, in milliseconds. */

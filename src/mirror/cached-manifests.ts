@@ -19,7 +19,7 @@ import {
 import { isLoopError } from '../oci/via.ts';
 import type { CacheOptions, CacheResult } from './cache-options.ts';
 import { isFailure, isTimeout, STALE_NOTICES } from './staleness.ts';
-import { TagCache, type TagLookup, tagKey } from './tag-cache.ts';
+import { TagCache, type TagLookup, type TagView, tagView } from './tag-cache.ts';
 
 /** Long enough that a burst of pulls asks once, short enough that nobody waits for a tag they have just pushed. */
 const TAG_MAX_AGE_MS = 1000;
@@ -39,8 +39,8 @@ interface DigestRequest {
   readonly options: RequestOptions;
 }
 
-function keyOf({ repository, tag, options }: TagRequest): string {
-  return tagKey(repository, tag, options.access);
+function viewOf({ repository, tag, options }: TagRequest): TagView {
+  return tagView(repository, tag, options.access);
 }
 
 function infoOf({ digest, mediaType, bytes, notices }: Manifest): ManifestInfo {
@@ -149,9 +149,11 @@ export class CachedManifests {
   /** Where the tag points: as of a moment ago, as upstream says, or as it last said. */
   async #lookUp(request: TagRequest): Promise<TagLookup> {
     const { repository, tag, options } = request;
-    const key = keyOf(request);
-    const fresh = this.#tags.find(key);
+    const view = viewOf(request);
+    const fresh = options.revalidate ? undefined : this.#tags.find(view);
     if (fresh) return fresh;
+    // A lookup under way may have been answered already when the client asked for what is there now.
+    const key = options.revalidate ? `${view.key} revalidated` : view.key;
     return this.#lookups.share(key, options.signal, async (signal) => {
       try {
         const info = await this.#options.next.resolve(
@@ -169,7 +171,8 @@ export class CachedManifests {
 
   #remember(request: TagRequest, info: ManifestInfo): TagLookup {
     const lookup = { info, isStale: false };
-    this.#tags.keep(keyOf(request), lookup, this.#tagMaxAgeMs);
+    const hasMoved = this.#tags.keep(viewOf(request), lookup, this.#tagMaxAgeMs);
+    if (hasMoved) this.#options.onTagMoved?.(request.repository, request.tag);
     return lookup;
   }
 
@@ -178,7 +181,7 @@ export class CachedManifests {
     const { repository, tag, options } = request;
     const last = isFailure(error, options.access) ? await this.#lastAnswer(request) : undefined;
     if (!last) throw error;
-    this.#tags.keep(keyOf(request), last, this.#retryMs);
+    this.#tags.keep(viewOf(request), last, this.#retryMs);
     this.#count('stale');
     const { digest } = last.info;
     const reference = formatReference(repository, { kind: 'tag', tag });
@@ -235,19 +238,24 @@ export class CachedManifests {
   /** The manifest itself, when what a HEAD announced cannot be had: its bytes decide what the tag points to. */
   async #fetchByTag(request: TagRequest): Promise<Manifest> {
     const { repository, tag, options } = request;
-    const fetched = await this.#fetch(`${keyOf(request)} itself`, repository, { kind: 'tag', tag }, options);
+    const fetched = await this.#fetch(
+      `${viewOf(request).key} itself`,
+      repository,
+      { kind: 'tag', tag },
+      options,
+    );
     this.#remember(request, infoOf(fetched));
     return fetched;
   }
 
   /** For how long the answer may be repeated. */
   #maxAgeMs(request: TagRequest): number {
-    return this.#tags.find(keyOf(request))?.maxAgeMs ?? 0;
+    return this.#tags.find(viewOf(request))?.maxAgeMs ?? 0;
   }
 
   /** Has upstream named another digest since? A slow pull must not have the last word. */
   #hasMoved(request: TagRequest, from: Digest): boolean {
-    const latest = this.#tags.latest(keyOf(request));
+    const latest = this.#tags.latest(viewOf(request));
     return latest !== undefined && !latest.isStale && latest.info.digest !== from;
   }
 }

@@ -3,6 +3,7 @@ import { formatRepository, type Repository, type Tag } from '../oci/reference.ts
 import type { Access, ManifestInfo } from '../oci/registry.ts';
 
 const TAGS_MAX = 20_000;
+const MOVED_MAX = 1000;
 
 /** What a tag points to. */
 export interface TagLookup {
@@ -12,18 +13,29 @@ export interface TagLookup {
 }
 
 interface CachedLookup extends TagLookup {
+  readonly sinceMs: number;
   readonly untilMs: number;
 }
 
-/** A tag as this access sees it. */
-export function tagKey(repository: Repository, tag: Tag, access: Access | undefined): string {
-  return `${access?.partition ?? ''} ${formatRepository(repository)}:${tag}`;
+/** A tag as an access sees it. */
+export interface TagView {
+  /** `docker.io/library/alpine:latest`. */
+  readonly name: string;
+  /** The same, and who sees it. */
+  readonly key: string;
+}
+
+export function tagView(repository: Repository, tag: Tag, access: Access | undefined): TagView {
+  const name = `${formatRepository(repository)}:${tag}`;
+  return { name, key: `${access?.partition ?? ''} ${name}` };
 }
 
 /** What tags pointed to a moment ago: a burst of the same request goes upstream once. */
 export class TagCache {
   readonly #now: () => number;
   readonly #lookups = new LRUCache<string, CachedLookup>({ max: TAGS_MAX });
+  /** When tags were last seen to point elsewhere. */
+  readonly #moved = new LRUCache<string, number>({ max: MOVED_MAX });
 
   /** @param now monotonic milliseconds. */
   constructor(now: () => number) {
@@ -31,19 +43,25 @@ export class TagCache {
   }
 
   /** Still fresh, and for how many milliseconds. */
-  find(key: string): (TagLookup & { readonly maxAgeMs: number }) | undefined {
+  find({ name, key }: TagView): (TagLookup & { readonly maxAgeMs: number }) | undefined {
     const lookup = this.#lookups.get(key);
-    if (!lookup) return undefined;
+    if (!lookup || lookup.sinceMs < (this.#moved.get(name) ?? 0)) return undefined;
     const maxAgeMs = lookup.untilMs - this.#now();
     return maxAgeMs > 0 ? { ...lookup, maxAgeMs } : undefined;
   }
 
   /** What was kept last, however long ago. */
-  latest(key: string): TagLookup | undefined {
+  latest({ key }: TagView): TagLookup | undefined {
     return this.#lookups.get(key);
   }
 
-  keep(key: string, { info, isStale }: TagLookup, maxAgeMs: number): void {
-    this.#lookups.set(key, { info, isStale, untilMs: this.#now() + maxAgeMs });
+  /** Answers whether the tag has moved since: what others were told of it then counts no more. */
+  keep({ name, key }: TagView, { info, isStale }: TagLookup, maxAgeMs: number): boolean {
+    const before = this.#lookups.get(key);
+    const sinceMs = this.#now();
+    this.#lookups.set(key, { info, isStale, sinceMs, untilMs: sinceMs + maxAgeMs });
+    const hasMoved = before !== undefined && before.info.digest !== info.digest;
+    if (hasMoved) this.#moved.set(name, sinceMs);
+    return hasMoved;
   }
 }

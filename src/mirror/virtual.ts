@@ -92,9 +92,10 @@ class ListAssembler {
   assemble(spec: ListSpec, tag: Tag, options: RequestOptions): Promise<Assembled> {
     const { now } = this.#options;
     const key = JSON.stringify([options.access?.partition, formatRepository(spec.repository), tag]);
-    const known = this.#assembled.get(key);
+    const known = options.revalidate ? undefined : this.#assembled.get(key);
     if (known?.spec === spec && known.expiresMs > now()) return Promise.resolve(known);
-    return this.#assembliesOf(spec).share(key, options.signal, async (signal) => {
+    const flight = options.revalidate ? `${key} revalidated` : key;
+    return this.#assembliesOf(spec).share(flight, options.signal, async (signal) => {
       const list = await this.#assembleNow(spec, tag, { ...options, signal });
       this.#assembled.set(key, list);
       return list;

@@ -36,6 +36,8 @@ export interface RequestOptions {
   readonly access?: Access | undefined;
   /** The client can take an image index (its Accept names an index type or is absent). True when not said. */
   readonly acceptsIndex?: boolean | undefined;
+  /** What a tag points to is asked for now, however lately it was. */
+  readonly revalidate?: boolean | undefined;
   /** The request's own `Via` header: whom it has come through, so that two mirrors in front of each other end (see via.ts). */
   readonly via?: string | undefined;
   readonly signal?: AbortSignal | undefined;

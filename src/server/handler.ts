@@ -15,7 +15,15 @@ import { ageHeader, fetchManifest, sendManifest } from './manifests.ts';
 import type { Metrics } from './metrics.ts';
 import type { Pages } from './pages.ts';
 import { createAcceptReader } from './request-headers.ts';
-import { checkRead, checkSyntax, isCrossSite, isPlain, isRead, pathOf } from './request-validation.ts';
+import {
+  checkRead,
+  checkSyntax,
+  isCrossSite,
+  isPlain,
+  isRead,
+  pathOf,
+  wantsRevalidation,
+} from './request-validation.ts';
 import {
   cacheControl,
   createErrorHandler,
@@ -225,7 +233,10 @@ class MirrorRequestHandler {
       req,
       res,
       registry,
-      options: { access, via, acceptsIndex, signal: abortWhenGone(res) },
+      options: {
+        ...{ access, via, acceptsIndex, revalidate: wantsRevalidation(req) },
+        signal: abortWhenGone(res),
+      },
       isPrivate: hasLogins || access !== undefined,
       hold: (bytes) => holdUntilSent(answerMemory, res, bytes),
     };

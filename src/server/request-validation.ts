@@ -28,6 +28,11 @@ function countLines({ rawHeaders }: IncomingMessage, isWanted: (name: string) =>
   return count;
 }
 
+/** Does the client want what is there now? @see https://www.rfc-editor.org/rfc/rfc9111#section-5.2.1.4 */
+export function wantsRevalidation({ headers }: IncomingMessage): boolean {
+  return /(?:^|,)\s*(?:no-cache|max-age=0)\s*(?:,|$)/i.test(headers['cache-control'] ?? '');
+}
+
 /** Needs nothing about this request a closer look? Then a stored answer may be sent without one. */
 export function isPlain(req: IncomingMessage): boolean {
   const { headers } = req;
@@ -36,6 +41,7 @@ export function isPlain(req: IncomingMessage): boolean {
     req.httpVersionMajor === 1 &&
     headers.via === undefined &&
     headers.expect === undefined &&
+    headers['cache-control'] === undefined &&
     headers['content-length'] === undefined &&
     headers['transfer-encoding'] === undefined &&
     headers['sec-fetch-site'] === undefined &&

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { isSameRepository, type Repository, type Tag } from '../oci/reference.ts';
 import type { PreparedManifest } from './manifests.ts';
 import type { ManifestRoute } from './routes.ts';
 
@@ -11,6 +12,8 @@ export interface ResponseCache {
   beginStore(request: CacheableRequest): (prepared: PreparedManifest) => void;
   /** Drops what was kept under an admission key, or everything. */
   invalidate(admissionKey?: string): void;
+  /** Drops what was kept of a tag, under whatever target and admission key. */
+  invalidateTag(repository: Repository, tag: Tag): void;
 }
 
 interface CacheableRequest {
@@ -23,6 +26,7 @@ interface CacheableRequest {
 
 interface CachedResponse {
   readonly prepared: PreparedManifest;
+  readonly route: ManifestRoute;
   readonly admissionKey: string;
   readonly expiresMs: number;
 }
@@ -68,6 +72,7 @@ export function createResponseCache({ maxBytes, now }: ResponseCacheOptions): Re
         routes.set(target, route);
         responses.set(keyOf(target, admissionKey, acceptsIndex), {
           prepared,
+          route,
           admissionKey,
           expiresMs: now() + ageMs,
         });
@@ -78,6 +83,15 @@ export function createResponseCache({ maxBytes, now }: ResponseCacheOptions): Re
       if (admissionKey === undefined) return responses.clear();
       for (const [name, cached] of responses) {
         if (cached.admissionKey === admissionKey) responses.delete(name);
+      }
+    },
+    invalidateTag: (repository, tag) => {
+      invalidations += 1;
+      // A look at every answer: tags move far less often than they are pulled.
+      for (const [name, { route }] of responses) {
+        const { reference } = route;
+        const isTag = reference.kind === 'tag' && reference.tag === tag;
+        if (isTag && isSameRepository(route.repository, repository)) responses.delete(name);
       }
     },
   };

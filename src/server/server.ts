@@ -8,7 +8,7 @@ import { isLoopback } from '../lib/address.ts';
 import { ByteBudget } from '../lib/byte-budget.ts';
 import type { RequestHandler } from '../lib/http.ts';
 import type { Log } from '../lib/log.ts';
-import type { SourceHost } from '../oci/reference.ts';
+import type { Repository, SourceHost, Tag } from '../oci/reference.ts';
 import type { AdmissionController } from '../oci/registry.ts';
 import { createAccessLog } from './access-log.ts';
 import { DEFAULT_LIMITS, guardConnections, type Limits, PipelineQueue } from './connections.ts';
@@ -77,6 +77,8 @@ export interface MirrorServer {
   close(): Promise<void>;
   /** Forgets the manifests that would be sent again without asking, of one admission key or of all. */
   invalidate(key?: string): void;
+  /** Forgets what would be sent again for a tag. */
+  invalidateTag(repository: Repository, tag: Tag): void;
   /** Takes a renewed certificate for connections to come. */
   renew(identity: TlsKeyPair): void;
 }
@@ -218,6 +220,7 @@ export function createMirrorServer(options: MirrorServerOptions): MirrorServer {
       await ended;
     },
     invalidate: (key) => responseCache.invalidate(key),
+    invalidateTag: (repository, tag) => responseCache.invalidateTag(repository, tag),
     renew,
   };
 }

@@ -110,6 +110,7 @@ export function createEndpoint(endpoint: EndpointOptions): Endpoint {
           'accept-encoding': 'identity',
           'user-agent': USER_AGENT,
           via,
+          ...(options.revalidate ? { 'cache-control': 'no-cache' } : {}),
           ...question.headers,
           ...(authorization === undefined ? {} : { authorization }),
         },

@@ -4,8 +4,10 @@ import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import { writeTree } from '../support/host-tree.ts';
+import { startMetahub } from '../support/metahub.ts';
 import { runCli } from '../support/run-cli.ts';
 import { closing } from '../support/upstream.ts';
+import { openWorkplace } from '../support/workplace.ts';
 import {
   startWritableRegistry,
   type WritableRegistry,
@@ -152,6 +154,40 @@ describe('metahub push', () => {
     expect(status).toBe(0);
     expect(stderr).toBe('hub.test/qnib/bench:generic  is in the repository\n');
     expect(hub.requests.filter((request) => request.startsWith('POST'))).toEqual([]);
+  });
+
+  test('has a running mirror serve what was pushed, though it believes tags for an hour', async () => {
+    const hub = await registry();
+    putImage(hub, 'qnib/plain', 'generic');
+    putImage(hub, 'qnib/plain', 'cpu-skylake');
+    const workplace = closing(openWorkplace());
+    const { url } = await startMetahub(workplace, {
+      upstream: hub.url,
+      args: ['--tag-max-age', '1h', '--upstream', `hub.test=${hub.url}`],
+    });
+    const targets = [
+      '/v2/hub.test/qnib/bench/manifests/latest',
+      '/v2/qnib/bench/manifests/latest?ns=hub.test',
+    ];
+    const digests = () =>
+      Promise.all(
+        targets.map(async (target) => {
+          const { headers } = await fetch(`${url}${target}`, { headers: { accept: MEDIA_TYPE.dockerList } });
+          return headers.get('docker-content-digest');
+        }),
+      );
+    await push(listFile('hub.test/qnib/bench', SEEDS[0] as Member), { 'hub.test': hub }, '--mirror', url);
+    const before = await digests();
+    const pushed = await push(
+      listFile('hub.test/qnib/bench', ...SEEDS),
+      { 'hub.test': hub },
+      '--mirror',
+      url,
+    );
+    expect(pushed.status, pushed.stderr).toBe(0);
+    const after = await digests();
+    expect(after[0]).not.toBe(before[0]);
+    expect(after[1]).toBe(after[0]);
   });
 
   test('--dry-run writes nothing, and prints the plan and the list', async () => {

@@ -39,6 +39,48 @@ describe('manifests', () => {
     expect((await cache.manifest(app, tagged('v1'))).digest).toBe(moved);
   });
 
+  test('a tag that is believed for a while is looked up for whoever asks to revalidate', async () => {
+    const { upstream, cache } = await cacheAt(await dataDirectory(), { tagMaxAgeMs: 60_000 });
+    const former = upstream.putManifest(INDEX, { tag: 'v1' });
+    await cache.manifest(app, tagged('v1'));
+    const moved = upstream.putManifest({ ...INDEX, annotations: { moved: 'yes' } }, { tag: 'v1' });
+    expect((await cache.manifest(app, tagged('v1'))).digest).toBe(former);
+    expect((await cache.manifest(app, tagged('v1'), { revalidate: true })).digest).toBe(moved);
+    expect((await cache.manifest(app, tagged('v1'))).digest).toBe(moved);
+  });
+
+  test('revalidate does not join a lookup that began before', async () => {
+    const { upstream, cache } = await cacheAt(await dataDirectory(), { tagMaxAgeMs: 60_000 });
+    upstream.putManifest(INDEX, { tag: 'v1' });
+    let goOn = () => {};
+    const slow = new Promise<void>((resolve) => {
+      goOn = resolve;
+    });
+    upstream.before = () => slow;
+    const first = cache.resolve(app, tagged('v1'));
+    await expect.poll(() => upstream.count('resolve')).toBe(1);
+    const second = cache.resolve(app, tagged('v1'), { revalidate: true });
+    await expect.poll(() => upstream.count('resolve')).toBe(2);
+    goOn();
+    expect((await second).digest).toBe((await first).digest);
+  });
+
+  test('a tag that one client sees moved is looked up again for every other, and reported once', async () => {
+    const moves: string[] = [];
+    const { upstream, cache } = await cacheAt(await dataDirectory(), {
+      tagMaxAgeMs: 60_000,
+      onTagMoved: (_, tag) => moves.push(tag),
+    });
+    const anna = { access: { partition: 'anna' } };
+    upstream.putManifest(INDEX, { tag: 'v1' });
+    await cache.resolve(app, tagged('v1'), anna);
+    await cache.resolve(app, tagged('v1'));
+    const moved = upstream.putManifest({ ...INDEX, annotations: { moved: 'yes' } }, { tag: 'v1' });
+    await cache.resolve(app, tagged('v1'), { revalidate: true });
+    expect(moves).toEqual(['v1']);
+    expect((await cache.resolve(app, tagged('v1'), anna)).digest).toBe(moved);
+  });
+
   test('a tag is served stale, and says so, when the upstream is gone; also after a restart', async () => {
     const directory = await dataDirectory();
     const first = await cacheAt(directory);

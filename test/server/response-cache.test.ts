@@ -1,9 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
+import type { Tag } from '../../src/oci/reference.ts';
 import type { Admission } from '../../src/oci/registry.ts';
 import { RegistryError } from '../../src/oci/registry-error.ts';
 import { createFakeRegistry, type FakeRegistry } from '../support/fake-registry.ts';
 import { ask, openGate, serve } from '../support/served.ts';
+import { repository } from '../support/upstream.ts';
 
 const PATH = '/v2/library/app/manifests/latest';
 
@@ -83,6 +85,28 @@ describe('a manifest that may be sent again', () => {
     await ask(port, PATH);
     await ask(port, PATH);
     expect(registry.count()).toBe(3);
+  });
+
+  test.each(['no-cache', 'max-age=0', 'no-store, No-Cache'])(
+    'Cache-Control: %s asks for it again, and asks the registry to revalidate',
+    async (value) => {
+      const { port, registry } = await serveAged(60_000);
+      await ask(port, PATH);
+      await ask(port, PATH, { headers: { 'cache-control': value } });
+      expect(registry.calls.map(({ options }) => options.revalidate)).toEqual([false, true]);
+    },
+  );
+
+  test('is asked for again when its tag has moved, under whatever name it was asked for', async () => {
+    const { port, registry, server } = await serveAged(60_000);
+    const targets = [PATH, '/v2/docker.io/library/app/manifests/latest', `${PATH}?ns=docker.io`];
+    for (const target of targets) await ask(port, target);
+    server.invalidateTag(repository('library/app', 'docker.io'), 'other' as Tag);
+    for (const target of targets) await ask(port, target);
+    expect(registry.count()).toBe(3);
+    server.invalidateTag(repository('library/app', 'docker.io'), 'latest' as Tag);
+    for (const target of targets) await ask(port, target);
+    expect(registry.count()).toBe(6);
   });
 
   test('does not excuse a loop, a body or a missing Host', async () => {

@@ -9,6 +9,7 @@ import { createJudge } from '../../mirror/judge.ts';
 import { revokeRefused } from '../../mirror/revoke-refused.ts';
 import { type TailoringDecision, tailored } from '../../mirror/tailored.ts';
 import { virtual } from '../../mirror/virtual.ts';
+import type { Repository, Tag } from '../../oci/reference.ts';
 import type { Registry } from '../../oci/registry.ts';
 import type { Metrics } from '../../server/metrics.ts';
 import type { CacheUse, RegistryHealth } from '../../server/status-facts.ts';
@@ -47,6 +48,8 @@ export interface StackOptions {
   readonly pseudonym: string;
   readonly decided: (decision: TailoringDecision) => void;
   readonly metrics: Metrics;
+  /** Called when a tag is seen to point elsewhere than a moment ago. */
+  readonly onTagMoved?: ((repository: Repository, tag: Tag) => void) | undefined;
   /** May this user's stored logins be presented? They may when not said. */
   readonly ownLogins?: () => OwnLogins;
 }
@@ -60,7 +63,7 @@ const TRANSIT_MS = 10 * 60_000;
  */
 export async function buildMirrorStack(settings: ServeSettings, options: StackOptions): Promise<MirrorStack> {
   const { values } = settings;
-  const { log, pseudonym, decided, metrics, ownLogins = () => 'all' } = options;
+  const { log, pseudonym, decided, metrics, onTagMoved, ownLogins = () => 'all' } = options;
   const results = countCacheResults(metrics);
   let rules = await readRules(settings);
   const foundForeign = createForeignLog({ log, metrics });
@@ -84,7 +87,11 @@ export async function buildMirrorStack(settings: ServeSettings, options: StackOp
   const admitted = revokeRefused(upstreamMetrics.measured(upstream), store);
   const cache =
     values.cache !== 'off'
-      ? cached({ next: admitted, store, now, tagMaxAgeMs: values.tagMaxAge, log, onResult: results.count })
+      ? cached({
+          ...{ next: admitted, store, now, log, onTagMoved },
+          tagMaxAgeMs: values.tagMaxAge,
+          onResult: results.count,
+        })
       : undefined;
   const content = cache ?? admitted;
   const images = virtual({

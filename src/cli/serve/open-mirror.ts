@@ -55,8 +55,10 @@ export async function openMirror(settings: ServeSettings, log: Log): Promise<Mir
   let exposure: Exposure = { address: values.listen.host, hasLogins };
   const decisions = createDecisionLog({ log, now: () => new Date(), metrics });
   const gaps = await openGapRecord({ data: values.data, log, metrics, now: () => new Date() });
+  let server: MirrorServer | undefined;
   const stack = await buildMirrorStack(settings, {
     ...{ log, pseudonym, metrics },
+    onTagMoved: (repository, tag) => server?.invalidateTag(repository, tag),
     decided: (decision) => {
       decisions.record(decision);
       gaps.note(decision);
@@ -68,15 +70,10 @@ export async function openMirror(settings: ServeSettings, log: Log): Promise<Mir
     return exposureWarnings(values.ownLogins, exposure, loginFiles(process.env));
   };
   try {
-    return await openOver(stack, settings, {
-      log,
-      pseudonym,
-      metrics,
-      decisions,
-      gaps,
-      hasLogins,
-      onExposed,
-    });
+    const parts = { log, pseudonym, metrics, decisions, gaps, hasLogins, onExposed };
+    const mirror = await openOver(stack, settings, parts);
+    server = mirror.server;
+    return mirror;
   } catch (error) {
     await stack.close();
     throw error;

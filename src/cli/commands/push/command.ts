@@ -3,13 +3,14 @@ import { helpText } from '../../help-text.ts';
 import { warningLog } from '../../image-lookup.ts';
 import { newPseudonym, openPusher, openUpstream } from '../../open-upstream.ts';
 import { addSettings, loadSettings } from '../../settings/load.ts';
-import { LOOKUP_SETTINGS } from '../../settings/table.ts';
+import { addTargetOptions, loadTarget, type TargetFlags } from '../../settings/mirror-target.ts';
+import { LOOKUP_SETTINGS, SERVE_SETTINGS } from '../../settings/table.ts';
 import { readList } from './list.ts';
 
 const { upstream, publicRegistries } = LOOKUP_SETTINGS;
-const PUSH_SETTINGS = { upstream, publicRegistries } as const;
+const PUSH_SETTINGS = { upstream, publicRegistries, listen: SERVE_SETTINGS.listen } as const;
 
-interface PushFlags {
+interface PushFlags extends TargetFlags {
   readonly dryRun?: boolean;
   readonly format?: 'docker' | 'oci';
 }
@@ -28,13 +29,15 @@ const EXAMPLES = helpText(
   manifests:
     - image: docker.io/qnib/plain-featuretest:cpu-skylake
       platform: { architecture: amd64, os: linux, features: [cpu:skylake] }`,
-  'Logins are those of docker login.',
+  'Logins are those of docker login. A mirror that runs on this host (--mirror) looks the tags up at once, so that the next pull ' +
+    'gets what was pushed.',
 );
 
 /** Adds the options and the action of `metahub push`. */
 export function configure(command: Command): void {
   command.argument('<file>', 'what the list is called and what is in it (YAML)');
   addSettings(command, PUSH_SETTINGS);
+  addTargetOptions(command);
   command
     .option('--dry-run', 'push nothing: say what would be done, and print the list')
     .addOption(
@@ -72,6 +75,8 @@ async function push(file: string, flags: PushFlags): Promise<void> {
     }
     const { renderDone } = await import('./render.ts');
     process.stdout.write(renderDone(plan));
+    const { tellMirror } = await import('./tell-mirror.ts');
+    await tellMirror((await loadTarget(flags)).target.url, plan);
   } finally {
     await registry.close();
   }
