@@ -59,11 +59,19 @@ export class ManifestStore {
     if (refused) return this.#stored(digest, refused, refused.record);
     const record = await this.#options.records.find(digest);
     if (record?.mediaType === undefined) return undefined;
-    const known = this.#memory.get(digest) ?? (await this.#read(digest, record.mediaType));
+    const known = (await this.#remembered(digest)) ?? (await this.#read(digest, record.mediaType));
     if (!known) return undefined;
     this.#memory.set(digest, known);
     this.#options.inventory.use(digest, record.kind, known.bytes.length);
     return this.#stored(digest, known, record);
+  }
+
+  /** What is in memory, unless somebody has deleted it from the disk: then it is to be fetched, and written, again. */
+  async #remembered(digest: Digest): Promise<Known | undefined> {
+    const known = this.#memory.get(digest);
+    if (known === undefined || (await this.#isOnDisk(digest))) return known;
+    this.#memory.delete(digest);
+    return undefined;
   }
 
   #stored(digest: Digest, { bytes, mediaType }: Known, record: ContentRecord): StoredManifest {
