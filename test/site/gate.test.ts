@@ -2,6 +2,7 @@ import { chmod, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { basic, hashed, machineFolder, openTestSite } from '../support/site.ts';
+import { asNobody, CAN_DROP_PRIVILEGES } from '../support/unprivileged.ts';
 import { afterTest } from '../support/upstream.ts';
 
 async function siteOf(
@@ -16,16 +17,6 @@ async function siteOf(
 function refusalOf(admission: Awaited<ReturnType<Awaited<ReturnType<typeof openTestSite>>['admit']>>) {
   if (admission.kind !== 'refused') throw new Error('it was admitted');
   return admission.error;
-}
-
-/** Runs as nobody: what only root may read cannot be read meanwhile. */
-async function asNobody(body: () => Promise<void>): Promise<void> {
-  process.seteuid?.(65534);
-  try {
-    await body();
-  } finally {
-    process.seteuid?.(0);
-  }
 }
 
 describe('the demonstration’s machine types', () => {
@@ -145,7 +136,7 @@ describe('an account', () => {
     expect((await admit(basic('late', 'late'))).kind).toBe('refused');
   });
 
-  test.skipIf(process.getuid?.() !== 0)(
+  test.runIf(CAN_DROP_PRIVILEGES)(
     'a login’s file that could not be read is read when it can be',
     async () => {
       const { admit, clock, machines, log } = await siteOf(await LAB());

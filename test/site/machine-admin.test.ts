@@ -7,6 +7,7 @@ import { readMachineFile } from '../../src/site/machine-file.ts';
 import { parsePasswordHash } from '../../src/site/password.ts';
 import { metahub } from '../support/cli.ts';
 import { hashed, machineFolder } from '../support/site.ts';
+import { asNobody, CAN_DROP_PRIVILEGES } from '../support/unprivileged.ts';
 import { afterTest } from '../support/upstream.ts';
 
 /** Resolves when a temporary file appears: the account's file has been read and is not replaced yet. */
@@ -154,18 +155,15 @@ describe('changes of machine files', () => {
     });
   });
 
-  test.skipIf(process.getuid?.() !== 0)('say that the folder cannot be written by this user', async () => {
+  test.runIf(CAN_DROP_PRIVILEGES)('say that the folder cannot be written by this user', async () => {
     const { folder, path } = await lab();
     await chmod(folder, 0o755);
     await chmod(path, 0o644);
-    process.seteuid?.(65534);
-    try {
-      await expect(openMachineAdmin(folder).removeType('lab', 'x')).rejects.toMatchObject({
+    await asNobody(() =>
+      expect(openMachineAdmin(folder).removeType('lab', 'x')).rejects.toMatchObject({
         problem: 'read-only',
         why: 'the folder of machine files cannot be written',
-      });
-    } finally {
-      process.seteuid?.(0);
-    }
+      }),
+    );
   });
 });

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { describeWithDisk, mountDisk } from '../support/full-disk.ts';
 import { cacheAt, dataDirectory, storeAt } from '../support/store.ts';
+import { asNobody, CAN_BE_UNPRIVILEGED } from '../support/unprivileged.ts';
 import { afterTest, readBlob, repository, tagged } from '../support/upstream.ts';
 
 const app = repository('team/app');
@@ -113,24 +114,11 @@ describeWithDisk('fault 31: the disk is full', () => {
   });
 });
 
-/** Runs without root's privileges over files; for good when the test does not run as root anyway. */
-async function unprivileged<T>(body: () => Promise<T>): Promise<T> {
-  if (process.getuid?.() !== 0) return body();
-  process.setegid?.(65534);
-  process.seteuid?.(65534);
-  try {
-    return await body();
-  } finally {
-    process.seteuid?.(0);
-    process.setegid?.(0);
-  }
-}
-
-describe('fault 32: no permission', () => {
+describe.runIf(CAN_BE_UNPRIVILEGED)('fault 32: no permission', () => {
   test('a directory that must not be written to is said once, and pulls go through', async () => {
     const directory = await dataDirectory();
     await chmod(directory, 0o555);
-    await unprivileged(async () => {
+    await asNobody(async () => {
       const { upstream, cache, lines } = await cacheAt(directory);
       const bytes = randomBytes(3 * MIB);
       const digest = upstream.putBlob(bytes);
@@ -150,7 +138,7 @@ describe('fault 32: no permission', () => {
     await first.cache.close();
     await chmod(join(first.layout, 'blobs/sha256', digest.slice(7)), 0);
     if (process.getuid?.() === 0) await chown(directory, 65534, 65534);
-    await unprivileged(async () => {
+    await asNobody(async () => {
       const { cache } = await cacheAt(directory, { upstream: first.upstream });
       expect((await readBlob(await cache.blob(app, digest))).equals(bytes)).toBe(true);
     });
