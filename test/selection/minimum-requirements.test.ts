@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { minimumRequirements } from '../../src/selection/minimum-requirements.ts';
 import { DEFAULT_POLICY, type SelectionPolicy } from '../../src/selection/policy.ts';
+import { cpuTimeMs } from '../support/cpu-time.ts';
 import { documentOf, type EntrySpec } from '../support/index-fixture.ts';
 
 /** `linux/amd64: cpu:zen2 (1)`, one line for each set of features. */
@@ -83,9 +84,8 @@ describe('the least hardware that runs an image', () => {
 
   test('is told soon of an entry with tens of thousands of demands', () => {
     const demands = Array.from({ length: 40_000 }, (_, at) => `site${at}:on`);
-    const startMs = performance.now();
-    expect(least({ greedy: { features: demands } })).toHaveLength(1);
-    expect(performance.now() - startMs).toBeLessThan(5000);
+    const takenMs = cpuTimeMs(() => expect(least({ greedy: { features: demands } })).toHaveLength(1));
+    expect(takenMs).toBeLessThan(5000);
   });
 });
 

@@ -10,6 +10,7 @@ import { proxyFor } from '../../src/upstream/net/proxy.ts';
 import { apiRootOf } from '../../src/upstream/settings.ts';
 import { readTagPages } from '../../src/upstream/tag-pages.ts';
 import { listTags } from '../../src/upstream/tags.ts';
+import { cpuTimeMs } from '../support/cpu-time.ts';
 import { FUZZ_RUNS } from '../support/fuzz.ts';
 
 const RUNS = { numRuns: FUZZ_RUNS };
@@ -85,10 +86,11 @@ describe('parseChallenges()', () => {
   test.each(['"', '\\"', '="\\', ' ,', 'a=', '=""', 'a "', '\\'])(
     '%s, a hundred thousand times, takes no time',
     (part) => {
-      const start = performance.now();
-      parseChallenges(`Bearer realm="${part.repeat(100_000)}`);
-      parseChallenges(part.repeat(100_000));
-      expect(performance.now() - start).toBeLessThan(1000);
+      const takenMs = cpuTimeMs(() => {
+        parseChallenges(`Bearer realm="${part.repeat(100_000)}`);
+        parseChallenges(part.repeat(100_000));
+      });
+      expect(takenMs).toBeLessThan(1000);
     },
   );
 });
