@@ -221,7 +221,9 @@ describe('a tunnel', () => {
         proxy: { https: proxy.url },
         extraAuthorities: [authority.certFile],
       });
-      await upstream.manifest(repository('team/app'), tagged('v1'));
+      const manifest = await upstream.manifest(repository('team/app'), tagged('v1'));
+      expect(server.requests.at(-1)?.target).toBe('/v2/team/app/manifests/v1');
+      expect(manifest.digest).toBe(digestOf(manifest.bytes));
     },
   );
 
