@@ -1,15 +1,19 @@
 import { defineConfig } from 'vitest/config';
 
+// A test without an expectation cannot fail.
+const expect = { requireAssertions: true };
+
 // Two projects: `unit` needs nothing but Node; `e2e` needs root and Debian's container tools, and skips loudly
 // without them unless METAHUB_E2E=required makes their absence a failure.
 export default defineConfig({
   test: {
-    reporters: ['default', './test/support/totals-reporter.ts'],
+    reporters: ['default', './test/support/fault-reporter.ts', './test/support/totals-reporter.ts'],
     projects: [
       {
         test: {
           name: 'unit',
-          include: ['test/**/*.test.ts'],
+          expect,
+          include: [`${process.env['METAHUB_MUTATED_TESTS'] ?? 'test'}/**/*.test.ts`],
           exclude: ['test/e2e/**'],
           // A nightly run tries each property many more times.
           testTimeout: process.env['METAHUB_FUZZ_RUNS'] === undefined ? 20_000 : 600_000,
@@ -18,6 +22,7 @@ export default defineConfig({
       {
         test: {
           name: 'e2e',
+          expect,
           include: ['test/e2e/**/*.test.ts'],
           fileParallelism: false,
           testTimeout: 180_000,

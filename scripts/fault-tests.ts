@@ -10,6 +10,8 @@ export interface FaultTest {
   readonly file: string;
   /** What the names between the fault's and the test's own say, then that; `…` stands for what a table fills in. */
   readonly name: string;
+  /** The names from the fault's to the test's own, as the sources have them. */
+  readonly names: readonly string[];
 }
 
 interface SyntaxNode {
@@ -52,6 +54,12 @@ function givenName(call: SyntaxNode): string | undefined {
 
 const FAULT_NAME = /^fault (\d+): (.+)$/s;
 
+/** The names from the innermost that is a fault's; none without one. */
+export function namesOfFault(names: readonly string[]): readonly string[] {
+  const at = names.findLastIndex((name) => FAULT_NAME.test(name));
+  return at < 0 ? [] : names.slice(at);
+}
+
 function collect(node: SyntaxNode, names: readonly string[], found: (names: readonly string[]) => void) {
   let inner = names;
   if (node.type === 'CallExpression') {
@@ -67,12 +75,12 @@ function collect(node: SyntaxNode, names: readonly string[], found: (names: read
 export function faultTestsOf(file: string, source: string): readonly FaultTest[] {
   const { code } = transformSync(source, { loader: 'ts', format: 'esm' });
   const tests: FaultTest[] = [];
-  collect(parseAst(code) as unknown as SyntaxNode, [], (names) => {
-    const at = names.findLastIndex((name) => FAULT_NAME.test(name));
-    const [, number, rest = ''] = FAULT_NAME.exec(names[at] ?? '') ?? [];
+  collect(parseAst(code) as unknown as SyntaxNode, [], (chain) => {
+    const names = namesOfFault(chain);
+    const [, number, rest = ''] = FAULT_NAME.exec(names[0] ?? '') ?? [];
     if (number === undefined) return;
-    const inside = names.slice(at + 1);
-    tests.push({ number: Number(number), file, name: inside.length === 0 ? rest : inside.join(': ') });
+    const inside = names.slice(1);
+    tests.push({ number: Number(number), file, name: inside.length === 0 ? rest : inside.join(': '), names });
   });
   return tests;
 }

@@ -1,22 +1,27 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
+import { readFaultResults, resultsOf } from '../scripts/fault-results.ts';
 import { collectFaultTests, faultTestsOf } from '../scripts/fault-tests.ts';
-import { renderReliability } from '../scripts/reliability.ts';
+import { readMutationScores, renderReliability, withStates } from '../scripts/reliability.ts';
 import { FAULTS } from '../scripts/sixty-faults.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 
 describe('the sixty faults', () => {
-  const tests = collectFaultTests(ROOT);
+  const tests = withStates(collectFaultTests(ROOT), readFaultResults());
 
   test('are numbered from 1 to 60', () => {
     expect(FAULTS.map(({ number }) => number)).toEqual(Array.from({ length: 60 }, (_, index) => index + 1));
   });
 
-  test.each(FAULTS.map(({ number, name }) => [number, name] as const))('%d, %s, has tests', (number) => {
-    expect(tests.filter((found) => found.number === number)).not.toEqual([]);
-  });
+  test.each(FAULTS.map(({ number, name }) => [number, name] as const))(
+    '%d, %s, has a test that passed',
+    (number) => {
+      const states = tests.filter((found) => found.number === number).map(({ state }) => state);
+      expect(states).toContain('passed');
+    },
+  );
 
   test('are all that tests are named after', () => {
     expect(tests.filter(({ number }) => number < 1 || number > FAULTS.length)).toEqual([]);
@@ -30,7 +35,9 @@ describe('the sixty faults', () => {
   });
 
   test('stand in docs/reliability.md as the tests have them: otherwise run `npm run reliability`', () => {
-    expect(readFileSync(`${ROOT}docs/reliability.md`, 'utf8')).toBe(renderReliability(tests));
+    expect(readFileSync(`${ROOT}docs/reliability.md`, 'utf8')).toBe(
+      renderReliability(tests, readMutationScores(ROOT)),
+    );
   });
 });
 
@@ -53,5 +60,33 @@ describe('tests are found in their sources', () => {
       [3, '… there'],
       [4, 'it alone'],
     ]);
+  });
+});
+
+describe('a test of a fault', () => {
+  const [table, alone] = faultTestsOf(
+    'a.test.ts',
+    "describe('fault 3: x', () => { test.each([1, 2])('%d', () => {}); test('alone', () => {}); });",
+  );
+  const report = (names: readonly string[], state: 'passed' | 'skipped' | 'failed', file = 'a.test.ts') => ({
+    file,
+    names: ['fault 3: x', ...names],
+    state,
+  });
+
+  test.each([
+    ['passed', [report(['1'], 'passed'), report(['2'], 'passed')]],
+    ['skipped', [report(['1'], 'passed'), report(['2'], 'skipped')]],
+    ['failed', [report(['1'], 'failed'), report(['2'], 'skipped')]],
+    ['missing', []],
+    ['missing', [report(['1'], 'passed', 'b.test.ts'), report(['1', 'inside'], 'passed')]],
+  ] as const)('is %s by what the run reports under its names: %j', (state, reported) => {
+    expect(table && resultsOf([table], reported)).toEqual({ 'a.test.ts': { 'fault 3: …': state } });
+  });
+
+  test('is not proven by the report of another', () => {
+    expect(alone && resultsOf([alone], [report(['1'], 'passed')])).toEqual({
+      'a.test.ts': { 'fault 3: alone': 'missing' },
+    });
   });
 });
