@@ -1,18 +1,17 @@
 import { CorruptContentError, type Ingest, type Provenance, type StoredBlob } from '../oci/content-store.ts';
 import type { Digest } from '../oci/digest.ts';
 import { formatRepository } from '../oci/reference.ts';
-import type { BufferPool } from './buffer-pool.ts';
 import type { BestEffortWrites, DiskHealth } from './disk-health.ts';
 import type { FreeSpaceFloor } from './disk-space.ts';
 import type { Eviction } from './eviction.ts';
-import { copyFile } from './file-io.ts';
+import { type BufferPool, copyFile } from './file-io.ts';
+
 import type { Hasher } from './hasher.ts';
 import { checkOnlyIngest, openIngest } from './ingest.ts';
 import type { Layout } from './layout.ts';
 import { diskBytesOf } from './lru-index.ts';
-import type { Records } from './metadata.ts';
+import type { Records, Visibility } from './metadata.ts';
 import type { OpenContent, OpenFiles } from './open-files.ts';
-import type { Visibility } from './visibility.ts';
 
 export interface BlobStoreOptions {
   readonly layout: Layout;

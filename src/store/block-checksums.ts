@@ -3,8 +3,8 @@ import { crc32 } from 'node:zlib';
 import { writeAtomically } from '../lib/atomic-file.ts';
 import { CorruptContentError } from '../oci/content-store.ts';
 import type { Digest } from '../oci/digest.ts';
-import type { BufferPool } from './buffer-pool.ts';
-import { readAt } from './file-io.ts';
+import { type BufferPool, readAt } from './file-io.ts';
+
 import type { Layout } from './layout.ts';
 
 /**

@@ -6,8 +6,8 @@ import { incomingPath, inheritedOwner } from '../lib/atomic-file.ts';
 import type { Ingest } from '../oci/content-store.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { ByteRange } from '../oci/range.ts';
-import type { BufferPool } from './buffer-pool.ts';
-import { copyFile, hasDigest } from './file-io.ts';
+import { type BufferPool, copyFile, hasDigest } from './file-io.ts';
+
 import { type Hasher, inlineDigest } from './hasher.ts';
 
 const [openFile, ownFile, syncFile, renameFile, unlinkFile] = [

@@ -9,10 +9,16 @@ import type { BestEffortWrites, DiskHealth } from './disk-health.ts';
 import type { Eviction } from './eviction.ts';
 import { readAt } from './file-io.ts';
 import type { Layout } from './layout.ts';
-import { type ContentKind, type ContentRecord, mergeRecord, type Records } from './metadata.ts';
+import {
+  type ContentKind,
+  type ContentRecord,
+  mergeRecord,
+  type Records,
+  type Visibility,
+} from './metadata.ts';
 import type { ImageIndexFile } from './oci-index.ts';
+
 import type { OpenFiles } from './open-files.ts';
-import type { Visibility } from './visibility.ts';
 
 /** Manifests in memory, in bytes: some ten thousand of them. */
 const IN_MEMORY_BYTES = 32 * 1024 * 1024;

@@ -5,18 +5,18 @@ import type { Digest } from '../oci/digest.ts';
 import { hasOwnLogin } from '../oci/registry.ts';
 import { createStoreAdmin, type StoreAdmin } from './admin.ts';
 import { BlobStore } from './blobs.ts';
-import { BufferPool } from './buffer-pool.ts';
 import { createBestEffortWrites, createDiskHealth } from './disk-health.ts';
 import { FreeSpaceFloor } from './disk-space.ts';
 import { Eviction } from './eviction.ts';
+import { BufferPool } from './file-io.ts';
 import { createHasher } from './hasher.ts';
 import { layoutOf, prepareLayout } from './layout.ts';
 import { ManifestStore } from './manifests.ts';
-import { createRecords } from './metadata.ts';
+import { createRecords, Visibility } from './metadata.ts';
 import { createImageIndexFile } from './oci-index.ts';
+
 import { OpenFiles } from './open-files.ts';
 import { createTagFiles } from './tags.ts';
-import { Visibility } from './visibility.ts';
 
 export interface StoreOptions {
   /** The data directory; the store lies in `v1` below it. */

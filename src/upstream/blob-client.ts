@@ -5,8 +5,8 @@ import { type ByteRange, type RangeRequest, resolveRange } from '../oci/range.ts
 import { formatRepository, type Repository } from '../oci/reference.ts';
 import type { Blob, BlobOptions } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
-import type { ChainClient } from './chain-client.ts';
 import { isWebPage, webPageError } from './errors.ts';
+import type { ChainClient } from './failover.ts';
 import { BrokenBodyError, bodyOf } from './http/body.ts';
 import { isRedirect, locationOf } from './http/redirect.ts';
 import { announcedSize, assertIdentityEncoding, drain, readBody } from './http/response-reader.ts';

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { authorityOf, hostOf, portOf, type WebLocation } from '../lib/address.ts';
 import type { Log } from '../lib/log.ts';
 import type { ByteRange } from '../oci/range.ts';
@@ -10,10 +11,9 @@ import { createEndpoint, isListed, ping } from './endpoint.ts';
 import { fromNetworkError, isAbort } from './errors.ts';
 import { createFailover } from './failover.ts';
 import { createBlobTransport } from './http/blob-transport.ts';
+import { createSlabPool, type SlabPool } from './http/body.ts';
 import { followRedirects } from './http/redirect.ts';
 import { drain } from './http/response-reader.ts';
-import { sendWithRetry } from './http/retry.ts';
-import { createSlabPool, type SlabPool } from './http/slab.ts';
 import { createTransport, type Outgoing, type Reply, type Transport, USER_AGENT } from './http/transport.ts';
 import { AddressRefusedError, createDial, createNameGuard, type Dial, type DialTarget } from './net/dial.ts';
 import { type ProxySettings, proxyFor } from './net/proxy.ts';
@@ -22,6 +22,27 @@ import { createTlsContexts, SYSTEM_AUTHORITIES } from './net/tls.ts';
 import { RangeBudget } from './range-budget.ts';
 import { createRegistryClient } from './registry-client.ts';
 import { apiRootOf, DEFAULT_TIMEOUTS, type Timeouts, type UpstreamSettings } from './settings.ts';
+
+const RETRY_DELAY_MS = 200;
+const TRANSIENT_STATUS = [500, 502, 503, 504];
+const TRANSIENT_CODES = ['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET'];
+
+function isTransient(error: unknown): boolean {
+  return error instanceof Error && TRANSIENT_CODES.includes((error as NodeJS.ErrnoException).code ?? '');
+}
+
+/** One more try when a server stumbles or a kept connection turns out to be closed: everything we send is idempotent. */
+export async function sendWithRetry(send: Transport['send'], outgoing: Outgoing): Promise<Reply> {
+  try {
+    const reply = await send(outgoing);
+    if (!TRANSIENT_STATUS.includes(reply.status)) return reply;
+    drain(reply);
+  } catch (error) {
+    if (!isTransient(error)) throw error;
+  }
+  await delay(RETRY_DELAY_MS, undefined, outgoing.signal === undefined ? {} : { signal: outgoing.signal });
+  return send(outgoing);
+}
 
 export interface ConnectionOptions {
   readonly resolve: Resolver;

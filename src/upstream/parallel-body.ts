@@ -1,10 +1,16 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { RegistryError } from '../oci/registry-error.ts';
-import { ConcurrencyController } from './concurrency.ts';
 import { type Body, BrokenBodyError } from './http/body.ts';
-import { type RangeBudget, SEGMENT_BYTES } from './range-budget.ts';
+import {
+  ConcurrencyController,
+  isNearlyRead,
+  newSegment,
+  type RangeBudget,
+  SEGMENT_BYTES,
+  type Segment,
+} from './range-budget.ts';
+
 import type { OpenedBlob } from './resumable-blob.ts';
-import { isNearlyRead, newSegment, type Segment } from './segment.ts';
 
 /** A segment that its reader takes as it comes needs no memory, so on one connection it may be longer. */
 const DIRECT_MAX_BYTES = 64 * 1024 * 1024;

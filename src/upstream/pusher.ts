@@ -12,9 +12,9 @@ import {
 } from '../oci/reference.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import { type Authorizer, createAuthorizer } from './auth/authorizer.ts';
-import { pushScopeOf } from './auth/challenge.ts';
 import { NO_CREDENTIALS } from './auth/credentials.ts';
-import { createTokenCache } from './auth/token.ts';
+import { createTokenCache, pushScopeOf } from './auth/token.ts';
+
 import { type Connection, connectTo, type UpstreamOptions } from './client.ts';
 import { isListed, ping } from './endpoint.ts';
 import { fromNetworkError, isAbort, pushFailure } from './errors.ts';

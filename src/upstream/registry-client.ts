@@ -18,10 +18,10 @@ import {
 import { MANIFEST_MAX_BYTES, type Manifest, type ManifestInfo, type Registry } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import { type BlobClientOptions, createBlobClient } from './blob-client.ts';
-import { type ChainMember, type ChainRequest, createChainClient } from './chain-client.ts';
 import type { Endpoint } from './endpoint.ts';
 import { isWebPage, isWorthGet, noticesOf, type ResourceRef, webPageError } from './errors.ts';
-import type { Failover } from './failover.ts';
+import { type ChainMember, type ChainRequest, createChainClient, type Failover } from './failover.ts';
+
 import { announcedSize, drain, readBody } from './http/response-reader.ts';
 import type { Reply } from './http/transport.ts';
 import type { RangeBudget } from './range-budget.ts';

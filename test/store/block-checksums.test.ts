@@ -13,7 +13,7 @@ import {
   keepSums,
   readSums,
 } from '../../src/store/block-checksums.ts';
-import { BufferPool } from '../../src/store/buffer-pool.ts';
+import { BufferPool } from '../../src/store/file-io.ts';
 import { layoutOf, prepareLayout } from '../../src/store/layout.ts';
 import { dataDirectory } from '../support/store.ts';
 import { afterTest } from '../support/upstream.ts';

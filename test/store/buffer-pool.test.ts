@@ -1,5 +1,5 @@
 import { describe, expect, test, vi } from 'vitest';
-import { BufferPool } from '../../src/store/buffer-pool.ts';
+import { BufferPool } from '../../src/store/file-io.ts';
 
 const MIB = 1024 * 1024;
 

@@ -2,9 +2,9 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { parseTag } from '../../src/oci/reference.ts';
 import { RegistryError } from '../../src/oci/registry-error.ts';
-import { parseChallenges } from '../../src/upstream/auth/challenge.ts';
-import { normalizeKey, readDockerConfig } from '../../src/upstream/auth/docker-config.ts';
-import { readToken } from '../../src/upstream/auth/token.ts';
+import { normalizeKey, readDockerConfig } from '../../src/upstream/auth/credentials.ts';
+import { parseChallenges, readToken } from '../../src/upstream/auth/token.ts';
+
 import type { Reply } from '../../src/upstream/http/transport.ts';
 import { proxyFor } from '../../src/upstream/net/proxy.ts';
 import { apiRootOf } from '../../src/upstream/settings.ts';

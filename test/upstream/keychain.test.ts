@@ -6,7 +6,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { parseRepositoryName, type RepositoryName } from '../../src/oci/reference.ts';
-import { readDockerConfig } from '../../src/upstream/auth/docker-config.ts';
+import { readDockerConfig } from '../../src/upstream/auth/credentials.ts';
 import { createKeychain } from '../../src/upstream/auth/keychain.ts';
 
 const NAME = parseRepositoryName('team/app') as RepositoryName;

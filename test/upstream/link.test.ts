@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { linkOf } from '../../src/upstream/http/link.ts';
+import { linkOf } from '../../src/upstream/tags.ts';
 
 test.each([
   ['</next>; rel="next"', '/next'],

@@ -1,6 +1,6 @@
 import { Writable } from 'node:stream';
 import { describe, expect, test } from 'vitest';
-import { ConcurrencyController } from '../../src/upstream/concurrency.ts';
+import { ConcurrencyController } from '../../src/upstream/range-budget.ts';
 import { upstreamAt } from '../../src/upstream/settings.ts';
 import { type Misdeed, startPacedStore } from '../support/paced-store.ts';
 import { readBlob, repository, upstreamTo } from '../support/upstream.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { createSlabPool } from '../../src/upstream/http/slab.ts';
+import { createSlabPool } from '../../src/upstream/http/body.ts';
 
 const MIB = 1024 * 1024;
 

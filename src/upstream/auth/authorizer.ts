@@ -6,9 +6,8 @@ import { RegistryError } from '../../oci/registry-error.ts';
 import type { MeetElsewhere } from '../http/redirect.ts';
 import { drain } from '../http/response-reader.ts';
 import type { Reply } from '../http/transport.ts';
-import { type Challenge, parseChallenges, scopeOf } from './challenge.ts';
 import { basicAuthorization, type Credential, type Credentials, mayReceiveLogin } from './credentials.ts';
-import type { TokenCache, TokenRequest } from './token.ts';
+import { type Challenge, parseChallenges, scopeOf, type TokenCache, type TokenRequest } from './token.ts';
 
 /** Sends the request with this `Authorization`, or with none. */
 type Attempt = (authorization: string | undefined) => Promise<Reply>;

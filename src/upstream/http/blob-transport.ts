@@ -2,10 +2,9 @@ import { LRUCache } from 'lru-cache';
 import { targetOf } from '../../lib/address.ts';
 import type { Dial } from '../net/dial.ts';
 import type { Timeouts } from '../settings.ts';
-import { createConnectionPool } from './connection-pool.ts';
-import type { Http1Connection } from './http1-connection.ts';
+import type { SlabPool } from './body.ts';
+import { createConnectionPool, type Http1Connection } from './http1-connection.ts';
 import { exchange, UnsupportedResponseError } from './http1-exchange.ts';
-import type { SlabPool } from './slab.ts';
 import { KEPT_SILENT_MS, type Outgoing, type Reply, type Transport } from './transport.ts';
 
 export interface BlobTransportOptions {
