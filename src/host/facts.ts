@@ -9,6 +9,8 @@ export interface HostFacts {
   readonly architecture: string;
   readonly cpu: CpuFacts;
   readonly gpus: readonly GpuFacts[];
+  /** Vendor, device and class of the PCI functions, each kind once: `10de:2330:0302`; absent where there is no PCI bus to read. */
+  readonly pci?: readonly string[];
   readonly system: SystemFacts;
   /** Feature lines of the operator's own (`features.d`), verbatim `key=value` or `kind:value`. */
   readonly local: readonly string[];

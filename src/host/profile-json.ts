@@ -1,5 +1,5 @@
 import { parseFeature } from './features.ts';
-import type { CpuProfile, GpuProfile, HostPlatform, HostProfile } from './profile.ts';
+import type { CpuProfile, GpuProfile, HardwareProfile, HostPlatform, HostProfile } from './profile.ts';
 
 type JsonObject = Readonly<Record<string, unknown>>;
 
@@ -17,6 +17,9 @@ export function parseProfile(json: unknown): HostProfile {
     platform: parsePlatform(objectAt(document['platform'], 'platform')),
     cpu,
     gpus: arrayAt(document['gpus'], 'gpus').map((gpu, at) => parseGpu(objectAt(gpu, `gpus[${at}]`), at)),
+    ...(document['hardware'] === undefined
+      ? {}
+      : { hardware: parseHardware(objectAt(document['hardware'], 'hardware')) }),
     features,
     warnings: stringsAt(document['warnings'], 'warnings'),
   };
@@ -39,6 +42,27 @@ function parseCpu(cpu: JsonObject): CpuProfile {
     vendor: optionalStringAt(cpu['vendor'], 'cpu.vendor') ?? 'generic',
     compatible: compatible.includes(microarchitecture) ? compatible : [microarchitecture, ...compatible],
     flags: stringsAt(cpu['flags'], 'cpu.flags'),
+  };
+}
+
+function parseHardware(hardware: JsonObject): HardwareProfile {
+  const text = (key: 'kernel' | 'osId' | 'osVersion') => {
+    const value = optionalStringAt(hardware[key], `hardware.${key}`);
+    return value === undefined ? {} : { [key]: value };
+  };
+  const number = (key: 'cpuFamily' | 'cpuModel') => {
+    const value = hardware[key];
+    if (value === undefined) return {};
+    if (Number.isSafeInteger(value)) return { [key]: value };
+    throw new Error(`hardware.${key} must be a whole number`);
+  };
+  return {
+    ...number('cpuFamily'),
+    ...number('cpuModel'),
+    ...text('kernel'),
+    ...text('osId'),
+    ...text('osVersion'),
+    ...(hardware['pci'] === undefined ? {} : { pci: stringsAt(hardware['pci'], 'hardware.pci') }),
   };
 }
 

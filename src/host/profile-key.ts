@@ -18,6 +18,7 @@ export function profileKey(profile: HostProfile): string {
     [cpu.microarchitecture, cpu.vendor, cpu.compatible, [...cpu.flags].sort()],
     gpus.map((gpu) => JSON.stringify(gpu)).sort(),
     [...profile.features].sort(),
+    profile.hardware ?? {},
   ]);
   return `${cpu.microarchitecture}-${createHash('sha256').update(decisive).digest('hex').slice(0, 16)}`;
 }

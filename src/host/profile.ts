@@ -12,6 +12,8 @@ export interface HostProfile {
   readonly platform: HostPlatform;
   readonly cpu: CpuProfile;
   readonly gpus: readonly GpuProfile[];
+  /** What rules of node-feature-discovery look at; absent of a machine type. */
+  readonly hardware?: HardwareProfile;
   /** Canonical claims, `cpu:zen4`, `x86-64-v4`, `nvcap:9.0`. What they imply (ancestors, lower levels) is not listed. */
   readonly features: readonly string[];
   /** What could not be read, and why it matters. */
@@ -52,6 +54,19 @@ export interface GpuProfile {
   readonly integrated?: boolean;
 }
 
+/** Numbers and names of the machine that are no features. */
+export interface HardwareProfile {
+  /** x86, as numbers. */
+  readonly cpuFamily?: number;
+  readonly cpuModel?: number;
+  /** The release of the kernel, as it says it: `6.8.0-49-generic`. */
+  readonly kernel?: string;
+  readonly osId?: string;
+  readonly osVersion?: string;
+  /** Vendor, device and class of the PCI functions, each kind once: `10de:2330:0302`. */
+  readonly pci?: readonly string[];
+}
+
 /** Judges facts: the microarchitecture by the family tree, the variant by its level, and every feature that follows. */
 export function deriveProfile(facts: HostFacts, options: DeriveOptions = {}): HostProfile {
   const { os, architecture } = facts;
@@ -74,6 +89,7 @@ export function deriveProfile(facts: HostFacts, options: DeriveOptions = {}): Ho
       flags,
       ...(assumed.length === 0 ? {} : { assumedFlags: assumed }),
     },
+    hardware: hardwareOf(facts),
     gpus: facts.gpus.map(({ pciId: _id, pciAddress: _address, mig: _mig, accel: _accel, ...gpu }) => gpu),
     features: uniqueFeatures([
       `cpu:${microarchitecture}`,
@@ -88,6 +104,12 @@ export function deriveProfile(facts: HostFacts, options: DeriveOptions = {}): Ho
       ...local.warnings,
     ],
   };
+}
+
+function hardwareOf({ cpu, system, pci }: HostFacts): HardwareProfile {
+  const { kernel, osId, osVersion } = system;
+  const all = { cpuFamily: cpu.family, cpuModel: cpu.model, kernel, osId, osVersion, pci };
+  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
 }
 
 function ignoredFlags(ignored: readonly string[]): readonly string[] {

@@ -10,7 +10,8 @@ import type { DerivedForm } from '../selection/derived-forms.ts';
 import type { Fit } from '../selection/fit.ts';
 import type { Note } from '../selection/notes.ts';
 import type { SelectionPolicy } from '../selection/policy.ts';
-import { select } from '../selection/select.ts';
+import { type ExtraDemands, select } from '../selection/select.ts';
+import { COMPATIBILITY_TTL_MS, createCompatibilityReader } from './compatibility-artifact.ts';
 import {
   type CachedDecision,
   type Chosen,
@@ -18,6 +19,7 @@ import {
   type DecisionCache,
 } from './decision-cache.ts';
 import type { DerivedSearch } from './derived-search.ts';
+import { joinDemands } from './entry-demands.ts';
 import { createEnvironmentReader } from './image-config.ts';
 import { createJudge, type Judge } from './judge.ts';
 
@@ -114,6 +116,7 @@ export function tailored(options: TailoredOptions): Registry {
   const answers = (options.memory ?? createDecisionCache()).view();
   const judge = options.judge ?? createJudge();
   const readEnvironments = createEnvironmentReader(next, profile.platform);
+  const readCompatibility = createCompatibilityReader(next, profile.platform, now);
 
   async function decisionOn(
     repository: Repository,
@@ -122,18 +125,34 @@ export function tailored(options: TailoredOptions): Registry {
     acceptsIndex: boolean,
     asked: RequestOptions,
   ): Promise<CachedDecision> {
-    const key = `${upstream.digest} ${acceptsIndex} ${formatRepository(repository)}`;
     const policy = policyFor(repository, tag);
+    // An artifact may be attached to an index that was decided on: such a decision is made again after a while.
+    const period = policy.readCompatibility ? Math.floor(now() / COMPATIBILITY_TTL_MS) : '';
+    const key = `${upstream.digest} ${acceptsIndex} ${formatRepository(repository)} ${period}`;
     const known = answers.get(key);
     if (known?.policy === policy) return known;
     const { bytes, mediaType } = upstream;
-    const extra = policy.readConfig
-      ? await readEnvironments(repository, parseManifestDocument(bytes, mediaType), asked)
-      : undefined;
+    const extra = await extraDemands(repository, upstream, policy, asked);
     const decision = await judge.judge({ bytes, mediaType, profile, policy, acceptsIndex, extra });
     const judged = { ...decision, policy };
     answers.set(key, judged);
     return judged;
+  }
+
+  /** What stands in the registry about the entries beside the index, where the policy asks for it. */
+  async function extraDemands(
+    repository: Repository,
+    { bytes, mediaType, digest }: Manifest,
+    policy: SelectionPolicy,
+    asked: RequestOptions,
+  ): Promise<ExtraDemands | undefined> {
+    if (!policy.readConfig && !policy.readCompatibility) return undefined;
+    const document = parseManifestDocument(bytes, mediaType);
+    const [environments, artifacts] = await Promise.all([
+      policy.readConfig ? readEnvironments(repository, document, asked) : undefined,
+      policy.readCompatibility ? readCompatibility(repository, document, digest, asked) : undefined,
+    ]);
+    return joinDemands(environments, artifacts);
   }
 
   async function carryOut(

@@ -9,7 +9,7 @@ import { type HostRoot, openHostRoot } from './host-root.ts';
 import { readLocalFeatures } from './local-features.ts';
 import type { NonLinuxFacts } from './non-linux.ts';
 import { readNvidia } from './nvidia.ts';
-import { readPci } from './pci.ts';
+import { pciKinds, readPci } from './pci.ts';
 import { readSystem } from './system.ts';
 
 export interface ProbeOptions {
@@ -83,11 +83,13 @@ async function readLinux({ root, architecture, problems, options }: LinuxSubject
   });
   const system = readSystem(root, problems);
   const fabrics = readFabrics(root, pci, problems);
+  const kinds = pciKinds(root, pci);
   const instanceType = system.instanceType ?? (await queryCloud(root, options, problems));
   return {
     os: 'linux',
     architecture,
     cpu,
+    ...(kinds === undefined ? {} : { pci: kinds }),
     gpus: [...nvidia.gpus, ...readAmd(root), ...findAccelerators(pci)],
     system: {
       ...system,

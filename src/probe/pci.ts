@@ -59,6 +59,13 @@ function readAttributes(root: HostRoot, address: string): PciDevice | undefined 
   };
 }
 
+/** Vendor, device and class (its first four digits), each kind once; undefined when no bus can be seen. */
+export function pciKinds(root: HostRoot, devices: readonly PciDevice[]): readonly string[] | undefined {
+  if (devices.length === 0 && root.names(DEVICES) === undefined) return undefined;
+  const kinds = devices.map(({ vendor, device, class: code }) => `${vendor}:${device}:${code.slice(0, 4)}`);
+  return [...new Set(kinds)].sort();
+}
+
 /** VGA, 3D and other display controllers: base class 03 of the PCI code and id assignment. */
 export function isDisplay(device: PciDevice): boolean {
   return device.class.startsWith('03');

@@ -23,6 +23,9 @@ export const UNREADABLE = 'unreadable';
 /** The kind of a whole `NVIDIA_REQUIRE_*` expression. */
 export const REQUIRE_EXPRESSION = 'nvrequire';
 
+/** The kind of a compatibility artifact's rules, in JSON. */
+export const COMPATIBILITY = 'nfd';
+
 const VERBATIM = new Set([UNREADABLE, REQUIRE_EXPRESSION]);
 
 /** Other spellings of a kind. */
@@ -69,8 +72,15 @@ export function formatDemand({ anyOf }: Demand): string {
   return anyOf.map(formatAlternative).join(' or ');
 }
 
+/** Of each set of rules their names, which are all that a person needs of them. */
+function namesOfRules(json: string): string {
+  const sets = JSON.parse(json) as readonly (readonly { readonly name: string }[])[];
+  return sets.map((rules) => rules.map(({ name }) => `“${name}”`).join(' and ')).join(', or ');
+}
+
 /** One alternative as {@link formatDemand} writes it. */
 export function formatAlternative(one: Feature): string {
+  if (one.kind === COMPATIBILITY) return `${COMPATIBILITY}:${namesOfRules(one.value)}`;
   return VERBATIM.has(one.kind) ? one.value : formatFeature(one);
 }
 

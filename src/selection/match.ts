@@ -1,9 +1,9 @@
 import type { Feature } from '../host/features.ts';
 import { tableOf } from '../lib/object-reader.ts';
 import { inRange, parseVersion, parseVersionRange } from '../lib/version.ts';
-import { type Demand, REQUIRE_EXPRESSION, UNREADABLE } from './demands.ts';
+import { judgeCompatibility } from './compatibility.ts';
+import { COMPATIBILITY, type Demand, REQUIRE_EXPRESSION, UNREADABLE } from './demands.ts';
 import { type HostView, MATCH, type MatchResult, mismatch } from './host-view.ts';
-
 import { judgeAccelerator, judgeGpu } from './matchers/accelerator.ts';
 import { judgeAmd } from './matchers/amd.ts';
 import { judgeCpu, judgeFlag, judgeLevel, judgeVariant } from './matchers/cpu.ts';
@@ -29,6 +29,7 @@ const PREDICATES = tableOf<Predicate>({
   kernel: anyValue(versionOf('kernel')),
   glibc: anyValue(versionOf('glibc')),
   [REQUIRE_EXPRESSION]: anyValue(judgeExpression),
+  [COMPATIBILITY]: anyValue(judgeCompatibility),
   [UNREADABLE]: () => mismatch('it is no feature that can be read'),
 });
 

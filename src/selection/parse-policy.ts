@@ -11,7 +11,15 @@ const CHOICES = {
   foreignDerived: ['deliver', 'refuse'],
 } as const satisfies Partial<Record<keyof SelectionPolicy, readonly string[]>>;
 
-const KNOWN = [...Object.keys(CHOICES), 'allowForeignVendor', 'priority', 'pin', 'baseline', 'readConfig'];
+const KNOWN = [
+  ...Object.keys(CHOICES),
+  'allowForeignVendor',
+  'priority',
+  'pin',
+  'baseline',
+  'readConfig',
+  'readCompatibility',
+];
 
 /** `on-no-match` is `onNoMatch`. */
 function camelCase(key: string): string {
@@ -77,7 +85,7 @@ export function parsePolicy(value: unknown, base: SelectionPolicy = DEFAULT_POLI
           CHOICES[key] as unknown as readonly NonNullable<SelectionPolicy[Key]>[],
           read[key],
         );
-  const { allowForeignVendor, priority, pin, baseline, readConfig } = read;
+  const { allowForeignVendor, priority, pin, baseline, readConfig, readCompatibility } = read;
   return Object.freeze({
     match: choose('match'),
     gpu: choose('gpu'),
@@ -92,5 +100,9 @@ export function parsePolicy(value: unknown, base: SelectionPolicy = DEFAULT_POLI
     pin: pin === undefined ? base.pin : readPin(pin),
     baseline: baseline === undefined ? base.baseline : parseBaseline(baseline),
     readConfig: readConfig === undefined ? base.readConfig : readBoolean('readConfig', readConfig),
+    readCompatibility:
+      readCompatibility === undefined
+        ? base.readCompatibility
+        : readBoolean('readCompatibility', readCompatibility),
   });
 }

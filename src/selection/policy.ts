@@ -20,6 +20,8 @@ export interface SelectionPolicy {
   readonly baseline?: readonly string[] | undefined;
   /** Also heed `NVIDIA_REQUIRE_*` in the configuration of each entry's image: two more requests for each, once. */
   readonly readConfig?: boolean | undefined;
+  /** Also heed node-feature-discovery's compatibility artifacts of each entry: a request for each, and two for each artifact. */
+  readonly readCompatibility?: boolean | undefined;
 }
 
 export const DEFAULT_POLICY: SelectionPolicy = Object.freeze({

@@ -219,7 +219,11 @@ export function createFakeRegistry(): FakeRegistry {
       };
       const entries = [...manifests]
         .filter(([, document]) => isReferrer(document))
-        .map(([own, { mediaType, bytes }]) => ({ mediaType, digest: own, size: bytes.length }));
+        .map(([own, { mediaType, bytes }]) => {
+          const { artifactType, config, annotations } = JSON.parse(bytes.toString());
+          const type = artifactType ?? config?.mediaType;
+          return { mediaType, digest: own, size: bytes.length, artifactType: type, annotations };
+        });
       const document = { schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests: entries };
       const bytes = Buffer.from(JSON.stringify(document));
       return { digest: digestOf(bytes), mediaType: MEDIA_TYPE.ociIndex, bytes, maxAgeMs: 0 };

@@ -22,6 +22,7 @@ export async function renderJson(host: DetectedHost, human?: InventoryRows): Pro
       ...gpu,
     })),
     system: facts.system,
+    ...(profile.hardware === detected.hardware ? { hardware: profile.hardware } : {}),
     features: profile.features,
     warnings: profile.warnings,
     compilers: allFlags(profile.cpu.microarchitecture),

@@ -1,6 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import type { HostPlatform } from '../../../host/profile.ts';
+import { createCompatibilityReader } from '../../../mirror/compatibility-artifact.ts';
 import { DerivedSearch } from '../../../mirror/derived-search.ts';
+import { joinDemands } from '../../../mirror/entry-demands.ts';
 import { createEnvironmentReader } from '../../../mirror/image-config.ts';
 import { type Digest, digestOf } from '../../../oci/digest.ts';
 import { type ManifestDocument, parseManifestDocument } from '../../../oci/manifest.ts';
@@ -79,14 +81,26 @@ async function readDocument(path: string): Promise<SourceDocument> {
   return sourceOf(bytes, undefined, path);
 }
 
-/** What the images' configurations demand, of the entries for any of these platforms. */
-async function configuredDemands(
+/** What the registry holds about the entries beside the index, of those for any of these platforms. */
+async function furtherDemands(
   registry: Registry,
   repository: Repository,
-  { document }: SourceDocument,
+  { document, digest }: SourceDocument,
+  { readConfig, readCompatibility }: SelectionPolicy,
   platforms: readonly HostPlatform[],
-): Promise<ExtraDemands> {
-  const read = platforms.map((platform) => createEnvironmentReader(registry, platform)(repository, document));
+): Promise<ExtraDemands | undefined> {
+  const read = platforms.map(async (platform) =>
+    joinDemands(
+      readConfig ? await createEnvironmentReader(registry, platform)(repository, document) : undefined,
+      readCompatibility
+        ? await createCompatibilityReader(registry, platform, () => performance.now())(
+            repository,
+            document,
+            digest,
+          )
+        : undefined,
+    ),
+  );
   return new Map((await Promise.all(read)).flatMap((demands) => [...(demands ?? [])]));
 }
 
@@ -154,8 +168,8 @@ export async function readSubject(
         policyFor(repository, tag),
       );
       const policy = derived === undefined ? named : policyFor(repository, derived.tag);
-      const wanted = readConfig || policy.readConfig ? platforms : [];
-      const extra = await configuredDemands(registry, repository, source, wanted);
+      const wanted = readConfig ? { ...policy, readConfig } : policy;
+      const extra = await furtherDemands(registry, repository, source, wanted, platforms);
       return { name, source, policy, isPinned, suggestion, extra, derived };
     } catch (cause) {
       throw withSuggestion(lookupFailure(cause, name), suggestion);

@@ -1,0 +1,87 @@
+import { NFD_ARM64, NFD_X86 } from './data/nfd-cpuid.ts';
+import type { HostProfile } from './profile.ts';
+
+/** An element's value: text; `null` when it is known not to be there; undefined when this host cannot tell. */
+export type NfdValue = string | null | undefined;
+
+/** One feature of node-feature-discovery, as far as a profile can tell it. */
+export interface NfdFeature {
+  readonly valueOf: (name: string) => NfdValue;
+  /** The elements that are known to be there. */
+  readonly names: readonly string[];
+  /** Flags are there or not, and have no value. */
+  readonly isFlags: boolean;
+}
+
+/** `cpu.cpuid`, `kernel.version`, … by name. Of instances (`pci.device`) one for each. */
+export type NfdFeatures = ReadonlyMap<string, readonly NfdFeature[]>;
+
+/** klauspost/cpuid's names of the vendors that it knows by those of the kernel. */
+const VENDORS: Readonly<Record<string, string>> = {
+  GenuineIntel: 'Intel',
+  AuthenticAMD: 'AMD',
+  HygonGenuine: 'Hygon',
+};
+
+/**
+ * What node-feature-discovery would say of this host, as far as the profile knows it. Whoever asks for anything else learns
+ * that it cannot be told.
+ * @see https://kubernetes-sigs.github.io/node-feature-discovery/stable/usage/customization-guide.html#available-features
+ */
+export function nfdFeatures(profile: HostProfile): NfdFeatures {
+  const { hardware = {}, platform, cpu } = profile;
+  const features = new Map<string, readonly NfdFeature[]>();
+  features.set('cpu.cpuid', [cpuid(profile)]);
+  features.set('cpu.model', [
+    attributes({
+      vendor_id: platform.architecture === 'amd64' ? VENDORS[cpu.vendor] : undefined,
+      family: hardware.cpuFamily?.toString(),
+      id: hardware.cpuModel?.toString(),
+    }),
+  ]);
+  const smt = profile.features.find((feature) => feature.startsWith('smt:'));
+  features.set('cpu.topology', [
+    attributes({ hardware_multithreading: smt === undefined ? undefined : `${smt === 'smt:on'}` }),
+  ]);
+  const [, major, minor, revision] = /^(\d+)\.(\d+)\.(\d+)/.exec(hardware.kernel ?? '') ?? [];
+  features.set('kernel.version', [attributes({ full: hardware.kernel, major, minor, revision })]);
+  const [osMajor, osMinor] = hardware.osVersion?.split('.') ?? [];
+  features.set('system.osrelease', [
+    attributes({
+      ID: hardware.osId,
+      VERSION_ID: hardware.osVersion,
+      'VERSION_ID.major': osMajor,
+      'VERSION_ID.minor': osMinor,
+    }),
+  ]);
+  if (hardware.pci !== undefined) features.set('pci.device', hardware.pci.map(pciDevice));
+  return features;
+}
+
+function cpuid({ platform, cpu }: HostProfile): NfdFeature {
+  const table = new Map({ amd64: NFD_X86, arm64: NFD_ARM64 }[platform.architecture] ?? []);
+  const known = new Set(table.values());
+  const has = new Set(cpu.flags.map((flag) => table.get(flag)).filter((name) => name !== undefined));
+  // Kernels print SSE3 as pni, other systems as itself; SSSE3 implies it.
+  if (has.has('SSSE3')) has.add('SSE3');
+  return {
+    valueOf: (name) => (has.has(name) ? '' : known.has(name) ? null : undefined),
+    names: [...has],
+    isFlags: true,
+  };
+}
+
+function attributes(values: Readonly<Record<string, string | undefined>>): NfdFeature {
+  const known = new Map(Object.entries(values));
+  return {
+    valueOf: (name) => known.get(name),
+    names: [...known].flatMap(([name, value]) => (value === undefined ? [] : [name])),
+    isFlags: false,
+  };
+}
+
+/** `10de:2330:0302`: vendor, device and class, as the profile lists a function. */
+function pciDevice(text: string): NfdFeature {
+  const [vendor, device, pciClass] = text.split(':');
+  return attributes({ vendor, device, class: pciClass });
+}

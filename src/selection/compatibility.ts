@@ -1,0 +1,173 @@
+import { type NfdFeature, type NfdFeatures, nfdFeatures } from '../host/nfd-features.ts';
+import type { HostProfile } from '../host/profile.ts';
+import { compareVersions, parseVersion } from '../lib/version.ts';
+import { type HostView, MATCH, type MatchResult, mismatch } from './host-view.ts';
+
+/** An expression on one element of a feature: `{op: In, value: [Intel]}`. */
+export interface Expression {
+  readonly op: string;
+  readonly value: readonly string[];
+  /** `version`: compared as versions and not as whole numbers. */
+  readonly type?: string | undefined;
+}
+
+/** All expressions must hold on one instance of the feature. */
+export interface FeatureTerm {
+  readonly feature: string;
+  readonly expressions: readonly (readonly [name: string, Expression])[];
+  readonly name?: Expression | undefined;
+}
+
+/** `matchFeatures` must all hold, and of `matchAny` one list. */
+export interface CompatibilityRule {
+  readonly name: string;
+  readonly matchFeatures: readonly FeatureTerm[];
+  readonly matchAny: readonly (readonly FeatureTerm[])[];
+}
+
+/** What an artifact of node-feature-discovery says of an image: sets of rules, any of which suffices. */
+export type CompatibilitySets = readonly (readonly CompatibilityRule[])[];
+
+const known = new WeakMap<HostProfile, NfdFeatures>();
+
+function featuresOf(profile: HostProfile): NfdFeatures {
+  const features = known.get(profile) ?? nfdFeatures(profile);
+  known.set(profile, features);
+  return features;
+}
+
+/**
+ * Judges the sets of an artifact, in JSON, as node-feature-discovery does on the node itself; whatever this host cannot tell
+ * counts as not so.
+ * @see https://kubernetes-sigs.github.io/node-feature-discovery/stable/usage/image-compatibility.html
+ */
+export function judgeCompatibility(json: string, { profile }: HostView): MatchResult {
+  const features = featuresOf(profile);
+  const sets = JSON.parse(json) as CompatibilitySets;
+  let answer = mismatch('it lists no set of rules');
+  for (const rules of sets) {
+    const failed = rules.map((rule) => judgeRule(rule, features)).find(({ holds }) => !holds);
+    if (failed === undefined) return MATCH;
+    answer = failed;
+  }
+  return answer;
+}
+
+function judgeRule({ name, matchFeatures, matchAny }: CompatibilityRule, features: NfdFeatures): MatchResult {
+  const inRule = (why: string) => mismatch(`rule “${name}”: ${why}`);
+  const all = firstFailure(matchFeatures, features);
+  if (all !== undefined) return inRule(all);
+  if (matchAny.length === 0) return MATCH;
+  const failures = matchAny.map((terms) => firstFailure(terms, features));
+  return failures.includes(undefined) ? MATCH : inRule(failures[0] ?? '');
+}
+
+function firstFailure(terms: readonly FeatureTerm[], features: NfdFeatures): string | undefined {
+  for (const term of terms) {
+    const why = judgeTerm(term, features.get(term.feature.toLowerCase()));
+    if (why !== undefined) return `${term.feature}: ${why}`;
+  }
+  return undefined;
+}
+
+/** Why a term does not hold; undefined when it does, on one of the instances. */
+function judgeTerm(
+  { expressions, name }: FeatureTerm,
+  instances: readonly NfdFeature[] | undefined,
+): string | undefined {
+  if (instances === undefined) return 'this host does not tell it';
+  let why: string | undefined = 'this host has none';
+  for (const feature of instances) {
+    const failed = expressions.find(([element, one]) => !holds(one, feature, element));
+    const isNamed = name === undefined || feature.names.some((element) => matches(name, element));
+    why = failed === undefined ? (isNamed ? undefined : 'no name matches') : formatFailure(failed, feature);
+    if (why === undefined) return undefined;
+  }
+  return why;
+}
+
+function formatFailure([element, { op, value }]: readonly [string, Expression], feature: NfdFeature): string {
+  const has = feature.valueOf(element);
+  const wanted = [element, op, value.join(',')].filter((part) => part !== '').join(' ');
+  if (has === undefined) return `${wanted}: this host does not tell it`;
+  return has === null || feature.isFlags ? wanted : `${wanted}: this host has ${has}`;
+}
+
+function holds(expression: Expression, feature: NfdFeature, element: string): boolean {
+  const value = feature.valueOf(element);
+  if (value === undefined) return false;
+  switch (expression.op) {
+    case '':
+      return true;
+    case 'Exists':
+      return value !== null;
+    case 'DoesNotExist':
+      return value === null;
+    default:
+      return value !== null && !feature.isFlags && matches(expression, value);
+  }
+}
+
+/** Operators on a value that is there. An operator or value that is not understood never holds. */
+function matches({ op, value: wanted, type }: Expression, value: string): boolean {
+  const [low = '', high = ''] = wanted;
+  const order = (other: string) => compare(value, other, type);
+  const is = (other: string, test: (order: number) => boolean) => {
+    const found = order(other);
+    return found !== undefined && test(found);
+  };
+  switch (op) {
+    case '':
+    case 'Exists':
+      return true;
+    case 'In':
+      return wanted.includes(value);
+    case 'NotIn':
+      return wanted.length > 0 && !wanted.includes(value);
+    case 'InRegexp':
+      return wanted.every(isSimplePattern) && wanted.some((pattern) => new RegExp(pattern).test(value));
+    case 'Gt':
+      return is(low, (one) => one > 0);
+    case 'Ge':
+      return is(low, (one) => one >= 0);
+    case 'Lt':
+      return is(low, (one) => one < 0);
+    case 'Le':
+      return is(low, (one) => one <= 0);
+    case 'GtLt':
+      return is(low, (one) => one > 0) && is(high, (one) => one < 0);
+    case 'GeLe':
+      return is(low, (one) => one >= 0) && is(high, (one) => one <= 0);
+    case 'IsTrue':
+      return value === 'true';
+    case 'IsFalse':
+      return value === 'false';
+    default:
+      return false;
+  }
+}
+
+/** Whole numbers, or versions where the expression says so; undefined when one of them is neither. */
+function compare(value: string, other: string, type: string | undefined): number | undefined {
+  if (type === 'version') {
+    const [a, b] = [value.replace(/^v/, ''), other.replace(/^v/, '')].map(plainVersion);
+    return a === undefined || b === undefined ? undefined : compareVersions(a, b);
+  }
+  if (type !== undefined || !/^-?\d+$/.test(value) || !/^-?\d+$/.test(other)) return undefined;
+  return Number(value) - Number(other);
+}
+
+/** `6.8.0-49-generic` has an order of its own beyond its numbers: only plain versions are compared. */
+function plainVersion(text: string) {
+  return /^\d+(?:\.\d+){0,2}$/.test(text) ? parseVersion(text) : undefined;
+}
+
+/**
+ * Regular expressions are written by whoever pushes the artifact: those that could take long (groups, several
+ * repetitions) are not evaluated.
+ */
+function isSimplePattern(pattern: string): boolean {
+  const body = pattern.replace(/^\^/, '').replace(/\$$/, '');
+  const isPlain = /^(?:(?:[\w :,;=@/-]|\\[.+*?^$|(){}[\]\\d]|\.|\[[\w .-]+\])[*+?]?)*$/.test(body);
+  return pattern.length <= 100 && isPlain && (body.match(/(?<!\\)[*+?]/g) ?? []).length <= 3;
+}

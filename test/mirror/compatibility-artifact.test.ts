@@ -1,0 +1,230 @@
+import { beforeEach, describe, expect, test } from 'vitest';
+import { COMPATIBILITY_TTL_MS, createCompatibilityReader } from '../../src/mirror/compatibility-artifact.ts';
+import { tailored } from '../../src/mirror/tailored.ts';
+import { digestOf } from '../../src/oci/digest.ts';
+import { parseManifestDocument } from '../../src/oci/manifest.ts';
+import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
+import { formatDemand } from '../../src/selection/demands.ts';
+import { DEFAULT_POLICY } from '../../src/selection/policy.ts';
+import { createFakeRegistry, type FakeRegistry, unreachable } from '../support/fake-registry.ts';
+import { hostOf } from '../support/host-of.ts';
+import { repository, tagged } from '../support/upstream.ts';
+
+const APP = repository('team/app');
+const LINUX = { os: 'linux', architecture: 'amd64' };
+const TYPE = 'application/vnd.nfd.image-compatibility.v1alpha1';
+const YAML = 'application/vnd.nfd.image-compatibility.spec.v1alpha1+yaml';
+
+let next: FakeRegistry;
+
+beforeEach(() => {
+  next = createFakeRegistry();
+});
+
+let images = 0;
+
+/** An image of its own, as an entry of an index. */
+function putImage() {
+  const bytes = Buffer.from(JSON.stringify({ number: ++images }));
+  const image = {
+    schemaVersion: 2,
+    mediaType: MEDIA_TYPE.ociManifest,
+    config: { mediaType: MEDIA_TYPE.ociConfig, digest: next.putBlob(bytes), size: bytes.length },
+    layers: [],
+  };
+  const digest = next.putManifest(image, { mediaType: MEDIA_TYPE.ociManifest });
+  return {
+    mediaType: MEDIA_TYPE.ociManifest,
+    digest,
+    size: JSON.stringify(image).length,
+    platform: { os: 'linux', architecture: 'amd64' },
+  };
+}
+
+interface Attached {
+  readonly spec: string;
+  readonly artifactType?: string;
+  readonly mediaType?: string;
+  readonly created?: string;
+  readonly size?: number;
+}
+
+/** What `oras attach --artifact-type … IMAGE SPEC.yaml:TYPE` pushes, and `nfd compat attach-spec` from 0.20 on. */
+function attach(digest: string, { spec, artifactType = TYPE, mediaType = YAML, created, size }: Attached) {
+  const bytes = Buffer.from(spec);
+  const empty = Buffer.from('{}');
+  next.putManifest(
+    {
+      schemaVersion: 2,
+      mediaType: MEDIA_TYPE.ociManifest,
+      artifactType,
+      config: { mediaType: 'application/vnd.oci.empty.v1+json', digest: next.putBlob(empty), size: 2 },
+      layers: [{ mediaType, digest: next.putBlob(bytes), size: size ?? bytes.length }],
+      subject: { mediaType: MEDIA_TYPE.ociManifest, digest, size: 1 },
+      annotations: created === undefined ? {} : { 'org.opencontainers.image.created': created },
+    },
+    { mediaType: MEDIA_TYPE.ociManifest },
+  );
+}
+
+/** A specification in YAML, as the documentation of node-feature-discovery writes it. */
+function specOf(flag: string): string {
+  return [
+    'version: v1alpha1',
+    'compatibilities:',
+    '- description: "what this build was made for"',
+    '  rules:',
+    `  - name: "cpu with ${flag}"`,
+    '    matchFeatures:',
+    '    - feature: cpu.cpuid',
+    '      matchExpressions:',
+    `        ${flag}: {op: Exists}`,
+  ].join('\n');
+}
+
+function indexOf(...manifests: readonly object[]) {
+  return { schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests };
+}
+
+/** What an index of these entries demands, beside what is written in it. */
+async function demandsOf(...manifests: readonly { readonly digest: string }[]) {
+  const bytes = Buffer.from(JSON.stringify(indexOf(...manifests)));
+  const read = createCompatibilityReader(next, LINUX, () => 0);
+  const demands = await read(APP, parseManifestDocument(bytes), digestOf(bytes));
+  return manifests.map(({ digest }) => (demands?.get(digest) ?? []).map(formatDemand));
+}
+
+describe('the compatibility artifact of an entry', () => {
+  test('demands its rules', async () => {
+    const [plain, avx] = [putImage(), putImage()];
+    attach(avx.digest, { spec: specOf('AVX512F') });
+    expect(await demandsOf(plain, avx)).toEqual([[], ['nfd:“cpu with AVX512F”']]);
+  });
+
+  test('counts when it is the newest; one without a time is the oldest', async () => {
+    const image = putImage();
+    attach(image.digest, { spec: specOf('AVX2'), created: '2026-03-01T00:00:00Z' });
+    attach(image.digest, { spec: specOf('AVX512F'), created: '2026-02-01T00:00:00Z' });
+    attach(image.digest, { spec: specOf('TBM') });
+    expect(await demandsOf(image)).toEqual([['nfd:“cpu with AVX2”']]);
+  });
+
+  test('is no other artifact: a signature demands nothing', async () => {
+    const image = putImage();
+    attach(image.digest, {
+      spec: specOf('AVX2'),
+      artifactType: 'application/vnd.dev.cosign.artifact.sig.v1+json',
+    });
+    expect(await demandsOf(image)).toEqual([[]]);
+  });
+
+  test('may be JSON', async () => {
+    const image = putImage();
+    const spec = JSON.stringify({
+      version: 'v1alpha1',
+      compatibilities: [{ rules: [{ name: 'json', matchFeatures: [] }] }],
+    });
+    attach(image.digest, { spec, mediaType: YAML.replace('yaml', 'json') });
+    expect(await demandsOf(image)).toEqual([['nfd:“json”']]);
+  });
+
+  test('of the index counts for the entries that have none of their own', async () => {
+    const [plain, own] = [putImage(), putImage()];
+    attach(own.digest, { spec: specOf('AVX512F') });
+    attach(digestOf(Buffer.from(JSON.stringify(indexOf(plain, own)))), { spec: specOf('AVX2') });
+    expect(await demandsOf(plain, own)).toEqual([['nfd:“cpu with AVX2”'], ['nfd:“cpu with AVX512F”']]);
+  });
+});
+
+describe('a compatibility artifact that cannot be read', () => {
+  test.each<[string, Attached, RegExp]>([
+    ['no YAML', { spec: 'version: [' }, /cannot be read/],
+    ['another version', { spec: 'version: v2\ncompatibilities: []' }, /version/],
+    ['an alias that multiplies', { spec: `a: &a [x]\nb: [*a, *a]\n${specOf('AVX2')}` }, /cannot be read/],
+    ['another type of layer', { spec: specOf('AVX2'), mediaType: 'text/plain' }, /no specification/],
+    ['a layer that is too large', { spec: specOf('AVX2'), size: 70_000 }, /larger than/],
+    [
+      'a rule that asks for more than can be read',
+      { spec: specOf('AVX2').replace('matchFeatures', 'matchEverything') },
+      /matchEverything/,
+    ],
+  ])('because it is %s satisfies no host', async (_, attached, why) => {
+    const image = putImage();
+    attach(image.digest, attached);
+    const [[demand] = []] = await demandsOf(image);
+    expect(demand).toMatch(why);
+    expect(await pull('cpu:zen5', { readCompatibility: true }, [image])).toEqual([]);
+  });
+
+  test('fails the pull when the registry does: another answer now would be another one later', async () => {
+    const image = putImage();
+    next.before = unreachable;
+    await expect(demandsOf(image)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+  });
+
+  test('because the index has very many entries satisfies no host', async () => {
+    const entries = Array.from({ length: 33 }, putImage);
+    const [[demand] = []] = await demandsOf(...entries);
+    expect(demand).toMatch(/more than 32/);
+  });
+});
+
+interface Entry {
+  readonly digest: string;
+  readonly platform: { readonly os: string; readonly architecture: string };
+}
+
+let nowMs = 1;
+
+/** Which entries for linux/amd64 are left of an index, for a host. */
+async function pull(
+  features: string,
+  policy: object,
+  entries: readonly object[],
+  mirror = mirrorOf(features, policy),
+) {
+  next.putManifest(indexOf(...entries), { tag: 'latest' });
+  const { bytes } = await mirror.manifest(APP, tagged('latest'));
+  const { manifests } = JSON.parse(bytes.toString()) as { manifests: readonly Entry[] };
+  return manifests
+    .filter(({ platform }) => platform.os === 'linux' && platform.architecture === 'amd64')
+    .map(({ digest }) => digest);
+}
+
+function mirrorOf(features: string, policy: object) {
+  return tailored({
+    next,
+    profile: hostOf(features),
+    policyFor: () => ({ ...DEFAULT_POLICY, ...policy }),
+    derived: { keep: async () => {}, find: async () => undefined },
+    decided: () => {},
+    now: () => nowMs,
+  });
+}
+
+describe('a mirror whose policy reads compatibility artifacts', () => {
+  test('gives the entry whose rules hold to the hosts on which they do, and the plain one to the others', async () => {
+    const [plain, avx] = [putImage(), putImage()];
+    attach(avx.digest, { spec: specOf('AVX512F') });
+    expect(await pull('cpu:zen4', { readCompatibility: true }, [plain, avx])).toEqual([avx.digest]);
+    expect(await pull('cpu:zen3', { readCompatibility: true }, [plain, avx])).toEqual([plain.digest]);
+  });
+
+  test('asks nothing where no policy says so', async () => {
+    const avx = putImage();
+    attach(avx.digest, { spec: specOf('AVX512F') });
+    await pull('cpu:zen3', {}, [putImage(), avx]);
+    expect(next.count('referrers')).toBe(0);
+  });
+
+  test('notices after a while what was attached to an index that it knows', async () => {
+    const [plain, avx] = [putImage(), putImage()];
+    const policy = { ...DEFAULT_POLICY, readCompatibility: true };
+    const mirror = mirrorOf('cpu:zen3', policy);
+    expect(await pull('', policy, [avx, plain], mirror)).toHaveLength(2);
+    attach(avx.digest, { spec: specOf('AVX512F') });
+    expect(await pull('', policy, [avx, plain], mirror)).toHaveLength(2);
+    nowMs += COMPATIBILITY_TTL_MS + 1;
+    expect(await pull('', policy, [avx, plain], mirror)).toEqual([plain.digest]);
+  });
+});
