@@ -4,14 +4,14 @@ import { CorruptContentError, type StoredBlob } from '../oci/content-store.ts';
 import type { Digest } from '../oci/digest.ts';
 import { type ByteRange, type RangeRequest, resolveRange } from '../oci/range.ts';
 import { formatRepository, isSameRepository, type Repository } from '../oci/reference.ts';
-import type {
-  Access,
-  Blob,
-  BlobContent,
-  BlobInfo,
-  BlobOptions,
-  BlobRedirect,
-  RequestOptions,
+import {
+  type Blob,
+  type BlobContent,
+  type BlobInfo,
+  type BlobOptions,
+  type BlobRedirect,
+  hasOwnLogin,
+  type RequestOptions,
 } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import { isLoopError } from '../oci/via.ts';
@@ -49,8 +49,10 @@ type BlobSource = ActiveDownload | BlobRedirect | { readonly kind: 'bypass' };
 /** What attaching to a download came to. `finished`: the download has ended meanwhile; `bypass`: it cannot serve this range. */
 type Attachment = BlobContent | 'finished' | 'bypass';
 
-function partitionOf(access: Access | undefined): string {
-  return access === undefined ? 'own' : `of ${access.partition}`;
+/** Whom a repository lets in: a login of its own, by itself; all others with what every repository lets in. */
+function partitionOf({ repository, options: { access } }: BlobRequest): string {
+  if (access === undefined) return 'own';
+  return `of ${access.partition}${hasOwnLogin(access) ? ` at ${formatRepository(repository)}` : ''}`;
 }
 
 /** By registry: the bytes from one may be slow, or wrong at their end, and must not block another's. */
@@ -59,9 +61,9 @@ function downloadKey({ repository, digest }: BlobRequest): string {
 }
 
 /** By repository too: that one does not have the blob says nothing of another. */
-function openingKey({ repository, digest, options }: BlobRequest): string {
-  const name = `${formatRepository(repository)}@${digest}`;
-  return `${options.follow === true} ${partitionOf(options.access)} ${name}`;
+function openingKey(request: BlobRequest): string {
+  const { repository, digest, options } = request;
+  return `${options.follow === true} ${partitionOf(request)} ${formatRepository(repository)}@${digest}`;
 }
 
 function rangeWithin(request: RangeRequest | undefined, sizeBytes: number, digest: Digest) {
@@ -159,7 +161,7 @@ export class CachedBlobs {
   async #findStored(request: BlobRequest): Promise<StoredBlob | undefined> {
     const { digest, repository, options } = request;
     const stored = await this.#options.store.blob(digest);
-    if (!stored || stored.isVisibleTo(options.access)) return stored;
+    if (!stored || stored.isVisibleTo(options.access, repository)) return stored;
     try {
       if (!stored.isFrom(repository)) {
         stored.close();
@@ -249,7 +251,7 @@ export class CachedBlobs {
       kind: 'download',
       download: new BlobDownload({ digest, name, content, ingest, lingerMs }),
       repository,
-      admittedMs: new Map([[partitionOf(access), this.#options.now()]]),
+      admittedMs: new Map([[partitionOf(request), this.#options.now()]]),
       isCounted: false,
     };
     this.#track(downloadKey(request), active, name);
@@ -269,12 +271,12 @@ export class CachedBlobs {
 
   /** False: the request is for another repository, which alone can vouch for it. Rejects when upstream refuses it. */
   async #admit(active: ActiveDownload, request: BlobRequest): Promise<boolean> {
-    const partition = partitionOf(request.options.access);
-    const sinceMs = active.admittedMs.get(partition);
+    const key = partitionOf(request);
+    const sinceMs = active.admittedMs.get(key);
     if (sinceMs !== undefined && this.#options.now() - sinceMs < ADMITTED_FOR_MS) return true;
     if (!isSameRepository(active.repository, request.repository)) return false;
     await this.#authorize(request);
-    active.admittedMs.set(partition, this.#options.now());
+    active.admittedMs.set(key, this.#options.now());
     return true;
   }
 

@@ -113,7 +113,7 @@ export class CachedManifests {
     const { next, store } = this.#options;
     const { access } = options;
     const stored = await store.manifest(digest);
-    if (!stored || stored.isVisibleTo(access)) return stored;
+    if (!stored || stored.isVisibleTo(access, repository)) return stored;
     if (!stored.isFrom(repository)) return undefined;
     await next.resolve(repository, { kind: 'digest', digest }, options);
     await store.grant(digest, { repository, access });
@@ -195,7 +195,7 @@ export class CachedManifests {
     const { store } = this.#options;
     const record = await store.tag(repository, tag);
     const stored = record && (await store.manifest(record.digest));
-    if (!record || !stored?.isVisibleTo(options.access)) return undefined;
+    if (!record || !stored?.isVisibleTo(options.access, repository)) return undefined;
     return { info: { ...record, notices: STALE_NOTICES }, isStale: true };
   }
 

@@ -4,8 +4,10 @@ import { hasOwnLogin, type Registry, type RequestOptions } from '../oci/registry
 
 import { RegistryError } from '../oci/registry-error.ts';
 
+/** A registry may hide what a login must not see (any longer) by 404. */
 function isRefusal(error: unknown): boolean {
-  return error instanceof RegistryError && (error.code === 'UNAUTHORIZED' || error.code === 'DENIED');
+  if (!(error instanceof RegistryError)) return false;
+  return error.code === 'UNAUTHORIZED' || error.code === 'DENIED' || error.status === 404;
 }
 
 /**

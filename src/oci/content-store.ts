@@ -14,8 +14,8 @@ export interface Provenance {
 export interface StoredManifest {
   readonly mediaType: string;
   readonly bytes: Buffer;
-  /** Was it fetched for this access, or granted to it since? */
-  isVisibleTo(access: Access | undefined): boolean;
+  /** Was it fetched for this access, or granted to it since? To a login of the client's own, from this very repository. */
+  isVisibleTo(access: Access | undefined, repository: Repository): boolean;
   /** Did this repository deliver it? Only then does its registry's word count for who may see it. */
   isFrom(repository: Repository): boolean;
 }
@@ -36,7 +36,7 @@ export class CorruptContentError extends Error {
 export interface StoredBlob {
   readonly sizeBytes: number;
   /** As of a manifest. */
-  isVisibleTo(access: Access | undefined): boolean;
+  isVisibleTo(access: Access | undefined, repository: Repository): boolean;
   isFrom(repository: Repository): boolean;
   /**
    * Writes these bytes with backpressure; rejects when the file fails or the sink is destroyed, and with a

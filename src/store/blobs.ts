@@ -57,7 +57,7 @@ export class BlobStore {
     };
     return {
       sizeBytes: content.sizeBytes,
-      isVisibleTo: (access) => visibility.includes(digest, record, access),
+      isVisibleTo: (access, repository) => visibility.includes(digest, record, { access, repository }),
       isFrom: (repository) => record.origins.includes(formatRepository(repository)),
       writeTo: async (sink, range) => {
         users += 1;

@@ -84,7 +84,8 @@ export class ManifestStore {
     return {
       bytes,
       mediaType,
-      isVisibleTo: (access) => this.#options.visibility.includes(digest, record, access),
+      isVisibleTo: (access, repository) =>
+        this.#options.visibility.includes(digest, record, { access, repository }),
       isFrom: (repository) => record.origins.includes(formatRepository(repository)),
     };
   }
@@ -131,7 +132,7 @@ export class ManifestStore {
     const record = await this.#options.records.find(digest);
     if (record?.mediaType !== mediaType || !record.origins.includes(formatRepository(repository)))
       return false;
-    if (!this.#options.visibility.includes(digest, record, access)) return false;
+    if (!this.#options.visibility.includes(digest, record, { access, repository })) return false;
     return record.kind === kind || kind === 'manifest';
   }
 

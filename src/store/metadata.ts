@@ -5,7 +5,7 @@ import { writeAtomically } from '../lib/atomic-file.ts';
 import { SerialQueue } from '../lib/queue.ts';
 import type { Provenance } from '../oci/content-store.ts';
 import type { Digest } from '../oci/digest.ts';
-import { formatRepository, type SourceHost } from '../oci/reference.ts';
+import { formatRepository } from '../oci/reference.ts';
 import { type Access, hasOwnLogin } from '../oci/registry.ts';
 import type { Layout } from './layout.ts';
 
@@ -186,10 +186,9 @@ export const GRANT_MAX_AGE_MS = 5 * 60_000;
 const GRANTS_MAX = 200_000;
 const REVOCATIONS_MAX = 100_000;
 
-interface Grant {
-  /** The registry that gave it. */
-  readonly host: SourceHost;
-  readonly grantedMs: number;
+/** A repository's word counts for what it has itself: it may have lost what another one still has. */
+function grantKey(digest: Digest, { access, repository }: Provenance): string {
+  return `${partitionKey(access)} ${formatRepository(repository)}@${digest}`;
 }
 
 /**
@@ -199,7 +198,8 @@ interface Grant {
  */
 export class Visibility {
   readonly #now: () => number;
-  readonly #grants = new LRUCache<string, Grant>({ maxSize: GRANTS_MAX, sizeCalculation: () => 1 });
+  /** When a login was let see something, in wall-clock milliseconds. */
+  readonly #grants = new LRUCache<string, number>({ maxSize: GRANTS_MAX, sizeCalculation: () => 1 });
   /** When a registry last refused a partition, in wall-clock milliseconds. */
   readonly #revoked = new LRUCache<string, number>({ maxSize: REVOCATIONS_MAX, sizeCalculation: () => 1 });
 
@@ -207,23 +207,24 @@ export class Visibility {
     this.#now = now;
   }
 
-  /** @param record of the content; undefined when it is not on disk. */
-  includes(digest: Digest, record: Pick<ContentRecord, 'partitions'>, access: Access | undefined): boolean {
+  includes(
+    digest: Digest,
+    record: Pick<ContentRecord, 'partitions'>,
+    { access, repository }: Provenance,
+  ): boolean {
     const partition = partitionKey(access);
     if (!hasOwnLogin(access)) return record.partitions.includes(partition);
-    const grant = this.#grants.get(`${partition} ${digest}`);
-    if (!grant) return false;
-    const ageMs = this.#now() - grant.grantedMs;
+    const grantedMs = this.#grants.get(grantKey(digest, { access, repository }));
+    if (grantedMs === undefined) return false;
+    const ageMs = this.#now() - grantedMs;
     // A clock that was set back must not make a grant last.
     if (ageMs < 0 || ageMs >= GRANT_MAX_AGE_MS) return false;
-    return (this.#revoked.get(`${partition} ${grant.host}`) ?? Number.NEGATIVE_INFINITY) < grant.grantedMs;
+    return (this.#revoked.get(`${partition} ${repository.host}`) ?? Number.NEGATIVE_INFINITY) < grantedMs;
   }
 
   /** The repository's registry has let this login see the content. */
-  grant(digest: Digest, { repository, access }: Provenance): void {
-    if (!hasOwnLogin(access)) return;
-    const grant = { host: repository.host, grantedMs: this.#now() };
-    this.#grants.set(`${partitionKey(access)} ${digest}`, grant);
+  grant(digest: Digest, provenance: Provenance): void {
+    if (hasOwnLogin(provenance.access)) this.#grants.set(grantKey(digest, provenance), this.#now());
   }
 
   /** The repository's registry has refused this login: what it granted before counts no more. */

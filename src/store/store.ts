@@ -163,9 +163,9 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     },
     derived: {
       keep: (repository, answer, access) => manifests.keep('derived', answer, { repository, access }),
-      find: async (_repository, digest, access) => {
+      find: async (repository, digest, access) => {
         const held = await manifests.find(digest);
-        if (!held?.isVisibleTo(access)) return undefined;
+        if (!held?.isVisibleTo(access, repository)) return undefined;
         const { bytes, mediaType } = held;
         // What a login of its own may see is asked each time: its registry can revoke it.
         return { digest, bytes, mediaType, maxAgeMs: hasOwnLogin(access) ? 0 : Number.POSITIVE_INFINITY };

@@ -14,7 +14,7 @@ import {
   unreachable,
 } from '../support/fake-registry.ts';
 import { cacheAt, dataDirectory } from '../support/store.ts';
-import { readBlob, repository } from '../support/upstream.ts';
+import { readBlob, repository, tagged } from '../support/upstream.ts';
 
 const secret = repository('team/secret', 'secret.test');
 const INDEX = { schemaVersion: 2, manifests: [] };
@@ -132,6 +132,34 @@ describe.each(KINDS)('access to a stored %s', (kind) => {
       });
     },
   );
+
+  test('CVE-2026-35172: what a repository has no more is not shown there again because another repository has it', async () => {
+    const { upstream, cache } = await cacheAt(await dataDirectory());
+    const digest = put(upstream, kind);
+    const other = repository('team/other', 'secret.test');
+    await read(cache, kind, secret, digest, alice);
+    // Downloads are finished.
+    await cache.close();
+    upstream.before = ({ repository: name }: FakeCall) => {
+      if (name.endsWith('/team/secret')) throw new RegistryError('BLOB_UNKNOWN', 'deleted');
+    };
+    // Anything that the repository does not know any more tells.
+    await expect(cache.resolve(secret, tagged('v1'), { access: alice })).rejects.toThrow();
+    await read(cache, kind, other, digest, alice);
+    await expect(read(cache, kind, secret, digest, alice)).rejects.toMatchObject({ status: 404 });
+    await read(cache, kind, other, digest, alice);
+  });
+
+  test('one repository’s word opens no other repository to a login of its own', async () => {
+    const { upstream, cache } = await cacheAt(await dataDirectory());
+    const digest = put(upstream, kind);
+    const other = repository('team/other', 'secret.test');
+    await read(cache, kind, other, digest, alice);
+    upstream.before = ({ repository: name }: FakeCall) => {
+      if (name.endsWith('/team/secret')) throw new RegistryError('NAME_UNKNOWN', 'there is none');
+    };
+    await expect(read(cache, kind, secret, digest, alice)).rejects.toMatchObject({ status: 404 });
+  });
 
   test('a refusal by one registry takes nothing back that another granted', async () => {
     const { upstream, cache } = await cacheAt(await dataDirectory());

@@ -360,7 +360,7 @@ describe('fault 40: two daemons on one store', () => {
     await two.grant(digest, { repository: app, access: eyes[1] });
     const { store: next } = await storeAt(directory);
     const held = await next.blob(digest);
-    expect([undefined, ...eyes].map((access) => held?.isVisibleTo(access))).toEqual([true, true, true]);
+    expect([undefined, ...eyes].map((access) => held?.isVisibleTo(access, app))).toEqual([true, true, true]);
     held?.close();
   });
 
