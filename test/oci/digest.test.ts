@@ -1,5 +1,12 @@
 import { describe, expect, test } from 'vitest';
-import { algorithmOf, digestOf, encodedOf, parseDigest } from '../../src/oci/digest.ts';
+import {
+  algorithmOf,
+  digestOf,
+  encodedOf,
+  finishDigest,
+  hashFor,
+  parseDigest,
+} from '../../src/oci/digest.ts';
 
 const EMPTY_SHA256 = 'sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855';
 
@@ -26,6 +33,9 @@ describe('parseDigest()', () => {
     ['a prototype’s property', `toString:${'a'.repeat(64)}`],
     ['no algorithm', 'e3b0c442'],
     ['nothing', ''],
+    ['hex and something else', `sha256:${'a'.repeat(63)}g`],
+    ['something else and hex', `sha256:g${'a'.repeat(63)}`],
+    ['a colon alone', ':'],
   ])('refuses %s', (_, text) => {
     expect(parseDigest(text)).toBeUndefined();
   });
@@ -35,3 +45,13 @@ test('digestOf() hashes with the algorithm it is told, sha256 when told none', (
   expect(digestOf(new Uint8Array())).toBe(EMPTY_SHA256);
   expect(digestOf(new Uint8Array(), 'sha512')).toMatch(/^sha512:cf83e1357eefb8bd[0-9a-f]{112}$/);
 });
+
+test.each(['sha256', 'sha512'] as const)(
+  'an incremental hash of %s comes to the same digest',
+  (algorithm) => {
+    const whole = digestOf(Buffer.from('one two'), algorithm);
+    const hash = hashFor(whole);
+    hash.update('one ').update('two');
+    expect(finishDigest(hash, algorithm)).toBe(whole);
+  },
+);

@@ -1,6 +1,14 @@
 import { describe, expect, test } from 'vitest';
-import { answersTo, memberImage, memberRepositories, parseListSpec } from '../../src/oci/image-list.ts';
-import { formatReference, parseTag, type Tag } from '../../src/oci/reference.ts';
+import {
+  answersTo,
+  type FeatureCheck,
+  type ListMember,
+  memberImage,
+  memberName,
+  memberRepositories,
+  parseListSpec,
+} from '../../src/oci/image-list.ts';
+import { formatReference, formatRepository, parseTag, type Tag } from '../../src/oci/reference.ts';
 
 const tag = (text: string) => parseTag(text) as Tag;
 const AMD64 = { os: 'linux', architecture: 'amd64' };
@@ -145,5 +153,103 @@ describe('parseListSpec()', () => {
     ],
   ])('refuses %j', (value, why) => {
     expect(() => parseListSpec(value)).toThrow(why);
+  });
+});
+
+describe('a member of a list', () => {
+  const memberOf = (member: object, check?: FeatureCheck) => {
+    const [first] = parseListSpec({ image: 'a', manifests: [member] }, check).members;
+    if (first === undefined) throw new Error('the list has no members');
+    return first;
+  };
+
+  test('may say nothing but its image', () => {
+    expect(memberOf({ image: 'b:1' })).toEqual({ image: 'b:1', platform: undefined, annotations: {} });
+  });
+
+  test('is read with all that its platform can say, in one spelling', () => {
+    const platform = {
+      os: 'Linux',
+      architecture: 'aarch64',
+      variant: '9',
+      features: ['cpu:neoverse_v2'],
+      'os.features': ['x'],
+    };
+    expect(memberOf({ image: 'b:1', platform }).platform).toEqual({
+      os: 'linux',
+      architecture: 'arm64',
+      variant: 'v9',
+      features: ['cpu:neoverse_v2'],
+      osFeatures: ['x'],
+    });
+  });
+
+  test('has no variant and no features when its platform says none', () => {
+    expect(memberOf({ image: 'b:1', platform: AMD64 }).platform).toEqual({
+      ...AMD64,
+      features: [],
+      osFeatures: [],
+    });
+  });
+
+  test('takes numbers and truth values of YAML for the text that they were written as', () => {
+    expect(memberOf({ image: 'b:1', annotations: { a: 1, b: true, c: 'x' } }).annotations).toEqual({
+      a: '1',
+      b: 'true',
+      c: 'x',
+    });
+  });
+
+  test.each([
+    [{ image: 'b:1', annotations: { a: null } }, /number 1: annotations: a must be a text/],
+    [{ image: 'b:1', annotations: [] }, /number 1: annotations/],
+    [{ image: 'B' }, /manifests, number 1: “B” is no image name/],
+    [{ image: 'b:{9}' }, /\{9\} of b:\{9\} stands for a \*/],
+    [{ image: '{1}/b' }, /\{1\} may stand in the tag of \{1\}\/b only/],
+    [{ image: 'b{9}:x' }, /\{9\} may stand in the tag/],
+    [{ image: 'b', platform: { ...AMD64, variant: 3 } }, /variant/],
+  ])('%j is refused with what is wrong about it', (member, why) => {
+    expect(() => memberOf(member)).toThrow(why);
+  });
+
+  test('is refused with what the check says of its features, and where', () => {
+    const check = (feature: string) => (feature === 'cpu:skylkae' ? 'did you mean cpu:skylake?' : undefined);
+    const member = { image: 'b', platform: { ...AMD64, features: ['cpu:zen4', 'cpu:skylkae'] } };
+    expect(() => memberOf(member, check)).toThrow('manifests, number 1: did you mean cpu:skylake?');
+    expect(
+      memberOf({ image: 'b', platform: { ...AMD64, features: ['cpu:zen4'] } }, check).platform?.features,
+    ).toEqual(['cpu:zen4']);
+  });
+});
+
+describe('the name of a member', () => {
+  const spec = parseListSpec({
+    image: 'a',
+    tags: ['v*-*', '!v*-rc'],
+    manifests: [{ image: 'b:{2}-{1}' }, { image: 'c:x{tag}' }, { image: 'd' }, { image: 'c:y' }],
+  });
+  const [swapped, prefixed, fixed] = spec.members as [ListMember, ListMember, ListMember];
+
+  test('holds what the stars of the pattern stand for', () => {
+    expect(memberName(spec, swapped, tag('v1-avx'))).toBe('b:avx-1');
+    expect(memberName(spec, prefixed, tag('v1-avx'))).toBe('c:xv1-avx');
+    expect(memberName(spec, fixed, tag('v1-avx'))).toBe('d');
+  });
+
+  test('holds nothing for them when the tag does not match', () => {
+    expect(memberName(spec, swapped, tag('w'))).toBe('b:-');
+    expect(memberName(spec, swapped, tag('v1-rc'))).toBe('b:-');
+  });
+
+  test('is no image where it is no valid one', () => {
+    expect(memberImage(spec, swapped, tag('w'))).toBeUndefined();
+  });
+
+  test('its repository counts once, whatever the tag', () => {
+    expect(memberRepositories(spec).map(formatRepository)).toEqual([
+      'docker.io/library/b',
+      'docker.io/library/c',
+      'docker.io/library/d',
+    ]);
   });
 });

@@ -1,6 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { isImageEntry, parseManifestDocument, readDescriptor } from '../../src/oci/manifest.ts';
+import {
+  formatPlatform,
+  isImageEntry,
+  parseManifestDocument,
+  readDescriptor,
+} from '../../src/oci/manifest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import { RegistryError } from '../../src/oci/registry-error.ts';
 import { FUZZ_RUNS } from '../support/fuzz.ts';
@@ -71,7 +76,176 @@ describe('parseManifestDocument()', () => {
       kind: 'image',
       mediaType: MEDIA_TYPE.ociManifest,
     });
-    expect(parse({ schemaVersion: 1, fsLayers: [] })).toMatchObject({ kind: 'opaque' });
+    expect(parse({ schemaVersion: 1, fsLayers: [] })).toMatchObject({
+      kind: 'opaque',
+      mediaType: MEDIA_TYPE.dockerSchema1,
+      reason: `${MEDIA_TYPE.dockerSchema1} is neither an image nor an index`,
+    });
+    for (const part of [{}, { config: {} }, { layers: [] }]) {
+      expect(parse({ schemaVersion: 2, ...part }), JSON.stringify(part)).toMatchObject({
+        kind: 'opaque',
+        mediaType: MEDIA_TYPE.octets,
+      });
+    }
+  });
+
+  test.each([
+    ['its own word', { mediaType: MEDIA_TYPE.dockerList }, MEDIA_TYPE.ociIndex, MEDIA_TYPE.dockerList],
+    ['the Content-Type for an empty word', { mediaType: '' }, MEDIA_TYPE.dockerList, MEDIA_TYPE.dockerList],
+    ['the Content-Type for a number', { mediaType: 7 }, MEDIA_TYPE.dockerList, MEDIA_TYPE.dockerList],
+    ['the shape for an empty word and no Content-Type', { mediaType: '' }, undefined, MEDIA_TYPE.ociIndex],
+    ['the shape for a Content-Type of no manifest', {}, 'text/html', MEDIA_TYPE.ociIndex],
+    ['octets for a word that is no media type', { mediaType: 'no type' }, undefined, MEDIA_TYPE.octets],
+  ])('takes the media type by %s', (_, said, contentType, mediaType) => {
+    expect(parse({ schemaVersion: 2, manifests: [], ...said }, contentType).mediaType).toBe(mediaType);
+  });
+
+  test('passes on the artifact manifest of early OCI 1.1, which has no schemaVersion', () => {
+    const mediaType = 'application/vnd.oci.artifact.manifest.v1+json';
+    expect(parse({ mediaType })).toEqual({
+      kind: 'opaque',
+      mediaType,
+      reason: `${mediaType} is neither an image nor an index`,
+    });
+  });
+
+  test('reads an image with its configuration, layers and annotations', () => {
+    const layer = { mediaType: 'application/vnd.oci.image.layer.v1.tar', digest, size: 3 };
+    const annotations = { 'org.example.a': 'b' };
+    expect(parse({ ...image, layers: [layer], annotations })).toMatchObject({
+      kind: 'image',
+      mediaType: MEDIA_TYPE.ociManifest,
+      config: { mediaType: MEDIA_TYPE.ociConfig, digest, sizeBytes: 7 },
+      layers: [{ mediaType: layer.mediaType, digest, sizeBytes: 3, annotations: {} }],
+      annotations,
+    });
+  });
+
+  test.each([
+    ['config', { config: { mediaType: 'x' } }],
+    ['layers', { layers: [{}] }],
+    ['config at all', { config: undefined }],
+    ['layers at all', { layers: undefined }],
+  ])('passes an image on untouched when it has no readable %s', (_, broken) => {
+    expect(parse({ ...image, mediaType: MEDIA_TYPE.ociManifest, ...broken })).toEqual({
+      kind: 'opaque',
+      mediaType: MEDIA_TYPE.ociManifest,
+      reason: 'the image manifest has no readable config or layers',
+    });
+  });
+
+  test.each([
+    ['strings', { a: '1', b: '' }, { a: '1', b: '' }],
+    ['strings and others', { a: '1', b: 2, c: null, d: ['x'] }, { a: '1' }],
+    ['a list', ['x'], {}],
+    ['text', 'x', {}],
+    ['nothing', undefined, {}],
+  ])('reads annotations that are %s as the strings among them', (_, annotations, expected) => {
+    expect(parse({ schemaVersion: 2, manifests: [], annotations })).toMatchObject({ kind: 'index' });
+    const read = parse({ schemaVersion: 2, manifests: [{ ...entry, annotations }], annotations });
+    if (read.kind !== 'index') throw new Error(read.kind);
+    expect(read.annotations).toEqual(expected);
+    expect(read.entries[0]?.annotations).toEqual(expected);
+  });
+
+  test.each([
+    ['no object', 'linux/amd64'],
+    ['without an os', { architecture: 'amd64' }],
+    ['without an architecture', { os: 'linux' }],
+    ['with a number for its os', { os: 1, architecture: 'amd64' }],
+    ['with a number for its architecture', { os: 'linux', architecture: 1 }],
+  ])('reads no platform that is %s', (_, platform) => {
+    const read = readDescriptor({ ...entry, platform });
+    expect(read && 'platform' in read).toBe(false);
+  });
+
+  test('reads of a platform only what is of the type that the spec says', () => {
+    const read = (platform: object) =>
+      readDescriptor({ ...entry, platform: { os: 'linux', architecture: 'amd64', ...platform } });
+    expect(read({})?.platform).toEqual({ os: 'linux', architecture: 'amd64', features: [], osFeatures: [] });
+    expect(
+      read({ variant: 3, 'os.version': 10, features: ['a', 1, 'b'], 'os.features': 'win32k' })?.platform,
+    ).toEqual({ os: 'linux', architecture: 'amd64', features: ['a', 'b'], osFeatures: [] });
+    expect(read({ 'os.version': '', variant: '' })?.platform).toEqual({
+      os: 'linux',
+      architecture: 'amd64',
+      features: [],
+      osFeatures: [],
+    });
+    expect(read({ 'os.version': '10.0', variant: 'v3' })?.platform).toMatchObject({
+      osVersion: '10.0',
+      variant: 'v3',
+    });
+  });
+
+  test.each([
+    ['an empty blob', { size: 0 }, { sizeBytes: 0 }],
+    ['a type with parameters', { mediaType: 'Application/X ; a=b' }, { mediaType: 'application/x' }],
+    ['an artifact type', { artifactType: 'a/b' }, { artifactType: 'a/b' }],
+  ])('reads the descriptor of %s', (_, more, expected) => {
+    expect(readDescriptor({ ...entry, ...more })).toMatchObject(expected);
+  });
+
+  test.each([
+    ['a size as text', { size: '7' }],
+    ['a size beyond what counts exactly', { size: 2 ** 53 }],
+    ['a digest that is no text', { digest: 7 }],
+    ['a media type that is no text', { mediaType: 7 }],
+  ])('reads no descriptor with %s', (_, more) => {
+    expect(readDescriptor({ ...entry, ...more })).toBeUndefined();
+  });
+
+  test('reads no artifact type that is no text', () => {
+    const read = readDescriptor({ ...entry, artifactType: 7 });
+    expect(read && 'artifactType' in read).toBe(false);
+  });
+
+  test.each([
+    'multihash+base58:QmRZxt2b1FVZPNqd8hsiykDL3TdBDeTSPX9Kv46HmX4Gx8',
+    'sha384:abc',
+    'a.b_c-d+e:x',
+    'x:a=',
+    'ab:z-_',
+  ])('passes an index on untouched when an entry has the digest %s, which is well-formed', (unknown) => {
+    const manifests = [{ ...entry, digest: unknown }];
+    expect(parse({ schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests })).toMatchObject({
+      kind: 'opaque',
+    });
+  });
+
+  test.each([
+    'x',
+    ':x',
+    'x:',
+    '-x:a',
+    'x-:a',
+    'X:a',
+    'x:a b',
+    'x:a/..',
+    '!x:a',
+    'x+.y:a',
+    `x${digest}`.replace('x', ' '),
+  ])('refuses an index with an entry of the digest %j, which no grammar allows', (malformed) => {
+    const manifests = [{ ...entry, digest: malformed }];
+    expect(refusal({ schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests })).toBe('MANIFEST_INVALID');
+  });
+
+  test('says of what it refuses what is wrong with it', () => {
+    const why = (value: unknown) => {
+      try {
+        return parse(value);
+      } catch (error) {
+        return (error as Error).message;
+      }
+    };
+    expect(why([])).toBe('the manifest is not a JSON object');
+    expect(why({ layers: [], manifests: [] })).toBe('the manifest is both an image and an index: refused');
+    expect(why({ schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex })).toBe(
+      `the document says ${MEDIA_TYPE.ociIndex} but has no manifests`,
+    );
+    expect(why({ schemaVersion: 2, mediaType: MEDIA_TYPE.ociManifest, manifests: [] })).toBe(
+      `the document says ${MEDIA_TYPE.ociManifest} but lists manifests`,
+    );
   });
 
   test.each([
@@ -91,7 +265,15 @@ describe('parseManifestDocument()', () => {
     ['nothing', ''],
     ['invalid UTF-8', Buffer.from([0x7b, 0xff, 0x7d])],
   ])('refuses %s', (_, bytes) => {
-    expect(() => parseManifestDocument(Buffer.from(bytes))).toThrow(RegistryError);
+    const read = () => parseManifestDocument(Buffer.from(bytes));
+    expect(read).toThrow(RegistryError);
+    expect(read).toThrow(
+      expect.objectContaining({
+        code: 'MANIFEST_INVALID',
+        message: 'the manifest is not JSON',
+        cause: expect.any(Error),
+      }),
+    );
   });
 
   test.each([
@@ -169,6 +351,7 @@ describe('parseManifestDocument()', () => {
     ['an image manifest', {}, true],
     ['an empty artifactType', { artifactType: '' }, true],
     ['the type of an image’s configuration as artifactType', { artifactType: MEDIA_TYPE.ociConfig }, true],
+    ['the type of a Docker image’s configuration', { artifactType: MEDIA_TYPE.dockerConfig }, true],
     ['a SOCI index', { artifactType: 'application/vnd.amazon.soci.index.v2+json' }, false],
     ['a nested index', { mediaType: MEDIA_TYPE.ociIndex }, false],
   ])('isImageEntry() of an entry that is %s', (_, more, expected) => {
@@ -190,4 +373,9 @@ describe('parseManifestDocument()', () => {
       { numRuns: FUZZ_RUNS },
     );
   });
+});
+
+test('formatPlatform() writes os, architecture and, where there is one, variant', () => {
+  expect(formatPlatform({ os: 'linux', architecture: 'amd64' })).toBe('linux/amd64');
+  expect(formatPlatform({ os: 'linux', architecture: 'arm', variant: 'v7' })).toBe('linux/arm/v7');
 });

@@ -19,6 +19,13 @@ describe('a byte range of 5000 bytes', () => {
     ['bytes=4999-', { start: 4999, end: 5000 }],
     ['bytes=4000-9999', { start: 4000, end: 5000 }],
     ['bytes=0-999999999999999', { start: 0, end: 5000 }],
+    ['BYTES=1-2', { start: 1, end: 3 }],
+    [' bytes=1-2 ', { start: 1, end: 3 }],
+    ['bytes= , 1-2 ,\t', { start: 1, end: 3 }],
+    ['bytes=4998-4999', { start: 4998, end: 5000 }],
+    ['bytes=4999-4999', { start: 4999, end: 5000 }],
+    ['bytes=-1', { start: 4999, end: 5000 }],
+    ['bytes=-5000', { start: 0, end: 5000 }],
     ['bytes=0-18446744073709551616', { start: 0, end: 5000 }],
     [`bytes=-${'9'.repeat(400)}`, { start: 0, end: 5000 }],
   ])('%s is granted', (header, range) => {
@@ -36,15 +43,32 @@ describe('a byte range of 5000 bytes', () => {
     expect(ask(header)).toBe('unsatisfiable');
   });
 
-  test.each(['bytes=-', 'bytes=a-b', 'lines=1-2', 'bytes=0-1,3-4', 'bytes', ''])(
-    '%j is no single byte range: the whole is sent',
-    (header) => {
-      expect(ask(header)).toBeUndefined();
-    },
-  );
+  test.each([
+    'bytes=-',
+    'bytes=a-b',
+    'lines=1-2',
+    'bytes=0-1,3-4',
+    'bytes',
+    '',
+    'xbytes=0-1',
+    'bytes=0-1x',
+    'bytes=0-1;x',
+  ])('%j is no single byte range: the whole is sent', (header) => {
+    expect(ask(header)).toBeUndefined();
+  });
 });
 
 test('an empty blob has no range', () => {
   expect(resolveRange({ kind: 'suffix', length: 5 }, 0)).toBe('unsatisfiable');
   expect(resolveRange({ kind: 'from', first: 0, last: undefined }, 0)).toBe('unsatisfiable');
+});
+
+test('positions beyond every blob stay numbers that count exactly', () => {
+  expect(parseRange(`bytes=${'9'.repeat(30)}-${'9'.repeat(30)}`)).toEqual({
+    kind: 'from',
+    first: Number.MAX_SAFE_INTEGER - 1,
+    last: Number.MAX_SAFE_INTEGER - 1,
+  });
+  expect(parseRange('bytes=7-')).toEqual({ kind: 'from', first: 7, last: undefined });
+  expect(parseRange('bytes=-7')).toEqual({ kind: 'suffix', length: 7 });
 });

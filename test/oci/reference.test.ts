@@ -2,6 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
   formatReference,
+  isSameRepository,
+  looksLikeHost,
   parseImageReference,
   parseManifestReference,
   parseRepositoryName,
@@ -28,6 +30,8 @@ describe('parseImageReference() completes names as docker does', () => {
     ['GHCR.io/a/b', 'ghcr.io/a/b:latest'],
     [`a/b@${DIGEST}`, `docker.io/a/b@${DIGEST}`],
     [`ghcr.io/a/b:v1@${DIGEST}`, `ghcr.io/a/b@${DIGEST}`],
+    ['registry-1.docker.io/alpine', 'docker.io/library/alpine:latest'],
+    ['ghcr.io:443/a', 'ghcr.io/a:latest'],
   ])('%s is %s', (text, complete) => {
     const parsed = parseImageReference(text);
     expect(parsed && formatReference(parsed.repository, parsed.reference)).toBe(complete);
@@ -50,6 +54,11 @@ describe('parseImageReference() completes names as docker does', () => {
     'a/b?ns=x',
     '-a/b',
     'a/b\n',
+    ':a',
+    '@a',
+    `@${DIGEST}`,
+    `a/b@${DIGEST}x`,
+    ':latest',
   ])('%j is refused', (text) => {
     expect(parseImageReference(text)).toBeUndefined();
   });
@@ -59,6 +68,18 @@ describe('parseRepositoryName()', () => {
   test.each(['a', 'a/b', 'a.b_c__d-e--f/g', '0', `a/${'b'.repeat(253)}`])('takes %s', (text) => {
     expect(parseRepositoryName(text)).toBe(text);
   });
+  test.each(['_a', '-a', '.a/b', 'a-', 'a/-b', 'a/b_', 'a/B', 'a b', 'a/b c', 'a._b', 'a/b/'])(
+    'refuses %j',
+    (text) => {
+      expect(parseRepositoryName(text)).toBeUndefined();
+    },
+  );
+  test.each(['ab/cd/ef', 'a-b/c--d', 'a/b.c/d_e', 'a/b__c', 'abc123/4', 'aa.bb-cc_dd__ee/ff'])(
+    'takes %s',
+    (text) => {
+      expect(parseRepositoryName(text)).toBe(text);
+    },
+  );
   test.each(['', '.', '..', 'a/', '/a', 'a..b', 'a___b', 'a_', 'ä', 'a%2fb', 'a\0', `a/${'b'.repeat(254)}`])(
     'refuses %j',
     (text) => {
@@ -72,6 +93,14 @@ test('a tag has at most 128 characters and never begins with a dot or a dash', (
   expect(parseTag('a'.repeat(129))).toBeUndefined();
   expect(parseTag('.a')).toBeUndefined();
   expect(parseTag('-a')).toBeUndefined();
+});
+
+test.each(['a', '_', '0', 'A.b-c_D', 'v1.2.3'])('%s is a tag', (text) => {
+  expect(parseTag(text)).toBe(text);
+});
+
+test.each(['', ' a', 'a ', 'a/b', 'a:b', 'a\n', 'a+b', '+a', 'ä'])('%j is no tag', (text) => {
+  expect(parseTag(text)).toBeUndefined();
 });
 
 test('a colon makes a reference a digest, valid or refused, never a tag', () => {
@@ -95,8 +124,68 @@ test.each([
   'a..b',
   '169.254.169.254/latest',
   'h\r\nx',
+  'a-.b',
+  'a.-b',
+  'host:65536',
+  'host:000000',
+  'a_b',
+  '[zz]',
+  '[::1',
+  '[::1]x',
+  'x[::1]',
+  `${'a'.repeat(64)}.b`,
+  `${'a.'.repeat(128)}aaaaaa`,
 ])('the source host %j is refused', (text) => {
   expect(parseSourceHost(text)).toBeUndefined();
+});
+
+test.each([
+  ['Example.COM', 'example.com'],
+  ['example.com:443', 'example.com'],
+  ['example.com:80', 'example.com'],
+  ['example.com:0443', 'example.com'],
+  ['example.com:4430', 'example.com:4430'],
+  ['example.com:8080', 'example.com:8080'],
+  ['a443', 'a443'],
+  ['h:1', 'h:1'],
+  ['h:65535', 'h:65535'],
+  ['[2001:DB8::1]:5000', '[2001:db8::1]:5000'],
+  ['[::1]', '[::1]'],
+  [`${'a'.repeat(63)}.b`, `${'a'.repeat(63)}.b`],
+  ['0.a-b.c', '0.a-b.c'],
+])('the source host %s is %s', (text, host) => {
+  expect(parseSourceHost(text)).toBe(host);
+});
+
+test('a source host has at most 261 characters, a DNS name of 255 and a port', () => {
+  const longest = `${`${'a'.repeat(63)}.`.repeat(3)}${'b'.repeat(63)}:65535`;
+  expect(longest).toHaveLength(261);
+  expect(parseSourceHost(longest)).toBe(longest);
+  expect(parseSourceHost(`a.${longest.slice(1)}`)).toBeUndefined();
+});
+
+test.each([
+  ['ghcr.io', true],
+  ['a:5000', true],
+  ['localhost', true],
+  ['localhosts', false],
+  ['library', false],
+  ['', false],
+])('a first component of %j denotes a registry: %s', (component, expected) => {
+  expect(looksLikeHost(component)).toBe(expected);
+});
+
+test('repositories are the same by host and name', () => {
+  const [a, sameAsA, otherName, otherHost] = [
+    'ghcr.io/a/b',
+    'GHCR.io/a/b:v2',
+    'ghcr.io/a/c',
+    'quay.io/a/b',
+  ].map((text) => parseImageReference(text)?.repository);
+  if (!a || !sameAsA || !otherName || !otherHost) throw new Error('a reference of the test is malformed');
+  expect(isSameRepository(a, sameAsA)).toBe(true);
+  expect(isSameRepository(a, otherName)).toBe(false);
+  expect(isSameRepository(a, otherHost)).toBe(false);
 });
 
 test('a completed reference reads back as itself', () => {

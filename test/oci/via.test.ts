@@ -14,6 +14,18 @@ test("a mirror recognises its own hop, also behind others, and nobody else's", (
   expect(isLoop(throughTwo, 'metahub')).toBe(false);
 });
 
+test.each(['1.1   metahub-a', '1.1\tmetahub-a', ' 1.1 metahub-a', '1.1 other,1.1  metahub-a'])(
+  'a mirror recognises its hop whatever white space a proxy wrote: %j',
+  (via) => {
+    expect(isLoop(via, 'metahub-a')).toBe(true);
+  },
+);
+
+test('addHop() begins the list where there is none', () => {
+  expect(addHop('', 'metahub-a')).toBe('1.1 metahub-a');
+  expect(addHop(undefined, 'metahub-a')).toBe('1.1 metahub-a');
+});
+
 test('a chain of too many mirrors is refused even when none of them is us', () => {
   let via: string | undefined;
   for (let hop = 0; hop < 7; hop++) via = addHop(via, `proxy-${hop}`);
@@ -30,6 +42,10 @@ test.each([
   ['1.1 cache (outer (inner, \\) still) comment)', '1.1 cache'],
   ['1.1 cache (<script>union select)', '1.1 cache'],
   ['1.1 a, , 1.1 b,', '1.1 a, 1.1 b'],
+  ['HTTP/1.1 a', 'HTTP/1.1 a'],
+  ['1.1 \t gateway', '1.1 \t gateway'],
+  ['1.1 a (x)(y)', '1.1 a'],
+  [`1.1 ${'a'.repeat(1020)}`, `1.1 ${'a'.repeat(1020)}`],
 ])('readVia() keeps the hops of %s and drops its comments', (via, expected) => {
   expect(readVia(via)).toBe(expected);
 });
@@ -44,7 +60,16 @@ test.each([
   '1.1 ../../etc/passwd',
   '1.1 a (open',
   '1.1 a) closed',
-  `1.1 ${'a'.repeat(2000)}`,
+  `1.1 ${'a'.repeat(1021)}`,
+  '1.1 a, x',
+  'x, 1.1 a',
+  '/1.1 a',
+  '!1.1 a',
+  'HTTP/ a',
+  '1.1 a!',
+  '1.1\u00a0a',
+  '(a))(1.1 b',
+  '1.1 a (x\\)',
 ])('readVia() refuses %s, which no mirror or proxy writes', (via) => {
   expect(readVia(via)).toBeUndefined();
 });

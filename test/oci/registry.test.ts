@@ -1,0 +1,19 @@
+import { expect, test } from 'vitest';
+import { parseSourceHost, type SourceHost } from '../../src/oci/reference.ts';
+import { ClientCredential } from '../../src/oci/registry.ts';
+
+const host = (text: string) => parseSourceHost(text) as SourceHost;
+
+test("a client's login is shown to the registry that it was meant for, and to no other", () => {
+  const credential = new ClientCredential(host('ghcr.io'), 'Basic c2VjcmV0');
+  expect(credential.authorizationFor(host('ghcr.io'))).toBe('Basic c2VjcmV0');
+  for (const other of ['docker.io', 'ghcr.io.evil.example', 'ghcr.io:5000', 'a.ghcr.io']) {
+    expect(credential.authorizationFor(host(other)), other).toBeUndefined();
+  }
+});
+
+test("a client's login does not stand in what is logged of it", () => {
+  const credential = new ClientCredential(host('ghcr.io'), 'Basic c2VjcmV0');
+  expect(JSON.stringify(credential)).toBe('{}');
+  expect(String(credential)).not.toContain('c2VjcmV0');
+});

@@ -1,0 +1,96 @@
+import { describe, expect, test } from 'vitest';
+import { matchTag, parseTagPattern, type TagPattern } from '../../src/oci/tag-pattern.ts';
+
+function patterns(...texts: readonly string[]): readonly TagPattern[] {
+  return texts.map((text) => {
+    const pattern = parseTagPattern(text);
+    if (pattern === undefined) throw new Error(`${text} is no pattern`);
+    return pattern;
+  });
+}
+
+describe('parseTagPattern()', () => {
+  test.each([
+    ['v1.2-x_y', { excludes: false, isLiteral: true, captures: 0 }],
+    ['!v1', { excludes: true, isLiteral: true, captures: 0 }],
+    ['a*b*c', { excludes: false, isLiteral: false, captures: 2 }],
+    ['a**b', { excludes: false, isLiteral: false, captures: 1 }],
+    ['v?', { excludes: false, isLiteral: false, captures: 0 }],
+    ['[a-z]', { excludes: false, isLiteral: false, captures: 0 }],
+    ['!*', { excludes: true, isLiteral: false, captures: 1 }],
+  ])('reads %s', (text, expected) => {
+    expect(parseTagPattern(text)).toMatchObject({ text, ...expected });
+  });
+
+  test.each([
+    '',
+    '!',
+    '[',
+    '[a',
+    '[]',
+    '[!]',
+    '[b-a]',
+    '[a,b]',
+    '[a]]',
+    ']',
+    'a b',
+    ' a',
+    'a/',
+    'ä',
+    '!!a',
+    '[a b]',
+    '[ä]',
+  ])('refuses %j', (text) => {
+    expect(parseTagPattern(text)).toBeUndefined();
+  });
+
+  test('takes a pattern of 256 characters, not one of 257', () => {
+    expect(parseTagPattern('a'.repeat(256))).toBeDefined();
+    expect(parseTagPattern('a'.repeat(257))).toBeUndefined();
+    expect(parseTagPattern(`!${'a'.repeat(256)}`)).toBeDefined();
+  });
+});
+
+describe('matchTag()', () => {
+  test.each([
+    ['v*', 'v', ['']],
+    ['v*', 'v1', ['1']],
+    ['*', '', ['']],
+    ['*-*', 'a-b-c', ['a', 'b-c']],
+    ['a*b', 'axbyb', ['xby']],
+    ['v?', 'v1', []],
+    ['[0-9].?', '8.x', []],
+    ['[!0-9]', 'a', []],
+    ['[^0-9]', 'a', []],
+    ['[abc-]', '-', []],
+    ['[a-]', 'a', []],
+    ['[-a]', '-', []],
+    ['[a-cx-z]', 'y', []],
+    ['[a-cx]', 'x', []],
+    ['v?', 'v', undefined],
+    ['v?', 'v12', undefined],
+    ['v', 'v1', undefined],
+    ['v1', 'v', undefined],
+    ['[a-c]', 'd', undefined],
+    ['[b-c]', 'a', undefined],
+    ['[!0-9]', '5', undefined],
+    ['[a-cx]', 'b-', undefined],
+    ['[ac]', 'b', undefined],
+    ['a.c', 'abc', undefined],
+    ['A', 'a', undefined],
+  ] as const)('%s takes %s as %j', (pattern, tag, captured) => {
+    expect(matchTag(patterns(pattern), tag)).toEqual(captured);
+  });
+
+  test.each([
+    [['v*', '!*-rc*'], 'v1', ['1']],
+    [['v*', '!*-rc*'], 'v1-rc2', undefined],
+    [['!*-rc*', 'v*'], 'v1-rc2', undefined],
+    [['a*', '*b'], 'ab', ['b']],
+    [['a', '*b'], 'xb', ['x']],
+    [['!x'], 'y', undefined],
+    [[], 'y', undefined],
+  ])('of %j takes %s as %j', (texts, tag, captured) => {
+    expect(matchTag(patterns(...texts), tag)).toEqual(captured);
+  });
+});
