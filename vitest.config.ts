@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
-// A test without an expectation cannot fail.
-const expect = { requireAssertions: true };
+// A test without an expectation cannot fail. What is waited for comes at once, except on a busy machine.
+const expect = { requireAssertions: true, poll: { timeout: 15_000 } };
 
 // Two projects: `unit` needs nothing but Node; `e2e` needs root and Debian's container tools, and skips loudly
 // without them unless METAHUB_E2E=required makes their absence a failure.

@@ -45,8 +45,8 @@ function level(name: string, node: string, adds: string): Level {
 /** Every level that the flags reach, lowest first; empty where an architecture has none. */
 export function levelsOf(architecture: string, flags: Iterable<string>): readonly string[] {
   const has = new Set(flags);
-  // Kernels print SSE3 as pni; other systems, and ssse3 alone, say the same thing.
-  if (has.has('sse3') || has.has('ssse3')) has.add('pni');
+  // Kernels print SSE3 as pni, other systems as sse3 or not at all; SSSE3, which the same level asks for, contains it.
+  if (has.has('ssse3')) has.add('pni');
   const reached: string[] = [];
   for (const { name, adds } of LEVELS[architecture] ?? []) {
     if (!adds.every((flag) => has.has(flag))) break;

@@ -1,9 +1,11 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { createServer, type RequestListener } from 'node:http';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { queryInstanceType } from '../../src/probe/cloud.ts';
 import { collectDiagnostics } from '../../src/probe/diagnostics.ts';
+import { probeHost } from '../../src/probe/host.ts';
 import { listenOnLoopback } from '../support/loopback.ts';
 
 async function metadataService(listener: RequestListener): Promise<string> {
@@ -86,4 +88,16 @@ describe('cloud metadata services', () => {
     });
     expect(type).toBeUndefined();
   });
+});
+
+test('probeHost() of this machine asks no metadata service unless it is told to', async () => {
+  const asked: unknown[] = [];
+  const note = (message: unknown) => asked.push(message);
+  subscribe('http.client.request.start', note);
+  onTestFinished(() => {
+    unsubscribe('http.client.request.start', note);
+  });
+  const { facts } = await probeHost({ root: '/', now: () => new Date() });
+  expect(facts.os).not.toBe('');
+  expect(asked).toEqual([]);
 });

@@ -358,6 +358,20 @@ describe('when nothing is eligible', () => {
   });
 });
 
+describe('the detail of a refusal', () => {
+  test.each([
+    [32, 32],
+    [33, 32],
+  ])('of %d entries lists %d', (entries, listed) => {
+    const given = answer(
+      'cpu:haswell',
+      Object.fromEntries(Array.from({ length: entries }, (_, at) => [`e${at}`, 'cpu:zen5'])),
+    );
+    if (given.kind !== 'refused') throw new Error(`the answer is ${given.kind}`);
+    expect(given.detail.entries).toHaveLength(listed);
+  });
+});
+
 describe('which form of answer', () => {
   test('a client that takes no index gets the winner’s manifest', () => {
     const given = answer('cpu:skylake', SEEDS, { acceptsIndex: false });

@@ -1,7 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import type { HostProfile } from '../../src/host/profile.ts';
-import { joinLimited } from '../../src/lib/text.ts';
+import { joinLimited, truncateText } from '../../src/lib/text.ts';
+import { environmentDemands } from '../../src/selection/matchers/nvidia.ts';
 import { hostOf } from '../support/host-of.ts';
+import { digestNamed } from '../support/index-fixture.ts';
 import { selectionCases } from '../support/selection-case.ts';
 
 /** An arm64 host that only claims a level: no microarchitecture implies it. */
@@ -89,6 +91,62 @@ selectionCases('several GPUs that differ, with gpu: all', {
     entries: { it: 'gfx:gfx90a' },
     wins: undefined,
   },
+});
+
+selectionCases('levels of another architecture', {
+  'do not hold, however low they are': {
+    host: 'cpu:haswell',
+    entries: { it: 'arm64-v1.0' },
+    wins: undefined,
+    says: { it: /this host is amd64/ },
+  },
+  'of amd64 do not hold on arm64': {
+    host: 'cpu:neoverse_v2',
+    entries: { it: ofArm('x86-64-v1') },
+    wins: undefined,
+    says: { it: /this host is arm64/ },
+  },
+});
+
+selectionCases('PTX for a family', {
+  'runs on a newer part of the same major version': {
+    host: 'nvcap:10.3',
+    entries: { it: 'nvptx:10.0f' },
+    wins: 'it',
+  },
+  'does not run on the next major version': {
+    host: 'nvcap:12.0',
+    entries: { it: 'nvptx:10.0f' },
+    wins: undefined,
+  },
+});
+
+selectionCases('NVIDIA_REQUIRE', {
+  'arch must hold for every GPU of the host': {
+    host: 'nvcap:7.0 nvcap:9.0',
+    policy: { gpu: 'any' },
+    entries: { plain: '', gpu: 'nvcap:7.0 nvcap:9.0' },
+    extra: new Map([[digestNamed('gpu'), environmentDemands(['NVIDIA_REQUIRE_ARCH=arch>=8.0'])]]),
+    wins: 'plain',
+  },
+});
+
+test.each([
+  ['1', 0],
+  ['true', 0],
+  ['TRUE', 0],
+  ['0', 1],
+  ['false', 1],
+  ['', 1],
+  ['1x', 1],
+])('NVIDIA_DISABLE_REQUIRE=%s leaves %d demands', (value, count) => {
+  const environment = ['NVIDIA_REQUIRE_CUDA=cuda>=12', `NVIDIA_DISABLE_REQUIRE=${value}`];
+  expect(environmentDemands(environment)).toHaveLength(count);
+});
+
+test('a long text is cut after 200 characters where a person reads it', () => {
+  expect(truncateText('x'.repeat(200))).toBe('x'.repeat(200));
+  expect(truncateText('x'.repeat(201))).toBe(`${'x'.repeat(200)}…`);
 });
 
 selectionCases('gpu:NAME', {

@@ -82,6 +82,15 @@ describe('the least hardware that runs an image', () => {
     expect(least({ a: '', of: { about: 'a' }, chart: { on: 'none' } })).toEqual(['linux/amd64: any (1)']);
   });
 
+  test('is worked out for up to 64 choices between alternatives; of more, each first one counts', () => {
+    const choices = (kind: string, count: number) =>
+      Array.from({ length: count }, (_, at) => `${kind}:${at}`);
+    expect(least({ it: { features: [...choices('a', 8), ...choices('b', 8)] } })).toHaveLength(64);
+    expect(least({ it: { features: [...choices('a', 5), ...choices('b', 13)] } })).toEqual([
+      'linux/amd64: a:0 b:0 (1)',
+    ]);
+  });
+
   test('is told soon of an entry with tens of thousands of demands', () => {
     const demands = Array.from({ length: 40_000 }, (_, at) => `site${at}:on`);
     const takenMs = cpuTimeMs(() => expect(least({ greedy: { features: demands } })).toHaveLength(1));

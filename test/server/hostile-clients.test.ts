@@ -67,6 +67,13 @@ describe('oversized requests', () => {
     expect([answer.status, codeOf(answer)]).toEqual([414, 'UNSUPPORTED']);
   });
 
+  test('fault 49: a target of 8 KiB is read, and one byte more is 414', async () => {
+    const { port } = await serveLatest();
+    const target = (bytes: number) => `/v2/${'a'.repeat(bytes - '/v2//tags/list'.length)}/tags/list`;
+    expect((await ask(port, target(8192))).status).toBe(400);
+    expect((await ask(port, target(8193))).status).toBe(414);
+  });
+
   test('fault 49: a URL of 1 MB is refused without being held', async () => {
     const { port } = await serveLatest();
     const received = await exchange(port, `GET /v2/${'a'.repeat(2 ** 20)} HTTP/1.1\r\n${HOST}\r\n`);
