@@ -14,7 +14,7 @@ import {
 import { proxyFromEnvironment } from '../upstream/net/proxy.ts';
 import { createResolvers } from '../upstream/net/resolver.ts';
 import type { Pusher } from '../upstream/pusher.ts';
-import { upstreamAt } from '../upstream/settings.ts';
+import { type UpstreamSettings, upstreamAt } from '../upstream/settings.ts';
 import { homeDirectory } from './settings/surroundings.ts';
 import { allowedUpstreams, type Upstreams } from './settings/upstreams.ts';
 
@@ -108,9 +108,14 @@ function surroundingNetwork(env: Environment): Omit<ConnectionOptions, 'resolve'
   };
 }
 
-/** A connection to one URL that a person named, by the same proxies, certificates and authorities as a registry. */
+/** The way to a registry, by the proxies, certificates and authorities of this environment. */
+export function openConnectionTo(settings: UpstreamSettings, env: Environment = process.env): Connection {
+  return connectTo(settings, { ...surroundingNetwork(env), resolve: createResolvers()() });
+}
+
+/** A connection to one URL that a person named, by the same way as a registry. */
 export function openConnection(url: string, env: Environment = process.env): Connection {
-  return connectTo(upstreamAt(url), { ...surroundingNetwork(env), resolve: createResolvers()() });
+  return openConnectionTo(upstreamAt(url), env);
 }
 
 /** How this user's stored logins, proxies and certificates reach the registries that the settings allow. */

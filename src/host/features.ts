@@ -139,6 +139,11 @@ const KINDS_IN_ORDER: readonly string[] = [
   'instHT',
 ];
 
+/** Can detection find features of this kind? Others are an operator's own. */
+export function isDetectedKind(kind: string): boolean {
+  return KINDS_IN_ORDER.includes(kind);
+}
+
 /** Kinds whose values are versions: an image asks for a least version, or for a range. */
 export const VERSION_KINDS: ReadonlySet<string> = new Set(['cuda', 'nvdriver', 'kernel', 'glibc']);
 

@@ -186,6 +186,16 @@ export const CONTAINERD: RuntimeSetup = {
     const changed = [...changes, ...hosts].filter(({ path, text }) => files.read(path) !== text);
     return { changes: changed, warnings, ...(changes.length > 0 ? { reload: RESTART } : {}) };
   },
+  mirrorsInFront: (files, { url, registries }) => {
+    const { certs } = ensureConfigPath(files);
+    const inFront = registries.flatMap((registry) => {
+      const path = `${certs}/${registry}/hosts.toml`;
+      const hosts = Object.keys(tableAt(readToml(files.read(path) ?? '', path), 'host'));
+      const at = hosts.indexOf(url);
+      return at < 0 ? hosts : hosts.slice(0, at);
+    });
+    return [...new Set(inFront)];
+  },
   remove: (files) => {
     const text = files.read(CONFIG);
     const rest = text === undefined ? undefined : withoutMarks(text);

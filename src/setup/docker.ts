@@ -123,6 +123,11 @@ export const DOCKER: RuntimeSetup = {
     const next = withMirror(withoutMirror(source, mirrors, url), url);
     return { changes: [{ path: PATH, text: next }], warnings, reload: reloadOf(files) };
   },
+  mirrorsInFront: (files, { url }) => {
+    const { mirrors } = readDaemonConfig(files.read(PATH) || '{}');
+    const at = mirrors.findIndex((mirror) => isSame(mirror, url));
+    return at < 0 ? mirrors : mirrors.slice(0, at);
+  },
   remove: (files, url): SetupPlan => {
     const text = files.read(PATH);
     if (text === undefined || text.trim() === '') return { changes: [], warnings: [] };

@@ -34,6 +34,8 @@ export interface RuntimeSetup {
   configure(files: ConfigFiles, target: MirrorTarget): SetupPlan;
   /** The same files without what {@link configure} put there, whatever else was edited since. @throws {ConfigError} */
   remove(files: ConfigFiles, url: string): SetupPlan;
+  /** Other mirrors that the runtime asks before this one, which then sees few requests or none. @throws {ConfigError} */
+  mirrorsInFront?(files: ConfigFiles, target: MirrorTarget): readonly string[];
 }
 
 export const RUNTIME_SETUP_NAMES = ['docker', 'containerd', 'podman', 'cri-o', 'k3s', 'apptainer'] as const;

@@ -1,6 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { createAuthority } from '../support/certificates.ts';
 import { runCli } from '../support/run-cli.ts';
 import { dataDirectory } from '../support/store.ts';
 
@@ -96,5 +97,38 @@ describe('metahub config check without a file', () => {
 
   test('exits with status 1 when the configuration file is missing', async () => {
     expect((await check('/nowhere')).status).toBe(1);
+  });
+});
+
+describe('metahub config check', () => {
+  test('also reads the profile and the certificate that the settings name', async () => {
+    const authority = await createAuthority();
+    onTestFinished(() => authority.remove());
+    const { certFile, keyFile } = await authority.issue('hub.example');
+    const check = async (files: Readonly<Record<string, string>>, tlsKey: string) => {
+      const folder = await folderWith({ ...files, 'images.d/.keep': '' });
+      const config = join(folder, 'config.yaml');
+      const settings = {
+        profile: join(folder, 'host.json'),
+        images: join(folder, 'images.d'),
+        tlsCert: certFile,
+        tlsKey,
+      };
+      writeFileSync(config, JSON.stringify(settings));
+      const { stdout, status } = await runCli('config', 'check', '--config', config, '--json');
+      const { checks } = JSON.parse(stdout) as {
+        checks: readonly { readonly kind: string; readonly complaints: readonly unknown[] }[];
+      };
+      return {
+        status,
+        invalid: checks.filter(({ complaints }) => complaints.length > 0).map(({ kind }) => kind),
+      };
+    };
+    const { stdout: host } = await runCli('detect', '--json');
+    expect(await check({ 'host.json': host }, keyFile)).toEqual({ status: 0, invalid: [] });
+    expect(await check({ 'host.json': '{}' }, certFile)).toEqual({
+      status: 1,
+      invalid: ['profile', 'certificate'],
+    });
   });
 });

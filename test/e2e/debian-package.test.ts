@@ -168,6 +168,28 @@ describeWith(
       expect(await systemd.run('metahub', 'cache', 'ls')).toContain('docker.io/library/other');
     });
 
+    test('doctor fails for logins that the service’s user cannot read, until systemd hands them over', async () => {
+      const credentials = async () => {
+        const { stdout } = await systemd.attempt('metahub', 'doctor', '--json');
+        const { checks } = JSON.parse(stdout) as { checks: readonly Record<string, string>[] };
+        return checks.find(({ name }) => name === 'credentials');
+      };
+      const login = '{"auths":{"registry.example":{"auth":"YTpi"}}}';
+      await systemd.run('sh', '-c', `umask 077 && echo '${login}' >/etc/metahub/auth.json`);
+      expect(await credentials()).toMatchObject({ status: 'fail' });
+      const dropIn = '/run/systemd/system/metahub.service.d';
+      const line = 'LoadCredential=auth.json:/etc/metahub/auth.json';
+      const write = `mkdir -p ${dropIn} && printf '[Service]\\n${line}\\n' >${dropIn}/login.conf`;
+      await systemd.run('sh', '-c', `${write} && systemctl daemon-reload && systemctl restart metahub`);
+      expect(await credentials()).toMatchObject({ status: 'pass' });
+      const pid = await systemd.property(MIRROR, 'MainPID');
+      const environment = await systemd.run('cat', `/proc/${pid}/environ`);
+      const folder = /CREDENTIALS_DIRECTORY=([^\0]+)/.exec(environment)?.[1];
+      expect(await systemd.run('cat', `${folder}/auth.json`)).toBe(`${login}\n`);
+      await systemd.run('sh', '-c', `rm -r ${dropIn} /etc/metahub/auth.json && systemctl daemon-reload`);
+      await systemd.run('systemctl', 'restart', MIRROR);
+    });
+
     test('installed, the mirror serves at once, by units that are enabled', async () => {
       expect(await systemd.property(MIRROR, 'ActiveState')).toBe('active');
       expect(await ask('/v2/')).toBe('200\n');

@@ -14,6 +14,7 @@ import { dirname, join } from 'node:path';
 import { parse as parseToml } from 'smol-toml';
 import { afterEach, describe, expect, test } from 'vitest';
 import { parse as parseYaml } from 'yaml';
+import { configFilesAt } from '../../src/setup/files.ts';
 import type { RuntimeSetupName } from '../../src/setup/runtime.ts';
 import { RUNTIME_SETUPS } from '../../src/setup/runtimes.ts';
 import { configureRuntimes, removeFromRuntimes } from '../../src/setup/setup.ts';
@@ -212,6 +213,32 @@ describe('docker', () => {
       (await machine(files).configure('docker')).reload;
     expect(await reloadOf({ '/usr/bin/kill': '' })).toEqual(['systemctl', 'reload', 'docker']);
     expect(await reloadOf({})).toEqual(['systemctl', 'kill', '--kill-who=main', '--signal=HUP', 'docker']);
+  });
+});
+
+describe('mirrors that a runtime asks before this one', () => {
+  const inFront = (name: RuntimeSetupName, files: Readonly<Record<string, string>>) => {
+    const runtime = RUNTIME_SETUPS.find((one) => one.name === name);
+    const target = { url: URL, registries: ['docker.io'], strict: false };
+    return runtime?.mirrorsInFront?.(configFilesAt(machine(files).root), target);
+  };
+  const daemon = (...mirrors: readonly string[]) => ({
+    [DAEMON_JSON]: JSON.stringify({ 'registry-mirrors': mirrors }),
+  });
+  const hosts = (...urls: readonly string[]) => ({
+    [HOSTS]: urls.map((url) => `[host."${url}"]\n`).join(''),
+  });
+
+  test.each([
+    ['docker', {}, []],
+    ['docker', daemon(URL, 'http://spegel:30020'), []],
+    ['docker', daemon('http://spegel:30020', `${URL}/`), ['http://spegel:30020']],
+    ['docker', daemon('http://spegel:30020'), ['http://spegel:30020']],
+    ['containerd', {}, []],
+    ['containerd', hosts(URL, 'http://spegel:30020'), []],
+    ['containerd', hosts('http://spegel:30020', URL), ['http://spegel:30020']],
+  ] as const)('of %s with %j: %j', (name, files, expected) => {
+    expect(inFront(name, files)).toEqual(expected);
   });
 });
 

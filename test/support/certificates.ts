@@ -17,10 +17,10 @@ export interface IssuedCertificate {
 export interface TestAuthority {
   readonly cert: string;
   readonly certFile: string;
-  /** A certificate for host names or IPv4 addresses; `expired` makes one of the past. */
+  /** A certificate for host names or IPv4 addresses, for two days when not said; `expired` makes one of the past. */
   issue(
     names: string | readonly string[],
-    options?: { readonly expired?: boolean },
+    options?: { readonly expired?: boolean; readonly days?: number },
   ): Promise<IssuedCertificate>;
   remove(): Promise<void>;
 }
@@ -38,7 +38,7 @@ export async function createAuthority(): Promise<TestAuthority> {
 
   async function issue(
     names: string | readonly string[],
-    { expired = false } = {},
+    { expired = false, days = 2 } = {},
   ): Promise<IssuedCertificate> {
     const [name = '', ...more] = [names].flat();
     const stem = `${name}${expired ? '-expired' : ''}`;
@@ -59,7 +59,7 @@ export async function createAuthority(): Promise<TestAuthority> {
     await run('openssl', [
       ...['x509', '-req', '-in', at('csr'), '-CA', certFile, '-CAkey', keyFile, '-CAcreateserial'],
       // A negative number of days ends the validity before it began: long expired.
-      ...['-days', expired ? '-1' : '2', '-extfile', at('extensions'), '-out', files.certFile],
+      ...['-days', expired ? '-1' : String(days), '-extfile', at('extensions'), '-out', files.certFile],
     ]);
     return {
       ...files,

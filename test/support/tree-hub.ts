@@ -25,7 +25,7 @@ export async function openTreeHub(
 ): Promise<TreeHub> {
   const authority = await createAuthority();
   workplace.onClose(() => authority.remove());
-  const { certFile, keyFile } = await authority.issue(HUB);
+  const { certFile, keyFile } = await authority.issue(HUB, { days: 60 });
   const filled = await startDockerRegistry(workplace);
   for (const [repository, plans] of Object.entries(images)) {
     await pushIndex(workplace, filled, repository, 'docker', plans);

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { MirrorTarget } from '../../setup/runtime.ts';
 import { UserError } from '../user-error.ts';
+import { installedService } from './installed-service.ts';
 import { loadSettings } from './load.ts';
 import { formatListen, type ListenAddress } from './parse.ts';
 import { SERVE_SETTINGS } from './table.ts';
@@ -47,7 +48,11 @@ function readMirror(text: string): string {
 export async function loadTarget(
   flags: TargetFlags,
 ): Promise<{ readonly target: MirrorTarget; readonly data: string }> {
-  const { values } = await loadSettings(TARGET_SETTINGS, flags as Readonly<Record<string, unknown>>);
+  const { values } = await loadSettings(
+    TARGET_SETTINGS,
+    flags as Readonly<Record<string, unknown>>,
+    installedService(),
+  );
   const target = {
     url: flags.mirror === undefined ? urlOf(values.listen) : readMirror(flags.mirror),
     registries: [...allowedUpstreams(values).keys()],

@@ -4,6 +4,8 @@ import { printable } from '../../../lib/text.ts';
 import { createAccountIndex } from '../../../site/account-index.ts';
 import { readGroupsFile, readMachineFile } from '../../../site/machine-file.ts';
 import { isAccountFile, MachineReader } from '../../../site/machine-reader.ts';
+import { hostProfile } from '../../host-profile.ts';
+import { openTlsIdentity } from '../../serve/tls.ts';
 import { catalogInForce } from '../../settings/catalog.ts';
 import { type ConfigFile, loadConfigFile } from '../../settings/file.ts';
 import { loadImageCatalog, readImageLists } from '../../settings/image-lists.ts';
@@ -14,7 +16,7 @@ import { SERVE_SETTINGS } from '../../settings/table.ts';
 import { readYaml } from '../../settings/yaml.ts';
 import { UserError } from '../../user-error.ts';
 
-type Kind = 'settings' | 'image lists' | 'machine types' | 'groups' | 'file';
+type Kind = 'settings' | 'image lists' | 'certificate' | 'profile' | 'machine types' | 'groups' | 'file';
 
 interface Complaint {
   readonly message: string;
@@ -97,16 +99,26 @@ export async function checkFile(path: string): Promise<FileCheck> {
 type ServeSettings = Awaited<ReturnType<typeof loadSettings<typeof SERVE_SETTINGS>>>;
 
 async function checkSettings({ values, origins, filePath }: ServeSettings): Promise<readonly FileCheck[]> {
-  const { images, machines } = values;
+  const { images, machines, profile, tlsCert, tlsKey } = values;
   const rules = async () => readPolicies(values, (await catalogInForce(values)).baselines);
   const lists = () => loadImageCatalog(images, { mayBeAbsent: origins.images === 'default' });
   const checks: FileCheck[] = [
     { path: filePath ?? 'defaults', kind: 'settings', complaints: await complaintsOf(rules) },
     { path: images, kind: 'image lists', complaints: await complaintsOf(lists) },
   ];
-  if (machines === undefined) return checks;
-  const accounts = async () => createAccountIndex(await new MachineReader(machines).read());
-  return [...checks, { path: machines, kind: 'machine types', complaints: await complaintsOf(accounts) }];
+  const named: readonly (readonly [path: string | undefined, kind: Kind, work: () => Promise<unknown>])[] = [
+    [
+      machines,
+      'machine types',
+      async () => createAccountIndex(await new MachineReader(machines ?? '').read()),
+    ],
+    [profile, 'profile', () => hostProfile(values)],
+    [tlsCert ?? tlsKey, 'certificate', async () => (await openTlsIdentity(values))?.close()],
+  ];
+  for (const [path, kind, work] of named) {
+    if (path !== undefined) checks.push({ path, kind, complaints: await complaintsOf(work) });
+  }
+  return checks;
 }
 
 /** Checks the configuration file, the environment, and the folders that they name. */

@@ -2,14 +2,17 @@ import type { Command } from 'commander';
 import { printable, wrap } from '../../../lib/text.ts';
 import { helpText } from '../../help-text.ts';
 import { painted } from '../../output.ts';
-import { addSettings } from '../../settings/load.ts';
+import { installedService } from '../../settings/installed-service.ts';
+import { addSettings, loadSettings } from '../../settings/load.ts';
 import {
   addTargetOptions,
   loadTarget,
   TARGET_SETTINGS,
   type TargetFlags,
 } from '../../settings/mirror-target.ts';
-import type { NamedResult } from './check.ts';
+import { SERVE_SETTINGS } from '../../settings/table.ts';
+import { allowedUpstreams } from '../../settings/upstreams.ts';
+import type { Check, NamedResult } from './check.ts';
 
 interface DoctorFlags extends TargetFlags {
   readonly json?: boolean;
@@ -35,27 +38,56 @@ export function configure(command: Command): void {
   command.option('--json', 'print JSON').addHelpText('after', EXAMPLES).action(doctor);
 }
 
-async function doctor(flags: DoctorFlags): Promise<void> {
-  const [
-    { target, data },
-    { configFilesAt },
-    { installedRuntimes },
-    { runChecks },
-    { mirrorChecks },
-    { runtimeChecks },
-  ] = await Promise.all([
+/** Every check of this machine, none of them begun. */
+async function checksOf(flags: DoctorFlags): Promise<readonly Check[]> {
+  const service = installedService();
+  const [{ target, data }, { values, origins }] = await Promise.all([
     loadTarget(flags),
+    loadSettings(SERVE_SETTINGS, { ...flags }, service),
+  ]);
+  const [{ configFilesAt }, { installedRuntimes }, { loadImageCatalog }, { loginFiles }] = await Promise.all([
     import('../../../setup/files.ts'),
     import('../../../setup/runtimes.ts'),
-    import('./check.ts'),
-    import('./mirror.ts'),
-    import('./runtimes.ts'),
+    import('../../settings/image-lists.ts'),
+    import('../../open-upstream.ts'),
   ]);
+  const [machine, { mirrorChecks }, { runtimeChecks }, upstreams, { createKeychain }, { hostProfile }] =
+    await Promise.all([
+      import('./machine.ts'),
+      import('./mirror.ts'),
+      import('./runtimes.ts'),
+      import('./upstreams.ts'),
+      import('../../../upstream/auth/keychain.ts'),
+      import('../../host-profile.ts'),
+    ]);
   const files = configFilesAt('/');
-  const results = await runChecks([
-    ...mirrorChecks(target.url, data),
-    ...runtimeChecks(installedRuntimes(files), files, target),
-  ]);
+  const runtimes = installedRuntimes(files);
+  const now = () => Date.now();
+  const environment = service?.environment ?? process.env;
+  const { given } = loginFiles(process.env);
+  const lists = () => loadImageCatalog(values.images, { mayBeAbsent: origins.images === 'default' });
+  const claimed = async () => (await hostProfile(values)).features;
+  return [
+    ...mirrorChecks(target.url),
+    ...upstreams.upstreamChecks({
+      upstreams: upstreams.upstreamsToCheck(values.upstream, allowedUpstreams(values)),
+      environment,
+      credentials: createKeychain({ files: given, warn: () => {} }),
+      now,
+    }),
+    machine.proxyCheck(environment, process.env),
+    ...(values.tlsCert === undefined ? [] : [machine.ownCertificateCheck(values.tlsCert, now)]),
+    machine.credentialsCheck(given, service !== undefined),
+    machine.diskCheck(data),
+    machine.featuresCheck(lists, claimed),
+    ...runtimeChecks(runtimes, files, target),
+    ...(runtimes.some(({ name }) => name === 'docker') ? [machine.DOCKER_LEVELS_CHECK] : []),
+  ];
+}
+
+async function doctor(flags: DoctorFlags): Promise<void> {
+  const { runChecks } = await import('./check.ts');
+  const results = await runChecks(await checksOf(flags));
   const text = flags.json
     ? `${JSON.stringify({ checks: results }, undefined, 2)}\n`
     : results.map(renderCheck).join('');

@@ -1,4 +1,3 @@
-import { statfs } from 'node:fs/promises';
 import { parseProfile } from '../../../host/profile-json.ts';
 import { profileKey } from '../../../host/profile-key.ts';
 import { fetchStatus, reasonOf } from '../../mirror-status.ts';
@@ -6,10 +5,25 @@ import { VERSION } from '../../version.ts';
 import { type Check, fail, pass, warn } from './check.ts';
 
 const START = 'Start it: systemctl start metahub (or metahub serve), and look at journalctl -u metahub.';
-/** kubelet evicts pods below this share of free space. */
-const FREE_MIN = 0.15;
+const LOOK = 'See the checks of upstreams, and journalctl -u metahub.';
+const ACCEPT = [
+  'application/vnd.oci.image.index.v1+json',
+  'application/vnd.docker.distribution.manifest.list.v2+json',
+  'application/vnd.oci.image.manifest.v1+json',
+  'application/vnd.docker.distribution.manifest.v2+json',
+].join(', ');
 
-export function mirrorChecks(url: string, dataFolder: string): readonly Check[] {
+/** Why a registry's answer is an error, in its own words. */
+async function said(answer: Response): Promise<string> {
+  const text = (await answer.text()).slice(0, 4096);
+  try {
+    return JSON.parse(text).errors[0].message;
+  } catch {
+    return `status ${answer.status}`;
+  }
+}
+
+export function mirrorChecks(url: string): readonly Check[] {
   return [
     {
       name: 'mirror',
@@ -45,28 +59,24 @@ export function mirrorChecks(url: string, dataFolder: string): readonly Check[] 
       },
     },
     {
-      name: 'upstream',
+      name: 'pull',
       run: async (signal) => {
-        const response = await fetch(`${url}/v2/library/hello-world/manifests/latest`, {
-          method: 'HEAD',
+        const hello = `${url}/v2/library/hello-world`;
+        const answer = await fetch(`${hello}/manifests/latest`, {
           signal,
+          headers: { accept: ACCEPT },
         }).catch((error: unknown) => reasonOf(error));
-        if (typeof response === 'string') return fail(`the mirror did not answer: ${response}`, START);
-        if (response.ok) return pass('Docker Hub can be reached through the mirror');
-        const hint =
-          'Look at journalctl -u metahub: a proxy (HTTPS_PROXY), a certificate or an upstream may be missing.';
-        return warn(`Docker Hub cannot be reached through the mirror: it answers ${response.status}`, hint);
-      },
-    },
-    {
-      name: 'disk',
-      run: async () => {
-        const { bavail, blocks } = await statfs(dataFolder).catch(() => statfs('/'));
-        const free = blocks === 0 ? 1 : Number(bavail) / Number(blocks);
-        const percent = `${Math.round(free * 100)} % free where the cache is`;
-        return free >= FREE_MIN
-          ? pass(percent)
-          : warn(percent, 'Make room, or lower --cache-size: kubelet evicts pods below 15 %.');
+        if (typeof answer === 'string') return fail(`the mirror did not answer: ${answer}`, START);
+        if (answer.status === 404) return pass('the mirror answers; there is no library/hello-world to pull');
+        if (!answer.ok)
+          return warn(`library/hello-world does not come through the mirror: ${await said(answer)}`, LOOK);
+        const digest = answer.headers.get('docker-content-digest');
+        await answer.body?.cancel();
+        const again = await fetch(`${hello}/manifests/${digest}`, { signal, headers: { accept: ACCEPT } });
+        await again.body?.cancel();
+        return again.ok
+          ? pass('the mirror resolves library/hello-world and delivers what it announced')
+          : fail(`the mirror announced ${digest} and does not deliver it (status ${again.status})`, LOOK);
       },
     },
   ];

@@ -33,6 +33,9 @@ function configuredCheck(runtime: RuntimeSetup, files: ConfigFiles, target: Mirr
     run: async () => {
       const fitting = planInForce(runtime, files, target);
       if (fitting === undefined) {
+        const inFront = runtime.mirrorsInFront?.(files, target) ?? [];
+        if (inFront.length > 0)
+          return fail(`${runtime.name} asks ${inFront.join(', ')} before MetaHub, or in its place`, remedy);
         const [first] = runtime.configure(files, target).changes;
         return fail(`${first?.path ?? 'its configuration'} does not name the mirror`, remedy);
       }

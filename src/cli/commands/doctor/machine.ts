@@ -1,0 +1,160 @@
+import { execFile } from 'node:child_process';
+import { X509Certificate } from 'node:crypto';
+import { readFile, stat, statfs } from 'node:fs/promises';
+import { promisify } from 'node:util';
+import { isDetectedKind } from '../../../host/features.ts';
+import type { ListSpec } from '../../../oci/image-list.ts';
+import { formatRepository } from '../../../oci/reference.ts';
+import { readFeature } from '../../../selection/demands.ts';
+import { proxyFor, proxyFromEnvironment } from '../../../upstream/net/proxy.ts';
+import { type Check, type CheckResult, fail, pass, warn } from './check.ts';
+import { validity } from './upstreams.ts';
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** kubelet evicts pods below this share of free space. */
+const FREE_MIN = 0.15;
+const PROGRAM_MS = 10_000;
+const READABLE_BY_ALL = 0o004;
+/** The first dockerd that chooses among the levels of amd64. */
+const CHOOSES_LEVELS = [29, 5] as const;
+
+async function outputOf(program: string, ...args: readonly string[]): Promise<string | undefined> {
+  try {
+    return (await promisify(execFile)(program, args, { timeout: PROGRAM_MS })).stdout.trim();
+  } catch {
+    return undefined;
+  }
+}
+
+export function diskCheck(dataFolder: string): Check {
+  return {
+    name: 'disk',
+    run: async () => {
+      const { bavail, blocks } = await statfs(dataFolder).catch(() => statfs('/'));
+      const free = blocks === 0 ? 1 : Number(bavail) / Number(blocks);
+      const percent = `${Math.round(free * 100)} % free where the cache is`;
+      return free >= FREE_MIN
+        ? pass(percent)
+        : warn(percent, 'Make room, or lower --cache-size: kubelet evicts pods below 15 %.');
+    },
+  };
+}
+
+/** @param shell what this command itself was started with; `mirror`: what the mirror is started with */
+export function proxyCheck(mirror: Environment, shell: Environment): Check {
+  const targets = ['https://registry.example', 'http://registry.example'] as const;
+  return {
+    name: 'proxy',
+    run: async () => {
+      try {
+        const proxies = (environment: Environment) =>
+          targets.map((target) => proxyFor(new URL(target), proxyFromEnvironment(environment))?.host);
+        const [ofMirror, ofShell] = [proxies(mirror), proxies(shell)];
+        if (ofMirror.every((one) => one === undefined) && ofShell.some((one) => one !== undefined)) {
+          return warn(
+            'this shell has a proxy in its environment, and the service has none',
+            'Write HTTPS_PROXY=… into /etc/default/metahub and restart the service, if registries need it.',
+          );
+        }
+        const said = targets.flatMap((target, at) =>
+          ofMirror[at] === undefined ? [] : [`${new URL(target).protocol}// by ${ofMirror[at]}`],
+        );
+        return pass(said.join(', ') || 'none is set: registries are reached directly');
+      } catch (error) {
+        return fail((error as Error).message, 'Write HTTPS_PROXY=http://HOST:PORT.');
+      }
+    },
+  };
+}
+
+/** The certificate that the mirror shows its clients. */
+export function ownCertificateCheck(path: string, now: () => number): Check {
+  return {
+    name: 'own certificate',
+    run: async () => {
+      const { validTo } = new X509Certificate(await readFile(path));
+      return validity(path, new Date(validTo), now());
+    },
+  };
+}
+
+/** What systemd hands over to the running service (LoadCredential). */
+const HANDED_OVER = '/run/credentials/metahub.service/auth.json';
+const BY_CREDENTIAL =
+  'Keep it readable for root alone, and hand it to the service: systemctl edit metahub, with [Service] and LoadCredential=auth.json:/etc/metahub/auth.json.';
+
+async function loginsIn(path: string): Promise<CheckResult | number> {
+  try {
+    const { auths = {}, credHelpers = {} } = JSON.parse(await readFile(path, 'utf8')) ?? {};
+    return Object.keys({ ...auths, ...credHelpers }).length;
+  } catch (error) {
+    return fail(`${path}: ${(error as Error).message}`, 'Write it as docker login does.');
+  }
+}
+
+/** @param files those that an operator gave to the mirror; `isService`: it runs as a user of its own */
+export function credentialsCheck(files: readonly string[], isService: boolean): Check {
+  return {
+    name: 'credentials',
+    run: async () => {
+      const handedOver = isService && (await stat(HANDED_OVER).catch(() => undefined)) !== undefined;
+      for (const path of files) {
+        const stats = await stat(path).catch(() => undefined);
+        if (stats === undefined) continue;
+        const logins = await loginsIn(path);
+        if (typeof logins !== 'number') return logins;
+        const isForAll = (stats.mode & READABLE_BY_ALL) !== 0;
+        if (isForAll && logins > 0)
+          return warn(`every user of this machine can read the ${logins} logins in ${path}`, BY_CREDENTIAL);
+        if (isService && !isForAll && !handedOver)
+          return fail(`the user of the service cannot read ${path}`, BY_CREDENTIAL);
+        return pass(`${path} holds ${logins} logins, and the mirror can read it`);
+      }
+      return pass('no login is stored for the mirror');
+    },
+  };
+}
+
+/** Lists may demand features of an operator's own kinds, which a host has only when a file of its claims them. */
+export function featuresCheck(
+  lists: () => Promise<readonly ListSpec[]>,
+  claimed: () => Promise<readonly string[]>,
+): Check {
+  const kindOf = (feature: string) => readFeature(feature).kind;
+  return {
+    name: 'features',
+    run: async () => {
+      const kinds = new Set((await claimed()).map(kindOf));
+      for (const { repository, members } of await lists()) {
+        const unknown = members
+          .flatMap(({ platform }) => platform?.features ?? [])
+          .find((feature) => !isDetectedKind(kindOf(feature)) && !kinds.has(kindOf(feature)));
+        if (unknown !== undefined) {
+          return warn(
+            `the list ${formatRepository(repository)} demands ${unknown}, and nothing here claims a feature of that kind`,
+            'Claim it in /etc/metahub/features.d on the hosts that have it, or correct its name in the list.',
+          );
+        }
+      }
+      return pass('hosts can claim every feature that the lists of images demand');
+    },
+  };
+}
+
+/** dockerd 29.5 and newer chooses among the levels of amd64, which an answer of MetaHub no longer leaves it. */
+export const DOCKER_LEVELS_CHECK: Check = {
+  name: 'docker: levels',
+  run: async () => {
+    const version = await outputOf('docker', 'version', '--format', '{{.Server.Version}}');
+    const [major = 0, minor = 0] = (version ?? '').split('.').map(Number);
+    if (version === undefined || Number.isNaN(major))
+      return warn('dockerd does not say which version it is', 'See that it runs: systemctl status docker.');
+    const chooses = major > CHOOSES_LEVELS[0] || (major === CHOOSES_LEVELS[0] && minor >= CHOOSES_LEVELS[1]);
+    return pass(
+      chooses
+        ? `dockerd ${version} chooses levels of amd64 by itself where it pulls by digest; a tag has one entry left for it`
+        : `dockerd ${version} chooses no levels by itself`,
+    );
+  },
+};

@@ -1,0 +1,203 @@
+import type { TLSSocket } from 'node:tls';
+import { hostOf, portOf, resolveReference } from '../../../lib/address.ts';
+import { DOCKER_HUB, type RepositoryName } from '../../../oci/reference.ts';
+import type { Credentials } from '../../../upstream/auth/credentials.ts';
+import { type Challenge, createTokenCache, parseChallenges, scopeOf } from '../../../upstream/auth/token.ts';
+import { fromNetworkError } from '../../../upstream/errors.ts';
+import { drain } from '../../../upstream/http/response-reader.ts';
+import { USER_AGENT } from '../../../upstream/http/transport.ts';
+import type { Dial } from '../../../upstream/net/dial.ts';
+import { apiRootOf, DEFAULT_TIMEOUTS, type UpstreamSettings } from '../../../upstream/settings.ts';
+import { openConnectionTo } from '../../open-upstream.ts';
+import type { Upstreams } from '../../settings/upstreams.ts';
+import { type Check, type CheckResult, fail, pass, warn } from './check.ts';
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** What one endpoint of a registry answered to `GET /v2/`. */
+interface Probe {
+  readonly registry: string;
+  readonly url: string;
+  readonly proxy?: string | undefined;
+  /** Why nothing was answered. */
+  readonly failure?: string | undefined;
+  readonly status?: number;
+  /** The registry's clock less this machine's, in milliseconds. */
+  readonly aheadMs?: number | undefined;
+  readonly validTo?: Date | undefined;
+  readonly bearer?: Challenge | undefined;
+}
+
+export interface UpstreamCheckOptions {
+  /** Those that an operator named, and Docker Hub. */
+  readonly upstreams: Upstreams;
+  /** The mirror's environment. */
+  readonly environment: Environment;
+  readonly credentials: Credentials;
+  readonly now: () => number;
+}
+
+/** TLS certificates and tokens fail by minutes of difference. */
+const CLOCK_WARN_MS = 60_000;
+const CLOCK_FAIL_MS = 5 * 60_000;
+/** ACME clients renew thirty days before the end: one that has not within this is stuck. */
+const CERTIFICATE_WARN_MS = 14 * 24 * 3_600_000;
+
+/** A repository that registries let strangers ask a token for. */
+const REPOSITORY = 'library/hello-world' as RepositoryName;
+
+/** What is to be said of a certificate that ends then. */
+export function validity(name: string, validTo: Date, nowMs: number): CheckResult {
+  const day = validTo.toISOString().slice(0, 10);
+  const leftMs = validTo.getTime() - nowMs;
+  if (leftMs <= 0) return fail(`${name} has been out of date since ${day}`, 'Renew it.');
+  if (leftMs < CERTIFICATE_WARN_MS)
+    return warn(`${name} ends on ${day}`, 'Renew it, and see why that has not happened by itself.');
+  return pass(`${name} is good until ${day}`);
+}
+
+/**
+ * The end of the certificate that a host shows; undefined where the socket does not tell, as that of a session that is
+ * resumed: it must be the first connection.
+ */
+async function certificateEnd(dial: Dial, root: URL): Promise<Date | undefined> {
+  const socket = (await dial({ host: hostOf(root), port: portOf(root), secure: true })) as TLSSocket;
+  const { valid_to: validTo } = socket.getPeerCertificate();
+  socket.destroy();
+  return validTo === undefined ? undefined : new Date(validTo);
+}
+
+async function probe(
+  registry: string,
+  settings: UpstreamSettings,
+  url: string,
+  { environment, now }: UpstreamCheckOptions,
+): Promise<Probe> {
+  const root = apiRootOf(url);
+  const base = { registry, url: root.origin };
+  const { dial, proxyOf, transport } = openConnectionTo(settings, environment);
+  try {
+    const proxy = proxyOf(root)?.host;
+    const validTo = root.protocol === 'https:' ? await certificateEnd(dial, root) : undefined;
+    const headers = { 'accept-encoding': 'identity', 'user-agent': USER_AGENT };
+    const reply = await transport.send({ method: 'GET', url: new URL(`${root.href}/`), headers });
+    const date = Date.parse(reply.headers['date'] ?? '');
+    drain(reply);
+    const challenges = parseChallenges(reply.headers['www-authenticate'] ?? '');
+    return {
+      ...base,
+      proxy,
+      status: reply.status,
+      aheadMs: Number.isNaN(date) ? undefined : date - now(),
+      validTo,
+      bearer: challenges.find(({ scheme, parameters }) => scheme === 'bearer' && parameters.has('realm')),
+    };
+  } catch (error) {
+    return { ...base, failure: fromNetworkError(error, root.host).message };
+  } finally {
+    await transport.close();
+  }
+}
+
+function reachability(probes: readonly Probe[]): CheckResult {
+  const failures = probes.filter(({ failure, status = 0 }) => failure !== undefined || status >= 500);
+  const why = failures
+    .map(({ url, failure, status }) => `${url}: ${failure ?? `status ${status}`}`)
+    .join('; ');
+  const remedy =
+    'See that this machine reaches it: its name (DNS), a proxy (HTTPS_PROXY in /etc/default/metahub), its certificate (tls.ca).';
+  if (failures.length === probes.length) return fail(why, remedy);
+  const reached = probes.filter((one) => !failures.includes(one));
+  const said = reached.map(
+    ({ url, proxy }) => `${url}${proxy === undefined ? '' : ` by the proxy ${proxy}`}`,
+  );
+  const answers = `${said.join(', ')} answers`;
+  return failures.length === 0 ? pass(answers) : warn(`${answers}; ${why}`, remedy);
+}
+
+async function tokenOf(
+  { registry, url, bearer }: Probe,
+  settings: UpstreamSettings,
+  { environment, credentials }: UpstreamCheckOptions,
+): Promise<CheckResult> {
+  if (bearer === undefined) return pass(`${url} asks for no token`);
+  const realm = resolveReference(bearer.parameters.get('realm') ?? '', { url: new URL(url), target: '/' });
+  if (realm === undefined) return fail(`${url} names a token service that is no URL`, 'Tell its operator.');
+  const login = await credentials.loginFor(registry, REPOSITORY);
+  const { transport } = openConnectionTo(settings, environment);
+  const tokens = createTokenCache({
+    send: transport.send,
+    timeouts: DEFAULT_TIMEOUTS,
+    now: () => performance.now(),
+  });
+  const as = login === undefined ? 'to strangers' : 'to the stored login';
+  try {
+    const scope = scopeOf(bearer, REPOSITORY);
+    await tokens.obtain('doctor', { realm, service: bearer.parameters.get('service'), scope, login });
+    return pass(`${realm.url.host} gives tokens ${as}`);
+  } catch (error) {
+    const reason = fromNetworkError(error, realm.url.host).message;
+    const remedy =
+      login === undefined
+        ? 'Store a login in /etc/metahub/auth.json, if images of this registry need one.'
+        : 'Replace the login in /etc/metahub/auth.json.';
+    return (login === undefined ? warn : fail)(`no token ${as}: ${reason}`, remedy);
+  } finally {
+    await transport.close();
+  }
+}
+
+function clockOf(probes: readonly Probe[]): CheckResult {
+  const known = probes.filter(({ aheadMs }) => aheadMs !== undefined);
+  const [nearest] = known.sort((a, b) => Math.abs(a.aheadMs ?? 0) - Math.abs(b.aheadMs ?? 0));
+  if (nearest === undefined)
+    return warn('no registry answered with the time', 'See the checks of upstreams.');
+  const aheadMs = nearest.aheadMs ?? 0;
+  const differenceS = Math.round(Math.abs(aheadMs) / 1000);
+  const message = `this machine's clock is ${differenceS} s ${aheadMs > 0 ? 'behind' : 'ahead of'} that of ${nearest.url}`;
+  const remedy = 'Set it: timedatectl set-ntp true. Certificates and tokens are judged by it.';
+  if (Math.abs(aheadMs) > CLOCK_FAIL_MS) return fail(message, remedy);
+  return Math.abs(aheadMs) > CLOCK_WARN_MS ? warn(message, remedy) : pass(message);
+}
+
+function certificatesOf(probes: readonly Probe[], nowMs: number): CheckResult {
+  const results = probes.flatMap(({ url, validTo }) =>
+    validTo === undefined ? [] : [validity(`the certificate of ${url}`, validTo, nowMs)],
+  );
+  const bad =
+    results.find(({ status }) => status === 'fail') ?? results.find(({ status }) => status === 'warn');
+  return bad ?? pass(results.map(({ message }) => message).join('; ') || 'no registry speaks TLS');
+}
+
+/** For each registry whether it can be reached and gives tokens; for all, whether clocks agree and certificates are good. */
+export function upstreamChecks(options: UpstreamCheckOptions): readonly Check[] {
+  const probing = [...options.upstreams].map(([registry, settings]) => ({
+    registry,
+    settings,
+    probes: Promise.all(settings.endpoints.map(({ url }) => probe(registry, settings, url, options))),
+  }));
+  const all = async () => (await Promise.all(probing.map(({ probes }) => probes))).flat();
+  const ofEach = probing.flatMap(({ registry, settings, probes }): readonly Check[] => [
+    { name: `${registry}: reached`, run: async () => reachability(await probes) },
+    {
+      name: `${registry}: token`,
+      run: async () => {
+        const reached = (await probes).find(({ failure }) => failure === undefined);
+        if (reached === undefined) return warn('not asked for: the registry is not reached', 'See above.');
+        return tokenOf(reached, settings, options);
+      },
+    },
+  ]);
+  if (probing.length === 0) return [];
+  return [
+    ...ofEach,
+    { name: 'clock', run: async () => clockOf(await all()) },
+    { name: 'certificates', run: async () => certificatesOf(await all(), options.now()) },
+  ];
+}
+
+/** The registries that are looked at: those that were named, and Docker Hub where it may be asked. */
+export function upstreamsToCheck(named: Upstreams, allowed: Upstreams): Upstreams {
+  const hub = allowed.get(DOCKER_HUB);
+  return new Map([...(hub === undefined ? [] : [[DOCKER_HUB, hub] as const]), ...named]);
+}

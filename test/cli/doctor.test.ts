@@ -1,0 +1,289 @@
+import { chmodSync } from 'node:fs';
+import { createServer, type RequestListener } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { runChecks } from '../../src/cli/commands/doctor/check.ts';
+import {
+  credentialsCheck,
+  diskCheck,
+  featuresCheck,
+  ownCertificateCheck,
+  proxyCheck,
+} from '../../src/cli/commands/doctor/machine.ts';
+import { mirrorChecks } from '../../src/cli/commands/doctor/mirror.ts';
+import {
+  type UpstreamCheckOptions,
+  upstreamChecks,
+  validity,
+} from '../../src/cli/commands/doctor/upstreams.ts';
+import { readUpstreams } from '../../src/cli/settings/upstreams.ts';
+import { parseListSpec } from '../../src/oci/image-list.ts';
+import { NO_CREDENTIALS } from '../../src/upstream/auth/credentials.ts';
+import { createAuthority } from '../support/certificates.ts';
+import { writeTree } from '../support/host-tree.ts';
+import { freePort } from '../support/loopback.ts';
+import { serve } from '../support/served.ts';
+
+const DAY_MS = 24 * 3_600_000;
+const MINUTE_MS = 60_000;
+
+function listening(server: ReturnType<typeof createServer>): Promise<number> {
+  onTestFinished(() => void server.close());
+  return new Promise((resolve) => {
+    server.listen(0, '127.0.0.1', () => resolve((server.address() as AddressInfo).port));
+  });
+}
+
+interface RegistryOptions {
+  /** How far its clock is ahead, in milliseconds. */
+  readonly aheadMs?: number;
+  /** What its token service answers with; undefined: it asks for no token. */
+  readonly tokenStatus?: number;
+}
+
+/** A registry that challenges, and its token service. */
+function registry({ aheadMs = 0, tokenStatus }: RegistryOptions): RequestListener {
+  return (req, res) => {
+    res.setHeader('date', new Date(Date.now() + aheadMs).toUTCString());
+    if (req.url?.startsWith('/token')) {
+      res.writeHead(tokenStatus ?? 404).end(JSON.stringify({ token: 'for-doctor' }));
+      return;
+    }
+    const realm = `Bearer realm="http://${req.headers.host}/token",service="test"`;
+    if (tokenStatus !== undefined) res.setHeader('www-authenticate', realm);
+    res.writeHead(tokenStatus === undefined ? 200 : 401).end();
+  };
+}
+
+/** What the checks of one registry at these endpoints come to, by name. */
+async function checked(urls: readonly string[], more: Partial<UpstreamCheckOptions> = {}) {
+  const upstreams = readUpstreams({ 'registry.test': { endpoints: [...urls] } });
+  const options = { upstreams, environment: {}, credentials: NO_CREDENTIALS, now: Date.now, ...more };
+  const results = await runChecks(upstreamChecks(options));
+  return Object.fromEntries(results.map(({ name, ...result }) => [name, result]));
+}
+
+const login = { loginFor: async () => ({ kind: 'basic', username: 'ann', password: 'x' }) as const };
+
+describe('doctor’s checks of registries', () => {
+  test('pass for one that answers, gives tokens and has this machine’s time', async () => {
+    const url = `http://127.0.0.1:${await listening(createServer(registry({ tokenStatus: 200 })))}`;
+    const results = await checked([url]);
+    expect(results).toMatchObject({
+      'registry.test: reached': { status: 'pass', message: `${url} answers` },
+      'registry.test: token': {
+        status: 'pass',
+        message: expect.stringContaining('gives tokens to strangers'),
+      },
+      clock: { status: 'pass' },
+      certificates: { status: 'pass', message: 'no registry speaks TLS' },
+    });
+  });
+
+  test('fail for one that is not reached, with the reason, and ask it for no token', async () => {
+    const url = `http://127.0.0.1:${await freePort()}`;
+    expect(await checked([url])).toMatchObject({
+      'registry.test: reached': { status: 'fail', message: expect.stringContaining(`${url}: 127.0.0.1`) },
+      'registry.test: token': { status: 'warn' },
+      clock: { status: 'warn' },
+    });
+  });
+
+  test('warn when a member of a chain is not reached', async () => {
+    const good = `http://127.0.0.1:${await listening(createServer(registry({})))}`;
+    const bad = `http://127.0.0.1:${await freePort()}`;
+    expect((await checked([bad, good]))['registry.test: reached']).toMatchObject({
+      status: 'warn',
+      message: expect.stringContaining(`${good} answers; ${bad}:`),
+    });
+  });
+
+  test('warn when strangers get no token, and fail when the stored login gets none', async () => {
+    const url = `http://127.0.0.1:${await listening(createServer(registry({ tokenStatus: 401 })))}`;
+    expect((await checked([url]))['registry.test: token']).toMatchObject({ status: 'warn' });
+    expect((await checked([url], { credentials: login }))['registry.test: token']).toMatchObject({
+      status: 'fail',
+      message: expect.stringContaining('no token to the stored login'),
+      remedy: 'Replace the login in /etc/metahub/auth.json.',
+    });
+  });
+
+  test.each([
+    [0, 'pass', 's '],
+    [2 * MINUTE_MS, 'warn', 'behind'],
+    [-2 * MINUTE_MS, 'warn', 'ahead of'],
+    [10 * MINUTE_MS, 'fail', 'behind'],
+  ])('of a clock that is %i ms off: %s', async (aheadMs, status, words) => {
+    const url = `http://127.0.0.1:${await listening(createServer(registry({ aheadMs })))}`;
+    expect((await checked([url]))['clock']).toMatchObject({
+      status,
+      message: expect.stringContaining(words),
+    });
+  });
+
+  test('warn of a certificate that ends soon, and name the day', async () => {
+    const authority = await createAuthority();
+    onTestFinished(() => authority.remove());
+    const { cert, key } = await authority.issue('127.0.0.1');
+    const server = createTlsServer({ cert, key }, registry({}));
+    const url = `https://127.0.0.1:${await listening(server)}`;
+    const results = await checked([url], { environment: { NODE_EXTRA_CA_CERTS: authority.certFile } });
+    expect(results['registry.test: reached']).toMatchObject({ status: 'pass' });
+    const day = new Date(Date.now() + 2 * DAY_MS).toISOString().slice(0, 10);
+    expect(results['certificates']).toMatchObject({
+      status: 'warn',
+      message: `the certificate of ${url} ends on ${day}`,
+    });
+  });
+
+  test('say that a certificate is not trusted', async () => {
+    const authority = await createAuthority();
+    onTestFinished(() => authority.remove());
+    const { cert, key } = await authority.issue('127.0.0.1');
+    const url = `https://127.0.0.1:${await listening(createTlsServer({ cert, key }, registry({})))}`;
+    expect((await checked([url]))['registry.test: reached']).toMatchObject({
+      status: 'fail',
+      message: expect.stringMatching(/certificate/),
+    });
+  });
+
+  test.each([
+    [-1, 'fail'],
+    [13 * DAY_MS, 'warn'],
+    [15 * DAY_MS, 'pass'],
+  ])('a certificate that ends in %i ms: %s', (leftMs, status) => {
+    const nowMs = Date.UTC(2026, 0, 1);
+    expect(validity('it', new Date(nowMs + leftMs), nowMs).status).toBe(status);
+  });
+});
+
+/** What one check comes to. */
+async function outcome(check: Parameters<typeof runChecks>[0][number]) {
+  return (await runChecks([check]))[0];
+}
+
+describe('doctor’s checks of the machine', () => {
+  test.each([
+    ['none', {}, {}, 'pass', 'reached directly'],
+    [
+      'the mirror’s',
+      { HTTPS_PROXY: 'http://ann:secret@proxy.example:3128' },
+      {},
+      'pass',
+      'by proxy.example:3128',
+    ],
+    [
+      'one that only the shell has',
+      {},
+      { https_proxy: 'http://proxy.example' },
+      'warn',
+      'the service has none',
+    ],
+    ['one that is no URL', { HTTPS_PROXY: 'ftp://proxy' }, {}, 'fail', 'http://HOST:PORT'],
+  ])('of a proxy, %s', async (_, mirror, shell, status, words) => {
+    const result = await outcome(proxyCheck(mirror, shell));
+    expect(result).toMatchObject({ status, message: expect.stringContaining(words) });
+    expect(JSON.stringify(result)).not.toContain('secret');
+  });
+
+  test('the mirror’s own certificate that has ended fails', async () => {
+    const authority = await createAuthority();
+    onTestFinished(() => authority.remove());
+    const { certFile } = await authority.issue('hub.example', { expired: true });
+    expect(await outcome(ownCertificateCheck(certFile, Date.now))).toMatchObject({
+      status: 'fail',
+      message: expect.stringContaining('has been out of date since'),
+    });
+  });
+
+  const AUTHS = JSON.stringify({ auths: { 'registry.example': { auth: 'YTpi' } } });
+
+  test.each([
+    ['that nobody wrote', undefined, 0o600, true, 'pass'],
+    ['that only root can read, of a service with a user of its own', AUTHS, 0o600, true, 'fail'],
+    ['that only its owner can read, of a mirror of one’s own', AUTHS, 0o600, false, 'pass'],
+    ['that everybody can read', AUTHS, 0o644, true, 'warn'],
+    ['that everybody can read, and that holds none', '{}', 0o644, true, 'pass'],
+    ['that is no JSON', '{', 0o644, true, 'fail'],
+  ])('logins in a file %s', async (_, text, mode, isService, status) => {
+    const root = writeTree(text === undefined ? {} : { 'auth.json': text });
+    const path = join(root, 'auth.json');
+    if (text !== undefined) chmodSync(path, mode);
+    const result = await outcome(credentialsCheck([path], isService));
+    expect(result).toMatchObject({ status });
+    expect(JSON.stringify(result)).not.toContain('YTpi');
+  });
+
+  test('a list that demands a kind of feature that nothing claims warns, and names it', async () => {
+    const spec = parseListSpec({
+      image: 'docker.io/acme/solver',
+      manifests: [
+        {
+          image: 'docker.io/acme/solver:a',
+          platform: { os: 'linux', architecture: 'amd64', features: ['cpu:zen4', 'rack:7'] },
+        },
+      ],
+    });
+    const check = (claimed: readonly string[]) =>
+      outcome(
+        featuresCheck(
+          async () => [spec],
+          async () => claimed,
+        ),
+      );
+    expect(await check(['cpu:skylake'])).toMatchObject({
+      status: 'warn',
+      message: expect.stringContaining('docker.io/acme/solver demands rack:7'),
+    });
+    expect(await check(['cpu:skylake', 'rack:8'])).toMatchObject({ status: 'pass' });
+  });
+
+  test('a disk says how much of it is free', async () => {
+    expect((await outcome(diskCheck('/')))?.message).toMatch(/^\d+ % free/);
+  });
+});
+
+describe('doctor’s checks of the mirror', () => {
+  const named = async (url: string, name: string) =>
+    outcome(mirrorChecks(url).find((check) => check.name === name) as never);
+
+  test('a pull passes when the mirror delivers what it announced', async () => {
+    const served = await serve();
+    const url = `http://127.0.0.1:${served.port}`;
+    expect(await named(url, 'pull')).toMatchObject({
+      status: 'pass',
+      message: expect.stringContaining('no library'),
+    });
+    served.registry.putManifest({ schemaVersion: 2, manifests: [] }, { tag: 'latest' });
+    expect(await named(url, 'pull')).toMatchObject({
+      status: 'pass',
+      message: 'the mirror resolves library/hello-world and delivers what it announced',
+    });
+  });
+
+  test('a pull that the registry fails warns with the registry’s own words', async () => {
+    const body = JSON.stringify({ errors: [{ code: 'UNAVAILABLE', message: 'the hub is on fire' }] });
+    const port = await listening(createServer((_, res) => res.writeHead(502).end(body)));
+    expect(await named(`http://127.0.0.1:${port}`, 'pull')).toMatchObject({
+      status: 'warn',
+      message: expect.stringContaining('the hub is on fire'),
+    });
+  });
+
+  test('no mirror fails with the reason and how to start one', async () => {
+    expect(await named(`http://127.0.0.1:${await freePort()}`, 'mirror')).toMatchObject({
+      status: 'fail',
+      message: expect.stringContaining('ECONNREFUSED'),
+      remedy: expect.stringContaining('systemctl start metahub'),
+    });
+  });
+
+  test('a mirror of another version warns', async () => {
+    const { port } = await serve({
+      status: () => ({ version: '0.0.0-old', startedAt: new Date(), decisions: [], figures: [] }),
+    });
+    expect(await named(`http://127.0.0.1:${port}`, 'mirror')).toMatchObject({ status: 'warn' });
+  });
+});
