@@ -29,14 +29,26 @@ export function watchSink(sink: Writable, onGone: (reason: Error) => void): Sink
 
 /** Writes one chunk; resolves when its memory is free again, rejects when the sink can take no more. */
 export function writeChunk(sink: Writable, chunk: Buffer): Promise<void> {
+  return writeChunks(sink, [chunk]);
+}
+
+/** Writes chunks together, as {@link writeChunk} writes one; at least one. */
+export function writeChunks(sink: Writable, chunks: readonly Buffer[]): Promise<void> {
   return new Promise((resolve, reject) => {
     const watch = watchSink(sink, reject);
     if (watch.reason !== undefined) return watch.stop();
-    sink.write(chunk, (error) => {
-      watch.stop();
-      if (error) reject(error);
-      else resolve();
-    });
+    const last = chunks.length - 1;
+    sink.cork();
+    for (const [at, chunk] of chunks.entries()) {
+      if (at < last) sink.write(chunk);
+      else
+        sink.write(chunk, (error) => {
+          watch.stop();
+          if (error) reject(error);
+          else resolve();
+        });
+    }
+    sink.uncork();
   });
 }
 

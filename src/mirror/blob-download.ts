@@ -1,11 +1,13 @@
-import { Writable } from 'node:stream';
+import type { Writable } from 'node:stream';
 import { createCondition } from '../lib/queue.ts';
-import { watchSink, writeChunk } from '../lib/writable.ts';
+import { watchSink } from '../lib/writable.ts';
 import type { Ingest } from '../oci/content-store.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { ByteRange } from '../oci/range.ts';
 import type { BlobContent } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
+import { createBatchSink } from './batch-sink.ts';
+import { MemoryPart } from './memory-part.ts';
 
 export interface BlobDownloadOptions {
   readonly digest: Digest;
@@ -20,24 +22,18 @@ export interface BlobDownloadOptions {
 
 /** Up to this size a reader gets nothing of a blob before its digest is verified. */
 const SMALL_BYTES = 1024 * 1024;
-/** Bytes that may wait in memory while the disk is at work, in bytes. */
-const WRITE_BUFFER_BYTES = 1024 * 1024;
 
 /** One client, and the first byte that it does not have yet. */
 interface Reader {
   position: number;
 }
 
-/** Bytes that the disk refused: the readers get them from memory, and the next bytes wait for the slowest reader. */
-interface UnstoredPart extends ByteRange {
-  readonly bytes: Buffer;
-}
-
-const NO_BYTES = Buffer.alloc(0);
-
 /**
  * The download of one blob into the store, which any number of readers follow. It starts with the first reader. Nobody
  * gets the last byte before the digest is verified, so a wrong blob never looks complete.
+ *
+ * Readers that keep up take the bytes from memory while they are being written; whoever falls behind, or comes late, reads
+ * the file until it has caught up, so that no reader holds up the download or makes its memory grow.
  */
 export class BlobDownload {
   /** Resolves at the end: with the error that ended it, or with undefined when it was committed or cancelled. */
@@ -53,7 +49,10 @@ export class BlobDownload {
   #receivedBytes = 0;
   /** The write to the store that is under way. */
   #storing: Promise<void> = Promise.resolve();
-  #unstored: UnstoredPart | undefined;
+  /** What is being written to the store. */
+  #arriving: MemoryPart | undefined;
+  /** Bytes that the disk refused: the readers get them from memory, and the next bytes wait for the slowest reader. */
+  #unstored: MemoryPart | undefined;
   /** The last of the unstored bytes, held back until the digest is verified. */
   #heldBack: Buffer | undefined;
   #isVerified = false;
@@ -89,11 +88,14 @@ export class BlobDownload {
   get availableBytes(): number {
     const { storedBytes } = this.#options.ingest;
     if (this.#isVerified) return storedBytes;
-    // A runtime that keeps a part of a wrong config or layer would resume from it for ever. Waiting costs nothing for a
-    // small blob, except where the disk refuses: what readers do not take at once is gone.
-    const isSmall = this.sizeBytes !== undefined && this.sizeBytes <= SMALL_BYTES;
-    if (isSmall && this.#unstored === undefined) return 0;
+    // What readers of a small blob do not take at once is gone where the disk refuses.
+    if (this.#isSmall && this.#unstored === undefined) return 0;
     return Math.max(0, Math.min(storedBytes, (this.sizeBytes ?? this.#receivedBytes) - 1));
+  }
+
+  /** A runtime that keeps a part of a wrong config or layer would resume from it for ever: a small one can wait. */
+  get #isSmall(): boolean {
+    return this.sizeBytes !== undefined && this.sizeBytes <= SMALL_BYTES;
   }
 
   /** Can a new reader get this range? Not when the disk has refused some of its bytes. */
@@ -114,13 +116,7 @@ export class BlobDownload {
       sizeBytes: this.sizeBytes,
       range,
       cancel: () => this.#leave(reader),
-      writeTo: async (target) => {
-        try {
-          await this.#serve(reader, range, target);
-        } finally {
-          this.#leave(reader);
-        }
-      },
+      writeTo: (target) => this.#serve(reader, range, target).finally(() => this.#leave(reader)),
     };
   }
 
@@ -133,6 +129,7 @@ export class BlobDownload {
       `the download of ${this.#options.name} was cancelled: no client waits for it`,
     );
     if (this.#sink) {
+      this.#letGoOfArriving();
       this.#sink.destroy(this.#failure);
       this.#changed.notifyAll();
     } else {
@@ -141,20 +138,17 @@ export class BlobDownload {
     }
   }
 
-  // The upstream's side: receive, store, verify, commit.
-
   #start(): void {
     if (this.#sink) return;
-    this.#sink = new Writable({
-      highWaterMark: WRITE_BUFFER_BYTES,
-      // What arrives while the disk is at work is written at once: fewer and larger writes.
-      writev: (pending: readonly { readonly chunk: Buffer }[], done) => {
-        this.#storing = this.#receive(pending.map(({ chunk }) => chunk)).then(() => done(), done);
+    this.#sink = createBatchSink({
+      receive: (chunks) => {
+        this.#storing = this.#receive(chunks);
+        return this.#storing;
       },
+      isComplete: () => this.sizeBytes === undefined || this.#receivedBytes === this.sizeBytes,
     });
-    this.#sink.on('error', () => {
-      // The upstream's `writeTo` rejects with it.
-    });
+    // The upstream's `writeTo` rejects with it.
+    this.#sink.on('error', () => {});
     void this.#run(this.#sink);
   }
 
@@ -170,6 +164,7 @@ export class BlobDownload {
       this.#failure = error as Error;
       this.#changed.notifyAll();
     } finally {
+      this.#letGoOfArriving();
       sink.destroy();
       // The file must not be closed during a write to it.
       await this.#storing;
@@ -184,13 +179,25 @@ export class BlobDownload {
     if (this.sizeBytes !== undefined && this.#receivedBytes > this.sizeBytes) {
       throw new RegistryError('UNAVAILABLE', `${this.#options.name} is longer than announced`);
     }
-    if (await this.#options.ingest.write(...chunks)) this.#changed.notifyAll();
-    else await this.#passOnAllButLast(start, chunks);
+    this.#arriving = new MemoryPart(start, chunks);
+    this.#changed.notifyAll();
+    try {
+      if (await this.#options.ingest.write(...chunks)) this.#changed.notifyAll();
+      else await this.#passOnAllButLast(start, chunks);
+    } finally {
+      this.#letGoOfArriving();
+    }
+  }
+
+  /** Its chunks are the upstream's again. */
+  #letGoOfArriving(): void {
+    this.#arriving?.letGo();
+    this.#arriving = undefined;
   }
 
   /** The disk refused these bytes: they go to the readers, except the last one, which waits for the digest. */
   async #passOnAllButLast(start: number, chunks: readonly Buffer[]): Promise<void> {
-    const before = this.#heldBack ?? NO_BYTES;
+    const before = this.#heldBack ?? Buffer.alloc(0);
     const bytes = Buffer.concat([before, ...chunks]);
     this.#heldBack = Buffer.from(bytes.subarray(-1));
     await this.#passOn(start - before.length, bytes.subarray(0, -1));
@@ -198,10 +205,10 @@ export class BlobDownload {
 
   /** Offers bytes to every reader there is and waits until each has them or has left. */
   async #passOn(start: number, bytes: Buffer): Promise<void> {
-    const end = start + bytes.length;
-    this.#unstored = { start, end, bytes };
+    const part = new MemoryPart(start, [bytes]);
+    this.#unstored = part;
     this.#changed.notifyAll();
-    const isBehind = ({ position }: Reader) => position < end;
+    const isBehind = ({ position }: Reader) => position < part.end;
     while (this.#failure === undefined && [...this.#readers].some(isBehind)) await this.#changed.wait();
   }
 
@@ -229,8 +236,6 @@ export class BlobDownload {
     this.#resolveFinished(this.#isCancelled ? undefined : this.#failure);
   }
 
-  // The readers' side: each writes what is available to its client, then waits for more.
-
   async #serve(reader: Reader, range: ByteRange | undefined, target: Writable): Promise<void> {
     const sink = watchSink(target, this.#changed.notifyAll);
     const endOf = () => range?.end ?? this.verifiedSizeBytes ?? Number.POSITIVE_INFINITY;
@@ -240,7 +245,9 @@ export class BlobDownload {
         if (reason !== undefined) throw reason;
         // No await between this look and the wait: a notification in between would be lost.
         const writing =
-          this.#writeStored(reader, endOf(), target) ?? this.#writeUnstored(reader, endOf(), target);
+          this.#writeStored(reader, endOf(), target) ??
+          this.#writeArriving(reader, endOf(), target) ??
+          this.#writeFrom(this.#unstored, reader, endOf(), target);
         await (writing ?? this.#changed.wait());
         if (writing && this.#unstored) this.#changed.notifyAll();
       }
@@ -251,21 +258,26 @@ export class BlobDownload {
 
   /** Writes bytes that the store has; undefined when it has none that this reader needs next. */
   #writeStored(reader: Reader, end: number, target: Writable): Promise<void> | undefined {
-    const { position } = reader;
-    const availableEnd = Math.min(this.availableBytes, end);
-    if (position >= availableEnd) return undefined;
-    return this.#options.ingest.writeTo(target, { start: position, end: availableEnd }).then(() => {
-      reader.position = availableEnd;
+    const part = { start: reader.position, end: Math.min(this.availableBytes, end) };
+    if (part.start >= part.end) return undefined;
+    return this.#options.ingest.writeTo(target, part).then(() => {
+      reader.position = part.end;
     });
   }
 
-  /** Writes bytes that the disk refused; undefined when they are not those that this reader needs next. */
-  #writeUnstored(reader: Reader, end: number, target: Writable): Promise<void> | undefined {
-    const part = this.#unstored;
-    if (!part || reader.position < part.start || reader.position >= part.end) return undefined;
-    const bytes = part.bytes.subarray(reader.position - part.start, end - part.start);
-    return writeChunk(target, bytes).then(() => {
-      reader.position += bytes.length;
+  /** Writes bytes that are on their way to the store; undefined when this reader needs others next. */
+  #writeArriving(reader: Reader, end: number, target: Writable): Promise<void> | undefined {
+    const part = this.#arriving;
+    if (this.#isSmall || part?.mayRelay() !== true) return undefined;
+    // The last byte waits for the digest, as in the file.
+    return this.#writeFrom(part, reader, Math.min(end, (this.sizeBytes ?? 0) - 1), target);
+  }
+
+  /** Writes a part's bytes from memory; undefined when they are not those that this reader needs next. */
+  #writeFrom(part: MemoryPart | undefined, reader: Reader, end: number, target: Writable) {
+    if (!part?.includes(reader.position) || reader.position >= end) return undefined;
+    return part.writeTo(target, reader.position, end).then((position) => {
+      reader.position = position;
     });
   }
 

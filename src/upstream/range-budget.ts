@@ -1,3 +1,4 @@
+import { isReusable } from '../lib/kept-memory.ts';
 import type { OpenedBlob } from './resumable-blob.ts';
 
 /** A range that is fetched ahead of the reader is held in memory: at most this much of it. */
@@ -61,7 +62,7 @@ export class RangeBudget {
   }
 
   release(buffer: Buffer): void {
-    if (this.#waiting.size > 0) this.#free.push(buffer);
+    if (this.#waiting.size > 0 && isReusable(buffer)) this.#free.push(buffer);
     else this.#allocated -= 1;
     this.#notify();
   }
@@ -112,13 +113,15 @@ const WINDOW_MS = 100;
 const SETTLE_MAX_MS = 1000;
 /** More connections are worth it when they bring at least this much more. */
 const WORTHWHILE_GROWTH = 1.2;
+/** A connection that brings this much, in bytes per millisecond, is limited by nobody: more of them cost copies and bring nothing. */
+const UNLIMITED_RATE = 100_000;
 const HOLD_MS = 2000;
 const HOLD_MAX_MS = 16_000;
 const THROTTLED_HOLD_MS = 10_000;
 
 /**
- * Finds how many connections are worth using for one download: doubles while throughput grows, goes back when it does not,
- * tries again after a while, halves when the server asks for less.
+ * Finds how many connections are worth using for one download: doubles while throughput grows and each is slow enough to be
+ * limited, goes back when it does not, tries again after a while, halves when the server asks for less.
  */
 export class ConcurrencyController {
   readonly #max: number;
@@ -188,7 +191,8 @@ export class ConcurrencyController {
       }
       this.#holdMs = HOLD_MS;
     }
-    if (this.#limit >= this.#max || now < this.#holdUntil) return;
+    const isUnlimited = rate >= UNLIMITED_RATE * this.#limit;
+    if (isUnlimited || this.#limit >= this.#max || now < this.#holdUntil) return;
     this.#before = { limit: this.#limit, rate };
     this.#limit = Math.min(this.#max, this.#limit * 2);
     this.#settlingSince = now;

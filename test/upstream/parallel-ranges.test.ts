@@ -1,6 +1,7 @@
 import { Writable } from 'node:stream';
 import { describe, expect, test } from 'vitest';
-import { ConcurrencyController } from '../../src/upstream/range-budget.ts';
+import { keepMemory } from '../../src/lib/kept-memory.ts';
+import { ConcurrencyController, RangeBudget } from '../../src/upstream/range-budget.ts';
 import { upstreamAt } from '../../src/upstream/settings.ts';
 import { type Misdeed, startPacedStore } from '../support/paced-store.ts';
 import { readBlob, repository, upstreamTo } from '../support/upstream.ts';
@@ -251,9 +252,14 @@ describe('ConcurrencyController', () => {
   });
 
   test('goes back to one connection where a second brings nothing', () => {
-    const { limits } = run(() => 500, 60);
+    const { limits } = run(() => 50, 60);
     expect(limits.filter((limit) => limit > 1).length).toBeLessThan(12);
     expect(limits.at(-1)).toBe(1);
+  });
+
+  test('stays at one connection that nobody limits: more of them would only cost copies', () => {
+    const { limits } = run((limit) => limit * 400, 20);
+    expect(new Set(limits)).toEqual(new Set([1]));
   });
 
   test('stays where the next doubling brings less than a fifth more', () => {
@@ -266,4 +272,16 @@ describe('ConcurrencyController', () => {
     controller.back();
     expect(controller.limit).toBe(4);
   });
+});
+
+test('a RangeBudget does not hand out memory again that a client still reads', () => {
+  const budget = new RangeBudget(8);
+  budget.join(() => {});
+  const [free, read] = [budget.buffer(), budget.buffer()];
+  if (!free || !read) throw new Error('no memory');
+  keepMemory(read.subarray(7, 9));
+  for (const buffer of [free, read]) budget.release(buffer);
+  const again = [budget.buffer(), budget.buffer()];
+  expect(again.map((buffer) => buffer === free)).toEqual([true, false]);
+  expect(again.map((buffer) => buffer === read)).toEqual([false, false]);
 });

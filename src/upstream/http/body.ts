@@ -1,3 +1,4 @@
+import { isReusable } from '../../lib/kept-memory.ts';
 /** A piece of memory that many chunks are cut from, used again when the last of them is released. */
 export interface Slab {
   /** What is still free, at least {@link ROOM_MIN_BYTES} long. */
@@ -46,7 +47,7 @@ export function createSlabPool(): SlabPool {
   function giveBack(memory: Buffer): void {
     slabs -= 1;
     usedBytes -= memory.length;
-    if (keptBytes + memory.length > KEPT_MAX_BYTES) return;
+    if (keptBytes + memory.length > KEPT_MAX_BYTES || !isReusable(memory)) return;
     kept.push(memory);
     keptBytes += memory.length;
   }

@@ -1,0 +1,70 @@
+import type { Writable } from 'node:stream';
+import { ByteBudget } from '../lib/byte-budget.ts';
+import { keepMemory } from '../lib/kept-memory.ts';
+import { writeChunks } from '../lib/writable.ts';
+import type { ByteRange } from '../oci/range.ts';
+
+/** What all downloads together may have on its way to clients, as memory that cannot be used again until they have it. */
+const ON_ITS_WAY = new ByteBudget(64 * 1024 * 1024);
+
+/** A part of a blob that is in memory, in chunks that belong to whoever brought them. */
+export class MemoryPart implements ByteRange {
+  readonly start: number;
+  readonly end: number;
+  readonly #chunks: readonly Buffer[];
+  /** Of the whole pieces that the chunks are cut from. */
+  readonly #memoryBytes: number;
+  #writes = 0;
+
+  constructor(start: number, chunks: readonly Buffer[]) {
+    this.start = start;
+    this.end = chunks.reduce((end, { length }) => end + length, start);
+    this.#chunks = chunks;
+    const memory = new Set(chunks.map(({ buffer }) => buffer));
+    this.#memoryBytes = [...memory].reduce((sum, { byteLength }) => sum + byteLength, 0);
+  }
+
+  includes(position: number): boolean {
+    return this.start <= position && position < this.end;
+  }
+
+  /** False when so much is on its way to clients that more of them had better read the file. */
+  mayRelay(): boolean {
+    return ON_ITS_WAY.usedBytes + this.#memoryBytes <= ON_ITS_WAY.maxBytes;
+  }
+
+  /** Writes the bytes from `position`, which it includes, to `end` or its own end; resolves with where that is. */
+  async writeTo(target: Writable, position: number, end: number): Promise<number> {
+    this.#writes += 1;
+    const release = ON_ITS_WAY.tryTake(this.#memoryBytes);
+    try {
+      await writeChunks(target, this.#slices(position, end));
+    } catch (error) {
+      // The target is gone, but not its system calls, perhaps.
+      this.#keep();
+      throw error;
+    } finally {
+      release?.();
+      this.#writes -= 1;
+    }
+    return Math.min(end, this.end);
+  }
+
+  /** To be called before the chunks are their owner's again: what is still being written is not to be used again. */
+  letGo(): void {
+    if (this.#writes > 0) this.#keep();
+  }
+
+  #keep(): void {
+    for (const chunk of this.#chunks) keepMemory(chunk);
+  }
+
+  #slices(start: number, end: number): readonly Buffer[] {
+    let position = this.start;
+    return this.#chunks.flatMap((chunk) => {
+      const slice = chunk.subarray(Math.max(0, start - position), Math.max(0, end - position));
+      position += chunk.length;
+      return slice.length > 0 ? [slice] : [];
+    });
+  }
+}

@@ -1,0 +1,216 @@
+import { randomBytes } from 'node:crypto';
+import { Writable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
+import { describe, expect, test } from 'vitest';
+import { pipeInto } from '../../src/lib/writable.ts';
+import { createBatchSink } from '../../src/mirror/batch-sink.ts';
+import { BlobDownload } from '../../src/mirror/blob-download.ts';
+import type { Ingest } from '../../src/oci/content-store.ts';
+import { digestOf } from '../../src/oci/digest.ts';
+import type { BlobContent } from '../../src/oci/registry.ts';
+import { createSlabPool, type Slab, type SlabPool } from '../../src/upstream/http/body.ts';
+import { dataDirectory, storeAt } from '../support/store.ts';
+import { repository } from '../support/upstream.ts';
+
+const app = repository('team/app');
+const MIB = 1024 * 1024;
+const CHUNK_BYTES = 128 * 1024;
+
+function gate() {
+  let open = () => {};
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  return { open, opened };
+}
+
+/** Bytes that come through slabs, as from a registry's socket: a slab is filled anew as soon as it is released. */
+function contentThroughSlabs(bytes: Buffer, slabs: SlabPool): BlobContent {
+  return {
+    kind: 'content',
+    digest: digestOf(bytes),
+    sizeBytes: bytes.length,
+    range: undefined,
+    cancel: () => {},
+    writeTo: async (sink) => {
+      const { write, drained } = pipeInto(sink);
+      let slab: Slab | undefined;
+      for (let at = 0; at < bytes.length; at += CHUNK_BYTES) {
+        if (slab?.isFull()) {
+          slab.release();
+          slab = undefined;
+        }
+        slab ??= slabs.take();
+        const part = bytes.subarray(at, at + CHUNK_BYTES);
+        const { chunk, release } = slab.slice(part.length);
+        part.copy(chunk);
+        await new Promise<void>((resolve) => {
+          write(chunk, () => {
+            release();
+            resolve();
+          });
+        });
+      }
+      slab?.release();
+      await drained();
+    },
+  };
+}
+
+/** A download of these bytes, and the ranges of the file that its readers were served from. */
+async function downloadOf(bytes: Buffer, slabs = createSlabPool()) {
+  const digest = digestOf(bytes);
+  const { store } = await storeAt(await dataDirectory());
+  const real = await store.ingest(digest, bytes.length, { repository: app, access: undefined });
+  const fromFile: number[] = [];
+  const ingest: Ingest = {
+    ...real,
+    get storedBytes() {
+      return real.storedBytes;
+    },
+    writeTo: (sink, range) => {
+      fromFile.push(range.end - range.start);
+      return real.writeTo(sink, range);
+    },
+  };
+  const content = contentThroughSlabs(bytes, slabs);
+  const download = new BlobDownload({ digest, name: 'app', content, ingest, lingerMs: 60_000 });
+  return { download, fromFile, store, digest };
+}
+
+/** A sink that keeps what it is given by reference, and calls back when `ready` says so. */
+function keepingSink(ready: () => Promise<void> = async () => {}) {
+  const chunks: Buffer[] = [];
+  const sink = new Writable({
+    highWaterMark: 16 * MIB,
+    write: (chunk: Buffer, _encoding, done) => {
+      void ready().then(() => {
+        // What a socket sends is what the memory holds when its turn comes.
+        chunks.push(Buffer.from(chunk));
+        done();
+      });
+    },
+  });
+  return { sink, received: () => Buffer.concat(chunks) };
+}
+
+describe('a reader of a download', () => {
+  test('that keeps up is served from memory: only the last byte comes from the file, after the digest', async () => {
+    const bytes = randomBytes(5 * MIB);
+    const { download, fromFile } = await downloadOf(bytes);
+    const { sink, received } = keepingSink();
+    await download.open(undefined).writeTo(sink);
+    expect(received().equals(bytes)).toBe(true);
+    expect(fromFile).toEqual([1]);
+    await download.finished;
+  });
+
+  test('that stops reading holds up neither the download nor another reader, and goes on from the file', async () => {
+    const bytes = randomBytes(24 * MIB);
+    const { download, fromFile, store, digest } = await downloadOf(bytes);
+    const { open, opened } = gate();
+    const [slow, quick] = [keepingSink(() => opened), keepingSink()];
+    const slowly = download.open(undefined).writeTo(slow.sink);
+    await download.open(undefined).writeTo(quick.sink);
+    expect(quick.received().equals(bytes)).toBe(true);
+    expect(await download.finished).toBeUndefined();
+    expect(slow.received()).toHaveLength(0);
+    expect((await store.blob(digest))?.sizeBytes).toBe(bytes.length);
+    open();
+    await slowly;
+    expect(slow.received().equals(bytes)).toBe(true);
+    expect(fromFile.reduce((sum, sizeBytes) => sum + sizeBytes)).toBeGreaterThan(20 * MIB);
+  });
+
+  test('that comes late catches up from the file and then keeps up', async () => {
+    const bytes = randomBytes(8 * MIB);
+    const { download } = await downloadOf(bytes);
+    const half = gate();
+    const first = keepingSink(async () => {
+      if (first.received().length >= 4 * MIB) half.open();
+    });
+    const firstly = download.open(undefined).writeTo(first.sink);
+    await half.opened;
+    const late = keepingSink();
+    await download.open({ start: MIB, end: bytes.length }).writeTo(late.sink);
+    await firstly;
+    expect(late.received().equals(bytes.subarray(MIB))).toBe(true);
+    await download.finished;
+  });
+
+  test('gets no other bytes when the memory that it was given would be used again', async () => {
+    const bytes = randomBytes(8 * MIB);
+    const slabs = createSlabPool();
+    const { download } = await downloadOf(bytes, slabs);
+    const { open, opened } = gate();
+    const slow = keepingSink(() => opened);
+    const slowly = download.open(undefined).writeTo(slow.sink);
+    await download.finished;
+    // Another blob comes through the same slabs before the first client reads on.
+    const other = await downloadOf(randomBytes(8 * MIB), slabs);
+    await other.download.open(undefined).writeTo(keepingSink().sink);
+    await other.download.finished;
+    open();
+    await slowly;
+    expect(slow.received().equals(bytes)).toBe(true);
+  });
+
+  test('leaves with no byte of another blob when the download is cancelled while it is being written to', async () => {
+    const bytes = randomBytes(8 * MIB);
+    const slabs = createSlabPool();
+    const { download } = await downloadOf(bytes, slabs);
+    const { open, opened } = gate();
+    const begun = gate();
+    const slow = keepingSink(() => {
+      begun.open();
+      return opened;
+    });
+    const slowly = download.open(undefined).writeTo(slow.sink);
+    slowly.catch(() => {});
+    await begun.opened;
+    download.cancel();
+    await download.finished;
+    const other = await downloadOf(randomBytes(8 * MIB), slabs);
+    await other.download.open(undefined).writeTo(keepingSink().sink);
+    open();
+    await other.download.finished;
+    await expect(slowly).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    const received = slow.received();
+    expect(received.length).toBeGreaterThan(0);
+    expect(received.equals(bytes.subarray(0, received.length))).toBe(true);
+  });
+});
+
+describe('createBatchSink()', () => {
+  /** Sizes of the batches that come of chunks of so many bytes, each written some milliseconds after the other. */
+  async function batchesOf(sizes: readonly number[], pauseMs: number, isComplete = () => false) {
+    const batches: number[] = [];
+    const sink = createBatchSink({
+      receive: async (chunks) => {
+        batches.push(chunks.reduce((sum, { length }) => sum + length, 0));
+      },
+      isComplete,
+    });
+    for (const sizeBytes of sizes) {
+      sink.write(Buffer.alloc(sizeBytes));
+      await delay(pauseMs);
+    }
+    await new Promise<void>((resolve) => sink.end(resolve));
+    return batches;
+  }
+
+  test('collects what arrives slowly', async () => {
+    const batches = await batchesOf(
+      Array.from({ length: 100 }, () => 1000),
+      1,
+    );
+    expect(batches.reduce((sum, sizeBytes) => sum + sizeBytes)).toBe(100_000);
+    expect(batches[0]).toBe(1000);
+    expect(batches.length).toBeLessThan(50);
+  });
+
+  test('waits for nothing behind a large chunk or the last one', async () => {
+    expect(await batchesOf([MIB, MIB, MIB], 1)).toEqual([MIB, MIB, MIB]);
+    expect(await batchesOf([1000, 1000, 1000], 1, () => true)).toEqual([1000, 1000, 1000]);
+  });
+});
