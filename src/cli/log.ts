@@ -1,6 +1,8 @@
+import { fstatSync } from 'node:fs';
 import type { Writable } from 'node:stream';
 import type { Log, LogFields, LogLevel } from '../lib/log.ts';
 import { jsonText } from '../lib/text.ts';
+import type { ServeSettings } from './serve/compose.ts';
 
 /** syslog's numbers, which journald reads from a `<N>` in front of a line. @see sd-daemon(3) */
 const PRIORITY: Readonly<Record<LogLevel, number>> = { error: 3, warning: 4, notice: 5, info: 6, debug: 7 };
@@ -55,4 +57,24 @@ export function createLog({ stream, format, level, journal, now }: LogOptions): 
         : `${journal ? '' : `${time.slice(11, 19)} `}${singleLine(formatText(message, fields))}`;
     stream.write(`${prefix}${line}\n`);
   };
+}
+
+/** Is standard error connected to the journal? systemd names its device and inode. @see systemd.exec(5), JOURNAL_STREAM */
+function isJournal(stream: string | undefined): boolean {
+  if (stream === undefined) return false;
+  const { dev, ino } = fstatSync(2);
+  return stream === `${dev}:${ino}`;
+}
+
+/** The log of the mirror: on standard error, for a person or for programs. */
+export function openServeLog({ values }: ServeSettings): Log {
+  const { logFormat, logLevel } = values;
+  const automatic = process.stderr.isTTY ? 'text' : 'json';
+  return createLog({
+    stream: process.stderr,
+    format: logFormat === 'auto' ? automatic : logFormat,
+    level: logLevel,
+    journal: isJournal(process.env['JOURNAL_STREAM']),
+    now: () => new Date(),
+  });
 }

@@ -1,10 +1,14 @@
 import { LRUCache } from 'lru-cache';
-import type { AccessToken } from './access-token.ts';
-import type { Account, AccountIdentity } from './account.ts';
+import {
+  type AccessToken,
+  type Account,
+  type AccountIdentity,
+  accountNameOf,
+  parseSelector,
+} from './account.ts';
 import { problemWithFeatures, readMachineFeature } from './machine-features.ts';
 import { MachineFileError } from './machine-file-error.ts';
 import type { PasswordHash } from './password.ts';
-import { accountNameOf, parseSelector } from './selector.ts';
 
 /** Selectors whose identity is remembered. */
 const SELECTORS_MAX = 4096;

@@ -6,12 +6,10 @@ import type { Admission, AdmissionController, Registry, RequestContext } from '.
 import { RegistryError } from '../oci/registry-error.ts';
 import type { AccountIdentity } from './account.ts';
 import type { Audit } from './audit.ts';
-import { challenge, unauthorized } from './auth-errors.ts';
 import type { Authenticate, Authenticated, KnownLogin } from './authenticate.ts';
-import type { ClientAddress } from './client-address.ts';
-import type { PermissionsOf } from './permissions.ts';
-import { mayPull } from './scope.ts';
-import type { SiteUrl } from './site-url.ts';
+import type { ClientAddress, SiteUrl } from './client-address.ts';
+import { mayPull, type PermissionsOf } from './permissions.ts';
+import { challenge, unauthorized } from './responses.ts';
 
 export interface SiteAdmissionOptions {
   readonly authenticate: Authenticate;

@@ -1,8 +1,8 @@
 import { parseFeature } from '../host/features.ts';
 import { canonicalName } from '../host/microarchitectures.ts';
 import type { HostProfile } from '../host/profile.ts';
+import { formatSelector } from './account.ts';
 import type { MachineList } from './machine-list.ts';
-import { formatSelector } from './selector.ts';
 
 /** The user name by which a host logs in, and what it stands for. */
 export interface ChosenLogin {

@@ -1,10 +1,9 @@
 import { isMap, isNode, isPair, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml';
-import { type AccessToken, TOKEN_HASH } from './access-token.ts';
-import { type Account, type MachineType, NAME } from './account.ts';
+import { type AccessToken, type Account, type MachineType, NAME, TOKEN_HASH } from './account.ts';
 import { problemWithFeatures, readMachineFeature } from './machine-features.ts';
 import { MachineFileError } from './machine-file-error.ts';
 import { type PasswordHash, parsePasswordHash } from './password.ts';
-import { problemWithPattern } from './repository-patterns.ts';
+import { problemWithPattern } from './permissions.ts';
 
 const ACCOUNT_KEYS = [
   'user',

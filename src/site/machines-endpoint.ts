@@ -3,14 +3,13 @@ import { abortWhenGone, type RequestHandler } from '../lib/http.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import type { AccountIdentity } from './account.ts';
 import type { Audit } from './audit.ts';
-import { basicRefusal } from './auth-errors.ts';
 import type { Authenticate, LoginClient } from './authenticate.ts';
 import type { ClientAddress } from './client-address.ts';
-import { answering, readBody, sendJson } from './json-response.ts';
 import type { MachineAdmin } from './machine-admin.ts';
 import type { NewType } from './machine-edit.ts';
 import { MachineFileError, type MachineFileProblem } from './machine-file-error.ts';
 import { machineListOf } from './machine-list.ts';
+import { answering, basicRefusal, readBody, sendJson } from './responses.ts';
 
 export interface MachinesEndpointOptions {
   readonly authenticate: Authenticate;

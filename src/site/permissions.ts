@@ -1,9 +1,107 @@
 import { createHash } from 'node:crypto';
-import type { Repository } from '../oci/reference.ts';
+import picomatch from 'picomatch';
+import {
+  DOCKER_HUB,
+  formatRepository,
+  isSameRepository,
+  parseRepositoryName,
+  parseSourceHost,
+  type Repository,
+  repositoryAt,
+  splitHost,
+} from '../oci/reference.ts';
 import type { Access } from '../oci/registry.ts';
-import type { AccessToken } from './access-token.ts';
-import type { Account, AccountIdentity } from './account.ts';
-import { createRepositoryPatterns, type RepositoryPatterns } from './repository-patterns.ts';
+import type { AccessToken, Account, AccountIdentity } from './account.ts';
+import type { Grant } from './token.ts';
+
+/**
+ * Patterns of repositories: `ghcr.io/lab/*` one component, `ghcr.io/lab/**` any depth, `qnib/*` on Docker Hub,
+ * `*` and `**` everything.
+ */
+export interface RepositoryPatterns {
+  readonly matches: (repository: Repository) => boolean;
+  /** Equal for equal patterns; undefined when everything matches. */
+  readonly key: string | undefined;
+}
+
+/**
+ * Characters of repository names and of `*`, `?`, `[…]` and `{a,b}`. Others have further meanings for picomatch: `!` would
+ * turn a pattern round.
+ */
+const PATTERN = /^[A-Za-z0-9._:/*?[\]{},-]+$/;
+
+/** Why `pattern` cannot be one; undefined when it can. */
+export function problemWithPattern(pattern: string): string | undefined {
+  if (!PATTERN.test(pattern)) return `“${pattern}” is no pattern of repositories`;
+  return undefined;
+}
+
+const isEverything = (pattern: string) => pattern === '*' || pattern === '**';
+
+/** The pattern with Docker's rules for short names applied: host and `library/` are implied. */
+function complete(pattern: string): string {
+  if (pattern.startsWith('*') || splitHost(pattern).host !== undefined) return pattern;
+  return pattern.includes('/') ? `${DOCKER_HUB}/${pattern}` : `${DOCKER_HUB}/library/${pattern}`;
+}
+
+/** Nothing matches an empty list. */
+export function createRepositoryPatterns(patterns: readonly string[]): RepositoryPatterns {
+  if (patterns.some(isEverything)) return { matches: () => true, key: undefined };
+  const completed = [...new Set(patterns.map(complete))].sort();
+  const isMatch = picomatch(completed, { dot: true, nonegate: true, noextglob: true });
+  return {
+    matches: (repository) => completed.length > 0 && isMatch(formatRepository(repository)),
+    key: createHash('sha256').update(completed.join('\n')).digest('base64url').slice(0, 16),
+  };
+}
+
+/** The hosts that patterns name literally: a bare name may belong to each of them as well. */
+export function hostsNamed(patterns: readonly string[]): readonly string[] {
+  const hosts = patterns.map((pattern) => splitHost(pattern).host).filter((host) => host !== undefined);
+  return [...new Set(hosts.filter((host) => !/[*?[{]/.test(host)))];
+}
+
+const SCOPES_MAX = 32;
+
+/**
+ * The repositories that `scope` asks for, `repository:NAME:pull,push` separated by spaces; others are ignored.
+ * @see https://distribution.github.io/distribution/spec/auth/scope/
+ */
+export function parseScopes(scopes: readonly string[]): readonly Grant[] {
+  const grants: Grant[] = [];
+  for (const word of scopes.flatMap((scope) => scope.split(' ')).slice(0, SCOPES_MAX)) {
+    const match = /^repository(?:\([a-z]+\))?:(?<name>[^\s]+):(?<actions>[a-z*,]*)$/.exec(word);
+    const name = match?.groups?.['name'];
+    if (name === undefined || repositoryNamed(name) === undefined) continue;
+    grants.push({ type: 'repository', name, actions: (match?.groups?.['actions'] ?? '').split(',') });
+  }
+  return grants;
+}
+
+/** The repository that a client calls `name` in a path or a scope: with its host in front, or on Docker Hub. */
+export function repositoryNamed(name: string): Repository | undefined {
+  const { host: written, path } = splitHost(name);
+  const host = written === undefined ? DOCKER_HUB : parseSourceHost(written);
+  const repositoryName = parseRepositoryName(path);
+  return host && repositoryName && repositoryAt(host, repositoryName);
+}
+
+/** The repository's name in a challenge: as the client would write it, unless it names the host by `ns`. */
+export function scopeNameOf({ host, name }: Repository): string {
+  return host === DOCKER_HUB ? name : `${host}/${name}`;
+}
+
+/**
+ * Do the grants open `repository`? containerd names the host beside the path (`ns`), so a bare name stands for every
+ * host: which of those the login may pull is checked by its account's patterns at every request.
+ */
+export function mayPull(grants: readonly Grant[], repository: Repository): boolean {
+  return grants.some(({ name, actions }) => {
+    if (!actions.includes('pull')) return false;
+    const named = repositoryNamed(name);
+    return name === repository.name || (named !== undefined && isSameRepository(named, repository));
+  });
+}
 
 /** What a login may pull, and with whom it may share what the mirror holds. */
 interface Permissions {

@@ -1,15 +1,13 @@
 import type { HostProfile } from '../host/profile.ts';
+import { isLoopback } from '../lib/address.ts';
 import type { RequestHandler } from '../lib/http.ts';
 import type { Log } from '../lib/log.ts';
 import type { AdmissionController, Registry } from '../oci/registry.ts';
-
+import type { Account } from './account.ts';
 import { createAudit } from './audit.ts';
-import { TOKEN_PATH } from './auth-errors.ts';
 import { createAuthenticate } from './authenticate.ts';
-import { clientAddressBehind } from './client-address.ts';
-import { demoMachines } from './demo-machines.ts';
+import { clientAddressBehind, siteUrlFrom } from './client-address.ts';
 import { createSiteAdmission } from './gate.ts';
-
 import {
   createLoginThrottle,
   DEFAULT_LOGIN_THROTTLE_LIMITS,
@@ -20,12 +18,82 @@ import { openMachineFolder } from './machine-folder.ts';
 import { MACHINES_PATH } from './machine-list.ts';
 import { MachineReader } from './machine-reader.ts';
 import { createMachinesEndpoint } from './machines-endpoint.ts';
-import { DEFAULT_COST, hashPassword, type ScryptCost } from './password.ts';
-import { createPasswordCheck } from './password-check.ts';
+import { createPasswordCheck, DEFAULT_COST, hashPassword, type ScryptCost } from './password.ts';
 import { createPermissions } from './permissions.ts';
-import { siteUrlFrom } from './site-url.ts';
+import { TOKEN_PATH } from './responses.ts';
 import { createTokenIssuer } from './token.ts';
 import { createTokenEndpoint } from './token-endpoint.ts';
+
+/** The machine types of the 2019 demonstration. */
+const TYPES: readonly (readonly [name: string, features: readonly string[]])[] = [
+  ['type0', []],
+  ['type1', ['cpu:broadwell']],
+  ['type2', ['cpu:skylake']],
+  ['type3', ['cpu:coffelake']],
+  ['type4', ['cpu:broadwell', 'nvcap:5.2']],
+];
+
+/** These passwords are public: an expensive hash would protect nothing. */
+const COST: ScryptCost = { ln: 10, r: 8, p: 1 };
+
+/** `qnib-type0` to `qnib-type4`, each with its user name for a password. Only for a demonstration. */
+export async function demoMachines(): Promise<Account> {
+  const types = TYPES.map(async ([name, features]) => {
+    const login = `qnib-${name}`;
+    return { name, login, features, password: await hashPassword(login, COST) };
+  });
+  return {
+    user: 'qnib',
+    password: undefined,
+    types: await Promise.all(types),
+    repositories: ['**'],
+    groups: [],
+    tokens: [],
+    upstreamLogins: undefined,
+    managesMachines: false,
+    file: 'STATIC_MACHINES',
+  };
+}
+
+/** Where a site listens, and what the operator accepts there. */
+export interface SiteExposure {
+  readonly host: string;
+  readonly tls: boolean;
+  /** The operator accepts passwords in clear text: `insecureLogins`. */
+  readonly insecureLogins: boolean;
+  /** The demonstration's accounts are served, whose passwords are public. */
+  readonly demo: boolean;
+  /** The operator accepts these accounts on a network: `demoListenAnywhere`. */
+  readonly demoListenAnywhere: boolean;
+}
+
+/** Why a site may not listen there, and what the operator can do about it. */
+export interface ExposureProblem {
+  readonly why: string;
+  readonly nextStep: string;
+}
+
+/** What is wrong with logins at this address; undefined when nothing is. */
+export function exposureProblem(exposure: SiteExposure): ExposureProblem | undefined {
+  const { host, tls, insecureLogins, demo, demoListenAnywhere } = exposure;
+  if (isLoopback(host)) return undefined;
+  if (!tls && !insecureLogins) {
+    return {
+      why: `logins over plain HTTP on ${host}: their passwords could be read on the way`,
+      nextStep:
+        'Give a certificate and key, or listen on 127.0.0.1 behind a proxy that has them, or say --insecure-logins on.',
+    };
+  }
+  // A certificate does not help: the passwords are public.
+  if (demo && !demoListenAnywhere) {
+    return {
+      why: `the demonstration’s accounts on ${host}: their passwords are public`,
+      nextStep:
+        'Listen on 127.0.0.1, serve accounts of your own with --machines DIR, or accept it with --demo-listen-anywhere on.',
+    };
+  }
+  return undefined;
+}
 
 export interface SiteOptions {
   /** Folder of machine files; need not exist. */

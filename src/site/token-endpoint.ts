@@ -3,13 +3,11 @@ import { abortWhenGone, type RequestHandler } from '../lib/http.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import type { AccountIdentity } from './account.ts';
 import type { Audit } from './audit.ts';
-import { basicRefusal } from './auth-errors.ts';
 import type { Authenticate, Authenticated, LoginClient } from './authenticate.ts';
 import type { ClientAddress } from './client-address.ts';
-import { answering, readBody, sendJson } from './json-response.ts';
-import type { PermissionsOf } from './permissions.ts';
-import { hostsNamed } from './repository-patterns.ts';
-import { parseScopes, repositoryNamed } from './scope.ts';
+import { hostsNamed, type PermissionsOf, parseScopes, repositoryNamed } from './permissions.ts';
+import { answering, basicRefusal, readBody, sendJson } from './responses.ts';
+
 import type { Grant, TokenIssuer } from './token.ts';
 
 export interface TokenEndpointOptions {

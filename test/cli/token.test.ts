@@ -1,7 +1,7 @@
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { tokenHashOf } from '../../src/site/access-token.ts';
+import { tokenHashOf } from '../../src/site/account.ts';
 import { readMachineFile } from '../../src/site/machine-file.ts';
 import { runCli } from '../support/run-cli.ts';
 import { hashed, machineFolder } from '../support/site.ts';

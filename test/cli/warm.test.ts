@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { progressText } from '../../src/cli/commands/warm/progress.ts';
+import { progressText } from '../../src/cli/commands/warm/command.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import { createContent, serveContent, startServer } from '../support/hostile-registry.ts';
 import { runCli } from '../support/run-cli.ts';

@@ -1,7 +1,7 @@
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { createAccessToken, tokenHashOf } from '../../src/site/access-token.ts';
+import { createAccessToken, tokenHashOf } from '../../src/site/account.ts';
 import { basic, hashed, machineFolder, openTestSite } from '../support/site.ts';
 import { afterTest } from '../support/upstream.ts';
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { exposureProblem } from '../../src/site/exposure.ts';
+import { exposureProblem } from '../../src/site/site.ts';
 
 const SAFE = {
   host: '127.0.0.1',

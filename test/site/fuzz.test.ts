@@ -1,12 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { parseFeature } from '../../src/host/features.ts';
-import { type Account, NAME } from '../../src/site/account.ts';
-import { readAuthorization } from '../../src/site/auth-header.ts';
+import { type Account, accountNameOf, formatSelector, NAME, parseSelector } from '../../src/site/account.ts';
+import { readAuthorization } from '../../src/site/authenticate.ts';
 import { readMachineFile } from '../../src/site/machine-file.ts';
 import { MachineFileError } from '../../src/site/machine-file-error.ts';
-import { parseScopes, repositoryNamed } from '../../src/site/scope.ts';
-import { accountNameOf, formatSelector, parseSelector } from '../../src/site/selector.ts';
+import { parseScopes, repositoryNamed } from '../../src/site/permissions.ts';
+
 import { FUZZ_RUNS } from '../support/fuzz.ts';
 
 const RUNS = { numRuns: FUZZ_RUNS };

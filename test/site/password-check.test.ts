@@ -1,7 +1,11 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import { createLoginThrottle } from '../../src/site/login-throttle.ts';
-import { hashPassword, type PasswordHash } from '../../src/site/password.ts';
-import { createPasswordCheck, type PasswordCheck } from '../../src/site/password-check.ts';
+import {
+  createPasswordCheck,
+  hashPassword,
+  type PasswordCheck,
+  type PasswordHash,
+} from '../../src/site/password.ts';
 
 const CHEAP = { ln: 4, r: 8, p: 1 };
 /** A cost at which a hash takes long enough to tell it from a look-up. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { createRepositoryPatterns } from '../../src/site/repository-patterns.ts';
+import { createRepositoryPatterns } from '../../src/site/permissions.ts';
 import { repository } from '../support/upstream.ts';
 
 const HUB = 'docker.io';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { mayPull, parseScopes, repositoryNamed, scopeNameOf } from '../../src/site/scope.ts';
+import { mayPull, parseScopes, repositoryNamed, scopeNameOf } from '../../src/site/permissions.ts';
 import { repository } from '../support/upstream.ts';
 
 const grant = (name: string, actions: readonly string[] = ['pull']) => ({

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { formatSelector, parseSelector } from '../../src/site/selector.ts';
+import { formatSelector, parseSelector } from '../../src/site/account.ts';
 
 describe('a selector', () => {
   test('names an account and what the machine is, with # for the colon that Basic cannot carry', () => {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { decodeJwt, SignJWT } from 'jose';
 import { describe, expect, test } from 'vitest';
-import { keyFileProblem, loadTokenKey, randomTokenKey, TokenKeyError } from '../../src/site/token-key.ts';
+import { keyFileProblem, loadTokenKey, randomTokenKey, TokenKeyError } from '../../src/site/token.ts';
 import { listenOnLoopback } from '../support/loopback.ts';
 import { basic, hashed, machineFolder, openTestSite } from '../support/site.ts';
 import { afterTest } from '../support/upstream.ts';

@@ -7,7 +7,7 @@ import type { Admission, Registry } from '../../src/oci/registry.ts';
 
 import { hashPassword, type ScryptCost } from '../../src/site/password.ts';
 import { openSite, type SiteOptions } from '../../src/site/site.ts';
-import { randomTokenKey } from '../../src/site/token-key.ts';
+import { randomTokenKey } from '../../src/site/token.ts';
 import { repository } from './upstream.ts';
 
 const CHEAP: ScryptCost = { ln: 4, r: 8, p: 1 };

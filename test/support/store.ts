@@ -1,9 +1,9 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { cached } from '../../src/mirror/cache.ts';
+import { cached, revokeRefused } from '../../src/mirror/cache.ts';
 import type { CacheOptions } from '../../src/mirror/cache-options.ts';
-import { revokeRefused } from '../../src/mirror/revoke-refused.ts';
+
 import { openStore, type StoreOptions } from '../../src/store/store.ts';
 import { createFakeRegistry, type FakeRegistry } from './fake-registry.ts';
 import { afterTest, closing } from './upstream.ts';

@@ -1,12 +1,12 @@
 import type { HostProfile } from '../../host/profile.ts';
+import { makeDirectory } from '../../lib/atomic-file.ts';
 import type { Log } from '../../lib/log.ts';
 import { sizeText } from '../../lib/text.ts';
-import { cached } from '../../mirror/cache.ts';
+import { cached, revokeRefused } from '../../mirror/cache.ts';
 import { createConnectionTests } from '../../mirror/connection-tests.ts';
 import { createDecisionCache } from '../../mirror/decision-cache.ts';
 import { DerivedSearch } from '../../mirror/derived-search.ts';
 import { createJudge } from '../../mirror/judge.ts';
-import { revokeRefused } from '../../mirror/revoke-refused.ts';
 import { type TailoringDecision, tailored } from '../../mirror/tailored.ts';
 import { virtual } from '../../mirror/virtual.ts';
 import type { Repository, Tag } from '../../oci/reference.ts';
@@ -17,13 +17,34 @@ import { defaultCacheBytes } from '../../store/disk-space.ts';
 import { openStore } from '../../store/store.ts';
 import type { Upstream } from '../../upstream/client.ts';
 import { type OwnLogins, openUpstream } from '../open-upstream.ts';
-import { makeDataDirectory } from '../settings/data-directory.ts';
 import { readRules } from '../settings/rules.ts';
 import type { ResolvedSettings } from '../settings/setting.ts';
 import type { SERVE_SETTINGS } from '../settings/table.ts';
-import { countCacheResults, registerCacheSize } from './cache-metrics.ts';
-import { createForeignLog } from './foreign-log.ts';
-import { createUpstreamMetrics } from './upstream-metrics.ts';
+import { UserError } from '../user-error.ts';
+import { createForeignLog } from './decision-log.ts';
+import { countCacheResults, createUpstreamMetrics, registerCacheSize } from './metrics.ts';
+
+/** What no wait and no repair of the disk will change. */
+const HOPELESS: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR', 'EEXIST', 'ENAMETOOLONG']);
+
+/**
+ * Makes the data directory where it can be made. One that this user may not write, or whose disk is full or read-only,
+ * is left to the store, which goes on without.
+ * @throws {UserError} status 2 for a path at which there can be no directory.
+ */
+export async function makeDataDirectory(path: string): Promise<void> {
+  try {
+    await makeDirectory(path, 0o700);
+  } catch (cause) {
+    const { code = '' } = cause as NodeJS.ErrnoException;
+    if (!HOPELESS.has(code)) return;
+    throw new UserError(`there can be no directory ${path} (${code})`, {
+      cause,
+      nextStep: 'Name one where content may be kept: --data DIR.',
+      exitStatus: 2,
+    });
+  }
+}
 
 export type ServeSettings = ResolvedSettings<typeof SERVE_SETTINGS>;
 

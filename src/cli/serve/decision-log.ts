@@ -1,5 +1,5 @@
 import type { Log, LogFields } from '../../lib/log.ts';
-import type { TailoringDecision } from '../../mirror/tailored.ts';
+import type { ForeignDerived, TailoringDecision } from '../../mirror/tailored.ts';
 import { formatReference, type ManifestReference, type Repository } from '../../oci/reference.ts';
 import type { Registry } from '../../oci/registry.ts';
 import { RegistryError } from '../../oci/registry-error.ts';
@@ -138,5 +138,33 @@ export function createDecisionLog({ log, now, metrics }: DecisionLogOptions): De
     }),
     latest: () => latest,
     totals: () => ({ ...totals }),
+  };
+}
+
+export interface ForeignLogOptions {
+  readonly log: Log;
+  readonly metrics: Metrics;
+}
+
+/** Logs and counts requests for what was derived for another kind of host. */
+export function createForeignLog({ log, metrics }: ForeignLogOptions): (foreign: ForeignDerived) => void {
+  const total = metrics.counter(
+    'metahub_foreign_derived_total',
+    'Digests derived for another kind of host that were asked for, by what was done.',
+    ['answer'],
+    [['delivered'], ['refused']],
+  );
+  return ({ repository, digest, tag, upstreamDigest, platform, demands, runsHere, isDelivered, host }) => {
+    total.child(isDelivered ? 'delivered' : 'refused').add();
+    const message = `${isDelivered ? 'delivered' : 'refused'} a digest that was derived for another kind of host`;
+    log(runsHere ? 'info' : 'warning', 'foreign-derived', message, {
+      image: formatReference(repository, { kind: 'digest', digest }),
+      derivedFrom: `:${tag}`,
+      upstream: upstreamDigest,
+      platform,
+      demands,
+      host,
+      runsHere,
+    });
   };
 }

@@ -1,5 +1,7 @@
+import { existsSync } from 'node:fs';
 import { hostname } from 'node:os';
 import type { HostProfile } from '../../host/profile.ts';
+import { isLoopback } from '../../lib/address.ts';
 import type { Log } from '../../lib/log.ts';
 import { DOCKER_HUB } from '../../oci/reference.ts';
 import { createMetrics, type Metrics } from '../../server/metrics.ts';
@@ -7,22 +9,86 @@ import { createMirrorServer, type MirrorServer } from '../../server/server.ts';
 import type { ReloadResult } from '../../server/status-facts.ts';
 import { gapsDocument } from '../gap-file.ts';
 import { hostProfile } from '../host-profile.ts';
-import { loginFiles, newPseudonym } from '../open-upstream.ts';
+import { type LoginFiles, loginFiles, newPseudonym, type OwnLogins } from '../open-upstream.ts';
 import { allowedUpstreams, passesOn, type Upstreams } from '../settings/upstreams.ts';
 import { VERSION } from '../version.ts';
 import { buildMirrorStack, type MirrorStack, type ServeSettings } from './compose.ts';
 import { createDecisionLog, type DecisionLog } from './decision-log.ts';
-import { type Exposure, type ExposureWarning, exposureWarnings, usableLogins } from './exposure.ts';
 import { type GapRecord, openGapRecord } from './gap-record.ts';
-import { createNodeAdmission, type NodeAdmission } from './node-gate.ts';
 import {
   registerBuildInfo,
   registerHostInfo,
   registerProcessMetrics,
   registerReloadMetrics,
-} from './process-metrics.ts';
+} from './metrics.ts';
+import { createNodeAdmission, type NodeAdmission } from './node-gate.ts';
 import type { SiteMode, SiteModeOptions } from './site.ts';
 import { openTlsIdentity, type TlsIdentity } from './tls.ts';
+
+/** Who can reach the mirror, and what they can pull. */
+export interface Exposure {
+  /** The address that the mirror listens on. */
+  readonly address: string;
+  /** Does every request show a login (site mode)? */
+  readonly hasLogins: boolean;
+}
+
+/**
+ * Which of the logins that are stored on this machine pulls may use. Every local user reaches a port on loopback: by default
+ * they get what was given to the mirror itself, not the logins of the user it runs as, whose files they cannot read. An
+ * anonymous port on a network gets none; clients who show a login, all.
+ */
+export function usableLogins(setting: 'auto' | 'on' | 'off', { address, hasLogins }: Exposure): OwnLogins {
+  if (setting !== 'auto') return setting === 'on' ? 'all' : 'none';
+  if (hasLogins) return 'all';
+  return isLoopback(address) ? 'given' : 'none';
+}
+
+/** A thing about the exposure that an operator should know, with a stable key for programs. */
+export interface ExposureWarning {
+  readonly event: 'anonymous-mirror' | 'own-logins-shared' | 'own-logins-unused';
+  readonly isHarmless: boolean;
+  readonly message: string;
+}
+
+/** What an operator should know: `files` are those in which logins may be stored. */
+export function exposureWarnings(
+  setting: 'auto' | 'on' | 'off',
+  exposure: Exposure,
+  files: LoginFiles,
+): readonly ExposureWarning[] {
+  const { address, hasLogins } = exposure;
+  const usable = usableLogins(setting, exposure);
+  const given = files.given.filter((file) => existsSync(file));
+  const ofUser = files.ofUser.filter((file) => existsSync(file));
+  const used = [...(usable === 'none' ? [] : given), ...(usable === 'all' ? ofUser : [])];
+  const unused = [...given, ...ofUser].filter((file) => !used.includes(file));
+  const isAnonymous = !hasLogins && !isLoopback(address);
+  const warnings: ExposureWarning[] = [];
+  if (isAnonymous) {
+    warnings.push({
+      event: 'anonymous-mirror',
+      isHarmless: false,
+      message: `anyone who reaches ${address} can pull through this mirror without a login; listen on 127.0.0.1, or serve machine types (--machines), or close the port to others`,
+    });
+  }
+  if (hasLogins) return warnings;
+  if (used.length > 0) {
+    warnings.push({
+      event: 'own-logins-shared',
+      isHarmless: !isAnonymous,
+      message: `everyone who can ask this mirror pulls with the logins stored in ${used.join(', ')}; --own-logins off ends that`,
+    });
+  }
+  if (unused.length > 0 && setting === 'auto') {
+    warnings.push({
+      event: 'own-logins-unused',
+      isHarmless: true,
+      message: `the logins stored in ${unused.join(', ')} are not used, because ${isAnonymous ? 'the port is open to a network' : 'every user of this machine reaches the port'}; --own-logins on uses them, and a login in /etc/metahub/auth.json is the mirror’s own`,
+    });
+  }
+  return warnings;
+}
 
 /** The parts of a mirror, wired. */
 export interface Mirror {

@@ -2,10 +2,10 @@ import { join } from 'node:path';
 import type { HostProfile } from '../../host/profile.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Registry } from '../../oci/registry.ts';
-import { exposureProblem } from '../../site/exposure.ts';
 import { MachineFileError } from '../../site/machine-file-error.ts';
-import { openSite, type Site } from '../../site/site.ts';
-import { loadTokenKey, randomTokenKey, TokenKeyError } from '../../site/token-key.ts';
+import { exposureProblem, openSite, type Site } from '../../site/site.ts';
+
+import { loadTokenKey, randomTokenKey, TokenKeyError } from '../../site/token.ts';
 import type { SettingValues } from '../settings/setting.ts';
 import type { SERVE_SETTINGS } from '../settings/table.ts';
 import { UserError } from '../user-error.ts';

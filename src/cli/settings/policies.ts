@@ -4,7 +4,7 @@ import type { Repository, Tag } from '../../oci/reference.ts';
 import { matchTag, type TagPattern } from '../../oci/tag-pattern.ts';
 import { parsePolicy } from '../../selection/parse-policy.ts';
 import { DEFAULT_POLICY, type SelectionPolicy } from '../../selection/policy.ts';
-import { createRepositoryPatterns, type RepositoryPatterns } from '../../site/repository-patterns.ts';
+import { createRepositoryPatterns, type RepositoryPatterns } from '../../site/permissions.ts';
 import { UserError } from '../user-error.ts';
 
 /** How entries are chosen, by repository and tag. */

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { siteGreeting } from '../../../src/cli/serve/greeting.ts';
+import { siteGreeting } from '../../../src/cli/serve/run.ts';
 
 test.each([
   ['http://127.0.0.1:5080', 'docker login 127.0.0.1:5080', 'metahub login http://127.0.0.1:5080 '],

@@ -1,7 +1,7 @@
 import { stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { makeDataDirectory } from '../../../src/cli/settings/data-directory.ts';
+import { makeDataDirectory } from '../../../src/cli/serve/compose.ts';
 import { dataDirectory } from '../../support/store.ts';
 
 test('a data directory is made with its parents, for its user alone, and may be there already', async () => {

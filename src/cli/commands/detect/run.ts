@@ -87,13 +87,13 @@ function soleAnswer(value: string | undefined, flags: DetectFlags, output: Outpu
       throw usageError('--why-not asks about the host as it is', 'Leave out --set.');
     answers.push([
       '--why-not',
-      async (host) => (await import('./why-not.ts')).renderWhyNot(whyNot, host, { strictArchspec, json }),
+      async (host) => (await import('./value.ts')).renderWhyNot(whyNot, host, { strictArchspec, json }),
     ]);
   }
   if (compiler !== undefined) {
     answers.push([
       '--compiler',
-      async (host) => (await import('./compiler.ts')).renderCompilerFlags(compiler, host, json),
+      async (host) => (await import('./value.ts')).renderCompilerFlags(compiler, host, json),
     ]);
   }
   if (flags.verify) answers.push(['--verify', async (host) => verified(host, flags)]);
@@ -129,24 +129,24 @@ async function inFormat(
     case 'json':
       return (await import('./json.ts')).renderJson(host, human);
     case 'nfd':
-      return (await import('./nfd.ts')).renderNfd(host.profile);
+      return (await import('./formats.ts')).renderNfd(host.profile);
     case 'features':
       if (json) return `${JSON.stringify(host.profile.features)}\n`;
       return host.profile.features.map((feature) => `- ${feature}\n`).join('');
     case 'variants':
-      return (await import('./formats/variants.ts')).renderVariants(host.profile);
+      return (await import('./formats.ts')).renderVariants(host.profile);
     case 'conda':
-      return (await import('./formats/conda.ts')).renderConda(host.profile);
+      return (await import('./formats.ts')).renderConda(host.profile);
     case 'eessi':
-      return (await import('./formats/eessi.ts')).renderEessi(host.profile);
+      return (await import('./formats.ts')).renderEessi(host.profile);
     case 'spack':
-      return (await import('./formats/spack.ts')).renderSpack(host);
+      return (await import('./formats.ts')).renderSpack(host);
     case 'slurm':
-      return (await import('./formats/schedulers.ts')).renderSlurm(host.profile);
+      return (await import('./formats.ts')).renderSlurm(host.profile);
     case 'nomad':
-      return (await import('./formats/schedulers.ts')).renderNomad(host.profile);
+      return (await import('./formats.ts')).renderNomad(host.profile);
     case 'build-env':
-      return (await import('./formats/build-env.ts')).renderBuildEnv(host.profile);
+      return (await import('./formats.ts')).renderBuildEnv(host.profile);
     case 'table': {
       const { renderTable } = await import('./table.ts');
       return renderTable(host, { human, ...output.terminal() });

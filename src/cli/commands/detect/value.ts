@@ -1,4 +1,7 @@
+import { COMPILER_NAMES, flagsForHost, parseCompiler } from '../../../host/compiler-flags.ts';
+import { effectiveCpu } from '../../../host/effective-flags.ts';
 import { parseFeature } from '../../../host/features.ts';
+import { formatReason, whyNot } from '../../../host/why-not.ts';
 import { formatPlatform } from '../../../oci/manifest.ts';
 import type { DetectedHost } from '../../detect-host.ts';
 import { UserError } from '../../user-error.ts';
@@ -65,4 +68,64 @@ function valuesNamed(name: string, host: DetectedHost): readonly string[] | unde
     .filter((feature) => feature?.kind === name)
     .map((feature) => feature?.value ?? '');
   return values.length > 0 || KINDS.includes(name) ? values : undefined;
+}
+
+/**
+ * The flags with which a compiler, `gcc@12`, builds for the host; on stderr a word when they build for less.
+ * @throws {UserError} status 2 for a compiler that is not known, 1 for one that has nothing for this host.
+ */
+export function renderCompilerFlags(written: string, { profile }: DetectedHost, json: boolean): string {
+  const compiler = parseCompiler(written);
+  if (compiler === undefined) {
+    throw new UserError(`“${written}” is no compiler and version that is known`, {
+      nextStep: `Write name@version, such as gcc@12; known are ${COMPILER_NAMES.join(', ')}.`,
+      exitStatus: 2,
+    });
+  }
+  const { microarchitecture, compatible } = profile.cpu;
+  const found = flagsForHost(compatible, compiler);
+  if (found === undefined) {
+    throw new UserError(`${written} builds for nothing that this host runs`, {
+      nextStep: 'metahub detect --json lists every compiler’s flags for it under “compilers”.',
+    });
+  }
+  if (json) return `${JSON.stringify({ compiler, ...found }, undefined, 2)}\n`;
+  if (found.microarchitecture !== microarchitecture) {
+    process.stderr.write(
+      `metahub: ${written} does not know ${microarchitecture}: these build for ${found.microarchitecture}\n`,
+    );
+  }
+  return `${found.flags}\n`;
+}
+
+export interface WhyNotOptions {
+  readonly strictArchspec: boolean;
+  readonly json: boolean;
+}
+
+/**
+ * What the host lacks to run code of a microarchitecture, or that it runs it.
+ * @throws {UserError} status 2 for a name that no microarchitecture has.
+ */
+export function renderWhyNot(written: string, host: DetectedHost, options: WhyNotOptions): string {
+  const { facts, profile } = host;
+  const { strictArchspec } = options;
+  const cpu = strictArchspec ? facts.cpu : effectiveCpu(facts);
+  const answer = whyNot(cpu, facts.architecture, written, { strictArchspec });
+  const [unknown] = answer.reasons;
+  if (unknown?.kind === 'unknown') {
+    const { suggestions } = unknown;
+    throw new UserError(`there is no microarchitecture “${written}”`, {
+      nextStep:
+        suggestions.length === 0
+          ? 'Names are archspec’s, such as zen4 or neoverse_v2; metahub detect compatible lists this host’s.'
+          : `Did you mean ${suggestions.join(', ')}?`,
+      exitStatus: 2,
+    });
+  }
+  if (options.json) return `${JSON.stringify(answer, undefined, 2)}\n`;
+  const { microarchitecture } = profile.cpu;
+  if (answer.runs) return `This host (${microarchitecture}) runs code built for ${answer.name}.\n`;
+  const reasons = answer.reasons.map((reason) => `  ${formatReason(reason)}\n`).join('');
+  return `This host (${microarchitecture}) does not run code built for ${answer.name}:\n${reasons}`;
 }

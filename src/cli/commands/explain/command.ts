@@ -4,8 +4,8 @@ import { helpText } from '../../help-text.ts';
 import { wantsColour } from '../../output.ts';
 import { addSettings, loadSettings } from '../../settings/load.ts';
 import { UserError } from '../../user-error.ts';
+import { EXPLAIN_SETTINGS, type ExplainFlags } from './load.ts';
 import type { Explanation } from './run.ts';
-import { EXPLAIN_SETTINGS, type ExplainFlags } from './settings.ts';
 
 const EXAMPLES = helpText(
   [
@@ -43,7 +43,7 @@ async function explain(image: string | undefined, flags: ExplainFlags): Promise<
   const settings = await loadSettings(EXPLAIN_SETTINGS, { ...flags });
   const { readSubject } = await import('./load.ts');
   if (flags.requires) {
-    const { renderLeast } = await import('./requires.ts');
+    const { renderLeast } = await import('./text.ts');
     process.stdout.write(renderLeast(await readSubject(image, flags, settings, []), flags.json === true));
     return;
   }

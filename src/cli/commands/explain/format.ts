@@ -1,6 +1,6 @@
 import { printable } from '../../../lib/text.ts';
 import { type Descriptor, formatPlatform } from '../../../oci/manifest.ts';
-import { formatDemand } from '../../../selection/demands.ts';
+import { type Demand, formatDemand } from '../../../selection/demands.ts';
 import type { Verdict } from '../../../selection/select.ts';
 import type { Explanation } from './run.ts';
 
@@ -40,4 +40,9 @@ export function heading({ subject, selection }: Explanation): string {
       ? source.document.mediaType
       : `an index of ${count} ${count === 1 ? 'entry' : 'entries'}`;
   return `${printable(name)}\n${printable(what)}, ${source.digest}\n`;
+}
+
+/** A demand for programs, with the field that said so. */
+export function demandJson(demand: Demand): { readonly demand: string; readonly source: string } {
+  return { demand: formatDemand(demand), source: demand.source };
 }

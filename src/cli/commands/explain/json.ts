@@ -1,7 +1,7 @@
 import { jsonText } from '../../../lib/text.ts';
 import { requirementsOf } from '../../../selection/demands.ts';
 import type { Verdict } from '../../../selection/select.ts';
-import { demandJson } from '../demand-json.ts';
+import { demandJson } from './format.ts';
 import { type Explanation, measuredOf } from './run.ts';
 
 /** What the entry says itself, whoever asks. */

@@ -20,11 +20,33 @@ import type { ExtraDemands } from '../../../selection/select.ts';
 import type { BenchmarkResult } from '../../benchmark-results.ts';
 import { lookupFailure, parseImage, withRegistry } from '../../image-lookup.ts';
 import { suggestEntry } from '../../settings/catalog.ts';
+import { readTexts } from '../../settings/parse.ts';
 import { readRules } from '../../settings/rules.ts';
-import type { ResolvedSettings } from '../../settings/setting.ts';
-import type { LOOKUP_SETTINGS } from '../../settings/table.ts';
+import type { ResolvedSettings, Setting } from '../../settings/setting.ts';
+import { LOOKUP_SETTINGS, SERVE_SETTINGS } from '../../settings/table.ts';
 import { UserError } from '../../user-error.ts';
-import type { ExplainFlags } from './settings.ts';
+
+/** As for `serve`, but of several hosts. */
+export const EXPLAIN_SETTINGS = {
+  ...LOOKUP_SETTINGS,
+  /** Where the results of `metahub bench` are. */
+  data: SERVE_SETTINGS.data,
+  profile: {
+    flags: '--profile <file>',
+    repeatable: true,
+    help: 'ask for this host (the output of detect --json); several make a table of hosts and entries',
+    fallback: () => [],
+    parse: readTexts,
+  } satisfies Setting<readonly string[]>,
+} as const;
+
+export interface ExplainFlags {
+  readonly json?: boolean;
+  readonly digest?: boolean;
+  readonly manifest?: string;
+  readonly requires?: boolean;
+  readonly readConfig?: boolean;
+}
 
 type Settings = ResolvedSettings<Omit<typeof LOOKUP_SETTINGS, 'profile'>>;
 

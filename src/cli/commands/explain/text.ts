@@ -1,9 +1,12 @@
 import type { HostProfile } from '../../../host/profile.ts';
-import { printable, wrap } from '../../../lib/text.ts';
+import { jsonText, printable, wrap } from '../../../lib/text.ts';
 import { formatPlatform } from '../../../oci/manifest.ts';
+import { minimumRequirements } from '../../../selection/minimum-requirements.ts';
 import { formatFailure, type Verdict, type VerdictStatus } from '../../../selection/select.ts';
 import type { BenchmarkResult } from '../../benchmark-results.ts';
+import { UserError } from '../../user-error.ts';
 import { demandsText, heading, type Page, painted, platformText } from './format.ts';
+import type { ExplainSubject } from './load.ts';
 import { type Explanation, measuredOf } from './run.ts';
 
 const WORD: Readonly<Record<VerdictStatus, string>> = {
@@ -130,4 +133,29 @@ function suggestionRows({ suggestion }: Explanation['subject'], page: Page): rea
   if (suggestion === undefined) return [];
   const text = `the catalogue has a list that answers this tag with the image that fits: metahub catalog enable ${suggestion}`;
   return wrapped('hint', text, page);
+}
+
+/**
+ * The least hardware that runs the image, for each platform.
+ * @throws {UserError} when the image is no index, so that nothing says what it needs.
+ */
+export function renderLeast({ name, source, policy }: ExplainSubject, json: boolean): string {
+  const { document } = source;
+  if (document.kind !== 'index') {
+    throw new UserError(`${name} is no index, so nothing in it says what hardware it needs`, {
+      nextStep: 'Only an image index has entries with demands.',
+    });
+  }
+  const least = minimumRequirements(document, policy);
+  if (json) return `${jsonText({ image: name, digest: source.digest, least }, 2)}\n`;
+  if (least.length === 0) return 'no host can run any entry of it\n';
+  const width = Math.max(...least.map(({ platform }) => printable(platform).length));
+  return least
+    .map(({ platform, features, positions }) => {
+      const what = features.length === 0 ? 'any host' : features.join(' and ');
+      const which = positions.map((position) => position + 1).join(', ');
+      const noun = positions.length === 1 ? 'entry' : 'entries';
+      return `${printable(platform).padEnd(width)}  ${printable(what)}  (${noun} ${which})\n`;
+    })
+    .join('');
 }

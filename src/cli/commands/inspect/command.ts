@@ -52,6 +52,6 @@ async function inspect(written: string, flags: InspectFlags): Promise<void> {
     }
   });
   if (flags.raw) process.stdout.write(inspected.manifest.bytes);
-  else if (flags.json) process.stdout.write((await import('./json.ts')).renderJson(inspected));
-  else process.stdout.write((await import('./text.ts')).renderText(inspected));
+  else if (flags.json) process.stdout.write((await import('./render.ts')).renderJson(inspected));
+  else process.stdout.write((await import('./render.ts')).renderText(inspected));
 }

@@ -5,7 +5,7 @@ import { newPseudonym, openPusher, openUpstream } from '../../open-upstream.ts';
 import { addSettings, loadSettings } from '../../settings/load.ts';
 import { addTargetOptions, loadTarget, type TargetFlags } from '../../settings/mirror-target.ts';
 import { LOOKUP_SETTINGS, SERVE_SETTINGS } from '../../settings/table.ts';
-import { readList } from './list.ts';
+import { readList } from './plan.ts';
 
 const { upstream, publicRegistries } = LOOKUP_SETTINGS;
 const PUSH_SETTINGS = { upstream, publicRegistries, listen: SERVE_SETTINGS.listen } as const;

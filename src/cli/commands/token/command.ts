@@ -48,7 +48,7 @@ function expiryOf(text: string): Date | undefined {
 
 async function create(user: string, name: string, flags: CreateFlags): Promise<void> {
   const expires = expiryOf(flags.expires);
-  const { createAccessToken } = await import('../../../site/access-token.ts');
+  const { createAccessToken } = await import('../../../site/account.ts');
   const { text, sha256 } = createAccessToken();
   await withAdmin(flags.machines, (admin) =>
     admin.addToken(user, { name, sha256, expires, repositories: flags.repository }),

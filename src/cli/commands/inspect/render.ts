@@ -1,7 +1,7 @@
-import { printable, sizeText } from '../../../lib/text.ts';
+import { jsonText, printable, sizeText } from '../../../lib/text.ts';
 import type { Descriptor, ImageManifest } from '../../../oci/manifest.ts';
 import { formatDemand, requirementsOf } from '../../../selection/demands.ts';
-import { platformText } from '../explain/format.ts';
+import { demandJson, platformText } from '../explain/format.ts';
 import type { Inspected, Member } from './run.ts';
 
 const LABEL_WIDTH = 10;
@@ -64,4 +64,39 @@ export function renderText({ name, manifest, document, members }: Inspected): st
     case 'opaque':
       return rows([...head, ['', document.reason]]);
   }
+}
+
+function imageJson({ config, layers }: ImageManifest): object {
+  return {
+    config: { digest: config.digest, sizeBytes: config.sizeBytes, mediaType: config.mediaType },
+    layers: layers.map(({ digest, sizeBytes, mediaType }) => ({ digest, sizeBytes, mediaType })),
+  };
+}
+
+function memberJson({ entry, image, problem }: Member): object {
+  return {
+    digest: entry.digest,
+    mediaType: entry.mediaType,
+    sizeBytes: entry.sizeBytes,
+    platform: entry.raw['platform'] ?? null,
+    annotations: entry.annotations,
+    demands: requirementsOf(entry).map(demandJson),
+    ...(image === undefined ? {} : imageJson(image)),
+    ...(problem === undefined ? {} : { problem }),
+  };
+}
+
+/** Everything for programs. */
+export function renderJson({ name, manifest, document, members }: Inspected): string {
+  const told = {
+    image: name,
+    digest: manifest.digest,
+    mediaType: document.mediaType,
+    sizeBytes: manifest.bytes.length,
+    ...(document.kind === 'index'
+      ? { annotations: document.annotations, entries: members.map(memberJson) }
+      : {}),
+    ...(document.kind === 'image' ? { annotations: document.annotations, ...imageJson(document) } : {}),
+  };
+  return `${jsonText(told, 2)}\n`;
 }

@@ -1,0 +1,217 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import type { HostProfile } from '../../host/profile.ts';
+import type { CacheOptions, CacheResult } from '../../mirror/cache-options.ts';
+import type { Repository } from '../../oci/reference.ts';
+import type { Registry } from '../../oci/registry.ts';
+import { RegistryError } from '../../oci/registry-error.ts';
+import type { Metrics } from '../../server/metrics.ts';
+import type { RegistryHealth, ReloadResult } from '../../server/status-facts.ts';
+
+/** Counts the cache's results, for `/metrics` and for the status page. */
+export interface CacheResultCount {
+  readonly count: NonNullable<CacheOptions['onResult']>;
+  /** Requests by result, over manifests and blobs. */
+  totals(): Readonly<Record<CacheResult, number>>;
+}
+
+const RESULTS: readonly CacheResult[] = ['hit', 'coalesced', 'miss', 'bypass', 'stale'];
+const KINDS = ['manifest', 'blob'] as const;
+
+export function countCacheResults(metrics: Metrics): CacheResultCount {
+  const counter = metrics.counter(
+    'metahub_cache_requests_total',
+    'Requests that the cache answered, by result.',
+    ['kind', 'result'],
+    KINDS.flatMap((kind) => RESULTS.map((result) => [kind, result])),
+  );
+  const totals: Record<CacheResult, number> = { hit: 0, coalesced: 0, miss: 0, bypass: 0, stale: 0 };
+  return {
+    count: (kind, result) => {
+      counter.child(kind, result).add();
+      totals[result] += 1;
+    },
+    totals: () => ({ ...totals }),
+  };
+}
+
+/** How much the cache takes of the disk, and how much it may. */
+export function registerCacheSize(
+  metrics: Metrics,
+  { usedBytes, limitBytes }: { readonly usedBytes: () => number; readonly limitBytes: () => number },
+): void {
+  metrics.gauge('metahub_cache_bytes', 'What the cache takes of the disk, in bytes.', usedBytes);
+  metrics.gauge('metahub_cache_limit_bytes', 'What the cache may take of the disk, in bytes.', limitBytes);
+}
+
+/** What registries answered, for `/metrics` and for the status page. */
+export interface UpstreamMetrics {
+  /** The same registry, each of its answers counted and timed. */
+  measured(next: Registry): Registry;
+  health(): readonly RegistryHealth[];
+}
+
+const DURATION_BUCKETS = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+const REGISTRIES_MAX = 200;
+
+/** The codes that say that a registry failed, rather than that it has no such thing. */
+const FAILURES: ReadonlySet<string> = new Set([
+  'UNAVAILABLE',
+  'TOOMANYREQUESTS',
+  'UNAUTHORIZED',
+  'DENIED',
+  'MANIFEST_INVALID',
+  'UNKNOWN',
+]);
+
+interface Tally {
+  requests: number;
+  failures: number;
+  failing: string | undefined;
+  successMs: number;
+}
+
+/** @param now monotonic milliseconds */
+export function createUpstreamMetrics(metrics: Metrics, now: () => number): UpstreamMetrics {
+  const durations = metrics.histogram(
+    'metahub_upstream_request_duration_seconds',
+    'Time from asking a registry to its answer; of a blob, to the start of it.',
+    DURATION_BUCKETS,
+    ['registry'],
+    [['docker.io']],
+  );
+  const errors = metrics.counter(
+    'metahub_upstream_errors_total',
+    'Answers of registries that are failures, by the code that clients get.',
+    ['registry', 'code'],
+    [...FAILURES].map((code) => ['docker.io', code]),
+  );
+  const tallies = new Map<string, Tally>();
+
+  function tallyOf(registry: string): Tally {
+    const key = tallies.has(registry) || tallies.size < REGISTRIES_MAX ? registry : 'other';
+    const tally = tallies.get(key) ?? { requests: 0, failures: 0, failing: undefined, successMs: 0 };
+    tallies.set(key, tally);
+    return tally;
+  }
+
+  async function measure<T>({ host }: Repository, ask: Promise<T>): Promise<T> {
+    const startedMs = now();
+    const tally = tallyOf(host);
+    tally.requests += 1;
+    try {
+      const answer = await ask;
+      tally.successMs += now() - startedMs;
+      tally.failing = undefined;
+      return answer;
+    } catch (error) {
+      if (error instanceof RegistryError && FAILURES.has(error.code)) {
+        errors.child(host, error.code).add();
+        tally.failures += 1;
+        tally.failing = error.message;
+      }
+      throw error;
+    } finally {
+      durations.child(host).observe((now() - startedMs) / 1000);
+    }
+  }
+
+  return {
+    measured: (next) => ({
+      resolve: (repository, ...rest) => measure(repository, next.resolve(repository, ...rest)),
+      manifest: (repository, ...rest) => measure(repository, next.manifest(repository, ...rest)),
+      statBlob: (repository, ...rest) => measure(repository, next.statBlob(repository, ...rest)),
+      blob: (repository, ...rest) => measure(repository, next.blob(repository, ...rest)),
+      tags: (repository, ...rest) => measure(repository, next.tags(repository, ...rest)),
+      referrers: (repository, ...rest) => measure(repository, next.referrers(repository, ...rest)),
+    }),
+    health: () =>
+      [...tallies].map(([registry, { requests, failures, failing, successMs }]) => ({
+        registry,
+        requests,
+        failures,
+        failing,
+        meanMs: successMs / Math.max(1, requests - failures),
+      })),
+  };
+}
+
+function countOf(folder: string): number {
+  try {
+    return readdirSync(folder).length;
+  } catch {
+    // No /proc: the figure is not known.
+    return Number.NaN;
+  }
+}
+
+/** The soft limit of open files. @see proc_pid_limits(5) */
+function openFilesMax(): number {
+  try {
+    const limits = readFileSync('/proc/self/limits', 'utf8');
+    return Number(/^Max open files\s+(\d+)/m.exec(limits)?.[1]);
+  } catch {
+    return Number.NaN;
+  }
+}
+
+/**
+ * Figures of the process, under the names that Prometheus' client libraries give them.
+ * @see https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics
+ */
+export function registerProcessMetrics(metrics: Metrics): void {
+  const startSeconds = Date.now() / 1000 - process.uptime();
+  metrics.observedCounter('process_cpu_seconds_total', 'User and system CPU time spent, in seconds.', () => {
+    const { user, system } = process.cpuUsage();
+    return (user + system) / 1e6;
+  });
+  metrics.gauge('process_resident_memory_bytes', 'Resident memory, in bytes.', () =>
+    process.memoryUsage.rss(),
+  );
+  metrics.gauge('process_start_time_seconds', 'When the process started, in Unix time.', () => startSeconds);
+  metrics.gauge('process_open_fds', 'Open file descriptors.', () => countOf('/proc/self/fd'));
+  metrics.gauge('process_max_fds', 'The most file descriptors that may be open.', openFilesMax);
+  metrics.gauge(
+    'nodejs_heap_size_used_bytes',
+    'Heap in use, in bytes.',
+    () => process.memoryUsage().heapUsed,
+  );
+}
+
+/** Which build this is. */
+export function registerBuildInfo(metrics: Metrics, version: string): void {
+  metrics.gauge(
+    'metahub_build_info',
+    'Constant 1, with the versions of MetaHub and Node.js.',
+    () => [[[version, process.versions.node], 1]],
+    ['version', 'node'],
+  );
+}
+
+/** What this host is; the values change with a reload. */
+export function registerHostInfo(metrics: Metrics, profile: () => HostProfile): void {
+  metrics.gauge(
+    'metahub_host_info',
+    'Constant 1, with what this host is.',
+    () => {
+      const { cpu, platform, gpus } = profile();
+      const { microarchitecture } = cpu;
+      const { os, architecture, variant = '' } = platform;
+      return [[[microarchitecture, `${os}/${architecture}`, variant, String(gpus.length)], 1]];
+    },
+    ['microarchitecture', 'platform', 'level', 'gpus'],
+  );
+}
+
+/** What the latest reload came to; `latest` is undefined until there was one. */
+export function registerReloadMetrics(metrics: Metrics, latest: () => ReloadResult | undefined): void {
+  metrics.gauge(
+    'metahub_reload_successful',
+    'Did the latest reload of settings succeed? 1 before the first.',
+    () => (latest()?.refused === undefined ? 1 : 0),
+  );
+  metrics.gauge(
+    'metahub_reload_timestamp_seconds',
+    'When settings were reloaded last, in Unix time; 0: never.',
+    () => Math.floor((latest()?.at.getTime() ?? 0) / 1000),
+  );
+}
