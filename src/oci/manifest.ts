@@ -255,7 +255,7 @@ export function parseManifestDocument(bytes: Uint8Array, contentType?: string): 
  */
 const DIGEST_GRAMMAR = /^(?!sha(?:256|512):)[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[\w=-]+$/;
 
-/** Clients take an entry's digest for well-formed, and some do not survive another (CVE-2026-53493 of containerd). */
+/** Clients take an entry's digest for well-formed, and go on to cut it into parts. */
 function refuseMalformedDigests(entries: unknown): void {
   if (!Array.isArray(entries)) return;
   for (const entry of entries as readonly unknown[]) {

@@ -10,6 +10,7 @@ import { RegistryError } from '../../src/oci/registry-error.ts';
 import { DEFAULT_POLICY } from '../../src/selection/policy.ts';
 import { upstreamAt } from '../../src/upstream/settings.ts';
 import { type Handler, startServer } from '../support/hostile-registry.ts';
+import { longestTurnMs } from '../support/loop-blocks.ts';
 import { closing, repository, tagged, upstreamTo } from '../support/upstream.ts';
 
 const app = repository('team/app');
@@ -141,7 +142,7 @@ describe('an index as long as any may be', { timeout: 30_000 }, () => {
   });
 });
 
-describe('CVE-2026-53493 and -95839 of containerd: an index that no client should be made to read', () => {
+describe('CVE-2026-53493 of containerd, an index of any depth and width, and one with malformed digests', () => {
   const REFUSED: readonly (readonly [string, string])[] = [
     ['more entries than anybody builds', indexOf('x', () => ({ features: ['cpu:broadwell'] }))],
     [
@@ -184,6 +185,18 @@ describe('CVE-2026-53493 and -95839 of containerd: an index that no client shoul
     const index = JSON.stringify({ schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests: [entry] });
     const { pull } = await mirrorOf(() => index);
     expect((await pull('latest')).bytes.toString()).toBe(index);
+  });
+});
+
+describe('CVE-2026-21717 of Node.js: names that are numbers, which collide in a hash table', () => {
+  test('an index with as many of them as it may have holds the event loop for less than 50 ms of CPU time', async () => {
+    // Their hashes are the numbers themselves: those of one remainder fall into one place of a table.
+    const names = Array.from({ length: 32_000 }, (_, at) => `"${(at * 512) % 2 ** 24}${at >> 15}":0`);
+    const { pull } = await mirrorOf((tag) =>
+      indexOf(tag, (at) => (at === 0 ? {} : undefined), `,"x":{${names.join(',')}}`),
+    );
+    await pull('first');
+    expect(await longestTurnMs(() => pull('second'))).toBeLessThan(50);
   });
 });
 

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { request } from 'node:https';
 import { connect } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createAuthority, type TestAuthority } from '../support/certificates.ts';
 import { ask, exchange, serve } from '../support/served.ts';
@@ -35,6 +36,30 @@ describe('CVE-2026-21637: errors in a TLS handshake', () => {
     expect(res.statusCode).toBe(200);
     expect(log.filter(({ level }) => level === 'error')).toEqual([]);
   });
+});
+
+test('CVE-2026-21637: names and protocols that nobody expects in a greeting end no process', async () => {
+  const authority = await createAuthority();
+  try {
+    const { port, log } = await serve({ tls: await authority.issue('127.0.0.1') });
+    for (const options of [
+      { servername: 'x'.repeat(255) },
+      { servername: '__proto__' },
+      { ALPNProtocols: ['h2', 'constructor', 'x'.repeat(255)] },
+    ]) {
+      const socket = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false, ...options });
+      // A server that refuses the greeting resets it.
+      socket.on('error', () => {}).end();
+      await once(socket, 'close');
+    }
+    const req = request({ port, path: '/v2/', host: '127.0.0.1', ca: authority.cert, agent: false });
+    req.end();
+    const [res] = (await once(req, 'response')) as [{ statusCode: number }];
+    expect(res.statusCode).toBe(200);
+    expect(log.filter(({ level }) => level === 'error')).toEqual([]);
+  } finally {
+    authority.remove();
+  }
 });
 
 test('CVE-2026-21714: HTTP/2 frames are not read, with or without a preface', async () => {

@@ -140,7 +140,7 @@ test('a 401 of a host that was redirected to is not answered: its challenge has 
   expect(tokens.issued()).toBe(0);
 });
 
-test('two source hosts share nothing (CVE-2026-103868, CVE-2026-59891): the token of one is never shown to the other', async () => {
+test('two source hosts share nothing (CVE-2026-103868): the token of one is never shown to the other', async () => {
   const tokens = createTokenService();
   const guard = (name: string) => requireBearer(tokens, bearerChallenge(`https://${name}/token`), content());
   const site =

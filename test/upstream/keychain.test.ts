@@ -42,6 +42,30 @@ function logins(...files: string[]) {
   return createKeychain({ files, warn: (message) => warnings.push(message), helperLimitMs: 2000 });
 }
 
+test('CVE-2026-59891: a login is for the host of its key, not for one that the key contains or that contains the key', async () => {
+  const auth = basic('one:secret');
+  const keychain = logins(
+    store({ auths: { 'https://registry.example.com/v1/': { auth }, 'quay.io/team': { auth } } }),
+  );
+  for (const host of [
+    'example.com',
+    'registry.example',
+    'try.example.com',
+    'evil-registry.example.com',
+    'registry.example.com.evil.test',
+    'registry.example.com:5000',
+    'io',
+    'team',
+    'quay.io.evil.test',
+  ]) {
+    expect(await keychain.loginFor(host, NAME), host).toBeUndefined();
+  }
+  const other = parseRepositoryName('team-of-others/app') as RepositoryName;
+  expect(await keychain.loginFor('quay.io', other)).toBeUndefined();
+  expect(await keychain.loginFor('quay.io', NAME)).toMatchObject({ username: 'one' });
+  expect(await keychain.loginFor('registry.example.com', NAME)).toMatchObject({ username: 'one' });
+});
+
 describe('readDockerConfig()', () => {
   test.each([
     ['https://index.docker.io/v1/', 'docker.io'],

@@ -227,12 +227,15 @@ describe('a tunnel', () => {
     },
   );
 
-  test('that breaks as soon as it is there fails the request, and nothing else', async () => {
-    const proxy = closing(await tunnelling('HTTP/1.1 200 OK'));
-    const upstream = upstreamTo(upstreamAt('https://registry.test'), { proxy: { https: proxy.url } });
-    const asked = upstream.manifest(repository('team/app'), tagged('v1'));
-    await expect(asked).rejects.toMatchObject({ code: 'UNAVAILABLE' });
-  });
+  test.each(['HTTP/1.1 200 OK', 'HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade'])(
+    'that answers %j and breaks as soon as it is there fails the request, and nothing else',
+    async (head) => {
+      const proxy = closing(await tunnelling(head));
+      const upstream = upstreamTo(upstreamAt('https://registry.test'), { proxy: { https: proxy.url } });
+      const asked = upstream.manifest(repository('team/app'), tagged('v1'));
+      await expect(asked).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    },
+  );
 });
 
 test.each([

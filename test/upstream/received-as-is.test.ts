@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest';
+import { virtual } from '../../src/mirror/virtual.ts';
 import { digestOf } from '../../src/oci/digest.ts';
+import { parseListSpec } from '../../src/oci/image-list.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import { upstreamAt } from '../../src/upstream/settings.ts';
 import {
@@ -9,6 +11,7 @@ import {
   startRawServer,
   startServer,
 } from '../support/hostile-registry.ts';
+import { cacheAt, dataDirectory } from '../support/store.ts';
 import { closing, readBlob, repository, tagged, upstreamTo } from '../support/upstream.ts';
 
 const app = repository('team/app');
@@ -91,13 +94,26 @@ describe('the digest decides, not the label', () => {
     expect((await upstream.manifest(app, reference)).mediaType).toBe(MEDIA_TYPE.ociIndex);
   });
 
-  test('CVE-2026-85747: a by-digest manifest with the right header and other bytes is refused', async () => {
+  // Reported as CVE-2026-85747, of which no public record was found.
+  test('a by-digest manifest with the right header and other bytes is refused, through a cache and a list too', async () => {
     const digest = digestOf(Buffer.from('the true manifest'));
     const { upstream } = await started((_, response) => {
       response.writeHead(200, { 'docker-content-digest': digest, 'content-type': MEDIA_TYPE.ociIndex });
       response.end(JSON.stringify(INDEX));
     });
-    await expect(upstream.manifest(app, { kind: 'digest', digest })).rejects.toMatchObject({
+    const { cache } = await cacheAt(await dataDirectory(), { next: upstream });
+    const image = `registry.test/team/app@${digest}`;
+    const list = parseListSpec({ image: 'registry.test/team/list:v1', manifests: [{ image }] });
+    const lists = virtual({ next: cache, catalog: () => [list], now: () => 0, onMissing: () => {} });
+    const reference = { kind: 'digest', digest } as const;
+    for (const registry of [upstream, cache, lists]) {
+      const asked = registry.manifest(app, reference);
+      await expect(asked).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    }
+    await expect(lists.manifest(repository('team/list'), tagged('v1'))).rejects.toMatchObject({
+      code: 'UNAVAILABLE',
+    });
+    await expect(lists.manifest(repository('team/list'), reference)).rejects.toMatchObject({
       code: 'UNAVAILABLE',
     });
   });

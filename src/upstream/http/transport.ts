@@ -183,7 +183,12 @@ function exchange(agent: Agent, outgoing: Outgoing, route: Route, timeouts: Time
       const onSilence = () => giveUp(new DeadConnectionError('a kept connection does not answer'));
       silence = setTimeout(onSilence, KEPT_SILENT_MS);
     });
-    request.once('upgrade', () => giveUp(new Error('the server changed the protocol')));
+    request.once('upgrade', (_message, socket: Socket) => {
+      // The socket is the request's no more: destroyed with an error, it would emit that where nothing listens.
+      settle();
+      socket.destroy();
+      reject(new Error('the server changed the protocol'));
+    });
     request.once('response', (message) => {
       clearTimeout(timer);
       clearTimeout(silence);
