@@ -40,7 +40,8 @@ handles of the mirror afterwards.
 
 Every reader of what others write (request lines, headers, challenges, references, ranges, indexes, configuration) is tried with
 input made up at random: 500 times each with the tests, and 10,000 times each with \`npm run fuzz\`, for every night.
-\`METAHUB_FUZZ_RUNS\` says how often instead. A failure names the seed and the smallest input that shows it.
+\`METAHUB_FUZZ_RUNS\` says how often instead. A failure names the seed, which \`METAHUB_FUZZ_SEED\` takes, and the smallest input that
+shows it.
 `;
 
 function escapeCell(text: string): string {

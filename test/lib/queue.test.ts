@@ -95,7 +95,7 @@ describe('TurnQueue', () => {
   test('is ready again after it has been idle', async () => {
     const turns = new TurnQueue();
     await turns.next();
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    for (let idle = 0; idle < 10; idle += 1) await new Promise(setImmediate);
     await expect(turns.next()).resolves.toBeUndefined();
   });
 });

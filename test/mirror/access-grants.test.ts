@@ -144,7 +144,9 @@ describe.each(KINDS)('access to a stored %s', (kind) => {
       if (name.endsWith('/team/secret')) throw new RegistryError('BLOB_UNKNOWN', 'deleted');
     };
     // Anything that the repository does not know any more tells.
-    await expect(cache.resolve(secret, tagged('v1'), { access: alice })).rejects.toThrow();
+    await expect(cache.resolve(secret, tagged('v1'), { access: alice })).rejects.toMatchObject({
+      code: 'BLOB_UNKNOWN',
+    });
     await read(cache, kind, other, digest, alice);
     await expect(read(cache, kind, secret, digest, alice)).rejects.toMatchObject({ status: 404 });
     await read(cache, kind, other, digest, alice);

@@ -2,7 +2,6 @@ import { randomBytes } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
-import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { cached } from '../../src/mirror/cache.ts';
 import type { ContentStore } from '../../src/oci/content-store.ts';
@@ -25,6 +24,26 @@ function gate() {
   return { open, opened };
 }
 
+/** A cache, and what waits until so many requests for blobs have looked into its store and joined a fetch. */
+async function cacheWithJoins() {
+  const { store } = await storeAt(await dataDirectory());
+  let lookups = 0;
+  const counted: ContentStore = {
+    ...store,
+    blob: async (...asked) => {
+      const found = await store.blob(...asked);
+      lookups += 1;
+      return found;
+    },
+  };
+  const joined = async (requests: number) => {
+    await expect.poll(() => lookups).toBeGreaterThanOrEqual(requests);
+    // A request joins in the turn of the event loop in which its look-up ends.
+    await new Promise(setImmediate);
+  };
+  return { ...(await cacheAt(await dataDirectory(), { store: counted })), joined };
+}
+
 /** A reader that leaves after so many bytes. */
 async function readAndLeave(blob: Blob, sizeBytes: number): Promise<void> {
   if (blob.kind !== 'content') throw new Error('redirected');
@@ -36,7 +55,7 @@ async function readAndLeave(blob: Blob, sizeBytes: number): Promise<void> {
       done();
     },
   });
-  await expect(blob.writeTo(sink)).rejects.toThrow();
+  await expect(blob.writeTo(sink)).rejects.toThrow('the reader has left');
 }
 
 describe('fault 44: a hundred clients and one blob', () => {
@@ -63,14 +82,17 @@ describe('fault 44: a hundred clients and one blob', () => {
   });
 
   test('an upstream that refuses refuses all, and is asked again by the next', async () => {
-    const { upstream, cache } = await cacheAt(await dataDirectory());
+    const { upstream, cache, joined } = await cacheWithJoins();
     const bytes = randomBytes(1000);
     const digest = upstream.putBlob(bytes);
+    const answer = gate();
     upstream.before = async () => {
-      await delay(50);
+      await answer.opened;
       throw new RegistryError('UNAVAILABLE', 'not now');
     };
     const asked = Array.from({ length: 10 }, () => cache.blob(app, digest));
+    await joined(10);
+    answer.open();
     for (const { status } of await Promise.allSettled(asked)) expect(status).toBe('rejected');
     expect(upstream.count()).toBe(1);
     upstream.before = () => {};
@@ -109,7 +131,7 @@ describe('fault 45: the first client leaves', () => {
   });
 
   test('while the upstream is still being asked, the others are answered', async () => {
-    const { upstream, cache } = await cacheAt(await dataDirectory());
+    const { upstream, cache, joined } = await cacheWithJoins();
     const bytes = randomBytes(1000);
     const digest = upstream.putBlob(bytes);
     const [asked, answer] = [gate(), gate()];
@@ -121,10 +143,9 @@ describe('fault 45: the first client leaves', () => {
     const first = cache.blob(app, digest, { signal: leaving.signal });
     const second = cache.blob(app, digest);
     await asked.opened;
-    // Nothing tells when the second has joined; it has nothing else to do.
-    await delay(50);
+    await joined(2);
     leaving.abort();
-    await expect(first).rejects.toThrow();
+    await expect(first).rejects.toMatchObject({ name: 'AbortError' });
     answer.open();
     expect((await readBlob(await second)).equals(bytes)).toBe(true);
     expect(upstream.count()).toBe(1);
@@ -136,13 +157,15 @@ describe('fault 45: the first client leaves', () => {
     const digest = content.putBlob(bytes);
     const server = closing(await startServer(serveContent(content)));
     const { store, layout } = await storeAt(await dataDirectory());
-    const [opening, room] = [gate(), gate()];
+    const [opening, room, opened] = [gate(), gate(), gate()];
     const slow: ContentStore = {
       ...store,
       ingest: async (...asked) => {
         opening.open();
         await room.opened;
-        return store.ingest(...asked);
+        const intake = await store.ingest(...asked);
+        opened.open();
+        return intake;
       },
     };
     const next = upstreamTo(upstreamAt(server.url));
@@ -151,10 +174,9 @@ describe('fault 45: the first client leaves', () => {
     const left = cache.blob(app, digest, { signal: leaving.signal });
     await opening.opened;
     leaving.abort();
-    await expect(left).rejects.toThrow();
+    await expect(left).rejects.toMatchObject({ name: 'AbortError' });
     room.open();
-    // The former fetch has its intake by now.
-    await delay(100);
+    await opened.opened;
     expect((await readBlob(await cache.blob(app, digest))).equals(bytes)).toBe(true);
     await expect.poll(() => readdir(join(layout, 'incoming'))).toEqual([]);
   });

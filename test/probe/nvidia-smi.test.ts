@@ -1,6 +1,5 @@
 import { chmodSync, existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import {
   parseCudaVersion,
@@ -101,8 +100,7 @@ describe('asking nvidia-smi', () => {
     expect(answer).toEqual({ kind: 'unavailable', why: 'did not answer within 0.4 s and was killed' });
     expect(existsSync(join(folder, 'child'))).toBe(true);
     const pids = ['self', 'child'].map((name) => Number(readFileSync(join(folder, name), 'utf8')));
-    for (let tries = 0; tries < 50 && pids.some(isAlive); tries += 1) await sleep(20);
-    expect(pids.filter(isAlive)).toEqual([]);
+    await expect.poll(() => pids.filter(isAlive)).toEqual([]);
   });
 
   test('does not wait for a grandchild that keeps its output open', async () => {

@@ -78,7 +78,12 @@ describe('the service manager', () => {
     const { start, lines } = standIn();
     const notifier = start(environment);
     await notifier.ready('ready');
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    // As long as another one takes to hear several signs of life.
+    const other = standIn();
+    const listening = other.start({ NOTIFY_SOCKET: '/run/notify', WATCHDOG_USEC: '1000' });
+    await listening.ready('ready');
+    await expect.poll(() => other.lines().length).toBeGreaterThan(5);
+    await listening.stopping();
     expect(lines().filter((line) => line === 'WATCHDOG=1')).toEqual([]);
     expect(lines()).toHaveLength('NOTIFY_SOCKET' in environment ? 1 : 0);
   });

@@ -9,6 +9,7 @@ import { Eviction } from '../../src/store/eviction.ts';
 import { layoutOf, prepareLayout } from '../../src/store/layout.ts';
 import { diskBytesOf, type IndexedContent, LruIndex } from '../../src/store/lru-index.ts';
 import { type ContentKind, createRecords } from '../../src/store/metadata.ts';
+import { FUZZ_RUNS } from '../support/fuzz.ts';
 import { dataDirectory, storeAt } from '../support/store.ts';
 import { repository } from '../support/upstream.ts';
 
@@ -278,5 +279,6 @@ test('totals and order are those of a plain list, whatever comes and goes', () =
           expect([holdings.countOf(kind), holdings.diskBytesOf(kind)]).toEqual([own.length, sum(own)]);
       }
     }),
+    { numRuns: FUZZ_RUNS },
   );
 });

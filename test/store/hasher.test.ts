@@ -76,7 +76,7 @@ describe('hashing in a thread', () => {
     running.take(bytes);
     running.stored(bytes.length);
     await hasher.close();
-    await expect(running.matches()).rejects.toThrow();
+    await expect(running.matches()).rejects.toThrow('the hashing thread has ended');
     const check = await hasher.checkFile(file.fd, bytes.length, digestOf(bytes), false);
     expect(check.hasDigest).toBe(true);
   });

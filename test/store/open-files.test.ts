@@ -6,6 +6,8 @@ import { Writable } from 'node:stream';
 import { describe, expect, test } from 'vitest';
 import type { Digest } from '../../src/oci/digest.ts';
 import type { Blob } from '../../src/oci/registry.ts';
+import { createRandom, type Random } from '../soak/random.ts';
+import { FUZZ_SEED } from '../support/fuzz.ts';
 import { cacheAt, dataDirectory } from '../support/store.ts';
 import { readBlob, repository } from '../support/upstream.ts';
 
@@ -77,7 +79,7 @@ describe.skipIf(process.platform !== 'linux')('a file that nobody reads', () => 
 });
 
 /** A client that takes its time over every chunk, and looks at the bytes only afterwards. */
-async function readLate(blob: Blob): Promise<Buffer> {
+async function readLate(blob: Blob, random: Random): Promise<Buffer> {
   if (blob.kind !== 'content') throw new Error(`redirected to ${blob.location}`);
   const copies: Buffer[] = [];
   const sink = new Writable({
@@ -85,7 +87,7 @@ async function readLate(blob: Blob): Promise<Buffer> {
       setTimeout(() => {
         copies.push(Buffer.from(chunk));
         done();
-      }, 5 * Math.random());
+      }, 5 * random.next());
     },
   });
   await blob.writeTo(sink);
@@ -95,12 +97,16 @@ async function readLate(blob: Blob): Promise<Buffer> {
 /** Memory is used again: given back a moment too early, one reader would see another's bytes. */
 test('readers of large and small parts at once each get their own bytes, however late they look', async () => {
   const { cache, blobs } = await holding([5 * MIB, 3 * MIB, 40 * KIB]);
+  const random = createRandom(FUZZ_SEED);
   const readers = blobs.flatMap(({ bytes, digest }) =>
     Array.from({ length: 12 }, async (_, turn) => {
-      const first = Math.floor(Math.random() * (bytes.length - KIB));
+      const first = random.whole(0, bytes.length - KIB - 1);
       const last = turn % 2 === 0 ? Math.min(first + 64 * KIB, bytes.length) - 1 : bytes.length - 1;
       const blob = await cache.blob(app, digest, { range: { kind: 'from', first, last } });
-      expect((await readLate(blob)).equals(bytes.subarray(first, last + 1))).toBe(true);
+      expect(
+        (await readLate(blob, random.fork())).equals(bytes.subarray(first, last + 1)),
+        `seed ${FUZZ_SEED}`,
+      ).toBe(true);
     }),
   );
   await Promise.all(readers);

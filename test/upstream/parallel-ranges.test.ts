@@ -187,7 +187,7 @@ describe.each(READERS)(
           done();
         },
       });
-      await expect(blob.writeTo(sink)).rejects.toThrow();
+      await expect(blob.writeTo(sink)).rejects.toThrow('the reader has left');
       await expect.poll(() => store.underWay(), { timeout: 10_000 }).toBe(0);
     });
 

@@ -104,7 +104,7 @@ describe('values', () => {
     expect(readListen(text)).toEqual(address);
   });
   test.each(['', 'host', '127.0.0.1:99999', '::1:80', 'a:b'])('%j is none', (text) => {
-    expect(() => readListen(text)).toThrow();
+    expect(() => readListen(text)).toThrow(/is no HOST:PORT/);
   });
   test.each([
     ['50GiB', 53_687_091_200],
