@@ -65,7 +65,7 @@ describe('any configuration file', () => {
         const file = await loadConfigFile(path).catch((error: unknown) => {
           expect(error).toBeInstanceOf(UserError);
         });
-        if (!file) return;
+        fc.pre(file !== undefined);
         const sources = { flags: {}, environment: {}, file: file.content, filePath: path };
         onlyUserErrors(() => resolveSettings(SERVE_SETTINGS, sources));
       }),

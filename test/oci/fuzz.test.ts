@@ -84,7 +84,7 @@ describe('any text', () => {
       fc.property(header, fc.nat(300), (text, sizeBytes) => {
         const request = parseRange(text);
         const range = request && resolveRange(request, sizeBytes);
-        if (range === undefined || range === 'unsatisfiable') return;
+        fc.pre(range !== undefined && range !== 'unsatisfiable');
         expect(range.start).toBeGreaterThanOrEqual(0);
         expect(range.start).toBeLessThan(range.end);
         expect(range.end).toBeLessThanOrEqual(sizeBytes);
@@ -109,6 +109,16 @@ describe('any text', () => {
     );
   });
 });
+
+/** What it returns, or the error that it throws. */
+function outcomeOf<T>(body: () => T): T | Error {
+  try {
+    return body();
+  } catch (error) {
+    if (error instanceof Error) return error;
+    throw error;
+  }
+}
 
 describe('any bytes', () => {
   const descriptor = {
@@ -142,15 +152,12 @@ describe('any bytes', () => {
   test('are an index of well-formed entries, an image, something to pass on, or a typed error', () => {
     fc.assert(
       fc.property(bytes, contentType, (document, type) => {
-        try {
-          const parsed = parseManifestDocument(document, type);
-          if (parsed.kind !== 'index') return;
-          for (const { digest, sizeBytes } of parsed.entries) {
-            expect(parseDigest(digest)).toBe(digest);
-            expect(Number.isSafeInteger(sizeBytes)).toBe(true);
-          }
-        } catch (error) {
-          expect(error).toBeInstanceOf(RegistryError);
+        const parsed = outcomeOf(() => parseManifestDocument(document, type));
+        if (parsed instanceof Error) expect(parsed).toBeInstanceOf(RegistryError);
+        fc.pre(!(parsed instanceof Error) && parsed.kind === 'index');
+        for (const { digest, sizeBytes } of parsed.entries) {
+          expect(parseDigest(digest)).toBe(digest);
+          expect(Number.isSafeInteger(sizeBytes)).toBe(true);
         }
       }),
       RUNS,
