@@ -2,6 +2,7 @@ import { rmSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { writeChecksums } from './checksums.ts';
 import { buildDeb } from './deb.ts';
+import { buildExecutable } from './executable.ts';
 import { packNpm } from './npm.ts';
 import { buildImage } from './oci.ts';
 import { HOST_ARCHITECTURE, RELEASE, ROOT, run } from './project.ts';
@@ -14,6 +15,7 @@ const PARTS = {
     const architectures = isQuick ? [HOST_ARCHITECTURE] : (['amd64', 'arm64'] as const);
     return architectures.map((architecture) => buildDeb(architecture, isQuick));
   },
+  executable: () => [buildExecutable()],
   oci: () => [buildImage()],
   sbom: () => [writeSbom()],
   checksums: () => [writeChecksums()],

@@ -5,7 +5,7 @@ import { nodeBinary } from './node-binary.ts';
 import { type Architecture, HOST_ARCHITECTURE, ROOT, run } from './project.ts';
 
 /** Where a package keeps the program and its Node.js. */
-const HOME = 'usr/lib/metahub';
+export const HOME = 'usr/lib/metahub';
 
 /**
  * Puts the built program into a package's tree, with a Node.js of its own and a code cache that this Node.js has made.

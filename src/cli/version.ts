@@ -1,9 +1,6 @@
-import { readFileSync } from 'node:fs';
+import { packagedText } from '../lib/packaged-files.ts';
 
-/** The folder of this package: the same from the sources and from the bundle. */
-export const PACKAGE_ROOT = new URL('../../', import.meta.url);
-
-const manifest: unknown = JSON.parse(readFileSync(new URL('package.json', PACKAGE_ROOT), 'utf8'));
+const manifest: unknown = JSON.parse(packagedText('package.json'));
 
 /** This program's version, from its package.json. */
 export const VERSION: string =

@@ -1,9 +1,12 @@
 import { fileURLToPath } from 'node:url';
 import { Worker, type WorkerOptions } from 'node:worker_threads';
+import { packagedWorker } from './packaged-files.ts';
 import { SerialQueue } from './queue.ts';
 
 /** Starts `NAME.js` of the built program, or `NAME.ts` of the sources, beside the file whose `import.meta.url` is given. */
 export function startWorker(name: string, besides: string, options: WorkerOptions = {}): Worker {
+  const packaged = packagedWorker(name);
+  if (packaged !== undefined) return new Worker(packaged, { ...options, eval: true, execArgv: [] });
   const built = new URL(`./${name}.js`, besides);
   if (besides.endsWith('.js')) return new Worker(built, { ...options, execArgv: [] });
   // Run from the sources, in tests and benchmarks: the thread has to be given a loader for them.

@@ -1,14 +1,13 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { type BaselineRule, type CatalogEntry, parseCatalogEntry } from '../../catalog/entry.ts';
+import { listPackaged, readPackaged } from '../../lib/packaged-files.ts';
 import { answersTo, type ListSpec } from '../../oci/image-list.ts';
 import { isSameRepository, type Repository, type Tag } from '../../oci/reference.ts';
 import { UserError } from '../user-error.ts';
-import { PACKAGE_ROOT } from '../version.ts';
 import { parseYaml } from './yaml.ts';
 
-const CATALOG = fileURLToPath(new URL('catalog', PACKAGE_ROOT));
+const CATALOG = 'catalog';
 /** The entries with baselines as JSON, so that a mirror starts without a YAML parser: `npm run catalogue-table` writes it. */
 export const BASELINES_FILE = 'baselines.json';
 
@@ -39,11 +38,14 @@ export interface CatalogInForce {
   readonly baselines: readonly BaselineRule[];
 }
 
-async function readTexts(folder: string): Promise<ReadonlyMap<string, string>> {
-  const files = (await readdir(folder)).filter((file) => file.endsWith('.yml')).sort();
-  const texts = files.map(
-    async (file) => [file.slice(0, -4), await readFile(join(folder, file), 'utf8')] as const,
-  );
+/** @param folder another than the package's own */
+async function readTexts(folder: string | undefined): Promise<ReadonlyMap<string, string>> {
+  const [names, read] =
+    folder === undefined
+      ? [await listPackaged(CATALOG), (file: string) => readPackaged(`${CATALOG}/${file}`)]
+      : [await readdir(folder), (file: string) => readFile(join(folder, file), 'utf8')];
+  const files = names.filter((file) => file.endsWith('.yml')).sort();
+  const texts = files.map(async (file) => [file.slice(0, -4), await read(file)] as const);
   return new Map(await Promise.all(texts));
 }
 
@@ -51,7 +53,7 @@ async function readTexts(folder: string): Promise<ReadonlyMap<string, string>> {
  * Opens the catalogue.
  * @throws {UserError} when the package is incomplete.
  */
-export async function openCatalog(folder = CATALOG): Promise<Catalog> {
+export async function openCatalog(folder?: string): Promise<Catalog> {
   const texts = await readTexts(folder).catch(refuseIncomplete);
   const parsed = new Map<string, Promise<CatalogEntry>>();
 
@@ -63,7 +65,7 @@ export async function openCatalog(folder = CATALOG): Promise<Catalog> {
         exitStatus: 2,
       });
     }
-    const path = join(folder, `${name}.yml`);
+    const path = join(folder ?? CATALOG, `${name}.yml`);
     const content = await parseYaml(path, text);
     try {
       return parseCatalogEntry(name, content);
@@ -130,7 +132,7 @@ export async function catalogInForce(settings: CatalogSettings): Promise<Catalog
 
 /** The baselines that apply when no entry is named. @throws {UserError} when the package is incomplete */
 async function defaultBaselines(settings: CatalogSettings): Promise<readonly BaselineRule[]> {
-  const text = await readFile(join(CATALOG, BASELINES_FILE), 'utf8').catch(refuseIncomplete);
+  const text = await readPackaged(`${CATALOG}/${BASELINES_FILE}`).catch(refuseIncomplete);
   const contents = Object.entries(JSON.parse(text) as Readonly<Record<string, unknown>>);
   return contents
     .map(([name, content]) => parseCatalogEntry(name, content))
@@ -146,7 +148,7 @@ function refuseIncomplete(cause: unknown): never {
 }
 
 /** What {@link BASELINES_FILE} has to hold. */
-export async function baselinesJson(folder = CATALOG): Promise<string> {
+export async function baselinesJson(folder?: string): Promise<string> {
   const texts = [...(await readTexts(folder))].filter(([, text]) => HAS_BASELINES.test(text));
   const contents = texts.map(async ([name, text]) => [name, await parseYaml(`${name}.yml`, text)] as const);
   return `${JSON.stringify(Object.fromEntries(await Promise.all(contents)), undefined, 2)}\n`;

@@ -1,0 +1,27 @@
+// What a single executable begins with: its files are assets within it, from which it runs the program.
+const { createRequire } = require('node:module');
+const { getAsset, getAssetKeys, getRawAsset } = require('node:sea');
+const { Script } = require('node:vm');
+
+globalThis.metahubAssets = { keys: getAssetKeys(), text: (key) => getAsset(key, 'utf8') };
+
+/** The exports of a bundle, by the code cache that this Node.js has made of it. */
+function load(name) {
+  const key = `dist/program/${name}`;
+  const filename = `/${key}.js`;
+  const source = globalThis.metahubAssets.text(`${key}.js`);
+  const wrapped = `(function (exports, require, module, __filename, __dirname) {${source}\n})`;
+  const script = new Script(wrapped, { filename, cachedData: Buffer.from(getRawAsset(`${key}.cache`)) });
+  const module = { exports: {} };
+  script
+    .runInThisContext()
+    .call(module.exports, module.exports, createRequire(filename), module, filename, '/dist/program');
+  return module.exports;
+}
+
+async function run(words) {
+  if (words[0] === 'detect' && (await load('detect').quickDetect(words.slice(1)))) return;
+  await load('main').main(process.argv);
+}
+
+run(process.argv.slice(2));

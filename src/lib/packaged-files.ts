@@ -1,0 +1,37 @@
+import { readFileSync } from 'node:fs';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** The files within a single executable, by their paths in the package. */
+interface Assets {
+  readonly keys: readonly string[];
+  readonly text: (key: string) => string;
+}
+
+/** Set by the single executable before it runs the program (packaging/executable/main.cjs). */
+const ASSETS = (globalThis as { metahubAssets?: Assets }).metahubAssets;
+
+/** The folder of the package: the same from the sources and from the bundle. */
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+
+/** The text of a file that comes with the program; `path` is that in the package. */
+export function packagedText(path: string): string {
+  return ASSETS === undefined ? readFileSync(join(ROOT, path), 'utf8') : ASSETS.text(path);
+}
+
+/** As {@link packagedText}, without blocking. */
+export async function readPackaged(path: string): Promise<string> {
+  return ASSETS === undefined ? readFile(join(ROOT, path), 'utf8') : ASSETS.text(path);
+}
+
+/** The names of the files in one folder of the package. */
+export async function listPackaged(folder: string): Promise<readonly string[]> {
+  if (ASSETS === undefined) return readdir(join(ROOT, folder));
+  return ASSETS.keys.filter((key) => key.startsWith(`${folder}/`)).map((key) => key.slice(folder.length + 1));
+}
+
+/** The program of a thread, where it is in no file of its own. */
+export function packagedWorker(name: string): string | undefined {
+  return ASSETS?.text(`dist/program/${name}.js`);
+}
