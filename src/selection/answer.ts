@@ -69,9 +69,12 @@ export function answerFor(
   const selection = select(document, profile, policy, extra);
   const wantsIndex = acceptsIndex || policy.answer === 'index';
   if (!wantsIndex) return withoutIndex(selection, profile, policy);
-  const undecided = nothingToDecide(selection, profile, policy);
+  const isDenied = selection.verdicts.some(({ status }) => status === 'denied');
+  const undecided = isDenied ? undefined : nothingToDecide(selection, profile, policy);
   if (undecided !== undefined) return { kind: 'original', reason: undecided, selection };
-  if (selection.winner === undefined && policy.onNoMatch === 'upstream') return upstreamsOwn(selection);
+  if (selection.winner === undefined && policy.onNoMatch === 'upstream' && !isDenied) {
+    return upstreamsOwn(selection);
+  }
   if (selection.winner !== undefined && policy.answer === 'manifest') {
     const { entry, reason } = selection.winner;
     return { kind: 'entry', entry, reason, selection };
@@ -86,10 +89,13 @@ function withoutIndex(selection: Selection, profile: HostProfile, policy: Select
     const reason = `the client takes no index; ${winner.reason}`;
     return { kind: 'entry', entry: winner.entry, reason, selection };
   }
-  if (!selection.verdicts.some(({ status }) => status === 'ineligible')) {
+  const isDenied = selection.verdicts.some(({ status }) => status === 'denied');
+  if (!isDenied && !selection.verdicts.some(({ status }) => status === 'ineligible')) {
     return { kind: 'original', reason: NO_CANDIDATE, selection };
   }
-  return policy.onNoMatch === 'upstream' ? upstreamsOwn(selection) : refusal(selection, profile, undefined);
+  return policy.onNoMatch === 'upstream' && !isDenied
+    ? upstreamsOwn(selection)
+    : refusal(selection, profile, undefined);
 }
 
 const NO_CANDIDATE = 'no entry is for the platform of this host';
@@ -173,7 +179,8 @@ const NO_FEATURES = 'no features';
 function noneEligible({ verdicts }: Selection): string {
   const ineligible = verdicts.filter(({ status }) => status === 'ineligible');
   const [first] = ineligible;
-  if (first === undefined) return 'no entry is eligible';
+  if (first === undefined)
+    return verdicts.find(({ status }) => status === 'denied')?.reason ?? 'no entry is eligible';
   if (ineligible.length === 1) return `the only entry for this platform ${first.reason}`;
   const failing = new Set(
     ineligible.flatMap(({ failures }) =>

@@ -18,6 +18,7 @@ const KNOWN = [
   'pin',
   'baseline',
   'readConfig',
+  'denyAnnotations',
   'readCompatibility',
 ];
 
@@ -47,6 +48,13 @@ function readPriority(value: unknown): readonly string[] {
   if (!Array.isArray(names) || names.length === 0)
     throw new Error('priority must be a list of feature kinds');
   return names.map((name) => readText('priority', name));
+}
+
+/** An empty list takes back what the policy for all repositories denies. */
+function readPrefixes(value: unknown): readonly string[] {
+  const prefixes = typeof value === 'string' ? [value] : value;
+  if (!Array.isArray(prefixes)) throw new Error('denyAnnotations must be a list of prefixes of annotations');
+  return prefixes.map((prefix) => readText('denyAnnotations', prefix));
 }
 
 function readPin(value: unknown): string {
@@ -85,7 +93,8 @@ export function parsePolicy(value: unknown, base: SelectionPolicy = DEFAULT_POLI
           CHOICES[key] as unknown as readonly NonNullable<SelectionPolicy[Key]>[],
           read[key],
         );
-  const { allowForeignVendor, priority, pin, baseline, readConfig, readCompatibility } = read;
+  const { allowForeignVendor, priority, pin, baseline, readConfig, readCompatibility, denyAnnotations } =
+    read;
   return Object.freeze({
     match: choose('match'),
     gpu: choose('gpu'),
@@ -99,6 +108,7 @@ export function parsePolicy(value: unknown, base: SelectionPolicy = DEFAULT_POLI
     priority: priority === undefined ? base.priority : readPriority(priority),
     pin: pin === undefined ? base.pin : readPin(pin),
     baseline: baseline === undefined ? base.baseline : parseBaseline(baseline),
+    denyAnnotations: denyAnnotations === undefined ? base.denyAnnotations : readPrefixes(denyAnnotations),
     readConfig: readConfig === undefined ? base.readConfig : readBoolean('readConfig', readConfig),
     readCompatibility:
       readCompatibility === undefined

@@ -18,6 +18,11 @@ export interface SelectionPolicy {
   readonly pin?: string | undefined;
   /** What entries without any CPU demand need all the same: `x86-64-v3`; empty: nothing, whatever the catalogue says. */
   readonly baseline?: readonly string[] | undefined;
+  /**
+   * Prefixes of annotations that instruct runtimes to what the operator does not want: what carries one is not chosen, not
+   * listed, and not delivered as an image.
+   */
+  readonly denyAnnotations?: readonly string[] | undefined;
   /** Also heed `NVIDIA_REQUIRE_*` in the configuration of each entry's image: two more requests for each, once. */
   readonly readConfig?: boolean | undefined;
   /** Also heed node-feature-discovery's compatibility artifacts of each entry: a request for each, and two for each artifact. */

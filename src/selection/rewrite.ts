@@ -1,6 +1,6 @@
 import type { Descriptor, ImageIndex } from '../oci/manifest.ts';
 import { type Demand, demandsText, formatAlternative, VARIANT_ANNOTATION } from './demands.ts';
-import { REFERENCE_DIGEST, type Selection, type Verdict } from './select.ts';
+import { REFERENCE_DIGEST, type Selection, type Verdict, type VerdictStatus } from './select.ts';
 
 type JsonObject = Readonly<Record<string, unknown>>;
 
@@ -145,6 +145,9 @@ function winnersFirst(kept: readonly Verdict[], winners: ReadonlySet<Verdict>): 
   return [...others.slice(0, after), ...rivals, ...others.slice(after)];
 }
 
+/** What does not stay where it has not won. */
+const GONE: ReadonlySet<VerdictStatus> = new Set(['eligible', 'ineligible', 'denied']);
+
 /**
  * Reduces the candidates to the winner and its twins, or to nothing when there is none. Everything else stays, unknown
  * fields included: other platforms for `--platform`, nested indexes, attestations and artifacts as long as their image
@@ -153,8 +156,7 @@ function winnersFirst(kept: readonly Verdict[], winners: ReadonlySet<Verdict>): 
 export function rewrite(index: ImageIndex, selection: Selection): Rewritten {
   const { verdicts } = selection;
   const winners = winnersOf(selection);
-  const isKept = (verdict: Verdict) =>
-    winners.has(verdict) || (verdict.status !== 'eligible' && verdict.status !== 'ineligible');
+  const isKept = (verdict: Verdict) => winners.has(verdict) || !GONE.has(verdict.status);
   const kept = winnersFirst(withoutOrphans(verdicts, isKept), winners);
   const entries = kept.map((one) => (winners.has(one) ? bareEntry(one.entry) : one.entry.raw));
   const changed =
@@ -196,7 +198,10 @@ const REFUSED_ANNOTATION = 'io.metahub.refused';
  */
 export function refuseAll(index: ImageIndex, { verdicts }: Selection): JsonObject {
   const refused = new Set(verdicts.filter(({ status }) => status === 'ineligible').slice(0, REFUSED_MAX));
-  const kept = withoutOrphans(verdicts, (one) => one.status !== 'ineligible' || refused.has(one));
+  const kept = withoutOrphans(
+    verdicts,
+    (one) => one.status !== 'denied' && (one.status !== 'ineligible' || refused.has(one)),
+  );
   const entries = kept.map((one) => {
     if (!refused.has(one)) return one.entry.raw;
     return {

@@ -10,6 +10,7 @@ import {
 import { isIndexType } from '../oci/media-type.ts';
 import { baselineDemands, parseBaseline } from './baseline.ts';
 import { type Demand, demandsText, demandText, requirementsOf, VARIANT_SOURCE } from './demands.ts';
+import { deniedAnnotation } from './denied.ts';
 import { type HostView, viewOf } from './host-view.ts';
 import { matchDemand } from './match.ts';
 import { judgeVariant } from './matchers/cpu.ts';
@@ -18,11 +19,18 @@ import type { SelectionPolicy } from './policy.ts';
 import { compareRanks, type Rank, type Ranker, type Ranking, rankerFor } from './rank.ts';
 
 /**
- * `winner`, `eligible` (outranked) and `ineligible`: images for the host's platform, the candidates. `foreign`: for another
- * platform. `attestation`: refers to another entry. `unjudged`: an index within the index, an artifact, or without a
+ * `winner`, `eligible` (outranked) and `ineligible`: images for the host's platform, the candidates. `denied`: by the operator,
+ * for an annotation. `foreign`: for another platform. `attestation`: refers to another entry. `unjudged`: an index within the index, an artifact, or without a
  * platform.
  */
-export type VerdictStatus = 'winner' | 'eligible' | 'ineligible' | 'foreign' | 'attestation' | 'unjudged';
+export type VerdictStatus =
+  | 'winner'
+  | 'eligible'
+  | 'ineligible'
+  | 'denied'
+  | 'foreign'
+  | 'attestation'
+  | 'unjudged';
 
 /** A demand that does not hold on this host, and why. */
 export interface Failure {
@@ -67,7 +75,7 @@ export function select(
   const rankOf = rankerFor(host, policy);
   const baseline = policy.baseline ?? baselineOf(index);
   const apart = index.entries.map((entry, position): Judged => {
-    const aside = setAside(entry, position, host);
+    const aside = setAside(entry, position, host, policy);
     if (aside !== undefined) return aside;
     const own = demandsOn(entry, host.architecture, baseline, extra);
     const requirements = withImpliedVariant(own, entry, host);
@@ -146,7 +154,12 @@ function judged(
 }
 
 /** Entries that are no candidates for this host, whatever they demand. */
-function setAside(entry: Descriptor, position: number, host: HostView): Judged | undefined {
+function setAside(
+  entry: Descriptor,
+  position: number,
+  host: HostView,
+  policy: SelectionPolicy,
+): Judged | undefined {
   const { platform, annotations } = entry;
   const aside = (status: VerdictStatus, reason: string): Judged => ({
     entry,
@@ -157,6 +170,9 @@ function setAside(entry: Descriptor, position: number, host: HostView): Judged |
     reason,
     rank: undefined,
   });
+  const denied = deniedAnnotation(annotations, policy);
+  if (denied !== undefined)
+    return aside('denied', `the operator denies its annotation ${truncateText(denied)}`);
   if (REFERENCE_DIGEST in annotations || REFERENCE_TYPE in annotations) {
     return aside('attestation', 'an attestation; it goes where its image goes');
   }

@@ -58,7 +58,7 @@ describe('parsePolicy()', () => {
 test('the configuration that docs/selection.md shows is read as it says', () => {
   const page = readFileSync(new URL('../../docs/selection.md', import.meta.url), 'utf8');
   const { policy, repositories } = parse(/```yaml\n([\s\S]*?)```/.exec(page)?.[1] ?? '');
-  expect(parsePolicy(policy)).toEqual({ ...DEFAULT_POLICY });
+  expect(parsePolicy(policy)).toEqual({ ...DEFAULT_POLICY, denyAnnotations: [] });
   const { 'registry.example/db': byTag, ...others } = repositories as Record<string, unknown>;
   expect(byTag).toHaveLength(2);
   const special = Object.values(others).map((one) => parsePolicy(one));

@@ -5,6 +5,7 @@ import { sizeText } from '../../lib/text.ts';
 import { cached, revokeRefused } from '../../mirror/cache.ts';
 import { createConnectionTests } from '../../mirror/connection-tests.ts';
 import { createDecisionCache } from '../../mirror/decision-cache.ts';
+import { denyAnnotations } from '../../mirror/deny-annotations.ts';
 import { DerivedSearch } from '../../mirror/derived-search.ts';
 import { createJudge } from '../../mirror/judge.ts';
 import { type TailoringDecision, tailored } from '../../mirror/tailored.ts';
@@ -17,6 +18,7 @@ import { defaultCacheBytes } from '../../store/disk-space.ts';
 import { openStore } from '../../store/store.ts';
 import type { Upstream } from '../../upstream/client.ts';
 import { type OwnLogins, openUpstream } from '../open-upstream.ts';
+import type { PolicyFor } from '../settings/policies.ts';
 import { readRules } from '../settings/rules.ts';
 import type { ResolvedSettings } from '../settings/setting.ts';
 import type { SERVE_SETTINGS } from '../settings/table.ts';
@@ -123,6 +125,8 @@ export async function buildMirrorStack(settings: ServeSettings, options: StackOp
     onMissing: (list, { image, reason }) =>
       log('warning', 'list-member-missing', 'a member of a list is missing', { list, image, reason }),
   });
+  // Bound late: a reload puts other policies in place.
+  const policyFor: PolicyFor = (repository, tag) => rules.policyFor(repository, tag);
   const search = new DerivedSearch({ next: images, tagsOf: (repository) => store.tagsOf(repository), now });
   return {
     challenge: upstream.challenge,
@@ -130,10 +134,9 @@ export async function buildMirrorStack(settings: ServeSettings, options: StackOp
     registryFor: (profile) =>
       tests.watch(
         tailored({
-          next: images,
+          next: denyAnnotations(images, policyFor),
           profile,
-          // Bound late: a reload puts other policies in place.
-          policyFor: (repository, tag) => rules.policyFor(repository, tag),
+          policyFor,
           derived: store.derived,
           decided,
           now,

@@ -27,7 +27,8 @@ export function platformText({ platform }: Descriptor): string {
 
 /** What the entry demands; empty for one that is no candidate, whose demands nobody has looked at. */
 export function demandsText({ requirements, status }: Verdict): string {
-  if (status === 'foreign' || status === 'attestation' || status === 'unjudged') return '';
+  if (status === 'denied' || status === 'foreign' || status === 'attestation' || status === 'unjudged')
+    return '';
   return requirements.length === 0 ? 'nothing' : printable(requirements.map(formatDemand).join(', '));
 }
 

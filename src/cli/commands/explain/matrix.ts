@@ -7,6 +7,7 @@ const CELL: Readonly<Record<Verdict['status'], string>> = {
   winner: 'WINS',
   eligible: 'runs',
   ineligible: '-',
+  denied: '-',
   foreign: '.',
   attestation: '',
   unjudged: '',

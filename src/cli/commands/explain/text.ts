@@ -13,6 +13,7 @@ const WORD: Readonly<Record<VerdictStatus, string>> = {
   winner: 'wins',
   eligible: 'runs here',
   ineligible: 'no',
+  denied: 'denied',
   foreign: 'other platform',
   attestation: 'attestation',
   unjudged: 'not judged',
