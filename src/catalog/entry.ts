@@ -1,8 +1,9 @@
 import * as v from 'valibot';
-import { type ListSpec, parseListSpec, readTagPatterns } from '../oci/image-list.ts';
+import { choice, combining, fields, mapOf, oneOrMore, reading, Text } from '../lib/schema.ts';
+import { type ListSpec, listEntries, TagPatternText, toListSpec } from '../oci/image-list.ts';
 import { parseTag, type Tag } from '../oci/reference.ts';
 import type { TagPattern } from '../oci/tag-pattern.ts';
-import { parseBaseline } from '../selection/baseline.ts';
+import { Baseline } from '../selection/policy-schema.ts';
 
 /** A list of the catalogue, and a tag that it answers to, for tables and checks. */
 export interface CatalogList {
@@ -45,64 +46,42 @@ export interface CatalogEntry {
   readonly baselines: readonly BaselineRule[];
 }
 
-const Text = v.pipe(v.string(), v.trim(), v.minLength(1));
-const Texts = v.union([Text, v.pipe(v.array(Text), v.minLength(1))]);
-const Baseline = v.strictObject({ tags: v.optional(Texts), baseline: Texts });
+const Url = v.pipe(Text, v.url('a URL is expected'));
+const Day = v.pipe(Text, v.isoDate('a day is expected, such as 2026-11-26'));
 
-/** The shape of a file; lists are read on by {@link parseListSpec}. */
-export const CatalogFile = v.strictObject({
-  title: Text,
-  source: v.pipe(v.string(), v.url()),
-  checked: v.pipe(v.string(), v.isoDate()),
-  promise: Text,
-  default: v.optional(v.picklist(['on', 'off']), 'on'),
-  images: v.optional(v.array(v.looseObject({ example: Text })), []),
-  native: v.optional(v.array(v.strictObject({ image: Text, platforms: v.array(Text) })), []),
-  repositories: v.optional(v.record(Text, v.union([Baseline, v.array(Baseline)])), {}),
-});
-
-function toTexts(value: string | readonly string[]): readonly string[] {
-  return typeof value === 'string' ? [value] : value;
-}
-
-function readList({ example, ...list }: { readonly example: string }): CatalogList {
-  const spec = parseListSpec(list);
-  const tag = parseTag(example);
-  if (tag === undefined) throw new Error(`example: “${example}” is no tag`);
-  return { spec, example: tag };
-}
-
-function readBaselines(pattern: string, written: v.InferOutput<typeof Baseline>): BaselineRule {
-  const { tags, baseline } = written;
-  return {
-    pattern,
-    tags: tags === undefined ? undefined : readTagPatterns(toTexts(tags)),
-    baseline: parseBaseline(baseline),
-  };
-}
-
-/**
- * Reads one file of the catalogue.
- * @throws {Error} that says which part is wrong and what is expected.
- */
-export function parseCatalogEntry(name: string, content: unknown): CatalogEntry {
-  const read = v.safeParse(CatalogFile, content);
-  if (!read.success) {
-    const [issue] = read.issues;
-    throw new Error(`${v.getDotPath(issue) ?? 'the file'}: ${issue.message}`);
-  }
-  const { title, source, checked, promise, default: byDefault, images, native, repositories } = read.output;
-  return {
-    name,
-    title,
-    source,
-    checked,
-    promise,
-    isDefault: byDefault === 'on',
-    lists: images.map(readList),
-    native,
-    baselines: Object.entries(repositories).flatMap(([pattern, rules]) =>
-      (Array.isArray(rules) ? rules : [rules]).map((rule) => readBaselines(pattern, rule)),
+const List = v.pipe(
+  fields({
+    ...listEntries(v.string()),
+    example: v.pipe(
+      Text,
+      reading(parseTag, (text) => `“${text}” is no tag`),
     ),
-  };
-}
+  }),
+  combining(({ example, ...list }, refuse): CatalogList => ({ spec: toListSpec(list, refuse), example })),
+);
+
+const Rule = fields({ tags: v.optional(oneOrMore(TagPatternText)), baseline: Baseline });
+
+/** One file of the catalogue; its name is not in it. */
+export const CatalogFile = v.pipe(
+  fields({
+    title: Text,
+    source: Url,
+    checked: Day,
+    promise: Text,
+    default: v.optional(choice('on', 'off'), 'on'),
+    images: v.optional(v.array(List), []),
+    native: v.optional(v.array(fields({ image: Text, platforms: v.array(Text) })), []),
+    repositories: v.optional(mapOf(Text, oneOrMore(Rule)), {}),
+  }),
+  v.transform(
+    ({ default: byDefault, images, repositories, ...file }): Omit<CatalogEntry, 'name'> => ({
+      ...file,
+      isDefault: byDefault === 'on',
+      lists: images,
+      baselines: [...repositories].flatMap(([pattern, rules]) =>
+        rules.map(({ tags, baseline }) => ({ pattern, tags, baseline })),
+      ),
+    }),
+  ),
+);

@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import type { HostProfile } from '../host/profile.ts';
-import { parseProfile } from '../host/profile-json.ts';
+import { ConfigError } from '../lib/config-error.ts';
+import { type ConfigSource, readSource } from '../lib/config-source.ts';
 import { assumed, detectHost } from './detect-host.ts';
-import { UserError } from './user-error.ts';
 
 /** Which host is asked about: this one, or the one that a file describes; `set` replaces features of either. */
 export interface HostChoice {
@@ -13,45 +13,39 @@ export interface HostChoice {
 /** A profile is far smaller; what is larger is another file, in bytes. */
 const PROFILE_MAX_BYTES = 1024 * 1024;
 
-/**
- * Reads what `metahub detect --json` printed.
- * @throws {UserError} status 1 when the file cannot be read, 2 when it holds no profile
- */
-export async function readProfileFile(path: string): Promise<HostProfile> {
-  const nextStep = 'Write one with: metahub detect --json > FILE';
-  let text: string;
+const NEXT_STEP = 'Write one with: metahub detect --json > FILE';
+
+async function readProfileText(path: string): Promise<string> {
   try {
-    text = await readFile(path, 'utf8');
+    return await readFile(path, 'utf8');
   } catch (cause) {
-    throw new UserError(`cannot read the profile ${path}: ${(cause as Error).message}`, {
-      cause,
-      nextStep,
-    });
-  }
-  try {
-    if (text.length > PROFILE_MAX_BYTES) throw new Error('it is too large');
-    return parseProfile(parsed(text));
-  } catch (cause) {
-    throw new UserError(`${path} is no profile: ${(cause as Error).message}`, {
-      cause,
-      nextStep,
-      exitStatus: 2,
-    });
+    throw new ConfigError('unreadable', (cause as Error).message, { file: path, cause, nextStep: NEXT_STEP });
   }
 }
 
-/** The parser's own words quote the file, line ends and all. */
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new Error('it is not JSON', { cause });
+/** The text of a profile as a source; the places of values are looked for only when one is wrong. */
+async function openProfile(file: string, text: string): Promise<ConfigSource> {
+  const { openJson } = await import('../lib/json-source.ts');
+  return openJson(file, text, NEXT_STEP);
+}
+
+/** Reads what `metahub detect --json` printed. @throws {ConfigError} */
+export async function readProfileFile(path: string): Promise<HostProfile> {
+  const text = await readProfileText(path);
+  if (Buffer.byteLength(text) > PROFILE_MAX_BYTES) {
+    const why = 'a profile is not that large';
+    throw new ConfigError('too-large', why, { file: path, nextStep: NEXT_STEP });
   }
+  const [{ profileSchema }, { FeatureText }] = await Promise.all([
+    import('../host/profile-json.ts'),
+    import('../selection/feature-schema.ts'),
+  ]);
+  return readSource(profileSchema(FeatureText), await openProfile(path, text), { nextStep: NEXT_STEP });
 }
 
 /**
  * The profile of the chosen host.
- * @throws {UserError} status 1 when the file cannot be read, 2 when it holds no profile
+ * @throws {ConfigError} of the profile's file; {UserError} of the features
  */
 export async function hostProfile({ profile, set }: HostChoice): Promise<HostProfile> {
   if (profile !== undefined) return assumed(await readProfileFile(profile), set);

@@ -1,3 +1,4 @@
+import { ConfigError, type ConfigErrorCode } from '../lib/config-error.ts';
 import { printable } from '../lib/text.ts';
 
 /**
@@ -19,12 +20,31 @@ export class UserError extends Error {
   }
 }
 
+/** What is wrong with the words of a person, not with the machine's state. */
+const MISWRITTEN: ReadonlySet<ConfigErrorCode> = new Set([
+  'too-large',
+  'syntax',
+  'unknown-key',
+  'missing-key',
+  'wrong-type',
+  'invalid-value',
+]);
+
+/** The line that says what went wrong, and the one that says what to do next. */
+function told({ message, nextStep }: UserError | ConfigError): string {
+  const hint = nextStep === undefined ? '' : `  ${printable(nextStep)}\n`;
+  return `metahub: ${printable(message)}\n${hint}`;
+}
+
 /** Says on stderr what went wrong and what to do next; answers the exit status. */
 export function reportError(error: unknown): number {
   if (error instanceof UserError) {
-    const hint = error.nextStep === undefined ? '' : `  ${error.nextStep}\n`;
-    process.stderr.write(`metahub: ${printable(error.message)}\n${hint}`);
+    process.stderr.write(told(error));
     return error.exitStatus;
+  }
+  if (error instanceof ConfigError) {
+    process.stderr.write([error, ...error.further].map(told).join(''));
+    return MISWRITTEN.has(error.code) ? 2 : 1;
   }
   const message = error instanceof Error ? error.message : String(error);
   const trace = process.env['METAHUB_DEBUG'] && error instanceof Error ? `${error.stack}\n` : '';

@@ -1,109 +1,174 @@
+import * as v from 'valibot';
+import { readValue } from '../lib/config-source.ts';
+import { checking, looseFields, mapOf, shown, Text } from '../lib/schema.ts';
 import { parseFeature } from './features.ts';
 import type { CpuProfile, GpuProfile, HardwareProfile, HostPlatform, HostProfile } from './profile.ts';
 
-type JsonObject = Readonly<Record<string, unknown>>;
+const Words = v.array(Text);
+
+function described<Member extends v.GenericSchema<unknown, unknown>>(
+  member: Member,
+  text: string,
+  ...examples: v.InferInput<Member>[]
+) {
+  return v.pipe(member, v.description(text), v.examples(examples));
+}
+
+/** The members that are there; of absent ones and null, which is how other programs write absence, nothing. */
+function present<Members extends object>(members: Members) {
+  return Object.fromEntries(
+    Object.entries(members).filter(([, value]) => value !== undefined && value !== null),
+  ) as { [Name in keyof Members]: NonNullable<Members[Name]> };
+}
+
+const Platform = v.pipe(
+  looseFields({
+    os: described(Text, 'GOOS.', 'linux', 'darwin'),
+    architecture: described(Text, 'GOARCH.', 'amd64', 'arm64'),
+    variant: v.nullish(described(Text, 'The standard level of the architecture.', 'v3', 'v8.2', 'power9')),
+  }),
+  v.description('As in an OCI image index.'),
+  v.transform((platform): HostPlatform => present(platform)),
+);
+
+const Evidence = looseFields({
+  modelName: v.nullish(v.string()),
+  family: v.nullish(v.number()),
+  model: v.nullish(v.number()),
+  stepping: v.nullish(v.number()),
+  parts: v.nullish(Words),
+  generation: v.nullish(v.number()),
+  armVersion: v.nullish(v.number()),
+  uarch: v.nullish(v.string()),
+  isa: v.nullish(v.string()),
+});
+
+const Cpu = v.pipe(
+  looseFields({
+    microarchitecture: described(Text, "archspec's name.", 'zen4'),
+    vendor: v.nullish(described(Text, 'As the CPU names it.', 'GenuineIntel', 'ARM', 'generic')),
+    compatible: described(Words, 'Every microarchitecture whose code this host runs, best first.'),
+    flags: described(Words, 'As the kernel spells them; of cores that differ, those that all have.'),
+    assumedFlags: v.nullish(
+      described(Words, "Of the flags, those that the kernel cannot print and the CPU's model has."),
+    ),
+    evidence: v.nullish(described(Evidence, 'What the kernel says beside the flags.')),
+  }),
+  v.transform(
+    ({ microarchitecture, vendor, compatible, flags }): CpuProfile => ({
+      microarchitecture,
+      vendor: vendor ?? 'generic',
+      compatible: compatible.includes(microarchitecture) ? compatible : [microarchitecture, ...compatible],
+      flags,
+    }),
+  ),
+);
+
+const Gpu = v.pipe(
+  looseFields({
+    vendor: described(Text, 'The maker.', 'nvidia', 'amd', 'intel', 'aws', 'habana', 'google'),
+    name: v.nullish(Text),
+    computeCapability: v.nullish(described(Text, "NVIDIA's major.minor.", '9.0')),
+    gfxTarget: v.nullish(described(Text, 'AMD.', 'gfx90a')),
+    accel: v.nullish(described(Text, 'Other makers: the value of accel: that it brings.', 'habana-gaudi2')),
+    integrated: v.optional(described(v.boolean(), 'Part of a system on a chip (Jetson).')),
+    pciId: v.nullish(described(Text, 'Maker and device.', '10de:2330')),
+    pciAddress: v.nullish(Text),
+    mig: v.nullish(described(v.boolean(), 'Partitioned into instances.')),
+  }),
+  v.transform(
+    ({ vendor, name, computeCapability, gfxTarget, integrated }) =>
+      present({ vendor, name, computeCapability, gfxTarget, integrated }) as GpuProfile,
+  ),
+);
+
+const System = looseFields({
+  nvidiaDriver: v.nullish(v.string()),
+  cuda: v.nullish(v.string()),
+  kernel: v.nullish(v.string()),
+  virtual: v.nullish(described(v.literal(true), "The firmware tables are a hypervisor's.")),
+  glibc: v.nullish(v.string()),
+  osId: v.nullish(v.string()),
+  osVersion: v.nullish(v.string()),
+  smt: v.nullish(v.boolean()),
+  fabrics: v.nullish(Words),
+  accelerators: v.nullish(described(Words, 'Values of accel: beside those of gpus.', ['vulkan'])),
+  jetpack: v.nullish(v.string()),
+  graphics: v.nullish(described(Words, 'Vendors of GPUs that are part of the processor.')),
+  instanceType: v.nullish(v.string()),
+  numaNodes: v.nullish(v.number()),
+  memoryBytes: v.nullish(v.number()),
+  hugepages: v.nullish(described(Words, 'Sizes with reserved pages.')),
+});
+
+const WholeNumber = v.pipe(v.number(), v.safeInteger('a whole number is expected'));
+
+const Hardware = v.pipe(
+  looseFields({
+    cpuFamily: v.nullish(described(WholeNumber, 'x86.')),
+    cpuModel: v.nullish(described(WholeNumber, 'x86.')),
+    kernel: v.nullish(described(Text, 'As uname says it.', '6.8.0-49-generic')),
+    osId: v.nullish(Text),
+    osVersion: v.nullish(Text),
+    pci: v.nullish(described(Words, 'Vendor, device and class of the PCI functions, each kind once.')),
+  }),
+  v.description('What rules of node-feature-discovery look at; absent of a machine type.'),
+  v.transform((hardware): HardwareProfile => present(hardware)),
+);
+
+const Compilers = mapOf(v.string(), v.array(looseFields({ since: v.string(), flags: v.string() })));
+
+/** A text that has the form of a feature, whether or not any host can have it. */
+const AnyFeature = v.pipe(
+  v.string(),
+  checking((text) => (parseFeature(text) === undefined ? `${shown(text)} is no feature` : undefined)),
+);
 
 /**
- * Reads what `metahub detect --json` wrote; members that a profile does not have are ignored.
- * @throws {Error} naming the member that is missing or has the wrong type.
+ * What `metahub detect --json` writes and `--profile FILE` reads. Members that are not known are ignored, those beside the
+ * profile are not read.
  */
+export function profileSchema(feature: v.GenericSchema<string, string> = AnyFeature) {
+  return v.pipe(
+    looseFields({
+      platform: Platform,
+      cpu: Cpu,
+      gpus: described(v.array(Gpu), 'Each GPU or other accelerator, in the order of the PCI bus.'),
+      system: v.nullish(System),
+      hardware: v.nullish(Hardware),
+      features: described(
+        v.array(feature),
+        'Canonical claims; what they imply (ancestors, lower levels) is not listed.',
+        ['cpu:zen4', 'x86-64-v4', 'nvcap:9.0'],
+      ),
+      warnings: described(v.array(Text), 'What could not be read, and why it matters.'),
+      compilers: v.nullish(
+        described(
+          Compilers,
+          'Compiler -> flags that build for the microarchitecture, each from a version on.',
+        ),
+      ),
+      machine: v.nullish(
+        described(
+          mapOf(v.string(), v.array(v.string())),
+          'With --all: rows for a person; not for programs to rely on.',
+        ),
+      ),
+    }),
+    v.transform(
+      ({ platform, cpu, gpus, hardware, features, warnings }): HostProfile => ({
+        platform,
+        cpu,
+        gpus,
+        ...(hardware === undefined || hardware === null ? {} : { hardware }),
+        features,
+        warnings,
+      }),
+    ),
+  );
+}
+
+/** Reads what `metahub detect --json` wrote. @throws {ConfigError} naming the member that is missing or wrong */
 export function parseProfile(json: unknown): HostProfile {
-  const document = objectAt(json, 'the profile');
-  const cpu = parseCpu(objectAt(document['cpu'], 'cpu'));
-  const features = stringsAt(document['features'], 'features');
-  const wrong = features.find((feature) => parseFeature(feature) === undefined);
-  if (wrong !== undefined) throw new Error(`features: ${JSON.stringify(wrong)} is not a feature`);
-  return {
-    platform: parsePlatform(objectAt(document['platform'], 'platform')),
-    cpu,
-    gpus: arrayAt(document['gpus'], 'gpus').map((gpu, at) => parseGpu(objectAt(gpu, `gpus[${at}]`), at)),
-    ...(document['hardware'] === undefined
-      ? {}
-      : { hardware: parseHardware(objectAt(document['hardware'], 'hardware')) }),
-    features,
-    warnings: stringsAt(document['warnings'], 'warnings'),
-  };
-}
-
-function parsePlatform(platform: JsonObject): HostPlatform {
-  const variant = optionalStringAt(platform['variant'], 'platform.variant');
-  return {
-    os: stringAt(platform['os'], 'platform.os'),
-    architecture: stringAt(platform['architecture'], 'platform.architecture'),
-    ...(variant === undefined ? {} : { variant }),
-  };
-}
-
-function parseCpu(cpu: JsonObject): CpuProfile {
-  const microarchitecture = stringAt(cpu['microarchitecture'], 'cpu.microarchitecture');
-  const compatible = stringsAt(cpu['compatible'], 'cpu.compatible');
-  return {
-    microarchitecture,
-    vendor: optionalStringAt(cpu['vendor'], 'cpu.vendor') ?? 'generic',
-    compatible: compatible.includes(microarchitecture) ? compatible : [microarchitecture, ...compatible],
-    flags: stringsAt(cpu['flags'], 'cpu.flags'),
-  };
-}
-
-function parseHardware(hardware: JsonObject): HardwareProfile {
-  const text = (key: 'kernel' | 'osId' | 'osVersion') => {
-    const value = optionalStringAt(hardware[key], `hardware.${key}`);
-    return value === undefined ? {} : { [key]: value };
-  };
-  const number = (key: 'cpuFamily' | 'cpuModel') => {
-    const value = hardware[key];
-    if (value === undefined) return {};
-    if (Number.isSafeInteger(value)) return { [key]: value };
-    throw new Error(`hardware.${key} must be a whole number`);
-  };
-  return {
-    ...number('cpuFamily'),
-    ...number('cpuModel'),
-    ...text('kernel'),
-    ...text('osId'),
-    ...text('osVersion'),
-    ...(hardware['pci'] === undefined ? {} : { pci: stringsAt(hardware['pci'], 'hardware.pci') }),
-  };
-}
-
-function parseGpu(gpu: JsonObject, at: number): GpuProfile {
-  const optional = (key: string) => {
-    const value = optionalStringAt(gpu[key], `gpus[${at}].${key}`);
-    return value === undefined ? {} : { [key]: value };
-  };
-  const integrated = gpu['integrated'];
-  if (integrated !== undefined && typeof integrated !== 'boolean') {
-    throw new Error(`gpus[${at}].integrated must be true or false`);
-  }
-  return {
-    vendor: stringAt(gpu['vendor'], `gpus[${at}].vendor`),
-    ...optional('name'),
-    ...optional('computeCapability'),
-    ...optional('gfxTarget'),
-    ...(integrated === undefined ? {} : { integrated }),
-  };
-}
-
-function objectAt(value: unknown, path: string): JsonObject {
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as JsonObject;
-  throw new Error(value === undefined ? `${path} is missing` : `${path} must be an object`);
-}
-
-function arrayAt(value: unknown, path: string): readonly unknown[] {
-  if (Array.isArray(value)) return value;
-  throw new Error(value === undefined ? `${path} is missing` : `${path} must be a list`);
-}
-
-function stringsAt(value: unknown, path: string): readonly string[] {
-  return arrayAt(value, path).map((item, at) => stringAt(item, `${path}[${at}]`));
-}
-
-function stringAt(value: unknown, path: string): string {
-  if (typeof value === 'string' && value !== '') return value;
-  throw new Error(value === undefined ? `${path} is missing` : `${path} must be a word`);
-}
-
-/** Absent, or null as other programs write absence. */
-function optionalStringAt(value: unknown, path: string): string | undefined {
-  return value === undefined || value === null ? undefined : stringAt(value, path);
+  return readValue(profileSchema(), json);
 }

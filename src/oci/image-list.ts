@@ -1,12 +1,7 @@
-import {
-  expectObject,
-  optionalString,
-  optionalStrings,
-  type PlainObject,
-  refuseUnknownKeys,
-  requiredString,
-} from '../lib/object-reader.ts';
+import * as v from 'valibot';
+import { readValue } from '../lib/config-source.ts';
 import { normalizePlatform } from '../lib/platform.ts';
+import { checking, combining, fields, mapOf, oneOrMore, type Refuse, reading, Text } from '../lib/schema.ts';
 import {
   formatRepository,
   type ImageReference,
@@ -52,105 +47,111 @@ function withSample(image: string): string {
   return image.replaceAll(PLACEHOLDER, SAMPLE);
 }
 
-/** Why a feature is none; undefined when it is one. What features there are is not a matter of lists. */
-export type FeatureCheck = (feature: string) => string | undefined;
+/** The schema of a feature: what features there are is not a matter of lists. */
+export type FeatureSchema = v.GenericSchema<string, string>;
 
-function checkFeatures(features: readonly string[], check: FeatureCheck, what: string): readonly string[] {
-  for (const feature of features) {
-    const problem = check(feature);
-    if (problem !== undefined) throw new Error(`${what}: ${problem}`);
-  }
-  return features;
+function platformSchema(feature: FeatureSchema) {
+  return v.pipe(
+    fields({
+      os: Text,
+      architecture: Text,
+      variant: v.optional(Text),
+      features: v.optional(oneOrMore(feature)),
+      'os.features': v.optional(oneOrMore(v.string())),
+    }),
+    v.transform(({ features = [], 'os.features': osFeatures = [], ...platform }): MemberPlatform => {
+      const { os, architecture, variant } = normalizePlatform(platform);
+      return { os, architecture, ...(variant === undefined ? {} : { variant }), features, osFeatures };
+    }),
+  );
 }
 
-function readPlatform(value: unknown, what: string, check: FeatureCheck): MemberPlatform {
-  const map = expectObject(value, `${what}: platform`);
-  refuseUnknownKeys(map, ['os', 'architecture', 'variant', 'features', 'os.features'], `${what}: platform`);
-  const { os, architecture, variant } = normalizePlatform({
-    os: requiredString(map, 'os', what),
-    architecture: requiredString(map, 'architecture', what),
-    variant: optionalString(map, 'variant', what),
-  });
-  return {
-    os,
-    architecture,
-    ...(variant === undefined ? {} : { variant }),
-    features: checkFeatures(optionalStrings(map, 'features', what) ?? [], check, what),
-    osFeatures: optionalStrings(map, 'os.features', what) ?? [],
-  };
-}
-
-/** Texts by name; YAML reads an unquoted `1` or `true` as something else. */
-function readAnnotations(value: unknown, what: string): Readonly<Record<string, string>> {
-  const entries = Object.entries(expectObject(value, what));
-  const wrong = entries.find(([, text]) => !['string', 'number', 'boolean'].includes(typeof text));
-  if (wrong) throw new Error(`${what}: ${wrong[0]} must be a text`);
-  return Object.fromEntries(entries.map(([key, text]) => [key, String(text)]));
-}
-
-function readMember(value: unknown, position: number, check: FeatureCheck): ListMember {
-  const what = `manifests, number ${position + 1}`;
-  const map = expectObject(value, what);
-  refuseUnknownKeys(map, ['image', 'platform', 'annotations'], what);
-  const image = requiredString(map, 'image', what);
+function problemWithMemberImage(image: string): string | undefined {
   // A repository that depended on the tag could not be found again by a digest alone.
   const misplaced = /(\{(?:tag|[1-9])\}).*[/:]/.exec(image)?.[1];
-  if (misplaced !== undefined) throw new Error(`${what}: ${misplaced} may stand in the tag of ${image} only`);
-  if (parseImageReference(withSample(image)) === undefined)
-    throw new Error(`${what}: “${image}” is no image name`);
+  if (misplaced !== undefined) return `${misplaced} may stand in the tag of ${image} only`;
+  return parseImageReference(withSample(image)) === undefined ? `“${image}” is no image name` : undefined;
+}
+
+/** YAML reads an unquoted `1` or `true` as something else. */
+const Annotation = v.pipe(v.union([v.string(), v.number(), v.boolean()]), v.transform(String));
+
+function memberSchema(feature: FeatureSchema) {
+  return v.pipe(
+    fields({
+      image: v.pipe(Text, checking(problemWithMemberImage)),
+      platform: v.optional(platformSchema(feature)),
+      annotations: v.optional(mapOf(v.string(), Annotation)),
+    }),
+    v.transform(
+      ({ image, platform, annotations = new Map() }): ListMember => ({
+        image,
+        platform,
+        annotations: Object.fromEntries(annotations),
+      }),
+    ),
+  );
+}
+
+/** A tag, or a pattern of tags; an error says which wildcards there are. */
+export const TagPatternText = v.pipe(
+  v.string(),
+  reading(parseTagPattern, (text) => `“${text}” is no tag, nor a pattern of one: ${TAG_WILDCARDS}`),
+);
+
+const ListImage = v.pipe(
+  Text,
+  reading(parseImageReference, (text) => `“${text}” is no image name`),
+  reading(
+    ({ repository, reference }: ImageReference) =>
+      reference.kind === 'tag' ? { repository, tag: reference.tag } : undefined,
+    () => 'a list cannot be named by a digest',
+  ),
+);
+
+/** The keys of a list. */
+export function listEntries(feature: FeatureSchema) {
   return {
-    image,
-    platform: map['platform'] === undefined ? undefined : readPlatform(map['platform'], what, check),
-    annotations: readAnnotations(map['annotations'] ?? {}, `${what}: annotations`),
+    image: ListImage,
+    tags: v.optional(oneOrMore(TagPatternText)),
+    manifests: v.pipe(v.array(memberSchema(feature)), v.nonEmpty('the list needs manifests')),
   };
 }
 
-function readTags(map: PlainObject, image: ImageReference): readonly TagPattern[] {
-  if (image.reference.kind === 'digest') throw new Error('a list cannot be named by a digest');
-  const written = optionalStrings(map, 'tags', 'the list') ?? [];
-  const patterns = readTagPatterns(written.length > 0 ? written : [image.reference.tag]);
-  if (patterns.every(({ excludes }) => excludes))
-    throw new Error('tags only take tags away: name some first');
-  return patterns;
+interface WrittenList {
+  image: v.InferOutput<typeof ListImage>;
+  tags?: readonly TagPattern[] | undefined;
+  manifests: ListMember[];
 }
 
-/** @throws {Error} that says which wildcards there are. */
-export function readTagPatterns(written: readonly string[]): readonly TagPattern[] {
-  return written.map((text) => {
-    const pattern = parseTagPattern(text);
-    if (pattern === undefined) throw new Error(`“${text}” is no tag, nor a pattern of one: ${TAG_WILDCARDS}`);
-    return pattern;
+/** What the keys of a list hold together. */
+export function toListSpec({ image, tags = [], manifests }: WrittenList, refuse: Refuse): ListSpec {
+  const own = parseTagPattern(image.tag);
+  const patterns = tags.length > 0 || own === undefined ? tags : [own];
+  const adding = patterns.filter(({ excludes }) => !excludes);
+  if (adding.length === 0) refuse('tags only take tags away: name some first', 'tags');
+  // A member's `{3}` needs a pattern with three `*`.
+  const captures = Math.min(...adding.map((pattern) => pattern.captures));
+  manifests.forEach((member, at) => {
+    const unbound = [...member.image.matchAll(PLACEHOLDER)].find(([, name]) => Number(name) > captures)?.[0];
+    const why = `${unbound} of ${member.image} stands for a * that not every pattern of tags has`;
+    if (unbound !== undefined) refuse(why, 'manifests', at, 'image');
   });
-}
-
-/** A member's `{3}` needs a pattern with three `*`. */
-function refuseUnboundPlaceholders(members: readonly ListMember[], tags: readonly TagPattern[]): void {
-  const captures = Math.min(...tags.filter(({ excludes }) => !excludes).map((pattern) => pattern.captures));
-  for (const { image } of members) {
-    const unbound = [...image.matchAll(PLACEHOLDER)].find(([, name]) => Number(name) > captures)?.[0];
-    if (unbound !== undefined)
-      throw new Error(`${unbound} of ${image} stands for a * that not every pattern of tags has`);
-  }
+  return { repository: image.repository, tags: patterns, members: manifests };
 }
 
 /**
- * Reads one list from parsed YAML: `image`, `manifests` of `{image, platform}` or `{image}`, and `tags` where it answers to more than
- * the image's own tag.
- * @throws {Error} whose message says where and what is expected.
+ * One list: `image`, `manifests` of `{image, platform}` or `{image}`, and `tags` where it answers to more than the image's own
+ * tag.
  * @see https://github.com/estesp/manifest-tool#createpush (the form), and docs on virtual images (`tags`, `{tag}`)
  */
-export function parseListSpec(value: unknown, check: FeatureCheck = () => undefined): ListSpec {
-  const map = expectObject(value, 'the list');
-  refuseUnknownKeys(map, ['image', 'tags', 'manifests'], 'the list');
-  const written = requiredString(map, 'image', 'the list');
-  const image = parseImageReference(written);
-  if (image === undefined) throw new Error(`“${written}” is no image name`);
-  const manifests = map['manifests'];
-  if (!Array.isArray(manifests) || manifests.length === 0) throw new Error('the list needs manifests');
-  const tags = readTags(map, image);
-  const members = manifests.map((member, position) => readMember(member, position, check));
-  refuseUnboundPlaceholders(members, tags);
-  return { repository: image.repository, tags, members };
+export function listSchema(feature: FeatureSchema) {
+  return v.pipe(fields(listEntries(feature)), combining(toListSpec));
+}
+
+/** Reads one list; without a schema its features may be anything. @throws {ConfigError} */
+export function parseListSpec(value: unknown, feature: FeatureSchema = v.string()): ListSpec {
+  return readValue(listSchema(feature), value);
 }
 
 /** Does the list answer to this tag of its repository? */

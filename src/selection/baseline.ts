@@ -23,24 +23,12 @@ function written({ kind, value }: Feature): string {
 
 /**
  * What entries without a CPU demand need all the same, as features: `x86-64-v3`, or several (`avx`, `arm64-v8.2`), of which those of the
- * entry's architecture count; none for `none`.
- * @throws {Error} that says what it may be.
+ * entry's architecture count; none for `none`. Undefined when one of the texts is no baseline.
  */
-export function parseBaseline(value: unknown): readonly string[] {
-  const texts = typeof value === 'string' ? value.split(/[\s,]+/) : value;
-  if (
-    !Array.isArray(texts) ||
-    texts.length === 0 ||
-    !texts.every((text) => typeof text === 'string' && text !== '')
-  )
-    throw new Error('baseline must be a level such as x86-64-v3, or a list of levels and CPU flags');
+export function parseBaseline(texts: readonly string[]): readonly string[] | undefined {
   if (texts.length === 1 && texts[0] === NONE) return [];
-  return texts.map((text: string) => {
-    const feature = parseBaselineFeature(text.trim());
-    if (feature === undefined)
-      throw new Error(`baseline must be levels such as x86-64-v3 and CPU flags such as avx, not ${text}`);
-    return written(feature);
-  });
+  const features = texts.map((text) => parseBaselineFeature(text.trim())).filter((one) => one !== undefined);
+  return features.length === 0 || features.length < texts.length ? undefined : features.map(written);
 }
 
 /** The architectures whose CPUs can have a feature. */

@@ -1,6 +1,6 @@
 import { type Feature, formatFeature, parseFeature } from '../host/features.ts';
 import { replaceProperties } from '../host/variant-properties.ts';
-import { tableOf } from '../lib/object-reader.ts';
+import { tableOf } from '../lib/lookup-table.ts';
 import { joinLimited, truncateText } from '../lib/text.ts';
 import { FEATURES_ANNOTATION } from '../oci/build-index.ts';
 import type { Descriptor } from '../oci/manifest.ts';

@@ -1,5 +1,5 @@
 import type { Feature } from '../host/features.ts';
-import { tableOf } from '../lib/object-reader.ts';
+import { tableOf } from '../lib/lookup-table.ts';
 import { inRange, parseVersion, parseVersionRange } from '../lib/version.ts';
 import { judgeCompatibility } from './compatibility.ts';
 import { COMPATIBILITY, type Demand, REQUIRE_EXPRESSION, UNREADABLE } from './demands.ts';

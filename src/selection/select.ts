@@ -119,12 +119,7 @@ export function demandsOn(
  */
 function baselineOf({ annotations }: ImageIndex): readonly string[] | undefined {
   const written = annotations[BASELINE_ANNOTATION];
-  if (written === undefined) return undefined;
-  try {
-    return parseBaseline(written);
-  } catch {
-    return undefined;
-  }
+  return written === undefined ? undefined : parseBaseline(written.split(/[\s,]+/));
 }
 
 const BASELINE_ANNOTATION = 'io.metahub.baseline';

@@ -1,9 +1,9 @@
 import type { ConfigFiles } from './files.ts';
 import { markedBlock, replacingLine, withoutMarks } from './marked-block.ts';
 import {
-  ConfigError,
   type FileChange,
   type MirrorTarget,
+  RuntimeConfigError,
   type RuntimeSetup,
   registryUrl,
 } from './runtime.ts';
@@ -155,7 +155,7 @@ function withMirror(
   if (source.trim() === '') return markedBlock([`server = ${tomlString(server)}`, '', ...hostBlock(url)]);
   const table = readToml(source, path);
   if (tableAt(table, 'host')[url] !== undefined) {
-    throw new ConfigError(
+    throw new RuntimeConfigError(
       path,
       `already has a host ${url} that setup did not write: remove it, or leave the file as it is`,
     );

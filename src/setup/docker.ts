@@ -8,7 +8,7 @@ import {
   printParseErrorCode,
 } from 'jsonc-parser';
 import type { ConfigFiles } from './files.ts';
-import { ConfigError, type MirrorTarget, type RuntimeSetup, type SetupPlan } from './runtime.ts';
+import { type MirrorTarget, RuntimeConfigError, type RuntimeSetup, type SetupPlan } from './runtime.ts';
 
 const PATH = '/etc/docker/daemon.json';
 const KEY = 'registry-mirrors';
@@ -32,17 +32,17 @@ function readDaemonConfig(text: string): {
   const [error] = errors;
   if (error !== undefined) {
     const line = text.slice(0, error.offset).split('\n').length;
-    throw new ConfigError(
+    throw new RuntimeConfigError(
       PATH,
       `line ${line} is not JSON (${printParseErrorCode(error.error)}): dockerd would not start with it either`,
     );
   }
   if (typeof config !== 'object' || config === null || Array.isArray(config)) {
-    throw new ConfigError(PATH, 'holds no JSON object');
+    throw new RuntimeConfigError(PATH, 'holds no JSON object');
   }
   const mirrors: unknown = (config as DaemonConfig)[KEY] ?? [];
   if (!Array.isArray(mirrors) || !mirrors.every((each) => typeof each === 'string')) {
-    throw new ConfigError(PATH, `${KEY} is not a list of URLs`);
+    throw new RuntimeConfigError(PATH, `${KEY} is not a list of URLs`);
   }
   return { config: config as DaemonConfig, mirrors };
 }
@@ -104,7 +104,7 @@ export const DOCKER: RuntimeSetup = {
   configure: (files, { url, strict }: MirrorTarget): SetupPlan => {
     const [flagPlace] = flagPlaces(files);
     if (flagPlace !== undefined) {
-      throw new ConfigError(
+      throw new RuntimeConfigError(
         flagPlace,
         `starts dockerd with --registry-mirror; dockerd refuses that together with ${KEY} in ${PATH}. Remove the flag there first`,
       );

@@ -1,6 +1,6 @@
 import { type Document, isMap, isSeq, parseDocument } from 'yaml';
 import type { ConfigFiles } from './files.ts';
-import { ConfigError, type RuntimeSetup, type SetupPlan } from './runtime.ts';
+import { RuntimeConfigError, type RuntimeSetup, type SetupPlan } from './runtime.ts';
 
 const PATH = '/etc/rancher/k3s/registries.yaml';
 
@@ -8,10 +8,10 @@ function readRegistries(text: string): Document {
   const document = parseDocument(text);
   const [error] = document.errors;
   if (error !== undefined) {
-    throw new ConfigError(PATH, `line ${error.linePos?.[0].line ?? 1} is not YAML (${error.code})`);
+    throw new RuntimeConfigError(PATH, `line ${error.linePos?.[0].line ?? 1} is not YAML (${error.code})`);
   }
   if (document.contents !== null && !isMap(document.contents))
-    throw new ConfigError(PATH, 'holds no mapping');
+    throw new RuntimeConfigError(PATH, 'holds no mapping');
   return document;
 }
 
@@ -20,7 +20,7 @@ function endpointsOf(document: Document, registry: string): readonly string[] {
   if (endpoints === undefined) return [];
   const list: unknown = isSeq(endpoints) ? endpoints.toJSON() : endpoints;
   if (!Array.isArray(list) || !list.every((each) => typeof each === 'string')) {
-    throw new ConfigError(PATH, `mirrors.${registry}.endpoint is not a list of URLs`);
+    throw new RuntimeConfigError(PATH, `mirrors.${registry}.endpoint is not a list of URLs`);
   }
   return list;
 }

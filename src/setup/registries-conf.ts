@@ -1,7 +1,7 @@
 import type { ConfigFiles } from './files.ts';
 import {
-  ConfigError,
   type MirrorTarget,
+  RuntimeConfigError,
   type RuntimeSetup,
   type RuntimeSetupName,
   type SetupPlan,
@@ -27,7 +27,7 @@ function entriesOf(path: string, text: string): readonly RegistryEntry[] {
   const table = readToml(text, path);
   const registries = table['registries'];
   if (typeof registries === 'object' && registries !== null && !Array.isArray(registries)) {
-    throw new ConfigError(
+    throw new RuntimeConfigError(
       path,
       'is in the format of version 1, which has no mirrors: convert it to [[registry]] tables first',
     );

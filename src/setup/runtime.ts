@@ -30,9 +30,9 @@ export interface RuntimeSetup {
   readonly name: RuntimeSetupName;
   /** Programs of which one shows that the runtime is installed. */
   readonly programs: readonly string[];
-  /** @throws {ConfigError} when an existing file cannot be understood: it is left alone */
+  /** @throws {RuntimeConfigError} when an existing file cannot be understood: it is left alone */
   configure(files: ConfigFiles, target: MirrorTarget): SetupPlan;
-  /** The same files without what {@link configure} put there, whatever else was edited since. @throws {ConfigError} */
+  /** The same files without what {@link configure} put there, whatever else was edited since. @throws {RuntimeConfigError} */
   remove(files: ConfigFiles, url: string): SetupPlan;
   /** Other mirrors that the runtime asks before this one, which then sees few requests or none. @throws {ConfigError} */
   mirrorsInFront?(files: ConfigFiles, target: MirrorTarget): readonly string[];
@@ -42,7 +42,7 @@ export const RUNTIME_SETUP_NAMES = ['docker', 'containerd', 'podman', 'cri-o', '
 export type RuntimeSetupName = (typeof RUNTIME_SETUP_NAMES)[number];
 
 /** A runtime's own configuration file cannot be understood. */
-export class ConfigError extends Error {
+export class RuntimeConfigError extends Error {
   readonly path: string;
 
   constructor(path: string, reason: string, options?: ErrorOptions) {

@@ -1,15 +1,15 @@
 import { parse, TomlError } from 'smol-toml';
-import { ConfigError } from './runtime.ts';
+import { RuntimeConfigError } from './runtime.ts';
 
 export type TomlTable = Readonly<Record<string, unknown>>;
 
-/** @throws {ConfigError} with the line, when `text` is no TOML */
+/** @throws {RuntimeConfigError} with the line, when `text` is no TOML */
 export function readToml(text: string, path: string): TomlTable {
   try {
     return parse(text);
   } catch (error) {
     if (!(error instanceof TomlError)) throw error;
-    throw new ConfigError(path, `line ${error.line} is not TOML`, { cause: error });
+    throw new RuntimeConfigError(path, `line ${error.line} is not TOML`, { cause: error });
   }
 }
 

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { ConfigError } from '../lib/config-error.ts';
 import {
   type AccessToken,
   type Account,
@@ -7,7 +8,6 @@ import {
   parseSelector,
 } from './account.ts';
 import { problemWithFeatures, readMachineFeature } from './machine-features.ts';
-import { MachineFileError } from './machine-file-error.ts';
 import type { PasswordHash } from './password.ts';
 
 /** Selectors whose identity is remembered. */
@@ -45,12 +45,12 @@ function identityOfSelector(
   return { login: userName, account, features: [...new Set(features)].sort(), password: account.password };
 }
 
-/** @throws {MachineFileError} when two files give the same login. */
+/** @throws {ConfigError} when two files give the same login. */
 export function createAccountIndex(accounts: readonly Account[]): AccountIndex {
   const users = new Map<string, Account>();
   const logins = new Map<string, AccountIdentity>();
   const taken = (what: string, file: string, otherFile: string) =>
-    new MachineFileError('exists', `the ${what} is taken already`, { file, otherFile });
+    new ConfigError('exists', `the ${what} is taken already`, { file, otherFile });
   for (const account of accounts) {
     const own = account.password ? [{ login: account.user, features: [], password: account.password }] : [];
     const other = users.get(account.user);

@@ -2,13 +2,13 @@ import { mkdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { replaceFile } from '../lib/atomic-file.ts';
+import { ConfigError } from '../lib/config-error.ts';
 import { type FileLock, FileLockTimeoutError, withFileLock } from '../lib/file-lock.ts';
 import { SerialQueue } from '../lib/queue.ts';
 import type { Account } from './account.ts';
 import { createAccountIndex } from './account-index.ts';
 import { type MachineEdit, type NewToken, type NewType, newAccount } from './machine-edit.ts';
 import { readMachineFile } from './machine-file.ts';
-import { MachineFileError } from './machine-file-error.ts';
 import { FILE_MAX_BYTES, isAccountFile, MachineReader, withGroups } from './machine-reader.ts';
 import { workOnMachineFile } from './machine-thread.ts';
 import type { PasswordHash } from './password.ts';
@@ -22,7 +22,7 @@ export interface Author {
 /**
  * The accounts of a folder, to be changed. Every change is checked as a whole before any of it is written, and changes of
  * all processes take place one after the other: each one sees the outcome of the one before.
- * @throws {MachineFileError} from every method, when the change is not possible.
+ * @throws {ConfigError} from every method, when the change is not possible.
  */
 export interface MachineAdmin {
   readonly accounts: () => Promise<readonly Account[]>;
@@ -58,15 +58,15 @@ export interface MachineAdminOptions {
 }
 
 /** What stops every change of a folder, in this room's terms; any other error as it is. */
-function asMachineFileError(cause: unknown, folder: string): unknown {
+function asMachineError(cause: unknown, folder: string): unknown {
   if (cause instanceof FileLockTimeoutError) {
     const why = 'another process is changing the machine files: try again';
-    return new MachineFileError('busy', why, { file: folder }, { cause });
+    return new ConfigError('busy', why, { file: folder, cause });
   }
   const { code = '' } = cause as NodeJS.ErrnoException;
   if (!['EACCES', 'EPERM', 'EROFS'].includes(code)) return cause;
   const why = 'the folder of machine files cannot be written';
-  return new MachineFileError('read-only', why, { file: folder }, { cause });
+  return new ConfigError('read-only', why, { file: folder, cause });
 }
 
 /** Changes the machine files below `reader`'s folder. */
@@ -90,7 +90,7 @@ export function createMachineAdmin(reader: MachineReader, options: MachineAdminO
         },
         lockOptions,
       ).catch((error: unknown) => {
-        throw asMachineFileError(error, folder);
+        throw asMachineError(error, folder);
       }),
     );
     // The caller does not wait for the pause, the next change does.
@@ -100,7 +100,7 @@ export function createMachineAdmin(reader: MachineReader, options: MachineAdminO
 
   async function accountOf(user: string): Promise<Account> {
     const found = (await reader.read()).find((account) => account.user === user);
-    if (!found) throw new MachineFileError('missing', `there is no account ${user}`, { file: folder });
+    if (!found) throw new ConfigError('missing', `there is no account ${user}`, { file: folder });
     return found;
   }
 
@@ -109,7 +109,7 @@ export function createMachineAdmin(reader: MachineReader, options: MachineAdminO
     const { file } = account;
     // A file too large to be read would also keep changes of all other accounts, revocations too, from being read.
     if (Buffer.byteLength(text) > FILE_MAX_BYTES) {
-      throw new MachineFileError('too-large', 'it would be too large', { file });
+      throw new ConfigError('too-large', 'it would be too large', { file });
     }
     const { accounts, groups } = await reader.readAll();
     const others = accounts.filter((account) => account.file !== file);
@@ -122,7 +122,7 @@ export function createMachineAdmin(reader: MachineReader, options: MachineAdminO
     await locked(async (lock) => {
       const { file, password } = await accountOf(user);
       if (author !== undefined && author.password.text !== password?.text) {
-        throw new MachineFileError('changed', `the password of ${user} has changed`, { file });
+        throw new ConfigError('changed', `the password of ${user} has changed`, { file });
       }
       const source = await readFile(file, 'utf8');
       const { text, account } = await workOnMachineFile({ kind: 'edit', text: source, file, edit });
@@ -136,7 +136,7 @@ export function createMachineAdmin(reader: MachineReader, options: MachineAdminO
           // People edit the files by hand, too, and remove them: an edit neither undoes that nor creates a file.
           const now = await readFile(file, 'utf8').catch(() => undefined);
           if (now !== source) {
-            throw new MachineFileError('changed', 'it was changed meanwhile: try again', { file });
+            throw new ConfigError('changed', 'it was changed meanwhile: try again', { file });
           }
         },
       });
@@ -149,14 +149,14 @@ export function createMachineAdmin(reader: MachineReader, options: MachineAdminO
       await mkdir(folder, { recursive: true, mode: 0o750 });
       const file = join(folder, `${user}.yaml`);
       if (!isAccountFile(`${user}.yaml`)) {
-        throw new MachineFileError('invalid', `an account cannot be called ${user}: the groups' file is`);
+        throw new ConfigError('invalid-value', `an account cannot be called ${user}: the groups' file is`);
       }
       const text = newAccount(user, password);
       // Validates the user name before it becomes part of a path: it cannot lead out of the folder.
       const account = readMachineFile(text, file);
       await locked(async () => {
         const exists = () =>
-          new MachineFileError('exists', `there is an account ${user} already`, { file: folder });
+          new ConfigError('exists', `there is an account ${user} already`, { file: folder });
         const accounts = await reader.read();
         if (accounts.some((account) => account.user === user || account.file === file)) throw exists();
         await check(text, account);

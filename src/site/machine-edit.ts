@@ -8,7 +8,7 @@ import {
   type YAMLMap,
   type YAMLSeq,
 } from 'yaml';
-import { MachineFileError } from './machine-file-error.ts';
+import { ConfigError } from '../lib/config-error.ts';
 
 /** A machine type as it is written to a file. */
 export interface NewType {
@@ -37,7 +37,7 @@ function parseForEdit(source: string, file: string): Document {
   const [broken] = document.errors;
   if (broken === undefined) return document;
   const [why = ''] = broken.message.split('\n', 1);
-  throw new MachineFileError('invalid', why, { file }, { cause: broken });
+  throw new ConfigError('invalid-value', why, { file, cause: broken });
 }
 
 function listOf(document: Document, key: 'types' | 'tokens'): YAMLSeq | undefined {
@@ -56,15 +56,15 @@ function append(document: Document, key: 'types' | 'tokens', node: YAMLMap): voi
   else document.set(key, document.createNode([node]));
 }
 
-function missingType(name: string, file: string): MachineFileError {
-  return new MachineFileError('missing', `there is no machine type ${name}`, { file });
+function missingType(name: string, file: string): ConfigError {
+  return new ConfigError('missing', `there is no machine type ${name}`, { file });
 }
 
-/** The text with one more type, comments and order kept. @throws {MachineFileError} when there is one of that name. */
+/** The text with one more type, comments and order kept. @throws {ConfigError} when there is one of that name. */
 function withType(source: string, type: NewType, file: string): string {
   const document = parseForEdit(source, file);
   if (positionOf(listOf(document, 'types'), type.name) >= 0) {
-    throw new MachineFileError('exists', `there is a machine type ${type.name} already`, { file });
+    throw new ConfigError('exists', `there is a machine type ${type.name} already`, { file });
   }
   const { name, features, login, password } = type;
   const node = document.createNode({
@@ -79,11 +79,11 @@ function withType(source: string, type: NewType, file: string): string {
   return String(document);
 }
 
-/** The text with one more access token. @throws {MachineFileError} when there is one of that name. */
+/** The text with one more access token. @throws {ConfigError} when there is one of that name. */
 function withToken(source: string, token: NewToken, file: string): string {
   const document = parseForEdit(source, file);
   if (positionOf(listOf(document, 'tokens'), token.name) >= 0) {
-    throw new MachineFileError('exists', `there is a token ${token.name} already`, { file });
+    throw new ConfigError('exists', `there is a token ${token.name} already`, { file });
   }
   const { name, sha256, expires, repositories } = token;
   const node = document.createNode({
@@ -96,16 +96,16 @@ function withToken(source: string, token: NewToken, file: string): string {
   return String(document);
 }
 
-/** The text without an access token. @throws {MachineFileError} when there is none of that name. */
+/** The text without an access token. @throws {ConfigError} when there is none of that name. */
 function withoutToken(source: string, name: string, file: string): string {
   const document = parseForEdit(source, file);
   const position = positionOf(listOf(document, 'tokens'), name);
-  if (position < 0) throw new MachineFileError('missing', `there is no token ${name}`, { file });
+  if (position < 0) throw new ConfigError('missing', `there is no token ${name}`, { file });
   document.deleteIn(['tokens', position]);
   return String(document);
 }
 
-/** The text without a type. @throws {MachineFileError} when there is none of that name. */
+/** The text without a type. @throws {ConfigError} when there is none of that name. */
 function withoutType(source: string, name: string, file: string): string {
   const document = parseForEdit(source, file);
   const position = positionOf(listOf(document, 'types'), name);
@@ -114,7 +114,7 @@ function withoutType(source: string, name: string, file: string): string {
   return String(document);
 }
 
-/** The text with another password: the account's, or a type's own. @throws {MachineFileError} when there is no such type. */
+/** The text with another password: the account's, or a type's own. @throws {ConfigError} when there is no such type. */
 function withPassword(source: string, type: string | undefined, password: string, file: string): string {
   const document = parseForEdit(source, file);
   if (type === undefined) {
@@ -136,7 +136,7 @@ export type MachineEdit =
   /** The account's own password where no type is named. */
   | { readonly kind: 'set-password'; readonly type: string | undefined; readonly password: string };
 
-/** The changed text, comments and order kept. @throws {MachineFileError} when the change is not possible. */
+/** The changed text, comments and order kept. @throws {ConfigError} when the change is not possible. */
 export function editMachineFile(source: string, edit: MachineEdit, file: string): string {
   switch (edit.kind) {
     case 'add-type':

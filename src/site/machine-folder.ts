@@ -1,7 +1,7 @@
+import { ConfigError } from '../lib/config-error.ts';
 import type { Log } from '../lib/log.ts';
 import type { Account } from './account.ts';
 import { type AccountIndex, createAccountIndex } from './account-index.ts';
-import { MachineFileError } from './machine-file-error.ts';
 import { haveLoginsChanged, type MachineReader } from './machine-reader.ts';
 
 /** A request that comes this long after the last check of the folder causes another one, in milliseconds. */
@@ -33,7 +33,7 @@ export interface MachineFolderOptions {
 /**
  * The folder's accounts, kept up to date. A file that becomes invalid later changes nothing and is reported once: a slip
  * of an editor must not lock the site out.
- * @throws {MachineFileError} when a file is invalid at the start.
+ * @throws {ConfigError} when a file is invalid at the start.
  */
 export async function openMachineFolder({
   reader,
@@ -110,7 +110,7 @@ class FolderWatch implements MachineFolder {
       });
     } catch (error) {
       // An invalid file stays invalid until it changes; a file that could not be read may be readable at the next check.
-      if (error instanceof MachineFileError) this.#stamp = seen;
+      if (error instanceof ConfigError) this.#stamp = seen;
       const why = (error as Error).message;
       if (why !== this.#problem) {
         this.#log(

@@ -1,8 +1,8 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { ConfigError } from '../lib/config-error.ts';
 import type { Account } from './account.ts';
 import type { Groups } from './machine-file.ts';
-import { MachineFileError } from './machine-file-error.ts';
 import { workOnMachineFile } from './machine-thread.ts';
 
 /** Largest machine file that is read, in bytes. */
@@ -22,13 +22,15 @@ export function isAccountFile(name: string): boolean {
   return !GROUPS_FILE.test(name);
 }
 
-/** The account with the rights of its groups. @throws {MachineFileError} for a group that does not exist. */
+/** The account with the rights of its groups. @throws {ConfigError} for a group that does not exist. */
 export function withGroups(account: Account, groups: Groups): Account {
   if (account.groups.length === 0) return account;
   const granted = account.groups.flatMap((name) => {
     const repositories = groups.get(name);
     if (repositories !== undefined) return repositories;
-    throw new MachineFileError('invalid', `there is no group ${name} in groups.yaml`, { file: account.file });
+    throw new ConfigError('invalid-value', `there is no group ${name} in groups.yaml`, {
+      file: account.file,
+    });
   });
   return { ...account, repositories: [...new Set([...account.repositories, ...granted])] };
 }
@@ -95,7 +97,7 @@ export class MachineReader {
     }
   }
 
-  /** @throws {MachineFileError} for a file that cannot be served; other errors name the path. */
+  /** @throws {ConfigError} for a file that cannot be served; other errors name the path. */
   async read(): Promise<readonly Account[]> {
     const { accounts, groups } = await this.readAll();
     return Promise.all(accounts.map((account) => withLoginsStamp(withGroups(account, groups))));
@@ -119,7 +121,7 @@ export class MachineReader {
     const known = this.#parsed.get(path);
     if (known?.stamp === stamp) return known;
     if (sizeBytes > FILE_MAX_BYTES) {
-      throw new MachineFileError('too-large', `it is larger than ${FILE_MAX_BYTES} bytes`, { file: path });
+      throw new ConfigError('too-large', `it is larger than ${FILE_MAX_BYTES} bytes`, { file: path });
     }
     const readMs = Date.now();
     const text = await readFile(path, 'utf8');

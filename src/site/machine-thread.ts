@@ -4,7 +4,7 @@ import {
   ThreadBusyError,
   ThreadFailedError,
 } from '../lib/background-thread.ts';
-import { MachineFileError } from './machine-file-error.ts';
+import { ConfigError } from '../lib/config-error.ts';
 import { doMachineWork, type MachineReply, type MachineResult, type MachineWork } from './machine-work.ts';
 
 /** A file up to this size, some fifty machine types, is parsed in a few milliseconds; a larger one would hold up every pull. */
@@ -17,7 +17,7 @@ const THREAD = new BackgroundThread<MachineWork, MachineReply>({
 
 /**
  * Reads or edits a machine file, a large one on a thread.
- * @throws {MachineFileError}
+ * @throws {ConfigError}
  */
 export async function workOnMachineFile<Work extends MachineWork>(
   work: Work,
@@ -25,16 +25,13 @@ export async function workOnMachineFile<Work extends MachineWork>(
   const { length } = work.text;
   if (length <= INLINE_MAX_CHARACTERS) return doMachineWork(work) as MachineResult<Work['kind']>;
   const reply = await THREAD.run(work, length).catch((cause: unknown) => {
-    const place = { file: work.file };
+    const details = { file: work.file, cause };
     if (cause instanceof ThreadBusyError) {
-      throw new MachineFileError('busy', 'too many machine files are being read: try again', place, {
-        cause,
-      });
+      throw new ConfigError('busy', 'too many machine files are being read: try again', details);
     }
     if (!(cause instanceof ThreadFailedError)) throw cause;
-    throw new MachineFileError('invalid', `it cannot be read: ${cause.message}`, place, { cause });
+    throw new ConfigError('invalid-value', `it cannot be read: ${cause.message}`, details);
   });
   if (reply.kind === 'done') return reply.result as MachineResult<Work['kind']>;
-  const { problem, why, place } = reply.error;
-  throw new MachineFileError(problem, why, place);
+  throw ConfigError.of(reply.error);
 }

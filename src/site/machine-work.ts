@@ -1,7 +1,7 @@
+import { ConfigError, type PlainConfigError } from '../lib/config-error.ts';
 import type { Account } from './account.ts';
 import { editMachineFile, type MachineEdit } from './machine-edit.ts';
 import { type Groups, readGroupsFile, readMachineFile } from './machine-file.ts';
-import { MachineFileError } from './machine-file-error.ts';
 
 /** The text of one machine file, and what is to be done with it. Plain data: it crosses threads. */
 export type MachineWork = { readonly text: string; readonly file: string } & (
@@ -20,9 +20,9 @@ export type MachineResult<Kind extends MachineWork['kind']> = MachineResults[Kin
 
 export type MachineReply =
   | { readonly kind: 'done'; readonly result: MachineResult<MachineWork['kind']> }
-  | { readonly kind: 'refused'; readonly error: Pick<MachineFileError, 'problem' | 'why' | 'place'> };
+  | { readonly kind: 'refused'; readonly error: PlainConfigError };
 
-/** @throws {MachineFileError} */
+/** @throws {ConfigError} */
 export function doMachineWork(work: MachineWork): MachineResult<MachineWork['kind']> {
   const { kind, text, file } = work;
   switch (kind) {
@@ -41,8 +41,7 @@ export function replyToMachineWork(work: MachineWork): MachineReply {
   try {
     return { kind: 'done', result: doMachineWork(work) };
   } catch (error) {
-    if (!(error instanceof MachineFileError)) throw error;
-    const { problem, why, place } = error;
-    return { kind: 'refused', error: { problem, why, place } };
+    if (!(error instanceof ConfigError)) throw error;
+    return { kind: 'refused', error: error.plain() };
   }
 }

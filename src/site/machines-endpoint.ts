@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { ConfigError, type ConfigErrorCode } from '../lib/config-error.ts';
 import { abortWhenGone, type RequestHandler } from '../lib/http.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import type { AccountIdentity } from './account.ts';
@@ -7,7 +8,6 @@ import type { Authenticate, LoginClient } from './authenticate.ts';
 import type { ClientAddress } from './client-address.ts';
 import type { MachineAdmin } from './machine-admin.ts';
 import type { NewType } from './machine-edit.ts';
-import { MachineFileError, type MachineFileProblem } from './machine-file-error.ts';
 import { machineListOf } from './machine-list.ts';
 import { answering, basicRefusal, readBody, sendJson } from './responses.ts';
 
@@ -23,12 +23,9 @@ export interface MachinesEndpointOptions {
 const TYPES_MAX = 500;
 const FEATURES_MAX = 64;
 
-const STATUS: Readonly<Record<MachineFileProblem, number>> = {
-  invalid: 400,
-  exists: 400,
-  missing: 400,
+/** What a change failed of -> the status, where it is not the client's words that are wrong (400). */
+const STATUS: Readonly<Partial<Record<ConfigErrorCode, number>>> = {
   changed: 409,
-  'too-large': 400,
   busy: 503,
   'read-only': 503,
 };
@@ -109,9 +106,9 @@ export function createMachinesEndpoint(options: MachinesEndpointOptions): Reques
         await admin.addType(account.user, readNewType(await readBody(request)), { password });
       } else await admin.removeType(account.user, name, { password });
     } catch (cause) {
-      if (!(cause instanceof MachineFileError)) throw cause;
+      if (!(cause instanceof ConfigError)) throw cause;
       // The paths of the server's files, part of the message, are not for the client.
-      const status = STATUS[cause.problem];
+      const status = STATUS[cause.code] ?? 400;
       const code = status === 503 ? 'UNAVAILABLE' : 'NAME_INVALID';
       throw new RegistryError(code, cause.why, { cause, status });
     }

@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto';
 import picomatch from 'picomatch';
+import * as v from 'valibot';
+import { shown } from '../lib/schema.ts';
 import {
   DOCKER_HUB,
   formatRepository,
@@ -30,11 +32,16 @@ export interface RepositoryPatterns {
  */
 const PATTERN = /^[A-Za-z0-9._:/*?[\]{},-]+$/;
 
-/** Why `pattern` cannot be one; undefined when it can. */
-export function problemWithPattern(pattern: string): string | undefined {
-  if (!PATTERN.test(pattern)) return `“${pattern}” is no pattern of repositories`;
-  return undefined;
-}
+/** Longer ones are no names of repositories, and more than picomatch reads. */
+const PATTERN_MAX = 1024;
+
+/** One of {@link RepositoryPatterns}, as a file says it. */
+export const RepositoryPattern = v.pipe(
+  v.string(),
+  v.regex(PATTERN, ({ input }) => `${shown(input)} is no pattern of repositories`),
+  v.maxLength(PATTERN_MAX, `a pattern of repositories has at most ${PATTERN_MAX} characters`),
+  v.examples(['ghcr.io/lab/*', 'qnib/**', '*']),
+);
 
 const isEverything = (pattern: string) => pattern === '*' || pattern === '**';
 

@@ -128,7 +128,7 @@ export interface Site {
 
 /**
  * A whole site behind one gate: the profile of a request is its login's machine type.
- * @throws {MachineFileError} with file and line.
+ * @throws {ConfigError} with file and line.
  */
 export async function openSite(options: SiteOptions): Promise<Site> {
   const { log, now } = options;

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { parseCatalogEntry } from '../../src/catalog/entry.ts';
+import { CatalogFile } from '../../src/catalog/entry.ts';
 import { type LintProblem, lintEntry } from '../../src/catalog/lint.ts';
+import { readValue } from '../../src/lib/config-source.ts';
 
 const HEAD = {
   title: 'A publisher',
@@ -10,7 +11,7 @@ const HEAD = {
 };
 
 function entry(more: object) {
-  return parseCatalogEntry('it', { ...HEAD, ...more });
+  return { name: 'it', ...readValue(CatalogFile, { ...HEAD, ...more }) };
 }
 
 function member(image: string, ...features: readonly string[]) {
@@ -103,7 +104,7 @@ describe('lintEntry()', () => {
   });
 });
 
-describe('parseCatalogEntry()', () => {
+describe('a file of the catalogue', () => {
   test.each([
     ['a file without its source', { source: undefined }, /source/],
     ['a date that is none', { checked: 'yesterday' }, /checked/],
@@ -111,14 +112,18 @@ describe('parseCatalogEntry()', () => {
     [
       'a list without an example',
       { images: [{ image: 'a:1', manifests: [{ image: 'b:1' }] }] },
-      /images\.0\.example/,
+      /^images\[0\]\.example: this key is missing/,
     ],
     [
       'an example that is no tag',
       { images: [{ image: 'a:1', example: '-', manifests: [{ image: 'b:1' }] }] },
       /“-” is no tag/,
     ],
-    ['a list that is none', { images: [{ image: 'a:1', example: '1' }] }, /needs manifests/],
+    [
+      'a list that is none',
+      { images: [{ image: 'a:1', example: '1' }] },
+      /^images\[0\]\.manifests: this key is missing/,
+    ],
     [
       'a baseline that is no CPU’s',
       { repositories: { a: { baseline: 'nvcap:9.0' } } },

@@ -100,11 +100,11 @@ describe('metahub bench refuses', () => {
   });
 
   test.each([
-    ['enviroment: {}', 'enviroment'],
+    ['enviroment: {}', 'bench.yml:1:1: enviroment: this key does not exist; did you mean environment?'],
     ['environment: { "A B": [1] }', 'no name of a variable'],
     ['arguments: []', 'arguments'],
-    ['rounds: 0', 'rounds'],
-    ['metric: [', 'bench.yml'],
+    ['rounds: 0', 'bench.yml:1:9: rounds: a number from 1 on is expected'],
+    ['metric: [', 'bench.yml:1:'],
   ])('a file that says %s, with status 2', async (text, message) => {
     const path = join(await dataDirectory(), 'bench.yml');
     writeFileSync(path, text);
@@ -115,7 +115,7 @@ describe('metahub bench refuses', () => {
 
   test('a file that is missing, with status 1', async () => {
     const { stderr, status } = await runCli('bench', '--file', '/not/there.yml', 'app');
-    expect(stderr).toContain('cannot read /not/there.yml');
+    expect(stderr).toContain('/not/there.yml: ENOENT');
     expect(status).toBe(1);
   });
 

@@ -33,7 +33,12 @@ describe('metahub config check FILE', () => {
 
   test.each([
     ['a setting that does not exist', 'config.yaml', 'lisen: 5080\n', 'did you mean listen?'],
-    ['a policy that cannot be', 'config.yaml', 'policy: { gpu: some }\n', 'gpu must be all or any'],
+    [
+      'a policy that cannot be',
+      'config.yaml',
+      'policy: { gpu: some }\n',
+      'config.yaml:1:16: policy.gpu: “some” is none of all, any',
+    ],
     ['a catalogue entry that does not exist', 'config.yaml', 'catalog: [nothing]\n', 'has no “nothing”'],
     [
       'a feature that does not exist',
@@ -45,7 +50,7 @@ describe('metahub config check FILE', () => {
       'a password in clear text',
       'a.yml',
       'user: alice\npassword: secret\n',
-      'a.yml:2: password must be a scrypt hash',
+      'a.yml:2:11: password: a scrypt hash is expected',
     ],
     ['broken YAML', 'config.yaml', 'listen: [\n', 'config.yaml'],
   ])('complains of %s with status 1', async (_what, name, text, complaint) => {
@@ -90,7 +95,7 @@ describe('metahub config check without a file', () => {
       await folderWith({ 'config.yaml': 'lisen: 1\ncacheSize: much\n' }),
     );
     expect(stdout).toContain('did you mean listen?');
-    expect(stdout).toContain('cacheSize in ');
+    expect(stdout).toContain('config.yaml:2:12: cacheSize: “much” is no size');
     expect(stdout).not.toContain('image lists');
     expect(status).toBe(1);
   });

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { Ajv2020 } from 'ajv/dist/2020.js';
+import { Ajv } from 'ajv';
 import { describe, expect, test } from 'vitest';
 import { parseProfile } from '../../src/host/profile-json.ts';
 import { readLocalFeatures } from '../../src/probe/local-features.ts';
@@ -66,7 +66,7 @@ describe('the table', () => {
 
 describe('the JSON', () => {
   const schema = JSON.parse(readFileSync(join(REPOSITORY, 'schema/profile.schema.json'), 'utf8'));
-  const validate = new Ajv2020({ strict: true, allowUnionTypes: true }).compile(schema);
+  const validate = new Ajv({ strict: true, allowUnionTypes: true }).compile(schema);
 
   test.each([
     ['a plain server', BROADWELL, []],

@@ -18,7 +18,8 @@ import {
   upstreamChecks,
   validity,
 } from '../../src/cli/commands/doctor/upstreams.ts';
-import { readUpstreams } from '../../src/cli/settings/upstreams.ts';
+import { UpstreamsValue } from '../../src/cli/settings/upstreams.ts';
+import { readValue } from '../../src/lib/config-source.ts';
 import { parseListSpec } from '../../src/oci/image-list.ts';
 import { NO_CREDENTIALS } from '../../src/upstream/auth/credentials.ts';
 import { createAuthority } from '../support/certificates.ts';
@@ -59,7 +60,7 @@ function registry({ aheadMs = 0, tokenStatus }: RegistryOptions): RequestListene
 
 /** What the checks of one registry at these endpoints come to, by name. */
 async function checked(urls: readonly string[], more: Partial<UpstreamCheckOptions> = {}) {
-  const upstreams = readUpstreams({ 'registry.test': { endpoints: [...urls] } });
+  const upstreams = readValue(UpstreamsValue, { 'registry.test': { endpoints: [...urls] } });
   const options = { upstreams, environment: {}, credentials: NO_CREDENTIALS, now: Date.now, ...more };
   const results = await runChecks(upstreamChecks(options));
   return Object.fromEntries(results.map(({ name, ...result }) => [name, result]));

@@ -4,12 +4,14 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, describe, expect, test } from 'vitest';
 import { loadConfigFile } from '../../src/cli/settings/file.ts';
-import { readPolicies } from '../../src/cli/settings/policies.ts';
+import { createPolicies, RepositoryPolicyMap } from '../../src/cli/settings/policies.ts';
 import { resolveSettings, variableOf } from '../../src/cli/settings/setting.ts';
 import { SERVE_SETTINGS } from '../../src/cli/settings/table.ts';
-import { UserError } from '../../src/cli/user-error.ts';
 import { parseProfile } from '../../src/host/profile-json.ts';
+import { ConfigError } from '../../src/lib/config-error.ts';
+import { readValue } from '../../src/lib/config-source.ts';
 import { parseListSpec } from '../../src/oci/image-list.ts';
+import { PolicyText } from '../../src/selection/policy-schema.ts';
 import { FUZZ_RUNS } from '../support/fuzz.ts';
 import { countReached } from '../support/reached.ts';
 
@@ -36,13 +38,13 @@ const value = fc.oneof(
   fc.string({ unit: fc.constantFrom(...'0123456789.:[]-/=smhdkMGiB*{}'), maxLength: 20 }),
 );
 
-/** Nothing but a UserError, with one line that says what is wrong. */
-function onlyUserErrors(work: () => unknown): void {
+/** Nothing but a ConfigError, with a line for everything that is wrong. */
+function onlyConfigErrors(work: () => unknown): void {
   try {
     work();
   } catch (error) {
-    if (!(error instanceof UserError)) throw error;
-    expect(error.message).not.toBe('');
+    if (!(error instanceof ConfigError)) throw error;
+    for (const one of [error, ...error.further]) expect(one.why).not.toBe('');
   }
 }
 
@@ -63,11 +65,11 @@ describe('any configuration file', () => {
       fc.asyncProperty(fc.array(line, { maxLength: 5 }), async (lines) => {
         writeFileSync(path, lines.join('\n'));
         const file = await loadConfigFile(path).catch((error: unknown) => {
-          expect(error).toBeInstanceOf(UserError);
+          expect(error).toBeInstanceOf(ConfigError);
         });
         fc.pre(file !== undefined);
         const sources = { flags: {}, environment: {}, file: file.content, filePath: path };
-        onlyUserErrors(() => resolveSettings(SERVE_SETTINGS, sources));
+        onlyConfigErrors(() => resolveSettings(SERVE_SETTINGS, sources));
       }),
       RUNS,
     );
@@ -80,10 +82,10 @@ describe('any value of a setting', () => {
       fc.property(fc.constantFrom(...NAMES), value, (name, written) => {
         const nothing = { flags: {}, environment: {}, file: {}, filePath: 'config.yaml' };
         const text = typeof written === 'string' ? written : JSON.stringify(written);
-        onlyUserErrors(() => resolveSettings(SERVE_SETTINGS, { ...nothing, flags: { [name]: text } }));
-        onlyUserErrors(() => resolveSettings(SERVE_SETTINGS, { ...nothing, file: { [name]: written } }));
+        onlyConfigErrors(() => resolveSettings(SERVE_SETTINGS, { ...nothing, flags: { [name]: text } }));
+        onlyConfigErrors(() => resolveSettings(SERVE_SETTINGS, { ...nothing, file: { [name]: written } }));
         const environment = { [variableOf(name)]: text };
-        onlyUserErrors(() => resolveSettings(SERVE_SETTINGS, { ...nothing, environment }));
+        onlyConfigErrors(() => resolveSettings(SERVE_SETTINGS, { ...nothing, environment }));
       }),
       RUNS,
     );
@@ -110,7 +112,14 @@ describe('any value of a setting', () => {
         fc.oneof(fc.dictionary(fc.string(), policy, { maxKeys: 3 }), value),
         (all, special) => {
           const base = { match: 'best', answer: 'auto', onNoMatch: 'refuse' } as const;
-          onlyUserErrors(() => readPolicies({ ...base, policy: all, repositories: special }));
+          onlyConfigErrors(() => {
+            const policies = readValue(PolicyText, all);
+            createPolicies({
+              ...base,
+              policy: policies,
+              repositories: readValue(RepositoryPolicyMap, special),
+            });
+          });
         },
       ),
       RUNS,

@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { openUpstream } from '../../src/cli/open-upstream.ts';
-import { readUpstreams } from '../../src/cli/settings/upstreams.ts';
+import { UpstreamsValue } from '../../src/cli/settings/upstreams.ts';
+import { readValue } from '../../src/lib/config-source.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import { requireBasic } from '../support/guarded-registry.ts';
 import { createContent, serveContent, startServer } from '../support/hostile-registry.ts';
@@ -27,7 +28,7 @@ describe('logins that a request brings', () => {
     await writeFile(other, '{}');
     const upstream = closing(
       openUpstream(
-        { upstream: readUpstreams([`registry.test=${registry.url}`]), publicRegistries: false },
+        { upstream: readValue(UpstreamsValue, [`registry.test=${registry.url}`]), publicRegistries: false },
         { log: () => {}, pseudonym: 'metahub-test' },
       ),
     );

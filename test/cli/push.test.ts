@@ -285,8 +285,12 @@ describe('what is wrong is one line and the next step, and nothing is written', 
   });
 
   test.each<[string, string, RegExp]>([
-    ['a file that is no YAML', 'a: [', /^metahub: .*manifest\.yml: /],
-    ['a file without members', 'image: hub.test/a/b\n', /the list needs manifests\n {2}A list has image/],
+    ['a file that is no YAML', 'a: [', /^metahub: .*manifest\.yml:1:5: /],
+    [
+      'a file without members',
+      'image: hub.test/a/b\n',
+      /manifests: this key is missing\n {2}A list has image/,
+    ],
     [
       'a pattern of tags',
       'image: hub.test/a/b\ntags: "v*"\nmanifests:\n  - image: "hub.test/a/b:{tag}-x"\n    platform: { os: linux, architecture: amd64 }\n',

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { statusSchema } from '../../scripts/status-schema.ts';
+import { statusSchema } from '../../scripts/schemas.ts';
 import { profileOfFeatures } from '../../src/host/assumed-features.ts';
 import type { PullVerdict, StatusFacts } from '../../src/server/status-facts.ts';
 import { freePort } from '../support/loopback.ts';

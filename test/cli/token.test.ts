@@ -81,8 +81,8 @@ describe('metahub token', () => {
     ['an account that does not exist', ['create', 'nobody', 'x'], 1, 'there is no account nobody'],
     ['an unclear time to live', ['create', 'lab', 'x', '--expires', 'soon'], 2, 'is no time to live'],
     ['a time to live of nothing', ['create', 'lab', 'x', '--expires', '0s'], 2, 'is no time to live'],
-    ['a name with other characters', ['create', 'lab', 'a b'], 1, 'may hold letters'],
-    ['a pattern that is none', ['create', 'lab', 'x', '--repository', '!a'], 1, 'is no pattern'],
+    ['a name with other characters', ['create', 'lab', 'a b'], 2, 'may hold letters'],
+    ['a pattern that is none', ['create', 'lab', 'x', '--repository', '!a'], 2, 'is no pattern'],
     ['a token that is not there', ['revoke', 'lab', 'x'], 1, 'there is no token x'],
   ])('refuses %s, and changes nothing', async (_, args, status, message) => {
     const { token, text } = await commanding();

@@ -35,20 +35,23 @@ describe('a profile read from JSON', () => {
   });
 
   test.each([
-    [[], 'the profile must be an object'],
-    ['zen4', 'the profile must be an object'],
-    [{}, 'cpu is missing'],
-    [{ ...written, platform: undefined }, 'platform is missing'],
-    [{ ...written, platform: { os: 'linux' } }, 'platform.architecture is missing'],
-    [{ ...written, cpu: { ...written.cpu, microarchitecture: 4 } }, 'cpu.microarchitecture must be a word'],
-    [{ ...written, cpu: { ...written.cpu, flags: 'avx2' } }, 'cpu.flags must be a list'],
-    [{ ...written, gpus: [{}] }, 'gpus[0].vendor is missing'],
+    [[], 'a map of keys and values is expected, not a list'],
+    ['zen4', 'a map of keys and values is expected, not a text'],
+    [{}, 'platform: this key is missing'],
+    [{ ...written, platform: undefined }, 'platform: this key is missing'],
+    [{ ...written, platform: { os: 'linux' } }, 'platform.architecture: this key is missing'],
+    [
+      { ...written, cpu: { ...written.cpu, microarchitecture: 4 } },
+      'cpu.microarchitecture: a text is expected, not a number',
+    ],
+    [{ ...written, cpu: { ...written.cpu, flags: 'avx2' } }, 'cpu.flags: a list is expected, not a text'],
+    [{ ...written, gpus: [{}] }, 'gpus[0].vendor: this key is missing'],
     [
       { ...written, gpus: [{ vendor: 'nvidia', integrated: 'no' }] },
-      'gpus[0].integrated must be true or false',
+      'gpus[0].integrated: true or false is expected, not a text',
     ],
-    [{ ...written, features: ['cpu:zen4', 'two words'] }, 'features: "two words" is not a feature'],
-    [{ ...written, warnings: null }, 'warnings must be a list'],
+    [{ ...written, features: ['cpu:zen4', 'two words'] }, 'features[1]: “two words” is no feature'],
+    [{ ...written, warnings: null }, 'warnings: a list is expected, not nothing'],
   ])('says what is wrong with %j', (document, message) => {
     expect(() => parseProfile(document)).toThrow(message);
   });

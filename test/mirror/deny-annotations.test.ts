@@ -5,7 +5,7 @@ import { tailored } from '../../src/mirror/tailored.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import type { Manifest } from '../../src/oci/registry.ts';
-import { parsePolicy } from '../../src/selection/parse-policy.ts';
+import { parsePolicy } from '../../src/selection/policy-schema.ts';
 import { createFakeRegistry } from '../support/fake-registry.ts';
 import { repository, tagged } from '../support/upstream.ts';
 

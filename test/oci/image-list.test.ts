@@ -1,7 +1,8 @@
+import * as v from 'valibot';
 import { describe, expect, test } from 'vitest';
 import {
   answersTo,
-  type FeatureCheck,
+  type FeatureSchema,
   type ListMember,
   memberImage,
   memberName,
@@ -129,27 +130,33 @@ describe('parseListSpec()', () => {
   });
 
   test.each([
-    ['text', /must hold names and values/],
-    [{ ...SEED, image: 'UPPER' }, /no image name/],
+    ['text', /^a map of keys and values is expected, not a text$/],
+    [{ ...SEED, image: 'UPPER' }, /^image: “UPPER” is no image name/],
     [{ ...SEED, image: `a@sha256:${'0'.repeat(64)}` }, /cannot be named by a digest/],
     [{ ...SEED, manifests: [] }, /needs manifests/],
-    [{ ...SEED, manifest: [] }, /there is no “manifest”/],
+    [{ ...SEED, manifest: [] }, /^manifest: this key does not exist; did you mean manifests\?/],
     [{ ...SEED, tags: 'v:1' }, /is no tag/],
     [{ ...SEED, tags: '!v*' }, /only take tags away/],
     [
       { ...SEED, tags: ['a*', 'b'], manifests: [{ image: 'a:{1}', platform: AMD64 }] },
-      /\{1\} of a:\{1\} stands for a \*/,
+      /^manifests\[0\]\.image: \{1\} of a:\{1\} stands for a \*/,
     ],
-    [{ ...SEED, manifests: [{ image: 'a:1', platform: [] }] }, /number 1: platform/],
+    [
+      { ...SEED, manifests: [{ image: 'a:1', platform: [] }] },
+      /^manifests\[0\]\.platform: a map of keys and values is expected, not a list/,
+    ],
     [
       { ...SEED, manifests: [{ image: 'a:1', annotations: { a: { b: 'c' } } }] },
-      /annotations: a must be a text/,
+      /^manifests\[0\]\.annotations\.a: a text or a number or true or false is expected, not a map/,
     ],
-    [{ ...SEED, manifests: [{ image: 'a:1', platform: { os: 'linux' } }] }, /architecture is missing/],
+    [
+      { ...SEED, manifests: [{ image: 'a:1', platform: { os: 'linux' } }] },
+      /^manifests\[0\]\.platform\.architecture: this key is missing/,
+    ],
     [{ ...SEED, manifests: [{ image: 'a/{tag}/b:1', platform: AMD64 }] }, /\{tag\} may stand in the tag/],
     [
       { ...SEED, manifests: [{ image: 'a:1', platform: { ...AMD64, feature: ['x'] } }] },
-      /there is no “feature”/,
+      /^manifests\[0\]\.platform\.feature: this key does not exist; did you mean features\?/,
     ],
   ])('refuses %j', (value, why) => {
     expect(() => parseListSpec(value)).toThrow(why);
@@ -157,8 +164,8 @@ describe('parseListSpec()', () => {
 });
 
 describe('a member of a list', () => {
-  const memberOf = (member: object, check?: FeatureCheck) => {
-    const [first] = parseListSpec({ image: 'a', manifests: [member] }, check).members;
+  const memberOf = (member: object, feature?: FeatureSchema) => {
+    const [first] = parseListSpec({ image: 'a', manifests: [member] }, feature).members;
     if (first === undefined) throw new Error('the list has no members');
     return first;
   };
@@ -201,9 +208,12 @@ describe('a member of a list', () => {
   });
 
   test.each([
-    [{ image: 'b:1', annotations: { a: null } }, /number 1: annotations: a must be a text/],
-    [{ image: 'b:1', annotations: [] }, /number 1: annotations/],
-    [{ image: 'B' }, /manifests, number 1: “B” is no image name/],
+    [
+      { image: 'b:1', annotations: { a: null } },
+      /^manifests\[0\]\.annotations\.a: .* is expected, not nothing/,
+    ],
+    [{ image: 'b:1', annotations: [] }, /^manifests\[0\]\.annotations: a map/],
+    [{ image: 'B' }, /^manifests\[0\]\.image: “B” is no image name/],
     [{ image: 'b:{9}' }, /\{9\} of b:\{9\} stands for a \*/],
     [{ image: '{1}/b' }, /\{1\} may stand in the tag of \{1\}\/b only/],
     [{ image: 'b{9}:x' }, /\{9\} may stand in the tag/],
@@ -213,9 +223,11 @@ describe('a member of a list', () => {
   });
 
   test('is refused with what the check says of its features, and where', () => {
-    const check = (feature: string) => (feature === 'cpu:skylkae' ? 'did you mean cpu:skylake?' : undefined);
+    const check = v.pipe(v.string(), v.notValue('cpu:skylkae', 'did you mean cpu:skylake?'));
     const member = { image: 'b', platform: { ...AMD64, features: ['cpu:zen4', 'cpu:skylkae'] } };
-    expect(() => memberOf(member, check)).toThrow('manifests, number 1: did you mean cpu:skylake?');
+    expect(() => memberOf(member, check)).toThrow(
+      'manifests[0].platform.features[1]: did you mean cpu:skylake?',
+    );
     expect(
       memberOf({ image: 'b', platform: { ...AMD64, features: ['cpu:zen4'] } }, check).platform?.features,
     ).toEqual(['cpu:zen4']);

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
-import { parsePolicy } from '../../src/selection/parse-policy.ts';
 import { DEFAULT_POLICY } from '../../src/selection/policy.ts';
+import { parsePolicy } from '../../src/selection/policy-schema.ts';
 
 describe('parsePolicy()', () => {
   test('nothing written is the default', () => {
@@ -39,17 +39,21 @@ describe('parsePolicy()', () => {
   });
 
   test.each([
-    [{ match: 'some' }, 'match must be best or exact, not "some"'],
-    [{ answer: 7 }, 'answer must be auto or index or manifest, not 7'],
-    [{ colour: 'green' }, 'a policy: there is no “colour”; known are match, gpu,'],
-    [{ prioritiy: ['cpu'] }, 'there is no “prioritiy”; did you mean priority?'],
-    [{ baseline: 'new' }, 'baseline must be levels such as x86-64-v3 and CPU flags such as avx, not new'],
-    [{ pin: '' }, 'pin must be text, not ""'],
-    [{ pin: '¿que?' }, 'pin must be a digest or a feature'],
-    [{ priority: [] }, 'priority must be a list of feature kinds'],
-    [{ allowForeignVendor: 'maybe' }, 'allowForeignVendor must be true or false, not "maybe"'],
-    [['match'], 'a policy is a map of keys to values'],
-    ['best', 'a policy is a map of keys to values'],
+    [{ match: 'some' }, 'match: “some” is none of best, exact'],
+    [{ answer: 7 }, 'answer: “7” is none of auto, index, manifest'],
+    [{ colour: 'green' }, 'colour: this key does not exist'],
+    [{ prioritiy: ['cpu'] }, 'prioritiy: this key does not exist; did you mean priority?'],
+    [{ baseline: 'new' }, 'baseline: “new” is no CPU flag that is known'],
+    [{ pin: '' }, 'pin: a text is expected, not an empty one'],
+    [{ pin: '¿que?' }, 'pin: a digest or a feature is expected: “¿que?” is no feature'],
+    [{ priority: [] }, 'priority: a list of kinds of features is expected'],
+    [{ allowForeignVendor: 'maybe' }, 'allowForeignVendor: “maybe” is none of true, false'],
+    [['match'], 'a map of keys and values is expected, not a list'],
+    ['best', 'a map of keys and values is expected, not a text'],
+    [{ baseline: ['avx', 'skylkae'] }, 'write levels such as x86-64-v3 and CPU flags such as avx, or none'],
+    [{ baseline: 'nvcap:9.0' }, '“nvcap:9.0” says nothing of a CPU'],
+    [{ pin: 'cpu:skylkae' }, 'did you mean skylake?'],
+    [{ gpu: 'al' }, 'gpu: “al” is none of all, any; did you mean all?'],
   ])('refuses %j', (written, message) => {
     expect(() => parsePolicy(written)).toThrow(message);
   });

@@ -1,12 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { parseFeature } from '../../src/host/features.ts';
+import { ConfigError } from '../../src/lib/config-error.ts';
 import { type Account, accountNameOf, formatSelector, NAME, parseSelector } from '../../src/site/account.ts';
 import { readAuthorization } from '../../src/site/authenticate.ts';
 import { readMachineFile } from '../../src/site/machine-file.ts';
-import { MachineFileError } from '../../src/site/machine-file-error.ts';
 import { parseScopes, repositoryNamed } from '../../src/site/permissions.ts';
-
 import { FUZZ_RUNS } from '../support/fuzz.ts';
 
 const RUNS = { numRuns: FUZZ_RUNS };
@@ -59,8 +58,8 @@ describe('any file of machine types', () => {
         try {
           account = read();
         } catch (error) {
-          if (!(error instanceof MachineFileError)) throw error;
-          expect(error.message).toMatch(/^a\.yml:\d+: ./);
+          if (!(error instanceof ConfigError)) throw error;
+          expect(error.message).toMatch(/^a\.yml:\d+:\d+: ./);
           expect(error.why).not.toContain('a.yml');
           outcomes.refused += 1;
           return;

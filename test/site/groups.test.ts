@@ -79,11 +79,14 @@ describe('groups of accounts', () => {
 });
 
 test.each([
-  ['hpc: [a/*]', /^groups\.yaml:1: the group hpc must have repositories$/],
-  ['hpc: {repositories: [a/*]}\n"a b": {}', /^groups\.yaml:2: the name of a group “a b” may hold/],
-  ['hpc: {repositories: ["!a"]}', /^groups\.yaml:1: “!a” is no pattern/],
-  ['hpc: {repository: [a]}', /^groups\.yaml:1: there is no “repository” here/],
-  ['- hpc', /^groups\.yaml:1: groups must be names/],
+  ['hpc: [a/*]', /^groups\.yaml:1:6: hpc: a map of keys and values is expected, not a list$/],
+  ['hpc: {repositories: [a/*]}\n"a b": {}', /^groups\.yaml:2:1: "a b": “a b” is no name: it may hold/],
+  ['hpc: {repositories: ["!a"]}', /^groups\.yaml:1:22: hpc\.repositories\[0\]: “!a” is no pattern/],
+  [
+    'hpc: {repository: [a]}',
+    /^groups\.yaml:1:7: hpc\.repository: this key does not exist; did you mean repositories\?/,
+  ],
+  ['- hpc', /^groups\.yaml:1:1: a map of keys and values is expected, not a list/],
 ])('the groups file %j is refused with its line', (source, message) => {
   expect(() => readGroupsFile(source, 'groups.yaml')).toThrow(message);
 });

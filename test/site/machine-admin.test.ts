@@ -57,7 +57,7 @@ describe('changes of machine files', () => {
         outcomes.push(
           await change.then(
             () => 'done',
-            (error) => error.problem,
+            (error) => error.code,
           ),
         );
       }
@@ -70,7 +70,7 @@ describe('changes of machine files', () => {
     const late = await admin.addType('lab', { name: 'late', features: [] }, author).catch((error) => error);
     isOver = true;
     await Promise.all(flood);
-    expect(late).toMatchObject({ problem: 'changed' });
+    expect(late).toMatchObject({ code: 'changed' });
     expect((await account()).password?.text).toBe(password?.text);
     expect(password?.text).not.toBe(author.password.text);
     expect(outcomes).toContain('done');
@@ -80,7 +80,7 @@ describe('changes of machine files', () => {
     const { folder, path, author } = await lab();
     const [server, operator] = [openMachineAdmin(folder), openMachineAdmin(folder)];
     const flood = Array.from({ length: 20 }, (_, at) =>
-      server.addType('lab', { name: `t${at}`, features: [] }, author).catch((error) => error.problem),
+      server.addType('lab', { name: `t${at}`, features: [] }, author).catch((error) => error.code),
     );
     await operator.removeAccount('lab');
     expect(await Promise.all(flood)).toContain('missing');
@@ -101,7 +101,7 @@ describe('changes of machine files', () => {
         else await rm(path);
         const outcome = change.then(
           () => 'done',
-          (error) => error.problem,
+          (error) => error.code,
         );
         outcomes.push(await outcome);
         const after = await readFile(path, 'utf8').catch(() => 'removed');
@@ -136,7 +136,7 @@ describe('changes of machine files', () => {
           .addAccount('lab', text)
           .then(
             () => text,
-            (error) => error.problem,
+            (error) => error.code,
           );
       }),
     );
@@ -150,7 +150,7 @@ describe('changes of machine files', () => {
     const admin = openMachineAdmin(folder, { lockTimeoutMs: 50 });
     await writeFile(join(folder, '.lock'), JSON.stringify({ place: 'another host', pid: 1, token: 'x' }));
     await expect(admin.addType('lab', { name: 'new', features: [] })).rejects.toMatchObject({
-      problem: 'busy',
+      code: 'busy',
       why: 'another process is changing the machine files: try again',
     });
   });
@@ -161,7 +161,7 @@ describe('changes of machine files', () => {
     await chmod(path, 0o644);
     await asNobody(() =>
       expect(openMachineAdmin(folder).removeType('lab', 'x')).rejects.toMatchObject({
-        problem: 'read-only',
+        code: 'read-only',
         why: 'the folder of machine files cannot be written',
       }),
     );

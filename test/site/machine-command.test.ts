@@ -76,7 +76,7 @@ describe('metahub machine', () => {
       'an unknown feature',
       ['add', 'qnib', 'x', '--feature', 'cpu:foolake'],
       'there is no microarchitecture “foolake”',
-      1,
+      2,
     ],
     ['a type of nobody', ['add', 'nobody', 'x'], 'there is no account nobody', 1],
     [
@@ -88,8 +88,8 @@ describe('metahub machine', () => {
     [
       'a user name that would leave the folder',
       ['add', '../x', '--password-stdin'],
-      'user “../x” may hold',
-      1,
+      'user: “../x” is no name: it may hold',
+      2,
     ],
     ['features without a type', ['add', 'qnib', '--feature', 'cpu:zen4'], 'an account has no features', 2],
     ['a question without a terminal', ['passwd', 'qnib'], 'there is no terminal to ask', 2],

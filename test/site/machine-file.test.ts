@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, test } from 'vitest';
+import { ConfigError } from '../../src/lib/config-error.ts';
 import { createAccountIndex } from '../../src/site/account-index.ts';
 import { readMachineFile } from '../../src/site/machine-file.ts';
-import { MachineFileError } from '../../src/site/machine-file-error.ts';
 import { hashPassword, verifyPassword } from '../../src/site/password.ts';
 
 let hash: string;
@@ -60,64 +60,75 @@ describe('a file of machine types', () => {
   });
 
   test.each([
-    ['a list', '- user: a', 'f.yaml:1: an account must have a user'],
-    ['nothing', '', 'f.yaml:1: an account must have a user'],
-    ['broken YAML', 'user: a\ntypes: [', 'f.yaml:2: '],
-    ['a key written twice', 'user: a\nuser: b', 'f.yaml:2: '],
-    ['an unknown key', 'user: a\n\nmachines: []', 'f.yaml:3: there is no “machines” here'],
-    ['a user name with a colon', 'user: "a:b"', 'f.yaml:1: user “a:b” may hold'],
+    ['a list', '- user: a', 'f.yaml:1:1: a map of keys and values is expected, not a list'],
+    ['nothing', '', 'f.yaml:1:1: a map of keys and values is expected, not nothing'],
+    ['an account without a user', 'types: []', 'f.yaml:1:1: user: this key is missing'],
+    ['broken YAML', 'user: a\ntypes: [', 'f.yaml:2:9: '],
+    ['a key written twice', 'user: a\nuser: b', 'f.yaml:2:1: '],
+    ['an unknown key', 'user: a\n\nmachines: []', 'f.yaml:3:1: machines: this key does not exist'],
+    ['a user name with a colon', 'user: "a:b"', 'f.yaml:1:7: user: “a:b” is no name: it may hold'],
     [
       'a password in clear, which is not repeated',
       'user: a\npassword: hunter2',
-      'f.yaml:2: password must be a scrypt',
+      'f.yaml:2:11: password: a scrypt hash is expected',
     ],
-    ['a type without a name', 'user: a\ntypes:\n  - features: []', 'f.yaml:3: a type needs a name'],
+    [
+      'a type without a name',
+      'user: a\ntypes:\n  - features: []',
+      'f.yaml:3:5: types[0].name: this key is missing',
+    ],
     [
       'an unknown key of a type',
       'user: a\ntypes:\n  - name: b\n    feature: []',
-      'f.yaml:4: there is no “feature”',
+      'f.yaml:4:5: types[0].feature: this key does not exist; did you mean features?',
     ],
-    ['a type without any password', 'user: a\ntypes:\n  - name: b', 'f.yaml:3: a-b has no password'],
+    [
+      'a type without any password',
+      'user: a\ntypes:\n  - name: b',
+      'f.yaml:3:5: types[0]: a-b has no password',
+    ],
     [
       'an unknown microarchitecture',
       'user: a\ntypes:\n  - name: b\n    features:\n    - cpu:foolake',
-      'f.yaml:5: there is no microarchitecture “foolake”',
+      'f.yaml:5:7: types[0].features[0]: there is no microarchitecture “foolake”',
     ],
     [
       'no feature at all',
       'user: a\ntypes:\n  - name: b\n    features: ["!!"]',
-      'f.yaml:4: “!!” is no feature',
+      'f.yaml:4:16: types[0].features[0]: “!!” is no feature',
     ],
     [
       'a number for a feature',
       'user: a\ntypes:\n  - name: b\n    features: [9.0]',
-      'f.yaml:4: each of features must be a text',
+      'f.yaml:4:16: types[0].features[0]: a text is expected, not a number',
     ],
     [
       'a pattern that picks everything else',
       'user: a\nrepositories: ["!docker.io/**"]',
-      'f.yaml:2: “!docker.io/**” is no pattern',
+      'f.yaml:2:16: repositories[0]: “!docker.io/**” is no pattern',
     ],
     [
       'a role that is neither',
       'user: a\nmanagesMachines: sometimes',
-      'f.yaml:2: managesMachines must be true or false',
+      'f.yaml:2:18: managesMachines: true or false is expected, not a text',
     ],
   ])('is refused with file and line: %s', (_, source, message) => {
     const read = () => readMachineFile(source, 'f.yaml');
-    expect(read).toThrow(MachineFileError);
+    expect(read).toThrow(ConfigError);
     expect(read).toThrow(message);
     expect(read).not.toThrow('hunter2');
   });
 
   test('is refused when two of its types have one name, or one login', () => {
     const types = (second: string) => `user: a\npassword: "${hash}"\ntypes:\n  - name: b\n  - ${second}\n`;
-    expect(() => readMachineFile(types('name: b'), 'f.yaml')).toThrow('f.yaml:5: there is another type b');
+    expect(() => readMachineFile(types('name: b'), 'f.yaml')).toThrow(
+      'f.yaml:5:5: types[1]: there is another type b',
+    );
     expect(() => readMachineFile(types('{name: c, login: a-b}'), 'f.yaml')).toThrow(
-      'f.yaml:5: there is another login a-b',
+      'f.yaml:5:5: types[1]: there is another login a-b',
     );
     expect(() => readMachineFile(types('{name: c, login: a}'), 'f.yaml')).toThrow(
-      'f.yaml:5: there is another login a',
+      'f.yaml:5:5: types[1]: there is another login a',
     );
   });
 

@@ -86,7 +86,11 @@ describe('the list of machine types', () => {
       { name: 'x', features: ['cpu:foolake'] },
       'there is no microarchitecture “foolake”',
     ],
-    ['a name that would leave the login’s grammar', { name: '../x', features: [] }, 'name “../x” may hold'],
+    [
+      'a name that would leave the login’s grammar',
+      { name: '../x', features: [] },
+      '“../x” is no name: it may hold',
+    ],
     ['no type', ['x'], 'a machine type is'],
     [
       'more features than any machine has',

@@ -1,11 +1,12 @@
 import { hostname } from 'node:os';
 import type { HostProfile } from '../../host/profile.ts';
+import { ConfigError } from '../../lib/config-error.ts';
 import type { Log } from '../../lib/log.ts';
 import { formatPlatform } from '../../oci/manifest.ts';
 import type { ListenTarget, MirrorServer } from '../../server/server.ts';
 import { hostProfile } from '../host-profile.ts';
 import { openServeLog } from '../log.ts';
-import { formatListen } from '../settings/parse.ts';
+import { formatListen } from '../settings/values.ts';
 import { UserError } from '../user-error.ts';
 import { VERSION } from '../version.ts';
 import type { ServeSettings } from './compose.ts';
@@ -114,12 +115,13 @@ async function open({ read, lastGood }: RunOptions): Promise<Opened> {
   try {
     return await openWith(read);
   } catch (error) {
-    const isForService = error instanceof UserError && process.stderr.isTTY !== true;
+    const isTold = error instanceof UserError || error instanceof ConfigError;
+    const isForService = isTold && process.stderr.isTTY !== true;
     const flags = isForService ? await lastGood.flags() : undefined;
     if (flags === undefined) throw error;
     // What the last good files do not cure is the first failure.
     const opened = await openWith(read, flags).catch(() => Promise.reject(error));
-    const complaint = (error as UserError).message;
+    const complaint = (error as Error).message;
     opened.log('error', 'last-good-configuration', 'the last good configuration is served', {
       reason: complaint,
       nextStep: 'Correct the file, then reload the service.',

@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import type { HostProfile } from '../../host/profile.ts';
+import { ConfigError } from '../../lib/config-error.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Registry } from '../../oci/registry.ts';
-import { MachineFileError } from '../../site/machine-file-error.ts';
 import { exposureProblem, openSite, type Site } from '../../site/site.ts';
 
 import { loadTokenKey, randomTokenKey, TokenKeyError } from '../../site/token.ts';
@@ -74,10 +74,9 @@ export async function openSiteMode(
       const nextStep = `Others could sign tokens with it: remove it to have a new one made, or run chmod 600 ${cause.path}.`;
       throw new UserError(message, { cause, nextStep });
     }
-    if (!(cause instanceof MachineFileError)) throw new UserError(message, { cause });
-    throw new UserError(message, {
-      cause,
-      nextStep: 'Correct the file; metahub machine list reads them all.',
+    if (!(cause instanceof ConfigError)) throw new UserError(message, { cause });
+    throw cause.with({
+      nextStep: cause.nextStep ?? 'Correct the file; metahub machine list reads them all.',
     });
   }
 }

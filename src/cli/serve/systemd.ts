@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import type { AddressInfo } from 'node:net';
 import type { Log } from '../../lib/log.ts';
-import { formatListen } from '../settings/parse.ts';
+import { formatListen } from '../settings/values.ts';
 import { UserError } from '../user-error.ts';
 import type { ServeSettings } from './compose.ts';
 

@@ -1,6 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type BaselineRule, type CatalogEntry, parseCatalogEntry } from '../../catalog/entry.ts';
+import { type BaselineRule, type CatalogEntry, CatalogFile } from '../../catalog/entry.ts';
+import { readSource, readValue } from '../../lib/config-source.ts';
 import { listPackaged, readPackaged } from '../../lib/packaged-files.ts';
 import { answersTo, type ListSpec } from '../../oci/image-list.ts';
 import { isSameRepository, type Repository, type Tag } from '../../oci/reference.ts';
@@ -65,13 +66,8 @@ export async function openCatalog(folder?: string): Promise<Catalog> {
         exitStatus: 2,
       });
     }
-    const path = join(folder ?? CATALOG, `${name}.yml`);
-    const content = await parseYaml(path, text);
-    try {
-      return parseCatalogEntry(name, content);
-    } catch (cause) {
-      throw new UserError(`${path}: ${(cause as Error).message}`, { cause, exitStatus: 2 });
-    }
+    const source = await parseYaml(join(folder ?? CATALOG, `${name}.yml`), text);
+    return { name, ...readSource(CatalogFile, source) };
   }
 
   function entry(name: string): Promise<CatalogEntry> {
@@ -135,7 +131,7 @@ async function defaultBaselines(settings: CatalogSettings): Promise<readonly Bas
   const text = await readPackaged(`${CATALOG}/${BASELINES_FILE}`).catch(refuseIncomplete);
   const contents = Object.entries(JSON.parse(text) as Readonly<Record<string, unknown>>);
   return contents
-    .map(([name, content]) => parseCatalogEntry(name, content))
+    .map(([name, content]): CatalogEntry => ({ name, ...readValue(CatalogFile, content, [name]) }))
     .filter((entry) => inForce(entry, settings).baselines)
     .flatMap(({ baselines }) => baselines);
 }
@@ -150,7 +146,10 @@ function refuseIncomplete(cause: unknown): never {
 /** What {@link BASELINES_FILE} has to hold. */
 export async function baselinesJson(folder?: string): Promise<string> {
   const texts = [...(await readTexts(folder))].filter(([, text]) => HAS_BASELINES.test(text));
-  const contents = texts.map(async ([name, text]) => [name, await parseYaml(`${name}.yml`, text)] as const);
+  const contents = texts.map(async ([name, text]) => {
+    const { content } = await parseYaml(`${name}.yml`, text);
+    return [name, content] as const;
+  });
   return `${JSON.stringify(Object.fromEntries(await Promise.all(contents)), undefined, 2)}\n`;
 }
 

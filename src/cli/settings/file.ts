@@ -1,12 +1,14 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { UserError } from '../user-error.ts';
+import { ConfigError } from '../../lib/config-error.ts';
+import type { ConfigSource } from '../../lib/config-source.ts';
 import { homeDirectory } from './surroundings.ts';
 import { parseYaml } from './yaml.ts';
 
 export interface ConfigFile {
   readonly path: string | undefined;
   readonly content: Readonly<Record<string, unknown>>;
+  readonly placeOf?: ConfigSource['placeOf'];
 }
 
 /** Where a configuration file is looked for when none is named: the service's first, then the user's own. */
@@ -22,33 +24,38 @@ async function readIfThere(path: string): Promise<string | undefined> {
     return await readFile(path, 'utf8');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw new UserError(`cannot read ${path}: ${(error as Error).message}`, {
+    throw new ConfigError('unreadable', (error as Error).message, {
+      file: path,
       cause: error,
       nextStep: 'Make it readable for this user, or name another with --config FILE.',
     });
   }
 }
 
-async function parseSettings(path: string, text: string): Promise<ConfigFile['content']> {
-  const content = await parseYaml(path, text);
-  if (content === null || content === undefined) return {};
+async function parseSettings(path: string, text: string): Promise<ConfigFile> {
+  const { content, placeOf } = await parseYaml(path, text);
+  if (content === null || content === undefined) return { path, content: {} };
   if (typeof content !== 'object' || Array.isArray(content)) {
-    throw new UserError(`${path} must hold settings, one “name: value” a line`, {
+    throw new ConfigError('wrong-type', 'the file must hold settings, one “name: value” a line', {
+      file: path,
+      ...placeOf([]),
       nextStep: 'metahub config show lists them.',
-      exitStatus: 2,
     });
   }
-  return content as ConfigFile['content'];
+  return { path, content: content as ConfigFile['content'], placeOf };
 }
 
 /** The configuration file: `named`, which must exist, or the first default that does, or nothing. */
 export async function loadConfigFile(named: string | undefined): Promise<ConfigFile> {
   for (const path of named === undefined ? await defaultPaths() : [named]) {
     const text = await readIfThere(path);
-    if (text !== undefined) return { path, content: await parseSettings(path, text) };
+    if (text !== undefined) return parseSettings(path, text);
   }
   if (named !== undefined) {
-    throw new UserError(`there is no ${named}`, { nextStep: 'Leave --config out to use the defaults.' });
+    throw new ConfigError('unreadable', 'there is no such file', {
+      file: named,
+      nextStep: 'Leave --config out to use the defaults.',
+    });
   }
   return { path: undefined, content: {} };
 }

@@ -1,31 +1,28 @@
-import { type ListSpec, parseListSpec } from '../../oci/image-list.ts';
-import { problemWithFeature } from '../../selection/check-feature.ts';
-import { UserError } from '../user-error.ts';
-import { readYamlFolder, type YamlFile } from './yaml.ts';
+import * as v from 'valibot';
+import { type ConfigSource, readSource } from '../../lib/config-source.ts';
+import { type ListSpec, listSchema } from '../../oci/image-list.ts';
+import { FeatureText } from '../../selection/feature-schema.ts';
+import { readYamlFolder } from './yaml.ts';
 
-/**
- * The virtual images of a file: one list, or several as a YAML list.
- * @throws {UserError} status 2, naming the file.
- */
-export function readImageLists({ path, content }: YamlFile): readonly ListSpec[] {
-  return (Array.isArray(content) ? content : [content]).map((item) => {
-    try {
-      return parseListSpec(item, problemWithFeature);
-    } catch (cause) {
-      throw new UserError(`${path}: ${(cause as Error).message}`, {
-        cause,
-        nextStep:
-          'A list has image, manifests of {image, platform: {os, architecture, features}}, and maybe tags.',
-        exitStatus: 2,
-      });
-    }
-  });
+/** One list whose features are known. */
+export const ImageList = listSchema(FeatureText);
+
+/** A file of lists: one, or several as a YAML list. */
+export const ImageLists = v.pipe(
+  v.union([ImageList, v.array(ImageList)]),
+  v.transform((read): readonly ListSpec[] => (Array.isArray(read) ? read : [read])),
+);
+
+/** What a list is made of, for those whose file is none. */
+export const LIST_FORM =
+  'A list has image, manifests of {image, platform: {os, architecture, features}}, and maybe tags.';
+
+/** The virtual images of a file. @throws {ConfigError} */
+export function readImageLists(source: ConfigSource): readonly ListSpec[] {
+  return readSource(ImageLists, source, { nextStep: LIST_FORM });
 }
 
-/**
- * The virtual images of a folder.
- * @throws {UserError} status 2, naming the file.
- */
+/** The virtual images of a folder. @throws {ConfigError} */
 export async function loadImageCatalog(
   folder: string,
   options: { readonly mayBeAbsent: boolean },

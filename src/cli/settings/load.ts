@@ -17,7 +17,7 @@ export function addSettings(command: Command, table: SettingTable): void {
 /**
  * A command's settings from its flags, the environment, the configuration file and defaults. One file serves every
  * command: what is in it but not in this table belongs to another.
- * @throws {UserError} status 2
+ * @throws {ConfigError}
  */
 export async function loadSettings<Table extends SettingTable>(
   table: Table,
@@ -26,11 +26,11 @@ export async function loadSettings<Table extends SettingTable>(
 ): Promise<ResolvedSettings<Table> & { readonly filePath: string | undefined }> {
   const variables = settingVariables({ ...service?.environment, ...process.env });
   const named = flags['config'] ?? variables['METAHUB_CONFIG'];
-  const { path, content } = await loadConfigFile(typeof named === 'string' ? named : undefined);
+  const { path, content, placeOf } = await loadConfigFile(typeof named === 'string' ? named : undefined);
   const foreign = Object.keys(SERVE_SETTINGS).filter((name) => !Object.hasOwn(table, name));
   const file = Object.fromEntries(Object.entries(content).filter(([name]) => !foreign.includes(name)));
   const resolved = resolveSettings(table, {
-    ...{ flags, file, filePath: path },
+    ...{ flags, file, filePath: path, placeOf },
     environment: variables,
     service: service?.values,
   });

@@ -3,9 +3,9 @@ import type { MirrorTarget } from '../../setup/runtime.ts';
 import { UserError } from '../user-error.ts';
 import { installedService } from './installed-service.ts';
 import { loadSettings } from './load.ts';
-import { formatListen, type ListenAddress } from './parse.ts';
 import { SERVE_SETTINGS } from './table.ts';
 import { allowedUpstreams } from './upstreams.ts';
+import { formatListen, type ListenAddress } from './values.ts';
 
 /** The settings that say where the mirror is and what it serves. */
 export const TARGET_SETTINGS = {

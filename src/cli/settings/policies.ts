@@ -1,21 +1,59 @@
+import * as v from 'valibot';
 import type { BaselineRule } from '../../catalog/entry.ts';
-import { readTagPatterns } from '../../oci/image-list.ts';
+import { fields, mapOf, oneOrMore } from '../../lib/schema.ts';
+import { TagPatternText } from '../../oci/image-list.ts';
 import type { Repository, Tag } from '../../oci/reference.ts';
 import { matchTag, type TagPattern } from '../../oci/tag-pattern.ts';
-import { parsePolicy } from '../../selection/parse-policy.ts';
 import { DEFAULT_POLICY, type SelectionPolicy } from '../../selection/policy.ts';
-import { createRepositoryPatterns, type RepositoryPatterns } from '../../site/permissions.ts';
-import { UserError } from '../user-error.ts';
+import {
+  POLICY_ENTRIES,
+  type PolicyChanges,
+  toPolicyChanges,
+  withChanges,
+} from '../../selection/policy-schema.ts';
+import { createRepositoryPatterns, RepositoryPattern } from '../../site/permissions.ts';
 
 /** How entries are chosen, by repository and tag. */
 export type PolicyFor = (repository: Repository, tag?: Tag) => SelectionPolicy;
 
+/** A policy of a pattern of repositories, for all their tags or some. */
+export interface RepositoryPolicy {
+  /** Undefined: for every tag. */
+  readonly tags: readonly TagPattern[] | undefined;
+  readonly policy: PolicyChanges;
+}
+
+/** Policies by pattern, strongest first. */
+export type RepositoryPolicies = ReadonlyMap<string, readonly RepositoryPolicy[]>;
+
 export interface PolicySettings {
-  readonly policy: unknown;
-  readonly repositories: unknown;
+  readonly policy: PolicyChanges;
+  readonly repositories: RepositoryPolicies;
   readonly match: SelectionPolicy['match'];
   readonly answer: SelectionPolicy['answer'];
   readonly onNoMatch: SelectionPolicy['onNoMatch'];
+}
+
+const PolicyOfTags = v.nullable(
+  v.pipe(
+    fields({ ...POLICY_ENTRIES, tags: v.optional(oneOrMore(TagPatternText)) }),
+    v.transform(({ tags, ...written }): RepositoryPolicy => ({ tags, policy: toPolicyChanges(written) })),
+  ),
+  {},
+);
+
+/** `repositories`: patterns, each with one policy or, by tags, several. */
+export const RepositoryPolicyMap = mapOf(RepositoryPattern, oneOrMore(PolicyOfTags));
+
+/** The same as it would be written. */
+export function writtenPolicies(policies: RepositoryPolicies): unknown {
+  const written = [...policies].map(([pattern, rules]) => {
+    const each = rules.map(({ tags, policy }) =>
+      tags === undefined ? policy : { tags: tags.map(({ text }) => text), ...policy },
+    );
+    return [pattern, each.length === 1 ? each[0] : each] as const;
+  });
+  return Object.fromEntries(written);
 }
 
 /** Something that holds for some tags of some repositories. */
@@ -24,64 +62,13 @@ interface Rule<Value> {
   readonly value: Value;
 }
 
-function refused(where: string, cause: unknown): UserError {
-  return new UserError(`${where}: ${(cause as Error).message}`, {
-    cause,
-    nextStep: 'Mend it in the configuration file; metahub config show --origin says which that is.',
-    exitStatus: 2,
-  });
-}
-
-function patternOf(text: string): RepositoryPatterns {
-  try {
-    return createRepositoryPatterns([text]);
-  } catch (cause) {
-    throw new UserError(`repositories: “${text.slice(0, 100)}” is no pattern`, {
-      cause,
-      nextStep: 'Patterns are like ghcr.io/lab/*, qnib/** (of Docker Hub) or *.',
-      exitStatus: 2,
-    });
-  }
-}
-
 function ruleOf<Value>(pattern: string, tags: readonly TagPattern[] | undefined, value: Value): Rule<Value> {
-  const { matches } = patternOf(pattern);
+  const { matches } = createRepositoryPatterns([pattern]);
   return {
     fits: (repository, tag) =>
       matches(repository) && (tags === undefined || (tag !== undefined && matchTag(tags, tag) !== undefined)),
     value,
   };
-}
-
-/** `tags` of a policy, which say which tags it is for, and the policy itself. */
-function splitTags(value: unknown): {
-  readonly tags: readonly TagPattern[] | undefined;
-  readonly policy: unknown;
-} {
-  if (typeof value !== 'object' || value === null || !('tags' in value))
-    return { tags: undefined, policy: value };
-  const { tags, ...policy } = value;
-  const texts: unknown = typeof tags === 'string' ? [tags] : tags;
-  if (!Array.isArray(texts) || !texts.every((text) => typeof text === 'string'))
-    throw new Error('tags must be patterns of tags');
-  return { tags: readTagPatterns(texts), policy };
-}
-
-function readRule(pattern: string, value: unknown, base: SelectionPolicy): Rule<SelectionPolicy> {
-  try {
-    const { tags, policy } = splitTags(value);
-    return ruleOf(pattern, tags, parsePolicy(policy, base));
-  } catch (cause) {
-    throw refused(`repositories, ${pattern}`, cause);
-  }
-}
-
-function readBase(policy: unknown, base: SelectionPolicy): SelectionPolicy {
-  try {
-    return parsePolicy(policy, base);
-  } catch (cause) {
-    throw refused('policy', cause);
-  }
 }
 
 /** The catalogue's word where the operator says nothing of a baseline; the same object for the same two. */
@@ -105,16 +92,12 @@ function withBaselines(policyFor: PolicyFor, baselines: readonly BaselineRule[])
  * The policies that the settings describe: `policy` for all, refined by the first pattern of `repositories` that a
  * repository fits (`ghcr.io/lab/**`, `qnib/*` on Docker Hub), of several policies of a pattern the first whose `tags` match. Where
  * they name no baseline, the catalogue does.
- * @throws {UserError} status 2
  */
-export function readPolicies(settings: PolicySettings, baselines: readonly BaselineRule[] = []): PolicyFor {
-  const { match, answer, onNoMatch, repositories } = settings;
-  const base = readBase(settings.policy, { ...DEFAULT_POLICY, match, answer, onNoMatch });
-  if (typeof repositories !== 'object' || repositories === null || Array.isArray(repositories)) {
-    throw new UserError('repositories: patterns and policies are expected', { exitStatus: 2 });
-  }
-  const rules = Object.entries(repositories).flatMap(([pattern, value]) =>
-    (Array.isArray(value) ? value : [value]).map((one) => readRule(pattern, one, base)),
+export function createPolicies(settings: PolicySettings, baselines: readonly BaselineRule[] = []): PolicyFor {
+  const { match, answer, onNoMatch, policy, repositories } = settings;
+  const base = withChanges({ ...DEFAULT_POLICY, match, answer, onNoMatch }, policy);
+  const rules = [...repositories].flatMap(([pattern, policies]) =>
+    policies.map(({ tags, policy: changes }) => ruleOf(pattern, tags, withChanges(base, changes))),
   );
   return withBaselines(
     (repository, tag) => rules.find(({ fits }) => fits(repository, tag))?.value ?? base,

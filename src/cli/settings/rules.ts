@@ -1,7 +1,7 @@
 import type { ListSpec } from '../../oci/image-list.ts';
 import { type CatalogSettings, catalogInForce } from './catalog.ts';
 import { loadImageCatalog } from './image-lists.ts';
-import { type PolicyFor, type PolicySettings, readPolicies } from './policies.ts';
+import { createPolicies, type PolicyFor, type PolicySettings } from './policies.ts';
 import type { Origin } from './setting.ts';
 
 /** The settings by which images are composed. */
@@ -43,5 +43,5 @@ export async function readLists(settings: ListSettings): Promise<readonly ListSp
 export async function readRules(settings: RuleSettings): Promise<Rules> {
   const { values } = settings;
   const [own, catalog] = await Promise.all([readOwnLists(settings), catalogInForce(values)]);
-  return { lists: [...own, ...catalog.lists], policyFor: readPolicies(values, catalog.baselines) };
+  return { lists: [...own, ...catalog.lists], policyFor: createPolicies(values, catalog.baselines) };
 }

@@ -1,14 +1,16 @@
 import type { Command } from 'commander';
-import { closestWord, repeated } from '../../lib/text.ts';
-
-import { UserError } from '../user-error.ts';
+import * as v from 'valibot';
+import { ConfigError } from '../../lib/config-error.ts';
+import { type ConfigSource, configErrorOf } from '../../lib/config-source.ts';
+import { check, fields, type Problem, type Schema } from '../../lib/schema.ts';
+import { repeated } from '../../lib/text.ts';
 
 /** Where a setting's value came from. */
 export type Origin = 'flag' | 'environment' | 'file' | 'service' | 'default';
 
 /**
- * One thing that can be set, by a flag, by a METAHUB_ variable or in the configuration file, read by one parser.
- * `parse` takes a string or a YAML value and throws an Error that says what is expected instead.
+ * One thing that can be set, by a flag, by a METAHUB_ variable or in the configuration file, read by one
+ * schema: of the text of a flag or a variable, and of a value of YAML.
  */
 export interface Setting<T> {
   /** Commander's spelling, `--listen <host:port>`; undefined: only in the file. */
@@ -17,9 +19,9 @@ export interface Setting<T> {
   readonly repeatable?: boolean;
   readonly help: string;
   readonly fallback: () => T;
-  readonly parse: (value: unknown) => T;
+  readonly schema: Schema<T>;
   /** As it would be written, when that is not the value itself. */
-  readonly format?: (value: never) => string;
+  readonly format?: (value: never) => unknown;
 }
 
 export type SettingTable = Readonly<Record<string, Setting<unknown>>>;
@@ -41,6 +43,8 @@ export interface SettingSources {
   readonly service?: Readonly<Record<string, unknown>> | undefined;
   /** The file's name, for messages. */
   readonly filePath: string | undefined;
+  /** Where its values stand. */
+  readonly placeOf?: ConfigSource['placeOf'] | undefined;
 }
 
 /** `cacheSize` is METAHUB_CACHE_SIZE in the environment. */
@@ -58,13 +62,14 @@ export function addFlags(command: Command, table: SettingTable): void {
   }
 }
 
-interface Found {
-  readonly origin: Origin;
+/** A value that stands outside the file, and how a message names it. */
+interface Given {
+  readonly origin: 'flag' | 'environment' | 'service';
   readonly value: unknown;
   readonly written: string;
 }
 
-function find(name: string, setting: Setting<unknown>, sources: SettingSources): Found | undefined {
+function find(name: string, setting: Setting<unknown>, sources: SettingSources): Given | undefined {
   const flag = sources.flags[name];
   const long = /--[a-z-]+/.exec(setting.flags ?? '')?.[0] ?? name;
   if (flag !== undefined) return { origin: 'flag', value: flag, written: long };
@@ -73,51 +78,79 @@ function find(name: string, setting: Setting<unknown>, sources: SettingSources):
     const value = setting.repeatable ? variable.split(/[\s,]+/).filter((item) => item !== '') : variable;
     return { origin: 'environment', value, written: variableOf(name) };
   }
-  const inFile = sources.file[name];
-  if (inFile !== undefined && inFile !== null) {
-    return { origin: 'file', value: inFile, written: `${name} in ${sources.filePath ?? 'the file'}` };
-  }
-  const ofService = sources.service?.[name];
-  if (ofService !== undefined) return { origin: 'service', value: ofService, written: name };
-  return undefined;
+  const ofService = isInFile(name, sources) ? undefined : sources.service?.[name];
+  return ofService === undefined ? undefined : { origin: 'service', value: ofService, written: name };
+}
+
+function isInFile(name: string, { file }: SettingSources): boolean {
+  return file[name] !== undefined && file[name] !== null;
+}
+
+/** What a wrong value of a setting should have been. */
+function nextStepOf(setting: Setting<unknown> | undefined): string | undefined {
+  if (setting === undefined) return undefined;
+  return setting.flags === undefined ? `It is ${setting.help}.` : `${setting.flags}: ${setting.help}`;
+}
+
+/** The file of the settings of a table. */
+export function settingsFile(table: SettingTable) {
+  return fields(
+    Object.fromEntries(Object.entries(table).map(([name, { schema }]) => [name, v.nullish(schema)])),
+  );
+}
+
+/** What the file says where nothing stronger does; the values that something does are not judged. */
+function readFile(table: SettingTable, given: ReadonlySet<string>, sources: SettingSources) {
+  const weaker = Object.fromEntries(
+    Object.entries(table).map(([name, setting]) => [
+      name,
+      given.has(name) ? { ...setting, schema: v.unknown() } : setting,
+    ]),
+  );
+  const { output = {}, problems = [] } = check(settingsFile(weaker), sources.file);
+  return { values: output as Readonly<Record<string, unknown>>, problems };
+}
+
+function errorOf([first, ...rest]: readonly Problem[], table: SettingTable, sources: SettingSources) {
+  if (first === undefined) return undefined;
+  const { filePath = 'the file', placeOf } = sources;
+  const source = { file: filePath, placeOf: placeOf ?? (() => undefined) };
+  return configErrorOf([first, ...rest], source, {
+    nextStep: ({ path: [name] }) => nextStepOf(table[String(name)]),
+  });
 }
 
 /**
  * Every setting by its strongest source: flag, environment, file, what the installed service is started with, default.
- * @throws {UserError} status 2 for a value that cannot be read or a key of the file that no setting has.
+ * @throws {ConfigError} for values that cannot be read and keys of the file that no setting has.
  */
 export function resolveSettings<Table extends SettingTable>(
   table: Table,
   sources: SettingSources,
 ): ResolvedSettings<Table> {
-  const unknown = Object.keys(sources.file).find((key) => !Object.hasOwn(table, key));
-  if (unknown !== undefined) {
-    const meant = closestWord(unknown, Object.keys(table));
-    const suggestion = meant === undefined ? '' : `; did you mean ${meant}?`;
-    throw new UserError(`${sources.filePath}: there is no setting “${unknown}”${suggestion}`, {
-      nextStep: `Known are: ${Object.keys(table).join(', ')}.`,
-      exitStatus: 2,
-    });
+  const errors: ConfigError[] = [];
+  const read = new Map<string, { readonly value: unknown; readonly origin: Origin }>();
+  for (const [name, setting] of Object.entries(table)) {
+    const given = find(name, setting, sources);
+    if (given === undefined) continue;
+    const { output, problems } = check(setting.schema, given.value);
+    read.set(name, { value: output, origin: given.origin });
+    const [problem] = problems ?? [];
+    if (problem === undefined) continue;
+    const { code, why } = problem;
+    errors.push(new ConfigError(code, why, { path: [given.written], nextStep: nextStepOf(setting) }));
   }
+  const file = readFile(table, new Set(read.keys()), sources);
+  const fileError = errorOf(file.problems, table, sources);
+  const [first, ...further] = [...errors, ...(fileError ? [fileError, ...fileError.further] : [])];
+  if (first !== undefined) throw first.with({ further });
   const values: Record<string, unknown> = {};
   const origins: Record<string, Origin> = {};
   for (const [name, setting] of Object.entries(table)) {
-    const found = find(name, setting, sources);
+    const ofFile = { value: file.values[name], origin: 'file' as const };
+    const found = read.get(name) ?? (isInFile(name, sources) ? ofFile : undefined);
     origins[name] = found?.origin ?? 'default';
-    values[name] = found ? parseFound(setting, found) : setting.fallback();
+    values[name] = found ? found.value : setting.fallback();
   }
   return Object.freeze({ values, origins }) as ResolvedSettings<Table>;
-}
-
-function parseFound(setting: Setting<unknown>, { value, written }: Found): unknown {
-  try {
-    return setting.parse(value);
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new UserError(`${written}: ${why}`, {
-      cause,
-      nextStep: setting.flags === undefined ? `It is ${setting.help}.` : `${setting.flags}: ${setting.help}`,
-      exitStatus: 2,
-    });
-  }
 }

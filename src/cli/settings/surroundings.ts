@@ -1,6 +1,7 @@
 import { homedir } from 'node:os';
+import { check } from '../../lib/schema.ts';
 import { UserError } from '../user-error.ts';
-import { readSwitch } from './parse.ts';
+import { Switch } from './values.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -14,11 +15,8 @@ export function homeDirectory(): string | undefined {
 }
 
 function isOn(value: string | undefined): boolean {
-  try {
-    return readSwitch(value);
-  } catch {
-    return false; // the setting itself is where a bad value is refused
-  }
+  // The setting itself is where a bad value is refused.
+  return check(Switch, value).output === true;
 }
 
 /**

@@ -1,26 +1,30 @@
 import { join } from 'node:path';
+import * as v from 'valibot';
 import type { LogLevel } from '../../lib/log.ts';
+import { choice, Text } from '../../lib/schema.ts';
+import { AssumedFeatures } from '../../selection/feature-schema.ts';
+import { type PolicyChanges, PolicyText } from '../../selection/policy-schema.ts';
+import { type RepositoryPolicies, RepositoryPolicyMap, writtenPolicies } from './policies.ts';
+import type { Setting } from './setting.ts';
+import { defaultListen, homeDirectory } from './surroundings.ts';
+import { type Upstreams, UpstreamsValue } from './upstreams.ts';
 import {
   type CacheMode,
+  CacheModeValue,
+  CacheSize,
+  Connections,
+  DurationMs,
   formatCacheSize,
   formatDuration,
   formatListen,
   formatSwitch,
-  oneOf,
-  readCacheMode,
-  readCacheSize,
-  readConnections,
-  readDurationMs,
-  readListen,
-  readPercent,
-  readSiteUrl,
-  readSwitch,
-  readText,
-  readTexts,
-} from './parse.ts';
-import type { Setting } from './setting.ts';
-import { defaultListen, homeDirectory } from './surroundings.ts';
-import { readUpstreams, type Upstreams } from './upstreams.ts';
+  Listen,
+  type ListenAddress,
+  Percent,
+  SiteUrl,
+  Switch,
+  TextList,
+} from './values.ts';
 
 /** Where a user without a home keeps content: the place of the service's. */
 const DATA_WITHOUT_HOME = '/var/cache/metahub';
@@ -45,85 +49,86 @@ export const LOOKUP_SETTINGS = {
     repeatable: true,
     help: 'a registry that may be asked, and where: docker.io=https://mirror.example; again for a chain',
     fallback: () => new Map(),
-    parse: readUpstreams,
+    schema: UpstreamsValue,
   }),
-  publicRegistries: setting({
+  publicRegistries: setting<boolean>({
     flags: '--public-registries <on|off>',
     help: 'may the well-known public registries be asked besides those named as upstreams',
     fallback: () => true,
-    parse: readSwitch,
+    schema: Switch,
     format: formatSwitch,
   }),
-  images: setting({
+  images: setting<string>({
     flags: '--images <dir>',
     help: 'folder of virtual images (*.yml)',
     fallback: () => '/etc/metahub/images.d',
-    parse: readText,
+    schema: Text,
   }),
   catalog: setting<readonly string[]>({
     flags: '--catalog <name>',
     repeatable: true,
     help: 'an entry of the catalogue whose lists of images are used: tei, llama.cpp; again for more',
     fallback: () => [],
-    parse: readTexts,
+    schema: TextList,
   }),
-  catalogBaselines: setting({
+  catalogBaselines: setting<boolean>({
     flags: '--catalog-baselines <on|off>',
     help: 'heed what the catalogue knows of images that need more than they say',
     fallback: () => true,
-    parse: readSwitch,
+    schema: Switch,
     format: formatSwitch,
   }),
   profile: setting<string | undefined>({
     flags: '--profile <file>',
     help: 'serve for this host (the output of detect --json) instead of detecting',
     fallback: () => undefined,
-    parse: readText,
+    schema: Text,
   }),
   set: setting<readonly string[]>({
     flags: '--set <feature>',
     repeatable: true,
     help: 'a feature instead of what was detected of its kind: cpu:broadwell, nvcap:9.0',
     fallback: () => [],
-    parse: readTexts,
+    schema: AssumedFeatures,
   }),
-  policy: setting<unknown>({
+  policy: setting<PolicyChanges>({
     help: 'how entries are chosen, for all repositories',
     fallback: () => ({}),
-    parse: (value) => value,
+    schema: PolicyText,
   }),
-  repositories: setting<unknown>({
+  repositories: setting<RepositoryPolicies>({
     help: 'policies by repository pattern, strongest first',
-    fallback: () => ({}),
-    parse: (value) => value,
+    fallback: () => new Map(),
+    schema: RepositoryPolicyMap,
+    format: writtenPolicies,
   }),
   match: setting<'best' | 'exact'>({
     flags: '--match <best|exact>',
     help: 'best: whatever this host runs; exact: entries whose features equal the host’s, as in 2019',
     fallback: () => 'best',
-    parse: oneOf('best', 'exact'),
+    schema: choice('best', 'exact'),
   }),
   answer: setting<'auto' | 'index' | 'manifest'>({
     flags: '--answer <auto|index|manifest>',
     help: 'what a tag is answered with: a derived index, or the chosen entry itself',
     fallback: () => 'auto',
-    parse: oneOf('auto', 'index', 'manifest'),
+    schema: choice('auto', 'index', 'manifest'),
   }),
   onNoMatch: setting<'refuse' | 'upstream'>({
     flags: '--on-no-match <refuse|upstream>',
     help: 'when no entry runs on this host: say so, or serve what upstream has',
     fallback: () => 'refuse',
-    parse: oneOf('refuse', 'upstream'),
+    schema: choice('refuse', 'upstream'),
   }),
 } as const;
 
 /** Everything `metahub serve` can be told. */
 export const SERVE_SETTINGS = {
-  listen: setting({
+  listen: setting<ListenAddress>({
     flags: '--listen <host:port>',
     help: 'where to listen; PORT in the environment is the port alone',
-    fallback: () => readListen(defaultListen(process.env)),
-    parse: readListen,
+    fallback: () => v.parse(Listen, defaultListen(process.env)),
+    schema: Listen,
     format: formatListen,
   }),
   name: setting<readonly string[]>({
@@ -131,51 +136,51 @@ export const SERVE_SETTINGS = {
     repeatable: true,
     help: 'a name that clients call this mirror by, besides its addresses and localhost',
     fallback: () => [],
-    parse: readTexts,
+    schema: TextList,
   }),
-  data: setting({
+  data: setting<string>({
     flags: '--data <dir>',
     help: 'where content and derived answers are kept',
     fallback: defaultData,
-    parse: readText,
+    schema: Text,
   }),
   cache: setting<CacheMode>({
     flags: '--cache <on|off|transit>',
     help: 'keep what was pulled; transit: layers for ten minutes after their last use; off: derived answers only',
     fallback: () => 'on',
-    parse: readCacheMode,
+    schema: CacheModeValue,
   }),
   cacheSize: setting<number | undefined>({
     flags: '--cache-size <size>',
     help: 'how much to keep: 50GiB; auto: a tenth of the file system, at most 50GiB',
     fallback: () => undefined,
-    parse: readCacheSize,
+    schema: CacheSize,
     format: formatCacheSize,
   }),
-  cacheMinFree: setting({
+  cacheMinFree: setting<number>({
     flags: '--cache-min-free <percent>',
     help: 'how much of the file system stays free, whoever fills the rest: 15; 0: nothing',
     fallback: () => 15,
-    parse: readPercent,
+    schema: Percent,
   }),
-  blobConnections: setting({
+  blobConnections: setting<number>({
     flags: '--blob-connections <number|off>',
     help: 'connections per registry for large blobs, fetched as parallel ranges: 8; off: one for each blob',
     fallback: () => 8,
-    parse: readConnections,
+    schema: Connections,
     format: (count) => (count === 1 ? 'off' : String(count)),
   }),
-  blobReader: setting({
+  blobReader: setting<'raw' | 'standard'>({
     flags: '--blob-reader <raw|standard>',
     help: 'read blobs from registries into reused memory, or by Node’s own HTTP client: raw',
     fallback: () => 'raw' as const,
-    parse: oneOf('raw', 'standard'),
+    schema: choice('raw', 'standard'),
   }),
-  tagMaxAge: setting({
+  tagMaxAge: setting<number>({
     flags: '--tag-max-age <duration>',
     help: 'for how long a tag is believed without asking upstream: 5s',
     fallback: () => 5000,
-    parse: readDurationMs,
+    schema: DurationMs,
     format: formatDuration,
   }),
   ...LOOKUP_SETTINGS,
@@ -183,83 +188,83 @@ export const SERVE_SETTINGS = {
     flags: '--own-logins <auto|on|off>',
     help: 'pull with the logins stored on this machine; auto: with those in /etc/metahub/auth.json, unless the port is open to a network',
     fallback: () => 'auto',
-    parse: oneOf('auto', 'on', 'off'),
+    schema: choice('auto', 'on', 'off'),
   }),
   machines: setting<string | undefined>({
     flags: '--machines <dir>',
     help: 'folder of machine types: choose by login, for a whole site',
     fallback: () => undefined,
-    parse: readText,
+    schema: Text,
   }),
-  staticMachines: setting({
+  staticMachines: setting<boolean>({
     flags: '--static-machines <on|off>',
     help: 'serve the demonstration’s machine types qnib-type0 to qnib-type4',
     fallback: () => false,
-    parse: readSwitch,
+    schema: Switch,
     format: formatSwitch,
   }),
-  demoListenAnywhere: setting({
+  demoListenAnywhere: setting<boolean>({
     flags: '--demo-listen-anywhere <on|off>',
     help: 'serve these well-known logins on other than loopback addresses, too',
     fallback: () => false,
-    parse: readSwitch,
+    schema: Switch,
     format: formatSwitch,
   }),
-  insecureLogins: setting({
+  insecureLogins: setting<boolean>({
     flags: '--insecure-logins <on|off>',
     help: 'take logins over plain HTTP on other than loopback addresses',
     fallback: () => false,
-    parse: readSwitch,
+    schema: Switch,
     format: formatSwitch,
   }),
   siteUrl: setting<string | undefined>({
     flags: '--site-url <url>',
     help: 'where clients reach this site; else as they write it: https://hub.example.org',
     fallback: () => undefined,
-    parse: readSiteUrl,
+    schema: SiteUrl,
   }),
   proxies: setting<readonly string[]>({
     flags: '--proxies <address>',
     repeatable: true,
     help: 'a proxy, or a subnet of them, whose X-Forwarded-For is trusted: 127.0.0.1',
     fallback: () => [],
-    parse: readTexts,
+    schema: TextList,
   }),
   tokenKey: setting<string | undefined>({
     flags: '--token-key <file>',
     help: 'the key that tokens are signed with, shared by replicas; else token.key beside the data',
     fallback: () => undefined,
-    parse: readText,
+    schema: Text,
   }),
   tlsCert: setting<string | undefined>({
     flags: '--tls-cert <file>',
     help: 'serve HTTPS with this certificate (PEM)',
     fallback: () => undefined,
-    parse: readText,
+    schema: Text,
   }),
   tlsKey: setting<string | undefined>({
     flags: '--tls-key <file>',
     help: 'the certificate’s key (PEM)',
     fallback: () => undefined,
-    parse: readText,
+    schema: Text,
   }),
-  drainTimeout: setting({
+  drainTimeout: setting<number>({
     flags: '--drain-timeout <duration>',
     help: 'how long running pulls may go on after SIGTERM: 30s',
     fallback: () => 30_000,
-    parse: readDurationMs,
+    schema: DurationMs,
     format: formatDuration,
   }),
   logLevel: setting<LogLevel>({
     flags: '--log-level <level>',
     help: 'error, warning, notice, info or debug',
     fallback: () => 'info',
-    parse: oneOf('error', 'warning', 'notice', 'info', 'debug'),
+    schema: choice('error', 'warning', 'notice', 'info', 'debug'),
   }),
   logFormat: setting<'auto' | 'json' | 'text'>({
     flags: '--log-format <auto|json|text>',
     help: 'auto: text on a terminal, else JSON',
     fallback: () => 'auto',
-    parse: oneOf('auto', 'json', 'text'),
+    schema: choice('auto', 'json', 'text'),
   }),
 } as const;

@@ -1,11 +1,16 @@
+import * as v from 'valibot';
 import {
-  expectObject,
-  optionalBoolean,
-  optionalString,
-  optionalStrings,
-  refuseUnknownKeys,
-  requiredString,
-} from '../../lib/object-reader.ts';
+  checking,
+  choice,
+  combining,
+  fields,
+  mapOf,
+  oneOrMore,
+  type Refuse,
+  reading,
+  shown,
+  Text,
+} from '../../lib/schema.ts';
 import { parseSourceHost, type SourceHost } from '../../oci/reference.ts';
 import {
   apiRootOf,
@@ -15,7 +20,6 @@ import {
   type UpstreamSettings,
   upstreamAt,
 } from '../../upstream/settings.ts';
-import { readText } from './parse.ts';
 
 /** The source hosts that may be asked, each with the way to it. */
 export type Upstreams = ReadonlyMap<SourceHost, UpstreamSettings>;
@@ -32,10 +36,10 @@ const PUBLIC_HOSTS = [
   'public.ecr.aws',
 ] as const;
 
-function hostNamed(text: string): SourceHost {
-  const host = parseSourceHost(text);
-  if (host === undefined) throw new Error(`“${text}” is no registry host`);
-  return host;
+const noHost = (text: string) => `${shown(text)} is no registry host`;
+
+function publicHosts(): readonly SourceHost[] {
+  return PUBLIC_HOSTS.map(parseSourceHost).filter((host) => host !== undefined);
 }
 
 /** What may be asked: the named upstreams, and the public registries beside them unless they are switched off. */
@@ -43,24 +47,35 @@ export function allowedUpstreams(settings: {
   readonly upstream: Upstreams;
   readonly publicRegistries: boolean;
 }): Upstreams {
-  const open = settings.publicRegistries ? PUBLIC_HOSTS.map(hostNamed) : [];
+  const open = settings.publicRegistries ? publicHosts() : [];
   return new Map([...open.map((host) => [host, defaultUpstream(host)] as const), ...settings.upstream]);
 }
 
+function problemWithUrl(url: string): string | undefined {
+  try {
+    apiRootOf(url);
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+type Named = readonly [SourceHost, UpstreamSettings];
+
 /** `NAME=URL`, or a bare `NAME` for a registry that lives where its name says. */
-function readPair(text: string): [SourceHost, UpstreamSettings] {
+function readPair(text: string, refuse: Refuse): Named | undefined {
   const equals = text.indexOf('=');
-  const host = hostNamed(equals < 0 ? text : text.slice(0, equals));
-  if (equals < 0) return [host, namedUpstream(host)];
-  const url = text.slice(equals + 1);
-  apiRootOf(url);
-  return [host, upstreamAt(url)];
+  const [name, url] = equals < 0 ? [text] : [text.slice(0, equals), text.slice(equals + 1)];
+  const host = parseSourceHost(name);
+  const problem = host === undefined ? noHost(name) : url === undefined ? undefined : problemWithUrl(url);
+  if (problem !== undefined) refuse(problem);
+  return host && [host, url === undefined ? namedUpstream(host) : upstreamAt(url)];
 }
 
 /** The same name given again is the next endpoint of its chain. */
-function readPairs(texts: readonly unknown[]): Upstreams {
+function chained(pairs: readonly (Named | undefined)[]): Upstreams {
   const upstreams = new Map<SourceHost, UpstreamSettings>();
-  for (const [host, settings] of texts.map((text) => readPair(readText(text)))) {
+  for (const [host, settings] of pairs.filter((pair) => pair !== undefined)) {
     const known = upstreams.get(host);
     upstreams.set(
       host,
@@ -70,57 +85,74 @@ function readPairs(texts: readonly unknown[]): Upstreams {
   return upstreams;
 }
 
-function readTls(value: unknown, what: string): EndpointSettings['tls'] {
-  if (value === undefined) return undefined;
-  const map = expectObject(value, `${what}: tls`);
-  refuseUnknownKeys(map, ['ca', 'cert', 'key', 'skipVerify'], `${what}: tls`);
-  if (map['key'] !== undefined && map['cert'] === undefined)
-    throw new Error(`${what}: tls has a key without its cert`);
-  return {
-    caFile: optionalString(map, 'ca', what),
-    certFile: optionalString(map, 'cert', what),
-    keyFile: optionalString(map, 'key', what),
-    skipVerify: optionalBoolean(map, 'skipVerify', what),
-  };
-}
+const Pairs = v.pipe(oneOrMore(v.pipe(Text, combining(readPair))), v.transform(chained));
 
-function readEndpoint(value: unknown, what: string): EndpointSettings {
-  const map = typeof value === 'string' ? { url: value } : expectObject(value, what);
-  refuseUnknownKeys(map, ['url', 'ns', 'passThrough', 'trustedHosts', 'tls', 'anyAddress'], what);
-  const url = requiredString(map, 'url', what);
-  apiRootOf(url);
-  return {
-    url,
-    anyAddress: optionalBoolean(map, 'anyAddress', what) ?? true,
-    ns: optionalBoolean(map, 'ns', what),
-    passThrough: optionalBoolean(map, 'passThrough', what),
-    trustedHosts: optionalStrings(map, 'trustedHosts', what),
-    tls: readTls(map['tls'], what),
-  };
-}
+const Url = v.pipe(Text, checking(problemWithUrl), v.examples(['https://registry.example']));
 
-function readUpstream(value: unknown, what: string): UpstreamSettings {
-  const isPlain = typeof value === 'string' || Array.isArray(value);
-  const map = isPlain ? { endpoints: value } : expectObject(value, what);
-  refuseUnknownKeys(map, ['endpoints', 'blobs'], what);
-  const blobs = optionalString(map, 'blobs', what);
-  if (blobs !== undefined && blobs !== 'stream' && blobs !== 'redirect')
-    throw new Error(`${what}: blobs is “stream” or “redirect”`);
-  const endpoints = [map['endpoints']].flat(1).map((endpoint) => readEndpoint(endpoint, what));
-  const [first, ...rest] = endpoints;
-  if (first === undefined) throw new Error(`${what}: an endpoint is expected`);
-  return { endpoints: [first, ...rest], ...(blobs === undefined ? {} : { blobs }) };
-}
+const Tls = v.pipe(
+  fields({
+    ca: v.optional(Text),
+    cert: v.optional(Text),
+    key: v.optional(Text),
+    skipVerify: v.optional(v.boolean()),
+  }),
+  checking(({ key, cert }) =>
+    key !== undefined && cert === undefined ? 'there is a key without its cert' : undefined,
+  ),
+  v.transform(({ ca, cert, key, skipVerify }) => ({ caFile: ca, certFile: cert, keyFile: key, skipVerify })),
+);
+
+const UrlAlone = v.pipe(
+  Url,
+  v.transform((url): EndpointSettings => ({ url, anyAddress: true })),
+);
+
+const Endpoint = v.union([
+  UrlAlone,
+  v.pipe(
+    fields({
+      url: Url,
+      ns: v.optional(v.boolean()),
+      passThrough: v.optional(v.boolean()),
+      trustedHosts: v.optional(oneOrMore(v.string())),
+      tls: v.optional(Tls),
+      anyAddress: v.optional(v.boolean()),
+    }),
+    v.transform((written): EndpointSettings => ({ anyAddress: true, ...written })),
+  ),
+]);
+
+type Chain = UpstreamSettings['endpoints'];
+
+/** Endpoints in the order in which they are asked: at least one. */
+const Endpoints = v.pipe(v.array(Endpoint), v.nonEmpty('an endpoint is expected'));
+
+const Upstream = v.union([
+  v.pipe(
+    v.union([UrlAlone, Endpoints]),
+    v.transform((read): UpstreamSettings => ({ endpoints: [read].flat() as unknown as Chain })),
+  ),
+  v.pipe(
+    fields({
+      endpoints: v.union([Endpoint, Endpoints]),
+      blobs: v.optional(choice('stream', 'redirect')),
+    }),
+    v.transform(
+      ({ endpoints, ...others }): UpstreamSettings => ({
+        endpoints: [endpoints].flat() as unknown as Chain,
+        ...others,
+      }),
+    ),
+  ),
+]);
+
+const Host = v.pipe(v.string(), reading(parseSourceHost, noHost));
 
 /**
  * Upstreams as flags and variables give them (`NAME=URL`, repeated for a chain), or as the file does: a map of host to
  * URL, list of URLs, or `{endpoints: [{url, ns, tls, trustedHosts, passThrough}], blobs}`.
  */
-export function readUpstreams(value: unknown): Upstreams {
-  if (typeof value === 'string' || Array.isArray(value)) return readPairs([value].flat());
-  const entries = Object.entries(expectObject(value, 'upstream'));
-  return new Map(entries.map(([name, settings]) => [hostNamed(name), readUpstream(settings, name)]));
-}
+export const UpstreamsValue: v.GenericSchema<unknown, Upstreams> = v.union([Pairs, mapOf(Host, Upstream)]);
 
 /** Is a client's own login presented to this upstream? */
 export function passesOn(settings: UpstreamSettings | undefined): boolean {

@@ -1,5 +1,5 @@
 import type { Feature } from '../../host/features.ts';
-import { tableOf } from '../../lib/object-reader.ts';
+import { tableOf } from '../../lib/lookup-table.ts';
 import { type HostView, MATCH, type MatchResult, mismatch } from '../host-view.ts';
 
 import type { SelectionPolicy } from '../policy.ts';

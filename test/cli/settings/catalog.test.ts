@@ -62,9 +62,11 @@ describe('openCatalog()', () => {
   });
 
   test('names the file of an entry that is wrong', async () => {
-    const folder = writeTree({ 'it.yml': 'title: It\nsource: nowhere\n' });
+    const folder = writeTree({
+      'it.yml': 'title: It\nsource: nowhere\nchecked: 2026-11-26\npromise: One.\n',
+    });
     const catalog = await openCatalog(folder);
-    await expect(catalog.entry('it')).rejects.toThrow(/it\.yml: source/);
+    await expect(catalog.entry('it')).rejects.toThrow(/it\.yml:2:9: source: a URL is expected/);
   });
 
   test('says what to do when the package is incomplete', async () => {

@@ -15,7 +15,10 @@ function write(name: string, text: string): string {
 
 test('a file of settings is read as YAML', async () => {
   const path = write('good.yaml', 'listen: 127.0.0.1:0\nset: [cpu:zen4]\n');
-  expect(await loadConfigFile(path)).toEqual({ path, content: { listen: '127.0.0.1:0', set: ['cpu:zen4'] } });
+  expect(await loadConfigFile(path)).toMatchObject({
+    path,
+    content: { listen: '127.0.0.1:0', set: ['cpu:zen4'] },
+  });
 });
 
 test('an empty file sets nothing', async () => {
@@ -23,17 +26,19 @@ test('an empty file sets nothing', async () => {
 });
 
 test.each([
-  ['broken YAML is named by line', 'listen: [\n', /broken.*line/],
-  ['a list is refused', '- a\n', /must hold settings/],
+  ['broken YAML is named by line', 'listen: [\n', /broken\.yaml:2:1: /],
+  ['a list is refused', '- a\n', /broken\.yaml:1:1: the file must hold settings/],
   [
     'a billion laughs are not expanded',
     'a: &a [x,x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\n',
-    /broken\.yaml: .*alias/,
+    /broken\.yaml:1:1: .*alias/,
   ],
 ])('%s', async (_, text, message) => {
   await expect(loadConfigFile(write('broken.yaml', text))).rejects.toThrow(message);
 });
 
 test('a file that was named must be there', async () => {
-  await expect(loadConfigFile(join(folder, 'absent.yaml'))).rejects.toThrow(/there is no/);
+  await expect(loadConfigFile(join(folder, 'absent.yaml'))).rejects.toThrow(
+    /absent\.yaml: there is no such file/,
+  );
 });

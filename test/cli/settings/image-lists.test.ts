@@ -31,14 +31,17 @@ test('reads every YAML file of the folder in the order of their names, and nothi
 test('a default folder need not exist; a named one must', async () => {
   rmSync(folder, { recursive: true });
   expect(await load(true)).toEqual([]);
-  await expect(load()).rejects.toThrow(/cannot read .*ENOENT/);
+  await expect(load()).rejects.toThrow(/cannot read the folder: ENOENT/);
 });
 
 test.each([
-  ['image: UPPER\nmanifests: []\n', /bad\.yml: “UPPER” is no image name/],
-  ['image: [', /bad\.yml: .*[^:]$/],
-  ['image: a/b\nmanifests: []\n', /bad\.yml: the list needs manifests/],
+  ['image: UPPER\nmanifests: []\n', /bad\.yml:1:8: image: “UPPER” is no image name/],
+  ['image: [', /bad\.yml:1:\d+: .*[^:]$/],
+  ['image: a/b\nmanifests: []\n', /bad\.yml:2:12: manifests: the list needs manifests/],
 ])('names the file that holds %j', async (text, message) => {
   writeFileSync(join(folder, 'bad.yml'), text);
-  await expect(load()).rejects.toMatchObject({ exitStatus: 2, message: expect.stringMatching(message) });
+  await expect(load()).rejects.toMatchObject({
+    name: 'ConfigError',
+    message: expect.stringMatching(message),
+  });
 });

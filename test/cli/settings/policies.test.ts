@@ -1,22 +1,34 @@
 import { describe, expect, test } from 'vitest';
-import { readPolicies } from '../../../src/cli/settings/policies.ts';
-import { readTagPatterns } from '../../../src/oci/image-list.ts';
+import { createPolicies, RepositoryPolicyMap } from '../../../src/cli/settings/policies.ts';
+import { readValue } from '../../../src/lib/config-source.ts';
+import { TagPatternText } from '../../../src/oci/image-list.ts';
 import { parseTag, type Tag } from '../../../src/oci/reference.ts';
+import { PolicyText } from '../../../src/selection/policy-schema.ts';
 import { repository } from '../../support/upstream.ts';
 
 const tag = (text: string) => parseTag(text) as Tag;
 
-const DEFAULTS = {
-  policy: {},
-  repositories: {},
-  match: 'best',
-  answer: 'auto',
-  onNoMatch: 'refuse',
-} as const;
+const DEFAULTS = { match: 'best', answer: 'auto', onNoMatch: 'refuse' } as const;
+
+type Written = Partial<Omit<Parameters<typeof createPolicies>[0], 'policy' | 'repositories'>> & {
+  readonly policy?: unknown;
+  readonly repositories?: unknown;
+};
+
+/** The policies that the file of settings describes so. */
+function policies(
+  { policy = {}, repositories = {}, ...others }: Written,
+  ...baselines: Parameters<typeof createPolicies>[1][]
+) {
+  const read = {
+    policy: readValue(PolicyText, policy, ['policy']),
+    repositories: readValue(RepositoryPolicyMap, repositories, ['repositories']),
+  };
+  return createPolicies({ ...DEFAULTS, ...others, ...read }, ...baselines);
+}
 
 test('the first pattern that fits a repository refines the policy for all', () => {
-  const policyFor = readPolicies({
-    ...DEFAULTS,
+  const policyFor = policies({
     onNoMatch: 'upstream',
     repositories: { 'docker.io/qnib/*': { match: 'exact' }, 'docker.io/**': { answer: 'manifest' } },
   });
@@ -30,8 +42,7 @@ test('the first pattern that fits a repository refines the policy for all', () =
 });
 
 test('a pattern without a registry is of Docker Hub, as in machine files, and * is everything', () => {
-  const policyFor = readPolicies({
-    ...DEFAULTS,
+  const policyFor = policies({
     repositories: { 'qnib/*': { match: 'exact' }, alpine: { answer: 'index' }, '*': { answer: 'manifest' } },
   });
   expect(policyFor(repository('qnib/bench', 'docker.io'))).toMatchObject({ match: 'exact', answer: 'auto' });
@@ -40,16 +51,18 @@ test('a pattern without a registry is of Docker Hub, as in machine files, and * 
 });
 
 test.each([
-  [{ policy: { match: 'better' } }, /^policy: /],
-  [{ repositories: { 'docker.io/*': { onMatch: 'x' } } }, /^repositories, docker\.io\/\*: /],
-  [{ repositories: ['docker.io/*'] }, /patterns and policies/],
+  [{ policy: { match: 'better' } }, /^policy\.match: “better” is none of best, exact/],
+  [
+    { repositories: { 'docker.io/*': { onMatch: 'x' } } },
+    /^repositories\["docker\.io\/\*"\]\.onMatch: this key does not exist; did you mean match\?/,
+  ],
+  [{ repositories: ['docker.io/*'] }, /^repositories: a map of keys and values is expected, not a list/],
 ])('refuses %j and says where', (wrong, message) => {
-  expect(() => readPolicies({ ...DEFAULTS, ...wrong })).toThrow(message);
+  expect(() => policies(wrong)).toThrow(message);
 });
 
 test('of several policies of a pattern the first whose tags match is taken', () => {
-  const policyFor = readPolicies({
-    ...DEFAULTS,
+  const policyFor = policies({
     repositories: { 'docker.io/qnib/bench': [{ tags: ['5*', '!5.0'], gpu: 'any' }, { match: 'exact' }] },
   });
   const bench = repository('qnib/bench', 'docker.io');
@@ -59,19 +72,23 @@ test('of several policies of a pattern the first whose tags match is taken', () 
 });
 
 test('tags that are no patterns are refused with the wildcards that exist', () => {
-  expect(() => readPolicies({ ...DEFAULTS, repositories: { 'a/b': { tags: ['[5'], gpu: 'any' } } })).toThrow(
-    /repositories, a\/b: .*\[0-9\] for one of a set/,
+  expect(() => policies({ repositories: { 'a/b': { tags: ['[5'], gpu: 'any' } } })).toThrow(
+    /^repositories\["a\/b"\]\.tags\[0\]: .*\[0-9\] for one of a set/,
   );
 });
 
 describe('baselines of the catalogue', () => {
   const ALMALINUX = [
-    { pattern: 'quay.io/almalinuxorg/almalinux', tags: readTagPatterns(['10*']), baseline: ['x86-64-v3'] },
+    {
+      pattern: 'quay.io/almalinuxorg/almalinux',
+      tags: [readValue(TagPatternText, '10*')],
+      baseline: ['x86-64-v3'],
+    },
   ];
   const almalinux = repository('almalinuxorg/almalinux', 'quay.io');
 
   test('hold for the tags that they name', () => {
-    const policyFor = readPolicies(DEFAULTS, ALMALINUX);
+    const policyFor = policies({}, ALMALINUX);
     expect(policyFor(almalinux, tag('10')).baseline).toEqual(['x86-64-v3']);
     expect(policyFor(almalinux, tag('10')).match).toBe('best');
     expect(policyFor(almalinux, tag('9')).baseline).toBeUndefined();
@@ -79,7 +96,7 @@ describe('baselines of the catalogue', () => {
   });
 
   test('refine whatever else the operator says of the repository', () => {
-    const policyFor = readPolicies({ ...DEFAULTS, repositories: { '**': { readConfig: true } } }, ALMALINUX);
+    const policyFor = policies({ repositories: { '**': { readConfig: true } } }, ALMALINUX);
     expect(policyFor(almalinux, tag('10'))).toMatchObject({ readConfig: true, baseline: ['x86-64-v3'] });
   });
 
@@ -88,13 +105,13 @@ describe('baselines of the catalogue', () => {
       ['x86-64-v2', ['x86-64-v2']],
       ['none', []],
     ] as const) {
-      const policyFor = readPolicies({ ...DEFAULTS, repositories: { '**': { baseline: own } } }, ALMALINUX);
+      const policyFor = policies({ repositories: { '**': { baseline: own } } }, ALMALINUX);
       expect(policyFor(almalinux, tag('10')).baseline).toEqual(baseline);
     }
   });
 
   test('answer with the same object each time, so that a decision is made once', () => {
-    const policyFor = readPolicies(DEFAULTS, ALMALINUX);
+    const policyFor = policies({}, ALMALINUX);
     expect(policyFor(almalinux, tag('10'))).toBe(policyFor(almalinux, tag('10.1')));
   });
 });

@@ -1,30 +1,29 @@
 import { Command } from 'commander';
 import { describe, expect, test } from 'vitest';
 import {
-  oneOf,
-  readDurationMs,
-  readListen,
-  readSizeBytes,
-  readSwitch,
-  readTexts,
-} from '../../../src/cli/settings/parse.ts';
-import {
   addFlags,
   resolveSettings,
   type SettingSources,
   variableOf,
 } from '../../../src/cli/settings/setting.ts';
-import { UserError } from '../../../src/cli/user-error.ts';
+import { DurationMs, Listen, SizeBytes, Switch, TextList } from '../../../src/cli/settings/values.ts';
+import { ConfigError } from '../../../src/lib/config-error.ts';
+import { readValue } from '../../../src/lib/config-source.ts';
+import { choice } from '../../../src/lib/schema.ts';
+
+const readListen = (value: unknown) => readValue(Listen, value);
+const readSizeBytes = (value: unknown) => readValue(SizeBytes, value);
+const readDurationMs = (value: unknown) => readValue(DurationMs, value);
 
 const TABLE = {
   listen: {
     flags: '--listen <host:port>',
     help: 'where',
     fallback: () => readListen('5080'),
-    parse: readListen,
+    schema: Listen,
   },
-  cacheSize: { flags: '--cache-size <size>', help: 'how much', fallback: () => 1, parse: readSizeBytes },
-  set: { flags: '--set <feature>', repeatable: true, help: 'instead', fallback: () => [], parse: readTexts },
+  cacheSize: { flags: '--cache-size <size>', help: 'how much', fallback: () => 1, schema: SizeBytes },
+  set: { flags: '--set <feature>', repeatable: true, help: 'instead', fallback: () => [], schema: TextList },
 } as const;
 
 const NOTHING: SettingSources = { flags: {}, environment: {}, file: {}, filePath: 'config.yaml' };
@@ -54,7 +53,7 @@ describe('resolveSettings()', () => {
 
   test('names the place of a bad value, and exits with a usage error', () => {
     const bad = { ...NOTHING, file: { cacheSize: 'much' } };
-    expect(() => resolveSettings(TABLE, bad)).toThrow(/cacheSize in config\.yaml: “much” is no size/);
+    expect(() => resolveSettings(TABLE, bad)).toThrow(/^config\.yaml: cacheSize: “much” is no size/);
     expect(() => resolveSettings(TABLE, { ...NOTHING, flags: { listen: 'here' } })).toThrow(
       expect.objectContaining({
         message: '--listen: “here” is no HOST:PORT, such as 127.0.0.1:5080',
@@ -68,8 +67,8 @@ describe('resolveSettings()', () => {
       resolveSettings(TABLE, { ...NOTHING, file: { cachesize: '1G' } });
       expect.unreachable();
     } catch (error) {
-      expect(error).toBeInstanceOf(UserError);
-      expect(error).toMatchObject({ exitStatus: 2, nextStep: expect.stringContaining('cacheSize') });
+      expect(error).toBeInstanceOf(ConfigError);
+      expect(error).toMatchObject({ code: 'unknown-key', nextStep: expect.stringContaining('cacheSize') });
     }
   });
 
@@ -124,7 +123,7 @@ describe('values', () => {
   });
   test('a bare number is no duration, a word no switch, and a choice must be one of its words', () => {
     expect(() => readDurationMs('30')).toThrow(/30s/);
-    expect(() => readSwitch('maybe')).toThrow(/on nor off/);
-    expect(() => oneOf('proxy', 'redirect')('both')).toThrow(/proxy, redirect/);
+    expect(() => readValue(Switch, 'maybe')).toThrow(/on nor off/);
+    expect(() => readValue(choice('proxy', 'redirect'), 'both')).toThrow(/proxy, redirect/);
   });
 });

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { resolveSettings, type SettingTable } from '../../../src/cli/settings/setting.ts';
 import { SERVE_SETTINGS } from '../../../src/cli/settings/table.ts';
+import { readValue } from '../../../src/lib/config-source.ts';
 
 function resolve(environment: Record<string, string>) {
   return resolveSettings(SERVE_SETTINGS, { flags: {}, environment, file: {}, filePath: undefined }).values;
@@ -15,8 +16,9 @@ describe('what serve can be told', () => {
 
   test('each value that has a written form is read back from it unchanged', () => {
     const values: Readonly<Record<string, unknown>> = resolve({});
-    for (const [name, { format, parse }] of Object.entries(SERVE_SETTINGS as SettingTable)) {
-      if (format !== undefined) expect(parse(format(values[name] as never)), name).toEqual(values[name]);
+    for (const [name, { format, schema }] of Object.entries(SERVE_SETTINGS as SettingTable)) {
+      if (format !== undefined)
+        expect(readValue(schema, format(values[name] as never)), name).toEqual(values[name]);
     }
   });
 

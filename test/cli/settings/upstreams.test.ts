@@ -1,15 +1,18 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
-import { allowedUpstreams, readUpstreams } from '../../../src/cli/settings/upstreams.ts';
+import { allowedUpstreams, type Upstreams, UpstreamsValue } from '../../../src/cli/settings/upstreams.ts';
+import { readValue } from '../../../src/lib/config-source.ts';
 import { parseSourceHost } from '../../../src/oci/reference.ts';
 
-function at(upstreams: ReturnType<typeof readUpstreams>, name: string) {
+const readUpstreams = (value: unknown) => readValue(UpstreamsValue, value);
+
+function at(upstreams: Upstreams, name: string) {
   const host = parseSourceHost(name);
   return host && upstreams.get(host);
 }
 
-describe('readUpstreams()', () => {
+describe('the setting upstream', () => {
   test('NAME=URL is one endpoint, whatever its address', () => {
     expect(at(readUpstreams('docker.io=http://127.0.0.1:5000'), 'docker.io')).toEqual({
       endpoints: [{ url: 'http://127.0.0.1:5000', anyAddress: true }],
@@ -66,14 +69,23 @@ describe('readUpstreams()', () => {
     ['not a host=http://x', /no registry host/],
     ['docker.io=ftp://x', /not of the form/],
     ['docker.io=https://user:secret@x', /holds a login/],
-    [{ 'a.example': { endpoint: 'https://a.example' } }, /there is no “endpoint”/],
-    [{ 'a.example': { endpoints: [] } }, /an endpoint is expected/],
-    [{ 'a.example': { endpoints: 'https://a.example', blobs: 'copy' } }, /stream.*redirect/],
+    [
+      { 'a.example': { endpoint: 'https://a.example' } },
+      /^"a\.example"\.endpoint: this key does not exist; did you mean endpoints\?/,
+    ],
+    [{ 'a.example': { endpoints: [] } }, /endpoints: an endpoint is expected/],
+    [
+      { 'a.example': { endpoints: 'https://a.example', blobs: 'copy' } },
+      /blobs: “copy” is none of stream, redirect/,
+    ],
     [
       { 'a.example': { endpoints: { url: 'https://a.example', tls: { verify: false } } } },
-      /there is no “verify”/,
+      /endpoints\.tls\.verify: this key does not exist/,
     ],
-    [{ 'a.example': { endpoints: { url: 'https://a.example', tls: { key: 'k.pem' } } } }, /without its cert/],
+    [
+      { 'a.example': { endpoints: { url: 'https://a.example', tls: { key: 'k.pem' } } } },
+      /tls: there is a key without its cert/,
+    ],
   ])('refuses %j', (value, why) => {
     expect(() => readUpstreams(value)).toThrow(why);
   });

@@ -1,10 +1,11 @@
 import type { Command } from 'commander';
+import { readValue } from '../../../lib/config-source.ts';
 import { repeated } from '../../../lib/text.ts';
 import { helpText } from '../../help-text.ts';
 import { parseImage } from '../../image-lookup.ts';
 import { addSettings, loadSettings } from '../../settings/load.ts';
-import { readDurationMs } from '../../settings/parse.ts';
 import { LOOKUP_SETTINGS, SERVE_SETTINGS } from '../../settings/table.ts';
+import { DurationMs } from '../../settings/values.ts';
 import { UserError } from '../../user-error.ts';
 import type { BenchFileContent } from './file.ts';
 import type { BenchPlan } from './measure.ts';
@@ -147,12 +148,7 @@ function readEnvironment(written: readonly string[]): Readonly<Record<string, re
 }
 
 function readTimeout(written: string): number {
-  let timeoutMs: number;
-  try {
-    timeoutMs = readDurationMs(written);
-  } catch (cause) {
-    throw wrong(`--timeout: ${(cause as Error).message}`);
-  }
+  const timeoutMs = readValue(DurationMs, written, ['--timeout']);
   if (timeoutMs > 0 && timeoutMs < 2 ** 31) return timeoutMs;
   throw wrong(`--timeout ${written} is no time that a run can take`);
 }

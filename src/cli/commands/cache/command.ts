@@ -1,11 +1,12 @@
 import type { Command } from 'commander';
+import { readValue } from '../../../lib/config-source.ts';
 import { jsonText, sizeText, tableText } from '../../../lib/text.ts';
 import type { StoredItem } from '../../../store/admin.ts';
 import type { Store } from '../../../store/store.ts';
 import { helpText } from '../../help-text.ts';
 import { addSettings, loadServiceSettings } from '../../settings/load.ts';
-import { readDurationMs, readSizeBytes } from '../../settings/parse.ts';
 import { SERVE_SETTINGS } from '../../settings/table.ts';
+import { DurationMs, SizeBytes } from '../../settings/values.ts';
 import { UserError } from '../../user-error.ts';
 
 const SETTINGS = { data: SERVE_SETTINGS.data, cacheSize: SERVE_SETTINGS.cacheSize } as const;
@@ -119,24 +120,16 @@ async function verify({ store }: Opened, { json }: Flags): Promise<void> {
 function chooseItems(items: readonly StoredItem[], flags: Flags, cacheSize: number): readonly StoredItem[] {
   if (flags['all']) return items;
   if (flags['olderThan'] !== undefined) {
-    const usedBeforeMs = Date.now() - readFlag('--older-than', readDurationMs, flags['olderThan']);
+    const usedBeforeMs = Date.now() - readValue(DurationMs, flags['olderThan'], ['--older-than']);
     return items.filter(({ usedMs }) => usedMs < usedBeforeMs);
   }
-  const bound = flags['to'] === undefined ? cacheSize : readFlag('--to', readSizeBytes, flags['to']);
+  const bound = flags['to'] === undefined ? cacheSize : readValue(SizeBytes, flags['to'], ['--to']);
   let heldBytes = diskBytesOfAll(items);
   return items.filter(({ diskBytes }) => {
     if (heldBytes <= bound) return false;
     heldBytes -= diskBytes;
     return true;
   });
-}
-
-function readFlag<T>(flag: string, read: (value: unknown) => T, value: unknown): T {
-  try {
-    return read(value);
-  } catch (cause) {
-    throw new UserError(`${flag}: ${(cause as Error).message}`, { cause, exitStatus: 2 });
-  }
 }
 
 async function prune({ store, cacheSize }: Opened, flags: Flags): Promise<void> {

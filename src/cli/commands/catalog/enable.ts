@@ -1,9 +1,11 @@
 import { mkdir, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { replaceFile } from '../../../lib/atomic-file.ts';
+import { readSource } from '../../../lib/config-source.ts';
 import { openCatalog } from '../../settings/catalog.ts';
 import { writablePath } from '../../settings/file.ts';
-import { readTexts } from '../../settings/parse.ts';
+import { TextList } from '../../settings/values.ts';
+import { parseYaml } from '../../settings/yaml.ts';
 import { UserError } from '../../user-error.ts';
 
 /** The setting `catalog` with these names enabled or disabled; `!name` is one whose baselines are not heeded either. */
@@ -48,19 +50,14 @@ export async function changeCatalog(
     await Promise.all(names.map(async (name) => [name, await catalog.entry(name)] as const)),
   );
   const path = await writablePath(flags['config']);
+  const text = await readOrEmpty(path);
+  const { content, placeOf } = await parseYaml(path, text);
+  const { catalog: written } = (content ?? {}) as { readonly catalog?: unknown };
   const { isSeq, parseDocument } = await import('yaml');
-  const document = parseDocument(await readOrEmpty(path));
-  const [problem] = document.errors;
-  if (problem !== undefined) {
-    throw new UserError(`${path}: ${problem.message.split('\n', 1)[0]}`, {
-      cause: problem,
-      nextStep: 'Mend the YAML.',
-      exitStatus: 2,
-    });
-  }
-  const written: unknown = document.toJS()?.catalog ?? [];
+  const document = parseDocument(text);
+  const before = { file: path, content: written ?? [], placeOf: () => placeOf(['catalog']) };
   const after = changed(
-    readTexts(written),
+    readSource(TextList, before, { path: ['catalog'] }),
     verb,
     names,
     (name) => (entries.get(name)?.baselines.length ?? 0) > 0,

@@ -12,7 +12,7 @@ import { assumed } from '../../detect-host.ts';
 import { readProfileFile } from '../../host-profile.ts';
 import { type LookupSettings, withRegistry } from '../../image-lookup.ts';
 import { openCatalog } from '../../settings/catalog.ts';
-import { readPolicies } from '../../settings/policies.ts';
+import { createPolicies } from '../../settings/policies.ts';
 import { UserError } from '../../user-error.ts';
 
 interface TestSettings extends LookupSettings {
@@ -56,7 +56,7 @@ async function hostsOf({ profile, set }: TestSettings['values']): Promise<readon
 
 const NO_SETTINGS = {
   policy: {},
-  repositories: {},
+  repositories: new Map(),
   match: 'best',
   answer: 'auto',
   onNoMatch: 'refuse',
@@ -71,7 +71,7 @@ export function casesOf(entry: CatalogEntry, hosts: readonly Host[], tag: Tag | 
       const image = formatReference(spec.repository, { kind: 'tag', tag: pulled });
       return { image, images: listedImages(spec, pulled), policy: DEFAULT_POLICY };
     });
-  const policyFor = readPolicies(NO_SETTINGS, entry.baselines);
+  const policyFor = createPolicies(NO_SETTINGS, entry.baselines);
   const native = entry.native.map((one) => {
     const reference = parseImageReference(one.image);
     const asked = reference?.reference.kind === 'tag' ? reference.reference.tag : undefined;

@@ -1,16 +1,17 @@
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
+import { ConfigError, type ConfigErrorCode } from '../../../lib/config-error.ts';
+import type { ConfigSource } from '../../../lib/config-source.ts';
 import { printable } from '../../../lib/text.ts';
 import { createAccountIndex } from '../../../site/account-index.ts';
 import { readGroupsFile, readMachineFile } from '../../../site/machine-file.ts';
 import { isAccountFile, MachineReader } from '../../../site/machine-reader.ts';
-import { hostProfile } from '../../host-profile.ts';
+import { hostProfile, readProfileFile } from '../../host-profile.ts';
 import { openTlsIdentity } from '../../serve/tls.ts';
 import { catalogInForce } from '../../settings/catalog.ts';
 import { type ConfigFile, loadConfigFile } from '../../settings/file.ts';
 import { loadImageCatalog, readImageLists } from '../../settings/image-lists.ts';
 import { loadServiceSettings, type loadSettings } from '../../settings/load.ts';
-import { readPolicies } from '../../settings/policies.ts';
 import { resolveSettings } from '../../settings/setting.ts';
 import { SERVE_SETTINGS } from '../../settings/table.ts';
 import { readYaml } from '../../settings/yaml.ts';
@@ -19,6 +20,11 @@ import { UserError } from '../../user-error.ts';
 type Kind = 'settings' | 'image lists' | 'certificate' | 'profile' | 'machine types' | 'groups' | 'file';
 
 interface Complaint {
+  readonly code: ConfigErrorCode | null;
+  readonly file: string | null;
+  readonly line: number | null;
+  readonly column: number | null;
+  readonly path: string | null;
   readonly message: string;
   readonly nextStep: string | null;
 }
@@ -31,9 +37,22 @@ export interface FileCheck {
   readonly complaints: readonly Complaint[];
 }
 
-function complaintOf(error: unknown): Complaint {
+function complaintsOfError(error: unknown): readonly Complaint[] {
+  if (error instanceof ConfigError) {
+    return [error, ...error.further].map(({ code, file, line, column, path, message, nextStep }) => ({
+      code,
+      file: file ?? null,
+      line: line ?? null,
+      column: column ?? null,
+      path: path ?? null,
+      message,
+      nextStep: nextStep ?? null,
+    }));
+  }
   const nextStep = error instanceof UserError ? error.nextStep : undefined;
-  return { message: (error as Error).message, nextStep: nextStep ?? null };
+  const { message } = error as Error;
+  const nowhere = { code: null, file: null, line: null, column: null, path: null };
+  return [{ ...nowhere, message, nextStep: nextStep ?? null }];
 }
 
 async function complaintsOf(work: () => unknown): Promise<readonly Complaint[]> {
@@ -41,33 +60,14 @@ async function complaintsOf(work: () => unknown): Promise<readonly Complaint[]> 
     await work();
     return [];
   } catch (error) {
-    return [complaintOf(error)];
+    return complaintsOfError(error);
   }
 }
 
-/** Settings that are valid each for itself still name policies and entries of the catalogue. */
-async function checkRules({ content, path }: ConfigFile): Promise<void> {
-  const sources = { flags: {}, environment: {}, file: content, filePath: path };
-  const { values } = resolveSettings(SERVE_SETTINGS, sources);
-  readPolicies(values, (await catalogInForce(values)).baselines);
-}
-
-/** A complaint for each setting that is wrong, not only for the first. */
-async function complaintsOfSettings(file: ConfigFile): Promise<readonly Complaint[]> {
-  const ofEach = await Promise.all(
-    Object.entries(file.content).map(([name, value]) =>
-      complaintsOf(() =>
-        resolveSettings(SERVE_SETTINGS, {
-          flags: {},
-          environment: {},
-          file: { [name]: value },
-          filePath: file.path,
-        }),
-      ),
-    ),
-  );
-  const complaints = ofEach.flat();
-  return complaints.length > 0 ? complaints : complaintsOf(() => checkRules(file));
+/** Settings that are valid each for itself still name entries of the catalogue. @throws {ConfigError | UserError} */
+async function checkSettings({ content, path, placeOf }: ConfigFile): Promise<void> {
+  const sources = { flags: {}, environment: {}, file: content, filePath: path, placeOf };
+  await catalogInForce(resolveSettings(SERVE_SETTINGS, sources).values);
 }
 
 /** What a file of this content is meant as. */
@@ -76,34 +76,41 @@ function kindOf(path: string, content: unknown): Kind {
   if (Array.isArray(content)) return 'image lists';
   const has = (key: string) => typeof content === 'object' && content !== null && key in content;
   if (has('manifests') || has('image')) return 'image lists';
+  if (has('cpu') && has('platform')) return 'profile';
   return has('user') || has('types') ? 'machine types' : 'settings';
+}
+
+/** Reads a file as what it holds. */
+async function readAs(kind: Kind, source: ConfigSource): Promise<unknown> {
+  const { file } = source;
+  if (kind === 'settings') return checkSettings(await loadConfigFile(file));
+  if (kind === 'image lists') return readImageLists(source);
+  if (kind === 'profile') return readProfileFile(file);
+  return (kind === 'groups' ? readGroupsFile : readMachineFile)(await readFile(file, 'utf8'), file);
 }
 
 /** Checks one file as what it holds. */
 export async function checkFile(path: string): Promise<FileCheck> {
   let kind: Kind = 'file';
-  try {
-    const { content } = await readYaml(path);
-    kind = kindOf(path, content);
-    if (kind === 'settings') {
-      return { path, kind, complaints: await complaintsOfSettings(await loadConfigFile(path)) };
-    }
-    if (kind === 'image lists') readImageLists({ path, content });
-    else (kind === 'groups' ? readGroupsFile : readMachineFile)(await readFile(path, 'utf8'), path);
-    return { path, kind, complaints: [] };
-  } catch (error) {
-    return { path, kind, complaints: [complaintOf(error)] };
-  }
+  const complaints = await complaintsOf(async () => {
+    const source = await readYaml(path);
+    kind = path.endsWith('.json') ? 'profile' : kindOf(path, source.content);
+    await readAs(kind, source);
+  });
+  return { path, kind, complaints };
 }
 
 type ServeSettings = Awaited<ReturnType<typeof loadSettings<typeof SERVE_SETTINGS>>>;
 
-async function checkSettings({ values, origins, filePath }: ServeSettings): Promise<readonly FileCheck[]> {
+async function checkFolders({ values, origins, filePath }: ServeSettings): Promise<readonly FileCheck[]> {
   const { images, machines, profile, tlsCert, tlsKey } = values;
-  const rules = async () => readPolicies(values, (await catalogInForce(values)).baselines);
   const lists = () => loadImageCatalog(images, { mayBeAbsent: origins.images === 'default' });
   const checks: FileCheck[] = [
-    { path: filePath ?? 'defaults', kind: 'settings', complaints: await complaintsOf(rules) },
+    {
+      path: filePath ?? 'defaults',
+      kind: 'settings',
+      complaints: await complaintsOf(() => catalogInForce(values)),
+    },
     { path: images, kind: 'image lists', complaints: await complaintsOf(lists) },
   ];
   const named: readonly (readonly [path: string | undefined, kind: Kind, work: () => Promise<unknown>])[] = [
@@ -128,11 +135,10 @@ export async function checkInForce(flags: { readonly config?: string }): Promise
   try {
     const file = await loadConfigFile(named);
     path = file.path ?? path;
-    const complaints = await complaintsOfSettings(file);
-    if (complaints.length > 0) return [{ path, kind: 'settings', complaints }];
-    return await checkSettings(await loadServiceSettings(SERVE_SETTINGS, { config: named }));
+    await checkSettings(file);
+    return await checkFolders(await loadServiceSettings(SERVE_SETTINGS, { config: named }));
   } catch (error) {
-    return [{ path, kind: 'settings', complaints: [complaintOf(error)] }];
+    return [{ path, kind: 'settings', complaints: complaintsOfError(error) }];
   }
 }
 

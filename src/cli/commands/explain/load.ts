@@ -20,10 +20,10 @@ import type { ExtraDemands } from '../../../selection/select.ts';
 import type { BenchmarkResult } from '../../benchmark-results.ts';
 import { lookupFailure, parseImage, withRegistry } from '../../image-lookup.ts';
 import { suggestEntry } from '../../settings/catalog.ts';
-import { readTexts } from '../../settings/parse.ts';
 import { readRules } from '../../settings/rules.ts';
 import type { ResolvedSettings, Setting } from '../../settings/setting.ts';
 import { LOOKUP_SETTINGS, SERVE_SETTINGS } from '../../settings/table.ts';
+import { TextList } from '../../settings/values.ts';
 import { UserError } from '../../user-error.ts';
 
 /** As for `serve`, but of several hosts. */
@@ -36,7 +36,7 @@ export const EXPLAIN_SETTINGS = {
     repeatable: true,
     help: 'ask for this host (the output of detect --json); several make a table of hosts and entries',
     fallback: () => [],
-    parse: readTexts,
+    schema: TextList,
   } satisfies Setting<readonly string[]>,
 } as const;
 

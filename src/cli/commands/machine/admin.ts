@@ -1,3 +1,4 @@
+import { ConfigError } from '../../../lib/config-error.ts';
 import type { MachineAdmin } from '../../../site/machine-admin.ts';
 import { UserError } from '../../user-error.ts';
 
@@ -7,32 +8,20 @@ export function machinesOption(): readonly [flags: string, help: string, fallbac
   return ['--machines <dir>', 'folder of the machine files (METAHUB_MACHINES)', folder];
 }
 
-/** Works on the accounts of a folder; what is wrong with machine files becomes an error for the user. @throws {UserError} */
+const FOR_OTHERS = 'Run it as root, or name another folder with --machines.';
+
+/** Works on the accounts of a folder; what is wrong says what to do. @throws {ConfigError} */
 export async function withAdmin<T>(folder: string, work: (admin: MachineAdmin) => Promise<T>): Promise<T> {
-  const [{ openMachineAdmin }, { MachineFileError }] = await Promise.all([
-    import('../../../site/machine-admin.ts'),
-    import('../../../site/machine-file-error.ts'),
-  ]);
+  const { openMachineAdmin } = await import('../../../site/machine-admin.ts');
   try {
     return await work(openMachineAdmin(folder));
   } catch (error) {
-    if (error instanceof MachineFileError && error.problem === 'read-only') {
-      throw new UserError(error.message, {
-        cause: error,
-        nextStep: 'Run it as root, or name another folder with --machines.',
-      });
-    }
-    if (error instanceof MachineFileError) {
-      throw new UserError(error.message, {
-        cause: error,
-        nextStep: `Nothing was changed. The accounts are the files of ${folder}.`,
-      });
+    if (error instanceof ConfigError) {
+      const unchanged = `Nothing was changed. The accounts are the files of ${folder}.`;
+      throw error.with({ nextStep: error.code === 'read-only' ? FOR_OTHERS : (error.nextStep ?? unchanged) });
     }
     const { code, message } = error as NodeJS.ErrnoException;
     if (code !== 'EACCES' && code !== 'EROFS' && code !== 'EPERM') throw error;
-    throw new UserError(message, {
-      cause: error,
-      nextStep: 'Run it as root, or name another folder with --machines.',
-    });
+    throw new UserError(message, { cause: error, nextStep: FOR_OTHERS });
   }
 }

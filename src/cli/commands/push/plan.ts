@@ -1,6 +1,8 @@
+import { ConfigError } from '../../../lib/config-error.ts';
+import { readSource } from '../../../lib/config-source.ts';
 import { type ResolvedMembers, resolveMembers } from '../../../mirror/resolve-members.ts';
 import { type AssembledIndex, assembleIndex } from '../../../oci/build-index.ts';
-import { type ListSpec, parseListSpec } from '../../../oci/image-list.ts';
+import type { ListSpec } from '../../../oci/image-list.ts';
 import { type ImageManifest, parseManifestDocument } from '../../../oci/manifest.ts';
 import { isImageManifestType, MEDIA_TYPE } from '../../../oci/media-type.ts';
 import {
@@ -12,8 +14,8 @@ import {
 } from '../../../oci/reference.ts';
 import type { Manifest, Registry } from '../../../oci/registry.ts';
 import { RegistryError } from '../../../oci/registry-error.ts';
-import { problemWithFeature } from '../../../selection/check-feature.ts';
 import { lookupFailure } from '../../image-lookup.ts';
+import { ImageList, LIST_FORM } from '../../settings/image-lists.ts';
 import { readYaml } from '../../settings/yaml.ts';
 import { UserError } from '../../user-error.ts';
 
@@ -23,28 +25,20 @@ export interface PushList {
   readonly tags: readonly [Tag, ...Tag[]];
 }
 
-/**
- * Reads what is to be pushed.
- * @throws {UserError} status 2
- */
+/** Reads what is to be pushed. @throws {ConfigError} */
 export async function readList(path: string): Promise<PushList> {
-  const { content } = await readYaml(path);
-  const refuse = (why: string, nextStep: string, cause?: unknown) =>
-    new UserError(`${path}: ${why}`, { cause, nextStep, exitStatus: 2 });
-  let spec: ListSpec;
-  try {
-    spec = parseListSpec(content, problemWithFeature);
-  } catch (cause) {
-    const form = 'A list has image, and manifests of {image, platform: {os, architecture, features}}.';
-    throw refuse((cause as Error).message, form, cause);
-  }
+  const source = await readYaml(path);
+  const spec = readSource(ImageList, source, { nextStep: LIST_FORM });
   const tags = spec.tags.map(({ text }) => parseTag(text));
   const [first, ...rest] = tags.filter((tag) => tag !== undefined);
   if (first === undefined || tags.length !== rest.length + 1) {
-    throw refuse(
-      `${spec.tags.map(({ text }) => text).join(', ')} is a pattern of tags, and only a tag can be pushed`,
-      'Name the tag in image, or serve the file as a virtual image (metahub serve --images DIR).',
-    );
+    const patterns = spec.tags.map(({ text }) => text).join(', ');
+    throw new ConfigError('invalid-value', `${patterns} is a pattern of tags, and only a tag can be pushed`, {
+      file: path,
+      ...source.placeOf(['tags']),
+      path: ['tags'],
+      nextStep: 'Name the tag in image, or serve the file as a virtual image (metahub serve --images DIR).',
+    });
   }
   return { spec, tags: [first, ...rest] };
 }

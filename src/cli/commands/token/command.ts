@@ -1,8 +1,9 @@
 import type { Command } from 'commander';
+import { check } from '../../../lib/schema.ts';
 import { repeated, tableText } from '../../../lib/text.ts';
 import type { Account } from '../../../site/account.ts';
 import { helpText } from '../../help-text.ts';
-import { readDurationMs } from '../../settings/parse.ts';
+import { DurationMs } from '../../settings/values.ts';
 import { UserError } from '../../user-error.ts';
 import { machinesOption, withAdmin } from '../machine/admin.ts';
 
@@ -37,12 +38,8 @@ const EXAMPLES = {
 /** Undefined for `never`. @throws {UserError} */
 function expiryOf(text: string): Date | undefined {
   if (text === 'never') return undefined;
-  try {
-    const durationMs = readDurationMs(text);
-    if (durationMs > 0) return new Date(Date.now() + durationMs);
-  } catch {
-    // The message below says what both mistakes need.
-  }
+  const { output: durationMs = 0 } = check(DurationMs, text);
+  if (durationMs > 0) return new Date(Date.now() + durationMs);
   throw new UserError(`--expires: “${text}” is no time to live: write 90d, 12h or never`, { exitStatus: 2 });
 }
 

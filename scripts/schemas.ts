@@ -1,0 +1,117 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { toJsonSchema } from '@valibot/to-json-schema';
+import type { GenericSchema } from 'valibot';
+import { CatalogFile } from '../src/catalog/entry.ts';
+import { BenchFile } from '../src/cli/commands/bench/file.ts';
+import { STATUS } from '../src/cli/commands/status/document.ts';
+import { ImageLists } from '../src/cli/settings/image-lists.ts';
+import { settingsFile } from '../src/cli/settings/setting.ts';
+import { SERVE_SETTINGS } from '../src/cli/settings/table.ts';
+import { profileSchema } from '../src/host/profile-json.ts';
+import { FeatureText } from '../src/selection/feature-schema.ts';
+import { AccountFile, GroupsFile } from '../src/site/machine-file.ts';
+
+const FOLDER = fileURLToPath(new URL('../schema/', import.meta.url));
+/** Where editors find the schemas. */
+export const SCHEMA_URL = 'https://raw.githubusercontent.com/qnib/metahub/main/schema/';
+
+interface FileKind {
+  readonly title: string;
+  readonly description: string;
+  readonly schema: GenericSchema;
+}
+
+/** Each kind of file that people write, by the name of its JSON Schema. */
+export const FILE_KINDS: Readonly<Record<string, FileKind>> = {
+  settings: {
+    title: 'Settings of MetaHub',
+    description:
+      'The configuration file, /etc/metahub/config.yaml. Flags and METAHUB_ variables are stronger.',
+    schema: settingsFile(SERVE_SETTINGS),
+  },
+  images: {
+    title: 'Virtual images',
+    description: 'One list of images or several, in a file of images.d, or for metahub push.',
+    schema: ImageLists,
+  },
+  machines: {
+    title: 'An account of a site',
+    description: 'A user, and the machine types that it logs in as, in a file of machines.d.',
+    schema: AccountFile,
+  },
+  groups: {
+    title: 'Groups of accounts',
+    description: 'What the members of each group may pull: groups.yaml in machines.d.',
+    schema: GroupsFile,
+  },
+  profile: {
+    title: 'Host profile',
+    description:
+      'What a host is: written by metahub detect --json, read by --profile FILE. Readers ignore members they do not know.',
+    schema: profileSchema(FeatureText),
+  },
+  bench: {
+    title: 'A benchmark',
+    description: 'The permutations of an application and how its result is read: metahub bench --file.',
+    schema: BenchFile,
+  },
+  catalogue: {
+    title: 'An entry of the catalogue',
+    description: 'What a publisher names by tags or leaves unsaid, and who says so.',
+    schema: CatalogFile,
+  },
+};
+
+/** Checks that are code, which JSON Schema cannot say. */
+const CODE = ['raw_check', 'trim'];
+
+/** The help of each setting stands beside it. */
+function withHelp(properties: Readonly<Record<string, object>>) {
+  return Object.fromEntries(
+    Object.entries(properties).map(([name, property]) => {
+      const { help } = SERVE_SETTINGS[name as keyof typeof SERVE_SETTINGS];
+      return [name, { description: help, ...property }];
+    }),
+  );
+}
+
+/** The JSON Schema of a kind of file. */
+export function jsonSchemaOf(name: string): object {
+  const kind = FILE_KINDS[name];
+  if (kind === undefined) throw new Error(`there is no schema ${name}`);
+  const { $schema, ...written } = toJsonSchema(kind.schema, {
+    typeMode: 'input',
+    target: 'draft-07',
+    ignoreActions: CODE,
+  });
+  const { title, description } = kind;
+  const schema =
+    name === 'settings' ? { ...written, properties: withHelp(written.properties as never) } : written;
+  return { $schema, $id: `${SCHEMA_URL}${name}.schema.json`, title, description, ...schema };
+}
+
+/** The text of `schema/NAME.schema.json`. */
+export function schemaText(name: string): string {
+  return `${JSON.stringify(jsonSchemaOf(name), undefined, 2)}\n`;
+}
+
+/** The text of `schema/status.schema.json`: what the program prints, rather than what it reads. */
+export function statusSchema(): string {
+  const schema = {
+    $schema: 'https://json-schema.org/draft/2020-12/schema',
+    title: 'MetaHub status',
+    description:
+      'What `metahub status --json` prints; /status.json of a mirror is the same without url and installed.',
+    ...toJsonSchema(STATUS, { target: 'draft-2020-12', typeMode: 'output' }),
+  };
+  return `${JSON.stringify(schema, undefined, 2)}\n`;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  mkdirSync(FOLDER, { recursive: true });
+  for (const name of Object.keys(FILE_KINDS)) {
+    writeFileSync(`${FOLDER}${name}.schema.json`, schemaText(name));
+  }
+  writeFileSync(`${FOLDER}status.schema.json`, statusSchema());
+}

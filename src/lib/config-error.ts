@@ -1,0 +1,111 @@
+/** What is wrong, for programs: what a caller does about it depends on this, never on the message. */
+export type ConfigErrorCode =
+  /** The file cannot be read, or there is none. */
+  | 'unreadable'
+  | 'too-large'
+  /** The text is no YAML, or no JSON. */
+  | 'syntax'
+  | 'unknown-key'
+  | 'missing-key'
+  /** A list where a text is expected, say. */
+  | 'wrong-type'
+  | 'invalid-value'
+  /** There is another one of that name. */
+  | 'exists'
+  /** There is none of that name. */
+  | 'missing'
+  /** The file, or the password that authorised a change, changed meanwhile. */
+  | 'changed'
+  /** Another process is changing the folder, and does not finish. */
+  | 'busy'
+  /** The folder cannot be written by this user. */
+  | 'read-only';
+
+/** The way to a value: keys of maps and positions in lists. */
+export type ConfigPath = readonly (string | number)[];
+
+/** Where something is wrong, and what to do about it. */
+export interface ConfigErrorDetails {
+  /** The path of the file. */
+  readonly file?: string | undefined;
+  /** From 1, as editors count. */
+  readonly line?: number | undefined;
+  readonly column?: number | undefined;
+  /** The value in the file; without a file, the option or the variable that has it. */
+  readonly path?: ConfigPath | undefined;
+  /** The path of another file that conflicts. */
+  readonly otherFile?: string | undefined;
+  readonly nextStep?: string | undefined;
+  /** What else is wrong with the same file. */
+  readonly further?: readonly ConfigError[] | undefined;
+  readonly cause?: unknown;
+}
+
+/** A {@link ConfigError} without what does not cross threads. */
+export interface PlainConfigError {
+  readonly code: ConfigErrorCode;
+  readonly why: string;
+  readonly details: Omit<ConfigErrorDetails, 'further' | 'cause'>;
+  readonly further: readonly PlainConfigError[];
+}
+
+/** `people["a b"][0].name`. */
+export function formatPath(path: ConfigPath): string {
+  return path.reduce<string>((text, key) => {
+    if (typeof key === 'number') return `${text}[${key}]`;
+    if (!/^[\w-]+$/.test(key)) return text === '' ? `"${key}"` : `${text}["${key}"]`;
+    return text === '' ? key : `${text}.${key}`;
+  }, '');
+}
+
+/**
+ * Something wrong with a file that people write, or with a change to one: its place, what is wrong and what to do. `why` may
+ * be sent to clients; `message` adds the place, with paths of this machine.
+ */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+  readonly code: ConfigErrorCode;
+  readonly why: string;
+  readonly file: string | undefined;
+  readonly line: number | undefined;
+  readonly column: number | undefined;
+  readonly path: string | undefined;
+  readonly nextStep: string | undefined;
+  /** What else is wrong. */
+  readonly further: readonly ConfigError[];
+  readonly details: ConfigErrorDetails;
+
+  constructor(code: ConfigErrorCode, why: string, details: ConfigErrorDetails = {}) {
+    const { file, line, column, path = [], otherFile, nextStep, further = [], cause } = details;
+    const place = [file, line, column].filter((part) => part !== undefined).join(':');
+    const named = formatPath(path);
+    const before = [place, named].filter((part) => part !== '').map((part) => `${part}: `);
+    const message = `${before.join('')}${why}${otherFile === undefined ? '' : `, in ${otherFile}`}`;
+    super(message, cause === undefined ? undefined : { cause });
+    this.code = code;
+    this.why = why;
+    this.file = file;
+    this.line = line;
+    this.column = column;
+    this.path = named === '' ? undefined : named;
+    this.nextStep = nextStep;
+    this.further = further;
+    this.details = details;
+  }
+
+  /** The error as plain data, which crosses threads. */
+  plain(): PlainConfigError {
+    const { code, why, details, further } = this;
+    const { cause: _cause, further: _further, ...place } = details;
+    return { code, why, details: place, further: further.map((error) => error.plain()) };
+  }
+
+  static of({ code, why, details, further }: PlainConfigError): ConfigError {
+    return new ConfigError(code, why, { ...details, further: further.map(ConfigError.of) });
+  }
+
+  /** The same error, with what else is wrong or another next step. */
+  with(details: Pick<ConfigErrorDetails, 'further' | 'nextStep'>): ConfigError {
+    return new ConfigError(this.code, this.why, { ...this.details, cause: this.cause, ...details });
+  }
+}

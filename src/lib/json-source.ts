@@ -1,0 +1,39 @@
+import { findNodeAtLocation, type ParseError, parseTree, printParseErrorCode } from 'jsonc-parser';
+import { ConfigError, type ConfigPath } from './config-error.ts';
+import type { ConfigSource, Place } from './config-source.ts';
+
+function placeAt(text: string, offset: number): Place {
+  const before = text.slice(0, offset);
+  return { line: before.split('\n').length, column: offset - before.lastIndexOf('\n') };
+}
+
+/** Where a value, or its key, stands; of a part that is not there, what is around it. */
+function placeOf(text: string, path: ConfigPath, isKey: boolean): Place {
+  const tree = parseTree(text);
+  for (let length = path.length; tree !== undefined && length >= 0; length -= 1) {
+    const node = findNodeAtLocation(tree, path.slice(0, length));
+    const pair = isKey && length === path.length ? node?.parent : undefined;
+    const at = pair?.type === 'property' ? pair : node;
+    if (at !== undefined) return placeAt(text, at.offset);
+  }
+  return { line: 1, column: 1 };
+}
+
+/** Parses the JSON of a file. @throws {ConfigError} with the place where it is none */
+export function openJson(file: string, text: string, nextStep?: string): ConfigSource {
+  try {
+    return {
+      file,
+      content: JSON.parse(text),
+      placeOf: (path, isKey = false) => placeOf(text, path, isKey),
+    };
+  } catch (cause) {
+    // The parser's own words quote the file, line ends and all.
+    const errors: ParseError[] = [];
+    parseTree(text, errors);
+    const [first] = errors;
+    const what = first === undefined ? '' : `: ${printParseErrorCode(first.error)}`;
+    const place = placeAt(text, first?.offset ?? 0);
+    throw new ConfigError('syntax', `the file is no JSON${what}`, { file, ...place, cause, nextStep });
+  }
+}

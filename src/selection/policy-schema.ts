@@ -1,0 +1,97 @@
+import * as v from 'valibot';
+import { readValue } from '../lib/config-source.ts';
+import { checking, choice, fields, oneOrMore, reading, Text } from '../lib/schema.ts';
+import { parseBaseline } from './baseline.ts';
+import { problemWithFeature } from './check-feature.ts';
+import { DEFAULT_POLICY, type SelectionPolicy } from './policy.ts';
+
+/** What a file says of a policy; the rest is another's. */
+export type PolicyChanges = Partial<SelectionPolicy>;
+
+function words(text: string, separators: RegExp): readonly string[] {
+  return text.split(separators).filter((word) => word !== '');
+}
+
+const BASELINE_FORMS = 'write levels such as x86-64-v3 and CPU flags such as avx, or none';
+
+/** What is wrong with what should be a baseline. */
+function refuseBaseline(texts: readonly string[]): string {
+  const wrong = texts.find((text) => parseBaseline([text]) === undefined) ?? 'none';
+  return `${problemWithFeature(wrong) ?? `“${wrong}” says nothing of a CPU`}: ${BASELINE_FORMS}`;
+}
+
+/** What entries without a CPU demand need all the same: a level, or several levels and flags. */
+export const Baseline = v.pipe(
+  v.union([Text, v.pipe(v.array(Text), v.nonEmpty(`a baseline is expected: ${BASELINE_FORMS}`))]),
+  v.examples(['x86-64-v3', 'none', ['avx', 'arm64-v8.2']]),
+  v.transform((written) => (typeof written === 'string' ? words(written, /[\s,]+/) : written)),
+  reading(parseBaseline, refuseBaseline),
+);
+
+const YesNo = v.pipe(
+  v.union([v.boolean(), choice('true', 'false')]),
+  v.transform((written) => written === true || written === 'true'),
+);
+
+const Priority = v.pipe(
+  v.union([Text, v.pipe(v.array(Text), v.nonEmpty('a list of kinds of features is expected'))]),
+  v.examples([['fabric', 'cpu']]),
+  v.transform((written) => (typeof written === 'string' ? words(written, /[\s,>]+/) : written)),
+);
+
+const Prefix = v.pipe(Text, v.trim(), v.nonEmpty('a prefix of annotations is expected'));
+
+function problemWithPin(pin: string): string | undefined {
+  if (/^sha(256|512):/.test(pin)) return undefined;
+  const problem = problemWithFeature(pin);
+  return problem && `a digest or a feature is expected: ${problem}`;
+}
+
+const ENTRIES = {
+  match: v.optional(choice('best', 'exact')),
+  gpu: v.optional(choice('all', 'any')),
+  answer: v.optional(choice('auto', 'index', 'manifest')),
+  onNoMatch: v.optional(choice('refuse', 'upstream')),
+  foreignDerived: v.optional(choice('deliver', 'refuse')),
+  allowForeignVendor: v.optional(YesNo),
+  priority: v.optional(Priority),
+  pin: v.optional(v.pipe(Text, v.trim(), checking(problemWithPin))),
+  baseline: v.optional(Baseline),
+  // An empty list takes back what the policy for all repositories denies.
+  denyAnnotations: v.optional(oneOrMore(Prefix)),
+  readConfig: v.optional(YesNo),
+  readCompatibility: v.optional(YesNo),
+};
+
+/** The keys of a policy, in camel case or with dashes: `on-no-match` is `onNoMatch`. */
+export const POLICY_ENTRIES = {
+  ...ENTRIES,
+  'on-no-match': ENTRIES.onNoMatch,
+  'foreign-derived': ENTRIES.foreignDerived,
+  'allow-foreign-vendor': ENTRIES.allowForeignVendor,
+  'deny-annotations': ENTRIES.denyAnnotations,
+  'read-config': ENTRIES.readConfig,
+  'read-compatibility': ENTRIES.readCompatibility,
+};
+
+/** The keys in one spelling. */
+export function toPolicyChanges(written: Readonly<Record<string, unknown>>): PolicyChanges {
+  const named = Object.entries(written).map(([key, value]) => [
+    key.replaceAll(/-([a-z])/g, (_, letter: string) => letter.toUpperCase()),
+    value,
+  ]);
+  return Object.fromEntries(named.filter(([, value]) => value !== undefined));
+}
+
+/** A policy as a file says it. */
+export const PolicyText = v.pipe(fields(POLICY_ENTRIES), v.transform(toPolicyChanges));
+
+/** A policy on top of another one. */
+export function withChanges(base: SelectionPolicy, changes: PolicyChanges): SelectionPolicy {
+  return Object.freeze({ ...base, ...changes });
+}
+
+/** A policy as a file says it, on top of `base`. @throws {ConfigError} */
+export function parsePolicy(value: unknown, base: SelectionPolicy = DEFAULT_POLICY): SelectionPolicy {
+  return withChanges(base, readValue(PolicyText, value ?? {}));
+}
