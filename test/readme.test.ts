@@ -81,3 +81,12 @@ describe('what the documents tell to type', () => {
     }
   });
 });
+
+test.each(DOCUMENTS)('%s names only tests that there are', (file) => {
+  const named = [...readFileSync(`${ROOT}${file}`, 'utf8').matchAll(/`(test\/[a-z0-9/-]+)`/g)].map(
+    ([, path = '']) => path,
+  );
+  expect(
+    named.filter((path) => !existsSync(`${ROOT}${path}`) && !existsSync(`${ROOT}${path}.test.ts`)),
+  ).toEqual([]);
+});
