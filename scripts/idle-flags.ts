@@ -10,7 +10,7 @@ import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { IDLE_FLAGS, MACRO_FLAGS } from '../src/host/data/x86-flags.ts';
+import { IDLE_FLAGS, MACRO_FLAGS } from '../src/host/data/x86.ts';
 import { allNodes, ancestorSet, flagSet, rootOf } from '../src/host/microarchitectures.ts';
 
 const FOLDER = fileURLToPath(new URL('idle-flags', import.meta.url));

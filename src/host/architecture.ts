@@ -31,3 +31,147 @@ export function architectureOfFamily(family: string): string {
 
 /** GOARCH spellings that `canonicalArchitecture` answers. */
 export const KNOWN_ARCHITECTURES: readonly string[] = Object.keys(FAMILIES).sort();
+
+interface Level {
+  readonly name: string;
+  /** The node of the family tree that stands for it. */
+  readonly node: string;
+  /** What it adds to the level before it, in the kernel's spelling. */
+  readonly adds: readonly string[];
+}
+
+/**
+ * The levels of an architecture, each containing the one before it.
+ *
+ * amd64: the microarchitecture levels of the x86-64 psABI. arm64: of each version's mandatory features, those that Linux
+ * prints.
+ * @see https://gitlab.com/x86-psABIs/x86-64-ABI
+ * @see https://docs.kernel.org/arch/arm64/elf_hwcaps.html
+ */
+const LEVELS: Readonly<Record<string, readonly Level[]>> = {
+  amd64: [
+    level('x86-64-v1', 'x86_64', 'cmov cx8 fpu fxsr mmx syscall sse sse2'),
+    level('x86-64-v2', 'x86_64_v2', 'cx16 lahf_lm popcnt pni sse4_1 sse4_2 ssse3'),
+    level('x86-64-v3', 'x86_64_v3', 'avx avx2 bmi1 bmi2 f16c fma abm movbe xsave'),
+    level('x86-64-v4', 'x86_64_v4', 'avx512f avx512bw avx512cd avx512dq avx512vl'),
+  ],
+  arm64: [
+    level('arm64-v8.0', 'aarch64', ''),
+    level('arm64-v8.1', 'armv8.1a', 'atomics asimdrdm'),
+    level('arm64-v8.2', 'armv8.2a', 'dcpop'),
+    level('arm64-v8.3', 'armv8.3a', 'jscvt fcma lrcpc'),
+    level('arm64-v8.4', 'armv8.4a', 'dit uscat ilrcpc flagm'),
+    level('arm64-v8.5', 'armv8.5a', 'flagm2 frint sb'),
+    level('arm64-v8.6', 'armv8.6a', 'i8mm bf16'),
+  ],
+};
+/** Armv9.0 is Armv8.5 with SVE2, Armv9.2 is Armv8.7 with SVE2. */
+const V9_LEVELS: readonly (Level & { readonly after: string })[] = [
+  { ...level('arm64-v9.0', 'armv9.0a', 'sve2'), after: 'arm64-v8.5' },
+  { ...level('arm64-v9.2', 'armv9.2a', 'sve2 afp wfxt'), after: 'arm64-v8.6' },
+];
+const ALL_LEVELS: readonly Level[] = [...Object.values(LEVELS).flat(), ...V9_LEVELS];
+
+function level(name: string, node: string, adds: string): Level {
+  return { name, node, adds: adds === '' ? [] : adds.split(' ') };
+}
+
+/** Every level that the flags reach, lowest first; empty where an architecture has none. */
+export function levelsOf(architecture: string, flags: Iterable<string>): readonly string[] {
+  const has = new Set(flags);
+  // Kernels print SSE3 as pni, other systems as sse3 or not at all; SSSE3, which the same level asks for, contains it.
+  if (has.has('ssse3')) has.add('pni');
+  const reached: string[] = [];
+  for (const { name, adds } of LEVELS[architecture] ?? []) {
+    if (!adds.every((flag) => has.has(flag))) break;
+    reached.push(name);
+  }
+  if (architecture !== 'arm64') return reached;
+  const ninth = V9_LEVELS.filter(
+    ({ after, adds }) => reached.includes(after) && adds.every((flag) => has.has(flag)),
+  );
+  return [...reached, ...ninth.map(({ name }) => name)];
+}
+
+/** The greatest level that the flags reach, `x86-64-v3` or `arm64-v8.2`; nothing where there is none. */
+export function levelOf(architecture: string, flags: Iterable<string>): string | undefined {
+  return levelsOf(architecture, flags).at(-1);
+}
+
+/** The node of the family tree that stands for a level, `x86_64_v3` of `x86-64-v3`; nothing for an unknown level. */
+export function nodeOfLevel(name: string): string | undefined {
+  return ALL_LEVELS.find((one) => one.name === name)?.node;
+}
+
+/** The level that a node of the family tree stands for; nothing for a node that is no level. */
+export function levelOfNode(node: string): string | undefined {
+  return ALL_LEVELS.find((one) => one.node === node)?.name;
+}
+
+/** Nodes that stand for levels, of each architecture the greatest first. */
+export const LEVEL_NODES: readonly string[] = [...ALL_LEVELS].reverse().map(({ node }) => node);
+
+export interface VariantSubject {
+  readonly architecture: string;
+  readonly microarchitecture: string;
+  /** `x86-64-v3`, `arm64-v8.2`. */
+  readonly level: string | undefined;
+  /** RISC-V: the `isa` line. */
+  readonly isa?: string | undefined;
+  /** 32-bit ARM: the version of the architecture, 6 or 7. */
+  readonly armVersion?: number | undefined;
+}
+
+/** RISC-V's application profiles, each containing the one before it. */
+export const RISCV_PROFILES: readonly string[] = ['rva20u64', 'rva22u64', 'rva23u64'];
+
+/**
+ * Extensions that each profile adds, as far as Linux prints them.
+ * @see https://github.com/riscv/riscv-profiles
+ */
+const PROFILE_EXTENSIONS: readonly string[] = [
+  'i m a f d c',
+  'zba zbb zbs zicbom zicboz zfhmin zkt',
+  'v zvfhmin zvbb zvkt zicond zcb zfa zawrs',
+];
+
+/** Extensions that stand for several, or contain another. */
+const IMPLIED_EXTENSIONS: Readonly<Record<string, string>> = {
+  g: 'i m a f d',
+  b: 'zba zbb zbs',
+  zfh: 'zfhmin',
+  zvfh: 'zvfhmin',
+  zk: 'zkt',
+  zvkn: 'zvkt',
+  zvks: 'zvkt',
+};
+
+/** The OCI platform variant that names this host's level, as Go toolchains and buildx publish it. */
+export function platformVariant(subject: VariantSubject): string | undefined {
+  const { architecture, microarchitecture, level, isa, armVersion } = subject;
+  switch (architecture) {
+    case 'amd64':
+      return /^x86-64-(v\d)$/.exec(level ?? '')?.[1] ?? 'v1';
+    case 'arm64':
+      // The first level has no minor in a variant: every arm64 image without one says v8.
+      return (/^arm64-(v[\d.]+)$/.exec(level ?? '')?.[1] ?? 'v8').replace(/^v8\.0$/, 'v8');
+    case 'arm':
+      return armVersion === undefined ? undefined : `v${armVersion}`;
+    case 'ppc64le':
+    case 'ppc64':
+      return /^(power\d+)(?:le)?$/.exec(microarchitecture)?.[1];
+    case 'riscv64':
+      return isa === undefined ? undefined : riscvProfile(isa);
+    default:
+      return undefined;
+  }
+}
+
+/** `rv64imafdc_zicsr_zba…`: single letters, then words. */
+function riscvProfile(isa: string): string | undefined {
+  const [base = '', ...words] = isa.toLowerCase().replace(/^rv64/, '').split('_');
+  const written = [...base, ...words];
+  const has = new Set(written.flatMap((one) => [one, ...(IMPLIED_EXTENSIONS[one]?.split(' ') ?? [])]));
+  const missing = PROFILE_EXTENSIONS.findIndex((list) => !list.split(' ').every((one) => has.has(one)));
+  return RISCV_PROFILES[(missing === -1 ? RISCV_PROFILES.length : missing) - 1];
+}

@@ -1,4 +1,11 @@
-import { architectureOfFamily, familyOfArchitecture } from './architecture.ts';
+import {
+  architectureOfFamily,
+  familyOfArchitecture,
+  LEVEL_NODES,
+  levelOfNode,
+  nodeOfLevel,
+  platformVariant,
+} from './architecture.ts';
 import { driverFeatures, type Feature, formatFeature, parseFeature, uniqueFeatures } from './features.ts';
 import {
   ancestorsOf,
@@ -8,7 +15,7 @@ import {
   isAncestorOrSelf,
   vendorOf,
 } from './identify.ts';
-import { LEVEL_NODES, levelOfNode, nodeOfLevel, platformVariant } from './levels.ts';
+
 import { allNodes, canonicalName } from './microarchitectures.ts';
 import type { GpuProfile, HostProfile } from './profile.ts';
 import { similarNames } from './why-not.ts';

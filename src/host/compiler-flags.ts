@@ -1,8 +1,8 @@
 import { compareVersions, parseVersion } from '../lib/version.ts';
-import type { CompilerRow } from './data/compiler-row.ts';
 import { ARM_COMPILER_FLAGS } from './data/compilers-arm.ts';
 import { OTHER_COMPILER_FLAGS } from './data/compilers-other.ts';
 import { X86_COMPILER_FLAGS } from './data/compilers-x86.ts';
+import type { CompilerRow } from './data/rows.ts';
 
 /** A compiler of the tables, and the oldest version that is meant. */
 export interface Compiler {

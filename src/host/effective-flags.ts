@@ -1,8 +1,8 @@
 import { compareVersions, parseVersion } from '../lib/version.ts';
-import { FIRST_PRINTED, FLAG_DEPENDENCIES, NEVER_PRINTED, NOT_PRINTED_THROUGH } from './data/x86-flags.ts';
+import { FIRST_PRINTED, FLAG_DEPENDENCIES, NEVER_PRINTED, NOT_PRINTED_THROUGH } from './data/x86.ts';
 import type { CpuFacts, HostFacts, SystemFacts } from './facts.ts';
+import { nodeOfModel } from './identify.ts';
 import { flagSet } from './microarchitectures.ts';
-import { nodeOfModel } from './node-judge.ts';
 
 /** The flags that programs may rely on, and where they differ from what the kernel prints. */
 export interface EffectiveFlags {

@@ -1,9 +1,8 @@
 import { ARM_NODES } from './data/arm.ts';
 import { BEYOND_ARCHSPEC_NODES, FLAGS_BEYOND_ARCHSPEC } from './data/beyond-archspec.ts';
-import type { Evidence, NodeRow } from './data/node-row.ts';
 import { OTHER_NODES } from './data/other.ts';
-import { X86_NODES } from './data/x86.ts';
-import { IDLE_FLAGS, IDLE_FLAGS_BY_VENDOR } from './data/x86-flags.ts';
+import type { Evidence, NodeRow } from './data/rows.ts';
+import { IDLE_FLAGS, IDLE_FLAGS_BY_VENDOR, X86_NODES } from './data/x86.ts';
 
 /** A microarchitecture: what it adds to its parents, and what distinguishes it. */
 export interface MicroarchitectureNode {

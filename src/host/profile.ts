@@ -1,8 +1,8 @@
+import { levelOf, platformVariant } from './architecture.ts';
 import { effectiveFlags } from './effective-flags.ts';
 import type { HostFacts } from './facts.ts';
 import { claimedFeatures, hostFeatures, uniqueFeatures } from './features.ts';
 import { identify } from './identify.ts';
-import { levelOf, platformVariant } from './levels.ts';
 
 /**
  * What a host is, judged: the answer of `metahub detect --json` and the question that a selection is made for. The

@@ -1,9 +1,8 @@
 import { editDistance } from '../lib/text.ts';
 import { familyOfArchitecture } from './architecture.ts';
 import type { CpuFacts } from './facts.ts';
-import { type IdentifyOptions, identify } from './identify.ts';
+import { createJudge, type IdentifyOptions, identify, nodeOfModel, withCoreVendor } from './identify.ts';
 import { ALIAS_NAMES, allNodes, canonicalName, findNode, rootOf } from './microarchitectures.ts';
-import { createJudge, nodeOfModel, withCoreVendor } from './node-judge.ts';
 
 /** One thing that keeps a CPU from running a microarchitecture's code. */
 export type WhyNotReason =

@@ -1,3 +1,4 @@
+import type { HostProfile } from '../host/profile.ts';
 import {
   BackgroundThread,
   startWorker,
@@ -5,10 +6,45 @@ import {
   ThreadFailedError,
 } from '../lib/background-thread.ts';
 import { type JsonBounds, shapeOf, USUAL_BOUNDS } from '../lib/bounded-json.ts';
+import { parseManifestDocument } from '../oci/manifest.ts';
 import { RegistryError } from '../oci/registry-error.ts';
-import type { CachedDecision } from './decision-cache.ts';
-import { type JudgeRequest, judgeManifest } from './judge-manifest.ts';
-import type { JudgeReply } from './judge-worker.ts';
+import { answerFor } from '../selection/answer.ts';
+import type { SelectionPolicy } from '../selection/policy.ts';
+import type { ExtraDemands } from '../selection/select.ts';
+import { type CachedDecision, toCachedDecision } from './decision-cache.ts';
+
+/** A manifest that a tag leads to, and for which host and client an answer is to be found. Plain data: it may cross threads. */
+export interface JudgeRequest {
+  readonly bytes: Uint8Array;
+  readonly mediaType: string;
+  readonly profile: HostProfile;
+  readonly policy: SelectionPolicy;
+  readonly acceptsIndex: boolean;
+  readonly extra: ExtraDemands | undefined;
+}
+
+/** Parses a manifest and finds its answer. @throws {RegistryError} MANIFEST_INVALID */
+export function judgeManifest(request: JudgeRequest): CachedDecision {
+  const { bytes, mediaType, profile, policy, acceptsIndex, extra } = request;
+  const document = parseManifestDocument(bytes, mediaType);
+  return toCachedDecision(answerFor(document, profile, policy, { acceptsIndex, extra }), profile);
+}
+
+/** What the thread answers. */
+export type JudgeReply =
+  | { readonly kind: 'judged'; readonly decision: CachedDecision }
+  | { readonly kind: 'refused'; readonly message: string }
+  | { readonly kind: 'failed'; readonly message: string };
+
+/** {@link judgeManifest} for the thread, where an error is an answer. */
+export function replyTo(request: JudgeRequest): JudgeReply {
+  try {
+    return { kind: 'judged', decision: judgeManifest(request) };
+  } catch (error) {
+    const { message } = error as Error;
+    return { kind: error instanceof RegistryError ? 'refused' : 'failed', message };
+  }
+}
 
 /** Finds the answer for a manifest, on the event loop's thread or on one of its own. */
 export interface Judge {

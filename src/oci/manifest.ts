@@ -1,8 +1,7 @@
 import { normalizePlatform } from '../lib/platform.ts';
 import { type Digest, parseDigest } from './digest.ts';
-import { checkShape } from './document-shape.ts';
 import { essenceOf, isImageManifestType, isIndexType, isMediaType, MEDIA_TYPE } from './media-type.ts';
-import { RegistryError } from './registry-error.ts';
+import { checkShape, RegistryError } from './registry-error.ts';
 
 /**
  * What a descriptor says its image runs on, in one spelling whatever the author's: `linux`, `amd64`, `v3`.

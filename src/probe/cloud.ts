@@ -1,4 +1,4 @@
-import type { Diagnostics } from './diagnostics.ts';
+import type { Diagnostics } from './host-root.ts';
 
 export interface CloudOptions {
   /** Where metadata services listen: the link-local address of every cloud. */

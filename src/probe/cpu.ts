@@ -1,6 +1,5 @@
 import type { CpuFacts } from '../host/facts.ts';
-import type { Diagnostics } from './diagnostics.ts';
-import type { HostRoot } from './host-root.ts';
+import type { Diagnostics, HostRoot } from './host-root.ts';
 
 /** One processor's lines of /proc/cpuinfo, by key. */
 export type CpuRecord = ReadonlyMap<string, string>;

@@ -1,16 +1,14 @@
 import { canonicalArchitecture } from '../host/architecture.ts';
 import type { HostFacts } from '../host/facts.ts';
-import { findAccelerators, readPlatformAccelerators } from './accelerators.ts';
-import { readAmd } from './amd.ts';
+import { findAccelerators, readAmd, readPlatformAccelerators } from './accelerators.ts';
+
 import { capturedArchitecture, readCpu } from './cpu.ts';
-import { collectDiagnostics, type Diagnostics } from './diagnostics.ts';
-import { readFabrics } from './fabric.ts';
-import { type HostRoot, openHostRoot } from './host-root.ts';
+import { collectDiagnostics, type Diagnostics, type HostRoot, openHostRoot } from './host-root.ts';
 import { readLocalFeatures } from './local-features.ts';
 import type { NonLinuxFacts } from './non-linux.ts';
 import { readNvidia } from './nvidia.ts';
 import { pciKinds, readPci } from './pci.ts';
-import { readSystem } from './system.ts';
+import { readFabrics, readSystem } from './system.ts';
 
 export interface ProbeOptions {
   /** `/` for this machine, else a directory that stands for one: no program is run and no service queried for it. */

@@ -1,5 +1,4 @@
-import type { Diagnostics } from './diagnostics.ts';
-import type { HostRoot } from './host-root.ts';
+import type { Diagnostics, HostRoot } from './host-root.ts';
 
 /** The operator's own files, then node-feature-discovery's; a key of the first folder wins. */
 const LOCAL_FEATURE_FOLDERS = [

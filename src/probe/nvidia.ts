@@ -1,7 +1,7 @@
 import type { GpuFacts } from '../host/facts.ts';
 import { isNewerThanTable } from '../host/features.ts';
-import type { Diagnostics } from './diagnostics.ts';
-import type { HostRoot } from './host-root.ts';
+import type { Diagnostics, HostRoot } from './host-root.ts';
+
 import { isBeforeFermi, nvidiaChip, TEGRA_CAPABILITY } from './nvidia-chips.ts';
 import type { SmiAnswer, SmiGpu } from './nvidia-smi.ts';
 import { isDisplay, type PciDevice } from './pci.ts';

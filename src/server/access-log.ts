@@ -2,8 +2,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import type { Log } from '../lib/log.ts';
 import type { Metrics } from './metrics.ts';
-import { createRuntimeReader } from './request-headers.ts';
-import { pathOf } from './request-validation.ts';
+import { createRuntimeReader, pathOf } from './request-validation.ts';
+
 import type { Route } from './routes.ts';
 import type { RuntimeActivity } from './status-facts.ts';
 

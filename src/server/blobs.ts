@@ -2,7 +2,7 @@ import type { HeaderList } from '../lib/http.ts';
 import { type ByteRange, parseRange, type RangeRequest } from '../oci/range.ts';
 import type { BlobContent, BlobInfo } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
-import { etagOf, isKnownToClient, rangeCounts } from './request-headers.ts';
+import { etagOf, isKnownToClient, rangeCounts } from './request-validation.ts';
 import {
   COMMON_HEADERS,
   cacheControl,

@@ -14,16 +14,17 @@ import { answerReferrers, answerTags } from './lists.ts';
 import { ageHeader, fetchManifest, sendManifest } from './manifests.ts';
 import type { Metrics } from './metrics.ts';
 import type { Pages } from './pages.ts';
-import { createAcceptReader } from './request-headers.ts';
 import {
   checkRead,
   checkSyntax,
+  createAcceptReader,
   isCrossSite,
   isPlain,
   isRead,
   pathOf,
   wantsRevalidation,
 } from './request-validation.ts';
+
 import {
   cacheControl,
   createErrorHandler,

@@ -4,7 +4,7 @@ import { algorithmOf, digestOf } from '../oci/digest.ts';
 import { formatReference } from '../oci/reference.ts';
 import type { Manifest } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
-import { etagOf, isKnownToClient } from './request-headers.ts';
+import { etagOf, isKnownToClient } from './request-validation.ts';
 import {
   COMMON_HEADERS,
   cacheControl,

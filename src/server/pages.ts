@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { jsonText } from '../lib/text.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import type { Metrics } from './metrics.ts';
-import { isOwnHost } from './request-headers.ts';
+import { isOwnHost } from './request-validation.ts';
 import { sendDocumentBytes } from './response.ts';
 import type { PageFacts, RuntimeActivity, StatusFacts } from './status-facts.ts';
 import { pullFilterIn, renderStatusPage, STATUS_SCRIPT_HASH } from './status-page.ts';

@@ -15,7 +15,7 @@ import { DEFAULT_LIMITS, guardConnections, type Limits, PipelineQueue } from './
 import { createRequestHandler } from './handler.ts';
 import { createEventLoopMonitor, createMetrics, type Metrics } from './metrics.ts';
 import { createPages } from './pages.ts';
-import { createHostCheck } from './request-headers.ts';
+import { createHostCheck } from './request-validation.ts';
 
 import { createResponseCache } from './response-cache.ts';
 import type { StatusFacts } from './status-facts.ts';

@@ -1,5 +1,4 @@
 import type { ConfigFiles } from './files.ts';
-import { markedBlock, replacingLine, withoutMarks } from './marked-block.ts';
 import {
   type FileChange,
   type MirrorTarget,
@@ -7,7 +6,15 @@ import {
   type RuntimeSetup,
   registryUrl,
 } from './runtime.ts';
-import { readToml, type TomlTable, tableAt, tomlString } from './toml.ts';
+import {
+  markedBlock,
+  readToml,
+  replacingLine,
+  type TomlTable,
+  tableAt,
+  tomlString,
+  withoutMarks,
+} from './toml.ts';
 
 const CONFIG = '/etc/containerd/config.toml';
 const CERTS = '/etc/containerd/certs.d';

@@ -1,6 +1,151 @@
-import { applyChanges, readState, removeChanges, restoredText } from './apply.ts';
-import { configFilesAt } from './files.ts';
+import { createHash } from 'node:crypto';
+import { mkdirSync, realpathSync, rmdirSync, rmSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { replaceFile } from '../lib/atomic-file.ts';
+import { type ConfigFiles, configFilesAt } from './files.ts';
 import type { FileChange, MirrorTarget, RuntimeSetup, RuntimeSetupName, SetupPlan } from './runtime.ts';
+
+/** Where setup remembers what it changed, so that removal restores it. */
+const STATE_FOLDER = '/var/lib/metahub/setup';
+const STATE_FILE = `${STATE_FOLDER}/state.json`;
+
+interface ChangedFile {
+  /** The file without MetaHub's part, as it stood when setup last ran; null: there was none. */
+  readonly before: string | null;
+  /** SHA-256 of what setup wrote, hexadecimal. */
+  readonly written: string;
+  /** Folders that setup made for it, outermost first. */
+  readonly folders: readonly string[];
+}
+
+/** What setup wrote, by path. */
+export interface SetupState {
+  /** The mirror's URL that the files name. */
+  readonly url: string | undefined;
+  readonly files: Readonly<Record<string, ChangedFile>>;
+}
+
+const NO_STATE: SetupState = { url: undefined, files: {} };
+
+/** @throws when the file is damaged: what it said cannot be restored any more */
+export function readState(files: ConfigFiles): SetupState {
+  const text = files.read(STATE_FILE);
+  return text === undefined ? NO_STATE : (JSON.parse(text) as SetupState);
+}
+
+function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
+}
+
+/** Makes the folder and those above it; answers those that were missing, outermost first. */
+function makeFolders(root: string, folder: string): readonly string[] {
+  const missing: string[] = [];
+  for (let at = folder; at !== '/' && !exists(join(root, at)); at = dirname(at)) missing.unshift(at);
+  if (missing.length > 0) mkdirSync(join(root, folder), { recursive: true, mode: 0o755 });
+  return missing;
+}
+
+function exists(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false }) !== undefined;
+}
+
+/** Replaces the file that `path` leads to, keeping a link, its mode and its owner. */
+async function write(root: string, path: string, text: string, mode = 0o644): Promise<void> {
+  const full = join(root, path);
+  const target = exists(full) ? realpathSync(full) : full;
+  const stats = statSync(target, { throwIfNoEntry: false });
+  await replaceFile(target, Buffer.from(text), {
+    mode: stats === undefined ? mode : stats.mode & 0o7777,
+    owner: stats === undefined ? undefined : { uid: stats.uid, gid: stats.gid },
+  });
+}
+
+async function writeState(root: string, state: SetupState): Promise<void> {
+  if (Object.keys(state.files).length === 0) {
+    rmSync(join(root, STATE_FOLDER), { recursive: true, force: true });
+    removeIfEmpty(join(root, dirname(STATE_FOLDER)));
+    return;
+  }
+  mkdirSync(join(root, STATE_FOLDER), { recursive: true, mode: 0o755 });
+  // A daemon.json may hold a proxy's password.
+  await write(root, STATE_FILE, `${JSON.stringify(state, undefined, 2)}\n`, 0o600);
+}
+
+/**
+ * Writes the changes, each file at once, and remembers what stood there before.
+ * @param without the same files without MetaHub's part
+ */
+export async function applyChanges(
+  root: string,
+  files: ConfigFiles,
+  changes: readonly FileChange[],
+  without: (path: string) => string | undefined,
+  url: string,
+): Promise<void> {
+  const state = readState(files);
+  const changed: Record<string, ChangedFile> = { ...state.files };
+  for (const { path, text } of changes) {
+    if (text === undefined) throw new Error(`setup never removes a file it configures: ${path}`);
+    const known = changed[path];
+    const before = without(path) ?? null;
+    const folders = makeFolders(root, dirname(path));
+    changed[path] = {
+      before: known?.before === null && (before === null || before.trim() === '') ? null : before,
+      written: sha256(text),
+      folders: [...(known?.folders ?? []), ...folders],
+    };
+    // Remembered first: a crash after this line loses nothing.
+    await writeState(root, { url, files: changed });
+    await write(root, path, text);
+  }
+}
+
+/**
+ * Takes the changes back: a file that nobody edited since is restored byte for byte; of an edited one only MetaHub's part
+ * goes. A file or folder that setup made and that holds nothing else is removed.
+ */
+export async function removeChanges(
+  root: string,
+  files: ConfigFiles,
+  changes: readonly FileChange[],
+): Promise<void> {
+  const state = readState(files);
+  const left: Record<string, ChangedFile> = { ...state.files };
+  for (const { path, text } of changes) {
+    const known = state.files[path];
+    const restored = restoredText(files, path, text, known);
+    if (restored === undefined) rmSync(join(root, path), { force: true });
+    else await write(root, path, restored);
+    delete left[path];
+    await writeState(root, { url: state.url, files: left });
+  }
+  const folders = changes.flatMap(({ path }) => state.files[path]?.folders ?? []);
+  // The innermost first: a folder is longer than those that hold it.
+  for (const folder of folders.toSorted((one, other) => other.length - one.length))
+    removeIfEmpty(join(root, folder));
+}
+
+/** What a file is to hold after removal; undefined: it is to go. */
+export function restoredText(
+  files: ConfigFiles,
+  path: string,
+  withoutOurs: string | undefined,
+  known: ChangedFile | undefined = readState(files).files[path],
+): string | undefined {
+  const current = files.read(path);
+  if (known !== undefined && current !== undefined && sha256(current) === known.written)
+    return known.before ?? undefined;
+  const isEmpty = withoutOurs === undefined || /^(?:\s|\{\s*\})*$/.test(withoutOurs);
+  return isEmpty && (known?.before ?? null) === null ? undefined : (withoutOurs ?? '');
+}
+
+function removeIfEmpty(folder: string): void {
+  try {
+    rmdirSync(folder);
+  } catch {
+    // It holds something else, or is gone.
+  }
+}
 
 /** What setup does, or would do, to one runtime. */
 export interface RuntimeOutcome {

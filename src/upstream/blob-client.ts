@@ -8,8 +8,15 @@ import { RegistryError } from '../oci/registry-error.ts';
 import { isWebPage, webPageError } from './errors.ts';
 import type { ChainClient } from './failover.ts';
 import { BrokenBodyError, bodyOf } from './http/body.ts';
-import { isRedirect, locationOf } from './http/redirect.ts';
-import { announcedSize, assertIdentityEncoding, drain, readBody } from './http/response-reader.ts';
+import {
+  announcedSize,
+  assertIdentityEncoding,
+  drain,
+  isRedirect,
+  locationOf,
+  readBody,
+} from './http/reply.ts';
+
 import type { Reply } from './http/transport.ts';
 import { ParallelBody } from './parallel-body.ts';
 import type { RangeBudget } from './range-budget.ts';

@@ -13,8 +13,8 @@ import {
   type ResourceRef,
   StatusError,
 } from './errors.ts';
-import { followRedirects } from './http/redirect.ts';
-import { drain } from './http/response-reader.ts';
+import { drain, followRedirects } from './http/reply.ts';
+
 import { type Outgoing, type Reply, type Transport, USER_AGENT } from './http/transport.ts';
 import { apiRootOf, type EndpointSettings } from './settings.ts';
 

@@ -2,7 +2,7 @@ import { parseJson } from '../lib/bounded-json.ts';
 import { type ErrorCode, RegistryError, type RegistryErrorOptions } from '../oci/registry-error.ts';
 import { isLoopError, LOOP_STATUS } from '../oci/via.ts';
 import { StalledBodyError } from './http/body.ts';
-import { readBody } from './http/response-reader.ts';
+import { readBody } from './http/reply.ts';
 import { HeadTimeoutError, type Reply } from './http/transport.ts';
 import { AddressRefusedError, ConnectTimeoutError } from './net/dial.ts';
 import { DEFAULT_TIMEOUTS } from './settings.ts';

@@ -18,8 +18,8 @@ import { createTokenCache, pushScopeOf } from './auth/token.ts';
 import { type Connection, connectTo, type UpstreamOptions } from './client.ts';
 import { isListed, ping } from './endpoint.ts';
 import { fromNetworkError, isAbort, pushFailure } from './errors.ts';
-import { isRedirect, locationOf } from './http/redirect.ts';
-import { drain } from './http/response-reader.ts';
+import { drain, isRedirect, locationOf } from './http/reply.ts';
+
 import { type Outgoing, type Reply, USER_AGENT } from './http/transport.ts';
 import { createResolvers } from './net/resolver.ts';
 import { apiRootOf, DEFAULT_TIMEOUTS } from './settings.ts';

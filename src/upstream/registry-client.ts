@@ -1,5 +1,4 @@
 import { algorithmOf, type Digest, digestOf, parseDigest } from '../oci/digest.ts';
-import { DocumentBoundsError } from '../oci/document-shape.ts';
 import { type ManifestDocument, parseManifestDocument, parseManifestObject } from '../oci/manifest.ts';
 import {
   essenceOf,
@@ -16,13 +15,14 @@ import {
   type ManifestReference,
 } from '../oci/reference.ts';
 import { MANIFEST_MAX_BYTES, type Manifest, type ManifestInfo, type Registry } from '../oci/registry.ts';
-import { RegistryError } from '../oci/registry-error.ts';
+import { DocumentBoundsError, RegistryError } from '../oci/registry-error.ts';
+
 import { type BlobClientOptions, createBlobClient } from './blob-client.ts';
 import type { Endpoint } from './endpoint.ts';
 import { isWebPage, isWorthGet, noticesOf, type ResourceRef, webPageError } from './errors.ts';
 import { type ChainMember, type ChainRequest, createChainClient, type Failover } from './failover.ts';
 
-import { announcedSize, drain, readBody } from './http/response-reader.ts';
+import { announcedSize, drain, readBody } from './http/reply.ts';
 import type { Reply } from './http/transport.ts';
 import type { RangeBudget } from './range-budget.ts';
 import type { Timeouts } from './settings.ts';

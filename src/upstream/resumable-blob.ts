@@ -8,7 +8,7 @@ import type { ByteRange } from '../oci/range.ts';
 import type { BlobContent } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import { type Body, BrokenBodyError } from './http/body.ts';
-import { announcedSize } from './http/response-reader.ts';
+import { announcedSize } from './http/reply.ts';
 
 export interface BlobSource {
   readonly digest: Digest;

@@ -9,7 +9,7 @@ import { ByteBudget } from '../lib/byte-budget.ts';
 import type { TagPage } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import { isWebPage, webPageError } from './errors.ts';
-import { memoryExhausted } from './http/response-reader.ts';
+import { memoryExhausted } from './http/reply.ts';
 import type { Reply } from './http/transport.ts';
 import {
   mostOf,

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { FIRST_PRINTED, FLAG_DEPENDENCIES, NEVER_PRINTED } from '../../src/host/data/x86-flags.ts';
+import { FIRST_PRINTED, FLAG_DEPENDENCIES, NEVER_PRINTED } from '../../src/host/data/x86.ts';
 import { effectiveFlags } from '../../src/host/effective-flags.ts';
 import type { CpuFacts } from '../../src/host/facts.ts';
 import { identify } from '../../src/host/identify.ts';

@@ -1,8 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { canonicalArchitecture } from '../../src/host/architecture.ts';
+import { canonicalArchitecture, platformVariant } from '../../src/host/architecture.ts';
 import type { HostFacts } from '../../src/host/facts.ts';
 import { claimedFeatures, greatestCuda, hostFeatures, parseInstanceType } from '../../src/host/features.ts';
-import { platformVariant } from '../../src/host/levels.ts';
 
 const bare: HostFacts = {
   os: 'linux',

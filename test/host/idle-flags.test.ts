@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { IDLE_FLAGS, IDLE_FLAGS_BY_VENDOR, MACRO_FLAGS } from '../../src/host/data/x86-flags.ts';
+import { IDLE_FLAGS, IDLE_FLAGS_BY_VENDOR, MACRO_FLAGS } from '../../src/host/data/x86.ts';
 import { allNodes, flagSet, requiredFlagSet, rootOf } from '../../src/host/microarchitectures.ts';
 
 type Answer = 'emitted' | 'idle' | 'no option';

@@ -6,7 +6,7 @@ import {
   levelsOf,
   nodeOfLevel,
   platformVariant,
-} from '../../src/host/levels.ts';
+} from '../../src/host/architecture.ts';
 import { findNode } from '../../src/host/microarchitectures.ts';
 
 const V1 = 'cmov cx8 fpu fxsr mmx syscall sse sse2'.split(' ');

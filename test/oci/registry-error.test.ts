@@ -1,7 +1,12 @@
 import { describe, expect, test } from 'vitest';
 import { CorruptContentError } from '../../src/oci/content-store.ts';
-import { DocumentBoundsError } from '../../src/oci/document-shape.ts';
-import { type ErrorCode, HostNotAllowedError, RegistryError } from '../../src/oci/registry-error.ts';
+import {
+  DocumentBoundsError,
+  type ErrorCode,
+  HostNotAllowedError,
+  RegistryError,
+} from '../../src/oci/registry-error.ts';
+
 import { isLoopError } from '../../src/oci/via.ts';
 
 describe('RegistryError', () => {

@@ -1,7 +1,12 @@
 import { describe, expect, test } from 'vitest';
 import { hostFeatures } from '../../src/host/features.ts';
-import { findAccelerators, readPlatformAccelerators } from '../../src/probe/accelerators.ts';
-import { gfxName, readAmd } from '../../src/probe/amd.ts';
+import {
+  findAccelerators,
+  gfxName,
+  readAmd,
+  readPlatformAccelerators,
+} from '../../src/probe/accelerators.ts';
+
 import { readPci } from '../../src/probe/pci.ts';
 import { pciFunction, type Tree, treeHost } from '../support/host-tree.ts';
 

@@ -4,8 +4,8 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { queryInstanceType } from '../../src/probe/cloud.ts';
-import { collectDiagnostics } from '../../src/probe/diagnostics.ts';
 import { probeHost } from '../../src/probe/host.ts';
+import { collectDiagnostics } from '../../src/probe/host-root.ts';
 import { listenOnLoopback } from '../support/loopback.ts';
 
 async function metadataService(listener: RequestListener): Promise<string> {

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { FIRST_PRINTED, MACRO_FLAGS, NEVER_PRINTED } from '../../src/host/data/x86-flags.ts';
+import { FIRST_PRINTED, MACRO_FLAGS, NEVER_PRINTED } from '../../src/host/data/x86.ts';
 import { vendorOf } from '../../src/host/identify.ts';
 import { requiredFlagSet } from '../../src/host/microarchitectures.ts';
 import { deriveProfile } from '../../src/host/profile.ts';

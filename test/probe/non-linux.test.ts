@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { deriveProfile } from '../../src/host/profile.ts';
-import { collectDiagnostics } from '../../src/probe/diagnostics.ts';
+import { collectDiagnostics } from '../../src/probe/host-root.ts';
 import { parseWindows } from '../../src/probe/non-linux.ts';
 
 /** What systeminformation 5 answers on Windows 11, of two machines; the other fields are not read. */

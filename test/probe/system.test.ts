@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { readFabrics } from '../../src/probe/fabric.ts';
 import { readPci } from '../../src/probe/pci.ts';
-import { parseOsRelease, readGlibc, readSystem } from '../../src/probe/system.ts';
+import { parseOsRelease, readFabrics, readGlibc, readSystem } from '../../src/probe/system.ts';
+
 import { pciFunction, type Tree, treeHost } from '../support/host-tree.ts';
 
 describe('glibc', () => {

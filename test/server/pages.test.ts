@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import type { HostProfile } from '../../src/host/profile.ts';
 import { createMetrics } from '../../src/server/metrics.ts';
-import { isOwnHost } from '../../src/server/request-headers.ts';
+import { isOwnHost } from '../../src/server/request-validation.ts';
 import type { StatusFacts } from '../../src/server/status-facts.ts';
 import { ask, codeOf, serve } from '../support/served.ts';
 

@@ -2,8 +2,12 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { onTestFinished } from 'vitest';
-import { type CollectedDiagnostics, collectDiagnostics } from '../../src/probe/diagnostics.ts';
-import { type HostRoot, openHostRoot } from '../../src/probe/host-root.ts';
+import {
+  type CollectedDiagnostics,
+  collectDiagnostics,
+  type HostRoot,
+  openHostRoot,
+} from '../../src/probe/host-root.ts';
 
 /** Path below the root -> content, or the target of a symbolic link. */
 export type Tree = Readonly<Record<string, string | { readonly link: string }>>;

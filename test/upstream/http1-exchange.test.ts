@@ -2,7 +2,7 @@ import { get } from 'node:http';
 import { Duplex } from 'node:stream';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { parsePlainHead } from '../../src/upstream/http/http1-exchange.ts';
+import { parsePlainHead } from '../../src/upstream/http/blob-transport.ts';
 import { FUZZ_RUNS } from '../support/fuzz.ts';
 
 const head = (...lines: readonly string[]) => ['HTTP/1.1 200 OK', ...lines].join('\r\n');

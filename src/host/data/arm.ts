@@ -1,4 +1,4 @@
-import type { NodeRow } from './node-row.ts';
+import type { NodeRow } from './rows.ts';
 
 /**
  * The family tree of aarch64 and arm: each node with what it adds to its parents.

@@ -1,4 +1,4 @@
-import type { NodeRow } from './node-row.ts';
+import type { NodeRow } from './rows.ts';
 
 /**
  * Nodes that archspec does not have (0.2.5). Left out of the answer where it shall be archspec's (`strictArchspec`).

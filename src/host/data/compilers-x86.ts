@@ -1,4 +1,4 @@
-import type { CompilerRow } from './compiler-row.ts';
+import type { CompilerRow } from './rows.ts';
 
 /**
  * Compiler flags of x86 and x86_64. Facts from archspec's microarchitectures.json, Apache-2.0 OR MIT; of the nodes that it does

@@ -1,4 +1,4 @@
-import type { NodeRow } from './node-row.ts';
+import type { NodeRow } from './rows.ts';
 
 /**
  * The family tree of POWER, RISC-V and the architectures that are known by name only: each node with what it adds to its parents.

@@ -1,5 +1,5 @@
+import { levelOfNode, RISCV_PROFILES } from '../../host/architecture.ts';
 import { familyOf, flagsOf, vendorOf } from '../../host/identify.ts';
-import { levelOfNode, RISCV_PROFILES } from '../../host/levels.ts';
 import { canonicalName, requiredFlagSet } from '../../host/microarchitectures.ts';
 import { type HostView, MATCH, type MatchResult, mismatch } from '../host-view.ts';
 

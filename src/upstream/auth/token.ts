@@ -4,8 +4,8 @@ import { parseJson } from '../../lib/bounded-json.ts';
 import { SingleFlight } from '../../lib/single-flight.ts';
 import { RegistryError } from '../../oci/registry-error.ts';
 import { noticesOf } from '../errors.ts';
-import { followRedirects } from '../http/redirect.ts';
-import { drain, readBody } from '../http/response-reader.ts';
+import { drain, followRedirects, readBody } from '../http/reply.ts';
+
 import { type Outgoing, type Reply, type Transport, USER_AGENT } from '../http/transport.ts';
 import type { Timeouts } from '../settings.ts';
 import { basicAuthorization, type Credential } from './credentials.ts';

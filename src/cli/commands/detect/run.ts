@@ -127,7 +127,7 @@ async function inFormat(
   const human = all ? await (await import('./inventory.ts')).readInventory() : undefined;
   switch (format) {
     case 'json':
-      return (await import('./json.ts')).renderJson(host, human);
+      return (await import('./render.ts')).renderJson(host, human);
     case 'nfd':
       return (await import('./formats.ts')).renderNfd(host.profile);
     case 'features':
@@ -148,7 +148,7 @@ async function inFormat(
     case 'build-env':
       return (await import('./formats.ts')).renderBuildEnv(host.profile);
     case 'table': {
-      const { renderTable } = await import('./table.ts');
+      const { renderTable } = await import('./render.ts');
       return renderTable(host, { human, ...output.terminal() });
     }
   }

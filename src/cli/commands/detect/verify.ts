@@ -1,6 +1,6 @@
+import { levelOf } from '../../../host/architecture.ts';
 import { effectiveCpu } from '../../../host/effective-flags.ts';
 import { identify, isAncestorOrSelf } from '../../../host/identify.ts';
-import { levelOf } from '../../../host/levels.ts';
 import { canonicalName, requiredFlagSet } from '../../../host/microarchitectures.ts';
 import type { CrossChecks } from '../../../probe/cross-checks.ts';
 import type { InstructionOutcome } from '../../../probe/instructions.ts';

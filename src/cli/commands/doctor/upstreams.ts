@@ -4,7 +4,7 @@ import { DOCKER_HUB, type RepositoryName } from '../../../oci/reference.ts';
 import type { Credentials } from '../../../upstream/auth/credentials.ts';
 import { type Challenge, createTokenCache, parseChallenges, scopeOf } from '../../../upstream/auth/token.ts';
 import { fromNetworkError } from '../../../upstream/errors.ts';
-import { drain } from '../../../upstream/http/response-reader.ts';
+import { drain } from '../../../upstream/http/reply.ts';
 import { USER_AGENT } from '../../../upstream/http/transport.ts';
 import type { Dial } from '../../../upstream/net/dial.ts';
 import { apiRootOf, DEFAULT_TIMEOUTS, type UpstreamSettings } from '../../../upstream/settings.ts';

@@ -1,7 +1,7 @@
 import { MACHINES_PATH, type MachineList, readMachineList } from '../../../site/machine-list.ts';
 import { basicAuthorization } from '../../../upstream/auth/credentials.ts';
 import { fromNetworkError } from '../../../upstream/errors.ts';
-import { readBody } from '../../../upstream/http/response-reader.ts';
+import { readBody } from '../../../upstream/http/reply.ts';
 import { USER_AGENT } from '../../../upstream/http/transport.ts';
 import { openConnection } from '../../open-upstream.ts';
 import { UserError } from '../../user-error.ts';
