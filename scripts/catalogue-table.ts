@@ -1,7 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { casesOf, EXAMPLE_HOSTS, exampleProfile } from '../src/cli/commands/catalog/test.ts';
-
 import { BASELINES_FILE, baselinesJson, openCatalog } from '../src/cli/settings/catalog.ts';
 
 const PAGE = fileURLToPath(new URL('../docs/catalogue.md', import.meta.url));

@@ -15,7 +15,6 @@ import {
   isAncestorOrSelf,
   vendorOf,
 } from './identify.ts';
-
 import { allNodes, canonicalName } from './microarchitectures.ts';
 import type { GpuProfile, HostProfile } from './profile.ts';
 import { similarNames } from './why-not.ts';

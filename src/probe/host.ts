@@ -1,7 +1,6 @@
 import { canonicalArchitecture } from '../host/architecture.ts';
 import type { HostFacts } from '../host/facts.ts';
 import { findAccelerators, readAmd, readPlatformAccelerators } from './accelerators.ts';
-
 import { capturedArchitecture, readCpu } from './cpu.ts';
 import { collectDiagnostics, type Diagnostics, type HostRoot, openHostRoot } from './host-root.ts';
 import { readLocalFeatures } from './local-features.ts';

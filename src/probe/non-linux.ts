@@ -1,6 +1,5 @@
 import type { CpuFacts, SystemFacts } from '../host/facts.ts';
 import type { Diagnostics, HostRoot } from './host-root.ts';
-
 import { runBounded } from './run-program.ts';
 
 /** macOS's spelling, lower case -> the kernel flags of Linux that say the same. */

@@ -1,7 +1,6 @@
 import type { GpuFacts } from '../host/facts.ts';
 import { isNewerThanTable } from '../host/features.ts';
 import type { Diagnostics, HostRoot } from './host-root.ts';
-
 import { isBeforeFermi, nvidiaChip, TEGRA_CAPABILITY } from './nvidia-chips.ts';
 import type { SmiAnswer, SmiGpu } from './nvidia-smi.ts';
 import { isDisplay, type PciDevice } from './pci.ts';

@@ -15,7 +15,7 @@ import { type Descriptor, type ImageIndex, isImageEntry } from '../oci/manifest.
 import type { Demand } from './demands.ts';
 import { type HostView, viewOf } from './host-view.ts';
 import { isComparedByEquality, matchDemand } from './match.ts';
-import { nodeOfLevel } from './matchers/cpu.ts';
+import { nodeNameOfLevel } from './matchers/cpu.ts';
 import type { SelectionPolicy } from './policy.ts';
 import { demandsOn } from './select.ts';
 
@@ -160,7 +160,7 @@ function leastClaim({ kind, value }: Feature): string | undefined {
 }
 
 function nodeOf(claim: string): string | undefined {
-  return claim.startsWith('cpu:') ? claim.slice('cpu:'.length) : nodeOfLevel(claim);
+  return claim.startsWith('cpu:') ? claim.slice('cpu:'.length) : nodeNameOfLevel(claim);
 }
 
 /** Without the CPUs and levels that another of the claims implies: a host has one CPU only. */

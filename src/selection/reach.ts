@@ -1,4 +1,4 @@
-import { familyOfArchitecture } from '../host/architecture.ts';
+import { familyOfArchitecture, LEVEL_NODES } from '../host/architecture.ts';
 import { type Feature, VERSION_KINDS } from '../host/features.ts';
 import { compareMicroarchitectures, familyOf, flagsOf } from '../host/identify.ts';
 import { allNodes, canonicalName } from '../host/microarchitectures.ts';
@@ -38,7 +38,8 @@ export interface FlagReach {
   readonly carriers: number;
 }
 
-const GENERIC_X86 = ['x86_64', 'x86_64_v2', 'x86_64_v3', 'x86_64_v4'];
+/** x86's levels as nodes, lowest first. */
+const GENERIC_X86 = LEVEL_NODES.filter((node) => familyOf(node) === 'x86_64').reverse();
 
 const known = new Map<string, FlagReach>();
 

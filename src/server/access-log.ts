@@ -3,7 +3,6 @@ import { performance } from 'node:perf_hooks';
 import type { Log } from '../lib/log.ts';
 import type { Metrics } from './metrics.ts';
 import { createRuntimeReader, pathOf } from './request-validation.ts';
-
 import type { Route } from './routes.ts';
 import type { RuntimeActivity } from './status-facts.ts';
 

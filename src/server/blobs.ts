@@ -11,7 +11,6 @@ import {
   NO_STORE,
   sendEmpty,
 } from './response.ts';
-
 import type { BlobRoute } from './routes.ts';
 
 function identityHeaders({ digest }: BlobInfo, isPrivate: boolean): HeaderList {

@@ -24,7 +24,6 @@ import {
   pathOf,
   wantsRevalidation,
 } from './request-validation.ts';
-
 import {
   cacheControl,
   createErrorHandler,
@@ -33,7 +32,6 @@ import {
   overloaded,
   sendDocument,
 } from './response.ts';
-
 import type { ResponseCache } from './response-cache.ts';
 import { type HostRules, type ManifestRoute, parseRoute, type Route } from './routes.ts';
 

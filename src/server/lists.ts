@@ -10,7 +10,6 @@ import {
   sendDocument,
   sendDocumentBytes,
 } from './response.ts';
-
 import type { ReferrersRoute, TagsRoute } from './routes.ts';
 
 function nextPage({ written, namespace, limit }: TagsRoute, { next }: TagPage): HeaderList {

@@ -13,7 +13,6 @@ import {
   isHeaderValue,
   sendEmpty,
 } from './response.ts';
-
 import type { ManifestRoute } from './routes.ts';
 
 /** A manifest with its response headers built: sent any number of times without another look at it. */

@@ -16,7 +16,6 @@ import { createRequestHandler } from './handler.ts';
 import { createEventLoopMonitor, createMetrics, type Metrics } from './metrics.ts';
 import { createPages } from './pages.ts';
 import { createHostCheck } from './request-validation.ts';
-
 import { createResponseCache } from './response-cache.ts';
 import type { StatusFacts } from './status-facts.ts';
 

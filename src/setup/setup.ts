@@ -172,71 +172,57 @@ export interface SetupOptions {
 }
 
 /** One runtime's failure leaves the others alone: it is an outcome. */
-async function attempt(runtime: RuntimeSetup, work: () => Promise<RuntimeOutcome>): Promise<RuntimeOutcome> {
-  try {
-    return await work();
-  } catch (error) {
-    return {
-      runtime: runtime.name,
+/** Works on one runtime after the other, each with the files as they are then; a failure of one is its outcome. */
+async function forEachRuntime(
+  runtimes: readonly RuntimeSetup[],
+  root: string,
+  work: (runtime: RuntimeSetup, files: ConfigFiles) => Promise<Omit<RuntimeOutcome, 'runtime'>>,
+): Promise<readonly RuntimeOutcome[]> {
+  const outcomes: RuntimeOutcome[] = [];
+  for (const runtime of runtimes) {
+    const outcome = await work(runtime, configFilesAt(root)).catch((error: Error) => ({
       changes: [],
       warnings: [],
       reload: undefined,
-      error: (error as Error).message,
-    };
+      error: error.message,
+    }));
+    outcomes.push({ runtime: runtime.name, ...outcome });
   }
+  return outcomes;
 }
 
 /** Configures the runtimes to pull through the mirror, or says what that would change. */
-export async function configureRuntimes(
+export function configureRuntimes(
   runtimes: readonly RuntimeSetup[],
   { root, target, dryRun }: SetupOptions,
 ): Promise<readonly RuntimeOutcome[]> {
-  const outcomes: RuntimeOutcome[] = [];
-  for (const runtime of runtimes) {
-    const files = configFilesAt(root);
-    outcomes.push(
-      await attempt(runtime, async () => {
-        const plan = runtime.configure(files, target);
-        const changes = shown(plan.changes, files.read);
-        if (!dryRun) {
-          const known = readState(files).url ?? target.url;
-          const without = new Map(runtime.remove(files, known).changes.map(({ path, text }) => [path, text]));
-          const before = (path: string) => (without.has(path) ? without.get(path) : files.read(path));
-          await applyChanges(root, files, plan.changes, before, target.url);
-        }
-        return {
-          runtime: runtime.name,
-          changes,
-          warnings: plan.warnings,
-          reload: changes.length > 0 ? plan.reload : undefined,
-        };
-      }),
-    );
-  }
-  return outcomes;
+  return forEachRuntime(runtimes, root, async (runtime, files) => {
+    const plan = runtime.configure(files, target);
+    const changes = shown(plan.changes, files.read);
+    if (!dryRun) {
+      const known = readState(files).url ?? target.url;
+      const without = new Map(runtime.remove(files, known).changes.map(({ path, text }) => [path, text]));
+      const before = (path: string) => (without.has(path) ? without.get(path) : files.read(path));
+      await applyChanges(root, files, plan.changes, before, target.url);
+    }
+    return { changes, warnings: plan.warnings, reload: changes.length > 0 ? plan.reload : undefined };
+  });
 }
 
 /** Takes out what {@link configureRuntimes} put in, or says what that would change. */
-export async function removeFromRuntimes(
+export function removeFromRuntimes(
   runtimes: readonly RuntimeSetup[],
   { root, target, dryRun }: SetupOptions,
 ): Promise<readonly RuntimeOutcome[]> {
-  const outcomes: RuntimeOutcome[] = [];
-  for (const runtime of runtimes) {
-    const files = configFilesAt(root);
-    outcomes.push(
-      await attempt(runtime, async () => {
-        const plan = runtime.remove(files, readState(files).url ?? target.url);
-        const restored = plan.changes.map(
-          ({ path, text }): FileChange => ({ path, text: restoredText(files, path, text) }),
-        );
-        const changes = shown(restored, files.read);
-        if (!dryRun) await removeChanges(root, files, plan.changes);
-        return { runtime: runtime.name, changes, warnings: plan.warnings, reload: plan.reload };
-      }),
+  return forEachRuntime(runtimes, root, async (runtime, files) => {
+    const plan = runtime.remove(files, readState(files).url ?? target.url);
+    const restored = plan.changes.map(
+      ({ path, text }): FileChange => ({ path, text: restoredText(files, path, text) }),
     );
-  }
-  return outcomes;
+    const changes = shown(restored, files.read);
+    if (!dryRun) await removeChanges(root, files, plan.changes);
+    return { changes, warnings: plan.warnings, reload: plan.reload };
+  });
 }
 
 function shown(

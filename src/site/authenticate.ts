@@ -1,6 +1,5 @@
 import { type AccountIdentity, accountNameOf, isExpired, tokenHashOf, withToken } from './account.ts';
 import type { AccountIndex } from './account-index.ts';
-
 import type { PasswordCheck } from './password.ts';
 import type { Grant, TokenIssuer } from './token.ts';
 

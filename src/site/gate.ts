@@ -2,7 +2,6 @@ import { LRUCache } from 'lru-cache';
 import { profileOfFeatures } from '../host/assumed-features.ts';
 import type { HostProfile } from '../host/profile.ts';
 import type { Admission, AdmissionController, Registry, RequestContext } from '../oci/registry.ts';
-
 import { RegistryError } from '../oci/registry-error.ts';
 import type { AccountIdentity } from './account.ts';
 import type { Audit } from './audit.ts';

@@ -7,7 +7,6 @@ import { type FileLock, FileLockTimeoutError, withFileLock } from '../lib/file-l
 import { SerialQueue } from '../lib/queue.ts';
 import type { Account } from './account.ts';
 import { createAccountIndex } from './account-index.ts';
-
 import { type MachineEdit, type NewToken, type NewType, newAccount } from './machine-edit.ts';
 import { readMachineFile } from './machine-file.ts';
 import { FILE_MAX_BYTES, isAccountFile, MachineReader, withGroups } from './machine-reader.ts';

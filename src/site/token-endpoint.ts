@@ -7,7 +7,6 @@ import type { Authenticate, Authenticated, LoginClient } from './authenticate.ts
 import type { ClientAddress } from './client-address.ts';
 import { hostsNamed, type PermissionsOf, parseScopes, repositoryNamed } from './permissions.ts';
 import { answering, basicRefusal, readBody, sendJson } from './responses.ts';
-
 import type { Grant, TokenIssuer } from './token.ts';
 
 export interface TokenEndpointOptions {

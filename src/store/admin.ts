@@ -6,7 +6,6 @@ import { digestOfRecordFile, type Layout } from './layout.ts';
 import { diskBytesOf } from './lru-index.ts';
 import type { ContentKind, Records } from './metadata.ts';
 import type { ImageIndexFile } from './oci-index.ts';
-
 import type { OpenFiles } from './open-files.ts';
 import type { TagFiles } from './tags.ts';
 

@@ -5,7 +5,6 @@ import type { BestEffortWrites, DiskHealth } from './disk-health.ts';
 import type { FreeSpaceFloor } from './disk-space.ts';
 import type { Eviction } from './eviction.ts';
 import { type BufferPool, copyFile } from './file-io.ts';
-
 import type { Hasher } from './hasher.ts';
 import { checkOnlyIngest, openIngest } from './ingest.ts';
 import type { Layout } from './layout.ts';

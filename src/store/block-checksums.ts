@@ -4,7 +4,6 @@ import { writeAtomically } from '../lib/atomic-file.ts';
 import { CorruptContentError } from '../oci/content-store.ts';
 import type { Digest } from '../oci/digest.ts';
 import { type BufferPool, readAt } from './file-io.ts';
-
 import type { Layout } from './layout.ts';
 
 /**

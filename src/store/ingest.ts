@@ -7,7 +7,6 @@ import type { Ingest } from '../oci/content-store.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { ByteRange } from '../oci/range.ts';
 import { type BufferPool, copyFile, hasDigest } from './file-io.ts';
-
 import { type Hasher, inlineDigest } from './hasher.ts';
 
 const [openFile, ownFile, syncFile, renameFile, unlinkFile] = [

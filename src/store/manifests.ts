@@ -17,7 +17,6 @@ import {
   type Visibility,
 } from './metadata.ts';
 import type { ImageIndexFile } from './oci-index.ts';
-
 import type { OpenFiles } from './open-files.ts';
 
 /** Manifests in memory, in bytes: some ten thousand of them. */

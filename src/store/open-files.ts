@@ -5,7 +5,6 @@ import { promisify } from 'node:util';
 import type { Digest } from '../oci/digest.ts';
 import { BlockChecker, CHECKSUM_BLOCK_BYTES, keepSums, readSums } from './block-checksums.ts';
 import { type BufferPool, identityOf, type PartCheck } from './file-io.ts';
-
 import type { Hasher } from './hasher.ts';
 import type { Layout } from './layout.ts';
 

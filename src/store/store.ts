@@ -14,7 +14,6 @@ import { layoutOf, prepareLayout } from './layout.ts';
 import { ManifestStore } from './manifests.ts';
 import { createRecords, Visibility } from './metadata.ts';
 import { createImageIndexFile } from './oci-index.ts';
-
 import { OpenFiles } from './open-files.ts';
 import { createTagFiles } from './tags.ts';
 

@@ -16,7 +16,6 @@ import {
   locationOf,
   readBody,
 } from './http/reply.ts';
-
 import type { Reply } from './http/transport.ts';
 import { ParallelBody } from './parallel-body.ts';
 import type { RangeBudget } from './range-budget.ts';
@@ -99,8 +98,12 @@ const PAGE_MAX_BYTES = 1024 * 1024;
  * well be a captive portal's page, of which even the length would be wrong, they are read and checked before they are used.
  * @throws {RegistryError} UNAVAILABLE
  */
-async function openWebPage(reply: Reply, { digest, name }: Wanted, blame: () => void): Promise<OpenedBlob> {
-  const opened = readBlobHead(reply, blame, digest);
+async function openWebPage(
+  reply: Reply,
+  { digest, name }: Wanted,
+  reportBad: () => void,
+): Promise<OpenedBlob> {
+  const opened = readBlobHead(reply, reportBad, digest);
   if ((announcedSize(reply.headers) ?? 0) > PAGE_MAX_BYTES) return opened;
   const bytes = await readBody(reply, PAGE_MAX_BYTES, DEFAULT_TIMEOUTS.documentMs);
   if (digestOf(bytes, algorithmOf(digest)) !== digest) throw webPageError(reply, name);
@@ -111,15 +114,15 @@ async function openWebPage(reply: Reply, { digest, name }: Wanted, blame: () => 
 export function createBlobClient(client: BlobClientOptions) {
   const { ask, askLocation, budget, now, mode, mayFollow, resumeMs, onResume } = client;
 
-  async function readOpening(reply: Reply, wanted: Wanted, blame: () => void): Promise<Opening> {
+  async function readOpening(reply: Reply, wanted: Wanted, reportBad: () => void): Promise<Opening> {
     const { name, digest, range } = wanted;
     if (isRedirect(reply)) {
       drain(reply);
       return { location: formatLocation(locationOf(reply)) };
     }
     assertIdentityEncoding(reply);
-    if (reply.status === 200 && isWebPage(reply)) return openWebPage(reply, wanted, blame);
-    const opened = readBlobHead(reply, blame, digest);
+    if (reply.status === 200 && isWebPage(reply)) return openWebPage(reply, wanted, reportBad);
+    const opened = readBlobHead(reply, reportBad, digest);
     const isWhole = opened.start === 0 && opened.end !== undefined && opened.end === opened.sizeBytes;
     // Some storage grants every request as a part: all of it is what was asked for.
     if (range === undefined && isWhole) return { ...opened, isPart: false };
@@ -144,7 +147,9 @@ export function createBlobClient(client: BlobClientOptions) {
       ...(range === undefined ? {} : { headers: { range: rangeHeader(range) } }),
     } as const;
     const subject = { name, unknown: 'BLOB_UNKNOWN' } as const;
-    return ask(repository, subject, asking, options, (reply, blame) => readOpening(reply, wanted, blame));
+    return ask(repository, subject, asking, options, (reply, reportBad) =>
+      readOpening(reply, wanted, reportBad),
+    );
   }
 
   /** Registries that answered a range with something else: for a while blobs are requested whole. */
@@ -160,7 +165,7 @@ export function createBlobClient(client: BlobClientOptions) {
       const options = { ...wanted.options, signal };
       const range = { kind: 'from', first: start, last: end - 1 } as const;
       const opened =
-        (location && (await openAt(location, { start, end }, wanted, first.blame, signal))) ??
+        (location && (await openAt(location, { start, end }, wanted, first.reportBad, signal))) ??
         (await open({ ...wanted, options, range }, 'any'));
       if (!isOpened(opened)) throw new BrokenBodyError(`${wanted.name} was moved while it was read`);
       const isSameVersion = opened.etag === first.etag && opened.sizeBytes === first.sizeBytes;
@@ -181,7 +186,7 @@ export function createBlobClient(client: BlobClientOptions) {
     location: WebLocation,
     range: ByteRange,
     wanted: Wanted,
-    blame: () => void,
+    reportBad: () => void,
     signal: AbortSignal,
   ): Promise<OpenedBlob | undefined> {
     const reply = await askLocation(location, range, signal);
@@ -190,7 +195,7 @@ export function createBlobClient(client: BlobClientOptions) {
       return undefined;
     }
     const asked = { kind: 'from', first: range.start, last: range.end - 1 } as const;
-    const opened = await readOpening(reply, { ...wanted, range: asked }, blame);
+    const opened = await readOpening(reply, { ...wanted, range: asked }, reportBad);
     return isOpened(opened) ? opened : undefined;
   }
 

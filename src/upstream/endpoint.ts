@@ -14,7 +14,6 @@ import {
   StatusError,
 } from './errors.ts';
 import { drain, followRedirects } from './http/reply.ts';
-
 import { type Outgoing, type Reply, type Transport, USER_AGENT } from './http/transport.ts';
 import { apiRootOf, type EndpointSettings } from './settings.ts';
 

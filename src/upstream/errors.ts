@@ -46,7 +46,7 @@ function codesOf(error: unknown): readonly string[] {
   return own === undefined ? inner : [own, ...inner];
 }
 
-/** Is it the request's own signal that ended it? Then the client has left, and nobody is to blame. */
+/** Is it the request's own signal that ended it? Then the client has left, and nobody is to reportBad. */
 export function isAbort(error: unknown): boolean {
   return error instanceof Error && error.name === 'AbortError';
 }

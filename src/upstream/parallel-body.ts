@@ -9,7 +9,6 @@ import {
   SEGMENT_BYTES,
   type Segment,
 } from './range-budget.ts';
-
 import type { OpenedBlob } from './resumable-blob.ts';
 
 /** A segment that its reader takes as it comes needs no memory, so on one connection it may be longer. */

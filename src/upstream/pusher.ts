@@ -14,18 +14,16 @@ import { RegistryError } from '../oci/registry-error.ts';
 import { type Authorizer, createAuthorizer } from './auth/authorizer.ts';
 import { NO_CREDENTIALS } from './auth/credentials.ts';
 import { createTokenCache, pushScopeOf } from './auth/token.ts';
-
 import { type Connection, connectTo, type UpstreamOptions } from './client.ts';
 import { isListed, ping } from './endpoint.ts';
 import { fromNetworkError, isAbort, pushFailure } from './errors.ts';
 import { drain, isRedirect, locationOf } from './http/reply.ts';
-
 import { type Outgoing, type Reply, USER_AGENT } from './http/transport.ts';
 import { createResolvers } from './net/resolver.ts';
 import { apiRootOf, DEFAULT_TIMEOUTS } from './settings.ts';
 
-/** What became of a blob: it was in the repository, came there from another one of the same registry, or was sent. */
-export type PushOutcome = 'there' | 'mounted' | 'sent';
+/** What became of a blob: it was in the repository, came there from another one of the same registry, or was uploaded. */
+export type PushOutcome = 'exists' | 'mounted' | 'uploaded';
 
 /** A blob to be brought into a repository. */
 interface BlobToPublish {
@@ -174,14 +172,14 @@ async function startUpload(host: Host, repository: Repository, blob: BlobToPubli
 
 async function publishBlob(host: Host, repository: Repository, blob: BlobToPublish): Promise<PushOutcome> {
   const name = `${formatRepository(repository)}@${blob.digest}`;
-  const there = await ask(host, repository, {
+  const existing = await ask(host, repository, {
     ...at(host.root, `/${repository.name}/blobs/${blob.digest}`),
     method: 'HEAD',
-    what: `the question whether it has ${name}`,
+    what: `the request whether it has ${name}`,
   });
-  drain(there);
+  drain(existing);
   // Only a success says something: some registries, and the storage they redirect to, know no HEAD.
-  if (isSuccess(there)) return 'there';
+  if (isSuccess(existing)) return 'exists';
   const what = `the upload of ${name}`;
   const location = await startUpload(host, repository, blob, what);
   if (location === undefined) return 'mounted';
@@ -194,7 +192,7 @@ async function publishBlob(host: Host, repository: Repository, blob: BlobToPubli
     what,
   });
   drain(done);
-  return 'sent';
+  return 'uploaded';
 }
 
 async function publishManifest(

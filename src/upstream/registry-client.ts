@@ -16,12 +16,10 @@ import {
 } from '../oci/reference.ts';
 import { MANIFEST_MAX_BYTES, type Manifest, type ManifestInfo, type Registry } from '../oci/registry.ts';
 import { DocumentBoundsError, RegistryError } from '../oci/registry-error.ts';
-
 import { type BlobClientOptions, createBlobClient } from './blob-client.ts';
 import type { Endpoint } from './endpoint.ts';
 import { isWebPage, isWorthGet, noticesOf, type ResourceRef, webPageError } from './errors.ts';
 import { type ChainMember, type ChainRequest, createChainClient, type Failover } from './failover.ts';
-
 import { announcedSize, drain, readBody } from './http/reply.ts';
 import type { Reply } from './http/transport.ts';
 import type { RangeBudget } from './range-budget.ts';

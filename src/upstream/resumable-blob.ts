@@ -135,7 +135,7 @@ async function copy(
     }
     const isFruitful = progress.position - before >= FRUITFUL_MIN_BYTES;
     fruitless = isFruitful ? 0 : fruitless + 1;
-    if (!isFruitful) current?.blame();
+    if (!isFruitful) current?.reportBad();
     current = undefined;
     if (fruitless >= FRUITLESS_TRIES_MAX || resumes >= RESUMES_MAX) {
       throw new RegistryError(
@@ -160,7 +160,7 @@ export function createBlobContent(source: BlobSource): BlobContent {
   const senders = new Set([current]);
   const cancel = (reason?: Error) => current.body.cancel(reason);
   const distrust = () => {
-    for (const { blame } of senders) blame();
+    for (const { reportBad } of senders) reportBad();
   };
   return {
     kind: 'content',
@@ -209,7 +209,7 @@ export interface OpenedBlob {
   readonly etag: string | undefined;
   readonly location: WebLocation | undefined;
   /** To be called when these bytes are no good: whoever sent them is asked last for a while. */
-  readonly blame: () => void;
+  readonly reportBad: () => void;
 }
 
 /** A 206 that does not say which part it is, or contradicts itself. */
@@ -230,7 +230,7 @@ export function readBlobHead(
     readonly url: URL;
     readonly target: string;
   },
-  blame: () => void,
+  reportBad: () => void,
   digest: Digest,
 ): OpenedBlob {
   const { status, headers, body, url, target } = reply;
@@ -239,7 +239,7 @@ export function readBlobHead(
     host: url.host,
     etag: headers['etag'],
     location: url.pathname.endsWith(`/blobs/${digest}`) ? undefined : { url, target },
-    blame,
+    reportBad,
   };
   if (status === 200)
     return { ...origin, body, isPart: false, start: 0, end: announced, sizeBytes: announced };

@@ -1,7 +1,6 @@
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { profileOfFeatures } from '../../src/host/assumed-features.ts';
 import { createJudge, type JudgeRequest, judgeManifest } from '../../src/mirror/judge.ts';
-
 import { digestOf } from '../../src/oci/digest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import { DEFAULT_POLICY } from '../../src/selection/policy.ts';

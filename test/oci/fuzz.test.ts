@@ -4,7 +4,6 @@ import { parseDigest } from '../../src/oci/digest.ts';
 import { parseManifestDocument } from '../../src/oci/manifest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import { parseRange, resolveRange } from '../../src/oci/range.ts';
-
 import {
   formatManifestReference,
   parseImageReference,

@@ -6,7 +6,6 @@ import {
   HostNotAllowedError,
   RegistryError,
 } from '../../src/oci/registry-error.ts';
-
 import { isLoopError } from '../../src/oci/via.ts';
 
 describe('RegistryError', () => {

@@ -6,7 +6,6 @@ import {
   readAmd,
   readPlatformAccelerators,
 } from '../../src/probe/accelerators.ts';
-
 import { readPci } from '../../src/probe/pci.ts';
 import { pciFunction, type Tree, treeHost } from '../support/host-tree.ts';
 

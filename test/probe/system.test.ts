@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { readPci } from '../../src/probe/pci.ts';
 import { parseOsRelease, readFabrics, readGlibc, readSystem } from '../../src/probe/system.ts';
-
 import { pciFunction, type Tree, treeHost } from '../support/host-tree.ts';
 
 describe('glibc', () => {

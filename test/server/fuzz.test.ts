@@ -6,7 +6,6 @@ import { digestOf } from '../../src/oci/digest.ts';
 import { DOCKER_HUB, parseRepositoryName } from '../../src/oci/reference.ts';
 import { RegistryError } from '../../src/oci/registry-error.ts';
 import { createAcceptReader, isKnownToClient, isOwnHost } from '../../src/server/request-validation.ts';
-
 import { parseRoute } from '../../src/server/routes.ts';
 import { FUZZ_RUNS } from '../support/fuzz.ts';
 import { ask, serve } from '../support/served.ts';

@@ -10,7 +10,6 @@ import { basicAuthorization as basic } from '../../src/upstream/auth/credentials
 import { startDockerRegistry } from '../support/docker-registry.ts';
 import { listenOnLoopback } from '../support/loopback.ts';
 import { type Metahub, startMetahub } from '../support/metahub.ts';
-
 import type { Workplace } from '../support/workplace.ts';
 import { createClient, Ledger } from './client.ts';
 import { HOSTILE_INDEXES, SLOW_MANIFEST, SLOW_TAGS } from './hostile-documents.ts';

@@ -9,7 +9,6 @@ import { describe, expect, test } from 'vitest';
 import { type Digest, digestOf, parseDigest } from '../../src/oci/digest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import type { RangeRequest } from '../../src/oci/range.ts';
-
 import type { Blob } from '../../src/oci/registry.ts';
 import { unreachable } from '../support/fake-registry.ts';
 import { cacheAt, dataDirectory, storeAt } from '../support/store.ts';

@@ -3,7 +3,6 @@ import { finished } from 'node:stream/promises';
 import { type Digest, digestOf, parseDigest } from '../../src/oci/digest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import { resolveRange } from '../../src/oci/range.ts';
-
 import { formatRepository, type ManifestReference, type Repository } from '../../src/oci/reference.ts';
 import type { BlobOptions, Manifest, Registry, RequestOptions } from '../../src/oci/registry.ts';
 import { RegistryError } from '../../src/oci/registry-error.ts';

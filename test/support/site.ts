@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { HostProfile } from '../../src/host/profile.ts';
 import type { Admission, Registry } from '../../src/oci/registry.ts';
-
 import { hashPassword, type ScryptCost } from '../../src/site/password.ts';
 import { openSite, type SiteOptions } from '../../src/site/site.ts';
 import { randomTokenKey } from '../../src/site/token.ts';

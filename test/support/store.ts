@@ -3,7 +3,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { cached, revokeRefused } from '../../src/mirror/cache.ts';
 import type { CacheOptions } from '../../src/mirror/cache-options.ts';
-
 import { openStore, type StoreOptions } from '../../src/store/store.ts';
 import { createFakeRegistry, type FakeRegistry } from './fake-registry.ts';
 import { afterTest, closing } from './upstream.ts';

@@ -6,7 +6,6 @@ import { digestOf } from '../../src/oci/digest.ts';
 import type { UpstreamOptions } from '../../src/upstream/client.ts';
 import { createBlobTransport } from '../../src/upstream/http/blob-transport.ts';
 import { BrokenBodyError, createSlabPool } from '../../src/upstream/http/body.ts';
-
 import { createTransport } from '../../src/upstream/http/transport.ts';
 import { createDial, createNameGuard } from '../../src/upstream/net/dial.ts';
 import { createResolvers } from '../../src/upstream/net/resolver.ts';

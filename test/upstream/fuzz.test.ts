@@ -4,7 +4,6 @@ import { parseTag } from '../../src/oci/reference.ts';
 import { RegistryError } from '../../src/oci/registry-error.ts';
 import { normalizeKey, readDockerConfig } from '../../src/upstream/auth/credentials.ts';
 import { parseChallenges, readToken } from '../../src/upstream/auth/token.ts';
-
 import type { Reply } from '../../src/upstream/http/transport.ts';
 import { proxyFor } from '../../src/upstream/net/proxy.ts';
 import { apiRootOf } from '../../src/upstream/settings.ts';

@@ -50,7 +50,7 @@ const blob = {
 describe('a blob is pushed', () => {
   test('to the upload’s Location as it was received, with the digest behind its query', async () => {
     const { writes, pusher } = await registry();
-    expect(await pusher.blob(app, blob)).toBe('sent');
+    expect(await pusher.blob(app, blob)).toBe('uploaded');
     const [put] = writes();
     expect(put?.target).toBe(`/upload/1?_state=a%2bb~c'd|e&digest=${encodeURIComponent(DIGEST)}`);
     expect(put?.body).toBe(BYTES.toString());
@@ -62,7 +62,7 @@ describe('a blob is pushed', () => {
       response.writeHead(status).end();
       return true;
     });
-    expect(await pusher.blob(app, blob)).toBe('sent');
+    expect(await pusher.blob(app, blob)).toBe('uploaded');
     await pusher.manifest(app, tagged('v1'), MANIFEST);
   });
 
@@ -72,7 +72,7 @@ describe('a blob is pushed', () => {
       response.writeHead(status).end();
       return true;
     });
-    expect(await pusher.blob(app, blob)).toBe('sent');
+    expect(await pusher.blob(app, blob)).toBe('uploaded');
     expect(writes()).toHaveLength(1);
   });
 
@@ -83,7 +83,7 @@ describe('a blob is pushed', () => {
       else response.writeHead(307, { location: '/storage' }).end();
       return true;
     });
-    expect(await pusher.blob(app, blob)).toBe('there');
+    expect(await pusher.blob(app, blob)).toBe('exists');
     expect(writes()).toHaveLength(0);
   });
 
@@ -96,7 +96,7 @@ describe('a blob is pushed', () => {
         response.writeHead(status, { location: `/moved${request.url}` }).end();
         return true;
       });
-      expect(await pusher.blob(app, blob)).toBe('sent');
+      expect(await pusher.blob(app, blob)).toBe('uploaded');
       expect(writes().at(-1)).toMatchObject({ body: BYTES.toString() });
       expect(writes().at(-1)?.target).toMatch(/^\/moved\/upload/);
       expect(server.requests.filter(({ method }) => method === 'POST')).toHaveLength(2);
@@ -120,7 +120,7 @@ describe('a blob is pushed', () => {
       response.writeHead(202, { location: 'http://registry-inside:5000/upload/1' }).end();
       return true;
     });
-    expect(await pusher.blob(app, blob)).toBe('sent');
+    expect(await pusher.blob(app, blob)).toBe('uploaded');
     expect(writes()).toMatchObject([{ body: BYTES.toString() }]);
   });
 });
@@ -141,7 +141,7 @@ describe('the login for a registry', () => {
   test('is not shown to the other host that an upload’s Location names', async () => {
     const other = closing(await startServer((_, response) => void response.writeHead(201).end()));
     const { server, pusher } = await sendingTo(other.url, ['127.0.0.1']);
-    expect(await pusher.blob(app, blob)).toBe('sent');
+    expect(await pusher.blob(app, blob)).toBe('uploaded');
     expect(server.requests.some(({ headers }) => headers['authorization'] === LOGIN)).toBe(true);
     expect(other.requests.map(({ headers }) => headers['authorization'])).toEqual([undefined]);
   });

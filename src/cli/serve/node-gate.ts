@@ -9,7 +9,6 @@ import {
   ClientCredential,
   type RequestContext,
 } from '../../oci/registry.ts';
-
 import { RegistryError } from '../../oci/registry-error.ts';
 import type { MirrorStack } from './compose.ts';
 

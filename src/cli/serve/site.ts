@@ -4,7 +4,6 @@ import { ConfigError } from '../../lib/config-error.ts';
 import type { Log } from '../../lib/log.ts';
 import type { Registry } from '../../oci/registry.ts';
 import { exposureProblem, openSite, type Site } from '../../site/site.ts';
-
 import { loadTokenKey, randomTokenKey, TokenKeyError } from '../../site/token.ts';
 import type { SettingValues } from '../settings/setting.ts';
 import type { SERVE_SETTINGS } from '../settings/table.ts';

@@ -1,7 +1,6 @@
 import { generalAccelerator, VULKAN } from '../../host/data/accelerators.ts';
 import type { Feature } from '../../host/features.ts';
 import { type HostView, MATCH, type MatchResult, mismatch } from '../host-view.ts';
-
 import type { SelectionPolicy } from '../policy.ts';
 /** How close code is to a GPU: its place in the vendor's order of preference, then a distance; both smaller for the closer. */
 export type GpuCloseness = readonly [place: number, distance: number];

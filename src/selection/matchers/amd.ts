@@ -1,7 +1,6 @@
 import type { Feature } from '../../host/features.ts';
 import { tableOf } from '../../lib/lookup-table.ts';
 import { type HostView, MATCH, type MatchResult, mismatch } from '../host-view.ts';
-
 import type { SelectionPolicy } from '../policy.ts';
 import { closenessToAll, compareCloseness, type GpuCloseness } from './accelerator.ts';
 

@@ -2,7 +2,6 @@ import { levelOfNode, RISCV_PROFILES } from '../../host/architecture.ts';
 import { familyOf, flagsOf, vendorOf } from '../../host/identify.ts';
 import { canonicalName, requiredFlagSet } from '../../host/microarchitectures.ts';
 import { type HostView, MATCH, type MatchResult, mismatch } from '../host-view.ts';
-
 import type { SelectionPolicy } from '../policy.ts';
 
 const LEVEL = /^(x86-64|arm64)-v(\d+)(?:\.(\d+))?$/;
@@ -24,8 +23,8 @@ export function parseLevel(text: string): Level | undefined {
     : undefined;
 }
 
-/** The node of the family tree that stands for a level: `x86_64_v3`, `armv8.2a`. */
-export function nodeOfLevel(text: string): string | undefined {
+/** The node that the text of a level spells, `x86_64_v3` or `armv8.2a`, whether or not the family tree has it. */
+export function nodeNameOfLevel(text: string): string | undefined {
   const level = parseLevel(text);
   return level && nodeOf(level);
 }
@@ -78,7 +77,7 @@ function levelsOf(host: HostView): readonly string[] {
 /** `x86-64-v3`, `arm64-v8.2`: the host's level is at least this one. */
 export function judgeLevel(wanted: string, host: HostView): MatchResult {
   const level = parseLevel(wanted);
-  const node = nodeOfLevel(wanted);
+  const node = nodeNameOfLevel(wanted);
   if (level === undefined || node === undefined) return mismatch(`${wanted} is no level that exists`);
   if (host.runs.has(node)) return MATCH;
   const levels = levelsOf(host);

@@ -9,7 +9,6 @@ import {
 } from '../../lib/version.ts';
 import { type Demand, REQUIRE_EXPRESSION } from '../demands.ts';
 import { type HostView, MATCH, type MatchResult, mismatch } from '../host-view.ts';
-
 import type { SelectionPolicy } from '../policy.ts';
 import { closenessToAll, compareCloseness, type GpuCloseness } from './accelerator.ts';
 

@@ -4,7 +4,6 @@ import { parseRepositoryName, type RepositoryName } from '../../oci/reference.ts
 import type { Access } from '../../oci/registry.ts';
 import { RegistryError } from '../../oci/registry-error.ts';
 import { drain, type MeetElsewhere } from '../http/reply.ts';
-
 import type { Reply } from '../http/transport.ts';
 import { basicAuthorization, type Credential, type Credentials, mayReceiveLogin } from './credentials.ts';
 import { type Challenge, parseChallenges, scopeOf, type TokenCache, type TokenRequest } from './token.ts';

@@ -5,7 +5,6 @@ import { SingleFlight } from '../../lib/single-flight.ts';
 import { RegistryError } from '../../oci/registry-error.ts';
 import { noticesOf } from '../errors.ts';
 import { drain, followRedirects, readBody } from '../http/reply.ts';
-
 import { type Outgoing, type Reply, type Transport, USER_AGENT } from '../http/transport.ts';
 import type { Timeouts } from '../settings.ts';
 import { basicAuthorization, type Credential } from './credentials.ts';

@@ -141,27 +141,27 @@ function collectHead(done: (head?: PlainHead, rest?: Buffer) => void): (bytes: B
 }
 
 /**
- * One request over one wire, which `give` gets back when it may be used again.
- * @throws {UnsupportedResponseError} when the response is to be read another way; then the wire is closed.
+ * One request over one connection, which `give` gets back when it may be used again.
+ * @throws {UnsupportedResponseError} when the response is to be read another way; then the connection is closed.
  */
 export function exchange(
-  wire: Http1Connection,
+  connection: Http1Connection,
   { outgoing, request, waitMs, headMs, idleMs }: Http1Exchange,
   give: () => void,
 ) {
-  const { socket } = wire;
+  const { socket } = connection;
   const { signal, url, target = targetOf(url) } = outgoing;
   return new Promise<Reply>((resolve, reject) => {
     let arrival: Arrival | undefined;
     let isKept = false;
-    /** From here on the wire is somebody else's, or closed. */
+    /** From here on the connection is somebody else's, or closed. */
     let isOver = false;
 
     const settle = () => {
       isOver = true;
       clearTimeout(timer);
       signal?.removeEventListener('abort', onAbort);
-      wire.reader = undefined;
+      connection.reader = undefined;
     };
     const giveUp = (reason: Error) => {
       if (!isOver) {
@@ -197,7 +197,7 @@ export function exchange(
 
     if (signal?.aborted) return onAbort();
     signal?.addEventListener('abort', onAbort, { once: true });
-    wire.reader = {
+    connection.reader = {
       bodyLeft: () => arrival?.leftBytes() ?? 0,
       onHeadBytes: (bytes) => {
         onHead(bytes);
@@ -247,28 +247,28 @@ function formatHead({ url, target = targetOf(url), headers }: Outgoing): string 
  */
 export function createBlobTransport(options: BlobTransportOptions): Transport {
   const { plain, proxyOf, timeouts, now } = options;
-  const wires = createConnectionPool(options.dial, options.slabs);
+  const pool = createConnectionPool(options.dial, options.slabs);
   const plainUntil = new LRUCache<string, number>({ max: ORIGINS_MAX });
 
   async function sendFast(outgoing: Outgoing, request: string): Promise<Reply> {
     const { url, signal } = outgoing;
     const deadline = now() + timeouts.headMs;
-    const over = (wire: Http1Connection, waitMs: number) => {
+    const over = (connection: Http1Connection, waitMs: number) => {
       const asked = { ...timeouts, outgoing, request, waitMs };
-      return exchange(wire, asked, () => wires.give(url.origin, wire));
+      return exchange(connection, asked, () => pool.give(url.origin, connection));
     };
     const leftMs = () => Math.max(0, deadline - now());
-    const kept = wires.takeIdle(url.origin);
+    const kept = pool.takeIdle(url.origin);
     if (kept) {
       try {
         return await over(kept, Math.min(KEPT_SILENT_MS, leftMs()));
       } catch (error) {
         // A kept connection may have ended meanwhile: that says nothing about the origin, and those kept beside it are no better.
         if (error instanceof UnsupportedResponseError || signal?.aborted) throw error;
-        wires.dropIdle(url.origin);
+        pool.dropIdle(url.origin);
       }
     }
-    return over(await wires.open(url, signal), leftMs());
+    return over(await pool.open(url, signal), leftMs());
   }
 
   return {
@@ -285,6 +285,6 @@ export function createBlobTransport(options: BlobTransportOptions): Transport {
         return plain.send(outgoing);
       }
     },
-    close: async () => wires.close(),
+    close: async () => pool.close(),
   };
 }

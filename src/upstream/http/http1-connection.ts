@@ -42,41 +42,41 @@ export async function openConnection(
 ): Promise<Http1Connection> {
   const headBuffer = Buffer.allocUnsafeSlow(HEAD_BUFFER_BYTES);
   let slab: Slab | undefined;
-  let wire: Http1Connection | undefined;
+  let connection: Http1Connection | undefined;
 
   function takeBody(reader: WireReader, current: Slab, sizeBytes: number): boolean {
     const { chunk, release } = current.slice(Math.min(sizeBytes, reader.bodyLeft()));
     const isTooLong = chunk.length < sizeBytes;
     const goesOn = reader.onBodyBytes(chunk, release);
     // More than the body: whoever speaks out of turn is not listened to again.
-    if (isTooLong) wire?.socket.destroy();
+    if (isTooLong) connection?.socket.destroy();
     return goesOn && !isTooLong;
   }
 
   const socket = await dial(target, {
     buffer: () => {
-      if (slab && (slab.isFull() || !wire?.reader?.bodyLeft())) {
+      if (slab && (slab.isFull() || !connection?.reader?.bodyLeft())) {
         slab.release();
         slab = undefined;
       }
-      if (!wire?.reader?.bodyLeft()) return headBuffer;
+      if (!connection?.reader?.bodyLeft()) return headBuffer;
       slab ??= slabs.take();
       return slab.remaining();
     },
     callback: (sizeBytes) => {
-      const reader = wire?.reader;
+      const reader = connection?.reader;
       if (reader === undefined) {
-        wire?.socket.destroy();
+        connection?.socket.destroy();
         return false;
       }
       if (slab) return takeBody(reader, slab, sizeBytes);
       return reader.onHeadBytes(headBuffer.subarray(0, sizeBytes));
     },
   });
-  wire = { socket, reader: undefined };
+  connection = { socket, reader: undefined };
   const gone = (error: Error = closed()) => {
-    const reader = wire?.reader;
-    if (wire) wire.reader = undefined;
+    const reader = connection?.reader;
+    if (connection) connection.reader = undefined;
     slab?.release();
     slab = undefined;
     reader?.onGone(error);
@@ -84,7 +84,7 @@ export async function openConnection(
   socket.on('error', gone);
   socket.on('close', () => gone());
   socket.on('end', () => gone());
-  return wire;
+  return connection;
 }
 
 /** For how long a connection without a request is kept, and how many for each origin. */
@@ -96,19 +96,21 @@ export function createConnectionPool(dial: Dial, slabs: SlabPool) {
   const all = new Set<Http1Connection>();
   const idle = new Map<string, Http1Connection[]>();
 
-  function forget(origin: string, wire: Http1Connection): void {
-    all.delete(wire);
-    const kept = idle.get(origin)?.filter((other) => other !== wire) ?? [];
+  function forget(origin: string, connection: Http1Connection): void {
+    all.delete(connection);
+    const kept = idle.get(origin)?.filter((other) => other !== connection) ?? [];
     if (kept.length > 0) idle.set(origin, kept);
     else idle.delete(origin);
   }
 
   async function open(url: URL): Promise<Http1Connection> {
     const target = { host: hostOf(url), port: portOf(url), secure: url.protocol === 'https:' };
-    const wire = await openConnection(dial, target, slabs);
-    all.add(wire);
-    wire.socket.once('close', () => forget(url.origin, wire)).on('timeout', () => wire.socket.destroy());
-    return wire;
+    const connection = await openConnection(dial, target, slabs);
+    all.add(connection);
+    connection.socket
+      .once('close', () => forget(url.origin, connection))
+      .on('timeout', () => connection.socket.destroy());
+    return connection;
   }
 
   return {
@@ -132,10 +134,10 @@ export function createConnectionPool(dial: Dial, slabs: SlabPool) {
     /** The connection that was used last, if any of them is still open. */
     takeIdle: (origin: string): Http1Connection | undefined => {
       const kept = idle.get(origin) ?? [];
-      for (let wire = kept.pop(); wire !== undefined; wire = kept.pop()) {
-        if (wire.socket.destroyed) continue;
-        wire.socket.setTimeout(0).ref();
-        return wire;
+      for (let connection = kept.pop(); connection !== undefined; connection = kept.pop()) {
+        if (connection.socket.destroyed) continue;
+        connection.socket.setTimeout(0).ref();
+        return connection;
       }
       return undefined;
     },
@@ -143,12 +145,12 @@ export function createConnectionPool(dial: Dial, slabs: SlabPool) {
     dropIdle: (origin: string): void => {
       for (const { socket } of idle.get(origin) ?? []) socket.destroy();
     },
-    give: (origin: string, wire: Http1Connection): void => {
+    give: (origin: string, connection: Http1Connection): void => {
       const kept = idle.get(origin) ?? [];
-      if (wire.socket.destroyed || kept.length >= IDLE_MAX) return void wire.socket.destroy();
+      if (connection.socket.destroyed || kept.length >= IDLE_MAX) return void connection.socket.destroy();
       // Reading goes on, so that its end is noticed; it must not keep a process alive.
-      wire.socket.setTimeout(IDLE_MAX_MS).unref().resume();
-      idle.set(origin, [...kept, wire]);
+      connection.socket.setTimeout(IDLE_MAX_MS).unref().resume();
+      idle.set(origin, [...kept, connection]);
     },
     close: () => {
       for (const { socket } of all) socket.destroy();

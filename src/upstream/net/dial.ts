@@ -5,7 +5,6 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type ConnectionOptions, connect as connectTls, type SecureContext } from 'node:tls';
 import { LRUCache } from 'lru-cache';
 import { authorityOf, hostOf, isPublicAddress, portOf } from '../../lib/address.ts';
-
 import { proxyAuthorization } from './proxy.ts';
 import type { Resolver } from './resolver.ts';
 import type { TlsContexts } from './tls.ts';

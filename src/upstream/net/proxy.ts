@@ -1,6 +1,5 @@
 import { BlockList, isIP } from 'node:net';
 import { hostOf, isLoopback, portOf } from '../../lib/address.ts';
-
 import { basicAuthorization } from '../auth/credentials.ts';
 
 /** Outbound proxies as the usual environment variables name them. */

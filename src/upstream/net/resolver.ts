@@ -1,4 +1,5 @@
 import { ADDRCONFIG, type LookupAddress, lookup } from 'node:dns';
+import { SingleFlight } from '../../lib/single-flight.ts';
 
 /** Every address of a host name. */
 export type Resolver = (hostname: string) => Promise<readonly LookupAddress[]>;
@@ -57,20 +58,12 @@ export function createResolvers(ask: Resolver = askSystem): () => Resolver {
 
   return () => {
     const lane: Lane = { wanted: [], isIn: false };
-    const flights = new Map<string, Promise<readonly LookupAddress[]>>();
-    return (hostname) => {
-      const flying = flights.get(hostname);
-      if (flying) return flying;
-      const flight = new Promise<readonly LookupAddress[]>((resolve, reject) => {
-        lane.wanted.push(() =>
-          ask(hostname)
-            .then(resolve, reject)
-            .finally(() => flights.delete(hostname)),
-        );
+    const flights = new SingleFlight<readonly LookupAddress[]>();
+    const lookUp = (hostname: string) =>
+      new Promise<readonly LookupAddress[]>((resolve, reject) => {
+        lane.wanted.push(() => ask(hostname).then(resolve, reject));
+        enter(lane);
       });
-      flights.set(hostname, flight);
-      enter(lane);
-      return flight;
-    };
+    return (hostname) => flights.share(hostname, undefined, () => lookUp(hostname));
   };
 }

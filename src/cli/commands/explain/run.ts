@@ -7,7 +7,6 @@ import { type Selection, select } from '../../../selection/select.ts';
 import type { BenchmarkResult } from '../../benchmark-results.ts';
 import { assumed } from '../../detect-host.ts';
 import { hostProfile, readProfileFile } from '../../host-profile.ts';
-
 import type { ExplainSubject } from './load.ts';
 
 /** A host that is asked about, and what to call it. */

@@ -44,7 +44,7 @@ async function publishMember(member: PlannedMember, target: Repository, tools: T
   const { document, image, manifest, name } = member;
   const blobs = [document.config, ...document.layers].filter((blob) => !isForeign(blob));
   const waiting = [...new Map(blobs.map((blob) => [blob.digest, blob])).values()];
-  const counts: Record<PushOutcome, number> = { there: 0, mounted: 0, sent: 0 };
+  const counts: Record<PushOutcome, number> = { exists: 0, mounted: 0, uploaded: 0 };
   tools.progress.member(name, counts, waiting.length);
   const work = async () => {
     for (let blob = waiting.shift(); blob !== undefined; blob = waiting.shift()) {

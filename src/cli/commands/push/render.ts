@@ -14,11 +14,11 @@ export interface Progress {
   done(): void;
 }
 
-function countsText({ there, mounted, sent }: Counts): string {
+function countsText({ exists, mounted, uploaded }: Counts): string {
   const parts = [
-    [there, 'there already'],
+    [exists, 'there already'],
     [mounted, 'mounted'],
-    [sent, 'sent'],
+    [uploaded, 'sent'],
   ] as const;
   const said = parts.filter(([count]) => count > 0).map(([count, what]) => `${count} ${what}`);
   return said.length === 0 ? 'no blobs' : `blobs: ${said.join(', ')}`;
