@@ -1,4 +1,4 @@
-import { mkdirSync, symlinkSync } from 'node:fs';
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -85,6 +85,27 @@ describeWith(['ansible-playbook', 'yamllint'], 'Ansible', () => {
     });
     expect(status).not.toBe(0);
     expect(stdout).toContain('Set metahub_package to the path of metahub_VERSION_ARCH.deb');
+  });
+
+  test('the runtimes are changed by the first run, and by the second no more', async () => {
+    const machine = workplace.folder('machine');
+    for (const program of ['dockerd', 'containerd', 'podman']) {
+      mkdirSync(join(machine, 'usr/bin'), { recursive: true });
+      writeFileSync(join(machine, 'usr/bin', program), '');
+    }
+    const bin = workplace.folder('ansible-bin');
+    const program = `exec '${process.execPath}' '${join(ROOT, 'bin/metahub.js')}' "$@" --root '${machine}'`;
+    writeFileSync(join(bin, 'metahub'), `#!/bin/sh\n${program}\n`, { mode: 0o755 });
+    const words = [
+      ...['--inventory', 'metahub,', '--connection', 'local', '--extra-vars', 'ansible_become=false'],
+      ...['--start-at-task', 'metahub : Configure the container runtimes', join(folder, 'site.yml')],
+    ];
+    const env = { ...settings(), PATH: `${bin}:${process.env['PATH']}` };
+    const changed = async () =>
+      /changed=(\d+) .*failed=0/.exec(await run('ansible-playbook', words, { env }))?.[1];
+    expect(await changed()).toBe('1');
+    expect(readFileSync(join(machine, 'etc/docker/daemon.json'), 'utf8')).toContain('127.0.0.1:5080');
+    expect(await changed()).toBe('0');
   });
 
   test('yamllint has nothing to say', async () => {
