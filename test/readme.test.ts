@@ -1,11 +1,12 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { describe, expect, test } from 'vitest';
 import { completeProgram } from '../src/cli/main.ts';
+import { runCli } from './support/run-cli.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const PROGRAM = fileURLToPath(new URL('../bin/metahub.js', import.meta.url));
@@ -67,6 +68,22 @@ describe('what the documents tell to type', () => {
     rmSync(cwd, { recursive: true });
     expect([0, 3], run.stderr).toContain(run.status);
     expect(run.stdout).not.toBe('');
+  });
+
+  const SETTINGS = DOCUMENTS.flatMap((file) =>
+    [
+      ...readFileSync(`${ROOT}${file}`, 'utf8').matchAll(
+        /^```yaml\n(#[^\n]*(?:\/config\.yaml|\/settings\.schema\.json)\n[\s\S]*?)^```/gm,
+      ),
+    ].map(([, block = '']) => [file, block] as const),
+  );
+  test.each(SETTINGS)('%s: its settings are valid: %s', async (_, block) => {
+    const folder = mkdtempSync(join(tmpdir(), 'metahub-readme-'));
+    const file = join(folder, 'config.yaml');
+    writeFileSync(file, block);
+    const { stdout, status } = await runCli('config', 'check', file);
+    rmSync(folder, { recursive: true });
+    expect({ status, stdout }).toEqual({ status: 0, stdout: `${file} (settings): ok\n` });
   });
 
   test('every file that they point to is there', () => {

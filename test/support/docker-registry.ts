@@ -34,7 +34,7 @@ async function pushBlob(url: string, repository: string, bytes: Buffer): Promise
 /** @param more parts of its configuration, such as `auth`; the data is the workplace's, whatever else is configured */
 export async function startDockerRegistry(
   workplace: Workplace,
-  more: { readonly http?: object; readonly auth?: object } = {},
+  more: { readonly http?: object; readonly auth?: object; readonly proxy?: object } = {},
 ): Promise<DockerRegistry> {
   const folder = workplace.folder('registry');
   const configuration = {
