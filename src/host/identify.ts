@@ -44,6 +44,16 @@ export function isAncestorOrSelf(ancestor: string, node: string): boolean {
   return ancestor === node || ancestorSet(node).has(ancestor);
 }
 
+/**
+ * What archspec calls a microarchitecture, in whose names other tools speak: of it and its ancestors the best that archspec has, a
+ * vendor's own before a level. Undefined of a family that it lacks.
+ */
+export function archspecName(microarchitecture: string): string | undefined {
+  const line = [microarchitecture, ...ancestorsOf(microarchitecture)];
+  const known = line.filter((name) => findNode(name)?.isReference === true);
+  return known.find((name) => name === microarchitecture || vendorOf(name) !== 'generic') ?? known[0];
+}
+
 /** `GenuineIntel`; `generic` of a level, a root and an unknown name. */
 export function vendorOf(name: string): string {
   return findNode(name)?.vendor ?? 'generic';

@@ -1,4 +1,6 @@
+import hcl from 'hcl2-parser';
 import { describe, expect, test } from 'vitest';
+import { attempt } from '../support/processes.ts';
 import { runCli } from '../support/run-cli.ts';
 
 const MUSEUM = 'test/fixtures/hosts';
@@ -15,6 +17,11 @@ async function format(name: string, host: string, ...words: readonly string[]): 
   );
   expect(stderr).toBe('');
   return stdout;
+}
+
+/** What HashiCorp's parser makes of a client's configuration. */
+interface Client {
+  readonly client: readonly { readonly meta: readonly Readonly<Record<string, string>>[] }[];
 }
 
 const H100 = 'ubuntu22.04-sapphirerapids-h100';
@@ -65,6 +72,24 @@ describe('the formats of neighbours', () => {
     );
   });
 
+  test.each([
+    ['linux-core-i7-11800h', 'icelake', 'tigerlake'],
+    ['sles15-emeraldrapids-gaudi2', 'sapphirerapids', 'emeraldrapids'],
+    ['amazon2023-neoverse_v3', 'neoverse_v2', 'neoverse_v3'],
+    ['linux-raspberrypi5', 'armv8.2a', 'cortex_a76'],
+  ])('conda and spack: %s in the names that archspec has', async (host, archspec, own) => {
+    for (const name of ['conda', 'spack']) {
+      const text = await format(name, host);
+      expect(text).toMatch(new RegExp(`[=-]${archspec.replace('.', '\\.')}$`, 'm'));
+      expect(text).not.toMatch(new RegExp(`\\b${own}\\b`));
+    }
+  });
+
+  test('conda and spack: of a family that archspec does not know', async () => {
+    expect(await format('conda', 'linux-loongson-3c6000')).not.toContain('ARCHSPEC');
+    expect(await format('spack', 'linux-loongson-3c6000')).toBe('target=loongarch64\n');
+  });
+
   test('conda: of several GPUs the least capable', async () => {
     expect(await format('conda', H100, '--set', 'nvcap:7.0', '--set', 'nvcap:8.9')).toMatch(
       /CUDA_ARCH=7\.0$/m,
@@ -106,10 +131,39 @@ describe('the formats of neighbours', () => {
     );
   });
 
-  test('nomad: a meta block', async () => {
-    const text = await format('nomad', H100);
-    expect(text).toMatch(/^client \{\n {2}meta \{\n(?: {4}\w+ = "[^"]*"\n)+ {2}\}\n\}\n$/);
-    expect(text).toMatch(/^ {4}metahub_cpu = "sapphirerapids"$/m);
+  test.each([H100, GRACE, MI250, 'alma9-local-features'])(
+    'nomad: a meta block that HashiCorp’s parser reads, of %s',
+    async (host) => {
+      const [document, problem] = hcl.parseToObject(await format('nomad', host)) as [Client, unknown];
+      expect(problem).toBeNull();
+      const [meta] = document.client[0]?.meta ?? [];
+      expect(meta?.['metahub_cpu']).toMatch(/^\w+$/);
+      expect(Object.keys(meta ?? {}).filter((name) => !/^[a-z]\w*$/.test(name))).toEqual([]);
+    },
+  );
+
+  test.each(['conda', 'eessi', 'build-env'])(
+    '%s: a shell that runs it has the variables, and does nothing else',
+    async (name) => {
+      for (const host of [H100, GRACE, MI250]) {
+        const text = await format(name, host);
+        const { status, stdout, stderr } = await attempt('sh', ['-euc', `${text}exec env -0`], {
+          env: { PATH: '/usr/bin:/bin' },
+        });
+        expect([status, stderr]).toEqual([0, '']);
+        const set = new Map(stdout.split('\0').map((line) => [line.split('=', 1)[0], line] as const));
+        const named = [...text.matchAll(/^export (\w+)=/gm)].map(([, variable]) => variable);
+        expect(named.length).toBe(text.split('\n').length - 1);
+        for (const variable of named) expect(set.has(variable)).toBe(true);
+      }
+    },
+  );
+
+  test('build-env: gcc takes the flags', async () => {
+    const text = await format('build-env', 'rhel7-haswell');
+    const compile = `${text}printf 'int main(void) { return 0; }' | gcc $CFLAGS -x c -fsyntax-only -`;
+    const { status, stderr } = await attempt('sh', ['-euc', compile]);
+    expect([status, stderr]).toEqual([0, '']);
   });
 
   test('build-env: Go, C, Rust and CUDA, as a shell reads it', async () => {

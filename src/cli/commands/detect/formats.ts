@@ -1,5 +1,6 @@
 import { flagsForHost } from '../../../host/compiler-flags.ts';
 import { parseFeature } from '../../../host/features.ts';
+import { archspecName, familyOf } from '../../../host/identify.ts';
 import type { HostProfile } from '../../../host/profile.ts';
 import { formatVariantProperty, propertiesOfHost } from '../../../host/variant-properties.ts';
 import { compareVersions, parseVersion } from '../../../lib/version.ts';
@@ -76,7 +77,7 @@ export function renderConda(profile: HostProfile): string {
     compareVersions(parseVersion(a) ?? [], parseVersion(b) ?? []),
   );
   const variables: readonly (readonly [name: string, value: string | undefined])[] = [
-    ['ARCHSPEC', profile.cpu.microarchitecture],
+    ['ARCHSPEC', archspecName(profile.cpu.microarchitecture)],
     ['CUDA', values('cuda')[0]],
     ['CUDA_ARCH', capabilities[0]],
     ['GLIBC', values('glibc')[0]],
@@ -204,7 +205,7 @@ export function renderSpack({ profile, facts }: DetectedHost): string {
       .filter((feature) => feature?.kind === kind)
       .map((feature) => feature?.value ?? '');
   const os = osOf(facts.system);
-  const target = cpu.microarchitecture;
+  const target = archspecName(cpu.microarchitecture) ?? familyOf(cpu.microarchitecture);
   const arch = os === undefined ? `target=${target}` : `arch=${platform.os}-${os}-${target}`;
   const cuda = values('nvcap').map((capability) => capability.replace('.', ''));
   const amd = values('gfx');
