@@ -90,6 +90,9 @@ const RUNS: readonly Run[] = [
   [0x2e12, 0x2e13, 'GB20B', '12.1'],
   [0x2e2a, 0x2e2a, 'GB20B', '12.1'],
   [0x2f00, 0x2f7f, 'GB205', '12.0'],
+  // Rubin of Vera Rubin NVL, as its owners report it: https://github.com/kubevirt/kubevirt/pull/19070
+  [0x3041, 0x3041, 'Rubin'],
+  [0x307f, 0x307f, 'Rubin'],
   [0x3180, 0x31ff, 'GB110', '10.3'],
   [0x3200, 0x327f, 'GB112'],
 ];

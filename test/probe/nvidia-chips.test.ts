@@ -46,6 +46,8 @@ describe('the table of NVIDIA device ids', () => {
   test('names a chip whose capability is not published, and leaves the capability to nvidia-smi', () => {
     expect(nvidiaChip('2980')).toEqual({ chip: 'GB102' });
     expect(nvidiaChip('3200')).toEqual({ chip: 'GB112' });
+    expect(nvidiaChip('3041')).toEqual({ chip: 'Rubin' });
+    expect(nvidiaChip('307f')).toEqual({ chip: 'Rubin' });
   });
 
   test('does not know an id that no chip owns', () => {
