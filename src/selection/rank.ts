@@ -14,11 +14,10 @@ import type { SelectionPolicy } from './policy.ts';
 import {
   type CpuReach,
   comparePresence,
-  compareReach,
+  compareReaches,
   compareVersionBounds,
-  cpuReach,
+  cpuReaches,
   NO_BOUNDS,
-  NO_REACH,
   newestVariant,
   type VersionBounds,
   versionBounds,
@@ -46,7 +45,7 @@ function groupOf(kind: string): string {
 interface Standing {
   readonly demands: number;
   readonly gpu: GpuCloseness | undefined;
-  readonly cpu: CpuReach;
+  readonly cpu: readonly CpuReach[];
   /** The place of the variant that is demanded, the greater the newer; -1 for none. */
   readonly variant: number;
   readonly versions: VersionBounds;
@@ -109,7 +108,7 @@ function isSameFeature(a: Feature, b: Feature): boolean {
 const NOTHING: Standing = {
   demands: 0,
   gpu: undefined,
-  cpu: NO_REACH,
+  cpu: [],
   variant: -1,
   versions: NO_BOUNDS,
 };
@@ -119,7 +118,7 @@ function standingOf(demands: readonly Demand[], host: HostView, policy: Selectio
   return {
     demands: demands.length,
     gpu: gpuCloseness(demands, host, policy),
-    cpu: cpuReach(demands, host, policy),
+    cpu: cpuReaches(demands, host, policy),
     variant: newestVariant(demands, host),
     versions: versionBounds(demands, host),
   };
@@ -174,7 +173,7 @@ const STANDING_RULES: readonly (readonly [(a: Standing, b: Standing) => number, 
     (a, b) => comparePresence(a.gpu, b.gpu) || (a.gpu && b.gpu ? compareCloseness(a.gpu, b.gpu) : 0),
     'its GPU code is closer',
   ],
-  [(a, b) => compareReach(a.cpu, b.cpu), 'its CPU code is closer'],
+  [(a, b) => compareReaches(a.cpu, b.cpu), 'its CPU code is closer'],
   [(a, b) => b.variant - a.variant, 'its variant is newer'],
   [(a, b) => compareVersionBounds(a.versions, b.versions), 'it asks for a newer version'],
   [(a, b) => b.demands - a.demands, 'it demands more'],

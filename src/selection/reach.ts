@@ -70,7 +70,7 @@ export interface CpuReach {
   readonly carriers: number;
 }
 
-export const NO_REACH: CpuReach = {
+const NO_REACH: CpuReach = {
   fit: 'none',
   node: undefined,
   level: undefined,
@@ -96,22 +96,37 @@ function reachOf({ kind, value }: Feature, host: HostView, policy: SelectionPoli
   return undefined;
 }
 
-/** The best reach among the demands that the host meets. */
-export function cpuReach(demands: readonly Demand[], host: HostView, policy: SelectionPolicy): CpuReach {
-  let best = NO_REACH;
+/** Of each demand that the host meets the best reach, the closest first. */
+export function cpuReaches(
+  demands: readonly Demand[],
+  host: HostView,
+  policy: SelectionPolicy,
+): readonly CpuReach[] {
+  const reaches: CpuReach[] = [];
   for (const { anyOf } of demands) {
+    let best = NO_REACH;
     for (const feature of anyOf) {
       const reach = reachOf(feature, host, policy);
       if (reach !== undefined && reach.fit !== 'none' && compareReach(reach, best) < 0) best = reach;
     }
+    if (best !== NO_REACH) reaches.push(best);
   }
-  return best;
+  return reaches.sort(compareReach);
+}
+
+/** Below zero: `a` is closer to the host, by the closest demand in which they differ. One that goes on is closer than one that ends. */
+export function compareReaches(a: readonly CpuReach[], b: readonly CpuReach[]): number {
+  for (let at = 0; at < Math.max(a.length, b.length); at += 1) {
+    const order = compareReach(a[at] ?? NO_REACH, b[at] ?? NO_REACH);
+    if (order !== 0) return order;
+  }
+  return 0;
 }
 
 const FIT_ORDER: readonly CpuFit[] = ['native', 'foreign', 'none'];
 
 /** Below zero: `a` is closer to the host. */
-export function compareReach(a: CpuReach, b: CpuReach): number {
+function compareReach(a: CpuReach, b: CpuReach): number {
   return (
     FIT_ORDER.indexOf(a.fit) - FIT_ORDER.indexOf(b.fit) ||
     comparePresence(a.node, b.node) ||
