@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startContainerd } from '../support/containerd.ts';
 import { startDockerd } from '../support/dockerd.ts';
+import { startHub } from '../support/hub.ts';
 import { pushIndex } from '../support/image-set.ts';
 import { MIRRORED_REGISTRY, type MirroredRegistry, mirroredRegistry } from '../support/mirrored-registry.ts';
 import { openPodman } from '../support/podman.ts';
@@ -78,7 +79,15 @@ insecure = true
     ).toEqual(['not for this host: it demands cpu:zen5', 'not for this host: it demands x86-64-v4']);
   });
 
-  test('gives dockerd nothing to run', async () => {
+  // docs/selection.md: a mirror cannot stop the classic store. `npm run runtimes` shows that the containerd store stops.
+  test('does not keep dockerd’s classic store from the registry, which is all that can', async () => {
+    const hub = await startHub(workplace, scene.registry.url);
+    const dockerd = await startDockerd(workplace, { mirror: scene.metahub.url, env: hub.env });
+    await dockerd.pull('qnib/newest');
+    expect(hub.requests.some((asked) => asked.includes('/v2/qnib/newest/manifests/'))).toBe(true);
+  });
+
+  test('gives dockerd nothing to run where the registry cannot be reached', async () => {
     const dockerd = await startDockerd(workplace, { mirror: scene.metahub.url });
     const pull = await dockerd.attempt('pull', 'qnib/newest');
     expect(pull.status).not.toBe(0);

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { isPublicAddress, resolveReference, withQuery } from '../../src/lib/address.ts';
 import { defaultUpstream, upstreamAt } from '../../src/upstream/settings.ts';
 import { startServer, type TestServer } from '../support/hostile-registry.ts';
-import { startProxy } from '../support/internet.ts';
+import { startProxy } from '../support/proxy.ts';
 import { closing, repository, tagged, upstreamTo } from '../support/upstream.ts';
 
 describe('isPublicAddress()', () => {

@@ -81,6 +81,24 @@ describe('a digest that another mirror derived', () => {
     ]);
   });
 
+  test('to refuse an image on hosts of another kind is delivered byte for byte', async () => {
+    const next = createFakeRegistry();
+    const manifests = ['cpu:zen5', 'cpu:skylake'].map((feature) => ({
+      mediaType: MEDIA_TYPE.ociManifest,
+      digest: digestOf(randomBytes(16)),
+      size: 7,
+      platform: { os: 'linux', architecture: 'amd64', features: [feature] },
+    }));
+    const document = { schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests };
+    next.putManifest(document, { tag: 'latest', repository: BENCH });
+    const there = await mirrorOf(next, 'cpu:haswell');
+    const refusal = await there.registry.manifest(BENCH, tagged('latest'));
+    expect(refusal.bytes.toString()).toContain('io.metahub.refused');
+    const here = await mirrorOf(next, 'cpu:skylake');
+    expect((await here.registry.manifest(BENCH, byDigest(refusal.digest))).bytes).toEqual(refusal.bytes);
+    expect(here.found).toMatchObject([{ demands: undefined, runsHere: false, isDelivered: true }]);
+  });
+
   test('on a host of the same kind is delivered, and is nothing foreign', async () => {
     const next = createFakeRegistry();
     putIndex(next, 'latest', ...FEATURES);

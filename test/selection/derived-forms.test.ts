@@ -32,6 +32,7 @@ const INDEXES: Readonly<Record<string, Readonly<Record<string, EntrySpec>>>> = {
     zstd: { features: 'cpu:skylake', annotations: { 'io.github.containers.compression.zstd': 'true' } },
     generic: '',
   },
+  'no other platform than one that is refused': { zen5: 'cpu:zen5', v4: { variant: 'v4' } },
   'nothing that every host runs': { zen3: 'cpu:zen3', arm: { on: 'linux/arm64' } },
 };
 

@@ -1,6 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { run, startServer } from './processes.ts';
+import { installedPrograms, type Programs } from './processes.ts';
 import type { Workplace } from './workplace.ts';
 
 /** A real containerd of its own, spoken to by ctr. */
@@ -16,7 +16,11 @@ export interface Containerd {
 /** Starts containerd with a hosts.toml for docker.io that knows only the mirror, or with those in `hostsFolder`. */
 export async function startContainerd(
   workplace: Workplace,
-  { mirror, hostsFolder }: { readonly mirror: string; readonly hostsFolder?: string },
+  {
+    mirror,
+    hostsFolder,
+    programs = installedPrograms,
+  }: { readonly mirror: string; readonly hostsFolder?: string; readonly programs?: Programs },
 ): Promise<Containerd> {
   const folder = workplace.folder('containerd');
   const socket = join(folder, 'containerd.sock');
@@ -30,7 +34,7 @@ export async function startContainerd(
       `server = "${mirror}"\n[host."${mirror}"]\n  capabilities = ["pull", "resolve"]\n`,
     );
   }
-  const server = await startServer({
+  const server = await programs.startServer({
     command: 'containerd',
     args: [
       ...['--config', configuration, '--address', socket],
@@ -39,7 +43,7 @@ export async function startContainerd(
     ready: /containerd successfully booted/,
   });
   workplace.onClose(() => server.stop());
-  const ctr = (...args: readonly string[]) => run('ctr', ['--address', socket, ...args]);
+  const ctr = (...args: readonly string[]) => programs.run('ctr', ['--address', socket, ...args]);
   let containers = 0;
 
   return {
@@ -49,7 +53,8 @@ export async function startContainerd(
       // Of a container that ends at once, ctr now and then has copied nothing.
       for (let tries = 1; ; tries += 1) {
         containers += 1;
-        const output = (await ctr('run', '--rm', image, `c${containers}`)).trim();
+        const fifos = ['--fifo-dir', join(folder, 'fifos')];
+        const output = (await ctr('run', '--rm', ...fifos, image, `c${containers}`)).trim();
         if (output !== '' || tries === 3) return output;
       }
     },

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { attempt, type ProgramResult, run, startServer } from './processes.ts';
+import { installedPrograms, type ProgramResult, type Programs } from './processes.ts';
 import type { Workplace } from './workplace.ts';
 
 /** A real dockerd of its own, beside whatever the machine runs. */
@@ -25,16 +25,18 @@ export interface DockerdOptions {
   /** A daemon.json to read; else none. */
   readonly configFile?: string;
   readonly env?: Readonly<Record<string, string>>;
+  /** Whose dockerd; else the installed one. */
+  readonly programs?: Programs;
 }
 
 /** Starts dockerd without a network of its own; containers run with `--network none`. */
 export async function startDockerd(
   workplace: Workplace,
-  { mirror, configFile, env = {} }: DockerdOptions,
+  { mirror, configFile, env = {}, programs = installedPrograms }: DockerdOptions,
 ): Promise<Dockerd> {
   const folder = workplace.folder('dockerd');
   const socket = join(folder, 'docker.sock');
-  const server = await startServer({
+  const server = await programs.startServer({
     command: 'dockerd',
     args: [
       ...['--data-root', join(folder, 'data'), '--exec-root', join(folder, 'exec')],
@@ -50,12 +52,12 @@ export async function startDockerd(
   // The logins of whoever runs the tests stay out of it.
   const client = { env: { DOCKER_CONFIG: workplace.folder('dockerd/client') } };
   const host = ['--host', `unix://${socket}`];
-  const docker = (...args: readonly string[]) => run('docker', [...host, ...args], client);
+  const docker = (...args: readonly string[]) => programs.run('docker', [...host, ...args], client);
 
   return {
     version: (await docker('version', '--format', '{{.Server.Version}}')).trim(),
     docker,
-    attempt: (...args) => attempt('docker', [...host, ...args], client),
+    attempt: (...args) => programs.attempt('docker', [...host, ...args], client),
     pull: (image, ...options) => docker('pull', ...options, image),
     run: async (image) => (await docker('run', '--rm', '--pull', 'never', '--network', 'none', image)).trim(),
     async digestsOf(image) {

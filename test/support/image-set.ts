@@ -14,6 +14,8 @@ export function lineOf(optimizedFor: string): string {
 export interface PushedIndex extends BuiltDocument {
   /** The digest of the image manifest whose program prints this. */
   entry(optimizedFor: string): Digest;
+  /** What the program of an image manifest prints. */
+  optimizedFor(digest: string): string | undefined;
 }
 
 /** The test images, as pushed. Every entry runs on any amd64 machine, whatever its label demands. */
@@ -90,7 +92,8 @@ export async function pushIndex(
     if (digest === undefined) throw new Error(`${repository} has no entry for ${optimizedFor}`);
     return digest;
   };
-  return { ...index, entry };
+  const names = new Map<string, string>([...digests].map(([name, digest]) => [digest, name]));
+  return { ...index, entry, optimizedFor: (digest) => names.get(digest) };
 }
 
 /** Builds the set with gcc and pushes it. */

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { run } from './processes.ts';
+import { installedPrograms, type Programs } from './processes.ts';
 import { writeRegistriesFiles } from './registries-conf.ts';
 import type { Workplace } from './workplace.ts';
 
@@ -15,21 +15,42 @@ export interface Podman {
 
 export function openPodman(
   workplace: Workplace,
-  { mirror, configuration }: { readonly mirror: string; readonly configuration?: string },
+  {
+    mirror,
+    configuration,
+    logins,
+    programs = installedPrograms,
+    hasCgroups = true,
+  }: {
+    readonly mirror: string;
+    readonly configuration?: string;
+    readonly logins?: string;
+    readonly programs?: Programs;
+    /** False: its containers run in no cgroup, which only crun can do. */
+    readonly hasCgroups?: boolean;
+  },
 ): Podman {
   const folder = workplace.folder('podman');
   const files = writeRegistriesFiles(folder, mirror);
   const env = {
     CONTAINERS_REGISTRIES_CONF: configuration ?? files.configuration,
-    REGISTRY_AUTH_FILE: files.logins,
+    REGISTRY_AUTH_FILE: logins ?? files.logins,
   };
   const storage = [
     ...['--root', join(folder, 'root'), '--runroot', join(folder, 'run'), '--storage-driver', 'vfs'],
-    ...['--runtime', 'runc', '--cgroup-manager', 'cgroupfs', '--events-backend', 'none'],
+    ...[
+      '--runtime',
+      hasCgroups ? 'runc' : 'crun',
+      '--cgroup-manager',
+      'cgroupfs',
+      '--events-backend',
+      'none',
+    ],
   ];
-  const podman = (...args: readonly string[]) => run('podman', [...storage, ...args], { env });
+  const podman = (...args: readonly string[]) => programs.run('podman', [...storage, ...args], { env });
   // A machine's own limits may be lower than what podman asks for by default.
   const limits = ['--ulimit', 'nofile=1024:1024', '--ulimit', 'nproc=1024:1024'];
+  if (!hasCgroups) limits.push('--cgroups', 'disabled');
   const inspect = async (image: string, format: string) =>
     (await podman('image', 'inspect', '--format', format, image)).trim();
 

@@ -133,3 +133,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     },
   };
 }
+
+/** Where programs come from: this machine, or a tree that is unpacked elsewhere. */
+export interface Programs {
+  attempt(command: string, args: readonly string[], options?: ProgramOptions): Promise<ProgramResult>;
+  run(command: string, args: readonly string[], options?: ProgramOptions): Promise<string>;
+  startServer(options: ServerOptions): Promise<RunningServer>;
+}
+
+export const installedPrograms: Programs = { attempt, run, startServer };

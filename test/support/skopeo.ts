@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { run } from './processes.ts';
+import { installedPrograms, type Programs } from './processes.ts';
 import { writeRegistriesFiles } from './registries-conf.ts';
 import type { Workplace } from './workplace.ts';
 
@@ -19,12 +19,25 @@ interface CopiedImage {
   readonly architecture: string;
 }
 
-export function openSkopeo(workplace: Workplace, { mirror }: { readonly mirror: string }): Skopeo {
+export function openSkopeo(
+  workplace: Workplace,
+  {
+    mirror,
+    configuration,
+    logins,
+    programs = installedPrograms,
+  }: {
+    readonly mirror: string;
+    readonly configuration?: string;
+    readonly logins?: string;
+    readonly programs?: Programs;
+  },
+): Skopeo {
   const folder = workplace.folder('skopeo');
   const files = writeRegistriesFiles(folder, mirror);
-  const env = { REGISTRY_AUTH_FILE: files.logins };
+  const env = { REGISTRY_AUTH_FILE: logins ?? files.logins };
   const skopeo = (...args: readonly string[]) =>
-    run('skopeo', ['--registries-conf', files.configuration, ...args], { env });
+    programs.run('skopeo', ['--registries-conf', configuration ?? files.configuration, ...args], { env });
   let copies = 0;
 
   return {

@@ -1,4 +1,5 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { attempt } from './processes.ts';
@@ -35,7 +36,8 @@ export function openWorkplace(): Workplace {
     for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
     // Container runtimes keep mounts of their own when they are stopped.
     for (const path of mountsBelow(directory)) await attempt('umount', ['--lazy', path]);
-    rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
+    // What a runtime leaves to its helpers may still be under way.
+    await rm(directory, { recursive: true, force: true, maxRetries: 10 });
   }
 
   return {

@@ -8,7 +8,8 @@ import { proxyAuthorization, proxyFor, proxyFromEnvironment } from '../../src/up
 import { defaultUpstream, upstreamAt } from '../../src/upstream/settings.ts';
 import { createAuthority } from '../support/certificates.ts';
 import { createContent, serveContent, startRawServer, startServer } from '../support/hostile-registry.ts';
-import { startInternet, startProxy } from '../support/internet.ts';
+import { startInternet } from '../support/internet.ts';
+import { startProxy } from '../support/proxy.ts';
 import { afterTest, closing, readBlob, repository, tagged, upstreamTo } from '../support/upstream.ts';
 
 const INDEX = { schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests: [] };

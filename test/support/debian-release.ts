@@ -1,0 +1,137 @@
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { homedir, tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { attempt, type Programs, run, type ServerOptions, startServer } from './processes.ts';
+
+/** A release of Debian, and what to take of it. */
+export interface ReleasePlan {
+  readonly name: string;
+  /** Suites to read packages from; the last one is preferred. */
+  readonly suites: readonly string[];
+  readonly packages: readonly string[];
+  /** Its programs find cgroups of version 2 alone, without controllers, whatever this machine has. */
+  readonly hasBareCgroups2?: boolean;
+}
+
+/** Packages of another release with all that they depend on, unpacked below a cache folder and installed nowhere. */
+export interface DebianRelease {
+  /** Of the packages that the release has; the others are lacking. */
+  readonly versions: ReadonlyMap<string, string>;
+  readonly programs: Programs;
+}
+
+export const DEBIAN_RELEASE = ['root', 'apt-get', 'dpkg', 'unshare', 'chroot'];
+
+const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
+const ARCHIVE = process.env['METAHUB_DEBIAN_ARCHIVE'] ?? 'http://deb.debian.org/debian';
+
+/** Where unpacked releases are kept from one run to the next. */
+function cacheFolder(): string {
+  const base = process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache');
+  return join(base, 'metahub-runtimes');
+}
+
+/** Options that make apt know of this release and of no installed package. */
+function aptOptions(folder: string, { suites }: ReleasePlan): readonly string[] {
+  mkdirSync(join(folder, 'lists', 'partial'), { recursive: true });
+  mkdirSync(join(folder, 'cache', 'archives', 'partial'), { recursive: true });
+  const sources = suites.map((suite) => `deb [signed-by=${KEYRING}] ${ARCHIVE} ${suite} main\n`);
+  writeFileSync(join(folder, 'sources.list'), sources.join(''));
+  writeFileSync(join(folder, 'status'), '');
+  const settings = {
+    'Dir::Etc::SourceList': join(folder, 'sources.list'),
+    'Dir::Etc::SourceParts': '/dev/null',
+    'Dir::Etc::Preferences': '/dev/null',
+    'Dir::Etc::PreferencesParts': '/dev/null',
+    'Dir::State': folder,
+    'Dir::State::status': join(folder, 'status'),
+    'Dir::Cache': join(folder, 'cache'),
+    'APT::Default-Release': suites.at(-1) ?? '',
+    'APT::Install-Recommends': 'false',
+    'APT::Sandbox::User': 'root',
+  };
+  return Object.entries(settings).flatMap(([name, value]) => ['-o', `${name}=${value}`]);
+}
+
+/** The version that apt would install of each package that the release has. */
+async function candidates(apt: readonly string[], { packages }: ReleasePlan): Promise<Map<string, string>> {
+  const versions = new Map<string, string>();
+  for (const name of packages) {
+    const policy = await run('apt-cache', [...apt, 'policy', name]);
+    const version = /^ {2}Candidate: (?!\(none\))(\S+)/m.exec(policy)?.[1];
+    if (version !== undefined) versions.set(name, version);
+  }
+  return versions;
+}
+
+/** Every process in the tree has mounts of its own, so that nothing of it stays when it ends. */
+const ENTER = `tree=$1; shift
+mount --make-rprivate /
+mount --bind "$tree" "$tree"
+for shared in /proc /sys /dev "$1"; do mkdir -p "$tree$shared"; mount --rbind "$shared" "$tree$shared"; done
+shift
+mkdir -p "$tree/run"; mount -t tmpfs tmpfs "$tree/run"
+if [ "$1" = bare-cgroups2 ]; then shift; mount -t cgroup2 cgroup2 "$tree/sys/fs/cgroup"; fi
+export HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+exec chroot "$tree" "$@"
+`;
+
+function programsIn(folder: string, tree: string, { hasBareCgroups2 }: ReleasePlan): Programs {
+  const script = join(folder, 'enter.sh');
+  writeFileSync(script, ENTER);
+  const fixed = [tree, tmpdir(), ...(hasBareCgroups2 ? ['bare-cgroups2'] : [])];
+  const enter = (command: string, args: readonly string[]) =>
+    ['unshare', ['--mount', '/bin/sh', script, ...fixed, command, ...args]] as const;
+  return {
+    attempt: (command, args, options) => attempt(...enter(command, args), options),
+    run: (command, args, options) => run(...enter(command, args), options),
+    startServer(options: ServerOptions) {
+      const [command, args] = enter(options.command, options.args);
+      return startServer({ ...options, command, args });
+    },
+  };
+}
+
+async function unpack(tree: string, archives: readonly string[]): Promise<void> {
+  rmSync(tree, { recursive: true, force: true });
+  mkdirSync(tree, { recursive: true });
+  for (const archive of archives) await run('dpkg', ['--extract', archive, tree]);
+  mkdirSync(join(tree, 'etc'), { recursive: true });
+  for (const name of ['hosts', 'passwd', 'group', 'nsswitch.conf']) {
+    if (existsSync(`/etc/${name}`)) copyFileSync(`/etc/${name}`, join(tree, 'etc', name));
+  }
+}
+
+/**
+ * Fetches the packages that the release has, unless they are unpacked already.
+ * @throws when the archive cannot be reached and nothing is unpacked
+ */
+export async function openDebianRelease(plan: ReleasePlan): Promise<DebianRelease> {
+  const folder = join(cacheFolder(), plan.name);
+  const [tree, record] = [join(folder, 'tree'), join(folder, 'unpacked.json')];
+  const apt = aptOptions(folder, plan);
+  const updated = await attempt('apt-get', [...apt, '--quiet', '--quiet', '--error-on=any', 'update']);
+  const unpacked = existsSync(record) ? readFileSync(record, 'utf8') : undefined;
+  if (updated.status !== 0 && unpacked === undefined) throw new Error(updated.stderr.trim());
+  const versions = await candidates(apt, plan);
+  // Without base-files a tree lacks the links of a merged /usr.
+  const install = [...apt, '--quiet', '--quiet', '--yes', 'install', 'base-files', ...versions.keys()];
+  const wanted = (await run('apt-get', [...install, '--print-uris', '--download-only']))
+    .split('\n')
+    .map((line) => line.split(' ')[1])
+    .filter((name) => name?.endsWith('.deb'));
+  // apt names what it lacks; the rest lies among the archives already.
+  if (wanted.length > 0 || unpacked !== JSON.stringify([...versions])) {
+    await run('apt-get', [...apt, 'clean']);
+    await run('apt-get', [...install, '--download-only'], { timeoutMs: 600_000 });
+    const archives = join(folder, 'cache', 'archives');
+    const found = await run('find', [archives, '-maxdepth', '1', '-name', '*.deb']);
+    rmSync(record, { force: true });
+    await unpack(
+      tree,
+      found.split('\n').filter((path) => basename(path) !== ''),
+    );
+    writeFileSync(record, JSON.stringify([...versions]));
+  }
+  return { versions, programs: programsIn(folder, tree, plan) };
+}

@@ -1,0 +1,83 @@
+import {
+  createServer,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  request,
+  type ServerResponse,
+} from 'node:http';
+import { buffer } from 'node:stream/consumers';
+import { digestOf } from '../../src/oci/digest.ts';
+import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
+import { listenOnLoopback } from './loopback.ts';
+import type { Workplace } from './workplace.ts';
+
+interface Referring {
+  readonly mediaType?: string;
+  readonly artifactType?: string;
+  readonly config?: { readonly mediaType?: string };
+  readonly subject?: { readonly digest: string };
+  readonly annotations?: Readonly<Record<string, string>>;
+}
+
+const MANIFEST = /^\/v2\/(.+)\/manifests\/([^/?]+)$/;
+const REFERRERS = /^\/v2\/(.+)\/referrers\/([^/?]+)(?:\?(.*))?$/;
+
+/**
+ * The referrers API in front of a registry that lacks it, which remembers what is pushed through it.
+ * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#listing-referrers
+ */
+export async function startReferrersApi(
+  workplace: Workplace,
+  registry: string,
+): Promise<{ readonly url: string }> {
+  const referrers = new Map<string, object[]>();
+
+  /** Notes what a pushed manifest refers to; answers the digest of that. */
+  function note(name: string, bytes: Buffer, { 'content-type': type = '' }: IncomingHttpHeaders) {
+    const { subject, artifactType, config, annotations } = JSON.parse(bytes.toString()) as Referring;
+    if (subject === undefined) return undefined;
+    const key = `${name}@${subject.digest}`;
+    const descriptor = {
+      ...{ mediaType: type, digest: digestOf(bytes), size: bytes.length, annotations },
+      artifactType: artifactType ?? config?.mediaType,
+    };
+    referrers.set(key, [...(referrers.get(key) ?? []), descriptor]);
+    return subject.digest;
+  }
+
+  function list(response: ServerResponse, [, name = '', digest = '', query = '']: readonly string[]): void {
+    const wanted = new URLSearchParams(query).get('artifactType');
+    const all = (referrers.get(`${name}@${digest}`) ?? []) as { artifactType?: string }[];
+    const manifests = wanted === null ? all : all.filter(({ artifactType }) => artifactType === wanted);
+    response.writeHead(200, {
+      'content-type': MEDIA_TYPE.ociIndex,
+      ...(wanted === null ? {} : { 'oci-filters-applied': 'artifactType' }),
+    });
+    response.end(JSON.stringify({ schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests }));
+  }
+
+  async function answer(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
+    const { method = '', url = '', headers } = incoming;
+    const asked = REFERRERS.exec(url);
+    if (asked !== null) return list(outgoing, asked);
+    const body = await buffer(incoming);
+    const name = method === 'PUT' ? MANIFEST.exec(url)?.[1] : undefined;
+    const subject = name === undefined ? undefined : note(name, body, headers);
+    const onward = request(`${registry}${url}`, { method, headers }, (reply) => {
+      const more = subject === undefined ? {} : { 'oci-subject': subject };
+      outgoing.writeHead(reply.statusCode ?? 502, { ...reply.headers, ...more });
+      reply.pipe(outgoing);
+    });
+    onward.on('error', () => outgoing.destroy()).end(body);
+  }
+
+  const server = createServer((incoming, outgoing) => {
+    answer(incoming, outgoing).catch(() => outgoing.destroy());
+  });
+  const port = await listenOnLoopback(server);
+  workplace.onClose(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return { url: `http://127.0.0.1:${port}` };
+}
