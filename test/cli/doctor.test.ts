@@ -9,6 +9,7 @@ import {
   credentialsCheck,
   diskCheck,
   featuresCheck,
+  isContainerdStore,
   ownCertificateCheck,
   proxyCheck,
 } from '../../src/cli/commands/doctor/machine.ts';
@@ -287,4 +288,18 @@ describe('doctor’s checks of the mirror', () => {
     });
     expect(await named(`http://127.0.0.1:${port}`, 'mirror')).toMatchObject({ status: 'warn' });
   });
+});
+
+// `docker info --format '{{json .DriverStatus}}'` of dockerd 28.5.2 with either image store, and of 20.10.24.
+test.each([
+  ['the containerd store', '[["driver-type","io.containerd.snapshotter.v1"]]', true],
+  [
+    'the classic store',
+    '[["Backing Filesystem","extfs"],["Supports d_type","true"],["Using metacopy","false"],["Native Overlay Diff","true"],["userxattr","false"]]',
+    false,
+  ],
+  ['no dockerd', 'null', undefined],
+  ['no docker', '', undefined],
+])('isContainerdStore() of what docker info says of %s', (_, output, expected) => {
+  expect(isContainerdStore(output)).toBe(expected);
 });

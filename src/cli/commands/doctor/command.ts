@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { printable, wrap } from '../../../lib/text.ts';
+import { DOCKER_HUB } from '../../../oci/reference.ts';
 import { helpText } from '../../help-text.ts';
 import { painted } from '../../output.ts';
 import { installedService } from '../../settings/installed-service.ts';
@@ -11,7 +12,7 @@ import {
   type TargetFlags,
 } from '../../settings/mirror-target.ts';
 import { SERVE_SETTINGS } from '../../settings/table.ts';
-import { allowedUpstreams } from '../../settings/upstreams.ts';
+import { allowedUpstreams, passesOn } from '../../settings/upstreams.ts';
 import type { Check, NamedResult } from './check.ts';
 
 interface DoctorFlags extends TargetFlags {
@@ -62,6 +63,8 @@ async function checksOf(flags: DoctorFlags): Promise<readonly Check[]> {
     ]);
   const files = configFilesAt('/');
   const runtimes = installedRuntimes(files);
+  const hasDocker = runtimes.some(({ name }) => name === 'docker');
+  const allowed = allowedUpstreams(values);
   const now = () => Date.now();
   const environment = service?.environment ?? process.env;
   const { given } = loginFiles(process.env);
@@ -70,7 +73,7 @@ async function checksOf(flags: DoctorFlags): Promise<readonly Check[]> {
   return [
     ...mirrorChecks(target.url),
     ...upstreams.upstreamChecks({
-      upstreams: upstreams.upstreamsToCheck(values.upstream, allowedUpstreams(values)),
+      upstreams: upstreams.upstreamsToCheck(values.upstream, allowed),
       environment,
       credentials: createKeychain({ files: given, warn: () => {} }),
       now,
@@ -81,7 +84,8 @@ async function checksOf(flags: DoctorFlags): Promise<readonly Check[]> {
     machine.diskCheck(data),
     machine.featuresCheck(lists, claimed),
     ...runtimeChecks(runtimes, files, target),
-    ...(runtimes.some(({ name }) => name === 'docker') ? [machine.DOCKER_LEVELS_CHECK] : []),
+    ...(hasDocker ? [machine.DOCKER_LEVELS_CHECK] : []),
+    ...(hasDocker && passesOn(allowed.get(DOCKER_HUB)) ? [machine.DOCKER_LOGIN_CHECK] : []),
   ];
 }
 

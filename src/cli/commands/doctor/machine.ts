@@ -158,3 +158,39 @@ export const DOCKER_LEVELS_CHECK: Check = {
     );
   },
 };
+
+const CONTAINERD_STORE = /^io\.containerd\.snapshotter\./;
+
+/** Does this `DriverStatus` of `docker info`, as JSON, tell of the containerd image store? Undefined: it is none. */
+export function isContainerdStore(driverStatus: string): boolean | undefined {
+  let pairs: unknown;
+  try {
+    pairs = JSON.parse(driverStatus);
+  } catch {
+    return undefined;
+  }
+  if (!Array.isArray(pairs)) return undefined;
+  return pairs.some(
+    (pair) => Array.isArray(pair) && pair[0] === 'driver-type' && CONTAINERD_STORE.test(String(pair[1])),
+  );
+}
+
+/** Does dockerd show the mirror the login for Docker Hub, which the mirror is to pass through? */
+export const DOCKER_LOGIN_CHECK: Check = {
+  name: 'docker: shows its login',
+  run: async () => {
+    const status = await outputOf('docker', 'info', '--format', '{{json .DriverStatus}}');
+    const hasContainerdStore = isContainerdStore(status ?? '');
+    if (hasContainerdStore === undefined)
+      return warn(
+        'dockerd does not say which image store it has',
+        'See that it runs: systemctl status docker.',
+      );
+    return hasContainerdStore
+      ? warn(
+          'passThrough is set for docker.io, and dockerd’s containerd image store shows its login to no mirror: private images come from Docker Hub itself, untailored',
+          'Store the login for the mirror (/etc/metahub/auth.json), or use the classic image store: docs/private-images.md.',
+        )
+      : pass('dockerd’s classic image store shows the mirror its login for docker.io');
+  },
+};
