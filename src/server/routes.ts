@@ -138,7 +138,8 @@ function referenceIn(text: string): ManifestReference {
   const reference = parseManifestReference(text);
   if (reference !== undefined) return reference;
   if (text.includes(':')) throw new RegistryError('DIGEST_INVALID', 'malformed digest');
-  throw new RegistryError('TAG_INVALID', 'malformed tag');
+  // No registry can have it: the spec knows 404 only, and the conformance suite asks for `.INVALID_MANIFEST_NAME`.
+  throw new RegistryError('MANIFEST_UNKNOWN', 'malformed tag');
 }
 
 function pageBounds({ n, last }: Query): { limit: number | undefined; after: Tag | undefined } {
@@ -194,7 +195,7 @@ function parseResource(path: string, query: Query, rules: HostRules): Route | un
 /**
  * What the raw request target asks for. It is refused when malformed, never cleaned: a path is compared as it was sent,
  * and a name with `%`, `..`, `//` or upper case is none.
- * @throws {RegistryError} NAME_INVALID, DIGEST_INVALID, TAG_INVALID, PAGINATION_NUMBER_INVALID; DENIED for a source host
+ * @throws {RegistryError} NAME_INVALID, DIGEST_INVALID, MANIFEST_UNKNOWN, PAGINATION_NUMBER_INVALID; DENIED for a source host
  * that is not allowed; UNSUPPORTED with 404 for a path that is not of the API, with 400 for a malformed query.
  * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#endpoints
  */
