@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { transformSync } from 'esbuild';
 import { parseAst } from 'vite';
 
-/** A test of one of the sixty faults, as it stands in the sources. */
+/** A test of one of the faults, as it stands in the sources. */
 export interface FaultTest {
   readonly number: number;
   /** `test/store/disk-faults.test.ts`. */

@@ -12,7 +12,7 @@ import {
   writeFaultResults,
 } from './fault-results.ts';
 import { collectFaultTests, type FaultTest } from './fault-tests.ts';
-import { FAULT_GROUPS, type Fault } from './sixty-faults.ts';
+import { FAULT_GROUPS, type Fault } from './faults.ts';
 
 // `npm run reliability` writes docs/reliability.md from what the tests of faults came to. It runs the files with tests that
 // no run has reported as passed; `npm run reliability -- --all` runs every file.
@@ -30,7 +30,7 @@ A digest is immutable: once held, upstream is never asked for it again. A tag th
 with a \`Warning\` header and a line in the log; where nothing is held the client hears so at once, so that it can turn to the
 registry itself.
 
-Each of these sixty faults has tests that provoke it for real: hostile servers on real sockets, a full file system, a killed
+Each of these faults has tests that provoke it for real: hostile servers on real sockets, a full file system, a killed
 process, real dockerd, containerd and podman. The names of the tests are listed below the tables, as a run has reported them: a
 test that was skipped, failed or is missing counts for nothing.
 

@@ -156,7 +156,7 @@ describe('metahub push', () => {
     expect(hub.requests.filter((request) => request.startsWith('POST'))).toEqual([]);
   });
 
-  test('has a running mirror serve what was pushed, though it believes tags for an hour', async () => {
+  test('fault 83: a pull right after a push: a running mirror serves what was pushed, though it believes tags for an hour', async () => {
     const hub = await registry();
     putImage(hub, 'qnib/plain', 'generic');
     putImage(hub, 'qnib/plain', 'cpu-skylake');

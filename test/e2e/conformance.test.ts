@@ -115,144 +115,148 @@ async function startMode(workplace: Workplace, upstream: string, mode: Mode) {
     fetch(`${metahub.url}/v2/${path}`, { method, headers: { ...login, ...headers } });
 }
 
-describeWith(['docker-registry'], 'the conformance suite’s checks of a registry to read from', () => {
-  let workplace: Workplace;
-  let content: Content;
-  const asks = new Map<Mode, Awaited<ReturnType<typeof startMode>>>();
+describeWith(
+  ['docker-registry'],
+  'fault 79: the conformance suite: its checks of a registry to read from',
+  () => {
+    let workplace: Workplace;
+    let content: Content;
+    const asks = new Map<Mode, Awaited<ReturnType<typeof startMode>>>();
 
-  beforeAll(async () => {
-    workplace = openWorkplace();
-    const pushed = await pushContent(workplace);
-    content = pushed.content;
+    beforeAll(async () => {
+      workplace = openWorkplace();
+      const pushed = await pushContent(workplace);
+      content = pushed.content;
+      for (const mode of ['node', 'site'] as const) {
+        const place = openWorkplace();
+        workplace.onClose(() => place.close());
+        asks.set(mode, await startMode(place, pushed.url, mode));
+      }
+    });
+    afterAll(() => workplace?.close());
+
     for (const mode of ['node', 'site'] as const) {
-      const place = openWorkplace();
-      workplace.onClose(() => place.close());
-      asks.set(mode, await startMode(place, pushed.url, mode));
-    }
-  });
-  afterAll(() => workplace?.close());
-
-  for (const mode of ['node', 'site'] as const) {
-    const ask: Awaited<ReturnType<typeof startMode>> = (...request) => {
-      const asking = asks.get(mode);
-      if (asking === undefined) throw new Error(`no ${mode} mode was started`);
-      return asking(...request);
-    };
-    const statusOf = async (...request: Parameters<typeof ask>) => (await ask(...request)).status;
-    const blob = (digest: Digest) => `${NAME}/blobs/${digest}`;
-    const manifest = (reference: string) => `${NAME}/manifests/${reference}`;
-    const tagsOf = async (query: string) => {
-      const answer = await ask('GET', `${NAME}/tags/list${query}`);
-      expect(answer.status).toBe(200);
-      return ((await answer.json()) as { tags: string[] }).tags;
-    };
-    const referrersOf = async (digest: Digest, query = '') => {
-      const answer = await ask('GET', `${NAME}/referrers/${digest}${query}`);
-      expect(answer.status).toBe(200);
-      expect(answer.headers.get('content-type')).toBe(MEDIA_TYPE.ociIndex);
-      return { filters: answer.headers.get('oci-filters-applied'), ...((await answer.json()) as Index) };
-    };
-
-    for (const method of ['HEAD', 'GET'] as const) {
-      test(`${mode}: ${method} of an absent blob is 404`, async () => {
-        expect(await statusOf(method, blob(ABSENT))).toBe(404);
-      });
-
-      test(`${mode}: ${method} of a blob is 200 with its digest`, async () => {
-        const answer = await ask(method, blob(digestOf(content.config)));
+      const ask: Awaited<ReturnType<typeof startMode>> = (...request) => {
+        const asking = asks.get(mode);
+        if (asking === undefined) throw new Error(`no ${mode} mode was started`);
+        return asking(...request);
+      };
+      const statusOf = async (...request: Parameters<typeof ask>) => (await ask(...request)).status;
+      const blob = (digest: Digest) => `${NAME}/blobs/${digest}`;
+      const manifest = (reference: string) => `${NAME}/manifests/${reference}`;
+      const tagsOf = async (query: string) => {
+        const answer = await ask('GET', `${NAME}/tags/list${query}`);
         expect(answer.status).toBe(200);
-        expect(answer.headers.get('docker-content-digest')).toBe(digestOf(content.config));
-        const bytes = Buffer.from(await answer.arrayBuffer());
-        expect(bytes.equals(method === 'GET' ? content.config : Buffer.alloc(0))).toBe(true);
-      });
+        return ((await answer.json()) as { tags: string[] }).tags;
+      };
+      const referrersOf = async (digest: Digest, query = '') => {
+        const answer = await ask('GET', `${NAME}/referrers/${digest}${query}`);
+        expect(answer.status).toBe(200);
+        expect(answer.headers.get('content-type')).toBe(MEDIA_TYPE.ociIndex);
+        return { filters: answer.headers.get('oci-filters-applied'), ...((await answer.json()) as Index) };
+      };
 
-      test(`${mode}: ${method} of an absent manifest is 404`, async () => {
-        expect(await statusOf(method, manifest('.INVALID_MANIFEST_NAME'))).toBe(404);
-      });
+      for (const method of ['HEAD', 'GET'] as const) {
+        test(`${mode}: ${method} of an absent blob is 404`, async () => {
+          expect(await statusOf(method, blob(ABSENT))).toBe(404);
+        });
 
-      for (const name of ['first', 'second'] as const) {
-        test(`${mode}: ${method} of the ${name} manifest by digest is 200`, async () => {
-          const answer = await ask(method, manifest(content[name]), OCI_MANIFEST);
+        test(`${mode}: ${method} of a blob is 200 with its digest`, async () => {
+          const answer = await ask(method, blob(digestOf(content.config)));
           expect(answer.status).toBe(200);
-          expect(answer.headers.get('docker-content-digest')).toBe(content[name]);
+          expect(answer.headers.get('docker-content-digest')).toBe(digestOf(content.config));
+          const bytes = Buffer.from(await answer.arrayBuffer());
+          expect(bytes.equals(method === 'GET' ? content.config : Buffer.alloc(0))).toBe(true);
+        });
+
+        test(`${mode}: ${method} of an absent manifest is 404`, async () => {
+          expect(await statusOf(method, manifest('.INVALID_MANIFEST_NAME'))).toBe(404);
+        });
+
+        for (const name of ['first', 'second'] as const) {
+          test(`${mode}: ${method} of the ${name} manifest by digest is 200`, async () => {
+            const answer = await ask(method, manifest(content[name]), OCI_MANIFEST);
+            expect(answer.status).toBe(200);
+            expect(answer.headers.get('docker-content-digest')).toBe(content[name]);
+          });
+        }
+
+        test(`${mode}: ${method} of a manifest by tag is 200`, async () => {
+          const answer = await ask(method, manifest('tagtest0'), OCI_MANIFEST);
+          expect(answer.status).toBe(200);
+          expect(answer.headers.get('docker-content-digest')).toBe(content.first);
         });
       }
 
-      test(`${mode}: ${method} of a manifest by tag is 200`, async () => {
-        const answer = await ask(method, manifest('tagtest0'), OCI_MANIFEST);
-        expect(answer.status).toBe(200);
-        expect(answer.headers.get('docker-content-digest')).toBe(content.first);
+      test(`${mode}: a malformed digest is answered with one of the spec’s error codes`, async () => {
+        const answer = await ask('GET', manifest('sha256:totallywrong'));
+        expect(answer.status).toBe(400);
+        const { errors } = (await answer.json()) as { errors: { code: string }[] };
+        expect(errors[0]?.code).toBe('DIGEST_INVALID');
       });
-    }
 
-    test(`${mode}: a malformed digest is answered with one of the spec’s error codes`, async () => {
-      const answer = await ask('GET', manifest('sha256:totallywrong'));
-      expect(answer.status).toBe(400);
-      const { errors } = (await answer.json()) as { errors: { code: string }[] };
-      expect(errors[0]?.code).toBe('DIGEST_INVALID');
-    });
-
-    test(`${mode}: the tags are listed`, async () => {
-      expect(await tagsOf('')).toEqual(['tagtest0', ...TAGS]);
-    });
-
-    test(`${mode}: n limits the tags`, async () => {
-      expect(await tagsOf('?n=2')).toEqual(['tagtest0', 'test0']);
-    });
-
-    test(`${mode}: last sets the start of the tags`, async () => {
-      expect(await tagsOf('?n=2&last=test0')).toEqual(['test1', 'test2']);
-    });
-
-    test(`${mode}: referrers of a digest that nobody has are an empty index`, async () => {
-      expect((await referrersOf(ABSENT)).manifests).toEqual([]);
-    });
-
-    test(`${mode}: referrers are listed with their annotations`, async () => {
-      const { manifests } = await referrersOf(content.subject);
-      expect(manifests.map(({ annotations }) => annotations)).toEqual(
-        [0, 1, 2, 3, 4].map((at) => ({ at: String(at) })),
-      );
-    });
-
-    test(`${mode}: referrers are filtered by artifact type, which the answer says`, async () => {
-      const type = encodeURIComponent(TYPES[0] ?? '');
-      const { manifests, filters } = await referrersOf(content.subject, `?artifactType=${type}`);
-      expect([filters, manifests.length]).toEqual(['artifactType', 2]);
-    });
-
-    test(`${mode}: referrers of a manifest that is missing are listed`, async () => {
-      const { manifests } = await referrersOf(content.absentSubject);
-      expect(manifests.map(({ digest }) => digest)).toEqual([content.orphan]);
-    });
-
-    // What the successor of the suite adds.
-    test(`${mode}: the API announces itself`, async () => {
-      expect(await statusOf('GET', '')).toBe(200);
-    });
-
-    for (const name of ['emptyIndex', 'nestedIndex', 'large', 'withUnknownFields'] as const) {
-      test(`${mode}: a manifest is delivered byte for byte: ${name}`, async () => {
-        const answer = await ask('GET', manifest(content[name]));
-        expect(answer.status).toBe(200);
-        expect(digestOf(Buffer.from(await answer.arrayBuffer()))).toBe(content[name]);
+      test(`${mode}: the tags are listed`, async () => {
+        expect(await tagsOf('')).toEqual(['tagtest0', ...TAGS]);
       });
-    }
 
-    for (const [range, status, first, last] of [
-      ['bytes=0-9', 206, 0, 9],
-      ['bytes=10-', 206, 10, -1],
-      ['bytes=-10', 206, -10, -1],
-      ['bytes=0-99999', 206, 0, -1],
-      ['bytes=99999-', 416, 0, 0],
-    ] as const) {
-      test(`${mode}: a blob’s range ${range} is ${status}`, async () => {
-        const answer = await ask('GET', blob(digestOf(content.config)), { range });
-        expect(answer.status).toBe(status);
-        if (status !== 206) return;
-        const part = content.config.subarray(first, last === -1 ? undefined : last + 1);
-        expect(Buffer.from(await answer.arrayBuffer()).equals(part)).toBe(true);
+      test(`${mode}: n limits the tags`, async () => {
+        expect(await tagsOf('?n=2')).toEqual(['tagtest0', 'test0']);
       });
+
+      test(`${mode}: last sets the start of the tags`, async () => {
+        expect(await tagsOf('?n=2&last=test0')).toEqual(['test1', 'test2']);
+      });
+
+      test(`${mode}: referrers of a digest that nobody has are an empty index`, async () => {
+        expect((await referrersOf(ABSENT)).manifests).toEqual([]);
+      });
+
+      test(`${mode}: referrers are listed with their annotations`, async () => {
+        const { manifests } = await referrersOf(content.subject);
+        expect(manifests.map(({ annotations }) => annotations)).toEqual(
+          [0, 1, 2, 3, 4].map((at) => ({ at: String(at) })),
+        );
+      });
+
+      test(`${mode}: referrers are filtered by artifact type, which the answer says`, async () => {
+        const type = encodeURIComponent(TYPES[0] ?? '');
+        const { manifests, filters } = await referrersOf(content.subject, `?artifactType=${type}`);
+        expect([filters, manifests.length]).toEqual(['artifactType', 2]);
+      });
+
+      test(`${mode}: referrers of a manifest that is missing are listed`, async () => {
+        const { manifests } = await referrersOf(content.absentSubject);
+        expect(manifests.map(({ digest }) => digest)).toEqual([content.orphan]);
+      });
+
+      // What the successor of the suite adds.
+      test(`${mode}: the API announces itself`, async () => {
+        expect(await statusOf('GET', '')).toBe(200);
+      });
+
+      for (const name of ['emptyIndex', 'nestedIndex', 'large', 'withUnknownFields'] as const) {
+        test(`${mode}: a manifest is delivered byte for byte: ${name}`, async () => {
+          const answer = await ask('GET', manifest(content[name]));
+          expect(answer.status).toBe(200);
+          expect(digestOf(Buffer.from(await answer.arrayBuffer()))).toBe(content[name]);
+        });
+      }
+
+      for (const [range, status, first, last] of [
+        ['bytes=0-9', 206, 0, 9],
+        ['bytes=10-', 206, 10, -1],
+        ['bytes=-10', 206, -10, -1],
+        ['bytes=0-99999', 206, 0, -1],
+        ['bytes=99999-', 416, 0, 0],
+      ] as const) {
+        test(`${mode}: a blob’s range ${range} is ${status}`, async () => {
+          const answer = await ask('GET', blob(digestOf(content.config)), { range });
+          expect(answer.status).toBe(status);
+          if (status !== 206) return;
+          const part = content.config.subarray(first, last === -1 ? undefined : last + 1);
+          expect(Buffer.from(await answer.arrayBuffer()).equals(part)).toBe(true);
+        });
+      }
     }
-  }
-});
+  },
+);

@@ -15,7 +15,7 @@ const NEWEST = 'docker.io/qnib/newest:latest';
 const PROGRAMS = ['containerd', 'ctr', 'runc', 'podman', 'skopeo', 'dockerd', 'docker'];
 
 /** Every runtime may go on to the registry behind the mirror, which would give it an image that does not run. */
-describeWith([...MIRRORED_REGISTRY, ...PROGRAMS], 'an image of which no entry runs on the host', () => {
+describeWith([...MIRRORED_REGISTRY, ...PROGRAMS], 'fault 65: an image of which no entry runs', () => {
   let workplace: Workplace;
   let scene: MirroredRegistry;
   /** A registries.conf with the mirror before the registry itself. */

@@ -122,7 +122,7 @@ describe('flags that the kernel cannot print', () => {
   });
 });
 
-describe('flags without those that they need', () => {
+describe('fault 64: a flag without those that it needs', () => {
   test('avx2 without avx and xsave (QEMU under Hyper-V) does not count, nor what builds on it', () => {
     const cpu = printedOf('skylake', {});
     const flags = cpu.flags.filter((flag) => flag !== 'xsave');

@@ -58,7 +58,7 @@ async function mirrorOf(next: FakeRegistry, feature: string, options: MirrorOpti
 const byDigest = (digest: Digest) => ({ kind: 'digest', digest }) as const;
 const unknown = { status: 404 };
 
-describe('a digest that another mirror derived', () => {
+describe('fault 81: a digest that another mirror derived', () => {
   test.each(FEATURES.slice(1))('for %s is delivered byte for byte, and said', async (feature) => {
     const next = createFakeRegistry();
     const upstreamDigest = putIndex(next, 'latest', ...FEATURES);

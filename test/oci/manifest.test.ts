@@ -339,13 +339,18 @@ describe('parseManifestDocument()', () => {
       { architecture: 'arm', variant: 'v7' },
     ],
     [{ os: 'linux', architecture: 'i386', variant: 'x' }, { architecture: '386' }],
-  ])('reads the platform %j in one spelling, and keeps what was written in raw', (platform, expected) => {
-    const document = parse({ schemaVersion: 2, manifests: [{ ...entry, platform }] });
-    if (document.kind !== 'index') throw new Error(document.kind);
-    expect(document.entries[0]?.platform).toMatchObject(expected);
-    expect(document.entries[0]?.platform?.variant).toBe('variant' in expected ? expected.variant : undefined);
-    expect(document.entries[0]?.raw['platform']).toEqual(platform);
-  });
+  ])(
+    'fault 63: another spelling of a platform: reads the platform %j in one spelling, and keeps what was written in raw',
+    (platform, expected) => {
+      const document = parse({ schemaVersion: 2, manifests: [{ ...entry, platform }] });
+      if (document.kind !== 'index') throw new Error(document.kind);
+      expect(document.entries[0]?.platform).toMatchObject(expected);
+      expect(document.entries[0]?.platform?.variant).toBe(
+        'variant' in expected ? expected.variant : undefined,
+      );
+      expect(document.entries[0]?.raw['platform']).toEqual(platform);
+    },
+  );
 
   test.each([
     ['an image manifest', {}, true],

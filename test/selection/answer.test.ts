@@ -162,7 +162,7 @@ describe('a derived index', () => {
     ]);
   });
 
-  test('spells the winner’s platform as runtimes do, whatever the author wrote', () => {
+  test('fault 63: another spelling of a platform: the winner’s is as runtimes spell it', () => {
     const one: Entries = { plain: '', it: { on: 'Linux/x86_64', variant: 'V3' }, arm: { on: 'Linux/ARM64' } };
     const { json } = derived('cpu:haswell', one);
     expect(platformsOf(json)).toEqual([

@@ -51,7 +51,7 @@ function kept(
 const variants = (architecture: string, names: readonly string[]): Entries =>
   Object.fromEntries(names.map((variant) => [variant, { on: `linux/${architecture}`, variant }]));
 
-describe('ordered variants: the newest that the host reaches wins, wherever it stands', () => {
+describe('fault 61: values ranked by position: the newest that the host reaches wins, wherever it stands', () => {
   const PI2 = hostWith('arm', 'v7');
   const PI_ZERO = hostWith('arm', 'v6');
   selectionCases('of 32-bit arm', {
@@ -156,7 +156,7 @@ describe('ordered variants: the newest that the host reaches wins, wherever it s
   });
 });
 
-describe('an image that nobody marked for hardware', () => {
+describe('fault 61: values ranked by position: an image that nobody marked for hardware is left as it is', () => {
   test.each([
     ['v5 and v7 on v7', hostWith('arm', 'v7'), variants('arm', ['v5', 'v7'])],
     ['v6 and v7 on v6', hostWith('arm', 'v6'), variants('arm', ['v6', 'v7'])],
@@ -190,7 +190,7 @@ describe('an image that nobody marked for hardware', () => {
   });
 });
 
-describe('what stands beside the images of the platform', () => {
+describe('fault 62: an entry that is no image: what stands beside the images of the platform', () => {
   const soci = (about: string): EntrySpec => ({
     artifactType: SOCI,
     annotations: { 'com.amazon.soci.image-manifest-digest': digestNamed(about) },
@@ -282,7 +282,7 @@ describe('what stands beside the images of the platform', () => {
   });
 });
 
-describe('a plain entry that may be built for more than the marked one', () => {
+describe('fault 66: a plain entry built for a higher level', () => {
   const almalinux: Entries = { plain: '', v2: { variant: 'v2' } };
 
   function notes({ selection }: Answer, host: string) {

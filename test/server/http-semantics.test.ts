@@ -50,7 +50,7 @@ const LOGIN_REQUIRED = {
   error: new RegistryError('UNAUTHORIZED', 'log in', { headers: { 'www-authenticate': 'Basic realm="x"' } }),
 } as const;
 
-describe('Cache-Control', () => {
+describe('fault 77: answers for a login in a shared cache: Cache-Control', () => {
   const paths = (served: Awaited<ReturnType<typeof serveLatest>>) => {
     const blob = served.registry.putBlob(Buffer.from('a layer'));
     return {
@@ -133,7 +133,7 @@ describe('Cache-Control', () => {
   });
 });
 
-describe('pipelined requests', () => {
+describe('fault 78: pipelined and unusual requests: pipelined requests', () => {
   const slow = async (options: Parameters<typeof serve>[0] = {}) => {
     const served = await serveLatest(options);
     let release = () => {};

@@ -27,7 +27,7 @@ const answering =
   (_, response) =>
     void response.writeHead(status, headers).end();
 
-describe('a HEAD that proves nothing is asked again as GET, at the same endpoint', () => {
+describe('fault 67: HEAD refused where GET works: a HEAD that proves nothing is asked again as GET, at the same endpoint', () => {
   const STATUSES = [400, 401, 403, 404, 405, 406, 410, 415, 451, 500, 501, 502, 503];
   test.each(STATUSES)('resolve() finds a tag whose HEAD is answered %s', async (status) => {
     const { server, digest } = await registry(answering(status));

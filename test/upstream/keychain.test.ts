@@ -198,11 +198,14 @@ describe('createStoredLogins()', () => {
     ['HOST', 'registry.test:5000', false],
     ['HOST:4430', 'registry.test', false],
     ['HOST.evil', 'registry.test', false],
-  ])('a login stored as %s is one for %s: %s', async (key, host, isFor) => {
-    const stored = key.replace('HOST', 'registry.test');
-    const file = store({ auths: { [stored]: { auth: basic('ann:1') } } });
-    expect((await logins(file).loginFor(host, NAME)) !== undefined).toBe(isFor);
-  });
+  ])(
+    'fault 70: a login stored with a default port: a login stored as %s is one for %s: %s',
+    async (key, host, isFor) => {
+      const stored = key.replace('HOST', 'registry.test');
+      const file = store({ auths: { [stored]: { auth: basic('ann:1') } } });
+      expect((await logins(file).loginFor(host, NAME)) !== undefined).toBe(isFor);
+    },
+  );
 
   test('a helper that hangs is given up in time, whatever memory is cleared meanwhile', async () => {
     helper('stuck', 'exec sleep 60');

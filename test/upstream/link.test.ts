@@ -15,6 +15,6 @@ test.each([
   ['</next>; title="rel=next"', undefined],
   ['/next; rel="next"', undefined],
   ['', undefined],
-])('the next page in Link: %s is %s', (header, expected) => {
+])('fault 74: corners of the grammar of HTTP: the next page in Link: %s is %s', (header, expected) => {
   expect(linkOf(header, 'next')).toBe(expected);
 });

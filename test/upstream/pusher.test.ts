@@ -47,7 +47,7 @@ const blob = {
   write: async (sink: NodeJS.WritableStream) => void sink.write(BYTES),
 };
 
-describe('a blob is pushed', () => {
+describe('fault 69: a push that is redirected or answered oddly: a blob is pushed', () => {
   test('to the upload’s Location as it was received, with the digest behind its query', async () => {
     const { writes, pusher } = await registry();
     expect(await pusher.blob(app, blob)).toBe('uploaded');

@@ -24,7 +24,7 @@ async function started(handler: Handler) {
   return { server, upstream: upstreamTo(upstreamAt(server.url)) };
 }
 
-describe('a signed Location is followed byte for byte', () => {
+describe('fault 73: a URL that another program would re-encode: a signed Location is followed byte for byte', () => {
   test.each([
     ["/s?disposition=UTF-8''layer.tar&sig=a|b{c}^`&n=%e2%82%ac&p=a+b%2Fc~(x)!*"],
     ["/s/it's~here?sig=%2b%2B"],
@@ -70,7 +70,7 @@ test('a token service’s own query stays as it is, and is added to', async () =
   expect(asked?.target).toBe("/token?tenant=it's|ours&service=s&scope=repository%3Ateam%2Fapp%3Apull");
 });
 
-describe('the digest decides, not the label', () => {
+describe('fault 72: right bytes under a wrong label: the digest decides', () => {
   test('a blob’s right bytes labelled as a web page are the blob', async () => {
     const { upstream } = await started((_, response) => {
       response.writeHead(200, { 'content-type': 'text/html', 'content-length': BYTES.length }).end(BYTES);
@@ -165,7 +165,7 @@ describe('the digest decides, not the label', () => {
   });
 });
 
-describe('interim responses before the answer are skipped', () => {
+describe('fault 74: corners of the grammar of HTTP: interim responses before the answer are skipped', () => {
   const INTERIM = ['HTTP/1.1 100 Continue\r\n\r\n', 'HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n'];
   const manifest = JSON.stringify(INDEX);
   const answer = (interim: string, body: string, type: string) =>
@@ -208,7 +208,7 @@ describe('interim responses before the answer are skipped', () => {
   });
 });
 
-describe('referrers of a registry that answers 404', () => {
+describe('fault 75: referrers answered 404', () => {
   test.each([
     ['nothing', '', 'MANIFEST_UNKNOWN'],
     ['NOT_FOUND', '{"errors":[{"code":"NOT_FOUND"}]}', 'MANIFEST_UNKNOWN'],

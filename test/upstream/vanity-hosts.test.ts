@@ -38,7 +38,7 @@ async function vanity(front: (redirect: Handler) => Handler = (redirect) => redi
   return { server, back, tokens, digest, blob, settings };
 }
 
-describe('a registry that redirects to another one, which challenges', () => {
+describe('fault 68: a redirect to another registry, which challenges', () => {
   test('is pulled from with an anonymous token of that one, for reading only', async () => {
     const { back, digest, blob, settings } = await vanity();
     const upstream = upstreamTo(settings);
@@ -74,7 +74,7 @@ describe('a registry that redirects to another one, which challenges', () => {
   });
 });
 
-describe('a registry that hides what strangers may not see', () => {
+describe('fault 71: a registry that hides with 404: what strangers may not see', () => {
   const LOGIN = { kind: 'basic', username: 'ann', password: 'secret' } as const;
   async function hiding(status: number, challenge: string | undefined) {
     const content = createContent();

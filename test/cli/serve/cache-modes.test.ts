@@ -79,7 +79,7 @@ async function isStored({ metahub }: WholeMirror, layer: string, tags: number): 
   await expect.poll(() => readdirSync(join(layout, 'incoming'))).toEqual([]);
 }
 
-describe('what is deleted while a mirror runs', () => {
+describe('fault 80: content deleted beside the mirror: what is deleted while a mirror runs', () => {
   const deletions: readonly (readonly [string, (data: string) => Promise<void>])[] = [
     [
       'by metahub cache prune --all',

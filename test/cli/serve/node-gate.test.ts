@@ -27,7 +27,7 @@ function admission({ passThrough = true } = {}) {
 }
 
 test.each(['containerd/1.7.24', `${DOCKERD} containerd-client/2.2.0 storage-driver/overlayfs`])(
-  'passThrough reports a client without a login whose image store sends none to a mirror, once: %s',
+  'fault 82: a client that shows no login: passThrough reports it once: %s',
   (userAgent) => {
     const { admit, reported } = admission();
     for (let time = 0; time < 3; time += 1) expect(admit(userAgent)).toMatchObject({ kind: 'admitted' });

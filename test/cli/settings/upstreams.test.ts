@@ -19,7 +19,7 @@ describe('the setting upstream', () => {
     });
   });
 
-  test('a bare NAME is asked where its name says, at private addresses, too', () => {
+  test('fault 76: a registry at a private address: a bare NAME is asked where its name says', () => {
     expect(at(readUpstreams(['registry.gitlab.com']), 'registry.gitlab.com')).toEqual({
       endpoints: [{ url: 'https://registry.gitlab.com', anyAddress: true }],
     });

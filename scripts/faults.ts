@@ -22,7 +22,7 @@ function group(
   };
 }
 
-/** The sixty faults. Tests that provoke one are named `fault N: …`. */
+/** The faults. Tests that provoke one are named `fault N: …`. */
 export const FAULT_GROUPS: readonly FaultGroup[] = [
   group('The registry behind the mirror', 1, [
     ['connection refused', 'A held tag is served stale, with a Warning; anything else is 502 at once.'],
@@ -148,6 +148,64 @@ export const FAULT_GROUPS: readonly FaultGroup[] = [
     ],
     ['CRLF in a header', 'No header of ours ends early, whatever a registry or client has written.'],
     ['a slow reader', 'Memory does not grow: the source waits for the reader.'],
+  ]),
+  group('What other people’s cases showed', 61, [
+    [
+      'values ranked by position',
+      'Variants, CPU flags, levels and versions rank by what they mean, in any order.',
+    ],
+    [
+      'an entry that is no image',
+      'Artifacts, nested indexes and other encodings stay in the answer, and are never chosen.',
+    ],
+    [
+      'another spelling of a platform',
+      '`Linux`, `x86_64`, `V3`, arm `7`: read as containerd reads them, wherever they are written.',
+    ],
+    ['a flag without those that it needs', 'It does not count: its instructions trap.'],
+    [
+      'an image of which no entry runs',
+      'An index that makes runtimes stop, in place of an error after which they install what does not run.',
+    ],
+    [
+      'a plain entry built for a higher level',
+      'The suspicion is named; a baseline is declared by the operator or the publisher.',
+    ],
+    ['HEAD refused where GET works', 'GET is asked once, at the same endpoint.'],
+    [
+      'a redirect to another registry, which challenges',
+      'An anonymous token of that registry; no login is shown to it.',
+    ],
+    [
+      'a push that is redirected or answered oddly',
+      'Redirects are followed as the same method; any 2xx is success.',
+    ],
+    ['a login stored with a default port', 'It is one for the host, and for no other.'],
+    ['a registry that hides with 404', 'It is shown a stored login after its challenge at `/v2/`.'],
+    [
+      'right bytes under a wrong label',
+      'The digest decides; where there is none, the document must be a manifest.',
+    ],
+    ['a URL that another program would re-encode', 'Path and query are sent as they were received.'],
+    [
+      'corners of the grammar of HTTP',
+      'Interim responses, parameters in any order, commas within comments are read as the RFCs have them.',
+    ],
+    ['referrers answered 404', 'The client is told a code after which it looks for the referrers tag.'],
+    ['a registry at a private address', 'The name that the operator wrote is asked where it leads.'],
+    ['answers for a login in a shared cache', 'They are private; only what everybody may see can be stored.'],
+    ['pipelined and unusual requests', 'What was asked before is answered before the connection ends.'],
+    ['the conformance suite', 'Thirty checks of thirty, in node and site mode.'],
+    ['content deleted beside the mirror', 'It is fetched again, stored again, and not promised meanwhile.'],
+    [
+      'a digest that another mirror derived',
+      'It is found among the forms of the repository’s indexes, within a budget.',
+    ],
+    [
+      'a client that shows no login',
+      'The log and `metahub doctor` say that passThrough does not work with it.',
+    ],
+    ['a pull right after a push', 'It gets what `metahub push` pushed.'],
   ]),
 ];
 
