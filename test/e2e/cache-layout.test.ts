@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { lineOf } from '../support/image-set.ts';
@@ -18,10 +19,25 @@ describeWith([...MIRRORED_REGISTRY, 'skopeo', 'umoci'], 'the cache is an OCI ima
     scene = await mirroredRegistry(workplace);
     skopeo = openSkopeo(workplace, { mirror: scene.metahub.url });
     await skopeo.copy('docker.io/qnib/levels:latest');
-    await scene.metahub.stop();
     layout = join(workplace.directory, 'metahub', 'v1');
   });
   afterAll(() => workplace?.close());
+
+  test.each(['qnib/bench', 'qnib/levels'])(
+    'what skopeo cannot copy out of it, it copies from the mirror as docs/cache.md says: %s',
+    async (name) => {
+      // Of another kind of host, so that the entry that skopeo would take of the stored list was never pulled.
+      await scene.metahub.restart('cpu:broadwell');
+      const page = readFileSync(new URL('../../docs/cache.md', import.meta.url), 'utf8');
+      const [, command = ''] = /`(skopeo copy [^`]*docker:[^`]*)`/.exec(page) ?? [];
+      const host = new URL(scene.metahub.url).host;
+      const words = command
+        .replace('127.0.0.1:5080/NAME', `${host}/${name}`)
+        .replace('DESTINATION', `dir:${workplace.folder(`from-mirror/${name}`)}`);
+      const [program = '', ...args] = words.split(' ');
+      await run(program, args);
+    },
+  );
 
   test('umoci lists what was pulled by its name', async () => {
     const names = (await run('umoci', ['ls', '--layout', layout])).split('\n');
@@ -29,6 +45,7 @@ describeWith([...MIRRORED_REGISTRY, 'skopeo', 'umoci'], 'the cache is an OCI ima
   });
 
   test('skopeo copies an image out of it, without any registry', async () => {
+    await scene.metahub.stop();
     const target = join(workplace.folder('out'), 'image');
     await skopeo.skopeo(
       'copy',
