@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { lineOf } from '../support/image-set.ts';
 import { MIRRORED_REGISTRY, type MirroredRegistry, mirroredRegistry } from '../support/mirrored-registry.ts';
-import { run } from '../support/processes.ts';
+import { attempt, run } from '../support/processes.ts';
 import { describeWith } from '../support/required-programs.ts';
 import { openSkopeo, type Skopeo } from '../support/skopeo.ts';
 import { openWorkplace, type Workplace } from '../support/workplace.ts';
@@ -35,7 +35,7 @@ describeWith([...MIRRORED_REGISTRY, 'skopeo', 'umoci'], 'the cache is an OCI ima
         .replace('127.0.0.1:5080/NAME', `${host}/${name}`)
         .replace('DESTINATION', `dir:${workplace.folder(`from-mirror/${name}`)}`);
       const [program = '', ...args] = words.split(' ');
-      await run(program, args);
+      expect(await attempt(program, args)).toMatchObject({ status: 0 });
     },
   );
 

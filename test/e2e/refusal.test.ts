@@ -81,10 +81,15 @@ insecure = true
 
   // docs/selection.md: a mirror cannot stop the classic store. `npm run runtimes` shows that the containerd store stops.
   test('does not keep dockerd’s classic store from the registry, which is all that can', async () => {
-    const hub = await startHub(workplace, scene.registry.url);
-    const dockerd = await startDockerd(workplace, { mirror: scene.metahub.url, env: hub.env });
-    await dockerd.pull('qnib/newest');
-    expect(hub.requests.some((asked) => asked.includes('/v2/qnib/newest/manifests/'))).toBe(true);
+    const place = openWorkplace();
+    try {
+      const hub = await startHub(place, scene.registry.url);
+      const dockerd = await startDockerd(place, { mirror: scene.metahub.url, env: hub.env });
+      await dockerd.pull('qnib/newest');
+      expect(hub.requests.some((asked) => asked.includes('/v2/qnib/newest/manifests/'))).toBe(true);
+    } finally {
+      await place.close();
+    }
   });
 
   test('gives dockerd nothing to run where the registry cannot be reached', async () => {
