@@ -132,7 +132,7 @@ export class CachedBlobs {
     const stored = await this.#findStored(request);
     if (!stored) return this.#options.next.statBlob(repository, digest, options);
     stored.close();
-    return { digest, sizeBytes: stored.sizeBytes };
+    return { digest, sizeBytes: stored.sizeBytes, ageMs: stored.ageMs };
   }
 
   /** Cancels every download that is under way. */
@@ -180,14 +180,13 @@ export class CachedBlobs {
     const { digest, options } = request;
     const stored = await this.#findStored(request);
     if (!stored) return undefined;
-    const { sizeBytes } = stored;
+    const { sizeBytes, ageMs } = stored;
     try {
       const range = rangeWithin(options.range, sizeBytes, digest);
       return {
         kind: 'content',
         digest,
-        sizeBytes,
-        range,
+        ...{ sizeBytes, ageMs, range },
         cancel: () => stored.close(),
         writeTo: (sink) => this.#writeStored(request, stored, range ?? { start: 0, end: sizeBytes }, sink),
       };

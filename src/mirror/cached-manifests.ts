@@ -79,12 +79,12 @@ function infoOf({ digest, mediaType, bytes, notices }: Manifest): ManifestInfo {
 }
 
 function manifestOf(
-  { bytes, mediaType }: StoredManifest,
+  { bytes, mediaType, ageMs }: StoredManifest,
   digest: Digest,
   maxAgeMs: number,
   notices?: Notices,
 ): Manifest {
-  return { digest, mediaType, bytes, maxAgeMs, ...(notices ? { notices } : {}) };
+  return { digest, mediaType, bytes, maxAgeMs, ageMs, ...(notices ? { notices } : {}) };
 }
 
 /**
@@ -148,7 +148,7 @@ export class CachedManifests {
     if (!stored.isFrom(repository)) return undefined;
     await next.resolve(repository, { kind: 'digest', digest }, options);
     await store.grant(digest, { repository, access });
-    return stored;
+    return { ...stored, ageMs: 0 };
   }
 
   async #byDigest(request: DigestRequest): Promise<Manifest> {
@@ -252,7 +252,10 @@ export class CachedManifests {
       await this.#options.store.keepTag(repository, tag, infoOf(found));
     }
     const notices = found.digest === info.digest ? info.notices : found.notices;
-    return { ...found, maxAgeMs: this.#maxAgeMs(request), ...(notices ? { notices } : {}) };
+    const { ageMs, ...fresh } = found;
+    // The tag has just been confirmed, and with it what it leads to.
+    const age = isStale && ageMs !== undefined ? { ageMs } : {};
+    return { ...fresh, ...age, maxAgeMs: this.#maxAgeMs(request), ...(notices ? { notices } : {}) };
   }
 
   async #fetchTagged(request: TagRequest, digest: Digest): Promise<Manifest> {

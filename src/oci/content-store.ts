@@ -14,6 +14,8 @@ export interface Provenance {
 export interface StoredManifest {
   readonly mediaType: string;
   readonly bytes: Buffer;
+  /** For how long it has been held, in milliseconds. */
+  readonly ageMs: number;
   /** Was it fetched for this access, or granted to it since? To a login of the client's own, from this very repository. */
   isVisibleTo(access: Access | undefined, repository: Repository): boolean;
   /** Did this repository deliver it? Only then does its registry's word count for who may see it. */
@@ -35,6 +37,7 @@ export class CorruptContentError extends Error {
 /** A blob that is held, opened and pinned: it cannot be evicted before `close`. */
 export interface StoredBlob {
   readonly sizeBytes: number;
+  readonly ageMs: number;
   /** As of a manifest. */
   isVisibleTo(access: Access | undefined, repository: Repository): boolean;
   isFrom(repository: Repository): boolean;

@@ -61,6 +61,8 @@ export interface Manifest {
   readonly bytes: Buffer;
   /** For how long the same request may be answered with this again without asking, in milliseconds; by digest Infinity. */
   readonly maxAgeMs: number;
+  /** For how long it has been held here unconfirmed, in milliseconds; absent when its registry has just given or confirmed it. */
+  readonly ageMs?: number;
   readonly notices?: Notices;
 }
 
@@ -71,6 +73,8 @@ export const MANIFEST_MAX_BYTES = 4 * 1024 * 1024;
 export interface BlobInfo {
   readonly digest: Digest;
   readonly sizeBytes: number | undefined;
+  /** As of a manifest. */
+  readonly ageMs?: number | undefined;
 }
 
 /**

@@ -28,6 +28,11 @@ function lengthHeaders(sizeBytes: number | undefined, range: ByteRange | undefin
   return sizeBytes === undefined ? [] : ['Content-Length', String(sizeBytes)];
 }
 
+/** For how long the bytes have been held here. @see https://www.rfc-editor.org/rfc/rfc9111#section-4.2.3 */
+function ageOf({ ageMs }: BlobInfo): HeaderList {
+  return ageMs === undefined ? [] : ['Age', String(Math.floor(ageMs / 1000))];
+}
+
 function blobHeaders(info: BlobInfo, isPrivate: boolean, range?: ByteRange): string[] {
   return [
     ...COMMON_HEADERS,
@@ -35,6 +40,7 @@ function blobHeaders(info: BlobInfo, isPrivate: boolean, range?: ByteRange): str
     'Content-Type',
     'application/octet-stream',
     ...lengthHeaders(info.sizeBytes, range),
+    ...ageOf(info),
   ];
 }
 

@@ -278,7 +278,7 @@ class MirrorRequestHandler {
     const prepared = await fetchManifest(exchange, route);
     store(prepared);
     hold(prepared.manifest.bytes);
-    sendManifest(req, res, prepared);
+    sendManifest(req, res, prepared, prepared.manifest.ageMs === undefined ? [] : ageHeader(prepared));
   }
 }
 

@@ -53,7 +53,7 @@ function prepareManifest(
     manifest,
     headers: [...COMMON_HEADERS, ...identity, ...rest],
     headersOf304: identity,
-    storedMs: performance.now(),
+    storedMs: performance.now() - (manifest.ageMs ?? 0),
   };
 }
 

@@ -24,6 +24,8 @@ export interface BlobStoreOptions {
   readonly trouble: DiskHealth;
   readonly maxBytes: number;
   readonly floor: FreeSpaceFloor;
+  /** Milliseconds of the wall clock. */
+  readonly now: () => number;
 }
 
 /** Room made for a blob of unknown size when the disk is full, in bytes. */
@@ -38,7 +40,7 @@ export class BlobStore {
   }
 
   async open(digest: Digest): Promise<StoredBlob | undefined> {
-    const { records, files, inventory, visibility } = this.#options;
+    const { records, files, inventory, visibility, now } = this.#options;
     const unpin = await inventory.pinAfterEviction(digest);
     const record = await records.find(digest);
     const content = record && (await files.open(digest));
@@ -56,6 +58,7 @@ export class BlobStore {
     };
     return {
       sizeBytes: content.sizeBytes,
+      ageMs: Math.max(0, now() - content.storedMs),
       isVisibleTo: (access, repository) => visibility.includes(digest, record, { access, repository }),
       isFrom: (repository) => record.origins.includes(formatRepository(repository)),
       writeTo: async (sink, range) => {

@@ -30,6 +30,8 @@ const ENTRY_BYTES = 256;
 interface Known {
   readonly bytes: Buffer;
   readonly mediaType: string;
+  /** When its registry gave it, in wall-clock milliseconds. */
+  readonly storedMs: number;
 }
 
 interface Unwritten extends Known {
@@ -45,6 +47,8 @@ export interface ManifestStoreOptions {
   readonly imageIndex: ImageIndexFile;
   readonly writes: BestEffortWrites;
   readonly trouble: DiskHealth;
+  /** Milliseconds of the wall clock. */
+  readonly now: () => number;
 }
 
 const sizeCalculation = ({ bytes }: Known) => bytes.length + ENTRY_BYTES;
@@ -79,10 +83,11 @@ export class ManifestStore {
     return undefined;
   }
 
-  #stored(digest: Digest, { bytes, mediaType }: Known, record: ContentRecord): StoredManifest {
+  #stored(digest: Digest, { bytes, mediaType, storedMs }: Known, record: ContentRecord): StoredManifest {
     return {
       bytes,
       mediaType,
+      ageMs: Math.max(0, this.#options.now() - storedMs),
       isVisibleTo: (access, repository) =>
         this.#options.visibility.includes(digest, record, { access, repository }),
       isFrom: (repository) => record.origins.includes(formatRepository(repository)),
@@ -107,12 +112,12 @@ export class ManifestStore {
     if (await this.#isKept(kind, manifest, provenance)) return use();
     if (!(await this.#write(kind, manifest, provenance))) {
       const record = mergeRecord(this.#unwritten.get(digest)?.record, kind, mediaType, provenance);
-      this.#unwritten.set(digest, { bytes, mediaType, record });
+      this.#unwritten.set(digest, { bytes, mediaType, record, storedMs: this.#options.now() });
       return;
     }
     trouble.over(bytes.length);
     this.#unwritten.delete(digest);
-    this.#memory.set(digest, { bytes, mediaType });
+    this.#memory.set(digest, { bytes, mediaType, storedMs: this.#options.now() });
     await use();
     imageIndex.touch();
     void inventory.makeRoom();
@@ -159,13 +164,13 @@ export class ManifestStore {
     const { files, trouble } = this.#options;
     const content = await files.open(digest);
     if (!content) return undefined;
-    const { fd, sizeBytes } = content;
+    const { fd, sizeBytes, storedMs } = content;
     try {
       if (sizeBytes > MANIFEST_MAX_BYTES) return undefined;
       await content.check(0, sizeBytes);
       const bytes = Buffer.allocUnsafeSlow(sizeBytes);
       const isWhole = (await readAt(fd, bytes, sizeBytes, 0)) === sizeBytes;
-      return isWhole ? { bytes, mediaType } : undefined;
+      return isWhole ? { bytes, mediaType, storedMs } : undefined;
     } catch (error) {
       if (error instanceof CorruptContentError) await files.drop(digest);
       else trouble.report(error as Error);

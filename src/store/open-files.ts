@@ -14,6 +14,8 @@ const openFile = promisify(open);
 export interface OpenContent {
   readonly fd: number;
   readonly sizeBytes: number;
+  /** When it was written, in wall-clock milliseconds. */
+  readonly storedMs: number;
   /** Rejects when these bytes are not those that were verified. @throws {CorruptContentError} */
   readonly check: PartCheck;
   close(): void;
@@ -42,6 +44,7 @@ interface Shared {
   readonly digest: Digest;
   readonly fd: number;
   readonly sizeBytes: number;
+  readonly storedMs: number;
   readonly known: Known;
   users: number;
 }
@@ -101,11 +104,11 @@ export class OpenFiles {
     if (!shared) return undefined;
     shared.users += 1;
     this.#idle.delete(shared);
-    const { fd, sizeBytes, known } = shared;
+    const { fd, sizeBytes, storedMs, known } = shared;
     const check: PartCheck = async (start, end) => {
       await known.blocks?.check(fd, start, end, this.#options.pool);
     };
-    return { fd, sizeBytes, check, close: () => this.#leave(shared) };
+    return { fd, sizeBytes, storedMs, check, close: () => this.#leave(shared) };
   }
 
   /** Compares its digest, whatever is known of it. False when it is not held, or was wrong and is gone. */
@@ -224,7 +227,7 @@ export class OpenFiles {
       known = { identity, blocks: sums && new BlockChecker(sizeBytes, sums) };
       this.#known.set(digest, known);
     }
-    return { digest, fd, sizeBytes, known, users: 1 };
+    return { digest, fd, sizeBytes, storedMs: Number(stats.mtimeMs), known, users: 1 };
   }
 
   /** Its sums are kept for the next process: most blobs are never read again, so summing them as they come would be waste. */

@@ -93,7 +93,7 @@ function assemble({ directory, maxBytes, maxItems = MAX_ITEMS, minFreeShare = 0,
   const inventory = new Eviction({ layout, records, maxBytes, maxItems, floor, now, onEvicted });
   const writes = createBestEffortWrites({ layout, inventory, trouble, floor });
   const visibility = new Visibility(now);
-  const shared = { layout, records, visibility, files, inventory, imageIndex, writes, trouble };
+  const shared = { layout, records, visibility, files, inventory, imageIndex, writes, trouble, now };
   const manifests = new ManifestStore(shared);
   const blobs = new BlobStore({ ...shared, pool, hasher, maxBytes, floor });
   const stock = createStoreAdmin({ ...shared, tags, now, forget });

@@ -13,11 +13,17 @@ describe('manifests', () => {
     const first = await cacheAt(directory);
     const digest = first.upstream.putManifest(INDEX);
     const fetched = await first.cache.manifest(app, { kind: 'digest', digest });
-    expect(await first.cache.manifest(app, { kind: 'digest', digest })).toEqual(fetched);
+    expect(await first.cache.manifest(app, { kind: 'digest', digest })).toEqual({
+      ...fetched,
+      ageMs: expect.any(Number),
+    });
     expect(first.upstream.count()).toBe(1);
 
     const second = await cacheAt(directory);
-    expect(await second.cache.manifest(app, { kind: 'digest', digest })).toEqual(fetched);
+    expect(await second.cache.manifest(app, { kind: 'digest', digest })).toEqual({
+      ...fetched,
+      ageMs: expect.any(Number),
+    });
     expect(second.upstream.count()).toBe(0);
   });
 
@@ -207,4 +213,36 @@ test('onResult() reports every answer as hit, miss, coalesced, stale or bypass',
     return results.at(-1);
   };
   await expect.poll(again).toBe('blob hit');
+});
+
+describe('the age of what is held (RFC 9111, 4.2.3)', () => {
+  const MINUTE_MS = 60_000;
+  const isAboutAMinute = (ageMs: number | undefined) => Math.abs((ageMs ?? 0) - MINUTE_MS) < 30_000;
+
+  test('is told of a digest from memory and, after a restart, from disk, and not of what the registry has just given', async () => {
+    const directory = await dataDirectory();
+    let laterMs = 0;
+    const wallClock = () => Date.now() + laterMs;
+    const first = await cacheAt(directory, { wallClock });
+    const reference = { kind: 'digest', digest: first.upstream.putManifest(INDEX, { tag: 'v1' }) } as const;
+    const blob = first.upstream.putBlob(randomBytes(1000));
+    expect(await first.cache.manifest(app, reference)).not.toHaveProperty('ageMs');
+    const given = await first.cache.blob(app, blob);
+    expect(given).not.toHaveProperty('ageMs');
+    await readBlob(given);
+    await first.cache.close();
+    laterMs = MINUTE_MS;
+    const second = await cacheAt(directory, { upstream: first.upstream, wallClock });
+    for (const { cache } of [first, second]) {
+      expect(isAboutAMinute((await cache.manifest(app, reference)).ageMs)).toBe(true);
+      expect(isAboutAMinute((await cache.statBlob(app, blob)).ageMs)).toBe(true);
+      const held = await cache.blob(app, blob);
+      expect(held.kind === 'content' && isAboutAMinute(held.ageMs)).toBe(true);
+      if (held.kind === 'content') held.cancel();
+      // A tag is confirmed each time, and with it what it leads to.
+      expect(await cache.manifest(app, tagged('v1'))).not.toHaveProperty('ageMs');
+    }
+    first.upstream.before = unreachable;
+    expect(isAboutAMinute((await second.cache.manifest(app, tagged('v1'))).ageMs)).toBe(true);
+  });
 });

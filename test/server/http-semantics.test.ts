@@ -125,6 +125,18 @@ describe('fault 77: answers for a login in a shared cache: Cache-Control', () =>
     expect([answer.status, answer.headers['cache-control']]).toEqual([401, 'no-store']);
   });
 
+  test('comes with an Age when what is sent has been held for a while', async () => {
+    const { port, registry, digest } = await serveLatest();
+    const { manifest } = registry;
+    registry.manifest = async (...asked) => ({ ...(await manifest(...asked)), ageMs: 90_500 });
+    expect((await ask(port, `/v2/library/app/manifests/${digest}`)).headers['age']).toBe('90');
+    const blob = registry.putBlob(Buffer.from('held'));
+    const { statBlob } = registry;
+    registry.statBlob = async (...asked) => ({ ...(await statBlob(...asked)), ageMs: 5000 });
+    expect((await ask(port, `/v2/library/app/blobs/${blob}`, { method: 'HEAD' })).headers['age']).toBe('5');
+    expect((await ask(port, `/v2/library/app/blobs/${blob}`)).headers['age']).toBeUndefined();
+  });
+
   test('comes with an Age when the answer is sent again from memory', async () => {
     const { port, digest } = await serveLatest();
     const path = `/v2/library/app/manifests/${digest}`;
