@@ -19,8 +19,8 @@ import { createRandom } from './random.ts';
 import type { SoakOptions, SoakResult } from './soak.ts';
 import { Tally } from './tally.ts';
 
-/** What the mirror may hold, and for how long a turn of its event loop may take. */
-const RESIDENT_MAX_MIB = 512;
+/** What the mirror may hold, the `MemoryHigh` of its unit, and for how long a turn of its event loop may take. */
+const RESIDENT_MAX_MIB = 768;
 const TURN_MAX_MS = 250;
 const CLIENTS = 4;
 const TITLES = 8;
@@ -28,7 +28,7 @@ const TITLES = 8;
 const ATTACKERS = '127.0.0.66';
 /** A first login in these seconds, and how long it may take: hashing takes turns. */
 const NEWCOMER_EVERY_MS = 5000;
-const NEWCOMER_MAX_MS = 20_000;
+const NEWCOMER_MAX_MS = 60_000;
 const LAST_BYTE_MS = 20_000;
 const PROBE = fileURLToPath(new URL('../support/loop-probe.mjs', import.meta.url));
 
@@ -153,7 +153,10 @@ export async function attackSoak(workplace: Workplace, options: SoakOptions): Pr
 
   tell(`soak: seed ${seed}, ${library.titles.length} tags, four attacks for ${minutes} minutes …`);
   const [popular] = library.titles;
-  let [residentMib, held, slowestLoginMs] = [0, [] as number[], 0];
+  const startedMs = performance.now();
+  /** The most of each half: what only grows shows. */
+  const residentMib = [0, 0];
+  let [held, slowestLoginMs] = [[] as number[], 0];
   const good = { authorization: basic('good', 'good') };
   const clients = Array.from({ length: CLIENTS }, () => {
     const client = createClient({ mirror: metahub.url, ledger, random: random.fork(), headers: good });
@@ -187,7 +190,8 @@ export async function attackSoak(workplace: Workplace, options: SoakOptions): Pr
     during(1, 50, async () => {
       const { status, ms } = await ask(`/v2/${popular?.repository}/manifests/${popular?.tag}`, good);
       if (status === 200) held.push(ms);
-      residentMib = Math.max(residentMib, residentMibOf(metahub.pid));
+      const half = performance.now() - startedMs < minutes * 30_000 ? 0 : 1;
+      residentMib[half] = Math.max(residentMib[half] ?? 0, residentMibOf(metahub.pid));
     }),
   ]);
   // The probe writes once a second.
@@ -204,7 +208,7 @@ export async function attackSoak(workplace: Workplace, options: SoakOptions): Pr
     `a held tag, asked for every 50 ms: median ${heldAt(0.5)} ms, 99 % ${heldAt(0.99)} ms, longest ${heldAt(1)} ms`,
     `slowest first login: ${Math.round(slowestLoginMs)} ms`,
     `longest turn of the event loop: ${Math.round(longest.cpu)} ms of CPU time, ${Math.round(longest.clock)} ms by the clock`,
-    `most memory: ${residentMib} MiB`,
+    `most memory: ${residentMib[0]} MiB in the first half, ${residentMib[1]} MiB in the second`,
   ];
   failures.push(
     ...ledger.wrong,
@@ -213,7 +217,7 @@ export async function attackSoak(workplace: Workplace, options: SoakOptions): Pr
     ...(ledger.right.of('of these stale') > 0 ? ['a tag was served stale'] : []),
     ...(slowestLoginMs > NEWCOMER_MAX_MS ? ['a first login took too long'] : []),
     ...(longest.cpu > TURN_MAX_MS ? ['the event loop was blocked'] : []),
-    ...(residentMib > RESIDENT_MAX_MIB ? ['memory was not bounded'] : []),
+    ...(Math.max(...residentMib) > RESIDENT_MAX_MIB ? ['memory was not bounded'] : []),
   );
   return { lines, failures };
 }
