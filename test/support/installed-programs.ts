@@ -10,6 +10,8 @@ const PACKAGES: Readonly<Record<string, string>> = {
   ctr: 'containerd',
   nginx: 'nginx-light',
   'systemd-analyze': 'systemd',
+  scontrol: 'slurm-client',
+  sbatch: 'slurm-client',
 };
 
 function isInstalled(program: string): boolean {
