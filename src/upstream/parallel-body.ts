@@ -109,20 +109,15 @@ export class ParallelBody implements Body {
 
   /** Starts as many ranges as the controller and the budget allow. */
   #startSegments(): void {
-    const { end, budget, host } = this.#options;
+    const { end } = this.#options;
     while (this.#outcome === undefined && this.#take !== undefined && this.#nextStart < end) {
       const active = this.#segments.filter(({ isComplete }) => !isComplete);
       const isNeeded = active.length === 0 || (active.length === 1 && isNearlyRead(active[0]));
       if (active.some(({ failure }) => failure !== undefined)) return;
       const { limit } = this.#controller;
       if (!isNeeded && (active.length >= limit || this.#segments.length >= 2 * limit)) return;
-      if (!budget.connect(host, isNeeded)) return;
-      const isDirect = limit === 1;
-      const buffer = isDirect ? undefined : budget.buffer();
-      if (buffer === undefined && !isNeeded) {
-        budget.disconnect(host);
-        return;
-      }
+      const buffer = this.#tryConnect(isNeeded, limit === 1);
+      if (buffer === 'none') return;
       const start = this.#nextStart;
       const sizeBytes = buffer === undefined ? this.#directBytes() : SEGMENT_BYTES;
       this.#nextStart = Math.min(end, start + sizeBytes);
@@ -133,6 +128,14 @@ export class ParallelBody implements Body {
     }
   }
 
+  /** Counts a connection; answers its memory, undefined for a needed one without, or `none` when there is no connection. */
+  #tryConnect(isNeeded: boolean, isDirect: boolean): Buffer | undefined | 'none' {
+    const { budget, host } = this.#options;
+    if (!isNeeded) return budget.tryConnect(host)?.buffer ?? 'none';
+    budget.connect(host);
+    return isDirect ? undefined : budget.buffer();
+  }
+
   #directBytes(): number {
     return Math.min(DIRECT_MAX_BYTES, Math.max(SEGMENT_BYTES, Math.round(this.#controller.rate * DIRECT_MS)));
   }
@@ -140,7 +143,7 @@ export class ParallelBody implements Body {
   /** Fetches the segment; its connection is counted already when `isCounted`. */
   #run(segment: Segment, isCounted = false): void {
     const { budget, host } = this.#options;
-    if (!isCounted) budget.connect(host, true);
+    if (!isCounted) budget.connect(host);
     segment.isRunning = true;
     void this.#fetch(segment)
       .catch((error: Error) => {

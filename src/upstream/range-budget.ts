@@ -37,12 +37,21 @@ export class RangeBudget {
     this.#free.length = 0;
   }
 
-  /** Counts one more connection to `host`; false when it has as many as it may. */
-  connect(host: string, isNeeded = false): boolean {
-    const count = this.#inUse.get(host) ?? 0;
-    if (!isNeeded && count >= this.#connectionsPerHost) return false;
-    this.#inUse.set(host, count + 1);
-    return true;
+  /** Counts a connection that a download cannot do without. */
+  connect(host: string): void {
+    this.#inUse.set(host, (this.#inUse.get(host) ?? 0) + 1);
+  }
+
+  /**
+   * Counts one more connection to `host` with memory for what it brings: both, or undefined and neither. Whoever asks is
+   * notified of what others give back, so nothing may be taken and given back again here: all who wait would take turns.
+   */
+  tryConnect(host: string): { readonly buffer: Buffer } | undefined {
+    if ((this.#inUse.get(host) ?? 0) >= this.#connectionsPerHost) return undefined;
+    const buffer = this.buffer();
+    if (buffer === undefined) return undefined;
+    this.connect(host);
+    return { buffer };
   }
 
   disconnect(host: string): void {

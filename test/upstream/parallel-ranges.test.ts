@@ -285,3 +285,47 @@ test('a RangeBudget does not hand out memory again that a client still reads', (
   expect(again.map((buffer) => buffer === free)).toEqual([true, false]);
   expect(again.map((buffer) => buffer === read)).toEqual([false, false]);
 });
+
+test('large blobs whose readers stand still share the memory, and each gets its bytes when they go on', async () => {
+  const store = await startPacedStore(SIZE);
+  const upstream = upstreamTo(upstreamAt(store.url), {
+    blobConnections: 100,
+    timeouts: { resumeMs: 10, idleMs: 20_000 },
+  });
+  let goOn = () => {};
+  const going = new Promise<void>((resolve) => {
+    goOn = resolve;
+  });
+  const read = async () => {
+    const blob = await upstream.blob(app, store.digest);
+    if (blob.kind !== 'content') throw new Error('a redirect');
+    let receivedBytes = 0;
+    await blob.writeTo(
+      new Writable({
+        write: (chunk: Buffer, _encoding, done) => {
+          receivedBytes += chunk.length;
+          // The first range passes, so that it is known that more connections are worth it.
+          if (receivedBytes < 12 * MIB) done();
+          else void going.then(() => done());
+        },
+      }),
+    );
+    return receivedBytes;
+  };
+  const reads = Array.from({ length: 8 }, read);
+  // More than fits into the memory for ranges is wanted: everything that may be fetched ahead has come.
+  let before = -1;
+  await expect
+    .poll(
+      () => {
+        const stands = store.sentBytes() === before && store.underWay() === 0;
+        before = store.sentBytes();
+        return stands;
+      },
+      { interval: 300, timeout: 15_000 },
+    )
+    .toBe(true);
+  goOn();
+  expect(await Promise.all(reads)).toEqual(reads.map(() => SIZE));
+  expect(store.sentBytes()).toBe(reads.length * SIZE);
+}, 40_000);
