@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 // A test without an expectation cannot fail. What is waited for comes at once, except on a busy machine.
@@ -15,6 +16,8 @@ export default defineConfig({
           expect,
           include: [`${process.env['METAHUB_MUTATED_TESTS'] ?? 'test'}/**/*.test.ts`],
           exclude: ['test/e2e/**'],
+          // Most tests wait for sockets and processes: Vitest's one worker on two CPUs would leave both idle.
+          maxWorkers: Math.max(4, availableParallelism()),
           // A nightly run tries each property many more times.
           testTimeout: process.env['METAHUB_FUZZ_RUNS'] === undefined ? 20_000 : 600_000,
         },

@@ -1,5 +1,5 @@
 import { PassThrough } from 'node:stream';
-import { afterEach } from 'vitest';
+import { onTestFinished } from 'vitest';
 import {
   type ManifestReference,
   parseRepositoryName,
@@ -11,21 +11,17 @@ import type { Blob } from '../../src/oci/registry.ts';
 import { createUpstream, type UpstreamOptions } from '../../src/upstream/client.ts';
 import type { UpstreamSettings } from '../../src/upstream/settings.ts';
 
-type Cleanup = () => unknown;
-const cleanups: Cleanup[] = [];
-
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-
 /** Closes what a test opened when the test is over, last opened first. */
 export function closing<Resource extends { close(): unknown }>(resource: Resource): Resource {
-  cleanups.push(() => resource.close());
+  afterTest(() => resource.close());
   return resource;
 }
 
-export function afterTest(cleanup: Cleanup): void {
-  cleanups.push(cleanup);
+/** Runs `cleanup` when the test is over, last come first. */
+export function afterTest(cleanup: () => unknown): void {
+  onTestFinished(async () => {
+    await cleanup();
+  });
 }
 
 export function repository(name: string, host = 'registry.test'): Repository {
