@@ -6,8 +6,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { ByteRange } from '../oci/range.ts';
 import type { BlobContent } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
-import { createBatchSink } from './batch-sink.ts';
-import { MemoryPart } from './memory-part.ts';
+import { createBatchSink, MemoryPart } from './memory-part.ts';
 
 export interface BlobDownloadOptions {
   readonly digest: Digest;

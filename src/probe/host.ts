@@ -1,12 +1,12 @@
 import { canonicalArchitecture } from '../host/architecture.ts';
 import type { HostFacts } from '../host/facts.ts';
-import { findAccelerators, readAmd, readPlatformAccelerators } from './accelerators.ts';
+import { findAccelerators, pciKinds, readAmd, readPci, readPlatformAccelerators } from './accelerators.ts';
 import { capturedArchitecture, readCpu } from './cpu.ts';
 import { collectDiagnostics, type Diagnostics, type HostRoot, openHostRoot } from './host-root.ts';
 import { readLocalFeatures } from './local-features.ts';
 import type { NonLinuxFacts } from './non-linux.ts';
 import { readNvidia } from './nvidia.ts';
-import { pciKinds, readPci } from './pci.ts';
+
 import { readFabrics, readSystem } from './system.ts';
 
 export interface ProbeOptions {

@@ -1,9 +1,9 @@
 import type { GpuFacts } from '../host/facts.ts';
 import { isNewerThanTable } from '../host/features.ts';
+import { isDisplay, type PciDevice } from './accelerators.ts';
 import type { Diagnostics, HostRoot } from './host-root.ts';
 import { isBeforeFermi, nvidiaChip, TEGRA_CAPABILITY } from './nvidia-chips.ts';
 import type { SmiAnswer, SmiGpu } from './nvidia-smi.ts';
-import { isDisplay, type PciDevice } from './pci.ts';
 
 export interface NvidiaFacts {
   readonly gpus: readonly GpuFacts[];

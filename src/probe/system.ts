@@ -1,6 +1,6 @@
 import type { SystemFacts } from '../host/facts.ts';
+import type { PciDevice } from './accelerators.ts';
 import type { Diagnostics, HostRoot } from './host-root.ts';
-import type { PciDevice } from './pci.ts';
 
 /** Where distributions keep the C library, most common first. */
 const LIBRARY_FOLDERS = [

@@ -4,9 +4,10 @@ import {
   findAccelerators,
   gfxName,
   readAmd,
+  readPci,
   readPlatformAccelerators,
 } from '../../src/probe/accelerators.ts';
-import { readPci } from '../../src/probe/pci.ts';
+
 import { pciFunction, type Tree, treeHost } from '../support/host-tree.ts';
 
 const NODES = 'sys/class/kfd/kfd/topology/nodes';

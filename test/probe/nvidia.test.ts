@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
+import { readPci } from '../../src/probe/accelerators.ts';
 import { parseNvidiaVersion, readNvidia } from '../../src/probe/nvidia.ts';
 import type { SmiAnswer } from '../../src/probe/nvidia-smi.ts';
-import { readPci } from '../../src/probe/pci.ts';
 import { pciFunction, type Tree, treeHost } from '../support/host-tree.ts';
 
 const DRIVER: Tree = { 'sys/module/nvidia/version': '535.104.05\n' };

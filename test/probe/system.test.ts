@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { readPci } from '../../src/probe/pci.ts';
+import { readPci } from '../../src/probe/accelerators.ts';
 import { parseOsRelease, readFabrics, readGlibc, readSystem } from '../../src/probe/system.ts';
 import { pciFunction, type Tree, treeHost } from '../support/host-tree.ts';
 
