@@ -1,12 +1,12 @@
 import { profileOfFeatures } from '../host/assumed-features.ts';
 import type { HostProfile } from '../host/profile.ts';
 import { normalizePlatform } from '../lib/platform.ts';
-import type { ImageIndex } from '../oci/manifest.ts';
+import { type Descriptor, type ImageIndex, isImageEntry } from '../oci/manifest.ts';
 import { type DerivedIndex, derivedIndex } from './answer.ts';
 import { demandsText } from './demands.ts';
 import type { SelectionPolicy } from './policy.ts';
 import { refuseAll, rewrite } from './rewrite.ts';
-import { type Selection, select, type Verdict, type VerdictStatus } from './select.ts';
+import { isAttestation, type Selection, select, type Verdict, type VerdictStatus } from './select.ts';
 
 /** What hosts of one kind are given in place of an index. */
 export interface DerivedForm extends DerivedIndex {
@@ -20,11 +20,16 @@ export interface DerivedForm extends DerivedIndex {
 
 const CANDIDATES: ReadonlySet<VerdictStatus> = new Set(['winner', 'eligible', 'ineligible']);
 
+function isCandidate(entry: Descriptor): boolean {
+  return isImageEntry(entry) && !isAttestation(entry);
+}
+
 /** A host of each platform that has images here; nothing but its platform counts. */
 function platformsOf({ entries }: ImageIndex): readonly HostProfile[] {
   const bare = profileOfFeatures([]);
   const platforms = new Map<string, HostProfile>();
-  for (const { platform } of entries) {
+  // Of others nothing is chosen: an index may have any number of them.
+  for (const { platform } of entries.filter(isCandidate)) {
     if (platform === undefined || platform.os === 'unknown') continue;
     const { os, architecture } = normalizePlatform(platform);
     // To a host of arm v7 an entry without a variant demands v7.

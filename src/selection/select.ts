@@ -64,6 +64,11 @@ export type ExtraDemands = ReadonlyMap<string, readonly Demand[]>;
 export const REFERENCE_DIGEST = 'vnd.docker.reference.digest';
 const REFERENCE_TYPE = 'vnd.docker.reference.type';
 
+/** Does the entry say something about another one (BuildKit's attestations)? */
+export function isAttestation({ annotations }: Descriptor): boolean {
+  return REFERENCE_DIGEST in annotations || REFERENCE_TYPE in annotations;
+}
+
 /** Which entry of this index is the best one that this host can run, with a verdict on every entry. Pure. */
 export function select(
   index: ImageIndex,
@@ -168,7 +173,7 @@ function setAside(
   const denied = deniedAnnotation(annotations, policy);
   if (denied !== undefined)
     return aside('denied', `the operator denies its annotation ${truncateText(denied)}`);
-  if (REFERENCE_DIGEST in annotations || REFERENCE_TYPE in annotations) {
+  if (isAttestation(entry)) {
     return aside('attestation', 'an attestation; it goes where its image goes');
   }
   if (platform === undefined) return aside('unjudged', 'it names no platform; it stays');

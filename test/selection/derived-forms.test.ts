@@ -1,9 +1,13 @@
 import { describe, expect, test } from 'vitest';
+import { digestOf } from '../../src/oci/digest.ts';
+import { parseManifestDocument } from '../../src/oci/manifest.ts';
+import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import { answerFor } from '../../src/selection/answer.ts';
 import { derivedForms } from '../../src/selection/derived-forms.ts';
 import { DEFAULT_POLICY, type SelectionPolicy } from '../../src/selection/policy.ts';
 import { hostOf } from '../support/host-of.ts';
 import { documentOf, type EntrySpec } from '../support/index-fixture.ts';
+import { longestTurnMs } from '../support/loop-blocks.ts';
 
 const INDEXES: Readonly<Record<string, Readonly<Record<string, EntrySpec>>>> = {
   'entries of two platforms': {
@@ -88,4 +92,22 @@ test('derivedForms() of the indexes above meets hosts that are given a derived i
     ),
   );
   expect(answers.filter(({ kind }) => kind === 'derived').length).toBeGreaterThan(15);
+});
+
+test('derivedForms() looks for none where hundreds of platforms have attestations and artifacts only', async () => {
+  const manifests = Array.from({ length: 600 }, (_, at) => ({
+    mediaType: MEDIA_TYPE.ociManifest,
+    digest: digestOf(Buffer.from(String(at))),
+    size: 1,
+    platform: { os: 'linux', architecture: `a${at}` },
+    ...(at % 2 === 0
+      ? { artifactType: 'application/x' }
+      : { annotations: { 'vnd.docker.reference.type': 'x' } }),
+  }));
+  const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests }));
+  const document = parseManifestDocument(bytes);
+  if (document.kind !== 'index') throw new Error('it is no index');
+  const look = async () => expect([...derivedForms(document, DEFAULT_POLICY)]).toEqual([]);
+  // What takes time here is taken at once: nothing is found after which others would have their turn.
+  expect(await longestTurnMs(look)).toBeLessThan(50);
 });
