@@ -57,14 +57,31 @@ export async function benchCold(workplace: Workplace, rounds: number): Promise<r
       how: `${how} ${times(1)}`,
       unit: 'GB/s',
       measured: one,
-      ratios: [{ of: METAHUB, against: THROUGH, goal: 1 }],
+      ratios: [{ of: METAHUB, against: THROUGH, goal: 1.5 }],
+      limits: [
+        { what: 'CPU for one GB', value: one.outcomes[0]?.cpu ?? Number.NaN, unit: 's', atMost: 1.5 },
+        {
+          what: 'bytes from upstream',
+          value: fetched[`${METAHUB} 1`] ?? Number.NaN,
+          unit: 'times',
+          atMost: 1,
+        },
+      ],
     },
     {
       title: 'Cold blob, four clients at once',
       how: `${how} ${times(4)}`,
       unit: 'GB/s',
       measured: four,
-      ratios: [{ of: METAHUB, against: THROUGH }],
+      ratios: [{ of: METAHUB, against: THROUGH, goal: 2 }],
+      limits: [
+        {
+          what: 'bytes from upstream',
+          value: fetched[`${METAHUB} 4`] ?? Number.NaN,
+          unit: 'times',
+          atMost: 1,
+        },
+      ],
     },
   ];
 }

@@ -90,32 +90,39 @@ export async function pushRandomBlob(registry: string, sizeBytes: number) {
 /** What accepts a list; docker-registry answers by it. */
 export const ACCEPT_LIST = { Accept: LIST_TYPE };
 
-/** Pushes an image whose layers are plain tar archives of one file of these bytes each, as `latest`. */
-export async function pushImageOfLayers(registry: string, repository: string, files: readonly Buffer[]) {
-  const archives = files.map((content, position) => tarOf([{ path: `layer-${position}`, content }]));
-  const blobs = [];
-  for (const archive of archives) {
-    const digest = await pushBlob(registry, repository, archive);
-    blobs.push({ mediaType: 'application/vnd.docker.image.rootfs.diff.tar', size: archive.length, digest });
-  }
+/** An image whose layers are plain tar archives of one file of these bytes each. */
+export function imageOf(files: readonly Buffer[]) {
+  const layers = files.map((content, position) => tarOf([{ path: `layer-${position}`, content }]));
+  const descriptors = layers.map((archive) => ({
+    mediaType: 'application/vnd.docker.image.rootfs.diff.tar',
+    size: archive.length,
+    digest: digestOf(archive),
+  }));
   const config = Buffer.from(
     JSON.stringify({
       architecture: 'amd64',
       os: 'linux',
       config: {},
-      rootfs: { type: 'layers', diff_ids: blobs.map(({ digest }) => digest) },
-      history: blobs.map(() => ({ created: '2024-01-01T00:00:00Z', created_by: 'bench' })),
+      rootfs: { type: 'layers', diff_ids: descriptors.map(({ digest }) => digest) },
+      history: descriptors.map(() => ({ created: '2024-01-01T00:00:00Z', created_by: 'bench' })),
     }),
   );
-  const image = {
+  const document = {
     schemaVersion: 2,
     mediaType: IMAGE_TYPE,
     config: {
       mediaType: 'application/vnd.docker.container.image.v1+json',
       size: config.length,
-      digest: await pushBlob(registry, repository, config),
+      digest: digestOf(config),
     },
-    layers: blobs,
+    layers: descriptors,
   };
-  await pushManifest(registry, repository, image, IMAGE_TYPE, 'latest');
+  return { layers, config, document, manifest: Buffer.from(JSON.stringify(document)), mediaType: IMAGE_TYPE };
+}
+
+/** Pushes such an image as `latest`. */
+export async function pushImageOfLayers(registry: string, repository: string, files: readonly Buffer[]) {
+  const { layers, config, document } = imageOf(files);
+  for (const blob of [...layers, config]) await pushBlob(registry, repository, blob);
+  await pushManifest(registry, repository, document, IMAGE_TYPE, 'latest');
 }

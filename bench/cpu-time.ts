@@ -8,33 +8,59 @@ interface Stat {
   readonly ticks: number;
 }
 
-/** Fields behind the parenthesis that ends the name: state, ppid, … utime (14th) and stime. @see proc_pid_stat(5) */
+/** Fields behind the parenthesis that ends the name: state, ppid, … utime (14th), stime, cutime and cstime. @see proc_pid_stat(5) */
 function statOf(pid: number): Stat | undefined {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
     const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-    return { parent: Number(fields[1]), ticks: Number(fields[11]) + Number(fields[12]) };
+    const ticks = fields.slice(11, 15).reduce((sum, field) => sum + Number(field), 0);
+    return { parent: Number(fields[1]), ticks };
   } catch {
     return undefined; // it has ended
   }
 }
 
-/** Processor seconds that a process and those below it have used, threads included. */
+/** A process and those below it. */
+export function processesBelow(root: number): readonly number[] {
+  return [...statsBelow(root).keys()];
+}
+
+/** Processor seconds that a process, those below it and those that have ended there have used, threads included. */
 export function cpuSeconds(root: number): number {
+  return [...statsBelow(root).values()].reduce((sum, { ticks }) => sum + ticks, 0) / TICKS_PER_S;
+}
+
+function statsBelow(root: number): ReadonlyMap<number, Stat> {
   const pids = readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .map(Number);
-  const stats = new Map(pids.map((pid) => [pid, statOf(pid)] as const));
+  const stats = new Map(
+    pids.flatMap((pid) => {
+      const stat = statOf(pid);
+      return stat ? [[pid, stat] as const] : [];
+    }),
+  );
   const isBelow = (pid: number): boolean => {
     if (pid === root) return true;
     const parent = stats.get(pid)?.parent ?? 0;
     return parent > 1 && isBelow(parent);
   };
-  return pids.filter(isBelow).reduce((sum, pid) => sum + (stats.get(pid)?.ticks ?? 0), 0) / TICKS_PER_S;
+  return new Map([...stats].filter(([pid]) => isBelow(pid)));
 }
 
 /** Memory of a process that is its own or shared in part, in bytes. */
 export function residentBytes(pid: number): number {
   const kibibytes = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
   return Number(kibibytes ?? 0) * 1024;
+}
+
+/** Whole disks, as /proc/diskstats names them: no partitions, no loop devices. */
+const DISK = /^(?:[vs]d[a-z]+|nvme\d+n\d+)$/;
+const SECTOR_BYTES = 512;
+
+/** Bytes that all disks have been given to write since the machine started. @see https://docs.kernel.org/admin-guide/iostats.html */
+export function writtenBytes(): number {
+  const lines = readFileSync('/proc/diskstats', 'utf8').trim().split('\n');
+  const fields = lines.map((line) => line.trim().split(/\s+/)).filter(([, , name = '']) => DISK.test(name));
+  return fields.reduce((sum, line) => sum + Number(line[9]) * SECTOR_BYTES, 0);
 }

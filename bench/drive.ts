@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { run } from '../test/support/processes.ts';
-import { cpuSeconds } from './cpu-time.ts';
+import { cpuSeconds, processesBelow } from './cpu-time.ts';
 import type { Figure } from './rounds.ts';
 
 /** The load runs on one core, the servers on the others. */
@@ -13,8 +13,17 @@ export interface Target {
   readonly pid: number;
 }
 
-const pinned = (command: string, args: readonly string[]) =>
-  run('taskset', ['--cpu-list', LOAD_CORE, command, ...args]);
+const pinned = (command: string, args: readonly string[], cores = LOAD_CORE) =>
+  run('taskset', ['--cpu-list', cores, command, ...args]);
+
+const ALL_CORES = `0-${availableParallelism() - 1}`;
+
+/** From now on these servers run on every core. */
+export async function unpin(pids: readonly number[]): Promise<void> {
+  for (const pid of pids.flatMap(processesBelow)) {
+    await run('taskset', ['--all-tasks', '--cpu-list', '--pid', ALL_CORES, String(pid)]);
+  }
+}
 
 export interface RequestLoad {
   readonly connections: number;
@@ -22,6 +31,8 @@ export interface RequestLoad {
   readonly headers?: Readonly<Record<string, string>>;
   /** A wrk script, for requests that differ. */
   readonly script?: string;
+  /** On any core, as the servers then are too; else on a core of its own. */
+  readonly isUnpinned?: boolean;
 }
 
 async function accounted(
@@ -41,9 +52,11 @@ export function requests({ url, pid }: Target, load: RequestLoad): Promise<Figur
       `${name}: ${value}`,
     ]);
     const script = load.script === undefined ? [] : ['-s', load.script];
-    const output = await pinned('wrk', [
-      ...['-t1', `-c${load.connections}`, `-d${load.seconds}s`, ...headers, ...script, url],
-    ]);
+    const output = await pinned(
+      'wrk',
+      ['-t1', `-c${load.connections}`, `-d${load.seconds}s`, ...headers, ...script, url],
+      load.isUnpinned ? ALL_CORES : LOAD_CORE,
+    );
     const [, total, time] = /(\d+) requests in ([\d.]+)s/.exec(output) ?? [];
     if (total === undefined || /Non-2xx|Socket errors/.test(output)) throw new Error(`${url}: ${output}`);
     return { units: Number(total), seconds: Number(time) };

@@ -1,22 +1,21 @@
+import { get } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Workplace } from '../test/support/workplace.ts';
 import { pushRandomBlob } from './content.ts';
 import { residentBytes } from './cpu-time.ts';
 import { downloads } from './drive.ts';
+import { startPacedRegistry } from './paced.ts';
 import { startMetahub, startRegistry } from './registries.ts';
+import type { Section } from './table.ts';
 
 const READERS = 64;
 const SIZE_BYTES = 100 * 1000 * 1000;
+const LARGE_BYTES = 200_000_000;
 const WATCHED_MS = 10_000;
 /** Bytes a reader takes every tick: 100 MB would last far longer than anyone watches. */
 const SIP_BYTES = 64 * 1024;
 const TICK_MS = 100;
-
-export interface MemoryFigure {
-  readonly idleBytes: number;
-  readonly peakBytes: number;
-}
 
 /** A client that reads a little and then pauses, again and again. */
 function slowReader(url: URL): Socket {
@@ -33,24 +32,71 @@ function slowReader(url: URL): Socket {
   return socket;
 }
 
-/** The resident memory of the mirror while 64 slow clients read a held blob of 100 MB each. */
-export async function benchMemory(workplace: Workplace): Promise<MemoryFigure> {
-  const registry = await startRegistry(workplace, 'upstream');
-  const { path } = await pushRandomBlob(registry.url, SIZE_BYTES);
-  const metahub = await startMetahub(workplace, {
-    upstream: registry.url,
-    data: workplace.folder('metahub'),
-  });
-  const idleBytes = residentBytes(metahub.pid);
-  const url = metahub.url + path;
-  await downloads({ url, pid: metahub.pid }, { clients: 1, sizeBytes: SIZE_BYTES });
-  const readers = Array.from({ length: READERS }, () => slowReader(new URL(url)));
+/** The most resident memory of a process within the next seconds, in bytes. */
+async function peakOf(pid: number): Promise<number> {
   let peakBytes = 0;
   const end = performance.now() + WATCHED_MS;
   while (performance.now() < end) {
     await delay(TICK_MS);
-    peakBytes = Math.max(peakBytes, residentBytes(metahub.pid));
+    peakBytes = Math.max(peakBytes, residentBytes(pid));
   }
+  return peakBytes;
+}
+
+/** While 64 slow clients read a held blob of 100 MB each; and after the start. */
+async function ofSlowReaders(workplace: Workplace) {
+  const registry = await startRegistry(workplace, 'upstream');
+  const { path } = await pushRandomBlob(registry.url, SIZE_BYTES);
+  const data = workplace.folder('metahub');
+  const metahub = await startMetahub(workplace, { upstream: registry.url, data });
+  const idleBytes = residentBytes(metahub.pid);
+  const url = metahub.url + path;
+  await downloads({ url, pid: metahub.pid }, { clients: 1, sizeBytes: SIZE_BYTES });
+  const readers = Array.from({ length: READERS }, () => slowReader(new URL(url)));
+  const peakBytes = await peakOf(metahub.pid);
   for (const reader of readers) reader.destroy();
   return { idleBytes, peakBytes };
+}
+
+/** While four large blobs come in parallel ranges. */
+async function ofParallelRanges(workplace: Workplace): Promise<number> {
+  const upstream = await startPacedRegistry(workplace, 4, LARGE_BYTES);
+  const data = workplace.folder('metahub-ranges');
+  const { url, pid } = await startMetahub(workplace, { upstream: upstream.url, data });
+  const clients = upstream.paths.map((path) => get(url + path, (response) => response.resume()));
+  const peakBytes = await peakOf(pid);
+  for (const client of clients) client.on('error', () => {}).destroy();
+  return peakBytes;
+}
+
+/** The resident memory of a mirror that is hard at work. */
+export async function benchMemory(workplace: Workplace): Promise<readonly Section[]> {
+  const { idleBytes, peakBytes } = await ofSlowReaders(workplace);
+  const rangesBytes = await ofParallelRanges(workplace);
+  const outcome = (name: string, bytes: number) => ({
+    name,
+    rate: bytes / 1e6,
+    cpu: undefined,
+    writtenBytes: undefined,
+  });
+  return [
+    {
+      title: 'Memory',
+      how: `The most that is resident within ${WATCHED_MS / 1000} s: 64 slow clients of a held blob of 100 MB; four cold blobs of 200 MB in parallel ranges.`,
+      unit: 'MB',
+      measured: {
+        outcomes: [
+          outcome('after the start', idleBytes),
+          outcome('64 slow clients', peakBytes),
+          outcome('four blobs in parallel ranges', rangesBytes),
+        ],
+        ratio: () => Number.NaN,
+      },
+      ratios: [],
+      limits: [
+        { what: '64 slow clients', value: peakBytes / 1e6, unit: 'MB', atMost: 110 },
+        { what: 'four blobs in parallel ranges', value: rangesBytes / 1e6, unit: 'MB', atMost: 250 },
+      ],
+    },
+  ];
 }

@@ -11,12 +11,18 @@ export interface Nginx {
   stop(): Promise<void>;
 }
 
+/** A certificate and its key. */
+export interface Identity {
+  readonly certFile: string;
+  readonly keyFile: string;
+}
+
 export interface NginxOptions {
   /** Directives of the one `server` block. */
   readonly server: string;
   /** Directives of the `http` block: caches, upstreams. */
   readonly http?: string;
-  readonly tls?: { readonly certFile: string; readonly keyFile: string };
+  readonly tls?: Identity;
 }
 
 /** One worker, as every other server here is one process; its own folder for everything it writes. */

@@ -2,65 +2,110 @@ import { rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { startServer } from '../test/support/processes.ts';
 import type { Workplace } from '../test/support/workplace.ts';
+import { cpuSeconds } from './cpu-time.ts';
 import { downloads, SERVER_CORES } from './drive.ts';
 import { startMetahub } from './registries.ts';
-import { measure } from './rounds.ts';
+import { type Figure, measure } from './rounds.ts';
 import type { Section } from './table.ts';
 
-const SERVER = fileURLToPath(new URL('paced-server.mjs', import.meta.url));
-const SIZE_BYTES = 200_000_000;
-const BYTES_PER_SECOND = 20_000_000;
+const SERVER = fileURLToPath(new URL('paced-server.ts', import.meta.url));
+export const PACE_BYTES_PER_SECOND = 20_000_000;
 
-/** A large blob nobody holds yet, over an upstream that limits each connection. */
-export async function benchPaced(workplace: Workplace, rounds: number): Promise<readonly Section[]> {
-  const upstream = await startServer({
+/** A registry whose connections are limited, and the paths of its image's layers. */
+export async function startPacedRegistry(workplace: Workplace, layers: number, layerBytes: number) {
+  const server = await startServer({
     command: 'taskset',
     args: [
-      '--cpu-list',
-      SERVER_CORES,
-      process.execPath,
-      SERVER,
-      String(SIZE_BYTES),
-      String(BYTES_PER_SECOND),
+      ...['--cpu-list', SERVER_CORES, process.execPath, '--import', 'tsx', SERVER],
+      ...[layers, layerBytes, PACE_BYTES_PER_SECOND].map(String),
     ],
-    ready: /(\d+) (sha256:[0-9a-f]{64})/,
+    ready: /^(\d+) (sha256:.+)/,
   });
-  workplace.onClose(() => upstream.stop());
-  const [, port = '', digest = ''] = upstream.announced;
-  const url = `http://127.0.0.1:${port}`;
-  const path = `/v2/library/big/blobs/${digest}`;
+  workplace.onClose(() => server.stop());
+  const [, port = '', digests = ''] = server.announced;
+  const paths = digests.split(' ').map((digest) => `/v2/bench/image/blobs/${digest}`);
+  return { url: `http://127.0.0.1:${port}`, pid: server.pid, paths };
+}
+
+/** What one file of a tar archive adds: its header and the archive's end. */
+const TAR_BYTES = 3 * 512;
+const LARGE_BYTES = 200_000_000;
+const SMALL_BYTES = 20_000_256;
+
+/** One large blob that nobody holds yet, over an upstream that limits each connection. */
+async function benchRanges(workplace: Workplace, rounds: number): Promise<Section> {
+  const upstream = await startPacedRegistry(workplace, 1, LARGE_BYTES);
+  const [path = ''] = upstream.paths;
+  const load = { clients: 1, sizeBytes: LARGE_BYTES + TAR_BYTES };
 
   async function through(connections: string) {
     const data = workplace.folder('metahub-paced');
     rmSync(data, { recursive: true, force: true });
-    const metahub = await startMetahub(workplace, {
-      upstream: url,
-      data,
-      args: ['--blob-connections', connections],
-    });
-    const figure = await downloads(
-      { url: metahub.url + path, pid: metahub.pid },
-      { clients: 1, sizeBytes: SIZE_BYTES },
-    );
+    const args = ['--blob-connections', connections];
+    const metahub = await startMetahub(workplace, { upstream: upstream.url, data, args });
+    const figure = await downloads({ url: metahub.url + path, pid: metahub.pid }, load);
     await metahub.stop();
     return figure;
   }
-  const direct = () =>
-    downloads({ url: url + path, pid: upstream.pid }, { clients: 1, sizeBytes: SIZE_BYTES });
-  return [
-    {
-      title: 'Cold blob, 20 MB/s a connection',
-      how: `200 MB from an upstream that limits each connection to 20 MB/s, a new and empty MetaHub in each of ${rounds} rounds, GB/s as the client sees it.`,
-      unit: 'GB/s',
-      measured: await measure(rounds, {
-        MetaHub: () => through('8'),
-        'MetaHub, --blob-connections off': () => through('off'),
-        direct,
-      }),
-      ratios: [
-        { of: 'MetaHub', against: 'direct', goal: 4 },
-        { of: 'MetaHub, --blob-connections off', against: 'direct' },
-      ],
-    },
-  ];
+  return {
+    title: 'Cold blob, 20 MB/s a connection',
+    how: `200 MB from an upstream that limits each connection to 20 MB/s, a new and empty MetaHub in each of ${rounds} rounds, GB/s as the client sees it.`,
+    unit: 'GB/s',
+    measured: await measure(rounds, {
+      MetaHub: () => through('8'),
+      'MetaHub, --blob-connections off': () => through('off'),
+      direct: () => downloads({ url: upstream.url + path, pid: upstream.pid }, load),
+    }),
+    ratios: [
+      { of: 'MetaHub', against: 'direct', goal: 4 },
+      { of: 'MetaHub, --blob-connections off', against: 'direct' },
+    ],
+  };
+}
+
+/** Ten blobs at once, each arriving slowly, in a process that has done the same before. */
+async function benchSlowArrivals(workplace: Workplace, rounds: number): Promise<Section> {
+  const upstream = await startPacedRegistry(workplace, 30, SMALL_BYTES);
+  const [warmUp, warmUpToo, measured] = [0, 10, 20].map((from) => upstream.paths.slice(from, from + 10));
+
+  async function through(args: readonly string[]): Promise<Figure> {
+    const data = workplace.folder('metahub-slow');
+    rmSync(data, { recursive: true, force: true });
+    const metahub = await startMetahub(workplace, { upstream: upstream.url, data, args });
+    const fetchAll = (paths: readonly string[] = []) =>
+      Promise.all(
+        paths.map((path) =>
+          downloads(
+            { url: metahub.url + path, pid: metahub.pid },
+            { clients: 1, sizeBytes: SMALL_BYTES + TAR_BYTES },
+          ),
+        ),
+      );
+    await fetchAll(warmUp);
+    await fetchAll(warmUpToo);
+    const [start, before] = [performance.now(), cpuSeconds(metahub.pid)];
+    await fetchAll(measured);
+    const gigabytes = (10 * SMALL_BYTES) / 1e9;
+    const seconds = (performance.now() - start) / 1000;
+    const cpu = (cpuSeconds(metahub.pid) - before) / gigabytes;
+    await metahub.stop();
+    return { rate: gigabytes / seconds, cpu };
+  }
+  const found = await measure(rounds, {
+    MetaHub: () => through([]),
+    'MetaHub, cache off': () => through(['--cache', 'off']),
+  });
+  return {
+    title: 'Slow arrivals',
+    how: `Ten cold blobs of 20 MB at once, each at 20 MB/s, through a MetaHub that has fetched twenty others, ${rounds} rounds.`,
+    unit: 'GB/s',
+    measured: found,
+    ratios: [],
+    limits: [{ what: 'CPU for one GB', value: found.outcomes[0]?.cpu ?? Number.NaN, unit: 's', atMost: 2.2 }],
+  };
+}
+
+/** Blobs over an upstream that limits each connection. */
+export async function benchPaced(workplace: Workplace, rounds: number): Promise<readonly Section[]> {
+  return [await benchRanges(workplace, rounds), await benchSlowArrivals(workplace, rounds)];
 }

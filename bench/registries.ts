@@ -5,7 +5,8 @@ import { type RunningServer, startServer } from '../test/support/processes.ts';
 import type { Workplace } from '../test/support/workplace.ts';
 import { SERVER_CORES } from './drive.ts';
 
-const PROGRAM = fileURLToPath(new URL('../bin/metahub.js', import.meta.url));
+/** The program, as it is installed. */
+export const PROGRAM = fileURLToPath(new URL('../bin/metahub.js', import.meta.url));
 
 /** A server that can be started anew with nothing kept. */
 export interface Contender {
@@ -56,6 +57,8 @@ export interface MetahubStart {
   readonly upstream: string;
   readonly args?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
+  /** Where it listens; anywhere when not said. */
+  readonly port?: number;
   /** The data directory; a new one when not said. */
   readonly data: string;
 }
@@ -65,7 +68,15 @@ export async function startMetahub(workplace: Workplace, options: MetahubStart):
   const server = await startServer({
     command: 'taskset',
     args: [
-      ...['--cpu-list', SERVER_CORES, process.execPath, PROGRAM, 'serve', '--listen', '127.0.0.1:0'],
+      ...[
+        '--cpu-list',
+        SERVER_CORES,
+        process.execPath,
+        PROGRAM,
+        'serve',
+        '--listen',
+        `127.0.0.1:${options.port ?? 0}`,
+      ],
       ...['--data', options.data, '--upstream', `docker.io=${options.upstream}`, '--set', 'cpu:broadwell'],
       ...['--log-level', 'notice', '--tag-max-age', '1h', ...(options.args ?? [])],
     ],

@@ -4,6 +4,8 @@ export interface Figure {
   readonly rate: number;
   /** Processor seconds of the server for one unit of work: a request, a GB. */
   readonly cpu?: number;
+  /** Bytes written to disk by everybody. */
+  readonly writtenBytes?: number;
 }
 
 export interface Outcome {
@@ -12,6 +14,8 @@ export interface Outcome {
   readonly rate: number;
   /** The least over rounds: what the work costs, without its neighbours' noise. */
   readonly cpu: number | undefined;
+  /** The median over rounds. */
+  readonly writtenBytes: number | undefined;
 }
 
 export function median(values: readonly number[]): number {
@@ -45,10 +49,12 @@ export async function measure(
   return {
     outcomes: names.map((name) => {
       const cpus = (figures[name] ?? []).flatMap(({ cpu }) => (cpu === undefined ? [] : [cpu]));
+      const written = (figures[name] ?? []).flatMap(({ writtenBytes }) => writtenBytes ?? []);
       return {
         name,
         rate: median(ratesOf(name)),
         cpu: cpus.length === 0 ? undefined : Math.min(...cpus),
+        writtenBytes: written.length === 0 ? undefined : median(written),
       };
     }),
     ratio: (a, b) => {

@@ -1,10 +1,11 @@
 import { spawnSync } from 'node:child_process';
 import type { Workplace } from '../test/support/workplace.ts';
-import { startMetahub } from './registries.ts';
+import { PROGRAM, startMetahub } from './registries.ts';
 import { measure } from './rounds.ts';
 import type { Section } from './table.ts';
 
 const METAHUB = 'metahub serve, start to listening';
+const DETECT = 'metahub detect';
 const NODE = 'node -e 0';
 
 /** From start to listening, beside a bare Node.js. */
@@ -19,7 +20,7 @@ export async function benchStart(workplace: Workplace, rounds: number): Promise<
   return [
     {
       title: 'Start',
-      how: `From the command to the line that says it listens, ${rounds} rounds.`,
+      how: `\`serve\`: from the command to the line that says it listens; \`detect\`: to its end; ${rounds} rounds.`,
       unit: 'starts/s',
       measured: await measure(rounds, {
         [METAHUB]: async () => {
@@ -30,9 +31,13 @@ export async function benchStart(workplace: Workplace, rounds: number): Promise<
           await server?.stop();
           return figure;
         },
+        [DETECT]: () => timed(() => spawnSync(process.execPath, [PROGRAM, 'detect'], { env })),
         [NODE]: () => timed(() => spawnSync(process.execPath, ['-e', '0'], { env })),
       }),
-      ratios: [{ of: METAHUB, against: NODE }],
+      ratios: [
+        { of: METAHUB, against: NODE, goal: 1 / 2.6 },
+        { of: DETECT, against: NODE, goal: 1 / 1.3 },
+      ],
     },
   ];
 }

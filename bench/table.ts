@@ -7,6 +7,14 @@ export interface Ratio {
   readonly goal?: number;
 }
 
+/** A goal for one figure: at most so much. */
+export interface Limit {
+  readonly what: string;
+  readonly value: number;
+  readonly unit: string;
+  readonly atMost: number;
+}
+
 /** One measured path, ready to be printed. */
 export interface Section {
   readonly title: string;
@@ -15,6 +23,7 @@ export interface Section {
   readonly unit: string;
   readonly measured: Measured;
   readonly ratios: readonly Ratio[];
+  readonly limits?: readonly Limit[];
 }
 
 function number(value: number): string {
@@ -28,31 +37,75 @@ function cpu(seconds: number | undefined): string {
   return seconds < 0.01 ? `${(seconds * 1e6).toFixed(1)} µs` : `${seconds.toFixed(2)} s`;
 }
 
-/** A section as Markdown: contenders, then ratios with their goals. */
+function row(...cells: readonly string[]): string {
+  return `| ${cells.join(' | ')} |`;
+}
+
+/** A section as Markdown: contenders, then ratios. */
 export function toMarkdown({ title, how, unit, measured, ratios }: Section): string {
-  const rows = measured.outcomes.map(
-    ({ name, rate, cpu: used }) => `| ${name} | ${number(rate)} | ${cpu(used)} |`,
+  const { outcomes } = measured;
+  const hasCpu = outcomes.some(({ cpu: used }) => used !== undefined);
+  const hasWritten = outcomes.some(({ writtenBytes }) => writtenBytes !== undefined);
+  const work = unit.split('/')[0]?.replace(/s$/, '');
+  const head = [
+    'server',
+    unit,
+    ...(hasCpu ? [`CPU for one ${work}`] : []),
+    ...(hasWritten ? ['written to disk'] : []),
+  ];
+  const rows = outcomes.map(({ name, rate, cpu: used, writtenBytes }) =>
+    row(
+      name,
+      number(rate),
+      ...(hasCpu ? [cpu(used)] : []),
+      ...(hasWritten ? [`${Math.round((writtenBytes ?? 0) / 1e6)} MB`] : []),
+    ),
   );
-  const lines = ratios.map(({ of, against, goal }) => {
-    const ratio = measured.ratio(of, against);
-    const verdict =
-      goal === undefined
-        ? ''
-        : ratio >= goal
-          ? ` (goal ${number(goal)}: reached)`
-          : ` (goal ${number(goal)}: missed)`;
-    return `- ${of} against ${against}: **${number(ratio)}**${verdict}`;
-  });
+  const lines = ratios.map(
+    ({ of, against }) => `- ${of} against ${against}: **${number(measured.ratio(of, against))}**`,
+  );
   return [
     `### ${title}`,
     '',
     how,
     '',
-    `| server | ${unit} | CPU for one ${unit.split('/')[0]?.replace(/s$/, '')} |`,
-    '|---|---:|---:|',
+    row(...head),
+    `|---|${'---:|'.repeat(head.length - 1)}`,
     ...rows,
-    '',
-    ...lines,
+    ...(lines.length === 0 ? [] : ['', ...lines]),
     '',
   ].join('\n');
+}
+
+/** Every goal of these sections in one table. */
+export function goalsTable(sections: readonly Section[]): string {
+  const rows = sections.flatMap(({ title, measured, ratios, limits = [] }) => [
+    ...ratios.flatMap(({ of, against, goal }) => {
+      if (goal === undefined) return [];
+      const ratio = measured.ratio(of, against);
+      return [
+        row(
+          `${title}: ${of} against ${against}`,
+          number(ratio),
+          `at least ${number(goal)}`,
+          met(ratio >= goal),
+        ),
+      ];
+    }),
+    ...limits.map(({ what, value, unit, atMost }) =>
+      row(
+        `${title}: ${what}`,
+        `${number(value)} ${unit}`,
+        `at most ${number(atMost)} ${unit}`,
+        met(value <= atMost),
+      ),
+    ),
+  ]);
+  return ['### Goals', '', row('what', 'measured', 'goal', ''), '|---|---:|---:|---|', ...rows, ''].join(
+    '\n',
+  );
+}
+
+function met(isMet: boolean): string {
+  return isMet ? 'reached' : '**missed**';
 }

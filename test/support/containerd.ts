@@ -5,6 +5,7 @@ import type { Workplace } from './workplace.ts';
 
 /** A real containerd of its own, spoken to by ctr. */
 export interface Containerd {
+  readonly pid: number;
   ctr(...args: readonly string[]): Promise<string>;
   /** Pulls by full name, `docker.io/qnib/bench:latest`, through the mirror and nowhere else. */
   pull(image: string, ...options: readonly string[]): Promise<string>;
@@ -47,6 +48,7 @@ export async function startContainerd(
   let containers = 0;
 
   return {
+    pid: server.pid,
     ctr,
     pull: (image, ...options) => ctr('images', 'pull', '--hosts-dir', hosts, ...options, image),
     async run(image) {

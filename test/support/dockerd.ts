@@ -4,6 +4,7 @@ import type { Workplace } from './workplace.ts';
 
 /** A real dockerd of its own, beside whatever the machine runs. */
 export interface Dockerd {
+  readonly pid: number;
   readonly version: string;
   /** Runs the docker client against it; answers what it printed. */
   docker(...args: readonly string[]): Promise<string>;
@@ -55,6 +56,7 @@ export async function startDockerd(
   const docker = (...args: readonly string[]) => programs.run('docker', [...host, ...args], client);
 
   return {
+    pid: server.pid,
     version: (await docker('version', '--format', '{{.Server.Version}}')).trim(),
     docker,
     attempt: (...args) => programs.attempt('docker', [...host, ...args], client),
