@@ -20,6 +20,8 @@ const SMALL_BYTES = 256 * 1024;
 const LEAST_BYTES = 64 * 1024;
 /** Streams at once beyond which each gets small buffers: a large one that waits for a slow reader is memory lost. */
 const FEW_STREAMS = 8;
+/** And beyond which they get the smallest: so many readers are slow ones. */
+const MANY_STREAMS = 32;
 /** Memory on loan at most; beyond it readers get small throw-away buffers rather than waiting for slow ones. */
 const POOL_BYTES = 64 * MIB;
 /** Readers behind a blob that is still arriving come and go many times a second: that is no reason to let go of memory. */
@@ -77,7 +79,7 @@ export class BufferPool {
   }
 
   #sizeFor(wantedBytes: number): number {
-    if (wantedBytes <= LEAST_BYTES) return LEAST_BYTES;
+    if (wantedBytes <= LEAST_BYTES || this.#streams > MANY_STREAMS) return LEAST_BYTES;
     return this.#streams > FEW_STREAMS ? SMALL_BYTES : LARGE_BYTES;
   }
 

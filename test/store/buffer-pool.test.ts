@@ -26,6 +26,8 @@ describe('the pool of read buffers', () => {
     expect(pool.lend(2 * MIB).buffer.length).toBe(MIB);
     pool.enter();
     expect(pool.lend(2 * MIB).buffer.length).toBe(MIB / 4);
+    for (let readers = 9; readers < 33; readers += 1) pool.enter();
+    expect(pool.lend(2 * MIB).buffer.length).toBe(MIB / 16);
   });
 
   test('never makes a reader wait for slow ones: beyond its bound it gives small ones to throw away', () => {
