@@ -71,15 +71,20 @@ interface HeadStart {
 /** A request as admission sees it. */
 class ArrivingRequest implements RequestContext {
   readonly headers: IncomingMessage['headers'];
-  readonly remoteAddress: string;
   readonly repository: Repository | undefined;
+  readonly #socket: IncomingMessage['socket'];
   readonly #res: ServerResponse;
 
   constructor(req: IncomingMessage, res: ServerResponse, repository: Repository | undefined) {
     this.headers = req.headers;
-    this.remoteAddress = req.socket.remoteAddress ?? '';
     this.repository = repository;
+    this.#socket = req.socket;
     this.#res = res;
+  }
+
+  /** Asks the system, once a connection: only for whoever wants to know. */
+  get remoteAddress(): string {
+    return this.#socket.remoteAddress ?? '';
   }
 
   /** Made only for the few requests whose admission takes time. */
