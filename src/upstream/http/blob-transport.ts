@@ -241,9 +241,12 @@ function formatHead({ url, target = targetOf(url), headers }: Outgoing): string 
  * The accelerator for blobs behind the same interface as the plain way: it reads into reused memory and does nothing but
  * count bytes. Whatever it does not read goes the plain way, at the price of asking once more.
  *
- * Worth its lines by CPU time, end to end through `metahub serve`: with undici instead, a GiB cost 2.9 times as much from a
- * plain registry and 1.7 times from a TLS one without the cache, 1.9 and 1.45 times with it (Node 20, 2 busy cores, medians
- * of 5 interleaved rounds, 2026-11-26). Node's own client, which reads the rest, costs more than undici did.
+ * Worth its lines by CPU time, end to end through `metahub serve` (`npm run bench readers`, 2 busy cores, least of 3 interleaved
+ * rounds, 2026-11-26). With Node's own client instead, a GB costs this many times as much:
+ *
+ *                 plain, cache off   plain, on   TLS, cache off   TLS, on
+ *     Node 20     2.2                2.2         1.3              1.5
+ *     Node 24     3.0                2.2         1.7              1.8
  */
 export function createBlobTransport(options: BlobTransportOptions): Transport {
   const { plain, proxyOf, timeouts, now } = options;
