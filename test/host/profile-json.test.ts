@@ -34,6 +34,65 @@ describe('a profile read from JSON', () => {
     expect(read.cpu.compatible).toEqual(['zen4', 'x86_64']);
   });
 
+  test('has the hardware that was written, member by member', () => {
+    const hardware = {
+      cpuFamily: 25,
+      cpuModel: 17,
+      kernel: '6.8.0-49-generic',
+      osId: 'debian',
+      osVersion: '12',
+      pci: ['10de:2330:0302'],
+    };
+    expect(parseProfile({ ...written, hardware: { ...hardware, more: 1 } }).hardware).toEqual(hardware);
+    for (const [name, value] of Object.entries(hardware)) {
+      expect(parseProfile({ ...written, hardware: { [name]: value } }).hardware).toEqual({ [name]: value });
+    }
+    expect(parseProfile({ ...written, hardware: {} }).hardware).toEqual({});
+    expect(parseProfile({ ...written, hardware: { kernel: null } }).hardware).toEqual({});
+  });
+
+  test('has of a platform and a GPU only what is said of them', () => {
+    const { platform, gpus, cpu } = parseProfile({
+      ...written,
+      platform: { os: 'linux', architecture: 'amd64' },
+      cpu: { ...written.cpu, vendor: undefined },
+      gpus: [{ vendor: 'amd', gfxTarget: 'gfx90a', integrated: true }, { vendor: 'intel' }],
+    });
+    expect(platform).toEqual({ os: 'linux', architecture: 'amd64' });
+    expect(gpus).toEqual([{ vendor: 'amd', gfxTarget: 'gfx90a', integrated: true }, { vendor: 'intel' }]);
+    expect(cpu.vendor).toBe('generic');
+  });
+
+  test.each([
+    [{ ...written, hardware: [] }, 'hardware must be an object'],
+    [{ ...written, hardware: { cpuFamily: '25' } }, 'hardware.cpuFamily must be a whole number'],
+    [{ ...written, hardware: { cpuModel: 1.5 } }, 'hardware.cpuModel must be a whole number'],
+    [{ ...written, hardware: { kernel: 6 } }, 'hardware.kernel must be a word'],
+    [{ ...written, hardware: { osId: '' } }, 'hardware.osId must be a word'],
+    [{ ...written, hardware: { osVersion: 12 } }, 'hardware.osVersion must be a word'],
+    [{ ...written, hardware: { pci: '10de' } }, 'hardware.pci must be a list'],
+    [{ ...written, hardware: { pci: ['a', 1] } }, 'hardware.pci[1] must be a word'],
+    [{ ...written, platform: null }, 'platform must be an object'],
+    [{ ...written, platform: { ...written.platform, variant: 4 } }, 'platform.variant must be a word'],
+    [{ ...written, platform: { architecture: 'amd64' } }, 'platform.os is missing'],
+    [{ ...written, cpu: { ...written.cpu, vendor: 1 } }, 'cpu.vendor must be a word'],
+    [{ ...written, cpu: { ...written.cpu, compatible: undefined } }, 'cpu.compatible is missing'],
+    [{ ...written, cpu: { ...written.cpu, compatible: [''] } }, 'cpu.compatible[0] must be a word'],
+    [{ ...written, gpus: {} }, 'gpus must be a list'],
+    [{ ...written, gpus: [{ vendor: 'x' }, 'y'] }, 'gpus[1] must be an object'],
+    [{ ...written, gpus: [{ vendor: 'x', name: 1 }] }, 'gpus[0].name must be a word'],
+    [
+      { ...written, gpus: [{ vendor: 'x', computeCapability: 9 }] },
+      'gpus[0].computeCapability must be a word',
+    ],
+    [{ ...written, gpus: [{ vendor: 'x', gfxTarget: 9 }] }, 'gpus[0].gfxTarget must be a word'],
+    [{ ...written, features: undefined }, 'features is missing'],
+    [{ ...written, features: [7] }, 'features[0] must be a word'],
+    [{ ...written, warnings: undefined }, 'warnings is missing'],
+  ])('names the member that is wrong in %j', (document, message) => {
+    expect(() => parseProfile(document)).toThrow(message);
+  });
+
   test.each([
     [[], 'a map of keys and values is expected, not a list'],
     ['zen4', 'a map of keys and values is expected, not a text'],

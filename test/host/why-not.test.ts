@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { CpuFacts } from '../../src/host/facts.ts';
 import { flagsOf } from '../../src/host/identify.ts';
-import { formatReason, similarNames, whyNot } from '../../src/host/why-not.ts';
+import { formatReason, similarNames, type WhyNotReason, whyNot } from '../../src/host/why-not.ts';
 
 const zen3: CpuFacts = { vendor: 'AuthenticAMD', flags: [...(flagsOf('zen3') ?? [])] };
 const power8: CpuFacts = { vendor: 'IBM', flags: [], generation: 8 };
@@ -70,6 +70,31 @@ describe('why a CPU is not a microarchitecture', () => {
   ])('for %j at least %i names are similar', (written, atLeast) => {
     expect(similarNames(written).length).toBeGreaterThanOrEqual(atLeast);
     expect(similarNames(written).length).toBeLessThanOrEqual(5);
+  });
+
+  test.each<[WhyNotReason, string]>([
+    [{ kind: 'unknown', suggestions: [] }, 'there is no microarchitecture of that name'],
+    [
+      { kind: 'unknown', suggestions: ['zen', 'zen2'] },
+      'there is no microarchitecture of that name; similar: zen, zen2',
+    ],
+    [{ kind: 'family', needs: 'ppc64', has: 'x86_64' }, 'it is of the ppc64 family, this CPU of x86_64'],
+    [{ kind: 'vendor', needs: 'IBM', has: 'ARM' }, "it is IBM's, this CPU is ARM's"],
+    [{ kind: 'vendor', needs: 'IBM', has: 'generic' }, "it is IBM's, this CPU is of an unknown vendor"],
+    [{ kind: 'flags', missing: ['avx', 'fma'] }, 'this CPU lacks avx, fma'],
+    [{ kind: 'generation', needs: 9, has: 8 }, 'it needs generation 9, this CPU is of generation 8'],
+    [{ kind: 'generation', needs: 9 }, 'it needs generation 9, this CPU is unknown'],
+    [{ kind: 'model', needs: 'a', has: 'b' }, "only model numbers distinguish it, and this CPU's say b"],
+    [{ kind: 'model', needs: 'a' }, "only model numbers distinguish it, and this CPU's are not known"],
+  ])('formatReason() of %j is “%s”', (reason, clause) => {
+    expect(formatReason(reason)).toBe(clause);
+  });
+
+  test('similarNames() lists the nearest first, equals by name, and takes other spellings', () => {
+    expect(similarNames('zen')).toEqual(['zen', 'zen1', 'zen2', 'zen3', 'zen4']);
+    expect(similarNames(' Sky-Lake ')[0]).toBe('skylake');
+    expect(similarNames('haswel')[0]).toBe('haswell');
+    expect(similarNames('qqqqqqqqqqqq')).toEqual([]);
   });
 
   test('each reason is a clause for people', () => {
