@@ -235,30 +235,36 @@ describe('a member of a list', () => {
 });
 
 describe('the name of a member', () => {
-  const spec = parseListSpec({
-    image: 'a',
-    tags: ['v*-*', '!v*-rc'],
-    manifests: [{ image: 'b:{2}-{1}' }, { image: 'c:x{tag}' }, { image: 'd' }, { image: 'c:y' }],
-  });
-  const [swapped, prefixed, fixed] = spec.members as [ListMember, ListMember, ListMember];
+  const read = () => {
+    const spec = parseListSpec({
+      image: 'a',
+      tags: ['v*-*', '!v*-rc'],
+      manifests: [{ image: 'b:{2}-{1}' }, { image: 'c:x{tag}' }, { image: 'd' }, { image: 'c:y' }],
+    });
+    const [swapped, prefixed, fixed] = spec.members as [ListMember, ListMember, ListMember];
+    return { spec, swapped, prefixed, fixed };
+  };
 
   test('holds what the stars of the pattern stand for', () => {
+    const { spec, swapped, prefixed, fixed } = read();
     expect(memberName(spec, swapped, tag('v1-avx'))).toBe('b:avx-1');
     expect(memberName(spec, prefixed, tag('v1-avx'))).toBe('c:xv1-avx');
     expect(memberName(spec, fixed, tag('v1-avx'))).toBe('d');
   });
 
   test('holds nothing for them when the tag does not match', () => {
+    const { spec, swapped } = read();
     expect(memberName(spec, swapped, tag('w'))).toBe('b:-');
     expect(memberName(spec, swapped, tag('v1-rc'))).toBe('b:-');
   });
 
   test('is no image where it is no valid one', () => {
+    const { spec, swapped } = read();
     expect(memberImage(spec, swapped, tag('w'))).toBeUndefined();
   });
 
   test('its repository counts once, whatever the tag', () => {
-    expect(memberRepositories(spec).map(formatRepository)).toEqual([
+    expect(memberRepositories(read().spec).map(formatRepository)).toEqual([
       'docker.io/library/b',
       'docker.io/library/c',
       'docker.io/library/d',

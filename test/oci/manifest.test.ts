@@ -188,6 +188,7 @@ describe('parseManifestDocument()', () => {
 
   test.each([
     ['a size as text', { size: '7' }],
+    ['no size', { size: undefined }],
     ['a size beyond what counts exactly', { size: 2 ** 53 }],
     ['a digest that is no text', { digest: 7 }],
     ['a media type that is no text', { mediaType: 7 }],
@@ -264,6 +265,10 @@ describe('parseManifestDocument()', () => {
     ['HTML', '<html>welcome to our hotel</html>'],
     ['nothing', ''],
     ['invalid UTF-8', Buffer.from([0x7b, 0xff, 0x7d])],
+    [
+      'invalid UTF-8 in a string, which other readers would read otherwise',
+      Buffer.from('{"a":"\xff"}', 'latin1'),
+    ],
   ])('refuses %s', (_, bytes) => {
     const read = () => parseManifestDocument(Buffer.from(bytes));
     expect(read).toThrow(RegistryError);
@@ -298,6 +303,15 @@ describe('parseManifestDocument()', () => {
       expect(() => parse(document)).toThrow(/malformed digest/);
     },
   );
+
+  test('refuses the same bytes again as it refused them first', () => {
+    const bytes = Buffer.from('{"a":');
+    const read = () => parseManifestDocument(bytes);
+    expect(read).toThrow('the manifest is not JSON');
+    expect(read).toThrow('the manifest is not JSON');
+    expect(parseManifestDocument(Buffer.from('{"schemaVersion":2,"manifests":[]}')).kind).toBe('index');
+    expect(read).toThrow('the manifest is not JSON');
+  });
 
   test('refuses 10,000 levels of nesting', () => {
     const deep = `${'{"a":'.repeat(10_000)}1${'}'.repeat(10_000)}`;

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { parseSourceHost, type SourceHost } from '../../src/oci/reference.ts';
-import { ClientCredential } from '../../src/oci/registry.ts';
+import { ClientCredential, hasOwnLogin } from '../../src/oci/registry.ts';
 
 const host = (text: string) => parseSourceHost(text) as SourceHost;
 
@@ -16,4 +16,13 @@ test("a client's login does not stand in what is logged of it", () => {
   const credential = new ClientCredential(host('ghcr.io'), 'Basic c2VjcmV0');
   expect(JSON.stringify(credential)).toBe('{}');
   expect(String(credential)).not.toContain('c2VjcmV0');
+});
+
+test.each([
+  ['nobody', undefined, false],
+  ['an account', { partition: 'a' }, false],
+  ['an account with logins of its own', { partition: 'a', logins: '/etc/logins' }, true],
+  ['a client with a login', { partition: 'a', credential: new ClientCredential(host('ghcr.io'), 'x') }, true],
+])('hasOwnLogin() of %s', (_, access, expected) => {
+  expect(hasOwnLogin(access)).toBe(expected);
 });

@@ -78,6 +78,11 @@ describe('matchTag()', () => {
     ['[ac]', 'b', undefined],
     ['a.c', 'abc', undefined],
     ['A', 'a', undefined],
+    ['a?', 'a', undefined],
+    ['*a', 'b', undefined],
+    ['*a*', 'bbabb', ['bb', 'bb']],
+    ['[a-c]x', '-x', undefined],
+    ['[a-c]x', 'bx', []],
   ] as const)('%s takes %s as %j', (pattern, tag, captured) => {
     expect(matchTag(patterns(pattern), tag)).toEqual(captured);
   });
