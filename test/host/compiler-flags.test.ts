@@ -48,6 +48,18 @@ test('a compiler that builds for nothing the host runs has no flags', () => {
   expect(flagsForHost(['s390x'], { name: 'nvhpc' })).toBeUndefined();
 });
 
+test('a compiler is read with its version, or without', () => {
+  expect(parseCompiler('gcc')).toEqual({ name: 'gcc' });
+  expect(parseCompiler('g++@12.3.1')).toEqual({ name: 'gcc', version: '12.3.1' });
+  expect(parseCompiler('gcc@12.34')).toEqual({ name: 'gcc', version: '12.34' });
+  expect(parseCompiler('1gcc')).toBeUndefined();
+});
+
+test('only compilers that build for a microarchitecture are listed for it', () => {
+  expect(Object.keys(allFlags('m1'))).not.toContain('intel');
+  expect(allFlags('nowhere')).toEqual({});
+});
+
 test('every named compiler is one', () => {
   expect(COMPILER_NAMES.map(parseCompiler)).not.toContain(undefined);
 });

@@ -16,6 +16,7 @@ import {
   findNode,
   flagSet,
 } from '../../src/host/microarchitectures.ts';
+import { nodeOfModel } from '../../src/host/node-judge.ts';
 
 function cpuOf(name: string, change: Partial<CpuFacts> = {}): CpuFacts {
   return { vendor: vendorOf(name), flags: [...(flagsOf(name) ?? [])], ...change };
@@ -24,6 +25,87 @@ function cpuOf(name: string, change: Partial<CpuFacts> = {}): CpuFacts {
 function without(name: string, ...flags: readonly string[]): CpuFacts {
   return cpuOf(name, { flags: [...(flagsOf(name) ?? [])].filter((flag) => !flags.includes(flag)) });
 }
+
+describe('the model numbers of x86', () => {
+  const intel = (model: number | undefined, stepping?: number, family: number | undefined = 6) =>
+    nodeOfModel({ vendor: 'GenuineIntel', flags: [], family, model, stepping } as CpuFacts);
+
+  // One model number, three generations of server: Intel's specification updates and the kernel's intel-family.h.
+  test.each([
+    [undefined, 'skylake_avx512'],
+    [4, 'skylake_avx512'],
+    [5, 'cascadelake'],
+    [7, 'cascadelake'],
+    [9, 'cascadelake'],
+    [10, 'cooperlake'],
+    [11, 'cooperlake'],
+  ])('model 0x55, stepping %s is %s', (stepping, node) => {
+    expect(intel(0x55, stepping)).toBe(node);
+  });
+
+  test('say nothing where one of them is missing or unknown', () => {
+    expect(intel(undefined)).toBeUndefined();
+    expect(nodeOfModel({ vendor: 'GenuineIntel', flags: [], model: 0x55 })).toBeUndefined();
+    expect(intel(0x55, 7, 99)).toBeUndefined();
+    expect(nodeOfModel({ vendor: 'nobody', flags: [], family: 6, model: 0x55 })).toBeUndefined();
+  });
+});
+
+describe('a CPU whose model number says more than its flags', () => {
+  const intel = (...lacks: readonly string[]) => ({
+    ...without('skylake_avx512', ...lacks),
+    family: 6,
+    model: 0x55,
+  });
+
+  test.each([
+    [['avx512f'], 'avx512f:'],
+    [['avx512f', 'avx512bw', 'avx512cd', 'avx512dq'], 'avx512f, avx512bw, avx512cd, avx512dq:'],
+    [
+      ['avx512f', 'avx512bw', 'avx512cd', 'avx512dq', 'avx512vl'],
+      'avx512f, avx512bw, avx512cd, avx512dq and 1 more:',
+    ],
+  ])('is told to lack %j', (lacks, shown) => {
+    const { microarchitecture, warnings } = identify(intel(...lacks), 'amd64');
+    expect(warnings).toHaveLength(1);
+    const [warning = ''] = warnings;
+    expect(warning).toContain("this CPU's model number is that of skylake_avx512");
+    expect(warning).toContain(`it counts as ${microarchitecture}`);
+    expect(lacks.filter((flag) => !warning.includes(flag)).length).toBe(Math.max(0, lacks.length - 4));
+    expect(shown.includes(' and 1 more')).toBe(warning.includes(' and 1 more'));
+  });
+
+  test('is not complained of where archspec is asked', () => {
+    expect(identify(intel('avx512f'), 'amd64', { strictArchspec: true }).warnings).toEqual([]);
+  });
+
+  test('is not complained of when it has all', () => {
+    expect(identify(intel(), 'amd64').warnings).toEqual([]);
+  });
+});
+
+describe('a chip of Apple that macOS names', () => {
+  const mac = (modelName: string): CpuFacts => ({ vendor: 'Apple', flags: [], modelName });
+
+  test.each([
+    ['Apple M1 Max', 'm1'],
+    ['Apple M2', 'm2'],
+    ['Apple M3 Pro', 'm3'],
+    ['Apple M4', 'm4'],
+  ])('%s is %s, however few flags macOS names', (modelName, node) => {
+    expect(identify(mac(modelName), 'arm64').microarchitecture).toBe(node);
+  });
+
+  test('runs the code of those before it, not of those after it', () => {
+    const { compatible } = identify(mac('Apple M2'), 'arm64');
+    expect(compatible).toContain('m1');
+    expect(compatible).not.toContain('m3');
+  });
+
+  test('counts for nothing under another vendor', () => {
+    expect(identify({ ...mac('Apple M2'), vendor: 'ARM' }, 'arm64').microarchitecture).toBe('aarch64');
+  });
+});
 
 describe('the family tree', () => {
   const nodes = [...allNodes()];

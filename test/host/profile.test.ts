@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { profileOfFeatures, withFeatures } from '../../src/host/assumed-features.ts';
 import type { CpuFacts, HostFacts } from '../../src/host/facts.ts';
+import { compareMicroarchitectures } from '../../src/host/identify.ts';
 import { deriveProfile, type HostProfile } from '../../src/host/profile.ts';
 import { parseProfile } from '../../src/host/profile-json.ts';
 import { profileKey } from '../../src/host/profile-key.ts';
@@ -141,6 +142,53 @@ describe('a profile with assumed features', () => {
     ]);
   });
 
+  test('AMD GPUs replace those of AMD alone, and NVIDIA’s those of NVIDIA', () => {
+    const both = withFeatures(host, ['gfx:gfx90a', 'gfx:gfx942']);
+    expect(both.gpus).toEqual([
+      ...host.gpus,
+      { vendor: 'amd', gfxTarget: 'gfx90a' },
+      { vendor: 'amd', gfxTarget: 'gfx942' },
+    ]);
+    expect(both.features).toEqual(
+      expect.arrayContaining(['gpu:nvidia', 'gpu:amd', 'gfx:gfx90a', 'gfx:gfx942']),
+    );
+    const withoutAmd = withFeatures(both, ['gfx:none']);
+    expect(withoutAmd.gpus).toEqual(host.gpus);
+    expect(withoutAmd.features).toContain('gpu:nvidia');
+    expect(withoutAmd.features).not.toContain('gpu:amd');
+    const withoutNvidia = withFeatures(both, ['nvcap:none']);
+    expect(withoutNvidia.gpus.map(({ vendor }) => vendor)).toEqual(['amd', 'amd']);
+    expect(withoutNvidia.features).not.toContain('gpu:nvidia');
+  });
+
+  test('a level of the reader’s own beside its CPU is claimed, and the flag as it is written', () => {
+    const assumed = withFeatures(host, ['cpu:skylake', 'x86-64-v2', 'cpuflag:amx_tile']);
+    expect(assumed.features).toContain('x86-64-v2');
+    expect(assumed.features).toContain('amx_tile');
+  });
+
+  test('a CPU of no vendor in particular claims none', () => {
+    expect(
+      withFeatures(host, ['cpu:x86_64_v3']).features.filter((one) => one.startsWith('cpuvendor:')),
+    ).toEqual([]);
+    expect(withFeatures(host, ['cpu:x86_64_v3']).features.slice(0, 2)).toEqual([
+      'cpu:x86_64_v3',
+      'x86-64-v3',
+    ]);
+  });
+
+  test('what it runs and its flags are in order, the best first', () => {
+    const { compatible, flags } = withFeatures(host, ['cpu:zen4']).cpu;
+    expect(compatible).toEqual([...compatible].sort(compareMicroarchitectures));
+    expect(flags).toEqual([...flags].sort());
+  });
+
+  test('an operating system that is none of the three stays a claim', () => {
+    const assumed = withFeatures(host, ['os:plan9']);
+    expect(assumed.platform.os).toBe('linux');
+    expect(assumed.features).toContain('os:plan9');
+  });
+
   test('an operating system changes the platform', () => {
     expect(withFeatures(host, ['os:windows']).platform.os).toBe('windows');
   });
@@ -154,6 +202,10 @@ describe('a profile with assumed features', () => {
     [['cpu:pentium9'], 'there is no microarchitecture “pentium9”'],
     [['cpu:zen3', 'cpu:zen4'], 'a host has one cpu, not zen3 and zen4'],
     [['arm64-v8.9'], 'there is no level “arm64-v8.9”'],
+    [['cpu:skylke'], 'there is no microarchitecture “skylke”; similar: skylake'],
+    [['zen4'], '“zen4” is no CPU flag that is known; did you mean cpu:zen4?'],
+    [['avx9'], '“avx9” is no CPU flag that is known; did you mean cpuflag:avx9?'],
+    [['x86-64-v2', 'x86-64-v3'], 'a host has one level, not x86-64-v2 and x86-64-v3'],
   ])('%j is refused', (features, message) => {
     expect(() => withFeatures(host, features)).toThrow(message);
   });
@@ -219,5 +271,24 @@ describe('the key of a profile', () => {
     ];
     const keys = [host, ...others.map((features) => profileOfFeatures(features))].map(profileKey);
     expect(new Set(keys).size).toBe(keys.length);
+  });
+});
+
+describe('warnings of flags that do not count', () => {
+  test.each([
+    [['avx2'], 'the kernel reports avx2 without the CPU flags that they need: they do not count'],
+    [
+      ['avx2', 'fma', 'f16c', 'vaes'],
+      'the kernel reports avx2, fma, f16c, vaes without the CPU flags that they need: they do not count',
+    ],
+    [
+      ['avx2', 'fma', 'f16c', 'vaes', 'vpclmulqdq'],
+      'the kernel reports avx2, fma, f16c, vaes and 1 more without the CPU flags that they need: they do not count',
+    ],
+  ])('%j', (flags, warning) => {
+    expect(deriveProfile(facts({ cpu: { vendor: 'GenuineIntel', flags } })).warnings).toEqual([warning]);
+    expect(
+      deriveProfile(facts({ cpu: { vendor: 'GenuineIntel', flags } }), { strictArchspec: true }).warnings,
+    ).toEqual([]);
   });
 });

@@ -1,6 +1,3 @@
-import { describe, expect, test } from 'vitest';
-import { propertiesOfHost, replaceProperties } from '../../src/host/variant-properties.ts';
-import { hostOf } from '../support/host-of.ts';
 import type { EntrySpec } from '../support/index-fixture.ts';
 import { selectionCases } from '../support/selection-case.ts';
 
@@ -8,40 +5,6 @@ const propertied = (...properties: readonly string[]): EntrySpec => ({
   annotations: { 'io.metahub.features': properties.join(', ') },
 });
 const [V2, V3] = [propertied('x86_64 :: level :: v2'), propertied('x86_64 :: level :: v3')];
-
-describe('properties of wheel variants as features', () => {
-  test.each([
-    ['x86_64 :: level :: v3', 'x86-64-v3'],
-    ['x86_64 :: avx512_bf16 :: on', 'avx512_bf16'],
-    ['x86_64::sse3::on', 'pni'],
-    ['aarch64 :: version :: 8.2a', 'arm64-v8.2'],
-    ['aarch64 :: sve :: on', 'sve'],
-    ['nvidia :: sm_arch :: 90_real', 'nvcap:9.0'],
-    ['nvidia :: sm_arch :: 100a_real', 'nvcap:10.0a'],
-    ['nvidia :: sm_arch :: 90_virtual', 'nvptx:9.0'],
-    ['nvidia :: cuda_version_lower_bound :: 12.6', 'cuda:>=12.6'],
-    [
-      'nvidia :: cuda_version_lower_bound :: 12.6, nvidia :: cuda_version_upper_bound :: 13',
-      'cuda:>=12.6,<13',
-    ],
-  ])('%s is %s', (property, feature) => {
-    expect(
-      replaceProperties(property)
-        .replace(/^[\s,]+/, '')
-        .trim(),
-    ).toBe(feature);
-  });
-
-  test('those of a host are what it satisfies itself', () => {
-    for (const host of [
-      'cpu:zen4 nvcap:8.9 cuda:12.4',
-      'cpu:neoverse_v2 nvcap:9.0 cuda:13.0',
-      'cpu:nehalem',
-    ]) {
-      expect(propertiesOfHost(hostOf(host)).length).toBeGreaterThan(3);
-    }
-  });
-});
 
 /**
  * What wheel variants decide, as variantlib's tests of filtering and sorting have it (tests/resolver/test_lib.py, test_sorting.py):
