@@ -7,6 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
 import { serveContent } from '../support/hostile-registry.ts';
+import { closeOf } from '../support/loopback.ts';
 import { startMetahub } from '../support/metahub.ts';
 import { describeWith } from '../support/required-programs.ts';
 import { ask, dial } from '../support/served.ts';
@@ -58,7 +59,7 @@ async function beginPull(port: number, image: HeldImage) {
   socket.on('data', (chunk: Buffer) => {
     received = Buffer.concat([received, chunk]);
   });
-  const ended = once(socket, 'close');
+  const ended = closeOf(socket);
   socket.write(`GET ${blobPath(image)} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n`);
   await expect.poll(() => received.length).toBeGreaterThan(1000);
   return {

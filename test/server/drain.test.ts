@@ -4,6 +4,7 @@ import { Agent, get, type IncomingMessage } from 'node:http';
 import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { closeOf } from '../support/loopback.ts';
 import { ask, dial, serve } from '../support/served.ts';
 
 const BLOB = Buffer.alloc(2 ** 20, 'a layer ');
@@ -70,7 +71,7 @@ describe('fault 41: stopping in the middle of a pull', () => {
     await expect.poll(() => server.metrics.text()).toContain('metahub_connections 2');
     const drained = server.drain(10_000);
     socket.write('Host: 127.0.0.1\r\n\r\n');
-    await once(socket, 'close');
+    await closeOf(socket);
     expect(received).toMatch(/^HTTP\/1\.1 503 [\s\S]*Connection: close[\s\S]*stopping\n$/);
     release();
     await pulled;

@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import { connect } from 'node:net';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -8,6 +7,7 @@ import { RegistryError } from '../../src/oci/registry-error.ts';
 import { createAcceptReader, isKnownToClient, isOwnHost } from '../../src/server/request-validation.ts';
 import { parseRoute } from '../../src/server/routes.ts';
 import { FUZZ_RUNS } from '../support/fuzz.ts';
+import { closeOf } from '../support/loopback.ts';
 import { ask, serve } from '../support/served.ts';
 
 const RUNS = { numRuns: FUZZ_RUNS };
@@ -210,7 +210,7 @@ describe('any bytes on a connection', () => {
         });
         // Not ended: a client that closes its half has left, and is not answered.
         socket.write(Buffer.from(bytes, 'utf8'));
-        await once(socket, 'close');
+        await closeOf(socket);
         expect(received).toMatch(/^HTTP\/1\.1 [2-5]\d\d /);
         expect(received).not.toMatch(/^HTTP\/1\.1 500 /);
         seen[received.startsWith('HTTP/1.1 400') ? 'refused' : 'answered'] += 1;

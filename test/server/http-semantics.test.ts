@@ -1,7 +1,7 @@
-import { once } from 'node:events';
 import { describe, expect, test } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
 import { RegistryError } from '../../src/oci/registry-error.ts';
+import { closeOf } from '../support/loopback.ts';
 import { ask, codeOf, dial, exchange, serve } from '../support/served.ts';
 
 // RFC 9110, 9111 and 9112, as far as a mirror meets them on raw connections.
@@ -196,7 +196,7 @@ describe('fault 78: pipelined and unusual requests: pipelined requests', () => {
       await new Promise((resolve) => setImmediate(resolve));
     }
     release();
-    await once(socket, 'close');
+    await closeOf(socket);
     expect(statusesOf(received)).toEqual([200, 400]);
   });
 });
@@ -366,7 +366,7 @@ describe('refusals before a request is complete', () => {
     // The server reads what came first before it answers what came later.
     await ask(port, '/v2/');
     socket.write(`${big}\r\n`);
-    await once(socket, 'close');
+    await closeOf(socket);
     expect(answersIn(received, true)).toMatchObject([{ status: 431 }]);
     expect(received.slice(received.indexOf('\r\n\r\n') + 4)).toBe('');
   });

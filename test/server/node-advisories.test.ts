@@ -4,6 +4,7 @@ import { connect } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createAuthority, type TestAuthority } from '../support/certificates.ts';
+import { closeOf } from '../support/loopback.ts';
 import { ask, exchange, serve } from '../support/served.ts';
 
 // What this year's advisories of Node.js teach, tried on the mirror whatever version it runs on.
@@ -29,7 +30,7 @@ describe('CVE-2026-21637: errors in a TLS handshake', () => {
     socket.on('error', () => {});
     socket.resume();
     socket.end(bytes);
-    await once(socket, 'close');
+    await closeOf(socket);
     const req = request({ port, path: '/v2/', host: '127.0.0.1', ca: authority.cert, agent: false });
     req.end();
     const [res] = (await once(req, 'response')) as [{ statusCode: number }];
@@ -50,7 +51,7 @@ test('CVE-2026-21637: names and protocols that nobody expects in a greeting end 
       const socket = connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false, ...options });
       // A server that refuses the greeting resets it.
       socket.on('error', () => {}).end();
-      await once(socket, 'close');
+      await closeOf(socket);
     }
     const req = request({ port, path: '/v2/', host: '127.0.0.1', ca: authority.cert, agent: false });
     req.end();

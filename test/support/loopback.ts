@@ -16,3 +16,10 @@ export async function freePort(): Promise<number> {
   await once(server, 'close');
   return port;
 }
+
+/** Resolves when the stream has closed, by a reset, too: `once` would reject for that. */
+export function closeOf(stream: { once(event: 'close', listener: () => void): unknown }): Promise<void> {
+  return new Promise((resolve) => {
+    stream.once('close', resolve);
+  });
+}
