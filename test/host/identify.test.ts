@@ -7,6 +7,7 @@ import {
   flagsOf,
   identify,
   isAncestorOrSelf,
+  nodeOfModel,
   vendorOf,
 } from '../../src/host/identify.ts';
 import {
@@ -16,7 +17,6 @@ import {
   findNode,
   flagSet,
 } from '../../src/host/microarchitectures.ts';
-import { nodeOfModel } from '../../src/host/node-judge.ts';
 
 function cpuOf(name: string, change: Partial<CpuFacts> = {}): CpuFacts {
   return { vendor: vendorOf(name), flags: [...(flagsOf(name) ?? [])], ...change };

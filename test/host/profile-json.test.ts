@@ -64,33 +64,34 @@ describe('a profile read from JSON', () => {
   });
 
   test.each([
-    [{ ...written, hardware: [] }, 'hardware must be an object'],
-    [{ ...written, hardware: { cpuFamily: '25' } }, 'hardware.cpuFamily must be a whole number'],
-    [{ ...written, hardware: { cpuModel: 1.5 } }, 'hardware.cpuModel must be a whole number'],
-    [{ ...written, hardware: { kernel: 6 } }, 'hardware.kernel must be a word'],
-    [{ ...written, hardware: { osId: '' } }, 'hardware.osId must be a word'],
-    [{ ...written, hardware: { osVersion: 12 } }, 'hardware.osVersion must be a word'],
-    [{ ...written, hardware: { pci: '10de' } }, 'hardware.pci must be a list'],
-    [{ ...written, hardware: { pci: ['a', 1] } }, 'hardware.pci[1] must be a word'],
-    [{ ...written, platform: null }, 'platform must be an object'],
-    [{ ...written, platform: { ...written.platform, variant: 4 } }, 'platform.variant must be a word'],
-    [{ ...written, platform: { architecture: 'amd64' } }, 'platform.os is missing'],
-    [{ ...written, cpu: { ...written.cpu, vendor: 1 } }, 'cpu.vendor must be a word'],
-    [{ ...written, cpu: { ...written.cpu, compatible: undefined } }, 'cpu.compatible is missing'],
-    [{ ...written, cpu: { ...written.cpu, compatible: [''] } }, 'cpu.compatible[0] must be a word'],
-    [{ ...written, gpus: {} }, 'gpus must be a list'],
-    [{ ...written, gpus: [{ vendor: 'x' }, 'y'] }, 'gpus[1] must be an object'],
-    [{ ...written, gpus: [{ vendor: 'x', name: 1 }] }, 'gpus[0].name must be a word'],
-    [
-      { ...written, gpus: [{ vendor: 'x', computeCapability: 9 }] },
-      'gpus[0].computeCapability must be a word',
-    ],
-    [{ ...written, gpus: [{ vendor: 'x', gfxTarget: 9 }] }, 'gpus[0].gfxTarget must be a word'],
-    [{ ...written, features: undefined }, 'features is missing'],
-    [{ ...written, features: [7] }, 'features[0] must be a word'],
-    [{ ...written, warnings: undefined }, 'warnings is missing'],
-  ])('names the member that is wrong in %j', (document, message) => {
-    expect(() => parseProfile(document)).toThrow(message);
+    [{ ...written, hardware: [] }, 'hardware'],
+    [{ ...written, hardware: { cpuFamily: '25' } }, 'hardware.cpuFamily'],
+    [{ ...written, hardware: { cpuModel: 1.5 } }, 'hardware.cpuModel'],
+    [{ ...written, hardware: { kernel: 6 } }, 'hardware.kernel'],
+    [{ ...written, hardware: { osId: '' } }, 'hardware.osId'],
+    [{ ...written, hardware: { osVersion: 12 } }, 'hardware.osVersion'],
+    [{ ...written, hardware: { pci: '10de' } }, 'hardware.pci'],
+    [{ ...written, hardware: { pci: ['a', 1] } }, 'hardware.pci[1]'],
+    [{ ...written, platform: null }, 'platform'],
+    [{ ...written, platform: { ...written.platform, variant: 4 } }, 'platform.variant'],
+    [{ ...written, platform: { architecture: 'amd64' } }, 'platform.os'],
+    [{ ...written, cpu: { ...written.cpu, vendor: 1 } }, 'cpu.vendor'],
+    [{ ...written, cpu: { ...written.cpu, compatible: undefined } }, 'cpu.compatible'],
+    [{ ...written, cpu: { ...written.cpu, compatible: [''] } }, 'cpu.compatible[0]'],
+    [{ ...written, gpus: {} }, 'gpus'],
+    [{ ...written, gpus: [{ vendor: 'x' }, 'y'] }, 'gpus[1]'],
+    [{ ...written, gpus: [{ vendor: 'x', name: 1 }] }, 'gpus[0].name'],
+    [{ ...written, gpus: [{ vendor: 'x', computeCapability: 9 }] }, 'gpus[0].computeCapability'],
+    [{ ...written, gpus: [{ vendor: 'x', gfxTarget: 9 }] }, 'gpus[0].gfxTarget'],
+    [{ ...written, features: undefined }, 'features'],
+    [{ ...written, features: [7] }, 'features[0]'],
+    [{ ...written, warnings: undefined }, 'warnings'],
+  ])('begins what it says of %j with the member that is wrong: %s', (document, member) => {
+    expect(() => parseProfile(document)).toThrow(
+      expect.objectContaining({
+        message: expect.stringMatching(`^${member.replaceAll(/[[\].]/g, '\\$&')}[ :]`),
+      }),
+    );
   });
 
   test.each([
