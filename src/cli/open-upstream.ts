@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { LRUCache } from 'lru-cache';
 import type { Log } from '../lib/log.ts';
+import type { PushForwarder } from '../oci/push.ts';
 import { type Credentials, NO_CREDENTIALS } from '../upstream/auth/credentials.ts';
 import { createKeychain } from '../upstream/auth/keychain.ts';
 import {
@@ -13,6 +14,7 @@ import {
 } from '../upstream/client.ts';
 import { proxyFromEnvironment } from '../upstream/net/proxy.ts';
 import { createResolvers } from '../upstream/net/resolver.ts';
+import type { PushForwarderOptions } from '../upstream/push-forwarder.ts';
 import type { Pusher } from '../upstream/pusher.ts';
 import { type UpstreamSettings, upstreamAt } from '../upstream/settings.ts';
 import { homeDirectory } from './settings/surroundings.ts';
@@ -144,4 +146,14 @@ export function openUpstream(choice: UpstreamChoice, surroundings: Surroundings)
 export async function openPusher(choice: UpstreamChoice, surroundings: Surroundings): Promise<Pusher> {
   const { createPusher } = await import('../upstream/pusher.ts');
   return createPusher(upstreamOptions(choice, surroundings));
+}
+
+/** The same registries, to pass pushes on to. */
+export async function openPushForwarder(
+  choice: UpstreamChoice,
+  surroundings: Surroundings,
+  options: Pick<PushForwarderOptions, 'sealer' | 'onManifest'>,
+): Promise<PushForwarder & { close(): Promise<void> }> {
+  const { createPushForwarder } = await import('../upstream/push-forwarder.ts');
+  return createPushForwarder({ ...upstreamOptions(choice, surroundings), wallClock: Date.now, ...options });
 }

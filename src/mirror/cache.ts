@@ -1,5 +1,5 @@
 import type { ContentStore } from '../oci/content-store.ts';
-import type { Repository } from '../oci/reference.ts';
+import type { Repository, Tag } from '../oci/reference.ts';
 import { hasOwnLogin, type Registry, type RequestOptions } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import type { CacheOptions } from './cache-options.ts';
@@ -8,6 +8,8 @@ import { CachedManifests } from './cached-manifests.ts';
 
 /** A cache, and the downloads that it has under way. */
 export interface CachedRegistry extends Registry {
+  /** Has every later request look the tag up: it was pushed through this mirror. */
+  expireTag(repository: Repository, tag: Tag): void;
   /** Cancels every download that is under way. */
   close(): Promise<void>;
 }
@@ -21,12 +23,17 @@ export function cached(options: CacheOptions): CachedRegistry {
   const manifests = new CachedManifests(options);
   const blobs = new CachedBlobs(options);
   return {
-    resolve: (repository, reference, asked) => manifests.resolve(repository, reference, asked),
+    resolve: (repository, reference, asked) =>
+      asked?.beforePush && reference.kind === 'digest'
+        ? next.resolve(repository, reference, asked)
+        : manifests.resolve(repository, reference, asked),
     manifest: (repository, reference, asked) => manifests.manifest(repository, reference, asked),
-    statBlob: (repository, digest, asked) => blobs.statBlob(repository, digest, asked),
+    statBlob: (repository, digest, asked) =>
+      (asked?.beforePush ? next : blobs).statBlob(repository, digest, asked),
     blob: (repository, digest, asked) => blobs.blob(repository, digest, asked),
     tags: (repository, asked) => next.tags(repository, asked),
     referrers: (repository, digest, asked) => next.referrers(repository, digest, asked),
+    expireTag: (repository, tag) => manifests.expireTag(repository, tag),
     close: () => blobs.close(),
   };
 }
@@ -50,7 +57,9 @@ export function revokeRefused(next: Registry, store: Pick<ContentStore, 'revoke'
     try {
       return await answer;
     } catch (error) {
-      if (isRefusal(error)) store.revoke({ repository, access: options?.access });
+      // That a digest is not there yet is what a client that pushes asks.
+      const isExpected = options?.beforePush && error instanceof RegistryError && error.status === 404;
+      if (isRefusal(error) && !isExpected) store.revoke({ repository, access: options?.access });
       throw error;
     }
   }

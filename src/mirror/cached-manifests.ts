@@ -56,18 +56,17 @@ export function isTimeout(error: unknown): boolean {
 const TAG_MAX_AGE_MS = 1000;
 const RETRY_MS = 5000;
 
-/** A request for a tag. */
-interface TagRequest {
+interface Request {
   readonly repository: Repository;
-  readonly tag: Tag;
   readonly options: RequestOptions;
 }
 
-/** A request by digest. */
-interface DigestRequest {
-  readonly repository: Repository;
+interface TagRequest extends Request {
+  readonly tag: Tag;
+}
+
+interface DigestRequest extends Request {
   readonly digest: Digest;
-  readonly options: RequestOptions;
 }
 
 function viewOf({ repository, tag, options }: TagRequest): TagView {
@@ -115,7 +114,7 @@ export class CachedManifests {
       return (await this.#lookUp({ repository, tag: reference.tag, options })).info;
     }
     const { digest } = reference;
-    const stored = await this.#findStored({ repository, digest, options });
+    const stored = options.beforePush ? undefined : await this.#findStored({ repository, digest, options });
     if (!stored) return this.#options.next.resolve(repository, reference, options);
     return { digest, mediaType: stored.mediaType, sizeBytes: stored.bytes.length };
   }
@@ -128,6 +127,12 @@ export class CachedManifests {
     return reference.kind === 'tag'
       ? this.#byTag({ repository, tag: reference.tag, options })
       : this.#byDigest({ repository, digest: reference.digest, options });
+  }
+
+  /** Has every later request look the tag up. */
+  expireTag(repository: Repository, tag: Tag): void {
+    this.#tags.expire(tagView(repository, tag, undefined));
+    this.#options.onTagMoved?.(repository, tag);
   }
 
   #count(result: CacheResult): void {

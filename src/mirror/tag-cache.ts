@@ -50,6 +50,11 @@ export class TagCache {
     return maxAgeMs > 0 ? { ...lookup, maxAgeMs } : undefined;
   }
 
+  /** Somebody has pushed it: nothing that was learnt of it counts any more, whoever asked. */
+  expire({ name }: TagView): void {
+    this.#moved.set(name, this.#now());
+  }
+
   /** What was kept last, however long ago. */
   latest({ key }: TagView): TagLookup | undefined {
     return this.#lookups.get(key);

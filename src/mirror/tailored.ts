@@ -273,9 +273,9 @@ export function tailored(options: TailoredOptions): Registry {
     async resolve(repository, reference, options = {}): Promise<ManifestInfo> {
       // One code path for HEAD and GET: what is announced is what will be sent.
       if (reference.kind === 'tag') return infoOf(await byTag(repository, reference.tag, options));
-      const found = await byDigest(repository, reference.digest, options, () =>
-        next.resolve(repository, reference, options),
-      );
+      const ask = () => next.resolve(repository, reference, options);
+      if (options.beforePush) return ask();
+      const found = await byDigest(repository, reference.digest, options, ask);
       return 'bytes' in found ? infoOf(found) : found;
     },
   };

@@ -9,6 +9,7 @@ import { shapeOf, USUAL_BOUNDS } from '../lib/bounded-json.ts';
  */
 const ERROR_STATUS = {
   BLOB_UNKNOWN: 404,
+  BLOB_UPLOAD_UNKNOWN: 404,
   DIGEST_INVALID: 400,
   MANIFEST_INVALID: 502,
   MANIFEST_UNKNOWN: 404,

@@ -38,6 +38,11 @@ export interface RequestOptions {
   readonly acceptsIndex?: boolean | undefined;
   /** What a tag points to is asked for now, however lately it was. */
   readonly revalidate?: boolean | undefined;
+  /**
+   * The client may push here, and asks before it does: whether the repository has a digest is the registry's to say, whatever
+   * is stored of other repositories. Of `resolve` and `statBlob`.
+   */
+  readonly beforePush?: boolean | undefined;
   /** The request's own `Via` header: whom it has come through, so that two mirrors in front of each other end (see via.ts). */
   readonly via?: string | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -169,6 +174,8 @@ export interface RequestContext {
   readonly remoteAddress: string;
   /** The repository asked for; undefined for the API's root. */
   readonly repository?: Repository | undefined;
+  /** `push`: it wants to write; to pull when not said. */
+  readonly action?: 'push';
   /** Aborts when the client leaves before it has its answer. */
   readonly signal?: AbortSignal;
 }
@@ -182,6 +189,10 @@ export interface Admitted {
   readonly key: string;
   /** The login that the answer is for: `qnib-type1`. */
   readonly login?: string;
+  /** May this login pull from there? Everyone may everywhere when not said. */
+  readonly mayPull?: (repository: Repository) => boolean;
+  /** May it push there, where pushes are taken? Everyone may everywhere when not said. */
+  readonly mayPush?: (repository: Repository) => boolean;
 }
 
 /** The request is answered with an error: 401 with its `www-authenticate`, 403, 429. */

@@ -10,7 +10,7 @@ import type { RuntimeActivity } from './status-facts.ts';
 export interface AccessLog {
   begin(req: IncomingMessage, res: ServerResponse): void;
   /** What the request asks for, as far as it could be read. */
-  setKind(res: ServerResponse, kind: Route['kind']): void;
+  setKind(res: ServerResponse, kind: Exclude<Kind, 'unread'>): void;
   setLogin(res: ServerResponse, login: string | undefined): void;
   /** A stored manifest, sent without asking a registry: begun and over at once. */
   recordCached(req: IncomingMessage, res: ServerResponse, startedMs: number, sizeBytes: number): void;
@@ -18,7 +18,7 @@ export interface AccessLog {
   runtimes(): readonly RuntimeActivity[];
 }
 
-type Kind = Route['kind'] | 'unread';
+type Kind = Route['kind'] | 'push' | 'unread';
 
 interface RequestFacts {
   kind: Kind;
@@ -27,7 +27,7 @@ interface RequestFacts {
 
 const PATH_MAX_CHARACTERS = 300;
 const METHODS = new Set(['GET', 'HEAD']);
-const KINDS: readonly Kind[] = ['ping', 'manifest', 'blob', 'tags', 'referrers', 'page', 'unread'];
+const KINDS: readonly Kind[] = ['ping', 'manifest', 'blob', 'tags', 'referrers', 'page', 'push', 'unread'];
 /** From an answer out of memory to a large layer on a slow line, in seconds. */
 const DURATION_BUCKETS = [0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
 

@@ -15,6 +15,8 @@ export interface Limits {
   readonly keepAliveTimeoutMs: number;
   /** A connection on which nothing moves for this long is cut, a slow reader's too, in milliseconds. */
   readonly idleTimeoutMs: number;
+  /** For a request with a body, where pushes are taken: a large layer on a slow line takes hours. */
+  readonly uploadTimeoutMs: number;
   readonly connections: number;
   /** Requests being answered at the same time, over all connections. */
   readonly inFlight: number;
@@ -30,6 +32,7 @@ export const DEFAULT_LIMITS: Limits = {
   headersTimeoutMs: 10_000,
   keepAliveTimeoutMs: 65_000,
   idleTimeoutMs: 600_000,
+  uploadTimeoutMs: 12 * 60 * 60_000,
   connections: 4096,
   inFlight: 1024,
   responseCacheBytes: 64 * 2 ** 20,

@@ -3,11 +3,19 @@ import { performance } from 'node:perf_hooks';
 import type { ByteBudget } from '../lib/byte-budget.ts';
 import { abortWhenGone, type RequestHandler } from '../lib/http.ts';
 import type { Log } from '../lib/log.ts';
+
+import type { PushForwarder } from '../oci/push.ts';
+
 import type { Repository } from '../oci/reference.ts';
-import type { Admission, AdmissionController, RequestContext } from '../oci/registry.ts';
-import { RegistryError } from '../oci/registry-error.ts';
-import { isLoop, LOOP_STATUS, readVia } from '../oci/via.ts';
+import type { Admission, AdmissionController, Admitted } from '../oci/registry.ts';
 import type { AccessLog } from './access-log.ts';
+import {
+  ArrivingRequest,
+  announceNamespace,
+  checkedVia,
+  refuseCrossSite,
+  unknownName,
+} from './arriving-request.ts';
 import { answerBlob } from './blobs.ts';
 import type { Limits, PipelineQueue } from './connections.ts';
 import { answerReferrers, answerTags } from './lists.ts';
@@ -17,8 +25,8 @@ import type { Pages } from './pages.ts';
 import {
   checkRead,
   checkSyntax,
+  checkWrite,
   createAcceptReader,
-  isCrossSite,
   isPlain,
   isRead,
   pathOf,
@@ -34,6 +42,7 @@ import {
 } from './response.ts';
 import type { ResponseCache } from './response-cache.ts';
 import { type HostRules, type ManifestRoute, parseRoute, type Route } from './routes.ts';
+import { isPush, parseWriteRoute } from './write-routes.ts';
 
 export interface RequestHandlerOptions {
   readonly gate: AdmissionController;
@@ -44,6 +53,8 @@ export interface RequestHandlerOptions {
   /** Exact paths that are answered by others. */
   readonly handlers: ReadonlyMap<string, RequestHandler>;
   readonly pages: Pages;
+  /** Passes writes on; undefined: this mirror is read-only. */
+  readonly push: PushForwarder | undefined;
   readonly accessLog: AccessLog;
   readonly limits: Limits;
   readonly responseCache: ResponseCache;
@@ -66,62 +77,6 @@ type Admitting = Admission | Promise<Admission>;
 interface HeadStart {
   readonly route: ManifestRoute;
   readonly admitting: Admitting;
-}
-
-/** A request as admission sees it. */
-class ArrivingRequest implements RequestContext {
-  readonly headers: IncomingMessage['headers'];
-  readonly repository: Repository | undefined;
-  readonly #socket: IncomingMessage['socket'];
-  readonly #res: ServerResponse;
-
-  constructor(req: IncomingMessage, res: ServerResponse, repository: Repository | undefined) {
-    this.headers = req.headers;
-    this.repository = repository;
-    this.#socket = req.socket;
-    this.#res = res;
-  }
-
-  /** Asks the system, once a connection: only for whoever wants to know. */
-  get remoteAddress(): string {
-    return this.#socket.remoteAddress ?? '';
-  }
-
-  /** Made only for the few requests whose admission takes time. */
-  get signal(): AbortSignal {
-    return abortWhenGone(this.#res);
-  }
-}
-
-function refuseCrossSite(req: IncomingMessage): void {
-  if (!isCrossSite(req)) return;
-  throw new RegistryError('DENIED', 'a web page of another site may not ask this mirror');
-}
-
-/** The hops that the request came through. @throws {RegistryError} 400 for a malformed Via, 508 for a loop. */
-function checkedVia({ headers }: IncomingMessage, pseudonym: string): string | undefined {
-  if (headers.via === undefined) return undefined;
-  const via = readVia(headers.via);
-  if (via === undefined) {
-    throw new RegistryError('UNSUPPORTED', 'the Via header is malformed', { status: 400 });
-  }
-  if (isLoop(via, pseudonym)) {
-    throw new RegistryError('UNAVAILABLE', 'this request has come through this mirror before', {
-      status: LOOP_STATUS,
-    });
-  }
-  return via;
-}
-
-/**
- * Says that the answer is scoped by `ns`, so that a client knows a proxy that heeds it from one that does not.
- * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md#registry-proxying
- */
-function announceNamespace(
-  res: ServerResponse,
-  { namespace }: { readonly namespace?: string | undefined },
-): void {
-  if (namespace !== undefined) res.setHeader('OCI-Namespace', namespace);
 }
 
 /** Answers requests: whatever happens, each gets an answer or its connection is cut. */
@@ -167,7 +122,8 @@ class MirrorRequestHandler {
     if (route === undefined) return false;
     const admitting = gate.admit(new ArrivingRequest(req, res, route.repository));
     const isAdmitted = !(admitting instanceof Promise) && admitting.kind === 'admitted';
-    const prepared = isAdmitted
+    const isCacheable = isAdmitted && !this.#isBeforePush(req, admitting, route.repository);
+    const prepared = isCacheable
       ? responseCache.find(target, admitting.key, this.#acceptsIndex(req.headers.accept))
       : undefined;
     if (prepared === undefined) {
@@ -191,22 +147,47 @@ class MirrorRequestHandler {
       const target = req.url ?? '';
       const handler = handlers.get(pathOf(target));
       if (handler) return handler(req, res);
+      if (this.#options.push !== undefined && isPush(req.method ?? '', pathOf(target))) {
+        return await this.#servePush(req, res, this.#options.push);
+      }
       if (!isRead(req)) await this.#refuseWithoutLogin(req, res);
       checkRead(req);
       const route = headStart?.route ?? parseRoute(target, hosts);
       this.#accessLog.setKind(res, route.kind);
       if (route.kind === 'page') return pages.answer(req, res, route.path);
-      if (!isOwnName(req.headers.host)) {
-        throw new RegistryError(
-          'DENIED',
-          `this mirror does not answer to the Host ${req.headers.host}: add it with --name`,
-        );
-      }
+      if (!isOwnName(req.headers.host)) throw unknownName(req);
       refuseCrossSite(req);
       await this.#serveApi(req, res, route, headStart?.admitting);
     } catch (error) {
       this.#handleError(req, res, error);
     }
+  }
+
+  async #servePush(req: IncomingMessage, res: ServerResponse, push: PushForwarder): Promise<void> {
+    const { gate, hosts, isOwnName, pseudonym } = this.#options;
+    checkWrite(req);
+    const route = parseWriteRoute(req.method ?? '', req.url ?? '', hosts);
+    this.#accessLog.setKind(res, 'push');
+    if (!isOwnName(req.headers.host)) throw unknownName(req);
+    refuseCrossSite(req);
+    checkedVia(req, pseudonym);
+    const admission = await gate.admit(new ArrivingRequest(req, res, route.repository, 'push'));
+    if (res.destroyed) return;
+    if (admission.kind === 'refused') throw admission.error;
+    this.#accessLog.setLogin(res, admission.login);
+    this.#countInFlight(res);
+    const { access, login = '', mayPull = () => true } = admission;
+    await push.forward(req, res, { route, access, owner: login, mayPull, signal: abortWhenGone(res) });
+  }
+
+  /** A client that may push asks by HEAD what it need not send. */
+  #isBeforePush(
+    { method }: IncomingMessage,
+    { mayPush }: Admitted,
+    repository: Repository | undefined,
+  ): boolean {
+    if (method !== 'HEAD' || this.#options.push === undefined || repository === undefined) return false;
+    return mayPush?.(repository) !== false;
   }
 
   /** A client that pushes learns by the challenge that it needs a login, before it learns that nothing can be pushed. */
@@ -239,6 +220,7 @@ class MirrorRequestHandler {
       registry,
       options: {
         ...{ access, via, acceptsIndex, revalidate: wantsRevalidation(req) },
+        ...(this.#isBeforePush(req, admission, repository) ? { beforePush: true } : {}),
         signal: abortWhenGone(res),
       },
       isPrivate: hasLogins || access !== undefined,

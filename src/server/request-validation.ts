@@ -220,6 +220,17 @@ export function checkRead(req: IncomingMessage): void {
   if (expect !== undefined && !isIgnored) throw bad('the expectation cannot be met', 417);
 }
 
+/**
+ * Refuses what no client that pushes sends.
+ * @throws {RegistryError} UNSUPPORTED: 417, or 400 for a request to switch protocols.
+ */
+export function checkWrite({ headers }: IncomingMessage): void {
+  if (headers.upgrade !== undefined) throw bad('this server does not switch protocols');
+  if (headers.expect !== undefined && headers.expect.toLowerCase() !== '100-continue') {
+    throw bad('the expectation cannot be met', 417);
+  }
+}
+
 /** After this answer, can what follows on the connection not be trusted to be a request? */
 export function mustClose(req: IncomingMessage, status: number): boolean {
   return announcesBody(req) || status === 405 || status === 414 || status === 417 || status === 505;

@@ -14,7 +14,7 @@ import {
 } from '../oci/reference.ts';
 import { HostNotAllowedError, RegistryError } from '../oci/registry-error.ts';
 
-const KNOWN = ['ns', 'n', 'last', 'artifactType'] as const;
+const KNOWN = ['ns', 'n', 'last', 'artifactType', 'digest', 'mount', 'from'] as const;
 
 /** The API's parameters, percent-decoded. `+` stands for itself: no value holds a space, and media types hold `+`. */
 export type Query = { readonly [Name in (typeof KNOWN)[number]]?: string };
@@ -106,7 +106,7 @@ export interface HostRules {
 /** A page of tags is at most this long: a client cannot make us hold more by asking for it. */
 const TAGS_MAX = 10_000;
 
-function allowedHost(text: string, rules: HostRules): SourceHost {
+export function allowedHost(text: string, rules: HostRules): SourceHost {
   const host = parseSourceHost(text);
   if (host === undefined) throw new RegistryError('NAME_INVALID', 'malformed source host');
   if (host !== rules.defaultHost && !rules.isAllowedHost(host)) {
@@ -116,7 +116,11 @@ function allowedHost(text: string, rules: HostRules): SourceHost {
 }
 
 /** The repository meant by a name in the path: of the host in `ns`, of the host that leads the name, or the default one. */
-function repositoryOf(written: string, sourceHost: SourceHost | undefined, rules: HostRules): Repository {
+export function repositoryOf(
+  written: string,
+  sourceHost: SourceHost | undefined,
+  rules: HostRules,
+): Repository {
   const slash = written.indexOf('/');
   const first = slash < 0 ? '' : written.slice(0, slash);
   const leads = first !== '' && looksLikeHost(first);
@@ -128,13 +132,13 @@ function repositoryOf(written: string, sourceHost: SourceHost | undefined, rules
   return repositoryAt(host, name);
 }
 
-function digestIn(text: string): Digest {
+export function digestIn(text: string): Digest {
   const digest = parseDigest(text);
   if (digest === undefined) throw new RegistryError('DIGEST_INVALID', 'malformed digest');
   return digest;
 }
 
-function referenceIn(text: string): ManifestReference {
+export function referenceIn(text: string): ManifestReference {
   const reference = parseManifestReference(text);
   if (reference !== undefined) return reference;
   if (text.includes(':')) throw new RegistryError('DIGEST_INVALID', 'malformed digest');

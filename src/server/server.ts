@@ -8,6 +8,7 @@ import { isLoopback } from '../lib/address.ts';
 import { ByteBudget } from '../lib/byte-budget.ts';
 import type { RequestHandler } from '../lib/http.ts';
 import type { Log } from '../lib/log.ts';
+import type { PushForwarder } from '../oci/push.ts';
 import type { Repository, SourceHost, Tag } from '../oci/reference.ts';
 import type { AdmissionController } from '../oci/registry.ts';
 import { createAccessLog } from './access-log.ts';
@@ -55,6 +56,8 @@ export interface MirrorServerOptions {
   readonly handlers?: ReadonlyMap<string, RequestHandler>;
   /** Pulls that another build would have served better; undefined: nobody is told without a login. */
   readonly gaps?: (() => object) | undefined;
+  /** Passes writes on to the registries; undefined: this mirror is read-only. */
+  readonly push?: PushForwarder | undefined;
   /** Names under which the status pages may be seen, and a mirror on loopback asked, besides addresses and localhost. */
   readonly names?: readonly string[];
   /** Every request has to show who it is: under which name it comes is all one. */
@@ -82,12 +85,12 @@ export interface MirrorServer {
   renew(identity: TlsKeyPair): void;
 }
 
-function nodeOptions(limits: Limits): ServerOptions {
+function nodeOptions(limits: Limits, takesBodies: boolean): ServerOptions {
   return {
     maxHeaderSize: limits.headerBytes,
     headersTimeout: limits.headersTimeoutMs,
-    // No request has a body, so it is complete with its head.
-    requestTimeout: limits.headersTimeoutMs,
+    // Unless pushes are taken no request has a body, so it is complete with its head.
+    requestTimeout: takesBodies ? limits.uploadTimeoutMs : limits.headersTimeoutMs,
     // Noticed at most half as much later.
     connectionsCheckingInterval: Math.ceil(limits.headersTimeoutMs / 2),
     keepAliveTimeout: limits.keepAliveTimeoutMs,
@@ -98,10 +101,10 @@ function nodeOptions(limits: Limits): ServerOptions {
   };
 }
 
-function createHttpServer(limits: Limits, tls: TlsKeyPair | undefined) {
-  if (tls === undefined) return { server: createServer(nodeOptions(limits)), renew: () => {} };
+function createHttpServer(limits: Limits, tls: TlsKeyPair | undefined, takesBodies: boolean) {
+  if (tls === undefined) return { server: createServer(nodeOptions(limits, takesBodies)), renew: () => {} };
   const server = createTlsServer({
-    ...nodeOptions(limits),
+    ...nodeOptions(limits, takesBodies),
     ...tls,
     minVersion: 'TLSv1.2',
     handshakeTimeout: limits.headersTimeoutMs,
@@ -158,7 +161,7 @@ export function createMirrorServer(options: MirrorServerOptions): MirrorServer {
   const { gate, log, pseudonym, status, defaultHost, isAllowedHost } = options;
   const limits: Limits = { ...DEFAULT_LIMITS, ...options.limits };
   const metrics = options.metrics ?? createMetrics();
-  const { server, renew } = createHttpServer(limits, options.tls);
+  const { server, renew } = createHttpServer(limits, options.tls, options.push !== undefined);
   const responseCache = createResponseCache({
     maxBytes: limits.responseCacheBytes,
     now: () => performance.now(),
@@ -180,6 +183,7 @@ export function createMirrorServer(options: MirrorServerOptions): MirrorServer {
     ...{ isDraining, isOwnName, hasLogins: options.hasLogins ?? false },
     hosts: { defaultHost, isAllowedHost },
     handlers: options.handlers ?? new Map(),
+    push: options.push,
     pages: createPages({
       ...{ status, metrics, isDraining },
       runtimes: accessLog.runtimes,

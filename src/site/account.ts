@@ -57,6 +57,8 @@ export interface Account {
   readonly types: readonly MachineType[];
   /** Patterns of the repositories that it may pull: its own and those of its groups. */
   readonly repositories: readonly string[];
+  /** Patterns of the repositories that it may push to; none: it only pulls. */
+  readonly push: readonly string[];
   /** Groups whose rights it has as well. */
   readonly groups: readonly string[];
   /** Tokens that open its logins beside the passwords. */
@@ -109,6 +111,8 @@ export interface AccessToken {
   readonly expiresMs: number | undefined;
   /** Patterns of repositories, besides the account's own: both have to match. Undefined: only the account's. */
   readonly repositories: readonly string[] | undefined;
+  /** May it push what its account may push? One that was made for pulling may not. */
+  readonly push: boolean;
 }
 
 /** A fixed start lets secret scanners find a token that was published by mistake. */

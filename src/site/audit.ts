@@ -13,6 +13,8 @@ export interface AuditEntry {
   readonly token?: string | undefined;
   readonly repository?: Repository | undefined;
   readonly features?: readonly string[] | undefined;
+  /** Absent: it pulls. */
+  readonly action?: 'push' | undefined;
   readonly address: string;
 }
 
@@ -41,8 +43,8 @@ function fieldsOf({ decision: _, repository, features, ...rest }: AuditEntry): L
 }
 
 /** Equal for admissions of one login, from one address, to one repository. */
-function keyOf({ who, token, address, repository, reason }: AuditEntry): string {
-  return `${who} ${token} ${address} ${repository?.host}/${repository?.name} ${reason}`;
+function keyOf({ who, token, address, repository, reason, action }: AuditEntry): string {
+  return `${who} ${token} ${address} ${repository?.host}/${repository?.name} ${reason} ${action}`;
 }
 
 /**

@@ -1,13 +1,14 @@
 import { LRUCache } from 'lru-cache';
 import { profileOfFeatures } from '../host/assumed-features.ts';
 import type { HostProfile } from '../host/profile.ts';
+import type { Repository } from '../oci/reference.ts';
 import type { Admission, AdmissionController, Registry, RequestContext } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import type { AccountIdentity } from './account.ts';
 import type { Audit } from './audit.ts';
 import type { Authenticate, Authenticated, KnownLogin } from './authenticate.ts';
 import type { ClientAddress, SiteUrl } from './client-address.ts';
-import { mayPull, type PermissionsOf } from './permissions.ts';
+import { isGranted, type PermissionsOf } from './permissions.ts';
 import { challenge, unauthorized } from './responses.ts';
 
 export interface SiteAdmissionOptions {
@@ -41,42 +42,58 @@ export function createSiteAdmission(options: SiteAdmissionOptions): AdmissionCon
 
   /** What is wrong with an authenticated request; undefined when nothing is. */
   function objection({ identity, grants }: KnownLogin, arrival: RequestContext): RegistryError | undefined {
-    const { repository, headers } = arrival;
+    const { repository, headers, action = 'pull' } = arrival;
     if (repository === undefined) return undefined;
-    if (!rightsOf(identity).mayPull(repository)) {
+    if (!allows(identity, repository, action)) {
       return new RegistryError(
         'DENIED',
-        `${identity.login} may not pull ${repository.host}/${repository.name}`,
+        `${identity.login} may not ${action} ${repository.host}/${repository.name}`,
       );
     }
-    if (grants === undefined || mayPull(grants, repository)) return undefined;
-    const header = challenge(siteUrl(headers), repository, 'insufficient_scope');
+    if (grants === undefined || isGranted(grants, repository, action)) return undefined;
+    const header = challenge(siteUrl(headers), { repository, action, error: 'insufficient_scope' });
     return new RegistryError('UNAUTHORIZED', 'the token is for another repository: fetch another one', {
       headers: { 'www-authenticate': header },
     });
+  }
+
+  /** The login of a machine type, which is on the machine itself, only pulls. */
+  function allows(identity: AccountIdentity, repository: Repository, action: 'pull' | 'push'): boolean {
+    const { mayPull, mayPush } = rightsOf(identity);
+    if (action === 'pull') return mayPull(repository);
+    return identity.login === identity.account.user && mayPush(repository);
   }
 
   function admissionOf(identity: AccountIdentity): Admission {
     const known = admissions.get(identity);
     if (known !== undefined) return known;
     const { login, features } = identity;
-    const { access } = rightsOf(identity);
+    const { access, mayPull } = rightsOf(identity);
+    const mayPush = (repository: Repository) => allows(identity, repository, 'push');
     // The features themselves, not a short hash of them: a client that chooses its selector could choose a collision.
     const registry = viewOf(JSON.stringify(features), features);
     const key = JSON.stringify([features, access?.partition]);
-    const admission = { kind: 'admitted', registry, key, login, ...(access && { access }) } as const;
+    const admission = {
+      kind: 'admitted',
+      registry,
+      key,
+      login,
+      mayPull,
+      mayPush,
+      ...(access && { access }),
+    } as const;
     admissions.set(identity, admission);
     return admission;
   }
 
   function decide(found: Authenticated, arrival: RequestContext, address: string): Admission {
-    const { headers, repository } = arrival;
+    const { headers, repository, action } = arrival;
     if (found.kind === 'unknown') {
       audit({ decision: 'refused', reason: found.reason, who: found.who, repository, address });
-      return { kind: 'refused', error: unauthorized(found, { siteUrl, headers, repository }) };
+      return { kind: 'refused', error: unauthorized(found, { siteUrl, headers, repository, action }) };
     }
     const { login: who, account, features, token } = found.identity;
-    const subject = { who, account: account.user, token: token?.name, features, repository, address };
+    const subject = { who, account: account.user, token: token?.name, features, repository, address, action };
     const error = objection(found, arrival);
     if (error) {
       audit({ decision: 'refused', reason: REFUSED[error.code] ?? 'other scope', ...subject });

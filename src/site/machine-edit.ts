@@ -25,6 +25,8 @@ export interface NewToken {
   readonly sha256: string;
   readonly expires?: Date | undefined;
   readonly repositories?: readonly string[] | undefined;
+  /** May it push what its account may push? */
+  readonly push?: boolean | undefined;
 }
 
 /** The text of a new account's file; without a password, each of its types needs one. */
@@ -85,12 +87,13 @@ function withToken(source: string, token: NewToken, file: string): string {
   if (positionOf(listOf(document, 'tokens'), token.name) >= 0) {
     throw new ConfigError('exists', `there is a token ${token.name} already`, { file });
   }
-  const { name, sha256, expires, repositories } = token;
+  const { name, sha256, expires, repositories, push } = token;
   const node = document.createNode({
     name,
     sha256,
     ...(expires === undefined ? {} : { expires: expires.toISOString().replace(/\.\d+Z$/, 'Z') }),
     ...(repositories === undefined ? {} : { repositories }),
+    ...(push === true ? { push } : {}),
   }) as YAMLMap;
   append(document, 'tokens', node);
   return String(document);

@@ -71,6 +71,7 @@ const Token = v.pipe(
       ),
     ),
     repositories: v.optional(Repositories),
+    push: v.optional(v.boolean(), false),
   }),
   v.transform(
     ({ expires, repositories, ...token }): AccessToken => ({ ...token, expiresMs: expires, repositories }),
@@ -84,6 +85,7 @@ const AccountEntries = fields({
   password: v.optional(Password),
   types: v.nullish(v.array(Type)),
   repositories: v.optional(Repositories),
+  push: v.optional(Repositories),
   groups: v.nullish(v.array(Name)),
   tokens: v.nullish(v.array(Token)),
   upstreamLogins: v.optional(UpstreamLogins),
@@ -125,6 +127,7 @@ function toAccount(written: WrittenAccount, refuse: Refuse): Omit<Account, 'file
     password,
     types: typesOf(written, refuse),
     repositories: written.repositories ?? everything,
+    push: written.push ?? [],
     groups,
     tokens,
     upstreamLogins,

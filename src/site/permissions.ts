@@ -99,20 +99,26 @@ export function scopeNameOf({ host, name }: Repository): string {
 }
 
 /**
- * Do the grants open `repository`? containerd names the host beside the path (`ns`), so a bare name stands for every
+ * Do the grants open `repository` for this? containerd names the host beside the path (`ns`), so a bare name stands for every
  * host: which of those the login may pull is checked by its account's patterns at every request.
  */
-export function mayPull(grants: readonly Grant[], repository: Repository): boolean {
+export function isGranted(
+  grants: readonly Grant[],
+  repository: Repository,
+  action: 'pull' | 'push',
+): boolean {
   return grants.some(({ name, actions }) => {
-    if (!actions.includes('pull')) return false;
+    if (!actions.includes(action)) return false;
     const named = repositoryNamed(name);
     return name === repository.name || (named !== undefined && isSameRepository(named, repository));
   });
 }
 
-/** What a login may pull, and with whom it may share what the mirror holds. */
+/** What a login may pull and push, and with whom it may share what the mirror holds. */
 interface Permissions {
   readonly mayPull: (repository: Repository) => boolean;
+  /** Never for the login of a machine type: those are on the machines. */
+  readonly mayPush: (repository: Repository) => boolean;
   /** Undefined: it sees everything that the mirror's own logins fetch. */
   readonly access: Access | undefined;
 }
@@ -150,8 +156,11 @@ export function createPermissions(): PermissionsOf {
     if (before) return before;
     const own = createRepositoryPatterns(account.repositories);
     const narrower = token?.repositories && createRepositoryPatterns(token.repositories);
+    const pushed = createRepositoryPatterns(account.push);
+    const isNarrowed = (repository: Repository) => narrower?.matches(repository) === false;
     const permissions: Permissions = {
-      mayPull: (repository) => own.matches(repository) && narrower?.matches(repository) !== false,
+      mayPull: (repository) => own.matches(repository) && !isNarrowed(repository),
+      mayPush: (repository) => token?.push !== false && pushed.matches(repository) && !isNarrowed(repository),
       access: accessOf(account, keyOf(own, narrower)),
     };
     known.set(token ?? account, permissions);

@@ -28,18 +28,23 @@ const TOKEN_ERRORS: Readonly<Partial<Record<Reason, string>>> = {
   'invalid token': 'invalid_token',
 };
 
+/** What was asked for without the right to it. */
+interface Challenged {
+  readonly repository: Repository | undefined;
+  readonly action?: 'pull' | 'push' | undefined;
+  /** What is wrong with the token that came, in RFC 6750's words. */
+  readonly error?: string | undefined;
+}
+
 /**
  * The challenge. Bearer first: docker, containerd and containers/image read only the first one, or prefer it; then Basic
  * for clients that know nothing else, alone when the request does not say where the token service is.
  * @see https://distribution.github.io/distribution/spec/auth/token/#how-to-authenticate
  */
-export function challenge(
-  siteUrl: string | undefined,
-  repository: Repository | undefined,
-  error?: string,
-): string {
+export function challenge(siteUrl: string | undefined, { repository, action, error }: Challenged): string {
   if (siteUrl === undefined) return BASIC;
-  const scope = repository === undefined ? '' : `,scope="repository:${scopeNameOf(repository)}:pull"`;
+  const actions = action === 'push' ? 'pull,push' : 'pull';
+  const scope = repository === undefined ? '' : `,scope="repository:${scopeNameOf(repository)}:${actions}"`;
   const why = error === undefined ? '' : `,error="${error}"`;
   return `Bearer realm="${siteUrl}${TOKEN_PATH}",service="${SERVICE}"${scope}${why}, ${BASIC}`;
 }
@@ -59,10 +64,12 @@ export function unauthorized(
     readonly siteUrl: SiteUrl;
     readonly headers: IncomingHttpHeaders;
     readonly repository?: Repository | undefined;
+    readonly action?: 'push' | undefined;
   },
 ): RegistryError {
   if (reason === 'too many failures') return tooManyFailures(waitMs ?? 0);
-  const header = challenge(where.siteUrl(where.headers), where.repository, TOKEN_ERRORS[reason]);
+  const { siteUrl, headers, repository, action } = where;
+  const header = challenge(siteUrl(headers), { repository, action, error: TOKEN_ERRORS[reason] });
   return new RegistryError('UNAUTHORIZED', MESSAGES[reason], { headers: { 'www-authenticate': header } });
 }
 

@@ -47,6 +47,7 @@ export async function demoMachines(): Promise<Account> {
     password: undefined,
     types: await Promise.all(types),
     repositories: ['**'],
+    push: [],
     groups: [],
     tokens: [],
     upstreamLogins: undefined,

@@ -55,15 +55,19 @@ export function createTokenEndpoint(options: TokenEndpointOptions): RequestHandl
 
   /** A bare name may stand for a repository of any host that the account's patterns name. */
   function grantsFor(identity: AccountIdentity, scopes: readonly string[]): readonly Grant[] {
-    const { mayPull } = rightsOf(identity);
-    const hosts = hostsNamed(identity.account.repositories);
-    return parseScopes(scopes)
-      .filter(({ name, actions }) => {
-        const names = [name, ...hosts.map((host) => `${host}/${name}`)];
-        const repositories = names.map(repositoryNamed).filter((repository) => repository !== undefined);
-        return (actions.includes('pull') || actions.includes('*')) && repositories.some(mayPull);
-      })
-      .map(({ type, name }) => ({ type, name, actions: ['pull'] }));
+    const { mayPull, mayPush } = rightsOf(identity);
+    const { repositories, push, user } = identity.account;
+    const hosts = hostsNamed([...repositories, ...push]);
+    return parseScopes(scopes).flatMap(({ type, name, actions }) => {
+      const names = [name, ...hosts.map((host) => `${host}/${name}`)];
+      const named = names.map(repositoryNamed).filter((repository) => repository !== undefined);
+      const wants = (action: string) => actions.includes(action) || actions.includes('*');
+      const granted = [
+        ...(wants('pull') && named.some(mayPull) ? ['pull'] : []),
+        ...(wants('push') && identity.login === user && named.some(mayPush) ? ['push'] : []),
+      ];
+      return granted.length === 0 ? [] : [{ type, name, actions: granted }];
+    });
   }
 
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {

@@ -56,8 +56,14 @@ export interface EndpointOptions {
 }
 
 /** Asks a registry's API root as one without a login: its answer tells how it wants to be spoken to. */
-export function ping(send: Transport['send'], root: URL, signal: AbortSignal | undefined): Promise<Reply> {
-  const headers = { 'accept-encoding': 'identity', 'user-agent': USER_AGENT };
+export function ping(
+  send: Transport['send'],
+  root: URL,
+  signal: AbortSignal | undefined,
+  authorization?: string,
+): Promise<Reply> {
+  const login = authorization === undefined ? {} : { authorization };
+  const headers = { 'accept-encoding': 'identity', 'user-agent': USER_AGENT, ...login };
   return send({ method: 'GET', url: new URL(`${root.href}/`), headers, signal });
 }
 

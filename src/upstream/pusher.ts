@@ -49,7 +49,8 @@ export interface Pusher {
   close(): Promise<void>;
 }
 
-interface Host extends Connection {
+/** A registry that is written to. */
+export interface PushHost extends Connection {
   readonly root: URL;
   readonly authorize: Authorizer;
 }
@@ -76,7 +77,7 @@ function at(root: URL, path: string): WebLocation {
 
 /** Sends a request and sends it again wherever it is redirected, as the same method. */
 async function sendFollowing(
-  host: Host,
+  host: PushHost,
   request: Request,
   authorization: string | undefined,
 ): Promise<Reply> {
@@ -106,7 +107,7 @@ async function sendFollowing(
   }
 }
 
-async function ask(host: Host, repository: Repository, request: Request): Promise<Reply> {
+async function ask(host: PushHost, repository: Repository, request: Request): Promise<Reply> {
   try {
     return await host.authorize(repository.name, (authorization) =>
       sendFollowing(host, request, authorization),
@@ -117,7 +118,7 @@ async function ask(host: Host, repository: Repository, request: Request): Promis
   }
 }
 
-async function askForSuccess(host: Host, repository: Repository, request: Request): Promise<Reply> {
+async function askForSuccess(host: PushHost, repository: Repository, request: Request): Promise<Reply> {
   const reply = await ask(host, repository, request);
   if (isSuccess(reply)) return reply;
   throw await pushFailure(reply, request.what);
@@ -137,23 +138,32 @@ function streamOf(write: BlobToPublish['write']): Transform {
 }
 
 /**
+ * A location of an upload, or the same target at the registry itself where the location leaves TLS, names a login, or cannot
+ * be reached.
+ */
+export async function reachableLocation(host: PushHost, said: WebLocation): Promise<WebLocation> {
+  if (said.url.origin === host.root.origin) return said;
+  const leavesTls = host.root.protocol === 'https:' && said.url.protocol !== 'https:';
+  const isSound = /^https?:$/.test(said.url.protocol) && said.url.username === '' && !leavesTls;
+  if (isSound && (await host.reaches(said.url))) return said;
+  return { url: host.root, target: said.target };
+}
+
+/**
  * Where an upload goes on. Registries behind a proxy may name themselves as they are called inside, or without TLS: what
  * cannot be reached so is asked of the registry by the name that it was reached by.
  */
-async function uploadLocation(host: Host, reply: Reply): Promise<WebLocation> {
+async function uploadLocation(host: PushHost, reply: Reply): Promise<WebLocation> {
   const { url, target } = reply;
   const said = resolveReference(reply.headers['location'] ?? '', { url, target });
   if (said === undefined || reply.headers['location'] === undefined) {
     throw new RegistryError('UNAVAILABLE', `${url.host} began an upload without saying where it goes on`);
   }
-  const leavesTls = url.protocol === 'https:' && said.url.protocol !== 'https:';
-  const isSound = /^https?:$/.test(said.url.protocol) && said.url.username === '' && !leavesTls;
-  if (isSound && (said.url.origin === host.root.origin || (await host.reaches(said.url)))) return said;
-  return { url: host.root, target: said.target };
+  return reachableLocation(host, said);
 }
 
 /** Starts an upload, or has the registry take the blob from another repository; undefined: that was enough. */
-async function startUpload(host: Host, repository: Repository, blob: BlobToPublish, what: string) {
+async function startUpload(host: PushHost, repository: Repository, blob: BlobToPublish, what: string) {
   const path = `/${repository.name}/blobs/uploads/`;
   const start = (from: Repository | undefined) => {
     const mount = from && new URLSearchParams({ mount: blob.digest, from: from.name }).toString();
@@ -170,7 +180,11 @@ async function startUpload(host: Host, repository: Repository, blob: BlobToPubli
   return reply.status === 201 && blob.from !== undefined ? undefined : uploadLocation(host, reply);
 }
 
-async function publishBlob(host: Host, repository: Repository, blob: BlobToPublish): Promise<PushOutcome> {
+async function publishBlob(
+  host: PushHost,
+  repository: Repository,
+  blob: BlobToPublish,
+): Promise<PushOutcome> {
   const name = `${formatRepository(repository)}@${blob.digest}`;
   const existing = await ask(host, repository, {
     ...at(host.root, `/${repository.name}/blobs/${blob.digest}`),
@@ -196,7 +210,7 @@ async function publishBlob(host: Host, repository: Repository, blob: BlobToPubli
 }
 
 async function publishManifest(
-  host: Host,
+  host: PushHost,
   repository: Repository,
   reference: ManifestReference,
   { mediaType, bytes }: { readonly mediaType: string; readonly bytes: Buffer },
@@ -216,16 +230,19 @@ async function publishManifest(
   }
 }
 
-/**
- * A publisher for the hosts that `registryFor` allows. Of a chain of endpoints the last one, the authority, is written to.
- * Every method rejects with a RegistryError.
- */
-export function createPusher(options: UpstreamOptions): Pusher {
+/** The registries that may be written to, each opened when it is first needed. */
+export interface PushHosts {
+  /** Of a chain of endpoints the last one, the authority. @throws {RegistryError} DENIED for a host that is not allowed. */
+  hostFor(repository: Repository): PushHost;
+  close(): Promise<void>;
+}
+
+export function createPushHosts(options: UpstreamOptions): PushHosts {
   const { registryFor, now, credentials = NO_CREDENTIALS, log = () => {} } = options;
-  const hosts = new Map<SourceHost, Host>();
+  const hosts = new Map<SourceHost, PushHost>();
   const resolverFor = createResolvers();
 
-  function openHost(host: SourceHost): Host {
+  function openHost(host: SourceHost): PushHost {
     const settings = registryFor(host);
     const endpoint = settings?.endpoints.at(-1);
     if (settings === undefined || endpoint === undefined) {
@@ -250,18 +267,27 @@ export function createPusher(options: UpstreamOptions): Pusher {
     return { ...connection, root, authorize };
   }
 
-  function hostFor({ host }: Repository): Host {
+  function hostFor({ host }: Repository): PushHost {
     const known = hosts.get(host) ?? openHost(host);
     hosts.set(host, known);
     return known;
   }
 
   return {
-    blob: async (repository, blob) => publishBlob(hostFor(repository), repository, blob),
-    manifest: async (repository, reference, manifest) =>
-      publishManifest(hostFor(repository), repository, reference, manifest),
+    hostFor,
     close: async () => {
       await Promise.all([...hosts.values()].map(({ transport }) => transport.close()));
     },
+  };
+}
+
+/** A publisher for the hosts that `registryFor` allows. Every method rejects with a RegistryError. */
+export function createPusher(options: UpstreamOptions): Pusher {
+  const { hostFor, close } = createPushHosts(options);
+  return {
+    blob: async (repository, blob) => publishBlob(hostFor(repository), repository, blob),
+    manifest: async (repository, reference, manifest) =>
+      publishManifest(hostFor(repository), repository, reference, manifest),
+    close,
   };
 }

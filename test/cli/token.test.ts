@@ -53,8 +53,10 @@ describe('metahub token', () => {
     const { stdout: created } = await token('create', 'lab', 'ci', '--expires', 'never');
     await token('create', 'lab', 'brief', '--expires', '1ms', '--repository', 'lab/app');
     const { stdout } = await token('list');
-    expect(stdout).toMatch(/^ACCOUNT {2}TOKEN +EXPIRES +MAY PULL\nlab +ci +never +as the account\n/);
-    expect(stdout).toMatch(/lab +brief +expired \d{4}-\d\d-\d\d +lab\/app\n$/);
+    expect(stdout).toMatch(
+      /^ACCOUNT {2}TOKEN +EXPIRES +MAY PULL +MAY PUSH\nlab +ci +never +as the account +no\n/,
+    );
+    expect(stdout).toMatch(/lab +brief +expired \d{4}-\d\d-\d\d +lab\/app +no\n$/);
     const json = await token('list', '--json');
     expect(JSON.parse(json.stdout)).toMatchObject([
       { user: 'lab', name: 'ci', state: 'valid', expires: null, repositories: null },

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
+import type { Tag } from '../../src/oci/reference.ts';
 import { unreachable } from '../support/fake-registry.ts';
 import { cacheAt, dataDirectory } from '../support/store.ts';
 import { readBlob, repository, tagged } from '../support/upstream.ts';
@@ -244,5 +245,38 @@ describe('the age of what is held (RFC 9111, 4.2.3)', () => {
     }
     first.upstream.before = unreachable;
     expect(isAboutAMinute((await second.cache.manifest(app, tagged('v1'))).ageMs)).toBe(true);
+  });
+});
+
+describe('before a push', () => {
+  test('what a repository has is the registry’s to say, whatever is held of others', async () => {
+    const { upstream, cache } = await cacheAt(await dataDirectory());
+    const digest = upstream.putBlob(Buffer.from('a layer of another repository'));
+    const manifest = upstream.putManifest(INDEX);
+    await readBlob(await cache.blob(app, digest));
+    await cache.manifest(app, { kind: 'digest', digest: manifest });
+    const before = upstream.count();
+    await cache.statBlob(app, digest);
+    await cache.resolve(app, { kind: 'digest', digest: manifest });
+    expect(upstream.count()).toBe(before);
+    await cache.statBlob(app, digest, { beforePush: true });
+    await cache.resolve(app, { kind: 'digest', digest: manifest }, { beforePush: true });
+    expect(upstream.count()).toBe(before + 2);
+  });
+
+  test('a tag that was pushed is looked up by everybody, however long tags are believed', async () => {
+    const moved: string[] = [];
+    const { upstream, cache } = await cacheAt(await dataDirectory(), {
+      tagMaxAgeMs: 60_000,
+      onTagMoved: (_repository, tag) => moved.push(tag),
+    });
+    upstream.putManifest(INDEX, { tag: 'v1' });
+    const reader = { access: { partition: 'reader' } };
+    await cache.manifest(app, tagged('v1'), reader);
+    const pushed = upstream.putManifest({ ...INDEX, annotations: { pushed: 'yes' } }, { tag: 'v1' });
+    const { tag } = tagged('v1') as { readonly tag: Tag };
+    cache.expireTag(app, tag);
+    expect(moved).toEqual(['v1']);
+    expect((await cache.manifest(app, tagged('v1'), reader)).digest).toBe(pushed);
   });
 });

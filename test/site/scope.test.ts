@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { mayPull, parseScopes, repositoryNamed, scopeNameOf } from '../../src/site/permissions.ts';
+import { isGranted, parseScopes, repositoryNamed, scopeNameOf } from '../../src/site/permissions.ts';
 import { repository } from '../support/upstream.ts';
 
 const grant = (name: string, actions: readonly string[] = ['pull']) => ({
@@ -8,7 +8,7 @@ const grant = (name: string, actions: readonly string[] = ['pull']) => ({
   actions,
 });
 
-describe('mayPull()', () => {
+describe('isGranted()', () => {
   test.each([
     ['the repository itself', 'lab/app', ['lab/app', 'docker.io'], true],
     ['an official image by its short name', 'alpine', ['library/alpine', 'docker.io'], true],
@@ -25,11 +25,11 @@ describe('mayPull()', () => {
     ['a repository whose name only starts alike', 'lab/app', ['lab/app2', 'docker.io'], false],
     ['the folder above', 'lab', ['lab/app', 'docker.io'], false],
   ] as const)('a grant for %s', (_, name, [path, host], expected) => {
-    expect(mayPull([grant(name)], repository(path, host))).toBe(expected);
+    expect(isGranted([grant(name)], repository(path, host), 'pull')).toBe(expected);
   });
 
   test.each([[['push']], [[]], [['delete', 'push']]])('a grant of %j pulls nothing', (actions) => {
-    expect(mayPull([grant('lab/app', actions)], repository('lab/app', 'docker.io'))).toBe(false);
+    expect(isGranted([grant('lab/app', actions)], repository('lab/app', 'docker.io'), 'pull')).toBe(false);
   });
 });
 

@@ -61,6 +61,8 @@ export interface MirrorStack {
   reload(settings: ServeSettings): Promise<void>;
   cacheUse(): CacheUse;
   registries(): readonly RegistryHealth[];
+  /** A tag was pushed through this mirror: what it pointed to counts no more. */
+  expireTag(repository: Repository, tag: Tag): void;
   /** Lines of the status page. */
   figures(): readonly (readonly [name: string, value: string])[];
   close(): Promise<void>;
@@ -160,6 +162,10 @@ export async function buildMirrorStack(settings: ServeSettings, options: StackOp
       ['cache', values.cache === 'off' ? 'off' : `${values.cache}, up to ${sizeText(maxBytes)}`],
       ['lists of images', String(rules.lists.length)],
     ],
+    expireTag: (repository, tag) => {
+      if (cache) cache.expireTag(repository, tag);
+      else onTagMoved?.(repository, tag);
+    },
     async close() {
       await cache?.close();
       await judge.close();

@@ -3,13 +3,20 @@ import { hostname } from 'node:os';
 import type { HostProfile } from '../../host/profile.ts';
 import { isLoopback } from '../../lib/address.ts';
 import type { Log } from '../../lib/log.ts';
+import { createSealer } from '../../lib/seal.ts';
 import { DOCKER_HUB } from '../../oci/reference.ts';
 import { createMetrics, type Metrics } from '../../server/metrics.ts';
 import { createMirrorServer, type MirrorServer } from '../../server/server.ts';
 import type { ReloadResult } from '../../server/status-facts.ts';
 import { gapsDocument } from '../gap-file.ts';
 import { hostProfile } from '../host-profile.ts';
-import { type LoginFiles, loginFiles, newPseudonym, type OwnLogins } from '../open-upstream.ts';
+import {
+  type LoginFiles,
+  loginFiles,
+  newPseudonym,
+  type OwnLogins,
+  openPushForwarder,
+} from '../open-upstream.ts';
 import { allowedUpstreams, passesOn, type Upstreams } from '../settings/upstreams.ts';
 import { VERSION } from '../version.ts';
 import { buildMirrorStack, type MirrorStack, type ServeSettings } from './compose.ts';
@@ -103,6 +110,8 @@ export interface Mirror {
   /** Undefined: it speaks plain HTTP. */
   readonly identity: TlsIdentity | undefined;
   readonly server: MirrorServer;
+  /** Undefined: the mirror is read-only. */
+  readonly push: { close(): Promise<void> } | undefined;
   /** To be called once it is known where the mirror listens; answers what an operator should know about it. */
   expose(address: string): readonly ExposureWarning[];
   /** Notes what a reload came to, for the status page and the metrics. */
@@ -121,6 +130,7 @@ export async function openMirror(settings: ServeSettings, log: Log): Promise<Mir
   let exposure: Exposure = { address: values.listen.host, hasLogins };
   const decisions = createDecisionLog({ log, now: () => new Date(), metrics });
   const gaps = await openGapRecord({ data: values.data, log, metrics, now: () => new Date() });
+  const ownLogins = () => usableLogins(values.ownLogins, exposure);
   let server: MirrorServer | undefined;
   const stack = await buildMirrorStack(settings, {
     ...{ log, pseudonym, metrics },
@@ -129,14 +139,14 @@ export async function openMirror(settings: ServeSettings, log: Log): Promise<Mir
       decisions.record(decision);
       gaps.note(decision);
     },
-    ownLogins: () => usableLogins(values.ownLogins, exposure),
+    ownLogins,
   });
   const onExposed = (address: string) => {
     exposure = { address, hasLogins };
     return exposureWarnings(values.ownLogins, exposure, loginFiles(process.env));
   };
   try {
-    const parts = { log, pseudonym, metrics, decisions, gaps, hasLogins, onExposed };
+    const parts = { log, pseudonym, metrics, decisions, gaps, hasLogins, onExposed, ownLogins };
     const mirror = await openOver(stack, settings, parts);
     server = mirror.server;
     return mirror;
@@ -154,6 +164,7 @@ interface Parts {
   readonly gaps: GapRecord;
   readonly hasLogins: boolean;
   readonly onExposed: Mirror['expose'];
+  readonly ownLogins: () => OwnLogins;
 }
 
 async function openOver(stack: MirrorStack, { values }: ServeSettings, parts: Parts): Promise<Mirror> {
@@ -181,6 +192,15 @@ async function openOver(stack: MirrorStack, { values }: ServeSettings, parts: Pa
   registerReloadMetrics(metrics, () => reload);
   if (site === undefined) registerHostInfo(metrics, host.profile);
   const identity = await openTlsIdentity(values);
+  const push = values.push
+    ? await openPushForwarder(values, parts, {
+        // Of the site's key: another replica goes on with an upload that this one has begun.
+        sealer: createSealer('metahub upload sessions', site?.tokenKey),
+        onManifest: (repository, reference) => {
+          if (reference.kind === 'tag') stack.expireTag(repository, reference.tag);
+        },
+      })
+    : undefined;
   const server = createMirrorServer({
     gate: site?.gate ?? host,
     log,
@@ -189,6 +209,7 @@ async function openOver(stack: MirrorStack, { values }: ServeSettings, parts: Pa
     defaultHost: DOCKER_HUB,
     isAllowedHost: (name) => allowed.has(name),
     handlers: site?.handlers ?? new Map(),
+    push,
     hasLogins,
     names: ownNames(values),
     // Names of images are for those who log in.
@@ -211,7 +232,7 @@ async function openOver(stack: MirrorStack, { values }: ServeSettings, parts: Pa
     }),
   });
   return {
-    ...{ stack, gaps, site, host, profile, allowed, identity, server },
+    ...{ stack, gaps, site, host, profile, allowed, identity, server, push },
     expose: (address) => {
       warnings = parts.onExposed(address);
       return warnings;

@@ -1,5 +1,6 @@
 import { hostname } from 'node:os';
 import type { HostProfile } from '../../host/profile.ts';
+import { isLoopback } from '../../lib/address.ts';
 import { ConfigError } from '../../lib/config-error.ts';
 import type { Log } from '../../lib/log.ts';
 import { formatPlatform } from '../../oci/manifest.ts';
@@ -148,7 +149,7 @@ async function keepLastGood({ lastGood }: RunOptions, settings: ReadSettings, lo
 export async function runMirror(options: RunOptions): Promise<void> {
   const stopping = stopSignal();
   const { settings, log, mirror, complaint } = await open(options);
-  const { identity, server, stack, gaps } = mirror;
+  const { identity, server, stack, gaps, push } = mirror;
   if (complaint !== undefined) mirror.noteReload({ at: new Date(), refused: complaint });
   let reloading = Promise.resolve();
   const reload = () => {
@@ -171,6 +172,7 @@ export async function runMirror(options: RunOptions): Promise<void> {
   identity?.close();
   await server.drain(settings.values.drainTimeout);
   await gaps.close();
+  await push?.close();
   await stack.close();
   log('notice', 'stopped', 'stopped');
 }
@@ -182,6 +184,7 @@ async function startListening(mirror: Mirror, settings: ServeSettings, log: Log)
   const address = await listen(server, settings, inherited);
   try {
     site?.demandPrivacyAt(address.address);
+    if (mirror.push !== undefined && site === undefined) demandLoopbackForPushes(address.address);
   } catch (error) {
     identity?.close();
     await server.close();
@@ -193,6 +196,15 @@ async function startListening(mirror: Mirror, settings: ServeSettings, log: Log)
     log(isHarmless ? 'notice' : 'warning', event, message);
   }
   return `${identity ? 'https' : 'http'}://${formatListen({ host: address.address, port: address.port })}`;
+}
+
+/** Whoever reaches a mirror without logins pushes with its own. @throws {UserError} */
+function demandLoopbackForPushes(host: string): void {
+  if (isLoopback(host)) return;
+  throw new UserError(`anybody who reaches ${host} could push with this mirror's logins`, {
+    nextStep: 'Listen on a loopback address, or give it accounts (--machines DIR); else --push off.',
+    exitStatus: 2,
+  });
 }
 
 /** Tells the log, and a person where one looks on, what is served and where. */

@@ -35,6 +35,8 @@ async function tokenKeyOf({ tokenKey, data }: ServeValues, log: Log): Promise<Ui
 export interface SiteMode extends Site {
   /** The address is systemd's choice where it opened the socket. @throws {UserError} for logins over plain HTTP on a network. */
   readonly demandPrivacyAt: (host: string) => void;
+  /** What replicas of the site share. */
+  readonly tokenKey: Uint8Array;
 }
 
 /**
@@ -54,11 +56,12 @@ export async function openSiteMode(
   };
   demandPrivacyAt(listen.host);
   try {
+    const tokenKey = await tokenKeyOf(values, log);
     const site = await openSite({
       machines,
       staticMachines,
       registryFor,
-      tokenKey: await tokenKeyOf(values, log),
+      tokenKey,
       url: siteUrl,
       tls,
       proxies,
@@ -66,7 +69,7 @@ export async function openSiteMode(
       now: () => performance.now(),
       wallClock: Date.now,
     });
-    return { ...site, demandPrivacyAt };
+    return { ...site, demandPrivacyAt, tokenKey };
   } catch (cause) {
     const { message } = cause as Error;
     if (cause instanceof TokenKeyError) {

@@ -176,6 +176,13 @@ export const SERVE_SETTINGS = {
     fallback: () => 'raw' as const,
     schema: choice('raw', 'standard'),
   }),
+  push: setting<boolean>({
+    flags: '--push <on|off>',
+    help: 'pass pushes on to the registries: at a site of accounts that may push, else of everybody who reaches the mirror',
+    fallback: () => false,
+    schema: Switch,
+    format: formatSwitch,
+  }),
   tagMaxAge: setting<number>({
     flags: '--tag-max-age <duration>',
     help: 'for how long a tag is believed without asking upstream: 5s',

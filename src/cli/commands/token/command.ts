@@ -15,6 +15,7 @@ interface Flags {
 interface CreateFlags extends Flags {
   readonly expires: string;
   readonly repository?: readonly string[];
+  readonly push?: boolean;
 }
 
 const EXAMPLES = {
@@ -48,7 +49,7 @@ async function create(user: string, name: string, flags: CreateFlags): Promise<v
   const { createAccessToken } = await import('../../../site/account.ts');
   const { text, sha256 } = createAccessToken();
   await withAdmin(flags.machines, (admin) =>
-    admin.addToken(user, { name, sha256, expires, repositories: flags.repository }),
+    admin.addToken(user, { name, sha256, expires, repositories: flags.repository, push: flags.push }),
   );
   const until = expires === undefined ? 'until it is revoked' : `until ${expires.toISOString().slice(0, 10)}`;
   if (flags.json) {
@@ -66,16 +67,18 @@ interface ListedToken {
   readonly state: 'valid' | 'expired';
   readonly expires: string | null;
   readonly repositories: readonly string[] | null;
+  readonly push: boolean;
 }
 
 function listedTokens(accounts: readonly Account[], nowMs: number): readonly ListedToken[] {
   return accounts.flatMap(({ user, tokens }) =>
-    tokens.map(({ name, expiresMs, repositories }) => ({
+    tokens.map(({ name, expiresMs, repositories, push }) => ({
       user,
       name,
       state: expiresMs !== undefined && expiresMs <= nowMs ? ('expired' as const) : ('valid' as const),
       expires: expiresMs === undefined ? null : new Date(expiresMs).toISOString(),
       repositories: repositories ?? null,
+      push,
     })),
   );
 }
@@ -91,13 +94,14 @@ async function list(flags: Flags): Promise<void> {
     process.stdout.write(`no tokens in ${flags.machines}; create one with: metahub token create USER NAME\n`);
     return;
   }
-  const rows = tokens.map(({ user, name, state, expires, repositories }) => [
+  const rows = tokens.map(({ user, name, state, expires, repositories, push }) => [
     user,
     name,
     state === 'expired' ? `expired ${expires?.slice(0, 10)}` : (expires?.slice(0, 10) ?? 'never'),
     repositories?.join(' ') ?? 'as the account',
+    push ? 'yes' : 'no',
   ]);
-  process.stdout.write(tableText([['ACCOUNT', 'TOKEN', 'EXPIRES', 'MAY PULL'], ...rows]));
+  process.stdout.write(tableText([['ACCOUNT', 'TOKEN', 'EXPIRES', 'MAY PULL', 'MAY PUSH'], ...rows]));
 }
 
 async function revoke(user: string, name: string, flags: Flags): Promise<void> {
@@ -119,6 +123,7 @@ export function configure(command: Command): void {
   subcommand('create', ' <user> <name>', 'create a token for an account, and print it')
     .option('--expires <duration>', 'for how long it is valid: 12h, 90d, never', '90d')
     .option('--repository <pattern>', 'only these of the account’s repositories; repeatable', repeated)
+    .option('--push', 'it may also push, where the account may')
     .option('--json', 'print as JSON')
     .action(create);
   subcommand('list', '', 'show the tokens of all accounts').option('--json', 'print as JSON').action(list);

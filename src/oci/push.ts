@@ -1,0 +1,44 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Digest } from './digest.ts';
+import type { ManifestReference, Repository, SourceHost } from './reference.ts';
+import type { Access } from './registry.ts';
+
+interface WriteTarget {
+  readonly repository: Repository;
+  /** The repository as it stands in the request's path. */
+  readonly written: string;
+  /** The source host that `ns` named. */
+  readonly namespace: SourceHost | undefined;
+}
+
+/**
+ * What a request to write asks for.
+ * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#push
+ */
+export type WriteRoute =
+  /** `POST …/blobs/uploads/`. With a digest the body is the blob; with `mount` it may come from another repository. */
+  | (WriteTarget & {
+      readonly kind: 'begin-upload';
+      readonly digest: Digest | undefined;
+      readonly mount: { readonly digest: Digest; readonly from: Repository } | undefined;
+    })
+  /** `PATCH`, `PUT`, `GET` or `DELETE` of an upload that has begun. */
+  | (WriteTarget & { readonly kind: 'upload'; readonly session: string; readonly digest: Digest | undefined })
+  /** `PUT …/manifests/REFERENCE`. */
+  | (WriteTarget & { readonly kind: 'manifest'; readonly reference: ManifestReference });
+
+/** An admitted request to write. */
+export interface AdmittedWrite {
+  readonly route: WriteRoute;
+  readonly access: Access | undefined;
+  /** Who may go on with an upload that is begun. */
+  readonly owner: string;
+  readonly mayPull: (repository: Repository) => boolean;
+  readonly signal: AbortSignal;
+}
+
+/** Passes writes on to the registries. */
+export interface PushForwarder {
+  /** Sends the whole answer. @throws {RegistryError} before anything of it is sent */
+  forward(req: IncomingMessage, res: ServerResponse, write: AdmittedWrite): Promise<void>;
+}

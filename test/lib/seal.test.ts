@@ -1,0 +1,36 @@
+import { expect, test } from 'vitest';
+import { createSealer } from '../../src/lib/seal.ts';
+
+const SECRET = Buffer.alloc(32, 7);
+
+test('what was sealed is opened with the same key, purpose and context only', () => {
+  const sealer = createSealer('uploads', SECRET);
+  const sealed = sealer.seal('https://registry.test/upload?a=1', 'team/app ann');
+  expect(sealed).toMatch(/^[A-Za-z0-9_-]+$/);
+  expect(sealer.open(sealed, 'team/app ann')).toBe('https://registry.test/upload?a=1');
+  expect(createSealer('uploads', SECRET).open(sealed, 'team/app ann')).toBe(
+    'https://registry.test/upload?a=1',
+  );
+  expect(sealer.open(sealed, 'team/app bert')).toBeUndefined();
+  expect(createSealer('uploads', Buffer.alloc(32, 8)).open(sealed, 'team/app ann')).toBeUndefined();
+  expect(createSealer('other', SECRET).open(sealed, 'team/app ann')).toBeUndefined();
+  expect(createSealer('uploads').open(sealed, 'team/app ann')).toBeUndefined();
+});
+
+test('a changed, shortened or invented text is not opened', () => {
+  const sealer = createSealer('uploads', SECRET);
+  const bytes = Buffer.from(sealer.seal('text', 'context'), 'base64url');
+  for (let at = 0; at < bytes.length; at += 1) {
+    const changed = Buffer.from(bytes);
+    changed[at] = (changed[at] ?? 0) ^ 1;
+    expect(sealer.open(changed.toString('base64url'), 'context')).toBeUndefined();
+    expect(sealer.open(bytes.subarray(0, at).toString('base64url'), 'context')).toBeUndefined();
+  }
+  expect(sealer.open('', 'context')).toBeUndefined();
+  expect(sealer.open('not-sealed-by-anybody', 'context')).toBeUndefined();
+});
+
+test('the same text is sealed differently each time', () => {
+  const sealer = createSealer('uploads', SECRET);
+  expect(sealer.seal('text', 'context')).not.toBe(sealer.seal('text', 'context'));
+});
