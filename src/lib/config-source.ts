@@ -38,8 +38,11 @@ export function configErrorOf(
     const details = { file: source.file, line, column, path, nextStep: problem.nextStep ?? own };
     return new ConfigError(code, why, details);
   });
+  // In the order of the file; a key that is missing stands nowhere, and is often missing because another is misspelt.
+  const isMissing = ({ code }: ConfigError) => (code === 'missing-key' ? 1 : 0);
   const [first, ...further] = errors.sort(
-    (a, b) => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0),
+    (a, b) =>
+      isMissing(a) - isMissing(b) || (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0),
   );
   return (first as ConfigError).with({ further });
 }

@@ -1,6 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { hashPassword } from '../../src/site/password.ts';
 import { createAuthority } from '../support/certificates.ts';
 import { runCli } from '../support/run-cli.ts';
 import { dataDirectory } from '../support/store.ts';
@@ -70,6 +71,84 @@ describe('metahub config check FILE', () => {
     expect(valid).toBe(false);
     expect(checks.map(({ complaints }: { complaints: unknown[] }) => complaints.length)).toEqual([2, 1, 0]);
     expect(status).toBe(1);
+  });
+});
+
+/** A file of each kind that names a feature, as YAML or JSON that is otherwise valid, and where the feature stands. */
+const PROFILE = { platform: { os: 'linux', architecture: 'amd64' }, gpus: [], warnings: [] };
+const CPU = { microarchitecture: 'zen4', compatible: ['zen4'], flags: [] };
+const WITH_FEATURE: readonly (readonly [
+  kind: string,
+  name: string,
+  text: (feature: string) => string,
+  place: string,
+])[] = [
+  ['settings', 'config.yaml', (feature) => `listen: 5080\nset: [avx2, "${feature}"]\n`, '2:13: set[1]'],
+  ['settings', 'pin.yaml', (feature) => `policy:\n  pin: ${feature}\n`, '2:8: policy.pin'],
+  [
+    'settings',
+    'rules.yaml',
+    (feature) => `repositories:\n  "a/*":\n    - baseline: [avx]\n    - { pin: "${feature}" }\n`,
+    '4:14: repositories["a/*"][1].pin',
+  ],
+  [
+    'image lists',
+    'app.yml',
+    (feature) =>
+      `image: team/app:v1\nmanifests:\n  - image: team/app:v1-a\n    platform: { os: linux, architecture: amd64, features: [${feature}] }\n`,
+    '4:60: manifests[0].platform.features[0]',
+  ],
+  [
+    'machine types',
+    'alice.yml',
+    (feature) => `user: alice\ntypes:\n  - name: node\n    features: [${feature}]\n`,
+    '4:16: types[0].features[0]',
+  ],
+  [
+    'profile',
+    'host.json',
+    (feature) => JSON.stringify({ ...PROFILE, cpu: CPU, features: ['avx2', feature] }, undefined, 2),
+    '17:5: features[1]',
+  ],
+];
+
+describe('a feature that no host can have', () => {
+  const refusals = WITH_FEATURE.flatMap((one) => [
+    [...one, 'cpu:skylkae', 'there is no microarchitecture “skylkae”; did you mean skylake?'] as const,
+    [...one, 'nvcap:abc', '“nvcap:abc” names no compute capability: write nvcap:9.0'] as const,
+  ]);
+
+  test.each(refusals)(
+    'is refused in %s (%s), with its place',
+    async (kind, name, text, place, feature, why) => {
+      const file = join(await folderWith({ [name]: text(feature) }), name);
+      const { stdout, status } = await runCli('config', 'check', file);
+      expect(stdout).toContain(`${file} (${kind}): not valid\n`);
+      expect(stdout).toContain(`\n  ${file}:${place}: `);
+      expect(stdout).toContain(why);
+      expect(status).toBe(1);
+    },
+  );
+
+  test.each([
+    ['detect', '--set', 'cpu:skylkae'],
+    ['explain', '--set', 'cpu:skylkae', 'alpine'],
+    ['config', 'show', '--set', 'cpu:skylkae'],
+    ['machine', 'add', 'alice', 'node', '--feature', 'cpu:skylkae', '--machines', 'FOLDER/machines'],
+    ['push', '--dry-run', 'FOLDER/list.yml'],
+    ['explain', '--profile', 'FOLDER/host.json', 'alpine'],
+    ['serve', '--profile', 'FOLDER/host.json', '--data', 'FOLDER/data', '--listen', '127.0.0.1:0'],
+  ])('is refused by metahub %s %s %s', async (...words) => {
+    const hash = (await hashPassword('secret', { ln: 4, r: 8, p: 1 })).text;
+    const texts = new Map(WITH_FEATURE.map(([, name, text]) => [name, text('cpu:skylkae')]));
+    const folder = await folderWith({
+      'machines/alice.yaml': `user: alice\npassword: "${hash}"\n`,
+      'list.yml': texts.get('app.yml') ?? '',
+      'host.json': texts.get('host.json') ?? '',
+    });
+    const { stderr, status } = await runCli(...words.map((word) => word.replace('FOLDER', folder)));
+    expect(stderr).toContain('there is no microarchitecture “skylkae”; did you mean skylake?');
+    expect(status).toBe(2);
   });
 });
 

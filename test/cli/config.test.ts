@@ -34,6 +34,16 @@ test('--json says the same, for programs', async () => {
   expect(settings.onNoMatch).toEqual({ value: 'upstream', origin: 'file' });
 });
 
+test('a command that reads a few settings takes those of all others, and suggests them', async () => {
+  const { file } = await configured('listen: nowhere\nchache: off\n');
+  const { stderr, status } = await runCli('explain', '--config', file, '--manifest', '/nowhere.json');
+  expect(stderr).toMatch(
+    /:2:1: chache: this key does not exist; did you mean cache\?\n {2}Known are: .*listen/,
+  );
+  expect(stderr).not.toContain('nowhere is no HOST');
+  expect(status).toBe(2);
+});
+
 test.each([
   ['listen: [', 'Mend the YAML.'],
   ['- listen', 'metahub config show lists them.'],

@@ -46,7 +46,8 @@ describe('editDistance()', () => {
     ['', '', 0],
     ['abc', 'abc', 0],
     ['abc', '', 3],
-    ['skylkae', 'skylake', 2],
+    ['skylkae', 'skylake', 1],
+    ['ca', 'abc', 3],
     ['kitten', 'sitting', 3],
   ])('from “%s” to “%s” is %i', (from, to, distance) => {
     expect(editDistance(from, to)).toBe(distance);

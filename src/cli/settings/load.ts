@@ -28,9 +28,8 @@ export async function loadSettings<Table extends SettingTable>(
   const named = flags['config'] ?? variables['METAHUB_CONFIG'];
   const { path, content, placeOf } = await loadConfigFile(typeof named === 'string' ? named : undefined);
   const foreign = Object.keys(SERVE_SETTINGS).filter((name) => !Object.hasOwn(table, name));
-  const file = Object.fromEntries(Object.entries(content).filter(([name]) => !foreign.includes(name)));
   const resolved = resolveSettings(table, {
-    ...{ flags, file, filePath: path, placeOf },
+    ...{ flags, file: content, filePath: path, placeOf, foreign },
     environment: variables,
     service: service?.values,
   });

@@ -43,6 +43,8 @@ export interface SettingSources {
   readonly service?: Readonly<Record<string, unknown>> | undefined;
   /** The file's name, for messages. */
   readonly filePath: string | undefined;
+  /** Settings of other commands, which share the file. */
+  readonly foreign?: readonly string[] | undefined;
   /** Where its values stand. */
   readonly placeOf?: ConfigSource['placeOf'] | undefined;
 }
@@ -92,22 +94,18 @@ function nextStepOf(setting: Setting<unknown> | undefined): string | undefined {
   return setting.flags === undefined ? `It is ${setting.help}.` : `${setting.flags}: ${setting.help}`;
 }
 
-/** The file of the settings of a table. */
-export function settingsFile(table: SettingTable) {
+/** The file of the settings of a table; those of `unread` may have any value. */
+export function settingsFile(table: SettingTable, unread: readonly string[] = []) {
+  const read = Object.entries(table).map(([name, { schema }]) => [name, v.nullish(schema)] as const);
   return fields(
-    Object.fromEntries(Object.entries(table).map(([name, { schema }]) => [name, v.nullish(schema)])),
+    Object.fromEntries([...read, ...unread.map((name) => [name, v.optional(v.unknown())] as const)]),
   );
 }
 
 /** What the file says where nothing stronger does; the values that something does are not judged. */
-function readFile(table: SettingTable, given: ReadonlySet<string>, sources: SettingSources) {
-  const weaker = Object.fromEntries(
-    Object.entries(table).map(([name, setting]) => [
-      name,
-      given.has(name) ? { ...setting, schema: v.unknown() } : setting,
-    ]),
-  );
-  const { output = {}, problems = [] } = check(settingsFile(weaker), sources.file);
+function readFile(table: SettingTable, given: Iterable<string>, sources: SettingSources) {
+  const { file, foreign = [] } = sources;
+  const { output = {}, problems = [] } = check(settingsFile(table, [...foreign, ...given]), file);
   return { values: output as Readonly<Record<string, unknown>>, problems };
 }
 
@@ -116,7 +114,8 @@ function errorOf([first, ...rest]: readonly Problem[], table: SettingTable, sour
   const { filePath = 'the file', placeOf } = sources;
   const source = { file: filePath, placeOf: placeOf ?? (() => undefined) };
   return configErrorOf([first, ...rest], source, {
-    nextStep: ({ path: [name] }) => nextStepOf(table[String(name)]),
+    nextStep: ({ path: [name, ...inside] }) =>
+      inside.length === 0 ? nextStepOf(table[String(name)]) : undefined,
   });
 }
 
@@ -140,7 +139,7 @@ export function resolveSettings<Table extends SettingTable>(
     const { code, why } = problem;
     errors.push(new ConfigError(code, why, { path: [given.written], nextStep: nextStepOf(setting) }));
   }
-  const file = readFile(table, new Set(read.keys()), sources);
+  const file = readFile(table, read.keys(), sources);
   const fileError = errorOf(file.problems, table, sources);
   const [first, ...further] = [...errors, ...(fileError ? [fileError, ...fileError.further] : [])];
   if (first !== undefined) throw first.with({ further });
