@@ -103,10 +103,16 @@ export function settingsFile(table: SettingTable, unread: readonly string[] = []
 }
 
 /** What the file says where nothing stronger does; the values that something does are not judged. */
-function readFile(table: SettingTable, given: Iterable<string>, sources: SettingSources) {
+function readFile(
+  table: SettingTable,
+  given: Iterable<string>,
+  sources: SettingSources,
+): { readonly values: Readonly<Record<string, unknown>>; readonly problems: readonly Problem[] } {
   const { file, foreign = [] } = sources;
+  // Most mirrors start without a file: making its schema would be a part of their start that one can measure.
+  if (Object.keys(file).length === 0) return { values: {}, problems: [] };
   const { output = {}, problems = [] } = check(settingsFile(table, [...foreign, ...given]), file);
-  return { values: output as Readonly<Record<string, unknown>>, problems };
+  return { values: output, problems };
 }
 
 function errorOf([first, ...rest]: readonly Problem[], table: SettingTable, sources: SettingSources) {
