@@ -49,6 +49,8 @@ interface Assembled {
 }
 
 const LISTS_MAX = 1000;
+/** Members whose absence is remembered as reported. */
+const REPORTED_MAX = 10_000;
 /** Tags of a pattern that a search for a digest goes through. */
 const TAGS_MAX = 32;
 
@@ -81,6 +83,7 @@ function toManifest({ found, missing }: ResolveOptions, list: string): Manifest 
 class ListAssembler {
   readonly #options: VirtualOptions;
   readonly #assembled = new LRUCache<string, Assembled>({ max: LISTS_MAX });
+  readonly #reported = new LRUCache<string, true>({ max: REPORTED_MAX });
   /** By list as it is now: what a reload put in its place is not answered with an assembly of before. */
   readonly #assemblies = new WeakMap<ListSpec, SingleFlight<Assembled>>();
 
@@ -102,6 +105,19 @@ class ListAssembler {
     });
   }
 
+  /** Each member once, until it is there again: a list is assembled every few minutes. */
+  #reportMissing(spec: ListSpec, name: string, { found, missing }: ResolveOptions): void {
+    const keyOf = (image: string) => `${formatRepository(spec.repository)} ${image}`;
+    for (const { image } of found) {
+      this.#reported.delete(keyOf(formatReference(image.repository, image.reference)));
+    }
+    for (const one of missing) {
+      if (this.#reported.has(keyOf(one.image))) continue;
+      this.#reported.set(keyOf(one.image), true);
+      this.#options.onMissing(name, one);
+    }
+  }
+
   #assembliesOf(spec: ListSpec): SingleFlight<Assembled> {
     const known = this.#assemblies.get(spec);
     if (known) return known;
@@ -111,12 +127,12 @@ class ListAssembler {
   }
 
   async #assembleNow(spec: ListSpec, tag: Tag, options: RequestOptions): Promise<Assembled> {
-    const { next, now, onMissing, history } = this.#options;
+    const { next, now, history } = this.#options;
     const name = formatReference(spec.repository, { kind: 'tag', tag });
     const resolved = await resolveMembers(spec, tag, next, options);
     // Members that were not asked for to the end are not missing.
     options.signal?.throwIfAborted();
-    for (const one of resolved.missing) onMissing(name, one);
+    this.#reportMissing(spec, name, resolved);
     const manifest = toManifest(resolved, name);
     const { digest, mediaType, bytes } = manifest;
     await history?.keepTag(spec.repository, tag, { digest, mediaType, sizeBytes: bytes.length });

@@ -109,6 +109,23 @@ describe('virtual()', () => {
     }
   });
 
+  test('a missing member is reported once, and again only after it was there', async () => {
+    const { next, registry, missing } = stand();
+    const skylake = 'docker.io/qnib/plain-featuretest:cpu-skylake';
+    putImage(next, 'generic', 'generic');
+    await entriesOf(registry);
+    await entriesOf(registry);
+    expect(missing).toEqual([skylake]);
+    putImage(next, 'skylake', 'cpu-skylake');
+    expect(await entriesOf(registry)).toHaveLength(2);
+    next.tag('cpu-skylake', undefined, PARTS);
+    await entriesOf(registry);
+    await entriesOf(registry);
+    // The list answers to other tags as well, with the same member.
+    await entriesOf(registry, 'v1');
+    expect(missing).toEqual([skylake, skylake]);
+  });
+
   test('a missing member is reported and left out', async () => {
     const { next, registry, missing } = stand();
     const generic = putImage(next, 'generic', 'generic');
