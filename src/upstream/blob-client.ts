@@ -78,6 +78,11 @@ function grants(opened: OpenedBlob, range: RangeRequest): boolean {
   return range.last === undefined ? end === sizeBytes : end !== undefined && end <= range.last + 1;
 }
 
+/** Is it the whole, as a gateway's 203 or as a part that says nothing of which one it is? */
+function isWholeUnderAnotherName({ status, headers }: Reply, range: RangeRequest | undefined): boolean {
+  return status === 203 || (status === 206 && range === undefined && headers['content-range'] === undefined);
+}
+
 function isOpened(opening: Opening): opening is OpenedBlob {
   return 'body' in opening;
 }
@@ -114,18 +119,21 @@ async function openWebPage(
 export function createBlobClient(client: BlobClientOptions) {
   const { ask, askLocation, budget, now, mode, mayFollow, resumeMs, onResume } = client;
 
-  async function readOpening(reply: Reply, wanted: Wanted, reportBad: () => void): Promise<Opening> {
+  async function readOpening(answer: Reply, wanted: Wanted, reportBad: () => void): Promise<Opening> {
     const { name, digest, range } = wanted;
-    if (isRedirect(reply)) {
-      drain(reply);
-      return { location: formatLocation(locationOf(reply)) };
+    if (isRedirect(answer)) {
+      drain(answer);
+      return { location: formatLocation(locationOf(answer)) };
     }
-    assertIdentityEncoding(reply);
+    assertIdentityEncoding(answer);
+    const reply = isWholeUnderAnotherName(answer, range) ? { ...answer, status: 200 } : answer;
     if (reply.status === 200 && isWebPage(reply)) return openWebPage(reply, wanted, reportBad);
     const opened = readBlobHead(reply, reportBad, digest);
-    const isWhole = opened.start === 0 && opened.end !== undefined && opened.end === opened.sizeBytes;
-    // Some storage grants every request as a part: all of it is what was asked for.
-    if (range === undefined && isWhole) return { ...opened, isPart: false };
+    const { start, end, sizeBytes = end } = opened;
+    // Some storage grants every request as a part: all of it is what was asked for. The digest tells whether it is all.
+    if (range === undefined && start === 0 && end !== undefined && end === sizeBytes) {
+      return { ...opened, sizeBytes, isPart: false };
+    }
     if (opened.isPart && (range === undefined || !grants(opened, range))) {
       opened.body.cancel();
       throw new RegistryError(
@@ -143,7 +151,7 @@ export function createBlobClient(client: BlobClientOptions) {
       path: `/blobs/${digest}`,
       follow,
       isForBlob: true,
-      accepts: [200, 206, ...(follow === 'origin' ? [301, 302, 303, 307, 308] : [])],
+      accepts: [200, 203, 206, ...(follow === 'origin' ? [301, 302, 303, 307, 308] : [])],
       ...(range === undefined ? {} : { headers: { range: rangeHeader(range) } }),
     } as const;
     const subject = { name, unknown: 'BLOB_UNKNOWN' } as const;

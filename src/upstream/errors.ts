@@ -2,7 +2,7 @@ import { parseJson } from '../lib/bounded-json.ts';
 import { type ErrorCode, RegistryError, type RegistryErrorOptions } from '../oci/registry-error.ts';
 import { isLoopError, LOOP_STATUS } from '../oci/via.ts';
 import { StalledBodyError } from './http/body.ts';
-import { readBody } from './http/reply.ts';
+import { RedirectError, readBody } from './http/reply.ts';
 import { HeadTimeoutError, type Reply } from './http/transport.ts';
 import { AddressRefusedError, ConnectTimeoutError } from './net/dial.ts';
 import { DEFAULT_TIMEOUTS } from './settings.ts';
@@ -140,8 +140,8 @@ function isBrokenAnswer(error: unknown): boolean {
  * and a loop would meet the GET as well.
  */
 export function isWorthGet(error: unknown): boolean {
-  // Who breaks the connection, or sends what is no answer, may do so for HEAD only.
-  if (!(error instanceof StatusError)) return isBrokenAnswer(error);
+  // Who breaks the connection, redirects to nowhere or sends what is no answer may do so for HEAD only.
+  if (!(error instanceof StatusError)) return error instanceof RedirectError || isBrokenAnswer(error);
   const { answered, refusal } = error;
   const isDenied = refusal.isAuthorized && !refusal.isElsewhere && (answered === 401 || answered === 403);
   return !isDenied && answered !== 429 && answered !== LOOP_STATUS;

@@ -54,6 +54,18 @@ describe('fault 67: HEAD refused where GET works: a HEAD that proves nothing is 
   });
 
   test.each([
+    ['leads nowhere', {}],
+    ['leads to no URL', { location: 'http://' }],
+    ['leads to itself', { location: '?again' }],
+    ['leads to another protocol', { location: 'ftp://storage.test/blob' }],
+  ])('resolve() and statBlob() ask GET after a HEAD with a redirect that %s', async (_, headers) => {
+    const { server, digest, blob } = await registry(answering(302, headers));
+    const upstream = upstreamTo(upstreamAt(server.url));
+    expect(await upstream.resolve(app, tagged('v1'))).toMatchObject({ digest });
+    expect(await upstream.statBlob(app, blob)).toMatchObject({ sizeBytes: BLOB.length });
+  });
+
+  test.each([
     ['no length', { 'content-type': MEDIA_TYPE.ociIndex }],
     ['a length of 0', { 'content-type': MEDIA_TYPE.ociIndex, 'content-length': 0 }],
     ['a web page’s type', { 'content-type': 'text/html', 'content-length': 44 }],

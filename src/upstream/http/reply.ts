@@ -13,16 +13,23 @@ export function isRedirect({ status }: Reply): boolean {
   return status === 301 || status === 302 || status === 303 || status === 307 || status === 308;
 }
 
+/** A redirect that cannot or must not be followed. */
+export class RedirectError extends RegistryError {
+  constructor(message: string) {
+    super('UNAVAILABLE', message);
+  }
+}
+
 /**
  * Where a redirect leads, as it was written.
- * @throws {RegistryError} UNAVAILABLE when there is none, it is no http(s) URL, holds a login, or leaves https for http.
+ * @throws {RedirectError} when there is none, it is no http(s) URL, holds a login, or leaves https for http.
  */
 export function locationOf({ headers, url, target, status, body }: Reply): WebLocation {
   const text = headers['location'];
   const location = text === undefined ? undefined : resolveReference(text, { url, target });
   const refuse = (why: string) => {
     body.cancel();
-    return new RegistryError('UNAVAILABLE', `${url.host} answered ${status} with a redirect that ${why}`);
+    return new RedirectError(`${url.host} answered ${status} with a redirect that ${why}`);
   };
   if (location === undefined) throw refuse('leads nowhere');
   const { protocol, username, password } = location.url;
@@ -52,7 +59,7 @@ export interface RedirectOptions {
 /**
  * Follows `first`'s redirects to an answer that is none. Once a hop leaves the origin, login and all, nothing but the bare
  * request is sent, also should it come back.
- * @throws {RegistryError} UNAVAILABLE when there are too many or one leads where it must not.
+ * @throws {RedirectError} when there are too many or one leads where it must not.
  */
 export async function followRedirects(
   send: Transport['send'],
@@ -67,7 +74,7 @@ export async function followRedirects(
     if (within === 'origin' && location.url.origin !== request.url.origin) break;
     drain(reply);
     if (hop === HOPS_MAX) {
-      throw new RegistryError('UNAVAILABLE', `${outgoing.url.host} redirected more than ${HOPS_MAX} times`);
+      throw new RedirectError(`${outgoing.url.host} redirected more than ${HOPS_MAX} times`);
     }
     const isSameOrigin = location.url.origin === request.url.origin;
     const headers = isSameOrigin ? request.headers : withoutLogin(request.headers);
