@@ -38,6 +38,11 @@ test that was skipped, failed or is missing counts for nothing.
 lies, and a mirror that is killed, stopped and reloaded meanwhile. It ends with what was served and with the memory and file
 handles of the mirror afterwards.
 
+\`npm run soak -- --minutes 10 --attacks\` pulls from a site beside a client with a valid login that asks for hostile indexes, holds
+hundreds of large documents, writes attacks into \`Via\` and describes ever new machines. It ends with an error when a pull is lost or
+stale, a first login is not let in, a turn of the event loop takes more than 250 ms of CPU time, or the mirror holds more than the
+768 MiB of its unit's \`MemoryHigh\`.
+
 Every reader of what others write (request lines, headers, challenges, references, ranges, indexes, configuration) is tried with
 input made up at random: 500 times each with the tests, and 10,000 times each with \`npm run fuzz\`, for every night.
 \`METAHUB_FUZZ_RUNS\` says how often instead. A failure names the seed, which \`METAHUB_FUZZ_SEED\` takes, and the smallest input that
