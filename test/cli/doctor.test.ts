@@ -1,9 +1,9 @@
-import { chmodSync } from 'node:fs';
+import { chmodSync, existsSync } from 'node:fs';
 import { createServer, type RequestListener } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { runChecks } from '../../src/cli/commands/doctor/check.ts';
 import {
   credentialsCheck,
@@ -14,6 +14,7 @@ import {
   proxyCheck,
 } from '../../src/cli/commands/doctor/machine.ts';
 import { mirrorChecks } from '../../src/cli/commands/doctor/mirror.ts';
+import { runtimeChecks } from '../../src/cli/commands/doctor/runtimes.ts';
 import {
   type UpstreamCheckOptions,
   upstreamChecks,
@@ -22,6 +23,8 @@ import {
 import { UpstreamsValue } from '../../src/cli/settings/upstreams.ts';
 import { readValue } from '../../src/lib/config-source.ts';
 import { parseListSpec } from '../../src/oci/image-list.ts';
+import { configFilesAt } from '../../src/setup/files.ts';
+import { RUNTIME_SETUPS } from '../../src/setup/runtimes.ts';
 import { NO_CREDENTIALS } from '../../src/upstream/auth/credentials.ts';
 import { createAuthority } from '../support/certificates.ts';
 import { writeTree } from '../support/host-tree.ts';
@@ -244,6 +247,36 @@ describe('doctor’s checks of the machine', () => {
 
   test('a disk says how much of it is free', async () => {
     expect((await outcome(diskCheck('/')))?.message).toMatch(/^\d+ % free/);
+  });
+});
+
+describe('doctor’s checks of runtimes', () => {
+  test('let a client whose request came through end by itself, so that it can clean up', async () => {
+    const seen: string[] = [];
+    const port = await listening(
+      createServer((req, res) => {
+        const tag = /manifests\/(t[0-9a-f]+)$/.exec(req.url ?? '')?.[1];
+        if (tag !== undefined) seen.push(tag);
+        const status = { version: '1', startedAt: new Date(), decisions: [], figures: [], runtimes: [] };
+        res.end(JSON.stringify({ ...status, connectionTests: seen }));
+      }),
+    );
+    const url = `http://127.0.0.1:${port}`;
+    const folder = writeTree({
+      podman: `#!${process.execPath}
+const tag = process.argv.at(-1).split(':').at(-1);
+fetch('${url}/v2/metahub/doctor/manifests/' + tag).then(() =>
+  setTimeout(() => require('node:fs').writeFileSync(__dirname + '/cleaned-up', ''), 500));
+`,
+    });
+    chmodSync(join(folder, 'podman'), 0o755);
+    vi.stubEnv('PATH', `${folder}:${process.env['PATH']}`);
+    onTestFinished(() => void vi.unstubAllEnvs());
+    const podman = RUNTIME_SETUPS.filter(({ name }) => name === 'podman');
+    const target = { url, registries: ['docker.io'], strict: false };
+    const results = await runChecks(runtimeChecks(podman, configFilesAt('/'), target));
+    expect(results.find(({ name }) => name === 'podman: uses the mirror')).toMatchObject({ status: 'pass' });
+    expect(existsSync(join(folder, 'cleaned-up'))).toBe(true);
   });
 });
 

@@ -9,6 +9,8 @@ import { fetchStatus } from '../../mirror-status.ts';
 import { type Check, fail, pass, warn } from './check.ts';
 
 const POLL_MS = 200;
+/** A client that is killed leaves its temporary files: it gets this time to end by itself, in milliseconds. */
+const GRACE_MS = 5000;
 
 type Command = readonly [program: string, ...args: string[]];
 
@@ -82,6 +84,7 @@ function usesMirrorCheck(runtime: RuntimeSetup, files: ConfigFiles, url: string)
           `Run: metahub setup ${runtime.name} --reload; docs/setup.md says what else keeps a runtime from its mirror.`,
         );
       } finally {
+        await Promise.race([ended, delay(GRACE_MS, undefined, { ref: false })]);
         stop.abort();
       }
     },
