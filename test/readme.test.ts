@@ -11,12 +11,12 @@ import { runCli } from './support/run-cli.ts';
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const PROGRAM = fileURLToPath(new URL('../bin/metahub.js', import.meta.url));
 
-/** The command lines of a document's transcripts: what stands behind `$ `, environment and comments aside. */
+/** The command lines of a document's transcripts: what stands behind `$ `, environment, comments and what is behind a pipe aside. */
 function commandsOf(file: string): readonly string[] {
   const blocks = readFileSync(`${ROOT}${file}`, 'utf8').matchAll(/^```console\n([\s\S]*?)^```/gm);
   return [...blocks]
     .flatMap(([, block = '']) => [...block.matchAll(/^\$ (.+)$/gm)].map(([, line = '']) => line))
-    .map((line) => line.replace(/\s+#.*$/, '').replace(/^(?:[A-Z_]+=\S+\s+|sudo\s+)+/, ''));
+    .map((line) => line.replace(/\s+[#|].*$/, '').replace(/^(?:[A-Z_]+=\S+\s+|sudo\s+)+/, ''));
 }
 
 const DOCUMENTS = [
