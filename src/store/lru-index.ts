@@ -22,7 +22,7 @@ export function diskBytesOf(sizeBytes: number): number {
 }
 
 /** Holdings of one kind, used longest ago first: a map keeps the order in which its keys came. */
-class Shelf {
+class AgeOrder {
   readonly byAge = new Map<Digest, IndexedContent>();
   diskBytes = 0;
 
@@ -36,16 +36,16 @@ class Shelf {
   }
 }
 
-type ShelfName = ContentKind | 'unsorted';
+type OrderName = ContentKind | 'unsorted';
 
 /** Everything that is held, by digest, and by kind in the order of use; finding the next to go takes no search. */
 export class LruIndex {
   readonly #byDigest = new Map<Digest, IndexedContent>();
-  readonly #shelves: Readonly<Record<ShelfName, Shelf>> = {
-    blob: new Shelf(),
-    manifest: new Shelf(),
-    derived: new Shelf(),
-    unsorted: new Shelf(),
+  readonly #orders: Readonly<Record<OrderName, AgeOrder>> = {
+    blob: new AgeOrder(),
+    manifest: new AgeOrder(),
+    derived: new AgeOrder(),
+    unsorted: new AgeOrder(),
   };
 
   get count(): number {
@@ -54,15 +54,15 @@ export class LruIndex {
 
   /** What everything takes on disk. */
   get diskBytes(): number {
-    return Object.values(this.#shelves).reduce((sum, { diskBytes }) => sum + diskBytes, 0);
+    return Object.values(this.#orders).reduce((sum, { diskBytes }) => sum + diskBytes, 0);
   }
 
   countOf(kind: ContentKind): number {
-    return this.#shelves[kind].byAge.size;
+    return this.#orders[kind].byAge.size;
   }
 
   diskBytesOf(kind: ContentKind): number {
-    return this.#shelves[kind].diskBytes;
+    return this.#orders[kind].diskBytes;
   }
 
   get(digest: Digest): IndexedContent | undefined {
@@ -73,19 +73,19 @@ export class LruIndex {
   put(holding: IndexedContent): void {
     this.delete(holding.digest);
     this.#byDigest.set(holding.digest, holding);
-    this.#shelves[holding.kind ?? 'unsorted'].put(holding);
+    this.#orders[holding.kind ?? 'unsorted'].put(holding);
   }
 
   delete(digest: Digest): void {
     const holding = this.#byDigest.get(digest);
     if (!holding) return;
     this.#byDigest.delete(digest);
-    this.#shelves[holding.kind ?? 'unsorted'].take(holding);
+    this.#orders[holding.kind ?? 'unsorted'].take(holding);
   }
 
   /** Those of one kind, used longest ago first; may be changed meanwhile. */
-  byAge(kind: ShelfName): Iterable<IndexedContent> {
-    return this.#shelves[kind].byAge.values();
+  byAge(kind: OrderName): Iterable<IndexedContent> {
+    return this.#orders[kind].byAge.values();
   }
 
   /** All, used longest ago first. */

@@ -17,7 +17,7 @@ import { drain, followRedirects } from './http/reply.ts';
 import { type Outgoing, type Reply, type Transport, USER_AGENT } from './http/transport.ts';
 import { apiRootOf, type EndpointSettings } from './settings.ts';
 
-/** A question to a registry, below a repository. */
+/** A request to a registry, below a repository. */
 export interface UpstreamRequest {
   readonly method: 'GET' | 'HEAD';
   /** `/manifests/latest`, `/tags/list`. */
@@ -37,10 +37,10 @@ export interface UpstreamRequest {
   readonly via: string;
 }
 
-/** One registry, its logins and its redirects included: a question becomes an accepted answer or a RegistryError. */
+/** One registry, its logins and its redirects included: a request becomes an accepted answer or a RegistryError. */
 export interface Endpoint {
   readonly host: string;
-  readonly ask: (repository: Repository, question: UpstreamRequest) => Promise<Reply>;
+  readonly ask: (repository: Repository, request: UpstreamRequest) => Promise<Reply>;
 }
 
 export interface EndpointOptions {
@@ -101,10 +101,10 @@ export function createEndpoint(endpoint: EndpointOptions): Endpoint {
   });
   const meetElsewhere = createAnonymousAuthorizer(tokens);
 
-  async function sendAsAllowed(repository: Repository, question: UpstreamRequest) {
-    const { method, options, via } = question;
-    const send = question.isForBlob ? endpoint.sendForBlob : endpoint.send;
-    const location = locate(root, repository, question, settings.ns === true);
+  async function sendAsAllowed(repository: Repository, request: UpstreamRequest) {
+    const { method, options, via } = request;
+    const send = request.isForBlob ? endpoint.sendForBlob : endpoint.send;
+    const location = locate(root, repository, request, settings.ns === true);
     let isAuthorized = false;
     const attempt = async (authorization: string | undefined) => {
       isAuthorized = authorization !== undefined;
@@ -116,13 +116,13 @@ export function createEndpoint(endpoint: EndpointOptions): Endpoint {
           'user-agent': USER_AGENT,
           via,
           ...(options.revalidate ? { 'cache-control': 'no-cache' } : {}),
-          ...question.headers,
+          ...request.headers,
           ...(authorization === undefined ? {} : { authorization }),
         },
         signal: options.signal,
       };
       const reply = await send(outgoing);
-      return followRedirects(send, outgoing, reply, { within: question.follow, meetElsewhere });
+      return followRedirects(send, outgoing, reply, { within: request.follow, meetElsewhere });
     };
     const passed = passThrough ? options.access?.credential?.authorizationFor(repository.host) : undefined;
     const reply =
@@ -159,13 +159,13 @@ export function createEndpoint(endpoint: EndpointOptions): Endpoint {
 
   return {
     host: root.host,
-    ask: async (repository, question) => {
+    ask: async (repository, request) => {
       try {
-        const { reply, isAuthorized } = await sendAsAllowed(repository, question);
-        if (question.accepts.includes(reply.status)) return reply;
-        throw await failureOf(reply, question.subject, isAuthorized);
+        const { reply, isAuthorized } = await sendAsAllowed(repository, request);
+        if (request.accepts.includes(reply.status)) return reply;
+        throw await failureOf(reply, request.subject, isAuthorized);
       } catch (error) {
-        if (isAbort(error) || question.options.signal?.aborted) throw error;
+        if (isAbort(error) || request.options.signal?.aborted) throw error;
         throw fromNetworkError(error, root.host);
       }
     },

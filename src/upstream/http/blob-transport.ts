@@ -73,7 +73,7 @@ const HEAD_END = Buffer.from('\r\n\r\n');
 type Piece = readonly [chunk: Buffer, release: () => void];
 
 /** A body of known length on its way. */
-interface Arrival {
+interface BodyReader {
   readonly body: Body;
   /** Bytes that have not come over the wire yet. */
   leftBytes(): number;
@@ -83,17 +83,22 @@ interface Arrival {
 }
 
 /** @param first what came together with the head: a copy */
-function awaitBody(bodyBytes: number, first: Buffer, valve: FlowControl, idleMs: number): Arrival {
+function createBodyReader(
+  bodyBytes: number,
+  first: Buffer,
+  control: FlowControl,
+  idleMs: number,
+): BodyReader {
   // A connection that was told to stop may still have something to hand over: it waits here for the reader.
   let early: Piece[] | undefined = first.length > 0 ? [[first, () => {}]] : [];
   let leftBytes = bodyBytes - first.length;
   const resume = () => {
     for (let piece = early?.shift(); piece !== undefined; piece = early?.shift()) flow.push(...piece);
     early = undefined;
-    if (leftBytes > 0) valve.resume();
+    if (leftBytes > 0) control.resume();
     else flow.end();
   };
-  const flow = createBodyStream({ ...valve, resume }, idleMs);
+  const flow = createBodyStream({ ...control, resume }, idleMs);
   return {
     body: flow,
     leftBytes: () => leftBytes,
@@ -152,7 +157,7 @@ export function exchange(
   const { socket } = connection;
   const { signal, url, target = targetOf(url) } = outgoing;
   return new Promise<Reply>((resolve, reject) => {
-    let arrival: Arrival | undefined;
+    let incoming: BodyReader | undefined;
     let isKept = false;
     /** From here on the connection is somebody else's, or closed. */
     let isOver = false;
@@ -168,19 +173,19 @@ export function exchange(
         settle();
         socket.destroy();
       }
-      arrival?.fail(reason);
+      incoming?.fail(reason);
       reject(reason);
     };
     const onAbort = () => giveUp(signal?.reason instanceof Error ? signal.reason : new Error('aborted'));
     const onLate = () => giveUp(new HeadTimeoutError(`no response within ${headMs} ms`));
     const timer = setTimeout(onLate, waitMs);
     const endIfArrived = () => {
-      if (isOver || arrival?.leftBytes() !== 0) return;
+      if (isOver || incoming?.leftBytes() !== 0) return;
       settle();
       if (isKept) give();
       else socket.destroy();
     };
-    const valve: FlowControl = {
+    const control: FlowControl = {
       pause: () => void (isOver || socket.pause()),
       resume: () => void (isOver || socket.resume()),
       abort: giveUp,
@@ -190,26 +195,26 @@ export function exchange(
       const { status, headers, bodyBytes } = head;
       clearTimeout(timer);
       isKept = head.isKept && rest.length <= bodyBytes;
-      arrival = awaitBody(bodyBytes, Buffer.from(rest.subarray(0, bodyBytes)), valve, idleMs);
-      resolve({ status, headers: flatten(headers), url, target, body: arrival.body });
+      incoming = createBodyReader(bodyBytes, Buffer.from(rest.subarray(0, bodyBytes)), control, idleMs);
+      resolve({ status, headers: flatten(headers), url, target, body: incoming.body });
       endIfArrived();
     });
 
     if (signal?.aborted) return onAbort();
     signal?.addEventListener('abort', onAbort, { once: true });
     connection.reader = {
-      bodyLeft: () => arrival?.leftBytes() ?? 0,
+      bodyLeft: () => incoming?.leftBytes() ?? 0,
       onHeadBytes: (bytes) => {
         onHead(bytes);
         // A body waits for its reader; without one, reading goes on, to notice when the connection is closed.
-        return (arrival?.leftBytes() ?? 0) === 0;
+        return (incoming?.leftBytes() ?? 0) === 0;
       },
       onBodyBytes: (chunk, release) => {
-        const goesOn = arrival?.take(chunk, release) ?? false;
+        const goesOn = incoming?.take(chunk, release) ?? false;
         endIfArrived();
         return goesOn || isOver;
       },
-      onGone: (error) => giveUp(arrival ? new BrokenBodyError(error.message, { cause: error }) : error),
+      onGone: (error) => giveUp(incoming ? new BrokenBodyError(error.message, { cause: error }) : error),
     };
     socket.write(request, 'latin1');
   });
