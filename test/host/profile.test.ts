@@ -5,6 +5,7 @@ import { compareMicroarchitectures } from '../../src/host/identify.ts';
 import { deriveProfile, type HostProfile } from '../../src/host/profile.ts';
 import { parseProfile } from '../../src/host/profile-json.ts';
 import { profileKey } from '../../src/host/profile-key.ts';
+import { cpuTimeMs } from '../support/cpu-time.ts';
 
 const BROADWELL: CpuFacts = {
   vendor: 'GenuineIntel',
@@ -242,9 +243,8 @@ describe('a machine type', () => {
 
   test('may have tens of thousands of features', () => {
     const features = Array.from({ length: 40_000 }, (_, at) => `site${at}:on`);
-    const startMs = performance.now();
-    expect(profileOfFeatures(features).features).toEqual(features);
-    expect(performance.now() - startMs).toBeLessThan(4000);
+    const takenMs = cpuTimeMs(() => expect(profileOfFeatures(features).features).toEqual(features));
+    expect(takenMs).toBeLessThan(4000);
   });
 });
 
