@@ -70,7 +70,7 @@ export function pipeInto(sink: Writable): PipedWriter {
     if (!underWay.delete(release)) return;
     const isLast = underWay.size === 0;
     if (isLast) sink.off('close', letGo);
-    // Whoever gets its memory back may write again at once.
+    // A producer that gets its memory back may write again at once.
     release();
     if (isLast && underWay.size === 0) onDrained();
   };

@@ -12,7 +12,7 @@ function annotationsIn(bytes: Buffer): Readonly<Record<string, unknown>> {
       ? (annotations as Record<string, unknown>)
       : {};
   } catch (error) {
-    // What cannot be read is judged by whoever comes next.
+    // The next reader judges a document that this one cannot read.
     if (error instanceof RegistryError) return {};
     throw error;
   }

@@ -39,7 +39,7 @@ export function createBatchSink({ receive, isComplete }: BatchSinkOptions): Writ
 /** What all downloads together may have on its way to clients, as memory that cannot be used again until they have it. */
 const ON_ITS_WAY = new ByteBudget(64 * 1024 * 1024);
 
-/** A part of a blob that is in memory, in chunks that belong to whoever brought them. */
+/** A part of a blob that is in memory, in chunks that still belong to their producer. */
 export class MemoryPart implements ByteRange {
   readonly start: number;
   readonly end: number;

@@ -50,7 +50,7 @@ export class TagCache {
     return maxAgeMs > 0 ? { ...lookup, maxAgeMs } : undefined;
   }
 
-  /** Somebody has pushed it: nothing that was learnt of it counts any more, whoever asked. */
+  /** A client has pushed the tag: drop every lookup of it, for all clients. */
   expire({ name }: TagView): void {
     this.#moved.set(name, this.#now());
   }

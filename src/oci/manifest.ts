@@ -182,7 +182,7 @@ function mediaTypeOf(raw: JsonObject, contentType: string | undefined): string {
   return isIndexType(said) || isImageManifestType(said) ? said : typeByShape(raw);
 }
 
-/** The last document: whoever receives one reads it several times, to check it and to judge it. */
+/** The last document: its receiver reads it several times, to check it and to judge it. */
 let lastParsed: { readonly bytes: Uint8Array; readonly raw: JsonObject | RegistryError } | undefined;
 
 /** @throws {RegistryError} MANIFEST_INVALID for what is no JSON object, or passes the bounds of document-shape.ts. */

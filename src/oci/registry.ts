@@ -101,7 +101,7 @@ export interface BlobContent extends BlobInfo {
   writeTo(sink: Writable): Promise<void>;
   /** Gives the source up unread. */
   cancel(): void;
-  /** For a caller that verifies by itself: these bytes were wrong, so whoever sent them is to be asked last for a while. */
+  /** For a caller that verifies by itself: reports wrong bytes, so that their sender is asked last for a while. */
   distrust?(): void;
 }
 

@@ -44,7 +44,7 @@ export interface FreeSpaceFloorOptions {
 const LAST_BYTES = 16 * MIB;
 const LAST_SHARE = 1 / 100;
 
-/** Free space that the cache leaves to others, whoever fills the rest. Says once when the disk is below it. */
+/** The free space that the cache leaves to other programs. Logs once when the disk falls below it. */
 export class FreeSpaceFloor {
   readonly #options: FreeSpaceFloorOptions;
   #isLow = false;

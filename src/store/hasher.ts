@@ -95,7 +95,7 @@ class HashThread {
       const waiting = this.#waiting.get(order.id) ?? [];
       waiting.push({ resolve, reject });
       this.#waiting.set(order.id, waiting);
-      // Whoever waits for an answer keeps the process alive.
+      // A caller that waits for an answer keeps the process alive.
       this.#worker.ref();
       this.#worker.postMessage(order);
     });

@@ -1,7 +1,7 @@
 import type { Digest } from '../oci/digest.ts';
 import type { ContentKind } from './metadata.ts';
 
-/** One content that is held. */
+/** One content in the store. */
 export interface IndexedContent {
   readonly digest: Digest;
   /** Undefined as long as nobody needed to know. */
@@ -21,7 +21,7 @@ export function diskBytesOf(sizeBytes: number): number {
   return Math.ceil(sizeBytes / BLOCK_BYTES) * BLOCK_BYTES + BLOCK_BYTES;
 }
 
-/** Holdings of one kind, used longest ago first: a map keeps the order in which its keys came. */
+/** Contents of one kind, least recently used first: a map keeps the order of its keys. */
 class AgeOrder {
   readonly byAge = new Map<Digest, IndexedContent>();
   diskBytes = 0;

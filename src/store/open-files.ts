@@ -10,7 +10,7 @@ import type { Layout } from './layout.ts';
 
 const openFile = promisify(open);
 
-/** An open file whose bytes have been found to have their digest. Whoever holds it closes it, once. */
+/** An open file whose bytes have their digest. The caller that receives it closes it, once. */
 export interface OpenContent {
   readonly fd: number;
   readonly sizeBytes: number;
@@ -123,7 +123,7 @@ export class OpenFiles {
 
   /** The bytes behind `fd` were checked while they were written. */
   trust(digest: Digest, fd: number): void {
-    // Whoever is opening it has looked before it was there.
+    // A caller that is opening it now looked before the file existed.
     this.#opening.delete(digest);
     this.#corrupt.delete(digest);
     this.#known.set(digest, { identity: identityOf(fstatSync(fd, { bigint: true })), blocks: undefined });

@@ -208,7 +208,7 @@ export interface OpenedBlob {
   readonly host: string;
   readonly etag: string | undefined;
   readonly location: WebLocation | undefined;
-  /** To be called when these bytes are no good: whoever sent them is asked last for a while. */
+  /** Call it when these bytes are wrong: MetaHub then asks the endpoint that sent them last for a while. */
   readonly reportBad: () => void;
 }
 

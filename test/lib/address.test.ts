@@ -46,7 +46,7 @@ describe('isPublicAddress()', () => {
     'fe80::1%eth0',
     'localhost',
     '',
-  ])('%s is not', (address) => {
+  ])('“%s” is not public', (address) => {
     expect(isPublicAddress(address)).toBe(false);
   });
 
@@ -63,7 +63,7 @@ describe('isPublicAddress()', () => {
     '2a00:1450:4001::1',
     '::ffff:8.8.8.8',
     '64:ff9b::808:808',
-  ])('%s is', (address) => {
+  ])('%s is public', (address) => {
     expect(isPublicAddress(address)).toBe(true);
   });
 });

@@ -159,7 +159,7 @@ export function exchange(
   return new Promise<Reply>((resolve, reject) => {
     let incoming: BodyReader | undefined;
     let isKept = false;
-    /** From here on the connection is somebody else's, or closed. */
+    /** The connection is given back or closed. */
     let isOver = false;
 
     const settle = () => {
@@ -235,7 +235,7 @@ export interface BlobTransportOptions {
 const PLAIN_MS = 10 * 60_000;
 const ORIGINS_MAX = 500;
 
-/** The head of a GET as it goes over the wire; undefined when something in it had better be judged by another. */
+/** The head of a GET as it goes over the wire; undefined when it holds what the plain transport has to judge. */
 function formatHead({ url, target = targetOf(url), headers }: Outgoing): string | undefined {
   const lines = Object.entries({ host: url.host, ...headers }).map(([name, value]) => `${name}: ${value}`);
   const head = [`GET ${target} HTTP/1.1`, ...lines];

@@ -11,7 +11,7 @@ export interface Slab {
   release(): void;
 }
 
-/** Slabs for whoever streams; their memory is reused, so that a gigabyte costs no garbage. */
+/** Lends slabs to streams and reuses their memory: a gigabyte leaves no garbage. */
 export interface SlabPool {
   take(): Slab;
   /** Slabs in use now, and kept for later, in bytes. */

@@ -48,7 +48,7 @@ export async function openConnection(
     const { chunk, release } = current.slice(Math.min(sizeBytes, reader.bodyLeft()));
     const isTooLong = chunk.length < sizeBytes;
     const goesOn = reader.onBodyBytes(chunk, release);
-    // More than the body: whoever speaks out of turn is not listened to again.
+    // More bytes than the body has: the server breaks the protocol, so close the connection.
     if (isTooLong) connection?.socket.destroy();
     return goesOn && !isTooLong;
   }

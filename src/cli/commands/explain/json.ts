@@ -4,7 +4,7 @@ import type { Verdict } from '../../../selection/select.ts';
 import { demandJson } from './format.ts';
 import { type Explanation, measuredOf } from './run.ts';
 
-/** What the entry says itself, whoever asks. */
+/** What the entry says itself, for any host. */
 function entryJson({ entry, position }: Verdict): object {
   return {
     position,
