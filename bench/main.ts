@@ -29,7 +29,7 @@ const BENCHES: Readonly<Record<string, readonly [bench: Bench, rounds: number]>>
   cold: [benchCold, 7],
   paced: [benchPaced, 5],
   streams: [benchStreams, 7],
-  readers: [benchReaders, 7],
+  readers: [benchReaders, 5],
   pulls: [benchPulls, 5],
   repulls: [benchRepulls, 1],
   start: [benchStart, 11],
