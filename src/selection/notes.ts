@@ -1,8 +1,9 @@
 import { generalAccelerator, VULKAN } from '../host/data/accelerators.ts';
 import type { HostProfile } from '../host/profile.ts';
-import type { Demand } from './demands.ts';
+import { type Demand, kindOf } from './demands.ts';
 import { type HostView, viewOf } from './host-view.ts';
 import { judgeLevel } from './matchers/cpu.ts';
+import { isNewerThan } from './matchers/nvidia.ts';
 import { isAcceleratorKind } from './rank.ts';
 import { formatFailure, type Selection, type Verdict } from './select.ts';
 
@@ -45,21 +46,20 @@ export function suspicionOf({ winner, verdicts }: Selection, host: HostView): st
 }
 
 /**
- * Something about a choice that its reader should know although nothing failed. `accelerator-unused`: the host has an accelerator, the
- * image has entries for accelerators, and none of them runs here. `baseline-suspected`: an entry for a low level was chosen before a
- * plain one that may be built for a higher.
+ * `accelerator-unused`: the host has an accelerator, the image has entries for accelerators, and none of them runs here.
+ * `accelerator-newer`: its GPU is newer than all that entries are made for, and what it gets is for GPUs in general.
+ * `baseline-suspected`: an entry for a low level was chosen before a plain one that may be built for a higher.
  */
+export const NOTE_CODES = ['accelerator-unused', 'accelerator-newer', 'baseline-suspected'] as const;
+
+/** Something about a choice that its reader should know although nothing failed. */
 export interface Note {
-  readonly code: 'accelerator-unused' | 'baseline-suspected';
+  readonly code: (typeof NOTE_CODES)[number];
   readonly text: string;
 }
 
 function demandsAccelerator({ requirements }: Verdict): boolean {
   return requirements.some((demand) => isAcceleratorKind(kindOf(demand)));
-}
-
-function kindOf({ anyOf, key }: Demand): string {
-  return anyOf[0]?.kind ?? key;
 }
 
 /** Whose hardware a demand is about: `nvidia`, `amd`, `habana`; undefined for one that tells no maker. */
@@ -106,6 +106,23 @@ function acceleratorNote({ winner, verdicts }: Selection, host: HostView): Note 
   return { code: 'accelerator-unused', text };
 }
 
+function newerNote({ winner, verdicts }: Selection, host: HostView): Note | undefined {
+  if (winner === undefined || !demandsAccelerator(winner)) return undefined;
+  const candidates = [
+    winner,
+    ...verdicts.filter(({ status }) => status === 'eligible' || status === 'ineligible'),
+  ];
+  const isCapability = (demand: Demand) => kindOf(demand) === 'nvcap';
+  const made = candidates.filter(({ requirements }) => requirements.some(isCapability));
+  const nearest = nearestMiss(made, ['nvidia']);
+  const failure = nearest?.failures.find(({ demand }) => isCapability(demand));
+  if (nearest === undefined || failure === undefined) return undefined;
+  const capabilities = made.flatMap(({ requirements }) => requirements.filter(isCapability));
+  if (!isNewerThan(capabilities, host)) return undefined;
+  const text = `this host's GPU is newer than all that entries are made for: the nearest entry, ${nearest.position + 1}, ${formatFailure(failure)}`;
+  return { code: 'accelerator-newer', text };
+}
+
 function baselineNote(selection: Selection, host: HostView): Note | undefined {
   const text = suspicionOf(selection, host);
   return text === undefined ? undefined : { code: 'baseline-suspected', text };
@@ -114,7 +131,7 @@ function baselineNote(selection: Selection, host: HostView): Note | undefined {
 /** What a choice should not pass over in silence. */
 export function notesOn(selection: Selection, profile: HostProfile): readonly Note[] {
   const host = viewOf(profile);
-  return [acceleratorNote(selection, host), baselineNote(selection, host)].filter(
+  return [acceleratorNote(selection, host), newerNote(selection, host), baselineNote(selection, host)].filter(
     (note) => note !== undefined,
   );
 }

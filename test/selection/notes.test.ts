@@ -24,6 +24,29 @@ describe('a host whose accelerator is not used', () => {
     );
   });
 
+  test.each<[string, Readonly<Record<string, string>>]>([
+    ['an entry for every NVIDIA GPU', { any: 'gpu:nvidia', old: 'nvcap:8.0', new: 'nvcap:9.0' }],
+    ['an entry for a CUDA', { any: 'cuda:12.2', old: 'nvcap:8.0-8.9', new: 'nvcap:9.0a' }],
+    ['PTX', { any: 'nvptx:8.0', old: 'nvcap:=8.0', new: 'nvcap:9.0' }],
+  ])('is told so, when its GPU is newer than every entry, and %s is the answer', (_, entries) => {
+    const [note, ...others] = notes('cpu:icelake nvcap:12.0 gpu:nvidia cuda:12.8', entries);
+    expect(note?.code).toBe('accelerator-newer');
+    expect(note?.text).toMatch(
+      /GPU is newer .*: the nearest entry, 3, demands nvcap:9\.0a? .*: this host's GPU is 12\.0/,
+    );
+    expect(others).toEqual([]);
+  });
+
+  test.each<[string, string, Readonly<Record<string, string>>]>([
+    ['a GPU older than the entries', 'nvcap:7.5', { any: 'gpu:nvidia', new: 'nvcap:9.0' }],
+    ['a GPU between the entries', 'nvcap:8.9', { any: 'gpu:nvidia', old: 'nvcap:=7.5', new: 'nvcap:9.0' }],
+    ['an entry for a newer one', 'nvcap:10.0', { any: 'gpu:nvidia', old: 'nvcap:9.0', new: 'nvcap:12.0' }],
+    ['an open range', 'nvcap:12.0', { any: 'nvcap:>=8.0', old: 'nvcap:=8.0', new: 'nvcap:9.0' }],
+    ['another reason', 'nvcap:9.0 cuda:12.2', { any: 'gpu:nvidia', new: 'nvcap:9.0 cuda:13.0' }],
+  ])('is told nothing of newness for %s', (_, host, entries) => {
+    expect(notes(`cpu:icelake gpu:nvidia ${host}`, entries)).toEqual([]);
+  });
+
   test('is told of its driver, when that is too old', () => {
     const [note] = notes('cpu:icelake nvcap:9.0 cuda:12.2', { plain: '', it: 'nvcap:9.0 cuda:13.0' });
     expect(note?.text).toMatch(/demands cuda:13\.0 .*: this host has 12\.2/);

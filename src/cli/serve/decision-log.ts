@@ -3,6 +3,7 @@ import type { ForeignDerived, TailoringDecision } from '../../mirror/tailored.ts
 import { formatReference, type ManifestReference, type Repository } from '../../oci/reference.ts';
 import type { Registry } from '../../oci/registry.ts';
 import { RegistryError } from '../../oci/registry-error.ts';
+import { NOTE_CODES } from '../../selection/notes.ts';
 import type { Metrics } from '../../server/metrics.ts';
 import { PULL_VERDICTS, type PullVerdict, type RecentDecision } from '../../server/status-facts.ts';
 
@@ -71,9 +72,9 @@ export function createDecisionLog({ log, now, metrics }: DecisionLogOptions): De
     .child();
   const noted = metrics.counter(
     'metahub_decision_notes_total',
-    'Answers to tags that leave something to be said: an accelerator that is not used, a baseline that is suspected.',
+    'Answers to tags that leave something to be said: an accelerator that is not used, a GPU newer than the entries, a baseline that is suspected.',
     ['code'],
-    [['accelerator-unused'], ['baseline-suspected']],
+    NOTE_CODES.map((code) => [code]),
   );
   const verdicts = metrics.counter(
     'metahub_pulls_total',

@@ -89,6 +89,21 @@ function best(wanted: readonly Feature[], gpu: Version): GpuCloseness | undefine
   return found;
 }
 
+/** The last capability that code is said to be for; undefined of an open range. */
+function lastOf(text: string): Version | undefined {
+  const plain = text.replace(/\+ptx$/i, '');
+  const bound = parseVersionRange(plain)?.find(({ operator }) => ['=', '<=', '<'].includes(operator));
+  return parseCapability(plain)?.version ?? bound?.version;
+}
+
+/** Is a GPU of this host newer than all that these demands on a capability name? */
+export function isNewerThan(demands: readonly Demand[], host: HostView): boolean {
+  const lasts = demands.flatMap(({ anyOf }) => anyOf.map(({ value }) => lastOf(value)));
+  return host.nvidia.some((gpu) =>
+    lasts.every((last) => last !== undefined && compareVersions(last, gpu) < 0),
+  );
+}
+
 /** How close the alternatives come to this host's GPUs; undefined when they do not run. */
 export function nvidiaCloseness(
   wanted: readonly Feature[],
