@@ -36,7 +36,7 @@ export type OwnLogins = 'all' | 'given' | 'none';
 
 /** Files in which logins are stored. */
 export interface LoginFiles {
-  /** Those that an operator gave to the mirror. */
+  /** Those that an operator gave to the mirror: by its folder, by systemd's credentials, or by name. */
   readonly given: readonly string[];
   /** Those of the user that it runs as. */
   readonly ofUser: readonly string[];
@@ -53,10 +53,11 @@ export function loginFiles({
   const docker = DOCKER_CONFIG || (home && join(home, '.docker'));
   const given = [
     ...(CREDENTIALS_DIRECTORY ? [join(CREDENTIALS_DIRECTORY, 'auth.json')] : []),
+    // A user's shell says where the user's own logins are by default paths; who names a file here means this process.
+    ...(REGISTRY_AUTH_FILE ? [REGISTRY_AUTH_FILE] : []),
     '/etc/metahub/auth.json',
   ];
   const ofUser = [
-    ...(REGISTRY_AUTH_FILE ? [REGISTRY_AUTH_FILE] : []),
     ...(docker ? [join(docker, 'config.json')] : []),
     ...(XDG_RUNTIME_DIR ? [join(XDG_RUNTIME_DIR, 'containers', 'auth.json')] : []),
     ...(home ? [join(home, '.config', 'containers', 'auth.json')] : []),

@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { openUpstream } from '../../src/cli/open-upstream.ts';
+import { loginFiles, openUpstream } from '../../src/cli/open-upstream.ts';
 import { UpstreamsValue } from '../../src/cli/settings/upstreams.ts';
 import { readValue } from '../../src/lib/config-source.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
@@ -47,4 +47,22 @@ describe('logins that a request brings', () => {
     for (const logins of [undefined, lab, other, undefined, lab]) outcomes.push(await resolve(logins));
     expect(outcomes).toEqual(['UNAUTHORIZED', 'served', 'UNAUTHORIZED', 'UNAUTHORIZED', 'served']);
   });
+});
+
+test('loginFiles() takes the files that are named to the mirror for given to it, and those of the user’s own places for the user’s', () => {
+  const files = loginFiles({
+    CREDENTIALS_DIRECTORY: '/run/credentials/metahub',
+    REGISTRY_AUTH_FILE: '/srv/auth.json',
+    DOCKER_CONFIG: '/home/ann/.docker',
+    XDG_RUNTIME_DIR: '/run/user/1000',
+  });
+  expect(files.given).toEqual([
+    '/run/credentials/metahub/auth.json',
+    '/srv/auth.json',
+    '/etc/metahub/auth.json',
+  ]);
+  expect(files.ofUser.slice(0, 2)).toEqual([
+    '/home/ann/.docker/config.json',
+    '/run/user/1000/containers/auth.json',
+  ]);
 });
