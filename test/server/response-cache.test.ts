@@ -4,7 +4,7 @@ import type { Tag } from '../../src/oci/reference.ts';
 import type { Admission } from '../../src/oci/registry.ts';
 import { RegistryError } from '../../src/oci/registry-error.ts';
 import { createFakeRegistry, type FakeRegistry } from '../support/fake-registry.ts';
-import { ask, openGate, serve } from '../support/served.ts';
+import { ask, exchange, openGate, serve } from '../support/served.ts';
 import { repository } from '../support/upstream.ts';
 
 const PATH = '/v2/library/app/manifests/latest';
@@ -54,6 +54,23 @@ describe('a manifest that may be sent again', () => {
       await ask(port, PATH, { headers: { accept } });
     }
     expect(registry.calls.map(({ options }) => options.acceptsIndex)).toEqual([true, false]);
+  });
+
+  test.each([
+    ['another Host', 'Host: evil.example\r\n', 403],
+    ['two Hosts', 'Host: 127.0.0.1\r\nHost: 127.0.0.1\r\n', 400],
+    ['no Host', '', 400],
+    ['a web page of another site', 'Host: 127.0.0.1\r\nSec-Fetch-Site: cross-site\r\n', 403],
+    ['a web page of another origin', 'Host: 127.0.0.1\r\nOrigin: https://evil.example\r\n', 403],
+    ['a malformed Via', 'Host: 127.0.0.1\r\nVia: x\r\n', 400],
+    ['an expectation', 'Host: 127.0.0.1\r\nExpect: the-impossible\r\n', 417],
+    ['a body', 'Host: 127.0.0.1\r\nContent-Length: 5\r\n', 400],
+    ['a body in chunks', 'Host: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n', 400],
+  ])('is not given to a request with %s', async (_, headers, status) => {
+    const { port } = await serveAged(60_000);
+    expect((await ask(port, PATH)).status).toBe(200);
+    const received = await exchange(port, `GET ${PATH} HTTP/1.1\r\n${headers}Connection: close\r\n\r\n`);
+    expect(received).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
   });
 
   test('is another one for another source host', async () => {
