@@ -171,6 +171,25 @@ describe('who may see it is decided for every request', () => {
     expect(JSON.stringify(log)).not.toContain('mallory');
   });
 
+  test('invalidate() of one key has its manifests asked for again, and no other’s', async () => {
+    const registries = new Map(['anna', 'bert'].map((name) => [name, aged(60_000)]));
+    const { port, server } = await serve({
+      gate: {
+        admit: ({ headers: { authorization: login = '' } }) => {
+          const registry = registries.get(login);
+          return registry ? { kind: 'admitted', registry, key: login, login } : refused;
+        },
+      },
+    });
+    const askAsBoth = async () => {
+      for (const authorization of registries.keys()) await ask(port, PATH, { headers: { authorization } });
+    };
+    await askAsBoth();
+    server.invalidate('anna');
+    await askAsBoth();
+    expect([...registries.values()].map((registry) => registry.count())).toEqual([2, 1]);
+  });
+
   test('a gate that fails is an error of ours, and says nothing of why', async () => {
     const { port, log } = await serve({
       gate: {
