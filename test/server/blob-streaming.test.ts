@@ -112,6 +112,17 @@ describe('a blob that cannot be completed is never ended as if it were whole', (
       expect(body.toString()).toContain('another digest');
     }
   });
+
+  test('another manifest than the one asked for by digest is 502, though its own digest is right', async () => {
+    const { port, registry } = await serve();
+    const asked = registry.putManifest({ schemaVersion: 2, manifests: [] });
+    const other = registry.putManifest({ schemaVersion: 2, manifests: [], annotations: { a: 'b' } });
+    const manifest = registry.manifest;
+    registry.manifest = (repository, _, options) =>
+      manifest(repository, { kind: 'digest', digest: other }, options);
+    expect((await ask(port, `/v2/a/b/manifests/${asked}`)).status).toBe(502);
+    expect((await ask(port, `/v2/a/b/manifests/${other}`)).status).toBe(200);
+  });
 });
 
 describe('a client that leaves', () => {
