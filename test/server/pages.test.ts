@@ -26,6 +26,7 @@ const FACTS: StatusFacts = {
       digest: `sha256:${'a'.repeat(64)}`,
       entry: 'cpu:broadwell',
       reason: 'the only entry that demands "cpu:broadwell"',
+      notes: ["this host's accelerator (<nvidia>) is not used"],
     },
   ],
   figures: [['cache hits', '93 % of 1,204']],
@@ -48,6 +49,14 @@ describe('the status page', () => {
     ]) {
       expect(text).toContain(part);
     }
+  });
+
+  test('warns of what a choice left unused, beside its reason', async () => {
+    const { port } = await serve({ status: () => FACTS });
+    const text = (await ask(port, '/')).body.toString();
+    expect(text).toMatch(
+      /cpu:broadwell&quot;<p class="warn">.* accelerator \(&lt;nvidia&gt;\) is not used<\/p>/,
+    );
   });
 
   test('escapes what comes from elsewhere, and runs and loads nothing', async () => {
