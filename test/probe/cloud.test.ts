@@ -1,5 +1,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { createServer, type RequestListener } from 'node:http';
+import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, onTestFinished, test } from 'vitest';
@@ -7,6 +9,7 @@ import { queryInstanceType } from '../../src/probe/cloud.ts';
 import { probeHost } from '../../src/probe/host.ts';
 import { collectDiagnostics } from '../../src/probe/host-root.ts';
 import { listenOnLoopback } from '../support/loopback.ts';
+import { dataDirectory } from '../support/store.ts';
 
 async function metadataService(listener: RequestListener): Promise<string> {
   const server = createServer(listener);
@@ -90,14 +93,30 @@ describe('cloud metadata services', () => {
   });
 });
 
-test('probeHost() of this machine asks no metadata service unless it is told to', async () => {
+/** What node:http asks from now on, whoever asks. */
+function requestsFromNow(): readonly unknown[] {
   const asked: unknown[] = [];
   const note = (message: unknown) => asked.push(message);
   subscribe('http.client.request.start', note);
   onTestFinished(() => {
     unsubscribe('http.client.request.start', note);
   });
+  return asked;
+}
+
+test('probeHost() of this machine asks no metadata service unless it is told to', async () => {
+  const asked = requestsFromNow();
   const { facts } = await probeHost({ root: '/', now: () => new Date() });
   expect(facts.os).not.toBe('');
+  expect(asked).toEqual([]);
+});
+
+test('probeHost() of a captured tree asks no metadata service, even when it is told to: that would be of this machine', async () => {
+  const asked = requestsFromNow();
+  const root = await dataDirectory();
+  mkdirSync(join(root, 'proc'));
+  writeFileSync(join(root, 'proc/cpuinfo'), 'processor\t: 0\nvendor_id\t: GenuineIntel\n');
+  const { facts } = await probeHost({ root, architecture: 'amd64', cloud: true, now: () => new Date() });
+  expect([facts.cpu.vendor, facts.system.instanceType]).toEqual(['GenuineIntel', undefined]);
   expect(asked).toEqual([]);
 });
