@@ -1,8 +1,12 @@
 import { describe, expect, test } from 'vitest';
+import { type Digest, digestOf } from '../../src/oci/digest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import type { Tag } from '../../src/oci/reference.ts';
 import type { Admission } from '../../src/oci/registry.ts';
 import { RegistryError } from '../../src/oci/registry-error.ts';
+import type { PreparedManifest } from '../../src/server/manifests.ts';
+import { createResponseCache } from '../../src/server/response-cache.ts';
+import type { ManifestRoute } from '../../src/server/routes.ts';
 import { createFakeRegistry, type FakeRegistry } from '../support/fake-registry.ts';
 import { ask, exchange, openGate, serve } from '../support/served.ts';
 import { repository } from '../support/upstream.ts';
@@ -215,5 +219,55 @@ describe('what a client can make the mirror remember', () => {
     for (const target of targets.toReversed()) await ask(port, target);
     // Seven kilobytes each: of sixty, twenty-two fit into two hundred.
     expect(registry.count() - before).toBeGreaterThan(30);
+  });
+});
+
+describe('createResponseCache()', () => {
+  const route = (digest: Digest): ManifestRoute => ({
+    kind: 'manifest',
+    repository: repository('library/app', 'docker.io'),
+    reference: { kind: 'digest', digest },
+  });
+  const prepared: PreparedManifest = {
+    manifest: {
+      bytes: Buffer.from('{}'),
+      digest: digestOf(Buffer.from('{}')),
+      mediaType: MEDIA_TYPE.ociIndex,
+      maxAgeMs: Number.POSITIVE_INFINITY,
+    },
+    headers: [],
+    headersOf304: [],
+    storedMs: 0,
+  };
+
+  test('keeps what never changes for five minutes: who may see it does', () => {
+    let nowMs = 0;
+    const cache = createResponseCache({ maxBytes: 1e6, now: () => nowMs });
+    const request = {
+      target: '/x',
+      route: route(prepared.manifest.digest),
+      admissionKey: 'a',
+      acceptsIndex: true,
+    };
+    cache.beginStore(request)(prepared);
+    nowMs = 5 * 60_000 - 1;
+    expect(cache.find('/x', 'a', true)).toBe(prepared);
+    nowMs = 5 * 60_000;
+    expect(cache.find('/x', 'a', true)).toBeUndefined();
+  });
+
+  test('remembers the routes of four MiB of targets', () => {
+    const cache = createResponseCache({ maxBytes: 1e9, now: () => 0 });
+    const targets = Array.from({ length: 600 }, (_, at) => `/${at}/${'x'.repeat(8000)}`);
+    for (const target of targets) {
+      cache.beginStore({
+        target,
+        route: route(prepared.manifest.digest),
+        admissionKey: 'a',
+        acceptsIndex: true,
+      })(prepared);
+    }
+    const remembered = targets.filter((target) => cache.routeOf(target) !== undefined).length;
+    expect(remembered).toBe(Math.floor((4 * 2 ** 20) / (8005 + 256)));
   });
 });
