@@ -35,7 +35,7 @@ export interface CatalogEntry {
   readonly title: string;
   /** Where the facts were read. */
   readonly source: string;
-  /** The day on which they were, `2026-11-26`. */
+  /** The day up to which they are known to hold, `2026-11-26`: later changes may be missing. */
   readonly checked: string;
   /** What the publisher promises, in words. */
   readonly promise: string;
