@@ -47,7 +47,7 @@ describe('parseWriteRoute()', () => {
     ['POST', `/v2/a/b/blobs/uploads/?mount=${DIGEST}&from=../d`, 400, 'NAME_INVALID'],
     ['PUT', '/v2/a/b/blobs/uploads/s?digest=md5:1', 400, 'DIGEST_INVALID'],
     ['PUT', `/v2/a/b/blobs/uploads/s?digest=${DIGEST}&digest=sha512:${'b'.repeat(128)}`, 400, 'UNSUPPORTED'],
-    ['PUT', '/v2/a/b/manifests/..', 400, 'TAG_INVALID'],
+    ['PUT', '/v2/a/b/manifests/..', 404, 'MANIFEST_UNKNOWN'],
     ['PUT', '/v2/a/b/manifests/sha256:1', 400, 'DIGEST_INVALID'],
     ['PUT', '/v2/a/b/blobs/uploads/', 405, 'UNSUPPORTED'],
     ['POST', '/v2/a/b/blobs/uploads/s', 405, 'UNSUPPORTED'],
