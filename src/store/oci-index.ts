@@ -1,5 +1,5 @@
-import { readdir, stat } from 'node:fs/promises';
-import { writeAtomically } from '../lib/atomic-file.ts';
+import { readdir, stat, utimes } from 'node:fs/promises';
+import { incomingPath, replaceFile } from '../lib/atomic-file.ts';
 import type { Digest } from '../oci/digest.ts';
 import { digestOfRecordFile, type Layout } from './layout.ts';
 import type { Records } from './metadata.ts';
@@ -11,6 +11,9 @@ const REF_NAME = 'org.opencontainers.image.ref.name';
 const WRITE_DELAY_MS = 500;
 /** Writing takes at most this share of the time: with thousands of manifests held, every new one rewrites them all. */
 const WRITING_SHARE = 1 / 20;
+
+/** The kernel stamps a file with the time of its last clock tick, 10 ms ago at most. */
+const FILE_TIME_STEP_MS = 20;
 
 /** A descriptor of the index, as JSON. */
 function entryOf(mediaType: string, digest: Digest, size: number, name: string): string {
@@ -67,7 +70,13 @@ export function createImageIndexFile(options: {
 
   async function write(): Promise<void> {
     const startedMs = performance.now();
-    await writeAtomically(layout, layout.index, documentOf(await entriesOf(layout, records, tags)));
+    const readAt = new Date(Date.now() - FILE_TIME_STEP_MS);
+    const temporary = incomingPath(layout);
+    await replaceFile(layout.index, documentOf(await entriesOf(layout, records, tags)), {
+      temporary,
+      // Of when the records were read: what came since is caught up with, though the file was written later.
+      beforeMove: () => utimes(temporary, readAt, readAt),
+    });
     const tookMs = performance.now() - startedMs;
     delayMs = Math.max(WRITE_DELAY_MS, tookMs / WRITING_SHARE);
   }

@@ -1,10 +1,14 @@
 import { randomBytes } from 'node:crypto';
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
-import { digestOf } from '../../src/oci/digest.ts';
+import { type Digest, digestOf } from '../../src/oci/digest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
+import { layoutOf, prepareLayout } from '../../src/store/layout.ts';
+import type { Records } from '../../src/store/metadata.ts';
+import { createImageIndexFile } from '../../src/store/oci-index.ts';
+import type { TagFiles } from '../../src/store/tags.ts';
 import type { FakeRegistry } from '../support/fake-registry.ts';
 import { run } from '../support/processes.ts';
 import { describeWith } from '../support/required-programs.ts';
@@ -90,6 +94,40 @@ describe('the store as an image layout', () => {
       imageLayoutVersion: '1.0.0',
     });
   });
+});
+
+test('a manifest that comes while the index is being written is caught up with by the next mirror, should this one be killed', async () => {
+  const layout = layoutOf(await dataDirectory());
+  await prepareLayout(layout);
+  const digests = ['first', 'second'].map((text) => digestOf(Buffer.from(text)));
+  const keep = async (digest: Digest) => {
+    await writeFile(layout.record(digest), '{}');
+    await writeFile(layout.blob(digest), 'held');
+  };
+  const record = { kind: 'manifest', mediaType: MEDIA_TYPE.ociIndex, origins: ['registry.test/team/app'] };
+  /** What comes while the tags are read has missed the records. */
+  let meanwhile = async () => {};
+  const open = () =>
+    createImageIndexFile({
+      layout,
+      records: { find: async () => record } as unknown as Records,
+      tags: { all: () => meanwhile().then(() => []) } as unknown as TagFiles,
+      onError: (error) => {
+        throw error;
+      },
+    });
+  const [first, second] = digests as [Digest, Digest];
+  await keep(first);
+  meanwhile = () => keep(second);
+  await open().writeNow();
+  meanwhile = async () => {};
+  const next = open();
+  await next.catchUp();
+  await next.flush();
+  const { manifests } = JSON.parse(await readFile(layout.index, 'utf8'));
+  expect(manifests.map(({ digest }: { readonly digest: string }) => digest).sort()).toEqual(
+    digests.toSorted(),
+  );
 });
 
 test('checksums are kept of large blobs that are read after a start: others are checked whole or never', async () => {
