@@ -145,8 +145,9 @@ describeWith(
         ]);
         const [generic, skylake] = results;
         expect(generic.timesGeneric).toBe(1);
-        expect(generic.median).toBeGreaterThanOrEqual(0.6);
-        expect(skylake.median).toBeGreaterThanOrEqual(0.2);
+        // podman takes the time when the program runs already.
+        expect(generic.median).toBeGreaterThan(0.5);
+        expect(skylake.median).toBeGreaterThan(0.1);
         expect(skylake.timesGeneric).toBeGreaterThan(1);
       },
     );
