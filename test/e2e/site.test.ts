@@ -199,9 +199,9 @@ describe('metahub serve with logins, without a certificate', () => {
     try {
       writeFileSync(join(workplace.directory, 'a.yaml'), 'user: a\npassword: hunter2\n');
       const result = await command(['serve', '--listen', '127.0.0.1:0', '--machines', workplace.directory]);
-      expect(result.status).toBe(1);
+      expect(result.status).toBe(2);
       expect(result.stderr).toContain(
-        `${join(workplace.directory, 'a.yaml')}:2: password must be a scrypt hash`,
+        `${join(workplace.directory, 'a.yaml')}:2:11: password: a scrypt hash is expected`,
       );
       expect(result.stderr).not.toContain('hunter2');
     } finally {
