@@ -27,7 +27,8 @@ export function createSealer(purpose: string, secret?: Uint8Array): Sealer {
     },
     open: (sealed, context) => {
       const bytes = Buffer.from(sealed, 'base64url');
-      if (bytes.length < IV_BYTES + TAG_BYTES) return undefined;
+      // Other spellings of the same bytes were not written here.
+      if (bytes.length < IV_BYTES + TAG_BYTES || bytes.toString('base64url') !== sealed) return undefined;
       const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(0, IV_BYTES), {
         authTagLength: TAG_BYTES,
       })

@@ -34,3 +34,16 @@ test('the same text is sealed differently each time', () => {
   const sealer = createSealer('uploads', SECRET);
   expect(sealer.seal('text', 'context')).not.toBe(sealer.seal('text', 'context'));
 });
+
+test('another spelling of the same bytes is not opened', () => {
+  const sealer = createSealer('uploads', SECRET);
+  const sealed = sealer.seal('of such a length that the last character has bits to spare', 'context');
+  const bytes = Buffer.from(sealed, 'base64url');
+  expect(bytes.length % 3).not.toBe(0);
+  const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
+  const spellings = [...alphabet]
+    .map((last) => sealed.slice(0, -1) + last)
+    .filter((text) => text !== sealed && Buffer.from(text, 'base64url').equals(bytes));
+  expect(spellings.length).toBeGreaterThan(0);
+  for (const text of [...spellings, `${sealed}=`]) expect(sealer.open(text, 'context')).toBeUndefined();
+});

@@ -17,7 +17,8 @@ interface LoggedLine {
 /** An empty directory, removed after the test. */
 export async function dataDirectory(): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), 'metahub-store-'));
-  afterTest(() => rm(directory, { recursive: true, force: true }));
+  // A download that nobody waits for any more may be putting its last file in place.
+  afterTest(() => rm(directory, { recursive: true, force: true, maxRetries: 5 }));
   return directory;
 }
 
