@@ -24,7 +24,7 @@ import { apiRootOf, DEFAULT_TIMEOUTS, type Timeouts, type UpstreamSettings } fro
 
 const RETRY_DELAY_MS = 200;
 const TRANSIENT_STATUS = [500, 502, 503, 504];
-const TRANSIENT_CODES = ['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET'];
+const TRANSIENT_CODES = ['ECONNRESET', 'EPIPE'];
 
 function isTransient(error: unknown): boolean {
   return error instanceof Error && TRANSIENT_CODES.includes((error as NodeJS.ErrnoException).code ?? '');

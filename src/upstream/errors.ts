@@ -15,6 +15,9 @@ export interface ResourceRef {
   readonly readsCode?: boolean;
 }
 
+/** OpenSSL takes the first bytes of a plain answer for a version, or for a length. */
+const NO_TLS = 'does not speak TLS; if plain HTTP is meant, write its URL: --upstream NAME=http://HOST';
+
 const NETWORK_REASONS: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'refused the connection',
   ECONNRESET: 'reset the connection',
@@ -23,9 +26,9 @@ const NETWORK_REASONS: Readonly<Record<string, string>> = {
   EHOSTUNREACH: 'is unreachable',
   ENETUNREACH: 'is unreachable (no network)',
   ETIMEDOUT: 'did not answer in time',
-  UND_ERR_SOCKET: 'closed the connection',
   HPE_HEADER_OVERFLOW: 'sent a response head that is too large',
-  UND_ERR_HEADERS_OVERFLOW: 'sent a response head that is too large',
+  ERR_SSL_WRONG_VERSION_NUMBER: NO_TLS,
+  ERR_SSL_PACKET_LENGTH_TOO_LONG: NO_TLS,
   CERT_HAS_EXPIRED: 'has an expired certificate',
   DEPTH_ZERO_SELF_SIGNED_CERT:
     'has a self-signed certificate; if it is meant, name its CA file for this upstream',
@@ -46,7 +49,7 @@ function codesOf(error: unknown): readonly string[] {
   return own === undefined ? inner : [own, ...inner];
 }
 
-/** Is it the request's own signal that ended it? Then the client has left, and nobody is to reportBad. */
+/** Is it the request's own signal that ended it? Then the client has left, and no registry is at fault. */
 export function isAbort(error: unknown): boolean {
   return error instanceof Error && error.name === 'AbortError';
 }

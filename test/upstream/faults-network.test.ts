@@ -32,6 +32,13 @@ describe('fault 1: connection refused', () => {
   });
 });
 
+test('a registry that speaks plain HTTP where TLS is expected is told apart, with what to write', async () => {
+  const server = closing(await startServer((_, res) => void res.end()));
+  const asked = upstreamTo(upstreamAt(server.url.replace('http:', 'https:'))).manifest(app, tagged('v1'));
+  await expect(asked).rejects.toMatchObject({ code: 'UNAVAILABLE', status: 502 });
+  await expect(asked).rejects.toThrow(`${server.host} does not speak TLS`);
+});
+
 describe('fault 2: name not found', () => {
   test('502, naming the registry and DNS', async () => {
     const asked = upstreamTo(upstreamAt('https://registry.invalid')).manifest(app, tagged('v1'));
