@@ -78,9 +78,17 @@ function grants(opened: OpenedBlob, range: RangeRequest): boolean {
   return range.last === undefined ? end === sizeBytes : end !== undefined && end <= range.last + 1;
 }
 
-/** Is it the whole, as a gateway's 203 or as a part that says nothing of which one it is? */
+/**
+ * Statuses of the content itself. Of 203 a gateway may have changed it, and 201 and 202 are for other methods: the digest tells.
+ */
+export const WHOLE = [200, 201, 202, 203];
+
+/** Is it the whole, under another success than 200 or as a part that says nothing of which one it is? */
 function isWholeUnderAnotherName({ status, headers }: Reply, range: RangeRequest | undefined): boolean {
-  return status === 203 || (status === 206 && range === undefined && headers['content-range'] === undefined);
+  return (
+    WHOLE.includes(status) ||
+    (status === 206 && range === undefined && headers['content-range'] === undefined)
+  );
 }
 
 function isOpened(opening: Opening): opening is OpenedBlob {
@@ -151,7 +159,7 @@ export function createBlobClient(client: BlobClientOptions) {
       path: `/blobs/${digest}`,
       follow,
       isForBlob: true,
-      accepts: [200, 203, 206, ...(follow === 'origin' ? [301, 302, 303, 307, 308] : [])],
+      accepts: [...WHOLE, 206, ...(follow === 'origin' ? [301, 302, 303, 307, 308] : [])],
       ...(range === undefined ? {} : { headers: { range: rangeHeader(range) } }),
     } as const;
     const subject = { name, unknown: 'BLOB_UNKNOWN' } as const;

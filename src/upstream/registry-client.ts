@@ -16,7 +16,7 @@ import {
 } from '../oci/reference.ts';
 import { MANIFEST_MAX_BYTES, type Manifest, type ManifestInfo, type Registry } from '../oci/registry.ts';
 import { DocumentBoundsError, RegistryError } from '../oci/registry-error.ts';
-import { type BlobClientOptions, createBlobClient } from './blob-client.ts';
+import { type BlobClientOptions, createBlobClient, WHOLE } from './blob-client.ts';
 import type { Endpoint } from './endpoint.ts';
 import { isWebPage, isWorthGet, noticesOf, type ResourceRef, webPageError } from './errors.ts';
 import { type ChainMember, type ChainRequest, createChainClient, type Failover } from './failover.ts';
@@ -101,9 +101,6 @@ function assertManifest({ found, document, reply }: ReadManifest, name: string):
   if (isWebPage(reply)) throw webPageError(reply, name);
   throw new RegistryError('UNAVAILABLE', `${reply.url.host} sent something else than a manifest for ${name}`);
 }
-
-/** Statuses of the content itself; 203 is that of a gateway which may have changed it, which the digest tells. */
-const WHOLE = [200, 203];
 
 function manifestRequest(reference: ManifestReference): Omit<ChainRequest, 'method'> {
   const path = `/manifests/${formatManifestReference(reference)}`;

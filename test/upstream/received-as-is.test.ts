@@ -132,6 +132,8 @@ describe('fault 72: right bytes under a wrong label: the digest decides', () => 
   test.each([
     ['206 of an unknown length', 206, { 'content-range': `bytes 0-${BYTES.length - 1}/*` }],
     ['206 that says nothing of the part', 206, {}],
+    ['201', 201, {}],
+    ['202', 202, {}],
     ['203 of a gateway', 203, {}],
   ])('all of a blob as %s is the blob, and other bytes are refused', async (_, status, headers) => {
     const send = (bytes: Buffer) =>
@@ -146,17 +148,20 @@ describe('fault 72: right bytes under a wrong label: the digest decides', () => 
     await expect((await send(wrong)).upstream.blob(app, DIGEST).then(readBlob)).rejects.toThrow();
   });
 
-  test.each([203, 206])('a manifest as %d is the manifest, by tag and by digest', async (status) => {
-    const bytes = Buffer.from(JSON.stringify(INDEX));
-    const { upstream } = await started((request, response) => {
-      response.writeHead(status, { 'content-type': MEDIA_TYPE.ociIndex, 'content-length': bytes.length });
-      response.end(request.method === 'HEAD' ? undefined : bytes);
-    });
-    const digest = digestOf(bytes);
-    expect((await upstream.manifest(app, tagged('v1'))).digest).toBe(digest);
-    expect((await upstream.manifest(app, { kind: 'digest', digest })).bytes).toEqual(bytes);
-    expect(await upstream.resolve(app, tagged('v1'))).toMatchObject({ digest, sizeBytes: bytes.length });
-  });
+  test.each([201, 202, 203, 206])(
+    'a manifest as %d is the manifest, by tag and by digest',
+    async (status) => {
+      const bytes = Buffer.from(JSON.stringify(INDEX));
+      const { upstream } = await started((request, response) => {
+        response.writeHead(status, { 'content-type': MEDIA_TYPE.ociIndex, 'content-length': bytes.length });
+        response.end(request.method === 'HEAD' ? undefined : bytes);
+      });
+      const digest = digestOf(bytes);
+      expect((await upstream.manifest(app, tagged('v1'))).digest).toBe(digest);
+      expect((await upstream.manifest(app, { kind: 'digest', digest })).bytes).toEqual(bytes);
+      expect(await upstream.resolve(app, tagged('v1'))).toMatchObject({ digest, sizeBytes: bytes.length });
+    },
+  );
 
   test('a part of a manifest by tag is refused', async () => {
     const bytes = Buffer.from(JSON.stringify(INDEX)).subarray(0, -5);
