@@ -1,8 +1,8 @@
 import { Agent, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { createProxyServer } from 'httpxy';
-import { LRUCache } from 'lru-cache';
 import { formatLocation, hostOf, portOf, targetOf, type WebLocation, withQuery } from '../lib/address.ts';
+import { ByteBudget } from '../lib/byte-budget.ts';
 import type { Sealer } from '../lib/seal.ts';
 import type { AdmittedWrite, PushForwarder, WriteRoute } from '../oci/push.ts';
 import { formatManifestReference, type ManifestReference, type Repository } from '../oci/reference.ts';
@@ -11,7 +11,7 @@ import { RegistryError } from '../oci/registry-error.ts';
 import type { UpstreamOptions } from './client.ts';
 import { ping } from './endpoint.ts';
 import { fromNetworkError, isAbort } from './errors.ts';
-import { drain, readBody } from './http/reply.ts';
+import { drain, memoryExhausted, readBody } from './http/reply.ts';
 import { type Outgoing, type Reply, USER_AGENT } from './http/transport.ts';
 import { proxyAuthorization } from './net/proxy.ts';
 import { filteredHeaders, PushAnswers, statusFor } from './push-answers.ts';
@@ -30,7 +30,8 @@ export interface PushForwarderOptions extends UpstreamOptions {
 const UPLOAD_MS = 30 * 60 * 1000;
 const ERROR_MAX_BYTES = 64 * 1024;
 const ERROR_MS = 10_000;
-const AGENTS_MAX = 64;
+/** Manifests on their way, all clients' together. */
+const MANIFESTS_MAX_BYTES = 64 * 1024 * 1024;
 
 /** What a client's request may tell the registry. Its login, its way here and everything else stay here. */
 const REQUEST_HEADERS = new Set([
@@ -40,6 +41,7 @@ const REQUEST_HEADERS = new Set([
   'transfer-encoding',
   'accept',
 ]);
+
 function hasBody({ headers }: IncomingMessage): boolean {
   const length = headers['content-length'];
   return headers['transfer-encoding'] !== undefined || (length !== undefined && length !== '0');
@@ -59,7 +61,7 @@ async function readManifest(req: IncomingMessage): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
-/** One upstream origin's connections, opened by {@link PushHost.dial} like all others. */
+/** One request's connection, opened by {@link PushHost.dial} like all others. */
 function agentFor(host: PushHost, url: URL, proxy: URL | undefined): Agent {
   const to = proxy ?? url;
   const target = {
@@ -87,7 +89,7 @@ export function createPushForwarder(
   const { onManifest } = options;
   const answers = new PushAnswers(options.sealer, options.wallClock);
   const hosts = createPushHosts(options);
-  const agents = new LRUCache<string, Agent>({ max: AGENTS_MAX, dispose: (agent) => agent.destroy() });
+  const memory = new ByteBudget(MANIFESTS_MAX_BYTES);
   const proxy = createProxyServer({ ignorePath: true, xfwd: false, proxyTimeout: UPLOAD_MS });
   const relaying = new WeakMap<
     ServerResponse,
@@ -111,15 +113,20 @@ export function createPushForwarder(
   /** A token to write with, got by asking the API's root. */
   async function authorizationFor(host: PushHost, { route, access, signal }: AdmittedWrite) {
     let used: string | undefined;
-    const reply = await host.authorize(
-      route.repository.name,
-      (authorization) => {
-        used = authorization;
-        return ping(host.transport.send, host.root, signal, authorization);
-      },
-      { signal, access },
-    );
-    drain(reply);
+    try {
+      const reply = await host.authorize(
+        route.repository.name,
+        (authorization) => {
+          used = authorization;
+          return ping(host.transport.send, host.root, signal, authorization);
+        },
+        { signal, access },
+      );
+      drain(reply);
+    } catch (error) {
+      if (isAbort(error)) throw error;
+      throw fromNetworkError(error, host.root.host);
+    }
     return used;
   }
 
@@ -134,9 +141,6 @@ export function createPushForwarder(
     const isOwn = url.origin === host.root.origin;
     const authorization = isOwn ? await authorizationFor(host, write) : undefined;
     const via = url.protocol === 'http:' ? host.proxyOf(url) : undefined;
-    const key = `${write.route.repository.host} ${url.origin}`;
-    const agent = agents.get(key) ?? agentFor(host, url, via);
-    agents.set(key, agent);
     const headers = { ...filteredHeaders(req.headers, REQUEST_HEADERS) };
     for (const name of Object.keys(req.headers)) delete req.headers[name];
     Object.assign(req.headers, headers, {
@@ -154,7 +158,7 @@ export function createPushForwarder(
       pathname: via === undefined ? target : formatLocation(location),
     };
     try {
-      await proxy.web(req, res, { target: destination, agent });
+      await proxy.web(req, res, { target: destination, agent: agentFor(host, url, via) });
     } catch (error) {
       // What is already on its way to the client can only be cut.
       if (res.headersSent) res.destroy();
@@ -244,6 +248,21 @@ export function createPushForwarder(
     write: AdmittedWrite,
     route: WriteRoute & { readonly kind: 'manifest' },
   ): Promise<void> {
+    const release = memory.tryTake(MANIFEST_MAX_BYTES);
+    if (release === undefined) throw memoryExhausted();
+    try {
+      await passManifest(req, res, write, route);
+    } finally {
+      release();
+    }
+  }
+
+  async function passManifest(
+    req: IncomingMessage,
+    res: ServerResponse,
+    write: AdmittedWrite,
+    route: WriteRoute & { readonly kind: 'manifest' },
+  ): Promise<void> {
     const bytes = await readManifest(req);
     const host = hosts.hostFor(route.repository);
     const reply = await send(host, write, {
@@ -272,7 +291,6 @@ export function createPushForwarder(
       }
     },
     async close() {
-      agents.clear();
       await hosts.close();
     },
   };

@@ -410,6 +410,29 @@ describe('a manifest', () => {
     ]);
   });
 
+  test('beyond sixteen that are on their way is a 503 to try again, and room comes back', async () => {
+    const server = await registryWith('/up/1');
+    const { ask, port } = await mirrorBefore(server.url);
+    const path = '/v2/team/app/manifests/v1';
+    const slow = Array.from({ length: 16 }, () => {
+      const one = request({ port, method: 'PUT', path, headers: { 'content-length': '2' } });
+      one.on('error', () => {}).write('{');
+      return one;
+    });
+    await expect.poll(async () => (await ask('PUT', path, { body: TEXT })).status).toBe(503);
+    for (const one of slow) one.destroy();
+    await expect.poll(async () => (await ask('PUT', path, { body: TEXT })).status).toBe(201);
+  });
+
+  test('for a registry that cannot be reached is a 502, as an upload to it is', async () => {
+    const server = await registryWith('/up/1');
+    const { ask, begin } = await mirrorBefore(server.url);
+    const location = await begin();
+    await server.close();
+    expect((await ask('PUT', '/v2/team/app/manifests/v1', { body: TEXT })).status).toBe(502);
+    expect((await ask('PATCH', location, { body: BYTES })).status).toBe(502);
+  });
+
   test.each([
     [4 * 1024 * 1024, 201],
     [4 * 1024 * 1024 + 1, 413],

@@ -86,7 +86,7 @@ export function renderText(gaps: readonly RankedGap[], hidden: number): string {
   return table + more;
 }
 
-/** For programs; `schema/gaps.schema.json` describes what stands in the mirror's own document. */
+/** For programs: each gap with how it is built. */
 export function renderJson(gaps: readonly RankedGap[]): string {
   return `${jsonText({ gaps: gaps.map((gap) => ({ ...gap, build: buildTargetOf(gap) })) }, 2)}\n`;
 }
