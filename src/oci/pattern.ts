@@ -1,18 +1,78 @@
-/** What stands in an error that refuses a pattern. */
+import picomatch from 'picomatch';
+import * as v from 'valibot';
+import { shown } from '../lib/schema.ts';
+import { DOCKER_HUB, formatRepository, type Repository, splitHost } from './reference.ts';
+
+/**
+ * Patterns of repositories: `ghcr.io/lab/*` matches one component, `ghcr.io/lab/**` any depth, `qnib/*` on Docker Hub, `*`
+ * and `**` everything.
+ */
+export interface RepositoryPatterns {
+  readonly matches: (repository: Repository) => boolean;
+  /** The same for the same patterns in another order; undefined when everything matches. */
+  readonly canonical: string | undefined;
+}
+
+/**
+ * Characters of repository names and of `*`, `?`, `[…]` and `{a,b}`. picomatch gives others a meaning too: `!` would negate
+ * the pattern.
+ */
+const REPOSITORY_PATTERN = /^[A-Za-z0-9._:/*?[\]{},-]+$/;
+
+/** No repository name is longer, and picomatch reads no more. */
+const REPOSITORY_PATTERN_MAX = 1024;
+
+/** A pattern of {@link RepositoryPatterns} in a configuration file. */
+export const RepositoryPattern = v.pipe(
+  v.string(),
+  v.regex(REPOSITORY_PATTERN, ({ input }) => `${shown(input)} is not a pattern of repositories`),
+  v.maxLength(
+    REPOSITORY_PATTERN_MAX,
+    `a pattern of repositories has at most ${REPOSITORY_PATTERN_MAX} characters`,
+  ),
+  v.examples(['ghcr.io/lab/*', 'qnib/**', '*']),
+);
+
+const isEverything = (pattern: string) => pattern === '*' || pattern === '**';
+
+/** The pattern after Docker's rules for short names, which imply the host and `library/`. */
+function complete(pattern: string): string {
+  if (pattern.startsWith('*') || splitHost(pattern).host !== undefined) return pattern;
+  return pattern.includes('/') ? `${DOCKER_HUB}/${pattern}` : `${DOCKER_HUB}/library/${pattern}`;
+}
+
+/** Nothing matches an empty list. */
+export function createRepositoryPatterns(patterns: readonly string[]): RepositoryPatterns {
+  if (patterns.some(isEverything)) return { matches: () => true, canonical: undefined };
+  const completed = [...new Set(patterns.map(complete))].sort();
+  const isMatch = picomatch(completed, { dot: true, nonegate: true, noextglob: true });
+  return {
+    matches: (repository) => completed.length > 0 && isMatch(formatRepository(repository)),
+    canonical: completed.join('\n'),
+  };
+}
+
+/** The hosts that the patterns name without wildcards: a bare repository name may belong to any of them. */
+export function hostsNamed(patterns: readonly string[]): readonly string[] {
+  const hosts = patterns.map((pattern) => splitHost(pattern).host).filter((host) => host !== undefined);
+  return [...new Set(hosts.filter((host) => !/[*?[{]/.test(host)))];
+}
+
+/** The part of an error that explains patterns of tags. */
 export const TAG_WILDCARDS =
   '* stands for any characters, ? for one, [0-9] for one of a set; a pattern after ! takes tags away';
 
 /** One step of a pattern: any run of characters, or one character. */
 type Step = '*' | ((character: string) => boolean);
 
-/** A pattern of tags, read. */
+/** A parsed pattern of tags. */
 export interface TagPattern {
-  /** As it was written. */
+  /** As written. */
   readonly text: string;
-  /** `!v*-rc*`: what it matches is taken away. */
+  /** `!v*-rc*`: matching tags are excluded. */
   readonly excludes: boolean;
   readonly steps: readonly Step[];
-  /** It names one tag: there is no wildcard in it. */
+  /** It names one tag: it has no wildcard. */
   readonly isLiteral: boolean;
   /** How many `*` it has. */
   readonly captures: number;
@@ -61,7 +121,7 @@ function readSteps(text: string): readonly Step[] | undefined {
   return steps;
 }
 
-/** Reads `v*`, `[0-9].?`, `!*-rc*`; nothing for a text that is no pattern of tags. */
+/** Reads `v*`, `[0-9].?`, `!*-rc*`; undefined for a text that is not a pattern of tags. */
 export function parseTagPattern(text: string): TagPattern | undefined {
   const excludes = text.startsWith('!');
   const body = excludes ? text.slice(1) : text;
@@ -78,8 +138,8 @@ export function parseTagPattern(text: string): TagPattern | undefined {
 }
 
 /**
- * What each `*` of the pattern stands for in this tag, the earlier ones as short as possible; nothing when it does not match. The
- * work is bounded by the product of both lengths: a pattern comes from a file, a tag from anyone.
+ * The text that each `*` of the pattern stands for in this tag, earlier ones as short as possible; undefined when it
+ * does not match. The product of both lengths bounds the work: a pattern comes from a file, a tag from anyone.
  */
 function capturesOf(steps: readonly Step[], tag: string): readonly string[] | undefined {
   const dead = new Set<number>();
@@ -107,8 +167,8 @@ function capturesOf(steps: readonly Step[], tag: string): readonly string[] | un
 }
 
 /**
- * What the `*` of the first pattern that matches stand for; nothing when none matches, or one after `!` does. The order of the
- * patterns does not matter otherwise.
+ * The text that each `*` of the first matching pattern stands for; undefined when none matches, or when a pattern after
+ * `!` does. The order of patterns does not matter otherwise.
  */
 export function matchTag(patterns: readonly TagPattern[], tag: string): readonly string[] | undefined {
   if (patterns.some(({ excludes, steps }) => excludes && capturesOf(steps, tag) !== undefined))

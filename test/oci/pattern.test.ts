@@ -1,10 +1,16 @@
 import { describe, expect, test } from 'vitest';
-import { matchTag, parseTagPattern, type TagPattern } from '../../src/oci/tag-pattern.ts';
+import {
+  createRepositoryPatterns,
+  matchTag,
+  parseTagPattern,
+  type TagPattern,
+} from '../../src/oci/pattern.ts';
+import { repository } from '../support/upstream.ts';
 
 function patterns(...texts: readonly string[]): readonly TagPattern[] {
   return texts.map((text) => {
     const pattern = parseTagPattern(text);
-    if (pattern === undefined) throw new Error(`${text} is no pattern`);
+    if (pattern === undefined) throw new Error(`${text} is not a pattern`);
     return pattern;
   });
 }
@@ -97,5 +103,39 @@ describe('matchTag()', () => {
     [[], 'y', undefined],
   ])('of %j takes %s as %j', (texts, tag, captured) => {
     expect(matchTag(patterns(...texts), tag)).toEqual(captured);
+  });
+});
+
+const HUB = 'docker.io';
+
+describe('createRepositoryPatterns()', () => {
+  test.each([
+    ['**', 'a/b/c', 'ghcr.io', true],
+    ['*', 'a/b', HUB, true],
+    ['qnib/*', 'qnib/bench', HUB, true],
+    ['qnib/*', 'qnib/bench', 'ghcr.io', false],
+    ['qnib/*', 'qnib/deep/bench', HUB, false],
+    ['qnib/**', 'qnib/deep/bench', HUB, true],
+    ['alpine', 'library/alpine', HUB, true],
+    ['ghcr.io/lab/*', 'lab/solver', 'ghcr.io', true],
+    ['ghcr.io/lab/*', 'lab/solver', HUB, false],
+    ['ghcr.io/lab/*', 'laboratory/solver', 'ghcr.io', false],
+    ['ghcr.io/**', 'lab/solver', 'ghcr.io.example.org', false],
+    ['*/lab/solver', 'lab/solver', 'quay.io', true],
+    ['{quay,ghcr}.io/lab/*', 'lab/solver', 'quay.io', true],
+    ['localhost:5000/a/*', 'a/b', 'localhost:5000', true],
+  ])('matches pattern %s with repository %s of %s: %s', (pattern, name, host, matches) => {
+    expect(createRepositoryPatterns([pattern]).matches(repository(name, host))).toBe(matches);
+  });
+
+  test('with an empty list matches no repository', () => {
+    expect(createRepositoryPatterns([]).matches(repository('a/b'))).toBe(false);
+  });
+
+  test('gives the same patterns in another order one canonical text, and patterns that match everything none', () => {
+    const canonical = (...patterns: string[]) => createRepositoryPatterns(patterns).canonical;
+    expect(canonical('a/*', 'docker.io/b/*')).toBe(canonical('b/*', 'a/*'));
+    expect(canonical('a/*')).not.toBe(canonical('b/*'));
+    expect(canonical('a/*', '**')).toBeUndefined();
   });
 });
