@@ -1,5 +1,8 @@
 import * as v from 'valibot';
-import type { CompatibilitySets, FeatureTerm, Expression as Match } from '../selection/compatibility.ts';
+import { parseJson } from '../../lib/bounded-json.ts';
+import { parseBoundedYaml } from '../../lib/bounded-yaml.ts';
+import type { CompatibilitySets, FeatureTerm, Expression as Match } from '../../selection/compatibility.ts';
+import type { DocumentSource } from './source.ts';
 
 const Text = v.pipe(v.string(), v.maxLength(500));
 const Value = v.union([
@@ -23,7 +26,7 @@ const Term = v.strictObject({
   matchName: v.optional(v.nullable(Expression)),
 });
 const Terms = v.pipe(v.array(Term), v.maxLength(100));
-/** Labels and the like are made when a rule matches; they do not decide whether it does. */
+/** A matching rule creates labels and the like; they do not decide whether it matches. */
 const Made = v.optional(v.unknown());
 const Rule = v.strictObject({
   labels: Made,
@@ -49,9 +52,9 @@ const Spec = v.object({
 });
 
 /**
- * Reads a compatibility specification of node-feature-discovery, `v1alpha1`. A member that is not known might demand
- * something: it is not read over.
- * @throws {Error} that names what cannot be read.
+ * Parses a compatibility specification of node-feature-discovery, `v1alpha1`. An unknown member might demand something:
+ * it is refused, not ignored.
+ * @throws {Error} that names the unreadable part
  */
 export function parseCompatibility(document: unknown): CompatibilitySets {
   const read = v.safeParse(Spec, document);
@@ -78,4 +81,31 @@ function termOf({ feature, matchExpressions, matchName }: v.InferOutput<typeof T
 
 function expressionOf({ op, value, type }: v.InferOutput<typeof Expression>): Match {
   return { op, value: value ?? [], ...(type === undefined || type === '' ? {} : { type }) };
+}
+
+/** JSON is YAML too, but needs no YAML parser. */
+async function parseSpec({ bytes, mediaType }: DocumentSource): Promise<unknown> {
+  if (mediaType.endsWith('+json')) return parseJson(bytes);
+  const text = Buffer.from(bytes).toString('utf8');
+  const { document } = parseBoundedYaml(await import('yaml'), 'the specification', text);
+  // Aliases multiply: an artifact needs none.
+  return document.toJS({ maxAliasCount: 0 });
+}
+
+/** YAML takes a hundred times as long as JSON to parse. */
+const SMALL_SPEC_BYTES = 4 * 1024;
+
+export function isSmallSpec({ length }: Uint8Array): boolean {
+  return length <= SMALL_SPEC_BYTES;
+}
+
+/** The rules of a specification, or why it has none that can be read. */
+export async function readCompatibilitySets(
+  source: DocumentSource,
+): Promise<{ readonly sets: CompatibilitySets } | { readonly problem: string }> {
+  try {
+    return { sets: parseCompatibility(await parseSpec(source)) };
+  } catch (error) {
+    return { problem: (error as Error).message };
+  }
 }
