@@ -4,17 +4,20 @@ import type { Workplace } from '../test/support/workplace.ts';
 import { pushRandomBlob } from './content.ts';
 import { downloads, requests, type Target } from './drive.ts';
 import { startNginx } from './nginx.ts';
-import { startMetahub, startRegistry } from './registries.ts';
+import { startBare, startMetahub, startRegistry } from './registries.ts';
 import { measure } from './rounds.ts';
 import type { Section } from './table.ts';
 
 const METAHUB = 'MetaHub';
 const NGINX = 'nginx sendfile';
+const BARE = 'bare node:http';
 const REGISTRY = 'docker-registry';
 const THROUGH = 'docker-registry pull-through';
 
 const SIZE_BYTES = 512 * 1024 * 1024;
 const RANGE_BYTES = 64 * 1024;
+/** As large as the configuration of an image. */
+const SMALL_BYTES = 6 * 1024;
 
 /** A wrk script that asks for one 64 KiB range after another, all over the blob. */
 const RANGE_SCRIPT = `
@@ -27,7 +30,40 @@ request = function()
 end
 `;
 
-/** Blobs that are held: whole, four at once, and in ranges. */
+/** The same small blob again and again, as many nodes ask for the configuration of an image. */
+async function benchSmallBlob(
+  workplace: Workplace,
+  { registry, metahub }: Readonly<Record<'registry' | 'metahub', Target>>,
+  rounds: number,
+): Promise<Section> {
+  const { path, bytes } = await pushRandomBlob(registry.url, SMALL_BYTES);
+  const root = workplace.folder('small');
+  mkdirSync(dirname(join(root, path)), { recursive: true });
+  writeFileSync(join(root, path), bytes);
+  const nginx = await startNginx(workplace, 'small', { server: `root ${root};` });
+  const targets = { [METAHUB]: metahub, [NGINX]: nginx, [REGISTRY]: registry };
+  const ask =
+    ({ url, pid }: Target, seconds: number) =>
+    () =>
+      requests({ url: url + path, pid }, { connections: 4, seconds });
+  const contenders = Object.entries(targets);
+  for (const [, target] of contenders) await ask(target, 1)();
+  return {
+    title: 'Small blob from the cache',
+    how: `6 KiB, \`wrk -t1 -c4\` for 2 s, ${rounds} rounds.`,
+    unit: 'requests/s',
+    measured: await measure(
+      rounds,
+      Object.fromEntries(contenders.map(([name, target]) => [name, ask(target, 2)])),
+    ),
+    ratios: [
+      { of: METAHUB, against: REGISTRY },
+      { of: METAHUB, against: NGINX },
+    ],
+  };
+}
+
+/** Blobs that are held: whole, four at once, in ranges, and a small one. */
 export async function benchBlobs(workplace: Workplace, rounds: number): Promise<readonly Section[]> {
   const registry = await startRegistry(workplace, 'upstream');
   const { path, bytes } = await pushRandomBlob(registry.url, SIZE_BYTES);
@@ -58,8 +94,13 @@ export async function benchBlobs(workplace: Workplace, rounds: number): Promise<
         ]),
       ),
     );
+  const bare = await startBare(workplace, ['ranges', join(root, path), String(SIZE_BYTES)]);
+  const inRanges = { ...targets, [BARE]: { url: bare.url + path, pid: bare.pid } };
   const script = join(workplace.directory, 'ranges.lua');
   writeFileSync(script, RANGE_SCRIPT);
+  // The first seconds of a server are those in which its code is compiled.
+  for (const target of Object.values(inRanges))
+    await requests(target, { connections: 4, seconds: 1, script });
   const how = (clients: number) =>
     `512 MiB, hot page cache, ${clients === 1 ? 'one client' : `${clients} clients at once`} (curl), ${rounds} rounds.`;
   return [
@@ -93,7 +134,7 @@ export async function benchBlobs(workplace: Workplace, rounds: number): Promise<
       measured: await measure(
         rounds,
         Object.fromEntries(
-          Object.entries(targets).map(([name, target]) => [
+          Object.entries(inRanges).map(([name, target]) => [
             name,
             () => requests(target, { connections: 4, seconds: 2, script }),
           ]),
@@ -102,7 +143,10 @@ export async function benchBlobs(workplace: Workplace, rounds: number): Promise<
       ratios: [
         { of: METAHUB, against: REGISTRY },
         { of: METAHUB, against: NGINX, goal: 0.8 },
+        { of: BARE, against: NGINX },
+        { of: METAHUB, against: BARE },
       ],
     },
+    await benchSmallBlob(workplace, { registry, metahub }, rounds),
   ];
 }

@@ -2,12 +2,14 @@ import { rmSync } from 'node:fs';
 import type { Workplace } from '../test/support/workplace.ts';
 import { pushRandomBlob } from './content.ts';
 import { downloads } from './drive.ts';
-import { type Contender, startMetahub, startRegistry } from './registries.ts';
+import { type Contender, startBare, startMetahub, startRegistry } from './registries.ts';
 import { type Figure, measure } from './rounds.ts';
 import type { Section } from './table.ts';
 
 const METAHUB = 'MetaHub';
 const THROUGH = 'docker-registry pull-through';
+/** No digest is compared, nothing is synced, and the file is never read again. */
+const BARE = 'bare socket, hash and file';
 const SIZE_BYTES = 256 * 1024 * 1024;
 /** A blob asked for first, so that a server's own start is not measured. */
 const FIRST_BYTES = 4 * 1024 * 1024;
@@ -41,10 +43,15 @@ export async function benchCold(workplace: Workplace, rounds: number): Promise<r
     return startMetahub(workplace, { upstream: upstream.url, data });
   };
   const through = () => startRegistry(workplace, 'through', { remote: upstream.url });
+  const bare = () => {
+    const folder = workplace.folder('bare-cold');
+    return startBare(workplace, ['relay', upstream.url, folder]);
+  };
   const over = (clients: number) =>
     measure(rounds, {
       [METAHUB]: () => cold(METAHUB, clients, metahub),
       [THROUGH]: () => cold(THROUGH, clients, through),
+      ...(clients === 1 ? { [BARE]: () => cold(BARE, clients, bare) } : {}),
     });
   const times = (clients: number) =>
     `Fetched from upstream: MetaHub ${fetched[`${METAHUB} ${clients}`]?.toFixed(2)} times, docker-registry ${fetched[`${THROUGH} ${clients}`]?.toFixed(2)} times.`;
@@ -57,7 +64,11 @@ export async function benchCold(workplace: Workplace, rounds: number): Promise<r
       how: `${how} ${times(1)}`,
       unit: 'GB/s',
       measured: one,
-      ratios: [{ of: METAHUB, against: THROUGH, goal: 1.5 }],
+      ratios: [
+        { of: METAHUB, against: THROUGH, goal: 1.5 },
+        { of: BARE, against: THROUGH },
+        { of: METAHUB, against: BARE },
+      ],
       limits: [
         { what: 'CPU for one GB', value: one.outcomes[0]?.cpu ?? Number.NaN, unit: 's', atMost: 1.5 },
         {

@@ -1,10 +1,10 @@
-import { writeFileSync } from 'node:fs';
+import { mkdtempSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Workplace } from '../test/support/workplace.ts';
 import { ACCEPT_LIST, pushList } from './content.ts';
 import { heads, requests, type Target, unpin } from './drive.ts';
 import { cacheOf, startNginx } from './nginx.ts';
-import { startMetahub, startRegistry } from './registries.ts';
+import { startBare, startMetahub, startRegistry } from './registries.ts';
 import { type Figure, measure } from './rounds.ts';
 import type { Ratio, Section } from './table.ts';
 
@@ -13,7 +13,23 @@ const NGINX_STATIC = 'nginx, static file';
 const NGINX_CACHE = 'nginx proxy_cache';
 const REGISTRY = 'docker-registry';
 const THROUGH_TAG = 'docker-registry pull-through, by tag';
+const BARE = 'bare node:http';
 const THROUGH_DIGEST = 'docker-registry pull-through, by digest';
+
+/** The headers and the bytes of an answer, as files. */
+export async function answerOf(
+  workplace: Workplace,
+  url: string,
+  headers: Readonly<Record<string, string>> = ACCEPT_LIST,
+): Promise<readonly [headersFile: string, bytesFile: string]> {
+  const folder = mkdtempSync(join(workplace.directory, 'answer-'));
+  const response = await fetch(url, { headers });
+  const own = [...response.headers].filter(([name]) => !['connection', 'date', 'keep-alive'].includes(name));
+  const files = [join(folder, 'headers.json'), join(folder, 'bytes')] as const;
+  writeFileSync(files[0], JSON.stringify(own.flat()));
+  writeFileSync(files[1], Buffer.from(await response.arrayBuffer()));
+  return files;
+}
 
 /** Every server with the same list, asked once so that it is cached where that is what the server does. */
 async function contenders(workplace: Workplace): Promise<Readonly<Record<string, Target>>> {
@@ -38,8 +54,10 @@ async function contenders(workplace: Workplace): Promise<Readonly<Record<string,
     server: `root ${root}; default_type ${ACCEPT_LIST.Accept};
       add_header Docker-Distribution-Api-Version registry/2.0; add_header Docker-Content-Digest ${digest};`,
   });
+  const bare = await startBare(workplace, ['document', ...(await answerOf(workplace, metahub.url + path))]);
   const targets = {
     [METAHUB]: { url: metahub.url + path, pid: metahub.pid },
+    [BARE]: { url: bare.url + path, pid: bare.pid },
     [NGINX_STATIC]: { url: `${still.url}/latest`, pid: still.pid },
     [NGINX_CACHE]: { url: cache.url + path, pid: cache.pid },
     [REGISTRY]: { url: registry.url + path, pid: registry.pid },
@@ -54,10 +72,15 @@ async function contenders(workplace: Workplace): Promise<Readonly<Record<string,
   return targets;
 }
 
-const RATIOS: readonly Ratio[] = [THROUGH_DIGEST, THROUGH_TAG, NGINX_CACHE].map((against) => ({
-  of: METAHUB,
-  against,
-}));
+/** How far Node.js itself comes, and how much of that MetaHub reaches. */
+const FLOOR: readonly Ratio[] = [
+  { of: BARE, against: NGINX_CACHE },
+  { of: METAHUB, against: BARE },
+];
+const RATIOS: readonly Ratio[] = [
+  ...[THROUGH_DIGEST, THROUGH_TAG, NGINX_CACHE].map((against) => ({ of: METAHUB, against })),
+  ...FLOOR,
+];
 
 /** What is measured without pinning: connections, the goal, and headers. */
 const UNPINNED: readonly (readonly [string, number, number, Readonly<Record<string, string>>])[] = [
@@ -101,13 +124,13 @@ export async function benchManifests(workplace: Workplace, rounds: number): Prom
     ),
     ratios: RATIOS,
   });
-  const contested = { [METAHUB]: targets[METAHUB], [NGINX_CACHE]: targets[NGINX_CACHE] };
+  const contested = Object.fromEntries([METAHUB, BARE, NGINX_CACHE].map((name) => [name, targets[name]]));
   await unpin(Object.values(contested).flatMap((target) => target?.pid ?? []));
   for (const [what, connections, goal, headers] of UNPINNED) {
     const load = { connections, seconds, headers: { ...ACCEPT_LIST, ...headers }, isUnpinned: true };
     sections.push({
-      title: `Cached manifest, GET, ${what}, no core of its own for anybody`,
-      how: `\`wrk -t1 -c${connections}\` for ${seconds} s, ${rounds} rounds; load and servers share all cores.`,
+      title: `Cached manifest, GET, ${what}, load and servers share all cores`,
+      how: `\`wrk -t1 -c${connections}\` for ${seconds} s, ${rounds} rounds.`,
       unit: 'requests/s',
       measured: await measure(
         rounds,
@@ -117,7 +140,7 @@ export async function benchManifests(workplace: Workplace, rounds: number): Prom
           ),
         ),
       ),
-      ratios: [{ of: METAHUB, against: NGINX_CACHE, goal }],
+      ratios: [{ of: METAHUB, against: NGINX_CACHE, goal }, ...FLOOR],
     });
   }
   return sections;

@@ -8,6 +8,7 @@ import { run } from '../test/support/processes.ts';
 import { openWorkplace, type Workplace } from '../test/support/workplace.ts';
 import { pushImageOfLayers } from './content.ts';
 import { cpuSeconds, writtenBytes } from './cpu-time.ts';
+import { unpin } from './drive.ts';
 import { startPacedRegistry } from './paced.ts';
 import { startMetahub, startRegistry } from './registries.ts';
 import { type Figure, measure } from './rounds.ts';
@@ -88,6 +89,7 @@ async function pullOnce(
       ? await startMetahub(workplace, { upstream: registry.url, data, port: mirrorPort })
       : undefined;
   const pids = [runtime.pid, registry.pid, ...(metahub ? [metahub.pid] : [])];
+  await unpin(pids);
   await settle(pids);
   await run('sync', []);
   const used = () => pids.reduce((sum, pid) => sum + cpuSeconds(pid), 0);
@@ -126,7 +128,7 @@ async function benchCase(workplace: Workplace, rounds: number, asked: Case): Pro
   const pace = isPaced ? ', 20 MB/s a connection' : '';
   return {
     title: `Whole pull by ${asked.runtime}, ${size}${pace}`,
-    how: `An empty ${asked.runtime} and an empty MetaHub in each of ${rounds} rounds; processor time of the runtime, the registry and MetaHub together; what all disks were given to write.`,
+    how: `An empty ${asked.runtime} and an empty MetaHub in each of ${rounds} rounds, all of them on all cores; processor time of the runtime, the registry and MetaHub together; what all disks were given to write.`,
     unit: 'pulls/s',
     measured: await measure(rounds, { [METAHUB]: pull('mirror'), [DIRECT]: pull('registry') }),
     ratios: [{ of: METAHUB, against: DIRECT, goal }],

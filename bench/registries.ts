@@ -86,3 +86,20 @@ export async function startMetahub(workplace: Workplace, options: MetahubStart):
   });
   return contender(server, server.announced[1] ?? '', workplace);
 }
+
+const BARE_SERVER = fileURLToPath(new URL('bare-server.ts', import.meta.url));
+
+/** The least that Node.js does for one of MetaHub's jobs, see bare-server.ts. */
+export async function startBare(
+  workplace: Workplace,
+  words: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<Contender> {
+  const server = await startServer({
+    command: 'taskset',
+    args: ['--cpu-list', SERVER_CORES, process.execPath, '--import', 'tsx', BARE_SERVER, ...words],
+    env: { NODE_EXTRA_CA_CERTS: '', ...env },
+    ready: /listening (http:\S+)/,
+  });
+  return contender(server, server.announced[1] ?? '', workplace);
+}

@@ -1,12 +1,15 @@
 import type { Workplace } from '../test/support/workplace.ts';
 import { ACCEPT_LIST, pushList } from './content.ts';
 import { requests } from './drive.ts';
-import { startMetahub, startRegistry } from './registries.ts';
+import { answerOf } from './manifests.ts';
+import { type Contender, startBare, startMetahub, startRegistry } from './registries.ts';
 import { measure } from './rounds.ts';
 import type { Section } from './table.ts';
 
 const NODE = 'node mode';
 const SITE = 'site mode, a bearer token each request';
+const BARE = 'bare node:http';
+const BARE_SITE = 'bare node:http, the same requests and answers as in site mode';
 const LOGIN = 'qnib-type1';
 
 /** A bearer token for pulling, as docker fetches it. */
@@ -29,21 +32,32 @@ export async function benchSite(workplace: Workplace, rounds: number): Promise<r
     startMetahub(workplace, { upstream: registry.url, data: workplace.folder(`metahub-${name}`), env });
   const [node, site] = [await start('node', {}), await start('site', { STATIC_MACHINES: 'true' })];
   const authorization = `Bearer ${await fetchToken(site.url, 'bench/list')}`;
+  const siteHeaders = { ...ACCEPT_LIST, Authorization: authorization };
+  const bareLike = async (url: string, headers: Readonly<Record<string, string>>) =>
+    startBare(workplace, ['document', ...(await answerOf(workplace, url, headers))]);
+  const bare = await bareLike(node.url + path, ACCEPT_LIST);
+  const bareSite = await bareLike(site.url + path, siteHeaders);
   const load = (headers: Readonly<Record<string, string>>) => ({ connections: 16, seconds: 1, headers });
+  const ask =
+    ({ url, pid }: Contender, headers: Readonly<Record<string, string>>) =>
+    () =>
+      requests({ url: url + path, pid }, load(headers));
   return [
     {
       title: 'Site mode, cached manifest, 16 connections',
       how: `A list of ten entries by tag; \`wrk -t1 -c16\` for 1 s, ${rounds} rounds.`,
       unit: 'requests/s',
       measured: await measure(rounds, {
-        [SITE]: () =>
-          requests(
-            { url: site.url + path, pid: site.pid },
-            load({ ...ACCEPT_LIST, Authorization: authorization }),
-          ),
-        [NODE]: () => requests({ url: node.url + path, pid: node.pid }, load(ACCEPT_LIST)),
+        [SITE]: ask(site, siteHeaders),
+        [NODE]: ask(node, ACCEPT_LIST),
+        [BARE_SITE]: ask(bareSite, siteHeaders),
+        [BARE]: ask(bare, ACCEPT_LIST),
       }),
-      ratios: [{ of: SITE, against: NODE, goal: 0.9 }],
+      ratios: [
+        { of: SITE, against: NODE, goal: 0.9 },
+        // A token of some 400 bytes is read and its answer has one header more, whoever admits the request.
+        { of: BARE_SITE, against: BARE },
+      ],
     },
   ];
 }

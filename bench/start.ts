@@ -7,6 +7,10 @@ import type { Section } from './table.ts';
 const METAHUB = 'metahub serve, start to listening';
 const DETECT = 'metahub detect';
 const NODE = 'node -e 0';
+const BARE = 'bare node:http, start to listening';
+/** Says that it listens, and stops. */
+const LISTEN =
+  "require('node:http').createServer().listen(0,'127.0.0.1',()=>{console.log(1);process.exit()})";
 
 /** From start to listening, beside a bare Node.js. */
 export async function benchStart(workplace: Workplace, rounds: number): Promise<readonly Section[]> {
@@ -32,11 +36,13 @@ export async function benchStart(workplace: Workplace, rounds: number): Promise<
           return figure;
         },
         [DETECT]: () => timed(() => spawnSync(process.execPath, [PROGRAM, 'detect'], { env })),
+        [BARE]: () => timed(() => spawnSync(process.execPath, ['-e', LISTEN], { env })),
         [NODE]: () => timed(() => spawnSync(process.execPath, ['-e', '0'], { env })),
       }),
       ratios: [
         { of: METAHUB, against: NODE, goal: 1 / 2.6 },
         { of: DETECT, against: NODE, goal: 1 / 1.3 },
+        { of: BARE, against: NODE },
       ],
     },
   ];

@@ -6,12 +6,13 @@ import { createAuthority } from '../test/support/certificates.ts';
 import type { Workplace } from '../test/support/workplace.ts';
 import { downloads } from './drive.ts';
 import { type Identity, proxyTo, startNginx } from './nginx.ts';
-import { startMetahub } from './registries.ts';
+import { startBare, startMetahub } from './registries.ts';
 import { measure } from './rounds.ts';
 import type { Section } from './table.ts';
 
 const METAHUB = 'MetaHub, cache off';
 const NGINX = 'nginx proxy';
+const BARE = 'bare socket and hash';
 const SIZE_BYTES = 512 * 1024 * 1024;
 
 /** An nginx that serves one blob of random bytes from a file. */
@@ -42,6 +43,8 @@ export async function benchStreams(workplace: Workplace, rounds: number): Promis
       args: ['--cache', 'off'],
       env: { NODE_EXTRA_CA_CERTS: authority.certFile },
     });
+    const trust = { NODE_EXTRA_CA_CERTS: authority.certFile };
+    const bare = await startBare(workplace, ['relay', origin.url], trust);
     const load = (url: string, pid: number) => () =>
       downloads({ url: url + origin.path, pid }, { clients: 1, sizeBytes: SIZE_BYTES });
     sections.push({
@@ -50,9 +53,14 @@ export async function benchStreams(workplace: Workplace, rounds: number): Promis
       unit: 'GB/s',
       measured: await measure(rounds, {
         [METAHUB]: load(metahub.url, metahub.pid),
+        [BARE]: load(bare.url, bare.pid),
         [NGINX]: load(proxy.url, proxy.pid),
       }),
-      ratios: [{ of: METAHUB, against: NGINX, goal: scheme === 'TLS' ? 0.6 : 0.55 }],
+      ratios: [
+        { of: METAHUB, against: NGINX, goal: scheme === 'TLS' ? 0.6 : 0.55 },
+        { of: BARE, against: NGINX },
+        { of: METAHUB, against: BARE },
+      ],
     });
   }
   return sections;

@@ -7,7 +7,7 @@ const words = process.argv.slice(2);
 
 async function run() {
   if (words[0] === 'detect' && (await load('detect').exports.quickDetect(words.slice(1)))) return;
-  await load('main').exports.main(process.argv);
+  await load(words[0] === 'serve' ? 'serve' : 'main').exports.main(process.argv);
 }
 
 run();

@@ -11,7 +11,7 @@ const MAIN = fileURLToPath(new URL('executable/main.cjs', import.meta.url));
 /** What marks the place in Node.js that is filled. @see https://nodejs.org/api/single-executable-applications.html */
 const FUSE = 'NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2';
 /** Files of the package that the program itself reads. */
-const ASSET = /^(?:package\.json|catalog\/.*|dist\/program\/(?:.*\.js|(?:main|detect)\.cache))$/;
+const ASSET = /^(?:package\.json|catalog\/.*|dist\/program\/(?:.*\.js|[^/]*\.cache))$/;
 
 /**
  * Builds the single executable for this machine's architecture: Node.js with the program and its files inside. Answers its

@@ -5,7 +5,7 @@ import { buildDeb } from './deb.ts';
 import { buildExecutable } from './executable.ts';
 import { packNpm } from './npm.ts';
 import { buildImage } from './oci.ts';
-import { HOST_ARCHITECTURE, RELEASE, ROOT, run } from './project.ts';
+import { HOST_ARCHITECTURE, RELEASE } from './project.ts';
 import { writeSbom } from './sbom.ts';
 
 const PARTS = {
@@ -40,7 +40,6 @@ function main(): void {
     process.stderr.write(`there is no part “${unknown}”; there are: ${ALL.join(', ')}\n`);
     process.exit(2);
   }
-  run('node', ['scripts/ready.mjs'], { cwd: ROOT });
   if (positionals.length === 0) rmSync(RELEASE, { recursive: true, force: true });
   for (const part of parts.filter(isPart)) {
     for (const path of PARTS[part](values.quick ?? false)) process.stdout.write(`${path}\n`);

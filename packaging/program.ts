@@ -8,6 +8,12 @@ import { type Architecture, HOST_ARCHITECTURE, ROOT, run } from './project.ts';
 export const HOME = 'usr/lib/metahub';
 
 /**
+ * What a package's Node.js is started with. Node.js 24 lets the young generation grow to twice that of Node.js 20, which
+ * costs 100 MiB under attack.
+ */
+export const NODE_FLAG = '--max-semi-space-size=16';
+
+/**
  * Puts the built program into a package's tree, with a Node.js of its own and a code cache that this Node.js has made.
  * A package for another architecture has no code cache: its Node.js does not run here.
  */
@@ -24,11 +30,11 @@ export function addProgram(tree: FileTree, architecture: Architecture): void {
     tree.copy(`${HOME}/catalog/${name}`, join(ROOT, 'catalog', name));
   }
   const program = readFileSync(join(ROOT, 'bin/metahub.js'), 'utf8');
-  tree.write(`${HOME}/bin/metahub.js`, program.replace(/^#!.*/, `#!/${HOME}/node`), 0o755);
+  tree.write(`${HOME}/bin/metahub.js`, program.replace(/^#!.*/, `#!/${HOME}/node ${NODE_FLAG}`), 0o755);
   tree.link('usr/bin/metahub', '../lib/metahub/bin/metahub.js');
 
   if (architecture !== HOST_ARCHITECTURE) return;
-  for (const name of ['main', 'detect']) {
+  for (const name of ['main', 'detect', 'serve', 'yaml']) {
     run(node.program, [join(ROOT, 'scripts/code-cache.cjs'), name, join(tree.root, HOME)]);
   }
 }

@@ -9,6 +9,7 @@ export const ROOT = fileURLToPath(new URL('..', import.meta.url));
 export const RELEASE = join(ROOT, 'dist/release');
 
 interface Manifest {
+  readonly name: string;
   readonly version: string;
   readonly description: string;
   readonly homepage: string;

@@ -1,10 +1,11 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { bundledPackages } from '../scripts/notices.ts';
 import { NODE_VERSION } from './node-binary.ts';
 import { MANIFEST, RELEASE, ROOT, run } from './project.ts';
 
 interface Component {
+  readonly type: string;
   readonly name: string;
   readonly group?: string;
   readonly version: string;
@@ -19,7 +20,7 @@ interface Bom {
 
 const nameOf = ({ group, name }: Component) => (group ? `${group}/${name}` : name);
 
-const NODE: Component & { readonly type: string; readonly purl: string; readonly cpe: string } = {
+const NODE: Component & { readonly purl: string; readonly cpe: string } = {
   'bom-ref': `nodejs@${NODE_VERSION}`,
   type: 'platform',
   name: 'node',
@@ -44,16 +45,14 @@ export function writeSbom(): string {
   const dependencies = bom.dependencies
     .filter(({ ref }) => refs.has(ref))
     .map(({ ref, dependsOn }) => ({ ref, dependsOn: dependsOn.filter((name) => refs.has(name)) }));
+  // npm calls the program a library with the name of the checkout's folder.
+  const component = { ...bom.metadata.component, type: 'application', name: MANIFEST.name };
+  const metadata = { ...bom.metadata, component };
   mkdirSync(RELEASE, { recursive: true });
   const target = join(RELEASE, `metahub-${MANIFEST.version}.cdx.json`);
   writeFileSync(
     target,
-    `${JSON.stringify({ ...bom, components: [...components, NODE], dependencies }, null, 2)}\n`,
+    `${JSON.stringify({ ...bom, metadata, components: [...components, NODE], dependencies }, null, 2)}\n`,
   );
   return target;
-}
-
-/** The bill of materials that `writeSbom` has written. */
-export function readSbom(path: string): Bom {
-  return JSON.parse(readFileSync(path, 'utf8'));
 }

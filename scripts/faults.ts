@@ -91,7 +91,7 @@ export const FAULT_GROUPS: readonly FaultGroup[] = [
     ['bad or expired certificate', 'Stale, or 502 that says what is wrong with it; nothing was sent.'],
     [
       'captive portal',
-      'HTML with 200 is no manifest and no blob: stale, or 502 that names the likely reason.',
+      'HTML with 200 is neither a manifest nor a blob: stale, or 502 that names the likely reason.',
     ],
     ['gzip bomb', 'Refused unread, as nothing is ever decompressed: stale, or 502.'],
   ]),
@@ -123,7 +123,7 @@ export const FAULT_GROUPS: readonly FaultGroup[] = [
     ['a hundred clients, one blob', 'One fetch; late comers read what has arrived, then along.'],
     ['the first client leaves', 'The others finish; the fetch goes on for a while even when nobody is left.'],
     [
-      'the event loop stands still',
+      'the event loop is blocked',
       'Said in the log and under /metrics; systemd starts a mirror again that hangs.',
     ],
   ]),
@@ -155,7 +155,7 @@ export const FAULT_GROUPS: readonly FaultGroup[] = [
       'Variants, CPU flags, levels and versions rank by what they mean, in any order.',
     ],
     [
-      'an entry that is no image',
+      'an entry that is not an image',
       'Artifacts, nested indexes and other encodings stay in the answer, and are never chosen.',
     ],
     [
@@ -206,6 +206,18 @@ export const FAULT_GROUPS: readonly FaultGroup[] = [
       'The log and `metahub doctor` say that passThrough does not work with it.',
     ],
     ['a pull right after a push', 'It gets what `metahub push` pushed.'],
+  ]),
+  group('Ranges of a large blob', 84, [
+    ['a range that ends early', 'It is resumed where it broke; every other range goes on.'],
+    ['wrong bytes in a range', 'The digest tells, and the client never gets the last byte.'],
+    ['a range of another version', 'It is dropped by its ETag or length, and requested again.'],
+    ['a range that is refused', 'It is requested again, after 429 and 503 over fewer connections.'],
+    ['the whole blob in place of a range', 'It is read in one piece, and no byte is misplaced.'],
+    ['a range that stalls', 'It is requested again while the others go on.'],
+    [
+      'a signed location that expires half-way',
+      'The registry is asked for a new one, and the ranges go on there.',
+    ],
   ]),
 ];
 

@@ -4,6 +4,8 @@
  * V8's precise coverage is reset just before a request and read a moment after its answer. A file is on the way when one
  * of its functions ran in between. What runs at import, threads and libraries do not count. The mirror runs from its
  * sources, before a registry on loopback that asks for a token.
+ *
+ * tsx adds a function to each file, `__name`, and calls it for most others: it is no function of the file.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -34,13 +36,16 @@ const session = new Session();
 session.connect();
 session.post('Profiler.enable');
 session.post('Profiler.startPreciseCoverage', { callCount: true, detailed: false });
+/** The body of a module, the fields of a class, and what tsx adds to each file. */
+const isNoFunction = (name, { startOffset }) =>
+  name === '__name' || name === '<static_initializer>' || (name === '' && startOffset === 0);
 const take = () => {
   let files = [];
   session.post('Profiler.takePreciseCoverage', (_, { result }) => {
     files = result
       .filter(({ url }) => url.startsWith(${JSON.stringify(SRC)}))
       .filter(({ functions }) => functions.some(({ functionName, ranges: [range] }) =>
-        range.count > 0 && !(functionName === '' && range.startOffset === 0)))
+        range.count > 0 && !isNoFunction(functionName, range)))
       .map(({ url }) => url.slice(${SRC.length}).replace(/[?].*$/, ''));
   });
   return files;

@@ -6,12 +6,20 @@ import { run } from '../test/support/processes.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const CHART = join(ROOT, 'deploy/helm/metahub');
+export const SITE_CHART = join(ROOT, 'deploy/helm/metahub-site');
 
 /** Renders the chart. @param values as helm's --set takes them */
 export async function renderChart(...values: readonly string[]): Promise<string> {
   const { helm } = await kubernetesTools();
   const set = values.flatMap((value) => ['--set', value]);
   return run(helm, ['template', 'metahub', CHART, '--namespace', 'metahub', ...set]);
+}
+
+/** Renders the chart of a site in replicas. @param values as helm's --set takes them */
+export async function renderSiteChart(...values: readonly string[]): Promise<string> {
+  const { helm } = await kubernetesTools();
+  const set = values.flatMap((value) => ['--set', value]);
+  return run(helm, ['template', 'site', SITE_CHART, '--namespace', 'metahub', ...set]);
 }
 
 /** deploy/kubernetes/metahub.yaml: the chart with its defaults, for clusters without Helm. */

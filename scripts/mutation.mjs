@@ -1,56 +1,147 @@
 // `npm run mutation` changes the code of every room, bit by bit, and counts the changes that no test notices;
-// `npm run mutation -- oci host` does those rooms alone. What comes after a second `--` goes to Stryker. The counts are
-// kept in scripts/mutation-scores.json, from where `npm run reliability` takes them.
+// `npm run mutation -- oci host` does those rooms alone. What comes after a second `--` goes to Stryker:
+// `npm run mutation -- host -- --mutate src/host/identify.ts` does one file. The counts of each file are kept in
+// scripts/mutation-scores.json, its first ones too, from where `npm run reliability` takes them.
+// `npm run mutation -- site --sample 150 --seed 7` tries 150 of the room's changes, drawn at random.
 import { spawnSync } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { ROOMS } from '../stryker.config.mjs';
+import { parseArgs } from 'node:util';
+import picomatch from 'picomatch';
+import { ROOMS } from './mutation-rooms.mjs';
+import { sampleOf, wilsonInterval } from './mutation-sample.mjs';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const SCORES = fileURLToPath(new URL('mutation-scores.json', import.meta.url));
 
-/** Counts the mutants of a report (https://github.com/stryker-mutator/mutation-testing-elements) by what became of them. */
-function countMutants({ files }) {
-  const all = Object.values(files).flatMap(({ mutants }) => mutants);
-  const count = (isWanted) => all.filter(isWanted).length;
+const isMissed = ({ status }) => status === 'Survived' || status === 'NoCoverage';
+
+/** Counts mutants by what became of them. */
+function countMutants({ mutants }) {
+  const count = (isWanted) => mutants.filter(isWanted).length;
   return {
     noticed: count(({ status }) => status === 'Killed' || status === 'Timeout'),
-    missed: count(({ status }) => status === 'Survived' || status === 'NoCoverage'),
+    missed: count(isMissed),
     // Marked in the code, with the reason.
     equivalent: count((mutant) => mutant.status === 'Ignored' && !mutant.static),
   };
 }
 
-/** Whether the room reached its least score. */
-function mutate(room, options) {
+/** Whether a file is one of those that these options name; an incremental report has those of former runs too. */
+function isWanted(file, options) {
+  const at = options.findIndex((option) => option === '-m' || option === '--mutate');
+  return at === -1 || picomatch.isMatch(file, (options[at + 1] ?? '').split(','));
+}
+
+/** The runs of a report (https://github.com/stryker-mutator/mutation-testing-elements), one for each file. */
+function runsOf({ files }, options) {
+  const date = new Date().toISOString().slice(0, 10);
+  return Object.entries(files)
+    .filter(([file]) => isWanted(file, options))
+    .map(([file, report]) => ({ date, files: [file], ...countMutants(report) }))
+    .filter(({ noticed, missed }) => noticed + missed > 0);
+}
+
+/** What the first run came to, when this one was before. */
+function firstOf(before) {
+  if (before === undefined) return {};
+  const { date, noticed, missed, first } = before;
+  return { first: first ?? { date, noticed, missed } };
+}
+
+/** A room's runs after these, which take the place of those of the same files. */
+function withRuns(runs, added) {
+  const isAgain = ({ files = [] }) => files.some((file) => added.some((run) => run.files[0] === file));
+  const others = runs.filter((run) => run.files !== undefined && !isAgain(run));
+  const before = ({ files: [file] }) =>
+    runs.find(({ files = [] }) => files.length === 1 && files[0] === file);
+  return [...others, ...added.map((run) => ({ ...run, ...firstOf(before(run)) }))];
+}
+
+/** The report of Stryker's run; undefined when it came to none. */
+function runStryker(room, options, env = {}) {
   const report = join(ROOT, `reports/mutation/${room}.json`);
   rmSync(report, { force: true });
   const { status } = spawnSync('npx', ['stryker', 'run', ...options], {
     cwd: ROOT,
     stdio: 'inherit',
-    env: { ...process.env, METAHUB_ROOM: room },
+    env: { ...process.env, ...env, METAHUB_ROOM: room },
   });
-  if (!existsSync(report)) return false;
+  return existsSync(report) ? { status, report: JSON.parse(readFileSync(report, 'utf8')) } : undefined;
+}
+
+/** Changes what is kept of a room. */
+function keepScore(room, change) {
   const scores = JSON.parse(readFileSync(SCORES, 'utf8'));
-  scores[room] = {
-    date: new Date().toISOString().slice(0, 10),
-    ...countMutants(JSON.parse(readFileSync(report, 'utf8'))),
-    leastPercent: ROOMS[room].least,
-  };
+  const { runs = [], sample } = scores[room] ?? {};
+  scores[room] = { leastPercent: ROOMS[room].least, ...change({ runs, sample }) };
   writeFileSync(SCORES, `${JSON.stringify(scores, null, 2)}\n`);
-  return status === 0;
+}
+
+/** Whether the room, or those files of it, reached the room's least score. */
+function mutate(room, options) {
+  const run = runStryker(room, options);
+  if (run === undefined) return false;
+  keepScore(room, ({ runs, sample }) => ({ runs: withRuns(runs, runsOf(run.report, options)), sample }));
+  return run.status === 0;
+}
+
+/** Where a mutant is, and what it made of what. */
+function describeMutant({ files }, { file, location: { start, end }, mutatorName, replacement }) {
+  const lines = files[file].source.split('\n').slice(start.line - 1, end.line);
+  const rest = lines.join('\n').length - (lines.at(-1).length - end.column + 1);
+  const short = (text) => text.replaceAll(/\s+/g, ' ').slice(0, 100);
+  const original = lines.join('\n').slice(start.column - 1, rest);
+  return `${file}:${start.line}:${start.column} ${mutatorName}: ${short(original)} -> ${short(replacement)}`;
+}
+
+const asPercent = (share) => `${(100 * share).toFixed(1)} %`;
+
+/** Whether a random sample of the room's mutants reached the room's least score. */
+function mutateSample(room, size, seed, options) {
+  process.stdout.write(`mutation: ${room}, --sample ${size} --seed ${seed}\n`);
+  const run = runStryker(room, options, { METAHUB_MUTATION_SAMPLE: `${size}:${seed}` });
+  if (run === undefined) return false;
+  const { of, mutants } = sampleOf(run.report, size, seed);
+  const { noticed, missed } = countMutants({ mutants });
+  const { low, high } = wilsonInterval({ noticed, missed });
+  for (const mutant of mutants.filter(isMissed)) {
+    process.stdout.write(`${describeMutant(run.report, mutant)}\n`);
+  }
+  const share = noticed / (noticed + missed);
+  process.stdout.write(
+    `mutation: ${room}: ${noticed} of ${noticed + missed} noticed, ${asPercent(share)}, ` +
+      `95 % interval ${asPercent(low)} to ${asPercent(high)}; drawn of ${of} with the seed ${seed}\n`,
+  );
+  const date = new Date().toISOString().slice(0, 10);
+  keepScore(room, ({ runs, sample }) => ({
+    runs,
+    sample: { date, seed, of, noticed, missed, ...firstOf(sample) },
+  }));
+  return 100 * share >= ROOMS[room].least;
 }
 
 const args = process.argv.slice(2);
 const end = args.includes('--') ? args.indexOf('--') : args.length;
-const rooms = end === 0 ? Object.keys(ROOMS) : args.slice(0, end);
+const { values, positionals } = parseArgs({
+  args: args.slice(0, end),
+  options: { sample: { type: 'string' }, seed: { type: 'string', default: String(randomInt(1_000_000)) } },
+  allowPositionals: true,
+});
+const rooms = positionals.length === 0 ? Object.keys(ROOMS) : positionals;
 const unknown = rooms.filter((room) => !Object.hasOwn(ROOMS, room));
 if (unknown.length > 0) {
   process.stderr.write(`mutation: no room ${unknown.join(', ')}; rooms: ${Object.keys(ROOMS).join(', ')}\n`);
   process.exit(2);
 }
-const short = rooms.filter((room) => !mutate(room, args.slice(end + 1)));
+const options = args.slice(end + 1);
+const short = rooms.filter((room) =>
+  values.sample === undefined
+    ? !mutate(room, options)
+    : !mutateSample(room, Number(values.sample), Number(values.seed), options),
+);
 if (short.length > 0) {
   process.stderr.write(`mutation: below the least score, or without one: ${short.join(', ')}\n`);
   process.exit(1);

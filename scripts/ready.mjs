@@ -38,6 +38,6 @@ if (modified('node_modules/.package-lock.json') < modified('package-lock.json'))
   ]);
 }
 const sources = ['package.json', 'bin/load.js', 'scripts/bundle.mjs', 'scripts/code-cache.cjs'].map(modified);
-if (modified('dist/program/detect.cache') < Math.max(newestBelow('src'), ...sources)) {
+if (modified('dist/program/yaml.cache') < Math.max(newestBelow('src'), ...sources)) {
   run('building (once)', 'npm', ['run', '--silent', 'build']);
 }

@@ -12,7 +12,7 @@ export class ReleaseError extends Error {}
 
 /**
  * The changelog of a release: what was unreleased gets the version and the date, below a new empty section.
- * @throws {ReleaseError} when nothing is unreleased or the version is there already
+ * @throws {ReleaseError} when nothing is unreleased or the version exists already
  */
 export function releasedChangelog(changelog: string, version: string, date: string): string {
   const [before, ...rest] = changelog.split(`${UNRELEASED}\n`);

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import {
   type FaultResults,
@@ -13,6 +13,7 @@ import {
 } from './fault-results.ts';
 import { collectFaultTests, type FaultTest } from './fault-tests.ts';
 import { FAULT_GROUPS, type Fault } from './faults.ts';
+import { wilsonInterval } from './mutation-sample.mjs';
 
 // `npm run reliability` writes docs/reliability.md from what the tests of faults came to. It runs the files with tests that
 // no run has reported as passed; `npm run reliability -- --all` runs every file.
@@ -97,15 +98,37 @@ function proof(fault: Fault, tests: readonly ProvenTest[]): string {
   return `### ${fault.number}: ${escapeCell(fault.name)}\n\n${[...new Set(lines)].join('\n')}\n`;
 }
 
-/** What the last mutation test of a room came to, as scripts/mutation.mjs keeps it. */
-export interface MutationScore {
+interface MutationCounts {
   /** As 2026-01-31. */
   readonly date: string;
   readonly noticed: number;
   readonly missed: number;
+}
+
+/** What a mutation test came to, as scripts/mutation.mjs keeps it. */
+interface MutationRun extends MutationCounts {
+  /** Whose code was changed; undefined: that of the whole room. */
+  readonly files?: readonly string[];
   /** Changes that nothing could notice. */
   readonly equivalent: number;
+  /** What the first run of this file came to, when this is not the first. */
+  readonly first?: MutationCounts;
+}
+
+/** What a random sample of a room's changes came to. */
+interface MutationSample extends MutationCounts {
+  readonly seed: number;
+  /** How many changes it was drawn from. */
+  readonly of: number;
+  /** What the first sample came to, when this is not the first. */
+  readonly first?: MutationCounts;
+}
+
+/** The last mutation tests of a room, of no file twice. */
+export interface MutationScore {
   readonly leastPercent: number;
+  readonly runs: readonly MutationRun[];
+  readonly sample?: MutationSample;
 }
 
 export type MutationScores = Readonly<Record<string, MutationScore>>;
@@ -118,16 +141,88 @@ const MUTATION = `## What the tests would notice
 
 \`npm run mutation\` changes the code of a room in every small way that [Stryker](https://stryker-mutator.io) knows: a condition
 turned round, a bound moved by one, a call left out. Each change must make a test of the room fail. Changes that make no difference
-to anything that can be seen are marked in the code, each with the reason, and do not count.
+to anything that can be seen are marked in the code, each with the reason, and do not count. A room that is not in the table has not
+been scored; of some rooms only the files that are named have. A file of types alone has nothing to change.
 
-| room | noticed | of | share | at least | equivalent | date |
+Of a room whose changes would take many hours, \`npm run mutation -- ROOM --sample 150\` tries some, drawn at random with the seed that it
+prints. The share of all its changes lies in the interval beside the sample's share, with a probability of 95 %.
+
+| room | files | noticed | of | share | at least | equivalent | date |
+| - | - | -: | -: | -: | -: | -: | - |
+`;
+
+const MUTATION_FILES = `
+By file or sample, with the share of the first run where tests were added since. Some files were tried by their own tests alone, which takes minutes
+instead of hours: all tests of the room notice as much or more.
+
+| file | first | now | noticed | of | equivalent | date |
 | - | -: | -: | -: | -: | -: | - |
 `;
 
-function mutationRow([room, score]: readonly [string, MutationScore]): string {
-  const all = score.noticed + score.missed;
-  const share = `${((100 * score.noticed) / all).toFixed(1)} %`;
-  return `| ${[room, score.noticed, all, share, `${score.leastPercent} %`, score.equivalent, score.date].join(' | ')} |\n`;
+const shareOf = ({ noticed, missed }: Omit<MutationCounts, 'date'>) =>
+  `${((100 * noticed) / (noticed + missed)).toFixed(1)} %`;
+
+const shownSample = ({ noticed, missed, of, seed }: MutationSample) =>
+  `sampled: ${noticed + missed} of ${of} (seed ${seed})`;
+
+/** The share of a sample, and between which that of all changes is. */
+function shareOfSample(sample: MutationSample): string {
+  const { low, high } = wilsonInterval(sample);
+  return `${shareOf(sample)} (${(100 * low).toFixed(1)} to ${(100 * high).toFixed(1)} %)`;
+}
+
+function sampleRow(room: string, { leastPercent, sample }: MutationScore): string {
+  if (sample === undefined) return '';
+  const { noticed, missed, date } = sample;
+  const least = `${leastPercent} %`;
+  const cells = [
+    room,
+    shownSample(sample),
+    noticed,
+    noticed + missed,
+    shareOfSample(sample),
+    least,
+    '',
+    date,
+  ];
+  return `| ${cells.join(' | ')} |\n`;
+}
+
+function runsRow(room: string, { leastPercent, runs }: MutationScore): string {
+  if (runs.length === 0) return '';
+  const sum = (count: (run: MutationRun) => number) => runs.reduce((all, run) => all + count(run), 0);
+  const noticed = sum((run) => run.noticed);
+  const missed = sum((run) => run.missed);
+  const all = noticed + missed;
+  const files = runs.flatMap((run) => run.files ?? []).map((file) => basename(file, '.ts'));
+  const [oldest] = runs.map(({ date }) => date).sort();
+  const shown = files.length === 0 ? 'all' : files.sort().join(', ');
+  return `| ${[room, shown, noticed, all, shareOf({ noticed, missed }), `${leastPercent} %`, sum((run) => run.equivalent), oldest].join(' | ')} |\n`;
+}
+
+const mutationRows = ([room, score]: readonly [string, MutationScore]) =>
+  `${runsRow(room, score)}${sampleRow(room, score)}`;
+
+/** The last run or sample, with the share of the first one. */
+function lastAndFirst(
+  shown: string,
+  { first, ...run }: Omit<MutationRun, 'files' | 'equivalent'> & { equivalent?: number },
+): string {
+  const before = first === undefined ? '' : `${shareOf(first)} (${first.date})`;
+  const { noticed, missed, equivalent = '', date } = run;
+  return `| ${[shown, before, shareOf(run), noticed, noticed + missed, equivalent, date].join(' | ')} |\n`;
+}
+
+/** A row of each run: what a file's first one came to, and its last. */
+function mutationFileRows([room, { runs, sample }]: readonly [string, MutationScore]): string {
+  const samples = sample === undefined ? [] : [lastAndFirst(`${room}, ${shownSample(sample)}`, sample)];
+  const files = runs
+    .map(({ files = [`all of ${room}`], ...run }) => {
+      const shown = files.map((file) => file.replace(/^src\//, '').replace(/\.ts$/, '')).join(', ');
+      return lastAndFirst(shown, run);
+    })
+    .sort();
+  return [...files, ...samples].join('');
 }
 
 /** The document that the tests of a checkout make. */
@@ -140,7 +235,9 @@ export function renderReliability(tests: readonly ProvenTest[], scores: Mutation
         .join('\n')}\n`,
   );
   const proofs = FAULT_GROUPS.flatMap(({ faults }) => faults.map((fault) => proof(fault, of(fault))));
-  const mutation = `${MUTATION}${Object.entries(scores).map(mutationRow).join('')}`;
+  const byRoom = Object.entries(scores).map(mutationRows).join('');
+  const byFile = Object.entries(scores).map(mutationFileRows).join('');
+  const mutation = `${MUTATION}${byRoom}${MUTATION_FILES}${byFile}`;
   return [INTRODUCTION, ...tables, mutation, '## What the tests show\n', ...proofs].join('\n');
 }
 

@@ -10,7 +10,11 @@ import { settingsFile } from '../src/cli/settings/setting.ts';
 import { SERVE_SETTINGS } from '../src/cli/settings/table.ts';
 import { profileSchema } from '../src/host/profile-json.ts';
 import { FeatureText } from '../src/selection/feature-schema.ts';
+import { GAP_EVENT, GAPS } from '../src/selection/gap-schema.ts';
+import { openApiDocument } from '../src/site/api/openapi.ts';
+import { API_OPERATIONS } from '../src/site/api/operations.ts';
 import { AccountFile, GroupsFile } from '../src/site/machine-file.ts';
+import { addHelp, SCHEMA_HELP } from './schema-help.ts';
 
 const FOLDER = fileURLToPath(new URL('../schema/', import.meta.url));
 /** Where editors find the schemas. */
@@ -49,7 +53,7 @@ export const FILE_KINDS: Readonly<Record<string, FileKind>> = {
     title: 'Host profile',
     description:
       'What a host is: written by metahub detect --json, read by --profile FILE. Readers ignore members they do not know.',
-    schema: profileSchema(FeatureText),
+    schema: profileSchema(FeatureText, 'known'),
   },
   bench: {
     title: 'A benchmark',
@@ -88,6 +92,10 @@ export function jsonSchemaOf(name: string): object {
   const { title, description } = kind;
   const schema =
     name === 'settings' ? { ...written, properties: withHelp(written.properties as never) } : written;
+  const missing = addHelp(schema as never, SCHEMA_HELP[name] ?? {});
+  if (missing.length > 0) {
+    throw new Error(`schema-help.ts has no text for ${[...new Set(missing)].join(', ')} of ${name}`);
+  }
   return { $schema, $id: `${SCHEMA_URL}${name}.schema.json`, title, description, ...schema };
 }
 
@@ -96,14 +104,39 @@ export function schemaText(name: string): string {
   return `${JSON.stringify(jsonSchemaOf(name), undefined, 2)}\n`;
 }
 
-/** The text of `schema/status.schema.json`: what the program prints, rather than what it reads. */
-export function statusSchema(): string {
-  const schema = {
-    $schema: 'https://json-schema.org/draft/2020-12/schema',
+/** What the program writes for other programs, by the name of its JSON Schema. */
+export const DOCUMENT_KINDS: Readonly<Record<string, FileKind>> = {
+  status: {
     title: 'MetaHub status',
     description:
       'What `metahub status --json` prints; /status.json of a mirror is the same without url and installed.',
-    ...toJsonSchema(STATUS, { target: 'draft-2020-12', typeMode: 'output' }),
+    schema: STATUS,
+  },
+  gaps: {
+    title: 'Builds that pulls lacked',
+    description: 'What a mirror keeps in gaps.json and shows at /api/v1/gaps.',
+    schema: GAPS,
+  },
+  'gap-event': {
+    title: 'A build that a pull lacked',
+    description: 'The data of the CloudEvent that `--gap-webhook` is sent of a new gap.',
+    schema: GAP_EVENT,
+  },
+};
+
+/** The text of `schema/NAME.schema.json`: what the program writes, rather than what it reads. */
+export function documentSchemaText(name: string): string {
+  const kind = DOCUMENT_KINDS[name];
+  if (kind === undefined) throw new Error(`there is no document ${name}`);
+  const schema = {
+    $schema: 'https://json-schema.org/draft/2020-12/schema',
+    title: kind.title,
+    description: kind.description,
+    ...toJsonSchema(kind.schema, {
+      target: 'draft-2020-12',
+      typeMode: 'output',
+      ignoreActions: ['readonly'],
+    }),
   };
   return `${JSON.stringify(schema, undefined, 2)}\n`;
 }
@@ -113,5 +146,11 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   for (const name of Object.keys(FILE_KINDS)) {
     writeFileSync(`${FOLDER}${name}.schema.json`, schemaText(name));
   }
-  writeFileSync(`${FOLDER}status.schema.json`, statusSchema());
+  for (const name of Object.keys(DOCUMENT_KINDS)) {
+    writeFileSync(`${FOLDER}${name}.schema.json`, documentSchemaText(name));
+  }
+  writeFileSync(
+    `${FOLDER}openapi.json`,
+    `${JSON.stringify(openApiDocument(API_OPERATIONS), undefined, 2)}\n`,
+  );
 }

@@ -17,15 +17,16 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   upstream: PURE,
   store: PURE,
   mirror: PURE,
+  replicas: PURE,
   server: PURE,
   setup: PURE,
   site: PURE,
-  cli: [...PURE, 'catalog', 'setup', 'site', 'server', 'mirror', 'probe', 'upstream', 'store'],
+  cli: [...PURE, 'catalog', 'setup', 'site', 'server', 'mirror', 'replicas', 'probe', 'upstream', 'store'],
 };
 
 const PURE_ROOMS = ['oci', 'host', 'selection'];
-/** Libraries that compute and touch nothing: schemas are values, and reading by one is a function of its input. */
-const PURE_LIBRARIES = ['valibot'];
+/** Libraries that only compute: what they answer depends on their arguments alone. */
+const PURE_LIBRARIES = ['valibot', 'picomatch'];
 /** Pure rooms touch nothing outside their arguments; two files may hash. */
 const PURE_EXCEPTIONS: Readonly<Record<string, readonly string[]>> = {
   'oci/digest.ts': ['node:crypto'],
@@ -38,7 +39,12 @@ interface Source {
   readonly file: string;
   readonly room: string;
   readonly text: string;
-  readonly imports: readonly { readonly specifier: string; readonly typeOnly: boolean }[];
+  readonly imports: readonly {
+    readonly specifier: string;
+    readonly typeOnly: boolean;
+    /** Loaded when it is used: `import()`. */
+    readonly isLate: boolean;
+  }[];
 }
 
 function importsOf(text: string): Source['imports'] {
@@ -48,6 +54,7 @@ function importsOf(text: string): Source['imports'] {
   return [...statements].map((match) => ({
     specifier: match[2] ?? match[3] ?? '',
     typeOnly: match[1] !== undefined,
+    isLate: match[3] !== undefined,
   }));
 }
 
@@ -88,7 +95,28 @@ function importCycles(): readonly string[] {
   return cycles;
 }
 
+/** The rooms of a running mirror that see what registries, clients and replicas send. */
+const SERVING = ['upstream', 'store', 'mirror', 'replicas', 'server'];
+const COMMENTS = /\/\*[\s\S]*?\*\/|\/\/.*$/gm;
+const PARSING =
+  /\b(?:JSON\.parse|parseJson|parseManifestDocument|parseManifestObject|parseYamlDocument|parseBoundedYaml)\(/;
+/** Besides mirror/documents: what bounds each of them. */
+const PARSERS: Readonly<Record<string, string>> = {
+  'upstream/document.ts': 'on a thread above 64 KiB',
+  'upstream/tag-pages.ts': 'on a thread above 64 KiB',
+  'upstream/errors.ts': 'error documents up to 64 KiB',
+  'upstream/auth/token.ts': 'tokens up to 64 KiB',
+  'upstream/push-answers.ts': 'what this mirror has sealed into a URL, up to 8 KiB',
+  'replicas/sealed-format.ts': 'what replicas have sealed, up to the bound of a value',
+  'store/metadata.ts': 'records that the store has written',
+  'store/tags.ts': 'records that the store has written',
+  'upstream/auth/keychain.ts': 'files of this machine up to 1 MiB, and helpers',
+};
+
 const LINES_MAX = 300;
+/** A file of so many lines needs a reason to be one; together with its importer it leaves room for a change. */
+const SMALL_LINES = 30;
+const ROOM_LINES = 50;
 const DOMAIN_WORDS =
   /\b(?:registry|registries|repository|repositories|manifests?|blobs?|images?|upstreams?|mirrors?|digests?|tags?)\b/i;
 
@@ -142,12 +170,91 @@ describe('the layout of src', () => {
     expect(long.map(({ file }) => file)).toEqual([]);
   });
 
+  test('no file of a few lines serves one neighbour alone, unless it is loaded late', () => {
+    const importers = new Map<string, string[]>();
+    for (const source of sources) {
+      for (const specifier of new Set(source.imports.map((one) => one.specifier))) {
+        const target = relative(SRC, resolve(SRC, dirname(source.file), specifier));
+        importers.set(target, [...(importers.get(target) ?? []), source.file]);
+      }
+    }
+    const small = sources.filter(({ file, text }) => {
+      const [importer, ...others] = importers.get(file) ?? [];
+      const neighbour = sources.find((one) => one.file === importer && dirname(importer) === dirname(file));
+      if (neighbour === undefined || others.length > 0 || file.includes('/data/')) return false;
+      const name = relative(dirname(file), file);
+      if (neighbour.imports.some(({ specifier, isLate }) => isLate && specifier === `./${name}`))
+        return false;
+      const [lines, neighbourLines] = [text, neighbour.text].map((one) => one.split('\n').length);
+      return Number(lines) <= SMALL_LINES && Number(lines) + Number(neighbourLines) <= LINES_MAX - ROOM_LINES;
+    });
+    expect(small.map(({ file }) => file)).toEqual([]);
+  });
+
+  test('nothing is exported for tests alone, except facts', () => {
+    const programs = ['../scripts', '../bench', '../packaging'].flatMap((folder) =>
+      readdirSync(join(SRC, folder), { recursive: true, encoding: 'utf8' })
+        .filter((file) => /\.(?:ts|mjs|cjs)$/.test(file))
+        .map((file) => readFileSync(join(SRC, folder, file), 'utf8')),
+    );
+    const words = [...sources.map(({ text }) => text), ...programs].map(
+      (text) => new Set(text.match(/\w+/g)),
+    );
+    const unused = sources
+      .filter(({ file }) => !file.includes('/data/'))
+      .flatMap(({ file, text }) =>
+        [...text.matchAll(/^export (?:async )?(?:function\*?|const|class) (\w+)/gm)]
+          .filter(
+            ([, name = '']) =>
+              words.filter((one) => one.has(name)).length === 1 &&
+              [...text.matchAll(new RegExp(`\\b${name}\\b`, 'g'))].length === 1,
+          )
+          .map(([, name]) => `${file}: ${name}`),
+      );
+    expect(unused).toEqual([]);
+  });
+
+  test('YAML is read within bounds alone', () => {
+    const importers = sources.filter(({ imports }) =>
+      imports.some(({ specifier, typeOnly }) => specifier === 'yaml' && !typeOnly),
+    );
+    // The second one loads the library when it needs it, for parseBoundedYaml().
+    expect(importers.map(({ file }) => file).sort()).toEqual([
+      'lib/yaml-document.ts',
+      'mirror/documents/specification.ts',
+    ]);
+    const unbounded = /\b(?:parseDocument|parseAllDocuments)\b|\byaml\.parse\b/;
+    expect(sources.filter(({ text }) => unbounded.test(text)).map(({ file }) => file)).toEqual([]);
+  });
+
   test('lib is free of domain words', () => {
     const lib = sources.filter(({ room }) => room === 'lib');
     expect(lib.length).toBeGreaterThan(5);
     expect(
       lib.filter(({ text }) => DOMAIN_WORDS.test(text.replaceAll(/https:\S+/g, ''))).map(({ file }) => file),
     ).toEqual([]);
+  });
+
+  test('no running mirror parses documents of others but behind the doors that bound it', () => {
+    const isBehindDoor = (file: string) => file.startsWith('mirror/documents/') || file in PARSERS;
+    const parsers = sources.filter(
+      ({ room, text }) => SERVING.includes(room) && new RegExp(PARSING).test(text.replaceAll(COMMENTS, '')),
+    );
+    expect(parsers.map(({ file }) => file).filter((file) => !isBehindDoor(file))).toEqual([]);
+    expect(Object.keys(PARSERS).filter((file) => !parsers.some((one) => one.file === file))).toEqual([]);
+  });
+
+  test('what documents are asked is answered through readAside() alone', () => {
+    const DOOR = 'mirror/documents/reading.ts';
+    const around = sources
+      .filter(({ file }) => !file.startsWith('mirror/documents/'))
+      .filter((source) =>
+        source.imports.some(({ specifier, typeOnly }) => {
+          const target = relative(SRC, resolve(SRC, dirname(source.file), specifier));
+          return !typeOnly && target.startsWith('mirror/documents/') && target !== DOOR;
+        }),
+      );
+    expect(around.map(({ file }) => file)).toEqual([]);
   });
 
   test('every log call names its event by a constant in kebab-case', () => {

@@ -1,11 +1,11 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { describe, expect, test } from 'vitest';
 import { completeProgram } from '../src/cli/main.ts';
+import { temporaryFolder } from './support/folder.ts';
 import { runCli } from './support/run-cli.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
@@ -36,12 +36,12 @@ function commandNamed(
   return child === undefined ? { command: program, rest: words } : commandNamed(child, words.slice(1));
 }
 
-describe('what the documents tell to type', () => {
-  test('there is something to check', () => {
+describe('command lines and files in the documents', () => {
+  test('exist', () => {
     expect(METAHUB.length).toBeGreaterThan(5);
   });
 
-  test.each(METAHUB)('%s: %s is understood by the program', async (_, line) => {
+  test.each(METAHUB)('parse: %s: %s', async (_, line) => {
     const { command, rest } = commandNamed(await completeProgram(), line.split(/\s+/).slice(1));
     expect(command.name()).not.toBe('metahub');
     const known = command.options.flatMap(({ long, short }) => [long, short]);
@@ -50,7 +50,7 @@ describe('what the documents tell to type', () => {
   });
 
   test.each(LINES.filter(([, line]) => /^npm (?:start|test|run )/.test(line)))(
-    '%s: %s is a script',
+    'are valid scripts: %s: %s',
     (_, line) => {
       const { scripts } = JSON.parse(readFileSync(`${ROOT}package.json`, 'utf8')) as { scripts: object };
       const [, first = '', second = ''] = line.split(/\s+/);
@@ -60,12 +60,11 @@ describe('what the documents tell to type', () => {
 
   // What needs nothing but this machine is run as it stands there.
   const alone = METAHUB.filter(([, line]) => /^metahub (?:detect|config)\b/.test(line));
-  test.each(alone)('%s: %s works', (_, line) => {
+  test.each(alone)('work: %s: %s', (_, line) => {
     const words = line.replace(/ >.*$/, '').split(/\s+/).slice(1);
     // Some of them write into the folder they run in.
-    const cwd = mkdtempSync(join(tmpdir(), 'metahub-readme-'));
+    const cwd = temporaryFolder();
     const run = spawnSync(process.execPath, [PROGRAM, ...words], { encoding: 'utf8', cwd });
-    rmSync(cwd, { recursive: true });
     expect([0, 3], run.stderr).toContain(run.status);
     expect(run.stdout).not.toBe('');
   });
@@ -77,16 +76,15 @@ describe('what the documents tell to type', () => {
       ),
     ].map(([, block = '']) => [file, block] as const),
   );
-  test.each(SETTINGS)('%s: its settings are valid: %s', async (_, block) => {
-    const folder = mkdtempSync(join(tmpdir(), 'metahub-readme-'));
+  test.each(SETTINGS)('have valid settings: %s: %s', async (_, block) => {
+    const folder = temporaryFolder();
     const file = join(folder, 'config.yaml');
     writeFileSync(file, block);
     const { stdout, status } = await runCli('config', 'check', file);
-    rmSync(folder, { recursive: true });
     expect({ status, stdout }).toEqual({ status: 0, stdout: `${file} (settings): ok\n` });
   });
 
-  test('every file that they point to is there', () => {
+  test('link to existing files only', () => {
     for (const file of [...DOCUMENTS, 'ARCHITECTURE.md']) {
       const text = readFileSync(`${ROOT}${file}`, 'utf8');
       const folder = file.includes('/') ? `${file.slice(0, file.lastIndexOf('/'))}/` : '';
@@ -106,4 +104,17 @@ test.each(DOCUMENTS)('%s names only tests that there are', (file) => {
   expect(
     named.filter((path) => !existsSync(`${ROOT}${path}`) && !existsSync(`${ROOT}${path}.test.ts`)),
   ).toEqual([]);
+});
+
+test('CONTRIBUTING.md names the packages that .ci/run installs', () => {
+  const listIn = (file: string, pattern: RegExp) =>
+    (pattern.exec(readFileSync(`${ROOT}${file}`, 'utf8'))?.[1] ?? '')
+      .split(/[\s\\]+/)
+      .filter(Boolean)
+      .sort();
+  const installed = listIn('.ci/run', /^PACKAGES=\(([^)]+)\)/m);
+  expect(installed.length).toBeGreaterThan(20);
+  expect(listIn('CONTRIBUTING.md', /^\$ sudo apt-get install --no-install-recommends([^`]+)```/m)).toEqual(
+    installed,
+  );
 });

@@ -4,13 +4,21 @@ import { Ajv } from 'ajv';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
-import { FILE_KINDS, jsonSchemaOf, SCHEMA_URL, schemaText } from '../scripts/schemas.ts';
+import {
+  DOCUMENT_KINDS,
+  documentSchemaText,
+  FILE_KINDS,
+  jsonSchemaOf,
+  SCHEMA_URL,
+  schemaText,
+} from '../scripts/schemas.ts';
 import { check } from '../src/lib/schema.ts';
 import { hashPassword } from '../src/site/password.ts';
 import { FUZZ_RUNS } from './support/fuzz.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const KINDS = Object.keys(FILE_KINDS);
+const DOCUMENTS = Object.keys(DOCUMENT_KINDS);
 
 const ajv = new Ajv({ strict: true, allowUnionTypes: true });
 ajv.addFormat('uri', (text) => URL.canParse(text));
@@ -38,8 +46,15 @@ describe('the JSON Schemas', () => {
     expect(readFileSync(`${ROOT}schema/${name}.schema.json`, 'utf8')).toBe(schemaText(name));
   });
 
+  test.each(DOCUMENTS)(
+    'schema/%s.schema.json is what MetaHub writes: `npm run schemas` writes it',
+    (name) => {
+      expect(readFileSync(`${ROOT}schema/${name}.schema.json`, 'utf8')).toBe(documentSchemaText(name));
+    },
+  );
+
   test('the folder holds no other schema', () => {
-    const expected = [...KINDS, 'status'].map((name) => `${name}.schema.json`);
+    const expected = [...[...KINDS, ...DOCUMENTS].map((name) => `${name}.schema.json`), 'openapi.json'];
     expect(readdirSync(`${ROOT}schema`).sort()).toEqual(expected.sort());
   });
 });
@@ -60,6 +75,8 @@ describe('the examples of the documents', () => {
   test('name their schema for editors, all but those for other programs', () => {
     const unnamed = EXAMPLES.filter(({ kind }) => kind === undefined || !KINDS.includes(kind));
     expect(unnamed.map(({ page, text }) => [page, Object.keys(parse(text))])).toEqual([
+      ['docs/replicas.md', ['version', 'storage', 'proxy', 'http']], // distribution's
+      ['docs/signatures.md', ['docker']], // containers/image's
       ['docs/site.md', ['http']], // Traefik's
     ]);
     expect(new Set(EXAMPLES.map(({ kind }) => kind).filter(Boolean))).toEqual(

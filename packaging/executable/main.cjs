@@ -11,17 +11,25 @@ function load(name) {
   const filename = `/${key}.js`;
   const source = globalThis.metahubAssets.text(`${key}.js`);
   const wrapped = `(function (exports, require, module, __filename, __dirname) {${source}\n})`;
-  const script = new Script(wrapped, { filename, cachedData: Buffer.from(getRawAsset(`${key}.cache`)) });
+  const cacheKey = `${key}.cache`;
+  const cachedData = metahubAssets.keys.includes(cacheKey) ? Buffer.from(getRawAsset(cacheKey)) : undefined;
+  const script = new Script(wrapped, { filename, cachedData });
   const module = { exports: {} };
   script
     .runInThisContext()
-    .call(module.exports, module.exports, createRequire(filename), module, filename, '/dist/program');
+    .call(module.exports, module.exports, requireOf(filename), module, filename, '/dist/program');
   return module.exports;
+}
+
+/** What a bundle requires: another bundle beside it, or a module of Node.js. */
+function requireOf(filename) {
+  const require = createRequire(filename);
+  return (id) => (id.startsWith('./') ? load(id.slice(2, -3)) : require(id));
 }
 
 async function run(words) {
   if (words[0] === 'detect' && (await load('detect').quickDetect(words.slice(1)))) return;
-  await load('main').main(process.argv);
+  await load(words[0] === 'serve' ? 'serve' : 'main').main(process.argv);
 }
 
 run(process.argv.slice(2));

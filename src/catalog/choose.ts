@@ -9,14 +9,14 @@ import { DEFAULT_POLICY, type SelectionPolicy } from '../selection/policy.ts';
 import { type Selection, select } from '../selection/select.ts';
 import type { NativeImage } from './entry.ts';
 
-/** A member as it stands in the index that a list makes. */
+/** A member as it stands in the index made from a list. */
 export interface ListedImage {
   /** `ghcr.io/huggingface/text-embeddings-inference:86-1.9`. */
   readonly name: string;
   readonly platform: AssembledMember['platform'];
 }
 
-/** What a member that leaves its platform to its image is taken to be for: the two that nearly every publisher builds. */
+/** Platforms of a member that leaves its platform to its image: the two that nearly every publisher builds. */
 const USUAL_PLATFORMS: readonly AssembledMember['platform'][] = ['amd64', 'arm64'].map((architecture) => ({
   os: 'linux',
   architecture,
@@ -24,7 +24,7 @@ const USUAL_PLATFORMS: readonly AssembledMember['platform'][] = ['amd64', 'arm64
   osFeatures: [],
 }));
 
-/** The images of a list for a tag, without asking any registry. */
+/** The images of a list for a tag, without a request to any registry. */
 export function listedImages(spec: ListSpec, tag: Tag): readonly ListedImage[] {
   return spec.members.flatMap((member) => {
     const name = memberName(spec, member, tag);
@@ -42,13 +42,13 @@ export function nativeImages({ platforms }: NativeImage): readonly ListedImage[]
   });
 }
 
-/** What one host gets of some images, as the mirror would choose; undefined when none of them runs there. */
+/** The image that one host gets of several, as the mirror would choose; undefined when none runs there. */
 export interface Choice {
   readonly image: ListedImage | undefined;
   readonly selection: Selection;
 }
 
-/** Chooses among images as the mirror does, by an index of them that no registry holds. */
+/** Chooses among images as the mirror does, through an index of them that no registry has. */
 export function choose(
   images: readonly ListedImage[],
   profile: HostProfile,

@@ -1,8 +1,8 @@
 import * as v from 'valibot';
 import { choice, combining, fields, mapOf, oneOrMore, reading, Text } from '../lib/schema.ts';
 import { type ListSpec, listEntries, TagPatternText, toListSpec } from '../oci/image-list.ts';
+import type { TagPattern } from '../oci/pattern.ts';
 import { parseTag, type Tag } from '../oci/reference.ts';
-import type { TagPattern } from '../oci/tag-pattern.ts';
 import { Baseline } from '../selection/policy-schema.ts';
 
 /** A list of the catalogue, and a tag that it answers to, for tables and checks. */
@@ -11,7 +11,7 @@ export interface CatalogList {
   readonly example: Tag;
 }
 
-/** An index that the publisher has marked itself: nothing to enable, but worth knowing. */
+/** An index that its publisher has marked: nothing to enable, but good to know. */
 export interface NativeImage {
   /** `quay.io/almalinuxorg/almalinux:10`. */
   readonly image: string;
@@ -19,7 +19,7 @@ export interface NativeImage {
   readonly platforms: readonly string[];
 }
 
-/** What the images of some repositories need although nothing in them says so. */
+/** What the images of some repositories need although their index does not state it. */
 export interface BaselineRule {
   /** A pattern of repositories. */
   readonly pattern: string;
@@ -29,17 +29,17 @@ export interface BaselineRule {
   readonly baseline: readonly string[];
 }
 
-/** One file of the catalogue: what a publisher names by tags or leaves unsaid, and who says so. */
+/** One file of the catalogue: facts that a publisher expresses in tags or not at all, with their source. */
 export interface CatalogEntry {
   readonly name: string;
   readonly title: string;
   /** Where the facts were read. */
   readonly source: string;
-  /** The day up to which they are known to hold, `2026-11-26`: later changes may be missing. */
+  /** The day on which the facts were last checked, `2026-11-26`: later changes may be missing. */
   readonly checked: string;
   /** What the publisher promises, in words. */
   readonly promise: string;
-  /** Do the baselines apply without being enabled? */
+  /** True when the baselines apply without being enabled. */
   readonly isDefault: boolean;
   readonly lists: readonly CatalogList[];
   readonly native: readonly NativeImage[];
@@ -54,7 +54,7 @@ const List = v.pipe(
     ...listEntries(v.string()),
     example: v.pipe(
       Text,
-      reading(parseTag, (text) => `“${text}” is no tag`),
+      reading(parseTag, (text) => `“${text}” is not a tag`),
     ),
   }),
   combining(({ example, ...list }, refuse): CatalogList => ({ spec: toListSpec(list, refuse), example })),
@@ -62,7 +62,7 @@ const List = v.pipe(
 
 const Rule = fields({ tags: v.optional(oneOrMore(TagPatternText)), baseline: Baseline });
 
-/** One file of the catalogue; its name is not in it. */
+/** One file of the catalogue; the file does not contain its own name. */
 export const CatalogFile = v.pipe(
   fields({
     title: Text,

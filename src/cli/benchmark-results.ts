@@ -1,7 +1,7 @@
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as v from 'valibot';
 import { makeDirectory, replaceFile } from '../lib/atomic-file.ts';
+import { readTextFile } from '../lib/regular-file.ts';
 import { UserError } from './user-error.ts';
 
 const Result = v.object({
@@ -19,7 +19,7 @@ const Result = v.object({
   min: v.number(),
   max: v.number(),
   rounds: v.number(),
-  /** How many times as fast as the generic entry; null: there is none to compare with. */
+  /** The speed relative to the generic entry; null: there is none to compare with. */
   timesGeneric: v.nullable(v.number()),
   /** The microarchitecture of the host that ran it. */
   cpu: v.string(),
@@ -32,19 +32,19 @@ export type BenchmarkResult = Readonly<v.InferOutput<typeof Result>>;
 
 const File = v.object({ version: v.literal(1), results: v.array(Result) });
 
-/** The oldest give way. */
+/** Beyond this number the oldest are dropped. */
 const RESULTS_MAX = 2_000;
 
 function fileIn(data: string): string {
   return join(data, 'benchmarks.json');
 }
 
-/** What was measured on this machine. @throws {UserError} the file is not one of ours */
+/** The results measured on this machine. @throws {UserError} the file is not MetaHub's */
 export async function readResults(data: string): Promise<readonly BenchmarkResult[]> {
   const path = fileIn(data);
   let text: string;
   try {
-    text = await readFile(path, 'utf8');
+    text = await readTextFile(path);
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return [];
     throw new UserError(`cannot read ${path}: ${(cause as Error).message}`, { cause });

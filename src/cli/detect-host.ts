@@ -13,9 +13,9 @@ import { UserError } from './user-error.ts';
 export interface HostOptions {
   /** `/`, or a directory that stands for another machine. */
   readonly root?: string | undefined;
-  /** In any spelling; this program's own by default. */
+  /** In any spelling. Default: this program's own. */
   readonly arch?: string | undefined;
-  /** Features to assume instead of what is detected. */
+  /** Features that replace detected ones. */
   readonly set?: readonly string[] | undefined;
   readonly strictArchspec?: boolean | undefined;
   readonly cloud?: boolean | undefined;
@@ -24,17 +24,17 @@ export interface HostOptions {
 
 export interface DetectedHost {
   readonly facts: HostFacts;
-  /** What the facts come to. */
+  /** What was detected. */
   readonly detected: HostProfile;
-  /** The same with what is to be assumed; parts that no assumption touches are those of `detected`. */
+  /** The same with assumed features; parts that no assumption changes are those of `detected`. */
   readonly profile: HostProfile;
   /** A probe failed: the answer is incomplete. */
   readonly failed: boolean;
 }
 
 /**
- * Probes a host and judges what it is, assumptions included.
- * @throws {UserError} for a root that cannot be read (1), an architecture or a feature that is not known (2).
+ * Probes a host and derives its profile, assumptions included.
+ * @throws {UserError} for an unreadable root (1), an unknown architecture or feature (2).
  */
 export async function detectHost(options: HostOptions = {}): Promise<DetectedHost> {
   const { root = '/', set = [], strictArchspec, cloud, signal } = options;
@@ -51,7 +51,7 @@ function namesCpu(feature: string): boolean {
   return ['cpu', 'level'].includes(parseFeature(feature)?.kind ?? '');
 }
 
-/** What this machine's CPU should have and has not says nothing of the one that is assumed. */
+/** Flags that this machine's CPU should have but lacks do not concern an assumed CPU. */
 function withoutJudgement(warnings: readonly string[], facts: HostFacts): readonly string[] {
   const ofThisCpu = identify(effectiveCpu(facts), facts.architecture).warnings;
   return warnings.filter((warning) => !ofThisCpu.includes(warning));
@@ -67,7 +67,7 @@ function architectureNamed(written: string): string {
 }
 
 /**
- * The profile with features that were assumed for it.
+ * The profile with assumed features.
  * @throws {UserError} status 2
  */
 export function assumed(profile: HostProfile, set: readonly string[]): HostProfile {
@@ -91,7 +91,7 @@ export function assumed(profile: HostProfile, set: readonly string[]): HostProfi
 const ROOT_PROBLEMS: Readonly<Record<string, string>> = {
   ENOENT: 'there is no such directory',
   ENOTDIR: 'that is not a directory',
-  EACCES: 'it may not be read',
+  EACCES: 'this user may not read it',
 };
 
 function demandDirectory(root: string): void {

@@ -2,13 +2,13 @@ import { wrap } from '../lib/text.ts';
 
 /** How wide help is, in columns; commander wraps the options to a terminal, and to this off one. */
 const WIDTH = 80;
-/** Commands longer than this have what they do on the next line, in columns. */
+/** A command longer than this has its description on the next line, in columns. */
 const COMMAND_WIDTH = 40;
 
-/** A command line, and what it does where that is not plain from it. */
+/** A command line, and its description when that is not obvious. */
 export type Example = readonly [command: string, what?: string];
 
-/** What stands below a command's options: examples, then notes; a note of several lines is left as it is. */
+/** The text below a command's options: examples, then notes; a note of several lines is not wrapped. */
 export function helpText(examples: readonly Example[], ...notes: readonly string[]): string {
   const lengths = examples.map(([command]) => command.length).filter((length) => length <= COMMAND_WIDTH);
   const column = Math.max(4, ...lengths) + 4;

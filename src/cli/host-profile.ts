@@ -1,29 +1,29 @@
-import { readFile } from 'node:fs/promises';
 import type { HostProfile } from '../host/profile.ts';
-import { ConfigError } from '../lib/config-error.ts';
+import { ConfigError, whyUnreadable } from '../lib/config-error.ts';
 import { type ConfigSource, readSource } from '../lib/config-source.ts';
+import { readTextFile } from '../lib/regular-file.ts';
 import { assumed, detectHost } from './detect-host.ts';
 
-/** Which host is asked about: this one, or the one that a file describes; `set` replaces features of either. */
+/** The host in question: this one, or one that a file describes; `set` replaces features of either. */
 export interface HostChoice {
   readonly profile: string | undefined;
   readonly set: readonly string[];
 }
 
-/** A profile is far smaller; what is larger is another file, in bytes. */
+/** A profile is far smaller; a larger file is something else, in bytes. */
 const PROFILE_MAX_BYTES = 1024 * 1024;
 
 const NEXT_STEP = 'Write one with: metahub detect --json > FILE';
 
 async function readProfileText(path: string): Promise<string> {
   try {
-    return await readFile(path, 'utf8');
+    return await readTextFile(path);
   } catch (cause) {
-    throw new ConfigError('unreadable', (cause as Error).message, { file: path, cause, nextStep: NEXT_STEP });
+    throw new ConfigError('unreadable', whyUnreadable(cause), { file: path, cause, nextStep: NEXT_STEP });
   }
 }
 
-/** The text of a profile as a source; the places of values are looked for only when one is wrong. */
+/** The text of a profile as a source; positions of values are computed only when one is wrong. */
 async function openProfile(file: string, text: string): Promise<ConfigSource> {
   const { openJson } = await import('../lib/json-source.ts');
   return openJson(file, text, NEXT_STEP);
@@ -40,7 +40,9 @@ export async function readProfileFile(path: string): Promise<HostProfile> {
     import('../host/profile-json.ts'),
     import('../selection/feature-schema.ts'),
   ]);
-  return readSource(profileSchema(FeatureText), await openProfile(path, text), { nextStep: NEXT_STEP });
+  return readSource(profileSchema(FeatureText, 'known'), await openProfile(path, text), {
+    nextStep: NEXT_STEP,
+  });
 }
 
 /**

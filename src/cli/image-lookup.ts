@@ -9,7 +9,7 @@ import { newPseudonym, openUpstream } from './open-upstream.ts';
 import type { Upstreams } from './settings/upstreams.ts';
 import { UserError } from './user-error.ts';
 
-/** What says where an image is to be found. */
+/** The settings for looking up an image. */
 export interface LookupSettings {
   readonly values: {
     readonly upstream: Upstreams;
@@ -24,13 +24,13 @@ export interface LookupSettings {
 export function parseImage(written: string): ImageReference {
   const image = parseImageReference(written);
   if (image !== undefined) return image;
-  throw new UserError(`“${written}” is no image name`, {
+  throw new UserError(`“${written}” is not an image name`, {
     nextStep: 'Write it as for docker pull: alpine, ghcr.io/owner/name:tag, name@sha256:…',
     exitStatus: 2,
   });
 }
 
-/** For a command whose answer is all that it says, unless something is wrong. */
+/** For a command whose answer is its only output, unless something is wrong. */
 export function warningLog(): Log {
   return createLog({
     stream: process.stderr,
@@ -41,7 +41,7 @@ export function warningLog(): Log {
   });
 }
 
-/** The registries that the mirror would ask, with these lists of images; closed when `use` is done. */
+/** The registries as the mirror would use them, with these lists of images; closed when `use` ends. */
 export async function withRegistry<T>(
   { values }: LookupSettings,
   lists: readonly ListSpec[],
@@ -64,17 +64,18 @@ export async function withRegistry<T>(
 }
 
 const NEXT_STEPS: Readonly<Record<string, string>> = {
-  MANIFEST_UNKNOWN: 'Check the name and the tag.',
-  NAME_UNKNOWN: 'Check the name; a private image needs a login (docker login).',
+  MANIFEST_UNKNOWN: 'Check the image name and the tag.',
+  NAME_UNKNOWN: 'Check the image name; a private image needs a login (docker login).',
   UNAUTHORIZED: 'Log in to the registry (docker login), or check the name.',
   DENIED: 'Allow the registry with --upstream HOST, or check what your login may pull.',
   TOOMANYREQUESTS: 'The registry limits its clients: log in, or wait a while.',
 };
 
-/** A registry's failure as a person is told it, with the next step; anything else as it is. */
+/** A registry's failure as an error with a next step; any other error unchanged. */
 export function lookupFailure(cause: unknown, name: string): unknown {
   if (!(cause instanceof RegistryError)) return cause;
   const nextStep =
-    NEXT_STEPS[cause.code] ?? 'Is the registry reachable? --upstream HOST=URL names another way to it.';
+    NEXT_STEPS[cause.code] ??
+    'Check that this machine reaches the registry; --upstream HOST=URL names another endpoint.';
   return new UserError(`${name}: ${cause.message}`, { cause, nextStep });
 }

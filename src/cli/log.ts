@@ -4,7 +4,7 @@ import type { Log, LogFields, LogLevel } from '../lib/log.ts';
 import { jsonText } from '../lib/text.ts';
 import type { ServeSettings } from './serve/compose.ts';
 
-/** syslog's numbers, which journald reads from a `<N>` in front of a line. @see sd-daemon(3) */
+/** syslog's numbers, which journald reads from a `<N>` before a line. @see sd-daemon(3) */
 const PRIORITY: Readonly<Record<LogLevel, number>> = { error: 3, warning: 4, notice: 5, info: 6, debug: 7 };
 
 export type LogFormat = 'json' | 'text';
@@ -12,7 +12,7 @@ export type LogFormat = 'json' | 'text';
 interface LogOptions {
   readonly stream: Writable;
   readonly format: LogFormat;
-  /** The least severe level that is written. */
+  /** The least severe level to write. */
   readonly level: LogLevel;
   /** Lines go to journald: prefix each with its priority and leave the time to the journal. */
   readonly journal: boolean;
@@ -24,7 +24,7 @@ function singleLine(text: string): string {
   return text.replaceAll(/[\p{Cc}\p{Cf}\u2028\u2029]+/gu, ' ');
 }
 
-/** Somebody else's words may be part of a line, and are cut where nobody reads on. */
+/** Text from another party may be part of a line; it is cut to a readable length. */
 const VALUE_MAX_CHARACTERS = 2000;
 
 function cut(fields: LogFields): LogFields {
@@ -44,7 +44,7 @@ function formatText(message: string, fields: LogFields): string {
   return [message, ...pairs].join(' ');
 }
 
-/** A log that writes to `stream`, usually stderr: stdout belongs to answers. */
+/** A log that writes to `stream`, usually stderr: stdout is for answers. */
 export function createLog({ stream, format, level, journal, now }: LogOptions): Log {
   return (lineLevel, event, message, given = {}) => {
     if (PRIORITY[lineLevel] > PRIORITY[level]) return;
@@ -66,7 +66,7 @@ function isJournal(stream: string | undefined): boolean {
   return stream === `${dev}:${ino}`;
 }
 
-/** The log of the mirror: on standard error, for a person or for programs. */
+/** The mirror's log: on standard error, for people or for programs. */
 export function openServeLog({ values }: ServeSettings): Log {
   const { logFormat, logLevel } = values;
   const automatic = process.stderr.isTTY ? 'text' : 'json';

@@ -5,12 +5,15 @@ import { UserError } from './user-error.ts';
 const Time = v.pipe(v.string(), v.isoTimestamp());
 const Count = v.pipe(v.number(), v.integer(), v.minValue(0));
 
-/** What a mirror says of itself in `/status.json`, as programs may rely on it. */
+/** The part of `/status.json` that programs may rely on. */
 export const MIRROR_STATUS = v.object({
   version: v.pipe(v.string(), v.description('the version of the mirror')),
   startedAt: Time,
   hostName: v.optional(v.string()),
-  notReady: v.optional(v.pipe(v.string(), v.description('why nothing can be served; absent: it is ready'))),
+  sitePath: v.optional(
+    v.pipe(v.string(), v.description('the path of the site’s pages; absent where this mirror is no site’s')),
+  ),
+  notReady: v.optional(v.pipe(v.string(), v.description('why the mirror is not ready; absent: it is ready'))),
   warnings: v.optional(v.array(v.string()), []),
   profile: v.optional(
     v.pipe(
@@ -38,11 +41,11 @@ export const MIRROR_STATUS = v.object({
         verdict: v.pipe(
           v.picklist(PULL_VERDICTS),
           v.description(
-            'fitted: the entry demands hardware that this host has; generic: it demands none, others were passed over; ' +
-              'unchanged: no entry demands any; refused: no entry runs here; failed: the registry could not answer',
+            'fitted: the entry demands hardware that this host has; generic: the entry demands none, but others do; ' +
+              'unchanged: no entry demands any; refused: no entry runs on this host; failed: the registry did not answer',
           ),
         ),
-        digest: v.pipe(v.string(), v.description('of what was served; empty: nothing was')),
+        digest: v.pipe(v.string(), v.description('of the answer; empty: MetaHub sent none')),
         entry: v.optional(v.pipe(v.string(), v.description('what the chosen entry demands'))),
         reason: v.string(),
         notes: v.optional(v.array(v.string()), []),
@@ -60,7 +63,7 @@ export const MIRROR_STATUS = v.object({
     v.object({
       usedBytes: Count,
       limitBytes: Count,
-      trouble: v.optional(v.pipe(v.string(), v.description('why nothing new can be kept now'))),
+      trouble: v.optional(v.pipe(v.string(), v.description('why the cache stores nothing new now'))),
       results: v.pipe(
         v.record(v.string(), Count),
         v.description('requests: hit, coalesced, miss, bypass, stale'),
@@ -74,7 +77,7 @@ export const MIRROR_STATUS = v.object({
         requests: Count,
         failures: Count,
         failing: v.optional(
-          v.pipe(v.string(), v.description('the latest failure, when nothing succeeded since')),
+          v.pipe(v.string(), v.description('the latest failure, if no request has succeeded since')),
         ),
         meanMs: v.number(),
       }),
@@ -83,7 +86,9 @@ export const MIRROR_STATUS = v.object({
   reload: v.optional(
     v.object({
       at: Time,
-      refused: v.optional(v.pipe(v.string(), v.description('why nothing changed; absent: it was taken'))),
+      refused: v.optional(
+        v.pipe(v.string(), v.description('why MetaHub refused the reload; absent: it succeeded')),
+      ),
     }),
   ),
   connectionTests: v.optional(v.array(v.string()), []),
@@ -100,7 +105,7 @@ const ANSWER_MS = 5000;
 /** The last 200 answers with their reasons take a tenth of it. */
 const ANSWER_MAX_BYTES = 4 * 1024 * 1024;
 
-/** Why a request was not answered, in the words of the system. */
+/** Why a request was not answered, in the system's terms. */
 export function reasonOf(error: unknown): string {
   const { cause, message } = error as Error;
   if (!(cause instanceof Error)) return message;
@@ -120,7 +125,7 @@ async function boundedText(response: Response): Promise<string> {
 
 /**
  * A document of the mirror at `url`.
- * @throws {UserError} when nobody answers there, or something else than MetaHub
+ * @throws {UserError} when nothing answers there, or something that is not MetaHub
  */
 export async function fetchDocument<Schema extends v.GenericSchema>(
   url: string,
@@ -145,7 +150,7 @@ export async function fetchDocument<Schema extends v.GenericSchema>(
     const { success, output } = v.safeParse(schema, parseJson(answer.text));
     if (success) return output;
   }
-  throw new UserError(`what answers at ${url} is no MetaHub that shows ${path} (HTTP ${answer.status})`, {
+  throw new UserError(`what answers at ${url} is not a MetaHub that shows ${path} (HTTP ${answer.status})`, {
     nextStep: 'Name the mirror with --mirror URL, by an address or a name that it knows (--name).',
   });
 }

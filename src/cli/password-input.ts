@@ -2,13 +2,13 @@ import { createInterface } from 'node:readline/promises';
 import { Writable } from 'node:stream';
 import { UserError } from './user-error.ts';
 
-/** Longer input is no password, in bytes. */
+/** Longer input is not a password, in bytes. */
 const MAX_BYTES = 1024;
 
 export interface PasswordInput {
   /** Read the whole of stdin instead of asking: for scripts. */
   readonly fromStdin: boolean;
-  /** What it is for: `password of qnib`. */
+  /** The purpose of the password: `password of qnib`. */
   readonly what: string;
   /** Ask twice, because the input is not shown. */
   readonly confirm: boolean;
@@ -35,7 +35,7 @@ async function ask(what: string): Promise<string> {
   try {
     return await terminal.question('', { signal: stop.signal });
   } catch (cause) {
-    throw new UserError('given up: nothing was changed', { cause });
+    throw new UserError('cancelled: nothing was changed', { cause });
   } finally {
     terminal.close();
     process.stderr.write('\n');
@@ -57,7 +57,7 @@ export async function readPassword({ fromStdin, what, confirm }: PasswordInput):
   if (password === '') throw new UserError(`the ${what} is empty: nothing was changed`, { exitStatus: 2 });
   if (/[\r\n]/.test(password)) throw new UserError(`the ${what} must be one line`, { exitStatus: 2 });
   if (!fromStdin && confirm && (await ask(`${what}, again`)) !== password) {
-    throw new UserError('the two differ: nothing was changed', { nextStep: 'Type it again.' });
+    throw new UserError('the two passwords differ: nothing was changed', { nextStep: 'Type it again.' });
   }
   return password;
 }

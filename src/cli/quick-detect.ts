@@ -38,6 +38,8 @@ export async function quickDetect(
 }
 
 function parsed(words: readonly string[]) {
+  // Most calls have none, and Node.js loads its parser with the first.
+  if (words.length === 0) return { values: {}, positionals: [] };
   try {
     const given = parseArgs({ args: [...words], options: OPTIONS, allowPositionals: true });
     return given.positionals.length > 1 ? undefined : given;

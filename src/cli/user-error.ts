@@ -7,7 +7,7 @@ import { printable } from '../lib/text.ts';
  */
 export type ExitStatus = 1 | 2 | 3;
 
-/** A failure a person can act on: one line that says what, and one that says what to do next. */
+/** A failure that a person can act on: a line with the reason, and a line with the next step. */
 export class UserError extends Error {
   override readonly name = 'UserError';
   readonly nextStep: string | undefined;
@@ -20,7 +20,7 @@ export class UserError extends Error {
   }
 }
 
-/** What is wrong with the words of a person, not with the machine's state. */
+/** The command line is wrong, not the machine's state. */
 const MISWRITTEN: ReadonlySet<ConfigErrorCode> = new Set([
   'too-large',
   'syntax',
@@ -30,20 +30,20 @@ const MISWRITTEN: ReadonlySet<ConfigErrorCode> = new Set([
   'invalid-value',
 ]);
 
-/** The line that says what went wrong, and the one that says what to do next. */
-function told({ message, nextStep }: UserError | ConfigError): string {
+/** The line with the reason, and the line with the next step. */
+function textOf({ message, nextStep }: UserError | ConfigError): string {
   const hint = nextStep === undefined ? '' : `  ${printable(nextStep)}\n`;
   return `metahub: ${printable(message)}\n${hint}`;
 }
 
-/** Says on stderr what went wrong and what to do next; answers the exit status. */
+/** Prints the failure and the next step on stderr; answers the exit status. */
 export function reportError(error: unknown): number {
   if (error instanceof UserError) {
-    process.stderr.write(told(error));
+    process.stderr.write(textOf(error));
     return error.exitStatus;
   }
   if (error instanceof ConfigError) {
-    process.stderr.write([error, ...error.further].map(told).join(''));
+    process.stderr.write([error, ...error.further].map(textOf).join(''));
     return MISWRITTEN.has(error.code) ? 2 : 1;
   }
   const message = error instanceof Error ? error.message : String(error);
@@ -52,7 +52,7 @@ export function reportError(error: unknown): number {
   return 1;
 }
 
-/** `metahub detect | head -1` is no error of ours; a full disk is one, and is said as any other. */
+/** `metahub detect | head -1` is no error; a full disk is one, and is reported like any other. */
 export function endQuietlyWithReader(): void {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     process.exit(error.code === 'EPIPE' ? 0 : reportError(error));

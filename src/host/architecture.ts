@@ -76,10 +76,10 @@ function level(name: string, node: string, adds: string): Level {
   return { name, node, adds: adds === '' ? [] : adds.split(' ') };
 }
 
-/** Every level that the flags reach, lowest first; empty where an architecture has none. */
+/** Every level that the flags reach, lowest first; empty for an architecture without levels. */
 export function levelsOf(architecture: string, flags: Iterable<string>): readonly string[] {
   const has = new Set(flags);
-  // Kernels print SSE3 as pni, other systems as sse3 or not at all; SSSE3, which the same level asks for, contains it.
+  // Linux prints SSE3 as pni, other systems as sse3 or not at all; SSSE3, which the same level requires, contains it.
   if (has.has('ssse3')) has.add('pni');
   const reached: string[] = [];
   for (const { name, adds } of LEVELS[architecture] ?? []) {
@@ -93,22 +93,22 @@ export function levelsOf(architecture: string, flags: Iterable<string>): readonl
   return [...reached, ...ninth.map(({ name }) => name)];
 }
 
-/** The greatest level that the flags reach, `x86-64-v3` or `arm64-v8.2`; nothing where there is none. */
+/** The highest level that the flags reach, `x86-64-v3` or `arm64-v8.2`; undefined when they reach none. */
 export function levelOf(architecture: string, flags: Iterable<string>): string | undefined {
   return levelsOf(architecture, flags).at(-1);
 }
 
-/** The node of the family tree that stands for a level, `x86_64_v3` of `x86-64-v3`; nothing for an unknown level. */
+/** The node of the family tree for a level, `x86_64_v3` for `x86-64-v3`; undefined for an unknown level. */
 export function nodeOfLevel(name: string): string | undefined {
   return ALL_LEVELS.find((one) => one.name === name)?.node;
 }
 
-/** The level that a node of the family tree stands for; nothing for a node that is no level. */
+/** The level of a node of the family tree; undefined for a node that is not a level. */
 export function levelOfNode(node: string): string | undefined {
   return ALL_LEVELS.find((one) => one.node === node)?.name;
 }
 
-/** Nodes that stand for levels, of each architecture the greatest first. */
+/** Nodes that are levels; within each architecture the highest first. */
 export const LEVEL_NODES: readonly string[] = [...ALL_LEVELS].reverse().map(({ node }) => node);
 
 export interface VariantSubject {
@@ -135,7 +135,7 @@ const PROFILE_EXTENSIONS: readonly string[] = [
   'v zvfhmin zvbb zvkt zicond zcb zfa zawrs',
 ];
 
-/** Extensions that stand for several, or contain another. */
+/** Extensions that stand for several others, or contain another. */
 const IMPLIED_EXTENSIONS: Readonly<Record<string, string>> = {
   g: 'i m a f d',
   b: 'zba zbb zbs',
@@ -153,7 +153,7 @@ export function platformVariant(subject: VariantSubject): string | undefined {
     case 'amd64':
       return /^x86-64-(v\d)$/.exec(level ?? '')?.[1] ?? 'v1';
     case 'arm64':
-      // The first level has no minor in a variant: every arm64 image without one says v8.
+      // The first level has no minor version in a variant: every arm64 image without one is v8.
       return (/^arm64-(v[\d.]+)$/.exec(level ?? '')?.[1] ?? 'v8').replace(/^v8\.0$/, 'v8');
     case 'arm':
       return armVersion === undefined ? undefined : `v${armVersion}`;

@@ -19,15 +19,15 @@ import { allNodes, canonicalName } from './microarchitectures.ts';
 import type { GpuProfile, HostProfile } from './profile.ts';
 import { similarNames } from './why-not.ts';
 
-/** `--set nvcap:none`: the host has nothing of this kind. */
+/** `--set nvcap:none`: the host has no feature of this kind. */
 export const NOTHING = 'none';
 const OPERATING_SYSTEMS: ReadonlySet<string> = new Set(['linux', 'darwin', 'windows']);
 
 /**
- * The profile as if the host had these features. What was detected of a kind that is named is replaced; `cpu:X` brings
- * the ancestors, level, variant and flags that X has in the family tree; a CPU flag is added to those there are; the
- * value `none` takes a kind away.
- * @throws {Error} for a text that is no feature, or names no microarchitecture or two of them.
+ * The profile as if the host had these features. A named kind replaces what was detected of it. `cpu:X` brings the
+ * ancestors, level, variant and flags that X has in the family tree. A CPU flag is added to those detected. The value
+ * `none` removes a kind.
+ * @throws {Error} for a text that is not a feature, names no known microarchitecture, or names two.
  */
 export function withFeatures(profile: HostProfile, features: readonly string[]): HostProfile {
   const claims = claimsOf(features);
@@ -38,11 +38,14 @@ export function withFeatures(profile: HostProfile, features: readonly string[]):
 }
 
 /**
- * The profile of a machine known by its features alone. Without a CPU among them it has the baseline of the base's
- * architecture (amd64 on Linux by default) and runs nothing that demands more.
+ * The profile of a machine that is known by its features alone. Without a CPU among them it has the baseline of the
+ * base's architecture (amd64 on Linux by default) and runs nothing that demands more.
  * @throws {Error} as `withFeatures`.
  */
-export function profileOfFeatures(features: readonly string[], base?: HostProfile): HostProfile {
+export function profileOfFeatures(
+  features: readonly string[],
+  base?: Pick<HostProfile, 'platform'>,
+): HostProfile {
   const { os = 'linux', architecture = 'amd64' } = base?.platform ?? {};
   const bare: HostProfile = {
     platform: { os, architecture },
@@ -52,11 +55,11 @@ export function profileOfFeatures(features: readonly string[], base?: HostProfil
     warnings: [],
   };
   const assumed = withFeatures(withVariant(bare, levelPromisedBy(bare.cpu.microarchitecture)), features);
-  // Exactly what was claimed, as it was claimed: `match: exact` compares these with an entry's.
+  // The claims exactly as written: `match: exact` compares them with an entry's features.
   return { ...assumed, features: uniqueFeatures(features.map((text) => formatFeature(parsed(text)))) };
 }
 
-/** The values that are claimed of each kind, in the order in which they were given. */
+/** The claimed values of each kind, in the order given. */
 type Claims = ReadonlyMap<string, readonly string[]>;
 
 function claimsOf(features: readonly string[]): Claims {
@@ -77,11 +80,11 @@ function parsed(text: string): Feature {
   return feature;
 }
 
-/** A bare word is a CPU flag only if some CPU has it: a microarchitecture without its kind must not pass for one. */
+/** A bare word is a CPU flag only if some CPU has it: a microarchitecture without its kind must not count as one. */
 function refuseUnknownFlag(word: string): void {
   for (const { name } of allNodes()) if (flagsOf(name)?.has(word)) return;
   const meant = canonicalName(word) === undefined ? `cpuflag:${word}` : `cpu:${word}`;
-  throw new Error(`“${word}” is no CPU flag that is known; did you mean ${meant}?`);
+  throw new Error(`“${word}” is not a known CPU flag; did you mean ${meant}?`);
 }
 
 function withCpu(profile: HostProfile, claims: Claims): HostProfile {
@@ -109,7 +112,7 @@ function withCpu(profile: HostProfile, claims: Claims): HostProfile {
   );
 }
 
-/** A level beside a CPU is what its flags allow; alone it stands for a CPU that is just that. */
+/** Beside a CPU, a level is what its flags allow; alone, it means a CPU that has exactly this level. */
 function withLevel(profile: HostProfile, claims: Claims): HostProfile {
   const level = single(claims, 'level');
   if (level === undefined) return profile;
@@ -147,7 +150,7 @@ function withGpus(profile: HostProfile, claims: Claims): HostProfile {
 function withSystem(profile: HostProfile, claims: Claims): HostProfile {
   const kinds = [...claims.keys()].filter((kind) => !['cpu', 'level', 'cpuflag'].includes(kind));
   const stated = kinds.flatMap((kind) => (valuesOf(claims, kind) ?? []).map((value) => `${kind}:${value}`));
-  // A driver brings the CUDA that it runs, unless that is stated too.
+  // A driver implies the CUDA that it runs, unless CUDA is claimed too.
   const driver = single(claims, 'nvdriver');
   const follows = driver !== undefined && !claims.has('cuda');
   const implied = driver === undefined || driver === NOTHING || !follows ? [] : driverFeatures(driver);
@@ -166,7 +169,7 @@ function cpuNamed(name: string): HostProfile['cpu'] {
   };
 }
 
-/** The greatest level that a node's ancestors promise. */
+/** The highest level among a node's ancestors. */
 function levelPromisedBy(name: string): string | undefined {
   const node = LEVEL_NODES.find((one) => isAncestorOrSelf(one, name));
   return node === undefined ? undefined : levelOfNode(node);
@@ -198,7 +201,7 @@ function replaceKinds(
   return { ...profile, features: uniqueFeatures([...kept, ...features]) };
 }
 
-/** The values claimed of a kind; an empty list for `none`, nothing when the kind is not claimed. */
+/** The claimed values of a kind; an empty list for `none`, undefined when the kind is not claimed. */
 function valuesOf(claims: Claims, kind: string): readonly string[] | undefined {
   return claims.get(kind)?.filter((value) => value !== NOTHING);
 }

@@ -4,20 +4,20 @@ import { OTHER_COMPILER_FLAGS } from './data/compilers-other.ts';
 import { X86_COMPILER_FLAGS } from './data/compilers-x86.ts';
 import type { CompilerRow } from './data/rows.ts';
 
-/** A compiler of the tables, and the oldest version that is meant. */
+/** A compiler of the tables, and the oldest version to build with. */
 export interface Compiler {
   readonly name: string;
-  /** `12.3`; the newest that is known when not said. */
+  /** `12.3`; the newest known version when not given. */
   readonly version?: string;
 }
 
 export interface CompilerFlags {
   readonly flags: string;
-  /** What they build for: the host, or the best of what it runs that this version knows. */
+  /** The microarchitecture that the flags build for: the host's, or the best compatible one that this version knows. */
   readonly microarchitecture: string;
 }
 
-/** What the programs are called -> the compiler of the tables. */
+/** Names of programs -> the compiler in the tables. */
 const PROGRAMS: Readonly<Record<string, string>> = {
   'g++': 'gcc',
   gfortran: 'gcc',
@@ -37,13 +37,13 @@ const PROGRAMS: Readonly<Record<string, string>> = {
 
 const ROWS: readonly CompilerRow[] = [...X86_COMPILER_FLAGS, ...ARM_COMPILER_FLAGS, ...OTHER_COMPILER_FLAGS];
 
-/** Names that `parseCompiler` takes, the tables' own first. */
+/** Names that `parseCompiler` accepts, the tables' own first. */
 export const COMPILER_NAMES: readonly string[] = [
   ...new Set(ROWS.map(([, compiler]) => compiler)),
   ...Object.keys(PROGRAMS),
 ];
 
-/** Parses `gcc@12.3`, `icx`, `nvc@24.1`; nothing for a compiler that no table has or a version that is none. */
+/** Parses `gcc@12.3`, `icx`, `nvc@24.1`; undefined for an unknown compiler or a malformed version. */
 export function parseCompiler(written: string): Compiler | undefined {
   const [, program = '', version] = /^([a-z+-]+)(?:@(\d+(?:\.\d+)*))?$/.exec(written) ?? [];
   const name = PROGRAMS[program] ?? program;
@@ -52,8 +52,8 @@ export function parseCompiler(written: string): Compiler | undefined {
 }
 
 /**
- * The flags with which a compiler builds for a host, given all that it runs, best first. A version is read as its first
- * release (`12` as `12.0`), so that the flags work with every later one.
+ * The flags with which a compiler builds for a host, given everything the host runs, best first. A version means its
+ * first release (`12` means `12.0`), so that the flags work with every later one.
  */
 export function flagsForHost(compatible: readonly string[], compiler: Compiler): CompilerFlags | undefined {
   for (const microarchitecture of compatible) {

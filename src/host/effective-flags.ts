@@ -7,17 +7,17 @@ import { flagSet } from './microarchitectures.ts';
 /** The flags that programs may rely on, and where they differ from what the kernel prints. */
 export interface EffectiveFlags {
   readonly flags: readonly string[];
-  /** Not printed, but the CPU has them: its model does, and its kernel could not print them. */
+  /** Not printed, but present: the CPU's model has them, and its kernel cannot print them. */
   readonly assumed: readonly string[];
-  /** Printed, but without a flag that they need. */
+  /** Printed, but without a flag that they depend on. */
   readonly ignored: readonly string[];
 }
 
 /**
- * What the printed flags of an x86 CPU come to. A flag without those that it depends on does not count: its instructions
- * trap. A flag that the kernel is too old to print counts when the model has it and no hypervisor hides it.
+ * The flags of an x86 CPU that programs may use. A flag without its dependencies does not count: its instructions trap.
+ * A flag that the kernel is too old to print counts when the model has it and no hypervisor hides it.
  *
- * @param system of which the kernel's release counts, and whether the machine is virtual
+ * @param system supplies the kernel's release and whether the machine is virtual
  */
 export function effectiveFlags(
   cpu: CpuFacts,
@@ -42,7 +42,7 @@ export function effectiveCpu({ cpu, architecture, system }: HostFacts): CpuFacts
   return { ...cpu, flags: effectiveFlags(cpu, architecture, system).flags };
 }
 
-/** Without the flags whose dependencies are not there; theirs go too. */
+/** The flags whose dependencies are all present, transitively. */
 function withoutUnmet(flags: ReadonlySet<string>): ReadonlySet<string> {
   const kept = new Set(flags);
   for (let before = -1; before !== kept.size; ) {
@@ -62,10 +62,10 @@ function unprintedFlags(
   const model = nodeOfModel(cpu);
   // A hypervisor may hide itself from the CPU's flags (QEMU: -cpu host,-hypervisor); its firmware tables still name it.
   if (virtual === true) return [];
-  // WSL 1 prints what Windows reports, under a release that is none of Linux.
+  // WSL 1 prints what Windows reports, under a release number that Linux never had.
   if (model === undefined || printed.has('hypervisor') || /microsoft/i.test(kernel ?? '')) return [];
   const release = parseVersion(kernel ?? '');
-  // A kernel that prints one of them prints them all.
+  // A kernel that prints one of them prints all of them.
   const printsAll = NEVER_PRINTED.some((flag) => printed.has(flag));
   return [...(flagSet(model) ?? [])].filter((flag) => {
     if (printed.has(flag)) return false;
@@ -77,7 +77,7 @@ function unprintedFlags(
 
 type Release = ReturnType<typeof parseVersion>;
 
-/** An unknown release counts as one that has been looked at: captures seldom contain it. */
+/** An unknown release counts as checked: captures seldom contain it. */
 function isAtMost(release: Release, last: string): boolean {
   return release === undefined || compareVersions(release.slice(0, 2), parseVersion(last) ?? []) <= 0;
 }

@@ -1,6 +1,6 @@
 /**
- * What the probes read, unjudged. A fact that could not be read is absent; why is a warning beside the facts, never a
- * guess among them.
+ * What the probes read, before anything is derived from it. An unreadable fact is absent; a warning beside the facts
+ * says why. Facts contain no guesses.
  */
 export interface HostFacts {
   /** GOOS: `linux`, `darwin`, `windows`. */
@@ -9,10 +9,13 @@ export interface HostFacts {
   readonly architecture: string;
   readonly cpu: CpuFacts;
   readonly gpus: readonly GpuFacts[];
-  /** Vendor, device and class of the PCI functions, each kind once: `10de:2330:0302`; absent where there is no PCI bus to read. */
+  /**
+   * Vendor, device and class of the PCI functions, each kind once: `10de:2330:0302`; absent when there is no PCI bus to
+   * read.
+   */
   readonly pci?: readonly string[];
   readonly system: SystemFacts;
-  /** Feature lines of the operator's own (`features.d`), verbatim `key=value` or `kind:value`. */
+  /** The operator's own feature lines (`features.d`), verbatim `key=value` or `kind:value`. */
   readonly local: readonly string[];
 }
 
@@ -52,7 +55,7 @@ export interface GpuFacts {
   readonly gfxTarget?: string;
   /** Other makers: the value of `accel:` that it brings, `habana-gaudi2`. */
   readonly accel?: string;
-  /** A discrete card, or part of a system on a chip (Jetson), whose code is not interchangeable with it. */
+  /** True for a part of a system on a chip (Jetson), whose code does not run on a discrete card, nor the reverse. */
   readonly integrated?: boolean;
   readonly mig?: boolean;
 }
@@ -60,10 +63,10 @@ export interface GpuFacts {
 /** Everything else that features are derived from. */
 export interface SystemFacts {
   readonly nvidiaDriver?: string;
-  /** The greatest CUDA that the driver runs, where it says so itself: `13.5`. */
+  /** The highest CUDA version that the driver reports itself: `13.5`. */
   readonly cuda?: string;
   readonly kernel?: string;
-  /** The firmware tables are a hypervisor's. Absent also where they cannot be read. */
+  /** True when a hypervisor wrote the firmware tables. Absent when they cannot be read. */
   readonly virtual?: true;
   readonly glibc?: string;
   readonly osId?: string;

@@ -8,16 +8,16 @@ export interface Feature {
 }
 
 const KIND = /^[A-Za-z][\w./-]*$/;
-/** Printable and without white space: a feature is one word on a line, in a label and in a list of them. */
+/** Printable, without white space: a feature is one word on a line, in a label and in a list. */
 const VALUE = /^[!-~]+$/;
 const BARE_FLAG = /^[a-z][a-z0-9_.]*$/;
 const X86_LEVEL = /^x86[-_]64[-_]v([1-4])$/;
 const ARM_LEVEL = /^arm64[-_]v(\d+(?:\.\d+)?)$/;
 
 /**
- * Parses `cpu:zen4`, `nvcap=9.0` (node-feature-discovery's spelling), a level `x86-64-v3` or `arm64-v8.2`, or a bare CPU
- * flag `avx2`; nothing when the text is none of them. Values are not judged: that a microarchitecture exists is for the
- * family tree to say.
+ * Parses `cpu:zen4`, `nvcap=9.0` (node-feature-discovery's spelling), a level `x86-64-v3` or `arm64-v8.2`, or a bare
+ * CPU flag `avx2`; undefined for any other text. It does not check values: only the family tree knows which
+ * microarchitectures exist.
  */
 export function parseFeature(text: string): Feature | undefined {
   const written = text.trim();
@@ -84,13 +84,15 @@ const CUDA_BY_BRANCH: readonly (readonly [branch: number, cuda: string])[] = [
   [384, '9.0'],
 ];
 
-/** Whether a driver is newer than the table: then it runs at least the newest CUDA here, and nvidia-smi knows what more. */
+/**
+ * True when a driver is newer than the table: it runs at least the newest CUDA listed here; only nvidia-smi knows more.
+ */
 export function isNewerThanTable(driver: string): boolean {
   const [newest] = CUDA_BY_BRANCH[0] ?? [0];
   return Number.parseInt(driver, 10) > newest;
 }
 
-/** The greatest CUDA that a driver (`535.104.05`) runs, at least; nothing for a driver older than CUDA 9. */
+/** The highest CUDA version that a driver (`535.104.05`) is known to run; undefined for a driver older than CUDA 9. */
 export function greatestCuda(driver: string): string | undefined {
   const branch = Number.parseInt(driver, 10);
   return CUDA_BY_BRANCH.find(([first]) => branch >= first)?.[1];
@@ -100,7 +102,7 @@ export function greatestCuda(driver: string): string | undefined {
 export interface InstanceType {
   /** `c5`, `n2`, `Standard_D4s_v3`. */
   readonly type: string;
-  /** `9xl`, `metal`, `standard-8`; Azure writes no size apart. */
+  /** `9xl`, `metal`, `standard-8`; Azure has no separate size. */
   readonly size?: string;
 }
 
@@ -115,7 +117,7 @@ export function parseInstanceType(name: string): InstanceType {
   return { type: name };
 }
 
-/** The order in which features are listed; kinds of the operator's own follow as they were written. */
+/** The order of features in a list; an operator's own kinds follow as written. */
 const KINDS_IN_ORDER: readonly string[] = [
   'cpu',
   'level',
@@ -139,18 +141,18 @@ const KINDS_IN_ORDER: readonly string[] = [
   'instHT',
 ];
 
-/** Can detection find features of this kind? Others are an operator's own. */
+/** True when detection can find features of this kind; other kinds are an operator's own. */
 export function isDetectedKind(kind: string): boolean {
   return KINDS_IN_ORDER.includes(kind);
 }
 
-/** Kinds whose values are versions: an image asks for a least version, or for a range. */
+/** Kinds whose values are versions: an image demands a minimum version, or a range. */
 export const VERSION_KINDS: ReadonlySet<string> = new Set(['cuda', 'nvdriver', 'kernel', 'glibc']);
 
-/** What the CPU is comes from the CPU: a file that claims otherwise would send a host code that it cannot run. */
+/** Only the CPU itself says what it is: a file that claims otherwise would send a host code that it cannot run. */
 const MEASURED_KINDS: ReadonlySet<string> = new Set(['cpu', 'level', 'cpuvendor', 'cpuflag']);
 
-/** The features of facts beside the microarchitecture and its level. */
+/** The features that follow from facts, besides the microarchitecture and its level. */
 export function hostFeatures({ os, cpu, gpus, system }: HostFacts): readonly string[] {
   return [
     ...(cpu.vendor === 'generic' ? [] : [`cpuvendor:${cpu.vendor.replaceAll(/\s+/g, '-')}`]),
@@ -167,10 +169,13 @@ export function hostFeatures({ os, cpu, gpus, system }: HostFacts): readonly str
   ];
 }
 
-/** Makers whose GPUs `gpu:` names; an accelerator of any other maker is an `accel:`. */
+/** Vendors that `gpu:` names; an accelerator of any other vendor is an `accel:`. */
 const GPU_MAKERS: ReadonlySet<string> = new Set(['nvidia', 'amd', 'intel']);
 
-/** `gpu:intel`, `accel:intel-battlemage`, `jetson:jp6`. What a value says in general (`intel-xpu`) is implied, not listed. */
+/**
+ * `gpu:intel`, `accel:intel-battlemage`, `jetson:jp6`. The general value of a device (`intel-xpu`) is implied, not
+ * listed.
+ */
 function acceleratorFeatures(gpus: readonly GpuFacts[], system: SystemFacts): readonly string[] {
   const { accelerators = [], graphics = [], jetpack } = system;
   const makers = gpus.map(({ vendor }) => vendor).filter((vendor) => GPU_MAKERS.has(vendor));
@@ -182,7 +187,7 @@ function acceleratorFeatures(gpus: readonly GpuFacts[], system: SystemFacts): re
   ];
 }
 
-/** `nvdriver:535.104.05` and the greatest `cuda:` that it runs. */
+/** `nvdriver:535.104.05` and the highest `cuda:` that it runs. */
 export function driverFeatures(driver: string | undefined, cuda?: string): readonly string[] {
   if (driver === undefined) return [];
   return [`nvdriver:${driver}`, ...feature('cuda', cuda ?? greatestCuda(driver))];
@@ -194,7 +199,10 @@ function instanceFeatures({ instanceType, smt }: SystemFacts): readonly string[]
   return [`instType:${type}`, ...feature('instSize', size), ...feature('instHT', onOff(smt))];
 }
 
-/** The operator's own feature lines, canonical; lines that are none, or claim what was measured, become warnings. */
+/**
+ * The operator's own feature lines, canonical; a malformed line, or one that claims what was measured, becomes a
+ * warning.
+ */
 export function claimedFeatures(lines: readonly string[]): {
   readonly features: readonly string[];
   readonly warnings: readonly string[];
@@ -206,9 +214,7 @@ export function claimedFeatures(lines: readonly string[]): {
     if (claimed === undefined) {
       warnings.push(`the local feature ${JSON.stringify(line)} is not key=value: it is left out`);
     } else if (MEASURED_KINDS.has(claimed.kind)) {
-      warnings.push(
-        `the local feature ${line} is left out: what the CPU is was measured; --set overrides it`,
-      );
+      warnings.push(`the local feature ${line} is left out: the CPU was measured; --set overrides it`);
     } else {
       features.push(formatFeature(claimed));
     }

@@ -14,18 +14,18 @@ import {
   words,
 } from './microarchitectures.ts';
 
-/** What a CPU is, by the family tree. */
+/** Where a CPU stands in the family tree. */
 export interface Identification {
   /** The closest node: `zen4`. The architecture's root when nothing more is known. */
   readonly microarchitecture: string;
-  /** Every node whose code the CPU runs, best first, `microarchitecture` itself leading. */
+  /** Every node whose code the CPU runs, best first, beginning with `microarchitecture`. */
   readonly compatible: readonly string[];
-  /** Where the flags fall short of what the CPU is sold as. */
+  /** Flags that the CPU's model has but that are missing. */
   readonly warnings: readonly string[];
 }
 
 export interface IdentifyOptions {
-  /** Answer as archspec does: its nodes only, and every flag that it names is demanded. */
+  /** Answer as archspec does: only its nodes, and every flag that it lists is required. */
   readonly strictArchspec?: boolean | undefined;
 }
 
@@ -34,24 +34,23 @@ export function familyOf(name: string): string {
   return rootOf(name);
 }
 
-/** The nodes whose code this one runs, itself not among them, best first and the root last. */
+/** The nodes whose code this one runs, without itself, best first and the root last. */
 export function ancestorsOf(name: string): readonly string[] {
   return [...ancestorSet(name)].sort(compareMicroarchitectures);
 }
 
-/** Whether code for `ancestor` runs on `node`; both canonical names. */
+/** True when code for `ancestor` runs on `node`; both are canonical names. */
 export function isAncestorOrSelf(ancestor: string, node: string): boolean {
   return ancestor === node || ancestorSet(node).has(ancestor);
 }
 
 /**
- * What archspec calls a microarchitecture, in whose names other tools speak: of it and its ancestors the best that archspec has, a
- * vendor's own before a level. Undefined of a family that it lacks.
+ * What archspec calls a microarchitecture, in whose names other tools speak: of it and its ancestors the best that archspec has.
+ * Undefined of a family that it lacks.
  */
 export function archspecName(microarchitecture: string): string | undefined {
   const line = [microarchitecture, ...ancestorsOf(microarchitecture)];
-  const known = line.filter((name) => findNode(name)?.isReference === true);
-  return known.find((name) => name === microarchitecture || vendorOf(name) !== 'generic') ?? known[0];
+  return line.find((name) => findNode(name)?.isReference === true);
 }
 
 /** `GenuineIntel`; `generic` of a level, a root and an unknown name. */
@@ -59,14 +58,14 @@ export function vendorOf(name: string): string {
   return findNode(name)?.vendor ?? 'generic';
 }
 
-/** Every flag that a CPU of a node has, in the kernel's spelling; nothing for an unknown name. */
+/** Every flag of a CPU of a node, in the kernel's spelling; undefined for an unknown name. */
 export function flagsOf(name: string): ReadonlySet<string> | undefined {
   return flagSet(name);
 }
 
 /**
- * Sorts the better first: a descendant before its ancestor; of the incomparable the one with more ancestors, then with
- * more flags, then the later name.
+ * Sorts the better node first: a descendant before its ancestor; otherwise the one with more ancestors, then with more
+ * flags, then the later name.
  */
 export function compareMicroarchitectures(a: string, b: string): number {
   const byAncestors = ancestorSet(b).size - ancestorSet(a).size;
@@ -76,7 +75,7 @@ export function compareMicroarchitectures(a: string, b: string): number {
   return a === b ? 0 : a < b ? 1 : -1;
 }
 
-/** The node that a CPU is, and all that it runs: judged by its flags, with part and model numbers as evidence. */
+/** The node of a CPU, and all nodes whose code it runs: its flags decide, part and model numbers are evidence. */
 export function identify(
   facts: CpuFacts,
   architecture: string,
@@ -116,8 +115,7 @@ function choose(ranked: readonly string[], { cpu, family, judge, strictArchspec 
   const floor = family === 'aarch64' ? family : greatest;
   const ofVendor = ranked.flatMap((name) => {
     const node = findNode(name);
-    const isOwn = node !== undefined && node.vendor !== 'generic' && node.vendor === cpu.vendor;
-    return isOwn && isAncestorOrSelf(floor, name) ? [node] : [];
+    return node?.vendor === cpu.vendor && isAncestorOrSelf(floor, name) ? [node] : [];
   });
   if (strictArchspec) return (ofVendor.find(judge.hasCore) ?? ofVendor[0])?.name ?? greatest;
   if (family !== 'aarch64') return ofVendor[0]?.name ?? greatest;
@@ -175,8 +173,7 @@ export function withCoreVendor(cpu: CpuFacts): CpuFacts {
 }
 
 /** What family, model and stepping say that this CPU is: evidence beside the flags, never above them. */
-export function nodeOfModel({ vendor, family, model, stepping }: CpuFacts): string | undefined {
-  if (family === undefined || model === undefined) return undefined;
+export function nodeOfModel({ vendor, family, model = Number.NaN, stepping }: CpuFacts): string | undefined {
   const rows = X86_MODELS[`${vendor}/${family}`];
   const found = rows?.find(([first, last]) => first <= model && model <= last)?.[2];
   if (found !== 'skylake_avx512' || stepping === undefined || stepping < 5) return found;
@@ -207,18 +204,25 @@ export function createJudge(cpu: CpuFacts, architecture: string, strictArchspec 
   if (has.has('ssse3') || (has.has('pni') && !strictArchspec)) has.add('sse3');
   const levelNodes = new Set(levelsOf(architecture, has).map(nodeOfLevel));
   const model = nodeOfModel(cpu);
-  const apple = cpu.vendor === 'Apple' ? /^Apple (M\d+)/.exec(cpu.modelName ?? '')?.[1] : undefined;
+  const apple = /^Apple (M\d+)/.exec(cpu.modelName ?? '')?.[1];
   const demanded = strictArchspec ? referenceFlagSet : requiredFlagSet;
 
   const missingFlags = ({ name }: MicroarchitectureNode): readonly string[] =>
     [...(demanded(name) ?? [])].filter((flag) => !has.has(flag));
 
+  const hasFlags = ({ name }: MicroarchitectureNode): boolean => {
+    for (const flag of demanded(name) ?? []) if (!has.has(flag)) return false;
+    return true;
+  };
+
   const missingIdleFlags = (node: MicroarchitectureNode): readonly string[] => {
-    if (strictArchspec || !isDistinguishedByIdleFlags(node)) return [];
+    if (strictArchspec) return [];
     if (model !== undefined && (model === node.name || ancestorSet(model).has(node.name))) return [];
-    return [...(flagSet(node.name) ?? [])].filter(
-      (flag) => !has.has(flag) && demanded(node.name)?.has(flag) !== true,
+    const required = demanded(node.name);
+    const missing = [...(flagSet(node.name) ?? [])].filter(
+      (flag) => !has.has(flag) && required?.has(flag) !== true,
     );
+    return missing.length > 0 && isDistinguishedByIdleFlags(node) ? missing : [];
   };
 
   const agrees = (node: MicroarchitectureNode): boolean => {
@@ -235,11 +239,11 @@ export function createJudge(cpu: CpuFacts, architecture: string, strictArchspec 
 
   const runs = (node: MicroarchitectureNode): boolean => {
     if (strictArchspec && !node.isReference) return false;
-    if (rootOf(node.name) !== family) return false;
     if (node.vendor !== 'generic' && node.vendor !== cpu.vendor) return false;
+    if (rootOf(node.name) !== family) return false;
     // macOS names the chip and hides nothing, but does not name every flag.
     if (apple !== undefined && node.vendor === 'Apple') return isAppleAtMost(node.name, apple);
-    return agrees(node) && missingFlags(node).length === 0;
+    return hasFlags(node) && agrees(node);
   };
 
   const partsOf = ({ evidence: { part, otherParts = '' } }: MicroarchitectureNode): readonly string[] => [

@@ -4,17 +4,17 @@ import { OTHER_NODES } from './data/other.ts';
 import type { Evidence, NodeRow } from './data/rows.ts';
 import { IDLE_FLAGS, IDLE_FLAGS_BY_VENDOR, X86_NODES } from './data/x86.ts';
 
-/** A microarchitecture: what it adds to its parents, and what distinguishes it. */
+/** A microarchitecture: what it adds to its parents, and what distinguishes it from others. */
 export interface MicroarchitectureNode {
   readonly name: string;
   readonly parents: readonly string[];
   readonly vendor: string;
-  /** What it adds to its parents, as archspec has it. */
+  /** The flags that it adds to its parents', as archspec lists them. */
   readonly addedFlags: readonly string[];
   /** Flags that its code uses though archspec does not name them. */
   readonly extraFlags: readonly string[];
   readonly evidence: Evidence;
-  /** archspec has it too. */
+  /** True when archspec has it too. */
   readonly isReference: boolean;
 }
 
@@ -38,7 +38,7 @@ function nodeOf([name, parents, vendor, flags, evidence = {}]: NodeRow, isRefere
   };
 }
 
-/** The words of a space separated list; none of an empty one. */
+/** The words of a space-separated list; an empty list for an empty text. */
 export function words(list: string): readonly string[] {
   return list === '' ? [] : list.split(' ');
 }
@@ -53,72 +53,69 @@ export function allNodes(): Iterable<MicroarchitectureNode> {
   return NODES.values();
 }
 
-const ancestorSets = new Map<string, ReadonlySet<string>>();
-const flagSets = new Map<string, ReadonlySet<string>>();
-const referenceFlagSets = new Map<string, ReadonlySet<string>>();
-const requiredFlagSets = new Map<string, ReadonlySet<string>>();
-
-/** The nodes above one, itself not among them; empty for a root and for an unknown name. */
-export function ancestorSet(name: string): ReadonlySet<string> {
-  const known = ancestorSets.get(name);
-  if (known !== undefined) return known;
-  const found = new Set<string>(NODES.get(name)?.parents);
-  for (const ancestor of found) for (const parent of NODES.get(ancestor)?.parents ?? []) found.add(parent);
-  ancestorSets.set(name, found);
-  return found;
+/** A function of nodes, by name, that works each answer out once; undefined for an unknown name. */
+function ofNode<Value>(compute: (node: MicroarchitectureNode) => Value): (name: string) => Value | undefined {
+  const answers = new Map<string, Value>();
+  return (name) => {
+    const known = answers.get(name);
+    if (known !== undefined) return known;
+    const node = NODES.get(name);
+    if (node === undefined) return undefined;
+    const answer = compute(node);
+    answers.set(name, answer);
+    return answer;
+  };
 }
+
+const NOTHING: ReadonlySet<string> = new Set();
+
+const ancestorsOfNode = ofNode(({ parents }) => {
+  const found = new Set(parents);
+  for (const ancestor of found) for (const parent of NODES.get(ancestor)?.parents ?? []) found.add(parent);
+  return found;
+});
+
+/** The nodes above one, without itself; empty for a root and for an unknown name. */
+export function ancestorSet(name: string): ReadonlySet<string> {
+  return ancestorsOfNode(name) ?? NOTHING;
+}
+
+const rootOfNode = ofNode(({ name, parents: [parent] }): string =>
+  parent === undefined ? name : rootOf(parent),
+);
 
 /** The node above all others of its family, `x86_64` of `zen4`; the name itself when it is a root or unknown. */
 export function rootOf(name: string): string {
-  const parent = NODES.get(name)?.parents[0];
-  return parent === undefined ? name : rootOf(parent);
+  return rootOfNode(name) ?? name;
 }
 
-/** Every flag that a CPU of this node has, its ancestors' included; nothing for an unknown name. */
-export function flagSet(name: string): ReadonlySet<string> | undefined {
-  return collect(name, flagSets, ({ addedFlags, extraFlags }) => [...addedFlags, ...extraFlags]);
-}
+/** Every flag of a CPU of this node, its ancestors' included; undefined for an unknown name. */
+export const flagSet = ofNode((node) =>
+  collect(node, ({ addedFlags, extraFlags }) => [...addedFlags, ...extraFlags]),
+);
 
 /** The flags that archspec demands of a node. */
-export function referenceFlagSet(name: string): ReadonlySet<string> | undefined {
-  return collect(name, referenceFlagSets, ({ addedFlags }) => addedFlags);
-}
+export const referenceFlagSet = ofNode((node) => collect(node, ({ addedFlags }) => addedFlags));
 
-/** The flags without which a CPU cannot run a node's code: all but the idle ones. Nothing for an unknown name. */
-export function requiredFlagSet(name: string): ReadonlySet<string> | undefined {
-  const known = requiredFlagSets.get(name);
-  if (known !== undefined) return known;
-  const node = NODES.get(name);
-  const all = flagSet(name);
-  if (node === undefined || all === undefined) return undefined;
+/** The flags without which a CPU cannot run a node's code: all but the idle ones. Undefined for an unknown name. */
+export const requiredFlagSet = ofNode((node): ReadonlySet<string> => {
   const idle = idleFlags(node);
-  const required = new Set([...all].filter((flag) => !idle.has(flag)));
-  requiredFlagSets.set(name, required);
-  return required;
-}
+  return new Set([...(flagSet(node.name) ?? [])].filter((flag) => !idle.has(flag)));
+});
 
 function collect(
-  name: string,
-  sets: Map<string, ReadonlySet<string>>,
+  node: MicroarchitectureNode,
   flagsOfNode: (node: MicroarchitectureNode) => readonly string[],
-): ReadonlySet<string> | undefined {
-  const known = sets.get(name);
-  if (known !== undefined) return known;
-  const node = NODES.get(name);
-  if (node === undefined) return undefined;
-  const flags = new Set(flagsOfNode(node));
-  for (const ancestor of ancestorSet(name)) {
-    const above = NODES.get(ancestor);
-    for (const flag of above === undefined ? [] : flagsOfNode(above)) flags.add(flag);
-  }
+): ReadonlySet<string> {
+  const line = [node.name, ...ancestorSet(node.name)].map(findNode).filter((one) => one !== undefined);
+  const flags = new Set(line.flatMap(flagsOfNode));
   // Where the table names ssse3 it leaves sse3 to be implied, as the count of flags decides between equals.
   if (flags.has('ssse3')) flags.delete('sse3');
-  sets.set(name, flags);
   return flags;
 }
 
 /**
- * ARM: flags that describe the kernel (`cpuid`, `evtstrm`), of a control bit (`ssbs`) and of a hint (`dgh`). Compilers emit
+ * ARM: flags that describe the kernel (`cpuid`, `evtstrm`), a control bit (`ssbs`) or a hint (`dgh`). Compilers emit
  * nothing for them.
  */
 const IDLE_ARM_FLAGS = ['cpuid', 'evtstrm', 'ssbs', 'dgh'];
@@ -133,20 +130,20 @@ function idleFlags({ name, vendor }: MicroarchitectureNode): ReadonlySet<string>
 }
 
 /**
- * Whether idle flags alone distinguish a node from an ancestor of its vendor: then a CPU that does not print
- * them is this node only when its model number says so.
+ * Whether idle flags alone distinguish a node from a parent. Then a CPU that does not print them is this node only when
+ * its model number says so.
  */
-export function isDistinguishedByIdleFlags({ name, parents, vendor }: MicroarchitectureNode): boolean {
-  const [all, required] = [flagSet(name), requiredFlagSet(name)];
+export function isDistinguishedByIdleFlags({ name, parents }: MicroarchitectureNode): boolean {
+  const [all, required] = [flagSet(name) ?? NOTHING, requiredFlagSet(name) ?? NOTHING];
   return parents.some((parent) => {
-    if (NODES.get(parent)?.vendor !== vendor || vendor === 'generic') return false;
-    const adds = [...(all ?? [])].filter((flag) => flagSet(parent)?.has(flag) !== true);
-    return adds.length > 0 && adds.every((flag) => required?.has(flag) !== true);
+    const inherited = flagSet(parent) ?? NOTHING;
+    const adds = [...all].filter((flag) => !inherited.has(flag));
+    return adds.length > 0 && !adds.some((flag) => required.has(flag));
   });
 }
 
 /**
- * What authors and compilers write -> the node whose code it is. A name of GCC's that differs from the table's only by
+ * What authors and compilers write -> the node that the code is for. A GCC name that differs from the table's only by
  * `-` for `_` needs no line here.
  * @see https://gcc.gnu.org/onlinedocs/gcc/x86-Options.html
  * @see https://gcc.gnu.org/onlinedocs/gcc/AArch64-Options.html
@@ -163,7 +160,7 @@ const ALIASES: Readonly<Record<string, string>> = {
   core_avx2: 'haswell',
   kabylake: 'skylake',
   coffeelake: 'skylake',
-  // As machine types of 2019 spell it.
+  // The spelling of MetaHub's first machine types.
   coffelake: 'skylake',
   whiskeylake: 'skylake',
   amberlake: 'skylake',
@@ -230,15 +227,17 @@ const ALIASES: Readonly<Record<string, string>> = {
   spacemit_x60: 'x60',
 };
 
-/** The table's name for what an author wrote (`znver3`, `skylake-avx512`, `x86-64-v3`); nothing for an unknown name. */
+/**
+ * The table's name for what an author wrote (`znver3`, `skylake-avx512`, `x86-64-v3`); undefined for an unknown name.
+ */
 export function canonicalName(written: string): string | undefined {
   const name = written.trim().toLowerCase();
   const plain = name.replaceAll('-', '_');
   // GCC writes armv8.2-a where the table has armv8.2a.
-  const versioned = name.replace(/^(armv\d+\.\d+)-a$/, '$1a');
+  const versioned = name.replace('-a', 'a');
   const node = [name, plain, versioned].find((spelling) => findNode(spelling) !== undefined);
   return node ?? (Object.hasOwn(ALIASES, plain) ? ALIASES[plain] : undefined);
 }
 
-/** Every spelling that `canonicalName` knows by heart. */
+/** Every alias that `canonicalName` has in its table. */
 export const ALIAS_NAMES: readonly string[] = Object.keys(ALIASES);

@@ -1,15 +1,15 @@
 import { NFD_ARM64, NFD_X86 } from './data/nfd-cpuid.ts';
 import type { HostProfile } from './profile.ts';
 
-/** An element's value: text; `null` when it is known not to be there; undefined when this host cannot tell. */
+/** The value of an element: text; `null` when it is known to be absent; undefined when this host cannot tell. */
 export type NfdValue = string | null | undefined;
 
-/** One feature of node-feature-discovery, as far as a profile can tell it. */
+/** One feature of node-feature-discovery, as far as a profile can answer for it. */
 export interface NfdFeature {
   readonly valueOf: (name: string) => NfdValue;
-  /** The elements that are known to be there. */
+  /** The elements that are known to be present. */
   readonly names: readonly string[];
-  /** Flags are there or not, and have no value. */
+  /** Flags are present or absent, and have no value. */
   readonly isFlags: boolean;
 }
 
@@ -24,9 +24,10 @@ const VENDORS: Readonly<Record<string, string>> = {
 };
 
 /**
- * What node-feature-discovery would say of this host, as far as the profile knows it. Whoever asks for anything else learns
- * that it cannot be told.
- * @see https://kubernetes-sigs.github.io/node-feature-discovery/stable/usage/customization-guide.html#available-features
+ * The features that node-feature-discovery would report for this host, as far as the profile knows them. A query for
+ * any other feature gets the answer that this host cannot tell.
+ * @see
+ * https://kubernetes-sigs.github.io/node-feature-discovery/stable/usage/customization-guide.html#available-features
  */
 export function nfdFeatures(profile: HostProfile): NfdFeatures {
   const { hardware = {}, platform, cpu } = profile;

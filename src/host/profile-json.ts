@@ -1,8 +1,11 @@
 import * as v from 'valibot';
 import { readValue } from '../lib/config-source.ts';
-import { checking, looseFields, mapOf, shown, Text } from '../lib/schema.ts';
+import { checking, combining, looseFields, mapOf, type Refuse, shown, Text } from '../lib/schema.ts';
+import { familyOfArchitecture } from './architecture.ts';
 import { parseFeature } from './features.ts';
+import { canonicalName, findNode } from './microarchitectures.ts';
 import type { CpuProfile, GpuProfile, HardwareProfile, HostPlatform, HostProfile } from './profile.ts';
+import { similarNames } from './why-not.ts';
 
 const Words = v.array(Text);
 
@@ -14,7 +17,7 @@ function described<Member extends v.GenericSchema<unknown, unknown>>(
   return v.pipe(member, v.description(text), v.examples(examples));
 }
 
-/** The members that are there; of absent ones and null, which is how other programs write absence, nothing. */
+/** The members that are present; drops absent ones and null, which is how other programs write absence. */
 function present<Members extends object>(members: Members) {
   return Object.fromEntries(
     Object.entries(members).filter(([, value]) => value !== undefined && value !== null),
@@ -121,14 +124,25 @@ const Compilers = mapOf(v.string(), v.array(looseFields({ since: v.string(), fla
 /** A text that has the form of a feature, whether or not any host can have it. */
 const AnyFeature = v.pipe(
   v.string(),
-  checking((text) => (parseFeature(text) === undefined ? `${shown(text)} is no feature` : undefined)),
+  checking((text) => (parseFeature(text) === undefined ? `${shown(text)} is not a feature` : undefined)),
 );
 
-/**
- * What `metahub detect --json` writes and `--profile FILE` reads. Members that are not known are ignored, those beside the
- * profile are not read.
- */
-export function profileSchema(feature: v.GenericSchema<string, string> = AnyFeature) {
+/** The root stands for a CPU of an architecture without a family tree. */
+function refuseUnknownCpu({ platform, cpu }: Pick<HostProfile, 'platform' | 'cpu'>, refuse: Refuse): void {
+  const { microarchitecture } = cpu;
+  if (findNode(microarchitecture) || microarchitecture === familyOfArchitecture(platform.architecture))
+    return;
+  const meant = canonicalName(microarchitecture) ?? similarNames(microarchitecture)[0];
+  const suggestion = meant === undefined ? '' : `; did you mean ${meant}?`;
+  const why = `there is no microarchitecture ${shown(microarchitecture)}${suggestion}`;
+  refuse(why, 'cpu', 'microarchitecture');
+}
+
+/** The format that `metahub detect --json` writes and `--profile FILE` reads. Unknown members are ignored. */
+export function profileSchema(
+  feature: v.GenericSchema<string, string> = AnyFeature,
+  microarchitectures: 'known' | 'any' = 'any',
+) {
   return v.pipe(
     looseFields({
       platform: Platform,
@@ -155,20 +169,21 @@ export function profileSchema(feature: v.GenericSchema<string, string> = AnyFeat
         ),
       ),
     }),
-    v.transform(
-      ({ platform, cpu, gpus, hardware, features, warnings }): HostProfile => ({
+    combining(({ platform, cpu, gpus, hardware, features, warnings }, refuse): HostProfile => {
+      if (microarchitectures === 'known') refuseUnknownCpu({ platform, cpu }, refuse);
+      return {
         platform,
         cpu,
         gpus,
-        ...(hardware === undefined || hardware === null ? {} : { hardware }),
+        ...(hardware ? { hardware } : {}),
         features,
         warnings,
-      }),
-    ),
+      };
+    }),
   );
 }
 
-/** Reads what `metahub detect --json` wrote. @throws {ConfigError} naming the member that is missing or wrong */
+/** Reads what `metahub detect --json` wrote. @throws {ConfigError} that names the missing or wrong member */
 export function parseProfile(json: unknown): HostProfile {
   return readValue(profileSchema(), json);
 }

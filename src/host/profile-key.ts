@@ -7,16 +7,14 @@ import type { HostProfile } from './profile.ts';
  */
 export function profileKey(profile: HostProfile): string {
   const { platform, cpu } = profile;
-  const gpus = profile.gpus.map((gpu) => [
-    gpu.vendor,
-    gpu.computeCapability ?? '',
-    gpu.gfxTarget ?? '',
-    gpu.integrated ?? false,
-  ]);
+  // JSON writes what is absent from a list as null.
+  const gpus = profile.gpus.map((gpu) =>
+    JSON.stringify([gpu.vendor, gpu.computeCapability, gpu.gfxTarget, gpu.integrated ?? false]),
+  );
   const decisive = JSON.stringify([
-    [platform.os, platform.architecture, platform.variant ?? ''],
+    [platform.os, platform.architecture, platform.variant],
     [cpu.microarchitecture, cpu.vendor, cpu.compatible, [...cpu.flags].sort()],
-    gpus.map((gpu) => JSON.stringify(gpu)).sort(),
+    gpus.sort(),
     [...profile.features].sort(),
     profile.hardware ?? {},
   ]);

@@ -5,14 +5,14 @@ import { claimedFeatures, hostFeatures, uniqueFeatures } from './features.ts';
 import { identify } from './identify.ts';
 
 /**
- * What a host is, judged: the answer of `metahub detect --json` and the question that a selection is made for. The
- * same shape is read back by `--profile FILE`; every field a reader may meet is listed in schema/profile.schema.json.
+ * A host as selection sees it: what `metahub detect --json` prints and `--profile FILE` reads.
+ * schema/profile.schema.json lists every field.
  */
 export interface HostProfile {
   readonly platform: HostPlatform;
   readonly cpu: CpuProfile;
   readonly gpus: readonly GpuProfile[];
-  /** What rules of node-feature-discovery look at; absent of a machine type. */
+  /** Data for rules of node-feature-discovery; absent for a machine type. */
   readonly hardware?: HardwareProfile;
   /** Canonical claims, `cpu:zen4`, `x86-64-v4`, `nvcap:9.0`. What they imply (ancestors, lower levels) is not listed. */
   readonly features: readonly string[];
@@ -21,9 +21,9 @@ export interface HostProfile {
 }
 
 export interface DeriveOptions {
-  /** Answer as the reference implementation does, masked guests included. */
+  /** Answer as archspec does, for masked guests too. */
   readonly strictArchspec?: boolean | undefined;
-  /** What the probes could not read; the derivation's own come after them. */
+  /** What the probes could not read; the profile's own warnings follow. */
   readonly warnings?: readonly string[] | undefined;
 }
 
@@ -40,9 +40,9 @@ export interface CpuProfile {
   readonly vendor: string;
   /** Every microarchitecture whose code this host runs, best first, `microarchitecture` itself included. */
   readonly compatible: readonly string[];
-  /** Those that programs may rely on. */
+  /** Flags that programs may rely on. */
   readonly flags: readonly string[];
-  /** Of these, those that the kernel cannot print and the model has. */
+  /** Of these, those that the kernel cannot print but the model has. */
   readonly assumedFlags?: readonly string[];
 }
 
@@ -54,12 +54,12 @@ export interface GpuProfile {
   readonly integrated?: boolean;
 }
 
-/** Numbers and names of the machine that are no features. */
+/** Numbers and names of a machine that are not features. */
 export interface HardwareProfile {
   /** x86, as numbers. */
   readonly cpuFamily?: number;
   readonly cpuModel?: number;
-  /** The release of the kernel, as it says it: `6.8.0-49-generic`. */
+  /** The kernel's release: `6.8.0-49-generic`. */
   readonly kernel?: string;
   readonly osId?: string;
   readonly osVersion?: string;
@@ -67,7 +67,10 @@ export interface HardwareProfile {
   readonly pci?: readonly string[];
 }
 
-/** Judges facts: the microarchitecture by the family tree, the variant by its level, and every feature that follows. */
+/**
+ * Derives a profile from facts: the microarchitecture by the family tree, the variant by its level, and every feature
+ * that follows.
+ */
 export function deriveProfile(facts: HostFacts, options: DeriveOptions = {}): HostProfile {
   const { os, architecture } = facts;
   const strictArchspec = options.strictArchspec ?? false;

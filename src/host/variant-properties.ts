@@ -12,15 +12,6 @@ export interface VariantProperty {
   readonly value: string;
 }
 
-const PROPERTY = /^([a-z0-9_]+)\s*::\s*([a-z0-9_]+)\s*::\s*([a-z0-9_.]+)$/;
-
-/** Reads `x86_64 :: level :: v3`; nothing for any other text. */
-export function parseVariantProperty(text: string): VariantProperty | undefined {
-  const [, namespace, feature, value] = PROPERTY.exec(text.trim()) ?? [];
-  if (namespace === undefined || feature === undefined || value === undefined) return undefined;
-  return { namespace, feature, value };
-}
-
 export function formatVariantProperty({ namespace, feature, value }: VariantProperty): string {
   return `${namespace} :: ${feature} :: ${value}`;
 }
@@ -30,21 +21,21 @@ const KERNEL_FLAG: ReadonlyMap<string, string> = new Map([['sse3', 'pni']]);
 
 function ofNvidia(feature: string, value: string): Feature | undefined {
   // CMake's: 90_real is machine code, 90_virtual is PTX, 90a_real is for that very part.
-  const [, major, minor, suffix = '', form] = /^(\d+)(\d)([af]?)_(real|virtual)$/.exec(value) ?? [];
-  if (feature !== 'sm_arch' || major === undefined) return undefined;
-  return { kind: form === 'real' ? 'nvcap' : 'nvptx', value: `${major}.${minor}${suffix}` };
+  const parts = /^(\d+)(\d[af]?)_(real|virtual)$/.exec(value);
+  if (feature !== 'sm_arch' || parts === null) return undefined;
+  const [, major, minor, form] = parts;
+  return { kind: form === 'real' ? 'nvcap' : 'nvptx', value: `${major}.${minor}` };
 }
 
-/** What a property demands, as a feature; nothing for a namespace, feature or value that is not known. */
-export function featureOfProperty({ namespace, feature, value }: VariantProperty): Feature | undefined {
+/** The feature that a property demands; undefined for an unknown namespace, feature or value. */
+function featureOfProperty({ namespace, feature, value }: VariantProperty): Feature | undefined {
   switch (namespace) {
     case 'x86_64':
-      if (feature === 'level') return /^v[1-4]$/.test(value) ? parseFeature(`x86-64-${value}`) : undefined;
+      if (feature === 'level') return parseFeature(`x86-64-${value}`);
       return value === 'on' ? { kind: 'cpuflag', value: KERNEL_FLAG.get(feature) ?? feature } : undefined;
     case 'aarch64':
       if (feature === 'version') {
-        const version = /^(\d+(?:\.\d+)?)a$/.exec(value)?.[1];
-        return version === undefined ? undefined : parseFeature(`arm64-v${version}`);
+        return value.endsWith('a') ? parseFeature(`arm64-v${value.slice(0, -1)}`) : undefined;
       }
       return value === 'on' ? { kind: 'cpuflag', value: feature } : undefined;
     case 'nvidia':
@@ -60,66 +51,63 @@ const X86_FLAGS =
     ' ',
   );
 
+const X86_LEVELS = ['v4', 'v3', 'v2', 'v1'];
+
 function ofX86({ cpu, platform }: HostProfile): readonly VariantProperty[] {
   const namespace = 'x86_64';
-  const greatest = Number(/^v([1-4])$/.exec(platform.variant ?? '')?.[1] ?? 1);
-  const levels = Array.from({ length: greatest }, (_, at) => ({
-    namespace,
-    feature: 'level',
-    value: `v${greatest - at}`,
-  }));
+  // A host without a level is at the last one, which the place -1 means too.
+  const own = X86_LEVELS.indexOf(String(platform.variant));
+  const levels = X86_LEVELS.slice(own).map((value) => ({ namespace, feature: 'level', value }));
   const flags = new Set(cpu.flags);
   const has = (name: string) => flags.has(name) || flags.has(KERNEL_FLAG.get(name) ?? name);
   return [...levels, ...X86_FLAGS.filter(has).map((feature) => ({ namespace, feature, value: 'on' }))];
 }
 
-function ofArm({ cpu, features }: HostProfile): readonly VariantProperty[] {
+/** The values that a host claims of a kind. */
+function valuesOf({ features }: HostProfile, kind: string): readonly string[] {
+  return features.flatMap((text) => {
+    const feature = parseFeature(text);
+    return feature?.kind === kind ? [feature.value] : [];
+  });
+}
+
+/** `2.1`, `2.0` for major 2, minor 1: every version down to the first of the same major. */
+function downFrom(major: number, minor: number): readonly string[] {
+  return Array.from({ length: minor + 1 }, (_, at) => `${major}.${minor - at}`);
+}
+
+function ofArm(profile: HostProfile): readonly VariantProperty[] {
   const namespace = 'aarch64';
-  const level =
-    features.map(parseFeature).find((feature) => feature?.kind === 'level')?.value ?? 'arm64-v8.0';
+  const [level = 'arm64-v8.0'] = valuesOf(profile, 'level');
   const [major = 8, minor = 0] = level.slice('arm64-v'.length).split('.').map(Number);
   // Armv9.N holds Armv8.(N+5).
-  const nines = major === 9 ? Array.from({ length: minor + 1 }, (_, at) => `9.${minor - at}`) : [];
-  const ofEight = major === 9 ? minor + 5 : minor;
-  const eights = Array.from({ length: ofEight + 1 }, (_, at) => `8.${ofEight - at}`);
-  const versions = [...nines, ...eights].map((version) => ({
-    namespace,
-    feature: 'version',
-    value: `${version}a`,
-  }));
+  const held = major === 9 ? [...downFrom(9, minor), ...downFrom(8, minor + 5)] : downFrom(8, minor);
   return [
-    ...versions,
-    ...cpu.flags
+    ...held.map((version) => ({ namespace, feature: 'version', value: `${version}a` })),
+    ...profile.cpu.flags
       .filter((flag) => /^[a-z0-9_]+$/.test(flag))
       .map((feature) => ({ namespace, feature, value: 'on' })),
   ];
 }
 
 /** The CUDA that the driver runs bounds from below; machine code of the GPU's own major, and PTX of anything before. */
-function ofCuda({ features }: HostProfile): readonly VariantProperty[] {
+function ofCuda(profile: HostProfile): readonly VariantProperty[] {
   const namespace = 'nvidia';
-  const values = (kind: string) =>
-    features
-      .map(parseFeature)
-      .filter((feature) => feature?.kind === kind)
-      .map((feature) => feature?.value ?? '');
-  const [cuda] = values('cuda');
-  const [major = 0, minor = 0] = cuda?.split('.').map(Number) ?? [];
-  const bounds = Array.from({ length: minor + 1 }, (_, at) => `${major}.${minor - at}`);
-  const arches = values('nvcap').flatMap((capability) => {
+  const bounds = valuesOf(profile, 'cuda')
+    .slice(0, 1)
+    .flatMap((cuda) => {
+      const [major = 0, minor = 0] = cuda.split('.').map(Number);
+      return [
+        ...downFrom(major, minor).map((value) => ({ namespace, feature: 'cuda_version_lower_bound', value })),
+        { namespace, feature: 'cuda_version_upper_bound', value: String(major + 1) },
+      ];
+    });
+  const arches = valuesOf(profile, 'nvcap').flatMap((capability) => {
     const [gpu = 0, step = 0] = capability.split('.').map(Number);
-    const names = Array.from({ length: step + 1 }, (_, at) => `${gpu}${step - at}`);
+    const names = downFrom(gpu, step).map((name) => name.replace('.', ''));
     return [...names.map((name) => `${name}_real`), ...names.map((name) => `${name}_virtual`)];
   });
-  return [
-    ...(cuda === undefined
-      ? []
-      : bounds.map((value) => ({ namespace, feature: 'cuda_version_lower_bound', value }))),
-    ...(cuda === undefined
-      ? []
-      : [{ namespace, feature: 'cuda_version_upper_bound', value: String(major + 1) }]),
-    ...[...new Set(arches)].map((value) => ({ namespace, feature: 'sm_arch', value })),
-  ];
+  return [...bounds, ...[...new Set(arches)].map((value) => ({ namespace, feature: 'sm_arch', value }))];
 }
 
 /** The properties that a host supports, as the providers list them: by feature, the best value first. */
@@ -131,7 +119,7 @@ export function propertiesOfHost(profile: HostProfile): readonly VariantProperty
 
 const BOUND = /^cuda_version_(lower|upper)_bound$/;
 
-/** Both bounds of CUDA have to hold, and of several of one kind any: one range says so. */
+/** Both bounds of CUDA must hold: one range expresses them, and several properties of one kind. */
 function cudaRange(bounds: readonly VariantProperty[]): readonly string[] {
   const sorted = (name: string) =>
     bounds
@@ -143,17 +131,19 @@ function cudaRange(bounds: readonly VariantProperty[]): readonly string[] {
   return range.length === 0 ? [] : [`cuda:${range.join(',')}`];
 }
 
-/** Writes properties in a list of features as features; a property that is not known stays, so that no host satisfies it. */
+/** Replaces properties in a list of features by features; an unknown property stays, so that no host satisfies it. */
 export function replaceProperties(text: string): string {
   const bounds: VariantProperty[] = [];
-  const replaced = text.replaceAll(/[a-z0-9_]+\s*::\s*[a-z0-9_]+\s*::\s*[a-z0-9_.]+/g, (written) => {
-    const property = parseVariantProperty(written);
-    if (property?.namespace === 'nvidia' && BOUND.test(property.feature)) {
-      bounds.push(property);
-      return '';
-    }
-    const feature = property && featureOfProperty(property);
-    return feature === undefined ? written.replaceAll(/\s+/g, '') : formatFeature(feature);
-  });
+  const replaced = text.replaceAll(
+    /([a-z0-9_]+)\s*::\s*([a-z0-9_]+)\s*::\s*([a-z0-9_.]+)/g,
+    (written: string, namespace: string, feature: string, value: string) => {
+      if (namespace === 'nvidia' && BOUND.test(feature)) {
+        bounds.push({ namespace, feature, value });
+        return '';
+      }
+      const found = featureOfProperty({ namespace, feature, value });
+      return found === undefined ? written.replaceAll(/\s+/g, '') : formatFeature(found);
+    },
+  );
   return [replaced, ...cudaRange(bounds)].join(' ');
 }

@@ -4,21 +4,21 @@ import type { CpuFacts } from './facts.ts';
 import { createJudge, type IdentifyOptions, identify, nodeOfModel, withCoreVendor } from './identify.ts';
 import { ALIAS_NAMES, allNodes, canonicalName, findNode, rootOf } from './microarchitectures.ts';
 
-/** One thing that keeps a CPU from running a microarchitecture's code. */
+/** One reason why a CPU cannot run a microarchitecture's code. */
 export type WhyNotReason =
   | { readonly kind: 'unknown'; readonly suggestions: readonly string[] }
   | { readonly kind: 'family'; readonly needs: string; readonly has: string }
   | { readonly kind: 'vendor'; readonly needs: string; readonly has: string }
   | { readonly kind: 'flags'; readonly missing: readonly string[] }
   | { readonly kind: 'generation'; readonly needs: number; readonly has?: number | undefined }
-  /** The flags would do, but the model or version that the node stands for is another. */
+  /** The flags would suffice, but the node stands for another model or version. */
   | { readonly kind: 'model'; readonly needs: string; readonly has?: string | undefined };
 
 /** Why a CPU is not, and does not run, a microarchitecture. */
 export interface WhyNot {
-  /** The table's name; as written when there is no such node. */
+  /** The table's name; the name as written when there is no such node. */
   readonly name: string;
-  /** It does run its code: there is no reason then. */
+  /** The CPU runs its code: there are no reasons. */
   readonly runs: boolean;
   readonly reasons: readonly WhyNotReason[];
 }
@@ -31,12 +31,11 @@ export function whyNot(
   options: IdentifyOptions = {},
 ): WhyNot {
   const cpu = options.strictArchspec === true ? facts : withCoreVendor(facts);
-  const name = canonicalName(written);
-  const node = name === undefined ? undefined : findNode(name);
-  const isKnown = node !== undefined && (node.isReference || !options.strictArchspec);
-  if (name === undefined || !isKnown) {
+  const node = findNode(canonicalName(written) ?? written);
+  if (node === undefined || (options.strictArchspec && !node.isReference)) {
     return { name: written, runs: false, reasons: [{ kind: 'unknown', suggestions: similarNames(written) }] };
   }
+  const { name } = node;
   if (identify(cpu, architecture, options).compatible.includes(name)) {
     return { name, runs: true, reasons: [] };
   }
@@ -62,7 +61,7 @@ export function whyNot(
   return { name, runs: false, reasons };
 }
 
-/** One line for a person, without the end of the sentence: `lacks avx512f, avx512bw; is of another vendor …`. */
+/** One line for a person, a clause without a full stop: `lacks avx512f, avx512bw`. */
 export function formatReason(reason: WhyNotReason): string {
   switch (reason.kind) {
     case 'unknown':

@@ -1,6 +1,8 @@
-import { BlockList, isIP } from 'node:net';
+import { BlockList, isIP, isIPv6 } from 'node:net';
 
-/** Does this name or address (no brackets) lead to this machine alone, so that nothing sent there crosses a network? */
+/**
+ * True when this name or address (no brackets) is this machine itself, so that nothing sent there crosses a network.
+ */
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127(?:\.\d{1,3}){3}$/.test(host);
 }
@@ -30,39 +32,82 @@ const NOT_PUBLIC_IPV4 = [
   '240.0.0.0/4',
 ];
 /**
- * The only IPv6 addresses that are given to hosts of the internet, and what within them leads elsewhere: protocols of the
- * IETF's (Teredo tunnels to an IPv4 address of the sender's choice), documentation, and 6to4 (tunnels as well).
+ * The only IPv6 addresses that hosts on the internet have, and the exceptions within them: IETF protocols (Teredo
+ * tunnels to an IPv4 address of the sender's choice), documentation, and 6to4 (a tunnel too).
  * @see https://www.iana.org/assignments/ipv6-address-space
  * @see https://www.iana.org/assignments/iana-ipv6-special-registry
  */
 const GLOBAL_IPV6 = ['2000::/3'];
 const NOT_PUBLIC_IPV6 = ['2001::/23', '2001:db8::/32', '2002::/16', '3fff::/20'];
-/** Prefixes that embed an IPv4 address in their last 32 bits: judged by that address. A site's own NAT64 has another one. */
+/**
+ * Prefixes that embed an IPv4 address in their last 32 bits: that address decides. A site's own NAT64 has another
+ * prefix.
+ */
 const EMBEDS_IPV4 = ['::ffff:0:0/96', '64:ff9b::/96'];
 
-function blockListOf(subnets: readonly string[], family: 'ipv4' | 'ipv6'): BlockList {
+interface Subnet {
+  readonly address: string;
+  readonly bits: number;
+  readonly family: 'ipv4' | 'ipv6';
+}
+
+const familyOf = (address: string) => (isIPv6(address) ? 'ipv6' : 'ipv4');
+
+/** Reads `10.0.0.0/24`, or an address as the subnet of that address alone. */
+function parseSubnet(text: string): Subnet | undefined {
+  const [address = '', prefix, ...rest] = text.split('/');
+  const family = familyOf(address);
+  const most = family === 'ipv6' ? 128 : 32;
+  if (isIP(address) === 0 || rest.length > 0 || !/^\d{1,3}$/.test(prefix ?? '0')) return undefined;
+  const bits = Number(prefix ?? most);
+  return bits <= most ? { address, bits, family } : undefined;
+}
+
+/** @param onMalformed throws for a text that is no subnet */
+function blockListOf(
+  subnets: readonly string[],
+  onMalformed: (subnet: string) => never = (subnet) => {
+    throw new TypeError(`${subnet} is not a subnet`);
+  },
+): BlockList {
   const list = new BlockList();
-  for (const subnet of subnets) {
-    const [address = '', prefix] = subnet.split('/');
-    list.addSubnet(address, Number(prefix), family);
+  for (const text of subnets) {
+    const { address, bits, family } = parseSubnet(text) ?? onMalformed(text);
+    list.addSubnet(address, bits, family);
   }
   return list;
 }
 
-const blockedIpv4 = blockListOf(NOT_PUBLIC_IPV4, 'ipv4');
-const globalIpv6 = blockListOf(GLOBAL_IPV6, 'ipv6');
-const blockedIpv6 = blockListOf(NOT_PUBLIC_IPV6, 'ipv6');
-const embedding = blockListOf(EMBEDS_IPV4, 'ipv6');
+/** Is the address in this subnet, of its own family? False for a text that is no subnet. */
+export function isInSubnet(text: string, address: string): boolean {
+  const subnet = parseSubnet(text);
+  if (subnet === undefined || isIP(address) === 0 || familyOf(address) !== subnet.family) return false;
+  return blockListOf([text]).check(address, subnet.family);
+}
 
-/** The last 32 bits of an IPv6 address, dotted. The WHATWG URL parser does the normalising: it knows every spelling. */
+function blockLists() {
+  return {
+    blockedIpv4: blockListOf(NOT_PUBLIC_IPV4),
+    globalIpv6: blockListOf(GLOBAL_IPV6),
+    blockedIpv6: blockListOf(NOT_PUBLIC_IPV6),
+    embedding: blockListOf(EMBEDS_IPV4),
+  };
+}
+
+/** Made for the first address: no start needs them. */
+let lists: ReturnType<typeof blockLists> | undefined;
+
+/** The last 32 bits of an IPv6 address, in dotted form. The WHATWG URL parser normalises every spelling. */
 function embeddedIpv4(address: string): string {
   const groups = new URL(`http://[${address}]`).hostname.slice(1, -1).split(':');
   const [high, low] = groups.slice(-2).map((group) => Number.parseInt(group || '0', 16));
   return [(high ?? 0) >> 8, (high ?? 0) & 255, (low ?? 0) >> 8, (low ?? 0) & 255].join('.');
 }
 
-/** Is this IP address (no brackets, no zone) one that a public host can have? False for what is no address at all. */
+/** True when a public host can have this IP address (no brackets, no zone). False for text that is not an address. */
 export function isPublicAddress(address: string): boolean {
+  lists ??= blockLists();
+  const { blockedIpv4, globalIpv6, blockedIpv6, embedding } = lists;
   const family = isIP(address);
   if (family === 4) return !blockedIpv4.check(address, 'ipv4');
   if (family !== 6 || address.includes('%')) return false;
@@ -70,7 +115,7 @@ export function isPublicAddress(address: string): boolean {
   return globalIpv6.check(address, 'ipv6') && !blockedIpv6.check(address, 'ipv6');
 }
 
-/** The port that a URL leads to, said or implied. */
+/** The port that a URL leads to, explicit or implied. */
 export function portOf(url: URL): number {
   return url.port === '' ? (url.protocol === 'https:' ? 443 : 80) : Number(url.port);
 }
@@ -86,25 +131,25 @@ export function authorityOf(host: string, port: number): string {
 }
 
 /**
- * A place on the web as somebody else wrote it. `target` is path and query byte for byte, as far as it can be sent: a signed
- * URL is only good as its issuer wrote it, and a parsed URL writes `'`, `|` and raw UTF-8 in another way.
+ * A URL as another party wrote it. `target` is path and query, byte for byte where HTTP allows it: a signed URL is
+ * valid only as its issuer wrote it, and a URL parser writes `'`, `|` and raw UTF-8 differently.
  */
 export interface WebLocation {
   readonly url: URL;
   readonly target: string;
 }
 
-/** Path and query of a URL of our own. */
+/** Path and query of a URL that this program built. */
 export function targetOf(url: URL): string {
   return `${url.pathname}${url.search}`;
 }
 
-/** The whole URL, its target as it was written. */
+/** The whole URL, with its target as written. */
 export function formatLocation({ url, target }: WebLocation): string {
   return `${url.origin}${target}`;
 }
 
-/** Adds parameters behind whatever query there is, which stays as it is. */
+/** Appends parameters to the query, which stays as it is. */
 export function withQuery(target: string, parameters: string): string {
   if (parameters === '') return target;
   const separator = !target.includes('?') ? '?' : /[?&]$/.test(target) ? '' : '&';
@@ -125,12 +170,12 @@ function removeDotSegments(path: string): string {
 }
 
 /**
- * What no request line may hold: white space, controls and bytes beyond ASCII, which servers refuse. A signature is over the
- * escaped form.
+ * Characters that a request line must not contain: white space, controls and bytes beyond ASCII, which servers refuse.
+ * A signature covers the escaped form.
  */
 function escapeUnsendable(target: string): string {
   return target.replaceAll(/[^\x21-\x7e]+/g, (text) => {
-    // A header's text has a character for each byte.
+    // The text of a header has one character for each byte.
     const isBytes = [...text].every((character) => character <= '\u00ff');
     const bytes = Buffer.from(text, isBytes ? 'latin1' : 'utf8');
     return [...bytes].map((byte) => `%${byte.toString(16).padStart(2, '0').toUpperCase()}`).join('');
@@ -140,10 +185,10 @@ function escapeUnsendable(target: string): string {
 const REFERENCE =
   /^(?:(?<scheme>https?:)(?=\/\/))?(?<authority>\/\/[^/?\\]*)?(?<path>[^?]*)(?<query>\?.*)?$/is;
 
-/** Path and query that `reference` names, unchanged; undefined where only a URL parser knows what is meant. */
+/** Path and query that `reference` names, unchanged; undefined when only a URL parser can tell. */
 function rawTarget(reference: string, base: string): string | undefined {
   const { authority, path = '', query = '' } = REFERENCE.exec(reference.replace(/#.*$/s, ''))?.groups ?? {};
-  // `http:x` and back-slashes for slashes have no meaning but the one that the URL parser gives them.
+  // Only the URL parser gives `http:x` and back-slashes a meaning.
   if (/^[a-z][a-z0-9+.-]*:/i.test(path) || path.startsWith('\\')) return undefined;
   const basePath = base.replace(/\?.*$/s, '');
   if (authority === undefined && path === '') {
@@ -155,7 +200,7 @@ function rawTarget(reference: string, base: string): string | undefined {
 }
 
 /**
- * Where `reference`, as a `Location` or `Link` header gives it, leads from `base`; undefined when it is no URL.
+ * Where `reference`, from a `Location` or `Link` header, leads from `base`; undefined when it is not a URL.
  * @see https://www.rfc-editor.org/rfc/rfc3986#section-5.2
  */
 export function resolveReference(reference: string, base: WebLocation): WebLocation | undefined {
@@ -163,4 +208,39 @@ export function resolveReference(reference: string, base: WebLocation): WebLocat
   if (!URL.canParse(trimmed, base.url.href)) return undefined;
   const url = new URL(trimmed, base.url);
   return { url, target: escapeUnsendable(rawTarget(trimmed, base.target) ?? targetOf(url)) };
+}
+
+/** Removes the IPv6 prefix that a dual-stack socket adds to an IPv4 address. */
+export const withoutMapping = (address: string): string =>
+  address.startsWith('::') ? address.replace(/^::ffff:(?=\d+\.)/i, '') : address;
+
+/**
+ * True for an address of the list: `10.0.0.7`, `10.0.0.0/24`.
+ * @throws {Error} when an item is neither an address nor a subnet.
+ */
+export function addressMatcher(proxies: readonly string[]): (address: string) => boolean {
+  // Asked of each connection, and an address as an object costs more than the rest of the question.
+  if (proxies.length === 0) return () => false;
+  const list = blockListOf(proxies, (proxy) => {
+    throw new Error(`“${proxy}” is not the address of a proxy: write 10.0.0.7 or 10.0.0.0/24`);
+  });
+  return (address) => isIP(address) !== 0 && list.check(address, familyOf(address));
+}
+
+/** An IPv6 subscriber owns at least a /64: its addresses count as one. `::ffff:10.0.0.1` is IPv4. */
+export function addressClass(address: string): string {
+  if (!address.includes(':')) return address;
+  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];
+  if (mapped !== undefined) return mapped;
+  const [plain = ''] = address.split('%');
+  if (!isIPv6(plain)) return address;
+  const [head = '', tail] = plain.toLowerCase().split('::');
+  const groups = head === '' ? [] : head.split(':');
+  if (tail !== undefined) {
+    const after = tail === '' ? [] : tail.split(':');
+    while (groups.length + after.length < 8) groups.push('0');
+    groups.push(...after);
+  }
+  const network = groups.slice(0, 4).map((group) => Number.parseInt(group, 16).toString(16));
+  return `${network.join(':')}::/64`;
 }

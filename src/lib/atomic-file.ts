@@ -6,7 +6,7 @@ interface Incoming {
   readonly incoming: string;
 }
 
-/** Tells this process's files from those of an earlier one with the same id. */
+/** Distinguishes this process's files from those of an earlier process with the same id. */
 const PROCESS_TOKEN = randomBytes(6).toString('hex');
 /** A file this old is abandoned, even if another process has its process id now. */
 const ABANDONED_AFTER_MS = 24 * 60 * 60 * 1000;
@@ -42,8 +42,8 @@ export interface Owner {
 }
 
 /**
- * Whose a new file of this directory must be where root works for another user, as on the data of a service that runs as a
- * user of its own: that user could not read what belongs to root.
+ * The owner of a new file in this directory when root writes on behalf of another user, as in the data directory of a
+ * service that runs as its own user: that user could not read root's files.
  */
 export async function inheritedOwner(directory: string): Promise<Owner | undefined> {
   if (process.getuid?.() !== 0) return undefined;
@@ -56,11 +56,11 @@ export interface ReplaceOptions {
   readonly temporary?: string;
   /** Permission bits of the new file. */
   readonly mode?: number;
-  /** Gives the new file to this user and group, else to {@link inheritedOwner}; needs the rights of root. */
+  /** Gives the new file to this user and group, else to {@link inheritedOwner}; needs root's rights. */
   readonly owner?: Owner | undefined;
   /** Also syncs the directory, so that the new file survives a loss of power once this resolves. */
   readonly durable?: boolean;
-  /** Leaves a file that exists as it is: of two processes that start together, the first one wins. */
+  /** Leaves an existing file as it is: when two processes start together, the first one wins. */
   readonly onlyIfAbsent?: boolean;
   /** Runs right before the new file takes its place; when it throws, the old file stays. */
   readonly beforeMove?: () => Promise<void>;
@@ -70,7 +70,7 @@ function temporaryBeside(path: string): string {
   return join(dirname(path), `.${randomBytes(6).toString('hex')}.tmp`);
 }
 
-/** @returns false when the file exists and was to be left alone. */
+/** @returns false when the file exists and `onlyIfAbsent` leaves it alone. */
 async function moveIntoPlace(temporary: string, path: string, onlyIfAbsent: boolean): Promise<boolean> {
   if (!onlyIfAbsent) {
     await rename(temporary, path);
@@ -110,7 +110,7 @@ export async function replaceFile(
     try {
       await writeAll(file, bytes);
       if (owner !== undefined) await file.chown(owner.uid, owner.gid);
-      // The process's umask takes bits off the mode of a new file.
+      // The process's umask removes bits from the mode of a new file.
       if (options.mode !== undefined) await file.chmod(mode);
       await file.sync();
     } finally {
@@ -128,7 +128,7 @@ export async function replaceFile(
   return isWritten;
 }
 
-/** {@link replaceFile} by way of the directory for incoming files. */
+/** As {@link replaceFile}, through the directory for incoming files. */
 export async function writeAtomically(
   layout: Incoming,
   path: string,
@@ -185,8 +185,8 @@ async function makeOne(path: string, mode: number): Promise<void> {
 }
 
 /**
- * Makes a directory and its parents. mkdir's own `recursive` never returns where an existing directory answers ENOENT to
- * a new one, as all of /proc does.
+ * Makes a directory and its parents. mkdir's own `recursive` never returns where the parent exists but refuses a new
+ * directory with ENOENT, as all of /proc does.
  */
 export async function makeDirectory(path: string, mode: number): Promise<void> {
   try {

@@ -1,47 +1,49 @@
-/** What is wrong, for programs: what a caller does about it depends on this, never on the message. */
+/** What is wrong, for programs: callers decide by this code, never by the message. */
 export type ConfigErrorCode =
   /** The file cannot be read, or there is none. */
   | 'unreadable'
   | 'too-large'
-  /** The text is no YAML, or no JSON. */
+  /** The text is not YAML or JSON. */
   | 'syntax'
   | 'unknown-key'
   | 'missing-key'
-  /** A list where a text is expected, say. */
+  /** For example a list where a text is expected. */
   | 'wrong-type'
   | 'invalid-value'
-  /** There is another one of that name. */
+  /** The name is taken. */
   | 'exists'
-  /** There is none of that name. */
+  /** Nothing has that name. */
   | 'missing'
-  /** The file, or the password that authorised a change, changed meanwhile. */
+  /** The file, or the password that authorised a change, was changed by someone else meanwhile. */
   | 'changed'
-  /** Another process is changing the folder, and does not finish. */
+  /** Something else still needs it. */
+  | 'in-use'
+  /** Another process is changing the folder and does not finish. */
   | 'busy'
-  /** The folder cannot be written by this user. */
+  /** This user may not write to the folder. */
   | 'read-only';
 
-/** The way to a value: keys of maps and positions in lists. */
+/** The path to a value: keys of maps and positions in lists. */
 export type ConfigPath = readonly (string | number)[];
 
-/** Where something is wrong, and what to do about it. */
+/** Where the problem is, and what to do about it. */
 export interface ConfigErrorDetails {
   /** The path of the file. */
   readonly file?: string | undefined;
   /** From 1, as editors count. */
   readonly line?: number | undefined;
   readonly column?: number | undefined;
-  /** The value in the file; without a file, the option or the variable that has it. */
+  /** The value in the file; without a file, the option or the variable that sets it. */
   readonly path?: ConfigPath | undefined;
   /** The path of another file that conflicts. */
   readonly otherFile?: string | undefined;
   readonly nextStep?: string | undefined;
-  /** What else is wrong with the same file. */
+  /** Further problems in the same file. */
   readonly further?: readonly ConfigError[] | undefined;
   readonly cause?: unknown;
 }
 
-/** A {@link ConfigError} without what does not cross threads. */
+/** The data of a {@link ConfigError}, in a form that crosses threads. */
 export interface PlainConfigError {
   readonly code: ConfigErrorCode;
   readonly why: string;
@@ -59,8 +61,8 @@ export function formatPath(path: ConfigPath): string {
 }
 
 /**
- * Something wrong with a file that people write, or with a change to one: its place, what is wrong and what to do. `why` may
- * be sent to clients; `message` adds the place, with paths of this machine.
+ * A problem in a configuration file, or with a change to one: the place, the reason and the next step. `why` may be
+ * sent to clients; `message` adds the place, with paths of this machine.
  */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
@@ -71,7 +73,7 @@ export class ConfigError extends Error {
   readonly column: number | undefined;
   readonly path: string | undefined;
   readonly nextStep: string | undefined;
-  /** What else is wrong. */
+  /** Further problems. */
   readonly further: readonly ConfigError[];
   readonly details: ConfigErrorDetails;
 
@@ -104,8 +106,21 @@ export class ConfigError extends Error {
     return new ConfigError(code, why, { ...details, further: further.map(ConfigError.of) });
   }
 
-  /** The same error, with what else is wrong or another next step. */
+  /** The same error with further problems or another next step. */
   with(details: Pick<ConfigErrorDetails, 'further' | 'nextStep'>): ConfigError {
     return new ConfigError(this.code, this.why, { ...this.details, cause: this.cause, ...details });
   }
+}
+
+const TROUBLES: Readonly<Record<string, string>> = {
+  EACCES: 'this user may not read it',
+  EISDIR: 'it is a folder',
+  ENOTREG: 'it is not a regular file',
+  ENOTDIR: 'it is not a folder',
+};
+
+/** Says why a file or folder cannot be read. */
+export function whyUnreadable(error: unknown, what: 'file' | 'folder' = 'file'): string {
+  const { code = '', message } = error as NodeJS.ErrnoException;
+  return code === 'ENOENT' ? `there is no such ${what}` : (TROUBLES[code] ?? message);
 }

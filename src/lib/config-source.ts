@@ -7,25 +7,27 @@ export interface Place {
   readonly column: number;
 }
 
-/** A text that was parsed, and where each of its values stands. */
+/** A parsed text, and the position of each of its values. */
 export interface ConfigSource {
   /** The path of the file, for messages. */
   readonly file: string;
   readonly content: unknown;
-  /** Of the value at `path`, or of the nearest one around it; of its key where `isKey`. */
+  /**
+   * The position of the value at `path` or, if it has none, of the nearest value around it; of its key where `isKey`.
+   */
   readonly placeOf: (path: ConfigPath, isKey?: boolean) => Place | undefined;
 }
 
-/** What else there is to say of a problem; undefined: nothing. */
+/** A next step for a problem; undefined: none. */
 export type NextStep = string | ((problem: Problem) => string | undefined);
 
 export interface ReadOptions {
   readonly nextStep?: NextStep;
-  /** The way from the top of the file to what is read. */
+  /** The path from the top of the file to the value that is read. */
   readonly path?: ConfigPath;
 }
 
-/** The problems of one file as the error that is thrown: the first, with all the others. */
+/** The problems of one file as one error: the first, with all others attached. */
 export function configErrorOf(
   problems: readonly [Problem, ...Problem[]],
   source: Pick<ConfigSource, 'placeOf'> & { readonly file?: string | undefined },
@@ -38,7 +40,7 @@ export function configErrorOf(
     const details = { file: source.file, line, column, path, nextStep: problem.nextStep ?? own };
     return new ConfigError(code, why, details);
   });
-  // In the order of the file; a key that is missing stands nowhere, and is often missing because another is misspelt.
+  // In file order; a missing key has no position, and is often missing because another key is misspelt.
   const isMissing = ({ code }: ConfigError) => (code === 'missing-key' ? 1 : 0);
   const [first, ...further] = errors.sort(
     (a, b) =>
@@ -47,7 +49,7 @@ export function configErrorOf(
   return (first as ConfigError).with({ further });
 }
 
-/** Reads a file as `schema` says. @throws {ConfigError} with the place of everything that is wrong */
+/** Reads a file by `schema`. @throws {ConfigError} with the place of everything that is wrong */
 export function readSource<Output>(
   schema: Schema<Output>,
   source: ConfigSource,
@@ -58,7 +60,7 @@ export function readSource<Output>(
   return output;
 }
 
-/** A value that stands in no file, such as an option's; `path` names it. @throws {ConfigError} */
+/** Reads a value that comes from no file, such as an option; `path` names it. @throws {ConfigError} */
 export function readValue<Output>(schema: Schema<Output>, value: unknown, path: ConfigPath = []): Output {
   const { output, problems } = check(schema, value);
   if (problems !== undefined) throw configErrorOf(problems, { placeOf: () => undefined }, { path });

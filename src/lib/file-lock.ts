@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto';
-import { link, readFile, readlink, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { link, readlink, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
+import { readTextFile } from './regular-file.ts';
 
 /** A lock that this process holds. */
 export interface FileLock {
-  /** @throws {Error} when another process has taken the lock over. Call it right before the change takes effect. */
+  /** @throws {Error} when another process has taken over the lock. Call it right before the change takes effect. */
   assertHeld(): Promise<void>;
 }
 
@@ -16,7 +17,7 @@ export class FileLockTimeoutError extends Error {
 
 const RETRY_MS = 10;
 const TIMEOUT_MS = 20_000;
-/** A lock whose owner cannot be looked up (another host or container) is abandoned after this time. */
+/** A lock whose owner cannot be looked up (another host or container) counts as abandoned after this time. */
 const ABANDONED_AFTER_MS = 60_000;
 
 interface Owner {
@@ -50,7 +51,7 @@ function parseOwner(text: string): Owner | undefined {
 }
 
 async function textOf(path: string): Promise<string | undefined> {
-  return readFile(path, 'utf8').catch(() => undefined);
+  return readTextFile(path).catch(() => undefined);
 }
 
 async function isAbandoned(path: string, text: string | undefined, place: string): Promise<boolean> {
@@ -60,7 +61,7 @@ async function isAbandoned(path: string, text: string | undefined, place: string
   return Date.now() - modifiedMs > ABANDONED_AFTER_MS;
 }
 
-/** Moves an abandoned lock away; puts it back when it turns out to be a new one, taken meanwhile. */
+/** Moves an abandoned lock away; puts it back when it turns out to be a new lock, taken meanwhile. */
 async function breakLock(path: string, abandoned: string | undefined): Promise<void> {
   const aside = `${path}.${randomBytes(6).toString('hex')}`;
   await rename(path, aside).catch(() => {

@@ -1,13 +1,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { jsonText } from './text.ts';
 
-/** Answers one request. */
+/** Handles one request. */
 export type RequestHandler = (req: IncomingMessage, res: ServerResponse) => void;
 
-/** Names and values in turn, as `writeHead` takes them without looking each one up. */
+/** Alternating names and values, as `writeHead` takes them without looking each one up. */
 export type HeaderList = readonly string[];
 
-/** Sends a whole body. For HEAD, Node leaves the bytes out; everything else is the same. */
+/** Sends a whole body. For HEAD, Node leaves out the bytes; everything else is the same. */
 export function sendBytes(res: ServerResponse, status: number, headers: HeaderList, bytes: Buffer): void {
   res.writeHead(status, [...headers, 'Content-Length', String(bytes.length)]);
   res.end(bytes);
@@ -22,12 +22,82 @@ export function sendJson(
   sendBytes(res, status, ['Content-Type', 'application/json', ...headers], Buffer.from(jsonText(document)));
 }
 
-/** Aborts when `res` closes before it was sent in full: the client has left. */
+const signals = new WeakMap<ServerResponse, AbortSignal>();
+
+/** Aborts when `res` closes before all of it was sent: the client has left. The same signal each time. */
 export function abortWhenGone(res: ServerResponse): AbortSignal {
+  const known = signals.get(res);
+  if (known !== undefined) return known;
   const controller = new AbortController();
-  if (res.destroyed) controller.abort();
+  signals.set(res, controller.signal);
+  if (res.destroyed && !res.writableFinished) controller.abort();
   res.once('close', () => {
     if (!res.writableFinished) controller.abort();
   });
   return controller.signal;
+}
+
+/**
+ * The `Via` header guards against loops: each intermediary adds its pseudonym to what it sends on and refuses a request
+ * that has already passed through it. The oldest hop comes first, as `1.1 pseudonym`.
+ * @see https://www.rfc-editor.org/rfc/rfc9110#section-7.6.3
+ */
+
+/** No sane chain has as many intermediaries: a request with as many hops is refused, whatever their names. */
+const HOPS_MAX = 8;
+
+function hopsOf(via: string | undefined): readonly string[] {
+  return via === undefined || via === '' ? [] : via.split(',').map((hop) => hop.trim());
+}
+
+/** True when the request has passed through `pseudonym` already, or through too many hops. */
+export function isLoop(via: string | undefined, pseudonym: string): boolean {
+  const hops = hopsOf(via);
+  return hops.length >= HOPS_MAX || hops.some((hop) => hop.split(/\s+/)[1] === pseudonym);
+}
+
+/** A protocol and a name or address. */
+const HOP = /^(?:[\w.-]+\/)?[\w.-]+[ \t]+[\w.:[\]-]+$/;
+const VIA_MAX_CHARACTERS = 1024;
+
+/** The header without comments, which may nest and contain commas; undefined when a parenthesis is unbalanced. */
+function withoutComments(via: string): string | undefined {
+  let depth = 0;
+  let kept = '';
+  for (let at = 0; at < via.length; at += 1) {
+    const character = via[at] ?? '';
+    if (depth > 0 && character === '\\') at += 1;
+    else if (character === '(') depth += 1;
+    else if (character === ')') depth -= 1;
+    else if (depth === 0) kept += character;
+    if (depth < 0) return undefined;
+  }
+  return depth === 0 ? kept : undefined;
+}
+
+/**
+ * The hops in a request's `Via`, in the form to send on; undefined when the header is malformed. Comments are dropped: they
+ * are free text, and a gateway that rejects one client's comment would reject an answer that other clients share.
+ */
+export function readVia(via: string): string | undefined {
+  if (via.length > VIA_MAX_CHARACTERS) return undefined;
+  const hops = hopsOf(withoutComments(via)).filter((hop) => hop !== '');
+  return hops.length > 0 && hops.every((hop) => HOP.test(hop)) ? hops.join(', ') : undefined;
+}
+
+/** The `Via` value of a request that `pseudonym` sends on behalf of one that came with `via`. */
+export function addHop(via: string | undefined, pseudonym: string): string {
+  return [...hopsOf(via), `1.1 ${pseudonym}`].join(', ');
+}
+
+/**
+ * Was the request made by a web page of another site? Browsers say so; programs send neither header. Such a page cannot
+ * read the answer, but it could make this server fetch and keep what the page's author chooses.
+ * @see https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header
+ */
+export function isCrossSite({ headers }: IncomingMessage): boolean {
+  const site = headers['sec-fetch-site'];
+  if (site !== undefined) return site !== 'same-origin' && site !== 'none';
+  const { origin, host } = headers;
+  return origin !== undefined && origin.replace(/^https?:\/\//, '') !== host;
 }

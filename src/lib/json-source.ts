@@ -2,12 +2,13 @@ import { findNodeAtLocation, type ParseError, parseTree, printParseErrorCode } f
 import { ConfigError, type ConfigPath } from './config-error.ts';
 import type { ConfigSource, Place } from './config-source.ts';
 
-function placeAt(text: string, offset: number): Place {
+/** The position of an offset. */
+export function placeAt(text: string, offset: number): Place {
   const before = text.slice(0, offset);
   return { line: before.split('\n').length, column: offset - before.lastIndexOf('\n') };
 }
 
-/** Where a value, or its key, stands; of a part that is not there, what is around it. */
+/** The position of a value, or of its key; for a missing part, of what surrounds it. */
 function placeOf(text: string, path: ConfigPath, isKey: boolean): Place {
   const tree = parseTree(text);
   for (let length = path.length; tree !== undefined && length >= 0; length -= 1) {
@@ -19,7 +20,14 @@ function placeOf(text: string, path: ConfigPath, isKey: boolean): Place {
   return { line: 1, column: 1 };
 }
 
-/** Parses the JSON of a file. @throws {ConfigError} with the place where it is none */
+/** Says what the parser has found: `comma expected`. */
+export function jsonProblem({ error }: ParseError): string {
+  return printParseErrorCode(error)
+    .replaceAll(/(?<=.)[A-Z]/g, ' $&')
+    .toLowerCase();
+}
+
+/** Parses the JSON of a file. @throws {ConfigError} with the position of the syntax error */
 export function openJson(file: string, text: string, nextStep?: string): ConfigSource {
   try {
     return {
@@ -28,12 +36,12 @@ export function openJson(file: string, text: string, nextStep?: string): ConfigS
       placeOf: (path, isKey = false) => placeOf(text, path, isKey),
     };
   } catch (cause) {
-    // The parser's own words quote the file, line ends and all.
+    // The parser's own message quotes the file, line ends included.
     const errors: ParseError[] = [];
     parseTree(text, errors);
     const [first] = errors;
-    const what = first === undefined ? '' : `: ${printParseErrorCode(first.error)}`;
+    const what = first === undefined ? '' : `: ${jsonProblem(first)}`;
     const place = placeAt(text, first?.offset ?? 0);
-    throw new ConfigError('syntax', `the file is no JSON${what}`, { file, ...place, cause, nextStep });
+    throw new ConfigError('syntax', `the file is not JSON${what}`, { file, ...place, cause, nextStep });
   }
 }

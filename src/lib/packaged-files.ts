@@ -3,7 +3,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** The files within a single executable, by their paths in the package. */
+/** The files inside a single executable, by their paths in the package. */
 interface Assets {
   readonly keys: readonly string[];
   readonly text: (key: string) => string;
@@ -15,7 +15,7 @@ const ASSETS = (globalThis as { metahubAssets?: Assets }).metahubAssets;
 /** The folder of the package: the same from the sources and from the bundle. */
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
-/** The text of a file that comes with the program; `path` is that in the package. */
+/** The text of a file that ships with the program; `path` is its path in the package. */
 export function packagedText(path: string): string {
   return ASSETS === undefined ? readFileSync(join(ROOT, path), 'utf8') : ASSETS.text(path);
 }
@@ -31,7 +31,7 @@ export async function listPackaged(folder: string): Promise<readonly string[]> {
   return ASSETS.keys.filter((key) => key.startsWith(`${folder}/`)).map((key) => key.slice(folder.length + 1));
 }
 
-/** The program of a thread, where it is in no file of its own. */
+/** The program of a worker thread when it is not a file of its own. */
 export function packagedWorker(name: string): string | undefined {
   return ASSETS?.text(`dist/program/${name}.js`);
 }

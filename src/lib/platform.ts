@@ -26,7 +26,7 @@ const ARCHITECTURE_OF: ReadonlyMap<string, string> = new Map(
   ),
 );
 
-/** Spellings of `arm` that say the variant, too. */
+/** Spellings of `arm` that include the variant. */
 const ARM_VARIANT_OF: ReadonlyMap<string, string> = new Map([
   ['armhf', 'v7'],
   ['armel', 'v6'],
@@ -35,7 +35,7 @@ const ARM_VARIANT_OF: ReadonlyMap<string, string> = new Map([
   ['armv7l', 'v7'],
 ]);
 
-/** GOOS of any spelling. No name at all is Linux, as it is to a container runtime on Linux. */
+/** GOOS of any spelling. An empty name means Linux, as for a container runtime on Linux. */
 function normalizeOs(written: string): string {
   const os = written.toLowerCase();
   if (os === '') return 'linux';

@@ -1,5 +1,3 @@
-import { performance } from 'node:perf_hooks';
-
 /** Runs the tasks of one key one after the other, in order of arrival; tasks of different keys run at the same time. */
 export class SerialQueue<Key = string> {
   readonly #last = new Map<Key, Promise<unknown>>();
@@ -19,33 +17,6 @@ export class SerialQueue<Key = string> {
     };
     turn.then(leave, leave);
     return turn;
-  }
-}
-
-/**
- * Spreads heavy synchronous work over the event loop: one piece per turn, and after each as much time for everything else
- * as the piece took. Many pieces that become ready at once would otherwise run one behind the other.
- */
-export class TurnQueue {
-  readonly #waiting: (() => void)[] = [];
-  #isBusy = false;
-
-  /** Resolves when it is the caller's turn; the work is what the caller does before it awaits something else. */
-  next(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#waiting.push(resolve);
-      if (!this.#isBusy) this.#grant();
-    });
-  }
-
-  #grant(): void {
-    const resolve = this.#waiting.shift();
-    this.#isBusy = resolve !== undefined;
-    if (resolve === undefined) return;
-    const startedMs = performance.now();
-    resolve();
-    // Runs when the caller's synchronous work is done.
-    setImmediate(() => setTimeout(() => this.#grant(), performance.now() - startedMs));
   }
 }
 
@@ -97,7 +68,7 @@ export class FairSemaphore {
   #waiting = 0;
   #free: number;
 
-  constructor(permits: number, waitingMax: number) {
+  constructor(permits: number, waitingMax = Number.POSITIVE_INFINITY) {
     this.#free = permits;
     this.#waitingMax = waitingMax;
   }
@@ -110,8 +81,8 @@ export class FairSemaphore {
    * @param signal removes the task from the queue when it aborts; a task that runs goes on
    * @throws {QueueFullError} when the queue was full
    */
-  async run<T>(share: ShareKey, signal: AbortSignal, task: () => Promise<T>): Promise<T> {
-    signal.throwIfAborted();
+  async run<T>(share: ShareKey, signal: AbortSignal | undefined, task: () => Promise<T>): Promise<T> {
+    signal?.throwIfAborted();
     if (this.#free > 0) this.#free -= 1;
     else await this.#wait(share, signal);
     try {
@@ -123,20 +94,20 @@ export class FairSemaphore {
     }
   }
 
-  #wait(share: ShareKey, signal: AbortSignal): Promise<void> {
+  #wait(share: ShareKey, signal: AbortSignal | undefined): Promise<void> {
     return new Promise((resolve, reject) => {
       const leave = () => {
-        if (this.#remove(share, waiting)) reject(signal.reason);
+        if (this.#remove(share, waiting)) reject(signal?.reason);
       };
       const settle = (done: () => void) => {
-        signal.removeEventListener('abort', leave);
+        signal?.removeEventListener('abort', leave);
         done();
       };
       const waiting: Waiting = {
         start: () => settle(resolve),
         drop: (reason) => settle(() => reject(reason)),
       };
-      signal.addEventListener('abort', leave, { once: true });
+      signal?.addEventListener('abort', leave, { once: true });
       this.#add(share, waiting);
       if (this.#waiting > this.#waitingMax) this.#dropFromLongest();
     });
@@ -195,5 +166,63 @@ export class FairSemaphore {
     if (longest === undefined || dropped === undefined) return;
     this.#remove([longest[0], longest[1]], dropped);
     dropped.drop(new QueueFullError('too many tasks are waiting'));
+  }
+}
+
+/** Requests that are begun in one turn of the event loop: with what follows from them, a few milliseconds of work. */
+const STARTS_PER_TURN = 16;
+
+/**
+ * Begins work a few pieces per turn of the event loop, client by client: a burst of one client's requests is spread over
+ * many turns, and between them everybody else is answered. Without a burst everything begins at once.
+ */
+export class PacedStarts {
+  /** Client to its work, in the order of turns. */
+  readonly #waiting = new Map<string, (() => void)[]>();
+  #startedInTurn = 0;
+  #next: NodeJS.Immediate | undefined;
+
+  /** True when work would begin at once. */
+  get isFree(): boolean {
+    return this.#startedInTurn < STARTS_PER_TURN && this.#waiting.size === 0;
+  }
+
+  /** Counts work that begins at once. */
+  count(): void {
+    this.#next ??= setImmediate(() => this.#beginTurn());
+    this.#startedInTurn += 1;
+  }
+
+  start(client: string, work: () => void): void {
+    if (this.isFree) {
+      this.count();
+      work();
+      return;
+    }
+    this.#next ??= setImmediate(() => this.#beginTurn());
+    const queue = this.#waiting.get(client);
+    if (queue) queue.push(work);
+    else this.#waiting.set(client, [work]);
+  }
+
+  #beginTurn(): void {
+    this.#next = undefined;
+    this.#startedInTurn = 0;
+    while (this.#waiting.size > 0 && this.#startedInTurn < STARTS_PER_TURN) {
+      this.#startedInTurn += 1;
+      this.#takeNext()?.();
+    }
+    if (this.#waiting.size > 0) this.#next ??= setImmediate(() => this.#beginTurn());
+  }
+
+  /** The first work of the client whose turn it is; that client then goes to the end of the turns. */
+  #takeNext(): (() => void) | undefined {
+    const [first] = this.#waiting;
+    if (first === undefined) return undefined;
+    const [client, queue] = first;
+    const work = queue.shift();
+    this.#waiting.delete(client);
+    if (queue.length > 0) this.#waiting.set(client, queue);
+    return work;
   }
 }

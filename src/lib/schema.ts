@@ -2,9 +2,9 @@ import * as v from 'valibot';
 import type { ConfigErrorCode, ConfigPath } from './config-error.ts';
 import { closestWord } from './text.ts';
 
-/** Schemas of files that people write: what valibot has not, and its issues in words for a person. */
+/** Schemas of configuration files: what valibot lacks, and messages for people. */
 
-/** Any schema: reads a value of YAML, JSON or the command line as `Output`. */
+/** Any schema: reads a value from YAML, JSON or the command line as `Output`. */
 export type Schema<Output> = v.GenericSchema<unknown, Output>;
 
 /** Something that is wrong with a value. */
@@ -21,7 +21,7 @@ export type Checked<Output> =
   | { readonly output: Output; readonly problems?: undefined }
   | { readonly output?: undefined; readonly problems: readonly [Problem, ...Problem[]] };
 
-/** A map with these keys; others are left out. Unlike valibot's own, a list is no map. */
+/** A map with these keys; others are dropped. Unlike valibot's `object`, it refuses a list. */
 export function looseFields<const Entries extends v.ObjectEntries>(
   entries: Entries,
 ): v.ObjectSchema<Entries, undefined> {
@@ -35,7 +35,7 @@ export function looseFields<const Entries extends v.ObjectEntries>(
   };
 }
 
-/** A map of just these keys: every other one is an error, with the known keys as the issue's `requirement`. */
+/** A map with exactly these keys: any other is an error, with the known keys as the issue's `requirement`. */
 export function fields<const Entries extends v.ObjectEntries>(
   entries: Entries,
 ): v.StrictObjectSchema<Entries, undefined> {
@@ -55,13 +55,13 @@ export function fields<const Entries extends v.ObjectEntries>(
         const path = [{ type: 'object', origin: 'key', input: input as Record<string, unknown>, key, value }];
         v._addIssue(context, 'key', refusal, config, { input: key, expected: 'never', path } as never);
       }
-      // A misspelt key comes before the key that is missing for it.
+      // A misspelt key comes before the missing key that it stands for.
       return { ...refusal, issues: [...(refusal.issues ?? []), ...(result.issues ?? [])] } as never;
     },
   };
 }
 
-/** A map whose keys the file chooses. Unlike valibot's record, a list is no map, and no key is dropped. */
+/** A map whose keys the file chooses. Unlike valibot's `record`, it refuses a list and drops no key. */
 export function mapOf<Key extends v.GenericSchema<string, string>, Value extends v.GenericSchema>(
   key: Key,
   value: Value,
@@ -109,7 +109,7 @@ function refused(
 /** A text that is not empty. */
 export const Text = v.pipe(v.string(), v.nonEmpty('a text is expected, not an empty one'));
 
-/** One, or a list of them; read as a list. */
+/** One value, or a list of them; read as a list. */
 export function oneOrMore<Item extends v.GenericSchema>(item: Item) {
   const one = v.pipe(
     item,
@@ -121,16 +121,16 @@ export function oneOrMore<Item extends v.GenericSchema>(item: Item) {
   >;
 }
 
-/** One of some words; a misspelt one gets a suggestion. */
+/** One of some words; a misspelt word gets a suggestion. */
 export function choice<const Words extends readonly string[]>(...words: Words) {
   return v.picklist(words, ({ input }) => {
     const written = shown(input);
     const meant = typeof input === 'string' ? closestWord(input, words) : undefined;
-    return `${written} is none of ${words.join(', ')}${meant === undefined ? '' : `; did you mean ${meant}?`}`;
+    return `${written} is not one of ${words.join(', ')}${meant === undefined ? '' : `; did you mean ${meant}?`}`;
   });
 }
 
-/** What `read` makes of a value; one that it cannot read is refused in the words of `refuse`. */
+/** Reads a value with `read`; `refuse` words the error when it answers undefined. */
 export function reading<Input, Output>(
   read: (value: Input) => Output | undefined,
   refuse: (value: Input) => string,
@@ -143,7 +143,7 @@ export function reading<Input, Output>(
   });
 }
 
-/** A check that says itself what is wrong; undefined when nothing is. */
+/** A check that words its own error; it answers undefined when nothing is wrong. */
 export function checking<Input>(problemWith: (value: Input) => string | undefined): v.RawCheckAction<Input> {
   return v.rawCheck(({ dataset, addIssue }) => {
     const isRead = dataset.typed && dataset.issues === undefined;
@@ -152,10 +152,10 @@ export function checking<Input>(problemWith: (value: Input) => string | undefine
   });
 }
 
-/** Says that the part of a value at `path` is wrong. */
+/** Reports that the part of a value at `path` is wrong. */
 export type Refuse = (why: string, ...path: ConfigPath) => void;
 
-/** What the parts of a value make together; nothing once a part was refused. */
+/** Combines the parts of a value; not called when a part was refused. */
 export function combining<Input, Output>(
   combine: (value: Input, refuse: Refuse) => Output,
 ): v.RawTransformAction<Input, Output> {
@@ -163,14 +163,16 @@ export function combining<Input, Output>(
     let isRefused = false;
     const output = combine(dataset.value, (message, ...keys) => {
       isRefused = true;
-      const path = keys.map((key) => ({
-        type: 'unknown',
-        origin: 'value',
-        input: undefined,
-        key,
-        value: undefined,
-      }));
-      addIssue({ message, path: path as unknown as [v.UnknownPathItem, ...v.UnknownPathItem[]] });
+      const [first, ...rest] = keys.map(
+        (key): v.UnknownPathItem => ({
+          type: 'unknown',
+          origin: 'value',
+          input: undefined,
+          key,
+          value: undefined,
+        }),
+      );
+      addIssue(first === undefined ? { message } : { message, path: [first, ...rest] });
     });
     return isRefused ? NEVER : output;
   });
@@ -185,7 +187,7 @@ export function shown(value: unknown): string {
 }
 
 const MAP = 'a map of keys and values';
-/** The type of a schema -> what it expects. */
+/** The type of a schema -> what the message says it expects. */
 const EXPECTED: Readonly<Record<string, string>> = {
   string: 'a text',
   number: 'a number',
@@ -197,7 +199,7 @@ const EXPECTED: Readonly<Record<string, string>> = {
   record: MAP,
 };
 
-/** The type alone: a value in the wrong place may be a secret. */
+/** The type only: a value in the wrong place may be a secret. */
 function typeOf(value: unknown): string {
   if (value === null) return 'nothing';
   if (Array.isArray(value)) return 'a list';
@@ -215,7 +217,7 @@ function expectedBy(issue: v.BaseIssue<unknown>): readonly string[] {
   return [...new Set((issue.issues ?? []).flatMap(expectedBy))];
 }
 
-/** The words for issues that bring none of their own. */
+/** Messages for issues that have none of their own. */
 function defaultMessage(issue: v.BaseIssue<unknown>): string {
   if (isUnknownKey(issue)) {
     const meant = closestWord(String(issue.input), issue.requirement as readonly string[]);
@@ -225,12 +227,12 @@ function defaultMessage(issue: v.BaseIssue<unknown>): string {
   return `${expectedBy(issue).join(' or ')} is expected, not ${typeOf(issue.input)}`;
 }
 
-/** Is the value of the right type, and wrong all the same? */
+/** True when the value has the right type but is wrong. */
 function isJudged({ kind, type }: v.BaseIssue<unknown>): boolean {
   return kind !== 'schema' || type === 'picklist';
 }
 
-/** Of a value that fits no form of a union, what is wrong with the form that was meant: the one that was read furthest. */
+/** For a value that fits no form of a union: the issues of the form that was meant, the one that was read furthest. */
 function meantBy(issue: v.BaseIssue<unknown>): readonly v.BaseIssue<unknown>[] {
   if (issue.type !== 'union' || issue.issues === undefined) return [issue];
   const found = issue.issues.flatMap(meantBy);
@@ -269,7 +271,7 @@ function problemOf(issue: v.BaseIssue<unknown>): Problem {
   };
 }
 
-/** Reads `value` as `schema` says; every problem of it, in the order of the schema. */
+/** Reads `value` by `schema`; reports every problem, in schema order. */
 export function check<Output>(schema: Schema<Output>, value: unknown): Checked<Output> {
   const read = v.safeParse(schema, value, { message: defaultMessage });
   if (read.success) return { output: read.output };

@@ -4,15 +4,18 @@ const KEY_BYTES = 32;
 const IV_BYTES = 12;
 const TAG_BYTES = 16;
 
-/** Texts that pass through other hands and come back: nobody else can read, change or make one. */
+/** Texts that other parties hold and send back: only the holder of the key can read, change or make one. */
 export interface Sealer {
-  /** Base64url. `context` must be the same when it is opened. */
+  /** Base64url. `open` needs the same `context`. */
   seal(text: string, context: string): string;
-  /** Undefined for anything that was not sealed with this key and context. */
+  /** Undefined for a text that was not sealed with this key and context. */
   open(sealed: string, context: string): string | undefined;
 }
 
-/** Seals with AES-256-GCM, under a key derived from `secret` for this purpose alone; a random one where none is given. */
+/**
+ * Seals with AES-256-GCM under a key derived from `secret` for this purpose alone; without a secret, under a random
+ * key.
+ */
 export function createSealer(purpose: string, secret?: Uint8Array): Sealer {
   const key =
     secret === undefined
@@ -27,7 +30,7 @@ export function createSealer(purpose: string, secret?: Uint8Array): Sealer {
     },
     open: (sealed, context) => {
       const bytes = Buffer.from(sealed, 'base64url');
-      // Other spellings of the same bytes were not written here.
+      // Another spelling of the same bytes was not written here.
       if (bytes.length < IV_BYTES + TAG_BYTES || bytes.toString('base64url') !== sealed) return undefined;
       const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(0, IV_BYTES), {
         authTagLength: TAG_BYTES,
@@ -38,7 +41,7 @@ export function createSealer(purpose: string, secret?: Uint8Array): Sealer {
         const text = decipher.update(bytes.subarray(IV_BYTES, -TAG_BYTES));
         return Buffer.concat([text, decipher.final()]).toString('utf8');
       } catch {
-        // Whatever is wrong with it, it is not ours.
+        // For any reason: this program did not seal the value.
         return undefined;
       }
     },

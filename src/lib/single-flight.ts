@@ -1,4 +1,4 @@
-/** Resolves or rejects with `promise`, or rejects as soon as `signal` aborts: the work itself goes on for others. */
+/** Settles as `promise` does, or rejects as soon as `signal` aborts: the work itself continues for other callers. */
 function waitFor<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return promise;
   return new Promise<T>((resolve, reject) => {
@@ -17,14 +17,14 @@ interface Flight<T> {
 }
 
 /**
- * Runs work once for all callers that ask for the same key while it is under way. A caller that aborts does not end the
- * work for the others; when the last one has aborted, the work's own signal aborts.
+ * Runs work once for all callers that ask for the same key while it runs. A caller that aborts does not end the work for
+ * the others; when the last one has aborted, the signal of the work aborts.
  */
 export class SingleFlight<T> {
   readonly #flights = new Map<string, Flight<T>>();
   readonly #isStartersOwn: (error: unknown) => boolean;
 
-  /** @param isStartersOwn failures that concern only the first caller: those that joined start the work again */
+  /** @param isStartersOwn failures that concern only the first caller: callers that joined start the work again */
   constructor(isStartersOwn: (error: unknown) => boolean = () => false) {
     this.#isStartersOwn = isStartersOwn;
   }

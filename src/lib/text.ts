@@ -1,10 +1,10 @@
-/** Somebody else's words may hold anything; a terminal gets printable ones only, on one line. */
+/** Text from another party may contain anything: a terminal gets printable characters only, on one line. */
 export function printable(text: string): string {
   return text.replaceAll(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, '?');
 }
 
-/** What a terminal or an editor acts upon instead of showing it: control characters (C1 too), marks of direction. */
-const INVISIBLE = /[\u007f-\u009f\u2028\u2029]|\p{Cf}/gu;
+/** Nothing but printable ASCII and line ends. */
+const PLAIN = /^[\n\x20-\x7e]*$/;
 
 function escapeUnits(character: string): string {
   return Array.from({ length: character.length }, (_, at) => {
@@ -13,12 +13,16 @@ function escapeUnits(character: string): string {
   }).join('');
 }
 
-/** JSON in which no character is invisible: {@link JSON.stringify} leaves C1 controls and marks of direction as they are. */
+/** JSON without invisible characters: {@link JSON.stringify} does not escape C1 controls and marks of direction. */
 export function jsonText(value: unknown, indent?: number): string {
-  return (JSON.stringify(value, undefined, indent) ?? 'null').replaceAll(INVISIBLE, escapeUnits);
+  const text = JSON.stringify(value, undefined, indent) ?? 'null';
+  // Most texts are plain, and the expression for the others takes a measurable part of a start.
+  if (PLAIN.test(text)) return text;
+  // Characters that a terminal or an editor acts upon instead of showing: controls (C1 too) and marks of direction.
+  return text.replaceAll(/[\u007f-\u009f\u2028\u2029]|\p{Cf}/gu, escapeUnits);
 }
 
-/** Lines no wider than `width` columns, broken at spaces; a longer word keeps a line for itself. */
+/** Lines of at most `width` columns, broken at spaces; a longer word gets a line of its own. */
 export function wrap(text: string, width: number): readonly string[] {
   const lines: string[] = [];
   for (const word of text.split(' ')) {
@@ -29,7 +33,7 @@ export function wrap(text: string, width: number): readonly string[] {
   return lines;
 }
 
-/** Columns as wide as their widest cell; the last is left as it is. */
+/** Columns as wide as their widest cell; the last column is not padded. */
 export function tableText(rows: readonly (readonly string[])[]): string {
   const widths = (rows[0] ?? []).map((_, column) =>
     rows.reduce((width, row) => Math.max(width, row[column]?.length ?? 0), 0),
@@ -50,28 +54,38 @@ export function sizeText(sizeBytes: number): string {
   return `${(sizeBytes / 1024 ** power).toFixed(power === 0 ? 0 : 1)} ${UNITS[power]}`;
 }
 
-/** Each line once, in order of appearance, with how often it came: `8 × NVIDIA H100`. */
+/** `64 GiB`, of sizes that are made so. */
+export function gibText(sizeBytes: number): string {
+  return `${Math.round(sizeBytes / 2 ** 30)} GiB`;
+}
+
+/** `1.80x`, for a person. */
+export function timesText(times: number): string {
+  return `${times.toFixed(2)}x`;
+}
+
+/** Each line once, in order of appearance, with its count: `8 × NVIDIA H100`. */
 export function counted(lines: readonly string[]): readonly string[] {
   const counts = new Map<string, number>();
   for (const line of lines) counts.set(line, (counts.get(line) ?? 0) + 1);
   return [...counts].map(([line, count]) => (count === 1 ? line : `${count} × ${line}`));
 }
 
-/** For commander: the values of an option that may be given several times. */
+/** For commander: collects the values of an option that may be repeated. */
 export function repeated(value: string, before: readonly string[] = []): readonly string[] {
   return [...before, value];
 }
 
-/** Somebody else's text may have megabytes; a sentence for people holds this much of it. */
+/** Text from another party may have megabytes; a sentence for people holds this much of it, in characters. */
 const TEXT_MAX_CHARACTERS = 200;
 const ITEMS_MAX = 8;
 
-/** The text, cut where it is longer than anybody reads. */
+/** The text, cut to a length that people read. */
 export function truncateText(text: string): string {
   return text.length <= TEXT_MAX_CHARACTERS ? text : `${text.slice(0, TEXT_MAX_CHARACTERS)}…`;
 }
 
-/** The first of many things, each as `tell` has it, and how many more there are. */
+/** The first few of many things, each formatted by `tell`, and the number of those left out. */
 export function joinLimited<Item>(
   items: readonly Item[],
   separator: string,
@@ -83,7 +97,7 @@ export function joinLimited<Item>(
 }
 
 /**
- * Insertions, deletions, replacements, and exchanges of two neighbours, which are the commonest slip, in characters.
+ * Edit distance in characters: insertions, deletions, replacements, and swaps of two neighbours, the most common slip.
  * @see https://en.wikipedia.org/wiki/Damerau-Levenshtein_distance (optimal string alignment)
  */
 export function editDistance(from: string, to: string): number {
@@ -105,7 +119,7 @@ export function editDistance(from: string, to: string): number {
 
 const LENGTH_MAX = 64;
 
-/** The known word that a misspelt one most probably means; undefined when none is near. */
+/** The known word that a misspelt one most probably stands for; undefined when none is close. */
 export function closestWord(written: string, known: Iterable<string>): string | undefined {
   const meant = written.trim().toLowerCase();
   if (meant === '' || meant.length > LENGTH_MAX) return undefined;
@@ -115,4 +129,9 @@ export function closestWord(written: string, known: Iterable<string>): string | 
     .filter(({ distance }) => distance <= limit)
     .sort((a, b) => a.distance - b.distance || (a.word < b.word ? -1 : 1));
   return near[0]?.word;
+}
+
+/** A lookup table for untrusted keys: a plain object would find `constructor` and `__proto__`. */
+export function tableOf<Value>(rows: Readonly<Record<string, Value>>): ReadonlyMap<string, Value> {
+  return new Map(Object.entries(rows));
 }

@@ -7,7 +7,7 @@ export function parseVersion(text: string): Version | undefined {
   return digits?.split('.').map(Number);
 }
 
-/** Below zero: `a` is older. What is not written counts as 0, so 12 equals 12.0. */
+/** Negative when `a` is older. A missing number counts as 0, so 12 equals 12.0. */
 export function compareVersions(a: Version, b: Version): number {
   for (let at = 0; at < Math.max(a.length, b.length); at += 1) {
     const difference = (a[at] ?? 0) - (b[at] ?? 0);
@@ -27,8 +27,8 @@ const COMPARISON = /^(>=|<=|!=|==|=|>|<)?\s*v?(\d+(?:\.\d+)*)$/;
 const SPAN = /^(\d+(?:\.\d+)*)-(\d+(?:\.\d+)*)$/;
 
 /**
- * Comparisons that all have to hold: `12.4` (at least), `>=470,<471`, `=7.5`, `8.0-8.9` (both ends included);
- * undefined when the text is none.
+ * Comparisons that must all hold: `12.4` (at least), `>=470,<471`, `=7.5`, `8.0-8.9` (both ends included); undefined
+ * when the text is none.
  */
 export function parseVersionRange(text: string): readonly Comparison[] | undefined {
   const span = SPAN.exec(text.trim());
@@ -60,12 +60,12 @@ function holds({ operator, version }: Comparison, actual: Version): boolean {
   }
 }
 
-/** Do all comparisons of the range hold? */
+/** True when all comparisons of the range hold. */
 export function inRange(range: readonly Comparison[], actual: Version): boolean {
   return range.every((comparison) => holds(comparison, actual));
 }
 
-/** The least version that a range names, by which two satisfied ranges are compared: the greater is the closer. */
+/** The lowest version in a range; when two ranges are satisfied, the one with the greater lowest version is closer. */
 export function lowerBound(range: readonly Comparison[]): Version {
   const lower = range.filter(({ operator }) => operator === '>=' || operator === '>' || operator === '=');
   return lower.reduce<Version>(

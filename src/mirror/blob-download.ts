@@ -12,27 +12,27 @@ export interface BlobDownloadOptions {
   readonly digest: Digest;
   /** `docker.io/library/alpine@sha256:…`, for messages. */
   readonly name: string;
-  /** The upstream's bytes, unverified: the ingest verifies them. */
+  /** Upstream's bytes, unverified: the ingest verifies them. */
   readonly content: BlobContent;
   readonly ingest: Ingest;
-  /** For how long the download goes on without a reader: a runtime that lost its connection comes back. */
+  /** For how long the download continues without a reader: a runtime that lost its connection comes back. */
   readonly lingerMs: number;
 }
 
-/** Up to this size a reader gets nothing of a blob before its digest is verified. */
+/** Up to this size, readers get nothing of a blob before its digest is verified; one without a length counts what has arrived. */
 const SMALL_BYTES = 1024 * 1024;
 
-/** One client, and the first byte that it does not have yet. */
+/** One client, and the first byte that it still needs. */
 interface Reader {
   position: number;
 }
 
 /**
- * The download of one blob into the store, which any number of readers follow. It starts with the first reader. Nobody
- * gets the last byte before the digest is verified, so a wrong blob never looks complete.
+ * The download of one blob into the store, followed by any number of readers. It starts with the first reader. No
+ * reader gets the last byte before the digest is verified, so a wrong blob never looks complete.
  *
- * Readers that keep up take the bytes from memory while they are being written; whoever falls behind, or comes late, reads
- * the file until it has caught up, so that no reader holds up the download or makes its memory grow.
+ * Readers that keep up take the bytes from memory while they are written. A reader that is behind, or comes late,
+ * reads the file until it has caught up. So no reader delays the download, or makes its memory grow.
  */
 export class BlobDownload {
   /** Resolves at the end: with the error that ended it, or with undefined when it was committed or cancelled. */
@@ -41,18 +41,18 @@ export class BlobDownload {
 
   readonly #options: BlobDownloadOptions;
   readonly #readers = new Set<Reader>();
-  /** Notified of everything that a reader or the writer may wait for. */
+  /** Notified of every change that a reader or the writer may wait for. */
   readonly #changed = createCondition();
-  /** Takes the upstream's bytes while the download runs. */
+  /** Takes upstream's bytes while the download runs. */
   #sink: Writable | undefined;
   #receivedBytes = 0;
-  /** The write to the store that is under way. */
+  /** The write to the store under way. */
   #storing: Promise<void> = Promise.resolve();
-  /** What is being written to the store. */
+  /** The part that is being written to the store. */
   #arriving: MemoryPart | undefined;
-  /** Bytes that the disk refused: the readers get them from memory, and the next bytes wait for the slowest reader. */
+  /** Bytes that the disk refused: readers get them from memory, and the next bytes wait for the slowest reader. */
   #unstored: MemoryPart | undefined;
-  /** The last of the unstored bytes, held back until the digest is verified. */
+  /** The last of the unstored bytes, withheld until the digest is verified. */
   #heldBack: Buffer | undefined;
   #isVerified = false;
   #isFinished = false;
@@ -68,7 +68,7 @@ export class BlobDownload {
     this.#startLinger();
   }
 
-  /** As announced by the upstream; known in any case once the bytes are verified. */
+  /** The size that upstream announced; known in any case once the bytes are verified. */
   get sizeBytes(): number | undefined {
     return this.#options.content.sizeBytes ?? this.verifiedSizeBytes;
   }
@@ -78,7 +78,7 @@ export class BlobDownload {
     return this.#isVerified ? this.#receivedBytes : undefined;
   }
 
-  /** It serves no new reader: it is finished, or about to be. */
+  /** True when it accepts no new reader: it is finished, or about to be. */
   get isOver(): boolean {
     return this.#isFinished || this.#failure !== undefined;
   }
@@ -87,23 +87,23 @@ export class BlobDownload {
   get availableBytes(): number {
     const { storedBytes } = this.#options.ingest;
     if (this.#isVerified) return storedBytes;
-    // What readers of a small blob do not take at once is gone where the disk refuses.
+    // The disk refused some bytes: those of a small blob that readers do not take at once are lost.
     if (this.#isSmall && this.#unstored === undefined) return 0;
     return Math.max(0, Math.min(storedBytes, (this.sizeBytes ?? this.#receivedBytes) - 1));
   }
 
-  /** A runtime that keeps a part of a wrong config or layer would resume from it for ever: a small one can wait. */
+  /** A runtime that keeps part of a wrong config or layer would resume from it for ever: a small blob can wait. */
   get #isSmall(): boolean {
-    return this.sizeBytes !== undefined && this.sizeBytes <= SMALL_BYTES;
+    return (this.sizeBytes ?? this.#receivedBytes) <= SMALL_BYTES;
   }
 
-  /** Can a new reader get this range? Not when the disk has refused some of its bytes. */
+  /** True when a new reader can get this range: the disk has refused none of its bytes. */
   canServe(range: ByteRange | undefined): boolean {
     if (this.isOver) return false;
     return this.#unstored === undefined || (range?.end ?? Number.POSITIVE_INFINITY) <= this.availableBytes;
   }
 
-  /** Adds a reader; undefined: of everything. */
+  /** Adds a reader of a range; undefined: of everything. */
   open(range: ByteRange | undefined): BlobContent {
     const reader: Reader = { position: range?.start ?? 0 };
     this.#readers.add(reader);
@@ -119,7 +119,7 @@ export class BlobDownload {
     };
   }
 
-  /** Ends it, unless its bytes are verified already: what is left then is to commit them. */
+  /** Cancels it, unless its bytes are verified: then only the commit is left. */
   cancel(): void {
     if (this.#isFinished || this.#isVerified) return;
     this.#isCancelled = this.#failure === undefined;
@@ -165,8 +165,8 @@ export class BlobDownload {
     } finally {
       this.#letGoOfArriving();
       sink.destroy();
-      // The file must not be closed during a write to it.
-      await this.#storing;
+      // The file must not be closed during a write to it; a write that fails has made `writeTo` fail with it.
+      await Promise.allSettled([this.#storing]);
       await this.#finish();
     }
   }
@@ -188,7 +188,7 @@ export class BlobDownload {
     }
   }
 
-  /** Its chunks are the upstream's again. */
+  /** The chunks belong to upstream again. */
   #letGoOfArriving(): void {
     this.#arriving?.letGo();
     this.#arriving = undefined;
@@ -202,7 +202,7 @@ export class BlobDownload {
     await this.#passOn(start - before.length, bytes.subarray(0, -1));
   }
 
-  /** Offers bytes to every reader there is and waits until each has them or has left. */
+  /** Offers bytes to every current reader and waits until each has them or has left. */
   async #passOn(start: number, bytes: Buffer): Promise<void> {
     const part = new MemoryPart(start, [bytes]);
     this.#unstored = part;
@@ -242,7 +242,7 @@ export class BlobDownload {
       while (reader.position < endOf()) {
         const reason = this.#failure ?? sink.reason;
         if (reason !== undefined) throw reason;
-        // No await between this look and the wait: a notification in between would be lost.
+        // No await between this check and the wait: a notification in between would be lost.
         const writing =
           this.#writeStored(reader, endOf(), target) ??
           this.#writeArriving(reader, endOf(), target) ??
@@ -255,7 +255,7 @@ export class BlobDownload {
     }
   }
 
-  /** Writes bytes that the store has; undefined when it has none that this reader needs next. */
+  /** Writes stored bytes; undefined when the store has none that this reader needs next. */
   #writeStored(reader: Reader, end: number, target: Writable): Promise<void> | undefined {
     const part = { start: reader.position, end: Math.min(this.availableBytes, end) };
     if (part.start >= part.end) return undefined;
@@ -264,7 +264,7 @@ export class BlobDownload {
     });
   }
 
-  /** Writes bytes that are on their way to the store; undefined when this reader needs others next. */
+  /** Writes bytes that are being stored; undefined when this reader needs others next. */
   #writeArriving(reader: Reader, end: number, target: Writable): Promise<void> | undefined {
     const part = this.#arriving;
     if (this.#isSmall || part?.mayRelay() !== true) return undefined;
@@ -272,7 +272,7 @@ export class BlobDownload {
     return this.#writeFrom(part, reader, Math.min(end, (this.sizeBytes ?? 0) - 1), target);
   }
 
-  /** Writes a part's bytes from memory; undefined when they are not those that this reader needs next. */
+  /** Writes bytes of a part in memory; undefined when this reader needs others next. */
   #writeFrom(part: MemoryPart | undefined, reader: Reader, end: number, target: Writable) {
     if (!part?.includes(reader.position) || reader.position >= end) return undefined;
     return part.writeTo(target, reader.position, end).then((position) => {

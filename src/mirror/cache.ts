@@ -5,22 +5,27 @@ import { RegistryError } from '../oci/registry-error.ts';
 import type { CacheOptions } from './cache-options.ts';
 import { CachedBlobs } from './cached-blobs.ts';
 import { CachedManifests } from './cached-manifests.ts';
+import { readSmallBlob } from './small-blobs.ts';
+import { TagCache, tagView } from './tag-cache.ts';
 
-/** A cache, and the downloads that it has under way. */
+/** A cache, and its downloads under way. */
 export interface CachedRegistry extends Registry {
-  /** Has every later request look the tag up: it was pushed through this mirror. */
+  /** Makes every later request look up the tag: it was pushed through this mirror. */
   expireTag(repository: Repository, tag: Tag): void;
-  /** Cancels every download that is under way. */
+  /** The same of every tag: other mirrors may have passed pushes on. */
+  expireTags(): void;
+  /** Cancels every download under way. */
   close(): Promise<void>;
 }
 
 /**
- * A registry that keeps what it delivers. It never fetches a digest again that it holds; it looks up a tag each time, and
- * serves it as it was when the upstream fails.
+ * A registry that stores what it delivers. It never fetches a stored digest again; it looks up a tag each time, and
+ * serves the last known digest when upstream fails.
  */
 export function cached(options: CacheOptions): CachedRegistry {
   const { next } = options;
-  const manifests = new CachedManifests(options);
+  const lookups = new TagCache(options.now);
+  const manifests = new CachedManifests(options, lookups);
   const blobs = new CachedBlobs(options);
   return {
     resolve: (repository, reference, asked) =>
@@ -31,22 +36,27 @@ export function cached(options: CacheOptions): CachedRegistry {
     statBlob: (repository, digest, asked) =>
       (asked?.beforePush ? next : blobs).statBlob(repository, digest, asked),
     blob: (repository, digest, asked) => blobs.blob(repository, digest, asked),
+    smallBlob: (repository, digest, asked) => readSmallBlob(options, repository, digest, asked),
     tags: (repository, asked) => next.tags(repository, asked),
     referrers: (repository, digest, asked) => next.referrers(repository, digest, asked),
-    expireTag: (repository, tag) => manifests.expireTag(repository, tag),
+    expireTag: (repository, tag) => {
+      lookups.expire(tagView(repository, tag, undefined));
+      options.onTagMoved?.(repository, tag);
+    },
+    expireTags: () => lookups.expireAll(),
     close: () => blobs.close(),
   };
 }
 
-/** A registry may hide what a login must not see (any longer) by 404. */
+/** A registry may hide with 404 what a login must not see (any more). */
 function isRefusal(error: unknown): boolean {
   if (!(error instanceof RegistryError)) return false;
   return error.code === 'UNAUTHORIZED' || error.code === 'DENIED' || error.status === 404;
 }
 
 /**
- * The upstream, which can revoke a client's own login at any time: when it refuses one, what that login was granted before
- * counts no more, and no answer to one is repeated without asking.
+ * Handles revocation: upstream can revoke a client's own login at any time. When it refuses a login, earlier grants to
+ * that login no longer count; an answer to such a login is never repeated without asking.
  */
 export function revokeRefused(next: Registry, store: Pick<ContentStore, 'revoke'>): Registry {
   async function ask<Answer>(
@@ -57,7 +67,7 @@ export function revokeRefused(next: Registry, store: Pick<ContentStore, 'revoke'
     try {
       return await answer;
     } catch (error) {
-      // That a digest is not there yet is what a client that pushes asks.
+      // A client that pushes asks whether a digest exists: 404 is the expected answer.
       const isExpected = options?.beforePush && error instanceof RegistryError && error.status === 404;
       if (isRefusal(error) && !isExpected) store.revoke({ repository, access: options?.access });
       throw error;

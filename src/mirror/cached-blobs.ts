@@ -13,15 +13,14 @@ import {
   hasOwnLogin,
   type RequestOptions,
 } from '../oci/registry.ts';
-import { RegistryError } from '../oci/registry-error.ts';
-import { isLoopError } from '../oci/via.ts';
+import { isLoopError, RegistryError } from '../oci/registry-error.ts';
 import { BlobDownload } from './blob-download.ts';
 import type { CacheOptions, CacheResult } from './cache-options.ts';
 
 const LINGER_MS = 30_000;
 /** A download can take hours, and a login may be revoked meanwhile. */
 const ADMITTED_FOR_MS = 5 * 60_000;
-/** A range that begins this far behind what has arrived is fetched from upstream by itself, in bytes. */
+/** A range that begins this far beyond the received bytes is fetched separately from upstream, in bytes. */
 const WAIT_FOR_BYTES = 16 * 1024 * 1024;
 
 /** One request for a blob. */
@@ -31,25 +30,25 @@ interface BlobRequest {
   readonly options: BlobOptions;
 }
 
-/** A download that is under way. */
+/** A download under way. */
 interface ActiveDownload {
   readonly kind: 'download';
   readonly download: BlobDownload;
-  /** The repository that delivers it: nobody else vouches for who may see it. */
+  /** The repository that delivers it: no other may decide who may see it. */
   readonly repository: Repository;
   /** When upstream let a partition see the blob, in monotonic milliseconds. */
   readonly admittedMs: Map<string, number>;
-  /** The request that started it has been counted as a miss: later ones are coalesced. */
+  /** The request that started it is counted as a miss: later ones are coalesced. */
   isCounted: boolean;
 }
 
-/** Where a blob comes from that is not in the store. */
+/** Where a blob that is not stored comes from. */
 type BlobSource = ActiveDownload | BlobRedirect | { readonly kind: 'bypass' };
 
-/** What attaching to a download came to. `finished`: the download has ended meanwhile; `bypass`: it cannot serve this range. */
+/** The result of attaching to a download: `finished` when it has ended meanwhile, `bypass` when it cannot serve the range. */
 type Attachment = BlobContent | 'finished' | 'bypass';
 
-/** Whom a repository lets in: a login of its own, by itself; all others with what every repository lets in. */
+/** The key of those whom a repository treats alike: each login of a client's own separately; all others together. */
 function partitionOf({ repository, options: { access } }: BlobRequest): string {
   if (access === undefined) return 'own';
   return `of ${access.partition}${hasOwnLogin(access) ? ` at ${formatRepository(repository)}` : ''}`;
@@ -60,7 +59,7 @@ function downloadKey({ repository, digest }: BlobRequest): string {
   return `${repository.host} ${digest}`;
 }
 
-/** By repository too: that one does not have the blob says nothing of another. */
+/** By repository too: when one lacks the blob, another may have it. */
 function openingKey(request: BlobRequest): string {
   const { repository, digest, options } = request;
   return `${options.follow === true} ${partitionOf(request)} ${formatRepository(repository)}@${digest}`;
@@ -75,7 +74,7 @@ function rangeWithin(request: RangeRequest | undefined, sizeBytes: number, diges
   return range;
 }
 
-/** Does the range begin within reach of what the download has received? */
+/** True when the range begins near what the download has received. */
 function isNear(download: BlobDownload, request: RangeRequest | undefined): boolean {
   if (request === undefined) return true;
   if (download.sizeBytes === undefined) return false;
@@ -88,7 +87,7 @@ function beginsAtStart(request: RangeRequest | undefined): boolean {
   return request === undefined || (request.kind === 'from' && request.first === 0);
 }
 
-/** The half of the cache that serves blobs: each is downloaded once, and all who ask meanwhile follow that download. */
+/** The blob half of the cache: it downloads each blob once, and all concurrent requests follow that download. */
 export class CachedBlobs {
   readonly #options: CacheOptions;
   /** Requests to upstream that have not become a download yet. */
@@ -103,7 +102,7 @@ export class CachedBlobs {
 
   async blob(repository: Repository, digest: Digest, options: BlobOptions = {}): Promise<Blob> {
     const request = { repository, digest, options };
-    // Again whenever a download has finished meanwhile: what was not in the store a moment ago may be now.
+    // Repeats when a download has finished meanwhile: its blob may be in the store now.
     for (;;) {
       const finishedBefore = this.#finishedDownloads;
       const stored = await this.#openStored(request);
@@ -135,7 +134,7 @@ export class CachedBlobs {
     return { digest, sizeBytes: stored.sizeBytes, ageMs: stored.ageMs };
   }
 
-  /** Cancels every download that is under way. */
+  /** Cancels every download under way. */
   async close(): Promise<void> {
     const running = [...this.#downloads.values()].map(({ download }) => download);
     for (const download of running) download.cancel();
@@ -148,31 +147,31 @@ export class CachedBlobs {
   }
 
   /** Rejects unless upstream shows the blob to this request's login. */
-  async #authorize({ repository, digest, options: { access, via, signal } }: BlobRequest): Promise<void> {
-    await this.#options.next.statBlob(repository, digest, { access, via, signal });
+  async #authorize({ repository, digest, options }: BlobRequest): Promise<void> {
+    const { access, via, signal, revalidate } = options;
+    await this.#options.next.statBlob(repository, digest, { access, via, signal, revalidate });
   }
 
   // From the store.
 
   /**
-   * The stored blob, once it is certain that the request may see it. Only a repository that delivered it vouches for that,
-   * by a HEAD; undefined: upstream has to deliver the bytes.
+   * The stored blob, if the request may see it. Only a repository that delivered it can decide that, by a HEAD;
+   * undefined: upstream must deliver the bytes.
    */
   async #findStored(request: BlobRequest): Promise<StoredBlob | undefined> {
     const { digest, repository, options } = request;
     const stored = await this.#options.store.blob(digest);
     if (!stored || stored.isVisibleTo(options.access, repository)) return stored;
-    try {
-      if (!stored.isFrom(repository)) {
-        stored.close();
-        return undefined;
-      }
-      await this.#authorize(request);
-    } catch (error) {
+    if (!stored.isFrom(repository)) {
+      stored.close();
+      return undefined;
+    }
+    await this.#authorize(request).catch((error: unknown) => {
       stored.close();
       throw error;
-    }
+    });
     await this.#options.store.grant(digest, { repository, access: options.access });
+    stored.confirm();
     return stored;
   }
 
@@ -221,7 +220,7 @@ export class CachedBlobs {
 
   // From upstream.
 
-  /** The download that is under way, or a new one; a range from the middle starts none. */
+  /** The download under way, or a new one; a range from the middle starts none. */
   async #findOrStartDownload(request: BlobRequest): Promise<BlobSource> {
     const running = this.#downloads.get(downloadKey(request));
     if (running) return running;
@@ -234,13 +233,14 @@ export class CachedBlobs {
 
   async #startDownload(request: BlobRequest): Promise<BlobSource> {
     const { repository, digest, options } = request;
-    const { access, via, signal, follow } = options;
+    const { access, via, signal, follow, revalidate } = options;
     const { next, store, lingerMs = LINGER_MS } = this.#options;
-    const content = await next.blob(repository, digest, { access, via, signal, follow, verify: false });
+    const wanted = { access, via, signal, follow, revalidate, verify: false };
+    const content = await next.blob(repository, digest, wanted);
     if (content.kind === 'redirect') return content;
     const ingest = await store.ingest(digest, content.sizeBytes, { repository, access });
     if (signal?.aborted) {
-      // All clients have left meanwhile, which aborted what was opened for them: later ones must not join it.
+      // All clients have left meanwhile, which aborted what was opened for them: later requests must not join it.
       content.cancel();
       ingest.close();
       throw signal.reason;
@@ -268,7 +268,7 @@ export class CachedBlobs {
     });
   }
 
-  /** False: the request is for another repository, which alone can vouch for it. Rejects when upstream refuses it. */
+  /** False: the request names another repository, which must decide for itself. Rejects when upstream refuses it. */
   async #admit(active: ActiveDownload, request: BlobRequest): Promise<boolean> {
     const key = partitionOf(request);
     const sinceMs = active.admittedMs.get(key);
@@ -279,7 +279,7 @@ export class CachedBlobs {
     return true;
   }
 
-  /** Makes the request a reader of the download, where that can serve it. */
+  /** Attaches the request to the download as a reader, if the download can serve it. */
   async #tryAttach(active: ActiveDownload, request: BlobRequest): Promise<Attachment> {
     const { download } = active;
     const { digest, options } = request;

@@ -11,23 +11,23 @@ import {
 import {
   type Access,
   hasOwnLogin,
+  infoOf,
   type Manifest,
   type ManifestInfo,
   type Notices,
   type RequestOptions,
 } from '../oci/registry.ts';
-import { HostNotAllowedError, RegistryError } from '../oci/registry-error.ts';
-import { isLoopError } from '../oci/via.ts';
+import { HostNotAllowedError, isLoopError, RegistryError } from '../oci/registry-error.ts';
 import type { CacheOptions, CacheResult } from './cache-options.ts';
 import { TagCache, type TagLookup, type TagView, tagView } from './tag-cache.ts';
 
 /** Says that an answer could not be confirmed upstream. @see https://www.rfc-editor.org/rfc/rfc7234#section-5.5.1 */
-export const STALE_NOTICES: Notices = { warning: '110 - "Response is Stale"' };
+const STALE_NOTICES: Notices = { warning: '110 - "Response is Stale"' };
 
 /**
- * Has the upstream failed, as opposed to having answered? A tag that is gone (404) or a registry this mirror may not ask
- * is an answer. A refusal of our own login (401, 403) is a failure, since it says nothing about the image; to a client
- * with a login of its own it is the answer.
+ * True when upstream failed, false when it answered. A missing tag (404) or a registry that this mirror may not use is
+ * an answer. A refusal of the mirror's own login (401, 403) is a failure, since it says nothing about the image; for a
+ * client with its own login it is the answer.
  */
 export function isFailure(error: unknown, access: Access | undefined): boolean {
   if (!(error instanceof RegistryError)) return true;
@@ -47,12 +47,12 @@ export function isFailure(error: unknown, access: Access | undefined): boolean {
   }
 }
 
-/** Did the upstream not answer in time? */
-export function isTimeout(error: unknown): boolean {
+/** True when upstream did not answer in time. */
+function isTimeout(error: unknown): boolean {
   return error instanceof RegistryError && error.status === 504;
 }
 
-/** Long enough that a burst of pulls asks once, short enough that nobody waits for a tag they have just pushed. */
+/** Long enough that a burst of pulls asks once, short enough that nobody waits for a tag just pushed. */
 const TAG_MAX_AGE_MS = 1000;
 const RETRY_MS = 5000;
 
@@ -73,10 +73,6 @@ function viewOf({ repository, tag, options }: TagRequest): TagView {
   return tagView(repository, tag, options.access);
 }
 
-function infoOf({ digest, mediaType, bytes, notices }: Manifest): ManifestInfo {
-  return { digest, mediaType, sizeBytes: bytes.length, ...(notices ? { notices } : {}) };
-}
-
 function manifestOf(
   { bytes, mediaType, ageMs }: StoredManifest,
   digest: Digest,
@@ -87,8 +83,8 @@ function manifestOf(
 }
 
 /**
- * The half of the cache that serves manifests. A digest comes from the store; a tag is looked up upstream each time, unless
- * that was done a moment ago, and answered as it was when the upstream fails.
+ * The manifest half of the cache. A digest comes from the store. A tag is looked up upstream each time, unless that
+ * just happened; when upstream fails, the last known digest is the answer.
  */
 export class CachedManifests {
   readonly #options: CacheOptions;
@@ -98,11 +94,11 @@ export class CachedManifests {
   readonly #lookups = new SingleFlight<TagLookup>(isLoopError);
   readonly #fetches = new SingleFlight<Manifest>(isLoopError);
 
-  constructor(options: CacheOptions) {
+  constructor(options: CacheOptions, tags = new TagCache(options.now)) {
     this.#options = options;
     this.#tagMaxAgeMs = options.tagMaxAgeMs ?? TAG_MAX_AGE_MS;
     this.#retryMs = options.retryMs ?? RETRY_MS;
-    this.#tags = new TagCache(options.now);
+    this.#tags = tags;
   }
 
   async resolve(
@@ -129,12 +125,6 @@ export class CachedManifests {
       : this.#byDigest({ repository, digest: reference.digest, options });
   }
 
-  /** Has every later request look the tag up. */
-  expireTag(repository: Repository, tag: Tag): void {
-    this.#tags.expire(tagView(repository, tag, undefined));
-    this.#options.onTagMoved?.(repository, tag);
-  }
-
   #count(result: CacheResult): void {
     this.#options.onResult?.('manifest', result);
   }
@@ -142,8 +132,8 @@ export class CachedManifests {
   // By digest.
 
   /**
-   * The stored manifest, once it is certain that the request may see it. Only a repository that delivered it vouches for
-   * that, by a HEAD; undefined: upstream has to deliver the bytes.
+   * The stored manifest, if the request may see it. Only a repository that delivered it can decide that, by a HEAD;
+   * undefined: upstream must deliver the bytes.
    */
   async #findStored({ repository, digest, options }: DigestRequest): Promise<StoredManifest | undefined> {
     const { next, store } = this.#options;
@@ -161,7 +151,7 @@ export class CachedManifests {
     const stored = await this.#findStored(request);
     if (stored) {
       this.#count('hit');
-      // What a login of its own may see is asked each time: its registry can revoke it.
+      // Content of a client's own login is authorized each time: its registry can revoke it.
       const maxAgeMs = hasOwnLogin(options.access) ? 0 : Number.POSITIVE_INFINITY;
       return manifestOf(stored, digest, maxAgeMs);
     }
@@ -169,7 +159,7 @@ export class CachedManifests {
     return this.#fetch(key, repository, { kind: 'digest', digest }, options);
   }
 
-  /** Fetches from upstream and stores, once for all who ask meanwhile. */
+  /** Fetches from upstream and stores, once for all concurrent requests. */
   #fetch(key: string, repository: Repository, reference: ManifestReference, options: RequestOptions) {
     const { next, store } = this.#options;
     return this.#fetches.share(key, options.signal, async (signal) => {
@@ -182,13 +172,13 @@ export class CachedManifests {
 
   // By tag.
 
-  /** Where the tag points: as of a moment ago, as upstream says, or as it last said. */
+  /** Where the tag points: as just looked up, as upstream answers now, or as it last answered. */
   async #lookUp(request: TagRequest): Promise<TagLookup> {
     const { repository, tag, options } = request;
     const view = viewOf(request);
     const fresh = options.revalidate ? undefined : this.#tags.find(view);
     if (fresh) return fresh;
-    // A lookup under way may have been answered already when the client asked for what is there now.
+    // A lookup under way may be older than the client's request for the current digest.
     const key = options.revalidate ? `${view.key} revalidated` : view.key;
     return this.#lookups.share(key, options.signal, async (signal) => {
       try {
@@ -212,7 +202,7 @@ export class CachedManifests {
     return lookup;
   }
 
-  /** Answers stale; throws the error where it is an answer itself, or where there is nothing to answer with. */
+  /** Answers stale; rethrows the error when it is an answer itself, or when there is no earlier answer. */
   async #fallBack(request: TagRequest, error: unknown): Promise<TagLookup> {
     const { repository, tag, options } = request;
     const last = isFailure(error, options.access) ? await this.#lastAnswer(request) : undefined;
@@ -226,7 +216,7 @@ export class CachedManifests {
     return last;
   }
 
-  /** What the tag pointed to when upstream last answered, if that manifest is stored and visible to this access. */
+  /** What the tag pointed to in upstream's last answer, if that manifest is stored and visible to this access. */
   async #lastAnswer({ repository, tag, options }: TagRequest): Promise<TagLookup | undefined> {
     const { store } = this.#options;
     const record = await store.tag(repository, tag);
@@ -252,13 +242,13 @@ export class CachedManifests {
   async #deliver(request: TagRequest, { info, isStale }: TagLookup): Promise<Manifest> {
     const { repository, tag } = request;
     const found = await this.#fetchTagged(request, info.digest);
-    // With the bytes stored: a tag that points to nothing we have is of no use when the upstream is gone.
+    // With the bytes stored: a tag without its manifest is useless when upstream is gone.
     if (!isStale && !this.#hasMoved(request, found.digest)) {
       await this.#options.store.keepTag(repository, tag, infoOf(found));
     }
     const notices = found.digest === info.digest ? info.notices : found.notices;
     const { ageMs, ...fresh } = found;
-    // The tag has just been confirmed, and with it what it leads to.
+    // The tag has just been confirmed, and with it what it points to.
     const age = isStale && ageMs !== undefined ? { ageMs } : {};
     return { ...fresh, ...age, maxAgeMs: this.#maxAgeMs(request), ...(notices ? { notices } : {}) };
   }
@@ -274,7 +264,7 @@ export class CachedManifests {
     }
   }
 
-  /** The manifest itself, when what a HEAD announced cannot be had: its bytes decide what the tag points to. */
+  /** The manifest itself, when what a HEAD announced cannot be fetched: its bytes decide what the tag points to. */
   async #fetchByTag(request: TagRequest): Promise<Manifest> {
     const { repository, tag, options } = request;
     const fetched = await this.#fetch(
@@ -287,12 +277,12 @@ export class CachedManifests {
     return fetched;
   }
 
-  /** For how long the answer may be repeated. */
+  /** For how long the answer may be repeated, in milliseconds. */
   #maxAgeMs(request: TagRequest): number {
     return this.#tags.find(viewOf(request))?.maxAgeMs ?? 0;
   }
 
-  /** Has upstream named another digest since? A slow pull must not have the last word. */
+  /** True when upstream has named another digest since: a slow pull must not overwrite it. */
   #hasMoved(request: TagRequest, from: Digest): boolean {
     const latest = this.#tags.latest(viewOf(request));
     return latest !== undefined && !latest.isStale && latest.info.digest !== from;

@@ -2,15 +2,15 @@ import type { ManifestReference, Repository } from '../oci/reference.ts';
 import type { Registry } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 
-/** No registry holds it: a runtime that requests a tag of it tests whether its requests come here. */
+/** No registry has this repository: a runtime that requests a tag of it tests whether its requests arrive here. */
 export const TEST_REPOSITORY = 'metahub/doctor';
 const TAGS_MAX = 64;
 
-/** The tags of {@link TEST_REPOSITORY} that clients requested lately. */
+/** The tags of {@link TEST_REPOSITORY} that clients requested recently. */
 export interface ConnectionTests {
   /** Oldest first. */
   readonly requestedTags: () => readonly string[];
-  /** The registry, with {@link TEST_REPOSITORY} answered here: nothing of it goes upstream. */
+  /** The registry, with {@link TEST_REPOSITORY} answered here: no request for it goes upstream. */
   watch(registry: Registry): Registry;
 }
 
@@ -42,6 +42,7 @@ export function createConnectionTests(): ConnectionTests {
         isTest(repository) ? note(reference) : registry.manifest(repository, reference, options),
       statBlob: (repository, digest, options) => registry.statBlob(repository, digest, options),
       blob: (repository, digest, options) => registry.blob(repository, digest, options),
+      smallBlob: (repository, digest, options) => registry.smallBlob?.(repository, digest, options),
       tags: (repository, options) => registry.tags(repository, options),
       referrers: (repository, digest, options) => registry.referrers(repository, digest, options),
     }),

@@ -7,7 +7,7 @@ import { type Fit, fitOf } from '../selection/fit.ts';
 import { type Note, notesOn } from '../selection/notes.ts';
 import type { SelectionPolicy } from '../selection/policy.ts';
 
-/** The entry that was chosen, and what it demands: `cpu:broadwell, nvcap:5.2`. */
+/** The chosen entry, and its demands: `cpu:broadwell, nvcap:5.2`. */
 export interface Chosen {
   readonly digest: Digest;
   readonly demands: string;
@@ -24,13 +24,15 @@ type Outcome =
       readonly index: DerivedIndex | undefined;
     };
 
-/** What is remembered of an answer. The verdicts on a large index are tens of megabytes, and nobody asks for them again. */
+/**
+ * The cached part of a decision. The verdicts on a large index take tens of megabytes, and nobody asks for them again.
+ */
 export interface CachedDecision {
   readonly outcome: Outcome;
   readonly reason: string;
   readonly chosen: Chosen | undefined;
   readonly notes: readonly Note[];
-  /** How close it comes to what the host could run; undefined: nothing was chosen from. */
+  /** How close the choice comes to what the host could run; undefined: nothing to choose from. */
   readonly fit: Fit | undefined;
 }
 
@@ -49,7 +51,7 @@ function outcomeOf(answer: Answer): Outcome {
   }
 }
 
-/** What is worth remembering of an answer. */
+/** The part of an answer that is cached. */
 export function toCachedDecision(answer: Answer, profile: HostProfile): CachedDecision {
   const { selection } = answer;
   const winner = selection?.winner;
@@ -59,24 +61,34 @@ export function toCachedDecision(answer: Answer, profile: HostProfile): CachedDe
   return { outcome: outcomeOf(answer), reason: answer.reason, chosen, notes, fit };
 }
 
-/** A remembered answer, and the policy that it was given by. */
+/** Buffers cross threads as plain byte arrays. */
+export function withBuffers(decision: CachedDecision): CachedDecision {
+  const revive = (value: unknown): unknown => {
+    if (value instanceof Uint8Array) return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+    return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, revive(inner)]));
+  };
+  return { ...decision, outcome: revive(decision.outcome) as CachedDecision['outcome'] };
+}
+
+/** A cached decision, and the policy that it was made by. */
 interface Judged extends CachedDecision {
   readonly policy: SelectionPolicy;
 }
 
-/** What one host's view remembers. */
+/** The cached decisions of one host. */
 interface AnswerView {
   get(key: string): Judged | undefined;
   set(key: string, judged: Judged): void;
 }
 
-/** Answers remembered, so that an index is read and judged once for each upstream digest: of all views together. */
+/** Caches decisions, so that an index is read and judged once for each upstream digest; shared by all hosts' views. */
 export interface DecisionCache {
   view(): AnswerView;
 }
 
 const ANSWERS_MAX_BYTES = 32 * 1024 * 1024;
-/** What one costs besides what it sends: its key, its reason, the map's own. */
+/** What one decision costs besides what it sends: its key, its reason, the map's entry. */
 const OVERHEAD_BYTES = 4096;
 
 function sizeOf({ outcome }: CachedDecision): number {

@@ -1,43 +1,66 @@
-import { parseManifestObject } from '../oci/manifest.ts';
+import { isImageConfigType } from '../oci/manifest.ts';
 import { formatReference, type ManifestReference, type Repository, type Tag } from '../oci/reference.ts';
-import type { Manifest, Registry } from '../oci/registry.ts';
+import type { Manifest, Registry, RequestOptions } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
-import { deniedAnnotation } from '../selection/denied.ts';
 import type { SelectionPolicy } from '../selection/policy.ts';
+import type { ConfigDescriptor } from './documents/parts.ts';
+import { readAside } from './documents/reading.ts';
+import { fetchImageConfig, turnOf } from './entry-demands.ts';
 
-function annotationsIn(bytes: Buffer): Readonly<Record<string, unknown>> {
-  try {
-    const { annotations } = parseManifestObject(bytes);
-    return typeof annotations === 'object' && annotations !== null
-      ? (annotations as Record<string, unknown>)
-      : {};
-  } catch (error) {
-    // The next reader judges a document that this one cannot read.
-    if (error instanceof RegistryError) return {};
-    throw error;
-  }
+/** A denied label in an image's configuration; `isReadable` is false when nobody can tell which labels it has. */
+async function deniedLabel(
+  registry: Registry,
+  repository: Repository,
+  descriptor: ConfigDescriptor,
+  policy: SelectionPolicy,
+  options: RequestOptions,
+): Promise<{ readonly isReadable: boolean; readonly label?: string | undefined }> {
+  const config = await fetchImageConfig(registry, repository, descriptor, options);
+  const found = config && (await readAside('denied label', config, policy, turnOf(repository, options)));
+  if (found?.isReadable) return found;
+  // An artifact's configuration need not be JSON, and has no labels.
+  return { isReadable: !isImageConfigType(descriptor.mediaType) };
 }
 
 /**
- * A registry without the images and indexes that carry an annotation which the operator denies, asked for by tag or by digest:
- * some instruct a runtime as soon as it has them. Entries of an index are the selection's matter.
+ * A registry without the images and indexes that have an annotation, or a label in their configuration, that the
+ * operator denies. A tag and a digest are refused alike: some annotations instruct a runtime as soon as it has them.
+ * Selection handles the entries of an index.
  * @see https://github.com/podman-container-tools/podman/security/advisories/GHSA-2cvf-wqm6-wr9g (CVE-2026-94603)
+ * @see https://github.com/containerd/containerd/security/advisories/GHSA-xhf5-7wjv-pqxp (CVE-2026-53488)
  */
 export function denyAnnotations(
   next: Registry,
   policyFor: (repository: Repository, tag?: Tag) => SelectionPolicy,
 ): Registry {
-  function check(repository: Repository, reference: ManifestReference, manifest: Manifest): Manifest {
+  async function check(
+    repository: Repository,
+    reference: ManifestReference,
+    manifest: Manifest,
+    options: RequestOptions,
+  ): Promise<Manifest> {
     const policy = policyFor(repository, reference.kind === 'tag' ? reference.tag : undefined);
     if (!policy.denyAnnotations?.length) return manifest;
-    const name = deniedAnnotation(annotationsIn(manifest.bytes), policy);
-    if (name === undefined) return manifest;
-    const image = formatReference(repository, reference);
-    throw new RegistryError('DENIED', `${image} carries the annotation ${name}, which the operator denies`);
+    const refuse = (why: string) =>
+      new RegistryError('DENIED', `${formatReference(repository, reference)} ${why}`);
+    const { annotation, config } = await readAside(
+      'denied annotation',
+      manifest,
+      policy,
+      turnOf(repository, options),
+    );
+    if (annotation !== undefined) {
+      throw refuse(`carries the annotation ${annotation}, which the operator denies`);
+    }
+    if (config === undefined) return manifest;
+    const { isReadable, label } = await deniedLabel(next, repository, config, policy, options);
+    if (!isReadable) throw refuse('has a configuration that MetaHub cannot search for denied labels');
+    if (label !== undefined) throw refuse(`carries the label ${label}, which the operator denies`);
+    return manifest;
   }
   return {
     ...next,
-    manifest: async (repository, reference, options) =>
-      check(repository, reference, await next.manifest(repository, reference, options)),
+    manifest: async (repository, reference, options = {}) =>
+      check(repository, reference, await next.manifest(repository, reference, options), options),
   };
 }

@@ -1,10 +1,8 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { LRUCache } from 'lru-cache';
-import { type JsonBounds, shapeOf, USUAL_BOUNDS } from '../lib/bounded-json.ts';
 import { SingleFlight } from '../lib/single-flight.ts';
 import type { Digest } from '../oci/digest.ts';
-import { type ImageIndex, parseManifestDocument } from '../oci/manifest.ts';
 import {
+  formatReference,
   formatRepository,
   type ManifestReference,
   parseTag,
@@ -13,15 +11,43 @@ import {
 } from '../oci/reference.ts';
 import type { Manifest, Registry, RequestOptions } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
-import { type DerivedForm, derivedForms } from '../selection/derived-forms.ts';
+import type { DerivedForm } from '../selection/derived-forms.ts';
 import type { SelectionPolicy } from '../selection/policy.ts';
+import { readAside } from './documents/reading.ts';
+import { turnOf } from './entry-demands.ts';
 
-/** An index that was derived somewhere else, and what it was derived from. */
+/** An index derived elsewhere, and what it was derived from. */
 export interface FoundDerived {
   readonly form: DerivedForm;
   readonly tag: Tag;
   /** The index that the tag names. */
   readonly upstream: Manifest;
+}
+
+/** A derived index of another kind of host, requested by its digest. */
+export interface ForeignDerived {
+  readonly repository: Repository;
+  readonly digest: Digest;
+  /** The tag that it was derived from, and the digest of the index there. */
+  readonly tag: Tag;
+  readonly upstreamDigest: Digest;
+  /** `linux/amd64`, and the demands of its entry; undefined: no entry of this platform is left in it. */
+  readonly platform: string;
+  readonly demands: string | undefined;
+  readonly runsHere: boolean;
+  readonly isDelivered: boolean;
+  /** The microarchitecture of this host. */
+  readonly host: string;
+}
+
+/** What the client gets when the policy refuses the index. */
+export function refusalOfForeign({ repository, digest, tag, demands, host }: ForeignDerived): RegistryError {
+  const name = formatReference(repository, { kind: 'digest', digest });
+  const kind = demands === undefined ? 'hosts that run none of its entries' : demands || 'any host';
+  return new RegistryError(
+    'MANIFEST_UNKNOWN',
+    `${name} was derived from :${tag} for ${kind}; this host is ${host}, and the policy refuses foreign-derived digests`,
+  );
 }
 
 export interface DerivedSearchOptions {
@@ -33,21 +59,21 @@ export interface DerivedSearchOptions {
   readonly limits?: Partial<DerivedSearchLimits> | undefined;
 }
 
-/** What searches may cost. */
+/** Bounds of a search. */
 export interface DerivedSearchLimits {
-  /** Tags of a repository that an exploration goes through. */
+  /** Tags of a repository that one exploration looks at. */
   readonly tags: number;
-  /** Bytes of derived indexes that one index is tried with. */
+  /** Bytes of derived indexes to compute for one index. */
   readonly formBytes: number;
-  /** For how long an exploration asks for further tags, in milliseconds. */
+  /** For how long an exploration requests further tags, in milliseconds. */
   readonly timeMs: number;
-  /** For how long an exploration counts: a digest that it has not found is not looked for again, in milliseconds. */
+  /** For how long an exploration counts: a digest that it did not find is not searched again, in milliseconds. */
   readonly maxAgeMs: number;
-  /** Explorations a minute, of all repositories together. */
+  /** Explorations per minute, of all repositories together. */
   readonly perMinute: number;
 }
 
-export const DERIVED_SEARCH_LIMITS: DerivedSearchLimits = {
+const DERIVED_SEARCH_LIMITS: DerivedSearchLimits = {
   tags: 64,
   formBytes: 64 * 1024 * 1024,
   timeMs: 10_000,
@@ -56,32 +82,17 @@ export const DERIVED_SEARCH_LIMITS: DerivedSearchLimits = {
 };
 
 const MINUTE_MS = 60_000;
-/** Explorations that are remembered: each is a list of digests. */
+/** Explorations in memory: each is a list of digests. */
 const EXPLORED_MAX = 200;
-/** Tags asked for at the same time. */
+/** Concurrent tag requests. */
 const TAGS_AT_ONCE = 4;
 
-/** A registry's failure, or that it took too long: the search goes on with what there is. */
+/** True when a registry failed or took too long: the search continues with what it has. */
 function isOrdinary(error: unknown, { signal }: RequestOptions): boolean {
   return error instanceof RegistryError || (signal?.reason as Error | undefined)?.name === 'TimeoutError';
 }
 
-/** A larger index would hold up other requests while it is written again and again: some 600 entries. */
-const INDEX_BOUNDS: JsonBounds = { ...USUAL_BOUNDS, values: 20_000 };
-
-/** The index; undefined for anything else, and for one that costs too much. */
-function readIndex(bytes: Buffer, mediaType: string): ImageIndex | undefined {
-  try {
-    if (shapeOf(bytes, INDEX_BOUNDS).values > INDEX_BOUNDS.values) return undefined;
-    const document = parseManifestDocument(bytes, mediaType);
-    return document.kind === 'index' ? document : undefined;
-  } catch (error) {
-    if (!(error instanceof RegistryError)) throw error;
-    return undefined;
-  }
-}
-
-/** Where a derived form comes from. */
+/** What a derived form was derived from. */
 interface FormSource {
   readonly tag: Tag;
   readonly upstreamDigest: Digest;
@@ -93,14 +104,14 @@ interface Explored {
   readonly forms: ReadonlyMap<Digest, FormSource>;
 }
 
-/** Which tags are gone through: first those that this mirror has served, then those that the registry lists. */
+/** Which tags are explored: first those that this mirror has served, then those that the registry lists. */
 type Phase = 'served' | 'listed';
 const PHASES: readonly Phase[] = ['served', 'listed'];
 
 /**
- * Finds what another mirror has derived. An index of n candidates has at most n + 1 derived forms, so a digest that this
- * mirror does not know is looked for among those of the repository's indexes. A repository is explored once for all who
- * ask meanwhile, that counts for a while, and there is a budget for all repositories: random digests cost no more.
+ * Finds what another mirror derived. An index of n candidates has at most n + 1 derived forms, so an unknown digest is
+ * searched among those of the repository's indexes. All concurrent requests share one exploration of a repository, its
+ * result counts for a while, and all repositories share a budget: random digests cost no more.
  */
 export class DerivedSearch {
   readonly #options: DerivedSearchOptions;
@@ -115,7 +126,7 @@ export class DerivedSearch {
     this.#limits = { ...DERIVED_SEARCH_LIMITS, ...options.limits };
   }
 
-  /** Undefined: it is derived from no index that was found, or the budget is used up. */
+  /** Undefined: derived from no index that was found, or the budget is used up. */
   async find(
     repository: Repository,
     digest: Digest,
@@ -169,7 +180,9 @@ export class DerivedSearch {
     return listed.filter((tag) => !served.includes(tag)).slice(0, this.#limits.tags);
   }
 
-  /** The registry's own list: `latest` first, then the last in its order, which are the newest where versions are tags. */
+  /**
+   * The registry's own list: `latest` first, then the last in its order, which are the newest where tags are versions.
+   */
   async #listedTags(
     repository: Repository,
     served: number,
@@ -184,7 +197,7 @@ export class DerivedSearch {
       return [...new Set(newestFirst)];
     } catch (error) {
       if (!isOrdinary(error, options)) throw error;
-      // Many registries list no tags for those who may only pull: what was served has been tried.
+      // Many registries list no tags for those who may only pull: the served tags have been tried.
       return [];
     }
   }
@@ -207,25 +220,14 @@ export class DerivedSearch {
         const upstream = manifests[position];
         if (!upstream || seen.has(upstream.digest)) continue;
         seen.add(upstream.digest);
-        for await (const { digest } of this.#formsOfIndex(upstream, policyFor(tag))) {
+        const details = { policy: policyFor(tag), formBytes: this.#limits.formBytes };
+        const turn = turnOf(repository, options);
+        for (const digest of await readAside('derived forms', upstream, details, turn)) {
           if (!forms.has(digest)) forms.set(digest, { tag, upstreamDigest: upstream.digest });
         }
       }
     }
     return forms;
-  }
-
-  async *#formsOfIndex({ bytes, mediaType }: Manifest, policy: SelectionPolicy): AsyncGenerator<DerivedForm> {
-    const document = readIndex(bytes, mediaType);
-    if (document === undefined) return;
-    let left = this.#limits.formBytes;
-    for (const form of derivedForms(document, policy)) {
-      left -= form.bytes.length;
-      if (left < 0) return;
-      yield form;
-      // Each takes as long as writing an index: others have their turn between two.
-      await nextTurn();
-    }
   }
 
   async #deriveAgain(
@@ -237,10 +239,10 @@ export class DerivedSearch {
   ): Promise<FoundDerived | undefined> {
     const upstream = await this.#get(repository, { kind: 'digest', digest: upstreamDigest }, options);
     if (!upstream) return undefined;
-    for await (const form of this.#formsOfIndex(upstream, policyFor(tag))) {
-      if (form.digest === digest) return { form, tag, upstream };
-    }
-    return undefined;
+    const { formBytes } = this.#limits;
+    const details = { policy: policyFor(tag), formBytes, digest };
+    const form = await readAside('derived form', upstream, details, turnOf(repository, options));
+    return form && { form: { ...form, bytes: Buffer.from(form.bytes) }, tag, upstream };
   }
 
   async #get(
@@ -252,7 +254,7 @@ export class DerivedSearch {
       return await this.#options.next.manifest(repository, reference, options);
     } catch (error) {
       if (!isOrdinary(error, options)) throw error;
-      // What cannot be had is no index that anything was derived from.
+      // Nothing was derived from an index that cannot be fetched.
       return undefined;
     }
   }

@@ -1,26 +1,29 @@
 import { Writable } from 'node:stream';
 import { LRUCache } from 'lru-cache';
 import type { HostPlatform } from '../host/profile.ts';
-import { normalizePlatform } from '../lib/platform.ts';
+import type { Turn } from '../lib/background-thread.ts';
 import type { Digest } from '../oci/digest.ts';
-import { type Descriptor, isImageEntry, type ManifestDocument } from '../oci/manifest.ts';
-import type { Repository } from '../oci/reference.ts';
+import type { Descriptor } from '../oci/manifest.ts';
+import { formatRepository, type Repository } from '../oci/reference.ts';
 import type { Registry, RequestOptions } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
-import type { Demand } from '../selection/demands.ts';
+import { COMPATIBILITY, type Demand, UNREADABLE } from '../selection/demands.ts';
+import { environmentDemands } from '../selection/matchers/nvidia.ts';
 import type { ExtraDemands } from '../selection/select.ts';
+import { readAside } from './documents/reading.ts';
+import type { DocumentSource } from './documents/source.ts';
 
-/** An index with more entries for one platform than this is not worth as many requests. */
+/** An index with more entries for one platform is not worth that many requests. */
 export const ENTRIES_MAX = 32;
-/** Demands remembered by the digest of their manifest, in characters. */
+/** Bound of demands in memory, by the digest of their manifest, in characters. */
 const REMEMBERED_MAX_CHARACTERS = 1024 * 1024;
-/** What an image costs that demands nothing. */
+/** What an image without demands costs. */
 const OVERHEAD_CHARACTERS = 256;
 
-/** What stands in a registry about the entries of an index, beside the index. */
+/** Reads demands of an index's entries that are stored in the registry outside the index. */
 export type ReadDemands = (
   repository: Repository,
-  document: ManifestDocument,
+  index: DocumentSource,
   options?: RequestOptions,
 ) => Promise<ExtraDemands | undefined>;
 
@@ -31,36 +34,30 @@ export type ReadDemandsOf = (
   options: RequestOptions,
 ) => Promise<readonly Demand[]>;
 
-/** The entries of an index among which a host of this platform chooses. */
-export function candidatesOf(document: ManifestDocument, host: HostPlatform): readonly Descriptor[] {
-  if (document.kind !== 'index') return [];
-  const { os, architecture } = normalizePlatform(host);
-  return document.entries.filter(
-    (entry) =>
-      entry.platform?.os === os && entry.platform.architecture === architecture && isImageEntry(entry),
-  );
-}
-
-/** For how long what was read is remembered, by which clock. */
+/** For how long demands are cached, by which clock. */
 export interface Expiry {
   readonly ttlMs: number;
   /** Monotonic milliseconds. */
   readonly now: () => number;
 }
 
-/** Remembers what was read, by default for ever. What upstream does not have demands nothing. */
+/**
+ * Caches what `read` answers, by default for ever, for each repository and partition: an artifact refers to a digest in one
+ * repository, and says nothing about it elsewhere. Content that upstream does not have demands nothing.
+ */
 export function rememberDemands(read: ReadDemandsOf, expiry?: Expiry): ReadDemandsOf {
-  const known = new LRUCache<Digest, readonly Demand[]>({
+  const known = new LRUCache<string, readonly Demand[]>({
     maxSize: REMEMBERED_MAX_CHARACTERS,
-    sizeCalculation: (demands) => OVERHEAD_CHARACTERS + JSON.stringify(demands).length,
+    sizeCalculation: (demands, key) => OVERHEAD_CHARACTERS + key.length + JSON.stringify(demands).length,
     ...(expiry === undefined ? {} : { ttl: expiry.ttlMs, ttlResolution: 0, perf: { now: expiry.now } }),
   });
   return async (repository, digest, options) => {
-    const remembered = known.get(digest);
+    const key = `${options.access?.partition ?? ''} ${formatRepository(repository)} ${digest}`;
+    const remembered = known.get(key);
     if (remembered !== undefined) return remembered;
     try {
       const demands = await read(repository, digest, options);
-      known.set(digest, demands);
+      known.set(key, demands);
       return demands;
     } catch (error) {
       if (error instanceof RegistryError && error.status === 404) return [];
@@ -69,7 +66,12 @@ export function rememberDemands(read: ReadDemandsOf, expiry?: Expiry): ReadDeman
   };
 }
 
-/** Demands of two sources, of each entry together. */
+/** Whose turn it is when a document is read for a request. */
+export function turnOf({ host }: Repository, { client = '', signal }: RequestOptions): Turn {
+  return { share: { client, source: host }, signal };
+}
+
+/** Joins demands of several sources, entry by entry. */
 export function joinDemands(...all: readonly (ExtraDemands | undefined)[]): ExtraDemands | undefined {
   const joined = new Map<string, readonly Demand[]>();
   for (const demands of all) {
@@ -78,7 +80,7 @@ export function joinDemands(...all: readonly (ExtraDemands | undefined)[]): Extr
   return joined.size === 0 ? undefined : joined;
 }
 
-/** A blob's bytes; undefined when it says that it is larger than `maxBytes`, or is to be fetched elsewhere. */
+/** A blob's bytes; undefined when it is announced as larger than `maxBytes`, or must be fetched elsewhere. */
 export async function readSmallBlob(
   registry: Registry,
   repository: Repository,
@@ -94,9 +96,9 @@ export async function readSmallBlob(
   const sink = new Writable({
     write(chunk: Buffer, _encoding, done) {
       received += chunk.length;
-      // Copied: a chunk's memory is the source's again once it is written.
+      // Copied: a chunk's memory belongs to the source again once it is written.
       chunks.push(Buffer.from(chunk));
-      done(received > maxBytes ? new Error('the blob is larger than it says') : undefined);
+      done(received > maxBytes ? new Error('the blob is larger than its stated size') : undefined);
     },
   });
   sink.on('error', () => {
@@ -104,4 +106,140 @@ export async function readSmallBlob(
   });
   await blob.writeTo(sink);
   return Buffer.concat(chunks);
+}
+
+/** A configuration takes a few kilobytes; a larger one is not read, in bytes. */
+const CONFIG_MAX_BYTES = 1024 * 1024;
+
+/** An image's configuration; undefined when it is too large. */
+export async function fetchImageConfig(
+  registry: Registry,
+  repository: Repository,
+  config: Pick<Descriptor, 'mediaType' | 'digest' | 'sizeBytes'>,
+  options: RequestOptions,
+): Promise<DocumentSource | undefined> {
+  const bytes = await readSmallBlob(registry, repository, config, { ...options, maxBytes: CONFIG_MAX_BYTES });
+  return bytes && { bytes, mediaType: config.mediaType };
+}
+
+/**
+ * Reads `NVIDIA_REQUIRE_*` of the entries for this platform. It costs two requests for each entry, once, so it runs
+ * only where a policy asks for it. Content that upstream does not have demands nothing; another failure fails the pull.
+ */
+export function createEnvironmentReader(registry: Registry, platform: HostPlatform): ReadDemands {
+  const demandsOf = rememberDemands(async (repository, digest, options) => {
+    const turn = turnOf(repository, options);
+    const manifest = await registry.manifest(repository, { kind: 'digest', digest }, options);
+    const descriptor = await readAside('configuration', manifest, undefined, turn);
+    const config = descriptor && (await fetchImageConfig(registry, repository, descriptor, options));
+    return config ? environmentDemands(await readAside('environment', config, undefined, turn)) : [];
+  });
+
+  return async (repository, index, options = {}) => {
+    const digests = await readAside('candidates', index, platform, turnOf(repository, options));
+    if (digests.length === 0 || digests.length > ENTRIES_MAX) return undefined;
+    const demands = await Promise.all(digests.map((digest) => demandsOf(repository, digest, options)));
+    return new Map(digests.map((digest, at) => [digest, demands[at] ?? []]));
+  };
+}
+
+/**
+ * The types that node-feature-discovery 0.17 to 0.20 attaches.
+ * @see https://kubernetes-sigs.github.io/node-feature-discovery/stable/usage/image-compatibility.html#oci-artifact
+ */
+const ARTIFACT_TYPE = 'application/vnd.nfd.image-compatibility.v1alpha1';
+const SPEC_TYPE = /^application\/vnd\.nfd\.image-compatibility\.spec\.v1alpha1\+(?:yaml|json)$/;
+const SOURCE = 'NFD compatibility artifact';
+/** Rules take a few kilobytes; a larger artifact is not read, in bytes. */
+const SPEC_MAX_BYTES = 64 * 1024;
+/** For how long a newly attached artifact may go unnoticed, in milliseconds. */
+export const COMPATIBILITY_TTL_MS = 10 * 60_000;
+
+/** The demands of the artifacts of an index and of its entries; `digest` is the index's own. */
+export type ReadCompatibility = (
+  repository: Repository,
+  index: DocumentSource,
+  digest: Digest,
+  options?: RequestOptions,
+) => Promise<ExtraDemands | undefined>;
+
+/** An unreadable artifact might demand anything: no host satisfies it. */
+function unreadable(why: string): readonly Demand[] {
+  return [{ key: COMPATIBILITY, anyOf: [{ kind: UNREADABLE, value: why }], source: SOURCE }];
+}
+
+/**
+ * Reads the compatibility artifacts that refer to the entries of an index, or to the index itself: those count for
+ * every entry without its own. One request for each, and two for each artifact, so it runs only where a policy asks for
+ * it.
+ */
+export function createCompatibilityReader(
+  registry: Registry,
+  platform: HostPlatform,
+  now: () => number,
+): ReadCompatibility {
+  const readOne: ReadDemandsOf = async (repository, digest, options) => {
+    const found = await registry.referrers(repository, digest, { ...options, artifactType: ARTIFACT_TYPE });
+    const newest = await readAside('newest artifact', found, ARTIFACT_TYPE, turnOf(repository, options));
+    return newest === undefined ? [] : readArtifact(repository, newest, options);
+  };
+  const demandsOf = rememberDemands(readOne, { ttlMs: COMPATIBILITY_TTL_MS, now });
+
+  async function readArtifact(
+    repository: Repository,
+    digest: Digest,
+    options: RequestOptions,
+  ): Promise<readonly Demand[]> {
+    const turn = turnOf(repository, options);
+    const manifest = await registry.manifest(repository, { kind: 'digest', digest }, options);
+    const layer = await readAside('specification', manifest, undefined, turn);
+    if (layer === undefined || !SPEC_TYPE.test(layer.mediaType)) {
+      return unreadable(`${digest} has no specification of a known type`);
+    }
+    const bytes = await readSmallBlob(registry, repository, layer, { ...options, maxBytes: SPEC_MAX_BYTES });
+    if (bytes === undefined) return unreadable(`${digest} is larger than ${SPEC_MAX_BYTES} bytes`);
+    const source = { bytes, mediaType: layer.mediaType };
+    const read = await readAside('compatibility sets', source, undefined, turn);
+    if ('problem' in read) return unreadable(`${digest} cannot be read: ${read.problem}`);
+    const feature = { kind: COMPATIBILITY, value: JSON.stringify(read.sets) };
+    return [{ key: COMPATIBILITY, anyOf: [feature], source: SOURCE }];
+  }
+
+  return async (repository, index, digest, options = {}) => {
+    const candidates = await readAside('candidates', index, platform, turnOf(repository, options));
+    if (candidates.length === 0) return undefined;
+    if (candidates.length > ENTRIES_MAX) {
+      const why = unreadable(
+        `an index with more than ${ENTRIES_MAX} entries for a platform is not looked up`,
+      );
+      return new Map(candidates.map((one) => [one, why]));
+    }
+    const [ofIndex, ...ofEntries] = await Promise.all(
+      [digest, ...candidates].map((one) => demandsOf(repository, one, options)),
+    );
+    return new Map(
+      candidates.map((entry, at) => {
+        const own = ofEntries[at] ?? [];
+        return [entry, own.length === 0 ? (ofIndex ?? []) : own];
+      }),
+    );
+  };
+}
+
+/** What reads the demands of a host's entries from outside an index. */
+export interface DemandReaders {
+  readonly readEnvironments: ReadDemands;
+  readonly readCompatibility: ReadCompatibility;
+}
+
+/** Make them when a policy asks for it: a site has hundreds of views, of which few read demands, and each remembers its own. */
+export function createDemandReaders(
+  registry: Registry,
+  platform: HostPlatform,
+  now: () => number,
+): DemandReaders {
+  return {
+    readEnvironments: createEnvironmentReader(registry, platform),
+    readCompatibility: createCompatibilityReader(registry, platform, now),
+  };
 }

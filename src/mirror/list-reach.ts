@@ -1,22 +1,24 @@
 import { LRUCache } from 'lru-cache';
+import { entriesAtMost } from '../lib/lru.ts';
 import { SingleFlight } from '../lib/single-flight.ts';
 import type { Digest } from '../oci/digest.ts';
-import { parseManifestDocument } from '../oci/manifest.ts';
 import { isImageManifestType, isIndexType } from '../oci/media-type.ts';
 import { formatRepository, type Repository } from '../oci/reference.ts';
 import type { Manifest, Registry, RequestOptions } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
+import { readAside } from './documents/reading.ts';
+import { turnOf } from './entry-demands.ts';
 
-/** Digests whose home is known, of all lists together. */
+/** Bound of digests with a known home, of all lists together. */
 const HOMES_MAX = 100_000;
-/** For how long an exploration counts, in milliseconds: asking for random digests causes no further one. */
+/** For how long an exploration counts, in milliseconds: requests for random digests cause no further one. */
 const EXPLORED_FOR_MS = 5000;
-/** Manifests that an exploration reads at most. */
+/** Bound of manifests that one exploration reads. */
 const MANIFESTS_MAX = 256;
-/** An index may list an index, but not for ever. */
+/** An index may list an index, but not without end. */
 const DEPTH_MAX = 3;
 
-/** Content that a list reaches: what it is, and the repository that has it. */
+/** Content that a list reaches: what it is, and which repository has it. */
 export interface Reached {
   readonly digest: Digest;
   readonly mediaType: string;
@@ -27,31 +29,33 @@ export interface ListReachOptions {
   readonly next: Registry;
   /** Monotonic milliseconds. */
   readonly now: () => number;
-  /** The members of every list of this repository, for every tag of it that is known. */
+  /** The members of every list of this repository, for each of its known tags. */
   readonly membersOf: (repository: Repository, options: RequestOptions) => Promise<readonly Reached[]>;
 }
 
 /** What a manifest refers to: entries, or configuration and layers. */
-function childrenOf(manifest: Pick<Manifest, 'bytes' | 'mediaType'>, home: Repository): readonly Reached[] {
-  const document = parseManifestDocument(manifest.bytes, manifest.mediaType);
-  if (document.kind === 'opaque') return [];
-  const children = document.kind === 'index' ? document.entries : [document.config, ...document.layers];
-  return children.map(({ digest, mediaType }) => ({ digest, mediaType, home }));
+async function childrenOf(
+  manifest: Manifest,
+  home: Repository,
+  options: RequestOptions,
+): Promise<readonly Reached[]> {
+  const children = await readAside('children', manifest, undefined, turnOf(home, options));
+  return children.map((child) => ({ ...child, home }));
 }
 
 const isManifest = ({ mediaType }: Reached): boolean =>
   isIndexType(mediaType) || isImageManifestType(mediaType);
 
 /**
- * What lists reach: their members, and what those consist of. A request below a list's name is let through to a member's
- * repository for these digests only: the right to a list is no right to all of its members' repositories.
+ * What lists reach: their members, and their members' content. A request below a list's name may pass to a member's
+ * repository only for these digests: the right to a list is no right to all of its members' repositories.
  */
 export class ListReach {
   readonly #options: ListReachOptions;
-  readonly #homes = new LRUCache<string, Repository>({ maxSize: HOMES_MAX, sizeCalculation: () => 1 });
+  readonly #homes = new LRUCache<string, Repository>(entriesAtMost(HOMES_MAX));
   readonly #explorations = new SingleFlight<void>();
   /** When the next exploration may begin. */
-  readonly #exploredUntilMs = new LRUCache<string, number>({ max: 1000 });
+  readonly #exploredUntilMs = new LRUCache<string, number>(entriesAtMost(1000));
 
   constructor(options: ListReachOptions) {
     this.#options = options;
@@ -75,8 +79,13 @@ export class ListReach {
   }
 
   /** A manifest was delivered below the list's name: the list reaches what it refers to. */
-  addChildren(repository: Repository, manifest: Manifest, home: Repository): void {
-    this.add(repository, childrenOf(manifest, home));
+  async addChildren(
+    repository: Repository,
+    manifest: Manifest,
+    home: Repository,
+    options: RequestOptions,
+  ): Promise<void> {
+    this.add(repository, await childrenOf(manifest, home, options));
   }
 
   #key(repository: Repository, digest: Digest): string {
@@ -96,7 +105,7 @@ export class ListReach {
     });
   }
 
-  /** Reads the members, then what they refer to, a level at a time. */
+  /** Reads the members, then what they refer to, level by level. */
   async #walk(repository: Repository, members: readonly Reached[], options: RequestOptions): Promise<void> {
     let level = members;
     let left = MANIFESTS_MAX;
@@ -111,9 +120,10 @@ export class ListReach {
 
   async #read({ home, digest }: Reached, options: RequestOptions): Promise<readonly Reached[]> {
     try {
-      return childrenOf(await this.#options.next.manifest(home, { kind: 'digest', digest }, options), home);
+      const manifest = await this.#options.next.manifest(home, { kind: 'digest', digest }, options);
+      return await childrenOf(manifest, home, options);
     } catch (error) {
-      // A member that is gone reaches nothing.
+      // A missing member reaches nothing.
       if (error instanceof RegistryError && error.status === 404) return [];
       throw error;
     }

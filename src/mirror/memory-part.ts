@@ -1,52 +1,88 @@
 import { Writable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
-import { ByteBudget } from '../lib/byte-budget.ts';
-import { keepMemory } from '../lib/kept-memory.ts';
-import { writeChunks } from '../lib/writable.ts';
+import { FairBudget } from '../lib/fair-budget.ts';
+import { keepMemory, writeChunks } from '../lib/writable.ts';
 import type { ByteRange } from '../oci/range.ts';
 
 export interface BatchSinkOptions {
-  /** Takes what has arrived; the next batch comes when it resolves. The chunks are the writer's again then. */
+  /** Takes what has arrived; the next batch follows when it resolves. The chunks then belong to the writer again. */
   readonly receive: (chunks: readonly Buffer[]) => Promise<void>;
-  /** True when nothing is worth waiting for: everything is there, or nobody knows how much there will be. */
+  /** True when waiting for more is pointless: everything has arrived, or the size is unknown. */
   readonly isComplete: () => boolean;
+  /** Resolves after so many milliseconds; by the system's clock when not given. */
+  readonly wait?: (ms: number) => Promise<void>;
 }
 
 /** Bytes that may wait in memory while a batch is received. */
 const WAITING_MAX_BYTES = 1024 * 1024;
-/** After a batch smaller than this the next one is collected for so long: every batch has its price, however small. */
+/** After a batch smaller than this, the next one is collected for this long: every batch has a fixed cost. */
 const BATCH_MIN_BYTES = 256 * 1024;
 const COLLECT_MS = 10;
+/** Or until so much has come: half of what pauses a source, so that it goes on while this is stored. */
+const ENOUGH_BYTES = 512 * 1024;
 
 const sizeOf = (chunks: readonly Buffer[]) => chunks.reduce((sum, { length }) => sum + length, 0);
 
-/** A sink that hands on in batches: what arrives meanwhile comes next, and where bytes arrive slowly they are collected. */
-export function createBatchSink({ receive, isComplete }: BatchSinkOptions): Writable {
-  let isFirst = true;
-  const take = async (chunks: readonly Buffer[]) => {
+/** A sink that delivers in batches: what arrives during one comes in the next, and slow arrivals are collected. */
+class BatchSink extends Writable {
+  readonly #options: BatchSinkOptions;
+  #isFirst = true;
+  /** Of the batch that was delivered last: they count as buffered until the next one may come. */
+  #deliveredBytes = 0;
+  #stopCollecting = () => {};
+
+  constructor(options: BatchSinkOptions) {
+    super({ highWaterMark: WAITING_MAX_BYTES });
+    this.#options = options;
+  }
+
+  get #hasEnough(): boolean {
+    return this.writableLength - this.#deliveredBytes >= ENOUGH_BYTES;
+  }
+
+  override write(chunk: unknown, ...rest: readonly unknown[]): boolean {
+    const goesOn = super.write(chunk, ...(rest as []));
+    if (this.#hasEnough) this.#stopCollecting();
+    return goesOn;
+  }
+
+  override _writev(pending: readonly { readonly chunk: Buffer }[], done: (error?: Error) => void): void {
+    this.#deliver(pending.map(({ chunk }) => chunk)).then(() => done(), done);
+  }
+
+  async #deliver(chunks: readonly Buffer[]): Promise<void> {
+    const { receive, isComplete, wait = delay } = this.#options;
+    this.#deliveredBytes = sizeOf(chunks);
     await receive(chunks);
-    if (!isFirst && !isComplete() && sizeOf(chunks) < BATCH_MIN_BYTES) await delay(COLLECT_MS);
-    isFirst = false;
-  };
-  return new Writable({
-    highWaterMark: WAITING_MAX_BYTES,
-    writev: (pending: readonly { readonly chunk: Buffer }[], done) => {
-      take(pending.map(({ chunk }) => chunk)).then(() => done(), done);
-    },
-  });
+    const isSmall = this.#deliveredBytes < BATCH_MIN_BYTES && !this.#hasEnough;
+    if (!this.#isFirst && isSmall && !isComplete()) {
+      // A source that is only held up by the wait must not be: TLS brings a fast one in small pieces.
+      const enough = new Promise<void>((resolve) => {
+        this.#stopCollecting = resolve;
+      });
+      await Promise.race([wait(COLLECT_MS), enough]);
+    }
+    this.#isFirst = false;
+  }
 }
 
-/** What all downloads together may have on its way to clients, as memory that cannot be used again until they have it. */
-const ON_ITS_WAY = new ByteBudget(64 * 1024 * 1024);
+export function createBatchSink(options: BatchSinkOptions): Writable {
+  return new BatchSink(options);
+}
 
-/** A part of a blob that is in memory, in chunks that still belong to their producer. */
+/** Bound of the memory that all downloads together have on its way to clients and cannot reuse. */
+const ON_ITS_WAY = new FairBudget(64 * 1024 * 1024);
+
+/** A part of a blob in memory, in chunks that still belong to their producer. */
 export class MemoryPart implements ByteRange {
   readonly start: number;
   readonly end: number;
   readonly #chunks: readonly Buffer[];
-  /** Of the whole pieces that the chunks are cut from. */
+  /** Size of the memory pieces that the chunks are cut from. */
   readonly #memoryBytes: number;
   #writes = 0;
+  /** To be called when the writes that are under way since {@link letGo} have ended. */
+  #kept: (() => void)[] = [];
 
   constructor(start: number, chunks: readonly Buffer[]) {
     this.start = start;
@@ -60,35 +96,36 @@ export class MemoryPart implements ByteRange {
     return this.start <= position && position < this.end;
   }
 
-  /** False when so much is on its way to clients that more of them had better read the file. */
+  /** False when so many bytes are on their way to clients that further readers should read the file. */
   mayRelay(): boolean {
-    return ON_ITS_WAY.usedBytes + this.#memoryBytes <= ON_ITS_WAY.maxBytes;
+    return this.#memoryBytes <= ON_ITS_WAY.free;
   }
 
-  /** Writes the bytes from `position`, which it includes, to `end` or its own end; resolves with where that is. */
+  /** Writes the bytes from `position`, which it includes, to `end` or its own end; resolves with that position. */
   async writeTo(target: Writable, position: number, end: number): Promise<number> {
     this.#writes += 1;
     const release = ON_ITS_WAY.tryTake(this.#memoryBytes);
     try {
       await writeChunks(target, this.#slices(position, end));
     } catch (error) {
-      // The target is gone, but not its system calls, perhaps.
+      // The target is gone, but its system calls may still run.
       this.#keep();
       throw error;
     } finally {
       release?.();
       this.#writes -= 1;
+      if (this.#writes === 0) for (const free of this.#kept.splice(0)) free();
     }
     return Math.min(end, this.end);
   }
 
-  /** To be called before the chunks are their owner's again: what is still being written is not to be used again. */
+  /** Call it before the chunks belong to their owner again: memory that is still being written must not be reused. */
   letGo(): void {
-    if (this.#writes > 0) this.#keep();
+    if (this.#writes > 0) this.#kept = this.#keep();
   }
 
-  #keep(): void {
-    for (const chunk of this.#chunks) keepMemory(chunk);
+  #keep(): (() => void)[] {
+    return this.#chunks.map(keepMemory);
   }
 
   #slices(start: number, end: number): readonly Buffer[] {

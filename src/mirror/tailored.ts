@@ -1,201 +1,94 @@
 import type { HostProfile } from '../host/profile.ts';
 import type { DerivedAnswers } from '../oci/content-store.ts';
 import type { Digest } from '../oci/digest.ts';
-import { parseManifestDocument } from '../oci/manifest.ts';
 import { formatReference, formatRepository, type Repository, type Tag } from '../oci/reference.ts';
-import type { Manifest, ManifestInfo, Registry, RequestOptions } from '../oci/registry.ts';
+import {
+  infoOf,
+  type Manifest,
+  type ManifestInfo,
+  type Registry,
+  type RequestOptions,
+} from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import type { Answer, DerivedIndex } from '../selection/answer.ts';
-import type { DerivedForm } from '../selection/derived-forms.ts';
 import type { Fit } from '../selection/fit.ts';
 import type { Note } from '../selection/notes.ts';
 import type { SelectionPolicy } from '../selection/policy.ts';
-import { type ExtraDemands, select } from '../selection/select.ts';
-import { COMPATIBILITY_TTL_MS, createCompatibilityReader } from './compatibility-artifact.ts';
+import type { ExtraDemands } from '../selection/select.ts';
 import {
   type CachedDecision,
   type Chosen,
   createDecisionCache,
   type DecisionCache,
+  withBuffers,
 } from './decision-cache.ts';
-import type { DerivedSearch } from './derived-search.ts';
-import { joinDemands } from './entry-demands.ts';
-import { createEnvironmentReader } from './image-config.ts';
-import { createJudge, type Judge } from './judge.ts';
+import { type DerivedSearch, type ForeignDerived, refusalOfForeign } from './derived-search.ts';
+import { readAside } from './documents/reading.ts';
+import {
+  COMPATIBILITY_TTL_MS,
+  createDemandReaders,
+  type DemandReaders,
+  joinDemands,
+  turnOf,
+} from './entry-demands.ts';
 
-/** What was decided for a tag: the line of the log, the row of the status page. */
+/** The decision on a tag: a line of the log, a row of the status page. */
 export interface TailoringDecision {
   readonly repository: Repository;
   readonly tag: Tag;
   readonly answer: Answer['kind'];
   readonly reason: string;
   readonly upstreamDigest: Digest;
-  /** Of what is sent; undefined when nothing was. */
+  /** The digest that is sent; undefined when none was. */
   readonly servedDigest: Digest | undefined;
-  /** When one was. */
+  /** The chosen entry, if any. */
   readonly chosen: Chosen | undefined;
-  /** What its reader should know although nothing failed. */
+  /** What people should know although nothing failed. */
   readonly notes: readonly Note[];
-  /** How close it comes to what the host could run; undefined: nothing was chosen from. */
+  /** How close the choice comes to what the host could run; undefined: nothing to choose from. */
   readonly fit: Fit | undefined;
-  /** The microarchitecture of the host it was decided for. */
+  /** The microarchitecture of the host. */
   readonly host: string;
   readonly profile: HostProfile;
-  /** From asking upstream to having the answer. */
+  /** From the request to upstream until the answer is ready. */
   readonly durationMs: number;
-}
-
-/** What another kind of host was given, asked for by its digest. */
-export interface ForeignDerived {
-  readonly repository: Repository;
-  readonly digest: Digest;
-  /** The tag that it was derived from, and the digest of the index there. */
-  readonly tag: Tag;
-  readonly upstreamDigest: Digest;
-  /** `linux/amd64`, and what its entry demands; undefined: no entry of this platform is left in it. */
-  readonly platform: string;
-  readonly demands: string | undefined;
-  readonly runsHere: boolean;
-  readonly isDelivered: boolean;
-  /** The microarchitecture of this host. */
-  readonly host: string;
 }
 
 export interface TailoredOptions {
   readonly next: Registry;
   readonly profile: HostProfile;
-  /** Equal objects mean equal policies: another object for a repository has its answers judged again. */
+  /** Policies are compared as objects: another object for a repository makes its decisions again. */
   readonly policyFor: (repository: Repository, tag: Tag) => SelectionPolicy;
   readonly derived: DerivedAnswers;
-  /** Told of every answer by tag. */
+  /** Called for every answer to a tag. */
   readonly decided: (decision: TailoringDecision) => void;
   /** Monotonic milliseconds. */
   readonly now: () => number;
-  /** Shared by the views of a mirror; one of its own when not given. */
+  /** Shared by the views of a mirror. Default: its own. */
   readonly memory?: DecisionCache;
-  /** Shared by the views of a mirror; one of its own when not given. */
-  readonly judge?: Judge;
-  /** Finds what other mirrors derived; undefined: only what this one has derived is delivered. */
+  /** Finds what other mirrors derived; undefined: this mirror delivers only what it derived itself. */
   readonly search?: DerivedSearch | undefined;
-  /** Called for every delivery of what was derived for another kind of host, and for every refusal of it. */
+  /** Called for each delivery, and each refusal, of an index derived for another kind of host. */
   readonly foundForeign?: (foreign: ForeignDerived) => void;
 }
 
-function infoOf({ digest, mediaType, bytes, notices }: Manifest): ManifestInfo {
-  return { digest, mediaType, sizeBytes: bytes.length, ...(notices === undefined ? {} : { notices }) };
-}
+/** The indexes and manifests of the next registry, as one host should see them. */
+class TailoredView {
+  readonly #options: TailoredOptions;
+  readonly #answers: ReturnType<DecisionCache['view']>;
+  #readers: DemandReaders | undefined;
 
-/** Does this host run the entry that is left in the form? */
-function runs(
-  { bytes, mediaType }: Manifest,
-  { position }: DerivedForm,
-  profile: HostProfile,
-  policy: SelectionPolicy,
-): boolean {
-  const document = parseManifestDocument(bytes, mediaType);
-  if (document.kind !== 'index' || position === undefined) return false;
-  const status = select(document, profile, policy).verdicts[position]?.status;
-  return status === 'winner' || status === 'eligible';
-}
-
-function refusalOfForeign({ repository, digest, tag, demands, host }: ForeignDerived): RegistryError {
-  const name = formatReference(repository, { kind: 'digest', digest });
-  const kind = demands === undefined ? 'hosts that run none of its entries' : demands || 'any host';
-  return new RegistryError(
-    'MANIFEST_UNKNOWN',
-    `${name} was derived from :${tag} for ${kind}; this host is ${host}, and the policy refuses foreign-derived digests`,
-  );
-}
-
-/**
- * A registry as one host should see it: a tag that names an index is answered with what fits the host; everything else,
- * and everything asked for by digest, is passed on byte for byte.
- */
-export function tailored(options: TailoredOptions): Registry {
-  const { next, profile, policyFor, derived, decided, now, search, foundForeign = () => {} } = options;
-  const answers = (options.memory ?? createDecisionCache()).view();
-  const judge = options.judge ?? createJudge();
-  const readEnvironments = createEnvironmentReader(next, profile.platform);
-  const readCompatibility = createCompatibilityReader(next, profile.platform, now);
-
-  async function decisionOn(
-    repository: Repository,
-    tag: Tag,
-    upstream: Manifest,
-    acceptsIndex: boolean,
-    asked: RequestOptions,
-  ): Promise<CachedDecision> {
-    const policy = policyFor(repository, tag);
-    // An artifact may be attached to an index that was decided on: such a decision is made again after a while.
-    const period = policy.readCompatibility ? Math.floor(now() / COMPATIBILITY_TTL_MS) : '';
-    const key = `${upstream.digest} ${acceptsIndex} ${formatRepository(repository)} ${period}`;
-    const known = answers.get(key);
-    if (known?.policy === policy) return known;
-    const { bytes, mediaType } = upstream;
-    const extra = await extraDemands(repository, upstream, policy, asked);
-    const decision = await judge.judge({ bytes, mediaType, profile, policy, acceptsIndex, extra });
-    const judged = { ...decision, policy };
-    answers.set(key, judged);
-    return judged;
+  constructor(options: TailoredOptions) {
+    this.#options = options;
+    this.#answers = (options.memory ?? createDecisionCache()).view();
   }
 
-  /** What stands in the registry about the entries beside the index, where the policy asks for it. */
-  async function extraDemands(
-    repository: Repository,
-    { bytes, mediaType, digest }: Manifest,
-    policy: SelectionPolicy,
-    asked: RequestOptions,
-  ): Promise<ExtraDemands | undefined> {
-    if (!policy.readConfig && !policy.readCompatibility) return undefined;
-    const document = parseManifestDocument(bytes, mediaType);
-    const [environments, artifacts] = await Promise.all([
-      policy.readConfig ? readEnvironments(repository, document, asked) : undefined,
-      policy.readCompatibility ? readCompatibility(repository, document, digest, asked) : undefined,
-    ]);
-    return joinDemands(environments, artifacts);
-  }
-
-  async function carryOut(
-    repository: Repository,
-    tag: Tag,
-    upstream: Manifest,
-    { outcome, reason }: CachedDecision,
-    options: RequestOptions,
-  ): Promise<Manifest> {
-    const { maxAgeMs, notices } = upstream;
-    const kept = notices === undefined ? { maxAgeMs } : { maxAgeMs, notices };
-    const keepDerived = async ({ digest, mediaType, bytes }: DerivedIndex): Promise<Manifest> => {
-      const manifest = { digest, mediaType, bytes, ...kept };
-      await derived.keep(repository, manifest, options.access);
-      return manifest;
-    };
-    switch (outcome.kind) {
-      case 'original':
-        return upstream;
-      case 'derived':
-        return keepDerived(outcome);
-      case 'entry': {
-        const { digest } = outcome;
-        const manifest = await next.manifest(repository, { kind: 'digest', digest }, options);
-        return { ...manifest, ...kept };
-      }
-      case 'refused': {
-        if (outcome.index !== undefined) return keepDerived(outcome.index);
-        const name = formatReference(repository, { kind: 'tag', tag });
-        const { detail } = outcome;
-        throw new RegistryError('MANIFEST_UNKNOWN', `no entry of ${name} runs on this host: ${reason}`, {
-          detail,
-        });
-      }
-    }
-  }
-
-  async function byTag(repository: Repository, tag: Tag, options: RequestOptions): Promise<Manifest> {
+  /** The answer that fits the host, reported as a decision. */
+  async byTag(repository: Repository, tag: Tag, asked: RequestOptions): Promise<Manifest> {
+    const { next, profile, now, decided } = this.#options;
     const startMs = now();
-    const upstream = await next.manifest(repository, { kind: 'tag', tag }, options);
-    const judged = await decisionOn(repository, tag, upstream, options.acceptsIndex ?? true, options);
-    const decide = (servedDigest: Digest | undefined) =>
-      decided({ ...decision, servedDigest, durationMs: now() - startMs });
+    const upstream = await next.manifest(repository, { kind: 'tag', tag }, asked);
+    const judged = await this.#decisionOn(repository, tag, upstream, asked);
     const decision = {
       repository,
       tag,
@@ -208,74 +101,166 @@ export function tailored(options: TailoredOptions): Registry {
       fit: judged.fit,
       profile,
     };
+    const report = (servedDigest: Digest | undefined) =>
+      decided({ ...decision, servedDigest, durationMs: now() - startMs });
     try {
-      const served = await carryOut(repository, tag, upstream, judged, options);
-      decide(served.digest);
+      const served = await this.#carryOut(repository, tag, upstream, judged, asked);
+      report(served.digest);
       return served;
     } catch (error) {
-      decide(undefined);
+      report(undefined);
       throw error;
     }
   }
 
   /** What this mirror derived, what upstream has, or what another mirror derived: in this order. */
-  async function byDigest<Answer>(
+  async byDigest<Answer>(
     repository: Repository,
     digest: Digest,
-    options: RequestOptions,
+    asked: RequestOptions,
     askUpstream: () => Promise<Answer>,
   ): Promise<Manifest | Answer> {
-    const ours = await derived.find(repository, digest, options.access);
+    const ours = await this.#options.derived.find(repository, digest, asked.access);
     if (ours) return ours;
     try {
       return await askUpstream();
     } catch (error) {
       const isUnknown = error instanceof RegistryError && error.status === 404;
-      const found = isUnknown ? await findForeign(repository, digest, options) : undefined;
+      const found = isUnknown ? await this.#findForeign(repository, digest, asked) : undefined;
       if (!found) throw error;
       return found;
     }
   }
 
-  async function findForeign(
+  async #decisionOn(
+    repository: Repository,
+    tag: Tag,
+    upstream: Manifest,
+    asked: RequestOptions,
+  ): Promise<CachedDecision> {
+    const { profile, policyFor, now } = this.#options;
+    const { acceptsIndex = true } = asked;
+    const policy = policyFor(repository, tag);
+    // An artifact may be attached later: a decision is made again after a while.
+    const period = policy.readCompatibility ? Math.floor(now() / COMPATIBILITY_TTL_MS) : '';
+    const key = `${upstream.digest} ${acceptsIndex} ${formatRepository(repository)} ${period}`;
+    const known = this.#answers.get(key);
+    if (known?.policy === policy) return known;
+    const extra = await this.#extraDemands(repository, upstream, policy, asked);
+    const details = { profile, policy, acceptsIndex, extra };
+    const turn = turnOf(repository, asked);
+    const decision = withBuffers(await readAside('answer for a host', upstream, details, turn));
+    const judged = { ...decision, policy };
+    this.#answers.set(key, judged);
+    return judged;
+  }
+
+  /** Demands on the entries that the registry stores outside the index, where the policy asks for them. */
+  async #extraDemands(
+    repository: Repository,
+    upstream: Manifest,
+    policy: SelectionPolicy,
+    asked: RequestOptions,
+  ): Promise<ExtraDemands | undefined> {
+    if (!policy.readConfig && !policy.readCompatibility) return undefined;
+    const { digest } = upstream;
+    const { next, profile, now } = this.#options;
+    this.#readers ??= createDemandReaders(next, profile.platform, now);
+    const { readEnvironments, readCompatibility } = this.#readers;
+    const [environments, artifacts] = await Promise.all([
+      policy.readConfig ? readEnvironments(repository, upstream, asked) : undefined,
+      policy.readCompatibility ? readCompatibility(repository, upstream, digest, asked) : undefined,
+    ]);
+    return joinDemands(environments, artifacts);
+  }
+
+  async #carryOut(
+    repository: Repository,
+    tag: Tag,
+    upstream: Manifest,
+    { outcome, reason }: CachedDecision,
+    asked: RequestOptions,
+  ): Promise<Manifest> {
+    const { maxAgeMs, notices } = upstream;
+    const kept = notices === undefined ? { maxAgeMs } : { maxAgeMs, notices };
+    const keep = ({ digest, mediaType, bytes }: DerivedIndex) =>
+      this.#keepDerived(repository, { digest, mediaType, bytes, ...kept }, asked);
+    switch (outcome.kind) {
+      case 'original':
+        return upstream.isAssembled ? this.#keepDerived(repository, upstream, asked) : upstream;
+      case 'derived':
+        return keep(outcome);
+      case 'entry': {
+        const { digest } = outcome;
+        const manifest = await this.#options.next.manifest(repository, { kind: 'digest', digest }, asked);
+        return { ...manifest, ...kept };
+      }
+      case 'refused': {
+        if (outcome.index !== undefined) return keep(outcome.index);
+        const name = formatReference(repository, { kind: 'tag', tag });
+        const { detail } = outcome;
+        const message = `no entry of ${name} runs on this host: ${reason}`;
+        throw new RegistryError('MANIFEST_UNKNOWN', message, { detail });
+      }
+    }
+  }
+
+  /** Keeps an index that no registry has before it is sent: the runtime asks for its digest next. */
+  async #keepDerived(repository: Repository, manifest: Manifest, asked: RequestOptions): Promise<Manifest> {
+    await this.#options.derived.keep(repository, manifest, asked.access);
+    return manifest;
+  }
+
+  /** An index that another mirror derived from the same tag; undefined: none has this digest. */
+  async #findForeign(
     repository: Repository,
     digest: Digest,
-    options: RequestOptions,
+    asked: RequestOptions,
   ): Promise<Manifest | undefined> {
-    const found = await search?.find(repository, digest, (tag) => policyFor(repository, tag), options);
+    const { profile, policyFor, search, foundForeign = () => {} } = this.#options;
+    const found = await search?.find(repository, digest, (tag) => policyFor(repository, tag), asked);
     if (!found) return undefined;
     const { form, tag, upstream } = found;
     const policy = policyFor(repository, tag);
-    const { outcome } = await decisionOn(repository, tag, upstream, true, options);
+    const { outcome } = await this.#decisionOn(repository, tag, upstream, { ...asked, acceptsIndex: true });
     const isOwn = outcome.kind === 'derived' && outcome.digest === digest;
     const isDelivered = isOwn || policy.foreignDerived === 'deliver';
     const { platform, demands } = form;
     const upstreamDigest = upstream.digest;
-    const runsHere = isOwn || runs(upstream, form, profile, policy);
+    const details = { position: form.position, profile, policy };
+    const turn = turnOf(repository, asked);
+    const runsHere = isOwn || (await readAside('runs on a host', upstream, details, turn));
     const host = profile.cpu.microarchitecture;
     const event = { repository, digest, tag, upstreamDigest, platform, demands, runsHere, isDelivered, host };
     if (!isOwn) foundForeign(event);
     if (!isDelivered) throw refusalOfForeign(event);
     const { bytes, mediaType } = form;
     const manifest = { digest, mediaType, bytes, maxAgeMs: Number.POSITIVE_INFINITY };
-    await derived.keep(repository, manifest, options.access);
-    return manifest;
+    return this.#keepDerived(repository, manifest, asked);
   }
+}
 
+/**
+ * A registry as one host should see it: a tag that names an index gets the answer that fits the host; everything else,
+ * and every request by digest, passes through byte for byte.
+ */
+export function tailored(options: TailoredOptions): Registry {
+  const { next } = options;
+  const view = new TailoredView(options);
   return {
     ...next,
-    async manifest(repository, reference, options = {}) {
-      if (reference.kind === 'tag') return byTag(repository, reference.tag, options);
-      return byDigest(repository, reference.digest, options, () =>
-        next.manifest(repository, reference, options),
+    async manifest(repository, reference, asked = {}) {
+      if (reference.kind === 'tag') return view.byTag(repository, reference.tag, asked);
+      return view.byDigest(repository, reference.digest, asked, () =>
+        next.manifest(repository, reference, asked),
       );
     },
-    async resolve(repository, reference, options = {}): Promise<ManifestInfo> {
-      // One code path for HEAD and GET: what is announced is what will be sent.
-      if (reference.kind === 'tag') return infoOf(await byTag(repository, reference.tag, options));
-      const ask = () => next.resolve(repository, reference, options);
-      if (options.beforePush) return ask();
-      const found = await byDigest(repository, reference.digest, options, ask);
+    async resolve(repository, reference, asked = {}): Promise<ManifestInfo> {
+      // One code path for HEAD and GET: what HEAD announces is what GET sends.
+      if (reference.kind === 'tag') return infoOf(await view.byTag(repository, reference.tag, asked));
+      const ask = () => next.resolve(repository, reference, asked);
+      if (asked.beforePush) return ask();
+      const found = await view.byDigest(repository, reference.digest, asked, ask);
       return 'bytes' in found ? infoOf(found) : found;
     },
   };

@@ -2,10 +2,10 @@ import { type Digest, digestOf } from './digest.ts';
 import type { MemberPlatform } from './image-list.ts';
 import { MEDIA_TYPE } from './media-type.ts';
 
-/** Where a list repeats `platform.features`: the one channel that every tool keeps. */
+/** The annotation that repeats `platform.features`: every tool keeps annotations. */
 export const FEATURES_ANNOTATION = 'io.metahub.features';
 
-/** An image to be listed. */
+/** An image to list. */
 export interface AssembledMember {
   readonly mediaType: string;
   readonly digest: Digest;
@@ -47,9 +47,9 @@ function entryOf(member: AssembledMember, withAnnotations: boolean): object {
 }
 
 export interface AssembleOptions {
-  /** A Docker manifest list or an OCI image index; when not said, Docker's when all members are. */
+  /** A Docker manifest list or an OCI image index; when undefined, Docker's if all members are Docker's. */
   readonly format?: 'docker' | 'oci' | undefined;
-  /** Write annotations into a Docker manifest list too, which does not define them; its readers pass over them. */
+  /** Write annotations into a Docker manifest list too, which does not define them; its readers ignore them. */
   readonly annotated?: boolean | undefined;
 }
 
@@ -57,8 +57,8 @@ export interface AssembleOptions {
  * Lists images in the given order: a Docker manifest list when all of them are Docker's, else an OCI image index. The
  * same members give the same bytes.
  *
- * `features` is RESERVED in the OCI image index; it is written there too, because readers of it exist, and repeated as
- * the annotation `io.metahub.features`, because tools that rewrite an index drop what they do not know.
+ * `features` is RESERVED in the OCI image index; it is written there because readers of it exist, and repeated as the
+ * annotation `io.metahub.features` because tools that rewrite an index drop unknown fields.
  * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md
  * @see https://distribution.github.io/distribution/spec/manifest-v2-2/#manifest-list
  */

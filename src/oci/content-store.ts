@@ -1,31 +1,35 @@
 import type { Writable } from 'node:stream';
+import type { LentBytes } from '../lib/writable.ts';
 import type { Digest } from './digest.ts';
 import type { ByteRange } from './range.ts';
 import type { Repository, Tag } from './reference.ts';
 import type { Access, Manifest } from './registry.ts';
 
-/** Where held content came from and for whom it was fetched. */
+/** Where stored content came from, and for whom it was fetched. */
 export interface Provenance {
   readonly repository: Repository;
   readonly access: Access | undefined;
 }
 
-/** A manifest that is held; its bytes have been checked against the digest since the store was opened. */
+/** A stored manifest; the store has checked its bytes against the digest since it was opened. */
 export interface StoredManifest {
   readonly mediaType: string;
   readonly bytes: Buffer;
-  /** For how long it has been held, in milliseconds. */
+  /** For how long the store has had it, in milliseconds. */
   readonly ageMs: number;
-  /** Was it fetched for this access, or granted to it since? To a login of the client's own, from this very repository. */
+  /**
+   * True when it was fetched for this access, or granted to it since; for a client's own login, from this very
+   * repository.
+   */
   isVisibleTo(access: Access | undefined, repository: Repository): boolean;
-  /** Did this repository deliver it? Only then does its registry's word count for who may see it. */
+  /** True when this repository delivered it: only then may its registry decide who may see it. */
   isFrom(repository: Repository): boolean;
 }
 
-/** Held bytes turned out not to be those that were verified; those before `position` were right, and have been written. */
+/** Stored bytes differ from those that were verified; the bytes before `position` were right and have been written. */
 export class CorruptContentError extends Error {
   override readonly name = 'CorruptContentError';
-  /** In the whole content, in bytes. */
+  /** Position in the whole content, in bytes. */
   readonly position: number;
 
   constructor(position: number) {
@@ -34,41 +38,53 @@ export class CorruptContentError extends Error {
   }
 }
 
-/** A blob that is held, opened and pinned: it cannot be evicted before `close`. */
+/** The largest part of a blob that is read into memory before its answer begins, in bytes: a configuration, a lazy reader's range. */
+export const SMALL_PART_BYTES = 64 * 1024;
+
+/** A stored blob, opened and pinned: it cannot be evicted before `close`. */
 export interface StoredBlob {
   readonly sizeBytes: number;
   readonly ageMs: number;
-  /** As of a manifest. */
+  /** Its registry has just confirmed it: `ageMs` is 0. @see https://www.rfc-editor.org/rfc/rfc9111#section-5.1 */
+  confirm(): void;
+  /** As for a manifest. */
   isVisibleTo(access: Access | undefined, repository: Repository): boolean;
   isFrom(repository: Repository): boolean;
   /**
-   * Writes these bytes with backpressure; rejects when the file fails or the sink is destroyed, and with a
-   * {@link CorruptContentError} when the bytes are wrong. Does not end the sink.
+   * Writes these bytes with backpressure. Rejects when the file fails or the sink is destroyed, and with a {@link
+   * CorruptContentError} when the bytes are wrong. Does not end the sink.
    */
   writeTo(sink: Writable, range: ByteRange): Promise<void>;
+  /**
+   * Reads a part of at most {@link SMALL_PART_BYTES}. Undefined when the bytes are wrong or cannot be read: ask for the blob
+   * again.
+   */
+  read(range: ByteRange): Promise<LentBytes | undefined>;
   close(): void;
 }
 
 /**
  * A blob on its way into the store: a file that grows at one end and is read behind it. When the disk refuses to take
- * more, the ingest goes on without it: `write` then answers false, and the bytes are only checked.
+ * more, the ingest continues without the file: `write` then answers false, and the bytes are only verified.
  */
 export interface Ingest {
-  /** Bytes that can be read back with `writeTo`. */
+  /** How many bytes `writeTo` can read back. */
   readonly storedBytes: number;
-  /** Takes the next bytes; true when they can be read back. The chunks are the caller's again once this resolves. */
+  /**
+   * Takes the next bytes; true when they can be read back. The chunks belong to the caller again once this resolves.
+   */
   write(...chunks: readonly Buffer[]): Promise<boolean>;
-  /** Writes stored bytes to a reader; several may read at once. */
+  /** Writes stored bytes to a reader; several readers may read at once. */
   writeTo(sink: Writable, range: ByteRange): Promise<void>;
-  /** Do the bytes written have the digest? To be asked once, after the last. */
+  /** True when the written bytes have the digest. Call it once, after the last write. */
   verify(): Promise<boolean>;
-  /** Puts verified bytes into the store, durably; does nothing when the disk refused some of them. */
+  /** Commits verified bytes to the store, durably; does nothing when the disk refused some of them. */
   commit(): Promise<void>;
-  /** Lets go of it: what was not put into the store is gone. No read may begin after this. */
+  /** Closes it; bytes that were not committed are lost. No read may begin after this. */
   close(): void;
 }
 
-/** What a tag pointed to when the upstream was last asked. */
+/** What a tag pointed to when upstream was last asked. */
 export interface TagRecord {
   readonly digest: Digest;
   readonly mediaType: string;
@@ -76,30 +92,31 @@ export interface TagRecord {
 }
 
 /**
- * Content by digest that outlives the process. Nothing here rejects because of the disk: what cannot be kept is not
- * kept, what cannot be read or is not what its digest says is not held.
+ * Content by digest that outlives the process. Nothing here rejects because of the disk: content that cannot be written
+ * is not stored, and content that cannot be read, or is corrupt, counts as absent.
  */
 export interface ContentStore {
   manifest(digest: Digest): Promise<StoredManifest | undefined>;
   keepManifest(manifest: Manifest, provenance: Provenance): Promise<void>;
   blob(digest: Digest): Promise<StoredBlob | undefined>;
-  /** Opens an ingest for a blob of this size, in bytes, where that is known; one without a file when the disk refuses. */
+  /** The same at once; undefined also when it would have to be opened, or anything else waited for. */
+  openBlob(digest: Digest): StoredBlob | undefined;
+  /** Opens an ingest for a blob of this size in bytes, if known; without a file when the disk refuses. */
   ingest(digest: Digest, sizeBytes: number | undefined, provenance: Provenance): Promise<Ingest>;
-  /** Lets this access see stored content as well. */
+  /** Lets this access see stored content too. */
   grant(digest: Digest, provenance: Provenance): Promise<void>;
-  /** The repository's registry has refused this access: what it granted to it before counts no more. */
+  /** The repository's registry refused this access: what the registry granted to it before counts no more. */
   revoke(provenance: Provenance): void;
   tag(repository: Repository, tag: Tag): Promise<TagRecord | undefined>;
-  /** The tags of a repository that were served, restarts included; those served last first. */
+  /** The tags of a repository that were served, before a restart too; the most recent first. */
   tagsOf(repository: Repository): Promise<readonly Tag[]>;
-  /** Remembers where a tag points; undefined forgets it. */
+  /** Stores where a tag points; undefined removes the record. */
   keepTag(repository: Repository, tag: Tag, record: TagRecord | undefined): Promise<void>;
 }
 
 /**
- * Answers of our own making, by digest. Whatever a HEAD announced, a GET by digest must deliver: `keep` resolves only
- * when the answer would survive a restart (or, on a full disk, is at least held in memory), and is called before the
- * digest is announced.
+ * Derived answers, by digest. A GET by digest must deliver what a HEAD announced: `keep` resolves only when the answer
+ * would survive a restart (on a full disk: is at least in memory), and is called before the digest is announced.
  */
 export interface DerivedAnswers {
   keep(repository: Repository, answer: Manifest, access?: Access): Promise<void>;

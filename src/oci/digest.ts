@@ -2,7 +2,10 @@ import { createHash, type Hash } from 'node:crypto';
 
 declare const digestBrand: unique symbol;
 
-/** `algorithm:encoded`, lower-case hex, of a registered algorithm. Minted by {@link parseDigest} and {@link digestOf} only. */
+/**
+ * `algorithm:encoded`, lower-case hex, of a registered algorithm. Only {@link parseDigest} and {@link digestOf} make
+ * one.
+ */
 export type Digest = string & { readonly [digestBrand]: true };
 
 /**
@@ -17,7 +20,7 @@ function isAlgorithm(text: string): text is DigestAlgorithm {
   return Object.hasOwn(ENCODED_LENGTH, text);
 }
 
-/** The digest that `text` spells, or undefined when it is malformed or of an unregistered algorithm. */
+/** The digest that `text` spells; undefined when it is malformed or its algorithm is not registered. */
 export function parseDigest(text: string): Digest | undefined {
   const colon = text.indexOf(':');
   const algorithm = text.slice(0, Math.max(colon, 0));

@@ -1,17 +1,10 @@
 import * as v from 'valibot';
-import { readValue } from '../lib/config-source.ts';
 import { normalizePlatform } from '../lib/platform.ts';
 import { checking, combining, fields, mapOf, oneOrMore, type Refuse, reading, Text } from '../lib/schema.ts';
-import {
-  formatRepository,
-  type ImageReference,
-  parseImageReference,
-  type Repository,
-  type Tag,
-} from './reference.ts';
-import { matchTag, parseTagPattern, TAG_WILDCARDS, type TagPattern } from './tag-pattern.ts';
+import { matchTag, parseTagPattern, TAG_WILDCARDS, type TagPattern } from './pattern.ts';
+import { type ImageReference, parseImageReference, type Repository, type Tag } from './reference.ts';
 
-/** What a member of a list runs on, in the words of a descriptor's `platform`. */
+/** The platform of a list's member, in the terms of a descriptor's `platform`. */
 export interface MemberPlatform {
   readonly os: string;
   readonly architecture: string;
@@ -21,17 +14,17 @@ export interface MemberPlatform {
 }
 
 /**
- * One image of a list. `{tag}` in `image` stands for the requested tag, `{1}` to `{9}` for what the first to ninth `*` of the pattern
- * that matched it stand for.
+ * One image of a list. `{tag}` in `image` stands for the requested tag, `{1}` to `{9}` for the text that the first to
+ * ninth `*` of the matching pattern stands for.
  */
 export interface ListMember {
   readonly image: string;
-  /** Undefined: as the image says itself. */
+  /** Undefined: as the image itself states. */
   readonly platform: MemberPlatform | undefined;
   readonly annotations: Readonly<Record<string, string>>;
 }
 
-/** An image that is a list of other images: the form of manifest-tool's YAML, with tag patterns. */
+/** An image that is a list of other images, in the format of manifest-tool's YAML, with tag patterns. */
 export interface ListSpec {
   readonly repository: Repository;
   /** The tags it answers to. */
@@ -40,14 +33,14 @@ export interface ListSpec {
 }
 
 const PLACEHOLDER = /\{(tag|[1-9])\}/g;
-/** What a placeholder is tried with to see whether a member's name is one. */
+/** A sample value for a placeholder, to check that a member's name is valid. */
 const SAMPLE = 'tag';
 
 function withSample(image: string): string {
   return image.replaceAll(PLACEHOLDER, SAMPLE);
 }
 
-/** The schema of a feature: what features there are is not a matter of lists. */
+/** The schema of a feature: lists do not decide which features exist. */
 export type FeatureSchema = v.GenericSchema<string, string>;
 
 function platformSchema(feature: FeatureSchema) {
@@ -70,10 +63,10 @@ function problemWithMemberImage(image: string): string | undefined {
   // A repository that depended on the tag could not be found again by a digest alone.
   const misplaced = /(\{(?:tag|[1-9])\}).*[/:]/.exec(image)?.[1];
   if (misplaced !== undefined) return `${misplaced} may stand in the tag of ${image} only`;
-  return parseImageReference(withSample(image)) === undefined ? `“${image}” is no image name` : undefined;
+  return parseImageReference(withSample(image)) === undefined ? `“${image}” is not an image name` : undefined;
 }
 
-/** YAML reads an unquoted `1` or `true` as something else. */
+/** YAML reads an unquoted `1` or `true` as another type. */
 const Annotation = v.pipe(v.union([v.string(), v.number(), v.boolean()]), v.transform(String));
 
 function memberSchema(feature: FeatureSchema) {
@@ -93,15 +86,15 @@ function memberSchema(feature: FeatureSchema) {
   );
 }
 
-/** A tag, or a pattern of tags; an error says which wildcards there are. */
+/** A tag, or a pattern of tags; the error explains the wildcards. */
 export const TagPatternText = v.pipe(
   v.string(),
-  reading(parseTagPattern, (text) => `“${text}” is no tag, nor a pattern of one: ${TAG_WILDCARDS}`),
+  reading(parseTagPattern, (text) => `“${text}” is neither a tag nor a pattern of tags: ${TAG_WILDCARDS}`),
 );
 
 const ListImage = v.pipe(
   Text,
-  reading(parseImageReference, (text) => `“${text}” is no image name`),
+  reading(parseImageReference, (text) => `“${text}” is not an image name`),
   reading(
     ({ repository, reference }: ImageReference) =>
       reference.kind === 'tag' ? { repository, tag: reference.tag } : undefined,
@@ -124,7 +117,7 @@ interface WrittenList {
   manifests: ListMember[];
 }
 
-/** What the keys of a list hold together. */
+/** Checks that involve several keys of a list. */
 export function toListSpec({ image, tags = [], manifests }: WrittenList, refuse: Refuse): ListSpec {
   const own = parseTagPattern(image.tag);
   const patterns = tags.length > 0 || own === undefined ? tags : [own];
@@ -149,17 +142,12 @@ export function listSchema(feature: FeatureSchema) {
   return v.pipe(fields(listEntries(feature)), combining(toListSpec));
 }
 
-/** Reads one list; without a schema its features may be anything. @throws {ConfigError} */
-export function parseListSpec(value: unknown, feature: FeatureSchema = v.string()): ListSpec {
-  return readValue(listSchema(feature), value);
-}
-
-/** Does the list answer to this tag of its repository? */
+/** True when the list answers to this tag of its repository. */
 export function answersTo({ tags }: ListSpec, tag: Tag): boolean {
   return matchTag(tags, tag) !== undefined;
 }
 
-/** The name that `member` stands for when `tag` of the list is requested; it need not be a valid one. */
+/** The image name of `member` when `tag` of the list is requested; it may be invalid. */
 export function memberName({ tags }: ListSpec, member: ListMember, tag: Tag): string {
   const captured = matchTag(tags, tag) ?? [];
   return member.image.replaceAll(PLACEHOLDER, (_, name: string) =>
@@ -167,15 +155,7 @@ export function memberName({ tags }: ListSpec, member: ListMember, tag: Tag): st
   );
 }
 
-/** The image that `member` stands for when `tag` is requested; undefined when the tag makes no valid name. */
+/** The image of `member` when `tag` is requested; undefined when the tag makes no valid name. */
 export function memberImage(spec: ListSpec, member: ListMember, tag: Tag): ImageReference | undefined {
   return parseImageReference(memberName(spec, member, tag));
-}
-
-/** The repositories a list's members live in, each once, whatever the tag. */
-export function memberRepositories(spec: ListSpec): readonly Repository[] {
-  const found = spec.members.flatMap(
-    (member) => parseImageReference(withSample(member.image))?.repository ?? [],
-  );
-  return [...new Map(found.map((repository) => [formatRepository(repository), repository])).values()];
 }

@@ -1,13 +1,15 @@
+import { isJsonObject, type JsonObject } from '../lib/bounded-json.ts';
 import { normalizePlatform } from '../lib/platform.ts';
 import { type Digest, parseDigest } from './digest.ts';
+import { saysSchemaVersion } from './manifest-shape.ts';
 import { essenceOf, isImageManifestType, isIndexType, isMediaType, MEDIA_TYPE } from './media-type.ts';
 import { checkShape, RegistryError } from './registry-error.ts';
 
 /**
- * What a descriptor says its image runs on, in one spelling whatever the author's: `linux`, `amd64`, `v3`.
+ * The platform of a descriptor's image, normalised: `linux`, `amd64`, `v3`.
  *
- * `features` is defined for Docker's manifest list and RESERVED in the OCI image index; authors write it in both, so
- * it is read in both.
+ * `features` is defined for Docker's manifest list and RESERVED in the OCI image index; authors write it in both, so it
+ * is read in both.
  * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md#image-index-property-descriptions
  */
 export interface Platform {
@@ -29,8 +31,8 @@ export function formatPlatform({
 }
 
 /**
- * A typed view of a content descriptor. `raw` is the parsed JSON object it was read from, with every unknown field, so
- * that what is written back loses nothing.
+ * A typed view of a content descriptor. `raw` is the JSON object that it was read from, with every unknown field, so
+ * that writing it back loses nothing.
  * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/descriptor.md
  */
 export interface Descriptor {
@@ -52,7 +54,7 @@ export interface ImageIndex {
   readonly raw: Readonly<Record<string, unknown>>;
 }
 
-/** An image manifest of schema 2 or OCI. */
+/** A Docker (schema 2) or OCI image manifest. */
 export interface ImageManifest {
   readonly kind: 'image';
   readonly mediaType: string;
@@ -71,15 +73,10 @@ interface OpaqueDocument {
 
 export type ManifestDocument = ImageIndex | ImageManifest | OpaqueDocument;
 
-type JsonObject = Readonly<Record<string, unknown>>;
-/** While it is being filled in: a thousand entries are read per index, and spreading costs more than assigning. */
+/** Mutable while it is built: an index has up to a thousand entries, and spreading costs more than assigning. */
 type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
 
 const NO_STRINGS: readonly string[] = [];
-
-function isObject(value: unknown): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
 
 function stringsOf(value: unknown): readonly string[] {
   return Array.isArray(value) ? value.filter((item) => typeof item === 'string') : NO_STRINGS;
@@ -87,9 +84,9 @@ function stringsOf(value: unknown): readonly string[] {
 
 const NO_ANNOTATIONS: Readonly<Record<string, string>> = {};
 
-/** The very object where all its values are strings, as they nearly always are: copying it costs more than reading it. */
+/** The same object when all its values are strings, as they nearly always are: copying costs more than checking. */
 function stringMapOf(value: unknown): Readonly<Record<string, string>> {
-  if (!isObject(value)) return NO_ANNOTATIONS;
+  if (!isJsonObject(value)) return NO_ANNOTATIONS;
   for (const name in value) {
     if (typeof value[name] === 'string') continue;
     const strings = Object.entries(value).filter(
@@ -101,7 +98,7 @@ function stringMapOf(value: unknown): Readonly<Record<string, string>> {
 }
 
 function readPlatform(value: unknown): Platform | undefined {
-  if (!isObject(value)) return undefined;
+  if (!isJsonObject(value)) return undefined;
   const { os, architecture, variant } = value;
   if (typeof os !== 'string' || typeof architecture !== 'string') return undefined;
   const osVersion = value['os.version'];
@@ -121,9 +118,9 @@ function readPlatform(value: unknown): Platform | undefined {
   return platform;
 }
 
-/** A descriptor, or undefined when the value is none: no media type, no valid digest, no size. */
+/** A descriptor; undefined without a media type, a valid digest or a size. */
 export function readDescriptor(value: unknown): Descriptor | undefined {
-  if (!isObject(value)) return undefined;
+  if (!isJsonObject(value)) return undefined;
   const { mediaType, size, artifactType } = value;
   const digest = typeof value['digest'] === 'string' ? parseDigest(value['digest']) : undefined;
   if (typeof mediaType !== 'string' || digest === undefined) return undefined;
@@ -141,15 +138,20 @@ export function readDescriptor(value: unknown): Descriptor | undefined {
   return descriptor;
 }
 
-/** Artifact types that name an image: the media types of its configuration. */
+/** Artifact types that denote an image: the media types of image configurations. */
 const IMAGE_CONFIG_TYPES = new Set([
   '',
   'application/vnd.oci.image.config.v1+json',
   'application/vnd.docker.container.image.v1+json',
 ]);
 
+/** Does this media type say that a configuration is an image's, if it says anything? */
+export function isImageConfigType(mediaType: string): boolean {
+  return IMAGE_CONFIG_TYPES.has(mediaType);
+}
+
 /**
- * Does the entry of an index stand for an image? An artifact (a SOCI index, a signature) has a manifest of the same media
+ * True when an entry of an index is an image. An artifact (a SOCI index, a signature) has a manifest of the same media
  * type, and often the platform of the image that it belongs to.
  */
 export function isImageEntry({ mediaType, artifactType = '' }: Descriptor): boolean {
@@ -162,19 +164,19 @@ function readDescriptors(value: unknown): readonly Descriptor[] | undefined {
   return read.every((entry) => entry !== undefined) ? read : undefined;
 }
 
-/** The media type by the document's shape, for a document without `mediaType` and without a Content-Type that counts. */
+/** The media type by the document's shape, when neither `mediaType` nor the Content-Type counts. */
 function typeByShape(raw: JsonObject): string {
   if (Array.isArray(raw['manifests'])) return MEDIA_TYPE.ociIndex;
-  if (isObject(raw['config']) && Array.isArray(raw['layers'])) return MEDIA_TYPE.ociManifest;
+  if (isJsonObject(raw['config']) && Array.isArray(raw['layers'])) return MEDIA_TYPE.ociManifest;
   if (raw['schemaVersion'] === 1) return MEDIA_TYPE.dockerSchema1;
   return MEDIA_TYPE.octets;
 }
 
-/** Media type by the document's own word, else the registry's, else its shape. */
+/** The media type by the document itself, else by the registry, else by its shape. */
 function mediaTypeOf(raw: JsonObject, contentType: string | undefined): string {
   const own = raw['mediaType'];
   if (typeof own === 'string' && own !== '') {
-    // It is put in a header, and remembered with the manifest.
+    // It goes into a header and is stored with the manifest.
     const essence = essenceOf(own);
     return isMediaType(essence) ? essence : MEDIA_TYPE.octets;
   }
@@ -182,10 +184,10 @@ function mediaTypeOf(raw: JsonObject, contentType: string | undefined): string {
   return isIndexType(said) || isImageManifestType(said) ? said : typeByShape(raw);
 }
 
-/** The last document: its receiver reads it several times, to check it and to judge it. */
+/** The last document: its receiver reads it several times, to check it and to select from it. */
 let lastParsed: { readonly bytes: Uint8Array; readonly raw: JsonObject | RegistryError } | undefined;
 
-/** @throws {RegistryError} MANIFEST_INVALID for what is no JSON object, or passes the bounds of document-shape.ts. */
+/** @throws {RegistryError} MANIFEST_INVALID for what is not a JSON object, or passes the bounds of document-shape.ts. */
 export function parseManifestObject(bytes: Uint8Array): JsonObject {
   if (lastParsed?.bytes !== bytes) lastParsed = { bytes, raw: readObject(bytes) };
   const { raw } = lastParsed;
@@ -210,29 +212,17 @@ function parseJsonObject(bytes: Uint8Array): JsonObject {
   } catch (cause) {
     throw new RegistryError('MANIFEST_INVALID', 'the manifest is not JSON', { cause });
   }
-  if (!isObject(value)) throw new RegistryError('MANIFEST_INVALID', 'the manifest is not a JSON object');
+  if (!isJsonObject(value)) throw new RegistryError('MANIFEST_INVALID', 'the manifest is not a JSON object');
   return value;
 }
 
 /**
- * Every manifest says its `schemaVersion`, except the artifact manifest of early OCI 1.1, which has a type of its own. What
- * says neither is some other document: an error page in JSON, a login form's answer.
- */
-function saysSchemaVersion({ schemaVersion, mediaType }: JsonObject): boolean {
-  return (
-    schemaVersion === 1 ||
-    schemaVersion === 2 ||
-    mediaType === 'application/vnd.oci.artifact.manifest.v1+json'
-  );
-}
-
-/**
- * Reads what stands under `/manifests/`: bytes to a typed view.
+ * Parses what `/manifests/` delivers into a typed view.
  *
- * Lenient where the answer can still be passed on (that is what `opaque` means), strict where two readers could take
- * the same bytes for two different things.
- * @throws {RegistryError} MANIFEST_INVALID when the bytes are no JSON object, or hold both `layers` or `config` and
- * `manifests` (CVE-2021-41190), or say another kind of document than their Content-Type.
+ * Lenient where the answer can still be passed on (`opaque`), strict where two readers could understand the same bytes
+ * differently.
+ * @throws {RegistryError} MANIFEST_INVALID when the bytes are not a JSON object, contain `manifests` and also `layers` or
+ * `config` (CVE-2021-41190), or contradict their Content-Type
  */
 export function parseManifestDocument(bytes: Uint8Array, contentType?: string): ManifestDocument {
   const raw = parseManifestObject(bytes);
@@ -241,7 +231,7 @@ export function parseManifestDocument(bytes: Uint8Array, contentType?: string): 
   }
   const mediaType = mediaTypeOf(raw, contentType);
   if (!saysSchemaVersion(raw)) {
-    return { kind: 'opaque', mediaType, reason: 'it is no manifest: it has no schemaVersion of 1 or 2' };
+    return { kind: 'opaque', mediaType, reason: 'it is not a manifest: it has no schemaVersion of 1 or 2' };
   }
   if (isIndexType(mediaType)) return readIndex(raw, mediaType);
   if (isImageManifestType(mediaType)) return readImage(raw, mediaType);
@@ -254,11 +244,11 @@ export function parseManifestDocument(bytes: Uint8Array, contentType?: string): 
  */
 const DIGEST_GRAMMAR = /^(?!sha(?:256|512):)[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[\w=-]+$/;
 
-/** Clients take an entry's digest for well-formed, and go on to cut it into parts. */
+/** Clients trust that an entry's digest is well-formed, and split it into parts. */
 function refuseMalformedDigests(entries: unknown): void {
   if (!Array.isArray(entries)) return;
   for (const entry of entries as readonly unknown[]) {
-    const digest = isObject(entry) ? entry['digest'] : undefined;
+    const digest = isJsonObject(entry) ? entry['digest'] : undefined;
     if (typeof digest !== 'string' || parseDigest(digest) !== undefined || DIGEST_GRAMMAR.test(digest))
       continue;
     throw new RegistryError('MANIFEST_INVALID', 'an entry of the index has a malformed digest: refused');
@@ -272,7 +262,7 @@ function readIndex(raw: JsonObject, mediaType: string): ImageIndex | OpaqueDocum
   refuseMalformedDigests(raw['manifests']);
   const entries = readDescriptors(raw['manifests']);
   if (entries === undefined)
-    return { kind: 'opaque', mediaType, reason: 'an entry of the index is no descriptor' };
+    return { kind: 'opaque', mediaType, reason: 'an entry of the index is not a descriptor' };
   return { kind: 'index', mediaType, entries, annotations: stringMapOf(raw['annotations']), raw };
 }
 

@@ -17,7 +17,10 @@ export const MEDIA_TYPE = {
 
 const KNOWN: ReadonlySet<string> = new Set(Object.values(MEDIA_TYPE));
 
-/** What we ask upstream for: every manifest type, lists first, so that a registry never downgrades its answer. */
+/**
+ * What this program accepts from upstream: every manifest type, lists first, so that a registry never downgrades its
+ * answer.
+ */
 export const MANIFEST_ACCEPT = [
   MEDIA_TYPE.ociIndex,
   MEDIA_TYPE.dockerList,
@@ -37,7 +40,7 @@ export function essenceOf(contentType: string): string {
 const RESTRICTED_NAME = '[a-zA-Z0-9][a-zA-Z0-9!#$&^_.+-]{0,126}';
 const FORM = new RegExp(`^${RESTRICTED_NAME}/${RESTRICTED_NAME}$`);
 
-/** Is this a media type without parameters, of a length that any can have? */
+/** True for a media type without parameters, of a plausible length. */
 export function isMediaType(text: string): boolean {
   return FORM.test(text);
 }

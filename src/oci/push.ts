@@ -5,18 +5,20 @@ import type { Access } from './registry.ts';
 
 interface WriteTarget {
   readonly repository: Repository;
-  /** The repository as it stands in the request's path. */
+  /** The repository as written in the request's path. */
   readonly written: string;
-  /** The source host that `ns` named. */
+  /** The source host in `ns`. */
   readonly namespace: SourceHost | undefined;
 }
 
 /**
- * What a request to write asks for.
+ * A parsed write request.
  * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#push
  */
 export type WriteRoute =
-  /** `POST …/blobs/uploads/`. With a digest the body is the blob; with `mount` it may come from another repository. */
+  /**
+   * `POST …/blobs/uploads/`. With a digest, the body is the blob; with `mount`, it may come from another repository.
+   */
   | (WriteTarget & {
       readonly kind: 'begin-upload';
       readonly digest: Digest | undefined;
@@ -27,18 +29,20 @@ export type WriteRoute =
   /** `PUT …/manifests/REFERENCE`. */
   | (WriteTarget & { readonly kind: 'manifest'; readonly reference: ManifestReference });
 
-/** An admitted request to write. */
+/** An admitted write request. */
 export interface AdmittedWrite {
   readonly route: WriteRoute;
   readonly access: Access | undefined;
-  /** Who may go on with an upload that is begun. */
+  /** The login that may continue an upload that it began. */
   readonly owner: string;
+  /** Whose share of memory the request takes: a login's, or an address's. */
+  readonly client: string;
   readonly mayPull: (repository: Repository) => boolean;
   readonly signal: AbortSignal;
 }
 
-/** Passes writes on to the registries. */
+/** Forwards writes to the registries. */
 export interface PushForwarder {
-  /** Sends the whole answer. @throws {RegistryError} before anything of it is sent */
+  /** Sends the whole answer. @throws {RegistryError} before any of it is sent */
   forward(req: IncomingMessage, res: ServerResponse, write: AdmittedWrite): Promise<void>;
 }

@@ -1,6 +1,6 @@
 /**
- * What a client asked for in a `Range` header, before the size is known: `first-last`, `first-` or `-suffix`, in bytes,
- * both ends included as on the wire.
+ * The range in a client's `Range` header, before the size is known: `first-last`, `first-` or `-suffix`, in bytes, both
+ * ends included as on the wire.
  */
 export type RangeRequest =
   | { readonly kind: 'from'; readonly first: number; readonly last: number | undefined }
@@ -26,7 +26,7 @@ export function parseRange(header: string): RangeRequest | undefined {
   return { kind: 'from', first: position(first), last: last === '' ? undefined : position(last) };
 }
 
-/** A position of any length on the wire; beyond every blob it no longer matters which one it is (CVE-2017-7529). */
+/** A position may have any number of digits; beyond every blob its exact value does not matter (CVE-2017-7529). */
 function position(digits: string): number {
   return Math.min(Number(digits), Number.MAX_SAFE_INTEGER - 1);
 }
@@ -40,4 +40,19 @@ export function resolveRange(request: RangeRequest, sizeBytes: number): ByteRang
   const { first, last } = request;
   if (first >= sizeBytes || (last !== undefined && last < first)) return 'unsatisfiable';
   return { start: first, end: last === undefined ? sizeBytes : Math.min(last + 1, sizeBytes) };
+}
+
+/** The value of a `Range` header. */
+export function formatRange(range: RangeRequest): string {
+  return range.kind === 'suffix' ? `bytes=-${range.length}` : `bytes=${range.first}-${range.last ?? ''}`;
+}
+
+/** A request for the bytes `start` to `end`, `end` excluded; undefined: to the last one. */
+export function rangeFrom(start: number, end: number | undefined): RangeRequest {
+  return { kind: 'from', first: start, last: end === undefined ? undefined : end - 1 };
+}
+
+/** True for a range that no blob can have, such as `500-0` and `-0`: registries disagree on it, so none is asked. */
+export function isInNoBlob(range: RangeRequest): boolean {
+  return resolveRange(range, Number.MAX_SAFE_INTEGER) === 'unsatisfiable';
 }

@@ -3,7 +3,7 @@ import { type Digest, parseDigest } from './digest.ts';
 declare const brand: unique symbol;
 type Branded<Name extends string> = string & { readonly [brand]: Name };
 
-/** The registry that a client meant, as it is written in an image name: `docker.io`, `ghcr.io`, `localhost:5000`. */
+/** The registry that a client means, as written in an image name: `docker.io`, `ghcr.io`, `localhost:5000`. */
 export type SourceHost = Branded<'SourceHost'>;
 /** A repository's path within its registry: `library/alpine`. */
 export type RepositoryName = Branded<'RepositoryName'>;
@@ -16,12 +16,12 @@ export interface Repository {
   readonly name: RepositoryName;
 }
 
-/** How a manifest is asked for: by a mutable tag or by the digest of its exact bytes. */
+/** How a manifest is requested: by a mutable tag or by the digest of its exact bytes. */
 export type ManifestReference =
   | { readonly kind: 'tag'; readonly tag: Tag }
   | { readonly kind: 'digest'; readonly digest: Digest };
 
-/** An image name as people type it, made complete. */
+/** An image name as people type it, completed. */
 export interface ImageReference {
   readonly repository: Repository;
   readonly reference: ManifestReference;
@@ -36,11 +36,11 @@ const DNS_LABEL = '[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?';
 const HOST = new RegExp(`^(?:${DNS_LABEL}(?:\\.${DNS_LABEL})*|\\[[0-9a-fA-F:.]+\\])(?::[0-9]{1,5})?$`);
 const HOST_MAX_CHARACTERS = 261;
 
-/** Docker Hub's name in image references; its API lives on another host (see upstream/endpoint.ts). */
+/** Docker Hub's name in image references; its API lives on another host (see upstream/settings.ts). */
 export const DOCKER_HUB = 'docker.io' as SourceHost;
 const HUB_ALIASES = new Set(['docker.io', 'index.docker.io', 'registry-1.docker.io']);
 
-/** The repository name that `text` spells, or undefined. Never repaired: `..`, upper case and `//` are refused. */
+/** The repository name that `text` spells, or undefined. Nothing is repaired: `..`, upper case and `//` are refused. */
 export function parseRepositoryName(text: string): RepositoryName | undefined {
   return text.length <= NAME_MAX_CHARACTERS && NAME.test(text) ? (text as RepositoryName) : undefined;
 }
@@ -62,7 +62,7 @@ export function parseSourceHost(text: string): SourceHost | undefined {
   return HUB_ALIASES.has(host) ? DOCKER_HUB : (host as SourceHost);
 }
 
-/** A tag or a digest, told apart by the colon that no tag can hold; or undefined. */
+/** A tag or a digest, distinguished by the colon that no tag can contain; or undefined. */
 export function parseManifestReference(text: string): ManifestReference | undefined {
   if (text.includes(':')) {
     const digest = parseDigest(text);
@@ -72,12 +72,12 @@ export function parseManifestReference(text: string): ManifestReference | undefi
   return tag && { kind: 'tag', tag };
 }
 
-/** Does a path component denote a registry? Docker's rule: it has a dot or a port, or is localhost. */
+/** True when a path component denotes a registry by Docker's rule: it has a dot or a port, or is localhost. */
 export function looksLikeHost(component: string): boolean {
   return component.includes('.') || component.includes(':') || component === 'localhost';
 }
 
-/** An image name in two parts: the host, if the first path component denotes one, and the path. */
+/** Splits an image name into the host, if the first path component denotes one, and the path. */
 export function splitHost(name: string): { readonly host: string | undefined; readonly path: string } {
   const slash = name.indexOf('/');
   const first = slash < 0 ? '' : name.slice(0, slash);
@@ -94,8 +94,9 @@ export function repositoryAt(host: SourceHost, name: RepositoryName): Repository
 }
 
 /**
- * An image name as a person types it (`alpine`, `ghcr.io/a/b:v1`, `a/b@sha256:…`), made complete by Docker's rules:
- * docker.io, `library/` and `latest` are implied. With both tag and digest the digest counts. Undefined when malformed.
+ * An image name as a person types it (`alpine`, `ghcr.io/a/b:v1`, `a/b@sha256:…`), completed by Docker's rules:
+ * docker.io, `library/` and `latest` are implied. With both tag and digest, the digest counts. Undefined when
+ * malformed.
  */
 export function parseImageReference(text: string): ImageReference | undefined {
   const at = text.indexOf('@');
@@ -114,7 +115,7 @@ export function parseImageReference(text: string): ImageReference | undefined {
   };
 }
 
-/** Of one host and of one name; both were made complete by their parsers. */
+/** True when host and name are the same; their parsers have completed both. */
 export function isSameRepository(a: Repository, b: Repository): boolean {
   return a.host === b.host && a.name === b.name;
 }
@@ -124,7 +125,7 @@ export function formatRepository(repository: Repository): string {
   return `${repository.host}/${repository.name}`;
 }
 
-/** `latest` or `sha256:…`, as it stands in a URL. */
+/** `latest` or `sha256:…`, as in a URL. */
 export function formatManifestReference(reference: ManifestReference): string {
   return reference.kind === 'tag' ? reference.tag : reference.digest;
 }

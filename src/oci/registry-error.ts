@@ -1,10 +1,10 @@
 import { shapeOf, USUAL_BOUNDS } from '../lib/bounded-json.ts';
 
 /**
- * The spec's error codes and the HTTP status each is answered with.
+ * The error codes of the specification, each with its HTTP status.
  *
- * `UNAVAILABLE`, `TOOMANYREQUESTS` and `RANGE_INVALID` are in use by every registry; the last is from distribution's
- * registry of codes.
+ * Every registry uses `UNAVAILABLE`, `TOOMANYREQUESTS` and `RANGE_INVALID`; the last comes from distribution's registry
+ * of codes.
  * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#error-codes
  */
 const ERROR_STATUS = {
@@ -32,11 +32,11 @@ export type ErrorCode = keyof typeof ERROR_STATUS;
 export const ERROR_CODES = Object.keys(ERROR_STATUS) as readonly ErrorCode[];
 
 export interface RegistryErrorOptions extends ErrorOptions {
-  /** Instead of the code's usual status, such as 504 for an upstream that never answered. */
+  /** Replaces the code's usual status, for example 504 for an upstream that never answered. */
   readonly status?: number;
   /** More for the `detail` field of the answer: JSON without secrets. */
   readonly detail?: unknown;
-  /** To be handed on to the client, lower-case names: `retry-after`, `www-authenticate`, `content-range`. */
+  /** Headers for the client, in lower case: `retry-after`, `www-authenticate`, `content-range`. */
   readonly headers?: Readonly<Record<string, string>>;
 }
 
@@ -63,17 +63,17 @@ export class RegistryError extends Error {
   }
 }
 
-/** A registry that this mirror's operator does not let it ask: nobody is asked, and nothing that is held of it is served. */
+/** The operator does not allow this registry: MetaHub neither asks it nor serves stored content of it. */
 export class HostNotAllowedError extends RegistryError {
   constructor(host: string) {
     super(
       'DENIED',
-      `${host} is not among the registries that this mirror may ask: name it as an upstream to allow it`,
+      `${host} is not among the registries that this mirror may use: add it as an upstream to allow it`,
     );
   }
 }
 
-/** A manifest that is too deep or has too many parts to be parsed. */
+/** The manifest is too deep or has too many parts to parse. */
 export class DocumentBoundsError extends RegistryError {
   constructor(why: string) {
     super('MANIFEST_INVALID', `the manifest ${why}`);
@@ -81,8 +81,9 @@ export class DocumentBoundsError extends RegistryError {
 }
 
 /**
- * Refuses a manifest that is not worth parsing, before it is parsed: of any depth, or with any number of entries, features
- * or annotations. Specs nest a few levels, and an index of a thousand entries has about 30,000 names and values.
+ * Refuses a manifest before it is parsed when it nests too deep or has too many entries, features or annotations.
+ * Manifests by the specification nest a few levels, and an index of a thousand entries has about 30,000 names and
+ * values.
  * @throws {DocumentBoundsError}
  */
 export function checkShape(bytes: Uint8Array): void {
@@ -93,4 +94,15 @@ export function checkShape(bytes: Uint8Array): void {
   if (values > USUAL_BOUNDS.values) {
     throw new DocumentBoundsError(`has more than ${USUAL_BOUNDS.values} names and values`);
   }
+}
+
+/** 508 Loop Detected. @see https://www.rfc-editor.org/rfc/rfc5842#section-7.2 */
+export const LOOP_STATUS = 508;
+
+/**
+ * True when this mirror or one further upstream refused the request because of its route, which says nothing about the
+ * content.
+ */
+export function isLoopError(error: unknown): boolean {
+  return error instanceof RegistryError && error.status === LOOP_STATUS;
 }

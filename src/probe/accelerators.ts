@@ -21,11 +21,11 @@ export interface PciDevice {
 
 const DEVICES = '/sys/bus/pci/devices';
 
-/** Every PCI function of the host; nothing when it has no PCI bus, or its /sys cannot be seen. */
+/** Every PCI function of the host; undefined when it has no PCI bus or its /sys is not visible. */
 export function readPci(root: HostRoot): readonly PciDevice[] {
   const devices: PciDevice[] = [];
   for (const address of root.names(DEVICES) ?? []) {
-    // One read has all; the single attributes are there too, but a large server has hundreds of functions.
+    // One read has all attributes; they are single files too, but a large server has hundreds of functions.
     const text = root.text(`${DEVICES}/${address}/uevent`);
     const device = text === undefined ? undefined : parsePciUevent(address, text);
     const found = device ?? readAttributes(root, address);
@@ -89,7 +89,7 @@ export function findAccelerators(pci: readonly PciDevice[]): readonly GpuFacts[]
   });
 }
 
-/** What a host offers beside the devices of its PCI bus. */
+/** What a host offers besides the devices on its PCI bus. */
 export interface PlatformAccelerators {
   /** Values of `accel:`. */
   readonly accelerators?: readonly string[];
@@ -99,7 +99,9 @@ export interface PlatformAccelerators {
   readonly graphics?: readonly string[];
 }
 
-/** Rockchip's NPU, Vulkan, Jetson's JetPack and Intel's graphics, each by files that containers depend on as well. */
+/**
+ * Rockchip's NPU, Vulkan, Jetson's JetPack and Intel's graphics, each detected by files that containers depend on too.
+ */
 export function readPlatformAccelerators(root: HostRoot, pci: readonly PciDevice[]): PlatformAccelerators {
   const npu = readRockchipNpu(root);
   const accelerators = [...(npu === undefined ? [] : [npu]), ...(hasVulkan(root, pci) ? [VULKAN] : [])];

@@ -33,12 +33,14 @@ export function recordReads(root: HostRoot): { readonly root: HostRoot; readonly
 
 type TextFilter = (text: string) => string | undefined;
 const lines =
-  (wanted: RegExp): TextFilter =>
-  (text) =>
+  (wanted: RegExp) =>
+  (text: string): string =>
     text
       .split('\n')
       .filter((line) => wanted.test(line))
       .join('\n');
+
+const PCI_FUNCTION = /^\/sys\/bus\/pci\/devices\/[^/]+\/uevent$/;
 
 /** What a file is cut down to: detection reads no more of it, and some of the rest identifies the machine. */
 const TEXT_FILTERS: readonly (readonly [path: RegExp, filter: TextFilter])[] = [
@@ -50,14 +52,22 @@ const TEXT_FILTERS: readonly (readonly [path: RegExp, filter: TextFilter])[] = [
   // Partitions of one GPU share its number; its last digits distinguish partitions and do not identify the GPU.
   [/\/properties$/, (text) => text.replace(/^(unique_id) \d*(\d{6})$/m, '$1 $2')],
   [/\/gpus\/[^/]+\/information$/, lines(/^(?:Model|Device Minor):/)],
-  [/^\/sys\/bus\/pci\/devices\/[^/]+\/uevent$/, cutPciFunction],
+  [PCI_FUNCTION, lines(/^(?:DRIVER|PCI_CLASS|PCI_ID|PCI_SLOT_NAME)=/)],
 ];
 
-/** Displays, accelerators, co-processors, and all functions of Amazon's (EFA is a network function). */
-const WANTED_FUNCTION = /^PCI_CLASS=(?:3|12|B40)[0-9A-F]{2,4}$|^PCI_ID=1D0F:/im;
+/** Displays, accelerators, co-processors, and all functions of Amazon's (EFA is a network function): each one counts. */
+const COUNTED_FUNCTION = /^PCI_CLASS=(?:3|12|B40)[0-9A-F]{2,4}$|^PCI_ID=1D0F:/im;
 
-function cutPciFunction(text: string): string | undefined {
-  return WANTED_FUNCTION.test(text) ? lines(/^(?:DRIVER|PCI_CLASS|PCI_ID|PCI_SLOT_NAME)=/)(text) : undefined;
+/** Of the other PCI functions only the kinds matter: one of each is kept, since a large server has hundreds. */
+function cutPciFunctions(texts: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
+  const kinds = new Set<string>();
+  return new Map(
+    [...texts].filter(([path, text]) => {
+      if (!PCI_FUNCTION.test(path) || COUNTED_FUNCTION.test(text)) return true;
+      const kind = lines(/^(?:PCI_CLASS|PCI_ID)=/)(text);
+      return !kinds.has(kind) && kinds.add(kind);
+    }),
+  );
 }
 
 /** x86's cores are alike: the first record stands for all. Small boards print serial numbers. */
@@ -74,7 +84,7 @@ function cutCpuinfo(text: string): string {
 /** Folders of which names alone are read, and which of them matter; of other folders all do. */
 const NAME_FILTERS: Readonly<Record<string, RegExp>> = {
   '/dev': /^dxg$/,
-  // Functions that matter have files of their own.
+  // The functions that are kept have files of their own.
   '/sys/bus/pci/devices': /^$/,
   '/sys/class/drm': /^renderD\d+$/,
   '/sys/devices/system/node': /^node\d+$/,
@@ -89,7 +99,7 @@ export function writeCapture(directory: string, { texts, names, links }: Reads):
   mkdirSync(dirname(directory), { recursive: true });
   mkdirSync(directory);
   const files = new Map<string, string>();
-  for (const [path, text] of texts) {
+  for (const [path, text] of cutPciFunctions(texts)) {
     const filter = TEXT_FILTERS.find(([pattern]) => pattern.test(path))?.[1];
     const kept = filter === undefined ? text : filter(text);
     if (kept !== undefined && kept !== '') files.set(path, kept.endsWith('\n') ? kept : `${kept}\n`);
@@ -104,6 +114,7 @@ export function writeCapture(directory: string, { texts, names, links }: Reads):
     symlinkSync(join('..', target), join(directory, path));
   }
   for (const [folder, found] of names) {
+    if (found.length === 0) mkdirSync(join(directory, folder), { recursive: true });
     for (const name of found) {
       const path = `${folder}/${name}`;
       if (NAME_FILTERS[folder]?.test(name) === false || files.has(path) || links.has(path)) continue;

@@ -3,32 +3,32 @@ import type { Diagnostics } from './host-root.ts';
 export interface CloudOptions {
   /** Where metadata services listen: the link-local address of every cloud. */
   readonly baseUrl?: string;
-  /** For all questions together. */
+  /** For all requests together. */
   readonly limitMs?: number;
   readonly problems: Diagnostics;
   readonly signal?: AbortSignal | undefined;
 }
 
-interface Question {
+interface MetadataQuery {
   readonly path: string;
   readonly method?: 'GET' | 'PUT';
   readonly headers: Readonly<Record<string, string>>;
 }
 
-type Ask = (question: Question) => Promise<string>;
+type Ask = (query: MetadataQuery) => Promise<string>;
 
 const ANSWER_LIMIT_BYTES = 4096;
 
-/** Asks the metadata services of AWS, Google and Azure at once; the first instance type is the answer. */
+/** Asks the metadata services of AWS, Google and Azure at the same time; the first instance type is the answer. */
 export async function queryInstanceType({
   baseUrl = 'http://169.254.169.254',
   limitMs = 1000,
   problems,
   signal,
 }: CloudOptions): Promise<string | undefined> {
-  // node:http directly: no proxy may carry these questions, and nothing else needs a client here.
+  // node:http directly: these requests must not go through a proxy, and nothing else here needs a client.
   const { request } = await import('node:http');
-  // A timer of our own: Node 20 lets go of AbortSignal.timeout behind AbortSignal.any, and then it never fires.
+  // Its own timer: behind AbortSignal.any, Node 20 may drop AbortSignal.timeout, which then never fires.
   const limit = new AbortController();
   const giveUp = () => limit.abort();
   const timer = setTimeout(giveUp, limitMs);
@@ -57,7 +57,7 @@ export async function queryInstanceType({
   try {
     return await Promise.any([askAmazon(ask), askGoogle(ask), askAzure(ask)]);
   } catch {
-    // Three refusals, or silence until the limit: that is one fact to a reader.
+    // Three refusals, or silence until the limit: the same fact to a reader.
     problems.fail(`no cloud metadata service named an instance type within ${limitMs / 1000} s`);
     return undefined;
   } finally {
@@ -90,7 +90,7 @@ async function askAzure(ask: Ask): Promise<string> {
   return plausible(await ask({ path, headers: { Metadata: 'true' } }));
 }
 
-/** A captive portal answers everything with a page of its own. */
+/** A captive portal answers every request with its own page. */
 function plausible(name: string): string {
   if (/^[A-Za-z][\w.-]{1,63}$/.test(name)) return name;
   throw new Error('not the name of an instance type');

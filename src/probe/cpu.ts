@@ -6,13 +6,13 @@ export type CpuRecord = ReadonlyMap<string, string>;
 
 const RECORD_END = /\n[ \t]*\n/;
 
-/** Whether the first record is there to its end. */
-export function hasWholeRecord(text: string): boolean {
+/** True when the first record is complete. */
+function hasWholeRecord(text: string): boolean {
   return RECORD_END.test(text);
 }
 
-/** The lines up to the first empty one; the rest of the file is not looked at. */
-export function firstCpuRecord(text: string): CpuRecord {
+/** The lines up to the first empty one; the rest of the file is ignored. */
+function firstCpuRecord(text: string): CpuRecord {
   const end = RECORD_END.exec(text)?.index ?? text.length;
   return parseCpuRecord(text.slice(0, end));
 }
@@ -55,8 +55,8 @@ export function readCpu({ root, architecture, problems }: CpuOptions): CpuFacts 
 }
 
 /**
- * Cores of x86 have the same flags. The kernel writes a record when it is read, and for 512 threads that takes
- * milliseconds: no more is read than is needed.
+ * Cores of x86 have the same flags. The kernel generates a record when it is read, which for 512 threads takes
+ * milliseconds: the probe reads only as much as it needs.
  */
 function readCpuinfo(root: HostRoot, architecture: string): string | undefined {
   const head = architecture === 'amd64' ? root.head(CPUINFO) : undefined;
@@ -138,7 +138,7 @@ function parseArm(text: string): CpuFacts {
   });
 }
 
-/** A part number means a core of its implementer's alone; those of the first one stand without it. */
+/** A part number identifies a core only together with its implementer; those of the first implementer stand alone. */
 function armParts(text: string, first: string | undefined): readonly string[] {
   const lines = text.match(/^CPU (?:implementer|part)[ \t]*:.*$/gm) ?? [];
   const parts = new Set<string>();
@@ -221,7 +221,7 @@ function riscvUarch(modelName: string | undefined): string | undefined {
   return named === null ? undefined : `${named[1]},${named[2]}`.toLowerCase();
 }
 
-/** `0x489/0x8000000000000008`: what the core's registers say, where the kernel names no core. */
+/** `0x489/0x8000000000000008`: what the core's registers report, when the kernel does not name the core. */
 function riscvIds(record: CpuRecord): string | undefined {
   const [vendor, core] = [record.get('mvendorid'), record.get('marchid')];
   return vendor === undefined || core === undefined || vendor === '0x0' ? undefined : `${vendor}/${core}`;
@@ -270,7 +270,7 @@ function number(text: string | undefined): number | undefined {
   return text !== undefined && /^\d+$/.test(text) ? Number(text) : undefined;
 }
 
-/** Leaves out what the file does not contain: absence is a missing key, not an undefined one. */
+/** Drops keys without a value: absence is a missing key, not an undefined one. */
 function withoutGaps(facts: { [Key in keyof CpuFacts]: CpuFacts[Key] | undefined }): CpuFacts {
   const { vendor = 'generic', flags = [], ...rest } = facts;
   const known = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined));
@@ -285,14 +285,14 @@ const SIGNS: readonly (readonly [sign: RegExp, architecture: string])[] = [
   [/^vendor_id\s*:\s*IBM\/S390/m, 's390x'],
   [/^vendor_id\s*:/m, 'amd64'],
   [/^isa\s*:\s*rv64/m, 'riscv64'],
-  // Big-endian POWER of today is rare; it has to be said with --arch.
+  // Big-endian POWER is rare today; it needs --arch.
   [/^cpu\s*:\s*power|^timebase\s*:/im, 'ppc64le'],
   [/^CPU Family\s*:\s*Loongson/im, 'loong64'],
   [/^hw\.optional\.arm64: 1$|^machdep\.cpu\.brand_string: Apple/m, 'arm64'],
   [/^machdep\.cpu\.vendor:/m, 'amd64'],
 ];
 
-/** GOARCH of a captured tree, by the way its CPU is described; nothing when it is not. */
+/** GOARCH of a captured tree, by the form of its CPU description; undefined when it has none. */
 export function capturedArchitecture(root: HostRoot): string | undefined {
   const text = root.head('/proc/cpuinfo') ?? root.text('/sysctl.txt') ?? '';
   return SIGNS.find(([sign]) => sign.test(text))?.[1];

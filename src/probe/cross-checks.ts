@@ -1,6 +1,6 @@
 import { runBounded } from './run-program.ts';
 
-/** What other programs of the machine say that its CPU is; absent where one is missing or says nothing. */
+/** What other programs on the machine report as its CPU; absent when a program is missing or reports nothing. */
 export interface CrossChecks {
   /** `znver3`: what `gcc -march=native` stands for. */
   readonly gcc?: { readonly version: string; readonly march: string };

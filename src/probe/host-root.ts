@@ -1,41 +1,43 @@
-import {
-  closeSync,
-  constants,
-  fstatSync,
-  openSync,
-  readdirSync,
-  readlinkSync,
-  readSync,
-  realpathSync,
-} from 'node:fs';
+import { closeSync, readdirSync, readlinkSync, readSync, realpathSync } from 'node:fs';
 import { basename, join, sep } from 'node:path';
+import { openRegularFile } from '../lib/regular-file.ts';
 
 /** A directory that stands for a machine: `/` for this one, a captured tree for another. Paths are absolute within it. */
 export interface HostRoot {
   readonly path: string;
   /** This machine itself: programs may be run and services queried. */
   readonly isLive: boolean;
-  /** A file's text without trailing white space or NULs; nothing when there is no such file. */
+  /** A file's text without trailing white space or NULs; undefined when there is no such file. */
   readonly text: (path: string) => string | undefined;
-  /** What one read of a file answers, 64 KiB at most; of a generated file its first record at least. */
+  /** What one read of a file returns, 64 KiB at most; for a generated file at least its first record. */
   readonly head: (path: string) => string | undefined;
-  /** The names in a folder, sorted; nothing when there is no such folder. */
+  /** The names in a folder, sorted; undefined when there is no such folder. */
   readonly names: (path: string) => readonly string[] | undefined;
   /** The last segment of a symbolic link's target: sysfs names drivers and modules so. */
   readonly linkName: (path: string) => string | undefined;
 }
 
 export interface HostRootOptions {
-  /** Called for everything that is there but cannot be read. */
+  /** Called for everything that exists but cannot be read. */
   readonly onUnreadable: (path: string, code: string) => void;
 }
 
-/** No file a probe reads is larger; what lies beyond is not read. */
+/** No file that a probe reads is larger; anything beyond is not read. */
 const LIMIT_BYTES = 4 * 1024 * 1024;
 const CHUNK_BYTES = 64 * 1024;
 
-/** What a file that is not there, or a sysfs attribute that its driver does not support, answers. */
-const ABSENT = new Set(['ENOENT', 'ENOTDIR', 'ENODEV', 'ENXIO', 'EINVAL', 'EOPNOTSUPP', 'ENOTSUP', 'EISDIR']);
+/** The error of a missing file, or of a sysfs attribute that its driver does not support. */
+const ABSENT = new Set([
+  'ENOENT',
+  'ENOTDIR',
+  'ENODEV',
+  'ENXIO',
+  'EINVAL',
+  'EOPNOTSUPP',
+  'ENOTSUP',
+  'EISDIR',
+  'ENOTREG',
+]);
 
 /**
  * Opens a host root. Reads are synchronous: /proc and /sys answer from memory, and a trip through the thread pool
@@ -44,7 +46,7 @@ const ABSENT = new Set(['ENOENT', 'ENOTDIR', 'ENODEV', 'ENXIO', 'EINVAL', 'EOPNO
 export function openHostRoot(path: string, { onUnreadable }: HostRootOptions): HostRoot {
   const isLive = path === '/';
   const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
-  // A captured tree may hold absolute links; followed blindly they would lead to this machine's files instead.
+  // A captured tree may contain absolute links; followed blindly they would lead to this machine's files.
   const base = isLive ? '/' : realpathSync.native(path);
   const locate = (inside: string): string => {
     if (isLive) return inside;
@@ -74,16 +76,8 @@ export function openHostRoot(path: string, { onUnreadable }: HostRootOptions): H
   };
 }
 
-/** Opens a file, and nothing that a read could wait for: a captured tree may hold a FIFO in a file's place. */
-function openFile(path: string): number {
-  const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
-  if (fstatSync(file).isFile()) return file;
-  closeSync(file);
-  throw Object.assign(new Error(`${path} is no regular file`), { code: 'EINVAL' });
-}
-
 function readHead(path: string, chunk: Buffer): string {
-  const file = openFile(path);
+  const file = openRegularFile(path);
   try {
     return chunk.toString('utf8', 0, readSync(file, chunk));
   } finally {
@@ -92,7 +86,7 @@ function readHead(path: string, chunk: Buffer): string {
 }
 
 function readText(path: string, chunk: Buffer): string {
-  const file = openFile(path);
+  const file = openRegularFile(path);
   try {
     const first = readSync(file, chunk);
     // One short read is the end of nearly every file of /proc and /sys: a page at most.
@@ -115,9 +109,9 @@ function trimmed(text: string): string {
   return text.replace(/[\s\0]+$/, '');
 }
 
-/** Collects what the probes could not read, and whether one of them failed rather than found nothing. */
+/** Collects what the probes could not read, and whether one of them failed instead of finding nothing. */
 export interface Diagnostics {
-  /** A fact is absent; says which, and why it matters. */
+  /** A fact is absent; the message says which, and why it matters. */
   readonly warn: (message: string) => void;
   /** A probe failed: the answer is incomplete, and the command says so in its exit status. */
   readonly fail: (message: string) => void;

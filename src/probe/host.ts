@@ -10,13 +10,13 @@ import { readNvidia } from './nvidia.ts';
 import { readFabrics, readSystem } from './system.ts';
 
 export interface ProbeOptions {
-  /** `/` for this machine, else a directory that stands for one: no program is run and no service queried for it. */
+  /** `/` for this machine, else a directory that stands for one: no program runs and no service is queried for it. */
   readonly root: string;
-  /** GOARCH of the machine; by default of this one, and of a captured tree what its CPU shows. */
+  /** GOARCH of the machine; by default this machine's, and for a captured tree the one that its CPU shows. */
   readonly architecture?: string | undefined;
   /** Ask the cloud's metadata service for the instance type, for one second at most. */
   readonly cloud?: boolean | undefined;
-  /** Reads the host through this, for what is to watch what is read. */
+  /** Reads the host through this root, for a caller that watches what is read. */
   readonly through?: ((root: HostRoot) => HostRoot) | undefined;
   readonly now: () => Date;
   readonly signal?: AbortSignal | undefined;
@@ -25,13 +25,13 @@ export interface ProbeOptions {
 export interface HostProbe {
   readonly facts: HostFacts;
   readonly warnings: readonly string[];
-  /** A probe failed, so that the facts are incomplete: more than something that is simply not there. */
+  /** A probe failed, so the facts are incomplete: more serious than a fact that is simply absent. */
   readonly failed: boolean;
 }
 
 /**
  * Reads everything that detection uses of a host below a root. What cannot be read is a warning and an absent fact.
- * @throws {Error} with `code` when the root itself is no readable directory.
+ * @throws {Error} with `code` when the root itself is not a readable directory.
  */
 export async function probeHost(options: ProbeOptions): Promise<HostProbe> {
   const problems = collectDiagnostics();
@@ -54,20 +54,20 @@ function architectureOf(root: HostRoot): string {
   return captured ?? canonicalArchitecture(process.arch) ?? process.arch;
 }
 
-/** Linux needs none of what reads the others: not loaded there. */
+/** Linux needs nothing of what reads other systems: it is not loaded there. */
 async function readOther(root: HostRoot, problems: Diagnostics): Promise<NonLinuxFacts | undefined> {
   if (root.isLive ? process.platform === 'linux' : root.names('/proc') !== undefined) return undefined;
   return (await import('./non-linux.ts')).readNonLinux(root, process.platform, problems);
 }
 
-interface LinuxSubject {
+interface LinuxProbe {
   readonly root: HostRoot;
   readonly architecture: string;
   readonly problems: Diagnostics;
   readonly options: ProbeOptions;
 }
 
-async function readLinux({ root, architecture, problems, options }: LinuxSubject): Promise<HostFacts> {
+async function readLinux({ root, architecture, problems, options }: LinuxProbe): Promise<HostFacts> {
   const { now, signal } = options;
   const cpu = readCpu({ root, architecture, problems });
   const pci = readPci(root);

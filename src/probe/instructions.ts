@@ -97,8 +97,8 @@ export function testableFlags(architecture: string): readonly string[] {
 const LIMIT_MS = 2000;
 
 /**
- * Runs one instruction of each flag, every one in a program of its own that may die. `unknown` where no program can be run
- * (a folder for temporary files that is mounted noexec).
+ * Runs one instruction of each flag, each in its own program that may crash. `unknown` when no program can run (a
+ * folder for temporary files that is mounted noexec).
  */
 export function runInstructions(
   architecture: string,
@@ -118,7 +118,7 @@ export function runInstructions(
       if (status === 0) return 'runs';
       return signal === 'SIGILL' ? 'traps' : 'unknown';
     };
-    // Without any instruction: does a program run at all?
+    // Without any instruction: tells whether a program runs at all.
     const canRun = run('') === 'runs';
     for (const flag of flags) {
       const code = machine.instructions[flag];

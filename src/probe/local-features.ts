@@ -6,7 +6,7 @@ const LOCAL_FEATURE_FOLDERS = [
   '/etc/kubernetes/node-feature-discovery/features.d',
 ] as const;
 
-/** What `metahub detect --format nfd` writes; read back, it would pass for a claim of the operator's. */
+/** What `metahub detect --format nfd` writes; read back, it would count as the operator's claim. */
 export const NFD_NAMESPACE = 'metahub.feature.node.kubernetes.io/';
 
 const FILE_LIMIT_BYTES = 64 * 1024;
@@ -70,6 +70,6 @@ function parseLine(line: string): LocalFeature {
 function isPast(time: string, now: Date, warn: (why: string) => void): boolean {
   const expiry = Date.parse(time.trim());
   if (!Number.isNaN(expiry)) return expiry < now.getTime();
-  warn(`"${time.trim()}" is no RFC 3339 time; the features below it are kept`);
+  warn(`"${time.trim()}" is not an RFC 3339 time; the features below it are kept`);
   return false;
 }

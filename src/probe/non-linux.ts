@@ -69,7 +69,7 @@ export function parseSysctl(text: string): CpuFacts {
 }
 
 function armFlags(values: ReadonlyMap<string, string>): readonly string[] {
-  // Of every 64-bit ARM that macOS runs on; no key names them.
+  // Every 64-bit ARM that macOS runs on has them; no key names them.
   const flags = ['fp', 'asimd', 'evtstrm', 'crc32', 'cpuid'];
   for (const [feature, spelling] of Object.entries(ARM_FEATURES)) {
     if (values.get(`hw.optional.arm.FEAT_${feature}`) === '1') flags.push(...spelling.split(' '));
@@ -128,7 +128,7 @@ async function readLive(platform: string, problems: Diagnostics): Promise<NonLin
 }
 
 /** Parses what `sysctl machdep.cpu hw kern` prints. */
-export function parseMac(text: string): NonLinuxFacts {
+function parseMac(text: string): NonLinuxFacts {
   const value = (key: string) => new RegExp(`^${key.replaceAll('.', '\\.')}: (\\S.*)$`, 'm').exec(text)?.[1];
   const [kernel, version, memory] = ['kern.osrelease', 'kern.osproductversion', 'hw.memsize'].map(value);
   return {
@@ -153,7 +153,7 @@ export interface WindowsCpu {
   readonly flags: string;
 }
 
-/** Windows as far as it describes itself; warns of what it does not. */
+/** Windows as far as it describes itself; warns about what it does not report. */
 export function parseWindows(cpu: WindowsCpu, problems: Diagnostics): NonLinuxFacts {
   const number = (text: string) => (/^\d+$/.test(text) ? Number(text) : undefined);
   const [family, model, stepping] = [cpu.family, cpu.model, cpu.stepping].map(number);

@@ -100,7 +100,7 @@ const RUNS: readonly Run[] = [
 /** Jetson AGX Thor: the first Tegra whose GPU is a PCI function. */
 const INTEGRATED_CHIPS = new Set(['GB10B']);
 
-/** The chip behind a device id (`2330`); nothing when the table does not know it. */
+/** The chip of a device id (`2330`); undefined when the table does not have it. */
 export function nvidiaChip(device: string): NvidiaChip | undefined {
   const id = Number.parseInt(device, 16);
   const run = RUNS.find(([first, last]) => id >= first && id <= last);

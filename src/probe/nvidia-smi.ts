@@ -1,6 +1,6 @@
 import { runBounded } from './run-program.ts';
 
-/** What nvidia-smi says of one GPU. A value that it does not report is absent. */
+/** What nvidia-smi reports for one GPU. A value that it does not report is absent. */
 export interface SmiGpu {
   /** As sysfs spells it: `0000:41:00.0`. */
   readonly pciAddress?: string;
@@ -46,7 +46,7 @@ export async function queryNvidiaSmi({
   }
 }
 
-/** The greatest CUDA that the driver runs, as the head of nvidia-smi's table says; nothing when it does not. */
+/** The highest CUDA that the driver runs, from the head of nvidia-smi's table; undefined when it is missing there. */
 export async function queryCudaVersion({
   program = 'nvidia-smi',
   limitMs = LIMIT_MS,

@@ -17,21 +17,23 @@ export interface NvidiaOptions {
   readonly root: HostRoot;
   readonly pci: readonly PciDevice[];
   readonly problems: Diagnostics;
-  /** Run only for ids that the table does not know, and never of a captured tree; `nvidia-smi` unless named. */
+  /** Runs only for ids that the table does not have, and never for a captured tree; default `nvidia-smi`. */
   readonly querySmi: (program?: string) => Promise<SmiAnswer>;
   readonly queryCuda: (program?: string) => Promise<string | undefined>;
 }
 
 const PROC = '/proc/driver/nvidia';
 
-/** NVIDIA's GPUs by PCI id, and the Tegra chips by device tree; no program is run for an id that is known. */
+/** NVIDIA's GPUs by PCI id, and the Tegra chips by device tree; a known id runs no program. */
 export async function readNvidia(options: NvidiaOptions): Promise<NvidiaFacts> {
   const { root, pci, problems } = options;
   const cards = pci.filter((device) => device.vendor === '10de' && isDisplay(device));
   if (cards.length === 0 && isWsl2(root)) return readWsl2(options);
   const onPci = cards.filter((device) => device.driver !== 'vfio-pci');
   if (onPci.length < cards.length) {
-    problems.warn('an NVIDIA GPU is handed through to virtual machines (vfio-pci): it is not counted');
+    problems.warn(
+      'an NVIDIA GPU is passed through to virtual machines (vfio-pci): MetaHub does not count it',
+    );
   }
   const driver = readNvidiaDriver(root);
   const found = onPci.map((device) => describe(root, device));
@@ -49,7 +51,7 @@ export async function readNvidia(options: NvidiaOptions): Promise<NvidiaFacts> {
   };
 }
 
-/** Windows Subsystem for Linux 2 has its GPUs behind one device, and on no PCI bus. */
+/** Windows Subsystem for Linux 2 has its GPUs behind one device, not on a PCI bus. */
 function isWsl2(root: HostRoot): boolean {
   return root.names('/dev')?.includes('dxg') ?? false;
 }

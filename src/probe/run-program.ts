@@ -1,4 +1,4 @@
-/** How a program ended, or that it did not. */
+/** How a program ended, or that it did not end. */
 export type ProgramOutcome =
   | { readonly kind: 'ended'; readonly status: number | undefined; readonly stdout: string }
   | { readonly kind: 'missing' }
@@ -9,14 +9,14 @@ export interface ProgramLimits {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** More output than this is not read: no answer that a probe needs is longer. */
+/** Output beyond this is not read: no answer that a probe needs is longer. */
 const STDOUT_LIMIT_BYTES = 64 * 1024;
 /** How long output may lag behind the end of the program that wrote it. */
 const GRACE_MS = 100;
 
 /**
- * Runs a program that cannot hold the caller up: in a process group of its own, killed as a whole when the time is over, and
- * never waited for after that, because a process in uninterruptible sleep does not die when killed.
+ * Runs a program that cannot block the caller. It has its own process group, which is killed as a whole at the time
+ * limit. The caller does not wait for its end: a process in uninterruptible sleep does not die when killed.
  */
 export async function runBounded(
   program: string,
@@ -56,7 +56,7 @@ export async function runBounded(
       finish({ kind: 'ended', status: status ?? undefined, stdout });
     };
     child.on('close', end);
-    // A grandchild that keeps the pipe open keeps `close` away; what the program itself wrote arrives long before.
+    // A grandchild that keeps the pipe open delays `close`; the program's own output arrives long before.
     child.on('exit', (status) => {
       grace = setTimeout(end, GRACE_MS, status);
     });

@@ -33,7 +33,7 @@ export function readGlibc(root: HostRoot): string | undefined {
   return undefined;
 }
 
-/** Kernel, C library, operating system, SMT, NUMA, memory and the cloud's instance type, each where it can be read. */
+/** Kernel, C library, operating system, SMT, NUMA, memory and the cloud's instance type, each if it can be read. */
 export function readSystem(root: HostRoot, problems: Diagnostics): SystemFacts {
   const kernel = root.text('/proc/sys/kernel/osrelease');
   if (kernel === undefined) {
@@ -79,7 +79,7 @@ function parseMemTotal(text: string): number | undefined {
 function readSmt(root: HostRoot): boolean | undefined {
   const active = root.text('/sys/devices/system/cpu/smt/active');
   if (active === '0' || active === '1') return active === '1';
-  // Kernels before 4.18 only say which CPUs share a core with CPU 0.
+  // Kernels before 4.18 only tell which CPUs share a core with CPU 0.
   const siblings = root.text('/sys/devices/system/cpu/cpu0/topology/thread_siblings_list');
   return siblings === undefined ? undefined : /[,-]/.test(siblings);
 }
@@ -129,7 +129,7 @@ function readInstanceType(root: HostRoot): string | undefined {
 
 const CLASS = '/sys/class/infiniband';
 
-/** Drivers whose link layer says less than their name. */
+/** Drivers whose link layer tells less than their name. */
 const FABRIC_BY_DRIVER: Readonly<Record<string, string>> = {
   hfi1: 'opa',
   efa: 'efa',
@@ -158,7 +158,7 @@ export function readFabrics(
         );
     }
   }
-  // EFA leaves its link layer unsaid, and is a plain PCI function until its driver is loaded.
+  // EFA does not report its link layer, and is a plain PCI function until its driver is loaded.
   if (pci.some(({ vendor, device }) => vendor === '1d0f' && /^efa[0-4]$/.test(device))) fabrics.add('efa');
   if ((root.names('/sys/class/cxi') ?? []).length > 0) fabrics.add('slingshot');
   return [...fabrics].sort();

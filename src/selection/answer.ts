@@ -2,13 +2,13 @@ import type { HostProfile } from '../host/profile.ts';
 import { joinLimited } from '../lib/text.ts';
 import { type Digest, digestOf } from '../oci/digest.ts';
 import type { Descriptor, ImageIndex, ManifestDocument } from '../oci/manifest.ts';
-import { type Demand, demandText, VARIANT_SOURCE } from './demands.ts';
+import { type Demand, demandText, formatDemand, VARIANT_SOURCE } from './demands.ts';
 import { viewOf } from './host-view.ts';
 import type { SelectionPolicy } from './policy.ts';
 import { refuseAll, rewrite } from './rewrite.ts';
-import { type ExtraDemands, type Selection, select } from './select.ts';
+import { type ExtraDemands, type Selection, select, type Verdict } from './select.ts';
 
-/** What a tag that names this document is answered with. */
+/** The answer to a tag that names this document. */
 export type Answer =
   /** The original bytes. */
   | { readonly kind: 'original'; readonly reason: string; readonly selection?: Selection | undefined }
@@ -25,19 +25,19 @@ export type Answer =
       readonly kind: 'refused';
       readonly reason: string;
       readonly detail: RefusalDetail;
-      /** An index that makes a runtime stop; undefined for a client that takes no index and gets an error. */
+      /** An index at which a runtime stops; undefined for a client that accepts no index and gets an error. */
       readonly index: DerivedIndex | undefined;
       readonly selection: Selection;
     };
 
-/** Bytes of our own, under their own digest. */
+/** Bytes that MetaHub wrote, under their own digest. */
 export interface DerivedIndex {
   readonly bytes: Buffer;
   readonly digest: Digest;
   readonly mediaType: string;
 }
 
-/** For the `detail` of the error that a client without indexes sees. */
+/** For the `detail` of the error that a client without index support gets. */
 export interface RefusalDetail {
   readonly host: readonly string[];
   /** At most {@link ENTRIES_LISTED_MAX}. */
@@ -48,15 +48,15 @@ export interface RefusalDetail {
 const ENTRIES_LISTED_MAX = 32;
 
 export interface AnswerOptions {
-  /** The client can take an image index. */
+  /** The client accepts an image index. */
   readonly acceptsIndex: boolean;
   /** Demands from outside the index, by digest of the entry. */
   readonly extra?: ExtraDemands | undefined;
 }
 
 /**
- * The answer for a host, from the document that a tag names. Same input, same bytes: every replica derives the same
- * digest, and answering an answer again changes nothing.
+ * Chooses the answer for a host from the document that a tag names. The same input gives the same bytes: every replica
+ * derives the same digest, and answering an answer again changes nothing.
  */
 export function answerFor(
   document: ManifestDocument,
@@ -64,12 +64,12 @@ export function answerFor(
   policy: SelectionPolicy,
   { acceptsIndex, extra }: AnswerOptions,
 ): Answer {
-  if (document.kind === 'image') return { kind: 'original', reason: 'one image, no index' };
+  if (document.kind === 'image') return { kind: 'original', reason: 'the image is not an index' };
   if (document.kind === 'opaque') return { kind: 'original', reason: document.reason };
   const selection = select(document, profile, policy, extra);
   const wantsIndex = acceptsIndex || policy.answer === 'index';
   if (!wantsIndex) return withoutIndex(selection, profile, policy);
-  const isDenied = selection.verdicts.some(({ status }) => status === 'denied');
+  const isDenied = deniesAny(selection);
   const undecided = isDenied ? undefined : nothingToDecide(selection, profile, policy);
   if (undecided !== undefined) return { kind: 'original', reason: undecided, selection };
   if (selection.winner === undefined && policy.onNoMatch === 'upstream' && !isDenied) {
@@ -82,14 +82,18 @@ export function answerFor(
   return derived(document, selection, profile);
 }
 
-/** A client that takes no index gets the winner's own manifest, as registries have always done. */
+function deniesAny({ verdicts }: Selection): boolean {
+  return verdicts.some(({ status }) => status === 'denied');
+}
+
+/** A client that accepts no index gets the winner's own manifest, as registries have always done. */
 function withoutIndex(selection: Selection, profile: HostProfile, policy: SelectionPolicy): Answer {
   const { winner } = selection;
   if (winner !== undefined) {
-    const reason = `the client takes no index; ${winner.reason}`;
+    const reason = `the client accepts no index; ${winner.reason}`;
     return { kind: 'entry', entry: winner.entry, reason, selection };
   }
-  const isDenied = selection.verdicts.some(({ status }) => status === 'denied');
+  const isDenied = deniesAny(selection);
   if (!isDenied && !selection.verdicts.some(({ status }) => status === 'ineligible')) {
     return { kind: 'original', reason: NO_CANDIDATE, selection };
   }
@@ -101,7 +105,7 @@ function withoutIndex(selection: Selection, profile: HostProfile, policy: Select
 const NO_CANDIDATE = 'no entry is for the platform of this host';
 const CANDIDATE = new Set(['winner', 'eligible', 'ineligible']);
 
-/** Why the original will do, or undefined when there is something to decide. */
+/** Why the original is the answer; undefined when there is something to decide. */
 function nothingToDecide(
   { verdicts }: Selection,
   profile: HostProfile,
@@ -114,20 +118,20 @@ function nothingToDecide(
   const demands = candidates
     .flatMap(({ requirements }) => requirements)
     .filter((demand) => !(isPlain && isFirstLevel(demand)));
-  if (demands.length === 0) return 'no entry for this platform demands anything';
-  // Every runtime detects the variant of 32-bit arm and takes the newest that runs.
+  if (demands.length === 0) return 'no entry for this platform demands hardware';
+  // Every runtime detects the variant of 32-bit arm and takes the newest that it can run.
   const isArm = viewOf(profile).architecture === 'arm';
   return isArm && demands.every(({ source }) => source === VARIANT_SOURCE)
-    ? 'the entries for this platform differ in the variant of arm only, which the runtime chooses by itself'
+    ? 'the entries for this platform differ only in the variant of arm, which the runtime chooses itself'
     : undefined;
 }
 
-/** `v1` of amd64: beside an entry without a variant it says nothing, and runtimes take the two for the same. */
-function isFirstLevel({ anyOf, source }: Demand): boolean {
-  return source === VARIANT_SOURCE && anyOf.every(({ value }) => value === 'x86-64-v1');
+/** `v1` of amd64: beside an entry without a variant it means nothing, and runtimes treat the two alike. */
+function isFirstLevel(demand: Demand): boolean {
+  return demand.source === VARIANT_SOURCE && formatDemand(demand) === 'x86-64-v1';
 }
 
-/** An index of our own, as it is sent. */
+/** A derived index, ready to send. */
 export function derivedIndex(raw: object, mediaType: string): DerivedIndex {
   const bytes = Buffer.from(JSON.stringify(raw));
   return { bytes, digest: digestOf(bytes), mediaType };
@@ -137,9 +141,9 @@ function derived(document: ImageIndex, selection: Selection, profile: HostProfil
   const { changed, raw, images } = rewrite(document, selection);
   const { winner, verdicts } = selection;
   if (!changed) {
-    return { kind: 'original', reason: 'the entries for this platform are what they should be', selection };
+    return { kind: 'original', reason: 'the entries for this platform already are as derived', selection };
   }
-  if (winner === undefined && images === 0) {
+  if (images === 0) {
     const index = derivedIndex(refuseAll(document, selection), document.mediaType);
     return refusal(selection, profile, index);
   }
@@ -175,13 +179,12 @@ function refusal(selection: Selection, { features }: HostProfile, index: Derived
 /** Fails only where match is exact. */
 const NO_FEATURES = 'no features';
 
-/** One entry's reason whole; of several the demands that fail. */
+/** The whole reason for a single entry; for several the demands that fail. */
 function noneEligible({ verdicts }: Selection): string {
   const ineligible = verdicts.filter(({ status }) => status === 'ineligible');
-  const [first] = ineligible;
-  if (first === undefined)
-    return verdicts.find(({ status }) => status === 'denied')?.reason ?? 'no entry is eligible';
-  if (ineligible.length === 1) return `the only entry for this platform ${first.reason}`;
+  const [first, ...others] = ineligible;
+  if (first === undefined) return denials(verdicts);
+  if (others.length === 0) return `the only entry for this platform ${first.reason}`;
   const failing = new Set(
     ineligible.flatMap(({ failures }) =>
       failures.slice(0, 1).map(({ demand }) => demandText(demand) || NO_FEATURES),
@@ -189,4 +192,10 @@ function noneEligible({ verdicts }: Selection): string {
   );
   const which = joinLimited([...failing], '; ', (demand) => demand);
   return `none of ${ineligible.length} entries for this platform runs here (failing: ${which})`;
+}
+
+/** Each reason for which the operator denies entries, once. */
+function denials(verdicts: readonly Verdict[]): string {
+  const denied = verdicts.filter(({ status }) => status === 'denied').map(({ reason }) => reason);
+  return joinLimited([...new Set(denied)], '; ', (reason) => reason);
 }

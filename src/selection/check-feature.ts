@@ -4,7 +4,6 @@ import { similarNames } from '../host/why-not.ts';
 import { closestWord, truncateText } from '../lib/text.ts';
 import { parseVersionRange } from '../lib/version.ts';
 import { readFeature, UNREADABLE } from './demands.ts';
-import { parseLevel } from './matchers/cpu.ts';
 import { isCapability } from './matchers/nvidia.ts';
 
 const FORMS = 'write cpu:zen4, nvcap:9.0, x86-64-v3 or avx2';
@@ -20,7 +19,7 @@ function problemWithCpu(value: string): string | undefined {
   return `there is no microarchitecture “${value}”${meant(similarNames(value)[0])}`;
 }
 
-/** A bare word is a CPU flag only if some CPU has it: a slip of the pen would never match, and would not be noticed. */
+/** A bare word is a CPU flag only if some CPU has it: a misspelt flag would never match, and nobody would notice. */
 function problemWithFlag(value: string, text: string): string | undefined {
   if (text.startsWith('cpuflag')) return undefined;
   const flags = new Set([...allNodes()].flatMap(({ name }) => [...(flagSet(name) ?? [])]));
@@ -28,17 +27,17 @@ function problemWithFlag(value: string, text: string): string | undefined {
   const name = canonicalName(value);
   const similar = name === undefined ? closestWord(value, flags) : `cpu:${value}`;
   const otherwise = similar ?? `cpuflag:${value}, for a flag that MetaHub does not know`;
-  return `“${value}” is no CPU flag that is known${meant(otherwise)}`;
+  return `“${value}” is not a known CPU flag${meant(otherwise)}`;
 }
 
 /**
- * What is wrong with a feature that an author or an operator wrote, as the end of a sentence; undefined when it can hold on
- * some host. Kinds of a site's own have any value.
+ * What is wrong with a feature that an author or an operator wrote, as the end of a sentence; undefined when it can
+ * hold on some host. A site's own kinds may have any value.
  */
 export function problemWithFeature(text: string): string | undefined {
   const { kind, value } = readFeature(text);
   const shown = truncateText(text.trim());
-  if (kind === UNREADABLE) return `“${shown}” is no feature${meant(closestWord(text, LEVELS))}: ${FORMS}`;
+  if (kind === UNREADABLE) return `“${shown}” is not a feature${meant(closestWord(text, LEVELS))}: ${FORMS}`;
   if (VERSION_KINDS.has(kind)) {
     const isVersion = parseVersionRange(value) !== undefined;
     return isVersion ? undefined : `“${shown}” names no version: write ${kind}:12.4 or ${kind}:>=12.4,<13`;
@@ -46,8 +45,6 @@ export function problemWithFeature(text: string): string | undefined {
   switch (kind) {
     case 'cpu':
       return problemWithCpu(value);
-    case 'level':
-      return parseLevel(value) === undefined ? `there is no level “${value}”` : undefined;
     case 'cpuflag':
       return problemWithFlag(value, text.trim());
     case 'nvcap':

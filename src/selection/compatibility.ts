@@ -25,7 +25,7 @@ export interface CompatibilityRule {
   readonly matchAny: readonly (readonly FeatureTerm[])[];
 }
 
-/** What an artifact of node-feature-discovery says of an image: sets of rules, any of which suffices. */
+/** The content of a compatibility artifact of node-feature-discovery: sets of rules, any of which suffices. */
 export type CompatibilitySets = readonly (readonly CompatibilityRule[])[];
 
 const known = new WeakMap<HostProfile, NfdFeatures>();
@@ -37,8 +37,8 @@ function featuresOf(profile: HostProfile): NfdFeatures {
 }
 
 /**
- * Judges the sets of an artifact, in JSON, as node-feature-discovery does on the node itself; whatever this host cannot tell
- * counts as not so.
+ * Judges the sets of an artifact, in JSON, as node-feature-discovery does on the node itself; what this host cannot
+ * tell counts as false.
  * @see https://kubernetes-sigs.github.io/node-feature-discovery/stable/usage/image-compatibility.html
  */
 export function judgeCompatibility(json: string, { profile }: HostView): MatchResult {
@@ -70,12 +70,12 @@ function firstFailure(terms: readonly FeatureTerm[], features: NfdFeatures): str
   return undefined;
 }
 
-/** Why a term does not hold; undefined when it does, on one of the instances. */
+/** Why a term does not hold; undefined when it holds on one of the instances. */
 function judgeTerm(
   { expressions, name }: FeatureTerm,
   instances: readonly NfdFeature[] | undefined,
 ): string | undefined {
-  if (instances === undefined) return 'this host does not tell it';
+  if (instances === undefined) return 'this host does not report it';
   let why: string | undefined = 'this host has none';
   for (const feature of instances) {
     const failed = expressions.find(([element, one]) => !holds(one, feature, element));
@@ -89,8 +89,8 @@ function judgeTerm(
 function formatFailure([element, { op, value }]: readonly [string, Expression], feature: NfdFeature): string {
   const has = feature.valueOf(element);
   const wanted = [element, op, value.join(',')].filter((part) => part !== '').join(' ');
-  if (has === undefined) return `${wanted}: this host does not tell it`;
-  return has === null || feature.isFlags ? wanted : `${wanted}: this host has ${has}`;
+  if (has === undefined) return `${wanted}: this host does not report it`;
+  return feature.isFlags ? wanted : `${wanted}: this host has ${has}`;
 }
 
 function holds(expression: Expression, feature: NfdFeature, element: string): boolean {
@@ -108,14 +108,10 @@ function holds(expression: Expression, feature: NfdFeature, element: string): bo
   }
 }
 
-/** Operators on a value that is there. An operator or value that is not understood never holds. */
+/** Evaluates an operator on a present value. An unknown operator or value never holds. */
 function matches({ op, value: wanted, type }: Expression, value: string): boolean {
   const [low = '', high = ''] = wanted;
   const order = (other: string) => compare(value, other, type);
-  const is = (other: string, test: (order: number) => boolean) => {
-    const found = order(other);
-    return found !== undefined && test(found);
-  };
   switch (op) {
     case '':
     case 'Exists':
@@ -127,17 +123,17 @@ function matches({ op, value: wanted, type }: Expression, value: string): boolea
     case 'InRegexp':
       return wanted.every(isSimplePattern) && wanted.some((pattern) => new RegExp(pattern).test(value));
     case 'Gt':
-      return is(low, (one) => one > 0);
+      return order(low) > 0;
     case 'Ge':
-      return is(low, (one) => one >= 0);
+      return order(low) >= 0;
     case 'Lt':
-      return is(low, (one) => one < 0);
+      return order(low) < 0;
     case 'Le':
-      return is(low, (one) => one <= 0);
+      return order(low) <= 0;
     case 'GtLt':
-      return is(low, (one) => one > 0) && is(high, (one) => one < 0);
+      return order(low) > 0 && order(high) < 0;
     case 'GeLe':
-      return is(low, (one) => one >= 0) && is(high, (one) => one <= 0);
+      return order(low) >= 0 && order(high) <= 0;
     case 'IsTrue':
       return value === 'true';
     case 'IsFalse':
@@ -147,27 +143,28 @@ function matches({ op, value: wanted, type }: Expression, value: string): boolea
   }
 }
 
-/** Whole numbers, or versions where the expression says so; undefined when one of them is neither. */
-function compare(value: string, other: string, type: string | undefined): number | undefined {
+/** Whole numbers, or versions where the expression says so; NaN, which no order holds for, when one of them is neither. */
+function compare(value: string, other: string, type: string | undefined): number {
   if (type === 'version') {
-    const [a, b] = [value.replace(/^v/, ''), other.replace(/^v/, '')].map(plainVersion);
-    return a === undefined || b === undefined ? undefined : compareVersions(a, b);
+    const [a, b] = [plainVersion(value), plainVersion(other)];
+    return a === undefined || b === undefined ? Number.NaN : compareVersions(a, b);
   }
-  if (type !== undefined || !/^-?\d+$/.test(value) || !/^-?\d+$/.test(other)) return undefined;
+  if (type !== undefined || !/^-?\d+$/.test(value) || !/^-?\d+$/.test(other)) return Number.NaN;
   return Number(value) - Number(other);
 }
 
 /** `6.8.0-49-generic` has an order of its own beyond its numbers: only plain versions are compared. */
 function plainVersion(text: string) {
-  return /^\d+(?:\.\d+){0,2}$/.test(text) ? parseVersion(text) : undefined;
+  const [, numbers] = /^v?(\d+(?:\.\d+){0,2})$/.exec(text) ?? [];
+  return numbers === undefined ? undefined : parseVersion(numbers);
 }
 
 /**
- * Regular expressions are written by whoever pushes the artifact: those that could take long (groups, several
- * repetitions) are not evaluated.
+ * The author of an artifact writes the regular expressions: those that could run long (groups, several repetitions) are
+ * not evaluated.
  */
 function isSimplePattern(pattern: string): boolean {
   const body = pattern.replace(/^\^/, '').replace(/\$$/, '');
   const isPlain = /^(?:(?:[\w :,;=@/-]|\\[.+*?^$|(){}[\]\\d]|\.|\[[\w .-]+\])[*+?]?)*$/.test(body);
-  return pattern.length <= 100 && isPlain && (body.match(/(?<!\\)[*+?]/g) ?? []).length <= 3;
+  return pattern.length <= 100 && isPlain && body.split(/(?<!\\)[*+?]/).length <= 4;
 }

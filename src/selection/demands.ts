@@ -1,23 +1,22 @@
 import { type Feature, formatFeature, parseFeature } from '../host/features.ts';
 import { replaceProperties } from '../host/variant-properties.ts';
-import { tableOf } from '../lib/lookup-table.ts';
-import { joinLimited, truncateText } from '../lib/text.ts';
+import { joinLimited, tableOf, truncateText } from '../lib/text.ts';
 import { FEATURES_ANNOTATION } from '../oci/build-index.ts';
 import type { Descriptor } from '../oci/manifest.ts';
 
 /**
- * One thing an entry demands: the host must have any of `anyOf`. Several values of one key in one source are
- * alternatives (a fat binary lists several `nvcap`); demands are all to be met.
+ * One demand of an entry: the host must have any of `anyOf`. Several values of one key in one source are alternatives
+ * (a fat binary lists several `nvcap`); all demands must hold.
  */
 export interface Demand {
-  /** What the alternatives have in common: a feature kind, or `cpuflag:NAME`, since flags are all needed. */
+  /** What the alternatives have in common: a feature kind, or `cpuflag:NAME`, since every flag is required. */
   readonly key: string;
   readonly anyOf: readonly Feature[];
-  /** The field that said so, as a person would look for it: `platform.features`. */
+  /** The field that contains the demand, as a person would look for it: `platform.features`. */
   readonly source: string;
 }
 
-/** The kind of what was written where a feature belongs and cannot be read; no host satisfies it. */
+/** The kind of an unreadable text where a feature belongs; no host satisfies it. */
 export const UNREADABLE = 'unreadable';
 
 /** The kind of a whole `NVIDIA_REQUIRE_*` expression. */
@@ -67,12 +66,12 @@ export function demandsOf(texts: readonly string[], source: string): readonly De
   return [...byKey].map(([key, anyOf]) => ({ key, anyOf, source }));
 }
 
-/** `cpu:zen4`, `nvcap:8.0 or nvcap:9.0`; what is no `kind:value` to its author, as it is written. */
+/** `cpu:zen4`, `nvcap:8.0 or nvcap:9.0`; other demands as their author wrote them. */
 export function formatDemand({ anyOf }: Demand): string {
   return anyOf.map(formatAlternative).join(' or ');
 }
 
-/** Of each set of rules their names, which are all that a person needs of them. */
+/** The names of the rules of each set: people need no more of them. */
 function namesOfRules(json: string): string {
   const sets = JSON.parse(json) as readonly (readonly { readonly name: string }[])[];
   return sets.map((rules) => rules.map(({ name }) => `“${name}”`).join(' and ')).join(', or ');
@@ -85,8 +84,8 @@ export function formatAlternative(one: Feature): string {
 }
 
 /**
- * Annotations of entries that say what hardware or software the image needs -> the features each value demands.
- * An empty list means that the value demands nothing. Annotations that are not listed here are ignored.
+ * Annotations that state an entry's requirements -> the features that each value demands. An empty list means that the
+ * value demands nothing. Other annotations are ignored.
  */
 const READERS = tableOf<(value: string) => readonly Feature[]>({
   // https://github.com/supercontainers (container annotations of the HPC containers working group)
@@ -103,7 +102,7 @@ const READERS = tableOf<(value: string) => readonly Feature[]>({
   'sh.brew.bottle.glibc.version': (value) => named('glibc', value),
 });
 
-/** Names that mean no microarchitecture in particular, and Homebrew's own names. */
+/** Names that stand for no particular microarchitecture, and Homebrew's own names. */
 const MICROARCHITECTURE_NAME = tableOf({
   amd64: 'x86_64',
   arm64: 'aarch64',
@@ -131,15 +130,15 @@ function isUnsaid(value: string): boolean {
 }
 
 /**
- * White space or a comma ends a feature, unless the comma goes on with a comparison, as in `kernel:>=5.10,<6`. Properties of wheel
- * variants (`x86_64 :: level :: v3`) are features too.
+ * White space or a comma ends a feature, unless the comma continues a comparison, as in `kernel:>=5.10,<6`. Properties
+ * of wheel variants (`x86_64 :: level :: v3`) are features too.
  */
 function featureList(value: string): readonly string[] {
   const features = value.includes('::') ? replaceProperties(value) : value;
   return features.split(/\s+|,(?![<>=!])/).filter((word) => word !== '');
 }
 
-/** What an entry's annotations demand. */
+/** The demands in an entry's annotations. */
 function annotationDemands(annotations: Readonly<Record<string, string>>): readonly Demand[] {
   const demands: Demand[] = [];
   for (const name in annotations) {
@@ -162,8 +161,8 @@ function annotationDemands(annotations: Readonly<Record<string, string>>): reado
 export const VARIANT_SOURCE = 'platform.variant';
 
 /**
- * Where a derived index keeps the variant that it took off the winner's platform, so that a second MetaHub, or the
- * same one again, still knows what the entry demands.
+ * Where a derived index keeps the variant that it removed from the winner's platform, so that MetaHub, when it reads
+ * its own answer, still knows the entry's demands.
  */
 export const VARIANT_ANNOTATION = 'io.metahub.platform.variant';
 
@@ -202,8 +201,8 @@ function variantDemand({ platform, annotations }: Descriptor): readonly Demand[]
 }
 
 /**
- * `platform.features`, of Docker's manifest list and, although RESERVED there, of OCI indexes. What is no list of
- * strings is a demand that cannot be read, never no demand.
+ * `platform.features`, of Docker's manifest list and, although RESERVED there, of OCI indexes. A value that is not a list
+ * of strings is an unreadable demand, never no demand.
  */
 function featureDemands(entry: Descriptor): readonly Demand[] {
   const features = entry.platform?.features ?? [];
@@ -234,7 +233,7 @@ function osFeatureDemands({ platform }: Descriptor): readonly Demand[] {
   }));
 }
 
-/** A demand that a stronger source has already made is not counted again (authors mirror features as annotations). */
+/** A demand that a stronger source already made does not count again (authors mirror features as annotations). */
 function withoutRepeats(demands: readonly Demand[]): readonly Demand[] {
   if (demands.length < 2) return demands;
   const seen = new Set<string>();
@@ -244,7 +243,7 @@ function withoutRepeats(demands: readonly Demand[]): readonly Demand[] {
   });
 }
 
-/** Everything an entry itself says about the hardware it needs, each demand with the field that said so. */
+/** Everything that an entry itself demands, each demand with the field that contains it. */
 export function requirementsOf(entry: Descriptor): readonly Demand[] {
   return withoutRepeats([
     ...featureDemands(entry),

@@ -8,11 +8,11 @@ import type { SelectionPolicy } from './policy.ts';
 import { refuseAll, rewrite } from './rewrite.ts';
 import { isAttestation, type Selection, select, type Verdict, type VerdictStatus } from './select.ts';
 
-/** What hosts of one kind are given in place of an index. */
+/** The derived index that hosts of one kind get. */
 export interface DerivedForm extends DerivedIndex {
   /** `linux/amd64`: the platform of these hosts. */
   readonly platform: string;
-  /** What the entry demands that they run; undefined when they run none of their platform. */
+  /** What the entry demands that they run; undefined when they run no entry of their platform. */
   readonly demands: string | undefined;
   /** The position of that entry in the index. */
   readonly position: number | undefined;
@@ -24,11 +24,11 @@ function isCandidate(entry: Descriptor): boolean {
   return isImageEntry(entry) && !isAttestation(entry);
 }
 
-/** A host of each platform that has images here; nothing but its platform counts. */
+/** One host of each platform that has images here; only its platform counts. */
 function platformsOf({ entries }: ImageIndex): readonly HostProfile[] {
   const bare = profileOfFeatures([]);
   const platforms = new Map<string, HostProfile>();
-  // Of others nothing is chosen: an index may have any number of them.
+  // No entry is chosen for other platforms: an index may have any number of them.
   for (const { platform } of entries.filter(isCandidate)) {
     if (platform === undefined || platform.os === 'unknown') continue;
     const { os, architecture } = normalizePlatform(platform);
@@ -42,7 +42,7 @@ function platformsOf({ entries }: ImageIndex): readonly HostProfile[] {
   return [...platforms.values()];
 }
 
-/** The selection of a host that runs this candidate and no other, or none at all. */
+/** The selection of a host that runs only this candidate, or none. */
 function selectionOf(verdicts: readonly Verdict[], winner: Verdict | undefined): Selection {
   const won = winner && { ...winner, status: 'winner' as const };
   const rest: VerdictStatus = winner === undefined ? 'ineligible' : 'eligible';
@@ -54,8 +54,8 @@ function selectionOf(verdicts: readonly Verdict[], winner: Verdict | undefined):
 }
 
 /**
- * Every index that a host may be given in place of this one, whatever its hardware: for each platform one for each entry
- * that may win, and one for hosts that run none of them. Lazy: each costs as much as writing the index.
+ * Every index that any host may get in place of this one. For each platform there is one for each entry that may win,
+ * and one for hosts that run none of them. Lazy: each costs as much as writing the index.
  */
 export function* derivedForms(index: ImageIndex, policy: SelectionPolicy): Generator<DerivedForm> {
   for (const profile of platformsOf(index)) {
@@ -65,9 +65,11 @@ export function* derivedForms(index: ImageIndex, policy: SelectionPolicy): Gener
     for (const winner of [...candidates, undefined]) {
       const { changed, raw, images } = rewrite(index, selectionOf(verdicts, winner));
       if (!changed) continue;
-      const isRefusal = winner === undefined && images === 0;
       yield {
-        ...derivedIndex(isRefusal ? refuseAll(index, selectionOf(verdicts, winner)) : raw, index.mediaType),
+        ...derivedIndex(
+          images === 0 ? refuseAll(index, selectionOf(verdicts, winner)) : raw,
+          index.mediaType,
+        ),
         platform: `${os}/${architecture}`,
         demands: winner && demandsText(winner.requirements),
         position: winner?.position,

@@ -7,8 +7,9 @@ import { type HostView, viewOf } from './host-view.ts';
 import type { Selection, Verdict } from './select.ts';
 
 /**
- * How close the best entry of an image comes to a host. `exact`: nothing that the image's publisher distinguishes could fit better.
- * `older`: built for an earlier microarchitecture, level or GPU. `generic`: it demands no hardware. `refused`: no entry runs here.
+ * How close the best entry of an image comes to a host. `exact`: no variant that the publisher distinguishes could fit
+ * better. `older`: built for an earlier microarchitecture, level or GPU. `generic`: it demands no hardware. `refused`:
+ * no entry runs here.
  */
 export type FitKind = 'exact' | 'older' | 'generic' | 'refused';
 
@@ -16,14 +17,14 @@ export const FIT_KINDS: readonly FitKind[] = ['exact', 'older', 'generic', 'refu
 
 export interface Fit {
   readonly kind: FitKind;
-  /** What the entry that is missing would demand: `cpu:zen4`, `variant:v4`, `nvcap:9.0`; empty when the fit is exact. */
+  /** What the missing entry would demand: `cpu:zen4`, `variant:v4`, `nvcap:9.0`; empty when the fit is exact. */
   readonly wanted: readonly string[];
   /** Some entry for the platform demands hardware: the publisher builds variants. */
   readonly isMarked: boolean;
 }
 
 const CANDIDATES = new Set(['winner', 'eligible', 'ineligible']);
-/** A microarchitecture is finer than a level, so an image that names both is asked for the former. */
+/** A microarchitecture is finer than a level, so the fit of an image that names both is judged by the former. */
 const CPU_KINDS = new Set(['cpu', 'cpuflag', 'cpuvendor']);
 const LEVEL_KINDS = new Set(['level', 'variant']);
 
@@ -54,7 +55,7 @@ function cpuDimension(
     );
     return { wanted: `variant:${variant}`, isMet };
   }
-  // Nothing is finer than the name of a whole architecture.
+  // Nothing is finer than the name of an architecture.
   if (own === undefined || ancestorsOf(microarchitecture).length === 0) return undefined;
   const isMet = alternatives(winner).some(
     ({ kind, value }) => kind === 'cpu' && canonicalName(value) === own,
@@ -68,7 +69,7 @@ function hasAny(kinds: ReadonlySet<string>, of: ReadonlySet<string>): boolean {
 
 const NVIDIA_KINDS = new Set(['nvcap', 'nvptx', 'cuda', 'nvdriver', 'gpu']);
 
-/** Of several GPUs the least, whose code the others of its generation run too. */
+/** Of several GPUs the lowest, whose code the others of its generation run too. */
 function gpuDimension(
   kinds: ReadonlySet<string>,
   winner: readonly Demand[],
@@ -88,7 +89,7 @@ function gpuDimension(
   return { wanted: `gfx:${target}`, isMet };
 }
 
-/** How close a selection comes to the host; undefined for an image without a candidate for its platform. Pure. */
+/** How close a selection comes to the host; undefined for an image without a candidate for its platform. */
 export function fitOf({ verdicts, winner }: Selection, profile: HostProfile): Fit | undefined {
   const candidates = verdicts.filter(({ status }) => CANDIDATES.has(status));
   if (candidates.length === 0) return undefined;

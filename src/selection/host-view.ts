@@ -5,7 +5,7 @@ import { normalizePlatform } from '../lib/platform.ts';
 import { truncateText } from '../lib/text.ts';
 import { parseVersion, type Version } from '../lib/version.ts';
 
-/** A profile laid out for questions: sets and maps, implied ancestors included. */
+/** A profile as sets and maps for fast queries, implied ancestors included. */
 export interface HostView {
   readonly profile: HostProfile;
   readonly os: string;
@@ -51,7 +51,7 @@ function makeView(profile: HostProfile): HostView {
   };
 }
 
-/** What each GPU that has the property says; undefined when none has, so that claims may speak instead. */
+/** The property's value for each GPU that has it; undefined when none has, so that claims count instead. */
 function ofGpus(
   { gpus }: HostProfile,
   property: 'computeCapability' | 'gfxTarget',
@@ -69,19 +69,19 @@ function claimsOf({ features }: HostProfile): Map<string, readonly string[]> {
     if (values === undefined) claims.set(feature.kind, [feature.value]);
     else values.push(feature.value);
   }
-  // A driver runs the CUDA of its branch, said or not.
+  // A driver runs the CUDA of its branch, claimed or not.
   const drivers = claims.has('cuda') ? [] : (claims.get('nvdriver') ?? []);
   const brought = drivers.map(greatestCuda).filter((cuda) => cuda !== undefined);
   if (brought.length > 0) claims.set('cuda', brought);
   return claims;
 }
 
-/** Does a demand hold on a host; if not, why, as the end of a sentence a person reads. */
+/** Whether a demand holds on a host; if not, why, as the end of a sentence for people. */
 export type MatchResult = { readonly holds: true } | { readonly holds: false; readonly why: string };
 
 export const MATCH: MatchResult = { holds: true };
 
-/** A judgement that says no; a long reason is cut. */
+/** A demand that does not hold; a long reason is cut. */
 export function mismatch(why: string): MatchResult {
   return { holds: false, why: truncateText(why) };
 }

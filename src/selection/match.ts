@@ -1,5 +1,5 @@
 import type { Feature } from '../host/features.ts';
-import { tableOf } from '../lib/lookup-table.ts';
+import { tableOf } from '../lib/text.ts';
 import { inRange, parseVersion, parseVersionRange } from '../lib/version.ts';
 import { judgeCompatibility } from './compatibility.ts';
 import { COMPATIBILITY, type Demand, REQUIRE_EXPRESSION, UNREADABLE } from './demands.ts';
@@ -30,21 +30,21 @@ const PREDICATES = tableOf<Predicate>({
   glibc: anyValue(versionOf('glibc')),
   [REQUIRE_EXPRESSION]: anyValue(judgeExpression),
   [COMPATIBILITY]: anyValue(judgeCompatibility),
-  [UNREADABLE]: () => mismatch('it is no feature that can be read'),
+  [UNREADABLE]: () => mismatch('it is not a feature that can be read'),
 });
 
-/** Are the values of this kind compared by equality with what the host claims? */
+/** True when values of this kind are compared by equality with the host's claims. */
 export function isComparedByEquality(kind: string): boolean {
   return !PREDICATES.has(kind);
 }
 
-/** Does the host have what one demand asks for? */
+/** Whether the host satisfies one demand. */
 export function matchDemand({ anyOf }: Demand, host: HostView, policy: SelectionPolicy): MatchResult {
   const kind = anyOf[0]?.kind ?? UNREADABLE;
   return (PREDICATES.get(kind) ?? judgeEquality)(anyOf, host, policy);
 }
 
-/** Holds when it holds for one of the values; else says why the last one did not. */
+/** Holds when it holds for one of the values; otherwise it says why the last one does not. */
 function anyValue(
   judgeOne: (value: string, host: HostView, policy: SelectionPolicy) => MatchResult,
 ): Predicate {
@@ -58,11 +58,11 @@ function anyValue(
   };
 }
 
-/** At least the version named, or within the range. */
+/** At least the named version, or within the range. */
 function versionOf(kind: string) {
   return (wanted: string, host: HostView): MatchResult => {
     const range = parseVersionRange(wanted);
-    if (range === undefined) return mismatch(`${wanted} is no version and no range`);
+    if (range === undefined) return mismatch(`${wanted} is neither a version nor a range`);
     const actual = host.claims.get(kind) ?? [];
     if (actual.length === 0) return mismatch(`this host has no ${kind}`);
     const versions = actual.map(parseVersion).filter((version) => version !== undefined);
@@ -82,7 +82,7 @@ function judgeVendor(wanted: string, host: HostView): MatchResult {
     : mismatch(`this CPU is by ${own[0]}`);
 }
 
-/** Kinds that no predicate knows fail closed: the host must claim the very value. */
+/** A kind without a predicate fails closed: the host must claim exactly this value. */
 function judgeEquality(wanted: readonly Feature[], host: HostView): MatchResult {
   const kind = wanted[0]?.kind ?? UNREADABLE;
   const claimed = host.claims.get(kind);

@@ -11,7 +11,7 @@ import {
   parseVersionRange,
   type Version,
 } from '../lib/version.ts';
-import { type Descriptor, type ImageIndex, isImageEntry } from '../oci/manifest.ts';
+import { type Descriptor, type ImageIndex, isImageEntry, type Platform } from '../oci/manifest.ts';
 import type { Demand } from './demands.ts';
 import { type HostView, viewOf } from './host-view.ts';
 import { isComparedByEquality, matchDemand } from './match.ts';
@@ -56,7 +56,7 @@ function versionsOf(kind: string, subjects: readonly Subject[]): Versioned {
   return versions.sort(([a], [b]) => compareVersions(a, b));
 }
 
-/** The hosts within a range; most ranges are a least version, from which on all of a sorted list are within. */
+/** The hosts within a range; most ranges are a minimum version, which all later hosts of a sorted list meet. */
 function withinRange(text: string, versions: Versioned): Holders {
   const range = parseVersionRange(text) ?? [];
   const [first] = range;
@@ -80,7 +80,6 @@ function holdersOf(subjects: readonly Subject[], policy: SelectionPolicy): Reado
   );
   const claims = claimants(subjects);
   const versions = new Map([...VERSION_KINDS].map((kind) => [kind, versionsOf(kind, subjects)]));
-  const all = subjects.map((_, at) => at);
   return new Map(
     [...wanted].map(([text, feature]): [string, Holders] => {
       if (isComparedByEquality(feature.kind)) return [text, claims.get(text) ?? []];
@@ -89,23 +88,17 @@ function holdersOf(subjects: readonly Subject[], policy: SelectionPolicy): Reado
       const demand = { key: feature.kind, anyOf: [feature], source: '' };
       return [
         text,
-        all.filter((at) => {
-          const host = subjects[at]?.host;
-          return host !== undefined && matchDemand(demand, host, policy).holds;
-        }),
+        subjects.flatMap(({ host }, at) => (matchDemand(demand, host, policy).holds ? [at] : [])),
       ];
     }),
   );
 }
 
 /**
- * For the host of each subject, the subjects whose features all hold on it, itself among them. Counted feature by feature:
- * to compare every subject with every other takes seconds for some thousand of them.
+ * For the host of each subject, the subjects whose features all hold on it, itself included. It counts feature by
+ * feature: comparing every pair takes seconds for some thousands of subjects.
  */
-export function servedHosts(
-  subjects: readonly Subject[],
-  policy: SelectionPolicy,
-): readonly ReadonlySet<number>[] {
+function servedHosts(subjects: readonly Subject[], policy: SelectionPolicy): readonly ReadonlySet<number>[] {
   const holders = holdersOf(subjects, policy);
   const served = subjects.map(() => new Set<number>());
   const counts = new Uint32Array(subjects.length);
@@ -121,16 +114,16 @@ export function servedHosts(
   return served;
 }
 
-/** The least hardware of one platform that runs some entry: the features it must have, none for any host. */
+/** The minimum hardware of one platform that runs some entry: the features it must have; none when any host will do. */
 export interface MinimumRequirements {
   /** `linux/amd64`. */
   readonly platform: string;
   readonly features: readonly string[];
-  /** Entries, from 0, that ask for just this. */
+  /** Entries, counted from 0, that demand exactly this. */
   readonly positions: readonly number[];
 }
 
-/** One way to meet all demands of an entry, and the least host that does. */
+/** One way to meet all demands of an entry, and the minimal host that does. */
 interface Way {
   readonly position: number;
   readonly wanted: readonly Feature[];
@@ -138,23 +131,22 @@ interface Way {
   readonly host: HostProfile;
 }
 
-/** Choices between alternatives multiply; of an entry with more of them than this, each first one is taken. */
+/** Alternatives multiply: of an entry with more combinations than this, the first alternative of each demand counts. */
 const WAYS_MAX = 64;
 
 /** What a host must claim for a demanded feature to hold; undefined for what no host can have. */
 function leastClaim({ kind, value }: Feature): string | undefined {
-  if (kind === 'cpu') {
-    const name = canonicalName(value);
-    return name === undefined ? undefined : `cpu:${name}`;
-  }
+  if (kind === 'cpu') return `cpu:${canonicalName(value) ?? value}`;
   if (kind === 'nvcap' || kind === 'nvptx') {
     const [, major, minor] = /^\D*(\d+)\.?(\d)/.exec(value) ?? [];
     return major === undefined ? undefined : `nvcap:${major}.${minor}`;
   }
   if (VERSION_KINDS.has(kind)) {
-    const range = parseVersionRange(value);
-    const least = range && lowerBound(range);
-    return least === undefined ? undefined : `${kind}:${least.length === 0 ? '0' : least.join('.')}`;
+    const range = parseVersionRange(value) ?? [];
+    const bound = lowerBound(range);
+    // More than 5.10 has no least version: 5.10.1 stands for it.
+    const least = range.length === 0 ? undefined : [bound, [...bound, 1]].find((one) => inRange(range, one));
+    return least && `${kind}:${least.length === 0 ? '0' : least.join('.')}`;
   }
   return formatFeature({ kind, value });
 }
@@ -163,7 +155,7 @@ function nodeOf(claim: string): string | undefined {
   return claim.startsWith('cpu:') ? claim.slice('cpu:'.length) : nodeNameOfLevel(claim);
 }
 
-/** Without the CPUs and levels that another of the claims implies: a host has one CPU only. */
+/** Drops the CPUs and levels that another claim implies: a host has only one CPU. */
 function withoutImplied(claims: readonly string[]): readonly string[] {
   const nodes = new Set(claims.map(nodeOf).filter((node) => node !== undefined));
   return [...new Set(claims)].filter((claim) => {
@@ -185,16 +177,13 @@ function choicesOf(demands: readonly Demand[]): readonly (readonly Feature[])[] 
   });
 }
 
-/** The host of these features alone; undefined when none can have them all. */
-function leastHost(features: readonly string[], entry: Descriptor): HostProfile | undefined {
-  const { os = 'linux', architecture = 'amd64' } = entry.platform ?? {};
-  const platform = { os, architecture };
-  const cpu = { microarchitecture: '', vendor: 'generic', compatible: [], flags: [] };
+/** A host with only these features; undefined when no host can have them all. */
+function leastHost(features: readonly string[], { os, architecture }: Platform): HostProfile | undefined {
   try {
-    const host = profileOfFeatures(features, { platform, cpu, gpus: [], features: [], warnings: [] });
-    return host.platform.architecture === platform.architecture ? host : undefined;
+    const host = profileOfFeatures(features, { platform: { os, architecture } });
+    return host.platform.architecture === architecture ? host : undefined;
   } catch {
-    // Two CPUs at once, or an architecture without a family tree: there is no such host to speak of.
+    // Two CPUs at once, or an architecture without a family tree: no such host exists.
     return undefined;
   }
 }
@@ -206,13 +195,18 @@ function holdsOn(wanted: readonly Feature[], host: HostProfile, policy: Selectio
   );
 }
 
-function waysOf(entry: Descriptor, position: number, policy: SelectionPolicy): readonly Way[] {
-  const architecture = entry.platform?.architecture ?? '';
-  return choicesOf(demandsOn(entry, architecture, policy.baseline)).flatMap((wanted) => {
+function waysOf(
+  entry: Descriptor,
+  platform: Platform,
+  position: number,
+  policy: SelectionPolicy,
+): readonly Way[] {
+  const demands = demandsOn(entry, platform.architecture, policy.baseline);
+  return choicesOf(demands).flatMap((wanted) => {
+    // What no host can claim fails on every host.
     const claims = wanted.map(leastClaim).filter((claim) => claim !== undefined);
-    if (claims.length < wanted.length) return [];
     const features = withoutImplied(claims);
-    const host = leastHost(features, entry);
+    const host = leastHost(features, platform);
     return host !== undefined && holdsOn(wanted, host, policy) ? [{ position, wanted, features, host }] : [];
   });
 }
@@ -221,7 +215,7 @@ function keyOf({ features }: Way): string {
   return [...features].sort().join(' ');
 }
 
-/** Ways that no other one undercuts; those that ask for the same are one. */
+/** Ways that no other way undercuts; equal ways are merged. */
 function leastOf(
   platform: string,
   ways: readonly Way[],
@@ -239,7 +233,8 @@ function leastOf(
     distinct.map(({ wanted, host }) => ({ wanted, host: viewOf(host) })),
     policy,
   );
-  // One that serves this host, and not the other way round, asks for less. Two that serve each other ask for the same.
+  // A way that serves this host, while this one does not serve the other's, demands less. Two that serve each other
+  // demand the same.
   const least = distinct.filter((_, at) => [...(served[at] ?? [])].every((other) => served[other]?.has(at)));
   return least.map((way) => {
     const positions = byFeatures.get(keyOf(way))?.map(({ position }) => position);
@@ -248,8 +243,8 @@ function leastOf(
 }
 
 /**
- * The least hardware that runs the image at all: for each platform the sets of features of which no other asks for less.
- * An entry whose demands no host can meet is in none of them.
+ * The minimum hardware that runs the image: for each platform the sets of features that no other set undercuts. It
+ * leaves out entries whose demands no host can meet.
  */
 export function minimumRequirements(
   index: ImageIndex,
@@ -261,7 +256,7 @@ export function minimumRequirements(
     if (platform === undefined || platform.os === 'unknown' || !isImageEntry(entry)) continue;
     const name = `${platform.os}/${platform.architecture}`;
     const ways = byPlatform.get(name) ?? [];
-    ways.push(...waysOf(entry, position, policy));
+    ways.push(...waysOf(entry, platform, position, policy));
     byPlatform.set(name, ways);
   }
   return [...byPlatform].flatMap(([platform, ways]) => leastOf(platform, ways, policy));

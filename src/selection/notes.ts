@@ -1,4 +1,5 @@
 import { generalAccelerator, VULKAN } from '../host/data/accelerators.ts';
+import type { Feature } from '../host/features.ts';
 import type { HostProfile } from '../host/profile.ts';
 import { type Demand, kindOf } from './demands.ts';
 import { type HostView, viewOf } from './host-view.ts';
@@ -26,16 +27,16 @@ function isPlain({ requirements, status }: Verdict): boolean {
 }
 
 /**
- * Some distributions build the entry that names no level for a higher one than the entry beside it: plain AlmaLinux 10 is
- * x86-64-v3 and stands beside `v2`. Then the marked entry wins and is the slower one. Nothing in the index shows it, so
- * this is a sentence for a person, not a decision; undefined when there is no such suspicion.
+ * Some distributions build the entry that names no level for a higher one than the entry beside it: plain AlmaLinux 10
+ * is x86-64-v3 and stands beside `v2`. Then the marked entry wins although it is slower. The index does not show this,
+ * so it is a note for people, not a decision; undefined when there is no such suspicion.
  */
-export function suspicionOf({ winner, verdicts }: Selection, host: HostView): string | undefined {
+function suspicionOf({ winner, verdicts }: Selection, host: HostView): string | undefined {
   if (winner === undefined) return undefined;
-  const [level, ...others] = levelsIn(winner);
-  const next = level === undefined ? undefined : NEXT_LEVEL.get(level);
-  if (level === undefined || next === undefined || others.length > 0) return undefined;
-  if (!judgeLevel(next, host).holds) return undefined;
+  // A winner with several levels names none of the table.
+  const level = levelsIn(winner).join();
+  const next = NEXT_LEVEL.get(level);
+  if (next === undefined || !judgeLevel(next, host).holds) return undefined;
   const plain = verdicts.find(isPlain);
   const marksMore = verdicts.some((one) => levelsIn(one).some((other) => other > level));
   if (plain === undefined || marksMore) return undefined;
@@ -52,7 +53,7 @@ export function suspicionOf({ winner, verdicts }: Selection, host: HostView): st
  */
 export const NOTE_CODES = ['accelerator-unused', 'accelerator-newer', 'baseline-suspected'] as const;
 
-/** Something about a choice that its reader should know although nothing failed. */
+/** Something about a choice that people should know although nothing failed. */
 export interface Note {
   readonly code: (typeof NOTE_CODES)[number];
   readonly text: string;
@@ -62,18 +63,16 @@ function demandsAccelerator({ requirements }: Verdict): boolean {
   return requirements.some((demand) => isAcceleratorKind(kindOf(demand)));
 }
 
-/** Whose hardware a demand is about: `nvidia`, `amd`, `habana`; undefined for one that tells no maker. */
-function makerOf(demand: Demand): string | undefined {
-  const kind = kindOf(demand);
-  const value = demand.anyOf[0]?.value ?? '';
+/** The vendor whose hardware a feature is about: `nvidia`, `amd`, `habana`; undefined when it names none. */
+function makerOf({ kind, value }: Feature): string | undefined {
   if (kind === 'gfx' || (kind === 'gpu' && value === 'rocm')) return 'amd';
   if (kind === 'gpu') return value === 'cuda' ? 'nvidia' : value;
   if (kind === 'accel') return generalAccelerator(value) ?? value;
   return isAcceleratorKind(kind) ? 'nvidia' : undefined;
 }
 
-/** Makers of the accelerators of a host; the graphics of a processor and Vulkan are none. */
-function makersOf(host: HostView): readonly string[] {
+/** Vendors of a host's accelerators; integrated graphics and Vulkan do not count. */
+function makersOf(host: HostView): readonly (string | undefined)[] {
   const accelerators = (host.claims.get('accel') ?? []).filter((value) => value !== VULKAN);
   return [
     ...(host.nvidia.length > 0 ? ['nvidia'] : []),
@@ -82,15 +81,13 @@ function makersOf(host: HostView): readonly string[] {
   ];
 }
 
-/** Of the entries for accelerators that do not run here, the one that comes closest: of the host's maker, with the fewest failures. */
-function nearestMiss(missed: readonly Verdict[], makers: readonly string[]): Verdict | undefined {
-  const distance = ({ requirements, failures }: Verdict): number => {
-    const isOwn = requirements.some((demand) => makers.includes(makerOf(demand) ?? ''));
-    return failures.length + (isOwn ? 0 : 1000);
-  };
-  return missed.reduce<Verdict | undefined>(
-    // Of equals the later: publishers list generations in their order.
-    (best, one) => (best === undefined || distance(one) <= distance(best) ? one : best),
+/** The closest of these by a distance; of equals the later one: publishers list generations in order. */
+function nearestBy(
+  verdicts: readonly Verdict[],
+  distanceOf: (verdict: Verdict) => number,
+): Verdict | undefined {
+  return verdicts.reduce<Verdict | undefined>(
+    (best, one) => (best === undefined || distanceOf(one) <= distanceOf(best) ? one : best),
     undefined,
   );
 }
@@ -98,28 +95,30 @@ function nearestMiss(missed: readonly Verdict[], makers: readonly string[]): Ver
 function acceleratorNote({ winner, verdicts }: Selection, host: HostView): Note | undefined {
   const makers = makersOf(host);
   if (makers.length === 0 || winner === undefined || demandsAccelerator(winner)) return undefined;
-  const missed = verdicts.filter((one) => one.status === 'ineligible' && demandsAccelerator(one));
-  const nearest = nearestMiss(missed, makers);
-  const [failure] = nearest?.failures ?? [];
-  if (nearest === undefined || failure === undefined) return undefined;
+  const isOwn = ({ anyOf }: Demand) => anyOf.some((feature) => makers.includes(makerOf(feature)));
+  const nearest = nearestBy(
+    verdicts.filter(demandsAccelerator),
+    ({ requirements, failures }) => failures.length + (requirements.some(isOwn) ? 0 : 1000),
+  );
+  if (nearest === undefined) return undefined;
+  const [failure] = nearest.failures;
+  // It runs here, and the operator's priorities or pin put another entry before it.
+  if (failure === undefined) return undefined;
   const text = `this host's accelerator (${[...new Set(makers)].join(', ')}) is not used: the nearest entry, ${nearest.position + 1}, ${formatFailure(failure)}`;
   return { code: 'accelerator-unused', text };
 }
 
 function newerNote({ winner, verdicts }: Selection, host: HostView): Note | undefined {
   if (winner === undefined || !demandsAccelerator(winner)) return undefined;
-  const candidates = [
-    winner,
-    ...verdicts.filter(({ status }) => status === 'eligible' || status === 'ineligible'),
-  ];
   const isCapability = (demand: Demand) => kindOf(demand) === 'nvcap';
-  const made = candidates.filter(({ requirements }) => requirements.some(isCapability));
-  const nearest = nearestMiss(made, ['nvidia']);
-  const failure = nearest?.failures.find(({ demand }) => isCapability(demand));
-  if (nearest === undefined || failure === undefined) return undefined;
+  const made = verdicts.filter(({ requirements }) => requirements.some(isCapability));
+  const nearest = nearestBy(made, ({ failures }) => failures.length);
+  if (nearest === undefined) return undefined;
+  const failure = nearest.failures.find(({ demand }) => isCapability(demand));
+  if (failure === undefined) return undefined;
   const capabilities = made.flatMap(({ requirements }) => requirements.filter(isCapability));
   if (!isNewerThan(capabilities, host)) return undefined;
-  const text = `this host's GPU is newer than all that entries are made for: the nearest entry, ${nearest.position + 1}, ${formatFailure(failure)}`;
+  const text = `this host's GPU is newer than every GPU that the entries are built for: the nearest entry, ${nearest.position + 1}, ${formatFailure(failure)}`;
   return { code: 'accelerator-newer', text };
 }
 
@@ -128,7 +127,7 @@ function baselineNote(selection: Selection, host: HostView): Note | undefined {
   return text === undefined ? undefined : { code: 'baseline-suspected', text };
 }
 
-/** What a choice should not pass over in silence. */
+/** The notes on a choice. */
 export function notesOn(selection: Selection, profile: HostProfile): readonly Note[] {
   const host = viewOf(profile);
   return [acceleratorNote(selection, host), newerNote(selection, host), baselineNote(selection, host)].filter(

@@ -1,11 +1,11 @@
 import * as v from 'valibot';
-import { readValue } from '../lib/config-source.ts';
 import { checking, choice, fields, oneOrMore, reading, Text } from '../lib/schema.ts';
+import { parseDigest } from '../oci/digest.ts';
 import { parseBaseline } from './baseline.ts';
 import { problemWithFeature } from './check-feature.ts';
-import { DEFAULT_POLICY, type SelectionPolicy } from './policy.ts';
+import type { SelectionPolicy } from './policy.ts';
 
-/** What a file says of a policy; the rest is another's. */
+/** The part of a policy that a file sets. */
 export type PolicyChanges = Partial<SelectionPolicy>;
 
 function words(text: string, separators: RegExp): readonly string[] {
@@ -14,13 +14,13 @@ function words(text: string, separators: RegExp): readonly string[] {
 
 const BASELINE_FORMS = 'write levels such as x86-64-v3 and CPU flags such as avx, or none';
 
-/** What is wrong with what should be a baseline. */
+/** What is wrong with a baseline. */
 function refuseBaseline(texts: readonly string[]): string {
   const wrong = texts.find((text) => parseBaseline([text]) === undefined) ?? 'none';
   return `${problemWithFeature(wrong) ?? `“${wrong}” says nothing of a CPU`}: ${BASELINE_FORMS}`;
 }
 
-/** What entries without a CPU demand need all the same: a level, or several levels and flags. */
+/** What entries without a CPU demand need anyway: a level, or several levels and flags. */
 export const Baseline = v.pipe(
   v.union([Text, v.pipe(v.array(Text), v.nonEmpty(`a baseline is expected: ${BASELINE_FORMS}`))]),
   v.examples(['x86-64-v3', 'none', ['avx', 'arm64-v8.2']]),
@@ -42,7 +42,10 @@ const Priority = v.pipe(
 const Prefix = v.pipe(Text, v.trim(), v.nonEmpty('a prefix of annotations is expected'));
 
 function problemWithPin(pin: string): string | undefined {
-  if (/^sha(256|512):/.test(pin)) return undefined;
+  if (parseDigest(pin) !== undefined) return undefined;
+  // No entry has a shortened digest, or one of an algorithm that no registry uses.
+  if (/^sha\d+:/.test(pin))
+    return `“${pin}” is no whole digest: sha256: and 64 hexadecimal digits are expected`;
   const problem = problemWithFeature(pin);
   return problem && `a digest or a feature is expected: ${problem}`;
 }
@@ -57,7 +60,7 @@ const ENTRIES = {
   priority: v.optional(Priority),
   pin: v.optional(v.pipe(Text, v.trim(), checking(problemWithPin))),
   baseline: v.optional(Baseline),
-  // An empty list takes back what the policy for all repositories denies.
+  // An empty list cancels the denials of the policy for all repositories.
   denyAnnotations: v.optional(oneOrMore(Prefix)),
   readConfig: v.optional(YesNo),
   readCompatibility: v.optional(YesNo),
@@ -83,15 +86,10 @@ export function toPolicyChanges(written: Readonly<Record<string, unknown>>): Pol
   return Object.fromEntries(named.filter(([, value]) => value !== undefined));
 }
 
-/** A policy as a file says it. */
+/** A policy in a file. */
 export const PolicyText = v.pipe(fields(POLICY_ENTRIES), v.transform(toPolicyChanges));
 
 /** A policy on top of another one. */
 export function withChanges(base: SelectionPolicy, changes: PolicyChanges): SelectionPolicy {
   return Object.freeze({ ...base, ...changes });
-}
-
-/** A policy as a file says it, on top of `base`. @throws {ConfigError} */
-export function parsePolicy(value: unknown, base: SelectionPolicy = DEFAULT_POLICY): SelectionPolicy {
-  return withChanges(base, readValue(PolicyText, value ?? {}));
 }

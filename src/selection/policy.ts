@@ -1,31 +1,35 @@
 /** What an operator decides, for all repositories or for one. */
 export interface SelectionPolicy {
-  /** `exact`: the features of entry and host are equal sets, as in 2019. */
+  /** `exact`: the feature sets of entry and host are equal. */
   readonly match: 'best' | 'exact';
   /** With several GPUs: an entry must run on all of them, or on any. */
   readonly gpu: 'all' | 'any';
   /** `auto`: by what the client accepts; `manifest`: the winner's own manifest; `index`: always an index. */
   readonly answer: 'auto' | 'index' | 'manifest';
-  /** When no entry for the host's platform is eligible: leave them out, or serve the original. */
+  /** When no entry for the host's platform is eligible: remove those entries, or serve the original index. */
   readonly onNoMatch: 'refuse' | 'upstream';
-  /** What another kind of host was given, asked for by its digest: deliver it as pinned, or refuse it. */
+  /** A derived index of another kind of host, requested by digest: deliver it as pinned, or refuse it. */
   readonly foreignDerived: 'deliver' | 'refuse';
-  /** Code for another vendor's CPU is eligible when every flag it needs is there; ranked below the levels. */
+  /** Code for another vendor's CPU is eligible when the host has every flag it needs; it ranks below the levels. */
   readonly allowForeignVendor: boolean;
-  /** Feature kinds or groups of kinds, most important first; what is not listed follows in the usual order. */
+  /** Feature kinds or groups of kinds, most important first; unlisted ones follow in the usual order. */
   readonly priority?: readonly string[] | undefined;
-  /** A digest, or a feature that an entry demands: of the eligible, such an entry wins. */
+  /** A digest, or a demanded feature: an eligible entry that has it wins. */
   readonly pin?: string | undefined;
-  /** What entries without any CPU demand need all the same: `x86-64-v3`; empty: nothing, whatever the catalogue says. */
+  /** What entries without a CPU demand need nevertheless: `x86-64-v3`; empty: nothing, whatever the catalogue says. */
   readonly baseline?: readonly string[] | undefined;
   /**
-   * Prefixes of annotations that instruct runtimes to what the operator does not want: what carries one is not chosen, not
-   * listed, and not delivered as an image.
+   * Prefixes of annotations that tell runtimes to do what the operator does not want: an entry that has one is neither
+   * chosen nor listed, and its image is not delivered.
    */
   readonly denyAnnotations?: readonly string[] | undefined;
-  /** Also heed `NVIDIA_REQUIRE_*` in the configuration of each entry's image: two more requests for each, once. */
+  /**
+   * Also read `NVIDIA_REQUIRE_*` in the configuration of each entry's image: two more requests for each entry, once.
+   */
   readonly readConfig?: boolean | undefined;
-  /** Also heed node-feature-discovery's compatibility artifacts of each entry: a request for each, and two for each artifact. */
+  /**
+   * Also read node-feature-discovery's compatibility artifacts: one request for each entry, and two for each artifact.
+   */
   readonly readCompatibility?: boolean | undefined;
 }
 
@@ -37,3 +41,11 @@ export const DEFAULT_POLICY: SelectionPolicy = Object.freeze({
   foreignDerived: 'deliver',
   allowForeignVendor: false,
 });
+
+/** The first annotation that the operator denies; undefined when there is none. */
+export function deniedAnnotation(
+  annotations: Readonly<Record<string, unknown>>,
+  { denyAnnotations }: SelectionPolicy,
+): string | undefined {
+  return Object.keys(annotations).find((name) => denyAnnotations?.some((prefix) => name.startsWith(prefix)));
+}

@@ -13,7 +13,7 @@ import { nvidiaCloseness } from './matchers/nvidia.ts';
 import type { SelectionPolicy } from './policy.ts';
 import {
   type CpuReach,
-  comparePresence,
+  compareDefined,
   compareReaches,
   compareVersionBounds,
   cpuReaches,
@@ -23,7 +23,7 @@ import {
   versionBounds,
 } from './reach.ts';
 
-/** Groups of feature kinds, the most telling first. A kind that stands nowhere is the site's own. */
+/** Groups of feature kinds, the most significant first. A kind in no group is the site's own. */
 const GROUPS: Readonly<Record<string, readonly string[]>> = {
   accelerator: ['nvcap', 'nvptx', 'gfx', 'accel', 'jetson', 'gpu', 'cuda', 'nvdriver', REQUIRE_EXPRESSION],
   cpu: ['cpu', 'level', 'variant', 'cpuflag', 'cpuvendor'],
@@ -32,13 +32,13 @@ const GROUPS: Readonly<Record<string, readonly string[]>> = {
 };
 const USUAL_PRIORITY = Object.keys(GROUPS);
 
-/** A kind of feature that says what accelerator code is for, or what drives it. */
-export function isAcceleratorKind(kind: string): boolean {
-  return GROUPS['accelerator']?.includes(kind) === true;
-}
-
 function groupOf(kind: string): string {
   return USUAL_PRIORITY.find((group) => GROUPS[group]?.includes(kind)) ?? 'site';
+}
+
+/** A kind of feature that says what accelerator code is for, or what drives it. */
+export function isAcceleratorKind(kind: string): boolean {
+  return groupOf(kind) === 'accelerator';
 }
 
 /** How close the demands of one group come to the host. Compared member by member, in this order. */
@@ -46,30 +46,26 @@ interface Standing {
   readonly demands: number;
   readonly gpu: GpuCloseness | undefined;
   readonly cpu: readonly CpuReach[];
-  /** The place of the variant that is demanded, the greater the newer; -1 for none. */
+  /** The place of the demanded variant, higher for newer; -1 for none. */
   readonly variant: number;
   readonly versions: VersionBounds;
 }
 
-/** An eligible entry as it is ranked: its place depends on this and on its position only. */
+/** An eligible entry as ranked: its place depends only on this and on its position. */
 export interface Rank {
   readonly pinned: boolean;
   readonly standings: readonly Standing[];
-  readonly demands: number;
 }
 
-/** The groups, and single kinds, in the order in which they count. */
-function priorityOf(policy: SelectionPolicy): readonly string[] {
-  const first = policy.priority ?? [];
-  return first.length === 0
-    ? USUAL_PRIORITY
-    : [...first, ...USUAL_PRIORITY.filter((name) => !first.includes(name))];
+/** The groups, and single kinds, in the order in which they count; of one that comes twice the first place does. */
+function priorityOf({ priority = [] }: SelectionPolicy): readonly string[] {
+  return [...priority, ...USUAL_PRIORITY];
 }
 
 /** Where an eligible entry stands. */
 export type Ranker = (digest: string, demands: readonly Demand[]) => Rank;
 
-/** The ranker of a host and a policy: what does not change from entry to entry is worked out once. */
+/** The ranker for a host and a policy: it computes once what is the same for all entries. */
 export function rankerFor(host: HostView, policy: SelectionPolicy): Ranker {
   const priority = priorityOf(policy);
   const places = new Map<string, number>();
@@ -87,7 +83,6 @@ export function rankerFor(host: HostView, policy: SelectionPolicy): Ranker {
     return {
       pinned: isPinned(digest, demands, policy.pin),
       standings: placed.map((group) => standingOf(group, host, policy)),
-      demands: demands.length,
     };
   };
 }
@@ -160,19 +155,16 @@ function closenessOfDemand(
   }
 }
 
-/** By which rule one entry ranks before another, in words for people. */
+/** The rule by which one entry ranks before another, for people. */
 export interface Ranking {
-  /** Below zero: the first one is better. */
+  /** Negative when the first entry is better. */
   readonly order: number;
   readonly rule: string;
 }
 
 const STANDING_RULES: readonly (readonly [(a: Standing, b: Standing) => number, string])[] = [
   [(a, b) => Math.sign(b.demands) - Math.sign(a.demands), 'it is made for such hardware'],
-  [
-    (a, b) => comparePresence(a.gpu, b.gpu) || (a.gpu && b.gpu ? compareCloseness(a.gpu, b.gpu) : 0),
-    'its GPU code is closer',
-  ],
+  [(a, b) => compareDefined(a.gpu, b.gpu, compareCloseness), 'its GPU code is closer'],
   [(a, b) => compareReaches(a.cpu, b.cpu), 'its CPU code is closer'],
   [(a, b) => b.variant - a.variant, 'its variant is newer'],
   [(a, b) => compareVersionBounds(a.versions, b.versions), 'it asks for a newer version'],
@@ -180,20 +172,18 @@ const STANDING_RULES: readonly (readonly [(a: Standing, b: Standing) => number, 
 ];
 
 /**
- * Ranks two eligible entries, rule after rule and never by weights: the pin, then each group of kinds by priority, then
- * the number of demands (a strict superset has more, and unlike set inclusion a number keeps the order transitive).
- * Order 0 leaves it to their place in the index.
+ * Ranks two eligible entries, rule after rule and never by weights: the pin, then each group of kinds by priority, in
+ * it at last by the number of demands. A strict superset has more demands, and a number keeps the order transitive, which
+ * set inclusion does not. 0 means that their place in the index decides.
  */
 export function compareRanks(a: Rank, b: Rank): Ranking {
   if (a.pinned !== b.pinned) return { order: a.pinned ? -1 : 1, rule: 'the operator pinned it' };
-  for (let at = 0; at < a.standings.length; at += 1) {
-    const [left, right] = [a.standings[at] ?? NOTHING, b.standings[at] ?? NOTHING];
+  for (const [at, left] of a.standings.entries()) {
+    const right = b.standings[at] ?? NOTHING;
     for (const [compare, rule] of STANDING_RULES) {
       const order = compare(left, right);
       if (order !== 0) return { order, rule };
     }
   }
-  return a.demands === b.demands
-    ? { order: 0, rule: 'it comes first in the index' }
-    : { order: b.demands - a.demands, rule: 'it demands more' };
+  return { order: 0, rule: 'it comes first in the index' };
 }

@@ -26,37 +26,51 @@ import { expressionBounds } from './matchers/nvidia.ts';
 import type { SelectionPolicy } from './policy.ts';
 
 /** Orders what is defined before what is undefined. */
-export function comparePresence(a: unknown, b: unknown): number {
+function comparePresence(a: unknown, b: unknown): number {
   return Number(a === undefined) - Number(b === undefined);
 }
 
-/** How new the CPUs are that a flag asks for. */
-export interface FlagReach {
-  /** The most generic microarchitecture that has it: `avx2` counts as x86_64_v3. */
-  readonly node: string;
-  /** Known microarchitectures that have it. A flag that needs another one is never in more of them than that one. */
+/** Orders what is defined before what is undefined, and two that are defined by `compare`. */
+export function compareDefined<Value>(
+  a: Value | undefined,
+  b: Value | undefined,
+  compare: (a: Value, b: Value) => number,
+): number {
+  return a === undefined || b === undefined ? comparePresence(a, b) : compare(a, b);
+}
+
+/** How new the CPUs are that a flag requires. */
+interface FlagReach {
+  /** The most generic microarchitecture with the flag: `avx2` counts as x86_64_v3. */
+  readonly node: string | undefined;
+  /**
+   * How many known microarchitectures have it. A flag that needs another one is never in more of them than that one.
+   */
   readonly carriers: number;
 }
 
 /** x86's levels as nodes, lowest first. */
 const GENERIC_X86 = LEVEL_NODES.filter((node) => familyOf(node) === 'x86_64').reverse();
 
-const known = new Map<string, FlagReach>();
-
-/** The reach of a flag in a family of CPUs (`x86_64`, `aarch64`); undefined for a flag that none of them has. */
-export function reachOfFlag(flag: string, family: string): FlagReach | undefined {
-  const key = `${family} ${flag}`;
-  const remembered = known.get(key);
-  if (remembered !== undefined) return remembered;
-  const carriers = [...allNodes()]
-    .map(({ name }) => name)
-    .filter((name) => familyOf(name) === family && flagsOf(name)?.has(flag) === true);
+function reachOfCarriers(carriers: readonly string[]): FlagReach {
   const generic = GENERIC_X86.find((name) => carriers.includes(name));
-  const node = generic ?? carriers.sort(compareMicroarchitectures).at(-1);
-  const reach = node === undefined ? undefined : { node, carriers: carriers.length };
-  // Only flags of the tables are remembered: an index may name any number of others.
-  if (reach !== undefined) known.set(key, reach);
-  return reach;
+  return { node: generic ?? carriers.toSorted(compareMicroarchitectures).at(-1), carriers: carriers.length };
+}
+
+const reachesOfFamilies = new Map<string, ReadonlyMap<string, FlagReach>>();
+
+/** The reach of each flag that some CPU of a family (`x86_64`, `aarch64`) has. */
+function reachesOfFlags(family: string): ReadonlyMap<string, FlagReach> {
+  const known = reachesOfFamilies.get(family);
+  if (known !== undefined) return known;
+  const carriers = new Map<string, string[]>();
+  for (const { name } of allNodes()) {
+    if (familyOf(name) !== family) continue;
+    for (const flag of flagsOf(name) ?? []) carriers.set(flag, [...(carriers.get(flag) ?? []), name]);
+  }
+  const reaches = new Map([...carriers].map(([flag, names]) => [flag, reachOfCarriers(names)]));
+  reachesOfFamilies.set(family, reaches);
+  return reaches;
 }
 
 /** The CPU that a demand is for: the microarchitecture, and whether the demand names it or a flag implies it. */
@@ -90,13 +104,13 @@ function reachOf({ kind, value }: Feature, host: HostView, policy: SelectionPoli
   }
   if (kind === 'cpuflag') {
     const fit = judgeFlag(value, host).holds ? 'native' : 'none';
-    const reach = reachOfFlag(value, familyOfArchitecture(host.architecture));
+    const reach = reachesOfFlags(familyOfArchitecture(host.architecture)).get(value);
     return { ...NO_REACH, fit, node: reach?.node, carriers: reach?.carriers ?? 0 };
   }
   return undefined;
 }
 
-/** Of each demand that the host meets the best reach, the closest first. */
+/** The best reach of each demand that the host meets, the closest first. */
 export function cpuReaches(
   demands: readonly Demand[],
   host: HostView,
@@ -114,7 +128,10 @@ export function cpuReaches(
   return reaches.sort(compareReach);
 }
 
-/** Below zero: `a` is closer to the host, by the closest demand in which they differ. One that goes on is closer than one that ends. */
+/**
+ * Negative when `a` is closer to the host, by the closest demand in which they differ. If one list continues where the
+ * other ends, it is closer.
+ */
 export function compareReaches(a: readonly CpuReach[], b: readonly CpuReach[]): number {
   for (let at = 0; at < Math.max(a.length, b.length); at += 1) {
     const order = compareReach(a[at] ?? NO_REACH, b[at] ?? NO_REACH);
@@ -129,10 +146,8 @@ const FIT_ORDER: readonly CpuFit[] = ['native', 'foreign', 'none'];
 function compareReach(a: CpuReach, b: CpuReach): number {
   return (
     FIT_ORDER.indexOf(a.fit) - FIT_ORDER.indexOf(b.fit) ||
-    comparePresence(a.node, b.node) ||
-    (a.node !== undefined && b.node !== undefined ? compareMicroarchitectures(a.node, b.node) : 0) ||
-    comparePresence(a.level, b.level) ||
-    (a.level !== undefined && b.level !== undefined ? compareLevels(a.level, b.level) : 0) ||
+    compareDefined(a.node, b.node, compareMicroarchitectures) ||
+    compareDefined(a.level, b.level, compareLevels) ||
     Number(b.named) - Number(a.named) ||
     a.carriers - b.carriers
   );
@@ -150,7 +165,7 @@ export function newestVariant(demands: readonly Demand[], host: HostView): numbe
   return newest;
 }
 
-/** For each version kind the newest version that is asked for; undefined where none is. */
+/** For each version kind the newest demanded version; undefined where none is demanded. */
 export type VersionBounds = readonly (Version | undefined)[];
 
 export const NO_BOUNDS: VersionBounds = [];
@@ -161,7 +176,7 @@ function namesVersion(demand: Demand): boolean {
   return VERSION_KINDS.has(kind) || kind === REQUIRE_EXPRESSION;
 }
 
-/** What the demands ask for at least, of what the host has. */
+/** The minimum versions that the demands ask for, of those that the host has. */
 export function versionBounds(demands: readonly Demand[], host: HostView): VersionBounds {
   if (!demands.some(namesVersion)) return NO_BOUNDS;
   const expressions = demands.filter((demand) => kindOf(demand) === REQUIRE_EXPRESSION);
@@ -194,11 +209,10 @@ function newest(versions: readonly Version[]): Version | undefined {
   );
 }
 
-/** Below zero: `a` asks for the newer version. */
+/** Negative when `a` demands the newer version. */
 export function compareVersionBounds(a: VersionBounds, b: VersionBounds): number {
   for (let at = 0; at < KINDS.length; at += 1) {
-    const [left, right] = [a[at], b[at]];
-    const order = comparePresence(left, right) || (left && right ? compareVersions(right, left) : 0);
+    const order = compareDefined(a[at], b[at], (left, right) => compareVersions(right, left));
     if (order !== 0) return order;
   }
   return 0;

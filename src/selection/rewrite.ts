@@ -1,22 +1,21 @@
-import type { Descriptor, ImageIndex } from '../oci/manifest.ts';
+import { type JsonObject, objectOf } from '../lib/bounded-json.ts';
+import { type Descriptor, type ImageIndex, isImageEntry } from '../oci/manifest.ts';
 import { type Demand, demandsText, formatAlternative, VARIANT_ANNOTATION } from './demands.ts';
 import { REFERENCE_DIGEST, type Selection, type Verdict, type VerdictStatus } from './select.ts';
 
-type JsonObject = Readonly<Record<string, unknown>>;
-
 /** An index with the candidates reduced to the winner. */
 export interface Rewritten {
-  /** False: the entries are what they were, and the original bytes will do. */
+  /** False: the entries are unchanged, and the original bytes are the answer. */
   readonly changed: boolean;
   readonly raw: JsonObject;
-  /** How many entries remain that a runtime can choose or look into. */
+  /** How many of the remaining entries a runtime can choose or look into. */
   readonly images: number;
 }
 
 /**
- * The platform by which every runtime takes the winner: bare, because old runtimes refuse `v3` and podman compares names as
- * strings. arm64 may say `v8`, 32-bit arm keeps its variant, Windows its versions, Linux its os.features (which mark an
- * encoding); `features` stay, since clients ignore them and people read them.
+ * The platform by which every runtime accepts the winner. It is bare, because old runtimes refuse `v3` and podman
+ * compares names as strings. It keeps `v8` of arm64, the variant of 32-bit arm, Windows' versions, and Linux'
+ * os.features (which mark an encoding). It keeps `features`: clients ignore them, and people read them.
  */
 function barePlatform({ platform, raw }: Descriptor): JsonObject {
   const written = raw['platform'] as JsonObject;
@@ -26,7 +25,7 @@ function barePlatform({ platform, raw }: Descriptor): JsonObject {
   if (architecture !== 'arm' && !(architecture === 'arm64' && variant === 'v8')) dropped.add('variant');
   if (os !== 'windows') dropped.add('os.version');
   const kept = Object.entries(written).filter(([key]) => !dropped.has(key));
-  const named = dropped.has('variant') || variant === undefined ? {} : { variant };
+  const named = dropped.has('variant') ? {} : { variant };
   const bare: JsonObject = { ...Object.fromEntries(kept), os, architecture, ...named };
   const isUnchanged =
     kept.length === Object.keys(written).length &&
@@ -35,12 +34,10 @@ function barePlatform({ platform, raw }: Descriptor): JsonObject {
 }
 
 function annotationsOf({ raw }: Descriptor): JsonObject {
-  const annotations: unknown = raw['annotations'];
-  const isObject = typeof annotations === 'object' && annotations !== null && !Array.isArray(annotations);
-  return isObject ? (annotations as JsonObject) : {};
+  return objectOf(raw['annotations']);
 }
 
-/** A winner as it stands in a derived index; the very object when nothing about it changes. */
+/** A winner in a derived index; the same object when nothing about it changes. */
 function bareEntry(entry: Descriptor): JsonObject {
   const { raw, platform } = entry;
   const bare = barePlatform(entry);
@@ -50,64 +47,54 @@ function bareEntry(entry: Descriptor): JsonObject {
   return { ...raw, platform: bare, annotations: { ...annotationsOf(entry), [VARIANT_ANNOTATION]: variant } };
 }
 
-/** Demands as a set, whatever their order and the fields that made them. */
-function demandsKey(requirements: readonly Demand[]): string {
-  const demands = requirements.map(({ anyOf }) => JSON.stringify(anyOf.map(formatAlternative).sort()));
-  return [...new Set(demands)].sort().join();
-}
+const demandKeys = new WeakMap<readonly Demand[], string>();
 
-/** Which verdicts demand the same as this one. The usual case, one equal demand, takes no formatting. */
-function demandsSameAs({ requirements: own }: Verdict): (verdict: Verdict) => boolean {
-  const key = demandsKey(own);
-  const [only] = own.length === 1 && own[0]?.anyOf.length === 1 ? own[0].anyOf : [];
-  return ({ requirements }) => {
-    const [first] = requirements[0]?.anyOf ?? [];
-    if (only !== undefined && requirements.length === 1 && requirements[0]?.anyOf.length === 1) {
-      return first?.kind === only.kind && first.value === only.value;
-    }
-    return demandsKey(requirements) === key;
-  };
+/** Demands as a set, independent of their order and of the fields that contain them. */
+function demandsKey(requirements: readonly Demand[]): string {
+  const known = demandKeys.get(requirements);
+  if (known !== undefined) return known;
+  const demands = requirements.map(({ anyOf }) => JSON.stringify(anyOf.map(formatAlternative).sort()));
+  const key = [...new Set(demands)].sort().join();
+  demandKeys.set(requirements, key);
+  return key;
 }
 
 /**
- * The winner and its twins: the same image in another encoding (zstd, nydus), which its publisher put beside it for the
+ * The winner, and after it its twins: the same image in another encoding (zstd, nydus), which its publisher put beside it for the
  * runtimes that can use it.
  */
 function winnersOf({ winner, verdicts }: Selection): ReadonlySet<Verdict> {
   if (winner === undefined) return new Set();
-  const isTwin = demandsSameAs(winner);
-  return new Set(verdicts.filter((one) => one === winner || (one.status === 'eligible' && isTwin(one))));
+  const key = demandsKey(winner.requirements);
+  const isTwin = ({ status, requirements }: Verdict) =>
+    status === 'eligible' && demandsKey(requirements) === key;
+  return new Set([winner, ...verdicts.filter(isTwin)]);
 }
 
 /** The digests that an entry belongs to: of an attestation by its annotation, of an artifact by any that names one. */
-function subjectsOf({ status, entry }: Verdict): readonly string[] {
+function subjectsOf({ status, entry }: Verdict): readonly (string | undefined)[] {
   const { annotations } = entry;
-  if (status === 'attestation') {
-    const about = annotations[REFERENCE_DIGEST];
-    return about === undefined ? [] : [about];
-  }
-  return status === 'unjudged' ? Object.values(annotations).filter((value) => value.includes(':')) : [];
+  if (status === 'attestation') return [annotations[REFERENCE_DIGEST]];
+  return status === 'unjudged' ? Object.values(annotations) : [];
 }
 
 /**
- * The verdicts whose entries stay. What belongs to an entry (an attestation, a SOCI index) goes with the last copy of it,
- * and takes with it what belongs to itself.
+ * The verdicts whose entries stay. What belongs to an entry (an attestation, a SOCI index) goes when the last copy of
+ * it goes, and so does whatever belongs to that.
  */
 function withoutOrphans(
   verdicts: readonly Verdict[],
   isKept: (verdict: Verdict) => boolean,
 ): readonly Verdict[] {
   const kept = new Set(verdicts.filter(isKept));
-  if (kept.size === verdicts.length) return verdicts;
   const copies = new Map<string, number>();
   for (const verdict of verdicts) {
     const { digest } = verdict.entry;
     copies.set(digest, (copies.get(digest) ?? 0) + (kept.has(verdict) ? 1 : 0));
   }
-  const belongings = new Map<string, Verdict[]>();
+  const belongings = new Map<string | undefined, Verdict[]>();
   for (const verdict of verdicts) {
     for (const subject of subjectsOf(verdict)) {
-      if (!copies.has(subject) || subject === verdict.entry.digest) continue;
       const others = belongings.get(subject);
       if (others === undefined) belongings.set(subject, [verdict]);
       else others.push(verdict);
@@ -126,31 +113,28 @@ function withoutOrphans(
 }
 
 /**
- * Runtimes take the first entry of their platform: nothing that stays without having won (an artifact, a nested index) may
- * stand before the winner.
+ * Runtimes take the first entry of their platform: neither a twin nor an entry that stays without having won (an artifact,
+ * a nested index) may stand before the winner.
  */
 function winnersFirst(kept: readonly Verdict[], winners: ReadonlySet<Verdict>): readonly Verdict[] {
-  const [first] = winners;
-  const platform = first?.entry.platform;
-  if (platform === undefined) return kept;
-  const isRival = ({ status, entry }: Verdict) =>
-    status === 'unjudged' &&
-    entry.platform?.os === platform.os &&
-    entry.platform.architecture === platform.architecture;
+  // An unjudged entry that names a platform names the host's.
+  const isRival = ({ status, entry }: Verdict) => status === 'unjudged' && entry.platform !== undefined;
   const lastWinner = kept.findLastIndex((verdict) => winners.has(verdict));
   const rivals = new Set(kept.filter((verdict, at) => at < lastWinner && isRival(verdict)));
-  if (rivals.size === 0) return kept;
-  const others = kept.filter((verdict) => !rivals.has(verdict));
+  const inOrder = [...winners].values();
+  const others = kept
+    .filter((verdict) => !rivals.has(verdict))
+    .map((verdict) => (winners.has(verdict) ? (inOrder.next().value ?? verdict) : verdict));
   const after = others.findLastIndex((verdict) => winners.has(verdict)) + 1;
   return [...others.slice(0, after), ...rivals, ...others.slice(after)];
 }
 
-/** What does not stay where it has not won. */
+/** Removes entries that stay only when they have won. */
 const GONE: ReadonlySet<VerdictStatus> = new Set(['eligible', 'ineligible', 'denied']);
 
 /**
- * Reduces the candidates to the winner and its twins, or to nothing when there is none. Everything else stays, unknown
- * fields included: other platforms for `--platform`, nested indexes, attestations and artifacts as long as their image
+ * Reduces the candidates to the winner and its twins, or to nothing when there is no winner. Everything else stays,
+ * unknown fields included: other platforms for `--platform`, nested indexes, and attestations and artifacts whose image
  * stays.
  */
 export function rewrite(index: ImageIndex, selection: Selection): Rewritten {
@@ -168,18 +152,18 @@ export function rewrite(index: ImageIndex, selection: Selection): Rewritten {
   };
 }
 
-/** Something that a runtime takes when it finds no better: an image or a nested index. */
+/** True for what a runtime takes when it finds nothing better: an image or a nested index. */
 function isChoosable({ status, entry }: Verdict): boolean {
   if (status === 'attestation' || entry.platform?.os === 'unknown') return false;
-  return status !== 'unjudged' || entry.artifactType === undefined;
+  return isImageEntry(entry) || entry.artifactType === undefined;
 }
 
-/** An index may hold tens of thousands of entries; the answer stays within the size of any manifest. */
+/** An index may have tens of thousands of entries; the answer must not exceed the size limit of a manifest. */
 const REFUSED_MAX = 32;
 
 /**
- * Why an entry was refused, for a person who looks at the index. It says nothing of the host: every mirror has to derive the
- * same bytes for the same index.
+ * Why an entry was refused, for a person who looks at the index. It says nothing about the host: every mirror must
+ * derive the same bytes from the same index.
  */
 function refusalOf({ requirements }: Verdict): string {
   const demands = demandsText(requirements);
@@ -188,13 +172,13 @@ function refusalOf({ requirements }: Verdict): string {
     : `not for this host: it demands ${demands}`;
 }
 
-/** Where an entry that was refused says why. */
+/** The annotation in which a refused entry says why. */
 const REFUSED_ANNOTATION = 'io.metahub.refused';
 
 /**
- * The index of an image that does not run on this host: its candidates stand under a platform that no runtime looks for,
- * so that it stops with "no matching manifest", and each says why. An HTTP error would make the runtime go on to the
- * upstream registry and install what does not run.
+ * The index of an image that does not run on this host: its candidates get a platform that no runtime looks for, so
+ * that the runtime stops with "no matching manifest", and each says why. After an HTTP error, the runtime would go on
+ * to the upstream registry and install an image that does not run.
  */
 export function refuseAll(index: ImageIndex, { verdicts }: Selection): JsonObject {
   const refused = new Set(verdicts.filter(({ status }) => status === 'ineligible').slice(0, REFUSED_MAX));

@@ -10,18 +10,17 @@ import {
 import { isIndexType } from '../oci/media-type.ts';
 import { baselineDemands, parseBaseline } from './baseline.ts';
 import { type Demand, demandsText, demandText, requirementsOf, VARIANT_SOURCE } from './demands.ts';
-import { deniedAnnotation } from './denied.ts';
 import { type HostView, viewOf } from './host-view.ts';
 import { matchDemand } from './match.ts';
 import { judgeVariant } from './matchers/cpu.ts';
 import { isListed, judgeExact } from './matchers/exact.ts';
-import type { SelectionPolicy } from './policy.ts';
+import { deniedAnnotation, type SelectionPolicy } from './policy.ts';
 import { compareRanks, type Rank, type Ranker, type Ranking, rankerFor } from './rank.ts';
 
 /**
- * `winner`, `eligible` (outranked) and `ineligible`: images for the host's platform, the candidates. `denied`: by the operator,
- * for an annotation. `foreign`: for another platform. `attestation`: refers to another entry. `unjudged`: an index within the index, an artifact, or without a
- * platform.
+ * `winner`, `eligible` (outranked) and `ineligible`: images for the host's platform, the candidates. `denied`: the
+ * operator denies an annotation. `foreign`: for another platform. `attestation`: refers to another entry. `unjudged`: a
+ * nested index, an artifact, or an entry without a platform.
  */
 export type VerdictStatus =
   | 'winner'
@@ -40,13 +39,13 @@ export interface Failure {
 
 export interface Verdict {
   readonly entry: Descriptor;
-  /** In the index, from 0. */
+  /** Position in the index, from 0. */
   readonly position: number;
   readonly requirements: readonly Demand[];
   readonly status: VerdictStatus;
-  /** A sentence for people; of a failing demand it names the demand, the field it is written in, and why. */
+  /** A sentence for people; for a failing demand it names the demand, its field, and why it fails. */
   readonly reason: string;
-  /** Of the eligible: why they stand where they stand, the last part of the reason. */
+  /** For an eligible entry: why it ranks where it does, the last part of the reason. */
   readonly ranking?: string;
   readonly failures: readonly Failure[];
 }
@@ -57,19 +56,19 @@ export interface Selection {
   readonly verdicts: readonly Verdict[];
 }
 
-/** More demands of entries, by digest, from outside the index: an image's configuration, the operator's rules. */
+/** More demands of entries, by digest, from outside the index: an image's configuration, compatibility artifacts. */
 export type ExtraDemands = ReadonlyMap<string, readonly Demand[]>;
 
-/** The annotation by which an attestation of BuildKit names the entry that it is about. */
+/** The annotation by which an attestation of BuildKit names its entry. */
 export const REFERENCE_DIGEST = 'vnd.docker.reference.digest';
 const REFERENCE_TYPE = 'vnd.docker.reference.type';
 
-/** Does the entry say something about another one (BuildKit's attestations)? */
+/** True when the entry describes another entry (BuildKit's attestations). */
 export function isAttestation({ annotations }: Descriptor): boolean {
   return REFERENCE_DIGEST in annotations || REFERENCE_TYPE in annotations;
 }
 
-/** Which entry of this index is the best one that this host can run, with a verdict on every entry. Pure. */
+/** Selects the best entry of this index that the host can run, with a verdict on every entry. */
 export function select(
   index: ImageIndex,
   profile: HostProfile,
@@ -106,7 +105,7 @@ function verdictOf(one: Judged): Verdict {
   return { entry, position, requirements, status, reason, failures };
 }
 
-/** What an entry says itself, what is said about it elsewhere, and the baseline. */
+/** The entry's own demands, demands from elsewhere, and the baseline. */
 export function demandsOn(
   entry: Descriptor,
   architecture: string,
@@ -119,8 +118,8 @@ export function demandsOn(
 }
 
 /**
- * An index's own word on the level that its entries without a CPU demand need: `x86-64-v3` for an index whose plain
- * entry is built for v3. Text that is no baseline counts as no word.
+ * The level that an index itself states for its entries without a CPU demand: `x86-64-v3` for an index whose plain
+ * entry is built for v3. Text that is not a baseline is ignored.
  */
 function baselineOf({ annotations }: ImageIndex): readonly string[] | undefined {
   const written = annotations[BASELINE_ANNOTATION];
@@ -153,7 +152,7 @@ function judged(
   return { entry, position, requirements, failures, status, reason, rank };
 }
 
-/** Entries that are no candidates for this host, whatever they demand. */
+/** Entries that are not candidates for this host, whatever they demand. */
 function setAside(
   entry: Descriptor,
   position: number,
@@ -174,7 +173,7 @@ function setAside(
   if (denied !== undefined)
     return aside('denied', `the operator denies its annotation ${truncateText(denied)}`);
   if (isAttestation(entry)) {
-    return aside('attestation', 'an attestation; it goes where its image goes');
+    return aside('attestation', 'an attestation; it stays with its image');
   }
   if (platform === undefined) return aside('unjudged', 'it names no platform; it stays');
   if (!isHostPlatform(platform, host)) {
@@ -183,10 +182,10 @@ function setAside(
   if (isImageEntry(entry)) return undefined;
   if (isIndexType(entry.mediaType)) return aside('unjudged', 'an index within the index; it stays');
   const type = entry.artifactType || entry.mediaType;
-  return aside('unjudged', `${truncateText(type)} is no image; it cannot be chosen`);
+  return aside('unjudged', `${truncateText(type)} is not an image; it cannot be chosen`);
 }
 
-/** For the host's operating system and architecture, whatever it demands beyond. */
+/** True for an entry for the host's operating system and architecture, whatever else it demands. */
 function isHostPlatform({ os, architecture }: Platform, host: HostView): boolean {
   return os === host.os && architecture === host.architecture;
 }
@@ -249,7 +248,7 @@ function bestOf(all: readonly Judged[], except?: Judged): Judged | undefined {
   return best;
 }
 
-/** Equals in rank: the one that every runtime can unpack goes first. */
+/** Of entries that rank equal, the one that every runtime can unpack comes first. */
 function compareJudged(a: Judged, rankOfA: Rank, b: Judged, rankOfB: Rank): Ranking {
   const ranking = compareRanks(rankOfA, rankOfB);
   const byEncoding = Number(isSpecialEncoding(a.entry)) - Number(isSpecialEncoding(b.entry));

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';
 import type { Log } from '../lib/log.ts';
 import type { Metrics } from './metrics.ts';
@@ -6,13 +7,11 @@ import { createRuntimeReader, pathOf } from './request-validation.ts';
 import type { Route } from './routes.ts';
 import type { RuntimeActivity } from './status-facts.ts';
 
-/** Counts requests, and writes a line of the access log for each when it is over. */
+/** Counts requests, and writes an access log line when each ends. */
 export interface AccessLog {
-  begin(req: IncomingMessage, res: ServerResponse): void;
-  /** What the request asks for, as far as it could be read. */
-  setKind(res: ServerResponse, kind: Exclude<Kind, 'unread'>): void;
-  setLogin(res: ServerResponse, login: string | undefined): void;
-  /** A stored manifest, sent without asking a registry: begun and over at once. */
+  /** The caller fills in what it knows of the request, and calls `end` when its response closes. */
+  begin(req: IncomingMessage, res: ServerResponse, startedMs: number): LoggedRequest;
+  /** A cached manifest, sent without asking a registry: it begins and ends at once. */
   recordCached(req: IncomingMessage, res: ServerResponse, startedMs: number, sizeBytes: number): void;
   /** Kinds of clients that got a manifest or a blob, and when last. */
   runtimes(): readonly RuntimeActivity[];
@@ -20,9 +19,13 @@ export interface AccessLog {
 
 type Kind = Route['kind'] | 'push' | 'unread';
 
-interface RequestFacts {
+/** A request that is being answered. */
+export interface LoggedRequest {
+  /** As far as it could be parsed. */
   kind: Kind;
   login: string | undefined;
+  /** Counts it and writes its line. */
+  end(): void;
 }
 
 const PATH_MAX_CHARACTERS = 300;
@@ -31,29 +34,24 @@ const KINDS: readonly Kind[] = ['ping', 'manifest', 'blob', 'tags', 'referrers',
 /** From an answer out of memory to a large layer on a slow line, in seconds. */
 const DURATION_BUCKETS = [0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
 
-/** The part of a target that the log shows: its path, cut. */
+/** The part of a target that the log shows: its path, truncated. */
 export function loggedPath(target: string): string {
   return pathOf(target).slice(0, PATH_MAX_CHARACTERS);
 }
 
-export function createAccessLog(log: Log, metrics: Metrics): AccessLog {
-  const factsOf = new WeakMap<ServerResponse, RequestFacts>();
+function registerRequestMetrics(metrics: Metrics) {
   const requests = metrics.counter(
     'metahub_requests_total',
-    'Requests answered, by what they asked for.',
+    'Requests answered, by what was requested.',
     ['kind', 'method', 'status'],
     KINDS.map((kind) => [kind, 'GET', '200']),
   );
   const sent = metrics
     .counter('metahub_sent_bytes_total', 'Bytes sent to clients, headers included.')
     .child();
-  const cached = {
-    GET: { 200: requests.child('manifest', 'GET', '200'), 304: requests.child('manifest', 'GET', '304') },
-    HEAD: { 200: requests.child('manifest', 'HEAD', '200'), 304: requests.child('manifest', 'HEAD', '304') },
-    total: metrics
-      .counter('metahub_response_cache_hits_total', 'Manifests sent again from memory without asking.')
-      .child(),
-  };
+  const total = metrics
+    .counter('metahub_response_cache_hits_total', 'Manifests sent from memory without asking a registry.')
+    .child();
   const durations = metrics.histogram(
     'metahub_request_duration_seconds',
     'Time from a request to the end of its answer, slow readers included.',
@@ -61,77 +59,138 @@ export function createAccessLog(log: Log, metrics: Metrics): AccessLog {
     ['kind'],
     KINDS.map((kind) => [kind]),
   );
-  const manifestDurations = durations.child('manifest');
-  const runtimeOf = createRuntimeReader();
-  const lastSuccess = new Map<string, number>();
-  metrics.gauge(
-    'metahub_runtime_last_success_timestamp_seconds',
-    'When a client of this kind last got a manifest or blob, in Unix time; 0: never.',
-    () => runtimeOf.kinds.map((kind) => [[kind], lastSuccess.get(kind) ?? 0] as const),
-    ['runtime'],
-  );
-
-  const recordSuccess = (req: IncomingMessage) => {
-    lastSuccess.set(runtimeOf(req.headers['user-agent']), Math.floor(Date.now() / 1000));
+  // Those of the shortest way are looked up once.
+  const cached = {
+    GET: { 200: requests.child('manifest', 'GET', '200'), 304: requests.child('manifest', 'GET', '304') },
+    HEAD: { 200: requests.child('manifest', 'HEAD', '200'), 304: requests.child('manifest', 'HEAD', '304') },
+    total,
+    duration: durations.child('manifest'),
   };
-  const write = (
+  return { requests, sent, durations, cached };
+}
+
+/** What a request came to, and from whose address. */
+interface Transfer {
+  readonly client: string | undefined;
+  readonly bytes: number;
+  readonly ms: number;
+}
+
+class OpenRequest implements LoggedRequest {
+  kind: Kind = 'unread';
+  login: string | undefined = undefined;
+  readonly #log: RequestLog;
+  readonly #req: IncomingMessage;
+  readonly #res: ServerResponse;
+  readonly #startedMs: number;
+  readonly #sentBefore: number;
+  readonly #socket: Socket;
+  // Read at once: a closed socket has none, and a destroyed request has no socket.
+  readonly #client: string | undefined;
+
+  constructor(log: RequestLog, req: IncomingMessage, res: ServerResponse, startedMs: number) {
+    const { socket } = req;
+    this.#log = log;
+    this.#req = req;
+    this.#res = res;
+    this.#startedMs = startedMs;
+    this.#socket = socket;
+    this.#sentBefore = socket.bytesWritten;
+    this.#client = socket.remoteAddress;
+  }
+
+  end(): void {
+    this.#log.recordEnd(this.#req, this.#res, this, {
+      client: this.#client,
+      bytes: this.#socket.bytesWritten - this.#sentBefore,
+      ms: performance.now() - this.#startedMs,
+    });
+  }
+}
+
+class RequestLog implements AccessLog {
+  readonly #log: Log;
+  readonly #metrics: ReturnType<typeof registerRequestMetrics>;
+  readonly #runtimeOf = createRuntimeReader();
+  /** In Unix time, by kind of client. */
+  readonly #lastSuccess = new Map<string, number>();
+
+  constructor(log: Log, metrics: Metrics) {
+    this.#log = log;
+    this.#metrics = registerRequestMetrics(metrics);
+    metrics.gauge(
+      'metahub_runtime_last_success_timestamp_seconds',
+      'When a client of this kind last got a manifest or blob, in Unix time; 0: never.',
+      () => this.#runtimeOf.kinds.map((kind) => [[kind], this.#lastSuccess.get(kind) ?? 0] as const),
+      ['runtime'],
+    );
+  }
+
+  runtimes(): readonly RuntimeActivity[] {
+    return [...this.#lastSuccess].map(([runtime, seconds]) => ({
+      runtime,
+      lastSuccess: new Date(seconds * 1000),
+    }));
+  }
+
+  begin(req: IncomingMessage, res: ServerResponse, startedMs: number): LoggedRequest {
+    return new OpenRequest(this, req, res, startedMs);
+  }
+
+  recordCached(req: IncomingMessage, res: ServerResponse, startedMs: number, sizeBytes: number): void {
+    const { cached, sent } = this.#metrics;
+    const method = req.method === 'HEAD' ? 'HEAD' : 'GET';
+    const status = res.statusCode === 304 ? 304 : 200;
+    const bytes = status === 200 && method === 'GET' ? sizeBytes : 0;
+    const ms = performance.now() - startedMs;
+    cached[method][status].add();
+    cached.total.add();
+    sent.add(bytes);
+    cached.duration.observe(ms / 1000);
+    this.#recordSuccess(req);
+    this.#write(req, undefined, { client: req.socket.remoteAddress, status: String(status), bytes, ms });
+  }
+
+  recordEnd(
     req: IncomingMessage,
-    { login }: Pick<RequestFacts, 'login'>,
-    outcome: { readonly status: string; readonly bytes: number; readonly ms: number },
-  ) => {
-    log('debug', 'request', 'request', {
+    res: ServerResponse,
+    { kind, login }: LoggedRequest,
+    { client, bytes, ms }: Transfer,
+  ): void {
+    const { requests, sent, durations } = this.#metrics;
+    const method = METHODS.has(req.method ?? '') ? (req.method ?? '') : 'other';
+    const isComplete = res.writableFinished;
+    const status = isComplete ? String(res.statusCode) : 'broken';
+    requests.child(kind, method, status).add();
+    sent.add(bytes);
+    durations.child(kind).observe(ms / 1000);
+    const isContent = kind === 'manifest' || kind === 'blob';
+    if (isContent && isComplete && res.statusCode < 400) this.#recordSuccess(req);
+    this.#write(req, login, { client, status, bytes, ms });
+  }
+
+  #recordSuccess(req: IncomingMessage): void {
+    const runtime = this.#runtimeOf(req.headers['user-agent']);
+    this.#lastSuccess.set(runtime, Math.floor(Date.now() / 1000));
+  }
+
+  #write(
+    req: IncomingMessage,
+    login: string | undefined,
+    { client, status, bytes, ms }: Transfer & { readonly status: string },
+  ): void {
+    this.#log('debug', 'request', 'request', {
       method: req.method,
       path: loggedPath(req.url ?? ''),
-      status: outcome.status,
-      bytes: outcome.bytes,
-      ms: Math.round(outcome.ms),
-      client: req.socket.remoteAddress,
+      status,
+      bytes,
+      ms: Math.round(ms),
+      client,
       login,
     });
-  };
+  }
+}
 
-  return {
-    runtimes: () =>
-      [...lastSuccess].map(([runtime, seconds]) => ({ runtime, lastSuccess: new Date(seconds * 1000) })),
-    begin: (req, res) => {
-      const startedMs = performance.now();
-      const { socket } = req;
-      const sentBefore = socket.bytesWritten;
-      const facts: RequestFacts = { kind: 'unread', login: undefined };
-      factsOf.set(res, facts);
-      res.once('close', () => {
-        const method = METHODS.has(req.method ?? '') ? (req.method ?? '') : 'other';
-        const isComplete = res.writableFinished;
-        const status = isComplete ? String(res.statusCode) : 'broken';
-        const bytes = socket.bytesWritten - sentBefore;
-        const ms = performance.now() - startedMs;
-        requests.child(facts.kind, method, status).add();
-        sent.add(bytes);
-        durations.child(facts.kind).observe(ms / 1000);
-        const isContent = facts.kind === 'manifest' || facts.kind === 'blob';
-        if (isContent && isComplete && res.statusCode < 400) recordSuccess(req);
-        write(req, facts, { status, bytes, ms });
-      });
-    },
-    setKind: (res, kind) => {
-      const facts = factsOf.get(res);
-      if (facts) facts.kind = kind;
-    },
-    setLogin: (res, login) => {
-      const facts = factsOf.get(res);
-      if (facts) facts.login = login;
-    },
-    recordCached: (req, res, startedMs, sizeBytes) => {
-      const method = req.method === 'HEAD' ? 'HEAD' : 'GET';
-      const status = res.statusCode === 304 ? 304 : 200;
-      const bytes = status === 200 && method === 'GET' ? sizeBytes : 0;
-      const ms = performance.now() - startedMs;
-      cached[method][status].add();
-      cached.total.add();
-      sent.add(bytes);
-      manifestDurations.observe(ms / 1000);
-      recordSuccess(req);
-      write(req, { login: undefined }, { status: String(status), bytes, ms });
-    },
-  };
+export function createAccessLog(log: Log, metrics: Metrics): AccessLog {
+  return new RequestLog(log, metrics);
 }

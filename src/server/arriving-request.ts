@@ -1,12 +1,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Share } from '../lib/fair-budget.ts';
 import { abortWhenGone } from '../lib/http.ts';
 import type { Repository } from '../oci/reference.ts';
-import type { RequestContext } from '../oci/registry.ts';
-import { RegistryError } from '../oci/registry-error.ts';
-import { isLoop, LOOP_STATUS, readVia } from '../oci/via.ts';
-import { isCrossSite } from './request-validation.ts';
+import type { Admission, Admitted, RequestContext } from '../oci/registry.ts';
+import type { LoggedRequest } from './access-log.ts';
+import type { BlobRoute, ManifestRoute } from './routes.ts';
 
-/** A request as admission sees it. */
+/** A request, for the admission controller. */
 export class ArrivingRequest implements RequestContext {
   readonly headers: IncomingMessage['headers'];
   readonly repository: Repository | undefined;
@@ -27,51 +27,32 @@ export class ArrivingRequest implements RequestContext {
     this.#res = res;
   }
 
-  /** Asks the system, once a connection: only for whoever wants to know. */
+  /** A getter, because it costs a system call per connection. */
   get remoteAddress(): string {
     return this.#socket.remoteAddress ?? '';
   }
 
-  /** Made only for the few requests whose admission takes time. */
+  /** A getter, because only few requests need it: those whose admission takes time. */
   get signal(): AbortSignal {
     return abortWhenGone(this.#res);
   }
 }
 
-export function refuseCrossSite(req: IncomingMessage): void {
-  if (!isCrossSite(req)) return;
-  throw new RegistryError('DENIED', 'a web page of another site may not ask this mirror');
+/** The share of memory and of concurrent requests: the client is a login or an address, the source is a registry. */
+export function shareOf(
+  { socket }: IncomingMessage,
+  { login }: Admitted,
+  repository: Repository | undefined,
+): Share {
+  return { client: login ?? socket.remoteAddress ?? '', source: repository?.host ?? '' };
 }
 
-export function unknownName({ headers }: IncomingMessage): RegistryError {
-  return new RegistryError(
-    'DENIED',
-    `this mirror does not answer to the Host ${headers.host}: add it with --name`,
-  );
-}
+export type Admitting = Admission | Promise<Admission>;
 
-/** The hops that the request came through. @throws {RegistryError} 400 for a malformed Via, 508 for a loop. */
-export function checkedVia({ headers }: IncomingMessage, pseudonym: string): string | undefined {
-  if (headers.via === undefined) return undefined;
-  const via = readVia(headers.via);
-  if (via === undefined) {
-    throw new RegistryError('UNSUPPORTED', 'the Via header is malformed', { status: 400 });
-  }
-  if (isLoop(via, pseudonym)) {
-    throw new RegistryError('UNAVAILABLE', 'this request has come through this mirror before', {
-      status: LOOP_STATUS,
-    });
-  }
-  return via;
-}
-
-/**
- * Says that the answer is scoped by `ns`, so that a client knows a proxy that heeds it from one that does not.
- * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md#registry-proxying
- */
-export function announceNamespace(
-  res: ServerResponse,
-  { namespace }: { readonly namespace?: string | undefined },
-): void {
-  if (namespace !== undefined) res.setHeader('OCI-Namespace', namespace);
+/** A request whose target was parsed, and whose admission was begun, on the way to a stored answer that was not there. */
+export interface HeadStart {
+  readonly route: ManifestRoute | BlobRoute;
+  readonly admitting: Admitting;
+  /** Of a request that is in the log already. */
+  readonly logged?: LoggedRequest;
 }

@@ -1,6 +1,7 @@
+import type { IncomingMessage } from 'node:http';
 import type { HeaderList } from '../lib/http.ts';
 import { type ByteRange, parseRange, type RangeRequest } from '../oci/range.ts';
-import type { BlobContent, BlobInfo } from '../oci/registry.ts';
+import type { BlobContent, BlobInfo, BlobOptions } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import { etagOf, isKnownToClient, rangeCounts } from './request-validation.ts';
 import {
@@ -28,12 +29,12 @@ function lengthHeaders(sizeBytes: number | undefined, range: ByteRange | undefin
   return sizeBytes === undefined ? [] : ['Content-Length', String(sizeBytes)];
 }
 
-/** For how long the bytes have been held here. @see https://www.rfc-editor.org/rfc/rfc9111#section-4.2.3 */
+/** For how long the bytes have been stored here. @see https://www.rfc-editor.org/rfc/rfc9111#section-4.2.3 */
 function ageOf({ ageMs }: BlobInfo): HeaderList {
   return ageMs === undefined ? [] : ['Age', String(Math.floor(ageMs / 1000))];
 }
 
-function blobHeaders(info: BlobInfo, isPrivate: boolean, range?: ByteRange): string[] {
+export function blobHeaders(info: BlobInfo, isPrivate: boolean, range?: ByteRange): string[] {
   return [
     ...COMMON_HEADERS,
     ...identityHeaders(info, isPrivate),
@@ -44,13 +45,25 @@ function blobHeaders(info: BlobInfo, isPrivate: boolean, range?: ByteRange): str
   ];
 }
 
-/** The range that a GET asks for. @see https://www.rfc-editor.org/rfc/rfc9110#section-14.2 HEAD has none. */
-function rangeAsked({ req }: HttpExchange, { digest }: BlobRoute): RangeRequest | undefined {
-  const { range, 'if-range': ifRange } = req.headers;
+/** The range that a GET requests. @see https://www.rfc-editor.org/rfc/rfc9110#section-14.2 HEAD has none. */
+export function rangeAsked({ headers }: IncomingMessage, { digest }: BlobRoute): RangeRequest | undefined {
+  const { range, 'if-range': ifRange } = headers;
   if (range === undefined || !rangeCounts(typeof ifRange === 'string' ? ifRange : undefined, digest)) {
     return undefined;
   }
   return parseRange(range);
+}
+
+/** What a GET asks for. The signal stays unread: it is made when somebody first reads it. */
+function blobOptions(exchange: HttpExchange, route: BlobRoute): BlobOptions {
+  const { options } = exchange;
+  const { access, via, client, revalidate } = options;
+  return {
+    ...{ access, via, client, revalidate, range: rangeAsked(exchange.req, route) },
+    get signal() {
+      return options.signal;
+    },
+  };
 }
 
 async function sendContent({ res, isPrivate }: HttpExchange, content: BlobContent): Promise<void> {
@@ -58,7 +71,7 @@ async function sendContent({ res, isPrivate }: HttpExchange, content: BlobConten
     content.cancel();
     return;
   }
-  // More or fewer bytes than announced become an error instead of an answer that looks whole.
+  // More or fewer bytes than announced cause an error, not an answer that looks complete.
   res.strictContentLength = true;
   try {
     res.writeHead(content.range === undefined ? 200 : 206, blobHeaders(content, isPrivate, content.range));
@@ -70,7 +83,7 @@ async function sendContent({ res, isPrivate }: HttpExchange, content: BlobConten
   res.end();
 }
 
-/** A 416 says how long the blob is, if that can be found out. */
+/** Adds the blob's size to a 416, if it can be found out. */
 async function withSize(exchange: HttpExchange, route: BlobRoute, error: unknown): Promise<unknown> {
   const isBare =
     error instanceof RegistryError && error.code === 'RANGE_INVALID' && !error.headers['content-range'];
@@ -84,8 +97,8 @@ async function withSize(exchange: HttpExchange, route: BlobRoute, error: unknown
 }
 
 /**
- * Answers for a blob. GET opens it, HEAD asks only for its size; both say the same of it. Rejects when the body cannot be
- * completed; the answer must then be broken off, never ended.
+ * Answers a blob request. GET opens the blob, HEAD asks only for its size; both send the same headers. Rejects when the
+ * body cannot be completed; the caller must then break off the answer, never end it.
  */
 export async function answerBlob(exchange: HttpExchange, route: BlobRoute): Promise<void> {
   const { req, res, registry, options, isPrivate } = exchange;
@@ -98,7 +111,7 @@ export async function answerBlob(exchange: HttpExchange, route: BlobRoute): Prom
     return;
   }
   const blob = await registry
-    .blob(route.repository, route.digest, { ...options, range: rangeAsked(exchange, route) })
+    .blob(route.repository, route.digest, blobOptions(exchange, route))
     .catch(async (error: unknown) => {
       throw await withSize(exchange, route, error);
     });

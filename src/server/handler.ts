@@ -1,38 +1,35 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
-import type { ByteBudget } from '../lib/byte-budget.ts';
+import { FairBudget, type Share } from '../lib/fair-budget.ts';
 import { abortWhenGone, type RequestHandler } from '../lib/http.ts';
 import type { Log } from '../lib/log.ts';
-
+import { PacedStarts } from '../lib/queue.ts';
 import type { PushForwarder } from '../oci/push.ts';
-
 import type { Repository } from '../oci/reference.ts';
-import type { Admission, AdmissionController, Admitted } from '../oci/registry.ts';
-import type { AccessLog } from './access-log.ts';
-import {
-  ArrivingRequest,
-  announceNamespace,
-  checkedVia,
-  refuseCrossSite,
-  unknownName,
-} from './arriving-request.ts';
+import type { AdmissionController, Admitted } from '../oci/registry.ts';
+import type { AccessLog, LoggedRequest } from './access-log.ts';
+import { type Admitting, ArrivingRequest, type HeadStart, shareOf } from './arriving-request.ts';
 import { answerBlob } from './blobs.ts';
 import type { Limits, PipelineQueue } from './connections.ts';
-import { answerReferrers, answerTags } from './lists.ts';
-import { ageHeader, fetchManifest, sendManifest } from './manifests.ts';
+import { answerReferrers, answerTags, type FilterReferrers } from './lists.ts';
+import { ageHeader, fetchManifest, noteFailure, noteSent, sendManifest } from './manifests.ts';
 import type { Metrics } from './metrics.ts';
 import type { Pages } from './pages.ts';
+import { servePush } from './push-requests.ts';
 import {
   checkRead,
   checkSyntax,
-  checkWrite,
   createAcceptReader,
+  hostNotAllowed,
   isPlain,
   isRead,
   pathOf,
+  readRequestVia,
+  refuseCrossSite,
   wantsRevalidation,
 } from './request-validation.ts';
 import {
+  announceNamespace,
   cacheControl,
   createErrorHandler,
   type HttpExchange,
@@ -41,8 +38,8 @@ import {
   sendDocument,
 } from './response.ts';
 import type { ResponseCache } from './response-cache.ts';
-import { type HostRules, type ManifestRoute, parseRoute, type Route } from './routes.ts';
-import { isPush, parseWriteRoute } from './write-routes.ts';
+import { type HostRules, isPush, type ManifestRoute, parseRoute, type Route } from './routes.ts';
+import { SmallBlobs } from './small-blobs.ts';
 
 export interface RequestHandlerOptions {
   readonly gate: AdmissionController;
@@ -50,9 +47,10 @@ export interface RequestHandlerOptions {
   /** What this mirror calls itself in `Via`. */
   readonly pseudonym: string;
   readonly hosts: HostRules;
-  /** Exact paths that are answered by others. */
+  /** Paths that are answered by others; one that ends in `/` stands for all below it. */
   readonly handlers: ReadonlyMap<string, RequestHandler>;
   readonly pages: Pages;
+  readonly filterReferrers: FilterReferrers;
   /** Passes writes on; undefined: this mirror is read-only. */
   readonly push: PushForwarder | undefined;
   readonly accessLog: AccessLog;
@@ -61,7 +59,7 @@ export interface RequestHandlerOptions {
   readonly pipeline: PipelineQueue;
   readonly metrics: Metrics;
   /** Memory for large documents that are being sent. */
-  readonly answerMemory: ByteBudget;
+  readonly answerMemory: FairBudget;
   /** May the API be asked under this Host header? */
   readonly isOwnName: (host: string | undefined) => boolean;
   /** Does every request have to show a login? */
@@ -71,13 +69,7 @@ export interface RequestHandlerOptions {
 }
 
 type ApiRoute = Exclude<Route, { kind: 'page' }>;
-type Admitting = Admission | Promise<Admission>;
-
-/** A request whose target was parsed, and whose admission was begun, on the way to a stored answer that was not there. */
-interface HeadStart {
-  readonly route: ManifestRoute;
-  readonly admitting: Admitting;
-}
+type ContentRoute = Exclude<ApiRoute, { kind: 'ping' }>;
 
 /** Answers requests: whatever happens, each gets an answer or its connection is cut. */
 class MirrorRequestHandler {
@@ -85,99 +77,119 @@ class MirrorRequestHandler {
   readonly #acceptsIndex = createAcceptReader();
   readonly #accessLog: AccessLog;
   readonly #handleError: ReturnType<typeof createErrorHandler>;
-  #inFlight = 0;
+  /** Those of the handlers that stand for all paths below their own. */
+  readonly #folders: readonly string[];
+  readonly #inFlight: FairBudget;
+  readonly #starts = new PacedStarts();
+  readonly #smallBlobs: SmallBlobs;
 
   constructor(options: RequestHandlerOptions) {
     const { log, metrics } = options;
     this.#options = options;
+    this.#folders = [...options.handlers.keys()].filter((path) => path.endsWith('/'));
     this.#accessLog = options.accessLog;
+    this.#inFlight = new FairBudget(options.limits.inFlight);
     this.#handleError = createErrorHandler(log, metrics);
-    metrics.gauge('metahub_requests_in_flight', 'Requests being answered.', () => this.#inFlight);
+    this.#smallBlobs = new SmallBlobs({
+      ...options,
+      ...{ starts: this.#starts, inFlight: this.#inFlight, targetBytes: options.limits.targetBytes },
+      onError: this.#handleError,
+    });
+    metrics.gauge('metahub_requests_in_flight', 'Requests being answered.', () => this.#inFlight.taken);
   }
 
   handle(req: IncomingMessage, res: ServerResponse): void {
     const startedMs = performance.now();
     if (this.#options.isDraining()) res.shouldKeepAlive = false;
     try {
-      if (!this.#sendCached(req, res, startedMs)) this.#enqueue(req, res);
+      // A response that waits for earlier ones has no connection yet (see PipelineQueue).
+      const isPlainRequest = res.socket !== null && isPlain(req) && this.#options.isOwnName(req.headers.host);
+      if (isPlainRequest && this.#sendCached(req, res, startedMs)) return;
+      const takeOver = (headStart?: HeadStart) => this.#enqueue(req, res, headStart);
+      if (isPlainRequest && this.#smallBlobs.begin(req, res, startedMs, takeOver)) return;
+      takeOver();
     } catch (error) {
       this.#handleError(req, res, error);
     }
   }
 
   #enqueue(req: IncomingMessage, res: ServerResponse, headStart?: HeadStart): void {
-    this.#options.pipeline.enqueue(req, res, () => this.#serve(req, res, headStart));
+    this.#options.pipeline.enqueue(req, res, () => {
+      this.#starts.start(req.socket.remoteAddress ?? '', () => {
+        if (!req.socket.destroyed) void this.#serve(req, res, headStart);
+      });
+    });
   }
 
   /**
-   * Sends a stored manifest again, without parsing the target and without asking a registry. Returns false when the
-   * request has not been dealt with.
+   * Sends a stored manifest again to a plain request, without parsing the target and without asking a registry. Returns
+   * false when the request has not been dealt with.
    */
   #sendCached(req: IncomingMessage, res: ServerResponse, startedMs: number): boolean {
-    const { responseCache, gate, pipeline, isOwnName, answerMemory } = this.#options;
-    // A response that waits for earlier ones has no connection yet (see pipelining.ts).
-    const mayBeCached = res.socket !== null && isPlain(req) && isOwnName(req.headers.host);
+    const { responseCache, gate, pipeline, answerMemory } = this.#options;
     const target = req.url ?? '';
-    const route = mayBeCached ? responseCache.routeOf(target) : undefined;
+    const route = responseCache.routeOf(target);
     if (route === undefined) return false;
     const admitting = gate.admit(new ArrivingRequest(req, res, route.repository));
-    const isAdmitted = !(admitting instanceof Promise) && admitting.kind === 'admitted';
-    const isCacheable = isAdmitted && !this.#isBeforePush(req, admitting, route.repository);
-    const prepared = isCacheable
-      ? responseCache.find(target, admitting.key, this.#acceptsIndex(req.headers.accept))
-      : undefined;
-    if (prepared === undefined) {
+    const admitted = !(admitting instanceof Promise) && admitting.kind === 'admitted' ? admitting : undefined;
+    const prepared =
+      admitted && !this.#isBeforePush(req, admitted, route.repository)
+        ? responseCache.find(target, admitted.key, this.#acceptsIndex(req.headers.accept))
+        : undefined;
+    if (admitted === undefined || prepared === undefined) {
       this.#enqueue(req, res, { route, admitting });
       return true;
     }
     pipeline.track(req, res);
     announceNamespace(res, route);
     const { bytes } = prepared.manifest;
-    holdUntilSent(answerMemory, res, bytes);
+    holdUntilSent(answerMemory, res, bytes, () => shareOf(req, admitted, route.repository));
     sendManifest(req, res, prepared, ageHeader(prepared));
+    noteSent(admitted, route, prepared);
     this.#accessLog.recordCached(req, res, startedMs, bytes.length);
     return true;
   }
 
   async #serve(req: IncomingMessage, res: ServerResponse, headStart: HeadStart | undefined): Promise<void> {
-    const { limits, handlers, hosts, pages, isOwnName } = this.#options;
-    this.#accessLog.begin(req, res);
+    const { limits, hosts, pages, isOwnName } = this.#options;
+    const logged = headStart?.logged ?? this.#beginLog(req, res);
     try {
       checkSyntax(req, limits);
       const target = req.url ?? '';
-      const handler = handlers.get(pathOf(target));
+      const handler = this.#handlerOf(pathOf(target));
       if (handler) return handler(req, res);
       if (this.#options.push !== undefined && isPush(req.method ?? '', pathOf(target))) {
-        return await this.#servePush(req, res, this.#options.push);
+        const countInFlight = (share: Share) => this.#countInFlight(res, share);
+        return await servePush(req, res, {
+          ...this.#options,
+          push: this.#options.push,
+          logged,
+          countInFlight,
+        });
       }
       if (!isRead(req)) await this.#refuseWithoutLogin(req, res);
       checkRead(req);
       const route = headStart?.route ?? parseRoute(target, hosts);
-      this.#accessLog.setKind(res, route.kind);
+      logged.kind = route.kind;
       if (route.kind === 'page') return pages.answer(req, res, route.path);
-      if (!isOwnName(req.headers.host)) throw unknownName(req);
+      if (!isOwnName(req.headers.host)) throw hostNotAllowed(req);
       refuseCrossSite(req);
-      await this.#serveApi(req, res, route, headStart?.admitting);
+      await this.#serveApi(req, res, logged, route, headStart?.admitting);
     } catch (error) {
       this.#handleError(req, res, error);
     }
   }
 
-  async #servePush(req: IncomingMessage, res: ServerResponse, push: PushForwarder): Promise<void> {
-    const { gate, hosts, isOwnName, pseudonym } = this.#options;
-    checkWrite(req);
-    const route = parseWriteRoute(req.method ?? '', req.url ?? '', hosts);
-    this.#accessLog.setKind(res, 'push');
-    if (!isOwnName(req.headers.host)) throw unknownName(req);
-    refuseCrossSite(req);
-    checkedVia(req, pseudonym);
-    const admission = await gate.admit(new ArrivingRequest(req, res, route.repository, 'push'));
-    if (res.destroyed) return;
-    if (admission.kind === 'refused') throw admission.error;
-    this.#accessLog.setLogin(res, admission.login);
-    this.#countInFlight(res);
-    const { access, login = '', mayPull = () => true } = admission;
-    await push.forward(req, res, { route, access, owner: login, mayPull, signal: abortWhenGone(res) });
+  #beginLog(req: IncomingMessage, res: ServerResponse): LoggedRequest {
+    const logged = this.#accessLog.begin(req, res, performance.now());
+    res.once('close', () => logged.end());
+    return logged;
+  }
+
+  #handlerOf(path: string): RequestHandler | undefined {
+    const { handlers } = this.#options;
+    const folder = this.#folders.find((start) => path.startsWith(start)) ?? path;
+    return handlers.get(path) ?? handlers.get(folder);
   }
 
   /** A client that may push asks by HEAD what it need not send. */
@@ -200,6 +212,7 @@ class MirrorRequestHandler {
   async #serveApi(
     req: IncomingMessage,
     res: ServerResponse,
+    logged: LoggedRequest,
     route: ApiRoute,
     begun: Admitting | undefined,
   ): Promise<void> {
@@ -209,63 +222,67 @@ class MirrorRequestHandler {
     // A client that left meanwhile would stay counted below: its response has closed already.
     if (res.destroyed) return;
     if (admission.kind === 'refused') throw admission.error;
-    this.#accessLog.setLogin(res, admission.login);
-    const via = checkedVia(req, pseudonym);
-    this.#countInFlight(res);
-    const { registry, access, key } = admission;
+    logged.login = admission.login;
+    const via = readRequestVia(req, pseudonym);
+    const share = shareOf(req, admission, repository);
+    this.#countInFlight(res, share);
+    const { access } = admission;
+    const isPrivate = hasLogins || access !== undefined;
+    if (route.kind === 'ping') return sendDocument(res, 200, {}, cacheControl(isPrivate, false));
     const acceptsIndex = this.#acceptsIndex(req.headers.accept);
     const exchange: HttpExchange = {
       req,
       res,
-      registry,
+      registry: admission.registry,
       options: {
-        ...{ access, via, acceptsIndex, revalidate: wantsRevalidation(req) },
+        ...{ access, via, acceptsIndex, revalidate: wantsRevalidation(req), client: share.client },
         ...(this.#isBeforePush(req, admission, repository) ? { beforePush: true } : {}),
-        signal: abortWhenGone(res),
+        // What is stored is sent without.
+        get signal() {
+          return abortWhenGone(res);
+        },
       },
-      isPrivate: hasLogins || access !== undefined,
-      hold: (bytes) => holdUntilSent(answerMemory, res, bytes),
+      isPrivate,
+      hold: (bytes) => holdUntilSent(answerMemory, res, bytes, () => share),
     };
-    if (route.kind !== 'ping') announceNamespace(res, route);
-    await this.#answer(exchange, route, key);
+    announceNamespace(res, route);
+    await this.#answer(exchange, route, admission);
   }
 
-  /** @throws {RegistryError} 503 when as many requests as allowed are in flight. */
-  #countInFlight(res: ServerResponse): void {
-    if (this.#inFlight >= this.#options.limits.inFlight) {
-      throw overloaded('this mirror is answering as many requests as it may');
-    }
-    this.#inFlight += 1;
-    res.once('close', () => {
-      this.#inFlight -= 1;
-    });
+  /** @throws {RegistryError} 503 when as many requests as allowed are in flight, or the share's part of them. */
+  #countInFlight(res: ServerResponse, share: Share): void {
+    const release = this.#inFlight.tryTake(1, share);
+    if (release === undefined) throw overloaded('this mirror already answers its maximum number of requests');
+    res.once('close', release);
   }
 
-  #answer(exchange: HttpExchange, route: ApiRoute, admissionKey: string): Promise<void> | void {
+  #answer(exchange: HttpExchange, route: ContentRoute, admission: Admitted): Promise<void> {
     switch (route.kind) {
-      case 'ping':
-        return sendDocument(exchange.res, 200, {}, cacheControl(exchange.isPrivate, false));
       case 'manifest':
-        return this.#answerManifest(exchange, route, admissionKey);
+        return this.#answerManifest(exchange, route, admission);
       case 'blob':
         return answerBlob(exchange, route);
       case 'tags':
         return answerTags(exchange, route);
       case 'referrers':
-        return answerReferrers(exchange, route);
+        return answerReferrers(exchange, route, this.#options.filterReferrers);
     }
   }
 
-  async #answerManifest(exchange: HttpExchange, route: ManifestRoute, admissionKey: string): Promise<void> {
+  async #answerManifest(exchange: HttpExchange, route: ManifestRoute, admission: Admitted): Promise<void> {
     const { req, res, options, hold } = exchange;
     const { acceptsIndex = true } = options;
     const target = req.url ?? '';
     const { responseCache } = this.#options;
-    const store = responseCache.beginStore({ target, route, admissionKey, acceptsIndex });
-    const prepared = await fetchManifest(exchange, route);
+    const store = responseCache.beginStore({ target, route, admissionKey: admission.key, acceptsIndex });
+    const prepared = await fetchManifest(exchange, route).catch((error: unknown) => {
+      noteFailure(admission, route, error);
+      throw error;
+    });
     store(prepared);
     hold(prepared.manifest.bytes);
     sendManifest(req, res, prepared, prepared.manifest.ageMs === undefined ? [] : ageHeader(prepared));
+    noteSent(admission, route, prepared);
   }
 }
 

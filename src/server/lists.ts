@@ -1,8 +1,7 @@
 import type { HeaderList } from '../lib/http.ts';
-import { parseManifestObject } from '../oci/manifest.ts';
 import { MEDIA_TYPE } from '../oci/media-type.ts';
-import type { TagPage } from '../oci/registry.ts';
-import { RegistryError } from '../oci/registry-error.ts';
+import type { Repository } from '../oci/reference.ts';
+import type { Manifest, RequestOptions, TagPage } from '../oci/registry.ts';
 import {
   cacheControl,
   forwardableHeaders,
@@ -22,7 +21,7 @@ function nextPage({ written, namespace, limit }: TagsRoute, { next }: TagPage): 
   return ['Link', `</v2/${written}/tags/list?${query.join('&')}>; rel="next"`];
 }
 
-/** A client that names no number gets its tags in pages, too: it cannot make us hold all of them. */
+/** A client that names no number gets its tags in pages too: it cannot make this process hold all of them. */
 const PAGE_MAX = 10_000;
 
 /** @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#listing-tags */
@@ -46,35 +45,23 @@ export async function answerTags(
   sendDocumentBytes(res, 200, headers, bytes);
 }
 
-/** Only the entries of this type, in the document's own bytes when that is all of them; undefined: not a list of entries. */
-function withArtifactType(bytes: Buffer, artifactType: string): Buffer | undefined {
-  const document = objectIn(bytes);
-  const manifests = document?.['manifests'];
-  if (!Array.isArray(manifests)) return undefined;
-  const kept = manifests.filter(
-    (entry: { artifactType?: unknown } | null) => entry?.artifactType === artifactType,
-  );
-  if (kept.length === manifests.length) return bytes;
-  return Buffer.from(JSON.stringify({ ...document, manifests: kept }));
-}
-
-/** MetaHub passes on what it cannot read, and does not call it filtered. */
-function objectIn(bytes: Buffer): Readonly<Record<string, unknown>> | undefined {
-  try {
-    return parseManifestObject(bytes);
-  } catch (error) {
-    if (error instanceof RegistryError) return undefined;
-    throw error;
-  }
-}
+/** A list of referrers with only those of this type; undefined when the document is no such list. */
+export type FilterReferrers = (
+  list: Manifest,
+  artifactType: string,
+  repository: Repository,
+  options: RequestOptions,
+) => Promise<Buffer | undefined>;
 
 /** @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#listing-referrers */
 export async function answerReferrers(
   { res, registry, options, isPrivate, hold }: HttpExchange,
   { repository, digest, artifactType }: ReferrersRoute,
+  filter: FilterReferrers,
 ): Promise<void> {
   const manifest = await registry.referrers(repository, digest, { ...options, artifactType });
-  const filtered = artifactType === undefined ? undefined : withArtifactType(manifest.bytes, artifactType);
+  const filtered =
+    artifactType === undefined ? undefined : await filter(manifest, artifactType, repository, options);
   const headers = [
     ...['Content-Type', MEDIA_TYPE.ociIndex],
     ...cacheControl(isPrivate, false),

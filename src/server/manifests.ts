@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { HeaderList } from '../lib/http.ts';
 import { algorithmOf, digestOf } from '../oci/digest.ts';
 import { formatReference } from '../oci/reference.ts';
-import type { Manifest } from '../oci/registry.ts';
+import type { Admitted, Manifest } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import { etagOf, isKnownToClient } from './request-validation.ts';
 import {
@@ -12,23 +12,24 @@ import {
   type HttpExchange,
   isHeaderValue,
   sendEmpty,
+  toRegistryError,
 } from './response.ts';
 import type { ManifestRoute } from './routes.ts';
 
-/** A manifest with its response headers built: sent any number of times without another look at it. */
+/** A manifest with its response headers built: it can be sent any number of times without further work. */
 export interface PreparedManifest {
   readonly manifest: Manifest;
   readonly headers: HeaderList;
   readonly headersOf304: HeaderList;
-  /** When the registry gave it, in monotonic milliseconds. */
+  /** When the registry delivered it, in monotonic milliseconds. */
   readonly storedMs: number;
 }
 
 const OCTETS = 'application/octet-stream';
 
 /**
- * Builds the response headers of a manifest. `Docker-Content-Digest` is computed from the very bytes that will be sent.
- * @throws {RegistryError} UNAVAILABLE when the bytes are not those of the digest they came with or were asked for by.
+ * Builds the response headers of a manifest. `Docker-Content-Digest` is computed from the bytes that will be sent.
+ * @throws {RegistryError} UNAVAILABLE when the bytes do not have the digest that they came with or were requested by.
  */
 function prepareManifest(
   { repository, reference }: Pick<ManifestRoute, 'repository' | 'reference'>,
@@ -59,12 +60,12 @@ function prepareManifest(
 
 const NO_HEADERS: HeaderList = [];
 
-/** How long ago the registry gave it, where it is sent again. @see https://www.rfc-editor.org/rfc/rfc9111#section-5.1 */
+/** The age of a manifest that is sent from memory. @see https://www.rfc-editor.org/rfc/rfc9111#section-5.1 */
 export function ageHeader({ storedMs }: PreparedManifest): HeaderList {
   return ['Age', String(Math.floor((performance.now() - storedMs) / 1000))];
 }
 
-/** Sends a prepared manifest, or 304 when the client says that it has it. */
+/** Sends a prepared manifest, or 304 when the client already has it. */
 export function sendManifest(
   req: IncomingMessage,
   res: ServerResponse,
@@ -77,15 +78,36 @@ export function sendManifest(
     return;
   }
   res.writeHead(200, [...prepared.headers, ...age]);
-  // For HEAD, Node leaves the bytes out.
+  // For HEAD, Node leaves out the bytes.
   res.end(prepared.manifest.bytes);
 }
 
-/** Asks for a manifest, for HEAD as for GET: what HEAD announces has been made and kept before it is announced. */
+/** Fetches a manifest, for HEAD as for GET: what HEAD announces has been made and stored before. */
 export async function fetchManifest(
   { registry, options, isPrivate }: HttpExchange,
   route: ManifestRoute,
 ): Promise<PreparedManifest> {
   const manifest = await registry.manifest(route.repository, route.reference, options);
   return prepareManifest(route, manifest, isPrivate);
+}
+
+/** Tells whoever wants to know that a tag was answered. */
+export function noteSent(
+  { noteAnswer }: Admitted,
+  { repository, reference }: ManifestRoute,
+  { manifest }: PreparedManifest,
+): void {
+  if (reference.kind === 'tag')
+    noteAnswer?.(repository, reference.tag, { kind: 'sent', digest: manifest.digest });
+}
+
+/** Tells whoever wants to know that a tag was not answered. */
+export function noteFailure(
+  { noteAnswer }: Admitted,
+  { repository, reference }: ManifestRoute,
+  error: unknown,
+): void {
+  if (reference.kind !== 'tag') return;
+  const { status, message: reason } = toRegistryError(error);
+  noteAnswer?.(repository, reference.tag, { kind: 'failed', status, reason });
 }

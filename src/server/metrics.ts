@@ -4,22 +4,22 @@ import type { Log } from '../lib/log.ts';
 /** Values of a metric's labels, in the order of their names. */
 type LabelValues = readonly string[];
 
-/** A count that only grows. `child` binds label values once, so that counting costs one addition. */
+/** A counter. `child` binds label values once, so that counting costs one addition. */
 interface Counter {
   child(...values: LabelValues): { add(amount?: number): void };
 }
 
-/** How often a measured value fell into each bucket. */
+/** A histogram: how many measured values fell into each bucket. */
 interface Histogram {
   child(...values: LabelValues): { observe(value: number): void };
 }
 
-/** Numbers read when they are asked for: one, or one per list of label values. */
+/** Values that are read when metrics are scraped: one, or one per list of label values. */
 type Reading = number | Iterable<readonly [LabelValues, number]>;
 
 /**
- * What the process counts, in Prometheus' text format. `known` are label values that have a sample before anything
- * happened: a rate over a counter that appears with its first event misses that event.
+ * The metrics of the process, in Prometheus' text format. `known` are label values that have a sample before the first
+ * event: a rate over a counter that appears with its first event misses that event.
  * @see https://prometheus.io/docs/instrumenting/exposition_formats/
  * @see https://prometheus.io/docs/practices/instrumentation/#avoid-missing-metrics
  */
@@ -33,7 +33,7 @@ export interface Metrics {
     known?: readonly LabelValues[],
   ): Histogram;
   gauge(name: string, help: string, read: () => Reading, labels?: readonly string[]): void;
-  /** A count that something else keeps. */
+  /** A counter whose value another part keeps. */
   observedCounter(name: string, help: string, read: () => Reading, labels?: readonly string[]): void;
   text(): string;
   /** Every metric, for the documentation. */
@@ -47,14 +47,14 @@ export interface MetricDescription {
   readonly labels: readonly string[];
 }
 
-/** A sample's name without the family's, its label pairs, its value. */
+/** The suffix of a sample's name, its label pairs, its value. */
 type Sample = readonly [suffix: string, pairs: readonly (readonly [string, string])[], value: number];
 
 interface Family extends MetricDescription {
   readonly samples: () => Iterable<Sample>;
 }
 
-/** Label values come from clients in part (a registry's name): this many of one metric, and the rest share one. */
+/** Label values come partly from clients (a registry's name): at most this many per metric; the rest share one. */
 const CHILDREN_MAX = 1000;
 const SEPARATOR = '\u0000';
 
@@ -102,7 +102,7 @@ class Children<State> {
 }
 
 interface Distribution {
-  /** How many values fell into each bucket and none before it; the last is beyond all bounds. */
+  /** How many values fell into each bucket and none before it; the last bucket has no upper bound. */
   readonly counts: number[];
   sum: number;
 }
@@ -193,7 +193,7 @@ export function createMetrics(): Metrics {
 
 const INTERVAL_MS = 250;
 
-/** A blocked event loop answers nobody; from this long on it is worth a line. */
+/** A blocked event loop answers no client: from this long on it is logged. */
 const BLOCKED_MS = 1000;
 
 export interface EventLoopMonitor {
@@ -201,11 +201,14 @@ export interface EventLoopMonitor {
   stop(): void;
 }
 
-/** Notices, afterwards, that the event loop stood still: what watches from outside is systemd (see notify.ts). */
+/**
+ * Notices afterwards that the event loop was blocked; systemd's watchdog observes it from outside (see
+ * cli/serve/systemd.ts).
+ */
 export function createEventLoopMonitor(log: Log, metrics: Metrics): EventLoopMonitor {
   const blocked = metrics.counter(
     'metahub_event_loop_blocked_seconds_total',
-    'Time during which the event loop stood still for a second or more.',
+    'Time during which the event loop was blocked for a second or more.',
   );
   let timer: NodeJS.Timeout | undefined;
   return {
@@ -217,7 +220,7 @@ export function createEventLoopMonitor(log: Log, metrics: Metrics): EventLoopMon
         dueMs = nowMs + INTERVAL_MS;
         if (lateMs < BLOCKED_MS) return;
         blocked.child().add(lateMs / 1000);
-        log('warning', 'event-loop-blocked', 'the event loop stood still', { ms: Math.round(lateMs) });
+        log('warning', 'event-loop-blocked', 'the event loop was blocked', { ms: Math.round(lateMs) });
       }, INTERVAL_MS).unref();
     },
     stop: () => {

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { jsonText } from '../lib/text.ts';
+import { jsonText, printable } from '../lib/text.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import type { Metrics } from './metrics.ts';
 import { isOwnHost } from './request-validation.ts';
@@ -7,9 +7,9 @@ import { sendDocumentBytes } from './response.ts';
 import type { PageFacts, RuntimeActivity, StatusFacts } from './status-facts.ts';
 import { pullFilterIn, renderStatusPage, STATUS_SCRIPT_HASH } from './status-page.ts';
 
-/** What this server tells of itself: `/`, `/status.json`, `/healthz`, `/readyz`, `/metrics`, `/api/v1/gaps`. */
+/** Pages and documents about this server: `/`, `/status.json`, `/healthz`, `/readyz`, `/metrics`, `/api/v1/gaps`. */
 export interface Pages {
-  /** @throws {RegistryError} UNSUPPORTED with 404 for any other path, 403 for a Host that is not ours. */
+  /** @throws {RegistryError} UNSUPPORTED with 404 for any other path, 403 for a Host that is not this server's */
   answer(req: IncomingMessage, res: ServerResponse, path: string): void;
 }
 
@@ -18,15 +18,17 @@ export interface PagesOptions {
   /** Which kinds of clients pulled, and when last. */
   readonly runtimes: () => readonly RuntimeActivity[];
   readonly metrics: Metrics;
-  /** Pulls that another build would have served better; undefined: nobody is told without a login. */
+  /** Pulls that another build would have served better; undefined: not shown without a login. */
   readonly gaps?: (() => object) | undefined;
-  /** Names that this server is known by, besides its addresses and localhost. */
+  /** Why it serves with less than it should have; undefined: it lacks nothing. */
+  readonly degraded?: (() => string | undefined) | undefined;
+  /** Names of this server, besides its addresses and localhost. */
   readonly names: readonly string[];
   readonly isDraining: () => boolean;
 }
 
 const HTML = 'text/html; charset=utf-8';
-/** Where a mirror lists what it could have served better. */
+/** Lists pulls that another build would have served better. */
 export const GAPS_PATH = '/api/v1/gaps';
 const STOPPING = 'stopping';
 const TEXT = 'text/plain; charset=utf-8';
@@ -47,7 +49,14 @@ const PAGE_HEADERS = [
 
 type Page = readonly [status: number, type: string, body: string];
 
-export function createPages({ status, runtimes, metrics, gaps, names, isDraining }: PagesOptions): Pages {
+export function createPages(options: PagesOptions): Pages {
+  const { status, runtimes, metrics, gaps, names, isDraining } = options;
+  /** A replica that serves stays in rotation, whatever it has to do without. */
+  const readiness = (): Page => {
+    if (isDraining()) return [503, TEXT, `${STOPPING}\n`];
+    const degraded = options.degraded?.();
+    return [200, TEXT, degraded === undefined ? 'ready\n' : `ready\ndegraded: ${printable(degraded)}\n`];
+  };
   const facts = (): PageFacts => ({
     ...status(),
     ...(isDraining() ? { notReady: STOPPING } : {}),
@@ -57,7 +66,7 @@ export function createPages({ status, runtimes, metrics, gaps, names, isDraining
     '/': (query) => [200, HTML, renderStatusPage(facts(), pullFilterIn(query))],
     '/status.json': () => [200, 'application/json', jsonText(facts())],
     '/healthz': () => [200, TEXT, 'ok\n'],
-    '/readyz': () => (isDraining() ? [503, TEXT, `${STOPPING}\n`] : [200, TEXT, 'ready\n']),
+    '/readyz': readiness,
     '/metrics': () => [200, PROMETHEUS, metrics.text()],
     ...(gaps === undefined ? {} : { [GAPS_PATH]: () => [200, 'application/json', jsonText(gaps())] }),
   };

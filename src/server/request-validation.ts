@@ -1,8 +1,9 @@
 import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
+import { isCrossSite, isLoop, readVia } from '../lib/http.ts';
 import type { Digest } from '../oci/digest.ts';
 import { essenceOf, isIndexType } from '../oci/media-type.ts';
-import { RegistryError } from '../oci/registry-error.ts';
+import { LOOP_STATUS, RegistryError } from '../oci/registry-error.ts';
 import type { Limits } from './connections.ts';
 
 /** Clients send few different values, one per version; more than this many at once is an abuse. */
@@ -69,12 +70,14 @@ export function createRuntimeReader(): RuntimeReader {
 const HOST_FIELD = /^(?:\[([0-9a-f:.]+)\]|((?:[\w.~!$&'()*+,;=-]|%[0-9a-f]{2})+))(?::(\d{0,5}))?$/i;
 
 /** The name in a Host header: without port and brackets, lower case; undefined when the value is malformed. */
-export function hostNameIn(host: string | undefined): string | undefined {
+function hostNameIn(host: string | undefined): string | undefined {
   const [, ipv6, name, port] = HOST_FIELD.exec(host ?? '') ?? [];
   if (port !== undefined && Number(port) > 65_535) return undefined;
   if (ipv6 !== undefined) return isIP(ipv6) === 6 ? ipv6.toLowerCase() : undefined;
   return name?.toLowerCase();
 }
+
+const isHostField = memoized((host) => hostNameIn(host) !== undefined);
 
 /**
  * Is this Host header one of this server's names? A web page whose own name was made to point here (DNS rebinding) could
@@ -150,6 +153,18 @@ export function wantsRevalidation({ headers }: IncomingMessage): boolean {
   return /(?:^|,)\s*(?:no-cache|max-age=0)\s*(?:,|$)/i.test(headers['cache-control'] ?? '');
 }
 
+/** Does the request have one Host line and at most one Authorization line? */
+function hasSingleLines({ rawHeaders }: IncomingMessage): boolean {
+  let hosts = 0;
+  let authorizations = 0;
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at] ?? '';
+    if (isHost(name)) hosts += 1;
+    else if (isAuthorization(name)) authorizations += 1;
+  }
+  return hosts === 1 && authorizations <= 1;
+}
+
 /** Needs nothing about this request a closer look? Then a stored answer may be sent without one. */
 export function isPlain(req: IncomingMessage): boolean {
   const { headers } = req;
@@ -163,7 +178,8 @@ export function isPlain(req: IncomingMessage): boolean {
     headers['transfer-encoding'] === undefined &&
     headers['sec-fetch-site'] === undefined &&
     headers.origin === undefined &&
-    countLines(req, isHost) === 1
+    hasSingleLines(req) &&
+    isHostField(headers.host ?? '')
   );
 }
 
@@ -222,9 +238,19 @@ export function checkRead(req: IncomingMessage): void {
 
 /**
  * Refuses what no client that pushes sends.
- * @throws {RegistryError} UNSUPPORTED: 417, or 400 for a request to switch protocols.
+ * @throws {RegistryError} UNSUPPORTED: 417; 501 for a transfer coding; 400 for a request to switch protocols, or a body where
+ * none belongs.
  */
-export function checkWrite({ headers }: IncomingMessage): void {
+export function checkWrite(req: IncomingMessage): void {
+  const { headers, method } = req;
+  const coding = headers['transfer-encoding'];
+  if (coding !== undefined && coding.toLowerCase() !== 'chunked') {
+    throw bad('the transfer coding is not supported', 501);
+  }
+  // Some servers take the body of such a request for the next request.
+  if ((method === 'GET' || method === 'DELETE') && announcesBody(req)) {
+    throw bad('a body is not accepted with this method');
+  }
   if (headers.upgrade !== undefined) throw bad('this server does not switch protocols');
   if (headers.expect !== undefined && headers.expect.toLowerCase() !== '100-continue') {
     throw bad('the expectation cannot be met', 417);
@@ -236,14 +262,33 @@ export function mustClose(req: IncomingMessage, status: number): boolean {
   return announcesBody(req) || status === 405 || status === 414 || status === 417 || status === 505;
 }
 
-/**
- * Was the request made by a web page of another site? Browsers say so; programs send neither header. Such a page cannot
- * read the answer, but it could make this mirror fetch and keep what the page's author chooses.
- * @see https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header
- */
-export function isCrossSite({ headers }: IncomingMessage): boolean {
-  const site = headers['sec-fetch-site'];
-  if (site !== undefined) return site !== 'same-origin' && site !== 'none';
-  const { origin, host } = headers;
-  return origin !== undefined && origin.replace(/^https?:\/\//, '') !== host;
+export function refuseCrossSite(req: IncomingMessage): void {
+  if (!isCrossSite(req)) return;
+  throw new RegistryError('DENIED', 'a web page of another site may not use this mirror');
+}
+
+export function hostNotAllowed({ headers }: IncomingMessage): RegistryError {
+  return new RegistryError(
+    'DENIED',
+    `the Host header ${headers.host} is not allowed: add the name with --name`,
+  );
+}
+
+/** Reads and checks the request's Via. @throws {RegistryError} 400 for a malformed Via, 508 for a loop */
+export function readRequestVia({ headers }: IncomingMessage, pseudonym: string): string | undefined {
+  if (headers.via === undefined) return undefined;
+  const via = readVia(headers.via);
+  if (via === undefined) {
+    throw new RegistryError('UNSUPPORTED', 'the Via header is malformed', { status: 400 });
+  }
+  if (isLoop(via, pseudonym)) {
+    throw new RegistryError(
+      'UNAVAILABLE',
+      'the request has passed through this mirror before: check the proxies and mirrors for a loop',
+      {
+        status: LOOP_STATUS,
+      },
+    );
+  }
+  return via;
 }

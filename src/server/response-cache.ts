@@ -3,16 +3,18 @@ import { isSameRepository, type Repository, type Tag } from '../oci/reference.ts
 import type { PreparedManifest } from './manifests.ts';
 import type { ManifestRoute } from './routes.ts';
 
-/** Answers that may be sent again without asking a registry, and the routes of the targets they were asked for by. */
+/** Answers that may be sent again without asking a registry, and the routes of their targets. */
 export interface ResponseCache {
-  /** The route that this raw target was last parsed to: a request for it needs no parsing. */
+  /** The route of this raw target: a request for it needs no parsing. */
   routeOf(target: string): ManifestRoute | undefined;
   find(target: string, admissionKey: string, acceptsIndex: boolean): PreparedManifest | undefined;
-  /** Call before asking the registry; the returned function keeps its answer, unless `invalidate` was called since. */
+  /**
+   * Call it before asking the registry; the returned function stores the answer, unless `invalidate` was called since.
+   */
   beginStore(request: CacheableRequest): (prepared: PreparedManifest) => void;
-  /** Drops what was kept under an admission key, or everything. */
+  /** Drops the answers of an admission key, or all. */
   invalidate(admissionKey?: string): void;
-  /** Drops what was kept of a tag, under whatever target and admission key. */
+  /** Drops the answers for a tag, under every target and admission key. */
   invalidateTag(repository: Repository, tag: Tag): void;
 }
 
@@ -31,11 +33,11 @@ interface CachedResponse {
   readonly expiresMs: number;
 }
 
-/** Targets whose routes are remembered, in characters: a client can make each as long as a target may be. */
+/** Bound of targets whose routes are cached, in characters: a client can make each as long as a target may be. */
 const TARGETS_MAX_CHARACTERS = 4 * 2 ** 20;
 /** A manifest by digest never changes, but who may see it does: then the registry is asked again. */
 const AGE_MAX_MS = 5 * 60_000;
-/** What an entry costs besides the manifest's bytes and its key: its headers and the map's own. */
+/** What an entry costs besides the manifest's bytes and its key: its headers and the map's entry. */
 const OVERHEAD_BYTES = 2048;
 const ROUTE_OVERHEAD = 256;
 
@@ -87,7 +89,7 @@ export function createResponseCache({ maxBytes, now }: ResponseCacheOptions): Re
     },
     invalidateTag: (repository, tag) => {
       invalidations += 1;
-      // A look at every answer: tags move far less often than they are pulled.
+      // Looks at every answer: tags move far less often than they are pulled.
       for (const [name, { route }] of responses) {
         const { reference } = route;
         const isTag = reference.kind === 'tag' && reference.tag === tag;

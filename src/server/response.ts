@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { ByteBudget } from '../lib/byte-budget.ts';
+import type { FairBudget, Share } from '../lib/fair-budget.ts';
 import { type HeaderList, sendBytes, sendJson } from '../lib/http.ts';
 import type { Log } from '../lib/log.ts';
 import type { Registry, RequestOptions } from '../oci/registry.ts';
@@ -8,7 +8,7 @@ import { loggedPath } from './access-log.ts';
 import type { Metrics } from './metrics.ts';
 import { mustClose } from './request-validation.ts';
 
-/** An admitted request: which registry it sees, how to ask it, and where the answer goes. */
+/** An admitted request: the registry that it sees, the options for it, and the response. */
 export interface HttpExchange {
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
@@ -17,17 +17,17 @@ export interface HttpExchange {
   readonly options: RequestOptions & { readonly signal: AbortSignal };
   /** The answer depends on the client's login: no cache may give it to another client. */
   readonly isPrivate: boolean;
-  /** Counts a document's memory until the answer is sent. @throws {RegistryError} 503 when there is none left. */
+  /** Counts a document's memory until the answer is sent. @throws {RegistryError} 503 when none is left */
   readonly hold: (bytes: Buffer) => void;
 }
 
-/** A digest names its bytes: a copy never goes out of date. @see https://www.rfc-editor.org/rfc/rfc8246 */
+/** A digest names its bytes: a copy never becomes stale. @see https://www.rfc-editor.org/rfc/rfc8246 */
 const IMMUTABLE: HeaderList = ['Cache-Control', 'public, max-age=31536000, immutable'];
 /** A tag or a list may change at any time: a cache must ask again before it uses its copy. */
 const REVALIDATE: HeaderList = ['Cache-Control', 'no-cache'];
-/** A cache between a login and this mirror would give one login's answer to another, or to a wrong password. */
+/** A cache between a client and this mirror would give one login's answer to another, or to a wrong password. */
 const PRIVATE: HeaderList = ['Cache-Control', 'private, no-store', 'Vary', 'Authorization'];
-/** An error holds for its moment only. Caches would keep a 404 or 405 that says nothing. */
+/** An error is valid only now. Caches would keep a 404 or 405 that has no Cache-Control. */
 export const NO_STORE: HeaderList = ['Cache-Control', 'no-store'];
 
 /**
@@ -39,7 +39,7 @@ export function cacheControl(isPrivate: boolean, isByDigest: boolean): HeaderLis
   return isByDigest ? IMMUTABLE : REVALIDATE;
 }
 
-/** On every answer. `nosniff`: what a registry sends is no web page, whatever its bytes look like. */
+/** On every answer. `nosniff`: content of a registry is not a web page, whatever its bytes look like. */
 export const COMMON_HEADERS: HeaderList = [
   'Docker-Distribution-Api-Version',
   'registry/2.0',
@@ -52,12 +52,12 @@ const FORWARDABLE =
   /^(?:warning|allow|retry-after|www-authenticate|content-range|ratelimit-(?:limit|remaining|reset)|docker-ratelimit-source)$/;
 const LINE_BREAKING = /[^\t\x20-\x7e\x80-\xff]/;
 
-/** Could this stand in a header without ending the line or being refused by Node? */
+/** True when this can be a header's value: it neither ends the line nor is refused by Node. */
 export function isHeaderValue(value: string): boolean {
   return !LINE_BREAKING.test(value);
 }
 
-/** The headers that are passed on: known names, and no value that could end a header line. */
+/** The headers to pass on: known names, and no value that could end a header line. */
 export function forwardableHeaders(headers: Readonly<Record<string, string>> | undefined): HeaderList {
   if (headers === undefined) return [];
   return Object.entries(headers)
@@ -83,20 +83,20 @@ export function sendDocumentBytes(
   sendBytes(res, status, [...COMMON_HEADERS, ...headers], bytes);
 }
 
-/** A status that has no body: 304, or a redirect. */
+/** Sends a status without a body: 304, or a redirect. */
 export function sendEmpty(res: ServerResponse, status: number, headers: HeaderList): void {
   res.writeHead(status, [...COMMON_HEADERS, ...headers, ...(status === 304 ? [] : ['Content-Length', '0'])]);
   res.end();
 }
 
-/** Any failure as one with a wire form; of what is not a registry's the client learns only that it happened. */
+/** Any failure as a RegistryError; for an unexpected one the client learns only that something failed. */
 export function toRegistryError(error: unknown): RegistryError {
   if (error instanceof RegistryError) return error;
-  return new RegistryError('UNKNOWN', 'this mirror failed to answer: its log says more', { cause: error });
+  return new RegistryError('UNKNOWN', 'this mirror failed to answer: see its log', { cause: error });
 }
 
 /**
- * Without a challenge a client cannot act on a 401, and must not be sent one: it is a 403 then.
+ * Without a challenge a client cannot react to a 401, and must not get one: it becomes a 403.
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-15.5.2
  */
 function withChallenge(error: RegistryError): RegistryError {
@@ -105,18 +105,18 @@ function withChallenge(error: RegistryError): RegistryError {
   return new RegistryError('DENIED', message, { cause, detail, headers });
 }
 
-/** The spec's error document with the error's status. */
-export function sendError(res: ServerResponse, failure: RegistryError): void {
+/** The error document of the specification, with the error's status. */
+function sendError(res: ServerResponse, failure: RegistryError): void {
   const error = withChallenge(failure);
-  // RFC 9110 wants an Allow with every 405, also with one that an upstream gave without it.
+  // RFC 9110 requires an Allow with every 405, also when upstream sent none.
   const allow = error.status === 405 && error.headers['allow'] === undefined ? ['Allow', 'GET, HEAD'] : [];
   sendDocument(res, error.status, error, [...NO_STORE, ...allow, ...forwardableHeaders(error.headers)]);
 }
 
-/** Answers up to this size are bounded by the number of requests in flight; larger ones share a budget. */
+/** The number of requests in flight bounds answers up to this size; larger ones share a budget. */
 const SMALL_BYTES = 64 * 1024;
 
-/** 503 with the time after which another try makes sense. */
+/** 503 with a time to retry. */
 export function overloaded(message: string): RegistryError {
   return new RegistryError('UNAVAILABLE', message, { status: 503, headers: { 'retry-after': '1' } });
 }
@@ -124,12 +124,18 @@ export function overloaded(message: string): RegistryError {
 /**
  * Counts a document's bytes against the budget until `res` is sent: clients that read slowly, each another large document,
  * must not fill the memory.
- * @throws {RegistryError} UNAVAILABLE with 503 when the budget is used up.
+ * @throws {RegistryError} UNAVAILABLE with 503 when the share of the budget is used up.
  */
-export function holdUntilSent(budget: ByteBudget, res: ServerResponse, bytes: Buffer): void {
+export function holdUntilSent(
+  budget: FairBudget,
+  res: ServerResponse,
+  bytes: Buffer,
+  share: () => Share,
+): void {
   if (bytes.length <= SMALL_BYTES) return;
-  const release = budget.tryHold(bytes);
-  if (release === undefined) throw overloaded('this mirror is sending as many large documents as it may');
+  const release = budget.tryHold(bytes, share());
+  if (release === undefined)
+    throw overloaded('this mirror already sends its maximum number of large documents');
   if (res.destroyed) release();
   else res.once('close', release);
 }
@@ -138,9 +144,10 @@ function reasonOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** Cuts the connection such that no client can take what it has received for whole. */
+/** Cuts the connection so that no client can take what it has received for complete. */
 function breakOff(req: IncomingMessage, res: ServerResponse): void {
-  // A body without length to an HTTP/1.0 client ends with the connection: only a reset tells that it broke. A TLS client
+  // A body without length to an HTTP/1.0 client ends with the connection: only a reset shows that it broke. A TLS
+  // client misses the closing alert instead.
   // misses the closing alert instead.
   const isPlain = !('encrypted' in req.socket);
   if (req.httpVersion === '1.0' && isPlain) req.socket.resetAndDestroy();
@@ -148,8 +155,8 @@ function breakOff(req: IncomingMessage, res: ServerResponse): void {
 }
 
 /**
- * Turns a failure into an HTTP answer: the spec's error document, or a cut connection when the answer has begun already.
- * A fault of the mirror or of an upstream is a warning in the log; a client's fault is not.
+ * Turns a failure into an HTTP answer: the error document of the specification, or a cut connection when the answer has
+ * begun. A fault of the mirror or of an upstream is a warning in the log; a client's fault is not.
  */
 export function createErrorHandler(
   log: Log,
@@ -157,7 +164,7 @@ export function createErrorHandler(
 ): (req: IncomingMessage, res: ServerResponse, failure: unknown) => void {
   const failures = metrics.counter(
     'metahub_failures_total',
-    'Requests answered with an error, by its code; "broken": cut in the middle of the answer.',
+    'Requests answered with an error, by its code; "broken": the answer broke off.',
     ['code'],
     [...ERROR_CODES, 'broken'].map((code) => [code]),
   );
@@ -189,4 +196,16 @@ export function createErrorHandler(
     if (mustClose(req, error.status)) res.shouldKeepAlive = false;
     sendError(res, error);
   };
+}
+
+/**
+ * Confirms that the answer is scoped by `ns`, so that a client can tell a proxy that supports it from one that ignores
+ * it.
+ * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md#registry-proxying
+ */
+export function announceNamespace(
+  res: ServerResponse,
+  { namespace }: { readonly namespace?: string | undefined },
+): void {
+  if (namespace !== undefined) res.setHeader('OCI-Namespace', namespace);
 }

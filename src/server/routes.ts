@@ -1,5 +1,6 @@
 import { type Digest, parseDigest } from '../oci/digest.ts';
 import { isMediaType } from '../oci/media-type.ts';
+import type { WriteRoute } from '../oci/push.ts';
 import {
   looksLikeHost,
   type ManifestReference,
@@ -16,8 +17,10 @@ import { HostNotAllowedError, RegistryError } from '../oci/registry-error.ts';
 
 const KNOWN = ['ns', 'n', 'last', 'artifactType', 'digest', 'mount', 'from'] as const;
 
-/** The API's parameters, percent-decoded. `+` stands for itself: no value holds a space, and media types hold `+`. */
-export type Query = { readonly [Name in (typeof KNOWN)[number]]?: string };
+/**
+ * The API's parameters, percent-decoded. `+` stands for itself: no value contains a space, and media types contain `+`.
+ */
+type Query = { readonly [Name in (typeof KNOWN)[number]]?: string };
 
 function isKnown(name: string): name is keyof Query {
   return (KNOWN as readonly string[]).includes(name);
@@ -32,11 +35,11 @@ function decode(text: string): string {
 }
 
 /**
- * Reads a raw query string; unknown parameters are passed over.
- * @throws {RegistryError} UNSUPPORTED with 400 for a malformed escape, or a parameter given twice with different values: two
- * readers could disagree on which of them counts.
+ * Parses a raw query string; ignores unknown parameters.
+ * @throws {RegistryError} UNSUPPORTED with 400 for a malformed escape, or a parameter given twice with different
+ * values: two readers could disagree on which of them counts.
  */
-export function parseQuery(text: string): Query {
+function parseQuery(text: string): Query {
   const query: { -readonly [Name in keyof Query]: Query[Name] } = {};
   if (text === '') return query;
   for (const pair of text.split('&')) {
@@ -52,20 +55,20 @@ export function parseQuery(text: string): Query {
   return query;
 }
 
-/** What a request asks for, read once from the raw request target; nothing downstream parses strings again. */
+/** A parsed request target; no later code parses it again. */
 export type Route =
   | { readonly kind: 'ping' }
   | ManifestRoute
   | BlobRoute
   | TagsRoute
   | ReferrersRoute
-  /** Not of the registry's API: the status pages. */
+  /** Not part of the registry's API: the status pages. */
   | { readonly kind: 'page'; readonly path: string };
 
 export interface ManifestRoute {
   readonly kind: 'manifest';
   readonly repository: Repository;
-  /** The source host that `ns` named. */
+  /** The source host in `ns`. */
   readonly namespace?: SourceHost | undefined;
   readonly reference: ManifestReference;
 }
@@ -73,7 +76,7 @@ export interface ManifestRoute {
 export interface BlobRoute {
   readonly kind: 'blob';
   readonly repository: Repository;
-  /** The source host that `ns` named. */
+  /** The source host in `ns`. */
   readonly namespace?: SourceHost | undefined;
   readonly digest: Digest;
 }
@@ -81,7 +84,7 @@ export interface BlobRoute {
 export interface TagsRoute {
   readonly kind: 'tags';
   readonly repository: Repository;
-  /** The repository as it stands in the request's path, and `ns` if it was given: for the answer and its `Link`. */
+  /** The repository as written in the request's path, and `ns` if given: for the answer and its `Link`. */
   readonly written: string;
   readonly namespace?: SourceHost | undefined;
   readonly limit: number | undefined;
@@ -91,22 +94,22 @@ export interface TagsRoute {
 export interface ReferrersRoute {
   readonly kind: 'referrers';
   readonly repository: Repository;
-  /** The source host that `ns` named. */
+  /** The source host in `ns`. */
   readonly namespace?: SourceHost | undefined;
   readonly digest: Digest;
   readonly artifactType: string | undefined;
 }
 
-/** Which source hosts a request may name, and which is meant when it names none. */
+/** The source hosts that a request may name, and the one that it means when it names none. */
 export interface HostRules {
   readonly defaultHost: SourceHost;
   readonly isAllowedHost: (host: SourceHost) => boolean;
 }
 
-/** A page of tags is at most this long: a client cannot make us hold more by asking for it. */
+/** The longest page of tags: a client cannot make this process hold more by asking for it. */
 const TAGS_MAX = 10_000;
 
-export function allowedHost(text: string, rules: HostRules): SourceHost {
+function allowedHost(text: string, rules: HostRules): SourceHost {
   const host = parseSourceHost(text);
   if (host === undefined) throw new RegistryError('NAME_INVALID', 'malformed source host');
   if (host !== rules.defaultHost && !rules.isAllowedHost(host)) {
@@ -115,16 +118,15 @@ export function allowedHost(text: string, rules: HostRules): SourceHost {
   return host;
 }
 
-/** The repository meant by a name in the path: of the host in `ns`, of the host that leads the name, or the default one. */
-export function repositoryOf(
-  written: string,
-  sourceHost: SourceHost | undefined,
-  rules: HostRules,
-): Repository {
+/**
+ * The repository of a name in the path: on the host in `ns`, on the host that the name begins with, or on the default
+ * host.
+ */
+function repositoryOf(written: string, sourceHost: SourceHost | undefined, rules: HostRules): Repository {
   const slash = written.indexOf('/');
   const first = slash < 0 ? '' : written.slice(0, slash);
   const leads = first !== '' && looksLikeHost(first);
-  // With `ns` the name is taken as it is, unless a path prefix only says the same host again.
+  // With `ns` the name is taken unchanged, unless a path prefix only repeats the host.
   const isPrefixed = leads && (sourceHost === undefined || parseSourceHost(first) === sourceHost);
   const host = sourceHost ?? (isPrefixed ? allowedHost(first, rules) : rules.defaultHost);
   const name = parseRepositoryName(isPrefixed ? written.slice(slash + 1) : written);
@@ -132,33 +134,34 @@ export function repositoryOf(
   return repositoryAt(host, name);
 }
 
-export function digestIn(text: string): Digest {
+function digestIn(text: string): Digest {
   const digest = parseDigest(text);
   if (digest === undefined) throw new RegistryError('DIGEST_INVALID', 'malformed digest');
   return digest;
 }
 
-export function referenceIn(text: string): ManifestReference {
+function referenceIn(text: string): ManifestReference {
   const reference = parseManifestReference(text);
   if (reference !== undefined) return reference;
   if (text.includes(':')) throw new RegistryError('DIGEST_INVALID', 'malformed digest');
-  // No registry can have it: the spec knows 404 only, and the conformance suite asks for `.INVALID_MANIFEST_NAME`.
+  // No registry can have it: the specification knows only 404, and the conformance suite asks for
+  // `.INVALID_MANIFEST_NAME`.
   throw new RegistryError('MANIFEST_UNKNOWN', 'malformed tag');
 }
 
 function pageBounds({ n, last }: Query): { limit: number | undefined; after: Tag | undefined } {
   if (n !== undefined && !/^\d{1,15}$/.test(n)) {
-    throw new RegistryError('PAGINATION_NUMBER_INVALID', 'n is to be a number of tags');
+    throw new RegistryError('PAGINATION_NUMBER_INVALID', 'n must be a number of tags');
   }
   const after = last === undefined || last === '' ? undefined : parseTag(last);
-  if (last && after === undefined) throw new RegistryError('TAG_INVALID', 'last is to be a tag');
+  if (last && after === undefined) throw new RegistryError('TAG_INVALID', 'last must be a tag');
   return { limit: n === undefined ? undefined : Math.min(Number(n), TAGS_MAX), after };
 }
 
 function artifactTypeIn({ artifactType }: Query): string | undefined {
   if (artifactType === undefined || artifactType === '') return undefined;
   if (isMediaType(artifactType)) return artifactType;
-  throw new RegistryError('UNSUPPORTED', 'artifactType is to be a media type', { status: 400 });
+  throw new RegistryError('UNSUPPORTED', 'artifactType must be a media type', { status: 400 });
 }
 
 function parseResource(path: string, query: Query, rules: HostRules): Route | undefined {
@@ -197,10 +200,10 @@ function parseResource(path: string, query: Query, rules: HostRules): Route | un
 }
 
 /**
- * What the raw request target asks for. It is refused when malformed, never cleaned: a path is compared as it was sent,
- * and a name with `%`, `..`, `//` or upper case is none.
- * @throws {RegistryError} NAME_INVALID, DIGEST_INVALID, MANIFEST_UNKNOWN, PAGINATION_NUMBER_INVALID; DENIED for a source host
- * that is not allowed; UNSUPPORTED with 404 for a path that is not of the API, with 400 for a malformed query.
+ * Parses the raw request target. A malformed target is refused, never repaired: a path is compared as sent, and a name
+ * with `%`, `..`, `//` or upper case is invalid.
+ * @throws {RegistryError} NAME_INVALID, DIGEST_INVALID, MANIFEST_UNKNOWN, PAGINATION_NUMBER_INVALID; DENIED for a
+ * source host that is not allowed; UNSUPPORTED with 404 for a path outside the API, with 400 for a malformed query.
  * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#endpoints
  */
 export function parseRoute(target: string, rules: HostRules): Route {
@@ -212,4 +215,78 @@ export function parseRoute(target: string, rules: HostRules): Route {
   const route = parseResource(path.slice('/v2/'.length), query, rules);
   if (route) return route;
   throw new RegistryError('UNSUPPORTED', 'there is nothing at this path', { status: 404 });
+}
+
+/** Targets whose routes are remembered, and how long such a target may be: a lazy reader sends one thousands of times. */
+const REMEMBERED_MAX = 256;
+const REMEMBERED_CHARACTERS = 1024;
+
+/** Reads the target of a blob; undefined for any other, or one that is refused. */
+export function createBlobRouteReader(rules: HostRules): (target: string) => BlobRoute | undefined {
+  const routes = new Map<string, BlobRoute>();
+  return (target) => {
+    const known = routes.get(target);
+    if (known !== undefined || !target.includes('/blobs/')) return known;
+    try {
+      const route = parseRoute(target, rules);
+      if (route.kind !== 'blob') return undefined;
+      if (routes.size >= REMEMBERED_MAX) routes.clear();
+      if (target.length <= REMEMBERED_CHARACTERS) routes.set(target, route);
+      return route;
+    } catch (error) {
+      if (error instanceof RegistryError) return undefined;
+      throw error;
+    }
+  };
+}
+
+/** `NAME/blobs/uploads/` and `NAME/blobs/uploads/SESSION`; no repository has such a name. */
+const UPLOAD = /^\/v2\/(.+)\/blobs\/uploads(?:\/([A-Za-z0-9_-]*))?$/;
+const MANIFEST = /^\/v2\/(.+)\/manifests\/([^/]+)$/;
+const UPLOAD_METHODS = ['PATCH', 'PUT', 'GET', 'DELETE'];
+
+function notAllowed(allow: string): RegistryError {
+  return new RegistryError('UNSUPPORTED', `this path takes ${allow} only`, { headers: { allow } });
+}
+
+function mountIn({ mount, from }: Query, rules: HostRules) {
+  // Without `from` the answer of a registry could reveal blobs of any repository.
+  if (mount === undefined || from === undefined) return undefined;
+  return { digest: digestIn(mount), from: repositoryOf(from, undefined, rules) };
+}
+
+/** Does the request belong to a push? That includes the request for an upload's state. */
+export function isPush(method: string, path: string): boolean {
+  return UPLOAD.test(path) || (method === 'PUT' && MANIFEST.test(path));
+}
+
+/**
+ * Parses a request of a push.
+ * @throws {RegistryError} as `parseRoute` does; UNSUPPORTED with 405 for another method, with 404 for another path.
+ */
+export function parseWriteRoute(method: string, target: string, rules: HostRules): WriteRoute {
+  const mark = target.indexOf('?');
+  const path = mark < 0 ? target : target.slice(0, mark);
+  const query = parseQuery(mark < 0 ? '' : target.slice(mark + 1));
+  const namespace = query.ns === undefined ? undefined : allowedHost(query.ns, rules);
+  const digest = query.digest === undefined ? undefined : digestIn(query.digest);
+  const targetOf = (written: string) => ({
+    repository: repositoryOf(written, namespace, rules),
+    written,
+    namespace,
+  });
+  const [, uploading, session = ''] = UPLOAD.exec(path) ?? [];
+  if (uploading !== undefined && session === '') {
+    if (method !== 'POST') throw notAllowed('POST');
+    return { kind: 'begin-upload', ...targetOf(uploading), digest, mount: mountIn(query, rules) };
+  }
+  if (uploading !== undefined) {
+    if (!UPLOAD_METHODS.includes(method)) throw notAllowed(UPLOAD_METHODS.join(', '));
+    return { kind: 'upload', ...targetOf(uploading), session, digest };
+  }
+  const [, written, reference = ''] = MANIFEST.exec(path) ?? [];
+  if (written === undefined)
+    throw new RegistryError('UNSUPPORTED', 'this path takes no uploads', { status: 404 });
+  if (method !== 'PUT') throw notAllowed('GET, HEAD, PUT');
+  return { kind: 'manifest', ...targetOf(written), reference: referenceIn(reference) };
 }

@@ -1,19 +1,26 @@
 import { once } from 'node:events';
 import { createServer, type Server, type ServerOptions } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import type { AddressInfo, Server as NetServer, Socket } from 'node:net';
+import type { AddressInfo, Server as NetServer } from 'node:net';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
 import { isLoopback } from '../lib/address.ts';
-import { ByteBudget } from '../lib/byte-budget.ts';
+import { FairBudget } from '../lib/fair-budget.ts';
 import type { RequestHandler } from '../lib/http.ts';
 import type { Log } from '../lib/log.ts';
 import type { PushForwarder } from '../oci/push.ts';
 import type { Repository, SourceHost, Tag } from '../oci/reference.ts';
 import type { AdmissionController } from '../oci/registry.ts';
 import { createAccessLog } from './access-log.ts';
-import { DEFAULT_LIMITS, guardConnections, type Limits, PipelineQueue } from './connections.ts';
+import {
+  boundConnections,
+  DEFAULT_LIMITS,
+  guardConnections,
+  type Limits,
+  PipelineQueue,
+} from './connections.ts';
 import { createRequestHandler } from './handler.ts';
+import type { FilterReferrers } from './lists.ts';
 import { createEventLoopMonitor, createMetrics, type Metrics } from './metrics.ts';
 import { createPages } from './pages.ts';
 import { createHostCheck } from './request-validation.ts';
@@ -27,7 +34,7 @@ export type ListenTarget = { readonly host: string; readonly port: number } | { 
 const BACKLOG = 1024;
 
 /** Listens; resolves with where, once connections are taken. Rejects with Node's error (EADDRINUSE, EACCES). */
-export async function listenAt(server: NetServer, target: ListenTarget): Promise<AddressInfo> {
+async function listenAt(server: NetServer, target: ListenTarget): Promise<AddressInfo> {
   const listening = once(server, 'listening');
   server.listen({ ...target, backlog: BACKLOG });
   await listening;
@@ -52,16 +59,21 @@ export interface MirrorServerOptions {
   /** May a request name this source host, by `ns` or as the path's first component? */
   readonly isAllowedHost: (host: SourceHost) => boolean;
   readonly status: () => StatusFacts;
-  /** Exact paths that are answered by others (`/token`), with any method. */
+  readonly filterReferrers: FilterReferrers;
+  /** Paths that are answered by others (`/token`), with any method; one that ends in `/` stands for all below it. */
   readonly handlers?: ReadonlyMap<string, RequestHandler>;
   /** Pulls that another build would have served better; undefined: nobody is told without a login. */
   readonly gaps?: (() => object) | undefined;
+  /** Why it serves with less than it should have; undefined: it lacks nothing. */
+  readonly degraded?: (() => string | undefined) | undefined;
   /** Passes writes on to the registries; undefined: this mirror is read-only. */
   readonly push?: PushForwarder | undefined;
   /** Names under which the status pages may be seen, and a mirror on loopback asked, besides addresses and localhost. */
   readonly names?: readonly string[];
-  /** Every request has to show who it is: under which name it comes is all one. */
+  /** Every request shows a login: the mirror may be asked under any name. */
   readonly hasLogins?: boolean;
+  /** Addresses and subnets of proxies in front: each stands for many clients. */
+  readonly proxies?: readonly string[];
   readonly limits?: Partial<Limits>;
   /** Counters of other parts that `/metrics` is to show as well. */
   readonly metrics?: Metrics;
@@ -119,42 +131,19 @@ function closed(server: Server): Promise<void> {
   });
 }
 
-/** Lets what is being answered finish, and cuts what has not after `timeoutMs`; resolves when all connections have ended. */
-async function finish(server: Server, timeoutMs: number, onCut: () => void): Promise<void> {
+/** Lets what is being answered finish, then calls `cut` after `timeoutMs`; resolves when all connections have ended. */
+async function finish(server: Server, timeoutMs: number, cut: () => void): Promise<void> {
   const ended = closed(server);
   const finished = new AbortController();
-  const cut = delay(timeoutMs, undefined, { signal: finished.signal, ref: false }).then(
-    () => {
-      onCut();
-      server.closeAllConnections();
-    },
-    () => {
-      // All have finished in time.
-    },
-  );
+  const late = delay(timeoutMs, undefined, { signal: finished.signal, ref: false }).then(cut, () => {
+    // All have finished in time.
+  });
   // Node closes idle connections once, on close(); those that become idle afterwards are closed here.
   const sweep = setInterval(() => server.closeIdleConnections(), 100);
   await ended;
   clearInterval(sweep);
   finished.abort();
-  await cut;
-}
-
-/** Counts connections as they come, go and are refused; answers how many there are. */
-function countConnections(server: Server, arrival: 'connection' | 'secureConnection', metrics: Metrics) {
-  let connections = 0;
-  server.on(arrival, (socket: Socket) => {
-    connections += 1;
-    socket.once('close', () => {
-      connections -= 1;
-    });
-  });
-  const refused = metrics
-    .counter('metahub_connections_refused_total', 'Connections beyond the limit.')
-    .child();
-  server.on('drop', () => refused.add());
-  metrics.gauge('metahub_connections', 'Connections of clients.', () => connections);
-  return () => connections;
+  await late;
 }
 
 export function createMirrorServer(options: MirrorServerOptions): MirrorServer {
@@ -168,8 +157,8 @@ export function createMirrorServer(options: MirrorServerOptions): MirrorServer {
   });
   const accessLog = createAccessLog(log, metrics);
   const pipeline = new PipelineQueue();
-  const answerMemory = new ByteBudget(limits.answerBytes);
-  metrics.gauge('metahub_answer_memory_bytes', 'Large documents being sent.', () => answerMemory.usedBytes);
+  const answerMemory = new FairBudget(limits.answerBytes);
+  metrics.gauge('metahub_answer_memory_bytes', 'Large documents being sent.', () => answerMemory.taken);
   const isOwnHost = createHostCheck(options.names ?? []);
   // A mirror on loopback is for programs of this machine, not for web pages in its browsers; on a network, and behind TLS,
   // clients use names that the settings need not list.
@@ -184,19 +173,23 @@ export function createMirrorServer(options: MirrorServerOptions): MirrorServer {
     hosts: { defaultHost, isAllowedHost },
     handlers: options.handlers ?? new Map(),
     push: options.push,
+    filterReferrers: options.filterReferrers,
     pages: createPages({
       ...{ status, metrics, isDraining },
-      runtimes: accessLog.runtimes,
+      runtimes: () => accessLog.runtimes(),
       gaps: options.gaps,
+      degraded: options.degraded,
       names: options.names ?? [],
     }),
   });
-  server.maxConnections = limits.connections;
   server.timeout = limits.idleTimeoutMs;
   server.on('request', handle);
   guardConnections(server, { handle, pipeline, log });
 
-  const connections = countConnections(server, options.tls ? 'secureConnection' : 'connection', metrics);
+  const connections = boundConnections(server, {
+    ...{ max: limits.connections, proxies: options.proxies ?? [], log, metrics },
+    now: () => performance.now(),
+  });
   const eventLoop = createEventLoopMonitor(log, metrics);
   server.on('listening', eventLoop.start);
   server.on('close', eventLoop.stop);
@@ -211,15 +204,16 @@ export function createMirrorServer(options: MirrorServerOptions): MirrorServer {
     drain: async (timeoutMs) => {
       draining = true;
       await finish(server, timeoutMs, () => {
-        log('warning', 'pulls-cut', 'pulls cut: they took longer than the time to stop', {
-          connections: connections(),
+        log('warning', 'pulls-cut', 'the stop interrupted pulls that took longer than --drain-timeout', {
+          connections: connections.count(),
         });
+        connections.cut();
       });
     },
     close: async () => {
       draining = true;
       const ended = closed(server);
-      server.closeAllConnections();
+      connections.cut();
       await ended;
     },
     invalidate: (key) => responseCache.invalidate(key),

@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
 import { allNodes, ancestorSet, findNode } from '../host/microarchitectures.ts';
 import type { HostProfile } from '../host/profile.ts';
+import { Html, html } from '../lib/html.ts';
+import { PAGE_STYLE } from '../lib/page-style.ts';
 import { sizeText } from '../lib/text.ts';
 import { formatPlatform } from '../oci/manifest.ts';
 import {
@@ -11,38 +13,30 @@ import {
   type RecentDecision,
   type RegistryHealth,
 } from './status-facts.ts';
-import { STATUS_SCRIPT, STATUS_STYLE } from './status-style.ts';
 
-const ESCAPES: Readonly<Record<string, string>> = {
-  '&': '&amp;',
-  '<': '&lt;',
-  '>': '&gt;',
-  '"': '&quot;',
-  "'": '&#39;',
-};
+/** The page's own style, beside that of all pages. */
+const STATUS_STYLE = `${PAGE_STYLE}
+meter { width: 100%; height: .8rem; }
+.tree { display: flex; flex-wrap: wrap; gap: .5rem .35rem; list-style: none; margin: .25rem 0; padding: 0; }
+.tree > li { display: flex; flex-wrap: wrap; gap: .35rem; align-items: center; min-width: 0; }
+.tree > li + li::before { content: "\\2192"; color: var(--dim); }
+.node { border: 1px solid var(--line); border-radius: .4rem; padding: .05rem .5rem; font-size: .9em; }
+.node.host { background: light-dark(#1f5fc4, #8ab4f8); color: light-dark(#ffffff, #10141a); font-weight: 600; }
+.node.beyond { border-style: dashed; color: var(--dim); }`;
 
-/** Markup, as opposed to text that is to be escaped. */
-export class Html {
-  readonly markup: string;
-
-  constructor(markup: string) {
-    this.markup = markup;
-  }
-}
-
-type Part = Html | string | number | undefined | readonly Part[];
-
-function markupOf(part: Part): string {
-  if (part === undefined) return '';
-  if (part instanceof Html) return part.markup;
-  if (typeof part === 'object') return part.map(markupOf).join('');
-  return String(part).replaceAll(/[&<>"']/g, (character) => ESCAPES[character] ?? character);
-}
-
-/** Markup with values in it, each escaped unless it is markup itself. */
-export function html(strings: TemplateStringsArray, ...parts: readonly Part[]): Html {
-  return new Html(strings.map((text, at) => text + markupOf(parts[at])).join(''));
-}
+/**
+ * Loads a new page every five seconds unless somebody types into it; without scripts the page is the same, but static.
+ */
+const STATUS_SCRIPT = `
+setInterval(async () => {
+  if (document.hidden || document.activeElement instanceof HTMLInputElement) return;
+  try {
+    const answer = await fetch(location.href, { cache: 'no-store' });
+    if (!answer.ok) return;
+    const page = new DOMParser().parseFromString(await answer.text(), 'text/html');
+    document.querySelector('main').replaceWith(page.querySelector('main'));
+  } catch { /* The mirror restarts: the next look finds it. */ }
+}, 5000);`;
 
 /** A microarchitecture in the family tree of a host. */
 export interface TreeNode {
@@ -51,14 +45,14 @@ export interface TreeNode {
   readonly role: 'host' | 'runs' | 'beyond';
 }
 
-/** The longest way from a root. */
+/** The length of the longest path from a root. */
 function generationOf(name: string): number {
   const parents = findNode(name)?.parents ?? [];
   return parents.length === 0 ? 0 : 1 + Math.max(...parents.map(generationOf));
 }
 
 /** The ancestors of a host, the host and its children, in generations from the root; empty for an unknown name. */
-export function familyTree(host: string): readonly (readonly TreeNode[])[] {
+function familyTree(host: string): readonly (readonly TreeNode[])[] {
   if (findNode(host) === undefined) return [];
   const generations: TreeNode[][] = [];
   for (const name of [...ancestorSet(host), host]) {
@@ -71,19 +65,19 @@ export function familyTree(host: string): readonly (readonly TreeNode[])[] {
   return generations.filter((generation) => generation !== undefined);
 }
 
-/** Which rows of recent pulls are shown. */
+/** Which recent pulls are shown. */
 export interface PullFilter {
   readonly image: string;
   readonly verdict: PullVerdict | undefined;
 }
 
-/** Reads the filter from a page's query; what it does not know is no filter. */
+/** Reads the filter from a page's query; an unknown value is no filter. */
 export function pullFilterIn(query: URLSearchParams): PullFilter {
   const verdict = PULL_VERDICTS.find((one) => one === query.get('verdict'));
   return { image: query.get('image')?.trim().slice(0, 200) ?? '', verdict };
 }
 
-/** How the Content-Security-Policy names the page's one script. */
+/** The name of the page's only script in the Content-Security-Policy. */
 export const STATUS_SCRIPT_HASH = `sha256-${createHash('sha256').update(STATUS_SCRIPT).digest('base64')}`;
 
 const TONES: Readonly<Record<PullVerdict, string>> = {
@@ -140,7 +134,7 @@ function cacheCard({ usedBytes, limitBytes, trouble, results }: CacheUse): Html 
   return card('third', 'Cache', [
     html`<p class="big">${sizeText(usedBytes)}</p>`,
     html`<meter min="0" max="${limitBytes}" value="${usedBytes}" aria-label="Cache use"></meter>`,
-    trouble === undefined ? html`` : html`<p class="bad">Nothing new is kept: ${trouble}.</p>`,
+    trouble === undefined ? html`` : html`<p class="bad">Nothing new is stored: ${trouble}.</p>`,
     html`<p class="dim">${usedBytes.toLocaleString('en')} of ${limitBytes.toLocaleString('en')} bytes</p>`,
     html`<p>${counted.map(([result, count]) => `${count} ${result}`).join(' · ') || 'no requests yet'}</p>`,
   ]);
@@ -163,7 +157,7 @@ ${failing === undefined ? undefined : html`<p class="bad">${failing}</p>`}`;
 }
 
 function registriesCard(registries: readonly RegistryHealth[]): Html {
-  const none = html`<p class="dim">None asked yet.</p>`;
+  const none = html`<p class="dim">None used yet.</p>`;
   return card('half', 'Registries', registries.length > 0 ? registries.map(registryLine) : none);
 }
 
@@ -173,7 +167,7 @@ function figuresCard({ figures, reload }: PageFacts): Html {
     reload === undefined
       ? html`<span class="dim">none since the start</span>`
       : reload.refused === undefined
-        ? html`<span class="ok">taken</span> ${utc(reload.at)}`
+        ? html`<span class="ok">applied</span> ${utc(reload.at)}`
         : html`<span class="bad">refused</span> ${utc(reload.at)}: ${reload.refused}`;
   return card(
     'half',
@@ -190,7 +184,7 @@ function decisionRow({ at, image, verdict, entry, digest, reason, notes = [] }: 
 }
 
 const NONE_YET =
-  'No tag was asked for yet. If an image was pulled nevertheless, its runtime does not ask this mirror: the README tells how to point it here.';
+  'No tag was requested yet. If an image was pulled nevertheless, its runtime does not use this mirror: the README explains how to configure it.';
 
 function pullsTable({ decisions }: PageFacts, filter: PullFilter): Html {
   const shown = decisions.filter(
@@ -218,9 +212,28 @@ function alerts({ notReady, warnings = [] }: PageFacts): readonly Html[] {
   ];
 }
 
-/** The status page: what this host is, how pulls have been going, and which entry each got and why. */
+/** A site's card: what it serves, and where an account sees more. */
+function siteCard(sitePath: string): Html {
+  return card(
+    'whole',
+    'Site',
+    html`<p>Each login brings its own machine type. Accounts see the machine types, who pulled what and why on <a href="${sitePath}">the pages of the site</a>.</p>`,
+  );
+}
+
+/** The status page: what this host is, how pulls are going, and which entry each pull got and why. */
 export function renderStatusPage(facts: PageFacts, filter: PullFilter): string {
-  const { version, startedAt, hostName = 'MetaHub', notReady, profile, pulls, cache, registries } = facts;
+  const {
+    version,
+    startedAt,
+    hostName = 'MetaHub',
+    notReady,
+    profile,
+    sitePath,
+    pulls,
+    cache,
+    registries,
+  } = facts;
   const chip =
     notReady === undefined
       ? html`<span class="chip ok">ready</span>`
@@ -233,13 +246,14 @@ export function renderStatusPage(facts: PageFacts, filter: PullFilter): string {
 <header><h1>${hostName}</h1><span class="dim">MetaHub ${version}, since ${utc(startedAt)}</span>${chip}</header>
 <div class="grid">
 ${alerts(facts)}
-${profile === undefined ? card('whole', 'Site', html`<p>Each login brings its own machine type.</p>`) : [hostCard(profile), treeCard(profile)]}
+${sitePath === undefined ? undefined : siteCard(sitePath)}
+${profile === undefined ? undefined : [hostCard(profile), treeCard(profile)]}
 ${pulls === undefined ? undefined : pullsCard(pulls)}
 ${cache === undefined ? undefined : cacheCard(cache)}
 ${runtimesCard(facts)}
 ${registries === undefined ? undefined : registriesCard(registries)}
 ${figuresCard(facts)}
-${pullsTable(facts, filter)}
+${sitePath === undefined ? pullsTable(facts, filter) : undefined}
 </div></main><script>${new Html(STATUS_SCRIPT)}</script></body>
 </html>
 `.markup;

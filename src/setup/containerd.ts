@@ -18,10 +18,10 @@ import {
 
 const CONFIG = '/etc/containerd/config.toml';
 const CERTS = '/etc/containerd/certs.d';
-/** Which plugin reads `config_path`, by the version of the configuration file. */
+/** The plugin that reads `config_path`, by the version of the configuration file. */
 const REGISTRY_TABLES: Readonly<Record<number, readonly (readonly string[])[]>> = {
   2: [['plugins', 'io.containerd.grpc.v1.cri', 'registry']],
-  // Since containerd 2.1 images are pulled by the transfer service, which has a setting of its own.
+  // Since containerd 2.1 the transfer service pulls images; it has its own setting.
   3: [
     ['plugins', 'io.containerd.cri.v1.images', 'registry'],
     ['plugins', 'io.containerd.transfer.v1.local'],
@@ -65,7 +65,7 @@ function headerOf(keys: readonly string[]): string {
   return `[${keys.map((key) => (/^[\w-]+$/.test(key) ? key : tomlString(key))).join('.')}]`;
 }
 
-/** The text with `config_path` in one table: below its header where it has one, else in a table at the end. */
+/** The text with `config_path` in one table: below its header if there is one, else in a table at the end. */
 function withConfigPath(text: string, keys: readonly string[]): string {
   const line = `  config_path = ${tomlString(CERTS)}`;
   const header = headerPattern(keys).exec(text);
@@ -90,11 +90,11 @@ function endingLine(text: string): string {
 interface CriChange {
   readonly changes: readonly FileChange[];
   readonly warnings: readonly string[];
-  /** The folder that holds a folder for each registry. */
+  /** The folder with a folder for each registry. */
   readonly certs: string;
 }
 
-/** Sees to it that the CRI plugin reads hosts.toml files at all: without `config_path` it does not. */
+/** Makes the CRI plugin read hosts.toml files: without `config_path` it does not. */
 function ensureConfigPath(files: ConfigFiles): CriChange {
   const { text, table, version } = readConfig(files);
   const tables = REGISTRY_TABLES[version];
@@ -139,18 +139,18 @@ function ensureConfigPath(files: ConfigFiles): CriChange {
   );
   if (configPathOf(readToml(changed, CONFIG), registry) !== CERTS) {
     return leave(
-      `${CONFIG} is written in a way that setup does not change: set config_path = "${CERTS}" for the registry by hand`,
+      `${CONFIG} has a form that setup cannot change: set config_path = "${CERTS}" for the registry by hand`,
     );
   }
   return { changes: [{ path: CONFIG, text: changed }], warnings: [], certs: CERTS };
 }
 
 function hostBlock(url: string): readonly string[] {
-  // `resolve` as well: with `pull` alone the tag never reaches the mirror.
+  // `resolve` too: with `pull` alone a tag never reaches the mirror.
   return [`[host.${tomlString(url)}]`, '  capabilities = ["pull", "resolve"]'];
 }
 
-/** One registry's hosts.toml: the mirror comes first, whatever else is there stays. */
+/** One registry's hosts.toml: the mirror comes first, the rest of the file stays. */
 function withMirror(
   text: string | undefined,
   registry: string,
@@ -180,7 +180,9 @@ function withMirror(
   return `${endingLine(pinned.slice(0, at))}${markedBlock(lines)}${pinned.slice(at)}`;
 }
 
-/** containerd, also below Kubernetes: a hosts.toml for each registry, and the setting that makes containerd read them. */
+/**
+ * containerd, also below Kubernetes: a hosts.toml for each registry, and the setting that makes containerd read them.
+ */
 export const CONTAINERD: RuntimeSetup = {
   name: 'containerd',
   programs: ['containerd'],

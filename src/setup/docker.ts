@@ -1,18 +1,11 @@
-import {
-  applyEdits,
-  findNodeAtLocation,
-  modify,
-  type ParseError,
-  parse,
-  parseTree,
-  printParseErrorCode,
-} from 'jsonc-parser';
+import { applyEdits, findNodeAtLocation, modify, type ParseError, parse, parseTree } from 'jsonc-parser';
+import { jsonProblem } from '../lib/json-source.ts';
 import type { ConfigFiles } from './files.ts';
 import { type MirrorTarget, RuntimeConfigError, type RuntimeSetup, type SetupPlan } from './runtime.ts';
 
 const PATH = '/etc/docker/daemon.json';
 const KEY = 'registry-mirrors';
-/** Where `--registry-mirror` on the command line would come from: with the key in the file, dockerd refuses to start. */
+/** Where a `--registry-mirror` on the command line comes from: with the key in the file, dockerd refuses to start. */
 const FLAG_PLACES = [
   '/etc/default/docker',
   '/etc/sysconfig/docker',
@@ -34,12 +27,15 @@ function readDaemonConfig(text: string): {
     const line = text.slice(0, error.offset).split('\n').length;
     throw new RuntimeConfigError(
       PATH,
-      `line ${line} is not JSON (${printParseErrorCode(error.error)}): dockerd would not start with it either`,
+      `line ${line} is not JSON (${jsonProblem(error)}): dockerd would not start with it either`,
     );
   }
   if (typeof config !== 'object' || config === null || Array.isArray(config)) {
     throw new RuntimeConfigError(PATH, 'holds no JSON object');
   }
+  // dockerd takes the last one, an edit would reach the first.
+  const keys = parseTree(text)?.children?.filter(({ children }) => children?.[0]?.value === KEY) ?? [];
+  if (keys.length > 1) throw new RuntimeConfigError(PATH, `has ${KEY} more than once: leave one`);
   const mirrors: unknown = (config as DaemonConfig)[KEY] ?? [];
   if (!Array.isArray(mirrors) || !mirrors.every((each) => typeof each === 'string')) {
     throw new RuntimeConfigError(PATH, `${KEY} is not a list of URLs`);
@@ -47,7 +43,7 @@ function readDaemonConfig(text: string): {
   return { config: config as DaemonConfig, mirrors };
 }
 
-/** The text with `url` as the first mirror; nothing else of it changes, white space included. */
+/** The text with `url` as the first mirror; the rest is unchanged, white space included. */
 function withMirror(text: string, url: string): string {
   const root = parseTree(text);
   const list = root && findNodeAtLocation(root, [KEY]);
@@ -65,7 +61,7 @@ function withMirror(text: string, url: string): string {
   return insert(last.offset + last.length, `,\n${indent}${property}`);
 }
 
-/** The text without `url` among the mirrors, and without the list when that is all it held. */
+/** The text without `url` among the mirrors, and without the list when it had no other. */
 function withoutMirror(text: string, mirrors: readonly string[], url: string): string {
   if (mirrors.length === 0) return text;
   if (mirrors.every((mirror) => isSame(mirror, url)))
@@ -81,7 +77,7 @@ function isSame(one: string, other: string): boolean {
   return one.replace(/\/$/, '') === other.replace(/\/$/, '');
 }
 
-/** The files that start dockerd with a `--registry-mirror` of their own. */
+/** The files that start dockerd with their own `--registry-mirror`. */
 function flagPlaces(files: ConfigFiles): readonly string[] {
   const dropIns = FLAG_FOLDERS.flatMap((folder) => files.list(folder).map((name) => `${folder}/${name}`));
   return [...FLAG_PLACES, ...dropIns].filter((path) =>
@@ -89,7 +85,7 @@ function flagPlaces(files: ConfigFiles): readonly string[] {
   );
 }
 
-/** A reload by dockerd's unit runs /bin/kill, which a minimal system lacks; systemd sends the same signal by itself. */
+/** dockerd's unit reloads with /bin/kill, which a minimal system lacks; systemd sends the same signal itself. */
 function reloadOf(files: ConfigFiles): NonNullable<SetupPlan['reload']> {
   const hasKill = ['/bin/kill', '/usr/bin/kill'].some((path) => files.exists(path));
   return hasKill
@@ -97,7 +93,7 @@ function reloadOf(files: ConfigFiles): NonNullable<SetupPlan['reload']> {
     : ['systemctl', 'kill', '--kill-who=main', '--signal=HUP', 'docker'];
 }
 
-/** dockerd: `registry-mirrors`, which serves Docker Hub's images only. */
+/** dockerd: `registry-mirrors`, which applies to Docker Hub's images only. */
 export const DOCKER: RuntimeSetup = {
   name: 'docker',
   programs: ['dockerd'],
@@ -114,7 +110,7 @@ export const DOCKER: RuntimeSetup = {
     const { config, mirrors } = readDaemonConfig(source);
     const warnings = [
       ...(strict
-        ? ['dockerd falls back to Docker Hub whenever the mirror fails: it has no setting against it']
+        ? ['dockerd falls back to Docker Hub whenever the mirror fails: no setting prevents it']
         : []),
       ...(hasContainerdStore(config) ? [CONTAINERD_STORE] : []),
       ...otherMirrorsBefore(mirrors, url),
@@ -157,6 +153,6 @@ function otherMirrorsBefore(mirrors: readonly string[], url: string): readonly s
   const others = mirrors.filter((mirror) => !isSame(mirror, url));
   if (others.length === 0) return [];
   return [
-    `dockerd asks ${others.join(', ')} after MetaHub; to have MetaHub fetch through it, name it as an upstream (metahub serve --upstream docker.io=URL)`,
+    `dockerd asks ${others.join(', ')} after MetaHub; to make MetaHub fetch through it, add it as an upstream (metahub serve --upstream docker.io=URL)`,
   ];
 }

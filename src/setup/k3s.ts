@@ -1,18 +1,26 @@
-import { type Document, isMap, isSeq, parseDocument } from 'yaml';
+import { ConfigError } from '../lib/config-error.ts';
+import { type Document, isMap, isSeq, parseYamlDocument } from '../lib/yaml-document.ts';
 import type { ConfigFiles } from './files.ts';
 import { RuntimeConfigError, type RuntimeSetup, type SetupPlan } from './runtime.ts';
 
 const PATH = '/etc/rancher/k3s/registries.yaml';
 
-function readRegistries(text: string): Document {
-  const document = parseDocument(text);
-  const [error] = document.errors;
-  if (error !== undefined) {
-    throw new RuntimeConfigError(PATH, `line ${error.linePos?.[0].line ?? 1} is not YAML (${error.code})`);
+/** @throws {RuntimeConfigError} when it is not YAML, or beyond the bounds of every YAML file */
+function readDocument(text: string): { readonly document: Document; readonly content: unknown } {
+  try {
+    const { document, toContent } = parseYamlDocument(PATH, text);
+    return { document, content: toContent() };
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    throw new RuntimeConfigError(PATH, `line ${error.line ?? 1}: ${error.why}`);
   }
+}
+
+function readRegistries(text: string) {
+  const { document, content } = readDocument(text);
   if (document.contents !== null && !isMap(document.contents))
     throw new RuntimeConfigError(PATH, 'holds no mapping');
-  return document;
+  return { document, content };
 }
 
 function endpointsOf(document: Document, registry: string): readonly string[] {
@@ -36,14 +44,14 @@ export const K3S: RuntimeSetup = {
   programs: ['k3s'],
   configure: (files, { url, registries, strict }) => {
     const text = files.read(PATH) ?? '';
-    const document = readRegistries(text);
+    const { document, content } = readRegistries(text);
     for (const registry of registries) {
       const endpoints = endpointsOf(document, registry);
       if (endpoints[0] === url) continue;
       document.setIn(['mirrors', registry, 'endpoint'], [url, ...endpoints.filter((each) => each !== url)]);
     }
     const next = document.toString({ lineWidth: 0 });
-    const isSame = JSON.stringify(document.toJSON()) === JSON.stringify(readRegistries(text).toJSON());
+    const isSame = JSON.stringify(document.toJSON()) === JSON.stringify(content);
     const warnings = strict
       ? ['k3s falls back to the registry itself unless it runs with --disable-default-registry-endpoint']
       : [];
@@ -54,7 +62,7 @@ export const K3S: RuntimeSetup = {
   remove: (files, url) => {
     const text = files.read(PATH);
     if (text === undefined) return { changes: [], warnings: [] };
-    const document = readRegistries(text);
+    const { document } = readRegistries(text);
     const mirrors = document.get('mirrors');
     let isChanged = false;
     for (const registry of isMap(mirrors) ? Object.keys(mirrors.toJSON()) : []) {
@@ -72,7 +80,7 @@ export const K3S: RuntimeSetup = {
   },
 };
 
-/** Takes the list out, and what holds nothing after that. */
+/** Removes the list, and containers that are empty without it. */
 function removeEndpoint(document: Document, registry: string): void {
   document.deleteIn(['mirrors', registry, 'endpoint']);
   for (const path of [['mirrors', registry], ['mirrors']]) {

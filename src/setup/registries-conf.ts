@@ -1,3 +1,4 @@
+import { isJsonObject } from '../lib/bounded-json.ts';
 import type { ConfigFiles } from './files.ts';
 import {
   type MirrorTarget,
@@ -13,7 +14,7 @@ const FOLDER = '/etc/containers/registries.conf.d';
 const NAME = 'metahub.conf';
 const PATH = `${FOLDER}/${NAME}`;
 
-/** One `[[registry]]` of somebody else's, and the file that has it. */
+/** One existing `[[registry]]`, and the file that contains it. */
 interface RegistryEntry {
   readonly path: string;
   readonly table: TomlTable;
@@ -25,8 +26,7 @@ function textOf(value: unknown): string | undefined {
 
 function entriesOf(path: string, text: string): readonly RegistryEntry[] {
   const table = readToml(text, path);
-  const registries = table['registries'];
-  if (typeof registries === 'object' && registries !== null && !Array.isArray(registries)) {
+  if (isJsonObject(table['registries'])) {
     throw new RuntimeConfigError(
       path,
       'is in the format of version 1, which has no mirrors: convert it to [[registry]] tables first',
@@ -36,7 +36,7 @@ function entriesOf(path: string, text: string): readonly RegistryEntry[] {
   return (Array.isArray(listed) ? listed : []).map((each) => ({ path, table: each as TomlTable }));
 }
 
-/** By prefix, what is configured already: of several for one prefix the last file's counts, as for podman. */
+/** Existing configuration by prefix: of several files for one prefix the last one counts, as for podman. */
 function readEntries(files: ConfigFiles): ReadonlyMap<string, RegistryEntry> {
   const dropIns = files.list(FOLDER).filter((name) => name.endsWith('.conf') && name !== NAME);
   const paths = [MAIN, ...dropIns.map((name) => `${FOLDER}/${name}`)];
@@ -61,7 +61,7 @@ function mirrorsOf(entry: RegistryEntry | undefined): readonly TomlTable[] {
   return Array.isArray(mirrors) ? (mirrors as TomlTable[]) : [];
 }
 
-/** One registry's section: the mirror first, then what is configured for it already, since a drop-in replaces all of that. */
+/** One registry's section: the mirror first, then the existing configuration, since a drop-in replaces all of it. */
 function section(registry: string, target: MirrorTarget, entry: RegistryEntry | undefined): string {
   const { host } = new URL(target.url);
   const through = `${host}/${registry}`;
@@ -129,6 +129,6 @@ function setupOf(
 
 /** podman, buildah and skopeo read registries.conf.d at every pull. */
 export const PODMAN = setupOf('podman', ['podman', 'buildah', 'skopeo']);
-/** CRI-O reads it when it is told to. */
+/** CRI-O reads it when it reloads. */
 export const CRI_O = setupOf('cri-o', ['crio'], ['systemctl', 'reload', 'crio']);
 export const APPTAINER = setupOf('apptainer', ['apptainer', 'singularity']);

@@ -1,47 +1,51 @@
 import type { ConfigFiles } from './files.ts';
 
-/** What the runtimes are to be told. */
+/** The settings for the runtimes. */
 export interface MirrorTarget {
   /** `http://127.0.0.1:5080`. */
   readonly url: string;
-  /** Registries that go through the mirror: `docker.io`, `ghcr.io`, … */
+  /** Registries to pull through the mirror: `docker.io`, `ghcr.io`, … */
   readonly registries: readonly string[];
-  /** Configure no fallback to the registry itself, where the runtime can. */
+  /** Configure no fallback to the registry itself, if the runtime can do without. */
   readonly strict: boolean;
 }
 
-/** A file as it is to be; undefined: it is to be removed. */
+/** A file's new content; undefined: remove the file. */
 export interface FileChange {
   readonly path: string;
   readonly text: string | undefined;
 }
 
-/** What one runtime needs. Nothing has been written yet. */
+/** The changes for one runtime. Nothing has been written yet. */
 export interface SetupPlan {
   readonly changes: readonly FileChange[];
-  /** What makes the configuration ineffective or incomplete, each a sentence with the remedy. */
+  /** What makes the configuration ineffective or incomplete: sentences, each with the remedy. */
   readonly warnings: readonly string[];
-  /** Makes the running daemon read the changes; absent when it reads them by itself. */
+  /** Makes the running daemon read the changes; absent when it does so itself. */
   readonly reload?: readonly [program: string, ...args: string[]] | undefined;
 }
 
-/** One container runtime's configuration. Both methods are pure but for reading `files`. */
+/** One container runtime's configuration. Both methods are pure, except that they read `files`. */
 export interface RuntimeSetup {
   readonly name: RuntimeSetupName;
-  /** Programs of which one shows that the runtime is installed. */
+  /** Programs that show that the runtime is installed: any of them. */
   readonly programs: readonly string[];
-  /** @throws {RuntimeConfigError} when an existing file cannot be understood: it is left alone */
+  /** @throws {RuntimeConfigError} when an existing file cannot be parsed: it is left alone */
   configure(files: ConfigFiles, target: MirrorTarget): SetupPlan;
-  /** The same files without what {@link configure} put there, whatever else was edited since. @throws {RuntimeConfigError} */
+  /**
+   * The same files without what {@link configure} added, whatever else was edited since. @throws {RuntimeConfigError}
+   */
   remove(files: ConfigFiles, url: string): SetupPlan;
-  /** Other mirrors that the runtime asks before this one, which then sees few requests or none. @throws {ConfigError} */
+  /**
+   * Other mirrors that the runtime uses before this one, which then gets few requests or none. @throws {ConfigError}
+   */
   mirrorsInFront?(files: ConfigFiles, target: MirrorTarget): readonly string[];
 }
 
 export const RUNTIME_SETUP_NAMES = ['docker', 'containerd', 'podman', 'cri-o', 'k3s', 'apptainer'] as const;
 export type RuntimeSetupName = (typeof RUNTIME_SETUP_NAMES)[number];
 
-/** A runtime's own configuration file cannot be understood. */
+/** A runtime's own configuration file cannot be parsed. */
 export class RuntimeConfigError extends Error {
   readonly path: string;
 
@@ -51,7 +55,7 @@ export class RuntimeConfigError extends Error {
   }
 }
 
-/** The API host of a registry, which is not always the host that image names show. */
+/** The API host of a registry, which is not always the host in image names. */
 export function registryUrl(registry: string): string {
   return registry === 'docker.io' ? 'https://registry-1.docker.io' : `https://${registry}`;
 }

@@ -24,7 +24,10 @@ export function installedRuntimes(files: ConfigFiles): readonly RuntimeSetup[] {
   return RUNTIME_SETUPS.filter(({ programs }) => programs.some(isInstalled));
 }
 
-/** The plan that finds nothing to change, with or without a fallback; undefined where the runtime's files do not name the mirror. */
+/**
+ * The plan that leaves nothing to change, with or without a fallback; undefined when the runtime's files do not name
+ * the mirror.
+ */
 export function planInForce(
   runtime: RuntimeSetup,
   files: ConfigFiles,

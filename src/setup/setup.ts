@@ -1,34 +1,35 @@
 import { createHash } from 'node:crypto';
-import { mkdirSync, realpathSync, rmdirSync, rmSync, statSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { mkdirSync, rmdirSync, rmSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { replaceFile } from '../lib/atomic-file.ts';
 import { type ConfigFiles, configFilesAt } from './files.ts';
+import { locate, resolveBelow } from './root-path.ts';
 import type { FileChange, MirrorTarget, RuntimeSetup, RuntimeSetupName, SetupPlan } from './runtime.ts';
 
-/** Where setup remembers what it changed, so that removal restores it. */
+/** Where setup records what it changed, so that removal restores it. */
 const STATE_FOLDER = '/var/lib/metahub/setup';
 const STATE_FILE = `${STATE_FOLDER}/state.json`;
 
 interface ChangedFile {
-  /** The file without MetaHub's part, as it stood when setup last ran; null: there was none. */
+  /** The file without MetaHub's part, as of the last run of setup; null: there was none. */
   readonly before: string | null;
-  /** SHA-256 of what setup wrote, hexadecimal. */
+  /** SHA-256 of what setup wrote, in hexadecimal. */
   readonly written: string;
-  /** Folders that setup made for it, outermost first. */
+  /** Folders that setup created for it, outermost first. */
   readonly folders: readonly string[];
 }
 
 /** What setup wrote, by path. */
 export interface SetupState {
-  /** The mirror's URL that the files name. */
+  /** The mirror's URL in the files. */
   readonly url: string | undefined;
   readonly files: Readonly<Record<string, ChangedFile>>;
 }
 
 const NO_STATE: SetupState = { url: undefined, files: {} };
 
-/** @throws when the file is damaged: what it said cannot be restored any more */
-export function readState(files: ConfigFiles): SetupState {
+/** @throws when the file is damaged: its content can no longer be restored */
+function readState(files: ConfigFiles): SetupState {
   const text = files.read(STATE_FILE);
   return text === undefined ? NO_STATE : (JSON.parse(text) as SetupState);
 }
@@ -37,11 +38,11 @@ function sha256(text: string): string {
   return createHash('sha256').update(text).digest('hex');
 }
 
-/** Makes the folder and those above it; answers those that were missing, outermost first. */
+/** Creates the folder and its parents; answers those that were missing, outermost first. */
 function makeFolders(root: string, folder: string): readonly string[] {
   const missing: string[] = [];
-  for (let at = folder; at !== '/' && !exists(join(root, at)); at = dirname(at)) missing.unshift(at);
-  if (missing.length > 0) mkdirSync(join(root, folder), { recursive: true, mode: 0o755 });
+  for (let at = folder; at !== '/' && !exists(locate(root, at)); at = dirname(at)) missing.unshift(at);
+  if (missing.length > 0) mkdirSync(locate(root, folder), { recursive: true, mode: 0o755 });
   return missing;
 }
 
@@ -49,10 +50,9 @@ function exists(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false }) !== undefined;
 }
 
-/** Replaces the file that `path` leads to, keeping a link, its mode and its owner. */
+/** Replaces or makes the file that `path` leads to; keeps a link, its mode and its owner. */
 async function write(root: string, path: string, text: string, mode = 0o644): Promise<void> {
-  const full = join(root, path);
-  const target = exists(full) ? realpathSync(full) : full;
+  const target = locate(root, path);
   const stats = statSync(target, { throwIfNoEntry: false });
   await replaceFile(target, Buffer.from(text), {
     mode: stats === undefined ? mode : stats.mode & 0o7777,
@@ -62,20 +62,20 @@ async function write(root: string, path: string, text: string, mode = 0o644): Pr
 
 async function writeState(root: string, state: SetupState): Promise<void> {
   if (Object.keys(state.files).length === 0) {
-    rmSync(join(root, STATE_FOLDER), { recursive: true, force: true });
-    removeIfEmpty(join(root, dirname(STATE_FOLDER)));
+    rmSync(locate(root, STATE_FOLDER), { recursive: true, force: true });
+    removeIfEmpty(locate(root, dirname(STATE_FOLDER)));
     return;
   }
-  mkdirSync(join(root, STATE_FOLDER), { recursive: true, mode: 0o755 });
-  // A daemon.json may hold a proxy's password.
+  mkdirSync(locate(root, STATE_FOLDER), { recursive: true, mode: 0o755 });
+  // A daemon.json may contain a proxy's password.
   await write(root, STATE_FILE, `${JSON.stringify(state, undefined, 2)}\n`, 0o600);
 }
 
 /**
- * Writes the changes, each file at once, and remembers what stood there before.
+ * Writes the changes, each file atomically, and records the earlier content.
  * @param without the same files without MetaHub's part
  */
-export async function applyChanges(
+async function applyChanges(
   root: string,
   files: ConfigFiles,
   changes: readonly FileChange[],
@@ -88,23 +88,23 @@ export async function applyChanges(
     if (text === undefined) throw new Error(`setup never removes a file it configures: ${path}`);
     const known = changed[path];
     const before = without(path) ?? null;
-    const folders = makeFolders(root, dirname(path));
+    const folders = makeFolders(root, dirname(resolveBelow(root, path)));
     changed[path] = {
       before: known?.before === null && (before === null || before.trim() === '') ? null : before,
       written: sha256(text),
       folders: [...(known?.folders ?? []), ...folders],
     };
-    // Remembered first: a crash after this line loses nothing.
+    // Recorded first: a crash after this line loses nothing.
     await writeState(root, { url, files: changed });
     await write(root, path, text);
   }
 }
 
 /**
- * Takes the changes back: a file that nobody edited since is restored byte for byte; of an edited one only MetaHub's part
- * goes. A file or folder that setup made and that holds nothing else is removed.
+ * Undoes the changes: a file that was not edited since is restored byte for byte; an edited one only loses MetaHub's
+ * part. A file or folder that setup created and that has nothing else in it is removed.
  */
-export async function removeChanges(
+async function removeChanges(
   root: string,
   files: ConfigFiles,
   changes: readonly FileChange[],
@@ -114,19 +114,20 @@ export async function removeChanges(
   for (const { path, text } of changes) {
     const known = state.files[path];
     const restored = restoredText(files, path, text, known);
-    if (restored === undefined) rmSync(join(root, path), { force: true });
+    // The file that setup made, not the link that leads to it.
+    if (restored === undefined) rmSync(locate(root, path), { force: true });
     else await write(root, path, restored);
     delete left[path];
     await writeState(root, { url: state.url, files: left });
   }
   const folders = changes.flatMap(({ path }) => state.files[path]?.folders ?? []);
-  // The innermost first: a folder is longer than those that hold it.
+  // The innermost first: a folder's path is longer than those of its parents.
   for (const folder of folders.toSorted((one, other) => other.length - one.length))
-    removeIfEmpty(join(root, folder));
+    removeIfEmpty(locate(root, folder));
 }
 
-/** What a file is to hold after removal; undefined: it is to go. */
-export function restoredText(
+/** A file's content after removal; undefined: remove the file. */
+function restoredText(
   files: ConfigFiles,
   path: string,
   withoutOurs: string | undefined,
@@ -143,7 +144,7 @@ function removeIfEmpty(folder: string): void {
   try {
     rmdirSync(folder);
   } catch {
-    // It holds something else, or is gone.
+    // It has other content, or is gone.
   }
 }
 
@@ -153,7 +154,7 @@ export interface RuntimeOutcome {
   readonly changes: readonly ShownChange[];
   readonly warnings: readonly string[];
   readonly reload: SetupPlan['reload'];
-  /** Why this runtime was left as it is. */
+  /** Why setup left this runtime unchanged. */
   readonly error?: string;
 }
 
@@ -171,8 +172,10 @@ export interface SetupOptions {
   readonly dryRun: boolean;
 }
 
-/** One runtime's failure leaves the others alone: it is an outcome. */
-/** Works on one runtime after the other, each with the files as they are then; a failure of one is its outcome. */
+/**
+ * Works on one runtime after another, each with the files as they are then; a failure of one runtime is its outcome and
+ * leaves the others alone.
+ */
 async function forEachRuntime(
   runtimes: readonly RuntimeSetup[],
   root: string,
@@ -191,7 +194,7 @@ async function forEachRuntime(
   return outcomes;
 }
 
-/** Configures the runtimes to pull through the mirror, or says what that would change. */
+/** Configures the runtimes to pull through the mirror, or shows what that would change. */
 export function configureRuntimes(
   runtimes: readonly RuntimeSetup[],
   { root, target, dryRun }: SetupOptions,
@@ -209,7 +212,7 @@ export function configureRuntimes(
   });
 }
 
-/** Takes out what {@link configureRuntimes} put in, or says what that would change. */
+/** Removes what {@link configureRuntimes} added, or shows what that would change. */
 export function removeFromRuntimes(
   runtimes: readonly RuntimeSetup[],
   { root, target, dryRun }: SetupOptions,

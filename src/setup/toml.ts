@@ -1,9 +1,10 @@
 import { parse, TomlError } from 'smol-toml';
+import { objectOf } from '../lib/bounded-json.ts';
 import { RuntimeConfigError } from './runtime.ts';
 
 export type TomlTable = Readonly<Record<string, unknown>>;
 
-/** @throws {RuntimeConfigError} with the line, when `text` is no TOML */
+/** @throws {RuntimeConfigError} with the line, when `text` is not TOML */
 export function readToml(text: string, path: string): TomlTable {
   try {
     return parse(text);
@@ -13,14 +14,14 @@ export function readToml(text: string, path: string): TomlTable {
   }
 }
 
-/** The table at a path of keys; an empty one when there is none. */
+/** The table at a path of keys; empty when there is none. */
 export function tableAt(table: TomlTable, ...keys: readonly string[]): TomlTable {
   let at: unknown = table;
   for (const key of keys) {
     if (typeof at !== 'object' || at === null) return {};
     at = (at as TomlTable)[key];
   }
-  return typeof at === 'object' && at !== null && !Array.isArray(at) ? (at as TomlTable) : {};
+  return objectOf(at) as TomlTable;
 }
 
 /** A basic string as TOML writes it: JSON's escapes are a subset of TOML's. */
@@ -28,7 +29,7 @@ export function tomlString(text: string): string {
   return JSON.stringify(text);
 }
 
-/** What MetaHub writes into a file that is not its own stands between these lines. */
+/** What MetaHub adds to an existing file is between these lines. */
 const BEGIN = '# metahub: begin (metahub setup --remove takes this out)';
 const END = '# metahub: end';
 const BLOCK = /^[ \t]*# metahub: begin\b[^\n]*\n[\s\S]*?^[ \t]*# metahub: end[ \t]*(?:\n|$)/gm;
@@ -38,12 +39,12 @@ export function markedBlock(lines: readonly string[]): string {
   return [BEGIN, ...lines, END, ''].join('\n');
 }
 
-/** A line in the place of another, which it remembers. */
+/** A line that replaces another, which it records. */
 export function replacingLine(line: string, original: string): string {
   return `${line} # metahub: replaces ${original.trim()}`;
 }
 
-/** The text without marked blocks, and with replaced lines as they were. Byte for byte the same where there are none. */
+/** The text without marked blocks, and with replaced lines restored. Byte for byte the same when there are none. */
 export function withoutMarks(text: string): string {
   return text.replaceAll(BLOCK, '').replaceAll(REPLACED, '$1');
 }

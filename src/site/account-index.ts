@@ -1,33 +1,38 @@
 import { LRUCache } from 'lru-cache';
 import { ConfigError } from '../lib/config-error.ts';
+import { entriesAtMost } from '../lib/lru.ts';
 import {
   type AccessToken,
   type Account,
   type AccountIdentity,
   accountNameOf,
+  type Enrolment,
+  opensLogin,
   parseSelector,
 } from './account.ts';
 import { problemWithFeatures, readMachineFeature } from './machine-features.ts';
 import type { PasswordHash } from './password.ts';
 
-/** Selectors whose identity is remembered. */
+/** Selectors whose identity the index remembers. */
 const SELECTORS_MAX = 4096;
 
 /** Every login of the site. */
 export interface AccountIndex {
   readonly accounts: readonly Account[];
   /**
-   * The password that opens `userName`; undefined when there is no such account. Takes the same time for every name: what a
-   * selector says of its machine is read only once the password is known to be right.
+   * The password that opens `userName`; undefined when there is no such account. Takes the same time for every name: the
+   * features of a selector are parsed only after the password was verified.
    */
   passwordOf(userName: string): PasswordHash | undefined;
-  /** The access token of the account of `userName` that has this hash. */
+  /** The access token that opens `userName` and has this hash. */
   tokenOf(userName: string, sha256: string): AccessToken | undefined;
-  /** The machine type, the account, or the account with a selector that `userName` stands for; else undefined. */
+  /** Who may enrol with the secret that has this hash. */
+  enrolmentOf(sha256: string): { readonly account: Account; readonly enrolment: Enrolment } | undefined;
+  /** What `userName` names: a machine type, an account, or an account with a selector; undefined for anything else. */
   find(userName: string): AccountIdentity | undefined;
 }
 
-/** The identity of a user name that describes its machine, under its account's password. */
+/** The identity that a selector names; undefined without a password of the account, or for features that no machine has. */
 function identityOfSelector(
   userName: string,
   accounts: ReadonlyMap<string, Account>,
@@ -45,7 +50,7 @@ function identityOfSelector(
   return { login: userName, account, features: [...new Set(features)].sort(), password: account.password };
 }
 
-/** @throws {ConfigError} when two files give the same login. */
+/** @throws {ConfigError} when two files define the same login. */
 export function createAccountIndex(accounts: readonly Account[]): AccountIndex {
   const users = new Map<string, Account>();
   const logins = new Map<string, AccountIdentity>();
@@ -62,7 +67,7 @@ export function createAccountIndex(accounts: readonly Account[]): AccountIndex {
       logins.set(login, { login, account, features, password });
     }
   }
-  const described = new LRUCache<string, AccountIdentity>({ max: SELECTORS_MAX });
+  const described = new LRUCache<string, AccountIdentity>(entriesAtMost(SELECTORS_MAX));
   const describe = (userName: string): AccountIdentity | undefined => {
     const known = described.get(userName);
     if (known !== undefined) return known;
@@ -75,7 +80,15 @@ export function createAccountIndex(accounts: readonly Account[]): AccountIndex {
     passwordOf: (userName) => logins.get(userName)?.password ?? users.get(accountNameOf(userName))?.password,
     tokenOf: (userName, sha256) => {
       const account = logins.get(userName)?.account ?? users.get(accountNameOf(userName));
-      return account?.tokens.find((token) => token.sha256 === sha256);
+      const found = account?.tokens.find((token) => token.sha256 === sha256);
+      return account && found && opensLogin(found, account, userName) ? found : undefined;
+    },
+    enrolmentOf: (sha256) => {
+      for (const account of accounts) {
+        const enrolment = account.enrolments.find((one) => one.sha256 === sha256);
+        if (enrolment !== undefined) return { account, enrolment };
+      }
+      return undefined;
     },
     find: (userName) => logins.get(userName) ?? describe(userName),
   };

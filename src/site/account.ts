@@ -1,9 +1,11 @@
 import { createHash, randomBytes } from 'node:crypto';
+import * as v from 'valibot';
+import { shown } from '../lib/schema.ts';
 import type { PasswordHash } from './password.ts';
 
 /**
  * A user name that describes the machine: `site/cpu#zen4,nvcap#9.0` is the account `site` on a machine with the features
- * `cpu:zen4` and `nvcap:9.0`. A colon would end a user name of HTTP's Basic scheme, so `#` stands for it.
+ * `cpu:zen4` and `nvcap:9.0`. `#` replaces the colon, which would end a user name of HTTP's Basic scheme.
  * @see https://www.rfc-editor.org/rfc/rfc7617#section-2
  */
 export interface Selector {
@@ -15,7 +17,7 @@ const FEATURES_MAX = 64;
 const SELECTOR_MAX_CHARACTERS = 1024;
 const FEATURE = /^[A-Za-z0-9][A-Za-z0-9._+-]*(?:#[A-Za-z0-9][A-Za-z0-9._+-]*)?$/;
 
-/** The selector that `userName` spells; undefined when it is none, or malformed. */
+/** Parses a selector; undefined when `userName` is none, or malformed. */
 export function parseSelector(userName: string): Selector | undefined {
   if (userName.length > SELECTOR_MAX_CHARACTERS) return undefined;
   const slash = userName.indexOf('/');
@@ -26,72 +28,109 @@ export function parseSelector(userName: string): Selector | undefined {
   return { user: userName.slice(0, slash), features };
 }
 
-/** The account part of a user name: what stands before the selector, or all of it. */
+/** The account's name in a user name: the part before the slash of a selector, or all of it. */
 export function accountNameOf(userName: string): string {
   const slash = userName.indexOf('/');
   return slash < 0 ? userName : userName.slice(0, slash);
 }
 
-/** The user name by which a machine with `features` logs in as `user`; features that cannot be written so are left out. */
+/** The selector of a machine with `features` under the account `user`; omits features that a user name cannot hold. */
 export function formatSelector(user: string, features: readonly string[]): string {
   const written = features.map((feature) => feature.replace(':', '#')).filter((text) => FEATURE.test(text));
   return `${user}/${[...new Set(written)].sort().join(',')}`;
 }
 
-/** A named profile that a login selects. */
+/** A named set of features; its login selects it. */
 export interface MachineType {
   readonly name: string;
-  /** The user name, `qnib-type1` unless the file gives the type one of its own. */
+  /** The user name: `qnib-type1`, unless the file sets another one. */
   readonly login: string;
-  /** Canonical; `match: exact` sees them all. */
+  /** In canonical form; `match: exact` compares all of them. */
   readonly features: readonly string[];
-  /** Its own, or the account's. */
+  /** The type's own password, or the account's. */
   readonly password: PasswordHash;
 }
 
-/** A user of the site, with the machine types that it may log in as. */
+/** The upper limit of an account's rights: manage the site over the network, push, pull. */
+export const ACCOUNT_ROLES = ['admin', 'publisher', 'puller'] as const;
+export type AccountRole = (typeof ACCOUNT_ROLES)[number];
+
+/** A person's identity at an OpenID provider. `subject` never changes, unlike names and mail addresses. */
+export interface OidcSubject {
+  readonly issuer: string;
+  readonly subject: string;
+  /** Does the rule of the last login grant rights by groups alone? */
+  readonly groupsOnly?: boolean | undefined;
+}
+
+/** A user of the site, with its machine types. */
 export interface Account {
   readonly user: string;
-  /** Absent: only its machine types have passwords, and there are no selectors. */
+  /** Undefined: only machine types with their own passwords can log in, and selectors cannot. */
   readonly password: PasswordHash | undefined;
   readonly types: readonly MachineType[];
-  /** Patterns of the repositories that it may pull: its own and those of its groups. */
+  /** Patterns of the repositories that it may pull, including those of its groups. */
   readonly repositories: readonly string[];
-  /** Patterns of the repositories that it may push to; none: it only pulls. */
+  /** Patterns of the repositories that it may push to; empty: it may not push. */
   readonly push: readonly string[];
-  /** Groups whose rights it has as well. */
+  /** Groups that grant it further rights. */
   readonly groups: readonly string[];
-  /** Tokens that open its logins beside the passwords. */
+  /** Access tokens, which its logins accept in place of the password. */
   readonly tokens: readonly AccessToken[];
-  /** A file, in docker's form, of the logins that are presented upstream for it, instead of the mirror's own. */
+  /** Machines that may enrol. */
+  readonly enrolments: readonly Enrolment[];
+  /** Path of a file in the format of docker's config.json: the upstream logins that replace the mirror's own for this account. */
   readonly upstreamLogins: string | undefined;
-  /** Tells one state of that file from another; absent where it was not looked at. */
+  /** Identifies the state of that file; absent when nothing has checked it. */
   readonly loginsStamp?: string;
-  /** May it add and remove machine types over the network? */
+  /** May it add and remove its own machine types over the network? */
   readonly managesMachines: boolean;
-  /** Where it was read. */
+  /**
+   * `admin`: it manages all accounts of the site over the network; `puller`: it may not push, whatever its groups grant.
+   * Undefined: only its patterns limit it.
+   */
+  readonly role: AccountRole | undefined;
+  /** The person who logs in to this account at an OpenID provider. */
+  readonly oidc?: OidcSubject | undefined;
+  /** Path of the file that defines it. */
   readonly file: string;
 }
 
-/** Logins and types are parts of file names, user names and log lines; a colon or a slash would end them. */
+/** The account's role; without one in its file, `publisher` when it may push and `puller` otherwise. */
+export function roleOf({ role, push }: Pick<Account, 'role' | 'push'>): AccountRole {
+  return role ?? (push.length > 0 ? 'publisher' : 'puller');
+}
+
+/** Names become parts of file names, user names and log lines, where a colon or a slash is a separator. */
 export const NAME = /^[A-Za-z0-9][A-Za-z0-9._@-]{0,127}$/;
 
-/** What a user name stands for. */
+/** The name of a user, a login, a machine type, a group or a token. */
+export const AccountName = v.pipe(
+  v.string(),
+  v.regex(
+    NAME,
+    ({ input }) => `${shown(input)} is not a name: it may contain letters, digits and . _ - @ only`,
+  ),
+);
+
+/** The account and features that a user name names. */
 export interface AccountIdentity {
   readonly login: string;
   readonly account: Account;
   readonly features: readonly string[];
   readonly password: PasswordHash;
-  /** The access token that was presented instead of the password; its rights may be fewer. */
+  /** Set for a person in a web session, who has presented no password. */
+  readonly isPerson?: true;
+  /** The access token that the client presented instead of the password; it may narrow the rights. */
   readonly token?: AccessToken;
 }
 
-const narrowed = new WeakMap<AccountIdentity, Map<AccessToken, AccountIdentity>>();
+const withTokens = new WeakMap<AccountIdentity, Map<AccessToken, AccountIdentity>>();
 
-/** The identity with its token: one object for each pair, because what is worked out for an identity is kept by it. */
+/** The identity with its token. Returns the same object for the same pair: caches use identities as keys. */
 export function withToken(identity: AccountIdentity, token: AccessToken): AccountIdentity {
-  const tokens = narrowed.get(identity) ?? new Map<AccessToken, AccountIdentity>();
-  narrowed.set(identity, tokens);
+  const tokens = withTokens.get(identity) ?? new Map<AccessToken, AccountIdentity>();
+  withTokens.set(identity, tokens);
   const known = tokens.get(token);
   if (known !== undefined) return known;
   const found = { ...identity, token };
@@ -100,30 +139,60 @@ export function withToken(identity: AccountIdentity, token: AccessToken): Accoun
 }
 
 /**
- * A long random password that programs log in with (CI, say): it has a name, an end, and perhaps fewer rights than its
- * account. Written to the machine file as a hash.
+ * A long random password for a program, such as a CI job. It has a name, an expiry and at most the rights of its account. The
+ * machine file holds its hash only.
  */
 export interface AccessToken {
   readonly name: string;
-  /** SHA-256 of the token, base64url. 256 random bits cannot be guessed, so that a slow hash would add nothing. */
+  /** SHA-256 of the token, base64url. Nobody can guess 256 random bits, so a slow hash would add nothing. */
   readonly sha256: string;
-  /** Milliseconds of the wall clock; undefined: it does not expire. */
+  /** Milliseconds of the wall clock; undefined: the token does not expire. */
   readonly expiresMs: number | undefined;
-  /** Patterns of repositories, besides the account's own: both have to match. Undefined: only the account's. */
+  /** Patterns of repositories that narrow the account's: both must match. Undefined: only the account's count. */
   readonly repositories: readonly string[] | undefined;
-  /** May it push what its account may push? One that was made for pulling may not. */
+  /** May it push what its account may push? */
   readonly push: boolean;
+  /** The only machine type that it may log in as; undefined: it opens every login of the account. */
+  readonly type: string | undefined;
 }
 
-/** A fixed start lets secret scanners find a token that was published by mistake. */
+/** Allows one machine to exchange a one-time secret for an access token of its own. */
+export interface Enrolment {
+  /** The name of the access token that the machine receives. */
+  readonly name: string;
+  /** The machine's type. */
+  readonly type: string;
+  /** SHA-256 of the secret, base64url. */
+  readonly sha256: string;
+  /** Milliseconds of the wall clock. */
+  readonly expiresMs: number;
+}
+
+/** Does the access token open this login of its account? */
+export function opensLogin({ type }: AccessToken, { types }: Pick<Account, 'types'>, login: string): boolean {
+  return type === undefined || types.some((one) => one.name === type && one.login === login);
+}
+
+/** A fixed prefix lets secret scanners find a token that somebody published by mistake. */
 const PREFIX = 'metahub_';
 const TOKEN_BYTES = 32;
 const TOKEN = /^metahub_[A-Za-z0-9_-]{43}$/;
+const ENROLMENT_PREFIX = 'metahub_enrol_';
+const ENROLMENT = /^metahub_enrol_[A-Za-z0-9_-]{43}$/;
 export const TOKEN_HASH = /^[A-Za-z0-9_-]{43}$/;
 
-/** A new token; only its hash is ever stored. */
+/** Creates a token; MetaHub stores its hash only. */
 export function createAccessToken(): { readonly text: string; readonly sha256: string } {
-  const text = `${PREFIX}${randomBytes(TOKEN_BYTES).toString('base64url')}`;
+  return createSecret(PREFIX);
+}
+
+/** Creates the secret of an enrolment; MetaHub stores its hash only. */
+export function createEnrolmentSecret(): { readonly text: string; readonly sha256: string } {
+  return createSecret(ENROLMENT_PREFIX);
+}
+
+function createSecret(prefix: string) {
+  const text = `${prefix}${randomBytes(TOKEN_BYTES).toString('base64url')}`;
   return { text, sha256: hashOf(text) };
 }
 
@@ -131,9 +200,14 @@ function hashOf(text: string): string {
   return createHash('sha256').update(text).digest('base64url');
 }
 
-/** The hash of `password` when it has the form of a token; undefined for all other passwords. */
+/** The hash of an access token; undefined when `password` does not have the form of one. */
 export function tokenHashOf(password: string): string | undefined {
   return TOKEN.test(password) ? hashOf(password) : undefined;
+}
+
+/** The hash of an enrolment's secret; undefined when `text` does not have the form of one. */
+export function enrolmentHashOf(text: string): string | undefined {
+  return ENROLMENT.test(text) ? hashOf(text) : undefined;
 }
 
 export function isExpired({ expiresMs }: AccessToken, nowMs: number): boolean {

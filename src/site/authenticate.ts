@@ -1,16 +1,18 @@
 import { type AccountIdentity, accountNameOf, isExpired, tokenHashOf, withToken } from './account.ts';
 import type { AccountIndex } from './account-index.ts';
+import type { AuditReason } from './audit.ts';
 import type { PasswordCheck } from './password.ts';
 import type { Grant, TokenIssuer } from './token.ts';
 
-/** The credentials that a request presents. */
+/** The credentials of a request. */
 export type PresentedCredentials =
   | { readonly kind: 'nothing' }
   | { readonly kind: 'basic'; readonly login: string; readonly password: string }
   | { readonly kind: 'bearer'; readonly token: string }
-  /** Another scheme, or none of the grammar. */
+  /** Another scheme, or a header that breaks the grammar. */
   | { readonly kind: 'malformed' };
 
+const BEARER = 'Bearer ';
 const BASE64 = /^[A-Za-z0-9+/]+={0,2}$/;
 
 function readBasic(encoded: string): PresentedCredentials {
@@ -30,18 +32,20 @@ export function readAuthorization(header: string | undefined): PresentedCredenti
   return { kind: 'malformed' };
 }
 
-/** Why a request is not authenticated. */
-export type Reason =
-  | 'no credentials'
-  | 'malformed credentials'
-  | 'wrong credentials'
-  | 'unknown machine'
-  | 'expired access token'
-  | 'expired token'
-  | 'invalid token'
-  | 'too many failures';
+/** Why authentication failed. */
+export type Reason = Extract<
+  AuditReason,
+  | 'no-credentials'
+  | 'malformed-credentials'
+  | 'wrong-credentials'
+  | 'unknown-machine'
+  | 'expired-access-token'
+  | 'expired-token'
+  | 'invalid-token'
+  | 'too-many-failures'
+>;
 
-/** An authenticated login; `grants` when a token narrows what it may do. */
+/** An authenticated login; `grants` is set when a bearer token narrows its rights. */
 export interface KnownLogin {
   readonly kind: 'known';
   readonly identity: AccountIdentity;
@@ -52,6 +56,10 @@ export type Authenticated =
   | KnownLogin
   | { readonly kind: 'unknown'; readonly reason: Reason; readonly who?: string; readonly waitMs?: number };
 
+function withoutCredentials(kind: 'nothing' | 'malformed'): Authenticated {
+  return { kind: 'unknown', reason: kind === 'nothing' ? 'no-credentials' : 'malformed-credentials' };
+}
+
 /** The client that presents credentials. */
 export interface LoginClient {
   readonly address: string;
@@ -59,12 +67,12 @@ export interface LoginClient {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Finds out whose request it is, from the `Authorization` header. */
+/** Authenticates a request by its `Authorization` header. */
 export interface Authenticate {
-  /** The answer when it needs no waiting: a password or token that was verified before. Undefined: ask `byHeader`. */
+  /** Answers synchronously for a password or token that was verified before. Undefined: call `byHeader`. */
   byHeaderNow(header: string | undefined): Authenticated | undefined;
   byHeader(header: string | undefined, client: LoginClient): Promise<Authenticated>;
-  /** The same where only passwords count: any other scheme is as good as no header. */
+  /** Accepts passwords only: treats any other scheme like a missing header. */
   byBasic(header: string | undefined, client: LoginClient): Promise<Authenticated>;
   byPassword(login: string, password: string, client: LoginClient): Promise<Authenticated>;
 }
@@ -77,96 +85,99 @@ export interface AuthenticateOptions {
   readonly wallClock: () => number;
 }
 
-export function createAuthenticate(options: AuthenticateOptions): Authenticate {
-  const { directory, passwords, tokens, wallClock } = options;
-  /** The login of a password that is right: only now is it read what a selector says of its machine. */
-  function identified(login: string): Authenticated {
-    const identity = directory().find(login);
-    if (identity === undefined) return { kind: 'unknown', reason: 'unknown machine' };
-    return { kind: 'known', identity, grants: undefined };
+/** Authenticates by the passwords, access tokens and bearer tokens of a site. */
+class SiteAuthenticate implements Authenticate {
+  readonly #directory: () => AccountIndex;
+  readonly #passwords: PasswordCheck;
+  readonly #tokens: TokenIssuer;
+  readonly #wallClock: () => number;
+
+  constructor({ directory, passwords, tokens, wallClock }: AuthenticateOptions) {
+    this.#directory = directory;
+    this.#passwords = passwords;
+    this.#tokens = tokens;
+    this.#wallClock = wallClock;
   }
 
-  /** The login of an access token, which is presented as the password; undefined when it is none of this account. */
-  function byAccessToken(login: string, password: string): Authenticated | undefined {
-    const sha256 = tokenHashOf(password);
-    const token = sha256 === undefined ? undefined : directory().tokenOf(login, sha256);
-    if (token === undefined) return undefined;
-    if (isExpired(token, wallClock())) return { kind: 'unknown', reason: 'expired access token', who: login };
-    const found = identified(login);
-    return found.kind === 'known' ? { ...found, identity: withToken(found.identity, token) } : found;
+  byHeaderNow(header: string | undefined): Authenticated | undefined {
+    // Looks up a token that was verified before without parsing the header.
+    const again = header?.startsWith(BEARER) ? this.#byVerifiedToken(header.slice(BEARER.length)) : undefined;
+    if (again !== undefined) return again;
+    const presented = readAuthorization(header);
+    if (presented.kind === 'basic') return this.#byRememberedPassword(presented.login, presented.password);
+    if (presented.kind === 'bearer') return this.#byVerifiedToken(presented.token);
+    return withoutCredentials(presented.kind);
   }
 
-  function byRememberedPassword(login: string, password: string): Authenticated | undefined {
-    const byToken = byAccessToken(login, password);
-    if (byToken !== undefined) return byToken;
-    const hash = directory().passwordOf(login);
-    return passwords.isRemembered(password, hash) ? identified(login) : undefined;
+  async byHeader(header: string | undefined, client: LoginClient): Promise<Authenticated> {
+    const presented = readAuthorization(header);
+    if (presented.kind === 'basic') return this.byPassword(presented.login, presented.password, client);
+    if (presented.kind === 'bearer') return this.#byToken(presented.token);
+    return withoutCredentials(presented.kind);
   }
 
-  async function byPassword(
+  async byBasic(header: string | undefined, client: LoginClient): Promise<Authenticated> {
+    const presented = readAuthorization(header);
+    if (presented.kind === 'basic') return this.byPassword(presented.login, presented.password, client);
+    return withoutCredentials(presented.kind === 'malformed' ? 'malformed' : 'nothing');
+  }
+
+  async byPassword(
     login: string,
     password: string,
     { address, signal }: LoginClient,
   ): Promise<Authenticated> {
-    const remembered = byRememberedPassword(login, password);
+    const remembered = this.#byRememberedPassword(login, password);
     if (remembered) return remembered;
-    const hash = directory().passwordOf(login);
+    const hash = this.#directory().passwordOf(login);
     const accountName = accountNameOf(login);
-    const verdict = await passwords.check({ password, hash, accountName, address, signal });
-    if (verdict.kind === 'right') return identified(login);
-    // The log does not repeat an unknown user name: people type passwords there.
+    const verdict = await this.#passwords.check({ password, hash, accountName, address, signal });
+    if (verdict.kind === 'right') return this.#identified(login);
+    // People type passwords as user names, so the log does not show an unknown one.
     const who = hash === undefined ? {} : { who: login };
     return verdict.kind === 'later'
-      ? { kind: 'unknown', reason: 'too many failures', waitMs: verdict.waitMs, ...who }
-      : { kind: 'unknown', reason: 'wrong credentials', ...who };
+      ? { kind: 'unknown', reason: 'too-many-failures', waitMs: verdict.waitMs, ...who }
+      : { kind: 'unknown', reason: 'wrong-credentials', ...who };
   }
 
-  function byVerifiedToken(token: string): Authenticated | undefined {
-    const verdict = tokens.verifyAgain(token);
+  /** Finds the login after its password was verified; only now parses the features of a selector. */
+  #identified(login: string): Authenticated {
+    const identity = this.#directory().find(login);
+    if (identity === undefined) return { kind: 'unknown', reason: 'unknown-machine' };
+    return { kind: 'known', identity, grants: undefined };
+  }
+
+  /** Authenticates by an access token in place of the password; undefined when the account has no such token. */
+  #byAccessToken(login: string, password: string): Authenticated | undefined {
+    const sha256 = tokenHashOf(password);
+    const token = sha256 === undefined ? undefined : this.#directory().tokenOf(login, sha256);
+    if (token === undefined) return undefined;
+    if (isExpired(token, this.#wallClock())) {
+      return { kind: 'unknown', reason: 'expired-access-token', who: login };
+    }
+    const found = this.#identified(login);
+    return found.kind === 'known' ? { ...found, identity: withToken(found.identity, token) } : found;
+  }
+
+  #byRememberedPassword(login: string, password: string): Authenticated | undefined {
+    const byToken = this.#byAccessToken(login, password);
+    if (byToken !== undefined) return byToken;
+    const hash = this.#directory().passwordOf(login);
+    return this.#passwords.isRemembered(password, hash) ? this.#identified(login) : undefined;
+  }
+
+  #byVerifiedToken(token: string): Authenticated | undefined {
+    const verdict = this.#tokens.verifyAgain(token);
     return verdict?.kind === 'valid' ? { ...verdict, kind: 'known' } : undefined;
   }
 
-  async function byToken(token: string): Promise<Authenticated> {
-    const verdict = await tokens.verify(token);
+  async #byToken(token: string): Promise<Authenticated> {
+    const verdict = await this.#tokens.verify(token);
     if (verdict.kind === 'valid') return { ...verdict, kind: 'known' };
-    return { kind: 'unknown', reason: verdict.kind === 'expired' ? 'expired token' : 'invalid token' };
+    return { kind: 'unknown', reason: verdict.kind === 'expired' ? 'expired-token' : 'invalid-token' };
   }
+}
 
-  return {
-    byHeaderNow: (header) => {
-      const presented = readAuthorization(header);
-      switch (presented.kind) {
-        case 'nothing':
-          return { kind: 'unknown', reason: 'no credentials' };
-        case 'malformed':
-          return { kind: 'unknown', reason: 'malformed credentials' };
-        case 'basic':
-          return byRememberedPassword(presented.login, presented.password);
-        case 'bearer':
-          return byVerifiedToken(presented.token);
-      }
-    },
-    byHeader: async (header, client) => {
-      const presented = readAuthorization(header);
-      switch (presented.kind) {
-        case 'nothing':
-          return { kind: 'unknown', reason: 'no credentials' };
-        case 'malformed':
-          return { kind: 'unknown', reason: 'malformed credentials' };
-        case 'basic':
-          return byPassword(presented.login, presented.password, client);
-        case 'bearer':
-          return byToken(presented.token);
-      }
-    },
-    byBasic: async (header, client) => {
-      const presented = readAuthorization(header);
-      if (presented.kind === 'basic') return byPassword(presented.login, presented.password, client);
-      return {
-        kind: 'unknown',
-        reason: presented.kind === 'malformed' ? 'malformed credentials' : 'no credentials',
-      };
-    },
-    byPassword,
-  };
+export function createAuthenticate(options: AuthenticateOptions): Authenticate {
+  return new SiteAuthenticate(options);
 }

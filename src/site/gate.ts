@@ -5,114 +5,158 @@ import type { Repository } from '../oci/reference.ts';
 import type { Admission, AdmissionController, Registry, RequestContext } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import type { AccountIdentity } from './account.ts';
-import type { Audit } from './audit.ts';
+import type { Audit, AuditEntry, AuditReason } from './audit.ts';
 import type { Authenticate, Authenticated, KnownLogin } from './authenticate.ts';
 import type { ClientAddress, SiteUrl } from './client-address.ts';
 import { isGranted, type PermissionsOf } from './permissions.ts';
+import type { PullRecord } from './pull-record.ts';
 import { challenge, unauthorized } from './responses.ts';
+import type { Grant } from './token.ts';
 
 export interface SiteAdmissionOptions {
   readonly authenticate: Authenticate;
-  /** The mirror as a host of this profile sees it. */
+  /** The mirror for a host with this profile. */
   readonly registryFor: (profile: HostProfile) => Registry;
   readonly rightsOf: PermissionsOf;
   readonly siteUrl: SiteUrl;
   readonly clientAddress: ClientAddress;
   readonly audit: Audit;
+  readonly record: PullRecord;
 }
 
-/** Selectors can name any number of profiles: only the views used last are kept ready. */
+/** Selectors can name any number of profiles: only the most recently used views are kept. */
 const VIEWS_MAX = 512;
 
-const REFUSED: Readonly<Partial<Record<string, string>>> = { DENIED: 'not allowed' };
+/** A pull that was admitted: the same login, with rights that are still the same, is admitted to it again. */
+interface AdmittedPull {
+  readonly identity: AccountIdentity;
+  readonly repository: Repository | undefined;
+  readonly address: string;
+  readonly entry: AuditEntry;
+}
 
-/** Admits logins, each to the mirror as its machine type sees it. */
-export function createSiteAdmission(options: SiteAdmissionOptions): AdmissionController {
-  const { authenticate, registryFor, rightsOf, siteUrl, clientAddress, audit } = options;
-  const views = new LRUCache<string, Registry>({ max: VIEWS_MAX });
-  const admissions = new WeakMap<AccountIdentity, Admission>();
+const REFUSED: Readonly<Partial<Record<string, AuditReason>>> = { DENIED: 'not-allowed' };
 
-  function viewOf(key: string, features: readonly string[]): Registry {
-    const known = views.get(key);
-    if (known) return known;
-    const view = registryFor(profileOfFeatures(features));
-    views.set(key, view);
-    return view;
+/** Admits logins, each to the mirror of its machine type. */
+class SiteAdmission implements AdmissionController {
+  readonly #options: SiteAdmissionOptions;
+  readonly #views = new LRUCache<string, Registry>({ max: VIEWS_MAX });
+  readonly #admissions = new WeakMap<AccountIdentity, Admission>();
+  /** What each token was admitted for last, by its grants. */
+  readonly #admitted = new WeakMap<readonly Grant[], AdmittedPull>();
+
+  constructor(options: SiteAdmissionOptions) {
+    this.#options = options;
   }
 
-  /** What is wrong with an authenticated request; undefined when nothing is. */
-  function objection({ identity, grants }: KnownLogin, arrival: RequestContext): RegistryError | undefined {
+  /** Answers without waiting whenever possible: only then may the server repeat an answer from memory. */
+  admit(arrival: RequestContext): Admission | Promise<Admission> {
+    const { clientAddress, authenticate } = this.#options;
+    const address = clientAddress(arrival.remoteAddress, arrival.headers);
+    const { authorization } = arrival.headers;
+    const found = authenticate.byHeaderNow(authorization);
+    if (found !== undefined) return this.#decide(found, arrival, address);
+    return authenticate
+      .byHeader(authorization, { address, signal: arrival.signal })
+      .then((checked) => this.#decide(checked, arrival, address));
+  }
+
+  #decide(found: Authenticated, arrival: RequestContext, address: string): Admission {
+    const { siteUrl, audit } = this.#options;
+    const { headers, repository, action } = arrival;
+    if (found.kind === 'unknown') {
+      audit({ decision: 'refused', reason: found.reason, who: found.who, repository, address });
+      return { kind: 'refused', error: unauthorized(found, { siteUrl, headers, repository, action }) };
+    }
+    const { identity, grants } = found;
+    const known = grants && action === undefined ? this.#admitted.get(grants) : undefined;
+    if (known?.identity === identity && known.repository === repository && known.address === address) {
+      return this.#admit(known);
+    }
+    const { login: who, account, features, token } = identity;
+    const subject = { who, account: account.user, token: token?.name, features, repository, address, action };
+    const error = this.#objection(found, arrival);
+    if (error) {
+      audit({ decision: 'refused', reason: REFUSED[error.code] ?? 'other-scope', ...subject });
+      return { kind: 'refused', error };
+    }
+    const pull = { identity, repository, address, entry: { decision: 'admitted', ...subject } } as const;
+    if (grants && action === undefined) this.#admitted.set(grants, pull);
+    return this.#admit(pull);
+  }
+
+  #admit({ identity, repository, address, entry }: AdmittedPull): Admission {
+    const { audit, record } = this.#options;
+    audit(entry);
+    if (repository !== undefined) record.noteHost(identity, address);
+    return this.#admissionOf(identity);
+  }
+
+  /** Why an authenticated request is refused; undefined when it is not. */
+  #objection({ identity, grants }: KnownLogin, arrival: RequestContext): RegistryError | undefined {
     const { repository, headers, action = 'pull' } = arrival;
     if (repository === undefined) return undefined;
-    if (!allows(identity, repository, action)) {
+    if (!this.#allows(identity, repository, action)) {
       return new RegistryError(
         'DENIED',
         `${identity.login} may not ${action} ${repository.host}/${repository.name}`,
       );
     }
     if (grants === undefined || isGranted(grants, repository, action)) return undefined;
-    const header = challenge(siteUrl(headers), { repository, action, error: 'insufficient_scope' });
+    const site = this.#options.siteUrl(headers);
+    const header = challenge(site, { repository, action, error: 'insufficient_scope' });
     return new RegistryError('UNAUTHORIZED', 'the token is for another repository: fetch another one', {
       headers: { 'www-authenticate': header },
     });
   }
 
   /** The login of a machine type, which is on the machine itself, only pulls. */
-  function allows(identity: AccountIdentity, repository: Repository, action: 'pull' | 'push'): boolean {
-    const { mayPull, mayPush } = rightsOf(identity);
+  #allows(identity: AccountIdentity, repository: Repository, action: 'pull' | 'push'): boolean {
+    const { mayPull, mayPush } = this.#options.rightsOf(identity);
     if (action === 'pull') return mayPull(repository);
     return identity.login === identity.account.user && mayPush(repository);
   }
 
-  function admissionOf(identity: AccountIdentity): Admission {
-    const known = admissions.get(identity);
+  #admissionOf(identity: AccountIdentity): Admission {
+    const known = this.#admissions.get(identity);
     if (known !== undefined) return known;
     const { login, features } = identity;
-    const { access, mayPull } = rightsOf(identity);
-    const mayPush = (repository: Repository) => allows(identity, repository, 'push');
-    // The features themselves, not a short hash of them: a client that chooses its selector could choose a collision.
-    const registry = viewOf(JSON.stringify(features), features);
+    const { access, mayPull } = this.#options.rightsOf(identity);
+    const mayPush = (repository: Repository) => this.#allows(identity, repository, 'push');
     const key = JSON.stringify([features, access?.partition]);
+    const view = () => this.#viewOf(features);
+    let registry: Registry | undefined;
     const admission = {
       kind: 'admitted',
-      registry,
+      /** Made by the first request that needs it: whoever only logs in costs no view. */
+      get registry() {
+        registry ??= view();
+        return registry;
+      },
       key,
       login,
       mayPull,
       mayPush,
+      noteAnswer: this.#options.record.answersTo(identity),
       ...(access && { access }),
     } as const;
-    admissions.set(identity, admission);
+    this.#admissions.set(identity, admission);
     return admission;
   }
 
-  function decide(found: Authenticated, arrival: RequestContext, address: string): Admission {
-    const { headers, repository, action } = arrival;
-    if (found.kind === 'unknown') {
-      audit({ decision: 'refused', reason: found.reason, who: found.who, repository, address });
-      return { kind: 'refused', error: unauthorized(found, { siteUrl, headers, repository, action }) };
-    }
-    const { login: who, account, features, token } = found.identity;
-    const subject = { who, account: account.user, token: token?.name, features, repository, address, action };
-    const error = objection(found, arrival);
-    if (error) {
-      audit({ decision: 'refused', reason: REFUSED[error.code] ?? 'other scope', ...subject });
-      return { kind: 'refused', error };
-    }
-    audit({ decision: 'admitted', ...subject });
-    return admissionOf(found.identity);
+  #viewOf(features: readonly string[]): Registry {
+    // The features themselves, not a short hash of them: a client that chooses its selector could choose a collision.
+    const key = JSON.stringify(features);
+    const known = this.#views.get(key);
+    if (known) return known;
+    const profile = profileOfFeatures(features);
+    this.#options.record.noteProfile(profile, features);
+    const view = this.#options.registryFor(profile);
+    this.#views.set(key, view);
+    return view;
   }
+}
 
-  return {
-    // Without waiting whenever possible: only then may the server repeat an answer from memory.
-    admit: (arrival) => {
-      const address = clientAddress(arrival.remoteAddress, arrival.headers);
-      const { authorization } = arrival.headers;
-      const found = authenticate.byHeaderNow(authorization);
-      if (found !== undefined) return decide(found, arrival, address);
-      return authenticate
-        .byHeader(authorization, { address, signal: arrival.signal })
-        .then((checked) => decide(checked, arrival, address));
-    },
-  };
+export function createSiteAdmission(options: SiteAdmissionOptions): AdmissionController {
+  return new SiteAdmission(options);
 }

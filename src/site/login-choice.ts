@@ -4,21 +4,21 @@ import type { HostProfile } from '../host/profile.ts';
 import { formatSelector } from './account.ts';
 import type { MachineList } from './machine-list.ts';
 
-/** The user name by which a host logs in, and what it stands for. */
+/** The user name with which a host logs in, and whether it names a machine type or is a selector. */
 export interface ChosenLogin {
   readonly login: string;
   readonly kind: 'machine type' | 'selector';
 }
 
-/** Kinds that a type must name as the host has them. A type that leaves an accelerator out is another machine. */
+/** Kinds of features that must be the same in the type and the host. A type without the host's accelerator describes another machine. */
 const DECISIVE = ['cpu', 'nvcap', 'gfx'];
 /**
- * Kinds that a selector names: hardware and its drivers. Levels and the CPU's vendor follow from `cpu`; the kernel's
- * and the C library's versions would change the user name with every update.
+ * Kinds of features that a selector contains: hardware and its drivers. `cpu` implies levels and the CPU's vendor; the versions
+ * of kernel and C library would change the user name with every update.
  */
 const SELECTED = [...DECISIVE, 'nvptx', 'nvdriver', 'fabric', 'smt', 'instType', 'instSize', 'instHT'];
 
-/** Comparable spelling: `cpu:znver4` is `cpu:zen4`. */
+/** Replaces an alias by its canonical name: `cpu:znver4` -> `cpu:zen4`. */
 function canonical(text: string): string {
   const feature = parseFeature(text);
   if (feature === undefined) return text;
@@ -29,18 +29,18 @@ function canonical(text: string): string {
 const kindOf = (feature: string) => feature.slice(0, feature.indexOf(':'));
 
 /**
- * The machine type that is this host (it has everything the type says, and the type names its CPU and accelerators), the most
- * telling one when there are several; else a selector.
+ * Chooses the machine type that describes this host: the host has all of the type's features, and the type names the host's CPU
+ * and accelerators. Of several, takes the one with the most features. Builds a selector when no type fits.
  */
 export function chooseLogin({ user, types }: MachineList, profile: HostProfile): ChosenLogin {
   const host = new Set(profile.features.map(canonical));
   const decisive = [...host].filter((feature) => DECISIVE.includes(kindOf(feature)));
-  const fitting = types
+  const matches = types
     .map(({ login, features }) => ({ login, features: new Set(features.map(canonical)) }))
     .filter(({ features }) => [...features].every((feature) => host.has(feature)))
     .filter(({ features }) => decisive.length > 0 && decisive.every((feature) => features.has(feature)))
     .sort((a, b) => b.features.size - a.features.size || (a.login < b.login ? -1 : 1));
-  const [best] = fitting;
+  const [best] = matches;
   if (best) return { login: best.login, kind: 'machine type' };
   const selected = [...host].filter((feature) => SELECTED.includes(kindOf(feature)));
   return { login: formatSelector(user, selected), kind: 'selector' };

@@ -1,7 +1,8 @@
-import { isIPv6 } from 'node:net';
 import { LRUCache } from 'lru-cache';
+import { addressClass } from '../lib/address.ts';
+import { entriesAtMost } from '../lib/lru.ts';
 
-/** How many failed logins an address may have within the window before it has to wait for its end. */
+/** How many failed logins an address may have within the window before it must wait for the window's end. */
 export interface LoginThrottleLimits {
   readonly failuresMax: number;
   readonly windowMs: number;
@@ -9,14 +10,14 @@ export interface LoginThrottleLimits {
 
 export const DEFAULT_LOGIN_THROTTLE_LIMITS: LoginThrottleLimits = { failuresMax: 10, windowMs: 60_000 };
 
-/** An account name may fail this many times as often as an address, whatever the addresses. */
+/** An account name may fail this many times as often as an address, from all addresses together. */
 const ACCOUNT_FACTOR = 10;
-/** Addresses and names that are remembered, each; the ones silent longest are forgotten first. */
+/** Bound of addresses, and of names; those silent longest are dropped first. */
 const REMEMBERED_MAX = 10_000;
 /** For how long an address counts as known to an account that logged in from it. */
 const KNOWN_MS = 24 * 60 * 60_000;
 
-/** Where a login comes from, and the account name that it gives, which need not exist. */
+/** Where a login comes from, and its account name, which need not exist. */
 export interface LoginAttempt {
   readonly address: string;
   readonly accountName: string;
@@ -24,37 +25,20 @@ export interface LoginAttempt {
 
 /**
  * Counts failed logins by address and by account name, each in a window that starts with the first failure. An address
- * that the account has logged in from before waits only for its own failures: others cannot lock the account's machines
- * out. Names that do not exist are counted alike, so that a refusal tells nothing about them.
+ * from which the account logged in before waits only for its own failures: others cannot lock out the account's
+ * machines. Names that do not exist are counted too, so that a refusal reveals nothing about them.
  */
 export interface LoginThrottle {
-  /** Milliseconds until such a login is checked again; 0 when it is now. */
+  /** Milliseconds until such a login is checked again; 0: now. */
   waitMs(attempt: LoginAttempt): number;
   fail(attempt: LoginAttempt): void;
   succeed(attempt: LoginAttempt): void;
 }
 
-/** One subscriber of IPv6 owns at least a /64: its addresses count as one. `::ffff:10.0.0.1` is IPv4. */
-export function addressClass(address: string): string {
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];
-  if (mapped !== undefined) return mapped;
-  const [plain = ''] = address.split('%');
-  if (!isIPv6(plain)) return address;
-  const [head = '', tail] = plain.toLowerCase().split('::');
-  const groups = head === '' ? [] : head.split(':');
-  if (tail !== undefined) {
-    const after = tail === '' ? [] : tail.split(':');
-    while (groups.length + after.length < 8) groups.push('0');
-    groups.push(...after);
-  }
-  const network = groups.slice(0, 4).map((group) => Number.parseInt(group, 16).toString(16));
-  return `${network.join(':')}::/64`;
-}
-
-/** Failures of many subjects, each in a window of its own. */
+/** Failures of many subjects, each in its own window. */
 class FailureCounts {
   readonly #counts = new LRUCache<string, { readonly since: number; readonly count: number }>({
-    max: REMEMBERED_MAX,
+    ...entriesAtMost(REMEMBERED_MAX),
   });
   readonly #max: number;
   readonly #windowMs: number;
@@ -87,7 +71,7 @@ export function createLoginThrottle(limits: LoginThrottleLimits, now: () => numb
   const { failuresMax, windowMs } = limits;
   const byAddress = new FailureCounts(failuresMax, windowMs, now);
   const byAccount = new FailureCounts(failuresMax * ACCOUNT_FACTOR, windowMs, now);
-  const knownUntil = new LRUCache<string, number>({ max: REMEMBERED_MAX });
+  const knownUntil = new LRUCache<string, number>(entriesAtMost(REMEMBERED_MAX));
   const pairOf = ({ address, accountName }: LoginAttempt) =>
     JSON.stringify([accountName, addressClass(address)]);
 

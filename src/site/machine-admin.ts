@@ -1,41 +1,73 @@
-import { mkdir, readFile, rm, stat } from 'node:fs/promises';
+import { mkdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { replaceFile } from '../lib/atomic-file.ts';
 import { ConfigError } from '../lib/config-error.ts';
-import { type FileLock, FileLockTimeoutError, withFileLock } from '../lib/file-lock.ts';
+import { type FileLock, withFileLock } from '../lib/file-lock.ts';
 import { SerialQueue } from '../lib/queue.ts';
+import { readTextFile } from '../lib/regular-file.ts';
 import type { Account } from './account.ts';
+import { formatNewAccount, type NewAccount } from './account-edit.ts';
 import { createAccountIndex } from './account-index.ts';
-import { type MachineEdit, type NewToken, type NewType, newAccount } from './machine-edit.ts';
-import { readMachineFile } from './machine-file.ts';
-import { FILE_MAX_BYTES, isAccountFile, MachineReader, withGroups } from './machine-reader.ts';
-import { workOnMachineFile } from './machine-thread.ts';
+import {
+  checkGroupName,
+  groupsFileFor,
+  missingGroup,
+  refuseMembers,
+  withGroup,
+  withoutGroup,
+} from './group-edit.ts';
+import type { MachineEdit } from './machine-edit.ts';
+import { asMachineError, asUnreadable, checkSize } from './machine-errors.ts';
+import { type GroupRights, type Groups, readGroupsFile, readMachineFile } from './machine-file.ts';
+import { isAccountFile, MachineReader, withGroups } from './machine-reader.ts';
+import { workOnMachineFile } from './machine-work.ts';
 import type { PasswordHash } from './password.ts';
 
 /** Who makes a change, when it is not the operator. */
 export interface Author {
-  /** The account's password when the change was authorised; the change is refused if it is another by now. */
+  readonly user: string;
+  /** The author's password when the change was authorised; the change is refused if it is another by now. */
   readonly password: PasswordHash;
+  /** May the author, as the files say by now, still make the change? Always when not said. */
+  readonly mayStill?: (author: Account) => boolean;
+}
+
+/** On what conditions a change is made. */
+export interface ChangeConditions {
+  readonly author?: Author | undefined;
+  /** Throws when the account's file has changed since the change was authorised. */
+  readonly expect?: ((account: Account) => void) | undefined;
+}
+
+/** On what conditions a group is changed; `expect` gets its current rights, undefined: there is no such group. */
+export interface GroupConditions {
+  readonly author?: Author | undefined;
+  readonly expect?: ((rights: GroupRights | undefined) => void) | undefined;
 }
 
 /**
- * The accounts of a folder, to be changed. Every change is checked as a whole before any of it is written, and changes of
- * all processes take place one after the other: each one sees the outcome of the one before.
- * @throws {ConfigError} from every method, when the change is not possible.
+ * Changes the accounts of a folder. Every change is checked as a whole before any of it is written, and changes of all
+ * processes run one after another: each sees the result of the one before.
+ * @throws {ConfigError} from every method, when the change is impossible.
  */
 export interface MachineAdmin {
+  /** With the rights of their groups. */
   readonly accounts: () => Promise<readonly Account[]>;
-  addAccount(user: string, password: string | undefined): Promise<void>;
-  addType(user: string, type: NewType, author?: Author): Promise<void>;
-  removeAccount(user: string): Promise<void>;
-  removeType(user: string, name: string, author?: Author): Promise<void>;
-  setPassword(user: string, type: string | undefined, password: string): Promise<void>;
-  addToken(user: string, token: NewToken): Promise<void>;
-  removeToken(user: string, name: string): Promise<void>;
+  /** As their files define them, without the rights of their groups. */
+  readonly ownAccounts: () => Promise<readonly Account[]>;
+  addAccount(account: NewAccount, conditions?: ChangeConditions): Promise<Account>;
+  /** Makes one change; answers with the account as its file then defines it. */
+  change(user: string, edit: MachineEdit, conditions?: ChangeConditions): Promise<Account>;
+  removeAccount(user: string, conditions?: ChangeConditions): Promise<void>;
+  readonly groups: () => Promise<Groups>;
+  /** Adds a group, or replaces its rights. */
+  setGroup(name: string, rights: GroupRights, conditions?: GroupConditions): Promise<void>;
+  /** Removes a group of which no account is a member. */
+  removeGroup(name: string, conditions?: GroupConditions): Promise<void>;
 }
 
-/** For the owner and the folder's group: password hashes are not for other users of the machine. */
+/** For the owner and the folder's group: other users of the machine must not read password hashes. */
 const MODE = 0o640;
 const LOCK_FILE = '.lock';
 /**
@@ -55,126 +87,211 @@ async function ownerFor(path: string, folder: string): Promise<{ uid: number; gi
 export interface MachineAdminOptions {
   /** How long a change waits for the lock of another process. */
   readonly lockTimeoutMs?: number;
+  /** Called after every change. */
+  readonly onChanged?: (() => void) | undefined;
 }
 
-/** What stops every change of a folder, in this room's terms; any other error as it is. */
-function asMachineError(cause: unknown, folder: string): unknown {
-  if (cause instanceof FileLockTimeoutError) {
-    const why = 'another process is changing the machine files: try again';
-    return new ConfigError('busy', why, { file: folder, cause });
+/** Changes the machine files below the folder of its reader. */
+class FolderAdmin implements MachineAdmin {
+  readonly #reader: MachineReader;
+  readonly #options: MachineAdminOptions;
+  readonly #queue = new SerialQueue();
+
+  constructor(reader: MachineReader, options: MachineAdminOptions) {
+    this.#reader = reader;
+    this.#options = options;
   }
-  const { code = '' } = cause as NodeJS.ErrnoException;
-  if (!['EACCES', 'EPERM', 'EROFS'].includes(code)) return cause;
-  const why = 'the folder of machine files cannot be written';
-  return new ConfigError('read-only', why, { file: folder, cause });
+
+  readonly accounts = (): Promise<readonly Account[]> => this.#reader.read();
+
+  readonly ownAccounts = async (): Promise<readonly Account[]> => (await this.#readAll()).accounts;
+
+  async addAccount(written: NewAccount, { author }: ChangeConditions = {}): Promise<Account> {
+    const { user } = written;
+    await mkdir(this.#folder, { recursive: true, mode: 0o750 });
+    const file = join(this.#folder, `${user}.yaml`);
+    if (!isAccountFile(`${user}.yaml`)) {
+      const why = `an account cannot have the name ${user}: it is the name of the groups’ file`;
+      throw new ConfigError('invalid-value', why);
+    }
+    const text = formatNewAccount(written);
+    // Validates the user name before it becomes part of a path: it cannot lead out of the folder.
+    const account = readMachineFile(text, file);
+    return this.#locked(async () => {
+      await this.#checkAuthor(author);
+      const exists = () =>
+        new ConfigError('exists', `there is an account ${user} already`, { file: this.#folder });
+      const accounts = await this.ownAccounts();
+      if (accounts.some((other) => other.user === user || other.file === file)) throw exists();
+      await this.#check(text, account);
+      if (!(await this.#create(file, text))) throw exists();
+      return account;
+    });
+  }
+
+  async change(user: string, edit: MachineEdit, { author, expect }: ChangeConditions = {}): Promise<Account> {
+    // Before the lock, which needs the folder.
+    await this.#accountOf(user);
+    return this.#locked(async (lock) => {
+      await this.#checkAuthor(author);
+      const before = await this.#accountOf(user);
+      expect?.(before);
+      const { file } = before;
+      const source = await readTextFile(file);
+      const { text, account } = await workOnMachineFile({ kind: 'edit', text: source, file, edit });
+      await this.#check(text, account);
+      await this.#replace(file, source, text, lock);
+      return { ...account, file };
+    });
+  }
+
+  async removeAccount(user: string, { author, expect }: ChangeConditions = {}): Promise<void> {
+    await this.#accountOf(user);
+    await this.#locked(async () => {
+      await this.#checkAuthor(author);
+      const account = await this.#accountOf(user);
+      expect?.(account);
+      await rm(account.file);
+    });
+  }
+
+  readonly groups = async (): Promise<Groups> => (await this.#readAll()).groups;
+
+  async setGroup(name: string, rights: GroupRights, conditions: GroupConditions = {}): Promise<void> {
+    checkGroupName(name);
+    await mkdir(this.#folder, { recursive: true, mode: 0o750 });
+    await this.#changeGroups(name, conditions, (source, file) => withGroup(source, name, rights, file));
+  }
+
+  async removeGroup(name: string, conditions: GroupConditions = {}): Promise<void> {
+    // Before the lock, which needs the folder.
+    if (!(await this.groups()).has(name)) throw missingGroup(name, this.#folder);
+    await this.#changeGroups(name, conditions, (source, file, accounts) => {
+      refuseMembers(name, accounts, file);
+      return withoutGroup(source, name, file);
+    });
+  }
+
+  async #changeGroups(
+    name: string,
+    { author, expect }: GroupConditions,
+    edit: (source: string, file: string, accounts: readonly Account[]) => string,
+  ): Promise<void> {
+    await this.#locked(async (lock) => {
+      await this.#checkAuthor(author);
+      const { accounts, groups } = await this.#readAll();
+      expect?.(groups.get(name));
+      const { file, source } = await groupsFileFor(name, this.#folder);
+      const text = edit(source ?? '', file, accounts);
+      checkSize(text, file);
+      const others = [...groups].filter(([other]) => other !== name);
+      const changed = new Map([...others, ...readGroupsFile(text, file)]);
+      createAccountIndex(accounts.map((account) => withGroups(account, changed)));
+      if (source === undefined) await this.#create(file, text);
+      else await this.#replace(file, source, text, lock);
+    });
+  }
+
+  get #folder(): string {
+    return this.#reader.folder;
+  }
+
+  /** Runs one change while no other process changes the folder. */
+  #locked<T>(change: (lock: FileLock) => Promise<T>): Promise<T> {
+    const { lockTimeoutMs, onChanged } = this.#options;
+    let tookMs = 0;
+    const timed = (lock: FileLock) => {
+      const startedMs = performance.now();
+      return change(lock).finally(() => {
+        tookMs = performance.now() - startedMs;
+      });
+    };
+    const lockOptions = lockTimeoutMs === undefined ? {} : { timeoutMs: lockTimeoutMs };
+    const turn = this.#queue.run(this.#folder, () =>
+      withFileLock(join(this.#folder, LOCK_FILE), timed, lockOptions).catch((error: unknown) => {
+        throw asMachineError(error, this.#folder);
+      }),
+    );
+    // The caller does not wait for the pause, the next change does.
+    void this.#queue.run(this.#folder, () => delay(Math.max(PAUSE_MS, PAUSE_FACTOR * tookMs)));
+    return turn.finally(onChanged);
+  }
+
+  async #readAll() {
+    try {
+      return await this.#reader.readAll();
+    } catch (error) {
+      throw asUnreadable(error, this.#folder);
+    }
+  }
+
+  async #accountOf(user: string): Promise<Account> {
+    const found = (await this.ownAccounts()).find((account) => account.user === user);
+    if (!found) throw new ConfigError('missing', `there is no account ${user}`, { file: this.#folder });
+    return found;
+  }
+
+  /** Call it under the lock: the rights of the author, and the account, may have changed. */
+  async #checkAuthor(author: Author | undefined): Promise<void> {
+    if (author === undefined) return;
+    const account = await this.#accountOf(author.user);
+    const { file } = account;
+    if (author.password.text !== account.password?.text) {
+      throw new ConfigError('changed', `the password of ${author.user} has changed`, { file });
+    }
+    if (author.mayStill?.(account) === false) {
+      throw new ConfigError('changed', `the rights of ${author.user} have changed`, { file });
+    }
+  }
+
+  /** Refuses the text of an account that could not be served together with the others. */
+  async #check(text: string, account: Account): Promise<void> {
+    const { file } = account;
+    checkSize(text, file);
+    const { accounts, groups } = await this.#readAll();
+    const others = accounts.filter((account) => account.file !== file);
+    try {
+      createAccountIndex([...others, withGroups(account, groups)]);
+    } catch (error) {
+      this.#assertConsistent(accounts);
+      throw error;
+    }
+  }
+
+  /** @throws {ConfigError} when the files themselves contradict each other. */
+  #assertConsistent(accounts: readonly Account[]): void {
+    try {
+      createAccountIndex(accounts);
+    } catch (error) {
+      throw asUnreadable(error, this.#folder);
+    }
+  }
+
+  /** Writes a new file; false: there is one. */
+  async #create(file: string, text: string): Promise<boolean> {
+    const owner = await ownerFor(file, this.#folder);
+    return replaceFile(file, Buffer.from(text), { mode: MODE, owner, durable: true, onlyIfAbsent: true });
+  }
+
+  /** Puts the new text in place of `source`, if nobody else has changed the file. */
+  async #replace(file: string, source: string, text: string, lock: FileLock): Promise<void> {
+    await replaceFile(file, Buffer.from(text), {
+      mode: (await stat(file)).mode & 0o777,
+      owner: await ownerFor(file, this.#folder),
+      durable: true,
+      beforeMove: async () => {
+        await lock.assertHeld();
+        // People edit the files by hand, too, and remove them: an edit neither undoes that nor creates a file.
+        const now = await readTextFile(file).catch(() => undefined);
+        if (now !== source) throw new ConfigError('changed', 'it has changed since: try again', { file });
+      },
+    });
+  }
 }
 
 /** Changes the machine files below `reader`'s folder. */
 export function createMachineAdmin(reader: MachineReader, options: MachineAdminOptions = {}): MachineAdmin {
-  const { folder } = reader;
-  const queue = new SerialQueue();
-  const { lockTimeoutMs } = options;
-  const lockOptions = lockTimeoutMs === undefined ? {} : { timeoutMs: lockTimeoutMs };
-
-  /** Runs one change while no other process changes the folder. */
-  function locked(change: (lock: FileLock) => Promise<void>): Promise<void> {
-    let tookMs = 0;
-    const turn = queue.run(folder, () =>
-      withFileLock(
-        join(folder, LOCK_FILE),
-        async (lock) => {
-          const startedMs = performance.now();
-          await change(lock).finally(() => {
-            tookMs = performance.now() - startedMs;
-          });
-        },
-        lockOptions,
-      ).catch((error: unknown) => {
-        throw asMachineError(error, folder);
-      }),
-    );
-    // The caller does not wait for the pause, the next change does.
-    void queue.run(folder, () => delay(Math.max(PAUSE_MS, PAUSE_FACTOR * tookMs)));
-    return turn;
-  }
-
-  async function accountOf(user: string): Promise<Account> {
-    const found = (await reader.read()).find((account) => account.user === user);
-    if (!found) throw new ConfigError('missing', `there is no account ${user}`, { file: folder });
-    return found;
-  }
-
-  /** Refuses the text of an account that would not be served beside the others. */
-  async function check(text: string, account: Account): Promise<void> {
-    const { file } = account;
-    // A file too large to be read would also keep changes of all other accounts, revocations too, from being read.
-    if (Buffer.byteLength(text) > FILE_MAX_BYTES) {
-      throw new ConfigError('too-large', 'it would be too large', { file });
-    }
-    const { accounts, groups } = await reader.readAll();
-    const others = accounts.filter((account) => account.file !== file);
-    createAccountIndex([...others, withGroups(account, groups)]);
-  }
-
-  async function change(user: string, author: Author | undefined, edit: MachineEdit): Promise<void> {
-    // Before the lock, which needs the folder.
-    await accountOf(user);
-    await locked(async (lock) => {
-      const { file, password } = await accountOf(user);
-      if (author !== undefined && author.password.text !== password?.text) {
-        throw new ConfigError('changed', `the password of ${user} has changed`, { file });
-      }
-      const source = await readFile(file, 'utf8');
-      const { text, account } = await workOnMachineFile({ kind: 'edit', text: source, file, edit });
-      await check(text, account);
-      await replaceFile(file, Buffer.from(text), {
-        mode: (await stat(file)).mode & 0o777,
-        owner: await ownerFor(file, folder),
-        durable: true,
-        beforeMove: async () => {
-          await lock.assertHeld();
-          // People edit the files by hand, too, and remove them: an edit neither undoes that nor creates a file.
-          const now = await readFile(file, 'utf8').catch(() => undefined);
-          if (now !== source) {
-            throw new ConfigError('changed', 'it was changed meanwhile: try again', { file });
-          }
-        },
-      });
-    });
-  }
-
-  return {
-    accounts: () => reader.read(),
-    addAccount: async (user, password) => {
-      await mkdir(folder, { recursive: true, mode: 0o750 });
-      const file = join(folder, `${user}.yaml`);
-      if (!isAccountFile(`${user}.yaml`)) {
-        throw new ConfigError('invalid-value', `an account cannot be called ${user}: the groups' file is`);
-      }
-      const text = newAccount(user, password);
-      // Validates the user name before it becomes part of a path: it cannot lead out of the folder.
-      const account = readMachineFile(text, file);
-      await locked(async () => {
-        const exists = () =>
-          new ConfigError('exists', `there is an account ${user} already`, { file: folder });
-        const accounts = await reader.read();
-        if (accounts.some((account) => account.user === user || account.file === file)) throw exists();
-        await check(text, account);
-        const owner = await ownerFor(file, folder);
-        const options = { mode: MODE, owner, durable: true, onlyIfAbsent: true };
-        if (!(await replaceFile(file, Buffer.from(text), options))) throw exists();
-      });
-    },
-    addType: (user, type, author) => change(user, author, { kind: 'add-type', type }),
-    removeAccount: async (user) => {
-      await accountOf(user);
-      await locked(async () => rm((await accountOf(user)).file));
-    },
-    removeType: (user, name, author) => change(user, author, { kind: 'remove-type', name }),
-    addToken: (user, token) => change(user, undefined, { kind: 'add-token', token }),
-    removeToken: (user, name) => change(user, undefined, { kind: 'remove-token', name }),
-    setPassword: (user, type, password) => change(user, undefined, { kind: 'set-password', type, password }),
-  };
+  return new FolderAdmin(reader, options);
 }
 
 /** The admin of a folder that this process does not serve. */

@@ -1,25 +1,33 @@
-import {
-  type Document,
-  isMap,
-  isScalar,
-  isSeq,
-  parseDocument,
-  stringify,
-  type YAMLMap,
-  type YAMLSeq,
-} from 'yaml';
 import { ConfigError } from '../lib/config-error.ts';
+import { type Document, isMap, isSeq, type YAMLMap, type YAMLSeq } from '../lib/yaml-document.ts';
+import { formatEdited, parseForEdit, scalarIn } from '../lib/yaml-edit.ts';
+import {
+  type AccountChange,
+  type PersonChange,
+  withAccountChanged,
+  withPersonChanged,
+} from './account-edit.ts';
 
-/** A machine type as it is written to a file. */
+/** A machine type to add to a machine file. */
 export interface NewType {
   readonly name: string;
   readonly features: readonly string[];
   readonly login?: string | undefined;
-  /** The written hash; absent: the account's own password. */
+  /** The password's hash; absent: the account's password. */
   readonly password?: string | undefined;
 }
 
-/** An access token as it is written to a file. */
+/** The new state of a machine type; its name stays. */
+export interface TypeChange {
+  readonly name: string;
+  readonly features: readonly string[];
+  /** Undefined: `ACCOUNT-NAME`. */
+  readonly login: string | undefined;
+  /** The password's hash; undefined: unchanged; null: the account's password. */
+  readonly password?: string | null | undefined;
+}
+
+/** An access token to add to a machine file. */
 export interface NewToken {
   readonly name: string;
   readonly sha256: string;
@@ -27,33 +35,31 @@ export interface NewToken {
   readonly repositories?: readonly string[] | undefined;
   /** May it push what its account may push? */
   readonly push?: boolean | undefined;
+  /** The only machine type that it may log in as. */
+  readonly type?: string | undefined;
 }
 
-/** The text of a new account's file; without a password, each of its types needs one. */
-export function newAccount(user: string, password: string | undefined): string {
-  return stringify({ user, ...(password === undefined ? {} : { password }) });
+/** An enrolment to add to a machine file. */
+export interface NewEnrolment {
+  readonly name: string;
+  readonly type: string;
+  readonly sha256: string;
+  readonly expires: Date;
 }
 
-function parseForEdit(source: string, file: string): Document {
-  const document = parseDocument(source);
-  const [broken] = document.errors;
-  if (broken === undefined) return document;
-  const [why = ''] = broken.message.split('\n', 1);
-  throw new ConfigError('invalid-value', why, { file, cause: broken });
-}
+type ListKey = 'types' | 'tokens' | 'enrolments';
 
-function listOf(document: Document, key: 'types' | 'tokens'): YAMLSeq | undefined {
+function listOf(document: Document, key: ListKey): YAMLSeq | undefined {
   const list = document.get(key);
   return isSeq(list) ? list : undefined;
 }
 
-function positionOf(list: YAMLSeq | undefined, name: string): number {
-  const isNamed = (item: unknown) =>
-    isMap(item) && isScalar(item.get('name', true)) && item.get('name') === name;
-  return list?.items.findIndex(isNamed) ?? -1;
+function positionOf(document: Document, key: ListKey, name: string): number {
+  const items = listOf(document, key)?.items ?? [];
+  return items.findIndex((item) => scalarIn(document, item, 'name') === name);
 }
 
-function append(document: Document, key: 'types' | 'tokens', node: YAMLMap): void {
+function append(document: Document, key: ListKey, node: YAMLMap): void {
   if (listOf(document, key)) document.addIn([key], node);
   else document.set(key, document.createNode([node]));
 }
@@ -62,10 +68,10 @@ function missingType(name: string, file: string): ConfigError {
   return new ConfigError('missing', `there is no machine type ${name}`, { file });
 }
 
-/** The text with one more type, comments and order kept. @throws {ConfigError} when there is one of that name. */
+/** Adds a machine type; keeps comments and order. @throws {ConfigError} when the name exists. */
 function withType(source: string, type: NewType, file: string): string {
   const document = parseForEdit(source, file);
-  if (positionOf(listOf(document, 'types'), type.name) >= 0) {
+  if (positionOf(document, 'types', type.name) >= 0) {
     throw new ConfigError('exists', `there is a machine type ${type.name} already`, { file });
   }
   const { name, features, login, password } = type;
@@ -78,78 +84,156 @@ function withType(source: string, type: NewType, file: string): string {
   const list = node.get('features', true);
   if (isSeq(list)) list.flow = true;
   append(document, 'types', node);
-  return String(document);
+  return formatEdited(document, file);
 }
 
-/** The text with one more access token. @throws {ConfigError} when there is one of that name. */
+function writtenTime(time: Date): string {
+  return time.toISOString().replace(/\.\d+Z$/, 'Z');
+}
+
+/** Adds an access token. @throws {ConfigError} when the name exists, or its machine type does not. */
 function withToken(source: string, token: NewToken, file: string): string {
   const document = parseForEdit(source, file);
-  if (positionOf(listOf(document, 'tokens'), token.name) >= 0) {
+  if (positionOf(document, 'tokens', token.name) >= 0) {
     throw new ConfigError('exists', `there is a token ${token.name} already`, { file });
   }
-  const { name, sha256, expires, repositories, push } = token;
+  const { name, sha256, expires, repositories, push, type } = token;
+  if (type !== undefined && positionOf(document, 'types', type) < 0) throw missingType(type, file);
   const node = document.createNode({
     name,
     sha256,
-    ...(expires === undefined ? {} : { expires: expires.toISOString().replace(/\.\d+Z$/, 'Z') }),
+    ...(type === undefined ? {} : { type }),
+    ...(expires === undefined ? {} : { expires: writtenTime(expires) }),
     ...(repositories === undefined ? {} : { repositories }),
     ...(push === true ? { push } : {}),
   }) as YAMLMap;
   append(document, 'tokens', node);
-  return String(document);
+  return formatEdited(document, file);
 }
 
-/** The text without an access token. @throws {ConfigError} when there is none of that name. */
+/** Removes an access token or an enrolment. @throws {ConfigError} when no such name exists. */
 function withoutToken(source: string, name: string, file: string): string {
   const document = parseForEdit(source, file);
-  const position = positionOf(listOf(document, 'tokens'), name);
-  if (position < 0) throw new ConfigError('missing', `there is no token ${name}`, { file });
-  document.deleteIn(['tokens', position]);
-  return String(document);
+  const found = (['tokens', 'enrolments'] as const).filter((key) => removeFrom(document, key, name));
+  if (found.length === 0) throw new ConfigError('missing', `there is no token ${name}`, { file });
+  return formatEdited(document, file);
 }
 
-/** The text without a type. @throws {ConfigError} when there is none of that name. */
+function removeFrom(document: Document, key: ListKey, name: string): boolean {
+  const position = positionOf(document, key, name);
+  if (position >= 0) document.deleteIn([key, position]);
+  return position >= 0;
+}
+
+/** Adds an enrolment; replaces one of the same name. */
+function withEnrolment(source: string, { expires, ...enrolment }: NewEnrolment, file: string): string {
+  const document = parseForEdit(source, file);
+  removeFrom(document, 'enrolments', enrolment.name);
+  const node = document.createNode({ ...enrolment, expires: writtenTime(expires) }) as YAMLMap;
+  append(document, 'enrolments', node);
+  return formatEdited(document, file);
+}
+
+/**
+ * Replaces the enrolment that has this hash by an access token. Removes a token of the same name, which the machine had before
+ * its last installation. @throws {ConfigError} when no such enrolment exists.
+ */
+function withEnrolmentUsed(source: string, sha256: string, tokenSha256: string, file: string): string {
+  const document = parseForEdit(source, file);
+  const textIn = (key: string) => String(scalarIn(document, enrolment, key));
+  const list = listOf(document, 'enrolments');
+  const enrolment = list?.items.find((item) => scalarIn(document, item, 'sha256') === sha256);
+  if (!isMap(enrolment)) throw new ConfigError('missing', 'there is no such enrolment', { file });
+  const [name, type] = [textIn('name'), textIn('type')];
+  removeFrom(document, 'enrolments', name);
+  removeFrom(document, 'tokens', name);
+  return withToken(formatEdited(document, file), { name, type, sha256: tokenSha256 }, file);
+}
+
+/** Sets a key of a map; undefined removes it. */
+function setOrDelete(node: YAMLMap, key: string, value: unknown): void {
+  if (value === undefined) node.delete(key);
+  else node.set(key, value);
+}
+
+/** Sets the features, login and password of a machine type. @throws {ConfigError} when no such type exists. */
+function withTypeChanged(source: string, change: TypeChange, file: string): string {
+  const document = parseForEdit(source, file);
+  const list = listOf(document, 'types');
+  const node = list?.items[positionOf(document, 'types', change.name)];
+  if (!isMap(node)) throw missingType(change.name, file);
+  const features = document.createNode(change.features) as YAMLSeq;
+  features.flow = true;
+  setOrDelete(node, 'features', features);
+  setOrDelete(node, 'login', change.login);
+  if (change.password !== undefined) setOrDelete(node, 'password', change.password ?? undefined);
+  return formatEdited(document, file);
+}
+
+/**
+ * Removes a machine type, with the enrolments and tokens of its machines: nothing else is open to them, and a later type of the
+ * same name is not theirs. @throws {ConfigError} when no such type exists.
+ */
 function withoutType(source: string, name: string, file: string): string {
   const document = parseForEdit(source, file);
-  const position = positionOf(listOf(document, 'types'), name);
+  const position = positionOf(document, 'types', name);
   if (position < 0) throw missingType(name, file);
   document.deleteIn(['types', position]);
-  return String(document);
+  for (const key of ['tokens', 'enrolments'] as const) {
+    const list = listOf(document, key);
+    if (list) list.items = list.items.filter((item) => scalarIn(document, item, 'type') !== name);
+  }
+  return formatEdited(document, file);
 }
 
-/** The text with another password: the account's, or a type's own. @throws {ConfigError} when there is no such type. */
+/** Sets the password of the account, or of one of its types. @throws {ConfigError} when no such type exists. */
 function withPassword(source: string, type: string | undefined, password: string, file: string): string {
   const document = parseForEdit(source, file);
   if (type === undefined) {
     document.set('password', password);
-    return String(document);
+    return formatEdited(document, file);
   }
-  const position = positionOf(listOf(document, 'types'), type);
+  const position = positionOf(document, 'types', type);
   if (position < 0) throw missingType(type, file);
   document.setIn(['types', position, 'password'], password);
-  return String(document);
+  return formatEdited(document, file);
 }
 
-/** A change of an account's file. */
+/** A change of an account's machine file. */
 export type MachineEdit =
   | { readonly kind: 'add-type'; readonly type: NewType }
+  | { readonly kind: 'change-type'; readonly change: TypeChange }
   | { readonly kind: 'remove-type'; readonly name: string }
+  | { readonly kind: 'change-account'; readonly change: AccountChange }
+  | { readonly kind: 'change-person'; readonly change: PersonChange }
   | { readonly kind: 'add-token'; readonly token: NewToken }
   | { readonly kind: 'remove-token'; readonly name: string }
-  /** The account's own password where no type is named. */
+  | { readonly kind: 'add-enrolment'; readonly enrolment: NewEnrolment }
+  | { readonly kind: 'enrol'; readonly sha256: string; readonly tokenSha256: string }
+  /** Without a type, sets the account's password. */
   | { readonly kind: 'set-password'; readonly type: string | undefined; readonly password: string };
 
-/** The changed text, comments and order kept. @throws {ConfigError} when the change is not possible. */
+/** Applies an edit to the text of a machine file; keeps comments and order. @throws {ConfigError} when the edit is not possible. */
 export function editMachineFile(source: string, edit: MachineEdit, file: string): string {
   switch (edit.kind) {
     case 'add-type':
       return withType(source, edit.type, file);
+    case 'change-type':
+      return withTypeChanged(source, edit.change, file);
+    case 'change-account':
+      return withAccountChanged(source, edit.change, file);
+    case 'change-person':
+      return withPersonChanged(source, edit.change, file);
     case 'remove-type':
       return withoutType(source, edit.name, file);
     case 'add-token':
       return withToken(source, edit.token, file);
     case 'remove-token':
       return withoutToken(source, edit.name, file);
+    case 'add-enrolment':
+      return withEnrolment(source, edit.enrolment, file);
+    case 'enrol':
+      return withEnrolmentUsed(source, edit.sha256, edit.tokenSha256, file);
     case 'set-password':
       return withPassword(source, edit.type, edit.password, file);
   }

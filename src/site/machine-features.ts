@@ -1,46 +1,52 @@
 import { LRUCache } from 'lru-cache';
 import { profileOfFeatures } from '../host/assumed-features.ts';
 import { formatFeature, parseFeature } from '../host/features.ts';
+import { entriesAtMost } from '../lib/lru.ts';
 import { problemWithFeature } from '../selection/check-feature.ts';
 
-/** A feature in canonical form, or why the text is none. */
+/** A feature in canonical form, or why the text is not a feature. */
 export type ReadFeature =
   | { readonly kind: 'feature'; readonly text: string }
   | { readonly kind: 'unknown'; readonly why: string };
 
-/** Characters that separate features somewhere: in a selector, a log line, a shell. No feature of a machine holds them. */
+/** Characters that separate features in a selector, a log line or a shell; no feature may contain them. */
 const SEPARATORS = /[,;"'\\#]/;
 
 /**
- * A machine type's feature. A microarchitecture that the family tree does not know is refused: no entry
- * would ever be eligible for it, silently. Its name stays as written, because `match: exact` distinguishes `coffeelake`
- * from the `skylake` whose code it runs.
+ * Reads a feature of a machine type. Refuses a microarchitecture that the family tree does not contain, because no entry would
+ * ever be eligible for it. Keeps the name as written: `match: exact` distinguishes `coffeelake` from the compatible `skylake`.
  */
 export function readMachineFeature(text: string): ReadFeature {
   const feature = parseFeature(text);
   if (feature === undefined) {
-    return { kind: 'unknown', why: `“${text}” is no feature: write cpu:zen4, nvcap:9.0, x86-64-v3 or avx2` };
+    return {
+      kind: 'unknown',
+      why: `“${text}” is not a feature: write cpu:zen4, nvcap:9.0, x86-64-v3 or avx2`,
+    };
   }
   if (SEPARATORS.test(text)) {
-    return { kind: 'unknown', why: `“${text}” is no feature: it may not hold , ; # quotes or backslashes` };
+    return {
+      kind: 'unknown',
+      why: `“${text}” is not a feature: it may not contain , ; # quotes or backslashes`,
+    };
   }
   const why = problemWithFeature(text);
   if (why !== undefined) return { kind: 'unknown', why };
   return { kind: 'feature', text: formatFeature(feature) };
 }
 
-/** Combinations of features that were judged: many machine types of a site share one. */
-const judged = new LRUCache<string, { readonly problem: string | undefined }>({ max: 2000 });
+/** Results of `findProblem`: many machine types of a site share one combination of features. */
+const results = new LRUCache<string, { readonly problem: string | undefined }>(entriesAtMost(2000));
 
-/** Why no machine has these features together (two microarchitectures, say); undefined when one could. */
+/** Why no machine can have all of these features (two microarchitectures, for example); undefined when one can. */
 export function problemWithFeatures(features: readonly string[]): string | undefined {
   const key = JSON.stringify(features);
-  const known = judged.get(key) ?? { problem: problemOf(features) };
-  judged.set(key, known);
+  const known = results.get(key) ?? { problem: findProblem(features) };
+  results.set(key, known);
   return known.problem;
 }
 
-function problemOf(features: readonly string[]): string | undefined {
+function findProblem(features: readonly string[]): string | undefined {
   try {
     profileOfFeatures(features);
     return undefined;

@@ -1,21 +1,34 @@
 import * as v from 'valibot';
 import { readSource } from '../lib/config-source.ts';
-import { checking, combining, fields, mapOf, type Refuse, reading, shown } from '../lib/schema.ts';
+import {
+  checking,
+  choice,
+  combining,
+  fields,
+  mapOf,
+  type Refuse,
+  reading,
+  shown,
+  Text,
+} from '../lib/schema.ts';
 import { openYaml } from '../lib/yaml-source.ts';
-import { type AccessToken, type Account, type MachineType, NAME, TOKEN_HASH } from './account.ts';
+import { RepositoryPattern } from '../oci/pattern.ts';
+import {
+  ACCOUNT_ROLES,
+  type AccessToken,
+  type Account,
+  AccountName,
+  type Enrolment,
+  type MachineType,
+  TOKEN_HASH,
+} from './account.ts';
 import { problemWithFeatures, readMachineFeature } from './machine-features.ts';
 import { type PasswordHash, parsePasswordHash } from './password.ts';
-import { RepositoryPattern } from './permissions.ts';
-
-const Name = v.pipe(
-  v.string(),
-  v.regex(NAME, ({ input }) => `${shown(input)} is no name: it may hold letters, digits and . _ - @ only`),
-);
 
 const HASH_PREFIX = '$scrypt$';
 const NO_HASH = 'a scrypt hash is expected; set it with metahub machine passwd';
 
-/** Its errors do not show the value: it may be a password in clear text. */
+/** The errors omit the value, because it may be a password in clear text. */
 const Password = v.pipe(
   v.string(),
   v.startsWith(HASH_PREFIX, NO_HASH),
@@ -31,19 +44,20 @@ function readFeature(text: string, refuse: Refuse): string {
 
 const Feature = v.pipe(v.string(), v.examples(['cpu:zen4', 'nvcap:9.0']), combining(readFeature));
 
+/** The features of a machine. */
+export const MachineFeatures = v.pipe(
+  v.array(Feature),
+  checking((features: string[]) => problemWithFeatures(features)),
+);
+
 const Type = fields({
-  name: Name,
-  features: v.nullish(
-    v.pipe(
-      v.array(Feature),
-      checking((features: string[]) => problemWithFeatures(features)),
-    ),
-  ),
-  login: v.optional(Name),
+  name: AccountName,
+  features: v.nullish(MachineFeatures),
+  login: v.optional(AccountName),
   password: v.optional(Password),
 });
 
-/** Nothing after the key is no repository, not every one. */
+/** An empty value means no repository, not every repository. */
 const Repositories = v.pipe(
   v.nullable(v.array(RepositoryPattern)),
   v.transform((patterns): readonly string[] => patterns ?? []),
@@ -54,47 +68,60 @@ function parseExpiry(text: string): number | undefined {
   return Number.isNaN(expiresMs) ? undefined : expiresMs;
 }
 
+// The error omits the value, because it may be the secret itself.
+const TokenHash = v.pipe(
+  v.string(),
+  v.regex(TOKEN_HASH, 'the hash of a token is expected; make one with metahub token create'),
+);
+
+// YAML's core schema reads time stamps as strings.
+const Expiry = v.pipe(
+  v.string(),
+  v.examples(['2027-01-31T00:00:00Z']),
+  reading(parseExpiry, (text) => `${shown(text)} is not a time: write 2027-01-31T00:00:00Z`),
+);
+
 const Token = v.pipe(
   fields({
-    name: Name,
-    // The value is not shown: it may be the token itself.
-    sha256: v.pipe(
-      v.string(),
-      v.regex(TOKEN_HASH, 'the hash of a token is expected; make one with metahub token create'),
-    ),
-    // YAML's own time stamps are read as text by its core schema.
-    expires: v.optional(
-      v.pipe(
-        v.string(),
-        v.examples(['2027-01-31T00:00:00Z']),
-        reading(parseExpiry, (text) => `${shown(text)} is no time: write 2027-01-31T00:00:00Z`),
-      ),
-    ),
+    name: AccountName,
+    sha256: TokenHash,
+    expires: v.optional(Expiry),
     repositories: v.optional(Repositories),
     push: v.optional(v.boolean(), false),
+    type: v.optional(AccountName),
   }),
   v.transform(
-    ({ expires, repositories, ...token }): AccessToken => ({ ...token, expiresMs: expires, repositories }),
+    ({ expires, repositories, type, ...token }): AccessToken => ({
+      ...{ ...token, expiresMs: expires, repositories, type },
+    }),
   ),
+);
+
+const EnrolmentEntry = v.pipe(
+  fields({ name: AccountName, type: AccountName, sha256: TokenHash, expires: Expiry }),
+  v.transform(({ expires, ...enrolment }): Enrolment => ({ ...enrolment, expiresMs: expires })),
 );
 
 const UpstreamLogins = v.pipe(v.string(), v.startsWith('/', 'a path from the root, to a file, is expected'));
 
 const AccountEntries = fields({
-  user: Name,
+  user: AccountName,
   password: v.optional(Password),
   types: v.nullish(v.array(Type)),
   repositories: v.optional(Repositories),
   push: v.optional(Repositories),
-  groups: v.nullish(v.array(Name)),
+  groups: v.nullish(v.array(AccountName)),
   tokens: v.nullish(v.array(Token)),
+  enrolments: v.nullish(v.array(EnrolmentEntry)),
   upstreamLogins: v.optional(UpstreamLogins),
   managesMachines: v.optional(v.boolean()),
+  role: v.optional(choice(...ACCOUNT_ROLES)),
+  oidc: v.optional(fields({ issuer: Text, subject: Text, groupsOnly: v.optional(v.boolean()) })),
 });
 
 type WrittenAccount = v.InferOutput<typeof AccountEntries>;
 
-/** The types of an account, each with a login and a password of its own or the account's. */
+/** Reads the machine types; each has its own password or the account's. */
 function typesOf({ user, password, types }: WrittenAccount, refuse: Refuse): readonly MachineType[] {
   const names = new Set<string>();
   const logins = new Set([user]);
@@ -117,11 +144,27 @@ function refuseSecondTokens(tokens: readonly AccessToken[], refuse: Refuse): voi
   });
 }
 
+function refuseUnknownTypes({ types, enrolments }: WrittenAccount, refuse: Refuse): void {
+  const names = new Set(types?.map(({ name }) => name));
+  // A token of a removed type opens nothing, but an enrolment would waste its secret.
+  enrolments?.forEach(({ type }, at) => {
+    if (!names.has(type)) refuse(`there is no type ${type} in this file`, 'enrolments', at, 'type');
+  });
+}
+
 function toAccount(written: WrittenAccount, refuse: Refuse): Omit<Account, 'file'> {
-  const { user, password, upstreamLogins, managesMachines = false } = written;
+  const { user, password, upstreamLogins, managesMachines = false, role, oidc } = written;
   const [groups, tokens] = [written.groups ?? [], written.tokens ?? []];
   refuseSecondTokens(tokens, refuse);
-  const everything = groups.length === 0 ? ['**'] : [];
+  refuseUnknownTypes(written, refuse);
+  // The claims of a person set the role at each login; what an administrator has granted waits for the next role.
+  if (role === 'puller' && (written.push ?? []).length > 0 && oidc === undefined) {
+    refuse('a puller cannot push: write role: publisher, or remove push', 'push');
+  }
+  if (role === 'publisher' && (written.push ?? []).length === 0 && groups.length === 0) {
+    refuse('a publisher needs push, the repositories that it may push to', 'role');
+  }
+  const everything = groups.length === 0 && oidc?.groupsOnly !== true ? ['**'] : [];
   return {
     user,
     password,
@@ -130,33 +173,44 @@ function toAccount(written: WrittenAccount, refuse: Refuse): Omit<Account, 'file
     push: written.push ?? [],
     groups,
     tokens,
+    enrolments: written.enrolments ?? [],
     upstreamLogins,
     managesMachines,
+    role,
+    ...(oidc && { oidc }),
   };
 }
 
 /**
- * An account and its machine types, a file in the form of 2019: `user`, `password`, `types: [{name, features}]`.
- * Without `repositories` and `groups` it may pull everything.
+ * An account and its machine types: `user`, `password`, `types: [{name, features}]`. Without `repositories` and `groups` it
+ * may pull everything, unless the rule of a person's login grants by groups.
  */
 export const AccountFile = v.pipe(AccountEntries, combining(toAccount));
 
-/** @throws {ConfigError} malformed, duplicate or unknown */
+/** @throws {ConfigError} for malformed, duplicate or unknown content */
 export function readMachineFile(source: string, file: string): Account {
   const nextStep =
     'An account has user, and maybe password, types of {name, features}, repositories, groups.';
   return { ...readSource(AccountFile, openYaml(file, source), { nextStep }), file };
 }
 
-/** What a group's members may pull, besides what they may pull themselves. */
-export type Groups = ReadonlyMap<string, readonly string[]>;
+/** What a group grants its members. */
+export interface GroupRights {
+  readonly repositories: readonly string[];
+  readonly push: readonly string[];
+}
 
-/** Groups, a file of `NAME: {repositories: […]}`. */
+export type Groups = ReadonlyMap<string, GroupRights>;
+
+/** The file of groups: `NAME: {repositories: […], push: […]}`. */
 export const GroupsFile = v.nullable(
   v.pipe(
-    mapOf(Name, fields({ repositories: v.optional(Repositories) })),
+    mapOf(AccountName, fields({ repositories: v.optional(Repositories), push: v.optional(Repositories) })),
     v.transform(
-      (groups): Groups => new Map([...groups].map(([name, { repositories = [] }]) => [name, repositories])),
+      (groups): Groups =>
+        new Map(
+          [...groups].map(([name, { repositories = [], push = [] }]) => [name, { repositories, push }]),
+        ),
     ),
   ),
   {},

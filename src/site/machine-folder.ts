@@ -1,23 +1,40 @@
+import { LRUCache } from 'lru-cache';
 import { ConfigError } from '../lib/config-error.ts';
 import type { Log } from '../lib/log.ts';
+import { entriesAtMost } from '../lib/lru.ts';
 import type { Account } from './account.ts';
 import { type AccountIndex, createAccountIndex } from './account-index.ts';
 import { haveLoginsChanged, type MachineReader } from './machine-reader.ts';
 
-/** A request that comes this long after the last check of the folder causes another one, in milliseconds. */
+/** A request checks the folder again when the last check is older, in milliseconds. */
 const CHECK_EVERY_MS = 1000;
 
-/** Tells one state of the folder from another without parsing it. */
+/** Identifies the state of the folder without parsing its files. */
 async function stampOf(reader: MachineReader): Promise<string> {
   return (await reader.list()).map(({ path, stamp }) => `${path} ${stamp}`).join('\n');
 }
 
+/** Hashes of access tokens that accounts have lost (`gone`) or got (`back`). */
+export interface TokenChanges {
+  readonly gone: readonly string[];
+  readonly back: readonly string[];
+}
+
+/**
+ * For how long this replica refuses a token that another replica reported as revoked, even when the folder still contains it: a
+ * network file system may show a change a minute later.
+ */
+const REFUSED_MS = 10 * 60_000;
+const REFUSED_MAX = 10_000;
+
 export interface MachineFolder {
   readonly directory: () => AccountIndex;
-  /** True when `refresh` would return at once: the accounts are as fresh as they need to be. */
+  /** True when `refresh` would return at once, without checking the files. */
   isFresh(): boolean;
-  /** Checks whether the files have changed, at most once a second, and serves what they say now. */
+  /** Checks at most once a second whether the files have changed, and loads them if so. */
   refresh(): Promise<void>;
+  /** Checks at once, because a caller has just changed the files. Refuses tokens that are gone. */
+  reread(tokens?: TokenChanges): Promise<void>;
 }
 
 export interface MachineFolderOptions {
@@ -28,62 +45,85 @@ export interface MachineFolderOptions {
   readonly log: Log;
   /** Monotonic milliseconds. */
   readonly now: () => number;
+  /** Called after the files were read again. */
+  readonly onChanged?: ((tokens: TokenChanges) => void) | undefined;
+}
+
+function tokenHashes(accounts: readonly Account[]): ReadonlySet<string> {
+  return new Set(accounts.flatMap(({ tokens }) => tokens.map(({ sha256 }) => sha256)));
+}
+
+/** @param isRefused tells whether the site refuses the token with this hash */
+function withoutTokens(accounts: readonly Account[], isRefused: (sha256: string) => boolean) {
+  return accounts.map((account) =>
+    account.tokens.some(({ sha256 }) => isRefused(sha256))
+      ? { ...account, tokens: account.tokens.filter(({ sha256 }) => !isRefused(sha256)) }
+      : account,
+  );
 }
 
 /**
- * The folder's accounts, kept up to date. A file that becomes invalid later changes nothing and is reported once: a slip
- * of an editor must not lock the site out.
+ * Loads the folder's accounts and follows its changes. Logs a file that becomes invalid later once and keeps the former
+ * accounts, because a typing error must not lock the site out.
  * @throws {ConfigError} when a file is invalid at the start.
  */
 export async function openMachineFolder({
   reader,
   fixed,
-  log,
-  now,
+  ...options
 }: MachineFolderOptions): Promise<MachineFolder> {
   if (reader === undefined) {
     const directory = createAccountIndex(fixed);
-    return { directory: () => directory, isFresh: () => true, refresh: () => Promise.resolve() };
+    const nothing = () => Promise.resolve();
+    return { directory: () => directory, isFresh: () => true, refresh: nothing, reread: nothing };
   }
-  return FolderWatch.open(reader, fixed, log, now);
+  return FolderWatch.open({ reader, fixed, ...options });
 }
+
+type FolderWatchOptions = MachineFolderOptions & { readonly reader: MachineReader };
 
 class FolderWatch implements MachineFolder {
   readonly #reader: MachineReader;
   readonly #fixed: readonly Account[];
   readonly #log: Log;
   readonly #now: () => number;
+  readonly #onChanged: (tokens: TokenChanges) => void;
+  /** Hashes of tokens to refuse even when the folder contains them -> until when. */
+  readonly #refused = new LRUCache<string, number>(entriesAtMost(REFUSED_MAX));
   #stamp: string;
+  /** The accounts in the files, including refused tokens. */
+  #accounts: readonly Account[];
   #directory: AccountIndex;
   #checkedAt: number;
+  /** The files have changed since the last check began. */
+  #isOutdated = false;
   #checking: Promise<void> | undefined;
-  /** The last problem that was reported. */
+  /** The last problem in the log. */
   #problem: string | undefined;
 
-  static async open(reader: MachineReader, fixed: readonly Account[], log: Log, now: () => number) {
-    const stamp = await stampOf(reader);
-    const directory = createAccountIndex([...fixed, ...(await reader.read())]);
-    return new FolderWatch({ reader, fixed, log, now }, stamp, directory);
+  static async open(options: FolderWatchOptions) {
+    const stamp = await stampOf(options.reader);
+    const accounts = [...options.fixed, ...(await options.reader.read())];
+    return new FolderWatch(options, stamp, accounts);
   }
 
-  private constructor(
-    options: Required<MachineFolderOptions> & { readonly reader: MachineReader },
-    stamp: string,
-    directory: AccountIndex,
-  ) {
+  private constructor(options: FolderWatchOptions, stamp: string, accounts: readonly Account[]) {
     this.#reader = options.reader;
     this.#fixed = options.fixed;
     this.#log = options.log;
     this.#now = options.now;
+    this.#onChanged = options.onChanged ?? (() => {});
     this.#stamp = stamp;
-    this.#directory = directory;
+    this.#accounts = accounts;
+    this.#directory = createAccountIndex(accounts);
     this.#checkedAt = options.now();
   }
 
   readonly directory = (): AccountIndex => this.#directory;
 
   isFresh(): boolean {
-    return this.#checking === undefined && this.#now() - this.#checkedAt < CHECK_EVERY_MS;
+    if (this.#checking !== undefined || this.#isOutdated) return false;
+    return this.#now() - this.#checkedAt < CHECK_EVERY_MS;
   }
 
   refresh(): Promise<void> {
@@ -95,28 +135,51 @@ class FolderWatch implements MachineFolder {
     return this.#checking;
   }
 
+  async reread({ gone, back }: TokenChanges = { gone: [], back: [] }): Promise<void> {
+    for (const sha256 of gone) this.#refused.set(sha256, this.#now() + REFUSED_MS);
+    for (const sha256 of back) this.#refused.delete(sha256);
+    if (gone.length + back.length > 0) this.#serve(this.#accounts);
+    this.#isOutdated = true;
+    // A running check may have begun before the change.
+    await this.#checking;
+    await this.refresh();
+  }
+
+  #serve(accounts: readonly Account[]): void {
+    const isRefused = (sha256: string) => (this.#refused.get(sha256) ?? 0) > this.#now();
+    this.#directory = createAccountIndex(withoutTokens(accounts, isRefused));
+    this.#accounts = accounts;
+  }
+
   async #check(): Promise<void> {
     let seen = this.#stamp;
+    this.#isOutdated = false;
     try {
       seen = await stampOf(this.#reader);
       if (seen === this.#stamp && !(await haveLoginsChanged(this.#directory.accounts))) return;
-      this.#directory = createAccountIndex([...this.#fixed, ...(await this.#reader.read())]);
+      const before = tokenHashes(this.#accounts);
+      this.#serve([...this.#fixed, ...(await this.#reader.read())]);
       this.#stamp = seen;
       this.#problem = undefined;
       const accounts = this.#directory.accounts.length;
-      this.#log('notice', 'machines-reloaded', 'machine types read again', {
+      this.#log('notice', 'machines-reloaded', 'read the machine files again', {
         folder: this.#reader.folder,
         accounts,
       });
+      const after = tokenHashes(this.#accounts);
+      this.#onChanged({
+        gone: [...before].filter((sha256) => !after.has(sha256)),
+        back: [...after].filter((sha256) => !before.has(sha256)),
+      });
     } catch (error) {
-      // An invalid file stays invalid until it changes; a file that could not be read may be readable at the next check.
+      // An invalid file stays invalid until it changes; an unreadable one may be readable at the next check.
       if (error instanceof ConfigError) this.#stamp = seen;
       const why = (error as Error).message;
       if (why !== this.#problem) {
         this.#log(
           'warning',
           'machines-not-reloaded',
-          'machine types not read again: the former ones are served',
+          'cannot read the machine files again; serving the former accounts',
           { why },
         );
       }

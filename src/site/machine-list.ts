@@ -1,9 +1,10 @@
+import * as v from 'valibot';
 import type { Account } from './account.ts';
 
-/** Where an account sees its machine types, and changes them when it may. */
+/** Path at which an account lists and changes its machine types. */
 export const MACHINES_PATH = '/site/machines';
 
-/** What an account sees of itself: the types that its own password opens. */
+/** The machine types that an account's own password opens. */
 export interface MachineList {
   readonly user: string;
   readonly types: readonly {
@@ -13,23 +14,22 @@ export interface MachineList {
   }[];
 }
 
-/** The list of an account, as the site sends it. */
+/** Builds the list that the site sends. */
 export function machineListOf({ user, password, types }: Account): MachineList {
   const own = types.filter((type) => type.password.text === password?.text);
   return { user, types: own.map(({ name, login, features }) => ({ name, login, features })) };
 }
 
-const isWord = (value: unknown): value is string =>
-  typeof value === 'string' && /^[!-~]{1,1024}$/.test(value);
+/** `metahub login` passes these words to runtimes and the terminal, so it accepts printable ASCII only. */
+const Word = v.pipe(v.string(), v.regex(/^[!-~]{1,1024}$/));
 
-/**
- * Reads what a site sent; undefined when it is no list. A login goes to the runtimes and to the terminal: it is read as
- * strictly as input of an unknown server.
- */
+const List = v.object({
+  user: Word,
+  types: v.array(v.object({ name: Word, login: Word, features: v.array(Word) })),
+});
+
+/** Parses the answer of a site; undefined when it is not a list. */
 export function readMachineList(value: unknown): MachineList | undefined {
-  const { user, types } = (value ?? {}) as { readonly user?: unknown; readonly types?: unknown };
-  const isType = (type: Partial<MachineList['types'][number]> | null) =>
-    isWord(type?.name) && isWord(type.login) && Array.isArray(type.features) && type.features.every(isWord);
-  if (!isWord(user) || !Array.isArray(types) || !types.every(isType)) return undefined;
-  return { user, types };
+  const { success, output } = v.safeParse(List, value);
+  return success ? output : undefined;
 }

@@ -1,15 +1,16 @@
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { ConfigError } from '../lib/config-error.ts';
+import { readTextFile } from '../lib/regular-file.ts';
 import type { Account } from './account.ts';
-import type { Groups } from './machine-file.ts';
-import { workOnMachineFile } from './machine-thread.ts';
+import type { GroupRights, Groups } from './machine-file.ts';
+import { workOnMachineFile } from './machine-work.ts';
 
-/** Largest machine file that is read, in bytes. */
+/** Maximum size of a machine file, in bytes. */
 export const FILE_MAX_BYTES = 1024 * 1024;
-/** The file of the groups, among those of the accounts. */
+/** The file of groups, in the folder of machine files. */
 const GROUPS_FILE = /^groups\.ya?ml$/;
-/** A file changed this shortly before it was read may change again without another time stamp. */
+/** A file that changed within this time before the read may change again with the same time stamp. */
 const TIME_STAMP_MS = 100;
 
 interface ParsedFile {
@@ -22,20 +23,27 @@ export function isAccountFile(name: string): boolean {
   return !GROUPS_FILE.test(name);
 }
 
-/** The account with the rights of its groups. @throws {ConfigError} for a group that does not exist. */
+/** Adds the rights of the account's groups. @throws {ConfigError} for a group that does not exist. */
 export function withGroups(account: Account, groups: Groups): Account {
-  if (account.groups.length === 0) return account;
-  const granted = account.groups.flatMap((name) => {
-    const repositories = groups.get(name);
-    if (repositories !== undefined) return repositories;
+  if (account.groups.length === 0 && account.role !== 'puller') return account;
+  const granted = account.groups.map((name) => {
+    const rights = groups.get(name);
+    if (rights !== undefined) return rights;
     throw new ConfigError('invalid-value', `there is no group ${name} in groups.yaml`, {
       file: account.file,
     });
   });
-  return { ...account, repositories: [...new Set([...account.repositories, ...granted])] };
+  const all = (own: readonly string[], key: keyof GroupRights) => [
+    ...new Set([...own, ...granted.flatMap((rights) => rights[key])]),
+  ];
+  return {
+    ...account,
+    repositories: all(account.repositories, 'repositories'),
+    push: account.role === 'puller' ? [] : all(account.push, 'push'),
+  };
 }
 
-/** The state of one file: other bytes have another stamp. */
+/** The state of one file; a change of its content changes `stamp`. */
 export interface FileState {
   readonly path: string;
   readonly stamp: string;
@@ -48,13 +56,13 @@ async function stateOf(path: string): Promise<FileState | undefined> {
     const { mtimeMs, ctimeMs, size, ino } = await stat(path);
     return { path, stamp: [mtimeMs, ctimeMs, size, ino].join(' '), sizeBytes: size, changedMs: ctimeMs };
   } catch (error) {
-    // Removed since the folder was listed.
+    // Another process has removed it since the listing.
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;
   }
 }
 
-/** A file that is absent, or may not be looked at, is in a state as well: its reader will say so. */
+/** An absent or inaccessible file has a stamp, too: whoever reads it reports the error. */
 async function loginsStampOf(path: string): Promise<string> {
   return stateOf(path).then(
     (state) => state?.stamp ?? 'absent',
@@ -68,7 +76,7 @@ async function withLoginsStamp(account: Account): Promise<Account> {
   return { ...account, loginsStamp: await loginsStampOf(upstreamLogins) };
 }
 
-/** Has a file changed in which an account's upstream logins are, since the account was read? */
+/** Has a file of upstream logins changed since its account was read? */
 export async function haveLoginsChanged(accounts: readonly Account[]): Promise<boolean> {
   const changed = accounts.map(
     async (account) => (await withLoginsStamp(account)).loginsStamp !== account.loginsStamp,
@@ -76,7 +84,7 @@ export async function haveLoginsChanged(accounts: readonly Account[]): Promise<b
   return (await Promise.all(changed)).includes(true);
 }
 
-/** Reads the machine files of one folder; a file that has not changed is not parsed again. */
+/** Reads the machine files of one folder; does not parse an unchanged file again. */
 export class MachineReader {
   readonly folder: string;
   #parsed = new Map<string, ParsedFile>();
@@ -85,7 +93,7 @@ export class MachineReader {
     this.folder = folder;
   }
 
-  /** The machine files, in order of their names; none when there is no folder. */
+  /** Lists the machine files in the order of their names; empty when the folder does not exist. */
   async list(): Promise<readonly FileState[]> {
     try {
       const names = (await readdir(this.folder)).filter((name) => /^[^.].*\.ya?ml$/.test(name)).sort();
@@ -97,22 +105,22 @@ export class MachineReader {
     }
   }
 
-  /** @throws {ConfigError} for a file that cannot be served; other errors name the path. */
+  /** @throws {ConfigError} for an invalid file; other errors name the path. */
   async read(): Promise<readonly Account[]> {
     const { accounts, groups } = await this.readAll();
     return Promise.all(accounts.map((account) => withLoginsStamp(withGroups(account, groups))));
   }
 
-  /** Accounts as their files define them, and the groups. */
+  /** Reads the accounts as their files define them, and the groups. */
   async readAll(): Promise<{ readonly accounts: readonly Account[]; readonly groups: Groups }> {
     const files = await this.list();
     const parsed = await Promise.all(files.map((file) => this.#parse(file)));
     this.#parsed = new Map(parsed.map((entry, at) => [files[at]?.path ?? '', entry]));
     const accounts: Account[] = [];
-    const groups = new Map<string, readonly string[]>();
+    const groups = new Map<string, GroupRights>();
     for (const { content } of parsed) {
       if ('user' in content) accounts.push(content);
-      else for (const [name, repositories] of content) groups.set(name, repositories);
+      else for (const [name, rights] of content) groups.set(name, rights);
     }
     return { accounts, groups };
   }
@@ -124,7 +132,7 @@ export class MachineReader {
       throw new ConfigError('too-large', `it is larger than ${FILE_MAX_BYTES} bytes`, { file: path });
     }
     const readMs = Date.now();
-    const text = await readFile(path, 'utf8');
+    const text = await readTextFile(path, { maxBytes: FILE_MAX_BYTES });
     const kind = isAccountFile(basename(path)) ? 'read-account' : 'read-groups';
     const content = await workOnMachineFile({ kind, text, file: path });
     const isSettled = readMs - changedMs > TIME_STAMP_MS;

@@ -1,16 +1,22 @@
+import {
+  BackgroundThread,
+  startWorker,
+  ThreadBusyError,
+  ThreadFailedError,
+} from '../lib/background-thread.ts';
 import { ConfigError, type PlainConfigError } from '../lib/config-error.ts';
 import type { Account } from './account.ts';
 import { editMachineFile, type MachineEdit } from './machine-edit.ts';
 import { type Groups, readGroupsFile, readMachineFile } from './machine-file.ts';
 
-/** The text of one machine file, and what is to be done with it. Plain data: it crosses threads. */
+/** A task on the text of one machine file. Plain data: it crosses threads. */
 export type MachineWork = { readonly text: string; readonly file: string } & (
   | { readonly kind: 'read-account' }
   | { readonly kind: 'read-groups' }
   | { readonly kind: 'edit'; readonly edit: MachineEdit }
 );
 
-/** What comes of it: what the file holds, and its text where that was changed. */
+/** The results of the tasks. */
 interface MachineResults {
   readonly 'read-account': Account;
   readonly 'read-groups': Groups;
@@ -44,4 +50,33 @@ export function replyToMachineWork(work: MachineWork): MachineReply {
     if (!(error instanceof ConfigError)) throw error;
     return { kind: 'refused', error: error.plain() };
   }
+}
+
+/** Parsing a file of this size, about fifty machine types, takes a few milliseconds; a larger one would delay every pull. */
+const INLINE_MAX_CHARACTERS = 4 * 1024;
+
+const THREAD = new BackgroundThread<MachineWork, MachineReply>({
+  start: (options) => startWorker('machine-worker', import.meta.url, options),
+  waitingMaxBytes: 16 * 1024 * 1024,
+});
+
+/**
+ * Reads or edits a machine file; uses a thread for a large one.
+ * @throws {ConfigError}
+ */
+export async function workOnMachineFile<Work extends MachineWork>(
+  work: Work,
+): Promise<MachineResult<Work['kind']>> {
+  const { length } = work.text;
+  if (length <= INLINE_MAX_CHARACTERS) return doMachineWork(work) as MachineResult<Work['kind']>;
+  const reply = await THREAD.run(work, length).catch((cause: unknown) => {
+    const details = { file: work.file, cause };
+    if (cause instanceof ThreadBusyError) {
+      throw new ConfigError('busy', 'too many machine files wait for a thread: try again', details);
+    }
+    if (!(cause instanceof ThreadFailedError)) throw cause;
+    throw new ConfigError('invalid-value', `it cannot be read: ${cause.message}`, details);
+  });
+  if (reply.kind === 'done') return reply.result as MachineResult<Work['kind']>;
+  throw ConfigError.of(reply.error);
 }

@@ -1,7 +1,4 @@
-import { parentPort } from 'node:worker_threads';
-import { type MachineWork, replyToMachineWork } from './machine-work.ts';
+import { serveMessages } from '../lib/background-thread.ts';
+import { replyToMachineWork } from './machine-work.ts';
 
-if (parentPort !== null) {
-  const port = parentPort;
-  port.on('message', (work: MachineWork) => port.postMessage(replyToMachineWork(work)));
-}
+serveMessages(replyToMachineWork);

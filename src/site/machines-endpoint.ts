@@ -1,13 +1,15 @@
 import type { IncomingMessage } from 'node:http';
+import * as v from 'valibot';
 import { ConfigError, type ConfigErrorCode } from '../lib/config-error.ts';
 import { abortWhenGone, type RequestHandler } from '../lib/http.ts';
+import type { Log } from '../lib/log.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import type { AccountIdentity } from './account.ts';
-import type { Audit } from './audit.ts';
+import type { Audit, Trail } from './audit.ts';
 import type { Authenticate, LoginClient } from './authenticate.ts';
 import type { ClientAddress } from './client-address.ts';
 import type { MachineAdmin } from './machine-admin.ts';
-import type { NewType } from './machine-edit.ts';
+import type { MachineEdit, NewType } from './machine-edit.ts';
 import { machineListOf } from './machine-list.ts';
 import { answering, basicRefusal, readBody, sendJson } from './responses.ts';
 
@@ -15,127 +17,128 @@ export interface MachinesEndpointOptions {
   readonly authenticate: Authenticate;
   readonly clientAddress: ClientAddress;
   readonly audit: Audit;
-  /** Undefined: there is no folder to change. */
+  readonly log: Log;
+  /** Undefined: the site has no folder of machine files. */
   readonly admin: MachineAdmin | undefined;
 }
 
-/** Types of one account that may be made over the network, and features of each: all are read again at every change. */
+/** Limits of an account that adds types over the network: every change parses its whole file again. */
 const TYPES_MAX = 500;
 const FEATURES_MAX = 64;
 
-/** What a change failed of -> the status, where it is not the client's words that are wrong (400). */
+/** Code of a failed change -> HTTP status; 400 for all others, which the request's content causes. */
 const STATUS: Readonly<Partial<Record<ConfigErrorCode, number>>> = {
   changed: 409,
   busy: 503,
   'read-only': 503,
+  unreadable: 503,
 };
 
-/** `{"name": "type1", "features": ["cpu:broadwell"]}`; that they are known is checked with the whole file. */
+/** `{"name": "type1", "features": ["cpu:broadwell"]}`; the parser of the machine file checks the values. */
+const NewTypeBody = v.pipe(
+  v.string(),
+  v.parseJson(),
+  v.object({
+    name: v.string(),
+    features: v.optional(v.pipe(v.array(v.string()), v.maxLength(FEATURES_MAX)), []),
+  }),
+);
+
 function readNewType(text: string): NewType {
-  const wrong = new RegistryError(
+  const { success, output } = v.safeParse(NewTypeBody, text);
+  if (success) return output;
+  throw new RegistryError(
     'NAME_INVALID',
-    'a machine type is {"name": "…", "features": ["cpu:zen4", …]}',
+    'the body is not a machine type: send {"name": "…", "features": ["cpu:zen4", …]}',
   );
-  let body: unknown;
-  try {
-    body = JSON.parse(text);
-  } catch {
-    // Whatever the parser says of it, the answer is the same.
-    throw wrong;
-  }
-  if (typeof body !== 'object' || body === null) throw wrong;
-  const { name, features = [] } = body as { name?: unknown; features?: unknown };
-  if (
-    typeof name !== 'string' ||
-    !Array.isArray(features) ||
-    features.length > FEATURES_MAX ||
-    !features.every((one) => typeof one === 'string')
-  ) {
-    throw wrong;
-  }
-  return { name, features };
 }
 
 /**
- * A browser adds a stored login to the requests of any page, and says where the page came from. Other clients send neither
- * header, and this site has no page that would.
+ * A browser adds a stored login to the requests of any page, and names the page's origin in these headers. No other client sends
+ * them, and no page of this site calls this endpoint.
  */
 function isFromPage({ headers }: IncomingMessage): boolean {
   return headers.origin !== undefined || headers['sec-fetch-site'] !== undefined;
 }
 
 /**
- * `GET` lists an account's machine types (which `metahub login` asks for); `POST` adds one and `DELETE ?name=` removes one,
- * for accounts that manage them. Basic credentials of the account itself.
+ * `GET` lists an account's machine types, for `metahub login`; `POST` adds one and `DELETE ?name=` removes one, when the account
+ * manages its types. Takes Basic credentials of the account itself.
  */
 export function createMachinesEndpoint(options: MachinesEndpointOptions): RequestHandler {
-  const { authenticate, clientAddress, audit, admin } = options;
+  const { authenticate, clientAddress, audit, log, admin } = options;
 
-  async function authenticated(request: IncomingMessage, client: LoginClient): Promise<AccountIdentity> {
+  async function authenticated(
+    request: IncomingMessage,
+    client: LoginClient,
+    trail: Trail,
+  ): Promise<AccountIdentity> {
     const found = await authenticate.byBasic(request.headers.authorization, client);
-    const { address } = client;
     if (found.kind === 'unknown') {
-      audit({ decision: 'refused', reason: found.reason, who: found.who, address });
+      Object.assign(trail, { reason: found.reason, who: found.who });
       throw basicRefusal(found);
     }
-    const { login, account } = found.identity;
+    const { login, account, token } = found.identity;
+    Object.assign(trail, { who: login, account: account.user, token: token?.name });
     if (login === account.user) return found.identity;
-    audit({ decision: 'refused', reason: 'not an account', who: login, account: account.user, address });
-    throw new RegistryError('DENIED', 'only the account itself sees its machine types: use its login');
+    trail.reason = 'not-an-account';
+    throw new RegistryError('DENIED', 'log in as the account itself to see its machine types');
   }
 
   async function change(
     { account, password, token }: AccountIdentity,
     request: IncomingMessage,
+    trail: Trail,
   ): Promise<void> {
-    // An access token is for pulling; who finds one must not be able to make logins of their own.
+    // Whoever finds an access token must not be able to create logins with it.
     if (!account.managesMachines || token !== undefined || admin === undefined) {
       throw new RegistryError('DENIED', `${account.user} may not change machine types`);
     }
-    if (isFromPage(request))
-      throw new RegistryError('DENIED', 'machine types are not changed from a web page');
+    if (isFromPage(request)) {
+      trail.reason = 'cross-site';
+      throw new RegistryError('DENIED', 'a web page may not change machine types');
+    }
     if (request.method === 'POST' && account.types.length >= TYPES_MAX) {
+      trail.reason = 'limit';
       throw new RegistryError(
         'DENIED',
-        `${account.user} has ${TYPES_MAX} machine types: no more over the network`,
+        `${account.user} already has ${TYPES_MAX} machine types, the maximum over the network: remove one`,
       );
     }
     const name = new URLSearchParams(request.url?.split('?')[1] ?? '').get('name') ?? '';
     try {
-      if (request.method === 'POST') {
-        await admin.addType(account.user, readNewType(await readBody(request)), { password });
-      } else await admin.removeType(account.user, name, { password });
+      const edit: MachineEdit =
+        request.method === 'POST'
+          ? { kind: 'add-type', type: readNewType(await readBody(request)) }
+          : { kind: 'remove-type', name };
+      await admin.change(account.user, edit, { author: { user: account.user, password } });
     } catch (cause) {
       if (!(cause instanceof ConfigError)) throw cause;
-      // The paths of the server's files, part of the message, are not for the client.
+      // The message contains paths of the server, so the client gets `why` only.
       const status = STATUS[cause.code] ?? 400;
       const code = status === 503 ? 'UNAVAILABLE' : 'NAME_INVALID';
       throw new RegistryError(code, cause.why, { cause, status });
     }
   }
 
-  return answering('the list of machine types', async (request, response) => {
-    const address = clientAddress(request.socket.remoteAddress ?? '', request.headers);
-    const identity = await authenticated(request, { address, signal: abortWhenGone(response) });
-    const decided = { who: identity.login, account: identity.account.user, address };
+  const what = 'the list of machine types';
+  return answering({ what, log, audit, clientAddress }, async (request, response, trail) => {
+    const client = { address: trail.address, signal: abortWhenGone(response) };
+    const identity = await authenticated(request, client, trail);
     const { method } = request;
     if (method === 'GET') {
-      audit({ decision: 'admitted', reason: 'lists machine types', ...decided });
+      audit({ decision: 'admitted', ...trail, operation: 'listMachineTypes' });
       sendJson(response, 200, machineListOf(identity.account));
       return;
     }
     if (method !== 'POST' && method !== 'DELETE') {
-      throw new RegistryError('UNSUPPORTED', 'machine types are read, added and removed', {
+      throw new RegistryError('UNSUPPORTED', 'this path takes GET, POST and DELETE', {
         headers: { allow: 'GET, POST, DELETE' },
       });
     }
-    try {
-      await change(identity, request);
-    } catch (error) {
-      audit({ decision: 'refused', reason: `${method} of machine types`, ...decided });
-      throw error;
-    }
-    audit({ decision: 'admitted', reason: `${method} of machine types`, ...decided });
+    trail.operation = method === 'POST' ? 'addMachineType' : 'removeMachineType';
+    await change(identity, request, trail);
+    audit({ decision: 'changed', ...trail });
     sendJson(response, method === 'POST' ? 201 : 200, {});
   });
 }

@@ -1,10 +1,12 @@
 import { hash as hashOnce, randomBytes, scrypt, timingSafeEqual } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
+import { addressClass } from '../lib/address.ts';
+import { entriesAtMost } from '../lib/lru.ts';
 import { FairSemaphore, QueueFullError } from '../lib/queue.ts';
 import { SingleFlight } from '../lib/single-flight.ts';
-import { addressClass, type LoginThrottle } from './login-throttle.ts';
+import type { LoginThrottle } from './login-throttle.ts';
 
-/** How much work one guess costs. `ln` is the logarithm of scrypt's N; memory is 128 * 2^ln * r bytes. */
+/** The work that one guess costs. `ln` is the logarithm of scrypt's N; memory is 128 * 2^ln * r bytes. */
 export interface ScryptCost {
   readonly ln: number;
   readonly r: number;
@@ -12,12 +14,13 @@ export interface ScryptCost {
 }
 
 /**
- * 32 MiB and about 150 ms a guess: OWASP's equivalent of N=2^17 with the least memory, as a mirror shares its node.
+ * 32 MiB and about 150 ms a guess: OWASP's equivalent of N=2^17 with the least memory, because a mirror shares its
+ * node.
  * @see https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html#scrypt
  */
 export const DEFAULT_COST: ScryptCost = { ln: 15, r: 8, p: 3 };
 
-/** A read `$scrypt$ln=15,r=8,p=3$salt$hash`; `text` is the line it was read from. */
+/** A parsed `$scrypt$ln=15,r=8,p=3$salt$hash`; `text` is its line. */
 export interface PasswordHash {
   readonly text: string;
   readonly cost: ScryptCost;
@@ -27,10 +30,10 @@ export interface PasswordHash {
 
 const SALT_BYTES = 16;
 const HASH_BYTES = 32;
-/** No line of a file may ask for more memory than this for one guess, in bytes. */
+/** No hash in a file may ask for more memory than this for one guess, in bytes. */
 const MEMORY_MAX_BYTES = 256 * 1024 * 1024;
-/** Longer passwords are refused unhashed. */
-export const PASSWORD_MAX_BYTES = 1024;
+/** Longer passwords are refused without hashing. */
+const PASSWORD_MAX_BYTES = 1024;
 
 const WRITTEN =
   /^\$scrypt\$ln=(?<ln>\d{1,2}),r=(?<r>\d{1,2}),p=(?<p>\d{1,2})\$(?<salt>[A-Za-z0-9+/]{11,86})\$(?<hash>[A-Za-z0-9+/]{22,86})$/;
@@ -38,7 +41,7 @@ const WRITTEN =
 const memoryOf = ({ ln, r }: ScryptCost) => 128 * 2 ** ln * r;
 
 /**
- * The password hash that `text` spells, or undefined: passlib's form, base64 without padding.
+ * The password hash in `text`, in passlib's form (base64 without padding); undefined when malformed.
  * @see https://passlib.readthedocs.io/en/stable/lib/passlib.hash.scrypt.html#format-algorithm
  */
 export function parsePasswordHash(text: string): PasswordHash | undefined {
@@ -66,7 +69,7 @@ function derive(password: string, cost: ScryptCost, salt: Uint8Array, lengthByte
 
 const unpadded = (bytes: Buffer) => bytes.toString('base64').replace(/=+$/, '');
 
-/** A new hash of `password`, salted at random. */
+/** A new hash of `password` with a random salt. */
 export async function hashPassword(password: string, cost: ScryptCost = DEFAULT_COST): Promise<PasswordHash> {
   const salt = randomBytes(SALT_BYTES);
   const hash = await derive(password, cost, salt, HASH_BYTES);
@@ -75,7 +78,7 @@ export async function hashPassword(password: string, cost: ScryptCost = DEFAULT_
   return { text, cost, salt, hash };
 }
 
-/** Is `password` the one that was hashed? Takes the same time wherever the two differ. */
+/** True when `password` was hashed to this; takes the same time wherever the two differ. */
 export async function verifyPassword(password: string, { cost, salt, hash }: PasswordHash): Promise<boolean> {
   return timingSafeEqual(await derive(password, cost, salt, hash.length), hash);
 }
@@ -86,32 +89,32 @@ type PasswordVerdict =
   | { readonly kind: 'wrong' }
   | { readonly kind: 'later'; readonly waitMs: number };
 
-/** A password that a client presents. */
+/** A password from a client. */
 export interface PasswordAttempt {
   readonly password: string;
-  /** The hash that it has to match; undefined: there is no such login, which the answer does not reveal. */
+  /** The hash that it must match; undefined: there is no such login, which the answer does not reveal. */
   readonly hash: PasswordHash | undefined;
-  /** The account part of the user name as it was presented. */
+  /** The account part of the presented user name. */
   readonly accountName: string;
   readonly address: string;
-  /** Aborts when the client leaves: its password is then not hashed any more. */
+  /** Aborts when the client leaves: its password is then not hashed. */
   readonly signal?: AbortSignal | undefined;
 }
 
 export interface PasswordCheck {
-  /** True for a password that was verified lately; costs no hashing. */
+  /** True for a recently verified password; costs no hashing. */
   isRemembered(password: string, hash: PasswordHash | undefined): boolean;
   check(attempt: PasswordAttempt): Promise<PasswordVerdict>;
 }
 
 export interface PasswordCheckOptions {
   readonly throttle: LoginThrottle;
-  /** What passwords of unknown logins are compared with, of the usual cost. */
+  /** What passwords of unknown logins are compared with, at the usual cost. */
   readonly decoy: PasswordHash;
   readonly now: () => number;
   /** For how long a verified password is accepted without hashing again. */
   readonly rememberMs?: number;
-  /** Passwords hashed at once, and those that wait at most. */
+  /** Passwords hashed at once, and the bound of those that wait. */
   readonly hashingMax?: number;
   readonly waitingMax?: number;
 }
@@ -124,14 +127,15 @@ const WAITING_MAX = 1024;
 const BUSY_WAIT_MS = 1000;
 
 /**
- * Checks passwords at scrypt's price once, then by a keyed hash of password and scrypt hash: a pull makes a dozen requests,
- * each with the password, and one account's machines present it under many user names. The key belongs to this process, so
- * the memory is of no use elsewhere; a changed password has another scrypt hash and is not remembered.
+ * Checks a password at scrypt's price once, then by a keyed hash of password and scrypt hash. A pull makes a dozen
+ * requests, each with the password, and one account's machines present it under many user names. The key belongs to
+ * this process, so the memory is useless elsewhere. A changed password has another scrypt hash, so it is checked
+ * again.
  */
 export function createPasswordCheck(options: PasswordCheckOptions): PasswordCheck {
   const { throttle, decoy, now, rememberMs = REMEMBER_MS } = options;
   const key = randomBytes(32).toString('base64');
-  const verifiedUntil = new LRUCache<string, number>({ max: REMEMBERED_MAX });
+  const verifiedUntil = new LRUCache<string, number>(entriesAtMost(REMEMBERED_MAX));
   const flights = new SingleFlight<PasswordVerdict>();
   const semaphore = new FairSemaphore(options.hashingMax ?? HASHING_MAX, options.waitingMax ?? WAITING_MAX);
 
@@ -146,7 +150,7 @@ export function createPasswordCheck(options: PasswordCheckOptions): PasswordChec
   }
 
   async function verify(attempt: PasswordAttempt, print: string): Promise<PasswordVerdict> {
-    // Again in turn: the rest of a flood of guesses is dropped as soon as the first ones have failed.
+    // Checked again in turn: the rest of a flood of guesses is dropped as soon as the first ones have failed.
     const refused = throttled(attempt);
     if (refused) return refused;
     const { password, hash } = attempt;
@@ -160,8 +164,9 @@ export function createPasswordCheck(options: PasswordCheckOptions): PasswordChec
 
   return {
     isRemembered: (password, hash) => {
+      // Stryker disable next-line all: what is longer was never verified; it is only not worth a fingerprint.
       if (password.length > PASSWORD_MAX_BYTES) return false;
-      // The decoy costs an unknown login the same look-up.
+      // The decoy gives an unknown login the same look-up.
       const until = verifiedUntil.get(fingerprint(password, hash ?? decoy)) ?? 0;
       return hash !== undefined && now() < until;
     },

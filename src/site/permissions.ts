@@ -1,10 +1,7 @@
 import { createHash } from 'node:crypto';
-import picomatch from 'picomatch';
-import * as v from 'valibot';
-import { shown } from '../lib/schema.ts';
+import { createRepositoryPatterns, type RepositoryPatterns } from '../oci/pattern.ts';
 import {
   DOCKER_HUB,
-  formatRepository,
   isSameRepository,
   parseRepositoryName,
   parseSourceHost,
@@ -15,58 +12,6 @@ import {
 import type { Access } from '../oci/registry.ts';
 import type { AccessToken, Account, AccountIdentity } from './account.ts';
 import type { Grant } from './token.ts';
-
-/**
- * Patterns of repositories: `ghcr.io/lab/*` one component, `ghcr.io/lab/**` any depth, `qnib/*` on Docker Hub,
- * `*` and `**` everything.
- */
-export interface RepositoryPatterns {
-  readonly matches: (repository: Repository) => boolean;
-  /** Equal for equal patterns; undefined when everything matches. */
-  readonly key: string | undefined;
-}
-
-/**
- * Characters of repository names and of `*`, `?`, `[…]` and `{a,b}`. Others have further meanings for picomatch: `!` would
- * turn a pattern round.
- */
-const PATTERN = /^[A-Za-z0-9._:/*?[\]{},-]+$/;
-
-/** Longer ones are no names of repositories, and more than picomatch reads. */
-const PATTERN_MAX = 1024;
-
-/** One of {@link RepositoryPatterns}, as a file says it. */
-export const RepositoryPattern = v.pipe(
-  v.string(),
-  v.regex(PATTERN, ({ input }) => `${shown(input)} is no pattern of repositories`),
-  v.maxLength(PATTERN_MAX, `a pattern of repositories has at most ${PATTERN_MAX} characters`),
-  v.examples(['ghcr.io/lab/*', 'qnib/**', '*']),
-);
-
-const isEverything = (pattern: string) => pattern === '*' || pattern === '**';
-
-/** The pattern with Docker's rules for short names applied: host and `library/` are implied. */
-function complete(pattern: string): string {
-  if (pattern.startsWith('*') || splitHost(pattern).host !== undefined) return pattern;
-  return pattern.includes('/') ? `${DOCKER_HUB}/${pattern}` : `${DOCKER_HUB}/library/${pattern}`;
-}
-
-/** Nothing matches an empty list. */
-export function createRepositoryPatterns(patterns: readonly string[]): RepositoryPatterns {
-  if (patterns.some(isEverything)) return { matches: () => true, key: undefined };
-  const completed = [...new Set(patterns.map(complete))].sort();
-  const isMatch = picomatch(completed, { dot: true, nonegate: true, noextglob: true });
-  return {
-    matches: (repository) => completed.length > 0 && isMatch(formatRepository(repository)),
-    key: createHash('sha256').update(completed.join('\n')).digest('base64url').slice(0, 16),
-  };
-}
-
-/** The hosts that patterns name literally: a bare name may belong to each of them as well. */
-export function hostsNamed(patterns: readonly string[]): readonly string[] {
-  const hosts = patterns.map((pattern) => splitHost(pattern).host).filter((host) => host !== undefined);
-  return [...new Set(hosts.filter((host) => !/[*?[{]/.test(host)))];
-}
 
 const SCOPES_MAX = 32;
 
@@ -99,8 +44,8 @@ export function scopeNameOf({ host, name }: Repository): string {
 }
 
 /**
- * Do the grants open `repository` for this? containerd names the host beside the path (`ns`), so a bare name stands for every
- * host: which of those the login may pull is checked by its account's patterns at every request.
+ * True when the grants allow this on `repository`. containerd names the host beside the path (`ns`), so a bare name
+ * stands for every host: the account's patterns decide at every request which of those the login may pull.
  */
 export function isGranted(
   grants: readonly Grant[],
@@ -109,15 +54,16 @@ export function isGranted(
 ): boolean {
   return grants.some(({ name, actions }) => {
     if (!actions.includes(action)) return false;
+    if (name === repository.name) return true;
     const named = repositoryNamed(name);
-    return name === repository.name || (named !== undefined && isSameRepository(named, repository));
+    return named !== undefined && isSameRepository(named, repository);
   });
 }
 
-/** What a login may pull and push, and with whom it may share what the mirror holds. */
+/** What a login may pull and push, and with whom it may share stored content. */
 interface Permissions {
   readonly mayPull: (repository: Repository) => boolean;
-  /** Never for the login of a machine type: those are on the machines. */
+  /** Never for the login of a machine type: those logins are on the machines. */
   readonly mayPush: (repository: Repository) => boolean;
   /** Undefined: it sees everything that the mirror's own logins fetch. */
   readonly access: Access | undefined;
@@ -126,9 +72,9 @@ interface Permissions {
 export type PermissionsOf = (identity: Pick<AccountIdentity, 'account' | 'token'>) => Permissions;
 
 /**
- * Logins with equal rights share what the mirror's own logins fetched. What was fetched with logins of an account's own is for
- * that account, as long as its password and those logins stay what they are: for any other, and after any change of them,
- * the registry is asked again.
+ * Logins with equal rights share what the mirror's own logins fetched. What an account's own upstream logins fetched is
+ * for that account, as long as its password and those logins stay the same: for any other account, and after any
+ * change, the registry is asked again.
  */
 function accessOf(account: Account, key: string | undefined): Access | undefined {
   const { user, password, upstreamLogins, loginsStamp } = account;
@@ -139,16 +85,18 @@ function accessOf(account: Account, key: string | undefined): Access | undefined
   return { partition: `site-${digest.slice(0, 22)}`, logins: upstreamLogins };
 }
 
-/** A token's patterns narrow those of its account. */
-function keyOf(account: RepositoryPatterns, token: RepositoryPatterns | undefined): string | undefined {
-  if (token?.key === undefined) return account.key;
-  return createHash('sha256')
-    .update(JSON.stringify([account.key, token.key]))
-    .digest('base64url')
-    .slice(0, 16);
+function shortHash(text: string): string {
+  return createHash('sha256').update(text).digest('base64url').slice(0, 16);
 }
 
-/** Permissions are worked out once for an account, and for a token, as they were read. */
+/** Equal for equal patterns; undefined when everything matches. A token's patterns narrow those of its account. */
+function keyOf(account: RepositoryPatterns, token: RepositoryPatterns | undefined): string | undefined {
+  const ofAccount = account.canonical === undefined ? undefined : shortHash(account.canonical);
+  if (token?.canonical === undefined) return ofAccount;
+  return shortHash(JSON.stringify([ofAccount, shortHash(token.canonical)]));
+}
+
+/** Permissions are computed once for an account, and for a token, as they were read. */
 export function createPermissions(): PermissionsOf {
   const known = new WeakMap<Account | AccessToken, Permissions>();
   return ({ account, token }) => {

@@ -1,44 +1,58 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
+import { ConfigError } from '../lib/config-error.ts';
 import { type RequestHandler, sendJson as sendJsonWith } from '../lib/http.ts';
+import type { Log } from '../lib/log.ts';
 import type { Repository } from '../oci/reference.ts';
 import { RegistryError } from '../oci/registry-error.ts';
+import { auditReasonOf } from './api/api-problem.ts';
+import type { Audit, AuditReason, Trail } from './audit.ts';
 import type { Reason } from './authenticate.ts';
-import type { SiteUrl } from './client-address.ts';
+import type { ClientAddress, SiteUrl } from './client-address.ts';
 import { scopeNameOf } from './permissions.ts';
 import { SERVICE } from './token.ts';
 
-/** Where the token service answers. */
+/** The path of the token service. */
 export const TOKEN_PATH = '/token';
 
 const BASIC = `Basic realm="${SERVICE}"`;
 
-const MESSAGES: Readonly<Record<Exclude<Reason, 'too many failures'>, string>> = {
-  'no credentials': 'this site needs a login: docker login',
-  'malformed credentials': 'the Authorization header is neither Basic nor Bearer',
-  'wrong credentials': 'there is no such login, or its password is another',
-  'unknown machine': 'the user name describes no machine: write ACCOUNT/cpu#zen4,nvcap#9.0',
-  'expired access token': 'the access token has expired: make another with metahub token create',
-  'expired token': 'the token has expired: ask for another',
-  'invalid token': 'the token is not of this site, or its login has changed: ask for another',
+/** Why a request is not authenticated, for its client. */
+export const MESSAGES: Readonly<Record<Exclude<Reason, 'too-many-failures'>, string>> = {
+  'no-credentials': 'this site needs a login',
+  'malformed-credentials': 'the Authorization header is neither Basic nor Bearer',
+  'wrong-credentials': 'there is no such login, or the password is wrong',
+  'unknown-machine': 'the user name describes no machine: write ACCOUNT/cpu#zen4,nvcap#9.0',
+  'expired-access-token': 'the access token has expired: make another with metahub token create',
+  'expired-token': 'the token has expired: ask for another',
+  'invalid-token': 'the token is not of this site, or its login has changed: ask for another',
 };
 
-/** What is wrong with a token, in RFC 6750's words: a client that reads them fetches another one. */
+/** What a client without a login does next: one of the registry's API, and any other. */
+const LOG_IN = 'docker login';
+const SEND_PASSWORD = 'send user name and password by HTTP Basic';
+
+function messageOf(reason: keyof typeof MESSAGES, nextStep: string): string {
+  return reason === 'no-credentials' ? `${MESSAGES[reason]}: ${nextStep}` : MESSAGES[reason];
+}
+
+/** What is wrong with a token, in RFC 6750's terms: a client that knows them fetches another one. */
 const TOKEN_ERRORS: Readonly<Partial<Record<Reason, string>>> = {
-  'expired token': 'invalid_token',
-  'invalid token': 'invalid_token',
+  'expired-token': 'invalid_token',
+  'invalid-token': 'invalid_token',
 };
 
-/** What was asked for without the right to it. */
+/** The action for which the right is missing. */
 interface Challenged {
   readonly repository: Repository | undefined;
   readonly action?: 'pull' | 'push' | undefined;
-  /** What is wrong with the token that came, in RFC 6750's words. */
+  /** What is wrong with the presented token, in RFC 6750's terms. */
   readonly error?: string | undefined;
 }
 
 /**
- * The challenge. Bearer first: docker, containerd and containers/image read only the first one, or prefer it; then Basic
- * for clients that know nothing else, alone when the request does not say where the token service is.
+ * The challenge. Bearer comes first: docker, containerd and containers/image read only the first one, or prefer it.
+ * Basic is for clients that know nothing else. It stands alone when the request does not say where the token service
+ * is.
  * @see https://distribution.github.io/distribution/spec/auth/token/#how-to-authenticate
  */
 export function challenge(siteUrl: string | undefined, { repository, action, error }: Challenged): string {
@@ -49,7 +63,7 @@ export function challenge(siteUrl: string | undefined, { repository, action, err
   return `Bearer realm="${siteUrl}${TOKEN_PATH}",service="${SERVICE}"${scope}${why}, ${BASIC}`;
 }
 
-/** 429 with the seconds to wait, because of the address, the account, or the load: it does not say which. */
+/** 429 with the seconds to wait, whether because of the address, the account or the load: it does not say which. */
 function tooManyFailures(waitMs: number): RegistryError {
   const seconds = Math.max(1, Math.ceil(waitMs / 1000));
   return new RegistryError('TOOMANYREQUESTS', `too many failed logins: wait ${seconds} s`, {
@@ -57,7 +71,7 @@ function tooManyFailures(waitMs: number): RegistryError {
   });
 }
 
-/** The answer to a request that is not authenticated: 401 with the challenge, or 429. */
+/** The answer to a request without authentication: 401 with the challenge, or 429. */
 export function unauthorized(
   { reason, waitMs }: { readonly reason: Reason; readonly waitMs?: number },
   where: {
@@ -67,13 +81,14 @@ export function unauthorized(
     readonly action?: 'push' | undefined;
   },
 ): RegistryError {
-  if (reason === 'too many failures') return tooManyFailures(waitMs ?? 0);
+  if (reason === 'too-many-failures') return tooManyFailures(waitMs ?? 0);
   const { siteUrl, headers, repository, action } = where;
   const header = challenge(siteUrl(headers), { repository, action, error: TOKEN_ERRORS[reason] });
-  return new RegistryError('UNAUTHORIZED', MESSAGES[reason], { headers: { 'www-authenticate': header } });
+  const message = messageOf(reason, LOG_IN);
+  return new RegistryError('UNAUTHORIZED', message, { headers: { 'www-authenticate': header } });
 }
 
-/** The same for a path beside the registry's own, where only passwords count. */
+/** The same for a path outside the registry's API, where only passwords count. */
 export function basicRefusal({
   reason,
   waitMs,
@@ -81,13 +96,13 @@ export function basicRefusal({
   readonly reason: Reason;
   readonly waitMs?: number;
 }): RegistryError {
-  if (reason === 'too many failures') return tooManyFailures(waitMs ?? 0);
-  return new RegistryError('UNAUTHORIZED', MESSAGES[reason], {
+  if (reason === 'too-many-failures') return tooManyFailures(waitMs ?? 0);
+  return new RegistryError('UNAUTHORIZED', messageOf(reason, SEND_PASSWORD), {
     headers: { 'www-authenticate': BASIC },
   });
 }
 
-/** No form or document sent to a site is larger, in bytes. */
+/** No form or document for a site is larger, in bytes. */
 const BODY_MAX_BYTES = 16 * 1024;
 
 /** Answers with JSON that no cache keeps: a shared cache would give a token to other clients. */
@@ -100,26 +115,67 @@ export function sendJson(
   sendJsonWith(response, status, body, ['Cache-Control', 'no-store', ...Object.entries(headers).flat()]);
 }
 
-/** The request's body as text. @throws {RegistryError} 413 when it is too long. */
+/** The request's body as text. @throws {RegistryError} 413 when it is too long */
 export async function readBody(request: IncomingMessage): Promise<string> {
   const chunks: Buffer[] = [];
   let sizeBytes = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
+  // Leaving a loop over the request itself would destroy it, and its connection before the answer.
+  for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
     sizeBytes += chunk.length;
-    if (sizeBytes > BODY_MAX_BYTES)
-      throw new RegistryError('DENIED', 'the body is too long', { status: 413 });
+    if (sizeBytes > BODY_MAX_BYTES) {
+      throw new RegistryError('DENIED', 'the body is too long', {
+        status: 413,
+        headers: { connection: 'close' },
+      });
+    }
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString('utf8');
 }
 
-/** A handler of an async answer; a RegistryError is sent in its wire form, anything else as 500 without its words. */
+/** Status of a refusal -> what the audit trail says of it, where the endpoint says nothing more exact. */
+const REASONS: Readonly<Record<number, AuditReason>> = {
+  400: 'invalid-body',
+  403: 'not-allowed',
+  405: 'method-not-allowed',
+  413: 'too-large',
+};
+
+function reasonOf(error: unknown): AuditReason {
+  if (!(error instanceof RegistryError)) return 'internal';
+  return error.cause instanceof ConfigError
+    ? auditReasonOf(error.cause)
+    : (REASONS[error.status] ?? 'internal');
+}
+
+export interface AnsweringOptions {
+  /** What fails, for the log. */
+  readonly what: string;
+  readonly log: Log;
+  readonly audit: Audit;
+  readonly clientAddress: ClientAddress;
+}
+
+/** Answers one request; adds what it learns of it to the trail, which has the client's address. */
+export type SiteAnswer = (request: IncomingMessage, response: ServerResponse, trail: Trail) => Promise<void>;
+
+/**
+ * A handler of an async answer; it sends a RegistryError in its wire form, any other error as 500 without its message, which
+ * it logs. It writes each to the audit trail.
+ */
 export function answering(
-  what: string,
-  answer: (request: IncomingMessage, response: ServerResponse) => Promise<void>,
+  { what, log, audit, clientAddress }: AnsweringOptions,
+  answer: SiteAnswer,
 ): RequestHandler {
   return (request, response) => {
-    answer(request, response).catch((error: unknown) => {
+    const [resource = ''] = (request.url ?? '').split('?');
+    const address = clientAddress(request.socket.remoteAddress ?? '', request.headers);
+    const trail: Trail = { address, resource };
+    answer(request, response, trail).catch((error: unknown) => {
+      audit({ decision: 'refused', ...trail, reason: trail.reason ?? reasonOf(error) });
+      // The client that left has caused its error itself.
+      if (!(error instanceof RegistryError || response.destroyed))
+        log('error', 'endpoint-failed', `${what} failed`, { reason: String(error) });
       const wire = error instanceof RegistryError ? error : new RegistryError('UNKNOWN', `${what} failed`);
       if (response.headersSent || response.destroyed) response.destroy();
       else sendJson(response, wire.status, wire.toJSON(), wire.headers);

@@ -2,11 +2,16 @@ import type { HostProfile } from '../host/profile.ts';
 import { isLoopback } from '../lib/address.ts';
 import type { RequestHandler } from '../lib/http.ts';
 import type { Log } from '../lib/log.ts';
+import type { SharedState } from '../lib/shared-state.ts';
 import type { AdmissionController, Registry } from '../oci/registry.ts';
+import type { Gap } from '../selection/gap-schema.ts';
 import type { Account } from './account.ts';
+import type { AccountIndex } from './account-index.ts';
+import { ManagedAccounts } from './api/managed-accounts.ts';
 import { createAudit } from './audit.ts';
-import { createAuthenticate } from './authenticate.ts';
-import { clientAddressBehind, siteUrlFrom } from './client-address.ts';
+import { type Authenticate, createAuthenticate } from './authenticate.ts';
+import { type ClientAddress, clientAddressBehind, siteUrlFrom } from './client-address.ts';
+import { createEnrolEndpoint, ENROL_PATH } from './enrolment/enrol-endpoint.ts';
 import { createSiteAdmission } from './gate.ts';
 import {
   createLoginThrottle,
@@ -14,17 +19,22 @@ import {
   type LoginThrottleLimits,
 } from './login-throttle.ts';
 import { createMachineAdmin } from './machine-admin.ts';
-import { openMachineFolder } from './machine-folder.ts';
+import { type MachineFolder, openMachineFolder, type TokenChanges } from './machine-folder.ts';
 import { MACHINES_PATH } from './machine-list.ts';
 import { MachineReader } from './machine-reader.ts';
 import { createMachinesEndpoint } from './machines-endpoint.ts';
+import { createManagement } from './management.ts';
 import { createPasswordCheck, DEFAULT_COST, hashPassword, type ScryptCost } from './password.ts';
 import { createPermissions } from './permissions.ts';
+import { PullRecord } from './pull-record.ts';
+import { ReloadableParts, type ReloadableSettings } from './reloadable.ts';
 import { TOKEN_PATH } from './responses.ts';
-import { createTokenIssuer } from './token.ts';
+import { sharePulls } from './shared-pulls.ts';
+import { followMachineChanges, publishMachineChange, shareLoginThrottle } from './shared-site.ts';
+import { createTokenIssuer, type TokenIssuer } from './token.ts';
 import { createTokenEndpoint } from './token-endpoint.ts';
 
-/** The machine types of the 2019 demonstration. */
+/** The machine types of the demonstration. */
 const TYPES: readonly (readonly [name: string, features: readonly string[]])[] = [
   ['type0', []],
   ['type1', ['cpu:broadwell']],
@@ -36,8 +46,8 @@ const TYPES: readonly (readonly [name: string, features: readonly string[]])[] =
 /** These passwords are public: an expensive hash would protect nothing. */
 const COST: ScryptCost = { ln: 10, r: 8, p: 1 };
 
-/** `qnib-type0` to `qnib-type4`, each with its user name for a password. Only for a demonstration. */
-export async function demoMachines(): Promise<Account> {
+/** The demonstration's `qnib-type0` to `qnib-type4`, each with its user name as its password. */
+async function demoMachines(): Promise<Account> {
   const types = TYPES.map(async ([name, features]) => {
     const login = `qnib-${name}`;
     return { name, login, features, password: await hashPassword(login, COST) };
@@ -50,19 +60,21 @@ export async function demoMachines(): Promise<Account> {
     push: [],
     groups: [],
     tokens: [],
+    enrolments: [],
     upstreamLogins: undefined,
     managesMachines: false,
+    role: undefined,
     file: 'STATIC_MACHINES',
   };
 }
 
-/** Where a site listens, and what the operator accepts there. */
+/** Where a site listens, and which risks the operator accepts. */
 export interface SiteExposure {
   readonly host: string;
   readonly tls: boolean;
   /** The operator accepts passwords in clear text: `insecureLogins`. */
   readonly insecureLogins: boolean;
-  /** The demonstration's accounts are served, whose passwords are public. */
+  /** The site serves the demonstration's accounts, whose passwords are public. */
   readonly demo: boolean;
   /** The operator accepts these accounts on a network: `demoListenAnywhere`. */
   readonly demoListenAnywhere: boolean;
@@ -74,129 +86,173 @@ export interface ExposureProblem {
   readonly nextStep: string;
 }
 
-/** What is wrong with logins at this address; undefined when nothing is. */
+/** Why logins at this address are unsafe; undefined when they are safe or the operator accepts the risk. */
 export function exposureProblem(exposure: SiteExposure): ExposureProblem | undefined {
   const { host, tls, insecureLogins, demo, demoListenAnywhere } = exposure;
   if (isLoopback(host)) return undefined;
   if (!tls && !insecureLogins) {
     return {
-      why: `logins over plain HTTP on ${host}: their passwords could be read on the way`,
+      why: `logins on ${host} would send passwords over the network in clear text`,
       nextStep:
-        'Give a certificate and key, or listen on 127.0.0.1 behind a proxy that has them, or say --insecure-logins on.',
+        'Set --tls-cert and --tls-key, listen on 127.0.0.1 behind a proxy that terminates TLS, or accept the risk with --insecure-logins on.',
     };
   }
   // A certificate does not help: the passwords are public.
   if (demo && !demoListenAnywhere) {
     return {
-      why: `the demonstration’s accounts on ${host}: their passwords are public`,
+      why: `the demonstration’s accounts have public passwords, and ${host} is open to the network`,
       nextStep:
-        'Listen on 127.0.0.1, serve accounts of your own with --machines DIR, or accept it with --demo-listen-anywhere on.',
+        'Listen on 127.0.0.1, serve accounts of your own with --machines DIR, or accept the risk with --demo-listen-anywhere on.',
     };
   }
   return undefined;
 }
 
-export interface SiteOptions {
+export interface SiteOptions extends ReloadableSettings {
   /** Folder of machine files; need not exist. */
   readonly machines: string | undefined;
-  /** Serve the demonstration's machine types as well. */
+  /** Serves the demonstration's machine types, too. */
   readonly staticMachines: boolean;
   /** The mirror as a host of this profile sees it. */
   readonly registryFor: (profile: HostProfile) => Registry;
-  /** What tokens are signed with, see token-key.ts. */
+  /** Signs bearer tokens, see token-key.ts. */
   readonly tokenKey: Uint8Array;
-  /** Where clients reach this site; undefined: as they write it themselves. */
+  /** URL at which clients reach this site; undefined: derived from each request. */
   readonly url?: string | undefined;
   /** Does this server itself speak TLS? */
   readonly tls: boolean;
   /** Addresses and subnets of proxies whose X-Forwarded-For is trusted. */
   readonly proxies?: readonly string[];
+  /** Pulls that another build would have served better. */
+  readonly gaps?: () => readonly Gap[];
   readonly log: Log;
   /** Monotonic milliseconds. */
   readonly now: () => number;
-  /** Milliseconds of the wall clock, for tokens. */
+  /** Milliseconds of the wall clock. */
   readonly wallClock: () => number;
+  /** The shared state of the site's replicas; undefined: there is one replica. */
+  readonly shared?: SharedState | undefined;
   readonly limits?: LoginThrottleLimits;
-  readonly decoyCost?: ScryptCost;
+  /** Cost of hashes that MetaHub creates, including the one that it checks unknown logins against. */
+  readonly passwordCost?: ScryptCost;
 }
 
 export interface Site {
   readonly gate: AdmissionController;
-  /** Exact paths beside the registry's own. */
+  /** Handlers by path outside the registry API; a path that ends in `/` matches everything below it. */
   readonly handlers: ReadonlyMap<string, RequestHandler>;
   readonly accounts: number;
+  /** Call it with each decision for a tag. */
+  readonly noteDecision: PullRecord['noteDecision'];
+  /** Reads changed settings; returns the function that applies them. @throws when they are unusable: nothing has changed */
+  prepare(settings: ReloadableSettings): Promise<() => void>;
+  /** Tells the other replicas what has changed last. */
+  close(): Promise<void>;
 }
 
 /**
- * A whole site behind one gate: the profile of a request is its login's machine type.
+ * Opens a site: the machine type of a request's login determines the profile that MetaHub chooses for.
  * @throws {ConfigError} with file and line.
  */
 export async function openSite(options: SiteOptions): Promise<Site> {
-  const { log, now } = options;
+  const { log, shared, tokenKey, wallClock, registryFor } = options;
   const reader = options.machines === undefined ? undefined : new MachineReader(options.machines);
-  const folder = await openMachineFolder({
-    reader,
-    fixed: options.staticMachines ? [await demoMachines()] : [],
-    log,
-    now,
-  });
-  const tokens = createTokenIssuer({
-    key: options.tokenKey,
-    find: (login) => folder.directory().find(login),
-    now: options.wallClock,
-  });
-  const passwords = createPasswordCheck({
-    throttle: createLoginThrottle(options.limits ?? DEFAULT_LOGIN_THROTTLE_LIMITS, now),
-    decoy: await hashPassword('', options.decoyCost ?? DEFAULT_COST),
-    now,
-  });
-  const authenticate = createAuthenticate({
-    directory: folder.directory,
-    passwords,
-    tokens,
-    wallClock: options.wallClock,
-  });
+  const fixed = options.staticMachines ? [await demoMachines()] : [];
+  const folder = await openFolder(reader, fixed, options);
+  const find = (user: string) => folder.directory().find(user);
+  const tokens = createTokenIssuer({ key: tokenKey, find, now: wallClock });
+  const hash = async (password: string) =>
+    (await hashPassword(password, options.passwordCost ?? DEFAULT_COST)).text;
+  const authenticate = await openAuthenticate(options, folder.directory, tokens);
   const audit = createAudit(log);
   const rightsOf = createPermissions();
-  const clientAddress = clientAddressBehind(options.proxies ?? [], (proxy) => {
-    const message = `X-Forwarded-For from ${proxy} is ignored: declare the proxy with --proxies ${proxy}`;
-    log('warning', 'forwarded-address-ignored', message, { proxy });
-  });
+  const record = new PullRecord(wallClock);
+  const pulls = shared && sharePulls(record, shared, wallClock);
+  const clientAddress = clientAddressOf(options);
   const siteUrl = siteUrlFrom({ url: options.url, tls: options.tls });
   const gate = createSiteAdmission({
-    authenticate,
-    registryFor: options.registryFor,
-    rightsOf,
-    siteUrl,
-    clientAddress,
-    audit,
+    ...{ authenticate, registryFor, rightsOf, siteUrl, clientAddress, audit, record },
   });
-  const token = createTokenEndpoint({
-    authenticate,
-    tokens,
-    rightsOf,
-    clientAddress,
-    audit,
+  const token = createTokenEndpoint({ authenticate, tokens, rightsOf, clientAddress, audit, log });
+  const admin = reader && createMachineAdmin(reader, { onChanged: () => void folder.reread() });
+  const machines = createMachinesEndpoint({ authenticate, clientAddress, audit, log, admin });
+  const onChanged = () => folder.reread();
+  const parts = new ReloadableParts({
+    ...{ tokenKey, shared, reader, admin, onChanged, clientAddress, audit, log, find, wallClock },
+    url: options.url,
   });
-  const machines = createMachinesEndpoint({
-    authenticate,
-    clientAddress,
-    audit,
-    admin: reader && createMachineAdmin(reader),
+  (await parts.prepare(options))();
+  const enrol = createEnrolEndpoint({
+    ...{ admin, onChanged, clientAddress, audit, log, wallClock },
+    enrolmentOf: (sha256) => folder.directory().enrolmentOf(sha256),
+    accountOf: (user) => folder.directory().accounts.find((account) => account.user === user),
+    cloud: parts.cloud,
+  });
+  const accounts = new ManagedAccounts({ admin, fixed, onChanged });
+  const management = createManagement({
+    ...{ accounts, rightsOf, hash, authenticate, clientAddress, siteUrl, audit, log },
+    record: pulls ?? record,
+    gaps: options.gaps ?? (() => []),
+    ...{ tokenKey, shared, find, wallClock },
+    provider: parts.login,
   });
   const upToDate =
     (handler: RequestHandler): RequestHandler =>
     (request, response) =>
       void folder.refresh().then(() => handler(request, response));
+  const handlers = new Map([
+    [TOKEN_PATH, upToDate(token)],
+    [MACHINES_PATH, upToDate(machines)],
+    [ENROL_PATH, upToDate(enrol)],
+    ...[...management].map(([path, handler]) => [path, upToDate(handler)] as const),
+  ]);
+  const putLogins = () => parts.putLogins(handlers, upToDate);
+  putLogins();
   return {
     gate: {
       admit: (arrival) =>
         folder.isFresh() ? gate.admit(arrival) : folder.refresh().then(() => gate.admit(arrival)),
     },
-    handlers: new Map([
-      [TOKEN_PATH, upToDate(token)],
-      [MACHINES_PATH, upToDate(machines)],
-    ]),
+    handlers,
     accounts: folder.directory().accounts.length,
+    noteDecision: record.noteDecision.bind(record),
+    prepare: (settings) => parts.prepare(settings, putLogins),
+    close: async () => pulls?.close(),
   };
+}
+
+/** Finds a client's address behind the trusted proxies; warns of others. */
+function clientAddressOf({ proxies = [], log }: SiteOptions): ClientAddress {
+  return clientAddressBehind(proxies, (proxy) => {
+    const message = `ignoring X-Forwarded-For from ${proxy}: declare the proxy with --proxies ${proxy}`;
+    log('warning', 'forwarded-address-ignored', message, { proxy });
+  });
+}
+
+/** The machine types of the site; replicas tell each other of changes. */
+async function openFolder(
+  reader: MachineReader | undefined,
+  fixed: readonly Account[],
+  { log, now, shared }: SiteOptions,
+): Promise<MachineFolder> {
+  const onChanged = shared && ((changes: TokenChanges) => publishMachineChange(shared, changes));
+  const folder = await openMachineFolder({ reader, fixed, log, now, onChanged });
+  if (shared) followMachineChanges(folder, shared);
+  return folder;
+}
+
+/** Checks passwords and tokens; replicas count failed logins together. */
+async function openAuthenticate(
+  options: SiteOptions,
+  directory: () => AccountIndex,
+  tokens: TokenIssuer,
+): Promise<Authenticate> {
+  const { shared, now, wallClock } = options;
+  const throttle = createLoginThrottle(options.limits ?? DEFAULT_LOGIN_THROTTLE_LIMITS, now);
+  const passwords = createPasswordCheck({
+    throttle: shared ? shareLoginThrottle(throttle, shared) : throttle,
+    decoy: await hashPassword('', options.passwordCost ?? DEFAULT_COST),
+    now,
+  });
+  return createAuthenticate({ directory, passwords, tokens, wallClock });
 }

@@ -1,12 +1,14 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { abortWhenGone, type RequestHandler } from '../lib/http.ts';
+import type { Log } from '../lib/log.ts';
+import { hostsNamed } from '../oci/pattern.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import type { AccountIdentity } from './account.ts';
 import type { Audit } from './audit.ts';
 import type { Authenticate, Authenticated, LoginClient } from './authenticate.ts';
 import type { ClientAddress } from './client-address.ts';
-import { hostsNamed, type PermissionsOf, parseScopes, repositoryNamed } from './permissions.ts';
-import { answering, basicRefusal, readBody, sendJson } from './responses.ts';
+import { type PermissionsOf, parseScopes, repositoryNamed } from './permissions.ts';
+import { answering, basicRefusal, readBody, type SiteAnswer, sendJson } from './responses.ts';
 import type { Grant, TokenIssuer } from './token.ts';
 
 export interface TokenEndpointOptions {
@@ -15,9 +17,10 @@ export interface TokenEndpointOptions {
   readonly rightsOf: PermissionsOf;
   readonly clientAddress: ClientAddress;
   readonly audit: Audit;
+  readonly log: Log;
 }
 
-/** The login, and the scopes that it asks for. */
+/** The authenticated login, and the requested scopes. */
 interface TokenRequest {
   readonly found: Authenticated;
   readonly scopes: readonly string[];
@@ -29,12 +32,12 @@ interface TokenRequest {
  * @see https://distribution.github.io/distribution/spec/auth/token/ and …/spec/auth/oauth/
  */
 export function createTokenEndpoint(options: TokenEndpointOptions): RequestHandler {
-  const { authenticate, tokens, rightsOf, clientAddress, audit } = options;
+  const { authenticate, tokens, rightsOf, clientAddress, audit, log } = options;
 
   async function readRequest(request: IncomingMessage, client: LoginClient): Promise<TokenRequest> {
     if (request.method === 'GET') {
       const query = new URLSearchParams(request.url?.split('?')[1] ?? '');
-      // Only passwords: a token must not renew itself.
+      // Accepts passwords only, because a token must not renew itself.
       const found = await authenticate.byBasic(request.headers.authorization, client);
       return { found, scopes: query.getAll('scope') };
     }
@@ -53,7 +56,7 @@ export function createTokenEndpoint(options: TokenEndpointOptions): RequestHandl
     return { found: await authenticate.byPassword(login, password, client), scopes: form.getAll('scope') };
   }
 
-  /** A bare name may stand for a repository of any host that the account's patterns name. */
+  /** A name without a host matches a repository of any host that the account's patterns name. */
   function grantsFor(identity: AccountIdentity, scopes: readonly string[]): readonly Grant[] {
     const { mayPull, mayPush } = rightsOf(identity);
     const { repositories, push, user } = identity.account;
@@ -70,11 +73,11 @@ export function createTokenEndpoint(options: TokenEndpointOptions): RequestHandl
     });
   }
 
-  async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const address = clientAddress(request.socket.remoteAddress ?? '', request.headers);
+  const answer: SiteAnswer = async (request, response, trail) => {
+    const { address } = trail;
     const { found, scopes } = await readRequest(request, { address, signal: abortWhenGone(response) });
     if (found.kind === 'unknown') {
-      audit({ decision: 'refused', reason: found.reason, who: found.who, address });
+      Object.assign(trail, { reason: found.reason, who: found.who });
       throw basicRefusal(found);
     }
     const { identity } = found;
@@ -94,7 +97,7 @@ export function createTokenEndpoint(options: TokenEndpointOptions): RequestHandl
       issued_at: issuedAt.toISOString().replace(/\.\d+Z$/, 'Z'),
       scope: grants.map(({ type, name, actions }) => `${type}:${name}:${actions.join(',')}`).join(' '),
     });
-  }
+  };
 
-  return answering('the token service', answer);
+  return answering({ what: 'the token service', log, audit, clientAddress }, answer);
 }

@@ -1,12 +1,14 @@
 import { createHmac, randomBytes } from 'node:crypto';
-import { mkdir, open } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { errors, jwtVerify, SignJWT } from 'jose';
 import { LRUCache } from 'lru-cache';
 import { replaceFile } from '../lib/atomic-file.ts';
-import { type AccountIdentity, isExpired, withToken } from './account.ts';
+import { entriesAtMost } from '../lib/lru.ts';
+import { readTextFile } from '../lib/regular-file.ts';
+import { type AccountIdentity, isExpired, opensLogin, withToken } from './account.ts';
 
-/** What a token opens, as the token specification writes it. */
+/** The rights of a token, as in the token specification. */
 export interface Grant {
   readonly type: 'repository';
   readonly name: string;
@@ -25,35 +27,35 @@ interface IssuedToken {
 }
 
 /**
- * Signs and reads the site's own tokens (JWT, HS256).
+ * Signs and verifies the site's own tokens (JWT, HS256).
  * @see https://distribution.github.io/distribution/spec/auth/jwt/
  */
 export interface TokenIssuer {
   issue(identity: AccountIdentity, grants: readonly Grant[]): Promise<IssuedToken>;
-  /** A token of a login that was removed, or whose password has changed since, is invalid. */
+  /** A token is invalid when its login was removed, or the login's password has changed since. */
   verify(token: string): Promise<TokenVerdict>;
   /**
-   * The same at once, for a token whose signature was verified before; else undefined. Expiry, login and password are
-   * checked anew each time.
+   * The same without waiting, for a token whose signature was verified before; else undefined. Expiry, login and
+   * password are checked each time.
    */
   verifyAgain(token: string): TokenVerdict | undefined;
 }
 
-/** What a token with a good signature says. */
+/** The content of a token with a valid signature. */
 interface Claims {
   readonly login: string;
-  /** The access token that it was given for. */
+  /** The access token that it was issued for. */
   readonly via: string | undefined;
   readonly stamp: string;
   readonly grants: readonly Grant[];
-  /** Seconds of the wall clock. */
+  /** Wall-clock seconds. */
   readonly expires: number;
 }
 
-/** Tokens whose signature need not be verified again; each takes about a kilobyte. */
+/** Bound of tokens whose signature need not be verified again; each takes about a kilobyte. */
 const VERIFIED_MAX = 10_000;
 
-/** Names both who signs and whom the tokens are for: `service` in the challenge. */
+/** Names both the signer and the audience of the tokens: `service` in the challenge. */
 export const SERVICE = 'metahub';
 /** Long enough for a pull's requests, short enough that a removed login ends soon even with another replica. */
 const LIFETIME_S = 300;
@@ -69,7 +71,7 @@ export interface TokensOptions {
   readonly lifetimeS?: number;
 }
 
-/** Grants are parsed as strictly as if they came from another party. */
+/** Grants are parsed as strictly as if another party had sent them. */
 function readGrants(access: unknown): readonly Grant[] {
   if (!Array.isArray(access)) return [];
   return access.filter(
@@ -78,7 +80,7 @@ function readGrants(access: unknown): readonly Grant[] {
   );
 }
 
-/** Ties tokens to the password that they were given for, without revealing anything about it. */
+/** Binds tokens to the password that they were issued for, without revealing anything about it. */
 function createStamps(key: Uint8Array): (identity: AccountIdentity) => string {
   const known = new WeakMap<AccountIdentity, string>();
   return (identity) => {
@@ -96,16 +98,16 @@ function createStamps(key: Uint8Array): (identity: AccountIdentity) => string {
 /** Tokens that every process with the same key accepts; none of them is stored. */
 export function createTokenIssuer({ key, find, now, lifetimeS = LIFETIME_S }: TokensOptions): TokenIssuer {
   const stampOf = createStamps(key);
-  const verified = new LRUCache<string, Claims>({ max: VERIFIED_MAX });
+  const verified = new LRUCache<string, Claims>(entriesAtMost(VERIFIED_MAX));
 
   function identityOf({ login, via }: Claims): AccountIdentity | undefined {
     const identity = find(login);
     if (identity === undefined || via === undefined) return identity;
     const token = identity.account.tokens.find(({ name }) => name === via);
-    return token && withToken(identity, token);
+    return token && opensLogin(token, identity.account, login) ? withToken(identity, token) : undefined;
   }
 
-  /** What holds only for the moment: the clock, and the accounts as they are now. */
+  /** What can change at any time: the clock, and the accounts. */
   function judge(claims: Claims): TokenVerdict {
     const nowS = Math.floor(now() / 1000);
     if (nowS - CLOCK_TOLERANCE_S >= claims.expires) return { kind: 'expired' };
@@ -203,21 +205,19 @@ export function keyFileProblem({ uid, mode }: Ownership, ownUid: number): string
 }
 
 async function readKey(path: string): Promise<Uint8Array | undefined> {
-  const file = await open(path, 'r').catch((error: NodeJS.ErrnoException) => {
+  const ownUid = process.geteuid?.();
+  const check = (stats: Ownership) => {
+    const problem = ownUid === undefined ? undefined : keyFileProblem(stats, ownUid);
+    if (problem !== undefined) throw new TokenKeyError(path, problem);
+  };
+  const text = await readTextFile(path, { check }).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined;
     throw error;
   });
-  if (file === undefined) return undefined;
-  try {
-    const ownUid = process.geteuid?.();
-    const problem = ownUid === undefined ? undefined : keyFileProblem(await file.stat(), ownUid);
-    if (problem !== undefined) throw new TokenKeyError(path, problem);
-    const key = Buffer.from((await file.readFile('utf8')).trim(), 'base64');
-    if (key.length < KEY_BYTES) throw new TokenKeyError(path, `holds no key of ${KEY_BYTES} bytes in base64`);
-    return key;
-  } finally {
-    await file.close();
-  }
+  if (text === undefined) return undefined;
+  const key = Buffer.from(text.trim(), 'base64');
+  if (key.length < KEY_BYTES) throw new TokenKeyError(path, `holds no key of ${KEY_BYTES} bytes in base64`);
+  return key;
 }
 
 /**

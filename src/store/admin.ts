@@ -9,34 +9,34 @@ import type { ImageIndexFile } from './oci-index.ts';
 import type { OpenFiles } from './open-files.ts';
 import type { TagFiles } from './tags.ts';
 
-/** One content of the store, as an operator sees it. */
+/** One stored content, as an operator sees it. */
 export interface StoredItem {
   readonly digest: Digest;
-  /** Undefined when its record is lost: it is then shown to nobody. */
+  /** Undefined when its record is lost: no request then sees it. */
   readonly kind: ContentKind | undefined;
   readonly mediaType: string | undefined;
-  /** `docker.io/library/alpine`, whence it came first. */
+  /** `docker.io/library/alpine`, the repository that delivered it first. */
   readonly repository: string | undefined;
   /** The tags that point to it: `docker.io/library/alpine:latest`. */
   readonly tags: readonly string[];
   readonly sizeBytes: number;
-  /** What it takes of the disk, its record included. */
+  /** Space on disk, its record included. */
   readonly diskBytes: number;
-  /** Wall-clock milliseconds, true to the hour. */
+  /** Wall-clock milliseconds, accurate to the hour. */
   readonly usedMs: number;
 }
 
-/** The store's content for `metahub cache`; safe beside a mirror that is running on it. */
+/** Maintenance of the store for `metahub cache`; safe beside a mirror that runs on it. */
 export interface StoreAdmin {
   list(): Promise<readonly StoredItem[]>;
-  /** Reads it and compares; false when it was not what its digest says, and is gone. */
+  /** Reads content and compares its digest; false when it was corrupt, and is now removed. */
   verify(digest: Digest): Promise<boolean>;
   remove(digest: Digest): Promise<void>;
-  /** Removes records of content that is gone; answers how many. */
+  /** Removes records whose content is gone; answers how many. */
   removeOrphans(): Promise<number>;
 }
 
-/** A record is written shortly before its content gets its name. */
+/** A record is written shortly before its content gets its final name. */
 const RECORD_ALONE_MS = 60_000;
 
 export interface StoreAdminOptions {
@@ -56,7 +56,7 @@ async function tagsByDigest(tags: TagFiles): Promise<ReadonlyMap<Digest, readonl
   return names;
 }
 
-/** What `metahub cache` does, over the parts of an open store. */
+/** Implements `metahub cache` on the parts of an open store. */
 export function createStoreAdmin(options: StoreAdminOptions): StoreAdmin {
   const { layout, records, tags, inventory, files, imageIndex, now, forget } = options;
 
@@ -72,7 +72,7 @@ export function createStoreAdmin(options: StoreAdminOptions): StoreAdmin {
       await inventory.scan();
       const names = await tagsByDigest(tags);
       const items: StoredItem[] = [];
-      // One after the other: thousands of records at once would take all the file handles there are.
+      // One after another: thousands of records at once would use up the file handles.
       for (const { digest, sizeBytes, usedMs } of inventory.holdings) {
         const { kind, mediaType, origins } = (await records.find(digest)) ?? {};
         const repository = origins?.[0];

@@ -1,15 +1,19 @@
+import type { Writable } from 'node:stream';
+import type { LentBytes } from '../lib/writable.ts';
 import { CorruptContentError, type Ingest, type Provenance, type StoredBlob } from '../oci/content-store.ts';
 import type { Digest } from '../oci/digest.ts';
-import { formatRepository } from '../oci/reference.ts';
+import type { ByteRange } from '../oci/range.ts';
+import { formatRepository, type Repository } from '../oci/reference.ts';
+import type { Access } from '../oci/registry.ts';
 import type { BestEffortWrites, DiskHealth } from './disk-health.ts';
 import type { FreeSpaceFloor } from './disk-space.ts';
 import type { Eviction } from './eviction.ts';
-import { type BufferPool, copyFile } from './file-io.ts';
+import { type BufferPool, copyFile, readSmallPart } from './file-io.ts';
 import type { Hasher } from './hasher.ts';
 import { checkOnlyIngest, openIngest } from './ingest.ts';
 import type { Layout } from './layout.ts';
 import { diskBytesOf } from './lru-index.ts';
-import type { Records, Visibility } from './metadata.ts';
+import type { ContentRecord, Records, Visibility } from './metadata.ts';
 import type { OpenContent, OpenFiles } from './open-files.ts';
 
 export interface BlobStoreOptions {
@@ -24,14 +28,87 @@ export interface BlobStoreOptions {
   readonly trouble: DiskHealth;
   readonly maxBytes: number;
   readonly floor: FreeSpaceFloor;
-  /** Milliseconds of the wall clock. */
+  /** Wall-clock milliseconds. */
   readonly now: () => number;
 }
 
-/** Room made for a blob of unknown size when the disk is full, in bytes. */
+/** How much to evict for a blob of unknown size when the disk is full, in bytes. */
 const UNKNOWN_SIZE_BYTES = 1024 * 1024;
 
-/** Blobs: read from open files, and taken in through files that grow. */
+/** What an opened blob consists of. */
+interface BlobParts {
+  readonly digest: Digest;
+  readonly record: ContentRecord;
+  readonly content: OpenContent;
+  readonly unpin: () => void;
+}
+
+/** A blob whose file stays open, and pinned, until it is closed and nobody reads it. */
+class OpenedBlob implements StoredBlob {
+  readonly sizeBytes: number;
+  ageMs: number;
+  readonly #options: BlobStoreOptions;
+  readonly #parts: BlobParts;
+  #users = 1;
+
+  constructor(options: BlobStoreOptions, parts: BlobParts) {
+    const { sizeBytes, storedMs } = parts.content;
+    this.sizeBytes = sizeBytes;
+    this.ageMs = Math.max(0, options.now() - storedMs);
+    this.#options = options;
+    this.#parts = parts;
+  }
+
+  confirm(): void {
+    this.ageMs = 0;
+  }
+
+  isVisibleTo(access: Access | undefined, repository: Repository): boolean {
+    const { digest, record } = this.#parts;
+    return this.#options.visibility.includes(digest, record, { access, repository });
+  }
+
+  isFrom(repository: Repository): boolean {
+    return this.#parts.record.origins.includes(formatRepository(repository));
+  }
+
+  async writeTo(sink: Writable, range: ByteRange): Promise<void> {
+    const { content, digest } = this.#parts;
+    const { pool, files } = this.#options;
+    this.#users += 1;
+    try {
+      await copyFile(content.fd, sink, range, pool, content.check);
+    } catch (error) {
+      if (error instanceof CorruptContentError) await files.drop(digest);
+      throw error;
+    } finally {
+      this.close();
+    }
+  }
+
+  async read(range: ByteRange): Promise<LentBytes | undefined> {
+    const { content, digest } = this.#parts;
+    const { pool, files } = this.#options;
+    this.#users += 1;
+    try {
+      return await readSmallPart(content.fd, range, pool, content.check);
+    } catch (error) {
+      if (error instanceof CorruptContentError) await files.drop(digest);
+      return undefined;
+    } finally {
+      this.close();
+    }
+  }
+
+  close(): void {
+    this.#users -= 1;
+    if (this.#users > 0) return;
+    this.#parts.unpin();
+    this.#parts.content.close();
+  }
+}
+
+/** Blobs: read from open files, and written through files that grow. */
 export class BlobStore {
   readonly #options: BlobStoreOptions;
 
@@ -40,47 +117,26 @@ export class BlobStore {
   }
 
   async open(digest: Digest): Promise<StoredBlob | undefined> {
-    const { records, files, inventory, visibility, now } = this.#options;
+    const { records, files, inventory } = this.#options;
     const unpin = await inventory.pinAfterEviction(digest);
     const record = await records.find(digest);
     const content = record && (await files.open(digest));
-    if (!record || !content) {
-      unpin();
-      return undefined;
-    }
-    inventory.use(digest, record.kind, content.sizeBytes);
-    let users = 1;
-    const leave = () => {
-      users -= 1;
-      if (users > 0) return;
-      unpin();
-      content.close();
-    };
-    return {
-      sizeBytes: content.sizeBytes,
-      ageMs: Math.max(0, now() - content.storedMs),
-      isVisibleTo: (access, repository) => visibility.includes(digest, record, { access, repository }),
-      isFrom: (repository) => record.origins.includes(formatRepository(repository)),
-      writeTo: async (sink, range) => {
-        users += 1;
-        try {
-          await this.#copy(digest, content, sink, range);
-        } finally {
-          leave();
-        }
-      },
-      close: leave,
-    };
+    if (record && content) return this.#opened(digest, record, content, unpin);
+    unpin();
+    return undefined;
   }
 
-  async #copy(digest: Digest, content: OpenContent, ...to: Parameters<StoredBlob['writeTo']>): Promise<void> {
-    const { pool, files } = this.#options;
-    try {
-      await copyFile(content.fd, ...to, pool, content.check);
-    } catch (error) {
-      if (error instanceof CorruptContentError) await files.drop(digest);
-      throw error;
-    }
+  /** Opens what is open already, and whose record is in memory. */
+  openAtOnce(digest: Digest): StoredBlob | undefined {
+    const { records, files, inventory } = this.#options;
+    const record = inventory.isBeingEvicted(digest) ? undefined : records.inMemory(digest);
+    const content = record && files.openAgain(digest);
+    return record && content && this.#opened(digest, record, content, inventory.pin(digest));
+  }
+
+  #opened(digest: Digest, record: ContentRecord, content: OpenContent, unpin: () => void): StoredBlob {
+    this.#options.inventory.use(digest, record.kind, content.sizeBytes);
+    return new OpenedBlob(this.#options, { digest, record, content, unpin });
   }
 
   async ingest(digest: Digest, sizeBytes: number | undefined, provenance: Provenance): Promise<Ingest> {
@@ -101,7 +157,7 @@ export class BlobStore {
     return checkOnlyIngest(digest);
   }
 
-  /** Does the disk stay above its floor with so many bytes more, after making room for them where that helps? */
+  /** True when the disk stays above its floor with that many more bytes, after evictions where they help. */
   async #leavesFloor(sizeBytes: number): Promise<boolean> {
     const { floor, inventory } = this.#options;
     const shortageBytes = await floor.shortageFor(sizeBytes);

@@ -1,4 +1,5 @@
-import { readFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { crc32 } from 'node:zlib';
 import { writeAtomically } from '../lib/atomic-file.ts';
 import { CorruptContentError } from '../oci/content-store.ts';
@@ -7,18 +8,19 @@ import { type BufferPool, readAt } from './file-io.ts';
 import type { Layout } from './layout.ts';
 
 /**
- * Checksums of a file's blocks, taken while its digest was being verified. They let a later process find a flipped bit in
- * the very block that it reads, at several times the speed of the digest and without reading the rest first.
+ * Checksums of a file's blocks, computed while its digest was verified. With them a later process finds a flipped bit
+ * in the block that it reads, at several times the speed of the digest and without reading the rest first.
  */
 export const CHECKSUM_BLOCK_BYTES = 1024 * 1024;
 const SUM_BYTES = 4;
-/** In front of the sums: how many bytes they are of, as 48 bits. */
+/** The number of bytes that the sums cover, as 48 bits before the sums. */
 const SIZE_BYTES = 6;
 
+const blockOf = (position: number) => Math.floor(position / CHECKSUM_BLOCK_BYTES);
 const offsetOf = (block: number) => SIZE_BYTES + block * SUM_BYTES;
 const fileBytes = (blocks: number) => offsetOf(blocks) + SUM_BYTES;
 
-/** Sums blocks of bytes that come in chunks of any size. */
+/** Computes the checksums of blocks from chunks of any size. */
 export class BlockSummer {
   readonly #sums: number[] = [];
   #current = 0;
@@ -36,7 +38,7 @@ export class BlockSummer {
     }
   }
 
-  /** The size, the sums of everything so far, the last of a shorter block, and a sum over all that. */
+  /** The size, the sums of all blocks (the last may be short), and a sum over both. */
   finish(): Buffer {
     if (this.#filledBytes > 0) this.#close();
     const bytes = Buffer.alloc(fileBytes(this.#sums.length));
@@ -53,7 +55,7 @@ export class BlockSummer {
   }
 }
 
-/** Checks each block of a file before it is first read. */
+/** Checks each block of a file when it is first read. */
 export class BlockChecker {
   readonly #sizeBytes: number;
   readonly #sums: Buffer;
@@ -64,13 +66,16 @@ export class BlockChecker {
     this.#sums = sums;
   }
 
-  /** @throws {CorruptContentError} when bytes of these blocks are not those that were verified. */
-  async check(fd: number, start: number, end: number, pool: BufferPool): Promise<void> {
-    for (
-      let block = Math.floor(start / CHECKSUM_BLOCK_BYTES);
-      block * CHECKSUM_BLOCK_BYTES < end;
-      block += 1
-    ) {
+  /** Undefined when nothing is left to check. @throws {CorruptContentError} when bytes of these blocks differ from the verified ones. */
+  check(fd: number, start: number, end: number, pool: BufferPool): Promise<void> | undefined {
+    for (let block = blockOf(start); block * CHECKSUM_BLOCK_BYTES < end; block += 1) {
+      if (!this.#checked[block]) return this.#checkFrom(block, fd, start, end, pool);
+    }
+    return undefined;
+  }
+
+  async #checkFrom(first: number, fd: number, start: number, end: number, pool: BufferPool): Promise<void> {
+    for (let block = first; block * CHECKSUM_BLOCK_BYTES < end; block += 1) {
       if (this.#checked[block]) continue;
       if (!(await this.#isSound(fd, block, pool))) throw new CorruptContentError(start);
       this.#checked[block] = true;
@@ -97,20 +102,40 @@ export class BlockChecker {
   }
 }
 
-/** The sums that were kept of a file of this size, or undefined when there are none that can be trusted. */
+/** A stored file: how large it is, and whose. */
+export interface SummedFile {
+  readonly sizeBytes: number;
+  readonly userId: number;
+}
+
+/** The sums of a file, unless it or they were put there by another user than those who own the store. */
+async function readOwnSums(layout: Layout, digest: Digest, userId: number): Promise<Buffer | undefined> {
+  const file = await open(layout.sums(digest), constants.O_RDONLY | constants.O_NOFOLLOW);
+  try {
+    const isOwn = userId === (process.geteuid?.() ?? userId) && userId === (await file.stat()).uid;
+    return isOwn ? await file.readFile() : undefined;
+  } finally {
+    await file.close();
+  }
+}
+
+/**
+ * The stored sums of a file of this size; undefined when none are valid. Whoever writes sums decides what counts as sound: where
+ * file and sums do not both belong to this process's user, the digest decides.
+ */
 export async function readSums(
   layout: Layout,
   digest: Digest,
-  sizeBytes: number,
+  { sizeBytes, userId }: SummedFile,
 ): Promise<Buffer | undefined> {
-  const bytes = await readFile(layout.sums(digest)).catch(() => undefined);
+  const bytes = await readOwnSums(layout, digest, userId).catch(() => undefined);
   if (bytes?.length !== fileBytes(Math.ceil(sizeBytes / CHECKSUM_BLOCK_BYTES))) return undefined;
   if (bytes.readUIntLE(0, SIZE_BYTES) !== sizeBytes) return undefined;
   const own = bytes.readUInt32LE(bytes.length - SUM_BYTES);
   return crc32(bytes.subarray(0, -SUM_BYTES)) === own ? bytes : undefined;
 }
 
-/** Rejects when the disk refuses. */
+/** Rejects when the disk refuses the write. */
 export function keepSums(layout: Layout, digest: Digest, sums: Buffer): Promise<void> {
   return writeAtomically(layout, layout.sums(digest), sums);
 }

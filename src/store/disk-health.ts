@@ -15,31 +15,33 @@ const MEANING: Readonly<Record<string, string>> = {
 };
 
 /**
- * Says once that the disk refuses, not once per write, and says when it works again. Pulls go on meanwhile, straight
- * from upstream.
+ * Logs once that the disk refuses writes, not once for each write, and logs when it works again. Pulls continue
+ * meanwhile, straight from upstream.
  */
 export function createDiskHealth(directory: string, log: Log) {
   let current: string | undefined;
   let reason: string | undefined;
-  /** On a full disk small writes still work now and then: this many bytes must have fitted before that is news. */
+  /**
+   * On a full disk small writes still succeed now and then: only a write of this size shows that the disk works again.
+   */
   let neededBytes = 0;
   return {
-    /** Why nothing can be kept now: `the disk is full`. */
+    /** Why the cache cannot write now: `the disk is full`. */
     trouble: (): string | undefined => reason,
-    /** A write of so many bytes failed. */
+    /** Reports a failed write of this size. */
     report: (error: Error, sizeBytes = 0): void => {
       const code = (error as NodeJS.ErrnoException).code ?? error.name;
       if (code === current) return;
       neededBytes = isFull(error) ? sizeBytes : 0;
       current = code;
       reason = MEANING[code] ?? error.message;
-      log('warning', 'cache-unwritable', 'the cache cannot write; pulls go on without it', {
+      log('warning', 'cache-unwritable', 'the cache cannot write; pulls continue without it', {
         directory,
         reason,
         code,
       });
     },
-    /** A write of so many bytes worked. */
+    /** Reports a successful write of this size. */
     over: (sizeBytes: number): void => {
       if (current === undefined || sizeBytes < neededBytes) return;
       current = reason = undefined;
@@ -50,19 +52,22 @@ export function createDiskHealth(directory: string, log: Log) {
 
 export type DiskHealth = ReturnType<typeof createDiskHealth>;
 
-/** Would the write work if something else were removed? */
+/** True when the write would work if something else were removed. */
 export function isFull(error: Error): boolean {
   const { code } = error as NodeJS.ErrnoException;
   return code === 'ENOSPC' || code === 'EDQUOT';
 }
 
-/** Writes that may fail without anything else failing. */
+/** Writes whose failure must not make anything else fail. */
 export interface BestEffortWrites {
-  /** Runs a write of about so many bytes; where the disk is full, evicts and tries once more. Answers whether it worked. */
+  /**
+   * Runs a write of about this size; on a full disk it evicts and tries once more. Resolves with whether the write
+   * worked.
+   */
   attempt(sizeBytes: number, write: () => Promise<void>): Promise<boolean>;
-  /** A write failed: true when something was done about it, so that it is worth another try; else it has been reported. */
+  /** Handles a failed write: true when a retry is worthwhile; otherwise the failure has been reported. */
   remedy(error: Error, sizeBytes: number): Promise<boolean>;
-  /** A write failed that is not tried again. */
+  /** Reports a failed write that is not tried again. */
   refuse(error: Error, sizeBytes: number): false;
 }
 
@@ -73,7 +78,7 @@ export interface BestEffortWriteOptions {
   readonly floor: FreeSpaceFloor;
 }
 
-/** Makes room where the disk is full and directories where they are gone, and reports what remains. */
+/** Evicts when the disk is full, makes missing directories again, and reports failures that remain. */
 export function createBestEffortWrites({
   layout,
   inventory,
@@ -81,14 +86,14 @@ export function createBestEffortWrites({
   floor,
 }: BestEffortWriteOptions): BestEffortWrites {
   function refuse(error: Error, sizeBytes: number): false {
-    // A file that cannot be made because its directory could not be made: that has been said.
+    // A file that cannot be created because its directory could not be: that has been reported.
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') trouble.report(error, sizeBytes);
     return false;
   }
 
   async function remedy(error: Error, sizeBytes: number): Promise<boolean> {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
-      // The directory was removed under us, or could not be made before.
+      // The directory was removed meanwhile, or could not be created before.
       return prepareLayout(layout).then(
         () => true,
         (reason: Error) => refuse(reason, 0),

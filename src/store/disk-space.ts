@@ -2,7 +2,7 @@ import { statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Log } from '../lib/log.ts';
 
-/** A file system's size, and what of it this user may still fill. */
+/** The size of a file system, and how much of it this user may still fill. */
 export interface DiskSpace {
   readonly totalBytes: number;
   readonly freeBytes: number;
@@ -13,7 +13,7 @@ const MIB = 1024 ** 2;
 const DEFAULT_BOUND_BYTES = 50 * GIB;
 const DEFAULT_BOUND_SHARE = 1 / 10;
 
-/** Of the file system that a directory lies on, or will lie on; undefined when it cannot be read. */
+/** For the file system of a directory that exists or will exist; undefined when it cannot be read. */
 export async function readDiskSpace(directory: string): Promise<DiskSpace | undefined> {
   try {
     const { bsize, blocks, bavail } = await statfs(directory);
@@ -25,7 +25,7 @@ export async function readDiskSpace(directory: string): Promise<DiskSpace | unde
   }
 }
 
-/** The bound of a cache whose operator names none: a tenth of the file system, and no more than 50 GiB. */
+/** The default bound of the cache: a tenth of the file system, at most 50 GiB. */
 export async function defaultCacheBytes(directory: string): Promise<number> {
   const space = await readDiskSpace(directory);
   if (space === undefined) return DEFAULT_BOUND_BYTES;
@@ -40,7 +40,7 @@ export interface FreeSpaceFloorOptions {
   readonly read?: typeof readDiskSpace;
 }
 
-/** Not even a small write goes into the last bytes of a disk: others need them more. */
+/** Not even a small write may use the last bytes of a disk: other programs need them more. */
 const LAST_BYTES = 16 * MIB;
 const LAST_SHARE = 1 / 100;
 
@@ -53,7 +53,7 @@ export class FreeSpaceFloor {
     this.#options = options;
   }
 
-  /** How many bytes the disk would be below the floor with so many more on it; 0: it has room. */
+  /** How many bytes the disk would be below the floor after a write of this size; 0: it has room. */
   async shortageFor(sizeBytes: number): Promise<number> {
     const { minFreeShare } = this.#options;
     if (minFreeShare === 0) return 0;
@@ -64,14 +64,16 @@ export class FreeSpaceFloor {
     return Math.max(0, Math.ceil(floorBytes + sizeBytes - space.freeBytes));
   }
 
-  /** @throws {Error} ENOSPC where a small write would go into the last bytes of the disk. */
+  /** @throws {Error} ENOSPC when a small write would use the last bytes of the disk. */
   async refuseLastBytes(): Promise<void> {
     if (this.#options.minFreeShare === 0) return;
     const space = await this.#read();
     if (space === undefined) return;
     const lastBytes = Math.min(LAST_BYTES, space.totalBytes * LAST_SHARE);
     if (space.freeBytes >= lastBytes) return;
-    throw Object.assign(new Error('the last bytes of the disk are left to others'), { code: 'ENOSPC' });
+    throw Object.assign(new Error('the last bytes of the disk are left to other programs'), {
+      code: 'ENOSPC',
+    });
   }
 
   #read(): Promise<DiskSpace | undefined> {
@@ -84,7 +86,7 @@ export class FreeSpaceFloor {
     this.#isLow = isLow;
     const { directory, log } = this.#options;
     const fields = { directory, freeBytes, floorBytes: Math.ceil(floorBytes) };
-    if (isLow) log('notice', 'disk-low', 'the disk runs full: the cache gives room back', fields);
+    if (isLow) log('notice', 'disk-low', 'the disk is filling up: the cache evicts', fields);
     else log('info', 'disk-low-over', 'the disk has room again', fields);
   }
 }

@@ -11,7 +11,7 @@ export interface EvictionOptions {
   readonly records: Records;
   /** All content together, in bytes on disk. */
   readonly maxBytes: number;
-  /** All content together, however small: each costs memory and a line in the index. */
+  /** The number of contents, however small: each costs memory and a line in the index. */
   readonly maxItems: number;
   readonly floor: FreeSpaceFloor;
   /** Wall-clock milliseconds. */
@@ -19,29 +19,31 @@ export interface EvictionOptions {
   readonly onEvicted: (digest: Digest, sizeBytes: number) => void;
 }
 
-/** Uses are written down at most this often: the order of eviction needs no more. */
+/** A use is recorded at most this often: the order of eviction needs no more. */
 const NOTE_EVERY_MS = 60 * 60 * 1000;
-/** An announced answer of our own is asked for within seconds; a runtime that was suspended may take longer. */
+/** A client requests an announced derived answer within seconds; a suspended runtime may take longer. */
 const DERIVED_KEPT_MS = 24 * 60 * 60 * 1000;
-/** The same when nothing else is left that could go. */
+/** The same when nothing else can be evicted. */
 const DERIVED_KEPT_AT_LEAST_MS = 10 * 60 * 1000;
-/** Manifests are what every pull begins with and go after the blobs, up to this share of the room. */
+/** Every pull begins with manifests: they are evicted after blobs, up to this share of the room. */
 const MANIFESTS_SHARE = 1 / 4;
-/** Contents that are removed at the same time: one after the other, small ones would come in faster than they go. */
+/** Contents that are removed concurrently: one by one, small ones would arrive faster than they go. */
 const EVICTED_AT_ONCE_MAX = 64;
 
-/** What is held, how much room it takes and when it was last used; keeps the whole below its bounds. */
+/** Tracks content, its size and its last use; evicts to stay within the bounds. */
 export class Eviction {
   readonly #options: EvictionOptions;
   readonly #holdings = new LruIndex();
-  /** One for each reader, during whose reading content is not evicted. */
+  /** One pin for each reader, while it reads: pinned content is not evicted. */
   readonly #pins = new Map<Digest, Set<symbol>>();
-  /** What is being evicted now, and when that is over. */
+  /** Evictions under way, and when each ends. */
   readonly #evictingNow = new Set<Digest>();
   #evicted: Promise<void> = Promise.resolve();
-  /** More would have gone, had it not been pinned. */
+  /** What the latest eviction left because it was pinned. */
+  #leftPinned: Digest[] = [];
+  /** That eviction did not make enough room. */
   #blockedByPins = false;
-  /** Removals that the disk has refused: trying again whenever a reader leaves would be no use. */
+  /** Removals that the disk refused: retrying whenever a reader leaves would not help. */
   #refusals = 0;
   #reservedBytes = 0;
   #scanned: Promise<void> | undefined;
@@ -51,17 +53,17 @@ export class Eviction {
     this.#options = options;
   }
 
-  /** What everything takes on disk. */
+  /** What all content takes on disk, in bytes. */
   get heldBytes(): number {
     return this.#holdings.diskBytes;
   }
 
-  /** What is held, used longest ago first. */
+  /** All content, least recently used first. */
   get holdings(): readonly Pick<IndexedContent, 'digest' | 'sizeBytes' | 'usedMs'>[] {
     return this.#holdings.all();
   }
 
-  /** Reads what is on disk, once; content can be used before this is done. */
+  /** Reads what is on disk, once; content can be used before this ends. */
   scan(): Promise<void> {
     this.#scanned ??= this.#scan();
     return this.#scanned;
@@ -76,7 +78,7 @@ export class Eviction {
         const file = await stat(join(directory, name)).catch(() => undefined);
         const record = await stat(layout.record(digest)).catch(() => undefined);
         if (!file?.isFile() || this.#holdings.get(digest)) continue;
-        // A clock that was ahead once must not make content immortal.
+        // A clock that was once ahead must not make content immortal.
         const usedMs = Math.min(record?.mtimeMs ?? file.mtimeMs, now());
         const sizeBytes = file.size;
         this.#holdings.put({ digest, kind: undefined, sizeBytes, usedMs, notedMs: usedMs });
@@ -84,7 +86,7 @@ export class Eviction {
     }
   }
 
-  /** Finds out what kind the content is that was found on disk: not before something must go. */
+  /** Looks up the kind of content that was found on disk, only when something must be evicted. */
   async #sort(): Promise<void> {
     const found = [...this.#holdings.byAge('unsorted')];
     for (const { digest } of found) {
@@ -95,7 +97,7 @@ export class Eviction {
     if (found.length > 0) this.#holdings.sort();
   }
 
-  /** Content of this kind and size is held, and has just been used. */
+  /** Records that content of this kind and size exists and was just used. */
   use(digest: Digest, kind: ContentKind, sizeBytes: number): void {
     const usedMs = this.#options.now();
     const knownMs = this.#holdings.get(digest)?.notedMs;
@@ -105,11 +107,11 @@ export class Eviction {
     if (!isToBeNoted) return;
     const time = new Date(usedMs);
     utimes(this.#options.layout.record(digest), time, time).catch(() => {
-      // Only the order of eviction after the next start is a little older for it.
+      // A failure only makes the order of eviction after the next start slightly older.
     });
   }
 
-  /** Keeps content from being evicted until the function that is returned is called. */
+  /** Keeps content from being evicted until the returned function is called. */
   pin(digest: Digest): () => void {
     const pin = Symbol(digest);
     const pins = this.#pins.get(digest) ?? new Set();
@@ -122,18 +124,22 @@ export class Eviction {
     };
   }
 
-  /** As `pin`, for content that is about to be opened or put in its place: an eviction of it that has begun is over first. */
+  /** As `pin`, for content that is about to be opened or committed: an eviction of it under way ends first. */
   async pinAfterEviction(digest: Digest): Promise<() => void> {
     const unpin = this.pin(digest);
     if (this.#evictingNow.has(digest)) await this.#evicted;
     return unpin;
   }
 
+  isBeingEvicted(digest: Digest): boolean {
+    return this.#evictingNow.has(digest);
+  }
+
   forget(digest: Digest): void {
     this.#holdings.delete(digest);
   }
 
-  /** Sets room aside for what is on its way in; call what is returned when it has come in or been given up. */
+  /** Reserves room for content on its way in; call the returned function when it is stored or abandoned. */
   reserve(sizeBytes: number): () => void {
     const bytes = diskBytesOf(sizeBytes);
     this.#reservedBytes += bytes;
@@ -144,7 +150,7 @@ export class Eviction {
     };
   }
 
-  /** Evicts what has not been used for longest until everything, with what is on its way in, is within the bounds. */
+  /** Evicts the least recently used content until everything, with reservations, is within the bounds. */
   makeRoom(): Promise<void> {
     return this.#evictDownTo(async () => {
       const { maxBytes, floor } = this.#options;
@@ -153,12 +159,12 @@ export class Eviction {
     });
   }
 
-  /** Evicts at least so many bytes, if they are there: the disk is full before the bound is reached. */
+  /** Evicts at least this many bytes, if they exist: the disk is full before the bound is reached. */
   freeUp(sizeBytes: number): Promise<void> {
     return this.#evictDownTo(() => this.heldBytes - diskBytesOf(sizeBytes));
   }
 
-  /** Evicts blobs that nobody has used for so long. */
+  /** Evicts blobs that have not been used for this long. */
   expireBlobs(unusedForMs: number): Promise<void> {
     this.#evicting = this.#evicting.then(async () => {
       await this.scan();
@@ -168,7 +174,7 @@ export class Eviction {
     return this.#evicting;
   }
 
-  /** One eviction after the other; `boundBytes` is asked when it begins. */
+  /** Evictions run one after another; `boundBytes` is evaluated when one begins. */
   #evictDownTo(boundBytes: () => number | Promise<number>): Promise<void> {
     this.#evicting = this.#evicting.then(async () => {
       await this.scan();
@@ -183,6 +189,7 @@ export class Eviction {
     const hasTooMany = () => held.count > maxItems;
     const isOver = () => hasTooMany() || held.diskBytes > boundBytes;
     this.#blockedByPins = false;
+    this.#leftPinned = [];
     if (!isOver()) return;
     const refusals = this.#refusals;
     await this.#sort();
@@ -191,24 +198,30 @@ export class Eviction {
       held.countOf('manifest') > maxItems * MANIFESTS_SHARE;
     await this.#evictWhile('manifest', () => isOver() && takesTooMuch());
     await this.#evictWhile('blob', isOver);
-    // They are not given up for room that they cannot make.
+    // Derived answers are not evicted for room that their removal cannot make.
     const canMakeRoom = held.diskBytes - held.diskBytesOf('manifest') <= boundBytes;
     await this.#evictWhile('manifest', canMakeRoom ? isOver : hasTooMany);
     const isUnusedFor = (holding: IndexedContent, ms: number) => this.#options.now() - holding.usedMs >= ms;
     await this.#evictWhile('derived', (oldest) => isOver() && isUnusedFor(oldest, DERIVED_KEPT_MS));
     await this.#evictWhile('derived', (oldest) => isOver() && isUnusedFor(oldest, DERIVED_KEPT_AT_LEAST_MS));
-    this.#blockedByPins = isOver() && this.#pins.size > 0 && this.#refusals === refusals;
+    this.#blockedByPins = isOver() && this.#leftPinned.length > 0 && this.#refusals === refusals;
+    // Readers may have left after their content was passed over.
+    if (this.#blockedByPins && this.#leftPinned.some((digest) => !this.#pins.has(digest)))
+      void this.makeRoom();
   }
 
-  /** Evicts what was used longest ago of one kind and is not being read, as long as it `must` go. */
+  /** Evicts the least recently used content of one kind that has no reader, while `must` returns true. */
   async #evictWhile(kind: ContentKind, must: (oldest: IndexedContent) => boolean): Promise<void> {
     let left = this.#holdings.countOf(kind);
     let going: IndexedContent[] = [];
     for (const holding of this.#holdings.byAge(kind)) {
-      // What is used meanwhile comes again at the end.
+      // Content that is used meanwhile appears again at the end.
       if (left === 0 || !must(holding)) break;
       left -= 1;
-      if (this.#pins.has(holding.digest)) continue;
+      if (this.#pins.has(holding.digest)) {
+        this.#leftPinned.push(holding.digest);
+        continue;
+      }
       this.forget(holding.digest);
       going.push(holding);
       if (going.length < EVICTED_AT_ONCE_MAX) continue;
@@ -229,7 +242,7 @@ export class Eviction {
     const removals = await Promise.allSettled(going.map(({ digest }) => this.#remove(digest)));
     for (const [index, holding] of going.entries()) {
       const { digest, sizeBytes } = holding;
-      // A read-only disk gives nothing back; what cannot be removed stays counted, and is not tried in a loop.
+      // A read-only disk frees nothing; content that cannot be removed stays counted, and is not tried in a loop.
       if (removals[index]?.status === 'rejected') {
         this.#holdings.put(holding);
         this.#refusals += 1;

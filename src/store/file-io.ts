@@ -1,39 +1,45 @@
 import { type BigIntStats, read } from 'node:fs';
 import type { Writable } from 'node:stream';
-import { writeChunk } from '../lib/writable.ts';
+import { type LentBytes, writeChunk } from '../lib/writable.ts';
+import { SMALL_PART_BYTES } from '../oci/content-store.ts';
 import { algorithmOf, type Digest, finishDigest, hashFor } from '../oci/digest.ts';
 import type { ByteRange } from '../oci/range.ts';
 
-/** A buffer on loan; exactly one of `giveBack` and `giveUp` is to be called, once. */
+/** A borrowed buffer; call exactly one of `giveBack` and `giveUp`, once. */
 export interface Loan {
   readonly buffer: Buffer;
-  /** Nothing reads from it any more: the next one may have it. */
+  /** Nothing reads from it any more: it may be lent again. */
   giveBack(): void;
-  /** It may still be on its way: left to the collector. */
+  /** It may still be in use: the garbage collector gets it. */
   giveUp(): void;
 }
 
 const MIB = 1024 * 1024;
 const LARGE_BYTES = MIB;
 const SMALL_BYTES = 256 * 1024;
-/** For what is this small altogether: a part that a lazy reader asks for, a configuration. */
-const LEAST_BYTES = 64 * 1024;
-/** Streams at once beyond which each gets small buffers: a large one that waits for a slow reader is memory lost. */
+/** For small reads: a part that a lazy reader asks for, a configuration. */
+const LEAST_BYTES = SMALL_PART_BYTES;
+/**
+ * With more concurrent streams than this, each gets small buffers: a large one that waits for a slow reader wastes
+ * memory.
+ */
 const FEW_STREAMS = 8;
-/** And beyond which they get the smallest: so many readers are slow ones. */
+/** With no more streams than this each gets a large buffer at once. */
+const ALONE_STREAMS = 2;
+/** Beyond this number of streams each gets the smallest buffers: so many readers are slow readers. */
 const MANY_STREAMS = 32;
-/** Memory on loan at most; beyond it readers get small throw-away buffers rather than waiting for slow ones. */
+/** Bound of lent memory; beyond it readers get small temporary buffers instead of waiting for slow readers. */
 const POOL_BYTES = 64 * MIB;
-/** Readers behind a blob that is still arriving come and go many times a second: that is no reason to let go of memory. */
+/** Readers of a blob that still arrives come and go many times a second: the pool keeps its memory meanwhile. */
 const IDLE_MS = 1000;
-/** What stays when there has been no reader for that long: a large pair, and enough for a burst of small parts. */
+/** What the pool keeps after that long without a reader: a large pair, and enough for a burst of small parts. */
 const KEPT_IDLE: ReadonlyMap<number, number> = new Map([
   [LARGE_BYTES, 2],
   [SMALL_BYTES, 0],
   [LEAST_BYTES, 16],
 ]);
 
-/** Recycled memory for reading files: fresh large buffers cost more to allocate and collect than the reading itself. */
+/** Recycled memory for reading files: allocating and collecting large buffers costs more than the reading. */
 export class BufferPool {
   #streams = 0;
   #lentBytes = 0;
@@ -44,7 +50,7 @@ export class BufferPool {
     [LEAST_BYTES, []],
   ]);
 
-  /** Announces a stream; call what it returns when the stream is over. */
+  /** Announces a stream; call the returned function when the stream ends. */
   enter(): () => void {
     this.#streams += 1;
     return () => {
@@ -53,9 +59,12 @@ export class BufferPool {
     };
   }
 
-  /** A buffer for the next part of `wantedBytes` that remain, smaller where there are many streams. */
-  lend(wantedBytes: number): Loan {
-    const sizeBytes = this.#sizeFor(wantedBytes);
+  /**
+   * A buffer for the next part of the `wantedBytes` that remain, smaller when there are many streams. The first part of
+   * a stream that is not alone is small: many that begin together would each get a large one.
+   */
+  lend(wantedBytes: number, isFirst = false): Loan {
+    const sizeBytes = isFirst && this.#streams > ALONE_STREAMS ? LEAST_BYTES : this.#sizeFor(wantedBytes);
     if (this.#lentBytes + sizeBytes > POOL_BYTES) {
       return {
         buffer: Buffer.allocUnsafe(Math.min(wantedBytes, LEAST_BYTES)),
@@ -90,7 +99,7 @@ export class BufferPool {
   }
 }
 
-/** Reads at a position, whatever else reads the same descriptor; answers how many bytes there were. */
+/** Reads at a position, independent of other reads of the descriptor; resolves with the number of bytes read. */
 export function readAt(fd: number, buffer: Buffer, sizeBytes: number, position: number): Promise<number> {
   return new Promise((resolve, reject) => {
     read(fd, buffer, 0, sizeBytes, position, (error, bytesRead) => {
@@ -100,16 +109,23 @@ export function readAt(fd: number, buffer: Buffer, sizeBytes: number, position: 
   });
 }
 
-/** Asked before a part of a file is read; rejects when it must not be handed on. */
-export type PartCheck = (start: number, end: number) => Promise<void>;
+/** Called before a part of a file is read; rejects when the part must not be sent. */
+export type PartCheck = (start: number, end: number) => Promise<void> | undefined;
 
-const UNCHECKED: PartCheck = async () => {};
+const UNCHECKED: PartCheck = () => undefined;
 
-async function readPart(fd: number, pool: BufferPool, { start, end }: ByteRange, check: PartCheck) {
-  const loan = pool.lend(end - start);
+async function readPart(
+  fd: number,
+  pool: BufferPool,
+  { start, end }: ByteRange,
+  check: PartCheck,
+  isFirst = false,
+) {
+  const loan = pool.lend(end - start, isFirst);
   try {
     const wantedBytes = Math.min(loan.buffer.length, end - start);
-    await check(start, start + wantedBytes);
+    const checking = check(start, start + wantedBytes);
+    if (checking) await checking;
     const bytesRead = await readAt(fd, loan.buffer, wantedBytes, start);
     if (bytesRead === 0) throw new Error(`the file ends at byte ${start} instead of ${end}`);
     return { loan, bytesRead };
@@ -117,6 +133,33 @@ async function readPart(fd: number, pool: BufferPool, { start, end }: ByteRange,
     loan.giveBack();
     throw error;
   }
+}
+
+/** Reads a part of at most {@link SMALL_PART_BYTES}. Rejects when there are fewer bytes, or `check` does. */
+export async function readSmallPart(
+  fd: number,
+  range: ByteRange,
+  pool: BufferPool,
+  check: PartCheck,
+): Promise<LentBytes> {
+  const leave = pool.enter();
+  try {
+    const { loan, bytesRead } = await readPart(fd, pool, range, check);
+    const { buffer, giveBack, giveUp } = loan;
+    if (bytesRead === range.end - range.start)
+      return { bytes: buffer.subarray(0, bytesRead), giveBack, giveUp };
+    giveBack();
+    throw new Error(`the file ends at byte ${range.start + bytesRead} instead of ${range.end}`);
+  } finally {
+    leave();
+  }
+}
+
+/** Copies what one buffer holds, without the book-keeping of parts that are read and written at once. */
+async function copyPart(fd: number, sink: Writable, range: ByteRange, pool: BufferPool, check: PartCheck) {
+  const { loan, bytesRead } = await readPart(fd, pool, range, check);
+  await writeAndGiveBack(sink, loan, bytesRead);
+  return bytesRead;
 }
 
 async function writeAndGiveBack(sink: Writable, loan: Loan, sizeBytes: number): Promise<void> {
@@ -130,8 +173,8 @@ async function writeAndGiveBack(sink: Writable, loan: Loan, sizeBytes: number): 
 }
 
 /**
- * Copies a part of an open file to a sink: the next part is read while the last is being written, so at most two
- * buffers are in use. Once this settles, no read is under way, and if `check` rejected, everything before has been written.
+ * Copies a part of an open file to a sink. It reads the next part while it writes the last one, so it uses at most two
+ * buffers. Once this settles, no read is under way; if `check` rejected, everything before that part has been written.
  */
 export async function copyFile(
   fd: number,
@@ -143,8 +186,12 @@ export async function copyFile(
   const leave = pool.enter();
   let writing: Promise<void> = Promise.resolve();
   try {
-    for (let position = range.start; position < range.end; ) {
-      const part = readPart(fd, pool, { start: position, end: range.end }, check);
+    let position = range.start;
+    const sizeBytes = range.end - range.start;
+    if (sizeBytes > 0 && sizeBytes <= LEAST_BYTES) position += await copyPart(fd, sink, range, pool, check);
+    while (position < range.end) {
+      const isFirst = position === range.start;
+      const part = readPart(fd, pool, { start: position, end: range.end }, check, isFirst);
       const [written, read] = await Promise.allSettled([writing, part]);
       if (written.status === 'rejected') {
         if (read.status === 'fulfilled') read.value.loan.giveBack();
@@ -155,7 +202,7 @@ export async function copyFile(
       position += bytesRead;
       writing = writeAndGiveBack(sink, loan, bytesRead);
       writing.catch(() => {
-        // Awaited in the next round or at the end; a read error in between must not leave it unhandled.
+        // Awaited in the next round or at the end; an earlier read error must not be an unhandled rejection.
       });
     }
     await writing;
@@ -166,7 +213,7 @@ export async function copyFile(
 
 const CHUNK_BYTES = 1024 * 1024;
 
-/** Do the bytes of this open file have this digest? */
+/** True when the bytes of this open file have this digest. */
 export async function hasDigest(fd: number, sizeBytes: number, digest: Digest): Promise<boolean> {
   const hash = hashFor(digest);
   const buffer = Buffer.allocUnsafe(Math.min(CHUNK_BYTES, Math.max(sizeBytes, 1)));
@@ -179,7 +226,12 @@ export async function hasDigest(fd: number, sizeBytes: number, digest: Digest): 
   return finishDigest(hash, algorithmOf(digest)) === digest;
 }
 
-/** What changes when a file is replaced or written to: the check that was made of one identity says nothing of another. */
+/** Changes when a file is replaced or written to: a check of one identity does not cover another. */
+export function isSameFile(a: BigIntStats, b: BigIntStats): boolean {
+  return a.mtimeNs === b.mtimeNs && a.size === b.size && a.ino === b.ino && a.dev === b.dev;
+}
+
+/** {@link isSameFile} as a key. */
 export function identityOf({ dev, ino, size, mtimeNs }: BigIntStats): string {
   return `${dev}:${ino}:${size}:${mtimeNs}`;
 }

@@ -5,8 +5,8 @@ import type { DigestAlgorithm } from '../oci/digest.ts';
 import { BlockSummer } from './block-checksums.ts';
 
 /**
- * What a hashing thread is told. A file descriptor is the whole process's, so the thread reads the bytes itself, from
- * the page cache behind whoever writes them, and no bytes travel between threads.
+ * Messages to a hashing thread. A file descriptor belongs to the whole process, so the thread reads the bytes itself,
+ * from the page cache behind the writer, and no bytes travel between threads.
  */
 export type HashOrder =
   | {
@@ -14,19 +14,19 @@ export type HashOrder =
       readonly id: number;
       readonly algorithm: DigestAlgorithm;
       readonly fd: number;
-      /** Take sums of its blocks on the way. */
+      /** Also compute the sums of its blocks. */
       readonly withSums: boolean;
     }
   /** Bytes up to this offset can be read. */
   | { readonly kind: 'advance'; readonly id: number; readonly end: number }
-  /** Bytes that follow and are in no file. */
+  /** Bytes that follow and are not in a file. */
   | { readonly kind: 'append'; readonly id: number; readonly bytes: Uint8Array }
-  /** Nothing follows; answered with the digest's hex, and with the sums where they were asked for. */
+  /** Nothing follows; the reply has the digest's hex, and the sums if requested. */
   | { readonly kind: 'finish'; readonly id: number }
   | { readonly kind: 'forget'; readonly id: number };
 
 export type HashReply =
-  /** An `append` has been dealt with, or, after `forget`, the descriptor is read no more. */
+  /** The thread has processed an `append`, or, after `forget`, no longer reads the descriptor. */
   | { readonly kind: 'done'; readonly id: number }
   | {
       readonly kind: 'finished';
@@ -45,8 +45,8 @@ interface Job {
 
 const BUFFER_BYTES = 512 * 1024;
 
-/** Deals with one order; the reply, if it has one. */
-export function createHashJobs(): (order: HashOrder) => HashReply | undefined {
+/** Processes one message; answers the reply, if it has one. */
+function createHashJobs(): (order: HashOrder) => HashReply | undefined {
   const jobs = new Map<number, Job>();
   const buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES);
 

@@ -5,47 +5,53 @@ import { algorithmOf, type Digest, finishDigest, hashFor } from '../oci/digest.t
 import { hasDigest } from './file-io.ts';
 import type { HashOrder, HashReply } from './hash-worker.ts';
 
-/** The digest of bytes that are still arriving: each chunk is taken, and then either stored or passed. */
+/** The digest of bytes that still arrive: `take` each chunk, then report it as stored or pass it on. */
 export interface RunningDigest {
-  /** Takes the bytes that come next, while they are on their way to the file. */
+  /** Takes the next bytes, while they are being written to the file. */
   take(chunk: Buffer): void;
-  /** The file now holds what was taken, up to this offset. */
+  /** The file now has the bytes up to this offset. */
   stored(end: number): void;
-  /** What was taken is in no file. The chunk is the caller's again once this resolves. */
+  /** The taken bytes are not in a file. The chunk belongs to the caller again once this resolves. */
   passed(chunk: Buffer): Promise<void>;
-  /** To be asked once, after the last byte. Rejects when the file cannot be read back. */
+  /** Call it once, after the last byte. Rejects when the file cannot be read back. */
   matches(): Promise<boolean>;
-  /** Resolves when the descriptor is read no more and may be closed. */
+  /** Resolves when the descriptor is no longer read and may be closed. */
   release(): Promise<void>;
 }
 
-/** What came of reading a whole file. */
+/** The result of reading a whole file. */
 export interface ContentCheck {
   readonly hasDigest: boolean;
-  /** Of its blocks, where they were asked for and it is large enough to be read in blocks. */
+  /** Sums of its blocks, if requested and the file is large enough to be read in blocks. */
   readonly sums: Buffer | undefined;
 }
 
 export interface Hasher {
-  /** @param sizeBytes when known: small content is hashed where it is. */
+  /** @param sizeBytes if known: small content is hashed on the event loop's thread. */
   start(digest: Digest, fd: number, sizeBytes: number | undefined): RunningDigest;
-  /** Does this whole file have this digest? `withSums`: and what are the sums of its blocks? */
+  /** Tells whether this whole file has this digest; `withSums` also computes the sums of its blocks. */
   checkFile(fd: number, sizeBytes: number, digest: Digest, withSums: boolean): Promise<ContentCheck>;
   close(): Promise<void>;
 }
 
 export interface HasherOptions {
-  /** Hash what arrives on a thread that reads it back from the file; when not said, where there are cores to spare. */
+  /** Hash on a thread that reads the bytes back from the file. Default: when there are spare cores. */
   readonly useThreads?: boolean;
 }
 
-/** Up to so many cores, a thread takes its time from the event loop, and reading the bytes back costs another 0.1 s/GB. */
+/**
+ * With this many cores or fewer, a thread takes its time from the event loop, and reading the bytes back costs another
+ * 0.1 s/GB.
+ */
 const FEW_CORES = 2;
 
 /** Below this, in bytes, asking a thread costs more than hashing. */
 const THREAD_FROM_BYTES = 1024 * 1024;
 const THREADS_MAX = 4;
-/** Told in steps of this many bytes, so that a long file does not hold up the thread's other orders for long. */
+/**
+ * Progress is reported in steps of this many bytes, so that a long file does not block the thread's other work for
+ * long.
+ */
 const STEP_BYTES = 4 * 1024 * 1024;
 
 /** Hashes on the calling thread. */
@@ -67,7 +73,7 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
-/** One hashing thread. It does not keep the process alive. */
+/** One hashing thread. It does not keep the process running. */
 class HashThread {
   readonly #worker: Worker;
   readonly #waiting = new Map<number, Waiting[]>();
@@ -95,7 +101,7 @@ class HashThread {
       const waiting = this.#waiting.get(order.id) ?? [];
       waiting.push({ resolve, reject });
       this.#waiting.set(order.id, waiting);
-      // A caller that waits for an answer keeps the process alive.
+      // A caller that waits for an answer keeps the process running.
       this.#worker.ref();
       this.#worker.postMessage(order);
     });
@@ -107,7 +113,7 @@ class HashThread {
 
   #settle(reply: HashReply): void {
     const waiting = this.#waiting.get(reply.id);
-    // A failure of an order that nobody waits for is found out by the next question.
+    // The failure of a message that nobody waits for shows with the next request.
     const first = waiting?.shift();
     if (waiting?.length === 0) this.#waiting.delete(reply.id);
     if (this.#waiting.size === 0) this.#worker.unref();
@@ -123,11 +129,11 @@ class HashThread {
 }
 
 interface ThreadDigest extends RunningDigest {
-  /** `matches`, with the sums. */
+  /** `matches`, together with the sums. */
   check(): Promise<ContentCheck>;
 }
 
-/** The digest of a growing file, computed by a thread that reads behind the writer. */
+/** The digest of a growing file; a thread reads it behind the writer. */
 function threadDigest(
   thread: HashThread,
   id: number,
@@ -164,13 +170,15 @@ function threadDigest(
     matches: async () => (await check()).hasDigest,
     release: async () => {
       await thread.ask({ kind: 'forget', id }).catch(() => {
-        // A thread that is gone reads nothing.
+        // A thread that has ended reads nothing.
       });
     },
   };
 }
 
-/** Hashing on the event loop's thread or off it: without hash instructions it costs more than all the rest. */
+/**
+ * Hashes on the event loop's thread or on another: without hash instructions, hashing costs more than everything else.
+ */
 export function createHasher({
   useThreads = availableParallelism() > FEW_CORES,
 }: HasherOptions = {}): Hasher {

@@ -7,7 +7,7 @@ import type { Ingest } from '../oci/content-store.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { ByteRange } from '../oci/range.ts';
 import { type BufferPool, copyFile, hasDigest } from './file-io.ts';
-import { type Hasher, inlineDigest } from './hasher.ts';
+import { type Hasher, inlineDigest, type RunningDigest } from './hasher.ts';
 
 const [openFile, ownFile, syncFile, renameFile, unlinkFile] = [
   promisify(open),
@@ -19,22 +19,22 @@ const [openFile, ownFile, syncFile, renameFile, unlinkFile] = [
 
 export interface IngestOptions {
   readonly digest: Digest;
-  /** Of the whole, when that is known. */
+  /** Size of the whole content, if known. */
   readonly sizeBytes: number | undefined;
-  /** Bytes that may be stored at most. */
+  /** Bound of the bytes to store. */
   readonly maxBytes: number;
   readonly incoming: string;
-  /** Where the whole content goes. */
+  /** The final path of the content. */
   readonly path: string;
   readonly pool: BufferPool;
   readonly hasher: Hasher;
-  /** The disk refused; true when room was made and the write should be tried once more. */
+  /** The disk refused a write; true when there is room now and the write should be tried once more. */
   readonly onRefused: (error: Error) => Promise<boolean>;
-  /** It refused again, room or not. */
+  /** The disk refused again. */
   readonly onGivenUp: (error: Error) => void;
-  /** Called when the bytes are right and on disk, before they get their name. */
+  /** Called when the bytes are verified and on disk, before they get their final name. */
   readonly beforeCommit: () => Promise<void>;
-  /** They have their name; `fd` is open on them. */
+  /** They have their final name; `fd` is open on them. */
   readonly onCommitted: (fd: number, sizeBytes: number) => void;
   readonly onClosed: () => void;
 }
@@ -50,7 +50,7 @@ function writeAt(fd: number, chunks: readonly Buffer[], position: number): Promi
 
 const sizeOf = (chunks: readonly Buffer[]) => chunks.reduce((sum, { length }) => sum + length, 0);
 
-/** What remains of chunks of which so many bytes are written. */
+/** The part of chunks that remains after this many bytes were written. */
 function rest(chunks: readonly Buffer[], writtenBytes: number): readonly Buffer[] {
   let skip = writtenBytes;
   return chunks
@@ -71,7 +71,7 @@ async function writeWhole(fd: number, chunks: readonly Buffer[], position: numbe
   }
 }
 
-/** An ingest that keeps nothing and only checks what passes. */
+/** An ingest that stores nothing and only verifies the bytes. */
 export function checkOnlyIngest(digest: Digest): Ingest {
   const running = inlineDigest(digest);
   return {
@@ -87,103 +87,123 @@ export function checkOnlyIngest(digest: Digest): Ingest {
   };
 }
 
-/** Opens a growing file of which nobody else knows the name. Rejects when the disk refuses. */
-export async function openIngest(options: IngestOptions): Promise<Ingest> {
-  const { digest, pool, maxBytes, hasher, onRefused } = options;
-  const temporary = incomingPath(options);
-  const fd = await openFile(temporary, 'wx+', 0o600);
-  const running = hasher.start(digest, fd, options.sizeBytes);
-  let storedBytes = 0;
-  let isRefused = false;
-  let isVerified = false;
-  let isNamed = false;
-  let users = 1;
+/** A file that grows under a temporary name until it is committed. */
+class GrowingFile implements Ingest {
+  readonly #options: IngestOptions;
+  readonly #temporary: string;
+  readonly #fd: number;
+  readonly #running: RunningDigest;
+  #storedBytes = 0;
+  #isRefused = false;
+  #isVerified = false;
+  #isNamed = false;
+  /** Its readers, and the ingest itself. */
+  #users = 1;
 
-  const leave = () => {
-    users -= 1;
-    if (users === 0) closeSync(fd);
-  };
+  constructor(options: IngestOptions, temporary: string, fd: number) {
+    this.#options = options;
+    this.#temporary = temporary;
+    this.#fd = fd;
+    this.#running = options.hasher.start(options.digest, fd, options.sizeBytes);
+  }
 
-  async function tryToStore(chunks: readonly Buffer[]): Promise<boolean> {
-    if (isRefused || storedBytes + sizeOf(chunks) > maxBytes) return false;
+  get storedBytes(): number {
+    return this.#storedBytes;
+  }
+
+  async write(...chunks: readonly Buffer[]): Promise<boolean> {
+    const storing = this.#tryToStore(chunks);
+    // While the disk works.
+    for (const chunk of chunks) this.#running.take(chunk);
+    this.#isRefused = !(await storing);
+    if (this.#isRefused) for (const chunk of chunks) await this.#running.passed(chunk);
+    else {
+      this.#storedBytes += sizeOf(chunks);
+      this.#running.stored(this.#storedBytes);
+    }
+    return !this.#isRefused;
+  }
+
+  async writeTo(sink: Writable, range: ByteRange): Promise<void> {
+    this.#users += 1;
     try {
-      await writeWhole(fd, chunks, storedBytes);
+      await copyFile(this.#fd, sink, range, this.#options.pool);
+    } finally {
+      this.#leave();
+    }
+  }
+
+  async verify(): Promise<boolean> {
+    this.#isVerified = await this.#hasDigest();
+    return this.#isVerified;
+  }
+
+  async commit(): Promise<void> {
+    if (this.#isVerified && !this.#isRefused) await this.#giveName();
+  }
+
+  async close(): Promise<void> {
+    this.#options.onClosed();
+    await this.#running.release();
+    this.#leave();
+    if (this.#isNamed) return;
+    await unlinkFile(this.#temporary).catch(() => {
+      // The next start removes leftovers.
+    });
+  }
+
+  #leave(): void {
+    this.#users -= 1;
+    if (this.#users === 0) closeSync(this.#fd);
+  }
+
+  async #tryToStore(chunks: readonly Buffer[]): Promise<boolean> {
+    const { maxBytes, onRefused, onGivenUp } = this.#options;
+    if (this.#isRefused || this.#storedBytes + sizeOf(chunks) > maxBytes) return false;
+    try {
+      await writeWhole(this.#fd, chunks, this.#storedBytes);
       return true;
     } catch (error) {
       if (!(await onRefused(error as Error))) return false;
     }
     try {
-      await writeWhole(fd, chunks, storedBytes);
+      await writeWhole(this.#fd, chunks, this.#storedBytes);
       return true;
     } catch (error) {
-      options.onGivenUp(error as Error);
+      onGivenUp(error as Error);
       return false;
     }
   }
 
-  async function verify(): Promise<boolean> {
+  async #hasDigest(): Promise<boolean> {
     try {
-      return await running.matches();
+      return await this.#running.matches();
     } catch (error) {
-      // The hashing thread failed. What is in the file can be read again; what went past it cannot.
-      if (isRefused) throw error;
-      return hasDigest(fd, storedBytes, digest);
+      // The hashing thread failed. Bytes in the file can be read again; bytes that bypassed it cannot.
+      if (this.#isRefused) throw error;
+      return hasDigest(this.#fd, this.#storedBytes, this.#options.digest);
     }
   }
 
-  async function giveName(): Promise<void> {
+  async #giveName(): Promise<void> {
+    const { path, beforeCommit, onCommitted, onRefused } = this.#options;
     try {
-      const owner = await inheritedOwner(dirname(options.path));
-      if (owner !== undefined) await ownFile(fd, owner.uid, owner.gid);
-      await syncFile(fd);
-      await options.beforeCommit();
-      await renameFile(temporary, options.path);
-      isNamed = true;
-      options.onCommitted(fd, storedBytes);
+      const owner = await inheritedOwner(dirname(path));
+      if (owner !== undefined) await ownFile(this.#fd, owner.uid, owner.gid);
+      await syncFile(this.#fd);
+      await beforeCommit();
+      await renameFile(this.#temporary, path);
+      this.#isNamed = true;
+      onCommitted(this.#fd, this.#storedBytes);
     } catch (error) {
       await onRefused(error as Error);
     }
   }
+}
 
-  return {
-    get storedBytes() {
-      return storedBytes;
-    },
-    write: async (...chunks) => {
-      const storing = tryToStore(chunks);
-      // While the disk is at work.
-      for (const chunk of chunks) running.take(chunk);
-      isRefused = !(await storing);
-      if (isRefused) for (const chunk of chunks) await running.passed(chunk);
-      else {
-        storedBytes += sizeOf(chunks);
-        running.stored(storedBytes);
-      }
-      return !isRefused;
-    },
-    writeTo: async (sink: Writable, range: ByteRange) => {
-      users += 1;
-      try {
-        await copyFile(fd, sink, range, pool);
-      } finally {
-        leave();
-      }
-    },
-    verify: async () => {
-      isVerified = await verify();
-      return isVerified;
-    },
-    commit: async () => {
-      if (isVerified && !isRefused) await giveName();
-    },
-    close: async () => {
-      options.onClosed();
-      await running.release();
-      leave();
-      if (isNamed) return;
-      await unlinkFile(temporary).catch(() => {
-        // The next start removes leftovers.
-      });
-    },
-  };
+/** Opens a growing file. Rejects when the disk refuses. */
+export async function openIngest(options: IngestOptions): Promise<Ingest> {
+  const temporary = incomingPath(options);
+  const fd = await openFile(temporary, 'wx+', 0o600);
+  return new GrowingFile(options, temporary, fd);
 }

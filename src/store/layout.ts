@@ -5,8 +5,8 @@ import { makeDirectory, writeAtomically } from '../lib/atomic-file.ts';
 import { algorithmOf, type Digest, encodedOf, parseDigest } from '../oci/digest.ts';
 
 /**
- * The store's files. The version names the form of everything below it: another form gets another directory, so that an
- * older program never misreads what a newer one wrote.
+ * The store's files. The version names the format of everything below it: another format gets another directory, so
+ * that an older program never misreads what a newer one wrote.
  * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md
  */
 const STORE_VERSION = 'v1';
@@ -17,12 +17,12 @@ const IMAGE_LAYOUT = '{"imageLayoutVersion":"1.0.0"}';
 export interface Layout {
   /** The image layout's own directory, `<data>/v1`. */
   readonly root: string;
-  /** Files on their way in, on the same file system as what they become. */
+  /** Files that are being written, on the same file system as their final place. */
   readonly incoming: string;
   readonly index: string;
-  /** One file per digest that says what the bytes cannot: media type, origin, for whom. */
+  /** One file per digest with what the bytes do not contain: media type, origins, partitions. */
   readonly records: string;
-  /** One file per tag with what it pointed to. */
+  /** One file per tag with the digest that it pointed to. */
   readonly tags: string;
   readonly blobDirectories: readonly string[];
   /** One file per large content with checksums of its blocks. */
@@ -32,7 +32,7 @@ export interface Layout {
   record(digest: Digest): string;
 }
 
-/** Where everything lies below a data directory; touches nothing. */
+/** The paths below a data directory; touches nothing. */
 export function layoutOf(directory: string): Layout {
   const root = join(directory, STORE_VERSION);
   const records = join(root, 'records');
@@ -51,18 +51,18 @@ export function layoutOf(directory: string): Layout {
   };
 }
 
-/** The digest that a file in a blob directory holds, or undefined when its name is none. */
+/** The digest of a file in a blob directory; undefined when its name is not a digest. */
 export function digestOfFile(algorithm: string, name: string): Digest | undefined {
   return parseDigest(`${algorithm}:${name}`);
 }
 
-/** The digest that a file among the records is about. */
+/** The digest that a record file is about. */
 export function digestOfRecordFile(name: string): Digest | undefined {
   const [algorithm = '', encoded = ''] = name.replace(/\.json$/, '').split('-');
   return digestOfFile(algorithm, encoded);
 }
 
-/** Makes the directories and the marker of an image layout. Rejects when the disk does not allow it. */
+/** Creates the directories and the marker of an image layout. Rejects when the disk refuses. */
 export async function prepareLayout(layout: Layout): Promise<void> {
   const directories = [
     ...layout.blobDirectories,

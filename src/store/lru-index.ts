@@ -4,19 +4,19 @@ import type { ContentKind } from './metadata.ts';
 /** One content in the store. */
 export interface IndexedContent {
   readonly digest: Digest;
-  /** Undefined as long as nobody needed to know. */
+  /** Undefined until somebody needs it. */
   readonly kind: ContentKind | undefined;
   readonly sizeBytes: number;
   /** Wall-clock milliseconds. */
   readonly usedMs: number;
-  /** When the use was last written down. */
+  /** When the use was last recorded on disk. */
   readonly notedMs: number;
 }
 
-/** Disks give out blocks of this size; each content has a record of its own besides. */
+/** The block size of disks; each content also has a record. */
 const BLOCK_BYTES = 4096;
 
-/** What content of so many bytes takes on disk, in bytes: a thousand tiny manifests take far more than their bytes. */
+/** What content of this size takes on disk, in bytes: a thousand tiny manifests take far more than their bytes. */
 export function diskBytesOf(sizeBytes: number): number {
   return Math.ceil(sizeBytes / BLOCK_BYTES) * BLOCK_BYTES + BLOCK_BYTES;
 }
@@ -38,7 +38,7 @@ class AgeOrder {
 
 type OrderName = ContentKind | 'unsorted';
 
-/** Everything that is held, by digest, and by kind in the order of use; finding the next to go takes no search. */
+/** All content by digest, and by kind in order of use; finding the next to evict needs no search. */
 export class LruIndex {
   readonly #byDigest = new Map<Digest, IndexedContent>();
   readonly #orders: Readonly<Record<OrderName, AgeOrder>> = {
@@ -52,7 +52,7 @@ export class LruIndex {
     return this.#byDigest.size;
   }
 
-  /** What everything takes on disk. */
+  /** What all content takes on disk, in bytes. */
   get diskBytes(): number {
     return Object.values(this.#orders).reduce((sum, { diskBytes }) => sum + diskBytes, 0);
   }
@@ -69,7 +69,7 @@ export class LruIndex {
     return this.#byDigest.get(digest);
   }
 
-  /** In the place of what was held under this digest, as the one that was used last. */
+  /** Replaces the entry of this digest and makes it the most recently used. */
   put(holding: IndexedContent): void {
     this.delete(holding.digest);
     this.#byDigest.set(holding.digest, holding);
@@ -83,17 +83,17 @@ export class LruIndex {
     this.#orders[holding.kind ?? 'unsorted'].take(holding);
   }
 
-  /** Those of one kind, used longest ago first; may be changed meanwhile. */
+  /** Entries of one kind, least recently used first; they may change during the iteration. */
   byAge(kind: OrderName): Iterable<IndexedContent> {
     return this.#orders[kind].byAge.values();
   }
 
-  /** All, used longest ago first. */
+  /** All entries, least recently used first. */
   all(): readonly IndexedContent[] {
     return [...this.#byDigest.values()].sort((a, b) => a.usedMs - b.usedMs);
   }
 
-  /** Puts what was found on disk, in any order, where it belongs. */
+  /** Inserts what was found on disk, in any order, at its place. */
   sort(): void {
     for (const holding of this.all()) this.put(holding);
   }

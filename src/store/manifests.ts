@@ -19,18 +19,18 @@ import {
 import type { ImageIndexFile } from './oci-index.ts';
 import type { OpenFiles } from './open-files.ts';
 
-/** Manifests in memory, in bytes: some ten thousand of them. */
+/** Bound of manifests in memory, in bytes: some ten thousand. */
 const IN_MEMORY_BYTES = 32 * 1024 * 1024;
-/** Manifests that the disk refused, in bytes: they live as long as the process. */
+/** Bound of manifests that the disk refused, in bytes: they live as long as the process. */
 const UNWRITTEN_BYTES = 32 * 1024 * 1024;
 /** What an entry costs besides its bytes. */
 const ENTRY_BYTES = 256;
 
-/** A manifest in memory; its record is asked each time, because it may be granted to others. */
+/** A manifest in memory; its record is read each time, because others may be granted access. */
 interface Known {
   readonly bytes: Buffer;
   readonly mediaType: string;
-  /** When its registry gave it, in wall-clock milliseconds. */
+  /** When its registry delivered it, in wall-clock milliseconds. */
   readonly storedMs: number;
 }
 
@@ -53,7 +53,7 @@ export interface ManifestStoreOptions {
 
 const sizeCalculation = ({ bytes }: Known) => bytes.length + ENTRY_BYTES;
 
-/** Manifests and derived answers: on disk, and those last used in memory. */
+/** Manifests and derived answers: on disk, the most recently used also in memory. */
 export class ManifestStore {
   readonly #options: ManifestStoreOptions;
   readonly #memory = new LRUCache<Digest, Known>({ maxSize: IN_MEMORY_BYTES, sizeCalculation });
@@ -75,7 +75,7 @@ export class ManifestStore {
     return this.#stored(digest, known, record);
   }
 
-  /** What is in memory, unless somebody has deleted it from the disk: then it is to be fetched, and written, again. */
+  /** The manifest in memory, unless its file was deleted: then it must be fetched and written again. */
   async #remembered(digest: Digest): Promise<Known | undefined> {
     const known = this.#memory.get(digest);
     if (known === undefined || (await this.#isOnDisk(digest))) return known;
@@ -140,7 +140,7 @@ export class ManifestStore {
     return record.kind === kind || kind === 'manifest';
   }
 
-  /** Another process may have removed it since, and its record with it. */
+  /** Another process may have removed it since, and its record too. */
   async #isOnDisk(digest: Digest): Promise<boolean> {
     const { layout, records } = this.#options;
     const isThere = await stat(layout.blob(digest)).then(

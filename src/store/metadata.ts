@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { readFile, rm } from 'node:fs/promises';
 import { LRUCache } from 'lru-cache';
 import { writeAtomically } from '../lib/atomic-file.ts';
+import { entriesAtMost } from '../lib/lru.ts';
 import { SerialQueue } from '../lib/queue.ts';
 import type { Provenance } from '../oci/content-store.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -9,30 +10,36 @@ import { formatRepository } from '../oci/reference.ts';
 import { type Access, hasOwnLogin } from '../oci/registry.ts';
 import type { Layout } from './layout.ts';
 
-/** Derived answers and manifests are few and small and what a pull begins with: they are evicted last. */
+/** Derived answers and manifests are few and small, and every pull begins with them: they are evicted last. */
 export type ContentKind = 'blob' | 'manifest' | 'derived';
 
-/** What the bytes themselves cannot tell. */
+/** What the bytes do not contain. */
 export interface ContentRecord {
   readonly kind: ContentKind;
   readonly mediaType: string | undefined;
-  /** The repositories that delivered it, the first one first: `docker.io/library/alpine`. Only they vouch for access. */
+  /**
+   * The repositories that delivered it, the first one first: `docker.io/library/alpine`. Only they decide who may see
+   * it.
+   */
   readonly origins: readonly string[];
-  /** Keys of the partitions that may see it, see {@link partitionKey}; none that presents a login of its own. */
+  /** Keys of the partitions that may see it, see {@link partitionKey}; none of a client's own login. */
   readonly partitions: readonly string[];
 }
 
-/** Records kept in memory, in bytes: some 20,000 of them. Not a number of them, for which room is made at the start. */
+/**
+ * Bound of records in memory, in bytes: some 20,000. Not a `max` of the LRU cache, which would allocate for all at the
+ * start.
+ */
 const RECORDS_IN_MEMORY_BYTES = 6_000_000;
 const RECORD_BYTES = 250;
 const PARTITION_BYTES = 50;
 const OWN_PARTITION = 'own';
-/** Partitions that may see one content; beyond, the oldest is forgotten and would be asked for again. */
+/** Partitions that may see one content; beyond that the oldest is dropped, and would be authorized again. */
 const PARTITIONS_MAX = 1000;
-/** Repositories that delivered one content; beyond, the oldest but the first is forgotten. */
+/** Repositories that delivered one content; beyond that the oldest but the first is dropped. */
 const ORIGINS_MAX = 100;
 
-/** What stands for a partition on disk: hashed, because it may be made from a credential. */
+/** The key of a partition on disk: a hash, because a partition may be derived from a credential. */
 export function partitionKey(access: Access | undefined): string {
   return access === undefined
     ? OWN_PARTITION
@@ -52,7 +59,7 @@ function parseRecord(text: string): ContentRecord | undefined {
   try {
     json = JSON.parse(text);
   } catch {
-    // Half written before a loss of power: as good as none, and the next fetch writes it anew.
+    // Half-written before a power loss: as good as none, and the next fetch writes it again.
     return undefined;
   }
   if (typeof json !== 'object' || json === null) return undefined;
@@ -69,25 +76,29 @@ function parseRecord(text: string): ContentRecord | undefined {
 }
 
 export interface Records {
+  /** The record, if it need not be read. */
+  inMemory(digest: Digest): ContentRecord | undefined;
   find(digest: Digest): Promise<ContentRecord | undefined>;
-  /** Records a delivery: a further origin or partition, or a kind that counts for more. Rejects when the disk refuses. */
+  /**
+   * Records a delivery: a further origin or partition, or a kind that counts for more. Rejects when the disk refuses.
+   */
   add(
     digest: Digest,
     kind: ContentKind,
     mediaType: string | undefined,
     provenance: Provenance,
   ): Promise<void>;
-  /** Records that the partition may see what is recorded already. Rejects when the disk refuses. */
+  /** Records that the partition may see recorded content. Rejects when the disk refuses. */
   grant(digest: Digest, access: Access | undefined): Promise<void>;
   remove(digest: Digest): Promise<void>;
-  /** Its content is gone, and maybe the record too: what is remembered of it says nothing any more. */
+  /** The content is gone, perhaps with its record: drops what memory has of it. */
   forget(digest: Digest): void;
 }
 
-/** What content counts as when it came in several ways. */
+/** The kind of content that came in several ways. */
 const RANK: Readonly<Record<ContentKind, number>> = { blob: 0, manifest: 1, derived: 2 };
 
-/** The newest last, at most so many; the first stays. */
+/** At most `max` items, the newest last; the first stays. */
 function addTo(known: readonly string[], added: string, max: number): readonly string[] {
   const [first = added, ...others] = known.filter((one, position) => position === 0 || one !== added);
   return first === added ? [first, ...others] : [first, ...others.slice(2 - max), added];
@@ -112,7 +123,7 @@ export function mergeRecord(
   };
 }
 
-/** Does it say the same, in whatever order its partitions came? */
+/** True when two records are equal, whatever the order of their partitions. */
 function isSame(a: ContentRecord, b: ContentRecord): boolean {
   return (
     a.kind === b.kind &&
@@ -122,7 +133,7 @@ function isSame(a: ContentRecord, b: ContentRecord): boolean {
   );
 }
 
-/** The records on disk, read when first asked for. */
+/** The records on disk, read when first needed. */
 export function createRecords(layout: Layout): Records {
   const memory = new LRUCache<Digest, ContentRecord>({
     maxSize: RECORDS_IN_MEMORY_BYTES,
@@ -141,7 +152,7 @@ export function createRecords(layout: Layout): Records {
     return memory.get(digest) ?? (await read(digest));
   }
 
-  /** Writes what `change` makes of the record, unless that is no news. */
+  /** Writes the record that `change` makes, unless it is the same. */
   async function update(
     digest: Digest,
     change: (known: ContentRecord | undefined) => ContentRecord | undefined,
@@ -150,7 +161,7 @@ export function createRecords(layout: Layout): Records {
       const record = change(known);
       return record && known && isSame(known, record) ? undefined : record;
     };
-    // On disk there may be more than is remembered: another daemon adds to it too.
+    // The disk may have more than memory: another daemon adds to it too.
     const record = newsTo(memory.get(digest)) && newsTo(await read(digest));
     if (!record) return;
     const durable = record.kind === 'derived';
@@ -159,8 +170,9 @@ export function createRecords(layout: Layout): Records {
   }
 
   return {
+    inMemory: (digest) => memory.get(digest),
     find,
-    // In turn for each digest: two partitions that keep the same content at once must both end up in its record.
+    // In turn for each digest: two partitions that store the same content at once must both end up in its record.
     add: (digest, kind, mediaType, provenance) =>
       queue.run(digest, () => update(digest, (known) => mergeRecord(known, kind, mediaType, provenance))),
     grant: (digest, access) =>
@@ -181,27 +193,27 @@ export function createRecords(layout: Layout): Records {
   };
 }
 
-/** For how long a registry's word that a login may see a content counts, in milliseconds: as long as most tokens live. */
+/** For how long a registry's permission for a login counts, in milliseconds: as long as most tokens live. */
 export const GRANT_MAX_AGE_MS = 5 * 60_000;
 const GRANTS_MAX = 200_000;
 const REVOCATIONS_MAX = 100_000;
 
-/** A repository's word counts for what it has itself: it may have lost what another one still has. */
+/** A repository's permission counts for its own content only: it may have lost what another one still has. */
 function grantKey(digest: Digest, { access, repository }: Provenance): string {
   return `${partitionKey(access)} ${formatRepository(repository)}@${digest}`;
 }
 
 /**
- * Who may see what is stored. For accesses that use the mirror's own logins the content's record says it, for good. A
- * login of the client's own counts for {@link GRANT_MAX_AGE_MS}, in memory only: the registry can revoke it, and nothing
- * made from it is written to disk.
+ * Decides who may see stored content. For accesses that use the mirror's own logins, the content's record decides,
+ * permanently. A permission of a client's own login counts for {@link GRANT_MAX_AGE_MS}, in memory only: the registry
+ * can revoke it, and nothing derived from it goes to disk.
  */
 export class Visibility {
   readonly #now: () => number;
-  /** When a login was let see something, in wall-clock milliseconds. */
-  readonly #grants = new LRUCache<string, number>({ maxSize: GRANTS_MAX, sizeCalculation: () => 1 });
+  /** When a login was granted access, in wall-clock milliseconds. */
+  readonly #grants = new LRUCache<string, number>(entriesAtMost(GRANTS_MAX));
   /** When a registry last refused a partition, in wall-clock milliseconds. */
-  readonly #revoked = new LRUCache<string, number>({ maxSize: REVOCATIONS_MAX, sizeCalculation: () => 1 });
+  readonly #revoked = new LRUCache<string, number>(entriesAtMost(REVOCATIONS_MAX));
 
   constructor(now: () => number) {
     this.#now = now;
@@ -217,17 +229,17 @@ export class Visibility {
     const grantedMs = this.#grants.get(grantKey(digest, { access, repository }));
     if (grantedMs === undefined) return false;
     const ageMs = this.#now() - grantedMs;
-    // A clock that was set back must not make a grant last.
+    // A clock that was set back must not prolong a grant.
     if (ageMs < 0 || ageMs >= GRANT_MAX_AGE_MS) return false;
     return (this.#revoked.get(`${partition} ${repository.host}`) ?? Number.NEGATIVE_INFINITY) < grantedMs;
   }
 
-  /** The repository's registry has let this login see the content. */
+  /** The repository's registry let this login see the content. */
   grant(digest: Digest, provenance: Provenance): void {
     if (hasOwnLogin(provenance.access)) this.#grants.set(grantKey(digest, provenance), this.#now());
   }
 
-  /** The repository's registry has refused this login: what it granted before counts no more. */
+  /** The repository's registry refused this login: what it granted before counts no more. */
   revoke({ repository, access }: Provenance): void {
     if (hasOwnLogin(access)) this.#revoked.set(`${partitionKey(access)} ${repository.host}`, this.#now());
   }

@@ -5,14 +5,17 @@ import { digestOfRecordFile, type Layout } from './layout.ts';
 import type { Records } from './metadata.ts';
 import type { TagFiles } from './tags.ts';
 
-/** `docker.io/library/alpine:latest` in an image layout's index, by which tools find an image in it. */
+/** `docker.io/library/alpine:latest`: the annotation by which tools find an image in an image layout. */
 const REF_NAME = 'org.opencontainers.image.ref.name';
-/** A burst of new manifests is written down once. */
+/** A burst of new manifests causes one write. */
 const WRITE_DELAY_MS = 500;
-/** Writing takes at most this share of the time: with thousands of manifests held, every new one rewrites them all. */
+/**
+ * Writing takes at most this share of the time: with thousands of manifests stored, every new one rewrites the whole
+ * index.
+ */
 const WRITING_SHARE = 1 / 20;
 
-/** The kernel stamps a file with the time of its last clock tick, 10 ms ago at most. */
+/** The kernel stamps a file with the time of its last clock tick, at most 10 ms ago. */
 const FILE_TIME_STEP_MS = 20;
 
 /** A descriptor of the index, as JSON. */
@@ -39,13 +42,13 @@ async function entriesOf(layout: Layout, records: Records, tags: TagFiles): Prom
   return entries;
 }
 
-/** Entry by entry, so that a hundred thousand of them make nobody wait. */
+/** Written entry by entry, so that a hundred thousand entries do not block the event loop. */
 function documentOf(entries: readonly string[]): Buffer {
   const head = '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[';
   return Buffer.from(`${head}${entries.join(',')}]}`);
 }
 
-/** When a file was written, or a directory's last entry came or went; long ago when there is none. */
+/** When a file was written, or a directory last changed; long ago when it does not exist. */
 function modifiedMs(path: string): Promise<number> {
   return stat(path).then(
     ({ mtimeMs }) => mtimeMs,
@@ -54,8 +57,8 @@ function modifiedMs(path: string): Promise<number> {
 }
 
 /**
- * Keeps `index.json` of the image layout: every manifest that is held, under its repository and digest and under the
- * tags that point to it. Made from the records on disk, so that two daemons on one store write the same.
+ * Maintains `index.json` of the image layout: every stored manifest, under its repository and digest and under the tags
+ * that point to it. Made from the records on disk, so that two daemons on one store write the same.
  */
 export function createImageIndexFile(options: {
   readonly layout: Layout;
@@ -74,7 +77,8 @@ export function createImageIndexFile(options: {
     const temporary = incomingPath(layout);
     await replaceFile(layout.index, documentOf(await entriesOf(layout, records, tags)), {
       temporary,
-      // Of when the records were read: what came since is caught up with, though the file was written later.
+      // The time when the records were read: later changes are caught up with, although the file was written after
+      // them.
       beforeMove: () => utimes(temporary, readAt, readAt),
     });
     const tookMs = performance.now() - startedMs;
@@ -95,13 +99,13 @@ export function createImageIndexFile(options: {
   return {
     /** Something was added or removed: write soon. */
     touch,
-    /** Writes soon what a run that was killed did not come to: something was added or removed after its last index. */
+    /** Writes soon if a killed process left changes after its last index. */
     catchUp: async () => {
       const writtenMs = await modifiedMs(layout.index);
       const changedMs = await Promise.all([layout.records, layout.tags].map(modifiedMs));
       if (Math.max(...changedMs) > writtenMs) touch();
     },
-    /** Writes what is outstanding. */
+    /** Writes outstanding changes. */
     flush: () => (timer === undefined ? writing : writeNow()),
     writeNow,
   };

@@ -1,22 +1,22 @@
-import { closeSync, constants, fstatSync, open } from 'node:fs';
+import { type BigIntStats, closeSync, constants, fstatSync, open } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { Digest } from '../oci/digest.ts';
 import { BlockChecker, CHECKSUM_BLOCK_BYTES, keepSums, readSums } from './block-checksums.ts';
-import { type BufferPool, identityOf, type PartCheck } from './file-io.ts';
+import { type BufferPool, identityOf, isSameFile, type PartCheck } from './file-io.ts';
 import type { Hasher } from './hasher.ts';
 import type { Layout } from './layout.ts';
 
 const openFile = promisify(open);
 
-/** An open file whose bytes have their digest. The caller that receives it closes it, once. */
+/** An open file whose bytes have their digest. Whoever receives it closes it, once. */
 export interface OpenContent {
   readonly fd: number;
   readonly sizeBytes: number;
   /** When it was written, in wall-clock milliseconds. */
   readonly storedMs: number;
-  /** Rejects when these bytes are not those that were verified. @throws {CorruptContentError} */
+  /** Rejects when bytes of this range differ from the verified ones. @throws {CorruptContentError} */
   readonly check: PartCheck;
   close(): void;
 }
@@ -26,36 +26,41 @@ export interface OpenFilesOptions {
   readonly pool: BufferPool;
   /** Reads a whole open file. */
   readonly checkFile: Hasher['checkFile'];
-  /** Held content was not what its name says, and is gone or at least never used. */
+  /** Stored content did not have its digest; it was removed, or at least is never used. */
   readonly onCorrupt: (digest: Digest, why: string) => void;
-  /** It is not there, though it may have been. */
+  /** The file is missing, though it may have existed. */
   readonly onMissing: (digest: Digest) => void;
 }
 
-/** What is known of the file that has this identity. */
+/** What is known about the file with this identity. */
 interface Known {
   readonly identity: string;
-  /** Set when its blocks are checked one by one as they are read, rather than all of it before. */
+  /** Set when its blocks are checked one by one as they are read, instead of the whole file before. */
   readonly blocks: BlockChecker | undefined;
 }
 
-/** One open file for all who read the same content. */
+/** One open file for all readers of the same content. */
 interface Shared {
   readonly digest: Digest;
   readonly fd: number;
   readonly sizeBytes: number;
   readonly storedMs: number;
   readonly known: Known;
+  /** As it was checked. */
+  readonly stats: BigIntStats;
   users: number;
 }
 
-/** Files that nobody reads stay open a moment: a lazy reader asks for one part after another, and opening costs more than reading. */
+/**
+ * Files without readers stay open briefly: a lazy reader asks for one part after another, and opening costs more than
+ * reading.
+ */
 const IDLE_MAX = 32;
 const IDLE_MS = 5000;
 
 const WRONG_BYTES = 'other bytes than its digest says';
 
-/** Without a free file handle, an opening is tried again: a hundred clients are a second's peak. */
+/** Without a free file handle, opening is retried: a hundred clients are a peak of one second. */
 const HANDLE_TRIES = 20;
 const HANDLE_DELAY_MS = 50;
 
@@ -65,7 +70,7 @@ function lacksHandles(error: unknown): boolean {
 }
 
 async function openRegular(path: string, onLacking: () => void): Promise<number> {
-  // No symbolic link is followed and no pipe waited for: what the store wrote is a plain file.
+  // Follows no symbolic link and waits for no pipe: the store writes plain files.
   const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
   for (let tries = 1; ; tries += 1) {
     try {
@@ -78,19 +83,29 @@ async function openRegular(path: string, onLacking: () => void): Promise<number>
   }
 }
 
+/** False also when that cannot be told: the file may be gone at a file server, or the disk. */
+function isUnchanged({ fd, stats }: Shared): boolean {
+  try {
+    const found = fstatSync(fd, { bigint: true });
+    return found.nlink > 0n && isSameFile(found, stats);
+  } catch {
+    return false;
+  }
+}
+
 /**
- * Opens held content. What this process has written is trusted; anything else is checked by its digest before a byte of it
- * is read, and its blocks are summed on the way. Where there are such sums, each block is checked when it is first read
- * instead. Checked again when the file is another one since.
+ * Opens stored content. What this process wrote is trusted. Other content is verified by its digest before a byte of it
+ * is read, and its blocks are summed meanwhile; where such sums exist, each block is checked when it is first read
+ * instead. Content is checked again when its file was replaced.
  */
 export class OpenFiles {
   readonly #options: OpenFilesOptions;
   readonly #known = new Map<Digest, Known>();
-  /** Files that could not be removed though they are wrong. */
+  /** Corrupt files that could not be removed. */
   readonly #corrupt = new Map<Digest, string>();
   readonly #open = new Map<Digest, Shared>();
   readonly #opening = new Map<Digest, Promise<Shared | undefined>>();
-  /** Of those that are open, the ones that nobody reads, longest first. */
+  /** Open files without readers, the longest idle first. */
   readonly #idle = new Set<Shared>();
   #closing: NodeJS.Timeout | undefined;
 
@@ -98,30 +113,37 @@ export class OpenFiles {
     this.#options = options;
   }
 
-  /** Undefined when it is not held, cannot be read, or was not what its digest says. */
+  /** Undefined when it is missing, unreadable or corrupt. */
   async open(digest: Digest): Promise<OpenContent | undefined> {
     const shared = this.#reuse(digest) ?? (await this.#openOnce(digest));
-    if (!shared) return undefined;
+    return shared && this.#enter(shared);
+  }
+
+  /** What is open already, unless it was written to or removed since. */
+  openAgain(digest: Digest): OpenContent | undefined {
+    const shared = this.#reuse(digest);
+    return shared && this.#enter(shared);
+  }
+
+  #enter(shared: Shared): OpenContent {
     shared.users += 1;
     this.#idle.delete(shared);
     const { fd, sizeBytes, storedMs, known } = shared;
-    const check: PartCheck = async (start, end) => {
-      await known.blocks?.check(fd, start, end, this.#options.pool);
-    };
+    const check: PartCheck = (start, end) => known.blocks?.check(fd, start, end, this.#options.pool);
     return { fd, sizeBytes, storedMs, check, close: () => this.#leave(shared) };
   }
 
-  /** Compares its digest, whatever is known of it. False when it is not held, or was wrong and is gone. */
+  /** Compares the digest again. False when it is missing, or was corrupt and is removed. */
   async verify(digest: Digest): Promise<boolean> {
     return (await this.#openChecked(digest, true)) !== undefined;
   }
 
-  /** Wrong bytes were found while reading. */
+  /** Removes content of which a reader found wrong bytes. */
   async drop(digest: Digest): Promise<void> {
     await this.#drop(digest, this.#known.get(digest)?.identity ?? '', WRONG_BYTES);
   }
 
-  /** The bytes behind `fd` were checked while they were written. */
+  /** The bytes behind `fd` were verified while they were written. */
   trust(digest: Digest, fd: number): void {
     // A caller that is opening it now looked before the file existed.
     this.#opening.delete(digest);
@@ -135,24 +157,23 @@ export class OpenFiles {
     if (shared) this.#retire(shared);
   }
 
-  /** Closes what nobody reads. */
+  /** Closes files without readers. */
   closeIdle(): void {
     clearTimeout(this.#closing);
     this.#closing = undefined;
     for (const shared of this.#idle) this.#retire(shared);
   }
 
-  /** What is open now, unless somebody has written to it or removed it since. */
+  /** The open file, unless it was written to or removed since. */
   #reuse(digest: Digest): Shared | undefined {
     const shared = this.#open.get(digest);
     if (!shared) return undefined;
-    const stats = fstatSync(shared.fd, { bigint: true });
-    if (stats.nlink > 0n && identityOf(stats) === shared.known.identity) return shared;
+    if (isUnchanged(shared)) return shared;
     this.#retire(shared);
     return undefined;
   }
 
-  /** Nobody else gets it; it is closed when its last reader leaves. */
+  /** No new reader gets it; it is closed when its last reader leaves. */
   #retire(shared: Shared): void {
     if (this.#open.get(shared.digest) === shared) this.#open.delete(shared.digest);
     if (this.#idle.delete(shared)) closeSync(shared.fd);
@@ -172,7 +193,7 @@ export class OpenFiles {
   }
 
   /**
-   * One opening, and one check of the bytes, for all who ask meanwhile. No caller can abort it, so the signals of a
+   * One opening, and one check of the bytes, for all concurrent callers. No caller can abort it, so the signals of a
    * SingleFlight would only cost time.
    */
   #openOnce(digest: Digest): Promise<Shared | undefined> {
@@ -199,7 +220,7 @@ export class OpenFiles {
       const shared = await this.#check(fd, digest, isAnew);
       if (shared) {
         this.#open.set(digest, shared);
-        // The opening itself is a user until all who waited for it have had their turn.
+        // The opening itself counts as a reader until all waiting callers have had their turn.
         setImmediate(() => this.#leave(shared));
         return shared;
       }
@@ -221,21 +242,21 @@ export class OpenFiles {
       const sums =
         isAnew || sizeBytes < CHECKSUM_BLOCK_BYTES
           ? undefined
-          : await readSums(this.#options.layout, digest, sizeBytes);
+          : await readSums(this.#options.layout, digest, { sizeBytes, userId: Number(stats.uid) });
       if (sums === undefined && !(await this.#checkWhole(fd, sizeBytes, digest)))
         return this.#drop(digest, identity, sizeBytes === 0 ? 'an empty file' : WRONG_BYTES);
       known = { identity, blocks: sums && new BlockChecker(sizeBytes, sums) };
       this.#known.set(digest, known);
     }
-    return { digest, fd, sizeBytes, storedMs: Number(stats.mtimeMs), known, users: 1 };
+    return { digest, fd, sizeBytes, storedMs: Number(stats.mtimeMs), known, stats, users: 1 };
   }
 
-  /** Its sums are kept for the next process: most blobs are never read again, so summing them as they come would be waste. */
+  /** The next process uses the sums: most blobs are never read again, so summing them on arrival would be a waste. */
   async #checkWhole(fd: number, sizeBytes: number, digest: Digest): Promise<boolean> {
     const { hasDigest, sums } = await this.#options.checkFile(fd, sizeBytes, digest, true);
     if (hasDigest && sums) {
       await keepSums(this.#options.layout, digest, sums).catch(() => {
-        // A disk that refuses: the next process reads it whole once more.
+        // The disk refuses: the next process reads the whole file once more.
       });
     }
     return hasDigest;
@@ -248,9 +269,10 @@ export class OpenFiles {
   }
 
   async #drop(digest: Digest, identity: string, why: string): Promise<undefined> {
-    this.#known.delete(digest);
+    // Also where the file stays: no new reader gets what is open.
+    this.forget(digest);
     await rm(this.#options.layout.blob(digest), { force: true, recursive: true }).catch(() => {
-      // A read-only disk: it stays, and is never looked at again.
+      // A read-only disk: the file stays, and is never read again.
       this.#corrupt.set(digest, identity);
     });
     this.#options.onCorrupt(digest, why);

@@ -18,41 +18,41 @@ import { OpenFiles } from './open-files.ts';
 import { createTagFiles } from './tags.ts';
 
 export interface StoreOptions {
-  /** The data directory; the store lies in `v1` below it. */
+  /** The data directory; the store is in `v1` below it. */
   readonly directory: string;
-  /** All content together, in bytes on disk. */
+  /** Bound of all content, in bytes on disk. */
   readonly maxBytes: number;
-  /** All content together, however small; some 200,000 when not given. */
+  /** Bound of the number of contents. Default: 200,000. */
   readonly maxItems?: number;
-  /** The share of the file system that content leaves free, 0 to 1; 0 when not given. */
+  /** The share of the file system that content leaves free, 0 to 1. Default: 0. */
   readonly minFreeShare?: number;
-  /** Blobs go when nobody has used them for so long, in milliseconds; never when not given. */
+  /** Evict blobs that nobody has used for this long, in milliseconds. Default: never. */
   readonly blobMaxIdleMs?: number | undefined;
   readonly log: Log;
-  /** Wall-clock milliseconds, by which content grows old across restarts. */
+  /** Wall-clock milliseconds, by which content ages across restarts. */
   readonly now: () => number;
 }
 
-/** Some 60 MB of memory for knowing them; no store of images has had as many. */
+/** Tracking them takes some 60 MB of memory; no store of images has had as many. */
 const MAX_ITEMS = 200_000;
 
-/** How often the disk is looked at between writes: others fill it too. */
+/** How often the disk is checked between writes: other programs fill it too. */
 const UPKEEP_MS = 10_000;
 
 export interface Store extends ContentStore {
   readonly derived: DerivedAnswers;
   readonly stock: StoreAdmin;
-  /** What everything that is held takes on disk, in bytes. */
+  /** What all stored content takes on disk, in bytes. */
   readonly heldBytes: number;
-  /** Why nothing new can be kept now, `the disk is full`; undefined when all is well. */
+  /** Why nothing can be stored now, `the disk is full`; undefined when all is well. */
   readonly trouble: string | undefined;
-  /** Evicts blobs that nobody has used for so long, in milliseconds. */
+  /** Evicts blobs that nobody has used for this long, in milliseconds. */
   expireBlobs(unusedForMs: number): Promise<void>;
-  /** Writes what is outstanding; content stays readable. */
+  /** Writes outstanding changes; content stays readable. */
   close(): Promise<void>;
 }
 
-/** The parts of a store, tied to each other: what one of them loses, all forget. */
+/** Assembles the parts of a store so that all of them forget what one of them loses. */
 function assemble({ directory, maxBytes, maxItems = MAX_ITEMS, minFreeShare = 0, log, now }: StoreOptions) {
   const layout = layoutOf(directory);
   const trouble = createDiskHealth(layout.root, log);
@@ -101,8 +101,8 @@ function assemble({ directory, maxBytes, maxItems = MAX_ITEMS, minFreeShare = 0,
 }
 
 /**
- * Opens the store below a data directory. Never rejects because of the disk: what it refuses is said once in the log, and
- * is tried again with every write.
+ * Opens the store below a data directory. Never rejects because of the disk: a refusal is logged once, and every write
+ * tries again.
  */
 export async function openStore(options: StoreOptions): Promise<Store> {
   const parts = assemble(options);
@@ -123,7 +123,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     await prepareLayout(layout);
     const removed = await removeLeftovers(layout, options.now());
     if (removed > 0)
-      options.log('info', 'leftovers-removed', 'removed what an earlier run left half written', {
+      options.log('info', 'leftovers-removed', 'removed half-written files of an earlier run', {
         files: removed,
       });
     await imageIndex.catchUp();
@@ -147,6 +147,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     manifest: (digest) => manifests.find(digest),
     keepManifest: (manifest, provenance) => manifests.keep('manifest', manifest, provenance),
     blob: (digest) => blobs.open(digest),
+    openBlob: (digest) => blobs.openAtOnce(digest),
     ingest: (digest, sizeBytes, provenance) => blobs.ingest(digest, sizeBytes, provenance),
     grant: async (digest, provenance) => {
       visibility.grant(digest, provenance);
@@ -166,7 +167,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
         const held = await manifests.find(digest);
         if (!held?.isVisibleTo(access, repository)) return undefined;
         const { bytes, mediaType } = held;
-        // What a login of its own may see is asked each time: its registry can revoke it.
+        // Content of a client's own login is authorized each time: its registry can revoke it.
         return { digest, bytes, mediaType, maxAgeMs: hasOwnLogin(access) ? 0 : Number.POSITIVE_INFINITY };
       },
     },

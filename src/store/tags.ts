@@ -3,23 +3,27 @@ import { open, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LRUCache } from 'lru-cache';
 import { writeAtomically } from '../lib/atomic-file.ts';
+import { entriesAtMost } from '../lib/lru.ts';
 import type { TagRecord } from '../oci/content-store.ts';
 import { parseDigest } from '../oci/digest.ts';
 import { formatRepository, parseTag, type Repository, type Tag } from '../oci/reference.ts';
 import { identityOf } from './file-io.ts';
 import type { Layout } from './layout.ts';
 
-/** A tag as it was when its registry last answered. */
+/** A tag as of its registry's last answer. */
 interface NamedTag extends TagRecord {
   /** `docker.io/library/alpine:latest`. */
   readonly name: string;
 }
 
-/** Tags in memory; those that the disk refused live only there. Not as a `max`, for which room is made at the start. */
+/**
+ * Tags in memory; those that the disk refused exist only here. Not as a `max`, which would allocate for all at the
+ * start.
+ */
 const IN_MEMORY_MAX = 100_000;
-/** Tags on disk, those that came or moved last; one that is forgotten is learnt again when its registry next answers. */
+/** Tags on disk, the most recently new or moved; a dropped tag is stored again when its registry next answers. */
 const ON_DISK_MAX = 20_000;
-/** Down to this share at once: finding the oldest looks at them all. */
+/** Thinning goes down to this share at once: finding the oldest looks at all of them. */
 const ON_DISK_KEPT = 0.9;
 
 function parseTagFile(text: string): NamedTag | undefined {
@@ -27,7 +31,7 @@ function parseTagFile(text: string): NamedTag | undefined {
   try {
     json = JSON.parse(text);
   } catch {
-    // Half written before a loss of power: the tag is learnt again.
+    // Half-written before a power loss: the tag is stored again with the next answer.
     return undefined;
   }
   const { name, digest, mediaType, sizeBytes } = (json ?? {}) as Record<string, unknown>;
@@ -39,10 +43,10 @@ function parseTagFile(text: string): NamedTag | undefined {
 
 export interface TagFiles {
   find(repository: Repository, tag: Tag): Promise<TagRecord | undefined>;
-  /** True when that was news. Rejects when the disk refuses; the tag is then remembered by this process only. */
+  /** True when the record changed. Rejects when the disk refuses; only this process then knows the tag. */
   put(repository: Repository, tag: Tag, record: TagRecord | undefined): Promise<boolean>;
   all(): Promise<readonly NamedTag[]>;
-  /** The tags of a repository, those served last first: of this process, and of those before it. */
+  /** The tags of a repository, the most recently served first: of this process, and of earlier ones. */
   tagsOf(repository: Repository): Promise<readonly Tag[]>;
 }
 
@@ -50,7 +54,7 @@ function isSame(a: TagRecord | undefined, b: TagRecord | undefined): boolean {
   return a?.digest === b?.digest && a?.mediaType === b?.mediaType;
 }
 
-/** What a file said, and which file that was; `UNWRITTEN` when the disk has refused to take it. */
+/** The content of a file, and its identity; `UNWRITTEN` when the disk refused to take it. */
 interface KnownTag {
   readonly record: TagRecord | undefined;
   readonly identity: string | typeof UNWRITTEN;
@@ -71,16 +75,16 @@ async function readTag(path: string, name: string): Promise<KnownTag> {
     const tag = parseTagFile(await file.readFile('utf8'));
     return { record: tag?.name === name ? tag : undefined, identity };
   } catch {
-    // As if it were not there: the tag is learnt again.
+    // As if it did not exist: the tag is stored again with the next answer.
     return { record: undefined, identity: ABSENT };
   } finally {
     await file.close();
   }
 }
 
-/** Keeps the number of files in a directory bounded: those written longest ago go. */
+/** Bounds the number of files in a directory: the oldest are removed. */
 function createThinner(directory: string, max: number) {
-  /** Undefined until it was counted. Another daemon's files are found at the next count. */
+  /** Undefined until counted. The next count finds another daemon's files. */
   let count: number | undefined;
   return async function added(): Promise<void> {
     count = count === undefined ? (await readdir(directory)).length : count + 1;
@@ -101,13 +105,13 @@ function createThinner(directory: string, max: number) {
   };
 }
 
-/** Repositories whose tags are remembered by name, and tags of each. */
+/** Repositories whose tag names are in memory, and tags of each. */
 const REPOSITORIES_MAX = 5000;
 const NAMES_MAX = 1000;
 
-/** Which tags each repository has, those added last first. */
+/** The tags of each repository, the most recently added first. */
 class TagNames {
-  readonly #byRepository = new LRUCache<string, Set<Tag>>({ max: REPOSITORIES_MAX });
+  readonly #byRepository = new LRUCache<string, Set<Tag>>(entriesAtMost(REPOSITORIES_MAX));
 
   constructor(tags: readonly NamedTag[]) {
     for (const { name } of tags) {
@@ -131,9 +135,9 @@ class TagNames {
   }
 }
 
-/** The tags on disk: a file for each, so that two daemons on one store never write over what the other has learnt. */
+/** The tags on disk: one file each, so that two daemons on one store never overwrite each other's records. */
 export function createTagFiles(layout: Layout, { maxFiles = ON_DISK_MAX } = {}): TagFiles {
-  const memory = new LRUCache<string, KnownTag>({ maxSize: IN_MEMORY_MAX, sizeCalculation: () => 1 });
+  const memory = new LRUCache<string, KnownTag>(entriesAtMost(IN_MEMORY_MAX));
   /** Undefined until somebody asks: reading all files takes a while. */
   let names: Promise<TagNames> | undefined;
   const added = createThinner(layout.tags, maxFiles);
@@ -164,7 +168,7 @@ export function createTagFiles(layout: Layout, { maxFiles = ON_DISK_MAX } = {}):
 
   async function all(): Promise<readonly NamedTag[]> {
     const tags: NamedTag[] = [];
-    // One after the other: thousands of files at once would take all the file handles there are.
+    // One after another: thousands of files at once would use up the file handles.
     for (const file of await readdir(layout.tags).catch(() => [])) {
       const tag = parseTagFile(await readFile(join(layout.tags, file), 'utf8').catch(() => ''));
       if (tag) tags.push(tag);

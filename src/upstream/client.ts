@@ -30,8 +30,8 @@ function isTransient(error: unknown): boolean {
   return error instanceof Error && TRANSIENT_CODES.includes((error as NodeJS.ErrnoException).code ?? '');
 }
 
-/** One more try when a server stumbles or a kept connection turns out to be closed: everything we send is idempotent. */
-export async function sendWithRetry(send: Transport['send'], outgoing: Outgoing): Promise<Reply> {
+/** One retry when a server fails or a kept connection turns out to be closed: every request here is idempotent. */
+async function sendWithRetry(send: Transport['send'], outgoing: Outgoing): Promise<Reply> {
   try {
     const reply = await send(outgoing);
     if (!TRANSIENT_STATUS.includes(reply.status)) return reply;
@@ -48,27 +48,27 @@ export interface ConnectionOptions {
   readonly proxy?: ProxySettings;
   /** Directories of `HOST[:PORT]/{*.crt,*.cert,*.key}`, such as `/etc/docker/certs.d`. */
   readonly certificateDirs?: readonly string[];
-  /** Where the system keeps the authorities that it trusts; the usual places when not said. */
+  /** Where the system keeps its trusted authorities. Default: the usual places. */
   readonly systemAuthorities?: readonly string[];
-  /** Authorities trusted for every host besides the system's: what `NODE_EXTRA_CA_CERTS` names. */
+  /** Authorities trusted for every host in addition to the system's: the file in `NODE_EXTRA_CA_CERTS`. */
   readonly extraAuthorities?: readonly string[];
   /** Monotonic milliseconds: a wall clock that jumps must not expire or revive a token. */
   readonly now: () => number;
   readonly timeouts?: Partial<Timeouts>;
 }
 
-/** The way to one source host's endpoints, with trust and proxies of its own. */
+/** The endpoints of one source host, with their own trust and proxies. */
 export interface Connection {
   readonly dial: Dial;
   readonly proxyOf: (url: URL) => URL | undefined;
   readonly transport: Transport;
-  /** Can a connection to this URL's host be made? */
+  /** True when a connection to this URL's host can be made. */
   readonly reaches: (url: URL) => Promise<boolean>;
-  /** Would a redirect to this location be followed, as far as its host's name and addresses tell? */
+  /** True when a redirect to this location would be followed, judging by its host's name and addresses. */
   readonly mayFollow: (location: string) => Promise<boolean>;
 }
 
-/** Opens nothing yet: connections are made when something is sent. */
+/** Opens nothing yet: connections are made when a request is sent. */
 export function connectTo(settings: UpstreamSettings, options: ConnectionOptions): Connection {
   const { now, resolve, proxy = {} } = options;
   const timeouts: Timeouts = { ...DEFAULT_TIMEOUTS, ...options.timeouts };
@@ -123,21 +123,21 @@ export function connectTo(settings: UpstreamSettings, options: ConnectionOptions
 }
 
 export interface UpstreamOptions extends Omit<ConnectionOptions, 'resolve'> {
-  /** The way to a source host; undefined refuses it before anything is dialled: this is the allow-list. */
+  /** The settings of a source host; undefined refuses it before anything is dialled: this is the allow-list. */
   readonly registryFor: (host: SourceHost) => UpstreamSettings | undefined;
   readonly credentials?: Credentials;
-  /** This mirror's name in `Via`, by which its server recognises a loop (see oci/via.ts). */
+  /** This mirror's name in `Via`, by which its server recognises a loop (see lib/http.ts). */
   readonly pseudonym: string;
-  /** How blobs are read: `raw`, the default, into reused memory; `standard` like everything else. */
+  /** How blobs are read: `raw`, the default, into reused memory; `standard` like all other responses. */
   readonly blobReader?: 'raw' | 'standard';
-  /** Connections per host for one or more large blobs; 1 fetches each over one connection. 8 when not said. */
+  /** Connections per host for large blobs, all together; 1 fetches each blob over one connection. Default: 8. */
   readonly blobConnections?: number;
   readonly log?: Log;
 }
 
 const BLOB_CONNECTIONS = 8;
 
-/** A source host's client together with what it holds open. */
+/** A source host's client and the connections that it holds open. */
 interface Client {
   readonly registry: Registry;
   /** See {@link Upstream.challenge}. */
@@ -145,18 +145,18 @@ interface Client {
   readonly close: () => Promise<void>;
 }
 
-/** What source hosts share, none of which is of use against another. */
+/** What source hosts share: nothing that one could use against another. */
 interface Shared {
   readonly slabs: SlabPool;
   readonly budget: RangeBudget;
   readonly resolverFor: () => Resolver;
 }
 
-/** The registries of the world. */
+/** All source hosts. */
 export interface Upstream extends Registry {
   /**
-   * The `WWW-Authenticate` with which a source host's registry meets who comes without a login; undefined when it lets
-   * everyone in, or none of its endpoints takes a client's own login (`passThrough`).
+   * The `WWW-Authenticate` header that a source host's registry sends to a client without a login; undefined when it
+   * admits everyone, or when none of its endpoints takes a client's own login (`passThrough`).
    * @throws {RegistryError} UNAVAILABLE
    */
   challenge(host: SourceHost, signal?: AbortSignal): Promise<string | undefined>;
@@ -240,14 +240,14 @@ function createClient(
 }
 
 /**
- * The registries of the world as one {@link Registry}: each source host by its own chain of endpoints, with connections,
- * tokens and trust of its own, so that nothing learnt from one host is of use against another.
+ * All source hosts as one {@link Registry}: each has its own chain of endpoints, connections, tokens and trust, so that
+ * nothing learnt from one host can be used against another.
  */
 export function createUpstream(options: UpstreamOptions): Upstream {
   const clients = new Map<SourceHost, Client>();
   const shared: Shared = {
     slabs: createSlabPool(),
-    budget: new RangeBudget(options.blobConnections ?? BLOB_CONNECTIONS),
+    budget: new RangeBudget(options.blobConnections ?? BLOB_CONNECTIONS, options.now),
     resolverFor: createResolvers(),
   };
 

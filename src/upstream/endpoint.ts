@@ -10,6 +10,8 @@ import {
   fromNetworkError,
   fromStatus,
   isAbort,
+  mayPassOnUnknown,
+  passesOnUnknown,
   type ResourceRef,
   StatusError,
 } from './errors.ts';
@@ -22,22 +24,25 @@ export interface UpstreamRequest {
   readonly method: 'GET' | 'HEAD';
   /** `/manifests/latest`, `/tags/list`. */
   readonly path: string;
-  /** As it goes over the wire. */
+  /** As sent over the wire. */
   readonly query?: string | undefined;
   readonly headers?: Readonly<Record<string, string>> | undefined;
-  /** The statuses that are an answer; any other is an error. */
+  /** The statuses that count as an answer; any other is an error. */
   readonly accepts: readonly number[];
   readonly subject: ResourceRef;
-  /** Which redirects are followed; `origin`: one that leaves the registry's is itself the answer. Any when not said. */
+  /**
+   * Which redirects are followed; `origin`: a redirect that leaves the registry's origin is itself the answer. Default:
+   * all.
+   */
   readonly follow?: 'any' | 'origin' | undefined;
   /** The answer may be long. */
   readonly isForBlob?: boolean | undefined;
   readonly options: RequestOptions;
-  /** `Via` for the loop guard. */
+  /** `Via` for loop detection. */
   readonly via: string;
 }
 
-/** One registry, its logins and its redirects included: a request becomes an accepted answer or a RegistryError. */
+/** One registry, with logins and redirects: turns a request into an accepted answer or a RegistryError. */
 export interface Endpoint {
   readonly host: string;
   readonly ask: (repository: Repository, request: UpstreamRequest) => Promise<Reply>;
@@ -46,7 +51,7 @@ export interface Endpoint {
 export interface EndpointOptions {
   readonly settings: EndpointSettings;
   readonly send: Transport['send'];
-  /** What may be long comes by this one. */
+  /** Used for answers that may be long. */
   readonly sendForBlob: Transport['send'];
   readonly tokens: TokenCache;
   readonly credentials: Credentials;
@@ -55,7 +60,7 @@ export interface EndpointOptions {
   readonly now: () => number;
 }
 
-/** Asks a registry's API root as one without a login: its answer tells how it wants to be spoken to. */
+/** Requests a registry's API root without a login: its answer contains the challenge. */
 export function ping(
   send: Transport['send'],
   root: URL,
@@ -67,7 +72,7 @@ export function ping(
   return send({ method: 'GET', url: new URL(`${root.href}/`), headers, signal });
 }
 
-/** Does `host:port` stand on the list of hosts, with or without its port? IPv6 addresses may stand in brackets. */
+/** True when `host:port` is on the list of hosts, with or without its port. IPv6 addresses may be in brackets. */
 export function isListed(hosts: readonly string[] | undefined, host: string, port: number): boolean {
   const spellings = [host, `[${host}]`, `${host}:${port}`, `[${host}]:${port}`];
   return hosts?.some((entry) => spellings.includes(entry.toLowerCase())) === true;
@@ -82,6 +87,63 @@ function locate(
   const url = new URL(`${root.href}/${repository.name}${path}`);
   const meant = ns ? `ns=${encodeURIComponent(repository.host)}` : '';
   return { url, target: withQuery(withQuery(targetOf(url), query), meant) };
+}
+
+/** The last answer to a request, and whether it was sent with a login. */
+interface Sent {
+  readonly reply: Reply;
+  readonly isAuthorized: boolean;
+}
+
+function outgoingFor(
+  location: WebLocation,
+  { method, options, via, headers }: UpstreamRequest,
+  authorization: string | undefined,
+): Outgoing {
+  return {
+    method,
+    ...location,
+    headers: {
+      'accept-encoding': 'identity',
+      'user-agent': USER_AGENT,
+      via,
+      ...(options.revalidate ? { 'cache-control': 'no-cache' } : {}),
+      ...headers,
+      ...(authorization === undefined ? {} : { authorization }),
+    },
+    signal: options.signal,
+  };
+}
+
+/** What an unaccepted answer means, of the registry at `root` or of the host that it redirected to. */
+async function failureOf(
+  { reply, isAuthorized }: Sent,
+  subject: ResourceRef,
+  root: URL,
+  passThrough: boolean,
+): Promise<RegistryError> {
+  const isElsewhere = reply.url.origin !== root.origin;
+  const refusal = { isAuthorized, isElsewhere };
+  const { status } = reply;
+  if (isElsewhere && (status === 401 || status === 403)) {
+    drain(reply);
+    const message = `${reply.url.host}, where ${root.host} redirects, answered ${status} for ${subject.name}`;
+    return new StatusError('UNAVAILABLE', message, status, refusal);
+  }
+  if (mayPassOnUnknown(reply, subject)) {
+    if (await passesOnUnknown(reply)) {
+      const message = `${reply.url.host} answered 500 for ${subject.name}, which its own registry does not know`;
+      return new StatusError(subject.unknown, message, 404, refusal);
+    }
+    return fromStatus(reply, subject, refusal);
+  }
+  const isUnknownName = subject.readsCode && status === 404 && (await codeSaidBy(reply)) === 'NAME_UNKNOWN';
+  if (!subject.readsCode) drain(reply);
+  const challenge = reply.headers['www-authenticate'];
+  // With a pass-through the client itself must meet the registry's challenge, so it gets the header.
+  const isForClient = passThrough && status === 401 && challenge !== undefined;
+  const more = isForClient ? { 'www-authenticate': challenge } : {};
+  return fromStatus(reply, isUnknownName ? { ...subject, unknown: 'NAME_UNKNOWN' } : subject, refusal, more);
 }
 
 export function createEndpoint(endpoint: EndpointOptions): Endpoint {
@@ -101,26 +163,14 @@ export function createEndpoint(endpoint: EndpointOptions): Endpoint {
   });
   const meetElsewhere = createAnonymousAuthorizer(tokens);
 
-  async function sendAsAllowed(repository: Repository, request: UpstreamRequest) {
-    const { method, options, via } = request;
+  async function sendAsAllowed(repository: Repository, request: UpstreamRequest): Promise<Sent> {
+    const { options } = request;
     const send = request.isForBlob ? endpoint.sendForBlob : endpoint.send;
     const location = locate(root, repository, request, settings.ns === true);
     let isAuthorized = false;
     const attempt = async (authorization: string | undefined) => {
       isAuthorized = authorization !== undefined;
-      const outgoing: Outgoing = {
-        method,
-        ...location,
-        headers: {
-          'accept-encoding': 'identity',
-          'user-agent': USER_AGENT,
-          via,
-          ...(options.revalidate ? { 'cache-control': 'no-cache' } : {}),
-          ...request.headers,
-          ...(authorization === undefined ? {} : { authorization }),
-        },
-        signal: options.signal,
-      };
+      const outgoing = outgoingFor(location, request, authorization);
       const reply = await send(outgoing);
       return followRedirects(send, outgoing, reply, { within: request.follow, meetElsewhere });
     };
@@ -130,40 +180,13 @@ export function createEndpoint(endpoint: EndpointOptions): Endpoint {
     return { reply, isAuthorized };
   }
 
-  async function failureOf(
-    reply: Reply,
-    subject: ResourceRef,
-    isAuthorized: boolean,
-  ): Promise<RegistryError> {
-    const isElsewhere = reply.url.origin !== root.origin;
-    const refusal = { isAuthorized, isElsewhere };
-    const { status } = reply;
-    if (isElsewhere && (status === 401 || status === 403)) {
-      drain(reply);
-      const message = `${reply.url.host}, where ${root.host} redirects, answered ${status} for ${subject.name}`;
-      return new StatusError('UNAVAILABLE', message, status, refusal);
-    }
-    const isUnknownName = subject.readsCode && status === 404 && (await codeSaidBy(reply)) === 'NAME_UNKNOWN';
-    if (!subject.readsCode) drain(reply);
-    const challenge = reply.headers['www-authenticate'];
-    // With a pass-through the client meets the registry's challenge itself, so it has to hear it.
-    const isForClient = passThrough && status === 401 && challenge !== undefined;
-    const more = isForClient ? { 'www-authenticate': challenge } : {};
-    return fromStatus(
-      reply,
-      isUnknownName ? { ...subject, unknown: 'NAME_UNKNOWN' } : subject,
-      refusal,
-      more,
-    );
-  }
-
   return {
     host: root.host,
     ask: async (repository, request) => {
       try {
-        const { reply, isAuthorized } = await sendAsAllowed(repository, request);
-        if (request.accepts.includes(reply.status)) return reply;
-        throw await failureOf(reply, request.subject, isAuthorized);
+        const sent = await sendAsAllowed(repository, request);
+        if (request.accepts.includes(sent.reply.status)) return sent.reply;
+        throw await failureOf(sent, request.subject, root, passThrough);
       } catch (error) {
         if (isAbort(error) || request.options.signal?.aborted) throw error;
         throw fromNetworkError(error, root.host);

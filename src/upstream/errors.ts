@@ -1,22 +1,26 @@
 import { parseJson } from '../lib/bounded-json.ts';
-import { type ErrorCode, RegistryError, type RegistryErrorOptions } from '../oci/registry-error.ts';
-import { isLoopError, LOOP_STATUS } from '../oci/via.ts';
+import {
+  type ErrorCode,
+  isLoopError,
+  LOOP_STATUS,
+  RegistryError,
+  type RegistryErrorOptions,
+} from '../oci/registry-error.ts';
 import { StalledBodyError } from './http/body.ts';
-import { RedirectError, readBody } from './http/reply.ts';
+import { noticesOf, RedirectError, readBody } from './http/reply.ts';
 import { HeadTimeoutError, type Reply } from './http/transport.ts';
 import { AddressRefusedError, ConnectTimeoutError } from './net/dial.ts';
-import { DEFAULT_TIMEOUTS } from './settings.ts';
 
-/** What was asked for, in the words of the person who asked: `docker.io/library/alpine:latest`, and which kind of thing. */
+/** The requested object, as a person names it: `docker.io/library/alpine:latest`, and its kind. */
 export interface ResourceRef {
   readonly name: string;
   readonly unknown: 'MANIFEST_UNKNOWN' | 'BLOB_UNKNOWN' | 'NAME_UNKNOWN';
-  /** It matters whether it is the repository that the registry does not know: its error document says so. */
+  /** True when the registry's error document shows that it does not know the repository. */
   readonly readsCode?: boolean;
 }
 
-/** OpenSSL takes the first bytes of a plain answer for a version, or for a length. */
-const NO_TLS = 'does not speak TLS; if plain HTTP is meant, write its URL: --upstream NAME=http://HOST';
+/** OpenSSL takes the first bytes of a plain-text answer for a version or a length. */
+const NO_TLS = 'does not speak TLS; if plain HTTP is intended, write its URL: --upstream NAME=http://HOST';
 
 const NETWORK_REASONS: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'refused the connection',
@@ -31,7 +35,7 @@ const NETWORK_REASONS: Readonly<Record<string, string>> = {
   ERR_SSL_PACKET_LENGTH_TOO_LONG: NO_TLS,
   CERT_HAS_EXPIRED: 'has an expired certificate',
   DEPTH_ZERO_SELF_SIGNED_CERT:
-    'has a self-signed certificate; if it is meant, name its CA file for this upstream',
+    'has a self-signed certificate; if that is intended, name its CA file for this upstream',
   SELF_SIGNED_CERT_IN_CHAIN: 'has a certificate of an unknown authority; name its CA file for this upstream',
   UNABLE_TO_VERIFY_LEAF_SIGNATURE:
     'has a certificate of an unknown authority; name its CA file for this upstream',
@@ -49,12 +53,21 @@ function codesOf(error: unknown): readonly string[] {
   return own === undefined ? inner : [own, ...inner];
 }
 
-/** Is it the request's own signal that ended it? Then the client has left, and no registry is at fault. */
+/** True when the request's own signal ended it: the client has left, and no registry is at fault. */
 export function isAbort(error: unknown): boolean {
   return error instanceof Error && error.name === 'AbortError';
 }
 
-/** A failure to reach a host or to read its answer, as the error that the client gets: 504 for a timeout, else 502. */
+/** 503 with a time to retry; the registry is not at fault. */
+function handlesExhausted(cause: unknown): RegistryError {
+  return new RegistryError('TOOMANYREQUESTS', 'this mirror has no file handles left', {
+    status: 503,
+    headers: { 'retry-after': '1' },
+    cause,
+  });
+}
+
+/** A failure to reach a host or to read its answer, as the error for the client: 504 for a timeout, else 502. */
 export function fromNetworkError(error: unknown, host: string): RegistryError {
   if (error instanceof RegistryError) return error;
   if (error instanceof AddressRefusedError)
@@ -63,26 +76,14 @@ export function fromNetworkError(error: unknown, host: string): RegistryError {
     return new RegistryError('UNAVAILABLE', `${host}: ${error.message}`, { status: 504, cause: error });
   }
   const codes = codesOf(error);
+  if (codes.some((code) => code === 'EMFILE' || code === 'ENFILE')) return handlesExhausted(error);
   const known = codes.map((code) => NETWORK_REASONS[code]).find((reason) => reason !== undefined);
   const said = error instanceof Error ? error.message : String(error);
   const status = codes.includes('ETIMEDOUT') ? 504 : 502;
   return new RegistryError('UNAVAILABLE', `${host} ${known ?? `failed: ${said}`}`, { status, cause: error });
 }
 
-/** Response headers that a client can use: rate limits, warnings and when to come back. */
-const NOTICE = /^(?:ratelimit-(?:limit|remaining|reset)|docker-ratelimit-source|retry-after|warning)$/;
-const NOTICE_MAX_CHARACTERS = 256;
-
-/** The headers worth handing on, none of which can carry a line break: Node's parser has refused those. */
-export function noticesOf(headers: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
-  return Object.fromEntries(
-    Object.entries(headers).filter(
-      ([name, value]) => NOTICE.test(name) && value.length <= NOTICE_MAX_CHARACTERS,
-    ),
-  );
-}
-
-/** Statuses with a code of their own; any other failure of the registry is UNAVAILABLE. */
+/** Statuses with their own code; any other failure of the registry is UNAVAILABLE. */
 const CODES: Readonly<Record<number, ErrorCode>> = {
   400: 'UNKNOWN',
   401: 'UNAUTHORIZED',
@@ -100,21 +101,21 @@ function codeOf(status: number, subject: ResourceRef): ErrorCode {
 }
 
 /**
- * Statuses that a client understands better than a gateway's 502: the request does not suit the registry, the law forbids
- * the answer, or the registry is down for a while.
+ * Statuses that a client understands better than a gateway's 502: the request does not suit the registry, the law
+ * forbids the answer, or the registry is down for a while.
  */
 const PASSED_ON = [400, 405, 406, 415, 451, 503, LOOP_STATUS];
 
 interface Refusal {
-  /** The request carried an `Authorization` by which the registry's own challenge was met. */
+  /** The request had an `Authorization` that met the registry's own challenge. */
   readonly isAuthorized: boolean;
-  /** The host that answered is another one than the registry: it was redirected to. */
+  /** Another host than the registry answered: a redirect led there. */
   readonly isElsewhere: boolean;
 }
 
-/** An answer of a registry that is no success. */
+/** An answer of a registry that is not a success. */
 export class StatusError extends RegistryError {
-  /** The status of the answer, whatever the client gets. */
+  /** The status of the answer, whatever status the client gets. */
   readonly answered: number;
   readonly refusal: Refusal;
 
@@ -131,32 +132,44 @@ export class StatusError extends RegistryError {
   }
 }
 
-/** Was the connection broken, or what came over it no answer? */
+/** True when the connection broke, or when what arrived was no answer. */
 function isBrokenAnswer(error: unknown): boolean {
   const isBroken = (code: string) => code === 'ECONNRESET' || code.startsWith('HPE_');
   return error instanceof RegistryError && codesOf(error).some(isBroken);
 }
 
 /**
- * Is it worth asking GET what HEAD was answered with this error? Some registries, gateways and signed URLs know GET only,
- * or answer a HEAD by rules of its own, so it proves nothing unless the request was let in and then denied. A rate limit
- * and a loop would meet the GET as well.
+ * True when GET may succeed where HEAD got this error. Some registries, gateways and signed URLs know only GET, or have
+ * other rules for HEAD, so a failed HEAD proves nothing unless the request was authenticated and then denied. A rate
+ * limit or a loop would hit the GET too.
  */
 export function isWorthGet(error: unknown): boolean {
-  // Who breaks the connection, redirects to nowhere or sends what is no answer may do so for HEAD only.
+  // A server that breaks the connection, redirects to nowhere or sends no answer may do so for HEAD only.
   if (!(error instanceof StatusError)) return error instanceof RedirectError || isBrokenAnswer(error);
   const { answered, refusal } = error;
   const isDenied = refusal.isAuthorized && !refusal.isElsewhere && (answered === 401 || answered === 403);
   return !isDenied && answered !== 429 && answered !== LOOP_STATUS;
 }
 
-/** Statuses that say something of what was asked for, of who asks or how often, or of the request's way here. */
+/** Statuses about the requested object, the client, the rate, or the request's route. */
 const NOT_ABOUT_HEADERS = [401, 404, 410, 416, 429, LOOP_STATUS];
 
-/** May the registry, or a gateway before it, have taken offence at a header of the request? */
+/** True when the registry, or a gateway before it, may have objected to a header of the request. */
 export function mayBeAboutHeaders(error: unknown): boolean {
   if (error instanceof StatusError) return !NOT_ABOUT_HEADERS.includes(error.answered);
   return isBrokenAnswer(error);
+}
+
+/** Statuses of a gateway without a registry behind it. */
+const DOWN = [502, 503, 504];
+
+/**
+ * True when the registry, or a gateway before it, may have refused a request because of its `Range`: signed URLs, firewalls and
+ * some registries serve whole blobs only, and say so by any status.
+ */
+export function mayRefuseRange(error: unknown): boolean {
+  const isStatus = error instanceof StatusError;
+  return mayBeAboutHeaders(error) && !(isStatus && DOWN.includes(error.answered));
 }
 
 const ADVICE: Partial<Record<ErrorCode, string>> = {
@@ -165,7 +178,7 @@ const ADVICE: Partial<Record<ErrorCode, string>> = {
   TOOMANYREQUESTS: 'its rate limit is reached; a login raises it',
 };
 
-/** An answer that is no success, as the error that the client gets; `more` are headers for the client. */
+/** An answer that is not a success, as the error for the client; `more` are headers for the client. */
 export function fromStatus(
   reply: Reply,
   subject: ResourceRef,
@@ -192,23 +205,26 @@ export function fromStatus(
   );
 }
 
-/** Is it the endpoint that is at fault, rather than what it was asked for? */
+/** True when the endpoint is at fault, not the requested object. */
 export function isOutage(error: unknown): boolean {
   return error instanceof RegistryError && error.code === 'UNAVAILABLE' && !isLoopError(error);
 }
 
 const ERROR_MAX_BYTES = 64 * 1024;
 const SAID_MAX_CHARACTERS = 200;
+/** Maximum time for an error document, in milliseconds: the next endpoint of a chain waits for it. */
+const ERROR_MS = 1000;
 
 interface SaidError {
   readonly code?: unknown;
   readonly message?: unknown;
+  readonly detail?: unknown;
 }
 
-/** The first error of a refusal's error document; nothing when there is none that can be read. */
+/** The first error in a refusal's error document; undefined when it has none or cannot be read. */
 async function errorSaidBy(reply: Reply): Promise<SaidError> {
   try {
-    const bytes = await readBody(reply, ERROR_MAX_BYTES, DEFAULT_TIMEOUTS.documentMs);
+    const bytes = await readBody(reply, ERROR_MAX_BYTES, ERROR_MS);
     const { errors } = parseJson(bytes) as { errors?: readonly SaidError[] };
     return errors?.[0] ?? {};
   } catch {
@@ -216,19 +232,36 @@ async function errorSaidBy(reply: Reply): Promise<SaidError> {
   }
 }
 
-/** The code of a refusal, as the registry says it. */
+/** The code in a refusal. */
 export async function codeSaidBy(reply: Reply): Promise<string | undefined> {
   const { code } = await errorSaidBy(reply);
   return typeof code === 'string' ? code : undefined;
 }
 
-/** The registry's own words for a refusal. */
+/** True when the error document of this refusal is worth reading for {@link passesOnUnknown}. */
+export function mayPassOnUnknown({ status, headers }: Reply, { unknown }: ResourceRef): boolean {
+  const isDocument = /^application\/json\b/i.test(headers['content-type'] ?? '');
+  return status === 500 && unknown === 'MANIFEST_UNKNOWN' && isDocument;
+}
+
+/**
+ * True when a pull-through cache passes on that its own registry does not know the object. distribution answers 500 then, with
+ * that registry's errors as the detail of its own.
+ */
+export async function passesOnUnknown(reply: Reply): Promise<boolean> {
+  const { detail } = await errorSaidBy(reply);
+  const inner = (detail as { readonly errors?: unknown } | undefined)?.errors;
+  const codes = Array.isArray(inner) ? inner.map((one: SaidError | undefined) => one?.code) : [];
+  return codes.some((code) => code === 'MANIFEST_UNKNOWN' || code === 'NAME_UNKNOWN');
+}
+
+/** The registry's message in a refusal. */
 async function messageSaidBy(reply: Reply): Promise<string> {
   const { message } = await errorSaidBy(reply);
   return typeof message === 'string' ? `: ${message.slice(0, SAID_MAX_CHARACTERS)}` : '';
 }
 
-/** A refusal of something that was to be written, in the registry's words where it has any. */
+/** A refused write, with the registry's message if there is one. */
 export async function pushFailure(reply: Reply, what: string): Promise<RegistryError> {
   const { status, url } = reply;
   const message = `${url.host} answered ${status} to ${what}${await messageSaidBy(reply)}`;
@@ -236,7 +269,7 @@ export async function pushFailure(reply: Reply, what: string): Promise<RegistryE
   return new RegistryError(code === 'UNKNOWN' ? 'UNAVAILABLE' : code, message);
 }
 
-/** Does the answer call itself a web page? Then it may be a captive portal's, or a gateway's sign-in page. */
+/** True when the answer is labelled as a web page: it may be a captive portal's, or a gateway's sign-in page. */
 export function isWebPage({ headers }: Pick<Reply, 'headers'>): boolean {
   return /^\s*(?:text\/html|application\/xhtml)/i.test(headers['content-type'] ?? '');
 }
@@ -244,6 +277,6 @@ export function isWebPage({ headers }: Pick<Reply, 'headers'>): boolean {
 export function webPageError({ url }: Pick<Reply, 'url'>, name: string): RegistryError {
   return new RegistryError(
     'UNAVAILABLE',
-    `${url.host} answered with a web page for ${name}: is a proxy or a captive portal between?`,
+    `${url.host} answered with a web page for ${name}: is there a proxy or a captive portal in between?`,
   );
 }

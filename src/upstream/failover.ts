@@ -1,26 +1,27 @@
+import { addHop } from '../lib/http.ts';
 import type { Repository } from '../oci/reference.ts';
 import type { RequestOptions } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
-import { addHop } from '../oci/via.ts';
 import type { Endpoint, UpstreamRequest } from './endpoint.ts';
 import { fromNetworkError, isAbort, isOutage, mayBeAboutHeaders, type ResourceRef } from './errors.ts';
 import type { Reply } from './http/transport.ts';
 
-/** Members of a chain, asked in order until one answers. */
+/** Members of a chain, tried in order until one answers. */
 export interface Failover<Member> {
   /**
-   * The first answer of a member. Members that lately failed to answer at all come last, and are left out once the last
-   * configured one, the authority, has said its no.
-   * @throws the error of the most authoritative member asked; at once what is no RegistryError (the client has left).
+   * The first answer of a member. Members that recently failed to answer come last. The last configured member is the
+   * authority: once it has refused, no member that failed is asked.
+   * @throws the error of the most authoritative member that was asked; immediately any error that is not a
+   * RegistryError (the client has left)
    */
   tryInOrder<Answer>(ask: (member: Member) => Promise<Answer>): Promise<Answer>;
-  /** Has this member asked last for a while: it answered, and the answer turned out bad. */
+  /** Makes this member the last to be tried for a while: its answer turned out to be bad. */
   markUnhealthy(member: Member): void;
 }
 
 /**
- * For how long a member that failed to answer is asked only after the others, in milliseconds: doubled by each failure in a
- * row, as finding out that one is still down may take as long as a client is kept waiting.
+ * For how long a member that failed to answer comes after the others, in milliseconds: doubled by each failure in a
+ * row, since finding out that one is still down can take as long as a client waits.
  */
 const AVOID_MS = 15_000;
 const AVOID_MAX_MS = 120_000;
@@ -32,7 +33,7 @@ export function createFailover<Member>(members: readonly Member[], now: () => nu
   const authority = members.length - 1;
 
   function avoid(position: number): void {
-    // Requests that were under way together fail together: that is one failure.
+    // Concurrent requests fail together: that counts as one failure.
     if ((avoidUntil[position] ?? 0) > now()) return;
     avoidUntil[position] = now() + Math.min(AVOID_MS * 2 ** (failures[position] ?? 0), AVOID_MAX_MS);
     failures[position] = (failures[position] ?? 0) + 1;
@@ -72,24 +73,26 @@ export function createFailover<Member>(members: readonly Member[], now: () => nu
 export type ChainRequest = Pick<UpstreamRequest, 'method' | 'path'> &
   Partial<Pick<UpstreamRequest, 'query' | 'headers' | 'follow' | 'accepts' | 'isForBlob'>>;
 
-/** One endpoint of a chain, to be asked as often as one answer takes. */
+/** One endpoint of a chain; it may be asked several times for one answer. */
 export interface ChainMember {
-  /** @throws {RegistryError} when the answer is none that the request accepts: a 200, where it does not say */
+  /** @throws {RegistryError} when the request does not accept the answer (by default anything but 200) */
   readonly send: (request: ChainRequest) => Promise<Reply>;
-  /** What it sent turned out bad: it is asked last for a while. */
+  /** Reports that its answer turned out to be bad: it is tried last for a while. */
   readonly reportBad: () => void;
 }
 
-/** Asks a source host's endpoints in turn. */
+/** Tries a source host's endpoints in turn. */
 export interface ChainClient {
-  /** The answer that `ask` makes of the first endpoint with which it succeeds. */
+  /** The answer that `ask` gets from the first endpoint with which it succeeds. */
   askEach<Answer>(
     repository: Repository,
     subject: ResourceRef,
     options: RequestOptions,
     ask: (member: ChainMember) => Promise<Answer>,
   ): Promise<Answer>;
-  /** One request; `read` makes the answer of an accepted reply, so that a broken body is the next endpoint's chance too. */
+  /**
+   * One request; `read` turns an accepted reply into the answer, so that a broken body also leads to the next endpoint.
+   */
   ask<Answer>(
     repository: Repository,
     subject: ResourceRef,
@@ -108,8 +111,8 @@ export function createChainClient(chain: Failover<Endpoint>, pseudonym: string):
           ...{ accepts: [200], ...request, subject, options },
           via: addHop(via, pseudonym),
         });
-      // What a client writes into its Via must not change what others get: a gateway that objects to it is asked again
-      // without. This mirror's own hop stays, so that a loop still ends.
+      // The content of a client's Via must not change what others get: when a gateway objects to it, the request is
+      // repeated without it. This mirror's own hop stays, so that a loop still ends.
       const send = async (request: ChainRequest) => {
         try {
           return await sendBy(request, options.via);

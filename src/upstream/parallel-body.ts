@@ -1,29 +1,21 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { RegistryError } from '../oci/registry-error.ts';
+import type { ConcurrencyController } from './concurrency-controller.ts';
 import { type Body, BrokenBodyError } from './http/body.ts';
-import {
-  ConcurrencyController,
-  isNearlyRead,
-  newSegment,
-  type RangeBudget,
-  SEGMENT_BYTES,
-  type Segment,
-} from './range-budget.ts';
+import { isNearlyRead, newSegment, type RangeBudget, SEGMENT_BYTES, type Segment } from './range-budget.ts';
 import type { OpenedBlob } from './resumable-blob.ts';
 
-/** A segment that its reader takes as it comes needs no memory, so on one connection it may be longer. */
+/** A segment that its reader takes as it arrives needs no memory, so on one connection it may be longer. */
 const DIRECT_MAX_BYTES = 64 * 1024 * 1024;
-/** How much of a download one request of a single connection brings, in milliseconds of its throughput. */
-const DIRECT_MS = 250;
 const TRIES_MAX = 3;
-/** What waited in memory is handed over in slices of this size, while fewer bytes than this are still to be written. */
+/** What waited in memory is delivered in slices of this size, while fewer bytes than this are still being written. */
 const SLICE_BYTES = 256 * 1024;
 const HIGH_WATER_BYTES = 1024 * 1024;
 
 export interface ParallelOptions {
-  /** The first range's response: part of the whole. */
+  /** The first range's response: a part of the blob. */
   readonly first: OpenedBlob;
-  /** Where the wanted bytes end in the blob. */
+  /** Where the requested bytes end in the blob. */
   readonly end: number;
   /** The host whose connections are counted. */
   readonly host: string;
@@ -32,27 +24,26 @@ export interface ParallelOptions {
   readonly budget: RangeBudget;
   /** Pause before a broken range is opened again, in milliseconds; doubled by each try. */
   readonly retryMs: number;
-  /** Monotonic milliseconds. */
-  readonly now: () => number;
 }
 
 type Take = Parameters<Body['read']>[0];
 
 /**
- * A blob's bytes in order, fetched as ranges over as many connections as are worth it. The range at the front is handed
- * over as it arrives; later ones wait in memory, which the budget bounds.
+ * The bytes of a blob in order, fetched as ranges over as many connections as are worthwhile. The range at the front is
+ * delivered as it arrives; later ones wait in memory, which the budget bounds.
  *
- * It is a {@link Body} like that of one response: when a range cannot be had it fails as broken, and the reader asks for
- * the rest in one piece.
+ * It is a {@link Body} like that of one response: when a range fails, the body breaks off and the reader requests the
+ * rest in one piece.
  */
 export class ParallelBody implements Body {
   readonly #options: ParallelOptions;
-  readonly #controller: ConcurrencyController;
+  /** There is one while the download runs. */
+  #controller: ConcurrencyController | undefined;
   readonly #abort = new AbortController();
-  /** In order; the first is at the front. */
+  /** In order; the first one is at the front. */
   readonly #segments: Segment[];
   #nextStart: number;
-  /** Of what waited in memory: handed over and not written yet. */
+  /** Delivered and not written yet. */
   #unreleasedBytes = 0;
   #take: Take | undefined;
   #settle: { resolve: () => void; reject: (error: Error) => void } | undefined;
@@ -60,9 +51,8 @@ export class ParallelBody implements Body {
   readonly #onFreed = () => this.#startSegments();
 
   constructor(options: ParallelOptions) {
-    const { first, budget, now } = options;
+    const { first } = options;
     this.#options = options;
-    this.#controller = new ConcurrencyController(budget.connectionsPerHost, now);
     const end = first.end ?? first.start;
     this.#segments = [newSegment(first.start, end, first)];
     this.#nextStart = end;
@@ -73,7 +63,8 @@ export class ParallelBody implements Body {
       this.#take = take;
       this.#settle = { resolve, reject };
       if (this.#outcome !== undefined) return reject(this.#outcome);
-      this.#options.budget.join(this.#onFreed);
+      const { budget, host } = this.#options;
+      this.#controller = budget.join(host, this.#onFreed);
       const [front] = this.#segments;
       if (front !== undefined) this.#run(front);
       this.#startSegments();
@@ -87,18 +78,18 @@ export class ParallelBody implements Body {
   #finish(outcome: 'end' | Error): void {
     if (this.#outcome !== undefined) return;
     this.#outcome = outcome;
-    const { budget } = this.#options;
+    const { budget, host } = this.#options;
     if (outcome !== 'end') this.#abort.abort(outcome);
     for (const segment of this.#segments.splice(0)) {
       if (outcome !== 'end') segment.opened?.body.cancel(outcome);
       this.#releaseBuffer(segment);
     }
-    budget.leave(this.#onFreed);
+    budget.leave(host, this.#onFreed);
     if (outcome === 'end') this.#settle?.resolve();
     else this.#settle?.reject(outcome);
   }
 
-  /** Gives the memory back unless a body or the reader still uses it; each of them tries again when it is done. */
+  /** Returns the memory unless a body or the reader still uses it; each of them calls this again when it is done. */
   #releaseBuffer(segment: Segment): void {
     const { buffer } = segment;
     const isInUse = segment.unreleasedSlices > 0 || (this.#outcome !== undefined && segment.isRunning);
@@ -114,7 +105,7 @@ export class ParallelBody implements Body {
       const active = this.#segments.filter(({ isComplete }) => !isComplete);
       const isNeeded = active.length === 0 || (active.length === 1 && isNearlyRead(active[0]));
       if (active.some(({ failure }) => failure !== undefined)) return;
-      const { limit } = this.#controller;
+      const limit = this.#limit;
       if (!isNeeded && (active.length >= limit || this.#segments.length >= 2 * limit)) return;
       const buffer = this.#tryConnect(isNeeded, limit === 1);
       if (buffer === 'none') return;
@@ -128,7 +119,10 @@ export class ParallelBody implements Body {
     }
   }
 
-  /** Counts a connection; answers its memory, undefined for a needed one without, or `none` when there is no connection. */
+  /**
+   * Counts a connection; answers its memory, undefined for a required connection without memory, or `none` when there
+   * is no connection.
+   */
   #tryConnect(isNeeded: boolean, isDirect: boolean): Buffer | undefined | 'none' {
     const { budget, host } = this.#options;
     if (!isNeeded) return budget.tryConnect(host)?.buffer ?? 'none';
@@ -136,11 +130,18 @@ export class ParallelBody implements Body {
     return isDirect ? undefined : budget.buffer();
   }
 
-  #directBytes(): number {
-    return Math.min(DIRECT_MAX_BYTES, Math.max(SEGMENT_BYTES, Math.round(this.#controller.rate * DIRECT_MS)));
+  /** Connections that this download may use now. */
+  get #limit(): number {
+    return this.#controller?.limit ?? 1;
   }
 
-  /** Fetches the segment; its connection is counted already when `isCounted`. */
+  /** Each request has its price; shorter than a decision takes they bring nothing. */
+  #directBytes(): number {
+    const { undecidedBytes = 0 } = this.#controller ?? {};
+    return Math.min(DIRECT_MAX_BYTES, Math.max(SEGMENT_BYTES, Math.round(undecidedBytes)));
+  }
+
+  /** Fetches the segment; `isCounted`: its connection is counted already. */
   #run(segment: Segment, isCounted = false): void {
     const { budget, host } = this.#options;
     if (!isCounted) budget.connect(host);
@@ -158,7 +159,7 @@ export class ParallelBody implements Body {
       });
   }
 
-  /** Fetches one range, again from where it broke. */
+  /** Fetches one range, and resumes where it breaks. */
   async #fetch(segment: Segment): Promise<void> {
     const { open, retryMs } = this.#options;
     for (let tries = 0; ; ) {
@@ -166,7 +167,7 @@ export class ParallelBody implements Body {
       try {
         const from = segment.start + segment.receivedBytes;
         segment.opened ??= await open(from, segment.end, this.#abort.signal);
-        // Without memory of its own it is read when its turn comes; its response waits until then.
+        // Without memory of its own, its response waits until it is read in its turn.
         if (segment.buffer === undefined && this.#segments[0] !== segment) return;
         await this.#read(segment, segment.opened.body);
         if (segment.isComplete) return;
@@ -175,7 +176,7 @@ export class ParallelBody implements Body {
         segment.opened = undefined;
         const isUpstreams = error instanceof RegistryError || error instanceof BrokenBodyError;
         if (this.#outcome !== undefined || !isUpstreams) throw error;
-        this.#controller.back();
+        this.#controller?.back();
         tries = segment.receivedBytes > before ? 1 : tries + 1;
         if (tries >= TRIES_MAX) throw new BrokenBodyError(error.message, { cause: error });
         await delay(retryMs * 2 ** tries, undefined, { signal: this.#abort.signal });
@@ -200,8 +201,10 @@ export class ParallelBody implements Body {
     }
     const { buffer, receivedBytes } = segment;
     segment.receivedBytes += chunk.length;
+    let isReaderBehind = false;
     if (buffer === undefined) {
       // Only the segment at the front is read without memory of its own.
+      isReaderBehind = this.#unreleasedBytes + chunk.length >= HIGH_WATER_BYTES;
       this.#handOver(chunk, release);
       if (this.#outcome !== undefined) throw this.#outcome;
     } else {
@@ -210,13 +213,22 @@ export class ParallelBody implements Body {
       this.#deliver();
     }
     const flowing = this.#segments.filter((each) => each.receivedBytes > 0).length;
-    const { limit } = this.#controller;
-    this.#controller.record(chunk.length, flowing);
-    if (this.#controller.limit > limit || isNearlyRead(segment)) this.#startSegments();
+    const limit = this.#limit;
+    this.#controller?.record(this.#onFreed, { sizeBytes: chunk.length, flowing, isReaderBehind });
+    if (this.#limit > limit || isNearlyRead(segment)) this.#startSegments();
   }
 
-  /** What the reader throws ends the download: it is no fault of a range, and no other try mends it. */
-  #handOver(chunk: Buffer, release: () => void): void {
+  /**
+   * Passes a chunk to the reader; what it releases makes room for what waits in memory. An error of the reader ends the
+   * download: no range is at fault, and no retry helps.
+   */
+  #handOver(chunk: Buffer, onReleased: () => void): void {
+    this.#unreleasedBytes += chunk.length;
+    const release = once(() => {
+      this.#unreleasedBytes -= chunk.length;
+      onReleased();
+      if (this.#outcome === undefined) this.#deliver();
+    });
     try {
       this.#take?.(chunk, release);
     } catch (error) {
@@ -224,7 +236,7 @@ export class ParallelBody implements Body {
     }
   }
 
-  /** Hands over what waits in memory, at the reader's pace, and ends the segments that are done. */
+  /** Delivers what waits in memory, at the reader's pace, and ends completed segments. */
   #deliver(): void {
     for (let front = this.#segments[0]; front !== undefined; front = this.#segments[0]) {
       if (this.#outcome !== undefined || !this.#deliverBuffer(front)) return;
@@ -252,14 +264,10 @@ export class ParallelBody implements Body {
       const slice = buffer.subarray(segment.deliveredBytes, end);
       segment.deliveredBytes = end;
       segment.unreleasedSlices += 1;
-      this.#unreleasedBytes += slice.length;
-      const release = () => {
+      this.#handOver(slice, () => {
         segment.unreleasedSlices -= 1;
-        this.#unreleasedBytes -= slice.length;
         if (this.#outcome !== undefined) this.#releaseBuffer(segment);
-        else this.#deliver();
-      };
-      this.#handOver(slice, once(release));
+      });
     }
     if (segment.unreleasedSlices > 0) return false;
     this.#releaseBuffer(segment);

@@ -1,50 +1,74 @@
+import { validateHeaderValue } from 'node:http';
 import { resolveReference, type WebLocation, withQuery } from '../lib/address.ts';
 import type { Sealer } from '../lib/seal.ts';
+import { type Digest, parseDigest } from '../oci/digest.ts';
 import type { AdmittedWrite, WriteRoute } from '../oci/push.ts';
 import { formatManifestReference, formatRepository } from '../oci/reference.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 
-/** An upload that nobody has gone on with for this long is the registry's to forget, in milliseconds. */
+/** Lifetime of an upload session, in milliseconds. */
 const SESSION_MS = 24 * 60 * 60 * 1000;
-/** What a registry's answer may tell the client; `location` is written anew. */
+/** Headers of the registry's answer that the client receives; `location` is rewritten. */
 const RESPONSE_HEADERS = new Set([
-  ...[
-    'content-type',
-    'content-length',
-    'content-encoding',
-    'transfer-encoding',
-    'range',
-    'oci-chunk-min-length',
-  ],
+  ...['content-type', 'content-length', 'content-encoding', 'range', 'oci-chunk-min-length'],
   ...['docker-content-digest', 'docker-upload-uuid', 'oci-subject', 'oci-tag', 'retry-after', 'warning'],
   ...['ratelimit-limit', 'ratelimit-remaining', 'ratelimit-reset'],
 ]);
 
 type Headers = Readonly<Record<string, string | readonly string[] | undefined>>;
 
-/** An answer that came from a registry, on its way to the client. */
+/** A registry's answer to relay to the client. */
 export interface RelayedAnswer {
   readonly status: number;
   readonly headers: Headers;
-  /** What was asked, against which a relative location is read. */
+  /** The URL of the request, which resolves a relative location. */
   readonly asked: WebLocation;
 }
 
-/** A login that the registry does not let push is not the client's: it cannot meet the registry's challenge. */
-export function statusFor(status: number): number {
+/**
+ * Maps the registry's status for the client. 401 becomes 403, because it is about the mirror's login: the client cannot answer
+ * the challenge. An invalid status becomes 502.
+ */
+export function statusFor(status = 0): number {
+  if (status < 200 || status > 599) return 502;
   return status === 401 ? 403 : status;
+}
+
+/** Node.js refuses to send a value with a line break. */
+function isSendable(name: string, value: string | readonly string[]): boolean {
+  try {
+    for (const one of [value].flat()) validateHeaderValue(name, one);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Replaces media types that a browser would show as a page. */
+function toInertType(contentType: string | readonly string[] | undefined): string {
+  const [type = ''] = [contentType ?? ''].flat();
+  return /^(?:application\/(?:[\w.+-]+\+)?json|text\/plain)\s*(?:;|$)/i.test(type)
+    ? type
+    : 'application/octet-stream';
 }
 
 export function filteredHeaders(
   headers: Headers,
   allowed: ReadonlySet<string>,
 ): Record<string, string | string[]> {
-  const kept = Object.entries(headers).filter(([name, value]) => value !== undefined && allowed.has(name));
+  const kept = Object.entries(headers).filter(
+    ([name, value]) => allowed.has(name) && value !== undefined && isSendable(name, value),
+  );
   return Object.fromEntries(kept) as Record<string, string | string[]>;
 }
 
-/** Path of the client's own view of the repository: `/v2/NAME/…`, with the `ns` that it gave. */
-function ownPath({ written, namespace }: WriteRoute, rest: string): string {
+function digestIn(headers: Headers): Digest | undefined {
+  const said = headers['docker-content-digest'];
+  return typeof said === 'string' ? parseDigest(said) : undefined;
+}
+
+/** Builds a path of this mirror: `/v2/NAME/…`, with the client's `ns`. */
+function mirrorPath({ written, namespace }: WriteRoute, rest: string): string {
   return withQuery(
     `/v2/${written}/${rest}`,
     namespace === undefined ? '' : `ns=${encodeURIComponent(namespace)}`,
@@ -55,7 +79,7 @@ function contextOf({ route, owner }: AdmittedWrite): string {
   return JSON.stringify([formatRepository(route.repository), owner]);
 }
 
-/** What a client is told of a registry's answer: places of this mirror, in which where an upload goes on is sealed. */
+/** Rewrites registries' answers for clients: locations are URLs of this mirror and contain the upload's location sealed. */
 export class PushAnswers {
   readonly #sealer: Sealer;
   readonly #wallClock: () => number;
@@ -79,32 +103,38 @@ export class PushAnswers {
     const [origin, target, untilMs] =
       text === undefined ? [] : (JSON.parse(text) as [string, string, number]);
     if (origin === undefined || target === undefined || !(this.#wallClock() < (untilMs ?? 0))) {
-      throw new RegistryError('BLOB_UPLOAD_UNKNOWN', 'this mirror knows no such upload: begin it anew');
+      throw new RegistryError('BLOB_UPLOAD_UNKNOWN', 'the upload is unknown or has expired: start it again');
     }
     return { url: new URL(origin), target };
   }
 
-  /** Where the client goes on: what is stored is asked for here, and an upload goes on here. */
+  /** The location for the client: the stored content, or the upload's session, at this mirror. */
   #locationFor(write: AdmittedWrite, { status, headers, asked }: RelayedAnswer): string | undefined {
     const { route } = write;
-    const digest = headers['docker-content-digest'];
+    const digest = digestIn(headers);
     if (status === 201 && route.kind === 'manifest') {
-      const reference = typeof digest === 'string' ? digest : formatManifestReference(route.reference);
-      return ownPath(route, `manifests/${reference}`);
+      const reference = digest ?? formatManifestReference(route.reference);
+      return mirrorPath(route, `manifests/${reference}`);
     }
     if (status === 201 && route.kind !== 'manifest') {
       const stored = (route.kind === 'begin-upload' ? route.mount?.digest : undefined) ?? route.digest;
-      return stored === undefined ? undefined : ownPath(route, `blobs/${stored}`);
+      return stored === undefined ? undefined : mirrorPath(route, `blobs/${stored}`);
     }
     const written = headers['location'];
     const said = typeof written === 'string' ? resolveReference(written, asked) : undefined;
-    return said && ownPath(route, `blobs/uploads/${this.#sealSession(write, said)}`);
+    return said && mirrorPath(route, `blobs/uploads/${this.#sealSession(write, said)}`);
   }
 
   headersFor(write: AdmittedWrite, relayed: RelayedAnswer): Record<string, string | string[]> {
     const location = this.#locationFor(write, relayed);
+    const kept = filteredHeaders(relayed.headers, RESPONSE_HEADERS);
+    const digest = digestIn(relayed.headers);
+    if (relayed.status === 204 || relayed.status === 304) delete kept['content-length'];
+    if (digest === undefined) delete kept['docker-content-digest'];
+    if (kept['content-type'] !== undefined) kept['content-type'] = toInertType(kept['content-type']);
     return {
-      ...filteredHeaders(relayed.headers, RESPONSE_HEADERS),
+      ...kept,
+      'x-content-type-options': 'nosniff',
       ...(location === undefined ? {} : { location }),
       'cache-control': 'no-store',
       'docker-distribution-api-version': 'registry/2.0',

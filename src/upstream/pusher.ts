@@ -22,21 +22,21 @@ import { type Outgoing, type Reply, USER_AGENT } from './http/transport.ts';
 import { createResolvers } from './net/resolver.ts';
 import { apiRootOf, DEFAULT_TIMEOUTS } from './settings.ts';
 
-/** What became of a blob: it was in the repository, came there from another one of the same registry, or was uploaded. */
+/** The repository had the blob, the registry mounted it from another repository, or MetaHub uploaded it. */
 export type PushOutcome = 'exists' | 'mounted' | 'uploaded';
 
-/** A blob to be brought into a repository. */
+/** A blob to push to a repository. */
 interface BlobToPublish {
   readonly digest: Digest;
   readonly sizeBytes: number;
   /** A repository of the same registry that has it. */
   readonly from: Repository | undefined;
-  /** Writes its bytes, and rejects unless they have the digest; called when they are needed, again if they are again. */
+  /** Writes the bytes; rejects unless they have the digest. A retry calls it again. */
   readonly write: (sink: Writable) => Promise<void>;
 }
 
 /**
- * Writes to registries.
+ * Pushes content to registries.
  * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#push
  */
 export interface Pusher {
@@ -49,7 +49,7 @@ export interface Pusher {
   close(): Promise<void>;
 }
 
-/** A registry that is written to. */
+/** A registry to push to. */
 export interface PushHost extends Connection {
   readonly root: URL;
   readonly authorize: Authorizer;
@@ -60,11 +60,11 @@ interface Request extends WebLocation {
   readonly headers?: Readonly<Record<string, string>>;
   /** Called for each attempt. */
   readonly body?: () => Buffer | Transform;
-  /** For messages: what is written or asked for. */
+  /** Describes the request in error messages. */
   readonly what: string;
 }
 
-/** An upload is answered when all of it has arrived and been checked, in milliseconds. */
+/** Maximum time for a registry to receive, verify and answer an upload, in milliseconds. */
 const UPLOAD_MS = 30 * 60 * 1000;
 const HOPS_MAX = 5;
 
@@ -75,7 +75,7 @@ function at(root: URL, path: string): WebLocation {
   return { url, target: targetOf(url) };
 }
 
-/** Sends a request and sends it again wherever it is redirected, as the same method. */
+/** Sends a request and follows redirects with the same method. */
 async function sendFollowing(
   host: PushHost,
   request: Request,
@@ -85,14 +85,14 @@ async function sendFollowing(
   let { url, target }: WebLocation = request;
   for (let hop = 0; ; hop += 1) {
     const body = request.body?.();
-    // Where a registry has uploads sent elsewhere, that place has no business with its login.
+    // The login belongs to the registry, not to the storage that it redirects uploads to.
     const isOwn = url.origin === host.root.origin && authorization !== undefined;
     const reply = await host.transport.send({
       ...{ method, url, target, body },
       headers: { 'user-agent': USER_AGENT, ...headers, ...(isOwn ? { authorization } : {}) },
       ...(method === 'PUT' ? { headMs: UPLOAD_MS } : {}),
     });
-    // What was refused or is wanted elsewhere need not be sent to the end.
+    // Stops sending a body that the registry has refused or redirected.
     if (!isSuccess(reply) && body instanceof Transform) body.destroy();
     if (!isRedirect(reply)) return reply;
     const location = locationOf(reply);
@@ -124,9 +124,9 @@ async function askForSuccess(host: PushHost, repository: Repository, request: Re
   throw await pushFailure(reply, request.what);
 }
 
-/** What `write` writes, as a stream; its failure becomes the stream's. */
+/** Returns the output of `write` as a stream, which fails when `write` fails. */
 function streamOf(write: BlobToPublish['write']): Transform {
-  // Copied: a chunk's memory is the source's again once it is written.
+  // Copies each chunk, because the source reuses its memory after the write.
   const stream = new Transform({
     transform: (chunk: Buffer, _encoding, done) => done(null, Buffer.from(chunk)),
   });
@@ -138,8 +138,8 @@ function streamOf(write: BlobToPublish['write']): Transform {
 }
 
 /**
- * A location of an upload, or the same target at the registry itself where the location leaves TLS, names a login, or cannot
- * be reached.
+ * Returns the location of an upload; replaces its host by the registry's when the location leaves TLS, contains a login or is
+ * unreachable.
  */
 export async function reachableLocation(host: PushHost, said: WebLocation): Promise<WebLocation> {
   if (said.url.origin === host.root.origin) return said;
@@ -150,19 +150,19 @@ export async function reachableLocation(host: PushHost, said: WebLocation): Prom
 }
 
 /**
- * Where an upload goes on. Registries behind a proxy may name themselves as they are called inside, or without TLS: what
- * cannot be reached so is asked of the registry by the name that it was reached by.
+ * Finds where an upload continues. A registry behind a proxy may answer with its internal name or without TLS, so MetaHub asks
+ * for an unreachable location at the registry's configured host.
  */
 async function uploadLocation(host: PushHost, reply: Reply): Promise<WebLocation> {
   const { url, target } = reply;
   const said = resolveReference(reply.headers['location'] ?? '', { url, target });
   if (said === undefined || reply.headers['location'] === undefined) {
-    throw new RegistryError('UNAVAILABLE', `${url.host} began an upload without saying where it goes on`);
+    throw new RegistryError('UNAVAILABLE', `${url.host} began an upload without a valid Location header`);
   }
   return reachableLocation(host, said);
 }
 
-/** Starts an upload, or has the registry take the blob from another repository; undefined: that was enough. */
+/** Starts an upload, or mounts the blob from another repository; undefined: the registry has mounted it. */
 async function startUpload(host: PushHost, repository: Repository, blob: BlobToPublish, what: string) {
   const path = `/${repository.name}/blobs/uploads/`;
   const start = (from: Repository | undefined) => {
@@ -173,7 +173,7 @@ async function startUpload(host: PushHost, repository: Repository, blob: BlobToP
       ...{ method: 'POST', url, target: withQuery(target, mount ?? ''), headers, what },
     });
   };
-  // Some registries refuse a mount they do not allow instead of falling back to an upload.
+  // Some registries refuse a forbidden mount instead of starting an upload.
   const reply =
     blob.from === undefined ? await start(undefined) : await start(blob.from).catch(() => start(undefined));
   drain(reply);
@@ -192,7 +192,7 @@ async function publishBlob(
     what: `the request whether it has ${name}`,
   });
   drain(existing);
-  // Only a success says something: some registries, and the storage they redirect to, know no HEAD.
+  // Only a success is conclusive: some registries, and the storage that they redirect to, do not support HEAD.
   if (isSuccess(existing)) return 'exists';
   const what = `the upload of ${name}`;
   const location = await startUpload(host, repository, blob, what);
@@ -230,9 +230,9 @@ async function publishManifest(
   }
 }
 
-/** The registries that may be written to, each opened when it is first needed. */
+/** The registries to push to; opens each at its first use. */
 export interface PushHosts {
-  /** Of a chain of endpoints the last one, the authority. @throws {RegistryError} DENIED for a host that is not allowed. */
+  /** Returns the last endpoint of the chain, which is the origin. @throws {RegistryError} DENIED for a host that is not allowed */
   hostFor(repository: Repository): PushHost;
   close(): Promise<void>;
 }
@@ -256,7 +256,7 @@ export function createPushHosts(options: UpstreamOptions): PushHosts {
       root,
       registry: parseSourceHost(root.host) ?? root.host,
       credentials,
-      // Of its own: a token for a pull under the same key would be refused first, every time.
+      // Pushes have their own cache: the registry would refuse a pull token under the same key first.
       tokens: createTokenCache({ send: transport.send, timeouts, now }),
       isTrusted: (realm) => isListed(endpoint.trustedHosts, hostOf(realm), portOf(realm)),
       warn: (message) => log('warning', 'credential-problem', message, { registry: host }),
@@ -281,7 +281,7 @@ export function createPushHosts(options: UpstreamOptions): PushHosts {
   };
 }
 
-/** A publisher for the hosts that `registryFor` allows. Every method rejects with a RegistryError. */
+/** Creates a pusher for the hosts that `registryFor` allows. Every method rejects with a RegistryError. */
 export function createPusher(options: UpstreamOptions): Pusher {
   const { hostFor, close } = createPushHosts(options);
   return {

@@ -1,10 +1,10 @@
+import type { Turn } from '../lib/background-thread.ts';
+import type { Share } from '../lib/fair-budget.ts';
 import { algorithmOf, type Digest, digestOf, parseDigest } from '../oci/digest.ts';
-import { type ManifestDocument, parseManifestDocument, parseManifestObject } from '../oci/manifest.ts';
 import {
   essenceOf,
   isImageManifestType,
   isIndexType,
-  isMediaType,
   MANIFEST_ACCEPT,
   MEDIA_TYPE,
 } from '../oci/media-type.ts';
@@ -13,14 +13,33 @@ import {
   formatReference,
   formatRepository,
   type ManifestReference,
+  type Repository,
 } from '../oci/reference.ts';
-import { MANIFEST_MAX_BYTES, type Manifest, type ManifestInfo, type Registry } from '../oci/registry.ts';
-import { DocumentBoundsError, RegistryError } from '../oci/registry-error.ts';
-import { type BlobClientOptions, createBlobClient, WHOLE } from './blob-client.ts';
+import {
+  type BlobInfo,
+  infoOf,
+  MANIFEST_MAX_BYTES,
+  type Manifest,
+  type ManifestInfo,
+  type ReferrersOptions,
+  type Registry,
+  type RequestOptions,
+  type TagOptions,
+  type TagPage,
+} from '../oci/registry.ts';
+import { RegistryError } from '../oci/registry-error.ts';
+import { type BlobClientOptions, createBlobClient } from './blob-client.ts';
+import { type DocumentReading, readDocumentAside, valueIn } from './document.ts';
 import type { Endpoint } from './endpoint.ts';
-import { isWebPage, isWorthGet, noticesOf, type ResourceRef, webPageError } from './errors.ts';
-import { type ChainMember, type ChainRequest, createChainClient, type Failover } from './failover.ts';
-import { announcedSize, drain, readBody } from './http/reply.ts';
+import { isWebPage, isWorthGet, type ResourceRef, webPageError } from './errors.ts';
+import {
+  type ChainClient,
+  type ChainMember,
+  type ChainRequest,
+  createChainClient,
+  type Failover,
+} from './failover.ts';
+import { announcedSize, drain, noticesOf, readBody, receive, WHOLE } from './http/reply.ts';
 import type { Reply } from './http/transport.ts';
 import type { RangeBudget } from './range-budget.ts';
 import type { Timeouts } from './settings.ts';
@@ -43,74 +62,32 @@ export interface RegistryClientOptions {
   readonly log: (event: string, message: string, fields: Readonly<Record<string, string | number>>) => void;
 }
 
-/** A manifest with what it was read from. */
+/** A manifest and the reply that it was read from. */
 interface ReadManifest {
   readonly found: Manifest;
-  readonly document: ManifestDocument | undefined;
+  readonly reading: DocumentReading;
   readonly reply: Reply;
 }
 
-const ARTIFACT_MANIFEST = 'application/vnd.oci.artifact.manifest.v1+json';
-
-/** JSON, signed or not: nothing that a browser would show, let alone run, when somebody opens a manifest's address. */
-const JSON_TYPE = /^application\/[\w.+-]*j(?:son|ws)$/;
-
-/** The document that the bytes are; undefined when they are no JSON, or two things at once. */
-function documentOf(bytes: Buffer): ManifestDocument | undefined {
-  try {
-    return parseManifestDocument(bytes);
-  } catch {
-    return undefined;
-  }
-}
-
-/**
- * The media type of a manifest. What is stored by its digest is everybody's, so one registry's word must not change what
- * another's image is taken for: it counts only where the bytes leave it open.
- */
-function manifestTypeOf(reply: Reply, bytes: Buffer, document: ManifestDocument | undefined): string {
-  const written = document?.mediaType ?? '';
-  if (isIndexType(written) || isImageManifestType(written)) return written;
-  const contentType = reply.headers['content-type'];
-  const said = essenceOf(contentType ?? '');
-  const isTelling = isMediaType(said) && JSON_TYPE.test(said) && said !== 'application/json';
-  return isTelling ? said : parseManifestDocument(bytes, contentType).mediaType;
-}
-
-/** The `schemaVersion` that every manifest has. @throws {DocumentBoundsError} */
-function schemaVersionOf(bytes: Buffer): unknown {
-  try {
-    return parseManifestObject(bytes)['schemaVersion'];
-  } catch (error) {
-    if (error instanceof DocumentBoundsError) throw error;
-    return undefined;
-  }
-}
-
-/**
- * What a tag leads to is known by nothing but its form: an error document, a token or a page is no manifest.
- * @throws {RegistryError} UNAVAILABLE; MANIFEST_INVALID for what passes the bounds of document-shape.ts
- */
-function assertManifest({ found, document, reply }: ReadManifest, name: string): Manifest {
-  const version =
-    document === undefined || document.kind === 'opaque'
-      ? schemaVersionOf(found.bytes)
-      : document.raw['schemaVersion'];
-  // The artifact manifest of OCI 1.1's candidates has no `schemaVersion`.
-  if (version === 1 || version === 2 || document?.mediaType === ARTIFACT_MANIFEST) return found;
+/** @throws {RegistryError} UNAVAILABLE; MANIFEST_INVALID for what passes the bounds of a document. */
+function assertManifest({ found, reading, reply }: ReadManifest, name: string): Manifest {
+  if (valueIn(reading.isManifest)) return found;
   if (isWebPage(reply)) throw webPageError(reply, name);
   throw new RegistryError('UNAVAILABLE', `${reply.url.host} sent something else than a manifest for ${name}`);
+}
+
+/** Whose share of memory and time a large document takes. */
+function shareOf({ host }: Repository, { client = '' }: RequestOptions): Share {
+  return { client, source: host };
+}
+
+function turnOf(repository: Repository, options: RequestOptions): Turn {
+  return { share: shareOf(repository, options), signal: options.signal };
 }
 
 function manifestRequest(reference: ManifestReference): Omit<ChainRequest, 'method'> {
   const path = `/manifests/${formatManifestReference(reference)}`;
   return { path, headers: { accept: MANIFEST_ACCEPT }, accepts: WHOLE };
-}
-
-/** Have the bytes the digest that their own head says, where it says one? */
-function isAsSaid({ found: { bytes, digest }, reply: { headers } }: ReadManifest): boolean {
-  const said = parseDigest(headers['docker-content-digest'] ?? '');
-  return said === undefined || said === digest || digestOf(bytes, algorithmOf(said)) === said;
 }
 
 /** What the head alone tells, or undefined when it leaves something out (or says what only the bytes can settle). */
@@ -119,13 +96,13 @@ function readManifestHead(reply: Reply, reference: ManifestReference): ManifestI
   const mediaType = essenceOf(reply.headers['content-type'] ?? '');
   const digest = parseDigest(reply.headers['docker-content-digest'] ?? '');
   const isManifest = isIndexType(mediaType) || isImageManifestType(mediaType);
-  // No manifest is empty: who says so means that a HEAD has no body.
+  // No manifest is empty: a length of 0 means that a HEAD has no body.
   if (digest === undefined || sizeBytes === undefined || sizeBytes === 0 || !isManifest) return undefined;
   if (reference.kind === 'digest' && reference.digest !== digest) return undefined;
   return { digest, mediaType, sizeBytes, notices: noticesOf(reply.headers) };
 }
 
-/** The answer to a HEAD; undefined when GET should be asked instead. */
+/** The answer to a HEAD; undefined when GET must be used instead. */
 async function headOf(
   { send }: ChainMember,
   request: Omit<ChainRequest, 'method'>,
@@ -140,144 +117,175 @@ async function headOf(
   }
 }
 
-/** The whole blob's size as the answer to a request for its first byte says it. */
+/** The size of the whole blob, from the answer to a request for its first byte. */
 function sizeInPart({ status, headers }: Reply): number | undefined {
   if (status === 200) return announcedSize(headers);
   const total = /\/(\d{1,15})$/.exec(headers['content-range'] ?? '')?.[1];
   return total === undefined ? undefined : Number(total);
 }
 
-/** A size that can be true: only one blob is empty. */
+/** A plausible size: only one blob is empty. */
 function plausibleSize(sizeBytes: number | undefined, digest: Digest): number | undefined {
   const isEmpty = digestOf(Buffer.alloc(0), algorithmOf(digest)) === digest;
   return sizeBytes === 0 && !isEmpty ? undefined : sizeBytes;
 }
 
-/** A {@link Registry} over one source host's chain of endpoints. */
-export function createRegistryClient(client: RegistryClientOptions): Registry {
-  const { pseudonym, log } = client;
-  const { documentMs, resumeMs } = client.timeouts;
-  const chain = createChainClient(client.chain, pseudonym);
-  const blob = createBlobClient({
-    ask: chain.ask,
-    askLocation: client.askLocation,
-    budget: client.budget,
-    now: client.now,
-    mode: client.blobs,
-    mayFollow: client.mayFollow,
-    resumeMs,
-    onResume: (name, offset, reason) => log('blob-resumed', 'blob resumed', { blob: name, offset, reason }),
-  });
+/** Requests to one source host's chain of endpoints. */
+class RegistryClient {
+  readonly #options: RegistryClientOptions;
+  readonly #chain: ChainClient;
 
-  async function readManifest(reply: Reply, name: string, wanted?: Digest): Promise<ReadManifest> {
-    const bytes = await readBody(reply, MANIFEST_MAX_BYTES, documentMs);
-    const digest = digestOf(bytes, wanted && algorithmOf(wanted));
+  constructor(options: RegistryClientOptions, chain: ChainClient) {
+    this.#options = options;
+    this.#chain = chain;
+  }
+
+  manifest(repository: Repository, reference: ManifestReference, options: RequestOptions): Promise<Manifest> {
+    const name = formatReference(repository, reference);
+    const subject: ResourceRef = { name, unknown: 'MANIFEST_UNKNOWN' };
+    return this.#chain.askEach(repository, subject, options, (member) =>
+      this.#getManifest(member, name, reference, turnOf(repository, options)),
+    );
+  }
+
+  resolve(
+    repository: Repository,
+    reference: ManifestReference,
+    options: RequestOptions,
+  ): Promise<ManifestInfo> {
+    const name = formatReference(repository, reference);
+    const subject: ResourceRef = { name, unknown: 'MANIFEST_UNKNOWN' };
+    return this.#chain.askEach(repository, subject, options, async (member) => {
+      const head = await headOf(member, manifestRequest(reference));
+      const info = head && readManifestHead(head, reference);
+      if (info) return info;
+      const turn = turnOf(repository, options);
+      return infoOf(await this.#getManifest(member, name, reference, turn));
+    });
+  }
+
+  statBlob(repository: Repository, digest: Digest, options: RequestOptions): Promise<BlobInfo> {
+    const name = `${formatRepository(repository)}@${digest}`;
+    const subject: ResourceRef = { name, unknown: 'BLOB_UNKNOWN' };
+    return this.#chain.askEach(repository, subject, options, async (member) => {
+      const path = `/blobs/${digest}`;
+      const head = await headOf(member, { path });
+      if (head && !isWebPage(head)) {
+        return { digest, sizeBytes: plausibleSize(announcedSize(head.headers), digest) };
+      }
+      const first = { method: 'GET', path, headers: { range: 'bytes=0-0' } } as const;
+      const part = await member.send({ ...first, accepts: [200, 206, 416], isForBlob: true });
+      part.body.cancel();
+      if (part.status === 200 && isWebPage(part)) throw webPageError(part, name);
+      return { digest, sizeBytes: plausibleSize(sizeInPart(part), digest) };
+    });
+  }
+
+  tags(repository: Repository, options: TagOptions): Promise<TagPage> {
+    const { timeouts, now } = this.#options;
+    const subject: ResourceRef = { name: formatRepository(repository), unknown: 'NAME_UNKNOWN' };
+    const share = shareOf(repository, options);
+    const fetchPage: FetchTagPage = (query) => {
+      const request: ChainRequest = { method: 'GET', path: '/tags/list', query };
+      return this.#chain.ask(repository, subject, request, options, async (reply) => ({
+        body: await readBody(reply, TAGS_MAX_BYTES, timeouts.documentMs, share),
+        reply,
+      }));
+    };
+    return listTags(fetchPage, { ...options, share }, now);
+  }
+
+  referrers(repository: Repository, digest: Digest, options: ReferrersOptions): Promise<Manifest> {
+    const name = `${formatRepository(repository)}@${digest}`;
+    const { artifactType } = options;
+    const request: ChainRequest = {
+      method: 'GET',
+      path: `/referrers/${digest}`,
+      query: artifactType === undefined ? '' : new URLSearchParams({ artifactType }).toString(),
+      headers: { accept: MEDIA_TYPE.ociIndex },
+    };
+    // A registry without this API says 404, and clients then look for the referrers tag: so it is handed on. They take
+    // NAME_UNKNOWN for "there is no such repository" and do not look: only the registry may say that.
+    const subject: ResourceRef = { name, unknown: 'MANIFEST_UNKNOWN', readsCode: true };
+    return this.#chain.ask(repository, subject, request, options, async (reply) =>
+      assertManifest(await this.#readManifest(reply, name, turnOf(repository, options)), name),
+    );
+  }
+
+  async #getManifest(
+    { send }: ChainMember,
+    name: string,
+    reference: ManifestReference,
+    turn: Turn,
+  ): Promise<Manifest> {
+    const wanted = reference.kind === 'digest' ? reference.digest : undefined;
+    // An unrequested part is mostly the whole; if it is less, neither the digest nor the JSON will be right.
+    const request = { ...manifestRequest(reference), method: 'GET', accepts: [...WHOLE, 206] } as const;
+    const first = await this.#readManifest(await send(request), name, turn, wanted);
+    if (wanted !== undefined) return first.found;
+    if (first.reading.isAsSaid) return assertManifest(first, name);
+    // Either the bytes were spoilt on their way, or the registry does not know its own digests: then it sends them again.
+    const second = await this.#readManifest(await send(request), name, turn);
+    if (second.reading.isAsSaid || second.found.digest === first.found.digest) {
+      return assertManifest(second, name);
+    }
+    throw new RegistryError(
+      'UNAVAILABLE',
+      `${name} arrives with other bytes each time, none of which have the stated digest`,
+    );
+  }
+
+  async #readManifest(reply: Reply, name: string, turn: Turn, wanted?: Digest): Promise<ReadManifest> {
+    const { headers } = reply;
+    const raw = {
+      contentType: headers['content-type'],
+      algorithm: wanted === undefined ? 'sha256' : algorithmOf(wanted),
+      said: parseDigest(headers['docker-content-digest'] ?? ''),
+    } as const;
+    const { documentMs: timeoutMs } = this.#options.timeouts;
+    const limits = { maxBytes: MANIFEST_MAX_BYTES, timeoutMs, share: turn.share };
+    const { bytes, reading } = await receive(reply, limits, (arrived) =>
+      readDocumentAside({ ...raw, bytes: arrived }, turn),
+    );
+    const { digest } = reading;
     if (wanted !== undefined && digest !== wanted) {
       if (isWebPage(reply)) throw webPageError(reply, name);
       const message = `${reply.url.host} sent bytes for ${name} that have the digest ${digest}`;
       throw new RegistryError('UNAVAILABLE', message);
     }
-    const document = documentOf(bytes);
-    if (document === undefined && isWebPage(reply)) throw webPageError(reply, name);
+    if (!reading.isReadable && isWebPage(reply)) throw webPageError(reply, name);
     const found = {
       digest,
-      mediaType: manifestTypeOf(reply, bytes, document),
+      mediaType: valueIn(reading.mediaType),
       bytes,
       maxAgeMs: wanted === undefined ? 0 : Number.POSITIVE_INFINITY,
-      notices: noticesOf(reply.headers),
+      notices: noticesOf(headers),
     };
-    return { found, document, reply };
+    return { found, reading, reply };
   }
+}
 
-  async function getManifest(
-    { send }: ChainMember,
-    name: string,
-    reference: ManifestReference,
-  ): Promise<Manifest> {
-    const wanted = reference.kind === 'digest' ? reference.digest : undefined;
-    const get = async () =>
-      // A part that nobody asked for is mostly all of it; of less neither the digest nor the JSON would be right.
-      readManifest(
-        await send({ ...manifestRequest(reference), method: 'GET', accepts: [...WHOLE, 206] }),
-        name,
-        wanted,
-      );
-    const first = await get();
-    if (wanted !== undefined) return first.found;
-    if (isAsSaid(first)) return assertManifest(first, name);
-    // Either the bytes were spoilt on their way, or the registry does not know its own digests: then it sends them again.
-    const second = await get();
-    if (isAsSaid(second) || second.found.digest === first.found.digest) return assertManifest(second, name);
-    throw new RegistryError(
-      'UNAVAILABLE',
-      `${name} comes with other bytes each time, none of the digest it says`,
-    );
-  }
-
+/** A {@link Registry} over one source host's chain of endpoints. */
+export function createRegistryClient(options: RegistryClientOptions): Registry {
+  const { log, budget, now, askLocation, mayFollow, blobs: mode, timeouts } = options;
+  const chain = createChainClient(options.chain, options.pseudonym);
+  const client = new RegistryClient(options, chain);
+  const blob = createBlobClient({
+    ask: chain.ask,
+    askLocation,
+    budget,
+    now,
+    mode,
+    mayFollow,
+    resumeMs: timeouts.resumeMs,
+    onResume: (name, offset, reason) => log('blob-resumed', 'blob resumed', { blob: name, offset, reason }),
+  });
   return {
     blob,
-    manifest: (repository, reference, options = {}) => {
-      const name = formatReference(repository, reference);
-      const subject: ResourceRef = { name, unknown: 'MANIFEST_UNKNOWN' };
-      return chain.askEach(repository, subject, options, (member) => getManifest(member, name, reference));
-    },
-    resolve: (repository, reference, options = {}) => {
-      const name = formatReference(repository, reference);
-      const subject: ResourceRef = { name, unknown: 'MANIFEST_UNKNOWN' };
-      return chain.askEach(repository, subject, options, async (member) => {
-        const head = await headOf(member, manifestRequest(reference));
-        const info = head && readManifestHead(head, reference);
-        if (info) return info;
-        const { digest, mediaType, bytes, notices } = await getManifest(member, name, reference);
-        return { digest, mediaType, sizeBytes: bytes.length, ...(notices ? { notices } : {}) };
-      });
-    },
-    statBlob: (repository, digest, options = {}) => {
-      const name = `${formatRepository(repository)}@${digest}`;
-      const subject: ResourceRef = { name, unknown: 'BLOB_UNKNOWN' };
-      return chain.askEach(repository, subject, options, async (member) => {
-        const path = `/blobs/${digest}`;
-        const head = await headOf(member, { path });
-        if (head && !isWebPage(head)) {
-          return { digest, sizeBytes: plausibleSize(announcedSize(head.headers), digest) };
-        }
-        const first = { method: 'GET', path, headers: { range: 'bytes=0-0' } } as const;
-        const part = await member.send({ ...first, accepts: [200, 206, 416], isForBlob: true });
-        part.body.cancel();
-        if (part.status === 200 && isWebPage(part)) throw webPageError(part, name);
-        return { digest, sizeBytes: plausibleSize(sizeInPart(part), digest) };
-      });
-    },
-    tags: (repository, options = {}) => {
-      const subject: ResourceRef = { name: formatRepository(repository), unknown: 'NAME_UNKNOWN' };
-      const fetchPage: FetchTagPage = (query) =>
-        chain.ask(
-          repository,
-          subject,
-          { method: 'GET', path: '/tags/list', query },
-          options,
-          async (reply) => ({
-            body: await readBody(reply, TAGS_MAX_BYTES, documentMs),
-            reply,
-          }),
-        );
-      return listTags(fetchPage, options, client.now);
-    },
-    referrers: (repository, digest, options = {}) => {
-      const name = `${formatRepository(repository)}@${digest}`;
-      const { artifactType } = options;
-      const request: ChainRequest = {
-        method: 'GET',
-        path: `/referrers/${digest}`,
-        query: artifactType === undefined ? '' : new URLSearchParams({ artifactType }).toString(),
-        headers: { accept: MEDIA_TYPE.ociIndex },
-      };
-      // A registry without this API says 404, and clients then look for the referrers tag: so it is handed on. They take
-      // NAME_UNKNOWN for "there is no such repository" and do not look: only the registry may say that.
-      const subject: ResourceRef = { name, unknown: 'MANIFEST_UNKNOWN', readsCode: true };
-      return chain.ask(repository, subject, request, options, async (reply) =>
-        assertManifest(await readManifest(reply, name), name),
-      );
-    },
+    manifest: (repository, reference, asked = {}) => client.manifest(repository, reference, asked),
+    resolve: (repository, reference, asked = {}) => client.resolve(repository, reference, asked),
+    statBlob: (repository, digest, asked = {}) => client.statBlob(repository, digest, asked),
+    tags: (repository, asked = {}) => client.tags(repository, asked),
+    referrers: (repository, digest, asked = {}) => client.referrers(repository, digest, asked),
   };
 }

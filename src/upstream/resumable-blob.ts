@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { WebLocation } from '../lib/address.ts';
 import { pipeInto, type SinkWatch, watchSink } from '../lib/writable.ts';
 import { algorithmOf, type Digest, finishDigest, hashFor } from '../oci/digest.ts';
-import type { ByteRange } from '../oci/range.ts';
+import type { ByteRange, RangeRequest } from '../oci/range.ts';
 import type { BlobContent } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import { type Body, BrokenBodyError } from './http/body.ts';
@@ -15,24 +15,24 @@ export interface BlobSource {
   /** `docker.io/library/alpine@sha256:…`, for messages. */
   readonly name: string;
   readonly opened: OpenedBlob;
-  /** Set when a range was asked for and granted. */
+  /** Set when a range was requested and granted. */
   readonly range: ByteRange | undefined;
   readonly verify: boolean;
-  /** Opens the rest again, from `start` to the end of what was asked for: wherever the chain has it. */
+  /** Opens the rest again, from `start` to the end of the requested bytes, at any endpoint of the chain. */
   readonly reopen: (start: number, end: number | undefined) => Promise<OpenedBlob>;
   /** Pause before it is opened again, in milliseconds; doubled by every fruitless try. */
   readonly resumeMs: number;
   readonly onResume: (offset: number, reason: string) => void;
 }
 
-/** Tries in a row that bring next to nothing, after which a broken blob is given up. */
+/** Consecutive fruitless tries, after which a broken blob is given up. */
 const FRUITLESS_TRIES_MAX = 4;
-/** What a try has to bring so as not to be fruitless, unless it is all that was left. */
+/** The bytes that a try must bring, unless fewer were left; otherwise it is fruitless. */
 const FRUITFUL_MIN_BYTES = 16 * 1024;
-/** Breaks altogether: an upstream that drops us after every few bytes is not worth more. */
+/** All breaks together: an upstream that drops the connection after every few bytes is not worth more. */
 const RESUMES_MAX = 100;
 
-/** Where a copy stands, over as many responses as it takes. */
+/** The state of a copy, across all its responses. */
 interface Progress {
   position: number;
   end: number | undefined;
@@ -40,7 +40,7 @@ interface Progress {
   hasWritten: boolean;
 }
 
-/** What came is not the blob. */
+/** The bytes are not the blob. */
 class WrongBytesError extends RegistryError {}
 
 function mismatch({ digest, name }: BlobSource): WrongBytesError {
@@ -54,7 +54,7 @@ function hasDigest({ hash }: Progress, digest: Digest): boolean {
   return hash === undefined || finishDigest(hash.copy(), algorithmOf(digest)) === digest;
 }
 
-/** Copies one response's body from `progress.position` on; what comes before it is skipped. Ends with nothing pending. */
+/** Copies one response's body from `progress.position` on; skips what comes before it. Ends with nothing pending. */
 async function copyOnce(source: BlobSource, opened: OpenedBlob, progress: Progress, sink: Writable) {
   const { body } = opened;
   let skipBytes = progress.position - opened.start;
@@ -70,7 +70,7 @@ async function copyOnce(source: BlobSource, opened: OpenedBlob, progress: Progre
     }
     progress.hash?.update(chunk);
     progress.position += chunk.length;
-    // The last chunk is held back until the digest is known: a wrong blob must never look complete.
+    // The last chunk is withheld until the digest is verified: a wrong blob must never look complete.
     if (progress.position === progress.end && !hasDigest(progress, source.digest)) throw mismatch(source);
     progress.hasWritten = true;
     write(chunk, release);
@@ -78,12 +78,12 @@ async function copyOnce(source: BlobSource, opened: OpenedBlob, progress: Progre
   await drained();
 }
 
-/** Is everything there? An unannounced end is only known by the digest. */
+/** True when everything has arrived. Without an announced size only the digest can tell. */
 function isComplete({ digest }: BlobSource, progress: Progress): boolean {
   return progress.end === undefined ? hasDigest(progress, digest) : progress.position === progress.end;
 }
 
-/** Opens the blob again behind what has been copied. */
+/** Opens the blob again after what has been copied. */
 async function resume(source: BlobSource, progress: Progress): Promise<OpenedBlob> {
   const { position } = progress;
   const next = await source.reopen(position, progress.end);
@@ -93,7 +93,7 @@ async function resume(source: BlobSource, progress: Progress): Promise<OpenedBlo
     next.sizeBytes !== source.opened.sizeBytes;
   if (next.start > position || isOther) {
     next.body.cancel();
-    throw new BrokenBodyError('another part than the one asked for was sent');
+    throw new BrokenBodyError('another part than requested was sent');
   }
   if (source.range === undefined) progress.end ??= next.sizeBytes;
   return next;
@@ -130,7 +130,7 @@ async function copy(
       const isOnlyWrong = error instanceof WrongBytesError && !progress.hasWritten;
       if (!isOnlyWrong && !(error instanceof BrokenBodyError) && !isUnavailable(error, current)) throw error;
       reason = (error as Error).message;
-      // Nobody has seen a byte of it yet: another endpoint, or another try, may have the right ones.
+      // No client has seen a byte of it yet: another endpoint, or another try, may have the right bytes.
       if (isOnlyWrong) progress = begin();
     }
     const isFruitful = progress.position - before >= FRUITFUL_MIN_BYTES;
@@ -149,12 +149,12 @@ async function copy(
   if (!hasDigest(progress, digest)) throw mismatch(source);
 }
 
-/** Reopening failed (nothing is open), rather than what was open turned out wrong. */
+/** Reopening failed, so nothing is open; it is not that what was open turned out wrong. */
 function isUnavailable(error: unknown, current: OpenedBlob | undefined): boolean {
   return current === undefined && error instanceof RegistryError && error.code === 'UNAVAILABLE';
 }
 
-/** A blob that survives its upstream's breaks, and is verified on the way when it is read as a whole. */
+/** A blob that survives broken connections, and is verified when it is read as a whole. */
 export function createBlobContent(source: BlobSource): BlobContent {
   let current: OpenedBlob = source.opened;
   const senders = new Set([current]);
@@ -194,22 +194,30 @@ export function createBlobContent(source: BlobSource): BlobContent {
   };
 }
 
-/** A response that holds a blob or a part of one, its head understood. */
+/** A response with a blob or a part of one, its header parsed. */
 export interface OpenedBlob {
   readonly body: Body;
-  /** A part was asked for and granted. */
+  /** True when a part was requested and granted. */
   readonly isPart: boolean;
-  /** Where the body's first byte stands in the blob, and where the body ends if that was said. */
+  /** Where the body's first byte is in the blob, and where the body ends, if known. */
   readonly start: number;
   readonly end: number | undefined;
-  /** The whole blob's size, if it was said. */
+  /** The whole blob's size, if known. */
   readonly sizeBytes: number | undefined;
-  /** `HOST[:PORT]` that sent it, the strong or weak entity tag it named, and its location where a redirect led there. */
+  /** The sender's `HOST[:PORT]`, the entity tag (strong or weak), and the location when a redirect led there. */
   readonly host: string;
   readonly etag: string | undefined;
   readonly location: WebLocation | undefined;
-  /** Call it when these bytes are wrong: MetaHub then asks the endpoint that sent them last for a while. */
+  /** Call it when these bytes are wrong: MetaHub then tries the endpoint that sent them last for a while. */
   readonly reportBad: () => void;
+}
+
+/** True when the opened part answers `range`. The blob's end may clip the range's. */
+export function grants(opened: OpenedBlob, range: RangeRequest): boolean {
+  const { start, end, sizeBytes } = opened;
+  if (range.kind === 'suffix') return end === sizeBytes && (end ?? 0) - start <= range.length;
+  if (start !== range.first) return false;
+  return range.last === undefined ? end === sizeBytes : end !== undefined && end <= range.last + 1;
 }
 
 /** A 206 that does not say which part it is, or contradicts itself. */
@@ -218,9 +226,9 @@ export class UnsoundRangeError extends RegistryError {}
 const CONTENT_RANGE = /^bytes (\d{1,15})-(\d{1,15})\/(\d{1,15}|\*)$/;
 
 /**
- * What a response's head says of the bytes behind it. A 200 is the whole blob, whatever was asked for.
- * @throws {RegistryError} UNAVAILABLE when a 206 does not say which part it is, or contradicts itself; RANGE_INVALID when
- * it is a part of no bytes.
+ * What a response's header says about its bytes. A 200 is the whole blob, whatever was requested.
+ * @throws {RegistryError} UNAVAILABLE when a 206 does not say which part it is, or contradicts itself; RANGE_INVALID
+ * when the part has no bytes.
  */
 export function readBlobHead(
   reply: {
@@ -244,7 +252,7 @@ export function readBlobHead(
   if (status === 200)
     return { ...origin, body, isPart: false, start: 0, end: announced, sizeBytes: announced };
   if (announced === 0) {
-    // Go's file server, and distribution with it, grants the end of an empty blob instead of answering 416.
+    // Go's file server, and distribution with it, answers 206 with the end of an empty blob instead of 416.
     body.cancel();
     throw new RegistryError('RANGE_INVALID', `${url.host} has no such part`);
   }
@@ -258,7 +266,7 @@ export function readBlobHead(
     (announced === undefined || announced === last - start + 1);
   if (!isSound) {
     body.cancel();
-    throw new UnsoundRangeError('UNAVAILABLE', `${url.host} answered 206 without a sound Content-Range`);
+    throw new UnsoundRangeError('UNAVAILABLE', `${url.host} answered 206 without a valid Content-Range`);
   }
   return { ...origin, body, isPart: true, start, end: last + 1, sizeBytes };
 }

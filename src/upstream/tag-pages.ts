@@ -1,14 +1,14 @@
-import { type JsonBounds, parseJson } from '../lib/bounded-json.ts';
+import { type JsonBounds, objectOf, parseJson } from '../lib/bounded-json.ts';
 import { parseTag } from '../oci/reference.ts';
 import type { TagOptions, TagPage } from '../oci/registry.ts';
 
-/** Tags of one repository that are taken from a registry; some have a hundred thousand. */
+/** Bound of tags read from one repository; some have a hundred thousand. */
 export const TAGS_MAX = 500_000;
 const BOUNDS: JsonBounds = { depth: 16, values: TAGS_MAX + 1000 };
 
 export type TagBounds = Pick<TagOptions, 'limit' | 'after' | 'first' | 'last'>;
 
-/** Bodies of `/tags/list`, in the order in which the registry sent them, and what is wanted of them. Plain data: it crosses threads. */
+/** Bodies of `/tags/list`, in the registry's order, and the requested part. Plain data: it crosses threads. */
 export interface TagsRequest {
   readonly bodies: readonly Uint8Array[];
   readonly bounds: TagBounds;
@@ -17,18 +17,18 @@ export interface TagsRequest {
 export type TagsReply =
   | {
       readonly kind: 'read';
-      /** What the spec answers with, cut from everything there is. */
+      /** The page by the specification, cut from everything. */
       readonly page: TagPage;
-      /** How many tags the bodies have, and the last of them as the registry ordered them. */
+      /** How many tags the bodies have, and the last of them in the registry's order. */
       readonly count: number;
       readonly end: string | undefined;
-      /** They come in lexical order, and behind `after`. */
+      /** True when they are in lexical order, and after `after`. */
       readonly isAscending: boolean;
     }
   | { readonly kind: 'no-list'; readonly body: number }
   | { readonly kind: 'too-many' };
 
-/** The tags of one body, as the registry ordered them; what is no tag is left out. Undefined: it is no list of tags. */
+/** The tags of one body, in the registry's order; drops what is not a tag. Undefined: it is not a list of tags. */
 function tagsIn(body: Uint8Array): readonly string[] | undefined {
   let document: unknown;
   try {
@@ -36,15 +36,14 @@ function tagsIn(body: Uint8Array): readonly string[] | undefined {
   } catch {
     return undefined;
   }
-  const tags =
-    typeof document === 'object' && document !== null ? (document as { tags?: unknown }).tags : undefined;
+  const { tags } = objectOf(document);
   // distribution writes null for a repository that has lost its last tag.
   if (tags === null) return [];
   if (!Array.isArray(tags)) return undefined;
   return tags.filter((tag): tag is string => typeof tag === 'string' && parseTag(tag) !== undefined);
 }
 
-/** How many tags are wanted at most, from the front. */
+/** How many tags to return at most, from the start. */
 export function mostOf({ limit, first }: TagBounds): number | undefined {
   return limit ?? first;
 }
@@ -58,7 +57,7 @@ function cut(all: readonly string[], bounds: TagBounds): TagPage {
   return { tags, next: tags.length < fresh.length ? tags.at(-1) : undefined };
 }
 
-/** Reads bodies of a list, and cuts from them what is wanted. */
+/** Parses bodies of a list, and cuts the requested part from them. */
 export function readTagPages({ bodies, bounds }: TagsRequest): TagsReply {
   const all: string[] = [];
   for (const [position, body] of bodies.entries()) {

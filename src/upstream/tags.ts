@@ -5,7 +5,7 @@ import {
   ThreadBusyError,
   ThreadFailedError,
 } from '../lib/background-thread.ts';
-import { ByteBudget } from '../lib/byte-budget.ts';
+import { FairBudget, NO_SHARE, type Share } from '../lib/fair-budget.ts';
 import type { TagPage } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import { isWebPage, webPageError } from './errors.ts';
@@ -22,7 +22,7 @@ import {
 
 /** One link of a `Link` header; parameter names in lower case. */
 export interface Link {
-  /** The reference as it was written, not resolved. */
+  /** The reference as written, not resolved. */
   readonly target: string;
   readonly parameters: ReadonlyMap<string, string>;
 }
@@ -34,10 +34,11 @@ const TARGET = /[\s,;]*<([^<>]*)>/y;
 const PARAMETER = /\s*;\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,;"]*)))?/y;
 
 /**
- * The links of a `Link` value, in order. It ends at the first thing that is no link: what stands behind is of no known form.
+ * The links of a `Link` value, in order. Parsing ends at the first thing that is not a link: what follows has no known
+ * form.
  * @see https://www.rfc-editor.org/rfc/rfc8288#section-3
  */
-export function parseLinks(header: string): readonly Link[] {
+function parseLinks(header: string): readonly Link[] {
   const text = header.slice(0, HEADER_MAX_CHARACTERS);
   const links: Link[] = [];
   let position = 0;
@@ -52,7 +53,7 @@ export function parseLinks(header: string): readonly Link[] {
     for (let parameter = take(PARAMETER); parameter; parameter = take(PARAMETER)) {
       const [, name = '', quoted, token = ''] = parameter;
       const value = quoted?.replaceAll(/\\(.)/g, '$1') ?? token;
-      // The first of two counts, as the specification has it for `rel`.
+      // Of two, the first one counts, as the specification says for `rel`.
       if (!parameters.has(name.toLowerCase())) parameters.set(name.toLowerCase(), value);
     }
     links.push({ target: target[1] ?? '', parameters });
@@ -60,12 +61,17 @@ export function parseLinks(header: string): readonly Link[] {
   return links;
 }
 
-/** The target of the first link of this relation type; one link may have several, separated by spaces. */
+/** The target of the first link with this relation type; one link may have several types, separated by spaces. */
 export function linkOf(header: string, relation: string): string | undefined {
   const link = parseLinks(header).find(({ parameters }) =>
     parameters.get('rel')?.toLowerCase().split(/\s+/).includes(relation),
   );
   return link?.target;
+}
+
+/** What part of a list is wanted, and whose share of the memory it takes. */
+export interface ListOptions extends TagBounds {
+  readonly share?: Share | undefined;
 }
 
 /** One answer of `/tags/list`, unread, and the head that it came with. */
@@ -74,26 +80,29 @@ export interface RawTagPage {
   readonly reply: Pick<Reply, 'headers' | 'url' | 'target'>;
 }
 
-/** Asks for one page with this query. */
+/** Requests one page with this query. */
 export type FetchTagPage = (query: string) => Promise<RawTagPage>;
 
-/** Pages of one list: beyond that the registry leads us round in circles. */
+/** Pages of one list: beyond this number the registry leads in circles. */
 const PAGES_MAX = 500;
-/** All pages of one list together, in bytes, and for how long another page is asked for, in milliseconds. */
+/** Bounds of all pages of one list: their bytes, and the time in which further pages are requested, in milliseconds. */
 const LIST_MAX_BYTES = 32 * 1024 * 1024;
 const LIST_MAX_MS = 60_000;
-/** Lists up to this size, in bytes, are read where they are, and are bounded by the number of requests in flight. */
+/** Lists up to this size, in bytes, are parsed directly; the number of requests in flight bounds them. */
 const SMALL_BYTES = 64 * 1024;
 /** Pages of large lists that are held until their lists are whole, in bytes. */
-const PAGE_MEMORY = new ByteBudget(64 * 1024 * 1024);
+const PAGE_MEMORY = new FairBudget(64 * 1024 * 1024);
 
-/** Sorting half a million tags takes as long as many pulls: large lists are read and cut on a thread. */
+/** Sorting half a million tags takes as long as many pulls: large lists are parsed and cut on a thread. */
 const THREAD = new BackgroundThread<TagsRequest, TagsReply>({
   start: (options) => startWorker('tags-worker', import.meta.url, options),
   waitingMaxBytes: 64 * 1024 * 1024,
 });
 
-/** The query of the link to the next page. Only that: whatever host and path it names, the list is asked where it was. */
+/**
+ * The query of the link to the next page. Only the query: whatever host and path the link has, the request goes where
+ * it went before.
+ */
 function nextOf({ reply: { headers, url, target } }: RawTagPage): string | undefined {
   const link = linkOf(headers['link'] ?? '', 'next');
   const next = link === undefined ? undefined : resolveReference(link, { url, target });
@@ -101,7 +110,7 @@ function nextOf({ reply: { headers, url, target } }: RawTagPage): string | undef
   return query === '' ? undefined : query;
 }
 
-/** A query in one spelling, so that two of the same meaning are equal. */
+/** A normalised query, so that two with the same meaning are equal. */
 function normalizeQuery(query: string): string {
   const parameters = new URLSearchParams(query);
   parameters.sort();
@@ -109,21 +118,27 @@ function normalizeQuery(query: string): string {
 }
 
 function endless(why: string): RegistryError {
-  return new RegistryError('UNAVAILABLE', `the list of tags has no end: given up after ${why}`);
+  return new RegistryError('UNAVAILABLE', `the list of tags does not end: MetaHub stopped after ${why}`);
 }
 
-/** One request for tags: its pages count against the memory for all such requests until it is over. */
+/** One request for tags: its pages count against the memory of all such requests until it ends. */
 class TagListing {
   readonly #fetch: FetchTagPage;
   readonly #bounds: TagBounds;
+  readonly #share: Share;
   readonly #now: () => number;
   readonly #startedMs: number;
   readonly #held: (() => void)[] = [];
   #sizeBytes = 0;
 
-  constructor(fetch: FetchTagPage, bounds: TagBounds, now: () => number) {
+  constructor(
+    fetch: FetchTagPage,
+    { share = NO_SHARE, limit, after, first, last }: ListOptions,
+    now: () => number,
+  ) {
     this.#fetch = fetch;
-    this.#bounds = bounds;
+    this.#bounds = { limit, after, first, last };
+    this.#share = share;
     this.#now = now;
     this.#startedMs = now();
   }
@@ -134,17 +149,17 @@ class TagListing {
     this.#sizeBytes += page.body.length;
     if (this.#sizeBytes > LIST_MAX_BYTES) throw endless(`${LIST_MAX_BYTES} bytes`);
     if (this.#sizeBytes <= SMALL_BYTES) return page;
-    const release = PAGE_MEMORY.tryTake(page.body.length);
+    const release = PAGE_MEMORY.tryTake(page.body.length, this.#share);
     if (release === undefined) throw memoryExhausted();
     this.#held.push(release);
     return page;
   }
 
-  /** Every page from `first` on, which answered `query`, whatever a registry understands by a page. */
+  /** Every page from `first` on, which answered `query`, however large the registry makes a page. */
   async fetchAll(first: RawTagPage, query: string): Promise<readonly RawTagPage[]> {
     const pages = [first];
     const asked = new Set([normalizeQuery(query)]);
-    // A link to a page that has been read, such as a page's link to itself, ends the list.
+    // A link to a page that was read already, such as a page's link to itself, ends the list.
     for (let next = nextOf(first); next !== undefined && !asked.has(normalizeQuery(next)); ) {
       if (pages.length === PAGES_MAX) throw endless(`${PAGES_MAX} pages`);
       asked.add(normalizeQuery(next));
@@ -155,12 +170,13 @@ class TagListing {
     return pages;
   }
 
-  /** @throws {RegistryError} UNAVAILABLE when a page is no list of tags, or there are too many. */
+  /** @throws {RegistryError} UNAVAILABLE when a page is not a list of tags, or there are too many. */
   async read(pages: readonly RawTagPage[]): Promise<TagsReply & { kind: 'read' }> {
     const bodies = pages.map(({ body }) => body);
     const sizeBytes = bodies.reduce((sum, { length }) => sum + length, 0);
     const request = { bodies, bounds: this.#bounds };
-    const result = sizeBytes <= SMALL_BYTES ? readTagPages(request) : await readOnThread(request, sizeBytes);
+    const result =
+      sizeBytes <= SMALL_BYTES ? readTagPages(request) : await readOnThread(request, sizeBytes, this.#share);
     if (result.kind === 'read') return result;
     if (result.kind === 'too-many') throw endless(`more than ${TAGS_MAX} tags`);
     const { reply } = pages[result.body] as RawTagPage;
@@ -173,9 +189,9 @@ class TagListing {
   }
 }
 
-async function readOnThread(request: TagsRequest, sizeBytes: number): Promise<TagsReply> {
+async function readOnThread(request: TagsRequest, sizeBytes: number, share: Share): Promise<TagsReply> {
   try {
-    return await THREAD.run(request, sizeBytes);
+    return await THREAD.run(request, sizeBytes, { share });
   } catch (error) {
     if (error instanceof ThreadBusyError) throw memoryExhausted();
     if (!(error instanceof ThreadFailedError)) throw error;
@@ -184,14 +200,18 @@ async function readOnThread(request: TagsRequest, sizeBytes: number): Promise<Ta
 }
 
 /**
- * A page of tags as the spec has it, from a registry that may not: sorted, only what comes after `after`, at most as many as
- * are wanted. A registry that does not page in lexical order is asked for everything.
+ * A page of tags by the specification, from a registry that may not follow it: sorted, only tags after `after`, at most
+ * the requested number. A registry whose pages are not in lexical order is asked for everything.
  * @param now monotonic milliseconds
  * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#listing-tags
  */
-export async function listTags(fetch: FetchTagPage, bounds: TagBounds, now: () => number): Promise<TagPage> {
-  const { limit, after } = bounds;
-  const listing = new TagListing(fetch, bounds, now);
+export async function listTags(
+  fetch: FetchTagPage,
+  options: ListOptions,
+  now: () => number,
+): Promise<TagPage> {
+  const { limit, after } = options;
+  const listing = new TagListing(fetch, options, now);
   const query = new URLSearchParams({
     ...(limit === undefined ? {} : { n: String(limit) }),
     ...(after === undefined ? {} : { last: after }),
@@ -201,7 +221,7 @@ export async function listTags(fetch: FetchTagPage, bounds: TagBounds, now: () =
     const { page, count, end, isAscending } = await listing.read([first]);
     const next = nextOf(first);
     if (next === undefined && (isAscending || after === undefined)) return page;
-    const most = mostOf(bounds);
+    const most = mostOf(options);
     // Only a registry whose next page begins behind this one's last tag is taken at its word.
     const isTelling = end !== undefined && new URLSearchParams(next).get('last') === end;
     if (isAscending && isTelling && most !== undefined && count <= most)

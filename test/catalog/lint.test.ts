@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { CatalogFile } from '../../src/catalog/entry.ts';
-import { type LintProblem, lintEntry } from '../../src/catalog/lint.ts';
 import { readValue } from '../../src/lib/config-source.ts';
+import { type LintProblem, lintEntry } from '../support/catalogue-lint.ts';
 
 const HEAD = {
   title: 'A publisher',
@@ -115,9 +115,9 @@ describe('a file of the catalogue', () => {
       /^images\[0\]\.example: this key is missing/,
     ],
     [
-      'an example that is no tag',
+      'an example that is not a tag',
       { images: [{ image: 'a:1', example: '-', manifests: [{ image: 'b:1' }] }] },
-      /“-” is no tag/,
+      /“-” is not a tag/,
     ],
     [
       'a list that is none',

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { lintEntry } from '../../src/catalog/lint.ts';
 import { openCatalog } from '../../src/cli/settings/catalog.ts';
+import { lintEntry } from '../support/catalogue-lint.ts';
 
 const catalog = await openCatalog();
 

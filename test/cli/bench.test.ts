@@ -2,15 +2,20 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { keepResults, readResults } from '../../src/cli/benchmark-results.ts';
+import type { BenchReport } from '../../src/cli/commands/bench/measure.ts';
 import {
   caseText,
   metricOf,
   orderOf,
   permutationsOf,
+  sampleOf,
   speedFactor,
   statisticsOf,
 } from '../../src/cli/commands/bench/plan.ts';
+import { renderText } from '../../src/cli/commands/bench/render.ts';
 import { secondsBetween } from '../../src/cli/commands/bench/runtime.ts';
+import type { Digest } from '../../src/oci/digest.ts';
+import { hostOf } from '../support/host-of.ts';
 import { runCli } from '../support/run-cli.ts';
 import { dataDirectory } from '../support/store.ts';
 
@@ -47,7 +52,7 @@ test.each([
   [[3], { median: 3, min: 3, max: 3 }],
   [[9, 1, 5], { median: 5, min: 1, max: 9 }],
   [[10, 2, 4, 100], { median: 7, min: 2, max: 100 }],
-])('statisticsOf(%j)', (samples, expected) => {
+])('statisticsOf(%j) gives the expected figures', (samples, expected) => {
   expect(statisticsOf(samples)).toEqual(expected);
 });
 
@@ -57,7 +62,7 @@ test.each([
   ['nothing to compare with', 2, undefined, 'lower', undefined],
   ['a median of zero has no ratio', 0, 4, 'lower', undefined],
   ['a generic median of zero has no ratio', 2, 0, 'higher', undefined],
-] as const)('speedFactor(): %s', (_name, median, generic, better, expected) => {
+] as const)('speedFactor() gives %s', (_name, median, generic, better, expected) => {
   expect(speedFactor(median, generic, better)).toBe(expected);
 });
 
@@ -71,28 +76,64 @@ test.each([
 });
 
 test.each([
+  ['a wall time', 0.01, '', undefined, { kind: 'measured', value: 0.01 }],
+  ['no time below what runtimes record', 0.0099, '', undefined, { kind: 'unusable' }],
+  ['no negative time', -0.0007, '', undefined, { kind: 'unusable' }],
+  [
+    'a rate of a run that is too short to be timed',
+    0,
+    'rate: 5',
+    /rate: (\d)/,
+    { kind: 'measured', value: 5 },
+  ],
+  ['no rate that the output lacks', 9, 'none', /rate: (\d)/, { kind: 'unusable' }],
+])('sampleOf() takes %s', (_name, seconds, output, pattern, expected) => {
+  expect(sampleOf({ seconds, output }, { pattern, better: 'lower' })).toMatchObject(expected);
+});
+
+test('renderText() names the permutations of a failure, unless it is all of them', () => {
+  const contender = { position: 0, digest: 'sha256:a' as Digest, demands: '', isWinner: true };
+  const cases = permutationsOf({ N: ['1', '2'] }, [[]]);
+  const failure = (permutation: string, why: string) => ({ contender, permutation, why });
+  const report: BenchReport = {
+    ...{ name: 'app', profile: hostOf('cpu:zen4'), runtime: 'docker', contenders: [contender], results: [] },
+    plan: {
+      ...{ runtime: undefined, choice: 'all', cases, rounds: 5, warmUps: 1 },
+      ...{
+        metric: { pattern: undefined, better: 'lower' },
+        options: { cpus: undefined, runtimeArgs: [], timeoutMs: 1 },
+      },
+    },
+    failures: [failure('N=1', 'too short'), failure('N=2', 'too short'), failure('N=2', 'broken')],
+  };
+  const text = renderText(report, 'benchmarks.json');
+  expect(text).toContain('entry 1 failed: too short\nentry 1 failed: broken (N=2)\n');
+  expect(text).not.toContain('stored in');
+});
+
+test.each([
   ['["2026-11-26T18:00:00.5Z","2026-11-26T18:00:02.25Z"]', 1.75],
   ['["2026-11-26T18:00:00.123456789Z","2026-11-26T18:00:00.123956789Z"]', 0.0005],
   // Podman writes the local time with its offset.
   ['["2026-11-26T19:59:59.9+01:00","2026-11-26T19:00:00.1Z"]', 0.2],
-])('secondsBetween(%s)', (state, expected) => {
+])('secondsBetween(%s) measures the duration', (state, expected) => {
   expect(secondsBetween(state)).toBeCloseTo(expected, 6);
 });
 
 describe('metahub bench refuses', () => {
   test.each([
-    ['--rounds 0', '--rounds 0 is no number from 1 to 1000'],
-    ['--rounds 1001', '--rounds 1001 is no number from 1 to 1000'],
-    ['--warm-up -1', '--warm-up -1 is no number from 0 to 1000'],
-    ['--runtime lxc', '--runtime lxc is none of docker, podman, ctr'],
+    ['--rounds 0', '--rounds 0 is not a number from 1 to 1000'],
+    ['--rounds 1001', '--rounds 1001 is not a number from 1 to 1000'],
+    ['--warm-up -1', '--warm-up -1 is not a number from 0 to 1000'],
+    ['--runtime lxc', '--runtime lxc is not one of docker, podman, ctr'],
     ['--entries 0', '--entries 0 is neither all, best nor a list of numbers'],
     ['--metric GFLOPS', '--metric GFLOPS has no group'],
     ['--metric (', '--metric (: '],
     ['--better higher', '--better higher needs a --metric'],
-    ['--cpus a', '--cpus a is no list of CPUs'],
+    ['--cpus a', '--cpus a is not a list of CPUs'],
     ['--env A', '--env A is not NAME=VALUE'],
-    ['--timeout 0', '--timeout 0 is no time that a run can take'],
-    ['--timeout soon', '--timeout: “soon” is no duration'],
+    ['--timeout 0', '--timeout 0 is not a time limit of a run'],
+    ['--timeout soon', '--timeout: “soon” is not a duration'],
   ])('%s, with status 2', async (words, message) => {
     const { stderr, status } = await runCli('bench', ...words.split(' '), 'app');
     expect(stderr).toContain(message);
@@ -101,7 +142,7 @@ describe('metahub bench refuses', () => {
 
   test.each([
     ['enviroment: {}', 'bench.yml:1:1: enviroment: this key does not exist; did you mean environment?'],
-    ['environment: { "A B": [1] }', 'no name of a variable'],
+    ['environment: { "A B": [1] }', 'is not the name of a variable'],
     ['arguments: []', 'arguments'],
     ['rounds: 0', 'bench.yml:1:9: rounds: a number from 1 on is expected'],
     ['metric: [', 'bench.yml:1:'],
@@ -115,7 +156,7 @@ describe('metahub bench refuses', () => {
 
   test('a file that is missing, with status 1', async () => {
     const { stderr, status } = await runCli('bench', '--file', '/not/there.yml', 'app');
-    expect(stderr).toContain('/not/there.yml: ENOENT');
+    expect(stderr).toContain('/not/there.yml: there is no such file');
     expect(status).toBe(1);
   });
 

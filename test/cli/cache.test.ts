@@ -49,7 +49,7 @@ describe('metahub cache ls', () => {
   test('says so when there is no store', async () => {
     const { stderr, status } = await runCli('cache', 'ls', '--data', join(await dataDirectory(), 'none'));
     expect(status).toBe(1);
-    expect(stderr).toContain('nothing is held below');
+    expect(stderr).toContain('there is no content below');
   });
 });
 
@@ -57,24 +57,24 @@ describe('metahub cache verify', () => {
   test('finds all sound', async () => {
     const { directory } = await filled();
     const { stdout, status } = await runCli('cache', 'verify', '--data', directory);
-    expect(stdout).toBe('3 of 3 items are what their digests say\n');
+    expect(stdout).toBe('3 of 3 items are intact\n');
     expect(status).toBe(0);
   });
 
-  test('drops what is spoilt, names it, and exits with 3', async () => {
+  test('drops what is corrupt, names it, and exits with 3', async () => {
     const { directory, blobs, layout } = await filled();
     await truncate(join(layout, 'blobs/sha256', blobs[1].slice(7)), 4999);
     const first = await runCli('cache', 'verify', '--data', directory);
-    expect(first.stdout).toContain(`spoilt, dropped: ${blobs[1]} of registry.test/team/app`);
+    expect(first.stdout).toContain(`corrupt, removed: ${blobs[1]} of registry.test/team/app`);
     expect(first.status).toBe(3);
     expect((await runCli('cache', 'verify', '--data', directory)).stdout).toContain('2 of 2');
   });
 
-  test('--json counts what was read and lists what was spoilt', async () => {
+  test('--json counts what was read and lists what was corrupt', async () => {
     const { directory, blobs, layout } = await filled();
     await truncate(join(layout, 'blobs/sha256', blobs[1].slice(7)), 4999);
     const { stdout, status } = await runCli('cache', 'verify', '--json', '--data', directory);
-    expect(JSON.parse(stdout)).toMatchObject({ verified: 3, spoilt: [{ digest: blobs[1] }] });
+    expect(JSON.parse(stdout)).toMatchObject({ verified: 3, corrupt: [{ digest: blobs[1] }] });
     expect(status).toBe(3);
   });
 });

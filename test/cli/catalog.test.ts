@@ -142,7 +142,7 @@ describe('metahub catalog test', () => {
 
   test('refuses a tag that no list answers to, and says which do', async () => {
     const { stderr, status } = await runCli('catalog', 'test', 'tei', '--tag', '86-1.9', '--config', config);
-    expect(stderr).toMatch(/no list of tei answers to 86-1\.9\n {2}They answer to \[0-9\]\.\*/);
+    expect(stderr).toMatch(/no list of tei answers to 86-1\.9\n {2}The lists answer to \[0-9\]\.\*/);
     expect(status).toBe(2);
   });
 });

@@ -1,14 +1,15 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, test } from 'vitest';
 import { describeWith } from '../support/required-programs.ts';
 import { runCli } from '../support/run-cli.ts';
+import { openWorkplace } from '../support/workplace.ts';
 
-const folder = mkdtempSync(join(tmpdir(), 'metahub-completion-'));
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const workplace = openWorkplace();
+const folder = workplace.directory;
+afterAll(() => workplace.close());
 
 async function scriptFor(shell: string, name: string): Promise<string> {
   const { stdout } = await runCli('completion', shell);
@@ -53,7 +54,7 @@ describeWith(['bash'], 'the completion of bash', async () => {
     ['nothing for a folder where only files fit', ['serve', '--images', 'ho'], []],
     ['nothing for free text', ['serve', '--listen', ''], []],
     ['options after the value of another', ['serve', '--listen', '5080', '--cache-m'], ['--cache-min-free']],
-  ])('offers %s', (_what, words, expected) => {
+  ])('completes command lines with %s', (_what, words, expected) => {
     expect(offered(...words)).toEqual(expected);
   });
 });
@@ -68,7 +69,7 @@ describeWith(['fish'], 'the completion of fish', async () => {
     ['a choice', 'serve --cache o', ['off', 'on']],
     ['an operand of a choice', 'completion ', ['bash', 'fish', 'zsh']],
     ['a file', 'serve --profile ho', ['host.json']],
-  ])('offers %s', (_what, line, expected) => {
+  ])('completes command lines with %s', (_what, line, expected) => {
     const printed = run('fish', '--no-config', '-c', `source ${script}; complete -C 'metahub ${line}'`);
     const offered = linesOf(printed).map((offer) => offer.split('\t')[0]);
     expect(offered.sort()).toEqual(expected);
@@ -86,7 +87,7 @@ describeWith(['zsh'], 'the completion of zsh', async () => {
     ['a choice', 'serve --cache tr', 'serve --cache transit'],
     ['an operand of a choice', 'completion fi', 'completion fish'],
     ['a file', 'serve --profile ho', 'serve --profile host.json'],
-  ])('completes %s', (_what, line, expected) => {
+  ])('completes command lines with %s', (_what, line, expected) => {
     expect(run('zsh', '-f', driver, folder, `metahub ${line}`).trim()).toBe(expected);
   });
 });

@@ -38,7 +38,7 @@ describe('metahub config check FILE', () => {
       'a policy that cannot be',
       'config.yaml',
       'policy: { gpu: some }\n',
-      'config.yaml:1:16: policy.gpu: “some” is none of all, any',
+      'config.yaml:1:16: policy.gpu: “some” is not one of all, any',
     ],
     ['a catalogue entry that does not exist', 'config.yaml', 'catalog: [nothing]\n', 'has no “nothing”'],
     [
@@ -54,23 +54,40 @@ describe('metahub config check FILE', () => {
       'a.yml:2:11: password: a scrypt hash is expected',
     ],
     ['broken YAML', 'config.yaml', 'listen: [\n', 'config.yaml'],
-  ])('complains of %s with status 1', async (_what, name, text, complaint) => {
+  ])('complains of %s with status 2', async (_what, name, text, complaint) => {
     const file = join(await folderWith({ [name]: text }), name);
     const { stdout, status } = await runCli('config', 'check', file);
     expect(stdout).toContain('not valid\n');
     expect(stdout).toContain(complaint);
     expect(stdout).not.toContain('secret');
-    expect(status).toBe(1);
+    expect(status).toBe(2);
   });
 
-  test('names every wrong setting of a file, and goes on with the next file', async () => {
+  test.each([
+    ['absent', 'absent.yaml', 'there is no such file', 1],
+    ['a folder', '', 'it is a folder', 1],
+    ['absent, beside an invalid one', 'absent.yaml', 'there is no such file', 2],
+  ])('says of a file that is %s why it cannot be read', async (_what, name, complaint, expected) => {
+    const folder = await folderWith({ 'wrong.yaml': 'lisen: 1\n' });
+    const path = join(folder, name);
+    const { stdout, status } = await runCli(
+      'config',
+      'check',
+      path,
+      ...(expected === 2 ? [join(folder, 'wrong.yaml')] : []),
+    );
+    expect(stdout).toContain(`${path}: ${complaint}\n`);
+    expect(status).toBe(expected);
+  });
+
+  test('names every wrong setting of a file, and continues with the next file', async () => {
     const folder = await folderWith({ 'config.yaml': 'lisen: 5080\ncacheSize: much\n', 'app.yml': LIST });
     const files = ['config.yaml', 'missing.yml', 'app.yml'].map((name) => join(folder, name));
     const { stdout, status } = await runCli('config', 'check', '--json', ...files);
     const { valid, checks } = JSON.parse(stdout);
     expect(valid).toBe(false);
     expect(checks.map(({ complaints }: { complaints: unknown[] }) => complaints.length)).toEqual([2, 1, 0]);
-    expect(status).toBe(1);
+    expect(status).toBe(2);
   });
 });
 
@@ -126,9 +143,22 @@ describe('a feature that no host can have', () => {
       expect(stdout).toContain(`${file} (${kind}): not valid\n`);
       expect(stdout).toContain(`\n  ${file}:${place}: `);
       expect(stdout).toContain(why);
-      expect(status).toBe(1);
+      expect(status).toBe(2);
     },
   );
+
+  test.each([
+    ['skylkae', '; did you mean skylake?'],
+    ['znver4', '; did you mean zen4?'],
+    ['unlike-any-other', ''],
+  ])('is refused as the microarchitecture of a profile: %s', async (microarchitecture, suggestion) => {
+    const document = { ...PROFILE, cpu: { ...CPU, microarchitecture }, features: [] };
+    const file = join(await folderWith({ 'host.json': JSON.stringify(document, undefined, 2) }), 'host.json');
+    const { stdout, status } = await runCli('config', 'check', file);
+    const why = `there is no microarchitecture “${microarchitecture}”${suggestion}\n`;
+    expect(stdout).toContain(`cpu.microarchitecture: ${why}`);
+    expect(status).toBe(2);
+  });
 
   test.each([
     ['detect', '--set', 'cpu:skylkae'],
@@ -166,7 +196,22 @@ describe('metahub config check without a file', () => {
     const { stdout, status } = await check(folder);
     expect(stdout).toContain(`${machines} (machine types): not valid\n`);
     expect(stdout).toContain('the user alice is taken already');
-    expect(status).toBe(1);
+    expect(status).toBe(2);
+  });
+
+  test('names what is wrong in every file of the folder of image lists', async () => {
+    const folder = await folderWith({
+      'images/a.yml': 'image: team/app:v1\n',
+      'images/b.yml': LIST,
+      'images/c.yml': 'image: [\n',
+    });
+    const images = join(folder, 'images');
+    writeFileSync(join(folder, 'config.yaml'), `images: ${images}\n`);
+    const { stdout, status } = await check(folder);
+    expect(stdout).toContain(`${images} (image lists): not valid\n`);
+    expect(stdout).toContain('a.yml:1:1: manifests: this key is missing');
+    expect(stdout).toContain('c.yml:2:1');
+    expect(status).toBe(2);
   });
 
   test('names every wrong setting of the configuration file', async () => {
@@ -174,9 +219,9 @@ describe('metahub config check without a file', () => {
       await folderWith({ 'config.yaml': 'lisen: 1\ncacheSize: much\n' }),
     );
     expect(stdout).toContain('did you mean listen?');
-    expect(stdout).toContain('config.yaml:2:12: cacheSize: “much” is no size');
+    expect(stdout).toContain('config.yaml:2:12: cacheSize: “much” is not a size');
     expect(stdout).not.toContain('image lists');
-    expect(status).toBe(1);
+    expect(status).toBe(2);
   });
 
   test('exits with status 1 when the configuration file is missing', async () => {
@@ -211,8 +256,31 @@ describe('metahub config check', () => {
     const { stdout: host } = await runCli('detect', '--json');
     expect(await check({ 'host.json': host }, keyFile)).toEqual({ status: 0, invalid: [] });
     expect(await check({ 'host.json': '{}' }, certFile)).toEqual({
-      status: 1,
+      status: 2,
       invalid: ['profile', 'certificate'],
     });
   });
+});
+
+test('metahub config check reads the keys of clouds, and says where they are wrong', async () => {
+  const rule = (cloud: string, keys: string) =>
+    `  - { cloud: ${cloud}, keys: ${keys}, accounts: [a], account: nodes, types: { "*": spr } }\n`;
+  const folder = await folderWith({
+    'jwks.json': '{"keys": [\n  { "kty": "RSA" }]}',
+    'aws.pem': '\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n',
+  });
+  const at = (name: string) => join(folder, name);
+  const rules = `${rule('gcp', at('jwks.json'))}${rule('aws', at('aws.pem'))}${rule('azure', at('absent.pem'))}`;
+  const config = at('config.yaml');
+  writeFileSync(config, `images: ${folder}/images\nsiteUrl: https://hub.example.org\nenrolment:\n${rules}`);
+  mkdirSync(at('images'));
+  const { stdout, status } = await runCli('config', 'check', '--config', config, '--json');
+  expect(status).not.toBe(0);
+  const { checks } = JSON.parse(stdout) as { checks: readonly { complaints: readonly object[] }[] };
+  const complaints = checks.flatMap((one) => one.complaints);
+  expect(complaints).toEqual([
+    expect.objectContaining({ code: 'invalid-value', file: at('jwks.json'), line: 2, column: 3 }),
+    expect.objectContaining({ code: 'invalid-value', file: at('aws.pem'), line: 2, column: 1 }),
+    expect.objectContaining({ code: 'unreadable', file: at('absent.pem') }),
+  ]);
 });

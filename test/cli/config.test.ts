@@ -40,15 +40,15 @@ test('a command that reads a few settings takes those of all others, and suggest
   expect(stderr).toMatch(
     /:2:1: chache: this key does not exist; did you mean cache\?\n {2}Known are: .*listen/,
   );
-  expect(stderr).not.toContain('nowhere is no HOST');
+  expect(stderr).not.toContain('nowhere is not a HOST');
   expect(status).toBe(2);
 });
 
 test.each([
-  ['listen: [', 'Mend the YAML.'],
+  ['listen: [', 'Correct the YAML.'],
   ['- listen', 'metahub config show lists them.'],
   ['lisen: 5080', 'Known are: listen, '],
-  ['listen: here', '--listen <host:port>: where to listen'],
+  ['listen: here', '--listen <host:port>: the address to listen on'],
 ])('a file that holds %j is refused with its name and what to do', async (text, nextStep) => {
   const { file, show } = await configured(`${text}\n`);
   const { stdout, stderr, status } = await show();

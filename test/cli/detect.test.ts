@@ -43,7 +43,7 @@ async function detect(tree: Tree, ...words: readonly string[]) {
 }
 
 describe('the table', () => {
-  test('tells a person what the host is', async () => {
+  test('shows the host in a readable form', async () => {
     const { stdout, stderr, status } = await detect(GPU_HOST);
     expect(stdout).toMatch(/^CPU {7}broadwell$/m);
     expect(stdout).toContain('Intel(R) Xeon(R) CPU E5-2686 v4 @ 2.30GHz');
@@ -218,7 +218,7 @@ describe('other forms', () => {
     expect((await runCli('detect', '--root', half, '--set', 'cpu:zen2')).stdout).not.toMatch(/^warning/m);
   });
 
-  test('a GPU that no table has is told by its maker, one that is assumed by what it can', async () => {
+  test('prints an unknown GPU by its maker, and an assumed one by its capability', async () => {
     const unknown = { ...BROADWELL, ...pciFunction('0000:41:00.0', '10de:3fff', '30200', 'nvidia') };
     expect((await detect(unknown)).stdout).toMatch(/^GPU {7}NVIDIA, unknown model$/m);
     expect((await detect(BROADWELL, '--set', 'nvcap:9.0')).stdout).toMatch(
@@ -226,7 +226,7 @@ describe('other forms', () => {
     );
   });
 
-  test('the architecture of a captured tree is told by its CPU, unless said', async () => {
+  test('reads the architecture of a captured tree from its CPU, unless --arch names it', async () => {
     const arm = {
       'proc/cpuinfo': 'processor\t: 0\nFeatures\t: fp asimd\nCPU implementer\t: 0x41\nCPU part\t: 0xd08\n',
     };
@@ -235,22 +235,22 @@ describe('other forms', () => {
   });
 });
 
-describe('what goes wrong is said in one line, with a next step', () => {
+describe('metahub detect reports an error in one line, with a next step', () => {
   test.each([
     [['--root', '/nonexistent'], 1, '--root /nonexistent: there is no such directory'],
     [['--arch', 'vax'], 2, 'there is no architecture “vax”'],
     [['--set', 'cpu:zenn4'], 2, '--set: there is no microarchitecture “zenn4”; did you mean zen4?'],
-    [['--set', 'two words'], 2, '--set: “two words” is no feature'],
+    [['--set', 'two words'], 2, '--set: “two words” is not a feature'],
     [['--why-not', 'zenn4'], 2, 'there is no microarchitecture “zenn4”'],
-    [['--compiler', 'tcc@1'], 2, '“tcc@1” is no compiler and version that is known'],
+    [['--compiler', 'tcc@1'], 2, '“tcc@1” is not a known compiler and version'],
     [['nonsense'], 2, 'detect has no value “nonsense”'],
     [['cpu', '--features'], 2, '“cpu” and --features ask for different answers'],
     [['--format', 'xml'], 2, 'xml'],
     [['--format', 'nfd', '--json'], 2, '--json and --format nfd ask for different answers'],
     [['--why-not', 'babbage'], 2, 'there is no microarchitecture “babbage”'],
-    [['--all', '--root', '/tmp'], 2, '--all asks this machine'],
-    [['--why-not', 'zen4', '--set', 'nvcap:9.0'], 2, '--why-not asks about the host as it is'],
-  ])('%j', async (words, status, message) => {
+    [['--all', '--root', '/tmp'], 2, '--all reads this machine'],
+    [['--why-not', 'zen4', '--set', 'nvcap:9.0'], 2, '--why-not judges the host as it is'],
+  ])('refuses %j', async (words, status, message) => {
     const run = await runCli('detect', ...words);
     expect(run.stderr).toContain(message);
     expect(run.stderr.trimEnd().split('\n')).toHaveLength(2);
@@ -258,18 +258,18 @@ describe('what goes wrong is said in one line, with a next step', () => {
     expect(run).toMatchObject({ status, stdout: '' });
   });
 
-  test('a probe that failed leaves status 3, an answer, and a warning that says why it matters', async () => {
+  test('exits with 3, an answer and a warning with its consequence when a probe failed', async () => {
     const { stdout, status } = await detect({ 'etc/os-release': 'ID=debian\n' });
     expect(status).toBe(3);
     expect(stdout).toContain('only baseline');
   });
 
-  test('a value that the host does not have is status 1', async () => {
+  test('exits with 1 for a value that the host does not have', async () => {
     expect(await detect(BROADWELL, 'nvcap')).toMatchObject({ status: 1, stdout: '' });
   });
 });
 
-test('without a GPU nothing is spawned, and systeminformation is not loaded', async () => {
+test('metahub detect starts no program and does not load systeminformation when there is no GPU', async () => {
   const root = writeTree(BROADWELL);
   const file = join(root, 'imports');
   writeFileSync(file, '');

@@ -1,7 +1,7 @@
-import { chmodSync, existsSync } from 'node:fs';
+import { chmodSync, existsSync, linkSync } from 'node:fs';
 import { createServer, type RequestListener } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, createServer as createSocketServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { runChecks } from '../../src/cli/commands/doctor/check.ts';
@@ -22,14 +22,17 @@ import {
 } from '../../src/cli/commands/doctor/upstreams.ts';
 import { UpstreamsValue } from '../../src/cli/settings/upstreams.ts';
 import { readValue } from '../../src/lib/config-source.ts';
-import { parseListSpec } from '../../src/oci/image-list.ts';
+
 import { configFilesAt } from '../../src/setup/files.ts';
 import { RUNTIME_SETUPS } from '../../src/setup/runtimes.ts';
 import { NO_CREDENTIALS } from '../../src/upstream/auth/credentials.ts';
 import { createAuthority } from '../support/certificates.ts';
+import { readList } from '../support/configuration.ts';
+import { temporaryFolder } from '../support/folder.ts';
 import { writeTree } from '../support/host-tree.ts';
 import { freePort } from '../support/loopback.ts';
 import { serve } from '../support/served.ts';
+import { turns } from '../support/turns.ts';
 
 const DAY_MS = 24 * 3_600_000;
 const MINUTE_MS = 60_000;
@@ -41,10 +44,18 @@ function listening(server: ReturnType<typeof createServer>): Promise<number> {
   });
 }
 
+/** Leaves a socket at which nobody listens, as a daemon that was killed does. */
+async function leftSocket(path: string): Promise<void> {
+  const server = createSocketServer();
+  await new Promise<void>((resolve) => void server.listen(`${path}.bound`, resolve));
+  linkSync(`${path}.bound`, path);
+  await new Promise((resolve) => void server.close(resolve));
+}
+
 interface RegistryOptions {
   /** How far its clock is ahead, in milliseconds. */
   readonly aheadMs?: number;
-  /** What its token service answers with; undefined: it asks for no token. */
+  /** What its token service answers with; undefined: it needs no token. */
   readonly tokenStatus?: number;
 }
 
@@ -139,7 +150,7 @@ describe('doctor’s checks of registries', () => {
     const day = new Date(Date.now() + 2 * DAY_MS).toISOString().slice(0, 10);
     expect(results['certificates']).toMatchObject({
       status: 'warn',
-      message: `the certificate of ${url} ends on ${day}`,
+      message: `the certificate of ${url} expires on ${day}`,
     });
   });
 
@@ -186,7 +197,7 @@ describe('doctor’s checks of the machine', () => {
       'warn',
       'the service has none',
     ],
-    ['one that is no URL', { HTTPS_PROXY: 'ftp://proxy' }, {}, 'fail', 'http://HOST:PORT'],
+    ['one that is not a URL', { HTTPS_PROXY: 'ftp://proxy' }, {}, 'fail', 'http://HOST:PORT'],
   ])('of a proxy, %s', async (_, mirror, shell, status, words) => {
     const result = await outcome(proxyCheck(mirror, shell));
     expect(result).toMatchObject({ status, message: expect.stringContaining(words) });
@@ -199,7 +210,7 @@ describe('doctor’s checks of the machine', () => {
     const { certFile } = await authority.issue('hub.example', { expired: true });
     expect(await outcome(ownCertificateCheck(certFile, Date.now))).toMatchObject({
       status: 'fail',
-      message: expect.stringContaining('has been out of date since'),
+      message: expect.stringContaining(' expired on '),
     });
   });
 
@@ -211,7 +222,7 @@ describe('doctor’s checks of the machine', () => {
     ['that only its owner can read, of a mirror of one’s own', AUTHS, 0o600, false, 'pass'],
     ['that everybody can read', AUTHS, 0o644, true, 'warn'],
     ['that everybody can read, and that holds none', '{}', 0o644, true, 'pass'],
-    ['that is no JSON', '{', 0o644, true, 'fail'],
+    ['that is not JSON', '{', 0o644, true, 'fail'],
   ])('logins in a file %s', async (_, text, mode, isService, status) => {
     const root = writeTree(text === undefined ? {} : { 'auth.json': text });
     const path = join(root, 'auth.json');
@@ -222,7 +233,7 @@ describe('doctor’s checks of the machine', () => {
   });
 
   test('a list that demands a kind of feature that nothing claims warns, and names it', async () => {
-    const spec = parseListSpec({
+    const spec = readList({
       image: 'docker.io/acme/solver',
       manifests: [
         {
@@ -251,12 +262,45 @@ describe('doctor’s checks of the machine', () => {
 });
 
 describe('doctor’s checks of runtimes', () => {
-  test('let a client whose request came through end by itself, so that it can clean up', async () => {
+  const setup = (runtime: string) => `metahub setup ${runtime} --reload`;
+
+  test.each([
+    ['nothing is at its socket', false, /^containerd does not run: nothing listens on /],
+    ['its daemon has left its socket behind', true, /^containerd does not run: nothing listens on /],
+  ])('say how to start a runtime when %s', async (_what, isLeft, message) => {
+    const socket = join(temporaryFolder(), 'containerd.sock');
+    if (isLeft) await leftSocket(socket);
+    vi.stubEnv('CONTAINERD_ADDRESS', socket);
+    onTestFinished(() => void vi.unstubAllEnvs());
+    const containerd = RUNTIME_SETUPS.filter(({ name }) => name === 'containerd');
+    const status = { version: '1', startedAt: new Date(), decisions: [], figures: [], runtimes: [] };
+    const port = await listening(createServer((_, res) => void res.end(JSON.stringify(status))));
+    const target = { url: `http://127.0.0.1:${port}`, registries: ['docker.io'], strict: false };
+    const files = configFilesAt(temporaryFolder());
+    const results = await runChecks(runtimeChecks(containerd, { files, target, setup }));
+    expect(results).toMatchObject([
+      { name: 'containerd: configured', remedy: 'Run: metahub setup containerd --reload' },
+      {
+        name: 'containerd: uses the mirror',
+        status: 'fail',
+        message: expect.stringMatching(message),
+        remedy: 'Run: systemctl start containerd',
+      },
+    ]);
+  });
+
+  test('let a client whose request arrived end itself, so that it can clean up', async () => {
     const seen: string[] = [];
+    let know = () => {};
+    const known = new Promise<void>((resolve) => {
+      know = resolve;
+    });
     const port = await listening(
       createServer((req, res) => {
         const tag = /manifests\/(t[0-9a-f]+)$/.exec(req.url ?? '')?.[1];
+        if (req.url === '/once-doctor-knows') return void known.then(() => res.end());
         if (tag !== undefined) seen.push(tag);
+        else if (seen.length > 0) res.once('close', () => turns(1000).then(know));
         const status = { version: '1', startedAt: new Date(), decisions: [], figures: [], runtimes: [] };
         res.end(JSON.stringify({ ...status, connectionTests: seen }));
       }),
@@ -265,8 +309,10 @@ describe('doctor’s checks of runtimes', () => {
     const folder = writeTree({
       podman: `#!${process.execPath}
 const tag = process.argv.at(-1).split(':').at(-1);
-fetch('${url}/v2/metahub/doctor/manifests/' + tag).then(() =>
-  setTimeout(() => require('node:fs').writeFileSync(__dirname + '/cleaned-up', ''), 500));
+const ask = (path) => fetch('${url}' + path).then((answer) => answer.text());
+ask('/v2/metahub/doctor/manifests/' + tag)
+  .then(() => ask('/once-doctor-knows'))
+  .then(() => require('node:fs').writeFileSync(__dirname + '/cleaned-up', ''));
 `,
     });
     chmodSync(join(folder, 'podman'), 0o755);
@@ -274,7 +320,7 @@ fetch('${url}/v2/metahub/doctor/manifests/' + tag).then(() =>
     onTestFinished(() => void vi.unstubAllEnvs());
     const podman = RUNTIME_SETUPS.filter(({ name }) => name === 'podman');
     const target = { url, registries: ['docker.io'], strict: false };
-    const results = await runChecks(runtimeChecks(podman, configFilesAt('/'), target));
+    const results = await runChecks(runtimeChecks(podman, { files: configFilesAt('/'), target, setup }));
     expect(results.find(({ name }) => name === 'podman: uses the mirror')).toMatchObject({ status: 'pass' });
     expect(existsSync(join(folder, 'cleaned-up'))).toBe(true);
   });

@@ -1,5 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, describe, expect, test } from 'vitest';
@@ -10,10 +9,12 @@ import { SERVE_SETTINGS } from '../../src/cli/settings/table.ts';
 import { parseProfile } from '../../src/host/profile-json.ts';
 import { ConfigError } from '../../src/lib/config-error.ts';
 import { readValue } from '../../src/lib/config-source.ts';
-import { parseListSpec } from '../../src/oci/image-list.ts';
+
 import { PolicyText } from '../../src/selection/policy-schema.ts';
+import { readList } from '../support/configuration.ts';
 import { FUZZ_RUNS } from '../support/fuzz.ts';
 import { countReached } from '../support/reached.ts';
+import { openWorkplace } from '../support/workplace.ts';
 
 const RUNS = { numRuns: FUZZ_RUNS };
 const NAMES = Object.keys(SERVE_SETTINGS);
@@ -49,9 +50,9 @@ function onlyConfigErrors(work: () => unknown): void {
 }
 
 describe('any configuration file', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'metahub-fuzz-'));
-  afterAll(() => rmSync(folder, { recursive: true, force: true }));
-  const path = join(folder, 'config.yaml');
+  const workplace = openWorkplace();
+  afterAll(() => workplace.close());
+  const path = join(workplace.directory, 'config.yaml');
   const line = fc.oneof(
     fc
       .tuple(fc.constantFrom(...NAMES, 'nonsense'), value)
@@ -200,7 +201,7 @@ describe('any document', () => {
       { requiredKeys: ['image', 'manifests'] },
     );
     acceptsAndRefuses(fc.oneof(goodList, list, value), (document) => {
-      const { members } = parseListSpec(document);
+      const { members } = readList(document);
       expect(members.map(({ image }) => image)).toEqual(
         (document as { manifests: { image: string }[] }).manifests.map(({ image }) => image),
       );

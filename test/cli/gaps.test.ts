@@ -10,14 +10,17 @@ import {
   renderText,
 } from '../../src/cli/commands/gaps/render.ts';
 import { readGaps, writeGaps } from '../../src/cli/gap-file.ts';
-import type { Gap } from '../../src/cli/gap-schema.ts';
 import { openGapRecord } from '../../src/cli/serve/gap-record.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { parseTag, type Tag } from '../../src/oci/reference.ts';
 import type { Fit } from '../../src/selection/fit.ts';
+import type { Gap } from '../../src/selection/gap-schema.ts';
 import { createMetrics } from '../../src/server/metrics.ts';
+import { metahub } from '../support/cli.ts';
 import { hostOf } from '../support/host-of.ts';
 import { runCli } from '../support/run-cli.ts';
+import { hashed } from '../support/site.ts';
+import { serveSite } from '../support/site-server.ts';
 import { dataDirectory } from '../support/store.ts';
 import { repository } from '../support/upstream.ts';
 
@@ -87,6 +90,22 @@ describe('the record of gaps', () => {
     ]);
   });
 
+  const one = decisionFor('cpu:zen4', 'latest', OLDER);
+  const others: Readonly<Record<string, typeof one>> = {
+    registries: { ...one, repository: repository('qnib/bench', 'ghcr.io') },
+    repositories: { ...one, repository: repository('qnib/other', 'docker.io') },
+    tags: decisionFor('cpu:zen4', 'v2', OLDER),
+    'kinds of fit': decisionFor('cpu:zen4', 'latest', { ...OLDER, kind: 'generic' }),
+    'wanted builds': decisionFor('cpu:zen4', 'latest', { ...OLDER, wanted: ['cpu:zen5'] }),
+    platforms: decisionFor('cpu:neoverse_n1', 'latest', OLDER),
+  };
+
+  test.each(Object.entries(others))('never adds up two %s', async (_, other) => {
+    const { record } = await openRecord(await dataDirectory());
+    for (const decision of [one, other, one]) record.note(decision);
+    expect(record.gaps().map(({ pulls }) => pulls)).toEqual([1, 2]);
+  });
+
   test('counts how every pull fitted, and records none that is exact or has nothing to choose from', async () => {
     const { record, metrics } = await openRecord(await dataDirectory());
     record.note(decisionFor('cpu:zen4', 'a', { kind: 'exact', wanted: [], isMarked: true }));
@@ -98,7 +117,7 @@ describe('the record of gaps', () => {
     expect(metrics.text()).toContain('metahub_pull_fit_total{fit="generic"} 0');
   });
 
-  test('goes on after a restart', async () => {
+  test('continues after a restart', async () => {
     const data = await dataDirectory();
     const { record } = await openRecord(data);
     record.note(decisionFor('cpu:zen4', 'latest', OLDER));
@@ -133,7 +152,7 @@ describe('the record of gaps', () => {
     expect(record.gaps()[0]?.hosts).toHaveLength(64);
   });
 
-  test('a file that cannot be read is said in the log, and the record begins anew', async () => {
+  test('logs an unreadable file, and starts again from zero', async () => {
     const data = await dataDirectory();
     writeFileSync(join(data, 'gaps.json'), '{"version": 2}');
     const lines: string[] = [];
@@ -250,8 +269,8 @@ describe('formats of metahub gaps', () => {
       /^2 +2 +docker\.io\/qnib\/bench:latest +linux\/amd64 cpu:zen4 nvcap:9\.0 +cpu:broadwell, nvcap:8\.0 +-$/m,
     );
     expect(text).toMatch(/^2 +2 +docker\.io\/qnib\/bench:latest .* refused +-$/m);
-    expect(text).toContain('3 more of images of which no entry demands hardware');
-    expect(renderText([], 0)).toBe('Nothing was pulled that another build would serve better.\n');
+    expect(text).toContain('3 more gaps belong to images without hardware demands');
+    expect(renderText([], 0)).toBe('Every pull got the best build that its host could use.\n');
   });
 });
 
@@ -267,7 +286,7 @@ describe('metahub gaps', () => {
   });
 
   test.each([
-    [['--format', 'xml'], '--format xml is none of text, json,', 2],
+    [['--format', 'xml'], '--format xml is not one of text, json,', 2],
     [['--format', 'manifest'], '--format manifest is about one image', 2],
     [['--mirror', 'http://127.0.0.1:1'], 'no mirror answers at http://127.0.0.1:1', 1],
   ])('%j fails', async (words, message, expected) => {
@@ -282,5 +301,56 @@ describe('metahub gaps', () => {
     const { stderr, status } = await runCli('gaps', '--offline', '--data', data);
     expect(stderr).toContain(`the record of gaps in ${data} cannot be read`);
     expect(status).toBe(1);
+  });
+});
+
+describe('metahub gaps --site', () => {
+  const gaps: readonly Gap[] = [
+    ...Array.from({ length: 600 }, (_, at) => ({ ...GAP, image: `docker.io/qnib/bench:v${at}` })),
+    { ...GAP, image: 'ghcr.io/other/app:v1' },
+  ];
+
+  async function site() {
+    const { url } = await serveSite(
+      {
+        'root.yaml': `user: root\npassword: "${await hashed('root')}"\nrole: admin\n`,
+        'qnib.yaml': `user: qnib\npassword: "${await hashed('qnib')}"\npush: [qnib/*]\n`,
+        'guest.yaml': `user: guest\npassword: "${await hashed('guest')}"\n`,
+      },
+      { gaps: () => gaps },
+    );
+    return (user: string, password = user, ...words: readonly string[]) =>
+      metahub(['gaps', '--site', url, '--user', user, '--password-stdin', '--json', ...words], {
+        input: password,
+      });
+  }
+
+  test('shows an administrator all gaps of a site, others those of images that they may push', async () => {
+    const ask = await site();
+    const imagesOf = async (user: string) => {
+      const { stdout, stderr } = await ask(user);
+      expect(stderr).toBe('');
+      return (JSON.parse(stdout) as { gaps: readonly Gap[] }).gaps.map(({ image }) => image).sort();
+    };
+    expect(await imagesOf('root')).toEqual(gaps.map(({ image }) => image).sort());
+    expect(await imagesOf('qnib')).toEqual(
+      gaps
+        .slice(0, 600)
+        .map(({ image }) => image)
+        .sort(),
+    );
+    expect(await imagesOf('guest')).toEqual([]);
+  });
+
+  test('says that a login is refused', async () => {
+    const { stderr, status } = await (await site())('root', 'wrong');
+    expect(stderr).toContain('refuses the login of root');
+    expect(status).toBe(1);
+  });
+
+  test('needs an account', async () => {
+    const { stderr, status } = await runCli('gaps', '--site', '127.0.0.1:1');
+    expect(stderr).toContain('name one with --user');
+    expect(status).toBe(2);
   });
 });

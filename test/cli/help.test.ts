@@ -37,13 +37,13 @@ describe('a mistake on the command line', () => {
     [['--wrong'], "metahub: unknown option '--wrong'\n  metahub --help shows the commands.\n"],
     [
       ['serve', '--listn', '5080'],
-      "metahub: unknown option '--listn'\n  Did you mean --listen?\n  metahub serve --help shows what it takes.\n",
+      "metahub: unknown option '--listn'\n  Did you mean --listen?\n  metahub serve --help shows its options.\n",
     ],
     [
       ['cache', 'ls', '--wrong'],
-      "metahub: unknown option '--wrong'\n  metahub cache ls --help shows what it takes.\n",
+      "metahub: unknown option '--wrong'\n  metahub cache ls --help shows its options.\n",
     ],
-    [['login'], "metahub: missing required argument 'site'\n  metahub login --help shows what it takes.\n"],
+    [['login'], "metahub: missing required argument 'site'\n  metahub login --help shows its options.\n"],
   ])('%j is one line, and what to do next', async (words, stderr) => {
     expect(await runCli(...words)).toEqual({ stdout: '', stderr, status: 2 });
   });

@@ -1,14 +1,14 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { fetchMachineTypes, readSiteAddress } from '../../src/cli/commands/login/site-client.ts';
+import { fetchMachineTypes, readSiteAddress } from '../../src/cli/site-client.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import { writeTree } from '../support/host-tree.ts';
 import { createContent, serveContent, startServer } from '../support/hostile-registry.ts';
 import { runCli } from '../support/run-cli.ts';
 import { closing } from '../support/upstream.ts';
 
-test('what a registry says when it refuses cannot steer a terminal', async () => {
+test('a registry’s refusal cannot steer a terminal', async () => {
   const content = createContent();
   const config = content.putBlob(Buffer.from('{}'));
   const entry = { mediaType: MEDIA_TYPE.ociConfig, digest: config, size: 2 };
@@ -48,11 +48,11 @@ describe('a site that answers a login with', () => {
     ],
     ['a login of two lines', { user: 'a', types: [{ name: 'x', login: 'a\nb', features: [] }] }],
     ['features that are none', { user: 'a', types: [{ name: 'x', login: 'a', features: [{}] }] }],
-  ])('%s is no site', async (_, answer) => {
+  ])('%s is not a site', async (_, answer) => {
     const site = closing(
       await startServer((_request, response) => void response.end(JSON.stringify(answer))),
     );
     const asked = fetchMachineTypes(readSiteAddress(`127.0.0.1:${site.port}`), 'ann', 'secret');
-    await expect(asked).rejects.toThrow('it is no MetaHub');
+    await expect(asked).rejects.toThrow('it is not a MetaHub');
   });
 });

@@ -58,14 +58,14 @@ describe('metahub inspect', () => {
     expect(stdout).toContain('\n2  linux/arm64/v8\n');
   });
 
-  test('prints an image that is no index', async () => {
+  test('prints an image that is not an index', async () => {
     const { digest } = putImage('one', { os: 'linux', architecture: 'amd64' });
     const { stdout } = await inspect(`hub.test/team/app@${digest}`);
     expect(stdout).toContain(`type      ${MEDIA_TYPE.ociManifest}\n`);
     expect(stdout).toContain('layers    1 layer, 1.5 KiB\n');
   });
 
-  test('goes on when the manifest of an entry is missing, and says so', async () => {
+  test('continues when the manifest of an entry is missing, and reports it', async () => {
     const there = putImage('there', { os: 'linux', architecture: 'amd64' });
     putIndex({ ...there, digest: `sha256:${'0'.repeat(64)}` }, there);
     const { stdout, status } = await inspect('hub.test/team/app:v1');
@@ -102,7 +102,9 @@ describe('metahub inspect', () => {
   test('an image that does not exist is one line and the next step', async () => {
     const { stdout, stderr, status } = await inspect('hub.test/team/app:v2');
     expect(stdout).toBe('');
-    expect(stderr).toMatch(/^metahub: hub\.test\/team\/app:v2: .*\n {2}Check the name and the tag\.\n$/);
+    expect(stderr).toMatch(
+      /^metahub: hub\.test\/team\/app:v2: .*\n {2}Check the image name and the tag\.\n$/,
+    );
     expect(status).toBe(1);
   });
 

@@ -15,7 +15,7 @@ function record(format: LogFormat, level: LogLevel = 'info', journal = false) {
   return { log, text: () => text };
 }
 
-test('JSON: one object a line, with the time, the level, the event and its sentence', () => {
+test('the JSON log writes one object a line, with the time, the level, the event and its sentence', () => {
   const { log, text } = record('json');
   log('info', 'pull', 'an image is pulled', {
     reference: 'docker.io/qnib/bench:latest',
@@ -32,7 +32,7 @@ test('JSON: one object a line, with the time, the level, the event and its sente
   });
 });
 
-test('text: the sentence, then its fields, quoted where needed', () => {
+test('the text log writes the sentence, then its fields, quoted when needed', () => {
   const { log, text } = record('text');
   log('info', 'pull', 'an image is pulled', { reference: 'a:b', why: 'runs on this host' });
   expect(text()).toBe('03:04:05 an image is pulled reference=a:b why="runs on this host"\n');
@@ -60,7 +60,7 @@ test.each(['json', 'text'] as const)(
   },
 );
 
-test('what is less severe than the level is left out', () => {
+test('the log drops events that are less severe than its level', () => {
   const { log, text } = record('json', 'warning');
   log('info', 'pull', 'an image is pulled');
   log('error', 'broken', 'broken');

@@ -1,5 +1,5 @@
 import { expect, test, vi } from 'vitest';
-import { fetchMachineTypes, readSiteAddress } from '../../src/cli/commands/login/site-client.ts';
+import { fetchMachineTypes, readSiteAddress } from '../../src/cli/site-client.ts';
 import { createAuthority } from '../support/certificates.ts';
 import { startServer } from '../support/hostile-registry.ts';
 import { startInternet } from '../support/internet.ts';
@@ -35,7 +35,7 @@ test('metahub login reaches a site by the proxy of the environment', async () =>
   expect(internet.proxy.targets).toEqual(['hub.test:443']);
 });
 
-test('metahub login follows no redirect: a site has no business to send a password elsewhere', async () => {
+test('metahub login follows no redirect, so that no other host gets the password', async () => {
   const other = closing(await startServer((_, response) => void response.end(JSON.stringify(LIST))));
   const site = closing(
     await startServer((_, response) => void response.writeHead(307, { location: other.url }).end()),

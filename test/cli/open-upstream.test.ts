@@ -1,17 +1,17 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { loginFiles, openUpstream } from '../../src/cli/open-upstream.ts';
 import { UpstreamsValue } from '../../src/cli/settings/upstreams.ts';
 import { readValue } from '../../src/lib/config-source.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
+import { temporaryFolder } from '../support/folder.ts';
 import { requireBasic } from '../support/guarded-registry.ts';
 import { createContent, serveContent, startServer } from '../support/hostile-registry.ts';
-import { afterTest, closing, repository, tagged } from '../support/upstream.ts';
+import { closing, repository, tagged } from '../support/upstream.ts';
 
 describe('logins that a request brings', () => {
-  test('are presented upstream for it, and for nobody else, before and after', async () => {
+  test('are presented upstream for that request alone', async () => {
     const content = createContent();
     content.putManifest(
       { schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests: [] },
@@ -20,8 +20,7 @@ describe('logins that a request brings', () => {
     );
     const registry = closing(await startServer(requireBasic('lab:secret', serveContent(content))));
     const host = new URL(registry.url).host;
-    const folder = await mkdtemp(join(tmpdir(), 'metahub-logins-'));
-    afterTest(() => rm(folder, { recursive: true }));
+    const folder = temporaryFolder();
     const [lab, other] = [join(folder, 'lab.json'), join(folder, 'other.json')];
     const auth = Buffer.from('lab:secret').toString('base64');
     await writeFile(lab, JSON.stringify({ auths: { [host]: { auth } } }));

@@ -39,11 +39,11 @@ describe('an answer reaches its reader whole', () => {
     expect(readFileSync(path, 'utf8') === TEXT).toBe(true);
   });
 
-  test('or goes where nobody wants it', () => {
+  test('stops without an error when the reader closes the pipe', () => {
     expect(writeTo('/dev/null')).toMatchObject({ status: 0, stderr: '' });
   });
 
-  test('or is cut off by a reader that has seen enough, without a word', () => {
+  test('ends without an error message when the reader closes the pipe early', () => {
     const program = `node --import tsx --input-type=module --eval "$WRITES" | head -c 10; echo " \${PIPESTATUS[0]}"`;
     const { stdout, stderr } = spawnSync('bash', ['-c', program], {
       env: { ...process.env, WRITES },

@@ -242,8 +242,8 @@ describe('metahub push', () => {
   });
 });
 
-describe('what is wrong is one line and the next step, and nothing is written', () => {
-  test('a member that does not exist', async () => {
+describe('a metahub push that fails prints one line and the next step, and writes nothing', () => {
+  test('when a member does not exist', async () => {
     const hub = await registry();
     putImage(hub, 'qnib/plain', 'generic');
     const { stdout, stderr, status } = await push(listFile('hub.test/qnib/bench', ...SEEDS), {
@@ -257,7 +257,7 @@ describe('what is wrong is one line and the next step, and nothing is written', 
     expect(hub.requests.filter((request) => !/^(GET|HEAD)/.test(request))).toEqual([]);
   });
 
-  test('a blob whose bytes are not what its digest says never arrives', async () => {
+  test('when the bytes of a blob do not have its digest', async () => {
     const [hub, liar] = [await registry(), await registry()];
     const image = putImage(liar, 'team/app', 'v1');
     const right = liar.blobs.get(`team/app@${image.layer}`) ?? Buffer.alloc(0);
@@ -270,7 +270,7 @@ describe('what is wrong is one line and the next step, and nothing is written', 
     expect(hub.manifests.size).toBe(0);
   });
 
-  test('no login where one is needed', async () => {
+  test('when the registry needs a login and there is none', async () => {
     const [hub, open] = [
       await registry({ login: { username: 'ann', password: 'secret' } }),
       await registry(),
@@ -285,7 +285,7 @@ describe('what is wrong is one line and the next step, and nothing is written', 
   });
 
   test.each<[string, string, RegExp]>([
-    ['a file that is no YAML', 'a: [', /^metahub: .*manifest\.yml:1:5: /],
+    ['a file that is not YAML', 'a: [', /^metahub: .*manifest\.yml:1:5: /],
     [
       'a file without members',
       'image: hub.test/a/b\n',
@@ -296,7 +296,7 @@ describe('what is wrong is one line and the next step, and nothing is written', 
       'image: hub.test/a/b\ntags: "v*"\nmanifests:\n  - image: "hub.test/a/b:{tag}-x"\n    platform: { os: linux, architecture: amd64 }\n',
       /v\* is a pattern of tags, and only a tag can be pushed\n {2}Name the tag/,
     ],
-  ])('%s', async (_, text, expected) => {
+  ])('when %s', async (_, text, expected) => {
     const path = join(folder, 'manifest.yml');
     writeFileSync(path, text);
     const { stdout, stderr, status } = await runCli('push', path);
@@ -305,9 +305,9 @@ describe('what is wrong is one line and the next step, and nothing is written', 
     expect(status).toBe(2);
   });
 
-  test('a file that is not there', async () => {
+  test('when the file does not exist', async () => {
     const { stderr, status } = await runCli('push', '/nowhere/manifest.yml');
-    expect(stderr).toMatch(/^metahub: \/nowhere\/manifest\.yml: ENOENT/);
+    expect(stderr).toMatch(/^metahub: \/nowhere\/manifest\.yml: there is no such file/);
     expect(status).toBe(1);
   });
 });

@@ -1,9 +1,9 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { STREAM_OUTPUT } from '../../src/cli/output.ts';
 import { quickDetect } from '../../src/cli/quick-detect.ts';
+import { temporaryFolder } from '../support/folder.ts';
 import { writeTree } from '../support/host-tree.ts';
 import { captureCli, runCli } from '../support/run-cli.ts';
 
@@ -42,7 +42,7 @@ describe('the quick way to detect', () => {
 
 describe('--output', () => {
   test('writes the answer to a file that everyone may read, and prints nothing', async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'metahub-output-'));
+    const folder = temporaryFolder();
     const file = join(folder, 'profile.json');
     writeFileSync(file, 'the answer of the last boot');
     let printed = '';
@@ -60,7 +60,6 @@ describe('--output', () => {
       expect(readdirSync(folder)).toEqual(['profile.json']);
       expect(printed).toBe('');
     } finally {
-      rmSync(folder, { recursive: true });
       process.exitCode = 0;
     }
   });

@@ -31,7 +31,7 @@ async function serveOnSocket(host: string) {
     stdio: ['ignore', 'ignore', 'pipe', fd],
   });
   afterTest(() => child.kill('SIGKILL'));
-  // The descriptor is the child's now: nobody else is to take its connections.
+  // The descriptor belongs to the child now: this process must not accept its connections.
   socket.close();
   let output = '';
   child.stderr?.setEncoding('utf8').on('data', (text: string) => {
@@ -44,7 +44,7 @@ async function serveOnSocket(host: string) {
 test('a site on a socket that systemd opened to the network takes no logins without TLS', async () => {
   const { ended, output } = await serveOnSocket('0.0.0.0');
   expect(await ended).toBe(2);
-  expect(output()).toContain('logins over plain HTTP on 0.0.0.0');
+  expect(output()).toContain('logins on 0.0.0.0 would send passwords');
 });
 
 test('a site on a socket that systemd opened on loopback serves', async () => {

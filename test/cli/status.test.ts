@@ -3,8 +3,8 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { Ajv2020 } from 'ajv/dist/2020.js';
-import { describe, expect, onTestFinished, test } from 'vitest';
-import { statusSchema } from '../../scripts/schemas.ts';
+import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { documentSchemaText } from '../../scripts/schemas.ts';
 import { profileOfFeatures } from '../../src/host/assumed-features.ts';
 import type { PullVerdict, StatusFacts } from '../../src/server/status-facts.ts';
 import { freePort } from '../support/loopback.ts';
@@ -16,8 +16,16 @@ const SCHEMA = fileURLToPath(new URL('../../schema/status.schema.json', import.m
 const MAIN = new URL('../../src/cli/main.ts', import.meta.url).href;
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
+/** The time for as long as a test goes on: it can take longer than the second that it reads of. */
+const NOW = Date.UTC(2026, 0, 3);
+
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ['Date'], now: NOW });
+  onTestFinished(() => void vi.useRealTimers());
+});
+
 const decision = (verdict: PullVerdict, more: Partial<StatusFacts['decisions'][number]> = {}) => ({
-  at: new Date(),
+  at: new Date(NOW),
   image: `docker.io/acme/${verdict}:v1`,
   verdict,
   digest: `sha256:${'a'.repeat(64)}`,
@@ -92,8 +100,25 @@ describe('metahub status', () => {
     expect(await runCli('status', '--mirror', url, '--last', 'all')).toMatchObject({ status: 2 });
   });
 
+  test.each([
+    [-5000, '0 s ago'],
+    [59_999, '59 s ago'],
+    [60_000, '1 min ago'],
+    [3_599_999, '59 min ago'],
+    [3_600_000, '1 h ago'],
+    [48 * 3_600_000 - 1, '47 h ago'],
+    [48 * 3_600_000, '2 days ago'],
+  ])('of a pull %s ms ago says: %s', async (agoMs, text) => {
+    const { url } = await mirror({
+      ...FACTS,
+      decisions: [decision('fitted', { at: new Date(NOW - agoMs) })],
+    });
+    const { stdout } = await runCli('status', '--mirror', url);
+    expect(stdout).toContain(`docker.io/acme/fitted:v1, ${text}`);
+  });
+
   test('is 3 when the latest reload was refused, with the reason', async () => {
-    const { url } = await mirror({ ...FACTS, reload: { at: new Date(), refused: 'config.yaml:3: no' } });
+    const { url } = await mirror({ ...FACTS, reload: { at: new Date(NOW), refused: 'config.yaml:3: no' } });
     const { stdout, status } = await runCli('status', '--mirror', url);
     expect(status).toBe(3);
     expect(stdout).toContain('✗ the reload 0 s ago was refused: config.yaml:3: no');
@@ -104,7 +129,7 @@ describe('metahub status', () => {
     const cache = { usedBytes: 1, limitBytes: 2, trouble: 'the disk is full', results: {} };
     const { url } = await mirror({ ...site, cache });
     const { stdout } = await runCli('status', '--mirror', url);
-    expect(stdout).toContain('✗ nothing new is kept: the disk is full');
+    expect(stdout).toContain('✗ nothing new is stored: the disk is full');
     expect(stdout).toContain('Each login brings its own machine type.');
   });
 
@@ -114,7 +139,7 @@ describe('metahub status', () => {
   });
 
   test('--json keeps to its schema, which the program writes itself, and says when runtimes came through', async () => {
-    expect(JSON.parse(readFileSync(SCHEMA, 'utf8'))).toEqual(JSON.parse(statusSchema()));
+    expect(JSON.parse(readFileSync(SCHEMA, 'utf8'))).toEqual(JSON.parse(documentSchemaText('status')));
     const { url, port } = await mirror();
     await ask(port, '/v2/a/b/manifests/absent', { headers: { 'user-agent': 'docker/29.0' } });
     const { stdout } = await runCli('status', '--mirror', url, '--json');
@@ -125,7 +150,7 @@ describe('metahub status', () => {
       allowUnionTypes: true,
       formats: { 'date-time': true },
     });
-    const validate = ajv.compile(JSON.parse(statusSchema()));
+    const validate = ajv.compile(JSON.parse(documentSchemaText('status')));
     expect(validate(document), JSON.stringify(validate.errors)).toBe(true);
     expect(document).toMatchObject({
       url,
@@ -158,7 +183,7 @@ describe('metahub status', () => {
     const url = await serverThatSays(code, body);
     const { stderr, status } = await runCli('status', '--mirror', url);
     expect(status).toBe(1);
-    expect(stderr).toMatch(/no MetaHub that shows \/status.json|more than 4194304 bytes/);
+    expect(stderr).toMatch(/not a MetaHub that shows \/status.json|more than 4194304 bytes/);
   });
 
   test('--watch shows the mirror again and again, also after it was away', async () => {

@@ -68,7 +68,7 @@ describe('metahub warm', () => {
     expect(blobsAsked()).toBe(2);
   });
 
-  test('reads names from a file, says which image failed, and goes on with the next', async () => {
+  test('reads names from a file, reports a failed image, and continues with the next', async () => {
     const { warm, data } = await registryWithImage();
     const list = join(data, '..', `${data.split('/').at(-1)}.txt`);
     writeFileSync(list, '# ours\nreg.test/team/app:none\n\nreg.test/team/app:v1 # the second\n');
@@ -83,9 +83,9 @@ describe('metahub warm', () => {
   });
 
   test.each([
-    [[], 'which images?'],
-    [['not//a name'], 'is no image name'],
-  ])('%j: exit status 2', async (words, message) => {
+    [[], 'warm needs image names'],
+    [['not//a name'], 'is not an image name'],
+  ])('exits with 2 for %j', async (words, message) => {
     const { warm } = await registryWithImage();
     const { stderr, status } = await warm(...words);
     expect(stderr).toContain(message);
@@ -105,7 +105,7 @@ test.each([
   [50, 100, '[##########----------]  50 %'],
   [100, 100, '[####################] 100 %'],
   [0, 0, '[####################] 100 %'],
-])('progressText() of %d of %d bytes', (done, total, bar) => {
+])('progressText() shows %d of %d bytes', (done, total, bar) => {
   expect(progressText('app', done, total, 80).startsWith(bar)).toBe(true);
   expect(progressText('app'.repeat(50), done, total, 40)).toHaveLength(40);
 });

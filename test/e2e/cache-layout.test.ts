@@ -24,7 +24,7 @@ describeWith([...MIRRORED_REGISTRY, 'skopeo', 'umoci'], 'the cache is an OCI ima
   afterAll(() => workplace?.close());
 
   test.each(['qnib/bench', 'qnib/levels'])(
-    'what skopeo cannot copy out of it, it copies from the mirror as docs/cache.md says: %s',
+    'skopeo copies %s from the mirror, as docs/cache.md says, when it cannot copy it from the layout',
     async (name) => {
       // Of another kind of host, so that the entry that skopeo would take of the stored list was never pulled.
       await scene.metahub.restart('cpu:broadwell');

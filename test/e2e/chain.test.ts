@@ -61,7 +61,7 @@ describeWith(
         .toEqual(['HEAD /v2/qnib/bench/manifests/latest', `GET /v2/qnib/bench/manifests/${bench.digest}`]);
     });
 
-    test('the chosen image comes through both, and the cache is asked for a layer once', async () => {
+    test('deliver the chosen image through both, and ask the cache for a layer once', async () => {
       const { layers } = await json(`manifests/${bench.entry('cpu:broadwell')}`, MANIFEST);
       const digest = layers[0]?.digest ?? '';
       for (const _ of [1, 2]) {

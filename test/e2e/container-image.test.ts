@@ -1,15 +1,12 @@
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type DockerRegistry, startDockerRegistry } from '../support/docker-registry.ts';
 import { type Dockerd, startDockerd } from '../support/dockerd.ts';
 import { pushIndex } from '../support/image-set.ts';
 import { freePort } from '../support/loopback.ts';
-import { run } from '../support/processes.ts';
+import { buildMetahubImage, METAHUB_IMAGE } from '../support/metahub-image.ts';
 import { describeWith } from '../support/required-programs.ts';
 import { openWorkplace, type Workplace } from '../support/workplace.ts';
 
-const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const IMAGE = 'qnib/metahub:built';
 
 /** The status of an answer; undefined while nobody answers. */
@@ -22,7 +19,7 @@ async function statusOf(url: string, user?: string): Promise<number | undefined>
 }
 
 describeWith(
-  ['root', 'dockerd', 'docker', 'docker-registry', 'umoci', 'skopeo', 'npm', 'apt-get', 'gcc'],
+  ['root', 'dockerd', 'docker', 'docker-registry', 'gcc', ...METAHUB_IMAGE],
   'the container image of MetaHub, run by dockerd',
   () => {
     let workplace: Workplace;
@@ -31,18 +28,7 @@ describeWith(
 
     beforeAll(async () => {
       workplace = openWorkplace();
-      const built = await run('npm', ['run', '--silent', 'package', '--', 'oci'], {
-        cwd: ROOT,
-        timeoutMs: 240_000,
-      });
-      const archive = built.trim().split('\n').pop() ?? '';
-      const loadable = join(workplace.directory, 'image.tar');
-      await run('skopeo', [
-        'copy',
-        '--quiet',
-        `oci-archive:${archive}`,
-        `docker-archive:${loadable}:${IMAGE}`,
-      ]);
+      const loadable = await buildMetahubImage(workplace, IMAGE);
       registry = await startDockerRegistry(workplace);
       await pushIndex(workplace, registry, 'qnib/bench', 'docker', [
         { optimizedFor: 'generic' },

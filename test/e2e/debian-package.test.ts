@@ -28,8 +28,6 @@ const OPERATOR_FILES = {
 /** All that apt and dpkg may say on stderr. */
 const NOTHING_WRONG =
   /^((Created symlink|debconf: delaying package configuration|N: Download is performed).*\n)*$/;
-/** The whole of a node must be done in this time, in milliseconds. */
-const NODE_MS = 120_000;
 const BENCH = 'docker.io/qnib/bench:latest';
 
 describeWith(
@@ -92,13 +90,11 @@ describeWith(
     }, 600_000);
     afterAll(() => workplace?.close());
 
-    test('within two minutes: installed, the runtimes configured, and doctor finds nothing to complain of', async () => {
-      const startedMs = performance.now();
+    test('three commands: installed, the runtimes configured, and doctor finds nothing to complain of', async () => {
       const installed = await systemd.attempt('apt-get', 'install', '--yes', '/metahub.deb');
       expect(installed).toMatchObject({ status: 0, stderr: expect.stringMatching(NOTHING_WRONG) });
       await systemd.run('metahub', 'setup', 'all', '--reload');
       const { status, stdout } = await systemd.attempt('metahub', 'doctor', '--json');
-      const tookMs = performance.now() - startedMs;
       const { checks } = JSON.parse(stdout) as {
         checks: readonly { readonly name: string; readonly status: string }[];
       };
@@ -112,7 +108,6 @@ describeWith(
           ]),
         ),
       );
-      expect(tookMs).toBeLessThan(NODE_MS);
     });
 
     test('dockerd runs the variant that fits this host', async () => {
@@ -159,7 +154,7 @@ describeWith(
     test('root’s cache, config and warm are about the service, say so, and leave nothing that it cannot read', async () => {
       const { stdout, stderr } = await systemd.attempt('metahub', 'cache', 'ls');
       expect(stdout).toContain('docker.io/qnib/bench');
-      expect(stderr).toContain('the installed service, whose data is in /var/cache/metahub');
+      expect(stderr).toContain('the data of the installed service in /var/cache/metahub');
       const shown = await systemd.run('metahub', 'config', 'show', '--origin');
       expect(shown).toMatch(/^data +service +\/var\/cache\/metahub$/m);
       await systemd.run('metahub', 'warm', 'library/other');
@@ -201,7 +196,7 @@ describeWith(
       expect(existsSync(join(tree, 'usr/bin/node'))).toBe(false);
       expect(await systemd.run('metahub', '--version')).toMatch(/^\d+\.\d+\.\d+\n$/);
       const script =
-        "console.log(require('/usr/lib/metahub/bin/load.js').load('main').script.cachedDataRejected)";
+        "console.log(require('/usr/lib/metahub/bin/load.js').load('serve').script.cachedDataRejected)";
       expect(await systemd.run('/usr/lib/metahub/node', '--eval', script)).toBe('false\n');
     });
 

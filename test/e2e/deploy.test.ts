@@ -2,6 +2,8 @@ import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { variableOf } from '../../src/cli/settings/setting.ts';
+import { SERVE_SETTINGS } from '../../src/cli/settings/table.ts';
 import { readYaml } from '../../src/cli/settings/yaml.ts';
 import { attempt, run } from '../support/processes.ts';
 import { describeWith } from '../support/required-programs.ts';
@@ -50,6 +52,18 @@ test('compose: the mirror is on loopback alone, with a read-only root and no cap
     cap_drop: ['ALL'],
   });
   expect(services['detect']).toMatchObject({ network_mode: 'none', read_only: true });
+});
+
+test('compose of a site: the replicas are reached by nginx alone, and no secret stands in the file', async () => {
+  const { content } = await readYaml(join(DEPLOY, 'compose/site.yaml'));
+  const { services } = content as { services: Record<string, Record<string, unknown>> };
+  expect(services['metahub']).toMatchObject({ read_only: true, cap_drop: ['ALL'], deploy: { replicas: 3 } });
+  expect(services['metahub']).not.toHaveProperty('ports');
+  expect(services['redis']).not.toHaveProperty('ports');
+  expect(services['nginx']).toMatchObject({ ports: ['127.0.0.1:5080:80'] });
+  // What the containers are started with is what serve takes.
+  const variables = Object.keys(services['metahub']?.['environment'] as object);
+  expect(variables.filter((name) => !Object.keys(SERVE_SETTINGS).map(variableOf).includes(name))).toEqual([]);
 });
 
 describeWith(['ansible-playbook', 'yamllint'], 'Ansible', () => {

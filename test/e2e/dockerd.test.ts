@@ -134,7 +134,7 @@ describeWith([...MIRRORED_REGISTRY, 'dockerd', 'docker'], 'a mirror that is kill
     expect(await dockerd.run(BENCH)).toBe(lineOf('cpu:broadwell'));
   });
 
-  test('in the middle of a layer loses nothing: the rest comes after the restart', async () => {
+  test('loses nothing in the middle of a layer: the rest arrives after the restart', async () => {
     const layer = `GET /v2/${BENCH}/blobs/${await layerOf(scene, 'cpu:broadwell')}`;
     let kills = 0;
     const interposer = await startInterposer(workplace, scene.metahub.url, async (exchange) => {

@@ -1,6 +1,6 @@
 import { cpSync, existsSync, mkdirSync, readdirSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { startContainerd } from '../support/containerd.ts';
 import { startDockerd } from '../support/dockerd.ts';
 import { metahubProgram } from '../support/metahub.ts';
@@ -15,6 +15,7 @@ const STATE = '/var/lib/metahub';
 interface CheckJson {
   readonly name: string;
   readonly status: string;
+  readonly message: string;
 }
 
 describeWith([...MIRRORED_REGISTRY, ...PROGRAMS], 'metahub setup and doctor with real runtimes', () => {
@@ -25,18 +26,18 @@ describeWith([...MIRRORED_REGISTRY, ...PROGRAMS], 'metahub setup and doctor with
   const hadState = existsSync(STATE);
 
   /** Runs MetaHub where /etc of the runtimes and /var/lib/metahub are folders of the test's own. */
-  async function metahub(...words: readonly string[]) {
+  async function metahub(words: readonly string[], more: Readonly<Record<string, string>> = {}) {
     const mounts = ['docker', 'containerd', 'containers']
       .map((name) => `mkdir -p /etc/${name} && mount --bind ${join(machine, name)} /etc/${name}`)
       .join(' && ');
     const script = `${mounts} && mkdir -p ${STATE} && mount --bind ${join(machine, 'state')} ${STATE} && exec "$@"`;
     const command = [process.execPath, metahubProgram, ...words, '--mirror', scene.metahub.url];
     return attempt('unshare', ['--mount', '--propagation', 'private', 'sh', '-c', script, 'sh', ...command], {
-      env,
+      env: { ...env, ...more },
     });
   }
   async function statuses(): Promise<Readonly<Record<string, string>>> {
-    const { stdout } = await metahub('doctor', '--json');
+    const { stdout } = await metahub(['doctor', '--json']);
     const { checks } = JSON.parse(stdout) as { readonly checks: readonly CheckJson[] };
     return Object.fromEntries(checks.map(({ name, status }) => [name, status]));
   }
@@ -57,7 +58,7 @@ describeWith([...MIRRORED_REGISTRY, ...PROGRAMS], 'metahub setup and doctor with
       DOCKER_CONFIG: client,
       CONTAINERD_ADDRESS: folder('containerd/containerd.sock'),
     };
-    expect(await metahub('setup', 'docker', 'containerd', 'podman')).toMatchObject({ status: 0 });
+    expect(await metahub(['setup', 'docker', 'containerd', 'podman'])).toMatchObject({ status: 0 });
     await startDockerd(workplace, { configFile: join(machine, 'docker/daemon.json') });
     await startContainerd(workplace, {
       mirror: scene.metahub.url,
@@ -80,9 +81,26 @@ describeWith([...MIRRORED_REGISTRY, ...PROGRAMS], 'metahub setup and doctor with
     });
   });
 
+  test('doctor is not taken in by ctr where the CRI of a running containerd has not read its config_path', async () => {
+    const own = openWorkplace();
+    onTestFinished(() => own.close());
+    const configuration = join(own.directory, 'config.toml');
+    writeFileSync(configuration, 'version = 2\n');
+    const { socket } = await startContainerd(own, { mirror: scene.metahub.url, configuration });
+    const { stdout } = await metahub(['doctor', '--json'], { CONTAINERD_ADDRESS: socket });
+    const { checks } = JSON.parse(stdout) as { readonly checks: readonly CheckJson[] };
+    expect(checks).toContainEqual(
+      expect.objectContaining({
+        name: 'containerd: uses the mirror',
+        status: 'fail',
+        message: expect.stringContaining('by CRI'),
+      }),
+    );
+  });
+
   test('after setup --remove doctor fails for a runtime that no longer comes, and names the remedy', async () => {
-    expect(await metahub('setup', 'all', '--remove')).toMatchObject({ status: 0 });
-    const { stdout, status } = await metahub('doctor');
+    expect(await metahub(['setup', 'all', '--remove'])).toMatchObject({ status: 0 });
+    const { stdout, status } = await metahub(['doctor']);
     expect(status).toBe(1);
     expect(stdout).toContain('✗ podman: uses the mirror');
     expect(stdout).toContain('Run: metahub setup podman --reload');

@@ -18,6 +18,11 @@ import { openWorkplace, type Workplace } from '../support/workplace.ts';
 
 const BENCH = 'docker.io/qnib/bench:latest';
 
+/** The mirror cuts a blob whose bytes are wrong: containerd and podman ask for it again, and give up. */
+const CUT = /\/blobs\/sha256:[0-9a-f]{64}(?:\?ns=docker\.io)?": EOF/;
+/** dockerd turns to Docker Hub itself, which cannot be reached, or has no such image. */
+const TURNED_TO_HUB = /registry-1\.docker\.io|pull access denied for qnib\//;
+
 /** What these tests ask of a runtime. */
 interface Runtime {
   pull(image: string): Promise<string>;
@@ -53,7 +58,7 @@ for (const [name, programs, start] of RUNTIMES) {
     const workplace = openWorkplace();
     afterAll(() => workplace.close());
 
-    test('fault 31: the disk is full: the image is pulled all the same, streamed', async () => {
+    test('fault 31: the disk is full: the image is streamed, and the pull succeeds', async () => {
       const data = workplace.folder('metahub');
       // Room for the answers of its own, and for no layer.
       await run('mount', ['-t', 'tmpfs', '-o', 'size=160k', 'tmpfs', data]);
@@ -128,7 +133,7 @@ for (const [name, programs, start] of RUNTIMES) {
 
     test('fault 10: wrong digest: a blob with a flipped bit never becomes an image, and does not outlast the fault', async () => {
       faultFor = (exchange) => (isLayer(exchange) ? 'corrupted' : undefined);
-      await expect(runtime.pull(BENCH)).rejects.toThrow();
+      await expect(runtime.pull(BENCH)).rejects.toThrow(name === 'dockerd' ? TURNED_TO_HUB : CUT);
       faultFor = () => undefined;
       await expectPulled();
     });
@@ -217,8 +222,7 @@ describeWith([...MIRRORED_REGISTRY, 'dockerd', 'docker'], 'dockerd, when no entr
   test('--on-no-match refuse: the pull is refused, and the log says why', async () => {
     const metahub = await startMetahub(workplace, { upstream: registry.url, host: 'cpu:broadwell' });
     const dockerd = await startDockerd(workplace, { mirror: metahub.url });
-    // It turns to Docker Hub itself then, which has no such image.
-    await expect(dockerd.pull(IMAGE)).rejects.toThrow();
+    await expect(dockerd.pull(IMAGE)).rejects.toThrow(TURNED_TO_HUB);
     expect(metahub.log()).toMatch(/"event":"decided"[^\n]*qnib\/newer[^\n]*cpu:skylake/);
     // Other platforms are not this host's to refuse.
     await dockerd.pull(IMAGE, '--platform', 'linux/arm64');

@@ -32,10 +32,14 @@ describeWith(['git', 'npm'], 'npm start in a fresh clone', () => {
       args: ['start'],
       cwd: clone,
       env: { METAHUB_LISTEN: '127.0.0.1:0', XDG_CACHE_HOME: workplace.folder('cache'), NO_COLOR: '1' },
-      ready: /listening\b.*?(http:\/\/127\.0\.0\.1:\d+)/,
+      ready: /listening\b.*?(http:\/\/127\.0\.0\.1:\d+)","pid":(\d+)/,
       timeoutMs: 150_000,
     });
-    workplace.onClose(() => server.stop());
+    workplace.onClose(async () => {
+      // npm ends with its child; it does not pass a signal on to it.
+      process.kill(Number(server.announced[2]), 'SIGTERM');
+      await server.stop();
+    });
     const url = server.announced[1] ?? '';
     expect((await fetch(`${url}/v2/`)).status).toBe(200);
     expect(server.output()).toMatch(/cpu:|microarchitecture/i);

@@ -83,7 +83,7 @@ describeWith([...MIRRORED_REGISTRY, 'podman'], 'a build that is missing', () => 
     expect(metrics).toMatch(/^metahub_pull_fit_total\{fit="exact"\} [1-9]/m);
   });
 
-  test('is still known after a restart', async () => {
+  test('a gap is still listed after a restart', async () => {
     await metahub.restart();
     const text = await cli('gaps', '--mirror', metahub.url);
     expect(text).toMatch(/docker\.io\/qnib\/bench:latest +linux\/amd64 cpu:broadwell +cpu:haswell/);

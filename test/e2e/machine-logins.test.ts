@@ -32,7 +32,7 @@ describeWith([...MIRRORED_REGISTRY, 'dockerd', 'docker'], 'a site that chooses b
   });
   afterAll(() => workplace?.close());
 
-  test('without a login, a pull is refused', async () => {
+  test('refuses a pull without a login', async () => {
     const pull = await dockerd.attempt('pull', image);
     expect(pull.status).not.toBe(0);
     expect(pull.stderr).toMatch(/no basic auth credentials|unauthorized|authentication required/);
@@ -44,7 +44,7 @@ describeWith([...MIRRORED_REGISTRY, 'dockerd', 'docker'], 'a site that chooses b
     expect(wrong.stderr).toMatch(/unauthorized|incorrect username or password/);
   });
 
-  test('the session of 2019: type1, then type2, then type4', async () => {
+  test('follows logins as type1, then type2, then type4', async () => {
     await login('qnib-type1');
     const first = await dockerd.docker('run', '--rm', '--network', 'none', image);
     expect(first.trim()).toBe(lineOf('cpu:broadwell'));

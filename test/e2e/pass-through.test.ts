@@ -60,7 +60,7 @@ describeWith(
       expect(metahub.log()).not.toMatch(/of-the-hub|token-\d/);
     });
 
-    test('what one login fetched is not served to whom the Hub does not know', async () => {
+    test('does not serve what one login fetched to a client that the Hub does not know', async () => {
       const { digest } = images.bench;
       for (const headers of [{}, { authorization: 'Bearer stolen' }]) {
         for (const target of [`manifests/${digest}`, 'manifests/latest']) {

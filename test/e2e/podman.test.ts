@@ -1,12 +1,9 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { lineOf } from '../support/image-set.ts';
+import { BENCH, FITTING_ENTRIES, LEVELS, lineOf } from '../support/image-set.ts';
 import { MIRRORED_REGISTRY, type MirroredRegistry, mirroredRegistry } from '../support/mirrored-registry.ts';
 import { openPodman, type Podman } from '../support/podman.ts';
 import { describeWith } from '../support/required-programs.ts';
 import { openWorkplace, type Workplace } from '../support/workplace.ts';
-
-const BENCH = 'docker.io/qnib/bench:latest';
-const LEVELS = 'docker.io/qnib/levels:latest';
 
 describeWith([...MIRRORED_REGISTRY, 'podman', 'runc'], 'a real podman with MetaHub as its registry', () => {
   let workplace: Workplace;
@@ -20,12 +17,7 @@ describeWith([...MIRRORED_REGISTRY, 'podman', 'runc'], 'a real podman with MetaH
   });
   afterAll(() => workplace?.close());
 
-  test.each([
-    ['cpu:x86_64', 'generic', 'generic'],
-    ['cpu:skylake', 'cpu:skylake', 'x86-64-v3'],
-    ['cpu:broadwell', 'cpu:broadwell', 'x86-64-v3'],
-    ['cpu:broadwell nvcap:5.2', 'cpu:broadwell,nvcap:5.2', 'x86-64-v3'],
-  ])('%s: runs %s, and %s', async (host, bench, levels) => {
+  test.each(FITTING_ENTRIES)('%s: runs %s, and %s', async (host, bench, levels) => {
     await scene.metahub.restart(host);
     await podman.pull(BENCH);
     expect(await podman.run(BENCH)).toBe(lineOf(bench));

@@ -1,11 +1,9 @@
-import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { linkSync, renameSync, writeFileSync } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { existsSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
+import { buildHeldOpen } from '../support/held-open.ts';
 import { serveContent } from '../support/hostile-registry.ts';
 import { closeOf } from '../support/loopback.ts';
 import { startMetahub } from '../support/metahub.ts';
@@ -72,7 +70,7 @@ async function beginPull(port: number, image: HeldImage) {
 }
 
 describe('fault 35: kill -9 mid-write', () => {
-  test('through the whole mirror: no part of a blob is taken for it, and the pull begins anew', async () => {
+  test('through the whole mirror: no part of a blob is served as the blob, and the pull starts again', async () => {
     const mirror = await startWholeMirror(workplace);
     const image = mirror.push(3_000_000);
     const { release } = holdHalfWay(mirror);
@@ -81,7 +79,7 @@ describe('fault 35: kill -9 mid-write', () => {
     expect((await pull.body()).length).toBeLessThan(image.layerBytes.length);
     release();
     expect((await ask(mirror.port, blobPath(image))).body.equals(image.layerBytes)).toBe(true);
-    expect(mirror.metahub.log()).toContain('removed what an earlier run left half written');
+    expect(mirror.metahub.log()).toContain('removed half-written files of an earlier run');
   });
 });
 
@@ -129,14 +127,14 @@ describe('fault 41: SIGTERM mid-pull', () => {
     expect(await stopped).toBe(0);
   });
 
-  test('a pull that takes longer than --drain-timeout is cut, and the status is 0 all the same', async () => {
+  test('cuts a pull that takes longer than --drain-timeout, and exits with 0', async () => {
     const mirror = await startWholeMirror(workplace, { args: ['--drain-timeout', '300ms'] });
     const image = mirror.push(2_000_000);
     holdHalfWay(mirror);
     const pull = await beginPull(mirror.port, image);
     expect(await mirror.metahub.stop()).toBe(0);
     expect((await pull.body()).length).toBeLessThan(image.layerBytes.length);
-    expect(mirror.metahub.log()).toContain('pulls cut');
+    expect(mirror.metahub.log()).toContain('"event":"pulls-cut"');
   });
 });
 
@@ -152,32 +150,32 @@ describe('fault 42: reload mid-pull', () => {
     await expect.poll(() => mirror.metahub.log()).toContain('"event":"reloaded"');
     writeFileSync(config, 'match: [\n');
     mirror.metahub.reload();
-    await expect.poll(() => mirror.metahub.log()).toContain('reload refused, nothing has changed');
+    await expect.poll(() => mirror.metahub.log()).toContain('"event":"reload-refused"');
     release();
     expect((await pull.body()).equals(image.layerBytes)).toBe(true);
     expect((await ask(mirror.port, manifestPath(image))).status).toBe(200);
   });
+});
 
+describeWith(['gcc'], 'fault 42: a reload during a reload', () => {
   test('SIGHUP twice, of which the first is slow to read: what was there last counts', async () => {
     const images = workplace.folder('images');
-    const mirror = await startWholeMirror(workplace, { args: ['--images', images] });
     const file = join(images, 'list.yml');
-    const slow = join(workplace.directory, 'slow');
     const next = join(workplace.directory, 'next');
     const list = (tag: string) =>
       `image: docker.io/team/list\ntags: [${tag}]\nmanifests: [{ image: docker.io/team/app:v1 }]\n`;
-    execFileSync('mkfifo', [file]);
-    linkSync(file, slow);
+    const held = await buildHeldOpen(workplace, file);
+    const mirror = await startWholeMirror(workplace, { args: ['--images', images], env: held.env });
+    writeFileSync(file, list('former'));
+    held.arm();
     mirror.metahub.reload();
-    // Resolves when somebody has begun to read.
-    const former = await open(slow, 'w');
+    await expect.poll(() => existsSync(held.begun)).toBe(true);
     writeFileSync(next, list('latter'));
     renameSync(next, file);
     mirror.metahub.reload();
-    // Time enough for the second, did it not wait.
-    await delay(500);
-    await former.writeFile(list('former'));
-    await former.close();
+    // Turns enough for the second to end in, did it not wait.
+    for (let turn = 0; turn < 5; turn += 1) await ask(mirror.port, '/readyz');
+    rmSync(held.begun);
     await expect.poll(() => mirror.metahub.log().match(/"event":"reloaded"/g)).toHaveLength(2);
     const { body } = await ask(mirror.port, '/v2/team/list/tags/list');
     expect(JSON.parse(body.toString())).toMatchObject({ tags: ['latter'] });
@@ -217,7 +215,7 @@ describeWith(['gcc'], 'fault 43: the clock one year off', () => {
 });
 
 describe('fault 44: a hundred clients, one blob', () => {
-  test('through the whole mirror: every client has every byte, and the registry was asked once', async () => {
+  test('through the whole mirror: every client gets every byte, and the registry is asked once', async () => {
     const mirror = await startWholeMirror(workplace);
     const image = mirror.push(2_000_000);
     const { release, asked } = holdHalfWay(mirror);

@@ -105,7 +105,7 @@ describeWith(
       expect(await dockerd.run(`${site}/team/app:v1`)).toBe('first');
     });
 
-    test('a tag that was pushed anew is pulled at once, however long tags are believed', async () => {
+    test('serves a tag that was pushed again at once, for however long tags are trusted', async () => {
       await build('team/app:v1', 'second');
       await login('ci', 'hush');
       await dockerd.docker('push', `${site}/team/app:v1`);
@@ -127,7 +127,7 @@ describeWith(
       ['an account without the right to', 'reader', 'hush', 'team/app:v3'],
       ['an account, to a repository that is not its', 'ci', 'hush', 'other/app:v3'],
       ['the login of a machine type', 'ci-gpu', 'hush', 'team/app:v3'],
-    ])('%s is refused', async (_name, user, password, name) => {
+    ])('refuses %s', async (_name, user, password, name) => {
       await login(user, password);
       await dockerd.docker('tag', `${site}/team/app:v1`, `${site}/${name}`);
       const { status, stderr } = await dockerd.attempt('push', `${site}/${name}`);
@@ -158,7 +158,7 @@ describeWith(
       for (const secret of ['hush', UPSTREAM.password, 'metahub_']) expect(log).not.toContain(secret);
     });
 
-    test('another replica of the site goes on with an upload', async () => {
+    test('another replica of the site continues an upload', async () => {
       const key = join(metahub.data, 'token.key');
       const other = openWorkplace();
       try {
@@ -354,7 +354,7 @@ describeWith(MIRRORED_REGISTRY, 'the push workflow of the distribution specifica
 
   describe('without --push on', () => {
     test.each(['POST /v2/team/app/blobs/uploads/', 'PUT /v2/team/app/manifests/v1'])(
-      '%s is 405',
+      'answers %s with 405',
       async (line) => {
         const readOnly = openWorkplace();
         try {

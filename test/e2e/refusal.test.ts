@@ -99,7 +99,7 @@ insecure = true
     expect((await dockerd.docker('images', '--quiet')).trim()).toBe('');
   });
 
-  test('is counted', async () => {
+  test('counts the refusal', async () => {
     const metrics = await (await fetch(`${scene.metahub.url}/metrics`)).text();
     const refusals = /^metahub_refusals_total (\d+)$/m.exec(metrics)?.[1];
     // An answer that is repeated from memory within moments is no new decision.

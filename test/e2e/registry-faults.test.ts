@@ -97,12 +97,12 @@ describe('fault 19: redirect loop', () => {
 });
 
 describe('fault 20: redirect to a metadata address or loopback', () => {
-  test('a tag that is held is served stale, and nothing is asked there', () =>
+  test('a stored tag is served stale, and no request goes there', () =>
     expectHeldServed(answer(307, { location: 'http://169.254.169.254/latest/meta-data/' }, '')));
 });
 
 describe('fault 23: 429 with Retry-After', () => {
-  test('a tag that is held is served stale; of another the client is told to wait', () =>
+  test('a stored tag is served stale; for another tag the client learns when to retry', () =>
     expectHeldServed(answer(429, { 'retry-after': '1' }, '{"errors":[{"code":"TOOMANYREQUESTS"}]}'), [429]));
 });
 
@@ -111,7 +111,8 @@ describe('fault 24: 401 for ever', () => {
   test('a tag that is held is served stale', () =>
     expectHeldServed(answer(401, { 'www-authenticate': 'Basic realm="x"' }, ''), [403]));
 
-  test('403 for ever: the same', () => expectHeldServed(answer(403, {}, 'denied'), [403]));
+  test('403 for ever: a stored tag is served stale', () =>
+    expectHeldServed(answer(403, {}, 'denied'), [403]));
 });
 
 describe('fault 26: garbage challenge', () => {

@@ -1,17 +1,18 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { pullByCri } from '../../src/cli/commands/doctor/cri.ts';
 import { startContainerd } from '../support/containerd.ts';
 import { startDockerd } from '../support/dockerd.ts';
 import { lineOf } from '../support/image-set.ts';
 import { metahubProgram } from '../support/metahub.ts';
 import { MIRRORED_REGISTRY, type MirroredRegistry, mirroredRegistry } from '../support/mirrored-registry.ts';
 import { openPodman } from '../support/podman.ts';
-import { run } from '../support/processes.ts';
+import { installedPrograms, run } from '../support/processes.ts';
 import { describeWith } from '../support/required-programs.ts';
 import { openWorkplace, type Workplace } from '../support/workplace.ts';
 
-const RUNTIMES = ['dockerd', 'docker', 'containerd', 'ctr', 'podman', 'runc'];
+const RUNTIMES = ['dockerd', 'docker', 'containerd', 'ctr', 'podman', 'runc', 'unshare'];
 
 describeWith([...MIRRORED_REGISTRY, ...RUNTIMES], 'real runtimes started on what metahub setup wrote', () => {
   let workplace: Workplace;
@@ -32,6 +33,11 @@ describeWith([...MIRRORED_REGISTRY, ...RUNTIMES], 'real runtimes started on what
     ]);
   });
   afterAll(() => workplace?.close());
+  function openedFor(): Workplace {
+    const own = openWorkplace();
+    onTestFinished(() => own.close());
+    return own;
+  }
 
   test('dockerd reads daemon.json and runs the entry that fits', async () => {
     const dockerd = await startDockerd(workplace, { configFile: join(root, 'etc/docker/daemon.json') });
@@ -46,14 +52,27 @@ describeWith([...MIRRORED_REGISTRY, ...RUNTIMES], 'real runtimes started on what
     expect(await containerd.run('docker.io/qnib/bench:latest')).toBe(lineOf('cpu:broadwell'));
   });
 
-  test('containerd starts on the config.toml that setup wrote, and takes its config_path', async () => {
-    const shown = await run('containerd', [
-      '--config',
-      join(root, 'etc/containerd/config.toml'),
-      'config',
-      'dump',
-    ]);
-    expect(shown).toContain('config_path = "/etc/containerd/certs.d"');
+  test('containerd, started on the files that setup wrote, pulls the entry that fits when the kubelet’s interface asks', async () => {
+    // What stands in /etc counts, so it stands there, for this containerd alone.
+    const bind = `mkdir -p /etc/containerd && mount --bind '${join(root, 'etc/containerd')}' /etc/containerd && exec "$@"`;
+    const containerd = await startContainerd(openedFor(), {
+      mirror: scene.metahub.url,
+      configuration: '/etc/containerd/config.toml',
+      programs: {
+        ...installedPrograms,
+        startServer: ({ command, args, ...options }) =>
+          installedPrograms.startServer({
+            ...options,
+            command: 'unshare',
+            args: ['--mount', '--propagation', 'private', 'sh', '-c', bind, 'sh', command, ...args],
+          }),
+      },
+    });
+    const image = 'docker.io/qnib/bench:latest';
+    expect(await pullByCri(containerd.socket, image, AbortSignal.timeout(30_000))).toEqual({
+      kind: 'pulled',
+    });
+    expect(await containerd.run(image, 'k8s.io')).toBe(lineOf('cpu:broadwell'));
   });
 
   test('podman reads the drop-in and runs the entry that fits', async () => {

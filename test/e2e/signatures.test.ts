@@ -93,11 +93,11 @@ describeWith(
     });
     afterAll(() => workplace?.close());
 
-    test('that of the chosen entry holds, although nobody has signed the index that it came in', async () => {
+    test('verifies the signature of the chosen entry, although the derived index is not signed', async () => {
       expect(await copyAs('cpu:broadwell', '--remove-signatures')).toMatchObject({ status: 0, stderr: '' });
     });
 
-    test('an entry that nobody has signed is refused', async () => {
+    test('refuses an entry without a signature', async () => {
       const { status, stderr } = await copyAs('cpu:skylake', '--remove-signatures');
       expect(status).not.toBe(0);
       expect(stderr).toContain('signature was required');

@@ -78,7 +78,7 @@ types:
     return readFileSync(digest, 'utf8').trim();
   };
 
-  test('sends whoever shows nothing to the token service by the name that the client used', async () => {
+  test('sends a client without a login to the token service under the name that the client used', async () => {
     const curl = ['--silent', '--head', '--cacert', authority.certFile, `https://${site}/v2/`];
     expect(await run('curl', curl)).toMatch(
       new RegExp(`www-authenticate: Bearer realm="https://${site}/token",service="metahub", Basic`, 'i'),
@@ -89,7 +89,7 @@ types:
     const result = await login(['--user', 'site', '--set', 'cpu:broadwell', '--set', 'nvcap:5.2']);
     expect(result).toMatchObject({ status: 0, stderr: '' });
     expect(result.stdout).toBe(
-      `this host logs in as site-gpu (its machine type)
+      `this host logs in as site-gpu (the machine type of this host)
 docker is logged in to ${site} as site-gpu
 podman is logged in to ${site} as site-gpu
 skopeo is logged in to ${site} as site-gpu
@@ -100,7 +100,7 @@ skopeo is logged in to ${site} as site-gpu
     expect(await copied()).toBe(images.bench.entry('cpu:broadwell,nvcap:5.2'));
   });
 
-  test('metahub login lets a node describe itself that no machine type is', async () => {
+  test('metahub login lets a node without a machine type describe itself', async () => {
     const result = await login([
       '--user',
       'site',
@@ -112,7 +112,7 @@ skopeo is logged in to ${site} as site-gpu
       'skopeo',
     ]);
     expect(result.stdout).toMatch(
-      /^this host logs in as site\/cpu#skylake\S* \(no machine type is this host/,
+      /^this host logs in as site\/cpu#skylake\S* \(no machine type equals this host/,
     );
     expect(result.status).toBe(0);
     expect(await copied()).toBe(images.bench.entry('cpu:skylake'));
@@ -168,14 +168,14 @@ describeWith(
     test.each([
       ['qnib-type1', 'cpu:broadwell'],
       ['qnib-type4', 'cpu:broadwell,nvcap:5.2'],
-    ])('as %s runs %s, by the site’s name and by docker.io’s', async (login, line) => {
+    ])('lets %s run %s, under the site’s name and under docker.io’s', async (login, line) => {
       for (const image of [`${new URL(metahub.url).host}/qnib/bench:latest`, 'docker.io/qnib/bench:latest']) {
         await containerd.pull(image, '--user', `${login}:${login}`);
         expect(await containerd.run(image)).toBe(lineOf(line));
       }
     });
 
-    test('without a login is refused', async () => {
+    test('refuses a client without a login', async () => {
       await expect(containerd.pull('docker.io/qnib/levels:latest')).rejects.toThrow(
         /401|authorization failed/,
       );
@@ -188,8 +188,8 @@ describe('metahub serve with logins, without a certificate', () => {
     const result = await command(['serve', '--listen', '0.0.0.0:0', '--static-machines', 'on']);
     expect(result.status).toBe(2);
     expect(result.stderr).toBe(
-      `metahub: logins over plain HTTP on 0.0.0.0: their passwords could be read on the way
-  Give a certificate and key, or listen on 127.0.0.1 behind a proxy that has them, or say --insecure-logins on.
+      `metahub: logins on 0.0.0.0 would send passwords over the network in clear text
+  Set --tls-cert and --tls-key, listen on 127.0.0.1 behind a proxy that terminates TLS, or accept the risk with --insecure-logins on.
 `,
     );
   });

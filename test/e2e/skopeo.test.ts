@@ -1,12 +1,10 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
+import { BENCH, FITTING_ENTRIES, LEVELS } from '../support/image-set.ts';
 import { MIRRORED_REGISTRY, type MirroredRegistry, mirroredRegistry } from '../support/mirrored-registry.ts';
 import { describeWith } from '../support/required-programs.ts';
 import { openSkopeo, type Skopeo } from '../support/skopeo.ts';
 import { openWorkplace, type Workplace } from '../support/workplace.ts';
-
-const BENCH = 'docker.io/qnib/bench:latest';
-const LEVELS = 'docker.io/qnib/levels:latest';
 
 describeWith([...MIRRORED_REGISTRY, 'skopeo'], 'a real skopeo with MetaHub as its registry', () => {
   let workplace: Workplace;
@@ -20,18 +18,13 @@ describeWith([...MIRRORED_REGISTRY, 'skopeo'], 'a real skopeo with MetaHub as it
   });
   afterAll(() => workplace?.close());
 
-  test.each([
-    ['cpu:x86_64', 'generic', 'generic'],
-    ['cpu:skylake', 'cpu:skylake', 'x86-64-v3'],
-    ['cpu:broadwell', 'cpu:broadwell', 'x86-64-v3'],
-    ['cpu:broadwell nvcap:5.2', 'cpu:broadwell,nvcap:5.2', 'x86-64-v3'],
-  ])('%s: copies %s, and %s', async (host, bench, levels) => {
+  test.each(FITTING_ENTRIES)('%s: copies %s, and %s', async (host, bench, levels) => {
     await scene.metahub.restart(host);
     expect((await skopeo.copy(BENCH)).digest).toBe(scene.images.bench.entry(bench));
     expect((await skopeo.copy(LEVELS)).digest).toBe(scene.images.levels.entry(levels));
   });
 
-  test('the original digest of an index leads to its very bytes', async () => {
+  test('copies exactly the index that an original digest names', async () => {
     const { digest, bytes } = scene.images.bench;
     const raw = await skopeo.raw(`docker.io/qnib/bench@${digest}`);
     expect(raw).toBe(bytes.toString());

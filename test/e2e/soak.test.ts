@@ -21,7 +21,7 @@ describeWith(SOAK_NEEDS, 'pulls beside a client of a site that attacks', () => {
   const workplace = openWorkplace();
   afterAll(() => workplace.close());
 
-  test('none is lost or stale, first logins come through, the event loop turns and memory is bounded', {
+  test('a soak loses no answer, serves none stale, admits first logins, and keeps the event loop and memory bounded', {
     timeout: 300_000,
   }, async () => {
     const seed = Date.now() % 1_000_000;

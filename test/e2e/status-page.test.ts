@@ -4,6 +4,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { profileOfFeatures } from '../../src/host/assumed-features.ts';
 import { PULL_VERDICTS, type StatusFacts } from '../../src/server/status-facts.ts';
 import { type Chromium, startChromium } from '../support/chromium.ts';
+import { LOW_CONTRAST, OVERFLOW } from '../support/page-checks.ts';
 import { describeWith } from '../support/required-programs.ts';
 import { serve } from '../support/served.ts';
 
@@ -46,49 +47,6 @@ const FACTS: StatusFacts = {
   figures: [['lists of images', '3']],
 };
 
-/** Every text whose contrast with what lies behind it is below WCAG's 4.5, or 3 for large text. */
-const LOW_CONTRAST = `(() => {
-  const channels = (color) => {
-    const context = Object.assign(document.createElement('canvas'), { width: 1, height: 1 }).getContext('2d');
-    context.fillStyle = color;
-    context.fillRect(0, 0, 1, 1);
-    return [...context.getImageData(0, 0, 1, 1).data];
-  };
-  const luminance = ([r, g, b]) => [r, g, b]
-    .map((c) => c / 255)
-    .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
-    .reduce((sum, c, at) => sum + c * [0.2126, 0.7152, 0.0722][at], 0);
-  const backgroundOf = (element) => {
-    for (let at = element; at; at = at.parentElement) {
-      const color = channels(getComputedStyle(at).backgroundColor);
-      if (color[3] === 255) return color;
-    }
-    return [255, 255, 255, 255];
-  };
-  const found = [];
-  let seen = 0;
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (walker.nextNode()) {
-    const { textContent, parentElement } = walker.currentNode;
-    if (textContent.trim() === '' || ['SCRIPT', 'STYLE', 'OPTION'].includes(parentElement.tagName)) continue;
-    seen += 1;
-    const style = getComputedStyle(parentElement);
-    const [a, b] = [luminance(channels(style.color)), luminance(backgroundOf(parentElement))];
-    const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-    const isLarge = parseFloat(style.fontSize) >= 24;
-    if (contrast < (isLarge ? 3 : 4.5)) found.push(textContent.trim().slice(0, 40) + ' ' + contrast.toFixed(2));
-  }
-  return { seen, found };
-})()`;
-
-/** What sticks out of the window at its right. */
-const OVERFLOW = `(() => ({
-  page: document.documentElement.scrollWidth - document.documentElement.clientWidth,
-  elements: [...document.querySelectorAll('body *')]
-    .filter((element) => element.getBoundingClientRect().right > document.documentElement.clientWidth + 0.5)
-    .map((element) => element.tagName + ' ' + element.textContent.trim().slice(0, 40)),
-}))()`;
-
 describeWith(['chromium'], 'the status page in a browser', () => {
   let chromium: Chromium;
   beforeAll(async () => {
@@ -101,7 +59,7 @@ describeWith(['chromium'], 'the status page in a browser', () => {
     [1280, true],
     [390, false],
     [390, true],
-  ])('at %i px (dark: %s) has enough contrast and nothing that sticks out', async (width, isDark) => {
+  ])('has enough contrast and no overflow at %i px (dark: %s)', async (width, isDark) => {
     const { port } = await serve({ status: () => FACTS });
     await chromium.open(`http://127.0.0.1:${port}/`, { width, isDark });
     const contrast = await chromium.evaluate<{ seen: number; found: string[] }>(LOW_CONTRAST);
@@ -118,7 +76,7 @@ describeWith(['chromium'], 'the status page in a browser', () => {
     await writeFile(join(folder, `status-${width}-${isDark ? 'dark' : 'light'}.png`), picture);
   });
 
-  test('without scripts shows the same, and its form filters', async () => {
+  test('shows the same without scripts, and its form filters', async () => {
     const { port } = await serve({ status: () => FACTS });
     await chromium.open(`http://127.0.0.1:${port}/?verdict=refused`, {
       width: 1280,
@@ -131,7 +89,7 @@ describeWith(['chromium'], 'the status page in a browser', () => {
     expect(rows).toEqual(['refused']);
   });
 
-  test('with scripts brings new pulls by itself', async () => {
+  test('loads new pulls by itself with scripts', async () => {
     let facts: StatusFacts = { ...FACTS, decisions: FACTS.decisions.slice(1) };
     const { port } = await serve({ status: () => facts });
     await chromium.open(`http://127.0.0.1:${port}/`, { width: 1280, isDark: false });

@@ -73,7 +73,7 @@ describe('a Docker Hub behind a proxy, whose login a credential helper knows', (
     expect(metahub.log()).not.toMatch(/of-the-helper|token-1/);
   });
 
-  test('and what NO_PROXY names is reached without it', async () => {
+  test('a host in NO_PROXY is reached without the proxy', async () => {
     const { internet, port } = await start({ NO_PROXY: 'elsewhere.invalid' });
     const path = '/v2/elsewhere.invalid/team/app/manifests/v1';
     expect((await ask(port, path)).body.toString()).toContain('DNS');

@@ -34,6 +34,16 @@ manifests:
     platform: { architecture: amd64, os: linux }
 `;
 
+/** Nothing is to be chosen: one image for each platform. */
+const BY_PLATFORM = `
+image: docker.io/acme/merged
+manifests:
+  - image: docker.io/qnib/plain-featuretest:generic
+    platform: { architecture: amd64, os: linux }
+  - image: docker.io/qnib/plain-featuretest:cpu-skylake
+    platform: { architecture: arm64, os: linux }
+`;
+
 describeWith([...MIRRORED_REGISTRY, 'dockerd', 'docker'], 'images that no registry holds', () => {
   let workplace: Workplace;
   let registry: DockerRegistry;
@@ -53,6 +63,7 @@ describeWith([...MIRRORED_REGISTRY, 'dockerd', 'docker'], 'images that no regist
     const catalog = workplace.folder('images.d');
     writeFileSync(join(catalog, 'bench.yml'), BENCH);
     writeFileSync(join(catalog, 'solver.yml'), BY_TAG);
+    writeFileSync(join(catalog, 'merged.yml'), BY_PLATFORM);
     metahub = await startMetahub(workplace, { upstream: registry.url, args: ['--images', catalog] });
     dockerd = await startDockerd(workplace, { mirror: metahub.url });
   });
@@ -75,6 +86,11 @@ describeWith([...MIRRORED_REGISTRY, 'dockerd', 'docker'], 'images that no regist
       await dockerd.pull('qnib/bench');
       expect(await dockerd.run('qnib/bench')).toBe(lineOf(line));
     });
+  });
+
+  test('acme/merged, an image for each platform of which nothing is to be chosen', async () => {
+    await dockerd.pull('acme/merged');
+    expect(await dockerd.run('acme/merged')).toBe(lineOf('generic'));
   });
 
   describe('acme/solver:v1.2, whose hardware is in its tags', () => {

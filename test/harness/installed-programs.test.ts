@@ -5,6 +5,6 @@ test('a program that is there is not lacking', () => {
   expect(lacking(['sh'])).toEqual([]);
 });
 
-test('what is lacking is named by the package to install, once', () => {
+test('names each missing program once, by the package to install', () => {
   expect(lacking(['sh', 'no-such-program', 'no-such-program'])).toEqual(['no-such-program']);
 });

@@ -17,7 +17,7 @@ test.each([
   ['m1', 'apple-clang@15', '-mcpu=apple-m1', 'm1'],
   ['graniterapids', 'gcc@13.1', '-march=graniterapids -mtune=graniterapids', 'graniterapids'],
   ['z16', 'gcc@9.3', '-march=arch13 -mtune=arch13', 'z15'],
-])('for %s, %s is given %s', (host, compiler, flags, microarchitecture) => {
+])('flagsForHost() gives %s with %s the flags %s', (host, compiler, flags, microarchitecture) => {
   const parsed = parseCompiler(compiler);
   expect(parsed).toBeDefined();
   const { compatible } = profileOfFeatures([`cpu:${host}`]).cpu;

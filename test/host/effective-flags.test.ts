@@ -164,7 +164,7 @@ describe('the tables of flags', () => {
     expect(NEVER_PRINTED.filter((flag) => flag in FIRST_PRINTED)).toEqual([]);
   });
 
-  test('dependencies form no circle', () => {
+  test('have no circular dependencies', () => {
     const depth = (flag: string, seen: readonly string[]): void => {
       expect(seen).not.toContain(flag);
       for (const needed of FLAG_DEPENDENCIES[flag] ?? []) depth(needed, [...seen, flag]);

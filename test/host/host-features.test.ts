@@ -94,7 +94,7 @@ test.each([
   ['c7i.metal-24xl', { type: 'c7i', size: 'metal-24xl' }],
   ['n2-standard-8', { type: 'n2', size: 'standard-8' }],
   ['Standard_D4s_v3', { type: 'Standard_D4s_v3' }],
-])('instance type %s', (name, parts) => {
+])('parseInstanceType() splits %s', (name, parts) => {
   expect(parseInstanceType(name)).toEqual(parts);
 });
 

@@ -151,7 +151,7 @@ describe('the order of microarchitectures', () => {
     );
   });
 
-  test('a descendant is always the better', () => {
+  test('a descendant always ranks before its ancestor', () => {
     for (const name of names) {
       const not = [...ancestorSet(name)].filter((ancestor) => compareMicroarchitectures(name, ancestor) >= 0);
       expect(not, name).toEqual([]);

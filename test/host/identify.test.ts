@@ -65,7 +65,7 @@ describe('a CPU whose model number says more than its flags', () => {
       ['avx512f', 'avx512bw', 'avx512cd', 'avx512dq', 'avx512vl'],
       'avx512f, avx512bw, avx512cd, avx512dq and 1 more:',
     ],
-  ])('is told to lack %j', (lacks, shown) => {
+  ])('gets the warning that it lacks %j', (lacks, shown) => {
     const { microarchitecture, warnings } = identify(intel(...lacks), 'amd64');
     expect(warnings).toHaveLength(1);
     const [warning = ''] = warnings;
@@ -75,7 +75,7 @@ describe('a CPU whose model number says more than its flags', () => {
     expect(shown.includes(' and 1 more')).toBe(warning.includes(' and 1 more'));
   });
 
-  test('is not complained of where archspec is asked', () => {
+  test('gets no warning with --strict-archspec', () => {
     expect(identify(intel('avx512f'), 'amd64', { strictArchspec: true }).warnings).toEqual([]);
   });
 
@@ -164,13 +164,13 @@ describe('the family tree', () => {
     expect(isAncestorOrSelf(ancestor, node)).toBe(answer);
   });
 
-  test('ancestors are told best first and end at the root', () => {
+  test('lists ancestors best first, and the root last', () => {
     expect(ancestorsOf('haswell').slice(0, 2)).toEqual(['ivybridge', 'sandybridge']);
     expect(ancestorsOf('haswell').at(-1)).toBe('x86_64');
     expect(ancestorsOf('no_such_thing')).toEqual([]);
   });
 
-  test('the better is sorted first: descendants, then more ancestors', () => {
+  test('a descendant is sorted before its ancestor, then the microarchitecture with more ancestors', () => {
     expect(['x86_64', 'skylake', 'icelake', 'haswell', 'x86_64_v3'].sort(compareMicroarchitectures)).toEqual([
       'icelake',
       'skylake',
@@ -204,29 +204,29 @@ describe('names', () => {
   });
 });
 
-describe('what a CPU is', () => {
+describe('identify()', () => {
   const amd64 = [...allNodes()].filter(
     ({ name, evidence }) => familyOf(name) === 'x86_64' && evidence.byModel === undefined,
   );
 
-  test.each(amd64.map(({ name }) => name))('with the flags of %s it is one', (name) => {
+  test.each(amd64.map(({ name }) => name))('finds %s by its flags', (name) => {
     expect(identify(cpuOf(name), 'amd64').microarchitecture).toBe(name);
   });
 
-  test("a guest without pku is still a Zen 3, except for archspec's own answer", () => {
+  test('finds Zen 3 in a guest without pku, except with --strict-archspec', () => {
     expect(identify(without('zen3', 'pku'), 'amd64').microarchitecture).toBe('zen3');
     expect(identify(without('zen3', 'pku'), 'amd64', { strictArchspec: true }).microarchitecture).toBe(
       'zen2',
     );
   });
 
-  test('a guest without pku and flush_l1d is still a Zen 4', () => {
+  test('finds Zen 4 in a guest without pku and flush_l1d', () => {
     const guest = without('zen4', 'pku', 'flush_l1d');
     expect(identify(guest, 'amd64').microarchitecture).toBe('zen4');
     expect(identify(guest, 'amd64', { strictArchspec: true }).microarchitecture).toBe('x86_64_v4');
   });
 
-  test('a Zen 5 from which Linux took the broken RDSEED is still one', () => {
+  test('finds Zen 5 although Linux removed the broken RDSEED', () => {
     const flags = without('zen5', 'rdseed', 'pku', 'flush_l1d').flags;
     expect(identify(cpuOf('zen5', { flags }), 'amd64').microarchitecture).toBe('zen5');
     expect(identify(cpuOf('zen5', { flags }), 'amd64', { strictArchspec: true }).microarchitecture).toBe(
@@ -240,7 +240,7 @@ describe('what a CPU is', () => {
     ['skylake_avx512', 'clwb', 'a Xeon 8272CL on Azure'],
     ['alderlake', 'waitpkg serialize', 'a guest on Alder Lake'],
     ['zen4', 'clflushopt xsavec xsaveopt clzero', 'a guest on Genoa'],
-  ])('%s without %s (%s) is still one: no compiler emits these', (node, flags) => {
+  ])('finds %s without %s (%s): no compiler emits these', (node, flags) => {
     expect(identify(without(node, ...flags.split(' ')), 'amd64').microarchitecture).toBe(node);
   });
 
@@ -253,16 +253,16 @@ describe('what a CPU is', () => {
     ['zen2', 'clwb', 'zen'],
     ['alderlake', 'gfni', 'skylake'],
     ['broadwell', 'adx', 'haswell'],
-  ])('%s without %s is %s: code for it may use the flag', (node, flag, name) => {
+  ])('takes %s without %s for %s: code for it may use the flag', (node, flag, name) => {
     expect(identify(without(node, flag), 'amd64').microarchitecture).toBe(name);
   });
 
-  test('archspec demands no avx_vnni of a Sapphire Rapids, and its own answer is kept', () => {
+  test('needs no avx_vnni for Sapphire Rapids, as archspec does', () => {
     const guest = without('sapphirerapids', 'avx_vnni', 'avx512_fp16');
     expect(identify(guest, 'amd64', { strictArchspec: true }).microarchitecture).toBe('sapphirerapids');
   });
 
-  test('idle flags alone tell Skylake from Broadwell: without them the model number decides', () => {
+  test('tells Skylake from Broadwell by the model number when idle flags are missing', () => {
     const flags = without('skylake', 'clflushopt', 'xsavec', 'xsaveopt').flags;
     const intel = { vendor: 'GenuineIntel', flags, family: 6 };
     expect(identify({ ...intel, model: 0x5e }, 'amd64').microarchitecture).toBe('skylake');
@@ -271,7 +271,7 @@ describe('what a CPU is', () => {
     expect(identify(intel, 'amd64').microarchitecture).toBe('broadwell');
   });
 
-  test('a CPU that prints pni has SSE3: it is a Nocona, but not for archspec', () => {
+  test('takes pni for SSE3, so a Nocona is one, but not with --strict-archspec', () => {
     const cpu = { vendor: 'GenuineIntel', flags: ['mmx', 'sse', 'sse2', 'pni', 'cx16'] };
     expect(identify(cpu, 'amd64').microarchitecture).toBe('nocona');
     expect(identify(cpu, 'amd64', { strictArchspec: true }).microarchitecture).toBe('x86_64');
@@ -286,38 +286,38 @@ describe('what a CPU is', () => {
     ['AuthenticAMD', 26, 0x50, 'zen6'],
     ['AuthenticAMD', 26, 0x70, 'zen5'],
     ['AuthenticAMD', 26, 0x90, 'zen6'],
-  ])('%s family %i model 0x%x is sold as %s', (vendor, family, model, node) => {
+  ])('knows that %s family %i model 0x%x is sold as %s', (vendor, family, model, node) => {
     const warning = identify({ vendor, family, model, flags: [] }, 'amd64').warnings.join();
     expect(warning).toContain(`model number is that of ${node},`);
   });
 
-  test('the model is evidence beside the flags: it tells Emerald from Sapphire Rapids', () => {
+  test('tells Emerald from Sapphire Rapids by the model, as evidence beside the flags', () => {
     const flags = [...(flagsOf('sapphirerapids') ?? [])];
     const intel = { vendor: 'GenuineIntel', flags, family: 6 };
     expect(identify({ ...intel, model: 0x8f }, 'amd64').microarchitecture).toBe('sapphirerapids');
     expect(identify({ ...intel, model: 0xcf }, 'amd64').microarchitecture).toBe('emeraldrapids');
   });
 
-  test('the model is never above the flags, and what is missing is said', () => {
+  test('never lets the model override the flags, and warns about missing flags', () => {
     const guest = { ...without('zen4', 'avx512f', 'gfni'), family: 25, model: 17 };
     const { microarchitecture, warnings } = identify(guest, 'amd64');
     expect(microarchitecture).toBe('zen3');
     expect(warnings.join()).toMatch(/zen4.*avx512f/);
   });
 
-  test('an unknown vendor gets the greatest level that holds', () => {
+  test('gives an unknown vendor the highest level that holds', () => {
     const { microarchitecture, compatible } = identify(cpuOf('zen2', { vendor: 'CentaurHauls' }), 'amd64');
     expect(microarchitecture).toBe('x86_64_v3');
     expect(compatible).toEqual(['x86_64_v3', 'x86_64_v2', 'x86_64']);
   });
 
-  test("a Hygon is a licensed Zen and runs Zen's code", () => {
+  test('takes a Hygon for a licensed Zen that runs Zen’s code', () => {
     const { microarchitecture, compatible } = identify(cpuOf('zen', { vendor: 'HygonGenuine' }), 'amd64');
     expect(microarchitecture).toBe('dhyana');
     expect(compatible).toContain('zen');
   });
 
-  test('an ARM core that no table knows gets the version that its flags add up to', () => {
+  test('gives an unknown ARM core the version that its flags reach', () => {
     const cpu = {
       vendor: 'Qualcomm',
       parts: ['0x001'],
@@ -327,7 +327,7 @@ describe('what a CPU is', () => {
     expect(identify(cpu, 'arm64', { strictArchspec: true }).microarchitecture).toBe('aarch64');
   });
 
-  test('a part number means a core of its implementer’s alone: HiSilicon’s 0xd40 is no Neoverse V1', () => {
+  test('reads a part number together with its implementer: HiSilicon’s 0xd40 is no Neoverse V1', () => {
     const flags = [...(flagsOf('neoverse_v1') ?? [])];
     const taishan = { vendor: 'HiSilicon', parts: ['0xd40'], flags };
     expect(identify(taishan, 'arm64').microarchitecture).toBe('armv8.4a');
@@ -341,7 +341,7 @@ describe('what a CPU is', () => {
     'asimddp sha512 sve asimdfhm dit uscat ilrcpc flagm sb paca pacg dcpodp sve2 sveaes svepmull svebitperm svesha3 svesm4 ' +
     'flagm2 frint svei8mm svebf16 i8mm bf16 dgh bti ecv afp wfxt';
 
-  test('Microsoft’s Cobalt has ARM’s cores under ARM’s part numbers, but not for archspec', () => {
+  test('reads ARM’s part numbers in Microsoft’s Cobalt, but not with --strict-archspec', () => {
     const cobalt100 = cpuOf('neoverse_n2', { vendor: 'Microsoft', parts: ['0xd49'] });
     expect(identify(cobalt100, 'arm64').microarchitecture).toBe('neoverse_n2');
     expect(identify(cobalt100, 'arm64').compatible).toContain('neoverse_n1');
@@ -350,7 +350,7 @@ describe('what a CPU is', () => {
     expect(identify(cobalt200, 'arm64').microarchitecture).toBe('neoverse_v3');
   });
 
-  test('a core that lacks a flag of its node is the nearest ancestor that is a core of its maker’s', () => {
+  test('gives a core that lacks a flag of its node the nearest ancestor by the same maker', () => {
     // AmpereOne A192-32X has the part number of Ampere-1A, but not SM3 and SM4.
     const masked = cpuOf('ampere1a', {
       parts: ['0xac4'],
@@ -362,7 +362,7 @@ describe('what a CPU is', () => {
     expect(identify({ ...old, parts: ['0xd40'] }, 'arm64').microarchitecture).toBe('armv8.4a');
   });
 
-  test('two kinds of core are the version that both have: GB10 is armv9.2a, and runs Neoverse’s code', () => {
+  test('gives two kinds of core their common version: GB10 is armv9.2a, and runs Neoverse’s code', () => {
     const cpu = { vendor: 'ARM', parts: ['0xd87', '0xd85'], flags: GB10.split(' ') };
     const { microarchitecture, compatible } = identify(cpu, 'arm64');
     expect(microarchitecture).toBe('armv9.2a');
@@ -371,7 +371,7 @@ describe('what a CPU is', () => {
     expect(identify({ ...cpu, parts: ['0xd87'] }, 'arm64').microarchitecture).toBe('cortex_a725');
   });
 
-  test('a Snapdragon 8 Gen 2 whose kernel hides SVE is armv8.6a', () => {
+  test('gives a Snapdragon 8 Gen 2 whose kernel hides SVE armv8.6a', () => {
     const flags = GB10.split(' ').filter((flag) => !/^sve|^ecv$|^afp$|^wfxt$/.test(flag));
     const parts = ['0xd46', '0xd47', '0xd4d', '0xd4e'];
     expect(identify({ vendor: 'ARM', parts, flags }, 'arm64').microarchitecture).toBe('armv8.6a');
@@ -381,12 +381,12 @@ describe('what a CPU is', () => {
     ['cortex_a72', '0xd08', 'cpuid evtstrm'],
     ['neoverse_n1', '0xd0c', 'cpuid'],
     ['neoverse_v1', '0xd40', 'dgh evtstrm'],
-  ])('a %s on a kernel that does not print %s is still one', (node, part, flags) => {
+  ])('finds a %s on a kernel that does not print %s', (node, part, flags) => {
     const cpu = without(node, ...flags.split(' '));
     expect(identify({ ...cpu, parts: [part] }, 'arm64').microarchitecture).toBe(node);
   });
 
-  test('a guest on an Apple M4 is what its own flags allow', () => {
+  test('takes a guest on an Apple M4 for what its own flags allow', () => {
     const flags = [...(flagsOf('m2') ?? [])];
     const guest = { vendor: 'Apple', parts: ['0x000'], flags };
     expect(identify(guest, 'arm64').microarchitecture).toBe('m2');
@@ -395,7 +395,7 @@ describe('what a CPU is', () => {
     expect(identify({ ...guest, parts: ['0x052', '0x053'] }, 'arm64').microarchitecture).toBe('m2');
   });
 
-  test('the part number decides between cores with the same flags', () => {
+  test('tells cores with the same flags apart by their part number', () => {
     const flags = [...(flagsOf('neoverse_n2') ?? [])];
     const part = (number: string) =>
       identify({ vendor: 'ARM', flags, parts: [number] }, 'arm64').microarchitecture;
@@ -415,7 +415,7 @@ describe('what a CPU is', () => {
     ['loong64', { vendor: 'Loongson', flags: ['lam', 'ual', 'fpu', 'lsx', 'lasx'] }, 'la464'],
     ['amd64', { vendor: 'generic', flags: [] }, 'x86_64'],
     ['mips64', { vendor: 'generic', flags: [] }, 'mips64'],
-  ])('%s with %o is %s', (architecture, cpu, name) => {
+  ])('takes %s with %o for %s', (architecture, cpu, name) => {
     expect(identify(cpu, architecture).microarchitecture).toBe(name);
   });
 });

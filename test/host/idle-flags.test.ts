@@ -27,12 +27,12 @@ function answersFor(node: string, flag: string): readonly Answer[] {
 
 const x86 = [...allNodes()].filter(({ name }) => rootOf(name) === 'x86_64');
 
-describe('what compilers say of the flags that are not demanded', () => {
-  test('GCC and Clang were asked', () => {
+describe('docs/idle-flags.md, measured with compilers,', () => {
+  test('covers GCC and Clang', () => {
     expect(Object.keys(RESULT)).toEqual(['gcc', 'clang-19']);
   });
 
-  test('no compiler emits a flag that a node does not demand', () => {
+  test('lists no compiler that emits a flag which a node does not demand', () => {
     const wrong = x86.flatMap(({ name }) => {
       const required = requiredFlagSet(name);
       const waived = [...(flagSet(name) ?? [])].filter((flag) => required?.has(flag) !== true);
@@ -41,7 +41,7 @@ describe('what compilers say of the flags that are not demanded', () => {
     expect(wrong).toEqual([]);
   });
 
-  test('every flag that no compiler emits is idle, or asked for by macro, or of every CPU', () => {
+  test('explains every flag that no compiler emits: idle, asked for by macro, or in every CPU', () => {
     const explained = new Set([
       ...IDLE_FLAGS,
       ...Object.values(IDLE_FLAGS_BY_VENDOR).flat(),
@@ -59,11 +59,11 @@ describe('what compilers say of the flags that are not demanded', () => {
     expect([...new Set(unexplained)]).toEqual([]);
   });
 
-  test('a flag that programs ask for by macro is demanded', () => {
+  test('demands a flag that programs ask for by macro', () => {
     expect(MACRO_FLAGS.filter((flag) => IDLE_FLAGS.includes(flag))).toEqual([]);
   });
 
-  test('Zen 2 demands clwb, which alone tells it from Zen; Intel’s nodes do not', () => {
+  test('demands clwb of Zen 2, which only that flag tells from Zen, and not of Intel’s nodes', () => {
     expect(requiredFlagSet('zen2')?.has('clwb')).toBe(true);
     expect(requiredFlagSet('skylake_avx512')?.has('clwb')).toBe(false);
     expect(requiredFlagSet('alderlake')?.has('clwb')).toBe(false);

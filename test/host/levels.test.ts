@@ -25,7 +25,7 @@ describe('the levels of the x86-64 psABI', () => {
     ['x86-64-v2', V2],
     ['x86-64-v3', V3],
     ['x86-64-v4', V4],
-  ])('%s', (level, flags) => {
+  ])('need the flags that the psABI lists: %s', (level, flags) => {
     expect(levelOf('amd64', flags)).toBe(level);
   });
 
@@ -55,7 +55,7 @@ describe('the levels of the x86-64 psABI', () => {
 });
 
 describe('the versions of arm64', () => {
-  test('are told by what each makes mandatory', () => {
+  test('follow from the features that each makes mandatory', () => {
     expect(levelOf('arm64', [])).toBe('arm64-v8.0');
     expect(levelOf('arm64', NEOVERSE_N1)).toBe('arm64-v8.2');
     expect(

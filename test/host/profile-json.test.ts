@@ -1,5 +1,9 @@
+import { readFileSync } from 'node:fs';
+import { toJsonSchema } from '@valibot/to-json-schema';
 import { describe, expect, test } from 'vitest';
-import { parseProfile } from '../../src/host/profile-json.ts';
+import { parseProfile, profileSchema } from '../../src/host/profile-json.ts';
+import { readValue } from '../../src/lib/config-source.ts';
+import { FeatureText } from '../../src/selection/feature-schema.ts';
 
 const written = {
   platform: { os: 'linux', architecture: 'amd64', variant: 'v4' },
@@ -32,6 +36,15 @@ describe('a profile read from JSON', () => {
   test('counts the microarchitecture among what the host runs', () => {
     const read = parseProfile({ ...written, cpu: { ...written.cpu, compatible: ['x86_64'] } });
     expect(read.cpu.compatible).toEqual(['zen4', 'x86_64']);
+  });
+
+  test.each([undefined, null])('has no hardware where it says %s', (hardware) => {
+    expect(parseProfile({ ...written, hardware })).toStrictEqual(written);
+  });
+
+  test('may name a microarchitecture that is not known', () => {
+    const cpu = { ...written.cpu, microarchitecture: 'zen99', compatible: ['zen99'] };
+    expect(parseProfile({ ...written, cpu }).cpu).toEqual(cpu);
   });
 
   test('has the hardware that was written, member by member', () => {
@@ -110,9 +123,48 @@ describe('a profile read from JSON', () => {
       { ...written, gpus: [{ vendor: 'nvidia', integrated: 'no' }] },
       'gpus[0].integrated: true or false is expected, not a text',
     ],
-    [{ ...written, features: ['cpu:zen4', 'two words'] }, 'features[1]: “two words” is no feature'],
+    [{ ...written, features: ['cpu:zen4', 'two words'] }, 'features[1]: “two words” is not a feature'],
     [{ ...written, warnings: null }, 'warnings: a list is expected, not nothing'],
   ])('says what is wrong with %j', (document, message) => {
     expect(() => parseProfile(document)).toThrow(message);
+  });
+});
+
+describe('a profile that people write', () => {
+  const named = (microarchitecture: string, architecture = 'amd64') => ({
+    ...written,
+    platform: { os: 'linux', architecture },
+    cpu: { ...written.cpu, microarchitecture },
+  });
+  const read = (document: unknown) => readValue(profileSchema(FeatureText, 'known'), document);
+
+  test.each([
+    ['skylake-avx512', 'skylake_avx512'],
+    ['skylkae', 'skylake'],
+  ])('with the microarchitecture %s is refused: did it mean %s?', (name, meant) => {
+    expect(() => read(named(name))).toThrow(
+      `cpu.microarchitecture: there is no microarchitecture “${name}”; did you mean ${meant}?`,
+    );
+  });
+
+  test('with a microarchitecture that resembles none is refused', () => {
+    expect(() => read(named('qqqqqqqqqqqq'))).toThrow(/there is no microarchitecture “qqqqqqqqqqqq”$/);
+  });
+
+  test.each([
+    ['zen4', 'amd64'],
+    ['mips64', 'mips64'],
+  ])('may name %s on %s', (name, architecture) => {
+    expect(read(named(name, architecture)).cpu.microarchitecture).toBe(name);
+  });
+
+  test('is described for editors member by member, with examples', () => {
+    const { $schema: _, ...described } = toJsonSchema(profileSchema(FeatureText, 'known'), {
+      typeMode: 'input',
+      target: 'draft-07',
+      ignoreActions: ['raw_check', 'trim'],
+    });
+    const file = new URL('../../schema/profile.schema.json', import.meta.url);
+    expect(JSON.parse(readFileSync(file, 'utf8'))).toMatchObject(described);
   });
 });

@@ -43,6 +43,7 @@ describe('profileKey()', () => {
     ['operating system', { platform: { ...HOST.platform, os: 'windows' } }],
     ['architecture', { platform: { ...HOST.platform, architecture: 'arm64' } }],
     ['variant', { platform }],
+    ['value of the variant', { platform: { ...platform, variant: 'v3' } }],
     ['microarchitecture', { cpu: { ...HOST.cpu, microarchitecture: 'zen5' } }],
     ['vendor', { cpu: { ...HOST.cpu, vendor: 'GenuineIntel' } }],
     ['list of what it runs', { cpu: { ...HOST.cpu, compatible: ['zen4'] } }],
@@ -55,7 +56,7 @@ describe('profileKey()', () => {
     ['integrated GPU', { gpus: [nvidia, { ...amd, integrated: false }] }],
     ['features', { features: ['cpu:zen4'] }],
     ['kernel', { hardware: { kernel: '6.9.0' } }],
-  ])('depends on the %s', (_, change) => {
+  ])('differs when the %s differs', (_, change) => {
     expect(profileKey({ ...HOST, ...change })).not.toBe(profileKey(HOST));
   });
 

@@ -101,7 +101,7 @@ describe('a profile with assumed features', () => {
     expect(assumed.platform.variant).toBe('v2');
   });
 
-  test('a level beside a CPU caps its variant', () => {
+  test('limits the variant by a level beside a CPU', () => {
     const assumed = withFeatures(host, ['cpu:skylake', 'x86-64-v2']);
     expect(assumed.cpu.microarchitecture).toBe('skylake');
     expect(assumed.platform.variant).toBe('v2');
@@ -168,7 +168,7 @@ describe('a profile with assumed features', () => {
     expect(assumed.features).toContain('amx_tile');
   });
 
-  test('a CPU of no vendor in particular claims none', () => {
+  test('claims no vendor for a CPU without one', () => {
     expect(
       withFeatures(host, ['cpu:x86_64_v3']).features.filter((one) => one.startsWith('cpuvendor:')),
     ).toEqual([]);
@@ -204,8 +204,8 @@ describe('a profile with assumed features', () => {
     [['cpu:zen3', 'cpu:zen4'], 'a host has one cpu, not zen3 and zen4'],
     [['arm64-v8.9'], 'there is no level “arm64-v8.9”'],
     [['cpu:skylke'], 'there is no microarchitecture “skylke”; similar: skylake'],
-    [['zen4'], '“zen4” is no CPU flag that is known; did you mean cpu:zen4?'],
-    [['avx9'], '“avx9” is no CPU flag that is known; did you mean cpuflag:avx9?'],
+    [['zen4'], '“zen4” is not a known CPU flag; did you mean cpu:zen4?'],
+    [['avx9'], '“avx9” is not a known CPU flag; did you mean cpuflag:avx9?'],
     [['x86-64-v2', 'x86-64-v3'], 'a host has one level, not x86-64-v2 and x86-64-v3'],
   ])('%j is refused', (features, message) => {
     expect(() => withFeatures(host, features)).toThrow(message);

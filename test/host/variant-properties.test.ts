@@ -15,6 +15,7 @@ describe('replaceProperties()', () => {
   test.each([
     ['x86_64 :: level :: v3', 'x86-64-v3'],
     ['x86_64 :: level :: v1', 'x86-64-v1'],
+    ['aarch64 :: version :: 10.11a', 'arm64-v10.11'],
     ['x86_64 :: avx512_bf16 :: on', 'avx512_bf16'],
     ['x86_64::sse3::on', 'pni'],
     ['aarch64 :: version :: 8.2a', 'arm64-v8.2'],
@@ -35,20 +36,45 @@ describe('replaceProperties()', () => {
   });
 
   test.each([
+    ['nvidia :: cuda_version_lower_bound :: 12.10 nvidia :: cuda_version_lower_bound :: 12.6', 'cuda:>=12.6'],
+    ['nvidia :: cuda_version_lower_bound :: 12.6 nvidia :: cuda_version_lower_bound :: 12.10', 'cuda:>=12.6'],
+    ['nvidia :: cuda_version_upper_bound :: 12.6 nvidia :: cuda_version_upper_bound :: 12.10', 'cuda:<12.10'],
+    ['nvidia :: cuda_version_upper_bound :: 12.10 nvidia :: cuda_version_upper_bound :: 12.6', 'cuda:<12.10'],
+    ['nvidia :: cuda_version_lower_bound :: 12.6 nvidia :: cuda_version_lower_bound :: x', 'cuda:>=x'],
+    ['nvidia :: cuda_version_lower_bound :: x nvidia :: cuda_version_lower_bound :: 12.6', 'cuda:>=x'],
+  ])('of several bounds the widest counts, and one that cannot be read: %s is %s', (bounds, feature) => {
+    expect(featuresOf(bounds)).toBe(feature);
+  });
+
+  test('keeps features apart', () => {
+    expect(replaceProperties('nvidia :: cuda_version_lower_bound :: 12.6, x86_64 :: avx :: on')).toBe(
+      ', avx cuda:>=12.6',
+    );
+  });
+
+  test.each([
     'x86_64 :: level :: v5',
     'x86_64 :: level :: v30',
+    'x86_64 :: level :: xv3',
+    'x86_64 :: level :: 3',
     'x86_64 :: avx2 :: off',
     'aarch64 :: version :: 8.2',
+    'aarch64 :: version :: x8.2a',
+    'aarch64 :: version :: 8.2ab',
     'aarch64 :: sve :: off',
     'nvidia :: sm_arch :: 90',
     'nvidia :: sm_arch :: 9_real',
     'nvidia :: sm_arch :: 90b_real',
+    'nvidia :: sm_arch :: x90_real',
+    'nvidia :: sm_arch :: 90_realx',
     'nvidia :: other :: 90_real',
     'omnicorp :: feature :: value',
-  ])('%s is no feature that a host could have', (property) => {
-    const host = hostOf('cpu:zen4 nvcap:9.0 cuda:12.8');
-    expect(host.features).not.toContain(featuresOf(property));
-    expect(featuresOf(property)).not.toMatch(/^(x86-64|arm64|nvcap|nvptx|cuda)/);
+    'omnicorp  ::  feature  ::  value',
+    'omnicorp :: cuda_version_lower_bound :: 12.6',
+    'nvidia :: cuda_version_lower_bounds :: 12.6',
+    'nvidia :: my_cuda_version_lower_bound :: 12.6',
+  ])('%s stays, a feature that no host has', (property) => {
+    expect(featuresOf(property)).toBe(property.replaceAll(' ', ''));
   });
 });
 
@@ -115,5 +141,46 @@ describe('propertiesOfHost()', () => {
 
   test('of a host without a GPU hold none of NVIDIA’s', () => {
     expect(written('cpu:zen4').filter((one) => one.startsWith('nvidia'))).toEqual([]);
+  });
+
+  test.each(['cpu:power9le', 'cpu:arm', 'cpu:z15'])(
+    'of another architecture hold none of a CPU: %s',
+    (cpu) => {
+      expect(written(cpu)).toEqual([]);
+    },
+  );
+
+  test('of an arm64 host without a level are those of Armv8.0, and flags whose names a property may have', () => {
+    const host = hostOf('cpu:aarch64');
+    const cpu = { ...host.cpu, flags: ['asimd', 'Sve', 'a-b', '-c', 'x_2'] };
+    expect(propertiesOfHost({ ...host, cpu, features: ['two words'] }).map(formatVariantProperty)).toEqual([
+      'aarch64 :: version :: 8.0a',
+      'aarch64 :: asimd :: on',
+      'aarch64 :: x_2 :: on',
+    ]);
+  });
+
+  test('of x86 are its own level and those below', () => {
+    const levels = (variant?: string) => {
+      const { variant: _, ...platform } = hostOf('cpu:zen4').platform;
+      const host = { ...hostOf(''), platform: { ...platform, ...(variant ? { variant } : {}) } };
+      const own = propertiesOfHost(host).filter(({ feature }) => feature === 'level');
+      return own.map(({ value }) => value).join();
+    };
+    expect(levels('v4')).toBe('v4,v3,v2,v1');
+    expect(levels('v2')).toBe('v2,v1');
+    expect(levels()).toBe('v1');
+    expect(levels('xv3')).toBe('v1');
+  });
+
+  test('of several GPUs hold each property once, of CUDA those of the first that is claimed', () => {
+    expect(
+      written('cpu:x86_64 nvcap:8.0 nvcap:8.1 cuda:1.1 cuda:2.0').filter((one) => one.startsWith('nvidia')),
+    ).toEqual([
+      'nvidia :: cuda_version_lower_bound :: 1.1',
+      'nvidia :: cuda_version_lower_bound :: 1.0',
+      'nvidia :: cuda_version_upper_bound :: 2',
+      ...['80_real', '80_virtual', '81_real', '81_virtual'].map((arch) => `nvidia :: sm_arch :: ${arch}`),
+    ]);
   });
 });

@@ -7,11 +7,11 @@ const zen3: CpuFacts = { vendor: 'AuthenticAMD', flags: [...(flagsOf('zen3') ?? 
 const power8: CpuFacts = { vendor: 'IBM', flags: [], generation: 8 };
 
 describe('why a CPU is not a microarchitecture', () => {
-  test('it is, or it runs its code: there is nothing to say', () => {
+  test('no reason exists for the host’s own microarchitecture, or for one whose code the host runs', () => {
     expect(whyNot(zen3, 'amd64', 'znver2')).toEqual({ name: 'zen2', runs: true, reasons: [] });
   });
 
-  test('it lacks flags', () => {
+  test('the host lacks flags', () => {
     const { runs, reasons } = whyNot(zen3, 'amd64', 'x86-64-v4');
     expect(runs).toBe(false);
     expect(reasons).toEqual([
@@ -19,13 +19,13 @@ describe('why a CPU is not a microarchitecture', () => {
     ]);
   });
 
-  test('it is of another vendor, beside what it lacks', () => {
+  test('the host is of another vendor and lacks flags', () => {
     const { reasons } = whyNot(zen3, 'amd64', 'nehalem');
     expect(reasons).toEqual([{ kind: 'vendor', needs: 'GenuineIntel', has: 'AuthenticAMD' }]);
     expect(whyNot(zen3, 'amd64', 'icelake').reasons.map(({ kind }) => kind)).toEqual(['vendor', 'flags']);
   });
 
-  test('flags that hypervisors hide are not among the missing, unless archspec is asked', () => {
+  test('leaves out missing flags that hypervisors hide, except with --strict-archspec', () => {
     const guest = { ...zen3, flags: zen3.flags.filter((flag) => flag !== 'pku') };
     expect(whyNot(guest, 'amd64', 'zen3').runs).toBe(true);
     expect(whyNot(guest, 'amd64', 'zen3', { strictArchspec: true }).reasons).toEqual([
@@ -33,17 +33,19 @@ describe('why a CPU is not a microarchitecture', () => {
     ]);
   });
 
-  test('it is of an earlier generation', () => {
+  test('the host is of an earlier generation', () => {
     expect(whyNot(power8, 'ppc64le', 'power9le').reasons).toEqual([{ kind: 'generation', needs: 9, has: 8 }]);
   });
 
-  test('it is of another family', () => {
-    expect(whyNot(power8, 'ppc64le', 'power8').reasons).toEqual([
-      { kind: 'family', needs: 'ppc64', has: 'ppc64le' },
-    ]);
+  test('the host is of another family', () => {
+    expect(whyNot(power8, 'ppc64le', 'power8')).toEqual({
+      name: 'power8',
+      runs: false,
+      reasons: [{ kind: 'family', needs: 'ppc64', has: 'ppc64le' }],
+    });
   });
 
-  test('it has the flags, but its model number is that of a sibling', () => {
+  test('the host has the flags, but the model number of a sibling', () => {
     const flags = [...(flagsOf('sapphirerapids') ?? [])];
     const sapphire = { vendor: 'GenuineIntel', flags, family: 6, model: 0x8f };
     expect(whyNot(sapphire, 'amd64', 'emeraldrapids').reasons).toEqual([
@@ -51,13 +53,21 @@ describe('why a CPU is not a microarchitecture', () => {
     ]);
   });
 
-  test('nobody knows the name: similar ones are offered', () => {
+  test('it is of the vendor whose cores it has, except with --strict-archspec', () => {
+    const cobalt = { vendor: 'Microsoft', flags: [], parts: ['0x41/0xd49'] };
+    const kinds = (options = {}) =>
+      whyNot(cobalt, 'arm64', 'neoverse_n2', options).reasons.map(({ kind }) => kind);
+    expect(kinds()).toEqual(['flags']);
+    expect(kinds({ strictArchspec: true })).toEqual(['vendor', 'flags']);
+  });
+
+  test('offers similar names for an unknown one', () => {
     const { name, runs, reasons } = whyNot(zen3, 'amd64', 'skylke');
     expect({ name, runs }).toEqual({ name: 'skylke', runs: false });
     expect(reasons).toEqual([{ kind: 'unknown', suggestions: expect.arrayContaining(['skylake']) }]);
   });
 
-  test('a node that archspec lacks is unknown where archspec is asked', () => {
+  test('calls a node unknown with --strict-archspec when archspec lacks it', () => {
     const { runs, reasons } = whyNot(zen3, 'amd64', 'graniterapids', { strictArchspec: true });
     expect(runs).toBe(false);
     expect(reasons[0]?.kind).toBe('unknown');
@@ -95,6 +105,16 @@ describe('why a CPU is not a microarchitecture', () => {
     expect(similarNames(' Sky-Lake ')[0]).toBe('skylake');
     expect(similarNames('haswel')[0]).toBe('haswell');
     expect(similarNames('qqqqqqqqqqqq')).toEqual([]);
+    expect(similarNames('  zen\n')).toEqual(similarNames('zen'));
+    expect(similarNames('neoverse-n')).toEqual(similarNames('neoverse_n'));
+    expect(similarNames('rapids')).toContain('sapphirerapids');
+    expect(similarNames('').filter((name) => name.length > 2)).toEqual([]);
+  });
+
+  test('similarNames() lists names with one error in three letters, and no more', () => {
+    expect(similarNames('saphirrapid')).toContain('sapphirerapids');
+    expect(similarNames('saphirrapi')).not.toContain('sapphirerapids');
+    expect(similarNames('xem3')).toContain('zen3');
   });
 
   test('each reason is a clause for people', () => {

@@ -1,9 +1,30 @@
 import { describe, expect, test } from 'vitest';
-import { isPublicAddress, resolveReference, withQuery } from '../../src/lib/address.ts';
+import {
+  addressClass,
+  addressMatcher,
+  isInSubnet,
+  isLoopback,
+  isPublicAddress,
+  resolveReference,
+  withQuery,
+} from '../../src/lib/address.ts';
 import { defaultUpstream, upstreamAt } from '../../src/upstream/settings.ts';
 import { startServer, type TestServer } from '../support/hostile-registry.ts';
 import { startProxy } from '../support/proxy.ts';
 import { closing, repository, tagged, upstreamTo } from '../support/upstream.ts';
+
+describe('isLoopback()', () => {
+  test.each(['localhost', '127.0.0.1', '127.255.255.254', '::1'])('%s leads to this machine', (host) => {
+    expect(isLoopback(host)).toBe(true);
+  });
+
+  test.each([
+    ...['127.evil.example', '127.0.0.1.evil.example', 'evil127.0.0.1', '127.0.0', 'evillocalhost'],
+    ...['localhost.evil.example', '::', '::11', '128.0.0.1', '0.0.0.0', ''],
+  ])('%s may lead elsewhere', (host) => {
+    expect(isLoopback(host)).toBe(false);
+  });
+});
 
 describe('isPublicAddress()', () => {
   test.each([
@@ -94,7 +115,7 @@ describe('fault 20: redirect to a metadata address or loopback', () => {
     const { target, registry } = await redirected(location);
     const asked = upstreamTo(upstreamAt(registry.url)).manifest(repository('app'), tagged('v1'));
     await expect(asked).rejects.toMatchObject({ code: 'UNAVAILABLE', status: 502 });
-    await expect(asked).rejects.toThrow(/has no public address; if that is meant, name it/);
+    await expect(asked).rejects.toThrow(/has no public address; if that is intended, name it/);
     expect(target.connections().made).toBe(0);
   });
 
@@ -121,7 +142,7 @@ describe('fault 20: redirect to a metadata address or loopback', () => {
     expect(proxy.targets).toEqual(['http://registry.example/v2/app/manifests/v1']);
   });
 
-  test('the proxy itself is no address that a redirect may lead to', async () => {
+  test('the proxy itself is not an address that a redirect may lead to', async () => {
     const proxy = closing(await startProxy(() => undefined));
     const { registry } = await redirected(() => `${proxy.url}/`);
     const upstream = upstreamTo(upstreamAt(registry.url), { proxy: { https: proxy.url } });
@@ -190,4 +211,63 @@ test.each([
   ['/a', '', '/a'],
 ])('withQuery(%s, %s) leaves the query that is there as it is', (target, parameters, expected) => {
   expect(withQuery(target, parameters)).toBe(expected);
+});
+
+describe('addressClass', () => {
+  test.each([
+    ['::ffff:192.0.2.1', '192.0.2.1'],
+    ['192.0.2.1', '192.0.2.1'],
+    ['2001:DB8::1', '2001:db8:0:0::/64'],
+    ['::1', '0:0:0:0::/64'],
+    ['fe80::1%eth0', 'fe80:0:0:0::/64'],
+    ['2001:0db8:1:2:3:4:5:6', '2001:db8:1:2::/64'],
+  ])('%s counts as %s', (address, counted) => {
+    expect(addressClass(address)).toBe(counted);
+  });
+});
+
+describe('addressMatcher', () => {
+  test.each([
+    ['10.0.0.7', true],
+    ['10.0.0.8', false],
+    ['192.0.2.200', true],
+    ['2001:db8::1', true],
+    ['2001:db9::1', false],
+    ['', false],
+  ])('%s: %s', (address, isListed) => {
+    expect(addressMatcher(['10.0.0.7', '192.0.2.0/24', '2001:db8::/32'])(address)).toBe(isListed);
+  });
+
+  test.each(['nginx', '10.0.0.0/33', '10.0.0.7/', '10.0.0.0/ 8', '10.0.0.0/1e1', '2001:db8::/129', ''])(
+    'refuses %o',
+    (item) => {
+      expect(() => addressMatcher([item])).toThrow('is not the address of a proxy');
+    },
+  );
+});
+
+describe('isInSubnet()', () => {
+  test.each([
+    ['10.0.0.0/8', '10.1.2.3', true],
+    ['10.0.0.0/8', '11.1.2.3', false],
+    ['10.0.0.7', '10.0.0.7', true],
+    ['10.0.0.7', '10.0.0.8', false],
+    ['2001:db8::/32', '2001:db8:1::1', true],
+    ['2001:db8::/32', '2001:db9::1', false],
+    ['0.0.0.0/0', '192.0.2.1', true],
+  ])('%s has %s: %s', (subnet, address, isIn) => {
+    expect(isInSubnet(subnet, address)).toBe(isIn);
+  });
+
+  test('has no address of the other family', () => {
+    expect(isInSubnet('10.0.0.0/8', '::ffff:10.0.0.1')).toBe(false);
+    expect(isInSubnet('::/0', '10.0.0.1')).toBe(false);
+  });
+
+  test.each(['10.0.0.0/33', '2001:db8::/129', '10.0.0.0/', '10.0.0.0/8/8', 'hub.lan/8', '/8', ''])(
+    'is false for “%s”, which is no subnet',
+    (text) => {
+      expect(isInSubnet(text, '10.0.0.0')).toBe(false);
+    },
+  );
 });

@@ -1,14 +1,13 @@
-import { chown, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { chown, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { makeDirectory, replaceFile } from '../../src/lib/atomic-file.ts';
+import { temporaryFolder } from '../support/folder.ts';
 
 let folder: string;
-beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'metahub-'));
+beforeEach(() => {
+  folder = temporaryFolder();
 });
-afterEach(() => rm(folder, { recursive: true, force: true }));
 
 describe('makeDirectory()', () => {
   test('makes a directory and those above it, also when several do so at once', async () => {
@@ -32,7 +31,7 @@ describe('makeDirectory()', () => {
 describe.runIf(process.getuid?.() === 0)('in a directory of another user', () => {
   const OTHER = { uid: 12_345, gid: 12_346 };
 
-  test('what root makes belongs to that user, who could not read it else', async () => {
+  test('gives root’s new file to the directory’s owner, who could not read it otherwise', async () => {
     await chown(folder, OTHER.uid, OTHER.gid);
     await makeDirectory(join(folder, 'a', 'b'), 0o700);
     await replaceFile(join(folder, 'a', 'file'), Buffer.from('new'));

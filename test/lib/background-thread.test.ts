@@ -5,18 +5,26 @@ import { BackgroundThread, ThreadBusyError, ThreadFailedError } from '../../src/
 /** A thread that runs `code` for each `request`. */
 function threadOf(code: string, options: { waitingMaxBytes?: number; timeoutMs?: number } = {}) {
   let started = 0;
+  let current: Worker | undefined;
   const thread = new BackgroundThread<unknown, unknown>({
     start: (workerOptions: WorkerOptions) => {
       started += 1;
       const body = `const { parentPort } = require('node:worker_threads');
         parentPort.on('message', (request) => { ${code} });`;
-      return new Worker(body, { ...workerOptions, eval: true });
+      current = new Worker(body, { ...workerOptions, eval: true });
+      return current;
     },
     waitingMaxBytes: 100,
     ...options,
   });
   onTestFinished(() => thread.close());
-  return { thread, started: () => started };
+  /** Sends the thread that was started last what no request of its owner is, and resolves when the thread has ended. */
+  const sendFatal = async (message: unknown) => {
+    const exit = new Promise((resolve) => current?.once('exit', resolve));
+    current?.postMessage(message);
+    await exit;
+  };
+  return { thread, started: () => started, sendFatal };
 }
 
 describe('BackgroundThread', () => {
@@ -34,8 +42,49 @@ describe('BackgroundThread', () => {
     expect(await thread.run('b', 60)).toBe('b');
   });
 
+  test('reports itself busy, and fails no request as invalid, while a thread cannot start', async () => {
+    let canStart = false;
+    const thread = new BackgroundThread<string, string>({
+      start: () => {
+        const worker = new Worker(
+          'const { parentPort: port } = require("node:worker_threads"); port.on("message", (one) => port.postMessage(one));',
+          { eval: true },
+        );
+        const error = Object.assign(new Error('EMFILE'), { code: 'ERR_WORKER_INIT_FAILED' });
+        if (!canStart) queueMicrotask(() => worker.emit('error', error));
+        return worker;
+      },
+      waitingMaxBytes: 100,
+    });
+    onTestFinished(() => thread.close());
+    await expect(thread.run('a', 1)).rejects.toThrow(ThreadBusyError);
+    canStart = true;
+    expect(await thread.run('a', 1)).toBe('a');
+  });
+
   test.each([
-    ['never ends', 'if (request === "bad") for (;;);', 300],
+    ['ends', 'process.exit(0)'],
+    ['fails', 'throw new Error("broken")'],
+  ])('starts another thread after one that %s between two requests', async (_, code) => {
+    const { thread, started, sendFatal } = threadOf(
+      `if (request === 'fatal') { ${code}; } parentPort.postMessage(request);`,
+    );
+    for (const request of [1, 2, 3]) {
+      expect(await thread.run(request, 1)).toBe(request);
+      await sendFatal('fatal');
+    }
+    expect(started()).toBe(3);
+  });
+
+  test('a request that no thread can be sent fails alone', async () => {
+    const { thread, started } = threadOf('parentPort.postMessage(request);');
+    await expect(thread.run(() => {}, 1)).rejects.toThrow('could not be cloned');
+    for (const request of [1, 2]) expect(await thread.run(request, 1)).toBe(request);
+    expect(started()).toBe(1);
+  });
+
+  test.each([
+    ['never ends', 'if (request === "bad") for (;;);', 3000],
     ['throws', 'if (request === "bad") throw new Error("broken");', 10_000],
     ['ends the thread', 'if (request === "bad") process.exit(1);', 10_000],
     [
@@ -44,7 +93,7 @@ describe('BackgroundThread', () => {
       60_000,
     ],
   ])(
-    'blames a request that %s, and deals with the next on another thread',
+    'fails a request that %s, and serves the next one on another thread',
     async (_, code, timeoutMs) => {
       const { thread, started } = threadOf(`${code} parentPort.postMessage(request);`, { timeoutMs });
       const [bad, next] = await Promise.allSettled([thread.run('bad', 1), thread.run('good', 1)]);

@@ -1,17 +1,16 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readdir, readFile, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { FileLockTimeoutError, withFileLock } from '../../src/lib/file-lock.ts';
+import { temporaryFolder } from '../support/folder.ts';
 import { afterTest } from '../support/upstream.ts';
 
 const MODULE = new URL('../../src/lib/file-lock.ts', import.meta.url).href;
 
 async function lockPath(): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'metahub-lock-'));
-  afterTest(() => rm(folder, { recursive: true }));
+  const folder = temporaryFolder();
   return join(folder, '.lock');
 }
 

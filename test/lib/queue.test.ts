@@ -1,6 +1,12 @@
-import { performance } from 'node:perf_hooks';
+import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
-import { FairSemaphore, QueueFullError, SerialQueue, type ShareKey, TurnQueue } from '../../src/lib/queue.ts';
+import {
+  FairSemaphore,
+  PacedStarts,
+  QueueFullError,
+  SerialQueue,
+  type ShareKey,
+} from '../../src/lib/queue.ts';
 
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
@@ -41,7 +47,7 @@ describe('SerialQueue', () => {
     expect(events).toEqual(['a starts', 'b starts']);
   });
 
-  test('goes on after a task that fails, and reports the failure to its own caller only', async () => {
+  test('continues after a task that fails, and reports the failure only to the caller of that task', async () => {
     const queue = new SerialQueue();
     const failed = queue.run('key', () => Promise.reject(new Error('broken')));
     const next = queue.run('key', () => Promise.resolve('next'));
@@ -54,49 +60,6 @@ describe('SerialQueue', () => {
     await queue.run('key', () => Promise.resolve());
     await settled();
     expect(queue.size).toBe(0);
-  });
-});
-
-function block(ms: number): void {
-  for (const end = performance.now() + ms; performance.now() < end; );
-}
-
-describe('TurnQueue', () => {
-  test('grants turns in order of arrival', async () => {
-    const turns = new TurnQueue();
-    const order: number[] = [];
-    await Promise.all(
-      [1, 2, 3].map(async (name) => {
-        await turns.next();
-        order.push(name);
-      }),
-    );
-    expect(order).toEqual([1, 2, 3]);
-  });
-
-  test('lets other work run between two heavy pieces', async () => {
-    const turns = new TurnQueue();
-    const events: string[] = [];
-    const heavy = [1, 2, 3].map(async (name) => {
-      await turns.next();
-      block(20);
-      events.push(`heavy ${name}`);
-    });
-    const timer = setInterval(() => events.push('other'), 1);
-    await Promise.all(heavy);
-    clearInterval(timer);
-    const first = events.indexOf('heavy 1');
-    const second = events.indexOf('heavy 2');
-    const third = events.indexOf('heavy 3');
-    expect(events.slice(first, second)).toContain('other');
-    expect(events.slice(second, third)).toContain('other');
-  });
-
-  test('is ready again after it has been idle', async () => {
-    const turns = new TurnQueue();
-    await turns.next();
-    for (let idle = 0; idle < 10; idle += 1) await new Promise(setImmediate);
-    await expect(turns.next()).resolves.toBeUndefined();
   });
 });
 
@@ -190,4 +153,58 @@ describe('FairSemaphore', () => {
     await expect(failing).rejects.toThrow('the task failed');
     expect(await next).toBe('ran');
   });
+});
+
+/** Starts work under names; `started` grows as it begins. */
+function newStarts() {
+  const starts = new PacedStarts();
+  const started: string[] = [];
+  const add = (client: string, count: number) => {
+    for (let at = 0; at < count; at += 1) starts.start(client, () => started.push(client));
+  };
+  return { add, started };
+}
+
+test('a task that arrives alone begins at once, each time', async () => {
+  const { add, started } = newStarts();
+  for (let turns = 1; turns <= 40; turns += 1) {
+    add('alice', 1);
+    expect(started).toHaveLength(turns);
+    await turn();
+  }
+});
+
+test('a burst begins in its order, a few pieces in each turn of the event loop', async () => {
+  const starts = new PacedStarts();
+  const started: number[] = [];
+  for (let at = 0; at < 100; at += 1) starts.start('mallory', () => started.push(at));
+  const counts = [started.length];
+  while (started.length < 100) {
+    await turn();
+    counts.push(started.length);
+  }
+  const steps = counts.map((count, at) => count - (counts[at - 1] ?? 0));
+  expect(Math.max(...steps)).toBe(16);
+  expect(started).toEqual(Array.from({ length: 100 }, (_, at) => at));
+});
+
+test('behind a burst of one client, another begins with the next turn', async () => {
+  const { add, started } = newStarts();
+  add('mallory', 1000);
+  add('alice', 3);
+  await turn();
+  expect(started.filter((client) => client === 'alice')).toHaveLength(3);
+  expect(started.length).toBeLessThan(50);
+});
+
+test('work that begins other work does not have it begin within the same turn without end', async () => {
+  const starts = new PacedStarts();
+  let begun = 0;
+  const again = () => {
+    begun += 1;
+    if (begun < 100) starts.start('mallory', again);
+  };
+  starts.start('mallory', again);
+  expect(begun).toBeLessThanOrEqual(16);
+  await expect.poll(() => begun).toBe(100);
 });

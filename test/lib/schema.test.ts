@@ -67,7 +67,7 @@ describe('a file that a schema reads', () => {
       'zoo.yml:4:5: animals[1].nmae: this key does not exist; did you mean name?',
       'zoo.yml:5:11: animals[1].legs: a number is expected, not a text',
       'zoo.yml:6:24: animals[1].colours[1]: “green” is no colour',
-      'zoo.yml:7:11: animals[1].kind: “brid” is none of bird, fish; did you mean bird?',
+      'zoo.yml:7:11: animals[1].kind: “brid” is not one of bird, fish; did you mean bird?',
       'zoo.yml:8:27: animals[2].home.stret: this key does not exist; did you mean street?',
       'zoo.yml:10:16: keepers.Dora.age: a number is expected, not a text',
       'zoo.yml:4:5: animals[1].name: this key is missing',
@@ -92,7 +92,7 @@ describe('a file that a schema reads', () => {
       expect.stringMatching(/^a\.yml:2:1: Map keys must be unique/),
     ]);
     expect(complaints(() => openJson('a.json', '{\n  "a": 1,\n}'))).toEqual([
-      expect.stringMatching(/^a\.json:3:1: the file is no JSON: /),
+      expect.stringMatching(/^a\.json:3:1: the file is not JSON: property name expected$/),
     ]);
   });
 
@@ -143,7 +143,7 @@ describe('a value that a schema reads', () => {
     expect(check(Animal, value).problems?.map((problem) => problem.code)).toEqual([code]);
   });
 
-  test('is no map when it is a list', () => {
+  test('is not a map when it is a list', () => {
     for (const schema of [fields({}), looseFields({}), mapOf(Text, Text)]) {
       expect(check(schema, []).problems?.[0]?.why).toBe('a map of keys and values is expected, not a list');
       expect(check(schema, null).problems?.[0]?.why).toBe(
@@ -160,7 +160,7 @@ describe('a value that a schema reads', () => {
     expect(check(fields({}), JSON.parse(text)).problems).toHaveLength(3);
   });
 
-  test('of several forms is refused with what is wrong with the form that was meant', () => {
+  test('of several forms is refused with the problem of the form that fits best', () => {
     const Home = v.union([v.number(), Colour, v.array(Colour), fields({ street: Text })]);
     const why = (value: unknown) => check(Home, value).problems?.map((problem) => problem.why);
     expect(why('red')).toEqual(['“red” is no colour']);

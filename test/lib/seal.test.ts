@@ -3,7 +3,7 @@ import { createSealer } from '../../src/lib/seal.ts';
 
 const SECRET = Buffer.alloc(32, 7);
 
-test('what was sealed is opened with the same key, purpose and context only', () => {
+test('open() needs the same key, purpose and context as seal()', () => {
   const sealer = createSealer('uploads', SECRET);
   const sealed = sealer.seal('https://registry.test/upload?a=1', 'team/app ann');
   expect(sealed).toMatch(/^[A-Za-z0-9_-]+$/);

@@ -36,7 +36,7 @@ describe('work in a single flight', () => {
     expect(settle).toHaveLength(2);
   });
 
-  test('goes on when one leaves', async () => {
+  test('continues when one of the callers leaves', async () => {
     const flights = new SingleFlight<string>();
     const { signals, settle, start } = work();
     const leaving = new AbortController();
@@ -49,7 +49,7 @@ describe('work in a single flight', () => {
     expect(await second).toBe('done');
   });
 
-  test('is given up when all have left, and whoever comes then does not join it', async () => {
+  test('aborts when all callers have left, and later callers do not join it', async () => {
     const flights = new SingleFlight<string>();
     const { signals, settle, start } = work();
     const leaving = new AbortController();

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { closestWord, editDistance, jsonText, tableText } from '../../src/lib/text.ts';
+import { closestWord, editDistance, gibText, jsonText, tableText, timesText } from '../../src/lib/text.ts';
 
 test('columns are as wide as their widest cell', () => {
   const rows = [
@@ -68,4 +68,17 @@ describe('closestWord()', () => {
   ])('of “%s” is %s', (written, expected) => {
     expect(closestWord(written, KNOWN)).toBe(expected);
   });
+});
+
+test('gibText() rounds to whole gibibytes', () => {
+  expect([0, 2 ** 30, 1.6 * 2 ** 30, 64 * 2 ** 30].map(gibText)).toEqual([
+    '0 GiB',
+    '1 GiB',
+    '2 GiB',
+    '64 GiB',
+  ]);
+});
+
+test('timesText() has two decimals', () => {
+  expect([1, 0.999, 1.8].map(timesText)).toEqual(['1.00x', '1.00x', '1.80x']);
 });

@@ -36,7 +36,7 @@ describe('a chunk written to a sink', () => {
   });
 });
 
-test('whoever watches a sink is told once why it is gone', async () => {
+test('watchSink() reports once why the sink is gone', async () => {
   const sink = stuckSink();
   const reasons: string[] = [];
   const watch = watchSink(sink, ({ message }) => reasons.push(message));

@@ -56,12 +56,16 @@ function claimEverythingIn(upstream: FakeRegistry, claimed: readonly string[]): 
 
 describe.each(KINDS)('access to a stored %s', (kind) => {
   test.each([
-    ['another registry', repository('x', 'evil.test')],
-    ['another repository of the same registry', repository('x', 'secret.test')],
-  ])('%s cannot open it by answering a HEAD', async (_, claimant) => {
+    ['another registry', repository('x', 'evil.test'), 'just read'],
+    ['another registry', repository('x', 'evil.test'), 'stored'],
+    ['another repository of the same registry', repository('x', 'secret.test'), 'just read'],
+    ['another repository of the same registry', repository('x', 'secret.test'), 'stored'],
+  ])('%s cannot open it by answering a HEAD: %j, %s', async (_, claimant, state) => {
     const { upstream, cache } = await cacheAt(await dataDirectory());
     const digest = put(upstream, kind);
     await read(cache, kind, secret, digest, alice);
+    // Until its download has ended, a blob is in no store.
+    if (state === 'stored') await cache.close();
     claimEverythingIn(upstream, ['x']);
     for (const access of [undefined, lab, { partition: 'bob', authorization: 'Basic Yjpi' }]) {
       await expect(read(cache, kind, claimant, digest, access)).rejects.toMatchObject({ status: 404 });
@@ -73,6 +77,7 @@ describe.each(KINDS)('access to a stored %s', (kind) => {
     const digest = put(upstream, kind);
     const other = repository('other/app', 'other.test');
     const bytes = await read(cache, kind, secret, digest, alice);
+    await cache.close();
     expect(await read(cache, kind, other, digest, lab)).toEqual(bytes);
     await cache.close();
     expect(upstream.count(kind)).toBe(2);
@@ -80,7 +85,7 @@ describe.each(KINDS)('access to a stored %s', (kind) => {
     expect(upstream.count(kind)).toBe(2);
   });
 
-  test('a login is asked about again after five minutes, and not before', async () => {
+  test('a login is authorized again after five minutes, and not before', async () => {
     let wallMs = 1_000_000;
     const { upstream, cache } = await cacheAt(await dataDirectory(), { wallClock: () => wallMs });
     const digest = put(upstream, kind);
@@ -94,6 +99,28 @@ describe.each(KINDS)('access to a stored %s', (kind) => {
     await read(cache, kind, secret, digest, alice);
     expect(upstream.count(kind === 'manifest' ? 'resolve' : 'statBlob')).toBe(1);
     expect(upstream.count()).toBe(1);
+    wallMs += 5 * 60_000 - 1;
+    await read(cache, kind, secret, digest, alice);
+    expect(upstream.count()).toBe(1);
+    wallMs += 1;
+    await read(cache, kind, secret, digest, alice);
+    expect(upstream.count()).toBe(2);
+  });
+
+  test('an account that the repository has let in by a HEAD is let in for ever, also after a restart', async () => {
+    const directory = await dataDirectory();
+    const { upstream, cache } = await cacheAt(directory);
+    const digest = put(upstream, kind);
+    const bytes = await read(cache, kind, secret, digest, alice);
+    await cache.close();
+    upstream.forgetCalls();
+    expect(await read(cache, kind, secret, digest, lab)).toEqual(bytes);
+    expect(upstream.count()).toBe(1);
+    upstream.before = unreachable;
+    const again = await cacheAt(directory, { upstream });
+    for (const { cache: one } of [{ cache }, again]) {
+      expect(await read(one, kind, secret, digest, lab)).toEqual(bytes);
+    }
   });
 
   test('a clock that is set back ends what a login was granted', async () => {
@@ -152,16 +179,20 @@ describe.each(KINDS)('access to a stored %s', (kind) => {
     await read(cache, kind, other, digest, alice);
   });
 
-  test('one repository’s word opens no other repository to a login of its own', async () => {
-    const { upstream, cache } = await cacheAt(await dataDirectory());
-    const digest = put(upstream, kind);
-    const other = repository('team/other', 'secret.test');
-    await read(cache, kind, other, digest, alice);
-    upstream.before = ({ repository: name }: FakeCall) => {
-      if (name.endsWith('/team/secret')) throw new RegistryError('NAME_UNKNOWN', 'there is none');
-    };
-    await expect(read(cache, kind, secret, digest, alice)).rejects.toMatchObject({ status: 404 });
-  });
+  test.each(['just read', 'stored'])(
+    'one repository’s word opens no other repository to a login of its own: %s',
+    async (state) => {
+      const { upstream, cache } = await cacheAt(await dataDirectory());
+      const digest = put(upstream, kind);
+      const other = repository('team/other', 'secret.test');
+      await read(cache, kind, other, digest, alice);
+      if (state === 'stored') await cache.close();
+      upstream.before = ({ repository: name }: FakeCall) => {
+        if (name.endsWith('/team/secret')) throw new RegistryError('NAME_UNKNOWN', 'there is none');
+      };
+      await expect(read(cache, kind, secret, digest, alice)).rejects.toMatchObject({ status: 404 });
+    },
+  );
 
   test('a refusal by one registry takes nothing back that another granted', async () => {
     const { upstream, cache } = await cacheAt(await dataDirectory());
@@ -216,5 +247,40 @@ test('an answer by digest to a login of its own is never to be repeated without 
   for (const _ of ['fetched', 'stored']) {
     expect((await ask(alice)).maxAgeMs).toBe(0);
     expect((await ask(lab)).maxAgeMs).toBe(Number.POSITIVE_INFINITY);
+  }
+});
+
+test('the age of a manifest begins when the registry has just authorized a login for it', async () => {
+  let wallMs = 1_000_000;
+  const { upstream, cache } = await cacheAt(await dataDirectory(), { wallClock: () => wallMs });
+  const reference = { kind: 'digest', digest: put(upstream, 'manifest') } as const;
+  const ageMs = async () => (await cache.manifest(secret, reference, { access: alice })).ageMs;
+  expect(await ageMs()).toBeUndefined();
+  wallMs += 5 * 60_000 - 1;
+  expect(await ageMs()).toBe(5 * 60_000 - 1);
+  wallMs += 1;
+  expect(await ageMs()).toBe(0);
+});
+
+test('the age of a blob begins when the registry has just authorized a login for it', async () => {
+  // The file's time is the disk's.
+  let wallMs = Date.now();
+  const { upstream, cache } = await cacheAt(await dataDirectory(), { wallClock: () => wallMs });
+  const digest = put(upstream, 'blob');
+  const statAgeMs = async () => (await cache.statBlob(secret, digest, { access: alice })).ageMs;
+  const blobAgeMs = async () => {
+    const blob = await cache.blob(secret, digest, { access: alice });
+    if (blob.kind !== 'content') throw new Error('redirected');
+    blob.cancel();
+    return blob.ageMs;
+  };
+  await read(cache, 'blob', secret, digest, alice);
+  await cache.close();
+  for (const ageMs of [statAgeMs, blobAgeMs]) {
+    wallMs += 4 * 60_000;
+    expect(await ageMs()).toBeGreaterThan(3 * 60_000);
+    wallMs += 60_000;
+    expect(await ageMs()).toBe(0);
+    expect(upstream.count('statBlob')).toBe(ageMs === statAgeMs ? 1 : 2);
   }
 });

@@ -29,12 +29,16 @@ function countingSink() {
 
 describe('a blob whose bytes are wrong, through the cache', () => {
   test.each([
-    [1, 0],
-    [MIB, 0],
-    [MIB + 1, MIB],
-    [3 * MIB, 3 * MIB - 1],
-  ])('of %d bytes gives its reader %d at most', async (sizeBytes, most) => {
+    [1, 0, true],
+    [MIB, 0, true],
+    [MIB + 1, MIB, true],
+    [3 * MIB, 3 * MIB - 1, true],
+    [1, 0, false],
+    [MIB, 0, false],
+    [3 * MIB, 3 * MIB - 1, false],
+  ])('of %d bytes gives its reader %d at most (length announced: %s)', async (sizeBytes, most, saysSize) => {
     const { upstream, cache } = await cacheAt(await dataDirectory());
+    upstream.saysSize = saysSize;
     const digest = upstream.putBlob(randomBytes(sizeBytes));
     upstream.tamper = (right) =>
       Buffer.concat([right.subarray(0, -1), Buffer.from([0xff ^ (right.at(-1) ?? 0)])]);
@@ -63,6 +67,87 @@ describe('a blob whose bytes are wrong, through the cache', () => {
   });
 });
 
+describe('a download whose bytes cannot be taken', () => {
+  const announced = 2 * MIB;
+
+  test.each([
+    ['by one more than announced', 1],
+    ['by many more than announced', 3 * MIB],
+  ])('%s ends before the last one, and the next request fetches anew', async (_, more) => {
+    const { upstream, cache } = await cacheAt(await dataDirectory());
+    upstream.chunkBytes = MIB;
+    const right = randomBytes(announced + more);
+    const digest = upstream.putBlob(right);
+    const { blob } = upstream;
+    upstream.blob = async (from, of, options) => {
+      const content = await blob(from, of, options);
+      return content.kind === 'content' ? { ...content, sizeBytes: announced } : content;
+    };
+    const content = await cache.blob(app, digest);
+    if (content.kind !== 'content') throw new Error('redirected');
+    const { sink, bytes } = countingSink();
+    await expect(content.writeTo(sink)).rejects.toThrow(/is longer than announced/);
+    expect(bytes()).toBeLessThan(announced);
+    upstream.blob = blob;
+    expect((await readBlob(await cache.blob(app, digest))).equals(right)).toBe(true);
+  });
+
+  test('as the store fails to take them is over, and is not waited for', async () => {
+    const upstream = createFakeRegistry();
+    upstream.chunkBytes = MIB;
+    const bytes = randomBytes(announced);
+    const digest = upstream.putBlob(bytes);
+    const content = await upstream.blob(app, digest, { verify: false });
+    if (content.kind !== 'content') throw new Error('redirected');
+    const { store } = await storeAt(await dataDirectory());
+    const real = await store.ingest(digest, bytes.length, { repository: app, access: undefined });
+    const ingest: Ingest = {
+      ...heldIngest(real).ingest,
+      write: () => Promise.reject(new Error('the hashing thread is gone')),
+    };
+    const download = new BlobDownload({ digest, name: 'app', content, ingest, lingerMs: 60_000 });
+    const reader = download.open(undefined);
+    await expect(reader.writeTo(countingSink().sink)).rejects.toThrow('the hashing thread is gone');
+    expect(await download.finished).toMatchObject({ message: 'the hashing thread is gone' });
+  });
+});
+
+describe('a download that no reader has begun', () => {
+  /** The download of a blob in a registry whose connection counts how often it is given up. */
+  async function unread(lingerMs: number) {
+    const { store } = await storeAt(await dataDirectory());
+    const bytes = randomBytes(1000);
+    const digest = digestOf(bytes);
+    let cancelled = 0;
+    const content: BlobContent = {
+      kind: 'content',
+      digest,
+      sizeBytes: bytes.length,
+      range: undefined,
+      cancel: () => {
+        cancelled += 1;
+      },
+      writeTo: () => Promise.reject(new Error('nobody reads')),
+    };
+    const ingest = await store.ingest(digest, bytes.length, { repository: app, access: undefined });
+    const download = new BlobDownload({ digest, name: 'app', content, ingest, lingerMs });
+    return { download, cancelled: () => cancelled, store, digest };
+  }
+
+  test.each([
+    ['is cancelled', 60_000],
+    ['waits for one no longer', 1],
+  ])('gives its connection up when it %s, which is no failure', async (_, lingerMs) => {
+    const { download, cancelled, store, digest } = await unread(lingerMs);
+    if (lingerMs > 1000) download.cancel();
+    expect(await download.finished).toBeUndefined();
+    expect(cancelled()).toBe(1);
+    expect(download.isOver).toBe(true);
+    expect(download.canServe(undefined)).toBe(false);
+    expect(await store.blob(digest)).toBeUndefined();
+  });
+});
+
 /** A promise that a test resolves. */
 function gate() {
   let open = () => {};
@@ -76,7 +161,9 @@ function gate() {
 function heldIngest(real: Ingest) {
   const [verified, commit] = [gate(), gate()];
   const ingest: Ingest = {
-    ...real,
+    write: (...chunks) => real.write(...chunks),
+    writeTo: (sink, range) => real.writeTo(sink, range),
+    close: () => real.close(),
     get storedBytes() {
       return real.storedBytes;
     },

@@ -21,7 +21,7 @@ function admitOnly(upstream: FakeRegistry, ...admitted: readonly Access[]): void
   };
 }
 
-describe('what was fetched with one credential', () => {
+describe('content fetched with one credential', () => {
   test('is not shown to another that upstream refuses: manifest, tag, blob', async () => {
     const { upstream, cache } = await cacheAt(await dataDirectory());
     const digest = upstream.putManifest(INDEX, { tag: 'v1' });
@@ -63,6 +63,23 @@ describe('what was fetched with one credential', () => {
     admitOnly(upstream, alice);
     const first = await cache.blob(app, digest, { access: alice });
     await expect(cache.blob(app, digest, { access: bob })).rejects.toMatchObject({ code: 'DENIED' });
+    expect((await readBlob(first)).equals(bytes)).toBe(true);
+  });
+
+  test.each([
+    ['just before five minutes are over', 5 * 60_000 - 1, undefined],
+    ['five minutes after it was let in', 5 * 60_000, 'DENIED'],
+  ])('that is revoked joins its own download %s: %j ms, %s', async (_, laterMs, code) => {
+    const clock = { nowMs: 1000 };
+    const { upstream, cache } = await cacheAt(await dataDirectory(), { now: () => clock.nowMs });
+    const bytes = randomBytes(500_000);
+    const digest = upstream.putBlob(bytes);
+    const first = await cache.blob(app, digest, { access: alice });
+    admitOnly(upstream, bob);
+    clock.nowMs += laterMs;
+    const joined = cache.blob(app, digest, { access: alice });
+    if (code === undefined) expect((await readBlob(await joined)).equals(bytes)).toBe(true);
+    else await expect(joined).rejects.toMatchObject({ code });
     expect((await readBlob(first)).equals(bytes)).toBe(true);
   });
 
@@ -117,7 +134,7 @@ describe('a tag that cannot be refreshed', () => {
     await expect(cache.manifest(app, tagged('v1'))).rejects.toMatchObject({ code: 'DENIED' });
   });
 
-  test('that was never held is an error at once', async () => {
+  test('that the cache does not have is an error at once', async () => {
     const { upstream, cache } = await cacheAt(await dataDirectory());
     upstream.before = unreachable;
     await expect(cache.manifest(app, tagged('v1'))).rejects.toMatchObject({ code: 'UNAVAILABLE' });

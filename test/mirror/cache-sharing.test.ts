@@ -10,7 +10,7 @@ import { RegistryError } from '../../src/oci/registry-error.ts';
 import { upstreamAt } from '../../src/upstream/settings.ts';
 import { createContent, serveContent, startServer } from '../support/hostile-registry.ts';
 import { cacheAt, dataDirectory, storeAt } from '../support/store.ts';
-import { closing, readBlob, repository, upstreamTo } from '../support/upstream.ts';
+import { afterTest, closing, readBlob, repository, upstreamTo } from '../support/upstream.ts';
 
 const app = repository('team/app');
 const MIB = 1024 * 1024;
@@ -58,6 +58,34 @@ async function readAndLeave(blob: Blob, sizeBytes: number): Promise<void> {
   await expect(blob.writeTo(sink)).rejects.toThrow('the reader has left');
 }
 
+describe('a range of a blob under download', () => {
+  const RECEIVED = 1024;
+  test.each([
+    ['joins the download', RECEIVED + 16 * MIB, 1],
+    ['is fetched apart', RECEIVED + 16 * MIB + 1, 2],
+  ])('%s where it begins at byte %d: %d requests', async (_, first, requests) => {
+    const { upstream, cache } = await cacheAt(await dataDirectory());
+    const bytes = randomBytes(17 * MIB);
+    upstream.chunkBytes = RECEIVED;
+    const digest = upstream.putBlob(bytes);
+    const [arrived, rest] = [gate(), gate()];
+    afterTest(rest.open);
+    upstream.beforeChunk = (offset) => {
+      if (offset !== RECEIVED || upstream.count('blob') > 1) return;
+      arrived.open();
+      return rest.opened;
+    };
+    const whole = cache.blob(app, digest).then(readBlob);
+    await arrived.opened;
+    upstream.chunkBytes = MIB;
+    const part = await cache.blob(app, digest, { range: { kind: 'from', first, last: first + 99 } });
+    expect(upstream.count('blob')).toBe(requests);
+    rest.open();
+    expect(await readBlob(part)).toEqual(bytes.subarray(first, first + 100));
+    await whole;
+  });
+});
+
 describe('fault 44: a hundred clients and one blob', () => {
   test('who comes late reads what has arrived, then along', async () => {
     const { upstream, cache } = await cacheAt(await dataDirectory());
@@ -81,7 +109,7 @@ describe('fault 44: a hundred clients and one blob', () => {
     expect(upstream.blobBytes()).toBe(bytes.length);
   });
 
-  test('an upstream that refuses refuses all, and is asked again by the next', async () => {
+  test('a refusal of upstream goes to all of them, and the next request asks again', async () => {
     const { upstream, cache, joined } = await cacheWithJoins();
     const bytes = randomBytes(1000);
     const digest = upstream.putBlob(bytes);
@@ -151,7 +179,7 @@ describe('fault 45: the first client leaves', () => {
     expect(upstream.count()).toBe(1);
   });
 
-  test('while room is being made for it: whoever comes then gets it from a fetch of their own', async () => {
+  test('while room is being made for it: a later client gets it from its own fetch', async () => {
     const content = createContent();
     const bytes = randomBytes(2 * MIB);
     const digest = content.putBlob(bytes);
@@ -181,7 +209,7 @@ describe('fault 45: the first client leaves', () => {
     await expect.poll(() => readdir(join(layout, 'incoming'))).toEqual([]);
   });
 
-  test('and nobody is there: the fetch goes on for a while, so that a retry finds it', async () => {
+  test('and no client is left: the fetch continues for a while, so that a retry finds it', async () => {
     const { upstream, cache } = await cacheAt(await dataDirectory());
     const bytes = randomBytes(4 * MIB);
     const digest = upstream.putBlob(bytes);
@@ -191,7 +219,7 @@ describe('fault 45: the first client leaves', () => {
     expect(upstream.count('blob')).toBe(1);
   });
 
-  test('and nobody comes back: the fetch is given up', async () => {
+  test('and no client returns: the fetch is cancelled', async () => {
     const { upstream, cache, store } = await cacheAt(await dataDirectory(), { lingerMs: 0 });
     const digest = upstream.putBlob(randomBytes(64 * MIB));
     await readAndLeave(await cache.blob(app, digest), MIB);
@@ -220,7 +248,7 @@ describe('a part of a blob', () => {
     expect(upstream.count('blob')).toBe(1);
   });
 
-  test('from the middle of one that is not held is asked of upstream alone', async () => {
+  test('is requested alone from upstream when it begins in the middle of a blob that is not stored', async () => {
     const { upstream, cache } = await cacheAt(await dataDirectory());
     const bytes = randomBytes(5000);
     const digest = upstream.putBlob(bytes);

@@ -46,7 +46,7 @@ describe('manifests', () => {
     expect((await cache.manifest(app, tagged('v1'))).digest).toBe(moved);
   });
 
-  test('a tag that is believed for a while is looked up for whoever asks to revalidate', async () => {
+  test('a tag that is trusted for a while is looked up for a client that asks to revalidate', async () => {
     const { upstream, cache } = await cacheAt(await dataDirectory(), { tagMaxAgeMs: 60_000 });
     const former = upstream.putManifest(INDEX, { tag: 'v1' });
     await cache.manifest(app, tagged('v1'));
@@ -220,7 +220,7 @@ describe('the age of what is held (RFC 9111, 4.2.3)', () => {
   const MINUTE_MS = 60_000;
   const isAboutAMinute = (ageMs: number | undefined) => Math.abs((ageMs ?? 0) - MINUTE_MS) < 30_000;
 
-  test('is told of a digest from memory and, after a restart, from disk, and not of what the registry has just given', async () => {
+  test('is sent with a digest from memory and, after a restart, from disk, but not with what the registry just sent', async () => {
     const directory = await dataDirectory();
     let laterMs = 0;
     const wallClock = () => Date.now() + laterMs;

@@ -1,9 +1,9 @@
 import { beforeEach, describe, expect, test } from 'vitest';
-import { COMPATIBILITY_TTL_MS, createCompatibilityReader } from '../../src/mirror/compatibility-artifact.ts';
+import { COMPATIBILITY_TTL_MS, createCompatibilityReader } from '../../src/mirror/entry-demands.ts';
 import { tailored } from '../../src/mirror/tailored.ts';
 import { digestOf } from '../../src/oci/digest.ts';
-import { parseManifestDocument } from '../../src/oci/manifest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
+import type { Repository } from '../../src/oci/reference.ts';
 import { formatDemand } from '../../src/selection/demands.ts';
 import { DEFAULT_POLICY } from '../../src/selection/policy.ts';
 import { createFakeRegistry, type FakeRegistry, unreachable } from '../support/fake-registry.ts';
@@ -47,10 +47,12 @@ interface Attached {
   readonly mediaType?: string;
   readonly created?: string;
   readonly size?: number;
+  readonly repository?: Repository;
 }
 
 /** What `oras attach --artifact-type … IMAGE SPEC.yaml:TYPE` pushes, and `nfd compat attach-spec` from 0.20 on. */
-function attach(digest: string, { spec, artifactType = TYPE, mediaType = YAML, created, size }: Attached) {
+function attach(digest: string, attached: Attached) {
+  const { spec, artifactType = TYPE, mediaType = YAML, created, size, repository } = attached;
   const bytes = Buffer.from(spec);
   const empty = Buffer.from('{}');
   next.putManifest(
@@ -63,7 +65,7 @@ function attach(digest: string, { spec, artifactType = TYPE, mediaType = YAML, c
       subject: { mediaType: MEDIA_TYPE.ociManifest, digest, size: 1 },
       annotations: created === undefined ? {} : { 'org.opencontainers.image.created': created },
     },
-    { mediaType: MEDIA_TYPE.ociManifest },
+    { mediaType: MEDIA_TYPE.ociManifest, ...(repository ? { repository } : {}) },
   );
 }
 
@@ -90,7 +92,7 @@ function indexOf(...manifests: readonly object[]) {
 async function demandsOf(...manifests: readonly { readonly digest: string }[]) {
   const bytes = Buffer.from(JSON.stringify(indexOf(...manifests)));
   const read = createCompatibilityReader(next, LINUX, () => 0);
-  const demands = await read(APP, parseManifestDocument(bytes), digestOf(bytes));
+  const demands = await read(APP, { bytes, mediaType: MEDIA_TYPE.ociIndex }, digestOf(bytes));
   return manifests.map(({ digest }) => (demands?.get(digest) ?? []).map(formatDemand));
 }
 
@@ -136,9 +138,41 @@ describe('the compatibility artifact of an entry', () => {
   });
 });
 
+describe('the demands read for an entry', () => {
+  const askers = {
+    'two repositories': [
+      [APP, undefined],
+      [repository('team/other'), undefined],
+    ],
+    'two registries': [
+      [APP, undefined],
+      [repository('team/app', 'other.test'), undefined],
+    ],
+    'two partitions': [
+      [APP, undefined],
+      [APP, { partition: 'lab' }],
+    ],
+  } as const;
+
+  test.each(Object.entries(askers))('are never shared by %s', async (_, [[one], [other, access]]) => {
+    const image = putImage();
+    const bytes = Buffer.from(JSON.stringify(indexOf(image)));
+    const read = createCompatibilityReader(next, LINUX, () => 0);
+    const demandsIn = async (repository: Repository, options = {}) =>
+      (await read(repository, { bytes, mediaType: MEDIA_TYPE.ociIndex }, digestOf(bytes), options))?.get(
+        image.digest,
+      );
+    expect(await demandsIn(one)).toEqual([]);
+    attach(image.digest, { spec: specOf('AVX512F'), repository: other });
+    expect(await demandsIn(one)).toEqual([]);
+    expect(await demandsIn(other, { access })).toHaveLength(1);
+  });
+});
+
 describe('a compatibility artifact that cannot be read', () => {
   test.each<[string, Attached, RegExp]>([
     ['no YAML', { spec: 'version: [' }, /cannot be read/],
+    ['YAML that nests too deep for a stack', { spec: '['.repeat(30_000) }, /cannot be read/],
     ['another version', { spec: 'version: v2\ncompatibilities: []' }, /version/],
     ['an alias that multiplies', { spec: `a: &a [x]\nb: [*a, *a]\n${specOf('AVX2')}` }, /cannot be read/],
     ['another type of layer', { spec: specOf('AVX2'), mediaType: 'text/plain' }, /no specification/],
@@ -182,9 +216,10 @@ async function pull(
   policy: object,
   entries: readonly object[],
   mirror = mirrorOf(features, policy),
+  from = APP,
 ) {
   next.putManifest(indexOf(...entries), { tag: 'latest' });
-  const { bytes } = await mirror.manifest(APP, tagged('latest'));
+  const { bytes } = await mirror.manifest(from, tagged('latest'));
   const { manifests } = JSON.parse(bytes.toString()) as { manifests: readonly Entry[] };
   return manifests
     .filter(({ platform }) => platform.os === 'linux' && platform.architecture === 'amd64')
@@ -192,10 +227,11 @@ async function pull(
 }
 
 function mirrorOf(features: string, policy: object) {
+  const whole = { ...DEFAULT_POLICY, ...policy };
   return tailored({
     next,
     profile: hostOf(features),
-    policyFor: () => ({ ...DEFAULT_POLICY, ...policy }),
+    policyFor: () => whole,
     derived: { keep: async () => {}, find: async () => undefined },
     decided: () => {},
     now: () => nowMs,
@@ -208,6 +244,17 @@ describe('a mirror whose policy reads compatibility artifacts', () => {
     attach(avx.digest, { spec: specOf('AVX512F') });
     expect(await pull('cpu:zen4', { readCompatibility: true }, [plain, avx])).toEqual([avx.digest]);
     expect(await pull('cpu:zen3', { readCompatibility: true }, [plain, avx])).toEqual([plain.digest]);
+  });
+
+  test('decides for each repository on its own, also on the same index', async () => {
+    const [plain, avx] = [putImage(), putImage()];
+    const policy = { ...DEFAULT_POLICY, readCompatibility: true };
+    const other = repository('team/other');
+    attach(avx.digest, { spec: specOf('AVX512F'), repository: other });
+    const mirror = mirrorOf('cpu:zen3', policy);
+    expect(await pull('', policy, [avx, plain], mirror)).toHaveLength(2);
+    expect(await pull('', policy, [avx, plain], mirror, other)).toEqual([plain.digest]);
+    expect(await pull('', policy, [avx, plain], mirror)).toHaveLength(2);
   });
 
   test('asks nothing where no policy says so', async () => {

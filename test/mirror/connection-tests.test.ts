@@ -17,7 +17,7 @@ test('a tag of metahub/doctor is remembered and never requested upstream', async
   expect(asked).toEqual([]);
 });
 
-test('only the latest 64 tags are remembered', async () => {
+test('connection tests remember only the latest 64 tags', async () => {
   const tests = createConnectionTests();
   const registry = tests.watch(createFakeRegistry());
   for (let nth = 0; nth <= 64; nth += 1) {
@@ -28,7 +28,7 @@ test('only the latest 64 tags are remembered', async () => {
   expect(tests.requestedTags().at(-1)).toBe('t64');
 });
 
-test('other repositories are answered as before', async () => {
+test('a connection test leaves the answers to other repositories unchanged', async () => {
   const upstream = createFakeRegistry();
   const digest = upstream.putBlob(Buffer.from('layer'));
   const registry = createConnectionTests().watch(upstream);

@@ -18,7 +18,7 @@ function derivedOf(sizeBytes: number): CachedDecision & { policy: typeof DEFAULT
 test.each([
   [31, 31],
   [40, 31],
-])('of %d answers of one MiB the cache remembers %d: the latest', (count, kept) => {
+])('the decision cache keeps, of %d answers of one MiB, the latest %d', (count, kept) => {
   const view = createDecisionCache().view();
   for (let number = 0; number < count; number += 1) view.set(`key ${number}`, derivedOf(MIB));
   const found = Array.from({ length: count }, (_, number) => view.get(`key ${number}`) !== undefined);

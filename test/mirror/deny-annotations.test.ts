@@ -5,11 +5,9 @@ import { tailored } from '../../src/mirror/tailored.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import type { Manifest } from '../../src/oci/registry.ts';
-import { parsePolicy } from '../../src/selection/policy-schema.ts';
+import { readPolicy } from '../support/configuration.ts';
 import { createFakeRegistry } from '../support/fake-registry.ts';
 import { repository, tagged } from '../support/upstream.ts';
-
-// The lesson of CVE-2026-94603 of Podman, and of CVE-2026-53488 of containerd: what an image says of itself may instruct a runtime.
 
 const app = repository('team/app');
 const CHECKPOINT = 'io.podman.annotations.checkpoint.runtime.name';
@@ -17,7 +15,7 @@ const POLICY = { denyAnnotations: ['io.podman.annotations.checkpoint.', 'x.evil/
 
 function mirrorWith(policy: object = POLICY) {
   const upstream = createFakeRegistry();
-  const read = parsePolicy(policy);
+  const read = readPolicy(policy);
   const registry = tailored({
     next: denyAnnotations(upstream, () => read),
     profile: profileOfFeatures(['cpu:broadwell']),
@@ -51,7 +49,7 @@ const digestsIn = ({ bytes }: Manifest) =>
     .filter(({ platform }) => platform.os !== 'unknown')
     .map(({ digest }) => digest);
 
-describe('an index with an entry whose annotation is denied', () => {
+describe('CVE-2026-94603 of Podman: an index with an entry whose annotation, which may instruct a runtime, is denied', () => {
   const plain = entry('plain');
   const bad = entry('bad', { [CHECKPOINT]: 'runc' });
   const foreign = entry('foreign', { 'x.evil/hook': '1' }, { os: 'linux', architecture: 'arm64' });
@@ -85,7 +83,8 @@ describe('an index with an entry whose annotation is denied', () => {
 
   test('is never chosen for a client that takes no index', async () => {
     const { upstream, registry } = mirrorWith();
-    const image = { schemaVersion: 2, mediaType: MEDIA_TYPE.ociManifest, config: plain, layers: [] };
+    const config = { mediaType: MEDIA_TYPE.ociConfig, digest: upstream.putBlob(Buffer.from('{}')), size: 2 };
+    const image = { schemaVersion: 2, mediaType: MEDIA_TYPE.ociManifest, config, layers: [] };
     const digest = upstream.putManifest(image, { repository: app });
     const good = { ...plain, digest };
     upstream.putManifest(indexOf([bad, good]), { tag: 'v1', repository: app });
@@ -130,5 +129,70 @@ describe('a document that itself carries a denied annotation', () => {
     const document = indexOf([entry('plain')], { 'org.example.io.podman.annotations.checkpoint.x': '1' });
     const digest = upstream.putManifest(document, { tag: 'v1', repository: app });
     expect((await registry.manifest(app, tagged('v1'))).digest).toBe(digest);
+  });
+});
+
+describe('CVE-2026-53488 of containerd: labels in an image’s configuration that instruct a runtime', () => {
+  const RESTART = { denyAnnotations: ['containerd.io/restart.'] };
+  const LABELS = { 'containerd.io/restart.loguri': 'binary:///bin/sh?-c=id' };
+
+  /** Puts an image with this configuration behind `v1`. */
+  function put(
+    { upstream }: ReturnType<typeof mirrorWith>,
+    bytes: Buffer,
+    mediaType: string = MEDIA_TYPE.ociConfig,
+  ) {
+    const config = { mediaType, digest: upstream.putBlob(bytes), size: bytes.length };
+    const image = { schemaVersion: 2, mediaType: MEDIA_TYPE.ociManifest, config, layers: [] };
+    return upstream.putManifest(image, { tag: 'v1', repository: app });
+  }
+  const configWith = (labels: unknown) =>
+    Buffer.from(JSON.stringify({ os: 'linux', config: { Labels: labels } }));
+
+  test('such an image is refused by tag and by digest, for HEAD as for GET, and the label is named', async () => {
+    const mirror = mirrorWith(RESTART);
+    const digest = put(mirror, configWith(LABELS));
+    const refusal = { code: 'DENIED', message: expect.stringContaining('containerd.io/restart.loguri') };
+    const { registry } = mirror;
+    await expect(registry.manifest(app, tagged('v1'))).rejects.toMatchObject(refusal);
+    await expect(registry.manifest(app, { kind: 'digest', digest })).rejects.toMatchObject(refusal);
+    await expect(registry.resolve(app, tagged('v1'))).rejects.toMatchObject(refusal);
+  });
+
+  test('a configuration that hides them from a reader is refused as well', async () => {
+    const padded = Buffer.from(
+      JSON.stringify({ os: 'linux', pad: 'x'.repeat(2 ** 20), config: { Labels: LABELS } }),
+    );
+    for (const bytes of [padded, Buffer.from(`${configWith(LABELS)}x`)]) {
+      const mirror = mirrorWith(RESTART);
+      put(mirror, bytes);
+      await expect(mirror.registry.manifest(app, tagged('v1'))).rejects.toMatchObject({ code: 'DENIED' });
+    }
+  });
+
+  test.each([
+    ['other labels', configWith({ 'org.example.containerd.io/restart.x': '1' }), MEDIA_TYPE.ociConfig],
+    ['labels that are none', configWith(7), MEDIA_TYPE.ociConfig],
+    ['no labels', Buffer.from('{"os":"linux","config":null}'), MEDIA_TYPE.ociConfig],
+    ['an artifact’s configuration', Buffer.from('no JSON'), 'application/vnd.example.config'],
+  ])('an image with %s is delivered', async (_, bytes, mediaType) => {
+    const mirror = mirrorWith(RESTART);
+    const digest = put(mirror, bytes, mediaType);
+    expect((await mirror.registry.manifest(app, tagged('v1'))).digest).toBe(digest);
+  });
+
+  test('an image without its configuration is not delivered: nobody can tell what the configuration says', async () => {
+    const { upstream, registry } = mirrorWith(RESTART);
+    const config = { mediaType: MEDIA_TYPE.ociConfig, digest: digestOf(Buffer.from('gone')), size: 4 };
+    const image = { schemaVersion: 2, mediaType: MEDIA_TYPE.ociManifest, config, layers: [] };
+    upstream.putManifest(image, { tag: 'v1', repository: app });
+    await expect(registry.manifest(app, tagged('v1'))).rejects.toMatchObject({ code: 'BLOB_UNKNOWN' });
+  });
+
+  test('without a denied prefix no configuration is read', async () => {
+    const mirror = mirrorWith({});
+    const digest = put(mirror, configWith(LABELS));
+    expect((await mirror.registry.manifest(app, tagged('v1'))).digest).toBe(digest);
+    expect(mirror.upstream.calls.filter(({ method }) => method === 'blob')).toEqual([]);
   });
 });

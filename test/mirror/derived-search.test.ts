@@ -1,11 +1,16 @@
 import { randomBytes } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { profileOfFeatures } from '../../src/host/assumed-features.ts';
-import { DerivedSearch, type DerivedSearchLimits } from '../../src/mirror/derived-search.ts';
-import { type ForeignDerived, tailored } from '../../src/mirror/tailored.ts';
+import {
+  DerivedSearch,
+  type DerivedSearchLimits,
+  type ForeignDerived,
+} from '../../src/mirror/derived-search.ts';
+import { tailored } from '../../src/mirror/tailored.ts';
 import { type Digest, digestOf } from '../../src/oci/digest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import type { Tag } from '../../src/oci/reference.ts';
+import { RegistryError } from '../../src/oci/registry-error.ts';
 import { DEFAULT_POLICY, type SelectionPolicy } from '../../src/selection/policy.ts';
 import { createFakeRegistry, type FakeRegistry, unreachable } from '../support/fake-registry.ts';
 import { dataDirectory, storeAt } from '../support/store.ts';
@@ -110,7 +115,22 @@ describe('fault 81: a digest that another mirror derived', () => {
     }
   });
 
-  test('that runs here too is said to', async () => {
+  test.each([true, false])(
+    'on a host of the same kind is its own whether or not a client that has its digest takes indexes: %s',
+    async (acceptsIndex) => {
+      const next = createFakeRegistry();
+      putIndex(next, 'latest', ...FEATURES);
+      const there = await mirrorOf(next, 'cpu:zen3');
+      const { digest } = await there.registry.manifest(BENCH, tagged('latest'));
+      const here = await mirrorOf(next, 'cpu:zen3', { policy: { foreignDerived: 'refuse' } });
+      for (const ask of [here.registry.resolve, here.registry.manifest]) {
+        expect(await ask(BENCH, byDigest(digest), { acceptsIndex })).toMatchObject({ digest });
+      }
+      expect(here.found).toEqual([]);
+    },
+  );
+
+  test('that this host can run is reported as such', async () => {
     const next = createFakeRegistry();
     putIndex(next, 'latest', ...FEATURES);
     const { digest } = await (await mirrorOf(next, 'cpu:broadwell')).registry.manifest(
@@ -158,7 +178,7 @@ describe('fault 81: a digest that another mirror derived', () => {
     expect((await here.registry.manifest(BENCH, byDigest(digest))).digest).toBe(digest);
   });
 
-  test('among tags that cannot be had is found all the same', async () => {
+  test('is found among tags that cannot be fetched', async () => {
     const next = createFakeRegistry();
     putIndex(next, 'v1', ...FEATURES);
     next.putManifest(Buffer.from('no JSON'), { tag: 'v0', repository: BENCH });
@@ -169,8 +189,8 @@ describe('fault 81: a digest that another mirror derived', () => {
   });
 });
 
-describe('digests that nobody derived', () => {
-  test('cost one exploration of a repository, however many are asked for at once or later', async () => {
+describe('requests for digests that no mirror derived', () => {
+  test('cost one exploration of a repository, however many come at once or later', async () => {
     const next = createFakeRegistry();
     putIndex(next, 'latest', ...FEATURES);
     let now = 0;
@@ -188,7 +208,7 @@ describe('digests that nobody derived', () => {
     expect(next.count('tags')).toBe(2);
   });
 
-  test('in ever new repositories cost no more than the budget of a minute', async () => {
+  test('cost no more than the budget of a minute in new repositories', async () => {
     const next = createFakeRegistry();
     let now = 0;
     const { registry } = await mirrorOf(next, 'cpu:haswell', { now: () => now, limits: { perMinute: 10 } });
@@ -203,7 +223,7 @@ describe('digests that nobody derived', () => {
     expect(next.count('tags')).toBe(6);
   });
 
-  test('in a repository of a thousand tags cost so many requests', async () => {
+  test('cost a bounded number of requests in a repository of a thousand tags', async () => {
     const next = createFakeRegistry();
     const digest = putIndex(next, 'latest', ...FEATURES);
     for (let count = 0; count < 1000; count += 1) next.tag(`v${count}`, digest, BENCH);
@@ -218,7 +238,7 @@ describe('digests that nobody derived', () => {
     expect(tags[0]?.reference).toBe('latest');
   });
 
-  test('are answered in time where the registry is slow', async () => {
+  test('are answered in time when the registry is slow', async () => {
     const next = createFakeRegistry();
     putIndex(next, 'latest', ...FEATURES);
     next.before = ({ method, options }) =>
@@ -233,7 +253,7 @@ describe('digests that nobody derived', () => {
     );
   });
 
-  test('are never looked for when upstream fails, rather than says no', async () => {
+  test('cause no search when upstream fails instead of answering', async () => {
     const next = createFakeRegistry();
     next.before = unreachable;
     const { registry } = await mirrorOf(next, 'cpu:haswell');
@@ -244,7 +264,20 @@ describe('digests that nobody derived', () => {
   });
 });
 
-test('what one login can see is never found for another', async () => {
+test('a derived digest that one login may not see is found at once for a login that may', async () => {
+  const next = createFakeRegistry();
+  putIndex(next, 'latest', ...FEATURES);
+  const { digest } = await (await mirrorOf(next, 'cpu:zen3')).registry.manifest(BENCH, tagged('latest'));
+  next.before = ({ options }) => {
+    if (options.access?.partition === 'bob') throw new RegistryError('MANIFEST_UNKNOWN', 'hidden');
+  };
+  const { registry } = await mirrorOf(next, 'cpu:haswell');
+  const ask = (partition: string) => registry.manifest(BENCH, byDigest(digest), { access: { partition } });
+  await expect(ask('bob')).rejects.toMatchObject(unknown);
+  expect((await ask('alice')).digest).toBe(digest);
+});
+
+test('a search never finds for one login what only another may see', async () => {
   const next = createFakeRegistry();
   putIndex(next, 'latest', ...FEATURES);
   const { digest } = await (await mirrorOf(next, 'cpu:zen3')).registry.manifest(BENCH, tagged('latest'));

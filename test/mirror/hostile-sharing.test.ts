@@ -39,7 +39,7 @@ function meeting() {
 }
 
 describe('one registry and the bytes of another', () => {
-  test('a blob that a registry sends drop by drop is not waited for when it is asked of another', async () => {
+  test('a blob that one registry sends byte by byte does not delay a request for it to another', async () => {
     const content = createContent();
     const bytes = randomBytes(300_000);
     const digest = content.putBlob(bytes);
@@ -59,7 +59,7 @@ describe('one registry and the bytes of another', () => {
     for (const response of held) response.destroy();
   });
 
-  test('that one repository has no such blob is nobody else’s answer', async () => {
+  test('a repository without a blob does not decide for another repository', async () => {
     const content = createContent();
     const digest = content.putBlob(randomBytes(1000));
     const honest = serveContent(content);

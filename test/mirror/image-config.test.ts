@@ -1,12 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest';
-import {
-  createEnvironmentReader,
-  environmentOf,
-  parseConfig,
-  readImageConfig,
-} from '../../src/mirror/image-config.ts';
+import { readEnvironment } from '../../src/mirror/documents/configuration.ts';
+import { createEnvironmentReader, fetchImageConfig } from '../../src/mirror/entry-demands.ts';
 import { tailored } from '../../src/mirror/tailored.ts';
-import { parseManifestDocument } from '../../src/oci/manifest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import { formatDemand } from '../../src/selection/demands.ts';
 import { DEFAULT_POLICY } from '../../src/selection/policy.ts';
@@ -42,13 +37,13 @@ function indexOf(...manifests: readonly object[]) {
 }
 
 function documentOf(...manifests: readonly object[]) {
-  return parseManifestDocument(Buffer.from(JSON.stringify(indexOf(...manifests))));
+  return { bytes: Buffer.from(JSON.stringify(indexOf(...manifests))), mediaType: MEDIA_TYPE.ociIndex };
 }
 
 const GPU = { config: { Env: ['PATH=/bin', 'NVIDIA_REQUIRE_CUDA=cuda>=12.4'] } };
 
-describe('what configurations demand', () => {
-  test('is read for entries of this platform only', async () => {
+describe('demands in image configurations', () => {
+  test('are read for entries of this platform only', async () => {
     const [ours, theirs] = [putImage(GPU), putImage(GPU, 'arm64')];
     const read = createEnvironmentReader(next, LINUX);
     const demands = await read(APP, documentOf(ours, theirs));
@@ -57,7 +52,7 @@ describe('what configurations demand', () => {
     ]);
   });
 
-  test('is read once, for it never changes', async () => {
+  test('are read once, since a configuration never changes', async () => {
     const read = createEnvironmentReader(next, LINUX);
     const document = documentOf(putImage(GPU));
     await read(APP, document);
@@ -67,13 +62,13 @@ describe('what configurations demand', () => {
     expect(next.count()).toBe(asked);
   });
 
-  test('is nothing where upstream has no such manifest', async () => {
+  test('are empty when upstream does not have the manifest', async () => {
     const gone = { ...putImage(GPU), digest: `sha256:${'0'.repeat(64)}` };
     const demands = await createEnvironmentReader(next, LINUX)(APP, documentOf(gone));
     expect([...(demands?.values() ?? [])]).toEqual([[]]);
   });
 
-  test('fails when upstream does: another answer now would be another one later', async () => {
+  test('fail the request when upstream fails: another answer would be wrong', async () => {
     const document = documentOf(putImage(GPU));
     next.before = unreachable;
     await expect(createEnvironmentReader(next, LINUX)(APP, document)).rejects.toMatchObject({
@@ -81,22 +76,22 @@ describe('what configurations demand', () => {
     });
   });
 
-  test('is not asked for when an index has very many entries', async () => {
+  test('are not requested when an index has very many entries', async () => {
     const entries = Array.from({ length: 33 }, (_, place) => putImage({ place }));
     expect(await createEnvironmentReader(next, LINUX)(APP, documentOf(...entries))).toBeUndefined();
     expect(next.count()).toBe(0);
   });
 
-  test('is not asked for when there is no index', async () => {
-    const image = parseManifestDocument(
-      Buffer.from(JSON.stringify({ config: putImage(GPU), layers: [] })),
-      MEDIA_TYPE.ociManifest,
-    );
+  test('are not requested when the manifest is no index', async () => {
+    const image = {
+      bytes: Buffer.from(JSON.stringify({ schemaVersion: 2, config: putImage(GPU), layers: [] })),
+      mediaType: MEDIA_TYPE.ociManifest,
+    };
     expect(await createEnvironmentReader(next, LINUX)(APP, image)).toBeUndefined();
   });
 });
 
-describe('environmentOf()', () => {
+describe('readEnvironment()', () => {
   test.each<[string, string, readonly string[]]>([
     ['reads config.Env', '{"config":{"Env":["A=1","B=2"]}}', ['A=1', 'B=2']],
     ['takes strings only', '{"config":{"Env":["A=1",2,null]}}', ['A=1']],
@@ -106,8 +101,8 @@ describe('environmentOf()', () => {
     ['finds nothing in null', 'null', []],
     ['finds nothing in a number', '7', []],
     ['finds nothing in what is no JSON', 'MZ\u0000', []],
-  ])('%s', (_, text, expected) => {
-    expect(environmentOf(parseConfig(Buffer.from(text)) ?? {})).toEqual(expected);
+  ])('reads the environment from %s', (_, text, expected) => {
+    expect(readEnvironment({ bytes: Buffer.from(text), mediaType: MEDIA_TYPE.ociConfig })).toEqual(expected);
   });
 });
 
@@ -147,11 +142,11 @@ describe('a mirror whose policy reads configurations', () => {
   });
 });
 
-test('readImageConfig() takes no more than a mebibyte into memory of a configuration that is larger than it says', async () => {
+test('fetchImageConfig() takes no more than a mebibyte into memory of a configuration that exceeds its stated size', async () => {
   const MIB = 1024 * 1024;
   const bytes = Buffer.alloc(3 * MIB, ' ');
   const digest = next.putBlob(bytes);
   const config = { mediaType: MEDIA_TYPE.ociConfig, digest, sizeBytes: 100, annotations: {}, raw: {} };
-  await expect(readImageConfig(next, APP, config, {})).rejects.toThrow(/larger than it says/);
+  await expect(fetchImageConfig(next, APP, config, {})).rejects.toThrow(/larger than its stated size/);
   expect(next.blobBytes()).toBeLessThanOrEqual(MIB + next.chunkBytes);
 });

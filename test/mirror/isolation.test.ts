@@ -3,10 +3,12 @@ import { describe, expect, test } from 'vitest';
 import { profileOfFeatures } from '../../src/host/assumed-features.ts';
 import { tailored } from '../../src/mirror/tailored.ts';
 import { virtual } from '../../src/mirror/virtual.ts';
-import { parseListSpec } from '../../src/oci/image-list.ts';
+
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import type { Access, Registry } from '../../src/oci/registry.ts';
+import { RegistryError } from '../../src/oci/registry-error.ts';
 import { DEFAULT_POLICY, type SelectionPolicy } from '../../src/selection/policy.ts';
+import { readList } from '../support/configuration.ts';
 import { createFakeRegistry, type FakeCall, type FakeRegistry } from '../support/fake-registry.ts';
 import { cacheAt, dataDirectory, storeAt } from '../support/store.ts';
 import { readBlob, repository, tagged } from '../support/upstream.ts';
@@ -62,6 +64,7 @@ describe('two partitions that ask at the same time, or one a moment after the ot
         asked.push(answer);
         if (at === 'in turn') await answer;
       }
+      if (at === 'together') await expect.poll(() => upstream.calls.length).toBe(PARTITIONS.length);
       open();
       await Promise.all(asked);
       const partitions = upstream.calls
@@ -76,6 +79,7 @@ describe('two partitions that ask at the same time, or one a moment after the ot
     const digest = upstream.putBlob(randomBytes(3_000_000));
     const open = holdAll(upstream);
     const asked = PARTITIONS.map((access) => cache.blob(app, digest, { access }).then(readBlob));
+    await expect.poll(() => upstream.calls.length).toBe(PARTITIONS.length);
     open();
     await Promise.all(asked);
     const vouched = upstream.calls.map(({ options }) => options.access?.partition);
@@ -86,7 +90,7 @@ describe('two partitions that ask at the same time, or one a moment after the ot
     const next = createFakeRegistry();
     const parts = repository('qnib/parts', 'docker.io');
     next.putManifest({ ...INDEX, config: {}, layers: [] }, { tag: 'one', repository: parts });
-    const spec = parseListSpec({
+    const spec = readList({
       image: 'docker.io/qnib/bench',
       manifests: [{ image: 'docker.io/qnib/parts:one', platform: { os: 'linux', architecture: 'amd64' } }],
     });
@@ -99,6 +103,7 @@ describe('two partitions that ask at the same time, or one a moment after the ot
     const asked = PARTITIONS.map((access) =>
       registry.manifest(repository('qnib/bench', 'docker.io'), tagged('latest'), { access }),
     );
+    await expect.poll(() => next.calls.length).toBe(PARTITIONS.length);
     open();
     await Promise.all(asked);
     expect(next.calls.map(({ options }) => options.access?.partition)).toEqual(
@@ -133,6 +138,60 @@ describe('two registries with the same blob', () => {
     expect(good.equals(bytes)).toBe(true);
     stand();
     await expect(slow).rejects.toThrow(/do not have that digest|not those of/);
+  });
+});
+
+describe('two requests for the same blob at once', () => {
+  test('never share an opening across repositories: that one lacks it is not the other’s answer', async () => {
+    const { upstream, cache } = await cacheAt(await dataDirectory());
+    const bytes = randomBytes(1000);
+    const digest = upstream.putBlob(bytes);
+    upstream.before = ({ repository: of }) => {
+      if (of === 'registry.test/team/app') throw new RegistryError('BLOB_UNKNOWN', 'not here');
+    };
+    const open = holdAll(upstream);
+    const asked = [app, repository('team/other')].map((of) => cache.blob(of, digest).then(readBlob));
+    await expect.poll(() => upstream.count('blob')).toBe(2);
+    open();
+    const [lacking, having] = await Promise.allSettled(asked);
+    expect(lacking).toMatchObject({ status: 'rejected', reason: { status: 404 } });
+    expect(having).toMatchObject({ status: 'fulfilled', value: bytes });
+  });
+
+  test('never share an opening where one wants a redirect followed and the other does not', async () => {
+    const { upstream, cache } = await cacheAt(await dataDirectory());
+    const bytes = randomBytes(1000);
+    const digest = upstream.putBlob(bytes);
+    const { blob } = upstream;
+    const open = holdAll(upstream);
+    upstream.blob = async (...asked) => {
+      const content = await blob(...asked);
+      return asked[2]?.follow ? content : { kind: 'redirect', location: 'https://cdn.test/x', headers: {} };
+    };
+    const asked = [{}, { follow: true }].map((options) => cache.blob(app, digest, options));
+    await expect.poll(() => upstream.count('blob')).toBe(2);
+    open();
+    const [redirect, content] = await Promise.all(asked);
+    expect(redirect?.kind).toBe('redirect');
+    expect(content && (await readBlob(content)).equals(bytes)).toBe(true);
+  });
+});
+
+describe('two repositories, or two registries, with the same manifest', () => {
+  test.each([
+    ['repositories', repository('team/other')],
+    ['registries', repository('team/app', 'other.test')],
+  ])('never share a request: that one of two %s lacks it is not the other’s answer', async (_, other) => {
+    const { upstream, cache } = await cacheAt(await dataDirectory());
+    const digest = upstream.putManifest(INDEX, { repository: other });
+    const reference = { kind: 'digest', digest } as const;
+    const open = holdAll(upstream);
+    const answers = [cache.manifest(app, reference), cache.manifest(other, reference)];
+    await expect.poll(() => upstream.count('manifest')).toBe(2);
+    open();
+    const [lacking, having] = await Promise.allSettled(answers);
+    expect(lacking).toMatchObject({ status: 'rejected', reason: { status: 404 } });
+    expect(having).toMatchObject({ status: 'fulfilled', value: { digest } });
   });
 });
 

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { Writable } from 'node:stream';
-import { setTimeout as delay } from 'node:timers/promises';
+import { setImmediate } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { pipeInto } from '../../src/lib/writable.ts';
 import { BlobDownload } from '../../src/mirror/blob-download.ts';
@@ -64,7 +64,10 @@ async function downloadOf(bytes: Buffer, slabs = createSlabPool()) {
   const real = await store.ingest(digest, bytes.length, { repository: app, access: undefined });
   const fromFile: number[] = [];
   const ingest: Ingest = {
-    ...real,
+    write: (...chunks) => real.write(...chunks),
+    verify: () => real.verify(),
+    commit: () => real.commit(),
+    close: () => real.close(),
     get storedBytes() {
       return real.storedBytes;
     },
@@ -182,35 +185,58 @@ describe('a reader of a download', () => {
 });
 
 describe('createBatchSink()', () => {
-  /** Sizes of the batches that come of chunks of so many bytes, each written some milliseconds after the other. */
-  async function batchesOf(sizes: readonly number[], pauseMs: number, isComplete = () => false) {
+  /** A sink that collects until it is told to go on; with the sizes of its batches. */
+  function collecting(isComplete = () => false) {
     const batches: number[] = [];
+    const waits: (() => void)[] = [];
     const sink = createBatchSink({
       receive: async (chunks) => {
         batches.push(chunks.reduce((sum, { length }) => sum + length, 0));
       },
       isComplete,
+      wait: () => new Promise((resolve) => waits.push(resolve)),
     });
-    for (const sizeBytes of sizes) {
+    const write = (sizeBytes: number) => {
       sink.write(Buffer.alloc(sizeBytes));
-      await delay(pauseMs);
-    }
-    await new Promise<void>((resolve) => sink.end(resolve));
-    return batches;
+      return setImmediate();
+    };
+    return { sink, write, batches, waits };
   }
 
-  test('collects what arrives slowly', async () => {
-    const batches = await batchesOf(
-      Array.from({ length: 100 }, () => 1000),
-      1,
-    );
-    expect(batches.reduce((sum, sizeBytes) => sum + sizeBytes)).toBe(100_000);
-    expect(batches[0]).toBe(1000);
-    expect(batches.length).toBeLessThan(50);
+  test('hands on the first chunk at once, and collects behind the next small one', async () => {
+    const { sink, write, batches, waits } = collecting();
+    for (let chunk = 0; chunk < 100; chunk += 1) await write(1000);
+    expect(batches).toEqual([1000, 1000]);
+    waits.pop()?.();
+    await expect.poll(() => batches).toEqual([1000, 1000, 98_000]);
+    waits.pop()?.();
+    await new Promise<void>((resolve) => sink.end(resolve));
+    expect(batches).toHaveLength(3);
   });
 
-  test('waits for nothing behind a large chunk or the last one', async () => {
-    expect(await batchesOf([MIB, MIB, MIB], 1)).toEqual([MIB, MIB, MIB]);
-    expect(await batchesOf([1000, 1000, 1000], 1, () => true)).toEqual([1000, 1000, 1000]);
+  test.each([
+    ['a batch of 256 KiB', MIB / 4, () => false],
+    ['what completes the blob', 1000, () => true],
+  ])('waits for nothing behind %s', async (_, sizeBytes, isComplete) => {
+    const { sink, write, batches, waits } = collecting(isComplete);
+    for (let chunk = 0; chunk < 3; chunk += 1) await write(sizeBytes);
+    await new Promise<void>((resolve) => sink.end(resolve));
+    expect([batches, waits]).toEqual([[sizeBytes, sizeBytes, sizeBytes], []]);
+  });
+
+  test('ends the wait when 512 KiB have come, so that a fast source in small pieces is not held up', async () => {
+    const { write, batches, waits } = collecting();
+    for (let chunk = 0; chunk < 2; chunk += 1) await write(16 * 1024);
+    for (let chunk = 0; chunk < 31; chunk += 1) await write(16 * 1024);
+    expect([batches.length, waits.length]).toEqual([2, 1]);
+    await write(16 * 1024);
+    await expect.poll(() => batches).toEqual([16 * 1024, 16 * 1024, MIB / 2]);
+    expect(waits).toHaveLength(1);
+  });
+
+  test('waits behind a batch of one byte less', async () => {
+    const { write, waits } = collecting();
+    for (let chunk = 0; chunk < 2; chunk += 1) await write(MIB / 4 - 1);
+    expect(waits).toHaveLength(1);
   });
 });

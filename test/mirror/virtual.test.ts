@@ -2,10 +2,11 @@ import { randomBytes } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { virtual } from '../../src/mirror/virtual.ts';
 import { digestOf } from '../../src/oci/digest.ts';
-import { parseListSpec } from '../../src/oci/image-list.ts';
+
 import { readDescriptor } from '../../src/oci/manifest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import { RegistryError } from '../../src/oci/registry-error.ts';
+import { readList } from '../support/configuration.ts';
 import { createFakeRegistry, type FakeRegistry, unreachable } from '../support/fake-registry.ts';
 import { dataDirectory, storeAt } from '../support/store.ts';
 import { readBlob, repository, tagged } from '../support/upstream.ts';
@@ -14,7 +15,7 @@ const AMD64 = { os: 'linux', architecture: 'amd64' };
 const BENCH = repository('qnib/bench', 'docker.io');
 const PARTS = repository('qnib/plain-featuretest', 'docker.io');
 
-const SPEC = parseListSpec({
+const SPEC = readList({
   image: 'docker.io/qnib/bench',
   tags: ['latest', 'v*'],
   manifests: [
@@ -257,7 +258,7 @@ describe('virtual()', () => {
     const attestation = { ...listed[0], platform: { os: 'unknown', architecture: 'unknown' } };
     const index = { schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests: [...listed, attestation] };
     next.putManifest(index, { tag: 'several', repository: PARTS });
-    const spec = parseListSpec({
+    const spec = readList({
       image: 'docker.io/qnib/bench',
       manifests: ['several', 'alone', 'none'].map((tag) => ({
         image: `docker.io/qnib/plain-featuretest:${tag}`,
@@ -318,6 +319,38 @@ describe('a digest below a list’s name', () => {
     expect(asked.map(({ repository: of }) => of)).toEqual(Array(4).fill('docker.io/qnib/bench'));
   });
 
+  test('that another list reaches is not fetched from that list’s members', async () => {
+    const { next } = stand();
+    const { image } = putImage(next, 'skylake', 'cpu-skylake');
+    const other = readList({
+      image: 'docker.io/qnib/other',
+      manifests: [{ image: 'docker.io/qnib/public:v1', platform: AMD64 }],
+    });
+    const registry = virtual({ next, catalog: () => [SPEC, other], now: () => 0, onMissing: () => {} });
+    const reference = { kind: 'digest', digest: image } as const;
+    await registry.manifest(BENCH, tagged('latest'));
+    expect((await registry.manifest(BENCH, reference)).digest).toBe(image);
+    next.forgetCalls();
+    const { repository: named } = other;
+    await expect(registry.manifest(named, reference)).rejects.toMatchObject({ status: 404 });
+    const asked = next.calls.filter((call) => call.reference === image);
+    expect(asked.map((call) => call.repository)).toEqual(['docker.io/qnib/other']);
+  });
+
+  test('is looked for with each login, whatever another one was not shown', async () => {
+    const { next, registry } = stand();
+    const { image } = putImage(next, 'skylake', 'cpu-skylake');
+    next.before = ({ repository: of, options }) => {
+      if (of === 'docker.io/qnib/plain-featuretest' && options.access?.partition === 'bob') {
+        throw new RegistryError('MANIFEST_UNKNOWN', 'hidden');
+      }
+    };
+    const ask = (partition: string) =>
+      registry.manifest(BENCH, { kind: 'digest', digest: image }, { access: { partition } });
+    await expect(ask('bob')).rejects.toMatchObject({ status: 404 });
+    expect((await ask('alice')).digest).toBe(image);
+  });
+
   test('of a pattern’s tag that was served before a restart is found again', async () => {
     const { next, store } = { next: createFakeRegistry(), ...(await storeAt(await dataDirectory())) };
     const { image, layer } = putImage(next, 'skylake', 'cpu-skylake');
@@ -330,7 +363,7 @@ describe('a digest below a list’s name', () => {
     expect(last).toMatchObject({ method: 'blob', repository: 'docker.io/qnib/plain-featuretest' });
   });
 
-  test('that nobody has causes one exploration in five seconds, however many are asked for', async () => {
+  test('that no registry has causes one exploration in five seconds, however many are requested', async () => {
     const { next } = stand();
     putImage(next, 'skylake', 'cpu-skylake');
     putImage(next, 'generic', 'generic');
@@ -353,7 +386,7 @@ describe('a digest below a list’s name', () => {
     expect(explored()).toBeGreaterThan(once);
   });
 
-  test('is the answer of its home when that fails: no other repository is asked', async () => {
+  test('gets its home’s answer when that fails: no other repository is asked', async () => {
     const { next, registry } = stand();
     const { image } = putImage(next, 'skylake', 'cpu-skylake');
     putImage(next, 'generic', 'generic');
@@ -384,7 +417,7 @@ describe('a digest below a list’s name', () => {
   });
 });
 
-test('a list with a member that failed is asked for again at once; one with a member that is unknown is kept', async () => {
+test('a list whose member failed is assembled again at once; one whose member is unknown is kept', async () => {
   const { next } = stand();
   putImage(next, 'generic', 'generic');
   const aged = {
@@ -423,7 +456,7 @@ describe('the assembly of a list', () => {
     return { registry, missing, signals, answer: () => answer() };
   }
 
-  test('goes on for the others when the client that started it leaves', async () => {
+  test('continues for the other clients when the client that started it leaves', async () => {
     const { registry, missing, answer } = pending();
     const leaving = new AbortController();
     const first = registry.manifest(BENCH, tagged('latest'), { signal: leaving.signal });
@@ -433,6 +466,17 @@ describe('the assembly of a list', () => {
     answer();
     expect(JSON.parse((await second).bytes.toString()).manifests).toHaveLength(2);
     expect(missing).toEqual([]);
+  });
+
+  test('that is under way is not joined by a client that wants what is there now', async () => {
+    const { registry, signals, answer } = pending();
+    const ask = (revalidate: boolean) => registry.manifest(BENCH, tagged('latest'), { revalidate });
+    const first = ask(false);
+    const later = [ask(false), ask(true), ask(true)];
+    answer();
+    await Promise.all([first, ...later]);
+    // Two members for those who take what is under way, and two for those who do not.
+    expect(signals).toHaveLength(4);
   });
 
   test('ends when its last client leaves, and reports no member as missing', async () => {

@@ -41,7 +41,7 @@ describe('parseDigest()', () => {
   });
 });
 
-test('digestOf() hashes with the algorithm it is told, sha256 when told none', () => {
+test('digestOf() hashes with the named algorithm, and with sha256 by default', () => {
   expect(digestOf(new Uint8Array())).toBe(EMPTY_SHA256);
   expect(digestOf(new Uint8Array(), 'sha512')).toMatch(/^sha512:cf83e1357eefb8bd[0-9a-f]{112}$/);
 });

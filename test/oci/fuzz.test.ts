@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { addHop, isLoop } from '../../src/lib/http.ts';
 import { parseDigest } from '../../src/oci/digest.ts';
 import { parseManifestDocument } from '../../src/oci/manifest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
@@ -11,7 +12,6 @@ import {
   parseRepositoryName,
 } from '../../src/oci/reference.ts';
 import { RegistryError } from '../../src/oci/registry-error.ts';
-import { addHop, isLoop } from '../../src/oci/via.ts';
 import { FUZZ_RUNS } from '../support/fuzz.ts';
 import { countReached } from '../support/reached.ts';
 

@@ -95,7 +95,7 @@ describe('parseManifestDocument()', () => {
     ['the Content-Type for a number', { mediaType: 7 }, MEDIA_TYPE.dockerList, MEDIA_TYPE.dockerList],
     ['the shape for an empty word and no Content-Type', { mediaType: '' }, undefined, MEDIA_TYPE.ociIndex],
     ['the shape for a Content-Type of no manifest', {}, 'text/html', MEDIA_TYPE.ociIndex],
-    ['octets for a word that is no media type', { mediaType: 'no type' }, undefined, MEDIA_TYPE.octets],
+    ['octets for a word that is not a media type', { mediaType: 'no type' }, undefined, MEDIA_TYPE.octets],
   ])('takes the media type by %s', (_, said, contentType, mediaType) => {
     expect(parse({ schemaVersion: 2, manifests: [], ...said }, contentType).mediaType).toBe(mediaType);
   });
@@ -190,13 +190,13 @@ describe('parseManifestDocument()', () => {
     ['a size as text', { size: '7' }],
     ['no size', { size: undefined }],
     ['a size beyond what counts exactly', { size: 2 ** 53 }],
-    ['a digest that is no text', { digest: 7 }],
-    ['a media type that is no text', { mediaType: 7 }],
+    ['a digest that is not text', { digest: 7 }],
+    ['a media type that is not text', { mediaType: 7 }],
   ])('reads no descriptor with %s', (_, more) => {
     expect(readDescriptor({ ...entry, ...more })).toBeUndefined();
   });
 
-  test('reads no artifact type that is no text', () => {
+  test('reads no artifact type that is not text', () => {
     const read = readDescriptor({ ...entry, artifactType: 7 });
     expect(read && 'artifactType' in read).toBe(false);
   });
@@ -289,7 +289,10 @@ describe('parseManifestDocument()', () => {
     ['null', null],
   ])('passes an index on untouched when an entry has %s', (_, bad) => {
     const index = { schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests: [entry, bad] };
-    expect(parse(index)).toMatchObject({ kind: 'opaque', reason: expect.stringContaining('no descriptor') });
+    expect(parse(index)).toMatchObject({
+      kind: 'opaque',
+      reason: expect.stringContaining('is not a descriptor'),
+    });
   });
 
   test.each(['sha256:totallywrong', 'sha256:', '', `sha512:${'a'.repeat(64)}`])(
@@ -324,7 +327,10 @@ describe('parseManifestDocument()', () => {
     ['an unknown schemaVersion', { ...image, schemaVersion: 3 }],
     ['an error document', { errors: [{ code: 'DENIED' }] }],
   ])('takes a JSON object with %s for no image and no index', (_, value) => {
-    expect(parse(value)).toMatchObject({ kind: 'opaque', reason: expect.stringContaining('no manifest') });
+    expect(parse(value)).toMatchObject({
+      kind: 'opaque',
+      reason: expect.stringContaining('is not a manifest'),
+    });
   });
 
   test.each([

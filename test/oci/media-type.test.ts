@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { essenceOf, isMediaType, MANIFEST_ACCEPT, MEDIA_TYPE } from '../../src/oci/media-type.ts';
 
-test('upstream is asked for every kind of manifest, lists first, and for anything last', () => {
+test('the Accept header for upstream names every kind of manifest, lists first, and anything last', () => {
   expect(MANIFEST_ACCEPT.split(', ')).toEqual([
     MEDIA_TYPE.ociIndex,
     MEDIA_TYPE.dockerList,
@@ -29,7 +29,7 @@ describe('isMediaType()', () => {
     'application/vnd.oci.image.index.v1+json',
     'A1!#$&^_.+-/9',
     `${'a'.repeat(127)}/${'b'.repeat(127)}`,
-  ])('takes %s', (text) => {
+  ])('accepts %s', (text) => {
     expect(isMediaType(text)).toBe(true);
   });
   test.each([

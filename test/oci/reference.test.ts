@@ -65,7 +65,7 @@ describe('parseImageReference() completes names as docker does', () => {
 });
 
 describe('parseRepositoryName()', () => {
-  test.each(['a', 'a/b', 'a.b_c__d-e--f/g', '0', `a/${'b'.repeat(253)}`])('takes %s', (text) => {
+  test.each(['a', 'a/b', 'a.b_c__d-e--f/g', '0', `a/${'b'.repeat(253)}`])('accepts %s', (text) => {
     expect(parseRepositoryName(text)).toBe(text);
   });
   test.each(['_a', '-a', '.a/b', 'a-', 'a/-b', 'a/b_', 'a/B', 'a b', 'a/b c', 'a._b', 'a/b/'])(
@@ -75,7 +75,7 @@ describe('parseRepositoryName()', () => {
     },
   );
   test.each(['ab/cd/ef', 'a-b/c--d', 'a/b.c/d_e', 'a/b__c', 'abc123/4', 'aa.bb-cc_dd__ee/ff'])(
-    'takes %s',
+    'accepts %s',
     (text) => {
       expect(parseRepositoryName(text)).toBe(text);
     },
@@ -99,7 +99,7 @@ test.each(['a', '_', '0', 'A.b-c_D', 'v1.2.3'])('%s is a tag', (text) => {
   expect(parseTag(text)).toBe(text);
 });
 
-test.each(['', ' a', 'a ', 'a/b', 'a:b', 'a\n', 'a+b', '+a', 'ä'])('%j is no tag', (text) => {
+test.each(['', ' a', 'a ', 'a/b', 'a:b', 'a\n', 'a+b', '+a', 'ä'])('%j is not a tag', (text) => {
   expect(parseTag(text)).toBeUndefined();
 });
 
@@ -171,7 +171,7 @@ test.each([
   ['localhosts', false],
   ['library', false],
   ['', false],
-])('a first component of %j denotes a registry: %s', (component, expected) => {
+])('splitHost() takes the first component %j for a registry: %s', (component, expected) => {
   expect(looksLikeHost(component)).toBe(expected);
 });
 
@@ -198,7 +198,7 @@ test('a completed reference reads back as itself', () => {
       fc.stringMatching(/^[A-Za-z0-9_][\w.-]{0,20}$/),
       (host, path, tag) => {
         const first = parseImageReference(`${host}/${path}:${tag}`);
-        if (!first) throw new Error('it is no reference');
+        if (!first) throw new Error('it is not a reference');
         expect(parseImageReference(formatReference(first.repository, first.reference))).toEqual(first);
       },
     ),

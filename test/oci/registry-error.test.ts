@@ -4,9 +4,9 @@ import {
   DocumentBoundsError,
   type ErrorCode,
   HostNotAllowedError,
+  isLoopError,
   RegistryError,
 } from '../../src/oci/registry-error.ts';
-import { isLoopError } from '../../src/oci/via.ts';
 
 describe('RegistryError', () => {
   // https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#error-codes
@@ -72,7 +72,7 @@ describe('isLoopError()', () => {
     ['another status', new RegistryError('UNAVAILABLE', 'x'), false],
     ['another error with this status', Object.assign(new Error('x'), { status: 508 }), false],
     ['no error', undefined, false],
-  ])('of %s', (_, error, expected) => {
+  ])('recognises the status of a loop in %s', (_, error, expected) => {
     expect(isLoopError(error)).toBe(expected);
   });
 });

@@ -23,6 +23,6 @@ test.each([
   ['an account', { partition: 'a' }, false],
   ['an account with logins of its own', { partition: 'a', logins: '/etc/logins' }, true],
   ['a client with a login', { partition: 'a', credential: new ClientCredential(host('ghcr.io'), 'x') }, true],
-])('hasOwnLogin() of %s', (_, access, expected) => {
+])('hasOwnLogin() recognises %s', (_, access, expected) => {
   expect(hasOwnLogin(access)).toBe(expected);
 });

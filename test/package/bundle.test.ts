@@ -1,4 +1,4 @@
-import { cpSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -7,7 +7,12 @@ import { attempt, run } from '../support/processes.ts';
 import { openWorkplace, type Workplace } from '../support/workplace.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const BUNDLES = ['main', 'detect'] as const;
+const BUNDLES = [
+  ['main', 'main'],
+  ['detect', 'quickDetect'],
+  ['serve', 'main'],
+  ['yaml', 'parseDocument'],
+] as const;
 
 describe('the bundles', () => {
   let workplace: Workplace;
@@ -33,25 +38,55 @@ describe('the bundles', () => {
     return JSON.parse(await run(process.execPath, [...options, '--eval', script]));
   }
 
-  test.each(BUNDLES)('%s runs with the code cache that the build made', async (name) => {
+  test.each(BUNDLES)('%s runs with the code cache that the build made', async (name, part) => {
     // Again, with the Node.js that runs this test: the build may have been another's.
     await run(process.execPath, [join(copy, 'scripts/code-cache.cjs'), name]);
-    expect(await load(name)).toMatchObject({ rejected: false });
+    expect(await load(name)).toMatchObject({ exports: expect.arrayContaining([part]), rejected: false });
   });
 
-  test.each(BUNDLES)('%s runs when its code cache is of another V8', async (name) => {
+  test.each(BUNDLES)('run when the code cache is of another V8: %s', async (name, part) => {
     const cache = readFileSync(file(`${name}.cache`));
     cache.fill(0, 0, 16);
     writeFileSync(file(`${name}.cache`), cache);
     const { exports, rejected } = await load(name);
     expect(rejected).toBe(true);
-    expect(exports).toContain(name === 'main' ? 'main' : 'quickDetect');
+    expect(exports).toContain(part);
   });
 
-  test.each(BUNDLES)('%s runs without a code cache', async (name) => {
+  test.each(BUNDLES)('%s runs without a code cache', async (name, part) => {
     rmSync(file(`${name}.cache`));
-    expect((await load(name)).exports).toContain(name === 'main' ? 'main' : 'quickDetect');
+    expect((await load(name)).exports).toContain(part);
   });
+
+  test('run once, however many others require them', async () => {
+    const script = `
+      const { load } = require(${JSON.stringify(join(copy, 'bin/load.js'))});
+      console.log(load('detect').exports === load('detect').exports);
+    `;
+    expect((await run(process.execPath, ['--eval', script])).trim()).toBe('true');
+  });
+
+  test('are ASCII, of which V8 keeps a byte for each character', () => {
+    const programs = readdirSync(join(copy, 'dist/program')).filter((name) => name.endsWith('.js'));
+    expect(programs).toContain('serve.js');
+    for (const name of programs) expect(readFileSync(file(name), 'latin1')).toMatch(/^[\0-\x7f]*$/);
+  });
+
+  test('load a library of its own file when it is used', async () => {
+    const config = join(copy, 'config.yaml');
+    writeFileSync(config, 'logLevel: [debug\n');
+    const metahub = join(copy, 'bin/metahub.js');
+    // Of its own: a former run's last good configuration would be served instead.
+    const settings = ['--config', config, '--data', join(copy, 'data')];
+    const { stderr } = await attempt(process.execPath, [metahub, 'serve', ...settings]);
+    expect(stderr).toContain(`${config}:2:1`);
+    rmSync(file('systeminformation.js'));
+    expect(await run(process.execPath, [metahub, 'detect', '--features'])).toContain('os:linux');
+    expect((await attempt(process.execPath, [metahub, 'detect', '--all'])).stderr).toContain(
+      'systeminformation.js',
+    );
+    // Three programs, one after the other, of which two look at the whole machine.
+  }, 240_000);
 
   test('need no package beside them', async () => {
     expect(existsSync(join(copy, 'node_modules'))).toBe(false);
@@ -68,12 +103,12 @@ describe('the bundles', () => {
     const { stderr } = await attempt(process.execPath, ['--enable-source-maps', '--eval', script], {
       env: { METAHUB_DEBUG: '1' },
     });
-    expect(stderr).toMatch(/src\/cli\/main\.ts:\d+/);
+    expect(stderr).toMatch(/src\/cli\/program\.ts:\d+/);
   });
 });
 
 describe('the package', () => {
-  test('ships what bin/metahub.js needs, its documents, and neither sources nor tests', async () => {
+  test('contains what bin/metahub.js needs and its documents, but neither sources nor tests', async () => {
     const [{ files }] = JSON.parse(
       await run('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], { cwd: ROOT }),
     );
@@ -89,19 +124,35 @@ describe('the package', () => {
       'bin/metahub.js',
       'bin/node-version.js',
       'bin/package.json',
+      'dist/program/asn1js.js',
+      'dist/program/asn1js.js.map',
       'dist/program/detect.js',
       'dist/program/detect.js.map',
+      'dist/program/document-worker.js',
+      'dist/program/document-worker.js.map',
       'dist/program/hash-worker.js',
       'dist/program/hash-worker.js.map',
-      'dist/program/judge-worker.js',
-      'dist/program/judge-worker.js.map',
+      'dist/program/ioredis.js',
+      'dist/program/ioredis.js.map',
+      'dist/program/jose.js',
+      'dist/program/jose.js.map',
       'dist/program/machine-worker.js',
       'dist/program/machine-worker.js.map',
       'dist/program/main.js',
       'dist/program/main.js.map',
+      'dist/program/openid-client.js',
+      'dist/program/openid-client.js.map',
       'dist/program/package.json',
+      'dist/program/reading-worker.js',
+      'dist/program/reading-worker.js.map',
+      'dist/program/serve.js',
+      'dist/program/serve.js.map',
+      'dist/program/systeminformation.js',
+      'dist/program/systeminformation.js.map',
       'dist/program/tags-worker.js',
       'dist/program/tags-worker.js.map',
+      'dist/program/yaml.js',
+      'dist/program/yaml.js.map',
       'package.json',
       'scripts/capture-host.sh',
     ]);

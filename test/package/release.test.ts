@@ -15,7 +15,7 @@ const CHANGELOG = `# Changelog
 `;
 
 describe('the changelog of a release', () => {
-  test('gives what was unreleased the version and the date, and begins a new section', () => {
+  test('gives the Unreleased section the version and the date, and starts a new section', () => {
     expect(releasedChangelog(CHANGELOG, '0.2.0', '2026-12-01')).toBe(
       CHANGELOG.replace('## [Unreleased]\n', '## [Unreleased]\n\n## [0.2.0] - 2026-12-01\n'),
     );
@@ -26,7 +26,7 @@ describe('the changelog of a release', () => {
     expect(() => releasedChangelog(released, '0.3.0', '2026-12-02')).toThrow('nothing under “Unreleased”');
   });
 
-  test('is refused for a version that is there already', () => {
+  test('is refused for a version that exists already', () => {
     expect(() => releasedChangelog(CHANGELOG, '0.1.0', '2026-12-01')).toThrow('has 0.1.0 already');
   });
 });

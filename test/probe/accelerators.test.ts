@@ -180,7 +180,7 @@ describe('accelerators beside the PCI bus', () => {
       { [`${MESA}/panfrost_icd.aarch64.json`]: '{}', 'sys/class/drm/renderD128/dev': '226:128' },
       true,
     ],
-  ])('Vulkan by %s: %#', (_, tree, expected) => {
+  ])('include Vulkan by its driver %s: %#', (_, tree, expected) => {
     expect(platform(tree).accelerators?.includes('vulkan') ?? false).toBe(expected);
   });
 

@@ -53,7 +53,7 @@ describe('cloud metadata services', () => {
     expect(type).toBe('n2-standard-8');
   });
 
-  test('Azure calls it the size', async () => {
+  test('read the instance type from what Azure calls the size', async () => {
     const { type } = await ask((request, response) => {
       const isAzure =
         request.url?.startsWith('/metadata/instance/compute/vmSize?') &&
@@ -104,14 +104,14 @@ function requestsFromNow(): readonly unknown[] {
   return asked;
 }
 
-test('probeHost() of this machine asks no metadata service unless it is told to', async () => {
+test('probeHost() asks no metadata service on this machine without --cloud', async () => {
   const asked = requestsFromNow();
   const { facts } = await probeHost({ root: '/', now: () => new Date() });
   expect(facts.os).not.toBe('');
   expect(asked).toEqual([]);
 });
 
-test('probeHost() of a captured tree asks no metadata service, even when it is told to: that would be of this machine', async () => {
+test('probeHost() asks no metadata service for a captured tree, even with --cloud: it would answer for this machine', async () => {
   const asked = requestsFromNow();
   const root = await dataDirectory();
   mkdirSync(join(root, 'proc'));

@@ -36,7 +36,7 @@ describe('/proc/cpuinfo of x86_64', () => {
     expect(parseCpuinfo(`${ZEN}\n\n${second}\n`, 'amd64')).toEqual(parseCpuinfo(ZEN, 'amd64'));
   });
 
-  test('the same on one thread as on 512', () => {
+  test('has the same CPU on one thread as on 512', () => {
     const many = Array.from({ length: 512 }, () => ZEN).join('\n\n');
     expect(parseCpuinfo(many, 'amd64')).toEqual(parseCpuinfo(ZEN, 'amd64'));
   });
@@ -66,7 +66,7 @@ describe('/proc/cpuinfo of aarch64', () => {
     expect(parseCpuinfo(text, 'arm64').vendor).toBe('0x70');
   });
 
-  test('of cores that differ only the flags of all count, and every part is told', () => {
+  test('has the common flags of different cores, and every part number', () => {
     const text = [core('0xd05', 'fp asimd aes'), core('0xd05', 'fp asimd aes'), core('0xd0b', 'fp aes sve')];
     expect(parseCpuinfo(text.join('\n'), 'arm64')).toEqual({
       vendor: 'ARM',
@@ -132,7 +132,7 @@ describe('/proc/cpuinfo of other architectures', () => {
     expect(parseCpuinfo(text, 'arm64').parts).toEqual(['0x001', '0x41/0xd05']);
   });
 
-  test('riscv64: the uarch is told, or made of the model name', () => {
+  test('has the uarch of riscv64, or builds it from the model name', () => {
     expect(parseCpuinfo('hart : 1\nisa : rv64imafdc\nuarch : sifive,u74-mc', 'riscv64')).toEqual({
       vendor: 'SiFive',
       flags: [],
@@ -174,7 +174,7 @@ describe('/proc/cpuinfo of other architectures', () => {
     expect(parseCpuinfo(text, 'loong64').uarch).toBe('LA664');
   });
 
-  test('of an architecture nobody knows nothing is guessed', () => {
+  test('gives an unknown architecture no facts', () => {
     expect(parseCpuinfo('cpu model : MIPS 24Kc', 'mips')).toEqual({ vendor: 'generic', flags: [] });
   });
 });
@@ -193,7 +193,7 @@ describe("a host's CPU", () => {
     expect(readCpu({ root: counted, architecture: 'amd64', problems })).toEqual(parseCpuinfo(ZEN, 'amd64'));
   });
 
-  test('is told by a first record that one read does not end', () => {
+  test('is complete when its first record needs more than one read', () => {
     const flags = Array.from({ length: 10_000 }, (_, at) => `flag${at}`);
     const { cpu } = read({ 'proc/cpuinfo': `processor : 0\nflags : ${flags.join(' ')}\n\n` }, 'amd64');
     expect(cpu.flags).toEqual(flags);
@@ -210,7 +210,7 @@ describe("a host's CPU", () => {
 });
 
 describe("a Mac's CPU", () => {
-  test("is told by sysctl, and its flags in Linux's spelling", () => {
+  test('comes from sysctl, with flags in Linux’s spelling', () => {
     const cpu = parseSysctl(
       'machdep.cpu.vendor: GenuineIntel\nmachdep.cpu.brand_string: Intel(R) Core(TM) i7\n' +
         'machdep.cpu.features: SSE4.1 AVX1.0 FMA\nmachdep.cpu.leaf7_features: AVX2\n' +

@@ -7,29 +7,29 @@ import {
   queryOtherPrograms,
 } from '../../src/probe/cross-checks.ts';
 
-describe('what other programs say of a CPU', () => {
-  test('gcc names the microarchitecture among its target options', () => {
+describe('cross-checks with other programs', () => {
+  test('read the microarchitecture from gcc’s target options', () => {
     const help =
       'The following options are target specific:\n  -m128bit-long-double \t\t[enabled]\n  -march=    \t\tznver3\n';
     expect(parseGccTarget(help)).toBe('znver3');
     expect(parseGccTarget('')).toBeUndefined();
   });
 
-  test('clang names it in the command that it would run', () => {
+  test('read it from the command that clang would run', () => {
     expect(parseClangTarget('"clang" "-cc1" "-target-cpu" "sapphirerapids" "-target-feature"')).toBe(
       'sapphirerapids',
     );
     expect(parseClangTarget('clang: error: unknown target')).toBeUndefined();
   });
 
-  test('the dynamic linker lists levels, the greatest first, and those that it does not search too', () => {
+  test('read the levels of the dynamic linker, highest first, including those that it does not search', () => {
     const help =
       'Subdirectories of glibc-hwcaps directories, in priority order:\n  x86-64-v4\n  x86-64-v3 (supported, searched)\n  x86-64-v2 (supported, searched)\n';
     expect(parseLinkerHelp(help)).toBe('x86-64-v3');
     expect(parseLinkerHelp('unrecognized option --help')).toBeUndefined();
   });
 
-  test('lscpu names the model and the flags', () => {
+  test('read the model and the flags from lscpu', () => {
     expect(parseLscpu('Model name:     AMD EPYC\n  Flags:    fpu vme\n')).toEqual({
       modelName: 'AMD EPYC',
       flags: ['fpu', 'vme'],
@@ -37,7 +37,7 @@ describe('what other programs say of a CPU', () => {
     expect(parseLscpu('')).toBeUndefined();
   });
 
-  test('a program that is missing is left out, and the others still answer', async () => {
+  test('leave out a missing program, and keep the answers of the others', async () => {
     const answers = await queryOtherPrograms();
     for (const [name, answer] of Object.entries(answers)) expect(answer, name).toBeDefined();
   });

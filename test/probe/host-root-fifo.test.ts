@@ -1,13 +1,12 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { openHostRoot } from '../../src/probe/host-root.ts';
+import { temporaryFolder } from '../support/folder.ts';
 
-test('a FIFO in the place of a file of a captured tree is no file, and nobody waits for it', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'metahub-root-'));
-  onTestFinished(() => rmSync(folder, { recursive: true }));
+test('a captured tree with a FIFO in a file’s place does not block the probe', () => {
+  const folder = temporaryFolder();
   execFileSync('mkfifo', [join(folder, 'cpuinfo')]);
   writeFileSync(join(folder, 'real'), 'text\n');
   const root = openHostRoot(folder, { onUnreadable: () => {} });

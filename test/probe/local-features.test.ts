@@ -58,7 +58,9 @@ describe('local features', () => {
   test('keep what follows a time that cannot be read, and say so', () => {
     const { features, warnings } = read({ [`${OURS}/a`]: '# +expiry-time=tomorrow\nx=1\n' });
     expect(features).toEqual(['x=1']);
-    expect(warnings).toEqual([`/${OURS}/a: "tomorrow" is no RFC 3339 time; the features below it are kept`]);
+    expect(warnings).toEqual([
+      `/${OURS}/a: "tomorrow" is not an RFC 3339 time; the features below it are kept`,
+    ]);
   });
 
   test('are not read from dotfiles or files beyond 64 KiB', () => {

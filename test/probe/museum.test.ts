@@ -33,7 +33,7 @@ describe('the museum of hosts', () => {
     expect(new Set(majors).size).toBeGreaterThanOrEqual(5);
   });
 
-  test.each(HOSTS)('%s', async (host) => {
+  test.each(HOSTS)('keeps its expected profile: %s', async (host) => {
     const expected: MuseumHost = museumHost(host);
     const { facts, warnings, failed } = await probeHost({
       root: join(MUSEUM, host),

@@ -94,7 +94,7 @@ describe('asking nvidia-smi', () => {
     });
   });
 
-  test('kills it with all its children when it hangs, and goes on', async () => {
+  test('kills a hanging nvidia-smi with all its children, and continues', async () => {
     const { path, folder } = program(`cd "$(dirname "$0")"; sleep 60 & echo $! >child; echo $$ >self; wait`);
     const answer = await queryNvidiaSmi({ program: path, limitMs: 400 });
     expect(answer).toEqual({ kind: 'unavailable', why: 'did not answer within 0.4 s and was killed' });

@@ -30,7 +30,7 @@ async function probe(tree: Tree, { isLive = false, answer, cuda }: Answers = {})
 }
 
 describe('NVIDIA GPUs', () => {
-  test('are known by PCI id alone, and nothing is asked', async () => {
+  test('are known by PCI id alone, without running nvidia-smi', async () => {
     const found = await probe({ ...pciFunction('0000:41:00.0', '10de:2330'), ...DRIVER }, { isLive: true });
     expect(found).toMatchObject({
       driver: '535.104.05',
@@ -41,7 +41,7 @@ describe('NVIDIA GPUs', () => {
     });
   });
 
-  test('are told from their audio functions and from NVSwitch', async () => {
+  test('are told apart from their audio functions and from NVSwitch', async () => {
     const { gpus } = await probe({
       ...pciFunction('0000:41:00.0', '10de:2330'),
       ...pciFunction('0000:41:00.1', '10de:22ba', '40300'),
@@ -62,7 +62,7 @@ describe('NVIDIA GPUs', () => {
     expect(gpus).toMatchObject([{ name: 'NVIDIA A100-SXM4-80GB', mig: true }]);
   });
 
-  test('that the table does not know are asked of nvidia-smi, by address', async () => {
+  test('that the table does not have are looked up by nvidia-smi, by address', async () => {
     const tree = {
       ...pciFunction('0000:3b:00.0', '10de:3400'),
       ...pciFunction('0000:af:00.0', '10de:27b8'),
@@ -82,7 +82,7 @@ describe('NVIDIA GPUs', () => {
     expect(found.failed).toBe(false);
   });
 
-  test('that nobody knows stay without a capability, and the probe says it failed', async () => {
+  test('that neither knows stay without a capability, and the probe reports a failure', async () => {
     const found = await probe(
       { ...pciFunction('0000:3b:00.0', '10de:3400'), ...DRIVER },
       { isLive: true, answer: { kind: 'unavailable', why: 'did not answer within 2 s and was killed' } },
@@ -92,6 +92,26 @@ describe('NVIDIA GPUs', () => {
     expect(found.warnings).toEqual([
       'the NVIDIA GPU 10de:3400 at 0000:3b:00.0 is unknown and nvidia-smi did not answer within 2 s and was killed: no nvcap feature for it',
     ]);
+  });
+
+  test.each([
+    ['one GPU, one answer', ['3b'], ['af'], ['13.0']],
+    ['one GPU, two answers', ['3b'], ['af', 'd8'], [undefined]],
+    ['two GPUs, one answer', ['3b', '5e'], ['af'], [undefined, undefined]],
+    ['two GPUs, one of them answered', ['3b', '5e'], ['5e'], [undefined, '13.0']],
+    ['a known GPU and an unknown one, the known one answered', ['k3b', '5e'], ['3b'], ['8.9', undefined]],
+  ])('take the capability of another address only where there is but one of each: %s', async (...row) => {
+    const [, cards, answered, capabilities] = row;
+    const tree = cards.map((bus) =>
+      pciFunction(`0000:${bus.slice(-2)}:00.0`, bus.startsWith('k') ? '10de:27b8' : '10de:3400'),
+    );
+    const answer: SmiAnswer = {
+      kind: 'gpus',
+      gpus: answered.map((bus) => ({ pciAddress: `0000:${bus}:00.0`, computeCapability: '13.0' })),
+    };
+    const found = await probe(Object.assign({}, DRIVER, ...tree), { isLive: true, answer });
+    expect(found.gpus.map((gpu) => gpu.computeCapability)).toEqual(capabilities);
+    expect(found.failed).toBe(capabilities.includes(undefined));
   });
 
   test('of a captured tree never run a program', async () => {
@@ -118,15 +138,64 @@ describe('NVIDIA GPUs', () => {
   });
 
   test('older than Fermi have no capability, and that is no failure', async () => {
-    const found = await probe({ ...pciFunction('0000:01:00.0', '10de:0191', '30000'), ...DRIVER });
+    const tree = { ...pciFunction('0000:01:00.0', '10de:0191', '30000'), ...DRIVER };
+    const found = await probe(tree, { isLive: true });
     expect(found.gpus).toHaveLength(1);
-    expect(found.failed).toBe(false);
+    expect([found.asked, found.failed]).toEqual([0, false]);
+    const beside = { ...tree, ...pciFunction('0000:3b:00.0', '10de:3400') };
+    expect((await probe(beside, { isLive: true })).warnings).toEqual([
+      'the NVIDIA GPU 10de:3400 at 0000:3b:00.0 is unknown and nvidia-smi is not installed: no nvcap feature for it',
+    ]);
+  });
+
+  test('that are unknown are not queried from nvidia-smi while no driver is loaded', async () => {
+    const found = await probe(pciFunction('0000:3b:00.0', '10de:3400'), { isLive: true });
+    expect([found.asked, found.failed]).toEqual([0, true]);
+    expect(found.warnings[0]).toContain('has no loaded driver to query');
+  });
+
+  test('beside which a device tree names a Jetson are the ones that count', async () => {
+    const { gpus } = await probe({
+      ...pciFunction('0000:41:00.0', '10de:2330'),
+      ...DRIVER,
+      'sys/firmware/devicetree/base/compatible': 'nvidia,tegra234\0',
+    });
+    expect(gpus).toMatchObject([{ computeCapability: '9.0' }]);
+  });
+
+  test.each(['nvidia,tegra1', 'nvidia,toString', 'nvidia,tegra234x'])(
+    'are none where the device tree names %s',
+    async (compatible) => {
+      const { gpus } = await probe({ 'sys/firmware/devicetree/base/compatible': `${compatible}\0` });
+      expect(gpus).toEqual([]);
+    },
+  );
+
+  test('have a driver only by a version that can be read', async () => {
+    const gpu = pciFunction('0000:41:00.0', '10de:2330');
+    const versions = ['535.104.05', '535', 'unknown', '535.104-rc1'].map(
+      async (version) => (await probe({ ...gpu, 'sys/module/nvidia/version': `${version}\n` })).driver,
+    );
+    expect(await Promise.all(versions)).toEqual(['535.104.05', undefined, undefined, undefined]);
+  });
+
+  test.each([
+    ['gi1', true],
+    ['config', false],
+  ])('whose capabilities have a folder %s are partitioned: %s', async (folder, isPartitioned) => {
+    const { gpus } = await probe({
+      ...pciFunction('0000:07:00.0', '10de:20b2'),
+      ...DRIVER,
+      'proc/driver/nvidia/gpus/0000:07:00.0/information': 'Model: \t\t Unknown\nDevice Minor: \t 0\n',
+      [`proc/driver/nvidia/capabilities/gpu0/mig/${folder}/access`]: 'DeviceFileMinor: 3\n',
+    });
+    expect(gpus.map(({ name, mig = false }) => [name, mig])).toEqual([['NVIDIA GA100', isPartitioned]]);
   });
 
   test('of a Jetson are read from the device tree', async () => {
     const { gpus } = await probe({
       'sys/firmware/devicetree/base/compatible':
-        'nvidia,p3737-0000+p3701-0000\0nvidia,p3701-0000\0nvidia,tegra234\0',
+        'nvidia,p3737-0000+p3701-0000\0nvidia,tegra999\0nvidia,tegra234\0',
       'sys/firmware/devicetree/base/model': 'NVIDIA Jetson AGX Orin Developer Kit\0',
     });
     expect(gpus).toEqual([
@@ -161,7 +230,7 @@ describe("the driver's version", () => {
 describe('a driver newer than the table', () => {
   const gpu = pciFunction('0000:41:00.0', '10de:2330');
 
-  test('is asked itself which CUDA it runs', async () => {
+  test('reports itself which CUDA it runs', async () => {
     const tree = { ...gpu, 'sys/module/nvidia/version': '690.12\n' };
     expect(await probe(tree, { isLive: true, cuda: '14.1' })).toMatchObject({
       driver: '690.12',

@@ -130,7 +130,7 @@ describe('the system', () => {
     ["ID='rocky'\nVERSION_ID='9.4'\n", 'rocky', '9.4'],
     ['NAME=Arch\nID=arch\n', 'arch', undefined],
     ['', undefined, undefined],
-  ])('os-release %j', (text, osId, osVersion) => {
+  ])('reads os-release %j', (text, osId, osVersion) => {
     expect(parseOsRelease(text)).toEqual({ osId, osVersion });
   });
 });
@@ -151,7 +151,7 @@ describe('fabrics', () => {
     ['EFA by its PCI id', pciFunction('0000:00:1d.0', '1d0f:efa2', '20000'), ['efa']],
     ['Slingshot', { 'sys/class/cxi/cxi0/device/properties/nid': '0x12\n' }, ['slingshot']],
     ['nothing', {}, []],
-  ])('%s', (_what, tree, fabrics) => {
+  ])('are read from /sys: %s', (_what, tree, fabrics) => {
     const { root, problems } = treeHost(tree);
     expect(readFabrics(root, readPci(root), problems)).toEqual(fabrics);
   });

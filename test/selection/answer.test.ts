@@ -39,6 +39,13 @@ function platformsOf(json: { manifests: readonly { platform?: unknown }[] }) {
   return json.manifests.map(({ platform }) => platform);
 }
 
+/** The entries of an index by the names that the test gave them. */
+function namesIn(json: { manifests: readonly { digest: string }[] }, entries: Entries) {
+  return json.manifests.map(({ digest }) =>
+    Object.keys(entries).find((name) => digestNamed(name) === digest),
+  );
+}
+
 const SEEDS: Entries = {
   generic: '',
   skylake: 'cpu:skylake',
@@ -183,10 +190,7 @@ describe('attestations', () => {
     ofArm: { about: 'arm' },
     ofNothingHere: { about: 'elsewhere' },
   };
-  const kept = (host: string, of: Entries = entries) =>
-    derived(host, of).json.manifests.map((entry: { digest: string }) =>
-      Object.keys(of).find((name) => digestNamed(name) === entry.digest),
-    );
+  const kept = (host: string, of: Entries = entries) => namesIn(derived(host, of).json, of);
 
   test('stay with the winner and with other platforms, and go with the losers', () => {
     expect(kept('cpu:skylake')).toEqual(['fast', 'arm', 'ofFast', 'ofArm', 'ofNothingHere']);
@@ -217,7 +221,7 @@ describe('attestations', () => {
 });
 
 describe('the original bytes are the answer', () => {
-  test('for an image that is no index', () => {
+  test('for an image that is not an index', () => {
     const bytes = Buffer.from(
       JSON.stringify({
         schemaVersion: 2,
@@ -228,11 +232,31 @@ describe('the original bytes are the answer', () => {
     );
     const document = parseManifestDocument(bytes);
     const given = answerFor(document, hostOf('cpu:zen4'), DEFAULT_POLICY, { acceptsIndex: true });
-    expect(given).toEqual({ kind: 'original', reason: 'one image, no index' });
+    expect(given).toEqual({ kind: 'original', reason: 'the image is not an index' });
+  });
+
+  test('for a document that is neither an image nor an index', () => {
+    const document = parseManifestDocument(Buffer.from('{"schemaVersion":1,"mediaType":"application/x"}'));
+    if (document.kind !== 'opaque') throw new Error(`the document is ${document.kind}`);
+    const given = answerFor(document, hostOf('cpu:zen4'), DEFAULT_POLICY, { acceptsIndex: true });
+    expect(given).toEqual({ kind: 'original', reason: document.reason });
   });
 
   test.each<[string, string, Entries]>([
-    ['when no entry for the platform demands anything', 'cpu:zen4', { a: '', arm: { on: 'linux/arm64' } }],
+    ['no entry for this platform demands hardware', 'cpu:zen4', { a: '' }],
+    ['no entry is for the platform of this host', 'cpu:zen4', { a: { on: 'linux/arm64' } }],
+    ['the entries for this platform already are as derived', 'cpu:skylake', { a: 'cpu:skylake' }],
+    [
+      'the entries for this platform differ only in the variant of arm, which the runtime chooses itself',
+      'cpu:arm',
+      { v6: { on: 'linux/arm', variant: 'v6' }, v7: { on: 'linux/arm', variant: 'v7' } },
+    ],
+  ])('which says why: %s', (reason, host, entries) => {
+    expect(answer(host, entries)).toMatchObject({ kind: 'original', reason });
+  });
+
+  test.each<[string, string, Entries]>([
+    ['when no entry for the platform demands hardware', 'cpu:zen4', { a: '', arm: { on: 'linux/arm64' } }],
     ['when two plain entries stand side by side', 'cpu:zen4', { a: '', b: '' }],
     [
       'when only other platforms demand anything',
@@ -262,35 +286,41 @@ describe('the original bytes are the answer', () => {
     expect(given).toMatchObject({ kind: 'original', reason: expect.stringContaining('on-no-match') });
   });
 
-  test('with match exact, of an image that demands nothing at all', () => {
+  test('for an image without demands under match exact', () => {
     const given = answer('cpu:haswell', { it: '' }, { policy: { match: 'exact' } });
     expect(given).toMatchObject({ kind: 'original' });
   });
 });
 
-describe('when nothing is eligible', () => {
+describe('without an eligible entry', () => {
   const entries: Entries = { a: 'cpu:zen5', b: 'nvcap:9.0', arm: { on: 'linux/arm64' }, ofA: { about: 'a' } };
 
-  test('this platform is left out, and the runtime says that there is no matching manifest', () => {
+  test('the answer leaves this platform out, so that the runtime reports no matching manifest', () => {
     expect(platformsOf(derived('cpu:haswell', entries).json)).toEqual([
       { architecture: 'arm64', os: 'linux' },
     ]);
   });
 
-  test('the reason names what failed', () => {
+  test('the reason names the failing demands', () => {
     expect(derived('cpu:haswell', entries).reason).toBe(
       'none of 2 entries for this platform runs here (failing: cpu:zen5; nvcap:9.0); only the other platforms are left',
     );
   });
 
-  test('where match is exact, the reason tells of an entry without features too', () => {
+  test('the reason names the first failing demand of each entry', () => {
+    expect(answer('cpu:haswell', { a: 'cpu:zen5 nvcap:9.0', b: 'gfx:gfx942 nvcap:8.0' }).reason).toBe(
+      'none of 2 entries for this platform runs here (failing: cpu:zen5; gfx:gfx942)',
+    );
+  });
+
+  test('the reason names an entry without features too when match is exact', () => {
     const plain: Entries = { plain: '', skylake: 'cpu:skylake', arm: { on: 'linux/arm64' } };
     expect(derived('cpu:haswell', plain, { policy: { match: 'exact' } }).reason).toContain(
       'none of 2 entries for this platform runs here (failing: no features; cpu:skylake)',
     );
   });
 
-  test('an index in which nothing would remain is refused by an index that no runtime finds its platform in', () => {
+  test('an index that would become empty becomes one without the runtime’s platform', () => {
     const given = answer('cpu:haswell', { a: 'nvcap:9.0', b: { variant: 'v4' }, ofA: { about: 'a' } });
     if (given.kind !== 'refused' || given.index === undefined) throw new Error(given.kind);
     const { bytes, digest, mediaType } = given.index;
@@ -312,7 +342,7 @@ describe('when nothing is eligible', () => {
     );
   });
 
-  test('a refusal has the same bytes on every host that it is for, so that any mirror can derive it again', () => {
+  test('a refusal has the same bytes on every host, so that any mirror can derive it again', () => {
     const digests = ['cpu:haswell', 'cpu:zen2 fabric:ib', ''].map((host) => {
       const given = answer(host, { a: 'nvcap:9.0', b: 'cpu:zen5' });
       return given.kind === 'refused' ? given.index?.digest : given.kind;
@@ -322,7 +352,7 @@ describe('when nothing is eligible', () => {
     expect([...derivedForms(document, DEFAULT_POLICY)].map(({ digest }) => digest)).toContain(digests[0]);
   });
 
-  test('an answered refusal is passed on by the next mirror as it is', () => {
+  test('the next mirror passes a refusal on unchanged', () => {
     const given = answer('cpu:haswell', { a: 'nvcap:9.0' });
     if (given.kind !== 'refused' || given.index === undefined) throw new Error(given.kind);
     const again = answerFor(readDocument(given.index.bytes).document, hostOf('cpu:haswell'), DEFAULT_POLICY, {
@@ -331,12 +361,12 @@ describe('when nothing is eligible', () => {
     expect(again.kind).toBe('original');
   });
 
-  test('a client that takes no index gets a refusal without one, which becomes an error', () => {
+  test('a client that accepts no index gets a refusal without one, which becomes an error', () => {
     const given = answer('cpu:haswell', { a: 'nvcap:9.0' }, { acceptsIndex: false });
     expect(given).toMatchObject({ kind: 'refused', index: undefined });
   });
 
-  test('with on-no-match upstream it gets the original', () => {
+  test('on-no-match upstream serves the original', () => {
     const given = answer(
       'cpu:haswell',
       { a: 'nvcap:9.0' },
@@ -372,10 +402,106 @@ describe('the detail of a refusal', () => {
   });
 });
 
+describe('the original bytes are not the answer', () => {
+  test.each<[string, string, Entries, readonly string[]]>([
+    [
+      'where the only entry says v1, which old runtimes refuse',
+      'cpu:zen4',
+      { it: { variant: 'v1' }, arm: { on: 'linux/arm64' } },
+      ['it', 'arm'],
+    ],
+    [
+      'where a feature, not the variant, is the first level',
+      'cpu:zen4',
+      { plain: '', it: 'x86-64-v1' },
+      ['it'],
+    ],
+    [
+      'where entries of arm differ in more than the variant',
+      'cpu:arm rack:b',
+      { v7: { on: 'linux/arm', variant: 'v7' }, it: { on: 'linux/arm', features: 'rack:b' } },
+      ['it'],
+    ],
+  ])('%s', (_, host, entries, names) => {
+    expect(namesIn(derived(host, entries).json, entries)).toEqual(names);
+  });
+
+  test('where an entry runs, whatever on-no-match says', () => {
+    expect(derived('cpu:skylake', SEEDS, { policy: { onNoMatch: 'upstream' } }).json.manifests).toHaveLength(
+      1,
+    );
+  });
+
+  test.each<[string, Entries]>([
+    ['of entries without demands', { a: '', it: '', c: '' }],
+    ['of entries with the same demands', { a: 'cpu:skylake', it: 'cpu:skylake', plain: '' }],
+  ])('where the operator pins one by its digest: it goes first, %s', (_, entries) => {
+    const policy = { pin: digestNamed('it') };
+    const { json } = derived('cpu:skylake', entries, { policy });
+    expect(namesIn(json, entries)[0]).toBe('it');
+    expect(answer('cpu:skylake', entries, { policy: { pin: digestNamed('a') } }).kind).not.toBe('refused');
+  });
+
+  test('a pin by the digest of no entry for this platform decides nothing', () => {
+    const entries: Entries = { a: '', b: '', arm: { on: 'linux/arm64' } };
+    for (const pin of [digestNamed('arm'), digestNamed('nowhere')]) {
+      expect(answer('cpu:skylake', entries, { policy: { pin } }).reason).toBe(
+        'no entry for this platform demands hardware',
+      );
+    }
+  });
+});
+
+describe('an entry with an annotation that the operator denies', () => {
+  const denied: EntrySpec = { annotations: { 'run.oci.systemd': '1' } };
+  const policy = { denyAnnotations: ['run.oci.'] };
+  const why = 'the operator denies its annotation run.oci.systemd';
+
+  test('is not in the index, though no entry demands hardware', () => {
+    const entries: Entries = { denied, plain: '' };
+    expect(namesIn(derived('cpu:zen4', entries, { policy }).json, entries)).toEqual(['plain']);
+  });
+
+  test.each([true, false])(
+    'is not served as upstream has it (the client accepts an index: %s)',
+    (acceptsIndex) => {
+      const given = answer(
+        'cpu:zen4',
+        { denied },
+        { policy: { ...policy, onNoMatch: 'upstream' }, acceptsIndex },
+      );
+      expect(given).toMatchObject({ kind: 'refused', reason: why });
+      const beside = { denied, it: 'cpu:zen5' };
+      expect(
+        answer('cpu:zen4', beside, { policy: { ...policy, onNoMatch: 'upstream' }, acceptsIndex }).kind,
+      ).toBe('refused');
+    },
+  );
+
+  test('is refused to a client that accepts no index', () => {
+    expect(answer('cpu:zen4', { denied }, { policy, acceptsIndex: false })).toMatchObject({
+      kind: 'refused',
+      reason: why,
+    });
+  });
+
+  test('is the reason where only the other platforms are left, each annotation once', () => {
+    const other: EntrySpec = { annotations: { 'run.oci.other': '1' } };
+    const entries: Entries = { denied, again: denied, other, arm: { on: 'linux/arm64' } };
+    expect(derived('cpu:zen4', entries, { policy }).reason).toBe(
+      `${why}; the operator denies its annotation run.oci.other; only the other platforms are left`,
+    );
+  });
+});
+
 describe('which form of answer', () => {
   test('a client that takes no index gets the winner’s manifest', () => {
     const given = answer('cpu:skylake', SEEDS, { acceptsIndex: false });
-    expect(given).toMatchObject({ kind: 'entry', entry: { digest: digestNamed('skylake') } });
+    expect(given).toMatchObject({
+      kind: 'entry',
+      entry: { digest: digestNamed('skylake') },
+      reason: expect.stringMatching(/^the client accepts no index; demands cpu:skylake/),
+    });
   });
 
   test('it gets the plain entry’s manifest when nothing is demanded', () => {
@@ -400,6 +526,11 @@ describe('which form of answer', () => {
   test('answer manifest sends the winner’s own manifest', () => {
     const given = answer('cpu:skylake', SEEDS, { policy: { answer: 'manifest' } });
     expect(given).toMatchObject({ kind: 'entry', entry: { digest: digestNamed('skylake') } });
+  });
+
+  test('answer manifest is a refusal where no entry runs', () => {
+    const given = answer('cpu:haswell', { it: 'cpu:zen5' }, { policy: { answer: 'manifest' } });
+    expect(given).toMatchObject({ kind: 'refused' });
   });
 
   test('answer manifest leaves an index alone in which there is nothing to decide', () => {

@@ -9,6 +9,8 @@ describe('problemWithFeature()', () => {
     'x86-64-v3',
     'arm64-v8.2',
     'avx2',
+    ' avx2 ',
+    ' cpuflag:some_new_flag ',
     'cpuflag:some_new_flag',
     'nvcap:8.6',
     'nvcap:9.0a',
@@ -35,16 +37,22 @@ describe('problemWithFeature()', () => {
   test.each([
     ['cpu:skylkae', /no microarchitecture “skylkae”; did you mean skylake\?/],
     ['cpu:zen99x9', /no microarchitecture/],
-    ['avx22', /“avx22” is no CPU flag that is known; did you mean avx2\?/],
+    ['avx22', /“avx22” is not a known CPU flag; did you mean avx2\?/],
     ['skylake', /did you mean cpu:skylake\?/],
     ['nvcap:abc', /“nvcap:abc” names no compute capability: write nvcap:9\.0/],
-    ['nvptx:', /is no feature/],
+    ['nvptx:', /is not a feature/],
     ['gfx:90a', /names no AMD target: write gfx:gfx90a/],
     ['cuda:twelve', /names no version/],
     ['kernel>=new', /names no version/],
-    ['x86-64-v5', /is no feature; did you mean x86-64-v/],
-    ['¿que?', /is no feature: write cpu:zen4/],
-    ['', /is no feature/],
+    ['x86-64-v5', /is not a feature; did you mean x86-64-v/],
+    ['¿que?', /is not a feature: write cpu:zen4/],
+    ['', /is not a feature/],
+    ['  nvcap:abc ', /^“nvcap:abc” names no compute capability: write nvcap:9\.0$/],
+    ['nvptx:abc', /^“nvptx:abc” names no compute capability: write nvptx:9\.0$/],
+    [
+      'avx22x999zz',
+      /^“avx22x999zz” is not a known CPU flag; did you mean cpuflag:avx22x999zz, for a flag that MetaHub does not know\?$/,
+    ],
   ])('says what is wrong with “%s”', (feature, expected) => {
     expect(String(problemWithFeature(feature))).toMatch(expected);
   });

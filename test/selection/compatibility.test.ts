@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { deriveProfile } from '../../src/host/profile.ts';
 import { parseProfile } from '../../src/host/profile-json.ts';
 import { profileKey } from '../../src/host/profile-key.ts';
-import { parseCompatibility } from '../../src/mirror/compatibility-spec.ts';
+import { parseCompatibility } from '../../src/mirror/documents/specification.ts';
 import { probeHost } from '../../src/probe/host.ts';
 import { judgeCompatibility } from '../../src/selection/compatibility.ts';
 import { viewOf } from '../../src/selection/host-view.ts';
@@ -32,7 +32,8 @@ function judge(terms: Terms, host = A100) {
 
 function judgeSets(compatibilities: readonly object[], host = A100) {
   const sets = parseCompatibility({ version: 'v1alpha1', compatibilities });
-  return judgeCompatibility(JSON.stringify(sets), viewOf(host));
+  // A host of its own each time: what is remembered of one would be worked out in the first test alone.
+  return judgeCompatibility(JSON.stringify(sets), viewOf({ ...host }));
 }
 
 function one(feature: string, name: string, op: string, value?: readonly unknown[], type?: string): Terms {
@@ -74,11 +75,109 @@ describe('a rule of node-feature-discovery', () => {
       true,
     ],
     ['no name of a flag', [{ feature: 'cpu.cpuid', matchName: { op: 'In', value: ['NOSUCH'] } }], false],
+    [
+      'a name of a flag other than',
+      [{ feature: 'cpu.cpuid', matchName: { op: 'NotIn', value: ['AVX2'] } }],
+      true,
+    ],
+    ['any name of a flag', [{ feature: 'cpu.cpuid', matchName: { op: 'Exists' } }], true],
+    [
+      'a name of a flag and a flag that the host lacks',
+      [
+        {
+          feature: 'cpu.cpuid',
+          matchName: { op: 'In', value: ['AVX2'] },
+          matchExpressions: { AMXTILE: { op: 'Exists' } },
+        },
+      ],
+      false,
+    ],
+    ['a feature in another case', one('CPU.CPUID', 'AVX2', 'Exists'), true],
+    [
+      'several elements, one of which differs',
+      [
+        {
+          feature: 'kernel.version',
+          matchExpressions: { major: { op: 'In', value: ['5'] }, minor: { op: 'In', value: ['15'] } },
+        },
+      ],
+      false,
+    ],
+    ['an element without an operator', one('kernel.version', 'major', ''), true],
+    ['an absent flag without an operator', one('cpu.cpuid', 'AMXTILE', ''), true],
+    ['an unknown element without an operator', one('cpu.cpuid', 'QUANTUM', ''), false],
+    ['the value of a flag, which has none', one('cpu.cpuid', 'AVX2', 'In', ['']), false],
+    ['not that value of a flag', one('cpu.cpuid', 'AVX2', 'NotIn', ['x']), false],
+    ['a value that shall not be there', one('kernel.version', 'major', 'DoesNotExist'), false],
+    ['a value that shall be there', one('kernel.version', 'major', 'Exists'), true],
+    ['not that value', one('kernel.version', 'major', 'NotIn', ['5']), false],
+    ['not any of no values', one('kernel.version', 'major', 'NotIn', []), false],
+    ['at least the next', one('kernel.version', 'major', 'Ge', ['6']), false],
+    ['not less than itself', one('kernel.version', 'minor', 'Lt', ['14']), false],
+    ['at most itself', one('kernel.version', 'minor', 'Le', ['14']), true],
+    ['at most the one before', one('kernel.version', 'minor', 'Le', ['13']), false],
+    ['within, without the upper end', one('kernel.version', 'minor', 'GtLt', ['13', '14']), false],
+    ['within, from the lower end', one('kernel.version', 'minor', 'GeLe', ['14', '15']), true],
+    ['within, to the upper end', one('kernel.version', 'minor', 'GeLe', ['13', '14']), true],
+    ['below', one('kernel.version', 'minor', 'GeLe', ['15', '16']), false],
+    ['above', one('kernel.version', 'minor', 'GeLe', ['12', '13']), false],
+    ['within, without an end', one('kernel.version', 'minor', 'GeLe', ['13']), false],
+    ['more than a negative number', one('kernel.version', 'minor', 'Gt', ['-15']), true],
+    ['a number that is not whole', one('kernel.version', 'minor', 'Gt', ['1.5']), false],
+    ['a number before letters', one('kernel.version', 'minor', 'Gt', ['1x']), false],
+    ['a number after letters', one('kernel.version', 'minor', 'Gt', ['x1']), false],
+    ['numbers of two digits, as numbers', one('kernel.version', 'minor', 'Gt', ['9']), true],
+    ['a version with the v of a tag', one('system.osrelease', 'VERSION_ID', 'Ge', ['v9.1'], 'version'), true],
+    ['a v elsewhere in a version', one('system.osrelease', 'VERSION_ID', 'Ge', ['9v.1'], 'version'), false],
+    ['a version of one part', one('system.osrelease', 'VERSION_ID', 'Ge', ['9'], 'version'), true],
+    ['a version of three parts', one('system.osrelease', 'VERSION_ID', 'Ge', ['9.1.2'], 'version'), true],
+    ['a version of two digits', one('system.osrelease', 'VERSION_ID', 'Lt', ['10.11.12'], 'version'), true],
+    ['a version of four parts', one('system.osrelease', 'VERSION_ID', 'Ge', ['9.1.2.3'], 'version'), false],
+    ['a version with a suffix', one('system.osrelease', 'VERSION_ID', 'Ge', ['9.1-rc'], 'version'), false],
+    ['a version with a prefix', one('system.osrelease', 'VERSION_ID', 'Ge', ['r9.1'], 'version'), false],
+    ['a kernel with a suffix, as a version', one('kernel.version', 'full', 'Ge', ['5.1'], 'version'), false],
+    ['a threading that is off', one('cpu.topology', 'hardware_multithreading', 'IsFalse'), false],
+    ['a word for true', one('system.osrelease', 'ID', 'IsTrue'), false],
+    ['a word for false', one('system.osrelease', 'ID', 'IsFalse'), false],
+    ['one of several patterns', one('kernel.version', 'full', 'InRegexp', ['^6', '^5']), true],
+    ['no pattern', one('kernel.version', 'full', 'InRegexp', []), false],
+    ['a pattern that does not match', one('kernel.version', 'full', 'InRegexp', ['^14']), false],
+    [
+      'a pattern that could take long, last',
+      one('kernel.version', 'full', 'InRegexp', ['^5', '(a+)+$']),
+      false,
+    ],
+    ['a pattern of three repetitions', one('kernel.version', 'full', 'InRegexp', ['^5.*1.*4.*el9']), true],
+    ['a pattern of four repetitions', one('kernel.version', 'full', 'InRegexp', ['^5.*1.*4.*el9.*']), false],
+    ['a pattern of escaped stars', one('kernel.version', 'full', 'InRegexp', ['^5', '\\*\\*\\*\\*']), true],
+    ['a pattern of classes', one('kernel.version', 'full', 'InRegexp', ['^[5-6]\\.[0-9]+\\.\\d']), true],
+    ['a pattern with the end', one('system.osrelease', 'ID', 'InRegexp', ['^rhel$']), true],
+    [
+      'a pattern with an end in the middle',
+      one('system.osrelease', 'ID', 'InRegexp', ['rhel', 'a$b']),
+      false,
+    ],
+    [
+      'a pattern with a start in the middle',
+      one('system.osrelease', 'ID', 'InRegexp', ['rhel', 'a^b']),
+      false,
+    ],
+    ['a pattern of alternatives', one('system.osrelease', 'ID', 'InRegexp', ['rhel|rocky']), false],
+    [
+      'a pattern of 100 characters',
+      one('system.osrelease', 'ID', 'InRegexp', ['rhel', 'x'.repeat(100)]),
+      true,
+    ],
+    [
+      'a pattern of 101 characters',
+      one('system.osrelease', 'ID', 'InRegexp', ['rhel', 'x'.repeat(101)]),
+      false,
+    ],
   ])('about %s: %j holds: %s', (_, terms, holds) => {
     expect(judge(terms).holds).toBe(holds);
   });
 
-  test('about a PCI device holds when one device has all that is asked for', () => {
+  test('about a PCI device holds when one device meets all its conditions', () => {
     const device = (vendor: string, pciClass: string) => [
       {
         feature: 'pci.device',
@@ -88,6 +187,42 @@ describe('a rule of node-feature-discovery', () => {
     expect(judge(device('10de', '0302')).holds).toBe(true);
     // The vendor of one device and the class of another are not a device.
     expect(judge(device('10de', '0200')).holds).toBe(false);
+  });
+
+  test('about a PCI device says what the last of them lacks, or that there is none', () => {
+    const nic = one('pci.device', 'vendor', 'In', ['15b4']);
+    expect(judge(nic)).toMatchObject({
+      why: expect.stringMatching(/^rule “needs”: pci\.device: vendor In 15b4: this host has /),
+    });
+    expect(judge(nic, { ...A100, hardware: { ...A100.hardware, pci: [] } })).toEqual({
+      holds: false,
+      why: 'rule “needs”: pci.device: this host has none',
+    });
+  });
+
+  test('about a PCI device holds for the first of several', () => {
+    const host = { ...A100, hardware: { pci: ['10de:20b2:0302', '8086:1592:0200'] } };
+    expect(judge(one('pci.device', 'vendor', 'In', ['10de']), host).holds).toBe(true);
+  });
+
+  test.each([
+    ['smt:on', 'IsTrue', true],
+    ['smt:on', 'IsFalse', false],
+    ['smt:off', 'IsTrue', false],
+    ['smt:off', 'IsFalse', true],
+  ])('about a host with %s: hardware_multithreading %s holds: %s', (smt, op, holds) => {
+    const host = hostOf(`cpu:zen4 ${smt}`);
+    expect(judge(one('cpu.topology', 'hardware_multithreading', op), host).holds).toBe(holds);
+  });
+
+  test.each([
+    ['v9.1', 'version', true],
+    ['9v.1', 'version', false],
+    ['9.1', undefined, false],
+    ['91', undefined, true],
+  ])('about a system of version %s, as %s, more than 8: %s', (osVersion, type, holds) => {
+    const host = { ...A100, hardware: { osVersion } };
+    expect(judge(one('system.osrelease', 'VERSION_ID', 'Gt', ['8'], type), host).holds).toBe(holds);
   });
 
   test('about flags of arm64 asks for the kernel’s names in upper case', () => {
@@ -114,7 +249,25 @@ describe('a rule of node-feature-discovery', () => {
     });
     const [has, lacks] = [one('cpu.cpuid', 'ADX', 'Exists'), one('cpu.cpuid', 'TBM', 'Exists')];
     expect(judgeSets([rule([lacks, has])]).holds).toBe(true);
-    expect(judgeSets([rule([lacks, lacks])]).holds).toBe(false);
+    expect(judgeSets([rule([lacks, lacks])])).toEqual({
+      holds: false,
+      why: 'rule “one NIC”: cpu.cpuid: TBM Exists',
+    });
+    expect(judgeSets([rule([one('cpu.cpuid', 'XOP', 'Exists'), lacks])])).toMatchObject({
+      why: 'rule “one NIC”: cpu.cpuid: XOP Exists',
+    });
+  });
+
+  test('needs all of matchFeatures beside one of matchAny', () => {
+    const rule = {
+      name: 'both',
+      matchFeatures: one('cpu.cpuid', 'TBM', 'Exists'),
+      matchAny: [{ matchFeatures: one('cpu.cpuid', 'ADX', 'Exists') }],
+    };
+    expect(judgeSets([{ rules: [rule] }]).holds).toBe(false);
+    expect(judge([...one('cpu.cpuid', 'ADX', 'Exists'), ...one('cpu.cpuid', 'TBM', 'Exists')]).holds).toBe(
+      false,
+    );
   });
 
   test('is said with its name, what it asks for and what the host has', () => {
@@ -122,7 +275,110 @@ describe('a rule of node-feature-discovery', () => {
       why: 'rule “needs”: kernel.version: minor Gt 20: this host has 14',
     });
     expect(judge(one('kernel.config', 'X86', 'Exists'))).toMatchObject({
-      why: 'rule “needs”: kernel.config: this host does not tell it',
+      why: 'rule “needs”: kernel.config: this host does not report it',
+    });
+    expect(judge(one('system.osrelease', 'ID', 'In', ['debian', 'ubuntu']))).toMatchObject({
+      why: 'rule “needs”: system.osrelease: ID In debian,ubuntu: this host has rhel',
+    });
+    expect(judge(one('cpu.cpuid', 'QUANTUM', 'Exists'))).toMatchObject({
+      why: 'rule “needs”: cpu.cpuid: QUANTUM Exists: this host does not report it',
+    });
+    expect(judge(one('cpu.cpuid', 'AVX2', 'DoesNotExist'))).toMatchObject({
+      why: 'rule “needs”: cpu.cpuid: AVX2 DoesNotExist',
+    });
+    expect(judge([{ feature: 'cpu.cpuid', matchName: { op: 'In', value: ['NOSUCH'] } }])).toMatchObject({
+      why: 'rule “needs”: cpu.cpuid: no name matches',
+    });
+  });
+});
+
+describe('the features that node-feature-discovery reports', () => {
+  const model = (vendor: string, host = A100) => ({ ...host, cpu: { ...host.cpu, vendor } });
+  const withFlags = (...flags: string[]) => ({ ...A100, cpu: { ...A100.cpu, flags } });
+
+  test.each([
+    ['GenuineIntel', 'Intel'],
+    ['AuthenticAMD', 'AMD'],
+    ['HygonGenuine', 'Hygon'],
+  ])('name a CPU by %s %s', (vendor, name) => {
+    expect(judge(one('cpu.model', 'vendor_id', 'In', [name]), model(vendor)).holds).toBe(true);
+  });
+
+  test('name no vendor of arm64, which it does not read, nor one that it does not know', () => {
+    const told = one('cpu.model', 'vendor_id', 'Exists');
+    expect(judge(told, model('GenuineIntel', GRAVITON3)).holds).toBe(false);
+    expect(judge(told, model('Zhaoxin')).holds).toBe(false);
+    expect(judge(told, model('GenuineIntel')).holds).toBe(true);
+  });
+
+  test.each<[string, string, readonly string[]]>([
+    ['cpu.model', 'family', ['6']],
+    ['cpu.model', 'id', ['106']],
+    ['kernel.version', 'full', [A100.hardware?.kernel ?? '']],
+    ['kernel.version', 'major', ['5']],
+    ['kernel.version', 'minor', ['14']],
+    ['kernel.version', 'revision', ['0']],
+    ['system.osrelease', 'ID', ['rhel']],
+    ['system.osrelease', 'VERSION_ID', [A100.hardware?.osVersion ?? '']],
+    ['system.osrelease', 'VERSION_ID.major', ['9']],
+    ['system.osrelease', 'VERSION_ID.minor', [A100.hardware?.osVersion?.split('.')[1] ?? '']],
+  ])('have %s with %s of %j', (feature, name, value) => {
+    expect(judge(one(feature, name, 'In', value))).toEqual({ holds: true });
+  });
+
+  test.each([
+    ['10.11.12-generic', ['10', '11', '12']],
+    ['10.11', [undefined, undefined, undefined]],
+    ['linux-10.11.12', [undefined, undefined, undefined]],
+  ])('split the kernel %s into %j', (kernel, parts) => {
+    const host = { ...A100, hardware: { kernel } };
+    const found = ['major', 'minor', 'revision'].map(
+      (name, at) =>
+        judge(
+          parts[at] === undefined
+            ? one('kernel.version', name, 'Exists')
+            : one('kernel.version', name, 'In', [parts[at]]),
+          host,
+        ).holds,
+    );
+    expect(found).toEqual(parts.map((part) => part !== undefined));
+  });
+
+  test('name what they list: of a description those elements that are known', () => {
+    const named = (feature: string, name: string, host = A100) =>
+      judge([{ feature, matchName: { op: 'In', value: [name] } }], host).holds;
+    expect(named('cpu.model', 'vendor_id')).toBe(true);
+    expect(named('cpu.model', 'family', { ...A100, hardware: {} })).toBe(false);
+    expect(named('pci.device', 'class')).toBe(true);
+    expect(named('cpu.topology', 'hardware_multithreading', hostOf('cpu:zen4'))).toBe(false);
+  });
+
+  test('have all parts of a PCI device', () => {
+    const host = { ...A100, hardware: { pci: ['10de:20b2:0302'] } };
+    const of = (vendor: string, device: string, pciClass: string) => ({
+      feature: 'pci.device',
+      matchExpressions: {
+        vendor: { op: 'In', value: [vendor] },
+        device: { op: 'In', value: [device] },
+        class: { op: 'In', value: [pciClass] },
+      },
+    });
+    expect(judge([of('10de', '20b2', '0302')], host).holds).toBe(true);
+    expect(judge([of('10de', '20b2', '0300')], host).holds).toBe(false);
+    expect(judge([of('10de', '20b0', '0302')], host).holds).toBe(false);
+  });
+
+  test('have SSE3, which no kernel names so: by pni, and where SSSE3 implies it', () => {
+    const sse3 = one('cpu.cpuid', 'SSE3', 'Exists');
+    expect(judge(sse3, withFlags('pni')).holds).toBe(true);
+    expect(judge(sse3, withFlags('ssse3')).holds).toBe(true);
+    expect(judge(sse3, withFlags('sse2')).holds).toBe(false);
+  });
+
+  test('have no flags of an architecture whose names are not known', () => {
+    const host = { ...A100, platform: { os: 'linux', architecture: 'riscv64' } };
+    expect(judge(one('cpu.cpuid', 'AVX2', 'Exists'), host)).toMatchObject({
+      why: 'rule “needs”: cpu.cpuid: AVX2 Exists: this host does not report it',
     });
   });
 });
@@ -130,6 +386,12 @@ describe('a rule of node-feature-discovery', () => {
 describe('sets of rules', () => {
   const has = { rules: [{ name: 'has', matchFeatures: one('cpu.cpuid', 'AVX2', 'Exists') }] };
   const lacks = { rules: [{ name: 'lacks', matchFeatures: one('cpu.cpuid', 'TBM', 'Exists') }] };
+
+  test('that all fail are said by the last one; no sets never hold', () => {
+    const other = { rules: [{ name: 'other', matchFeatures: one('cpu.cpuid', 'XOP', 'Exists') }] };
+    expect(judgeSets([other, lacks])).toEqual({ holds: false, why: 'rule “lacks”: cpu.cpuid: TBM Exists' });
+    expect(judgeCompatibility('[]', viewOf(A100))).toEqual({ holds: false, why: 'it lists no set of rules' });
+  });
 
   test('are alternatives, as terms of a node’s affinity are; the rules of one are all needed', () => {
     expect(judgeSets([lacks, has]).holds).toBe(true);
@@ -159,15 +421,15 @@ describe('sets of rules', () => {
   });
 });
 
-describe('what the rules look at', () => {
-  test('is written with the profile and read back', () => {
+describe('the hardware that rules look at', () => {
+  test('survives writing and reading a profile', () => {
     const written = JSON.parse(JSON.stringify(A100));
     expect(parseProfile(written).hardware).toEqual(A100.hardware);
     expect(A100.hardware).toMatchObject({ cpuFamily: 6, cpuModel: 106, osId: 'rhel' });
     expect(A100.hardware?.pci).toContain('10de:20b2:0302');
   });
 
-  test('tells hosts apart whose answers may differ', () => {
+  test('distinguishes hosts whose answers may differ', () => {
     const other = { ...A100, hardware: { ...A100.hardware, pci: [] } };
     expect(profileKey(other)).not.toBe(profileKey(A100));
   });

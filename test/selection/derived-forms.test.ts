@@ -85,6 +85,45 @@ describe.each(Object.entries(INDEXES))('derivedForms() of %s', (_, entries) => {
   });
 });
 
+test.each<readonly [string, Readonly<Record<string, EntrySpec>>, readonly (readonly unknown[])[]]>([
+  [
+    'for each platform, each of its entries that may win, and none',
+    {
+      plain: '',
+      skylake: 'cpu:skylake',
+      about: { about: 'skylake' },
+      arm: { on: 'linux/arm64' },
+      n1: { on: 'linux/arm64', features: 'cpu:neoverse_n1' },
+      unknown: { on: 'unknown/unknown' },
+      any: { on: 'none' },
+    },
+    [
+      ['linux/amd64', '', 0],
+      ['linux/amd64', 'cpu:skylake', 1],
+      ['linux/amd64', undefined, undefined],
+      ['linux/arm64', '', 3],
+      ['linux/arm64', 'cpu:neoverse_n1', 4],
+      ['linux/arm64', undefined, undefined],
+    ],
+  ],
+  [
+    'for hosts of arm with and without a variant',
+    { v6: { on: 'linux/arm', variant: 'v6' }, plain: { on: 'linux/arm' } },
+    [
+      ['linux/arm', 'variant:v6', 0],
+      ['linux/arm', 'variant:v7', 1],
+      ['linux/arm', undefined, undefined],
+      ['linux/arm', 'variant:v6', 0],
+      ['linux/arm', 'variant:v7', 1],
+      ['linux/arm', undefined, undefined],
+    ],
+  ],
+  ['of an index that nobody runs all of', { plain: '' }, [['linux/amd64', undefined, undefined]]],
+])('derivedForms() are %s', (_, entries, forms) => {
+  const made = [...derivedForms(documentOf(entries).document, DEFAULT_POLICY)];
+  expect(made.map(({ platform, demands, position }) => [platform, demands, position])).toEqual(forms);
+});
+
 test('derivedForms() of the indexes above meets hosts that are given a derived index', () => {
   const answers = Object.values(INDEXES).flatMap((entries) =>
     HOSTS.map((host) =>
@@ -106,7 +145,7 @@ test('derivedForms() looks for none where hundreds of platforms have attestation
   }));
   const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests }));
   const document = parseManifestDocument(bytes);
-  if (document.kind !== 'index') throw new Error('it is no index');
+  if (document.kind !== 'index') throw new Error('it is not an index');
   const look = async () => expect([...derivedForms(document, DEFAULT_POLICY)]).toEqual([]);
   // What takes time here is taken at once: nothing is found after which others would have their turn.
   expect(await longestTurnMs(look)).toBeLessThan(50);

@@ -57,12 +57,12 @@ selectionCases('a host that claims Armv9.1 and no microarchitecture', {
   },
 });
 
-selectionCases('platform.features that are no list of strings', {
+selectionCases('platform.features that is not a list of strings', {
   'make the entry ineligible, though one of them holds': {
     host: 'cpu:zen4',
     entries: { it: { features: ['cpu:zen4', 5] } },
     wins: undefined,
-    says: { it: /no feature that can be read/ },
+    says: { it: /is not a feature that can be read/ },
   },
   'make the entry ineligible when they are a map': {
     host: 'cpu:zen4',

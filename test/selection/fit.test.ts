@@ -104,13 +104,55 @@ describe('fitOf()', () => {
       ['cpu:zen4', 'nvcap:8.0'],
     ],
     [
+      'what a kind of the site’s own says of it is not its microarchitecture',
+      'cpu:zen4 rack:zen4',
+      { a: marked('cpu:zen3', 'rack:zen4') },
+      'older',
+      ['cpu:zen4'],
+    ],
+    [
+      'a level beside another demand is met',
+      'cpu:zen3 rack:7',
+      { a: { variant: 'v3', features: ['rack:7'] } },
+      'exact',
+      [],
+    ],
+    [
+      'PTX of the GPU’s capability is not its code',
+      'cpu:zen4 nvcap:9.0',
+      { a: marked('cpu:zen4', 'nvptx:9.0') },
+      'older',
+      ['cpu:zen4', 'nvcap:9.0'],
+    ],
+    [
+      'a publisher of AMD targets is asked for the host’s own',
+      'cpu:zen4 gfx:gfx90a:xnack-',
+      { a: marked('cpu:zen4'), b: marked('gfx:gfx942') },
+      'older',
+      ['cpu:zen4', 'gfx:gfx90a'],
+    ],
+    [
+      'what a kind of the site’s own says of it is not its AMD target',
+      'cpu:zen4 gfx:gfx90a rack:gfx90a',
+      { a: marked('cpu:zen4', 'rack:gfx90a'), b: marked('gfx:gfx942') },
+      'older',
+      ['cpu:zen4', 'gfx:gfx90a'],
+    ],
+    [
+      'a publisher without AMD targets is not asked for one',
+      'cpu:zen4 gfx:gfx90a',
+      { a: marked('cpu:zen4') },
+      'exact',
+      [],
+    ],
+    [
       'the settings of an AMD target do not matter',
       'cpu:zen4 gfx:gfx942:sramecc+:xnack-',
       { a: marked('cpu:zen4', 'gfx:gfx942') },
       'exact',
       [],
     ],
-  ])('%s', (_name, host, entries, kind, wanted) => {
+  ])('gives the expected fit: %s', (_name, host, entries, kind, wanted) => {
     expect(fit(host, entries)).toMatchObject({ kind, wanted });
   });
 
@@ -122,7 +164,7 @@ describe('fitOf()', () => {
       { a: GENERIC, b: { on: 'linux/arm64', features: ['cpu:neoverse_n1'] } },
       false,
     ],
-  ] as const)('isMarked with %s', (_name, entries, expected) => {
+  ] as const)('gives isMarked with %s', (_name, entries, expected) => {
     expect(fit('cpu:zen4', entries)?.isMarked).toBe(expected);
   });
 

@@ -15,8 +15,8 @@ function notes(
   return notesOn(selection, profile);
 }
 
-describe('a host whose accelerator is not used', () => {
-  test('is told of the nearest entry, when its GPU is newer than every entry', () => {
+describe('a host whose accelerator is unused', () => {
+  test('gets a note with the nearest entry when its GPU is newer than every entry', () => {
     const found = notes('cpu:icelake nvcap:12.0', { plain: '', old: 'nvcap:8.0', new: 'nvcap:9.0' });
     expect(found).toMatchObject([{ code: 'accelerator-unused' }]);
     expect(found[0]?.text).toMatch(
@@ -28,7 +28,7 @@ describe('a host whose accelerator is not used', () => {
     ['an entry for every NVIDIA GPU', { any: 'gpu:nvidia', old: 'nvcap:8.0', new: 'nvcap:9.0' }],
     ['an entry for a CUDA', { any: 'cuda:12.2', old: 'nvcap:8.0-8.9', new: 'nvcap:9.0a' }],
     ['PTX', { any: 'nvptx:8.0', old: 'nvcap:=8.0', new: 'nvcap:9.0' }],
-  ])('is told so, when its GPU is newer than every entry, and %s is the answer', (_, entries) => {
+  ])('gets a note when its GPU is newer than every entry, and %s is the answer', (_, entries) => {
     const [note, ...others] = notes('cpu:icelake nvcap:12.0 gpu:nvidia cuda:12.8', entries);
     expect(note?.code).toBe('accelerator-newer');
     expect(note?.text).toMatch(
@@ -43,21 +43,21 @@ describe('a host whose accelerator is not used', () => {
     ['an entry for a newer one', 'nvcap:10.0', { any: 'gpu:nvidia', old: 'nvcap:9.0', new: 'nvcap:12.0' }],
     ['an open range', 'nvcap:12.0', { any: 'nvcap:>=8.0', old: 'nvcap:=8.0', new: 'nvcap:9.0' }],
     ['another reason', 'nvcap:9.0 cuda:12.2', { any: 'gpu:nvidia', new: 'nvcap:9.0 cuda:13.0' }],
-  ])('is told nothing of newness for %s', (_, host, entries) => {
+  ])('gets no note about a newer GPU for %s', (_, host, entries) => {
     expect(notes(`cpu:icelake gpu:nvidia ${host}`, entries)).toEqual([]);
   });
 
-  test('is told of its driver, when that is too old', () => {
+  test('gets a note about its driver when that is too old', () => {
     const [note] = notes('cpu:icelake nvcap:9.0 cuda:12.2', { plain: '', it: 'nvcap:9.0 cuda:13.0' });
     expect(note?.text).toMatch(/demands cuda:13\.0 .*: this host has 12\.2/);
   });
 
-  test('is told when the entries are for another maker', () => {
+  test('gets a note when the entries are for another vendor', () => {
     const [note] = notes('cpu:icelake accel:habana-gaudi2', { plain: '', it: 'gfx:gfx942' });
     expect(note?.text).toMatch(/\(habana\) is not used/);
   });
 
-  test('is told of an entry of its own maker before one of another', () => {
+  test('gets a note about an entry of its own vendor before one of another', () => {
     const [note] = notes('cpu:zen4 gfx:gfx906', {
       plain: '',
       cuda: 'nvcap:9.0',
@@ -66,9 +66,53 @@ describe('a host whose accelerator is not used', () => {
     });
     expect(note?.text).toMatch(/the nearest entry, 3,/);
   });
+
+  test.each<[string, string, string]>([
+    ['AMD', 'gfx:gfx906', 'gfx:gfx942'],
+    ['AMD', 'gfx:gfx906', 'gpu:rocm rack:b'],
+    ['AMD', 'gfx:gfx906', 'gpu:amd rack:b'],
+    ['NVIDIA', 'nvcap:8.0', 'gpu:cuda rack:b'],
+    ['NVIDIA', 'nvcap:8.0', 'gpu:nvidia rack:b'],
+    ['NVIDIA', 'nvcap:8.0 cuda:12.2', 'cuda:13.0'],
+    ['Habana', 'accel:habana-gaudi2', 'accel:habana-gaudi3'],
+    ['a maker without families', 'accel:quantum', 'accel:quantum rack:b'],
+    ['one of the alternatives', 'gfx:gfx906', 'gpu:cuda gpu:rocm rack:b'],
+  ])('of %s (%s) gets a note about %s before an entry for others', (_, host, own) => {
+    const others = { wormhole: 'accel:tenstorrent-wormhole', tpu: 'accel:tpu-v4' };
+    const [note] = notes(`cpu:zen4 ${host}`, { plain: '', own, ...others });
+    expect(note?.text).toContain('the nearest entry, 2,');
+  });
+
+  test.each<[string, string, string]>([
+    ['AMD', 'gfx:gfx906 rack:rocm', 'nvcap:9.0 rack:rocm'],
+    ['NVIDIA', 'nvcap:8.0 rack:nvidia', 'gfx:gfx942 rack:nvidia'],
+    ['NVIDIA', 'nvcap:8.0 rack:b', 'gfx:gfx942 rack:b'],
+    ['Habana', 'accel:habana-gaudi2 rack:habana-gaudi2', 'gfx:gfx942 rack:habana-gaudi2'],
+  ])('of %s (%s) does not take %s for its own by a kind that names no vendor', (_, host, other) => {
+    const [note] = notes(`cpu:zen4 ${host}`, { plain: '', other, later: 'accel:tpu-v4' });
+    expect(note?.text).toContain('the nearest entry, 3,');
+  });
+
+  test('gets a note that names each of its makers once', () => {
+    const [note] = notes('cpu:zen4 nvcap:8.0 nvcap:8.6 gfx:gfx906', { plain: '', it: 'accel:tpu-v4' });
+    expect(note?.text).toContain('(nvidia, amd) is not used');
+  });
+
+  test('gets no note when the operator put another entry before one for its accelerator', () => {
+    const entries = { it: 'cpu:zen4', gpu: 'nvcap:9.0', newer: 'nvcap:10.0' };
+    expect(notes('cpu:zen4 nvcap:9.0', entries, { priority: ['cpu'] })).toEqual([]);
+  });
+
+  test('gets a note about a newer GPU where the entries demand more than a GPU', () => {
+    const [note] = notes('cpu:icelake nvcap:12.0 gpu:nvidia kernel:6.1', {
+      any: 'gpu:nvidia',
+      it: 'nvcap:9.0 kernel:5.10',
+    });
+    expect(note?.code).toBe('accelerator-newer');
+  });
 });
 
-describe('nothing is noted', () => {
+describe('an image without notes', () => {
   test.each<[string, string, Readonly<Record<string, EntrySpec>>]>([
     [
       'of a GPU that is used',
@@ -88,7 +132,7 @@ describe('nothing is noted', () => {
       { plain: { on: 'linux/arm64' }, it: 'nvcap:9.0' },
     ],
     ['when nothing runs here, which is an error of its own', 'cpu:icelake nvcap:12.0', { it: 'nvcap:9.0' }],
-  ])('%s', (_, host, entries) => {
+  ])('has none: %s', (_, host, entries) => {
     expect(notes(host, entries)).toEqual([]);
   });
 });
@@ -114,5 +158,19 @@ describe('a plain entry beside one for a low level', () => {
 
   test('is not where the publisher marks higher levels too', () => {
     expect(notes('cpu:haswell', { ...ALMALINUX, v4: { variant: 'v4' } })).toEqual([]);
+  });
+
+  test('is where an entry of another kind sorts after the levels', () => {
+    expect(notes('cpu:zen4 zone:z9', { ...ALMALINUX, zoned: 'zone:z9 x86-64-v1' })).toMatchObject([
+      { code: 'baseline-suspected' },
+    ]);
+  });
+
+  test('is not when it does not run here', () => {
+    expect(notes('cpu:zen4', { ...ALMALINUX, plain: 'rack:b' })).toEqual([]);
+  });
+
+  test('is not beside an entry for either of two levels', () => {
+    expect(notes('cpu:zen4', { it: 'x86-64-v1 x86-64-v2', plain: '' })).toEqual([]);
   });
 });

@@ -5,7 +5,7 @@ import { type Answer, answerFor } from '../../src/selection/answer.ts';
 import { notesOn } from '../../src/selection/notes.ts';
 import { DEFAULT_POLICY, type SelectionPolicy } from '../../src/selection/policy.ts';
 import { hostOf } from '../support/host-of.ts';
-import { digestNamed, documentOf, type EntrySpec } from '../support/index-fixture.ts';
+import { digestNamed, documentOf, type EntrySpec, readDocument } from '../support/index-fixture.ts';
 import { selectionCases } from '../support/selection-case.ts';
 
 type Entries = Readonly<Record<string, EntrySpec>>;
@@ -178,11 +178,11 @@ describe('fault 61: values ranked by position: an image that nobody marked for h
     ['a nested index of the platform', hostOf('cpu:zen4'), { a: '', b: { mediaType: MEDIA_TYPE.ociIndex } }],
     ['an artifact of the platform', hostOf('cpu:zen4'), { a: '', b: { artifactType: SOCI } }],
     ['an unusual spelling', hostOf('cpu:zen4'), { a: { on: 'Linux/AMD64' } }],
-  ])('is left byte for byte: %s', (_, host, entries) => {
+  ])('is unchanged, byte for byte: %s', (_, host, entries) => {
     expect(answer(host, entries as Entries)).toMatchObject({ kind: 'original' });
   });
 
-  test('is an ordinary image under match exact, too, when it only names variants', () => {
+  test('counts as an ordinary image under match exact too, when it only names variants', () => {
     expect(answer('cpu:haswell', variants('amd64', ['v2', 'v3']), { match: 'exact' })).toMatchObject({
       kind: 'derived',
       reason: expect.stringContaining('x86-64-v3'),
@@ -190,7 +190,7 @@ describe('fault 61: values ranked by position: an image that nobody marked for h
   });
 });
 
-describe('fault 62: an entry that is no image: what stands beside the images of the platform', () => {
+describe('fault 62: an entry that is not an image: what stands beside the images of the platform', () => {
   const soci = (about: string): EntrySpec => ({
     artifactType: SOCI,
     annotations: { 'com.amazon.soci.image-manifest-digest': digestNamed(about) },
@@ -250,6 +250,65 @@ describe('fault 62: an entry that is no image: what stands beside the images of 
     expect(kept('cpu:haswell', entries)).toEqual(['plain', 'plainZstd']);
   });
 
+  test('twins go after the winner, which every runtime can unpack', () => {
+    const zstd: EntrySpec = { features: 'cpu:zen3', annotations: ZSTD };
+    const nested: EntrySpec = { mediaType: MEDIA_TYPE.ociIndex };
+    const entries: Entries = {
+      zstd,
+      nested,
+      arm: { on: 'linux/arm64' },
+      it: 'cpu:zen3',
+      nydus: { features: 'cpu:zen3', osFeatures: NYDUS },
+      plain: '',
+    };
+    expect(kept('cpu:zen3', entries)).toEqual(['it', 'arm', 'zstd', 'nydus', 'nested']);
+  });
+
+  test('what stands after the winner stays where it is, and so does what names no platform', () => {
+    const nested: EntrySpec = { mediaType: MEDIA_TYPE.ociIndex };
+    const entries: Entries = {
+      chart: { on: 'none' },
+      plain: '',
+      it: 'cpu:zen3',
+      arm: { on: 'linux/arm64' },
+      nested,
+    };
+    expect(kept('cpu:zen3', entries)).toEqual(['chart', 'it', 'arm', 'nested']);
+  });
+
+  test('all that belongs to an image goes with it, and an image that is built on it does not', () => {
+    const entries: Entries = {
+      plain: '',
+      one: soci('plain'),
+      two: soci('plain'),
+      it: 'cpu:zen3',
+      arm: {
+        on: 'linux/arm64',
+        annotations: { 'org.opencontainers.image.base.digest': digestNamed('plain') },
+      },
+    };
+    expect(kept('cpu:zen3', entries)).toEqual(['it', 'arm']);
+  });
+
+  test('what belongs to an attestation stays while a copy of that stays', () => {
+    const entries: Entries = {
+      it: 'cpu:zen3',
+      plain: '',
+      about: { about: 'plain' },
+      copy: { sameAs: 'about', on: 'none' },
+      second: { about: 'about' },
+    };
+    expect(kept('cpu:zen3', entries)).toEqual(['it', 'about', 'second']);
+  });
+
+  test.each<[string, EntrySpec]>([
+    ['an attestation that names only its type', { annotations: { 'vnd.docker.reference.type': 'x' } }],
+    ['an entry for no platform', { on: 'unknown/unknown' }],
+    ['an artifact for another platform', { on: 'linux/arm64', artifactType: SOCI }],
+  ])('%s does not count as something left to run', (_, other) => {
+    expect(answer('cpu:haswell', { it: 'cpu:zen5', other }).kind).toBe('refused');
+  });
+
   test('a twin is known by what it demands, not by where and in which order it says so', () => {
     const entries: Entries = {
       plain: '',
@@ -258,6 +317,24 @@ describe('fault 62: an entry that is no image: what stands beside the images of 
       other: { features: 'cpu:zen3', annotations: ZSTD },
     };
     expect(kept('cpu:zen3 fabric:ib', entries)).toEqual(['it', 'twin']);
+  });
+
+  test('an image that names the type of its configuration counts', () => {
+    const artifactType = MEDIA_TYPE.ociConfig;
+    const entries: Entries = { it: 'cpu:zen5', arm: { on: 'linux/arm64', artifactType } };
+    expect(kept('cpu:haswell', entries)).toEqual(['arm']);
+  });
+
+  test('a twin has the same alternatives in any order, and of the same kinds', () => {
+    const entries: Entries = {
+      plain: '',
+      it: 'cpu:zen3 cpu:zen2',
+      twin: { features: 'cpu:zen2 cpu:zen3', annotations: ZSTD },
+      fewer: { features: 'cpu:zen2', annotations: ZSTD },
+    };
+    expect(kept('cpu:zen3', entries)).toEqual(['it', 'twin']);
+    const kinds: Entries = { plain: '', it: 'rack:b', other: { features: 'row:b', annotations: ZSTD } };
+    expect(kept('rack:b row:b', kinds)).toEqual(['it']);
   });
 
   test('twins lose their variant as the winner does', () => {
@@ -333,7 +410,7 @@ describe('fault 66: a plain entry built for a higher level', () => {
     expect(given.selection?.winner?.position).toBe(0);
   });
 
-  test('a baseline that is no CPU feature counts as none', () => {
+  test('a baseline that is not a CPU feature counts as none', () => {
     const given = answerFor(
       documentOf(almalinux, { annotations: { 'io.metahub.baseline': 'nvcap:9.0' } }).document,
       hostOf('cpu:zen4'),
@@ -341,5 +418,115 @@ describe('fault 66: a plain entry built for a higher level', () => {
       { acceptsIndex: true },
     );
     expect(given.selection?.winner?.position).toBe(1);
+  });
+});
+
+describe('the platform of the winner in a derived index', () => {
+  function winnerOf(host: HostProfile, entries: Entries) {
+    const given = answer(host, entries);
+    if (given.kind !== 'derived') throw new Error(given.kind);
+    return JSON.parse(given.bytes.toString('utf8')).manifests[0];
+  }
+  const arm = (variant: string | undefined, features?: string): EntrySpec => ({
+    on: 'linux/arm',
+    ...(variant === undefined ? {} : { variant }),
+    ...(features === undefined ? {} : { features }),
+  });
+  const ARM_RACK = { ...hostWith('arm', 'v7'), features: ['rack:b'] };
+
+  test.each([
+    ['v7', { variant: 'v7' }],
+    ['V7', { variant: 'v7' }],
+    [undefined, {}],
+  ])('keeps the variant %s of 32-bit arm, as runtimes spell it', (variant, named) => {
+    const winner = winnerOf(ARM_RACK, { plain: arm('v6'), it: arm(variant, 'rack:b') });
+    expect(winner.platform).toEqual({ architecture: 'arm', os: 'linux', features: ['rack:b'], ...named });
+    expect(winner).not.toHaveProperty('annotations');
+  });
+
+  test('keeps os.version on Windows', () => {
+    const host = { ...hostOf('cpu:zen4 rack:b'), platform: { os: 'windows', architecture: 'amd64' } };
+    const it: EntrySpec = { on: 'windows/amd64', osVersion: '10.0.20348.1', features: 'rack:b' };
+    expect(winnerOf(host, { plain: { on: 'windows/amd64' }, it }).platform).toEqual({
+      architecture: 'amd64',
+      os: 'windows',
+      'os.version': '10.0.20348.1',
+      features: ['rack:b'],
+    });
+  });
+
+  test('loses os.version on Linux, for which it gets no annotation', () => {
+    const winner = winnerOf(hostOf('cpu:zen4'), {
+      plain: '',
+      it: { osVersion: '6.1', features: 'cpu:zen3' },
+    });
+    expect(winner.platform).toEqual({ architecture: 'amd64', os: 'linux', features: ['cpu:zen3'] });
+    expect(winner).not.toHaveProperty('annotations');
+  });
+
+  test.each(['text', ['a'], null, 5])(
+    'moves the variant to annotations, whatever stands there: %j',
+    (annotations) => {
+      const { manifests, ...index } = JSON.parse(
+        documentOf({ plain: '', it: { variant: 'v3' } }).bytes.toString('utf8'),
+      );
+      const bytes = Buffer.from(
+        JSON.stringify({ ...index, manifests: [manifests[0], { ...manifests[1], annotations }] }),
+      );
+      const { document } = readDocument(bytes);
+      const given = answerFor(document, hostOf('cpu:haswell'), DEFAULT_POLICY, { acceptsIndex: true });
+      if (given.kind !== 'derived') throw new Error(given.kind);
+      expect(JSON.parse(given.bytes.toString('utf8')).manifests[0].annotations).toEqual({
+        'io.metahub.platform.variant': 'v3',
+      });
+    },
+  );
+});
+
+describe('the index of a refusal', () => {
+  function refused(host: string, entries: Entries, policy: Partial<SelectionPolicy> = {}) {
+    const given = answer(host, entries, policy);
+    if (given.kind !== 'refused' || given.index === undefined) throw new Error(given.kind);
+    return JSON.parse(given.index.bytes.toString('utf8')).manifests as readonly {
+      readonly digest: string;
+      readonly annotations?: Readonly<Record<string, string>>;
+    }[];
+  }
+
+  test('marks the candidates alone, and keeps what belongs to them', () => {
+    const entries: Entries = {
+      it: { features: 'cpu:zen5', annotations: { a: 'b' } },
+      about: { about: 'it' },
+    };
+    expect(refused('cpu:haswell', entries).map(({ annotations }) => annotations)).toEqual([
+      { a: 'b', 'io.metahub.refused': 'not for this host: it demands cpu:zen5' },
+      {
+        'vnd.docker.reference.type': 'attestation-manifest',
+        'vnd.docker.reference.digest': digestNamed('it'),
+      },
+    ]);
+  });
+
+  test('says of an entry without demands that it lists no features', () => {
+    const [plain] = refused('cpu:haswell', { plain: '', it: 'cpu:zen5' }, { match: 'exact' });
+    expect(plain?.annotations).toEqual({ 'io.metahub.refused': 'not for this host: it lists no features' });
+  });
+
+  test('has 32 candidates at most', () => {
+    const many = (count: number) =>
+      Object.fromEntries(Array.from({ length: count }, (_, at) => [`e${at}`, 'cpu:zen5']));
+    expect(refused('cpu:haswell', many(32))).toHaveLength(32);
+    const entries: Entries = { ...many(33), about: { about: 'e32' }, first: { about: 'e0' } };
+    expect(
+      refused('cpu:haswell', entries)
+        .map(({ digest }) => digest)
+        .slice(31),
+    ).toEqual([digestNamed('e31'), digestNamed('first')]);
+  });
+
+  test('has no entry that the operator denies', () => {
+    const denied: EntrySpec = { annotations: { 'run.oci.x': '1' } };
+    const manifests = refused('cpu:haswell', { denied, it: 'cpu:zen5' }, { denyAnnotations: ['run.oci.'] });
+    expect(manifests.map(({ digest }) => digest)).toEqual([digestNamed('it')]);
   });
 });

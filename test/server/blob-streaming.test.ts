@@ -93,7 +93,7 @@ describe('a blob that cannot be completed is never ended as if it were whole', (
     socket.on('data', () => {});
     registry.beforeChunk = async (offset) => {
       if (offset < WHOLE.length / 2) return;
-      // A reset that arrives together with data is not always told to a program that runs on libuv.
+      // libuv does not always report a reset that arrives together with data.
       await expect.poll(() => socket.bytesRead).toBeGreaterThan(offset);
       throw new Error('the disk is gone');
     };
@@ -126,7 +126,7 @@ describe('a blob that cannot be completed is never ended as if it were whole', (
 });
 
 describe('a client that leaves', () => {
-  test('before the answer has begun: what is asked of the registry is given up', async () => {
+  test('before the answer begins: the request to the registry is cancelled', async () => {
     const { port, registry, log } = await serve();
     registry.putManifest({ schemaVersion: 2, manifests: [] }, { tag: 'latest' });
     const asked = new Promise<AbortSignal | undefined>((resolve) => {
@@ -202,7 +202,7 @@ describe('fault 60: a slow reader', () => {
     expect(digestOf(bytes)).toBe(digest);
   });
 
-  test('is cut when it does not read at all for too long', async () => {
+  test('is cut when it reads nothing for too long', async () => {
     const { port, registry, log } = await serve({ limits: { idleTimeoutMs: 300 } });
     const digest = registry.putBlob(Buffer.alloc(64 * MIB));
     const socket = dial(port);
@@ -213,7 +213,7 @@ describe('fault 60: a slow reader', () => {
 });
 
 describe('entity tags', () => {
-  test('fault 56: what the client has is answered 304, without a body or opening the blob', async () => {
+  test('fault 56: a client that has the content gets 304, without a body and without opening the blob', async () => {
     const { port, registry } = await serve();
     const digest = registry.putBlob(WHOLE);
     const manifest = registry.putManifest({ schemaVersion: 2, manifests: [] }, { tag: 'latest' });
@@ -233,7 +233,7 @@ describe('entity tags', () => {
     expect(registry.count('blob')).toBe(1);
   });
 
-  test('what is not there is 404, whatever the client claims to have', async () => {
+  test('an unknown blob is 404, whatever the client claims to have', async () => {
     const { port } = await serve();
     const absent = digestOf(Buffer.from('absent'));
     const { status } = await ask(port, `/v2/a/b/blobs/${absent}`, {

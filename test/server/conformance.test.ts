@@ -227,14 +227,14 @@ describe('content discovery', () => {
   });
 });
 
-describe('what a mirror does not do', () => {
+describe('a request that a mirror does not support', () => {
   test.each([
     ['POST', '/v2/team/app/blobs/uploads/'],
     ['PUT', '/v2/team/app/manifests/v1'],
     ['PATCH', '/v2/team/app/blobs/uploads/1'],
     ['DELETE', `/v2/team/app/manifests/${ABSENT}`],
     ['OPTIONS', '/v2/'],
-  ])('%s is 405 UNSUPPORTED and says what is allowed', async (method, path) => {
+  ])('%s gets 405 UNSUPPORTED with the allowed methods', async (method, path) => {
     const { port } = await serveContent();
     const answer = await ask(port, path, { method });
     expect([answer.status, codeOf(answer)]).toEqual([405, 'UNSUPPORTED']);

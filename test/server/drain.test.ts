@@ -28,7 +28,7 @@ async function serveHeld() {
 }
 
 describe('fault 41: stopping in the middle of a pull', () => {
-  test('the pull is finished, and nobody else is let in', async () => {
+  test('the pull finishes, and no other client is admitted', async () => {
     const { server, port, pulled, release } = await serveHeld();
     const drained = server.drain(10_000);
     await expect(ask(port, '/v2/')).rejects.toThrow('ECONNREFUSED');
@@ -38,7 +38,7 @@ describe('fault 41: stopping in the middle of a pull', () => {
     await drained;
   });
 
-  test('a pull that takes longer than the time to stop is cut, and cannot be taken for whole', async () => {
+  test('a pull that takes longer than the time to stop is cut, and cannot be taken for complete', async () => {
     const { server, pulled, log } = await serveHeld();
     await server.drain(50);
     await expect(pulled).rejects.toMatchObject({ code: 'ECONNRESET' });
@@ -46,7 +46,8 @@ describe('fault 41: stopping in the middle of a pull', () => {
   });
 
   test('idle connections do not hold it up', async () => {
-    const { server, port } = await serve();
+    // The full time limit is longer than the limit of a test.
+    const { server, port } = await serve({ limits: { keepAliveTimeoutMs: 600_000 } });
     const agent = new Agent({ keepAlive: true });
     onTestFinished(() => agent.destroy());
     const [res] = (await once(get({ port, agent, path: '/v2/', host: '127.0.0.1' }), 'response')) as [
@@ -54,9 +55,7 @@ describe('fault 41: stopping in the middle of a pull', () => {
     ];
     res.resume();
     await once(res, 'end');
-    const startedMs = performance.now();
-    await server.drain(10_000);
-    expect(performance.now() - startedMs).toBeLessThan(2000);
+    await expect(server.drain(600_000)).resolves.toBeUndefined();
   });
 
   test('readiness says so on connections that are still open', async () => {
@@ -79,7 +78,7 @@ describe('fault 41: stopping in the middle of a pull', () => {
   });
 });
 
-test('fault 42: a reload in the middle of a pull, which goes on', async () => {
+test('fault 42: a reload in the middle of a pull: the pull continues', async () => {
   const { server, pulled, release } = await serveHeld();
   server.invalidate();
   release();

@@ -15,7 +15,7 @@ async function serveFailing(failure: unknown) {
   return served;
 }
 
-describe('what a registry fails with', () => {
+describe('a registry’s error', () => {
   test.each<[ErrorCode, number]>([
     ['MANIFEST_UNKNOWN', 404],
     ['NAME_UNKNOWN', 404],
@@ -23,7 +23,7 @@ describe('what a registry fails with', () => {
     ['TOOMANYREQUESTS', 429],
     ['MANIFEST_INVALID', 502],
     ['UNAVAILABLE', 502],
-  ])('%s is %i in the spec’s JSON', async (code, status) => {
+  ])('%s is answered with %i and the specification’s JSON', async (code, status) => {
     const { port } = await serveFailing(
       new RegistryError(code, 'registry.test says so', { detail: { tag: 'latest' } }),
     );
@@ -35,7 +35,7 @@ describe('what a registry fails with', () => {
     });
   });
 
-  test('a 401 carries its challenge', async () => {
+  test('with 401 keeps its challenge', async () => {
     const headers = { 'www-authenticate': 'Bearer realm="https://auth.example/token",service="x"' };
     const { port } = await serveFailing(new RegistryError('UNAUTHORIZED', 'log in', { headers }));
     const answer = await ask(port, PATH);
@@ -43,14 +43,14 @@ describe('what a registry fails with', () => {
     expect(answer.headers['www-authenticate']).toBe(headers['www-authenticate']);
   });
 
-  test('a 401 without a challenge is sent as 403: RFC 9110 15.5.2 wants one with every 401', async () => {
+  test('with 401 but without a challenge becomes 403: RFC 9110 15.5.2 requires one with every 401', async () => {
     const { port } = await serveFailing(new RegistryError('UNAUTHORIZED', 'registry.test says no'));
     const answer = await ask(port, PATH);
     expect([answer.status, codeOf(answer)]).toEqual([403, 'DENIED']);
     expect(answer.body.toString()).toContain('registry.test says no');
   });
 
-  test.each([400, 405, 406, 415, 451, 503])('an upstream status %i is passed on as such', async (status) => {
+  test.each([400, 405, 406, 415, 451, 503])('keeps the upstream status %i', async (status) => {
     const { port } = await serveFailing(
       new RegistryError('UNAVAILABLE', 'registry.test says so', { status, headers: { 'retry-after': '7' } }),
     );
@@ -60,12 +60,12 @@ describe('what a registry fails with', () => {
     expect(answer.headers['allow']).toBe(status === 405 ? 'GET, HEAD' : undefined);
   });
 
-  test('no cache keeps an error', async () => {
+  test('is not cached', async () => {
     const { port } = await serveFailing(new RegistryError('MANIFEST_UNKNOWN', 'not there'));
     expect((await ask(port, PATH)).headers['cache-control']).toBe('no-store');
   });
 
-  test('keeps a status of its own: an upstream that never answers is 504', async () => {
+  test('keeps its own status: an upstream that never answers is 504', async () => {
     const { port, log } = await serveFailing(
       new RegistryError('UNAVAILABLE', 'registry.test did not answer', { status: 504 }),
     );
@@ -74,7 +74,7 @@ describe('what a registry fails with', () => {
     expect(line).toMatchObject({ event: 'request-failed', fields: { path: PATH, status: 504 } });
   });
 
-  test('brings along when to come back and what is left of a limit, and nothing else', async () => {
+  test('keeps the time to retry and the rate limit, and no other header', async () => {
     const { port } = await serveFailing(
       new RegistryError('TOOMANYREQUESTS', 'enough', {
         headers: {
@@ -96,7 +96,7 @@ describe('what a registry fails with', () => {
     expect(headers['server']).toBeUndefined();
   });
 
-  test('is told without its inside when it is no error of a registry', async () => {
+  test('does not show internals when it is not a registry’s', async () => {
     const { port, log } = await serveFailing(new TypeError('secret of the implementation'));
     const answer = await ask(port, PATH);
     expect([answer.status, codeOf(answer)]).toEqual([500, 'UNKNOWN']);
@@ -104,20 +104,20 @@ describe('what a registry fails with', () => {
     expect(log.find(({ level }) => level === 'error')?.fields['cause']).toBe('secret of the implementation');
   });
 
-  test('of the client’s own making is no warning in the log', async () => {
+  test('of the client’s making is no warning in the log', async () => {
     const { port, log } = await serveFailing(new RegistryError('MANIFEST_UNKNOWN', 'not there'));
     await ask(port, PATH);
     await expect.poll(() => log.length).toBeGreaterThan(0);
     expect(log.filter(({ level }) => level !== 'debug')).toEqual([]);
   });
 
-  test('referrers that the upstream does not know of are 404, so that clients look for the tag', async () => {
+  test('about referrers that upstream does not support is 404, so that clients look for the tag', async () => {
     const { port } = await serveFailing(new RegistryError('NAME_UNKNOWN', 'no such API'));
     expect((await ask(port, `/v2/team/app/referrers/${digestOf(INDEX)}`)).status).toBe(404);
   });
 });
 
-test('a stale answer and an upstream’s limits are said with the manifest', async () => {
+test('a manifest carries the headers of a stale answer and of upstream’s rate limits', async () => {
   const { port, registry } = await serve();
   const notices = { warning: '110 - "Response is Stale"', 'ratelimit-remaining': '7;w=21600' };
   registry.manifest = async () => ({

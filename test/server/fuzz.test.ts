@@ -77,7 +77,7 @@ describe('any request target', () => {
     expect(seen.errors).toBeGreaterThan(FUZZ_RUNS / 5);
   });
 
-  test('that is a route says again what it was read from', () => {
+  test('that is a route formats back to the same text', () => {
     fc.assert(
       fc.property(fc.array(component, { minLength: 2, maxLength: 5 }), component, (path, tag) => {
         fc.pre(!path[0]?.includes('.') && path[0] !== 'localhost');

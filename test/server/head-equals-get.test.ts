@@ -49,7 +49,7 @@ const REQUESTS: readonly Record<string, string>[] = [
 // Never equal by design: the time of day, and how long ago the answer was stored.
 const headersOf = ({ date: _, age: __, ...headers }: Readonly<Record<string, unknown>>) => headers;
 
-test.each(TARGETS)('fault 55: HEAD of %s says what GET says', async (target) => {
+test.each(TARGETS)('fault 55: HEAD of %s has the headers of GET', async (target) => {
   const { port, registry } = await serve();
   expect(registry.putBlob(Buffer.from('a config'))).toBe(CONFIG);
   registry.putManifest(INDEX, { tag: 'latest' });

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { describe, expect, test } from 'vitest';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
+import type { PushForwarder } from '../../src/oci/push.ts';
 import type { AdmissionController } from '../../src/oci/registry.ts';
 import { createFakeRegistry } from '../support/fake-registry.ts';
 import { ask, codeOf, dial, exchange, serve } from '../support/served.ts';
@@ -20,13 +21,11 @@ async function serveLatest(options: Parameters<typeof serve>[0] = {}) {
 describe('fault 47: slowloris', () => {
   test('a client that never completes its head is answered 408 and cut', async () => {
     const { port } = await serveLatest({ limits: { headersTimeoutMs: 300 } });
-    const startedMs = performance.now();
     const received = await exchange(port, 'GET /v2/ HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ');
     expect(statusesOf(received)).toEqual([408]);
-    expect(performance.now() - startedMs).toBeLessThan(5000);
   });
 
-  test('others are answered while many such clients hold their connections', async () => {
+  test('other clients are served while many such clients hold their connections', async () => {
     const { port } = await serveLatest();
     const slow = Array.from({ length: 200 }, () => dial(port));
     await Promise.all(slow.map((socket) => once(socket, 'connect')));
@@ -34,7 +33,7 @@ describe('fault 47: slowloris', () => {
     expect((await ask(port, '/v2/library/app/manifests/latest')).status).toBe(200);
   });
 
-  test('no more connections are taken than allowed', async () => {
+  test('the server accepts no more connections than allowed', async () => {
     const { port } = await serveLatest({ limits: { connections: 2 } });
     const held = [dial(port), dial(port)];
     await Promise.all(held.map((socket) => once(socket, 'connect')));
@@ -55,7 +54,19 @@ describe('oversized requests', () => {
     expect(JSON.parse(bodyOf(received))).toMatchObject({ errors: [{ code: 'UNSUPPORTED' }] });
   });
 
-  test('a registry token of 16 KiB is taken', async () => {
+  test.each([
+    [31, 200],
+    [33, 431],
+  ])('fault 48: headers of %i KiB are answered %i', async (kibibytes, status) => {
+    const { port } = await serveLatest();
+    const received = await exchange(
+      port,
+      `GET /v2/ HTTP/1.1\r\n${HOST}${CLOSE}X-Big: ${'x'.repeat(kibibytes * 1024)}\r\n\r\n`,
+    );
+    expect(statusesOf(received)).toEqual([status]);
+  });
+
+  test('a registry token of 16 KiB is accepted', async () => {
     const { port } = await serveLatest();
     const headers = { authorization: `Bearer ${'x'.repeat(16 * 1024)}` };
     expect((await ask(port, '/v2/', { headers })).status).toBe(200);
@@ -74,7 +85,7 @@ describe('oversized requests', () => {
     expect((await ask(port, target(8193))).status).toBe(414);
   });
 
-  test('fault 49: a URL of 1 MB is refused without being held', async () => {
+  test('fault 49: a URL of 1 MB is refused without being buffered', async () => {
     const { port } = await serveLatest();
     const received = await exchange(port, `GET /v2/${'a'.repeat(2 ** 20)} HTTP/1.1\r\n${HOST}\r\n`);
     // The refusal may be lost in the reset that the unread rest of the URL causes.
@@ -184,7 +195,7 @@ describe('fault 58: the API under a name that was made to point here', () => {
   const path = '/v2/library/app/manifests/latest';
   const host = { host: 'rebound.example:5080' };
 
-  test('is not for web pages: a mirror on loopback may hold what only this machine is let see', async () => {
+  test('is not for web pages: a mirror on loopback may store what only this machine may see', async () => {
     const { port, registry } = await serveLatest();
     const digest = registry.putBlob(Buffer.from('secret'));
     for (const target of ['/v2/', path, `/v2/library/app/blobs/${digest}`, '/v2/library/app/tags/list']) {
@@ -194,18 +205,24 @@ describe('fault 58: the API under a name that was made to point here', () => {
     expect(registry.calls).toEqual([]);
   });
 
-  test('nor is what was sent before', async () => {
+  test('does not get a cached answer either', async () => {
     const { port } = await serveLatest();
     expect((await ask(port, path)).status).toBe(200);
     expect((await ask(port, path, { headers: host })).status).toBe(403);
   });
 
-  test('is for those who know the mirror by a name of its own', async () => {
+  test('is for clients that use a configured name', async () => {
     const { port } = await serveLatest({ names: ['rebound.example'] });
     expect((await ask(port, path, { headers: host })).status).toBe(200);
   });
 
-  test('is for those who show who they are', async () => {
+  test('is for the clients of a network, under whatever name they know the mirror', async () => {
+    const { port, registry } = await serve({}, '0.0.0.0');
+    registry.putManifest({ schemaVersion: 2, manifests: [] }, { tag: 'latest' });
+    expect((await ask(port, path, { headers: host })).status).toBe(200);
+  });
+
+  test('answers only requests with a login', async () => {
     const { port } = await serveLatest({ hasLogins: true });
     expect((await ask(port, path, { headers: host })).status).toBe(200);
   });
@@ -298,7 +315,7 @@ describe('fault 57: bodies are never read', () => {
 });
 
 describe('fault 59: line breaks in headers', () => {
-  test('what a registry says cannot add a header to our answer', async () => {
+  test('a registry’s answer cannot add a header to the mirror’s', async () => {
     const { port, registry } = await serve();
     const digest = registry.putManifest({ schemaVersion: 2, manifests: [] });
     const manifest = registry.manifest;
@@ -395,7 +412,10 @@ describe('overload', () => {
     expect((await ask(port, path)).status).toBe(200);
   });
 
-  test('clients that leave while their login is being checked take no room', async () => {
+  test.each([
+    ['pull', 'GET', '/v2/'],
+    ['push', 'POST', '/v2/team/app/blobs/uploads/'],
+  ])('clients that leave while their login to %s is being checked take no room', async (_, method, path) => {
     const registry = createFakeRegistry();
     const arrivals: (() => void)[] = [];
     const gate: AdmissionController = {
@@ -404,21 +424,22 @@ describe('overload', () => {
           arrivals.push(() => resolve({ kind: 'admitted', registry, key: '' }));
         }),
     };
-    const { port, server } = await serve({ gate, limits: { inFlight: 1 } });
+    const push: PushForwarder = { forward: async (_req, res) => void res.end() };
+    const { port, server } = await serve({ gate, push, limits: { inFlight: 1 } });
     const socket = dial(port);
-    socket.write(`GET /v2/ HTTP/1.1\r\n${HOST}\r\n`);
+    socket.write(`${method} ${path} HTTP/1.1\r\n${HOST}\r\n`);
     await expect.poll(() => arrivals.length).toBe(1);
     socket.destroy();
     await expect.poll(() => server.metrics.text()).toMatch(/^metahub_connections 0$/m);
     arrivals[0]?.();
-    const next = ask(port, '/v2/');
+    const next = ask(port, path, { method });
     await expect.poll(() => arrivals.length).toBe(2);
     arrivals[1]?.();
     expect((await next).status).toBe(200);
   });
 });
 
-test('an Accept that names no index type reaches the registry as such', async () => {
+test('an Accept without an index type reaches the registry as such', async () => {
   const { port, registry } = await serveLatest();
   const path = '/v2/library/app/manifests/latest';
   for (const [accept, expected] of [

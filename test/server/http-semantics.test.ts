@@ -62,7 +62,7 @@ describe('fault 77: answers for a login in a shared cache: Cache-Control', () =>
     };
   };
 
-  test('of a node lets caches keep digests for ever, and tags and lists only after a revalidation', async () => {
+  test('of a node lets caches keep digests for ever, and tags and lists only after revalidation', async () => {
     const served = await serveLatest();
     const of = async (path: string, headers = {}) =>
       (await ask(served.port, path, { headers })).headers['cache-control'];
@@ -125,7 +125,7 @@ describe('fault 77: answers for a login in a shared cache: Cache-Control', () =>
     expect([answer.status, answer.headers['cache-control']]).toEqual([401, 'no-store']);
   });
 
-  test('comes with an Age when what is sent has been held for a while', async () => {
+  test('comes with an Age when the content was stored for a while', async () => {
     const { port, registry, digest } = await serveLatest();
     const { manifest } = registry;
     registry.manifest = async (...asked) => ({ ...(await manifest(...asked)), ageMs: 90_500 });
@@ -182,7 +182,7 @@ describe('fault 78: pipelined and unusual requests: pipelined requests', () => {
     expect(registry.calls.map(({ reference }) => reference)).toEqual(['latest', 'latest']);
   });
 
-  test('of several packets, each broken, the client gets one refusal', async () => {
+  test('of several packets, each malformed, get one refusal', async () => {
     const { port, registry, release } = await slow();
     const socket = dial(port);
     let received = '';
@@ -258,7 +258,7 @@ describe('the Host header', () => {
     ['with a path', 'Host: 127.0.0.1/v2\r\n'],
     ['with two ports', 'Host: 127.0.0.1:80:80\r\n'],
     ['with a port beyond all', 'Host: 127.0.0.1:65536\r\n'],
-    ['with a port that is no number', 'Host: 127.0.0.1:http\r\n'],
+    ['with a port that is not a number', 'Host: 127.0.0.1:http\r\n'],
     ['with two names', 'Host: 127.0.0.1, evil.example\r\n'],
     ['with a space', 'Host: 127.0.0.1 evil.example\r\n'],
     ['with bad escapes', 'Host: %zz\r\n'],
@@ -276,7 +276,7 @@ describe('the Host header', () => {
   });
 
   test.each(['evillocalhost', 'localhost.evil.example', '127.0.0.1.evil.example', 'localhost@evil.example'])(
-    '%s is no name of this mirror',
+    '%s is not a name of this mirror',
     async (host) => {
       const { port, registry } = await serveLatest();
       for (const path of [TAG, '/'])
@@ -318,7 +318,7 @@ describe('Expect', () => {
 
 describe('HTTP versions', () => {
   test.each(['HTTP/2.0', 'HTTP/0.9', 'HTTP/1.2', 'HTTP/3.0', 'HTTP/11', 'http/1.1'])(
-    '%s is refused with 505, or with 400 where it is no version at all',
+    '%s is refused with 505, or with 400 when it is not a version',
     async (version) => {
       const { port, registry } = await serveLatest();
       const received = await exchange(port, `GET ${TAG} ${version}\r\n${HOST}${CLOSE}\r\n`);
@@ -327,7 +327,7 @@ describe('HTTP versions', () => {
     },
   );
 
-  test('none at all is refused', async () => {
+  test('a request without one is refused', async () => {
     const { port, registry } = await serveLatest();
     const [status] = statusesOf(await exchange(port, `GET ${TAG}\r\n${HOST}\r\n`));
     expect([400, 505]).toContain(status);
@@ -355,7 +355,7 @@ describe('refusals before a request is complete', () => {
     else expect(JSON.parse(body)).toMatchObject({ errors: [{ code: 'UNSUPPORTED' }] });
   });
 
-  test('431 of a HEAD whose first line came in a packet of its own has no body', async () => {
+  test('431 for a HEAD whose first line came in its own packet has no body', async () => {
     const { port } = await serveLatest();
     const socket = dial(port);
     let received = '';
@@ -448,7 +448,7 @@ describe('a web page of another site', () => {
     { 'sec-fetch-site': 'same-site' },
     { origin: 'https://evil.example' },
     { origin: 'null' },
-  ])('may not make this mirror fetch anything: %o', async (headers) => {
+  ])('cannot make this mirror fetch anything: %o', async (headers) => {
     const { port, registry } = await serveLatest();
     const blob = registry.putBlob(Buffer.from('a layer'));
     expect((await ask(port, TAG)).status).toBe(200);
@@ -460,7 +460,7 @@ describe('a web page of another site', () => {
     expect(registry.calls).toEqual([]);
   });
 
-  test.each(['none', 'same-origin'])('is not meant by Sec-Fetch-Site: %s', async (site) => {
+  test.each(['none', 'same-origin'])('is not assumed with Sec-Fetch-Site: %s', async (site) => {
     const { port } = await serveLatest();
     expect((await ask(port, TAG, { headers: { 'sec-fetch-site': site } })).status).toBe(200);
   });
@@ -496,6 +496,38 @@ describe('memory for large documents that are being sent', () => {
     const path = `/v2/library/app/manifests/${digest}`;
     const answers = await Promise.all(Array.from({ length: 20 }, () => ask(port, path)));
     expect(answers.map(({ status }) => status)).toEqual(Array.from({ length: 20 }, () => 200));
+  });
+});
+
+describe('the memory for large documents', () => {
+  const sized = (bytes: number) => {
+    const frame = JSON.stringify({ schemaVersion: 2, pad: '' }).length;
+    return Buffer.from(JSON.stringify({ schemaVersion: 2, pad: 'x'.repeat(bytes - frame) }));
+  };
+
+  test('counts a document of more than 64 KiB', async () => {
+    const { port, registry } = await serve({ limits: { answerBytes: 0 } });
+    registry.putManifest(sized(64 * 1024), { tag: 'small' });
+    registry.putManifest(sized(64 * 1024 + 1), { tag: 'large' });
+    expect((await ask(port, '/v2/library/app/manifests/small')).status).toBe(200);
+    expect((await ask(port, '/v2/library/app/manifests/large')).status).toBe(503);
+  });
+
+  test('does not count a document whose client left before it arrived', async () => {
+    const { port, registry, server } = await serve({ limits: { answerBytes: 100_000 } });
+    registry.putManifest(sized(90_000), { tag: 'large' });
+    let release = () => {};
+    registry.before = () => new Promise((resolve) => (release = resolve));
+    const socket = dial(port);
+    socket.write(`GET /v2/library/app/manifests/large HTTP/1.1\r\n${HOST}\r\n`);
+    await expect.poll(() => registry.calls.length).toBe(1);
+    socket.destroy();
+    await expect.poll(() => server.metrics.text()).toMatch(/^metahub_connections 0$/m);
+    release();
+    registry.before = () => {};
+    // The abandoned document was answered before this one was asked for.
+    expect((await ask(port, '/v2/library/app/manifests/large')).status).toBe(200);
+    await expect.poll(() => server.metrics.text()).toMatch(/^metahub_answer_memory_bytes 0$/m);
   });
 });
 

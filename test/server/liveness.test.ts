@@ -1,8 +1,8 @@
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { createNotifier } from '../../src/cli/serve/systemd.ts';
+import { temporaryFolder } from '../support/folder.ts';
 import { ask, type LogLine, serve } from '../support/served.ts';
 
 function blockFor(ms: number): void {
@@ -10,8 +10,8 @@ function blockFor(ms: number): void {
   while (performance.now() < untilMs);
 }
 
-describe('fault 46: the event loop stands still', () => {
-  test('is noticed, counted and said', async () => {
+describe('fault 46: the event loop is blocked', () => {
+  test('is noticed, counted and logged', async () => {
     const { port, log, server } = await serve();
     await ask(port, '/v2/');
     blockFor(1500);
@@ -23,8 +23,7 @@ describe('fault 46: the event loop stands still', () => {
 
 /** A `systemd-notify` that writes down what it was called with. */
 function standIn({ exitStatus = 0 } = {}) {
-  const directory = mkdtempSync(join(tmpdir(), 'metahub-notify-'));
-  onTestFinished(() => rmSync(directory, { recursive: true }));
+  const directory = temporaryFolder();
   const told = join(directory, 'told');
   const program = join(directory, 'systemd-notify');
   writeFileSync(program, `#!/bin/sh\necho "$*" >>'${told}'\nexit ${exitStatus}\n`);
@@ -88,7 +87,7 @@ describe('the service manager', () => {
     expect(lines()).toHaveLength('NOTIFY_SOCKET' in environment ? 1 : 0);
   });
 
-  test('that cannot be told is no reason to fail', async () => {
+  test('that cannot be notified causes no failure', async () => {
     const { start, log } = standIn({ exitStatus: 1 });
     await start({ NOTIFY_SOCKET: '/run/notify' }).ready('ready');
     expect(log).toMatchObject([{ level: 'warning', event: 'service-manager-unreachable' }]);

@@ -4,6 +4,7 @@ import { connect } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createAuthority, type TestAuthority } from '../support/certificates.ts';
+import { longestTurnMs } from '../support/loop-blocks.ts';
 import { closeOf } from '../support/loopback.ts';
 import { ask, exchange, serve } from '../support/served.ts';
 
@@ -39,7 +40,7 @@ describe('CVE-2026-21637: errors in a TLS handshake', () => {
   });
 });
 
-test('CVE-2026-21637: names and protocols that nobody expects in a greeting end no process', async () => {
+test('CVE-2026-21637: unexpected names and protocols in a TLS greeting end no process', async () => {
   const authority = await createAuthority();
   try {
     const { port, log } = await serve({ tls: await authority.issue('127.0.0.1') });
@@ -80,10 +81,11 @@ test('CVE-2026-21717: names that collide in a hash table cost a request no more 
   const { port } = await serve();
   // Names that are numbers are hashed without a seed.
   const headers = Array.from({ length: 1500 }, (_, at) => `${at * 65_536}: x\r\n`).join('');
-  const startedMs = performance.now();
-  const received = await exchange(port, `GET /v2/ HTTP/1.1\r\n${HOST}Connection: close\r\n${headers}\r\n`);
-  expect(received).toMatch(/^HTTP\/1\.1 (?:200|431) /);
-  expect(performance.now() - startedMs).toBeLessThan(5000);
+  const flood = async () => {
+    const received = await exchange(port, `GET /v2/ HTTP/1.1\r\n${HOST}Connection: close\r\n${headers}\r\n`);
+    expect(received).toMatch(/^HTTP\/1\.1 (?:200|431) /);
+  };
+  expect(await longestTurnMs(flood)).toBeLessThan(1000);
 });
 
 test('CVE-2026-21710: a header called __proto__ is a header like any other', async () => {

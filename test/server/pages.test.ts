@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import type { HostProfile } from '../../src/host/profile.ts';
+import { html } from '../../src/lib/html.ts';
 import { createMetrics } from '../../src/server/metrics.ts';
 import { isOwnHost } from '../../src/server/request-validation.ts';
 import type { StatusFacts } from '../../src/server/status-facts.ts';
@@ -32,8 +33,15 @@ const FACTS: StatusFacts = {
   figures: [['cache hits', '93 % of 1,204']],
 };
 
+test('html`` escapes every character that could end a text or an attribute, and leaves markup as it is', () => {
+  const evil = `&<>"'`;
+  expect(html`<i title="${evil}">${[evil, html`<b>`]}</i>`.markup).toBe(
+    '<i title="&amp;&lt;&gt;&quot;&#39;">&amp;&lt;&gt;&quot;&#39;<b></i>',
+  );
+});
+
 describe('the status page', () => {
-  test('says what this host is, what was pulled, which entry each got and why', async () => {
+  test('shows this host, recent pulls, and the entry that each got with the reason', async () => {
     const { port } = await serve({ status: () => FACTS });
     const { status, headers, body } = await ask(port, '/');
     expect(status).toBe(200);
@@ -51,7 +59,7 @@ describe('the status page', () => {
     }
   });
 
-  test('warns of what a choice left unused, beside its reason', async () => {
+  test('shows the note about a choice beside its reason', async () => {
     const { port } = await serve({ status: () => FACTS });
     const text = (await ask(port, '/')).body.toString();
     expect(text).toMatch(
@@ -59,7 +67,7 @@ describe('the status page', () => {
     );
   });
 
-  test('escapes what comes from elsewhere, and runs and loads nothing', async () => {
+  test('escapes foreign text, and runs and loads nothing', async () => {
     const { port } = await serve({ status: () => FACTS });
     const { headers, body } = await ask(port, '/');
     expect(body.toString()).not.toContain('<script>alert');
@@ -75,10 +83,20 @@ describe('the status page', () => {
 
   test('tells how to find out why nothing was pulled', async () => {
     const { port } = await serve({ status: () => ({ ...FACTS, decisions: [] }) });
-    expect((await ask(port, '/')).body.toString()).toContain('the README tells how');
+    expect((await ask(port, '/')).body.toString()).toContain('the README explains how');
   });
 
-  test('draws the family tree with this host in it: what runs, what it is, what is beyond it', async () => {
+  test('of a site leads to its pages, and does not say that nothing was pulled', async () => {
+    const site = { ...FACTS, profile: undefined, decisions: [], sitePath: '/site/' };
+    const { port } = await serve({ status: () => site });
+    const text = (await ask(port, '/')).body.toString();
+    expect(text).toContain('<a href="/site/">the pages of the site</a>');
+    expect(text).not.toMatch(/Recent pulls|No tag was requested/);
+    const node = await serve({ status: () => FACTS });
+    expect((await ask(node.port, '/')).body.toString()).not.toContain('the pages of the site');
+  });
+
+  test('draws the family tree around this host: what it runs, what it is, what is beyond it', async () => {
     const { port } = await serve({ status: () => FACTS });
     const text = (await ask(port, '/')).body.toString();
     expect(text).toContain('<span class="node host">broadwell</span>');
@@ -131,7 +149,7 @@ describe('the status page', () => {
     for (const part of [
       'node-17',
       'anyone who reaches 0.0.0.0 can pull',
-      'Nothing new is kept: the disk is full.',
+      'Nothing new is stored: the disk is full.',
       '7 fitted',
       '4 failed',
       '1,234,567 of 50,000,000 bytes',
@@ -192,7 +210,7 @@ describe('health', () => {
 });
 
 describe('metrics', () => {
-  test('count requests by what they asked for and how they ended', async () => {
+  test('count requests by kind and by outcome', async () => {
     const { port, registry } = await serve();
     registry.putManifest({ schemaVersion: 2, manifests: [] }, { tag: 'latest' });
     await ask(port, '/v2/a/b/manifests/latest');

@@ -1,10 +1,11 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { type Digest, digestOf } from '../../src/oci/digest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import type { Tag } from '../../src/oci/reference.ts';
 import type { Admission } from '../../src/oci/registry.ts';
 import { RegistryError } from '../../src/oci/registry-error.ts';
 import type { PreparedManifest } from '../../src/server/manifests.ts';
+import { createAcceptReader } from '../../src/server/request-validation.ts';
 import { createResponseCache } from '../../src/server/response-cache.ts';
 import type { ManifestRoute } from '../../src/server/routes.ts';
 import { createFakeRegistry, type FakeRegistry } from '../support/fake-registry.ts';
@@ -27,7 +28,21 @@ const serveAged = async (maxAgeMs: number) => {
   return { ...(await serve({ gate: openGate(registry) })), registry };
 };
 
-describe('a manifest that may be sent again', () => {
+describe('a cached manifest', () => {
+  test.each([
+    ['a malformed Host', 'Host: a b'],
+    [
+      'several Authorization headers',
+      'Host: localhost\r\nAuthorization: Basic YTph\r\nAuthorization: Basic Yjpi',
+    ],
+  ])('is not sent to a request with %s, which is refused', async (_, lines) => {
+    const { port } = await serve({ gate: openGate(aged(60_000)), hasLogins: true });
+    const get = (headers: string) =>
+      exchange(port, `GET ${PATH} HTTP/1.1\r\n${headers}\r\nConnection: close\r\n\r\n`);
+    for (let round = 0; round < 2; round += 1) expect(await get('Host: localhost')).toContain(' 200 OK');
+    expect(await get(lines)).toContain(' 400 Bad Request');
+  });
+
   test('is sent without asking, to GET and HEAD alike', async () => {
     const { port, registry } = await serveAged(60_000);
     const first = await ask(port, PATH);
@@ -39,7 +54,7 @@ describe('a manifest that may be sent again', () => {
     expect(registry.count()).toBe(1);
   });
 
-  test('is asked for again when its time is over, or was none', async () => {
+  test('is requested again when its time is over, or when it had none', async () => {
     for (const maxAgeMs of [0, 1]) {
       const { port, registry } = await serveAged(maxAgeMs);
       await ask(port, PATH);
@@ -52,7 +67,7 @@ describe('a manifest that may be sent again', () => {
     }
   });
 
-  test('is not given to a client that takes no index, nor the other way round', async () => {
+  test('is not sent to a client that accepts no index, nor the other way round', async () => {
     const { port, registry } = await serveAged(60_000);
     for (const accept of ['*/*', MEDIA_TYPE.ociManifest, MEDIA_TYPE.ociIndex, MEDIA_TYPE.dockerManifest]) {
       await ask(port, PATH, { headers: { accept } });
@@ -96,7 +111,7 @@ describe('a manifest that may be sent again', () => {
     expect([again.status, registry.count()]).toEqual([304, 1]);
   });
 
-  test('is asked for again after invalidate, also when it was being asked for meanwhile', async () => {
+  test('is requested again after invalidate, also when a request was under way', async () => {
     const { port, registry, server } = await serveAged(60_000);
     await ask(port, PATH);
     server.invalidate();
@@ -118,7 +133,7 @@ describe('a manifest that may be sent again', () => {
     },
   );
 
-  test('is asked for again when its tag has moved, under whatever name it was asked for', async () => {
+  test('is requested again when its tag has moved, under every name', async () => {
     const { port, registry, server } = await serveAged(60_000);
     const targets = [PATH, '/v2/docker.io/library/app/manifests/latest', `${PATH}?ns=docker.io`];
     for (const target of targets) await ask(port, target);
@@ -209,8 +224,8 @@ describe('who may see it is decided for every request', () => {
   });
 });
 
-describe('what a client can make the mirror remember', () => {
-  test('counts with the targets themselves, which it can make as long as it likes', async () => {
+describe('the memory of the response cache', () => {
+  test('includes the targets, which a client can make long', async () => {
     const registry = aged(60_000);
     const { port } = await serve({ gate: openGate(registry), limits: { responseCacheBytes: 200_000 } });
     const targets = Array.from({ length: 60 }, (_, at) => `${PATH}?x=${at}${'y'.repeat(7000)}`);
@@ -220,6 +235,21 @@ describe('what a client can make the mirror remember', () => {
     // Seven kilobytes each: of sixty, twenty-two fit into two hundred.
     expect(registry.count() - before).toBeGreaterThan(30);
   });
+});
+
+test('the Accept reader keeps 256 values: with one more, all are parsed again', () => {
+  const acceptsIndex = createAcceptReader();
+  const split = vi.spyOn(String.prototype, 'split');
+  onTestFinished(() => split.mockRestore());
+  const readsOf = (value: string) => split.mock.contexts.filter((text) => String(text) === value).length;
+  const values = Array.from({ length: 257 }, (_, at) => `text/plain, text/x-${at}`);
+  const [first = '', last = ''] = [values[0], values.at(-1)];
+  for (const value of values.slice(0, -1)) acceptsIndex(value);
+  acceptsIndex(first);
+  expect(readsOf(first)).toBe(1);
+  acceptsIndex(last);
+  acceptsIndex(first);
+  expect(readsOf(first)).toBe(2);
 });
 
 describe('createResponseCache()', () => {
@@ -240,7 +270,7 @@ describe('createResponseCache()', () => {
     storedMs: 0,
   };
 
-  test('keeps what never changes for five minutes: who may see it does', () => {
+  test('keeps immutable manifests for five minutes: who may see them can change', () => {
     let nowMs = 0;
     const cache = createResponseCache({ maxBytes: 1e6, now: () => nowMs });
     const request = {

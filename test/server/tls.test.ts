@@ -1,10 +1,11 @@
 import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import { request } from 'node:https';
-import { connect } from 'node:tls';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import tls, { connect } from 'node:tls';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import type { MirrorServer } from '../../src/server/server.ts';
 import { createAuthority, type TestAuthority } from '../support/certificates.ts';
-import { exchange, serve } from '../support/served.ts';
+import { dial, exchange, serve } from '../support/served.ts';
 
 const BLOB = Buffer.alloc(2 ** 20, 'a layer ');
 
@@ -60,19 +61,63 @@ describe('over TLS', () => {
     expect(await serialOf()).not.toBe(first);
   });
 
+  test('any name is answered: a web page that was made to point here has no certificate of that name', async () => {
+    const { port } = await serveTls();
+    const headers = { host: 'rebound.example' };
+    const req = request({
+      port,
+      path: '/v2/',
+      host: '127.0.0.1',
+      ca: authority.cert,
+      agent: false,
+      headers,
+      servername: '',
+    });
+    req.end();
+    const [{ statusCode }] = (await once(req, 'response')) as [IncomingMessage];
+    expect(statusCode).toBe(200);
+  });
+
   test('plain HTTP is not answered', async () => {
     const { port } = await serveTls();
     const received = await exchange(port, 'GET /v2/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n');
     expect(received).not.toContain('registry/2.0');
   });
 
-  test('TLS before 1.2 is not spoken', async () => {
+  test('TLS before 1.2 is not spoken, though Node.js was started with options that allow it', async () => {
+    const { DEFAULT_MIN_VERSION, DEFAULT_CIPHERS } = tls;
+    onTestFinished(() => void Object.assign(tls, { DEFAULT_MIN_VERSION, DEFAULT_CIPHERS }));
+    Object.assign(tls, { DEFAULT_MIN_VERSION: 'TLSv1', DEFAULT_CIPHERS: 'DEFAULT@SECLEVEL=0' });
     const { port } = await serveTls();
-    const socket = connect({
-      ...{ port, host: '127.0.0.1', ca: authority.cert },
-      ...{ minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT@SECLEVEL=0' },
+    const greet = (maxVersion: tls.SecureVersion) => {
+      const socket = connect({ port, host: '127.0.0.1', ca: authority.cert, maxVersion });
+      onTestFinished(() => void socket.destroy());
+      return once(socket, 'secureConnect');
+    };
+    await expect(greet('TLSv1.1')).rejects.toMatchObject({ code: 'ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION' });
+    await greet('TLSv1.2');
+  });
+
+  test('a client that never greets is cut', async () => {
+    const { port } = await serve({
+      tls: await authority.issue('127.0.0.1'),
+      limits: { headersTimeoutMs: 300 },
     });
-    const [error] = (await once(socket, 'error')) as [Error];
-    expect(error.message).toMatch(/version|alert/i);
+    expect(await exchange(port)).toBe('');
+  });
+
+  test.each([
+    ['close()', (server: MirrorServer) => server.close()],
+    ['drain()', (server: MirrorServer) => server.drain(100)],
+  ])('%s waits for no client that never greets', async (_, stop) => {
+    const { port, server } = await serveTls();
+    const socket = dial(port);
+    await once(socket, 'connect');
+    // One that is accepted behind it has greeted.
+    await read(await get(port, '/v2/'));
+    const cut = once(socket, 'close');
+    await stop(server);
+    await cut;
+    expect(socket.destroyed).toBe(true);
   });
 });

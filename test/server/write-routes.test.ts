@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { DOCKER_HUB, parseSourceHost, type SourceHost } from '../../src/oci/reference.ts';
-import { isPush, parseWriteRoute } from '../../src/server/write-routes.ts';
+import { isPush, parseWriteRoute } from '../../src/server/routes.ts';
 
 const OTHER = parseSourceHost('ghcr.io') as SourceHost;
 const RULES = { defaultHost: DOCKER_HUB, isAllowedHost: (host: SourceHost) => host === OTHER };
@@ -19,13 +19,13 @@ describe('parseWriteRoute()', () => {
     ['DELETE', '/v2/team/app/blobs/uploads/abc', 'upload', 'docker.io/team/app'],
     ['PUT', '/v2/team/app/manifests/v1', 'manifest', 'docker.io/team/app'],
     ['PUT', `/v2/team/blobs/uploads/manifests/${DIGEST}`, 'manifest', 'docker.io/team/blobs/uploads'],
-  ])('%s %s is %s of %s', (method, target, kind, name) => {
+  ])('reads %s %s as %s of %s', (method, target, kind, name) => {
     expect(isPush(method, target.split('?')[0] ?? '')).toBe(true);
     const route = parse(method, target);
     expect([route.kind, `${route.repository.host}/${route.repository.name}`]).toEqual([kind, name]);
   });
 
-  test('reads the digest and the mount, also of a repository of another host', () => {
+  test('reads the digest and the mount, including one from a repository of another host', () => {
     expect(parse('PUT', `/v2/a/b/blobs/uploads/s?digest=${encodeURIComponent(DIGEST)}`)).toMatchObject({
       session: 's',
       digest: DIGEST,
@@ -64,6 +64,6 @@ test.each([
   ['GET', `/v2/a/b/blobs/${DIGEST}`],
   ['GET', '/v2/a/blobs/uploads/tags/list'],
   ['POST', '/token'],
-])('isPush() leaves %s %s to others', (method, path) => {
+])('isPush() is false for %s %s', (method, path) => {
   expect(isPush(method, path)).toBe(false);
 });

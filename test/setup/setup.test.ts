@@ -1,35 +1,20 @@
 import { createHash } from 'node:crypto';
-import {
-  chmodSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { parse as parseToml } from 'smol-toml';
-import { afterEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { parse as parseYaml } from 'yaml';
 import { configFilesAt } from '../../src/setup/files.ts';
 import type { RuntimeSetupName } from '../../src/setup/runtime.ts';
 import { RUNTIME_SETUPS } from '../../src/setup/runtimes.ts';
 import { configureRuntimes, removeFromRuntimes } from '../../src/setup/setup.ts';
+import { temporaryFolder } from '../support/folder.ts';
 
 const URL = 'http://127.0.0.1:5080';
-const roots: string[] = [];
-
-afterEach(() => {
-  for (const root of roots.splice(0)) rmSync(root, { recursive: true });
-});
 
 /** A machine with these files, and what setup does there. */
 function machine(files: Readonly<Record<string, string>> = {}) {
-  const root = mkdtempSync(join(tmpdir(), 'metahub-setup-'));
-  roots.push(root);
+  const root = temporaryFolder();
   const write = (path: string, text: string) => {
     mkdirSync(dirname(join(root, path)), { recursive: true });
     writeFileSync(join(root, path), text);
@@ -150,7 +135,7 @@ describe.each(EXISTING)('setup of %s with %j', (name, files) => {
     expect(host.tree()).toEqual(before);
   });
 
-  test('a dry run writes nothing and shows what would be written', async () => {
+  test('a dry run writes nothing and shows the changes', async () => {
     const host = machine(files);
     const before = host.tree();
     const runtimes = RUNTIME_SETUPS.filter((runtime) => runtime.name === name);
@@ -175,7 +160,7 @@ describe('docker', () => {
     expect(warnings.join()).toContain('https://mirror.gcr.io after MetaHub');
   });
 
-  test('--remove takes only the mirror out of a file that was edited since', async () => {
+  test('--remove removes only the mirror from a file that was edited since', async () => {
     const host = machine({ [DAEMON_JSON]: '{"debug": true}' });
     await host.configure('docker');
     const edited = { ...JSON.parse(host.read(DAEMON_JSON)), 'log-level': 'warn' };
@@ -191,11 +176,20 @@ describe('docker', () => {
     expect(statSync(join(host.root, DAEMON_JSON)).mode & 0o777).toBe(0o640);
   });
 
-  test('leaves a file that is no JSON alone, and says which line', async () => {
+  test('leaves a file that is not JSON alone, and says which line', async () => {
     const host = machine({ [DAEMON_JSON]: '{\n  "debug": true,\n  oops\n}\n' });
     const { error } = await host.configure('docker');
     expect(error).toMatch(/daemon\.json: line 3 is not JSON/);
     expect(host.read(DAEMON_JSON)).toContain('oops');
+  });
+
+  test('leaves a file alone that has the mirrors twice, of which dockerd takes the last', async () => {
+    const text = '{"registry-mirrors": ["https://a.example"], "registry-mirrors": ["https://b.example"]}';
+    const host = machine({ [DAEMON_JSON]: text });
+    expect((await host.configure('docker')).error).toMatch(
+      /daemon\.json: has registry-mirrors more than once/,
+    );
+    expect(host.read(DAEMON_JSON)).toBe(text);
   });
 
   test('refuses while dockerd is started with --registry-mirror, with which it would not start', async () => {
@@ -216,7 +210,7 @@ describe('docker', () => {
   });
 });
 
-describe('mirrors that a runtime asks before this one', () => {
+describe('mirrors that a runtime uses before this one', () => {
   const inFront = (name: RuntimeSetupName, files: Readonly<Record<string, string>>) => {
     const runtime = RUNTIME_SETUPS.find((one) => one.name === name);
     const target = { url: URL, registries: ['docker.io'], strict: false };
@@ -237,7 +231,7 @@ describe('mirrors that a runtime asks before this one', () => {
     ['containerd', {}, []],
     ['containerd', hosts(URL, 'http://spegel:30020'), []],
     ['containerd', hosts('http://spegel:30020', URL), ['http://spegel:30020']],
-  ] as const)('of %s with %j: %j', (name, files, expected) => {
+  ] as const)('are found in %s with %j: %j', (name, files, expected) => {
     expect(inFront(name, files)).toEqual(expected);
   });
 });
@@ -308,7 +302,7 @@ describe('containerd', () => {
 });
 
 describe('podman', () => {
-  test('the drop-in keeps what is configured for a registry already, since it replaces that', async () => {
+  test('the drop-in keeps a registry’s existing configuration, since it replaces it', async () => {
     const host = machine({
       '/etc/containers/registries.conf.d/site.conf':
         '[[registry]]\nprefix = "docker.io"\nlocation = "docker.io"\nblocked = false\n[[registry.mirror]]\nlocation = "harbor.example/hub"\n',
@@ -340,6 +334,17 @@ describe('podman', () => {
 });
 
 describe('k3s', () => {
+  test.each([
+    ['aliases that multiply', `a: &a [x]\nmirrors: {docker.io: {endpoint: [${'*a,'.repeat(600)}]}}\n`, 2],
+    ['levels that exhaust the stack', '['.repeat(20_000), 1],
+    ['no YAML', 'mirrors:\n  a: [', 2],
+  ])('changes no file with %s, and says where', async (_, text, line) => {
+    const host = machine({ [K3S]: text });
+    const outcome = await host.configure('k3s');
+    expect(JSON.stringify(outcome)).toContain(`registries.yaml: line ${line}: `);
+    expect(host.read(K3S)).toBe(text);
+  });
+
   test('puts the mirror before other endpoints and keeps comments', async () => {
     const host = machine({
       [K3S]: 'mirrors:\n  docker.io:\n    endpoint:\n      - https://a.example # ours\n',
@@ -351,7 +356,7 @@ describe('k3s', () => {
   });
 });
 
-test('what a reader without rights may not see stays so: the remembered files are readable by root only', async () => {
+test('setup stores files that only root may read so that only root may read the copies', async () => {
   const host = machine({ [DAEMON_JSON]: '{"proxies": {"http-proxy": "http://u:secret@p.example"}}' });
   await host.configure('docker');
   expect(statSync(join(host.root, '/var/lib/metahub/setup/state.json')).mode & 0o777).toBe(0o600);

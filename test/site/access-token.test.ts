@@ -1,9 +1,8 @@
-import { rm, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { createAccessToken, tokenHashOf } from '../../src/site/account.ts';
 import { basic, hashed, machineFolder, openTestSite } from '../support/site.ts';
-import { afterTest } from '../support/upstream.ts';
 
 const CI = createAccessToken();
 const OLD = createAccessToken();
@@ -12,8 +11,8 @@ const ONE = createAccessToken();
 
 /** The test site's clock starts in November 2023. */
 async function siteWithTokens() {
-  const file = async (tokens: readonly string[]) =>
-    `user: lab\npassword: "${await hashed('lab')}"\nrepositories: [lab/*]\nmanagesMachines: true\ntypes:
+  const file = async (tokens: readonly string[], repositories = 'lab/*') =>
+    `user: lab\npassword: "${await hashed('lab')}"\nrepositories: [${repositories}]\nmanagesMachines: true\ntypes:
   - {name: node, features: [cpu:zen4]}\ntokens: [${tokens.join(', ')}]\n`;
   const all = [
     `{name: ci, sha256: ${CI.sha256}, expires: 2023-12-01T00:00:00Z}`,
@@ -25,10 +24,9 @@ async function siteWithTokens() {
     'lab.yaml': await file(all),
     'other.yaml': `user: other\npassword: "${await hashed('other')}"\n`,
   });
-  afterTest(() => rm(machines, { recursive: true }));
   const site = await openTestSite({ machines });
-  const rewrite = async (tokens: readonly string[]) => {
-    await writeFile(join(machines, 'lab.yaml'), await file(tokens));
+  const rewrite = async (tokens: readonly string[], repositories?: string) => {
+    await writeFile(join(machines, 'lab.yaml'), await file(tokens, repositories));
     site.clock.ms += 1000;
   };
   /** The site's token service, asked with Basic credentials. */
@@ -53,17 +51,17 @@ async function siteWithTokens() {
 const kindOf = (admission: { readonly kind: string }) => admission.kind;
 
 describe('an access token', () => {
-  test('opens the logins of its account in place of the password, at once', async () => {
+  test('opens the logins of its account in place of the password, without hashing', async () => {
     const { admit, featuresOf, gate } = await siteWithTokens();
     expect(featuresOf(await admit(basic('lab-node', CI.text), 'lab/app'))).toEqual(['cpu:zen4']);
     expect(kindOf(await admit(basic('lab', CI.text), 'lab/app'))).toBe('admitted');
     expect(featuresOf(await admit(basic('lab/cpu#zen3', CI.text), 'lab/app'))).toEqual(['cpu:zen3']);
-    // Nothing is hashed slowly, so that nothing waits.
+    // The check needs no slow hash, so admission is synchronous.
     const headers = { authorization: basic('lab', CI.text) };
     expect(gate.admit({ headers, remoteAddress: '192.0.2.9' })).toMatchObject({ kind: 'admitted' });
   });
 
-  test('opens no other account, and nothing under another spelling', async () => {
+  test('opens no other account, and does not open with its hash or in capitals', async () => {
     const { admit } = await siteWithTokens();
     expect(kindOf(await admit(basic('other', CI.text)))).toBe('refused');
     expect(kindOf(await admit(basic('lab', CI.sha256)))).toBe('refused');
@@ -82,7 +80,7 @@ describe('an access token', () => {
     expect(kindOf(await admit(basic('lab', ONE.text), 'secret/app'))).toBe('refused');
   });
 
-  test('ends when it expires, and the refusal says so', async () => {
+  test('expires, and the refusal names the expiry', async () => {
     const { admit, clock } = await siteWithTokens();
     expect(await admit(basic('lab', OLD.text))).toMatchObject({
       kind: 'refused',
@@ -93,7 +91,7 @@ describe('an access token', () => {
     expect(kindOf(await admit(basic('lab', CI.text)))).toBe('refused');
   });
 
-  test('ends within a second when it is revoked, and with it the bearer tokens that it was exchanged for', async () => {
+  test('ends within a second of its revocation, together with the bearer tokens that a client got with it', async () => {
     const { admit, all, rewrite, bearerFor } = await siteWithTokens();
     const bearer = await bearerFor('lab-node', CI.text, 'repository:lab/app:pull');
     expect(kindOf(await admit(bearer, 'lab/app'))).toBe('admitted');
@@ -102,7 +100,15 @@ describe('an access token', () => {
     expect(kindOf(await admit(basic('lab-node', CI.text), 'lab/app'))).toBe('refused');
   });
 
-  test('another one of the same name does not revive bearer tokens of the former', async () => {
+  test('does not open a repository that its account may no longer pull, even after earlier pulls', async () => {
+    const { admit, all, rewrite, bearerFor } = await siteWithTokens();
+    const bearer = await bearerFor('lab-node', CI.text, 'repository:lab/app:pull');
+    for (let pull = 0; pull < 3; pull += 1) expect(kindOf(await admit(bearer, 'lab/app'))).toBe('admitted');
+    await rewrite(all, 'lab/other');
+    expect(kindOf(await admit(bearer, 'lab/app'))).toBe('refused');
+  });
+
+  test('does not revive bearer tokens of a former access token with its name', async () => {
     const { admit, rewrite, bearerFor } = await siteWithTokens();
     const bearer = await bearerFor('lab', CI.text, 'repository:lab/app:pull');
     const renewed = createAccessToken();
@@ -111,7 +117,7 @@ describe('an access token', () => {
     expect(kindOf(await admit(basic('lab', renewed.text), 'lab/app'))).toBe('admitted');
   });
 
-  test('is named in the audit trail, and never written there', async () => {
+  test('appears in the audit trail by name, never by value', async () => {
     const { admit, log } = await siteWithTokens();
     await admit(basic('lab', CI.text), 'lab/app');
     await admit(basic('lab', OLD.text), 'lab/app');
@@ -120,7 +126,7 @@ describe('an access token', () => {
     expect(JSON.stringify(log)).not.toContain(CI.sha256);
   });
 
-  test('may not change machine types, even of an account that manages them', async () => {
+  test('cannot change machine types, even of an account that manages them', async () => {
     const { handlers } = await siteWithTokens();
     const status = await new Promise<number>((resolve) => {
       const request = {
@@ -136,15 +142,15 @@ describe('an access token', () => {
   });
 });
 
-test('the form of a token is recognised exactly', () => {
+test('tokenHashOf() recognises the exact form of an access token', () => {
   expect(tokenHashOf(CI.text)).toBe(CI.sha256);
   expect(tokenHashOf(`${CI.text}x`)).toBeUndefined();
   expect(tokenHashOf(CI.text.slice(0, -1))).toBeUndefined();
   expect(tokenHashOf(CI.text.replace('metahub_', ''))).toBeUndefined();
 });
 
-describe('what tokens of narrower rights share', () => {
-  test('nothing that is found by digest alone, with their account or with each other', async () => {
+describe('access tokens with narrower rights', () => {
+  test('share no content by digest alone, neither with their account nor with each other', async () => {
     const { admit } = await siteWithTokens();
     const partitions = [];
     for (const password of ['lab', CI.text, NARROW.text, ONE.text]) {

@@ -1,11 +1,11 @@
-import { rm, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { HostProfile } from '../../src/host/profile.ts';
 import { createFakeRegistry, type FakeRegistry } from '../support/fake-registry.ts';
 import { ask, serve } from '../support/served.ts';
 import { basic, hashed, machineFolder, openTestSite } from '../support/site.ts';
-import { afterTest, repository } from '../support/upstream.ts';
+import { repository } from '../support/upstream.ts';
 
 const PATH = '/v2/lab/app/manifests/latest';
 
@@ -32,7 +32,6 @@ async function siteBehindServer() {
     'lab.yaml': await account('lab', `${rights}${typesOf('cpu:zen4')}`),
     'other.yaml': await account('other', `repositories: [other/*]\n${typesOf('cpu:zen4')}`),
   });
-  afterTest(() => rm(machines, { recursive: true }));
   const views: FakeRegistry[] = [];
   const registryFor = (profile: HostProfile) => {
     const view = mirrorFor(profile);
@@ -54,7 +53,7 @@ async function siteBehindServer() {
 }
 
 describe('the response cache in site mode', () => {
-  test('repeats an answer to a verified login without asking the mirror again', async () => {
+  test('repeats an answer to a verified login without another lookup in the mirror', async () => {
     const { pull, upstreamCount } = await siteBehindServer();
     for (let round = 0; round < 5; round += 1) {
       expect(await pull('one-node')).toEqual({ status: 200, features: 'cpu:zen4' });
@@ -62,7 +61,7 @@ describe('the response cache in site mode', () => {
     expect(upstreamCount()).toBe(1);
   });
 
-  test('gives each login the answer of its own machine type, and nothing to a login without the right', async () => {
+  test('answers each login for its own machine type, and refuses a login without the right', async () => {
     const { pull } = await siteBehindServer();
     for (let round = 0; round < 4; round += 1) {
       expect(await pull('one-node')).toEqual({ status: 200, features: 'cpu:zen4' });
@@ -74,14 +73,14 @@ describe('the response cache in site mode', () => {
     }
   });
 
-  test('shares no answer between accounts of other rights, even for equal machines', async () => {
+  test('shares no answer between accounts with different rights, even for equal machines', async () => {
     const { pull, upstreamCount } = await siteBehindServer();
     await pull('one-node');
     await pull('lab-node');
     expect(upstreamCount()).toBe(2);
   });
 
-  test('stops with the login: a changed password is noticed within a second', async () => {
+  test('stops answering within a second of a changed password', async () => {
     const { pull, machines, clock } = await siteBehindServer();
     expect((await pull('one-node')).status).toBe(200);
     expect((await pull('one-node')).status).toBe(200);
@@ -90,7 +89,7 @@ describe('the response cache in site mode', () => {
     expect((await pull('one-node')).status).toBe(401);
   });
 
-  test('stops with the right: a repository that is taken away is denied within a second', async () => {
+  test('denies a repository within a second of its removal from the account', async () => {
     const { pull, machines, clock } = await siteBehindServer();
     for (let round = 0; round < 3; round += 1) expect((await pull('lab')).status).toBe(200);
     await writeFile(
@@ -136,7 +135,7 @@ describe('admission', () => {
     return { ...site, admit, tokenOf };
   }
 
-  test('of a password takes time once, and is immediate from then on', async () => {
+  test('of a password is asynchronous once, and synchronous from then on', async () => {
     const { admit } = await demo();
     const first = admit(NODE);
     expect(first).toBeInstanceOf(Promise);
@@ -144,7 +143,7 @@ describe('admission', () => {
     expect(admit(NODE)).toMatchObject({ kind: 'admitted', login: 'qnib-type1' });
   });
 
-  test('of a token takes time once, is immediate from then on, and ends when the token expires', async () => {
+  test('of a bearer token is asynchronous once, synchronous from then on, and ends when the token expires', async () => {
     const { admit, tokenOf, clock } = await demo();
     const token = await tokenOf('qnib/bench');
     const first = admit(token);
@@ -157,7 +156,7 @@ describe('admission', () => {
     expect(await admit(token)).toMatchObject({ kind: 'refused', error: { status: 401 } });
   });
 
-  test('without credentials is refused at once', async () => {
+  test('without credentials is refused synchronously', async () => {
     const { gate } = await demo();
     expect(gate.admit({ headers: {}, remoteAddress: '192.0.2.1' })).toMatchObject({ kind: 'refused' });
   });

@@ -1,13 +1,12 @@
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { readFileSync } from 'node:fs';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
 import type { LogFields } from '../../src/lib/log.ts';
-import { type AuditEntry, createAudit } from '../../src/site/audit.ts';
-import { repository } from '../support/upstream.ts';
+import { AUDIT_REASONS, type AuditEntry, createAudit } from '../../src/site/audit.ts';
+import { afterTest, repository } from '../support/upstream.ts';
 
 beforeEach(() => {
   vi.useFakeTimers();
-});
-afterEach(() => {
-  vi.useRealTimers();
+  afterTest(() => vi.useRealTimers());
 });
 
 function auditing() {
@@ -26,7 +25,7 @@ const ADMITTED: AuditEntry = {
 };
 
 describe('the audit trail', () => {
-  test('writes an admission at once, and equal ones of the next ten seconds as one line with their number', () => {
+  test('writes an admission at once, and equal ones of the next ten seconds as one line with their count', () => {
     const { audit, lines } = auditing();
     for (let request = 0; request < 12; request += 1) audit(ADMITTED);
     expect(lines).toHaveLength(1);
@@ -46,29 +45,81 @@ describe('the audit trail', () => {
     expect(lines).toHaveLength(3);
   });
 
-  test('tells apart admissions of other logins, addresses and repositories', () => {
+  test('counts admissions of different logins, addresses and repositories separately', () => {
     const { audit, lines } = auditing();
     audit(ADMITTED);
     audit({ ...ADMITTED, who: 'lab-other' });
     audit({ ...ADMITTED, address: '192.0.2.2' });
     audit({ ...ADMITTED, repository: repository('lab/app', 'ghcr.io') });
-    audit({ ...ADMITTED, reason: 'lists machine types' });
+    audit({ ...ADMITTED, operation: 'listMachineTypes' });
     expect(lines).toHaveLength(5);
     vi.advanceTimersByTime(10_000);
     // None was repeated.
     expect(lines).toHaveLength(5);
   });
 
-  test('writes every refusal, so that guesses can be counted', () => {
+  test('writes ten refusals of a reason and an address in their own lines, and counts the others in one', () => {
     const { audit, lines } = auditing();
-    const refused = { decision: 'refused', reason: 'wrong credentials', address: '192.0.2.1' } as const;
-    for (let guess = 0; guess < 3; guess += 1) audit(refused);
-    expect(lines.map(({ level, event }) => [level, event])).toEqual(
-      Array.from({ length: 3 }, () => ['notice', 'access-refused']),
+    const refused = { decision: 'refused', reason: 'wrong-credentials', address: '192.0.2.1' } as const;
+    for (let guess = 0; guess < 1_000; guess += 1) audit({ ...refused, who: `u${guess}` });
+    expect(lines.map(({ level, event, fields }) => [level, event, fields['who']])).toEqual(
+      Array.from({ length: 10 }, (_, guess) => ['notice', 'access-refused', `u${guess}`]),
     );
+    // Another reason or address is not hidden by them.
+    audit({ ...refused, reason: 'not-allowed' });
+    audit({ ...refused, address: '192.0.2.2' });
+    expect(lines).toHaveLength(12);
+    vi.advanceTimersByTime(10_000);
+    const fields = { reason: 'wrong-credentials', address: '192.0.2.1', repeats: 990 };
+    expect(lines.slice(12)).toEqual([{ level: 'notice', event: 'access-refused', fields }]);
+    audit(refused);
+    expect(lines).toHaveLength(14);
   });
 
-  test('counts ten thousand different admissions at once and no more', () => {
+  test('writes a bounded number of lines, however many addresses are refused', () => {
+    const { audit, lines } = auditing();
+    for (let at = 0; at < 20_000; at += 1)
+      audit({ decision: 'refused', reason: 'no-resource', address: `10.0.${at >> 8}.${at % 256}` });
+    expect(lines).toHaveLength(100);
+    vi.advanceTimersByTime(10_000);
+    const counted = lines.slice(100).map(({ fields }) => fields);
+    expect(counted).toEqual([{ reason: 'no-resource', repeats: 19_900 }]);
+  });
+
+  test('counts the addresses of an IPv6 network as one', () => {
+    const { audit, lines } = auditing();
+    for (let at = 0; at < 20; at += 1)
+      audit({ decision: 'refused', reason: 'no-resource', address: `2001:db8::${at}` });
+    expect(lines).toHaveLength(10);
+  });
+
+  test('cuts a long path of a resource', () => {
+    const { audit, lines } = auditing();
+    audit({ decision: 'refused', reason: 'no-resource', resource: `/${'x'.repeat(9_000)}`, address: 'a' });
+    expect(String(lines[0]?.fields['resource']).length).toBeLessThan(300);
+  });
+
+  test('says the reason as a code, and in the message as a sentence', () => {
+    const messages: [string, unknown][] = [];
+    const audit = createAudit((_level, _event, message, fields = {}) =>
+      messages.push([message, fields['reason']]),
+    );
+    audit({ decision: 'refused', reason: 'wrong-credentials', address: '192.0.2.1' });
+    audit({ decision: 'refused', reason: 'if-match-required', address: '192.0.2.1' });
+    expect(messages).toEqual([
+      ['access refused: there is no such login, or the password is wrong', 'wrong-credentials'],
+      ['access refused: the edit does not say what it changes', 'if-match-required'],
+    ]);
+  });
+
+  test('has codes in kebab-case, all of which docs/site.md lists', () => {
+    const page = readFileSync(new URL('../../docs/site.md', import.meta.url), 'utf8');
+    const codes = Object.keys(AUDIT_REASONS);
+    expect(codes.filter((code) => !/^[a-z]+(?:-[a-z]+)*$/.test(code))).toEqual([]);
+    expect(codes.filter((code) => !page.includes(`\`${code}\``))).toEqual([]);
+  });
+
+  test('counts at most ten thousand different admissions at once', () => {
     const { audit, lines } = auditing();
     audit(ADMITTED);
     audit(ADMITTED);

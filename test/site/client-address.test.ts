@@ -11,21 +11,21 @@ describe('the client’s address', () => {
     ['two proxies of ours', '127.0.0.1', '192.0.2.9, 203.0.113.7', '192.0.2.9'],
     ['nginx that says nothing', '127.0.0.1', undefined, '127.0.0.1'],
     ['nonsense', '127.0.0.1', 'unknown', '127.0.0.1'],
-  ])('%s', (_, remote, forwarded, address) => {
+  ])('is found for %s', (_, remote, forwarded, address) => {
     const clientAddress = clientAddressBehind(['127.0.0.0/8', '203.0.113.0/24']);
     const headers = forwarded === undefined ? {} : { 'x-forwarded-for': forwarded };
     expect(clientAddress(remote, headers)).toBe(address);
   });
 
   test.each(['127.0.0.1', '::1', '::ffff:127.0.0.1'])(
-    'is that of the connection when nobody declared a proxy: a local user at %s may invent headers',
+    'is the connection’s (%s) when no proxy is declared',
     (remote) => {
       const clientAddress = clientAddressBehind([]);
       expect(clientAddress(remote, { 'x-forwarded-for': '192.0.2.9' })).toBe(remote.replace('::ffff:', ''));
     },
   );
 
-  test('is reported once as ignored when a proxy of this machine is not declared', () => {
+  test('calls onIgnored once for an undeclared proxy on this machine', () => {
     const ignored: string[] = [];
     const clientAddress = clientAddressBehind([], (proxy) => ignored.push(proxy));
     clientAddress('127.0.0.1', {});
@@ -40,7 +40,7 @@ describe('the client’s address', () => {
     expect(ignored).toHaveLength(1);
   });
 
-  test('a proxy that is no address is refused at once', () => {
-    expect(() => clientAddressBehind(['nginx'])).toThrow('“nginx” is no address');
+  test('refuses a proxy that is not an address', () => {
+    expect(() => clientAddressBehind(['nginx'])).toThrow('“nginx” is not the address');
   });
 });

@@ -14,7 +14,7 @@ describe('exposureProblem()', () => {
     expect(exposureProblem({ ...SAFE, host, demo: true })).toBeUndefined();
   });
 
-  test('objects to passwords in clear text on a network, unless they are encrypted or the operator accepts it', () => {
+  test('objects to passwords in clear text on a network, unless TLS or the operator’s consent allows them', () => {
     const network = { ...SAFE, host: '0.0.0.0' };
     expect(exposureProblem(network)?.nextStep).toContain('--insecure-logins on');
     expect(exposureProblem({ ...network, tls: true })).toBeUndefined();
@@ -30,7 +30,7 @@ describe('exposureProblem()', () => {
     }
   });
 
-  test('that the demonstration may listen anywhere does not accept passwords in clear text', () => {
+  test('objects to passwords in clear text even with demoListenAnywhere', () => {
     const demo = { ...SAFE, host: '0.0.0.0', demo: true, demoListenAnywhere: true };
     expect(exposureProblem(demo)?.nextStep).toContain('--insecure-logins on');
   });

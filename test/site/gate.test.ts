@@ -1,16 +1,15 @@
 import { chmod, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import type { Registry } from '../../src/oci/registry.ts';
 import { basic, hashed, machineFolder, openTestSite } from '../support/site.ts';
 import { asNobody, CAN_DROP_PRIVILEGES } from '../support/unprivileged.ts';
-import { afterTest } from '../support/upstream.ts';
 
 async function siteOf(
   files: Readonly<Record<string, string>>,
   options: Parameters<typeof openTestSite>[0] = {},
 ) {
   const machines = await machineFolder(files);
-  afterTest(() => rm(machines, { recursive: true }));
   return { ...(await openTestSite({ machines, ...options })), machines };
 }
 
@@ -31,14 +30,32 @@ describe('the demonstration’s machine types', () => {
     expect(featuresOf(await admit(basic(login, login), 'qnib/bench'))).toEqual(features);
   });
 
-  test('are there only when they are asked for', async () => {
+  test('exist only when the operator enables them', async () => {
     const { admit } = await openTestSite();
     expect(refusalOf(await admit(basic('qnib-type1', 'qnib-type1'))).status).toBe(401);
   });
 });
 
-describe('a request that shows nothing good', () => {
-  test('is told where tokens are given, and for which scope', async () => {
+describe('the view of a machine type', () => {
+  test('is made by the first request that asks its registry, not by a login, and then kept', async () => {
+    const views: Registry[] = [];
+    const registryFor = () => {
+      views.push({} as Registry);
+      return views.at(-1) as Registry;
+    };
+    const { admit } = await openTestSite({ staticMachines: true, registryFor });
+    const login = await admit(basic('qnib-type1', 'qnib-type1'));
+    if (login.kind !== 'admitted') throw new Error('it was refused');
+    expect(views).toEqual([]);
+    expect(login.registry).toBe(views[0]);
+    const pull = await admit(basic('qnib-type1', 'qnib-type1'), 'qnib/bench');
+    expect(pull).toHaveProperty('registry', views[0]);
+    expect(views).toHaveLength(1);
+  });
+});
+
+describe('a request without valid credentials', () => {
+  test('gets a challenge with the token service and the scope', async () => {
     const { admit } = await openTestSite({ staticMachines: true });
     const error = refusalOf(await admit(undefined, 'qnib/bench'));
     expect(error.status).toBe(401);
@@ -48,7 +65,7 @@ describe('a request that shows nothing good', () => {
     expect(error.toJSON().errors[0].code).toBe('UNAUTHORIZED');
   });
 
-  test('at the API’s root is challenged without a scope: docker login asks there', async () => {
+  test('gets a challenge without a scope at the API’s root, for docker login', async () => {
     const { admit } = await openTestSite({ staticMachines: true });
     expect(refusalOf(await admit()).headers['www-authenticate']).toBe(
       'Bearer realm="http://hub.test:5080/token",service="metahub", Basic realm="metahub"',
@@ -57,8 +74,8 @@ describe('a request that shows nothing good', () => {
 
   test.each([
     ['behind a proxy with a certificate', { 'x-forwarded-proto': 'https' }, 'https://hub.test:5080/token'],
-    ['by a host name that is none', { host: 'a"b' }, undefined],
-  ])('%s', async (_, headers, realm) => {
+    ['without the realm for an invalid Host', { host: 'a"b' }, undefined],
+  ])('gets a challenge that names the site %s', async (_, headers, realm) => {
     const { admit } = await openTestSite({ staticMachines: true });
     const header = refusalOf(await admit(undefined, undefined, headers)).headers['www-authenticate'];
     expect(/realm="(h[^"]+)"/.exec(header ?? '')?.[1]).toBe(realm);
@@ -79,7 +96,7 @@ describe('a request that shows nothing good', () => {
     expect(error.headers['www-authenticate']).toMatch(/^Bearer realm=.*, Basic realm="metahub"$/);
   });
 
-  test('again and again is told to wait: 429 with Retry-After', async () => {
+  test('gets 429 with Retry-After after too many failures', async () => {
     const { admit, clock } = await openTestSite({
       staticMachines: true,
       limits: { failuresMax: 2, windowMs: 30_000 },
@@ -107,7 +124,7 @@ describe('an account', () => {
     expect((await admit(basic('all', 'all'), 'other/solver')).kind).toBe('admitted');
   });
 
-  test('with patterns shares nothing that is found by digest with one that has others', async () => {
+  test('shares no content by digest with an account that has other patterns', async () => {
     const { admit } = await siteOf(await LAB());
     const [lab, all] = [await admit(basic('lab', 'lab'), 'lab/a'), await admit(basic('all', 'all'), 'lab/a')];
     if (lab.kind !== 'admitted' || all.kind !== 'admitted') throw new Error('refused');
@@ -125,7 +142,7 @@ describe('an account', () => {
     expect(refusalOf(await admit(basic('all/cpu#zen99', 'all'), 'a/b')).status).toBe(401);
   });
 
-  test('is known as soon as its file is there, and gone when the file is', async () => {
+  test('exists as soon as its file exists, and as long', async () => {
     const { admit, clock, machines } = await siteOf(await LAB());
     const late = join(machines, 'late.yaml');
     await writeFile(late, `user: late\npassword: "${await hashed('late')}"\n`);
@@ -136,25 +153,22 @@ describe('an account', () => {
     expect((await admit(basic('late', 'late'))).kind).toBe('refused');
   });
 
-  test.runIf(CAN_DROP_PRIVILEGES)(
-    'a login’s file that could not be read is read when it can be',
-    async () => {
-      const { admit, clock, machines, log } = await siteOf(await LAB());
-      await chmod(machines, 0o755);
-      await writeFile(join(machines, 'late.yaml'), `user: late\npassword: "${await hashed('late')}"\n`, {
-        mode: 0o600,
-      });
-      clock.ms += 1000;
-      await asNobody(async () => {
-        expect((await admit(basic('late', 'late'))).kind).toBe('refused');
-      });
-      expect(log.filter(({ event }) => event === 'machines-not-reloaded')).toHaveLength(1);
-      clock.ms += 1000;
-      expect((await admit(basic('late', 'late'))).kind).toBe('admitted');
-    },
-  );
+  test.runIf(CAN_DROP_PRIVILEGES)('appears once its unreadable file becomes readable', async () => {
+    const { admit, clock, machines, log } = await siteOf(await LAB());
+    await chmod(machines, 0o755);
+    await writeFile(join(machines, 'late.yaml'), `user: late\npassword: "${await hashed('late')}"\n`, {
+      mode: 0o600,
+    });
+    clock.ms += 1000;
+    await asNobody(async () => {
+      expect((await admit(basic('late', 'late'))).kind).toBe('refused');
+    });
+    expect(log.filter(({ event }) => event === 'machines-not-reloaded')).toHaveLength(1);
+    clock.ms += 1000;
+    expect((await admit(basic('late', 'late'))).kind).toBe('admitted');
+  });
 
-  test('survives a slip in another file, which is complained of', async () => {
+  test('survives an error in another file, which the log reports', async () => {
     const { admit, clock, machines, log } = await siteOf(await LAB());
     await writeFile(join(machines, 'slip.yaml'), 'user: [');
     clock.ms += 1000;
@@ -186,7 +200,7 @@ describe('the audit trail', () => {
       {
         event: 'access-refused',
         fields: {
-          reason: 'wrong credentials',
+          reason: 'wrong-credentials',
           who: 'qnib-type1',
           repository: 'docker.io/qnib/bench',
           address: '192.0.2.1',
@@ -195,7 +209,7 @@ describe('the audit trail', () => {
       {
         event: 'access-refused',
         fields: {
-          reason: 'no credentials',
+          reason: 'no-credentials',
           who: undefined,
           repository: 'docker.io/qnib/bench',
           address: '192.0.2.1',
@@ -204,7 +218,7 @@ describe('the audit trail', () => {
     ]);
   });
 
-  test('never holds a password, an Authorization header, or what was typed for a user name that is none', async () => {
+  test('never contains a password, an Authorization header or an unknown user name', async () => {
     const { admit, log } = await openTestSite({ staticMachines: true });
     await admit(basic('qnib-type1', 'p4ssw0rd'), 'qnib/bench');
     await admit(basic('p4ssw0rd', 'p4ssw0rd'), 'qnib/bench');
@@ -231,7 +245,7 @@ describe('two hundred logins of twenty types at once', () => {
   ];
   const TYPES = NODES.flatMap((node) => [[`cpu:${node}`], [`cpu:${node}`, 'nvcap:9.0']]);
 
-  test('each see their own profile, and equal profiles see equal answers only with equal rights', async () => {
+  test('each see their own profile, and share answers only with equal profiles and rights', async () => {
     const files: Record<string, string> = {};
     for (let account = 0; account < 10; account += 1) {
       const types = TYPES.map(

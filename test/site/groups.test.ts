@@ -1,10 +1,9 @@
-import { rm, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { openMachineAdmin } from '../../src/site/machine-admin.ts';
 import { readGroupsFile } from '../../src/site/machine-file.ts';
 import { basic, hashed, machineFolder, openTestSite } from '../support/site.ts';
-import { afterTest } from '../support/upstream.ts';
 
 const GROUPS = 'hpc: {repositories: [hpc/*]}\nweb: {repositories: ["ghcr.io/web/**"]}\nnone: {}\n';
 
@@ -18,7 +17,6 @@ async function folderWith(groups: string) {
     'carl.yaml': await account('carl', 'groups: [none]'),
     'dora.yaml': await account('dora', ''),
   });
-  afterTest(() => rm(folder, { recursive: true }));
   return folder;
 }
 
@@ -31,7 +29,7 @@ async function siteWith(groups: string) {
 }
 
 describe('groups of accounts', () => {
-  test('add their repositories to those of the account; a group alone replaces “everything”', async () => {
+  test('add their repositories to the account’s, and replace the default of all repositories', async () => {
     const { mayPull } = await siteWith(GROUPS);
     expect(await mayPull('anna', 'hpc/solver')).toBe(true);
     expect(await mayPull('anna', 'anna/app')).toBe(false);
@@ -52,7 +50,7 @@ describe('groups of accounts', () => {
     expect(await mayPull('anna', 'other/solver')).toBe(true);
   });
 
-  test('share what the mirror holds with accounts of equal rights only', async () => {
+  test('share cached content only between accounts with equal rights', async () => {
     const { admit } = await siteWith(GROUPS);
     const partitionOf = async (user: string) => {
       const admission = await admit(basic(user, user), 'hpc/solver');
@@ -63,25 +61,27 @@ describe('groups of accounts', () => {
     expect(await partitionOf('dora')).toBeUndefined();
   });
 
-  test('that do not exist stop the start, with the account’s file', async () => {
+  test('stop the start with the account’s file when they do not exist', async () => {
     await expect(siteWith('web: {}\nnone: {}\n')).rejects.toThrow(/anna\.yaml: there is no group hpc/);
   });
 
-  test('do not count as an account, and none can take the name of their file', async () => {
+  test('are not an account, and no account can take the name of their file', async () => {
     const folder = await folderWith(GROUPS);
     const admin = openMachineAdmin(folder);
     expect((await admin.accounts()).map(({ user }) => user)).toEqual(['anna', 'bert', 'carl', 'dora']);
-    await expect(admin.addAccount('groups', await hashed('x'))).rejects.toThrow('cannot be called groups');
+    await expect(admin.addAccount({ user: 'groups', password: await hashed('x') })).rejects.toThrow(
+      'cannot have the name groups',
+    );
     // A change of an account with groups is checked with them.
-    await admin.addType('anna', { name: 'node', features: ['cpu:zen4'] });
+    await admin.change('anna', { kind: 'add-type', type: { name: 'node', features: ['cpu:zen4'] } });
     expect((await admin.accounts())[0]?.types).toHaveLength(1);
   });
 });
 
 test.each([
   ['hpc: [a/*]', /^groups\.yaml:1:6: hpc: a map of keys and values is expected, not a list$/],
-  ['hpc: {repositories: [a/*]}\n"a b": {}', /^groups\.yaml:2:1: "a b": “a b” is no name: it may hold/],
-  ['hpc: {repositories: ["!a"]}', /^groups\.yaml:1:22: hpc\.repositories\[0\]: “!a” is no pattern/],
+  ['hpc: {repositories: [a/*]}\n"a b": {}', /^groups\.yaml:2:1: "a b": “a b” is not a name: it may contain/],
+  ['hpc: {repositories: ["!a"]}', /^groups\.yaml:1:22: hpc\.repositories\[0\]: “!a” is not a pattern/],
   [
     'hpc: {repository: [a]}',
     /^groups\.yaml:1:7: hpc\.repository: this key does not exist; did you mean repositories\?/,

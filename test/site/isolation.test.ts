@@ -1,5 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { cached } from '../../src/mirror/cache.ts';
@@ -10,8 +9,9 @@ import { RegistryError } from '../../src/oci/registry-error.ts';
 import { DEFAULT_POLICY } from '../../src/selection/policy.ts';
 import { openStore } from '../../src/store/store.ts';
 import { createFakeRegistry } from '../support/fake-registry.ts';
+import { temporaryFolder } from '../support/folder.ts';
 import { basic, hashed, machineFolder, openTestSite } from '../support/site.ts';
-import { afterTest, closing, readBlob, repository, tagged } from '../support/upstream.ts';
+import { closing, readBlob, repository, tagged } from '../support/upstream.ts';
 
 const MICROARCHITECTURES = [
   'haswell',
@@ -47,8 +47,7 @@ function indexOf(name: string): { readonly index: object; readonly entries: read
 async function wholeSite() {
   const upstream = createFakeRegistry();
   const files: Record<string, string> = {};
-  const logins = await mkdtemp(join(tmpdir(), 'metahub-logins-'));
-  afterTest(() => rm(logins, { recursive: true }));
+  const logins = temporaryFolder();
   const secrets = Array.from({ length: ACCOUNTS }, (_, at) => Buffer.from(`the secret of a${at}`));
   const digests = secrets.map((secret) => upstream.putBlob(secret));
   const shared = indexOf('shared');
@@ -77,12 +76,10 @@ async function wholeSite() {
     if (secret >= 0 && owner !== `a${secret}`)
       throw new RegistryError('BLOB_UNKNOWN', `${name} has no such blob`);
   };
-  const directory = await mkdtemp(join(tmpdir(), 'metahub-store-'));
-  afterTest(() => rm(directory, { recursive: true, force: true }));
+  const directory = temporaryFolder();
   const store = closing(await openStore({ directory, maxBytes: 1e9, log: () => {}, now: Date.now }));
   const cache = closing(cached({ next: upstream, store, log: () => {}, now: () => performance.now() }));
   const machines = await machineFolder(files);
-  afterTest(() => rm(machines, { recursive: true }));
   const site = await openTestSite({
     machines,
     registryFor: (profile): Registry =>
@@ -133,7 +130,7 @@ const outcomeOf = (task: Promise<unknown>) =>
   );
 
 describe('two hundred logins of twenty machine types, all at once', () => {
-  test('each get the entry of their own type, of the shared image and of their private one', async () => {
+  test('each get the entry of their own type, for the shared and for their private image', async () => {
     const { enter, shared } = await wholeSite();
     await Promise.all(
       LOGINS.map(async ({ account, type }) => {
@@ -147,7 +144,7 @@ describe('two hundred logins of twenty machine types, all at once', () => {
     );
   });
 
-  test('never get what only another account’s upstream login may fetch, held or not, by tag or by digest', async () => {
+  test('never get content of another account’s upstream login, cached or not, by tag or by digest', async () => {
     const { enter, digests, secrets } = await wholeSite();
     const private_ = (account: number) => repository(`private/a${account}`);
     const work = LOGINS.flatMap(({ account, type }) => {
@@ -187,7 +184,6 @@ describe('two hundred logins of twenty machine types, all at once', () => {
 describe('an account with upstream logins of its own', () => {
   async function siteWith(files: Readonly<Record<string, string>>) {
     const machines = await machineFolder(files);
-    afterTest(() => rm(machines, { recursive: true }));
     const { admit, clock } = await openTestSite({ machines });
     const partitionOf = async (user: string, password = user) => {
       // The files are looked at once a second.
@@ -201,8 +197,7 @@ describe('an account with upstream logins of its own', () => {
     `user: ${user}\npassword: "${await hashed(password)}"\nupstreamLogins: ${logins}\n`;
 
   async function withLogins() {
-    const folder = await mkdtemp(join(tmpdir(), 'metahub-logins-'));
-    afterTest(() => rm(folder, { recursive: true }));
+    const folder = temporaryFolder();
     const logins = join(folder, 'auth.json');
     await writeFile(logins, '{"auths":{"registry.test":{"auth":"b25lOm9uZQ=="}}}');
     return {
@@ -220,7 +215,7 @@ describe('an account with upstream logins of its own', () => {
     expect(await partitionOf('a')).toBe(a);
   });
 
-  test('begins anew when the logins are others, also under the same path, or are gone', async () => {
+  test('gets a new cache partition when its upstream logins change or disappear', async () => {
     const { partitionOf, logins } = await withLogins();
     const first = await partitionOf('a');
     await writeFile(logins, '{"auths":{"registry.test":{"auth":"dHdvOnR3bw=="}}}');
@@ -230,7 +225,7 @@ describe('an account with upstream logins of its own', () => {
     expect(new Set([first, second, third, 'refused', undefined]).size).toBe(5);
   });
 
-  test('begins anew when its password is another', async () => {
+  test('gets a new cache partition when its password changes', async () => {
     const { partitionOf, machines, logins } = await withLogins();
     const first = await partitionOf('a');
     await writeFile(join(machines, 'a.yaml'), await accountOf('a', logins, 'other'));

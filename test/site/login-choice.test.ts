@@ -20,13 +20,13 @@ function host(...features: string[]): HostProfile {
   return { ...profile, features: [...profile.features, 'x86-64-v3', 'cpuvendor:AuthenticAMD', 'kernel:6.1'] };
 }
 
-describe('the login of a host', () => {
+describe('chooseLogin()', () => {
   test.each([
     ['the type of its CPU', ['cpu:broadwell'], 'site-broadwell'],
     ['a type in another spelling', ['cpu:zen4'], 'site-zen4'],
     ['the type that names its GPU too', ['cpu:zen4', 'nvcap:9.0'], 'site-gpu'],
-    ['the most telling type', ['cpu:zen4', 'nvcap:9.0', 'fabric:ib'], 'site-gpu-ib'],
-  ])('is %s', (_, features, login) => {
+    ['the type with the most features', ['cpu:zen4', 'nvcap:9.0', 'fabric:ib'], 'site-gpu-ib'],
+  ])('chooses %s', (_, features, login) => {
     expect(chooseLogin({ user: 'site', types: TYPES }, host(...features))).toEqual({
       login,
       kind: 'machine type',
@@ -36,7 +36,7 @@ describe('the login of a host', () => {
   test.each([
     ['has a CPU that no type names, though one would run', ['cpu:skylake_avx512'], 'site/cpu#skylake_avx512'],
     ['has a GPU that its CPU’s types leave out', ['cpu:skylake', 'nvcap:8.0'], 'site/cpu#skylake,nvcap#8.0'],
-  ])('describes it when it %s', (_, features, login) => {
+  ])('builds a selector for a host that %s', (_, features, login) => {
     expect(chooseLogin({ user: 'site', types: TYPES }, host(...features))).toEqual({
       login,
       kind: 'selector',

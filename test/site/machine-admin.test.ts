@@ -2,13 +2,13 @@ import { watch } from 'node:fs';
 import { chmod, chown, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { createAccessToken } from '../../src/site/account.ts';
 import { openMachineAdmin } from '../../src/site/machine-admin.ts';
 import { readMachineFile } from '../../src/site/machine-file.ts';
 import { parsePasswordHash } from '../../src/site/password.ts';
 import { metahub } from '../support/cli.ts';
 import { hashed, machineFolder } from '../support/site.ts';
 import { asNobody, CAN_DROP_PRIVILEGES } from '../support/unprivileged.ts';
-import { afterTest } from '../support/upstream.ts';
 
 /** Resolves when a temporary file appears: the account's file has been read and is not replaced yet. */
 function temporaryFileIn(folder: string): Promise<void> {
@@ -24,10 +24,9 @@ function temporaryFileIn(folder: string): Promise<void> {
 async function lab(text = '') {
   const old = await hashed('old');
   const folder = await machineFolder({ 'lab.yaml': `user: lab\npassword: "${old}"\n${text}` });
-  afterTest(() => rm(folder, { recursive: true }));
   const path = join(folder, 'lab.yaml');
   const account = async () => readMachineFile(await readFile(path, 'utf8'), path);
-  const author = { password: parsePasswordHash(old) ?? expect.fail('the hash can be parsed') };
+  const author = { user: 'lab', password: parsePasswordHash(old) ?? expect.fail('the hash can be parsed') };
   return { folder, path, account, author };
 }
 
@@ -35,25 +34,32 @@ const typeNames = (account: { readonly types: readonly { readonly name: string }
   account.types.map(({ name }) => name).sort();
 
 describe('changes of machine files', () => {
-  test('that come together all take effect, of one process or of several', async () => {
+  test('all take effect when they come at the same time, from one process or several', async () => {
     const { folder, account } = await lab();
     const [one, two] = [openMachineAdmin(folder), openMachineAdmin(folder)];
     await Promise.all(
       Array.from({ length: 10 }, (_, at) =>
-        (at % 2 === 0 ? one : two).addType('lab', { name: `t${at}`, features: ['cpu:zen4'] }),
+        (at % 2 === 0 ? one : two).change('lab', {
+          kind: 'add-type',
+          type: { name: `t${at}`, features: ['cpu:zen4'] },
+        }),
       ),
     );
     expect(typeNames(await account())).toEqual(Array.from({ length: 10 }, (_, at) => `t${at}`));
   });
 
-  test('never undo a password that the command line changes meanwhile', async () => {
+  test('never undo a password change by the command line', async () => {
     const { folder, account, author } = await lab();
     const admin = openMachineAdmin(folder);
     let isOver = false;
     const outcomes: string[] = [];
     const flood = Array.from({ length: 4 }, async (_, client) => {
       for (let at = 0; !isOver && at < 500; at += 1) {
-        const change = admin.addType('lab', { name: `c${client}-${at}`, features: [] }, author);
+        const change = admin.change(
+          'lab',
+          { kind: 'add-type', type: { name: `c${client}-${at}`, features: [] } },
+          { author },
+        );
         outcomes.push(
           await change.then(
             () => 'done',
@@ -67,7 +73,9 @@ describe('changes of machine files', () => {
     });
     const { password } = await account();
     expect(changed).toMatchObject({ status: 0 });
-    const late = await admin.addType('lab', { name: 'late', features: [] }, author).catch((error) => error);
+    const late = await admin
+      .change('lab', { kind: 'add-type', type: { name: 'late', features: [] } }, { author })
+      .catch((error) => error);
     isOver = true;
     await Promise.all(flood);
     expect(late).toMatchObject({ code: 'changed' });
@@ -76,11 +84,13 @@ describe('changes of machine files', () => {
     expect(outcomes).toContain('done');
   }, 60_000);
 
-  test('never bring back an account that is removed meanwhile', async () => {
+  test('never restore an account that somebody removes meanwhile', async () => {
     const { folder, path, author } = await lab();
     const [server, operator] = [openMachineAdmin(folder), openMachineAdmin(folder)];
     const flood = Array.from({ length: 20 }, (_, at) =>
-      server.addType('lab', { name: `t${at}`, features: [] }, author).catch((error) => error.code),
+      server
+        .change('lab', { kind: 'add-type', type: { name: `t${at}`, features: [] } }, { author })
+        .catch((error) => error.code),
     );
     await operator.removeAccount('lab');
     expect(await Promise.all(flood)).toContain('missing');
@@ -88,14 +98,17 @@ describe('changes of machine files', () => {
   });
 
   test.each(['edited', 'removed'] as const)(
-    'never win over a hand that %s the file while they are written',
+    'never overwrite a file that somebody has %s meanwhile',
     async (byHand) => {
       const outcomes: string[] = [];
       for (let round = 0; round < 10; round += 1) {
         const { folder, path } = await lab();
         const before = await readFile(path, 'utf8');
         const writing = temporaryFileIn(folder);
-        const change = openMachineAdmin(folder).addType('lab', { name: 'new', features: [] });
+        const change = openMachineAdmin(folder).change('lab', {
+          kind: 'add-type',
+          type: { name: 'new', features: [] },
+        });
         await writing;
         if (byHand === 'edited') await writeFile(path, `${before}# by hand\n`);
         else await rm(path);
@@ -115,25 +128,27 @@ describe('changes of machine files', () => {
   test.each([0o600, 0o660, 0o640])('keep the mode %o of the file', async (mode) => {
     const { folder, path } = await lab();
     await chmod(path, mode);
-    await openMachineAdmin(folder).addType('lab', { name: 'new', features: [] });
+    await openMachineAdmin(folder).change('lab', { kind: 'add-type', type: { name: 'new', features: [] } });
     expect((await stat(path)).mode & 0o777).toBe(mode);
   });
 
-  test.skipIf(process.getuid?.() !== 0)('by root keep the owner and group of the file', async () => {
-    const { folder, path } = await lab();
-    await chown(path, 65534, 65534);
-    await openMachineAdmin(folder).addType('lab', { name: 'new', features: [] });
-    expect(await stat(path)).toMatchObject({ uid: 65534, gid: 65534 });
-  });
+  test.skipIf(process.getuid?.() !== 0)(
+    'keep the owner and group of the file when root makes them',
+    async () => {
+      const { folder, path } = await lab();
+      await chown(path, 65534, 65534);
+      await openMachineAdmin(folder).change('lab', { kind: 'add-type', type: { name: 'new', features: [] } });
+      expect(await stat(path)).toMatchObject({ uid: 65534, gid: 65534 });
+    },
+  );
 
-  test('of two accounts of one name that are added together, one is added', async () => {
+  test('add one of two accounts with the same name', async () => {
     const folder = await machineFolder({});
-    afterTest(() => rm(folder, { recursive: true }));
     const outcomes = await Promise.all(
       ['a', 'b'].map(async (password) => {
         const text = await hashed(password);
         return openMachineAdmin(folder)
-          .addAccount('lab', text)
+          .addAccount({ user: 'lab', password: text })
           .then(
             () => text,
             (error) => error.code,
@@ -144,23 +159,49 @@ describe('changes of machine files', () => {
     expect(outcomes.sort()).toEqual([added?.password?.text, 'exists'].sort());
   });
 
-  test('say that another process is changing the folder when its lock does not become free', async () => {
+  test('fail with in-use, and change nothing, while an alias needs what they would replace', async () => {
+    const { folder, path } = await lab('repositories: &r [lab/*]\npush: *r\n');
+    const before = await readFile(path, 'utf8');
+    const admin = openMachineAdmin(folder);
+    const change = { kind: 'change-account', change: { repositories: ['new/*'] } } as const;
+    await expect(admin.change('lab', change)).rejects.toMatchObject({ code: 'in-use' });
+    expect(await readFile(path, 'utf8')).toBe(before);
+    const both = { kind: 'change-account', change: { ...change.change, push: ['out/*'] } } as const;
+    expect(await admin.change('lab', both)).toMatchObject({ repositories: ['new/*'], push: ['out/*'] });
+  });
+
+  test('remove the tokens of a removed type also when an alias names it', async () => {
+    const { sha256 } = createAccessToken();
+    const { folder } = await lab(
+      `groups: [&t node]\ntypes: [{ name: *t, features: [] }]\ntokens: [{ name: a, type: *t, sha256: "${sha256}" }]\n`,
+    );
+    await writeFile(join(folder, 'groups.yaml'), 'node: {}\n');
+    const admin = openMachineAdmin(folder);
+    const after = await admin.change('lab', { kind: 'remove-type', name: 'node' });
+    expect([after.types, after.tokens]).toEqual([[], []]);
+  });
+
+  test('fail with busy while another process holds the lock', async () => {
     const { folder } = await lab();
     // The lock of another host, taken a moment ago: it is never free in time.
     const admin = openMachineAdmin(folder, { lockTimeoutMs: 50 });
     await writeFile(join(folder, '.lock'), JSON.stringify({ place: 'another host', pid: 1, token: 'x' }));
-    await expect(admin.addType('lab', { name: 'new', features: [] })).rejects.toMatchObject({
+    await expect(
+      admin.change('lab', { kind: 'add-type', type: { name: 'new', features: [] } }),
+    ).rejects.toMatchObject({
       code: 'busy',
       why: 'another process is changing the machine files: try again',
     });
   });
 
-  test.runIf(CAN_DROP_PRIVILEGES)('say that the folder cannot be written by this user', async () => {
+  test.runIf(CAN_DROP_PRIVILEGES)('fail with read-only when the user cannot write the folder', async () => {
     const { folder, path } = await lab();
     await chmod(folder, 0o755);
     await chmod(path, 0o644);
     await asNobody(() =>
-      expect(openMachineAdmin(folder).removeType('lab', 'x')).rejects.toMatchObject({
+      expect(
+        openMachineAdmin(folder).change('lab', { kind: 'remove-type', name: 'x' }),
+      ).rejects.toMatchObject({
         code: 'read-only',
         why: 'the folder of machine files cannot be written',
       }),

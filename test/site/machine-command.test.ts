@@ -1,15 +1,13 @@
-import { readFile, rm, stat } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { readMachineFile } from '../../src/site/machine-file.ts';
 import { verifyPassword } from '../../src/site/password.ts';
 import { metahub } from '../support/cli.ts';
 import { hashed, machineFolder } from '../support/site.ts';
-import { afterTest } from '../support/upstream.ts';
 
 async function commanding(files: Readonly<Record<string, string>> = {}) {
   const folder = await machineFolder(files);
-  afterTest(() => rm(folder, { recursive: true }));
   const machine = (args: readonly string[], input?: string) =>
     metahub(['machine', ...args], { env: { METAHUB_MACHINES: folder }, input });
   const file = (name: string) => readFile(join(folder, name), 'utf8');
@@ -17,7 +15,7 @@ async function commanding(files: Readonly<Record<string, string>> = {}) {
 }
 
 describe('metahub machine', () => {
-  test('adds an account and its types, which are then served; passwords come from stdin', async () => {
+  test('adds an account and its types with passwords from stdin', async () => {
     const { folder, machine, file } = await commanding();
     expect(await machine(['add', 'qnib', '--password-stdin'], 'swordfish\n')).toMatchObject({ status: 0 });
     const added = await machine([
@@ -43,20 +41,20 @@ describe('metahub machine', () => {
     expect((await stat(join(folder, 'qnib.yaml'))).mode & 0o007).toBe(0);
   });
 
-  test('lists who may log in, for people and for programs', async () => {
+  test('lists the logins as a table and as JSON', async () => {
     const { machine } = await commanding();
     await machine(['add', 'qnib', '--password-stdin'], 'a');
     await machine(['add', 'qnib', 'type1', '--feature', 'cpu:broadwell']);
     const { stdout } = await machine(['list']);
     expect(stdout).toBe(
-      'LOGIN       MACHINE        MAY PULL\nqnib        account        **\nqnib-type1  cpu:broadwell  **\n',
+      'LOGIN       MACHINE        MAY PULL\nqnib        puller         **\nqnib-type1  cpu:broadwell  **\n',
     );
     const json = await machine(['list', '--json']);
     expect(JSON.parse(json.stdout)).toMatchObject([{ user: 'qnib', types: [{ login: 'qnib-type1' }] }]);
     expect(json.stdout).not.toContain('scrypt');
   });
 
-  test('changes a password and removes a type, and keeps the comments of whoever wrote the file', async () => {
+  test('changes a password and removes a type without losing comments', async () => {
     const { machine, file } = await commanding({
       'lab.yml': `# The lab's\nuser: qnib # since 2019\npassword: "${await hashed('a')}"\ntypes:\n  - name: type1\n`,
     });
@@ -69,6 +67,80 @@ describe('metahub machine', () => {
     const text = await file('lab.yml');
     expect(readMachineFile(text, 'lab.yml').types).toEqual([]);
     expect(text).toMatch(/^# The lab's\nuser: qnib # since 2019\n/);
+  });
+
+  test('changes the rights of an account without losing comments', async () => {
+    const { machine, file } = await commanding({
+      'groups.yaml': 'lab: { repositories: [lab/*] }\nweb: {}\n',
+      'anna.yml': `user: anna # since 2019\npassword: "${await hashed('a')}"\nrole: puller\ngroups: [web]\n`,
+    });
+    const rights = async () => {
+      const { role, repositories, push, groups } = readMachineFile(await file('anna.yml'), 'anna.yml');
+      return { role, repositories, push, groups };
+    };
+    expect(await machine(['edit', 'anna', '--group', 'web', '--group', 'lab'])).toMatchObject({
+      status: 0,
+      stdout: 'anna is changed\n',
+    });
+    expect(await rights()).toEqual({ role: 'puller', repositories: [], push: [], groups: ['web', 'lab'] });
+    const more = ['--role', 'publisher', '--repository', 'a/*', '--push', 'a/b'];
+    expect((await machine(['edit', 'anna', ...more])).status).toBe(0);
+    expect((await machine(['edit', 'anna', '--role', '', '--push', '', '--group', ''])).status).toBe(0);
+    expect(await rights()).toEqual({ role: undefined, repositories: ['a/*'], push: [], groups: [] });
+    expect(await file('anna.yml')).toContain('user: anna # since 2019');
+  });
+
+  test.each([
+    [['edit', 'anna'], 'the command names no change'],
+    [['edit', 'anna', '--feature', 'cpu:zen4'], 'an account has no features'],
+    [['edit', 'anna', 'gpu', '--group', 'lab'], 'a machine type has the rights of its account'],
+    [['edit', 'anna', '--group', 'absent'], 'there is no group absent'],
+    [['edit', 'anna', '--role', 'king'], 'role'],
+  ])('refuses %j with status 2', async (args, why) => {
+    const { machine, file } = await commanding({
+      'anna.yml': `user: anna\npassword: "${await hashed('a')}"\n`,
+    });
+    const { status, stderr } = await machine(args);
+    expect(status).toBe(2);
+    expect(stderr).toContain(why);
+    expect(await file('anna.yml')).not.toMatch(/group|role/);
+  });
+
+  test('names an account that does not exist', async () => {
+    const { machine } = await commanding();
+    const { status, stderr } = await machine(['passwd', 'nobody', '--password-stdin'], 'a');
+    expect([status, stderr]).toEqual([1, expect.stringContaining('there is no account nobody')]);
+  });
+
+  test('removes a type with the enrolments and tokens of its machines, and no others', async () => {
+    const sha256 = (letter: string) => letter.repeat(43);
+    const entry = (letter: string, type: string) =>
+      `{ name: ${letter}, type: ${type}, sha256: ${sha256(letter)}`;
+    const expires = 'expires: 2999-01-01T00:00:00Z';
+    const { machine, file } = await commanding({
+      'qnib.yaml': `user: qnib
+password: "${await hashed('a')}"
+types: [{ name: gpu }, { name: cpu }]
+tokens: [${entry('A', 'gpu')} }, ${entry('B', 'cpu')} }, { name: ci, sha256: ${sha256('C')} }]
+enrolments: [${entry('D', 'gpu')}, ${expires} }, ${entry('E', 'cpu')}, ${expires} }]
+`,
+    });
+    expect(await machine(['remove', 'qnib', 'gpu'])).toMatchObject({ status: 0, stderr: '' });
+    const { types, tokens, enrolments } = readMachineFile(await file('qnib.yaml'), 'qnib.yaml');
+    expect([types, tokens, enrolments].map((list) => list.map(({ name }) => name))).toEqual([
+      ['cpu'],
+      ['B', 'ci'],
+      ['E'],
+    ]);
+  });
+
+  test('names the place of what is wrong with a file that is there', async () => {
+    const { folder, machine } = await commanding({
+      'lab.yml': `user: lab\npassword: "${await hashed('a')}"\n`,
+      'other.yml': 'user: other\npasword: x\n',
+    });
+    const { status, stderr } = await machine(['passwd', 'lab', '--password-stdin'], 'b');
+    expect([status, stderr]).toEqual([2, expect.stringContaining(`${join(folder, 'other.yml')}:2:1: `)]);
   });
 
   test.each([
@@ -88,7 +160,7 @@ describe('metahub machine', () => {
     [
       'a user name that would leave the folder',
       ['add', '../x', '--password-stdin'],
-      'user: “../x” is no name: it may hold',
+      'user: “../x” is not a name: it may contain',
       2,
     ],
     ['features without a type', ['add', 'qnib', '--feature', 'cpu:zen4'], 'an account has no features', 2],

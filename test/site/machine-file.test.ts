@@ -27,7 +27,7 @@ types:
 `;
 
 describe('a file of machine types', () => {
-  test('gives each type a login of user and name, under the account’s password', async () => {
+  test('gives each type the login USER-NAME with the account’s password', async () => {
     const directory = createAccountIndex([readMachineFile(SITE(), 'qnib.yaml')]);
     const type1 = directory.find('qnib-type1');
     expect(type1?.features).toEqual(['cpu:broadwell']);
@@ -35,7 +35,7 @@ describe('a file of machine types', () => {
     expect(directory.find('qnib-type0')?.features).toEqual([]);
   });
 
-  test('may give a type a login and a password of its own', async () => {
+  test('can give a type its own login and password', async () => {
     const directory = createAccountIndex([readMachineFile(SITE(), 'qnib.yaml')]);
     expect(directory.find('qnib-type4')).toBeUndefined();
     const type4 = directory.find('gpu-node');
@@ -44,14 +44,14 @@ describe('a file of machine types', () => {
     expect(type4 && (await verifyPassword('secret', type4.password))).toBe(false);
   });
 
-  test('lets a machine describe itself under the account’s password, in what the family tree knows', () => {
+  test('accepts selectors with known features under the account’s password', () => {
     const directory = createAccountIndex([readMachineFile(SITE(), 'qnib.yaml')]);
     expect(directory.find('qnib/cpu#zen4,nvcap#9.0')?.features).toEqual(['cpu:zen4', 'nvcap:9.0']);
     expect(directory.find('qnib/cpu#zen99')).toBeUndefined();
     expect(directory.find('nobody/cpu#zen4')).toBeUndefined();
   });
 
-  test('without a password of the account has no selectors', () => {
+  test('accepts no selectors without a password of the account', () => {
     const account = readMachineFile(`user: a\ntypes: [{name: b, password: "${hash}"}]`, 'a.yaml');
     const directory = createAccountIndex([account]);
     expect(directory.find('a-b')).toBeDefined();
@@ -66,7 +66,7 @@ describe('a file of machine types', () => {
     ['broken YAML', 'user: a\ntypes: [', 'f.yaml:2:9: '],
     ['a key written twice', 'user: a\nuser: b', 'f.yaml:2:1: '],
     ['an unknown key', 'user: a\n\nmachines: []', 'f.yaml:3:1: machines: this key does not exist'],
-    ['a user name with a colon', 'user: "a:b"', 'f.yaml:1:7: user: “a:b” is no name: it may hold'],
+    ['a user name with a colon', 'user: "a:b"', 'f.yaml:1:7: user: “a:b” is not a name: it may contain'],
     [
       'a password in clear, which is not repeated',
       'user: a\npassword: hunter2',
@@ -95,7 +95,7 @@ describe('a file of machine types', () => {
     [
       'no feature at all',
       'user: a\ntypes:\n  - name: b\n    features: ["!!"]',
-      'f.yaml:4:16: types[0].features[0]: “!!” is no feature',
+      'f.yaml:4:16: types[0].features[0]: “!!” is not a feature',
     ],
     [
       'a number for a feature',
@@ -105,7 +105,7 @@ describe('a file of machine types', () => {
     [
       'a pattern that picks everything else',
       'user: a\nrepositories: ["!docker.io/**"]',
-      'f.yaml:2:16: repositories[0]: “!docker.io/**” is no pattern',
+      'f.yaml:2:16: repositories[0]: “!docker.io/**” is not a pattern',
     ],
     [
       'a role that is neither',
@@ -119,7 +119,7 @@ describe('a file of machine types', () => {
     expect(read).not.toThrow('hunter2');
   });
 
-  test('is refused when two of its types have one name, or one login', () => {
+  test('is refused when two of its types have the same name or login', () => {
     const types = (second: string) => `user: a\npassword: "${hash}"\ntypes:\n  - name: b\n  - ${second}\n`;
     expect(() => readMachineFile(types('name: b'), 'f.yaml')).toThrow(
       'f.yaml:5:5: types[1]: there is another type b',
@@ -132,7 +132,7 @@ describe('a file of machine types', () => {
     );
   });
 
-  test('is refused when another has its user, or one of its logins', () => {
+  test('is refused when another file defines its user or one of its logins', () => {
     const read = (user: string, file: string, login: string) =>
       readMachineFile(`user: ${user}\npassword: "${hash}"\ntypes: [{name: t, login: ${login}}]`, file);
     expect(() => createAccountIndex([read('a', 'one.yaml', 'x'), read('a', 'two.yaml', 'y')])).toThrow(

@@ -1,4 +1,4 @@
-import { appendFile, readFile, rm, writeFile } from 'node:fs/promises';
+import { appendFile, readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -18,7 +18,6 @@ async function listening() {
     'night.yaml': `user: chief-of-night\npassword: "${await hashed('night')}"\n`,
     'guest.yaml': `user: guest\npassword: "${await hashed('guest')}"\n`,
   });
-  afterTest(() => rm(machines, { recursive: true }));
   const site = await openTestSite({ machines });
   const server = createServer((request, response) => {
     site.handlers.get(request.url?.split('?')[0] ?? '')?.(request, response);
@@ -37,8 +36,8 @@ async function listening() {
 
 const CHIEF = basic('chief', 'chief');
 
-describe('the list of machine types', () => {
-  test('names the types that the account’s own password opens', async () => {
+describe('/site/machines', () => {
+  test('lists the machine types that the account’s own password opens', async () => {
     const { ask } = await listening();
     const answer = await ask('GET', CHIEF);
     expect(await answer.json()).toEqual({
@@ -48,7 +47,7 @@ describe('the list of machine types', () => {
     expect(answer.headers.get('cache-control')).toBe('no-store');
   });
 
-  test('is for accounts, with their password', async () => {
+  test('refuses machine logins, wrong passwords and other methods', async () => {
     const { ask } = await listening();
     expect((await ask('GET')).status).toBe(401);
     expect((await ask('GET', basic('chief', 'wrong'))).status).toBe(401);
@@ -56,7 +55,7 @@ describe('the list of machine types', () => {
     expect((await ask('PUT', CHIEF)).status).toBe(405);
   });
 
-  test('grows and shrinks at the word of an account that manages it, and the login works a second later', async () => {
+  test('lets an account add and remove its types, and their logins work a second later', async () => {
     const { ask, admit, featuresOf, clock, log } = await listening();
     const type = { name: 'new', features: ['cpu:zen4', 'nvcap:9.0'] };
     expect((await ask('POST', CHIEF, type)).status).toBe(201);
@@ -65,17 +64,17 @@ describe('the list of machine types', () => {
     expect((await ask('DELETE', CHIEF, undefined, '?name=new')).status).toBe(200);
     clock.ms += 1000;
     expect((await admit(basic('chief-new', 'chief'), 'a/b')).kind).toBe('refused');
-    const trail = log.map(({ fields }) => fields['reason']);
-    expect(trail).toContain('POST of machine types');
-    expect(trail).toContain('DELETE of machine types');
+    const trail = log.map(({ fields }) => fields['operation']);
+    expect(trail).toContain('addMachineType');
+    expect(trail).toContain('removeMachineType');
   });
 
-  test('is not changed by an account without that right', async () => {
+  test('refuses changes by an account without managesMachines', async () => {
     const { ask, log } = await listening();
     expect((await ask('POST', basic('guest', 'guest'), { name: 'x', features: [] })).status).toBe(403);
     expect(log.at(-1)).toMatchObject({
       event: 'access-refused',
-      fields: { who: 'guest', reason: 'POST of machine types' },
+      fields: { who: 'guest', operation: 'addMachineType' },
     });
   });
 
@@ -89,13 +88,13 @@ describe('the list of machine types', () => {
     [
       'a name that would leave the login’s grammar',
       { name: '../x', features: [] },
-      '“../x” is no name: it may hold',
+      '“../x” is not a name: it may contain',
     ],
-    ['no type', ['x'], 'a machine type is'],
+    ['no type', ['x'], 'the body is not a machine type'],
     [
       'more features than any machine has',
       { name: 'x', features: Array.from({ length: 65 }, (_, at) => `site:${at}`) },
-      'a machine type is',
+      'the body is not a machine type',
     ],
     [
       'another account’s login',
@@ -113,7 +112,7 @@ describe('the list of machine types', () => {
   });
 
   test.each([{ origin: 'https://evil.example' }, { origin: 'null' }, { 'sec-fetch-site': 'cross-site' }])(
-    'is not changed by a web page (%j) with a login that the browser remembers',
+    'refuses changes by a web page (%j) with a login that the browser has stored',
     async (headers) => {
       const { ask, machines } = await listening();
       const before = await readFile(join(machines, 'chief.yaml'), 'utf8');
@@ -122,7 +121,15 @@ describe('the list of machine types', () => {
     },
   );
 
-  test('does not grow until its file is too large to be read, and with it the site stands still', async () => {
+  test('answers changes with 503 while another machine file is invalid', async () => {
+    const { ask, machines } = await listening();
+    await writeFile(join(machines, 'guest.yaml'), 'user: [secret');
+    const answer = await ask('POST', CHIEF, { name: 'new', features: [] });
+    expect(answer.status).toBe(503);
+    expect(await answer.text()).not.toMatch(/secret|guest/);
+  });
+
+  test('refuses a type beyond the maximum of 500', async () => {
     const { ask, machines, clock } = await listening();
     const types = Array.from({ length: 500 }, (_, at) => `  - name: t${at}\n    features: []\n`);
     await appendFile(join(machines, 'chief.yaml'), types.join(''));
@@ -132,8 +139,8 @@ describe('the list of machine types', () => {
   });
 });
 
-describe('an account with as many machine types as it may have', () => {
-  test('is read, and changed, without holding the event loop for 50 ms of CPU time', async () => {
+describe('an account with the maximum number of machine types', () => {
+  test('is read and changed without blocking the event loop for 50 ms of CPU time', async () => {
     const { ask, machines, admit, clock } = await listening();
     const types = Array.from(
       { length: 498 },

@@ -1,9 +1,8 @@
-import { rm } from 'node:fs/promises';
 import { describe, expect, test } from 'vitest';
 import { createAccessToken } from '../../src/site/account.ts';
 import { readMachineFile } from '../../src/site/machine-file.ts';
 import { basic, hashed, machineFolder, openTestSite } from '../support/site.ts';
-import { afterTest, repository } from '../support/upstream.ts';
+import { repository } from '../support/upstream.ts';
 
 const PULLING = createAccessToken();
 const PUSHING = createAccessToken();
@@ -21,7 +20,6 @@ tokens:
 `;
   const reader = `user: reader\npassword: "${await hashed('hush')}"\n`;
   const machines = await machineFolder({ 'ci.yaml': file, 'reader.yaml': reader });
-  afterTest(() => rm(machines, { recursive: true }));
   const opened = await openTestSite({ machines });
   const push = (authorization: string | undefined, name: string, host = 'docker.io') =>
     opened.gate.admit({
@@ -57,7 +55,7 @@ function exchange(url: string, authorization: string) {
   return { request: request as never, response: response as never, body };
 }
 
-describe('who may push', () => {
+describe('the right to push', () => {
   test.each([
     ['an account, where its patterns match', 'ci', 'hush', 'team/app', 'docker.io', true],
     ['an account, at another registry that its patterns name', 'ci', 'hush', 'team/app', 'ghcr.io', true],
@@ -70,14 +68,14 @@ describe('who may push', () => {
     ['a token for one repository, there', 'ci', NARROW.text, 'team/app', 'docker.io', true],
     ['a token for one repository, elsewhere', 'ci', NARROW.text, 'team/other', 'docker.io', false],
     ['a pushing token of a machine type’s login', 'ci-gpu', PUSHING.text, 'team/app', 'docker.io', false],
-  ])('%s', async (_name, user, password, name, host, expected) => {
+  ])('depends on login, token and patterns: %s', async (_name, user, password, name, host, expected) => {
     const { push } = await site();
     const admission = await push(basic(user, password), name, host);
     expect(admission.kind === 'admitted').toBe(expected);
     if (admission.kind === 'refused') expect(admission.error.status).toBe(403);
   });
 
-  test('a client without a login learns that it needs a token to push with', async () => {
+  test('a client without a login gets a challenge with the push scope', async () => {
     const { push } = await site();
     const admission = await push(undefined, 'team/app');
     expect(admission).toMatchObject({ kind: 'refused', error: { status: 401 } });
@@ -96,7 +94,7 @@ describe('who may push', () => {
     expect(found.granted).toBe(`repository:${name}:${granted}`);
   });
 
-  test('a token to pull with opens no push, also of an account that may push', async () => {
+  test('a bearer token for pulling opens no push, even of an account that may push', async () => {
     const { push, tokenFor } = await site();
     const pulling = await tokenFor(basic('ci', 'hush'), 'repository:team/app:pull');
     expect(await push(pulling.bearer, 'team/app')).toMatchObject({ kind: 'refused', error: { status: 401 } });
@@ -108,7 +106,41 @@ describe('who may push', () => {
     });
   });
 
-  test('the audit trail says that it was a push', async () => {
+  test.each([
+    ['pull', 'push'],
+    ['push', 'pull'],
+  ] as const)(
+    'a token that grants a %s of a repository, and was used for it, opens no %s of it',
+    async (granted, other) => {
+      const { gate, tokenFor } = await site();
+      const { bearer } = await tokenFor(basic('ci', 'hush'), `repository:team/app:${granted}`);
+      const app = repository('team/app', 'docker.io');
+      const use = (action: 'pull' | 'push') =>
+        gate.admit({
+          headers: { host: 'hub.test:5080', authorization: bearer },
+          remoteAddress: '192.0.2.1',
+          repository: app,
+          ...(action === 'push' ? { action } : {}),
+        });
+      for (let times = 0; times < 2; times += 1) {
+        expect(await use(granted)).toMatchObject({ kind: 'admitted' });
+        expect(await use(other)).toMatchObject({ kind: 'refused', error: { status: 401 } });
+      }
+    },
+  );
+
+  test('the audit trail has the address of each use of a token', async () => {
+    const { gate, log, tokenFor } = await site();
+    const { bearer } = await tokenFor(basic('ci', 'hush'), 'repository:team/app:pull');
+    const app = repository('team/app', 'docker.io');
+    const headers = { host: 'hub.test:5080', authorization: bearer };
+    const addresses = ['192.0.2.1', '198.51.100.7', '192.0.2.1'];
+    for (const remoteAddress of addresses) await gate.admit({ headers, remoteAddress, repository: app });
+    const admitted = log.filter(({ event }) => event === 'access-admitted');
+    expect(new Set(admitted.map(({ fields }) => fields['address']))).toEqual(new Set(addresses));
+  });
+
+  test('a push appears in the audit trail with its action', async () => {
     const { push, log } = await site();
     await push(basic('ci', 'hush'), 'team/app');
     await push(basic('reader', 'hush'), 'team/app');
@@ -121,7 +153,7 @@ describe('who may push', () => {
 });
 
 test.each([
-  ['push: ["!x"]', '“!x” is no pattern of repositories'],
+  ['push: ["!x"]', '“!x” is not a pattern of repositories'],
   ['push: {}', 'ci.yaml:2:7: push: a list is expected'],
 ])('a machine file with %s is refused', (line, message) => {
   expect(() => readMachineFile(`user: ci\n${line}\n`, 'ci.yaml')).toThrow(message);

@@ -24,11 +24,11 @@ describe('isGranted()', () => {
     ['another repository', 'lab/app', ['lab/other', 'docker.io'], false],
     ['a repository whose name only starts alike', 'lab/app', ['lab/app2', 'docker.io'], false],
     ['the folder above', 'lab', ['lab/app', 'docker.io'], false],
-  ] as const)('a grant for %s', (_, name, [path, host], expected) => {
+  ] as const)('decides on a grant for %s', (_, name, [path, host], expected) => {
     expect(isGranted([grant(name)], repository(path, host), 'pull')).toBe(expected);
   });
 
-  test.each([[['push']], [[]], [['delete', 'push']]])('a grant of %j pulls nothing', (actions) => {
+  test.each([[['push']], [[]], [['delete', 'push']]])('is false for a pull with a grant of %j', (actions) => {
     expect(isGranted([grant('lab/app', actions)], repository('lab/app', 'docker.io'), 'pull')).toBe(false);
   });
 });
@@ -41,14 +41,14 @@ describe('parseScopes()', () => {
     ]);
   });
 
-  test('reads 32 scopes and no more', () => {
+  test('reads at most 32 scopes', () => {
     const scopes = Array.from({ length: 33 }, (_, at) => `repository:a/r${at}:pull`);
     expect(parseScopes(scopes.slice(0, 32))).toHaveLength(32);
     expect(parseScopes(scopes).map(({ name }) => name)).not.toContain('a/r32');
   });
 });
 
-test('a scope’s name reads back as the repository that it stands for', () => {
+test('repositoryNamed() reads back the name of a scope', () => {
   for (const [name, host] of [
     ['library/alpine', 'docker.io'],
     ['lab/app', 'ghcr.io'],

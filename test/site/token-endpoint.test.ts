@@ -1,10 +1,10 @@
-import { chmod, chown, mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, chown, stat, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { decodeJwt, SignJWT } from 'jose';
 import { describe, expect, test } from 'vitest';
 import { keyFileProblem, loadTokenKey, randomTokenKey, TokenKeyError } from '../../src/site/token.ts';
+import { temporaryFolder } from '../support/folder.ts';
 import { listenOnLoopback } from '../support/loopback.ts';
 import { basic, hashed, machineFolder, openTestSite } from '../support/site.ts';
 import { afterTest } from '../support/upstream.ts';
@@ -30,7 +30,7 @@ async function listening(options: Parameters<typeof openTestSite>[0] = { staticM
 const SCOPE = 'repository:qnib/bench:pull';
 
 describe('the token service', () => {
-  test('gives a token for the scope asked for, as its specification has it', async () => {
+  test('gives a token for the requested scope, in the specified format', async () => {
     const { get } = await listening();
     const answer = await get(
       `service=metahub&scope=${SCOPE}&account=qnib-type1`,
@@ -44,7 +44,7 @@ describe('the token service', () => {
     expect(body['token']).toMatch(/^[\w-]+\.[\w-]+\.[\w-]+$/);
   });
 
-  test('gives one for no scope, which opens the API’s root: so docker login tries a password', async () => {
+  test('gives a token without a scope, which opens the API’s root for docker login', async () => {
     const { get, admit } = await listening();
     const answer = await get('service=metahub', basic('qnib-type1', 'qnib-type1'));
     const { token } = (await answer.json()) as { token: string };
@@ -52,7 +52,7 @@ describe('the token service', () => {
     expect((await admit(`Bearer ${token}`, 'qnib/bench')).kind).toBe('refused');
   });
 
-  test('takes OAuth2’s form with a password, as containerd sends it first', async () => {
+  test('accepts OAuth2’s form with a password, as containerd sends it first', async () => {
     const { url, admit } = await listening();
     const body = new URLSearchParams({
       grant_type: 'password',
@@ -70,7 +70,7 @@ describe('the token service', () => {
   test.each([
     ['without credentials', undefined],
     ['with a wrong password', basic('qnib-type1', 'wrong')],
-    ['with a token, which must not beget another', 'Bearer x.y.z'],
+    ['with a bearer token', 'Bearer x.y.z'],
   ])('refuses %s with 401', async (_, authorization) => {
     const { get } = await listening();
     const answer = await get(`scope=${SCOPE}`, authorization);
@@ -79,7 +79,7 @@ describe('the token service', () => {
     expect(await answer.json()).toMatchObject({ errors: [{ code: 'UNAUTHORIZED' }] });
   });
 
-  test('counts failures with those of the registry', async () => {
+  test('counts failed logins together with those of the registry', async () => {
     const { get } = await listening({ staticMachines: true, limits: { failuresMax: 1, windowMs: 5000 } });
     await get('', basic('qnib-type1', 'wrong'));
     const answer = await get('', basic('qnib-type1', 'qnib-type1'));
@@ -95,10 +95,9 @@ describe('the token service', () => {
     expect((await fetch(url, init)).status).toBe(status);
   });
 
-  test('grants only what the account may pull, and nothing but pulling', async () => {
+  test('grants only pulls of repositories that the account may pull', async () => {
     const file = `user: lab\npassword: "${await hashed('lab')}"\nrepositories: [lab/*, "ghcr.io/deep/**"]\n`;
     const machines = await machineFolder({ 'lab.yaml': file });
-    afterTest(() => rm(machines, { recursive: true }));
     const { get } = await listening({ machines });
     const scopes = [
       'lab/a:pull,push',
@@ -120,8 +119,8 @@ describe('the token service', () => {
   });
 });
 
-describe('a token', () => {
-  test('opens the repository it was given for, with the login’s profile, and no other', async () => {
+describe('a bearer token', () => {
+  test('opens only the repository in its scope, with the login’s profile', async () => {
     const { tokenFor, admit, featuresOf } = await listening();
     const token = await tokenFor('qnib-type2', SCOPE);
     expect(featuresOf(await admit(`Bearer ${token}`, 'qnib/bench'))).toEqual(['cpu:skylake']);
@@ -133,7 +132,7 @@ describe('a token', () => {
     );
   });
 
-  test('expires, and the challenge then says so', async () => {
+  test('expires, and the challenge names the expiry', async () => {
     const { tokenFor, admit, clock } = await listening();
     const token = await tokenFor('qnib-type1', SCOPE);
     clock.ms += 299_000;
@@ -144,7 +143,7 @@ describe('a token', () => {
     expect(expired.error.headers['www-authenticate']).toContain('error="invalid_token"');
   });
 
-  test('is no good when a character of it is another', async () => {
+  test('is refused when one character differs', async () => {
     const { tokenFor, admit } = await listening();
     const token = await tokenFor('qnib-type1', SCOPE);
     const [head, payload = '', signature] = token.split('.');
@@ -153,9 +152,8 @@ describe('a token', () => {
     expect((await admit(`Bearer ${head}.${forged}.${signature}`, 'qnib/bench')).kind).toBe('refused');
   });
 
-  test('ends with the password it was given for', async () => {
+  test('ends when the login’s password changes', async () => {
     const machines = await machineFolder({ 'a.yaml': `user: a\npassword: "${await hashed('a')}"\n` });
-    afterTest(() => rm(machines, { recursive: true }));
     const { tokenFor, admit, clock } = await listening({ machines });
     const token = await tokenFor('a', SCOPE);
     expect((await admit(`Bearer ${token}`, 'qnib/bench')).kind).toBe('admitted');
@@ -164,12 +162,10 @@ describe('a token', () => {
     expect((await admit(`Bearer ${token}`, 'qnib/bench')).kind).toBe('refused');
   });
 
-  test('is good for every replica that shares the key, and for none that does not', async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'metahub-key-'));
-    afterTest(() => rm(folder, { recursive: true }));
+  test('is accepted by replicas with the same key only', async () => {
+    const folder = temporaryFolder();
     const file = { 'a.yaml': `user: a\npassword: "${await hashed('a')}"\n` };
     const machines = await machineFolder(file);
-    afterTest(() => rm(machines, { recursive: true }));
     const keyFile = join(folder, 'state', 'token.key');
     // Started together: both end up with one key.
     const [one, two] = await Promise.all(
@@ -202,7 +198,7 @@ describe('a token signed with the site’s key', () => {
     return admission.kind;
   };
 
-  test('as this site writes it is accepted', async () => {
+  test('is accepted as this site writes it', async () => {
     expect(await sign((jwt) => jwt)).toBe('admitted');
   });
 
@@ -213,15 +209,15 @@ describe('a token signed with the site’s key', () => {
     ['for a login that does not exist', (jwt: SignJWT) => jwt.setSubject('nobody')],
     ['that has expired', (jwt: SignJWT) => jwt.setExpirationTime(1_600_000_000)],
     ['that is not valid yet', (jwt: SignJWT) => jwt.setNotBefore(1_800_000_000)],
-  ])('%s is refused', async (_, change) => {
+  ])('is refused %s', async (_, change) => {
     expect(await sign(change)).toBe('refused');
   });
 
-  test('by another algorithm is refused', async () => {
+  test('is refused with another algorithm', async () => {
     expect(await sign((jwt) => jwt, {}, 'HS512')).toBe('refused');
   });
 
-  test('without the stamp of the login’s password is refused', async () => {
+  test('is refused without the stamp of the login’s password', async () => {
     expect(await sign((jwt) => jwt, { stamp: undefined })).toBe('refused');
     expect(await sign((jwt) => jwt, { stamp: 'AAAAAAAAAAAAAAAA' })).toBe('refused');
   });
@@ -230,14 +226,14 @@ describe('a token signed with the site’s key', () => {
     ['for another repository', [{ type: 'repository', name: 'qnib/other', actions: ['pull'] }]],
     ['for pushing only', [{ type: 'repository', name: 'qnib/bench', actions: ['push'] }]],
     ['of another type', [{ type: 'registry', name: 'qnib/bench', actions: ['pull'] }]],
-    ['that is no list', 'repository:qnib/bench:pull'],
-  ])('with a grant %s does not open the repository', async (_, access) => {
+    ['that is not a list', 'repository:qnib/bench:pull'],
+  ])('does not open the repository with a grant %s', async (_, access) => {
     expect(await sign((jwt) => jwt, { access })).toBe('refused');
   });
 });
 
-describe('where only passwords count', () => {
-  test('a valid token is refused: it could renew itself for ever', async () => {
+describe('an endpoint for passwords', () => {
+  test('refuses a valid bearer token, which could renew itself', async () => {
     const { get, tokenFor, handlers } = await listening();
     const bearer = `Bearer ${await tokenFor('qnib-type1', SCOPE)}`;
     expect((await get(`scope=${SCOPE}`, bearer)).status).toBe(401);
@@ -253,24 +249,20 @@ describe('where only passwords count', () => {
 
 describe('the key file', () => {
   async function keyFile(): Promise<string> {
-    const folder = await mkdtemp(join(tmpdir(), 'metahub-key-'));
-    afterTest(() => rm(folder, { recursive: true }));
+    const folder = temporaryFolder();
     const path = join(folder, 'token.key');
     await loadTokenKey(path);
     return path;
   }
 
-  test.each([0o644, 0o640, 0o660, 0o602, 0o666])(
-    'of mode %o is refused: others may know the key',
-    async (mode) => {
-      const path = await keyFile();
-      await chmod(path, mode);
-      await expect(loadTokenKey(path)).rejects.toThrow(TokenKeyError);
-      await expect(loadTokenKey(path)).rejects.toThrow(mode.toString(8));
-    },
-  );
+  test.each([0o644, 0o640, 0o660, 0o602, 0o666])('is refused with mode %o', async (mode) => {
+    const path = await keyFile();
+    await chmod(path, mode);
+    await expect(loadTokenKey(path)).rejects.toThrow(TokenKeyError);
+    await expect(loadTokenKey(path)).rejects.toThrow(mode.toString(8));
+  });
 
-  test.skipIf(process.getuid?.() !== 0)('of another user is refused', async () => {
+  test.skipIf(process.getuid?.() !== 0)('is refused when another user owns it', async () => {
     const path = await keyFile();
     await chown(path, 65534, 65534);
     await expect(loadTokenKey(path)).rejects.toThrow('belongs to another user (uid 65534)');
@@ -282,13 +274,13 @@ describe('the key file', () => {
     ['root’s, writable for a group', { uid: 0, mode: 0o460 }, '0460'],
     ['root’s, readable for all', { uid: 0, mode: 0o444 }, '0444'],
     ['another user’s', { uid: 1001, mode: 0o600 }, 'another user'],
-  ])('that is %s', (_, ownership, problem) => {
+  ])('has its ownership checked: %s', (_, ownership, problem) => {
     const found = keyFileProblem(ownership, 1000);
     if (problem === undefined) expect(found).toBeUndefined();
     else expect(found).toContain(problem);
   });
 
-  test('without a key is refused', async () => {
+  test('is refused without a key', async () => {
     const path = await keyFile();
     await writeFile(path, 'short\n');
     await expect(loadTokenKey(path)).rejects.toThrow('holds no key of 32 bytes');

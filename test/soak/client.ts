@@ -86,7 +86,7 @@ export function createClient({ mirror, ledger, random, headers: own = {} }: Clie
         if (manner === 'slowly') await delay(random.whole(1, 20));
       }
     } catch {
-      // A body that broke off is told by `complete`.
+      // `complete` is false for a body that broke off.
     }
     return { response, bytes: Buffer.concat(chunks), isWhole: response.complete };
   }

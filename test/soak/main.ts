@@ -1,16 +1,18 @@
 import { parseArgs } from 'node:util';
 import { openWorkplace } from '../support/workplace.ts';
 import { attackSoak } from './attacks.ts';
+import { soakReplicas } from './replicas.ts';
 import { soak } from './soak.ts';
 
 // `npm run soak -- --minutes 10`: pulls with faults on all sides, and at the end the proof that none of it mattered; with
-// `--attacks`, pulls beside a client that attacks.
+// `--attacks`, pulls beside a client that attacks; with `--replicas`, a fleet before three replicas that are killed.
 
 const { values } = parseArgs({
   options: {
     minutes: { type: 'string', default: '10' },
     seed: { type: 'string' },
     attacks: { type: 'boolean' },
+    replicas: { type: 'boolean' },
   },
 });
 const minutes = Number(values.minutes);
@@ -22,11 +24,14 @@ if (!(minutes > 0) || !Number.isSafeInteger(seed)) {
 const workplace = openWorkplace();
 process.once('SIGINT', () => void workplace.close().then(() => process.exit(130)));
 try {
-  const { lines, failures } = await (values.attacks ? attackSoak : soak)(workplace, {
-    minutes,
-    seed,
-    tell: (line) => process.stdout.write(`${line}\n`),
-  });
+  const { lines, failures } = await (values.attacks ? attackSoak : values.replicas ? soakReplicas : soak)(
+    workplace,
+    {
+      minutes,
+      seed,
+      tell: (line) => process.stdout.write(`${line}\n`),
+    },
+  );
   process.stdout.write(`\n${lines.join('\n')}\n`);
   for (const failure of failures) process.stdout.write(`FAILED: ${failure}\n`);
   process.exitCode = failures.length === 0 ? 0 : 1;

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { open } from 'node:fs/promises';
+import { chown, open, rename, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -18,6 +18,9 @@ import { layoutOf, prepareLayout } from '../../src/store/layout.ts';
 import { FUZZ_SEED } from '../support/fuzz.ts';
 import { dataDirectory } from '../support/store.ts';
 import { afterTest } from '../support/upstream.ts';
+
+/** Nobody whom the store knows. */
+const STRANGER = 65_534;
 
 function sumsOf(...chunks: readonly Buffer[]): Buffer {
   const summer = new BlockSummer();
@@ -83,21 +86,54 @@ describe('sums of blocks', () => {
     );
   });
 
-  test('are believed only for the size they were taken of, and when they are whole', async () => {
+  test('are trusted only for the size that they cover, and when they are intact', async () => {
     const layout = layoutOf(await dataDirectory());
     await prepareLayout(layout);
     const bytes = randomBytes(CHECKSUM_BLOCK_BYTES + 100);
     const digest = digestOf(bytes);
     const sums = sumsOf(bytes);
-    expect(await readSums(layout, digest, bytes.length)).toBeUndefined();
+    const file = { sizeBytes: bytes.length, userId: process.geteuid?.() ?? 0 };
+    expect(await readSums(layout, digest, file)).toBeUndefined();
     await keepSums(layout, digest, sums);
-    expect(await readSums(layout, digest, bytes.length)).toEqual(sums);
-    expect(await readSums(layout, digest, bytes.length - 1)).toBeUndefined();
+    expect(await readSums(layout, digest, file)).toEqual(sums);
+    expect(await readSums(layout, digest, { ...file, sizeBytes: bytes.length - 1 })).toBeUndefined();
     for (let at = 0; at < sums.length; at += 1) {
       const spoilt = Buffer.from(sums);
       spoilt[at] = (spoilt[at] ?? 0) ^ 4;
       await keepSums(layout, digest, spoilt);
-      expect(await readSums(layout, digest, bytes.length)).toBeUndefined();
+      expect(await readSums(layout, digest, file)).toBeUndefined();
     }
   });
+
+  test('are not read through a symbolic link', async () => {
+    const layout = layoutOf(await dataDirectory());
+    await prepareLayout(layout);
+    const bytes = randomBytes(CHECKSUM_BLOCK_BYTES + 100);
+    const digest = digestOf(bytes);
+    await keepSums(layout, digest, sumsOf(bytes));
+    await rename(layout.sums(digest), join(layout.root, 'elsewhere'));
+    await symlink(join(layout.root, 'elsewhere'), layout.sums(digest));
+    const file = { sizeBytes: bytes.length, userId: process.geteuid?.() ?? 0 };
+    expect(await readSums(layout, digest, file)).toBeUndefined();
+  });
+
+  test.runIf(process.geteuid?.() === 0)(
+    'are not trusted when they, or the file, were put there by another user than this process’s',
+    async () => {
+      const layout = layoutOf(await dataDirectory());
+      await prepareLayout(layout);
+      const bytes = randomBytes(CHECKSUM_BLOCK_BYTES + 100);
+      const digest = digestOf(bytes);
+      const read = (userId: number) => readSums(layout, digest, { sizeBytes: bytes.length, userId });
+      await keepSums(layout, digest, sumsOf(bytes));
+      expect(await read(0)).toBeDefined();
+      expect(await read(STRANGER)).toBeUndefined();
+      await chown(layout.sums(digest), STRANGER, STRANGER);
+      expect(await read(0)).toBeUndefined();
+      expect(await read(STRANGER)).toBeUndefined();
+      // Whoever can rename the folder can put one of their own in its place.
+      await chown(layout.checksums, STRANGER, STRANGER);
+      expect(await read(STRANGER)).toBeUndefined();
+    },
+  );
 });

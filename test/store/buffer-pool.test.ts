@@ -1,5 +1,10 @@
+import { writeFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
 import { describe, expect, test, vi } from 'vitest';
-import { BufferPool } from '../../src/store/file-io.ts';
+import { BufferPool, copyFile } from '../../src/store/file-io.ts';
+import { temporaryFolder } from '../support/folder.ts';
 
 const MIB = 1024 * 1024;
 
@@ -28,6 +33,40 @@ describe('the pool of read buffers', () => {
     expect(pool.lend(2 * MIB).buffer.length).toBe(MIB / 4);
     for (let readers = 9; readers < 33; readers += 1) pool.enter();
     expect(pool.lend(2 * MIB).buffer.length).toBe(MIB / 16);
+  });
+
+  test('begins a stream with the smallest buffer unless at most one other runs', () => {
+    const pool = new BufferPool();
+    for (const sizeBytes of [MIB, MIB, MIB / 16]) {
+      pool.enter();
+      expect(pool.lend(2 * MIB, true).buffer.length).toBe(sizeBytes);
+    }
+    expect(pool.lend(2 * MIB).buffer.length).toBe(MIB);
+  });
+
+  test('64 clients that take nothing hold two small buffers each, and no large one', async () => {
+    const pool = new BufferPool();
+    const path = join(temporaryFolder(), 'blob');
+    writeFileSync(path, Buffer.alloc(4 * MIB));
+    const file = await open(path);
+    const lent: number[] = [];
+    const lend = vi.spyOn(pool, 'lend').mockImplementation((...asked) => {
+      const loan = BufferPool.prototype.lend.apply(pool, asked);
+      lent.push(loan.buffer.length);
+      return loan;
+    });
+    try {
+      const clients = Array.from({ length: 64 }, () => new PassThrough({ highWaterMark: 1 }));
+      const copies = clients.map((client) => copyFile(file.fd, client, { start: 0, end: 4 * MIB }, pool));
+      await vi.waitFor(() => expect(lent).toHaveLength(128));
+      expect(lent.filter((sizeBytes) => sizeBytes === MIB)).toHaveLength(2);
+      expect(lent.filter((sizeBytes) => sizeBytes === MIB / 16)).toHaveLength(126);
+      for (const client of clients) client.destroy();
+      await Promise.allSettled(copies);
+    } finally {
+      lend.mockRestore();
+      await file.close();
+    }
   });
 
   test('never makes a reader wait for slow ones: beyond its bound it gives small ones to throw away', () => {

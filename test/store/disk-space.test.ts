@@ -67,7 +67,7 @@ describe('FreeSpaceFloor', () => {
     },
   );
 
-  test('of nothing refuses nothing, and does not look', async () => {
+  test('of 0 refuses nothing, and does not read the file system', async () => {
     const { floor } = floorOf({ totalBytes: 1000, freeBytes: 0 }, 0);
     expect(await floor.shortageFor(1e9)).toBe(0);
     await floor.refuseLastBytes();
@@ -99,7 +99,7 @@ describeWithDisk('a store on a small disk', () => {
     expect(await defaultCacheBytes(disk)).toBe(Math.floor(6.4 * MIB));
   });
 
-  test('never takes it below the floor: old blobs go for new ones', async () => {
+  test('is never filled below its floor: old blobs are evicted for new ones', async () => {
     const { directory: disk } = mountDisk(64 * MIB);
     const { store } = await storeAt(disk, { minFreeShare: 0.5 });
     const digests = [];
@@ -128,7 +128,7 @@ describeWithDisk('a store on a small disk', () => {
   });
 });
 
-test('blobs that nobody used for the time of a transit cache go; manifests stay', async () => {
+test('a transit cache evicts blobs that were unused for its time, and keeps manifests', async () => {
   let wallMs = 1_000_000;
   const { store } = await storeAt(await dataDirectory(), { now: () => wallMs });
   const [old, used] = [await put(store, 1000), await put(store, 1000)];

@@ -58,7 +58,7 @@ async function blocksBelow(directory: string): Promise<number> {
 const NO_FLOOR = new FreeSpaceFloor({ directory: '/', minFreeShare: 0, log: () => {} });
 
 describe('the room that content takes', () => {
-  test('hundreds of tiny manifests are counted as what the disk gives out for them', async () => {
+  test('includes whole disk blocks for hundreds of tiny manifests', async () => {
     const { layout, inventory, addAll } = await inventoryAt(await dataDirectory(), { maxBytes: 240 * KIB });
     await addAll('manifest', 300, 60);
     await inventory.makeRoom();
@@ -68,7 +68,7 @@ describe('the room that content takes', () => {
     expect(onDisk).toBe(inventory.heldBytes);
   });
 
-  test('a bound on their number holds, however small they are', async () => {
+  test('is bounded in number too, however small the contents', async () => {
     const { layout, inventory, evicted, addAll } = await inventoryAt(await dataDirectory(), { maxItems: 40 });
     const digests = await addAll('manifest', 100);
     await inventory.makeRoom();
@@ -77,8 +77,8 @@ describe('the room that content takes', () => {
   });
 });
 
-describe('what goes first', () => {
-  test('blobs, used longest ago first, before a manifest', async () => {
+describe('eviction', () => {
+  test('removes blobs before manifests, the least recently used first', async () => {
     const { inventory, evicted, add, addAll } = await inventoryAt(await dataDirectory(), { maxItems: 5 });
     await add('manifest');
     const blobs = await addAll('blob', 6);
@@ -87,7 +87,7 @@ describe('what goes first', () => {
     expect(evicted).toEqual(blobs.slice(1, 3));
   });
 
-  test('not what is being read', async () => {
+  test('spares content that is being read', async () => {
     const { inventory, evicted, addAll } = await inventoryAt(await dataDirectory(), { maxItems: 2 });
     const [first, second, third] = (await addAll('blob', 3)) as [Digest, Digest, Digest];
     const [unpin, unpinAgain] = [inventory.pin(first), inventory.pin(first)];
@@ -103,7 +103,29 @@ describe('what goes first', () => {
     expect(evicted).toEqual([second, first, third]);
   });
 
-  test('what had to stay because it was being read, as soon as it is not', async () => {
+  test('spares content that somebody reads, though an earlier reader has left twice', async () => {
+    const { inventory, evicted, addAll } = await inventoryAt(await dataDirectory(), { maxItems: 1 });
+    const [first, second] = (await addAll('blob', 2)) as [Digest, Digest];
+    const leave = inventory.pin(first);
+    leave();
+    inventory.pin(first);
+    leave();
+    await inventory.makeRoom();
+    expect(evicted).toEqual([second]);
+  });
+
+  test('makes no room that a reservation has given back twice', async () => {
+    const maxBytes = 3 * diskBytesOf(100);
+    const { inventory, evicted, addAll } = await inventoryAt(await dataDirectory(), { maxBytes });
+    const release = inventory.reserve(100);
+    release();
+    release();
+    const [first] = await addAll('blob', 4);
+    await inventory.makeRoom();
+    expect(evicted).toEqual([first]);
+  });
+
+  test('removes content that had to stay as soon as it is no longer read', async () => {
     const { inventory, evicted, addAll } = await inventoryAt(await dataDirectory(), { maxItems: 1 });
     const [first, second] = (await addAll('blob', 2)) as [Digest, Digest];
     const [unpin, unpinSecond] = [inventory.pin(first), inventory.pin(second)];
@@ -116,7 +138,7 @@ describe('what goes first', () => {
     expect(evicted).toEqual([first]);
   });
 
-  test('manifests, once they take more than a quarter of the room', async () => {
+  test('removes manifests once they take more than a quarter of the room', async () => {
     const { inventory, evicted, addAll } = await inventoryAt(await dataDirectory(), { maxItems: 8 });
     const blobs = await addAll('blob', 4);
     const manifests = await addAll('manifest', 6);
@@ -128,7 +150,7 @@ describe('what goes first', () => {
     expect(evicted).not.toContain(blobs[0]);
   });
 
-  test('no manifest for room that all of them together cannot make', async () => {
+  test('removes no manifest for room that all of them together cannot make', async () => {
     const maxBytes = 100 * KIB;
     const { inventory, evicted, add, addAll } = await inventoryAt(await dataDirectory(), { maxBytes });
     await addAll('manifest', 2);
@@ -141,7 +163,7 @@ describe('what goes first', () => {
     release();
   });
 
-  test('manifests for a blob that needs nearly everything', async () => {
+  test('removes manifests for a blob that needs nearly everything', async () => {
     const maxBytes = 100 * KIB;
     const { inventory, evicted, addAll } = await inventoryAt(await dataDirectory(), { maxBytes });
     const manifests = await addAll('manifest', 2);
@@ -150,7 +172,7 @@ describe('what goes first', () => {
     expect(evicted).toEqual(manifests);
   });
 
-  test('an answer of our own only when it has not been asked for in a day, or in ten minutes when nothing else can go', async () => {
+  test('removes a derived index only when it was not requested for a day, or for ten minutes when nothing else can go', async () => {
     const { inventory, clock, evicted, addAll } = await inventoryAt(await dataDirectory(), { maxItems: 3 });
     const [first, second, third] = await addAll('derived', 5);
     await inventory.makeRoom();
@@ -168,7 +190,7 @@ describe('what goes first', () => {
   });
 });
 
-test('what an earlier process held goes by its kind and in the order of its last use', async () => {
+test('eviction orders an earlier process’s content by its kind and its last use', async () => {
   const directory = await dataDirectory();
   const earlier = await inventoryAt(directory);
   const manifest = await earlier.add('manifest');
@@ -181,6 +203,38 @@ test('what an earlier process held goes by its kind and in the order of its last
   await inventory.makeRoom();
   expect(evicted).toEqual([blobs[4], blobs[3]]);
   expect(inventory.holdings.map(({ digest }) => digest)).toContain(manifest);
+});
+
+test('content that a clock ahead has dated is as old as when it was found', async () => {
+  const directory = await dataDirectory();
+  const earlier = await inventoryAt(directory);
+  const dated = await earlier.add('blob');
+  const ahead = new Date(earlier.clock.nowMs + 365 * 24 * HOUR_MS);
+  await utimes(earlier.layout.record(dated), ahead, ahead);
+  const { inventory, clock, evicted, addAll } = await inventoryAt(directory, { maxItems: 2 });
+  await inventory.scan();
+  clock.nowMs += 1;
+  await addAll('blob', 2);
+  await inventory.makeRoom();
+  expect(evicted).toEqual([dated]);
+});
+
+describe('a use is written down for the next process', () => {
+  test.each([
+    ['an hour after the last one that was, not before', [HOUR_MS - 1, HOUR_MS, HOUR_MS + 1], HOUR_MS],
+    ['when the clock was set back by an hour', [1 - HOUR_MS, -HOUR_MS], -HOUR_MS],
+  ])('%s', async (_, uses, writtenMs) => {
+    const { layout, inventory, clock, add } = await inventoryAt(await dataDirectory());
+    const addedMs = clock.nowMs;
+    const digest = await add('blob');
+    for (const laterMs of uses) {
+      clock.nowMs = addedMs + laterMs;
+      inventory.use(digest, 'blob', 100);
+    }
+    await expect
+      .poll(async () => (await stat(layout.record(digest))).mtimeMs - addedMs)
+      .toBeCloseTo(writtenMs, 0);
+  });
 });
 
 test('many go at the same time, so that small content does not come in faster', async () => {
@@ -208,7 +262,7 @@ test('many go at the same time, so that small content does not come in faster', 
   expect(await readdir(layout.records)).toEqual([]);
 });
 
-test('what comes in again while it is being evicted is held whole, and counted', async () => {
+test('content that arrives again while it is being evicted is stored whole, and counted', async () => {
   const { store, layout } = await storeAt(await dataDirectory(), { maxItems: 3 });
   const take = async (bytes: Buffer) => {
     const ingest = await store.ingest(digestOf(bytes), bytes.length, provenance);
@@ -222,15 +276,15 @@ test('what comes in again while it is being evicted is held whole, and counted',
   const namesIn = async (folder: string) =>
     (await readdir(join(layout, folder))).map((name) => name.replace(/^sha256-|\.json$/g, '')).sort();
   await expect.poll(() => namesIn('blobs/sha256')).toHaveLength(3);
+  // A record goes after its content.
+  await expect.poll(() => namesIn('records')).toHaveLength(3);
   const held = await namesIn('blobs/sha256');
   expect(await namesIn('records')).toEqual(held);
   expect((await store.stock.list()).map(({ digest }) => encodedOf(digest)).sort()).toEqual(held);
 });
 
-test('a disk that gives nothing back is not asked for ever', async () => {
-  const { layout, records, inventory, evicted, addAll } = await inventoryAt(await dataDirectory(), {
-    maxItems: 2,
-  });
+test('eviction does not retry for ever on a disk that frees nothing', async () => {
+  const { layout, records, evicted, addAll } = await inventoryAt(await dataDirectory());
   await addAll('blob', 5);
   const refusing = new Eviction({
     floor: NO_FLOOR,
@@ -243,7 +297,60 @@ test('a disk that gives nothing back is not asked for ever', async () => {
   });
   await refusing.makeRoom();
   expect(evicted).toEqual([]);
-  expect(inventory.holdings).toHaveLength(5);
+  expect(refusing.holdings).toHaveLength(5);
+});
+
+test('content whose reader leaves while other content is evicted goes too', async () => {
+  const { layout, records, addAll } = await inventoryAt(await dataDirectory());
+  const [read] = (await addAll('blob', 2)) as [Digest];
+  const evicted: Digest[] = [];
+  let leave = () => {};
+  const eviction = new Eviction({
+    floor: NO_FLOOR,
+    layout,
+    records: {
+      ...records,
+      remove: async (digest) => {
+        leave();
+        await records.remove(digest);
+      },
+    },
+    maxBytes: 0,
+    maxItems: 0,
+    now: Date.now,
+    onEvicted: (digest) => evicted.push(digest),
+  });
+  leave = eviction.pin(read);
+  await eviction.makeRoom();
+  await expect.poll(() => evicted).toHaveLength(2);
+  expect(evicted.at(-1)).toBe(read);
+});
+
+test('a reader that leaves starts no eviction that the disk has just refused', async () => {
+  const { layout, records, addAll } = await inventoryAt(await dataDirectory());
+  const [read] = (await addAll('blob', 2)) as [Digest];
+  let refused = 0;
+  const refusing = new Eviction({
+    floor: NO_FLOOR,
+    layout,
+    records: {
+      ...records,
+      remove: async () => {
+        refused += 1;
+        throw new Error('read-only');
+      },
+    },
+    maxBytes: 0,
+    maxItems: 0,
+    now: Date.now,
+    onEvicted: () => {},
+  });
+  const leave = refusing.pin(read);
+  await refusing.makeRoom();
+  leave();
+  // It comes after whatever the reader has started.
+  await refusing.expireBlobs(Number.POSITIVE_INFINITY);
+  expect(refused).toBe(1);
 });
 
 const KINDS = ['blob', 'manifest', 'derived', undefined] as const;

@@ -33,7 +33,7 @@ describe('hashing in a thread', () => {
     await running.release();
   });
 
-  test('goes on with bytes that no file took', async () => {
+  test('continues with bytes that are in no file', async () => {
     const bytes = randomBytes(6 * MIB);
     const file = await fileOf(bytes.subarray(0, 5 * MIB));
     const running = closing(createHasher({ useThreads: true })).start(digestOf(bytes), file.fd, undefined);
@@ -57,7 +57,7 @@ describe('hashing in a thread', () => {
     expect(await check(digestOf(Buffer.from('else')))).toEqual({ hasDigest: false, sums: undefined });
   });
 
-  test('of a file that is shorter than it is said to be is an error, not a digest', async () => {
+  test('fails, without a digest, for a file that is shorter than announced', async () => {
     const bytes = randomBytes(2 * MIB);
     const file = await fileOf(bytes.subarray(0, MIB));
     const running = closing(createHasher({ useThreads: true })).start(digestOf(bytes), file.fd, bytes.length);
@@ -67,7 +67,7 @@ describe('hashing in a thread', () => {
     await running.release();
   });
 
-  test('that ends is started again by the next file', async () => {
+  test('starts another thread for the next file when one has ended', async () => {
     const bytes = randomBytes(2 * MIB);
     const hasher = createHasher({ useThreads: true });
     afterTest(() => hasher.close());
@@ -81,7 +81,7 @@ describe('hashing in a thread', () => {
     expect(check.hasDigest).toBe(true);
   });
 
-  test('takes the sums of the blocks of a whole file on the way', async () => {
+  test('computes the sums of the blocks of a whole file on the way', async () => {
     const bytes = randomBytes(3 * MIB + 5);
     const file = await fileOf(bytes);
     const summer = new BlockSummer();

@@ -1,15 +1,19 @@
 import { randomBytes } from 'node:crypto';
 import { readdirSync, readlinkSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
-import { describe, expect, test } from 'vitest';
-import type { Digest } from '../../src/oci/digest.ts';
+import { describe, expect, test, vi } from 'vitest';
+import { type Digest, digestOf } from '../../src/oci/digest.ts';
 import type { Blob } from '../../src/oci/registry.ts';
+import { BufferPool, hasDigest } from '../../src/store/file-io.ts';
+import { layoutOf, prepareLayout } from '../../src/store/layout.ts';
+import { OpenFiles } from '../../src/store/open-files.ts';
 import { createRandom, type Random } from '../soak/random.ts';
 import { FUZZ_SEED } from '../support/fuzz.ts';
 import { cacheAt, dataDirectory } from '../support/store.ts';
-import { readBlob, repository } from '../support/upstream.ts';
+import { turns } from '../support/turns.ts';
+import { afterTest, readBlob, repository } from '../support/upstream.ts';
 
 const app = repository('team/app');
 const KIB = 1024;
@@ -42,8 +46,33 @@ async function holding(sizes: readonly number[], maxBytes?: number) {
   return { ...opened, directory, blobs, fetch };
 }
 
-describe.skipIf(process.platform !== 'linux')('a file that nobody reads', () => {
-  test('stays open for the next reader, but not when it was removed meanwhile', async () => {
+/** Open files of a store that holds this many small blobs. */
+async function opening(count: number) {
+  const directory = await dataDirectory();
+  const layout = layoutOf(directory);
+  await prepareLayout(layout);
+  const blobs: Digest[] = [];
+  for (let at = 0; at < count; at += 1) {
+    const bytes = randomBytes(32);
+    blobs.push(digestOf(bytes));
+    await writeFile(layout.blob(digestOf(bytes)), bytes);
+  }
+  const files = new OpenFiles({
+    layout,
+    pool: new BufferPool(),
+    checkFile: async (...file) => ({
+      hasDigest: await hasDigest(file[0], file[1], file[2]),
+      sums: undefined,
+    }),
+    onCorrupt: (digest, why) => expect.unreachable(`${digest}: ${why}`),
+    onMissing: (digest) => expect.unreachable(`${digest} is missing`),
+  });
+  afterTest(() => files.closeIdle());
+  return { files, blobs, directory, pathOf: (digest: Digest) => layout.blob(digest) };
+}
+
+describe.skipIf(process.platform !== 'linux')('an open file without readers', () => {
+  test('stays open for the next reader, unless it was removed meanwhile', async () => {
     const { upstream, fetch, blobs, directory, layout } = await holding([100 * KIB]);
     const [blob] = blobs;
     if (!blob) throw new Error('one blob');
@@ -67,12 +96,29 @@ describe.skipIf(process.platform !== 'linux')('a file that nobody reads', () => 
     await expect.poll(() => openBelow(directory).filter((path) => path.includes('(deleted)'))).toEqual([]);
   });
 
-  test('is one of few, and none is left open when the store is closed', async () => {
-    const { store, fetch, blobs, directory } = await holding(Array.from({ length: 50 }, () => KIB));
+  test.each([
+    [31, 0],
+    [32, 0],
+    [33, 1],
+    [50, 18],
+  ])('is one of 32: of %d, the %d longest idle are closed', async (count, closed) => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    afterTest(() => void vi.useRealTimers());
+    const { files, blobs, directory, pathOf } = await opening(count);
+    for (const digest of blobs) (await files.open(digest))?.close();
+    // The opening itself counts as a reader for a turn.
+    await turns(2);
+    expect(openBelow(directory).toSorted()).toEqual(blobs.slice(closed).map(pathOf).toSorted());
+    vi.advanceTimersByTime(4999);
+    expect(openBelow(directory)).toHaveLength(count - closed);
+    vi.advanceTimersByTime(1);
+    expect(openBelow(directory)).toEqual([]);
+  });
+
+  test('is closed when the store closes', async () => {
+    const { store, fetch, blobs, directory } = await holding([KIB, KIB]);
     for (const { digest } of blobs) await fetch(digest);
-    const open = openBelow(directory).length;
-    expect(open).toBeGreaterThan(1);
-    expect(open).toBeLessThanOrEqual(32);
+    expect(openBelow(directory)).toHaveLength(2);
     await store.close();
     expect(openBelow(directory)).toEqual([]);
   });
@@ -84,10 +130,11 @@ async function readLate(blob: Blob, random: Random): Promise<Buffer> {
   const copies: Buffer[] = [];
   const sink = new Writable({
     write: (chunk: Buffer, _, done) => {
-      setTimeout(() => {
+      const look = () => {
         copies.push(Buffer.from(chunk));
         done();
-      }, 5 * random.next());
+      };
+      void turns(random.whole(0, 50)).then(look);
     },
   });
   await blob.writeTo(sink);

@@ -1,4 +1,5 @@
-import { readdir } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
@@ -57,7 +58,17 @@ describe('tags on disk', () => {
     }
   });
 
-  test('what another daemon has learnt since is seen', async () => {
+  test('a file that names another tag says nothing', async () => {
+    const layout = await layoutHere();
+    await createTagFiles(layout).put(app, tagOf('v1'), record);
+    const [file = ''] = await readdir(layout.tags);
+    const path = join(layout.tags, file);
+    await writeFile(path, (await readFile(path, 'utf8')).replace('team/app:v1', 'team/app:v2'));
+    expect(await createTagFiles(layout).find(app, tagOf('v1'))).toBeUndefined();
+    expect(await createTagFiles(layout).all()).toMatchObject([{ name: 'registry.test/team/app:v2' }]);
+  });
+
+  test('include what another daemon has recorded since', async () => {
     const layout = await layoutHere();
     const [one, two] = [createTagFiles(layout), createTagFiles(layout)];
     await one.put(app, tagOf('v1'), record);
@@ -75,7 +86,7 @@ describe('tags on disk', () => {
     expect(await files.find(app, tagOf('build-29'))).toMatchObject(recordOf('29'));
   });
 
-  test('what the disk refuses is remembered by this process, and is written when it can be', async () => {
+  test('are kept in memory when the disk refuses, and written when it can', async () => {
     const layout = await layoutHere();
     const files = createTagFiles({ ...layout, incoming: `${layout.incoming}/not/there` });
     await expect(files.put(app, tagOf('v1'), record)).rejects.toMatchObject({ code: 'ENOENT' });

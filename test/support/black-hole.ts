@@ -1,12 +1,22 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
-import { setTimeout as delay } from 'node:timers/promises';
+import { vi } from 'vitest';
+
+const BACKLOG = 1;
 
 const LISTENER = `
   const server = require('node:net').createServer();
-  server.listen({ port: 0, host: '127.0.0.1', backlog: 1 }, () => console.log(server.address().port));
+  server.listen({ port: 0, host: '127.0.0.1', backlog: ${BACKLOG} }, () => console.log(server.address().port));
 `;
+
+/** How many connections wait for the listener on this port to accept them: the second number of a listening socket's queues. */
+function waitingAt(port: number): number {
+  const address = `0100007F:${port.toString(16).toUpperCase().padStart(4, '0')} 00000000:0000 0A `;
+  const line = readFileSync('/proc/net/tcp', 'latin1').split(address)[1] ?? '';
+  return Number.parseInt(/^[0-9A-F]+:([0-9A-F]+)/.exec(line)?.[1] ?? '', 16);
+}
 
 /** A port on loopback that drops every attempt to connect, as a firewall does: neither accepted nor refused. */
 export async function startBlackHole(): Promise<{ readonly port: number; close(): Promise<void> }> {
@@ -16,12 +26,13 @@ export async function startBlackHole(): Promise<{ readonly port: number; close()
   // A listener that is stopped accepts nothing: once its queue is full, the kernel drops what comes.
   child.kill('SIGSTOP');
   const queued: Socket[] = [];
-  let isFull = false;
-  while (!isFull) {
-    const socket = connect(port, '127.0.0.1').on('error', () => {});
-    queued.push(socket);
-    isFull = (await Promise.race([once(socket, 'connect'), delay(200, 'silence')])) === 'silence';
+  // Linux takes one more than the backlog. A connection that one end has can still be on its way into the queue.
+  while (queued.length <= BACKLOG) {
+    const socket = connect(port, '127.0.0.1');
+    await once(socket, 'connect');
+    queued.push(socket.on('error', () => {}));
   }
+  await vi.waitUntil(() => waitingAt(port) > BACKLOG);
   return {
     port,
     close: async () => {

@@ -4,13 +4,14 @@
 set -eu
 tree=$1 clone=$2 node=$3
 root=$tree/root
+. "$(dirname "$0")/boot-root.sh"
 mount --make-rprivate /
 mkdir -p "$root/usr" "$tree/upper" "$tree/work"
 mount --bind "$root" "$root"
 mount -t overlay overlay -o "lowerdir=/usr,upperdir=$tree/upper,workdir=$tree/work" "$root/usr"
 for name in bin sbin lib lib64; do ln -s "usr/$name" "$root/$name"; done
 mkdir -p "$root/etc/systemd/system" "$root/var/lib" "$root/proc" "$root/sys" "$root/dev" "$root/run" "$root/tmp" \
-  "$root/opt/metahub" "$root/root" "$root/old"
+  "$root/opt/metahub" "$root/root"
 mount --bind "$clone" "$root/opt/metahub"
 mount -o remount,bind,ro "$root/opt/metahub"
 
@@ -26,8 +27,7 @@ cp /etc/passwd /etc/group /etc/nsswitch.conf "$root/etc/"
 cp /etc/ld.so.cache "$root/etc/" 2>/dev/null || true
 echo 0123456789abcdef0123456789abcdef >"$root/etc/machine-id"
 # Whoever waits for the boot reads the pipe $1/root/booted.
-printf '%s\n' '[Unit]' 'Requires=basic.target' '[Service]' 'Type=oneshot' "ExecStart=/bin/sh -c 'echo booted >/booted'" \
-  >"$root/etc/systemd/system/booted.service"
+write_booted "$root/etc/systemd/system"
 # Nothing of the machine itself is set up: no devices, no kernel settings, no other service.
 for wants in sysinit sockets local-fs timers multi-user; do
   for unit in "/usr/lib/systemd/system/$wants.target.wants"/*; do
@@ -38,25 +38,5 @@ for wants in sysinit sockets local-fs timers multi-user; do
   done
 done
 
-mount -t proc proc "$root/proc"
-mount -t sysfs -o ro sysfs "$root/sys"
-mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
-mount -t tmpfs -o mode=755 tmpfs "$root/run"
-mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
-mount -t tmpfs -o mode=755 tmpfs "$root/dev"
-for device in null zero full random urandom tty; do
-  : >"$root/dev/$device"
-  mount --bind "/dev/$device" "$root/dev/$device"
-done
-mkdir "$root/dev/pts" "$root/dev/shm"
-mount -t tmpfs tmpfs "$root/dev/shm"
-ln -s pts/ptmx "$root/dev/ptmx"
-ln -s /proc/self/fd "$root/dev/fd"
-ip link set lo up
-
-cd "$root"
-pivot_root . old
-umount -l /old
-mount --make-rshared /
-exec env -i container=metahub-test PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin TERM=dumb \
-  /usr/lib/systemd/systemd --log-level=info --log-target=console --show-status=no --unit=booted.service
+mount_kernel
+boot

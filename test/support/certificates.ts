@@ -75,3 +75,14 @@ export async function createAuthority(): Promise<TestAuthority> {
     remove: () => rm(directory, { recursive: true, force: true }),
   };
 }
+
+/** An RSA certificate that signs itself, as clouds publish for what they sign. */
+export async function selfSigned(name: string): Promise<Pick<IssuedCertificate, 'cert' | 'key'>> {
+  const directory = await mkdtemp(join(tmpdir(), 'metahub-certificate-'));
+  const [certFile, keyFile] = [join(directory, 'cert'), join(directory, 'key')];
+  const key = ['-newkey', 'rsa:2048', '-nodes', '-keyout', keyFile];
+  await run('openssl', ['req', '-x509', ...key, '-days', '2', '-subj', `/CN=${name}`, '-out', certFile]);
+  const [cert, privateKey] = await Promise.all([readFile(certFile, 'utf8'), readFile(keyFile, 'utf8')]);
+  await rm(directory, { recursive: true });
+  return { cert, key: privateKey };
+}

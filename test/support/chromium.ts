@@ -13,6 +13,10 @@ export interface Chromium {
   ): Promise<void>;
   /** The value of an expression in the page, as JSON. */
   evaluate<T>(expression: string): Promise<T>;
+  /** Presses keys one after the other: `Tab`, `Enter`, or a text that is typed. */
+  press(...keys: readonly string[]): Promise<void>;
+  /** Runs what leads to another page, and waits until that is loaded. */
+  leaving(action: () => Promise<unknown>): Promise<void>;
   /** A PNG of the whole page. */
   screenshot(): Promise<Buffer>;
   close(): Promise<void>;
@@ -70,6 +74,8 @@ function connect(browser: ChildProcess) {
   return { call, once, attach };
 }
 
+const KEY_CODES: Readonly<Record<string, number>> = { Tab: 9, Enter: 13, Space: 32 };
+
 export async function startChromium(): Promise<Chromium> {
   const folder = await mkdtemp(join(tmpdir(), 'chromium-'));
   const browser = spawn(
@@ -105,6 +111,28 @@ export async function startChromium(): Promise<Chromium> {
       });
       if (exceptionDetails !== undefined) throw new Error(JSON.stringify(exceptionDetails));
       return (result as { readonly value: T }).value;
+    },
+    press: async (...keys) => {
+      for (const key of keys) {
+        const code = KEY_CODES[key];
+        if (code === undefined) {
+          await call('Input.insertText', { text: key });
+          continue;
+        }
+        const event = {
+          key,
+          code: key,
+          windowsVirtualKeyCode: code,
+          ...(key === 'Enter' ? { text: '\r' } : {}),
+        };
+        await call('Input.dispatchKeyEvent', { type: 'keyDown', ...event });
+        await call('Input.dispatchKeyEvent', { type: 'keyUp', ...event });
+      }
+    },
+    leaving: async (action) => {
+      const loaded = once('Page.loadEventFired');
+      await action();
+      await loaded;
     },
     screenshot: async () => {
       const { data } = await call('Page.captureScreenshot', { captureBeyondViewport: true });

@@ -6,27 +6,40 @@ import type { Workplace } from './workplace.ts';
 /** A real containerd of its own, spoken to by ctr. */
 export interface Containerd {
   readonly pid: number;
+  readonly socket: string;
   ctr(...args: readonly string[]): Promise<string>;
   /** Pulls by full name, `docker.io/qnib/bench:latest`, through the mirror and nowhere else. */
   pull(image: string, ...options: readonly string[]): Promise<string>;
-  run(image: string): Promise<string>;
+  /** @param namespace `k8s.io` for what was pulled by CRI */
+  run(image: string, namespace?: string): Promise<string>;
   /** The digest that the name has here. */
   digestOf(image: string): Promise<string>;
 }
 
-/** Starts containerd with a hosts.toml for docker.io that knows only the mirror, or with those in `hostsFolder`. */
+/**
+ * Starts containerd with a hosts.toml for docker.io that knows only the mirror, or with those in `hostsFolder`; without CRI,
+ * unless a `configuration` has it.
+ */
 export async function startContainerd(
   workplace: Workplace,
   {
     mirror,
     hostsFolder,
+    configuration,
+    env,
     programs = installedPrograms,
-  }: { readonly mirror: string; readonly hostsFolder?: string; readonly programs?: Programs },
+  }: {
+    readonly mirror: string;
+    readonly hostsFolder?: string;
+    readonly configuration?: string;
+    readonly env?: Readonly<Record<string, string>>;
+    readonly programs?: Programs;
+  },
 ): Promise<Containerd> {
   const folder = workplace.folder('containerd');
   const socket = join(folder, 'containerd.sock');
-  const configuration = join(folder, 'config.toml');
-  writeFileSync(configuration, 'version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n');
+  const withoutCri = join(folder, 'config.toml');
+  writeFileSync(withoutCri, 'version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n');
   const hosts = hostsFolder ?? join(folder, 'certs.d');
   if (hostsFolder === undefined) {
     mkdirSync(join(hosts, 'docker.io'), { recursive: true });
@@ -38,9 +51,10 @@ export async function startContainerd(
   const server = await programs.startServer({
     command: 'containerd',
     args: [
-      ...['--config', configuration, '--address', socket],
+      ...['--config', configuration ?? withoutCri, '--address', socket],
       ...['--root', join(folder, 'root'), '--state', join(folder, 'state')],
     ],
+    env,
     ready: /containerd successfully booted/,
   });
   workplace.onClose(() => server.stop());
@@ -49,14 +63,17 @@ export async function startContainerd(
 
   return {
     pid: server.pid,
+    socket,
     ctr,
     pull: (image, ...options) => ctr('images', 'pull', '--hosts-dir', hosts, ...options, image),
-    async run(image) {
+    async run(image, namespace = 'default') {
       // Of a container that ends at once, ctr now and then has copied nothing.
       for (let tries = 1; ; tries += 1) {
         containers += 1;
         const fifos = ['--fifo-dir', join(folder, 'fifos')];
-        const output = (await ctr('run', '--rm', ...fifos, image, `c${containers}`)).trim();
+        const output = (
+          await ctr('--namespace', namespace, 'run', '--rm', ...fifos, image, `c${containers}`)
+        ).trim();
         if (output !== '' || tries === 3) return output;
       }
     },

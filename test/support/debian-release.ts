@@ -18,9 +18,11 @@ export interface DebianRelease {
   /** Of the packages that the release has; the others are lacking. */
   readonly versions: ReadonlyMap<string, string>;
   readonly programs: Programs;
+  /** The folder that its programs take for the root. */
+  readonly tree: string;
 }
 
-export const DEBIAN_RELEASE = ['root', 'apt-get', 'dpkg', 'unshare', 'chroot'];
+export const DEBIAN_RELEASE = ['root', 'apt-get', 'dpkg', 'unshare', 'pivot_root'];
 
 const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
 const ARCHIVE = process.env['METAHUB_DEBIAN_ARCHIVE'] ?? 'http://deb.debian.org/debian';
@@ -49,6 +51,9 @@ function aptOptions(folder: string, { suites }: ReleasePlan): readonly string[] 
     'APT::Default-Release': suites.at(-1) ?? '',
     'APT::Install-Recommends': 'false',
     'APT::Sandbox::User': 'root',
+    // A release in the making changes while it is read, and a mirror of it may be old.
+    'Acquire::Retries': '3',
+    'Acquire::Check-Valid-Until': 'false',
   };
   return Object.entries(settings).flatMap(([name, value]) => ['-o', `${name}=${value}`]);
 }
@@ -64,7 +69,7 @@ async function candidates(apt: readonly string[], { packages }: ReleasePlan): Pr
   return versions;
 }
 
-/** Every process in the tree has mounts of its own, so that nothing of it stays when it ends. */
+/** Every process in the tree has mounts of its own, so that nothing of it stays when it ends. apptainer runs in no chroot. */
 const ENTER = `tree=$1; shift
 mount --make-rprivate /
 mount --bind "$tree" "$tree"
@@ -73,7 +78,10 @@ shift
 mkdir -p "$tree/run"; mount -t tmpfs tmpfs "$tree/run"
 if [ "$1" = bare-cgroups2 ]; then shift; mount -t cgroup2 cgroup2 "$tree/sys/fs/cgroup"; fi
 export HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-exec chroot "$tree" "$@"
+mkdir -p "$tree/.outside"
+cd "$tree"
+pivot_root . .outside
+exec "$@"
 `;
 
 function programsIn(folder: string, tree: string, { hasBareCgroups2 }: ReleasePlan): Programs {
@@ -102,17 +110,17 @@ async function unpack(tree: string, archives: readonly string[]): Promise<void> 
   }
 }
 
-/**
- * Fetches the packages that the release has, unless they are unpacked already.
- * @throws when the archive cannot be reached and nothing is unpacked
- */
-export async function openDebianRelease(plan: ReleasePlan): Promise<DebianRelease> {
-  const folder = join(cacheFolder(), plan.name);
-  const [tree, record] = [join(folder, 'tree'), join(folder, 'unpacked.json')];
+/** Where a release is unpacked, and the record of what was. */
+interface ReleasePlace {
+  readonly folder: string;
+  readonly tree: string;
+  readonly record: string;
+}
+
+/** Unpacks what the archive has by now, unless it is unpacked already. @throws when the archive does not deliver it */
+async function fetchRelease({ folder, tree, record }: ReleasePlace, plan: ReleasePlan): Promise<string> {
   const apt = aptOptions(folder, plan);
-  const updated = await attempt('apt-get', [...apt, '--quiet', '--quiet', '--error-on=any', 'update']);
-  const unpacked = existsSync(record) ? readFileSync(record, 'utf8') : undefined;
-  if (updated.status !== 0 && unpacked === undefined) throw new Error(updated.stderr.trim());
+  await run('apt-get', [...apt, '--quiet', '--quiet', '--error-on=any', 'update']);
   const versions = await candidates(apt, plan);
   // Without base-files a tree lacks the links of a merged /usr.
   const install = [...apt, '--quiet', '--quiet', '--yes', 'install', 'base-files', ...versions.keys()];
@@ -120,18 +128,36 @@ export async function openDebianRelease(plan: ReleasePlan): Promise<DebianReleas
     .split('\n')
     .map((line) => line.split(' ')[1])
     .filter((name) => name?.endsWith('.deb'));
+  const unpacked = JSON.stringify([...versions]);
   // apt names what it lacks; the rest lies among the archives already.
-  if (wanted.length > 0 || unpacked !== JSON.stringify([...versions])) {
-    await run('apt-get', [...apt, 'clean']);
-    await run('apt-get', [...install, '--download-only'], { timeoutMs: 600_000 });
-    const archives = join(folder, 'cache', 'archives');
-    const found = await run('find', [archives, '-maxdepth', '1', '-name', '*.deb']);
-    rmSync(record, { force: true });
-    await unpack(
-      tree,
-      found.split('\n').filter((path) => basename(path) !== ''),
-    );
-    writeFileSync(record, JSON.stringify([...versions]));
-  }
-  return { versions, programs: programsIn(folder, tree, plan) };
+  if (wanted.length === 0 && existsSync(record) && readFileSync(record, 'utf8') === unpacked) return unpacked;
+  await run('apt-get', [...apt, 'clean']);
+  await run('apt-get', [...install, '--download-only'], { timeoutMs: 600_000 });
+  const archives = join(folder, 'cache', 'archives');
+  const found = await run('find', [archives, '-maxdepth', '1', '-name', '*.deb']);
+  rmSync(record, { force: true });
+  await unpack(
+    tree,
+    found.split('\n').filter((path) => basename(path) !== ''),
+  );
+  writeFileSync(record, unpacked);
+  return unpacked;
+}
+
+/**
+ * Fetches the packages that the release has, unless they are unpacked already.
+ * @throws when the archive does not deliver them and nothing is unpacked
+ */
+export async function openDebianRelease(plan: ReleasePlan): Promise<DebianRelease> {
+  const folder = join(cacheFolder(), plan.name);
+  const place = { folder, tree: join(folder, 'tree'), record: join(folder, 'unpacked.json') };
+  const unpacked = await fetchRelease(place, plan)
+    // The archive may have got other packages since it sent its index.
+    .catch(() => fetchRelease(place, plan))
+    .catch((error: unknown) => {
+      if (existsSync(place.record)) return readFileSync(place.record, 'utf8');
+      throw error;
+    });
+  const versions = new Map(JSON.parse(unpacked) as readonly (readonly [string, string])[]);
+  return { versions, programs: programsIn(folder, place.tree, plan), tree: place.tree };
 }

@@ -5,6 +5,8 @@ import type { Workplace } from './workplace.ts';
 /** A real dockerd of its own, beside whatever the machine runs. */
 export interface Dockerd {
   readonly pid: number;
+  /** `unix://PATH`, as DOCKER_HOST has it. */
+  readonly host: string;
   readonly version: string;
   /** Runs the docker client against it; answers what it printed. */
   docker(...args: readonly string[]): Promise<string>;
@@ -52,14 +54,15 @@ export async function startDockerd(
   workplace.onClose(() => server.stop());
   // The logins of whoever runs the tests stay out of it.
   const client = { env: { DOCKER_CONFIG: workplace.folder('dockerd/client') } };
-  const host = ['--host', `unix://${socket}`];
-  const docker = (...args: readonly string[]) => programs.run('docker', [...host, ...args], client);
+  const host = `unix://${socket}`;
+  const docker = (...args: readonly string[]) => programs.run('docker', ['--host', host, ...args], client);
 
   return {
     pid: server.pid,
+    host,
     version: (await docker('version', '--format', '{{.Server.Version}}')).trim(),
     docker,
-    attempt: (...args) => programs.attempt('docker', [...host, ...args], client),
+    attempt: (...args) => programs.attempt('docker', ['--host', host, ...args], client),
     pull: (image, ...options) => docker('pull', ...options, image),
     run: async (image) => (await docker('run', '--rm', '--pull', 'never', '--network', 'none', image)).trim(),
     async digestsOf(image) {

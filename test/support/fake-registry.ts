@@ -183,10 +183,10 @@ export function createFakeRegistry(): FakeRegistry {
           const isWrong = options.verify !== false && range === undefined && digestOf(bytes) !== digest;
           for (let offset = range?.start ?? 0; offset < end; ) {
             await fake.beforeChunk(offset, digest);
-            // A copy that is spoilt once written: whoever keeps a chunk beyond its write is found out.
+            // A copy that is overwritten after the write: this exposes a reader that keeps a chunk longer.
             const chunk = Buffer.from(bytes.subarray(offset, Math.min(end, offset + fake.chunkBytes)));
             const { length } = chunk;
-            // Held back, as a source has to: a wrong blob must never look complete.
+            // A source must withhold the last bytes: a wrong blob must never look complete.
             if (isWrong && offset + length >= Math.min(end, right.length)) break;
             await writeChunk(sink, chunk);
             chunk.fill(0xdb);
@@ -212,7 +212,9 @@ export function createFakeRegistry(): FakeRegistry {
     },
     referrers: async (repository, digest, options) => {
       await asked('referrers', repository, digest, options);
-      const isReferrer = ({ bytes }: Document) => {
+      const name = formatRepository(repository);
+      const isReferrer = ({ bytes, repository: home = name }: Document) => {
+        if (home !== name) return false;
         const { subject } = JSON.parse(bytes.toString()) as { subject?: { digest?: string } };
         return parseDigest(subject?.digest ?? '') === digest;
       };

@@ -1,21 +1,19 @@
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { onTestFinished } from 'vitest';
 import {
   type CollectedDiagnostics,
   collectDiagnostics,
   type HostRoot,
   openHostRoot,
 } from '../../src/probe/host-root.ts';
+import { temporaryFolder } from './folder.ts';
 
 /** Path below the root -> content, or the target of a symbolic link. */
 export type Tree = Readonly<Record<string, string | { readonly link: string }>>;
 
 /** Writes a tree of real files that goes away with the test; answers its path. */
 export function writeTree(tree: Tree): string {
-  const path = mkdtempSync(join(tmpdir(), 'metahub-host-'));
-  onTestFinished(() => rmSync(path, { recursive: true, force: true }));
+  const path = temporaryFolder();
   for (const [name, content] of Object.entries(tree)) {
     const file = join(path, name);
     mkdirSync(dirname(file), { recursive: true });

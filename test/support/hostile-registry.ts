@@ -55,7 +55,7 @@ async function start(
   });
   const port = await listenOnLoopback(server);
   const host = parseSourceHost(`${name}:${port}`);
-  if (host === undefined) throw new Error(`${name} is no host`);
+  if (host === undefined) throw new Error(`${name} is not a host`);
   return {
     url: `${scheme}://${name}:${port}`,
     port,

@@ -1,7 +1,6 @@
-import { request } from 'node:http';
 import { createServer } from 'node:https';
 import { createAuthority } from './certificates.ts';
-import { listenOnLoopback } from './loopback.ts';
+import { startGateway } from './gateway.ts';
 import { startProxy } from './proxy.ts';
 import type { Workplace } from './workplace.ts';
 
@@ -18,24 +17,18 @@ export async function startHub(workplace: Workplace, registry: string): Promise<
   const authority = await createAuthority();
   const { cert, key } = await authority.issue(['registry-1.docker.io', 'auth.docker.io', 'index.docker.io']);
   const requests: string[] = [];
-  const server = createServer({ cert, key }, (incoming, outgoing) => {
-    const { method, url, headers } = incoming;
-    requests.push(`${method} ${url}`);
-    const onward = request(
-      `${registry}${url}`,
-      { method, headers: { ...headers, host: new URL(registry).host } },
-      (answer) => {
-        outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
-        answer.pipe(outgoing);
-      },
-    );
-    onward.on('error', () => outgoing.destroy()).end();
-  });
-  const port = await listenOnLoopback(server);
+  const { host } = new URL(registry);
+  const port = await startGateway(
+    workplace,
+    registry,
+    ({ method, url, headers }, _, passOn) => {
+      requests.push(`${method} ${url}`);
+      passOn({ headers: { ...headers, host } });
+    },
+    createServer({ cert, key }),
+  );
   const proxy = await startProxy((name) => (name.endsWith('docker.io:443') ? port : undefined));
   workplace.onClose(async () => {
-    server.closeAllConnections();
-    server.close();
     await proxy.close();
     await authority.remove();
   });

@@ -4,6 +4,7 @@ import type { Digest } from '../../src/oci/digest.ts';
 import type { DockerRegistry } from './docker-registry.ts';
 import { type BuiltDocument, buildImage, buildIndex, type ImageDialect } from './images.ts';
 import { run } from './processes.ts';
+import type { TarFile } from './tar.ts';
 import type { Workplace } from './workplace.ts';
 
 /** What a program of the set prints, and nothing else. */
@@ -17,6 +18,17 @@ export interface PushedIndex extends BuiltDocument {
   /** What the program of an image manifest prints. */
   optimizedFor(digest: string): string | undefined;
 }
+
+export const BENCH = 'docker.io/qnib/bench:latest';
+export const LEVELS = 'docker.io/qnib/levels:latest';
+
+/** What a host is, and the entries of {@link BENCH} and {@link LEVELS} that fit it. */
+export const FITTING_ENTRIES: readonly (readonly [host: string, bench: string, levels: string])[] = [
+  ['cpu:x86_64', 'generic', 'generic'],
+  ['cpu:skylake', 'cpu:skylake', 'x86-64-v3'],
+  ['cpu:broadwell', 'cpu:broadwell', 'x86-64-v3'],
+  ['cpu:broadwell nvcap:5.2', 'cpu:broadwell,nvcap:5.2', 'x86-64-v3'],
+];
 
 /** The test images, as pushed. Every entry runs on any amd64 machine, whatever its label demands. */
 export interface ImageSet {
@@ -46,7 +58,7 @@ export interface EntryPlan {
   readonly features?: readonly string[];
 }
 
-const BENCH: readonly EntryPlan[] = [
+const BENCH_ENTRIES: readonly EntryPlan[] = [
   { optimizedFor: 'generic' },
   { optimizedFor: 'cpu:skylake', features: ['cpu:skylake'] },
   { optimizedFor: 'cpu:broadwell', features: ['cpu:broadwell'] },
@@ -54,7 +66,7 @@ const BENCH: readonly EntryPlan[] = [
   { optimizedFor: 'arm64', architecture: 'arm64', variant: 'v8' },
 ];
 
-const LEVELS: readonly EntryPlan[] = [
+const LEVELS_ENTRIES: readonly EntryPlan[] = [
   { optimizedFor: 'generic' },
   { optimizedFor: 'x86-64-v2', variant: 'v2' },
   { optimizedFor: 'x86-64-v3', variant: 'v3' },
@@ -62,19 +74,20 @@ const LEVELS: readonly EntryPlan[] = [
   { optimizedFor: 'arm64', architecture: 'arm64', variant: 'v8' },
 ];
 
-/** Builds an image for each plan and pushes them as `latest` of a repository. */
+/** Builds an image for each plan, with `files` in all of them, and pushes them as `latest` of a repository. */
 export async function pushIndex(
   workplace: Workplace,
   registry: DockerRegistry,
   repository: string,
   dialect: ImageDialect,
   plans: readonly EntryPlan[],
+  files: readonly TarFile[] = [],
 ): Promise<PushedIndex> {
   const folder = workplace.folder('images');
   const entries = [];
   const digests = new Map<string, Digest>();
   for (const { optimizedFor, architecture = 'amd64', variant, features } of plans) {
-    const image = buildImage(await compile(folder, lineOf(optimizedFor)), { dialect, architecture });
+    const image = buildImage(await compile(folder, lineOf(optimizedFor)), { dialect, architecture, files });
     await registry.pushImage(repository, image);
     digests.set(optimizedFor, image.manifest.digest);
     const platform = {
@@ -102,8 +115,8 @@ export async function pushImageSet(workplace: Workplace, registry: DockerRegistr
   const plain = buildImage(program, { dialect: 'docker' });
   await registry.pushImage('library/plain', plain, 'latest');
   return {
-    bench: await pushIndex(workplace, registry, 'qnib/bench', 'docker', BENCH),
-    levels: await pushIndex(workplace, registry, 'qnib/levels', 'oci', LEVELS),
+    bench: await pushIndex(workplace, registry, 'qnib/bench', 'docker', BENCH_ENTRIES),
+    levels: await pushIndex(workplace, registry, 'qnib/levels', 'oci', LEVELS_ENTRIES),
     plain: plain.manifest,
   };
 }

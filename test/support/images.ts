@@ -1,6 +1,6 @@
 import { gzipSync } from 'node:zlib';
 import { type Digest, digestOf } from '../../src/oci/digest.ts';
-import { tarOf } from './tar.ts';
+import { type TarFile, tarOf } from './tar.ts';
 
 /** The two dialects of the same documents. */
 export type ImageDialect = 'docker' | 'oci';
@@ -46,13 +46,21 @@ function documentOf(mediaType: string, content: object): BuiltDocument {
   return { mediaType, bytes, digest: digestOf(bytes) };
 }
 
-/** An image of one layer with one static program, which is what it runs. */
+/** An image of one layer with one static program, which is what it runs, and files beside it. */
 export function buildImage(
   program: Buffer,
-  { dialect, architecture = 'amd64' }: { readonly dialect: ImageDialect; readonly architecture?: string },
+  {
+    dialect,
+    architecture = 'amd64',
+    files = [],
+  }: {
+    readonly dialect: ImageDialect;
+    readonly architecture?: string;
+    readonly files?: readonly TarFile[];
+  },
 ): BuiltImage {
   const types = MEDIA_TYPES[dialect];
-  const archive = tarOf([{ path: 'report', content: program }]);
+  const archive = tarOf([{ path: 'report', content: program }, ...files]);
   const layer = gzipSync(archive);
   const config = Buffer.from(
     JSON.stringify({

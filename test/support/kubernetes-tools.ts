@@ -46,8 +46,9 @@ export interface Manifest {
   readonly spec?: unknown;
 }
 
+/** Reads manifests as Kubernetes does, by YAML 1.1: `0440` is octal, and `on` without quotes is no text. */
 export function parseManifests(text: string): readonly Manifest[] {
-  const documents = parseAllDocuments(text);
+  const documents = parseAllDocuments(text, { version: '1.1' });
   if (!Array.isArray(documents)) return [];
   return documents.map((document) => document.toJS() as Manifest).filter((manifest) => manifest !== null);
 }
@@ -55,6 +56,7 @@ export function parseManifests(text: string): readonly Manifest[] {
 const MODULES: Readonly<Record<string, string>> = {
   'apps/v1': 'kubernetes-models/apps/v1',
   'networking.k8s.io/v1': 'kubernetes-models/networking.k8s.io/v1',
+  'policy/v1': 'kubernetes-models/policy/v1',
   v1: 'kubernetes-models/v1',
   'monitoring.coreos.com/v1': '@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1',
 };

@@ -10,6 +10,7 @@ const server = createMirrorServer({
   pseudonym: 'metahub-test',
   defaultHost: DOCKER_HUB,
   isAllowedHost: () => false,
+  filterReferrers: async () => undefined,
   status: () => ({ version: '0', startedAt: new Date(0), decisions: [], figures: [] }),
 });
 console.log(await server.listen({ fd: 3 }));

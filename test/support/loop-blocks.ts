@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { turns } from './turns.ts';
 
 /** Time on a CPU of the calling thread so far, in milliseconds: other programs on a busy machine do not count. */
 function cpuMs(): number {
@@ -18,7 +19,7 @@ export async function longestTurnMs(work: () => Promise<unknown>): Promise<numbe
   try {
     await work();
     // The turn in which the work ended has not been looked at.
-    await new Promise((resolve) => setTimeout(resolve, 2));
+    await turns(1);
     look();
   } finally {
     clearInterval(timer);

@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server } from 'node:net';
 
@@ -8,13 +9,29 @@ export async function listenOnLoopback(server: Server): Promise<number> {
   return (server.address() as AddressInfo).port;
 }
 
-/** A TCP port of loopback that nobody listens on now. */
+/**
+ * Ports that no kernel gives away by itself: Linux takes those of outgoing connections, and of servers that ask for any port,
+ * from 32768 up.
+ */
+const FIRST_FREE = 20_000;
+const END_FREE = 32_768;
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once('error', () => resolve(false));
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+  });
+}
+
+/**
+ * A TCP port of loopback that nobody listens on now, and that no other process is given by chance before its user takes it.
+ */
 export async function freePort(): Promise<number> {
-  const server = createServer();
-  const port = await listenOnLoopback(server);
-  server.close();
-  await once(server, 'close');
-  return port;
+  for (;;) {
+    const port = randomInt(FIRST_FREE, END_FREE);
+    if (await isFree(port)) return port;
+  }
 }
 
 /** Resolves when the stream has closed, by a reset, too: `once` would reject for that. */

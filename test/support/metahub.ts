@@ -24,6 +24,8 @@ export interface MetahubOptions {
   /** Further arguments of `serve`. */
   readonly args?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
+  /** How many files its processes may open. */
+  readonly openFiles?: number;
   /** Told of all that its processes log. */
   readonly onOutput?: (text: string) => void;
 }
@@ -56,10 +58,15 @@ export async function startMetahub(workplace: Workplace, options: MetahubOptions
   let host = options.host ?? 'cpu:x86_64';
   let server: RunningServer;
 
+  const { openFiles } = options;
+  const command = openFiles === undefined ? process.execPath : 'prlimit';
+  const limiting = openFiles === undefined ? [] : [`--nofile=${openFiles}`, process.execPath];
+
   async function start(): Promise<void> {
     server = await startServer({
-      command: process.execPath,
+      command,
       args: [
+        ...limiting,
         ...[metahubProgram, 'serve', '--listen', listen, '--data', data],
         ...(options.upstream === undefined ? [] : ['--upstream', `docker.io=${options.upstream}`]),
         ...['--public-registries', 'off'],

@@ -5,16 +5,23 @@ import { freePort } from './loopback.ts';
 import { startServer } from './processes.ts';
 import type { Workplace } from './workplace.ts';
 
-/** Real nginx with a certificate in front of a site, as docs/site.md has it; answers `localhost:PORT`. */
+export interface NginxOptions {
+  /** The URL of a site, or those of its replicas, which take turns. */
+  readonly backend: string | readonly string[];
+  readonly certificate: IssuedCertificate;
+}
+
+/** Real nginx with a certificate in front of a site, as docs/site.md and docs/replicas.md have it; answers `localhost:PORT`. */
 export async function startNginx(
   workplace: Workplace,
-  { backend, certificate }: { readonly backend: string; readonly certificate: IssuedCertificate },
+  { backend, certificate }: NginxOptions,
 ): Promise<string> {
   const folder = workplace.folder('nginx');
   const port = await freePort();
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
     (name) => `${name}_temp_path ${join(folder, name)};`,
   );
+  const servers = [backend].flat().map((url) => `server ${new URL(url).host} fail_timeout=2s;`);
   const configuration = `
 error_log stderr notice;
 pid ${join(folder, 'pid')};
@@ -22,13 +29,17 @@ events {}
 http {
   access_log off;
   ${temporary.join('\n  ')}
+  upstream replicas {
+    ${servers.join('\n    ')}
+    keepalive 32;
+  }
   server {
     listen 127.0.0.1:${port} ssl;
     server_name localhost;
     ssl_certificate ${certificate.certFile};
     ssl_certificate_key ${certificate.keyFile};
     location / {
-      proxy_pass ${backend};
+      proxy_pass http://replicas;
       proxy_set_header Host $http_host;
       proxy_set_header X-Forwarded-Proto $scheme;
       proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;

@@ -66,6 +66,7 @@ export async function startPacedStore(
       const piece = part.subarray(at, at + PIECE_BYTES);
       sent += piece.length;
       response.write(piece);
+      // The pace of this store, not a wait for something: a limit of bytes by time needs a clock.
       await delay(pauseMs);
     }
     now -= 1;

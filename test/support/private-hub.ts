@@ -1,5 +1,4 @@
-import { createServer, request } from 'node:http';
-import { listenOnLoopback } from './loopback.ts';
+import { startGateway } from './gateway.ts';
 import type { Workplace } from './workplace.ts';
 
 /** A registry in front of another that lets nobody in without a token, and gives tokens for one login: a private Hub. */
@@ -23,8 +22,7 @@ export async function startPrivateHub(
   const login = `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
   const shown: (string | undefined)[] = [];
   let issued = 0;
-  const server = createServer((incoming, outgoing) => {
-    const { method, url = '', headers } = incoming;
+  const port = await startGateway(workplace, registry, ({ url = '', headers }, outgoing, passOn) => {
     const { authorization } = headers;
     if (url.startsWith('/token')) {
       const isKnown = authorization === login;
@@ -41,15 +39,7 @@ export async function startPrivateHub(
       return;
     }
     const { authorization: _, ...rest } = headers;
-    request(`${registry}${url}`, { method, headers: rest }, (answer) => {
-      outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
-      answer.pipe(outgoing);
-    }).end();
-  });
-  const port = await listenOnLoopback(server);
-  workplace.onClose(() => {
-    server.closeAllConnections();
-    server.close();
+    passOn({ headers: rest });
   });
   return { url: `http://127.0.0.1:${port}`, shown };
 }

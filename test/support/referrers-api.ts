@@ -1,14 +1,8 @@
-import {
-  createServer,
-  type IncomingHttpHeaders,
-  type IncomingMessage,
-  request,
-  type ServerResponse,
-} from 'node:http';
+import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import { buffer } from 'node:stream/consumers';
 import { digestOf } from '../../src/oci/digest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
-import { listenOnLoopback } from './loopback.ts';
+import { type Gateway, startGateway } from './gateway.ts';
 import type { Workplace } from './workplace.ts';
 
 interface Referring {
@@ -56,28 +50,14 @@ export async function startReferrersApi(
     response.end(JSON.stringify({ schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests }));
   }
 
-  async function answer(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
+  const answer: Gateway = async (incoming, outgoing, passOn) => {
     const { method = '', url = '', headers } = incoming;
     const asked = REFERRERS.exec(url);
     if (asked !== null) return list(outgoing, asked);
     const body = await buffer(incoming);
     const name = method === 'PUT' ? MANIFEST.exec(url)?.[1] : undefined;
     const subject = name === undefined ? undefined : note(name, body, headers);
-    const onward = request(`${registry}${url}`, { method, headers }, (reply) => {
-      const more = subject === undefined ? {} : { 'oci-subject': subject };
-      outgoing.writeHead(reply.statusCode ?? 502, { ...reply.headers, ...more });
-      reply.pipe(outgoing);
-    });
-    onward.on('error', () => outgoing.destroy()).end(body);
-  }
-
-  const server = createServer((incoming, outgoing) => {
-    answer(incoming, outgoing).catch(() => outgoing.destroy());
-  });
-  const port = await listenOnLoopback(server);
-  workplace.onClose(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return { url: `http://127.0.0.1:${port}` };
+    passOn({ body, ...(subject === undefined ? {} : { answerHeaders: { 'oci-subject': subject } }) });
+  };
+  return { url: `http://127.0.0.1:${await startGateway(workplace, registry, answer)}` };
 }

@@ -27,8 +27,12 @@ function nameOf(digest: string | undefined, entries: SelectionCase['entries']): 
 }
 
 /** One test for each case, named as the case is. */
-export function selectionCases(title: string, cases: Readonly<Record<string, SelectionCase>>): void {
-  describe(title, () => {
+export function selectionCases(
+  title: string,
+  cases: Readonly<Record<string, SelectionCase>>,
+  options: { readonly tags?: 'slow' } = {},
+): void {
+  describe(title, options, () => {
     test.each(Object.entries(cases))('%s', (_, one) => {
       const selection = selectionOf(one);
       expect(nameOf(selection.winner?.entry.digest, one.entries)).toBe(one.wins);

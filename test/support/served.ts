@@ -1,6 +1,7 @@
 import { request } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { onTestFinished } from 'vitest';
+import { filterReferrers } from '../../src/mirror/referrers.ts';
 import { DOCKER_HUB } from '../../src/oci/reference.ts';
 import type { AdmissionController } from '../../src/oci/registry.ts';
 import { createMirrorServer, type MirrorServer, type MirrorServerOptions } from '../../src/server/server.ts';
@@ -40,7 +41,10 @@ export function openGate(registry: FakeRegistry): AdmissionController {
 }
 
 /** Starts a server that ends with the test; ghcr.io, quay.io and registries on localhost may be named. */
-export async function serve(options: Partial<MirrorServerOptions> = {}): Promise<Served> {
+export async function serve(
+  options: Partial<MirrorServerOptions> = {},
+  address = '127.0.0.1',
+): Promise<Served> {
   const registry = createFakeRegistry();
   const log: LogLine[] = [];
   const server = createMirrorServer({
@@ -50,9 +54,10 @@ export async function serve(options: Partial<MirrorServerOptions> = {}): Promise
     defaultHost: DOCKER_HUB,
     isAllowedHost: (host) => /^(?:ghcr\.io|quay\.io|localhost:\d+)$/.test(host),
     status: () => FACTS,
+    filterReferrers,
     ...options,
   });
-  const { port } = await server.listen({ host: '127.0.0.1', port: 0 });
+  const { port } = await server.listen({ host: address, port: 0 });
   onTestFinished(() => server.close());
   return { server, registry, port, log };
 }

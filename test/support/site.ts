@@ -1,19 +1,20 @@
-import { mkdtemp, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import type { IncomingHttpHeaders } from 'node:http';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { HostProfile } from '../../src/host/profile.ts';
+import type { Repository } from '../../src/oci/reference.ts';
 import type { Admission, Registry } from '../../src/oci/registry.ts';
 import { hashPassword, type ScryptCost } from '../../src/site/password.ts';
 import { openSite, type SiteOptions } from '../../src/site/site.ts';
 import { randomTokenKey } from '../../src/site/token.ts';
+import { temporaryFolder } from './folder.ts';
 import { repository } from './upstream.ts';
 
 const CHEAP: ScryptCost = { ln: 4, r: 8, p: 1 };
 
-/** A folder of machine files: name -> content. */
+/** A folder of machine files, name -> content, that goes away with the test. */
 export async function machineFolder(files: Readonly<Record<string, string>>): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'metahub-machines-'));
+  const folder = temporaryFolder();
   for (const [name, content] of Object.entries(files)) await writeFile(join(folder, name), content);
   return folder;
 }
@@ -44,7 +45,7 @@ export async function openTestSite(options: Partial<SiteOptions> = {}) {
     tls: false,
     now: () => clock.ms,
     wallClock: () => clock.ms,
-    decoyCost: CHEAP,
+    passwordCost: CHEAP,
     log: (_level, event, _message, fields = {}) => log.push({ event, fields }),
     registryFor: (profile) => {
       // Only its identity matters here: what it answers is the mirror's business.
@@ -54,6 +55,14 @@ export async function openTestSite(options: Partial<SiteOptions> = {}) {
     },
     ...options,
   });
+  // As the server does: one object for as long as the same target is asked for.
+  const repositories = new Map<string, Repository>();
+  const repositoryOf = (name: string, host: string) => {
+    const key = `${host}/${name}`;
+    const known = repositories.get(key) ?? repository(name, host);
+    repositories.set(key, known);
+    return known;
+  };
   const admit = async (
     authorization?: string,
     name?: string,
@@ -67,7 +76,7 @@ export async function openTestSite(options: Partial<SiteOptions> = {}) {
         ...headers,
       },
       remoteAddress: '192.0.2.1',
-      ...(name === undefined ? {} : { repository: repository(name, host ?? 'docker.io') }),
+      ...(name === undefined ? {} : { repository: repositoryOf(name, host ?? 'docker.io') }),
     });
   /** The features of the profile that an admission sees; undefined: refused. */
   const featuresOf = (admission: Admission) =>

@@ -17,7 +17,7 @@ interface LoggedLine {
 /** An empty directory, removed after the test. */
 export async function dataDirectory(): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), 'metahub-store-'));
-  // A download that nobody waits for any more may be putting its last file in place.
+  // A download may still put its last file in place, although nobody waits for it any more.
   afterTest(() => rm(directory, { recursive: true, force: true, maxRetries: 5 }));
   return directory;
 }

@@ -17,6 +17,8 @@ export interface Systemd {
   attempt(command: string, ...args: readonly string[]): Promise<ProgramResult>;
   /** What runs a program of this machine in the network that the system sees: put before its words. */
   readonly inNetwork: readonly string[];
+  /** What runs a program of the system itself: put before its words. */
+  readonly enter: readonly string[];
   /** One property of a unit, as `systemctl show` gives it. */
   property(unit: string, name: string): Promise<string>;
 }
@@ -86,6 +88,7 @@ async function boot(workplace: Workplace, root: string, command: readonly string
   ];
   const enter = (command: string, args: readonly string[]) => [...inside, '--', command, ...args];
   return {
+    enter: ['nsenter', ...inside, '--'],
     inNetwork: ['nsenter', `--target=${childOf(outside.pid)}`, '--net', '--'],
     run: (command, ...args) => run('nsenter', enter(command, args)),
     attempt: (command, ...args) => attempt('nsenter', enter(command, args)),

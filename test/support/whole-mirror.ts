@@ -22,6 +22,8 @@ export interface WholeMirror {
   readonly content: Content;
   /** Every request that the registry got, `METHOD /target`, oldest first. */
   requests(): readonly string[];
+  /** How the registry answers when it is honest. */
+  readonly serveHonestly: Handler;
   /** How the registry answers from now on; undefined: honestly. */
   behave(handler: Handler | undefined): void;
   /** Puts an image into the registry under a tag of its own. */
@@ -34,6 +36,10 @@ export interface WholeMirrorOptions {
   /** Further arguments of `serve`. */
   readonly args?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
+  /** How many files the mirror may open. */
+  readonly openFiles?: number;
+  /** What the mirror's host is, as features; a plain x86-64 when not said. */
+  readonly host?: string;
 }
 
 /** Tags are looked up each time. */
@@ -57,6 +63,7 @@ export async function startWholeMirror(
     port: Number(new URL(metahub.url).port),
     registryUrl: server.url,
     content,
+    serveHonestly: honest,
     requests: () => server.requests.map(({ method, target }) => `${method} ${target}`),
     behave: (handler) => {
       behaviour = handler ?? honest;

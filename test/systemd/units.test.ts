@@ -1,20 +1,20 @@
-import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { attempt } from '../support/processes.ts';
 import { describeWith } from '../support/required-programs.ts';
+import { openWorkplace, type Workplace } from '../support/workplace.ts';
 
 const UNITS = fileURLToPath(new URL('../../systemd', import.meta.url));
 const SERVICES = ['metahub.service', 'metahub-detect.service'];
 
 describeWith(['systemd-analyze'], 'the systemd units', () => {
-  let folder: string;
-  const unit = (name: string) => join(folder, name);
+  let workplace: Workplace;
+  const unit = (name: string) => join(workplace.directory, name);
 
   beforeAll(() => {
-    folder = mkdtempSync(join(tmpdir(), 'metahub-units-'));
+    workplace = openWorkplace();
     copyFileSync(join(UNITS, 'metahub.socket'), unit('metahub.socket'));
     for (const name of SERVICES) {
       // systemd looks the program up; here it need not be installed.
@@ -22,7 +22,7 @@ describeWith(['systemd-analyze'], 'the systemd units', () => {
       writeFileSync(unit(name), text.replace(/^ExecStart=metahub /m, `ExecStart=${process.execPath} `));
     }
   });
-  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+  afterAll(() => workplace?.close());
 
   test('hold nothing that systemd would complain of', async () => {
     const verified = await attempt('systemd-analyze', [
@@ -34,7 +34,7 @@ describeWith(['systemd-analyze'], 'the systemd units', () => {
   });
 
   test('verification is not blind: it sees a misspelt setting', async () => {
-    const broken = join(folder, 'broken.service');
+    const broken = unit('broken.service');
     writeFileSync(broken, `${readFileSync(unit('metahub.service'), 'utf8')}\n[Service]\nPrivateTmpp=yes\n`);
     const { stderr } = await attempt('systemd-analyze', ['verify', '--man=no', broken]);
     expect(stderr).toContain("Unknown key 'PrivateTmpp'");
@@ -48,7 +48,7 @@ describeWith(['systemd-analyze'], 'the systemd units', () => {
     expect(status).toBe(0);
   });
 
-  test('nothing forbids memory that is written and run, which Node.js needs', () => {
+  test('does not forbid writable and executable memory, which Node.js needs', () => {
     for (const name of SERVICES)
       expect(readFileSync(unit(name), 'utf8')).not.toMatch(/^MemoryDenyWriteExecute/m);
   });

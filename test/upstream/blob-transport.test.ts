@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
+import type { Socket } from 'node:net';
 import { Writable } from 'node:stream';
-import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
 import type { UpstreamOptions } from '../../src/upstream/client.ts';
@@ -13,6 +13,7 @@ import { createTlsContexts } from '../../src/upstream/net/tls.ts';
 import { upstreamAt } from '../../src/upstream/settings.ts';
 import { createAuthority } from '../support/certificates.ts';
 import { createContent, serveContent, startRawServer, startServer } from '../support/hostile-registry.ts';
+import { turns } from '../support/turns.ts';
 import { afterTest, closing, readBlob, repository, upstreamTo } from '../support/upstream.ts';
 
 const app = repository('team/app');
@@ -36,7 +37,8 @@ async function scripted(...answers: readonly (readonly (string | Buffer)[])[]) {
       const pieces = answers[server.requests.length - 1] ?? [];
       for (const piece of pieces) {
         socket.write(piece);
-        await delay(2);
+        // The reader is in this process: in each turn of its loop it reads what has arrived.
+        await turns(2);
       }
     }),
   );
@@ -66,7 +68,7 @@ describe('a blob read the fast way', () => {
     expect(server.connections().made).toBe(1);
   });
 
-  test('over TLS, cut off in the midst: the rest is asked for by Range', async () => {
+  test('is completed by Range when a TLS connection breaks in the middle', async () => {
     const bytes = randomBytes(1_000_000);
     const content = createContent();
     const digest = content.putBlob(bytes);
@@ -93,14 +95,17 @@ describe('a blob read the fast way', () => {
 
   test('opens another connection when the kept one was closed meanwhile', async () => {
     const answer = `${HEAD}${BYTES}`;
+    const sockets: Socket[] = [];
     const server = closing(
+      // Says that it keeps the connection, and does not.
       await startRawServer((socket) => {
-        // Says that it keeps the connection, and does not.
-        socket.write(answer, () => setTimeout(() => socket.resetAndDestroy(), 5));
+        sockets.push(socket);
+        socket.write(answer);
       }),
     );
     const upstream = upstreamTo(upstreamAt(server.url));
     await readBlob(await upstream.blob(app, DIGEST));
+    for (const socket of sockets) socket.resetAndDestroy();
     await expect.poll(() => server.connections().open).toBe(0);
     await readBlob(await upstream.blob(app, DIGEST));
     expect(server.connections().made).toBe(2);
@@ -164,8 +169,7 @@ describe.each([
             hash.update(chunk);
             done();
           };
-          if (nth % 2 === 0) setImmediate(look);
-          else setTimeout(look, 1);
+          void turns(nth % 2 === 0 ? 1 : 20).then(look);
         },
       });
       const blob = await upstream.blob(app, digests[0] ?? DIGEST, { verify: false });
@@ -176,7 +180,7 @@ describe.each([
   });
 });
 
-describe('a transport of its own', () => {
+describe('createBlobTransport()', () => {
   /** The fast transport over real sockets, with its pool in sight. */
   function transportTo() {
     const timeouts = { headMs: 1000, documentMs: 1000, idleMs: 500, resumeMs: 10 };
@@ -198,7 +202,7 @@ describe('a transport of its own', () => {
     return { slabs, transport: closing(createBlobTransport({ dial, plain, proxyOf, timeouts, slabs, now })) };
   }
 
-  test('has given back every slab when all is read, broken off or cancelled', async () => {
+  test('releases every slab when all is read, broken off or cancelled', async () => {
     const bytes = randomBytes(5_000_000);
     const server = closing(
       await startServer((request, response) => {
@@ -226,11 +230,12 @@ describe('a transport of its own', () => {
     await expect.poll(() => slabs.usage().usedBytes).toBe(0);
   });
 
-  test('a body that is cancelled after it arrived leaves its connection to the next request', async () => {
+  test('reuses the connection of a body that was cancelled after it had arrived', async () => {
+    let goOn = () => {};
     const server = closing(
       await startServer(({ url }, response) => {
         response.writeHead(200, { 'content-length': 5 });
-        if (url === '/slow') setTimeout(() => response.end('later'), 30);
+        if (url === '/slow') goOn = () => response.end('later');
         else response.end('early');
       }),
     );
@@ -239,7 +244,9 @@ describe('a transport of its own', () => {
       transport.send({ method: 'GET', url: new URL(path, server.url), headers: {} });
     const unread = await ask('/');
     const slow = ask('/slow');
+    await expect.poll(() => server.requests.length).toBe(2);
     unread.body.cancel();
+    goOn();
     const chunks: string[] = [];
     await (await slow).body.read((chunk, release) => {
       chunks.push(chunk.toString());
@@ -249,7 +256,7 @@ describe('a transport of its own', () => {
     expect(server.connections().made).toBe(1);
   });
 
-  test('gives up a connection that is being made when the client leaves', async () => {
+  test('cancels the connection under way when the client leaves', async () => {
     const server = closing(await startServer(() => {}));
     const { transport } = transportTo();
     const leaving = new AbortController();

@@ -1,13 +1,13 @@
-import { copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { copyFile, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import type { UpstreamOptions } from '../../src/upstream/client.ts';
 import type { TlsSettings } from '../../src/upstream/settings.ts';
 import { createAuthority, type TestAuthority } from '../support/certificates.ts';
+import { temporaryFolder } from '../support/folder.ts';
 import { createContent, type ServerTls, serveContent, startServer } from '../support/hostile-registry.ts';
-import { afterTest, closing, repository, tagged, upstreamTo } from '../support/upstream.ts';
+import { closing, repository, tagged, upstreamTo } from '../support/upstream.ts';
 
 const INDEX = { schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests: [] };
 let authority: TestAuthority;
@@ -37,14 +37,13 @@ async function start({ server: with_ = {}, tls, options }: Setup = {}) {
 
 /** A directory as dockerd's /etc/docker/certs.d, with these files for `host`. */
 async function certificateDir(host: string, files: Readonly<Record<string, string>>): Promise<string> {
-  const directory = await mkdtemp(join(tmpdir(), 'metahub-certs-'));
-  afterTest(() => rm(directory, { recursive: true }));
+  const directory = temporaryFolder();
   await mkdir(join(directory, host));
   for (const [name, from] of Object.entries(files)) await copyFile(from, join(directory, host, name));
   return directory;
 }
 
-describe('a certificate of an authority of one’s own', () => {
+describe('a certificate of a private authority', () => {
   test('is believed with caFile', async () => {
     const { ask } = await start({ tls: { caFile: authority.certFile } });
     expect(await ask()).toMatchObject({ mediaType: MEDIA_TYPE.ociIndex });
@@ -71,20 +70,19 @@ describe('a certificate of an authority of one’s own', () => {
     });
   });
 
-  test('is believed with skipVerify, which is said for one endpoint', async () => {
+  test('is trusted with skipVerify, for one endpoint only', async () => {
     const { ask } = await start({ tls: { skipVerify: true } });
     expect(await ask()).toMatchObject({ mediaType: MEDIA_TYPE.ociIndex });
   });
 
-  test('that is configured but cannot be read is an error, not a connection without it', async () => {
+  test('that is configured but unreadable is an error, not a connection without it', async () => {
     const { ask, server } = await start({ tls: { caFile: '/no/such/ca.crt' } });
     await expect(ask()).rejects.toThrow('/no/such/ca.crt');
     expect(server.connections().made).toBe(0);
   });
 
-  test('that is no certificate is an error', async () => {
-    const directory = await mkdtemp(join(tmpdir(), 'metahub-certs-'));
-    afterTest(() => rm(directory, { recursive: true }));
+  test('in a file that is no certificate is an error', async () => {
+    const directory = temporaryFolder();
     const caFile = join(directory, 'ca.crt');
     await writeFile(caFile, '-----BEGIN CERTIFICATE-----\nnot one\n-----END CERTIFICATE-----\n');
     const { ask } = await start({ tls: { caFile } });
@@ -121,7 +119,13 @@ describe('a registry that asks for the client’s certificate', () => {
 });
 
 describe('fault 28: bad or expired certificate', () => {
-  test('of an unknown authority: refused, and the message says how to name it', async () => {
+  let other: TestAuthority;
+  beforeAll(async () => {
+    other = await createAuthority();
+  });
+  afterAll(() => other.remove());
+
+  test('of an unknown authority: the connection is refused, and the message says how to name the authority', async () => {
     const { ask, server } = await start();
     const asked = ask();
     await expect(asked).rejects.toMatchObject({ code: 'UNAVAILABLE', status: 502 });
@@ -141,24 +145,42 @@ describe('fault 28: bad or expired certificate', () => {
     await expect(ask()).rejects.toThrow('has a certificate for another name');
   });
 
-  test('renewed while we run: a CA file that changes is read again within a minute', async () => {
-    const other = await createAuthority();
-    afterTest(other.remove);
-    const directory = await mkdtemp(join(tmpdir(), 'metahub-certs-'));
-    afterTest(() => rm(directory, { recursive: true }));
-    const caFile = join(directory, 'ca.crt');
-    await copyFile(other.certFile, caFile);
-    const content = createContent();
-    content.putManifest(INDEX, MEDIA_TYPE.ociIndex, 'v1');
-    const server = closing(await startServer(serveContent(content), await authority.issue('127.0.0.1')));
-    const clock = { now: 0 };
-    const upstream = upstreamTo(
-      { endpoints: [{ url: server.url, anyAddress: true, tls: { caFile } }] },
-      { now: () => clock.now },
-    );
-    await expect(upstream.manifest(repository('app'), tagged('v1'))).rejects.toThrow('unknown authority');
-    await copyFile(authority.certFile, caFile);
-    clock.now = 61_000;
-    await upstream.manifest(repository('app'), tagged('v1'));
-  });
+  test.each<[string, () => readonly [TestAuthority, TestAuthority], boolean]>([
+    ['trusted', () => [other, authority], true],
+    ['distrusted, whatever session was kept', () => [authority, other], false],
+  ] as const)(
+    'an authority that a CA file has %s since counts within a minute',
+    async (_, files, isTrusted) => {
+      const directory = temporaryFolder();
+      const caFile = join(directory, 'ca.crt');
+      const [before, after] = files();
+      await copyFile(before.certFile, caFile);
+      const content = createContent();
+      content.putManifest(INDEX, MEDIA_TYPE.ociIndex, 'v1');
+      const answer = serveContent(content);
+      const server = closing(
+        await startServer(
+          (request, response, ...rest) => {
+            response.setHeader('connection', 'close');
+            return answer(request, response, ...rest);
+          },
+          await authority.issue('127.0.0.1'),
+        ),
+      );
+      const clock = { now: 0 };
+      const upstream = upstreamTo(
+        { endpoints: [{ url: server.url, anyAddress: true, tls: { caFile } }] },
+        { now: () => clock.now },
+      );
+      const isAnswered = () =>
+        upstream.manifest(repository('app'), tagged('v1')).then(
+          () => true,
+          (error: Error) => !error.message.includes('unknown authority'),
+        );
+      expect(await isAnswered()).toBe(!isTrusted);
+      await copyFile(after.certFile, caFile);
+      clock.now = 61_000;
+      expect(await isAnswered()).toBe(isTrusted);
+    },
+  );
 });

@@ -71,7 +71,7 @@ describe.each(REGISTRIES)('$title', ({ host, api, realm, service }) => {
     return { internet, tokenRequests };
   }
 
-  test('lets nobody in particular in with a token for this repository', async () => {
+  test('lets an anonymous client in with a token for this repository', async () => {
     const { internet, tokenRequests } = await start();
     const upstream = upstreamTo(defaultUpstream(repository('team/app', host).host), internet.options);
     await upstream.manifest(repository('team/app', host), tagged('v1'));
@@ -124,7 +124,7 @@ describe('a registry that asks for Basic', () => {
     expect(server.requests).toHaveLength(1);
   });
 
-  test('is asked with the new password once the old one is refused', async () => {
+  test('gets the new password once it refuses the old one', async () => {
     const server = closing(await startServer(requireBasic('ann:new', serveContent(content()))));
     let password = 'old';
     const credentials: Credentials = { loginFor: async () => ({ kind: 'basic', username: 'ann', password }) };
@@ -140,7 +140,7 @@ describe('a registry below a path (Harbor’s proxy of another registry)', () =>
     ['/v2/hub-proxy', 'hub-proxy/team/app'],
     ['/v2', 'team/app'],
     ['/docker', 'team/app'],
-  ])('%s: the login is looked up by the name that %s has there', async (path, name) => {
+  ])('%s: the login is looked up under the name %s', async (path, name) => {
     const server = closing(await startServer(requireBasic('ann:s:cret', serveContent(content()))));
     const asked: string[] = [];
     const credentials: Credentials = {
@@ -173,7 +173,7 @@ describe('a password that the registry takes for some hours only (ECR)', () => {
     return { today, server };
   }
 
-  test('is not shown again once another is stored', async () => {
+  test('is not sent again once another is stored', async () => {
     const { today, server } = await start();
     const credentials: Credentials = {
       loginFor: async () => ({ kind: 'basic', username: 'AWS', password: today.password }),
@@ -258,7 +258,7 @@ describe('a client’s own token', () => {
     expect(server.requests.map(({ headers }) => headers['authorization'])).toEqual([undefined]);
   });
 
-  test('is asked for with the registry’s own challenge, also where nobody gets a token without a login', async () => {
+  test('is requested with the registry’s own challenge, also when it gives out no anonymous token', async () => {
     const server = closing(
       await startServer((request, response) => {
         const challenge = bearerChallenge(`http://${request.headers.host}/token`);

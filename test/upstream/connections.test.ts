@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
@@ -30,7 +31,9 @@ async function answeringOnce(then: (socket: Socket) => void) {
       socket.write(ANSWER);
     }),
   );
-  return { server, upstream: upstreamTo(upstreamAt(server.url), { blobConnections: 1 }) };
+  // The full time limit for a head is longer than the limit of a test.
+  const timeouts = { headMs: 600_000 };
+  return { server, upstream: upstreamTo(upstreamAt(server.url), { blobConnections: 1, timeouts }) };
 }
 
 const WAYS = [
@@ -39,25 +42,23 @@ const WAYS = [
 ] as const;
 
 describe('a kept connection', () => {
+  test.each(WAYS)('that turns out closed costs %s nothing: a new one is opened at once', async (_, read) => {
+    const { server, upstream } = await answeringOnce((socket) => socket.destroy());
+    await read(upstream);
+    await read(upstream);
+    expect(server.connections().made).toBe(2);
+    expect(server.requests).toHaveLength(3);
+  });
+
   test.each(WAYS)(
-    'that turns out closed costs %s nothing: a fresh one is opened at once',
+    'that has silently died delays %s by three seconds, not by the whole timeout',
     async (_, read) => {
-      const { server, upstream } = await answeringOnce((socket) => socket.destroy());
+      const { server, upstream } = await answeringOnce(() => {});
       await read(upstream);
       await read(upstream);
       expect(server.connections().made).toBe(2);
-      expect(server.requests).toHaveLength(3);
     },
   );
-
-  test.each(WAYS)('that has silently died costs %s three seconds, not the whole wait', async (_, read) => {
-    const { server, upstream } = await answeringOnce(() => {});
-    await read(upstream);
-    const start = performance.now();
-    await read(upstream);
-    expect(performance.now() - start).toBeLessThan(9000);
-    expect(server.connections().made).toBe(2);
-  });
 
   test('that was closed does not hide another one that is open', async () => {
     const server = closing(await startRawServer(() => {}));
@@ -92,19 +93,24 @@ function plainDial(settingsOf: (host: string) => TlsSettings | undefined = () =>
   });
 }
 
-/** A TLS server that says hello, and the server names that its clients sent. */
-async function tlsServer(names: readonly string[]) {
+/** Two TLS servers that say hello and take each other's sessions, and the server names that their clients sent. */
+async function tlsServers(names: readonly string[]) {
   const authority = await createAuthority();
   afterTest(authority.remove);
   const { cert, key } = await authority.issue(names);
+  const ticketKeys = randomBytes(48);
   const serverNames: unknown[] = [];
-  const server = createServer({ cert, key }, (socket) => {
-    serverNames.push(socket.servername);
-    socket.on('error', () => {}).write('hello');
-  });
-  const port = await listenOnLoopback(server);
-  afterTest(() => new Promise((closed) => server.close(closed)));
-  return { authority, port, serverNames, dial: plainDial(() => ({ caFile: authority.certFile })) };
+  const listen = async () => {
+    const server = createServer({ cert, key, ticketKeys }, (socket) => {
+      serverNames.push(socket.servername);
+      socket.on('error', () => {}).write('hello');
+    });
+    const port = await listenOnLoopback(server);
+    afterTest(() => new Promise((closed) => server.close(closed)));
+    return port;
+  };
+  const [port, otherPort] = [await listen(), await listen()];
+  return { port, otherPort, serverNames, dial: plainDial(() => ({ caFile: authority.certFile })) };
 }
 
 /** Dials and waits for the server's word and, on a connection that resumed none, for the session to be resumed later. */
@@ -119,22 +125,30 @@ async function greeted(dial: ReturnType<typeof plainDial>, host: string, port: n
 }
 
 describe('a TLS connection', () => {
-  test('names the host to the server, and an address not at all', async () => {
-    const { dial, port, serverNames } = await tlsServer(['registry.test', '127.0.0.1']);
+  test('tells the server the host’s name, but never an address', async () => {
+    const { dial, port, serverNames } = await tlsServers(['registry.test', '127.0.0.1']);
     await greeted(dial, 'registry.test', port);
     await greeted(dial, '127.0.0.1', port);
     expect(serverNames).toEqual(['registry.test', false]);
   });
 
-  test('resumes the session of the one before, of the same host only', async () => {
-    const { dial, port } = await tlsServer(['one.test', 'two.test']);
-    expect(await greeted(dial, 'one.test', port)).toBe(false);
-    expect(await greeted(dial, 'one.test', port)).toBe(true);
-    expect(await greeted(dial, 'two.test', port)).toBe(false);
-  });
+  test.each([
+    ['resumes the session', 'the same host and port', 'one.test', 'port', true],
+    ['resumes no session', 'another host', 'two.test', 'port', false],
+    ['resumes no session', 'another port of the host', 'one.test', 'otherPort', false],
+  ] as const)(
+    '%s of the one before when it leads to %s',
+    async (_what, _where, host, portName, isResumed) => {
+      const { dial, ...ports } = await tlsServers(['one.test', 'two.test']);
+      expect(await greeted(dial, 'one.test', ports.port)).toBe(false);
+      expect(await greeted(dial, host, ports[portName])).toBe(isResumed);
+      // Both servers do resume sessions.
+      expect(await greeted(dial, host, ports[portName])).toBe(true);
+    },
+  );
 
   test('is refused for a host whose certificate it is not, whatever session another host has', async () => {
-    const { dial, port } = await tlsServer(['one.test']);
+    const { dial, port } = await tlsServers(['one.test']);
     await greeted(dial, 'one.test', port);
     await expect(greeted(dial, 'two.test', port)).rejects.toMatchObject({
       code: 'ERR_TLS_CERT_ALTNAME_INVALID',

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
+import { RegistryError } from '../../src/oci/registry-error.ts';
 import { type Credentials, mayReceiveLogin } from '../../src/upstream/auth/credentials.ts';
 import { defaultUpstream, upstreamAt } from '../../src/upstream/settings.ts';
 import { bearerChallenge, createTokenService, requireBearer } from '../support/guarded-registry.ts';
@@ -36,6 +37,13 @@ describe('mayReceiveLogin(): whom the login of a registry may be shown to', () =
     ['https://registry.com', 'https://com/token', false, 'a top-level domain'],
     ['https://a.example.com', 'https://b.example.com/token', false, 'a sibling'],
     ['https://ghcr.io', 'http://ghcr.io/token', false, 'itself without TLS'],
+    ['https://ghcr.io:8443', 'https://ghcr.io/token', true, 'the default port of its host'],
+    [
+      'http://registry.test:5000',
+      'http://auth.registry.test/token',
+      false,
+      'a plain host of a plain one’s domain',
+    ],
     ['https://ghcr.io', 'https://ghcr.io:8443/token', false, 'another port of its host'],
     ['http://10.0.0.1:5000', 'http://10.0.0.1:5001/token', false, 'another port of a plain one'],
     ['http://10.0.0.1:5000', 'https://evil.example/token', false, 'another host of a plain one'],
@@ -98,24 +106,27 @@ describe('a registry that names another host as its token service (CVE-2020-1515
       undefined,
     ]);
     expect(warnings).toEqual([
-      'registry.example names auth.evil.example as its token service: not shown the login, as it is not a trusted host',
+      'registry.example names auth.evil.example as its token service: MetaHub does not send it the login, because it is not a trusted host',
     ]);
   });
 });
 
 test.each([
   ['without https', 'http://registry.example/token', 'without https'],
-  ['that is no URL', 'nowhere', 'is no URL'],
-  ['that is a file', 'file:///etc/passwd', 'is no URL'],
-  ['that holds a login', 'https://ann:pw@registry.example/token', 'is no URL'],
-])('a token service %s is refused before it is asked', async (_, realm, why) => {
+  ['that is not a URL', 'nowhere', 'is not a URL'],
+  ['that is a file', 'file:///etc/passwd', 'is not a URL'],
+  ['of a scheme that ends alike', 'xhttps://registry.example/token', 'is not a URL'],
+  ['of a scheme that begins alike', 'httpsx://registry.example/token', 'is not a URL'],
+  ['that holds a login', 'https://ann:pw@registry.example/token', 'is not a URL'],
+])('a token service %s is refused without a request', async (_, realm, why) => {
   const tokens = createTokenService();
   const internet = await startInternet({
     'registry.example': requireBearer(tokens, bearerChallenge(realm), content()),
   });
   const { host } = repository('app', 'registry.example');
   const upstream = upstreamTo(defaultUpstream(host), { ...internet.options, credentials });
-  await expect(upstream.manifest(repository('app', 'registry.example'), tagged('v1'))).rejects.toThrow(why);
+  const asked = upstream.manifest(repository('app', 'registry.example'), tagged('v1'));
+  await expect(asked).rejects.toMatchObject({ code: 'UNAVAILABLE', message: expect.stringContaining(why) });
   expect(internet.proxy.targets).toEqual(['registry.example:443']);
   expect(tokens.issued()).toBe(0);
 });
@@ -138,6 +149,46 @@ test('a 401 of a host that was redirected to is not answered: its challenge has 
     undefined,
   ]);
   expect(tokens.issued()).toBe(0);
+});
+
+describe.each([401, 403, 404])('a %d of a host that was redirected to', (status) => {
+  /** A registry that keeps v1 itself, behind tokens or not, and redirects whoever asks for another tag. */
+  async function redirecting(isGuarded: boolean) {
+    const tokens = createTokenService();
+    const challenge = bearerChallenge('https://registry.example/token');
+    const held = isGuarded ? requireBearer(tokens, challenge, content()) : content();
+    const internet = await startInternet({
+      'registry.example': (request, response) => {
+        if (request.url?.startsWith('/token')) return tokens.handler(request, response);
+        if (request.url?.endsWith('/v1')) return held(request, response);
+        response.writeHead(307, { location: 'https://cdn.example/elsewhere' }).end();
+      },
+      'cdn.example': (_, response) => void response.writeHead(status).end(),
+    });
+    const where = repository('team/app', 'registry.example');
+    const upstream = upstreamTo(defaultUpstream(where.host), { ...internet.options, credentials });
+    return { internet, tokens, pull: (tag: string) => upstream.manifest(where, tagged(tag)) };
+  }
+
+  test('does not end the token of the registry, nor is it asked again', async () => {
+    const { internet, tokens, pull } = await redirecting(true);
+    await pull('v1');
+    await expect(pull('v2')).rejects.toBeInstanceOf(RegistryError);
+    await pull('v1');
+    expect(tokens.issued()).toBe(1);
+    const registry = internet.asked('registry.example').filter(({ target }) => !target.startsWith('/token'));
+    const token = 'Bearer token-1';
+    expect(registry.map(({ headers }) => headers['authorization'])).toEqual([undefined, token, token, token]);
+    expect(internet.asked('cdn.example').map(({ headers }) => headers['authorization'])).toEqual([undefined]);
+  });
+
+  test('is no reason to ask the API’s root for a challenge', async () => {
+    const { internet, pull } = await redirecting(false);
+    await expect(pull('v2')).rejects.toBeInstanceOf(RegistryError);
+    expect(internet.asked('registry.example').map(({ target }) => target)).toEqual([
+      '/v2/team/app/manifests/v2',
+    ]);
+  });
 });
 
 test('two source hosts share nothing (CVE-2026-103868): the token of one is never shown to the other', async () => {

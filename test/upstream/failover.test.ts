@@ -40,24 +40,24 @@ function withIndex(): Content {
 }
 
 describe('a chain of mirrors', () => {
-  test('is asked in order: the first that has it answers, the others are left alone', async () => {
+  test('is tried in order: the first that has the manifest answers, the others get no request', async () => {
     const { upstream, asked } = await chainOf(serveContent(withIndex()), serveContent(withIndex()));
     await upstream.manifest(app, tagged('v1'));
     expect(asked()).toEqual([1, 0]);
   });
 
-  test.each([404, 401, 403, 429, 500, 503])('goes on after a %i', async (status) => {
+  test.each([404, 401, 403, 429, 500, 503])('continues after a %i', async (status) => {
     const { upstream } = await chainOf(answering(status), serveContent(withIndex()));
     expect(await upstream.manifest(app, tagged('v1'))).toMatchObject({ digest: INDEX_DIGEST });
   });
 
-  test('goes on after a member that is down', async () => {
+  test('continues after a member that is down', async () => {
     const { upstream, servers } = await chainOf(answering(200), serveContent(withIndex()));
     await servers[0]?.close();
     expect(await upstream.manifest(app, tagged('v1'))).toMatchObject({ digest: INDEX_DIGEST });
   });
 
-  test('goes on after a manifest cut short', async () => {
+  test('continues after a truncated manifest', async () => {
     const broken: Handler = (_, response) => {
       response.writeHead(200, { 'content-type': MEDIA_TYPE.ociIndex, 'content-length': 1000 });
       response.write('{', () => response.destroy());
@@ -66,21 +66,21 @@ describe('a chain of mirrors', () => {
     expect(await upstream.manifest(app, tagged('v1'))).toMatchObject({ digest: INDEX_DIGEST });
   });
 
-  test('tells what the authority said when nobody has it', async () => {
+  test('passes on the authority’s error when no member has it', async () => {
     const { upstream, servers } = await chainOf(answering(500), answering(404));
     const asked = upstream.manifest(app, tagged('v1'));
     await expect(asked).rejects.toMatchObject({ code: 'MANIFEST_UNKNOWN' });
     await expect(asked).rejects.toThrow(servers[1]?.host);
   });
 
-  test('tells what the authority said, not a mirror asked after it', async () => {
+  test('passes on the authority’s error, not that of a mirror that was tried after it', async () => {
     const { upstream, servers } = await chainOf(answering(404), answering(503));
     await expect(upstream.manifest(app, tagged('v1'))).rejects.toMatchObject({ code: 'UNAVAILABLE' });
     await expect(upstream.manifest(app, tagged('v1'))).rejects.toThrow(servers[1]?.host);
   });
 });
 
-test('a mirror of many registries (Spegel, Dragonfly) is told which one is meant, the authority is not', async () => {
+test('a mirror of many registries (Spegel, Dragonfly) learns which registry is meant, the authority does not', async () => {
   const [mirror, authority] = [
     closing(await startServer(answering(404))),
     closing(await startServer(serveContent(withIndex()))),
@@ -93,8 +93,8 @@ test('a mirror of many registries (Spegel, Dragonfly) is told which one is meant
   expect(authority.requests[0]?.target).toBe('/v2/library/alpine/manifests/v1');
 });
 
-describe('the memory of who failed', () => {
-  test('a member that was down is asked last for a while, then first again', async () => {
+describe('the order of tries after failures', () => {
+  test('puts a member that was down last for a while, then first again', async () => {
     let isDown = true;
     const content = withIndex();
     const flaky: Handler = (request, response) =>
@@ -110,7 +110,7 @@ describe('the memory of who failed', () => {
     expect(asked()).toEqual([3, 2]);
   });
 
-  test('a member that stays down is tried ever more rarely, every two minutes at the most', async () => {
+  test('tries a member that stays down ever more rarely, at least every two minutes', async () => {
     const { upstream, clock, servers } = await chainOf(answering(503), serveContent(withIndex()));
     const triedAt: number[] = [];
     for (; clock.now < 600_000; clock.now += 15_000) {
@@ -144,7 +144,7 @@ describe('the memory of who failed', () => {
     expect(asked()).toEqual([2, 2]);
   });
 
-  test('when all failed lately, all are asked all the same', async () => {
+  test('tries all members when all failed recently', async () => {
     let isDown = true;
     const content = withIndex();
     const flaky: Handler = (request, response) =>
@@ -179,7 +179,7 @@ describe('a mirror that holds a corrupt blob', () => {
     expect((await readBlob(await upstream.blob(app, digest))).equals(bytes)).toBe(true);
   });
 
-  test('a caller that verifies by itself says so, with the same effect', async () => {
+  test('is reported by a caller that verifies the digest itself, with the same effect', async () => {
     const { upstream, digest, bytes } = await start(2_000_000);
     const wrong = await upstream.blob(app, digest, { verify: false });
     expect((await readBlob(wrong)).equals(bytes)).toBe(false);

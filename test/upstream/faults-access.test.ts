@@ -53,7 +53,7 @@ describe('fault 26: garbage challenge', () => {
 });
 
 describe('fault 26: garbage challenge', () => {
-  test('a realm that is no URL: said to be none, and nobody is asked', async () => {
+  test('a realm that is no URL is refused without a request to it', async () => {
     const challenge = 'Bearer realm="http://127.0.0.1/';
     const server = closing(
       await startServer(
@@ -61,7 +61,7 @@ describe('fault 26: garbage challenge', () => {
       ),
     );
     const asked = upstreamTo(upstreamAt(server.url)).manifest(app, tagged('v1'));
-    await expect(asked).rejects.toThrow(`${server.host} names a token service that is no URL`);
+    await expect(asked).rejects.toThrow(`${server.host} names a token service that is not a URL`);
     expect(server.requests).toHaveLength(1);
   });
 });

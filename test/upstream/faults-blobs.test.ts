@@ -98,7 +98,7 @@ describe.each(['raw', 'standard'] as const)('blobs read by the %s reader', (blob
         response.once('close', () => clearInterval(drip));
       };
 
-    test('a blob is asked for again where it stands, and comes whole', async () => {
+    test('a blob is requested again from where it stopped, and arrives complete', async () => {
       const misdeeds: Handler[] = [];
       const { upstream, digest, bytes, ranges } = await start(misdeeds, { timeouts });
       misdeeds.push(dripping(bytes));
@@ -106,7 +106,7 @@ describe.each(['raw', 'standard'] as const)('blobs read by the %s reader', (blob
       expect(ranges()[1]).toMatch(/^bytes=[1-9]\d*-999999$/);
     });
 
-    test('for ever: given up after four tries, not after the years that it would take', async () => {
+    test('for ever: the blob fails after four tries, not after years', async () => {
       const { upstream, digest, server } = await start(
         Array.from({ length: 9 }, () => dripping(randomBytes(SIZE))),
         { timeouts },
@@ -124,7 +124,7 @@ describe.each(['raw', 'standard'] as const)('blobs read by the %s reader', (blob
         highWaterMark: 1,
         write: (chunk: Buffer, _, done) => {
           chunks.push(Buffer.from(chunk));
-          // Stops for longer than a source may, in the midst of it.
+          // Stops for longer than a source may, in the midst of it: how long that is only a clock says.
           pauses += 1;
           setTimeout(done, pauses === 20 ? timeouts.idleMs * 4 : 0);
         },
@@ -138,7 +138,7 @@ describe.each(['raw', 'standard'] as const)('blobs read by the %s reader', (blob
   });
 
   describe('fault 6: reset mid-blob', () => {
-    test('the rest is asked for by Range, and the client sees one whole blob', async () => {
+    test('the rest is requested by Range, and the client gets one complete blob', async () => {
       const misdeeds: Handler[] = [];
       const { upstream, digest, bytes, ranges, resumes } = await start(misdeeds);
       misdeeds.push(breaking(bytes.subarray(0, 300_000), SIZE, 'reset'));
@@ -146,7 +146,7 @@ describe.each(['raw', 'standard'] as const)('blobs read by the %s reader', (blob
       expect(ranges()).toEqual([undefined, `bytes=${resumes[0]}-999999`]);
     });
 
-    test('again and again: as long as each try brings something, it goes on', async () => {
+    test('again and again: the download continues while each try brings something', async () => {
       const misdeeds: Handler[] = [];
       const { upstream, digest, bytes, resumes } = await start(misdeeds);
       for (let nth = 0; nth < 6; nth += 1) {
@@ -164,7 +164,7 @@ describe.each(['raw', 'standard'] as const)('blobs read by the %s reader', (blob
       expect(resumes.length).toBeGreaterThanOrEqual(6);
     });
 
-    test('a registry that answers the Range with everything: what is there already is skipped', async () => {
+    test('a registry that answers the Range with everything: the known part is skipped', async () => {
       const misdeeds: Handler[] = [];
       const { upstream, digest, bytes } = await start(misdeeds);
       misdeeds.push(breaking(bytes.subarray(0, 300_000), SIZE, 'reset'), (_, response) => {
@@ -173,7 +173,7 @@ describe.each(['raw', 'standard'] as const)('blobs read by the %s reader', (blob
       expect((await readBlob(await upstream.blob(app, digest))).equals(bytes)).toBe(true);
     });
 
-    test('a rest of a blob of another size is not taken for the rest of this one', async () => {
+    test('the rest of a blob of another size is not taken for the rest of this one', async () => {
       const misdeeds: Handler[] = [];
       const { upstream, digest, bytes } = await start(misdeeds);
       misdeeds.push(breaking(bytes.subarray(0, 300_000), SIZE, 'reset'), (request, response) => {
@@ -241,7 +241,7 @@ describe.each(['raw', 'standard'] as const)('blobs read by the %s reader', (blob
       },
     );
 
-    test('for ever without a byte: given up after four tries', async () => {
+    test('for ever without a byte: the blob fails after four tries', async () => {
       const { upstream, digest, server } = await start(
         Array.from({ length: 20 }, () => breaking(Buffer.from('x'), SIZE, 'reset')),
       );
@@ -252,7 +252,7 @@ describe.each(['raw', 'standard'] as const)('blobs read by the %s reader', (blob
   });
 
   describe('fault 7: truncated against Content-Length', () => {
-    test('the rest is asked for by Range', async () => {
+    test('the rest is requested by Range', async () => {
       const misdeeds: Handler[] = [];
       const { upstream, digest, bytes, ranges } = await start(misdeeds);
       misdeeds.push(breaking(bytes.subarray(0, 999_999), SIZE, 'end'));
@@ -260,7 +260,7 @@ describe.each(['raw', 'standard'] as const)('blobs read by the %s reader', (blob
       expect(ranges()).toEqual([undefined, 'bytes=999999-999999']);
     });
 
-    test('for ever: an error, never a blob that is short', async () => {
+    test('for ever: the blob fails, and never looks complete', async () => {
       const bytes = randomBytes(SIZE);
       const { upstream, digest } = await start(
         Array.from({ length: 20 }, () => breaking(bytes.subarray(0, 10), SIZE, 'end')),
@@ -270,7 +270,7 @@ describe.each(['raw', 'standard'] as const)('blobs read by the %s reader', (blob
   });
 
   describe('fault 8: truncated, close-delimited', () => {
-    test('the digest tells, and the rest is asked for by Range', async () => {
+    test('the digest shows it, and the rest is requested by Range', async () => {
       const misdeeds: Handler[] = [];
       const { upstream, digest, bytes, ranges } = await start(misdeeds);
       misdeeds.push(...unusual(breaking(bytes.subarray(0, 300_000), undefined, 'end')));
@@ -292,7 +292,7 @@ describe.each(['raw', 'standard'] as const)('blobs read by the %s reader', (blob
       expect((await readBlob(await upstream.blob(app, digest))).equals(bytes)).toBe(true);
     });
 
-    test('for ever: an error', async () => {
+    test('for ever: the blob fails', async () => {
       const bytes = randomBytes(SIZE);
       const { upstream, digest } = await start(
         Array.from({ length: 20 }, () => breaking(bytes.subarray(0, 10), undefined, 'end')),
@@ -302,7 +302,7 @@ describe.each(['raw', 'standard'] as const)('blobs read by the %s reader', (blob
   });
 
   describe('fault 9: longer than announced', () => {
-    test('what comes behind the announced length is no part of the blob', async () => {
+    test('bytes beyond the announced length are not part of the blob', async () => {
       const bytes = randomBytes(SIZE);
       const server = closing(
         await startRawServer((socket) => {
@@ -346,7 +346,7 @@ describe.each(['raw', 'standard'] as const)('blobs read by the %s reader', (blob
       expect(writtenBytes).toBeLessThan(SIZE);
     });
 
-    test('chunks without end, of a blob whose size nobody said: ended by the digest', async () => {
+    test('endless chunks of a blob of unknown size end at its digest', async () => {
       const endless: Handler = (_, response) => {
         response.writeHead(200);
         response.end(randomBytes(3_000_000));
@@ -357,7 +357,7 @@ describe.each(['raw', 'standard'] as const)('blobs read by the %s reader', (blob
   });
 
   describe('fault 10: wrong digest', () => {
-    test('of a blob: an error, and the last piece is held back so that it never looks whole', async () => {
+    test('of a blob: the blob fails, and its last piece is withheld so that it never looks complete', async () => {
       const { upstream, digest } = await start([
         (_, response) => void response.writeHead(200, { 'content-length': SIZE }).end(randomBytes(SIZE)),
       ]);
@@ -367,7 +367,7 @@ describe.each(['raw', 'standard'] as const)('blobs read by the %s reader', (blob
       expect(writtenBytes).toBeLessThan(SIZE);
     });
 
-    test('of a small blob, once: asked for again before anybody has seen a byte', async () => {
+    test('of a small blob, once: it is requested again before a client has seen a byte', async () => {
       const { upstream, digest, bytes } = await start(
         [(_, response) => void response.writeHead(200, { 'content-length': 100 }).end(randomBytes(100))],
         {},
@@ -376,7 +376,7 @@ describe.each(['raw', 'standard'] as const)('blobs read by the %s reader', (blob
       expect((await readBlob(await upstream.blob(app, digest))).equals(bytes)).toBe(true);
     });
 
-    test('of a part that is the whole blob: the same', async () => {
+    test('of a part that is the whole blob: the blob fails and never looks complete', async () => {
       const { upstream, digest } = await start([
         (_, response) => {
           const headers = { 'content-length': SIZE, 'content-range': `bytes 0-${SIZE - 1}/${SIZE}` };
@@ -389,7 +389,7 @@ describe.each(['raw', 'standard'] as const)('blobs read by the %s reader', (blob
       expect(writtenBytes).toBeLessThan(SIZE);
     });
 
-    test('of a blob put together from two answers: an error', async () => {
+    test('of a blob from two answers: the blob fails', async () => {
       const misdeeds: Handler[] = [];
       const { upstream, digest, bytes } = await start(misdeeds);
       const other = Buffer.from(bytes);
@@ -455,7 +455,7 @@ describe.each(['raw', 'standard'] as const)('blobs read by the %s reader', (blob
       return { misdeed, closed };
     }
 
-    test('ends the exchange with the registry, and is told so', async () => {
+    test('ends the exchange with the registry, and gets an error', async () => {
       const { misdeed, closed } = endless();
       const { upstream, digest, server } = await start([misdeed]);
       const blob = await upstream.blob(app, digest);

@@ -83,7 +83,7 @@ describe('parseChallenges()', () => {
   });
 
   test.each(['"', '\\"', '="\\', ' ,', 'a=', '=""', 'a "', '\\'])(
-    '%s, a hundred thousand times, takes no time',
+    '%s, a hundred thousand times, takes no noticeable time',
     (part) => {
       const takenMs = cpuTimeMs(() => {
         parseChallenges(`Bearer realm="${part.repeat(100_000)}`);
@@ -143,7 +143,7 @@ describe('readToken()', () => {
     );
   });
 
-  test('refuses any bytes that are no JSON', () => {
+  test('refuses any bytes that are not JSON', () => {
     let reached = 0;
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 100 }), (bytes) => {
@@ -158,7 +158,7 @@ describe('readToken()', () => {
 });
 
 describe('pages of tags', () => {
-  test('readTagPages() gives tags and nothing else, or refuses', () => {
+  test('readTagPages() answers tags only, or refuses', () => {
     const document = fc.oneof(
       fc.record({ tags: fc.oneof(fc.array(fc.oneof(token, fc.string())), fc.jsonValue()) }),
       fc.jsonValue(),

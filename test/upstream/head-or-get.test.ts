@@ -89,7 +89,7 @@ describe('fault 67: HEAD refused where GET works: a HEAD that proves nothing is 
     expect(await upstream.statBlob(app, blob)).toEqual({ digest: blob, sizeBytes: BLOB.length });
   });
 
-  test('the first endpoint of a chain is asked GET before an unreachable second is asked anything', async () => {
+  test('the first endpoint of a chain gets a GET before an unreachable second endpoint gets any request', async () => {
     const { server, digest } = await registry(answering(405));
     const endpoints: readonly [EndpointSettings, EndpointSettings] = [
       { url: server.url, anyAddress: true },
@@ -122,26 +122,29 @@ describe('a HEAD whose answer stands is not asked again as GET', () => {
   });
 });
 
-describe('a gateway that takes offence at a client’s Via', () => {
-  test.each(['HEAD', 'GET'])('is asked again without it: its 403 is not the tag’s (%s)', async (method) => {
-    const { server, digest } = await registry(undefined, {
-      after: (honest) => (request, response) =>
-        String(request.headers.via).includes('offending')
-          ? answering(403)(request, response)
-          : honest(request, response),
-    });
-    const upstream = upstreamTo(upstreamAt(server.url));
-    const options = { via: '1.1 offending' };
-    const asked =
-      method === 'HEAD'
-        ? upstream.resolve(app, tagged('v1'), options)
-        : upstream.manifest(app, tagged('v1'), options);
-    expect(await asked).toMatchObject({ digest });
-    // The mirror's own hop stays, by which a loop ends.
-    expect(server.requests.at(-1)?.headers['via']).toBe('1.1 metahub-test');
-  });
+describe('a gateway that rejects a client’s Via', () => {
+  test.each(['HEAD', 'GET'])(
+    'gets the request again without it: its 403 says nothing about the tag (%s)',
+    async (method) => {
+      const { server, digest } = await registry(undefined, {
+        after: (honest) => (request, response) =>
+          String(request.headers.via).includes('offending')
+            ? answering(403)(request, response)
+            : honest(request, response),
+      });
+      const upstream = upstreamTo(upstreamAt(server.url));
+      const options = { via: '1.1 offending' };
+      const asked =
+        method === 'HEAD'
+          ? upstream.resolve(app, tagged('v1'), options)
+          : upstream.manifest(app, tagged('v1'), options);
+      expect(await asked).toMatchObject({ digest });
+      // The mirror's own hop stays, by which a loop ends.
+      expect(server.requests.at(-1)?.headers['via']).toBe('1.1 metahub-test');
+    },
+  );
 
-  test('a 404 stands, whatever Via the client sent', async () => {
+  test('decides with a 404, whatever Via the client sent', async () => {
     const { server } = await registry(undefined);
     const upstream = upstreamTo(upstreamAt(server.url));
     const asked = upstream.manifest(app, tagged('gone'), { via: '1.1 some-proxy' });

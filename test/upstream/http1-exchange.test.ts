@@ -3,12 +3,13 @@ import { Duplex } from 'node:stream';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { parsePlainHead } from '../../src/upstream/http/blob-transport.ts';
+import { cpuTimeMs } from '../support/cpu-time.ts';
 import { FUZZ_RUNS } from '../support/fuzz.ts';
 
 const head = (...lines: readonly string[]) => ['HTTP/1.1 200 OK', ...lines].join('\r\n');
 
 describe('parsePlainHead()', () => {
-  test('reads what registries send', () => {
+  test('parses what registries send', () => {
     const text = head(
       'Content-Type: application/octet-stream',
       'content-length: 42',
@@ -30,9 +31,10 @@ describe('parsePlainHead()', () => {
   test('a head of nothing but blanks is refused as fast as any other', () => {
     // A hostile registry's way to stop every other pull: this took a fifth of a second for each response.
     const blanks = head(`x:${' '.repeat(16_000)}\x80`);
-    const startMs = performance.now();
-    for (let times = 0; times < 100; times += 1) expect(parsePlainHead(blanks)).toBeUndefined();
-    expect(performance.now() - startMs).toBeLessThan(4000);
+    const takenMs = cpuTimeMs(() => {
+      for (let times = 0; times < 100; times += 1) expect(parsePlainHead(blanks)).toBeUndefined();
+    });
+    expect(takenMs).toBeLessThan(4000);
   });
 
   test.each([
@@ -85,7 +87,7 @@ describe('parsePlainHead()', () => {
     expect(parsePlainHead(text)).toBeUndefined();
   });
 
-  test('what it accepts, Node’s own parser reads alike: no two opinions on where a message ends', async () => {
+  test('accepts only what Node’s own parser reads alike: both agree where a message ends', async () => {
     const name = fc.constantFrom(
       'content-length',
       'Content-Length',

@@ -1,30 +1,24 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { renameSync, utimesSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { parseRepositoryName, type RepositoryName } from '../../src/oci/reference.ts';
 import { readDockerConfig } from '../../src/upstream/auth/credentials.ts';
 import { createKeychain } from '../../src/upstream/auth/keychain.ts';
+import { temporaryFolder } from '../support/folder.ts';
 
 const NAME = parseRepositoryName('team/app') as RepositoryName;
 const basic = (text: string) => Buffer.from(text).toString('base64');
 
 let folder: string;
-let path: string | undefined;
 let warnings: string[];
 
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), 'metahub-logins-'));
-  path = process.env['PATH'];
-  process.env['PATH'] = [folder, path].join(delimiter);
+  folder = temporaryFolder();
+  vi.stubEnv('PATH', [folder, process.env['PATH']].join(delimiter));
+  onTestFinished(() => void vi.unstubAllEnvs());
   warnings = [];
-});
-afterEach(() => {
-  process.env['PATH'] = path;
-  rmSync(folder, { recursive: true, force: true });
 });
 
 function store(config: unknown, name = 'config.json'): string {
@@ -36,6 +30,11 @@ function store(config: unknown, name = 'config.json'): string {
 /** A real credential helper: a program that docker could ask as well. */
 function helper(name: string, script: string): void {
   writeFileSync(join(folder, `docker-credential-${name}`), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+}
+
+function replaceFile(file: string, text: string): void {
+  writeFileSync(`${file}.new`, text);
+  renameSync(`${file}.new`, file);
 }
 
 function logins(...files: string[]) {
@@ -88,10 +87,74 @@ describe('readDockerConfig()', () => {
     expect(readDockerConfig(content).logins.size).toBe(0);
   });
 
+  test.each([
+    ['a password', { auth: basic('a:b') }, { kind: 'basic', username: 'a', password: 'b' }],
+    ['an empty password', { auth: basic('a:') }, { kind: 'basic', username: 'a', password: '' }],
+    [
+      'a password with zeros behind it, as Docker pads it',
+      { auth: basic('a:b\0\0') },
+      { kind: 'basic', username: 'a', password: 'b' },
+    ],
+    [
+      'a password with a zero in it',
+      { auth: basic('a:b\0c') },
+      { kind: 'basic', username: 'a', password: 'b\0c' },
+    ],
+    [
+      'user name and password',
+      { username: 'a', password: 'b' },
+      { kind: 'basic', username: 'a', password: 'b' },
+    ],
+    ['an identity token', { identitytoken: 'i' }, { kind: 'identity', token: 'i' }],
+    ['a registry token', { registrytoken: 'r' }, { kind: 'bearer', token: 'r' }],
+    [
+      'an identity token beside a password',
+      { identitytoken: 'i', auth: basic('a:b') },
+      { kind: 'identity', token: 'i' },
+    ],
+    [
+      'a registry token beside an identity token',
+      { registrytoken: 'r', identitytoken: 'i' },
+      { kind: 'bearer', token: 'r' },
+    ],
+    [
+      'empty tokens beside a password',
+      { registrytoken: '', identitytoken: '', auth: basic('a:b') },
+      { kind: 'basic', username: 'a', password: 'b' },
+    ],
+    ['a user name without a password', { username: 'a' }, undefined],
+    ['a password without a user name', { password: 'b' }, undefined],
+    ['an empty user name', { username: '', password: 'b' }, undefined],
+    ['a password alone in base64', { auth: basic(':b') }, undefined],
+    ['a number', { auth: 7 }, undefined],
+    ['nothing', { auth: '' }, undefined],
+  ])('reads of an entry with %s: %j', (_, entry, login) => {
+    expect(readDockerConfig({ auths: { 'ghcr.io': entry } }).logins.get('ghcr.io')).toEqual(login);
+  });
+
+  test.each([
+    ['https://', undefined],
+    ['user@ghcr.io', undefined],
+    ['ghcr.io///', 'ghcr.io'],
+    ['ghcr.io/v2', 'ghcr.io'],
+    ['ghcr.io/v10', 'ghcr.io'],
+    ['ghcr.io/v2/app', 'ghcr.io/v2/app'],
+    ['ghcr.io/v2x', 'ghcr.io/v2x'],
+    ['ghcr.io/ov2', 'ghcr.io/ov2'],
+    ['ghcr.io/https://x', 'ghcr.io/https://x'],
+  ])('takes the key %s for %s', (key, name) => {
+    const { logins, helpers } = readDockerConfig({
+      auths: { [key]: { auth: basic('a:b') } },
+      credHelpers: { [key]: 'helper' },
+    });
+    const names = name === undefined ? [] : [name];
+    expect([[...logins.keys()], [...helpers.keys()]]).toEqual([names, names]);
+  });
+
   test('a helper is a name, never a path', () => {
     const config = readDockerConfig({
       credsStore: '../../tmp/evil',
-      credHelpers: { 'ghcr.io': 'a/b', 'quay.io': 'ok' },
+      credHelpers: { 'ghcr.io': 'a/b', 'quay.io': 'ok', 'gcr.io': '', 'docker.io': 7 },
     });
     expect(config.defaultHelper).toBeUndefined();
     expect([...config.helpers]).toEqual([['quay.io', 'ok']]);
@@ -127,7 +190,7 @@ describe('createStoredLogins()', () => {
     expect(await logins(file).loginFor('x.azurecr.io', NAME)).toEqual({ kind: 'identity', token: 'refresh' });
   });
 
-  test('a helper is asked anew after a minute, however often its answer was used: a cloud’s passwords expire', async () => {
+  test('asks a helper again after a minute, however often its answer was used: a cloud’s passwords expire', async () => {
     helper(
       'renewing',
       `n=$(cat "$0.n" || echo 0); echo $((n + 1)) >"$0.n"; echo "{\\"Username\\":\\"u\\",\\"Secret\\":\\"$n\\"}"`,
@@ -139,8 +202,6 @@ describe('createStoredLogins()', () => {
     const passwords: unknown[] = [];
     for (let asked = 0; asked < 5; asked += 1) {
       clock.mockReturnValue(startedMs + asked * 25_000);
-      // It is looked at once in a millisecond.
-      await delay(5);
       passwords.push(await stored.loginFor('quay.io', NAME));
     }
     const basicAs = (password: string) => ({ kind: 'basic', username: 'u', password });
@@ -155,17 +216,17 @@ describe('createStoredLogins()', () => {
   });
 
   test.each([
-    ['fails', `echo secret-in-output; exit 3`, /docker-credential-bad failed with status 3/],
-    ['answers nonsense', `echo secret-in-output`, /did not answer in JSON/],
-    ['hangs', `exec sleep 60`, /cannot be run/],
+    ['fails', `echo secret-in-output; exit 3`, /docker-credential-bad failed with status 3/, 60_000],
+    ['answers nonsense', `echo secret-in-output`, /did not answer in JSON/, 60_000],
+    ['hangs', `exec sleep 60`, /cannot be run/, 300],
   ])(
-    'a helper that %s is warned of once, without its output, and nobody is logged in',
-    async (_, script, why) => {
+    'warns once about a helper that %s, without its output, and uses no login',
+    async (_, script, why, helperLimitMs) => {
       helper('bad', script);
       const credentials = createKeychain({
         files: [store({ credsStore: 'bad' })],
         warn: (message) => warnings.push(message),
-        helperLimitMs: 300,
+        helperLimitMs,
       });
       expect(await credentials.loginFor('ghcr.io', NAME)).toBeUndefined();
       expect(await credentials.loginFor('ghcr.io', NAME)).toBeUndefined();
@@ -175,16 +236,25 @@ describe('createStoredLogins()', () => {
     },
   );
 
+  test('a helper that complains at length is listened to all the same', async () => {
+    helper('chatty', `head -c 1000000 /dev/zero >&2; echo '{"Username":"u","Secret":"s"}'`);
+    const credentials = createKeychain({
+      files: [store({ credsStore: 'chatty' })],
+      warn: () => {},
+      helperLimitMs: 30_000,
+    });
+    expect(await credentials.loginFor('ghcr.io', NAME)).toMatchObject({ username: 'u' });
+  });
+
   test('a helper that prints without end is killed long before its time is over', async () => {
     helper('endless', 'exec yes');
     const credentials = createKeychain({
       files: [store({ credsStore: 'endless' })],
       warn: (message) => warnings.push(message),
-      helperLimitMs: 60_000,
+      // Longer than a test may take.
+      helperLimitMs: 600_000,
     });
-    const start = performance.now();
     expect(await credentials.loginFor('ghcr.io', NAME)).toBeUndefined();
-    expect(performance.now() - start).toBeLessThan(20_000);
     expect(warnings).toEqual(['docker-credential-endless failed with status none']);
   });
 
@@ -207,7 +277,7 @@ describe('createStoredLogins()', () => {
     },
   );
 
-  test('a helper that hangs is given up in time, whatever memory is cleared meanwhile', async () => {
+  test('stops a helper that hangs in time, whatever memory is collected meanwhile', async () => {
     helper('stuck', 'exec sleep 60');
     setFlagsFromString('--expose-gc');
     const collect: () => void = runInNewContext('gc');
@@ -218,7 +288,7 @@ describe('createStoredLogins()', () => {
     expect(await credentials.loginFor('ghcr.io', NAME)).toBeUndefined();
   });
 
-  test('a login stored later is seen; files are asked in order', async () => {
+  test('sees a login that is stored later, and reads files in order', async () => {
     const [first, second] = [
       join(folder, 'first.json'),
       store({ auths: { 'ghcr.io': { auth: basic('b:1') } } }),
@@ -227,6 +297,100 @@ describe('createStoredLogins()', () => {
     expect(await credentials.loginFor('ghcr.io', NAME)).toMatchObject({ username: 'b' });
     store({ auths: { 'ghcr.io': { auth: basic('a:1') } } }, 'first.json');
     expect(await credentials.loginFor('ghcr.io', NAME)).toMatchObject({ username: 'a' });
+  });
+
+  test.each([
+    [
+      'registries, of one helper',
+      { credHelpers: { 'ghcr.io': 'a', 'quay.io': 'a' } },
+      {},
+      ['ghcr.io', 'quay.io'],
+    ],
+    ['helpers, for one registry', { credHelpers: { 'ghcr.io': 'none' } }, { credsStore: 'a' }, ['ghcr.io']],
+  ])('each of two %s, gives its own answer', async (_, first, second, registries) => {
+    helper('a', `read server; printf '{"Username":"a at %s","Secret":"s"}' "$server"`);
+    helper('none', `echo 'credentials not found in native keychain'; exit 1`);
+    const stored = logins(store(first, 'first.json'), store(second, 'second.json'));
+    for (const registry of [...registries, ...registries]) {
+      expect(await stored.loginFor(registry, NAME)).toMatchObject({ username: `a at ${registry}` });
+    }
+  });
+
+  test('a helper’s answer is stronger than the registry’s own login in the file', async () => {
+    helper('fresh', `echo '{"Username":"fresh","Secret":"s"}'`);
+    const stored = logins(store({ auths: { 'ghcr.io': { auth: basic('old:1') } }, credsStore: 'fresh' }));
+    expect(await stored.loginFor('ghcr.io', NAME)).toMatchObject({ username: 'fresh' });
+  });
+
+  test.each([
+    ['null', undefined],
+    ['{}', undefined],
+    ['{"Username":"u"}', undefined],
+    ['{"Secret":"s"}', undefined],
+    ['{"Username":"u","Secret":""}', undefined],
+    ['{"Username":7,"Secret":"s"}', undefined],
+    ['{"Username":"","Secret":"s"}', { kind: 'basic', username: '', password: 's' }],
+    ['{"Username":"ü","Secret":"s"}', { kind: 'basic', username: 'ü', password: 's' }],
+  ])('of a helper that answers %s: %j', async (answer, login) => {
+    helper('any', `[ "$*" = get ] && echo '${answer}'`);
+    expect(await logins(store({ credsStore: 'any' })).loginFor('ghcr.io', NAME)).toEqual(login);
+    expect(warnings).toEqual([]);
+  });
+
+  test.each([
+    [64 * 1024, 's'],
+    [64 * 1024 + 1, undefined],
+  ])('takes a helper’s answer of %s bytes', async (bytes, password) => {
+    helper('long', `printf '%-${bytes}s' '{"Username":"u","Secret":"s"}'`);
+    const login = await logins(store({ credsStore: 'long' })).loginFor('ghcr.io', NAME);
+    expect(login && 'password' in login ? login.password : undefined).toBe(password);
+  });
+
+  test('a missing file is no fault, and one that cannot be read is named with its reason', async () => {
+    const [missing, folderNamedSo, broken] = [join(folder, 'none.json'), folder, store('{', 'broken.json')];
+    const large = store(' '.repeat(1024 * 1024 + 1), 'large.json');
+    await logins(missing, folderNamedSo, broken, large).loginFor('ghcr.io', NAME);
+    expect(warnings).toEqual([
+      expect.stringMatching(`the logins in ${folder} cannot be read: EISDIR`),
+      `the logins in ${broken} cannot be read: it is not JSON`,
+      `the logins in ${large} cannot be read: it is too large`,
+    ]);
+  });
+
+  test('asks a helper again that failed', async () => {
+    helper(
+      'later',
+      `[ -e "$0.ready" ] || { touch "$0.ready"; exit 3; }; echo '{"Username":"u","Secret":"s"}'`,
+    );
+    const stored = logins(store({ credsStore: 'later' }));
+    expect(await stored.loginFor('ghcr.io', NAME)).toBeUndefined();
+    expect(await stored.loginFor('ghcr.io', NAME)).toMatchObject({ username: 'u' });
+  });
+
+  test.each([
+    [1024 * 1024, 'ann', 0],
+    [1024 * 1024 + 1, undefined, 1],
+  ])('of a file of %s bytes: reads the login of %s, with %s warnings', async (bytes, username, warned) => {
+    const text = JSON.stringify({ auths: { 'ghcr.io': { auth: basic('ann:1') } } });
+    const stored = logins(store(text.padEnd(bytes)));
+    const login = await stored.loginFor('ghcr.io', NAME);
+    expect(login && 'username' in login ? login.username : undefined).toBe(username);
+    expect(warnings).toHaveLength(warned);
+  });
+
+  test.each([
+    ['size', 1, (file: string, text: string) => writeFileSync(file, `${text} `)],
+    ['inode', 1, replaceFile],
+    ['time', 2, (file: string, text: string) => writeFileSync(file, text)],
+  ])('reads a file again of which only the %s has changed', async (_, modifiedS, write) => {
+    const text = (name: string) => JSON.stringify({ auths: { 'ghcr.io': { auth: basic(`${name}:1`) } } });
+    const file = store(text('one'));
+    utimesSync(file, 1, 1);
+    const stored = logins(file);
+    expect(await stored.loginFor('ghcr.io', NAME)).toMatchObject({ username: 'one' });
+    write(file, text('two'));
+    utimesSync(file, modifiedS, modifiedS);
+    expect(await stored.loginFor('ghcr.io', NAME)).toMatchObject({ username: 'two' });
   });
 
   test('a file that is no JSON is warned of once and passed over', async () => {

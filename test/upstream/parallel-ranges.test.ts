@@ -1,7 +1,8 @@
 import { Writable } from 'node:stream';
 import { describe, expect, test } from 'vitest';
-import { keepMemory } from '../../src/lib/kept-memory.ts';
-import { ConcurrencyController, RangeBudget } from '../../src/upstream/range-budget.ts';
+import { keepMemory } from '../../src/lib/writable.ts';
+import { ConcurrencyController } from '../../src/upstream/concurrency-controller.ts';
+import { RangeBudget } from '../../src/upstream/range-budget.ts';
 import { upstreamAt } from '../../src/upstream/settings.ts';
 import { type Misdeed, startPacedStore } from '../support/paced-store.ts';
 import { readBlob, repository, upstreamTo } from '../support/upstream.ts';
@@ -66,16 +67,22 @@ describe.each(READERS)(
       expect(store.mostAtOnce()).toBeGreaterThan(1);
     });
 
-    test('a range that is reset half-way is resumed where it broke', async () => {
+    test.each([
+      ['reset half-way', 'reset'],
+      ['ended short of its Content-Range', 'ended'],
+    ] as const)('fault 84: a range that ends early: %s, it is resumed where it broke', async (_, how) => {
       const { store, read } = await start(
-        once(isSecond, (_, __, response) => {
+        once(isSecond, (__, ___, response) => {
           const end = 12 * MIB;
           response.writeHead(206, {
-            'content-length': 4 * MIB,
+            ...(how === 'reset' ? { 'content-length': 4 * MIB } : {}),
             etag: '"one"',
             'content-range': `bytes ${8 * MIB}-${end - 1}/${SIZE}`,
           });
-          response.write(store.bytes.subarray(8 * MIB, 9 * MIB), () => response.socket?.resetAndDestroy());
+          response.write(store.bytes.subarray(8 * MIB, 9 * MIB), () => {
+            if (how === 'reset') response.socket?.resetAndDestroy();
+            else response.end();
+          });
           return 'served';
         }),
       );
@@ -91,7 +98,7 @@ describe.each(READERS)(
       ['416', 416],
       ['429', 429],
       ['503', 503],
-    ])('a range that is once answered %s is fetched all the same', async (_, status) => {
+    ])('fault 87: a range that is refused: answered %s once, the blob is complete', async (_, status) => {
       const { store, read } = await start(
         once(isSecond, (__, ___, response) => {
           response.writeHead(status, { 'content-length': 0 }).end();
@@ -101,7 +108,7 @@ describe.each(READERS)(
       expect((await read()).equals(store.bytes)).toBe(true);
     });
 
-    test('200 instead of 206 for a later range: the rest is read in one piece, and no byte of it is taken for another', async () => {
+    test('fault 88: the whole blob in place of a range: it is read in one piece, and no byte is misplaced', async () => {
       const { store, read } = await start((nth, _, response) => {
         if (nth === 0) return 'not mine';
         response.writeHead(200, { 'content-length': SIZE, etag: '"one"' });
@@ -111,7 +118,7 @@ describe.each(READERS)(
       expect((await read()).equals(store.bytes)).toBe(true);
     });
 
-    test('a range of another version of the file is never mixed in', async () => {
+    test('fault 86: a range of another version: bytes of another ETag are never mixed in', async () => {
       const other = Buffer.alloc(SIZE, 7);
       const { store, read } = await start(
         once(isSecond, (_, request, response) => {
@@ -124,7 +131,7 @@ describe.each(READERS)(
       expect((await read()).equals(store.bytes)).toBe(true);
     });
 
-    test('a range of a file of another length is never mixed in', async () => {
+    test('fault 86: a range of another version: bytes of a file of another length are never mixed in', async () => {
       const { store, read } = await start(
         once(isSecond, (_, request, response) => {
           const [, first, last] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? '') ?? [];
@@ -137,7 +144,7 @@ describe.each(READERS)(
       expect((await read()).equals(store.bytes)).toBe(true);
     });
 
-    test('wrong bytes in a range: the digest tells, and the last byte is never written', async () => {
+    test('fault 85: wrong bytes in a range: the digest tells, and the last byte is never written', async () => {
       const { store, upstream } = await start((_, request, response) => {
         const [, first = '', last = ''] = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? '') ?? [];
         if (Number(first) < 8 * MIB) return 'not mine';
@@ -159,7 +166,7 @@ describe.each(READERS)(
       expect(writtenBytes).toBeLessThan(SIZE);
     });
 
-    test('a range that stalls is fetched again while the others go on', async () => {
+    test('fault 89: a range that stalls: it is fetched again while the others go on', async () => {
       const { store, read } = await start(
         once(isSecond, (_, request, response) => {
           const [, first, last] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? '') ?? [];
@@ -191,7 +198,7 @@ describe.each(READERS)(
       await expect.poll(() => store.underWay(), { timeout: 10_000 }).toBe(0);
     });
 
-    test('a store that answers no range soundly is asked for the whole', async () => {
+    test('is requested whole from a store that answers no range correctly', async () => {
       const { store, read } = await start((_, request, response) => {
         if (request.headers.range === undefined) return 'not mine';
         response.writeHead(206, { 'content-length': 10 });
@@ -204,8 +211,9 @@ describe.each(READERS)(
   },
 );
 
-test('a signed location is used for every range until it expires, and then the registry names a new one', async () => {
+test('fault 90: a signed location that expires half-way: every range uses it until then, and a new one after', async () => {
   const store = await startPacedStore(SIZE, {
+    pauseMs: 8,
     misdeed: (nth, request, response) => {
       const url = new URL(request.url ?? '', 'http://store.invalid');
       if (url.pathname.includes('/blobs/')) {
@@ -214,7 +222,7 @@ test('a signed location is used for every range until it expires, and then the r
         return 'served';
       }
       served += 1;
-      if (`${url.pathname}${url.search}` === signed[0] && served > 4) {
+      if (`${url.pathname}${url.search}` === signed[0] && served > 2) {
         response.writeHead(403, { 'content-length': 0 }).end();
         return 'served';
       }
@@ -225,21 +233,38 @@ test('a signed location is used for every range until it expires, and then the r
   let served = 0;
   const upstream = upstreamTo(upstreamAt(store.url), { timeouts: { resumeMs: 10 } });
   expect((await readBlob(await upstream.blob(app, store.digest))).equals(store.bytes)).toBe(true);
-  expect(served).toBeGreaterThan(5);
+  expect(served).toBeGreaterThan(3);
   expect(signed.length).toBeGreaterThan(1);
   expect(signed.length).toBeLessThan(served);
   expect(store.sentBytes()).toBe(SIZE);
 });
 
 describe('ConcurrencyController', () => {
-  /** Feeds the controller with the throughput that `rateOf(limit)` gives, in MB/s, and answers the limits it tried. */
-  function run(rateOf: (limit: number) => number, windows: number) {
+  /**
+   * Feeds the controller with the throughput that `rateOf(connections)` gives, in MB/s, shared by `downloads`, and answers
+   * the limits it tried; of each window's bytes the part `behind` comes while the reader has not taken the ones before.
+   */
+  function run(
+    rateOf: (connections: number) => number,
+    windows: number,
+    { behind = 0, downloads = 1 }: { behind?: number; downloads?: number } = {},
+  ) {
     let now = 0;
     const controller = new ConcurrencyController(8, () => now);
     const limits: number[] = [];
+    const all = Array.from({ length: downloads }, () => ({}));
+    for (const download of all) controller.join(download);
+    const receive = (sizeBytes: number, isReaderBehind: boolean) => {
+      for (const download of all) {
+        controller.record(download, { sizeBytes, flowing: controller.limit, isReaderBehind });
+      }
+    };
     for (let window = 0; window < windows; window += 1) {
+      const sizeBytes = (rateOf(controller.limit * downloads) * 100_000) / downloads;
+      receive(sizeBytes * behind, true);
+      receive(sizeBytes * (1 - behind), false);
       now += 100;
-      controller.record(rateOf(controller.limit) * 100_000, controller.limit);
+      controller.record(all[0] ?? {}, { sizeBytes: 0, flowing: controller.limit, isReaderBehind: false });
       limits.push(controller.limit);
     }
     return { controller, limits };
@@ -257,7 +282,7 @@ describe('ConcurrencyController', () => {
     expect(limits.at(-1)).toBe(1);
   });
 
-  test('stays at one connection that nobody limits: more of them would only cost copies', () => {
+  test('stays at one connection that is not throttled: more would only cost copies', () => {
     const { limits } = run((limit) => limit * 400, 20);
     expect(new Set(limits)).toEqual(new Set([1]));
   });
@@ -265,6 +290,47 @@ describe('ConcurrencyController', () => {
   test('stays where the next doubling brings less than a fifth more', () => {
     const { limits } = run((limit) => Math.min(limit, 4) * 20, 15);
     expect(limits.at(-1)).toBe(4);
+  });
+
+  test('stays at one connection while the reader, not the connection, sets the pace', () => {
+    const { controller, limits } = run((connections) => connections * 20, 20, { behind: 0.6 });
+    expect(new Set(limits)).toEqual(new Set([1]));
+    expect(controller.undecidedBytes).toBe(Number.POSITIVE_INFINITY);
+  });
+
+  test('doubles although the reader is late for a moment now and then', () => {
+    const { limits } = run((connections) => connections * 20, 20, { behind: 0.4 });
+    expect(limits.at(-1)).toBe(8);
+  });
+
+  test('three downloads that share one line stay at one connection each: together they get no more', () => {
+    const { limits } = run(() => 60, 60, { downloads: 3 });
+    expect(limits.filter((limit) => limit > 1).length).toBeLessThan(12);
+    expect(limits.at(-1)).toBe(1);
+  });
+
+  test('three downloads whose connections are limited share what the host is allowed', () => {
+    const { limits } = run((connections) => Math.min(connections, 8) * 20, 20, { downloads: 3 });
+    expect(limits.at(-1)).toBe(4);
+  });
+
+  test('a download that joins while a doubling is judged makes it void', () => {
+    let now = 0;
+    const controller = new ConcurrencyController(8, () => now);
+    const receive = (download: object) => {
+      now += 100;
+      controller.record(download, { sizeBytes: 2_000_000, flowing: 1, isReaderBehind: false });
+    };
+    const [first, second] = [{}, {}];
+    controller.join(first);
+    receive(first);
+    expect(controller.limit).toBe(2);
+    controller.join(second);
+    expect(controller.limit).toBe(1);
+    controller.leave(second);
+    expect(controller.isUsed).toBe(true);
+    controller.leave(first);
+    expect(controller.isUsed).toBe(false);
   });
 
   test('back() halves, and does not double again at once', () => {
@@ -275,8 +341,8 @@ describe('ConcurrencyController', () => {
 });
 
 test('a RangeBudget does not hand out memory again that a client still reads', () => {
-  const budget = new RangeBudget(8);
-  budget.join(() => {});
+  const budget = new RangeBudget(8, () => 0);
+  budget.join('registry.test', () => {});
   const [free, read] = [budget.buffer(), budget.buffer()];
   if (!free || !read) throw new Error('no memory');
   keepMemory(read.subarray(7, 9));

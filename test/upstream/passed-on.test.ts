@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
+import { isLoop } from '../../src/lib/http.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
-import { isLoop } from '../../src/oci/via.ts';
 import { upstreamAt } from '../../src/upstream/settings.ts';
 import { createContent, type Handler, serveContent, startServer } from '../support/hostile-registry.ts';
 import { closing, repository, tagged, upstreamTo } from '../support/upstream.ts';
@@ -20,8 +20,8 @@ const LIMITS = {
   'docker-ratelimit-source': '192.0.2.1',
 };
 
-describe('what a registry says of its rate limit', () => {
-  test('comes with the manifest, and with what resolve says', async () => {
+describe('a registry’s rate limit headers', () => {
+  test('come with the manifest, and with the answer of resolve()', async () => {
     const content = createContent();
     content.putManifest(INDEX, MEDIA_TYPE.ociIndex, 'v1');
     const { upstream } = await start((request, response) => {
@@ -62,7 +62,7 @@ describe('fault 23: 429 with Retry-After', () => {
 describe('referrers', () => {
   const subject = digestOf(Buffer.from('subject'));
 
-  test('of a registry without that API: its 404, so that clients look for the referrers tag', async () => {
+  test('of a registry without that API are answered 404, so that clients look for the referrers tag', async () => {
     const { server, upstream } = await start((_, response) => void response.writeHead(404).end());
     await expect(upstream.referrers(app, subject)).rejects.toMatchObject({ status: 404 });
     expect(server.requests[0]?.target).toBe(`/v2/team/app/referrers/${subject}`);
@@ -80,7 +80,7 @@ describe('referrers', () => {
 });
 
 describe('the loop header', () => {
-  test('two mirrors in front of each other are told apart from a chain of mirrors', async () => {
+  test('distinguishes two mirrors in front of each other from a chain of mirrors', async () => {
     const { server, upstream } = await start((_, response) => void response.writeHead(404).end());
     await expect(upstream.resolve(app, tagged('v1'), { via: '1.1 metahub-a' })).rejects.toMatchObject({
       status: 404,

@@ -129,7 +129,7 @@ describe('a registry behind a proxy', () => {
     expect(server.requests[0]?.headers['host']).toBe('registry.example');
   });
 
-  test('that the proxy does not allow: an error that names the proxy', async () => {
+  test('that the proxy refuses fails with an error that names the proxy', async () => {
     const proxy = closing(await startProxy(() => undefined));
     const upstream = upstreamTo(defaultUpstream(host), { proxy: { https: proxy.url } });
     const asked = upstream.manifest(app, tagged('v1'));
@@ -137,7 +137,7 @@ describe('a registry behind a proxy', () => {
     await expect(asked).rejects.toThrow(`the proxy 127.0.0.1:${proxy.port} answered 403`);
   });
 
-  test('that is down: an error', async () => {
+  test('that is down fails with an error', async () => {
     const proxy = await startProxy(() => undefined);
     await proxy.close();
     const upstream = upstreamTo(defaultUpstream(host), { proxy: { https: proxy.url } });
@@ -229,7 +229,7 @@ describe('a tunnel', () => {
   );
 
   test.each(['HTTP/1.1 200 OK', 'HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade'])(
-    'that answers %j and breaks as soon as it is there fails the request, and nothing else',
+    'that answers %j and breaks at once fails the request, and nothing else',
     async (head) => {
       const proxy = closing(await tunnelling(head));
       const upstream = upstreamTo(upstreamAt('https://registry.test'), { proxy: { https: proxy.url } });

@@ -6,7 +6,7 @@ import { createSealer } from '../../src/lib/seal.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { DOCKER_HUB, formatRepository, type Repository, type SourceHost } from '../../src/oci/reference.ts';
 import { RegistryError } from '../../src/oci/registry-error.ts';
-import { parseWriteRoute } from '../../src/server/write-routes.ts';
+import { parseWriteRoute } from '../../src/server/routes.ts';
 import { createPushForwarder } from '../../src/upstream/push-forwarder.ts';
 import { type UpstreamSettings, upstreamAt } from '../../src/upstream/settings.ts';
 import { bearerChallenge, createTokenService, requireBearer } from '../support/guarded-registry.ts';
@@ -23,12 +23,13 @@ interface MirrorOptions {
   /** Hours that the clock goes ahead between requests. */
   readonly hoursPerRequest?: number;
   readonly trusted?: readonly string[];
+  readonly manifestMs?: number;
 }
 
 /** A mirror that takes pushes and passes them on to the registry at `url`; `x-owner` says who asks. */
 async function mirrorBefore(
   url: string,
-  { mayPull = () => true, hoursPerRequest = 0, trusted }: MirrorOptions = {},
+  { mayPull = () => true, hoursPerRequest = 0, trusted, manifestMs }: MirrorOptions = {},
 ) {
   const taken: string[] = [];
   let nowMs = 0;
@@ -44,6 +45,7 @@ async function mirrorBefore(
       credentials: { loginFor: async () => ({ kind: 'basic', username: 'ann', password: 'secret' }) },
       sealer: createSealer('uploads'),
       wallClock: () => nowMs,
+      ...(manifestMs === undefined ? {} : { manifestMs }),
       onManifest: (repository, reference) => {
         taken.push(
           `${formatRepository(repository)} ${reference.kind === 'tag' ? reference.tag : reference.digest}`,
@@ -58,7 +60,8 @@ async function mirrorBefore(
     const owner = String(req.headers['x-owner'] ?? 'ann');
     try {
       const route = parseWriteRoute(req.method ?? '', req.url ?? '', RULES);
-      await forwarder.forward(req, res, { route, access: undefined, owner, mayPull, signal: gone.signal });
+      const write = { route, access: undefined, owner, client: owner, mayPull };
+      await forwarder.forward(req, res, { ...write, signal: gone.signal });
     } catch (error) {
       if (res.headersSent) return void res.destroy();
       const status = error instanceof RegistryError ? error.status : 500;
@@ -102,7 +105,7 @@ async function registryWith(
 }
 
 describe('an upload', () => {
-  test('goes on at the location that the registry said, byte for byte, by a URL of the mirror', async () => {
+  test('continues at the registry’s location, byte for byte, through a URL of the mirror', async () => {
     const server = await registryWith("/up/1?_state=a%2bb~c'd|e");
     const { ask, begin } = await mirrorBefore(server.url);
     const first = await begin();
@@ -122,7 +125,7 @@ describe('an upload', () => {
     ]);
   });
 
-  test('in one request streams, and answers with the blob’s own place', async () => {
+  test('in one request streams, and returns the blob’s location', async () => {
     const server = await registryWith('/up/1', (req, res) => {
       if (req.method === 'POST') res.writeHead(201, { location: '/somewhere' }).end();
       return req.method === 'POST';
@@ -139,7 +142,7 @@ describe('an upload', () => {
     });
   });
 
-  test('is passed on while it arrives: the registry has the first bytes before the client sends the last', async () => {
+  test('streams: the registry gets the first bytes before the client sends the last', async () => {
     const heads: string[] = [];
     const server = closing(
       await startRawServer((socket, head) => {
@@ -163,7 +166,7 @@ describe('an upload', () => {
     outgoing.destroy();
   });
 
-  test('tells its state, and is cancelled', async () => {
+  test('can be queried and cancelled', async () => {
     const server = await registryWith('/up/1');
     const { ask, begin } = await mirrorBefore(server.url);
     const path = await begin();
@@ -178,7 +181,7 @@ describe('an upload', () => {
     ['429 with its Retry-After', 429, { 'retry-after': '7' }],
     ['416 with its Range', 416, { range: '0-4' }],
     ['503', 503, {}],
-  ])('the registry’s %s is passed on', async (_name, status, headers) => {
+  ])('relays the registry’s %s', async (_name, status, headers) => {
     const server = await registryWith('/up/1', (req, res) => {
       if (req.method === 'PATCH') res.writeHead(status, headers).end('{"errors":[]}');
       return req.method === 'PATCH';
@@ -190,7 +193,7 @@ describe('an upload', () => {
     for (const [name, value] of Object.entries(headers)) expect(response.headers.get(name)).toBe(value);
   });
 
-  test('a registry that ends in the middle of it is a 502', async () => {
+  test('fails with 502 when the registry closes the connection', async () => {
     const server = await registryWith('/up/1', (req) => {
       if (req.method === 'PATCH') req.socket.destroy();
       return req.method === 'PATCH';
@@ -199,7 +202,7 @@ describe('an upload', () => {
     expect((await ask('PATCH', await begin(), { body: BYTES })).status).toBe(502);
   });
 
-  test('a client that leaves ends the registry’s request', async () => {
+  test('ends the registry’s request when the client disconnects', async () => {
     const ended: boolean[] = [];
     const server = closing(
       await startRawServer((socket, head) => {
@@ -228,20 +231,21 @@ describe('an upload', () => {
   });
 });
 
-describe('a session', () => {
+describe('an upload session', () => {
   const asked = (server: { readonly requests: readonly { readonly method: string }[] }) =>
     server.requests.filter(({ method }) => method === 'PATCH').length;
 
   test.each([
     ['of another owner', (path: string) => path, { 'x-owner': 'bert' }],
     ['of another repository', (path: string) => path.replace('team/app', 'team/other'), {}],
+    ['of another registry', (path: string) => `${path}?ns=ghcr.io`, {}],
     [
       'with one character changed',
       (path: string) => `${path.slice(0, -1)}${path.endsWith('A') ? 'B' : 'A'}`,
       {},
     ],
-    ['that nobody was given', () => '/v2/team/app/blobs/uploads/aHR0cDovLzE2OS4yNTQuMTY5LjI1NC8', {}],
-  ])('%s is unknown, and no registry is asked', async (_name, change, headers) => {
+    ['that the mirror did not seal', () => '/v2/team/app/blobs/uploads/aHR0cDovLzE2OS4yNTQuMTY5LjI1NC8', {}],
+  ])('%s is unknown, without a request to a registry', async (_name, change, headers) => {
     const server = await registryWith('/up/1');
     const { ask, begin } = await mirrorBefore(server.url);
     const response = await ask('PATCH', change(await begin()), { body: BYTES, headers });
@@ -250,7 +254,7 @@ describe('a session', () => {
     expect(asked(server)).toBe(0);
   });
 
-  test('ends after a day', async () => {
+  test('expires after a day', async () => {
     const server = await registryWith('/up/1');
     const fresh = await mirrorBefore(server.url, { hoursPerRequest: 23 });
     expect((await fresh.ask('PATCH', await fresh.begin(), { body: BYTES })).status).toBe(202);
@@ -259,8 +263,8 @@ describe('a session', () => {
   });
 });
 
-describe('a login', () => {
-  test('of the client, and how it came here, stay here; the mirror’s own goes to the registry', async () => {
+describe('a login for a push', () => {
+  test('is the mirror’s own: the registry sees neither the client’s login nor its route', async () => {
     const service = createTokenService();
     const realm = closing(await startServer(service.handler));
     const challenge = bearerChallenge(`${realm.url}/token`, 'registry');
@@ -293,7 +297,7 @@ describe('a login', () => {
     expect(JSON.stringify(server.requests)).not.toContain('the-clients-own');
   });
 
-  test('goes to no other host that an upload goes on at', async () => {
+  test('does not reach another host where an upload continues', async () => {
     const storage = closing(await startServer((_, res) => void res.writeHead(201).end()));
     const service = createTokenService();
     const realm = closing(await startServer(service.handler));
@@ -311,7 +315,7 @@ describe('a login', () => {
     expect(storage.requests[0]?.headers['authorization']).toBeUndefined();
   });
 
-  test('that may not push is a 403 to the client, without the registry’s challenge', async () => {
+  test('becomes 403 without the registry’s challenge when it may not push', async () => {
     const server = await registryWith('/up/1', (req, res) => {
       if (req.method !== 'PATCH') return false;
       res.writeHead(401, { 'www-authenticate': 'Basic realm="registry"', 'set-cookie': 'a=1' }).end();
@@ -325,7 +329,7 @@ describe('a login', () => {
   });
 });
 
-test('an upload does not go on at a private address that nobody named: the registry itself is asked', async () => {
+test('an upload does not continue at an unconfigured private address: the registry itself gets the request', async () => {
   const inner = closing(await startServer((_, res) => void res.writeHead(201).end()));
   const server = await registryWith(`${inner.url}/up/1`);
   const { ask, begin } = await mirrorBefore(server.url);
@@ -337,7 +341,7 @@ test('an upload does not go on at a private address that nobody named: the regis
 describe('a mount', () => {
   const mounting = (from: string) => `/v2/team/app/blobs/uploads/?mount=${DIGEST}&from=${from}`;
 
-  test('from a repository that the login may pull is asked for', async () => {
+  test('comes from a repository that the login may pull', async () => {
     const server = await registryWith('/up/1', (req, res) => {
       if (req.method === 'POST') res.writeHead(201, { location: '/x' }).end();
       return req.method === 'POST';
@@ -355,7 +359,7 @@ describe('a mount', () => {
   test.each([
     ['that the login may not pull', 'team/base', { mayPull: () => false }],
     ['of another registry', 'ghcr.io/team/base', {}],
-  ])('from a repository %s is an upload', async (_name, from, options) => {
+  ])('becomes an upload from a repository %s', async (_name, from, options) => {
     const server = await registryWith('/up/1');
     const { ask } = await mirrorBefore(server.url, options);
     expect((await ask('POST', mounting(from))).status).toBe(202);
@@ -363,10 +367,10 @@ describe('a mount', () => {
   });
 });
 
-describe('a manifest', () => {
+describe('a pushed manifest', () => {
   const TEXT = '{"schemaVersion":2}';
 
-  test('is passed on byte for byte with its media type, and its tag is told', async () => {
+  test('is forwarded byte for byte with its media type, and its tag is reported', async () => {
     const server = await registryWith('/up/1');
     const { ask, taken } = await mirrorBefore(server.url);
     const headers = { 'content-type': 'application/vnd.oci.image.manifest.v1+json' };
@@ -383,7 +387,7 @@ describe('a manifest', () => {
     expect(taken).toEqual(['docker.io/team/app v1']);
   });
 
-  test('that the registry refuses is told to nobody, and the registry’s words are passed on', async () => {
+  test('is not reported when the registry refuses it, and the client gets the registry’s message', async () => {
     const server = await registryWith('/up/1', (req, res) => {
       if (req.method === 'PUT')
         res.writeHead(400, { 'content-type': 'application/json' }).end('{"errors":[1]}');
@@ -395,7 +399,7 @@ describe('a manifest', () => {
     expect(taken).toEqual([]);
   });
 
-  test('is sent again when the registry challenges it alone', async () => {
+  test('is sent again when the registry challenges only the manifest', async () => {
     const login = `Basic ${Buffer.from('ann:secret').toString('base64')}`;
     const server = await registryWith('/up/1', (req, res) => {
       if (req.method !== 'PUT' || req.headers.authorization === login) return false;
@@ -410,21 +414,41 @@ describe('a manifest', () => {
     ]);
   });
 
-  test('beyond sixteen that are on their way is a 503 to try again, and room comes back', async () => {
+  test('takes only its client’s share of the memory when many arrive slowly', async () => {
     const server = await registryWith('/up/1');
     const { ask, port } = await mirrorBefore(server.url);
     const path = '/v2/team/app/manifests/v1';
-    const slow = Array.from({ length: 16 }, () => {
-      const one = request({ port, method: 'PUT', path, headers: { 'content-length': '2' } });
+    const size = { 'content-length': String(4 * 1024 * 1024) };
+    const refused: number[] = [];
+    const slow = Array.from({ length: 40 }, () => {
+      const one = request({ port, method: 'PUT', path, headers: { ...size, 'x-owner': 'mallory' } });
+      one.on('response', ({ statusCode = 0 }) => refused.push(statusCode));
       one.on('error', () => {}).write('{');
       return one;
     });
-    await expect.poll(async () => (await ask('PUT', path, { body: TEXT })).status).toBe(503);
+    // Its share is full: nothing of it comes back before they leave.
+    await expect.poll(() => refused.length, { timeout: 15_000 }).toBeGreaterThan(20);
+    const large = Buffer.alloc(4 * 1024 * 1024, 0x20);
+    const put = async (body: string | Buffer, owner: string) =>
+      (await ask('PUT', path, { body, headers: { 'x-owner': owner } })).status;
+    expect(new Set(refused)).toEqual(new Set([503]));
+    expect(await put(large, 'mallory')).toBe(503);
+    expect([await put(large, 'ann'), await put(TEXT, 'mallory')]).toEqual([201, 201]);
     for (const one of slow) one.destroy();
-    await expect.poll(async () => (await ask('PUT', path, { body: TEXT })).status).toBe(201);
+    await expect.poll(() => put(large, 'mallory'), { timeout: 15_000 }).toBe(201);
   });
 
-  test('for a registry that cannot be reached is a 502, as an upload to it is', async () => {
+  test('gets 408 when it does not arrive in time', async () => {
+    const server = await registryWith('/up/1');
+    const { port } = await mirrorBefore(server.url, { manifestMs: 100 });
+    const one = request({ port, method: 'PUT', path: '/v2/team/app/manifests/v1' });
+    one.write('{');
+    const [response] = (await once(one, 'response')) as [IncomingMessage];
+    expect(response.statusCode).toBe(408);
+    one.on('error', () => {}).destroy();
+  });
+
+  test('gets 502 when the registry is unreachable, like an upload', async () => {
     const server = await registryWith('/up/1');
     const { ask, begin } = await mirrorBefore(server.url);
     const location = await begin();
@@ -436,10 +460,105 @@ describe('a manifest', () => {
   test.each([
     [4 * 1024 * 1024, 201],
     [4 * 1024 * 1024 + 1, 413],
-  ])('of %d bytes is answered %d', async (sizeBytes, status) => {
+  ])('of %d bytes gets %d', async (sizeBytes, status) => {
     const server = await registryWith('/up/1');
     const { ask } = await mirrorBefore(server.url);
     const body = Buffer.alloc(sizeBytes, 0x20);
     expect((await ask('PUT', '/v2/team/app/manifests/v1', { body })).status).toBe(status);
+  });
+});
+
+describe('the push forwarder with a hostile registry', () => {
+  /** Answers one kind of request with these bytes, and begins uploads. */
+  async function mirrorBeforeBytes(method: string, bytes: string) {
+    const ok = 'HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n';
+    const begun = 'HTTP/1.1 202 Accepted\r\nlocation: /up/1\r\ncontent-length: 0\r\n\r\n';
+    const server = closing(
+      await startRawServer((socket, head) => {
+        const usual = head.startsWith('POST ') ? begun : ok;
+        const isPing = head.startsWith('GET /v2/ ');
+        socket.write(Buffer.from(!isPing && head.startsWith(`${method} `) ? bytes : usual, 'latin1'));
+      }),
+    );
+    return mirrorBefore(server.url);
+  }
+
+  test.each([
+    ['a control character in its reason', 'HTTP/1.1 201 Cre\x01ated\r\ncontent-length: 0\r\n\r\n', 201],
+    ['a status below all statuses', 'HTTP/1.1 099 No\r\ncontent-length: 0\r\n\r\n', 502],
+    ['a status beyond all statuses', 'HTTP/1.1 999 No\r\ncontent-length: 0\r\n\r\n', 502],
+    ['a change of protocol', 'HTTP/1.1 101 Yes\r\nconnection: upgrade\r\nupgrade: tls\r\n\r\nraw', 502],
+    ['two lengths', 'HTTP/1.1 201 X\r\ncontent-length: 0\r\ncontent-length: 3\r\n\r\nabc', 502],
+    [
+      'length and coding',
+      'HTTP/1.1 201 X\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n',
+      502,
+    ],
+  ])('keeps running after %s', async (_, bytes, status) => {
+    const { ask, begin } = await mirrorBeforeBytes('PATCH', bytes);
+    expect((await ask('PATCH', await begin(), { body: BYTES })).status).toBe(status);
+    const { ask: put } = await mirrorBeforeBytes('PUT', bytes);
+    expect((await put('PUT', '/v2/team/app/manifests/v1', { body: '{}' })).status).toBe(status);
+  });
+
+  test.each([
+    ['gzip', 'HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\nconnection: close\r\n\r\nabc'],
+    ['identity', 'HTTP/1.1 200 OK\r\ntransfer-encoding: identity\r\nconnection: close\r\n\r\nabc'],
+  ])('frames the body itself, despite the transfer coding %s', async (_, bytes) => {
+    const server = closing(
+      await startRawServer((socket, head) => {
+        if (head.startsWith('GET /up')) socket.end(bytes);
+        else socket.write('HTTP/1.1 202 Accepted\r\nlocation: /up/1\r\ncontent-length: 0\r\n\r\n');
+      }),
+    );
+    const { ask, begin } = await mirrorBefore(server.url);
+    const answer = await ask('GET', await begin());
+    expect([answer.headers.get('transfer-encoding'), await answer.text()]).toEqual(['chunked', 'abc']);
+  });
+
+  test('omits the length of an answer without a body', async () => {
+    const { ask, begin } = await mirrorBeforeBytes(
+      'GET',
+      'HTTP/1.1 204 No Content\r\ncontent-length: 3\r\n\r\n',
+    );
+    const { status, headers } = await ask('GET', await begin());
+    expect([status, headers.get('content-length')]).toEqual([204, null]);
+  });
+
+  test('relays no media type that a browser shows as a page', async () => {
+    const page = 'HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 8\r\n\r\n<script>';
+    const { ask, begin } = await mirrorBeforeBytes('GET', page);
+    const { headers } = await ask('GET', await begin());
+    expect([headers.get('content-type'), headers.get('x-content-type-options')]).toEqual([
+      'application/octet-stream',
+      'nosniff',
+    ]);
+  });
+
+  test('ignores an invalid digest for the location of a manifest', async () => {
+    const odd =
+      'HTTP/1.1 201 Created\r\ndocker-content-digest: sha256:%0d%0a/../..\r\ncontent-length: 0\r\n\r\n';
+    const { ask } = await mirrorBeforeBytes('PUT', odd);
+    const { headers } = await ask('PUT', '/v2/team/app/manifests/v1', { body: '{}' });
+    expect([headers.get('location'), headers.get('docker-content-digest')]).toEqual([
+      '/v2/team/app/manifests/v1',
+      null,
+    ]);
+  });
+
+  test('closes the connection after an answer that came before the end of the body', async () => {
+    const early = 'HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n';
+    const { port, begin } = await mirrorBeforeBytes('PATCH', early);
+    const upload = request({
+      port,
+      method: 'PATCH',
+      path: await begin(),
+      headers: { 'content-length': '1000' },
+    });
+    upload.on('error', () => {}).write('x');
+    const [response] = (await once(upload, 'response')) as [IncomingMessage];
+    expect([response.statusCode, response.headers.connection]).toEqual([404, 'close']);
+    response.resume();
+    await once(response, 'close');
   });
 });

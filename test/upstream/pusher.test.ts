@@ -47,8 +47,8 @@ const blob = {
   write: async (sink: NodeJS.WritableStream) => void sink.write(BYTES),
 };
 
-describe('fault 69: a push that is redirected or answered oddly: a blob is pushed', () => {
-  test('to the upload’s Location as it was received, with the digest behind its query', async () => {
+describe('fault 69: a push with redirects or unusual answers', () => {
+  test('a blob is uploaded to the unchanged Location with the digest appended to its query', async () => {
     const { writes, pusher } = await registry();
     expect(await pusher.blob(app, blob)).toBe('uploaded');
     const [put] = writes();
@@ -56,27 +56,33 @@ describe('fault 69: a push that is redirected or answered oddly: a blob is pushe
     expect(put?.body).toBe(BYTES.toString());
   });
 
-  test.each([200, 202, 204])('also where the PUT is answered %s', async (status) => {
-    const { pusher } = await registry((request, response) => {
-      if (request.method !== 'PUT') return false;
-      response.writeHead(status).end();
-      return true;
-    });
-    expect(await pusher.blob(app, blob)).toBe('uploaded');
-    await pusher.manifest(app, tagged('v1'), MANIFEST);
-  });
+  test.each([200, 202, 204])(
+    'a blob is uploaded when the registry answers its PUT with %s',
+    async (status) => {
+      const { pusher } = await registry((request, response) => {
+        if (request.method !== 'PUT') return false;
+        response.writeHead(status).end();
+        return true;
+      });
+      expect(await pusher.blob(app, blob)).toBe('uploaded');
+      await pusher.manifest(app, tagged('v1'), MANIFEST);
+    },
+  );
 
-  test.each([400, 403, 405, 500])('where its HEAD, answered %s, proves nothing', async (status) => {
-    const { writes, pusher } = await registry((request, response) => {
-      if (request.method !== 'HEAD') return false;
-      response.writeHead(status).end();
-      return true;
-    });
-    expect(await pusher.blob(app, blob)).toBe('uploaded');
-    expect(writes()).toHaveLength(1);
-  });
+  test.each([400, 403, 405, 500])(
+    'a blob is uploaded when the registry answers its HEAD with %s',
+    async (status) => {
+      const { writes, pusher } = await registry((request, response) => {
+        if (request.method !== 'HEAD') return false;
+        response.writeHead(status).end();
+        return true;
+      });
+      expect(await pusher.blob(app, blob)).toBe('uploaded');
+      expect(writes()).toHaveLength(1);
+    },
+  );
 
-  test('only once: a HEAD that is redirected to the storage that has it is an answer', async () => {
+  test('a blob is not uploaded when its HEAD is redirected to storage that has it', async () => {
     const { writes, pusher } = await registry((request, response) => {
       if (request.method !== 'HEAD') return false;
       if (request.url === '/storage') response.writeHead(200).end();
@@ -88,7 +94,7 @@ describe('fault 69: a push that is redirected or answered oddly: a blob is pushe
   });
 
   test.each([301, 302, 307, 308])(
-    'wherever POST and PUT are redirected by %s, as what they are',
+    'a push follows redirects of POST and PUT with %s and keeps the method',
     async (status) => {
       const { server, writes, pusher } = await registry((request, response) => {
         const isMoved = request.url?.includes('moved') === true;
@@ -105,7 +111,7 @@ describe('fault 69: a push that is redirected or answered oddly: a blob is pushe
     },
   );
 
-  test('not for ever: redirects that lead on and on are given up', async () => {
+  test('a push fails when redirects never end', async () => {
     const { pusher } = await registry((request, response) => {
       if (request.method !== 'POST') return false;
       response.writeHead(307, { location: request.url ?? '' }).end();
@@ -114,7 +120,7 @@ describe('fault 69: a push that is redirected or answered oddly: a blob is pushe
     await expect(pusher.blob(app, blob)).rejects.toThrow('more than 5 times');
   });
 
-  test('to the registry itself where the Location names a host that cannot be reached from here', async () => {
+  test('a blob is uploaded to the registry’s host when the Location names an unreachable host', async () => {
     const { writes, pusher } = await registry((request, response) => {
       if (request.method !== 'POST') return false;
       response.writeHead(202, { location: 'http://registry-inside:5000/upload/1' }).end();
@@ -138,7 +144,7 @@ describe('the login for a registry', () => {
     return { server, pusher: pusherTo({ endpoints: [{ ...endpoint, trustedHosts }] }) };
   }
 
-  test('is not shown to the other host that an upload’s Location names', async () => {
+  test('does not reach another host in an upload’s Location', async () => {
     const other = closing(await startServer((_, response) => void response.writeHead(201).end()));
     const { server, pusher } = await sendingTo(other.url, ['127.0.0.1']);
     expect(await pusher.blob(app, blob)).toBe('uploaded');
@@ -146,7 +152,7 @@ describe('the login for a registry', () => {
     expect(other.requests.map(({ headers }) => headers['authorization'])).toEqual([undefined]);
   });
 
-  test('is not shown to the other host that a PUT is redirected to', async () => {
+  test('does not reach another host that a PUT is redirected to', async () => {
     const other = closing(await startServer((_, response) => void response.writeHead(201).end()));
     const server = closing(
       await startServer(

@@ -1,9 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import { virtual } from '../../src/mirror/virtual.ts';
 import { digestOf } from '../../src/oci/digest.ts';
-import { parseListSpec } from '../../src/oci/image-list.ts';
+
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
 import { upstreamAt } from '../../src/upstream/settings.ts';
+import { readList } from '../support/configuration.ts';
 import {
   createContent,
   type Handler,
@@ -16,6 +17,7 @@ import { closing, readBlob, repository, tagged, upstreamTo } from '../support/up
 
 const app = repository('team/app');
 const INDEX = { schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests: [] };
+const INDEX_OF = (changed: object) => JSON.stringify({ ...INDEX, ...changed });
 const BYTES = Buffer.from('the bytes of a blob');
 const DIGEST = digestOf(BYTES);
 
@@ -94,8 +96,8 @@ describe('fault 72: right bytes under a wrong label: the digest decides', () => 
     expect((await upstream.manifest(app, reference)).mediaType).toBe(MEDIA_TYPE.ociIndex);
   });
 
-  // Reported as CVE-2026-85747, of which no public record was found.
-  test('a by-digest manifest with the right header and other bytes is refused, through a cache and a list too', async () => {
+  // No public record of this number was found: it is as reported.
+  test('CVE-2026-85747: a by-digest manifest with the right header and other bytes is refused, through a cache and a list too', async () => {
     const digest = digestOf(Buffer.from('the true manifest'));
     const { upstream } = await started((_, response) => {
       response.writeHead(200, { 'docker-content-digest': digest, 'content-type': MEDIA_TYPE.ociIndex });
@@ -103,7 +105,7 @@ describe('fault 72: right bytes under a wrong label: the digest decides', () => 
     });
     const { cache } = await cacheAt(await dataDirectory(), { next: upstream });
     const image = `registry.test/team/app@${digest}`;
-    const list = parseListSpec({ image: 'registry.test/team/list:v1', manifests: [{ image }] });
+    const list = readList({ image: 'registry.test/team/list:v1', manifests: [{ image }] });
     const lists = virtual({ next: cache, catalog: () => [list], now: () => 0, onMissing: () => {} });
     const reference = { kind: 'digest', digest } as const;
     for (const registry of [upstream, cache, lists]) {
@@ -197,15 +199,51 @@ describe('fault 72: right bytes under a wrong label: the digest decides', () => 
     ['a schemaVersion in words', '{"schemaVersion":"2"}'],
     ['a list', '[]'],
     ['null', 'null'],
-  ])('%s with 200 is no manifest: the next endpoint of the chain is asked', async (_, document) => {
-    const bad = closing(await startServer((_request, response) => void response.end(document)));
-    const content = createContent();
-    const digest = content.putManifest(INDEX, MEDIA_TYPE.ociIndex, 'v1');
-    const good = closing(await startServer(serveContent(content)));
-    const [first, second] = [bad.url, good.url].map((url) => ({ url, anyAddress: true }));
-    const upstream = upstreamTo({ endpoints: [first ?? { url: '' }, ...(second ? [second] : [])] });
-    expect(await upstream.manifest(app, tagged('v1'))).toMatchObject({ digest });
-  });
+    ['an index whose manifests are a text', '{"schemaVersion":2,"manifests":"x"}'],
+    ['an index that names its type, with a map of manifests', INDEX_OF({ manifests: {} })],
+    ['an index with a text as an entry', INDEX_OF({ manifests: ['x'] })],
+    ['an index with an entry whose digest is a number', INDEX_OF({ manifests: [{ digest: 7 }] })],
+    ['an index with an entry whose size is a text', INDEX_OF({ manifests: [{ size: '7' }] })],
+    ['an index with an entry whose size is a fraction', INDEX_OF({ manifests: [{ size: 1.5 }] })],
+    ['an index with an entry whose media type is a list', INDEX_OF({ manifests: [{ mediaType: [] }] })],
+    ['an image whose layers are a text', '{"schemaVersion":2,"config":{},"layers":"x"}'],
+    ['an image with a number as a layer', '{"schemaVersion":2,"config":{},"layers":[7]}'],
+    ['an image whose configuration is a text', '{"schemaVersion":2,"config":"x","layers":[]}'],
+    ['an image whose configuration is a list', '{"schemaVersion":2,"config":[],"layers":[]}'],
+    ['a schema 1 manifest whose layers are a text', '{"schemaVersion":1,"fsLayers":"x"}'],
+  ])(
+    '%s with 200 is not a manifest: the next endpoint of the chain gets the request',
+    async (_, document) => {
+      const bad = closing(await startServer((_request, response) => void response.end(document)));
+      const content = createContent();
+      const digest = content.putManifest(INDEX, MEDIA_TYPE.ociIndex, 'v1');
+      const good = closing(await startServer(serveContent(content)));
+      const [first, second] = [bad.url, good.url].map((url) => ({ url, anyAddress: true }));
+      const upstream = upstreamTo({ endpoints: [first ?? { url: '' }, ...(second ? [second] : [])] });
+      expect(await upstream.manifest(app, tagged('v1'))).toMatchObject({ digest });
+    },
+  );
+});
+
+test.each([
+  ['null in place of its manifests', INDEX_OF({ manifests: null })],
+  ['null in place of its configuration and layers', '{"schemaVersion":2,"config":null,"layers":null}'],
+  ['null as an entry', INDEX_OF({ manifests: [null] })],
+  ['empty descriptors', '{"schemaVersion":2,"config":{},"layers":[{}]}'],
+  [
+    'other members by its own type',
+    '{"schemaVersion":2,"mediaType":"application/vnd.x.y+json","layers":"x"}',
+  ],
+])('a manifest with %s, which clients decode, is passed on', async (_, document) => {
+  const { upstream } = await started((_request, response) => void response.end(document));
+  expect((await upstream.manifest(app, tagged('v1'))).bytes.toString()).toBe(document);
+});
+
+test('a manifest by digest is the bytes that were asked for, whatever they hold', async () => {
+  const document = '{"schemaVersion":2,"manifests":"x"}';
+  const { upstream } = await started((_request, response) => void response.end(document));
+  const digest = digestOf(Buffer.from(document));
+  expect((await upstream.manifest(app, { kind: 'digest', digest })).bytes.toString()).toBe(document);
 });
 
 describe('fault 74: corners of the grammar of HTTP: interim responses before the answer are skipped', () => {
@@ -256,8 +294,39 @@ describe('fault 75: referrers answered 404', () => {
     ['nothing', '', 'MANIFEST_UNKNOWN'],
     ['NOT_FOUND', '{"errors":[{"code":"NOT_FOUND"}]}', 'MANIFEST_UNKNOWN'],
     ['NAME_UNKNOWN', '{"errors":[{"code":"NAME_UNKNOWN"}]}', 'NAME_UNKNOWN'],
-  ])('and says %s: the client gets %s%s', async (_, body, code) => {
+  ])('with %s: the client gets %s%s', async (_, body, code) => {
     const { upstream } = await started((_request, response) => void response.writeHead(404).end(body));
     await expect(upstream.referrers(app, DIGEST)).rejects.toMatchObject({ code, status: 404 });
+  });
+});
+
+describe('a pull-through cache that passes on what its own registry said, as distribution does with 500', () => {
+  const said = (code: string) => ({
+    errors: [{ code: 'UNKNOWN', message: 'unknown error', detail: { errors: [{ code, message: 'x' }] } }],
+  });
+  const answers = (body: object, type = 'application/json; charset=utf-8') =>
+    started(({ method }, response) => {
+      response.writeHead(500, { 'content-type': type });
+      response.end(method === 'HEAD' ? undefined : JSON.stringify(body));
+    });
+  const asked = { kind: 'digest', digest: DIGEST } as const;
+
+  test.each(['MANIFEST_UNKNOWN', 'NAME_UNKNOWN'])('%s: it does not know the manifest', async (code) => {
+    const { upstream } = await answers(said(code));
+    for (const answer of [upstream.manifest(app, asked), upstream.resolve(app, asked)]) {
+      await expect(answer).rejects.toMatchObject({ code: 'MANIFEST_UNKNOWN', status: 404 });
+    }
+  });
+
+  test.each<[string, object, string?]>([
+    ['another error inside', said('DENIED')],
+    ['nothing inside', { errors: [{ code: 'UNKNOWN', detail: 'MANIFEST_UNKNOWN' }] }],
+    ['a list that is none', { errors: [{ code: 'UNKNOWN', detail: { errors: 'MANIFEST_UNKNOWN' } }] }],
+    ['entries that are nothing', { errors: [{ code: 'UNKNOWN', detail: { errors: [null] } }] }],
+    ['no errors', {}],
+    ['another type of document', said('MANIFEST_UNKNOWN'), 'text/plain'],
+  ])('%s: the registry is at fault', async (_, body, type) => {
+    const { upstream } = await answers(body, type);
+    await expect(upstream.manifest(app, asked)).rejects.toMatchObject({ code: 'UNAVAILABLE', status: 502 });
   });
 });

@@ -19,7 +19,7 @@ function slowDns() {
 }
 
 describe('the resolver', () => {
-  test('finds what the system finds', async () => {
+  test('finds the system’s addresses', async () => {
     const resolve = createResolvers()();
     expect((await resolve('localhost')).length).toBeGreaterThan(0);
     await expect(resolve('no-such-host.invalid')).rejects.toMatchObject({ syscall: 'getaddrinfo' });
@@ -48,7 +48,7 @@ describe('the resolver', () => {
     expect(await Promise.all(all)).toHaveLength(4);
   });
 
-  test('a registry that redirects to a hundred names of a dead DNS keeps nobody else waiting', async () => {
+  test('delays no other registry when one redirects to a hundred names of a dead DNS', async () => {
     const { asked, resolverFor, answer } = slowDns();
     const [evil, good, other] = [resolverFor(), resolverFor(), resolverFor()];
     for (let at = 0; at < 100; at += 1) void evil(`dead-${at}.evil.example`);

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { keepMemory } from '../../src/lib/writable.ts';
 import { createSlabPool } from '../../src/upstream/http/body.ts';
 
 const MIB = 1024 * 1024;
@@ -36,11 +37,47 @@ describe('a pool of slabs', () => {
     expect(pool.usage().usedBytes).toBe(2 * MIB);
   });
 
+  test('memory that a client still reads is used again when the last such client has it', () => {
+    const pool = createSlabPool();
+    const slab = pool.take();
+    const { chunk, release } = slab.slice(100);
+    const [first, second] = [keepMemory(chunk), keepMemory(chunk)];
+    release();
+    slab.release();
+    expect(pool.usage()).toEqual({ usedBytes: 0, keptBytes: 0 });
+    first();
+    expect(pool.take().remaining().buffer).not.toBe(chunk.buffer);
+    second();
+    expect(pool.take().remaining().buffer).toBe(chunk.buffer);
+  });
+
   test('many at once get small ones, and no more is kept than a few large ones', () => {
     const pool = createSlabPool();
     const slabs = Array.from({ length: 64 }, () => pool.take());
     expect(pool.usage().usedBytes).toBe(16 * MIB + 48 * 0.25 * MIB);
     for (const slab of slabs) slab.release();
     expect(pool.usage()).toEqual({ usedBytes: 0, keptBytes: 16 * MIB });
+  });
+
+  test('one stream that has many small ones gets large ones again as soon as there is room', () => {
+    const pool = createSlabPool();
+    const large = Array.from({ length: 28 }, () => pool.take());
+    const small = Array.from({ length: 100 }, () => pool.take());
+    expect(small.at(-1)?.remaining().length).toBe(MIB / 16);
+    for (const slab of large) slab.release();
+    expect(pool.take().remaining().length).toBe(MIB);
+  });
+
+  test('memory of a size that is in demand takes the place of what is kept in vain', () => {
+    const pool = createSlabPool();
+    const large = Array.from({ length: 16 }, () => pool.take());
+    const medium = pool.take();
+    const { chunk, release } = medium.slice(100);
+    for (const slab of large) slab.release();
+    medium.release();
+    release();
+    const [first, ...others] = Array.from({ length: 17 }, () => pool.take());
+    expect(first?.remaining().buffer).not.toBe(chunk.buffer);
+    expect(others.at(-1)?.remaining().buffer).toBe(chunk.buffer);
   });
 });

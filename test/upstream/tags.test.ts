@@ -33,7 +33,7 @@ function specPages(all: readonly string[], most: number) {
 describe('a registry that pages as the spec has it', () => {
   const all = ['a', 'b', 'c', 'd', 'e'];
 
-  test('is asked for just the page, and says where the next begins', async () => {
+  test('gets a request for one page only, and the answer links to the next', async () => {
     const { server, upstream } = await listing(specPages(all, 100));
     expect(await upstream.tags(app, { limit: 2, after: 'b' })).toEqual({ tags: ['c', 'd'], next: 'd' });
     expect(server.requests.map(({ target }) => target)).toEqual(['/v2/team/app/tags/list?n=2&last=b']);
@@ -55,7 +55,7 @@ describe('a registry that pages as the spec has it', () => {
     expect(await upstream.tags(app, { last: 2 })).toEqual({ tags: ['d', 'e'] });
   });
 
-  test('is followed to the end when no limit was asked for', async () => {
+  test('is followed to the end without a limit', async () => {
     const { server, upstream } = await listing(specPages(all, 2));
     expect(await upstream.tags(app)).toEqual({ tags: all, next: undefined });
     expect(server.requests).toHaveLength(3);
@@ -83,13 +83,13 @@ describe('a registry that pages in its own way', () => {
   });
 });
 
-describe('a list that is not what it should be', () => {
-  test('null, of a repository that has lost its last tag, is an empty list', async () => {
+describe('an unusual list of tags', () => {
+  test('of null, from a repository that has lost its last tag, is empty', async () => {
     const { upstream } = await listing(() => ({ tags: null }));
     expect(await upstream.tags(app)).toEqual({ tags: [], next: undefined });
   });
 
-  test('what is no tag is left out, and nothing comes twice', async () => {
+  test('loses what is not a tag, and duplicates', async () => {
     const { upstream } = await listing(() => ({ tags: ['ok', 7, '../etc', 'a\r\nb', '', null, 'ok'] }));
     expect(await upstream.tags(app)).toEqual({ tags: ['ok'], next: undefined });
   });
@@ -98,23 +98,23 @@ describe('a list that is not what it should be', () => {
     ['to itself', '</v2/team/app/tags/list?last=a>; rel="next"', 2],
     ['to itself without a query', '</v2/team/app/tags/list>; rel="next"', 1],
     ['to the first page', '<?n=&last=>; rel="next"', 2],
-  ])('a Link %s ends the list', async (_, link, requests) => {
+  ])('ends at a Link %s', async (_, link, requests) => {
     const { server, upstream } = await listing(() => ({ tags: ['a', 'b'], link }));
     expect((await upstream.tags(app)).tags).toEqual(['a', 'b']);
     expect(server.requests).toHaveLength(requests);
   });
 
-  test('a Link to ever new pages is given up after 500 of them', async () => {
+  test('with links to new pages for ever is abandoned after 500 of them', async () => {
     let page = 0;
     const { server, upstream } = await listing(() => {
       page += 1;
       return { tags: ['a', 'b'], link: `</v2/team/app/tags/list?page=${page}>; rel="next"` };
     });
-    await expect(upstream.tags(app)).rejects.toThrow('has no end');
+    await expect(upstream.tags(app)).rejects.toThrow('does not end');
     expect(server.requests.length).toBe(500);
   });
 
-  test('a hundred and fifty thousand tags on a page behind the first are all there', async () => {
+  test('of a hundred and fifty thousand tags on a page after the first is complete', async () => {
     const many = Array.from({ length: 150_000 }, (_, at) => `v${at}`);
     const { upstream } = await listing((query) =>
       query.has('p')
@@ -124,12 +124,12 @@ describe('a list that is not what it should be', () => {
     expect((await upstream.tags(app)).tags).toHaveLength(150_002);
   });
 
-  test('more tags than any repository has are not sorted through for every request', async () => {
+  test('with more tags than any repository has is not sorted for every request', async () => {
     const { upstream } = await listing(() => ({ tags: Array(500_001).fill('a') }));
     await expect(upstream.tags(app)).rejects.toThrow('more than 500000 tags');
   });
 
-  test('a Link to another host leads nowhere but where the list was asked', async () => {
+  test('with a Link to another host is continued at the same host', async () => {
     const elsewhere = closing(await startServer((_, response) => void response.end('{"tags":[]}')));
     const { server, upstream } = await listing((query) =>
       query.has('last') ? { tags: ['b'] } : { tags: ['a'], link: `<${elsewhere.url}/x?last=a>; rel="next"` },
@@ -142,7 +142,7 @@ describe('a list that is not what it should be', () => {
     ]);
   });
 
-  test.each([['no list'], [{}], [undefined]])('%j is an error', async (tags) => {
+  test.each([['no list'], [{}], [undefined]])('of the form %j is an error', async (tags) => {
     const { upstream } = await listing(() => ({ tags }));
     await expect(upstream.tags(app)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
   });
@@ -174,7 +174,7 @@ describe('lists of tags that are meant to take time or memory', () => {
     60_000,
   );
 
-  test('large lists in flight beyond 64 MiB are sent away with 503, and taken when others are done', async () => {
+  test('large lists in flight beyond 64 MiB are refused with 503, and accepted when others end', async () => {
     const body = Buffer.from(many(100_000, (at) => `t${String(at).padStart(120, '0')}`));
     let release = () => {};
     const released = new Promise<void>((resolve) => {
@@ -213,7 +213,7 @@ describe('lists of tags that are meant to take time or memory', () => {
       const headers = { link: `<?p=${page}>; rel="next"` };
       return { body: Buffer.from('{"tags":["a"]}'), reply: { ...REPLY, headers } };
     };
-    await expect(listTags(fetch, {}, () => nowMs)).rejects.toThrow('given up after 60 s');
+    await expect(listTags(fetch, {}, () => nowMs)).rejects.toThrow('MetaHub stopped after 60 s');
     expect(page).toBe(7);
   });
 });

@@ -1,6 +1,8 @@
 import { describe, expect, test, vi } from 'vitest';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
+import type { Credential } from '../../src/upstream/auth/credentials.ts';
 import type { UpstreamOptions } from '../../src/upstream/client.ts';
+import { USER_AGENT } from '../../src/upstream/http/transport.ts';
 import { upstreamAt } from '../../src/upstream/settings.ts';
 import {
   bearerChallenge,
@@ -37,13 +39,21 @@ async function guarded(
 
 const lasting = (seconds?: unknown) => (token: string) => ({ body: { token, expires_in: seconds } });
 
-describe('what a token service answers', () => {
+/** A token service's answer of this size. */
+function ofBytes(sizeBytes: number, token = 'token'): string {
+  const [before, after] = [`{"token":"${token}","padding":"`, '"}'];
+  return `${before}${'x'.repeat(sizeBytes - before.length - after.length)}${after}`;
+}
+
+describe('the answer of a token service', () => {
   test.each([
     ['token', (text: string) => ({ token: text })],
     ['access_token', (text: string) => ({ access_token: text })],
     ['both, of which token counts', (text: string) => ({ token: text, access_token: 'other' })],
     ['an empty token beside an access_token', (text: string) => ({ token: '', access_token: text })],
-  ])('%s', async (_, body) => {
+    ['a number beside an access_token', (text: string) => ({ token: 7, access_token: text })],
+    ['in 64 KiB', (text: string) => ofBytes(64 * 1024, text)],
+  ])('gives a token: %s', async (_, body) => {
     const { upstream, server } = await guarded((token) => ({ body: body(token) }));
     await upstream.manifest(app, tagged('v1'));
     expect(server.requests.at(-1)?.headers['authorization']).toBe('Bearer token-1');
@@ -51,29 +61,42 @@ describe('what a token service answers', () => {
 
   test.each([
     ['no JSON', { body: '<html>' }],
-    ['JSON that is no object', { body: '"token"' }],
+    ['JSON that is not an object', { body: '"token"' }],
     ['null', { body: 'null' }],
     ['no token in it', { body: {} }],
     ['a token with a line break, which would be another header', { body: { token: 'a\r\nx: y' } }],
     ['more than any token is long', { body: { token: 'x'.repeat(300_000) } }],
+    ['one byte more than 64 KiB', { body: ofBytes(64 * 1024 + 1) }],
     ['500, twice', { status: 500, body: {} }],
-  ])('%s: an error that names the token service, and no request with it', async (_, answer) => {
-    const { upstream, server } = await guarded(() => answer);
-    const asked = upstream.manifest(app, tagged('v1'));
-    await expect(asked).rejects.toMatchObject({ code: 'UNAVAILABLE', status: 502 });
-    await expect(asked).rejects.toThrow(server.host);
-    expect(server.requests.some(({ headers }) => 'authorization' in headers)).toBe(false);
+  ])(
+    'without a token (%s) is an error that names the token service, without a request to the registry',
+    async (_, answer) => {
+      const { upstream, server } = await guarded(() => answer);
+      const asked = upstream.manifest(app, tagged('v1'));
+      await expect(asked).rejects.toMatchObject({ code: 'UNAVAILABLE', status: 502 });
+      await expect(asked).rejects.toThrow(server.host);
+      expect(server.requests.some(({ headers }) => 'authorization' in headers)).toBe(false);
+    },
+  );
+
+  test.each([201, 203])('gives a token under any success, as runtimes take it: %d', async (status) => {
+    const { upstream, server } = await guarded((token) => ({ status, body: { token } }));
+    await upstream.manifest(app, tagged('v1'));
+    expect(server.requests.at(-1)?.headers['authorization']).toBe('Bearer token-1');
   });
 
-  test('401: nobody may pull this, and the person is told to log in', async () => {
-    const { upstream } = await guarded(() => ({ status: 401, body: {} }));
-    await expect(upstream.manifest(app, tagged('v1'))).rejects.toMatchObject({ code: 'UNAUTHORIZED' });
-  });
+  test.each([401, 403])(
+    'of %d means that an anonymous client may not pull this, and the message suggests a login',
+    async (status) => {
+      const { upstream } = await guarded(() => ({ status, body: {} }));
+      await expect(upstream.manifest(app, tagged('v1'))).rejects.toMatchObject({ code: 'UNAUTHORIZED' });
+    },
+  );
 
   test.each([
     ['401', { status: 401, body: {} }],
     ['no token', { body: {} }],
-  ])('%s: the registry’s challenge is let go of, and its connections used again', async (_, answer) => {
+  ])('%s: the registry’s challenge is drained, and its connections reused', async (_, answer) => {
     const { upstream, server } = await guarded(() => answer);
     for (let round = 0; round < 10; round += 1) {
       await expect(upstream.manifest(app, tagged('v1'))).rejects.toThrow('token');
@@ -81,7 +104,7 @@ describe('what a token service answers', () => {
     expect(server.connections().made).toBeLessThan(6);
   });
 
-  test('429: the client hears of the rate limit', async () => {
+  test('of 429 passes the rate limit on to the client', async () => {
     const { upstream } = await guarded(() => ({ status: 429, body: {} }));
     await expect(upstream.manifest(app, tagged('v1'))).rejects.toMatchObject({ code: 'TOOMANYREQUESTS' });
   });
@@ -95,7 +118,7 @@ describe('a token’s life', () => {
     expect(server.requests.filter(({ target }) => !target.startsWith('/token'))).toHaveLength(4);
   });
 
-  test('another repository gets a token of its own', async () => {
+  test('another repository gets its own token', async () => {
     const { upstream, tokenRequests } = await guarded(lasting(300));
     await upstream.manifest(app, tagged('v1'));
     await upstream.manifest(repository('team/other'), tagged('v1'));
@@ -104,17 +127,20 @@ describe('a token’s life', () => {
   });
 
   test.each([
-    ['300 s', 300, 239, 241],
-    ['60 s when no lifetime is given', undefined, 47, 49],
-    ['60 s when it is nonsense', 'soon', 47, 49],
-    ['60 s when it is negative', -5, 47, 49],
-  ])('%s: renewed before it expires, without a 401', async (_, seconds, goodAt, renewedAt) => {
+    ['300 s', 300, 240_000],
+    ['300 s, written as a string', '300', 240_000],
+    ['60 s when no lifetime is given', undefined, 48_000],
+    ['60 s when it is nonsense', 'soon', 48_000],
+    ['60 s when it is a list', [300], 48_000],
+    ['60 s when it is zero', 0, 48_000],
+    ['60 s when it is negative', -5, 48_000],
+  ])('%s: renewed before it expires, without a 401', async (_, seconds, renewedAtMs) => {
     const { upstream, tokens, clock, server } = await guarded(lasting(seconds));
     await upstream.manifest(app, tagged('v1'));
-    clock.now = goodAt * 1000;
+    clock.now = renewedAtMs - 1;
     await upstream.manifest(app, tagged('v1'));
     expect(tokens.issued()).toBe(1);
-    clock.now = renewedAt * 1000;
+    clock.now = renewedAtMs;
     const before = server.requests.length;
     await upstream.manifest(app, tagged('v1'));
     await vi.waitFor(() => expect(tokens.issued()).toBe(2));
@@ -126,7 +152,7 @@ describe('a token’s life', () => {
   test('an expired one is not tried: its successor is waited for', async () => {
     const { upstream, clock, server } = await guarded(lasting(300));
     await upstream.manifest(app, tagged('v1'));
-    clock.now = 301_000;
+    clock.now = 300_000;
     const before = server.requests.length;
     await upstream.manifest(app, tagged('v1'));
     expect(server.requests.slice(before).map(({ headers }) => headers['authorization'])).toEqual([
@@ -146,7 +172,7 @@ describe('a token’s life', () => {
     await upstream.manifest(app, tagged('v1'));
   });
 
-  test('a token service that stumbles once is asked once more', async () => {
+  test('a token service that fails once is asked once more', async () => {
     const { upstream, tokens } = await guarded((token, nth) =>
       nth === 1 ? { status: 503, body: {} } : { body: { token } },
     );
@@ -158,6 +184,35 @@ describe('a token’s life', () => {
     const { upstream, tokens } = await guarded(lasting(300));
     await Promise.all(Array.from({ length: 20 }, () => upstream.manifest(app, tagged('v1'))));
     expect(tokens.issued()).toBe(1);
+  });
+
+  test.each([
+    ['for the same scope uses the token that another one got meanwhile', 'repository:team/app:pull', 1],
+    // As the challenge to a mount from another repository.
+    ['for another scope gets a token of its own', 'repository:team/base:pull', 2],
+  ])('a request whose challenge comes late %s', async (_, lateScope, issued) => {
+    const content = createContent();
+    content.putManifest(INDEX, MEDIA_TYPE.ociIndex, 'v1');
+    const tokens = createTokenService(lasting(300));
+    let isServed = () => {};
+    const served = new Promise<void>((resolve) => {
+      isServed = resolve;
+    });
+    let challenges = 0;
+    const server = closing(
+      await startServer((request, response) => {
+        if (request.url?.startsWith('/token')) return tokens.handler(request, response);
+        const isLate = request.headers.authorization === undefined && ++challenges === 2;
+        const scope = isLate ? lateScope : 'repository:team/app:pull';
+        const challenge = bearerChallenge(`http://${request.headers.host}/token`, undefined, scope);
+        const guard = requireBearer(tokens, challenge, serveContent(content));
+        if (request.headers.authorization !== undefined) response.once('close', isServed);
+        return isLate ? served.then(() => guard(request, response)) : guard(request, response);
+      }),
+    );
+    const upstream = upstreamTo(upstreamAt(server.url));
+    await Promise.all([upstream.manifest(app, tagged('v1')), upstream.manifest(app, tagged('v1'))]);
+    expect([challenges, tokens.issued()]).toEqual([2, issued]);
   });
 
   test('a wall clock one year off, and a service whose clock is, change nothing', async () => {
@@ -185,21 +240,26 @@ describe('a token’s life', () => {
   });
 });
 
-describe('what is asked of a token service', () => {
-  test('no service where the challenge names none', async () => {
+describe('the request to a token service', () => {
+  test('names no service when the challenge names none', async () => {
     const { upstream, tokenRequests } = await guarded();
     await upstream.manifest(app, tagged('v1'));
     expect(tokenRequests()[0]?.target).toBe('/token?scope=repository%3Ateam%2Fapp%3Apull');
+    expect(tokenRequests()[0]?.headers).toMatchObject({
+      accept: 'application/json',
+      'accept-encoding': 'identity',
+      'user-agent': USER_AGENT,
+    });
   });
 
-  test('the challenge’s own scope when it is a pull: only the registry knows the name behind its path', async () => {
+  test('has the challenge’s own scope when it is a pull: only the registry knows the name after its path', async () => {
     const { upstream, tokenRequests } = await guarded(undefined, { scope: 'repository:proxy/team/app:pull' });
     await upstream.manifest(app, tagged('v1'));
     expect(tokenRequests()[0]?.target).toContain('scope=repository%3Aproxy%2Fteam%2Fapp%3Apull');
   });
 
   test.each(['repository:team/app:pull,push', 'repository:*:*', 'registry:catalog:*'])(
-    'a pull, even where the challenge asks for %s',
+    'is for a pull, even when the challenge asks for %s',
     async (scope) => {
       const { upstream, tokenRequests } = await guarded(undefined, { scope });
       await upstream.manifest(app, tagged('v1'));
@@ -207,7 +267,7 @@ describe('what is asked of a token service', () => {
     },
   );
 
-  test('an identity token is exchanged by POST, and stands in no URL', async () => {
+  test('exchanges an identity token by POST, and never in a URL', async () => {
     const { upstream, tokenRequests } = await guarded(undefined, {
       service: 'registry.example',
       credentials: { loginFor: async () => ({ kind: 'identity', token: 'refresh-me' }) },
@@ -216,6 +276,11 @@ describe('what is asked of a token service', () => {
     const [asked] = tokenRequests();
     expect(asked?.method).toBe('POST');
     expect(asked?.target).toBe('/token');
+    expect(asked?.headers).toMatchObject({
+      accept: 'application/json',
+      'content-type': 'application/x-www-form-urlencoded',
+      'user-agent': USER_AGENT,
+    });
     expect(Object.fromEntries(new URLSearchParams(asked?.body))).toEqual({
       grant_type: 'refresh_token',
       refresh_token: 'refresh-me',
@@ -226,32 +291,136 @@ describe('what is asked of a token service', () => {
   });
 });
 
-test('two accounts with the same user name in login files of their own share no token', async () => {
-  const { upstream, server, tokenRequests } = await guarded(undefined, {
-    credentials: {
-      loginFor: async (_registry, _repository, _signal, access) => ({
-        kind: 'basic',
-        username: 'ci',
-        password: access?.logins ?? 'none',
+describe('a token service that redirects', () => {
+  async function redirecting(login: Credential | undefined) {
+    const content = createContent();
+    content.putManifest(INDEX, MEDIA_TYPE.ociIndex, 'v1');
+    const tokens = createTokenService();
+    const server = closing(
+      await startServer((request, response) => {
+        if (request.url?.startsWith('/moved')) return tokens.handler(request, response);
+        if (request.url?.startsWith('/token')) {
+          return void response.writeHead(307, { location: '/moved' }).end();
+        }
+        const challenge = bearerChallenge(`http://${request.headers.host}/token`);
+        requireBearer(tokens, challenge, serveContent(content))(request, response);
       }),
-    },
-  });
-  for (const logins of ['/a/auth.json', '/b/auth.json', '/a/auth.json']) {
-    await upstream.manifest(app, tagged('v1'), { access: { partition: logins, logins } });
+    );
+    const upstream = upstreamTo(upstreamAt(server.url), { credentials: { loginFor: async () => login } });
+    const asked = (path: string) => server.requests.filter(({ target }) => target.startsWith(path));
+    return { upstream, asked };
   }
-  const shown = tokenRequests().map(({ headers }) => headers['authorization']);
-  const basic = (file: string) => `Basic ${Buffer.from(`ci:${file}`).toString('base64')}`;
-  expect(shown).toEqual([basic('/a/auth.json'), basic('/b/auth.json')]);
-  const used = server.requests.map(({ headers }) => headers['authorization']);
-  expect(used.filter((authorization) => String(authorization).startsWith('Bearer'))).toEqual([
-    'Bearer token-1',
-    'Bearer token-2',
-    'Bearer token-1',
-  ]);
+
+  test('is followed with a request that has nothing but a URL', async () => {
+    const { upstream, asked } = await redirecting(undefined);
+    await upstream.manifest(app, tagged('v1'));
+    expect(asked('/moved')).toHaveLength(1);
+  });
+
+  test('is not followed with an identity token', async () => {
+    const { upstream, asked } = await redirecting({ kind: 'identity', token: 'refresh-me' });
+    await expect(upstream.manifest(app, tagged('v1'))).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    expect(asked('/token')).toHaveLength(1);
+    expect(asked('/moved')).toEqual([]);
+  });
+});
+
+describe('two requests', () => {
+  const CI: Credential = { kind: 'basic', username: 'ci', password: 'one' };
+  const FIRST = { name: 'team/app', login: CI, file: '/a/auth.json' };
+
+  test.each<[string, Partial<{ name: string; login: Credential | undefined; file: string | undefined }>]>([
+    ['repositories', { name: 'team/other' }],
+    ['user names', { login: { ...CI, username: 'cd' } }],
+    ['passwords', { login: { ...CI, password: 'two' } }],
+    ['kinds of login', { login: { kind: 'identity', token: 'one' } }],
+    ['rights: a login and none', { login: undefined }],
+    ['files of logins, though both hold the same login', { file: '/b/auth.json' }],
+    ['files of logins, of which one is the mirror’s own', { file: undefined }],
+  ])('of different %s share no token', async (_, difference) => {
+    let asking: { name: string; login: Credential | undefined; file: string | undefined } = FIRST;
+    const { upstream, server, tokenRequests } = await guarded(lasting(300), {
+      credentials: { loginFor: async () => asking.login },
+    });
+    for (asking of [FIRST, { ...FIRST, ...difference }, FIRST]) {
+      const access = { partition: 'one', ...(asking.file === undefined ? {} : { logins: asking.file }) };
+      await upstream.manifest(repository(asking.name), tagged('v1'), { access }).catch(() => undefined);
+    }
+    expect(tokenRequests()).toHaveLength(2);
+    const used = server.requests.map(({ headers }) => String(headers['authorization']));
+    expect(used.filter((authorization) => authorization.startsWith('Bearer'))).toEqual([
+      'Bearer token-1',
+      'Bearer token-2',
+      'Bearer token-1',
+    ]);
+  });
+
+  test.each<[string, Partial<{ name: string; login: Credential | undefined; file: string }>]>([
+    ['repositories', { name: 'team/other' }],
+    ['logins', { login: { ...CI, username: 'cd' } }],
+    ['files of logins', { file: '/b/auth.json' }],
+  ])('of different %s share no request for a token, though they come together', async (_, difference) => {
+    const asking = new Map(Object.entries({ one: FIRST, two: { ...FIRST, ...difference } }));
+    const { upstream, tokenRequests } = await guarded(lasting(300), {
+      credentials: {
+        loginFor: async (_registry, _repository, _signal, access) =>
+          asking.get(access?.partition ?? '')?.login,
+      },
+    });
+    const pulls = [...asking].map(([partition, { name, file }]) =>
+      upstream
+        .manifest(repository(name), tagged('v1'), { access: { partition, logins: file } })
+        .catch(() => undefined),
+    );
+    await Promise.all(pulls);
+    expect(tokenRequests()).toHaveLength(2);
+  });
+
+  test('of two accounts whose login is in one file share a token', async () => {
+    const { upstream, tokenRequests } = await guarded(lasting(300), {
+      credentials: { loginFor: async () => CI },
+    });
+    for (const partition of ['one', 'two']) {
+      await upstream.manifest(app, tagged('v1'), { access: { partition, logins: '/a/auth.json' } });
+    }
+    expect(tokenRequests()).toHaveLength(1);
+  });
+
+  test('get the login of the file that their account has', async () => {
+    const { upstream, tokenRequests } = await guarded(lasting(300), {
+      credentials: {
+        loginFor: async (_registry, _repository, _signal, access) => ({
+          ...CI,
+          password: access?.logins ?? 'none',
+        }),
+      },
+    });
+    for (const logins of ['/a/auth.json', '/b/auth.json']) {
+      await upstream.manifest(app, tagged('v1'), { access: { partition: 'one', logins } });
+    }
+    const basic = (file: string) => `Basic ${Buffer.from(`ci:${file}`).toString('base64')}`;
+    expect(tokenRequests().map(({ headers }) => headers['authorization'])).toEqual([
+      basic('/a/auth.json'),
+      basic('/b/auth.json'),
+    ]);
+  });
 });
 
 describe('a stale login', () => {
-  test('does not cost a public image: the token is asked for without it, and a warning says so', async () => {
+  test.each([
+    ['fails', { status: 503, body: {} }, 'UNAVAILABLE'],
+    ['sends no token', { body: {} }, 'UNAVAILABLE'],
+    ['limits the rate', { status: 429, body: {} }, 'TOOMANYREQUESTS'],
+  ])('is not given up where the token service %s: nothing is asked without it', async (_, answer, code) => {
+    const { upstream, tokenRequests } = await guarded(() => answer, {
+      credentials: { loginFor: async () => ({ kind: 'basic', username: 'ann', password: 'good' }) },
+    });
+    await expect(upstream.manifest(app, tagged('v1'))).rejects.toMatchObject({ code });
+    const shown = new Set(tokenRequests().map(({ headers }) => headers['authorization']));
+    expect([...shown]).toEqual([`Basic ${Buffer.from('ann:good').toString('base64')}`]);
+  });
+
+  test('does not cost a public image: the token is requested without it, and a warning says so', async () => {
     const warnings: string[] = [];
     const content = createContent();
     content.putManifest(INDEX, MEDIA_TYPE.ociIndex, 'v1');
@@ -272,7 +441,7 @@ describe('a stale login', () => {
     });
     await upstream.manifest(app, tagged('v1'));
     expect(warnings).toEqual([
-      `the login for ${server.host} was refused by ${server.host}: going on without it`,
+      `${server.host} refused the login for ${server.host}: MetaHub continues without it`,
     ]);
     expect(warnings.join()).not.toContain('long-gone');
   });
@@ -299,7 +468,7 @@ test('a challenge to a spent token that names a dead realm (NGC): the token is d
 });
 
 describe('a login whose password is changed', () => {
-  test('gets a token of its own: what the former password was given ends with it', async () => {
+  test('gets its own token: the former password’s token ends with it', async () => {
     let password = 'before';
     const { upstream, server, tokenRequests } = await guarded(undefined, {
       credentials: { loginFor: async () => ({ kind: 'basic', username: 'ci', password }) },

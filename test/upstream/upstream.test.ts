@@ -24,7 +24,7 @@ describe('an honest registry', () => {
     expect(manifest.bytes.toString()).toBe(JSON.stringify(INDEX));
   });
 
-  test('a manifest by digest may be kept for ever', async () => {
+  test('lets a manifest by digest be cached for ever', async () => {
     const { content, upstream } = await honestRegistry();
     const digest = content.putManifest(INDEX, MEDIA_TYPE.ociIndex);
     const manifest = await upstream.manifest(app, { kind: 'digest', digest });
@@ -126,7 +126,7 @@ describe('an honest registry', () => {
     expect(await upstream.tags(app, { limit: 2, after: 'b' })).toEqual({ tags: ['c', 'd'], next: undefined });
   });
 
-  test('what does not exist is 404 in the words of the spec', async () => {
+  test('answers 404 with the specification’s code for what does not exist', async () => {
     const { upstream } = await honestRegistry();
     const digest = digestOf(Buffer.from('absent'));
     const unknown = { status: 404 };

@@ -39,7 +39,7 @@ async function vanity(front: (redirect: Handler) => Handler = (redirect) => redi
 }
 
 describe('fault 68: a redirect to another registry, which challenges', () => {
-  test('is pulled from with an anonymous token of that one, for reading only', async () => {
+  test('is followed with an anonymous read-only token of the other registry', async () => {
     const { back, digest, blob, settings } = await vanity();
     const upstream = upstreamTo(settings);
     expect(await upstream.resolve(app, tagged('v1'))).toMatchObject({ digest });
@@ -64,7 +64,7 @@ describe('fault 68: a redirect to another registry, which challenges', () => {
     );
   });
 
-  test('is asked for a fresh token once the first is no longer accepted', async () => {
+  test('gets a request for a new token once it refuses the first', async () => {
     const { back, tokens, blob, settings } = await vanity();
     const upstream = upstreamTo(settings);
     await readBlob(await upstream.blob(app, blob));
@@ -74,7 +74,86 @@ describe('fault 68: a redirect to another registry, which challenges', () => {
   });
 });
 
-describe('fault 71: a registry that hides with 404: what strangers may not see', () => {
+describe('a registry that is redirected to', () => {
+  /** Its only answer; and a token service whose tokens it never accepts. */
+  async function refusing(challengeAt: (origin: string) => string) {
+    const tokens = createTokenService();
+    const back = closing(
+      await startServer((request, response) => {
+        if (request.url?.startsWith('/token')) return tokens.handler(request, response);
+        const challenge = challengeAt(`http://${request.headers.host}`);
+        response.writeHead(401, { 'www-authenticate': challenge }).end();
+      }),
+    );
+    const server = closing(
+      await startServer(
+        (request, response) => void response.writeHead(307, { location: `${back.url}${request.url}` }).end(),
+      ),
+    );
+    const [endpoint] = upstreamAt(server.url).endpoints;
+    const upstream = upstreamTo({ endpoints: [{ ...endpoint, trustedHosts: ['127.0.0.1'] }] });
+    return { upstream, back };
+  }
+
+  test.each([
+    ['asks for Basic', () => 'Basic realm="back"', 1, 0],
+    ['refuses its own token', (origin: string) => bearerChallenge(`${origin}/token`), 3, 1],
+  ])(
+    'and %s is an error after as many requests as its challenge takes',
+    async (_, challengeAt, all, issued) => {
+      const { upstream, back } = await refusing(challengeAt);
+      await expect(upstream.manifest(app, tagged('v1'))).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+      expect(back.requests).toHaveLength(all);
+      expect(back.requests.filter(({ target }) => target.startsWith('/token'))).toHaveLength(issued);
+    },
+  );
+});
+
+describe('redirects to registries that challenge', () => {
+  /** A registry that redirects to one of two others, whichever `next` says; these challenge as `next` says. */
+  async function vanityOfTwo() {
+    const content = createContent();
+    content.putManifest(INDEX, MEDIA_TYPE.ociIndex, 'v1');
+    const tokens = createTokenService();
+    const service = closing(await startServer(tokens.handler));
+    const next = { back: 0, realm: '/token', service: 'back', name: 'team/app' };
+    const back: Handler = (request, response) => {
+      const challenge = bearerChallenge(`${service.url}${next.realm}`, next.service);
+      requireBearer(tokens, challenge, serveContent(content))(request, response);
+    };
+    const backs = [closing(await startServer(back)), closing(await startServer(back))];
+    const server = closing(
+      await startServer((request, response) => {
+        const location = `${backs[next.back]?.url}/v2/${next.name}/manifests/v1`;
+        response.writeHead(307, { location }).end(request.url);
+      }),
+    );
+    const [endpoint] = upstreamAt(server.url).endpoints;
+    const upstream = upstreamTo({ endpoints: [{ ...endpoint, trustedHosts: ['127.0.0.1'] }] });
+    const shown = () =>
+      backs.flatMap(({ requests }) => requests.map(({ headers }) => headers['authorization']));
+    return { upstream, service, next, shown };
+  }
+
+  test.each([
+    ['hosts', { back: 1 }],
+    ['token services', { realm: '/token?other' }],
+    ['services by name', { service: 'other' }],
+    ['repositories', { name: 'team/other' }],
+  ])('to different %s share no anonymous token', async (_, difference) => {
+    const { upstream, service, next, shown } = await vanityOfTwo();
+    const first = { ...next };
+    for (const where of [first, { ...first, ...difference }, first]) {
+      Object.assign(next, where);
+      await upstream.manifest(app, tagged('v1')).catch(() => undefined);
+    }
+    expect(service.requests).toHaveLength(2);
+    const counted = (token: string) => shown().filter((authorization) => authorization === token).length;
+    expect([counted('Bearer token-1'), counted('Bearer token-2')]).toEqual([2, 1]);
+  });
+});
+
+describe('fault 71: a registry that hides content from anonymous clients with 404', () => {
   const LOGIN = { kind: 'basic', username: 'ann', password: 'secret' } as const;
   async function hiding(status: number, challenge: string | undefined) {
     const content = createContent();
@@ -90,19 +169,16 @@ describe('fault 71: a registry that hides with 404: what strangers may not see',
     return { server, digest, settings: upstreamAt(server.url) };
   }
 
-  test.each([401, 403, 404])(
-    'by %s, and challenges at /v2/ only, is shown the stored login',
-    async (status) => {
-      const { server, digest, settings } = await hiding(status, 'Basic realm="x"');
-      const upstream = upstreamTo(settings, { credentials: { loginFor: async () => LOGIN } });
-      expect(await upstream.resolve(app, tagged('v1'))).toMatchObject({ digest });
-      expect(server.requests.map(({ method, target }) => `${method} ${target}`)).toEqual([
-        'HEAD /v2/team/app/manifests/v1',
-        'GET /v2/',
-        'HEAD /v2/team/app/manifests/v1',
-      ]);
-    },
-  );
+  test.each([401, 403, 404])('by %s, and challenges at /v2/ only, gets the stored login', async (status) => {
+    const { server, digest, settings } = await hiding(status, 'Basic realm="x"');
+    const upstream = upstreamTo(settings, { credentials: { loginFor: async () => LOGIN } });
+    expect(await upstream.resolve(app, tagged('v1'))).toMatchObject({ digest });
+    expect(server.requests.map(({ method, target }) => `${method} ${target}`)).toEqual([
+      'HEAD /v2/team/app/manifests/v1',
+      'GET /v2/',
+      'HEAD /v2/team/app/manifests/v1',
+    ]);
+  });
 
   test('is not pinged without a login, nor again within a minute where it challenges no one', async () => {
     const { server, settings } = await hiding(404, undefined);
@@ -117,9 +193,10 @@ describe('fault 71: a registry that hides with 404: what strangers may not see',
       now: () => now.ms,
     });
     await pull(upstream);
+    now.ms = 59_999;
     await pull(upstream);
     expect(pings()).toBe(1);
-    now.ms = 61_000;
+    now.ms = 60_000;
     await pull(upstream);
     expect(pings()).toBe(2);
   });

@@ -1,17 +1,19 @@
 import type { HostProfile } from '../../host/profile.ts';
 import { makeDirectory } from '../../lib/atomic-file.ts';
 import type { Log } from '../../lib/log.ts';
+import type { SharedState } from '../../lib/shared-state.ts';
 import { sizeText } from '../../lib/text.ts';
 import { cached, revokeRefused } from '../../mirror/cache.ts';
 import { createConnectionTests } from '../../mirror/connection-tests.ts';
 import { createDecisionCache } from '../../mirror/decision-cache.ts';
 import { denyAnnotations } from '../../mirror/deny-annotations.ts';
 import { DerivedSearch } from '../../mirror/derived-search.ts';
-import { createJudge } from '../../mirror/judge.ts';
+import { readAside } from '../../mirror/documents/reading.ts';
 import { type TailoringDecision, tailored } from '../../mirror/tailored.ts';
 import { virtual } from '../../mirror/virtual.ts';
 import type { Repository, Tag } from '../../oci/reference.ts';
 import type { Registry } from '../../oci/registry.ts';
+import { type IsIndex, sharedDerivedAnswers } from '../../replicas/derived-answers.ts';
 import type { Metrics } from '../../server/metrics.ts';
 import type { CacheUse, RegistryHealth } from '../../server/status-facts.ts';
 import { defaultCacheBytes } from '../../store/disk-space.ts';
@@ -26,12 +28,12 @@ import { UserError } from '../user-error.ts';
 import { createForeignLog } from './decision-log.ts';
 import { countCacheResults, createUpstreamMetrics, registerCacheSize } from './metrics.ts';
 
-/** What no wait and no repair of the disk will change. */
+/** Errors that neither waiting nor a repair of the disk changes. */
 const HOPELESS: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR', 'EEXIST', 'ENAMETOOLONG']);
 
 /**
- * Makes the data directory where it can be made. One that this user may not write, or whose disk is full or read-only,
- * is left to the store, which goes on without.
+ * Creates the data directory if possible. A directory that this user may not write, or a full or read-only disk, is
+ * left to the store, which continues without it.
  * @throws {UserError} status 2 for a path at which there can be no directory.
  */
 export async function makeDataDirectory(path: string): Promise<void> {
@@ -40,9 +42,9 @@ export async function makeDataDirectory(path: string): Promise<void> {
   } catch (cause) {
     const { code = '' } = cause as NodeJS.ErrnoException;
     if (!HOPELESS.has(code)) return;
-    throw new UserError(`there can be no directory ${path} (${code})`, {
+    throw new UserError(`cannot create the directory ${path} (${code})`, {
       cause,
-      nextStep: 'Name one where content may be kept: --data DIR.',
+      nextStep: 'Name a directory that this user can create: --data DIR.',
       exitStatus: 2,
     });
   }
@@ -53,16 +55,18 @@ export type ServeSettings = ResolvedSettings<typeof SERVE_SETTINGS>;
 /** The registries of a mirror: one for each profile, over one cache and one upstream. */
 export interface MirrorStack {
   registryFor(profile: HostProfile): Registry;
-  /** The tags by which clients tested lately whether they use this mirror. */
+  /** The tags that clients recently requested to test whether they use this mirror. */
   connectionTests(): readonly string[];
-  /** How the registry of a source host meets a client that is to log in there itself (see upstream.ts). */
+  /** The challenge of a source host's registry to a client that must log in there itself (see upstream/client.ts). */
   challenge: Upstream['challenge'];
   /** Reads lists of images and policies again; on bad input nothing changes. @throws {UserError} */
   reload(settings: ServeSettings): Promise<void>;
   cacheUse(): CacheUse;
   registries(): readonly RegistryHealth[];
-  /** A tag was pushed through this mirror: what it pointed to counts no more. */
+  /** A tag was pushed through this mirror: earlier answers for it no longer count. */
   expireTag(repository: Repository, tag: Tag): void;
+  /** The same of every tag: other replicas may have passed pushes on. */
+  expireTags(): void;
   /** Lines of the status page. */
   figures(): readonly (readonly [name: string, value: string])[];
   close(): Promise<void>;
@@ -73,25 +77,20 @@ export interface StackOptions {
   readonly pseudonym: string;
   readonly decided: (decision: TailoringDecision) => void;
   readonly metrics: Metrics;
-  /** Called when a tag is seen to point elsewhere than a moment ago. */
+  /** Called when a tag points to another digest than before. */
   readonly onTagMoved?: ((repository: Repository, tag: Tag) => void) | undefined;
-  /** May this user's stored logins be presented? They may when not said. */
+  /** What replicas share; undefined: there are none. */
+  readonly shared?: SharedState | undefined;
+  /** Whether this user's stored logins may be used. Default: yes. */
   readonly ownLogins?: () => OwnLogins;
 }
 
-/** For how long `--cache transit` keeps a layer that nobody has used: a runtime asks again within minutes, or not at all. */
+const isImageIndex: IsIndex = (source) => readAside('is an index', source, undefined);
+
+/** For how long `--cache transit` keeps an unused layer: a runtime requests it again within minutes, or not at all. */
 const TRANSIT_MS = 10 * 60_000;
 
-/**
- * Builds `tailored(profile, virtual(lists, cached(store, upstream)))` from settings.
- * @throws {UserError}
- */
-export async function buildMirrorStack(settings: ServeSettings, options: StackOptions): Promise<MirrorStack> {
-  const { values } = settings;
-  const { log, pseudonym, decided, metrics, onTagMoved, ownLogins = () => 'all' } = options;
-  const results = countCacheResults(metrics);
-  let rules = await readRules(settings);
-  const foundForeign = createForeignLog({ log, metrics });
+async function openStoreOf(values: ServeSettings['values'], log: Log) {
   await makeDataDirectory(values.data);
   const maxBytes = values.cacheSize ?? (await defaultCacheBytes(values.data));
   const store = await openStore({
@@ -102,12 +101,25 @@ export async function buildMirrorStack(settings: ServeSettings, options: StackOp
     log,
     now: Date.now,
   });
+  return { store, maxBytes };
+}
+
+/**
+ * Builds `tailored(profile, virtual(lists, cached(store, upstream)))` from settings.
+ * @throws {UserError}
+ */
+export async function buildMirrorStack(settings: ServeSettings, options: StackOptions): Promise<MirrorStack> {
+  const { values } = settings;
+  const { log, pseudonym, decided, metrics, onTagMoved, shared, ownLogins = () => 'all' } = options;
+  const results = countCacheResults(metrics);
+  let rules = await readRules(settings);
+  const foundForeign = createForeignLog({ log, metrics });
+  const { store, maxBytes } = await openStoreOf(values, log);
   const upstream = openUpstream(values, { log, pseudonym, ownLogins });
   const now = () => performance.now();
   const upstreamMetrics = createUpstreamMetrics(metrics, now);
   registerCacheSize(metrics, { usedBytes: () => store.heldBytes, limitBytes: () => maxBytes });
   const memory = createDecisionCache();
-  const judge = createJudge();
   const tests = createConnectionTests();
   const admitted = revokeRefused(upstreamMetrics.measured(upstream), store);
   const cache =
@@ -127,29 +139,20 @@ export async function buildMirrorStack(settings: ServeSettings, options: StackOp
     onMissing: (list, { image, reason }) =>
       log('warning', 'list-member-missing', 'a member of a list is missing', { list, image, reason }),
   });
-  // Bound late: a reload puts other policies in place.
+  // Evaluated late: a reload replaces the policies.
   const policyFor: PolicyFor = (repository, tag) => rules.policyFor(repository, tag);
+  const derived = shared ? sharedDerivedAnswers(store.derived, shared, isImageIndex, now) : store.derived;
   const search = new DerivedSearch({ next: images, tagsOf: (repository) => store.tagsOf(repository), now });
+  const next = denyAnnotations(images, policyFor);
   return {
     challenge: upstream.challenge,
     connectionTests: tests.requestedTags,
-    registryFor: (profile) =>
-      tests.watch(
-        tailored({
-          next: denyAnnotations(images, policyFor),
-          profile,
-          policyFor,
-          derived: store.derived,
-          decided,
-          now,
-          memory,
-          judge,
-          search,
-          foundForeign,
-        }),
-      ),
-    async reload(next) {
-      rules = await readRules(next);
+    registryFor: (profile) => {
+      const shown = { next, profile, policyFor, derived, decided, now, memory, search, foundForeign };
+      return tests.watch(tailored(shown));
+    },
+    async reload(changed) {
+      rules = await readRules(changed);
     },
     cacheUse: () => ({
       usedBytes: store.heldBytes,
@@ -166,9 +169,9 @@ export async function buildMirrorStack(settings: ServeSettings, options: StackOp
       if (cache) cache.expireTag(repository, tag);
       else onTagMoved?.(repository, tag);
     },
+    expireTags: () => cache?.expireTags(),
     async close() {
       await cache?.close();
-      await judge.close();
       await upstream.close();
       await store.close();
     },

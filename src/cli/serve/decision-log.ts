@@ -1,24 +1,28 @@
 import type { Log, LogFields } from '../../lib/log.ts';
-import type { ForeignDerived, TailoringDecision } from '../../mirror/tailored.ts';
+import type { ForeignDerived } from '../../mirror/derived-search.ts';
+import type { TailoringDecision } from '../../mirror/tailored.ts';
 import { formatReference, type ManifestReference, type Repository } from '../../oci/reference.ts';
 import type { Registry } from '../../oci/registry.ts';
 import { RegistryError } from '../../oci/registry-error.ts';
 import { NOTE_CODES } from '../../selection/notes.ts';
 import type { Metrics } from '../../server/metrics.ts';
 import { PULL_VERDICTS, type PullVerdict, type RecentDecision } from '../../server/status-facts.ts';
+import type { TagDecision } from '../../site/pull-record.ts';
 
-/** Decisions as people and programs want them: a line of the log each, counters, and the latest for the status page. */
+/** Records decisions: a log line for each, counters, and the latest for the status page. */
 export interface DecisionLog {
   readonly startedAt: Date;
-  readonly record: (decision: TailoringDecision) => void;
-  /** The same registry; tags that it fails to answer are recorded as well. */
+  record(decision: TailoringDecision): void;
+  /** The same registry; tags that it fails to answer are recorded too. */
   recordFailures(registry: Registry): Registry;
   /** Latest first. */
   latest(): readonly RecentDecision[];
   totals(): Readonly<Record<PullVerdict, number>>;
+  /** Calls back after every decision and failure. */
+  onAdded(callback: () => void): void;
 }
 
-const LATEST_MAX = 200;
+export const LATEST_MAX = 200;
 
 function fieldsOf(image: string, decision: TailoringDecision): LogFields {
   const { answer, reason, upstreamDigest, servedDigest, chosen, host, durationMs } = decision;
@@ -34,7 +38,7 @@ function fieldsOf(image: string, decision: TailoringDecision): LogFields {
   };
 }
 
-/** Entries for the platform there were, and none that runs on the host. */
+/** There were entries for the platform, but none runs on the host. */
 function isRefusal({ answer, chosen }: TailoringDecision): boolean {
   return answer === 'refused' || (answer === 'derived' && chosen === undefined);
 }
@@ -43,11 +47,18 @@ function verdictOf(decision: TailoringDecision): PullVerdict {
   const { answer, chosen } = decision;
   if (isRefusal(decision)) return 'refused';
   if (chosen !== undefined && chosen.demands !== '') return 'fitted';
-  // Something was taken away, and what is left demands nothing.
+  // Entries were removed, and the remaining one demands nothing.
   return answer === 'original' ? 'unchanged' : 'generic';
 }
 
-/** Did the registry fail, as opposed to having no such tag? What no entry fits has been recorded as a decision. */
+/** A decision as a site records it for each of its logins. */
+export function tagDecisionOf(decision: TailoringDecision): TagDecision {
+  const { chosen, reason, notes, fit } = decision;
+  const texts = notes.map(({ text }) => text);
+  return { verdict: verdictOf(decision), entry: chosen?.demands, reason, notes: texts, fit: fit?.kind };
+}
+
+/** True when the registry failed, false when it has no such tag. A refusal has been recorded as a decision. */
 function isFailure(error: unknown): error is RegistryError {
   return error instanceof RegistryError && error.status !== 404;
 }
@@ -58,39 +69,109 @@ export interface DecisionLogOptions {
   readonly metrics: Metrics;
 }
 
-export function createDecisionLog({ log, now, metrics }: DecisionLogOptions): DecisionLog {
-  const latest: RecentDecision[] = [];
-  const totals: Record<PullVerdict, number> = { fitted: 0, generic: 0, unchanged: 0, refused: 0, failed: 0 };
-  const answers = metrics.counter(
-    'metahub_decisions_total',
-    'Answers to tags, by kind of answer.',
-    ['answer'],
-    ['original', 'derived', 'entry', 'refused'].map((answer) => [answer]),
-  );
-  const refusals = metrics
-    .counter('metahub_refusals_total', 'Answers to tags of images of which no entry runs on the host.')
-    .child();
-  const noted = metrics.counter(
-    'metahub_decision_notes_total',
-    'Answers to tags that leave something to be said: an accelerator that is not used, a GPU newer than the entries, a baseline that is suspected.',
-    ['code'],
-    NOTE_CODES.map((code) => [code]),
-  );
-  const verdicts = metrics.counter(
-    'metahub_pulls_total',
-    'Answers to tags, by how they suited the host.',
-    ['verdict'],
-    PULL_VERDICTS.map((verdict) => [verdict]),
-  );
+/** The counters of decisions. */
+function registerDecisionMetrics(metrics: Metrics) {
+  return {
+    answers: metrics.counter(
+      'metahub_decisions_total',
+      'Answers to tags, by kind of answer.',
+      ['answer'],
+      ['original', 'derived', 'entry', 'refused'].map((answer) => [answer]),
+    ),
+    refusals: metrics
+      .counter('metahub_refusals_total', 'Answers to tags of images without an entry that runs on the host.')
+      .child(),
+    notes: metrics.counter(
+      'metahub_decision_notes_total',
+      'Answers to tags with a note: an accelerator that is not used, a GPU newer than the entries, a suspected baseline.',
+      ['code'],
+      NOTE_CODES.map((code) => [code]),
+    ),
+    verdicts: metrics.counter(
+      'metahub_pulls_total',
+      'Answers to tags, by verdict: how the entry suits the host.',
+      ['verdict'],
+      PULL_VERDICTS.map((verdict) => [verdict]),
+    ),
+  };
+}
 
-  function add(decision: Omit<RecentDecision, 'at'>): void {
-    verdicts.child(decision.verdict).add();
-    totals[decision.verdict] += 1;
-    latest.unshift({ at: now(), ...decision });
-    latest.length = Math.min(latest.length, LATEST_MAX);
+class MemoryDecisionLog implements DecisionLog {
+  readonly startedAt: Date;
+  readonly #log: Log;
+  readonly #now: () => Date;
+  readonly #counters: ReturnType<typeof registerDecisionMetrics>;
+  readonly #latest: RecentDecision[] = [];
+  readonly #callbacks: (() => void)[] = [];
+  readonly #totals: Record<PullVerdict, number> = {
+    fitted: 0,
+    generic: 0,
+    unchanged: 0,
+    refused: 0,
+    failed: 0,
+  };
+
+  constructor({ log, now, metrics }: DecisionLogOptions) {
+    this.#log = log;
+    this.#now = now;
+    this.#counters = registerDecisionMetrics(metrics);
+    this.startedAt = now();
   }
 
-  async function noticingFailure<T>(
+  record(decision: TailoringDecision): void {
+    const { repository, tag, answer, reason, servedDigest, chosen, notes, host } = decision;
+    const image = formatReference(repository, { kind: 'tag', tag });
+    const isGood = servedDigest !== undefined && !isRefusal(decision);
+    this.#log(isGood ? 'info' : 'warning', 'decided', 'decided', fieldsOf(image, decision));
+    this.#counters.answers.child(answer).add();
+    if (isRefusal(decision)) this.#counters.refusals.add();
+    for (const { code, text } of notes) {
+      this.#log('warning', code, text, { image, host });
+      this.#counters.notes.child(code).add();
+    }
+    // An answer that could not be delivered is recorded as a failure, with its error.
+    if (servedDigest === undefined && !isRefusal(decision)) return;
+    this.#add({
+      image,
+      verdict: verdictOf(decision),
+      digest: servedDigest ?? '',
+      entry: chosen?.demands,
+      reason,
+      notes: notes.map(({ text }) => text),
+    });
+  }
+
+  recordFailures(registry: Registry): Registry {
+    return {
+      ...registry,
+      resolve: (repository, reference, options) =>
+        this.#noticingFailure(repository, reference, registry.resolve(repository, reference, options)),
+      manifest: (repository, reference, options) =>
+        this.#noticingFailure(repository, reference, registry.manifest(repository, reference, options)),
+    };
+  }
+
+  latest(): readonly RecentDecision[] {
+    return this.#latest;
+  }
+
+  totals(): Readonly<Record<PullVerdict, number>> {
+    return { ...this.#totals };
+  }
+
+  onAdded(callback: () => void): void {
+    this.#callbacks.push(callback);
+  }
+
+  #add(decision: Omit<RecentDecision, 'at'>): void {
+    this.#counters.verdicts.child(decision.verdict).add();
+    this.#totals[decision.verdict] += 1;
+    this.#latest.unshift({ at: this.#now(), ...decision });
+    this.#latest.length = Math.min(this.#latest.length, LATEST_MAX);
+    for (const callback of this.#callbacks) callback();
+  }
+
+  async #noticingFailure<T>(
     repository: Repository,
     reference: ManifestReference,
     answering: Promise<T>,
@@ -100,46 +181,15 @@ export function createDecisionLog({ log, now, metrics }: DecisionLogOptions): De
     } catch (error) {
       if (reference.kind === 'tag' && isFailure(error)) {
         const image = formatReference(repository, reference);
-        add({ image, verdict: 'failed', digest: '', reason: error.message });
+        this.#add({ image, verdict: 'failed', digest: '', reason: error.message });
       }
       throw error;
     }
   }
+}
 
-  return {
-    startedAt: now(),
-    record: (decision) => {
-      const { repository, tag, answer, reason, servedDigest, chosen, notes, host } = decision;
-      const image = formatReference(repository, { kind: 'tag', tag });
-      const isGood = servedDigest !== undefined && !isRefusal(decision);
-      log(isGood ? 'info' : 'warning', 'decided', 'decided', fieldsOf(image, decision));
-      answers.child(answer).add();
-      if (isRefusal(decision)) refusals.add();
-      for (const { code, text } of notes) {
-        log('warning', code, text, { image, host });
-        noted.child(code).add();
-      }
-      // An answer that could not be delivered is recorded as a failure, with its error.
-      if (servedDigest === undefined && !isRefusal(decision)) return;
-      add({
-        image,
-        verdict: verdictOf(decision),
-        digest: servedDigest ?? '',
-        entry: chosen?.demands,
-        reason,
-        notes: notes.map(({ text }) => text),
-      });
-    },
-    recordFailures: (registry) => ({
-      ...registry,
-      resolve: (repository, reference, options) =>
-        noticingFailure(repository, reference, registry.resolve(repository, reference, options)),
-      manifest: (repository, reference, options) =>
-        noticingFailure(repository, reference, registry.manifest(repository, reference, options)),
-    }),
-    latest: () => latest,
-    totals: () => ({ ...totals }),
-  };
+export function createDecisionLog(options: DecisionLogOptions): DecisionLog {
+  return new MemoryDecisionLog(options);
 }
 
 export interface ForeignLogOptions {
@@ -147,17 +197,17 @@ export interface ForeignLogOptions {
   readonly metrics: Metrics;
 }
 
-/** Logs and counts requests for what was derived for another kind of host. */
+/** Logs and counts requests for indexes derived for another kind of host. */
 export function createForeignLog({ log, metrics }: ForeignLogOptions): (foreign: ForeignDerived) => void {
   const total = metrics.counter(
     'metahub_foreign_derived_total',
-    'Digests derived for another kind of host that were asked for, by what was done.',
+    'Requests for indexes derived for another kind of host, by result.',
     ['answer'],
     [['delivered'], ['refused']],
   );
   return ({ repository, digest, tag, upstreamDigest, platform, demands, runsHere, isDelivered, host }) => {
     total.child(isDelivered ? 'delivered' : 'refused').add();
-    const message = `${isDelivered ? 'delivered' : 'refused'} a digest that was derived for another kind of host`;
+    const message = `${isDelivered ? 'delivered' : 'refused'} an index derived for another kind of host`;
     log(runsHere ? 'info' : 'warning', 'foreign-derived', message, {
       image: formatReference(repository, { kind: 'digest', digest }),
       derivedFrom: `:${tag}`,

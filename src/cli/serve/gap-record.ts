@@ -4,16 +4,26 @@ import type { TailoringDecision } from '../../mirror/tailored.ts';
 import { formatPlatform } from '../../oci/manifest.ts';
 import { formatReference } from '../../oci/reference.ts';
 import { FIT_KINDS, type FitKind } from '../../selection/fit.ts';
+import type { Gap } from '../../selection/gap-schema.ts';
 import type { Metrics } from '../../server/metrics.ts';
 import { readGaps, writeGaps } from '../gap-file.ts';
-import type { Gap } from '../gap-schema.ts';
 
-/** Pulls that another build of an image would have served better, added up; and how every pull fitted. */
+/** Counts the pulls that another build would have served better, and the fit of every pull. */
 export interface GapRecord {
   readonly note: (decision: TailoringDecision) => void;
   /** In no order. */
   gaps(): readonly Gap[];
-  /** Saves what is not saved yet, and stops. */
+  /** Offers present and future gaps to the webhook, except those that it has delivered. */
+  announce(): void;
+  /** Saves pending changes, and stops. */
+  close(): Promise<void>;
+}
+
+/** Receives each gap of an image with variants, also after a restart, until it calls `done`. */
+interface GapListener {
+  readonly offer: (gap: Gap, done: () => void) => void;
+  /** A receiver has accepted the event of this gap in an earlier run. */
+  readonly remember: (gap: Gap) => void;
   close(): Promise<void>;
 }
 
@@ -23,17 +33,21 @@ export interface GapRecordOptions {
   readonly log: Log;
   readonly metrics: Metrics;
   readonly now: () => Date;
+  readonly webhook?: GapListener | undefined;
 }
 
-/** The gap that has not been seen for the longest time gives way. */
+/** Maximum number of gaps; the record drops the least recently seen one. */
 const GAPS_MAX = 1_000;
-/** Kinds of hosts that are told apart in one gap; more count as this many. */
+/** Maximum number of kinds of hosts per gap. */
 const HOSTS_MAX = 64;
 const SAVE_EVERY_MS = 60_000;
+/** Saves a delivered gap soon, because a crash before that delivers it again. */
+const SAVE_ANNOUNCED_MS = 1_000;
 
-interface Counted extends Omit<Gap, 'hosts' | 'pulls' | 'lastAt'> {
+interface Counted extends Omit<Gap, 'hosts' | 'pulls' | 'lastAt' | 'notifiedAt'> {
   pulls: number;
   lastAt: string;
+  notifiedAt?: string;
   readonly hosts: Set<string>;
 }
 
@@ -41,22 +55,53 @@ function keyOf({ image, fit, platform, wanted }: Pick<Gap, 'image' | 'fit' | 'pl
   return JSON.stringify([image, fit, platform, wanted]);
 }
 
-/** Hosts with the same profile are one kind. */
+function gapOf({ hosts, ...gap }: Counted): Gap {
+  return { ...gap, hosts: [...hosts] };
+}
+
+/** Adds up the records of several replicas. */
+export function mergeGaps(records: readonly (readonly Gap[])[]): readonly Gap[] {
+  const merged = new Map<string, Gap>();
+  for (const gap of records.flat()) {
+    const key = keyOf(gap);
+    const before = merged.get(key);
+    if (before === undefined) {
+      merged.set(key, gap);
+      continue;
+    }
+    const [older, newer] = before.lastAt < gap.lastAt ? [before, gap] : [gap, before];
+    merged.set(key, {
+      ...newer,
+      pulls: older.pulls + newer.pulls,
+      hosts: [...new Set([...older.hosts, ...newer.hosts])].slice(0, HOSTS_MAX),
+      firstAt: [older.firstAt, newer.firstAt].sort()[0] ?? older.firstAt,
+    });
+  }
+  return [...merged.values()];
+}
+
+/** Hosts with the same features are one kind. */
 function hostIdOf({ profile }: TailoringDecision): string {
   return createHash('sha256').update(JSON.stringify(profile.features)).digest('hex').slice(0, 16);
 }
 
 class GapTable implements GapRecord {
   readonly #options: GapRecordOptions;
-  /** In the order in which they were last seen. */
+  /** The least recently seen first. */
   readonly #gaps = new Map<string, Counted>();
   readonly #fits: Readonly<Record<FitKind, { add(): void }>>;
   #timer: NodeJS.Timeout | undefined;
+  /** When the timer fires, in monotonic milliseconds. */
+  #saveAtMs = 0;
+  #isAnnouncing = false;
   #saving = Promise.resolve();
 
   constructor(options: GapRecordOptions, known: readonly Gap[]) {
     this.#options = options;
-    for (const { hosts, ...gap } of known) this.#gaps.set(keyOf(gap), { ...gap, hosts: new Set(hosts) });
+    for (const { hosts, notifiedAt, ...gap } of known) {
+      const notified = notifiedAt === undefined ? {} : { notifiedAt };
+      this.#gaps.set(keyOf(gap), { ...gap, ...notified, hosts: new Set(hosts) });
+    }
     const counter = options.metrics.counter(
       'metahub_pull_fit_total',
       'Answers to tags of images with an index, by how close the entry comes to the host.',
@@ -99,19 +144,46 @@ class GapTable implements GapRecord {
     this.#gaps.set(key, counted);
     const [oldest] = this.#gaps.keys();
     if (this.#gaps.size > GAPS_MAX && oldest !== undefined) this.#gaps.delete(oldest);
-    this.#timer ??= setTimeout(() => void this.#save(), SAVE_EVERY_MS).unref();
+    this.#saveWithin(SAVE_EVERY_MS);
+    if (known === undefined) this.#announce(counted);
   };
 
   gaps(): readonly Gap[] {
-    return [...this.#gaps.values()].map(({ hosts, ...gap }) => ({ ...gap, hosts: [...hosts] }));
+    return [...this.#gaps.values()].map(gapOf);
+  }
+
+  announce(): void {
+    this.#isAnnouncing = true;
+    for (const counted of this.#gaps.values()) this.#announce(counted);
+  }
+
+  #announce(counted: Counted): void {
+    if (!this.#isAnnouncing || !counted.isMarked) return;
+    if (counted.notifiedAt !== undefined) {
+      this.#options.webhook?.remember(gapOf(counted));
+      return;
+    }
+    this.#options.webhook?.offer(gapOf(counted), () => {
+      counted.notifiedAt = this.#options.now().toISOString();
+      this.#saveWithin(SAVE_ANNOUNCED_MS);
+    });
+  }
+
+  #saveWithin(ms: number): void {
+    const atMs = performance.now() + ms;
+    if (this.#timer !== undefined && this.#saveAtMs <= atMs) return;
+    clearTimeout(this.#timer);
+    this.#saveAtMs = atMs;
+    this.#timer = setTimeout(() => void this.#save(), ms).unref();
   }
 
   async close(): Promise<void> {
+    await this.#options.webhook?.close();
     if (this.#timer !== undefined) await this.#save();
     await this.#saving;
   }
 
-  /** A disk that refuses hinders no pull: what was counted stays in memory. */
+  /** Logs a failed write: the counts stay in memory, and pulls continue. */
   #save(): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -120,7 +192,7 @@ class GapTable implements GapRecord {
       try {
         await writeGaps(data, this.gaps());
       } catch (error) {
-        log('info', 'gaps-not-kept', 'the record of gaps is not kept for a later start', {
+        log('info', 'gaps-not-kept', 'cannot save the record of gaps', {
           reason: (error as Error).message,
         });
       }
@@ -129,16 +201,18 @@ class GapTable implements GapRecord {
   }
 }
 
-/** Goes on where the last run left off; a file that cannot be read is replaced, and the log says so. */
+/** Continues the record of the last run; logs and replaces an unreadable file. */
 export async function openGapRecord(options: GapRecordOptions): Promise<GapRecord> {
-  return new GapTable(options, await knownGaps(options));
+  return new GapTable(options, await loadGaps(options));
 }
 
-async function knownGaps({ data, log }: GapRecordOptions): Promise<readonly Gap[]> {
+async function loadGaps({ data, log }: GapRecordOptions): Promise<readonly Gap[]> {
   try {
     return await readGaps(data);
   } catch (error) {
-    log('warning', 'gaps-unreadable', 'the record of gaps begins anew', { reason: (error as Error).message });
+    log('warning', 'gaps-unreadable', 'cannot read the record of gaps: it starts again from zero', {
+      reason: (error as Error).message,
+    });
     return [];
   }
 }

@@ -10,14 +10,14 @@ type Flags = Readonly<Record<string, unknown>>;
 export type ReadSettings = ServeSettings & { readonly filePath: string | undefined };
 
 /**
- * The configuration files that the mirror last started or reloaded with, kept beside the data: a mirror whose files have
- * become unreadable meanwhile starts with these, since a wrong line must not take the pulls of a node away. Machine types
- * are not kept: an account that was removed must not come back.
+ * The configuration files of the mirror's last successful start or reload, stored beside the data: a mirror whose files
+ * have become unreadable starts with these, so that a wrong line does not stop the pulls of a node. Machine types are
+ * not among them: a removed account must not come back.
  */
 export interface LastGood {
-  /** Keeps the files that these settings were read from. Rejects when the disk refuses them. */
+  /** Stores the files of these settings. Rejects when the disk refuses. */
   keep(settings: ReadSettings): Promise<void>;
-  /** The flags that name the kept files; undefined when none are kept. */
+  /** The flags that name the stored files; undefined when there are none. */
   flags(): Promise<Flags | undefined>;
 }
 
@@ -33,7 +33,7 @@ async function exists(path: string): Promise<boolean> {
   );
 }
 
-/** The files to keep, as paths of this machine and of the kept folder. */
+/** The files to store, as paths of this machine and of the stored folder. */
 async function filesOf({ filePath, values }: ReadSettings): Promise<readonly Kept[]> {
   const lists = await readdir(values.images).catch(() => []);
   return [
@@ -44,7 +44,7 @@ async function filesOf({ filePath, values }: ReadSettings): Promise<readonly Kep
   ];
 }
 
-/** @param data the data directory, as it is known without a configuration file */
+/** @param data the data directory, as known without a configuration file */
 export function createLastGood(data: string): LastGood {
   const [folder, next, previous] = ['last-good', 'last-good.new', 'last-good.old'].map((name) =>
     join(data, name),
@@ -58,7 +58,7 @@ export function createLastGood(data: string): LastGood {
       await mkdir(join(next, 'images'), { recursive: true, mode: 0o700 });
       for (const { from, to } of files) await copyFile(from, join(next, to));
     }
-    // At every moment one of the two folders is whole.
+    // At every moment one of the two folders is complete.
     await rm(previous, { recursive: true, force: true });
     if (await exists(folder)) await rename(folder, previous);
     if (files.length > 0) await rename(next, folder);

@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import type { HostProfile } from '../../host/profile.ts';
+import type { SharedState } from '../../lib/shared-state.ts';
 import type { CacheOptions, CacheResult } from '../../mirror/cache-options.ts';
 import type { Repository } from '../../oci/reference.ts';
 import type { Registry } from '../../oci/registry.ts';
@@ -10,7 +11,7 @@ import type { RegistryHealth, ReloadResult } from '../../server/status-facts.ts'
 /** Counts the cache's results, for `/metrics` and for the status page. */
 export interface CacheResultCount {
   readonly count: NonNullable<CacheOptions['onResult']>;
-  /** Requests by result, over manifests and blobs. */
+  /** Requests by result, manifests and blobs together. */
   totals(): Readonly<Record<CacheResult, number>>;
 }
 
@@ -34,18 +35,18 @@ export function countCacheResults(metrics: Metrics): CacheResultCount {
   };
 }
 
-/** How much the cache takes of the disk, and how much it may. */
+/** How much of the disk the cache takes, and how much it may take. */
 export function registerCacheSize(
   metrics: Metrics,
   { usedBytes, limitBytes }: { readonly usedBytes: () => number; readonly limitBytes: () => number },
 ): void {
-  metrics.gauge('metahub_cache_bytes', 'What the cache takes of the disk, in bytes.', usedBytes);
-  metrics.gauge('metahub_cache_limit_bytes', 'What the cache may take of the disk, in bytes.', limitBytes);
+  metrics.gauge('metahub_cache_bytes', 'Disk space that the cache takes, in bytes.', usedBytes);
+  metrics.gauge('metahub_cache_limit_bytes', 'Disk space that the cache may take, in bytes.', limitBytes);
 }
 
 /** What registries answered, for `/metrics` and for the status page. */
 export interface UpstreamMetrics {
-  /** The same registry, each of its answers counted and timed. */
+  /** The same registry, with each of its answers counted and timed. */
   measured(next: Registry): Registry;
   health(): readonly RegistryHealth[];
 }
@@ -53,7 +54,7 @@ export interface UpstreamMetrics {
 const DURATION_BUCKETS = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 const REGISTRIES_MAX = 200;
 
-/** The codes that say that a registry failed, rather than that it has no such thing. */
+/** The codes of failures, as opposed to a registry's answer that it does not have something. */
 const FAILURES: ReadonlySet<string> = new Set([
   'UNAVAILABLE',
   'TOOMANYREQUESTS',
@@ -74,14 +75,14 @@ interface Tally {
 export function createUpstreamMetrics(metrics: Metrics, now: () => number): UpstreamMetrics {
   const durations = metrics.histogram(
     'metahub_upstream_request_duration_seconds',
-    'Time from asking a registry to its answer; of a blob, to the start of it.',
+    'Time from a request to a registry to its answer; for a blob, to its first byte.',
     DURATION_BUCKETS,
     ['registry'],
     [['docker.io']],
   );
   const errors = metrics.counter(
     'metahub_upstream_errors_total',
-    'Answers of registries that are failures, by the code that clients get.',
+    'Failed answers of registries, by the code that clients get.',
     ['registry', 'code'],
     [...FAILURES].map((code) => ['docker.io', code]),
   );
@@ -139,7 +140,7 @@ function countOf(folder: string): number {
   try {
     return readdirSync(folder).length;
   } catch {
-    // No /proc: the figure is not known.
+    // No /proc: the value is unknown.
     return Number.NaN;
   }
 }
@@ -155,7 +156,7 @@ function openFilesMax(): number {
 }
 
 /**
- * Figures of the process, under the names that Prometheus' client libraries give them.
+ * Metrics of the process, under the names that Prometheus' client libraries use.
  * @see https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics
  */
 export function registerProcessMetrics(metrics: Metrics): void {
@@ -169,7 +170,7 @@ export function registerProcessMetrics(metrics: Metrics): void {
   );
   metrics.gauge('process_start_time_seconds', 'When the process started, in Unix time.', () => startSeconds);
   metrics.gauge('process_open_fds', 'Open file descriptors.', () => countOf('/proc/self/fd'));
-  metrics.gauge('process_max_fds', 'The most file descriptors that may be open.', openFilesMax);
+  metrics.gauge('process_max_fds', 'Limit of open file descriptors.', openFilesMax);
   metrics.gauge(
     'nodejs_heap_size_used_bytes',
     'Heap in use, in bytes.',
@@ -191,7 +192,7 @@ export function registerBuildInfo(metrics: Metrics, version: string): void {
 export function registerHostInfo(metrics: Metrics, profile: () => HostProfile): void {
   metrics.gauge(
     'metahub_host_info',
-    'Constant 1, with what this host is.',
+    'Constant 1, with this host’s platform and features.',
     () => {
       const { cpu, platform, gpus } = profile();
       const { microarchitecture } = cpu;
@@ -202,11 +203,11 @@ export function registerHostInfo(metrics: Metrics, profile: () => HostProfile): 
   );
 }
 
-/** What the latest reload came to; `latest` is undefined until there was one. */
+/** The result of the latest reload; `latest` is undefined until there was one. */
 export function registerReloadMetrics(metrics: Metrics, latest: () => ReloadResult | undefined): void {
   metrics.gauge(
     'metahub_reload_successful',
-    'Did the latest reload of settings succeed? 1 before the first.',
+    '1 when the latest reload of settings succeeded, and before the first reload; else 0.',
     () => (latest()?.refused === undefined ? 1 : 0),
   );
   metrics.gauge(
@@ -214,4 +215,48 @@ export function registerReloadMetrics(metrics: Metrics, latest: () => ReloadResu
     'When settings were reloaded last, in Unix time; 0: never.',
     () => Math.floor((latest()?.at.getTime() ?? 0) / 1000),
   );
+}
+
+const EVENT_RESULTS = ['delivered', 'elsewhere', 'failed', 'given-up', 'dropped'] as const;
+
+/** Counts the events of a webhook; the counts are there without one, too. */
+export interface GapEvents {
+  readonly count: (result: (typeof EVENT_RESULTS)[number]) => void;
+  /** `read` says how many wait. */
+  readonly watchWaiting: (read: () => number) => void;
+}
+
+export function registerGapEvents(metrics: Metrics): GapEvents {
+  const counter = metrics.counter(
+    'metahub_gap_events_total',
+    'Events of new gaps, by result; failed: an attempt that MetaHub repeats; elsewhere: another replica has delivered the event.',
+    ['result'],
+    EVENT_RESULTS.map((result) => [result]),
+  );
+  let waiting = () => 0;
+  metrics.gauge('metahub_gap_events_waiting', 'Events of new gaps that are not delivered yet.', () =>
+    waiting(),
+  );
+  return {
+    count: (result) => counter.child(result).add(),
+    watchWaiting: (read) => {
+      waiting = read;
+    },
+  };
+}
+
+/** Counts what becomes of the shared state, and says whether it can be used; also for a mirror that shares nothing. */
+export function registerSharedMetrics(metrics: Metrics, state: () => SharedState | undefined) {
+  metrics.gauge(
+    'metahub_shared_up',
+    '1 while this replica reaches the shared state, or shares nothing.',
+    () => (state()?.trouble === undefined ? 1 : 0),
+  );
+  const requests = metrics.counter(
+    'metahub_shared_requests_total',
+    'Values and messages that replicas share, by result.',
+    ['operation', 'result'],
+    ['get', 'set', 'claim', 'publish', 'receive'].map((operation) => [operation, 'ok']),
+  );
+  return (operation: string, result: string) => requests.child(operation, result).add();
 }

@@ -12,7 +12,7 @@ import {
 import { RegistryError } from '../../oci/registry-error.ts';
 import type { MirrorStack } from './compose.ts';
 
-/** A gate for this host alone: everyone is admitted to the registry tailored to its profile. */
+/** A gate for this host alone: it admits every client to the registry tailored to the host's profile. */
 export interface NodeAdmission extends AdmissionController {
   setProfile(profile: HostProfile): void;
   profile(): HostProfile;
@@ -21,15 +21,15 @@ export interface NodeAdmission extends AdmissionController {
 export interface NodeAdmissionOptions {
   readonly stack: Pick<MirrorStack, 'registryFor' | 'challenge'>;
   readonly profile: HostProfile;
-  /** Is a client's own login presented to the registry of this source host? */
+  /** Whether a client's own login is presented to the registry of this source host. */
   readonly passesOn: (host: SourceHost) => boolean;
-  /** Called once per source host, for a client of the containerd store that brings no login. */
+  /** Called once per source host for a client of the containerd store that sends no login. */
   readonly onNoLogin: (host: SourceHost, userAgent: string) => void;
   /** Monotonic milliseconds. */
   readonly now: () => number;
 }
 
-/** For how long a registry's challenge, or that it has none, is believed, in milliseconds. */
+/** For how long a registry's challenge, or its absence, is trusted, in milliseconds. */
 const CHALLENGE_MAX_AGE_MS = 5 * 60_000;
 
 /**
@@ -39,9 +39,9 @@ const CHALLENGE_MAX_AGE_MS = 5 * 60_000;
 const CONTAINERD_CLIENT = /\bcontainerd(?:-client)?\//;
 
 /**
- * Admits everyone. Where clients' own logins are passed on (`passThrough`), a client that asks for the API's root without one
- * gets the registry's own challenge: dockerd then fetches its token there itself, with its user's login, and the cache shows
- * what was pulled with a token to those alone whose token the registry accepts as well.
+ * Admits every client. Where it passes on clients' own logins (`passThrough`), it answers a request for the API's
+ * root without a login by the registry's own challenge: dockerd then fetches its token there itself, with its user's
+ * login. What was pulled with a token, the cache shows only to clients whose token the registry accepts too.
  */
 export function createNodeAdmission({
   stack,
@@ -74,7 +74,7 @@ export function createNodeAdmission({
         known = { challenge: await stack.challenge(DOCKER_HUB), askedMs: now() };
       } catch (error) {
         if (!(error instanceof RegistryError)) throw error;
-        // It cannot be asked now: what is held can still be served.
+        // The registry cannot be asked now: stored content can still be served.
         return current.admitted;
       }
     }

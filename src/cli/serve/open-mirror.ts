@@ -1,107 +1,45 @@
-import { existsSync } from 'node:fs';
 import { hostname } from 'node:os';
 import type { HostProfile } from '../../host/profile.ts';
-import { isLoopback } from '../../lib/address.ts';
 import type { Log } from '../../lib/log.ts';
 import { createSealer } from '../../lib/seal.ts';
-import { DOCKER_HUB } from '../../oci/reference.ts';
+import type { SharedState } from '../../lib/shared-state.ts';
+import { filterReferrers } from '../../mirror/referrers.ts';
+import { DOCKER_HUB, type Repository, type Tag } from '../../oci/reference.ts';
 import { createMetrics, type Metrics } from '../../server/metrics.ts';
 import { createMirrorServer, type MirrorServer } from '../../server/server.ts';
 import type { ReloadResult } from '../../server/status-facts.ts';
 import { gapsDocument } from '../gap-file.ts';
 import { hostProfile } from '../host-profile.ts';
-import {
-  type LoginFiles,
-  loginFiles,
-  newPseudonym,
-  type OwnLogins,
-  openPushForwarder,
-} from '../open-upstream.ts';
+import { loginFiles, newPseudonym, type OwnLogins, openPushForwarder } from '../open-upstream.ts';
 import { allowedUpstreams, passesOn, type Upstreams } from '../settings/upstreams.ts';
 import { VERSION } from '../version.ts';
 import { buildMirrorStack, type MirrorStack, type ServeSettings } from './compose.ts';
-import { createDecisionLog, type DecisionLog } from './decision-log.ts';
+import { createDecisionLog, type DecisionLog, tagDecisionOf } from './decision-log.ts';
+import { type ExposureWarning, exposureWarnings, usableLogins } from './exposure.ts';
+import { readConnectionsMax } from './file-handles.ts';
+import { GapEventSender } from './gap-events.ts';
 import { type GapRecord, openGapRecord } from './gap-record.ts';
 import {
   registerBuildInfo,
+  registerGapEvents,
   registerHostInfo,
   registerProcessMetrics,
   registerReloadMetrics,
+  registerSharedMetrics,
 } from './metrics.ts';
 import { createNodeAdmission, type NodeAdmission } from './node-gate.ts';
+import { prepareReload } from './reload.ts';
+import type { Replicas } from './replicas.ts';
 import type { SiteMode, SiteModeOptions } from './site.ts';
 import { openTlsIdentity, type TlsIdentity } from './tls.ts';
 
-/** Who can reach the mirror, and what they can pull. */
-export interface Exposure {
-  /** The address that the mirror listens on. */
-  readonly address: string;
-  /** Does every request show a login (site mode)? */
-  readonly hasLogins: boolean;
-}
-
-/**
- * Which of the logins that are stored on this machine pulls may use. Every local user reaches a port on loopback: by default
- * they get what was given to the mirror itself, not the logins of the user it runs as, whose files they cannot read. An
- * anonymous port on a network gets none; clients who show a login, all.
- */
-export function usableLogins(setting: 'auto' | 'on' | 'off', { address, hasLogins }: Exposure): OwnLogins {
-  if (setting !== 'auto') return setting === 'on' ? 'all' : 'none';
-  if (hasLogins) return 'all';
-  return isLoopback(address) ? 'given' : 'none';
-}
-
-/** A thing about the exposure that an operator should know, with a stable key for programs. */
-export interface ExposureWarning {
-  readonly event: 'anonymous-mirror' | 'own-logins-shared' | 'own-logins-unused';
-  readonly isHarmless: boolean;
-  readonly message: string;
-}
-
-/** What an operator should know: `files` are those in which logins may be stored. */
-export function exposureWarnings(
-  setting: 'auto' | 'on' | 'off',
-  exposure: Exposure,
-  files: LoginFiles,
-): readonly ExposureWarning[] {
-  const { address, hasLogins } = exposure;
-  const usable = usableLogins(setting, exposure);
-  const given = files.given.filter((file) => existsSync(file));
-  const ofUser = files.ofUser.filter((file) => existsSync(file));
-  const used = [...(usable === 'none' ? [] : given), ...(usable === 'all' ? ofUser : [])];
-  const unused = [...given, ...ofUser].filter((file) => !used.includes(file));
-  const isAnonymous = !hasLogins && !isLoopback(address);
-  const warnings: ExposureWarning[] = [];
-  if (isAnonymous) {
-    warnings.push({
-      event: 'anonymous-mirror',
-      isHarmless: false,
-      message: `anyone who reaches ${address} can pull through this mirror without a login; listen on 127.0.0.1, or serve machine types (--machines), or close the port to others`,
-    });
-  }
-  if (hasLogins) return warnings;
-  if (used.length > 0) {
-    warnings.push({
-      event: 'own-logins-shared',
-      isHarmless: !isAnonymous,
-      message: `everyone who can ask this mirror pulls with the logins stored in ${used.join(', ')}; --own-logins off ends that`,
-    });
-  }
-  if (unused.length > 0 && setting === 'auto') {
-    warnings.push({
-      event: 'own-logins-unused',
-      isHarmless: true,
-      message: `the logins stored in ${unused.join(', ')} are not used, because ${isAnonymous ? 'the port is open to a network' : 'every user of this machine reaches the port'}; --own-logins on uses them, and a login in /etc/metahub/auth.json is the mirror’s own`,
-    });
-  }
-  return warnings;
-}
-
-/** The parts of a mirror, wired. */
+/** The parts of a mirror, assembled. */
 export interface Mirror {
   readonly stack: MirrorStack;
   readonly gaps: GapRecord;
-  /** Undefined: the mirror is this host's own. */
+  /** Undefined: it has no replicas. */
+  readonly shared: SharedState | undefined;
+  /** Undefined: the mirror serves this host alone. */
   readonly site: SiteMode | undefined;
   readonly host: NodeAdmission;
   /** This host as it was at the start. */
@@ -112,14 +50,19 @@ export interface Mirror {
   readonly server: MirrorServer;
   /** Undefined: the mirror is read-only. */
   readonly push: { close(): Promise<void> } | undefined;
-  /** To be called once it is known where the mirror listens; answers what an operator should know about it. */
+  /** Call it once the listening address is known; answers the warnings for the operator. */
   expose(address: string): readonly ExposureWarning[];
-  /** Notes what a reload came to, for the status page and the metrics. */
+  /**
+   * Reads the webhook's and the site's settings of a reload; returns the function that applies them.
+   * @throws {UserError} when they are unusable: nothing has changed
+   */
+  prepare(values: ServeSettings['values']): Promise<() => Promise<void>>;
+  /** Records the result of a reload, for the status page and the metrics. */
   noteReload(result: ReloadResult): void;
 }
 
 /**
- * Reads everything that the settings name, and wires the mirror; it does not listen yet.
+ * Reads everything that the settings name, and assembles the mirror; it does not listen yet.
  * @throws {UserError}
  */
 export async function openMirror(settings: ServeSettings, log: Log): Promise<Mirror> {
@@ -127,32 +70,51 @@ export async function openMirror(settings: ServeSettings, log: Log): Promise<Mir
   const pseudonym = newPseudonym();
   const metrics = createMetrics();
   const hasLogins = values.machines !== undefined || values.staticMachines;
-  let exposure: Exposure = { address: values.listen.host, hasLogins };
-  const decisions = createDecisionLog({ log, now: () => new Date(), metrics });
-  const gaps = await openGapRecord({ data: values.data, log, metrics, now: () => new Date() });
-  const ownLogins = () => usableLogins(values.ownLogins, exposure);
+  const loginsAt = (address: string) => usableLogins(values.ownLogins, { address, hasLogins });
+  const onResult = registerSharedMetrics(metrics, () => shared);
+  // Without it no client of Redis is loaded.
+  const replicas =
+    values.shared &&
+    (await (await import('./replicas.ts')).openReplicas(settings, values.shared, { log, onResult }));
+  const shared = replicas?.state;
+  // Its connections would keep a process from ending.
+  const fail = async (error: unknown): Promise<never> => {
+    await shared?.close();
+    throw error;
+  };
+  const ownDecisions = createDecisionLog({ log, now: () => new Date(), metrics });
+  const decisions = replicas?.decisions(ownDecisions) ?? ownDecisions;
+  const webhook = new GapEventSender({ log, events: registerGapEvents(metrics), shared });
+  await webhook.prepare(values).then((apply) => apply(), fail);
+  const ownGaps = await openGapRecord({ data: values.data, log, metrics, now: () => new Date(), webhook });
+  const gaps = replicas?.gaps(ownGaps) ?? ownGaps;
+  let usable = loginsAt(values.listen.host);
+  const ownLogins = () => usable;
   let server: MirrorServer | undefined;
+  let site: SiteMode | undefined;
   const stack = await buildMirrorStack(settings, {
-    ...{ log, pseudonym, metrics },
+    ...{ log, pseudonym, metrics, shared },
     onTagMoved: (repository, tag) => server?.invalidateTag(repository, tag),
     decided: (decision) => {
       decisions.record(decision);
       gaps.note(decision);
+      site?.noteDecision(decision.profile, decision.repository, decision.tag, tagDecisionOf(decision));
     },
     ownLogins,
-  });
+  }).catch(fail);
   const onExposed = (address: string) => {
-    exposure = { address, hasLogins };
-    return exposureWarnings(values.ownLogins, exposure, loginFiles(process.env));
+    usable = loginsAt(address);
+    return exposureWarnings(values.ownLogins, { address, hasLogins }, loginFiles(process.env));
   };
   try {
-    const parts = { log, pseudonym, metrics, decisions, gaps, hasLogins, onExposed, ownLogins };
+    const parts = { log, pseudonym, metrics, decisions, gaps, replicas, hasLogins, onExposed, ownLogins };
     const mirror = await openOver(stack, settings, parts);
     server = mirror.server;
-    return mirror;
+    site = mirror.site;
+    return { ...mirror, prepare: (next) => prepareReload(values, next, { webhook, gaps, site }) };
   } catch (error) {
     await stack.close();
-    throw error;
+    return fail(error);
   }
 }
 
@@ -162,27 +124,34 @@ interface Parts {
   readonly metrics: Metrics;
   readonly decisions: DecisionLog;
   readonly gaps: GapRecord;
+  readonly replicas: Replicas | undefined;
   readonly hasLogins: boolean;
   readonly onExposed: Mirror['expose'];
   readonly ownLogins: () => OwnLogins;
 }
 
-async function openOver(stack: MirrorStack, { values }: ServeSettings, parts: Parts): Promise<Mirror> {
-  const { log, pseudonym, metrics, decisions, gaps, hasLogins } = parts;
+async function openOver(
+  stack: MirrorStack,
+  { values }: ServeSettings,
+  parts: Parts,
+): Promise<Omit<Mirror, 'prepare'>> {
+  const { log, pseudonym, metrics, decisions, gaps, replicas, hasLogins } = parts;
+  const shared = replicas?.state;
   const now = () => performance.now();
   let warnings: readonly ExposureWarning[] = [];
   let reload: ReloadResult | undefined;
   const registryFor = (profile: HostProfile) => decisions.recordFailures(stack.registryFor(profile));
-  const site = await openSiteOf(values, { registryFor, log });
+  const site = await openSiteOf(values, { registryFor, gaps: () => gaps.gaps(), log, shared });
   const profile = await hostProfile(values);
   const allowed = allowedUpstreams(values);
+  const passing = new Set([...allowed].filter(([, upstream]) => passesOn(upstream)).map(([name]) => name));
   const host = createNodeAdmission({
     stack: { registryFor, challenge: stack.challenge },
     profile,
-    passesOn: (name) => passesOn(allowed.get(name)),
+    passesOn: (name) => passing.has(name),
     onNoLogin: (registry, userAgent) => {
       const message =
-        'a client of the containerd store brought no login: passThrough works with the classic image store of dockerd only';
+        'a client of the containerd store sent no login: passThrough works with the classic image store of dockerd only';
       log('warning', 'pass-through-without-login', message, { registry, userAgent });
     },
     now,
@@ -192,15 +161,11 @@ async function openOver(stack: MirrorStack, { values }: ServeSettings, parts: Pa
   registerReloadMetrics(metrics, () => reload);
   if (site === undefined) registerHostInfo(metrics, host.profile);
   const identity = await openTlsIdentity(values);
-  const push = values.push
-    ? await openPushForwarder(values, parts, {
-        // Of the site's key: another replica goes on with an upload that this one has begun.
-        sealer: createSealer('metahub upload sessions', site?.tokenKey),
-        onManifest: (repository, reference) => {
-          if (reference.kind === 'tag') stack.expireTag(repository, reference.tag);
-        },
-      })
-    : undefined;
+  const onTagPushed = async (repository: Repository, tag: Tag) => {
+    stack.expireTag(repository, tag);
+    await tellPush?.(repository, tag);
+  };
+  const push = await openPushOf(values, { ...parts, onTagPushed, tokenKey: site?.tokenKey });
   const server = createMirrorServer({
     gate: site?.gate ?? host,
     log,
@@ -211,28 +176,22 @@ async function openOver(stack: MirrorStack, { values }: ServeSettings, parts: Pa
     handlers: site?.handlers ?? new Map(),
     push,
     hasLogins,
-    names: ownNames(values),
-    // Names of images are for those who log in.
+    ...{ names: ownNames(values), proxies: values.proxies, filterReferrers },
+    limits: { connections: await readConnectionsMax(log) },
+    degraded: () =>
+      shared?.trouble === undefined ? undefined : `cannot reach the shared state: ${shared.trouble}`,
+    // Image names are for clients that log in.
     ...(site === undefined ? { gaps: () => gapsDocument(gaps.gaps()) } : {}),
     ...(identity === undefined ? {} : { tls: identity.current }),
     status: () => ({
-      version: VERSION,
-      startedAt: decisions.startedAt,
-      hostName: hostname(),
+      ...statusOf(stack, decisions, site ?? host),
       warnings: warnings.filter(({ isHarmless }) => !isHarmless).map(({ message }) => message),
-      profile: site === undefined ? host.profile() : undefined,
-      // The page asks for no login: names of images are then only for the log.
-      decisions: site === undefined ? decisions.latest() : [],
-      pulls: decisions.totals(),
-      cache: stack.cacheUse(),
-      ...(site === undefined ? { registries: stack.registries() } : {}),
       reload,
-      figures: stack.figures(),
-      connectionTests: stack.connectionTests(),
     }),
   });
+  const tellPush = replicas?.pushes(stack, () => server.invalidate());
   return {
-    ...{ stack, gaps, site, host, profile, allowed, identity, server, push },
+    ...{ stack, gaps, shared, site, host, profile, allowed, identity, server, push },
     expose: (address) => {
       warnings = parts.onExposed(address);
       return warnings;
@@ -243,14 +202,52 @@ async function openOver(stack: MirrorStack, { values }: ServeSettings, parts: Pa
   };
 }
 
-/** What clients call this mirror: the names of the settings, and that in the site's address. */
+/** What the status page shows of the parts, for this host or for a site. */
+function statusOf(stack: MirrorStack, decisions: DecisionLog, served: NodeAdmission | SiteMode) {
+  const [host, sitePath] = 'pagesPath' in served ? [undefined, served.pagesPath] : [served, undefined];
+  return {
+    version: VERSION,
+    startedAt: decisions.startedAt,
+    hostName: hostname(),
+    profile: host?.profile(),
+    sitePath,
+    // The page asks for no login: image names are then only in the log.
+    decisions: host === undefined ? [] : decisions.latest(),
+    pulls: decisions.totals(),
+    cache: stack.cacheUse(),
+    ...(host === undefined ? {} : { registries: stack.registries() }),
+    figures: stack.figures(),
+    connectionTests: stack.connectionTests(),
+  };
+}
+
+/** The names of this mirror: those in the settings, and the one in the site's address. */
 function ownNames({ name: names, siteUrl }: ServeSettings['values']): readonly string[] {
   return siteUrl === undefined ? names : [...names, new URL(siteUrl).hostname];
 }
 
-/** The site, when the settings name machine types; else a site's modules are not loaded. */
+/** The site, when the settings name machine types; otherwise a site's modules are not loaded. */
 async function openSiteOf(values: ServeSettings['values'], options: SiteModeOptions) {
-  if (values.machines === undefined && !values.staticMachines) return undefined;
+  const makesLogins = values.oidc !== undefined || values.enrolment.length > 0;
+  if (values.machines === undefined && !values.staticMachines && !makesLogins) return undefined;
   const { openSiteMode } = await import('./site.ts');
   return openSiteMode(values, options);
+}
+
+/** The forwarder of pushes, when the settings allow them. */
+async function openPushOf(
+  values: ServeSettings['values'],
+  parts: Pick<Parts, 'log' | 'pseudonym' | 'ownLogins'> & {
+    readonly onTagPushed: (repository: Repository, tag: Tag) => Promise<void>;
+    readonly tokenKey: Uint8Array | undefined;
+  },
+) {
+  if (!values.push) return undefined;
+  return openPushForwarder(values, parts, {
+    // Derived from the site's key: another replica continues an upload that this one has begun.
+    sealer: createSealer('metahub upload sessions', parts.tokenKey),
+    onManifest: async (repository, reference) => {
+      if (reference.kind === 'tag') await parts.onTagPushed(repository, reference.tag);
+    },
+  });
 }

@@ -13,9 +13,12 @@ import { VERSION } from '../version.ts';
 import type { ServeSettings } from './compose.ts';
 import type { LastGood, ReadSettings } from './last-good.ts';
 import { type Mirror, openMirror } from './open-mirror.ts';
+import { needRestart } from './reload.ts';
 import { activatedSocket, type Notifier, warnOfOtherAddress } from './systemd.ts';
 
-/** What a person sees when the mirror has started: what this host is, where it listens, and how to point dockerd at it. */
+/**
+ * What a person sees when the mirror has started: what this host is, where it listens, and how to configure dockerd.
+ */
 export function greeting(profile: HostProfile, url: string, hosts: readonly string[]): string {
   const { platform, features } = profile;
   const daemon = JSON.stringify({ 'registry-mirrors': [url] });
@@ -52,11 +55,11 @@ const LISTEN_PROBLEMS: Readonly<Record<string, readonly [problem: string, nextSt
     'Stop what listens there (ss -ltnp shows it), or choose another with --listen HOST:PORT.',
   ],
   EACCES: [
-    'may not be listened on',
-    'Ports below 1024 need the right to; choose another with --listen HOST:PORT.',
+    'is not permitted to this user',
+    'A port below 1024 needs a privilege; choose another port with --listen HOST:PORT.',
   ],
-  EADDRNOTAVAIL: ['is no address of this machine', 'Choose another with --listen HOST:PORT.'],
-  ENOTFOUND: ['is no address', 'Write --listen HOST:PORT with an address of this machine.'],
+  EADDRNOTAVAIL: ['is not an address of this machine', 'Choose another with --listen HOST:PORT.'],
+  ENOTFOUND: ['is not an address', 'Write --listen HOST:PORT with an address of this machine.'],
 };
 
 async function listen(server: MirrorServer, { values }: ServeSettings, inherited: ListenTarget | undefined) {
@@ -69,7 +72,7 @@ async function listen(server: MirrorServer, { values }: ServeSettings, inherited
   }
 }
 
-/** On a terminal SIGHUP says that it is gone; elsewhere it is how an operator asks to read everything again. */
+/** On a terminal, SIGHUP means that it is gone; elsewhere an operator sends it to reload. */
 const HANGUP_STOPS = process.stderr.isTTY === true;
 
 /** Resolves with the first signal that asks to stop; a second one ends the process at once. */
@@ -86,7 +89,7 @@ function stopSignal(): Promise<NodeJS.Signals> {
 }
 
 export interface RunOptions {
-  /** Reads the settings from where the command line says; `stronger` flags go before those that were given. */
+  /** Reads the settings that the command line names; `stronger` flags override those given. */
   readonly read: (stronger?: Readonly<Record<string, unknown>>) => Promise<ReadSettings>;
   readonly lastGood: LastGood;
 }
@@ -95,7 +98,7 @@ interface Opened {
   readonly settings: ReadSettings;
   readonly log: Log;
   readonly mirror: Mirror;
-  /** Why the last good configuration is served in the place of the one that is there. */
+  /** Why the last good configuration is served instead of the current one. */
   readonly complaint?: string;
 }
 
@@ -109,8 +112,8 @@ async function openWith(
 }
 
 /**
- * Opens the mirror with its settings or, where a service's files have become unusable, with the last good ones. At a
- * terminal the person who has just written the file is told instead.
+ * Opens the mirror with its settings or, when a service's files have become unusable, with the last good ones. At a
+ * terminal the person who has just written the file gets the error instead.
  */
 async function open({ read, lastGood }: RunOptions): Promise<Opened> {
   try {
@@ -120,10 +123,10 @@ async function open({ read, lastGood }: RunOptions): Promise<Opened> {
     const isForService = isTold && process.stderr.isTTY !== true;
     const flags = isForService ? await lastGood.flags() : undefined;
     if (flags === undefined) throw error;
-    // What the last good files do not cure is the first failure.
+    // When the last good files do not help, the first failure counts.
     const opened = await openWith(read, flags).catch(() => Promise.reject(error));
     const complaint = (error as Error).message;
-    opened.log('error', 'last-good-configuration', 'the last good configuration is served', {
+    opened.log('error', 'last-good-configuration', 'MetaHub serves with the last good configuration', {
       reason: complaint,
       nextStep: 'Correct the file, then reload the service.',
     });
@@ -131,35 +134,36 @@ async function open({ read, lastGood }: RunOptions): Promise<Opened> {
   }
 }
 
-/** Keeps the files of settings that work; that they cannot be kept hinders nothing. */
+/** Stores the files of settings that work; a failure to store them does not matter. */
 async function keepLastGood({ lastGood }: RunOptions, settings: ReadSettings, log: Log): Promise<void> {
   try {
     await lastGood.keep(settings);
   } catch (error) {
-    log('info', 'configuration-not-kept', 'this configuration is not kept for a later start', {
+    log('info', 'configuration-not-kept', 'this configuration cannot be stored for a later start', {
       reason: (error as Error).message,
     });
   }
 }
 
 /**
- * Runs the mirror until it is told to stop.
+ * Runs the mirror until it is asked to stop.
  * @throws {UserError}
  */
 export async function runMirror(options: RunOptions): Promise<void> {
   const stopping = stopSignal();
   const { settings, log, mirror, complaint } = await open(options);
-  const { identity, server, stack, gaps, push } = mirror;
+  const { identity, server, site, stack, gaps, push, shared } = mirror;
   if (complaint !== undefined) mirror.noteReload({ at: new Date(), refused: complaint });
   let reloading = Promise.resolve();
   const reload = () => {
-    // One after the other: a slow one must not put back what the next has read.
-    reloading = reloading.then(() => reloadMirror(mirror, options, log));
+    // One after another: a slow reload must not overwrite what a later one read.
+    reloading = reloading.then(() => reloadMirror(mirror, settings, options, log));
   };
   // Before anybody can know that the mirror runs: without a handler the signal would end it.
   if (!HANGUP_STOPS) process.on('SIGHUP', reload);
   const url = await startListening(mirror, settings, log);
   greet(mirror, settings, url, log);
+  gaps.announce();
 
   const notifier = await openNotifier(log);
   const warning = complaint === undefined ? '' : `, with the last good configuration: ${complaint}`;
@@ -172,23 +176,26 @@ export async function runMirror(options: RunOptions): Promise<void> {
   identity?.close();
   await server.drain(settings.values.drainTimeout);
   await gaps.close();
+  await site?.close();
   await push?.close();
   await stack.close();
+  await shared?.close();
   log('notice', 'stopped', 'stopped');
 }
 
-/** Listens, where the settings or systemd's socket say; answers by which URL that is. */
+/** Listens where the settings or systemd's socket say; answers the URL. */
 async function startListening(mirror: Mirror, settings: ServeSettings, log: Log): Promise<string> {
-  const { identity, server, site, stack } = mirror;
+  const { identity, server, site, stack, shared } = mirror;
   const inherited = activatedSocket(process.env, process.pid);
   const address = await listen(server, settings, inherited);
   try {
-    site?.demandPrivacyAt(address.address);
+    site?.checkExposureAt(address.address);
     if (mirror.push !== undefined && site === undefined) demandLoopbackForPushes(address.address);
   } catch (error) {
     identity?.close();
     await server.close();
     await stack.close();
+    await shared?.close();
     throw error;
   }
   if (inherited !== undefined) warnOfOtherAddress(settings, address, log);
@@ -198,16 +205,16 @@ async function startListening(mirror: Mirror, settings: ServeSettings, log: Log)
   return `${identity ? 'https' : 'http'}://${formatListen({ host: address.address, port: address.port })}`;
 }
 
-/** Whoever reaches a mirror without logins pushes with its own. @throws {UserError} */
+/** Whoever reaches a mirror without logins pushes with the mirror's own. @throws {UserError} */
 function demandLoopbackForPushes(host: string): void {
   if (isLoopback(host)) return;
   throw new UserError(`anybody who reaches ${host} could push with this mirror's logins`, {
-    nextStep: 'Listen on a loopback address, or give it accounts (--machines DIR); else --push off.',
+    nextStep: 'Listen on a loopback address, add accounts (--machines DIR), or set --push off.',
     exitStatus: 2,
   });
 }
 
-/** Tells the log, and a person where one looks on, what is served and where. */
+/** Reports, in the log and to a person at a terminal, what is served and where. */
 function greet({ site, profile, allowed }: Mirror, { values }: ServeSettings, url: string, log: Log): void {
   log('notice', 'listening', 'listening', { url, pid: process.pid, version: VERSION, data: values.data });
   for (const warning of site === undefined ? profile.warnings : []) log('warning', 'host-detection', warning);
@@ -217,7 +224,7 @@ function greet({ site, profile, allowed }: Mirror, { values }: ServeSettings, ur
   );
 }
 
-/** Tells systemd, where it wants to be told, when the mirror serves and that it lives. */
+/** Notifies systemd, where it asks for that, when the mirror serves and that it lives. */
 async function openNotifier(log: Log): Promise<Notifier | undefined> {
   const { env: environment, pid } = process;
   if (environment['NOTIFY_SOCKET'] === undefined) return undefined;
@@ -225,20 +232,30 @@ async function openNotifier(log: Log): Promise<Notifier | undefined> {
   return createNotifier({ environment, pid, log });
 }
 
-/** Takes profile, lists and policies as they are now; with any of them unreadable everything stays as it was. */
+/** Applies the settings that can change while the mirror runs; when any of them is unusable nothing changes. */
 async function reloadMirror(
-  { stack, host, server, noteReload }: Mirror,
+  { stack, host, server, site, noteReload, prepare }: Mirror,
+  started: ServeSettings,
   options: RunOptions,
   log: Log,
 ): Promise<void> {
   try {
     const settings = await options.read();
     const profile = await hostProfile(settings.values);
+    const apply = await prepare(settings.values);
     await stack.reload(settings);
     host.setProfile(profile);
+    await apply();
     server.invalidate();
     noteReload({ at: new Date() });
     log('notice', 'reloaded', 'reloaded', { host: profile.cpu.microarchitecture });
+    const waiting = needRestart(started.values, settings.values, { isSite: site !== undefined });
+    if (waiting.length > 0) {
+      log('warning', 'restart-needed', 'some changed settings take effect at the next start only', {
+        settings: waiting.join(' '),
+        nextStep: 'Restart the service: systemctl restart metahub',
+      });
+    }
     await keepLastGood(options, settings, log);
   } catch (error) {
     noteReload({ at: new Date(), refused: (error as Error).message });

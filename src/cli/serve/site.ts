@@ -2,9 +2,12 @@ import { join } from 'node:path';
 import type { HostProfile } from '../../host/profile.ts';
 import { ConfigError } from '../../lib/config-error.ts';
 import type { Log } from '../../lib/log.ts';
+import type { SharedState } from '../../lib/shared-state.ts';
 import type { Registry } from '../../oci/registry.ts';
+import type { Gap } from '../../selection/gap-schema.ts';
 import { exposureProblem, openSite, type Site } from '../../site/site.ts';
 import { loadTokenKey, randomTokenKey, TokenKeyError } from '../../site/token.ts';
+import { WEB_PATH } from '../../site/web/layout.ts';
 import type { SettingValues } from '../settings/setting.ts';
 import type { SERVE_SETTINGS } from '../settings/table.ts';
 import { UserError } from '../user-error.ts';
@@ -13,10 +16,13 @@ type ServeValues = SettingValues<typeof SERVE_SETTINGS>;
 
 export interface SiteModeOptions {
   readonly registryFor: (profile: HostProfile) => Registry;
+  readonly gaps: () => readonly Gap[];
   readonly log: Log;
+  /** What replicas share; undefined: there are none. */
+  readonly shared?: SharedState | undefined;
 }
 
-/** The key in the named file, which must do; else in one beside the data, whose disk may fail as the cache's may. */
+/** The key in the named file, which must be valid; else one beside the data, whose disk may fail like the cache's. */
 async function tokenKeyOf({ tokenKey, data }: ServeValues, log: Log): Promise<Uint8Array> {
   if (tokenKey !== undefined) return loadTokenKey(tokenKey);
   try {
@@ -24,61 +30,105 @@ async function tokenKeyOf({ tokenKey, data }: ServeValues, log: Log): Promise<Ui
   } catch (error) {
     if (error instanceof TokenKeyError) throw error;
     const { message } = error as Error;
-    log('warning', 'token-key-not-kept', 'the key of tokens is not kept: they end with this process', {
-      why: message,
-    });
+    log(
+      'warning',
+      'token-key-not-kept',
+      'cannot store the token key: tokens become invalid when this process ends',
+      {
+        why: message,
+      },
+    );
     return randomTokenKey();
   }
 }
 
-/** A site, with the check to make once its address is known. */
-export interface SiteMode extends Site {
-  /** The address is systemd's choice where it opened the socket. @throws {UserError} for logins over plain HTTP on a network. */
-  readonly demandPrivacyAt: (host: string) => void;
-  /** What replicas of the site share. */
+/** A site, with the check to run once its address is known. */
+export interface SiteMode extends Omit<Site, 'prepare'> {
+  /** Reads the settings that can change while it runs; returns the function that applies them. @throws {UserError} */
+  readonly prepare: (values: ServeValues) => Promise<() => void>;
+  /** Checks an address that systemd has chosen. @throws {UserError} for logins in clear text on a network */
+  readonly checkExposureAt: (host: string) => void;
+  /** Where its pages are. */
+  readonly pagesPath: string;
+  /** All replicas of the site share it. */
   readonly tokenKey: Uint8Array;
 }
 
 /**
- * The gate and paths of a site that chooses by login.
- * @throws {UserError} for logins over plain HTTP on a network, a bad file of machine types or an unreadable token key.
+ * Opens the site that the settings describe.
+ * @throws {UserError} for logins in clear text on a network, an invalid machine file or an unreadable token key.
  */
 export async function openSiteMode(
   values: ServeValues,
-  { registryFor, log }: SiteModeOptions,
+  { registryFor, gaps, log, shared }: SiteModeOptions,
 ): Promise<SiteMode> {
   const { machines, staticMachines, listen, siteUrl, proxies } = values;
   const tls = values.tlsCert !== undefined;
-  const demandPrivacyAt = (host: string) => {
+  const checkExposureAt = (host: string) => {
     const { insecureLogins, demoListenAnywhere } = values;
     const problem = exposureProblem({ host, tls, insecureLogins, demo: staticMachines, demoListenAnywhere });
     if (problem) throw new UserError(problem.why, { nextStep: problem.nextStep, exitStatus: 2 });
   };
-  demandPrivacyAt(listen.host);
+  checkExposureAt(listen.host);
   try {
     const tokenKey = await tokenKeyOf(values, log);
     const site = await openSite({
+      ...(await accountSettings(values)),
       machines,
       staticMachines,
       registryFor,
+      gaps,
       tokenKey,
       url: siteUrl,
       tls,
       proxies,
       log,
+      shared,
       now: () => performance.now(),
       wallClock: Date.now,
     });
-    return { ...site, demandPrivacyAt, tokenKey };
+    // The site keeps its folder and its URL until the next start.
+    const prepare = async ({ oidc, enrolment }: ServeValues) =>
+      site.prepare(await accountSettings({ ...values, oidc, enrolment }));
+    return { ...site, pagesPath: WEB_PATH, checkExposureAt, tokenKey, prepare };
   } catch (cause) {
+    if (cause instanceof UserError) throw cause;
     const { message } = cause as Error;
     if (cause instanceof TokenKeyError) {
-      const nextStep = `Others could sign tokens with it: remove it to have a new one made, or run chmod 600 ${cause.path}.`;
+      const nextStep = `Others could sign tokens with it: remove it, so that MetaHub creates a new one, or run chmod 600 ${cause.path}.`;
       throw new UserError(message, { cause, nextStep });
     }
     if (!(cause instanceof ConfigError)) throw new UserError(message, { cause });
     throw cause.with({
       nextStep: cause.nextStep ?? 'Correct the file; metahub machine list reads them all.',
+    });
+  }
+}
+
+/** The settings of the provider and of clouds, which a reload reads anew. @throws {UserError} */
+async function accountSettings(values: ServeValues) {
+  checkAccountSettings(values);
+  const { oidc, enrolment, siteUrl } = values;
+  return {
+    oidc: oidc && (await (await import('./oidc.ts')).openOidc(oidc, siteUrl)),
+    enrolment,
+  };
+}
+
+/** `oidc` and `enrolment` need a folder of machine files, and Azure's and GCP's documents a fixed URL of the site. @throws {UserError} */
+function checkAccountSettings({ oidc, enrolment, machines, siteUrl }: ServeValues): void {
+  const setting = oidc === undefined ? 'enrolment' : 'oidc';
+  if (oidc === undefined && enrolment.length === 0) return;
+  if (machines === undefined) {
+    throw new UserError(`${setting} creates logins, and there is no folder for them`, {
+      nextStep: 'Pass the folder with --machines DIR.',
+      exitStatus: 2,
+    });
+  }
+  if (siteUrl === undefined && enrolment.some(({ cloud }) => cloud !== 'aws')) {
+    throw new UserError('enrolment by Azure and GCP needs the URL of this site', {
+      nextStep: 'Add --site-url https://HOST: instances have their identity signed for this URL alone.',
+      exitStatus: 2,
     });
   }
 }

@@ -5,12 +5,12 @@ import { formatListen } from '../settings/values.ts';
 import { UserError } from '../user-error.ts';
 import type { ServeSettings } from './compose.ts';
 
-/** The first descriptor that systemd hands over; see sd_listen_fds(3). */
+/** The first descriptor that systemd passes; see sd_listen_fds(3). */
 const FIRST_DESCRIPTOR = 3;
 
 /**
- * The listening socket that systemd opened for this process, or undefined when it opened none: listening on it, the
- * address of `--listen` does not matter. The variables are another's when they name another process.
+ * The listening socket that systemd opened for this process; undefined when it opened none. With it, the address of
+ * `--listen` does not matter. The variables are another's when they name another process.
  * @throws {UserError} for more than one socket.
  */
 export function activatedSocket(
@@ -27,28 +27,33 @@ export function activatedSocket(
   return { fd: FIRST_DESCRIPTOR };
 }
 
-/** Complains of a `listen` that was set, when systemd's socket says otherwise. */
+/** Warns about a `listen` setting that systemd's socket overrides. */
 export function warnOfOtherAddress(
   { values: { listen }, origins }: Pick<ServeSettings, 'values' | 'origins'>,
   { address: host, port }: Pick<AddressInfo, 'address' | 'port'>,
   log: Log,
 ): void {
   if (origins.listen === 'default' || (listen.host === host && listen.port === port)) return;
-  log('warning', 'socket-address-differs', 'the socket unit says where to listen, not the setting', {
-    socket: formatListen({ host, port }),
-    setting: formatListen(listen),
-  });
+  log(
+    'warning',
+    'socket-address-differs',
+    'MetaHub listens where the socket unit says, and ignores the setting',
+    {
+      socket: formatListen({ host, port }),
+      setting: formatListen(listen),
+    },
+  );
 }
 
 /**
- * Tells the service manager how this process is. Node has no unix datagram sockets, so `systemd-notify` does it, which
- * needs `NotifyAccess=all` in the unit.
+ * Notifies the service manager about this process's state. Node has no unix datagram sockets, so `systemd-notify` sends
+ * the message, which needs `NotifyAccess=all` in the unit.
  * @see sd_notify(3), sd_watchdog_enabled(3)
  */
 export interface Notifier {
-  /** READY=1, and from then on a sign of life in half the time that the unit's WatchdogSec allows. */
+  /** READY=1, and from then on a watchdog notification in half the time that the unit's WatchdogSec allows. */
   ready(status: string): Promise<void>;
-  /** STOPPING=1, and no further signs of life. */
+  /** STOPPING=1, and no further watchdog notifications. */
   stopping(): Promise<void>;
 }
 
@@ -60,7 +65,7 @@ export interface NotifierOptions {
 
 const PROGRAM_TIMEOUT_MS = 5000;
 
-/** The time within which the service manager wants to hear from us, in milliseconds; undefined: it does not watch us. */
+/** The watchdog interval of the service manager, in milliseconds; undefined: no watchdog. */
 function watchdogMs({ environment, pid }: NotifierOptions): number | undefined {
   const { WATCHDOG_USEC, WATCHDOG_PID } = environment;
   if (WATCHDOG_PID !== undefined && WATCHDOG_PID !== String(pid)) return undefined;
@@ -68,7 +73,7 @@ function watchdogMs({ environment, pid }: NotifierOptions): number | undefined {
   return ms > 0 ? ms : undefined;
 }
 
-/** Without a service manager that wants to be told (NOTIFY_SOCKET), nothing is done. */
+/** Without NOTIFY_SOCKET, nothing happens. */
 export function createNotifier(options: NotifierOptions): Notifier {
   const { environment, log } = options;
   const isWanted = environment['NOTIFY_SOCKET'] !== undefined && environment['NOTIFY_SOCKET'] !== '';
@@ -80,7 +85,7 @@ export function createNotifier(options: NotifierOptions): Notifier {
       const settings = { env: environment, timeout: PROGRAM_TIMEOUT_MS };
       execFile('systemd-notify', args, settings, (error) => {
         if (error)
-          log('warning', 'service-manager-unreachable', 'the service manager could not be told', {
+          log('warning', 'service-manager-unreachable', 'the service manager could not be notified', {
             reason: error.message,
           });
         resolve();
@@ -93,7 +98,7 @@ export function createNotifier(options: NotifierOptions): Notifier {
       await tell('--ready', `--status=${status}`);
       const periodMs = watchdogMs(options);
       if (!isWanted || periodMs === undefined) return;
-      // A timer runs only while the event loop does: when that stands still, so do the signs of life.
+      // A timer runs only while the event loop does: when it is blocked, notifications stop.
       signsOfLife = setInterval(() => void tell('WATCHDOG=1'), periodMs / 2).unref();
     },
     stopping: () => {

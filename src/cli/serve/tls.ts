@@ -1,14 +1,15 @@
-import { readFile, watch } from 'node:fs/promises';
+import { watch } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { createSecureContext } from 'node:tls';
 import type { Log } from '../../lib/log.ts';
+import { readRegularFile } from '../../lib/regular-file.ts';
 import type { TlsKeyPair } from '../../server/server.ts';
 import { UserError } from '../user-error.ts';
 
-/** The certificate and key that the mirror shows, followed as they are renewed. */
+/** The certificate and key that the mirror presents, reloaded when they are renewed. */
 export interface TlsIdentity {
   readonly current: TlsKeyPair;
-  /** Calls back with each pair that is whole and belongs together; others are told to the log and passed over. */
+  /** Calls back with each pair that is complete and matches; others are logged and ignored. */
   onRenewed(renew: (identity: TlsKeyPair) => void, log: Log): void;
   close(): void;
 }
@@ -18,7 +19,7 @@ interface TlsFiles {
   readonly tlsKey: string | undefined;
 }
 
-/** Renewal writes two files: both should be there before they are read, in milliseconds. */
+/** Renewal writes two files: both should exist before they are read, in milliseconds. */
 const SETTLE_MS = 500;
 
 interface PemIdentity extends TlsKeyPair {
@@ -27,15 +28,15 @@ interface PemIdentity extends TlsKeyPair {
 }
 
 async function readIdentity(certFile: string, keyFile: string): Promise<PemIdentity> {
-  const [cert, key] = await Promise.all([readFile(certFile), readFile(keyFile)]);
-  // Throws when they are no PEM or do not belong together, before a server is given them.
+  const [cert, key] = await Promise.all([readRegularFile(certFile), readRegularFile(keyFile)]);
+  // Throws when they are not PEM or do not match, before a server gets them.
   createSecureContext({ cert, key });
   return { cert, key };
 }
 
 /**
  * Reads the identity that the settings name; undefined when they name none.
- * @throws {UserError} when one file is missing or they do not belong together.
+ * @throws {UserError} when one file is missing or they do not match.
  */
 export async function openTlsIdentity({ tlsCert, tlsKey }: TlsFiles): Promise<TlsIdentity | undefined> {
   if (tlsCert === undefined && tlsKey === undefined) return undefined;
@@ -73,14 +74,14 @@ export async function openTlsIdentity({ tlsCert, tlsKey }: TlsFiles): Promise<Tl
 
 interface Following {
   readonly folder: string;
-  /** Undefined when it is the one that is shown: folders hold other files too. */
+  /** Undefined when it is the one in use: the folder has other files too. */
   readonly readNew: () => Promise<TlsKeyPair | undefined>;
   readonly renew: (identity: TlsKeyPair) => void;
   readonly log: Log;
   readonly signal: AbortSignal;
 }
 
-/** Follows the folder, not the files: renewal replaces files, and links that lead to them. */
+/** Watches the folder, not the files: renewal replaces files, and links to them. */
 async function follow({ folder, readNew, renew, log, signal }: Following): Promise<void> {
   let settling: NodeJS.Timeout | undefined;
   const renewNow = async () => {
@@ -90,9 +91,14 @@ async function follow({ folder, readNew, renew, log, signal }: Following): Promi
       renew(identity);
       log('notice', 'certificate-renewed', 'certificate renewed', { folder });
     } catch (error) {
-      log('warning', 'certificate-unusable', 'the renewed certificate cannot be used, the former one stays', {
-        reason: (error as Error).message,
-      });
+      log(
+        'warning',
+        'certificate-unusable',
+        'cannot use the renewed certificate: MetaHub keeps the former one',
+        {
+          reason: (error as Error).message,
+        },
+      );
     }
   };
   try {
@@ -103,8 +109,13 @@ async function follow({ folder, readNew, renew, log, signal }: Following): Promi
   } catch (error) {
     clearTimeout(settling);
     if (signal.aborted) return;
-    log('warning', 'certificate-not-watched', 'certificates are not followed: renewal needs a restart', {
-      reason: (error as Error).message,
-    });
+    log(
+      'warning',
+      'certificate-not-watched',
+      'cannot watch the certificates: restart MetaHub after a renewal',
+      {
+        reason: (error as Error).message,
+      },
+    );
   }
 }

@@ -1,23 +1,25 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type BaselineRule, type CatalogEntry, CatalogFile } from '../../catalog/entry.ts';
-import { readSource, readValue } from '../../lib/config-source.ts';
-import { listPackaged, readPackaged } from '../../lib/packaged-files.ts';
+import { readSource } from '../../lib/config-source.ts';
+import { listPackaged, packagedText, readPackaged } from '../../lib/packaged-files.ts';
+import { readTextFile } from '../../lib/regular-file.ts';
 import { answersTo, type ListSpec } from '../../oci/image-list.ts';
+import { parseTagPattern } from '../../oci/pattern.ts';
 import { isSameRepository, type Repository, type Tag } from '../../oci/reference.ts';
 import { UserError } from '../user-error.ts';
 import { parseYaml } from './yaml.ts';
 
 const CATALOG = 'catalog';
-/** The entries with baselines as JSON, so that a mirror starts without a YAML parser: `npm run catalogue-table` writes it. */
+/** The baselines that are on by default, as read and checked: a mirror needs no YAML and no schema for them. `npm run catalogue-table` writes it. */
 export const BASELINES_FILE = 'baselines.json';
 
 const HAS_BASELINES = /^repositories:/m;
 
-/** Files by name, each parsed when it is needed: most commands need few of them. */
+/** Files by name, each parsed when needed: most commands need few of them. */
 export interface Catalog {
   readonly names: readonly string[];
-  /** @throws {UserError} when there is none of that name. */
+  /** @throws {UserError} for an unknown name */
   entry(name: string): Promise<CatalogEntry>;
   /** Entries with lists of a repository. */
   listing(repository: Repository): Promise<readonly CatalogEntry[]>;
@@ -25,26 +27,26 @@ export interface Catalog {
   withBaselines(): Promise<readonly CatalogEntry[]>;
 }
 
-/** What the settings say of the catalogue. */
+/** The settings about the catalogue. */
 export interface CatalogSettings {
-  /** Names of entries whose lists are used; after `!` one whose baselines are not heeded. */
+  /** Names of entries whose lists are used; after `!` one whose baselines are ignored. */
   readonly catalog: readonly string[];
-  /** Do the baselines of the catalogue apply? */
+  /** Whether the catalogue's baselines apply. */
   readonly catalogBaselines: boolean;
 }
 
-/** What of the catalogue is in force. */
+/** The enabled parts of the catalogue. */
 export interface CatalogInForce {
   readonly lists: readonly ListSpec[];
   readonly baselines: readonly BaselineRule[];
 }
 
-/** @param folder another than the package's own */
+/** @param folder replaces the package's own */
 async function readTexts(folder: string | undefined): Promise<ReadonlyMap<string, string>> {
   const [names, read] =
     folder === undefined
       ? [await listPackaged(CATALOG), (file: string) => readPackaged(`${CATALOG}/${file}`)]
-      : [await readdir(folder), (file: string) => readFile(join(folder, file), 'utf8')];
+      : [await readdir(folder), (file: string) => readTextFile(join(folder, file))];
   const files = names.filter((file) => file.endsWith('.yml')).sort();
   const texts = files.map(async (file) => [file.slice(0, -4), await read(file)] as const);
   return new Map(await Promise.all(texts));
@@ -80,7 +82,7 @@ export async function openCatalog(folder?: string): Promise<Catalog> {
     names: [...texts.keys()],
     entry,
     async listing(repository) {
-      // The name stands in the text of the file; whether it is a list's is for the parsed entry to say.
+      // The name occurs in the text of the file; only the parsed entry shows whether it is a list's.
       const mentioning = [...texts].filter(([, content]) => content.includes(repository.name));
       const entries = await Promise.all(mentioning.map(([name]) => entry(name)));
       return entries.filter(({ lists }) =>
@@ -94,7 +96,7 @@ export async function openCatalog(folder?: string): Promise<Catalog> {
   };
 }
 
-/** Which parts of an entry are in force? */
+/** Which parts of an entry are enabled. */
 export function inForce(
   { name, isDefault, lists, baselines }: CatalogEntry,
   { catalog, catalogBaselines }: CatalogSettings,
@@ -105,13 +107,13 @@ export function inForce(
 }
 
 /**
- * What the settings put in force: the lists of the entries they name, and every baseline that is on by default or named.
+ * What the settings enable: the lists of the named entries, and every baseline that is on by default or named.
  * @throws {UserError} for a name that the catalogue does not have.
  */
 export async function catalogInForce(settings: CatalogSettings): Promise<CatalogInForce> {
   const { catalog: written, catalogBaselines } = settings;
   if (written.length === 0) {
-    return { lists: [], baselines: catalogBaselines ? await defaultBaselines(settings) : [] };
+    return { lists: [], baselines: catalogBaselines ? readDefaultBaselines() : [] };
   }
   const catalog = await openCatalog();
   const named = await Promise.all(written.map((name) => catalog.entry(name.replace(/^!/, ''))));
@@ -126,14 +128,23 @@ export async function catalogInForce(settings: CatalogSettings): Promise<Catalog
   };
 }
 
-/** The baselines that apply when no entry is named. @throws {UserError} when the package is incomplete */
-async function defaultBaselines(settings: CatalogSettings): Promise<readonly BaselineRule[]> {
-  const text = await readPackaged(`${CATALOG}/${BASELINES_FILE}`).catch(refuseIncomplete);
-  const contents = Object.entries(JSON.parse(text) as Readonly<Record<string, unknown>>);
-  return contents
-    .map(([name, content]): CatalogEntry => ({ name, ...readValue(CatalogFile, content, [name]) }))
-    .filter((entry) => inForce(entry, settings).baselines)
-    .flatMap(({ baselines }) => baselines);
+/** A rule in {@link BASELINES_FILE}. */
+interface WrittenRule extends Pick<BaselineRule, 'pattern' | 'baseline'> {
+  readonly tags?: readonly string[];
+}
+
+/** What applies without named entries. @throws {UserError} when the package is incomplete */
+function readDefaultBaselines(): readonly BaselineRule[] {
+  try {
+    const rules = JSON.parse(packagedText(`${CATALOG}/${BASELINES_FILE}`)) as readonly WrittenRule[];
+    return rules.map(({ pattern, tags, baseline }) => ({
+      pattern,
+      tags: tags?.map(parseTagPattern).filter((tag) => tag !== undefined),
+      baseline,
+    }));
+  } catch (error) {
+    return refuseIncomplete(error);
+  }
 }
 
 function refuseIncomplete(cause: unknown): never {
@@ -143,17 +154,19 @@ function refuseIncomplete(cause: unknown): never {
   });
 }
 
-/** What {@link BASELINES_FILE} has to hold. */
-export async function baselinesJson(folder?: string): Promise<string> {
-  const texts = [...(await readTexts(folder))].filter(([, text]) => HAS_BASELINES.test(text));
-  const contents = texts.map(async ([name, text]) => {
-    const { content } = await parseYaml(`${name}.yml`, text);
-    return [name, content] as const;
-  });
-  return `${JSON.stringify(Object.fromEntries(await Promise.all(contents)), undefined, 2)}\n`;
+/** The expected content of {@link BASELINES_FILE}. */
+export async function baselinesJson(): Promise<string> {
+  const entries = await (await openCatalog()).withBaselines();
+  const rules = entries
+    .filter(({ isDefault }) => isDefault)
+    .flatMap(({ baselines }) => baselines)
+    .map(({ pattern, tags, baseline }): WrittenRule => {
+      return { pattern, ...(tags && { tags: tags.map(({ text }) => text) }), baseline };
+    });
+  return `[\n${rules.map((rule) => `  ${JSON.stringify(rule)}`).join(',\n')}\n]\n`;
 }
 
-/** The name of an entry that has a list for the image and is not enabled. */
+/** The name of a disabled entry that has a list for the image. */
 export async function suggestEntry(
   repository: Repository,
   tag: Tag,

@@ -1,7 +1,7 @@
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ConfigError } from '../../lib/config-error.ts';
+import { ConfigError, whyUnreadable } from '../../lib/config-error.ts';
 import type { ConfigSource } from '../../lib/config-source.ts';
+import { readTextFileSync } from '../../lib/regular-file.ts';
 import { homeDirectory } from './surroundings.ts';
 import { parseYaml } from './yaml.ts';
 
@@ -11,7 +11,7 @@ export interface ConfigFile {
   readonly placeOf?: ConfigSource['placeOf'];
 }
 
-/** Where a configuration file is looked for when none is named: the service's first, then the user's own. */
+/** The default configuration files: the service's first, then the user's own. */
 async function defaultPaths(): Promise<readonly string[]> {
   const ofService = '/etc/metahub/config.yaml';
   if (homeDirectory() === undefined) return [ofService];
@@ -19,12 +19,13 @@ async function defaultPaths(): Promise<readonly string[]> {
   return [ofService, join(envPaths('metahub', { suffix: '' }).config, 'config.yaml')];
 }
 
-async function readIfThere(path: string): Promise<string | undefined> {
+/** Synchronous: at a start, when nobody waits yet, a trip through the thread pool costs several times the read. */
+function readIfThere(path: string): string | undefined {
   try {
-    return await readFile(path, 'utf8');
+    return readTextFileSync(path);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw new ConfigError('unreadable', (error as Error).message, {
+    throw new ConfigError('unreadable', whyUnreadable(error), {
       file: path,
       cause: error,
       nextStep: 'Make it readable for this user, or name another with --config FILE.',
@@ -36,7 +37,7 @@ async function parseSettings(path: string, text: string): Promise<ConfigFile> {
   const { content, placeOf } = await parseYaml(path, text);
   if (content === null || content === undefined) return { path, content: {} };
   if (typeof content !== 'object' || Array.isArray(content)) {
-    throw new ConfigError('wrong-type', 'the file must hold settings, one “name: value” a line', {
+    throw new ConfigError('wrong-type', 'the file must contain settings, one “name: value” per line', {
       file: path,
       ...placeOf([]),
       nextStep: 'metahub config show lists them.',
@@ -45,10 +46,10 @@ async function parseSettings(path: string, text: string): Promise<ConfigFile> {
   return { path, content: content as ConfigFile['content'], placeOf };
 }
 
-/** The configuration file: `named`, which must exist, or the first default that does, or nothing. */
+/** The configuration file: `named`, which must exist, or the first default that exists, or none. */
 export async function loadConfigFile(named: string | undefined): Promise<ConfigFile> {
   for (const path of named === undefined ? await defaultPaths() : [named]) {
-    const text = await readIfThere(path);
+    const text = readIfThere(path);
     if (text !== undefined) return parseSettings(path, text);
   }
   if (named !== undefined) {
@@ -60,11 +61,11 @@ export async function loadConfigFile(named: string | undefined): Promise<ConfigF
   return { path: undefined, content: {} };
 }
 
-/** The configuration file that a change goes to: `named`, else the first that is there, else where this user's would be. */
+/** The configuration file to change: `named`, else the first that exists, else the user's default. */
 export async function writablePath(named: unknown): Promise<string> {
   if (typeof named === 'string') return named;
   const paths = await defaultPaths();
-  for (const path of paths) if ((await readIfThere(path)) !== undefined) return path;
+  for (const path of paths) if (readIfThere(path) !== undefined) return path;
   const [ofService = '', ofUser = ofService] = paths;
   return process.getuid?.() === 0 ? ofService : ofUser;
 }

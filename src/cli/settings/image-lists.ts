@@ -2,9 +2,9 @@ import * as v from 'valibot';
 import { type ConfigSource, readSource } from '../../lib/config-source.ts';
 import { type ListSpec, listSchema } from '../../oci/image-list.ts';
 import { FeatureText } from '../../selection/feature-schema.ts';
-import { readYamlFolder } from './yaml.ts';
+import { type FolderOptions, readYaml, yamlFilesIn } from './yaml.ts';
 
-/** One list whose features are known. */
+/** A list with known features. */
 export const ImageList = listSchema(FeatureText);
 
 /** A file of lists: one, or several as a YAML list. */
@@ -13,9 +13,9 @@ export const ImageLists = v.pipe(
   v.transform((read): readonly ListSpec[] => (Array.isArray(read) ? read : [read])),
 );
 
-/** What a list is made of, for those whose file is none. */
+/** The format of a list, for people whose file has another. */
 export const LIST_FORM =
-  'A list has image, manifests of {image, platform: {os, architecture, features}}, and maybe tags.';
+  'A list has image, manifests of {image, platform: {os, architecture, features}}, and optionally tags.';
 
 /** The virtual images of a file. @throws {ConfigError} */
 export function readImageLists(source: ConfigSource): readonly ListSpec[] {
@@ -23,10 +23,8 @@ export function readImageLists(source: ConfigSource): readonly ListSpec[] {
 }
 
 /** The virtual images of a folder. @throws {ConfigError} */
-export async function loadImageCatalog(
-  folder: string,
-  options: { readonly mayBeAbsent: boolean },
-): Promise<readonly ListSpec[]> {
-  const files = await readYamlFolder(folder, options);
+export async function loadImageCatalog(folder: string, options: FolderOptions): Promise<readonly ListSpec[]> {
+  const paths = await yamlFilesIn(folder, options);
+  const files = await Promise.all(paths.map((path) => readYaml(path)));
   return files.flatMap(readImageLists);
 }

@@ -1,11 +1,12 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseEnv } from 'node:util';
+import { readTextFileSync } from '../../lib/regular-file.ts';
 import { printable } from '../../lib/text.ts';
 
 const UNIT_FOLDERS = ['etc/systemd/system', 'usr/lib/systemd/system', 'lib/systemd/system'];
 
-/** What the installed service runs with that a shell does not have. */
+/** Settings of the installed service that a shell does not have. */
 export interface InstalledService {
   /** Where systemd puts its data (CacheDirectory), and the profile that its detection writes. */
   readonly values: { readonly data: string; readonly profile?: string };
@@ -14,8 +15,8 @@ export interface InstalledService {
 }
 
 /**
- * The service, where one is installed and this user is root, who works on it: anybody else's commands are about a mirror of
- * their own.
+ * The service, if one is installed and this user is root, who administers it: another user's commands are about their
+ * own mirror.
  * @param root where the machine's files are
  */
 export function installedService(root = '/', uid = process.getuid?.()): InstalledService | undefined {
@@ -31,15 +32,15 @@ export function installedService(root = '/', uid = process.getuid?.()): Installe
 
 function environmentIn(path: string): InstalledService['environment'] {
   try {
-    return parseEnv(readFileSync(path, 'utf8'));
+    return parseEnv(readTextFileSync(path));
   } catch {
     return {}; // as the unit's own EnvironmentFile=-: it need not be there
   }
 }
 
-/** Says on stderr that a command is about the installed service, which its user has not named. */
+/** Says on stderr that a command is about the installed service, which the user has not named. */
 export function sayOfService({ values: { data } }: InstalledService): void {
   process.stderr.write(
-    `metahub: this is about the installed service, whose data is in ${printable(data)} (--data DIR names another)\n`,
+    `metahub: this command uses the data of the installed service in ${printable(data)} (--data DIR names another directory)\n`,
   );
 }

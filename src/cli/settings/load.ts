@@ -15,8 +15,8 @@ export function addSettings(command: Command, table: SettingTable): void {
 }
 
 /**
- * A command's settings from its flags, the environment, the configuration file and defaults. One file serves every
- * command: what is in it but not in this table belongs to another.
+ * A command's settings from its flags, the environment, the configuration file and defaults. All commands share one
+ * file: a key that is not in this table belongs to another command.
  * @throws {ConfigError}
  */
 export async function loadSettings<Table extends SettingTable>(
@@ -36,7 +36,10 @@ export async function loadSettings<Table extends SettingTable>(
   return { ...resolved, filePath: path };
 }
 
-/** {@link loadSettings} for root's commands about the mirror itself: they are about the installed service, where there is one. */
+/**
+ * {@link loadSettings} for root's commands about the mirror itself: they are about the installed service, if there is
+ * one.
+ */
 export async function loadServiceSettings<Table extends SettingTable>(
   table: Table,
   flags: Readonly<Record<string, unknown>>,

@@ -7,7 +7,7 @@ import { SERVE_SETTINGS } from './table.ts';
 import { allowedUpstreams } from './upstreams.ts';
 import { formatListen, type ListenAddress } from './values.ts';
 
-/** The settings that say where the mirror is and what it serves. */
+/** The settings that tell where the mirror is and what it serves. */
 export const TARGET_SETTINGS = {
   listen: SERVE_SETTINGS.listen,
   data: SERVE_SETTINGS.data,
@@ -20,14 +20,19 @@ export interface TargetFlags {
   readonly strict?: boolean;
 }
 
+/** The command that configures a runtime for the mirror that the flags name. */
+export function setupCommand(runtime: string, { mirror }: TargetFlags): string {
+  return `metahub setup ${runtime} --reload${mirror === undefined ? '' : ` --mirror ${mirror}`}`;
+}
+
 export function addTargetOptions(command: Command): void {
   command.option(
     '--mirror <url>',
-    'where runtimes reach the mirror; else where it listens: http://127.0.0.1:5080',
+    'the URL at which runtimes reach the mirror: http://127.0.0.1:5080; default: the address that the mirror listens on',
   );
 }
 
-/** The URL by which this machine reaches a mirror that listens there. */
+/** The URL by which this machine reaches a mirror with this listening address. */
 function urlOf(listen: ListenAddress): string {
   const isAny = listen.host === '0.0.0.0' || listen.host === '::';
   return `http://${formatListen(isAny ? { ...listen, host: '127.0.0.1' } : listen)}`;
@@ -42,7 +47,7 @@ function readMirror(text: string): string {
 }
 
 /**
- * The mirror that a command is about, from its flags and the settings of `serve`.
+ * The mirror of a command, from its flags and the settings of `serve`.
  * @throws {UserError} status 2
  */
 export async function loadTarget(

@@ -2,8 +2,8 @@ import * as v from 'valibot';
 import type { BaselineRule } from '../../catalog/entry.ts';
 import { fields, mapOf, oneOrMore } from '../../lib/schema.ts';
 import { TagPatternText } from '../../oci/image-list.ts';
+import { createRepositoryPatterns, matchTag, RepositoryPattern, type TagPattern } from '../../oci/pattern.ts';
 import type { Repository, Tag } from '../../oci/reference.ts';
-import { matchTag, type TagPattern } from '../../oci/tag-pattern.ts';
 import { DEFAULT_POLICY, type SelectionPolicy } from '../../selection/policy.ts';
 import {
   POLICY_ENTRIES,
@@ -11,12 +11,11 @@ import {
   toPolicyChanges,
   withChanges,
 } from '../../selection/policy-schema.ts';
-import { createRepositoryPatterns, RepositoryPattern } from '../../site/permissions.ts';
 
-/** How entries are chosen, by repository and tag. */
+/** The selection policy of a repository and tag. */
 export type PolicyFor = (repository: Repository, tag?: Tag) => SelectionPolicy;
 
-/** A policy of a pattern of repositories, for all their tags or some. */
+/** A policy for a pattern of repositories, for all their tags or some. */
 export interface RepositoryPolicy {
   /** Undefined: for every tag. */
   readonly tags: readonly TagPattern[] | undefined;
@@ -45,7 +44,7 @@ const PolicyOfTags = v.nullable(
 /** `repositories`: patterns, each with one policy or, by tags, several. */
 export const RepositoryPolicyMap = mapOf(RepositoryPattern, oneOrMore(PolicyOfTags));
 
-/** The same as it would be written. */
+/** The policies in the form of a configuration file. */
 export function writtenPolicies(policies: RepositoryPolicies): unknown {
   const written = [...policies].map(([pattern, rules]) => {
     const each = rules.map(({ tags, policy }) =>
@@ -56,7 +55,7 @@ export function writtenPolicies(policies: RepositoryPolicies): unknown {
   return Object.fromEntries(written);
 }
 
-/** Something that holds for some tags of some repositories. */
+/** A value for some tags of some repositories. */
 interface Rule<Value> {
   readonly fits: (repository: Repository, tag: Tag | undefined) => boolean;
   readonly value: Value;
@@ -71,14 +70,15 @@ function ruleOf<Value>(pattern: string, tags: readonly TagPattern[] | undefined,
   };
 }
 
-/** The catalogue's word where the operator says nothing of a baseline; the same object for the same two. */
+/** Adds the catalogue's baseline to a policy without one; the same object for the same two. */
 function withBaselines(policyFor: PolicyFor, baselines: readonly BaselineRule[]): PolicyFor {
-  if (baselines.length === 0) return policyFor;
-  const rules = baselines.map(({ pattern, tags, baseline }) => ruleOf(pattern, tags, baseline));
+  // Compiling the patterns takes a start longer than reading them.
+  let rules: readonly Rule<readonly string[]>[] | undefined;
   const made = new Map<SelectionPolicy, Map<Rule<readonly string[]>, SelectionPolicy>>();
   return (repository, tag) => {
     const policy = policyFor(repository, tag);
     if (policy.baseline !== undefined) return policy;
+    rules ??= baselines.map(({ pattern, tags, baseline: needed }) => ruleOf(pattern, tags, needed));
     const rule = rules.find(({ fits }) => fits(repository, tag));
     if (rule === undefined) return policy;
     const ofPolicy = made.get(policy) ?? new Map<Rule<readonly string[]>, SelectionPolicy>();
@@ -89,9 +89,9 @@ function withBaselines(policyFor: PolicyFor, baselines: readonly BaselineRule[])
 }
 
 /**
- * The policies that the settings describe: `policy` for all, refined by the first pattern of `repositories` that a
- * repository fits (`ghcr.io/lab/**`, `qnib/*` on Docker Hub), of several policies of a pattern the first whose `tags` match. Where
- * they name no baseline, the catalogue does.
+ * The policies in the settings: `policy` for all, refined by the first pattern of `repositories` that a repository
+ * matches (`ghcr.io/lab/**`, `qnib/*` on Docker Hub); of several policies of a pattern, the first whose `tags` match.
+ * Without a baseline in them, the catalogue's applies.
  */
 export function createPolicies(settings: PolicySettings, baselines: readonly BaselineRule[] = []): PolicyFor {
   const { match, answer, onNoMatch, policy, repositories } = settings;

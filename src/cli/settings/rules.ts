@@ -15,7 +15,7 @@ export interface RuleSettings extends ListSettings {
   readonly values: ListSettings['values'] & CatalogSettings & PolicySettings;
 }
 
-/** By what images are composed, and how entries are chosen. */
+/** How images are composed, and how entries are chosen. */
 export interface Rules {
   /** Lists of images, strongest first: the operator's own, then the catalogue's. */
   readonly lists: readonly ListSpec[];
@@ -37,7 +37,7 @@ export async function readLists(settings: ListSettings): Promise<readonly ListSp
 }
 
 /**
- * Reads the operator's lists and policies, and what the catalogue adds to both.
+ * Reads the operator's lists and policies, and adds the catalogue's.
  * @throws {UserError}
  */
 export async function readRules(settings: RuleSettings): Promise<Rules> {

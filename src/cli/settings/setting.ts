@@ -9,18 +9,18 @@ import { repeated } from '../../lib/text.ts';
 export type Origin = 'flag' | 'environment' | 'file' | 'service' | 'default';
 
 /**
- * One thing that can be set, by a flag, by a METAHUB_ variable or in the configuration file, read by one
- * schema: of the text of a flag or a variable, and of a value of YAML.
+ * One setting, from a flag, a METAHUB_ variable or the configuration file. One schema reads all three: the text of a
+ * flag or a variable, and a value of YAML.
  */
 export interface Setting<T> {
-  /** Commander's spelling, `--listen <host:port>`; undefined: only in the file. */
+  /** Commander's spelling, `--listen <host:port>`; undefined: file only. */
   readonly flags?: string;
-  /** A flag that may be given several times; its values reach `parse` as a list of strings. */
+  /** True for a repeatable flag; the schema gets its values as a list of strings. */
   readonly repeatable?: boolean;
   readonly help: string;
   readonly fallback: () => T;
   readonly schema: Schema<T>;
-  /** As it would be written, when that is not the value itself. */
+  /** The form in a configuration file, when it differs from the value. */
   readonly format?: (value: never) => unknown;
 }
 
@@ -34,18 +34,18 @@ export interface ResolvedSettings<Table extends SettingTable> {
   readonly origins: Readonly<Record<keyof Table, Origin>>;
 }
 
-/** What was set and where, before it is parsed; absent means not set there. */
+/** The unparsed values by source; absent means not set there. */
 export interface SettingSources {
   readonly flags: Readonly<Record<string, unknown>>;
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly file: Readonly<Record<string, unknown>>;
-  /** What the installed service is started with, in the place of defaults. */
+  /** The flags of the installed service, which replace defaults. */
   readonly service?: Readonly<Record<string, unknown>> | undefined;
   /** The file's name, for messages. */
   readonly filePath: string | undefined;
   /** Settings of other commands, which share the file. */
   readonly foreign?: readonly string[] | undefined;
-  /** Where its values stand. */
+  /** The positions of its values. */
   readonly placeOf?: ConfigSource['placeOf'] | undefined;
 }
 
@@ -64,7 +64,7 @@ export function addFlags(command: Command, table: SettingTable): void {
   }
 }
 
-/** A value that stands outside the file, and how a message names it. */
+/** A value from outside the file, and its name for messages. */
 interface Given {
   readonly origin: 'flag' | 'environment' | 'service';
   readonly value: unknown;
@@ -94,7 +94,7 @@ function nextStepOf(setting: Setting<unknown> | undefined): string | undefined {
   return setting.flags === undefined ? `It is ${setting.help}.` : `${setting.flags}: ${setting.help}`;
 }
 
-/** The file of the settings of a table; those of `unread` may have any value. */
+/** The file with a table's settings; those in `unread` may have any value. */
 export function settingsFile(table: SettingTable, unread: readonly string[] = []) {
   const read = Object.entries(table).map(([name, { schema }]) => [name, v.nullish(schema)] as const);
   return fields(
@@ -102,14 +102,14 @@ export function settingsFile(table: SettingTable, unread: readonly string[] = []
   );
 }
 
-/** What the file says where nothing stronger does; the values that something does are not judged. */
+/** The file's values that no stronger source overrides; overridden values are not checked. */
 function readFile(
   table: SettingTable,
   given: Iterable<string>,
   sources: SettingSources,
 ): { readonly values: Readonly<Record<string, unknown>>; readonly problems: readonly Problem[] } {
   const { file, foreign = [] } = sources;
-  // Most mirrors start without a file: making its schema would be a part of their start that one can measure.
+  // Most mirrors start without a file: making its schema would take a measurable part of their start.
   if (Object.keys(file).length === 0) return { values: {}, problems: [] };
   const { output = {}, problems = [] } = check(settingsFile(table, [...foreign, ...given]), file);
   return { values: output, problems };
@@ -126,8 +126,8 @@ function errorOf([first, ...rest]: readonly Problem[], table: SettingTable, sour
 }
 
 /**
- * Every setting by its strongest source: flag, environment, file, what the installed service is started with, default.
- * @throws {ConfigError} for values that cannot be read and keys of the file that no setting has.
+ * Every setting from its strongest source: flag, environment, file, the installed service's flags, default.
+ * @throws {ConfigError} for unreadable values and unknown keys of the file
  */
 export function resolveSettings<Table extends SettingTable>(
   table: Table,

@@ -5,23 +5,25 @@ import { Switch } from './values.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** This user's home; undefined for a user who has none, such as a service's without HOME and without an entry in passwd. */
+/**
+ * This user's home; undefined for a user without one, such as a service's without HOME and without an entry in passwd.
+ */
 export function homeDirectory(): string | undefined {
   try {
     return homedir() || undefined;
   } catch {
-    return undefined; // uv_os_homedir: neither HOME nor an entry
+    return undefined; // uv_os_homedir fails: neither HOME nor an entry
   }
 }
 
 function isOn(value: string | undefined): boolean {
-  // The setting itself is where a bad value is refused.
+  // The setting itself refuses a bad value.
   return check(Switch, value).output === true;
 }
 
 /**
- * Where to listen when no setting says. In MetaHub's own container image (METAHUB_CONTAINER) that is every address, since
- * the container's network decides who reaches it, but for the demonstration, whose passwords everyone knows.
+ * The default listening address. In MetaHub's own container image (METAHUB_CONTAINER) it is every address, since the
+ * container's network decides who reaches it; the demonstration is an exception, because its passwords are public.
  */
 export function defaultListen(environment: Environment): string {
   const { METAHUB_CONTAINER, METAHUB_STATIC_MACHINES, STATIC_MACHINES } = environment;
@@ -30,14 +32,14 @@ export function defaultListen(environment: Environment): string {
 }
 
 /**
- * The environment with the names that are not MetaHub's own translated: STATIC_MACHINES, and PORT, the convention of
- * platforms that run containers. METAHUB_ variables are stronger.
+ * The environment with foreign names translated: STATIC_MACHINES, and PORT, the convention of platforms that run
+ * containers. METAHUB_ variables are stronger.
  * @throws {UserError} status 2
  */
 export function settingVariables(environment: Environment): Environment {
   const { STATIC_MACHINES, PORT, ...own } = environment;
   if (PORT !== undefined && !/^\d{1,5}$/.test(PORT)) {
-    throw new UserError(`PORT is “${PORT}”, which is no port`, {
+    throw new UserError(`PORT is “${PORT}”, which is not a port`, {
       nextStep: 'Set PORT to a number, or METAHUB_LISTEN to HOST:PORT.',
       exitStatus: 2,
     });

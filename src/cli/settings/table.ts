@@ -1,11 +1,13 @@
 import { join } from 'node:path';
 import * as v from 'valibot';
+import { formatDuration } from '../../lib/duration.ts';
 import type { LogLevel } from '../../lib/log.ts';
 import { choice, Text } from '../../lib/schema.ts';
 import { AssumedFeatures } from '../../selection/feature-schema.ts';
 import { type PolicyChanges, PolicyText } from '../../selection/policy-schema.ts';
 import { type RepositoryPolicies, RepositoryPolicyMap, writtenPolicies } from './policies.ts';
 import type { Setting } from './setting.ts';
+import { LOGIN_SETTINGS, SHARED_SETTINGS } from './site-settings.ts';
 import { defaultListen, homeDirectory } from './surroundings.ts';
 import { type Upstreams, UpstreamsValue } from './upstreams.ts';
 import {
@@ -15,21 +17,22 @@ import {
   Connections,
   DurationMs,
   formatCacheSize,
-  formatDuration,
   formatListen,
   formatSwitch,
   Listen,
   type ListenAddress,
   Percent,
+  Proxies,
   SiteUrl,
   Switch,
   TextList,
+  WebhookUrl,
 } from './values.ts';
 
-/** Where a user without a home keeps content: the place of the service's. */
+/** Where a user without a home stores content: the service's folder. */
 const DATA_WITHOUT_HOME = '/var/cache/metahub';
 
-/** systemd names its folder for us; a user's own cache follows the XDG rules. */
+/** systemd names its folder in a variable; a user's own cache follows the XDG rules. */
 function defaultData(): string {
   const ofService = process.env['CACHE_DIRECTORY'];
   if (ofService !== undefined && ofService !== '') return ofService.split(':', 1)[0] ?? ofService;
@@ -47,47 +50,47 @@ export const LOOKUP_SETTINGS = {
   upstream: setting<Upstreams>({
     flags: '--upstream <name[=url]>',
     repeatable: true,
-    help: 'a registry that may be asked, and where: docker.io=https://mirror.example; again for a chain',
+    help: 'a registry to use, and its URL: docker.io=https://mirror.example; a repeated name adds the endpoint to try next',
     fallback: () => new Map(),
     schema: UpstreamsValue,
   }),
   publicRegistries: setting<boolean>({
     flags: '--public-registries <on|off>',
-    help: 'may the well-known public registries be asked besides those named as upstreams',
+    help: 'use the well-known public registries, besides those of --upstream',
     fallback: () => true,
     schema: Switch,
     format: formatSwitch,
   }),
   images: setting<string>({
     flags: '--images <dir>',
-    help: 'folder of virtual images (*.yml)',
+    help: 'the folder of virtual images (*.yml)',
     fallback: () => '/etc/metahub/images.d',
     schema: Text,
   }),
   catalog: setting<readonly string[]>({
     flags: '--catalog <name>',
     repeatable: true,
-    help: 'an entry of the catalogue whose lists of images are used: tei, llama.cpp; again for more',
+    help: 'use the image lists of this catalogue entry: tei, llama.cpp; repeatable',
     fallback: () => [],
     schema: TextList,
   }),
   catalogBaselines: setting<boolean>({
     flags: '--catalog-baselines <on|off>',
-    help: 'heed what the catalogue knows of images that need more than they say',
+    help: 'apply the catalogue’s baselines: hardware that images need but do not state',
     fallback: () => true,
     schema: Switch,
     format: formatSwitch,
   }),
   profile: setting<string | undefined>({
     flags: '--profile <file>',
-    help: 'serve for this host (the output of detect --json) instead of detecting',
+    help: 'choose for the host in this file (the output of detect --json), and do not detect this host',
     fallback: () => undefined,
     schema: Text,
   }),
   set: setting<readonly string[]>({
     flags: '--set <feature>',
     repeatable: true,
-    help: 'a feature instead of what was detected of its kind: cpu:broadwell, nvcap:9.0',
+    help: 'a feature that replaces all detected features of its kind: cpu:broadwell, nvcap:9.0; repeatable',
     fallback: () => [],
     schema: AssumedFeatures,
   }),
@@ -104,29 +107,29 @@ export const LOOKUP_SETTINGS = {
   }),
   match: setting<'best' | 'exact'>({
     flags: '--match <best|exact>',
-    help: 'best: whatever this host runs; exact: entries whose features equal the host’s, as in 2019',
+    help: 'best: choose the best entry that the host can run; exact: choose only an entry whose features equal the host’s',
     fallback: () => 'best',
     schema: choice('best', 'exact'),
   }),
   answer: setting<'auto' | 'index' | 'manifest'>({
     flags: '--answer <auto|index|manifest>',
-    help: 'what a tag is answered with: a derived index, or the chosen entry itself',
+    help: 'how to answer a tag; index: with a derived index; manifest: with the chosen entry itself; auto: by what the client accepts',
     fallback: () => 'auto',
     schema: choice('auto', 'index', 'manifest'),
   }),
   onNoMatch: setting<'refuse' | 'upstream'>({
     flags: '--on-no-match <refuse|upstream>',
-    help: 'when no entry runs on this host: say so, or serve what upstream has',
+    help: 'what to do when the host can run no entry; refuse: answer with an error; upstream: serve the registry’s own index',
     fallback: () => 'refuse',
     schema: choice('refuse', 'upstream'),
   }),
 } as const;
 
-/** Everything `metahub serve` can be told. */
+/** Every setting of `metahub serve`. */
 export const SERVE_SETTINGS = {
   listen: setting<ListenAddress>({
     flags: '--listen <host:port>',
-    help: 'where to listen; PORT in the environment is the port alone',
+    help: 'the address to listen on; the environment variable PORT sets only the port',
     fallback: () => v.parse(Listen, defaultListen(process.env)),
     schema: Listen,
     format: formatListen,
@@ -134,58 +137,58 @@ export const SERVE_SETTINGS = {
   name: setting<readonly string[]>({
     flags: '--name <host>',
     repeatable: true,
-    help: 'a name that clients call this mirror by, besides its addresses and localhost',
+    help: 'a host name that clients use for this mirror, besides its addresses and localhost; repeatable',
     fallback: () => [],
     schema: TextList,
   }),
   data: setting<string>({
     flags: '--data <dir>',
-    help: 'where content and derived answers are kept',
+    help: 'the directory for stored content and derived indexes',
     fallback: defaultData,
     schema: Text,
   }),
   cache: setting<CacheMode>({
     flags: '--cache <on|off|transit>',
-    help: 'keep what was pulled; transit: layers for ten minutes after their last use; off: derived answers only',
+    help: 'on: store what hosts pull; transit: keep layers until ten minutes after their last use; off: store only derived indexes',
     fallback: () => 'on',
     schema: CacheModeValue,
   }),
   cacheSize: setting<number | undefined>({
     flags: '--cache-size <size>',
-    help: 'how much to keep: 50GiB; auto: a tenth of the file system, at most 50GiB',
+    help: 'the size of the cache, for example 20GiB; auto: a tenth of the file system, at most 50GiB',
     fallback: () => undefined,
     schema: CacheSize,
     format: formatCacheSize,
   }),
   cacheMinFree: setting<number>({
     flags: '--cache-min-free <percent>',
-    help: 'how much of the file system stays free, whoever fills the rest: 15; 0: nothing',
+    help: 'the percentage of the file system that the cache leaves free (default 15); 0: no limit',
     fallback: () => 15,
     schema: Percent,
   }),
   blobConnections: setting<number>({
     flags: '--blob-connections <number|off>',
-    help: 'connections per registry for large blobs, fetched as parallel ranges: 8; off: one for each blob',
+    help: 'how many connections to a registry fetch ranges of large blobs in parallel (default 8); off: one connection for each blob',
     fallback: () => 8,
     schema: Connections,
     format: (count) => (count === 1 ? 'off' : String(count)),
   }),
   blobReader: setting<'raw' | 'standard'>({
     flags: '--blob-reader <raw|standard>',
-    help: 'read blobs from registries into reused memory, or by Node’s own HTTP client: raw',
+    help: 'how to read blobs from registries; raw: into reused memory; standard: by the HTTP client of Node.js',
     fallback: () => 'raw' as const,
     schema: choice('raw', 'standard'),
   }),
   push: setting<boolean>({
     flags: '--push <on|off>',
-    help: 'pass pushes on to the registries: at a site of accounts that may push, else of everybody who reaches the mirror',
+    help: 'forward pushes to the registries; a site forwards only pushes of accounts that may push',
     fallback: () => false,
     schema: Switch,
     format: formatSwitch,
   }),
   tagMaxAge: setting<number>({
     flags: '--tag-max-age <duration>',
-    help: 'for how long a tag is believed without asking upstream: 5s',
+    help: 'how long to answer a tag without asking the registry again (default 5s)',
     fallback: () => 5000,
     schema: DurationMs,
     format: formatDuration,
@@ -193,13 +196,13 @@ export const SERVE_SETTINGS = {
   ...LOOKUP_SETTINGS,
   ownLogins: setting<'auto' | 'on' | 'off'>({
     flags: '--own-logins <auto|on|off>',
-    help: 'pull with the logins stored on this machine; auto: with those in /etc/metahub/auth.json, unless the port is open to a network',
+    help: 'pull with the logins stored on this machine; auto: use only those in /etc/metahub/auth.json, and none when other machines can reach the port',
     fallback: () => 'auto',
     schema: choice('auto', 'on', 'off'),
   }),
   machines: setting<string | undefined>({
     flags: '--machines <dir>',
-    help: 'folder of machine types: choose by login, for a whole site',
+    help: 'the folder of the accounts and machine types of a site; the login then tells which machine type asks',
     fallback: () => undefined,
     schema: Text,
   }),
@@ -212,37 +215,39 @@ export const SERVE_SETTINGS = {
   }),
   demoListenAnywhere: setting<boolean>({
     flags: '--demo-listen-anywhere <on|off>',
-    help: 'serve these well-known logins on other than loopback addresses, too',
+    help: 'accept these public logins also on addresses other than loopback',
     fallback: () => false,
     schema: Switch,
     format: formatSwitch,
   }),
   insecureLogins: setting<boolean>({
     flags: '--insecure-logins <on|off>',
-    help: 'take logins over plain HTTP on other than loopback addresses',
+    help: 'accept logins over plain HTTP on addresses other than loopback',
     fallback: () => false,
     schema: Switch,
     format: formatSwitch,
   }),
   siteUrl: setting<string | undefined>({
     flags: '--site-url <url>',
-    help: 'where clients reach this site; else as they write it: https://hub.example.org',
+    help: 'the URL of this site for its clients: https://hub.example.org; without it, the URL that each client uses',
     fallback: () => undefined,
     schema: SiteUrl,
   }),
+  ...LOGIN_SETTINGS,
   proxies: setting<readonly string[]>({
     flags: '--proxies <address>',
     repeatable: true,
-    help: 'a proxy, or a subnet of them, whose X-Forwarded-For is trusted: 127.0.0.1',
+    help: 'the address or subnet of a reverse proxy whose X-Forwarded-For MetaHub trusts: 127.0.0.1; repeatable',
     fallback: () => [],
-    schema: TextList,
+    schema: Proxies,
   }),
   tokenKey: setting<string | undefined>({
     flags: '--token-key <file>',
-    help: 'the key that tokens are signed with, shared by replicas; else token.key beside the data',
+    help: 'the file with the key that signs tokens, the same for all replicas; without it, token.key in the data directory',
     fallback: () => undefined,
     schema: Text,
   }),
+  ...SHARED_SETTINGS,
   tlsCert: setting<string | undefined>({
     flags: '--tls-cert <file>',
     help: 'serve HTTPS with this certificate (PEM)',
@@ -255,22 +260,34 @@ export const SERVE_SETTINGS = {
     fallback: () => undefined,
     schema: Text,
   }),
+  gapWebhook: setting<string | undefined>({
+    flags: '--gap-webhook <url>',
+    help: 'the URL that receives an event for each new gap: a build that would fit a host better',
+    fallback: () => undefined,
+    schema: WebhookUrl,
+  }),
+  gapWebhookSecret: setting<string | undefined>({
+    flags: '--gap-webhook-secret <file>',
+    help: 'the file with the secrets that sign these events: whsec_BASE64',
+    fallback: () => undefined,
+    schema: Text,
+  }),
   drainTimeout: setting<number>({
     flags: '--drain-timeout <duration>',
-    help: 'how long running pulls may go on after SIGTERM: 30s',
+    help: 'how long running pulls may continue after SIGTERM (default 30s)',
     fallback: () => 30_000,
     schema: DurationMs,
     format: formatDuration,
   }),
   logLevel: setting<LogLevel>({
     flags: '--log-level <level>',
-    help: 'error, warning, notice, info or debug',
+    help: 'log messages of this level and above it: error, warning, notice, info or debug',
     fallback: () => 'info',
     schema: choice('error', 'warning', 'notice', 'info', 'debug'),
   }),
   logFormat: setting<'auto' | 'json' | 'text'>({
     flags: '--log-format <auto|json|text>',
-    help: 'auto: text on a terminal, else JSON',
+    help: 'auto: text on a terminal, JSON elsewhere',
     fallback: () => 'auto',
     schema: choice('auto', 'json', 'text'),
   }),

@@ -21,10 +21,10 @@ import {
   upstreamAt,
 } from '../../upstream/settings.ts';
 
-/** The source hosts that may be asked, each with the way to it. */
+/** The source hosts that may be used, each with its settings. */
 export type Upstreams = ReadonlyMap<SourceHost, UpstreamSettings>;
 
-/** Public registries that a mirror may ask without being told: an allow-list, not a guess. */
+/** Public registries that a mirror may use without configuration: an allow-list, not a guess. */
 const PUBLIC_HOSTS = [
   'docker.io',
   'ghcr.io',
@@ -36,13 +36,13 @@ const PUBLIC_HOSTS = [
   'public.ecr.aws',
 ] as const;
 
-const noHost = (text: string) => `${shown(text)} is no registry host`;
+const noHost = (text: string) => `${shown(text)} is not a registry host`;
 
 function publicHosts(): readonly SourceHost[] {
   return PUBLIC_HOSTS.map(parseSourceHost).filter((host) => host !== undefined);
 }
 
-/** What may be asked: the named upstreams, and the public registries beside them unless they are switched off. */
+/** The allowed source hosts: named upstreams, and the public registries unless they are switched off. */
 export function allowedUpstreams(settings: {
   readonly upstream: Upstreams;
   readonly publicRegistries: boolean;
@@ -62,7 +62,7 @@ function problemWithUrl(url: string): string | undefined {
 
 type Named = readonly [SourceHost, UpstreamSettings];
 
-/** `NAME=URL`, or a bare `NAME` for a registry that lives where its name says. */
+/** `NAME=URL`, or a bare `NAME` for a registry whose name is its address. */
 function readPair(text: string, refuse: Refuse): Named | undefined {
   const equals = text.indexOf('=');
   const [name, url] = equals < 0 ? [text] : [text.slice(0, equals), text.slice(equals + 1)];
@@ -72,7 +72,7 @@ function readPair(text: string, refuse: Refuse): Named | undefined {
   return host && [host, url === undefined ? namedUpstream(host) : upstreamAt(url)];
 }
 
-/** The same name given again is the next endpoint of its chain. */
+/** A name that is given again adds the next endpoint of its chain. */
 function chained(pairs: readonly (Named | undefined)[]): Upstreams {
   const upstreams = new Map<SourceHost, UpstreamSettings>();
   for (const [host, settings] of pairs.filter((pair) => pair !== undefined)) {
@@ -124,13 +124,19 @@ const Endpoint = v.union([
 
 type Chain = UpstreamSettings['endpoints'];
 
-/** Endpoints in the order in which they are asked: at least one. */
+/** Endpoints in the order of tries: at least one. */
 const Endpoints = v.pipe(v.array(Endpoint), v.nonEmpty('an endpoint is expected'));
+
+function chainOf(endpoints: EndpointSettings | readonly EndpointSettings[]): Chain {
+  const [first, ...others] = [endpoints].flat();
+  // The schema has refused an empty list.
+  return [first as EndpointSettings, ...others];
+}
 
 const Upstream = v.union([
   v.pipe(
     v.union([UrlAlone, Endpoints]),
-    v.transform((read): UpstreamSettings => ({ endpoints: [read].flat() as unknown as Chain })),
+    v.transform((read): UpstreamSettings => ({ endpoints: chainOf(read) })),
   ),
   v.pipe(
     fields({
@@ -138,10 +144,7 @@ const Upstream = v.union([
       blobs: v.optional(choice('stream', 'redirect')),
     }),
     v.transform(
-      ({ endpoints, ...others }): UpstreamSettings => ({
-        endpoints: [endpoints].flat() as unknown as Chain,
-        ...others,
-      }),
+      ({ endpoints, ...others }): UpstreamSettings => ({ endpoints: chainOf(endpoints), ...others }),
     ),
   ),
 ]);
@@ -149,12 +152,12 @@ const Upstream = v.union([
 const Host = v.pipe(v.string(), reading(parseSourceHost, noHost));
 
 /**
- * Upstreams as flags and variables give them (`NAME=URL`, repeated for a chain), or as the file does: a map of host to
- * URL, list of URLs, or `{endpoints: [{url, ns, tls, trustedHosts, passThrough}], blobs}`.
+ * Upstreams from flags and variables (`NAME=URL`, repeated for a chain), or from the file: a map of host to URL, list
+ * of URLs, or `{endpoints: [{url, ns, tls, trustedHosts, passThrough}], blobs}`.
  */
 export const UpstreamsValue: v.GenericSchema<unknown, Upstreams> = v.union([Pairs, mapOf(Host, Upstream)]);
 
-/** Is a client's own login presented to this upstream? */
+/** True when a client's own login is presented to this upstream. */
 export function passesOn(settings: UpstreamSettings | undefined): boolean {
   return settings?.endpoints.some(({ passThrough }) => passThrough === true) === true;
 }

@@ -1,5 +1,7 @@
 import * as v from 'valibot';
-import { reading, shown, Text } from '../../lib/schema.ts';
+import { addressMatcher } from '../../lib/address.ts';
+import { DURATION, parseDuration } from '../../lib/duration.ts';
+import { checking, reading, shown, Text } from '../../lib/schema.ts';
 
 /** Schemas of single values, each of a text (flag, variable) or of a scalar of YAML. */
 
@@ -9,7 +11,7 @@ export interface ListenAddress {
   readonly port: number;
 }
 
-/** A text of this form, or a number, which YAML reads where a text says no unit. */
+/** A text of this form, or a number, which YAML reads when a text has no unit. */
 function scalar(form: RegExp, refuse: (value: unknown) => string) {
   return v.union([
     v.pipe(
@@ -23,11 +25,23 @@ function scalar(form: RegExp, refuse: (value: unknown) => string) {
   ]);
 }
 
-/** A list of texts; a single one is a list of one. */
+/** A list of texts; a single text is a list of one. */
 export const TextList = v.pipe(
   v.union([Text, v.array(Text)]),
   v.transform((read): readonly string[] => (typeof read === 'string' ? [read] : read)),
 );
+
+function problemWithProxies(proxies: readonly string[]): string | undefined {
+  try {
+    addressMatcher(proxies);
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+/** Addresses and subnets. */
+export const Proxies = v.pipe(TextList, checking(problemWithProxies));
 
 const LISTEN = /^(?:(?<host>\[[0-9a-fA-F:.]+\]|[^:[\]]*):)?(?<port>\d{1,5})$/;
 
@@ -39,16 +53,16 @@ function parseListen(value: string | number): ListenAddress | undefined {
   return { host: host === '' ? '127.0.0.1' : host, port };
 }
 
-const noListen = (value: unknown) => `${shown(value)} is no HOST:PORT, such as 127.0.0.1:5080`;
+const noListen = (value: unknown) => `${shown(value)} is not a HOST:PORT, such as 127.0.0.1:5080`;
 
-/** See {@link ListenAddress} for what may be written. */
+/** See {@link ListenAddress} for the accepted forms. */
 export const Listen = v.pipe(
   scalar(LISTEN, noListen),
   v.examples(['127.0.0.1:5080']),
   reading(parseListen, noListen),
 );
 
-/** As it stands in a URL: IPv6 in brackets. */
+/** As in a URL: IPv6 in brackets. */
 export function formatListen({ host, port }: ListenAddress): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
@@ -66,7 +80,7 @@ const SIZE_UNITS: Readonly<Record<string, number>> = {
 };
 
 const SIZE = /^(\d+(?:\.\d+)?)\s*([KMGTkmgt][Ii]?)?[Bb]?$/;
-const noSize = (value: unknown) => `${shown(value)} is no size: write 50GiB, 500M or a number of bytes`;
+const noSize = (value: unknown) => `${shown(value)} is not a size: write 50GiB, 500M or a number of bytes`;
 
 function parseSize(value: string | number): number | undefined {
   const match = SIZE.exec(String(value));
@@ -81,21 +95,7 @@ export const SizeBytes = v.pipe(
   reading(parseSize, noSize),
 );
 
-const DURATION_UNITS: Readonly<Record<string, number>> = {
-  ms: 1,
-  s: 1000,
-  m: 60_000,
-  h: 3_600_000,
-  d: 86_400_000,
-};
-
-const DURATION = /^(?:0|(\d+(?:\.\d+)?)(ms|s|m|h|d))$/;
-const noDuration = (value: unknown) => `${shown(value)} is no duration: write 30s, 5m, 24h or 30d`;
-
-function parseDuration(value: string): number | undefined {
-  const match = DURATION.exec(value);
-  return match ? Number(match[1] ?? 0) * (DURATION_UNITS[match[2] ?? ''] ?? 0) : undefined;
-}
+const noDuration = (value: unknown) => `${shown(value)} is not a duration: write 30s, 5m, 24h or 30d`;
 
 /** Milliseconds, from `30s`, `5m`, `250ms`, `0`. */
 export const DurationMs = v.pipe(
@@ -113,15 +113,8 @@ export const DurationMs = v.pipe(
   reading((value: string | number) => parseDuration(String(value)), noDuration),
 );
 
-/** `5s`, in the greatest unit that divides it. */
-export function formatDuration(milliseconds: number): string {
-  const fitting = Object.entries(DURATION_UNITS).filter(([, unit]) => milliseconds % unit === 0);
-  const [name = 'ms', unit = 1] = fitting.at(-1) ?? [];
-  return milliseconds === 0 ? '0' : `${milliseconds / unit}${name}`;
-}
-
 /** `50GiB`, in the greatest binary unit that divides it. */
-export function formatSize(bytes: number): string {
+function formatSize(bytes: number): string {
   const unit = ['TiB', 'GiB', 'MiB', 'KiB'].find((name) => bytes % (SIZE_UNITS[unitKey(name)] ?? 1) === 0);
   return unit === undefined || bytes === 0
     ? String(bytes)
@@ -163,7 +156,7 @@ export function formatCacheSize(sizeBytes: number | undefined): string {
   return sizeBytes === undefined ? 'auto' : formatSize(sizeBytes);
 }
 
-/** What is kept of what was pulled. */
+/** What is stored of what is pulled. */
 export type CacheMode = 'on' | 'transit' | 'off';
 
 /** `transit`, or a switch. */
@@ -173,7 +166,7 @@ export const CacheModeValue = v.pipe(
 );
 
 const PERCENT = /^\d{1,2}(?:\.\d+)?\s*%?$/;
-const noPercent = (value: unknown) => `${shown(value)} is no percentage below 100`;
+const noPercent = (value: unknown) => `${shown(value)} is not a percentage below 100`;
 
 /** Below 100: `15`, `15%`. */
 export const Percent = v.pipe(
@@ -206,9 +199,22 @@ function parseSiteUrl(value: string): string | undefined {
   return isOrigin ? url.origin : undefined;
 }
 
-/** `https://hub.example.org`: a URL of nothing but an origin. */
+/** `https://hub.example.org`: a URL with an origin only. */
 export const SiteUrl = v.pipe(
   v.string(),
   v.examples(['https://hub.example.org']),
-  reading(parseSiteUrl, (value) => `${shown(value)} is no https://HOST[:PORT]`),
+  reading(parseSiteUrl, (value) => `${shown(value)} is not an https://HOST[:PORT]`),
+);
+
+function parseWebhookUrl(value: string): string | undefined {
+  const url = URL.canParse(value) ? new URL(value) : undefined;
+  const isPlain = url !== undefined && /^https?:$/.test(url.protocol) && url.hash === '';
+  return isPlain && url.username === '' && url.password === '' ? url.href : undefined;
+}
+
+/** `https://ci.example.org/hooks/metahub`: a URL without a login. */
+export const WebhookUrl = v.pipe(
+  v.string(),
+  v.examples(['https://ci.example.org/hooks/metahub']),
+  reading(parseWebhookUrl, () => 'an http(s) URL without a login is expected'),
 );

@@ -1,21 +1,22 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ConfigError } from '../../lib/config-error.ts';
+import { ConfigError, whyUnreadable } from '../../lib/config-error.ts';
 import type { ConfigSource } from '../../lib/config-source.ts';
+import { readTextFile } from '../../lib/regular-file.ts';
 
-/** Parses a file's text. @throws {ConfigError} with the place where it is no YAML */
+/** Parses a file's text. @throws {ConfigError} with the place of a syntax error */
 export async function parseYaml(path: string, text: string): Promise<ConfigSource> {
   const { openYaml } = await import('../../lib/yaml-source.ts');
   return openYaml(path, text);
 }
 
-/** Reads one file. @throws {ConfigError} when it cannot be read, or is no YAML */
+/** Reads one file. @throws {ConfigError} when it cannot be read, or is not YAML */
 export async function readYaml(path: string): Promise<ConfigSource> {
   let text: string;
   try {
-    text = await readFile(path, 'utf8');
+    text = await readTextFile(path);
   } catch (cause) {
-    throw new ConfigError('unreadable', (cause as Error).message, {
+    throw new ConfigError('unreadable', whyUnreadable(cause), {
       file: path,
       cause,
       nextStep: 'Name a file that is there and that this user may read.',
@@ -24,29 +25,29 @@ export async function readYaml(path: string): Promise<ConfigSource> {
   return parseYaml(path, text);
 }
 
-async function namesIn(folder: string, mayBeAbsent: boolean): Promise<readonly string[]> {
+export interface FolderOptions {
+  /** A default folder need not exist. */
+  readonly mayBeAbsent: boolean;
+}
+
+/**
+ * The paths of the YAML files in a folder, in the order of their names; hidden and other files are skipped.
+ * @throws {ConfigError}
+ */
+export async function yamlFilesIn(
+  folder: string,
+  { mayBeAbsent }: FolderOptions,
+): Promise<readonly string[]> {
   try {
     const names = await readdir(folder);
-    return names.filter((name) => /\.ya?ml$/.test(name) && !name.startsWith('.')).sort();
+    const files = names.filter((name) => /\.ya?ml$/.test(name) && !name.startsWith('.'));
+    return files.sort().map((name) => join(folder, name));
   } catch (cause) {
     if (mayBeAbsent && (cause as NodeJS.ErrnoException).code === 'ENOENT') return [];
-    throw new ConfigError('unreadable', `cannot read the folder: ${(cause as Error).message}`, {
+    throw new ConfigError('unreadable', `cannot read the folder: ${whyUnreadable(cause, 'folder')}`, {
       file: folder,
       cause,
       nextStep: 'Name a folder that this user may read.',
     });
   }
-}
-
-/**
- * The YAML files of a folder, in the order of their names; hidden ones and other files are skipped. A folder that is only
- * a default need not exist.
- * @throws {ConfigError}
- */
-export async function readYamlFolder(
-  folder: string,
-  { mayBeAbsent }: { readonly mayBeAbsent: boolean },
-): Promise<readonly ConfigSource[]> {
-  const names = await namesIn(folder, mayBeAbsent);
-  return Promise.all(names.map((name) => readYaml(join(folder, name))));
 }

@@ -59,7 +59,8 @@ export const BEYOND_ARCHSPEC_NODES: readonly NodeRow[] = [
     'cortex_a710',
     'armv9.0a',
     'ARM',
-    'fp asimd aes pmull sha1 sha2 crc32 fphp asimdhp asimddp asimdfhm dcpodp sve svei8mm svebf16 i8mm bf16',
+    'fp asimd aes pmull sha1 sha2 crc32 atomics fphp asimdhp asimdrdm jscvt fcma lrcpc dcpop asimddp asimdfhm uscat ilrcpc flagm ' +
+      'sb dcpodp flagm2 frint sve sve2 svei8mm svebf16 i8mm bf16',
     { part: '0xd47' },
   ],
   ['cortex_a715', 'cortex_a710', 'ARM', '', { part: '0xd4d' }],

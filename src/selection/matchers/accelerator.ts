@@ -2,17 +2,17 @@ import { generalAccelerator, VULKAN } from '../../host/data/accelerators.ts';
 import type { Feature } from '../../host/features.ts';
 import { type HostView, MATCH, type MatchResult, mismatch } from '../host-view.ts';
 import type { SelectionPolicy } from '../policy.ts';
-/** How close code is to a GPU: its place in the vendor's order of preference, then a distance; both smaller for the closer. */
+/** How close code is to a GPU: its place in the vendor's order of preference, then a distance; smaller is closer. */
 export type GpuCloseness = readonly [place: number, distance: number];
 
-/** Below zero: `a` is closer. */
+/** Negative when `a` is closer. */
 export function compareCloseness(a: GpuCloseness, b: GpuCloseness): number {
   return a[0] - b[0] || a[1] - b[1];
 }
 
 /**
- * How close code comes to a host with these GPUs, undefined where it does not run: with `gpu: any` as close as to the one
- * that it suits best; else as to the one that it suits least, and it must run on all.
+ * How close code comes to a host with these GPUs; undefined when it does not run. With `gpu: any` the GPU that it
+ * suits best counts. Otherwise it must run on all, and the GPU that it suits least counts.
  */
 export function closenessToAll(
   perGpu: readonly (GpuCloseness | undefined)[],
@@ -23,7 +23,7 @@ export function closenessToAll(
   return run.length === perGpu.length ? run.at(-1) : undefined;
 }
 
-/** Who makes the GPUs of a host: by what was detected of each, and by the operator's own claims. */
+/** The vendors of a host's GPUs: detected ones, and the operator's own claims. */
 function makersOf(host: HostView): ReadonlySet<string> {
   return new Set([
     ...(host.claims.get('gpu') ?? []),
@@ -48,7 +48,9 @@ export function judgeGpu(wanted: string, host: HostView): MatchResult {
   );
 }
 
-/** How close `accel:` code comes: the very device, then its general kind. Vulkan is for anything and ranks by no closeness. */
+/**
+ * How close `accel:` code comes: the device itself, then its general kind. Vulkan suits any device and does not rank.
+ */
 export function acceleratorCloseness(wanted: readonly Feature[], host: HostView): GpuCloseness | undefined {
   const claimed = host.claims.get('accel') ?? [];
   const values = wanted.map(({ value }) => value).filter((value) => value !== VULKAN);
@@ -67,5 +69,5 @@ export function judgeAccelerator(wanted: readonly Feature[], host: HostView): Ma
   return mismatch(`this host has ${claimed.map((value) => `accel:${value}`).join(' and ')}`);
 }
 
-/** A GPU that is named by its maker alone: behind every entry whose code says for which part it is. */
+/** A GPU named only by its vendor ranks behind every entry that names the exact part. */
 export const BY_MAKER: GpuCloseness = [5, 0];

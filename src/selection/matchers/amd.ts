@@ -1,5 +1,5 @@
 import type { Feature } from '../../host/features.ts';
-import { tableOf } from '../../lib/lookup-table.ts';
+import { tableOf } from '../../lib/text.ts';
 import { type HostView, MATCH, type MatchResult, mismatch } from '../host-view.ts';
 import type { SelectionPolicy } from '../policy.ts';
 import { closenessToAll, compareCloseness, type GpuCloseness } from './accelerator.ts';
@@ -18,7 +18,7 @@ const GENERIC: ReadonlyMap<string, readonly string[]> = tableOf({
   'gfx12-generic': ['gfx1200', 'gfx1201'],
 });
 
-/** What a process gets when neither the host's operator nor its user asks for anything else. */
+/** The features of a process unless the operator or the user asks for others. */
 const DEFAULT_SETTING = { xnack: '-', sramecc: '+' } as const;
 type TargetFeature = keyof typeof DEFAULT_SETTING;
 

@@ -12,7 +12,7 @@ interface Level {
   readonly minor: number;
 }
 
-/** The level that a text spells, `x86-64-v3` or `arm64-v8.2`; undefined for any other text. */
+/** The level in a text, `x86-64-v3` or `arm64-v8.2`; undefined for any other text. */
 export function parseLevel(text: string): Level | undefined {
   const [, family, major, minor] = LEVEL.exec(text) ?? [];
   if (family === undefined) return undefined;
@@ -23,7 +23,7 @@ export function parseLevel(text: string): Level | undefined {
     : undefined;
 }
 
-/** The node that the text of a level spells, `x86_64_v3` or `armv8.2a`, whether or not the family tree has it. */
+/** The node for the text of a level, `x86_64_v3` or `armv8.2a`, whether or not the family tree has it. */
 export function nodeNameOfLevel(text: string): string | undefined {
   const level = parseLevel(text);
   return level && nodeOf(level);
@@ -34,7 +34,7 @@ function nodeOf({ family, major, minor }: Level): string {
   return major === 8 && minor === 0 ? 'aarch64' : `armv${major}.${minor}a`;
 }
 
-/** The greatest node of the family tree that a level contains: the tree has not every level as a node. */
+/** The highest node of the family tree that a level contains: the tree does not have every level as a node. */
 export function treeNodeOfLevel(text: string): string | undefined {
   const level = parseLevel(text);
   for (let minor = level?.minor ?? -1; level !== undefined && minor >= 0; minor -= 1) {
@@ -44,7 +44,7 @@ export function treeNodeOfLevel(text: string): string | undefined {
   return undefined;
 }
 
-/** Which of two levels of one family is the newer: below zero for `a`. Armv9.N ranks beside Armv8.(N+5), and after it. */
+/** Compares two levels of one family; negative when `a` is newer. Armv9.N ranks with Armv8.(N+5), and after it. */
 export function compareLevels(a: string, b: string): number {
   const [left, right] = [a, b].map((text) => {
     const level = parseLevel(text);
@@ -66,7 +66,7 @@ function reaches(has: Level, wants: Level): boolean {
   return has.major === 9 && wants.major === 8 && has.minor + 5 >= wants.minor;
 }
 
-/** Levels the host has: the profile's own word, and its variant. */
+/** The host's levels: the profile's own, and its variant. */
 function levelsOf(host: HostView): readonly string[] {
   const { variant } = host;
   const prefix = host.architecture === 'amd64' ? 'x86-64' : host.architecture;
@@ -78,7 +78,7 @@ function levelsOf(host: HostView): readonly string[] {
 export function judgeLevel(wanted: string, host: HostView): MatchResult {
   const level = parseLevel(wanted);
   const node = nodeNameOfLevel(wanted);
-  if (level === undefined || node === undefined) return mismatch(`${wanted} is no level that exists`);
+  if (level === undefined || node === undefined) return mismatch(`${wanted} is not a level that exists`);
   if (host.runs.has(node)) return MATCH;
   const levels = levelsOf(host);
   const has = levels.map(parseLevel).filter((known) => known !== undefined);
@@ -87,7 +87,7 @@ export function judgeLevel(wanted: string, host: HostView): MatchResult {
   return mismatch(levels.length === 0 ? 'this host has no such level' : `this host is ${levels.join(', ')}`);
 }
 
-/** The place of a variant in the order of its architecture, the greater the newer; below 0 for an unknown variant. */
+/** The place of a variant in the order of its architecture, higher for newer; negative for an unknown variant. */
 export function placeOfVariant(variant: string, architecture: string): number {
   return architecture === 'riscv64'
     ? RISCV_PROFILES.indexOf(variant)
@@ -95,8 +95,8 @@ export function placeOfVariant(variant: string, architecture: string): number {
 }
 
 /**
- * The host's own variant. A riscv64 Linux host that does not say more is rva20u64, which every Linux distribution for it
- * demands; 32-bit arm is v7, as container runtimes take it.
+ * The host's own variant. A riscv64 Linux host without further information is rva20u64, which every Linux distribution
+ * for it demands; 32-bit arm is v7, as for container runtimes.
  */
 export function variantOf(host: HostView): string {
   return host.variant ?? (host.architecture === 'riscv64' ? 'rva20u64' : 'v7');
@@ -114,7 +114,7 @@ export function judgeVariant(wanted: string, host: HostView): MatchResult {
 
 const SHOWN_FLAGS = 4;
 
-/** How code for a microarchitecture runs here: as its own kind's, as another vendor's by the flags alone, or not. */
+/** How code for a microarchitecture runs here: natively, as another vendor's by its flags alone, or not at all. */
 export type CpuFit = 'native' | 'foreign' | 'none';
 
 /** `name` is canonical. */
@@ -136,7 +136,7 @@ function runsByFlags(name: string, host: HostView): boolean {
 /** `cpu:X`: X is the host's microarchitecture or an ancestor of it, in any spelling that authors use. */
 export function judgeCpu(written: string, host: HostView, policy: SelectionPolicy): MatchResult {
   const name = canonicalName(written);
-  if (name === undefined) return mismatch(`${written} is no microarchitecture that is known`);
+  if (name === undefined) return mismatch(`${written} is not a known microarchitecture`);
   return fitOf(name, host, policy) === 'none' ? mismatch(whyNot(name, host)) : MATCH;
 }
 
@@ -145,7 +145,7 @@ function whyNot(name: string, host: HostView): string {
   const family = familyOf(name);
   if (!host.runs.has(family)) return `it is ${family} code, this host is ${microarchitecture}`;
   const needed = missingFlags(name, host);
-  // A node may be told by flags that its code does not need.
+  // A node may be identified by flags that its code does not need.
   const missing =
     needed.length > 0 ? needed : [...(flagsOf(name) ?? [])].filter((flag) => !host.flags.has(flag));
   if (missing.length > 0) {
@@ -154,7 +154,7 @@ function whyNot(name: string, host: HostView): string {
   }
   const maker = vendorOf(name);
   if (maker !== 'generic' && maker !== vendor) {
-    return `this host is ${microarchitecture}, of another vendor (allowForeignVendor would take it by its flags)`;
+    return `this host is ${microarchitecture}, of another vendor (allowForeignVendor would accept it by its flags)`;
   }
   return `this host is ${microarchitecture}, which does not descend from it`;
 }

@@ -3,7 +3,7 @@ import { FEATURES_ANNOTATION } from '../../oci/build-index.ts';
 import type { Demand } from '../demands.ts';
 import { type HostView, MATCH, type MatchResult, mismatch } from '../host-view.ts';
 
-/** What detection adds to any host; it counts only for entries that speak of the same kind. */
+/** What detection adds to every host; it counts only for entries that list the same kind. */
 const INCIDENTAL = new Set([
   'level',
   'cpuflag',
@@ -19,7 +19,7 @@ const INCIDENTAL = new Set([
   'glibc',
 ]);
 
-/** Does a demand come from a list of features, as opposed to a variant or an annotation of another project? */
+/** True when a demand comes from a list of features, not from a variant or from another project's annotation. */
 export function isListed({ source }: Demand): boolean {
   return source === 'platform.features' || source === `annotations.${FEATURES_ANNOTATION}`;
 }
@@ -36,8 +36,7 @@ export function judgeExact(demands: readonly Demand[], host: HostView): MatchRes
   }
   const missing = [...wanted].filter((feature) => !has.has(feature));
   const extra = [...has].filter((feature) => !wanted.has(feature));
-  if (missing.length > 0) return mismatch(`match is exact, and this host does not say ${missing.join(', ')}`);
-  return extra.length === 0
-    ? MATCH
-    : mismatch(`match is exact, and this host has ${extra.join(', ')} besides`);
+  if (missing.length > 0)
+    return mismatch(`match is exact, and this host does not claim ${missing.join(', ')}`);
+  return extra.length === 0 ? MATCH : mismatch(`match is exact, and this host also has ${extra.join(', ')}`);
 }

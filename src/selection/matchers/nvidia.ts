@@ -23,7 +23,7 @@ const TEGRA = new Set(['3.2', '5.3', '6.2', '7.2', '8.7', '10.1', '11.0']);
 const CLOSENESS = ['own features', 'exact', 'family', 'lower minor', 'PTX'] as const;
 type Closeness = (typeof CLOSENESS)[number];
 
-/** The place is that in {@link CLOSENESS}, the distance how far below the GPU. */
+/** `place` is the place in {@link CLOSENESS}, `distance` how far the code is below the GPU. */
 function closeness(kind: Closeness, code: Version, gpu: Version): GpuCloseness {
   const distance = ((gpu[0] ?? 0) - (code[0] ?? 0)) * 100 + (gpu[1] ?? 0) - (code[1] ?? 0);
   return [CLOSENESS.indexOf(kind), distance];
@@ -34,7 +34,9 @@ function parseCapability(text: string): { version: Version; suffix: string } | u
   return major === undefined ? undefined : { version: [Number(major), Number(minor)], suffix: suffix ?? '' };
 }
 
-/** Can a GPU have, or code be for, this capability: `9.0`, `sm_90`, `9.0a`, `9.0+PTX`, `8.0-8.9`, `=7.5`? */
+/**
+ * True for a capability that a GPU can have or code can be for: `9.0`, `sm_90`, `9.0a`, `9.0+PTX`, `8.0-8.9`, `=7.5`.
+ */
 export function isCapability(text: string): boolean {
   const plain = text.replace(/\+ptx$/i, '');
   return parseCapability(plain) !== undefined || parseVersionRange(plain) !== undefined;
@@ -89,14 +91,14 @@ function best(wanted: readonly Feature[], gpu: Version): GpuCloseness | undefine
   return found;
 }
 
-/** The last capability that code is said to be for; undefined of an open range. */
+/** The last capability that code names; undefined for an open range. */
 function lastOf(text: string): Version | undefined {
   const plain = text.replace(/\+ptx$/i, '');
   const bound = parseVersionRange(plain)?.find(({ operator }) => ['=', '<=', '<'].includes(operator));
   return parseCapability(plain)?.version ?? bound?.version;
 }
 
-/** Is a GPU of this host newer than all that these demands on a capability name? */
+/** True when a GPU of this host is newer than every capability that these demands name. */
 export function isNewerThan(demands: readonly Demand[], host: HostView): boolean {
   const lasts = demands.flatMap(({ anyOf }) => anyOf.map(({ value }) => lastOf(value)));
   return host.nvidia.some((gpu) =>
@@ -158,7 +160,7 @@ export function environmentDemands(environment: readonly string[]): readonly Dem
   });
 }
 
-/** The property's versions on this host; undefined for a property that is not known, which counts as met. */
+/** The property's versions on this host; undefined for an unknown property, which counts as met. */
 function propertyOf(name: string, host: HostView): readonly Version[] | undefined {
   const versions = (kind: string) =>
     (host.claims.get(kind) ?? []).map(parseVersion).filter((version) => version !== undefined);
@@ -190,7 +192,7 @@ function alternativesOf(expression: string): readonly (readonly string[])[] {
   return alternatives.map((one) => one.split(',').filter((constraint) => constraint !== ''));
 }
 
-/** The least versions that the alternatives that hold here ask for, of one feature kind (`cuda`, `nvdriver`). */
+/** The minimum versions that the alternatives that hold here demand, of one feature kind (`cuda`, `nvdriver`). */
 export function expressionBounds(expression: string, kind: string, host: HostView): readonly Version[] {
   const property = kind === 'nvdriver' ? 'driver' : kind;
   return alternativesOf(expression)
@@ -204,7 +206,7 @@ export function expressionBounds(expression: string, kind: string, host: HostVie
     );
 }
 
-/** Does a whole `NVIDIA_REQUIRE_*` expression hold? */
+/** Whether a whole `NVIDIA_REQUIRE_*` expression holds. */
 export function judgeExpression(expression: string, host: HostView): MatchResult {
   const met = alternativesOf(expression).some((constraints) =>
     constraints.every((constraint) => constraintHolds(constraint, host)),

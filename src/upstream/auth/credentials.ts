@@ -1,13 +1,14 @@
 import { basename } from 'node:path';
+import { type JsonObject, objectOf } from '../../lib/bounded-json.ts';
 import { parseSourceHost, type Repository } from '../../oci/reference.ts';
 import type { Access } from '../../oci/registry.ts';
 
-/** What a registry, or its token service, is shown. Secrets: never logged, never part of a message. */
+/** What a registry, or its token service, gets to see. Secrets: never logged, never part of a message. */
 export type Credential =
   | { readonly kind: 'basic'; readonly username: string; readonly password: string }
   /** An OAuth2 refresh token, exchanged at the token service (`docker login` to Azure's registries stores one). */
   | { readonly kind: 'identity'; readonly token: string }
-  /** A bearer token ready to be presented to the registry itself. */
+  /** A bearer token for the registry itself. */
   | { readonly kind: 'bearer'; readonly token: string };
 
 /** Logins by registry host (`HOST[:PORT]`, Docker Hub as `docker.io`) and repository: the most specific one wins. */
@@ -20,7 +21,7 @@ export interface Credentials {
   ): Promise<Credential | undefined>;
 }
 
-/** Nobody is logged in anywhere. */
+/** No login anywhere. */
 export const NO_CREDENTIALS: Credentials = { loginFor: async () => undefined };
 
 /** `Basic …` of a user name and password. */
@@ -29,7 +30,7 @@ export function basicAuthorization(username: string, password: string): string {
 }
 
 /**
- * Token services that live neither on their registry's host, nor above it, nor below it.
+ * Token services that are neither on their registry's host, nor above it, nor below it.
  * Docker Hub: https://distribution.github.io/distribution/spec/auth/token/
  */
 const KNOWN_REALMS: Readonly<Record<string, readonly string[]>> = {
@@ -37,15 +38,16 @@ const KNOWN_REALMS: Readonly<Record<string, readonly string[]>> = {
   'registry.docker.io': ['auth.docker.io'],
 };
 
-/** Is `inner` a host of the domain `outer`, which has at least two labels? */
+/** True when `inner` is a host of the domain `outer`, which has at least two labels. */
 function isWithin(inner: string, outer: string): boolean {
   return outer.includes('.') && inner.endsWith(`.${outer}`);
 }
 
 /**
- * May the login for `registry` be shown to the token service at `realm`? Only on the registry's own host, its domain
- * (`registry.gitlab.com` and `gitlab.com`), a known one, or one that the operator trusts; never in clear text unless the
- * registry itself is spoken to so. The realm comes from the network: a login must not go wherever it points.
+ * True when the token service at `realm` may see the login for `registry`. Its host is the registry's own, one of its
+ * domain (`registry.gitlab.com` and `gitlab.com`), a known one, or one that the operator trusts. It never sees a
+ * login in clear text, unless the registry does. The realm comes from the network: a login must not go wherever it
+ * points.
  * @see https://nvd.nist.gov/vuln/detail/CVE-2020-15157
  */
 export function mayReceiveLogin(registry: URL, realm: URL, isTrusted: (realm: URL) => boolean): boolean {
@@ -62,7 +64,7 @@ export function mayReceiveLogin(registry: URL, realm: URL, isTrusted: (realm: UR
   );
 }
 
-/** Logins as docker, podman and skopeo keep them. */
+/** Logins in the form of docker, podman and skopeo. */
 export interface DockerConfig {
   /** By `HOST[/PATH]`, Docker Hub as `docker.io`. */
   readonly logins: ReadonlyMap<string, Credential>;
@@ -72,15 +74,9 @@ export interface DockerConfig {
   readonly defaultHelper: string | undefined;
 }
 
-type JsonMap = Readonly<Record<string, unknown>>;
-
-function mapOf(value: unknown): JsonMap {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as JsonMap) : {};
-}
-
 /**
- * `https://index.docker.io/v1/` as `docker.io`, `https://ghcr.io` as `ghcr.io`, `quay.io/team` as it stands; undefined for
- * what names no registry.
+ * `https://index.docker.io/v1/` as `docker.io`, `https://ghcr.io` as `ghcr.io`, `quay.io/team` unchanged; undefined for
+ * a key that names no registry.
  */
 export function normalizeKey(key: string): string | undefined {
   const bare = key.replace(/^https?:\/\//i, '').replace(/\/+$/, '');
@@ -101,7 +97,7 @@ function decodeBasic(auth: unknown): Credential | undefined {
   return { kind: 'basic', username: text.slice(0, colon), password: text.slice(colon + 1) };
 }
 
-function loginOf(entry: JsonMap): Credential | undefined {
+function loginOf(entry: JsonObject): Credential | undefined {
   const { identitytoken, registrytoken, auth, username, password } = entry;
   if (typeof registrytoken === 'string' && registrytoken !== '')
     return { kind: 'bearer', token: registrytoken };
@@ -112,26 +108,26 @@ function loginOf(entry: JsonMap): Credential | undefined {
   return decodeBasic(auth);
 }
 
-/** A helper is a name, never a path: it is looked up as `docker-credential-NAME`. */
+/** A helper is a name, never a path: the program is `docker-credential-NAME`. */
 function helperName(value: unknown): string | undefined {
   return typeof value === 'string' && value !== '' && basename(value) === value ? value : undefined;
 }
 
 /**
- * Reads `config.json` or `auth.json`: parsed JSON to logins and helpers; what is malformed is left out.
+ * Reads `config.json` or `auth.json`: parsed JSON to logins and helpers; malformed parts are dropped.
  * @see https://docs.docker.com/reference/cli/docker/login/#credential-stores
  * @see https://github.com/containers/image/blob/main/docs/containers-auth.json.5.md
  */
 export function readDockerConfig(content: unknown): DockerConfig {
-  const root = mapOf(content);
+  const root = objectOf(content);
   const logins = new Map<string, Credential>();
-  for (const [key, entry] of Object.entries(mapOf(root['auths']))) {
+  for (const [key, entry] of Object.entries(objectOf(root['auths']))) {
     const name = normalizeKey(key);
-    const login = loginOf(mapOf(entry));
+    const login = loginOf(objectOf(entry));
     if (name !== undefined && login !== undefined) logins.set(name, login);
   }
   const helpers = new Map<string, string>();
-  for (const [key, value] of Object.entries(mapOf(root['credHelpers']))) {
+  for (const [key, value] of Object.entries(objectOf(root['credHelpers']))) {
     const name = normalizeKey(key);
     const helper = helperName(value);
     if (name !== undefined && helper !== undefined) helpers.set(name, helper);

@@ -1,19 +1,24 @@
 import { spawn } from 'node:child_process';
-import { readFile, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { LRUCache } from 'lru-cache';
+import { readTextFile } from '../../lib/regular-file.ts';
+import { SingleFlight } from '../../lib/single-flight.ts';
 import { DOCKER_HUB } from '../../oci/reference.ts';
 import { type Credential, type Credentials, type DockerConfig, readDockerConfig } from './credentials.ts';
 
 /** An answer is a few hundred bytes; a token of a cloud a few thousand. */
 const ANSWER_MAX_BYTES = 64 * 1024;
 
-/** By which a helper says that its secret is a token to be exchanged, not a password. */
+/** The user name with which a helper marks its secret as a token to exchange, not a password. */
 const TOKEN_USER = '<token>';
 
-/** Docker asks helpers for the Hub by the name of its old index. */
+/** The name of the Hub's old index: Docker uses it when it asks helpers for the Hub. */
 const HUB_SERVER = 'https://index.docker.io/v1/';
 
-/** What every helper prints when it has nothing for a server. @see docker-credential-helpers, credentials/error.go */
+/**
+ * The helpers' protocol has no code for a missing login, only this text. @see docker-credential-helpers,
+ * credentials/error.go
+ */
 const NOT_FOUND = 'credentials not found';
 
 export interface HelperOptions {
@@ -31,13 +36,15 @@ class HelperError extends Error {
   }
 }
 
-/** `docker-credential-NAME get` with the server's name on its standard input: its standard output, or why not. */
+/**
+ * Runs `docker-credential-NAME get` with the server's name on its standard input; resolves with its standard output.
+ */
 function runHelper(name: string, server: string, { limitMs }: HelperOptions): Promise<string> {
   const program = `docker-credential-${name}`;
   return new Promise((resolve, reject) => {
     const child = spawn(program, ['get'], {
       stdio: ['pipe', 'pipe', 'ignore'],
-      // By itself: behind AbortSignal.any, Node 20 may let go of it, and then it never fires.
+      // Alone: behind AbortSignal.any, Node 20 may drop it, and then it never fires.
       signal: AbortSignal.timeout(limitMs),
       killSignal: 'SIGKILL',
     });
@@ -46,7 +53,7 @@ function runHelper(name: string, server: string, { limitMs }: HelperOptions): Pr
       output += text;
       if (output.length > ANSWER_MAX_BYTES) child.kill('SIGKILL');
     });
-    // A helper that does not read its input closes it; its status tells what it made of that.
+    // A helper that does not read its input closes it; its exit status shows whether that matters.
     child.stdin.on('error', () => {});
     child.on('error', (cause) =>
       reject(new HelperError('failed', `${program} cannot be run: ${cause.message}`, { cause })),
@@ -61,11 +68,10 @@ function runHelper(name: string, server: string, { limitMs }: HelperOptions): Pr
 }
 
 /**
- * Asks a credential helper for a registry's login; nothing when it has none.
- * @throws {Error} that names the program when it cannot be run, fails or answers nonsense; never with its output.
- * @see https://github.com/docker/docker-credential-helpers#development
+ * Asks a credential helper for a registry's login; undefined when it has none.
+ * @throws {Error} that names the program when it cannot run, fails or answers nonsense; never with its output
  */
-export async function askHelper(
+async function askHelper(
   name: string,
   registry: string,
   options: HelperOptions,
@@ -87,14 +93,14 @@ export async function askHelper(
 }
 
 export interface KeychainOptions {
-  /** Files in docker's form, strongest first; absent ones are no fault. */
+  /** Files in docker's form, strongest first; a missing file is no error. */
   readonly files: readonly string[];
-  /** Told of a file or a helper that cannot be used, once for each message; never a secret. */
+  /** Called for a file or a helper that cannot be used, once for each message; never with a secret. */
   readonly warn: (message: string) => void;
   readonly helperLimitMs?: number;
 }
 
-/** For how long a helper's answer is used without asking again, in milliseconds: some of them ask a cloud. */
+/** For how long a helper's answer is reused, in milliseconds: some helpers ask a cloud. */
 const HELPER_MAX_AGE_MS = 60_000;
 const FILE_MAX_BYTES = 1024 * 1024;
 
@@ -103,20 +109,23 @@ interface KnownFile {
   readonly config: DockerConfig | undefined;
 }
 
-/** `quay.io/team/app`, `quay.io/team`, `quay.io`: the keys a login may have, the most specific first. */
+/** `quay.io/team/app`, `quay.io/team`, `quay.io`: the keys that a login may have, the most specific first. */
 function keysOf(registry: string, repository: string): readonly string[] {
   const parts = [registry, ...repository.split('/')];
   return parts.map((_, cut) => parts.slice(0, parts.length - cut).join('/'));
 }
 
 /**
- * The logins that `docker login`, `podman login` and the operator have stored, read again when a file changes, and those of
- * credential helpers (`docker-credential-…`), asked when needed.
+ * The logins that `docker login`, `podman login` and the operator have stored, read again when a file changes, and
+ * those of credential helpers (`docker-credential-…`), asked when needed.
  */
 export function createKeychain({ files, warn, helperLimitMs = 10_000 }: KeychainOptions): Credentials {
   const known = new Map<string, KnownFile>();
+  const looks = new SingleFlight<DockerConfig | undefined>();
   const warned = new Set<string>();
-  const answers = new LRUCache<string, Promise<Credential | undefined>>({ max: 100, ttl: HELPER_MAX_AGE_MS });
+  const answers = new LRUCache<string, Promise<Credential | undefined>>({
+    ...{ max: 100, ttl: HELPER_MAX_AGE_MS, ttlResolution: 0 },
+  });
 
   function warnOnce(message: string): void {
     if (warned.has(message)) return;
@@ -124,14 +133,17 @@ export function createKeychain({ files, warn, helperLimitMs = 10_000 }: Keychain
     warn(message);
   }
 
-  async function configOf(path: string): Promise<DockerConfig | undefined> {
+  /** Concurrent requests share one look at a file. */
+  const configOf = (path: string) => looks.share(path, undefined, () => readConfig(path));
+
+  async function readConfig(path: string): Promise<DockerConfig | undefined> {
     try {
       const { mtimeMs, size, ino } = await stat(path);
       const version = `${mtimeMs} ${size} ${ino}`;
       const before = known.get(path);
       if (before?.version === version) return before.config;
       if (size > FILE_MAX_BYTES) throw new Error('it is too large');
-      const config = readDockerConfig(JSON.parse(await readFile(path, 'utf8')));
+      const config = readDockerConfig(JSON.parse(await readTextFile(path, { maxBytes: FILE_MAX_BYTES })));
       known.set(path, { version, config });
       return config;
     } catch (error) {
@@ -146,7 +158,7 @@ export function createKeychain({ files, warn, helperLimitMs = 10_000 }: Keychain
     const key = `${name} ${registry}`;
     const known = answers.get(key);
     const asked = known ?? askHelper(name, registry, { limitMs: helperLimitMs });
-    // Only a new one: what is used often must grow old, too.
+    // Only a new answer: one that is used often must expire too.
     if (known === undefined) answers.set(key, asked);
     try {
       return await asked;
@@ -165,8 +177,8 @@ export function createKeychain({ files, warn, helperLimitMs = 10_000 }: Keychain
     const key = keys.find((candidate) => config.logins.has(candidate));
     if (key !== undefined && key !== registry) return config.logins.get(key);
     const helper = config.helpers.get(registry) ?? config.defaultHelper;
-    const told = helper === undefined ? undefined : await fromHelper(helper, registry);
-    return told ?? config.logins.get(registry);
+    const fromProgram = helper === undefined ? undefined : await fromHelper(helper, registry);
+    return fromProgram ?? config.logins.get(registry);
   }
 
   return {

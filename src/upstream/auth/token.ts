@@ -1,15 +1,15 @@
 import { LRUCache } from 'lru-cache';
 import { type WebLocation, withQuery } from '../../lib/address.ts';
-import { parseJson } from '../../lib/bounded-json.ts';
+import { objectOf, parseJson } from '../../lib/bounded-json.ts';
+import { entriesAtMost } from '../../lib/lru.ts';
 import { SingleFlight } from '../../lib/single-flight.ts';
 import { RegistryError } from '../../oci/registry-error.ts';
-import { noticesOf } from '../errors.ts';
-import { drain, followRedirects, readBody } from '../http/reply.ts';
+import { drain, followRedirects, noticesOf, readBody } from '../http/reply.ts';
 import { type Outgoing, type Reply, type Transport, USER_AGENT } from '../http/transport.ts';
 import type { Timeouts } from '../settings.ts';
 import { basicAuthorization, type Credential } from './credentials.ts';
 
-/** What a `WWW-Authenticate` header asks for; scheme and parameter names in lower case. */
+/** A challenge in a `WWW-Authenticate` header; scheme and parameter names in lower case. */
 export interface Challenge {
   readonly scheme: string;
   readonly parameters: ReadonlyMap<string, string>;
@@ -19,9 +19,9 @@ const HEADER_MAX_CHARACTERS = 8192;
 
 const SEPARATORS = /[\s,]*/y;
 const TOKEN = /[!#$%&'*+.^_`|~0-9A-Za-z-]+/y;
-/** `=value` behind a parameter's name: a quoted string with escapes, or a token (lenient: up to a comma or space). */
+/** `=value` after a parameter's name: a quoted string with escapes, or a token (lenient: up to a comma or space). */
 const VALUE = /\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*))/y;
-/** What a scheme may carry instead of parameters. */
+/** What a scheme may have instead of parameters. */
 const TOKEN68 = /[ \t]+[0-9A-Za-z._~+/-]+=*(?=[ \t]*(?:,|$))/y;
 
 /** A regular expression applied at a moving position of one text. */
@@ -43,8 +43,8 @@ function scannerOf(text: string) {
 }
 
 /**
- * The challenges of a `WWW-Authenticate` value, in order: several may share one header, their parameters may be quoted
- * and hold commas. Garbage is skipped, never thrown at: a challenge that cannot be read is one that is not met.
+ * The challenges of a `WWW-Authenticate` value, in order: several may share one header, and their parameters may be
+ * quoted and contain commas. It skips garbage instead of throwing: an unreadable challenge is not met.
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-11.6.1
  */
 export function parseChallenges(header: string): readonly Challenge[] {
@@ -64,7 +64,7 @@ export function parseChallenges(header: string): readonly Challenge[] {
       continue;
     }
     const parameters = challenges.at(-1)?.parameters;
-    // The first of two wins: a parameter repeated further on must not redirect what the first one said.
+    // Of two, the first one wins: a repeated parameter must not redirect what the first one said.
     if (parameters && !parameters.has(name)) {
       parameters.set(name, value[1]?.replaceAll(/\\(.)/g, '$1') ?? value[2] ?? '');
     }
@@ -72,15 +72,15 @@ export function parseChallenges(header: string): readonly Challenge[] {
   return challenges;
 }
 
-/** A scope of one resource: its type (`repository`, `repository(plugin)`), its name, what is to be done with it. */
+/** A scope of one resource: its type (`repository`, `repository(plugin)`), its name and the actions. */
 const SCOPE = /^([a-z0-9]+(?:\([a-z0-9]+\))?):([a-zA-Z0-9/._:-]{1,300}):([a-z_,*]{1,100})$/;
-/** A scope that is a name of the registry's own (`aws`, at public.ecr.aws). */
+/** A scope with a name of the registry's own (`aws`, at public.ecr.aws). */
 const NAMED_SCOPE = /^[a-z0-9][a-z0-9._-]{0,63}$/i;
 
 const READING = ['pull', 'metadata_read', 'content_read'];
 const PUSHING = [...READING, 'push', 'metadata_write', 'content_write'];
 
-/** `scope` with those actions only; undefined when nothing is left of it, or it cannot be read. */
+/** `scope` with these actions only; undefined when nothing is left of it, or it is unreadable. */
 function restrictScope(scope: string, actions: readonly string[]): string | undefined {
   if (NAMED_SCOPE.test(scope)) return scope;
   const [, type, name, asked = ''] = SCOPE.exec(scope) ?? [];
@@ -88,7 +88,7 @@ function restrictScope(scope: string, actions: readonly string[]): string | unde
   return left.length === 0 ? undefined : `${type}:${name}:${left.join(',')}`;
 }
 
-/** What the challenge asks for, as far as `actions` go; with `own` when it names no repository. */
+/** The scope of the challenge, limited to `actions`; with `own` when it names no repository. */
 function scopesOf(challenge: Challenge, actions: readonly string[], own: string): string {
   const asked = (challenge.parameters.get('scope') ?? '')
     .split(' ')
@@ -98,20 +98,20 @@ function scopesOf(challenge: Challenge, actions: readonly string[], own: string)
 }
 
 /**
- * The scope to ask for, its parts separated by spaces: the challenge's own (behind a path prefix only the registry knows the
- * repository's full name, and some have types of their own), but never more than reading; a pull of `repository` when the
- * challenge names none.
+ * The scope to request, its parts separated by spaces. It is the challenge's own, as far as that only reads: behind a
+ * path prefix only the registry knows the repository's full name, and some registries have types of their own. When
+ * the challenge names no scope, it is a pull of `repository`.
  */
 export function scopeOf(challenge: Challenge, repository: string): string {
   return scopesOf(challenge, READING, `repository:${repository}:pull`);
 }
 
-/** As {@link scopeOf} for a push; a mount asks for two scopes at once. */
+/** As {@link scopeOf} for a push; a mount needs two scopes at once. */
 export function pushScopeOf(challenge: Challenge, repository: string): string {
   return scopesOf(challenge, PUSHING, `repository:${repository}:pull,push`);
 }
 
-/** A token request: which service, for what, as whom. */
+/** A token request: the service, the scope, the login. */
 export interface TokenRequest {
   readonly realm: WebLocation;
   readonly service: string | undefined;
@@ -119,15 +119,18 @@ export interface TokenRequest {
   readonly login: Credential | undefined;
 }
 
-/** The `Authorization` values by which a registry lets us in, each kept while it is good. */
+/** The `Authorization` values for a registry, each kept while it is valid. */
 export interface TokenCache {
-  /** A good authorization under `key`; one about to expire is renewed meanwhile. Undefined: none is known. */
-  current(key: string): Promise<string | undefined>;
-  /** Asks the token service and keeps the answer under `key`; one request per key is in flight. */
+  /**
+   * A valid authorization under `key`; one that expires soon is renewed meanwhile. Undefined: none is known, or none for
+   * `scope`, where that is given.
+   */
+  current(key: string, scope?: string): Promise<string | undefined>;
+  /** Asks the token service and stores the answer under `key`; one request per key and scope is in flight. */
   obtain(key: string, request: TokenRequest): Promise<string>;
-  /** Keeps an authorization that never expires by itself. */
+  /** Stores an authorization that does not expire. */
   keep(key: string, authorization: string): void;
-  /** Forgets `authorization`, which the registry refused, unless another has taken its place. */
+  /** Drops `authorization`, which the registry refused, unless another one has replaced it. */
   drop(key: string, authorization: string): void;
 }
 
@@ -144,20 +147,23 @@ interface Token {
 }
 
 const TOKENS_MAX = 2000;
-const TOKEN_RESPONSE_MAX_BYTES = 256 * 1024;
-/** When a token service does not say. @see https://distribution.github.io/distribution/spec/auth/token/ */
+const TOKEN_RESPONSE_MAX_BYTES = 64 * 1024;
+/**
+ * The lifetime of a token when its service states none. @see
+ * https://distribution.github.io/distribution/spec/auth/token/
+ */
 const DEFAULT_LIFETIME_S = 60;
-/** Renewed when this part of the lifetime has passed, so that none expires on its way. */
+/** A token is renewed after this part of its lifetime, so that it does not expire on its way. */
 const RENEW_AFTER = 0.8;
 const CLIENT_ID = 'metahub';
 
-/** Some services write the number as a text. */
+/** Some services write the number as a string. */
 function readLifetimeS(value: unknown): number {
   const seconds = typeof value === 'string' || typeof value === 'number' ? Number(value) : 0;
   return seconds > 0 ? seconds : DEFAULT_LIFETIME_S;
 }
 
-/** The token and its lifetime in a token service's answer. @throws {RegistryError} UNAVAILABLE when there is none. */
+/** The token and its lifetime in a token service's answer. @throws {RegistryError} UNAVAILABLE when it has none */
 export function readToken(bytes: Buffer, host: string): Token {
   let document: unknown;
   try {
@@ -165,14 +171,11 @@ export function readToken(bytes: Buffer, host: string): Token {
   } catch (cause) {
     throw new RegistryError('UNAVAILABLE', `the token service ${host} did not answer with JSON`, { cause });
   }
-  const fields = (typeof document === 'object' && document !== null ? document : {}) as Record<
-    string,
-    unknown
-  >;
+  const fields = objectOf(document);
   const text = [fields['token'], fields['access_token']].find(
     (field) => typeof field === 'string' && field !== '',
   );
-  // A token travels in a header: anything but visible ASCII would be another header.
+  // A token travels in a header: it must be visible ASCII.
   if (typeof text !== 'string' || !/^[\x21-\x7e]+$/.test(text)) {
     throw new RegistryError('UNAVAILABLE', `the token service ${host} sent no token`);
   }
@@ -202,7 +205,7 @@ function outgoingFor({ realm, service, scope, login }: TokenRequest): Outgoing {
   return { method: 'GET', url: realm.url, target, headers: { ...headers, authorization } };
 }
 
-/** What a token service's refusal means for the one who asked. */
+/** What a token service's refusal means for the client. */
 function refusal({ status, url, headers }: Reply): RegistryError {
   const said = `the token service ${url.host} answered ${status}`;
   if (status === 401 || status === 403) {
@@ -219,14 +222,14 @@ export function createTokenCache(options: {
   readonly now: () => number;
 }): TokenCache {
   const { send, timeouts, now } = options;
-  const kept = new LRUCache<string, KeptAuthorization>({ max: TOKENS_MAX });
+  const kept = new LRUCache<string, KeptAuthorization>(entriesAtMost(TOKENS_MAX));
   const requests = new SingleFlight<string>();
 
   async function fetchToken(request: TokenRequest): Promise<Token> {
     const outgoing = outgoingFor(request);
     const first = await send(outgoing);
     const reply = outgoing.method === 'GET' ? await followRedirects(send, outgoing, first) : first;
-    if (reply.status !== 200) {
+    if (reply.status < 200 || reply.status > 299) {
       drain(reply);
       throw refusal(reply);
     }
@@ -244,14 +247,15 @@ export function createTokenCache(options: {
   }
 
   const obtain = (key: string, request: TokenRequest) =>
-    requests.share(key, undefined, () => fetchAndKeep(key, request));
+    requests.share(JSON.stringify([key, request.scope]), undefined, () => fetchAndKeep(key, request));
 
   return {
     obtain,
-    current: async (key) => {
+    current: async (key, scope) => {
       const entry = kept.get(key);
+      if (scope !== undefined && entry?.request?.scope !== scope) return undefined;
       if (entry?.request === undefined || now() < entry.renewAt) return entry?.authorization;
-      // A renewal that fails is no failure of the request: the registry will challenge it anew.
+      // A failed renewal does not fail the request: the registry will challenge it again.
       const renewal = obtain(key, entry.request).catch(() => undefined);
       return now() < entry.expiresAt ? entry.authorization : renewal;
     },

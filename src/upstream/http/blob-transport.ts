@@ -1,3 +1,10 @@
+// The raw HTTP/1.1 reader, kept for a gain of 1.3: with Node's own client (`--blob-reader standard`) a GB costs this many
+// times the CPU time, end to end (`npm run bench readers`, 2 busy cores, least of 3 rounds; Node 20 on 2026-11-27, Node 24
+// the day before):
+//
+//                 plain, cache off   plain, on   TLS, cache off   TLS, on
+//     Node 20     2.7                3.0         1.3              1.6
+//     Node 24     3.0                2.2         1.7              1.8
 import { LRUCache } from 'lru-cache';
 import { targetOf } from '../../lib/address.ts';
 import type { Dial } from '../net/dial.ts';
@@ -19,21 +26,22 @@ export interface PlainHead {
   /** Values of one name in order of appearance. */
   readonly headers: Readonly<Record<string, readonly string[]>>;
   readonly bodyBytes: number;
-  /** May the connection be used for another request? */
+  /** True when the connection may serve another request. */
   readonly isKept: boolean;
 }
 
 const STATUS_LINE = /^HTTP\/1\.1 ([2-5]\d\d)(?: [\t\x20-\x7e]*)?$/;
-/** The white space around a value is part of it here: told apart by backtracking, a long run of it would take seconds. */
+/** White space around a value is part of it here: a backtracking expression would take seconds for a long run of it. */
 const HEADER_LINE = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t\x20-\x7e]*)$/;
 const LINES_MAX = 200;
-/** Headers by which the framing of a message is anything but `Content-Length`. */
+/** Headers that frame a message in another way than by `Content-Length`. */
 const OTHER_FRAMING = ['transfer-encoding', 'upgrade', 'trailer'];
 
 /**
- * Reads a response head (without its empty line) of the one form that every registry and blob store sends; undefined for
- * whatever is unusual: another version, an interim or bodiless status, folded, repeated or missing lengths, chunks, bytes
- * beyond ASCII. It decides how many bytes belong to a message, so it guesses nothing: the unusual is another reader's job.
+ * Parses a response header (without its empty line) in the one form that every registry and blob store sends; undefined
+ * for anything unusual: another version, an interim or bodiless status, folded, repeated or missing lengths, chunks,
+ * bytes beyond ASCII. It decides how many bytes belong to a message, so it does not guess: the other transport reads
+ * the unusual.
  * @see https://www.rfc-editor.org/rfc/rfc9112#section-6.3
  */
 export function parsePlainHead(text: string): PlainHead | undefined {
@@ -54,14 +62,14 @@ export function parsePlainHead(text: string): PlainHead | undefined {
   return { status, headers, bodyBytes: Number(length), isKept };
 }
 
-/** The response is not of the form that is read here. */
-export class UnsupportedResponseError extends Error {}
+/** The response does not have the form that is parsed here. */
+class UnsupportedResponseError extends Error {}
 
 export interface Http1Exchange {
   readonly outgoing: Outgoing;
-  /** The request as it goes over the wire. */
+  /** The request as sent over the wire. */
   readonly request: string;
-  /** For how much longer the response's head is waited for, and for how long that is in all. */
+  /** The remaining time to wait for the response's header, and the whole time. */
   readonly waitMs: number;
   readonly headMs: number;
   readonly idleMs: number;
@@ -75,21 +83,21 @@ type Piece = readonly [chunk: Buffer, release: () => void];
 /** A body of known length on its way. */
 interface BodyReader {
   readonly body: Body;
-  /** Bytes that have not come over the wire yet. */
+  /** Bytes that have not arrived yet. */
   leftBytes(): number;
-  /** Takes the next piece; false while nobody reads, so that no more need come. */
+  /** Takes the next piece; false while nobody reads: pause. */
   take(...piece: Piece): boolean;
   fail(error: Error): void;
 }
 
-/** @param first what came together with the head: a copy */
+/** @param first the bytes that came with the header: a copy */
 function createBodyReader(
   bodyBytes: number,
   first: Buffer,
   control: FlowControl,
   idleMs: number,
 ): BodyReader {
-  // A connection that was told to stop may still have something to hand over: it waits here for the reader.
+  // A paused connection may still deliver a piece: it waits here for the reader.
   let early: Piece[] | undefined = first.length > 0 ? [[first, () => {}]] : [];
   let leftBytes = bodyBytes - first.length;
   const resume = () => {
@@ -116,12 +124,12 @@ function createBodyReader(
   };
 }
 
-/** An interim response, of which any number may come before the answer; 101 would be another protocol. */
+/** An interim response, of which any number may precede the answer; 101 would be another protocol. */
 const INTERIM = /^HTTP\/1\.1 1(?!01)\d\d(?: |\r\n|$)/;
 
 /**
- * Collects a head, skipping interim responses; calls `done` with it and a view of the bytes behind it, or with nothing when
- * it is unusual.
+ * Collects a header, skipping interim responses; calls `done` with it and a view of the bytes after it, or with
+ * undefined when it is unusual.
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-15.2
  */
 function collectHead(done: (head?: PlainHead, rest?: Buffer) => void): (bytes: Buffer) => void {
@@ -146,8 +154,8 @@ function collectHead(done: (head?: PlainHead, rest?: Buffer) => void): (bytes: B
 }
 
 /**
- * One request over one connection, which `give` gets back when it may be used again.
- * @throws {UnsupportedResponseError} when the response is to be read another way; then the connection is closed.
+ * One request over one connection, which `give` gets back when it can be reused.
+ * @throws {UnsupportedResponseError} when the other transport must read the response; then the connection is closed
  */
 export function exchange(
   connection: Http1Connection,
@@ -159,7 +167,7 @@ export function exchange(
   return new Promise<Reply>((resolve, reject) => {
     let incoming: BodyReader | undefined;
     let isKept = false;
-    /** The connection is given back or closed. */
+    /** The connection is returned or closed. */
     let isOver = false;
 
     const settle = () => {
@@ -206,7 +214,7 @@ export function exchange(
       bodyLeft: () => incoming?.leftBytes() ?? 0,
       onHeadBytes: (bytes) => {
         onHead(bytes);
-        // A body waits for its reader; without one, reading goes on, to notice when the connection is closed.
+        // A body waits for its reader; without one, reading continues, to notice when the connection closes.
         return (incoming?.leftBytes() ?? 0) === 0;
       },
       onBodyBytes: (chunk, release) => {
@@ -222,7 +230,7 @@ export function exchange(
 
 export interface BlobTransportOptions {
   readonly dial: Dial;
-  /** The way for everything that is unusual, requests through proxies among it. */
+  /** Handles everything unusual, requests through proxies included. */
   readonly plain: Transport;
   readonly proxyOf: (url: URL) => URL | undefined;
   readonly timeouts: Timeouts;
@@ -231,11 +239,11 @@ export interface BlobTransportOptions {
   readonly now: () => number;
 }
 
-/** For how long an origin that answered in an unusual way is asked plainly. */
+/** For how long an origin with unusual answers is asked through the plain transport only. */
 const PLAIN_MS = 10 * 60_000;
 const ORIGINS_MAX = 500;
 
-/** The head of a GET as it goes over the wire; undefined when it holds what the plain transport has to judge. */
+/** The header of a GET as sent over the wire; undefined when the plain transport must check it. */
 function formatHead({ url, target = targetOf(url), headers }: Outgoing): string | undefined {
   const lines = Object.entries({ host: url.host, ...headers }).map(([name, value]) => `${name}: ${value}`);
   const head = [`GET ${target} HTTP/1.1`, ...lines];
@@ -243,15 +251,8 @@ function formatHead({ url, target = targetOf(url), headers }: Outgoing): string 
 }
 
 /**
- * The accelerator for blobs behind the same interface as the plain way: it reads into reused memory and does nothing but
- * count bytes. Whatever it does not read goes the plain way, at the price of asking once more.
- *
- * Worth its lines by CPU time, end to end through `metahub serve` (`npm run bench readers`, 2 busy cores, least of 3 interleaved
- * rounds, 2026-11-26). With Node's own client instead, a GB costs this many times as much:
- *
- *                 plain, cache off   plain, on   TLS, cache off   TLS, on
- *     Node 20     2.2                2.2         1.3              1.5
- *     Node 24     3.0                2.2         1.7              1.8
+ * The fast transport for blobs, with the interface of the plain one: it reads into reused memory and only counts bytes.
+ * The plain transport repeats every request whose response this one does not read.
  */
 export function createBlobTransport(options: BlobTransportOptions): Transport {
   const { plain, proxyOf, timeouts, now } = options;
@@ -271,7 +272,8 @@ export function createBlobTransport(options: BlobTransportOptions): Transport {
       try {
         return await over(kept, Math.min(KEPT_SILENT_MS, leftMs()));
       } catch (error) {
-        // A kept connection may have ended meanwhile: that says nothing about the origin, and those kept beside it are no better.
+        // A kept connection may have ended in the meantime: that says nothing about the origin, and its other kept
+        // connections are no better.
         if (error instanceof UnsupportedResponseError || signal?.aborted) throw error;
         pool.dropIdle(url.origin);
       }

@@ -1,28 +1,31 @@
-import { isReusable } from '../../lib/kept-memory.ts';
-/** A piece of memory that many chunks are cut from, used again when the last of them is released. */
+import { whenReusable } from '../../lib/writable.ts';
+/** A piece of memory that many chunks are cut from; reused when the last of them is released. */
 export interface Slab {
-  /** What is still free, at least {@link ROOM_MIN_BYTES} long. */
+  /** The free part, at least {@link ROOM_MIN_BYTES} long. */
   remaining(): Buffer;
-  /** The first `sizeBytes` of the room as a chunk, and what to call when its bytes are no longer needed. */
+  /** The first `sizeBytes` of the free part as a chunk, and the function that releases it. */
   slice(sizeBytes: number): { readonly chunk: Buffer; readonly release: () => void };
-  /** Is the room used up? */
+  /** True when the free part is used up. */
   isFull(): boolean;
-  /** No more chunks will be cut. */
+  /** Ends the cutting of chunks. */
   release(): void;
 }
 
 /** Lends slabs to streams and reuses their memory: a gigabyte leaves no garbage. */
 export interface SlabPool {
   take(): Slab;
-  /** Slabs in use now, and kept for later, in bytes. */
+  /** Bytes of slabs in use, and kept for reuse. */
   readonly usage: () => { readonly usedBytes: number; readonly keptBytes: number };
 }
 
 const SLAB_BYTES = 1024 * 1024;
-/** What streams get when many are open, by how many slabs are in use: a thousand slow readers must not cost a gigabyte. */
-const SIZES: readonly (readonly [slabsInUse: number, sizeBytes: number])[] = [
-  [64, 64 * 1024],
-  [16, 256 * 1024],
+/**
+ * The size of a slab, by the bytes in use: a thousand slow readers must not cost a gigabyte. The number of slabs says
+ * nothing, since a stream has the more of them the smaller they are.
+ */
+const SIZES: readonly (readonly [usedBytes: number, sizeBytes: number])[] = [
+  [28 * SLAB_BYTES, 64 * 1024],
+  [16 * SLAB_BYTES, 256 * 1024],
   [0, SLAB_BYTES],
 ];
 const KEPT_MAX_BYTES = 16 * SLAB_BYTES;
@@ -33,10 +36,9 @@ export function createSlabPool(): SlabPool {
   const kept: Buffer[] = [];
   let keptBytes = 0;
   let usedBytes = 0;
-  let slabs = 0;
 
   function allocate(): Buffer {
-    const sizeBytes = SIZES.find(([slabsInUse]) => slabs >= slabsInUse)?.[1] ?? SLAB_BYTES;
+    const sizeBytes = SIZES.find(([fromBytes]) => usedBytes >= fromBytes)?.[1] ?? SLAB_BYTES;
     const at = kept.findIndex(({ length }) => length === sizeBytes);
     const [memory] = at < 0 ? [] : kept.splice(at, 1);
     if (memory === undefined) return Buffer.allocUnsafeSlow(sizeBytes);
@@ -45,21 +47,22 @@ export function createSlabPool(): SlabPool {
   }
 
   function giveBack(memory: Buffer): void {
-    slabs -= 1;
     usedBytes -= memory.length;
-    if (keptBytes + memory.length > KEPT_MAX_BYTES || !isReusable(memory)) return;
-    kept.push(memory);
-    keptBytes += memory.length;
+    whenReusable(memory, () => {
+      kept.push(memory);
+      keptBytes += memory.length;
+      // The oldest go: the sizes that come back now are those in demand.
+      while (keptBytes > KEPT_MAX_BYTES) keptBytes -= kept.shift()?.length ?? 0;
+    });
   }
 
   return {
     usage: () => ({ usedBytes, keptBytes }),
     take: () => {
       const memory = allocate();
-      slabs += 1;
       usedBytes += memory.length;
       let cutBytes = 0;
-      // The one who cuts is a user as well, until it leaves.
+      // Whoever cuts chunks counts as a user too, until it releases the slab.
       let users = 1;
       let isLeft = false;
       const drop = () => {
@@ -91,28 +94,28 @@ export function createSlabPool(): SlabPool {
   };
 }
 
-/** A response's body: chunks handed over one by one, the source paused while too many are unreleased. */
+/** A response's body: delivers chunks one by one, and pauses the source while too many are unreleased. */
 export interface Body {
   /**
-   * Hands every chunk to `take` and resolves after the last; rejects when the source breaks, stalls or is cancelled, or
-   * when `take` throws. `release` is to be called once the chunk's memory is no longer needed: it is what makes the
-   * source go on. Call once.
+   * Passes every chunk to `take` and resolves after the last; rejects when the source breaks, stalls or is cancelled,
+   * or when `take` throws. Call `release` once the chunk's memory is no longer needed: that makes the source continue.
+   * Call `read` once.
    */
   read(take: Take): Promise<void>;
-  /** Ends the exchange, whatever has been read of it. */
+  /** Ends the exchange, whatever part of it was read. */
   cancel(reason?: Error): void;
 }
 
 type Take = (chunk: Buffer, release: () => void) => void;
 
-/** The valve of whatever produces the bytes. */
+/** Pauses and resumes the producer of the bytes. */
 export interface FlowControl {
   pause(): void;
   resume(): void;
   abort(reason: Error): void;
 }
 
-/** What the producer calls. */
+/** The producer's side. */
 export interface BodyStream extends Body {
   /** @param onReleased called once the chunk's memory is no longer needed, also when nobody wanted it */
   push(chunk: Buffer, onReleased?: () => void): void;
@@ -120,24 +123,24 @@ export interface BodyStream extends Body {
   fail(error: Error): void;
 }
 
-/** The source broke off; what came before it is whole, so that the rest can be asked for. */
+/** The source broke off; the bytes before are sound, so the rest can be requested. */
 export class BrokenBodyError extends Error {
   override readonly name = 'BrokenBodyError';
 }
 
-/** The source went on, if at all, too slowly to be of use. */
+/** The source was too slow to be of use. */
 export class StalledBodyError extends BrokenBodyError {}
 
-/** Unreleased bytes at which the source is paused, and below which it goes on. */
+/** Unreleased bytes at which the source pauses, and below which it resumes. */
 const HIGH_WATER_BYTES = 1024 * 1024;
 const LOW_WATER_BYTES = 256 * 1024;
-/** Less than this in one idle window, with nobody holding it up, is a source that has stalled. */
+/** A source that brings less than this in one idle window, without being paused, has stalled. */
 const WINDOW_MIN_BYTES = 16 * 1024;
 
-/** Nothing in memory stalls: any time will do. */
+/** A body in memory cannot stall: any time will do. */
 const MEMORY_IDLE_MS = 60_000;
 
-/** A body fed by `push`, `end` and `fail`, which starts paused: the producer must not push before it is read. */
+/** A body fed by `push`, `end` and `fail`. It starts paused: the producer must not push before it is read. */
 export function createBodyStream(valve: FlowControl, idleMs: number): BodyStream {
   let take: Take | undefined;
   let settle: { resolve: () => void; reject: (error: Error) => void } | undefined;
@@ -210,7 +213,7 @@ export function createBodyStream(valve: FlowControl, idleMs: number): BodyStream
   };
 }
 
-/** Bytes in memory as a body. */
+/** A body from bytes in memory. */
 export function bodyOf(bytes: Buffer): Body {
   const stream = createBodyStream(
     {

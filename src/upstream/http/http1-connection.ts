@@ -3,22 +3,22 @@ import { hostOf, portOf } from '../../lib/address.ts';
 import type { Dial, DialTarget } from '../net/dial.ts';
 import type { Slab, SlabPool } from './body.ts';
 
-/** What becomes of the bytes that arrive: those of a head are looked at, those of a body are kept until released. */
+/** Receives the bytes that arrive: those of a header are parsed, those of a body are kept until released. */
 interface WireReader {
-  /** Bytes up to wherever the head ends; valid during the call. False: read no further until asked to. */
+  /** Bytes up to wherever the header ends; valid during the call. False: pause reading. */
   onHeadBytes(bytes: Buffer): boolean;
-  /** How many bytes of a body are still to come; 0 while a head is read. */
+  /** How many bytes of a body are still to come; 0 while a header is read. */
   bodyLeft(): number;
-  /** A piece of the body, at most as long as what is left of it. False: read no further until asked to. */
+  /** A piece of the body, at most as long as the rest of it. False: pause reading. */
   onBodyBytes(chunk: Buffer, release: () => void): boolean;
-  /** The other side has closed or broken the connection. */
+  /** The other side closed or broke the connection. */
   onGone(error: Error): void;
 }
 
-/** A connection that reads into memory of our own instead of having Node allocate for every read. */
+/** A connection that reads into its own memory, so that Node need not allocate for every read. */
 export interface Http1Connection {
   readonly socket: Socket;
-  /** Set while a request is under way; without one, whatever arrives ends the connection. */
+  /** Set while a request is under way; otherwise any bytes that arrive end the connection. */
   reader: WireReader | undefined;
 }
 
@@ -31,8 +31,8 @@ function closed(): Error {
 /**
  * Opens a connection that reads into slabs.
  *
- * Node hands `callback` what it has read and then takes the next buffer from `buffer`, whether it goes on at once or not:
- * so that buffer must never be one that a chunk has been cut from.
+ * Node passes `callback` what it has read and then takes the next buffer from `buffer`, whether it continues at once or
+ * not: that buffer must never be one that a chunk was cut from.
  * @see https://nodejs.org/docs/latest-v20.x/api/net.html#socketconnectoptions-connectlistener
  */
 export async function openConnection(
@@ -48,7 +48,7 @@ export async function openConnection(
     const { chunk, release } = current.slice(Math.min(sizeBytes, reader.bodyLeft()));
     const isTooLong = chunk.length < sizeBytes;
     const goesOn = reader.onBodyBytes(chunk, release);
-    // More bytes than the body has: the server breaks the protocol, so close the connection.
+    // More bytes than the body has: the server violates the protocol, so close the connection.
     if (isTooLong) connection?.socket.destroy();
     return goesOn && !isTooLong;
   }
@@ -87,7 +87,7 @@ export async function openConnection(
   return connection;
 }
 
-/** For how long a connection without a request is kept, and how many for each origin. */
+/** For how long a connection without a request is kept, and how many per origin. */
 const IDLE_MAX_MS = 10_000;
 const IDLE_MAX = 4;
 
@@ -114,7 +114,7 @@ export function createConnectionPool(dial: Dial, slabs: SlabPool) {
   }
 
   return {
-    /** A fresh connection; should `signal` abort first, it is closed as soon as it is there. */
+    /** A new connection; when `signal` aborts first, it is closed as soon as it is open. */
     open: (url: URL, signal: AbortSignal | undefined): Promise<Http1Connection> =>
       new Promise((resolve, reject) => {
         const opening = open(url);
@@ -123,7 +123,7 @@ export function createConnectionPool(dial: Dial, slabs: SlabPool) {
           opening.then(
             ({ socket }) => socket.destroy(),
             () => {
-              // It was not wanted any longer.
+              // No reader needs the chunk any more.
             },
           );
         };
@@ -131,7 +131,7 @@ export function createConnectionPool(dial: Dial, slabs: SlabPool) {
         signal?.addEventListener('abort', onAbort, { once: true });
         opening.then(resolve, reject).finally(() => signal?.removeEventListener('abort', onAbort));
       }),
-    /** The connection that was used last, if any of them is still open. */
+    /** The most recently used connection that is still open. */
     takeIdle: (origin: string): Http1Connection | undefined => {
       const kept = idle.get(origin) ?? [];
       for (let connection = kept.pop(); connection !== undefined; connection = kept.pop()) {
@@ -141,14 +141,14 @@ export function createConnectionPool(dial: Dial, slabs: SlabPool) {
       }
       return undefined;
     },
-    /** Closes those that wait for a request. */
+    /** Closes the connections that wait for a request. */
     dropIdle: (origin: string): void => {
       for (const { socket } of idle.get(origin) ?? []) socket.destroy();
     },
     give: (origin: string, connection: Http1Connection): void => {
       const kept = idle.get(origin) ?? [];
       if (connection.socket.destroyed || kept.length >= IDLE_MAX) return void connection.socket.destroy();
-      // Reading goes on, so that its end is noticed; it must not keep a process alive.
+      // Reading continues, to notice its end; it must not keep the process running.
       connection.socket.setTimeout(IDLE_MAX_MS).unref().resume();
       idle.set(origin, [...kept, connection]);
     },

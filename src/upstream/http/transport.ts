@@ -8,35 +8,35 @@ import type { Timeouts } from '../settings.ts';
 import { type Body, type BodyStream, BrokenBodyError, createBodyStream } from './body.ts';
 
 export interface Outgoing {
-  readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT';
+  readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   readonly url: URL;
-  /** Path and query as somebody else wrote them, to be sent so; those of `url` when not said. */
+  /** Path and query as another party wrote them, sent unchanged. Default: those of `url`. */
   readonly target?: string | undefined;
   readonly headers: Readonly<Record<string, string>>;
-  /** A stream is sent as it comes, and only once. */
+  /** A stream is sent as it arrives, and only once. */
   readonly body?: string | Buffer | Readable | undefined;
-  /** Instead of the usual bound on waiting for the head: an upload is answered when all of it has arrived. */
+  /** Replaces the usual bound on waiting for the header: an upload is answered when all of it has arrived. */
   readonly headMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** A response's head, and its body still to be read or cancelled. Header names in lower case. */
+/** A response's header, and its body still to be read or cancelled. Header names in lower case. */
 export interface Reply {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
-  /** What was asked for, and its path and query as they were sent. */
+  /** The requested URL, and its path and query as sent. */
   readonly url: URL;
   readonly target: string;
   readonly body: Body;
 }
 
-/** Sends one request; follows no redirects, retries nothing that the server has answered, knows no logins. */
+/** Sends one request; it follows no redirects, retries nothing that the server has answered, and knows no logins. */
 export interface Transport {
   send(outgoing: Outgoing): Promise<Reply>;
   close(): Promise<void>;
 }
 
-/** The response's head did not come in time. */
+/** The response's header did not arrive in time. */
 export class HeadTimeoutError extends Error {
   override readonly name = 'HeadTimeoutError';
 }
@@ -48,9 +48,9 @@ export interface TransportOptions {
   readonly dial: Dial;
   /** The proxy for plain `http` requests, which are sent to it in absolute form. */
   readonly proxyOf: (url: URL) => URL | undefined;
-  /** Hosts that an operator named: their addresses are not judged. */
+  /** Hosts that an operator named: their addresses are not checked. */
   readonly isTrusted: (host: string, port: number) => boolean;
-  /** Judges what a proxy is to look up. */
+  /** Checks a name that a proxy will look up. */
   readonly refusePrivateName: NameGuard;
   readonly timeouts: Timeouts;
 }
@@ -61,13 +61,15 @@ export const USER_AGENT = 'metahub';
 const KEEP_ALIVE_MS = 30_000;
 const KEPT_MAX = 8;
 const HEAD_MAX_BYTES = 16 * 1024;
-/** For how long a kept connection may stay silent before a fresh one is tried: its end may have got lost on the way. */
+/**
+ * For how long a kept connection may stay silent before a fresh one is tried: its end may have been lost on the way.
+ */
 export const KEPT_SILENT_MS = 3000;
 
-/** Header lines that may come several times; of any other, the first counts. */
+/** Headers that may be repeated; of any other, the first one counts. */
 const LISTS = new Set(['www-authenticate', 'link', 'warning', 'via']);
 
-/** One value for each name: lists joined, of anything else the first. */
+/** One value for each name: lists are joined, of anything else the first counts. */
 export function flatten(
   raw: Readonly<Record<string, readonly string[] | undefined>>,
 ): Record<string, string> {
@@ -79,7 +81,7 @@ export function flatten(
   return headers;
 }
 
-/** Where a request is sent: to the host itself, or in absolute form to an HTTP proxy. */
+/** Where a request goes: to the host itself, or in absolute form to an HTTP proxy. */
 interface Route {
   readonly to: DialTarget;
   readonly path: string;
@@ -104,7 +106,7 @@ const nameOf = ({ host, port, secure, isProxy }: DialTarget) => `${host} ${port}
 
 type Connected = (error: Error | null, socket?: Socket) => void;
 
-/** An agent whose sockets come from `dial`, and whose kept ones can be given up. */
+/** An agent whose sockets come from `dial`, and whose kept sockets can be dropped. */
 function createDialAgent(dial: Dial) {
   const agent = new Agent({
     keepAlive: true,
@@ -126,19 +128,19 @@ function createDialAgent(dial: Dial) {
   };
 }
 
-/** Hands a response's body on as it arrives. */
+/** Delivers a response's body as it arrives. */
 function streamOf(message: IncomingMessage, request: ClientRequest, idleMs: number): BodyStream {
   const flow = createBodyStream(
     {
       pause: () => void message.pause(),
       resume: () => void message.resume(),
-      // The connection of a message that is whole may already be another request's.
+      // The connection of a complete message may already serve another request.
       abort: () => void (message.complete ? message.resume() : request.destroy()),
     },
     idleMs,
   );
   const broken = (cause: Error) => {
-    // What comes behind a message that is whole is an error of the connection, not of the message.
+    // An error after a complete message is the connection's, not the message's.
     if (!message.complete) flow.fail(new BrokenBodyError(cause.message, { cause }));
   };
   message.pause();
@@ -184,7 +186,7 @@ function exchange(agent: Agent, outgoing: Outgoing, route: Route, timeouts: Time
       silence = setTimeout(onSilence, KEPT_SILENT_MS);
     });
     request.once('upgrade', (_message, socket: Socket) => {
-      // The socket is the request's no more: destroyed with an error, it would emit that where nothing listens.
+      // The socket no longer belongs to the request: an error on it would be emitted without a listener.
       settle();
       socket.destroy();
       reject(new Error('the server changed the protocol'));
@@ -210,12 +212,12 @@ function exchange(agent: Agent, outgoing: Outgoing, route: Route, timeouts: Time
   });
 }
 
-/** Every request that needs no special speed: Node's HTTP client over {@link Dial}. */
+/** All requests without a need for speed: Node's HTTP client over {@link Dial}. */
 export function createTransport(options: TransportOptions): Transport {
   const { dial, proxyOf, isTrusted, refusePrivateName, timeouts } = options;
   const { agent, dropKept } = createDialAgent(dial);
 
-  /** A plain request behind a proxy is dialled by the proxy: what can be judged of its target is judged here. */
+  /** The proxy dials a plain request: what can be checked of its target is checked here. */
   async function proxyForPlain(url: URL): Promise<URL | undefined> {
     const proxy = url.protocol === 'http:' ? proxyOf(url) : undefined;
     if (proxy && !isTrusted(hostOf(url), portOf(url))) await refusePrivateName(hostOf(url));
@@ -232,7 +234,7 @@ export function createTransport(options: TransportOptions): Transport {
       } catch (error) {
         const isRepeatable = typeof outgoing.body !== 'object' || Buffer.isBuffer(outgoing.body);
         if (!(error instanceof DeadConnectionError) || !isRepeatable) throw error;
-        // Its neighbours were kept as long: they are no better.
+        // Its neighbours were idle for as long: they are no better.
         dropKept(route.to);
         const leftMs = Math.max(headMs - (performance.now() - startedAt), 0);
         return exchange(agent, outgoing, route, timeouts, leftMs);

@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type ConnectionOptions, connect as connectTls, type SecureContext } from 'node:tls';
 import { LRUCache } from 'lru-cache';
 import { authorityOf, hostOf, isPublicAddress, portOf } from '../../lib/address.ts';
+import { entriesAtMost } from '../../lib/lru.ts';
 import { proxyAuthorization } from './proxy.ts';
 import type { Resolver } from './resolver.ts';
 import type { TlsContexts } from './tls.ts';
@@ -14,17 +15,17 @@ export interface DialTarget {
   readonly host: string;
   readonly port: number;
   readonly secure: boolean;
-  /** A proxy of the environment: reached directly, its address not judged. */
+  /** A proxy of the environment: dialled directly, its address is not checked. */
   readonly isProxy?: boolean;
 }
 
 /**
- * THE way out: every socket to an upstream, a token service or a redirect's target is opened here, so that no way leads
- * past the address check.
+ * THE way out: every socket to an upstream, a token service or a redirect's target is opened here, so that none
+ * bypasses the address check.
  */
 export type Dial = (target: DialTarget, onread?: OnReadOpts) => Promise<Socket>;
 
-/** A name or literal that leads where no public registry lives. */
+/** A name or literal that leads where no public registry is. */
 export class AddressRefusedError extends Error {
   override readonly name = 'AddressRefusedError';
 }
@@ -35,32 +36,32 @@ export class ConnectTimeoutError extends Error {
 }
 
 export interface DialOptions {
-  /** Hosts that an operator named: their addresses are not judged. */
+  /** Hosts that an operator named: their addresses are not checked. */
   readonly isTrusted: (host: string, port: number) => boolean;
   readonly trust: TlsContexts;
   readonly resolve: Resolver;
-  /** Judges what a proxy is to look up. */
+  /** Checks a name that a proxy will look up. */
   readonly refusePrivateName: NameGuard;
-  /** The proxy for `target`, if it is to be reached by one. */
+  /** The proxy for `target`; undefined: connect directly. */
   readonly proxyOf: (target: DialTarget) => URL | undefined;
   readonly timeoutMs: number;
 }
 
-/** For how long one address of several is tried before the next: Node's 250 ms are less than some links take. */
+/** For how long one of several addresses is tried before the next: Node's 250 ms are too short for some links. */
 const ATTEMPT_MS = 1500;
 
 function refused(host: string): AddressRefusedError {
   return new AddressRefusedError(
-    `${host} has no public address; if that is meant, name it as an endpoint or a trusted host of this upstream`,
+    `${host} has no public address; if that is intended, name it as an endpoint or a trusted host of this upstream`,
   );
 }
 
-/** A literal is never looked up, so it is judged as it is written. @throws {AddressRefusedError} */
+/** A literal is never looked up, so it is checked as written. @throws {AddressRefusedError} */
 function refusePrivateLiteral(host: string): void {
   if (isIP(host) !== 0 && !isPublicAddress(host)) throw refused(host);
 }
 
-/** Judges a host that a proxy will look up. Rejects with an {@link AddressRefusedError}. */
+/** Checks a host that a proxy will look up. Rejects with an {@link AddressRefusedError}. */
 export type NameGuard = (host: string) => Promise<void>;
 
 /** Names that no public host has. @see https://www.iana.org/assignments/special-use-domain-names */
@@ -71,11 +72,12 @@ const GUARD_HOSTS_MAX = 500;
 const GUARD_MAX_AGE_MS = 60_000;
 
 /**
- * Behind a proxy it is the proxy that looks names up, and often it alone can. So a name that this host resolves to private
- * addresses is refused, and so is one that is private by its form; of any other, unknown here, the proxy decides.
+ * Behind a proxy it is the proxy that looks names up, and often only it can. So a name that this host resolves to
+ * private addresses is refused, and so is one that is private by its form; the proxy decides about any other name that
+ * is unknown here.
  */
 export function createNameGuard(resolve: Resolver): NameGuard {
-  const unjudged = new LRUCache<string, true>({ max: GUARD_HOSTS_MAX, ttl: GUARD_MAX_AGE_MS });
+  const unjudged = new LRUCache<string, true>({ ...entriesAtMost(GUARD_HOSTS_MAX), ttl: GUARD_MAX_AGE_MS });
   return async (host) => {
     refusePrivateLiteral(host);
     if (isIP(host) !== 0 || unjudged.has(host)) return;
@@ -88,7 +90,10 @@ export function createNameGuard(resolve: Resolver): NameGuard {
   };
 }
 
-/** Names by way of `resolve`, unless trusted to public addresses only: what is checked is the very thing that is connected to. */
+/**
+ * Looks names up by `resolve`, for untrusted hosts public addresses only: the checked address is the one that is
+ * connected to.
+ */
 function lookupBy(resolve: Resolver, trusted: boolean): LookupFunction {
   return (hostname, options, callback) => {
     const answer = (addresses: readonly LookupAddress[]) => {
@@ -101,7 +106,7 @@ function lookupBy(resolve: Resolver, trusted: boolean): LookupFunction {
   };
 }
 
-/** Resolves when `socket` says `event`; destroys it when it fails to within `timeoutMs`. */
+/** Resolves when `socket` emits `event`; destroys it when that takes longer than `timeoutMs`. */
 function ready(socket: Socket, event: 'connect' | 'secureConnect', timeoutMs: number): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(
@@ -120,7 +125,7 @@ function ready(socket: Socket, event: 'connect' | 'secureConnect', timeoutMs: nu
   });
 }
 
-/** Asks an HTTP proxy for a tunnel to `target` over a connection to it. */
+/** Opens a tunnel to `target` through an HTTP proxy, over a connection to it. */
 function tunnel(toProxy: Socket, proxy: URL, target: DialTarget, timeoutMs: number): Promise<Socket> {
   const authority = authorityOf(target.host, target.port);
   return new Promise((resolve, reject) => {
@@ -153,10 +158,10 @@ function tunnel(toProxy: Socket, proxy: URL, target: DialTarget, timeoutMs: numb
 
 const SESSIONS_MAX = 200;
 
-/** TLS sessions to be resumed, each with the host and the context it was made with, whose checks it stands for. */
+/** TLS sessions for resumption, each with the host and the context of its handshake, whose checks it stands for. */
 function createSessionCache() {
   const sessions = new LRUCache<string, { readonly context: SecureContext; readonly session: Buffer }>({
-    max: SESSIONS_MAX,
+    ...entriesAtMost(SESSIONS_MAX),
   });
   return (host: string, port: number, context: SecureContext) => {
     const key = authorityOf(host, port);
@@ -173,7 +178,7 @@ export function createDial(options: DialOptions): Dial {
   const { isTrusted, trust, resolve, refusePrivateName, proxyOf, timeoutMs } = options;
   const sessionFor = createSessionCache();
 
-  /** Begins TLS by itself, so that no event of the connection below comes while nothing listens. */
+  /** Starts TLS separately, so that no event of the connection below arrives without a listener. */
   function secure(
     { host, port }: DialTarget,
     tls: Awaited<ReturnType<TlsContexts>>,
@@ -219,8 +224,8 @@ export function createDial(options: DialOptions): Dial {
 }
 
 /**
- * HTTP/1.1 is what both readers speak; Server Name Indication is for names only. The certificate is compared with `host`,
- * which Node would take from the socket, the proxy's name, if it were not said.
+ * Both transports use HTTP/1.1; Server Name Indication is for names only. The certificate is compared with `host`; by
+ * default Node would use the socket's name, the proxy's.
  */
 function handshakeFor(host: string): { host: string; servername?: string; ALPNProtocols: string[] } {
   return { host, ALPNProtocols: ['http/1.1'], ...(isIP(host) === 0 ? { servername: host } : {}) };

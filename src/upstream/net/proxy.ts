@@ -1,5 +1,5 @@
-import { BlockList, isIP } from 'node:net';
-import { hostOf, isLoopback, portOf } from '../../lib/address.ts';
+import { isIP } from 'node:net';
+import { hostOf, isInSubnet, isLoopback, portOf } from '../../lib/address.ts';
 import { basicAuthorization } from '../auth/credentials.ts';
 
 /** Outbound proxies as the usual environment variables name them. */
@@ -18,24 +18,13 @@ export function proxyFromEnvironment(
   return { http: read('HTTP_PROXY'), https: read('HTTPS_PROXY'), noProxy: read('NO_PROXY') };
 }
 
-/** Is the address `host` within the range that `rule` writes (`10.0.0.0/8`)? */
-function isWithinRange(rule: string, host: string): boolean {
-  const [, address = '', prefix] = /^([\d.]+|[\da-f:]+:[\da-f:.]*)\/(\d{1,3})$/.exec(rule) ?? [];
-  const family = isIP(address);
-  const bits = Number(prefix);
-  if (family === 0 || isIP(host) !== family || bits > (family === 4 ? 32 : 128)) return false;
-  const range = new BlockList();
-  range.addSubnet(address, bits, family === 4 ? 'ipv4' : 'ipv6');
-  return range.check(host, family === 4 ? 'ipv4' : 'ipv6');
-}
-
 function matchesNoProxy(noProxy: string, host: string, port: string): boolean {
   return noProxy
     .toLowerCase()
     .split(/[\s,]+/)
     .filter((rule) => rule !== '')
     .some((rule) => {
-      if (rule === '*' || isWithinRange(rule, host)) return true;
+      if (rule === '*' || (rule.includes('/') && isInSubnet(rule, host))) return true;
       const [, domain = rule, rulePort] = /^(.+?)(?::(\d+))?$/.exec(rule.replace(/^\*?\./, '')) ?? [];
       if (rulePort !== undefined && rulePort !== port && isIP(rule) === 0) return false;
       const wanted = isIP(rule) === 0 ? domain.replace(/^\[|\]$/g, '') : rule;
@@ -44,15 +33,15 @@ function matchesNoProxy(noProxy: string, host: string, port: string): boolean {
 }
 
 /**
- * The proxy by which `target` is to be reached, or undefined for directly.
- * @throws {TypeError} when the configured proxy is no http(s) URL.
+ * The proxy for `target`; undefined: connect directly.
+ * @throws {TypeError} when the configured proxy is not an http(s) URL.
  */
 export function proxyFor(target: URL, settings: ProxySettings): URL | undefined {
   const proxy = target.protocol === 'https:' ? settings.https : settings.http;
   if (proxy === undefined) return undefined;
   const host = hostOf(target);
   const port = String(portOf(target));
-  // Never through a proxy, whatever is configured: this machine.
+  // This machine is never reached through a proxy, whatever is configured.
   if (isLoopback(host) || matchesNoProxy(settings.noProxy ?? '', host, port)) return undefined;
   const text = proxy.includes('://') ? proxy : `http://${proxy}`;
   const url = URL.canParse(text) ? new URL(text) : undefined;
@@ -69,7 +58,7 @@ function decodeLogin(text: string): string {
   );
 }
 
-/** The header by which a proxy's own login, written in its URL, is shown to it; none when there is no login. */
+/** The header with a proxy's login, from its URL; empty when it has none. */
 export function proxyAuthorization({ username, password }: URL): Readonly<Record<string, string>> {
   if (username === '') return {};
   const login = basicAuthorization(decodeLogin(username), decodeLogin(password));

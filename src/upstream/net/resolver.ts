@@ -5,8 +5,8 @@ import { SingleFlight } from '../../lib/single-flight.ts';
 export type Resolver = (hostname: string) => Promise<readonly LookupAddress[]>;
 
 /**
- * The system's resolver blocks a thread of Node's pool of four for as long as DNS does not answer, and reading files needs
- * that pool as well: were it to hold all of them, a dead DNS would stop the cache from serving what it has.
+ * The system's resolver blocks a thread of Node's pool of four until DNS answers. Reading files needs that pool too:
+ * with lookups on all threads, a dead DNS would stop the cache from serving stored content.
  */
 const LOOKUPS_MAX = 2;
 
@@ -18,19 +18,19 @@ function askSystem(hostname: string): Promise<readonly LookupAddress[]> {
   });
 }
 
-/** What one registry wants to know, one name after the other. */
+/** The names that one registry needs, looked up one after another. */
 interface Lane {
   readonly wanted: (() => Promise<unknown>)[];
-  /** It waits for its turn, or has it. */
+  /** True while it waits for its turn, or has it. */
   isIn: boolean;
 }
 
 /**
- * Makes resolvers, one for each registry, that ask for few names at once and take turns: a registry that redirects to names
- * of which DNS says nothing makes only itself wait. Each asks for a name once, however many want it.
+ * Makes resolvers, one for each registry, that look up few names at once and take turns: a registry that redirects to
+ * names without a DNS answer delays only itself. Concurrent lookups of one name are shared.
  */
 export function createResolvers(ask: Resolver = askSystem): () => Resolver {
-  /** Lanes that have something to ask and are asking nothing, longest waiting first. */
+  /** Lanes with waiting names and no lookup under way, longest waiting first. */
   const waiting: Lane[] = [];
   let running = 0;
 
@@ -49,7 +49,7 @@ export function createResolvers(ask: Resolver = askSystem): () => Resolver {
     }
   }
 
-  function enter(lane: Lane): void {
+  function enqueue(lane: Lane): void {
     if (lane.isIn) return;
     lane.isIn = true;
     waiting.push(lane);
@@ -62,7 +62,7 @@ export function createResolvers(ask: Resolver = askSystem): () => Resolver {
     const lookUp = (hostname: string) =>
       new Promise<readonly LookupAddress[]>((resolve, reject) => {
         lane.wanted.push(() => ask(hostname).then(resolve, reject));
-        enter(lane);
+        enqueue(lane);
       });
     return (hostname) => flights.share(hostname, undefined, () => lookUp(hostname));
   };

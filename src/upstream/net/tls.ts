@@ -1,26 +1,28 @@
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createSecureContext, rootCertificates, type SecureContext } from 'node:tls';
 import { LRUCache } from 'lru-cache';
+import { entriesAtMost } from '../../lib/lru.ts';
+import { readTextFile } from '../../lib/regular-file.ts';
 import { SingleFlight } from '../../lib/single-flight.ts';
 import type { TlsSettings } from '../settings.ts';
 
-/** What a TLS connection to one host is made with. */
+/** The TLS parameters of a connection to one host. */
 interface HostTls {
   readonly secureContext: SecureContext;
   readonly rejectUnauthorized: boolean;
 }
 
-/** The TLS identity for `HOST:PORT`. @throws what reading its files throws: a certificate that is configured must be there. */
+/** The TLS identity for `HOST:PORT`. @throws when its files cannot be read: a configured certificate must exist */
 export type TlsContexts = (host: string, port: number) => Promise<HostTls>;
 
 export interface TlsContextOptions {
   readonly settingsOf: (host: string, port: number) => TlsSettings | undefined;
   /** Directories of `HOST[:PORT]/{*.crt,*.cert,*.key}` as dockerd and containerd read them. */
   readonly certificateDirs: readonly string[];
-  /** Where the system's bundle may be; without one, Node's own roots stand in. */
+  /** Where the system's bundle may be; without one, Node's own roots are used. */
   readonly systemAuthorityFiles: readonly string[];
-  /** Others that are trusted for every host besides; missing ones are skipped. */
+  /** Authorities trusted for every host in addition; missing files are skipped. */
   readonly extraAuthorityFiles: readonly string[];
   /** Monotonic milliseconds. */
   readonly now: () => number;
@@ -34,10 +36,10 @@ export const SYSTEM_AUTHORITIES = [
   '/etc/ssl/cert.pem',
 ] as const;
 
-/** Certificates are renewed while we run: their files are looked at again after this long. */
+/** Certificates are renewed while the program runs: their files are checked again after this long. */
 const RECHECK_MS = 60_000;
 
-/** Redirects can lead to as many hosts as a registry pleases. */
+/** Redirects can lead to any number of hosts. */
 const HOSTS_MAX = 200;
 
 interface Kept {
@@ -57,7 +59,7 @@ async function filesIn(directory: string): Promise<Files | undefined> {
   try {
     names = (await readdir(directory)).sort();
   } catch (error) {
-    // A directory that this process may not read holds nothing that was meant for it.
+    // A directory that this process may not read contains nothing for it.
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'EACCES') return undefined;
     throw error;
@@ -87,7 +89,7 @@ async function existing(files: readonly string[]): Promise<readonly string[]> {
   return found.filter((file) => file !== undefined);
 }
 
-const readAll = (files: readonly string[]) => Promise.all(files.map((file) => readFile(file, 'utf8')));
+const readAll = (files: readonly string[]) => Promise.all(files.map((file) => readTextFile(file)));
 
 /** Everything that a context is made of. */
 interface Sources extends Files {
@@ -107,7 +109,10 @@ async function fingerprintOf({ system, extra, authorities, certificate, key }: S
   return (await Promise.all(lines)).join('\n');
 }
 
-/** `ca` replaces Node's own roots, so they stand in where the system has no bundle, whatever else is trusted besides. */
+/**
+ * `ca` replaces Node's own roots, so they are used where the system has no bundle, whatever else is trusted in
+ * addition.
+ */
 export async function readAuthorities({
   system,
   extra,
@@ -127,10 +132,10 @@ async function build(sources: Sources): Promise<SecureContext> {
   });
 }
 
-/** Reads certificates when their host is first dialled, and looks once a minute whether they have been renewed. */
+/** Reads certificates when their host is first dialled, and checks once a minute whether they were renewed. */
 export function createTlsContexts(options: TlsContextOptions): TlsContexts {
   const { settingsOf, certificateDirs, systemAuthorityFiles, extraAuthorityFiles, now } = options;
-  const kept = new LRUCache<string, Kept>({ max: HOSTS_MAX });
+  const kept = new LRUCache<string, Kept>(entriesAtMost(HOSTS_MAX));
   const lookups = new SingleFlight<SecureContext>();
   const builds = new SingleFlight<SecureContext>();
 
@@ -149,7 +154,7 @@ export function createTlsContexts(options: TlsContextOptions): TlsContexts {
     return { authorities: [] };
   }
 
-  /** Hosts without files of their own share one context: it holds a hundred and more roots. */
+  /** Hosts without their own files share one context: it has more than a hundred roots. */
   async function lookUp(host: string, port: number): Promise<SecureContext> {
     const [system, extra] = await Promise.all([
       existing(systemAuthorityFiles),

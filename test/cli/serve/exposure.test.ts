@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { exposureWarnings, usableLogins } from '../../../src/cli/serve/open-mirror.ts';
+import { exposureWarnings, usableLogins } from '../../../src/cli/serve/exposure.ts';
 
 const LOOPBACK = { address: '127.0.0.1', hasLogins: false };
 const NETWORK = { address: '0.0.0.0', hasLogins: false };

@@ -1,23 +1,23 @@
 import { readFileSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { openMirror } from '../../../src/cli/serve/open-mirror.ts';
 import { loadSettings } from '../../../src/cli/settings/load.ts';
 import { SERVE_SETTINGS } from '../../../src/cli/settings/table.ts';
+import { temporaryFolder } from '../../support/folder.ts';
+import { closing } from '../../support/upstream.ts';
 
 const DOCUMENT = new URL('../../../docs/metrics.md', import.meta.url);
 
 async function openedMirror() {
-  const folder = await mkdtemp(join(tmpdir(), 'metahub-metrics-'));
-  const flags = { data: folder, set: ['cpu:broadwell'], listen: '127.0.0.1:0', publicRegistries: 'on' };
+  const flags = {
+    data: temporaryFolder(),
+    set: ['cpu:broadwell'],
+    listen: '127.0.0.1:0',
+    publicRegistries: 'on',
+  };
   const settings = await loadSettings(SERVE_SETTINGS, flags);
   const mirror = await openMirror(settings, () => {});
-  onTestFinished(async () => {
-    await mirror.stack.close();
-    await rm(folder, { recursive: true, force: true });
-  });
+  closing(mirror.stack);
   return mirror;
 }
 

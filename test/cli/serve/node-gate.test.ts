@@ -42,8 +42,26 @@ test('passThrough does not report the classic store of dockerd, nor a client tha
   expect(reported).toEqual([]);
 });
 
-test('without passThrough no client is reported', () => {
+test('the node gate reports no client without passThrough', () => {
   const { admit, reported } = admission({ passThrough: false });
   admit('containerd/1.7.24');
   expect(reported).toEqual([]);
+});
+
+test.each([
+  ['passwords', 'Basic YW5uOm9uZQ==', 'Basic YW5uOnR3bw=='],
+  ['tokens', 'Bearer one', 'Bearer two'],
+  ['schemes', 'Basic YW5uOm9uZQ==', 'Bearer YW5uOm9uZQ=='],
+  ['rights: a login and none', 'Bearer one', undefined],
+])('clients of passThrough with different %s share neither content nor answers', async (_, one, two) => {
+  const { admit } = admission();
+  const [first, again, other] = await Promise.all([one, one, two].map((login) => admit(DOCKERD, login)));
+  if (first?.kind !== 'admitted' || again?.kind !== 'admitted' || other?.kind !== 'admitted')
+    throw new Error('refused');
+  expect(first.access?.partition).toBeDefined();
+  expect([again.key, again.access?.partition]).toEqual([first.key, first.access?.partition]);
+  expect(other.key).not.toBe(first.key);
+  expect(other.access?.partition).not.toBe(first.access?.partition);
+  // The login itself is no part of what is written down.
+  expect(`${first.key} ${first.access?.partition}`).not.toContain(one.split(' ')[1]);
 });

@@ -28,7 +28,7 @@ test.each<[flags: Record<string, string>, times: number]>([
   [{ listen: '127.0.0.1:5080' }, 0],
   [{ listen: '127.0.0.1:443' }, 1],
   [{ listen: '0.0.0.0:5080' }, 1],
-])('with a socket on port 5080, %j is complained of %d times', (flags, times) => {
+])('systemd’s socket on port 5080 with the settings %j causes %d warnings', (flags, times) => {
   const sources = { flags, environment: {}, file: {}, filePath: undefined };
   const warnings: unknown[] = [];
   const log = (level: string, event: string, _message: string, fields?: object) =>

@@ -1,8 +1,7 @@
 import { EventEmitter, once } from 'node:events';
-import { copyFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout } from 'node:timers/promises';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { openTlsIdentity } from '../../../src/cli/serve/tls.ts';
 import { createAuthority } from '../../support/certificates.ts';
 import { dataDirectory } from '../../support/store.ts';
@@ -29,22 +28,35 @@ async function followed() {
     events.push(event);
     heard.emit('event');
   };
+  const shown: string[] = [];
   identity.onRenewed(
-    () => note('shown'),
+    ({ cert }) => {
+      shown.push(String(cert));
+      note('shown');
+    },
     (_, event) => note(event),
   );
-  return { folder, install, events, next: () => once(heard, 'event') };
+  return { folder, install, events, shown, next: () => once(heard, 'event') };
 }
 
 test('a renewed pair is shown once, and other files of the folder change nothing', async () => {
-  const { folder, install, events, next } = await followed();
+  const { folder, install, events, shown, next } = await followed();
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  onTestFinished(() => void vi.useRealTimers());
+  /** Looks at the folder, as it does once that has settled. */
+  const settle = async () => {
+    await expect.poll(() => vi.getTimerCount()).toBe(1);
+    vi.runAllTimers();
+  };
   writeFileSync(join(folder, 'README'), 'not a certificate');
-  // That nothing happens can only be waited for: longer than a renewal takes to settle.
-  await setTimeout(800);
+  await settle();
   expect(events).toEqual([]);
-  const shown = next();
+  const renewed = next();
   await install(['cert', 'key']);
-  await shown;
+  await settle();
+  await renewed;
+  // Not the former one, which the other file would have had shown again.
+  expect(shown).toEqual([readFileSync(join(folder, 'site.crt'), 'utf8')]);
   expect(events).toEqual(['shown', 'certificate-renewed']);
 });
 

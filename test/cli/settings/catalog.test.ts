@@ -33,6 +33,15 @@ describe('catalogInForce()', () => {
     expect(baselines.map(({ pattern }) => pattern)).toContain('docker.io/library/ubuntu');
   });
 
+  test('has the same baselines from the packaged file as from the YAML files', async () => {
+    const told = async (catalog: readonly string[]) => {
+      const { baselines } = await catalogInForce({ catalog, catalogBaselines: true });
+      return baselines.map(({ tags, ...rule }) => ({ ...rule, tags: tags?.map(({ text }) => text) }));
+    };
+    // A named entry that has lists alone: the YAML files are read, and the same baselines apply.
+    expect(await told([])).toEqual(await told(['tei']));
+  });
+
   test('has no baseline when they are off', async () => {
     expect(await catalogInForce({ catalog: [], catalogBaselines: false })).toEqual({
       lists: [],

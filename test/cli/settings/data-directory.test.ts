@@ -19,7 +19,7 @@ test.each([
 ])('%s is refused with what to do, and at once', async (_, pathOf) => {
   const path = await pathOf();
   await expect(makeDataDirectory(path)).rejects.toMatchObject({
-    message: expect.stringContaining(`there can be no directory ${path}`),
+    message: expect.stringContaining(`cannot create the directory ${path}`),
     nextStep: expect.stringContaining('--data DIR'),
     exitStatus: 2,
   });

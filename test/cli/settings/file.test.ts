@@ -1,14 +1,14 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { loadConfigFile } from '../../../src/cli/settings/file.ts';
+import { openWorkplace } from '../../support/workplace.ts';
 
-const folder = mkdtempSync(join(tmpdir(), 'metahub-config-'));
-afterAll(() => rmSync(folder, { recursive: true }));
+const workplace = openWorkplace();
+afterAll(() => workplace.close());
 
 function write(name: string, text: string): string {
-  const path = join(folder, name);
+  const path = join(workplace.directory, name);
   writeFileSync(path, text);
   return path;
 }
@@ -27,7 +27,7 @@ test('an empty file sets nothing', async () => {
 
 test.each([
   ['broken YAML is named by line', 'listen: [\n', /broken\.yaml:2:1: /],
-  ['a list is refused', '- a\n', /broken\.yaml:1:1: the file must hold settings/],
+  ['a list is refused', '- a\n', /broken\.yaml:1:1: the file must contain settings/],
   [
     'a billion laughs are not expanded',
     'a: &a [x,x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\n',
@@ -38,7 +38,7 @@ test.each([
 });
 
 test('a file that was named must be there', async () => {
-  await expect(loadConfigFile(join(folder, 'absent.yaml'))).rejects.toThrow(
+  await expect(loadConfigFile(join(workplace.directory, 'absent.yaml'))).rejects.toThrow(
     /absent\.yaml: there is no such file/,
   );
 });

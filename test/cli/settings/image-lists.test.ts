@@ -1,17 +1,16 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { beforeEach, expect, test } from 'vitest';
 import { loadImageCatalog } from '../../../src/cli/settings/image-lists.ts';
+import { temporaryFolder } from '../../support/folder.ts';
 
 const MEMBER =
   '  - image: qnib/plain-featuretest:generic\n    platform: { architecture: amd64, os: linux }\n';
 
 let folder: string;
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), 'metahub-images-'));
+  folder = temporaryFolder();
 });
-afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 function load(mayBeAbsent = false) {
   return loadImageCatalog(folder, { mayBeAbsent });
@@ -31,11 +30,11 @@ test('reads every YAML file of the folder in the order of their names, and nothi
 test('a default folder need not exist; a named one must', async () => {
   rmSync(folder, { recursive: true });
   expect(await load(true)).toEqual([]);
-  await expect(load()).rejects.toThrow(/cannot read the folder: ENOENT/);
+  await expect(load()).rejects.toThrow(/cannot read the folder: there is no such folder/);
 });
 
 test.each([
-  ['image: UPPER\nmanifests: []\n', /bad\.yml:1:8: image: “UPPER” is no image name/],
+  ['image: UPPER\nmanifests: []\n', /bad\.yml:1:8: image: “UPPER” is not an image name/],
   ['image: [', /bad\.yml:1:\d+: .*[^:]$/],
   ['image: a/b\nmanifests: []\n', /bad\.yml:2:12: manifests: the list needs manifests/],
 ])('names the file that holds %j', async (text, message) => {

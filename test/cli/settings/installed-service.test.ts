@@ -26,7 +26,7 @@ describe('the installed service', () => {
     });
   });
 
-  test('is not what another user’s commands are about, and is not there without its unit', () => {
+  test('does not apply to commands of other users, and does not exist without its unit', () => {
     expect(installedService(writeTree(UNIT), 1000)).toBeUndefined();
     expect(installedService(writeTree({ 'etc/default/metahub': '' }), 0)).toBeUndefined();
   });

@@ -51,7 +51,7 @@ test('a pattern without a registry is of Docker Hub, as in machine files, and * 
 });
 
 test.each([
-  [{ policy: { match: 'better' } }, /^policy\.match: “better” is none of best, exact/],
+  [{ policy: { match: 'better' } }, /^policy\.match: “better” is not one of best, exact/],
   [
     { repositories: { 'docker.io/*': { onMatch: 'x' } } },
     /^repositories\["docker\.io\/\*"\]\.onMatch: this key does not exist; did you mean match\?/,
@@ -61,7 +61,7 @@ test.each([
   expect(() => policies(wrong)).toThrow(message);
 });
 
-test('of several policies of a pattern the first whose tags match is taken', () => {
+test('policiesFrom() applies the first of a pattern’s policies whose tags match', () => {
   const policyFor = policies({
     repositories: { 'docker.io/qnib/bench': [{ tags: ['5*', '!5.0'], gpu: 'any' }, { match: 'exact' }] },
   });
@@ -71,7 +71,7 @@ test('of several policies of a pattern the first whose tags match is taken', () 
   expect(policyFor(bench)).toMatchObject({ match: 'exact' });
 });
 
-test('tags that are no patterns are refused with the wildcards that exist', () => {
+test('tags that are not patterns are refused with the wildcards that exist', () => {
   expect(() => policies({ repositories: { 'a/b': { tags: ['[5'], gpu: 'any' } } })).toThrow(
     /^repositories\["a\/b"\]\.tags\[0\]: .*\[0-9\] for one of a set/,
   );

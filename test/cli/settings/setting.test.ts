@@ -53,10 +53,10 @@ describe('resolveSettings()', () => {
 
   test('names the place of a bad value, and exits with a usage error', () => {
     const bad = { ...NOTHING, file: { cacheSize: 'much' } };
-    expect(() => resolveSettings(TABLE, bad)).toThrow(/^config\.yaml: cacheSize: “much” is no size/);
+    expect(() => resolveSettings(TABLE, bad)).toThrow(/^config\.yaml: cacheSize: “much” is not a size/);
     expect(() => resolveSettings(TABLE, { ...NOTHING, flags: { listen: 'here' } })).toThrow(
       expect.objectContaining({
-        message: '--listen: “here” is no HOST:PORT, such as 127.0.0.1:5080',
+        message: '--listen: “here” is not a HOST:PORT, such as 127.0.0.1:5080',
         nextStep: '--listen <host:port>: where',
       }),
     );
@@ -103,7 +103,7 @@ describe('values', () => {
     expect(readListen(text)).toEqual(address);
   });
   test.each(['', 'host', '127.0.0.1:99999', '::1:80', 'a:b'])('%j is none', (text) => {
-    expect(() => readListen(text)).toThrow(/is no HOST:PORT/);
+    expect(() => readListen(text)).toThrow(/is not a HOST:PORT/);
   });
   test.each([
     ['50GiB', 53_687_091_200],
@@ -121,7 +121,7 @@ describe('values', () => {
   ])('%s is a duration', (value, ms) => {
     expect(readDurationMs(value)).toBe(ms);
   });
-  test('a bare number is no duration, a word no switch, and a choice must be one of its words', () => {
+  test('a bare number is not a duration, a word no switch, and a choice must be one of its words', () => {
     expect(() => readDurationMs('30')).toThrow(/30s/);
     expect(() => readValue(Switch, 'maybe')).toThrow(/on nor off/);
     expect(() => readValue(choice('proxy', 'redirect'), 'both')).toThrow(/proxy, redirect/);

@@ -11,7 +11,7 @@ import { openWorkplace } from '../../support/workplace.ts';
 const SURROUNDINGS = fileURLToPath(new URL('../../../src/cli/settings/surroundings.ts', import.meta.url));
 const PROGRAM = fileURLToPath(new URL('../../../bin/metahub.js', import.meta.url));
 
-describe('where MetaHub listens when no setting says', () => {
+describe('defaultListen()', () => {
   test.each([
     ['on a host, loopback', {}, '127.0.0.1:5080'],
     ['in its container image, every address', { METAHUB_CONTAINER: 'on' }, '0.0.0.0:5080'],
@@ -53,11 +53,11 @@ describe('PORT', () => {
   });
 
   test.each(['tcp://10.0.0.1:5080', '', '-1', '123456'])('“%s” is refused by name', (PORT) => {
-    expect(() => settingVariables({ PORT })).toThrow(`PORT is “${PORT}”, which is no port`);
+    expect(() => settingVariables({ PORT })).toThrow(`PORT is “${PORT}”, which is not a port`);
   });
 });
 
-describe('a user who has no home', () => {
+describe('a user without a home', () => {
   const nobody = { HOME: '', XDG_CACHE_HOME: '', XDG_CONFIG_HOME: '' };
 
   test.skipIf(process.getuid?.() !== 0)(
@@ -74,7 +74,7 @@ describe('a user who has no home', () => {
     },
   );
 
-  test.skipIf(process.getuid?.() !== 0)('is told the settings all the same', async () => {
+  test.skipIf(process.getuid?.() !== 0)('still gets the settings printed', async () => {
     const workplace = openWorkplace();
     try {
       const drop = join(workplace.directory, 'drop.cjs');

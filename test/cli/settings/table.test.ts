@@ -7,22 +7,24 @@ function resolve(environment: Record<string, string>) {
   return resolveSettings(SERVE_SETTINGS, { flags: {}, environment, file: {}, filePath: undefined }).values;
 }
 
-describe('what serve can be told', () => {
-  test('without configuration it listens on loopback and asks nobody for logins', () => {
+describe('the settings of metahub serve', () => {
+  test('listen on loopback and need no logins by default', () => {
     const values = resolve({});
     expect(values.listen).toEqual({ host: '127.0.0.1', port: 5080 });
     expect(values).toMatchObject({ insecureLogins: false, staticMachines: false, cache: 'on' });
   });
 
-  test('each value that has a written form is read back from it unchanged', () => {
-    const values: Readonly<Record<string, unknown>> = resolve({});
+  test('read each value back unchanged from its written form', () => {
+    const values: Readonly<Record<string, unknown>> = resolve({
+      METAHUB_SHARED: 'rediss://replica@redis.example.org:6380/2',
+    });
     for (const [name, { format, schema }] of Object.entries(SERVE_SETTINGS as SettingTable)) {
       if (format !== undefined)
         expect(readValue(schema, format(values[name] as never)), name).toEqual(values[name]);
     }
   });
 
-  test('sizes, durations and switches come from the environment too', () => {
+  test('accept sizes, durations and switches from the environment too', () => {
     const values = resolve({
       METAHUB_CACHE_SIZE: '2GiB',
       METAHUB_TAG_MAX_AGE: '1m',

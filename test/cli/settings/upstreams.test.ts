@@ -19,7 +19,7 @@ describe('the setting upstream', () => {
     });
   });
 
-  test('fault 76: a registry at a private address: a bare NAME is asked where its name says', () => {
+  test('fault 76: a registry at a private address: a bare NAME uses the address that the name resolves to', () => {
     expect(at(readUpstreams(['registry.gitlab.com']), 'registry.gitlab.com')).toEqual({
       endpoints: [{ url: 'https://registry.gitlab.com', anyAddress: true }],
     });
@@ -66,9 +66,9 @@ describe('the setting upstream', () => {
   });
 
   test.each([
-    ['not a host=http://x', /no registry host/],
+    ['not a host=http://x', /is not a registry host/],
     ['docker.io=ftp://x', /not of the form/],
-    ['docker.io=https://user:secret@x', /holds a login/],
+    ['docker.io=https://user:secret@x', /contains a login/],
     [
       { 'a.example': { endpoint: 'https://a.example' } },
       /^"a\.example"\.endpoint: this key does not exist; did you mean endpoints\?/,
@@ -76,7 +76,7 @@ describe('the setting upstream', () => {
     [{ 'a.example': { endpoints: [] } }, /endpoints: an endpoint is expected/],
     [
       { 'a.example': { endpoints: 'https://a.example', blobs: 'copy' } },
-      /blobs: “copy” is none of stream, redirect/,
+      /blobs: “copy” is not one of stream, redirect/,
     ],
     [
       { 'a.example': { endpoints: { url: 'https://a.example', tls: { verify: false } } } },
@@ -100,7 +100,7 @@ describe('allowedUpstreams()', () => {
     expect([...allowedUpstreams({ upstream, publicRegistries: false }).keys()]).toEqual(['docker.io']);
   });
 
-  test('never lists an address nobody named', () => {
+  test('never lists an address that nobody configured', () => {
     const open = allowedUpstreams({ upstream: new Map(), publicRegistries: true });
     expect(at(open, '169.254.169.254')).toBeUndefined();
     expect(

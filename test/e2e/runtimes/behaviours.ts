@@ -1,9 +1,9 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { createServer, request } from 'node:http';
 import { join } from 'node:path';
 import { type DockerRegistry, startDockerRegistry } from '../../support/docker-registry.ts';
+import { startGateway } from '../../support/gateway.ts';
 import { type PushedIndex, pushIndex } from '../../support/image-set.ts';
-import { freePort, listenOnLoopback } from '../../support/loopback.ts';
+import { freePort } from '../../support/loopback.ts';
 import { type Metahub, type MetahubOptions, startMetahub } from '../../support/metahub.ts';
 import { startPrivateHub } from '../../support/private-hub.ts';
 import { openWorkplace, type Workplace } from '../../support/workplace.ts';
@@ -65,18 +65,9 @@ async function pullBench({ openClient }: Trial, { url }: Metahub): Promise<strin
 
 /** A gateway before a registry that refuses every HEAD. */
 async function startWithoutHead(workplace: Workplace, registry: string): Promise<string> {
-  const server = createServer(({ method, url, headers }, outgoing) => {
-    if (method === 'HEAD') return void outgoing.writeHead(405, { allow: 'GET' }).end();
-    const onward = request(`${registry}${url}`, { method, headers }, (answer) => {
-      outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
-      answer.pipe(outgoing);
-    });
-    onward.on('error', () => outgoing.destroy()).end();
-  });
-  const port = await listenOnLoopback(server);
-  workplace.onClose(() => {
-    server.closeAllConnections();
-    server.close();
+  const port = await startGateway(workplace, registry, ({ method }, outgoing, passOn) => {
+    if (method === 'HEAD') outgoing.writeHead(405, { allow: 'GET' }).end();
+    else passOn();
   });
   return `http://127.0.0.1:${port}`;
 }

@@ -1,8 +1,14 @@
 // `npm run runtimes`: how this machine's runtimes, and those of Debian's newer releases, behave before MetaHub. Needs root;
 // installs nothing. Words choose rows by their names; `--write` puts the matrix into docs/runtimes.md.
 import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { DEBIAN_RELEASE, openDebianRelease, type ReleasePlan } from '../../support/debian-release.ts';
+import {
+  DEBIAN_RELEASE,
+  type DebianRelease,
+  openDebianRelease,
+  type ReleasePlan,
+} from '../../support/debian-release.ts';
 import { lacking } from '../../support/installed-programs.ts';
 import { startMetahub } from '../../support/metahub.ts';
 import { attempt, installedPrograms, type Programs } from '../../support/processes.ts';
@@ -10,22 +16,28 @@ import { openWorkplace, type Workplace } from '../../support/workplace.ts';
 import { BEHAVIOURS, type Behaviour, openScene, type Scene } from './behaviours.ts';
 import { CLIENTS, type ClientKind } from './clients.ts';
 import { type MatrixRow, renderMatrix, replaceMatrix } from './matrix.ts';
+import { NODE_COLUMNS, NODES, openNodeScene, watchNode } from './nodes.ts';
+import { openSignedScene, POLICIES, POLICY_COLUMNS, watchPolicy } from './policies.ts';
 import { openSigned, SIGNATURE_COMMANDS } from './signatures.ts';
 
 const DOCUMENT = fileURLToPath(new URL('../../../docs/runtimes.md', import.meta.url));
 
 const RUNTIMES = ['docker.io', 'docker-cli', 'containerd', 'podman', 'skopeo', 'runc', 'crun', 'cri-o'];
 const SIGNERS = ['oras', 'notation', 'cosign'];
+// busybox is the shell in apptainer's images.
+const APPTAINER = ['apptainer', 'busybox-static', 'dash'];
 const RELEASES: readonly ReleasePlan[] = [
   { name: 'trixie', suites: ['trixie'], packages: RUNTIMES },
   { name: 'forky', suites: ['forky'], packages: [...RUNTIMES, ...SIGNERS] },
   { name: 'experimental', suites: ['sid', 'experimental'], packages: RUNTIMES, hasBareCgroups2: true },
+  { name: 'sid', suites: ['sid'], packages: APPTAINER },
 ];
 
 /** Where programs come from, and which versions they have. */
 interface Source {
   readonly programs: Programs;
   versionOf(name: string): string | undefined;
+  readonly release?: DebianRelease;
 }
 
 /** One row to be watched: a column each. */
@@ -60,11 +72,12 @@ async function openSources(): Promise<readonly Source[]> {
   const sources = [await openMachine()];
   for (const plan of RELEASES) {
     try {
-      const { versions, programs } = await openDebianRelease(plan);
+      const release = await openDebianRelease(plan);
+      const { versions, programs } = release;
       for (const name of plan.packages) {
         if (!versions.has(name)) skip(`${name} of ${plan.name}`, 'the release has no such package');
       }
-      sources.push({ programs, versionOf: (name) => versions.get(name) });
+      sources.push({ programs, versionOf: (name) => versions.get(name), release });
     } catch (error) {
       skip(`Debian ${plan.name}`, (error as Error).message);
     }
@@ -118,6 +131,33 @@ function clientSubjects(sources: readonly Source[], scene: Scene): readonly Subj
   });
 }
 
+/** Clients that demand a signature of the image, of the first release that has cosign. */
+function policySubjects(sources: readonly Source[], place: Workplace): readonly Subject[] {
+  const release = sources
+    .flatMap((source) => source.release ?? [])
+    .find(({ versions }) => versions.has('cosign'));
+  if (release === undefined) {
+    skip('policies of signatures', 'no release has cosign');
+    return [];
+  }
+  let scene: ReturnType<typeof openSignedScene> | undefined;
+  return POLICIES.map((kind) => ({
+    ...{ name: kind.name, version: release.versions.get(kind.package) ?? '' },
+    columns: POLICY_COLUMNS.map((column) => ({
+      ...{ name: column, expected: kind.expected[column] },
+      watch: async () => {
+        scene ??= openSignedScene(place, release);
+        const own = openWorkplace();
+        try {
+          return await watchPolicy(column, kind, own, await scene);
+        } finally {
+          await own.close();
+        }
+      },
+    })),
+  }));
+}
+
 const SUCCEEDS = 'succeeds';
 
 /** The commands that follow referrers, of the first source that has all of them. */
@@ -147,6 +187,45 @@ function signatureSubjects(sources: readonly Source[], places: readonly Workplac
   }));
 }
 
+/** Newer releases' runtimes on the files that setup writes; those of this machine are the end-to-end tests' matter. */
+function nodeSubjects(sources: readonly Source[], place: Workplace): readonly Subject[] {
+  const releases = sources.flatMap(({ release }) => release ?? []);
+  const withShell = releases.find(({ versions }) => versions.has('busybox-static'));
+  if (withShell === undefined) {
+    skip('what setup writes', 'no release has busybox-static');
+    return [];
+  }
+  async function open() {
+    const shell = join(place.directory, 'busybox');
+    await withShell?.programs.run('busybox', ['cp', '/bin/busybox', shell]);
+    return await openNodeScene(place, readFileSync(shell));
+  }
+  let scene: ReturnType<typeof open> | undefined;
+  return NODES.flatMap((kind) => {
+    const byVersion = new Map(
+      releases.flatMap((release) => {
+        const version = release.versions.get(kind.package);
+        return version === undefined ? [] : [[version, release] as const];
+      }),
+    );
+    return [...byVersion].map(([version, release]) => ({
+      ...{ name: kind.name, version },
+      columns: NODE_COLUMNS.map((column) => ({
+        ...{ name: column, expected: kind.expected[column] },
+        watch: async () => {
+          scene ??= open();
+          const own = openWorkplace();
+          try {
+            return await watchNode(column, kind, own, release, await scene);
+          } finally {
+            await own.close();
+          }
+        },
+      })),
+    }));
+  });
+}
+
 async function watchRow({ name, version, columns }: Subject): Promise<MatrixRow> {
   const cells = [];
   for (const column of columns) {
@@ -169,13 +248,24 @@ async function main(filters: readonly string[]): Promise<number> {
     return 1;
   }
   const sources = await openSources();
-  const places = [openWorkplace(), openWorkplace(), openWorkplace()] as const;
-  const [scenery, ...signing] = places;
+  const places = [
+    openWorkplace(),
+    openWorkplace(),
+    openWorkplace(),
+    openWorkplace(),
+    openWorkplace(),
+  ] as const;
+  const [scenery, node, policy, ...signing] = places;
   try {
     const scene = await openScene(scenery);
     const tables: string[] = [];
     let wrong = 0;
-    for (const subjects of [clientSubjects(sources, scene), signatureSubjects(sources, signing)]) {
+    for (const subjects of [
+      clientSubjects(sources, scene),
+      nodeSubjects(sources, node),
+      policySubjects(sources, policy),
+      signatureSubjects(sources, signing),
+    ]) {
       const rows: MatrixRow[] = [];
       for (const subject of subjects) {
         const title = `${subject.name} ${subject.version}`;

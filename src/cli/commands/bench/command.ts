@@ -37,52 +37,51 @@ const TIMEOUT = '10m';
 
 const EXAMPLES = helpText(
   [
-    ['metahub bench qnib/bench', 'every entry that this host can run, 5 rounds, the wall time'],
-    ['metahub bench --entries best app -- --size small', 'the winner and the generic entry, with arguments'],
+    ['metahub bench qnib/bench', 'measure the wall time of every entry that this host can run, in 5 rounds'],
+    [
+      'metahub bench --entries best app -- --size small',
+      'compare the winner with the generic entry; pass arguments to the program',
+    ],
     [
       "metahub bench --metric 'GFLOPS: ([0-9.]+)' --better higher --cpus 2-5 app",
-      'a number that the program prints, on four CPUs',
+      'compare a number that the program prints; run it on four CPUs',
     ],
-    ['metahub bench --file bench.yml app', 'every permutation that the file names'],
+    ['metahub bench --file bench.yml app', 'measure every permutation in the file'],
   ],
   [
     'bench.yml:',
-    '  environment: { OMP_NUM_THREADS: [1, 4] }   # all combinations are run',
+    '  environment: { OMP_NUM_THREADS: [1, 4] }   # bench runs all combinations',
     '  arguments: [[--size, small], [--size, large]]',
     "  metric: 'GFLOPS: ([0-9.]+)'",
     '  better: higher',
   ].join('\n'),
-  'Images are pulled and run by their digests, as their authors built them: run only images that you trust. Entries take turns in each round, and each round begins with another one. With docker and podman the wall time is the container’s own; ctr’s includes its set-up.',
-  'Exit status: 0 measured, 1 an entry failed or the image could not be had, 2 a wrong option.',
+  'bench pulls and runs the images by digest, as their authors built them: measure only images that you trust. The entries take turns in each round, and each round begins with another entry. With docker and podman, the wall time is the container’s own. With ctr, it includes the set-up of the container.',
+  'Exit status: 0 measured, 1 an entry failed or the image could not be fetched, 2 a wrong option.',
 );
 
 /** Adds the options and the action of `metahub bench`. */
 export function configure(command: Command): void {
   command
-    .argument('<image>', 'as in docker pull: alpine, ghcr.io/a/b:v1')
+    .argument('<image>', 'an image name as in docker pull: alpine, ghcr.io/a/b:v1')
     .argument('[args...]', 'after --: arguments of the program');
   addSettings(command, BENCH_SETTINGS);
   command
-    .option('--runtime <name>', `${RUNTIMES.join(', ')}; else the first that is installed`)
+    .option('--runtime <name>', `${RUNTIMES.join(', ')}; default: the first that is installed`)
     .option(
       '--entries <which>',
-      'all that this host can run, best (the winner and the generic one), or numbers: 1,3',
+      'all (every entry that this host can run), best (the winner and the generic entry), or numbers: 1,3',
     )
     .option('--rounds <n>', `measured rounds (default: ${ROUNDS})`)
-    .option('--warm-up <n>', 'rounds before them that do not count (default: 1)')
+    .option('--warm-up <n>', 'warm-up rounds that do not count (default: 1)')
     .option(
       '--metric <regex>',
-      'measure the number in its first group, of the program’s output, instead of the time',
+      'measure the number that this pattern’s first group matches in the output, instead of the time',
     )
-    .option('--better <lower|higher>', 'which number is the better one (default: lower)')
-    .option('--env <name=value>', 'a variable of the container; again for more', repeated)
+    .option('--better <lower|higher>', 'whether a lower or a higher number is better (default: lower)')
+    .option('--env <name=value>', 'a variable of the container; repeatable', repeated)
     .option('--cpus <list>', 'run on these CPUs only: 2-5,7 (docker and podman)')
-    .option('--timeout <duration>', `of one run (default: ${TIMEOUT})`)
-    .option(
-      '--runtime-arg <arg>',
-      'hand this to the runtime: --runtime-arg=--gpus=all; again for more',
-      repeated,
-    )
+    .option('--timeout <duration>', `time limit of one run (default: ${TIMEOUT})`)
+    .option('--runtime-arg <arg>', 'pass this to the runtime: --runtime-arg=--gpus=all; repeatable', repeated)
     .option('--file <file>', 'permutations: environment × arguments × entries')
     .option('--no-keep', 'do not store the results for metahub explain')
     .option('--json', 'print JSON')
@@ -98,7 +97,7 @@ function readCount(written: string | undefined, option: string, min: number, fal
   if (written === undefined) return fallback;
   const count = Number(written);
   if (/^\d+$/.test(written) && count >= min && count <= COUNT_MAX) return count;
-  throw wrong(`${option} ${written} is no number from ${min} to ${COUNT_MAX}`);
+  throw wrong(`${option} ${written} is not a number from ${min} to ${COUNT_MAX}`);
 }
 
 function readOneOf<T extends string>(
@@ -108,7 +107,7 @@ function readOneOf<T extends string>(
 ): T | undefined {
   if (written === undefined) return undefined;
   const found = words.find((word) => word === written);
-  if (found === undefined) throw wrong(`${option} ${written} is none of ${words.join(', ')}`);
+  if (found === undefined) throw wrong(`${option} ${written} is not one of ${words.join(', ')}`);
   return found;
 }
 
@@ -123,8 +122,7 @@ function readChoice(written: string | undefined): EntryChoice | undefined {
 
 function readMetric(pattern: string | undefined, better: Metric['better'] | undefined): Metric {
   if (pattern === undefined) {
-    if (better === 'higher')
-      throw wrong('--better higher needs a --metric: of the time, the lower is the better');
+    if (better === 'higher') throw wrong('--better higher needs a --metric: for the time, lower is better');
     return { pattern: undefined, better: 'lower' };
   }
   try {
@@ -150,14 +148,14 @@ function readEnvironment(written: readonly string[]): Readonly<Record<string, re
 function readTimeout(written: string): number {
   const timeoutMs = readValue(DurationMs, written, ['--timeout']);
   if (timeoutMs > 0 && timeoutMs < 2 ** 31) return timeoutMs;
-  throw wrong(`--timeout ${written} is no time that a run can take`);
+  throw wrong(`--timeout ${written} is not a time limit of a run`);
 }
 
-/** Options win over the file, arguments after `--` over its lists. @throws {UserError} status 2 */
+/** Options override the file, arguments after `--` override its lists. @throws {UserError} status 2 */
 function planOf(flags: BenchFlags, args: readonly string[], file: BenchFileContent | undefined): BenchPlan {
   const { cpus } = flags;
   if (cpus !== undefined && !/^\d+(-\d+)?(,\d+(-\d+)?)*$/.test(cpus))
-    throw wrong(`--cpus ${cpus} is no list of CPUs`);
+    throw wrong(`--cpus ${cpus} is not a list of CPUs`);
   const environment = { ...file?.environment, ...readEnvironment(flags.env ?? []) };
   const cases = permutationsOf(environment, args.length > 0 ? [args] : (file?.arguments ?? [[]]));
   if (cases.length > CASES_MAX) throw wrong(`${cases.length} permutations are more than ${CASES_MAX}`);

@@ -10,7 +10,7 @@ const Values = oneOrMore(Scalar);
 
 const Variable = v.pipe(
   v.string(),
-  v.regex(/^[A-Za-z_][A-Za-z0-9_]*$/, ({ input }) => `${shown(input)} is no name of a variable`),
+  v.regex(/^[A-Za-z_][A-Za-z0-9_]*$/, ({ input }) => `${shown(input)} is not the name of a variable`),
 );
 
 /** A whole number from 1 on. */

@@ -15,8 +15,8 @@ import {
   type EntryChoice,
   genericOf,
   type Metric,
-  metricOf,
   orderOf,
+  sampleOf,
   speedFactor,
   statisticsOf,
 } from './plan.ts';
@@ -28,7 +28,7 @@ import {
   RunFailure,
 } from './runtime.ts';
 
-/** What is to be measured, and how. */
+/** What to measure, and how. */
 export interface BenchPlan {
   readonly runtime: BenchRuntimeName | undefined;
   readonly choice: EntryChoice;
@@ -39,7 +39,7 @@ export interface BenchPlan {
   readonly options: ContainerOptions;
 }
 
-/** An image, and what this host can run of it. */
+/** An image, and the entries of it that this host can run. */
 interface BenchSubject {
   readonly name: string;
   readonly repository: Repository;
@@ -47,7 +47,7 @@ interface BenchSubject {
   readonly contenders: (choice: EntryChoice) => readonly Contender[];
 }
 
-/** An entry that did not run to its end; it is left out from then on. */
+/** An entry that did not run to its end; later rounds leave it out. */
 export interface BenchFailure {
   readonly contender: Contender;
   readonly permutation: string;
@@ -64,7 +64,7 @@ export interface BenchReport {
   readonly failures: readonly BenchFailure[];
 }
 
-/** Asks the registry for the image's index and judges it for this host. @throws {UserError} */
+/** Fetches the image's index and judges it for this host. @throws {UserError} */
 export async function selectionOf(
   { repository, reference }: ImageReference,
   settings: ResolvedSettings<typeof LOOKUP_SETTINGS>,
@@ -98,8 +98,8 @@ export async function measure(
   const runtime = openRuntime(plan.runtime, plan.options);
   const contenders = choose(plan.choice);
   if (contenders.length === 0) {
-    throw new UserError(`${name} has no such entry that this host can run`, {
-      nextStep: `See which there are, and why not: metahub explain ${name}`,
+    throw new UserError(`${name} has none of these entries, or this host cannot run them`, {
+      nextStep: `metahub explain ${name} shows the entries, and which of them this host can run.`,
     });
   }
   const imageOf = ({ digest }: Contender) => formatReference(repository, { kind: 'digest', digest });
@@ -127,15 +127,14 @@ async function runOnce(
   lane: Lane,
   runtime: BenchRuntime,
   image: string,
-  { metric: { pattern }, options }: BenchPlan,
+  { metric, options }: BenchPlan,
   isCounted: boolean,
   signal: AbortSignal,
 ): Promise<void> {
   try {
-    const { seconds, output } = await runtime.run(image, lane.one, options, signal);
-    const sample = pattern === undefined ? seconds : metricOf(output, pattern);
-    if (sample === undefined) lane.failure = `its output has no number that matches ${pattern?.source}`;
-    else if (isCounted) lane.samples.push(sample);
+    const sample = sampleOf(await runtime.run(image, lane.one, options, signal), metric);
+    if (sample.kind === 'unusable') lane.failure = sample.why;
+    else if (isCounted) lane.samples.push(sample.value);
   } catch (error) {
     if (!(error instanceof RunFailure)) throw error;
     lane.failure = error.message;
@@ -172,7 +171,7 @@ function resultsOf(
   });
 }
 
-/** On a terminal: which round is on. */
+/** On a terminal: shows the current round. */
 function progress(rounds: number): (round: number | undefined) => void {
   if (!process.stderr.isTTY) return () => {};
   return (round) => {

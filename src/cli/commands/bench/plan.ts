@@ -2,17 +2,17 @@ import type { Digest } from '../../../oci/digest.ts';
 import { formatDemand } from '../../../selection/demands.ts';
 import type { Selection, Verdict } from '../../../selection/select.ts';
 
-/** An entry that takes part. */
+/** A measured entry. */
 export interface Contender {
-  /** In the index, from 0. */
+  /** Position in the index, from 0. */
   readonly position: number;
   readonly digest: Digest;
-  /** `cpu:skylake, nvcap:8.0`; empty: it demands nothing. */
+  /** `cpu:skylake, nvcap:8.0`; empty: no demands. */
   readonly demands: string;
   readonly isWinner: boolean;
 }
 
-/** One permutation of the application: what varies beside the entry. */
+/** One permutation of the application: what varies besides the entry. */
 export interface BenchCase {
   readonly environment: Readonly<Record<string, string>>;
   readonly args: readonly string[];
@@ -37,7 +37,7 @@ function contenderOf({ entry, position, requirements, status }: Verdict): Conten
   };
 }
 
-/** The entries that take part, in the order of the index; only those that this host can run. */
+/** The measured entries, in the order of the index; only those that this host can run. */
 export function contendersOf({ verdicts }: Selection, choice: EntryChoice): readonly Contender[] {
   const able = verdicts
     .filter(({ status }) => status === 'winner' || status === 'eligible')
@@ -48,7 +48,7 @@ export function contendersOf({ verdicts }: Selection, choice: EntryChoice): read
   return able.filter((one) => one.isWinner || one === generic);
 }
 
-/** The entry that every host of the platform runs: what the others are compared with. */
+/** The entry that every host of the platform runs: the others are compared with it. */
 export function genericOf<T extends { readonly demands: string }>(contenders: readonly T[]): T | undefined {
   return contenders.find(({ demands }) => demands === '');
 }
@@ -65,12 +65,12 @@ export function permutationsOf(
   return environments.flatMap((one) => args.map((list) => ({ environment: one, args: list })));
 }
 
-/** `OMP_NUM_THREADS=4 --size small`; empty for a program that is run as it is. */
+/** `OMP_NUM_THREADS=4 --size small`; empty for a program that runs without arguments. */
 export function caseText({ environment, args }: BenchCase): string {
   return [...Object.entries(environment).map(([name, value]) => `${name}=${value}`), ...args].join(' ');
 }
 
-/** The order of one round: each round begins one place later, so that drift meets every contender alike. */
+/** The order of one round: each round begins one place later, so that drift affects every entry alike. */
 export function orderOf<T>(items: readonly T[], round: number): readonly T[] {
   const from = items.length === 0 ? 0 : round % items.length;
   return [...items.slice(from), ...items.slice(0, from)];
@@ -81,6 +81,29 @@ export function metricOf(output: string, pattern: RegExp): number | undefined {
   const matches = [...output.matchAll(new RegExp(pattern.source, `${pattern.flags.replace('g', '')}g`))];
   const value = Number(matches.at(-1)?.[1] ?? Number.NaN);
   return Number.isFinite(value) ? value : undefined;
+}
+
+/** Runtimes record a container's start some milliseconds late: of a shorter run they time their own work, or less than nothing. */
+const SECONDS_MIN = 0.01;
+
+/** What a run measured, or why it measured nothing. */
+export type Sample =
+  | { readonly kind: 'measured'; readonly value: number }
+  | { readonly kind: 'unusable'; readonly why: string };
+
+/** The sample of one run: its wall time, or the number that it printed. */
+export function sampleOf(
+  { seconds, output }: { readonly seconds: number; readonly output: string },
+  { pattern }: Metric,
+): Sample {
+  if (pattern === undefined) {
+    if (seconds >= SECONDS_MIN) return { kind: 'measured', value: seconds };
+    const why = `it ends within ${SECONDS_MIN * 1000} ms, too soon to measure: give the program more work with -- ARGS`;
+    return { kind: 'unusable', why };
+  }
+  const value = metricOf(output, pattern);
+  if (value !== undefined) return { kind: 'measured', value };
+  return { kind: 'unusable', why: `the output has no number that matches ${pattern.source}` };
 }
 
 export interface Statistics {
@@ -98,7 +121,7 @@ export function statisticsOf(samples: readonly number[]): Statistics {
   return { median, min: sorted[0] ?? Number.NaN, max: sorted.at(-1) ?? Number.NaN };
 }
 
-/** How many times as fast as the generic entry; undefined where a median is no positive number. */
+/** The speed relative to the generic entry; undefined when a median is not a positive number. */
 export function speedFactor(
   median: number,
   generic: number | undefined,

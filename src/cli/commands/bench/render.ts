@@ -1,7 +1,7 @@
-import { jsonText, printable, tableText } from '../../../lib/text.ts';
+import { jsonText, printable, tableText, timesText } from '../../../lib/text.ts';
 import { formatPlatform } from '../../../oci/manifest.ts';
 import type { BenchmarkResult } from '../../benchmark-results.ts';
-import type { BenchReport } from './measure.ts';
+import type { BenchFailure, BenchReport } from './measure.ts';
 import { type Contender, caseText } from './plan.ts';
 
 function figure(value: number, metric: string): string {
@@ -17,12 +17,19 @@ function rowOf(
   if (result === undefined) return [...head, 'failed', '', ''];
   const { median, min, max, metric, timesGeneric } = result;
   const spread = `${figure(min, metric)} to ${figure(max, metric)}`;
-  return [
-    ...head,
-    figure(median, metric),
-    spread,
-    timesGeneric === null ? '-' : `${timesGeneric.toFixed(2)}x`,
-  ];
+  return [...head, figure(median, metric), spread, timesGeneric === null ? '-' : timesText(timesGeneric)];
+}
+
+/** A line for each entry and reason, with the permutations that it is true of, unless that is all. */
+function failureLines(failures: readonly BenchFailure[], cases: number): readonly string[] {
+  const lines = new Map<string, string[]>();
+  for (const { contender, permutation, why } of failures) {
+    const line = `entry ${contender.position + 1} failed: ${printable(why)}`;
+    lines.set(line, [...(lines.get(line) ?? []), permutation]);
+  }
+  return [...lines].map(([line, permutations]) =>
+    permutations.length === cases ? `${line}\n` : `${line} (${printable(permutations.join('; '))})\n`,
+  );
 }
 
 /** For a person: a table for each permutation. `file`: where the results are stored. */
@@ -45,15 +52,15 @@ export function renderText(report: BenchReport, file: string | undefined): strin
     const title = permutation === '' ? '' : `${printable(permutation)}\n`;
     return `\n${title}${tableText([['  #', 'DEMANDS', 'MEDIAN', 'SPREAD', 'SPEED'], ...rows])}`;
   });
-  const failed = failures.map(
-    ({ contender, why }) => `entry ${contender.position + 1} failed: ${printable(why)}\n`,
-  );
+  const failed = failureLines(failures, plan.cases.length);
   const isCompared = results.some(({ timesGeneric }) => timesGeneric !== null);
   const notes = [
     isCompared
-      ? 'SPEED: times the entry that demands nothing\n'
-      : 'SPEED: no entry that demands nothing ran, so there is none to compare with\n',
-    ...(file === undefined ? [] : [`stored in ${file}; metahub explain shows it\n`]),
+      ? 'SPEED: relative to the entry that demands no hardware\n'
+      : 'SPEED: unknown, because no measured entry is without demands\n',
+    ...(file === undefined || results.length === 0
+      ? []
+      : [`the results are stored in ${file}; metahub explain shows them\n`]),
   ];
   return `${head.join('\n')}\n${tables.join('')}\n${[...failed, ...notes].join('')}`;
 }

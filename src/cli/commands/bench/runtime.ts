@@ -7,7 +7,7 @@ import type { BenchCase } from './plan.ts';
 export const RUNTIMES = ['docker', 'podman', 'ctr'] as const;
 export type BenchRuntimeName = (typeof RUNTIMES)[number];
 
-/** How containers are run, the same for every contender. */
+/** How containers run, the same for every entry. */
 export interface ContainerOptions {
   /** CPUs of the container, `2-5,7`; undefined: all. */
   readonly cpus: string | undefined;
@@ -16,7 +16,7 @@ export interface ContainerOptions {
   readonly timeoutMs: number;
 }
 
-/** What one run took and printed. */
+/** The duration and the output of one run. */
 export interface RunResult {
   readonly seconds: number;
   /** stdout and stderr, the last {@link OUTPUT_MAX} bytes of them. */
@@ -32,7 +32,7 @@ export interface BenchRuntime {
   run(image: string, one: BenchCase, options: ContainerOptions, signal: AbortSignal): Promise<RunResult>;
 }
 
-/** A run that counts as failed; the benchmark goes on with the others. */
+/** A failed run; the benchmark continues with the other entries. */
 export class RunFailure extends Error {
   override readonly name = 'RunFailure';
 }
@@ -92,7 +92,7 @@ function environmentArgs({ environment }: BenchCase): readonly string[] {
   return Object.entries(environment).flatMap(([name, value]) => ['--env', `${name}=${value}`]);
 }
 
-/** Runs `use` under a limit of time; a run beyond it is a failure, an interrupt ends the benchmark. */
+/** Runs `use` under a time limit; a longer run is a failure, an interrupt ends the benchmark. */
 async function limited<T>(
   { timeoutMs }: ContainerOptions,
   signal: AbortSignal,
@@ -194,7 +194,7 @@ function isInstalled(program: string): boolean {
   });
 }
 
-/** The runtime that is asked for, else the first that is installed. @throws {UserError} */
+/** The named runtime, else the first that is installed. @throws {UserError} */
 export function openRuntime(wanted: BenchRuntimeName | undefined, { cpus }: ContainerOptions): BenchRuntime {
   const name = wanted ?? RUNTIMES.find(isInstalled);
   if (name === undefined || !isInstalled(name)) {

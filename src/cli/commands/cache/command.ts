@@ -14,26 +14,26 @@ const SETTINGS = { data: SERVE_SETTINGS.data, cacheSize: SERVE_SETTINGS.cacheSiz
 const EXAMPLES = {
   group: helpText(
     [
-      ['metahub cache ls', 'what is held, by repository'],
-      ['metahub cache verify', 'read everything, drop what is spoilt'],
-      ['metahub cache prune --older-than 30d', 'drop what nobody has used for a month'],
+      ['metahub cache ls', 'list stored content by repository'],
+      ['metahub cache verify', 'read everything, remove corrupt content'],
+      ['metahub cache prune --older-than 30d', 'remove content that nobody has used for 30 days'],
     ],
-    'All of them may be used while a mirror is running on the same data. Root looks at the data of the installed service.',
+    'These commands are safe while a mirror uses the same data directory. For root, the default is the data of the installed service.',
   ),
   ls: helpText([
-    ['metahub cache ls', 'by repository'],
-    ['metahub cache ls --all', 'item by item, with digests'],
-    ['sudo metahub cache ls', 'what the installed service holds'],
+    ['metahub cache ls', 'list content by repository'],
+    ['metahub cache ls --all', 'list each item with its digest'],
+    ['sudo metahub cache ls', 'list content of the installed service'],
   ]),
   verify: helpText(
-    [['metahub cache verify'], ['metahub cache verify --json | jq .spoilt']],
-    'Exit status: 0 all is intact, 1 nothing could be read, 2 a wrong option, 3 something was spoilt and is dropped.',
+    [['metahub cache verify'], ['metahub cache verify --json | jq .corrupt']],
+    'Exit status: 0 all content is intact, 1 nothing could be read, 2 a wrong option, 3 corrupt content was removed.',
   ),
   prune: helpText([
-    ['metahub cache prune', 'down to the cache size'],
-    ['metahub cache prune --to 10GiB', 'drop what was used longest ago, down to ten gibibytes'],
-    ['metahub cache prune --older-than 30d', 'drop what nobody has used for a month'],
-    ['metahub cache prune --all --dry-run', 'how much there is to drop'],
+    ['metahub cache prune', 'shrink the stored content to the cache size'],
+    ['metahub cache prune --to 10GiB', 'remove the least recently used content until 10 GiB remain'],
+    ['metahub cache prune --older-than 30d', 'remove content that nobody has used for 30 days'],
+    ['metahub cache prune --all --dry-run', 'show how much it would remove'],
   ]),
 } as const;
 
@@ -62,12 +62,15 @@ async function withStore(
   ]);
   await access(layoutOf(values.data).root, constants.R_OK | constants.X_OK).catch((cause) => {
     const isThere = cause.code !== 'ENOENT';
-    throw new UserError(isThere ? `${values.data} cannot be read` : `nothing is held below ${values.data}`, {
-      cause,
-      nextStep: isThere
-        ? 'Run it as the user of the mirror, or as root.'
-        : 'Name the mirror’s --data directory.',
-    });
+    throw new UserError(
+      isThere ? `${values.data} cannot be read` : `there is no content below ${values.data}`,
+      {
+        cause,
+        nextStep: isThere
+          ? 'Run it as the user of the mirror, or as root.'
+          : 'Name the mirror’s --data directory.',
+      },
+    );
   });
   const problems: string[] = [];
   const store = await openStore({
@@ -101,22 +104,19 @@ async function list({ store, cacheSize }: Opened, flags: Flags): Promise<void> {
 
 async function verify({ store }: Opened, { json }: Flags): Promise<void> {
   const items = await store.stock.list();
-  const spoilt: StoredItem[] = [];
+  const corrupt: StoredItem[] = [];
   for (const item of items) {
     if (await store.stock.verify(item.digest)) continue;
-    spoilt.push(item);
+    corrupt.push(item);
     const of = item.repository === undefined ? '' : ` of ${item.repository}`;
-    if (!json) process.stdout.write(`spoilt, dropped: ${item.digest}${of}\n`);
+    if (!json) process.stdout.write(`corrupt, removed: ${item.digest}${of}\n`);
   }
-  if (json) writeJson({ verified: items.length, spoilt });
-  else
-    process.stdout.write(
-      `${items.length - spoilt.length} of ${items.length} items are what their digests say\n`,
-    );
-  if (spoilt.length > 0) process.exitCode = 3;
+  if (json) writeJson({ verified: items.length, corrupt });
+  else process.stdout.write(`${items.length - corrupt.length} of ${items.length} items are intact\n`);
+  if (corrupt.length > 0) process.exitCode = 3;
 }
 
-/** What is to go, used longest ago first. */
+/** What to remove, least recently used first. */
 function chooseItems(items: readonly StoredItem[], flags: Flags, cacheSize: number): readonly StoredItem[] {
   if (flags['all']) return items;
   if (flags['olderThan'] !== undefined) {
@@ -162,20 +162,22 @@ export function configure(command: Command): void {
       .action((flags: Flags) => withStore(flags, work !== list, (opened) => work(opened, flags)));
     return sub;
   };
-  add('ls', 'what is held', list)
+  add('ls', 'list stored content', list)
     .alias('list')
-    .option('--all', 'every item, used longest ago first')
+    .option('--all', 'list every item, the least recently used first')
     .option(...JSON_FLAG);
-  add('verify', 'read everything and drop what is not what its digest says', verify).option(...JSON_FLAG);
-  add('prune', 'drop what was used longest ago', prune)
-    .option('--to <size>', 'down to this size; the cache size when nothing is said')
-    .option('--older-than <duration>', 'what was not used for so long: 30d')
-    .option('--all', 'everything')
-    .option('--dry-run', 'only say what would go')
+  add('verify', 'read everything and remove content that does not have its digest', verify).option(
+    ...JSON_FLAG,
+  );
+  add('prune', 'remove the least recently used content', prune)
+    .option('--to <size>', 'shrink the stored content to this size; default: the cache size')
+    .option('--older-than <duration>', 'remove content that was not used for this long: 30d')
+    .option('--all', 'remove everything')
+    .option('--dry-run', 'only show what would be removed')
     .option(...JSON_FLAG);
 }
 
-/** `3 hours ago`; uses are written down to the hour. */
+/** `3 hours ago`; uses are recorded to the hour. */
 function ageText(usedMs: number): string {
   const hours = Math.max(0, Math.floor((Date.now() - usedMs) / 3_600_000));
   if (hours === 0) return 'within the hour';
@@ -183,8 +185,8 @@ function ageText(usedMs: number): string {
   return `${Math.floor(hours / 24)} days ago`;
 }
 
-/** What items take of the disk, which is what the cache size bounds, in bytes. */
-export function diskBytesOfAll(items: readonly StoredItem[]): number {
+/** What items take on disk, which the cache size bounds, in bytes. */
+function diskBytesOfAll(items: readonly StoredItem[]): number {
   return items.reduce((sum, { diskBytes }) => sum + diskBytes, 0);
 }
 
@@ -199,8 +201,8 @@ function byRepository(items: readonly StoredItem[]): readonly (readonly [string,
   return [...groups].sort(([a], [b]) => (a < b ? -1 : 1));
 }
 
-/** A line for each repository, and what all of them take of the cache's size. */
-export function renderRepositories(items: readonly StoredItem[], cacheSize: number): string {
+/** A line for each repository, and the total compared with the cache's size. */
+function renderRepositories(items: readonly StoredItem[], cacheSize: number): string {
   const rows = byRepository(items).map(([repository, own]) => {
     const tags = own.flatMap((item) => item.tags.map((name) => name.slice(name.lastIndexOf(':') + 1)));
     const usedMs = own.reduce((latest, item) => Math.max(latest, item.usedMs), 0);
@@ -211,7 +213,7 @@ export function renderRepositories(items: readonly StoredItem[], cacheSize: numb
 }
 
 /** A line for each item. */
-export function renderItems(items: readonly StoredItem[]): string {
+function renderItems(items: readonly StoredItem[]): string {
   const rows = items.map(({ digest, kind, repository, tags, sizeBytes, usedMs }) => [
     kind ?? '(unknown)',
     sizeText(sizeBytes),

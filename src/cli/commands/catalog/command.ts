@@ -13,36 +13,36 @@ const STATE_SETTINGS = { catalog, catalogBaselines } as const;
 /** What `metahub catalog test` reads: several profiles are several hosts. */
 const TEST_SETTINGS = {
   ...{ upstream, publicRegistries, set },
-  profile: { ...profile, repeatable: true, help: 'a host to show instead of the examples; repeatable' },
+  profile: { ...profile, repeatable: true, help: 'a host to use instead of the examples; repeatable' },
 } as const;
 
 const EXAMPLES = {
   group: helpText(
     [
-      ['metahub catalog ls', 'what there is, and what of it is in force'],
-      ['metahub catalog show tei', 'what a publisher promises, and by which images'],
-      ['metahub catalog enable tei', 'answer the publisher’s plain tag with the image that fits'],
-      ['metahub catalog test tei', 'which host gets what, and whether the images are there'],
+      ['metahub catalog ls', 'list the publishers, and show which are enabled'],
+      ['metahub catalog show tei', 'print what a publisher promises, and its images'],
+      ['metahub catalog enable tei', 'answer the publisher’s plain tag with the image that fits the host'],
+      ['metahub catalog test tei', 'show which host gets which image, and check that the images exist'],
     ],
-    'Lists of images are used where they are enabled. Baselines, which say that a publisher’s plain image needs more than it says, are heeded unless they are disabled.',
+    'Image lists apply only when they are enabled. A baseline states hardware that a publisher’s plain image needs but does not name. Baselines apply unless they are disabled.',
   ),
   ls: helpText([['metahub catalog ls'], ['metahub catalog ls --json | jq -r ".[].name"']]),
   show: helpText([['metahub catalog show llama.cpp']]),
   enable: helpText(
     [['metahub catalog enable tei llama.cpp'], ['metahub catalog enable --config ./config.yaml tei']],
-    'Writes the setting “catalog” of the configuration file; systemctl reload metahub makes a running mirror read it.',
+    'The command writes the setting “catalog” to the configuration file. systemctl reload metahub makes a running mirror read it.',
   ),
   disable: helpText([
     ['metahub catalog disable tei', 'stop using its lists'],
-    ['metahub catalog disable mongodb', 'stop heeding its baselines'],
+    ['metahub catalog disable mongodb', 'stop applying its baselines'],
   ]),
   test: helpText(
     [
       ['metahub catalog test tei'],
-      ['metahub catalog test tei --tag 1.8 --profile node7.json', 'for one tag and one host'],
-      ['metahub catalog test tei --offline', 'the table alone, without asking a registry'],
+      ['metahub catalog test tei --tag 1.8 --profile node7.json', 'test one tag for one host'],
+      ['metahub catalog test tei --offline', 'print only the table, without requests to registries'],
     ],
-    'Exit status: 0 all images are there, 1 a registry could not be asked, 2 a wrong option, 3 an image is not there.',
+    'Exit status: 0 all images exist, 1 a registry gave no answer, 2 a wrong option, 3 an image does not exist.',
   ),
 } as const;
 
@@ -56,7 +56,7 @@ export function configure(command: Command): void {
   const add = (name: string, description: string) =>
     command.command(name).description(description).exitOverride();
 
-  const ls = add('ls', 'list the publishers, and which of them are in force').option(...JSON_FLAG);
+  const ls = add('ls', 'list the publishers, and which of them are enabled').option(...JSON_FLAG);
   addSettings(ls, STATE_SETTINGS);
   ls.addHelpText('after', EXAMPLES.ls).action(async (flags: Flags) => {
     const { values } = await loadSettings(STATE_SETTINGS, flags);
@@ -73,8 +73,8 @@ export function configure(command: Command): void {
   });
 
   for (const [verb, description] of [
-    ['enable', 'use the lists and heed the baselines of these publishers'],
-    ['disable', 'use no list and heed no baseline of these publishers'],
+    ['enable', 'use the lists and the baselines of these publishers'],
+    ['disable', 'use neither lists nor baselines of these publishers'],
   ] as const) {
     const changing = add(`${verb} <name...>`, description);
     addSettings(changing, {});
@@ -84,9 +84,9 @@ export function configure(command: Command): void {
     });
   }
 
-  const test = add('test <name>', 'show which host gets what, and ask the registries for the images')
-    .option('--tag <tag>', 'the tag that is pulled; else the example of each list')
-    .option('--offline', 'ask no registry')
+  const test = add('test <name>', 'show which host gets which image, and check that the images exist')
+    .option('--tag <tag>', 'the tag to pull; default: the example of each list')
+    .option('--offline', 'send no request to a registry')
     .option(...JSON_FLAG);
   addSettings(test, TEST_SETTINGS);
   test.addHelpText('after', EXAMPLES.test).action(async (name: string, flags: Flags) => {
@@ -161,7 +161,7 @@ function memberLine({ image, platform }: ListMember): readonly [image: string, d
 }
 
 /** One entry, for a person. */
-export async function showEntry(name: string, settings: CatalogSettings, json: boolean): Promise<string> {
+async function showEntry(name: string, settings: CatalogSettings, json: boolean): Promise<string> {
   const entry = await (await openCatalog()).entry(name);
   if (json) return `${JSON.stringify(entryJson(entry, settings), undefined, 2)}\n`;
   const { title, source, checked, promise, lists, native, baselines } = entry;

@@ -1,14 +1,15 @@
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { replaceFile } from '../../../lib/atomic-file.ts';
 import { readSource } from '../../../lib/config-source.ts';
+import { readTextFile } from '../../../lib/regular-file.ts';
 import { openCatalog } from '../../settings/catalog.ts';
 import { writablePath } from '../../settings/file.ts';
 import { TextList } from '../../settings/values.ts';
 import { parseYaml } from '../../settings/yaml.ts';
 import { UserError } from '../../user-error.ts';
 
-/** The setting `catalog` with these names enabled or disabled; `!name` is one whose baselines are not heeded either. */
+/** The setting `catalog` with these names enabled or disabled; `!name` also disables the entry's baselines. */
 function changed(
   before: readonly string[],
   verb: 'enable' | 'disable',
@@ -22,7 +23,7 @@ function changed(
 
 async function readOrEmpty(path: string): Promise<string> {
   try {
-    return await readFile(path, 'utf8');
+    return await readTextFile(path);
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return '';
     throw unwritable(path, cause);
@@ -37,7 +38,7 @@ function unwritable(path: string, cause: unknown): UserError {
 }
 
 /**
- * Changes the setting `catalog` of the configuration file and leaves everything else in it as it is, comments included.
+ * Changes the setting `catalog` in the configuration file and leaves the rest as it is, comments included.
  * @throws {UserError} for a name that the catalogue does not have, and when the file cannot be changed.
  */
 export async function changeCatalog(
@@ -53,8 +54,8 @@ export async function changeCatalog(
   const text = await readOrEmpty(path);
   const { content, placeOf } = await parseYaml(path, text);
   const { catalog: written } = (content ?? {}) as { readonly catalog?: unknown };
-  const { isSeq, parseDocument } = await import('yaml');
-  const document = parseDocument(text);
+  const { isSeq, parseYamlDocument } = await import('../../../lib/yaml-document.ts');
+  const { document } = parseYamlDocument(path, text);
   const before = { file: path, content: written ?? [], placeOf: () => placeOf(['catalog']) };
   const after = changed(
     readSource(TextList, before, { path: ['catalog'] }),

@@ -30,14 +30,14 @@ interface Host {
   readonly profile: HostProfile;
 }
 
-/** What is pulled, what stands behind it, and what each host gets. */
+/** What is pulled, what it refers to, and what each host gets. */
 interface Case {
   readonly image: string;
   readonly images: readonly ListedImage[];
   readonly gets: readonly { readonly host: string; readonly image: string | null }[];
 }
 
-/** Is an image there; undefined when it could not be asked for. */
+/** Whether an image exists; undefined when its registry could not be asked. */
 interface Presence {
   readonly image: string;
   readonly isThere: boolean | undefined;
@@ -62,7 +62,7 @@ const NO_SETTINGS = {
   onNoMatch: 'refuse',
 } as const;
 
-/** What every host gets of the entry's lists and indexes. */
+/** What every host gets from the entry's lists and indexes. */
 export function casesOf(entry: CatalogEntry, hosts: readonly Host[], tag: Tag | undefined): readonly Case[] {
   const lists = entry.lists
     .filter(({ spec }) => tag === undefined || answersTo(spec, tag))
@@ -90,7 +90,7 @@ export function casesOf(entry: CatalogEntry, hosts: readonly Host[], tag: Tag | 
 
 async function ask(registry: Registry, name: string): Promise<Presence> {
   const image = parseImageReference(name);
-  if (image === undefined) return { image: name, isThere: false, reason: 'is no image name' };
+  if (image === undefined) return { image: name, isThere: false, reason: 'is not an image name' };
   try {
     await registry.resolve(image.repository, image.reference);
     return { image: name, isThere: true };
@@ -127,20 +127,20 @@ function render(cases: readonly Case[], found: readonly Presence[]): string {
 }
 
 /**
- * Prints which host gets what of an entry, and whether its images exist upstream.
+ * Prints which host gets which image of an entry, and whether the images exist upstream.
  * @throws {UserError}
  */
 export async function testEntry(name: string, settings: TestSettings, flags: TestFlags): Promise<void> {
   const tag = flags.tag === undefined ? undefined : parseTag(String(flags.tag));
   if (flags.tag !== undefined && tag === undefined) {
-    throw new UserError(`--tag: “${String(flags.tag)}” is no tag`, { exitStatus: 2 });
+    throw new UserError(`--tag: “${String(flags.tag)}” is not a tag`, { exitStatus: 2 });
   }
   const entry = await (await openCatalog()).entry(name);
   const cases = casesOf(entry, await hostsOf(settings.values), tag);
   if (cases.length === 0) {
     const patterns = entry.lists.flatMap(({ spec }) => spec.tags.map(({ text }) => text));
     throw new UserError(`no list of ${name} answers to ${tag}`, {
-      nextStep: `They answer to ${patterns.join(' ')}.`,
+      nextStep: `The lists answer to ${patterns.join(' ')}.`,
       exitStatus: 2,
     });
   }

@@ -17,11 +17,11 @@ export function configure(command: Command, loadProgram: () => Promise<Command>)
       'after',
       helpText(
         [
-          ['source <(metahub completion bash)', 'in ~/.bashrc, or for this shell alone'],
-          ['source <(metahub completion zsh)', 'in ~/.zshrc, after compinit'],
-          ['metahub completion fish | source', 'in ~/.config/fish/config.fish'],
+          ['source <(metahub completion bash)', 'for ~/.bashrc, or for this shell'],
+          ['source <(metahub completion zsh)', 'for ~/.zshrc, after compinit'],
+          ['metahub completion fish | source', 'for ~/.config/fish/config.fish'],
         ],
-        'The Debian package installs all three.',
+        'The Debian package installs the scripts for all three shells.',
       ),
     )
     .action(async (shell: Shell) => {

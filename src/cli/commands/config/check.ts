@@ -1,23 +1,32 @@
-import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { ConfigError, type ConfigErrorCode } from '../../../lib/config-error.ts';
 import type { ConfigSource } from '../../../lib/config-source.ts';
+import { readTextFile } from '../../../lib/regular-file.ts';
 import { printable } from '../../../lib/text.ts';
 import { createAccountIndex } from '../../../site/account-index.ts';
+import { checkCloudKeys } from '../../../site/enrolment/cloud-keys.ts';
 import { readGroupsFile, readMachineFile } from '../../../site/machine-file.ts';
 import { isAccountFile, MachineReader } from '../../../site/machine-reader.ts';
 import { hostProfile, readProfileFile } from '../../host-profile.ts';
 import { openTlsIdentity } from '../../serve/tls.ts';
 import { catalogInForce } from '../../settings/catalog.ts';
 import { type ConfigFile, loadConfigFile } from '../../settings/file.ts';
-import { loadImageCatalog, readImageLists } from '../../settings/image-lists.ts';
+import { readImageLists } from '../../settings/image-lists.ts';
 import { loadServiceSettings, type loadSettings } from '../../settings/load.ts';
 import { resolveSettings } from '../../settings/setting.ts';
 import { SERVE_SETTINGS } from '../../settings/table.ts';
-import { readYaml } from '../../settings/yaml.ts';
+import { type FolderOptions, readYaml, yamlFilesIn } from '../../settings/yaml.ts';
 import { UserError } from '../../user-error.ts';
 
-type Kind = 'settings' | 'image lists' | 'certificate' | 'profile' | 'machine types' | 'groups' | 'file';
+type Kind =
+  | 'settings'
+  | 'image lists'
+  | 'certificate'
+  | 'profile'
+  | 'machine types'
+  | 'groups'
+  | 'keys of a cloud'
+  | 'file';
 
 interface Complaint {
   readonly code: ConfigErrorCode | null;
@@ -29,10 +38,10 @@ interface Complaint {
   readonly nextStep: string | null;
 }
 
-/** What was found in one file or folder. */
+/** The findings in one file or folder. */
 export interface FileCheck {
   readonly path: string;
-  /** What it holds; `file`: it cannot be read. */
+  /** The kind of its content; `file`: it cannot be read. */
   readonly kind: Kind;
   readonly complaints: readonly Complaint[];
 }
@@ -64,13 +73,13 @@ async function complaintsOf(work: () => unknown): Promise<readonly Complaint[]> 
   }
 }
 
-/** Settings that are valid each for itself still name entries of the catalogue. @throws {ConfigError | UserError} */
+/** Settings that are valid on their own still name entries of the catalogue. @throws {ConfigError | UserError} */
 async function checkSettings({ content, path, placeOf }: ConfigFile): Promise<void> {
   const sources = { flags: {}, environment: {}, file: content, filePath: path, placeOf };
   await catalogInForce(resolveSettings(SERVE_SETTINGS, sources).values);
 }
 
-/** What a file of this content is meant as. */
+/** The kind of a file with this content. */
 function kindOf(path: string, content: unknown): Kind {
   if (!isAccountFile(basename(path))) return 'groups';
   if (Array.isArray(content)) return 'image lists';
@@ -80,16 +89,16 @@ function kindOf(path: string, content: unknown): Kind {
   return has('user') || has('types') ? 'machine types' : 'settings';
 }
 
-/** Reads a file as what it holds. */
+/** Reads a file as its kind. */
 async function readAs(kind: Kind, source: ConfigSource): Promise<unknown> {
   const { file } = source;
   if (kind === 'settings') return checkSettings(await loadConfigFile(file));
   if (kind === 'image lists') return readImageLists(source);
   if (kind === 'profile') return readProfileFile(file);
-  return (kind === 'groups' ? readGroupsFile : readMachineFile)(await readFile(file, 'utf8'), file);
+  return (kind === 'groups' ? readGroupsFile : readMachineFile)(await readTextFile(file), file);
 }
 
-/** Checks one file as what it holds. */
+/** Checks one file as its kind. */
 export async function checkFile(path: string): Promise<FileCheck> {
   let kind: Kind = 'file';
   const complaints = await complaintsOf(async () => {
@@ -100,18 +109,31 @@ export async function checkFile(path: string): Promise<FileCheck> {
   return { path, kind, complaints };
 }
 
+/** Checks every file of a folder of image lists, whatever is wrong with the others. */
+async function checkImageFolder(path: string, options: FolderOptions): Promise<FileCheck> {
+  let files: readonly string[] = [];
+  const complaints = [
+    ...(await complaintsOf(async () => {
+      files = await yamlFilesIn(path, options);
+    })),
+  ];
+  for (const file of files) {
+    complaints.push(...(await complaintsOf(async () => readImageLists(await readYaml(file)))));
+  }
+  return { path, kind: 'image lists', complaints };
+}
+
 type ServeSettings = Awaited<ReturnType<typeof loadSettings<typeof SERVE_SETTINGS>>>;
 
 async function checkFolders({ values, origins, filePath }: ServeSettings): Promise<readonly FileCheck[]> {
-  const { images, machines, profile, tlsCert, tlsKey } = values;
-  const lists = () => loadImageCatalog(images, { mayBeAbsent: origins.images === 'default' });
+  const { images, machines, profile, tlsCert, tlsKey, enrolment } = values;
   const checks: FileCheck[] = [
     {
       path: filePath ?? 'defaults',
       kind: 'settings',
       complaints: await complaintsOf(() => catalogInForce(values)),
     },
-    { path: images, kind: 'image lists', complaints: await complaintsOf(lists) },
+    await checkImageFolder(images, { mayBeAbsent: origins.images === 'default' }),
   ];
   const named: readonly (readonly [path: string | undefined, kind: Kind, work: () => Promise<unknown>])[] = [
     [
@@ -121,6 +143,7 @@ async function checkFolders({ values, origins, filePath }: ServeSettings): Promi
     ],
     [profile, 'profile', () => hostProfile(values)],
     [tlsCert ?? tlsKey, 'certificate', async () => (await openTlsIdentity(values))?.close()],
+    ...enrolment.map((rule) => [rule.keys, 'keys of a cloud', () => checkCloudKeys(rule)] as const),
   ];
   for (const [path, kind, work] of named) {
     if (path !== undefined) checks.push({ path, kind, complaints: await complaintsOf(work) });
@@ -142,7 +165,7 @@ export async function checkInForce(flags: { readonly config?: string }): Promise
   }
 }
 
-/** A line for each file, and below it what is wrong and what to do. */
+/** A line for each file, and below it the problems with their next steps. */
 export function renderChecks(checks: readonly FileCheck[]): string {
   const lines = checks.flatMap(({ path, kind, complaints }) => [
     `${printable(path)} (${kind}): ${complaints.length === 0 ? 'ok' : 'not valid'}`,

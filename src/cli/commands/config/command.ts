@@ -5,13 +5,13 @@ import { addSettings, CONFIG_FLAG, loadServiceSettings } from '../../settings/lo
 import type { SettingTable } from '../../settings/setting.ts';
 import { SERVE_SETTINGS } from '../../settings/table.ts';
 
-/** Maps become objects, so that what is shown can be written into the file. */
+/** Maps become objects, so that the output can be copied into the file. */
 function plain(value: unknown): unknown {
   if (value instanceof Map) return Object.fromEntries([...value].map(([key, item]) => [key, plain(item)]));
   return value;
 }
 
-/** As the value would be written in the file. */
+/** The value as it would be written in the file. */
 function written(name: string, value: unknown): unknown {
   const { format } = (SERVE_SETTINGS as SettingTable)[name] ?? {};
   return format === undefined ? plain(value) : format(value as never);
@@ -57,11 +57,12 @@ async function check(files: readonly string[], flags: CheckOptions): Promise<voi
   const { checkFile, checkInForce, renderChecks } = await import('./check.ts');
   const checks =
     files.length > 0 ? await Promise.all(files.map((file) => checkFile(file))) : await checkInForce(flags);
-  const isValid = checks.every(({ complaints }) => complaints.length === 0);
+  const complaints = checks.flatMap((one) => one.complaints);
+  const isValid = complaints.length === 0;
   process.stdout.write(
     flags.json ? `${JSON.stringify({ valid: isValid, checks }, undefined, 2)}\n` : renderChecks(checks),
   );
-  if (!isValid) process.exitCode = 1;
+  if (!isValid) process.exitCode = complaints.every(({ code }) => code === 'unreadable') ? 1 : 2;
 }
 
 /** Adds the options and the actions of `metahub config`. */
@@ -69,8 +70,8 @@ export function configure(command: Command): void {
   command.addHelpText(
     'after',
     helpText([
-      ['metahub config show --origin', 'every setting, its value and where it comes from'],
-      ['metahub config check', 'whether they are valid, with policies, image lists and machine types'],
+      ['metahub config show --origin', 'print every setting, its value and its origin'],
+      ['metahub config check', 'check the settings, policies, image lists and machine types'],
     ]),
   );
   const showing = command
@@ -79,12 +80,12 @@ export function configure(command: Command): void {
     .exitOverride();
   addSettings(showing, SERVE_SETTINGS);
   showing
-    .option('--origin', 'say where each value came from: flag, environment, file, service or default')
+    .option('--origin', 'show where each value comes from: flag, environment, file, service or default')
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
       helpText([
-        ['metahub config show --origin', 'and where each value comes from'],
+        ['metahub config show --origin', 'print also where each value comes from'],
         ['METAHUB_LISTEN=127.0.0.1:5099 metahub config show --json'],
       ]),
     )
@@ -92,7 +93,7 @@ export function configure(command: Command): void {
 
   command
     .command('check')
-    .description('check the configuration in force, or files before they are put in force')
+    .description('check the current configuration, or files before they take effect')
     .exitOverride()
     .argument('[file...]', 'files of settings, image lists, machine types or groups')
     .option(...CONFIG_FLAG)
@@ -101,10 +102,13 @@ export function configure(command: Command): void {
       'after',
       helpText(
         [
-          ['metahub config check', 'the configuration file, and the folders that it names'],
-          ['metahub config check new.yaml images.d/*.yml', 'these files, each as what it holds'],
+          ['metahub config check', 'check the configuration file and the folders that it names'],
+          [
+            'metahub config check new.yaml images.d/*.yml',
+            'check these files; their content tells their kind',
+          ],
         ],
-        'Exit status: 0 all is valid, 1 something is not, or a file is missing, 2 a wrong option.',
+        'Exit status: 0 all is valid, 1 a file is missing or cannot be read, 2 a file is not valid, or a wrong option.',
       ),
     )
     .action(check);

@@ -1,19 +1,19 @@
-import { effectiveCpu } from '../../../host/effective-flags.ts';
+import { isDeepStrictEqual } from 'node:util';
 import { deriveProfile } from '../../../host/profile.ts';
 import { type Reads, recordReads, writeCapture, writeMacCapture } from '../../../probe/capture.ts';
 import { probeHost } from '../../../probe/host.ts';
 import { UserError } from '../../user-error.ts';
 
 export interface CaptureOptions {
-  /** What to capture: `/` for this machine. */
+  /** The host to capture: `/` for this machine. */
   readonly root: string;
   readonly architecture?: string | undefined;
 }
 
 /**
- * Writes what detection reads of a host to a new directory, without what identifies the machine, and says whether the
- * copy is detected as the host itself.
- * @throws {UserError} status 2 when the directory is there already, 1 when it cannot be written.
+ * Copies what detection reads of a host to a new directory, without what identifies the machine, and says whether the
+ * copy is detected like the host itself.
+ * @throws {UserError} status 2 when the directory exists, 1 when it cannot be written.
  */
 export async function capture(directory: string, { root, architecture }: CaptureOptions): Promise<string> {
   const now = () => new Date();
@@ -34,16 +34,14 @@ export async function capture(directory: string, { root, architecture }: Capture
       : writeCapture(directory, kept.reads ?? { texts: new Map(), names: new Map(), links: new Map() }),
   );
   const copy = await probeHost({ root: directory, architecture: host.facts.architecture, now });
-  const [features, copied] = [host.facts, copy.facts].map((facts) => deriveProfile(facts).features.join(' '));
-  const same =
-    features === copied && effectiveCpu(host.facts).flags.length === effectiveCpu(copy.facts).flags.length;
+  const isSame = isDeepStrictEqual(deriveProfile(host.facts), deriveProfile(copy.facts));
   const files = count === 1 ? '1 file' : `${count} files`;
   return [
-    `Captured ${files} in ${directory}. Serial numbers and names are left out; look before you attach it.`,
-    same
-      ? `metahub detect --root ${directory} answers as on this host.`
-      : `metahub detect --root ${directory} answers otherwise than on this host: say so in the report.`,
-    `Attach: tar -czf ${directory}.tar.gz ${directory}`,
+    `Captured ${files} in ${directory}. The capture leaves out serial numbers and names; read it before you attach it.`,
+    isSame
+      ? `metahub detect --root ${directory} gives the same answer as on this host.`
+      : `metahub detect --root ${directory} gives another answer than on this host: say so in the report.`,
+    `Attach: tar -czf ${directory.replace(/(?<=.)\/+$/, '')}.tar.gz ${directory}`,
     '',
   ].join('\n');
 }
@@ -53,7 +51,7 @@ async function written(directory: string, write: () => Promise<number>): Promise
     return await write();
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'EEXIST') {
-      throw new UserError(`${directory} is there already`, {
+      throw new UserError(`${directory} exists already`, {
         cause,
         nextStep: 'Name a new directory.',
         exitStatus: 2,

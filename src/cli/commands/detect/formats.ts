@@ -31,7 +31,7 @@ function quoted(value: string): string {
   return value.includes(' ') || value.includes(';') ? `"${value}"` : value;
 }
 
-/** Variables by which a build is made for this host, for a shell to source. */
+/** Variables for building on this host, to be sourced by a shell. */
 export function renderBuildEnv(profile: HostProfile): string {
   const { cpu, platform, features } = profile;
   const values = (kind: string) =>
@@ -49,7 +49,7 @@ export function renderBuildEnv(profile: HostProfile): string {
     flags === undefined ? undefined : ['CFLAGS', flags],
     flags === undefined ? undefined : ['CXXFLAGS', flags],
     target === undefined ? undefined : ['RUSTFLAGS', `-C target-cpu=${target}`],
-    // CMake reads these where CMAKE_CUDA_ARCHITECTURES and CMAKE_HIP_ARCHITECTURES are not set.
+    // CMake reads these when CMAKE_CUDA_ARCHITECTURES and CMAKE_HIP_ARCHITECTURES are not set.
     cuda.length === 0 ? undefined : ['CUDAARCHS', cuda.join(';')],
     cuda.length === 0 ? undefined : ['CMAKE_CUDA_ARCHITECTURES', cuda.join(';')],
     cuda.length === 0 ? undefined : ['TORCH_CUDA_ARCH_LIST', values('nvcap').join(';')],
@@ -120,8 +120,8 @@ function acceleratorOf(profile: HostProfile): string | undefined {
 }
 
 /**
- * The variables by which EESSI takes its software for this host: the best folder whose code this CPU runs.
- * @throws {UserError} where EESSI builds nothing.
+ * The variables by which EESSI selects its software for this host: the best folder whose code this CPU runs.
+ * @throws {UserError} when EESSI builds nothing for it.
  */
 export function renderEessi(profile: HostProfile): string {
   const { cpu, platform } = profile;

@@ -1,12 +1,10 @@
 import type { Systeminformation } from 'systeminformation';
-import { counted } from '../../../lib/text.ts';
+import { counted, gibText } from '../../../lib/text.ts';
 
-/** Rows for a person, beside what selection needs. */
+/** Rows for people that selection does not need. */
 export type InventoryRows = readonly { readonly label: string; readonly lines: readonly string[] }[];
 
-const GIB = 2 ** 30;
-
-/** Reads what helps a person, through systeminformation, which runs programs (dmidecode, lsblk …); gaps are left out. */
+/** Reads the inventory through systeminformation, which runs programs (dmidecode, lsblk …); leaves out gaps. */
 export async function readInventory(): Promise<InventoryRows> {
   const system = await import('systeminformation');
   const [machine, board, firmware, memory, disks, links] = await Promise.all([
@@ -31,11 +29,11 @@ export async function readInventory(): Promise<InventoryRows> {
 const isSaid = (line: string) => line !== '';
 
 function memoryModule({ size, type, clockSpeed }: Systeminformation.MemLayoutData): string {
-  return size > 0 ? present(inGib(size), type, clockSpeed ? `${clockSpeed} MT/s` : '') : '';
+  return size > 0 ? present(gibText(size), type, clockSpeed ? `${clockSpeed} MT/s` : '') : '';
 }
 
 function disk({ name, type, size }: Systeminformation.DiskLayoutData): string {
-  return present(name, type, size > 0 ? inGib(size) : '');
+  return present(name, type, size > 0 ? gibText(size) : '');
 }
 
 function link({ iface, internal, speed, operstate }: Systeminformation.NetworkInterfacesData): string {
@@ -43,11 +41,7 @@ function link({ iface, internal, speed, operstate }: Systeminformation.NetworkIn
   return present(iface, speed !== null && speed > 0 ? `${speed} Mbit/s` : '', operstate);
 }
 
-function inGib(bytes: number): string {
-  return `${Math.round(bytes / GIB)} GiB`;
-}
-
-/** The parts that say something; firmware has the rest where its maker filled nothing in. */
+/** The parts with content; firmware has placeholders where its maker filled nothing in. */
 function present(...parts: readonly (string | null | undefined)[]): string {
   const empty = /^$|^-$|^n\/a$|^unknown$|^not specified$|^to be filled|^default string$/i;
   return parts

@@ -1,20 +1,20 @@
 import type { GpuFacts } from '../../../host/facts.ts';
 import { parseFeature } from '../../../host/features.ts';
 import type { GpuProfile, HostProfile } from '../../../host/profile.ts';
-import { counted, wrap } from '../../../lib/text.ts';
+import { counted, gibText, wrap } from '../../../lib/text.ts';
 import { formatPlatform } from '../../../oci/manifest.ts';
 import type { DetectedHost } from '../../detect-host.ts';
 import type { InventoryRows } from './inventory.ts';
 
 /**
- * The profile, and beside what selection reads the facts it was judged by. Described by schema/profile.schema.json;
+ * The profile, together with the facts that it was derived from. Described by schema/profile.schema.json;
  * `parseProfile` reads it back.
  */
 export async function renderJson(host: DetectedHost, human?: InventoryRows): Promise<string> {
   const { allFlags } = await import('../../../host/compiler-flags.ts');
   const { facts, detected, profile } = host;
   const { vendor: _vendor, flags: _flags, ...evidence } = facts.cpu;
-  // What was assumed has neither slots nor model numbers.
+  // An assumed device has neither slots nor model numbers.
   const asDetected = profile.gpus === detected.gpus;
   const document = {
     platform: profile.platform,
@@ -37,7 +37,7 @@ export async function renderJson(host: DetectedHost, human?: InventoryRows): Pro
   return `${JSON.stringify(document, undefined, 2)}\n`;
 }
 
-/** Where a GPU is and what it was recognised by. */
+/** Where a GPU is and how it was recognised. */
 function placeOf({ pciId, pciAddress, mig }: Partial<GpuFacts> = {}): Partial<GpuFacts> {
   return {
     ...(pciId === undefined ? {} : { pciId }),
@@ -53,7 +53,7 @@ export interface TableOptions {
   readonly human?: InventoryRows | undefined;
 }
 
-/** A label and what stands beside it; each item of `lines` starts on a line of its own and is wrapped at spaces. */
+/** A label and its lines; each item of `lines` starts on its own line and is wrapped at spaces. */
 interface Row {
   readonly label: string;
   readonly lines: readonly string[];
@@ -68,9 +68,8 @@ const SGR: Readonly<Record<'label' | 'strong' | 'warning', string>> = {
   warning: '33',
 };
 const LABEL_WIDTH = 10;
-const GIB = 2 ** 30;
 
-/** What this host is, for a person: labels on the left, nothing wider than the terminal. */
+/** The host for people: labels on the left, nothing wider than the terminal. */
 export function renderTable(host: DetectedHost, { width, colour, human }: TableOptions): string {
   const paint = (text: string, as: keyof typeof SGR) => (colour ? `\x1b[${SGR[as]}m${text}\x1b[0m` : text);
   const rows: readonly Row[] = [...hostRows(host), ...(human ?? []), ...featureRows(host)];
@@ -128,7 +127,7 @@ function gpuText({ vendor, name, computeCapability, gfxTarget }: GpuProfile): st
 
 const VENDORS: Readonly<Record<string, string>> = { nvidia: 'NVIDIA', amd: 'AMD' };
 
-/** A GPU without a name: one that is assumed, or one that no table has. */
+/** A GPU without a name: assumed, or unknown to the tables. */
 function gpuOf(vendor: string, isUnknown: boolean): string {
   return `${VENDORS[vendor] ?? vendor}${isUnknown ? ', unknown model' : ''}`;
 }
@@ -140,7 +139,7 @@ function systemLines({ facts: { system } }: DetectedHost): readonly string[] {
   return present([
     about([distribution, kernel && `kernel ${kernel}`, glibc && `glibc ${glibc}`]),
     about([
-      memoryBytes === undefined ? undefined : `${Math.round(memoryBytes / GIB)} GiB of memory`,
+      memoryBytes === undefined ? undefined : `${gibText(memoryBytes)} of memory`,
       numaNodes === undefined ? undefined : `${numaNodes} NUMA node${numaNodes === 1 ? '' : 's'}`,
       smt === undefined ? undefined : `SMT ${smt ? 'on' : 'off'}`,
       pages === undefined ? undefined : `hugepages of ${pages}`,

@@ -41,13 +41,13 @@ export interface DetectFlags {
 export async function detect(value: string | undefined, flags: DetectFlags, output: Output): Promise<void> {
   const answer = soleAnswer(value, flags, output);
   if (flags.all && flags.root !== '/') {
-    throw usageError('--all asks this machine, not the one below --root', 'Leave out one of the two.');
+    throw usageError('--all reads this machine, and --root reads another one', 'Leave out one of the two.');
   }
   if (flags.execute && !flags.verify) {
     throw usageError('--execute belongs to --verify', 'Give both, or neither.');
   }
   if (flags.verify && (flags.root !== '/' || flags.set !== undefined)) {
-    throw usageError('--verify asks this machine as it is', 'Leave out --root and --set.');
+    throw usageError('--verify compares this machine as it is', 'Leave out --root and --set.');
   }
   if (flags.capture !== undefined) return captureTo(flags.capture, value, flags, output);
   const host = await detectHost(flags);
@@ -55,7 +55,7 @@ export async function detect(value: string | undefined, flags: DetectFlags, outp
   if (host.failed) process.exitCode = 3;
 }
 
-/** What `--capture` goes together with. */
+/** The options that may accompany `--capture`. */
 const WITH_CAPTURE = new Set(['capture', 'root', 'arch']);
 
 async function captureTo(
@@ -66,7 +66,7 @@ async function captureTo(
 ): Promise<void> {
   const other = Object.entries(flags).find(([name, given]) => Boolean(given) && !WITH_CAPTURE.has(name));
   if (other !== undefined || value !== undefined) {
-    throw usageError('--capture answers nothing else', 'Leave out everything but --root and --arch.');
+    throw usageError('--capture goes with no other options', 'Leave out everything but --root and --arch.');
   }
   const { capture } = await import('./capture.ts');
   output.write(await capture(directory, { root: flags.root, architecture: flags.arch }));
@@ -74,7 +74,7 @@ async function captureTo(
 
 type Answer = (host: DetectedHost) => Promise<string>;
 
-/** The one answer that the options ask for; its module alone is loaded. @throws {UserError} status 2 for several. */
+/** The answer that the options request; only its module is loaded. @throws {UserError} status 2 for several */
 function soleAnswer(value: string | undefined, flags: DetectFlags, output: Output): Answer {
   const { json = false, strictArchspec = false, whyNot } = flags;
   const compiler = flags.compiler ?? (flags.gcc === undefined ? undefined : `gcc@${flags.gcc}`);
@@ -83,8 +83,7 @@ function soleAnswer(value: string | undefined, flags: DetectFlags, output: Outpu
     answers.push([`“${value}”`, async (host) => (await import('./value.ts')).renderValue(value, host, json)]);
   }
   if (whyNot !== undefined) {
-    if (flags.set !== undefined)
-      throw usageError('--why-not asks about the host as it is', 'Leave out --set.');
+    if (flags.set !== undefined) throw usageError('--why-not judges the host as it is', 'Leave out --set.');
     answers.push([
       '--why-not',
       async (host) => (await import('./value.ts')).renderWhyNot(whyNot, host, { strictArchspec, json }),

@@ -6,7 +6,7 @@ import { formatPlatform } from '../../../oci/manifest.ts';
 import type { DetectedHost } from '../../detect-host.ts';
 import { UserError } from '../../user-error.ts';
 
-/** Words that `metahub detect WORD` answers besides the kinds of features -> the lines of the answer. */
+/** Words that `metahub detect WORD` accepts besides kinds of features -> the lines of the answer. */
 const VALUES: Readonly<Record<string, (host: DetectedHost) => readonly (string | undefined)[]>> = {
   cpu: ({ profile }) => [profile.cpu.microarchitecture],
   compatible: ({ profile }) => profile.cpu.compatible,
@@ -22,7 +22,7 @@ const VALUES: Readonly<Record<string, (host: DetectedHost) => readonly (string |
   features: ({ profile }) => profile.features,
 };
 
-/** Kinds of features that a host may have; a word that is none of them, nor a value, is a mistake. */
+/** Kinds of features that a host may have; a word that is not one of them, nor a value, is a mistake. */
 const KINDS: readonly string[] = [
   ...[
     'level',
@@ -58,7 +58,7 @@ export function renderValue(name: string, host: DetectedHost, json: boolean): st
   return values.map((value) => `${value}\n`).join('');
 }
 
-/** Empty when the host has nothing of it, nothing when the word is not known. */
+/** Empty when the host has nothing of it, undefined when the word is unknown. */
 function valuesNamed(name: string, host: DetectedHost): readonly string[] | undefined {
   if (Object.hasOwn(VALUES, name)) {
     return VALUES[name]?.(host).filter((value) => value !== undefined && value !== '') as readonly string[];
@@ -77,7 +77,7 @@ function valuesNamed(name: string, host: DetectedHost): readonly string[] | unde
 export function renderCompilerFlags(written: string, { profile }: DetectedHost, json: boolean): string {
   const compiler = parseCompiler(written);
   if (compiler === undefined) {
-    throw new UserError(`“${written}” is no compiler and version that is known`, {
+    throw new UserError(`“${written}” is not a known compiler and version`, {
       nextStep: `Write name@version, such as gcc@12; known are ${COMPILER_NAMES.join(', ')}.`,
       exitStatus: 2,
     });

@@ -15,7 +15,7 @@ export interface Finding {
   readonly why?: string;
 }
 
-/** Asks other programs, and where wanted the CPU itself, whether they agree with what was detected. */
+/** Asks other programs, and optionally the CPU itself, whether they agree with the detected profile. */
 export async function verify(host: DetectedHost, execute: boolean): Promise<readonly Finding[]> {
   const { queryOtherPrograms } = await import('../../../probe/cross-checks.ts');
   const findings = compare(host, await queryOtherPrograms());
@@ -28,7 +28,7 @@ export async function verify(host: DetectedHost, execute: boolean): Promise<read
   ];
 }
 
-/** What the other programs' answers mean beside the detected profile. */
+/** What the other programs' answers mean for the detected profile. */
 export function compare({ facts, detected }: DetectedHost, others: CrossChecks): readonly Finding[] {
   const findings: Finding[] = [];
   for (const compiler of ['gcc', 'clang'] as const) {
@@ -62,13 +62,13 @@ type Verdict = Pick<Finding, 'verdict' | 'why'>;
 function judgeMarch(own: string, march: string, facts: DetectedHost['facts']): Verdict {
   const name = canonicalName(march);
   if (name === undefined) {
-    return { verdict: 'explained', why: `that is no name of the table: it is compared with nothing` };
+    return { verdict: 'explained', why: `this name is not in the table: it is not compared` };
   }
   if (name === own) return { verdict: 'agrees' };
   if (isAncestorOrSelf(name, own)) {
     return {
       verdict: 'explained',
-      why: `${own} descends from it: the compiler does not know ${own}, or does not tell it apart`,
+      why: `${own} descends from it: the compiler does not know ${own}, goes by the model number, or does not tell the two apart`,
     };
   }
   const has = new Set(effectiveCpu(facts).flags);
@@ -81,7 +81,7 @@ function judgeMarch(own: string, march: string, facts: DetectedHost['facts']): V
   }
   return {
     verdict: 'contradicts',
-    why: `the flags would do for ${name}: metahub detect --why-not ${name} tells what stands against it`,
+    why: `the flags suffice for ${name}: metahub detect --why-not ${name} shows the reason against it`,
   };
 }
 
@@ -98,7 +98,7 @@ function judgeLscpu(own: readonly string[], theirs: readonly string[]): Finding 
   };
 }
 
-/** Whether the CPU does what the flags say, and what it is by what it does. */
+/** Whether the CPU does what its flags promise, and which microarchitecture follows from that. */
 export function judgeInstructions(
   { facts, detected }: DetectedHost,
   outcomes: ReadonlyMap<string, InstructionOutcome>,
@@ -132,7 +132,7 @@ export function judgeInstructions(
       source: 'instructions',
       says: `${names(running)} run`,
       verdict: 'explained',
-      why: 'the kernel does not report them: it is too old to print them, or a hypervisor hides what it cannot take away',
+      why: 'the kernel does not report them: it is too old to print them, or a hypervisor hides flags that it cannot disable',
     });
   }
   const flags = [

@@ -1,4 +1,4 @@
-/** What a check found, in one line, and what to do about it. */
+/** The result of a check, in one line, and what to do about it. */
 export type CheckResult =
   | { readonly status: 'pass'; readonly message: string }
   | { readonly status: 'warn' | 'fail'; readonly message: string; readonly remedy: string };
@@ -26,7 +26,9 @@ export function fail(message: string, remedy: string): CheckResult {
   return { status: 'fail', message, remedy };
 }
 
-/** Runs all checks at once; a check that throws or takes too long has failed. Results stand in the order of the checks. */
+/**
+ * Runs all checks at once; a check that throws or takes too long has failed. Results are in the order of the checks.
+ */
 export function runChecks(checks: readonly Check[]): Promise<readonly NamedResult[]> {
   return Promise.all(
     checks.map(async ({ name, run }) => {

@@ -8,6 +8,7 @@ import { addSettings, loadSettings } from '../../settings/load.ts';
 import {
   addTargetOptions,
   loadTarget,
+  setupCommand,
   TARGET_SETTINGS,
   type TargetFlags,
 } from '../../settings/mirror-target.ts';
@@ -27,9 +28,9 @@ const EXAMPLES = helpText(
     ['metahub doctor', 'run every check on this machine'],
     ['metahub doctor --json', 'the same for programs'],
   ],
-  'Each check passes, warns or fails, with a remedy. “uses the mirror” makes the runtime look up a tag that only the mirror knows, ' +
-    'and sees whether the request came there.',
-  'Exit status: 0 every check passed, 1 one failed, 2 a wrong option, 3 one warned.',
+  'Each check passes, warns or fails; a warning or a failure names a remedy. The check “uses the mirror” makes the runtime look up a tag that only the mirror knows, ' +
+    'and verifies that the request arrives at the mirror.',
+  'Exit status: 0 every check passed, 1 a check failed, 2 a wrong option, 3 a check warned.',
 );
 
 /** Adds the options and the action of `metahub doctor`. */
@@ -39,7 +40,7 @@ export function configure(command: Command): void {
   command.option('--json', 'print JSON').addHelpText('after', EXAMPLES).action(doctor);
 }
 
-/** Every check of this machine, none of them begun. */
+/** Every check of this machine, none of them started. */
 async function checksOf(flags: DoctorFlags): Promise<readonly Check[]> {
   const service = installedService();
   const [{ target, data }, { values, origins }] = await Promise.all([
@@ -83,7 +84,7 @@ async function checksOf(flags: DoctorFlags): Promise<readonly Check[]> {
     machine.credentialsCheck(given, service !== undefined),
     machine.diskCheck(data),
     machine.featuresCheck(lists, claimed),
-    ...runtimeChecks(runtimes, files, target),
+    ...runtimeChecks(runtimes, { files, target, setup: (runtime) => setupCommand(runtime, flags) }),
     ...(hasDocker ? [machine.DOCKER_LEVELS_CHECK] : []),
     ...(hasDocker && passesOn(allowed.get(DOCKER_HUB)) ? [machine.DOCKER_LOGIN_CHECK] : []),
   ];

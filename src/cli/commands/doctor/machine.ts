@@ -1,8 +1,9 @@
 import { execFile } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
-import { readFile, stat, statfs } from 'node:fs/promises';
+import { stat, statfs } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { isDetectedKind } from '../../../host/features.ts';
+import { readRegularFile, readTextFile } from '../../../lib/regular-file.ts';
 import type { ListSpec } from '../../../oci/image-list.ts';
 import { formatRepository } from '../../../oci/reference.ts';
 import { readFeature } from '../../../selection/demands.ts';
@@ -33,7 +34,7 @@ export function diskCheck(dataFolder: string): Check {
     run: async () => {
       const { bavail, blocks } = await statfs(dataFolder).catch(() => statfs('/'));
       const free = blocks === 0 ? 1 : Number(bavail) / Number(blocks);
-      const percent = `${Math.round(free * 100)} % free where the cache is`;
+      const percent = `${Math.round(free * 100)} % free on the file system of the cache`;
       return free >= FREE_MIN
         ? pass(percent)
         : warn(percent, 'Make room, or lower --cache-size: kubelet evicts pods below 15 %.');
@@ -41,7 +42,7 @@ export function diskCheck(dataFolder: string): Check {
   };
 }
 
-/** @param shell what this command itself was started with; `mirror`: what the mirror is started with */
+/** @param shell the environment of this command; `mirror`: the environment of the mirror */
 export function proxyCheck(mirror: Environment, shell: Environment): Check {
   const targets = ['https://registry.example', 'http://registry.example'] as const;
   return {
@@ -68,32 +69,32 @@ export function proxyCheck(mirror: Environment, shell: Environment): Check {
   };
 }
 
-/** The certificate that the mirror shows its clients. */
+/** The certificate that the mirror presents to its clients. */
 export function ownCertificateCheck(path: string, now: () => number): Check {
   return {
     name: 'own certificate',
     run: async () => {
-      const { validTo } = new X509Certificate(await readFile(path));
+      const { validTo } = new X509Certificate(await readRegularFile(path));
       return validity(path, new Date(validTo), now());
     },
   };
 }
 
-/** What systemd hands over to the running service (LoadCredential). */
+/** What systemd passes to the running service (LoadCredential). */
 const HANDED_OVER = '/run/credentials/metahub.service/auth.json';
 const BY_CREDENTIAL =
-  'Keep it readable for root alone, and hand it to the service: systemctl edit metahub, with [Service] and LoadCredential=auth.json:/etc/metahub/auth.json.';
+  'Keep it readable for root only, and pass it to the service: systemctl edit metahub, with [Service] and LoadCredential=auth.json:/etc/metahub/auth.json.';
 
 async function loginsIn(path: string): Promise<CheckResult | number> {
   try {
-    const { auths = {}, credHelpers = {} } = JSON.parse(await readFile(path, 'utf8')) ?? {};
+    const { auths = {}, credHelpers = {} } = JSON.parse(await readTextFile(path)) ?? {};
     return Object.keys({ ...auths, ...credHelpers }).length;
   } catch (error) {
     return fail(`${path}: ${(error as Error).message}`, 'Write it as docker login does.');
   }
 }
 
-/** @param files those that an operator gave to the mirror; `isService`: it runs as a user of its own */
+/** @param files those that an operator gave to the mirror; `isService`: it runs as its own user */
 export function credentialsCheck(files: readonly string[], isService: boolean): Check {
   return {
     name: 'credentials',
@@ -116,7 +117,7 @@ export function credentialsCheck(files: readonly string[], isService: boolean): 
   };
 }
 
-/** Lists may demand features of an operator's own kinds, which a host has only when a file of its claims them. */
+/** Lists may demand features of an operator's own kinds, which a host has only when a file claims them. */
 export function featuresCheck(
   lists: () => Promise<readonly ListSpec[]>,
   claimed: () => Promise<readonly string[]>,
@@ -132,7 +133,7 @@ export function featuresCheck(
           .find((feature) => !isDetectedKind(kindOf(feature)) && !kinds.has(kindOf(feature)));
         if (unknown !== undefined) {
           return warn(
-            `the list ${formatRepository(repository)} demands ${unknown}, and nothing here claims a feature of that kind`,
+            `the list ${formatRepository(repository)} demands ${unknown}, and this host claims no feature of that kind`,
             'Claim it in /etc/metahub/features.d on the hosts that have it, or correct its name in the list.',
           );
         }
@@ -142,7 +143,7 @@ export function featuresCheck(
   };
 }
 
-/** dockerd 29.5 and newer chooses among the levels of amd64, which an answer of MetaHub no longer leaves it. */
+/** dockerd 29.5 and newer chooses among the levels of amd64; an answer of MetaHub leaves it no choice. */
 export const DOCKER_LEVELS_CHECK: Check = {
   name: 'docker: levels',
   run: async () => {
@@ -153,7 +154,7 @@ export const DOCKER_LEVELS_CHECK: Check = {
     const chooses = major > CHOOSES_LEVELS[0] || (major === CHOOSES_LEVELS[0] && minor >= CHOOSES_LEVELS[1]);
     return pass(
       chooses
-        ? `dockerd ${version} chooses levels of amd64 by itself where it pulls by digest; a tag has one entry left for it`
+        ? `dockerd ${version} chooses a level of amd64 itself when it pulls by digest; for a tag, MetaHub leaves it one entry`
         : `dockerd ${version} chooses no levels by itself`,
     );
   },
@@ -161,7 +162,10 @@ export const DOCKER_LEVELS_CHECK: Check = {
 
 const CONTAINERD_STORE = /^io\.containerd\.snapshotter\./;
 
-/** Does this `DriverStatus` of `docker info`, as JSON, tell of the containerd image store? Undefined: it is none. */
+/**
+ * Whether this `DriverStatus` of `docker info`, in JSON, shows the containerd image store. Undefined: it is no
+ * DriverStatus.
+ */
 export function isContainerdStore(driverStatus: string): boolean | undefined {
   let pairs: unknown;
   try {
@@ -175,7 +179,7 @@ export function isContainerdStore(driverStatus: string): boolean | undefined {
   );
 }
 
-/** Does dockerd show the mirror the login for Docker Hub, which the mirror is to pass through? */
+/** Whether dockerd sends the mirror the login for Docker Hub, which the mirror must pass through. */
 export const DOCKER_LOGIN_CHECK: Check = {
   name: 'docker: shows its login',
   run: async () => {
@@ -188,9 +192,9 @@ export const DOCKER_LOGIN_CHECK: Check = {
       );
     return hasContainerdStore
       ? warn(
-          'passThrough is set for docker.io, and dockerd’s containerd image store shows its login to no mirror: private images come from Docker Hub itself, untailored',
+          'passThrough is set for docker.io, and dockerd’s containerd image store sends its login to no mirror: dockerd pulls private images from Docker Hub itself, untailored',
           'Store the login for the mirror (/etc/metahub/auth.json), or use the classic image store: docs/private-images.md.',
         )
-      : pass('dockerd’s classic image store shows the mirror its login for docker.io');
+      : pass('dockerd’s classic image store sends the mirror its login for docker.io');
   },
 };

@@ -69,7 +69,7 @@ export function mirrorChecks(url: string): readonly Check[] {
         if (typeof answer === 'string') return fail(`the mirror did not answer: ${answer}`, START);
         if (answer.status === 404) return pass('the mirror answers; there is no library/hello-world to pull');
         if (!answer.ok)
-          return warn(`library/hello-world does not come through the mirror: ${await said(answer)}`, LOOK);
+          return warn(`library/hello-world cannot be pulled through the mirror: ${await said(answer)}`, LOOK);
         const digest = answer.headers.get('docker-content-digest');
         await answer.body?.cancel();
         const again = await fetch(`${hello}/manifests/${digest}`, { signal, headers: { accept: ACCEPT } });

@@ -1,35 +1,81 @@
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { TEST_REPOSITORY } from '../../../mirror/connection-tests.ts';
 import type { ConfigFiles } from '../../../setup/files.ts';
 import type { MirrorTarget, RuntimeSetup, RuntimeSetupName } from '../../../setup/runtime.ts';
 import { planInForce } from '../../../setup/runtimes.ts';
 import { fetchStatus } from '../../mirror-status.ts';
-import { type Check, fail, pass, warn } from './check.ts';
+import { type Check, type CheckResult, fail, pass, warn } from './check.ts';
+import { pullByCri } from './cri.ts';
+import { type Daemon, daemonTrouble } from './daemon.ts';
 
 const POLL_MS = 200;
-/** A client that is killed leaves its temporary files: it gets this time to end by itself, in milliseconds. */
+/** A killed client leaves its temporary files: it gets this time to end itself, in milliseconds. */
 const GRACE_MS = 5000;
 
 type Command = readonly [program: string, ...args: string[]];
 
-/** How each runtime is made to look a tag up; the first whose program is installed. */
-const PULLS: Readonly<Record<RuntimeSetupName, (image: string) => readonly Command[]>> = {
-  docker: (image) => [['docker', 'pull', '--quiet', image]],
-  containerd: (image) => [
-    ['crictl', 'pull', image],
-    ['ctr', 'images', 'pull', '--hosts-dir', '/etc/containerd/certs.d', image],
-  ],
-  podman: (image) => [['podman', 'pull', '--quiet', image]],
-  'cri-o': (image) => [['crictl', 'pull', image]],
-  k3s: (image) => [['k3s', 'crictl', 'pull', image]],
-  apptainer: () => [],
-};
+/** How a runtime looks up a tag. */
+interface Lookup {
+  /** Undefined: it has none, or not where this machine's own would be. */
+  readonly daemon?: Daemon | undefined;
+  /** Does its daemon have the Container Runtime Interface, by which the kubelet pulls? */
+  readonly hasCri?: boolean;
+  /** Clients of its own, where it has no such interface: the first installed one pulls. */
+  readonly commands: (image: string) => readonly Command[];
+}
 
-/** Are the runtime's files as setup would write them? */
-function configuredCheck(runtime: RuntimeSetup, files: ConfigFiles, target: MirrorTarget): Check {
-  const remedy = `Run: metahub setup ${runtime.name} --reload`;
+const lookupsIn = (environment: NodeJS.ProcessEnv): Readonly<Record<RuntimeSetupName, Lookup>> => ({
+  docker: {
+    daemon:
+      environment['DOCKER_HOST'] === undefined
+        ? { socket: '/var/run/docker.sock', unit: 'docker' }
+        : undefined,
+    commands: (image) => [['docker', 'pull', '--quiet', image]],
+  },
+  containerd: {
+    daemon: {
+      socket: environment['CONTAINERD_ADDRESS'] ?? '/run/containerd/containerd.sock',
+      unit: 'containerd',
+    },
+    hasCri: true,
+    commands: (image) => [['ctr', 'images', 'pull', '--hosts-dir', '/etc/containerd/certs.d', image]],
+  },
+  podman: { commands: (image) => [['podman', 'pull', '--quiet', image]] },
+  'cri-o': {
+    daemon: { socket: '/run/crio/crio.sock', unit: 'crio' },
+    hasCri: true,
+    commands: () => [],
+  },
+  k3s: {
+    daemon: { socket: '/run/k3s/containerd/containerd.sock', unit: 'k3s' },
+    hasCri: true,
+    commands: () => [],
+  },
+  apptainer: {
+    commands: (image) => {
+      const file = join(tmpdir(), `${basename(image).replace(':', '-')}.sif`);
+      return [
+        ['apptainer', 'pull', '--disable-cache', file, `docker://${image}`],
+        ['singularity', 'pull', '--disable-cache', file, `docker://${image}`],
+      ];
+    },
+  },
+});
+
+export interface RuntimeChecksOptions {
+  readonly files: ConfigFiles;
+  readonly target: MirrorTarget;
+  /** The command that configures a runtime. */
+  readonly setup: (runtime: RuntimeSetupName) => string;
+}
+
+/** Whether the runtime's files are as setup would write them. */
+function configuredCheck(runtime: RuntimeSetup, { files, target, setup }: RuntimeChecksOptions): Check {
+  const remedy = `Run: ${setup(runtime.name)}`;
   return {
     name: `${runtime.name}: configured`,
     run: async () => {
@@ -37,7 +83,7 @@ function configuredCheck(runtime: RuntimeSetup, files: ConfigFiles, target: Mirr
       if (fitting === undefined) {
         const inFront = runtime.mirrorsInFront?.(files, target) ?? [];
         if (inFront.length > 0)
-          return fail(`${runtime.name} asks ${inFront.join(', ')} before MetaHub, or in its place`, remedy);
+          return fail(`${runtime.name} uses ${inFront.join(', ')} before MetaHub, or instead of it`, remedy);
         const [first] = runtime.configure(files, target).changes;
         return fail(`${first?.path ?? 'its configuration'} does not name the mirror`, remedy);
       }
@@ -55,34 +101,86 @@ function available(commands: readonly Command[], files: ConfigFiles): Command | 
   return commands.find(([program]) => folders.some((folder) => files.exists(`${folder}/${program}`)));
 }
 
-/** Does a pull by this runtime really come to the mirror? Its configuration says so; only a request proves it. */
-function usesMirrorCheck(runtime: RuntimeSetup, files: ConfigFiles, url: string): Check {
+/** A look-up under way: its client, and that client’s last line of output. */
+interface RunningLookup {
+  readonly client: () => string;
+  readonly ended: Promise<string>;
+}
+
+function startLookup(
+  { daemon, hasCri = false, commands }: Lookup,
+  image: string,
+  files: ConfigFiles,
+  signal: AbortSignal,
+): RunningLookup | undefined {
+  const command = available(commands(image), files);
+  const socket = hasCri ? daemon?.socket : undefined;
+  if (socket === undefined && command === undefined) return undefined;
+  let client = command?.[0] ?? '';
+  async function ask(): Promise<string> {
+    if (socket !== undefined) {
+      const own = client;
+      client = 'CRI, the kubelet’s way,';
+      const pull = await pullByCri(socket, image, signal);
+      if (pull.kind === 'failed') return pull.message;
+      if (pull.kind === 'pulled') return '';
+      client = own;
+    }
+    return command === undefined ? 'it has no CRI' : await runQuietly(command, signal);
+  }
+  return { client: () => client, ended: ask() };
+}
+
+/** The result when the runtime's daemon cannot be asked. */
+async function unreachable(name: RuntimeSetupName): Promise<CheckResult | undefined> {
+  const { daemon } = lookupsIn(process.env)[name];
+  const trouble = daemon && (await daemonTrouble(daemon));
+  if (trouble === 'stopped')
+    return fail(
+      `${name} does not run: nothing listens on ${daemon?.socket}`,
+      `Run: systemctl start ${daemon?.unit}`,
+    );
+  if (trouble === 'forbidden')
+    return warn(`this user may not ask ${name} at ${daemon?.socket}`, 'Run: sudo metahub doctor');
+  return undefined;
+}
+
+/** Whether a pull by this runtime arrives at the mirror. Its configuration says so; only a request proves it. */
+function usesMirrorCheck(
+  { name }: RuntimeSetup,
+  { files, target: { url }, setup }: RuntimeChecksOptions,
+): Check {
   return {
-    name: `${runtime.name}: uses the mirror`,
+    name: `${name}: uses the mirror`,
     run: async (signal) => {
       const tag = `t${randomBytes(8).toString('hex')}`;
-      const command = available(PULLS[runtime.name](`docker.io/${TEST_REPOSITORY}:${tag}`), files);
-      if (command === undefined) {
+      const image = `docker.io/${TEST_REPOSITORY}:${tag}`;
+      const stop = new AbortController();
+      const lookup = startLookup(
+        lookupsIn(process.env)[name],
+        image,
+        files,
+        AbortSignal.any([signal, stop.signal]),
+      );
+      if (lookup === undefined) {
         return warn(
           'no client that could test it is installed',
-          'Install crictl, ctr, docker or podman, or pull an image and look at the status page.',
+          'Pull an image by a tag, and look at metahub status.',
         );
       }
-      const stop = new AbortController();
-      const ended = runQuietly(command, AbortSignal.any([signal, stop.signal]));
+      const { client, ended } = lookup;
       const cameThrough = async () =>
         (await fetchStatus(url, signal)).connectionTests?.includes(tag) === true;
       try {
         for (let isOver = false; ; ) {
-          if (await cameThrough()) return pass(`a request of ${command[0]} came to the mirror`);
+          if (await cameThrough()) return pass(`a pull by ${client()} arrived at the mirror`);
           if (isOver) break;
           isOver = await Promise.race([ended.then(() => true), delay(POLL_MS, false, { signal })]);
         }
-        const { output } = await ended;
-        return fail(
-          `${command.join(' ')} did not come to the mirror${output === '' ? '' : `: ${output}`}`,
-          `Run: metahub setup ${runtime.name} --reload; docs/setup.md says what else keeps a runtime from its mirror.`,
-        );
+        const output = await ended;
+        const why = `a pull of ${image} by ${client()} did not arrive at the mirror${output === '' ? '' : `: ${output}`}`;
+        const also = 'docs/setup.md says what else keeps a runtime from its mirror.';
+        return (await unreachable(name)) ?? fail(why, `Run: ${setup(name)}; ${also}`);
       } finally {
         await Promise.race([ended, delay(GRACE_MS, undefined, { ref: false })]);
         stop.abort();
@@ -91,26 +189,31 @@ function usesMirrorCheck(runtime: RuntimeSetup, files: ConfigFiles, url: string)
   };
 }
 
-/** Resolves when the program ends, however it ends, with the last line it printed. */
-function runQuietly([program, ...args]: Command, signal: AbortSignal): Promise<{ readonly output: string }> {
+/** Resolves when the program ends, however it ends, with its last line of output. */
+function runQuietly([program, ...args]: Command, signal: AbortSignal): Promise<string> {
   return new Promise((resolve) => {
-    const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], signal, killSignal: 'SIGKILL' });
+    const child = spawn(program, args, {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      signal,
+      killSignal: 'SIGKILL',
+      // Else apptainer makes a folder in the home of whoever asks.
+      env: { ...process.env, APPTAINER_CONFIGDIR: tmpdir() },
+    });
     let last = '';
     const keep = (chunk: Buffer) => {
       last = `${last}${chunk.toString()}`.slice(-1000);
     };
     child.stdout.on('data', keep);
     child.stderr.on('data', keep);
-    child.on('error', () => resolve({ output: last.trim() }));
-    child.on('close', () => resolve({ output: last.trim().split('\n').at(-1) ?? '' }));
+    child.on('error', () => resolve(last.trim()));
+    child.on('close', () => resolve(last.trim().split('\n').at(-1) ?? ''));
   });
 }
 
 /** Two checks for each installed runtime. */
 export function runtimeChecks(
   runtimes: readonly RuntimeSetup[],
-  files: ConfigFiles,
-  target: MirrorTarget,
+  options: RuntimeChecksOptions,
 ): readonly Check[] {
   if (runtimes.length === 0) {
     const none: Check = {
@@ -120,7 +223,7 @@ export function runtimeChecks(
     return [none];
   }
   return runtimes.flatMap((runtime) => [
-    configuredCheck(runtime, files, target),
-    ...(PULLS[runtime.name]('').length > 0 ? [usesMirrorCheck(runtime, files, target.url)] : []),
+    configuredCheck(runtime, options),
+    usesMirrorCheck(runtime, options),
   ]);
 }

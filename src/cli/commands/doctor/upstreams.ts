@@ -14,12 +14,12 @@ import { type Check, type CheckResult, fail, pass, warn } from './check.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** What one endpoint of a registry answered to `GET /v2/`. */
+/** The answer of one endpoint of a registry to `GET /v2/`. */
 interface Probe {
   readonly registry: string;
   readonly url: string;
   readonly proxy?: string | undefined;
-  /** Why nothing was answered. */
+  /** Why there was no answer. */
   readonly failure?: string | undefined;
   readonly status?: number;
   /** The registry's clock less this machine's, in milliseconds. */
@@ -29,7 +29,7 @@ interface Probe {
 }
 
 export interface UpstreamCheckOptions {
-  /** Those that an operator named, and Docker Hub. */
+  /** Registries that an operator named, and Docker Hub. */
   readonly upstreams: Upstreams;
   /** The mirror's environment. */
   readonly environment: Environment;
@@ -37,28 +37,28 @@ export interface UpstreamCheckOptions {
   readonly now: () => number;
 }
 
-/** TLS certificates and tokens fail by minutes of difference. */
+/** TLS certificates and tokens fail when clocks differ by minutes. */
 const CLOCK_WARN_MS = 60_000;
 const CLOCK_FAIL_MS = 5 * 60_000;
-/** ACME clients renew thirty days before the end: one that has not within this is stuck. */
+/** ACME clients renew thirty days before the end: one that has not within this time is stuck. */
 const CERTIFICATE_WARN_MS = 14 * 24 * 3_600_000;
 
-/** A repository that registries let strangers ask a token for. */
+/** A repository for which registries give anonymous clients a token. */
 const REPOSITORY = 'library/hello-world' as RepositoryName;
 
-/** What is to be said of a certificate that ends then. */
+/** The result of a check of a certificate that ends then. */
 export function validity(name: string, validTo: Date, nowMs: number): CheckResult {
   const day = validTo.toISOString().slice(0, 10);
   const leftMs = validTo.getTime() - nowMs;
-  if (leftMs <= 0) return fail(`${name} has been out of date since ${day}`, 'Renew it.');
+  if (leftMs <= 0) return fail(`${name} expired on ${day}`, 'Renew it.');
   if (leftMs < CERTIFICATE_WARN_MS)
-    return warn(`${name} ends on ${day}`, 'Renew it, and see why that has not happened by itself.');
-  return pass(`${name} is good until ${day}`);
+    return warn(`${name} expires on ${day}`, 'Renew it, and find out why that did not happen automatically.');
+  return pass(`${name} is valid until ${day}`);
 }
 
 /**
- * The end of the certificate that a host shows; undefined where the socket does not tell, as that of a session that is
- * resumed: it must be the first connection.
+ * The end of the certificate that a host presents; undefined when the socket does not have it, as for a resumed
+ * session: it must be the first connection.
  */
 async function certificateEnd(dial: Dial, root: URL): Promise<Date | undefined> {
   const socket = (await dial({ host: hostOf(root), port: portOf(root), secure: true })) as TLSSocket;
@@ -120,9 +120,10 @@ async function tokenOf(
   settings: UpstreamSettings,
   { environment, credentials }: UpstreamCheckOptions,
 ): Promise<CheckResult> {
-  if (bearer === undefined) return pass(`${url} asks for no token`);
+  if (bearer === undefined) return pass(`${url} needs no token`);
   const realm = resolveReference(bearer.parameters.get('realm') ?? '', { url: new URL(url), target: '/' });
-  if (realm === undefined) return fail(`${url} names a token service that is no URL`, 'Tell its operator.');
+  if (realm === undefined)
+    return fail(`${url} names a token service that is not a URL`, 'Tell the operator of the registry.');
   const login = await credentials.loginFor(registry, REPOSITORY);
   const { transport } = openConnectionTo(settings, environment);
   const tokens = createTokenCache({
@@ -155,7 +156,8 @@ function clockOf(probes: readonly Probe[]): CheckResult {
   const aheadMs = nearest.aheadMs ?? 0;
   const differenceS = Math.round(Math.abs(aheadMs) / 1000);
   const message = `this machine's clock is ${differenceS} s ${aheadMs > 0 ? 'behind' : 'ahead of'} that of ${nearest.url}`;
-  const remedy = 'Set it: timedatectl set-ntp true. Certificates and tokens are judged by it.';
+  const remedy =
+    'Set it: timedatectl set-ntp true. The validity of certificates and tokens depends on the clock.';
   if (Math.abs(aheadMs) > CLOCK_FAIL_MS) return fail(message, remedy);
   return Math.abs(aheadMs) > CLOCK_WARN_MS ? warn(message, remedy) : pass(message);
 }
@@ -169,7 +171,9 @@ function certificatesOf(probes: readonly Probe[], nowMs: number): CheckResult {
   return bad ?? pass(results.map(({ message }) => message).join('; ') || 'no registry speaks TLS');
 }
 
-/** For each registry whether it can be reached and gives tokens; for all, whether clocks agree and certificates are good. */
+/**
+ * For each registry whether it is reachable and gives tokens; for all, whether clocks agree and certificates are valid.
+ */
 export function upstreamChecks(options: UpstreamCheckOptions): readonly Check[] {
   const probing = [...options.upstreams].map(([registry, settings]) => ({
     registry,
@@ -183,7 +187,7 @@ export function upstreamChecks(options: UpstreamCheckOptions): readonly Check[] 
       name: `${registry}: token`,
       run: async () => {
         const reached = (await probes).find(({ failure }) => failure === undefined);
-        if (reached === undefined) return warn('not asked for: the registry is not reached', 'See above.');
+        if (reached === undefined) return warn('not checked: the registry is not reachable', 'See above.');
         return tokenOf(reached, settings, options);
       },
     },
@@ -196,7 +200,7 @@ export function upstreamChecks(options: UpstreamCheckOptions): readonly Check[] 
   ];
 }
 
-/** The registries that are looked at: those that were named, and Docker Hub where it may be asked. */
+/** The registries to check: named ones, and Docker Hub when it may be used. */
 export function upstreamsToCheck(named: Upstreams, allowed: Upstreams): Upstreams {
   const hub = allowed.get(DOCKER_HUB);
   return new Map([...(hub === undefined ? [] : [[DOCKER_HUB, hub] as const]), ...named]);

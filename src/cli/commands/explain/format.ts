@@ -4,7 +4,7 @@ import { type Demand, formatDemand } from '../../../selection/demands.ts';
 import type { Verdict } from '../../../selection/select.ts';
 import type { Explanation } from './run.ts';
 
-/** What is written on. */
+/** The output stream. */
 export interface Page {
   /** In columns. */
   readonly width: number;
@@ -25,7 +25,7 @@ export function platformText({ platform }: Descriptor): string {
   return printable(formatPlatform(platform) + version);
 }
 
-/** What the entry demands; empty for one that is no candidate, whose demands nobody has looked at. */
+/** The demands of an entry; empty for one that is not a candidate, whose demands were not read. */
 export function demandsText({ requirements, status }: Verdict): string {
   if (status === 'denied' || status === 'foreign' || status === 'attestation' || status === 'unjudged')
     return '';
@@ -43,7 +43,7 @@ export function heading({ subject, selection }: Explanation): string {
   return `${printable(name)}\n${printable(what)}, ${source.digest}\n`;
 }
 
-/** A demand for programs, with the field that said so. */
+/** A demand for programs, with its field. */
 export function demandJson(demand: Demand): { readonly demand: string; readonly source: string } {
   return { demand: formatDemand(demand), source: demand.source };
 }

@@ -4,7 +4,7 @@ import type { Verdict } from '../../../selection/select.ts';
 import { demandJson } from './format.ts';
 import { type Explanation, measuredOf } from './run.ts';
 
-/** What the entry says itself, for any host. */
+/** What an entry itself states, for any host. */
 function entryJson({ entry, position }: Verdict): object {
   return {
     position,
@@ -73,6 +73,7 @@ function hostJson(explanation: Explanation): object {
   const { host, selection } = explanation;
   return {
     host: host.name,
+    ...(host.machines === undefined ? {} : { machines: host.machines }),
     platform: host.profile.platform,
     features: host.profile.features,
     winner: selection?.winner?.position ?? null,
@@ -82,7 +83,7 @@ function hostJson(explanation: Explanation): object {
   };
 }
 
-/** Everything for programs: of one host and of several in the same form. */
+/** Everything for programs: the same format for one host and for several. */
 export function renderJson(first: Explanation, others: readonly Explanation[]): string {
   const { name, source, policy } = first.subject;
   const document = {

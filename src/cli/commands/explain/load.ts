@@ -1,9 +1,11 @@
-import { readFile } from 'node:fs/promises';
 import type { HostPlatform } from '../../../host/profile.ts';
-import { createCompatibilityReader } from '../../../mirror/compatibility-artifact.ts';
+import { readRegularFile } from '../../../lib/regular-file.ts';
 import { DerivedSearch } from '../../../mirror/derived-search.ts';
-import { joinDemands } from '../../../mirror/entry-demands.ts';
-import { createEnvironmentReader } from '../../../mirror/image-config.ts';
+import {
+  createCompatibilityReader,
+  createEnvironmentReader,
+  joinDemands,
+} from '../../../mirror/entry-demands.ts';
 import { type Digest, digestOf } from '../../../oci/digest.ts';
 import { type ManifestDocument, parseManifestDocument } from '../../../oci/manifest.ts';
 import {
@@ -26,7 +28,7 @@ import { LOOKUP_SETTINGS, SERVE_SETTINGS } from '../../settings/table.ts';
 import { TextList } from '../../settings/values.ts';
 import { UserError } from '../../user-error.ts';
 
-/** As for `serve`, but of several hosts. */
+/** As for `serve`, but for several hosts. */
 export const EXPLAIN_SETTINGS = {
   ...LOOKUP_SETTINGS,
   /** Where the results of `metahub bench` are. */
@@ -34,7 +36,7 @@ export const EXPLAIN_SETTINGS = {
   profile: {
     flags: '--profile <file>',
     repeatable: true,
-    help: 'ask for this host (the output of detect --json); several make a table of hosts and entries',
+    help: 'use this host (the output of detect --json); several make a table of hosts and entries',
     fallback: () => [],
     schema: TextList,
   } satisfies Setting<readonly string[]>,
@@ -56,24 +58,24 @@ interface SourceDocument {
   readonly digest: Digest;
 }
 
-/** What is explained: a document, its name, and how its entries are to be judged. */
+/** The subject: a document, its name, and how its entries are judged. */
 export interface ExplainSubject {
   readonly name: string;
   readonly source: SourceDocument;
   readonly policy: SelectionPolicy;
-  /** Asked for by digest: the mirror passes such a pull on untouched. */
+  /** Requested by digest: the mirror passes such a pull on untouched. */
   readonly isPinned: boolean;
-  /** The entry of the catalogue that has a list for the image and is not enabled. */
+  /** The disabled catalogue entry that has a list for the image. */
   readonly suggestion?: string | undefined;
-  /** What the configurations of its images demand, where that was asked for. */
+  /** The demands in the configurations of its images, if requested. */
   readonly extra: ExtraDemands | undefined;
-  /** The digest is no registry's: MetaHub derived it from `source`, which this tag names. */
+  /** No registry has the digest: MetaHub derived it from `source`, which this tag names. */
   readonly derived?: { readonly tag: Tag; readonly form: DerivedForm } | undefined;
   /** What `metahub bench` measured of this image on this machine. */
   readonly measured?: readonly BenchmarkResult[];
 }
 
-/** What a registry sends, or a file holds, as the document that is judged. */
+/** Parses what a registry sends, or a file contains. */
 function sourceOf(bytes: Buffer, mediaType: string | undefined, name: string): SourceDocument {
   try {
     return { document: parseManifestDocument(bytes, mediaType), bytes, digest: digestOf(bytes) };
@@ -89,12 +91,12 @@ function sourceOf(bytes: Buffer, mediaType: string | undefined, name: string): S
 async function readDocument(path: string): Promise<SourceDocument> {
   let bytes: Buffer;
   try {
-    bytes = await readFile(path);
+    bytes = await readRegularFile(path);
   } catch (cause) {
     throw new UserError(`cannot read ${path}: ${(cause as Error).message}`, {
       cause,
       nextStep:
-        'Name a file that holds an image index, as docker manifest inspect --verbose or skopeo print it.',
+        'Name a file that holds an image index, as metahub inspect --raw or skopeo inspect --raw prints it.',
     });
   }
   if (bytes.length > MANIFEST_MAX_BYTES) {
@@ -103,21 +105,22 @@ async function readDocument(path: string): Promise<SourceDocument> {
   return sourceOf(bytes, undefined, path);
 }
 
-/** What the registry holds about the entries beside the index, of those for any of these platforms. */
+/** Demands that the registry stores outside the index, for the entries of any of these platforms. */
 async function furtherDemands(
   registry: Registry,
   repository: Repository,
-  { document, digest }: SourceDocument,
+  { document, bytes, digest }: SourceDocument,
   { readConfig, readCompatibility }: SelectionPolicy,
   platforms: readonly HostPlatform[],
 ): Promise<ExtraDemands | undefined> {
+  const index = { bytes, mediaType: document.mediaType };
   const read = platforms.map(async (platform) =>
     joinDemands(
-      readConfig ? await createEnvironmentReader(registry, platform)(repository, document) : undefined,
+      readConfig ? await createEnvironmentReader(registry, platform)(repository, index) : undefined,
       readCompatibility
         ? await createCompatibilityReader(registry, platform, () => performance.now())(
             repository,
-            document,
+            index,
             digest,
           )
         : undefined,
@@ -126,14 +129,14 @@ async function furtherDemands(
   return new Map((await Promise.all(read)).flatMap((demands) => [...(demands ?? [])]));
 }
 
-/** A tag that only a list of the catalogue answers to is not there until the list is enabled. */
+/** A tag that only a list of the catalogue answers does not exist until the list is enabled. */
 function withSuggestion(cause: unknown, suggestion: string | undefined): unknown {
   if (suggestion === undefined || !(cause instanceof UserError)) return cause;
   const nextStep = `The catalogue has a list for it: metahub catalog enable ${suggestion}`;
   return new UserError(cause.message, { cause: cause.cause, nextStep });
 }
 
-/** The document that is named; of a digest that no registry has, the index that MetaHub derived it from. */
+/** The named document; for a digest that no registry has, the index that MetaHub derived it from. */
 async function fetchSource(
   registry: Registry,
   repository: Repository,
@@ -160,7 +163,7 @@ async function fetchSource(
 }
 
 /**
- * Reads what is to be explained, from a registry or a file.
+ * Reads the subject, from a registry or a file.
  * @throws {UserError}
  */
 export async function readSubject(

@@ -16,7 +16,7 @@ const CELL_WIDTH = 5;
 
 type Explanations = readonly [Explanation, ...Explanation[]];
 
-/** Entries that are for some host at all: attestations and the like would only be empty columns. */
+/** Entries that some host could get: attestations and the like would be empty columns. */
 function columnsOf([first, ...others]: Explanations): readonly number[] {
   const all = [first, ...others].flatMap(({ selection }) => selection?.verdicts ?? []);
   const shown = all.filter(({ status }) => status !== 'attestation' && status !== 'unjudged');
@@ -38,7 +38,7 @@ export function renderMatrix(explanations: Explanations, page: Page): string {
     return `${explanation.host.name.padEnd(nameWidth)} ${cells.join('')}  ${gets(explanation)}`;
   });
   const legend = painted(
-    'WINS: what the host gets; runs: it could; -: it cannot; .: another platform',
+    'WINS: the host gets this entry; runs: the host can run it; -: the host cannot run it; .: another platform',
     'dim',
     page,
   );

@@ -9,18 +9,20 @@ import { assumed } from '../../detect-host.ts';
 import { hostProfile, readProfileFile } from '../../host-profile.ts';
 import type { ExplainSubject } from './load.ts';
 
-/** A host that is asked about, and what to call it. */
+/** A host, and its name in the output. */
 export interface NamedHost {
   readonly name: string;
   readonly profile: HostProfile;
+  /** Of a kind of machine at a site: how many have pulled lately. */
+  readonly machines?: number;
 }
 
-/** What one host gets, entry by entry; without a selection when the document is no index. */
+/** What one host gets, entry by entry; without a selection when the document is not an index. */
 export interface Explanation {
   readonly subject: ExplainSubject;
   readonly host: NamedHost;
   readonly selection: Selection | undefined;
-  /** Of the mirror, to a client that takes an index. */
+  /** The mirror's answer to a client that accepts an index. */
   readonly answer: Answer;
   readonly notes: readonly Note[];
 }
@@ -47,7 +49,7 @@ function nameOf(file: string): string {
   return file.replace(/^.*\//, '').replace(/\.json$/, '') || file;
 }
 
-/** What was measured of an entry on hosts with this one's CPU. */
+/** What was measured of an entry on hosts with this host's CPU. */
 export function measuredOf({ subject, host }: Explanation, digest: Digest): readonly BenchmarkResult[] {
   const { microarchitecture } = host.profile.cpu;
   return (subject.measured ?? []).filter(({ entry, cpu }) => entry === digest && cpu === microarchitecture);
@@ -75,11 +77,11 @@ function answerOf(
     return { kind: 'derived', ...form, reason, selection };
   }
   if (isPinned)
-    return { kind: 'original', reason: 'asked for by digest, which is never tailored', selection };
+    return { kind: 'original', reason: 'requested by digest; MetaHub never tailors digests', selection };
   return answerFor(source.document, profile, policy, { acceptsIndex: true, extra });
 }
 
-/** The hosts that are given a derived index: `cpu:broadwell`. */
+/** The hosts that get a derived index: `cpu:broadwell`. */
 function kindOf({ demands, platform }: DerivedForm): string {
   if (demands === undefined) return `${platform} hosts that run none of its entries`;
   return demands === '' ? `any ${platform} host` : demands;

@@ -1,5 +1,5 @@
 import type { HostProfile } from '../../../host/profile.ts';
-import { jsonText, printable, wrap } from '../../../lib/text.ts';
+import { jsonText, printable, timesText, wrap } from '../../../lib/text.ts';
 import { formatPlatform } from '../../../oci/manifest.ts';
 import { minimumRequirements } from '../../../selection/minimum-requirements.ts';
 import { formatFailure, type Verdict, type VerdictStatus } from '../../../selection/select.ts';
@@ -23,7 +23,7 @@ const WORD: Readonly<Record<VerdictStatus, string>> = {
 const INDENT = 5;
 const DEMANDS_MAX = 48;
 
-/** For one host: each entry with its demands and the verdict, then what the mirror would answer. */
+/** For one host: each entry with its demands and the verdict, then the mirror's answer. */
 export function renderText(explanation: Explanation, page: Page): string {
   const { host, selection } = explanation;
   const table = selection === undefined ? '' : `\n${tableOf(explanation, selection.verdicts, page)}`;
@@ -66,11 +66,11 @@ function inColour(text: string, status: VerdictStatus, page: Page): string {
 
 /** `measured here: 1.80x the generic entry (GFLOPS: ([0-9.]+); OMP_NUM_THREADS=4)`. */
 function measuredText({ median, metric, timesGeneric, permutation }: BenchmarkResult): string {
-  const what = timesGeneric === null ? `${median}` : `${timesGeneric.toFixed(2)}x the generic entry`;
+  const what = timesGeneric === null ? `${median}` : `${timesText(timesGeneric)} the generic entry`;
   return `measured here: ${what} (${[metric, permutation].filter((part) => part !== '').join('; ')})`;
 }
 
-/** The reason below its entry, where it says more than the verdict, and what was measured. */
+/** The reason below its entry, when it says more than the verdict, and the measurements. */
 function reasonLines(
   { status, reason, ranking, failures }: Verdict,
   measured: readonly string[],
@@ -137,13 +137,13 @@ function suggestionRows({ suggestion }: Explanation['subject'], page: Page): rea
 }
 
 /**
- * The least hardware that runs the image, for each platform.
- * @throws {UserError} when the image is no index, so that nothing says what it needs.
+ * The minimum hardware that runs the image, for each platform.
+ * @throws {UserError} when the image is not an index, so that it does not state what it needs.
  */
 export function renderLeast({ name, source, policy }: ExplainSubject, json: boolean): string {
   const { document } = source;
   if (document.kind !== 'index') {
-    throw new UserError(`${name} is no index, so nothing in it says what hardware it needs`, {
+    throw new UserError(`${name} is not an index, so it does not state which hardware it needs`, {
       nextStep: 'Only an image index has entries with demands.',
     });
   }

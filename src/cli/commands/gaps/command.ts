@@ -20,6 +20,9 @@ type Format = (typeof FORMATS)[number];
 
 interface GapsFlags extends TargetFlags {
   readonly offline?: boolean;
+  readonly site?: string;
+  readonly user?: string;
+  readonly passwordStdin?: boolean;
   readonly all?: boolean;
   readonly format?: string;
   readonly json?: boolean;
@@ -27,32 +30,42 @@ interface GapsFlags extends TargetFlags {
 
 const EXAMPLES = helpText(
   [
-    ['metahub gaps', 'which builds the pulls of this mirror asked for, the most wanted first'],
-    ['metahub gaps qnib/bench:latest --format github-matrix', 'a build matrix for fromJSON'],
+    ['metahub gaps', 'list the builds that would fit the hosts of this mirror better, the most wanted first'],
+    ['metahub gaps qnib/bench:latest --format github-matrix', 'print a build matrix for fromJSON'],
     [
       'metahub gaps qnib/bench:latest --format manifest > bench.yml',
-      'then, after the builds: metahub push bench.yml',
+      'write a list; push it after the builds: metahub push bench.yml',
+    ],
+    [
+      'metahub gaps --site hub.example.org --user qnib',
+      'list the gaps of all mirrors of a site; the account must be allowed to push',
     ],
     [
       'metahub gaps --offline --data /var/cache/metahub',
-      'what the mirror has written to its disk, also that of a site',
+      'read what the mirror saved on its disk, also for a site',
     ],
   ],
-  'PULLS counts answers to the tag, HOSTS kinds of hosts that got them; the order is by their product. SPEED is what metahub bench measured ' +
-    'of a build for the same hardware.',
-  'Exit status: 0 printed, 1 no mirror answers or the image could not be had, 2 a wrong option.',
+  'PULLS counts answers to the tag. HOSTS counts the kinds of hosts that got them. The product of both gives the order. SPEED is what metahub bench measured ' +
+    'for a build for the same hardware.',
+  'Exit status: 0 printed, 1 no mirror answers or the image could not be fetched, 2 a wrong option.',
 );
 
 /** Adds the options and the action of `metahub gaps`. */
 export function configure(command: Command): void {
-  command.argument('[image]', 'only this one: qnib/bench:latest');
+  command.argument('[image]', 'limit the list to this image: qnib/bench:latest');
   addSettings(command, GAPS_SETTINGS);
   addTargetOptions(command);
   command
-    .option('--offline', 'read what the mirror last wrote to its data directory, up to a minute ago')
-    .option('--all', 'also of images of which no entry demands hardware')
+    .option('--offline', 'read what the mirror saved in its data directory; this can be one minute old')
+    .option(
+      '--site <host>',
+      'get the gaps from a site: an administrator gets all of them, other accounts those of images that they may push',
+    )
+    .option('--user <account>', 'the account at the site; metahub asks for its password or a token')
+    .option('--password-stdin', 'read the password or token from stdin')
+    .option('--all', 'include images without hardware demands')
     .option('--format <format>', FORMATS.join(', '))
-    .option('--json', 'the same as --format json')
+    .option('--json', 'short for --format json')
     .addHelpText('after', EXAMPLES)
     .action(gaps);
 }
@@ -60,7 +73,7 @@ export function configure(command: Command): void {
 function readFormat({ format, json }: GapsFlags): Format {
   const known = FORMATS.find((name) => name === (format ?? (json ? 'json' : 'text')));
   if (known !== undefined) return known;
-  throw new UserError(`--format ${format} is none of ${FORMATS.join(', ')}`, { exitStatus: 2 });
+  throw new UserError(`--format ${format} is not one of ${FORMATS.join(', ')}`, { exitStatus: 2 });
 }
 
 async function gaps(written: string | undefined, flags: GapsFlags): Promise<void> {
@@ -79,7 +92,10 @@ async function gaps(written: string | undefined, flags: GapsFlags): Promise<void
     import('./render.ts'),
   ]);
   const { target, data } = await loadTarget(flags);
-  const recorded = await recordedGaps(target.url, data, flags.offline === true);
+  const recorded =
+    flags.site === undefined
+      ? await recordedGaps(target.url, data, flags.offline === true)
+      : await gapsOfSite(flags.site, flags);
   const results = await readResults(data).catch(() => []);
   const shown = rankGaps(recorded, results, { image: name, all: flags.all === true });
   const hidden =
@@ -106,11 +122,26 @@ async function gaps(written: string | undefined, flags: GapsFlags): Promise<void
   }
 }
 
+async function gapsOfSite(site: string, { user, passwordStdin = false, offline }: GapsFlags) {
+  if (user === undefined || offline) {
+    const why = offline
+      ? '--offline asks no site'
+      : 'a site shows its gaps only to accounts: name one with --user';
+    throw new UserError(why, { exitStatus: 2 });
+  }
+  const [{ SiteApi }, { GAP }] = await Promise.all([
+    import('../../site-api.ts'),
+    import('../../../selection/gap-schema.ts'),
+  ]);
+  const api = await SiteApi.open({ site, user, passwordStdin });
+  return api.list('/gaps', 'gaps', GAP);
+}
+
 async function recordedGaps(url: string, data: string, offline: boolean) {
   if (!offline) {
     const [{ fetchDocument }, { GAPS }] = await Promise.all([
       import('../../mirror-status.ts'),
-      import('../../gap-schema.ts'),
+      import('../../../selection/gap-schema.ts'),
     ]);
     return (await fetchDocument(url, GAPS_PATH, GAPS)).gaps;
   }
@@ -132,8 +163,8 @@ async function manifestOf(name: string, shown: readonly RankedGap[], flags: Gaps
   const settings = await loadSettings(LOOKUP_SETTINGS, { ...flags });
   const { source } = await readSubject(name, {}, settings, []);
   if (source.document.kind !== 'index') {
-    throw new UserError(`${name} is one image, not an index: a list cannot go on from it`, {
-      nextStep: 'Push it under a tag of its own, and write a list that names it.',
+    throw new UserError(`${name} is one image, not an index: a list cannot extend it`, {
+      nextStep: 'Push it under another tag, and write a list that contains it.',
     });
   }
   return renderManifest(parseImage(name), source.document.entries, shown);

@@ -1,11 +1,11 @@
+import type { Gap } from '../../../selection/gap-schema.ts';
 import type { BenchmarkResult } from '../../benchmark-results.ts';
-import type { Gap } from '../../gap-schema.ts';
 
-/** A gap with what a build for it would bring. */
+/** A gap with the benefit of a build for it. */
 export interface RankedGap extends Omit<Gap, 'hosts'> {
   /** How many kinds of hosts pulled it. */
   readonly hosts: number;
-  /** How many times as fast as the generic entry a build for the same hardware was measured to be, of the same repository. */
+  /** The measured speed, relative to the generic entry, of a build for the same hardware in the same repository. */
   readonly timesGeneric: number | null;
 }
 
@@ -22,7 +22,7 @@ function measured({ image, wanted }: Gap, results: readonly BenchmarkResult[]): 
   return same.at(-1)?.timesGeneric ?? null;
 }
 
-/** What is worth building, the most wanted first: by pulls times kinds of hosts. */
+/** Builds worth making, the most wanted first: by pulls times kinds of hosts. */
 export function rankGaps(
   gaps: readonly Gap[],
   results: readonly BenchmarkResult[],

@@ -1,62 +1,10 @@
-import { flagsForHost } from '../../../host/compiler-flags.ts';
-import { ancestorsOf } from '../../../host/identify.ts';
-import { jsonText, printable, tableText } from '../../../lib/text.ts';
+import { jsonText, printable, tableText, timesText } from '../../../lib/text.ts';
 import { type Descriptor, isImageEntry } from '../../../oci/manifest.ts';
 import { formatReference, type ImageReference } from '../../../oci/reference.ts';
+import { type BuildTarget, buildTargetOf } from '../../gap-build.ts';
 import type { RankedGap } from './rank.ts';
 
-/** How the image that is missing is built, pushed and listed. */
-export interface BuildTarget {
-  /** Where it is pushed to: `docker.io/qnib/bench:latest-zen4`. */
-  readonly image: string;
-  /** The tag of the list that it belongs to. */
-  readonly list: string;
-  readonly platform: string;
-  /** What its entry demands: features, and the variant of the platform. */
-  readonly features: readonly string[];
-  readonly variant: string | undefined;
-  /** For gcc and clang; empty when they know no flag for it. */
-  readonly cflags: string;
-  /** `90` of capability 9.0, for CMAKE_CUDA_ARCHITECTURES; empty without a GPU. */
-  readonly cudaArchitectures: string;
-  /** `gfx90a`, for CMAKE_HIP_ARCHITECTURES. */
-  readonly hipArchitectures: string;
-}
-
-/** gcc's newest, which knows every microarchitecture that has a name in it. */
-const GCC = { name: 'gcc' } as const;
-
-function wantedValue(wanted: readonly string[], kind: string): string | undefined {
-  return wanted.find((one) => one.startsWith(`${kind}:`))?.slice(kind.length + 1);
-}
-
-/** The flags of a level: `-march=x86-64-v3`; of other architectures the compilers have none under that name. */
-function flagsOfVariant(platform: string, variant: string): string {
-  return platform === 'linux/amd64' ? `-march=x86-64-${variant}` : '';
-}
-
-/** A gap as something to build. Names of features become part of the tag: `latest-zen4-nvcap9.0`. */
-export function buildTargetOf({ image, platform, wanted }: RankedGap): BuildTarget {
-  const cpu = wantedValue(wanted, 'cpu');
-  const variant = wantedValue(wanted, 'variant');
-  const capability = wantedValue(wanted, 'nvcap');
-  const target = wantedValue(wanted, 'gfx');
-  const suffix = [cpu, variant, capability && `nvcap${capability}`, target].filter(Boolean).join('-');
-  const ofVariant = variant === undefined ? '' : flagsOfVariant(platform, variant);
-  const cflags = cpu === undefined ? ofVariant : (flagsForHost([cpu, ...ancestorsOf(cpu)], GCC)?.flags ?? '');
-  return {
-    image: `${image}-${suffix}`,
-    list: image,
-    platform,
-    features: wanted.filter((one) => !one.startsWith('variant:')),
-    variant,
-    cflags,
-    cudaArchitectures: capability?.replace('.', '') ?? '',
-    hipArchitectures: target ?? '',
-  };
-}
-
-/** Builds of one image for one kind of host, whatever different hosts got before it is there. */
+/** Builds of one image for one kind of host, whatever hosts get now. */
 function targetsOf(gaps: readonly RankedGap[]): readonly BuildTarget[] {
   return [
     ...new Map(
@@ -65,7 +13,7 @@ function targetsOf(gaps: readonly RankedGap[]): readonly BuildTarget[] {
   ];
 }
 
-const NOTHING = 'Nothing was pulled that another build would serve better.\n';
+const NOTHING = 'Every pull got the best build that its host could use.\n';
 
 /** For a person. `hidden`: how many gaps of images without variants are not shown. */
 export function renderText(gaps: readonly RankedGap[], hidden: number): string {
@@ -75,14 +23,16 @@ export function renderText(gaps: readonly RankedGap[], hidden: number): string {
     printable(image),
     `${printable(platform)} ${printable(wanted.join(' '))}`,
     fit === 'refused' ? 'refused' : printable(served ?? '') || 'generic',
-    timesGeneric === null ? '-' : `${timesGeneric.toFixed(2)}x`,
+    timesGeneric === null ? '-' : timesText(timesGeneric),
   ]);
   const table =
     rows.length === 0
       ? NOTHING
       : tableText([['PULLS', 'HOSTS', 'IMAGE', 'WANTED', 'SERVED', 'SPEED'], ...rows]);
   const more =
-    hidden === 0 ? '' : `\n${hidden} more of images of which no entry demands hardware: --all shows them.\n`;
+    hidden === 0
+      ? ''
+      : `\n${hidden} more gaps belong to images without hardware demands; --all shows them.\n`;
   return table + more;
 }
 
@@ -120,7 +70,7 @@ function upperSnake(name: string): string {
 
 /** A `parallel:matrix` to include. @see https://docs.gitlab.com/ci/yaml/#parallelmatrix */
 export async function renderGitlab(gaps: readonly RankedGap[]): Promise<string> {
-  const { stringify } = await import('yaml');
+  const { stringify } = await import('../../../lib/yaml-document.ts');
   const matrix = targetsOf(gaps).map((target) =>
     Object.fromEntries(Object.entries(variablesOf(target)).map(([name, value]) => [upperSnake(name), value])),
   );
@@ -147,7 +97,7 @@ export function renderBake(gaps: readonly RankedGap[]): string {
   return `${jsonText(document, 2)}\n`;
 }
 
-/** What an entry says, as a member of a list. */
+/** An entry as a member of a list. */
 function memberOf(
   { repository }: ImageReference,
   { digest, platform, raw, annotations }: Descriptor,
@@ -167,13 +117,13 @@ function memberOf(
   };
 }
 
-/** The list that `metahub push` pushes once the builds are there: the entries of now, then the missing ones. */
+/** The list that `metahub push` pushes once the builds exist: the present entries, then the missing ones. */
 export async function renderManifest(
   image: ImageReference,
   entries: readonly Descriptor[],
   gaps: readonly RankedGap[],
 ): Promise<string> {
-  const { stringify } = await import('yaml');
+  const { stringify } = await import('../../../lib/yaml-document.ts');
   const missing = targetsOf(gaps).map(({ image: built, platform, features, variant }) => {
     const [os, architecture] = platform.split('/');
     return {

@@ -17,21 +17,18 @@ interface InspectFlags {
 }
 
 const EXAMPLES = helpText([
-  ['metahub inspect alpine', 'what stands behind the name: entries, platforms, features, layers'],
-  [
-    'metahub inspect --raw alpine > it.json',
-    'the bytes as the registry sent them, for explain --manifest it.json',
-  ],
-  ['metahub inspect ghcr.io/a/b@sha256:…', 'one manifest'],
+  ['metahub inspect alpine', 'print what the name refers to: entries, platforms, features, layers'],
+  ['metahub inspect --raw alpine > it.json', 'the registry’s bytes, for explain --manifest it.json'],
+  ['metahub inspect ghcr.io/a/b@sha256:…', 'print one manifest'],
 ]);
 
 /** Adds the options and the action of `metahub inspect`. */
 export function configure(command: Command): void {
-  command.argument('<image>', 'as in docker pull: alpine, ghcr.io/a/b:v1');
+  command.argument('<image>', 'an image name as in docker pull: alpine, ghcr.io/a/b:v1');
   addSettings(command, INSPECT_SETTINGS);
   command
     .option('--json', 'print JSON')
-    .option('--raw', 'print the manifest as it is, byte for byte')
+    .option('--raw', 'print the manifest unchanged, byte for byte')
     .addHelpText('after', EXAMPLES)
     .action(inspect);
 }

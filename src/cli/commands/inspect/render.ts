@@ -46,7 +46,7 @@ function memberText({ entry, image, problem }: Member, position: number): string
   return `\n${position + 1}  ${platformText(entry)}\n${rows(all, '   ')}`;
 }
 
-/** The manifest and all that it refers to, one block for each entry. */
+/** The manifest and everything that it refers to, one block for each entry. */
 export function renderText({ name, manifest, document, members }: Inspected): string {
   const head: readonly Row[] = [
     ['name', name],
@@ -88,7 +88,7 @@ function memberJson({ entry, image, problem }: Member): object {
 
 /** Everything for programs. */
 export function renderJson({ name, manifest, document, members }: Inspected): string {
-  const told = {
+  const plain = {
     image: name,
     digest: manifest.digest,
     mediaType: document.mediaType,
@@ -98,5 +98,5 @@ export function renderJson({ name, manifest, document, members }: Inspected): st
       : {}),
     ...(document.kind === 'image' ? { annotations: document.annotations, ...imageJson(document) } : {}),
   };
-  return `${jsonText(told, 2)}\n`;
+  return `${jsonText(plain, 2)}\n`;
 }

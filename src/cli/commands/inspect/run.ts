@@ -9,7 +9,7 @@ import type { Repository } from '../../../oci/reference.ts';
 import type { Manifest, Registry } from '../../../oci/registry.ts';
 import { RegistryError } from '../../../oci/registry-error.ts';
 
-/** A manifest, and what an index among them refers to. */
+/** A manifest, and what an index refers to. */
 export interface Inspected {
   readonly name: string;
   readonly manifest: Manifest;
@@ -17,17 +17,20 @@ export interface Inspected {
   readonly members: readonly Member[];
 }
 
-/** An entry of an index with its image manifest; without it, why it could not be had. */
+/** An entry of an index with its image manifest, or the reason why that cannot be fetched. */
 export interface Member {
   readonly entry: Descriptor;
   readonly image: ImageManifest | undefined;
   readonly problem: string | undefined;
 }
 
-/** Manifests asked for at once. */
+/** Concurrent manifest requests. */
 const AT_ONCE = 8;
 
-/** Reads the image manifests of an index's entries; one that cannot be had is told, and is no failure of the others. */
+/**
+ * Reads the image manifests of an index's entries; a manifest that cannot be fetched is reported, and does not fail the
+ * others.
+ */
 export async function readMembers(
   registry: Registry,
   repository: Repository,

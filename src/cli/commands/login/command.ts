@@ -4,11 +4,16 @@ import { delimiter, join } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
 import { repeated } from '../../../lib/text.ts';
 import { helpText } from '../../help-text.ts';
+import type { SiteAddress } from '../../site-client.ts';
 import { UserError } from '../../user-error.ts';
+import { METAHUB_LOGINS } from './store-login.ts';
 
 interface Flags {
   readonly user?: string;
   readonly as?: string;
+  readonly oidc?: boolean;
+  readonly enrol?: string;
+  readonly authFile: string;
   readonly passwordStdin?: boolean;
   readonly runtime?: readonly RuntimeName[];
   readonly set?: readonly string[];
@@ -18,31 +23,50 @@ const EXAMPLES = helpText(
   [
     [
       'metahub login hub.example.org --user site',
-      'detects, asks for the password, logs docker, podman and skopeo in',
+      'detect this host, ask for the password, and log docker, podman and skopeo in',
     ],
-    ['metahub login hub.example.org --as qnib-type1', 'as a machine type that is known'],
+    ['metahub login hub.example.org --as qnib-type1', 'log in as this machine type, without detection'],
+    ['metahub login hub.example.org --oidc', 'log in as a person, in a browser'],
+    [
+      'metahub login hub.example.org --enrol metahub_enrol_…',
+      'log in with the token that metahub machine enrol printed',
+    ],
     ['pass show hub | metahub login hub.example.org --user site --password-stdin --runtime podman'],
   ],
-  'Exit status: 0 every runtime is logged in, 1 none is, 2 a wrong option, 3 some are.',
+  'Exit status: 0 every runtime is logged in, 1 no runtime is, 2 a wrong option, 3 some runtimes are.',
 );
 
 function collectRuntime(value: string, all: readonly RuntimeName[] = []): readonly RuntimeName[] {
   const runtime = RUNTIMES.find((name) => name === value);
-  if (runtime === undefined) throw new InvalidArgumentError(`It is none of ${RUNTIMES.join(', ')}.`);
+  if (runtime === undefined) throw new InvalidArgumentError(`It is not one of ${RUNTIMES.join(', ')}.`);
   return [...all, runtime];
 }
 
 /** Adds the options and the action of `metahub login`. */
 export function configure(command: Command): void {
   command
-    .argument('<site>', 'host[:port] of a MetaHub that serves machine types')
-    .option('--user <account>', 'the account whose machine types there are to choose from')
-    .option('--as <login>', 'this user name, whatever is detected')
+    .argument('<site>', 'host[:port] of the MetaHub site')
+    .option('--user <account>', 'the account; detection chooses one of its machine types')
+    .option('--as <login>', 'log in with this user name, without detection')
+    .option('--oidc', 'log in as a person, at the site’s OpenID provider, in a browser on any machine')
+    .option(
+      '--enrol <token>',
+      'use the one-time token of metahub machine enrol (-: read it from stdin), or the identity document of this instance’s cloud: aws, azure, gcp',
+    )
     .option('--password-stdin', 'read the password from stdin')
-    .option('--runtime <name>', `only this one: ${RUNTIMES.join(', ')}; repeatable`, collectRuntime)
+    .option(
+      '--auth-file <file>',
+      'the file with the logins of the runtime metahub, a mirror on this node',
+      METAHUB_LOGINS,
+    )
+    .option(
+      '--runtime <name>',
+      `log in only this runtime: ${RUNTIMES.join(', ')}; repeatable`,
+      collectRuntime,
+    )
     .option(
       '--set <feature>',
-      'assume a feature; replaces what was detected of its kind; repeatable',
+      'a feature that replaces all detected features of its kind; repeatable',
       repeated,
     )
     .addHelpText('after', EXAMPLES)
@@ -50,35 +74,76 @@ export function configure(command: Command): void {
 }
 
 async function login(site: string, flags: Flags): Promise<void> {
-  if ((flags.user === undefined) === (flags.as === undefined)) {
-    throw new UserError('name the account with --user, or the login itself with --as', { exitStatus: 2 });
+  const ways = [flags.user, flags.as, flags.oidc, flags.enrol].filter((way) => way !== undefined);
+  if (ways.length !== 1) {
+    const why = 'write exactly one of --user ACCOUNT, --as LOGIN, --oidc and --enrol TOKEN';
+    throw new UserError(why, { exitStatus: 2 });
   }
-  const [{ readSiteAddress }, { readPassword }] = await Promise.all([
-    import('./site-client.ts'),
-    import('../../password-input.ts'),
-  ]);
+  const { readSiteAddress } = await import('../../site-client.ts');
   const address = readSiteAddress(site);
   const runtimes = flags.runtime ?? (await installedRuntimes());
   if (runtimes.length === 0) {
-    throw new UserError('neither docker nor podman nor skopeo is installed: there is nothing to log in');
+    throw new UserError('neither docker nor podman nor skopeo is installed: there is nothing to log in', {
+      nextStep: 'For a mirror on this node write --runtime metahub.',
+    });
   }
-  const password = await readPassword({
-    fromStdin: flags.passwordStdin ?? false,
-    what: `password of ${flags.as ?? flags.user} at ${address.registry}`,
-    confirm: false,
-  });
-  const userName = flags.as ?? (await detectedLogin(site, flags.user ?? '', password, flags.set ?? []));
+  const { userName, password } = await credentialsFor(address, site, flags);
   const plainHttp = address.url.protocol === 'http:';
   const outcomes: [RuntimeName, LoginOutcome][] = [];
   // One after the other: podman and skopeo write the same file.
   for (const runtime of runtimes) {
     const credentials = { registry: address.registry, login: userName, password, plainHttp };
-    outcomes.push([runtime, await loginRuntime(runtime, credentials)]);
+    outcomes.push([runtime, await logIn(runtime, credentials, flags)]);
   }
   report(address.registry, userName, outcomes);
 }
 
-/** What this host is, as the site's user name for it. */
+interface LoginCredentials {
+  readonly userName: string;
+  readonly password: string;
+}
+
+/** The credentials of the runtimes, by the way that the options name. */
+async function credentialsFor(address: SiteAddress, site: string, flags: Flags): Promise<LoginCredentials> {
+  const set = flags.set ?? [];
+  if (flags.enrol !== undefined) {
+    const [{ enrolAt }, secret] = await Promise.all([import('./enrol.ts'), enrolmentSecret(flags.enrol)]);
+    const { login, token } = await enrolAt(address, secret);
+    return { userName: login, password: token };
+  }
+  if (flags.oidc) {
+    const { loginAtProvider } = await import('./oidc-login.ts');
+    const { user, token } = await loginAtProvider(address, (text) => process.stderr.write(text));
+    return { userName: await detectedLogin(site, user, token, set), password: token };
+  }
+  const { readPassword } = await import('../../password-input.ts');
+  const password = await readPassword({
+    fromStdin: flags.passwordStdin ?? false,
+    what: `password of ${flags.as ?? flags.user} at ${address.registry}`,
+    confirm: false,
+  });
+  return { userName: flags.as ?? (await detectedLogin(site, flags.user ?? '', password, set)), password };
+}
+
+/** A command line can be seen by others of the machine: `-` reads stdin. */
+async function enrolmentSecret(written: string): Promise<string> {
+  if (written !== '-') return written;
+  const { readPassword } = await import('../../password-input.ts');
+  return readPassword({ fromStdin: true, what: 'enrolment', confirm: false });
+}
+
+async function logIn(runtime: RuntimeName, login: RuntimeLogin, { authFile }: Flags): Promise<LoginOutcome> {
+  if (runtime !== 'metahub') return loginRuntime(runtime, login);
+  const { storeLogin } = await import('./store-login.ts');
+  try {
+    await storeLogin(authFile, login);
+    return { kind: 'done' };
+  } catch (error) {
+    return { kind: 'failed', why: `${authFile}: ${(error as Error).message}` };
+  }
+}
+
+/** The user name with which this host logs in to the site. */
 async function detectedLogin(
   site: string,
   user: string,
@@ -86,7 +151,7 @@ async function detectedLogin(
   set: readonly string[],
 ): Promise<string> {
   const [{ readSiteAddress, fetchMachineTypes }, { chooseLogin }, { detectHost }] = await Promise.all([
-    import('./site-client.ts'),
+    import('../../site-client.ts'),
     import('../../../site/login-choice.ts'),
     import('../../detect-host.ts'),
   ]);
@@ -96,7 +161,9 @@ async function detectedLogin(
   ]);
   const chosen = chooseLogin(types, profile);
   const why =
-    chosen.kind === 'selector' ? 'no machine type is this host: it describes itself' : 'its machine type';
+    chosen.kind === 'selector'
+      ? 'no machine type equals this host, so the login names its features'
+      : 'the machine type of this host';
   process.stdout.write(`this host logs in as ${chosen.login} (${why})\n`);
   return chosen.login;
 }
@@ -112,7 +179,9 @@ function report(registry: string, userName: string, outcomes: readonly [RuntimeN
 }
 
 /** Programs that keep logins for registries, each by its own `login` command. */
-export const RUNTIMES = ['docker', 'podman', 'skopeo'] as const;
+const PROGRAMS = ['docker', 'podman', 'skopeo'] as const;
+/** With `metahub`: a mirror on this node, which has its logins in a file. */
+export const RUNTIMES = [...PROGRAMS, 'metahub'] as const;
 export type RuntimeName = (typeof RUNTIMES)[number];
 
 export interface RuntimeLogin {
@@ -133,8 +202,8 @@ export async function installedRuntimes(path = process.env['PATH'] ?? ''): Promi
     const tries = path.split(delimiter).map((folder) => access(join(folder, name), constants.X_OK));
     return (await Promise.allSettled(tries)).some(({ status }) => status === 'fulfilled');
   };
-  const found = await Promise.all(RUNTIMES.map(isThere));
-  return RUNTIMES.filter((_, at) => found[at]);
+  const found = await Promise.all(PROGRAMS.map(isThere));
+  return PROGRAMS.filter((_, at) => found[at]);
 }
 
 function argumentsOf(runtime: RuntimeName, { registry, login, plainHttp }: RuntimeLogin): readonly string[] {
@@ -150,7 +219,7 @@ function errorOf(output: string, code: number | null): string {
 }
 
 /** Logs one runtime in. */
-export function loginRuntime(runtime: RuntimeName, login: RuntimeLogin): Promise<LoginOutcome> {
+function loginRuntime(runtime: RuntimeName, login: RuntimeLogin): Promise<LoginOutcome> {
   return new Promise((resolve) => {
     const child = spawn(runtime, argumentsOf(runtime, login), { stdio: ['pipe', 'ignore', 'pipe'] });
     let output = '';

@@ -1,56 +1,25 @@
 import type { Command } from 'commander';
+import { check } from '../../../lib/schema.ts';
 import { repeated, tableText } from '../../../lib/text.ts';
-import { helpText } from '../../help-text.ts';
+import { DurationMs } from '../../settings/values.ts';
+import type { SiteFlags } from '../../site-api.ts';
 import { UserError } from '../../user-error.ts';
-import { machinesOption, withAdmin } from './admin.ts';
+import { machineSubcommands, withAdmin, withSiteOptions } from './admin.ts';
+import { EXAMPLES } from './examples.ts';
+import type { RemoteAddFlags } from './remote.ts';
 
-interface Flags {
+interface Flags extends SiteFlags {
   readonly machines: string;
   readonly passwordStdin?: boolean;
 }
 
-interface AddFlags extends Flags {
-  readonly feature?: readonly string[];
-  readonly login?: string;
-  readonly ownPassword?: boolean;
+interface EnrolFlags extends Flags {
+  readonly name?: string;
+  readonly expires: string;
+  readonly json?: boolean;
 }
 
-const EXAMPLES = {
-  group: helpText(
-    [
-      ['metahub machine add qnib', 'an account; asks for its password'],
-      [
-        'metahub machine add qnib type1 --feature cpu:broadwell',
-        'a machine type: login qnib-type1, qnib’s password',
-      ],
-      ['metahub machine list', 'who may log in, as what'],
-      ['metahub machine remove qnib type1'],
-    ],
-    'A running mirror takes a change over within a second.',
-  ),
-  add: helpText([
-    ['metahub machine add qnib', 'an account; asks for its password'],
-    [
-      'metahub machine add qnib type1 --feature cpu:broadwell',
-      'a machine type: login qnib-type1, qnib’s password',
-    ],
-    [
-      'metahub machine add qnib gpu --feature cpu:zen4 --feature nvcap:9.0 --login gpu-nodes --own-password',
-      'with a login and a password of its own',
-    ],
-    ['pass show hub | metahub machine add qnib --password-stdin'],
-  ]),
-  list: helpText([['metahub machine list'], ['metahub machine list --json']]),
-  remove: helpText([
-    ['metahub machine remove qnib type1', 'one machine type'],
-    ['metahub machine remove qnib', 'the account and all of its types'],
-  ]),
-  passwd: helpText([
-    ['metahub machine passwd qnib', 'the account’s, and of its types without one of their own'],
-    ['metahub machine passwd qnib gpu', 'one type’s own'],
-    ['pass show hub | metahub machine passwd qnib --password-stdin'],
-  ]),
-} as const;
+interface AddFlags extends Flags, RemoteAddFlags {}
 
 async function askForHash(flags: Flags, what: string): Promise<string> {
   const [{ readPassword }, { hashPassword }] = await Promise.all([
@@ -69,6 +38,14 @@ async function add(user: string, type: string | undefined, flags: AddFlags): Pro
       exitStatus: 2,
     });
   }
+  const { role, repository: repositories, push, group: groups } = flags;
+  const rights = { role, repositories, push, groups };
+  if (type !== undefined && Object.values(rights).some((right) => right !== undefined)) {
+    throw new UserError('a machine type has the rights of its account: leave its name out', {
+      exitStatus: 2,
+    });
+  }
+  if (flags.site !== undefined) return (await import('./remote.ts')).addRemote(user, type, flags);
   await withAdmin(flags.machines, async (admin) => {
     const isKnown = (await admin.accounts()).some((account) => account.user === user);
     if (type === undefined) {
@@ -76,7 +53,7 @@ async function add(user: string, type: string | undefined, flags: AddFlags): Pro
         throw new UserError(`there is an account ${user} already`, {
           nextStep: `Change its password with: metahub machine passwd ${user}`,
         });
-      await admin.addAccount(user, await askForHash(flags, `password of ${user}`));
+      await admin.addAccount({ user, ...rights, password: await askForHash(flags, `password of ${user}`) });
       process.stdout.write(`${user} may log in\n`);
       return;
     }
@@ -87,27 +64,78 @@ async function add(user: string, type: string | undefined, flags: AddFlags): Pro
     }
     const login = flags.login ?? `${user}-${type}`;
     const password = flags.ownPassword ? await askForHash(flags, `password of ${login}`) : undefined;
-    await admin.addType(user, { name: type, features, login: flags.login, password });
+    const added = { name: type, features, login: flags.login, password };
+    await admin.change(user, { kind: 'add-type', type: added });
     process.stdout.write(`${login} may log in, as a machine with ${features.join(', ') || 'no features'}\n`);
   });
 }
 
+async function enrol(user: string, type: string, flags: EnrolFlags): Promise<void> {
+  const { output: durationMs = 0 } = check(DurationMs, flags.expires);
+  if (durationMs <= 0) {
+    throw new UserError(`--expires: “${flags.expires}” is not a time to live: write 1h or 7d`, {
+      exitStatus: 2,
+    });
+  }
+  const expires = new Date(Date.now() + durationMs);
+  const { text, name } = await makeEnrolment(user, type, expires, flags);
+  if (flags.json) {
+    const plain = { user, type, name, token: text, expires: expires.toISOString() };
+    process.stdout.write(`${JSON.stringify(plain, undefined, 2)}\n`);
+    return;
+  }
+  process.stdout.write(`${text}\n`);
+  process.stderr.write(
+    `metahub: until ${expires.toISOString()}, one machine of type ${type} can enrol with this token as ${name}: metahub login SITE --enrol TOKEN\n`,
+  );
+}
+
+async function makeEnrolment(user: string, type: string, expires: Date, flags: EnrolFlags) {
+  const { createEnrolmentSecret } = await import('../../../site/account.ts');
+  const { text, sha256 } = createEnrolmentSecret();
+  const name = flags.name ?? `${type}-${sha256.slice(0, 8).replaceAll(/[^A-Za-z0-9]/g, '0')}`;
+  if (flags.site !== undefined) {
+    const { enrolRemote } = await import('./remote.ts');
+    return { text: await enrolRemote(user, { name, type, expires }, flags), name };
+  }
+  await withAdmin(flags.machines, (admin) =>
+    admin.change(user, { kind: 'add-enrolment', enrolment: { name, type, sha256, expires } }),
+  );
+  return { text, name };
+}
+
+async function edit(user: string, type: string | undefined, flags: AddFlags): Promise<void> {
+  const { editAccount, editType } = await import('./edit.ts');
+  return type === undefined ? editAccount(user, flags) : editType(user, type, flags);
+}
+
 async function list(flags: Flags & { readonly json?: boolean }): Promise<void> {
+  if (flags.site !== undefined) return (await import('./remote.ts')).listRemote(flags);
+  const { roleOf } = await import('../../../site/account.ts');
   const accounts = await withAdmin(flags.machines, (admin) => admin.accounts());
   if (flags.json) {
-    const plain = accounts.map(({ user, types, repositories, managesMachines, file }) => ({
+    const plain = accounts.map(({ user, types, repositories, managesMachines, file, ...account }) => ({
       user,
+      role: roleOf(account),
       types: types.map(({ name, login, features }) => ({ name, login, features })),
       repositories,
+      push: account.push,
+      groups: account.groups,
       managesMachines,
       file,
     }));
     process.stdout.write(`${JSON.stringify(plain, undefined, 2)}\n`);
     return;
   }
-  const rows = accounts.flatMap(({ user, password, types, repositories, managesMachines }) => [
+  const rows = accounts.flatMap(({ user, password, types, repositories, managesMachines, ...account }) => [
     ...(password
-      ? [[user, managesMachines ? 'account, manages machine types' : 'account', repositories.join(' ')]]
+      ? [
+          [
+            user,
+            managesMachines ? `${roleOf(account)}, manages machine types` : roleOf(account),
+            repositories.join(' '),
+          ],
+        ]
       : []),
     ...types.map(({ login, features }) => [
       login,
@@ -124,9 +152,11 @@ async function list(flags: Flags & { readonly json?: boolean }): Promise<void> {
 }
 
 async function remove(user: string, type: string | undefined, flags: Flags): Promise<void> {
-  await withAdmin(flags.machines, (admin) =>
-    type === undefined ? admin.removeAccount(user) : admin.removeType(user, type),
-  );
+  if (flags.site !== undefined) return (await import('./remote.ts')).removeRemote(user, type, flags);
+  await withAdmin(flags.machines, async (admin) => {
+    if (type === undefined) await admin.removeAccount(user);
+    else await admin.change(user, { kind: 'remove-type', name: type });
+  });
   process.stdout.write(
     type === undefined
       ? `${user} and its machine types are removed\n`
@@ -135,42 +165,83 @@ async function remove(user: string, type: string | undefined, flags: Flags): Pro
 }
 
 async function passwd(user: string, type: string | undefined, flags: Flags): Promise<void> {
+  if (flags.site !== undefined) return (await import('./remote.ts')).passwdRemote(user, type, flags);
   await withAdmin(flags.machines, async (admin) => {
     const account = (await admin.accounts()).find((candidate) => candidate.user === user);
     if (!account || (type !== undefined && !account.types.some(({ name }) => name === type))) {
-      throw new UserError(`there is no ${type === undefined ? user : `type ${type} of ${user}`}`, {
-        nextStep: 'metahub machine list shows what there is.',
-      });
+      throw new UserError(
+        `there is no ${type === undefined ? `account ${user}` : `type ${type} of ${user}`}`,
+        {
+          nextStep: 'metahub machine list shows what there is.',
+        },
+      );
     }
     const what = type === undefined ? user : `${user}’s ${type}`;
-    await admin.setPassword(user, type, await askForHash(flags, `password of ${what}`));
-    process.stdout.write(`the password of ${what} is changed; those who are logged in log in anew\n`);
+    const password = await askForHash(flags, `password of ${what}`);
+    await admin.change(user, { kind: 'set-password', type, password });
+    process.stdout.write(`the password of ${what} is changed; everybody who uses it must log in again\n`);
   });
 }
 
 /** Adds the subcommands of `metahub machine`. */
 export function configure(command: Command): void {
-  const subcommand = (name: 'add' | 'list' | 'remove' | 'passwd', words: string, summary: string) =>
-    command
-      .command(`${name}${words}`)
-      .description(summary)
-      .option(...machinesOption())
-      .addHelpText('after', EXAMPLES[name])
-      .exitOverride();
+  const subcommand = machineSubcommands(command, EXAMPLES);
+  const remote = withSiteOptions;
   const password = ['--password-stdin', 'read the password from stdin'] as const;
 
   command.addHelpText('after', EXAMPLES.group);
-  subcommand('add', ' <user> [type]', 'add an account, or a machine type to one')
-    .option('--feature <feature>', 'what the machine has: cpu:zen4, nvcap:9.0; repeatable', repeated)
-    .option('--login <name>', 'its user name, when not <user>-<type>')
-    .option('--own-password', 'a password of its own, instead of the account’s')
-    .option(...password)
-    .action(add);
-  subcommand('list', '', 'show who may log in, as what').option('--json', 'print as JSON').action(list);
-  subcommand('remove', ' <user> [type]', 'remove a machine type, or an account with all of its types').action(
-    remove,
-  );
-  subcommand('passwd', ' <user> [type]', 'change a password')
-    .option(...password)
-    .action(passwd);
+  const adding = subcommand('add', ' <user> [type]', 'add an account, or a machine type of an account')
+    .option('--feature <feature>', 'a feature of the machine: cpu:zen4, nvcap:9.0; repeatable', repeated)
+    .option('--login <name>', 'the user name of the machine type; default: <user>-<type>')
+    .option(
+      '--own-password',
+      'give the machine type a password of its own; without it, it uses the account’s',
+    )
+    .option('--role <role>', 'the role of an account: admin, publisher or puller')
+    .option(
+      '--repository <pattern>',
+      'repositories that the account may pull; default: all; repeatable',
+      repeated,
+    )
+    .option('--push <pattern>', 'repositories that the account may push to; repeatable', repeated)
+    .option('--group <name>', 'a group that the account belongs to; repeatable', repeated)
+    .option(...password);
+  remote(adding).action(add);
+  remote(
+    subcommand('edit', ' <user> [type]', 'change the rights of an account, or a machine type')
+      .option(
+        '--feature <feature>',
+        'a feature of the machine type; replaces all its features; repeatable',
+        repeated,
+      )
+      .option('--login <name>', 'the user name of the machine type')
+      .option('--role <role>', 'the role of the account; "" removes it')
+      .option(
+        '--repository <pattern>',
+        'repositories that the account may pull; replaces the whole list; repeatable',
+        repeated,
+      )
+      .option(
+        '--push <pattern>',
+        'repositories that the account may push to; replaces the whole list; "" removes all; repeatable',
+        repeated,
+      )
+      .option(
+        '--group <name>',
+        'a group that the account belongs to; replaces all its groups; "" removes all; repeatable',
+        repeated,
+      ),
+  ).action(edit);
+  remote(
+    subcommand('enrol', ' <user> <type>', 'create a token that lets one machine get a login of its own')
+      .option('--name <name>', 'the name of the machine’s token; default: a generated name')
+      .option('--expires <duration>', 'how long the machine can enrol: 1h, 7d', '1h')
+      .option('--json', 'print as JSON'),
+  ).action(enrol);
+  const listing = subcommand('list', '', 'list the accounts and machine types');
+  remote(listing.option('--json', 'print as JSON')).action(list);
+  remote(
+    subcommand('remove', ' <user> [type]', 'remove a machine type, or an account with all of its types'),
+  ).action(remove);
+  remote(subcommand('passwd', ' <user> [type]', 'change a password').option(...password)).action(passwd);
 }

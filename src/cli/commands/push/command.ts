@@ -5,7 +5,7 @@ import { newPseudonym, openPusher, openUpstream } from '../../open-upstream.ts';
 import { addSettings, loadSettings } from '../../settings/load.ts';
 import { addTargetOptions, loadTarget, type TargetFlags } from '../../settings/mirror-target.ts';
 import { LOOKUP_SETTINGS, SERVE_SETTINGS } from '../../settings/table.ts';
-import { readList } from './plan.ts';
+import { type PushPlan, readList } from './plan.ts';
 
 const { upstream, publicRegistries } = LOOKUP_SETTINGS;
 const PUSH_SETTINGS = { upstream, publicRegistries, listen: SERVE_SETTINGS.listen } as const;
@@ -18,10 +18,10 @@ interface PushFlags extends TargetFlags {
 const EXAMPLES = helpText(
   [
     ['metahub push manifest.yml', 'assemble the list that the file describes, and push it'],
-    ['metahub push --dry-run manifest.yml', 'say what would be done, and print the list'],
+    ['metahub push --dry-run manifest.yml', 'print the list and the steps, without pushing'],
     [
       'metahub push --upstream localhost:5000=http://localhost:5000 manifest.yml',
-      'to a registry without TLS',
+      'push to a registry without TLS',
     ],
   ],
   `The file has the form of manifest-tool's:
@@ -29,21 +29,21 @@ const EXAMPLES = helpText(
   manifests:
     - image: docker.io/qnib/plain-featuretest:cpu-skylake
       platform: { architecture: amd64, os: linux, features: [cpu:skylake] }`,
-  'Logins are those of docker login. A mirror that runs on this host (--mirror) looks the tags up at once, so that the next pull ' +
-    'gets what was pushed.',
+  'push uses the logins of docker login. A mirror on this host (--mirror) looks the tags up at once, so that the next pull ' +
+    'gets the pushed list.',
 );
 
 /** Adds the options and the action of `metahub push`. */
 export function configure(command: Command): void {
-  command.argument('<file>', 'what the list is called and what is in it (YAML)');
+  command.argument('<file>', 'the name and the members of the list (YAML)');
   addSettings(command, PUSH_SETTINGS);
   addTargetOptions(command);
   command
-    .option('--dry-run', 'push nothing: say what would be done, and print the list')
+    .option('--dry-run', 'print the list and the steps, without pushing')
     .addOption(
       new Option(
         '--format <format>',
-        'a Docker manifest list or an OCI image index; when not said, what its members are',
+        'push a Docker manifest list or an OCI image index; default: the format of the members',
       ).choices(['docker', 'oci']),
     )
     .addHelpText('after', EXAMPLES)
@@ -75,9 +75,25 @@ async function push(file: string, flags: PushFlags): Promise<void> {
     }
     const { renderDone } = await import('./render.ts');
     process.stdout.write(renderDone(plan));
-    const { tellMirror } = await import('./tell-mirror.ts');
-    await tellMirror((await loadTarget(flags)).target.url, plan);
+    await refreshTags((await loadTarget(flags)).target.url, plan);
   } finally {
     await registry.close();
+  }
+}
+
+const MIRROR_TIMEOUT_MS = 5000;
+
+/**
+ * Makes a mirror look up the pushed tags, which it would otherwise believe for `--tag-max-age`. It does not matter when no
+ * mirror runs or when it does not serve this registry: it then believes nothing.
+ */
+async function refreshTags(url: string, { repository, tags, index }: PushPlan): Promise<void> {
+  for (const tag of tags) {
+    await fetch(`${url}/v2/${repository.host}/${repository.name}/manifests/${tag}`, {
+      method: 'HEAD',
+      headers: { accept: index.mediaType, 'cache-control': 'no-cache' },
+      redirect: 'manual',
+      signal: AbortSignal.timeout(MIRROR_TIMEOUT_MS),
+    }).catch(() => undefined);
   }
 }

@@ -13,10 +13,10 @@ interface Tools {
   readonly progress: Progress;
 }
 
-/** Blobs of one image that are on their way at once. */
+/** Concurrent uploads of one image's blobs. */
 const AT_ONCE = 3;
 
-/** Layers that are to be had from elsewhere by their own URLs are in no registry. */
+/** Layers with their own URLs are in no registry. */
 function isForeign({ mediaType, raw }: Descriptor): boolean {
   return Array.isArray(raw['urls']) || /foreign|nondistributable/.test(mediaType);
 }
@@ -39,7 +39,7 @@ function publishBlob(
   });
 }
 
-/** Brings an image's blobs and its manifest, in this order, into the list's repository. */
+/** Brings an image's blobs, then its manifest, into the list's repository. */
 async function publishMember(member: PlannedMember, target: Repository, tools: Tools): Promise<void> {
   const { document, image, manifest, name } = member;
   const blobs = [document.config, ...document.layers].filter((blob) => !isForeign(blob));
@@ -61,13 +61,13 @@ async function publishMember(member: PlannedMember, target: Repository, tools: T
 
 const NEXT_STEPS: Readonly<Record<string, string>> = {
   UNAUTHORIZED: 'Log in with a login that may push (docker login).',
-  DENIED: 'The login may not push there, or the registry is none of the upstreams (--upstream HOST).',
-  NAME_UNKNOWN: 'Does the repository exist, and may this login push to it?',
-  UNSUPPORTED: 'Is it a mirror, which takes no pushes?',
+  DENIED: 'Check that the login may push there, and that the registry is an upstream (--upstream HOST).',
+  NAME_UNKNOWN: 'Check that the repository exists and that this login may push to it.',
+  UNSUPPORTED: 'Name a registry that accepts pushes: a mirror does not.',
 };
 
 /**
- * Does what was planned: images first, the list last, so that it never names what is not there.
+ * Carries out a plan: images first, the list last, so that it never names something missing.
  * @throws {UserError}
  */
 export async function executePush(
@@ -84,7 +84,8 @@ export async function executePush(
     if (!(cause instanceof RegistryError)) throw cause;
     throw new UserError(`${formatReference(repository, { kind: 'tag', tag: tags[0] })}: ${cause.message}`, {
       cause,
-      nextStep: NEXT_STEPS[cause.code] ?? 'Try again: what has arrived is not sent twice.',
+      nextStep:
+        NEXT_STEPS[cause.code] ?? 'Try again: metahub does not send again what the registry already has.',
     });
   }
 }

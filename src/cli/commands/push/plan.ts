@@ -19,13 +19,13 @@ import { ImageList, LIST_FORM } from '../../settings/image-lists.ts';
 import { readYaml } from '../../settings/yaml.ts';
 import { UserError } from '../../user-error.ts';
 
-/** A list to be pushed: a spec whose tags are tags, not patterns. */
+/** A list to push: a spec with tags, not patterns. */
 export interface PushList {
   readonly spec: ListSpec;
   readonly tags: readonly [Tag, ...Tag[]];
 }
 
-/** Reads what is to be pushed. @throws {ConfigError} */
+/** Reads the list to push. @throws {ConfigError} */
 export async function readList(path: string): Promise<PushList> {
   const source = await readYaml(path);
   const spec = readSource(ImageList, source, { nextStep: LIST_FORM });
@@ -43,12 +43,12 @@ export async function readList(path: string): Promise<PushList> {
   return { spec, tags: [first, ...rest] };
 }
 
-/** A member whose manifest has been read, and is what its digest says. */
+/** A member whose manifest was read and verified. */
 export interface PlannedMember extends ResolvedMembers {
   readonly name: string;
   readonly manifest: Manifest;
   readonly document: ImageManifest;
-  /** It lives in the list's repository already. */
+  /** It is in the list's repository already. */
   readonly isThere: boolean;
 }
 
@@ -60,29 +60,29 @@ export interface PushPlan {
 }
 
 async function readMember(
-  gathered: ResolvedMembers,
+  resolved: ResolvedMembers,
   target: Repository,
   registry: Registry,
 ): Promise<PlannedMember> {
-  const { image, member } = gathered;
+  const { image, member } = resolved;
   const name = formatReference(image.repository, image.reference);
   try {
     const manifest = await registry.manifest(image.repository, { kind: 'digest', digest: member.digest });
     const document = parseManifestDocument(manifest.bytes, manifest.mediaType);
     if (document.kind !== 'image' || !isImageManifestType(document.mediaType)) {
-      throw new UserError(`${name} is no image: ${document.mediaType}`, {
+      throw new UserError(`${name} is not an image: ${document.mediaType}`, {
         nextStep: 'A list holds images only.',
       });
     }
-    return { ...gathered, name, manifest, document, isThere: isSameRepository(image.repository, target) };
+    return { ...resolved, name, manifest, document, isThere: isSameRepository(image.repository, target) };
   } catch (cause) {
     throw lookupFailure(cause, name);
   }
 }
 
 /**
- * Reads every member and assembles the list; nothing is written.
- * @throws {UserError} when a member cannot be had, or is of the other format.
+ * Reads every member and assembles the list; writes nothing.
+ * @throws {UserError} when a member cannot be fetched, or has the other format.
  */
 export async function planPush(
   { spec, tags }: PushList,
@@ -107,7 +107,7 @@ export async function planPush(
       exitStatus: 2,
     });
   }
-  const members = await Promise.all(found.map((gathered) => readMember(gathered, repository, registry)));
+  const members = await Promise.all(found.map((resolved) => readMember(resolved, repository, registry)));
   const index = assembleIndex(
     members.map(({ member }) => member),
     { format, annotated: true },

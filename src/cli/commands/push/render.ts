@@ -6,7 +6,7 @@ import type { PlannedMember, PushPlan } from './plan.ts';
 
 type Counts = Readonly<Record<PushOutcome, number>>;
 
-/** What a person sees of the work: one line that changes on a terminal, a line for each image elsewhere. */
+/** The progress for people: one line that changes on a terminal, a line for each image elsewhere. */
 export interface Progress {
   member(name: string, counts: Counts, waiting: number): void;
   /** `counts` undefined: it was there. */
@@ -57,7 +57,7 @@ export function renderPlan(plan: PushPlan): string {
   return `${head}${members.map(memberLine).join('')}${index.bytes.toString('utf8')}`;
 }
 
-/** What has been pushed, on one line. */
+/** What was pushed, on one line. */
 export function renderDone(plan: PushPlan): string {
   const { index, members } = plan;
   const count = `${members.length} ${members.length === 1 ? 'entry' : 'entries'}`;

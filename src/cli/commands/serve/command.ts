@@ -3,22 +3,23 @@ import { helpText } from '../../help-text.ts';
 import { addSettings, loadSettings } from '../../settings/load.ts';
 import { SERVE_SETTINGS } from '../../settings/table.ts';
 
-const EXAMPLES = helpText(
-  [
-    ['metahub serve'],
-    ['metahub serve --profile host.json --set nvcap:9.0', 'for another host than this one'],
+const examples = () =>
+  helpText(
     [
-      'metahub serve --upstream docker.io=https://harbor.example/v2/hub-proxy --upstream registry.example',
-      'by way of a site’s own mirror, and with a registry of its own',
+      ['metahub serve'],
+      ['metahub serve --profile host.json --set nvcap:9.0', 'serve for another host'],
+      [
+        'metahub serve --upstream docker.io=https://harbor.example/v2/hub-proxy --upstream registry.example',
+        'pull Docker Hub through a site’s own mirror, and add the site’s own registry',
+      ],
+      [
+        'metahub serve --listen 0.0.0.0:5080 --machines /etc/metahub/machines.d --tls-cert site.crt --tls-key site.key',
+        'serve all machines of a site; each machine logs in',
+      ],
     ],
-    [
-      'metahub serve --listen 0.0.0.0:5080 --machines /etc/metahub/machines.d --tls-cert site.crt --tls-key site.key',
-      'for a whole site, whose machines log in',
-    ],
-  ],
-  'Policies by repository, certificates of upstreams, and everything above can be set in /etc/metahub/config.yaml.',
-  'SIGHUP reads profile, lists of images and policies again; SIGTERM lets running pulls finish.',
-);
+    '/etc/metahub/config.yaml can set everything above, and also policies by repository and certificates of upstreams.',
+    'On SIGHUP, MetaHub reloads the profile, the image lists and the policies. On SIGTERM, it finishes the running pulls and ends.',
+  );
 
 /** The data directory by what is known when the configuration file cannot be read. */
 function dataWithoutFile({ data }: Readonly<Record<string, unknown>>): string {
@@ -28,7 +29,7 @@ function dataWithoutFile({ data }: Readonly<Record<string, unknown>>): string {
 /** Adds the options and the action of `metahub serve`. */
 export function configure(command: Command): void {
   addSettings(command, SERVE_SETTINGS);
-  command.addHelpText('after', EXAMPLES).action(async (flags: Readonly<Record<string, unknown>>) => {
+  command.addHelpText('after', examples).action(async (flags: Readonly<Record<string, unknown>>) => {
     const [{ runMirror }, { createLastGood }] = await Promise.all([
       import('../../serve/run.ts'),
       import('../../serve/last-good.ts'),

@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { statSync } from 'node:fs';
 import { promisify } from 'node:util';
 import type { Command } from 'commander';
 import { createTwoFilesPatch } from 'diff';
@@ -26,14 +27,14 @@ interface SetupFlags extends TargetFlags {
 const EXAMPLES = helpText(
   [
     ['metahub setup all --dry-run', 'show what would change for every installed runtime'],
-    ['metahub setup all --reload', 'configure them, and make their daemons read it'],
-    ['metahub setup docker podman', 'only these two'],
-    ['metahub setup containerd --strict', 'without a fallback to the registry'],
-    ['metahub setup all --remove --reload', 'restore the files'],
+    ['metahub setup all --reload', 'configure them, and make their daemons read the changes'],
+    ['metahub setup docker podman', 'configure only these two'],
+    ['metahub setup containerd --strict', 'configure no fallback to the registry'],
+    ['metahub setup all --remove --reload', 'restore the earlier files'],
   ],
-  'Files are merged, not replaced: other settings stay. --remove restores a file byte for byte when nobody edited it since, and ' +
-    'takes only MetaHub’s part out of an edited one. What was there before is kept in /var/lib/metahub/setup.',
-  'Exit status: 0 done, 1 no file could be changed, 2 a wrong option, 3 some runtimes were done and others not.',
+  'setup merges its part into the files and keeps other settings. --remove restores a file byte for byte when nobody has edited it since; in an ' +
+    'edited file it removes only MetaHub’s part. setup keeps the earlier content in /var/lib/metahub/setup.',
+  'Exit status: 0 done, 1 no file could be changed, 2 a wrong option, 3 some runtimes were configured and others not.',
 );
 
 /** Adds the options and the action of `metahub setup`. */
@@ -43,8 +44,8 @@ export function configure(command: Command): void {
   addTargetOptions(command);
   command
     .option('--dry-run', 'show the changes without writing them')
-    .option('--remove', 'take out what setup put in')
-    .option('--strict', 'configure no fallback to the registry, where the runtime can do without')
+    .option('--remove', 'remove what setup added')
+    .option('--strict', 'configure no fallback to the registry, if the runtime allows that')
     .option('--reload', 'make the running daemons read the changes')
     .option('--root <dir>', 'configure the machine below this folder instead of this one', '/')
     .option('--json', 'print JSON')
@@ -59,6 +60,11 @@ async function setup(names: readonly string[], flags: SetupFlags): Promise<void>
     import('../../../setup/runtimes.ts'),
     import('../../../setup/setup.ts'),
   ]);
+  if (!statSync(flags.root, { throwIfNoEntry: false })?.isDirectory()) {
+    throw new UserError(`--root ${flags.root}: there is no such folder`, {
+      nextStep: 'Name the folder that holds the machine’s etc, usr and var.',
+    });
+  }
   const unknown = names.find((name) => name !== 'all' && !RUNTIME_SETUPS.some((each) => each.name === name));
   if (unknown !== undefined) {
     throw new UserError(`${unknown} is not a runtime that setup knows`, {
@@ -92,7 +98,7 @@ async function setup(names: readonly string[], flags: SetupFlags): Promise<void>
   if (failed > 0) process.exitCode = outcomes.every(({ error }) => error !== undefined) ? 1 : 3;
 }
 
-/** A daemon that takes longer than this to reload has failed, in milliseconds. */
+/** A daemon that takes longer to reload has failed, in milliseconds. */
 const RELOAD_MS = 120_000;
 const WIDTH = 100;
 
@@ -110,8 +116,8 @@ function reloadCommands(
   );
 }
 
-/** Makes each daemon read its changes, one after the other. */
-export async function reloadRuntimes(outcomes: readonly RuntimeOutcome[]): Promise<readonly Reload[]> {
+/** Makes each daemon read its changes, one after another. */
+async function reloadRuntimes(outcomes: readonly RuntimeOutcome[]): Promise<readonly Reload[]> {
   const reloads: Reload[] = [];
   for (const [command, [program, ...args]] of reloadCommands(outcomes)) {
     try {
@@ -153,7 +159,7 @@ function renderOutcome({ runtime, changes, warnings, error }: RuntimeOutcome, is
   return [`${runtime}: ${what}`, ...changes.map(diffOf), ...notes.map((note) => `  ${note}`), ''].join('\n');
 }
 
-/** Each runtime's changes as a unified diff, its warnings, and what is still to be done. */
+/** Each runtime's changes as a unified diff, its warnings, and the remaining steps. */
 export function renderText(
   outcomes: readonly RuntimeOutcome[],
   reloads: readonly Reload[],

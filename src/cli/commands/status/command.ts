@@ -7,6 +7,7 @@ import { addSettings } from '../../settings/load.ts';
 import {
   addTargetOptions,
   loadTarget,
+  setupCommand,
   TARGET_SETTINGS,
   type TargetFlags,
 } from '../../settings/mirror-target.ts';
@@ -21,19 +22,19 @@ interface StatusFlags extends TargetFlags {
 
 const WATCH_MS = 2000;
 const LAST_MAX = 200;
-/** Home, then clear: what stands on the terminal is replaced. */
+/** Home, then clear: the output replaces the terminal's content. */
 const CLEAR = '\u001b[H\u001b[2J';
 
 const EXAMPLES = helpText(
   [
-    ['metahub status', 'how the mirror of this machine is'],
-    ['metahub status --watch', 'and how it goes on, until Ctrl-C'],
+    ['metahub status', 'show the state of the mirror on this machine'],
+    ['metahub status --watch', 'show the state again and again until Ctrl-C'],
     ['metahub status --json | jq .cache.usedBytes'],
-    ['metahub status --mirror http://10.0.0.7:5080', 'of another one'],
+    ['metahub status --mirror http://10.0.0.7:5080', 'show the state of another mirror'],
   ],
-  'The pulls are answers to tags: fitted (the entry demands hardware that this host has), generic (other entries were passed over for one that ' +
-    'demands none), unchanged (no entry demands any), refused (no entry runs here), failed (the registry could not answer).',
-  'Exit status: 0 the mirror is ready, 1 none answers, 2 a wrong option, 3 it is not ready or has refused the latest reload.',
+  'A pull is an answer to a tag: fitted (the chosen entry demands hardware that the host has), generic (the chosen entry demands no hardware, but others ' +
+    'do), unchanged (no entry demands hardware), refused (the host can run no entry), failed (the registry gave no answer).',
+  'Exit status: 0 the mirror is ready, 1 no mirror answers, 2 a wrong option, 3 the mirror is not ready or refused the latest reload.',
 );
 
 /** Adds the options and the action of `metahub status`. */
@@ -41,9 +42,9 @@ export function configure(command: Command): void {
   addSettings(command, TARGET_SETTINGS);
   addTargetOptions(command);
   command
-    .option('--watch', `show it anew every ${WATCH_MS / 1000} seconds`)
+    .option('--watch', `show the state again every ${WATCH_MS / 1000} seconds`)
     .option('--last <number>', 'how many pulls to show', '10')
-    .option('--json', 'print JSON, with --watch one line each time')
+    .option('--json', 'print JSON; with --watch, one line each time')
     .addHelpText('after', EXAMPLES)
     .action(status);
 }
@@ -51,7 +52,7 @@ export function configure(command: Command): void {
 function readLast(text: string): number {
   const last = /^\d{1,3}$/.test(text) ? Number(text) : Number.NaN;
   if (last <= LAST_MAX) return last;
-  throw new UserError(`--last ${text} is no number from 0 to ${LAST_MAX}`, { exitStatus: 2 });
+  throw new UserError(`--last ${text} is not a number from 0 to ${LAST_MAX}`, { exitStatus: 2 });
 }
 
 async function status(flags: StatusFlags): Promise<void> {
@@ -63,7 +64,7 @@ async function status(flags: StatusFlags): Promise<void> {
   ]);
   const textOf = (now: Status) => {
     if (flags.json) return `${jsonText(now, flags.watch ? undefined : 2)}\n`;
-    return renderStatus(now, { last, nowMs: Date.now() });
+    return renderStatus(now, { last, nowMs: Date.now(), setup: (runtime) => setupCommand(runtime, flags) });
   };
   const first = await readStatus(target);
   if (flags.watch) return watch(first, { target, readStatus, textOf, isJson: flags.json === true });

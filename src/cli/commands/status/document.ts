@@ -6,18 +6,22 @@ import { fetchStatus, MIRROR_STATUS, type MirrorStatus } from '../../mirror-stat
 
 /** What `metahub status --json` prints; `npm run schemas` writes its JSON Schema. */
 export const STATUS = v.object({
-  url: v.pipe(v.string(), v.description('where the mirror was asked')),
+  url: v.pipe(v.string(), v.description('the URL of the mirror')),
   installed: v.pipe(
     v.array(
       v.object({
         runtime: v.picklist(RUNTIME_SETUP_NAMES),
         configured: v.pipe(
           v.nullable(v.boolean()),
-          v.description('do its files name the mirror; null: they cannot be read or understood'),
+          v.description(
+            'true: the files of the runtime name the mirror; null: MetaHub cannot read or understand them',
+          ),
         ),
         lastSuccess: v.pipe(
           v.nullable(v.pipe(v.string(), v.isoTimestamp())),
-          v.description('when it last got something through the mirror; null: not since the mirror started'),
+          v.description(
+            'when the runtime last got content through the mirror; null: not since the mirror started',
+          ),
         ),
       }),
     ),
@@ -28,7 +32,7 @@ export const STATUS = v.object({
 
 export type Status = v.InferOutput<typeof STATUS>;
 
-/** What the clients of a runtime call themselves, as the mirror counts them. */
+/** The names under which the mirror counts the clients of a runtime. */
 const CLIENTS: Readonly<Record<RuntimeSetupName, readonly string[]>> = {
   docker: ['dockerd', 'buildkit'],
   containerd: ['containerd', 'buildkit'],
@@ -46,7 +50,10 @@ function isConfigured(...[runtime, files, target]: Parameters<typeof planInForce
   }
 }
 
-/** The runtimes of this machine: does their configuration name the mirror, and did anything come through? */
+/**
+ * The runtimes of this machine: whether their configuration names the mirror, and whether anything was pulled through
+ * it.
+ */
 function installedHere(target: MirrorTarget, { runtimes }: MirrorStatus): Status['installed'] {
   const files = configFilesAt('/');
   return installedRuntimes(files).map((runtime) => {

@@ -17,6 +17,8 @@ export interface RenderOptions {
   /** How many pulls are shown. */
   readonly last: number;
   readonly nowMs: number;
+  /** The command that configures a runtime. */
+  readonly setup: (runtime: string) => string;
 }
 
 const good = (text: string) => `${painted('✓', 'green')} ${printable(text)}`;
@@ -48,8 +50,11 @@ function mirrorLines({ url, version, startedAt, hostName, notReady, warnings }: 
   return [first, ...warnings.flatMap((warning) => indented(warning, 'yellow'))];
 }
 
-function hostLines({ profile }: Status): readonly string[] {
-  if (profile === undefined) return ['Each login brings its own machine type.'];
+function hostLines({ profile, url, sitePath }: Status): readonly string[] {
+  if (profile === undefined) {
+    const pages = sitePath === undefined ? '' : ` Accounts see more at ${printable(`${url}${sitePath}`)}`;
+    return [`Each login brings its own machine type.${pages}`];
+  }
   const { platform, cpu, gpus, features, warnings } = profile;
   const level = platform.variant === undefined ? '' : `/${platform.variant}`;
   const names = gpus.map(({ name, vendor }) => name ?? vendor);
@@ -61,14 +66,14 @@ function hostLines({ profile }: Status): readonly string[] {
   ];
 }
 
-function runtimeLines({ installed, startedAt }: Status, nowMs: number): readonly string[] {
+function runtimeLines({ installed, startedAt }: Status, { nowMs, setup }: RenderOptions): readonly string[] {
   if (installed.length === 0) return ['No container runtime is installed here.'];
   const sinceStart = `nothing since the mirror started ${agoText(startedAt, nowMs)}`;
   return installed.map(({ runtime, configured, lastSuccess }) => {
     const name = `${runtime}:`.padEnd(12);
     const came = lastSuccess === null ? sinceStart : `last pull ${agoText(lastSuccess, nowMs)}`;
     if (configured === null) return doubtful(`${name}its configuration cannot be read, ${came}`);
-    if (!configured) return bad(`${name}not configured (metahub setup ${runtime} --reload), ${came}`);
+    if (!configured) return bad(`${name}not configured (${setup(runtime)}), ${came}`);
     return lastSuccess === null ? doubtful(`${name}configured, ${came}`) : good(`${name}configured, ${came}`);
   });
 }
@@ -95,13 +100,13 @@ function cacheLines({ cache }: Status): readonly string[] {
   const exact = (bytes: number) => bytes.toLocaleString('en');
   return [
     `Cache: ${exact(usedBytes)} of ${exact(limitBytes)} bytes; ${counts.join(', ')}`,
-    ...(trouble === undefined ? [] : [bad(`nothing new is kept: ${trouble}`)]),
+    ...(trouble === undefined ? [] : [bad(`nothing new is stored: ${trouble}`)]),
   ];
 }
 
 function registryLines({ registries }: Status): readonly string[] {
   if (registries === undefined) return [];
-  if (registries.length === 0) return ['Registries: none asked yet'];
+  if (registries.length === 0) return ['Registries: none used yet'];
   return registries.flatMap(({ registry, requests, failures, failing, meanMs }) => {
     const line = `${registry}: ${requests} requested, ${failures} failed, ${Math.round(meanMs)} ms`;
     if (failing !== undefined) return [bad(line), ...indented(failing, 'red')];
@@ -118,12 +123,12 @@ function settingLines({ figures, reload }: Status, nowMs: number): readonly stri
     : [printable(`Settings: ${shown}`), bad(`the reload ${when} was refused: ${reload.refused}`)];
 }
 
-/** What a person wants to know of a mirror, its most recent answers in the middle. */
+/** The state of a mirror for people, its most recent answers in the middle. */
 export function renderStatus(status: Status, options: RenderOptions): string {
   const blocks = [
     mirrorLines(status, options.nowMs),
     hostLines(status),
-    runtimeLines(status, options.nowMs),
+    runtimeLines(status, options),
     pullLines(status, options),
     [...cacheLines(status), ...registryLines(status), ...settingLines(status, options.nowMs)],
   ];

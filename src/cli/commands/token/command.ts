@@ -4,10 +4,12 @@ import { repeated, tableText } from '../../../lib/text.ts';
 import type { Account } from '../../../site/account.ts';
 import { helpText } from '../../help-text.ts';
 import { DurationMs } from '../../settings/values.ts';
+import type { SiteFlags } from '../../site-api.ts';
 import { UserError } from '../../user-error.ts';
-import { machinesOption, withAdmin } from '../machine/admin.ts';
+import { machineSubcommands, withAdmin, withSiteOptions } from '../machine/admin.ts';
+import type { ListedToken } from './remote.ts';
 
-interface Flags {
+interface Flags extends SiteFlags {
   readonly machines: string;
   readonly json?: boolean;
 }
@@ -21,19 +23,29 @@ interface CreateFlags extends Flags {
 const EXAMPLES = {
   group: helpText(
     [
-      ['metahub token create qnib ci', 'prints a token that logs in as qnib, or as a machine type of qnib'],
+      ['metahub token create qnib ci', 'print a token that logs in as qnib or as a machine type of qnib'],
       ['metahub token list'],
       ['metahub token revoke qnib ci'],
+      [
+        'metahub token create qnib ci --site hub.example.org --user root',
+        'create it at a remote site, as its administrator',
+      ],
     ],
     'A token is a password for programs: docker login --username qnib --password-stdin.',
   ),
   create: helpText([
-    ['metahub token create qnib ci', 'valid for 90 days'],
-    ['metahub token create qnib ci --expires 365d --repository "lab/*"', 'and for some repositories only'],
+    ['metahub token create qnib ci', 'create a token that is valid for 90 days'],
+    [
+      'metahub token create qnib ci --expires 365d --repository "lab/*"',
+      'create a token for some repositories only',
+    ],
     ['metahub token create qnib ci | docker login hub.example.org --username qnib --password-stdin'],
   ]),
-  list: helpText([['metahub token list'], ['metahub token list --json']]),
-  revoke: helpText([['metahub token revoke qnib ci', 'within a second it opens nothing any more']]),
+  list: helpText([['metahub token list'], ['metahub token list --json --site hub.example.org --user root']]),
+  revoke: helpText([
+    ['metahub token revoke qnib ci', 'the token is invalid within a second'],
+    ['metahub token revoke qnib ci --site hub.example.org --user root'],
+  ]),
 } as const;
 
 /** Undefined for `never`. @throws {UserError} */
@@ -41,16 +53,14 @@ function expiryOf(text: string): Date | undefined {
   if (text === 'never') return undefined;
   const { output: durationMs = 0 } = check(DurationMs, text);
   if (durationMs > 0) return new Date(Date.now() + durationMs);
-  throw new UserError(`--expires: “${text}” is no time to live: write 90d, 12h or never`, { exitStatus: 2 });
+  throw new UserError(`--expires: “${text}” is not a time to live: write 90d, 12h or never`, {
+    exitStatus: 2,
+  });
 }
 
 async function create(user: string, name: string, flags: CreateFlags): Promise<void> {
   const expires = expiryOf(flags.expires);
-  const { createAccessToken } = await import('../../../site/account.ts');
-  const { text, sha256 } = createAccessToken();
-  await withAdmin(flags.machines, (admin) =>
-    admin.addToken(user, { name, sha256, expires, repositories: flags.repository, push: flags.push }),
-  );
+  const text = await makeToken(user, name, expires, flags);
   const until = expires === undefined ? 'until it is revoked' : `until ${expires.toISOString().slice(0, 10)}`;
   if (flags.json) {
     const plain = { user, name, token: text, expires: expires?.toISOString() ?? null };
@@ -61,71 +71,84 @@ async function create(user: string, name: string, flags: CreateFlags): Promise<v
   process.stderr.write(`metahub: token ${name} of ${user} is valid ${until}; it is not shown again\n`);
 }
 
-interface ListedToken {
-  readonly user: string;
-  readonly name: string;
-  readonly state: 'valid' | 'expired';
-  readonly expires: string | null;
-  readonly repositories: readonly string[] | null;
-  readonly push: boolean;
+async function makeToken(user: string, name: string, expires: Date | undefined, flags: CreateFlags) {
+  if (flags.site !== undefined) return (await import('./remote.ts')).createRemote(user, name, expires, flags);
+  const { createAccessToken } = await import('../../../site/account.ts');
+  const { text, sha256 } = createAccessToken();
+  const token = { name, sha256, expires, repositories: flags.repository, push: flags.push };
+  await withAdmin(flags.machines, (admin) => admin.change(user, { kind: 'add-token', token }));
+  return text;
 }
 
 function listedTokens(accounts: readonly Account[], nowMs: number): readonly ListedToken[] {
-  return accounts.flatMap(({ user, tokens }) =>
-    tokens.map(({ name, expiresMs, repositories, push }) => ({
-      user,
-      name,
+  return accounts.flatMap(({ user, tokens, enrolments }) => [
+    ...tokens.map(({ name, expiresMs, repositories, push, type }) => ({
+      ...{ user, name, type: type ?? null },
       state: expiresMs !== undefined && expiresMs <= nowMs ? ('expired' as const) : ('valid' as const),
       expires: expiresMs === undefined ? null : new Date(expiresMs).toISOString(),
       repositories: repositories ?? null,
       push,
     })),
-  );
+    ...enrolments.map(({ name, type, expiresMs }) => ({
+      ...{ user, name, type, repositories: null, push: false },
+      state: expiresMs <= nowMs ? ('expired' as const) : ('enrolment' as const),
+      expires: new Date(expiresMs).toISOString(),
+    })),
+  ]);
 }
 
 async function list(flags: Flags): Promise<void> {
-  const accounts = await withAdmin(flags.machines, (admin) => admin.accounts());
-  const tokens = listedTokens(accounts, Date.now());
+  const { site, machines } = flags;
+  const tokens =
+    site === undefined
+      ? listedTokens(await withAdmin(machines, (admin) => admin.accounts()), Date.now())
+      : await (await import('./remote.ts')).listRemote(flags);
   if (flags.json) {
     process.stdout.write(`${JSON.stringify(tokens, undefined, 2)}\n`);
     return;
   }
   if (tokens.length === 0) {
-    process.stdout.write(`no tokens in ${flags.machines}; create one with: metahub token create USER NAME\n`);
+    process.stdout.write(
+      `no tokens in ${site ?? machines}; create one with: metahub token create USER NAME\n`,
+    );
     return;
   }
-  const rows = tokens.map(({ user, name, state, expires, repositories, push }) => [
+  const rows = tokens.map(({ user, name, state, type, expires, repositories, push }) => [
     user,
-    name,
+    state === 'enrolment' ? `${name} (not enrolled yet)` : name,
+    type ?? 'any',
     state === 'expired' ? `expired ${expires?.slice(0, 10)}` : (expires?.slice(0, 10) ?? 'never'),
     repositories?.join(' ') ?? 'as the account',
     push ? 'yes' : 'no',
   ]);
-  process.stdout.write(tableText([['ACCOUNT', 'TOKEN', 'EXPIRES', 'MAY PULL', 'MAY PUSH'], ...rows]));
+  process.stdout.write(
+    tableText([['ACCOUNT', 'TOKEN', 'LOGIN AS', 'EXPIRES', 'MAY PULL', 'MAY PUSH'], ...rows]),
+  );
 }
 
 async function revoke(user: string, name: string, flags: Flags): Promise<void> {
-  await withAdmin(flags.machines, (admin) => admin.removeToken(user, name));
+  if (flags.site !== undefined) await (await import('./remote.ts')).revokeRemote(user, name, flags);
+  else await withAdmin(flags.machines, (admin) => admin.change(user, { kind: 'remove-token', name }));
   process.stdout.write(`token ${name} of ${user} is revoked\n`);
 }
 
 /** Adds the subcommands of `metahub token`. */
 export function configure(command: Command): void {
-  const subcommand = (name: 'create' | 'list' | 'revoke', words: string, summary: string) =>
-    command
-      .command(`${name}${words}`)
-      .description(summary)
-      .option(...machinesOption())
-      .addHelpText('after', EXAMPLES[name])
-      .exitOverride();
+  const subcommand = machineSubcommands(command, EXAMPLES);
 
   command.addHelpText('after', EXAMPLES.group);
-  subcommand('create', ' <user> <name>', 'create a token for an account, and print it')
-    .option('--expires <duration>', 'for how long it is valid: 12h, 90d, never', '90d')
-    .option('--repository <pattern>', 'only these of the account’s repositories; repeatable', repeated)
-    .option('--push', 'it may also push, where the account may')
-    .option('--json', 'print as JSON')
-    .action(create);
-  subcommand('list', '', 'show the tokens of all accounts').option('--json', 'print as JSON').action(list);
-  subcommand('revoke', ' <user> <name>', 'end a token').action(revoke);
+  withSiteOptions(
+    subcommand('create', ' <user> <name>', 'create a token for an account, and print it')
+      .option('--expires <duration>', 'how long the token is valid: 12h, 90d, never', '90d')
+      .option(
+        '--repository <pattern>',
+        'limit the token to these of the account’s repositories; repeatable',
+        repeated,
+      )
+      .option('--push', 'the token may also push where the account may')
+      .option('--json', 'print as JSON'),
+  ).action(create);
+  const listing = subcommand('list', '', 'show the tokens of all accounts');
+  withSiteOptions(listing.option('--json', 'print as JSON')).action(list);
+  withSiteOptions(subcommand('revoke', ' <user> <name>', 'revoke a token')).action(revoke);
 }

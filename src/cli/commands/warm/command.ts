@@ -1,5 +1,5 @@
-import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
+import { readTextFile } from '../../../lib/regular-file.ts';
 import { sizeText } from '../../../lib/text.ts';
 import { formatReference } from '../../../oci/reference.ts';
 import { createMetrics } from '../../../server/metrics.ts';
@@ -14,7 +14,7 @@ import { addSettings, loadServiceSettings } from '../../settings/load.ts';
 import { LOOKUP_SETTINGS, SERVE_SETTINGS } from '../../settings/table.ts';
 import { UserError } from '../../user-error.ts';
 
-/** Those of `serve` that say which images, which host and where; the others come from the file and the environment. */
+/** The settings of `serve` that select images, host and store; the others come from the file and the environment. */
 const WARM_SETTINGS = {
   ...LOOKUP_SETTINGS,
   data: SERVE_SETTINGS.data,
@@ -27,7 +27,7 @@ interface WarmFlags {
   readonly json?: boolean;
 }
 
-/** What became of one image. */
+/** The result for one image. */
 interface Warmed {
   readonly image: string;
   readonly blobs: number;
@@ -39,18 +39,21 @@ interface Warmed {
 const EXAMPLES = helpText(
   [
     ['metahub warm alpine ghcr.io/a/b:v1', 'fetch what this host would pull'],
-    ['metahub warm --from-file images.txt', 'one image a line; # begins a comment, - is standard input'],
-    ['sudo metahub warm qnib/bench', 'into the store of the installed service'],
+    [
+      'metahub warm --from-file images.txt',
+      'read one image from each line; # begins a comment; the file - is stdin',
+    ],
+    ['sudo metahub warm qnib/bench', 'fetch into the store of the installed service'],
   ],
-  'It may run beside a mirror on the same data. Exit status: 0 all are stored, 1 one is not, 2 a wrong option.',
+  'warm can run while a mirror uses the same data directory. Exit status: 0 all images are stored, 1 an image is not stored, 2 a wrong option.',
 );
 
 /** Adds the options and the action of `metahub warm`. */
 export function configure(command: Command): void {
-  command.argument('[images...]', 'as in docker pull: alpine, ghcr.io/a/b:v1');
+  command.argument('[images...]', 'an image name as in docker pull: alpine, ghcr.io/a/b:v1');
   addSettings(command, WARM_SETTINGS);
   command
-    .option('--from-file <file>', 'read the names of further images from this file')
+    .option('--from-file <file>', 'read more image names from this file')
     .option('--json', 'print JSON')
     .addHelpText('after', EXAMPLES)
     .action(warm);
@@ -59,7 +62,7 @@ export function configure(command: Command): void {
 /** Names, one a line. */
 async function readNames(path: string): Promise<readonly string[]> {
   try {
-    const text = await readFile(path === '-' ? '/dev/stdin' : path, 'utf8');
+    const text = await readTextFile(path === '-' ? '/dev/stdin' : path);
     return text
       .split('\n')
       .map((line) => line.replace(/#.*$/, '').trim())
@@ -75,7 +78,7 @@ async function warm(
 ): Promise<void> {
   const names = [...named, ...(flags.fromFile === undefined ? [] : await readNames(flags.fromFile))];
   if (names.length === 0) {
-    throw new UserError('which images?', {
+    throw new UserError('warm needs image names', {
       nextStep: 'Name some (metahub warm alpine), or a file of names (--from-file images.txt).',
       exitStatus: 2,
     });
@@ -83,7 +86,7 @@ async function warm(
   const images = names.map(parseImage);
   const settings = await loadServiceSettings(SERVE_SETTINGS, { ...flags });
   if (settings.values.cache === 'off') {
-    throw new UserError('the cache is off, so nothing would be kept', {
+    throw new UserError('the cache is off, so nothing would be stored', {
       nextStep: 'Set --cache on or transit.',
     });
   }
@@ -155,7 +158,7 @@ function lineOf({ image, blobs, sizeBytes, error }: Warmed): string {
 export interface ProgressLine {
   begin(totalBytes: number): void;
   readonly add: (count: number) => void;
-  /** Takes the line away. */
+  /** Removes the line. */
   done(): void;
 }
 
@@ -171,7 +174,7 @@ export function progressText(name: string, doneBytes: number, totalBytes: number
   return `[${bar}] ${percent} %  ${sizeText(doneBytes)} of ${sizeText(totalBytes)}  ${name}`.slice(0, width);
 }
 
-export function createProgressLine(stream: NodeJS.WriteStream, name: string): ProgressLine {
+function createProgressLine(stream: NodeJS.WriteStream, name: string): ProgressLine {
   if (!stream.isTTY) return { begin: () => {}, add: () => {}, done: () => {} };
   let totalBytes = 0;
   let doneBytes = 0;

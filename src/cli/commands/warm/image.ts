@@ -23,7 +23,7 @@ interface WarmPlan {
 const DEPTH_MAX = 3;
 const BLOBS_AT_ONCE = 3;
 
-/** The entry that a runtime takes: the first image of its platform, else an index to look into. */
+/** The entry that a runtime takes: the first image of its platform, else a nested index. */
 function entryFor({ entries }: ImageIndex, host: HostPlatform): Descriptor | undefined {
   const wanted = normalizePlatform(host);
   const isOfHost = ({ platform }: Descriptor) => {
@@ -59,7 +59,7 @@ export async function planWarm(
   throw new RegistryError('MANIFEST_UNKNOWN', `it has no image for ${host.os}/${host.architecture}`);
 }
 
-/** Fetches blobs, some at a time; what is stored already is only read. @throws {RegistryError} */
+/** Fetches blobs, several at a time; stored blobs are only read. @throws {RegistryError} */
 export async function fetchBlobs(
   registry: Registry,
   repository: Repository,
@@ -83,7 +83,7 @@ async function fetchBlob(
 ): Promise<void> {
   const blob = await registry.blob(repository, digest, { follow: true });
   if (blob.kind === 'redirect')
-    throw new RegistryError('UNAVAILABLE', `${digest} is to be had elsewhere only`);
+    throw new RegistryError('UNAVAILABLE', `${digest} can only be fetched elsewhere`);
   const sink = new Writable({
     write: (chunk: Buffer, _encoding, done) => {
       onBytes(chunk.length);

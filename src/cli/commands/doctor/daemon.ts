@@ -1,0 +1,29 @@
+import { connect } from 'node:net';
+
+/** The socket of a runtime's daemon, and the unit that starts the daemon. */
+export interface Daemon {
+  readonly socket: string;
+  readonly unit: string;
+}
+
+/** Why a daemon cannot be asked: nothing listens, or not for this user. */
+export type DaemonTrouble = 'stopped' | 'forbidden';
+
+const TROUBLES: Readonly<Record<string, DaemonTrouble>> = {
+  ENOENT: 'stopped',
+  ECONNREFUSED: 'stopped',
+  EACCES: 'forbidden',
+  EPERM: 'forbidden',
+};
+
+/** Resolves to why the daemon cannot be asked; undefined: it listens, or nobody knows. */
+export function daemonTrouble({ socket }: Daemon): Promise<DaemonTrouble | undefined> {
+  return new Promise((resolve) => {
+    const connection = connect(socket);
+    connection.on('connect', () => {
+      connection.destroy();
+      resolve(undefined);
+    });
+    connection.on('error', ({ code = '' }: NodeJS.ErrnoException) => resolve(TROUBLES[code]));
+  });
+}

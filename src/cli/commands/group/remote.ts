@@ -1,0 +1,39 @@
+import { GROUP } from '../../../site/api/resources.ts';
+import { SiteApi, type SiteFlags, segment } from '../../site-api.ts';
+
+/** `metahub group` for a remote site: what its API says and does. */
+
+const pathOf = (name: string) => `/groups/${segment(name)}`;
+
+export async function listRemote(flags: SiteFlags): Promise<readonly ListedGroup[]> {
+  return (await SiteApi.open(flags)).list('/groups', 'groups', GROUP);
+}
+
+/** Adds the group, or edits it as it is now. */
+export async function setRemote(
+  name: string,
+  rights: Omit<ListedGroup, 'name'>,
+  flags: SiteFlags,
+): Promise<void> {
+  const api = await SiteApi.open(flags);
+  const isKnown = (await api.list('/groups', 'groups', GROUP)).some((group) => group.name === name);
+  if (!isKnown) {
+    await api.add(pathOf(name), rights);
+    return;
+  }
+  const { entityTag } = await api.get(pathOf(name), GROUP);
+  await api.edit('PUT', pathOf(name), entityTag, rights);
+}
+
+export async function removeRemote(name: string, flags: SiteFlags): Promise<void> {
+  const api = await SiteApi.open(flags);
+  const { entityTag } = await api.get(pathOf(name), GROUP);
+  await api.edit('DELETE', pathOf(name), entityTag);
+}
+
+/** A group as `metahub group list` shows it. */
+export interface ListedGroup {
+  readonly name: string;
+  readonly repositories: readonly string[];
+  readonly push: readonly string[];
+}

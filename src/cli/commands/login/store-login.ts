@@ -1,0 +1,36 @@
+import { dirname } from 'node:path';
+import { makeDirectory, replaceFile } from '../../../lib/atomic-file.ts';
+import { readTextFile } from '../../../lib/regular-file.ts';
+
+/** Where `metahub serve` looks for the logins that were given to it. */
+export const METAHUB_LOGINS = '/etc/metahub/auth.json';
+
+async function readJson(path: string): Promise<Record<string, unknown>> {
+  let text: string;
+  try {
+    text = await readTextFile(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return {};
+    throw error;
+  }
+  const document: unknown = JSON.parse(text);
+  if (typeof document !== 'object' || document === null) throw new Error(`${path} holds no logins`);
+  return document as Record<string, unknown>;
+}
+
+/** Puts a login into a file in docker's form, beside the others there; only its owner may read it. */
+export async function storeLogin(
+  path: string,
+  {
+    registry,
+    login,
+    password,
+  }: { readonly registry: string; readonly login: string; readonly password: string },
+): Promise<void> {
+  const document = await readJson(path);
+  const auth = Buffer.from(`${login}:${password}`).toString('base64');
+  const auths = { ...(document['auths'] as object | undefined), [registry]: { auth } };
+  await makeDirectory(dirname(path), 0o755);
+  const text = `${JSON.stringify({ ...document, auths }, undefined, 2)}\n`;
+  await replaceFile(path, Buffer.from(text), { mode: 0o600, durable: true });
+}

@@ -1,0 +1,148 @@
+import { tableText } from '../../../lib/text.ts';
+import type { AccountChange } from '../../../site/account-edit.ts';
+import { ACCOUNT, MACHINE_TYPE, MADE_ENROLMENT } from '../../../site/api/resources.ts';
+import { readPassword } from '../../password-input.ts';
+import { SiteApi, type SiteFlags, segment } from '../../site-api.ts';
+import { UserError } from '../../user-error.ts';
+
+/** `metahub machine` for a remote site: what its API says and does. */
+
+export interface RemoteAddFlags extends SiteFlags {
+  readonly feature?: readonly string[];
+  readonly login?: string;
+  readonly ownPassword?: boolean;
+  readonly role?: string;
+  readonly repository?: readonly string[];
+  readonly push?: readonly string[];
+  readonly group?: readonly string[];
+}
+
+export interface RemoteEditFlags extends SiteFlags {
+  readonly feature?: readonly string[];
+  readonly login?: string;
+}
+
+function newPassword({ passwordStdin, passwordFile }: SiteFlags, what: string): Promise<string> {
+  if (passwordStdin && passwordFile === '-') {
+    throw new UserError(
+      'stdin can contain only one password: write --password-stdin or --password-file -, not both',
+      {
+        exitStatus: 2,
+      },
+    );
+  }
+  return readPassword({ fromStdin: passwordStdin ?? false, what, confirm: true });
+}
+
+/** `--password-stdin` is about the password that is set, not that of the account that asks. */
+function openSite({ site, user, passwordFile }: SiteFlags): Promise<SiteApi> {
+  return SiteApi.open({ site, user, passwordFile });
+}
+
+const accountPath = (user: string) => `/accounts/${segment(user)}`;
+const typePath = (user: string, type: string) => `${accountPath(user)}/types/${segment(type)}`;
+
+export async function listRemote(flags: SiteFlags & { readonly json?: boolean }): Promise<void> {
+  const api = await openSite(flags);
+  const accounts = await api.list('/accounts', 'accounts', ACCOUNT);
+  const types = await api.list('/types', 'types', MACHINE_TYPE);
+  const typesOf = (user: string) => types.filter(({ account }) => account === user);
+  if (flags.json) {
+    const plain = accounts.map((account) => ({ ...account, types: typesOf(account.user) }));
+    process.stdout.write(`${JSON.stringify(plain, undefined, 2)}\n`);
+    return;
+  }
+  const rows = accounts.flatMap(({ user, role, hasPassword, managesMachines, repositories }) => {
+    const what = managesMachines ? `${role ?? 'account'}, manages machine types` : (role ?? 'account');
+    const own = hasPassword ? [[user, what, repositories.join(' ')]] : [];
+    const others = typesOf(user).map(({ login, features }) => [
+      login,
+      features.join(' ') || 'no features',
+      repositories.join(' '),
+    ]);
+    return [...own, ...others];
+  });
+  if (rows.length === 0) process.stdout.write(`no logins at ${api.registry}\n`);
+  else process.stdout.write(tableText([['LOGIN', 'MACHINE', 'MAY PULL'], ...rows]));
+}
+
+export async function addRemote(
+  user: string,
+  type: string | undefined,
+  flags: RemoteAddFlags,
+): Promise<void> {
+  const api = await openSite(flags);
+  if (type === undefined) {
+    const { role, repository: repositories, push, group: groups } = flags;
+    const password = await newPassword(flags, `password of ${user}`);
+    await api.post('/accounts', { user, password, role, repositories, push, groups }, ACCOUNT);
+    process.stdout.write(`${user} may log in at ${api.registry}\n`);
+    return;
+  }
+  const { feature: features = [], login } = flags;
+  const what = `password of ${login ?? `${user}-${type}`}`;
+  const password = flags.ownPassword ? await newPassword(flags, what) : undefined;
+  await api.post(`${accountPath(user)}/types`, { name: type, features, login, password }, MACHINE_TYPE);
+  const as = features.join(', ') || 'no features';
+  process.stdout.write(
+    `${login ?? `${user}-${type}`} may log in at ${api.registry}, as a machine with ${as}\n`,
+  );
+}
+
+/** Creates an enrolment; returns its secret. */
+export async function enrolRemote(
+  user: string,
+  { name, type, expires }: { readonly name: string; readonly type: string; readonly expires: Date },
+  flags: SiteFlags,
+): Promise<string> {
+  const api = await openSite(flags);
+  const body = { name, type, expires: expires.toISOString() };
+  return (await api.post(`${accountPath(user)}/enrolments`, body, MADE_ENROLMENT)).token;
+}
+
+export async function editRemote(user: string, type: string, flags: RemoteEditFlags): Promise<void> {
+  const api = await openSite(flags);
+  const { resource, entityTag } = await api.get(typePath(user, type), MACHINE_TYPE);
+  const { feature: features = resource.features, login = resource.login } = flags;
+  await api.edit('PUT', typePath(user, type), entityTag, { features, login });
+  process.stdout.write(`${login} is a machine with ${features.join(', ') || 'no features'}\n`);
+}
+
+/** Changes the rights of an account. */
+export async function editAccountRemote(
+  user: string,
+  change: AccountChange,
+  flags: SiteFlags,
+): Promise<void> {
+  const api = await openSite(flags);
+  const { entityTag } = await api.get(accountPath(user), ACCOUNT);
+  await api.edit('PATCH', accountPath(user), entityTag, { ...change });
+}
+
+export async function removeRemote(user: string, type: string | undefined, flags: SiteFlags): Promise<void> {
+  const api = await openSite(flags);
+  const path = type === undefined ? accountPath(user) : typePath(user, type);
+  const { entityTag } = await (type === undefined ? api.get(path, ACCOUNT) : api.get(path, MACHINE_TYPE));
+  await api.edit('DELETE', path, entityTag);
+  process.stdout.write(
+    type === undefined
+      ? `${user} and its machine types are removed from ${api.registry}\n`
+      : `machine type ${type} of ${user} is removed from ${api.registry}\n`,
+  );
+}
+
+export async function passwdRemote(user: string, type: string | undefined, flags: SiteFlags): Promise<void> {
+  const api = await openSite(flags);
+  const what = type === undefined ? user : `${user}’s ${type}`;
+  if (type === undefined) {
+    const { entityTag } = await api.get(accountPath(user), ACCOUNT);
+    const password = await newPassword(flags, `password of ${what}`);
+    await api.edit('PATCH', accountPath(user), entityTag, { password });
+  } else {
+    const { resource, entityTag } = await api.get(typePath(user, type), MACHINE_TYPE);
+    const password = await newPassword(flags, `password of ${what}`);
+    const { features, login } = resource;
+    await api.edit('PUT', typePath(user, type), entityTag, { features, login, password });
+  }
+  process.stdout.write(`the password of ${what} is changed; everybody who uses it must log in again\n`);
+}

@@ -1,0 +1,44 @@
+import { ACCESS_TOKEN, MADE_TOKEN } from '../../../site/api/resources.ts';
+import { SiteApi, type SiteFlags, segment } from '../../site-api.ts';
+
+/** `metahub token` for a remote site: what its API says and does. */
+
+const tokensPath = (user: string) => `/accounts/${segment(user)}/tokens`;
+
+/** Creates a token; returns its text. `expires`: undefined for never. */
+export async function createRemote(
+  user: string,
+  name: string,
+  expires: Date | undefined,
+  flags: SiteFlags & { readonly repository?: readonly string[]; readonly push?: boolean },
+): Promise<string> {
+  const api = await SiteApi.open(flags);
+  const { repository: repositories, push } = flags;
+  const body = { name, expires: expires?.toISOString() ?? null, repositories, push };
+  return (await api.post(tokensPath(user), body, MADE_TOKEN)).token;
+}
+
+export async function listRemote(flags: SiteFlags): Promise<readonly ListedToken[]> {
+  const api = await SiteApi.open(flags);
+  const tokens = await api.list('/tokens', 'tokens', ACCESS_TOKEN);
+  return tokens.map(({ account: user, ...token }) => ({ user, ...token }));
+}
+
+export async function revokeRemote(user: string, name: string, flags: SiteFlags): Promise<void> {
+  const api = await SiteApi.open(flags);
+  const path = `${tokensPath(user)}/${segment(name)}`;
+  const { entityTag } = await api.get(path, ACCESS_TOKEN);
+  await api.edit('DELETE', path, entityTag);
+}
+
+/** A token as `metahub token list` shows it. */
+export interface ListedToken {
+  readonly user: string;
+  readonly name: string;
+  readonly state: 'valid' | 'expired' | 'enrolment';
+  readonly expires: string | null;
+  readonly repositories: readonly string[] | null;
+  readonly push: boolean;
+  /** The machine type whose login alone it opens. */
+  readonly type: string | null;
+}

@@ -1,0 +1,37 @@
+import { readFile } from 'node:fs/promises';
+import type { Log } from '../../lib/log.ts';
+import { DEFAULT_LIMITS } from '../../server/connections.ts';
+
+/** What the process needs besides connections: the store's files, its threads, names being resolved. */
+const RESERVED = 32;
+/** A client's connection costs its own handle, one to the registry and one to a file. */
+const PER_CONNECTION = 3;
+const CONNECTIONS_MIN = 8;
+
+/** How many files this process may open (RLIMIT_NOFILE); undefined where nobody can tell, or there is no limit. */
+async function openFilesMax(): Promise<number | undefined> {
+  try {
+    const [, soft] = /^Max open files\s+(\d+)/m.exec(await readFile('/proc/self/limits', 'latin1')) ?? [];
+    return soft === undefined ? undefined : Number(soft);
+  } catch {
+    return undefined;
+  }
+}
+
+/** How many connections leave handles for what their requests need. */
+export function connectionsWithin(handles: number): number {
+  const affordable = Math.max(CONNECTIONS_MIN, Math.floor((handles - RESERVED) / PER_CONNECTION));
+  return Math.min(DEFAULT_LIMITS.connections, affordable);
+}
+
+/** The bound of connections that the limit of open files allows; the log says when it is lower than usual. */
+export async function readConnectionsMax(log: Log): Promise<number> {
+  const handles = await openFilesMax();
+  if (handles === undefined) return DEFAULT_LIMITS.connections;
+  const connections = connectionsWithin(handles);
+  if (connections < DEFAULT_LIMITS.connections) {
+    const message = 'the limit of open files is low: raise it (LimitNOFILE, ulimit -n)';
+    log('warning', 'open-files-limited', message, { openFiles: handles, connections });
+  }
+  return connections;
+}

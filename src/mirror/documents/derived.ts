@@ -1,0 +1,78 @@
+import type { HostProfile } from '../../host/profile.ts';
+import { type JsonBounds, shapeOf, USUAL_BOUNDS } from '../../lib/bounded-json.ts';
+import type { Digest } from '../../oci/digest.ts';
+import { type ImageIndex, parseManifestDocument } from '../../oci/manifest.ts';
+import { RegistryError } from '../../oci/registry-error.ts';
+import { type DerivedForm, derivedForms } from '../../selection/derived-forms.ts';
+import type { SelectionPolicy } from '../../selection/policy.ts';
+import { select } from '../../selection/select.ts';
+import type { DocumentSource } from './source.ts';
+
+/** Writing a larger index again and again would take too long: some 600 entries. */
+const INDEX_BOUNDS: JsonBounds = { ...USUAL_BOUNDS, values: 20_000 };
+/** Some thirty entries, each of which means writing the index once. */
+const QUICK_BOUNDS: JsonBounds = { ...USUAL_BOUNDS, values: 500 };
+
+export function isFewForms(bytes: Uint8Array): boolean {
+  return shapeOf(bytes, QUICK_BOUNDS).values <= QUICK_BOUNDS.values;
+}
+
+/** The index; undefined for another document, and for one that costs too much. */
+function readIndex({ bytes, mediaType }: DocumentSource): ImageIndex | undefined {
+  if (shapeOf(bytes, INDEX_BOUNDS).values > INDEX_BOUNDS.values) return undefined;
+  try {
+    const document = parseManifestDocument(bytes, mediaType);
+    return document.kind === 'index' ? document : undefined;
+  } catch (error) {
+    if (!(error instanceof RegistryError)) throw error;
+    return undefined;
+  }
+}
+
+/** Which forms of an index to compute, and how many bytes of them. */
+export interface FormsDetails {
+  readonly policy: SelectionPolicy;
+  readonly formBytes: number;
+}
+
+function* formsOf(source: DocumentSource, { policy, formBytes }: FormsDetails): Generator<DerivedForm> {
+  const document = readIndex(source);
+  if (document === undefined) return;
+  let left = formBytes;
+  for (const form of derivedForms(document, policy)) {
+    left -= form.bytes.length;
+    if (left < 0) return;
+    yield form;
+  }
+}
+
+/** The digests of what hosts of any kind may be given in place of an index. */
+export function listDerivedForms(source: DocumentSource, details: FormsDetails): readonly Digest[] {
+  // Each form's bytes go before the next is made.
+  return Array.from(formsOf(source, details), ({ digest }) => digest);
+}
+
+/** The form of an index that has this digest. */
+export function findDerivedForm(
+  source: DocumentSource,
+  details: FormsDetails & { readonly digest: Digest },
+): DerivedForm | undefined {
+  for (const form of formsOf(source, details)) if (form.digest === details.digest) return form;
+  return undefined;
+}
+
+/** True when this host runs the entry at this position of the index. @throws {RegistryError} MANIFEST_INVALID */
+export function runsForm(
+  { bytes, mediaType }: DocumentSource,
+  details: {
+    readonly position: number | undefined;
+    readonly profile: HostProfile;
+    readonly policy: SelectionPolicy;
+  },
+): boolean {
+  const { position, profile, policy } = details;
+  const document = parseManifestDocument(bytes, mediaType);
+  if (document.kind !== 'index' || position === undefined) return false;
+  const status = select(document, profile, policy).verdicts[position]?.status;
+  return status === 'winner' || status === 'eligible';
+}

@@ -1,0 +1,5 @@
+/** Bytes from a registry, and their stated media type. */
+export interface DocumentSource {
+  readonly bytes: Uint8Array;
+  readonly mediaType: string;
+}

@@ -1,0 +1,293 @@
+import { createHmac, randomBytes } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
+import * as v from 'valibot';
+import type { Log } from '../lib/log.ts';
+import type { Schema } from '../lib/schema.ts';
+import { createSealer, type Sealer } from '../lib/seal.ts';
+import type { ClaimResult, Patience, SharedState } from '../lib/shared-state.ts';
+import type { KeyValueStore } from './key-value-store.ts';
+import {
+  MESSAGE,
+  MESSAGE_AGE_MAX_MS,
+  MESSAGE_MAX_BYTES,
+  parseBy,
+  SHARED_TIMES,
+  type SharedTimes,
+  VALUE_MAX_BYTES,
+} from './sealed-format.ts';
+
+/** Result of an operation. `invalid`: no replica wrote the value. `skipped`: the state is down, or the value too large. */
+export type SharedResult = 'ok' | 'miss' | 'invalid' | 'timeout' | 'failed' | 'skipped';
+export type SharedOperation = 'get' | 'set' | 'claim' | 'publish' | 'receive';
+
+export interface SealedStateOptions {
+  readonly store: KeyValueStore;
+  /** Secret of the site's replicas: seals everything that they share. */
+  readonly secret: Uint8Array;
+  /** Address for the log, without the password. */
+  readonly place: string;
+  readonly log: Log;
+  /** Monotonic milliseconds. */
+  readonly now: () => number;
+  /** Milliseconds of the wall clock. */
+  readonly wallClock: () => number;
+  readonly onResult?: (operation: SharedOperation, result: SharedResult) => void;
+  readonly times?: Partial<SharedTimes>;
+}
+
+/** Ids of messages that the replica remembers, to accept each message once. */
+const SEEN_MAX = 50_000;
+const VERSION = 1;
+const BEAT = 'beat';
+/** Topic of a replica that could not publish a message. */
+const MISSED = 'missed';
+
+class SealedState implements SharedState {
+  readonly #options: SealedStateOptions;
+  readonly #times: SharedTimes;
+  readonly #sealer: Sealer;
+  /** Prefix of keys and channel, derived from the secret: sites do not see each other. */
+  readonly #prefix: string;
+  readonly #replica = randomBytes(12).toString('base64url');
+  readonly #receivers = new Map<string, (body: unknown, from: string) => void>();
+  readonly #onReturn: (() => void)[] = [];
+  readonly #seen = new LRUCache<string, true>({ max: SEEN_MAX });
+  readonly #timer: NodeJS.Timeout;
+  #heardMs: number | undefined;
+  #reconnectedMs: number;
+  /** An operation took too long: requests do not wait again before the next beat arrives. */
+  #isSlow = false;
+  /** The others have missed a message of this replica. */
+  #hasMissed = false;
+  /** Undefined: before the first beat. */
+  #isUp: boolean | undefined;
+
+  constructor(options: SealedStateOptions) {
+    const { secret, store, now } = options;
+    this.#options = options;
+    this.#times = { ...SHARED_TIMES, ...options.times };
+    this.#sealer = createSealer('metahub shared state', secret);
+    const site = createHmac('sha256', secret).update('metahub shared state').digest('hex').slice(0, 16);
+    this.#prefix = `metahub:v${VERSION}:${site}`;
+    this.#reconnectedMs = now();
+    store.listen(this.#prefix, (sealed) => this.#receive(sealed));
+    this.#timer = setInterval(() => this.#beat(), this.#times.beatMs).unref();
+    this.#beat();
+  }
+
+  get trouble(): string | undefined {
+    if (this.#isUp === true) return undefined;
+    return this.#options.store.failure ?? 'it does not answer';
+  }
+
+  async get<T>(key: string, schema: Schema<T>, patience: Patience = 'request'): Promise<T | undefined> {
+    const name = `${this.#prefix}:${key}`;
+    if (this.#isSkipped(patience)) {
+      this.#count('get', 'skipped');
+      return undefined;
+    }
+    const read = this.#options.store.get(name, VALUE_MAX_BYTES + 1);
+    const sealed = await this.#finish('get', this.#budgetOf(patience), read, (value) =>
+      value === undefined ? 'miss' : undefined,
+    );
+    if (sealed === undefined) return undefined;
+    const isBounded = sealed.length <= VALUE_MAX_BYTES;
+    const value = isBounded ? parseBy(this.#sealer.open(sealed, name), schema) : undefined;
+    this.#count('get', value === undefined ? 'invalid' : 'ok');
+    return value;
+  }
+
+  async set(key: string, value: unknown, ttlMs: number, patience: Patience = 'request'): Promise<boolean> {
+    const name = `${this.#prefix}:${key}`;
+    const sealed = this.#sealer.seal(JSON.stringify(value), name);
+    if (sealed.length > VALUE_MAX_BYTES || this.#isUp !== true) {
+      this.#count('set', 'skipped');
+      return false;
+    }
+    return this.#send('set', patience, this.#options.store.set(name, sealed, ttlMs));
+  }
+
+  async claim(
+    key: string,
+    value: unknown,
+    ttlMs: number,
+    patience: Patience = 'request',
+  ): Promise<ClaimResult> {
+    const name = `${this.#prefix}:${key}`;
+    const sealed = this.#sealer.seal(JSON.stringify(value), name);
+    if (sealed.length > VALUE_MAX_BYTES || this.#isSkipped(patience)) {
+      this.#count('claim', 'skipped');
+      return 'unknown';
+    }
+    const claiming = this.#options.store.setIfAbsent(name, sealed, ttlMs);
+    const isSet = await this.#finish('claim', this.#budgetOf(patience), claiming, () => 'ok');
+    if (isSet === undefined) return 'unknown';
+    return isSet ? 'claimed' : 'taken';
+  }
+
+  async publish(topic: string, body: unknown): Promise<void> {
+    const message = this.#sealed(topic, body);
+    if (message.length > MESSAGE_MAX_BYTES) {
+      this.#count('publish', 'skipped');
+      return;
+    }
+    if (this.#isUp !== true) {
+      this.#hasMissed = true;
+      this.#count('publish', 'skipped');
+      return;
+    }
+    const sending = this.#options.store.publish(this.#prefix, message).catch((error: unknown) => {
+      this.#hasMissed = true;
+      throw error;
+    });
+    await this.#send('publish', 'request', sending);
+  }
+
+  subscribe<T>(topic: string, schema: Schema<T>, receive: (body: T, from: string) => void): void {
+    this.#receivers.set(topic, (body, from) => {
+      const { success, output } = v.safeParse(schema, body);
+      this.#count('receive', success ? 'ok' : 'invalid');
+      if (success) receive(output, from);
+    });
+  }
+
+  onReturn(callback: () => void): void {
+    this.#onReturn.push(callback);
+    if (this.#isUp === true) queueMicrotask(callback);
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#options.store.close();
+  }
+
+  #count(operation: SharedOperation, result: SharedResult): void {
+    this.#options.onResult?.(operation, result);
+  }
+
+  #sealed(topic: string, body: unknown): string {
+    const at = this.#options.wallClock();
+    const id = randomBytes(12).toString('base64url');
+    return this.#sealer.seal(JSON.stringify({ id, from: this.#replica, at, topic, body }), this.#prefix);
+  }
+
+  /** Waits for an operation unless Redis is slow. Resolves to whether it has succeeded. */
+  async #send(operation: SharedOperation, patience: Patience, sending: Promise<void>): Promise<boolean> {
+    if (patience === 'request' && this.#isSlow) {
+      this.#count(operation, 'timeout');
+      sending.catch(() => {});
+      return false;
+    }
+    const work = sending.then(() => true);
+    return (await this.#finish(operation, this.#budgetOf(patience), work, () => 'ok')) ?? false;
+  }
+
+  #isSkipped(patience: Patience): boolean {
+    return this.#isUp !== true || (this.#isSlow && patience === 'request');
+  }
+
+  #budgetOf(patience: Patience): number {
+    return patience === 'background' ? this.#times.backgroundMs : this.#times.budgetMs;
+  }
+
+  async #finish<T>(
+    operation: SharedOperation,
+    budgetMs: number,
+    work: Promise<T>,
+    resultOf: (value: T) => SharedResult | undefined,
+  ): Promise<T | undefined> {
+    let timer: NodeJS.Timeout | undefined;
+    const timeout = new Promise<'timeout'>((resolve) => {
+      timer = setTimeout(resolve, budgetMs, 'timeout');
+    });
+    const attempt = work.then(
+      (value) => ({ value }),
+      () => 'failed' as const,
+    );
+    const outcome = await Promise.race([attempt, timeout]);
+    clearTimeout(timer);
+    if (typeof outcome === 'string') {
+      if (outcome === 'timeout') this.#isSlow = true;
+      this.#count(operation, outcome);
+      return undefined;
+    }
+    const result = resultOf(outcome.value);
+    if (result !== undefined) this.#count(operation, result);
+    return outcome.value;
+  }
+
+  /** Publishes a message to itself: its return proves that commands and messages pass. */
+  #beat(): void {
+    const { store, now } = this.#options;
+    const { lostMs, silentMs } = this.#times;
+    const silenceMs = now() - (this.#heardMs ?? this.#reconnectedMs);
+    if (silenceMs >= lostMs) this.#lose();
+    if (now() - Math.max(this.#heardMs ?? 0, this.#reconnectedMs) >= silentMs) {
+      this.#reconnectedMs = now();
+      store.reconnect();
+    }
+    store.publish(this.#prefix, this.#sealed(BEAT, null)).catch(() => {
+      // The beat cannot return without a connection.
+      if (this.#isUp === true) this.#lose();
+    });
+  }
+
+  #lose(): void {
+    if (this.#isUp === false) return;
+    this.#isUp = false;
+    const { log, place } = this.#options;
+    log('warning', 'shared-state-lost', 'cannot reach the shared state: this replica continues alone', {
+      place,
+      reason: this.trouble,
+    });
+  }
+
+  #hearOwnBeat(): void {
+    this.#heardMs = this.#options.now();
+    this.#isSlow = false;
+    if (this.#isUp !== true) {
+      this.#isUp = true;
+      const { log, place } = this.#options;
+      log('notice', 'shared-state-reached', 'reached the shared state', { place });
+      this.#catchUp();
+    }
+    if (!this.#hasMissed) return;
+    this.#hasMissed = false;
+    void this.publish(MISSED, null);
+  }
+
+  #catchUp(): void {
+    for (const callback of this.#onReturn) callback();
+  }
+
+  #receive(sealed: string): void {
+    const isBounded = sealed.length <= MESSAGE_MAX_BYTES;
+    const message = isBounded ? parseBy(this.#sealer.open(sealed, this.#prefix), MESSAGE) : undefined;
+    if (message === undefined) {
+      this.#count('receive', 'invalid');
+      return;
+    }
+    const { id, from, at, topic, body } = message;
+    const isOld = Math.abs(this.#options.wallClock() - at) > MESSAGE_AGE_MAX_MS;
+    if (from === this.#replica) {
+      if (topic === BEAT && !isOld) this.#hearOwnBeat();
+      return;
+    }
+    if (topic === BEAT) return;
+    if (isOld || this.#seen.has(id)) {
+      this.#count('receive', 'invalid');
+      return;
+    }
+    this.#seen.set(id, true);
+    if (topic === MISSED) this.#catchUp();
+    this.#receivers.get(topic)?.(body, from);
+  }
+}
+
+/**
+ * Opens a {@link SharedState} on a store that may fail, be slow and return forged values. Seals values and messages, so that
+ * only replicas with the same secret can read, change or create them.
+ */
+export function openSealedState(options: SealedStateOptions): SharedState {
+  return new SealedState(options);
+}

@@ -1,0 +1,40 @@
+import { lstatSync, readlinkSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+
+/** As many links in one path as the kernel follows. */
+const LINKS_MAX = 40;
+
+function linkAt(path: string): string | undefined {
+  const stats = lstatSync(path, { throwIfNoEntry: false });
+  return stats?.isSymbolicLink() ? readlinkSync(path) : undefined;
+}
+
+/**
+ * Where `path` leads on the machine below `root`: every link is followed there, absolute ones too, and the last one also when
+ * nothing is at its target. The answer is absolute, as on that machine.
+ * @throws for a circle of links
+ */
+export function resolveBelow(root: string, path: string): string {
+  const left = path.split('/');
+  let at = '/';
+  for (let links = 0; left.length > 0; ) {
+    const part = left.shift() ?? '';
+    if (part === '' || part === '.') continue;
+    const next = part === '..' ? dirname(at) : join(at, part);
+    const target = part === '..' ? undefined : linkAt(join(root, next));
+    if (target === undefined) {
+      at = next;
+      continue;
+    }
+    links += 1;
+    if (links > LINKS_MAX) throw new Error(`${path} is in a circle of links`);
+    if (target.startsWith('/')) at = '/';
+    left.unshift(...target.split('/'));
+  }
+  return at;
+}
+
+/** The path on this machine of what is at `path` on the machine below `root`. */
+export function locate(root: string, path: string): string {
+  return join(root, resolveBelow(root, path));
+}

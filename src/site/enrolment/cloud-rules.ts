@@ -1,0 +1,57 @@
+import * as v from 'valibot';
+import { parseDuration } from '../../lib/duration.ts';
+import { choice, fields, mapOf, reading, shown, Text } from '../../lib/schema.ts';
+import { NAME } from '../account.ts';
+import { AZURE_SECRET } from './azure-nonce.ts';
+
+const Name = v.pipe(
+  v.string(),
+  v.regex(NAME, ({ input }) => `${shown(input)} is not a name`),
+);
+const Names = v.pipe(v.array(Text), v.minLength(1, 'a name is expected'));
+
+/** An age at which an instance may still enrol: from a minute on, and without fractions. */
+function readMaxAge(written: string): number | undefined {
+  return /^\d{1,4}[mhd]$/.test(written) ? parseDuration(written) : undefined;
+}
+
+/** Maps instances of a cloud to an account and its machine types. */
+export const CloudEnrolment = fields({
+  cloud: choice('aws', 'azure', 'gcp'),
+  /** Path of the cloud's public keys: RSA certificates (aws) or certificates of authorities (azure) in PEM, or a JWKS (gcp). */
+  keys: Text,
+  /** AWS account numbers, Azure subscriptions, or names of GCP projects. */
+  accounts: Names,
+  /** Absent: all regions. */
+  regions: v.optional(Names),
+  /** Maximum age of the identity: since the launch (AWS), or since the issue of the document or token (Azure, GCP). */
+  maxAge: v.optional(
+    v.pipe(
+      v.string(),
+      reading(readMaxAge, (text) => `${shown(text)} is not a time: write 30m, 1h or 2d`),
+    ),
+    '1h',
+  ),
+  account: Name,
+  /** Pattern of the instance type (aws), VM ID (azure) or instance name (gcp) -> machine type; the first match counts. */
+  types: mapOf(Text, Name),
+});
+
+export type CloudRule = v.InferOutput<typeof CloudEnrolment>;
+
+/**
+ * What an instance presents: AWS's identity document with its base64 signature, Azure's attested document in base64 with the
+ * challenge and the secret of its nonce, or GCP's identity token.
+ */
+export const PRESENTED_IDENTITY = v.union([
+  v.object({ aws: v.object({ document: v.string(), signature: v.string() }) }),
+  v.object({
+    azure: v.object({
+      document: v.string(),
+      challenge: v.string(),
+      secret: v.pipe(v.string(), v.regex(AZURE_SECRET)),
+    }),
+  }),
+  v.object({ gcp: v.string() }),
+]);
+export type PresentedIdentity = v.InferOutput<typeof PRESENTED_IDENTITY>;

@@ -1,0 +1,103 @@
+import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
+import { ConfigError } from '../lib/config-error.ts';
+import { readTextFile } from '../lib/regular-file.ts';
+import type { Document } from '../lib/yaml-document.ts';
+import { aliasInUse, deleteKey, formatEdited, parseForEdit, setKey } from '../lib/yaml-edit.ts';
+import { type Account, NAME } from './account.ts';
+import { type GroupRights, readGroupsFile } from './machine-file.ts';
+
+/** Files that may define groups; the rights in the last one count. */
+const FILES = ['groups.yaml', 'groups.yml'] as const;
+
+/** @throws {ConfigError} when the text cannot name a group */
+export function checkGroupName(name: string): void {
+  if (NAME.test(name)) return;
+  throw new ConfigError(
+    'invalid-value',
+    `“${name}” is not a name: it may contain letters, digits and . _ - @`,
+  );
+}
+
+export function missingGroup(name: string, file: string): ConfigError {
+  return new ConfigError('missing', `there is no group ${name}`, { file });
+}
+
+/** @throws {ConfigError} when accounts are in the group */
+export function refuseMembers(name: string, accounts: readonly Account[], file: string): void {
+  const members = accounts.filter(({ groups }) => groups.includes(name)).map(({ user }) => user);
+  if (members.length === 0) return;
+  const named = `${members.slice(0, 5).join(', ')}${members.length > 5 ? ' and others' : ''}`;
+  throw new ConfigError('in-use', `the group ${name} still has members: ${named}`, { file });
+}
+
+async function readIfPresent(file: string): Promise<string | undefined> {
+  try {
+    return await readTextFile(file);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/** Finds the file that defines the group, else the one to add it to; `source` is undefined when that does not exist. */
+export async function groupsFileFor(
+  name: string,
+  folder: string,
+): Promise<{ readonly file: string; readonly source: string | undefined }> {
+  const files = await Promise.all(
+    FILES.map(async (base) => {
+      const file = join(folder, base);
+      const source = await readIfPresent(file);
+      return { file, source, groups: source === undefined ? undefined : readGroupsFile(source, file) };
+    }),
+  );
+  const [first] = files;
+  const holders = files.filter(({ groups }) => groups?.has(name));
+  const found = holders.at(-1) ?? files.find(({ source }) => source !== undefined) ?? first;
+  if (holders.length > 1 || found === undefined) {
+    const why = `${FILES.join(' and ')} both define the group ${name}: remove it from one of them`;
+    throw new ConfigError('exists', why, { file: folder });
+  }
+  return { file: found.file, source: found.source };
+}
+
+/** Formats an edited file. @throws {ConfigError} when it would grant anything else than what was asked for. */
+function formatGroups(
+  document: Document,
+  {
+    name,
+    rights,
+    source,
+    file,
+  }: { name: string; rights: GroupRights | undefined; source: string; file: string },
+): string {
+  const text = formatEdited(document, file);
+  const wanted = new Map(readGroupsFile(source, file));
+  wanted.delete(name);
+  if (rights !== undefined) wanted.set(name, rights);
+  const written = readGroupsFile(text, file);
+  for (const each of new Set([...wanted.keys(), ...written.keys()])) {
+    if (isDeepStrictEqual(wanted.get(each), written.get(each))) continue;
+    throw aliasInUse(`an alias or merge key connects the group ${each} with other groups`, file);
+  }
+  return text;
+}
+
+/** Sets the rights of a group; keeps the comments of the others. */
+export function withGroup(source: string, name: string, rights: GroupRights, file: string): string {
+  const document = parseForEdit(source, file);
+  const { repositories, push } = rights;
+  setKey(document, name, {
+    ...(repositories.length === 0 ? {} : { repositories }),
+    ...(push.length === 0 ? {} : { push }),
+  });
+  return formatGroups(document, { name, rights: { repositories, push }, source, file });
+}
+
+/** Removes a group. @throws {ConfigError} when there is none of that name, or another uses its parts. */
+export function withoutGroup(source: string, name: string, file: string): string {
+  const document = parseForEdit(source, file);
+  if (!deleteKey(document, name)) throw missingGroup(name, file);
+  return formatGroups(document, { name, rights: undefined, source, file });
+}

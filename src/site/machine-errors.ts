@@ -1,0 +1,31 @@
+import { ConfigError } from '../lib/config-error.ts';
+import { FileLockTimeoutError } from '../lib/file-lock.ts';
+import { FILE_MAX_BYTES } from './machine-reader.ts';
+
+/** An error that stops every change of a folder, as a ConfigError; any other error unchanged. */
+export function asMachineError(cause: unknown, folder: string): unknown {
+  if (cause instanceof FileLockTimeoutError) {
+    const why = 'another process is changing the machine files: try again';
+    return new ConfigError('busy', why, { file: folder, cause });
+  }
+  const { code = '' } = cause as NodeJS.ErrnoException;
+  if (!['EACCES', 'EPERM', 'EROFS'].includes(code)) return cause;
+  const why = 'the folder of machine files cannot be written';
+  return new ConfigError('read-only', why, { file: folder, cause });
+}
+
+/**
+ * What keeps the files that are there from being read. It is the operator's to mend: whoever asks for a change learns
+ * nothing of those files, and `cause` says what is wrong.
+ */
+export function asUnreadable(cause: unknown, folder: string): ConfigError {
+  if (cause instanceof ConfigError && cause.code === 'busy') return cause;
+  const { file = folder, line, column } = cause instanceof ConfigError ? cause : {};
+  return new ConfigError('unreadable', 'the machine files cannot be read', { file, line, column, cause });
+}
+
+/** A file too large to be read would also keep changes of all accounts, revocations too, from being read. */
+export function checkSize(text: string, file: string): void {
+  if (Buffer.byteLength(text) <= FILE_MAX_BYTES) return;
+  throw new ConfigError('too-large', 'it would be too large', { file });
+}

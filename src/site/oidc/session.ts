@@ -1,0 +1,111 @@
+import type { Account, AccountIdentity } from '../account.ts';
+import {
+  passwordStamp,
+  SESSION_COOKIES,
+  SESSION_MS,
+  SealedCookie,
+  type SealedCookieOptions,
+} from '../sealed-cookie.ts';
+import { UsedOnce } from '../used-once.ts';
+import type { PendingLogin } from './provider.ts';
+import type { Person } from './settings.ts';
+
+/** A login that this browser has begun, and the path to return to. */
+export interface BegunLogin extends PendingLogin {
+  /** The provider that it was begun at. */
+  readonly issuer: string;
+  readonly returnTo: string;
+}
+
+const LOGIN_MS = 10 * 60_000;
+
+export interface SessionsOptions extends Pick<SealedCookieOptions, 'tokenKey' | 'shared' | 'wallClock'> {
+  /** Do clients reach the site by TLS? */
+  readonly secure: boolean;
+  readonly find: (user: string) => AccountIdentity | undefined;
+}
+
+interface PersonSession extends Pick<Person, 'user' | 'issuer' | 'subject' | 'isShared'> {
+  readonly stamp: string;
+}
+
+/** Does the account belong to this person? */
+export function isAccountOf(
+  { oidc }: Account,
+  { issuer, subject, isShared }: Pick<Person, 'issuer' | 'subject' | 'isShared'>,
+) {
+  return isShared ? oidc === undefined : oidc?.issuer === issuer && oidc.subject === subject;
+}
+
+/** Sessions of people, and the logins that they begin, in sealed cookies that every replica can read. */
+export class Sessions {
+  readonly #options: SessionsOptions;
+  readonly #sessions: SealedCookie<PersonSession>;
+  readonly #logins: SealedCookie<BegunLogin>;
+
+  constructor(options: SessionsOptions) {
+    this.#options = options;
+    const { tokenKey, shared, wallClock } = options;
+    const sealed = { tokenKey, wallClock };
+    this.#sessions = new SealedCookie({
+      name: SESSION_COOKIES.person,
+      lifetimeMs: SESSION_MS,
+      shared,
+      ...sealed,
+    });
+    this.#logins = new SealedCookie({ name: 'metahub-login', lifetimeMs: LOGIN_MS, ...sealed });
+  }
+
+  /** Begins a person's session; returns its `Set-Cookie`. */
+  begin({ user, issuer, subject, isShared }: Person, identity: AccountIdentity): string {
+    const session = { user, issuer, subject, isShared, stamp: passwordStamp(identity) };
+    return this.#sessions.begin(session, this.#options.secure);
+  }
+
+  /** Ends the session at every replica; returns the `Set-Cookie` that ends it in the browser. */
+  end(cookies: string | undefined): Promise<string> {
+    return this.#sessions.end(cookies, this.#options.secure);
+  }
+
+  /** Finds the identity of a session; undefined without one, when it has ended, or when the account belongs to another person. */
+  identityIn(cookies: string | undefined): AccountIdentity | undefined {
+    const session = this.#sessions.read(cookies, this.#options.secure);
+    const identity = session && this.#options.find(session.user);
+    if (identity === undefined || identity.login !== session?.user) return undefined;
+    const isCurrent = isAccountOf(identity.account, session) && passwordStamp(identity) === session.stamp;
+    return isCurrent ? { ...identity, isPerson: true } : undefined;
+  }
+
+  /** Stores a login that has begun; returns its `Set-Cookie`. */
+  storeLogin(login: BegunLogin): string {
+    return this.#logins.begin(login, this.#options.secure);
+  }
+
+  readLogin(cookies: string | undefined): BegunLogin | undefined {
+    return this.#logins.read(cookies, this.#options.secure);
+  }
+
+  removeLogin(): string {
+    return this.#logins.remove(this.#options.secure);
+  }
+}
+
+/** Longer than any ID token or state is valid. */
+const USED_MS = 15 * 60_000;
+
+/** What outlives a change of the provider's settings: sessions, and which logins have been used. */
+export interface OidcMemory {
+  readonly sessions: Sessions;
+  readonly usedStates: UsedOnce;
+  /** Apart from the states: whoever begins many logins must not push a used ID token out. */
+  readonly usedTokens: UsedOnce;
+}
+
+export function createOidcMemory(options: SessionsOptions): OidcMemory {
+  const { shared } = options;
+  return {
+    sessions: new Sessions(options),
+    usedStates: new UsedOnce({ name: 'used oidc state', lifetimeMs: USED_MS, shared }),
+    usedTokens: new UsedOnce({ name: 'used oidc token', lifetimeMs: USED_MS, shared }),
+  };
+}

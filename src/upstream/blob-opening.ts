@@ -1,0 +1,86 @@
+import { formatLocation } from '../lib/address.ts';
+import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts';
+import type { RangeRequest } from '../oci/range.ts';
+import type { Repository } from '../oci/reference.ts';
+import type { BlobOptions } from '../oci/registry.ts';
+import { RegistryError } from '../oci/registry-error.ts';
+import { isWebPage, webPageError } from './errors.ts';
+import { bodyOf } from './http/body.ts';
+import {
+  announcedSize,
+  assertIdentityEncoding,
+  drain,
+  isRedirect,
+  locationOf,
+  readBody,
+  WHOLE,
+} from './http/reply.ts';
+import type { Reply } from './http/transport.ts';
+import { grants, type OpenedBlob, readBlobHead } from './resumable-blob.ts';
+import { DEFAULT_TIMEOUTS } from './settings.ts';
+
+/** The result of opening a blob: its bytes, or the place to which the registry redirects. */
+export type Opening = OpenedBlob | { readonly location: string };
+
+export interface Wanted {
+  readonly repository: Repository;
+  readonly digest: Digest;
+  readonly name: string;
+  readonly options: BlobOptions;
+  readonly range: RangeRequest | undefined;
+}
+
+/** True for the whole content under another success than 200, or as a part without a Content-Range. */
+function isWholeUnderAnotherName({ status, headers }: Reply, range: RangeRequest | undefined): boolean {
+  return (
+    WHOLE.includes(status) ||
+    (status === 206 && range === undefined && headers['content-range'] === undefined)
+  );
+}
+
+export function isOpened(opening: Opening): opening is OpenedBlob {
+  return 'body' in opening;
+}
+
+/** Longer than any page that stands in for a registry's answer. */
+const PAGE_MAX_BYTES = 1024 * 1024;
+
+/**
+ * Bytes labelled as a web page may still be the blob: some registries label everything so. They may also be a captive
+ * portal's page, whose length would be wrong too, so they are read and verified before use.
+ * @throws {RegistryError} UNAVAILABLE
+ */
+async function openWebPage(
+  reply: Reply,
+  { digest, name }: Wanted,
+  reportBad: () => void,
+): Promise<OpenedBlob> {
+  const opened = readBlobHead(reply, reportBad, digest);
+  if ((announcedSize(reply.headers) ?? 0) > PAGE_MAX_BYTES) return opened;
+  const bytes = await readBody(reply, PAGE_MAX_BYTES, DEFAULT_TIMEOUTS.documentMs);
+  if (digestOf(bytes, algorithmOf(digest)) !== digest) throw webPageError(reply, name);
+  return { ...opened, body: bodyOf(bytes), end: bytes.length, sizeBytes: bytes.length };
+}
+
+/** What the answer holds, once it fits the request. @throws {RegistryError} UNAVAILABLE */
+export async function readOpening(answer: Reply, wanted: Wanted, reportBad: () => void): Promise<Opening> {
+  const { name, digest, range } = wanted;
+  if (isRedirect(answer)) {
+    drain(answer);
+    return { location: formatLocation(locationOf(answer)) };
+  }
+  assertIdentityEncoding(answer);
+  const reply = isWholeUnderAnotherName(answer, range) ? { ...answer, status: 200 } : answer;
+  if (reply.status === 200 && isWebPage(reply)) return openWebPage(reply, wanted, reportBad);
+  const opened = readBlobHead(reply, reportBad, digest);
+  const { start, end, sizeBytes = end } = opened;
+  // Some storage answers every request with a part: all of it was requested. The digest tells whether it is all.
+  if (range === undefined && start === 0 && end !== undefined && end === sizeBytes) {
+    return { ...opened, sizeBytes, isPart: false };
+  }
+  if (opened.isPart && (range === undefined || !grants(opened, range))) {
+    opened.body.cancel();
+    throw new RegistryError('UNAVAILABLE', `${reply.url.host} sent another part of ${name} than requested`);
+  }
+  return opened;
+}

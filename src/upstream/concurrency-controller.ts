@@ -1,0 +1,150 @@
+const WINDOW_MS = 100;
+/** How long new connections may take to deliver their first byte before they are judged without it. */
+const SETTLE_MAX_MS = 1000;
+/** More connections are worth it when they bring at least this much more. */
+const WORTHWHILE_GROWTH = 1.2;
+/** A connection that brings this much, in bytes per millisecond, is limited by nobody: more of them cost copies and bring nothing. */
+const UNLIMITED_RATE = 100_000;
+const HOLD_MS = 2000;
+const HOLD_MAX_MS = 16_000;
+const THROTTLED_HOLD_MS = 10_000;
+
+/** What one download received, and how. */
+export interface Receipt {
+  readonly sizeBytes: number;
+  /** Connections of this download that have delivered at least one byte. */
+  readonly flowing: number;
+  /** What came before has not been taken yet. */
+  readonly isReaderBehind: boolean;
+}
+
+/**
+ * Finds how many connections are worth using for each of the downloads from one host. It doubles them while the
+ * throughput of all together grows, each connection is slow enough to be limited, and the readers take what comes. It
+ * goes back when the throughput does not grow, and tries again after a while; it halves them when the server asks for
+ * less. It judges all downloads together: one alone would take another's share of a line or a processor for growth.
+ */
+export class ConcurrencyController {
+  readonly #max: number;
+  readonly #now: () => number;
+  /** Each download's connections that flow. */
+  readonly #downloads = new Map<object, number>();
+  #limit = 1;
+  /** The limit and the throughput (bytes/ms) before the last doubling, while that is being judged. */
+  #before: { readonly limit: number; readonly rate: number } | undefined;
+  #windowStart: number;
+  #windowBytes = 0;
+  /** Of the window's bytes, those that came while the reader had not taken the ones before. */
+  #behindBytes = 0;
+  #wasReaderBehind = false;
+  #settlingSince: number | undefined;
+  #holdUntil = 0;
+  #holdMs = HOLD_MS;
+  #rate = 0;
+
+  /**
+   * @param max connections to the host, of all downloads together
+   * @param now monotonic milliseconds
+   */
+  constructor(max: number, now: () => number) {
+    this.#max = max;
+    this.#now = now;
+    this.#windowStart = now();
+  }
+
+  /** Connections that each download may use now, at least 1. */
+  get limit(): number {
+    return this.#limit;
+  }
+
+  get isUsed(): boolean {
+    return this.#downloads.size > 0;
+  }
+
+  join(download: object): void {
+    this.#downloads.set(download, 0);
+    this.#startOver();
+  }
+
+  leave(download: object): void {
+    if (this.#downloads.delete(download)) this.#startOver();
+  }
+
+  /** Bytes of one download that come before there is anything new to decide, by what is known now. */
+  get undecidedBytes(): number {
+    if (this.#wasReaderBehind) return Number.POSITIVE_INFINITY;
+    const undecidedMs = Math.max(2.5 * WINDOW_MS, this.#holdUntil - this.#now());
+    return (this.#rate * undecidedMs) / Math.max(1, this.#downloads.size);
+  }
+
+  record(download: object, { sizeBytes, flowing, isReaderBehind }: Receipt): void {
+    this.#downloads.set(download, flowing);
+    this.#windowBytes += sizeBytes;
+    if (isReaderBehind) this.#behindBytes += sizeBytes;
+    const now = this.#now();
+    const elapsed = now - this.#windowStart;
+    if (elapsed < WINDOW_MS) return;
+    const rate = this.#windowBytes / elapsed;
+    this.#wasReaderBehind = this.#behindBytes > this.#windowBytes / 2;
+    this.#beginWindow();
+    if (this.#settlingSince !== undefined) {
+      if (!this.#flowsAsWanted() && now - this.#settlingSince < SETTLE_MAX_MS) return;
+      this.#settlingSince = undefined;
+      return;
+    }
+    this.#judge(rate, now);
+    this.#rate = rate;
+  }
+
+  /** The server refused a request for being one too many, or failed one. */
+  back(): void {
+    this.#limit = Math.max(1, this.#limit >> 1);
+    this.#before = undefined;
+    this.#settlingSince = undefined;
+    this.#holdUntil = this.#now() + THROTTLED_HOLD_MS;
+  }
+
+  /** The throughput of other downloads than before says nothing about a doubling. */
+  #startOver(): void {
+    if (this.#before !== undefined) this.#limit = this.#before.limit;
+    this.#before = undefined;
+    this.#settlingSince = undefined;
+    this.#beginWindow();
+  }
+
+  #beginWindow(): void {
+    this.#windowStart = this.#now();
+    this.#windowBytes = 0;
+    this.#behindBytes = 0;
+  }
+
+  get #wanted(): number {
+    return Math.min(this.#max, this.#limit * this.#downloads.size);
+  }
+
+  #flowsAsWanted(): boolean {
+    let flowing = 0;
+    for (const each of this.#downloads.values()) flowing += each;
+    return flowing >= this.#wanted;
+  }
+
+  #judge(rate: number, now: number): void {
+    if (this.#before !== undefined) {
+      const { limit, rate: former } = this.#before;
+      this.#before = undefined;
+      if (rate < former * WORTHWHILE_GROWTH) {
+        this.#limit = limit;
+        this.#holdUntil = now + this.#holdMs;
+        this.#holdMs = Math.min(this.#holdMs * 2, HOLD_MAX_MS);
+        return;
+      }
+      this.#holdMs = HOLD_MS;
+    }
+    const isUnlimited = rate >= UNLIMITED_RATE * this.#wanted;
+    const isEnough = isUnlimited || this.#wasReaderBehind || this.#wanted >= this.#max;
+    if (isEnough || now < this.#holdUntil) return;
+    this.#before = { limit: this.#limit, rate };
+    this.#limit = Math.min(this.#max, this.#limit * 2);
+    this.#settlingSince = now;
+  }
+}

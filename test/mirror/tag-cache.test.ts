@@ -1,0 +1,89 @@
+import { describe, expect, test } from 'vitest';
+import { TagCache, tagView } from '../../src/mirror/tag-cache.ts';
+import { digestOf } from '../../src/oci/digest.ts';
+import type { Tag } from '../../src/oci/reference.ts';
+import { repository } from '../support/upstream.ts';
+
+const LATEST = 'latest' as Tag;
+const app = repository('team/app');
+
+const lookup = (text: string, isStale = false) => ({
+  info: { digest: digestOf(Buffer.from(text)), mediaType: 'application/x', sizeBytes: text.length },
+  isStale,
+});
+
+function cacheAt(startMs: number) {
+  const view = tagView(app, LATEST, { partition: 'one' });
+  const clock = { ms: startMs };
+  return { clock, view, cache: new TagCache(() => clock.ms) };
+}
+
+describe('TagCache', () => {
+  test('answers while an answer is fresh, and says for how long', () => {
+    const { cache, clock, view } = cacheAt(1000);
+    expect(cache.find(view)).toBeUndefined();
+    expect(cache.keep(view, lookup('a'), 500)).toBe(false);
+    expect(cache.find(view)).toMatchObject({ ...lookup('a'), maxAgeMs: 500 });
+    clock.ms = 1499;
+    expect(cache.find(view)).toMatchObject({ maxAgeMs: 1 });
+    clock.ms = 1500;
+    expect(cache.find(view)).toBeUndefined();
+    // For a registry that does not answer.
+    expect(cache.latest(view)).toMatchObject(lookup('a'));
+  });
+
+  test.each([
+    ['partitions', () => tagView(app, LATEST, { partition: 'two' })],
+    ['partitions, of which one is the mirror’s own', () => tagView(app, LATEST, undefined)],
+    ['tags', () => tagView(app, 'v1' as Tag, { partition: 'one' })],
+    ['repositories', () => tagView(repository('team/other'), LATEST, { partition: 'one' })],
+    ['registries', () => tagView(repository('team/app', 'ghcr.io'), LATEST, { partition: 'one' })],
+  ])('shares no answer between different %s', (_, viewOf) => {
+    const { cache, view } = cacheAt(1000);
+    const other = viewOf();
+    cache.keep(view, lookup('a'), 500);
+    expect([cache.find(other), cache.latest(other)]).toEqual([undefined, undefined]);
+  });
+
+  test('drops what others were answered before a tag moved, and keeps what they are answered then', () => {
+    const { cache, clock, view } = cacheAt(1000);
+    const other = tagView(app, LATEST, undefined);
+    const unrelated = tagView(app, 'v1' as Tag, undefined);
+    for (const one of [view, other, unrelated]) cache.keep(one, lookup('a'), 5000);
+    clock.ms = 1001;
+    expect(cache.keep(view, lookup('a'), 5000)).toBe(false);
+    expect(cache.find(other)).toBeDefined();
+    expect(cache.keep(view, lookup('b'), 5000)).toBe(true);
+    expect(cache.find(view)).toMatchObject(lookup('b'));
+    expect(cache.find(other)).toBeUndefined();
+    expect(cache.find(unrelated)).toBeDefined();
+    cache.keep(other, lookup('b'), 5000);
+    expect(cache.find(other)).toMatchObject(lookup('b'));
+  });
+
+  test.each([
+    [
+      'of a tag that a client pushed, for every client',
+      (cache: TagCache) => cache.expire(tagView(app, LATEST, undefined)),
+      true,
+    ],
+    ['of every tag', (cache: TagCache) => cache.expireAll(), false],
+  ])('expires answers %s', (_, expire, sparesOthers) => {
+    const { cache, clock, view } = cacheAt(1000);
+    const [other, unrelated] = [tagView(app, LATEST, undefined), tagView(app, 'v1' as Tag, undefined)];
+    for (const one of [view, other, unrelated]) cache.keep(one, lookup('a'), 5000);
+    clock.ms = 2000;
+    cache.keep(tagView(app, 'v2' as Tag, undefined), lookup('a'), 5000);
+    expire(cache);
+    expect([cache.find(view), cache.find(other)]).toEqual([undefined, undefined]);
+    const asked = tagView(app, 'v2' as Tag, undefined);
+    expect([cache.find(unrelated), cache.find(asked)].map((found) => found !== undefined)).toEqual([
+      sparesOthers,
+      sparesOthers,
+    ]);
+    expect(cache.latest(view)).toMatchObject(lookup('a'));
+    clock.ms = 2001;
+    cache.keep(view, lookup('a'), 5000);
+    expect(cache.find(view)).toMatchObject({ maxAgeMs: 5000 });
+  });
+});

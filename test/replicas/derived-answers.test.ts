@@ -1,0 +1,112 @@
+import { describe, expect, test } from 'vitest';
+import { isReadableIndex } from '../../src/mirror/documents/parts.ts';
+import type { DerivedAnswers } from '../../src/oci/content-store.ts';
+import { digestOf } from '../../src/oci/digest.ts';
+import type { Access, Manifest } from '../../src/oci/registry.ts';
+import { sharedDerivedAnswers } from '../../src/replicas/derived-answers.ts';
+import { MemoryServer } from '../support/memory-store.ts';
+import { repository } from '../support/upstream.ts';
+
+const TYPE = 'application/vnd.oci.image.index.v1+json';
+const BENCH = repository('qnib/bench');
+
+function derived(note = ''): Manifest {
+  const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: TYPE, manifests: [], note }));
+  return { digest: digestOf(bytes), mediaType: TYPE, bytes, maxAgeMs: Number.POSITIVE_INFINITY };
+}
+
+/** Answers of one replica, in memory. */
+function memoryAnswers(): DerivedAnswers {
+  const held = new Map<string, Manifest>();
+  return {
+    keep: async (_repository, answer) => void held.set(answer.digest, answer),
+    find: async (_repository, digest) => held.get(digest),
+  };
+}
+
+/** What documents/reading.ts answers, without a thread. */
+const isIndex = async ({ bytes, mediaType }: Pick<Manifest, 'bytes' | 'mediaType'>) =>
+  isReadableIndex({ bytes, mediaType });
+
+async function twoReplicas() {
+  const server = new MemoryServer();
+  const [a, b] = [server.replica(), server.replica()];
+  await expect.poll(() => [a.state.trouble, b.state.trouble]).toEqual([undefined, undefined]);
+  const answers = [a, b].map(({ state }) =>
+    sharedDerivedAnswers(memoryAnswers(), state, isIndex, () => performance.now()),
+  );
+  const [one, other] = answers as [DerivedAnswers, DerivedAnswers];
+  return { server, states: [a.state, b.state] as const, one, other };
+}
+
+const keyOf = ({ values }: MemoryServer) => [...values.keys()][0] ?? '';
+
+describe('sharedDerivedAnswers()', () => {
+  test('delivers an answer of another replica byte for byte', async () => {
+    const { one, other } = await twoReplicas();
+    const answer = derived('ü');
+    await one.keep(BENCH, answer);
+    expect(await other.find(BENCH, answer.digest)).toEqual(answer);
+  });
+
+  test('finds an answer in its own repository and partition only', async () => {
+    const { one, other } = await twoReplicas();
+    const answer = derived();
+    const access: Access = { partition: 'account a' };
+    await one.keep(BENCH, answer, access);
+    expect(await other.find(BENCH, answer.digest, access)).toEqual(answer);
+    expect(await other.find(BENCH, answer.digest)).toBeUndefined();
+    expect(await other.find(BENCH, answer.digest, { partition: 'account b' })).toBeUndefined();
+    expect(await other.find(repository('qnib/other'), answer.digest, access)).toBeUndefined();
+  });
+
+  test('neither shares nor looks for answers to a client’s own login', async () => {
+    const { server, one, other } = await twoReplicas();
+    const answer = derived();
+    const access: Access = { partition: 'p', logins: '/etc/logins.json' };
+    await one.keep(BENCH, answer, access);
+    expect(server.values.size).toBe(0);
+    await one.keep(BENCH, answer, { partition: 'p' });
+    expect(server.values.size).toBe(1);
+    expect(await other.find(BENCH, answer.digest, access)).toBeUndefined();
+  });
+
+  // Whoever has the key of the site can seal anything, so the content is verified as well.
+  test.each([
+    ['other bytes than the digest’s', { mediaType: TYPE, text: derived('other').bytes.toString() }],
+    [
+      'the right bytes as another kind of document',
+      { mediaType: 'text/html', text: derived().bytes.toString() },
+    ],
+    ['something else', { html: '<p>' }],
+  ])('ignores a shared answer when a replica has set %s', async (_name, value) => {
+    const { server, states, one, other } = await twoReplicas();
+    const answer = derived();
+    await one.keep(BENCH, answer);
+    const key = keyOf(server).split(':').slice(3).join(':');
+    expect(await states[0].set(key, value, 1000)).toBe(true);
+    expect(await other.find(BENCH, answer.digest)).toBeUndefined();
+  });
+
+  test('shares a repeated answer once, and again after Redis has lost it', async () => {
+    const { server, states, one } = await twoReplicas();
+    await one.keep(BENCH, derived());
+    const key = keyOf(server);
+    expect(key).not.toBe('');
+    server.values.delete(key);
+    await one.keep(BENCH, derived());
+    expect(server.values.size).toBe(0);
+    server.isDown = true;
+    await expect.poll(() => states[0].trouble).toBeDefined();
+    server.isDown = false;
+    await expect.poll(() => states[0].trouble).toBeUndefined();
+    await one.keep(BENCH, derived());
+    expect(server.values.has(key)).toBe(true);
+  });
+
+  test('does not share an answer above 512 KiB', async () => {
+    const { server, one } = await twoReplicas();
+    await one.keep(BENCH, derived('x'.repeat(512 * 1024)));
+    expect(server.values.size).toBe(0);
+  });
+});

@@ -1,0 +1,78 @@
+import { once } from 'node:events';
+import { describe, expect, test } from 'vitest';
+import type { PushForwarder } from '../../src/oci/push.ts';
+import { dial, exchange, serve } from '../support/served.ts';
+
+const UPLOAD = '/v2/team/app/blobs/uploads/session';
+const HOST = 'Host: localhost\r\n';
+
+/** A mirror whose pushes take the whole body and tell it; `ended` counts requests that closed. */
+async function takePushes() {
+  const bodies: string[] = [];
+  const ended: boolean[] = [];
+  const push: PushForwarder = {
+    forward: async (req, res) => {
+      res.once('close', () => ended.push(res.writableFinished));
+      let body = '';
+      for await (const chunk of req) body += String(chunk);
+      bodies.push(body);
+      res.writeHead(202, { 'content-length': '0' }).end();
+    },
+  };
+  return { ...(await serve({ push })), bodies, ended };
+}
+
+const statusesIn = (answers: string) =>
+  [...answers.matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status]) => Number(status));
+
+describe('a request that pushes', () => {
+  test.each([
+    ['a chunk that is not a number', 'Transfer-Encoding: chunked\r\n\r\n0x3\r\nabc\r\n0\r\n\r\n'],
+    ['a chunk that ends with a bare line feed', 'Transfer-Encoding: chunked\r\n\r\n3\nabc\r\n0\r\n\r\n'],
+    ['a chunk extension in an open quote', 'Transfer-Encoding: chunked\r\n\r\n3;a="\r\nabc\r\n0\r\n\r\n'],
+    ['an unknown transfer coding', 'Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n'],
+    ['a length and a coding', 'Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n'],
+    ['chunked as another than the last coding', 'Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n'],
+    ['another coding before chunked', 'Transfer-Encoding: gzip, chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n'],
+    ['a folded header line', 'Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n'],
+  ])('with %s is refused at once, and nothing behind it is a request', async (_, rest) => {
+    const { port, bodies } = await takePushes();
+    const behind = `GET /v2/ HTTP/1.1\r\n${HOST}\r\n`;
+    const answers = statusesIn(await exchange(port, `PATCH ${UPLOAD} HTTP/1.1\r\n${HOST}${rest}${behind}`));
+    expect([answers, bodies]).toEqual([[expect.toSatisfy((status) => status === 400 || status === 501)], []]);
+  });
+
+  test('with a malformed body ends, so that what waits for the rest of it is freed', async () => {
+    const { port, ended } = await takePushes();
+    const socket = dial(port).resume();
+    socket.write(`PATCH ${UPLOAD} HTTP/1.1\r\n${HOST}Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nx`);
+    await once(socket, 'close');
+    await expect.poll(() => ended).toEqual([false]);
+  });
+
+  test.each(['GET', 'DELETE'])('%s with a body is refused, and the body is no request', async (method) => {
+    const { port, bodies } = await takePushes();
+    const inner = `GET /v2/ HTTP/1.1\r\n${HOST}\r\n`;
+    const head = `${method} ${UPLOAD} HTTP/1.1\r\n${HOST}Content-Length: ${inner.length}\r\n\r\n`;
+    expect([statusesIn(await exchange(port, head + inner)), bodies]).toEqual([[400], []]);
+  });
+
+  test('that waits to be told to continue is told so', async () => {
+    const { port, bodies } = await takePushes();
+    const socket = dial(port);
+    socket.write(`PATCH ${UPLOAD} HTTP/1.1\r\n${HOST}Expect: 100-continue\r\nContent-Length: 3\r\n\r\n`);
+    const [said] = (await once(socket, 'data')) as [Buffer];
+    expect(said.toString()).toMatch(/^HTTP\/1\.1 100 /);
+    socket.write('abc');
+    const [answer] = (await once(socket, 'data')) as [Buffer];
+    expect([answer.toString().split(' ')[1], bodies]).toEqual(['202', ['abc']]);
+    socket.destroy();
+  });
+
+  test('leaves trailers behind', async () => {
+    const { port, bodies } = await takePushes();
+    const body = '3\r\nabc\r\n0\r\nAuthorization: Basic eA==\r\n\r\n';
+    const head = `PATCH ${UPLOAD} HTTP/1.1\r\n${HOST}Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n`;
+    expect([statusesIn(await exchange(port, head + body)), bodies]).toEqual([[202], ['abc']]);
+  });
+});

@@ -1,0 +1,101 @@
+import { expect, test } from 'vitest';
+import { EndedSessions } from '../../src/site/ended-sessions.ts';
+import { MemoryServer } from '../support/memory-store.ts';
+
+async function replicas(count: number) {
+  const server = new MemoryServer();
+  const clock = { ms: 1_700_000_000_000 };
+  const open = async () => {
+    const { state, store } = server.replica();
+    const options = { name: 'ended', lifetimeMs: 60_000, shared: state, wallClock: () => clock.ms };
+    const ended = new EndedSessions(options);
+    await expect.poll(() => state.trouble).toBeUndefined();
+    return { state, store, ended };
+  };
+  const all = await Promise.all(Array.from({ length: count }, open));
+  return { server, clock, open, all };
+}
+
+test('EndedSessions keeps what several replicas end at the same time in one list', async () => {
+  const { all, clock, open } = await replicas(3);
+  const ids = Array.from({ length: 30 }, (_, at) => `session-${at}`);
+  await Promise.all(
+    ids.map((id, at) => all[at % 3]?.ended.end({ user: 'a', id, expiresMs: clock.ms + 60_000 })),
+  );
+  for (const { ended } of all) await expect.poll(() => ids.every((id) => ended.has(id))).toBe(true);
+  await expect
+    .poll(async () => {
+      const { ended } = await open();
+      await expect.poll(() => ended.has('session-0')).toBe(true);
+      return ids.filter((id) => ended.has(id)).length;
+    })
+    .toBe(30);
+});
+
+test('EndedSessions forgets a session that would have expired, and takes none that has', async () => {
+  const { all, clock } = await replicas(2);
+  const [one, other] = all;
+  await one?.ended.end({ user: 'a', id: 'old', expiresMs: clock.ms - 1 });
+  await one?.ended.end({ user: 'a', id: 'new', expiresMs: clock.ms + 60_000 });
+  await expect.poll(() => other?.ended.has('new')).toBe(true);
+  expect([one?.ended.has('old'), other?.ended.has('old')]).toEqual([false, false]);
+  clock.ms += 60_000;
+  expect([one?.ended.has('new'), other?.ended.has('new')]).toEqual([false, false]);
+});
+
+test('EndedSessions learns from the list what a cut-off replica has missed, whatever else the list holds', async () => {
+  const { all, clock, server } = await replicas(2);
+  const [one, other] = all;
+  if (!one || !other) throw new Error('two replicas');
+  await one.ended.end({ user: 'a', id: 'first', expiresMs: clock.ms + 60_000 });
+  other.store.isCut = true;
+  await expect.poll(() => other.state.trouble).toBeDefined();
+  await one.ended.end({ user: 'a', id: 'second', expiresMs: clock.ms + 60_000 });
+  await other.ended.end({ user: 'a', id: 'third', expiresMs: clock.ms + 60_000 });
+  expect(other.ended.has('second')).toBe(false);
+  other.store.isCut = false;
+  await expect.poll(() => [other.ended.has('second'), one.ended.has('third')]).toEqual([true, true]);
+  // A list that somebody has spoilt.
+  for (const key of server.values.keys()) server.values.set(key, 'rubbish');
+  await one.ended.end({ user: 'a', id: 'fourth', expiresMs: clock.ms + 60_000 });
+  await expect.poll(() => other.ended.has('fourth')).toBe(true);
+});
+
+test('EndedSessions lets an account push out only its own sessions, at every replica', async () => {
+  const { all, clock, open } = await replicas(2);
+  const [one, other] = all;
+  if (!one || !other) throw new Error('two replicas');
+  await one.ended.end({ user: 'victim', id: 'stolen', expiresMs: clock.ms + 1000 });
+  // Redis is away: the list alone tells the other replicas.
+  one.store.isCut = true;
+  for (let at = 0; at <= 10_000; at += 1) {
+    await one.ended.end({ user: 'flood', id: `flood-${at}`, expiresMs: clock.ms + 2000 + at });
+  }
+  const known = ['stolen', 'flood-0', 'flood-10000'].map((id) => one.ended.has(id));
+  expect(known).toEqual([true, false, true]);
+  one.store.isCut = false;
+  await expect.poll(() => other.ended.has('flood-10000')).toBe(true);
+  const late = await open();
+  await expect.poll(() => late.ended.has('flood-10000')).toBe(true);
+  expect([late.ended.has('stolen'), other.ended.has('stolen')]).toEqual([true, true]);
+});
+
+test('EndedSessions keeps the list within what replicas read, however long the names are', async () => {
+  const { all, clock, open } = await replicas(1);
+  const [one] = all;
+  if (!one) throw new Error('a replica');
+  one.store.isCut = true;
+  await expect.poll(() => one.state.trouble).toBeDefined();
+  const ids = Array.from({ length: 4_000 }, (_, at) => String(at).padStart(64, 'x'));
+  for (const [at, id] of ids.entries())
+    await one.ended.end({ user: `${at}`.padEnd(256, 'é'), id, expiresMs: clock.ms + 50_000 + at });
+  one.store.isCut = false;
+  await expect.poll(() => one.state.trouble).toBeUndefined();
+  const { ended } = await open();
+  await expect.poll(() => ended.has(ids.at(-1) ?? ''), { timeout: 10_000 }).toBe(true);
+  // Those that would have expired first are forgotten, by both.
+  const known = (each: EndedSessions) => ids.filter((id) => each.has(id));
+  expect(known(ended).length).toBeGreaterThan(1_000);
+  expect(known(ended)).toEqual(known(one.ended));
+  expect(ended.has(ids[0] ?? '')).toBe(false);
+});

@@ -1,0 +1,42 @@
+import { exportJWK, exportPKCS8, generateKeyPair, importPKCS8, SignJWT } from 'jose';
+import { beforeAll, expect, test } from 'vitest';
+import { gcpInstance } from '../../../src/site/enrolment/gcp-identity.ts';
+
+const SITE = 'https://hub.example.org';
+const NOW_S = 1_700_000_000;
+
+let pair: Awaited<ReturnType<typeof generateKeyPair>>;
+beforeAll(async () => {
+  pair = await generateKeyPair('RS256', { extractable: true });
+});
+
+/** Verifies a token that the cloud's own key signs by this algorithm. */
+async function verifiedWith(alg: string) {
+  const instance = { instance_id: '4567', instance_name: 'c3', project_id: 'lab', zone: 'europe-west4-a' };
+  // The key's document leaves the algorithm open.
+  const { alg: _, ...jwk } = await exportJWK(pair.publicKey);
+  const privateKey = await importPKCS8(await exportPKCS8(pair.privateKey), alg);
+  const token = await new SignJWT({ google: { compute_engine: instance } })
+    .setProtectedHeader({ alg, kid: 'g' })
+    .setIssuer('https://accounts.google.com')
+    .setAudience(SITE)
+    .setIssuedAt(NOW_S)
+    .setExpirationTime(NOW_S + 3600)
+    .sign(privateKey);
+  const keys = JSON.stringify({ keys: [{ ...jwk, kid: 'g' }] });
+  return gcpInstance(token, keys, { audience: SITE, nowMs: NOW_S * 1000 });
+}
+
+test('the token of an instance names it, its project and its region', async () => {
+  expect(await verifiedWith('RS256')).toEqual({
+    ...{ cloud: 'gcp', id: '4567', owner: 'lab', region: 'europe-west4', kind: 'c3' },
+    sinceMs: NOW_S * 1000,
+  });
+});
+
+test.each(['RS384', 'RS512', 'PS256'])(
+  'a token that the right key signs by %s is refused: Google signs by RS256',
+  async (alg) => {
+    expect(await verifiedWith(alg)).toBeUndefined();
+  },
+);

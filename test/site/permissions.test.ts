@@ -1,0 +1,48 @@
+import { expect, test } from 'vitest';
+import type { Account } from '../../src/site/account.ts';
+import { readMachineFile } from '../../src/site/machine-file.ts';
+import { createPermissions } from '../../src/site/permissions.ts';
+import { hashed } from '../support/site.ts';
+
+/** An account with upstream logins of its own, as its file says, and as these changes have it. */
+async function accountWith(changes: Partial<Account> = {}): Promise<Account> {
+  const text = `user: one\npassword: "${await hashed('one')}"\nupstreamLogins: /a/auth.json\n`;
+  return { ...readMachineFile(text, 'one.yaml'), loginsStamp: 'first', ...changes };
+}
+
+const accessOf = (account: Account) => createPermissions()({ account }).access;
+
+const CHANGES: readonly [string, () => Promise<Partial<Account>>][] = [
+  ['names', async () => ({ user: 'two' })],
+  ['passwords', async () => ({ password: (await accountWith()).password })],
+  ['passwords, of which one has none', async () => ({ password: undefined })],
+  ['files of upstream logins', async () => ({ upstreamLogins: '/b/auth.json' })],
+  ['states of that file', async () => ({ loginsStamp: 'second' })],
+  ['patterns', async () => ({ repositories: ['lab/*'] })],
+];
+
+test.each(CHANGES)(
+  'two accounts with upstream logins of their own, and different %s, share nothing',
+  async (_, changes) => {
+    const account = await accountWith();
+    const one = accessOf(account);
+    expect(one).toMatchObject({ logins: '/a/auth.json' });
+    // Read again as it is: it keeps what it fetched.
+    expect(accessOf({ ...account })).toEqual(one);
+    const other = accessOf({ ...account, ...(await changes()) });
+    expect(other?.partition).toBeDefined();
+    expect(other?.partition).not.toBe(one?.partition);
+  },
+);
+
+test('accounts without upstream logins share what the mirror’s own fetch, as far as their patterns are equal', async () => {
+  const plain = { upstreamLogins: undefined, repositories: ['lab/*'] };
+  const one = accessOf(await accountWith(plain));
+  expect(one?.partition).toMatch(/^site-/);
+  expect(one).not.toHaveProperty('logins');
+  expect(accessOf(await accountWith({ ...plain, user: 'two' }))).toEqual(one);
+  expect(accessOf(await accountWith({ ...plain, repositories: ['lab/app'] }))?.partition).not.toBe(
+    one?.partition,
+  );
+  expect(accessOf(await accountWith({ upstreamLogins: undefined }))).toBeUndefined();
+});

@@ -1,0 +1,92 @@
+import { cp, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { createAccessToken } from '../../src/site/account.ts';
+import { openMachineAdmin } from '../../src/site/machine-admin.ts';
+import { randomTokenKey } from '../../src/site/token.ts';
+import { MemoryServer } from '../support/memory-store.ts';
+import { basic, hashed, machineFolder, openTestSite } from '../support/site.ts';
+
+/** Two replicas of a site, each with a folder of its own, which may differ. */
+async function twoReplicas(content: string) {
+  const server = new MemoryServer();
+  const [mine, copy] = [
+    await machineFolder({ 'ci.yaml': content }),
+    await machineFolder({ 'ci.yaml': content }),
+  ];
+  const states = [server.replica().state, server.replica().state];
+  await expect.poll(() => states.map(({ trouble }) => trouble)).toEqual([undefined, undefined]);
+  const tokenKey = randomTokenKey();
+  const open = (machines: string, at: number) =>
+    openTestSite({ machines, tokenKey, shared: states[at], limits: { failuresMax: 2, windowMs: 60_000 } });
+  const [one, other] = [await open(mine, 0), await open(copy, 1)];
+  return { server, one, other, mine, copy };
+}
+
+const kindOf = async (site: Awaited<ReturnType<typeof openTestSite>>, login: string, password: string) =>
+  (await site.admit(basic(login, password))).kind;
+const statusOf = async (site: Awaited<ReturnType<typeof openTestSite>>, login: string, password: string) => {
+  const admission = await site.admit(basic(login, password));
+  return admission.kind === 'refused' ? admission.error.status : 200;
+};
+
+describe('replicas of a site', () => {
+  test('count each other’s failed logins', async () => {
+    const { one, other } = await twoReplicas(`user: ci\npassword: "${await hashed('hush')}"\n`);
+    expect(await statusOf(one, 'ci', 'wrong')).toBe(401);
+    expect(await statusOf(one, 'ci', 'wrong too')).toBe(401);
+    await expect.poll(() => statusOf(other, 'ci', 'hush')).toBe(429);
+  });
+
+  test('count failed logins alone while the shared state is unreachable', async () => {
+    const { server, one, other } = await twoReplicas(`user: ci\npassword: "${await hashed('hush')}"\n`);
+    server.isDown = true;
+    for (const password of ['a', 'b']) expect(await statusOf(one, 'ci', password)).toBe(401);
+    expect(await statusOf(one, 'ci', 'c')).toBe(429);
+    expect(await statusOf(other, 'ci', 'hush')).toBe(200);
+  });
+
+  test('refuse a token that another replica reports as revoked, and accept it when it exists again', async () => {
+    const { text, sha256 } = createAccessToken();
+    const account = `user: ci\npassword: "${await hashed('hush')}"\n`;
+    const { one, other, mine } = await twoReplicas(
+      `${account}tokens: [{ name: job, sha256: "${sha256}" }]\n`,
+    );
+    expect([await kindOf(one, 'ci', text), await kindOf(other, 'ci', text)]).toEqual([
+      'admitted',
+      'admitted',
+    ]);
+    await openMachineAdmin(mine).change('ci', { kind: 'remove-token', name: 'job' });
+    one.clock.ms += 1000;
+    expect(await kindOf(one, 'ci', text)).toBe('refused');
+    await expect.poll(() => kindOf(other, 'ci', text)).toBe('refused');
+    other.clock.ms += 5000;
+    expect(await kindOf(other, 'ci', text)).toBe('refused');
+    await openMachineAdmin(mine).change('ci', { kind: 'add-token', token: { name: 'job', sha256 } });
+    one.clock.ms += 1000;
+    expect(await kindOf(one, 'ci', text)).toBe('admitted');
+    await expect.poll(() => kindOf(other, 'ci', text)).toBe('admitted');
+  });
+
+  test('read their folder at once when another replica reports a change', async () => {
+    const { one, other, mine, copy } = await twoReplicas(`user: ci\npassword: "${await hashed('hush')}"\n`);
+    await openMachineAdmin(mine).change('ci', {
+      kind: 'add-type',
+      type: { name: 'gpu', features: ['cpu:zen4'] },
+    });
+    await cp(join(mine, 'ci.yaml'), join(copy, 'ci.yaml'));
+    // Its own clock stands still: by itself it would not look again.
+    one.clock.ms += 1000;
+    expect(await kindOf(one, 'ci-gpu', 'hush')).toBe('admitted');
+    await expect.poll(() => kindOf(other, 'ci-gpu', 'hush')).toBe('admitted');
+  });
+
+  test('keep their accounts when a file becomes invalid', async () => {
+    const { one, other, mine, copy } = await twoReplicas(`user: ci\npassword: "${await hashed('hush')}"\n`);
+    await writeFile(join(copy, 'broken.yaml'), 'user: [');
+    await rm(join(mine, 'ci.yaml'));
+    one.clock.ms += 1000;
+    expect(await kindOf(one, 'ci', 'hush')).toBe('refused');
+    expect(await kindOf(other, 'ci', 'hush')).toBe('admitted');
+  });
+});

@@ -1,0 +1,71 @@
+import { randomBytes } from 'node:crypto';
+import { open } from 'node:fs/promises';
+import { describe, expect, test } from 'vitest';
+import { digestOf } from '../../src/oci/digest.ts';
+import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
+import { ClientCredential, MANIFEST_MAX_BYTES } from '../../src/oci/registry.ts';
+import { layoutOf } from '../../src/store/layout.ts';
+import { dataDirectory, storeAt } from '../support/store.ts';
+import { repository } from '../support/upstream.ts';
+
+const app = repository('team/app');
+const MIB = 1024 * 1024;
+
+function manifestOf(bytes: Buffer) {
+  return { digest: digestOf(bytes), mediaType: MEDIA_TYPE.ociIndex, bytes, maxAgeMs: 0 };
+}
+
+describe('a stored manifest', () => {
+  test('that comes a second time, for another partition, is visible to both, also after a restart', async () => {
+    const directory = await dataDirectory();
+    const { store } = await storeAt(directory);
+    const manifest = manifestOf(randomBytes(100));
+    const accesses = ['one', 'two'].map((partition) => ({ partition }));
+    for (const access of accesses) await store.keepManifest(manifest, { repository: app, access });
+    for (const { store: each } of [{ store }, await storeAt(directory)]) {
+      const held = await each.manifest(manifest.digest);
+      expect(accesses.map((access) => held?.isVisibleTo(access, app))).toEqual([true, true]);
+      expect(held?.isVisibleTo({ partition: 'three' }, app)).toBe(false);
+    }
+  });
+
+  test.each([
+    [MANIFEST_MAX_BYTES, true],
+    [MANIFEST_MAX_BYTES + 1, false],
+  ])('of %d bytes on disk is read into memory: %s', async (sizeBytes, isRead) => {
+    const directory = await dataDirectory();
+    const { store } = await storeAt(directory);
+    const manifest = manifestOf(randomBytes(sizeBytes));
+    await store.keepManifest(manifest, { repository: app, access: undefined });
+    const { store: next } = await storeAt(directory);
+    expect((await next.manifest(manifest.digest))?.bytes.length).toBe(isRead ? sizeBytes : undefined);
+  });
+
+  test('whose bytes have changed since their blocks were summed is fetched again', async () => {
+    const directory = await dataDirectory();
+    const manifest = manifestOf(randomBytes(2 * MIB));
+    await (await storeAt(directory)).store.keepManifest(manifest, { repository: app, access: undefined });
+    // The first read after a start sums the blocks.
+    expect(await (await storeAt(directory)).store.manifest(manifest.digest)).toBeDefined();
+    const file = await open(layoutOf(directory).blob(manifest.digest), 'r+');
+    await file.write(Buffer.of((manifest.bytes.at(-1) ?? 0) ^ 1), 0, 1, 2 * MIB - 1);
+    await file.close();
+    const { store, lines } = await storeAt(directory);
+    expect(await store.manifest(manifest.digest)).toBeUndefined();
+    expect(lines.map(({ event }) => event)).toContain('content-corrupt');
+  });
+});
+
+test('a derived answer is repeated to a login of its own only by asking again', async () => {
+  const { store } = await storeAt(await dataDirectory());
+  const manifest = manifestOf(randomBytes(100));
+  const own = { partition: 'own', credential: new ClientCredential(app.host, 'Basic YTph') };
+  for (const [access, maxAgeMs] of [
+    [own, 0],
+    [{ partition: 'site' }, Number.POSITIVE_INFINITY],
+    [undefined, Number.POSITIVE_INFINITY],
+  ] as const) {
+    await store.derived.keep(app, manifest, access);
+    expect(await store.derived.find(app, manifest.digest, access)).toMatchObject({ maxAgeMs });
+  }
+});

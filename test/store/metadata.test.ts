@@ -1,0 +1,261 @@
+import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { digestOf } from '../../src/oci/digest.ts';
+import { type Access, ClientCredential } from '../../src/oci/registry.ts';
+import { layoutOf, prepareLayout } from '../../src/store/layout.ts';
+import {
+  createRecords,
+  GRANT_MAX_AGE_MS,
+  mergeRecord,
+  partitionKey,
+  Visibility,
+} from '../../src/store/metadata.ts';
+import { dataDirectory } from '../support/store.ts';
+import { repository } from '../support/upstream.ts';
+
+const DIGEST = digestOf(Buffer.from('content'));
+const OTHER = digestOf(Buffer.from('other'));
+const app = repository('team/app');
+const lab: Access = { partition: 'site-lab' };
+const other: Access = { partition: 'site-other' };
+const client = (partition: string): Access => ({
+  partition,
+  credential: new ClientCredential(app.host, 'Basic YTph'),
+});
+const file: Access = { partition: 'site-file', logins: '/a/auth.json' };
+
+describe('partitionKey()', () => {
+  test('is one of its own for each partition, and shows none of it', () => {
+    const keys = [undefined, lab, other, { partition: 'own' }].map(partitionKey);
+    expect(new Set(keys).size).toBe(4);
+    expect(keys[0]).toBe('own');
+    for (const key of keys.slice(1)) expect(key).toMatch(/^[0-9a-f]{32}$/);
+  });
+});
+
+describe('mergeRecord()', () => {
+  const made = (kind: 'blob' | 'manifest' | 'derived', access: Access | undefined, name = 'team/app') =>
+    mergeRecord(undefined, kind, undefined, { repository: repository(name), access });
+
+  test.each([
+    ['blob', 'manifest', 'manifest'],
+    ['manifest', 'blob', 'manifest'],
+    ['manifest', 'derived', 'derived'],
+    ['derived', 'manifest', 'derived'],
+    ['blob', 'blob', 'blob'],
+  ] as const)('of a %s that comes as a %s is a %s', (first, second, kind) => {
+    const record = mergeRecord(made(first, undefined), second, undefined, {
+      repository: app,
+      access: undefined,
+    });
+    expect(record.kind).toBe(kind);
+  });
+
+  test('keeps the media type until another one is said', () => {
+    const from = { repository: app, access: undefined };
+    const first = mergeRecord(undefined, 'manifest', 'a/b', from);
+    expect(mergeRecord(first, 'manifest', undefined, from).mediaType).toBe('a/b');
+    expect(mergeRecord(first, 'manifest', 'c/d', from).mediaType).toBe('c/d');
+  });
+
+  test.each([
+    ['the mirror’s own logins', undefined, ['own']],
+    ['an account’s patterns', lab, [partitionKey(lab)]],
+    ['a client’s own login', client('ann'), []],
+    ['an account’s own upstream logins', file, []],
+  ])('of a delivery by %s has the partitions that may see it from now on', (_, access, partitions) => {
+    expect(made('blob', access).partitions).toEqual(partitions);
+  });
+
+  test.each([
+    ['origins', 100],
+    ['partitions', 1000],
+  ] as const)('has %s up to %s, the first and the latest', (what, most) => {
+    let record = made('blob', { partition: '0' }, 'team/r0');
+    const add = (at: number) => {
+      const from = { repository: repository(`team/r${at}`), access: { partition: String(at) } };
+      record = mergeRecord(record, 'blob', undefined, from);
+    };
+    const keyOf = (at: number) =>
+      what === 'origins' ? `registry.test/team/r${at}` : partitionKey({ partition: String(at) });
+    for (let at = 1; at < most; at += 1) add(at);
+    expect(record[what]).toHaveLength(most);
+    // The first again changes nothing, the second becomes the latest.
+    add(0);
+    add(1);
+    expect([record[what].at(0), record[what].at(1), record[what].at(-1)]).toEqual([0, 2, 1].map(keyOf));
+    add(most);
+    expect(record[what]).toHaveLength(most);
+    expect([record[what].at(0), record[what].at(1), record[what].at(-1)]).toEqual([0, 3, most].map(keyOf));
+  });
+});
+
+describe('the records on disk', () => {
+  async function opened() {
+    const layout = layoutOf(await dataDirectory());
+    await prepareLayout(layout);
+    return { layout, records: createRecords(layout) };
+  }
+
+  test('are read by the next process', async () => {
+    const { layout, records } = await opened();
+    await records.add(DIGEST, 'manifest', 'a/b', { repository: app, access: lab });
+    await records.grant(DIGEST, undefined);
+    await records.grant(OTHER, undefined);
+    const record = {
+      kind: 'manifest',
+      mediaType: 'a/b',
+      origins: ['registry.test/team/app'],
+      partitions: [partitionKey(lab), 'own'],
+    };
+    expect(await createRecords(layout).find(DIGEST)).toEqual(record);
+    expect(await createRecords(layout).find(OTHER)).toBeUndefined();
+    expect(await records.find(DIGEST)).toEqual(record);
+  });
+
+  test('have both of two partitions that store the same content at once, and what another process added', async () => {
+    const { layout, records } = await opened();
+    await Promise.all(
+      [lab, other].map((access) => records.add(DIGEST, 'blob', undefined, { repository: app, access })),
+    );
+    await createRecords(layout).grant(DIGEST, { partition: 'third' });
+    await records.grant(DIGEST, { partition: 'fourth' });
+    const keys = [lab, other, { partition: 'third' }, { partition: 'fourth' }].map(partitionKey);
+    expect((await createRecords(layout).find(DIGEST))?.partitions).toEqual(keys);
+  });
+
+  test.each([
+    ['nothing', 'manifest', 'a/b', 'team/app', lab, false],
+    ['a lesser kind', 'blob', 'a/b', 'team/app', lab, false],
+    ['no media type', 'manifest', undefined, 'team/app', lab, false],
+    ['a greater kind', 'derived', 'a/b', 'team/app', lab, true],
+    ['another media type', 'manifest', 'c/d', 'team/app', lab, true],
+    ['another origin', 'manifest', 'a/b', 'team/other', lab, true],
+    ['another partition', 'manifest', 'a/b', 'team/app', other, true],
+  ] as const)(
+    'of a delivery that brings %s are written only if that is news',
+    async (_, kind, type, name, access, isNews) => {
+      const { layout, records } = await opened();
+      const first = { repository: app, access: lab };
+      const second = { repository: repository(name), access };
+      await records.add(DIGEST, 'manifest', 'a/b', first);
+      const { ino } = await stat(layout.record(DIGEST));
+      await records.add(DIGEST, kind, type, second);
+      expect((await stat(layout.record(DIGEST))).ino !== ino).toBe(isNews);
+      const known = mergeRecord(undefined, 'manifest', 'a/b', first);
+      expect(await createRecords(layout).find(DIGEST)).toEqual(mergeRecord(known, kind, type, second));
+    },
+  );
+
+  test('are gone once removed, and read again once forgotten', async () => {
+    const { layout, records } = await opened();
+    await records.add(DIGEST, 'blob', undefined, { repository: app, access: lab });
+    await createRecords(layout).grant(DIGEST, other);
+    expect((await records.find(DIGEST))?.partitions).toHaveLength(1);
+    records.forget(DIGEST);
+    expect((await records.find(DIGEST))?.partitions).toHaveLength(2);
+    await records.remove(DIGEST);
+    expect(await records.find(DIGEST)).toBeUndefined();
+    await expect(readFile(layout.record(DIGEST))).rejects.toMatchObject({ code: 'ENOENT' });
+  });
+
+  const GOOD = { kind: 'blob', mediaType: 'a/b', origins: ['docker.io/a/b'], partitions: ['own'] };
+  test.each([
+    ['as written', GOOD, GOOD],
+    ['of a derived answer', { ...GOOD, kind: 'derived' }, { ...GOOD, kind: 'derived' }],
+    [
+      'of a former version, with one repository',
+      { ...GOOD, origins: undefined, repository: 'docker.io/a/b' },
+      GOOD,
+    ],
+    ['without a media type', { ...GOOD, mediaType: 7 }, { ...GOOD, mediaType: undefined }],
+    ['with partitions that are no texts', { ...GOOD, partitions: ['own', 7, null] }, GOOD],
+    ['of no kind', { ...GOOD, kind: 'soup' }, undefined],
+    ['without partitions', { ...GOOD, partitions: undefined }, undefined],
+    ['with a text for partitions', { ...GOOD, partitions: 'own' }, undefined],
+    ['without an origin', { ...GOOD, origins: [] }, undefined],
+    ['with a number for origins', { ...GOOD, origins: 7 }, undefined],
+    ['that is null', null, undefined],
+    ['that is a text', 'blob', undefined],
+  ])('are read %s', async (_, written, read) => {
+    const { layout, records } = await opened();
+    await mkdir(dirname(layout.record(DIGEST)), { recursive: true });
+    await writeFile(layout.record(DIGEST), JSON.stringify(written));
+    expect(await records.find(DIGEST)).toEqual(read);
+  });
+
+  test('are no use half-written', async () => {
+    const { layout, records } = await opened();
+    await mkdir(dirname(layout.record(DIGEST)), { recursive: true });
+    await writeFile(layout.record(DIGEST), '{"kind":"blob","part');
+    expect(await records.find(DIGEST)).toBeUndefined();
+  });
+});
+
+describe('Visibility', () => {
+  function at(startMs: number) {
+    const clock = { ms: startMs };
+    return { clock, visibility: new Visibility(() => clock.ms) };
+  }
+  const RECORD = { partitions: ['own', partitionKey(lab)] };
+  const ann = client('ann');
+
+  test.each([
+    ['the mirror’s own logins', undefined, true],
+    ['a partition of the record', lab, true],
+    ['another partition', other, false],
+    ['a client’s own login without a grant', ann, false],
+    ['a client’s own login whose partition the record has', client('site-lab'), false],
+    ['an account’s own upstream logins without a grant', file, false],
+  ])('by the record alone, for %s: %s', (_, access, isVisible) => {
+    expect(at(0).visibility.includes(DIGEST, RECORD, { repository: app, access })).toBe(isVisible);
+  });
+
+  test('a partition without a login of its own needs no grant, and gets none', () => {
+    const { visibility } = at(0);
+    visibility.grant(DIGEST, { repository: app, access: other });
+    expect(visibility.includes(DIGEST, RECORD, { repository: app, access: other })).toBe(false);
+    visibility.revoke({ repository: app, access: lab });
+    expect(visibility.includes(DIGEST, RECORD, { repository: app, access: lab })).toBe(true);
+  });
+
+  test.each([
+    ['the same', DIGEST, app, ann, true],
+    ['another digest', OTHER, app, ann, false],
+    ['another repository', DIGEST, repository('team/other'), ann, false],
+    ['another registry', DIGEST, repository('team/app', 'ghcr.io'), ann, false],
+    ['another login', DIGEST, app, client('bob'), false],
+    ['a login without a credential', DIGEST, app, { partition: 'ann' }, false],
+  ])('of what a login was granted counts for %s', (_, digest, from, access, isVisible) => {
+    const { visibility } = at(1000);
+    visibility.grant(DIGEST, { repository: app, access: ann });
+    expect(visibility.includes(digest, RECORD, { repository: from, access })).toBe(isVisible);
+  });
+
+  test.each([
+    [0, true],
+    [GRANT_MAX_AGE_MS - 1, true],
+    [GRANT_MAX_AGE_MS, false],
+    [-1, false],
+  ])('of a grant ends: %s ms later it is %s', (laterMs, isVisible) => {
+    const { visibility, clock } = at(1_000_000);
+    visibility.grant(DIGEST, { repository: app, access: ann });
+    clock.ms += laterMs;
+    expect(visibility.includes(DIGEST, RECORD, { repository: app, access: ann })).toBe(isVisible);
+  });
+
+  test.each([
+    ['the same login at that registry', repository('team/other'), ann, false],
+    ['another login', app, client('bob'), true],
+    ['another registry', repository('team/app', 'ghcr.io'), ann, true],
+  ])('ends with a refusal of %s', (_, from, access, isVisible) => {
+    const { visibility, clock } = at(1000);
+    visibility.grant(DIGEST, { repository: app, access: ann });
+    visibility.revoke({ repository: from, access });
+    expect(visibility.includes(DIGEST, RECORD, { repository: app, access: ann })).toBe(isVisible);
+    clock.ms += 1;
+    visibility.grant(DIGEST, { repository: app, access: ann });
+    expect(visibility.includes(DIGEST, RECORD, { repository: app, access: ann })).toBe(true);
+  });
+});

@@ -1,0 +1,55 @@
+import { describe, expect, test } from 'vitest';
+import { digestOf } from '../../src/oci/digest.ts';
+import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
+import { type RawDocument, readDocument, readDocumentAside } from '../../src/upstream/document.ts';
+import { HOSTILE_INDEXES, SLOW_MANIFEST } from '../soak/hostile-documents.ts';
+import { longestTurnMs } from '../support/loop-blocks.ts';
+
+const rawOf = (bytes: Buffer, more: Partial<RawDocument> = {}): RawDocument & { readonly bytes: Buffer } => ({
+  ...{ contentType: MEDIA_TYPE.ociIndex, algorithm: 'sha256', said: undefined, ...more },
+  bytes,
+});
+
+/** A copy: what is read aside moves to the thread. */
+const copyOf = (bytes: Buffer) => Buffer.from(Buffer.allocUnsafeSlow(bytes.length).fill(bytes));
+
+describe('readDocumentAside()', () => {
+  test.each([...HOSTILE_INDEXES, SLOW_MANIFEST].map((bytes, at) => [at, bytes] as const))(
+    'reads large document %i on a thread as the pure function does, and gives its bytes back',
+    async (_, bytes) => {
+      const said = digestOf(bytes);
+      const { bytes: returned, reading } = await readDocumentAside(rawOf(copyOf(bytes), { said }), {});
+      expect(reading).toEqual(readDocument(rawOf(bytes, { said })));
+      expect(returned.equals(bytes)).toBe(true);
+      expect([reading.digest, reading.isAsSaid]).toEqual([said, true]);
+    },
+    60_000,
+  );
+
+  test('takes the digest of the algorithm that is wanted, and knows bytes of another digest than was said', async () => {
+    for (const bytes of [SLOW_MANIFEST, Buffer.from('{"schemaVersion":2}')]) {
+      const said = digestOf(Buffer.from('other'));
+      const { reading } = await readDocumentAside(rawOf(copyOf(bytes), { algorithm: 'sha512', said }), {});
+      expect([reading.digest, reading.isAsSaid]).toEqual([digestOf(bytes, 'sha512'), false]);
+    }
+  });
+
+  test('holds the event loop for a few milliseconds of CPU time, however hostile the document', async () => {
+    // The first starts the thread.
+    await readDocumentAside(rawOf(copyOf(SLOW_MANIFEST)), {});
+    for (const bytes of HOSTILE_INDEXES) {
+      const raw = rawOf(copyOf(bytes));
+      expect(await longestTurnMs(() => readDocumentAside(raw, {}))).toBeLessThan(25);
+    }
+  }, 60_000);
+
+  test('answers another client between the documents of one that has many', async () => {
+    const order: string[] = [];
+    const read = async (client: string) => {
+      await readDocumentAside(rawOf(copyOf(SLOW_MANIFEST)), { share: { client, source: 'evil.test' } });
+      order.push(client);
+    };
+    await Promise.all([...Array.from({ length: 6 }, () => read('mallory')), read('alice')]);
+    expect(order.indexOf('alice')).toBeLessThanOrEqual(2);
+  }, 60_000);
+});

@@ -1,0 +1,169 @@
+import { randomBytes } from 'node:crypto';
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { type Body, BrokenBodyError, bodyOf, createBodyStream } from '../../src/upstream/http/body.ts';
+import { ParallelBody } from '../../src/upstream/parallel-body.ts';
+import { RangeBudget, SEGMENT_BYTES } from '../../src/upstream/range-budget.ts';
+import type { OpenedBlob } from '../../src/upstream/resumable-blob.ts';
+import '../support/fuzz.ts';
+
+const KIB = 1024;
+
+/** A response with bytes `start` to `end`. */
+function opened(start: number, end: number, body: Body): OpenedBlob {
+  return {
+    ...{ body, start, end, isPart: true, sizeBytes: undefined, host: 'registry.test' },
+    ...{ etag: undefined, location: undefined, reportBad: () => {} },
+  };
+}
+
+test('ParallelBody delivers what waits in memory when its reader takes the range before it late', async () => {
+  const bytes = randomBytes(2 * SEGMENT_BYTES);
+  let nowMs = 0;
+  const flowControl = { pause: () => {}, resume: () => {}, abort: () => {} };
+  const first = createBodyStream(flowControl, 60_000);
+  let pushed = 0;
+  const push = (sizeBytes: number) => {
+    first.push(bytes.subarray(pushed, pushed + sizeBytes));
+    pushed += sizeBytes;
+  };
+  let endSecond: () => void = () => {};
+  const secondRead = new Promise<void>((resolve) => {
+    endSecond = resolve;
+  });
+  const parallel = new ParallelBody({
+    first: opened(0, SEGMENT_BYTES, first),
+    end: bytes.length,
+    host: 'registry.test',
+    open: async (start, end) => {
+      const body = bodyOf(bytes.subarray(start, end));
+      const read: Body['read'] = (take) => body.read(take).finally(endSecond);
+      return opened(start, end, { read, cancel: body.cancel });
+    },
+    budget: new RangeBudget(8, () => nowMs),
+    retryMs: 1,
+  });
+
+  const received: Buffer[] = [];
+  const releases: (() => void)[] = [];
+  const read = parallel.read((chunk, release) => {
+    received.push(Buffer.from(chunk));
+    releases.push(release);
+  });
+  // The reader keeps up at first, so the second range is fetched over a connection of its own.
+  push(256 * KIB);
+  nowMs += 200;
+  push(256 * KIB);
+  // Then it is behind by more than may be unreleased at once, until all has arrived.
+  push(SEGMENT_BYTES - pushed);
+  first.end();
+  await secondRead;
+  await new Promise(setImmediate);
+  expect(Buffer.concat(received).length).toBe(SEGMENT_BYTES);
+
+  for (let release = releases.shift(); release !== undefined; release = releases.shift()) release();
+  await read;
+  expect(Buffer.concat(received).equals(bytes)).toBe(true);
+});
+
+const FLOW = fc.record({
+  /** Sizes of what arrives at once, in turn. */
+  chunks: fc.array(fc.integer({ min: 16 * KIB, max: 1024 * KIB }), { minLength: 1, maxLength: 8 }),
+  /** For how many turns of the event loop each connection, and the reader, rests between two chunks, in turn. */
+  sourceRests: fc.array(fc.nat(4), { minLength: 1, maxLength: 8 }),
+  readerRests: fc.array(fc.nat(8), { minLength: 1, maxLength: 8 }),
+  /** What the clock says of one turn, in milliseconds. */
+  turnMs: fc.constantFrom(1, 20, 120),
+  /** Every how manieth response breaks off in its middle; 0: none. */
+  breaksEvery: fc.constantFrom(0, 0, 3, 5),
+  sizeBytes: fc.integer({ min: SEGMENT_BYTES + 1, max: 5 * SEGMENT_BYTES }),
+});
+
+test('ParallelBody delivers every byte in order at any pace of its connections and its reader', async () => {
+  const bytes = randomBytes(5 * SEGMENT_BYTES);
+  await fc.assert(
+    fc.asyncProperty(FLOW, async ({ chunks, sourceRests, readerRests, turnMs, breaksEvery, sizeBytes }) => {
+      let nowMs = 0;
+      let responses = 0;
+      const at = (list: readonly number[], nth: number) => list[nth % list.length] ?? 0;
+      const turns = async (count: number) => {
+        for (let turn = 0; turn < count; turn += 1) await new Promise(setImmediate);
+        nowMs += count * turnMs;
+      };
+      const respond = (start: number, end: number): OpenedBlob => {
+        responses += 1;
+        const nth = responses;
+        const breaksAt = breaksEvery > 0 && nth % breaksEvery === 0 ? (start + end) >> 1 : undefined;
+        let isPaused = true;
+        let isGone = false;
+        let wake = () => {};
+        const stream = createBodyStream(
+          {
+            pause: () => {
+              isPaused = true;
+            },
+            resume: () => {
+              isPaused = false;
+              wake();
+            },
+            abort: () => {
+              isGone = true;
+              wake();
+            },
+          },
+          60_000,
+        );
+        const send = async () => {
+          for (let from = start, chunk = nth; from < end && !isGone; chunk += 1) {
+            if (isPaused) {
+              await new Promise<void>((resolve) => {
+                wake = resolve;
+              });
+              continue;
+            }
+            const to = Math.min(
+              end,
+              from + at(chunks, chunk),
+              breaksAt !== undefined && from < breaksAt ? breaksAt : end,
+            );
+            stream.push(bytes.subarray(from, to));
+            from = to;
+            if (from === breaksAt) return stream.fail(new BrokenBodyError('the connection broke'));
+            await turns(at(sourceRests, chunk));
+          }
+          stream.end();
+        };
+        void send();
+        return opened(start, end, stream);
+      };
+      const body = new ParallelBody({
+        first: respond(0, SEGMENT_BYTES),
+        end: sizeBytes,
+        host: 'registry.test',
+        open: async (start, end) => respond(start, end),
+        budget: new RangeBudget(8, () => nowMs),
+        retryMs: 0,
+      });
+      const waiting: (() => void)[] = [];
+      const received: Buffer[] = [];
+      let isOver = false;
+      const reader = (async () => {
+        for (let nth = 0; !isOver; nth += 1) {
+          await turns(1 + at(readerRests, nth));
+          waiting.shift()?.();
+        }
+      })();
+      await body
+        .read((chunk, release) => {
+          received.push(Buffer.from(chunk));
+          waiting.push(release);
+        })
+        .finally(() => {
+          isOver = true;
+        });
+      await reader;
+      expect(Buffer.concat(received).equals(bytes.subarray(0, sizeBytes))).toBe(true);
+    }),
+    { numRuns: 40 },
+  );
+});
