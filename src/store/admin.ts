@@ -12,31 +12,35 @@ import type { TagFiles } from './tags.ts';
 /** One stored content, as an operator sees it. */
 export interface StoredItem {
   readonly digest: Digest;
-  /** Undefined when its record is lost: no request then sees it. */
+  /** Undefined when the record is missing: such content is served to nobody. */
   readonly kind: ContentKind | undefined;
   readonly mediaType: string | undefined;
-  /** `docker.io/library/alpine`, the repository that delivered it first. */
+  /** The repository that delivered it first: `docker.io/library/alpine`. */
   readonly repository: string | undefined;
   /** The tags that point to it: `docker.io/library/alpine:latest`. */
   readonly tags: readonly string[];
   readonly sizeBytes: number;
-  /** Space on disk, its record included. */
+  /** What it takes on disk, its record included. */
   readonly diskBytes: number;
-  /** Wall-clock milliseconds, accurate to the hour. */
+  /** Last use in wall-clock milliseconds, accurate to the hour. */
   readonly usedMs: number;
 }
 
-/** Maintenance of the store for `metahub cache`; safe beside a mirror that runs on it. */
+/** Maintenance for `metahub cache`. Safe while a mirror uses the same store. */
 export interface StoreAdmin {
   list(): Promise<readonly StoredItem[]>;
-  /** Reads content and compares its digest; false when it was corrupt, and is now removed. */
+  /**
+   * Compares the bytes with the digest. Resolves with false when the content was corrupt; it is then removed.
+   */
   verify(digest: Digest): Promise<boolean>;
   remove(digest: Digest): Promise<void>;
-  /** Removes records whose content is gone; answers how many. */
+  /** Removes records whose content is gone. Resolves with their number. */
   removeOrphans(): Promise<number>;
 }
 
-/** A record is written shortly before its content gets its final name. */
+/**
+ * A record is written just before its content is renamed to its final name: a younger record is not an orphan.
+ */
 const RECORD_ALONE_MS = 60_000;
 
 export interface StoreAdminOptions {
@@ -72,7 +76,7 @@ export function createStoreAdmin(options: StoreAdminOptions): StoreAdmin {
       await inventory.scan();
       const names = await tagsByDigest(tags);
       const items: StoredItem[] = [];
-      // One after another: thousands of records at once would use up the file handles.
+      // Sequential: thousands of reads at once would use up the file descriptors.
       for (const { digest, sizeBytes, usedMs } of inventory.holdings) {
         const { kind, mediaType, origins } = (await records.find(digest)) ?? {};
         const repository = origins?.[0];

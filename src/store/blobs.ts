@@ -32,7 +32,7 @@ export interface BlobStoreOptions {
   readonly now: () => number;
 }
 
-/** How much to evict for a blob of unknown size when the disk is full, in bytes. */
+/** How many bytes to evict on a full disk for a blob of unknown size. */
 const UNKNOWN_SIZE_BYTES = 1024 * 1024;
 
 /** What an opened blob consists of. */
@@ -43,7 +43,7 @@ interface BlobParts {
   readonly unpin: () => void;
 }
 
-/** A blob whose file stays open, and pinned, until it is closed and nobody reads it. */
+/** An open blob. Its file stays open and pinned until `close` was called and the last read has ended. */
 class OpenedBlob implements StoredBlob {
   readonly sizeBytes: number;
   ageMs: number;
@@ -108,7 +108,7 @@ class OpenedBlob implements StoredBlob {
   }
 }
 
-/** Blobs: read from open files, and written through files that grow. */
+/** Blobs on disk: reads from open files, writes by {@link openIngest}. */
 export class BlobStore {
   readonly #options: BlobStoreOptions;
 
@@ -126,7 +126,7 @@ export class BlobStore {
     return undefined;
   }
 
-  /** Opens what is open already, and whose record is in memory. */
+  /** Opens a blob without waiting: only when its file is already open and its record is in memory. */
   openAtOnce(digest: Digest): StoredBlob | undefined {
     const { records, files, inventory } = this.#options;
     const record = inventory.isBeingEvicted(digest) ? undefined : records.inMemory(digest);
@@ -157,7 +157,7 @@ export class BlobStore {
     return checkOnlyIngest(digest);
   }
 
-  /** True when the disk stays above its floor with that many more bytes, after evictions where they help. */
+  /** True when the disk stays above its free-space floor with that many more bytes, evicting if that helps. */
   async #leavesFloor(sizeBytes: number): Promise<boolean> {
     const { floor, inventory } = this.#options;
     const shortageBytes = await floor.shortageFor(sizeBytes);

@@ -8,12 +8,12 @@ import { type BufferPool, readAt } from './file-io.ts';
 import type { Layout } from './layout.ts';
 
 /**
- * Checksums of a file's blocks, computed while its digest was verified. With them a later process finds a flipped bit
- * in the block that it reads, at several times the speed of the digest and without reading the rest first.
+ * CRC-32 of each block of a file, computed while its digest was verified. A later process checks only the
+ * blocks that it reads: much faster than the digest, and without reading the whole file first.
  */
 export const CHECKSUM_BLOCK_BYTES = 1024 * 1024;
 const SUM_BYTES = 4;
-/** The number of bytes that the sums cover, as 48 bits before the sums. */
+/** The sums are preceded by the number of bytes that they cover, as 48 bits. */
 const SIZE_BYTES = 6;
 
 const blockOf = (position: number) => Math.floor(position / CHECKSUM_BLOCK_BYTES);
@@ -38,7 +38,7 @@ export class BlockSummer {
     }
   }
 
-  /** The size, the sums of all blocks (the last may be short), and a sum over both. */
+  /** The size, the sum of each block (the last block may be short), and a sum over both. All little-endian. */
   finish(): Buffer {
     if (this.#filledBytes > 0) this.#close();
     const bytes = Buffer.alloc(fileBytes(this.#sums.length));
@@ -66,7 +66,10 @@ export class BlockChecker {
     this.#sums = sums;
   }
 
-  /** Undefined when nothing is left to check. @throws {CorruptContentError} when bytes of these blocks differ from the verified ones. */
+  /**
+   * Undefined when these blocks have been checked before.
+   * @throws {CorruptContentError} when the bytes of a block differ from the verified ones.
+   */
   check(fd: number, start: number, end: number, pool: BufferPool): Promise<void> | undefined {
     for (let block = blockOf(start); block * CHECKSUM_BLOCK_BYTES < end; block += 1) {
       if (!this.#checked[block]) return this.#checkFrom(block, fd, start, end, pool);
@@ -102,13 +105,13 @@ export class BlockChecker {
   }
 }
 
-/** A stored file: how large it is, and whose. */
+/** A stored file: its size, and the user who owns it. */
 export interface SummedFile {
   readonly sizeBytes: number;
   readonly userId: number;
 }
 
-/** The sums of a file, unless it or they were put there by another user than those who own the store. */
+/** Reads the sums of a file, unless the file or its sums belong to another user than this process. */
 async function readOwnSums(layout: Layout, digest: Digest, userId: number): Promise<Buffer | undefined> {
   const file = await open(layout.sums(digest), constants.O_RDONLY | constants.O_NOFOLLOW);
   try {
@@ -120,8 +123,9 @@ async function readOwnSums(layout: Layout, digest: Digest, userId: number): Prom
 }
 
 /**
- * The stored sums of a file of this size; undefined when none are valid. Whoever writes sums decides what counts as sound: where
- * file and sums do not both belong to this process's user, the digest decides.
+ * The stored sums of a file of this size; undefined when there are no valid ones. Whoever can write the sums
+ * decides which bytes pass, so they count only if file and sums belong to this process's user. Otherwise the
+ * digest decides.
  */
 export async function readSums(
   layout: Layout,
@@ -135,7 +139,7 @@ export async function readSums(
   return crc32(bytes.subarray(0, -SUM_BYTES)) === own ? bytes : undefined;
 }
 
-/** Rejects when the disk refuses the write. */
+/** Stores the sums. Rejects when the write fails. */
 export function keepSums(layout: Layout, digest: Digest, sums: Buffer): Promise<void> {
   return writeAtomically(layout, layout.sums(digest), sums);
 }

@@ -15,18 +15,16 @@ const MEANING: Readonly<Record<string, string>> = {
 };
 
 /**
- * Logs once that the disk refuses writes, not once for each write, and logs when it works again. Pulls continue
+ * Logs once when writes begin to fail, not for each write, and once when they work again. Pulls continue
  * meanwhile, straight from upstream.
  */
 export function createDiskHealth(directory: string, log: Log) {
   let current: string | undefined;
   let reason: string | undefined;
-  /**
-   * On a full disk small writes still succeed now and then: only a write of this size shows that the disk works again.
-   */
+  /** On a full disk a small write may still succeed. Only a write of at least this size ends the trouble. */
   let neededBytes = 0;
   return {
-    /** Why the cache cannot write now: `the disk is full`. */
+    /** Why the cache cannot write now, for example `the disk is full`. */
     trouble: (): string | undefined => reason,
     /** Reports a failed write of this size. */
     report: (error: Error, sizeBytes = 0): void => {
@@ -52,22 +50,25 @@ export function createDiskHealth(directory: string, log: Log) {
 
 export type DiskHealth = ReturnType<typeof createDiskHealth>;
 
-/** True when the write would work if something else were removed. */
+/** True when the write would succeed if other content were removed. */
 export function isFull(error: Error): boolean {
   const { code } = error as NodeJS.ErrnoException;
   return code === 'ENOSPC' || code === 'EDQUOT';
 }
 
-/** Writes whose failure must not make anything else fail. */
+/** Writes whose failure must not fail the request that causes them. */
 export interface BestEffortWrites {
   /**
-   * Runs a write of about this size; on a full disk it evicts and tries once more. Resolves with whether the write
-   * worked.
+   * Runs a write of about this size. On a full disk it evicts content and tries once more. Resolves with true
+   * when the write succeeded.
    */
   attempt(sizeBytes: number, write: () => Promise<void>): Promise<boolean>;
-  /** Handles a failed write: true when a retry is worthwhile; otherwise the failure has been reported. */
+  /**
+   * Handles a failed write. Resolves with true when a retry is worthwhile; otherwise it has reported the
+   * failure.
+   */
   remedy(error: Error, sizeBytes: number): Promise<boolean>;
-  /** Reports a failed write that is not tried again. */
+  /** Reports a failed write that is not retried. */
   refuse(error: Error, sizeBytes: number): false;
 }
 
@@ -78,7 +79,7 @@ export interface BestEffortWriteOptions {
   readonly floor: FreeSpaceFloor;
 }
 
-/** Evicts when the disk is full, makes missing directories again, and reports failures that remain. */
+/** Evicts when the disk is full, recreates missing directories, and reports what still fails. */
 export function createBestEffortWrites({
   layout,
   inventory,
@@ -86,14 +87,14 @@ export function createBestEffortWrites({
   floor,
 }: BestEffortWriteOptions): BestEffortWrites {
   function refuse(error: Error, sizeBytes: number): false {
-    // A file that cannot be created because its directory could not be: that has been reported.
+    // The directory is missing because it could not be created, and that has been reported.
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') trouble.report(error, sizeBytes);
     return false;
   }
 
   async function remedy(error: Error, sizeBytes: number): Promise<boolean> {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
-      // The directory was removed meanwhile, or could not be created before.
+      // The directory was removed meanwhile, or could not be created at the start.
       return prepareLayout(layout).then(
         () => true,
         (reason: Error) => refuse(reason, 0),

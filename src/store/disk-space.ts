@@ -2,7 +2,7 @@ import { statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Log } from '../lib/log.ts';
 
-/** The size of a file system, and how much of it this user may still fill. */
+/** The size of a file system, and how much of it this process may still write. */
 export interface DiskSpace {
   readonly totalBytes: number;
   readonly freeBytes: number;
@@ -13,7 +13,7 @@ const MIB = 1024 ** 2;
 const DEFAULT_BOUND_BYTES = 50 * GIB;
 const DEFAULT_BOUND_SHARE = 1 / 10;
 
-/** For the file system of a directory that exists or will exist; undefined when it cannot be read. */
+/** Reads the file system of a directory that exists or will exist. Undefined when that fails. */
 export async function readDiskSpace(directory: string): Promise<DiskSpace | undefined> {
   try {
     const { bsize, blocks, bavail } = await statfs(directory);
@@ -25,7 +25,7 @@ export async function readDiskSpace(directory: string): Promise<DiskSpace | unde
   }
 }
 
-/** The default bound of the cache: a tenth of the file system, at most 50 GiB. */
+/** The default limit of the cache: a tenth of the file system, at most 50 GiB. */
 export async function defaultCacheBytes(directory: string): Promise<number> {
   const space = await readDiskSpace(directory);
   if (space === undefined) return DEFAULT_BOUND_BYTES;
@@ -34,17 +34,20 @@ export async function defaultCacheBytes(directory: string): Promise<number> {
 
 export interface FreeSpaceFloorOptions {
   readonly directory: string;
-  /** The share of the file system that stays free, 0 to 1; 0: the cache may fill it. */
+  /** The share of the file system that the cache leaves free, 0 to 1. With 0 it may fill the disk. */
   readonly minFreeShare: number;
   readonly log: Log;
   readonly read?: typeof readDiskSpace;
 }
 
-/** Not even a small write may use the last bytes of a disk: other programs need them more. */
+/** The last bytes of a disk are left to other programs: even a small write fails before it uses them. */
 const LAST_BYTES = 16 * MIB;
 const LAST_SHARE = 1 / 100;
 
-/** The free space that the cache leaves to other programs. Logs once when the disk falls below it. */
+/**
+ * The free space that the cache leaves to other programs. Logs once when the disk falls below it, and once
+ * after.
+ */
 export class FreeSpaceFloor {
   readonly #options: FreeSpaceFloorOptions;
   #isLow = false;
@@ -53,7 +56,7 @@ export class FreeSpaceFloor {
     this.#options = options;
   }
 
-  /** How many bytes the disk would be below the floor after a write of this size; 0: it has room. */
+  /** By how many bytes a write of this size would bring the disk below the floor; 0 when there is room. */
   async shortageFor(sizeBytes: number): Promise<number> {
     const { minFreeShare } = this.#options;
     if (minFreeShare === 0) return 0;

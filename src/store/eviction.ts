@@ -9,9 +9,9 @@ import type { ContentKind, Records } from './metadata.ts';
 export interface EvictionOptions {
   readonly layout: Layout;
   readonly records: Records;
-  /** All content together, in bytes on disk. */
+  /** Limit of all content together, in bytes on disk. */
   readonly maxBytes: number;
-  /** The number of contents, however small: each costs memory and a line in the index. */
+  /** Limit of the number of contents: each costs memory and a line of the index, however small it is. */
   readonly maxItems: number;
   readonly floor: FreeSpaceFloor;
   /** Wall-clock milliseconds. */
@@ -19,31 +19,36 @@ export interface EvictionOptions {
   readonly onEvicted: (digest: Digest, sizeBytes: number) => void;
 }
 
-/** A use is recorded at most this often: the order of eviction needs no more. */
+/** The last use is written to disk at most this often: the order of eviction needs no more. */
 const NOTE_EVERY_MS = 60 * 60 * 1000;
-/** A client requests an announced derived answer within seconds; a suspended runtime may take longer. */
+/**
+ * How long a derived answer stays: clients request its digest within seconds; a suspended host may take longer.
+ */
 const DERIVED_KEPT_MS = 24 * 60 * 60 * 1000;
-/** The same when nothing else can be evicted. */
+/** The same, when nothing else can be evicted. */
 const DERIVED_KEPT_AT_LEAST_MS = 10 * 60 * 1000;
-/** Every pull begins with manifests: they are evicted after blobs, up to this share of the room. */
+/** Manifests may take this share of the limits before they are evicted: every pull begins with them. */
 const MANIFESTS_SHARE = 1 / 4;
-/** Contents that are removed concurrently: one by one, small ones would arrive faster than they go. */
+/**
+ * How many contents are removed concurrently: one at a time, small contents could arrive faster than they are
+ * removed.
+ */
 const EVICTED_AT_ONCE_MAX = 64;
 
 /** Tracks content, its size and its last use; evicts to stay within the bounds. */
 export class Eviction {
   readonly #options: EvictionOptions;
   readonly #holdings = new LruIndex();
-  /** One pin for each reader, while it reads: pinned content is not evicted. */
+  /** The readers of each content. Pinned content is not evicted. */
   readonly #pins = new Map<Digest, Set<symbol>>();
-  /** Evictions under way, and when each ends. */
+  /** The contents whose eviction is running. */
   readonly #evictingNow = new Set<Digest>();
   #evicted: Promise<void> = Promise.resolve();
-  /** What the latest eviction left because it was pinned. */
+  /** What the latest eviction skipped because it was pinned. */
   #leftPinned: Digest[] = [];
-  /** That eviction did not make enough room. */
+  /** The latest eviction could not make enough room because of pinned content. */
   #blockedByPins = false;
-  /** Removals that the disk refused: retrying whenever a reader leaves would not help. */
+  /** How many removals failed. After a failure, another attempt whenever a reader leaves would not help. */
   #refusals = 0;
   #reservedBytes = 0;
   #scanned: Promise<void> | undefined;
@@ -63,7 +68,7 @@ export class Eviction {
     return this.#holdings.all();
   }
 
-  /** Reads what is on disk, once; content can be used before this ends. */
+  /** Reads what is on disk, once. Content can be used before this ends. */
   scan(): Promise<void> {
     this.#scanned ??= this.#scan();
     return this.#scanned;
@@ -78,7 +83,8 @@ export class Eviction {
         const file = await stat(join(directory, name)).catch(() => undefined);
         const record = await stat(layout.record(digest)).catch(() => undefined);
         if (!file?.isFile() || this.#holdings.get(digest)) continue;
-        // A clock that was once ahead must not make content immortal.
+        // The clock may have been ahead when the file was written: without this limit the content would never
+        // be evicted.
         const usedMs = Math.min(record?.mtimeMs ?? file.mtimeMs, now());
         const sizeBytes = file.size;
         this.#holdings.put({ digest, kind: undefined, sizeBytes, usedMs, notedMs: usedMs });
@@ -86,7 +92,7 @@ export class Eviction {
     }
   }
 
-  /** Looks up the kind of content that was found on disk, only when something must be evicted. */
+  /** Reads the kinds of the contents that the scan found. Called only when something must be evicted. */
   async #sort(): Promise<void> {
     const found = [...this.#holdings.byAge('unsorted')];
     for (const { digest } of found) {
@@ -107,7 +113,7 @@ export class Eviction {
     if (!isToBeNoted) return;
     const time = new Date(usedMs);
     utimes(this.#options.layout.record(digest), time, time).catch(() => {
-      // A failure only makes the order of eviction after the next start slightly older.
+      // After the next start the order of eviction is slightly out of date. Nothing else depends on it.
     });
   }
 
@@ -124,7 +130,10 @@ export class Eviction {
     };
   }
 
-  /** As `pin`, for content that is about to be opened or committed: an eviction of it under way ends first. */
+  /**
+   * As `pin`, for content that is about to be opened or committed. Waits until a running eviction of it has
+   * ended.
+   */
   async pinAfterEviction(digest: Digest): Promise<() => void> {
     const unpin = this.pin(digest);
     if (this.#evictingNow.has(digest)) await this.#evicted;
@@ -139,7 +148,9 @@ export class Eviction {
     this.#holdings.delete(digest);
   }
 
-  /** Reserves room for content on its way in; call the returned function when it is stored or abandoned. */
+  /**
+   * Reserves room for content that is arriving. Call the returned function when it is committed or abandoned.
+   */
   reserve(sizeBytes: number): () => void {
     const bytes = diskBytesOf(sizeBytes);
     this.#reservedBytes += bytes;
@@ -150,7 +161,7 @@ export class Eviction {
     };
   }
 
-  /** Evicts the least recently used content until everything, with reservations, is within the bounds. */
+  /** Evicts the least recently used content until all content and all reservations are within the limits. */
   makeRoom(): Promise<void> {
     return this.#evictDownTo(async () => {
       const { maxBytes, floor } = this.#options;
@@ -159,7 +170,9 @@ export class Eviction {
     });
   }
 
-  /** Evicts at least this many bytes, if they exist: the disk is full before the bound is reached. */
+  /**
+   * Evicts at least this many bytes, if there are as many: the disk may be full before the limit is reached.
+   */
   freeUp(sizeBytes: number): Promise<void> {
     return this.#evictDownTo(() => this.heldBytes - diskBytesOf(sizeBytes));
   }
@@ -174,7 +187,7 @@ export class Eviction {
     return this.#evicting;
   }
 
-  /** Evictions run one after another; `boundBytes` is evaluated when one begins. */
+  /** Evictions run one after another. `boundBytes` is evaluated when this one begins. */
   #evictDownTo(boundBytes: () => number | Promise<number>): Promise<void> {
     this.#evicting = this.#evicting.then(async () => {
       await this.scan();
@@ -198,24 +211,24 @@ export class Eviction {
       held.countOf('manifest') > maxItems * MANIFESTS_SHARE;
     await this.#evictWhile('manifest', () => isOver() && takesTooMuch());
     await this.#evictWhile('blob', isOver);
-    // Derived answers are not evicted for room that their removal cannot make.
+    // Manifests stay if removing all of them could not make enough room.
     const canMakeRoom = held.diskBytes - held.diskBytesOf('manifest') <= boundBytes;
     await this.#evictWhile('manifest', canMakeRoom ? isOver : hasTooMany);
     const isUnusedFor = (holding: IndexedContent, ms: number) => this.#options.now() - holding.usedMs >= ms;
     await this.#evictWhile('derived', (oldest) => isOver() && isUnusedFor(oldest, DERIVED_KEPT_MS));
     await this.#evictWhile('derived', (oldest) => isOver() && isUnusedFor(oldest, DERIVED_KEPT_AT_LEAST_MS));
     this.#blockedByPins = isOver() && this.#leftPinned.length > 0 && this.#refusals === refusals;
-    // Readers may have left after their content was passed over.
+    // A reader may have left after its content was skipped.
     if (this.#blockedByPins && this.#leftPinned.some((digest) => !this.#pins.has(digest)))
       void this.makeRoom();
   }
 
-  /** Evicts the least recently used content of one kind that has no reader, while `must` returns true. */
+  /** Evicts the least recently used content of one kind, except pinned content, while `must` returns true. */
   async #evictWhile(kind: ContentKind, must: (oldest: IndexedContent) => boolean): Promise<void> {
     let left = this.#holdings.countOf(kind);
     let going: IndexedContent[] = [];
     for (const holding of this.#holdings.byAge(kind)) {
-      // Content that is used meanwhile appears again at the end.
+      // Content that is used meanwhile appears again at the end of the iteration.
       if (left === 0 || !must(holding)) break;
       left -= 1;
       if (this.#pins.has(holding.digest)) {
@@ -242,7 +255,7 @@ export class Eviction {
     const removals = await Promise.allSettled(going.map(({ digest }) => this.#remove(digest)));
     for (const [index, holding] of going.entries()) {
       const { digest, sizeBytes } = holding;
-      // A read-only disk frees nothing; content that cannot be removed stays counted, and is not tried in a loop.
+      // Removal fails on a read-only disk: the content still counts, and is not tried again in this run.
       if (removals[index]?.status === 'rejected') {
         this.#holdings.put(holding);
         this.#refusals += 1;

@@ -5,41 +5,40 @@ import { SMALL_PART_BYTES } from '../oci/content-store.ts';
 import { algorithmOf, type Digest, finishDigest, hashFor } from '../oci/digest.ts';
 import type { ByteRange } from '../oci/range.ts';
 
-/** A borrowed buffer; call exactly one of `giveBack` and `giveUp`, once. */
+/** A borrowed buffer. Call `giveBack` or `giveUp`, once. */
 export interface Loan {
   readonly buffer: Buffer;
-  /** Nothing reads from it any more: it may be lent again. */
+  /** Returns the buffer to the pool, when nothing reads from it any more. */
   giveBack(): void;
-  /** It may still be in use: the garbage collector gets it. */
+  /** Leaves the buffer to the garbage collector, when something may still read from it. */
   giveUp(): void;
 }
 
 const MIB = 1024 * 1024;
 const LARGE_BYTES = MIB;
 const SMALL_BYTES = 256 * 1024;
-/** For small reads: a part that a lazy reader asks for, a configuration. */
+/** For small reads: a configuration, or a part that a lazy reader (eStargz, SOCI) requests. */
 const LEAST_BYTES = SMALL_PART_BYTES;
-/**
- * With more concurrent streams than this, each gets small buffers: a large one that waits for a slow reader wastes
- * memory.
- */
+/** With more concurrent streams than this, each gets medium buffers: large ones would wait for slow readers. */
 const FEW_STREAMS = 8;
-/** With no more streams than this each gets a large buffer at once. */
+/** With at most this many streams, each gets a large buffer from its first read on. */
 const ALONE_STREAMS = 2;
-/** Beyond this number of streams each gets the smallest buffers: so many readers are slow readers. */
+/** With more streams than this, each gets the smallest buffers: so many at once are slow readers. */
 const MANY_STREAMS = 32;
-/** Bound of lent memory; beyond it readers get small temporary buffers instead of waiting for slow readers. */
+/** Limit of lent memory. Beyond it readers get small temporary buffers; they never wait for one another. */
 const POOL_BYTES = 64 * MIB;
-/** Readers of a blob that still arrives come and go many times a second: the pool keeps its memory meanwhile. */
+/** How long the pool keeps its memory without a stream: readers of an arriving blob come and go often. */
 const IDLE_MS = 1000;
-/** What the pool keeps after that long without a reader: a large pair, and enough for a burst of small parts. */
+/**
+ * How many buffers of each size stay after that: two large ones, and enough small ones for a burst of reads.
+ */
 const KEPT_IDLE: ReadonlyMap<number, number> = new Map([
   [LARGE_BYTES, 2],
   [SMALL_BYTES, 0],
   [LEAST_BYTES, 16],
 ]);
 
-/** Recycled memory for reading files: allocating and collecting large buffers costs more than the reading. */
+/** Recycles the memory for reading files: allocating and collecting large buffers costs more than reading. */
 export class BufferPool {
   #streams = 0;
   #lentBytes = 0;
@@ -50,7 +49,7 @@ export class BufferPool {
     [LEAST_BYTES, []],
   ]);
 
-  /** Announces a stream; call the returned function when the stream ends. */
+  /** Counts a stream. Call the returned function when the stream ends. */
   enter(): () => void {
     this.#streams += 1;
     return () => {
@@ -60,8 +59,9 @@ export class BufferPool {
   }
 
   /**
-   * A buffer for the next part of the `wantedBytes` that remain, smaller when there are many streams. The first part of
-   * a stream that is not alone is small: many that begin together would each get a large one.
+   * Lends a buffer for the next of `wantedBytes`. It is smaller when there are many streams. `isFirst`: the
+   * first part of a stream; it is small unless few streams run, because many streams that begin together would
+   * each get a large one.
    */
   lend(wantedBytes: number, isFirst = false): Loan {
     const sizeBytes = isFirst && this.#streams > ALONE_STREAMS ? LEAST_BYTES : this.#sizeFor(wantedBytes);
@@ -99,7 +99,10 @@ export class BufferPool {
   }
 }
 
-/** Reads at a position, independent of other reads of the descriptor; resolves with the number of bytes read. */
+/**
+ * Reads at a position (`pread`), without moving the descriptor's offset. Resolves with the number of bytes
+ * read.
+ */
 export function readAt(fd: number, buffer: Buffer, sizeBytes: number, position: number): Promise<number> {
   return new Promise((resolve, reject) => {
     read(fd, buffer, 0, sizeBytes, position, (error, bytesRead) => {
@@ -135,7 +138,7 @@ async function readPart(
   }
 }
 
-/** Reads a part of at most {@link SMALL_PART_BYTES}. Rejects when there are fewer bytes, or `check` does. */
+/** Reads a part of at most {@link SMALL_PART_BYTES}. Rejects when the file is shorter or `check` rejects. */
 export async function readSmallPart(
   fd: number,
   range: ByteRange,
@@ -155,7 +158,7 @@ export async function readSmallPart(
   }
 }
 
-/** Copies what one buffer holds, without the book-keeping of parts that are read and written at once. */
+/** Copies a range that fits into one buffer, where reading and writing need not overlap. */
 async function copyPart(fd: number, sink: Writable, range: ByteRange, pool: BufferPool, check: PartCheck) {
   const { loan, bytesRead } = await readPart(fd, pool, range, check);
   await writeAndGiveBack(sink, loan, bytesRead);
@@ -173,8 +176,9 @@ async function writeAndGiveBack(sink: Writable, loan: Loan, sizeBytes: number): 
 }
 
 /**
- * Copies a part of an open file to a sink. It reads the next part while it writes the last one, so it uses at most two
- * buffers. Once this settles, no read is under way; if `check` rejected, everything before that part has been written.
+ * Copies a range of an open file to a sink. Reads the next part while it writes the last one, with at most two
+ * buffers. Once this settles, no read is running. If `check` rejects, everything before that part has been
+ * written.
  */
 export async function copyFile(
   fd: number,
@@ -202,7 +206,8 @@ export async function copyFile(
       position += bytesRead;
       writing = writeAndGiveBack(sink, loan, bytesRead);
       writing.catch(() => {
-        // Awaited in the next round or at the end; an earlier read error must not be an unhandled rejection.
+        // Awaited in the next round or at the end. Without this, a read error first would leave an unhandled
+        // rejection.
       });
     }
     await writing;
@@ -213,7 +218,7 @@ export async function copyFile(
 
 const CHUNK_BYTES = 1024 * 1024;
 
-/** True when the bytes of this open file have this digest. */
+/** Reads an open file and compares its bytes with a digest. */
 export async function hasDigest(fd: number, sizeBytes: number, digest: Digest): Promise<boolean> {
   const hash = hashFor(digest);
   const buffer = Buffer.allocUnsafe(Math.min(CHUNK_BYTES, Math.max(sizeBytes, 1)));
@@ -226,12 +231,12 @@ export async function hasDigest(fd: number, sizeBytes: number, digest: Digest): 
   return finishDigest(hash, algorithmOf(digest)) === digest;
 }
 
-/** Changes when a file is replaced or written to: a check of one identity does not cover another. */
+/** Compares the identity of files. It changes when a file is replaced or written to. */
 export function isSameFile(a: BigIntStats, b: BigIntStats): boolean {
   return a.mtimeNs === b.mtimeNs && a.size === b.size && a.ino === b.ino && a.dev === b.dev;
 }
 
-/** {@link isSameFile} as a key. */
+/** The identity that {@link isSameFile} compares, as a key. */
 export function identityOf({ dev, ino, size, mtimeNs }: BigIntStats): string {
   return `${dev}:${ino}:${size}:${mtimeNs}`;
 }

@@ -5,8 +5,8 @@ import type { DigestAlgorithm } from '../oci/digest.ts';
 import { BlockSummer } from './block-checksums.ts';
 
 /**
- * Messages to a hashing thread. A file descriptor belongs to the whole process, so the thread reads the bytes itself,
- * from the page cache behind the writer, and no bytes travel between threads.
+ * Messages to a hashing thread. A file descriptor belongs to the whole process: the thread reads the bytes
+ * itself, from the page cache behind the writer, and no bytes are copied between threads.
  */
 export type HashOrder =
   | {
@@ -14,19 +14,19 @@ export type HashOrder =
       readonly id: number;
       readonly algorithm: DigestAlgorithm;
       readonly fd: number;
-      /** Also compute the sums of its blocks. */
+      /** Also compute the checksums of its blocks. */
       readonly withSums: boolean;
     }
-  /** Bytes up to this offset can be read. */
+  /** The file has bytes up to this offset. */
   | { readonly kind: 'advance'; readonly id: number; readonly end: number }
-  /** Bytes that follow and are not in a file. */
+  /** The next bytes, which are not in the file. */
   | { readonly kind: 'append'; readonly id: number; readonly bytes: Uint8Array }
-  /** Nothing follows; the reply has the digest's hex, and the sums if requested. */
+  /** No bytes follow. The reply has the digest in hexadecimal, and the checksums if requested. */
   | { readonly kind: 'finish'; readonly id: number }
   | { readonly kind: 'forget'; readonly id: number };
 
 export type HashReply =
-  /** The thread has processed an `append`, or, after `forget`, no longer reads the descriptor. */
+  /** The thread has processed an `append`; or, after `forget`, it no longer reads the descriptor. */
   | { readonly kind: 'done'; readonly id: number }
   | {
       readonly kind: 'finished';
@@ -45,7 +45,7 @@ interface Job {
 
 const BUFFER_BYTES = 512 * 1024;
 
-/** Processes one message; answers the reply, if it has one. */
+/** Returns the function that processes one message; it returns the reply, if the message has one. */
 function createHashJobs(): (order: HashOrder) => HashReply | undefined {
   const jobs = new Map<number, Job>();
   const buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES);

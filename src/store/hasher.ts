@@ -5,31 +5,31 @@ import { algorithmOf, type Digest, finishDigest, hashFor } from '../oci/digest.t
 import { hasDigest } from './file-io.ts';
 import type { HashOrder, HashReply } from './hash-worker.ts';
 
-/** The digest of bytes that still arrive: `take` each chunk, then report it as stored or pass it on. */
+/** The digest of arriving bytes: call `take` with each chunk, then either `stored` or `passed`. */
 export interface RunningDigest {
-  /** Takes the next bytes, while they are being written to the file. */
+  /** Takes the next bytes, while they are being written. */
   take(chunk: Buffer): void;
   /** The file now has the bytes up to this offset. */
   stored(end: number): void;
-  /** The taken bytes are not in a file. The chunk belongs to the caller again once this resolves. */
+  /** The bytes were not written to the file. Once this resolves, the chunk belongs to the caller again. */
   passed(chunk: Buffer): Promise<void>;
-  /** Call it once, after the last byte. Rejects when the file cannot be read back. */
+  /** Compares the digest. Call it once, after the last byte. Rejects when the file cannot be read back. */
   matches(): Promise<boolean>;
   /** Resolves when the descriptor is no longer read and may be closed. */
   release(): Promise<void>;
 }
 
-/** The result of reading a whole file. */
+/** What reading a whole file showed. */
 export interface ContentCheck {
   readonly hasDigest: boolean;
-  /** Sums of its blocks, if requested and the file is large enough to be read in blocks. */
+  /** The checksums of its blocks, if requested and the file was hashed on a thread. */
   readonly sums: Buffer | undefined;
 }
 
 export interface Hasher {
-  /** @param sizeBytes if known: small content is hashed on the event loop's thread. */
+  /** @param sizeBytes if known: small content is hashed on the calling thread. */
   start(digest: Digest, fd: number, sizeBytes: number | undefined): RunningDigest;
-  /** Tells whether this whole file has this digest; `withSums` also computes the sums of its blocks. */
+  /** Reads a whole file. `withSums`: also compute the checksums of its blocks. */
   checkFile(fd: number, sizeBytes: number, digest: Digest, withSums: boolean): Promise<ContentCheck>;
   close(): Promise<void>;
 }
@@ -40,18 +40,15 @@ export interface HasherOptions {
 }
 
 /**
- * With this many cores or fewer, a thread takes its time from the event loop, and reading the bytes back costs another
- * 0.1 s/GB.
+ * With at most this many cores, a thread would take its time from the event loop, and reading the bytes back
+ * costs another 0.1 s/GB.
  */
 const FEW_CORES = 2;
 
-/** Below this, in bytes, asking a thread costs more than hashing. */
+/** For content below this size, a message to a thread costs more than hashing. */
 const THREAD_FROM_BYTES = 1024 * 1024;
 const THREADS_MAX = 4;
-/**
- * Progress is reported in steps of this many bytes, so that a long file does not block the thread's other work for
- * long.
- */
+/** Progress is reported in steps of this size, so that a long file does not block the thread's other jobs. */
 const STEP_BYTES = 4 * 1024 * 1024;
 
 /** Hashes on the calling thread. */
@@ -73,7 +70,7 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
-/** One hashing thread. It does not keep the process running. */
+/** One hashing thread. Only a pending request keeps the process running. */
 class HashThread {
   readonly #worker: Worker;
   readonly #waiting = new Map<number, Waiting[]>();
@@ -101,7 +98,7 @@ class HashThread {
       const waiting = this.#waiting.get(order.id) ?? [];
       waiting.push({ resolve, reject });
       this.#waiting.set(order.id, waiting);
-      // A caller that waits for an answer keeps the process running.
+      // A caller that waits for a reply keeps the process running.
       this.#worker.ref();
       this.#worker.postMessage(order);
     });
@@ -113,7 +110,7 @@ class HashThread {
 
   #settle(reply: HashReply): void {
     const waiting = this.#waiting.get(reply.id);
-    // The failure of a message that nobody waits for shows with the next request.
+    // When nobody waits for this message, its failure shows with the next request.
     const first = waiting?.shift();
     if (waiting?.length === 0) this.#waiting.delete(reply.id);
     if (this.#waiting.size === 0) this.#worker.unref();
@@ -129,11 +126,11 @@ class HashThread {
 }
 
 interface ThreadDigest extends RunningDigest {
-  /** `matches`, together with the sums. */
+  /** As `matches`, and also returns the checksums. */
   check(): Promise<ContentCheck>;
 }
 
-/** The digest of a growing file; a thread reads it behind the writer. */
+/** The digest of a growing file. A thread reads the file behind the writer. */
 function threadDigest(
   thread: HashThread,
   id: number,
@@ -170,15 +167,13 @@ function threadDigest(
     matches: async () => (await check()).hasDigest,
     release: async () => {
       await thread.ask({ kind: 'forget', id }).catch(() => {
-        // A thread that has ended reads nothing.
+        // The thread has ended, so it no longer reads the descriptor.
       });
     },
   };
 }
 
-/**
- * Hashes on the event loop's thread or on another: without hash instructions, hashing costs more than everything else.
- */
+/** Hashes on the calling thread or on others: on a CPU without SHA instructions, nothing else costs as much. */
 export function createHasher({
   useThreads = availableParallelism() > FEW_CORES,
 }: HasherOptions = {}): Hasher {
@@ -213,7 +208,7 @@ export function createHasher({
         running.stored(sizeBytes);
         return await running.check();
       } catch {
-        // The thread failed, which says nothing about the file.
+        // The thread failed. That says nothing about the file.
         return await checkHere();
       } finally {
         await running.release();

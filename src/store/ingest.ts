@@ -21,20 +21,20 @@ export interface IngestOptions {
   readonly digest: Digest;
   /** Size of the whole content, if known. */
   readonly sizeBytes: number | undefined;
-  /** Bound of the bytes to store. */
+  /** Limit of the bytes to store. */
   readonly maxBytes: number;
   readonly incoming: string;
   /** The final path of the content. */
   readonly path: string;
   readonly pool: BufferPool;
   readonly hasher: Hasher;
-  /** The disk refused a write; true when there is room now and the write should be tried once more. */
+  /** A write failed. Resolve with true when it should be tried once more. */
   readonly onRefused: (error: Error) => Promise<boolean>;
-  /** The disk refused again. */
+  /** The second write failed too. */
   readonly onGivenUp: (error: Error) => void;
-  /** Called when the bytes are verified and on disk, before they get their final name. */
+  /** Called when the bytes are verified and synced, before they are renamed to their final name. */
   readonly beforeCommit: () => Promise<void>;
-  /** They have their final name; `fd` is open on them. */
+  /** Called after the rename. `fd` is open on the file. */
   readonly onCommitted: (fd: number, sizeBytes: number) => void;
   readonly onClosed: () => void;
 }
@@ -97,7 +97,7 @@ class GrowingFile implements Ingest {
   #isRefused = false;
   #isVerified = false;
   #isNamed = false;
-  /** Its readers, and the ingest itself. */
+  /** The number of readers, plus one for the ingest itself. */
   #users = 1;
 
   constructor(options: IngestOptions, temporary: string, fd: number) {
@@ -113,7 +113,7 @@ class GrowingFile implements Ingest {
 
   async write(...chunks: readonly Buffer[]): Promise<boolean> {
     const storing = this.#tryToStore(chunks);
-    // While the disk works.
+    // Hashes while the disk writes.
     for (const chunk of chunks) this.#running.take(chunk);
     this.#isRefused = !(await storing);
     if (this.#isRefused) for (const chunk of chunks) await this.#running.passed(chunk);
@@ -179,7 +179,7 @@ class GrowingFile implements Ingest {
     try {
       return await this.#running.matches();
     } catch (error) {
-      // The hashing thread failed. Bytes in the file can be read again; bytes that bypassed it cannot.
+      // The hashing thread failed. Bytes in the file can be read again; bytes that were not written cannot.
       if (this.#isRefused) throw error;
       return hasDigest(this.#fd, this.#storedBytes, this.#options.digest);
     }
@@ -201,7 +201,7 @@ class GrowingFile implements Ingest {
   }
 }
 
-/** Opens a growing file. Rejects when the disk refuses. */
+/** Opens a growing file. Rejects when it cannot be created. */
 export async function openIngest(options: IngestOptions): Promise<Ingest> {
   const temporary = incomingPath(options);
   const fd = await openFile(temporary, 'wx+', 0o600);

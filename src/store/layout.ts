@@ -5,8 +5,8 @@ import { makeDirectory, writeAtomically } from '../lib/atomic-file.ts';
 import { algorithmOf, type Digest, encodedOf, parseDigest } from '../oci/digest.ts';
 
 /**
- * The store's files. The version names the format of everything below it: another format gets another directory, so
- * that an older program never misreads what a newer one wrote.
+ * The files of the store. The version names the format of everything below it. Another format gets another
+ * directory, so that an older program never misreads what a newer one wrote.
  * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md
  */
 const STORE_VERSION = 'v1';
@@ -15,24 +15,26 @@ const ALGORITHMS = ['sha256', 'sha512'] as const;
 const IMAGE_LAYOUT = '{"imageLayoutVersion":"1.0.0"}';
 
 export interface Layout {
-  /** The image layout's own directory, `<data>/v1`. */
+  /** The directory of the image layout, `<data>/v1`. */
   readonly root: string;
-  /** Files that are being written, on the same file system as their final place. */
+  /**
+   * Files that are being written. On the same file system as their final place, so that they can be renamed.
+   */
   readonly incoming: string;
   readonly index: string;
-  /** One file per digest with what the bytes do not contain: media type, origins, partitions. */
+  /** One file for each digest, with what the bytes do not contain: media type, origins, partitions. */
   readonly records: string;
-  /** One file per tag with the digest that it pointed to. */
+  /** One file for each tag, with the digest that it points to. */
   readonly tags: string;
   readonly blobDirectories: readonly string[];
-  /** One file per large content with checksums of its blocks. */
+  /** One file for each large content, with checksums of its blocks. */
   readonly checksums: string;
   blob(digest: Digest): string;
   sums(digest: Digest): string;
   record(digest: Digest): string;
 }
 
-/** The paths below a data directory; touches nothing. */
+/** The paths below a data directory. Creates nothing. */
 export function layoutOf(directory: string): Layout {
   const root = join(directory, STORE_VERSION);
   const records = join(root, 'records');
@@ -51,18 +53,18 @@ export function layoutOf(directory: string): Layout {
   };
 }
 
-/** The digest of a file in a blob directory; undefined when its name is not a digest. */
+/** The digest that a file in a blob directory is named for; undefined when the name is no digest. */
 export function digestOfFile(algorithm: string, name: string): Digest | undefined {
   return parseDigest(`${algorithm}:${name}`);
 }
 
-/** The digest that a record file is about. */
+/** The digest that a record file is named for. */
 export function digestOfRecordFile(name: string): Digest | undefined {
   const [algorithm = '', encoded = ''] = name.replace(/\.json$/, '').split('-');
   return digestOfFile(algorithm, encoded);
 }
 
-/** Creates the directories and the marker of an image layout. Rejects when the disk refuses. */
+/** Creates the directories and the `oci-layout` file. Rejects when that fails. */
 export async function prepareLayout(layout: Layout): Promise<void> {
   const directories = [
     ...layout.blobDirectories,

@@ -4,24 +4,24 @@ import type { ContentKind } from './metadata.ts';
 /** One content in the store. */
 export interface IndexedContent {
   readonly digest: Digest;
-  /** Undefined until somebody needs it. */
+  /** Undefined until an eviction needs it. */
   readonly kind: ContentKind | undefined;
   readonly sizeBytes: number;
-  /** Wall-clock milliseconds. */
+  /** Last use, in wall-clock milliseconds. */
   readonly usedMs: number;
-  /** When the use was last recorded on disk. */
+  /** The last use as recorded on disk, in wall-clock milliseconds. */
   readonly notedMs: number;
 }
 
-/** The block size of disks; each content also has a record. */
+/** The usual block size of file systems. */
 const BLOCK_BYTES = 4096;
 
-/** What content of this size takes on disk, in bytes: a thousand tiny manifests take far more than their bytes. */
+/** What content of this size takes on disk, in bytes: whole blocks, and one block for its record. */
 export function diskBytesOf(sizeBytes: number): number {
   return Math.ceil(sizeBytes / BLOCK_BYTES) * BLOCK_BYTES + BLOCK_BYTES;
 }
 
-/** Contents of one kind, least recently used first: a map keeps the order of its keys. */
+/** Contents of one kind, least recently used first: a `Map` keeps its keys in the order of insertion. */
 class AgeOrder {
   readonly byAge = new Map<Digest, IndexedContent>();
   diskBytes = 0;
@@ -38,7 +38,9 @@ class AgeOrder {
 
 type OrderName = ContentKind | 'unsorted';
 
-/** All content by digest, and by kind in order of use; finding the next to evict needs no search. */
+/**
+ * All content by digest, and by kind in the order of use, so that the next content to evict is found at once.
+ */
 export class LruIndex {
   readonly #byDigest = new Map<Digest, IndexedContent>();
   readonly #orders: Readonly<Record<OrderName, AgeOrder>> = {
@@ -69,7 +71,7 @@ export class LruIndex {
     return this.#byDigest.get(digest);
   }
 
-  /** Replaces the entry of this digest and makes it the most recently used. */
+  /** Adds or replaces an entry, and makes it the most recently used one. */
   put(holding: IndexedContent): void {
     this.delete(holding.digest);
     this.#byDigest.set(holding.digest, holding);
@@ -83,7 +85,7 @@ export class LruIndex {
     this.#orders[holding.kind ?? 'unsorted'].take(holding);
   }
 
-  /** Entries of one kind, least recently used first; they may change during the iteration. */
+  /** Entries of one kind, least recently used first. They may change during the iteration. */
   byAge(kind: OrderName): Iterable<IndexedContent> {
     return this.#orders[kind].byAge.values();
   }
@@ -93,7 +95,7 @@ export class LruIndex {
     return [...this.#byDigest.values()].sort((a, b) => a.usedMs - b.usedMs);
   }
 
-  /** Inserts what was found on disk, in any order, at its place. */
+  /** Restores the order by last use, after entries from disk were added in any order. */
   sort(): void {
     for (const holding of this.all()) this.put(holding);
   }

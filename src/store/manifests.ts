@@ -19,14 +19,16 @@ import {
 import type { ImageIndexFile } from './oci-index.ts';
 import type { OpenFiles } from './open-files.ts';
 
-/** Bound of manifests in memory, in bytes: some ten thousand. */
+/** Limit of manifests in memory, in bytes: about ten thousand manifests. */
 const IN_MEMORY_BYTES = 32 * 1024 * 1024;
-/** Bound of manifests that the disk refused, in bytes: they live as long as the process. */
+/** Limit of manifests that could not be written to disk, in bytes. They are lost when the process ends. */
 const UNWRITTEN_BYTES = 32 * 1024 * 1024;
-/** What an entry costs besides its bytes. */
+/** What an entry costs in memory besides its bytes. */
 const ENTRY_BYTES = 256;
 
-/** A manifest in memory; its record is read each time, because others may be granted access. */
+/**
+ * A manifest in memory. Its record is looked up each time, because access may be granted to others meanwhile.
+ */
 interface Known {
   readonly bytes: Buffer;
   readonly mediaType: string;
@@ -47,13 +49,13 @@ export interface ManifestStoreOptions {
   readonly imageIndex: ImageIndexFile;
   readonly writes: BestEffortWrites;
   readonly trouble: DiskHealth;
-  /** Milliseconds of the wall clock. */
+  /** Wall-clock milliseconds. */
   readonly now: () => number;
 }
 
 const sizeCalculation = ({ bytes }: Known) => bytes.length + ENTRY_BYTES;
 
-/** Manifests and derived answers: on disk, the most recently used also in memory. */
+/** Manifests and derived answers: all on disk, the most recently used ones also in memory. */
 export class ManifestStore {
   readonly #options: ManifestStoreOptions;
   readonly #memory = new LRUCache<Digest, Known>({ maxSize: IN_MEMORY_BYTES, sizeCalculation });
@@ -75,7 +77,7 @@ export class ManifestStore {
     return this.#stored(digest, known, record);
   }
 
-  /** The manifest in memory, unless its file was deleted: then it must be fetched and written again. */
+  /** The manifest in memory, unless its file was deleted: then it is fetched and written again. */
   async #remembered(digest: Digest): Promise<Known | undefined> {
     const known = this.#memory.get(digest);
     if (known === undefined || (await this.#isOnDisk(digest))) return known;
@@ -94,7 +96,7 @@ export class ManifestStore {
     };
   }
 
-  /** Resolves when it is on disk, or in memory when the disk refuses. */
+  /** Stores a manifest. Resolves when it is on disk, or in memory if the write fails. */
   async keep(kind: ContentKind, manifest: Manifest, provenance: Provenance): Promise<void> {
     const unpin = await this.#options.inventory.pinAfterEviction(manifest.digest);
     try {
@@ -140,7 +142,7 @@ export class ManifestStore {
     return record.kind === kind || kind === 'manifest';
   }
 
-  /** Another process may have removed it since, and its record too. */
+  /** Looks at the disk: another process may have removed the content and its record. */
   async #isOnDisk(digest: Digest): Promise<boolean> {
     const { layout, records } = this.#options;
     const isThere = await stat(layout.blob(digest)).then(

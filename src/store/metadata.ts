@@ -13,33 +13,32 @@ import type { Layout } from './layout.ts';
 /** Derived answers and manifests are few and small, and every pull begins with them: they are evicted last. */
 export type ContentKind = 'blob' | 'manifest' | 'derived';
 
-/** What the bytes do not contain. */
+/** What is known about content besides its bytes. */
 export interface ContentRecord {
   readonly kind: ContentKind;
   readonly mediaType: string | undefined;
-  /**
-   * The repositories that delivered it, the first one first: `docker.io/library/alpine`. Only they decide who may see
-   * it.
-   */
+  /** The repositories that delivered it, the first one first: `docker.io/library/alpine`. */
   readonly origins: readonly string[];
-  /** Keys of the partitions that may see it, see {@link partitionKey}; none of a client's own login. */
+  /** The keys ({@link partitionKey}) of the partitions that may see it. Never those of a client's own login. */
   readonly partitions: readonly string[];
 }
 
 /**
- * Bound of records in memory, in bytes: some 20,000. Not a `max` of the LRU cache, which would allocate for all at the
- * start.
+ * Limit of records in memory, in bytes: about 20,000 records. Not the LRU cache's `max`, which allocates for
+ * all of them at the start.
  */
 const RECORDS_IN_MEMORY_BYTES = 6_000_000;
 const RECORD_BYTES = 250;
 const PARTITION_BYTES = 50;
 const OWN_PARTITION = 'own';
-/** Partitions that may see one content; beyond that the oldest is dropped, and would be authorized again. */
+/**
+ * Partitions that may see one content. Beyond this the oldest is dropped; the registry is asked for it again.
+ */
 const PARTITIONS_MAX = 1000;
-/** Repositories that delivered one content; beyond that the oldest but the first is dropped. */
+/** Repositories that delivered one content. Beyond this the oldest one except the first is dropped. */
 const ORIGINS_MAX = 100;
 
-/** The key of a partition on disk: a hash, because a partition may be derived from a credential. */
+/** The key of a partition on disk. It is a hash, because a partition may be derived from a credential. */
 export function partitionKey(access: Access | undefined): string {
   return access === undefined
     ? OWN_PARTITION
@@ -59,7 +58,7 @@ function parseRecord(text: string): ContentRecord | undefined {
   try {
     json = JSON.parse(text);
   } catch {
-    // Half-written before a power loss: as good as none, and the next fetch writes it again.
+    // A power loss may leave half a file. It counts as missing; the next fetch writes it again.
     return undefined;
   }
   if (typeof json !== 'object' || json === null) return undefined;
@@ -76,11 +75,11 @@ function parseRecord(text: string): ContentRecord | undefined {
 }
 
 export interface Records {
-  /** The record, if it need not be read. */
+  /** The record, if it is in memory. */
   inMemory(digest: Digest): ContentRecord | undefined;
   find(digest: Digest): Promise<ContentRecord | undefined>;
   /**
-   * Records a delivery: a further origin or partition, or a kind that counts for more. Rejects when the disk refuses.
+   * Records a delivery: another origin or partition, or a kind of higher rank. Rejects when the write fails.
    */
   add(
     digest: Digest,
@@ -88,17 +87,17 @@ export interface Records {
     mediaType: string | undefined,
     provenance: Provenance,
   ): Promise<void>;
-  /** Records that the partition may see recorded content. Rejects when the disk refuses. */
+  /** Adds a partition to an existing record. Rejects when the write fails. */
   grant(digest: Digest, access: Access | undefined): Promise<void>;
   remove(digest: Digest): Promise<void>;
-  /** The content is gone, perhaps with its record: drops what memory has of it. */
+  /** Drops a record from memory because the content, and perhaps the record, is gone from disk. */
   forget(digest: Digest): void;
 }
 
-/** The kind of content that came in several ways. */
+/** Content that was delivered as several kinds keeps the one of the highest rank. */
 const RANK: Readonly<Record<ContentKind, number>> = { blob: 0, manifest: 1, derived: 2 };
 
-/** At most `max` items, the newest last; the first stays. */
+/** Adds an item at the end. Keeps at most `max` items: the first one and the newest. */
 function addTo(known: readonly string[], added: string, max: number): readonly string[] {
   const [first = added, ...others] = known.filter((one, position) => position === 0 || one !== added);
   return first === added ? [first, ...others] : [first, ...others.slice(2 - max), added];
@@ -108,7 +107,7 @@ function withPartition(known: readonly string[], access: Access | undefined): re
   return hasOwnLogin(access) ? known : addTo(known, partitionKey(access), PARTITIONS_MAX);
 }
 
-/** The record of a content after a further delivery. */
+/** The record of content after another delivery. */
 export function mergeRecord(
   known: ContentRecord | undefined,
   kind: ContentKind,
@@ -123,7 +122,7 @@ export function mergeRecord(
   };
 }
 
-/** True when two records are equal, whatever the order of their partitions. */
+/** True when `b` adds nothing to `a`; the order of origins and partitions does not count. */
 function isSame(a: ContentRecord, b: ContentRecord): boolean {
   return (
     a.kind === b.kind &&
@@ -133,7 +132,7 @@ function isSame(a: ContentRecord, b: ContentRecord): boolean {
   );
 }
 
-/** The records on disk, read when first needed. */
+/** The records on disk, each read when it is first needed. */
 export function createRecords(layout: Layout): Records {
   const memory = new LRUCache<Digest, ContentRecord>({
     maxSize: RECORDS_IN_MEMORY_BYTES,
@@ -152,7 +151,7 @@ export function createRecords(layout: Layout): Records {
     return memory.get(digest) ?? (await read(digest));
   }
 
-  /** Writes the record that `change` makes, unless it is the same. */
+  /** Writes the record that `change` returns, unless it adds nothing. */
   async function update(
     digest: Digest,
     change: (known: ContentRecord | undefined) => ContentRecord | undefined,
@@ -161,7 +160,7 @@ export function createRecords(layout: Layout): Records {
       const record = change(known);
       return record && known && isSame(known, record) ? undefined : record;
     };
-    // The disk may have more than memory: another daemon adds to it too.
+    // Another process on the same store may have added to the record on disk since it was read.
     const record = newsTo(memory.get(digest)) && newsTo(await read(digest));
     if (!record) return;
     const durable = record.kind === 'derived';
@@ -172,7 +171,8 @@ export function createRecords(layout: Layout): Records {
   return {
     inMemory: (digest) => memory.get(digest),
     find,
-    // In turn for each digest: two partitions that store the same content at once must both end up in its record.
+    // One after another for each digest: two partitions that store the same content at once must both be in its
+    // record.
     add: (digest, kind, mediaType, provenance) =>
       queue.run(digest, () => update(digest, (known) => mergeRecord(known, kind, mediaType, provenance))),
     grant: (digest, access) =>
@@ -193,26 +193,33 @@ export function createRecords(layout: Layout): Records {
   };
 }
 
-/** For how long a registry's permission for a login counts, in milliseconds: as long as most tokens live. */
+/**
+ * How long a registry's permission for a client's own login counts, in milliseconds: as long as most tokens
+ * live.
+ */
 export const GRANT_MAX_AGE_MS = 5 * 60_000;
 const GRANTS_MAX = 200_000;
 const REVOCATIONS_MAX = 100_000;
 
-/** A repository's permission counts for its own content only: it may have lost what another one still has. */
+/**
+ * A permission counts for one repository only: its content may be gone there while another repository still has
+ * it.
+ */
 function grantKey(digest: Digest, { access, repository }: Provenance): string {
   return `${partitionKey(access)} ${formatRepository(repository)}@${digest}`;
 }
 
 /**
- * Decides who may see stored content. For accesses that use the mirror's own logins, the content's record decides,
- * permanently. A permission of a client's own login counts for {@link GRANT_MAX_AGE_MS}, in memory only: the registry
- * can revoke it, and nothing derived from it goes to disk.
+ * Decides who may see stored content. For requests that use the mirror's own credentials, the content's record
+ * decides, permanently. For a client's own login, a permission counts for {@link GRANT_MAX_AGE_MS} and is kept
+ * in memory only: the registry may revoke it, and nothing derived from a client's credential is written to
+ * disk.
  */
 export class Visibility {
   readonly #now: () => number;
-  /** When a login was granted access, in wall-clock milliseconds. */
+  /** When a login was last granted access, in wall-clock milliseconds. */
   readonly #grants = new LRUCache<string, number>(entriesAtMost(GRANTS_MAX));
-  /** When a registry last refused a partition, in wall-clock milliseconds. */
+  /** When a registry last refused a login, in wall-clock milliseconds. */
   readonly #revoked = new LRUCache<string, number>(entriesAtMost(REVOCATIONS_MAX));
 
   constructor(now: () => number) {
@@ -234,12 +241,12 @@ export class Visibility {
     return (this.#revoked.get(`${partition} ${repository.host}`) ?? Number.NEGATIVE_INFINITY) < grantedMs;
   }
 
-  /** The repository's registry let this login see the content. */
+  /** Records that the repository's registry let this login see the content. */
   grant(digest: Digest, provenance: Provenance): void {
     if (hasOwnLogin(provenance.access)) this.#grants.set(grantKey(digest, provenance), this.#now());
   }
 
-  /** The repository's registry refused this login: what it granted before counts no more. */
+  /** Records that the repository's registry refused this login: earlier permissions no longer count. */
   revoke({ repository, access }: Provenance): void {
     if (hasOwnLogin(access)) this.#revoked.set(`${partitionKey(access)} ${repository.host}`, this.#now());
   }

@@ -5,20 +5,20 @@ import { digestOfRecordFile, type Layout } from './layout.ts';
 import type { Records } from './metadata.ts';
 import type { TagFiles } from './tags.ts';
 
-/** `docker.io/library/alpine:latest`: the annotation by which tools find an image in an image layout. */
+/** The annotation by which tools find an image in an image layout: `docker.io/library/alpine:latest`. */
 const REF_NAME = 'org.opencontainers.image.ref.name';
-/** A burst of new manifests causes one write. */
+/** A burst of new manifests causes one write of the index. */
 const WRITE_DELAY_MS = 500;
 /**
- * Writing takes at most this share of the time: with thousands of manifests stored, every new one rewrites the whole
- * index.
+ * Writing takes at most this share of the time: each write is of the whole index, however many manifests it
+ * has.
  */
 const WRITING_SHARE = 1 / 20;
 
-/** The kernel stamps a file with the time of its last clock tick, at most 10 ms ago. */
+/** File times are those of the kernel's last clock tick, which is up to 10 ms ago. */
 const FILE_TIME_STEP_MS = 20;
 
-/** A descriptor of the index, as JSON. */
+/** One descriptor of the index, as JSON text. */
 function entryOf(mediaType: string, digest: Digest, size: number, name: string): string {
   return JSON.stringify({ mediaType, digest, size, annotations: { [REF_NAME]: name } });
 }
@@ -42,13 +42,19 @@ async function entriesOf(layout: Layout, records: Records, tags: TagFiles): Prom
   return entries;
 }
 
-/** Written entry by entry, so that a hundred thousand entries do not block the event loop. */
+/**
+ * Joins descriptors that are JSON text already: one `JSON.stringify` of a hundred thousand would block the
+ * event loop.
+ */
 function documentOf(entries: readonly string[]): Buffer {
   const head = '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[';
   return Buffer.from(`${head}${entries.join(',')}]}`);
 }
 
-/** When a file was written, or a directory last changed; long ago when it does not exist. */
+/**
+ * When a file was last written or a directory last changed, in wall-clock milliseconds; 0 when it does not
+ * exist.
+ */
 function modifiedMs(path: string): Promise<number> {
   return stat(path).then(
     ({ mtimeMs }) => mtimeMs,
@@ -57,8 +63,8 @@ function modifiedMs(path: string): Promise<number> {
 }
 
 /**
- * Maintains `index.json` of the image layout: every stored manifest, under its repository and digest and under the tags
- * that point to it. Made from the records on disk, so that two daemons on one store write the same.
+ * Maintains `index.json` of the image layout: every stored manifest by repository and digest, and by the tags
+ * that point to it. It is made from the records on disk, so that two processes on one store write the same.
  */
 export function createImageIndexFile(options: {
   readonly layout: Layout;
@@ -77,8 +83,7 @@ export function createImageIndexFile(options: {
     const temporary = incomingPath(layout);
     await replaceFile(layout.index, documentOf(await entriesOf(layout, records, tags)), {
       temporary,
-      // The time when the records were read: later changes are caught up with, although the file was written after
-      // them.
+      // The file gets the time at which the records were read, so that catchUp() notices changes since then.
       beforeMove: () => utimes(temporary, readAt, readAt),
     });
     const tookMs = performance.now() - startedMs;
@@ -97,9 +102,12 @@ export function createImageIndexFile(options: {
   };
 
   return {
-    /** Something was added or removed: write soon. */
+    /** Content was added or removed: write the index soon. */
     touch,
-    /** Writes soon if a killed process left changes after its last index. */
+    /**
+     * Writes the index soon if the records or tags changed after it, as when a process was killed before its
+     * write.
+     */
     catchUp: async () => {
       const writtenMs = await modifiedMs(layout.index);
       const changedMs = await Promise.all([layout.records, layout.tags].map(modifiedMs));

@@ -10,13 +10,13 @@ import type { Layout } from './layout.ts';
 
 const openFile = promisify(open);
 
-/** An open file whose bytes have their digest. Whoever receives it closes it, once. */
+/** An open file whose bytes have their digest. The receiver closes it, once. */
 export interface OpenContent {
   readonly fd: number;
   readonly sizeBytes: number;
   /** When it was written, in wall-clock milliseconds. */
   readonly storedMs: number;
-  /** Rejects when bytes of this range differ from the verified ones. @throws {CorruptContentError} */
+  /** @throws {CorruptContentError} when bytes of this range differ from the verified ones. */
   readonly check: PartCheck;
   close(): void;
 }
@@ -26,41 +26,44 @@ export interface OpenFilesOptions {
   readonly pool: BufferPool;
   /** Reads a whole open file. */
   readonly checkFile: Hasher['checkFile'];
-  /** Stored content did not have its digest; it was removed, or at least is never used. */
+  /**
+   * Stored content does not have its digest, or cannot be read. It was removed where possible, and is never
+   * served.
+   */
   readonly onCorrupt: (digest: Digest, why: string) => void;
-  /** The file is missing, though it may have existed. */
+  /** The file does not exist. */
   readonly onMissing: (digest: Digest) => void;
 }
 
-/** What is known about the file with this identity. */
+/** What is known about a file. */
 interface Known {
   readonly identity: string;
-  /** Set when its blocks are checked one by one as they are read, instead of the whole file before. */
+  /** Set when each block is checked as it is read, instead of the whole file before the first read. */
   readonly blocks: BlockChecker | undefined;
 }
 
-/** One open file for all readers of the same content. */
+/** One open file, shared by all readers of the same content. */
 interface Shared {
   readonly digest: Digest;
   readonly fd: number;
   readonly sizeBytes: number;
   readonly storedMs: number;
   readonly known: Known;
-  /** As it was checked. */
+  /** The file's state when it was checked. */
   readonly stats: BigIntStats;
   users: number;
 }
 
 /**
- * Files without readers stay open briefly: a lazy reader asks for one part after another, and opening costs more than
- * reading.
+ * Files without readers stay open briefly: a lazy reader requests one part after another, and opening costs
+ * more than reading.
  */
 const IDLE_MAX = 32;
 const IDLE_MS = 5000;
 
 const WRONG_BYTES = 'other bytes than its digest says';
 
-/** Without a free file handle, opening is retried: a hundred clients are a peak of one second. */
+/** When no file descriptor is free, opening is retried for a second: many clients at once are a short peak. */
 const HANDLE_TRIES = 20;
 const HANDLE_DELAY_MS = 50;
 
@@ -70,7 +73,7 @@ function lacksHandles(error: unknown): boolean {
 }
 
 async function openRegular(path: string, onLacking: () => void): Promise<number> {
-  // Follows no symbolic link and waits for no pipe: the store writes plain files.
+  // Follows no symbolic link and does not block on a pipe: the store contains plain files only.
   const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
   for (let tries = 1; ; tries += 1) {
     try {
@@ -83,7 +86,10 @@ async function openRegular(path: string, onLacking: () => void): Promise<number>
   }
 }
 
-/** False also when that cannot be told: the file may be gone at a file server, or the disk. */
+/**
+ * True when the open file is still the one that was checked, and not deleted. False when that cannot be found
+ * out.
+ */
 function isUnchanged({ fd, stats }: Shared): boolean {
   try {
     const found = fstatSync(fd, { bigint: true });
@@ -94,9 +100,10 @@ function isUnchanged({ fd, stats }: Shared): boolean {
 }
 
 /**
- * Opens stored content. What this process wrote is trusted. Other content is verified by its digest before a byte of it
- * is read, and its blocks are summed meanwhile; where such sums exist, each block is checked when it is first read
- * instead. Content is checked again when its file was replaced.
+ * Opens stored content whose bytes are right. What this process wrote is trusted. Other content is verified
+ * before its first byte is served: by the checksums of the blocks that are read, or, where it has none, by its
+ * digest; the checksums are then written for the next process. Content whose file was replaced is verified
+ * again.
  */
 export class OpenFiles {
   readonly #options: OpenFilesOptions;
@@ -105,7 +112,7 @@ export class OpenFiles {
   readonly #corrupt = new Map<Digest, string>();
   readonly #open = new Map<Digest, Shared>();
   readonly #opening = new Map<Digest, Promise<Shared | undefined>>();
-  /** Open files without readers, the longest idle first. */
+  /** Open files without readers, the one that is idle for longest first. */
   readonly #idle = new Set<Shared>();
   #closing: NodeJS.Timeout | undefined;
 
@@ -113,13 +120,13 @@ export class OpenFiles {
     this.#options = options;
   }
 
-  /** Undefined when it is missing, unreadable or corrupt. */
+  /** Undefined when the content is missing, unreadable or corrupt. */
   async open(digest: Digest): Promise<OpenContent | undefined> {
     const shared = this.#reuse(digest) ?? (await this.#openOnce(digest));
     return shared && this.#enter(shared);
   }
 
-  /** What is open already, unless it was written to or removed since. */
+  /** Opens what is open already, unless the file was written to or removed since. */
   openAgain(digest: Digest): OpenContent | undefined {
     const shared = this.#reuse(digest);
     return shared && this.#enter(shared);
@@ -133,19 +140,21 @@ export class OpenFiles {
     return { fd, sizeBytes, storedMs, check, close: () => this.#leave(shared) };
   }
 
-  /** Compares the digest again. False when it is missing, or was corrupt and is removed. */
+  /**
+   * Compares the digest again. Resolves with false when the content is missing, or was corrupt and is removed.
+   */
   async verify(digest: Digest): Promise<boolean> {
     return (await this.#openChecked(digest, true)) !== undefined;
   }
 
-  /** Removes content of which a reader found wrong bytes. */
+  /** Removes content in which a reader found wrong bytes. */
   async drop(digest: Digest): Promise<void> {
     await this.#drop(digest, this.#known.get(digest)?.identity ?? '', WRONG_BYTES);
   }
 
-  /** The bytes behind `fd` were verified while they were written. */
+  /** Declares the content verified, because the bytes behind `fd` were verified while they were written. */
   trust(digest: Digest, fd: number): void {
-    // A caller that is opening it now looked before the file existed.
+    // An opening that runs now may have found no file yet.
     this.#opening.delete(digest);
     this.#corrupt.delete(digest);
     this.#known.set(digest, { identity: identityOf(fstatSync(fd, { bigint: true })), blocks: undefined });
@@ -173,7 +182,7 @@ export class OpenFiles {
     return undefined;
   }
 
-  /** No new reader gets it; it is closed when its last reader leaves. */
+  /** Gives the file to no new reader. It is closed when its last reader leaves. */
   #retire(shared: Shared): void {
     if (this.#open.get(shared.digest) === shared) this.#open.delete(shared.digest);
     if (this.#idle.delete(shared)) closeSync(shared.fd);
@@ -193,8 +202,8 @@ export class OpenFiles {
   }
 
   /**
-   * One opening, and one check of the bytes, for all concurrent callers. No caller can abort it, so the signals of a
-   * SingleFlight would only cost time.
+   * Joins concurrent callers into one opening and one check. Not a SingleFlight: no caller can abort it, so
+   * abort signals would only cost time.
    */
   #openOnce(digest: Digest): Promise<Shared | undefined> {
     let opening = this.#opening.get(digest);
@@ -220,7 +229,7 @@ export class OpenFiles {
       const shared = await this.#check(fd, digest, isAnew);
       if (shared) {
         this.#open.set(digest, shared);
-        // The opening itself counts as a reader until all waiting callers have had their turn.
+        // The opening itself counts as a reader until the waiting callers have run.
         setImmediate(() => this.#leave(shared));
         return shared;
       }
@@ -251,12 +260,12 @@ export class OpenFiles {
     return { digest, fd, sizeBytes, storedMs: Number(stats.mtimeMs), known, stats, users: 1 };
   }
 
-  /** The next process uses the sums: most blobs are never read again, so summing them on arrival would be a waste. */
+  /** Writes checksums for the next process. Not on arrival, because most blobs are never read again. */
   async #checkWhole(fd: number, sizeBytes: number, digest: Digest): Promise<boolean> {
     const { hasDigest, sums } = await this.#options.checkFile(fd, sizeBytes, digest, true);
     if (hasDigest && sums) {
       await keepSums(this.#options.layout, digest, sums).catch(() => {
-        // The disk refuses: the next process reads the whole file once more.
+        // Without the checksums the next process reads the whole file once more.
       });
     }
     return hasDigest;
@@ -269,10 +278,10 @@ export class OpenFiles {
   }
 
   async #drop(digest: Digest, identity: string, why: string): Promise<undefined> {
-    // Also where the file stays: no new reader gets what is open.
+    // Even if the file cannot be removed, no new reader gets the open one.
     this.forget(digest);
     await rm(this.#options.layout.blob(digest), { force: true, recursive: true }).catch(() => {
-      // A read-only disk: the file stays, and is never read again.
+      // On a read-only disk the file stays, and is never read again.
       this.#corrupt.set(digest, identity);
     });
     this.#options.onCorrupt(digest, why);

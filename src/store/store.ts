@@ -18,25 +18,25 @@ import { OpenFiles } from './open-files.ts';
 import { createTagFiles } from './tags.ts';
 
 export interface StoreOptions {
-  /** The data directory; the store is in `v1` below it. */
+  /** The data directory. The store is in `v1` below it. */
   readonly directory: string;
-  /** Bound of all content, in bytes on disk. */
+  /** Limit of all content, in bytes on disk. */
   readonly maxBytes: number;
-  /** Bound of the number of contents. Default: 200,000. */
+  /** Limit of the number of contents. Default: 200,000. */
   readonly maxItems?: number;
   /** The share of the file system that content leaves free, 0 to 1. Default: 0. */
   readonly minFreeShare?: number;
-  /** Evict blobs that nobody has used for this long, in milliseconds. Default: never. */
+  /** Evict blobs that were not used for this long, in milliseconds. Default: never. */
   readonly blobMaxIdleMs?: number | undefined;
   readonly log: Log;
-  /** Wall-clock milliseconds, by which content ages across restarts. */
+  /** Wall-clock milliseconds, because content ages across restarts. */
   readonly now: () => number;
 }
 
-/** Tracking them takes some 60 MB of memory; no store of images has had as many. */
+/** Tracking as many takes about 60 MB of memory. */
 const MAX_ITEMS = 200_000;
 
-/** How often the disk is checked between writes: other programs fill it too. */
+/** How often the limits are checked between writes: other programs fill the disk too. */
 const UPKEEP_MS = 10_000;
 
 export interface Store extends ContentStore {
@@ -44,15 +44,15 @@ export interface Store extends ContentStore {
   readonly stock: StoreAdmin;
   /** What all stored content takes on disk, in bytes. */
   readonly heldBytes: number;
-  /** Why nothing can be stored now, `the disk is full`; undefined when all is well. */
+  /** Why nothing can be written now, for example `the disk is full`; undefined when writes work. */
   readonly trouble: string | undefined;
-  /** Evicts blobs that nobody has used for this long, in milliseconds. */
+  /** Evicts blobs that were not used for this long, in milliseconds. */
   expireBlobs(unusedForMs: number): Promise<void>;
   /** Writes outstanding changes; content stays readable. */
   close(): Promise<void>;
 }
 
-/** Assembles the parts of a store so that all of them forget what one of them loses. */
+/** Creates the parts of a store, connected so that when one of them loses content, all forget it. */
 function assemble({ directory, maxBytes, maxItems = MAX_ITEMS, minFreeShare = 0, log, now }: StoreOptions) {
   const layout = layoutOf(directory);
   const trouble = createDiskHealth(layout.root, log);
@@ -101,8 +101,8 @@ function assemble({ directory, maxBytes, maxItems = MAX_ITEMS, minFreeShare = 0,
 }
 
 /**
- * Opens the store below a data directory. Never rejects because of the disk: a refusal is logged once, and every write
- * tries again.
+ * Opens the store below a data directory. Never rejects because of the disk: it logs the failure once, and
+ * later writes try again.
  */
 export async function openStore(options: StoreOptions): Promise<Store> {
   const parts = assemble(options);
@@ -167,7 +167,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
         const held = await manifests.find(digest);
         if (!held?.isVisibleTo(access, repository)) return undefined;
         const { bytes, mediaType } = held;
-        // Content of a client's own login is authorized each time: its registry can revoke it.
+        // The registry can revoke what a client's own login may see, so it is asked each time.
         return { digest, bytes, mediaType, maxAgeMs: hasOwnLogin(access) ? 0 : Number.POSITIVE_INFINITY };
       },
     },

@@ -10,20 +10,23 @@ import { formatRepository, parseTag, type Repository, type Tag } from '../oci/re
 import { identityOf } from './file-io.ts';
 import type { Layout } from './layout.ts';
 
-/** A tag as of its registry's last answer. */
+/** A tag as its registry last answered it. */
 interface NamedTag extends TagRecord {
   /** `docker.io/library/alpine:latest`. */
   readonly name: string;
 }
 
 /**
- * Tags in memory; those that the disk refused exist only here. Not as a `max`, which would allocate for all at the
- * start.
+ * Limit of tags in memory; some may exist only there, because the disk failed. Not the LRU cache's `max`, which
+ * allocates for all of them at the start.
  */
 const IN_MEMORY_MAX = 100_000;
-/** Tags on disk, the most recently new or moved; a dropped tag is stored again when its registry next answers. */
+/**
+ * Limit of tags on disk: those that were new or moved most recently. A removed one is stored again when it is
+ * fetched.
+ */
 const ON_DISK_MAX = 20_000;
-/** Thinning goes down to this share at once: finding the oldest looks at all of them. */
+/** Removal goes down to this share at once, because finding the oldest reads the time of every file. */
 const ON_DISK_KEPT = 0.9;
 
 function parseTagFile(text: string): NamedTag | undefined {
@@ -31,7 +34,7 @@ function parseTagFile(text: string): NamedTag | undefined {
   try {
     json = JSON.parse(text);
   } catch {
-    // Half-written before a power loss: the tag is stored again with the next answer.
+    // A power loss may leave half a file. The tag is stored again with its registry's next answer.
     return undefined;
   }
   const { name, digest, mediaType, sizeBytes } = (json ?? {}) as Record<string, unknown>;
@@ -43,10 +46,13 @@ function parseTagFile(text: string): NamedTag | undefined {
 
 export interface TagFiles {
   find(repository: Repository, tag: Tag): Promise<TagRecord | undefined>;
-  /** True when the record changed. Rejects when the disk refuses; only this process then knows the tag. */
+  /**
+   * Resolves with true when the record changed. Rejects when the write fails; then only this process knows the
+   * tag.
+   */
   put(repository: Repository, tag: Tag, record: TagRecord | undefined): Promise<boolean>;
   all(): Promise<readonly NamedTag[]>;
-  /** The tags of a repository, the most recently served first: of this process, and of earlier ones. */
+  /** The tags of a repository, the most recently stored first, those of earlier processes included. */
   tagsOf(repository: Repository): Promise<readonly Tag[]>;
 }
 
@@ -54,7 +60,7 @@ function isSame(a: TagRecord | undefined, b: TagRecord | undefined): boolean {
   return a?.digest === b?.digest && a?.mediaType === b?.mediaType;
 }
 
-/** The content of a file, and its identity; `UNWRITTEN` when the disk refused to take it. */
+/** The content of a tag's file, and the file's identity; `UNWRITTEN` when it could not be written. */
 interface KnownTag {
   readonly record: TagRecord | undefined;
   readonly identity: string | typeof UNWRITTEN;
@@ -75,16 +81,16 @@ async function readTag(path: string, name: string): Promise<KnownTag> {
     const tag = parseTagFile(await file.readFile('utf8'));
     return { record: tag?.name === name ? tag : undefined, identity };
   } catch {
-    // As if it did not exist: the tag is stored again with the next answer.
+    // Treated as missing: the tag is stored again with its registry's next answer.
     return { record: undefined, identity: ABSENT };
   } finally {
     await file.close();
   }
 }
 
-/** Bounds the number of files in a directory: the oldest are removed. */
+/** Limits the number of files in a directory: the oldest are removed. */
 function createThinner(directory: string, max: number) {
-  /** Undefined until counted. The next count finds another daemon's files. */
+  /** Undefined until counted. The next count includes the files of other processes. */
   let count: number | undefined;
   return async function added(): Promise<void> {
     count = count === undefined ? (await readdir(directory)).length : count + 1;
@@ -105,7 +111,7 @@ function createThinner(directory: string, max: number) {
   };
 }
 
-/** Repositories whose tag names are in memory, and tags of each. */
+/** Limits of the repositories whose tag names are in memory, and of the tags of each. */
 const REPOSITORIES_MAX = 5000;
 const NAMES_MAX = 1000;
 
@@ -135,10 +141,10 @@ class TagNames {
   }
 }
 
-/** The tags on disk: one file each, so that two daemons on one store never overwrite each other's records. */
+/** The tags on disk, one file each, so that two processes on one store never overwrite each other's records. */
 export function createTagFiles(layout: Layout, { maxFiles = ON_DISK_MAX } = {}): TagFiles {
   const memory = new LRUCache<string, KnownTag>(entriesAtMost(IN_MEMORY_MAX));
-  /** Undefined until somebody asks: reading all files takes a while. */
+  /** Undefined until first needed: reading all files takes a while. */
   let names: Promise<TagNames> | undefined;
   const added = createThinner(layout.tags, maxFiles);
 
@@ -146,7 +152,7 @@ export function createTagFiles(layout: Layout, { maxFiles = ON_DISK_MAX } = {}):
   const pathOf = (name: string) =>
     join(layout.tags, `${createHash('sha256').update(name).digest('hex')}.json`);
 
-  /** The tag as it is on disk now: another daemon may have written the file since it was read. */
+  /** The tag as it is on disk now: another process may have written the file since it was read. */
   async function load(name: string): Promise<KnownTag> {
     const path = pathOf(name);
     const known = memory.get(name);
@@ -168,7 +174,7 @@ export function createTagFiles(layout: Layout, { maxFiles = ON_DISK_MAX } = {}):
 
   async function all(): Promise<readonly NamedTag[]> {
     const tags: NamedTag[] = [];
-    // One after another: thousands of files at once would use up the file handles.
+    // Sequential: thousands of open files would use up the file descriptors.
     for (const file of await readdir(layout.tags).catch(() => [])) {
       const tag = parseTagFile(await readFile(join(layout.tags, file), 'utf8').catch(() => ''));
       if (tag) tags.push(tag);
