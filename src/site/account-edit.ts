@@ -3,7 +3,7 @@ import { type Document, isAlias, isSeq, stringify } from '../lib/yaml-document.t
 import { formatEdited, parseForEdit } from '../lib/yaml-edit.ts';
 import type { OidcSubject } from './account.ts';
 
-/** A change of an account: an undefined key stays as it is, null removes the key. */
+/** A change of an account. An undefined key stays as it is; null removes the key. */
 export interface AccountChange {
   readonly role?: string | null | undefined;
   readonly repositories?: readonly string[] | null | undefined;
@@ -14,7 +14,7 @@ export interface AccountChange {
   readonly password?: string | null | undefined;
 }
 
-/** A new account; without a password, each of its types needs one. */
+/** A new account. Without a password of its own, each of its types needs one. */
 export interface NewAccount extends Omit<AccountChange, 'role'> {
   readonly user: string;
   readonly role?: string | undefined;
@@ -41,15 +41,20 @@ function setKeys(document: Document, change: Readonly<Record<string, unknown>>):
   }
 }
 
-/** The `repositories` of an account whose file has none. */
+/**
+ * What `repositories` means while the file has no such key: nothing for an account with groups, everything
+ * for others.
+ */
 function defaultRepositories(document: Document): readonly string[] {
   const isGrouped = hasGroups(document) || document.getIn(['oidc', 'groupsOnly']) === true;
   return isGrouped ? [] : ['**'];
 }
 
 /**
- * Sets and removes keys of the account itself. An account without groups and without `repositories` may pull everything: one that
- * loses its last group gets an empty list of repositories. What a person's login grants is not written as if an administrator had.
+ * Changes keys of the account. An account without groups and without `repositories` may pull everything, so
+ * an account that loses its last group gets an empty list of repositories. The file of a person's account
+ * does not store the default `repositories` that a form submits: stored, they would look like a grant of an
+ * administrator.
  */
 export function withAccountChanged(source: string, change: AccountChange, file: string): string {
   const document = parseForEdit(source, file);
@@ -64,7 +69,7 @@ export function withAccountChanged(source: string, change: AccountChange, file: 
   return formatEdited(document, file);
 }
 
-/** What the claims of a person say at a login. */
+/** The part of an account that a person's claims decide at each login. */
 export interface PersonChange {
   readonly oidc: OidcSubject;
   readonly role: string | undefined;

@@ -13,26 +13,32 @@ import {
 import { problemWithFeatures, readMachineFeature } from './machine-features.ts';
 import type { PasswordHash } from './password.ts';
 
-/** Selectors whose identity the index remembers. */
+/** Maximum number of selectors whose identity the index remembers. */
 const SELECTORS_MAX = 4096;
 
 /** Every login of the site. */
 export interface AccountIndex {
   readonly accounts: readonly Account[];
   /**
-   * The password that opens `userName`; undefined when there is no such account. Takes the same time for every name: the
-   * features of a selector are parsed only after the password was verified.
+   * Returns the password that opens `userName`; undefined when there is no such account. Takes the same time
+   * for every name, because the features of a selector are parsed only after its password was verified.
    */
   passwordOf(userName: string): PasswordHash | undefined;
-  /** The access token that opens `userName` and has this hash. */
+  /** Returns the access token that opens `userName` and has this hash. */
   tokenOf(userName: string, sha256: string): AccessToken | undefined;
-  /** Who may enrol with the secret that has this hash. */
+  /** Returns the enrolment whose secret has this hash, with its account. */
   enrolmentOf(sha256: string): { readonly account: Account; readonly enrolment: Enrolment } | undefined;
-  /** What `userName` names: a machine type, an account, or an account with a selector; undefined for anything else. */
+  /**
+   * Finds the machine type, the account, or the account with a selector that `userName` names; undefined for
+   * anything else.
+   */
   find(userName: string): AccountIdentity | undefined;
 }
 
-/** The identity that a selector names; undefined without a password of the account, or for features that no machine has. */
+/**
+ * The identity that a selector names; undefined when the account has no password, or for features that no
+ * machine has.
+ */
 function identityOfSelector(
   userName: string,
   accounts: ReadonlyMap<string, Account>,

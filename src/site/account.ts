@@ -28,13 +28,16 @@ export function parseSelector(userName: string): Selector | undefined {
   return { user: userName.slice(0, slash), features };
 }
 
-/** The account's name in a user name: the part before the slash of a selector, or all of it. */
+/** The account's name in a user name: all of it, or the part before the slash of a selector. */
 export function accountNameOf(userName: string): string {
   const slash = userName.indexOf('/');
   return slash < 0 ? userName : userName.slice(0, slash);
 }
 
-/** The selector of a machine with `features` under the account `user`; omits features that a user name cannot hold. */
+/**
+ * The selector of a machine with `features` below the account `user`. Omits features that a user name cannot
+ * contain.
+ */
 export function formatSelector(user: string, features: readonly string[]): string {
   const written = features.map((feature) => feature.replace(':', '#')).filter((text) => FEATURE.test(text));
   return `${user}/${[...new Set(written)].sort().join(',')}`;
@@ -51,7 +54,10 @@ export interface MachineType {
   readonly password: PasswordHash;
 }
 
-/** The upper limit of an account's rights: manage the site over the network, push, pull. */
+/**
+ * Roles, which limit the rights of an account: `admin` manages the site over the network, `publisher` pushes
+ * and pulls, `puller` only pulls.
+ */
 export const ACCOUNT_ROLES = ['admin', 'publisher', 'puller'] as const;
 export type AccountRole = (typeof ACCOUNT_ROLES)[number];
 
@@ -59,7 +65,7 @@ export type AccountRole = (typeof ACCOUNT_ROLES)[number];
 export interface OidcSubject {
   readonly issuer: string;
   readonly subject: string;
-  /** Does the rule of the last login grant rights by groups alone? */
+  /** True when the rule of the last login grants rights by groups alone. */
   readonly groupsOnly?: boolean | undefined;
 }
 
@@ -79,15 +85,18 @@ export interface Account {
   readonly tokens: readonly AccessToken[];
   /** Machines that may enrol. */
   readonly enrolments: readonly Enrolment[];
-  /** Path of a file in the format of docker's config.json: the upstream logins that replace the mirror's own for this account. */
+  /**
+   * Path of a file in the format of docker's config.json. For this account, its upstream logins replace those
+   * of the mirror.
+   */
   readonly upstreamLogins: string | undefined;
-  /** Identifies the state of that file; absent when nothing has checked it. */
+  /** Identifies the state of that file; absent until it has been checked. */
   readonly loginsStamp?: string;
-  /** May it add and remove its own machine types over the network? */
+  /** True when the account may add and remove its own machine types over the network. */
   readonly managesMachines: boolean;
   /**
-   * `admin`: it manages all accounts of the site over the network; `puller`: it may not push, whatever its groups grant.
-   * Undefined: only its patterns limit it.
+   * `admin`: it manages all accounts of the site over the network. `puller`: it may not push, whatever its
+   * groups grant. Undefined: only its patterns limit it.
    */
   readonly role: AccountRole | undefined;
   /** The person who logs in to this account at an OpenID provider. */
@@ -96,7 +105,7 @@ export interface Account {
   readonly file: string;
 }
 
-/** The account's role; without one in its file, `publisher` when it may push and `puller` otherwise. */
+/** The account's role. Without a role in its file: `publisher` when it may push, else `puller`. */
 export function roleOf({ role, push }: Pick<Account, 'role' | 'push'>): AccountRole {
   return role ?? (push.length > 0 ? 'publisher' : 'puller');
 }
@@ -113,7 +122,7 @@ export const AccountName = v.pipe(
   ),
 );
 
-/** The account and features that a user name names. */
+/** The account and the features that a user name stands for. */
 export interface AccountIdentity {
   readonly login: string;
   readonly account: Account;
@@ -127,7 +136,10 @@ export interface AccountIdentity {
 
 const withTokens = new WeakMap<AccountIdentity, Map<AccessToken, AccountIdentity>>();
 
-/** The identity with its token. Returns the same object for the same pair: caches use identities as keys. */
+/**
+ * Returns the identity with its token: the same object for the same pair, because caches use identities as
+ * keys.
+ */
 export function withToken(identity: AccountIdentity, token: AccessToken): AccountIdentity {
   const tokens = withTokens.get(identity) ?? new Map<AccessToken, AccountIdentity>();
   withTokens.set(identity, tokens);
@@ -139,8 +151,8 @@ export function withToken(identity: AccountIdentity, token: AccessToken): Accoun
 }
 
 /**
- * A long random password for a program, such as a CI job. It has a name, an expiry and at most the rights of its account. The
- * machine file holds its hash only.
+ * A long random password for a program, such as a CI job. It has a name, an expiry and at most the rights of
+ * its account. The machine file stores only its hash.
  */
 export interface AccessToken {
   readonly name: string;
@@ -150,7 +162,7 @@ export interface AccessToken {
   readonly expiresMs: number | undefined;
   /** Patterns of repositories that narrow the account's: both must match. Undefined: only the account's count. */
   readonly repositories: readonly string[] | undefined;
-  /** May it push what its account may push? */
+  /** True when it may push what its account may push. */
   readonly push: boolean;
   /** The only machine type that it may log in as; undefined: it opens every login of the account. */
   readonly type: string | undefined;
@@ -168,12 +180,12 @@ export interface Enrolment {
   readonly expiresMs: number;
 }
 
-/** Does the access token open this login of its account? */
+/** True when the access token opens this login of its account. */
 export function opensLogin({ type }: AccessToken, { types }: Pick<Account, 'types'>, login: string): boolean {
   return type === undefined || types.some((one) => one.name === type && one.login === login);
 }
 
-/** A fixed prefix lets secret scanners find a token that somebody published by mistake. */
+/** The fixed prefix lets secret scanners find a token that somebody published by mistake. */
 const PREFIX = 'metahub_';
 const TOKEN_BYTES = 32;
 const TOKEN = /^metahub_[A-Za-z0-9_-]{43}$/;
@@ -181,12 +193,12 @@ const ENROLMENT_PREFIX = 'metahub_enrol_';
 const ENROLMENT = /^metahub_enrol_[A-Za-z0-9_-]{43}$/;
 export const TOKEN_HASH = /^[A-Za-z0-9_-]{43}$/;
 
-/** Creates a token; MetaHub stores its hash only. */
+/** Creates a token. Only its hash is stored. */
 export function createAccessToken(): { readonly text: string; readonly sha256: string } {
   return createSecret(PREFIX);
 }
 
-/** Creates the secret of an enrolment; MetaHub stores its hash only. */
+/** Creates the secret of an enrolment. Only its hash is stored. */
 export function createEnrolmentSecret(): { readonly text: string; readonly sha256: string } {
   return createSecret(ENROLMENT_PREFIX);
 }

@@ -3,7 +3,7 @@ import { truncateText } from '../lib/text.ts';
 import { formatRepository, type Repository } from '../oci/reference.ts';
 import { RefusalQuota } from './refusal-quota.ts';
 
-/** Why MetaHub refuses a request: a stable code, and what it means. */
+/** Why MetaHub refuses a request: a stable code, and its meaning. */
 export const AUDIT_REASONS = {
   'no-credentials': 'the request has no credentials',
   'malformed-credentials': 'the Authorization header is neither Basic nor Bearer',
@@ -55,9 +55,12 @@ export const AUDIT_REASONS = {
 
 export type AuditReason = keyof typeof AUDIT_REASONS;
 
-/** What a request is, outside what MetaHub decides about it. */
+/** The facts about a request, without the decision. */
 interface AuditSubject {
-  /** What the request does outside the registry API: `login`, `enrol`, or the id of an operation of the API. */
+  /**
+   * What the request does outside the registry API: `login`, `enrol`, or the id of an operation of the
+   * management API.
+   */
   readonly operation?: string | undefined;
   /** The user name. */
   readonly who?: string | undefined;
@@ -66,14 +69,17 @@ interface AuditSubject {
   readonly token?: string | undefined;
   readonly repository?: Repository | undefined;
   readonly features?: readonly string[] | undefined;
-  /** The path of the resource that is read or changed outside the registry API: `/api/v1/accounts/qnib`. */
+  /**
+   * The path of the resource outside the registry API that the request reads or changes:
+   * `/api/v1/accounts/qnib`.
+   */
   readonly resource?: string | undefined;
   /** Absent: the request pulls. */
   readonly action?: 'push' | undefined;
   readonly address: string;
 }
 
-/** The facts known about a request so far; with a reason where the error's own reason is less exact. */
+/** The facts known about a request so far. `reason` is set where it is more exact than the error's own. */
 export type Trail = { -readonly [Key in keyof AuditSubject]: AuditSubject[Key] } & {
   reason?: AuditReason | undefined;
 };
@@ -87,7 +93,10 @@ export type AuditEntry = AuditSubject &
 
 export type Audit = (entry: AuditEntry) => void;
 
-/** The first request of every runtime has no credentials: it asks for the challenge, so its refusal is not notable. */
+/**
+ * The first request of every runtime has no credentials, because it asks for the challenge. Its refusal is
+ * not notable.
+ */
 const HANDSHAKE: AuditReason = 'no-credentials';
 
 const EVENT = {
@@ -97,9 +106,9 @@ const EVENT = {
   changed: 'site-changed',
 } as const;
 
-/** The audit trail counts equal admissions, and refusals beyond their bounds, within this time in one line. */
+/** Within this time, the audit trail counts equal admissions, and refusals beyond their quota, in one line. */
 const WINDOW_MS = 10_000;
-/** Different admissions whose repetitions the audit trail counts at the same time. */
+/** Maximum number of different admissions that the audit trail counts at the same time. */
 const COUNTED_MAX = 10_000;
 
 function fieldsOf({ decision: _, repository, features, resource, ...rest }: AuditEntry): LogFields {
@@ -111,18 +120,19 @@ function fieldsOf({ decision: _, repository, features, resource, ...rest }: Audi
   };
 }
 
-/** The same key for all admissions of one login, from one address, to one repository. */
+/** Returns the same key for all admissions of one login, from one address, to one repository or resource. */
 function keyOf({ who, token, address, repository, resource, operation, action }: AuditEntry): string {
   return `${who} ${token} ${address} ${repository?.host}/${repository?.name} ${resource} ${operation} ${action}`;
 }
 
 /**
- * The audit trail writes one line per decision, refusals at a higher level than admissions. A pull is a dozen requests: the
- * trail logs the first one at once, and counts equal ones of the next seconds in one line, `repeats`; refusals beyond the
- * bounds of {@link RefusalQuota} likewise.
+ * Creates the audit trail: one log line for each decision, refusals at a higher level than admissions. A pull
+ * makes a dozen requests, so the trail logs the first one at once, and then counts equal ones for {@link
+ * WINDOW_MS} and logs them as one line with `repeats`. Refusals beyond their {@link RefusalQuota} are counted
+ * in the same way.
  */
 export function createAudit(log: Log): Audit {
-  // The gate passes the same object for a repeated admission.
+  // The gate passes the same object for a repeated admission, so its key is computed once.
   const keys = new WeakMap<AuditEntry, string>();
   const counted = new Map<string, { readonly entry: AuditEntry; repeats: number }>();
   const refusals = new RefusalQuota<AuditReason>();

@@ -72,7 +72,7 @@ export interface Authenticate {
   /** Answers synchronously for a password or token that was verified before. Undefined: call `byHeader`. */
   byHeaderNow(header: string | undefined): Authenticated | undefined;
   byHeader(header: string | undefined, client: LoginClient): Promise<Authenticated>;
-  /** Accepts passwords only: treats any other scheme like a missing header. */
+  /** Accepts passwords only. Treats any other scheme like a missing header. */
   byBasic(header: string | undefined, client: LoginClient): Promise<Authenticated>;
   byPassword(login: string, password: string, client: LoginClient): Promise<Authenticated>;
 }
@@ -100,7 +100,7 @@ class SiteAuthenticate implements Authenticate {
   }
 
   byHeaderNow(header: string | undefined): Authenticated | undefined {
-    // Looks up a token that was verified before without parsing the header.
+    // Finds a token that was verified before without parsing the header.
     const again = header?.startsWith(BEARER) ? this.#byVerifiedToken(header.slice(BEARER.length)) : undefined;
     if (again !== undefined) return again;
     const presented = readAuthorization(header);
@@ -133,14 +133,14 @@ class SiteAuthenticate implements Authenticate {
     const accountName = accountNameOf(login);
     const verdict = await this.#passwords.check({ password, hash, accountName, address, signal });
     if (verdict.kind === 'right') return this.#identified(login);
-    // People type passwords as user names, so the log does not show an unknown one.
+    // People type passwords as user names by mistake, so the log does not show a name that does not exist.
     const who = hash === undefined ? {} : { who: login };
     return verdict.kind === 'later'
       ? { kind: 'unknown', reason: 'too-many-failures', waitMs: verdict.waitMs, ...who }
       : { kind: 'unknown', reason: 'wrong-credentials', ...who };
   }
 
-  /** Finds the login after its password was verified; only now parses the features of a selector. */
+  /** Finds the login after its password was verified. Only now are the features of a selector parsed. */
   #identified(login: string): Authenticated {
     const identity = this.#directory().find(login);
     if (identity === undefined) return { kind: 'unknown', reason: 'unknown-machine' };

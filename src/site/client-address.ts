@@ -2,14 +2,14 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { isIP } from 'node:net';
 import { addressMatcher, isLoopback, withoutMapping } from '../lib/address.ts';
 
-/** Returns the client's address: its connection's, or the one that a trusted proxy reports. */
+/** Returns the address of the client: that of its connection, or the one that a trusted proxy reports. */
 export type ClientAddress = (remoteAddress: string, headers: IncomingHttpHeaders) => string;
 
 /**
- * Takes the last address of `X-Forwarded-For` that is not a trusted proxy's. Ignores the header without a trusted proxy:
- * every local user could forge addresses and so escape the limit on failed logins.
- * @param onIgnored called once, for the first ignored header from this machine: its sender is most likely a proxy that the
- * operator has to declare
+ * Takes the last address of `X-Forwarded-For` that is not a trusted proxy's. Without a trusted proxy the
+ * header is ignored: any local user could forge an address and so escape the limit on failed logins.
+ * @param onIgnored is called once, for the first ignored header from this machine: its sender is most likely
+ * a proxy that the operator has to declare.
  * @throws {Error} when one of `proxies` is neither an address nor a subnet.
  */
 export function clientAddressBehind(

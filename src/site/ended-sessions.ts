@@ -2,7 +2,10 @@ import * as v from 'valibot';
 import type { SharedState } from '../lib/shared-state.ts';
 
 export interface EndedSessionsOptions {
-  /** The same at every replica, and of these sessions alone. */
+  /**
+   * The name of this list in the shared state: the same at every replica, and different from every other
+   * list's.
+   */
   readonly name: string;
   /** How long a session lasts. */
   readonly lifetimeMs: number;
@@ -12,16 +15,19 @@ export interface EndedSessionsOptions {
   readonly wallClock: () => number;
 }
 
-/** An account that ends more pushes out its own only. */
+/** Maximum number of sessions for each account, so that an account that ends more evicts only its own. */
 const ACCOUNT_MAX = 100;
 const ENDED_MAX = 10_000;
-/** Of the list's JSON: sealed it is a third longer, and replicas read no value of more than 1 MiB. */
+/**
+ * Maximum size of the list's JSON, in bytes. Sealed it is a third longer, and replicas read no value of more
+ * than 1 MiB.
+ */
 const LIST_MAX_BYTES = 740 * 1024;
 
 const User = v.pipe(v.string(), v.maxLength(256));
 const Id = v.pipe(v.string(), v.maxLength(64));
 const ENDED = v.object({ user: User, id: Id, expiresMs: v.number() });
-/** Accounts and ids with the time at which the session would have expired. */
+/** User, id of the session, and the time at which the session would have expired. */
 const LIST = v.pipe(v.array(v.tuple([User, Id, v.number()])), v.maxLength(ENDED_MAX));
 
 type Session = v.InferOutput<typeof ENDED>;
@@ -30,10 +36,10 @@ type Row = v.InferOutput<typeof LIST>[number];
 
 const rowOf = ({ user, id, expiresMs }: Session): Row => [user, id, expiresMs];
 
-/** In the list, with its comma. */
+/** The size of a session in the list's JSON, with its comma, in bytes. */
 const sizeOf = (session: Session) => Buffer.byteLength(JSON.stringify(rowOf(session))) + 1;
 
-/** Replicas that know the same sessions forget the same one. */
+/** Returns the session to evict: the same one at all replicas that know the same sessions. */
 function firstToExpire(sessions: Iterable<Session>): Session | undefined {
   let first: Session | undefined;
   for (const each of sessions) {
@@ -44,8 +50,8 @@ function firstToExpire(sessions: Iterable<Session>): Session | undefined {
 }
 
 /**
- * Remembers the sessions that ended before they expired, at this replica or, with a shared state, at any; there a list of them
- * waits for replicas that start later.
+ * Remembers sessions that ended before they expired. With a shared state it learns of those that ended at any
+ * replica, and keeps a list of them in Redis for replicas that start later.
  */
 export class EndedSessions {
   readonly #options: EndedSessionsOptions;
@@ -68,7 +74,7 @@ export class EndedSessions {
     return session !== undefined && this.#options.wallClock() < session.expiresMs;
   }
 
-  /** Ends a session at every replica that can be reached now; the others read the list when they return. */
+  /** Ends a session at every replica that is reachable now. The others read the list when they are back. */
   async end(session: Session): Promise<void> {
     const { name, shared } = this.#options;
     this.#add(session);
@@ -106,7 +112,10 @@ export class EndedSessions {
     if (own?.size === 0) this.#byUser.delete(session.user);
   }
 
-  /** Adds the list in Redis; resolves to whether it lacks a session that this replica knows. */
+  /**
+   * Adds the sessions of the list in Redis. Resolves to true when the list lacks a session that this replica
+   * knows.
+   */
   async #read(): Promise<boolean> {
     const { name, shared } = this.#options;
     const list = (await shared?.get(`${name} list`, LIST, 'background')) ?? [];
@@ -115,7 +124,7 @@ export class EndedSessions {
     return [...this.#ended.keys()].some((id) => !listed.has(id));
   }
 
-  /** Merges what this replica knows into the list. */
+  /** Merges the sessions that this replica knows into the list in Redis. */
   #store(): void {
     const { name, lifetimeMs, shared } = this.#options;
     if (shared === undefined) return;
@@ -123,7 +132,8 @@ export class EndedSessions {
       if (shared.trouble !== undefined || !(await this.#read())) return;
       const list = [...this.#ended.values()].map(rowOf);
       const isSet = await shared.set(`${name} list`, list, lifetimeMs, 'background');
-      // Of two replicas that store at the same time one overwrites the other's list: each adds what it lacks.
+      // When two replicas store at the same time, one overwrites the other's list. The message lets each add
+      // what the list lacks.
       if (isSet) await shared.publish(`${name} stored`, null);
     });
   }

@@ -15,7 +15,7 @@ import type { Grant } from './token.ts';
 
 export interface SiteAdmissionOptions {
   readonly authenticate: Authenticate;
-  /** The mirror for a host with this profile. */
+  /** Returns the mirror for a host with this profile. */
   readonly registryFor: (profile: HostProfile) => Registry;
   readonly rightsOf: PermissionsOf;
   readonly siteUrl: SiteUrl;
@@ -24,10 +24,16 @@ export interface SiteAdmissionOptions {
   readonly record: PullRecord;
 }
 
-/** Selectors can name any number of profiles: only the most recently used views are kept. */
+/**
+ * Maximum number of views. Clients can choose any number of selectors, so only the most recently used views
+ * are kept.
+ */
 const VIEWS_MAX = 512;
 
-/** A pull that was admitted: the same login, with rights that are still the same, is admitted to it again. */
+/**
+ * A pull that was admitted. The gate admits it again without a check while the login and its rights are the
+ * same objects.
+ */
 interface AdmittedPull {
   readonly identity: AccountIdentity;
   readonly repository: Repository | undefined;
@@ -42,14 +48,14 @@ class SiteAdmission implements AdmissionController {
   readonly #options: SiteAdmissionOptions;
   readonly #views = new LRUCache<string, Registry>({ max: VIEWS_MAX });
   readonly #admissions = new WeakMap<AccountIdentity, Admission>();
-  /** What each token was admitted for last, by its grants. */
+  /** The last admitted pull of each token, by the token's grants. */
   readonly #admitted = new WeakMap<readonly Grant[], AdmittedPull>();
 
   constructor(options: SiteAdmissionOptions) {
     this.#options = options;
   }
 
-  /** Answers without waiting whenever possible: only then may the server repeat an answer from memory. */
+  /** Decides synchronously whenever possible, because the server repeats an answer from memory only then. */
   admit(arrival: RequestContext): Admission | Promise<Admission> {
     const { clientAddress, authenticate } = this.#options;
     const address = clientAddress(arrival.remoteAddress, arrival.headers);
@@ -92,7 +98,7 @@ class SiteAdmission implements AdmissionController {
     return this.#admissionOf(identity);
   }
 
-  /** Why an authenticated request is refused; undefined when it is not. */
+  /** Returns why an authenticated request is refused; undefined when it is admitted. */
   #objection({ identity, grants }: KnownLogin, arrival: RequestContext): RegistryError | undefined {
     const { repository, headers, action = 'pull' } = arrival;
     if (repository === undefined) return undefined;
@@ -110,7 +116,7 @@ class SiteAdmission implements AdmissionController {
     });
   }
 
-  /** The login of a machine type, which is on the machine itself, only pulls. */
+  /** The login of a machine type only pulls, because its password is stored on the machines. */
   #allows(identity: AccountIdentity, repository: Repository, action: 'pull' | 'push'): boolean {
     const { mayPull, mayPush } = this.#options.rightsOf(identity);
     if (action === 'pull') return mayPull(repository);
@@ -128,7 +134,7 @@ class SiteAdmission implements AdmissionController {
     let registry: Registry | undefined;
     const admission = {
       kind: 'admitted',
-      /** Made by the first request that needs it: whoever only logs in costs no view. */
+      /** Created by the first request that needs it, so that a login alone creates no view. */
       get registry() {
         registry ??= view();
         return registry;
@@ -145,7 +151,8 @@ class SiteAdmission implements AdmissionController {
   }
 
   #viewOf(features: readonly string[]): Registry {
-    // The features themselves, not a short hash of them: a client that chooses its selector could choose a collision.
+    // The key contains the features themselves: clients choose selectors, so they could choose two whose
+    // short hashes collide.
     const key = JSON.stringify(features);
     const known = this.#views.get(key);
     if (known) return known;

@@ -7,7 +7,7 @@ import { aliasInUse, deleteKey, formatEdited, parseForEdit, setKey } from '../li
 import { type Account, NAME } from './account.ts';
 import { type GroupRights, readGroupsFile } from './machine-file.ts';
 
-/** Files that may define groups; the rights in the last one count. */
+/** Files that may define groups. When both define a group, the last one counts. */
 const FILES = ['groups.yaml', 'groups.yml'] as const;
 
 /** @throws {ConfigError} when the text cannot name a group */
@@ -23,7 +23,7 @@ export function missingGroup(name: string, file: string): ConfigError {
   return new ConfigError('missing', `there is no group ${name}`, { file });
 }
 
-/** @throws {ConfigError} when accounts are in the group */
+/** Refuses to remove a group that still has members. @throws {ConfigError} when accounts are in the group */
 export function refuseMembers(name: string, accounts: readonly Account[], file: string): void {
   const members = accounts.filter(({ groups }) => groups.includes(name)).map(({ user }) => user);
   if (members.length === 0) return;
@@ -40,7 +40,10 @@ async function readIfPresent(file: string): Promise<string | undefined> {
   }
 }
 
-/** Finds the file that defines the group, else the one to add it to; `source` is undefined when that does not exist. */
+/**
+ * Finds the file that defines the group, or the file to add it to. `source` is undefined when that file does
+ * not exist yet.
+ */
 export async function groupsFileFor(
   name: string,
   folder: string,
@@ -62,7 +65,7 @@ export async function groupsFileFor(
   return { file: found.file, source: found.source };
 }
 
-/** Formats an edited file. @throws {ConfigError} when it would grant anything else than what was asked for. */
+/** Formats an edited file. @throws {ConfigError} when it would grant anything but the requested rights */
 function formatGroups(
   document: Document,
   {
@@ -84,7 +87,7 @@ function formatGroups(
   return text;
 }
 
-/** Sets the rights of a group; keeps the comments of the others. */
+/** Sets the rights of a group. Keeps the comments of the others. */
 export function withGroup(source: string, name: string, rights: GroupRights, file: string): string {
   const document = parseForEdit(source, file);
   const { repositories, push } = rights;
@@ -95,7 +98,10 @@ export function withGroup(source: string, name: string, rights: GroupRights, fil
   return formatGroups(document, { name, rights: { repositories, push }, source, file });
 }
 
-/** Removes a group. @throws {ConfigError} when there is none of that name, or another uses its parts. */
+/**
+ * Removes a group. @throws {ConfigError} when there is no such group, or when another group uses a YAML
+ * anchor in it
+ */
 export function withoutGroup(source: string, name: string, file: string): string {
   const document = parseForEdit(source, file);
   if (!deleteKey(document, name)) throw missingGroup(name, file);

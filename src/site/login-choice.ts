@@ -4,17 +4,21 @@ import type { HostProfile } from '../host/profile.ts';
 import { formatSelector } from './account.ts';
 import type { MachineList } from './machine-list.ts';
 
-/** The user name with which a host logs in, and whether it names a machine type or is a selector. */
+/** The user name with which a host logs in, and whether it is a machine type's or a selector. */
 export interface ChosenLogin {
   readonly login: string;
   readonly kind: 'machine type' | 'selector';
 }
 
-/** Kinds of features that must be the same in the type and the host. A type without the host's accelerator describes another machine. */
+/**
+ * Kinds of features in which the type and the host must agree. A type without the host's accelerator
+ * describes another machine.
+ */
 const DECISIVE = ['cpu', 'nvcap', 'gfx'];
 /**
- * Kinds of features that a selector contains: hardware and its drivers. `cpu` implies levels and the CPU's vendor; the versions
- * of kernel and C library would change the user name with every update.
+ * Kinds of features that a selector contains: hardware and its drivers. `cpu` implies the levels and the
+ * vendor. The versions of the kernel and the C library are left out, because each update would change the
+ * user name.
  */
 const SELECTED = [...DECISIVE, 'nvptx', 'nvdriver', 'fabric', 'smt', 'instType', 'instSize', 'instHT'];
 
@@ -29,8 +33,9 @@ function canonical(text: string): string {
 const kindOf = (feature: string) => feature.slice(0, feature.indexOf(':'));
 
 /**
- * Chooses the machine type that describes this host: the host has all of the type's features, and the type names the host's CPU
- * and accelerators. Of several, takes the one with the most features. Builds a selector when no type fits.
+ * Chooses the machine type that describes this host: the host has all features of the type, and the type
+ * names the CPU and the accelerators of the host. Of several such types, takes the one with the most
+ * features. Builds a selector when no type matches.
  */
 export function chooseLogin({ user, types }: MachineList, profile: HostProfile): ChosenLogin {
   const host = new Set(profile.features.map(canonical));

@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache';
 import { addressClass } from '../lib/address.ts';
 import { entriesAtMost } from '../lib/lru.ts';
 
-/** How many failed logins an address may have within the window before it must wait for the window's end. */
+/** How many failed logins an address may have within a window. Then it must wait for the window's end. */
 export interface LoginThrottleLimits {
   readonly failuresMax: number;
   readonly windowMs: number;
@@ -10,23 +10,24 @@ export interface LoginThrottleLimits {
 
 export const DEFAULT_LOGIN_THROTTLE_LIMITS: LoginThrottleLimits = { failuresMax: 10, windowMs: 60_000 };
 
-/** An account name may fail this many times as often as an address, from all addresses together. */
+/** The limit of an account name, for all addresses together, is this many times the limit of an address. */
 const ACCOUNT_FACTOR = 10;
-/** Bound of addresses, and of names; those silent longest are dropped first. */
+/** Maximum number of counted addresses, and of names. The one without a failure for longest is evicted first. */
 const REMEMBERED_MAX = 10_000;
-/** For how long an address counts as known to an account that logged in from it. */
+/** How long an address counts as known to an account that logged in from it, in milliseconds. */
 const KNOWN_MS = 24 * 60 * 60_000;
 
-/** Where a login comes from, and its account name, which need not exist. */
+/** The origin of a login: its address, and its account name, which need not exist. */
 export interface LoginAttempt {
   readonly address: string;
   readonly accountName: string;
 }
 
 /**
- * Counts failed logins by address and by account name, each in a window that starts with the first failure. An address
- * from which the account logged in before waits only for its own failures: others cannot lock out the account's
- * machines. Names that do not exist are counted too, so that a refusal reveals nothing about them.
+ * Counts failed logins by address and by account name, each in a window that starts with the first failure.
+ * An address from which the account logged in before waits only for its own failures, so that nobody else can
+ * lock out the machines of the account. Names that do not exist are counted as well, so that a refusal does
+ * not reveal whether a name exists.
  */
 export interface LoginThrottle {
   /** Milliseconds until such a login is checked again; 0: now. */
@@ -35,7 +36,7 @@ export interface LoginThrottle {
   succeed(attempt: LoginAttempt): void;
 }
 
-/** Failures of many subjects, each in its own window. */
+/** Failures of many addresses or names, each in its own window. */
 class FailureCounts {
   readonly #counts = new LRUCache<string, { readonly since: number; readonly count: number }>({
     ...entriesAtMost(REMEMBERED_MAX),
@@ -66,7 +67,7 @@ class FailureCounts {
   }
 }
 
-/** `now` is monotonic milliseconds. */
+/** @param now monotonic milliseconds */
 export function createLoginThrottle(limits: LoginThrottleLimits, now: () => number): LoginThrottle {
   const { failuresMax, windowMs } = limits;
   const byAddress = new FailureCounts(failuresMax, windowMs, now);

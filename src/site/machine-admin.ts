@@ -24,32 +24,31 @@ import { isAccountFile, MachineReader, withGroups } from './machine-reader.ts';
 import { workOnMachineFile } from './machine-work.ts';
 import type { PasswordHash } from './password.ts';
 
-/** Who makes a change, when it is not the operator. */
+/** The account that makes a change over the network. The operator, on the command line, has none. */
 export interface Author {
   readonly user: string;
-  /** The author's password when the change was authorised; the change is refused if it is another by now. */
+  /** The author's password when the change was authorised. The change is refused if it has changed since. */
   readonly password: PasswordHash;
-  /** May the author, as the files say by now, still make the change? Always when not said. */
+  /** True when the author, as the files define it now, may still make the change. Absent: always. */
   readonly mayStill?: (author: Account) => boolean;
 }
 
-/** On what conditions a change is made. */
+/** Conditions of a change. */
 export interface ChangeConditions {
   readonly author?: Author | undefined;
   /** Throws when the account's file has changed since the change was authorised. */
   readonly expect?: ((account: Account) => void) | undefined;
 }
 
-/** On what conditions a group is changed; `expect` gets its current rights, undefined: there is no such group. */
+/** Conditions of a change of a group. `expect` gets its current rights; undefined: it does not exist. */
 export interface GroupConditions {
   readonly author?: Author | undefined;
   readonly expect?: ((rights: GroupRights | undefined) => void) | undefined;
 }
 
 /**
- * Changes the accounts of a folder. Every change is checked as a whole before any of it is written, and changes of all
- * processes run one after another: each sees the result of the one before.
- * @throws {ConfigError} from every method, when the change is impossible.
+ * Changes the accounts of a folder. A lock serialises the changes of all processes. A change is checked
+ * completely before anything is written. @throws {ConfigError} from every method.
  */
 export interface MachineAdmin {
   /** With the rights of their groups. */
@@ -57,7 +56,7 @@ export interface MachineAdmin {
   /** As their files define them, without the rights of their groups. */
   readonly ownAccounts: () => Promise<readonly Account[]>;
   addAccount(account: NewAccount, conditions?: ChangeConditions): Promise<Account>;
-  /** Makes one change; answers with the account as its file then defines it. */
+  /** Makes one change; resolves to the account as its file then defines it. */
   change(user: string, edit: MachineEdit, conditions?: ChangeConditions): Promise<Account>;
   removeAccount(user: string, conditions?: ChangeConditions): Promise<void>;
   readonly groups: () => Promise<Groups>;
@@ -67,17 +66,14 @@ export interface MachineAdmin {
   removeGroup(name: string, conditions?: GroupConditions): Promise<void>;
 }
 
-/** For the owner and the folder's group: other users of the machine must not read password hashes. */
+/** Mode of new files: other users of the machine must not read password hashes. */
 const MODE = 0o640;
 const LOCK_FILE = '.lock';
-/**
- * A pause between two changes of one process: another process (the command line) can take the lock in it. After a change
- * of a large file it is longer: a flood of changes leaves time to others.
- */
+/** The pause after a change lets another process take the lock. It is longer after a slow change. */
 const PAUSE_MS = 25;
 const PAUSE_FACTOR = 3;
 
-/** Root writes for others: a new file goes to the folder's group, a replaced one stays with its owner. */
+/** A new file belongs to root and the folder's group; a replaced file keeps its owner and group. */
 async function ownerFor(path: string, folder: string): Promise<{ uid: number; gid: number } | undefined> {
   if (process.getuid?.() !== 0) return undefined;
   const former = await stat(path).catch(() => undefined);
@@ -85,13 +81,12 @@ async function ownerFor(path: string, folder: string): Promise<{ uid: number; gi
 }
 
 export interface MachineAdminOptions {
-  /** How long a change waits for the lock of another process. */
+  /** How long a change waits for another process's lock, in milliseconds. */
   readonly lockTimeoutMs?: number;
   /** Called after every change. */
   readonly onChanged?: (() => void) | undefined;
 }
 
-/** Changes the machine files below the folder of its reader. */
 class FolderAdmin implements MachineAdmin {
   readonly #reader: MachineReader;
   readonly #options: MachineAdminOptions;
@@ -115,7 +110,7 @@ class FolderAdmin implements MachineAdmin {
       throw new ConfigError('invalid-value', why);
     }
     const text = formatNewAccount(written);
-    // Validates the user name before it becomes part of a path: it cannot lead out of the folder.
+    // Validates the user name before it becomes part of a path, so that it cannot lead out of the folder.
     const account = readMachineFile(text, file);
     return this.#locked(async () => {
       await this.#checkAuthor(author);
@@ -130,7 +125,7 @@ class FolderAdmin implements MachineAdmin {
   }
 
   async change(user: string, edit: MachineEdit, { author, expect }: ChangeConditions = {}): Promise<Account> {
-    // Before the lock, which needs the folder.
+    // Before the lock, because an absent folder cannot be locked: the error then names the account.
     await this.#accountOf(user);
     return this.#locked(async (lock) => {
       await this.#checkAuthor(author);
@@ -164,7 +159,7 @@ class FolderAdmin implements MachineAdmin {
   }
 
   async removeGroup(name: string, conditions: GroupConditions = {}): Promise<void> {
-    // Before the lock, which needs the folder.
+    // Before the lock, because an absent folder cannot be locked: the error then names the group.
     if (!(await this.groups()).has(name)) throw missingGroup(name, this.#folder);
     await this.#changeGroups(name, conditions, (source, file, accounts) => {
       refuseMembers(name, accounts, file);
@@ -212,7 +207,7 @@ class FolderAdmin implements MachineAdmin {
         throw asMachineError(error, this.#folder);
       }),
     );
-    // The caller does not wait for the pause, the next change does.
+    // Only the next change waits for the pause, not the caller of this one.
     void this.#queue.run(this.#folder, () => delay(Math.max(PAUSE_MS, PAUSE_FACTOR * tookMs)));
     return turn.finally(onChanged);
   }
@@ -231,7 +226,7 @@ class FolderAdmin implements MachineAdmin {
     return found;
   }
 
-  /** Call it under the lock: the rights of the author, and the account, may have changed. */
+  /** Call it under the lock, because the account and its rights may have changed before. */
   async #checkAuthor(author: Author | undefined): Promise<void> {
     if (author === undefined) return;
     const account = await this.#accountOf(author.user);
@@ -244,7 +239,7 @@ class FolderAdmin implements MachineAdmin {
     }
   }
 
-  /** Refuses the text of an account that could not be served together with the others. */
+  /** Refuses an account that contradicts the others, such as one with a login that another account has. */
   async #check(text: string, account: Account): Promise<void> {
     const { file } = account;
     checkSize(text, file);
@@ -258,7 +253,7 @@ class FolderAdmin implements MachineAdmin {
     }
   }
 
-  /** @throws {ConfigError} when the files themselves contradict each other. */
+  /** @throws {ConfigError} when the files on disk contradict each other already */
   #assertConsistent(accounts: readonly Account[]): void {
     try {
       createAccountIndex(accounts);
@@ -267,13 +262,13 @@ class FolderAdmin implements MachineAdmin {
     }
   }
 
-  /** Writes a new file; false: there is one. */
+  /** Writes a new file. Resolves to false when the file exists. */
   async #create(file: string, text: string): Promise<boolean> {
     const owner = await ownerFor(file, this.#folder);
     return replaceFile(file, Buffer.from(text), { mode: MODE, owner, durable: true, onlyIfAbsent: true });
   }
 
-  /** Puts the new text in place of `source`, if nobody else has changed the file. */
+  /** Replaces the text `source` of the file, unless somebody has changed the file meanwhile. */
   async #replace(file: string, source: string, text: string, lock: FileLock): Promise<void> {
     await replaceFile(file, Buffer.from(text), {
       mode: (await stat(file)).mode & 0o777,
@@ -281,7 +276,7 @@ class FolderAdmin implements MachineAdmin {
       durable: true,
       beforeMove: async () => {
         await lock.assertHeld();
-        // People edit the files by hand, too, and remove them: an edit neither undoes that nor creates a file.
+        // People edit and remove the files by hand, too. A change must neither overwrite nor restore them.
         const now = await readTextFile(file).catch(() => undefined);
         if (now !== source) throw new ConfigError('changed', 'it has changed since: try again', { file });
       },
@@ -289,12 +284,11 @@ class FolderAdmin implements MachineAdmin {
   }
 }
 
-/** Changes the machine files below `reader`'s folder. */
 export function createMachineAdmin(reader: MachineReader, options: MachineAdminOptions = {}): MachineAdmin {
   return new FolderAdmin(reader, options);
 }
 
-/** The admin of a folder that this process does not serve. */
+/** Changes the files of a folder that another process serves. */
 export function openMachineAdmin(folder: string, options?: MachineAdminOptions): MachineAdmin {
   return createMachineAdmin(new MachineReader(folder), options);
 }

@@ -33,7 +33,7 @@ export interface NewToken {
   readonly sha256: string;
   readonly expires?: Date | undefined;
   readonly repositories?: readonly string[] | undefined;
-  /** May it push what its account may push? */
+  /** True when it may push what its account may push. */
   readonly push?: boolean | undefined;
   /** The only machine type that it may log in as. */
   readonly type?: string | undefined;
@@ -68,7 +68,7 @@ function missingType(name: string, file: string): ConfigError {
   return new ConfigError('missing', `there is no machine type ${name}`, { file });
 }
 
-/** Adds a machine type; keeps comments and order. @throws {ConfigError} when the name exists. */
+/** Adds a machine type. Keeps comments and order. @throws {ConfigError} when the name exists */
 function withType(source: string, type: NewType, file: string): string {
   const document = parseForEdit(source, file);
   if (positionOf(document, 'types', type.name) >= 0) {
@@ -91,7 +91,7 @@ function writtenTime(time: Date): string {
   return time.toISOString().replace(/\.\d+Z$/, 'Z');
 }
 
-/** Adds an access token. @throws {ConfigError} when the name exists, or its machine type does not. */
+/** Adds an access token. @throws {ConfigError} when the name exists, or its machine type does not */
 function withToken(source: string, token: NewToken, file: string): string {
   const document = parseForEdit(source, file);
   if (positionOf(document, 'tokens', token.name) >= 0) {
@@ -111,7 +111,7 @@ function withToken(source: string, token: NewToken, file: string): string {
   return formatEdited(document, file);
 }
 
-/** Removes an access token or an enrolment. @throws {ConfigError} when no such name exists. */
+/** Removes an access token or an enrolment. @throws {ConfigError} when no such name exists */
 function withoutToken(source: string, name: string, file: string): string {
   const document = parseForEdit(source, file);
   const found = (['tokens', 'enrolments'] as const).filter((key) => removeFrom(document, key, name));
@@ -135,8 +135,9 @@ function withEnrolment(source: string, { expires, ...enrolment }: NewEnrolment, 
 }
 
 /**
- * Replaces the enrolment that has this hash by an access token. Removes a token of the same name, which the machine had before
- * its last installation. @throws {ConfigError} when no such enrolment exists.
+ * Replaces the enrolment with this hash by an access token. Removes a token of the same name, which the
+ * machine had before it was installed again.
+ * @throws {ConfigError} when no such enrolment exists
  */
 function withEnrolmentUsed(source: string, sha256: string, tokenSha256: string, file: string): string {
   const document = parseForEdit(source, file);
@@ -156,7 +157,7 @@ function setOrDelete(node: YAMLMap, key: string, value: unknown): void {
   else node.set(key, value);
 }
 
-/** Sets the features, login and password of a machine type. @throws {ConfigError} when no such type exists. */
+/** Sets the features, login and password of a machine type. @throws {ConfigError} when no such type exists */
 function withTypeChanged(source: string, change: TypeChange, file: string): string {
   const document = parseForEdit(source, file);
   const list = listOf(document, 'types');
@@ -171,8 +172,9 @@ function withTypeChanged(source: string, change: TypeChange, file: string): stri
 }
 
 /**
- * Removes a machine type, with the enrolments and tokens of its machines: nothing else is open to them, and a later type of the
- * same name is not theirs. @throws {ConfigError} when no such type exists.
+ * Removes a machine type with the enrolments and tokens of its machines: they open no other login, and must
+ * not open a later type of the same name.
+ * @throws {ConfigError} when no such type exists
  */
 function withoutType(source: string, name: string, file: string): string {
   const document = parseForEdit(source, file);
@@ -186,7 +188,7 @@ function withoutType(source: string, name: string, file: string): string {
   return formatEdited(document, file);
 }
 
-/** Sets the password of the account, or of one of its types. @throws {ConfigError} when no such type exists. */
+/** Sets the password of the account, or of one of its types. @throws {ConfigError} when no such type exists */
 function withPassword(source: string, type: string | undefined, password: string, file: string): string {
   const document = parseForEdit(source, file);
   if (type === undefined) {
@@ -213,7 +215,10 @@ export type MachineEdit =
   /** Without a type, sets the account's password. */
   | { readonly kind: 'set-password'; readonly type: string | undefined; readonly password: string };
 
-/** Applies an edit to the text of a machine file; keeps comments and order. @throws {ConfigError} when the edit is not possible. */
+/**
+ * Applies an edit to the text of a machine file. Keeps comments and order.
+ * @throws {ConfigError} when the edit is not possible
+ */
 export function editMachineFile(source: string, edit: MachineEdit, file: string): string {
   switch (edit.kind) {
     case 'add-type':

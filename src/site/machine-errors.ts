@@ -2,7 +2,7 @@ import { ConfigError } from '../lib/config-error.ts';
 import { FileLockTimeoutError } from '../lib/file-lock.ts';
 import { FILE_MAX_BYTES } from './machine-reader.ts';
 
-/** An error that stops every change of a folder, as a ConfigError; any other error unchanged. */
+/** Converts an error that stops every change of a folder into a ConfigError. Returns any other error unchanged. */
 export function asMachineError(cause: unknown, folder: string): unknown {
   if (cause instanceof FileLockTimeoutError) {
     const why = 'another process is changing the machine files: try again';
@@ -15,8 +15,8 @@ export function asMachineError(cause: unknown, folder: string): unknown {
 }
 
 /**
- * What keeps the files that are there from being read. It is the operator's to mend: whoever asks for a change learns
- * nothing of those files, and `cause` says what is wrong.
+ * Converts the error that makes the existing files unreadable. Only the operator can correct those files, so
+ * the client learns nothing about them; the log shows `cause`.
  */
 export function asUnreadable(cause: unknown, folder: string): ConfigError {
   if (cause instanceof ConfigError && cause.code === 'busy') return cause;
@@ -24,7 +24,10 @@ export function asUnreadable(cause: unknown, folder: string): ConfigError {
   return new ConfigError('unreadable', 'the machine files cannot be read', { file, line, column, cause });
 }
 
-/** A file too large to be read would also keep changes of all accounts, revocations too, from being read. */
+/**
+ * Refuses a text that the reader would refuse as too large: one such file blocks the changes of all accounts,
+ * revocations as well.
+ */
 export function checkSize(text: string, file: string): void {
   if (Buffer.byteLength(text) <= FILE_MAX_BYTES) return;
   throw new ConfigError('too-large', 'it would be too large', { file });

@@ -9,12 +9,13 @@ export type ReadFeature =
   | { readonly kind: 'feature'; readonly text: string }
   | { readonly kind: 'unknown'; readonly why: string };
 
-/** Characters that separate features in a selector, a log line or a shell; no feature may contain them. */
+/** Characters that separate features in a selector, a log line or a shell. No feature may contain them. */
 const SEPARATORS = /[,;"'\\#]/;
 
 /**
- * Reads a feature of a machine type. Refuses a microarchitecture that the family tree does not contain, because no entry would
- * ever be eligible for it. Keeps the name as written: `match: exact` distinguishes `coffeelake` from the compatible `skylake`.
+ * Reads a feature of a machine type. Refuses a microarchitecture that the family tree does not contain,
+ * because no entry would ever be eligible for it. Keeps the name as it is written: `match: exact`
+ * distinguishes `coffeelake` from the compatible `skylake`.
  */
 export function readMachineFeature(text: string): ReadFeature {
   const feature = parseFeature(text);
@@ -35,10 +36,13 @@ export function readMachineFeature(text: string): ReadFeature {
   return { kind: 'feature', text: formatFeature(feature) };
 }
 
-/** Results of `findProblem`: many machine types of a site share one combination of features. */
+/** Cached results of `findProblem`. Many machine types of a site have the same combination of features. */
 const results = new LRUCache<string, { readonly problem: string | undefined }>(entriesAtMost(2000));
 
-/** Why no machine can have all of these features (two microarchitectures, for example); undefined when one can. */
+/**
+ * Returns why no machine can have all of these features (two microarchitectures, for example); undefined when
+ * one can.
+ */
 export function problemWithFeatures(features: readonly string[]): string | undefined {
   const key = JSON.stringify(features);
   const known = results.get(key) ?? { problem: findProblem(features) };

@@ -146,7 +146,7 @@ function refuseSecondTokens(tokens: readonly AccessToken[], refuse: Refuse): voi
 
 function refuseUnknownTypes({ types, enrolments }: WrittenAccount, refuse: Refuse): void {
   const names = new Set(types?.map(({ name }) => name));
-  // A token of a removed type opens nothing, but an enrolment would waste its secret.
+  // A token of a removed type is harmless, because it opens nothing. An enrolment would waste its secret.
   enrolments?.forEach(({ type }, at) => {
     if (!names.has(type)) refuse(`there is no type ${type} in this file`, 'enrolments', at, 'type');
   });
@@ -157,7 +157,8 @@ function toAccount(written: WrittenAccount, refuse: Refuse): Omit<Account, 'file
   const [groups, tokens] = [written.groups ?? [], written.tokens ?? []];
   refuseSecondTokens(tokens, refuse);
   refuseUnknownTypes(written, refuse);
-  // The claims of a person set the role at each login; what an administrator has granted waits for the next role.
+  // The claims of a person set the role at each login. Keys that an administrator has added stay for the next
+  // role.
   if (role === 'puller' && (written.push ?? []).length > 0 && oidc === undefined) {
     refuse('a puller cannot push: write role: publisher, or remove push', 'push');
   }
@@ -182,8 +183,9 @@ function toAccount(written: WrittenAccount, refuse: Refuse): Omit<Account, 'file
 }
 
 /**
- * An account and its machine types: `user`, `password`, `types: [{name, features}]`. Without `repositories` and `groups` it
- * may pull everything, unless the rule of a person's login grants by groups.
+ * Parses an account and its machine types: `user`, `password`, `types: [{name, features}]`. An account
+ * without `repositories` and `groups` may pull everything, unless a person's login rule grants rights by
+ * groups only.
  */
 export const AccountFile = v.pipe(AccountEntries, combining(toAccount));
 
@@ -194,7 +196,7 @@ export function readMachineFile(source: string, file: string): Account {
   return { ...readSource(AccountFile, openYaml(file, source), { nextStep }), file };
 }
 
-/** What a group grants its members. */
+/** The rights that a group grants its members. */
 export interface GroupRights {
   readonly repositories: readonly string[];
   readonly push: readonly string[];

@@ -6,7 +6,7 @@ import type { Account } from './account.ts';
 import { type AccountIndex, createAccountIndex } from './account-index.ts';
 import { haveLoginsChanged, type MachineReader } from './machine-reader.ts';
 
-/** A request checks the folder again when the last check is older, in milliseconds. */
+/** A request checks the folder again when the last check is older than this, in milliseconds. */
 const CHECK_EVERY_MS = 1000;
 
 /** Identifies the state of the folder without parsing its files. */
@@ -14,33 +14,33 @@ async function stampOf(reader: MachineReader): Promise<string> {
   return (await reader.list()).map(({ path, stamp }) => `${path} ${stamp}`).join('\n');
 }
 
-/** Hashes of access tokens that accounts have lost (`gone`) or got (`back`). */
+/** Hashes of access tokens that accounts have lost (`gone`) or got again (`back`). */
 export interface TokenChanges {
   readonly gone: readonly string[];
   readonly back: readonly string[];
 }
 
 /**
- * For how long this replica refuses a token that another replica reported as revoked, even when the folder still contains it: a
- * network file system may show a change a minute later.
+ * How long this replica refuses a token that another replica reported as revoked, in milliseconds, even while
+ * the folder still contains it: a network file system may show the change a minute later.
  */
 const REFUSED_MS = 10 * 60_000;
 const REFUSED_MAX = 10_000;
 
 export interface MachineFolder {
   readonly directory: () => AccountIndex;
-  /** True when `refresh` would return at once, without checking the files. */
+  /** True when `refresh` would return at once, without a check of the files. */
   isFresh(): boolean;
-  /** Checks at most once a second whether the files have changed, and loads them if so. */
+  /** Checks whether the files have changed, at most once a second, and loads them if so. */
   refresh(): Promise<void>;
-  /** Checks at once, because a caller has just changed the files. Refuses tokens that are gone. */
+  /** Checks at once, because the caller has just changed the files. Refuses the tokens in `gone`. */
   reread(tokens?: TokenChanges): Promise<void>;
 }
 
 export interface MachineFolderOptions {
-  /** Undefined: only `fixed`. */
+  /** Undefined: the only accounts are `fixed`. */
   readonly reader: MachineReader | undefined;
-  /** Accounts that no file defines. */
+  /** Accounts that the program defines, not a file. */
   readonly fixed: readonly Account[];
   readonly log: Log;
   /** Monotonic milliseconds. */
@@ -53,7 +53,7 @@ function tokenHashes(accounts: readonly Account[]): ReadonlySet<string> {
   return new Set(accounts.flatMap(({ tokens }) => tokens.map(({ sha256 }) => sha256)));
 }
 
-/** @param isRefused tells whether the site refuses the token with this hash */
+/** @param isRefused returns true when the site refuses the token with this hash */
 function withoutTokens(accounts: readonly Account[], isRefused: (sha256: string) => boolean) {
   return accounts.map((account) =>
     account.tokens.some(({ sha256 }) => isRefused(sha256))
@@ -63,8 +63,8 @@ function withoutTokens(accounts: readonly Account[], isRefused: (sha256: string)
 }
 
 /**
- * Loads the folder's accounts and follows its changes. Logs a file that becomes invalid later once and keeps the former
- * accounts, because a typing error must not lock the site out.
+ * Loads the folder's accounts and follows its changes. When a file becomes invalid later, logs that once and
+ * keeps the former accounts, so that a typing error does not lock out the site.
  * @throws {ConfigError} when a file is invalid at the start.
  */
 export async function openMachineFolder({
@@ -88,17 +88,20 @@ class FolderWatch implements MachineFolder {
   readonly #log: Log;
   readonly #now: () => number;
   readonly #onChanged: (tokens: TokenChanges) => void;
-  /** Hashes of tokens to refuse even when the folder contains them -> until when. */
+  /**
+   * Hash of a token that is refused even while the folder contains it -> until when, in monotonic
+   * milliseconds.
+   */
   readonly #refused = new LRUCache<string, number>(entriesAtMost(REFUSED_MAX));
   #stamp: string;
   /** The accounts in the files, including refused tokens. */
   #accounts: readonly Account[];
   #directory: AccountIndex;
   #checkedAt: number;
-  /** The files have changed since the last check began. */
+  /** True when the files have changed since the last check began. */
   #isOutdated = false;
   #checking: Promise<void> | undefined;
-  /** The last problem in the log. */
+  /** The last problem that was logged. */
   #problem: string | undefined;
 
   static async open(options: FolderWatchOptions) {
@@ -140,7 +143,7 @@ class FolderWatch implements MachineFolder {
     for (const sha256 of back) this.#refused.delete(sha256);
     if (gone.length + back.length > 0) this.#serve(this.#accounts);
     this.#isOutdated = true;
-    // A running check may have begun before the change.
+    // A running check may have begun before the change, so wait for it and check again.
     await this.#checking;
     await this.refresh();
   }
@@ -172,7 +175,8 @@ class FolderWatch implements MachineFolder {
         back: [...after].filter((sha256) => !before.has(sha256)),
       });
     } catch (error) {
-      // An invalid file stays invalid until it changes; an unreadable one may be readable at the next check.
+      // An invalid file stays invalid until it changes. An unreadable one may become readable, so it is tried
+      // again.
       if (error instanceof ConfigError) this.#stamp = seen;
       const why = (error as Error).message;
       if (why !== this.#problem) {

@@ -4,7 +4,7 @@ import type { Account } from './account.ts';
 /** Path at which an account lists and changes its machine types. */
 export const MACHINES_PATH = '/site/machines';
 
-/** The machine types that an account's own password opens. */
+/** The machine types that the account's own password opens. */
 export interface MachineList {
   readonly user: string;
   readonly types: readonly {
@@ -28,7 +28,7 @@ const List = v.object({
   types: v.array(v.object({ name: Word, login: Word, features: v.array(Word) })),
 });
 
-/** Parses the answer of a site; undefined when it is not a list. */
+/** Parses the answer of a site; undefined when it is not such a list. */
 export function readMachineList(value: unknown): MachineList | undefined {
   const { success, output } = v.safeParse(List, value);
   return success ? output : undefined;

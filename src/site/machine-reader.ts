@@ -10,7 +10,10 @@ import { workOnMachineFile } from './machine-work.ts';
 export const FILE_MAX_BYTES = 1024 * 1024;
 /** The file of groups, in the folder of machine files. */
 const GROUPS_FILE = /^groups\.ya?ml$/;
-/** A file that changed within this time before the read may change again with the same time stamp. */
+/**
+ * A file that changed less than this before it was read may change again with the same time stamp, in
+ * milliseconds.
+ */
 const TIME_STAMP_MS = 100;
 
 interface ParsedFile {
@@ -18,7 +21,7 @@ interface ParsedFile {
   readonly content: Account | Groups;
 }
 
-/** May a file of this name define an account? */
+/** True when a file of this name may define an account. */
 export function isAccountFile(name: string): boolean {
   return !GROUPS_FILE.test(name);
 }
@@ -43,7 +46,7 @@ export function withGroups(account: Account, groups: Groups): Account {
   };
 }
 
-/** The state of one file; a change of its content changes `stamp`. */
+/** The state of one file. `stamp` changes with the content. */
 export interface FileState {
   readonly path: string;
   readonly stamp: string;
@@ -62,7 +65,7 @@ async function stateOf(path: string): Promise<FileState | undefined> {
   }
 }
 
-/** An absent or inaccessible file has a stamp, too: whoever reads it reports the error. */
+/** An absent or inaccessible file also has a stamp. Whoever reads it reports the error. */
 async function loginsStampOf(path: string): Promise<string> {
   return stateOf(path).then(
     (state) => state?.stamp ?? 'absent',
@@ -76,7 +79,7 @@ async function withLoginsStamp(account: Account): Promise<Account> {
   return { ...account, loginsStamp: await loginsStampOf(upstreamLogins) };
 }
 
-/** Has a file of upstream logins changed since its account was read? */
+/** True when a file of upstream logins has changed since its account was read. */
 export async function haveLoginsChanged(accounts: readonly Account[]): Promise<boolean> {
   const changed = accounts.map(
     async (account) => (await withLoginsStamp(account)).loginsStamp !== account.loginsStamp,
@@ -105,7 +108,7 @@ export class MachineReader {
     }
   }
 
-  /** @throws {ConfigError} for an invalid file; other errors name the path. */
+  /** @throws {ConfigError} for an invalid file; other errors name the path */
   async read(): Promise<readonly Account[]> {
     const { accounts, groups } = await this.readAll();
     return Promise.all(accounts.map((account) => withLoginsStamp(withGroups(account, groups))));

@@ -9,7 +9,7 @@ import type { Account } from './account.ts';
 import { editMachineFile, type MachineEdit } from './machine-edit.ts';
 import { type Groups, readGroupsFile, readMachineFile } from './machine-file.ts';
 
-/** A task on the text of one machine file. Plain data: it crosses threads. */
+/** A task on the text of one machine file. It is plain data, because it is passed to a thread. */
 export type MachineWork = { readonly text: string; readonly file: string } & (
   | { readonly kind: 'read-account' }
   | { readonly kind: 'read-groups' }
@@ -52,7 +52,10 @@ export function replyToMachineWork(work: MachineWork): MachineReply {
   }
 }
 
-/** Parsing a file of this size, about fifty machine types, takes a few milliseconds; a larger one would delay every pull. */
+/**
+ * Larger files are parsed on a thread. A file of this size, about fifty machine types, takes a few
+ * milliseconds; a larger one would delay all pulls.
+ */
 const INLINE_MAX_CHARACTERS = 4 * 1024;
 
 const THREAD = new BackgroundThread<MachineWork, MachineReply>({

@@ -22,11 +22,11 @@ export interface MachinesEndpointOptions {
   readonly admin: MachineAdmin | undefined;
 }
 
-/** Limits of an account that adds types over the network: every change parses its whole file again. */
+/** Limits of an account that adds types over the network. Every change parses its whole file again. */
 const TYPES_MAX = 500;
 const FEATURES_MAX = 64;
 
-/** Code of a failed change -> HTTP status; 400 for all others, which the request's content causes. */
+/** Code of a failed change -> HTTP status. All other codes are the fault of the request's content: 400. */
 const STATUS: Readonly<Partial<Record<ConfigErrorCode, number>>> = {
   changed: 409,
   busy: 503,
@@ -54,16 +54,18 @@ function readNewType(text: string): NewType {
 }
 
 /**
- * A browser adds a stored login to the requests of any page, and names the page's origin in these headers. No other client sends
- * them, and no page of this site calls this endpoint.
+ * True when a page in a browser made the request. A browser adds a stored login to the requests of any page,
+ * and names the origin of the page in these headers. No other client sends them, and no page of this site
+ * calls this endpoint.
  */
 function isFromPage({ headers }: IncomingMessage): boolean {
   return headers.origin !== undefined || headers['sec-fetch-site'] !== undefined;
 }
 
 /**
- * `GET` lists an account's machine types, for `metahub login`; `POST` adds one and `DELETE ?name=` removes one, when the account
- * manages its types. Takes Basic credentials of the account itself.
+ * Creates the handler of machine types. `GET` lists those of an account, for `metahub login`. `POST` adds one
+ * and `DELETE ?name=` removes one, when the account may manage its types. Takes Basic credentials of the
+ * account itself.
  */
 export function createMachinesEndpoint(options: MachinesEndpointOptions): RequestHandler {
   const { authenticate, clientAddress, audit, log, admin } = options;

@@ -20,7 +20,7 @@ export function createManagement(options: ManagementOptions): ReadonlyMap<string
   return new Map<string, RequestHandler>([
     [`${API_PATH}/`, api],
     [WEB_PATH, createWeb({ ...others, service })],
-    // People omit the slash.
+    // People omit the slash at the end.
     [
       WEB_PATH.slice(0, -1),
       (_, response) =>

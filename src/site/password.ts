@@ -6,7 +6,7 @@ import { FairSemaphore, QueueFullError } from '../lib/queue.ts';
 import { SingleFlight } from '../lib/single-flight.ts';
 import type { LoginThrottle } from './login-throttle.ts';
 
-/** The work that one guess costs. `ln` is the logarithm of scrypt's N; memory is 128 * 2^ln * r bytes. */
+/** The cost of one guess. `ln` is the logarithm of scrypt's N; the memory is 128 * 2^ln * r bytes. */
 export interface ScryptCost {
   readonly ln: number;
   readonly r: number;
@@ -14,13 +14,13 @@ export interface ScryptCost {
 }
 
 /**
- * 32 MiB and about 150 ms a guess: OWASP's equivalent of N=2^17 with the least memory, because a mirror shares its
- * node.
+ * The cost of new hashes: 32 MiB and about 150 ms for each guess. OWASP lists it as equal to N=2^17 with less
+ * memory, which matters because a mirror shares its node.
  * @see https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html#scrypt
  */
 export const DEFAULT_COST: ScryptCost = { ln: 15, r: 8, p: 3 };
 
-/** A parsed `$scrypt$ln=15,r=8,p=3$salt$hash`; `text` is its line. */
+/** A parsed `$scrypt$ln=15,r=8,p=3$salt$hash`; `text` is the whole line. */
 export interface PasswordHash {
   readonly text: string;
   readonly cost: ScryptCost;
@@ -30,9 +30,9 @@ export interface PasswordHash {
 
 const SALT_BYTES = 16;
 const HASH_BYTES = 32;
-/** No hash in a file may ask for more memory than this for one guess, in bytes. */
+/** Maximum memory for one guess that a hash in a file may ask for, in bytes. */
 const MEMORY_MAX_BYTES = 256 * 1024 * 1024;
-/** Longer passwords are refused without hashing. */
+/** Maximum length of a password, in bytes. Longer ones are refused without hashing. */
 const PASSWORD_MAX_BYTES = 1024;
 
 const WRITTEN =
@@ -41,7 +41,7 @@ const WRITTEN =
 const memoryOf = ({ ln, r }: ScryptCost) => 128 * 2 ** ln * r;
 
 /**
- * The password hash in `text`, in passlib's form (base64 without padding); undefined when malformed.
+ * Parses a password hash in passlib's form (base64 without padding); undefined when malformed.
  * @see https://passlib.readthedocs.io/en/stable/lib/passlib.hash.scrypt.html#format-algorithm
  */
 export function parsePasswordHash(text: string): PasswordHash | undefined {
@@ -69,7 +69,7 @@ function derive(password: string, cost: ScryptCost, salt: Uint8Array, lengthByte
 
 const unpadded = (bytes: Buffer) => bytes.toString('base64').replace(/=+$/, '');
 
-/** A new hash of `password` with a random salt. */
+/** Hashes `password` with a random salt. */
 export async function hashPassword(password: string, cost: ScryptCost = DEFAULT_COST): Promise<PasswordHash> {
   const salt = randomBytes(SALT_BYTES);
   const hash = await derive(password, cost, salt, HASH_BYTES);
@@ -78,12 +78,12 @@ export async function hashPassword(password: string, cost: ScryptCost = DEFAULT_
   return { text, cost, salt, hash };
 }
 
-/** True when `password` was hashed to this; takes the same time wherever the two differ. */
+/** Resolves to true when `hash` is the hash of `password`. The comparison takes constant time. */
 export async function verifyPassword(password: string, { cost, salt, hash }: PasswordHash): Promise<boolean> {
   return timingSafeEqual(await derive(password, cost, salt, hash.length), hash);
 }
 
-/** Right, wrong, or not checked: too many failures, or too many logins waiting. */
+/** Right, wrong, or not checked because of too many failures or too many waiting logins. */
 type PasswordVerdict =
   | { readonly kind: 'right' }
   | { readonly kind: 'wrong' }
@@ -92,45 +92,46 @@ type PasswordVerdict =
 /** A password from a client. */
 export interface PasswordAttempt {
   readonly password: string;
-  /** The hash that it must match; undefined: there is no such login, which the answer does not reveal. */
+  /** The hash that it must match. Undefined: there is no such login, which the answer must not reveal. */
   readonly hash: PasswordHash | undefined;
   /** The account part of the presented user name. */
   readonly accountName: string;
   readonly address: string;
-  /** Aborts when the client leaves: its password is then not hashed. */
+  /** Aborts when the client leaves, whose password is then not hashed. */
   readonly signal?: AbortSignal | undefined;
 }
 
 export interface PasswordCheck {
-  /** True for a recently verified password; costs no hashing. */
+  /** True for a password that was verified recently. Costs no hashing. */
   isRemembered(password: string, hash: PasswordHash | undefined): boolean;
   check(attempt: PasswordAttempt): Promise<PasswordVerdict>;
 }
 
 export interface PasswordCheckOptions {
   readonly throttle: LoginThrottle;
-  /** What passwords of unknown logins are compared with, at the usual cost. */
+  /** The hash that passwords of unknown logins are compared with, at the usual cost. */
   readonly decoy: PasswordHash;
   readonly now: () => number;
-  /** For how long a verified password is accepted without hashing again. */
+  /** How long a verified password is accepted without hashing it again, in milliseconds. */
   readonly rememberMs?: number;
-  /** Passwords hashed at once, and the bound of those that wait. */
+  /** Maximum number of passwords that are hashed at the same time, and that wait for it. */
   readonly hashingMax?: number;
   readonly waitingMax?: number;
 }
 
 const REMEMBERED_MAX = 4096;
 const REMEMBER_MS = 60 * 60_000;
-/** Hashing runs in libuv's four threads, which also read files: half of them stay free for that. */
+/** Hashing runs in libuv's four threads, which also read files. Half of them stay free for that. */
 const HASHING_MAX = 2;
 const WAITING_MAX = 1024;
 const BUSY_WAIT_MS = 1000;
 
 /**
- * Checks a password at scrypt's price once, then by a keyed hash of password and scrypt hash. A pull makes a dozen
- * requests, each with the password, and one account's machines present it under many user names. The key belongs to
- * this process, so the memory is useless elsewhere. A changed password has another scrypt hash, so it is checked
- * again.
+ * Creates the check of passwords. The first check of a password costs scrypt's price; later ones compare a
+ * keyed hash of the password and its scrypt hash. This matters because a pull makes a dozen requests, each
+ * with the password, and the machines of one account present it under many user names. The key exists only in
+ * this process, so a fingerprint is worthless elsewhere. A changed password has another scrypt hash and is
+ * checked again.
  */
 export function createPasswordCheck(options: PasswordCheckOptions): PasswordCheck {
   const { throttle, decoy, now, rememberMs = REMEMBER_MS } = options;
@@ -140,7 +141,8 @@ export function createPasswordCheck(options: PasswordCheckOptions): PasswordChec
   const semaphore = new FairSemaphore(options.hashingMax ?? HASHING_MAX, options.waitingMax ?? WAITING_MAX);
 
   function fingerprint(password: string, hash: PasswordHash): string {
-    // In one call, a fraction of what createHmac costs; the fingerprints never leave this process.
+    // One call costs a fraction of createHmac. HMAC is not needed, because the fingerprints never leave this
+    // process.
     return hashOnce('sha256', JSON.stringify([key, password, hash.text]), 'base64');
   }
 
@@ -150,7 +152,8 @@ export function createPasswordCheck(options: PasswordCheckOptions): PasswordChec
   }
 
   async function verify(attempt: PasswordAttempt, print: string): Promise<PasswordVerdict> {
-    // Checked again in turn: the rest of a flood of guesses is dropped as soon as the first ones have failed.
+    // Asked again when its turn comes, so that the rest of a flood of guesses is dropped once the first ones
+    // have failed.
     const refused = throttled(attempt);
     if (refused) return refused;
     const { password, hash } = attempt;
@@ -166,7 +169,7 @@ export function createPasswordCheck(options: PasswordCheckOptions): PasswordChec
     isRemembered: (password, hash) => {
       // Stryker disable next-line all: what is longer was never verified; it is only not worth a fingerprint.
       if (password.length > PASSWORD_MAX_BYTES) return false;
-      // The decoy gives an unknown login the same look-up.
+      // An unknown login looks up the decoy, so that it takes the same time.
       const until = verifiedUntil.get(fingerprint(password, hash ?? decoy)) ?? 0;
       return hash !== undefined && now() < until;
     },

@@ -16,7 +16,7 @@ import type { Grant } from './token.ts';
 const SCOPES_MAX = 32;
 
 /**
- * The repositories that `scope` asks for, `repository:NAME:pull,push` separated by spaces; others are ignored.
+ * Parses scopes: `repository:NAME:pull,push`, several separated by spaces. Ignores scopes of other types.
  * @see https://distribution.github.io/distribution/spec/auth/scope/
  */
 export function parseScopes(scopes: readonly string[]): readonly Grant[] {
@@ -30,7 +30,10 @@ export function parseScopes(scopes: readonly string[]): readonly Grant[] {
   return grants;
 }
 
-/** The repository that a client calls `name` in a path or a scope: with its host in front, or on Docker Hub. */
+/**
+ * Returns the repository that a client names in a path or a scope: on the host in front of the name, or else
+ * on Docker Hub.
+ */
 export function repositoryNamed(name: string): Repository | undefined {
   const { host: written, path } = splitHost(name);
   const host = written === undefined ? DOCKER_HUB : parseSourceHost(written);
@@ -38,14 +41,18 @@ export function repositoryNamed(name: string): Repository | undefined {
   return host && repositoryName && repositoryAt(host, repositoryName);
 }
 
-/** The repository's name in a challenge: as the client would write it, unless it names the host by `ns`. */
+/**
+ * Returns the name of the repository in a challenge, as a client writes it that does not use the `ns`
+ * parameter.
+ */
 export function scopeNameOf({ host, name }: Repository): string {
   return host === DOCKER_HUB ? name : `${host}/${name}`;
 }
 
 /**
- * True when the grants allow this on `repository`. containerd names the host beside the path (`ns`), so a bare name
- * stands for every host: the account's patterns decide at every request which of those the login may pull.
+ * True when the grants allow the action on `repository`. containerd names the host beside the path (`ns`), so
+ * a name without a host stands for the repository of that name on every host. The account's patterns decide
+ * at each request which of those the login may pull.
  */
 export function isGranted(
   grants: readonly Grant[],
@@ -60,21 +67,21 @@ export function isGranted(
   });
 }
 
-/** What a login may pull and push, and with whom it may share stored content. */
+/** What a login may pull and push, and which clients may share its stored content. */
 interface Permissions {
   readonly mayPull: (repository: Repository) => boolean;
-  /** Never for the login of a machine type: those logins are on the machines. */
+  /** Rights of the account. The gate refuses pushes of a machine type's login. */
   readonly mayPush: (repository: Repository) => boolean;
-  /** Undefined: it sees everything that the mirror's own logins fetch. */
+  /** Undefined: it sees everything that the mirror's own upstream logins fetch. */
   readonly access: Access | undefined;
 }
 
 export type PermissionsOf = (identity: Pick<AccountIdentity, 'account' | 'token'>) => Permissions;
 
 /**
- * Logins with equal rights share what the mirror's own logins fetched. What an account's own upstream logins fetched is
- * for that account, as long as its password and those logins stay the same: for any other account, and after any
- * change, the registry is asked again.
+ * Returns the partition of stored content. Accounts with equal rights share what the mirror's own upstream
+ * logins fetched. What the upstream logins of an account fetched is for that account only, and only until its
+ * password or those logins change: then the registry is asked again.
  */
 function accessOf(account: Account, key: string | undefined): Access | undefined {
   const { user, password, upstreamLogins, loginsStamp } = account;
@@ -89,14 +96,17 @@ function shortHash(text: string): string {
   return createHash('sha256').update(text).digest('base64url').slice(0, 16);
 }
 
-/** Equal for equal patterns; undefined when everything matches. A token's patterns narrow those of its account. */
+/**
+ * Returns equal keys for equal patterns; undefined when the patterns match everything. A token's patterns
+ * narrow those of its account.
+ */
 function keyOf(account: RepositoryPatterns, token: RepositoryPatterns | undefined): string | undefined {
   const ofAccount = account.canonical === undefined ? undefined : shortHash(account.canonical);
   if (token?.canonical === undefined) return ofAccount;
   return shortHash(JSON.stringify([ofAccount, shortHash(token.canonical)]));
 }
 
-/** Permissions are computed once for an account, and for a token, as they were read. */
+/** Creates the function that computes permissions, once for each account and token object. */
 export function createPermissions(): PermissionsOf {
   const known = new WeakMap<Account | AccessToken, Permissions>();
   return ({ account, token }) => {

@@ -7,7 +7,7 @@ import type { Admitted, TagOutcome } from '../oci/registry.ts';
 import type { FitKind } from '../selection/fit.ts';
 import type { AccountIdentity } from './account.ts';
 
-/** How well an answer to a tag fits the machine (see server/status-facts.ts). */
+/** How well the answer to a tag suits the machine (see server/status-facts.ts). */
 export const ANSWER_VERDICTS = ['fitted', 'generic', 'unchanged', 'refused', 'failed'] as const;
 export type AnswerVerdict = (typeof ANSWER_VERDICTS)[number];
 
@@ -18,15 +18,15 @@ export interface TagDecision {
   readonly entry: string | undefined;
   readonly reason: string;
   readonly notes: readonly string[];
-  /** How close the entry comes to what the machine could run (see selection/fit.ts); undefined: there was no choice. */
+  /** How close the entry comes to the machine (see selection/fit.ts); undefined: there was no choice. */
   readonly fit: FitKind | undefined;
 }
 
-/** Answers to one tag for one login; equal answers within a minute count as one. */
+/** Answers to one tag for one login. Equal answers within a minute count as one. */
 export interface RecordedAnswer extends TagDecision {
-  /** The record that it comes from. */
+  /** Identifies the record that the answer comes from. */
   readonly origin: string;
-  /** Increases with time, within its origin. */
+  /** Increases with time within its origin. */
   readonly id: number;
   readonly account: string;
   readonly login: string;
@@ -53,9 +53,9 @@ export interface SeenHost {
 export interface PullView {
   /** Latest first. */
   latest(): readonly RecordedAnswer[];
-  /** The last answer of each login and image, in no order. */
+  /** The last answer of each login and image, in no particular order. */
   images(): readonly RecordedAnswer[];
-  /** In no order. */
+  /** In no particular order. */
   hosts(): readonly SeenHost[];
 }
 
@@ -66,16 +66,16 @@ export interface PullRows {
   readonly hosts: readonly SeenHost[];
 }
 
-/** Bounds of the record, which evicts the least recently used. */
+/** Bounds of the record, which evicts the least recently used rows. */
 export const ANSWERS_MAX = 1000;
 export const IMAGES_MAX = 10_000;
 export const HOSTS_MAX = 5000;
 const DECISIONS_MAX = 10_000;
-/** Equal answers within this time count as one. */
+/** Equal answers within this time count as one, in milliseconds. */
 const EQUAL_MS = 60_000;
 
 type NoteAnswer = NonNullable<Admitted['noteAnswer']>;
-/** A recorded answer whose counter an equal answer increments. */
+/** A recorded answer whose counter increases with each equal answer. */
 interface Repeat {
   readonly tag: Tag;
   readonly digest: string;
@@ -88,17 +88,17 @@ interface Repeat {
 
 type Changing<Of> = { -readonly [Key in keyof Of]: Of[Key] };
 
-/** Subtracting a time from it sorts the latest key first. */
+/** A number above every time in milliseconds. The difference from it sorts the latest key first. */
 const LATEST_FIRST = 1e15;
 
-/** A key that sorts answers, the latest first; the same for every replica. */
+/** Returns a key that sorts answers, the latest first, in the same order at every replica. */
 export function answerKey({ firstMs, origin, id }: RecordedAnswer): string {
   return `${LATEST_FIRST - firstMs} ${origin} ${LATEST_FIRST - id}`;
 }
 
 /** Records in memory, within bounds, which machines pulled which images, and which entry each got and why. */
 export class PullRecord implements PullView {
-  /** Tells the answers of this run of a replica from those of others. */
+  /** Distinguishes the answers of this process from those of other replicas and earlier runs. */
   readonly origin = randomBytes(9).toString('base64url');
   readonly #now: () => number;
   /** Image and features -> decision. */
@@ -112,7 +112,7 @@ export class PullRecord implements PullView {
   readonly #images = new LRUCache<string, Changing<RecordedAnswer>>(entriesAtMost(IMAGES_MAX));
   readonly #hosts = new LRUCache<string, Changing<SeenHost>>(entriesAtMost(HOSTS_MAX));
   #count = 0;
-  /** Counts decisions. */
+  /** The number of decisions so far. */
   #decisionCount = 0;
 
   /** @param now milliseconds of the wall clock */
@@ -161,7 +161,10 @@ export class PullRecord implements PullView {
     };
   }
 
-  /** Counts an answer that equals the last one; false: it differs, or the record has evicted the last one. */
+  /**
+   * Counts an answer that equals the last one. Returns false when it differs, or when the record has evicted
+   * the last one.
+   */
   #countAgain({ key, digest, decided, latest, total }: Repeat, sentDigest: string): boolean {
     const nowMs = this.#now();
     const isEqual =
@@ -185,7 +188,7 @@ export class PullRecord implements PullView {
     outcome: TagOutcome,
   ): Pick<Repeat, 'key' | 'digest' | 'latest' | 'total'> | undefined {
     const decision = decisionOn(decided, outcome);
-    // The registry has no such tag.
+    // There was no decision: the registry has no such tag.
     if (decision === undefined) return undefined;
     const digest = outcome.kind === 'sent' ? outcome.digest : '';
     const nowMs = this.#now();
@@ -232,7 +235,7 @@ export class PullRecord implements PullView {
     return [...this.#hosts.values()];
   }
 
-  /** The rows that have changed since this time of the wall clock, or at it. */
+  /** Returns the rows that have changed at or after this time of the wall clock. */
   changedSince(sinceMs: number): PullRows {
     const isRecent = ({ lastMs }: { readonly lastMs: number }) => lastMs >= sinceMs;
     return {

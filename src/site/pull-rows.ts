@@ -49,16 +49,16 @@ export type RowOf<Kind extends PullKind> = PullRows[Kind][number];
 interface RowKind<Row> {
   readonly schema: Schema<Row>;
   readonly keyOf: (row: Row) => string;
-  /** Merges two rows of a key; merging again changes nothing. */
+  /** Merges two rows with the same key. Merging one of them again changes nothing. */
   readonly merge: (one: Row, other: Row) => Row;
 }
 
-/** The counts of a row only grow. */
+/** Returns the later state of an answer. The counts of a row never decrease. */
 function laterAnswer(one: RecordedAnswer, other: RecordedAnswer): RecordedAnswer {
   return one.lastMs > other.lastMs || one.answers > other.answers ? one : other;
 }
 
-/** A machine asks any replica. */
+/** Merges what two replicas know of a machine, which may pull from any of them. */
 export function mergeHosts(one: SeenHost, other: SeenHost): SeenHost {
   const [earlier, later] = one.lastMs < other.lastMs ? [one, other] : [other, one];
   return { ...later, firstMs: Math.min(earlier.firstMs, later.firstMs) };
@@ -74,7 +74,7 @@ export const ROW_KINDS: { readonly [Kind in PullKind]: RowKind<RowOf<Kind>> } = 
   hosts: { schema: HostRow, keyOf: ({ login, address }) => `${login} ${address}`, merge: mergeHosts },
 };
 
-/** Sums up the answers for one image and login that several replicas have counted. */
+/** Adds up the answers for one image and login that two replicas have counted. */
 export function sumAnswers(one: RecordedAnswer, other: RecordedAnswer): RecordedAnswer {
   const isLater = one.lastMs > other.lastMs || (one.lastMs === other.lastMs && one.origin > other.origin);
   const [earlier, later] = isLater ? [other, one] : [one, other];

@@ -1,31 +1,32 @@
 import { addressClass } from '../lib/address.ts';
 
-/** Lines of one reason per window: of an address (of IPv6: one /64), and of all. */
+/** Maximum number of lines for one reason in a window: for each class of addresses (IPv6: a /64), and for all. */
 const ADDRESS_LINES = 10;
 const ALL_LINES = 100;
 
-/** Refusals that got no line of their own. */
+/** Refusals without a line of their own. */
 export interface CountedRefusals<Reason> {
   readonly reason: Reason;
-  /** Undefined: of more addresses than are counted apart. */
+  /** Undefined: addresses beyond those that are counted separately. */
   readonly address: string | undefined;
   readonly repeats: number;
 }
 
 interface Counts {
   lines: number;
-  /** By class of address; undefined: the others. */
+  /** By class of addresses; undefined: all addresses beyond the limit. */
   readonly byAddress: Map<string | undefined, { lines: number; repeats: number }>;
 }
 
 /**
- * Decides which refusals of a window get a line: whoever asks without end must not fill the log, or hide in it what others are
- * refused for. A reason has its own bounds, so that cheap refusals hide no guessed passwords.
+ * Decides which refusals of a window get a line of the log. A client that is refused without end must not
+ * fill the log, or hide in it the refusals of others. Each reason has its own bounds, so that cheap refusals
+ * do not hide guesses of passwords.
  */
 export class RefusalQuota<Reason> {
   readonly #counts = new Map<Reason, Counts>();
 
-  /** False: the refusal is counted only. */
+  /** Returns true when the refusal gets a line; false: it is only counted. */
   take(reason: Reason, address: string): boolean {
     let counts = this.#counts.get(reason);
     if (counts === undefined) {
@@ -49,7 +50,7 @@ export class RefusalQuota<Reason> {
     return false;
   }
 
-  /** What was counted only, and forgets it: another window begins. */
+  /** Yields the refusals that were only counted, and begins the next window. */
   *drain(): Generator<CountedRefusals<Reason>> {
     for (const [reason, { byAddress }] of this.#counts) {
       for (const [address, { repeats }] of byAddress) if (repeats > 0) yield { reason, address, repeats };

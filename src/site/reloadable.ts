@@ -7,11 +7,11 @@ import type { OidcLogin, OidcLoginOptions, OidcOptions } from './oidc/login.ts';
 import { LOGIN_PATHS } from './oidc/paths.ts';
 import type { OidcMemory, SessionsOptions } from './oidc/session.ts';
 
-/** The settings that a running site takes anew. */
+/** The settings of a site that a reload can change. */
 export interface ReloadableSettings {
   /** The OpenID provider; undefined: people log in with passwords only. */
   readonly oidc?: OidcOptions | undefined;
-  /** Rules for cloud instances that enrol; documents of Azure and GCP are made for the URL of the site. */
+  /** Rules for cloud instances that enrol. Documents of Azure and GCP are made for the URL of the site. */
   readonly enrolment?: readonly CloudRule[];
 }
 
@@ -22,7 +22,7 @@ export interface ReloadablePartsOptions
   readonly url: string | undefined;
 }
 
-/** No request to a provider takes longer. */
+/** Maximum time of a request to a provider, in milliseconds. */
 const PROVIDER_MS = 10_000;
 
 function isSameProvider(one: OidcOptions, other: OidcOptions): boolean {
@@ -47,7 +47,7 @@ export class ReloadableParts {
   readonly login = (): OidcLogin | undefined => this.#login;
   readonly cloud = (): CloudChecks => this.#cloud;
 
-  /** Puts the handlers of logins at the current provider among others, and takes those of a former one away. */
+  /** Adds the handlers of logins at the current provider; removes those of a former one. */
   putLogins(handlers: Map<string, RequestHandler>, wrap: (handler: RequestHandler) => RequestHandler): void {
     for (const path of Object.values(LOGIN_PATHS)) {
       const handler = this.#login?.handlers.get(path);
@@ -56,7 +56,10 @@ export class ReloadableParts {
     }
   }
 
-  /** Opens the parts of these settings; returns the function that puts them in place of the current ones, and calls back. */
+  /**
+   * Opens the parts for these settings. Returns the function that replaces the current parts by them and then
+   * calls `onApplied`.
+   */
   async prepare(
     { oidc, enrolment = [] }: ReloadableSettings,
     onApplied: () => void = () => {},
@@ -67,7 +70,7 @@ export class ReloadableParts {
     const cloud = await this.#openChecks(enrolment);
     return () => {
       this.#login = login;
-      // Requests of logins that are under way end by themselves.
+      // The former provider's connections stay open until the logins on their way have ended.
       if (!isSame) setTimeout(() => void former?.close(), PROVIDER_MS).unref();
       this.#oidc = isSame ? former : oidc;
       this.#cloud = cloud;
@@ -94,7 +97,7 @@ export class ReloadableParts {
       import('./enrolment/challenge.ts'),
     ]);
     await Promise.all(rules.map(checkCloudKeys));
-    // A reload must not begin to count anew.
+    // A reload must not reset the count of challenges.
     this.#challenges ??= createChallenges(tokenKey, wallClock);
     const challenges = this.#challenges;
     return {

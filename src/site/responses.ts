@@ -16,7 +16,7 @@ export const TOKEN_PATH = '/token';
 
 const BASIC = `Basic realm="${SERVICE}"`;
 
-/** Why a request is not authenticated, for its client. */
+/** The reason of a failed authentication, in words for the client. */
 export const MESSAGES: Readonly<Record<Exclude<Reason, 'too-many-failures'>, string>> = {
   'no-credentials': 'this site needs a login',
   'malformed-credentials': 'the Authorization header is neither Basic nor Bearer',
@@ -27,7 +27,7 @@ export const MESSAGES: Readonly<Record<Exclude<Reason, 'too-many-failures'>, str
   'invalid-token': 'the token is not of this site, or its login has changed: ask for another',
 };
 
-/** What a client without a login does next: one of the registry's API, and any other. */
+/** The next step for a client without a login: of the registry's API, and of any other path. */
 const LOG_IN = 'docker login';
 const SEND_PASSWORD = 'send user name and password by HTTP Basic';
 
@@ -35,13 +35,13 @@ function messageOf(reason: keyof typeof MESSAGES, nextStep: string): string {
   return reason === 'no-credentials' ? `${MESSAGES[reason]}: ${nextStep}` : MESSAGES[reason];
 }
 
-/** What is wrong with a token, in RFC 6750's terms: a client that knows them fetches another one. */
+/** What is wrong with a token, in RFC 6750's terms. A client that knows them fetches another token. */
 const TOKEN_ERRORS: Readonly<Partial<Record<Reason, string>>> = {
   'expired-token': 'invalid_token',
   'invalid-token': 'invalid_token',
 };
 
-/** The action for which the right is missing. */
+/** The repository and the action that need a token. */
 interface Challenged {
   readonly repository: Repository | undefined;
   readonly action?: 'pull' | 'push' | undefined;
@@ -50,9 +50,9 @@ interface Challenged {
 }
 
 /**
- * The challenge. Bearer comes first: docker, containerd and containers/image read only the first one, or prefer it.
- * Basic is for clients that know nothing else. It stands alone when the request does not say where the token service
- * is.
+ * Formats the challenge. Bearer comes first, because docker, containerd and containers/image read only the
+ * first challenge, or prefer Bearer. Basic is for clients that know nothing else. It stands alone when the
+ * request does not tell the URL of the token service.
  * @see https://distribution.github.io/distribution/spec/auth/token/#how-to-authenticate
  */
 export function challenge(siteUrl: string | undefined, { repository, action, error }: Challenged): string {
@@ -63,7 +63,7 @@ export function challenge(siteUrl: string | undefined, { repository, action, err
   return `Bearer realm="${siteUrl}${TOKEN_PATH}",service="${SERVICE}"${scope}${why}, ${BASIC}`;
 }
 
-/** 429 with the seconds to wait, whether because of the address, the account or the load: it does not say which. */
+/** 429 with the seconds to wait. Does not reveal whether the address, the account or the load is the reason. */
 function tooManyFailures(waitMs: number): RegistryError {
   const seconds = Math.max(1, Math.ceil(waitMs / 1000));
   return new RegistryError('TOOMANYREQUESTS', `too many failed logins: wait ${seconds} s`, {
@@ -71,7 +71,7 @@ function tooManyFailures(waitMs: number): RegistryError {
   });
 }
 
-/** The answer to a request without authentication: 401 with the challenge, or 429. */
+/** The answer to a request without a valid login: 401 with the challenge, or 429. */
 export function unauthorized(
   { reason, waitMs }: { readonly reason: Reason; readonly waitMs?: number },
   where: {
@@ -102,10 +102,10 @@ export function basicRefusal({
   });
 }
 
-/** No form or document for a site is larger, in bytes. */
+/** Maximum size of a form or document for a site, in bytes. */
 const BODY_MAX_BYTES = 16 * 1024;
 
-/** Answers with JSON that no cache keeps: a shared cache would give a token to other clients. */
+/** Sends JSON that no cache stores, because a shared cache would give a token to other clients. */
 export function sendJson(
   response: ServerResponse,
   status: number,
@@ -115,11 +115,12 @@ export function sendJson(
   sendJsonWith(response, status, body, ['Cache-Control', 'no-store', ...Object.entries(headers).flat()]);
 }
 
-/** The request's body as text. @throws {RegistryError} 413 when it is too long */
+/** Reads the request's body as text. @throws {RegistryError} 413 when it is too long */
 export async function readBody(request: IncomingMessage): Promise<string> {
   const chunks: Buffer[] = [];
   let sizeBytes = 0;
-  // Leaving a loop over the request itself would destroy it, and its connection before the answer.
+  // By default, leaving the loop would destroy the request, and its connection with it, before the answer is
+  // sent.
   for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
     sizeBytes += chunk.length;
     if (sizeBytes > BODY_MAX_BYTES) {
@@ -133,7 +134,7 @@ export async function readBody(request: IncomingMessage): Promise<string> {
   return Buffer.concat(chunks).toString('utf8');
 }
 
-/** Status of a refusal -> what the audit trail says of it, where the endpoint says nothing more exact. */
+/** Status of a refusal -> reason in the audit trail, where the endpoint gives no more exact one. */
 const REASONS: Readonly<Record<number, AuditReason>> = {
   400: 'invalid-body',
   403: 'not-allowed',
@@ -149,19 +150,19 @@ function reasonOf(error: unknown): AuditReason {
 }
 
 export interface AnsweringOptions {
-  /** What fails, for the log. */
+  /** What fails, in words for the log. */
   readonly what: string;
   readonly log: Log;
   readonly audit: Audit;
   readonly clientAddress: ClientAddress;
 }
 
-/** Answers one request; adds what it learns of it to the trail, which has the client's address. */
+/** Answers one request, and adds what it learns to the trail, which has the client's address already. */
 export type SiteAnswer = (request: IncomingMessage, response: ServerResponse, trail: Trail) => Promise<void>;
 
 /**
- * A handler of an async answer; it sends a RegistryError in its wire form, any other error as 500 without its message, which
- * it logs. It writes each to the audit trail.
+ * Creates a handler from an async answer. Sends a RegistryError in its wire form. Sends any other error as
+ * 500 without its message, and logs the message. Writes each error to the audit trail.
  */
 export function answering(
   { what, log, audit, clientAddress }: AnsweringOptions,
@@ -173,7 +174,7 @@ export function answering(
     const trail: Trail = { address, resource };
     answer(request, response, trail).catch((error: unknown) => {
       audit({ decision: 'refused', ...trail, reason: trail.reason ?? reasonOf(error) });
-      // The client that left has caused its error itself.
+      // When the client has left, the error is only the consequence of that.
       if (!(error instanceof RegistryError || response.destroyed))
         log('error', 'endpoint-failed', `${what} failed`, { reason: String(error) });
       const wire = error instanceof RegistryError ? error : new RegistryError('UNKNOWN', `${what} failed`);

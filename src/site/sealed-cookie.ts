@@ -9,7 +9,7 @@ export interface SealedCookieOptions {
   readonly lifetimeMs: number;
   /** All replicas of the site share it. */
   readonly tokenKey: Uint8Array;
-  /** Where replicas learn which cookies have ended; undefined: there is one replica. */
+  /** The shared state in which replicas learn which cookies have ended; undefined: there is one replica. */
   readonly shared?: SharedState | undefined;
   /** Milliseconds of the wall clock. */
   readonly wallClock: () => number;
@@ -25,7 +25,7 @@ interface Sealed<Content> {
 export const SESSION_COOKIES = { password: 'metahub-site', person: 'metahub-session' } as const;
 const SESSION_COOKIE = new RegExp(`^(?:__Host-)?(?:${Object.values(SESSION_COOKIES).join('|')})=`);
 
-/** The sessions in a `Cookie` header, which also has the cookies of every other program on this host. */
+/** The sessions in a `Cookie` header, which also contains the cookies of all other programs on this host. */
 export function sessionsIn(cookies: string): string {
   return cookies
     .split('; ')
@@ -33,14 +33,15 @@ export function sessionsIn(cookies: string): string {
     .join('; ');
 }
 
-/** Whose session it is; empty: nobody's. */
+/** Returns the user of the session; empty: it has none. */
 function userOf(content: object): string {
   return 'user' in content ? String(content.user) : '';
 }
 
 /**
- * A cookie whose content only replicas of this site can write and read, for a limited time. `isSecure`: the client reaches
- * the site by TLS; the cookie then has the prefix `__Host-`, which forbids other hosts and plain HTTP to set it.
+ * A cookie whose content only replicas of this site can write and read, for a limited time. `isSecure` is
+ * true when the client reaches the site by TLS. The cookie's name then begins with `__Host-`, which prevents
+ * other hosts and plain HTTP from setting it.
  */
 export class SealedCookie<Content extends object> {
   readonly #options: SealedCookieOptions;
@@ -80,7 +81,7 @@ export class SealedCookie<Content extends object> {
     return this.remove(isSecure);
   }
 
-  /** Returns the `Set-Cookie` that removes the cookie from the browser; a copy of it stays valid. */
+  /** Returns the `Set-Cookie` that removes the cookie from this browser. A copy of the cookie stays valid. */
   remove(isSecure: boolean): string {
     return this.#setCookie('', 0, isSecure);
   }
@@ -90,7 +91,7 @@ export class SealedCookie<Content extends object> {
     const cookie = cookies?.split('; ').find((one) => one.startsWith(start));
     const text = cookie && this.#sealer.open(cookie.slice(start.length), this.#options.name);
     if (text === undefined || text === '') return undefined;
-    // Only a replica of this site can seal it.
+    // Cast without validation: only a replica of this site can have sealed it.
     const sealed = JSON.parse(text) as Sealed<Content>;
     const isValid = this.#options.wallClock() < sealed.expiresMs && !this.#ended.has(sealed.id);
     return isValid ? sealed : undefined;
@@ -101,7 +102,7 @@ export class SealedCookie<Content extends object> {
   }
 
   #setCookie(value: string, maxAgeS: number, isSecure: boolean): string {
-    // Lax: the provider's page redirects back here.
+    // `Strict` would omit the cookie when the provider's page redirects here.
     const attributes = `Path=/; HttpOnly; SameSite=Lax${isSecure ? '; Secure' : ''}`;
     return `${this.#name(isSecure)}=${value}; Max-Age=${maxAgeS}; ${attributes}`;
   }
@@ -110,7 +111,7 @@ export class SealedCookie<Content extends object> {
 /** How long a session lasts: a working day, in milliseconds. */
 export const SESSION_MS = 8 * 60 * 60_000;
 
-/** Identifies the account's password: a change of it ends the account's sessions. */
+/** Returns a text that identifies the account's password. A change of the password ends the account's sessions. */
 export function passwordStamp({ password }: AccountIdentity): string {
   return createHash('sha256').update(password.text).digest('base64url').slice(0, 16);
 }

@@ -21,20 +21,23 @@ export interface SharedPulls extends PullView {
 }
 
 export interface SharedPullsTimes {
-  /** How often the replica publishes the rows that have changed. */
+  /** How often the replica publishes changed rows, in milliseconds. */
   readonly publishMs: number;
-  /** How often it stores them, for replicas that start later. */
+  /** How often it stores them for replicas that start later, in milliseconds. */
   readonly storeMs: number;
 }
 
 const TIMES: SharedPullsTimes = { publishMs: 500, storeMs: 10_000 };
-/** For how long Redis keeps the rows after the last change. */
+/** How long Redis keeps the rows after the last change, in milliseconds. */
 const TTL_MS = 7 * 24 * 60 * 60_000;
-/** Sealed, a message of so many bytes is within the limit of the shared state. */
+/** Maximum size of a message's JSON, in bytes. Sealed, it is within the limit of the shared state. */
 const MESSAGE_MAX_BYTES = 150_000;
 const VALUE_MAX_BYTES = 700_000;
 
-/** Rows that a replica keeps of all others; it shows fewer. `parts`: the number of values in Redis. */
+/**
+ * Maximum number of rows that a replica keeps of all others; it shows fewer. `parts`: the number of values in
+ * Redis.
+ */
 const KEPT: { readonly [Kind in PullKind]: { readonly max: number; readonly parts: number } } = {
   answers: { max: 4 * ANSWERS_MAX, parts: 8 },
   images: { max: 2 * IMAGES_MAX, parts: 64 },
@@ -46,14 +49,14 @@ const ROWS_MAX = 10_000;
 const ROWS = v.pipe(v.array(v.unknown()), v.maxLength(ROWS_MAX));
 const MESSAGE = v.object({ kind: v.picklist(['answers', 'images', 'hosts']), rows: ROWS });
 
-/** FNV-1a: spreads keys over parts, the same at every replica. */
+/** FNV-1a: spreads keys over parts, in the same way at every replica. */
 function partOf(key: string, parts: number): number {
   let hash = 0x811c9dc5;
   for (let at = 0; at < key.length; at += 1) hash = Math.imul(hash ^ key.charCodeAt(at), 0x01000193);
   return (hash >>> 0) % parts;
 }
 
-/** The rows of each part that has any. */
+/** Returns the rows by part, for each part that has any. */
 function partition<Kind extends PullKind>(
   kind: Kind,
   rows: readonly RowOf<Kind>[],
@@ -68,7 +71,7 @@ function partition<Kind extends PullKind>(
   return found;
 }
 
-/** Does the stored part lack one of the known rows? */
+/** True when the stored part lacks one of the known rows. */
 function lacksRow<Kind extends PullKind>(
   kind: Kind,
   stored: readonly unknown[],
@@ -79,7 +82,7 @@ function lacksRow<Kind extends PullKind>(
   return known.some((row) => !keys.has(keyOf(row)));
 }
 
-/** Cuts rows into lists of at most so many bytes of JSON; omits a larger row. */
+/** Divides rows into lists of at most `maxBytes` of JSON. Omits a row that is larger. */
 function* batches<Row>(rows: readonly Row[], maxBytes: number): Generator<readonly Row[]> {
   let batch: Row[] = [];
   let bytes = 0;
@@ -107,7 +110,7 @@ class PeerRows<Kind extends PullKind> {
     this.#rows = new LRUCache({ max: KEPT[kind].max });
   }
 
-  /** Merges rows that another replica has written; ignores invalid ones. */
+  /** Merges rows that another replica has written. Ignores invalid ones. */
   add(written: readonly unknown[]): void {
     const { schema, keyOf, merge } = ROW_KINDS[this.#kind];
     for (const one of written) {
@@ -124,7 +127,7 @@ class PeerRows<Kind extends PullKind> {
   }
 }
 
-/** Combines rows by key. */
+/** Combines rows with the same key. */
 function combined<Row>(rows: readonly Row[], keyOf: (row: Row) => string, combine: (a: Row, b: Row) => Row) {
   const found = new Map<string, Row>();
   for (const row of rows) {
@@ -134,7 +137,7 @@ function combined<Row>(rows: readonly Row[], keyOf: (row: Row) => string, combin
   return [...found.values()];
 }
 
-/** The `max` rows that changed last. */
+/** Returns the `max` rows that changed last. */
 function latestOf<Row extends { readonly lastMs: number }>(rows: readonly Row[], max: number) {
   return rows.length <= max ? rows : [...rows].sort((a, b) => b.lastMs - a.lastMs).slice(0, max);
 }
@@ -150,11 +153,11 @@ class PullSharing implements SharedPulls {
     hosts: new PeerRows('hosts'),
   };
   readonly #timers: readonly NodeJS.Timeout[];
-  /** Rows that changed before have been published. */
+  /** Rows that changed before this time have been published. */
   #publishedMs = 0;
-  /** Rows that changed before have been stored. */
+  /** Rows that changed before this time have been stored. */
   #storedMs = 0;
-  /** Redis may have lost what other replicas have stored. */
+  /** True when Redis may have lost rows that other replicas have stored. */
   #storeAll = false;
   #storing: Promise<void> = Promise.resolve();
 
@@ -165,7 +168,8 @@ class PullSharing implements SharedPulls {
     this.#times = times;
     state.subscribe('pulls', MESSAGE, ({ kind, rows }) => this.#add(kind, rows));
     state.subscribe('pulls wanted', v.null(), () => this.#publishAgain());
-    // Read again with the next changes, not at once: replicas that return together store one after another.
+    // Stored again with the next changes instead of at once, so that replicas that return together do not
+    // store at the same time.
     state.subscribe('pulls stored', v.null(), () => {
       this.#storeAll = true;
     });
@@ -220,7 +224,7 @@ class PullSharing implements SharedPulls {
     }
   }
 
-  /** Publishes the rows anew that may not be stored yet. */
+  /** Publishes again the rows that may not be stored yet. */
   #publishAgain(): void {
     this.#publishedMs = Math.min(this.#publishedMs, this.#now() - 3 * this.#times.storeMs);
   }
@@ -236,7 +240,7 @@ class PullSharing implements SharedPulls {
     this.#storing = this.#storing.then(() => this.#storeChanges());
   }
 
-  /** Merges the changed rows, and all that this replica knows of the same parts, into the values in Redis. */
+  /** Merges the changed rows, and all rows that this replica knows of the same parts, into the values in Redis. */
   async #storeChanges(): Promise<void> {
     if (this.#state.trouble !== undefined) return;
     const isAll = this.#storeAll;
@@ -252,17 +256,18 @@ class PullSharing implements SharedPulls {
         : [...partition(kind, changed[kind]).keys()];
       hasLacked = (await this.#storeParts(kind, touched)) || hasLacked;
     }
-    // A replica may have read the parts before these rows of others were there.
+    // Another replica may have read the parts before these rows were stored.
     if (isAll && hasLacked) await this.#state.publish('pulls stored', null);
   }
 
-  /** Resolves to whether the values lacked a row that this replica has from another. */
+  /** Resolves to true when the values lacked a row that this replica has from another. */
   async #storeParts<Kind extends PullKind>(kind: Kind, touched: readonly number[]): Promise<boolean> {
     const keyOf = (part: number) => `pulls ${kind} ${part}`;
     const peers: { readonly all: () => readonly RowOf<Kind>[] } = this.#peers[kind];
     const known = partition(kind, peers.all());
     let hasLacked = false;
-    // Another replica, or an earlier run of this one, may have stored rows that this one has not received.
+    // Read first: another replica, or an earlier run of this one, may have stored rows that this replica has
+    // not received.
     for (const part of touched) {
       const stored = (await this.#state.get(keyOf(part), ROWS, 'background')) ?? [];
       hasLacked ||= lacksRow(kind, stored, known.get(part) ?? []);
@@ -279,8 +284,9 @@ class PullSharing implements SharedPulls {
 }
 
 /**
- * Shares the record of pulls with the other replicas: each publishes the rows that have changed, and stores them for replicas
- * that start later. @param now milliseconds of the wall clock
+ * Shares the record of pulls with the other replicas. Each publishes its changed rows, and stores them for
+ * replicas that start later.
+ * @param now milliseconds of the wall clock
  */
 export function sharePulls(
   own: PullRecord,

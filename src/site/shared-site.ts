@@ -4,7 +4,7 @@ import { TOKEN_HASH } from './account.ts';
 import type { LoginThrottle } from './login-throttle.ts';
 import type { MachineFolder, TokenChanges } from './machine-folder.ts';
 
-/** No account has a longer name, so replicas do not share failures for it. */
+/** Maximum length of a shared name, in characters. No account's name is longer. */
 const NAME_MAX = 256;
 
 const ATTEMPT = v.object({
@@ -12,7 +12,7 @@ const ATTEMPT = v.object({
   accountName: v.pipe(v.string(), v.maxLength(NAME_MAX)),
 });
 
-/** Makes failed and successful logins count at every replica. */
+/** Counts failed and successful logins at every replica. */
 export function shareLoginThrottle(own: LoginThrottle, state: SharedState): LoginThrottle {
   state.subscribe('login failed', ATTEMPT, own.fail);
   state.subscribe('login succeeded', ATTEMPT, own.succeed);
@@ -31,7 +31,7 @@ export function shareLoginThrottle(own: LoginThrottle, state: SharedState): Logi
   };
 }
 
-/** The number of hashes that fits into a message. */
+/** Maximum number of hashes in a message. */
 const TOKENS_MAX = 2000;
 const HASHES = v.pipe(v.array(v.pipe(v.string(), v.regex(TOKEN_HASH))), v.maxLength(TOKENS_MAX));
 const CHANGE = v.object({ gone: HASHES, back: HASHES });

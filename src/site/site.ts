@@ -43,10 +43,10 @@ const TYPES: readonly (readonly [name: string, features: readonly string[]])[] =
   ['type4', ['cpu:broadwell', 'nvcap:5.2']],
 ];
 
-/** These passwords are public: an expensive hash would protect nothing. */
+/** The cheapest cost: these passwords are public, so an expensive hash would protect nothing. */
 const COST: ScryptCost = { ln: 10, r: 8, p: 1 };
 
-/** The demonstration's `qnib-type0` to `qnib-type4`, each with its user name as its password. */
+/** The account of the demonstration, `qnib-type0` to `qnib-type4`. Each type has its user name as its password. */
 async function demoMachines(): Promise<Account> {
   const types = TYPES.map(async ([name, features]) => {
     const login = `qnib-${name}`;
@@ -72,21 +72,24 @@ async function demoMachines(): Promise<Account> {
 export interface SiteExposure {
   readonly host: string;
   readonly tls: boolean;
-  /** The operator accepts passwords in clear text: `insecureLogins`. */
+  /** The operator accepts that passwords are sent in clear text: `insecureLogins`. */
   readonly insecureLogins: boolean;
   /** The site serves the demonstration's accounts, whose passwords are public. */
   readonly demo: boolean;
-  /** The operator accepts these accounts on a network: `demoListenAnywhere`. */
+  /** The operator accepts that the demonstration listens on a network: `demoListenAnywhere`. */
   readonly demoListenAnywhere: boolean;
 }
 
-/** Why a site may not listen there, and what the operator can do about it. */
+/** Why a site must not listen at this address, and what the operator can do about it. */
 export interface ExposureProblem {
   readonly why: string;
   readonly nextStep: string;
 }
 
-/** Why logins at this address are unsafe; undefined when they are safe or the operator accepts the risk. */
+/**
+ * Returns why logins at this address are unsafe; undefined when they are safe, or when the operator accepts
+ * the risk.
+ */
 export function exposureProblem(exposure: SiteExposure): ExposureProblem | undefined {
   const { host, tls, insecureLogins, demo, demoListenAnywhere } = exposure;
   if (isLoopback(host)) return undefined;
@@ -97,7 +100,7 @@ export function exposureProblem(exposure: SiteExposure): ExposureProblem | undef
         'Set --tls-cert and --tls-key, listen on 127.0.0.1 behind a proxy that terminates TLS, or accept the risk with --insecure-logins on.',
     };
   }
-  // A certificate does not help: the passwords are public.
+  // A certificate does not help, because the passwords are public.
   if (demo && !demoListenAnywhere) {
     return {
       why: `the demonstration’s accounts have public passwords, and ${host} is open to the network`,
@@ -111,19 +114,19 @@ export function exposureProblem(exposure: SiteExposure): ExposureProblem | undef
 export interface SiteOptions extends ReloadableSettings {
   /** Folder of machine files; need not exist. */
   readonly machines: string | undefined;
-  /** Serves the demonstration's machine types, too. */
+  /** True: the site serves the demonstration's machine types as well. */
   readonly staticMachines: boolean;
-  /** The mirror as a host of this profile sees it. */
+  /** Returns the mirror as a host of this profile sees it. */
   readonly registryFor: (profile: HostProfile) => Registry;
   /** Signs bearer tokens, see token-key.ts. */
   readonly tokenKey: Uint8Array;
   /** URL at which clients reach this site; undefined: derived from each request. */
   readonly url?: string | undefined;
-  /** Does this server itself speak TLS? */
+  /** True when this server itself speaks TLS. */
   readonly tls: boolean;
   /** Addresses and subnets of proxies whose X-Forwarded-For is trusted. */
   readonly proxies?: readonly string[];
-  /** Pulls that another build would have served better. */
+  /** Returns the pulls that another build would have served better. */
   readonly gaps?: () => readonly Gap[];
   readonly log: Log;
   /** Monotonic milliseconds. */
@@ -133,7 +136,7 @@ export interface SiteOptions extends ReloadableSettings {
   /** The shared state of the site's replicas; undefined: there is one replica. */
   readonly shared?: SharedState | undefined;
   readonly limits?: LoginThrottleLimits;
-  /** Cost of hashes that MetaHub creates, including the one that it checks unknown logins against. */
+  /** Cost of new hashes, and of the hash that passwords of unknown logins are compared with. */
   readonly passwordCost?: ScryptCost;
 }
 
@@ -144,14 +147,17 @@ export interface Site {
   readonly accounts: number;
   /** Call it with each decision for a tag. */
   readonly noteDecision: PullRecord['noteDecision'];
-  /** Reads changed settings; returns the function that applies them. @throws when they are unusable: nothing has changed */
+  /**
+   * Opens the parts for changed settings; returns the function that applies them.
+   * @throws when they are unusable: nothing has changed then
+   */
   prepare(settings: ReloadableSettings): Promise<() => void>;
-  /** Tells the other replicas what has changed last. */
+  /** Publishes the last changes to the other replicas. */
   close(): Promise<void>;
 }
 
 /**
- * Opens a site: the machine type of a request's login determines the profile that MetaHub chooses for.
+ * Opens a site. The machine type of a request's login determines the profile that MetaHub chooses for.
  * @throws {ConfigError} with file and line.
  */
 export async function openSite(options: SiteOptions): Promise<Site> {
@@ -221,7 +227,7 @@ export async function openSite(options: SiteOptions): Promise<Site> {
   };
 }
 
-/** Finds a client's address behind the trusted proxies; warns of others. */
+/** Returns the reader of client addresses behind the trusted proxies. Logs the first proxy that is not trusted. */
 function clientAddressOf({ proxies = [], log }: SiteOptions): ClientAddress {
   return clientAddressBehind(proxies, (proxy) => {
     const message = `ignoring X-Forwarded-For from ${proxy}: declare the proxy with --proxies ${proxy}`;
@@ -229,7 +235,7 @@ function clientAddressOf({ proxies = [], log }: SiteOptions): ClientAddress {
   });
 }
 
-/** The machine types of the site; replicas tell each other of changes. */
+/** Opens the machine types of the site. Replicas tell each other about changes. */
 async function openFolder(
   reader: MachineReader | undefined,
   fixed: readonly Account[],
@@ -241,7 +247,7 @@ async function openFolder(
   return folder;
 }
 
-/** Checks passwords and tokens; replicas count failed logins together. */
+/** Creates the check of passwords and tokens. Replicas count failed logins together. */
 async function openAuthenticate(
   options: SiteOptions,
   directory: () => AccountIndex,

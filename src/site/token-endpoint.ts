@@ -27,9 +27,10 @@ interface TokenRequest {
 }
 
 /**
- * The token service: `GET` with Basic credentials (docker, podman, skopeo), and OAuth2's `POST` with the password in the
- * form (containerd tries it first).
- * @see https://distribution.github.io/distribution/spec/auth/token/ and …/spec/auth/oauth/
+ * Creates the token service: `GET` with Basic credentials (docker, podman, skopeo), and OAuth2's `POST` with
+ * the password in the form (containerd tries it first).
+ * @see https://distribution.github.io/distribution/spec/auth/token/
+ * @see https://distribution.github.io/distribution/spec/auth/oauth/
  */
 export function createTokenEndpoint(options: TokenEndpointOptions): RequestHandler {
   const { authenticate, tokens, rightsOf, clientAddress, audit, log } = options;
@@ -56,7 +57,10 @@ export function createTokenEndpoint(options: TokenEndpointOptions): RequestHandl
     return { found: await authenticate.byPassword(login, password, client), scopes: form.getAll('scope') };
   }
 
-  /** A name without a host matches a repository of any host that the account's patterns name. */
+  /**
+   * Returns the grants for the scopes. A name without a host may mean the repository on any host that the
+   * account's patterns name.
+   */
   function grantsFor(identity: AccountIdentity, scopes: readonly string[]): readonly Grant[] {
     const { mayPull, mayPush } = rightsOf(identity);
     const { repositories, push, user } = identity.account;

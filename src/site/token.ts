@@ -32,11 +32,14 @@ interface IssuedToken {
  */
 export interface TokenIssuer {
   issue(identity: AccountIdentity, grants: readonly Grant[]): Promise<IssuedToken>;
-  /** A token is invalid when its login was removed, or the login's password has changed since. */
+  /**
+   * Verifies a token. It is also invalid when its login was removed, or when the login's password has changed
+   * since.
+   */
   verify(token: string): Promise<TokenVerdict>;
   /**
-   * The same without waiting, for a token whose signature was verified before; else undefined. Expiry, login and
-   * password are checked each time.
+   * Verifies without waiting a token whose signature was verified before; undefined for any other token.
+   * Checks expiry, login and password each time.
    */
   verifyAgain(token: string): TokenVerdict | undefined;
 }
@@ -44,7 +47,7 @@ export interface TokenIssuer {
 /** The content of a token with a valid signature. */
 interface Claims {
   readonly login: string;
-  /** The access token that it was issued for. */
+  /** The access token that the client presented for it. */
   readonly via: string | undefined;
   readonly stamp: string;
   readonly grants: readonly Grant[];
@@ -52,15 +55,18 @@ interface Claims {
   readonly expires: number;
 }
 
-/** Bound of tokens whose signature need not be verified again; each takes about a kilobyte. */
+/** Maximum number of tokens whose signature is not verified again. Each takes about a kilobyte. */
 const VERIFIED_MAX = 10_000;
 
-/** Names both the signer and the audience of the tokens: `service` in the challenge. */
+/** The name of both the issuer and the audience of the tokens: `service` in the challenge. */
 export const SERVICE = 'metahub';
-/** Long enough for a pull's requests, short enough that a removed login ends soon even with another replica. */
+/**
+ * Lifetime of a token, in seconds: long enough for a pull's requests, and short enough that a removed login
+ * soon ends at other replicas.
+ */
 const LIFETIME_S = 300;
 const ALGORITHM = 'HS256';
-/** Replicas' clocks may differ by this much. */
+/** Maximum difference between the clocks of replicas, in seconds. */
 const CLOCK_TOLERANCE_S = 5;
 
 export interface TokensOptions {
@@ -71,7 +77,7 @@ export interface TokensOptions {
   readonly lifetimeS?: number;
 }
 
-/** Grants are parsed as strictly as if another party had sent them. */
+/** Parses grants as strictly as if another party had sent them. */
 function readGrants(access: unknown): readonly Grant[] {
   if (!Array.isArray(access)) return [];
   return access.filter(
@@ -80,7 +86,10 @@ function readGrants(access: unknown): readonly Grant[] {
   );
 }
 
-/** Binds tokens to the password that they were issued for, without revealing anything about it. */
+/**
+ * Returns the function that binds tokens to the password that they were issued for, without revealing
+ * anything about it.
+ */
 function createStamps(key: Uint8Array): (identity: AccountIdentity) => string {
   const known = new WeakMap<AccountIdentity, string>();
   return (identity) => {
@@ -95,7 +104,7 @@ function createStamps(key: Uint8Array): (identity: AccountIdentity) => string {
   };
 }
 
-/** Tokens that every process with the same key accepts; none of them is stored. */
+/** Creates the issuer of tokens. Every process with the same key accepts them; none of them is stored. */
 export function createTokenIssuer({ key, find, now, lifetimeS = LIFETIME_S }: TokensOptions): TokenIssuer {
   const stampOf = createStamps(key);
   const verified = new LRUCache<string, Claims>(entriesAtMost(VERIFIED_MAX));
@@ -107,7 +116,7 @@ export function createTokenIssuer({ key, find, now, lifetimeS = LIFETIME_S }: To
     return token && opensLogin(token, identity.account, login) ? withToken(identity, token) : undefined;
   }
 
-  /** What can change at any time: the clock, and the accounts. */
+  /** Checks what can change at any time: the clock, and the accounts. */
   function judge(claims: Claims): TokenVerdict {
     const nowS = Math.floor(now() / 1000);
     if (nowS - CLOCK_TOLERANCE_S >= claims.expires) return { kind: 'expired' };
@@ -172,7 +181,7 @@ export function createTokenIssuer({ key, find, now, lifetimeS = LIFETIME_S }: To
 
 const KEY_BYTES = 32;
 
-/** The key file cannot be trusted: a user who reads or replaces the key can sign tokens for every account. */
+/** The key file is not safe: a user who reads or replaces the key can sign tokens for every account. */
 export class TokenKeyError extends Error {
   override readonly name = 'TokenKeyError';
   readonly path: string;
@@ -183,7 +192,7 @@ export class TokenKeyError extends Error {
   }
 }
 
-/** A key for this process only: its tokens end with it. */
+/** Creates a key for this process only. Its tokens end with the process. */
 export function randomTokenKey(): Uint8Array {
   return randomBytes(KEY_BYTES);
 }
@@ -194,8 +203,9 @@ interface Ownership {
 }
 
 /**
- * Why a file of this owner and mode cannot be trusted. It has to be this user's own, for no one else; or root's, which a
- * group may read: so secrets are mounted into a container.
+ * Returns why a file with this owner and mode is not safe; undefined when it is. It must belong to this user,
+ * with no access for anyone else; or to root, and then a group may read it, because a container's secrets are
+ * mounted in this way.
  */
 export function keyFileProblem({ uid, mode }: Ownership, ownUid: number): string | undefined {
   const permissions = (mode & 0o777).toString(8).padStart(4, '0');
@@ -221,19 +231,21 @@ async function readKey(path: string): Promise<Uint8Array | undefined> {
 }
 
 /**
- * The key that tokens are signed with, made at first (mode 0600). Replicas behind one load balancer share the file.
- * @throws {TokenKeyError} when the file holds no key, or others may read or change it.
- * @throws {Error} naming the file when it cannot be read or made.
+ * Loads the key that tokens are signed with, and creates it at first (mode 0600). Replicas behind one load
+ * balancer share the file.
+ * @throws {TokenKeyError} when the file contains no key, or when others may read or change it.
+ * @throws {Error} that names the file when it cannot be read or created.
  */
 export async function loadTokenKey(path: string): Promise<Uint8Array> {
   const known = await readKey(path);
   if (known) return known;
-  // One directory at the most: with `recursive` Node never returns in a file system that takes none, such as /proc.
+  // Creates one directory at most: with `recursive`, Node.js never returns on a file system that accepts
+  // none, such as /proc.
   await mkdir(dirname(path), { mode: 0o700 }).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'EEXIST') throw error;
   });
   const text = `${Buffer.from(randomTokenKey()).toString('base64')}\n`;
-  // Of two replicas that start together, one makes the key and both use it.
+  // Of two replicas that start together, one creates the key and both use it.
   await replaceFile(path, Buffer.from(text), { mode: 0o600, onlyIfAbsent: true });
   const key = await readKey(path);
   if (key === undefined) throw new Error(`${path} vanished while it was made`);

@@ -5,9 +5,12 @@ import { entriesAtMost } from '../lib/lru.ts';
 import type { SharedState } from '../lib/shared-state.ts';
 
 export interface UsedOnceOptions {
-  /** The same at every replica, and of this memory alone. */
+  /**
+   * The name of this memory in the shared state: the same at every replica, and different from every other
+   * memory's.
+   */
   readonly name: string;
-  /** For how long a use counts: longer than the text itself is valid. */
+  /** How long a use is remembered, in milliseconds: longer than the text itself is valid. */
   readonly lifetimeMs: number;
   /** What replicas share; undefined: there is one replica. */
   readonly shared: SharedState | undefined;
@@ -18,8 +21,8 @@ const USED_MAX = 10_000;
 const USED = v.object({ key: v.pipe(v.string(), v.regex(/^[\w-]{43}$/)) });
 
 /**
- * Remembers which texts have been used, at this replica or, with a shared state, at any. While that is down a replica knows
- * its own uses and those that it was told of before.
+ * Remembers which texts have been used: at this replica or, with a shared state, at any replica. While the
+ * shared state is unavailable, a replica knows its own uses and those that it learned of before.
  */
 export class UsedOnce {
   readonly #options: UsedOnceOptions;
@@ -32,16 +35,16 @@ export class UsedOnce {
     shared?.subscribe(name, USED, ({ key }) => void this.#used.set(key, true));
   }
 
-  /** Notes a use; resolves to false when the text was used before. */
+  /** Notes a use. Resolves to false when the text was used before. */
   async use(text: string): Promise<boolean> {
     const { name, lifetimeMs, shared } = this.#options;
     const key = createHash('sha256').update(text).digest('base64url');
     if (this.#used.has(key)) return false;
-    // Before the claim, during which the same text may come again.
+    // Before the claim, because the same text may arrive again while the claim runs.
     this.#used.set(key, true);
     if (shared === undefined) return true;
     if ((await shared.claim(`${name} ${key}`, null, lifetimeMs, 'background')) === 'taken') return false;
-    // Every replica remembers it, also when Redis loses the claim.
+    // Every replica remembers the use, even when Redis loses the claim.
     await shared.publish(name, { key });
     return true;
   }

@@ -19,17 +19,20 @@ const IMAGE_QUERY = 'only images whose name contains this text';
 const LOGIN_QUERY = 'only answers to this login';
 const VERDICT_QUERY = `only answers with this verdict: ${ANSWER_VERDICTS.join(', ')}`;
 
-/** Does the image match the query's `image`? */
+/** True when the image contains the query's `image`. */
 function matchesImage({ query }: ApiCall, image: string): boolean {
   return image.includes(query.get('image') ?? '');
 }
 
-/** Does the login match the query's `login`? */
+/** True when the login is the query's `login`, or the query names none. */
 function matchesLogin({ query }: ApiCall, { login }: Pick<RecordedAnswer, 'login'>): boolean {
   return (query.get('login') ?? login) === login;
 }
 
-/** May the caller see the answer? An account sees its own answers for repositories that the login, or its token, may pull. */
+/**
+ * True when the caller may see the answer: its own account's, for repositories that its login and its token
+ * may pull.
+ */
 function isVisible(
   { rightsOf }: ApiService,
   call: ApiCall,
@@ -48,7 +51,7 @@ function verdictIn({ query }: ApiCall): string | undefined {
   throw new ApiProblem('invalid-query', `verdict must be one of ${ANSWER_VERDICTS.join(', ')}`);
 }
 
-/** `docker.io/qnib/bench:latest` -> the repository. */
+/** Returns the repository of an image name: `docker.io/qnib/bench:latest` -> `docker.io/qnib/bench`. */
 function repositoryOf(image: string): Repository | undefined {
   return repositoryNamed(image.replace(/:[^:/]*$/, ''));
 }

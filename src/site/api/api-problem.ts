@@ -31,7 +31,7 @@ export type ApiProblemCode = keyof typeof API_PROBLEMS;
 
 const DOCUMENT = 'https://github.com/qnib/metahub/blob/main/docs/api.md';
 
-/** One part of a body that is wrong. */
+/** One invalid part of a body. */
 export interface BodyError {
   /** JSON pointer: `/features/0`. @see https://www.rfc-editor.org/rfc/rfc6901 */
   readonly pointer: string;
@@ -99,7 +99,7 @@ const NEXT_STEPS: Readonly<Partial<Record<ApiProblemCode, string>>> = {
   unreadable: 'Ask the operator of the site to correct the file that the log of the mirror names.',
 };
 
-/** Converts an error into a problem without paths of this machine; hides unexpected errors behind `internal`. */
+/** Converts an error into a problem without paths of this machine. Hides an unexpected error behind `internal`. */
 export function toApiProblem(error: unknown): ApiProblem {
   if (error instanceof ApiProblem) return error;
   if (!(error instanceof ConfigError)) {
@@ -112,7 +112,7 @@ export function toApiProblem(error: unknown): ApiProblem {
   return new ApiProblem(code, error.why, { nextStep, headers, cause: error });
 }
 
-/** Problems of logins have reasons of their own. */
+/** Problems of logins with an audit reason that is more exact than their code. */
 const LOGIN_REASONS = { 'login-required': 'no-credentials', 'login-refused': 'wrong-credentials' } as const;
 
 /** The code of a failed request in the audit trail. */

@@ -18,14 +18,14 @@ export interface ApiOptions {
   readonly operations: readonly ApiOperation[];
   readonly service: ApiService;
   readonly authenticate: Authenticate;
-  /** Finds the identity of a person's session by its cookies. */
+  /** Finds the identity of a person's session in the `Cookie` header. */
   readonly sessionOf?: ((cookies: string | undefined) => AccountIdentity | undefined) | undefined;
   readonly clientAddress: ClientAddress;
   readonly audit: Audit;
   readonly log: Log;
 }
 
-/** No cache may store an answer, and no page of another site may read it. */
+/** Forbids caches to store an answer, and pages of other sites to read it. */
 const HEADERS = [
   ...['Cache-Control', 'private, no-store', 'Vary', 'Authorization'],
   ...['X-Content-Type-Options', 'nosniff', 'Cross-Origin-Resource-Policy', 'same-origin'],
@@ -125,7 +125,7 @@ export function createApi(options: ApiOptions): RequestHandler {
     });
   }
 
-  /** Answers the request; adds what it learns of it to the trail. */
+  /** Answers the request, and adds the caller and the resource to the trail. */
   async function answer(request: IncomingMessage, response: ServerResponse, trail: Trail): Promise<void> {
     const [path = '', written = ''] = (request.url ?? '').split('?');
     const { method = '' } = request;

@@ -13,7 +13,7 @@ function missing(name: string): ApiProblem {
   return new ApiProblem('no-resource', `there is no group ${name}`);
 }
 
-/** The state of a group for the preconditions. */
+/** The state of a group that preconditions compare. */
 const stateOf = (name: string, rights: GroupRights | undefined) =>
   rights === undefined ? undefined : groupResource(name, rights);
 

@@ -5,10 +5,10 @@ import type { MachineEdit } from '../machine-edit.ts';
 import type { GroupRights } from '../machine-file.ts';
 import { ApiProblem } from './api-problem.ts';
 
-/** Limits of an account that is managed over the network: every change parses its whole file again. */
+/** Limits of an account that is managed over the network. Every change parses its whole file again. */
 const TYPES_MAX = 500;
 const TOKENS_MAX = 500;
-/** Every account that is read gets the rights of its groups. */
+/** Every account that is read gets the rights of its groups, so their number is limited, too. */
 const GROUPS_MAX = 500;
 
 /** The identity that calls the API. */
@@ -26,7 +26,7 @@ export type GroupExpectation = (rights: GroupRights | undefined) => void;
 export interface ManagedAccountsOptions {
   /** Undefined: the site has no folder of machine files. */
   readonly admin: MachineAdmin | undefined;
-  /** Accounts that no file defines. */
+  /** Accounts that the program defines, not a file. */
   readonly fixed: readonly Account[];
   /** Reads the machine files again. */
   readonly onChanged: () => Promise<void>;
@@ -40,7 +40,10 @@ function subjectOf({ kind }: MachineEdit): ChangeSubject {
   return kind.endsWith('-type') ? 'types' : 'account';
 }
 
-/** Do the account's own rights allow it to change this part of `user`? Groups belong to no account: `user` is undefined. */
+/**
+ * True when the account's own rights allow it to change this part of `user`. `user` is undefined for a group,
+ * which belongs to no account.
+ */
 function mayChange(
   { user: own, role, managesMachines }: Account,
   user: string | undefined,
@@ -49,7 +52,7 @@ function mayChange(
 ): boolean {
   if (role === 'admin') return true;
   if (own !== user) return false;
-  // Programs know passwords: whoever finds one must not be able to create a token that outlives it.
+  // Programs know passwords. Whoever finds one must not be able to create a token that outlives it.
   return (managesMachines && subject === 'types') || (isPerson && subject === 'tokens');
 }
 
@@ -58,8 +61,9 @@ function ownLossNextStep(verb: 'edit' | 'remove'): string {
 }
 
 /**
- * Whoever makes a change stays an administrator who can log in: so no request, and no two at a time, leave the site without one.
- * The change is made only if its author is one still (`mayStill`), under the lock.
+ * Keeps an administrator from giving up its own role or password. Since the author of every change stays an
+ * administrator, the site always has one. Two administrators cannot demote each other at the same time
+ * either: `mayStill` checks the author's role again under the lock.
  */
 function refuseOwnLoss(edit: MachineEdit): void {
   if (edit.kind !== 'change-account') return;
@@ -72,7 +76,8 @@ function refuseOwnLoss(edit: MachineEdit): void {
 }
 
 /**
- * Lists and changes the accounts of a site within the caller's rights: an administrator's cover all, any other account's itself.
+ * Lists and changes the accounts of a site within the caller's rights: an administrator's rights cover all
+ * accounts, those of any other account only itself.
  * @throws {ApiProblem, ConfigError} from every method.
  */
 export class ManagedAccounts {
@@ -90,7 +95,10 @@ export class ManagedAccounts {
     return visible.sort((a, b) => (a.user < b.user ? -1 : 1));
   }
 
-  /** Finds a visible account; answers for an invisible one as if it did not exist. */
+  /**
+   * Finds a visible account. @throws {ApiProblem} the same problem for an invisible account as for one that
+   * does not exist
+   */
   async find(caller: ApiCaller, user: string): Promise<Account> {
     const found = (await this.list(caller)).find((account) => account.user === user);
     if (found) return found;
@@ -135,7 +143,7 @@ export class ManagedAccounts {
     await this.#options.onChanged();
   }
 
-  /** Lists the visible groups, sorted by name: all for an administrator, its own for any other account. */
+  /** Lists the visible groups, sorted by name: all of them for an administrator, for any other account its own. */
   async groups(caller: ApiCaller): Promise<readonly (readonly [name: string, rights: GroupRights])[]> {
     const all = [...((await this.#options.admin?.groups()) ?? [])];
     const visible = caller.isAdmin
@@ -144,7 +152,7 @@ export class ManagedAccounts {
     return visible.sort(([a], [b]) => (a < b ? -1 : 1));
   }
 
-  /** Adds a group, or replaces its rights; resolves to whether it is new. */
+  /** Adds a group, or replaces its rights. Resolves to true when the group is new. */
   async setGroup(
     caller: ApiCaller,
     name: string,
@@ -172,7 +180,7 @@ export class ManagedAccounts {
     await this.#options.onChanged();
   }
 
-  /** May the caller change this of the account? */
+  /** True when the caller may change this part of the account. */
   mayEdit({ identity }: ApiCaller, user: string, subject: ChangeSubject): boolean {
     const { account, token, isPerson = false } = identity;
     const isWritable = this.#options.admin !== undefined && token === undefined;
@@ -213,7 +221,7 @@ export class ManagedAccounts {
     if (edit.kind === 'add-type' && types.length >= TYPES_MAX) throw full(user, TYPES_MAX, 'machine types');
     const added = edit.kind === 'add-token' ? edit.token : edit.kind === 'add-enrolment' && edit.enrolment;
     if (!added) return;
-    // An enrolment becomes a token, and replaces the one of its name.
+    // An enrolment becomes a token and replaces the token of its name, so both count as one.
     const names = new Set([...tokens, ...enrolments].map(({ name }) => name));
     if (!names.has(added.name) && names.size >= TOKENS_MAX)
       throw full(user, TOKENS_MAX, 'tokens and enrolments');

@@ -27,14 +27,14 @@ const COMPONENTS: Readonly<Record<string, Schema<unknown>>> = {
 };
 const NAMES = new Map<unknown, string>(Object.entries(COMPONENTS).map(([name, schema]) => [schema, name]));
 
-/** Actions without an equivalent in JSON Schema. */
+/** Actions of valibot without an equivalent in JSON Schema. */
 const IGNORED_ACTIONS = ['raw_check', 'raw_transform', 'trim', 'readonly'];
 
 function refOf(name: string): object {
   return { $ref: `#/components/schemas/${name}` };
 }
 
-/** Builds the JSON Schema of a body; refers to named schemas. */
+/** Builds the JSON Schema of a body. Named schemas become references. */
 function jsonSchemaOf(schema: Schema<unknown>): object {
   const { $schema: _, ...written } = toJsonSchema(schema, {
     typeMode: 'input',
@@ -80,7 +80,7 @@ function problemsOf({
   ];
 }
 
-/** Builds one answer per status, which several problems may share. */
+/** Builds one answer for each status, which several problems may share. */
 function problemAnswers(operation: ApiOperation): Readonly<Record<string, object>> {
   const byStatus = new Map<number, string[]>();
   for (const code of problemsOf(operation)) {

@@ -6,7 +6,7 @@ import type { PullView } from '../pull-record.ts';
 import type { ApiProblemCode } from './api-problem.ts';
 import type { ApiCaller, ManagedAccounts } from './managed-accounts.ts';
 
-/** The visible body of a resource, and its hidden state (see entityTagOf). */
+/** The visible body of a resource, and the state of it that no answer shows (see {@link entityTagOf}). */
 export interface ApiResource {
   readonly body: object;
   readonly state?: string;
@@ -49,7 +49,7 @@ export interface ApiReply {
 export interface ApiService {
   readonly accounts: ManagedAccounts;
   readonly record: PullView;
-  /** In no order. */
+  /** In no particular order. */
   readonly gaps: () => readonly Gap[];
   readonly rightsOf: PermissionsOf;
   /** Hashes a password for a machine file. */
@@ -96,7 +96,7 @@ interface OperationOf<Body> extends Omit<ApiOperation, 'body' | 'run'> {
   readonly run?: (service: ApiService, call: ApiCall<Body>) => Promise<ApiReply>;
 }
 
-/** Defines an operation; infers the type of the body from its schema. */
+/** Defines an operation. Infers the type of the body from its schema. */
 export function operation<Body = undefined>(written: OperationOf<Body>): ApiOperation {
   return written as ApiOperation;
 }
@@ -122,7 +122,10 @@ export function sortByKey<Item>(items: readonly Item[], keyOf: (item: Item) => s
   });
 }
 
-/** What `partsOf` finds in every account that the caller may see and the query names: the requested part, sorted by account and name. */
+/**
+ * Lists what `partsOf` finds in every account that the caller may see and the query names. Returns the
+ * requested part, sorted by account and name.
+ */
 export async function listOfAccounts<Part extends { readonly name: string }>(
   { accounts }: ApiService,
   call: ApiCall,
@@ -139,12 +142,12 @@ export async function listOfAccounts<Part extends { readonly name: string }>(
 export const userOf = ({ params }: ApiCall): string => params['user'] ?? '';
 export const nameOf = ({ params }: ApiCall): string => params['name'] ?? '';
 
-/** Does the account match the query's `account`? */
+/** True when the query names the account, or no account. */
 export function matchesAccount({ list }: ApiCall, { user }: Pick<Account, 'user'>): boolean {
   return list.account === undefined || list.account === user;
 }
 
-/** Hashes a password; returns undefined (unchanged) and null (remove) as they are. */
+/** Hashes a password. Returns undefined (keep) and null (remove) unchanged. */
 export async function hashIfText<None extends null | undefined>(
   { hash }: ApiService,
   password: string | None,

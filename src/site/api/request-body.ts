@@ -4,7 +4,7 @@ import { parseJson } from '../../lib/bounded-json.ts';
 import { check, type Schema, shown } from '../../lib/schema.ts';
 import { ApiProblem } from './api-problem.ts';
 
-/** Maximum size of a body, in bytes: ten times that of a type with 64 features. */
+/** Maximum size of a body, in bytes: ten times the size of a machine type with 64 features. */
 const BODY_MAX_BYTES = 64 * 1024;
 const BODY_TIMEOUT_MS = 10_000;
 const BODY_BOUNDS = { depth: 8, values: 8192 };
@@ -38,7 +38,10 @@ function pointerOf(path: readonly (string | number)[]): string {
   return path.map((key) => `/${String(key).replaceAll('~', '~0').replaceAll('/', '~1')}`).join('');
 }
 
-/** A name that an object has twice: which of the values counts differs from reader to reader. @see https://www.rfc-editor.org/rfc/rfc8259#section-4 */
+/**
+ * Returns a name that an object contains twice. Parsers differ in which of its values they take.
+ * @see https://www.rfc-editor.org/rfc/rfc8259#section-4
+ */
 function repeatedNameIn(json: string): string | undefined {
   const objects: Set<string>[] = [];
   let repeated: string | undefined;

@@ -109,16 +109,16 @@ export const ACCESS_TOKEN = v.object({
   ),
 });
 
-/** An access token, or the enrolment that a machine gets one with. */
+/** An access token, or the enrolment that a machine exchanges for one. */
 export type TokenOrEnrolment = AccessToken & { readonly isEnrolment?: true };
 
-/** Lists the tokens of an account, and its enrolments. */
+/** Lists the access tokens and the enrolments of an account. */
 export function tokensOf({ tokens, enrolments }: Account): readonly TokenOrEnrolment[] {
   const future = { repositories: undefined, push: false, isEnrolment: true } as const;
   return [...tokens, ...enrolments.map((enrolment) => ({ ...enrolment, ...future }))];
 }
 
-/** A machine that enrols again has an enrolment and a token of the same name. */
+/** Identifies a token in lists. A machine that enrols again has an enrolment and a token of the same name. */
 export function tokenKey({ name, isEnrolment }: TokenOrEnrolment): string {
   return isEnrolment ? `${name}/enrolment` : name;
 }
@@ -164,7 +164,7 @@ export const ACCOUNT_CHANGE = fields({
   managesMachines: v.optional(described(v.nullable(v.boolean()), MANAGES)),
 });
 
-/** Maximum number of patterns of a group: every account in it gets them all. */
+/** Maximum number of patterns of a group. Every account in it gets all of them. */
 const GROUP_PATTERNS_MAX = 500;
 const GroupPatterns = v.pipe(
   Patterns,
@@ -180,7 +180,7 @@ export const GROUP_RIGHTS = fields({
   ),
 });
 
-/** Maximum number of features of one type: every change parses the whole file again. */
+/** Maximum number of features of one type. Every change parses the whole file again. */
 const FEATURES_MAX = 64;
 const Features = v.pipe(
   MachineFeatures,

@@ -8,14 +8,20 @@ import * as r from './resources.ts';
 const TOKEN_LIFETIME_MS = 90 * 24 * 60 * 60_000;
 const ENROLMENT_LIFETIME_MS = 60 * 60_000;
 
-/** The newest of that name: a machine that enrols again has an enrolment beside its former token. */
+/**
+ * Finds the newest token or enrolment of that name: a machine that enrols again has an enrolment beside its
+ * former token.
+ */
 function tokenOf(account: Account, name: string): r.TokenOrEnrolment {
   const found = r.tokensOf(account).findLast((token) => token.name === name);
   if (found) return found;
   throw new ApiProblem('no-resource', `there is no token ${name} of ${account.user}`);
 }
 
-/** The time in a body, in milliseconds. @throws {ApiProblem} when it is not in the future */
+/**
+ * Parses the time in a body; returns milliseconds of the wall clock. @throws {ApiProblem} when it is not in
+ * the future
+ */
 function futureMs(written: string, nowMs: number): number {
   const ms = Date.parse(written);
   if (ms > nowMs) return ms;
@@ -25,7 +31,10 @@ function futureMs(written: string, nowMs: number): number {
   });
 }
 
-/** A person's own token always expires, because nobody may be left to revoke it. */
+/**
+ * Returns when a token expires; undefined: never. A person's own token always expires, because nobody may be
+ * left to revoke it.
+ */
 function expiryOf(written: string | null | undefined, nowMs: number, isPerson: boolean): Date | undefined {
   const usualMs = nowMs + TOKEN_LIFETIME_MS;
   if (written === null) return isPerson ? new Date(usualMs) : undefined;

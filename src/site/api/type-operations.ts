@@ -10,7 +10,7 @@ function typeOf({ user, types }: Account, name: string): MachineType {
   throw new ApiProblem('no-resource', `there is no machine type ${name} of ${user}`);
 }
 
-/** Omits the default user name from the file. */
+/** Returns undefined for the default user name, which the file does not need. */
 function omitDefaultLogin(user: string, name: string, login: string | undefined): string | undefined {
   return login === `${user}-${name}` ? undefined : login;
 }

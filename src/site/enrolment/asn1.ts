@@ -3,15 +3,18 @@ import { Any, type AsnType, ObjectIdentifier, Sequence, verifySchema } from 'asn
 type Schema = Parameters<typeof verifySchema>[1];
 type Kind<Part> = abstract new (...parameters: never[]) => Part;
 
-/** What a schema's names have matched in a document. */
+/** The parts of a document that the names of a schema matched. */
 export interface Asn1Parts {
-  /** Undefined when the document does not have the part. */
+  /** Returns a part; undefined when the document does not have it. */
   readonly one: <Part extends AsnType>(name: string, kind: Kind<Part>) => Part | undefined;
-  /** The parts of a repetition: none where the document does not have it, undefined when one is of another kind. */
+  /**
+   * Returns the parts of a repetition: an empty list when the document does not have it, undefined when one
+   * part is of another kind.
+   */
   readonly all: <Part extends AsnType>(name: string, kind: Kind<Part>) => readonly Part[] | undefined;
 }
 
-/** Reads BER. @returns undefined for a document that does not fit the schema */
+/** Parses BER. @returns undefined for a document that does not match the schema */
 export function readAsn1(bytes: Uint8Array, schema: Schema): Asn1Parts | undefined {
   const { verified, result } = verifySchema(bytes, schema);
   if (!verified) return undefined;

@@ -12,7 +12,10 @@ const AWS_DOCUMENT = v.object({
   pendingTime: v.pipe(v.string(), v.isoTimestamp()),
 });
 
-/** Verifies AWS's identity document with its public certificates. @returns undefined when none of them signed it */
+/**
+ * Verifies AWS's identity document with its public certificates. @returns undefined when none of them signed
+ * it
+ */
 export function awsInstance(
   { document, signature }: { readonly document: string; readonly signature: string },
   keys: string,
@@ -23,7 +26,7 @@ export function awsInstance(
       publicKey.asymmetricKeyType === 'rsa' && verify('sha256', Buffer.from(document), publicKey, signed),
   );
   if (!isSigned) return undefined;
-  // Parses the document only after its signature was verified.
+  // The document is parsed only after its signature was verified.
   const { success, output } = v.safeParse(v.pipe(v.string(), v.parseJson(), AWS_DOCUMENT), document);
   if (!success) return undefined;
   const { accountId: owner, instanceId: id, instanceType: kind, region, pendingTime } = output;

@@ -14,7 +14,7 @@ export interface AzurePresented extends AzureAnswer {
 }
 
 export interface AzureContext extends IdentityContext {
-  /** When this site made the challenge for this secret; undefined: it did not, or too long ago. */
+  /** Returns when this site made the challenge for this secret; undefined: it did not, or too long ago. */
   readonly challengedMs: (answer: AzureAnswer) => number | undefined;
 }
 
@@ -39,12 +39,15 @@ const AZURE_DOCUMENT = v.object({
   vmId: ID,
 });
 
-/** The domains of Azure's public cloud and its sovereign clouds; a certificate for a region has it as a subdomain. */
+/**
+ * The domains of Azure's public and sovereign clouds. The certificate of a region has the region as a
+ * subdomain.
+ */
 const SIGNER = /^DNS:(?:([a-z0-9]+)\.)?metadata\.(?:azure\.(?:com|us|cn)|microsoftazure\.de)$/;
 
-/** The regions that a certificate of Azure's metadata service names; undefined for any other certificate. */
+/** Returns the regions in a certificate of Azure's metadata service; undefined for any other certificate. */
 function regionsOf({ subjectAltName = '' }: X509Certificate): readonly string[] | undefined {
-  // Node.js quotes names that contain a comma, which could pass for several.
+  // Node.js quotes a name that contains a comma, because it would look like several names.
   if (subjectAltName.includes('"')) return undefined;
   const names = subjectAltName.split(', ').flatMap((name) => SIGNER.exec(name) ?? []);
   return names.length === 0
@@ -54,7 +57,10 @@ function regionsOf({ subjectAltName = '' }: X509Certificate): readonly string[] 
 
 let publicRoots: readonly X509Certificate[] | undefined;
 
-/** The file's certificates that sign themselves are the roots; in a file without any, Node.js's list is. */
+/**
+ * Returns the self-signed certificates of the file as roots. A file without any relies on the roots of
+ * Node.js.
+ */
 function authoritiesOf(keys: string, message: SignedMessage): Authorities {
   const given = certificatesIn(keys);
   const roots = given.filter((one) => one.checkIssued(one));
@@ -66,9 +72,10 @@ function authoritiesOf(keys: string, message: SignedMessage): Authorities {
 }
 
 /**
- * Verifies an attested document of Azure's metadata service: signature, chain and name of the certificate, nonce and time.
- * @param keys the authorities that issue Azure's certificates, in PEM
- * @returns undefined when anything of it is wrong
+ * Verifies an attested document of Azure's metadata service: its signature, the chain and name of its
+ * certificate, its nonce and its time.
+ * @param keys the certificates of the authorities that issue Azure's certificates, in PEM
+ * @returns undefined when any of these is wrong
  */
 export function azureInstance(
   { document, ...answer }: AzurePresented,
@@ -93,7 +100,8 @@ export function azureInstance(
   const { nonce, subscriptionId: owner, vmId: id, timeStamp } = output;
   const { createdOn: sinceMs, expiresOn } = timeStamp;
   const isCurrent = sinceMs - CLOCK_TOLERANCE_MS <= nowMs && nowMs <= expiresOn + CLOCK_TOLERANCE_MS;
-  // Whoever holds a document must not ask for challenges until one fits.
+  // A document must be newer than its challenge. Otherwise whoever holds an old document could request
+  // challenges until one matches its nonce.
   const isOlder = sinceMs + CLOCK_TOLERANCE_MS < askedMs;
   if (!isCurrent || isOlder || nonce !== azureNonce(answer, audience)) return undefined;
   return { cloud: 'azure', id, owner, region: regions[0] ?? '', kind: id, sinceMs };

@@ -11,15 +11,15 @@ import {
 } from 'asn1js';
 import { algorithmSchema, readAsn1 } from './asn1.ts';
 
-/** Authorities that a certificate may be issued by. */
+/** Certificates of the authorities that may have issued a certificate. */
 export interface Authorities {
-  /** Trusted as they are. */
+  /** Trusted without an issuer. */
   readonly roots: readonly X509Certificate[];
-  /** Trusted when a root has issued them, directly or through others. */
+  /** Trusted when a root has issued them, directly or through other intermediates. */
   readonly intermediates: readonly X509Certificate[];
 }
 
-/** No public authority needs more. */
+/** Maximum number of intermediates in a chain. No public authority needs more. */
 const INTERMEDIATES_MAX = 4;
 const RSA_MIN_BITS = 2048;
 
@@ -33,7 +33,10 @@ const SIGNATURES = new Set([
   '1.2.840.10045.4.3.4',
 ]);
 const BASIC_CONSTRAINTS = '2.5.29.19';
-/** Critical extensions that this file, or OpenSSL for it, obeys: key usage too. Any other one must be understood to trust. */
+/**
+ * Critical extensions that this file, or OpenSSL for it, enforces (basic constraints, key usage). A
+ * certificate with any other critical extension is not trusted.
+ */
 const OBEYED = new Set([BASIC_CONSTRAINTS, '2.5.29.15']);
 
 const EXTENSION = new Sequence({
@@ -76,7 +79,7 @@ function readExtension({ valueBlock: { value } }: Sequence): Extension | undefin
   return { id: id.getValue(), isCritical, value: content };
 }
 
-/** What OpenSSL does not tell of a certificate: its signature algorithm and its extensions. */
+/** Returns what `X509Certificate` does not offer: the signature algorithm and the extensions. */
 function fieldsOf({ raw }: X509Certificate) {
   const parts = readAsn1(raw, CERTIFICATE);
   const algorithm = parts?.one('algorithm', ObjectIdentifier)?.getValue();
@@ -96,7 +99,7 @@ function isValidAt({ validFrom, validTo }: X509Certificate, nowMs: number): bool
   return Date.parse(validFrom) <= nowMs && nowMs <= Date.parse(validTo);
 }
 
-/** How many further authorities may stand below this one; undefined: it may not issue certificates at all. */
+/** Returns how many intermediates may stand below this authority; undefined: it may not issue certificates. */
 function pathLengthOf(authority: X509Certificate): number | undefined {
   const { extensions } = fieldsOf(authority) ?? { extensions: [] };
   if (!authority.ca || extensions.some(({ id, isCritical }) => isCritical && !OBEYED.has(id)))
@@ -109,7 +112,10 @@ function pathLengthOf(authority: X509Certificate): number | undefined {
   return pathLength === undefined ? INTERMEDIATES_MAX : Number(pathLength.toBigInt());
 }
 
-/** Names, key identifiers and key usage fit (`checkIssued`), and the issuer's key made the signature. */
+/**
+ * True when names, key identifiers and key usage match (`checkIssued`), and the issuer's key made the
+ * signature.
+ */
 function isIssuedBy(certificate: X509Certificate, issuer: X509Certificate): boolean {
   const algorithm = fieldsOf(certificate)?.algorithm ?? '';
   if (!SIGNATURES.has(algorithm) || !isStrong(issuer.publicKey) || !certificate.checkIssued(issuer))
@@ -117,14 +123,14 @@ function isIssuedBy(certificate: X509Certificate, issuer: X509Certificate): bool
   try {
     return certificate.verify(issuer.publicKey);
   } catch {
-    // The key is of another kind than the signature.
+    // `verify` throws when the key is of another kind than the signature.
     return false;
   }
 }
 
 /**
- * Whether a root has issued the certificate, directly or through intermediates, and all of them are valid now. Looks up no
- * revocation: nothing is asked over the network.
+ * True when a root has issued the certificate, directly or through intermediates, and all of them are valid
+ * at `nowMs`. Does not check for revocation, which would need the network.
  * @see https://www.rfc-editor.org/rfc/rfc5280#section-6
  */
 export function isTrusted(certificate: X509Certificate, authorities: Authorities, nowMs: number): boolean {

@@ -2,21 +2,27 @@ import { addressClass } from '../../lib/address.ts';
 import { createSealer } from '../../lib/seal.ts';
 import { type AzureAnswer, commitmentTo } from './azure-nonce.ts';
 
-/** How long a machine may take to answer. */
+/** How long a machine may take to answer a challenge, in milliseconds. */
 export const CHALLENGE_MS = 60_000;
-/** Challenges per {@link CHALLENGE_MS}: each is one more of ten digits that a relayed document could fit by chance. */
+/**
+ * Maximum number of challenges in {@link CHALLENGE_MS}. Each is one more chance for a relayed document to
+ * match a nonce, which has only ten digits.
+ */
 const ALL_MAX = 100_000;
 const ADDRESS_MAX = 1_000;
 
-/** Makes challenges that are new each time, and knows them again without storing any. */
+/** Creates challenges and recognizes them later. Stores none of them: the sealed challenge contains its time. */
 export interface Challenges {
-  /** Undefined: this address, or all of them together, have had as many as may be for now. */
+  /** Returns a challenge; undefined when this address, or all addresses together, have reached the limit. */
   create(commitment: string, address: string): string | undefined;
-  /** When a replica of this site made it, for a commitment to this secret; undefined: none did, or too long ago. */
+  /**
+   * Returns when a replica of this site made the challenge for a commitment to this secret; undefined: none
+   * did, or too long ago.
+   */
   sinceMs(answer: AzureAnswer): number | undefined;
 }
 
-/** @param tokenKey all replicas have the same */
+/** @param tokenKey the same at all replicas */
 export function createChallenges(tokenKey: Uint8Array, wallClock: () => number): Challenges {
   const sealer = createSealer('metahub enrolment challenges', tokenKey);
   const counts = new Map<string, number>();

@@ -7,11 +7,11 @@ import { readCloudKeys } from './cloud-keys.ts';
 import type { CloudRule, PresentedIdentity } from './cloud-rules.ts';
 import { gcpInstance } from './gcp-identity.ts';
 
-/** The account, machine type and token name of an enrolling instance. */
+/** The account, the machine type and the token's name of an enrolling instance. */
 export interface CloudMachine {
   readonly account: string;
   readonly type: string;
-  /** The name of its token, unique per instance: an instance enrols once. */
+  /** The name of its token. It is unique for each instance, so that an instance enrols once. */
   readonly name: string;
 }
 
@@ -43,12 +43,12 @@ function machineOf(instance: CloudInstance, rules: readonly CloudRule[], nowMs: 
 export interface CloudCheckOptions {
   /** URL of this site. */
   readonly audience: string;
-  /** When this site made the challenge for this secret; undefined: it did not, or too long ago. */
+  /** Returns when this site made the challenge for this secret; undefined: it did not, or too long ago. */
   readonly challengedMs: AzureContext['challengedMs'];
   readonly wallClock: () => number;
 }
 
-/** Verifies the identity of instances with the clouds' public keys, offline. */
+/** Creates the check of instances' identities. It uses the clouds' public keys and no network. */
 export function createCloudCheck(
   rules: readonly CloudRule[],
   { audience, challengedMs, wallClock }: CloudCheckOptions,
@@ -68,7 +68,7 @@ export function createCloudCheck(
     for (const [file, named] of files) {
       const instance = await instanceOf(presented, await readCloudKeys(named));
       if (instance === undefined) continue;
-      // Several files may hold the key that signed: the rules of each count.
+      // Several key files may contain the key that signed, so the rules of each are tried.
       const signers = rules.filter((rule) => rule.keys === file);
       const verdict = machineOf(instance, signers, wallClock());
       if (verdict.kind === 'known') return verdict;

@@ -9,17 +9,20 @@ export interface CloudInstance {
   readonly region: string;
   /** AWS instance type, Azure VM ID, or GCP instance name: selects the machine type. */
   readonly kind: string;
-  /** Milliseconds of the wall clock: the launch (AWS), or the issue of the document (Azure) or token (GCP). */
+  /**
+   * Milliseconds of the wall clock: the launch (AWS), or the time when the document (Azure) or token (GCP)
+   * was issued.
+   */
   readonly sinceMs: number;
 }
 
-/** What every cloud's documents are checked against. */
+/** The values that the documents of every cloud are checked against. */
 export interface IdentityContext {
-  /** URL of this site: what documents with an audience or a nonce must be made for. */
+  /** URL of this site. A document with an audience or a nonce must be made for it. */
   readonly audience: string;
   /** Milliseconds of the wall clock. */
   readonly nowMs: number;
 }
 
-/** Clocks of clouds and sites may differ by this much. */
+/** Maximum difference between the clocks of a cloud and of the site, in milliseconds. */
 export const CLOCK_TOLERANCE_MS = 30_000;

@@ -14,7 +14,7 @@ const EXPECTED: Readonly<Record<CloudRule['cloud'], string>> = {
   gcp: 'a JWKS with RSA keys',
 };
 
-/** Reads the public keys that a rule names. @throws {ConfigError} when the file is unreadable */
+/** Reads the file of public keys that a rule names. @throws {ConfigError} when the file is unreadable */
 export async function readCloudKeys({
   cloud,
   keys: file,
@@ -29,7 +29,7 @@ export async function readCloudKeys({
   }
 }
 
-/** A key that a rule's file holds; `read` throws when it is none. */
+/** One key of a rule's file; `read` throws when it is invalid. */
 interface WrittenKey {
   readonly place: Place | undefined;
   readonly read: () => KeyObject;
@@ -41,7 +41,10 @@ function* writtenCertificates(text: string): Generator<WrittenKey> {
   }
 }
 
-/** @throws {ConfigError} when it is not JSON; yields nothing when it is no JWKS */
+/**
+ * Yields the RSA keys of a JWKS; none when the text is not a JWKS. @throws {ConfigError} when the text is not
+ * JSON
+ */
 function* writtenKeySet(text: string, file: string): Generator<WrittenKey> {
   const { content, placeOf } = openJson(file, text);
   const { success, output } = v.safeParse(KEY_SET, content);
@@ -54,7 +57,10 @@ function* writtenKeySet(text: string, file: string): Generator<WrittenKey> {
   }
 }
 
-/** @throws {ConfigError} with the place, when no instance could enrol by the keys of this rule: they are unreadable or of another form */
+/**
+ * Checks that the keys of a rule are usable.
+ * @throws {ConfigError} with the place, when the file is unreadable or its keys have another form
+ */
 export async function checkCloudKeys(rule: CloudRule): Promise<void> {
   const { cloud, keys: file } = rule;
   const text = await readCloudKeys(rule);
@@ -77,7 +83,7 @@ export async function checkCloudKeys(rule: CloudRule): Promise<void> {
 
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[\s\S]+?-----END CERTIFICATE-----/g;
 
-/** The certificates of a PEM file. @throws when one of them is not a certificate */
+/** Parses the certificates of a PEM file. @throws when one of them is not a certificate */
 export function certificatesIn(text: string): readonly X509Certificate[] {
   return (text.match(CERTIFICATE) ?? []).map((pem) => new X509Certificate(pem));
 }

@@ -10,7 +10,7 @@ const Name = v.pipe(
 );
 const Names = v.pipe(v.array(Text), v.minLength(1, 'a name is expected'));
 
-/** An age at which an instance may still enrol: from a minute on, and without fractions. */
+/** Parses the maximum age of an enrolling instance: a whole number of minutes, hours or days. */
 function readMaxAge(written: string): number | undefined {
   return /^\d{1,4}[mhd]$/.test(written) ? parseDuration(written) : undefined;
 }
@@ -40,8 +40,8 @@ export const CloudEnrolment = fields({
 export type CloudRule = v.InferOutput<typeof CloudEnrolment>;
 
 /**
- * What an instance presents: AWS's identity document with its base64 signature, Azure's attested document in base64 with the
- * challenge and the secret of its nonce, or GCP's identity token.
+ * The identity that an instance presents. AWS: the identity document with its base64 signature. Azure: the
+ * attested document in base64, with the challenge and the secret of its nonce. GCP: the identity token.
  */
 export const PRESENTED_IDENTITY = v.union([
   v.object({ aws: v.object({ document: v.string(), signature: v.string() }) }),

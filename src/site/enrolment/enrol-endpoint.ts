@@ -18,7 +18,7 @@ import { PRESENTED_IDENTITY, type PresentedIdentity } from './cloud-rules.ts';
 /** Path at which a machine enrols. */
 export const ENROL_PATH = '/site/enrol';
 
-/** The answer to GET: a document's nonce is made of it, see azure-nonce.ts. */
+/** The answer to `GET`. The nonce of an attested document is computed from it, see azure-nonce.ts. */
 export interface EnrolmentChallenge {
   readonly challenge: string;
 }
@@ -33,11 +33,11 @@ type Enrolling =
   | { readonly kind: 'refused'; readonly reason: AuditReason; readonly who?: string }
   | { readonly user: string; readonly login: string; readonly name: string; readonly edit: MachineEdit };
 
-/** How instances of the configured clouds enrol. */
+/** The checks for instances of the configured clouds. */
 export interface CloudChecks {
   /** Undefined: the site configures no cloud. */
   readonly checkCloud: ((presented: PresentedIdentity) => Promise<CloudVerdict>) | undefined;
-  /** Makes what a document must answer; undefined: the site configures no cloud that signs an answer. */
+  /** Creates a challenge; undefined when no rule is for Azure, the only cloud that needs one. */
   readonly createChallenge: Challenges['create'] | undefined;
 }
 
@@ -46,7 +46,7 @@ export interface EnrolEndpointOptions {
   readonly admin: MachineAdmin | undefined;
   readonly enrolmentOf: AccountIndex['enrolmentOf'];
   readonly accountOf: (user: string) => Account | undefined;
-  /** The current checks. */
+  /** The checks of the current settings. */
   readonly cloud: () => CloudChecks;
   /** Reads the machine files again. */
   readonly onChanged: () => Promise<void>;
@@ -85,8 +85,9 @@ function tooManyChallenges(): RegistryError {
 }
 
 /**
- * `GET ?commitment=…` answers a challenge for an Azure VM. `POST` exchanges the one-time secret of an enrolment, or the identity document of a cloud instance, for an access token that
- * opens the login of the machine's type.
+ * Creates the handler of enrolments. `GET ?commitment=…` returns a challenge for an Azure VM. `POST` takes
+ * the one-time secret of an enrolment or the identity document of a cloud instance, and returns an access
+ * token that opens the login of the machine's type.
  */
 export function createEnrolEndpoint(options: EnrolEndpointOptions): RequestHandler {
   const { admin, accountOf, enrolmentOf, cloud, onChanged } = options;
@@ -141,11 +142,12 @@ export function createEnrolEndpoint(options: EnrolEndpointOptions): RequestHandl
     const { user, login, name, edit } = enrolling;
     if (admin === undefined) throw refusal('unknown-enrolment');
     try {
-      // The folder's lock lets only one of two machines with the same secret enrol.
+      // Under the folder's lock, only one of two machines with the same secret enrols.
       await admin.change(user, edit);
     } catch (cause) {
       if (!(cause instanceof ConfigError)) throw cause;
-      // Another process has removed the enrolment, or the account or type of the instance, since they were read.
+      // Since they were read, another process may have removed the enrolment, or the account or type of the
+      // instance.
       if (cause.code === 'missing') {
         throw refusal(edit.kind === 'add-token' ? 'no-machine-type' : 'unknown-enrolment', login);
       }

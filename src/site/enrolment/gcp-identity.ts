@@ -15,7 +15,10 @@ const GCP_CLAIMS = v.object({
   }),
 });
 
-/** Verifies an instance's token with Google's public keys, a JWKS. @returns undefined when it is not valid for this site */
+/**
+ * Verifies an instance's token with Google's public keys, a JWKS. @returns undefined when it is not valid for
+ * this site
+ */
 export async function gcpInstance(
   token: string,
   keys: string,

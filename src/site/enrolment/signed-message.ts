@@ -15,17 +15,20 @@ import { algorithmSchema, readAsn1 } from './asn1.ts';
 export interface SignedMessage {
   readonly content: Buffer;
   readonly signature: Buffer;
-  /** As `node:crypto` names it. */
+  /** The digest algorithm, as `node:crypto` names it. */
   readonly digest: 'sha256' | 'sha384' | 'sha512';
-  /** In the order of the message; nothing about them is verified. */
+  /** In the order of the message, and not verified. */
   readonly certificates: readonly X509Certificate[];
 }
 
-/** The signer's and those of its issuers; each further one would be work for whoever is not even logged in. */
+/**
+ * Maximum number of certificates: those of the signer and its issuers. Reading each costs time, and the
+ * client is not logged in yet.
+ */
 const CERTIFICATES_MAX = 4;
 const SIGNED_DATA = '1.2.840.113549.1.7.2';
 const DATA = '1.2.840.113549.1.7.1';
-/** Azure writes the algorithm of the signature in the place of the digest's. */
+/** OID of an algorithm -> digest. Azure writes the signature algorithm where the digest algorithm belongs. */
 const DIGESTS: Readonly<Record<string, SignedMessage['digest']>> = {
   '2.16.840.1.101.3.4.2.1': 'sha256',
   '2.16.840.1.101.3.4.2.2': 'sha384',
@@ -41,7 +44,8 @@ const SIGNER = new Sequence({
     new Integer(),
     new Any(),
     algorithmSchema('digest'),
-    // [0] would be signed attributes, over which the signature is then made: such a message does not fit.
+    // With signed attributes (`[0]`) the signature would cover those instead of the content, so such a
+    // message does not match.
     algorithmSchema(),
     new OctetString({ name: 'signature' }),
   ],
@@ -76,7 +80,10 @@ const MESSAGE = new Sequence({
   ],
 });
 
-/** Reads a message in BER. @returns undefined when it is anything else, or has several signers or signed attributes */
+/**
+ * Parses a CMS message in BER.
+ * @returns undefined for anything else, and for a message with several signers or signed attributes
+ */
 export function readSignedMessage(bytes: Uint8Array): SignedMessage | undefined {
   const parts = readAsn1(bytes, MESSAGE);
   const named = (name: string) => parts?.one(name, ObjectIdentifier)?.getValue();
@@ -100,7 +107,7 @@ export function readSignedMessage(bytes: Uint8Array): SignedMessage | undefined 
 function readCertificate({ valueBeforeDecodeView }: Sequence): X509Certificate | undefined {
   try {
     const certificate = new X509Certificate(valueBeforeDecodeView);
-    // Reading the key throws when OpenSSL does not know its kind.
+    // The getter throws when OpenSSL does not know the kind of key.
     return certificate.publicKey && certificate;
   } catch {
     return undefined;

@@ -35,7 +35,7 @@ export interface OidcEndpointsOptions {
   readonly wallClock: () => number;
 }
 
-/** Accepts paths of this site only; returns `/` for anything else. */
+/** Accepts paths of this site only. Returns `/` for anything else. */
 export function safeReturn(written: string | null): string {
   const text = written ?? '/';
   const base = 'http://site.invalid';
@@ -110,7 +110,7 @@ class OidcEndpoints {
     const query = request.url?.split('?')[1] ?? '';
     const begun = sessions.readLogin(request.headers.cookie);
     if (begun === undefined) throw this.#refusal('no-login-begun', trail);
-    // A reload may have put another provider in the place of the one that the login was begun at.
+    // A reload may have replaced the provider since the login began.
     const isHere = begun.issuer === settings.issuer;
     if (!isHere || new URLSearchParams(query).get('state') !== begun.state) {
       throw this.#refusal('other-state', trail);
@@ -139,7 +139,7 @@ class OidcEndpoints {
     const claims = await provider.verify(idToken).catch((error: unknown) => {
       throw this.#toLoginRefusal(error, trail);
     });
-    // Omits the signature, which has several valid encodings.
+    // The key omits the signature, because one signature has several valid encodings.
     await this.#useOnce(memory.usedTokens, idToken.split('.').slice(0, 2).join('.'), trail);
     const person = this.#personWith(claims, trail);
     const { user } = person;
@@ -157,7 +157,7 @@ class OidcEndpoints {
     });
   }
 
-  /** Ends the session; refuses pages of other sites. */
+  /** Ends the session. Refuses requests from pages of other sites. */
   async #end(request: IncomingMessage, response: ServerResponse, trail: Trail): Promise<void> {
     if (isCrossSite(request)) throw this.#refusal('cross-site', trail);
     response
@@ -184,7 +184,7 @@ class OidcEndpoints {
     return person;
   }
 
-  /** Opens the person's account and passes it to `work`. */
+  /** Opens the person's account, calls `work` with it, and converts errors. */
   async #withAccount<T>(
     person: Person,
     trail: Trail,
@@ -202,7 +202,7 @@ class OidcEndpoints {
     return new RegistryError('DENIED', `the login is refused: ${AUDIT_REASONS[reason]}`, { status: 403 });
   }
 
-  /** Logs why a login at the provider failed; the client's error does not contain it. */
+  /** Logs why a login at the provider failed. The error for the client does not contain the reason. */
   #toLoginRefusal(error: unknown, trail: Trail): RegistryError {
     const { settings, log } = this.#options;
     log('notice', 'oidc-login-failed', 'a login at the OpenID provider failed', {
@@ -213,7 +213,7 @@ class OidcEndpoints {
     return this.#refusal('no-valid-login', trail);
   }
 
-  /** Converts a failure of a person's account for the client. */
+  /** Converts an error about a person's account for the client. */
   #toAccountRefusal(error: unknown, { user }: Person, trail: Trail): unknown {
     if (error instanceof PersonRefusedError) return this.#refusal(error.code, trail, user);
     if (!(error instanceof ConfigError)) return error;
@@ -227,7 +227,7 @@ class OidcEndpoints {
   }
 }
 
-/** The form of a token exchange. @throws {RegistryError} UNSUPPORTED, NAME_INVALID */
+/** Reads the form of a token exchange. @throws {RegistryError} UNSUPPORTED, NAME_INVALID */
 function readExchange(form: URLSearchParams) {
   if (form.get('grant_type') !== TOKEN_EXCHANGE || form.get('subject_token_type') !== ID_TOKEN) {
     const message = `the form is not a token exchange: send grant_type=${TOKEN_EXCHANGE} and an ID token`;

@@ -8,7 +8,7 @@ import { PersonAccounts } from './person-accounts.ts';
 import { OidcProvider, type ProviderFetch } from './provider.ts';
 import type { OidcSettings } from './settings.ts';
 
-/** The OpenID provider, and how to reach it. */
+/** The OpenID provider, and the means to reach it. */
 export interface OidcOptions {
   readonly settings: OidcSettings;
   /** The client secret; undefined: a public client. */
@@ -16,7 +16,7 @@ export interface OidcOptions {
   /** Base URL of the site, which the provider redirects people to. */
   readonly siteUrl: string;
   readonly fetch: ProviderFetch;
-  /** Closes the connections to the provider, those in use too. */
+  /** Closes the connections to the provider, including those in use. */
   readonly close: () => Promise<void>;
 }
 

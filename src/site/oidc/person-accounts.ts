@@ -28,7 +28,7 @@ export class PersonRefusedError extends Error {
 export interface PersonAccountsOptions {
   /** Undefined: the site has no folder of machine files. */
   readonly admin: MachineAdmin | undefined;
-  /** Names of the site's groups; MetaHub ignores other groups in a claim. */
+  /** Returns the names of the site's groups. MetaHub ignores other groups in a claim. */
   readonly groups: () => Promise<readonly string[]>;
   /** Reads the machine files again. */
   readonly onChanged: () => Promise<void>;
@@ -42,7 +42,10 @@ function identityOf({ issuer, subject, isGrouped }: Person): OidcSubject {
   return { issuer, subject, ...(isGrouped && { groupsOnly: true }) };
 }
 
-/** Why no account of this name can be added: a machine's login has it, another account's file, or the groups' file. */
+/**
+ * Codes of the error when no account of this name can be added: another account or a machine's login has the
+ * name, or `groups` is the name of the groups' file.
+ */
 const NAME_TAKEN: readonly ConfigErrorCode[] = ['exists', 'invalid-value'];
 
 function ofAnother(user: string): PersonRefusedError {
@@ -50,13 +53,19 @@ function ofAnother(user: string): PersonRefusedError {
   return new PersonRefusedError('account-of-another', why);
 }
 
-/** Checks the owner, again under the lock. @throws {PersonRefusedError} for the account of another person */
+/**
+ * Checks the owner of the account. Call it under the lock, too.
+ * @throws {PersonRefusedError} for the account of another person
+ */
 function checkOwner(account: Account, person: Person): void {
   if (isAccountOf(account, person)) return;
   throw ofAnother(person.user);
 }
 
-/** Creates the account of a person at the first login, and sets its role and groups from the claims at each login. */
+/**
+ * Creates the account of a person at the first login, and sets its role and groups from the claims at each
+ * login.
+ */
 export class PersonAccounts {
   readonly #options: PersonAccountsOptions;
 
@@ -78,7 +87,7 @@ export class PersonAccounts {
     }
     const known = new Set(await this.#options.groups());
     const groups = person.groups.filter((name) => known.has(name));
-    // A publisher needs a group, which says where it may push.
+    // A publisher needs a group, because only a group says where it may push.
     const role = person.role === 'publisher' && groups.length === 0 ? undefined : person.role;
     const change = { oidc: identityOf(person), role, groups };
     if (found === undefined) return this.#create(admin, person, change);
@@ -107,14 +116,15 @@ export class PersonAccounts {
 
   async #create(admin: MachineAdmin, person: Person, { oidc, role, groups }: PersonChange): Promise<Account> {
     const { user } = person;
-    // Every account needs a password; nobody knows this one, so only the provider and tokens open the account.
+    // Every account needs a password. Nobody knows this one, so only the provider and tokens open the
+    // account.
     const { text: password } = await hashPassword(randomBytes(32).toString('base64url'));
     const rights = groups.length === 0 ? {} : { groups };
     try {
       return await this.#changed(await admin.addAccount({ user, password, role, ...rights, oidc }));
     } catch (error) {
       if (!(error instanceof ConfigError && NAME_TAKEN.includes(error.code))) throw error;
-      // Another login of the same person may have come first.
+      // A login of the same person may have created the account meanwhile.
       const made = (await admin.ownAccounts()).find((account) => account.user === user);
       if (made !== undefined && isAccountOf(made, person)) return this.open(person);
       throw ofAnother(user);

@@ -2,7 +2,7 @@ import { createRemoteJWKSet, customFetch as joseFetch, jwtVerify } from 'jose';
 import type * as OpenidClient from 'openid-client';
 import type { Claims, OidcSettings } from './settings.ts';
 
-/** Values of a login that has begun, which its callback must match. */
+/** The values of a login that has begun. Its callback must match them. */
 export interface PendingLogin {
   readonly state: string;
   readonly nonce: string;
@@ -20,13 +20,16 @@ export interface OidcProviderOptions {
   readonly fetch: ProviderFetch;
 }
 
-/** Maximum difference between the clocks of provider and site. */
+/** Maximum difference between the clocks of the provider and the site, in seconds. */
 const CLOCK_TOLERANCE_S = 30;
-/** Maximum age of an ID token to exchange: the time that a person needs for the provider's pages. */
+/**
+ * Maximum age of an ID token that can be exchanged, in seconds: the time that a person needs for the
+ * provider's pages.
+ */
 const ID_TOKEN_AGE_S = 10 * 60;
-/** MetaHub reads the provider's discovery document again after this time. */
+/** How long MetaHub uses the provider's discovery document, in milliseconds. */
 const DISCOVERY_MS = 60 * 60_000;
-/** Excludes `none`, and symmetric algorithms, whose key a public client would know. */
+/** Without `none` and the symmetric algorithms: a public client would know their key. */
 const ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA'];
 
 interface Discovered {
@@ -35,7 +38,7 @@ interface Discovered {
   readonly untilMs: number;
 }
 
-/** Logs people in at an OpenID provider. The first login loads the library. */
+/** Logs people in at an OpenID provider. The first login imports the library. */
 export class OidcProvider {
   readonly #options: OidcProviderOptions;
   #discovered: Promise<Discovered> | undefined;
@@ -63,7 +66,7 @@ export class OidcProvider {
     return { url, pending };
   }
 
-  /** Redeems the code in the callback's query; returns the person's claims. @throws for an invalid callback. */
+  /** Redeems the code in the callback's query; returns the person's claims. @throws for an invalid callback */
   async finish(query: string, { state, nonce, verifier }: PendingLogin): Promise<Claims> {
     const [client, { configuration }] = await Promise.all([import('openid-client'), this.#discover()]);
     const answer = await client.authorizationCodeGrant(
@@ -74,7 +77,7 @@ export class OidcProvider {
     return (answer.claims() ?? {}) as Claims;
   }
 
-  /** Verifies an ID token; returns its claims. @throws {JOSEError} for an invalid one. */
+  /** Verifies an ID token; returns its claims. @throws {JOSEError} for an invalid one */
   async verify(idToken: string): Promise<Claims> {
     const { settings } = this.#options;
     const { keys, configuration } = await this.#discover();
@@ -90,7 +93,7 @@ export class OidcProvider {
     return payload;
   }
 
-  /** Discovers the provider once for concurrent callers; does not cache a failure. */
+  /** Discovers the provider, once for concurrent callers. Does not cache a failure. */
   #discover(): Promise<Discovered> {
     const known = this.#discovered;
     const discovering = (known ?? Promise.reject(new Error('not yet discovered'))).then(
@@ -112,7 +115,7 @@ export class OidcProvider {
       secret === undefined ? client.None() : client.ClientSecretBasic(secret),
       {
         [client.customFetch]: fetch as never,
-        // The settings accept plain HTTP for an issuer on loopback only.
+        // Plain HTTP is safe here: the settings accept it only for an issuer on loopback.
         execute: [
           client.enableNonRepudiationChecks,
           ...(issuer.protocol === 'http:' ? [client.allowInsecureRequests] : []),

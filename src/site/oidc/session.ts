@@ -12,7 +12,7 @@ import type { Person } from './settings.ts';
 
 /** A login that this browser has begun, and the path to return to. */
 export interface BegunLogin extends PendingLogin {
-  /** The provider that it was begun at. */
+  /** The provider at which it began. */
   readonly issuer: string;
   readonly returnTo: string;
 }
@@ -20,7 +20,7 @@ export interface BegunLogin extends PendingLogin {
 const LOGIN_MS = 10 * 60_000;
 
 export interface SessionsOptions extends Pick<SealedCookieOptions, 'tokenKey' | 'shared' | 'wallClock'> {
-  /** Do clients reach the site by TLS? */
+  /** True when clients reach the site by TLS. */
   readonly secure: boolean;
   readonly find: (user: string) => AccountIdentity | undefined;
 }
@@ -29,7 +29,7 @@ interface PersonSession extends Pick<Person, 'user' | 'issuer' | 'subject' | 'is
   readonly stamp: string;
 }
 
-/** Does the account belong to this person? */
+/** True when the account belongs to this person. */
 export function isAccountOf(
   { oidc }: Account,
   { issuer, subject, isShared }: Pick<Person, 'issuer' | 'subject' | 'isShared'>,
@@ -37,7 +37,7 @@ export function isAccountOf(
   return isShared ? oidc === undefined : oidc?.issuer === issuer && oidc.subject === subject;
 }
 
-/** Sessions of people, and the logins that they begin, in sealed cookies that every replica can read. */
+/** Sessions of people, and the logins that they have begun, in sealed cookies that every replica can read. */
 export class Sessions {
   readonly #options: SessionsOptions;
   readonly #sessions: SealedCookie<PersonSession>;
@@ -67,7 +67,10 @@ export class Sessions {
     return this.#sessions.end(cookies, this.#options.secure);
   }
 
-  /** Finds the identity of a session; undefined without one, when it has ended, or when the account belongs to another person. */
+  /**
+   * Finds the identity of a session; undefined when there is none, when it has ended, or when the account now
+   * belongs to another person.
+   */
   identityIn(cookies: string | undefined): AccountIdentity | undefined {
     const session = this.#sessions.read(cookies, this.#options.secure);
     const identity = session && this.#options.find(session.user);
@@ -90,14 +93,14 @@ export class Sessions {
   }
 }
 
-/** Longer than any ID token or state is valid. */
+/** How long a used state or ID token is remembered, in milliseconds: longer than either is valid. */
 const USED_MS = 15 * 60_000;
 
-/** What outlives a change of the provider's settings: sessions, and which logins have been used. */
+/** State that survives a change of the provider's settings: the sessions, and which logins have been used. */
 export interface OidcMemory {
   readonly sessions: Sessions;
   readonly usedStates: UsedOnce;
-  /** Apart from the states: whoever begins many logins must not push a used ID token out. */
+  /** Separate from the states, so that whoever begins many logins cannot evict a used ID token. */
   readonly usedTokens: UsedOnce;
 }
 

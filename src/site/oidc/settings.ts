@@ -41,7 +41,7 @@ const RuleEntries = fields({
 export interface ClaimRule {
   /** Claim -> accepted values. A person must match all claims. */
   readonly claims: ReadonlyMap<string, readonly string[]>;
-  /** With placeholders: an account of the person's own. Without: an account that people share. */
+  /** With placeholders: each person has an account. Without: people share one account. */
   readonly account: string;
   readonly isShared: boolean;
   readonly role: (typeof ACCOUNT_ROLES)[number] | undefined;
@@ -93,7 +93,7 @@ export interface Person {
   readonly isShared: boolean;
   readonly role: ClaimRule['role'];
   readonly groups: readonly string[];
-  /** Does the rule grant rights by groups, whichever the person is in? */
+  /** True when the rule grants rights by groups, whichever groups the person is in. */
   readonly isGrouped: boolean;
 }
 
@@ -106,7 +106,7 @@ function fits({ claims }: ClaimRule, of: Claims): boolean {
   return [...claims].every(([name, wanted]) => textsOf(of[name]).some((text) => wanted.includes(text)));
 }
 
-/** Fills in the placeholders; undefined when a claim is missing, or the result is not a valid name. */
+/** Fills in the placeholders; undefined when a claim is missing, or when the result is not a valid name. */
 function fillTemplate(template: string, claims: Claims): string | undefined {
   let isWhole = true;
   const name = template.replace(PLACEHOLDER, (_, claim: string) => {

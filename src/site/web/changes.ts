@@ -12,12 +12,12 @@ export interface PendingChange {
   readonly expiresMs: number;
 }
 
-/** For how long a person can confirm a change. */
+/** How long a person can confirm a change, in milliseconds. */
 const CONFIRM_MS = 60 * 60_000;
 
 /**
- * Seals pending changes for the session that asked for them and puts them into the page: no other site can forge or read one,
- * and every replica can apply it.
+ * Seals pending changes for the session that asked for them, and puts them into the page. No other site can
+ * forge or read one, and every replica can apply it.
  */
 export class PendingChanges {
   readonly #sealer: Sealer;

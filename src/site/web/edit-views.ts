@@ -82,7 +82,7 @@ export class EditViews {
     const named = paramsIn(visit.query);
     const params = form.paramsOf?.(written, named) ?? named;
     this.#requireRight(visit, form, params);
-    // A form that names its resource has shown no state of it.
+    // A form that names its resource itself has shown no state of the resource.
     const shownTag = form.paramsOf === undefined ? written.get('etag') : null;
     try {
       const before = await this.#current(visit, form, params);
@@ -176,7 +176,7 @@ export class EditViews {
     return confirmPage({ form, params: change.params, user, lines, sealed });
   }
 
-  /** @throws {ApiProblem} when the visitor may not make the change, before they fill in the form. */
+  /** @throws {ApiProblem} when the visitor may not make the change, before they fill in the form */
   #requireRight({ caller }: Visit, form: WebForm, { user }: FormParams): void {
     this.#service.accounts.requireAdmin(caller, user, subjectOf(operationOfForm(form)));
   }

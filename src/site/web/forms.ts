@@ -6,7 +6,7 @@ const KEEP = 'keep';
 const NEW = 'new';
 const DROP = 'drop';
 
-/** A new password as it was typed: whoever logs in types its spaces, too. */
+/** Returns a new password exactly as typed, with its spaces, because whoever logs in types them as well. */
 const newPassword = (form: URLSearchParams): string | undefined => form.get('password') || undefined;
 
 /** Reads the choice of password: absent (keep), a new one, or null (none of its own). */
@@ -16,13 +16,13 @@ function passwordOf(form: URLSearchParams): { readonly password?: string | null 
   return choice === NEW ? { password: form.get('password') ?? '' } : {};
 }
 
-/** The choice that {@link passwordOf} has read. */
+/** Returns the choice that {@link passwordOf} has read. */
 function choiceOf(password: unknown): string {
   if (password === undefined) return KEEP;
   return password === null ? DROP : NEW;
 }
 
-/** The values that the fields of a form had when it made this body; nobody sees a password. */
+/** Returns the values of the fields for the form that made this body. A password is never among them. */
 export function valuesIn({ fields }: WebForm, body: unknown): (name: string) => string {
   const values = (body ?? {}) as Readonly<Record<string, unknown>>;
   return (name) => {

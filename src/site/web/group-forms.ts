@@ -31,7 +31,10 @@ function invalid(field: string, detail: string): ApiProblem {
   });
 }
 
-/** The forms of groups and their members. A member is a change of the account, so that no edit of a group undoes one of an account. */
+/**
+ * The forms of groups and their members. Adding a member changes the account, so that an edit of a group
+ * cannot undo an edit of an account.
+ */
 export const GROUP_FORMS: readonly WebForm[] = [
   {
     id: 'addGroup',

@@ -13,7 +13,7 @@ export interface GroupsPageFacts {
   readonly done: string | undefined;
 }
 
-/** Maximum number of members that the page lists of one group. */
+/** Maximum number of members that the page lists for one group. */
 const SHOWN_MAX = 100;
 
 function membersByGroup({ accounts }: GroupsPageFacts): ReadonlyMap<string, readonly string[]> {

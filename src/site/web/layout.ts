@@ -101,7 +101,7 @@ export function cardOf(title: Html | string, ...body: readonly (Html | undefined
   return html`<section class="card whole"><h2>${title}</h2>${body}</section>`;
 }
 
-/** Formats a table; on a narrow screen each cell shows the name of its column. */
+/** Formats a table. On a narrow screen each cell shows the name of its column. */
 export function tableOf(
   columns: readonly string[],
   rows: readonly (readonly (Html | string | number)[])[],
@@ -153,7 +153,7 @@ export function alertOf(tone: 'ok' | 'warn' | 'bad', ...body: readonly (Html | s
   return html`<p class="card whole alert ${tone}" role="status">${body}</p>`;
 }
 
-/** The link to the next part of a list; `parameter` names where it begins. */
+/** Formats the link to the next part of a list. `parameter` is the name of the query's key for it. */
 export function moreLink(
   path: string,
   query: Readonly<Record<string, string | undefined>>,

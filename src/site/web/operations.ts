@@ -19,11 +19,11 @@ interface RunRequest {
   readonly params?: Readonly<Record<string, string>>;
   readonly query?: URLSearchParams;
   readonly body?: unknown;
-  /** The expected state of the resource; empty: any. */
+  /** The expected state of the resource; empty: any state. */
   readonly entityTag?: string;
 }
 
-/** Runs the API's operations for the pages; writes each run to the audit trail. */
+/** Runs the operations of the API for the pages. Writes each run to the audit trail. */
 export class OperationRunner {
   readonly #service: ApiService;
   readonly #audit: WebAudit;

@@ -148,7 +148,7 @@ export interface AccountsPageFacts {
   readonly user: string;
   readonly accounts: readonly AccountBody[];
   readonly tokens: readonly TokenBody[];
-  /** Where the shown parts of both lists begin, and where their next ones do. */
+  /** Where the shown parts of the two lists begin, and where their next parts do. */
   readonly query: AccountsQuery;
   readonly next: AccountsQuery;
   readonly mayEdit: (user: string, subject: ChangeSubject) => boolean;

@@ -32,7 +32,7 @@ export class WebSessions {
     return this.#cookie.begin({ user: identity.login, stamp: passwordStamp(identity) }, isSecure);
   }
 
-  /** Finds the identity of a session; undefined without one, or when it has ended. */
+  /** Finds the identity of a session; undefined when there is none, or when it has ended. */
   identityIn(cookies: string | undefined, isSecure: boolean): AccountIdentity | undefined {
     const session = this.#cookie.read(cookies, isSecure);
     const identity = session && this.#find(session.user);

@@ -20,7 +20,7 @@ export interface SiteViewsOptions {
   readonly audit: WebAudit;
 }
 
-/** The parameters of a page's query that the operation takes. */
+/** Returns the parameters of a page's query that the operation takes. */
 function queryOf({ query }: Visit, names: readonly string[]): Readonly<Record<string, string | undefined>> {
   return Object.fromEntries(names.map((name) => [name, query.get(name)?.trim() || undefined]));
 }

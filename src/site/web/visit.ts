@@ -7,7 +7,7 @@ export interface Visit {
   /** The path of the request. */
   readonly path: string;
   readonly query: URLSearchParams;
-  /** The cookie or header that authenticates the visitor; a confirmation must come with the same one. */
+  /** The cookie or header that authenticates the visitor. A confirmation must come with the same one. */
   readonly session: string;
 }
 

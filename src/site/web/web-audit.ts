@@ -1,7 +1,7 @@
 import { auditReasonOf } from '../api/api-problem.ts';
 import type { Audit, Trail } from '../audit.ts';
 
-/** The audit trail for pages: whatever ends a request is refused once, where most is known of it. */
+/** The audit trail of the pages. It writes a refusal once: where most is known about the request. */
 export class WebAudit {
   readonly write: Audit;
   readonly #written = new WeakSet<object>();
@@ -10,7 +10,7 @@ export class WebAudit {
     this.write = audit;
   }
 
-  /** Writes why the request was refused, unless this error has been written already. */
+  /** Writes why the request was refused, unless this error has been written before. */
   refuse(error: unknown, trail: Trail): void {
     const key = Object(error);
     if (this.#written.has(key)) return;

@@ -22,15 +22,18 @@ export interface WebForm {
   readonly back: '' | 'accounts' | 'groups';
   /** Formats the current resource for the fields; absent when the form adds or removes one. */
   readonly valuesOf?: (body: never) => Readonly<Record<string, string>>;
-  /** The API path of the resource to change; undefined: the form adds one, or does not know its name yet. */
+  /**
+   * Returns the API path of the resource to change; undefined: the form adds a resource, or does not know its
+   * name yet.
+   */
   readonly resource?: (params: FormParams) => string | undefined;
-  /** Takes the names of the resource from the submitted form; absent: the query has them. */
+  /** Takes the names of the resource from the submitted form; absent: the query contains them. */
   readonly paramsOf?: (form: URLSearchParams, params: FormParams) => FormParams;
   /** Builds the operation's body from the submitted form and the current resource. */
   readonly bodyOf?: (form: URLSearchParams, params: FormParams, before: never) => object;
   /** What to do with the token that the operation makes. */
   readonly tokenHelp?: string;
-  /** Consequences that nobody can undo. */
+  /** The consequences that cannot be undone. */
   readonly warning?: (params: FormParams) => string;
   readonly done: (params: FormParams) => string;
 }

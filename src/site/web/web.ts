@@ -32,7 +32,7 @@ export interface LoginProvider {
 export interface WebOptions {
   readonly service: ApiService;
   readonly authenticate: Authenticate;
-  /** The current OpenID provider; undefined: the site has none. */
+  /** Returns the current OpenID provider; undefined: the site has none. */
   readonly provider: () => LoginProvider | undefined;
   readonly tokenKey: Uint8Array;
   /** What replicas share; undefined: there is one replica. */
@@ -54,7 +54,7 @@ function send(response: ServerResponse, reply: WebReply): void {
   sendBytes(response, location === undefined ? status : 303, [...PAGE_HEADERS, ...extra], Buffer.from(page));
 }
 
-/** Accepts paths of this site's pages only; returns the first page for anything else. */
+/** Accepts paths of this site's pages only. Returns the first page for anything else. */
 function safeReturn(written: string | null): string {
   return written !== null && /^\/site\/[\w./?=&%@+-]*$/.test(written) && !written.includes('..')
     ? written
@@ -75,7 +75,7 @@ interface PageRequest {
   readonly address: string;
 }
 
-/** The site's pages: who is logged in, and which page a request is for. */
+/** Serves the site's pages: finds the logged-in account, and the page that a request is for. */
 class WebPages {
   readonly #options: WebOptions;
   readonly #audit: WebAudit;
@@ -104,7 +104,7 @@ class WebPages {
     }
   }
 
-  /** Answers the request; adds to the trail who asks. */
+  /** Answers the request, and adds the client's identity to the trail. */
   async #answer(asked: PageRequest, trail: Trail): Promise<WebReply> {
     const { request, response, address } = asked;
     const [path = '', written = ''] = (request.url ?? '').split('?');
@@ -128,7 +128,7 @@ class WebPages {
     return this.#views(name, visit, isPost ? await readForm(request, response) : undefined);
   }
 
-  /** Authenticates by the header or a session; undefined: neither is valid. */
+  /** Authenticates by the header or a session; undefined when neither is valid. */
   async #identityOf({ request, response, address }: PageRequest) {
     const { authenticate, provider } = this.#options;
     const { authorization, cookie } = request.headers;
@@ -194,7 +194,10 @@ class WebPages {
   }
 }
 
-/** True for a form, false for a page. @throws {ApiProblem} for another method, and a form of another site */
+/**
+ * Returns true for a form, false for a page.
+ * @throws {ApiProblem} for another method, and for a form of another site
+ */
 function isPostOfSite(request: IncomingMessage): boolean {
   const { method = '' } = request;
   if (!['GET', 'HEAD', 'POST'].includes(method)) {
