@@ -18,7 +18,7 @@ import { createBlobContent, type OpenedBlob, UnsoundRangeError } from './resumab
 
 export interface BlobClientOptions {
   readonly ask: ChainClient['ask'];
-  /** A GET of bytes `start` to `end` at a location that a registry named: without a login, following redirects. */
+  /** A GET of bytes `start` to `end` at a location that a registry named, without a login. Follows redirects. */
   readonly askLocation: (
     location: WebLocation,
     range: ByteRange,
@@ -29,17 +29,17 @@ export interface BlobClientOptions {
   readonly now: () => number;
   /** `redirect` passes a redirect to blob storage on to the client; `stream` follows it. */
   readonly mode: 'stream' | 'redirect';
-  /** True when this mirror itself would follow a redirect there; otherwise no client is sent there either. */
+  /** True when MetaHub would follow a redirect to this location; otherwise no client is redirected there either. */
   readonly mayFollow: (location: string) => Promise<boolean>;
   readonly resumeMs: number;
   readonly onResume: (blob: string, offset: number, reason: string) => void;
 }
 
-/** An empty blob has no ranges: registries answer 416, or close the connection. */
+/** Never requested in ranges: for an empty blob registries answer 416, or close the connection. */
 const EMPTY_BLOB = digestOf(Buffer.alloc(0));
 /** Blobs of this size or more are fetched in ranges over several connections. */
 const PARALLEL_MIN_BYTES = 32 * 1024 * 1024;
-/** The range that reveals a blob's size and whether its host serves ranges: most blobs are no larger. */
+/** The first range shows the size of a blob and whether its host supports ranges. Most blobs are no larger. */
 const FIRST_RANGE_BYTES = 8 * 1024 * 1024;
 const WHOLE_ONLY_MS = 10 * 60_000;
 const HOSTS_MAX = 500;
@@ -49,7 +49,7 @@ function boundsOf(range: RangeRequest | undefined): ByteRange {
   return { start: range.first, end: range.last === undefined ? Number.POSITIVE_INFINITY : range.last + 1 };
 }
 
-/** True for a failure to open a range after which the whole is requested: no client has asked for a range. */
+/** True for a failure of the first range after which the blob is requested in one piece. */
 function isAboutRange(error: unknown, { range }: Wanted): boolean {
   if (error instanceof UnsoundRangeError) return true;
   if (range !== undefined) return false;
@@ -59,7 +59,10 @@ function isAboutRange(error: unknown, { range }: Wanted): boolean {
 /** Fetches the blobs of one source host. */
 class BlobClient {
   readonly #options: BlobClientOptions;
-  /** Registries that answered a range with something else: for a while blobs are requested whole. */
+  /**
+   * Registries that do not answer ranges properly: for a while blobs are requested whole. Monotonic
+   * milliseconds by host.
+   */
   readonly #wholeOnlyUntil = new LRUCache<string, number>(entriesAtMost(HOSTS_MAX));
 
   constructor(options: BlobClientOptions) {
@@ -77,7 +80,7 @@ class BlobClient {
     const first = handsOn ? await this.#open(wanted, 'origin') : await this.#openAny(wanted);
     const isHandedOn = !isOpened(first) && (await mayFollow(first.location));
     if (!isOpened(first) && isHandedOn) return { kind: 'redirect', location: first.location };
-    // Following it fails, with the reason.
+    // MetaHub does not redirect the client there, so it follows itself; that fails with the reason.
     const opened = isOpened(first) ? first : await this.#openAny(wanted);
     if (!isOpened(opened)) throw new RegistryError('UNAVAILABLE', `${name} moved while it was requested`);
     return this.#contentOf(wanted, opened);
@@ -97,10 +100,10 @@ class BlobClient {
       reopen: async (from, to) => {
         const isWhole = from === 0 && !isPart;
         const part = { ...wanted, range: isWhole ? undefined : rangeFrom(from, to) };
-        // A blob that began as bytes ends as bytes: redirects are followed from here on.
+        // Once bytes were sent to the client, it cannot be redirected: MetaHub follows redirects from here on.
         const next = await (to === undefined ? this.#open(part, 'any') : this.#openAny(part)).catch(
           (error) => {
-            // The part that is known is skipped.
+            // The whole blob is requested instead; what the client already has is skipped.
             if (isPart || !mayRefuseRange(error)) throw error;
             return this.#open({ ...wanted, range: undefined }, 'any');
           },
@@ -128,7 +131,7 @@ class BlobClient {
     );
   }
 
-  /** Opens the blob in ranges where that is possible and worth it, else whole. */
+  /** Opens the blob in ranges if the registry supports them and the blob is large, otherwise whole. */
   async #openAny(wanted: Wanted): Promise<Opening> {
     const { budget, now } = this.#options;
     const { host } = wanted.repository;
@@ -147,7 +150,7 @@ class BlobClient {
     this.#wholeOnlyUntil.set(repository.host, this.#options.now() + WHOLE_ONLY_MS);
   }
 
-  /** Opens a first range, and the rest in parallel when the blob is large; undefined when that is impossible. */
+  /** Opens the first range, and the rest in parallel when the blob is large. Undefined when that is impossible. */
   async #openInRanges(wanted: Wanted): Promise<OpenedBlob | 'refused' | undefined> {
     const { start, end: wantedEnd } = boundsOf(wanted.range);
     if (wanted.digest === EMPTY_BLOB || wantedEnd - start < PARALLEL_MIN_BYTES) return undefined;
@@ -168,7 +171,7 @@ class BlobClient {
     return { ...first, body, end, isPart };
   }
 
-  /** The range that tells the blob's size; `refused` or undefined when the registry serves none. */
+  /** Opens the range that shows the blob's size. `refused` or undefined when the registry does not support ranges. */
   async #openFirstRange(wanted: Wanted, start: number): Promise<OpenedBlob | 'refused' | undefined> {
     const range = rangeFrom(start, start + FIRST_RANGE_BYTES);
     try {
@@ -181,7 +184,7 @@ class BlobClient {
     }
   }
 
-  /** Opens ranges of the blob that `first` is a part of, at the same location while it is valid. */
+  /** Opens further ranges of the blob, at the location that `first` was redirected to while that is valid. */
   #rangeOpener(wanted: Wanted, first: OpenedBlob) {
     let location = first.location;
     return async (start: number, end: number, signal: AbortSignal): Promise<OpenedBlob> => {
@@ -204,7 +207,7 @@ class BlobClient {
     };
   }
 
-  /** A signed location serves many ranges until it expires; undefined: ask the registry for a new one. */
+  /** A signed location serves many ranges until it expires. Undefined: the registry must be asked for a new one. */
   async #openAt(
     location: WebLocation,
     range: ByteRange,

@@ -19,7 +19,7 @@ import type { Reply } from './http/transport.ts';
 import { grants, type OpenedBlob, readBlobHead } from './resumable-blob.ts';
 import { DEFAULT_TIMEOUTS } from './settings.ts';
 
-/** The result of opening a blob: its bytes, or the place to which the registry redirects. */
+/** The result of opening a blob: its bytes, or the location that the registry redirects to. */
 export type Opening = OpenedBlob | { readonly location: string };
 
 export interface Wanted {
@@ -30,7 +30,7 @@ export interface Wanted {
   readonly range: RangeRequest | undefined;
 }
 
-/** True for the whole content under another success than 200, or as a part without a Content-Range. */
+/** True for the whole content with another success status than 200, or with 206 but without a Content-Range. */
 function isWholeUnderAnotherName({ status, headers }: Reply, range: RangeRequest | undefined): boolean {
   return (
     WHOLE.includes(status) ||
@@ -42,12 +42,12 @@ export function isOpened(opening: Opening): opening is OpenedBlob {
   return 'body' in opening;
 }
 
-/** Longer than any page that stands in for a registry's answer. */
+/** Longer than the page of any captive portal or gateway. */
 const PAGE_MAX_BYTES = 1024 * 1024;
 
 /**
- * Bytes labelled as a web page may still be the blob: some registries label everything so. They may also be a captive
- * portal's page, whose length would be wrong too, so they are read and verified before use.
+ * Opens a response that is labelled as a web page. It may still be the blob, because some registries label
+ * everything so; or it is a captive portal's page. So the bytes are read and verified first.
  * @throws {RegistryError} UNAVAILABLE
  */
 async function openWebPage(
@@ -62,7 +62,10 @@ async function openWebPage(
   return { ...opened, body: bodyOf(bytes), end: bytes.length, sizeBytes: bytes.length };
 }
 
-/** What the answer holds, once it fits the request. @throws {RegistryError} UNAVAILABLE */
+/**
+ * Reads the head of an answer and checks that it is what was requested.
+ * @throws {RegistryError} UNAVAILABLE
+ */
 export async function readOpening(answer: Reply, wanted: Wanted, reportBad: () => void): Promise<Opening> {
   const { name, digest, range } = wanted;
   if (isRedirect(answer)) {
@@ -74,7 +77,7 @@ export async function readOpening(answer: Reply, wanted: Wanted, reportBad: () =
   if (reply.status === 200 && isWebPage(reply)) return openWebPage(reply, wanted, reportBad);
   const opened = readBlobHead(reply, reportBad, digest);
   const { start, end, sizeBytes = end } = opened;
-  // Some storage answers every request with a part: all of it was requested. The digest tells whether it is all.
+  // Some storage answers every request with 206. Here the part is the whole; the digest proves it.
   if (range === undefined && start === 0 && end !== undefined && end === sizeBytes) {
     return { ...opened, sizeBytes, isPart: false };
   }

@@ -30,7 +30,10 @@ function isTransient(error: unknown): boolean {
   return error instanceof Error && TRANSIENT_CODES.includes((error as NodeJS.ErrnoException).code ?? '');
 }
 
-/** One retry when a server fails or a kept connection turns out to be closed: every request here is idempotent. */
+/**
+ * Retries once after a server error, or when a kept connection turns out to be closed. Every request here is
+ * idempotent.
+ */
 async function sendWithRetry(send: Transport['send'], outgoing: Outgoing): Promise<Reply> {
   try {
     const reply = await send(outgoing);
@@ -46,29 +49,29 @@ async function sendWithRetry(send: Transport['send'], outgoing: Outgoing): Promi
 export interface ConnectionOptions {
   readonly resolve: Resolver;
   readonly proxy?: ProxySettings;
-  /** Directories of `HOST[:PORT]/{*.crt,*.cert,*.key}`, such as `/etc/docker/certs.d`. */
+  /** Directories that contain `HOST[:PORT]/{*.crt,*.cert,*.key}`, such as `/etc/docker/certs.d`. */
   readonly certificateDirs?: readonly string[];
-  /** Where the system keeps its trusted authorities. Default: the usual places. */
+  /** Files with the system's trusted CA certificates. Default: the usual places. */
   readonly systemAuthorities?: readonly string[];
-  /** Authorities trusted for every host in addition to the system's: the file in `NODE_EXTRA_CA_CERTS`. */
+  /** CA certificates trusted for every host in addition to the system's: the file in `NODE_EXTRA_CA_CERTS`. */
   readonly extraAuthorities?: readonly string[];
-  /** Monotonic milliseconds: a wall clock that jumps must not expire or revive a token. */
+  /** Monotonic milliseconds: a wall clock that jumps must neither expire nor revive a token. */
   readonly now: () => number;
   readonly timeouts?: Partial<Timeouts>;
 }
 
-/** The endpoints of one source host, with their own trust and proxies. */
+/** The connections to the endpoints of one source host, with their own TLS trust and proxies. */
 export interface Connection {
   readonly dial: Dial;
   readonly proxyOf: (url: URL) => URL | undefined;
   readonly transport: Transport;
   /** True when a connection to this URL's host can be made. */
   readonly reaches: (url: URL) => Promise<boolean>;
-  /** True when a redirect to this location would be followed, judging by its host's name and addresses. */
+  /** True when MetaHub would follow a redirect to this location, judged by the name and addresses of its host. */
   readonly mayFollow: (location: string) => Promise<boolean>;
 }
 
-/** Opens nothing yet: connections are made when a request is sent. */
+/** Opens no connection: that happens when a request is sent. */
 export function connectTo(settings: UpstreamSettings, options: ConnectionOptions): Connection {
   const { now, resolve, proxy = {} } = options;
   const timeouts: Timeouts = { ...DEFAULT_TIMEOUTS, ...options.timeouts };
@@ -123,21 +126,24 @@ export function connectTo(settings: UpstreamSettings, options: ConnectionOptions
 }
 
 export interface UpstreamOptions extends Omit<ConnectionOptions, 'resolve'> {
-  /** The settings of a source host; undefined refuses it before anything is dialled: this is the allow-list. */
+  /** The settings of a source host. Undefined: the host is not allowed, and nothing is dialled. */
   readonly registryFor: (host: SourceHost) => UpstreamSettings | undefined;
   readonly credentials?: Credentials;
-  /** This mirror's name in `Via`, by which its server recognises a loop (see lib/http.ts). */
+  /** This mirror's name in `Via`, by which it recognizes a loop (lib/http.ts). */
   readonly pseudonym: string;
-  /** How blobs are read: `raw`, the default, into reused memory; `standard` like all other responses. */
+  /** How blobs are read: `raw` (default) reads into reused memory; `standard` uses Node's HTTP client. */
   readonly blobReader?: 'raw' | 'standard';
-  /** Connections per host for large blobs, all together; 1 fetches each blob over one connection. Default: 8. */
+  /**
+   * Connections for each host for large blobs, of all downloads together; 1: one connection for each blob.
+   * Default: 8.
+   */
   readonly blobConnections?: number;
   readonly log?: Log;
 }
 
 const BLOB_CONNECTIONS = 8;
 
-/** A source host's client and the connections that it holds open. */
+/** The client of a source host, with its open connections. */
 interface Client {
   readonly registry: Registry;
   /** See {@link Upstream.challenge}. */
@@ -145,18 +151,18 @@ interface Client {
   readonly close: () => Promise<void>;
 }
 
-/** What source hosts share: nothing that one could use against another. */
+/** What all source hosts share. None of it carries trust or secrets from one to another. */
 interface Shared {
   readonly slabs: SlabPool;
   readonly budget: RangeBudget;
   readonly resolverFor: () => Resolver;
 }
 
-/** All source hosts. */
+/** All source hosts as one registry. */
 export interface Upstream extends Registry {
   /**
-   * The `WWW-Authenticate` header that a source host's registry sends to a client without a login; undefined when it
-   * admits everyone, or when none of its endpoints takes a client's own login (`passThrough`).
+   * The `WWW-Authenticate` header that a source host's registry sends to a client without a login. Undefined
+   * when it sends none, or when no endpoint accepts a client's own login (`passThrough`).
    * @throws {RegistryError} UNAVAILABLE
    */
   challenge(host: SourceHost, signal?: AbortSignal): Promise<string | undefined>;
@@ -240,7 +246,7 @@ function createClient(
 }
 
 /**
- * All source hosts as one {@link Registry}: each has its own chain of endpoints, connections, tokens and trust, so that
+ * All source hosts as one {@link Registry}. Each has its own endpoints, connections, tokens and trust, so that
  * nothing learnt from one host can be used against another.
  */
 export function createUpstream(options: UpstreamOptions): Upstream {

@@ -1,40 +1,41 @@
 const WINDOW_MS = 100;
-/** How long new connections may take to deliver their first byte before they are judged without it. */
+/** How long new connections may take to deliver their first byte, in milliseconds. Then they are judged without it. */
 const SETTLE_MAX_MS = 1000;
-/** More connections are worth it when they bring at least this much more. */
+/** A doubling of the connections stays when the throughput grows by at least this factor. */
 const WORTHWHILE_GROWTH = 1.2;
-/** A connection that brings this much, in bytes per millisecond, is limited by nobody: more of them cost copies and bring nothing. */
+/** Bytes per millisecond and connection. Above it nothing limits a connection, and more of them only cost copies. */
 const UNLIMITED_RATE = 100_000;
 const HOLD_MS = 2000;
 const HOLD_MAX_MS = 16_000;
 const THROTTLED_HOLD_MS = 10_000;
 
-/** What one download received, and how. */
+/** What one download has just received. */
 export interface Receipt {
   readonly sizeBytes: number;
   /** Connections of this download that have delivered at least one byte. */
   readonly flowing: number;
-  /** What came before has not been taken yet. */
+  /** True when the reader has not yet taken what came before. */
   readonly isReaderBehind: boolean;
 }
 
 /**
- * Finds how many connections are worth using for each of the downloads from one host. It doubles them while the
- * throughput of all together grows, each connection is slow enough to be limited, and the readers take what comes. It
- * goes back when the throughput does not grow, and tries again after a while; it halves them when the server asks for
- * less. It judges all downloads together: one alone would take another's share of a line or a processor for growth.
+ * Finds how many connections are worth using for each download from one host. It doubles them while the total
+ * throughput grows, each connection is slower than {@link UNLIMITED_RATE}, and the readers keep up. It undoes a
+ * doubling that brings no growth and tries again after a while. It halves them when the server asks for less.
+ * All downloads from the host are judged together: judged alone, a download would mistake another's share of
+ * the line or the CPU for growth.
  */
 export class ConcurrencyController {
   readonly #max: number;
   readonly #now: () => number;
-  /** Each download's connections that flow. */
+  /** The number of connections that deliver, for each download. */
   readonly #downloads = new Map<object, number>();
   #limit = 1;
-  /** The limit and the throughput (bytes/ms) before the last doubling, while that is being judged. */
+  /** The limit and the throughput (bytes/ms) before the last doubling, until that doubling has been judged. */
   #before: { readonly limit: number; readonly rate: number } | undefined;
   #windowStart: number;
   #windowBytes = 0;
-  /** Of the window's bytes, those that came while the reader had not taken the ones before. */
+  /** How many of the window's bytes arrived while the reader was behind. */
   #behindBytes = 0;
   #wasReaderBehind = false;
   #settlingSince: number | undefined;
@@ -43,7 +44,7 @@ export class ConcurrencyController {
   #rate = 0;
 
   /**
-   * @param max connections to the host, of all downloads together
+   * @param max limit of connections to the host, for all downloads together
    * @param now monotonic milliseconds
    */
   constructor(max: number, now: () => number) {
@@ -52,7 +53,7 @@ export class ConcurrencyController {
     this.#windowStart = now();
   }
 
-  /** Connections that each download may use now, at least 1. */
+  /** How many connections each download may use now, at least 1. */
   get limit(): number {
     return this.#limit;
   }
@@ -70,7 +71,7 @@ export class ConcurrencyController {
     if (this.#downloads.delete(download)) this.#startOver();
   }
 
-  /** Bytes of one download that come before there is anything new to decide, by what is known now. */
+  /** How many bytes one download is likely to receive before the next decision. */
   get undecidedBytes(): number {
     if (this.#wasReaderBehind) return Number.POSITIVE_INFINITY;
     const undecidedMs = Math.max(2.5 * WINDOW_MS, this.#holdUntil - this.#now());
@@ -96,7 +97,7 @@ export class ConcurrencyController {
     this.#rate = rate;
   }
 
-  /** The server refused a request for being one too many, or failed one. */
+  /** Reports that the server refused or failed a request, perhaps because there were too many. Halves the limit. */
   back(): void {
     this.#limit = Math.max(1, this.#limit >> 1);
     this.#before = undefined;
@@ -104,7 +105,7 @@ export class ConcurrencyController {
     this.#holdUntil = this.#now() + THROTTLED_HOLD_MS;
   }
 
-  /** The throughput of other downloads than before says nothing about a doubling. */
+  /** Discards a doubling that is being judged: with other downloads, its throughput means nothing. */
   #startOver(): void {
     if (this.#before !== undefined) this.#limit = this.#before.limit;
     this.#before = undefined;

@@ -12,37 +12,40 @@ import { essenceOf, isImageManifestType, isIndexType, isMediaType } from '../oci
 import { DocumentBoundsError, RegistryError } from '../oci/registry-error.ts';
 import { memoryExhausted, SMALL_BYTES } from './http/reply.ts';
 
-/** What a registry answered below `/manifests/`, whole but unread. Plain data: it crosses threads. */
+/** A registry's answer below `/manifests/`, received but not parsed. Plain data that can be sent to a thread. */
 export interface RawDocument {
   readonly bytes: Uint8Array;
   readonly contentType: string | undefined;
-  /** Of the digest that is wanted. */
+  /** The algorithm of the requested digest. */
   readonly algorithm: DigestAlgorithm;
-  /** The digest that the head of the answer named. */
+  /** The digest in the answer's `Docker-Content-Digest` header. */
   readonly said: Digest | undefined;
 }
 
-/** A value, or why there is none. */
+/** A value, or the reason why there is none. */
 type Outcome<T> =
   | { readonly kind: 'read'; readonly value: T }
   | { readonly kind: 'refused'; readonly reason: string };
 
-/** What MetaHub needs to know of the bytes before it passes them on or keeps them. */
+/** What MetaHub must know of a document before it passes it on or stores it. */
 export interface DocumentReading {
   readonly digest: Digest;
-  /** The bytes have the digest that the head named, where it named one. */
+  /** False when the bytes do not have the digest that the header named. */
   readonly isAsSaid: boolean;
-  /** They are one JSON object that can be taken for one thing only. */
+  /** True when the bytes are one JSON object that cannot be taken for both an index and an image. */
   readonly isReadable: boolean;
   readonly mediaType: Outcome<string>;
-  /** What a tag leads to is known by nothing but its form: an error document, a token or a page is not a manifest. */
+  /**
+   * Checked for tags: anything else in place of a manifest (an error document, a web page) must not be stored
+   * as one.
+   */
   readonly isManifest: Outcome<boolean>;
 }
 
-/** JSON, signed or not: nothing that a browser would show, let alone run, when somebody opens a manifest's address. */
+/** JSON types only: a browser that opens a manifest's URL must neither display nor run it. */
 const JSON_TYPE = /^application\/[\w.+-]*j(?:son|ws)$/;
 
-/** The document that the bytes are; undefined when they are not JSON, or two things at once. */
+/** Parses the document. Undefined when it is not JSON or ambiguous. */
 function documentOf(bytes: Uint8Array): ManifestDocument | undefined {
   try {
     return parseManifestDocument(bytes);
@@ -52,8 +55,8 @@ function documentOf(bytes: Uint8Array): ManifestDocument | undefined {
 }
 
 /**
- * The media type of a manifest. What is stored by its digest is everybody's, so one registry's word must not change what
- * another's image is taken for: it counts only where the bytes leave it open.
+ * The media type of a manifest. Content stored by its digest is shared by all repositories, so one registry's
+ * `Content-Type` must not change how another one's image is read: it counts only if the bytes do not tell.
  */
 function mediaTypeOf({ bytes, contentType }: RawDocument, document: ManifestDocument | undefined): string {
   const written = document?.mediaType ?? '';
@@ -82,7 +85,10 @@ function outcomeOf<T>(read: () => T): Outcome<T> {
   }
 }
 
-/** The value. @throws {RegistryError} MANIFEST_INVALID */
+/**
+ * Returns the value of an outcome.
+ * @throws {RegistryError} MANIFEST_INVALID
+ */
 export function valueIn<T>(outcome: Outcome<T>): T {
   if (outcome.kind === 'read') return outcome.value;
   throw new RegistryError('MANIFEST_INVALID', outcome.reason);
@@ -101,7 +107,7 @@ export function readDocument(raw: RawDocument): DocumentReading {
   };
 }
 
-/** What the thread answers: the bytes go there and back without being copied. */
+/** What the thread answers. The bytes are transferred to the thread and back, not copied. */
 export interface DocumentReply {
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly reading: DocumentReading;
@@ -113,9 +119,10 @@ const THREAD = new BackgroundThread<RawDocument, DocumentReply>({
 });
 
 /**
- * Reads a document, a large one on a thread: hashing and parsing 4 MiB takes longer than a hundred small answers.
- * @param bytes are the thread's from now on: only those of the answer may be used
- * @throws {RegistryError} UNAVAILABLE; 503 when as many large documents wait as may
+ * Reads a document, on a thread if it is large: hashing and parsing 4 MiB takes as long as a hundred small
+ * answers.
+ * @param raw its bytes are transferred: use only the returned ones
+ * @throws {RegistryError} UNAVAILABLE; 503 when too many large documents are waiting
  */
 export async function readDocumentAside(
   raw: RawDocument & { readonly bytes: Buffer },

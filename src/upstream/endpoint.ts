@@ -19,30 +19,27 @@ import { drain, followRedirects } from './http/reply.ts';
 import { type Outgoing, type Reply, type Transport, USER_AGENT } from './http/transport.ts';
 import { apiRootOf, type EndpointSettings } from './settings.ts';
 
-/** A request to a registry, below a repository. */
+/** A request to a registry, relative to a repository. */
 export interface UpstreamRequest {
   readonly method: 'GET' | 'HEAD';
-  /** `/manifests/latest`, `/tags/list`. */
+  /** The path below the repository: `/manifests/latest`, `/tags/list`. */
   readonly path: string;
-  /** As sent over the wire. */
+  /** The encoded query, sent unchanged. */
   readonly query?: string | undefined;
   readonly headers?: Readonly<Record<string, string>> | undefined;
-  /** The statuses that count as an answer; any other is an error. */
+  /** The statuses that are a success; any other becomes an error. */
   readonly accepts: readonly number[];
   readonly subject: ResourceRef;
-  /**
-   * Which redirects are followed; `origin`: a redirect that leaves the registry's origin is itself the answer. Default:
-   * all.
-   */
+  /** Which redirects to follow. With `origin`, a redirect to another origin is returned as the answer. Default: all. */
   readonly follow?: 'any' | 'origin' | undefined;
-  /** The answer may be long. */
+  /** True when the answer may be long. */
   readonly isForBlob?: boolean | undefined;
   readonly options: RequestOptions;
-  /** `Via` for loop detection. */
+  /** The `Via` header, for loop detection. */
   readonly via: string;
 }
 
-/** One registry, with logins and redirects: turns a request into an accepted answer or a RegistryError. */
+/** One URL of a registry, with its logins and redirects. Every answer is an accepted reply or a RegistryError. */
 export interface Endpoint {
   readonly host: string;
   readonly ask: (repository: Repository, request: UpstreamRequest) => Promise<Reply>;
@@ -51,7 +48,7 @@ export interface Endpoint {
 export interface EndpointOptions {
   readonly settings: EndpointSettings;
   readonly send: Transport['send'];
-  /** Used for answers that may be long. */
+  /** Sends requests whose answer may be long. */
   readonly sendForBlob: Transport['send'];
   readonly tokens: TokenCache;
   readonly credentials: Credentials;
@@ -60,7 +57,7 @@ export interface EndpointOptions {
   readonly now: () => number;
 }
 
-/** Requests a registry's API root without a login: its answer contains the challenge. */
+/** Requests a registry's API root. Without a login, the answer contains the challenge. */
 export function ping(
   send: Transport['send'],
   root: URL,
@@ -72,7 +69,7 @@ export function ping(
   return send({ method: 'GET', url: new URL(`${root.href}/`), headers, signal });
 }
 
-/** True when `host:port` is on the list of hosts, with or without its port. IPv6 addresses may be in brackets. */
+/** True when the list contains the host, with or without its port. IPv6 addresses may be in brackets. */
 export function isListed(hosts: readonly string[] | undefined, host: string, port: number): boolean {
   const spellings = [host, `[${host}]`, `${host}:${port}`, `[${host}]:${port}`];
   return hosts?.some((entry) => spellings.includes(entry.toLowerCase())) === true;
@@ -89,7 +86,7 @@ function locate(
   return { url, target: withQuery(withQuery(targetOf(url), query), meant) };
 }
 
-/** The last answer to a request, and whether it was sent with a login. */
+/** The last reply to a request, and whether the request had a login. */
 interface Sent {
   readonly reply: Reply;
   readonly isAuthorized: boolean;
@@ -115,7 +112,7 @@ function outgoingFor(
   };
 }
 
-/** What an unaccepted answer means, of the registry at `root` or of the host that it redirected to. */
+/** Turns a reply with another status into the error for the client. */
 async function failureOf(
   { reply, isAuthorized }: Sent,
   subject: ResourceRef,
@@ -140,7 +137,7 @@ async function failureOf(
   const isUnknownName = subject.readsCode && status === 404 && (await codeSaidBy(reply)) === 'NAME_UNKNOWN';
   if (!subject.readsCode) drain(reply);
   const challenge = reply.headers['www-authenticate'];
-  // With a pass-through the client itself must meet the registry's challenge, so it gets the header.
+  // With pass-through the client itself answers the registry's challenge, so it receives the header.
   const isForClient = passThrough && status === 401 && challenge !== undefined;
   const more = isForClient ? { 'www-authenticate': challenge } : {};
   return fromStatus(reply, isUnknownName ? { ...subject, unknown: 'NAME_UNKNOWN' } : subject, refusal, more);

@@ -11,15 +11,15 @@ import { noticesOf, RedirectError, readBody } from './http/reply.ts';
 import { HeadTimeoutError, type Reply } from './http/transport.ts';
 import { AddressRefusedError, ConnectTimeoutError } from './net/dial.ts';
 
-/** The requested object, as a person names it: `docker.io/library/alpine:latest`, and its kind. */
+/** What was requested, for messages: `docker.io/library/alpine:latest`, and the code of its 404. */
 export interface ResourceRef {
   readonly name: string;
   readonly unknown: 'MANIFEST_UNKNOWN' | 'BLOB_UNKNOWN' | 'NAME_UNKNOWN';
-  /** True when the registry's error document shows that it does not know the repository. */
+  /** Read the code in the body of a 404: NAME_UNKNOWN means that the registry does not know the repository. */
   readonly readsCode?: boolean;
 }
 
-/** OpenSSL takes the first bytes of a plain-text answer for a version or a length. */
+/** OpenSSL reads the first bytes of a plain-text answer as a TLS version or a length. */
 const NO_TLS = 'does not speak TLS; if plain HTTP is intended, write its URL: --upstream NAME=http://HOST';
 
 const NETWORK_REASONS: Readonly<Record<string, string>> = {
@@ -53,12 +53,12 @@ function codesOf(error: unknown): readonly string[] {
   return own === undefined ? inner : [own, ...inner];
 }
 
-/** True when the request's own signal ended it: the client has left, and no registry is at fault. */
+/** True when the request was aborted by its own signal: the client has left, and no registry is at fault. */
 export function isAbort(error: unknown): boolean {
   return error instanceof Error && error.name === 'AbortError';
 }
 
-/** 503 with a time to retry; the registry is not at fault. */
+/** 503 with `Retry-After`. No registry is at fault. */
 function handlesExhausted(cause: unknown): RegistryError {
   return new RegistryError('TOOMANYREQUESTS', 'this mirror has no file handles left', {
     status: 503,
@@ -67,7 +67,7 @@ function handlesExhausted(cause: unknown): RegistryError {
   });
 }
 
-/** A failure to reach a host or to read its answer, as the error for the client: 504 for a timeout, else 502. */
+/** Turns a network failure into the error for the client: 504 after a timeout, otherwise 502. */
 export function fromNetworkError(error: unknown, host: string): RegistryError {
   if (error instanceof RegistryError) return error;
   if (error instanceof AddressRefusedError)
@@ -83,7 +83,7 @@ export function fromNetworkError(error: unknown, host: string): RegistryError {
   return new RegistryError('UNAVAILABLE', `${host} ${known ?? `failed: ${said}`}`, { status, cause: error });
 }
 
-/** Statuses with their own code; any other failure of the registry is UNAVAILABLE. */
+/** Statuses with a code of their own. Any other failure is UNAVAILABLE. */
 const CODES: Readonly<Record<number, ErrorCode>> = {
   400: 'UNKNOWN',
   401: 'UNAUTHORIZED',
@@ -101,21 +101,21 @@ function codeOf(status: number, subject: ResourceRef): ErrorCode {
 }
 
 /**
- * Statuses that a client understands better than a gateway's 502: the request does not suit the registry, the law
- * forbids the answer, or the registry is down for a while.
+ * Statuses that the client gets unchanged, because they say more than 502: the registry does not support the
+ * request, the answer is legally blocked, or the registry is temporarily down.
  */
 const PASSED_ON = [400, 405, 406, 415, 451, 503, LOOP_STATUS];
 
 interface Refusal {
-  /** The request had an `Authorization` that met the registry's own challenge. */
+  /** True when the request had an `Authorization` for the registry's challenge. */
   readonly isAuthorized: boolean;
-  /** Another host than the registry answered: a redirect led there. */
+  /** True when the reply came from another host, which the registry redirected to. */
   readonly isElsewhere: boolean;
 }
 
-/** An answer of a registry that is not a success. */
+/** A registry's reply with an error status. */
 export class StatusError extends RegistryError {
-  /** The status of the answer, whatever status the client gets. */
+  /** The status of the registry's reply; the client may get another. */
   readonly answered: number;
   readonly refusal: Refusal;
 
@@ -132,40 +132,40 @@ export class StatusError extends RegistryError {
   }
 }
 
-/** True when the connection broke, or when what arrived was no answer. */
+/** True when the connection broke, or the answer was not valid HTTP. */
 function isBrokenAnswer(error: unknown): boolean {
   const isBroken = (code: string) => code === 'ECONNRESET' || code.startsWith('HPE_');
   return error instanceof RegistryError && codesOf(error).some(isBroken);
 }
 
 /**
- * True when GET may succeed where HEAD got this error. Some registries, gateways and signed URLs know only GET, or have
- * other rules for HEAD, so a failed HEAD proves nothing unless the request was authenticated and then denied. A rate
- * limit or a loop would hit the GET too.
+ * True when GET may succeed where HEAD failed with this error. Some registries, gateways and signed URLs
+ * support only GET, or have other rules for HEAD. So a failed HEAD is final only when an authorized request was
+ * denied, or when the cause (a rate limit, a loop) would fail the GET too.
  */
 export function isWorthGet(error: unknown): boolean {
-  // A server that breaks the connection, redirects to nowhere or sends no answer may do so for HEAD only.
+  // A server may break the connection, send an invalid redirect or an invalid answer for HEAD only.
   if (!(error instanceof StatusError)) return error instanceof RedirectError || isBrokenAnswer(error);
   const { answered, refusal } = error;
   const isDenied = refusal.isAuthorized && !refusal.isElsewhere && (answered === 401 || answered === 403);
   return !isDenied && answered !== 429 && answered !== LOOP_STATUS;
 }
 
-/** Statuses about the requested object, the client, the rate, or the request's route. */
+/** Statuses that are about the requested object, the client, the rate or the route, not about a header. */
 const NOT_ABOUT_HEADERS = [401, 404, 410, 416, 429, LOOP_STATUS];
 
-/** True when the registry, or a gateway before it, may have objected to a header of the request. */
+/** True when the registry, or a gateway before it, may have objected to one of the request's headers. */
 export function mayBeAboutHeaders(error: unknown): boolean {
   if (error instanceof StatusError) return !NOT_ABOUT_HEADERS.includes(error.answered);
   return isBrokenAnswer(error);
 }
 
-/** Statuses of a gateway without a registry behind it. */
+/** Statuses of a gateway whose registry is down. */
 const DOWN = [502, 503, 504];
 
 /**
- * True when the registry, or a gateway before it, may have refused a request because of its `Range`: signed URLs, firewalls and
- * some registries serve whole blobs only, and say so by any status.
+ * True when the registry, or a gateway before it, may have refused the request because of its `Range` header.
+ * Signed URLs, firewalls and some registries serve only whole blobs, and say so with various statuses.
  */
 export function mayRefuseRange(error: unknown): boolean {
   const isStatus = error instanceof StatusError;
@@ -178,7 +178,7 @@ const ADVICE: Partial<Record<ErrorCode, string>> = {
   TOOMANYREQUESTS: 'its rate limit is reached; a login raises it',
 };
 
-/** An answer that is not a success, as the error for the client; `more` are headers for the client. */
+/** Turns a reply with an error status into the error for the client. `more`: additional headers for the client. */
 export function fromStatus(
   reply: Reply,
   subject: ResourceRef,
@@ -205,14 +205,14 @@ export function fromStatus(
   );
 }
 
-/** True when the endpoint is at fault, not the requested object. */
+/** True when the endpoint failed, so that the next one may answer. */
 export function isOutage(error: unknown): boolean {
   return error instanceof RegistryError && error.code === 'UNAVAILABLE' && !isLoopError(error);
 }
 
 const ERROR_MAX_BYTES = 64 * 1024;
 const SAID_MAX_CHARACTERS = 200;
-/** Maximum time for an error document, in milliseconds: the next endpoint of a chain waits for it. */
+/** How long to wait for an error document, in milliseconds: the next endpoint is not tried before. */
 const ERROR_MS = 1000;
 
 interface SaidError {
@@ -221,7 +221,7 @@ interface SaidError {
   readonly detail?: unknown;
 }
 
-/** The first error in a refusal's error document; undefined when it has none or cannot be read. */
+/** The first error of an error document; empty when there is none. */
 async function errorSaidBy(reply: Reply): Promise<SaidError> {
   try {
     const bytes = await readBody(reply, ERROR_MAX_BYTES, ERROR_MS);
@@ -232,21 +232,21 @@ async function errorSaidBy(reply: Reply): Promise<SaidError> {
   }
 }
 
-/** The code in a refusal. */
+/** The error code in a reply's error document. */
 export async function codeSaidBy(reply: Reply): Promise<string | undefined> {
   const { code } = await errorSaidBy(reply);
   return typeof code === 'string' ? code : undefined;
 }
 
-/** True when the error document of this refusal is worth reading for {@link passesOnUnknown}. */
+/** True when {@link passesOnUnknown} is worth calling for this reply. */
 export function mayPassOnUnknown({ status, headers }: Reply, { unknown }: ResourceRef): boolean {
   const isDocument = /^application\/json\b/i.test(headers['content-type'] ?? '');
   return status === 500 && unknown === 'MANIFEST_UNKNOWN' && isDocument;
 }
 
 /**
- * True when a pull-through cache passes on that its own registry does not know the object. distribution answers 500 then, with
- * that registry's errors as the detail of its own.
+ * True when a pull-through cache answers 500 because its own registry does not know the object. The cache of
+ * distribution does that; the upstream's errors are in the `detail` of its own.
  */
 export async function passesOnUnknown(reply: Reply): Promise<boolean> {
   const { detail } = await errorSaidBy(reply);
@@ -255,13 +255,13 @@ export async function passesOnUnknown(reply: Reply): Promise<boolean> {
   return codes.some((code) => code === 'MANIFEST_UNKNOWN' || code === 'NAME_UNKNOWN');
 }
 
-/** The registry's message in a refusal. */
+/** The error message in a reply's error document, after a colon; or nothing. */
 async function messageSaidBy(reply: Reply): Promise<string> {
   const { message } = await errorSaidBy(reply);
   return typeof message === 'string' ? `: ${message.slice(0, SAID_MAX_CHARACTERS)}` : '';
 }
 
-/** A refused write, with the registry's message if there is one. */
+/** The error for a refused write, with the registry's message if there is one. */
 export async function pushFailure(reply: Reply, what: string): Promise<RegistryError> {
   const { status, url } = reply;
   const message = `${url.host} answered ${status} to ${what}${await messageSaidBy(reply)}`;
@@ -269,7 +269,7 @@ export async function pushFailure(reply: Reply, what: string): Promise<RegistryE
   return new RegistryError(code === 'UNKNOWN' ? 'UNAVAILABLE' : code, message);
 }
 
-/** True when the answer is labelled as a web page: it may be a captive portal's, or a gateway's sign-in page. */
+/** True when the answer is labelled as a web page, such as a captive portal's or a gateway's sign-in page. */
 export function isWebPage({ headers }: Pick<Reply, 'headers'>): boolean {
   return /^\s*(?:text\/html|application\/xhtml)/i.test(headers['content-type'] ?? '');
 }

@@ -6,22 +6,22 @@ import type { Endpoint, UpstreamRequest } from './endpoint.ts';
 import { fromNetworkError, isAbort, isOutage, mayBeAboutHeaders, type ResourceRef } from './errors.ts';
 import type { Reply } from './http/transport.ts';
 
-/** Members of a chain, tried in order until one answers. */
+/** Tries the members of a chain in order until one succeeds. */
 export interface Failover<Member> {
   /**
-   * The first answer of a member. Members that recently failed to answer come last. The last configured member is the
-   * authority: once it has refused, no member that failed is asked.
-   * @throws the error of the most authoritative member that was asked; immediately any error that is not a
-   * RegistryError (the client has left)
+   * Resolves with the first success. Members that failed recently are tried last. The last configured member is
+   * the authority: after it has refused, members that failed recently are not tried.
+   * @throws the error of the last configured one of the tried members; immediately any error that is not a
+   * RegistryError
    */
   tryInOrder<Answer>(ask: (member: Member) => Promise<Answer>): Promise<Answer>;
-  /** Makes this member the last to be tried for a while: its answer turned out to be bad. */
+  /** Makes this member the last to be tried for a while, because its answer turned out to be bad. */
   markUnhealthy(member: Member): void;
 }
 
 /**
- * For how long a member that failed to answer comes after the others, in milliseconds: doubled by each failure in a
- * row, since finding out that one is still down can take as long as a client waits.
+ * How long a failed member is tried last, in milliseconds. Doubled by each consecutive failure: another try of
+ * a dead member can take as long as a client waits.
  */
 const AVOID_MS = 15_000;
 const AVOID_MAX_MS = 120_000;
@@ -33,7 +33,7 @@ export function createFailover<Member>(members: readonly Member[], now: () => nu
   const authority = members.length - 1;
 
   function avoid(position: number): void {
-    // Concurrent requests fail together: that counts as one failure.
+    // Concurrent requests fail together and count as one failure.
     if ((avoidUntil[position] ?? 0) > now()) return;
     avoidUntil[position] = now() + Math.min(AVOID_MS * 2 ** (failures[position] ?? 0), AVOID_MAX_MS);
     failures[position] = (failures[position] ?? 0) + 1;
@@ -73,17 +73,17 @@ export function createFailover<Member>(members: readonly Member[], now: () => nu
 export type ChainRequest = Pick<UpstreamRequest, 'method' | 'path'> &
   Partial<Pick<UpstreamRequest, 'query' | 'headers' | 'follow' | 'accepts' | 'isForBlob'>>;
 
-/** One endpoint of a chain; it may be asked several times for one answer. */
+/** One endpoint of a chain. Several requests may be sent to it for one answer. */
 export interface ChainMember {
-  /** @throws {RegistryError} when the request does not accept the answer (by default anything but 200) */
+  /** @throws {RegistryError} when the request does not accept the reply's status (by default only 200) */
   readonly send: (request: ChainRequest) => Promise<Reply>;
-  /** Reports that its answer turned out to be bad: it is tried last for a while. */
+  /** Reports that its answer turned out to be bad, so that it is tried last for a while. */
   readonly reportBad: () => void;
 }
 
-/** Tries a source host's endpoints in turn. */
+/** Tries the endpoints of a source host in turn. */
 export interface ChainClient {
-  /** The answer that `ask` gets from the first endpoint with which it succeeds. */
+  /** Calls `ask` for one endpoint after another. Resolves with the first success. */
   askEach<Answer>(
     repository: Repository,
     subject: ResourceRef,
@@ -91,7 +91,8 @@ export interface ChainClient {
     ask: (member: ChainMember) => Promise<Answer>,
   ): Promise<Answer>;
   /**
-   * One request; `read` turns an accepted reply into the answer, so that a broken body also leads to the next endpoint.
+   * Sends one request. `read` turns an accepted reply into the answer; when it fails, the next endpoint is
+   * tried too.
    */
   ask<Answer>(
     repository: Repository,
@@ -102,7 +103,7 @@ export interface ChainClient {
   ): Promise<Answer>;
 }
 
-/** @param pseudonym this mirror's name in `Via` */
+/** @param pseudonym this mirror's name in the `Via` header */
 export function createChainClient(chain: Failover<Endpoint>, pseudonym: string): ChainClient {
   const askEach: ChainClient['askEach'] = (repository, subject, options, ask) => {
     return chain.tryInOrder(async (endpoint) => {
@@ -111,8 +112,8 @@ export function createChainClient(chain: Failover<Endpoint>, pseudonym: string):
           ...{ accepts: [200], ...request, subject, options },
           via: addHop(via, pseudonym),
         });
-      // The content of a client's Via must not change what others get: when a gateway objects to it, the request is
-      // repeated without it. This mirror's own hop stays, so that a loop still ends.
+      // A client's Via must not change what it gets: if a gateway objects to it, the request is repeated
+      // without it. The mirror's own entry stays, so that a loop is still detected.
       const send = async (request: ChainRequest) => {
         try {
           return await sendBy(request, options.via);

@@ -5,45 +5,46 @@ import { type Body, BrokenBodyError } from './http/body.ts';
 import { isNearlyRead, newSegment, type RangeBudget, SEGMENT_BYTES, type Segment } from './range-budget.ts';
 import type { OpenedBlob } from './resumable-blob.ts';
 
-/** A segment that its reader takes as it arrives needs no memory, so on one connection it may be longer. */
+/** A segment that is read directly needs no memory, so on a single connection it may be longer. */
 const DIRECT_MAX_BYTES = 64 * 1024 * 1024;
 const TRIES_MAX = 3;
-/** What waited in memory is delivered in slices of this size, while fewer bytes than this are still being written. */
+/** Buffered bytes are delivered in slices of this size. */
 const SLICE_BYTES = 256 * 1024;
+/** At this many bytes that the reader has not released, delivery pauses. */
 const HIGH_WATER_BYTES = 1024 * 1024;
 
 export interface ParallelOptions {
-  /** The first range's response: a part of the blob. */
+  /** The response to the first range. */
   readonly first: OpenedBlob;
-  /** Where the requested bytes end in the blob. */
+  /** The end of the requested bytes, as an offset in the blob. */
   readonly end: number;
-  /** The host whose connections are counted. */
+  /** The host that connections are counted for. */
   readonly host: string;
   /** Opens bytes `start` to `end` of the same version of the blob. */
   readonly open: (start: number, end: number, signal: AbortSignal) => Promise<OpenedBlob>;
   readonly budget: RangeBudget;
-  /** Pause before a broken range is opened again, in milliseconds; doubled by each try. */
+  /** Pause before a broken range is opened again, in milliseconds. Doubled by each try. */
   readonly retryMs: number;
 }
 
 type Take = Parameters<Body['read']>[0];
 
 /**
- * The bytes of a blob in order, fetched as ranges over as many connections as are worthwhile. The range at the front is
- * delivered as it arrives; later ones wait in memory, which the budget bounds.
+ * The bytes of a blob in order, fetched as ranges over as many connections as are worthwhile. The first
+ * outstanding range is delivered as it arrives; later ones wait in memory, within the budget.
  *
- * It is a {@link Body} like that of one response: when a range fails, the body breaks off and the reader requests the
- * rest in one piece.
+ * For its reader it is the {@link Body} of one response: when a range fails for good, the body breaks off, and
+ * the reader requests the rest on one connection.
  */
 export class ParallelBody implements Body {
   readonly #options: ParallelOptions;
-  /** There is one while the download runs. */
+  /** Set while the download runs. */
   #controller: ConcurrencyController | undefined;
   readonly #abort = new AbortController();
-  /** In order; the first one is at the front. */
+  /** In the order of the bytes. */
   readonly #segments: Segment[];
   #nextStart: number;
-  /** Delivered and not written yet. */
+  /** Delivered, but not released by the reader. */
   #unreleasedBytes = 0;
   #take: Take | undefined;
   #settle: { resolve: () => void; reject: (error: Error) => void } | undefined;
@@ -89,7 +90,7 @@ export class ParallelBody implements Body {
     else this.#settle?.reject(outcome);
   }
 
-  /** Returns the memory unless a body or the reader still uses it; each of them calls this again when it is done. */
+  /** Returns a segment's memory, unless a body or the reader still uses it. Each of those calls this again. */
   #releaseBuffer(segment: Segment): void {
     const { buffer } = segment;
     const isInUse = segment.unreleasedSlices > 0 || (this.#outcome !== undefined && segment.isRunning);
@@ -120,8 +121,8 @@ export class ParallelBody implements Body {
   }
 
   /**
-   * Counts a connection; answers its memory, undefined for a required connection without memory, or `none` when there
-   * is no connection.
+   * Counts a connection. Returns the memory for its bytes; undefined when the connection is needed but there is
+   * no memory; `none` when it must not be opened.
    */
   #tryConnect(isNeeded: boolean, isDirect: boolean): Buffer | undefined | 'none' {
     const { budget, host } = this.#options;
@@ -130,18 +131,18 @@ export class ParallelBody implements Body {
     return isDirect ? undefined : budget.buffer();
   }
 
-  /** Connections that this download may use now. */
+  /** How many connections this download may use now. */
   get #limit(): number {
     return this.#controller?.limit ?? 1;
   }
 
-  /** Each request has its price; shorter than a decision takes they bring nothing. */
+  /** The length of a segment that is read directly: each request has a cost, so it lasts until the next decision. */
   #directBytes(): number {
     const { undecidedBytes = 0 } = this.#controller ?? {};
     return Math.min(DIRECT_MAX_BYTES, Math.max(SEGMENT_BYTES, Math.round(undecidedBytes)));
   }
 
-  /** Fetches the segment; `isCounted`: its connection is counted already. */
+  /** Fetches a segment. `isCounted`: its connection has been counted already. */
   #run(segment: Segment, isCounted = false): void {
     const { budget, host } = this.#options;
     if (!isCounted) budget.connect(host);
@@ -159,7 +160,7 @@ export class ParallelBody implements Body {
       });
   }
 
-  /** Fetches one range, and resumes where it breaks. */
+  /** Fetches one range. When it breaks, it is resumed. */
   async #fetch(segment: Segment): Promise<void> {
     const { open, retryMs } = this.#options;
     for (let tries = 0; ; ) {
@@ -167,7 +168,7 @@ export class ParallelBody implements Body {
       try {
         const from = segment.start + segment.receivedBytes;
         segment.opened ??= await open(from, segment.end, this.#abort.signal);
-        // Without memory of its own, its response waits until it is read in its turn.
+        // Without memory of its own, the response is read only when it is the first outstanding segment.
         if (segment.buffer === undefined && this.#segments[0] !== segment) return;
         await this.#read(segment, segment.opened.body);
         if (segment.isComplete) return;
@@ -203,7 +204,7 @@ export class ParallelBody implements Body {
     segment.receivedBytes += chunk.length;
     let isReaderBehind = false;
     if (buffer === undefined) {
-      // Only the segment at the front is read without memory of its own.
+      // Only the first outstanding segment is read without memory of its own.
       isReaderBehind = this.#unreleasedBytes + chunk.length >= HIGH_WATER_BYTES;
       this.#handOver(chunk, release);
       if (this.#outcome !== undefined) throw this.#outcome;
@@ -219,8 +220,8 @@ export class ParallelBody implements Body {
   }
 
   /**
-   * Passes a chunk to the reader; what it releases makes room for what waits in memory. An error of the reader ends the
-   * download: no range is at fault, and no retry helps.
+   * Passes a chunk to the reader. When the reader releases it, more of the buffered bytes are delivered. An
+   * error of the reader ends the download: no range is at fault, so no retry helps.
    */
   #handOver(chunk: Buffer, onReleased: () => void): void {
     this.#unreleasedBytes += chunk.length;
@@ -236,7 +237,7 @@ export class ParallelBody implements Body {
     }
   }
 
-  /** Delivers what waits in memory, at the reader's pace, and ends completed segments. */
+  /** Delivers buffered bytes at the reader's pace, and removes completed segments. */
   #deliver(): void {
     for (let front = this.#segments[0]; front !== undefined; front = this.#segments[0]) {
       if (this.#outcome !== undefined || !this.#deliverBuffer(front)) return;
@@ -254,7 +255,7 @@ export class ParallelBody implements Body {
     if (this.#outcome === undefined && this.#nextStart >= this.#options.end) this.#finish('end');
   }
 
-  /** True when nothing of the segment waits in memory any more. */
+  /** Delivers a segment's buffered bytes. True when none are left. */
   #deliverBuffer(segment: Segment): boolean {
     const { buffer } = segment;
     if (buffer === undefined) return true;

@@ -8,7 +8,7 @@ import { RegistryError } from '../oci/registry-error.ts';
 
 /** Lifetime of an upload session, in milliseconds. */
 const SESSION_MS = 24 * 60 * 60 * 1000;
-/** Headers of the registry's answer that the client receives; `location` is rewritten. */
+/** Headers of the registry's answer that the client receives. `location` is added, rewritten. */
 const RESPONSE_HEADERS = new Set([
   ...['content-type', 'content-length', 'content-encoding', 'range', 'oci-chunk-min-length'],
   ...['docker-content-digest', 'docker-upload-uuid', 'oci-subject', 'oci-tag', 'retry-after', 'warning'],
@@ -21,20 +21,20 @@ type Headers = Readonly<Record<string, string | readonly string[] | undefined>>;
 export interface RelayedAnswer {
   readonly status: number;
   readonly headers: Headers;
-  /** The URL of the request, which resolves a relative location. */
+  /** The URL of the request, for resolving a relative location. */
   readonly asked: WebLocation;
 }
 
 /**
- * Maps the registry's status for the client. 401 becomes 403, because it is about the mirror's login: the client cannot answer
- * the challenge. An invalid status becomes 502.
+ * Maps the registry's status for the client. 401 becomes 403: it is about the mirror's login, so the client
+ * cannot answer the challenge. An invalid status becomes 502.
  */
 export function statusFor(status = 0): number {
   if (status < 200 || status > 599) return 502;
   return status === 401 ? 403 : status;
 }
 
-/** Node.js refuses to send a value with a line break. */
+/** False for a value that Node.js refuses to send, such as one with a line break. */
 function isSendable(name: string, value: string | readonly string[]): boolean {
   try {
     for (const one of [value].flat()) validateHeaderValue(name, one);
@@ -79,12 +79,15 @@ function contextOf({ route, owner }: AdmittedWrite): string {
   return JSON.stringify([formatRepository(route.repository), owner]);
 }
 
-/** Rewrites registries' answers for clients: locations are URLs of this mirror and contain the upload's location sealed. */
+/**
+ * Rewrites registries' answers for clients. Locations become URLs of this mirror; the location of an upload is
+ * sealed (encrypted) in its URL.
+ */
 export class PushAnswers {
   readonly #sealer: Sealer;
   readonly #wallClock: () => number;
 
-  /** @param wallClock milliseconds */
+  /** @param wallClock wall-clock milliseconds */
   constructor(sealer: Sealer, wallClock: () => number) {
     this.#sealer = sealer;
     this.#wallClock = wallClock;
@@ -97,7 +100,11 @@ export class PushAnswers {
     );
   }
 
-  /** @throws {RegistryError} BLOB_UPLOAD_UNKNOWN for another repository's, another login's, an old or an invented session. */
+  /**
+   * The location of an upload.
+   * @throws {RegistryError} BLOB_UPLOAD_UNKNOWN when the session is forged, expired, or of another repository
+   * or login.
+   */
   openSession(write: AdmittedWrite, session: string): WebLocation {
     const text = this.#sealer.open(session, contextOf(write));
     const [origin, target, untilMs] =
@@ -108,7 +115,7 @@ export class PushAnswers {
     return { url: new URL(origin), target };
   }
 
-  /** The location for the client: the stored content, or the upload's session, at this mirror. */
+  /** The location at this mirror: of the stored content, or of the upload. */
   #locationFor(write: AdmittedWrite, { status, headers, asked }: RelayedAnswer): string | undefined {
     const { route } = write;
     const digest = digestIn(headers);

@@ -20,22 +20,22 @@ import { createPushHosts, type PushHost, type PushHosts, reachableLocation } fro
 export interface PushForwarderOptions extends UpstreamOptions {
   /** Seals the locations of uploads, so that clients cannot forge them. */
   readonly sealer: Sealer;
-  /** Milliseconds of the wall clock. */
+  /** Wall-clock milliseconds. */
   readonly wallClock: () => number;
-  /** Called with each manifest that a registry has accepted. */
+  /** Called for each manifest that a registry has accepted. */
   readonly onManifest: (repository: Repository, reference: ManifestReference) => void | Promise<void>;
-  /** Maximum time for a client to send a manifest, in milliseconds; one minute by default. */
+  /** How long a client may take to send a manifest, in milliseconds. Default: one minute. */
   readonly manifestMs?: number;
 }
 
-/** Maximum time for a registry to receive, check and answer an upload, in milliseconds. */
+/** How long a registry may take to receive, verify and answer an upload, in milliseconds. */
 const UPLOAD_MS = 30 * 60 * 1000;
 const ERROR_MAX_BYTES = 64 * 1024;
 const ERROR_MS = 10_000;
-/** Memory for manifests of all clients. */
+/** Memory for the manifests of all clients, in bytes. */
 const MANIFESTS_MAX_BYTES = 64 * 1024 * 1024;
 
-/** Headers of the client's request that the registry receives: neither its login nor its route. */
+/** Headers of the client's request that the registry receives. The login and `Via` are not among them. */
 const REQUEST_HEADERS = new Set([
   'content-type',
   'content-length',
@@ -49,7 +49,7 @@ function hasBody({ headers }: IncomingMessage): boolean {
   return headers['transfer-encoding'] !== undefined || (length !== undefined && length !== '0');
 }
 
-/** Creates the agent of one request, which connects by {@link PushHost.dial}. */
+/** Creates an agent for one request. It connects with {@link PushHost.dial}. */
 function agentFor(host: PushHost, url: URL, proxy: URL | undefined): Agent {
   const to = proxy ?? url;
   const target = {
@@ -58,7 +58,7 @@ function agentFor(host: PushHost, url: URL, proxy: URL | undefined): Agent {
     secure: to.protocol === 'https:',
     isProxy: proxy !== undefined,
   };
-  // With a reused connection, a dead connection looks like a registry that refuses the body.
+  // No reuse: a closed connection would look like a registry that refuses the body.
   const agent = new Agent({ keepAlive: false });
   const createConnection = (_options: unknown, connected: (error: Error | null, socket?: Socket) => void) => {
     host.dial(target).then((socket) => connected(null, socket), connected);
@@ -81,7 +81,7 @@ function digestQuery(digest: Digest | undefined): string {
   return digest === undefined ? '' : `digest=${encodeURIComponent(digest)}`;
 }
 
-/** Runs a push's request to `host`. @throws {RegistryError} for what the network did; an abort as it is */
+/** Runs a request of a push. @throws {RegistryError} after a network failure; an abort unchanged */
 async function overNetwork<Result>(host: string, work: () => Promise<Result>): Promise<Result> {
   try {
     return await work();
@@ -91,7 +91,7 @@ async function overNetwork<Result>(host: string, work: () => Promise<Result>): P
   }
 }
 
-/** Gets the authorization for a push by a request to the API's root. */
+/** Obtains the authorization for a push with a request to the API root. */
 async function authorizationFor(host: PushHost, { route, access, signal }: AdmittedWrite) {
   let used: string | undefined;
   const attempt = (authorization: string | undefined) => {
@@ -106,7 +106,7 @@ async function authorizationFor(host: PushHost, { route, access, signal }: Admit
   return used;
 }
 
-/** Sends a request whose body is in memory, again with a login when the registry asks for one. */
+/** Sends a request whose body is in memory, and sends it again with a login after a challenge. */
 function send(host: PushHost, write: AdmittedWrite, outgoing: Omit<Outgoing, 'signal'>): Promise<Reply> {
   const { route, access, signal } = write;
   const attempt = (authorization: string | undefined) => {
@@ -119,18 +119,18 @@ function send(host: PushHost, write: AdmittedWrite, outgoing: Omit<Outgoing, 'si
   );
 }
 
-/** Replaces the headers of the client's request by those that the registry receives. */
+/** Replaces the headers of the client's request with those that the registry receives. */
 function replaceHeaders(req: IncomingMessage, headers: OutgoingHttpHeaders): void {
   const passed = { ...filteredHeaders(req.headers, REQUEST_HEADERS) };
   for (const name of Object.keys(req.headers)) delete req.headers[name];
   Object.assign(req.headers, passed, headers);
 }
 
-/** Streams requests to registries, and their answers to the clients, through httpxy. */
+/** Streams requests to registries, and the answers to the clients, with httpxy. */
 class UploadStream {
   readonly #proxy = createProxyServer({ ignorePath: true, xfwd: false, proxyTimeout: UPLOAD_MS });
   readonly #answers: PushAnswers;
-  /** The request that each answer belongs to. */
+  /** The request that each response belongs to. */
   readonly #relaying = new WeakMap<
     ServerResponse,
     { readonly write: AdmittedWrite; readonly asked: WebLocation }
@@ -148,7 +148,7 @@ class UploadStream {
     this.#proxy.on('proxyRes', (proxyRes, req, res) => this.#onReply(proxyRes, req, res as ServerResponse));
   }
 
-  /** Streams the request to a location, and its answer to the client. */
+  /** Streams the request to a location, and the answer to the client. */
   async send(host: PushHost, location: WebLocation, { req, res, write }: Exchange): Promise<void> {
     const { url, target } = location;
     const isOwn = url.origin === host.root.origin;
@@ -171,20 +171,21 @@ class UploadStream {
     try {
       await this.#proxy.web(req, res, { target: destination, agent: agentFor(host, url, via) });
     } catch (error) {
-      // An answer that has begun can only be aborted.
+      // A response that has begun can only be aborted.
       if (res.headersSent) res.destroy();
       else throw fromNetworkError(error, url.host);
     }
   }
 
-  /** Turns the registry's answer round before httpxy sends it. */
+  /** Rewrites the registry's answer before httpxy sends it. */
   #onReply(reply: IncomingMessage, req: IncomingMessage, res: ServerResponse): void {
     const relay = this.#relaying.get(res);
     if (relay === undefined) return;
     const { write, asked } = relay;
     const status = statusFor(reply.statusCode);
     const headers = this.#answers.headersFor(write, { status, headers: reply.headers, asked });
-    // After an answer before the end of the body, the rest of the body is not a request.
+    // When the answer comes before the end of the body, the rest of the body must not be read as the next
+    // request.
     const isOver = req.complete && res.shouldKeepAlive;
     for (const name of Object.keys(reply.headers)) delete reply.headers[name];
     Object.assign(reply.headers, headers, isOver ? {} : { connection: 'close' });
@@ -195,8 +196,8 @@ class UploadStream {
 }
 
 /**
- * Forwards pushes to the registries verbatim. Streams blobs through httpxy without storing them; the sealed session in the URL
- * identifies the registry's upload.
+ * Forwards pushes to the registries unchanged. It streams blobs through httpxy and stores none of them; the
+ * sealed session in the URL identifies the registry's upload.
  * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#push
  */
 class HttpPushForwarder implements PushForwarder {
@@ -240,7 +241,7 @@ class HttpPushForwarder implements PushForwarder {
     if (hasBody(req)) {
       return this.#uploads.send(host, locate(host, route, 'blobs/uploads/', digestQuery(digest)), exchange);
     }
-    // A client that may not pull the blob there has to upload it.
+    // A mount needs the right to pull from that repository; without it the client uploads the blob.
     const from =
       mount?.from.host === route.repository.host && write.mayPull(mount.from) ? mount.from : undefined;
     const query =
@@ -280,7 +281,7 @@ class HttpPushForwarder implements PushForwarder {
     });
   }
 
-  /** Sends a buffered answer to the client. */
+  /** Sends the client an answer that is in memory. */
   async #relay({ res, write }: Exchange, reply: Reply): Promise<void> {
     const { headers, url, target } = reply;
     const status = statusFor(reply.status);

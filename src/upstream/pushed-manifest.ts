@@ -4,14 +4,17 @@ import { MANIFEST_MAX_BYTES } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import { Arrival, announcedSize } from './http/reply.ts';
 
-/** Maximum time for a client to send its manifest, in milliseconds. */
+/** How long a client may take to send its manifest, in milliseconds. */
 const SEND_MS = 60_000;
 
 function tooLarge(): RegistryError {
   return new RegistryError('MANIFEST_INVALID', 'the manifest is larger than 4 MiB', { status: 413 });
 }
 
-/** Reads the body into `arrival`. @throws {RegistryError} 413, 503; 408 when the client is too slow */
+/**
+ * Reads the request's body into `arrival`.
+ * @throws {RegistryError} 408, 413, 503; an Error when the client has left
+ */
 function readInto(req: IncomingMessage, arrival: Arrival, sendMs: number): Promise<void> {
   return new Promise((resolve, reject) => {
     const late = new RegistryError('MANIFEST_INVALID', `the manifest took more than ${sendMs} ms`, {
@@ -38,9 +41,10 @@ function readInto(req: IncomingMessage, arrival: Arrival, sendMs: number): Promi
 }
 
 /**
- * Buffers a manifest that a client pushes, because a challenge may require to send it twice. Counts its memory until `use` has
- * finished.
- * @throws {RegistryError} 413; 408 when it does not arrive in time; 503 when the client's share of the memory is used up
+ * Reads a manifest that a client pushes into memory, because it may have to be sent again after a challenge.
+ * Its memory stays counted until `use` has finished.
+ * @throws {RegistryError} 413 when it is too large; 408 when it is too slow; 503 when the client's share of the
+ * memory is used up
  */
 export async function withManifest(
   req: IncomingMessage,

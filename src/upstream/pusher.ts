@@ -22,16 +22,16 @@ import { type Outgoing, type Reply, USER_AGENT } from './http/transport.ts';
 import { createResolvers } from './net/resolver.ts';
 import { apiRootOf, DEFAULT_TIMEOUTS } from './settings.ts';
 
-/** The repository had the blob, the registry mounted it from another repository, or MetaHub uploaded it. */
+/** The repository had the blob, or the registry mounted it from another repository, or MetaHub uploaded it. */
 export type PushOutcome = 'exists' | 'mounted' | 'uploaded';
 
 /** A blob to push to a repository. */
 interface BlobToPublish {
   readonly digest: Digest;
   readonly sizeBytes: number;
-  /** A repository of the same registry that has it. */
+  /** A repository of the same registry that has the blob. */
   readonly from: Repository | undefined;
-  /** Writes the bytes; rejects unless they have the digest. A retry calls it again. */
+  /** Writes the bytes. Rejects unless they have the digest. Called again for a retry. */
   readonly write: (sink: Writable) => Promise<void>;
 }
 
@@ -58,13 +58,13 @@ export interface PushHost extends Connection {
 interface Request extends WebLocation {
   readonly method: Outgoing['method'];
   readonly headers?: Readonly<Record<string, string>>;
-  /** Called for each attempt. */
+  /** Called for each try. */
   readonly body?: () => Buffer | Transform;
-  /** Describes the request in error messages. */
+  /** What the request is, for error messages. */
   readonly what: string;
 }
 
-/** Maximum time for a registry to receive, verify and answer an upload, in milliseconds. */
+/** How long a registry may take to receive, verify and answer an upload, in milliseconds. */
 const UPLOAD_MS = 30 * 60 * 1000;
 const HOPS_MAX = 5;
 
@@ -75,7 +75,7 @@ function at(root: URL, path: string): WebLocation {
   return { url, target: targetOf(url) };
 }
 
-/** Sends a request and follows redirects with the same method. */
+/** Sends a request and follows redirects with the same method and body. */
 async function sendFollowing(
   host: PushHost,
   request: Request,
@@ -85,7 +85,7 @@ async function sendFollowing(
   let { url, target }: WebLocation = request;
   for (let hop = 0; ; hop += 1) {
     const body = request.body?.();
-    // The login belongs to the registry, not to the storage that it redirects uploads to.
+    // The login is for the registry, not for the storage that it redirects uploads to.
     const isOwn = url.origin === host.root.origin && authorization !== undefined;
     const reply = await host.transport.send({
       ...{ method, url, target, body },
@@ -124,7 +124,7 @@ async function askForSuccess(host: PushHost, repository: Repository, request: Re
   throw await pushFailure(reply, request.what);
 }
 
-/** Returns the output of `write` as a stream, which fails when `write` fails. */
+/** What `write` writes, as a stream. It fails when `write` fails. */
 function streamOf(write: BlobToPublish['write']): Transform {
   // Copies each chunk, because the source reuses its memory after the write.
   const stream = new Transform({
@@ -138,8 +138,8 @@ function streamOf(write: BlobToPublish['write']): Transform {
 }
 
 /**
- * Returns the location of an upload; replaces its host by the registry's when the location leaves TLS, contains a login or is
- * unreachable.
+ * Returns the location of an upload. If that leaves TLS, contains a login or cannot be reached, the registry's
+ * host replaces its host.
  */
 export async function reachableLocation(host: PushHost, said: WebLocation): Promise<WebLocation> {
   if (said.url.origin === host.root.origin) return said;
@@ -150,8 +150,8 @@ export async function reachableLocation(host: PushHost, said: WebLocation): Prom
 }
 
 /**
- * Finds where an upload continues. A registry behind a proxy may answer with its internal name or without TLS, so MetaHub asks
- * for an unreachable location at the registry's configured host.
+ * The location where an upload continues. A registry behind a proxy may answer with its internal name or
+ * without TLS, so an unreachable location is requested at the registry's configured host.
  */
 async function uploadLocation(host: PushHost, reply: Reply): Promise<WebLocation> {
   const { url, target } = reply;
@@ -162,7 +162,7 @@ async function uploadLocation(host: PushHost, reply: Reply): Promise<WebLocation
   return reachableLocation(host, said);
 }
 
-/** Starts an upload, or mounts the blob from another repository; undefined: the registry has mounted it. */
+/** Starts an upload, or mounts the blob from another repository. Undefined: the blob was mounted. */
 async function startUpload(host: PushHost, repository: Repository, blob: BlobToPublish, what: string) {
   const path = `/${repository.name}/blobs/uploads/`;
   const start = (from: Repository | undefined) => {
@@ -192,7 +192,7 @@ async function publishBlob(
     what: `the request whether it has ${name}`,
   });
   drain(existing);
-  // Only a success is conclusive: some registries, and the storage that they redirect to, do not support HEAD.
+  // Only a success is conclusive: some registries, and their storage, do not support HEAD.
   if (isSuccess(existing)) return 'exists';
   const what = `the upload of ${name}`;
   const location = await startUpload(host, repository, blob, what);
@@ -230,9 +230,12 @@ async function publishManifest(
   }
 }
 
-/** The registries to push to; opens each at its first use. */
+/** The registries to push to. Each is opened when it is first used. */
 export interface PushHosts {
-  /** Returns the last endpoint of the chain, which is the origin. @throws {RegistryError} DENIED for a host that is not allowed */
+  /**
+   * The last endpoint of the chain: the registry itself.
+   * @throws {RegistryError} DENIED for a host that is not allowed
+   */
   hostFor(repository: Repository): PushHost;
   close(): Promise<void>;
 }
@@ -256,7 +259,7 @@ export function createPushHosts(options: UpstreamOptions): PushHosts {
       root,
       registry: parseSourceHost(root.host) ?? root.host,
       credentials,
-      // Pushes have their own cache: the registry would refuse a pull token under the same key first.
+      // Pushes have their own cache: under the same key, a token for pulls would be sent first and refused.
       tokens: createTokenCache({ send: transport.send, timeouts, now }),
       isTrusted: (realm) => isListed(endpoint.trustedHosts, hostOf(realm), portOf(realm)),
       warn: (message) => log('warning', 'credential-problem', message, { registry: host }),
@@ -281,7 +284,7 @@ export function createPushHosts(options: UpstreamOptions): PushHosts {
   };
 }
 
-/** Creates a pusher for the hosts that `registryFor` allows. Every method rejects with a RegistryError. */
+/** Creates a pusher for the hosts that `registryFor` allows. Its methods reject with a RegistryError. */
 export function createPusher(options: UpstreamOptions): Pusher {
   const { hostFor, close } = createPushHosts(options);
   return {

@@ -2,13 +2,13 @@ import { isReusable } from '../lib/writable.ts';
 import { ConcurrencyController } from './concurrency-controller.ts';
 import type { OpenedBlob } from './resumable-blob.ts';
 
-/** A range fetched ahead of the reader is held in memory: at most this much of it. */
+/** The size of a range that waits in memory, at most. */
 export const SEGMENT_BYTES = 4 * 1024 * 1024;
 const BUFFERED_MAX_BYTES = 96 * 1024 * 1024;
 
 /**
- * Shared by all parallel downloads: connections per host, beyond the one that each download always has, and memory for
- * bytes that arrive ahead of their turn.
+ * What all parallel downloads share: connections for each host, beyond the one that a download always has, and
+ * memory for bytes that arrive early.
  */
 export class RangeBudget {
   readonly #connectionsPerHost: number;
@@ -33,8 +33,8 @@ export class RangeBudget {
   }
 
   /**
-   * A download from `host` begins: calls `onFreed`, which stands for it, whenever a connection or a buffer becomes free,
-   * until {@link leave}. Answers what decides on its connections.
+   * Registers a download from `host`. `onFreed` identifies it, and is called whenever a connection or a buffer
+   * becomes free, until {@link leave}. Returns the controller that decides how many connections it uses.
    */
   join(host: string, onFreed: () => void): ConcurrencyController {
     this.#waiting.add(onFreed);
@@ -55,15 +55,15 @@ export class RangeBudget {
     this.#free.length = 0;
   }
 
-  /** Counts a connection that a download cannot do without. */
+  /** Counts a connection that a download needs in any case. */
   connect(host: string): void {
     this.#inUse.set(host, (this.#inUse.get(host) ?? 0) + 1);
   }
 
   /**
-   * Counts one more connection to `host` with memory for its bytes: both, or undefined and neither. Waiting downloads
-   * are notified of everything that is returned, so nothing may be taken and returned again here: they would notify
-   * each other for ever.
+   * Counts another connection to `host`, with memory for its bytes. Undefined when there is no connection or no
+   * memory; then nothing was taken. It must not take and return anything, because each return notifies the
+   * waiting downloads, and they would notify one another forever.
    */
   tryConnect(host: string): { readonly buffer: Buffer } | undefined {
     if ((this.#inUse.get(host) ?? 0) >= this.#connectionsPerHost) return undefined;
@@ -100,10 +100,10 @@ export class RangeBudget {
   }
 }
 
-/** The next request is sent when this much of the current one is left, so that no round trip is wasted. */
+/** The next range is requested when this much of the current one is left, so that no round trip is lost. */
 const OPEN_AHEAD_BYTES = 1024 * 1024;
 
-/** A range under way: the bytes that have arrived are in `buffer` until everything before them has been delivered. */
+/** A range that is being fetched. Bytes that arrive early wait in `buffer` until those before them are delivered. */
 export interface Segment {
   readonly start: number;
   readonly end: number;

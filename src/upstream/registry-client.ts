@@ -45,14 +45,14 @@ import type { RangeBudget } from './range-budget.ts';
 import type { Timeouts } from './settings.ts';
 import { type FetchTagPage, listTags } from './tags.ts';
 
-/** Lists of tags may be longer than any manifest: some repositories have a hundred thousand. */
+/** Lists of tags may be larger than any manifest: some repositories have a hundred thousand tags. */
 const TAGS_MAX_BYTES = 16 * 1024 * 1024;
 
 export interface RegistryClientOptions {
   readonly chain: Failover<Endpoint>;
   readonly blobs: 'stream' | 'redirect';
   readonly mayFollow: BlobClientOptions['mayFollow'];
-  /** This mirror's name in `Via`. */
+  /** This mirror's name in the `Via` header. */
   readonly pseudonym: string;
   readonly timeouts: Timeouts;
   readonly askLocation: BlobClientOptions['askLocation'];
@@ -62,21 +62,24 @@ export interface RegistryClientOptions {
   readonly log: (event: string, message: string, fields: Readonly<Record<string, string | number>>) => void;
 }
 
-/** A manifest and the reply that it was read from. */
+/** A manifest, and the reply that contained it. */
 interface ReadManifest {
   readonly found: Manifest;
   readonly reading: DocumentReading;
   readonly reply: Reply;
 }
 
-/** @throws {RegistryError} UNAVAILABLE; MANIFEST_INVALID for what passes the bounds of a document. */
+/**
+ * @throws {RegistryError} UNAVAILABLE when it is no manifest; MANIFEST_INVALID when it exceeds a limit of JSON
+ * documents.
+ */
 function assertManifest({ found, reading, reply }: ReadManifest, name: string): Manifest {
   if (valueIn(reading.isManifest)) return found;
   if (isWebPage(reply)) throw webPageError(reply, name);
   throw new RegistryError('UNAVAILABLE', `${reply.url.host} sent something else than a manifest for ${name}`);
 }
 
-/** Whose share of memory and time a large document takes. */
+/** The client and the source that the memory and time of a large document are charged to. */
 function shareOf({ host }: Repository, { client = '' }: RequestOptions): Share {
   return { client, source: host };
 }
@@ -90,19 +93,19 @@ function manifestRequest(reference: ManifestReference): Omit<ChainRequest, 'meth
   return { path, headers: { accept: MANIFEST_ACCEPT }, accepts: WHOLE };
 }
 
-/** What the head alone tells, or undefined when it leaves something out (or says what only the bytes can settle). */
+/** What the head of a reply tells about a manifest. Undefined when it is incomplete or not trustworthy. */
 function readManifestHead(reply: Reply, reference: ManifestReference): ManifestInfo | undefined {
   const sizeBytes = announcedSize(reply.headers);
   const mediaType = essenceOf(reply.headers['content-type'] ?? '');
   const digest = parseDigest(reply.headers['docker-content-digest'] ?? '');
   const isManifest = isIndexType(mediaType) || isImageManifestType(mediaType);
-  // No manifest is empty: a length of 0 means that a HEAD has no body.
+  // No manifest is empty: a length of 0 only means that HEAD has no body.
   if (digest === undefined || sizeBytes === undefined || sizeBytes === 0 || !isManifest) return undefined;
   if (reference.kind === 'digest' && reference.digest !== digest) return undefined;
   return { digest, mediaType, sizeBytes, notices: noticesOf(reply.headers) };
 }
 
-/** The answer to a HEAD; undefined when GET must be used instead. */
+/** The reply to a HEAD. Undefined when GET must be used instead. */
 async function headOf(
   { send }: ChainMember,
   request: Omit<ChainRequest, 'method'>,
@@ -117,20 +120,20 @@ async function headOf(
   }
 }
 
-/** The size of the whole blob, from the answer to a request for its first byte. */
+/** The size of a blob, from the reply to a request for its first byte. */
 function sizeInPart({ status, headers }: Reply): number | undefined {
   if (status === 200) return announcedSize(headers);
   const total = /\/(\d{1,15})$/.exec(headers['content-range'] ?? '')?.[1];
   return total === undefined ? undefined : Number(total);
 }
 
-/** A plausible size: only one blob is empty. */
+/** Drops a size of 0, unless this is the digest of the empty blob. */
 function plausibleSize(sizeBytes: number | undefined, digest: Digest): number | undefined {
   const isEmpty = digestOf(Buffer.alloc(0), algorithmOf(digest)) === digest;
   return sizeBytes === 0 && !isEmpty ? undefined : sizeBytes;
 }
 
-/** Requests to one source host's chain of endpoints. */
+/** Sends requests to the endpoints of one source host. */
 class RegistryClient {
   readonly #options: RegistryClientOptions;
   readonly #chain: ChainClient;
@@ -204,8 +207,9 @@ class RegistryClient {
       query: artifactType === undefined ? '' : new URLSearchParams({ artifactType }).toString(),
       headers: { accept: MEDIA_TYPE.ociIndex },
     };
-    // A registry without this API says 404, and clients then look for the referrers tag: so it is handed on. They take
-    // NAME_UNKNOWN for "there is no such repository" and do not look: only the registry may say that.
+    // A registry without the referrers API answers 404, and clients then look for the referrers tag, so they
+    // get that 404. With NAME_UNKNOWN they would not look, because the repository does not exist; so only the
+    // registry may say that.
     const subject: ResourceRef = { name, unknown: 'MANIFEST_UNKNOWN', readsCode: true };
     return this.#chain.ask(repository, subject, request, options, async (reply) =>
       assertManifest(await this.#readManifest(reply, name, turnOf(repository, options)), name),
@@ -219,12 +223,13 @@ class RegistryClient {
     turn: Turn,
   ): Promise<Manifest> {
     const wanted = reference.kind === 'digest' ? reference.digest : undefined;
-    // An unrequested part is mostly the whole; if it is less, neither the digest nor the JSON will be right.
+    // An unrequested 206 mostly contains everything. If not, the digest or the JSON will be wrong.
     const request = { ...manifestRequest(reference), method: 'GET', accepts: [...WHOLE, 206] } as const;
     const first = await this.#readManifest(await send(request), name, turn, wanted);
     if (wanted !== undefined) return first.found;
     if (first.reading.isAsSaid) return assertManifest(first, name);
-    // Either the bytes were spoilt on their way, or the registry does not know its own digests: then it sends them again.
+    // Either the bytes were damaged on their way, or the registry names a wrong digest. A second request shows
+    // which.
     const second = await this.#readManifest(await send(request), name, turn);
     if (second.reading.isAsSaid || second.found.digest === first.found.digest) {
       return assertManifest(second, name);
@@ -265,7 +270,7 @@ class RegistryClient {
   }
 }
 
-/** A {@link Registry} over one source host's chain of endpoints. */
+/** One source host's endpoints as a {@link Registry}. */
 export function createRegistryClient(options: RegistryClientOptions): Registry {
   const { log, budget, now, askLocation, mayFollow, blobs: mode, timeouts } = options;
   const chain = createChainClient(options.chain, options.pseudonym);

@@ -15,24 +15,24 @@ export interface BlobSource {
   /** `docker.io/library/alpine@sha256:…`, for messages. */
   readonly name: string;
   readonly opened: OpenedBlob;
-  /** Set when a range was requested and granted. */
+  /** Set when a range was requested and the registry sent it. */
   readonly range: ByteRange | undefined;
   readonly verify: boolean;
-  /** Opens the rest again, from `start` to the end of the requested bytes, at any endpoint of the chain. */
+  /** Opens the rest again, from `start` to the end of the requested bytes, at any endpoint. */
   readonly reopen: (start: number, end: number | undefined) => Promise<OpenedBlob>;
-  /** Pause before it is opened again, in milliseconds; doubled by every fruitless try. */
+  /** Pause before the blob is opened again, in milliseconds. Doubled by each fruitless try. */
   readonly resumeMs: number;
   readonly onResume: (offset: number, reason: string) => void;
 }
 
-/** Consecutive fruitless tries, after which a broken blob is given up. */
+/** After this many consecutive fruitless tries the download fails. */
 const FRUITLESS_TRIES_MAX = 4;
-/** The bytes that a try must bring, unless fewer were left; otherwise it is fruitless. */
+/** A try that brings fewer bytes than this is fruitless. */
 const FRUITFUL_MIN_BYTES = 16 * 1024;
-/** All breaks together: an upstream that drops the connection after every few bytes is not worth more. */
+/** Limit of all resumptions: a registry that drops the connection after every few bytes is not worth more. */
 const RESUMES_MAX = 100;
 
-/** The state of a copy, across all its responses. */
+/** The state of a copy across all its responses. */
 interface Progress {
   position: number;
   end: number | undefined;
@@ -40,7 +40,7 @@ interface Progress {
   hasWritten: boolean;
 }
 
-/** The bytes are not the blob. */
+/** The received bytes are not the blob. */
 class WrongBytesError extends RegistryError {}
 
 function mismatch({ digest, name }: BlobSource): WrongBytesError {
@@ -54,7 +54,10 @@ function hasDigest({ hash }: Progress, digest: Digest): boolean {
   return hash === undefined || finishDigest(hash.copy(), algorithmOf(digest)) === digest;
 }
 
-/** Copies one response's body from `progress.position` on; skips what comes before it. Ends with nothing pending. */
+/**
+ * Copies one response from `progress.position` on, and skips what comes before. Resolves when all writes have
+ * ended.
+ */
 async function copyOnce(source: BlobSource, opened: OpenedBlob, progress: Progress, sink: Writable) {
   const { body } = opened;
   let skipBytes = progress.position - opened.start;
@@ -70,7 +73,7 @@ async function copyOnce(source: BlobSource, opened: OpenedBlob, progress: Progre
     }
     progress.hash?.update(chunk);
     progress.position += chunk.length;
-    // The last chunk is withheld until the digest is verified: a wrong blob must never look complete.
+    // The last chunk waits until the digest is verified: a wrong blob must never look complete.
     if (progress.position === progress.end && !hasDigest(progress, source.digest)) throw mismatch(source);
     progress.hasWritten = true;
     write(chunk, release);
@@ -78,12 +81,12 @@ async function copyOnce(source: BlobSource, opened: OpenedBlob, progress: Progre
   await drained();
 }
 
-/** True when everything has arrived. Without an announced size only the digest can tell. */
+/** True when everything has arrived. Without an announced size only the digest shows that. */
 function isComplete({ digest }: BlobSource, progress: Progress): boolean {
   return progress.end === undefined ? hasDigest(progress, digest) : progress.position === progress.end;
 }
 
-/** Opens the blob again after what has been copied. */
+/** Opens the blob again at the position that was reached. */
 async function resume(source: BlobSource, progress: Progress): Promise<OpenedBlob> {
   const { position } = progress;
   const next = await source.reopen(position, progress.end);
@@ -130,7 +133,7 @@ async function copy(
       const isOnlyWrong = error instanceof WrongBytesError && !progress.hasWritten;
       if (!isOnlyWrong && !(error instanceof BrokenBodyError) && !isUnavailable(error, current)) throw error;
       reason = (error as Error).message;
-      // No client has seen a byte of it yet: another endpoint, or another try, may have the right bytes.
+      // No byte was passed on yet, so another endpoint or another try may deliver the right bytes.
       if (isOnlyWrong) progress = begin();
     }
     const isFruitful = progress.position - before >= FRUITFUL_MIN_BYTES;
@@ -149,12 +152,12 @@ async function copy(
   if (!hasDigest(progress, digest)) throw mismatch(source);
 }
 
-/** Reopening failed, so nothing is open; it is not that what was open turned out wrong. */
+/** True when reopening failed, as opposed to wrong bytes from an open response. */
 function isUnavailable(error: unknown, current: OpenedBlob | undefined): boolean {
   return current === undefined && error instanceof RegistryError && error.code === 'UNAVAILABLE';
 }
 
-/** A blob that survives broken connections, and is verified when it is read as a whole. */
+/** A blob that is resumed after broken connections, and verified when it is read whole. */
 export function createBlobContent(source: BlobSource): BlobContent {
   let current: OpenedBlob = source.opened;
   const senders = new Set([current]);
@@ -194,25 +197,25 @@ export function createBlobContent(source: BlobSource): BlobContent {
   };
 }
 
-/** A response with a blob or a part of one, its header parsed. */
+/** A response that contains a blob or a part of it, with its head parsed. */
 export interface OpenedBlob {
   readonly body: Body;
-  /** True when a part was requested and granted. */
+  /** True when it contains a requested part. */
   readonly isPart: boolean;
-  /** Where the body's first byte is in the blob, and where the body ends, if known. */
+  /** The offsets in the blob at which the body begins and ends; the end only if known. */
   readonly start: number;
   readonly end: number | undefined;
-  /** The whole blob's size, if known. */
+  /** The size of the whole blob, if known. */
   readonly sizeBytes: number | undefined;
-  /** The sender's `HOST[:PORT]`, the entity tag (strong or weak), and the location when a redirect led there. */
+  /** The sender's `HOST[:PORT]`, the entity tag (strong or weak), and the location if a redirect led there. */
   readonly host: string;
   readonly etag: string | undefined;
   readonly location: WebLocation | undefined;
-  /** Call it when these bytes are wrong: MetaHub then tries the endpoint that sent them last for a while. */
+  /** Reports that the bytes are wrong, so that this endpoint is tried last for a while. */
   readonly reportBad: () => void;
 }
 
-/** True when the opened part answers `range`. The blob's end may clip the range's. */
+/** True when the part is what `range` requests. It may end earlier, at the end of the blob. */
 export function grants(opened: OpenedBlob, range: RangeRequest): boolean {
   const { start, end, sizeBytes } = opened;
   if (range.kind === 'suffix') return end === sizeBytes && (end ?? 0) - start <= range.length;
@@ -220,15 +223,15 @@ export function grants(opened: OpenedBlob, range: RangeRequest): boolean {
   return range.last === undefined ? end === sizeBytes : end !== undefined && end <= range.last + 1;
 }
 
-/** A 206 that does not say which part it is, or contradicts itself. */
+/** A 206 without a valid Content-Range. */
 export class UnsoundRangeError extends RegistryError {}
 
 const CONTENT_RANGE = /^bytes (\d{1,15})-(\d{1,15})\/(\d{1,15}|\*)$/;
 
 /**
- * What a response's header says about its bytes. A 200 is the whole blob, whatever was requested.
- * @throws {RegistryError} UNAVAILABLE when a 206 does not say which part it is, or contradicts itself; RANGE_INVALID
- * when the part has no bytes.
+ * Reads the head of a response. A 200 contains the whole blob, whatever was requested.
+ * @throws {RegistryError} UNAVAILABLE when a 206 has no valid Content-Range; RANGE_INVALID when the part is
+ * empty.
  */
 export function readBlobHead(
   reply: {
@@ -252,7 +255,7 @@ export function readBlobHead(
   if (status === 200)
     return { ...origin, body, isPart: false, start: 0, end: announced, sizeBytes: announced };
   if (announced === 0) {
-    // Go's file server, and distribution with it, answers 206 with the end of an empty blob instead of 416.
+    // Go's file server, and so distribution, answers 206 for the end of an empty blob instead of 416.
     body.cancel();
     throw new RegistryError('RANGE_INVALID', `${url.host} has no such part`);
   }

@@ -1,58 +1,60 @@
 import { DOCKER_HUB, type SourceHost } from '../oci/reference.ts';
 
-/** Files of one host's TLS identity, PEM. */
+/** Files for TLS with one host, in PEM format. */
 export interface TlsSettings {
-  /** Trusted in addition to the system's own authorities. */
+  /** CA certificates trusted in addition to the system's. */
   readonly caFile?: string | undefined;
-  /** The client's certificate and key, if the registry requires one. */
+  /** The client certificate and its key, if the registry requires one. */
   readonly certFile?: string | undefined;
   readonly keyFile?: string | undefined;
-  /** Accept any certificate. Never the default, never implied. */
+  /** Accept any certificate. Off by default. */
   readonly skipVerify?: boolean | undefined;
 }
 
-/** One place that serves a source host's content. */
+/** One URL that serves a source host's content. */
 export interface EndpointSettings {
   /**
-   * `https://HOST[:PORT][/PATH]`; `http://` only if written so. A path with a `v2` component is the API's root itself
-   * (`https://harbor.example/v2/hub-proxy`); any other path gets `/v2` appended (`https://artifacts.example/docker`).
+   * `https://HOST[:PORT][/PATH]`, or `http://…` if written so. A path with a component `v2` is the API root
+   * itself (`https://harbor.example/v2/hub-proxy`). To any other path `/v2` is added
+   * (`https://artifacts.example/docker`).
    */
   readonly url: string;
   /**
-   * True: its name may resolve to loopback, private or link-local addresses. For endpoints that an operator wrote, not
-   * for defaults.
+   * True: the host may have loopback, private or link-local addresses. For endpoints that the operator wrote,
+   * not for defaults.
    */
   readonly anyAddress?: boolean | undefined;
   /**
-   * Tell this endpoint which registry is meant (`?ns=docker.io`), as containerd tells its mirrors: Spegel, Dragonfly
-   * and another MetaHub serve many registries at one address.
+   * Name the source host to this endpoint (`?ns=docker.io`), as containerd does with its mirrors. For Spegel,
+   * Dragonfly or another MetaHub, which serve many registries at one address.
    */
   readonly ns?: boolean | undefined;
-  /** Present the client's own `Authorization` here, when it sent one, instead of a stored login. */
+  /** Send the client's own `Authorization` to this endpoint, if it has one, instead of a stored login. */
   readonly passThrough?: boolean | undefined;
   /**
-   * Hosts (`HOST` or `HOST:PORT`) that redirects and token realms may lead to, logins included, whatever their address.
+   * Hosts (`HOST` or `HOST:PORT`) that may be the target of redirects and token realms with any address. Token
+   * services on them may receive the login.
    */
   readonly trustedHosts?: readonly string[] | undefined;
   readonly tls?: TlsSettings | undefined;
 }
 
-/** How to reach a source host: endpoints in the order of tries, the most authoritative one last. */
+/** How to reach a source host: its endpoints in the order of tries. The last one is the authority. */
 export interface UpstreamSettings {
   readonly endpoints: readonly [EndpointSettings, ...EndpointSettings[]];
-  /** `redirect` passes an upstream's redirect to blob storage on to the client; `stream`, the default, follows it. */
+  /** `redirect` passes redirects to blob storage on to the client; `stream`, the default, follows them. */
   readonly blobs?: 'stream' | 'redirect' | undefined;
 }
 
-/** Bounds on waiting, in milliseconds. */
+/** Timeouts in milliseconds. */
 export interface Timeouts {
-  /** From the request to the response's header, connecting included. */
+  /** From the request to the response head, connecting included. */
   readonly headMs: number;
   /** From the request to the end of a manifest, a token or a list. */
   readonly documentMs: number;
-  /** A blob's body must make progress within this time, unless the reader is the slow one. */
+  /** The window in which a blob's body must make progress, unless the reader is slow. */
   readonly idleMs: number;
-  /** Pause before a broken blob is requested again; doubled by every fruitless try in a row. */
+  /** Pause before a broken blob is requested again. Doubled by each consecutive fruitless try. */
   readonly resumeMs: number;
 }
 
@@ -63,21 +65,21 @@ export const DEFAULT_TIMEOUTS: Timeouts = {
   resumeMs: 100,
 };
 
-/** Docker Hub's API is on another host than image names imply. */
+/** The API of Docker Hub is on another host than image names say. */
 const HUB_URL = 'https://registry-1.docker.io';
 
-/** The settings of a source host without configuration. */
+/** The settings of a source host that is not configured. */
 export function defaultUpstream(host: SourceHost): UpstreamSettings {
   return { endpoints: [{ url: host === DOCKER_HUB ? HUB_URL : `https://${host}` }] };
 }
 
-/** The settings of a source host that an operator named without an address: its name is its address. */
+/** The settings of a source host that the operator named without a URL. */
 export function namedUpstream(host: SourceHost): UpstreamSettings {
   const [endpoint] = defaultUpstream(host).endpoints;
   return upstreamAt(endpoint.url);
 }
 
-/** The settings of a source host for which an operator gave one URL. */
+/** The settings of a source host for which the operator gave one URL. */
 export function upstreamAt(url: string): UpstreamSettings {
   return { endpoints: [{ url, anyAddress: true }] };
 }
@@ -94,7 +96,7 @@ export function apiRootOf(url: string): URL {
   if (parsed.username !== '' || parsed.password !== '') {
     throw new TypeError(`upstream URL of ${parsed.host} contains a login: move it to the credentials`);
   }
-  // Checked in the text: a parsed URL does not distinguish an empty query or fragment from none.
+  // Tested in the text, because a parsed URL does not show an empty query or fragment.
   if (/[?#]/.test(url)) {
     throw new TypeError(`upstream URL of ${parsed.host} has a query or a fragment: remove it`);
   }

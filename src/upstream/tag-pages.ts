@@ -2,13 +2,13 @@ import { type JsonBounds, objectOf, parseJson } from '../lib/bounded-json.ts';
 import { parseTag } from '../oci/reference.ts';
 import type { TagOptions, TagPage } from '../oci/registry.ts';
 
-/** Bound of tags read from one repository; some have a hundred thousand. */
+/** Limit of tags that are read from one repository. Some have a hundred thousand. */
 export const TAGS_MAX = 500_000;
 const BOUNDS: JsonBounds = { depth: 16, values: TAGS_MAX + 1000 };
 
 export type TagBounds = Pick<TagOptions, 'limit' | 'after' | 'first' | 'last'>;
 
-/** Bodies of `/tags/list`, in the registry's order, and the requested part. Plain data: it crosses threads. */
+/** Bodies of `/tags/list` in the registry's order, and the requested part. Plain data that can be sent to a thread. */
 export interface TagsRequest {
   readonly bodies: readonly Uint8Array[];
   readonly bounds: TagBounds;
@@ -17,18 +17,18 @@ export interface TagsRequest {
 export type TagsReply =
   | {
       readonly kind: 'read';
-      /** The page by the specification, cut from everything. */
+      /** The page that the specification requires. */
       readonly page: TagPage;
-      /** How many tags the bodies have, and the last of them in the registry's order. */
+      /** The number of tags in the bodies, and the last one in the registry's order. */
       readonly count: number;
       readonly end: string | undefined;
-      /** True when they are in lexical order, and after `after`. */
+      /** True when the tags are in lexical order, all after `after`. */
       readonly isAscending: boolean;
     }
   | { readonly kind: 'no-list'; readonly body: number }
   | { readonly kind: 'too-many' };
 
-/** The tags of one body, in the registry's order; drops what is not a tag. Undefined: it is not a list of tags. */
+/** The tags of one body in the registry's order. Invalid tags are dropped. Undefined: it is no list of tags. */
 function tagsIn(body: Uint8Array): readonly string[] | undefined {
   let document: unknown;
   try {
@@ -43,7 +43,7 @@ function tagsIn(body: Uint8Array): readonly string[] | undefined {
   return tags.filter((tag): tag is string => typeof tag === 'string' && parseTag(tag) !== undefined);
 }
 
-/** How many tags to return at most, from the start. */
+/** How many tags to return at most. */
 export function mostOf({ limit, first }: TagBounds): number | undefined {
   return limit ?? first;
 }
@@ -57,7 +57,7 @@ function cut(all: readonly string[], bounds: TagBounds): TagPage {
   return { tags, next: tags.length < fresh.length ? tags.at(-1) : undefined };
 }
 
-/** Parses bodies of a list, and cuts the requested part from them. */
+/** Parses the bodies of a list and selects the requested part. */
 export function readTagPages({ bodies, bounds }: TagsRequest): TagsReply {
   const all: string[] = [];
   for (const [position, body] of bodies.entries()) {

@@ -20,7 +20,7 @@ import {
   type TagsRequest,
 } from './tag-pages.ts';
 
-/** One link of a `Link` header; parameter names in lower case. */
+/** One link of a `Link` header. Parameter names are in lower case. */
 export interface Link {
   /** The reference as written, not resolved. */
   readonly target: string;
@@ -30,12 +30,11 @@ export interface Link {
 const HEADER_MAX_CHARACTERS = 16 * 1024;
 
 const TARGET = /[\s,;]*<([^<>]*)>/y;
-/** A name, and a value that is a quoted string with escapes, or a token. */
+/** A parameter: a name, and possibly a value that is a quoted string with escapes or a token. */
 const PARAMETER = /\s*;\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,;"]*)))?/y;
 
 /**
- * The links of a `Link` value, in order. Parsing ends at the first thing that is not a link: what follows has no known
- * form.
+ * Parses the links of a `Link` value, in order. Stops at the first malformed one.
  * @see https://www.rfc-editor.org/rfc/rfc8288#section-3
  */
 function parseLinks(header: string): readonly Link[] {
@@ -53,7 +52,7 @@ function parseLinks(header: string): readonly Link[] {
     for (let parameter = take(PARAMETER); parameter; parameter = take(PARAMETER)) {
       const [, name = '', quoted, token = ''] = parameter;
       const value = quoted?.replaceAll(/\\(.)/g, '$1') ?? token;
-      // Of two, the first one counts, as the specification says for `rel`.
+      // A repeated parameter does not replace the first one; RFC 8288 says so for `rel`.
       if (!parameters.has(name.toLowerCase())) parameters.set(name.toLowerCase(), value);
     }
     links.push({ target: target[1] ?? '', parameters });
@@ -61,7 +60,7 @@ function parseLinks(header: string): readonly Link[] {
   return links;
 }
 
-/** The target of the first link with this relation type; one link may have several types, separated by spaces. */
+/** The target of the first link with this relation type. A link may have several types, separated by spaces. */
 export function linkOf(header: string, relation: string): string | undefined {
   const link = parseLinks(header).find(({ parameters }) =>
     parameters.get('rel')?.toLowerCase().split(/\s+/).includes(relation),
@@ -69,12 +68,12 @@ export function linkOf(header: string, relation: string): string | undefined {
   return link?.target;
 }
 
-/** What part of a list is wanted, and whose share of the memory it takes. */
+/** The part of a list to return, and whose share of the memory it is charged to. */
 export interface ListOptions extends TagBounds {
   readonly share?: Share | undefined;
 }
 
-/** One answer of `/tags/list`, unread, and the head that it came with. */
+/** One unparsed answer of `/tags/list`, and its head. */
 export interface RawTagPage {
   readonly body: Buffer;
   readonly reply: Pick<Reply, 'headers' | 'url' | 'target'>;
@@ -83,25 +82,25 @@ export interface RawTagPage {
 /** Requests one page with this query. */
 export type FetchTagPage = (query: string) => Promise<RawTagPage>;
 
-/** Pages of one list: beyond this number the registry leads in circles. */
+/** Limit of the pages of one list: with more, the registry's links form a circle. */
 const PAGES_MAX = 500;
-/** Bounds of all pages of one list: their bytes, and the time in which further pages are requested, in milliseconds. */
+/** Limits of one list: the bytes of all pages, and the time in which further pages are requested, in milliseconds. */
 const LIST_MAX_BYTES = 32 * 1024 * 1024;
 const LIST_MAX_MS = 60_000;
-/** Lists up to this size, in bytes, are parsed directly; the number of requests in flight bounds them. */
+/** Lists up to this size, in bytes, are parsed on the event loop; the number of requests limits them. */
 const SMALL_BYTES = 64 * 1024;
-/** Pages of large lists that are held until their lists are whole, in bytes. */
+/** Memory for the pages of all large lists, in bytes. */
 const PAGE_MEMORY = new FairBudget(64 * 1024 * 1024);
 
-/** Sorting half a million tags takes as long as many pulls: large lists are parsed and cut on a thread. */
+/** Large lists are parsed on a thread: sorting half a million tags takes as long as many pulls. */
 const THREAD = new BackgroundThread<TagsRequest, TagsReply>({
   start: (options) => startWorker('tags-worker', import.meta.url, options),
   waitingMaxBytes: 64 * 1024 * 1024,
 });
 
 /**
- * The query of the link to the next page. Only the query: whatever host and path the link has, the request goes where
- * it went before.
+ * The query of the link to the next page. Only the query is used: whatever host and path the link has, the
+ * request goes to the same endpoint.
  */
 function nextOf({ reply: { headers, url, target } }: RawTagPage): string | undefined {
   const link = linkOf(headers['link'] ?? '', 'next');
@@ -110,7 +109,7 @@ function nextOf({ reply: { headers, url, target } }: RawTagPage): string | undef
   return query === '' ? undefined : query;
 }
 
-/** A normalised query, so that two with the same meaning are equal. */
+/** Sorts the parameters of a query, so that equal queries have equal texts. */
 function normalizeQuery(query: string): string {
   const parameters = new URLSearchParams(query);
   parameters.sort();
@@ -121,7 +120,7 @@ function endless(why: string): RegistryError {
   return new RegistryError('UNAVAILABLE', `the list of tags does not end: MetaHub stopped after ${why}`);
 }
 
-/** One request for tags: its pages count against the memory of all such requests until it ends. */
+/** One request for tags. Its pages are charged to a shared memory budget until it ends. */
 class TagListing {
   readonly #fetch: FetchTagPage;
   readonly #bounds: TagBounds;
@@ -155,11 +154,11 @@ class TagListing {
     return page;
   }
 
-  /** Every page from `first` on, which answered `query`, however large the registry makes a page. */
+  /** All pages from `first` on, the answer to `query`. */
   async fetchAll(first: RawTagPage, query: string): Promise<readonly RawTagPage[]> {
     const pages = [first];
     const asked = new Set([normalizeQuery(query)]);
-    // A link to a page that was read already, such as a page's link to itself, ends the list.
+    // The list ends at a link to a page that was read already, such as a page's link to itself.
     for (let next = nextOf(first); next !== undefined && !asked.has(normalizeQuery(next)); ) {
       if (pages.length === PAGES_MAX) throw endless(`${PAGES_MAX} pages`);
       asked.add(normalizeQuery(next));
@@ -170,7 +169,7 @@ class TagListing {
     return pages;
   }
 
-  /** @throws {RegistryError} UNAVAILABLE when a page is not a list of tags, or there are too many. */
+  /** @throws {RegistryError} UNAVAILABLE when a page is no list of tags, or there are too many tags. */
   async read(pages: readonly RawTagPage[]): Promise<TagsReply & { kind: 'read' }> {
     const bodies = pages.map(({ body }) => body);
     const sizeBytes = bodies.reduce((sum, { length }) => sum + length, 0);
@@ -200,8 +199,9 @@ async function readOnThread(request: TagsRequest, sizeBytes: number, share: Shar
 }
 
 /**
- * A page of tags by the specification, from a registry that may not follow it: sorted, only tags after `after`, at most
- * the requested number. A registry whose pages are not in lexical order is asked for everything.
+ * A page of tags as the specification requires, from a registry that may not follow it: sorted, only tags after
+ * `after`, at most the requested number. From a registry whose pages are not in lexical order all pages are
+ * requested.
  * @param now monotonic milliseconds
  * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#listing-tags
  */
@@ -222,7 +222,7 @@ export async function listTags(
     const next = nextOf(first);
     if (next === undefined && (isAscending || after === undefined)) return page;
     const most = mostOf(options);
-    // Only a registry whose next page begins behind this one's last tag is taken at its word.
+    // The registry's paging is trusted only if its next page begins after the last tag of this one.
     const isTelling = end !== undefined && new URLSearchParams(next).get('last') === end;
     if (isAscending && isTelling && most !== undefined && count <= most)
       return { tags: page.tags, next: end };

@@ -8,38 +8,41 @@ import type { Reply } from '../http/transport.ts';
 import { basicAuthorization, type Credential, type Credentials, mayReceiveLogin } from './credentials.ts';
 import { type Challenge, parseChallenges, scopeOf, type TokenCache, type TokenRequest } from './token.ts';
 
-/** Sends the request with this `Authorization`, or without one. */
+/** Sends the request with this `Authorization` header, or without one. */
 type Attempt = (authorization: string | undefined) => Promise<Reply>;
 
-/** Who asks, and until when. */
+/** On whose behalf a request is sent, and the signal that aborts it. */
 interface Requester {
   readonly signal?: AbortSignal | undefined;
   readonly access?: Access | undefined;
 }
 
-/** Meets the challenges of one registry. */
+/** Sends requests to one registry and answers its authentication challenges (401 with `WWW-Authenticate`). */
 export type Authorizer = (name: RepositoryName, attempt: Attempt, requester?: Requester) => Promise<Reply>;
 
 export interface AuthorizerOptions {
-  /** The registry's API root: a login is valid for it. */
+  /** The registry's API root. Its stored login may be sent to this origin. */
   readonly root: URL;
-  /** The host by which its login is looked up. */
+  /** The host name under which the login is stored. */
   readonly registry: string;
   readonly credentials: Credentials;
   readonly tokens: TokenCache;
   readonly isTrusted: (realm: URL) => boolean;
   readonly warn: (message: string) => void;
-  /** A challenge that this mirror cannot meet is passed on: the client meets it. */
+  /** Pass on a challenge that MetaHub cannot answer, so that the client answers it. */
   readonly passThrough?: boolean | undefined;
-  /** Requests the registry's API root without a login. When absent, only the answer itself can contain a challenge. */
+  /** Requests the registry's API root without a login. Without this, only the answer itself can contain a challenge. */
   readonly ping?: ((signal: AbortSignal | undefined) => Promise<Reply>) | undefined;
   /** Monotonic milliseconds. */
   readonly now: () => number;
-  /** The scope to request a token for. Default: a pull's. */
+  /** The scope to request a token for. Default: the scope of a pull. */
   readonly scopeOf?: ((challenge: Challenge, name: RepositoryName) => string) | undefined;
 }
 
-/** The realm of a Bearer challenge. @throws {RegistryError} UNAVAILABLE when it leaves https for http, or is not a URL */
+/**
+ * The realm (token endpoint) of a Bearer challenge.
+ * @throws {RegistryError} UNAVAILABLE when it is not an http(s) URL, contains a login, or leaves https for http
+ */
 function realmOf({ parameters }: Challenge, asker: URL): WebLocation {
   const text = parameters.get('realm') ?? '';
   const realm = URL.canParse(text) ? resolveReference(text, { url: asker, target: '/' }) : undefined;
@@ -56,26 +59,27 @@ function bearerOf(challenges: readonly Challenge[]): Challenge | undefined {
   return challenges.find(({ scheme, parameters }) => scheme === 'bearer' && parameters.has('realm'));
 }
 
-/**
- * The name of a repository at the registry itself: `hub-proxy/library/alpine` when the API's root is `/v2/hub-proxy`.
- */
+/** The registry's own name of a repository: `hub-proxy/library/alpine` when the API root is `/v2/hub-proxy`. */
 function wholeName({ pathname }: URL, name: RepositoryName): RepositoryName {
   const prefix = pathname.split('/v2/')[1];
   return (prefix && parseRepositoryName(`${prefix}/${name}`)) || name;
 }
 
-/** For how long a registry without a challenge at its root counts as open. */
+/** How long MetaHub remembers that a registry's API root sends no challenge, in milliseconds. */
 const OPEN_MAX_AGE_MS = 60_000;
 
 /** The repository in the path of an API request. */
 const NAME_IN_TARGET = /\/v2\/([a-z0-9._/-]{1,255})\/(?:manifests|blobs|tags|referrers)\//;
 
-/** True when the token service refuses the login, false when it fails. */
+/** True when the token service refuses the login; false when the service itself fails. */
 function isRefusal(error: unknown): boolean {
   return error instanceof RegistryError && error.code === 'UNAUTHORIZED';
 }
 
-/** Another login, or the same with another secret, has its own tokens: those of the former login end with it. */
+/**
+ * The key of a token. It depends on the secret, so that a new login or password never uses the tokens of the
+ * old one.
+ */
 function keyOf(name: RepositoryName, login: Credential | undefined, access: Access | undefined): string {
   const secret = login && createHash('sha256').update(JSON.stringify(login)).digest('base64url');
   return JSON.stringify([name, secret, access?.logins]);
@@ -85,17 +89,17 @@ function canMeet(challenges: readonly Challenge[]): boolean {
   return bearerOf(challenges) !== undefined || challenges.some(({ scheme }) => scheme === 'basic');
 }
 
-/** What a request is about: the repository's whole name, its login, and the key of its token. */
+/** What a request needs a token for: the repository's full name, its login, and the token's key. */
 interface Subject {
   readonly name: RepositoryName;
   readonly login: Credential | undefined;
   readonly key: string;
 }
 
-/** Meets challenges with the login that is stored for a repository, if the token service may see it. */
+/** Answers challenges with the login that is stored for a repository, if the token service may receive it. */
 class LoginAuthorizer {
   readonly #options: AuthorizerOptions;
-  /** Until when the API's root counts as open to everyone, as in its last answer. */
+  /** Until when the API root counts as open, because its last answer was no challenge. */
   #openUntil = Number.NEGATIVE_INFINITY;
 
   constructor(options: AuthorizerOptions) {
@@ -111,7 +115,8 @@ class LoginAuthorizer {
     let refused = await attempt(known);
     if (known !== undefined) {
       if (!this.#mayBeSpent(refused)) return refused;
-      // The challenge to a token that has expired may name a dead realm (NGC's does): request a fresh one.
+      // A challenge to an expired token may name a realm that does not exist (NGC's does), so MetaHub asks for
+      // a fresh one.
       tokens.drop(key, known);
       drain(refused);
       refused = await attempt(undefined);
@@ -126,22 +131,22 @@ class LoginAuthorizer {
     return answer;
   }
 
-  /** Only the registry's own challenge is met: one from a host that it redirected to has no business with its logins. */
+  /** Only the registry's own challenge: a host that it redirected to must not receive the registry's login. */
   #isChallenge({ status, url }: Reply): boolean {
     return status === 401 && url.origin === this.#options.root.origin;
   }
 
   /**
-   * True for a status that ends an authorization which was good before: ECR refuses yesterday's password with 403,
-   * where others challenge.
+   * True for a status that may mean that a token or login has expired: most registries answer 401, but ECR
+   * answers 403 to an expired password.
    */
   #mayBeSpent({ status, url }: Reply): boolean {
     return (status === 401 || status === 403) && url.origin === this.#options.root.origin;
   }
 
   /**
-   * The challenges to an anonymous request. Some registries hide what anonymous clients must not see, mostly by 404,
-   * and challenge only at the API's root: asking there is worthwhile when there is a login.
+   * The challenges to a request without a login. Some registries hide private content, mostly behind 404, and
+   * send the challenge only at their API root. So with a login MetaHub asks there too.
    */
   async #challengesTo(reply: Reply, hasLogin: boolean, signal: AbortSignal | undefined) {
     const own = this.#challengesIn(reply);
@@ -153,7 +158,7 @@ class LoginAuthorizer {
     return this.#isChallenge(reply) ? parseChallenges(reply.headers['www-authenticate'] ?? '') : [];
   }
 
-  /** The challenge of the API's root to a client without a login. */
+  /** The challenges that the API root sends to a client without a login. */
   async #pingChallenges(signal: AbortSignal | undefined): Promise<readonly Challenge[]> {
     const { ping, now } = this.#options;
     if (ping === undefined || now() < this.#openUntil) return [];
@@ -164,7 +169,7 @@ class LoginAuthorizer {
     return challenges;
   }
 
-  /** An `Authorization` that meets one of the challenges; undefined when the refusal itself is the answer. */
+  /** An `Authorization` that answers one of the challenges; undefined when the client gets the refusal. */
   async #meetAfter(
     refused: Reply,
     challenges: readonly Challenge[],
@@ -196,7 +201,7 @@ class LoginAuthorizer {
   async #meetBearer(challenge: Challenge, { name, login, key }: Subject): Promise<string> {
     const { root, registry, tokens, isTrusted, warn, scopeOf: wantedScope = scopeOf } = this.#options;
     const scope = wantedScope(challenge, name);
-    // Another request may have met the same challenge while this one was on its way without a token.
+    // Another request may have obtained the token while this one was sent without one.
     const obtained = await tokens.current(key, scope);
     if (obtained !== undefined) return obtained;
     const realm = realmOf(challenge, root);
@@ -214,7 +219,10 @@ class LoginAuthorizer {
     });
   }
 
-  /** A token for `login`, or an anonymous one when the login is refused: a stale login must not cost a public image. */
+  /**
+   * A token for the login. If the login is refused, an anonymous one: an outdated login must not block public
+   * images.
+   */
   async #tokenFor(key: string, request: TokenRequest): Promise<string> {
     const { tokens, registry, warn } = this.#options;
     try {
@@ -233,8 +241,8 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
 }
 
 /**
- * Meets the challenge of a registry that another one redirects to, as vanity hosts do, with an anonymous token of
- * that registry's token service. A login or token of the first registry must not reach it.
+ * Answers the challenge of another registry that the first one redirects to, as vanity hosts do, with an
+ * anonymous token from that registry's token service. It never receives a login or token of the first registry.
  */
 export function createAnonymousAuthorizer(tokens: TokenCache): MeetElsewhere {
   return async (refused, resend) => {
@@ -253,7 +261,7 @@ export function createAnonymousAuthorizer(tokens: TokenCache): MeetElsewhere {
     if (answer.status !== 401) return answer;
     tokens.drop(key, authorization);
     if (known === undefined) return answer;
-    // A token that was good before: it may expire earlier than stated.
+    // The known token may have expired earlier than its service said.
     drain(answer);
     return resend(await tokens.obtain(key, request));
   };

@@ -3,15 +3,15 @@ import { type JsonObject, objectOf } from '../../lib/bounded-json.ts';
 import { parseSourceHost, type Repository } from '../../oci/reference.ts';
 import type { Access } from '../../oci/registry.ts';
 
-/** What a registry, or its token service, gets to see. Secrets: never logged, never part of a message. */
+/** A login for a registry or its token service. Secret: never logged and never part of a message. */
 export type Credential =
   | { readonly kind: 'basic'; readonly username: string; readonly password: string }
-  /** An OAuth2 refresh token, exchanged at the token service (`docker login` to Azure's registries stores one). */
+  /** An OAuth2 refresh token, exchanged at the token service. `docker login` to Azure Container Registry stores one. */
   | { readonly kind: 'identity'; readonly token: string }
   /** A bearer token for the registry itself. */
   | { readonly kind: 'bearer'; readonly token: string };
 
-/** Logins by registry host (`HOST[:PORT]`, Docker Hub as `docker.io`) and repository: the most specific one wins. */
+/** Logins by registry host (`HOST[:PORT]`; Docker Hub is `docker.io`) and repository. The most specific one is used. */
 export interface Credentials {
   loginFor(
     registry: string,
@@ -21,33 +21,33 @@ export interface Credentials {
   ): Promise<Credential | undefined>;
 }
 
-/** No login anywhere. */
+/** Has no logins. */
 export const NO_CREDENTIALS: Credentials = { loginFor: async () => undefined };
 
-/** `Basic …` of a user name and password. */
+/** The `Authorization` header of HTTP Basic authentication. */
 export function basicAuthorization(username: string, password: string): string {
   return `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
 }
 
 /**
- * Token services that are neither on their registry's host, nor above it, nor below it.
- * Docker Hub: https://distribution.github.io/distribution/spec/auth/token/
+ * Token services on a host that is neither their registry's, nor a parent domain or a subdomain of it.
+ * @see https://distribution.github.io/distribution/spec/auth/token/ for Docker Hub
  */
 const KNOWN_REALMS: Readonly<Record<string, readonly string[]>> = {
   'registry-1.docker.io': ['auth.docker.io'],
   'registry.docker.io': ['auth.docker.io'],
 };
 
-/** True when `inner` is a host of the domain `outer`, which has at least two labels. */
+/** True when `inner` is a subdomain of `outer`, which must have at least two labels. */
 function isWithin(inner: string, outer: string): boolean {
   return outer.includes('.') && inner.endsWith(`.${outer}`);
 }
 
 /**
- * True when the token service at `realm` may see the login for `registry`. Its host is the registry's own, one of its
- * domain (`registry.gitlab.com` and `gitlab.com`), a known one, or one that the operator trusts. It never sees a
- * login in clear text, unless the registry does. The realm comes from the network: a login must not go wherever it
- * points.
+ * True when the token service at `realm` may receive the login for `registry`. Its host must be the registry's
+ * own, a parent domain or subdomain of it (`registry.gitlab.com` and `gitlab.com`), a known one, or one that
+ * the operator trusts. It receives the login over TLS only, unless the registry itself uses plain HTTP. Without
+ * this check, anybody who can forge a challenge could collect logins.
  * @see https://nvd.nist.gov/vuln/detail/CVE-2020-15157
  */
 export function mayReceiveLogin(registry: URL, realm: URL, isTrusted: (realm: URL) => boolean): boolean {
@@ -64,31 +64,31 @@ export function mayReceiveLogin(registry: URL, realm: URL, isTrusted: (realm: UR
   );
 }
 
-/** Logins in the form of docker, podman and skopeo. */
+/** Logins as docker, podman and skopeo store them. */
 export interface DockerConfig {
-  /** By `HOST[/PATH]`, Docker Hub as `docker.io`. */
+  /** By `HOST[/PATH]`; Docker Hub is `docker.io`. */
   readonly logins: ReadonlyMap<string, Credential>;
-  /** By host: the `docker-credential-…` program to ask. */
+  /** By host: the `docker-credential-…` program to run. */
   readonly helpers: ReadonlyMap<string, string>;
-  /** The program to ask for every other host. */
+  /** The program to run for every other host. */
   readonly defaultHelper: string | undefined;
 }
 
 /**
- * `https://index.docker.io/v1/` as `docker.io`, `https://ghcr.io` as `ghcr.io`, `quay.io/team` unchanged; undefined for
- * a key that names no registry.
+ * Normalizes a key of `auths`: `https://index.docker.io/v1/` to `docker.io`, `https://ghcr.io` to `ghcr.io`;
+ * `quay.io/team` stays as it is. Undefined for a key that names no registry.
  */
 export function normalizeKey(key: string): string | undefined {
   const bare = key.replace(/^https?:\/\//i, '').replace(/\/+$/, '');
   const [hostText = '', ...path] = bare.split('/');
   const host = parseSourceHost(hostText);
   if (host === undefined) return undefined;
-  // Docker's key of the Hub ends in its old API's version; podman scopes a login to a path.
+  // Docker's key of the Hub ends in `/v1/`, its old API's version. Podman's keys may have a repository path.
   const isApiVersion = path.length === 1 && /^v\d+$/.test(path[0] ?? '');
   return [host, ...(isApiVersion ? [] : path)].join('/');
 }
 
-/** `base64(user:password)`; undefined for anything else. */
+/** Decodes `base64(user:password)`; undefined for anything else. */
 function decodeBasic(auth: unknown): Credential | undefined {
   if (typeof auth !== 'string' || auth === '') return undefined;
   const text = Buffer.from(auth, 'base64').toString('utf8').replace(/\0+$/, '');
@@ -108,13 +108,13 @@ function loginOf(entry: JsonObject): Credential | undefined {
   return decodeBasic(auth);
 }
 
-/** A helper is a name, never a path: the program is `docker-credential-NAME`. */
+/** The name of a credential helper: `docker-credential-NAME` is run. A path is refused. */
 function helperName(value: unknown): string | undefined {
   return typeof value === 'string' && value !== '' && basename(value) === value ? value : undefined;
 }
 
 /**
- * Reads `config.json` or `auth.json`: parsed JSON to logins and helpers; malformed parts are dropped.
+ * Reads the logins and helpers from a parsed `config.json` or `auth.json`. Drops malformed parts.
  * @see https://docs.docker.com/reference/cli/docker/login/#credential-stores
  * @see https://github.com/containers/image/blob/main/docs/containers-auth.json.5.md
  */

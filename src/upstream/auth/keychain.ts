@@ -6,18 +6,18 @@ import { SingleFlight } from '../../lib/single-flight.ts';
 import { DOCKER_HUB } from '../../oci/reference.ts';
 import { type Credential, type Credentials, type DockerConfig, readDockerConfig } from './credentials.ts';
 
-/** An answer is a few hundred bytes; a token of a cloud a few thousand. */
+/** Limit of a helper's output. A password is a few hundred bytes, a cloud's token a few thousand. */
 const ANSWER_MAX_BYTES = 64 * 1024;
 
-/** The user name with which a helper marks its secret as a token to exchange, not a password. */
+/** The user name by which a helper says that its secret is an identity token, not a password. */
 const TOKEN_USER = '<token>';
 
-/** The name of the Hub's old index: Docker uses it when it asks helpers for the Hub. */
+/** The server name of Docker Hub in the helpers' protocol: the URL of its old index. */
 const HUB_SERVER = 'https://index.docker.io/v1/';
 
 /**
- * The helpers' protocol has no code for a missing login, only this text. @see docker-credential-helpers,
- * credentials/error.go
+ * The helpers' protocol has no code for a missing login, only this text.
+ * @see https://github.com/docker/docker-credential-helpers/blob/master/credentials/error.go
  */
 const NOT_FOUND = 'credentials not found';
 
@@ -25,7 +25,7 @@ export interface HelperOptions {
   readonly limitMs: number;
 }
 
-/** Why a helper gave no answer. */
+/** A helper returned no login. */
 class HelperError extends Error {
   override readonly name = 'HelperError';
   readonly code: 'not-found' | 'failed';
@@ -36,15 +36,14 @@ class HelperError extends Error {
   }
 }
 
-/**
- * Runs `docker-credential-NAME get` with the server's name on its standard input; resolves with its standard output.
- */
+/** Runs `docker-credential-NAME get` with the server name on standard input. Resolves with its standard output. */
 function runHelper(name: string, server: string, { limitMs }: HelperOptions): Promise<string> {
   const program = `docker-credential-${name}`;
   return new Promise((resolve, reject) => {
     const child = spawn(program, ['get'], {
       stdio: ['pipe', 'pipe', 'ignore'],
-      // Alone: behind AbortSignal.any, Node 20 may drop it, and then it never fires.
+      // Not combined with another signal: Node.js 20 may garbage-collect the result of AbortSignal.any, which
+      // then never fires.
       signal: AbortSignal.timeout(limitMs),
       killSignal: 'SIGKILL',
     });
@@ -53,7 +52,7 @@ function runHelper(name: string, server: string, { limitMs }: HelperOptions): Pr
       output += text;
       if (output.length > ANSWER_MAX_BYTES) child.kill('SIGKILL');
     });
-    // A helper that does not read its input closes it; its exit status shows whether that matters.
+    // A helper may close its input without reading it. Its exit status tells whether it failed.
     child.stdin.on('error', () => {});
     child.on('error', (cause) =>
       reject(new HelperError('failed', `${program} cannot be run: ${cause.message}`, { cause })),
@@ -68,8 +67,9 @@ function runHelper(name: string, server: string, { limitMs }: HelperOptions): Pr
 }
 
 /**
- * Asks a credential helper for a registry's login; undefined when it has none.
- * @throws {Error} that names the program when it cannot run, fails or answers nonsense; never with its output
+ * Asks a credential helper for the login of a registry. Undefined when it has none.
+ * @throws {Error} when the program cannot run, fails, or does not answer with JSON; the message names the
+ * program and never contains its output
  */
 async function askHelper(
   name: string,
@@ -93,14 +93,14 @@ async function askHelper(
 }
 
 export interface KeychainOptions {
-  /** Files in docker's form, strongest first; a missing file is no error. */
+  /** Files in Docker's format, the most preferred first. A missing file is no error. */
   readonly files: readonly string[];
-  /** Called for a file or a helper that cannot be used, once for each message; never with a secret. */
+  /** Called when a file or a helper cannot be used, once for each message. The message contains no secret. */
   readonly warn: (message: string) => void;
   readonly helperLimitMs?: number;
 }
 
-/** For how long a helper's answer is reused, in milliseconds: some helpers ask a cloud. */
+/** How long a helper's answer is reused, in milliseconds: some helpers ask a cloud service. */
 const HELPER_MAX_AGE_MS = 60_000;
 const FILE_MAX_BYTES = 1024 * 1024;
 
@@ -109,15 +109,18 @@ interface KnownFile {
   readonly config: DockerConfig | undefined;
 }
 
-/** `quay.io/team/app`, `quay.io/team`, `quay.io`: the keys that a login may have, the most specific first. */
+/**
+ * The keys that a login may be stored under, the most specific first: `quay.io/team/app`, `quay.io/team`,
+ * `quay.io`.
+ */
 function keysOf(registry: string, repository: string): readonly string[] {
   const parts = [registry, ...repository.split('/')];
   return parts.map((_, cut) => parts.slice(0, parts.length - cut).join('/'));
 }
 
 /**
- * The logins that `docker login`, `podman login` and the operator have stored, read again when a file changes, and
- * those of credential helpers (`docker-credential-…`), asked when needed.
+ * The logins that `docker login`, `podman login` and the operator have stored. A file is read again when it
+ * changes; credential helpers (`docker-credential-…`) are asked when needed.
  */
 export function createKeychain({ files, warn, helperLimitMs = 10_000 }: KeychainOptions): Credentials {
   const known = new Map<string, KnownFile>();
@@ -133,7 +136,7 @@ export function createKeychain({ files, warn, helperLimitMs = 10_000 }: Keychain
     warn(message);
   }
 
-  /** Concurrent requests share one look at a file. */
+  /** Concurrent requests share one read of a file. */
   const configOf = (path: string) => looks.share(path, undefined, () => readConfig(path));
 
   async function readConfig(path: string): Promise<DockerConfig | undefined> {
@@ -158,7 +161,7 @@ export function createKeychain({ files, warn, helperLimitMs = 10_000 }: Keychain
     const key = `${name} ${registry}`;
     const known = answers.get(key);
     const asked = known ?? askHelper(name, registry, { limitMs: helperLimitMs });
-    // Only a new answer: one that is used often must expire too.
+    // Setting it again would renew its lifetime: an answer in frequent use would never expire.
     if (known === undefined) answers.set(key, asked);
     try {
       return await asked;

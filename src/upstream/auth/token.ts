@@ -9,7 +9,7 @@ import { type Outgoing, type Reply, type Transport, USER_AGENT } from '../http/t
 import type { Timeouts } from '../settings.ts';
 import { basicAuthorization, type Credential } from './credentials.ts';
 
-/** A challenge in a `WWW-Authenticate` header; scheme and parameter names in lower case. */
+/** A challenge of a `WWW-Authenticate` header. Scheme and parameter names are in lower case. */
 export interface Challenge {
   readonly scheme: string;
   readonly parameters: ReadonlyMap<string, string>;
@@ -19,12 +19,15 @@ const HEADER_MAX_CHARACTERS = 8192;
 
 const SEPARATORS = /[\s,]*/y;
 const TOKEN = /[!#$%&'*+.^_`|~0-9A-Za-z-]+/y;
-/** `=value` after a parameter's name: a quoted string with escapes, or a token (lenient: up to a comma or space). */
+/**
+ * `=value` after a parameter's name: a quoted string with escapes, or a token. Accepts any token up to a comma
+ * or space.
+ */
 const VALUE = /\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*))/y;
-/** What a scheme may have instead of parameters. */
+/** The token68 that a scheme may have instead of parameters (RFC 9110, section 11.2). */
 const TOKEN68 = /[ \t]+[0-9A-Za-z._~+/-]+=*(?=[ \t]*(?:,|$))/y;
 
-/** A regular expression applied at a moving position of one text. */
+/** Applies sticky regular expressions at a position that moves through the text. */
 function scannerOf(text: string) {
   let position = 0;
   return {
@@ -43,8 +46,9 @@ function scannerOf(text: string) {
 }
 
 /**
- * The challenges of a `WWW-Authenticate` value, in order: several may share one header, and their parameters may be
- * quoted and contain commas. It skips garbage instead of throwing: an unreadable challenge is not met.
+ * Parses the challenges of a `WWW-Authenticate` value, in order. One header may contain several challenges, and
+ * quoted parameters may contain commas. Malformed parts are skipped, not an error: MetaHub does not answer such
+ * a challenge.
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-11.6.1
  */
 export function parseChallenges(header: string): readonly Challenge[] {
@@ -64,7 +68,7 @@ export function parseChallenges(header: string): readonly Challenge[] {
       continue;
     }
     const parameters = challenges.at(-1)?.parameters;
-    // Of two, the first one wins: a repeated parameter must not redirect what the first one said.
+    // A repeated parameter does not replace the first one.
     if (parameters && !parameters.has(name)) {
       parameters.set(name, value[1]?.replaceAll(/\\(.)/g, '$1') ?? value[2] ?? '');
     }
@@ -72,15 +76,15 @@ export function parseChallenges(header: string): readonly Challenge[] {
   return challenges;
 }
 
-/** A scope of one resource: its type (`repository`, `repository(plugin)`), its name and the actions. */
+/** A resource scope: type (`repository`, `repository(plugin)`), name and actions. */
 const SCOPE = /^([a-z0-9]+(?:\([a-z0-9]+\))?):([a-zA-Z0-9/._:-]{1,300}):([a-z_,*]{1,100})$/;
-/** A scope with a name of the registry's own (`aws`, at public.ecr.aws). */
+/** A scope that is only a name of the registry's choice (`aws` at public.ecr.aws). */
 const NAMED_SCOPE = /^[a-z0-9][a-z0-9._-]{0,63}$/i;
 
 const READING = ['pull', 'metadata_read', 'content_read'];
 const PUSHING = [...READING, 'push', 'metadata_write', 'content_write'];
 
-/** `scope` with these actions only; undefined when nothing is left of it, or it is unreadable. */
+/** Restricts a scope to these actions. Undefined when none is left or the scope cannot be parsed. */
 function restrictScope(scope: string, actions: readonly string[]): string | undefined {
   if (NAMED_SCOPE.test(scope)) return scope;
   const [, type, name, asked = ''] = SCOPE.exec(scope) ?? [];
@@ -88,7 +92,7 @@ function restrictScope(scope: string, actions: readonly string[]): string | unde
   return left.length === 0 ? undefined : `${type}:${name}:${left.join(',')}`;
 }
 
-/** The scope of the challenge, limited to `actions`; with `own` when it names no repository. */
+/** The scopes of the challenge, restricted to `actions`. Adds `own` when the challenge names no repository. */
 function scopesOf(challenge: Challenge, actions: readonly string[], own: string): string {
   const asked = (challenge.parameters.get('scope') ?? '')
     .split(' ')
@@ -98,20 +102,20 @@ function scopesOf(challenge: Challenge, actions: readonly string[], own: string)
 }
 
 /**
- * The scope to request, its parts separated by spaces. It is the challenge's own, as far as that only reads: behind a
- * path prefix only the registry knows the repository's full name, and some registries have types of their own. When
- * the challenge names no scope, it is a pull of `repository`.
+ * The scopes to request for a pull, separated by spaces. They are the challenge's own, restricted to reading:
+ * behind a path prefix only the registry knows the repository's full name, and some registries have scope types
+ * of their own. When the challenge names no repository, a pull of `repository` is added.
  */
 export function scopeOf(challenge: Challenge, repository: string): string {
   return scopesOf(challenge, READING, `repository:${repository}:pull`);
 }
 
-/** As {@link scopeOf} for a push; a mount needs two scopes at once. */
+/** As {@link scopeOf}, for a push. A cross-repository mount needs two scopes at once. */
 export function pushScopeOf(challenge: Challenge, repository: string): string {
   return scopesOf(challenge, PUSHING, `repository:${repository}:pull,push`);
 }
 
-/** A token request: the service, the scope, the login. */
+/** What a token is requested with. */
 export interface TokenRequest {
   readonly realm: WebLocation;
   readonly service: string | undefined;
@@ -119,18 +123,18 @@ export interface TokenRequest {
   readonly login: Credential | undefined;
 }
 
-/** The `Authorization` values for a registry, each kept while it is valid. */
+/** The `Authorization` values for a registry, kept while they are valid. */
 export interface TokenCache {
   /**
-   * A valid authorization under `key`; one that expires soon is renewed meanwhile. Undefined: none is known, or none for
-   * `scope`, where that is given.
+   * The valid authorization for `key`; one that expires soon is renewed in the background. Undefined when there
+   * is none, or, if `scope` is given, none for that scope.
    */
   current(key: string, scope?: string): Promise<string | undefined>;
-  /** Asks the token service and stores the answer under `key`; one request per key and scope is in flight. */
+  /** Requests a token and stores it under `key`. Concurrent calls for the same key and scope share one request. */
   obtain(key: string, request: TokenRequest): Promise<string>;
   /** Stores an authorization that does not expire. */
   keep(key: string, authorization: string): void;
-  /** Drops `authorization`, which the registry refused, unless another one has replaced it. */
+  /** Drops an authorization that the registry refused, unless another one has replaced it. */
   drop(key: string, authorization: string): void;
 }
 
@@ -149,11 +153,11 @@ interface Token {
 const TOKENS_MAX = 2000;
 const TOKEN_RESPONSE_MAX_BYTES = 64 * 1024;
 /**
- * The lifetime of a token when its service states none. @see
- * https://distribution.github.io/distribution/spec/auth/token/
+ * The lifetime of a token when its service states none.
+ * @see https://distribution.github.io/distribution/spec/auth/token/
  */
 const DEFAULT_LIFETIME_S = 60;
-/** A token is renewed after this part of its lifetime, so that it does not expire on its way. */
+/** A token is renewed after this share of its lifetime, so that it does not expire while a request is on its way. */
 const RENEW_AFTER = 0.8;
 const CLIENT_ID = 'metahub';
 
@@ -163,7 +167,10 @@ function readLifetimeS(value: unknown): number {
   return seconds > 0 ? seconds : DEFAULT_LIFETIME_S;
 }
 
-/** The token and its lifetime in a token service's answer. @throws {RegistryError} UNAVAILABLE when it has none */
+/**
+ * The token and its lifetime in a token service's answer.
+ * @throws {RegistryError} UNAVAILABLE when it has none
+ */
 export function readToken(bytes: Buffer, host: string): Token {
   let document: unknown;
   try {
@@ -175,7 +182,7 @@ export function readToken(bytes: Buffer, host: string): Token {
   const text = [fields['token'], fields['access_token']].find(
     (field) => typeof field === 'string' && field !== '',
   );
-  // A token travels in a header: it must be visible ASCII.
+  // A header value: visible ASCII only.
   if (typeof text !== 'string' || !/^[\x21-\x7e]+$/.test(text)) {
     throw new RegistryError('UNAVAILABLE', `the token service ${host} sent no token`);
   }
@@ -205,7 +212,7 @@ function outgoingFor({ realm, service, scope, login }: TokenRequest): Outgoing {
   return { method: 'GET', url: realm.url, target, headers: { ...headers, authorization } };
 }
 
-/** What a token service's refusal means for the client. */
+/** Maps a token service's error status to the error for the client. */
 function refusal({ status, url, headers }: Reply): RegistryError {
   const said = `the token service ${url.host} answered ${status}`;
   if (status === 401 || status === 403) {
@@ -215,7 +222,7 @@ function refusal({ status, url, headers }: Reply): RegistryError {
   return new RegistryError(code, said, { headers: noticesOf(headers) });
 }
 
-/** Tokens in memory; `now` is monotonic milliseconds. */
+/** Creates a token cache in memory. `now`: monotonic milliseconds. */
 export function createTokenCache(options: {
   readonly send: Transport['send'];
   readonly timeouts: Timeouts;
@@ -255,7 +262,7 @@ export function createTokenCache(options: {
       const entry = kept.get(key);
       if (scope !== undefined && entry?.request?.scope !== scope) return undefined;
       if (entry?.request === undefined || now() < entry.renewAt) return entry?.authorization;
-      // A failed renewal does not fail the request: the registry will challenge it again.
+      // A failed renewal does not fail the request: the registry will send a challenge again.
       const renewal = obtain(key, entry.request).catch(() => undefined);
       return now() < entry.expiresAt ? entry.authorization : renewal;
     },

@@ -1,6 +1,6 @@
-// The raw HTTP/1.1 reader, kept for a gain of 1.3: with Node's own client (`--blob-reader standard`) a GB costs this many
-// times the CPU time, end to end (`npm run bench readers`, 2 busy cores, least of 3 rounds; Node 20 on 2026-11-27, Node 24
-// the day before):
+// The raw HTTP/1.1 reader. It stays because Node's own client (`--blob-reader standard`) needs this many times the CPU
+// time for a GB, end to end; the threshold is 1.3 (`npm run bench readers`, 2 busy cores, least of 3 rounds; Node.js 20
+// on 2026-11-27, Node.js 24 the day before):
 //
 //                 plain, cache off   plain, on   TLS, cache off   TLS, on
 //     Node 20     2.7                3.0         1.3              1.6
@@ -20,28 +20,28 @@ import {
   type Transport,
 } from './transport.ts';
 
-/** The head of a response whose body is exactly `bodyBytes` long. Header names in lower case. */
+/** The head of a response whose body has exactly `bodyBytes`. Header names are in lower case. */
 export interface PlainHead {
   readonly status: number;
-  /** Values of one name in order of appearance. */
+  /** The values of each header, in order of appearance. */
   readonly headers: Readonly<Record<string, readonly string[]>>;
   readonly bodyBytes: number;
-  /** True when the connection may serve another request. */
+  /** True when the connection may be reused. */
   readonly isKept: boolean;
 }
 
 const STATUS_LINE = /^HTTP\/1\.1 ([2-5]\d\d)(?: [\t\x20-\x7e]*)?$/;
-/** White space around a value is part of it here: a backtracking expression would take seconds for a long run of it. */
+/** The value includes the white space around it: a pattern without it would backtrack for seconds on long runs. */
 const HEADER_LINE = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t\x20-\x7e]*)$/;
 const LINES_MAX = 200;
-/** Headers that frame a message in another way than by `Content-Length`. */
+/** Headers by which a message is framed other than by `Content-Length`. */
 const OTHER_FRAMING = ['transfer-encoding', 'upgrade', 'trailer'];
 
 /**
- * Parses a response header (without its empty line) in the one form that every registry and blob store sends; undefined
- * for anything unusual: another version, an interim or bodiless status, folded, repeated or missing lengths, chunks,
- * bytes beyond ASCII. It decides how many bytes belong to a message, so it does not guess: the other transport reads
- * the unusual.
+ * Parses a response head (without its empty line) in the one form that registries and blob stores send.
+ * Undefined for anything else: another HTTP version, an interim or bodiless status, folded lines, a missing or
+ * repeated length, chunked encoding, non-ASCII bytes. The head decides which bytes belong to the message, so
+ * this parser does not guess: the other transport handles the rest.
  * @see https://www.rfc-editor.org/rfc/rfc9112#section-6.3
  */
 export function parsePlainHead(text: string): PlainHead | undefined {
@@ -62,14 +62,14 @@ export function parsePlainHead(text: string): PlainHead | undefined {
   return { status, headers, bodyBytes: Number(length), isKept };
 }
 
-/** The response does not have the form that is parsed here. */
+/** The response does not have the form that {@link parsePlainHead} accepts. */
 class UnsupportedResponseError extends Error {}
 
 export interface Http1Exchange {
   readonly outgoing: Outgoing;
-  /** The request as sent over the wire. */
+  /** The request head, as bytes on the wire. */
   readonly request: string;
-  /** The remaining time to wait for the response's header, and the whole time. */
+  /** How much time is left until the response head must have arrived, and how much there was, for the message. */
   readonly waitMs: number;
   readonly headMs: number;
   readonly idleMs: number;
@@ -80,24 +80,24 @@ const HEAD_END = Buffer.from('\r\n\r\n');
 
 type Piece = readonly [chunk: Buffer, release: () => void];
 
-/** A body of known length on its way. */
+/** Receives a body of known length. */
 interface BodyReader {
   readonly body: Body;
-  /** Bytes that have not arrived yet. */
+  /** How many bytes have not arrived yet. */
   leftBytes(): number;
-  /** Takes the next piece; false while nobody reads: pause. */
+  /** Takes the next piece. False: nobody reads yet, so pause the connection. */
   take(...piece: Piece): boolean;
   fail(error: Error): void;
 }
 
-/** @param first the bytes that came with the header: a copy */
+/** @param first a copy of the body bytes that came with the head */
 function createBodyReader(
   bodyBytes: number,
   first: Buffer,
   control: FlowControl,
   idleMs: number,
 ): BodyReader {
-  // A paused connection may still deliver a piece: it waits here for the reader.
+  // A paused connection may still deliver one piece, which waits here for the reader.
   let early: Piece[] | undefined = first.length > 0 ? [[first, () => {}]] : [];
   let leftBytes = bodyBytes - first.length;
   const resume = () => {
@@ -124,12 +124,12 @@ function createBodyReader(
   };
 }
 
-/** An interim response, of which any number may precede the answer; 101 would be another protocol. */
+/** An interim response. Any number of them may precede the response; 101 would change the protocol. */
 const INTERIM = /^HTTP\/1\.1 1(?!01)\d\d(?: |\r\n|$)/;
 
 /**
- * Collects a header, skipping interim responses; calls `done` with it and a view of the bytes after it, or with
- * undefined when it is unusual.
+ * Collects a response head and skips interim responses. Calls `done` with the head and a view of the bytes
+ * after it, or with nothing when the head is not in the accepted form.
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-15.2
  */
 function collectHead(done: (head?: PlainHead, rest?: Buffer) => void): (bytes: Buffer) => void {
@@ -154,8 +154,8 @@ function collectHead(done: (head?: PlainHead, rest?: Buffer) => void): (bytes: B
 }
 
 /**
- * One request over one connection, which `give` gets back when it can be reused.
- * @throws {UnsupportedResponseError} when the other transport must read the response; then the connection is closed
+ * Sends one request over a connection. Calls `give` when the connection can be reused.
+ * @throws {UnsupportedResponseError} when the other transport must read the response; closes the connection
  */
 export function exchange(
   connection: Http1Connection,
@@ -167,7 +167,7 @@ export function exchange(
   return new Promise<Reply>((resolve, reject) => {
     let incoming: BodyReader | undefined;
     let isKept = false;
-    /** The connection is returned or closed. */
+    /** True when the connection was returned or closed. */
     let isOver = false;
 
     const settle = () => {
@@ -214,7 +214,7 @@ export function exchange(
       bodyLeft: () => incoming?.leftBytes() ?? 0,
       onHeadBytes: (bytes) => {
         onHead(bytes);
-        // A body waits for its reader; without one, reading continues, to notice when the connection closes.
+        // Pause until the body has a reader. Without a body, read on, to notice a closed connection.
         return (incoming?.leftBytes() ?? 0) === 0;
       },
       onBodyBytes: (chunk, release) => {
@@ -230,7 +230,7 @@ export function exchange(
 
 export interface BlobTransportOptions {
   readonly dial: Dial;
-  /** Handles everything unusual, requests through proxies included. */
+  /** Sends every request that this transport does not, for example those through proxies. */
   readonly plain: Transport;
   readonly proxyOf: (url: URL) => URL | undefined;
   readonly timeouts: Timeouts;
@@ -239,11 +239,11 @@ export interface BlobTransportOptions {
   readonly now: () => number;
 }
 
-/** For how long an origin with unusual answers is asked through the plain transport only. */
+/** How long an origin that sent an unsupported response is served by the plain transport, in milliseconds. */
 const PLAIN_MS = 10 * 60_000;
 const ORIGINS_MAX = 500;
 
-/** The header of a GET as sent over the wire; undefined when the plain transport must check it. */
+/** The head of a GET request as bytes on the wire. Undefined when it has non-ASCII characters. */
 function formatHead({ url, target = targetOf(url), headers }: Outgoing): string | undefined {
   const lines = Object.entries({ host: url.host, ...headers }).map(([name, value]) => `${name}: ${value}`);
   const head = [`GET ${target} HTTP/1.1`, ...lines];
@@ -251,8 +251,8 @@ function formatHead({ url, target = targetOf(url), headers }: Outgoing): string 
 }
 
 /**
- * The fast transport for blobs, with the interface of the plain one: it reads into reused memory and only counts bytes.
- * The plain transport repeats every request whose response this one does not read.
+ * The fast transport for blobs. It reads into reused memory and only counts bytes. When it cannot read a
+ * response, the plain transport repeats the request.
  */
 export function createBlobTransport(options: BlobTransportOptions): Transport {
   const { plain, proxyOf, timeouts, now } = options;
@@ -272,8 +272,8 @@ export function createBlobTransport(options: BlobTransportOptions): Transport {
       try {
         return await over(kept, Math.min(KEPT_SILENT_MS, leftMs()));
       } catch (error) {
-        // A kept connection may have ended in the meantime: that says nothing about the origin, and its other kept
-        // connections are no better.
+        // The kept connection may have been closed meanwhile. That says nothing about the origin, but the other
+        // kept connections are probably closed too.
         if (error instanceof UnsupportedResponseError || signal?.aborted) throw error;
         pool.dropIdle(url.origin);
       }

@@ -1,27 +1,28 @@
 import { whenReusable } from '../../lib/writable.ts';
-/** A piece of memory that many chunks are cut from; reused when the last of them is released. */
+/** A block of memory that chunks are cut from. It is reused when the last chunk is released. */
 export interface Slab {
-  /** The free part, at least {@link ROOM_MIN_BYTES} long. */
+  /** The free rest of the memory, at least {@link ROOM_MIN_BYTES}. */
   remaining(): Buffer;
-  /** The first `sizeBytes` of the free part as a chunk, and the function that releases it. */
+  /** Cuts off the first `sizeBytes` of the rest as a chunk. Call `release` when the chunk is no longer used. */
   slice(sizeBytes: number): { readonly chunk: Buffer; readonly release: () => void };
-  /** True when the free part is used up. */
+  /** True when too little is left. */
   isFull(): boolean;
-  /** Ends the cutting of chunks. */
+  /** No more chunks are cut. */
   release(): void;
 }
 
-/** Lends slabs to streams and reuses their memory: a gigabyte leaves no garbage. */
+/** Lends slabs and reuses their memory, so that streams produce no garbage. */
 export interface SlabPool {
   take(): Slab;
-  /** Bytes of slabs in use, and kept for reuse. */
+  /** Bytes of the slabs that are in use, and of those kept for reuse. */
   readonly usage: () => { readonly usedBytes: number; readonly keptBytes: number };
 }
 
 const SLAB_BYTES = 1024 * 1024;
 /**
- * The size of a slab, by the bytes in use: a thousand slow readers must not cost a gigabyte. The number of slabs says
- * nothing, since a stream has the more of them the smaller they are.
+ * The size of the next slab, by the bytes in use: smaller ones when many are in use, so that a thousand slow
+ * readers do not cost a gigabyte. Not by the number of slabs, because a stream needs more of them the smaller
+ * they are.
  */
 const SIZES: readonly (readonly [usedBytes: number, sizeBytes: number])[] = [
   [28 * SLAB_BYTES, 64 * 1024],
@@ -29,7 +30,7 @@ const SIZES: readonly (readonly [usedBytes: number, sizeBytes: number])[] = [
   [0, SLAB_BYTES],
 ];
 const KEPT_MAX_BYTES = 16 * SLAB_BYTES;
-/** A read into less is not worth a system call. */
+/** Reading into less is not worth a system call. */
 const ROOM_MIN_BYTES = 64 * 1024;
 
 export function createSlabPool(): SlabPool {
@@ -51,7 +52,7 @@ export function createSlabPool(): SlabPool {
     whenReusable(memory, () => {
       kept.push(memory);
       keptBytes += memory.length;
-      // The oldest go: the sizes that come back now are those in demand.
+      // The oldest are dropped: the sizes that come back now are those in demand.
       while (keptBytes > KEPT_MAX_BYTES) keptBytes -= kept.shift()?.length ?? 0;
     });
   }
@@ -62,7 +63,7 @@ export function createSlabPool(): SlabPool {
       const memory = allocate();
       usedBytes += memory.length;
       let cutBytes = 0;
-      // Whoever cuts chunks counts as a user too, until it releases the slab.
+      // The cutter of chunks counts as one user, until it calls release().
       let users = 1;
       let isLeft = false;
       const drop = () => {
@@ -94,15 +95,15 @@ export function createSlabPool(): SlabPool {
   };
 }
 
-/** A response's body: delivers chunks one by one, and pauses the source while too many are unreleased. */
+/** The body of a response. It delivers chunks, and pauses the source while too many bytes are unreleased. */
 export interface Body {
   /**
-   * Passes every chunk to `take` and resolves after the last; rejects when the source breaks, stalls or is cancelled,
-   * or when `take` throws. Call `release` once the chunk's memory is no longer needed: that makes the source continue.
-   * Call `read` once.
+   * Passes each chunk to `take`. Resolves after the last one; rejects when the source breaks, stalls or is
+   * cancelled, or when `take` throws. Call `release` when the chunk's memory is no longer needed: the source
+   * continues only then. Call `read` once.
    */
   read(take: Take): Promise<void>;
-  /** Ends the exchange, whatever part of it was read. */
+  /** Aborts the exchange, however much was read. */
   cancel(reason?: Error): void;
 }
 
@@ -115,32 +116,32 @@ export interface FlowControl {
   abort(reason: Error): void;
 }
 
-/** The producer's side. */
+/** The producer's side of a body. */
 export interface BodyStream extends Body {
-  /** @param onReleased called once the chunk's memory is no longer needed, also when nobody wanted it */
+  /** @param onReleased called when the chunk's memory is no longer needed, even if nobody read the chunk */
   push(chunk: Buffer, onReleased?: () => void): void;
   end(): void;
   fail(error: Error): void;
 }
 
-/** The source broke off; the bytes before are sound, so the rest can be requested. */
+/** The source broke off. The bytes before are correct, so the rest can be requested. */
 export class BrokenBodyError extends Error {
   override readonly name = 'BrokenBodyError';
 }
 
-/** The source was too slow to be of use. */
+/** The source delivered too little in the idle window. */
 export class StalledBodyError extends BrokenBodyError {}
 
-/** Unreleased bytes at which the source pauses, and below which it resumes. */
+/** The source pauses at this many unreleased bytes, and resumes below the second number. */
 const HIGH_WATER_BYTES = 1024 * 1024;
 const LOW_WATER_BYTES = 256 * 1024;
-/** A source that brings less than this in one idle window, without being paused, has stalled. */
+/** A source has stalled when it delivers less than this in an idle window without being paused. */
 const WINDOW_MIN_BYTES = 16 * 1024;
 
-/** A body in memory cannot stall: any time will do. */
+/** A body in memory cannot stall, so any value is right. */
 const MEMORY_IDLE_MS = 60_000;
 
-/** A body fed by `push`, `end` and `fail`. It starts paused: the producer must not push before it is read. */
+/** A body that is fed by `push`, `end` and `fail`. It starts paused: the producer pushes only after `resume`. */
 export function createBodyStream(valve: FlowControl, idleMs: number): BodyStream {
   let take: Take | undefined;
   let settle: { resolve: () => void; reject: (error: Error) => void } | undefined;

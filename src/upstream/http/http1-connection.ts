@@ -3,22 +3,22 @@ import { hostOf, portOf } from '../../lib/address.ts';
 import type { Dial, DialTarget } from '../net/dial.ts';
 import type { Slab, SlabPool } from './body.ts';
 
-/** Receives the bytes that arrive: those of a header are parsed, those of a body are kept until released. */
+/** Receives the bytes of a response: first the head, then the body. */
 interface WireReader {
-  /** Bytes up to wherever the header ends; valid during the call. False: pause reading. */
+  /** Takes bytes of the head, and whatever follows them. They are valid during the call only. False: pause reading. */
   onHeadBytes(bytes: Buffer): boolean;
-  /** How many bytes of a body are still to come; 0 while a header is read. */
+  /** How many bytes of the body are still to come; 0 while the head is read. */
   bodyLeft(): number;
-  /** A piece of the body, at most as long as the rest of it. False: pause reading. */
+  /** Takes a chunk of the body. False: pause reading. */
   onBodyBytes(chunk: Buffer, release: () => void): boolean;
   /** The other side closed or broke the connection. */
   onGone(error: Error): void;
 }
 
-/** A connection that reads into its own memory, so that Node need not allocate for every read. */
+/** A connection that reads into its own memory, so that Node.js does not allocate for each read. */
 export interface Http1Connection {
   readonly socket: Socket;
-  /** Set while a request is under way; otherwise any bytes that arrive end the connection. */
+  /** Set while a request is running. Without it, any bytes that arrive close the connection. */
   reader: WireReader | undefined;
 }
 
@@ -31,8 +31,8 @@ function closed(): Error {
 /**
  * Opens a connection that reads into slabs.
  *
- * Node passes `callback` what it has read and then takes the next buffer from `buffer`, whether it continues at once or
- * not: that buffer must never be one that a chunk was cut from.
+ * Node.js passes what it has read to `callback`, and then takes the next buffer from `buffer`, even if reading
+ * is paused. So that buffer must never be one that a chunk was cut from.
  * @see https://nodejs.org/docs/latest-v20.x/api/net.html#socketconnectoptions-connectlistener
  */
 export async function openConnection(
@@ -48,7 +48,7 @@ export async function openConnection(
     const { chunk, release } = current.slice(Math.min(sizeBytes, reader.bodyLeft()));
     const isTooLong = chunk.length < sizeBytes;
     const goesOn = reader.onBodyBytes(chunk, release);
-    // More bytes than the body has: the server violates the protocol, so close the connection.
+    // More bytes than announced violate the protocol.
     if (isTooLong) connection?.socket.destroy();
     return goesOn && !isTooLong;
   }
@@ -87,7 +87,7 @@ export async function openConnection(
   return connection;
 }
 
-/** For how long a connection without a request is kept, and how many per origin. */
+/** How long an idle connection is kept, in milliseconds, and how many for each origin. */
 const IDLE_MAX_MS = 10_000;
 const IDLE_MAX = 4;
 
@@ -114,7 +114,7 @@ export function createConnectionPool(dial: Dial, slabs: SlabPool) {
   }
 
   return {
-    /** A new connection; when `signal` aborts first, it is closed as soon as it is open. */
+    /** Opens a connection. If `signal` aborts first, the connection is closed as soon as it is open. */
     open: (url: URL, signal: AbortSignal | undefined): Promise<Http1Connection> =>
       new Promise((resolve, reject) => {
         const opening = open(url);
@@ -123,7 +123,7 @@ export function createConnectionPool(dial: Dial, slabs: SlabPool) {
           opening.then(
             ({ socket }) => socket.destroy(),
             () => {
-              // No reader needs the chunk any more.
+              // It was not opened, so there is nothing to close.
             },
           );
         };
@@ -141,14 +141,14 @@ export function createConnectionPool(dial: Dial, slabs: SlabPool) {
       }
       return undefined;
     },
-    /** Closes the connections that wait for a request. */
+    /** Closes the idle connections. */
     dropIdle: (origin: string): void => {
       for (const { socket } of idle.get(origin) ?? []) socket.destroy();
     },
     give: (origin: string, connection: Http1Connection): void => {
       const kept = idle.get(origin) ?? [];
       if (connection.socket.destroyed || kept.length >= IDLE_MAX) return void connection.socket.destroy();
-      // Reading continues, to notice its end; it must not keep the process running.
+      // Reading continues, to notice when it is closed; but it must not keep the process running.
       connection.socket.setTimeout(IDLE_MAX_MS).unref().resume();
       idle.set(origin, [...kept, connection]);
     },

@@ -5,15 +5,15 @@ import { RegistryError } from '../../oci/registry-error.ts';
 import type { Outgoing, Reply, Transport } from './transport.ts';
 
 const HOPS_MAX = 5;
-/** The headers that a redirect's target may see: no login, no name of this mirror. */
+/** The headers that another origin may receive: no login and no name of this mirror. */
 const SHARED_HEADERS = ['accept', 'accept-encoding', 'range', 'user-agent'];
 
-/** True when the answer is at its `Location` instead. */
+/** True for a status with which the answer is at the `Location`. */
 export function isRedirect({ status }: Reply): boolean {
   return status === 301 || status === 302 || status === 303 || status === 307 || status === 308;
 }
 
-/** A redirect that cannot or must not be followed. */
+/** A redirect that cannot be followed, or must not be. */
 export class RedirectError extends RegistryError {
   constructor(message: string) {
     super('UNAVAILABLE', message);
@@ -21,9 +21,9 @@ export class RedirectError extends RegistryError {
 }
 
 /**
- * Where a redirect leads, as written.
- * @throws {RedirectError} when it has no location, one that is not an http(s) URL, or one that contains a login or leaves
- * https for http.
+ * The location of a redirect, with its path and query as written.
+ * @throws {RedirectError} when there is none, or it is not an http(s) URL, contains a login, or leaves https
+ * for http.
  */
 export function locationOf({ headers, url, target, status, body }: Reply): WebLocation {
   const text = headers['location'];
@@ -44,23 +44,23 @@ function withoutLogin(headers: Outgoing['headers']): Outgoing['headers'] {
   return Object.fromEntries(Object.entries(headers).filter(([name]) => SHARED_HEADERS.includes(name)));
 }
 
-/** Meets the challenge of a redirect's target, by sending the request again with an `Authorization` for it. */
+/** Answers the challenge of a redirect's target: `resend` repeats the request with an `Authorization` for it. */
 export type MeetElsewhere = (
   refused: Reply,
   resend: (authorization: string) => Promise<Reply>,
 ) => Promise<Reply>;
 
 export interface RedirectOptions {
-  /** `origin`: a redirect that leaves the origin is itself the answer. Default: `any`. */
+  /** With `origin`, a redirect to another origin is returned as the answer. Default: `any`. */
   readonly within?: 'any' | 'origin' | undefined;
-  /** Handles another host's 401. Default: it is the answer. */
+  /** Handles a 401 of another host. Default: it is returned. */
   readonly meetElsewhere?: MeetElsewhere | undefined;
 }
 
 /**
- * Follows `first`'s redirects until an answer is none. Once a hop leaves the origin, only the bare request is sent,
- * without the login, even if a later hop returns.
- * @throws {RedirectError} when there are too many or one leads where it must not
+ * Follows redirects from the first reply. After a redirect to another origin, requests have no login and only
+ * {@link SHARED_HEADERS}, even if a later redirect returns to the origin.
+ * @throws {RedirectError} when there are too many, or one must not be followed
  */
 export async function followRedirects(
   send: Transport['send'],
@@ -92,17 +92,17 @@ export async function followRedirects(
 }
 
 /**
- * Success statuses that carry content. With 203 a gateway may have changed it, and 201 and 202 belong to other methods:
- * the digest decides.
+ * Success statuses with content. After 203 a gateway may have changed it, and 201 and 202 belong to other
+ * methods, but the digest shows whether the bytes are right.
  */
 export const WHOLE = [200, 201, 202, 203];
 
-/** Responses that nobody needs are read up to this size, to keep their connection, and cut beyond it. */
+/** Bodies that nobody needs are read up to this size, to keep the connection. Beyond it the connection is closed. */
 const DISCARD_MAX_BYTES = 64 * 1024;
 
 /**
- * Refuses a body that is not the bytes themselves: the request asked for `identity`, so an encoding comes from a
- * gateway (or is a bomb), and the content would be stored under the wrong digest.
+ * Refuses an encoded body. Requests accept `identity` only, so a gateway added the encoding (or it is a
+ * decompression bomb), and the bytes would not have the expected digest.
  * @throws {RegistryError} UNAVAILABLE
  */
 export function assertIdentityEncoding({ headers, body, url }: Reply): void {
@@ -115,29 +115,30 @@ export function assertIdentityEncoding({ headers, body, url }: Reply): void {
   );
 }
 
-/** The size that a response announces, in bytes; undefined when it does not. */
+/** The `Content-Length` of a response; undefined when it has none. */
 export function announcedSize(headers: Readonly<Record<string, string>>): number | undefined {
   const text = headers['content-length'];
   return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : undefined;
 }
 
-/** Large documents that arrive or are read at the same time, in bytes: registries that send slowly must not fill the memory. */
+/** Limit of all large documents that are being received or read, in bytes: slow registries must not fill the memory. */
 const DOCUMENT_MEMORY = new FairBudget(64 * 1024 * 1024);
 
-/** Of a large document so much has to come in this time: nobody holds memory for others with a trickle. */
+/** A large document must deliver this many bytes in this time, so that a trickle does not hold the memory of others. */
 const TRICKLE_BYTES = 16 * 1024;
 const TRICKLE_MS = 5000;
 
 export interface ReceiveOptions {
   readonly maxBytes: number;
   readonly timeoutMs: number;
-  /** Whose share of the memory a large document takes. */
+  /** The client and the source that the memory of a large document is charged to. */
   readonly share?: Share | undefined;
 }
 
 /**
- * Reads a response's whole body, and counts its memory until `use` is done with it.
- * @throws {RegistryError} UNAVAILABLE when it is encoded, larger, or does not arrive; 503 when its share of the memory is used up.
+ * Reads a whole body. Its memory stays counted until `use` has finished.
+ * @throws {RegistryError} UNAVAILABLE when it is encoded, too large or too slow; 503 when its share of the
+ * memory is used up
  */
 export async function receive<T>(
   reply: Reply,
@@ -183,12 +184,12 @@ export async function receive<T>(
   }
 }
 
-/** {@link receive} for a document that is small, or whose reader counts its memory itself. */
+/** As {@link receive}, for a document that is small, or whose reader counts its memory itself. */
 export function readBody(reply: Reply, maxBytes: number, timeoutMs: number, share?: Share): Promise<Buffer> {
   return receive(reply, { maxBytes, timeoutMs, share }, (bytes) => bytes);
 }
 
-/** Lets go of a response whose head said everything. */
+/** Discards the body of a response whose head is enough. */
 export function drain({ body }: Reply): void {
   let sizeBytes = 0;
   body
@@ -198,13 +199,13 @@ export function drain({ body }: Reply): void {
       if (sizeBytes > DISCARD_MAX_BYTES) body.cancel();
     })
     .catch(() => {
-      // Nobody waits for these bytes: their outcome changes nothing.
+      // Nobody needs these bytes, so their failure changes nothing.
     });
 }
 
-/** A document up to this size is bounded by the number of requests in flight; of a larger one the rest is budgeted. */
+/** Up to this size a document needs no budget: the number of requests limits them. Beyond it, the excess is charged. */
 export const SMALL_BYTES = 64 * 1024;
-/** 503 with a time to retry; the registry is not at fault. */
+/** 503 with `Retry-After`. The registry is not at fault. */
 export function memoryExhausted(): RegistryError {
   return new RegistryError(
     'TOOMANYREQUESTS',
@@ -216,12 +217,12 @@ export function memoryExhausted(): RegistryError {
   );
 }
 
-/** A document as it arrives, in memory that grows with it; what is to come of a large one is taken from its share at once. */
+/** An arriving document, in memory that grows with it. What exceeds {@link SMALL_BYTES} is charged to its share. */
 export class Arrival {
   readonly #budget: FairBudget;
   readonly #share: Share;
   readonly #taken: (() => void)[] = [];
-  /** Small documents need no share. */
+  /** How large the document may become without charging more. */
   #mayHave = SMALL_BYTES;
   #memory = Buffer.alloc(0);
   #sizeBytes = 0;
@@ -239,7 +240,7 @@ export class Arrival {
     return this.#mayHave > SMALL_BYTES;
   }
 
-  /** Makes sure that a document may have this size. @throws {RegistryError} 503 when its share of the memory is used up. */
+  /** Charges memory for a document of this size. @throws {RegistryError} 503 when its share is used up */
   reserve(sizeBytes: number): void {
     if (sizeBytes <= this.#mayHave) return;
     const free = this.#budget.tryTake(sizeBytes - this.#mayHave, this.#share);
@@ -252,7 +253,7 @@ export class Arrival {
   add(chunk: Buffer): void {
     const sizeBytes = this.#sizeBytes + chunk.length;
     if (sizeBytes > this.#memory.length) this.#grow(sizeBytes);
-    // Copied, because a released chunk's memory may be the next chunk's.
+    // Copied, because the memory of a released chunk is reused.
     chunk.copy(this.#memory, this.#sizeBytes);
     this.#sizeBytes = sizeBytes;
   }
@@ -267,7 +268,7 @@ export class Arrival {
     this.#memory = Buffer.alloc(0);
   }
 
-  /** Doubles, so that nothing is copied often; a size that was reserved is met exactly. */
+  /** Doubles the memory, so that bytes are seldom copied. A reserved size is met exactly. */
   #grow(wantedBytes: number): void {
     const doubled = Math.max(wantedBytes, this.#memory.length * 2);
     const isReserved = wantedBytes <= this.#mayHave;
@@ -278,11 +279,11 @@ export class Arrival {
   }
 }
 
-/** Response headers for the client: rate limits, warnings and when to retry. */
+/** Response headers that are passed on to the client: rate limits, warnings, and when to retry. */
 const NOTICE = /^(?:ratelimit-(?:limit|remaining|reset)|docker-ratelimit-source|retry-after|warning)$/;
 const NOTICE_MAX_CHARACTERS = 256;
 
-/** The headers to pass on; none can contain a line break: Node's parser has refused those. */
+/** The headers to pass on. None contains a line break, because Node's parser refuses those. */
 export function noticesOf(headers: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
   return Object.fromEntries(
     Object.entries(headers).filter(

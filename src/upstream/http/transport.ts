@@ -13,14 +13,14 @@ export interface Outgoing {
   /** Path and query as another party wrote them, sent unchanged. Default: those of `url`. */
   readonly target?: string | undefined;
   readonly headers: Readonly<Record<string, string>>;
-  /** A stream is sent as it arrives, and only once. */
+  /** A stream is sent as it arrives, and cannot be sent again. */
   readonly body?: string | Buffer | Readable | undefined;
-  /** Replaces the usual bound on waiting for the header: an upload is answered when all of it has arrived. */
+  /** Replaces the usual limit of the wait for the head: the answer to an upload comes after the whole body. */
   readonly headMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** A response's header, and its body still to be read or cancelled. Header names in lower case. */
+/** A response head, and a body that must be read or cancelled. Header names are in lower case. */
 export interface Reply {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
@@ -30,46 +30,50 @@ export interface Reply {
   readonly body: Body;
 }
 
-/** Sends one request; it follows no redirects, retries nothing that the server has answered, and knows no logins. */
+/**
+ * Sends one request. It follows no redirects, sends no login by itself, and retries nothing that the server
+ * answered.
+ */
 export interface Transport {
   send(outgoing: Outgoing): Promise<Reply>;
   close(): Promise<void>;
 }
 
-/** The response's header did not arrive in time. */
+/** The response head did not arrive in time. */
 export class HeadTimeoutError extends Error {
   override readonly name = 'HeadTimeoutError';
 }
 
-/** A connection that was kept for another request had ended meanwhile: that says nothing about the server. */
+/** A reused connection turned out to be closed. That says nothing about the server. */
 class DeadConnectionError extends Error {}
 
 export interface TransportOptions {
   readonly dial: Dial;
-  /** The proxy for plain `http` requests, which are sent to it in absolute form. */
+  /** The proxy for plain `http` requests; it gets them in absolute form. */
   readonly proxyOf: (url: URL) => URL | undefined;
-  /** Hosts that an operator named: their addresses are not checked. */
+  /** Hosts that the operator named: their addresses are not checked. */
   readonly isTrusted: (host: string, port: number) => boolean;
-  /** Checks a name that a proxy will look up. */
+  /** Checks a host name that only the proxy will look up. */
   readonly refusePrivateName: NameGuard;
   readonly timeouts: Timeouts;
 }
 
-/** What this program calls itself to registries and token services. */
+/** The `User-Agent` for registries and token services. */
 export const USER_AGENT = 'metahub';
 
 const KEEP_ALIVE_MS = 30_000;
 const KEPT_MAX = 8;
 const HEAD_MAX_BYTES = 16 * 1024;
 /**
- * For how long a kept connection may stay silent before a fresh one is tried: its end may have been lost on the way.
+ * How long a reused connection may stay silent, in milliseconds, before a new one is tried: the packet that
+ * closed it may have been lost.
  */
 export const KEPT_SILENT_MS = 3000;
 
-/** Headers that may be repeated; of any other, the first one counts. */
+/** Headers whose repeated values are joined. Of any other header, the first value counts. */
 const LISTS = new Set(['www-authenticate', 'link', 'warning', 'via']);
 
-/** One value for each name: lists are joined, of anything else the first counts. */
+/** One value for each header name, by {@link LISTS}. */
 export function flatten(
   raw: Readonly<Record<string, readonly string[] | undefined>>,
 ): Record<string, string> {
@@ -81,7 +85,7 @@ export function flatten(
   return headers;
 }
 
-/** Where a request goes: to the host itself, or in absolute form to an HTTP proxy. */
+/** How a request is sent: to the host itself, or in absolute form to an HTTP proxy. */
 interface Route {
   readonly to: DialTarget;
   readonly path: string;
@@ -106,7 +110,7 @@ const nameOf = ({ host, port, secure, isProxy }: DialTarget) => `${host} ${port}
 
 type Connected = (error: Error | null, socket?: Socket) => void;
 
-/** An agent whose sockets come from `dial`, and whose kept sockets can be dropped. */
+/** An agent whose sockets come from `dial`, and whose idle sockets can be dropped. */
 function createDialAgent(dial: Dial) {
   const agent = new Agent({
     keepAlive: true,
@@ -128,19 +132,19 @@ function createDialAgent(dial: Dial) {
   };
 }
 
-/** Delivers a response's body as it arrives. */
+/** The body of a response of Node's HTTP client. */
 function streamOf(message: IncomingMessage, request: ClientRequest, idleMs: number): BodyStream {
   const flow = createBodyStream(
     {
       pause: () => void message.pause(),
       resume: () => void message.resume(),
-      // The connection of a complete message may already serve another request.
+      // After a complete message the connection may already serve another request, so it is not destroyed.
       abort: () => void (message.complete ? message.resume() : request.destroy()),
     },
     idleMs,
   );
   const broken = (cause: Error) => {
-    // An error after a complete message is the connection's, not the message's.
+    // After a complete message, an error is the connection's.
     if (!message.complete) flow.fail(new BrokenBodyError(cause.message, { cause }));
   };
   message.pause();
@@ -186,7 +190,7 @@ function exchange(agent: Agent, outgoing: Outgoing, route: Route, timeouts: Time
       silence = setTimeout(onSilence, KEPT_SILENT_MS);
     });
     request.once('upgrade', (_message, socket: Socket) => {
-      // The socket no longer belongs to the request: an error on it would be emitted without a listener.
+      // The socket no longer belongs to the request, so nothing listens to its errors.
       settle();
       socket.destroy();
       reject(new Error('the server changed the protocol'));
@@ -212,12 +216,12 @@ function exchange(agent: Agent, outgoing: Outgoing, route: Route, timeouts: Time
   });
 }
 
-/** All requests without a need for speed: Node's HTTP client over {@link Dial}. */
+/** The transport for everything but fast blob downloads: Node's HTTP client over {@link Dial}. */
 export function createTransport(options: TransportOptions): Transport {
   const { dial, proxyOf, isTrusted, refusePrivateName, timeouts } = options;
   const { agent, dropKept } = createDialAgent(dial);
 
-  /** The proxy dials a plain request: what can be checked of its target is checked here. */
+  /** The proxy for a plain request. The proxy dials the host, so its name is checked here. */
   async function proxyForPlain(url: URL): Promise<URL | undefined> {
     const proxy = url.protocol === 'http:' ? proxyOf(url) : undefined;
     if (proxy && !isTrusted(hostOf(url), portOf(url))) await refusePrivateName(hostOf(url));
@@ -234,7 +238,7 @@ export function createTransport(options: TransportOptions): Transport {
       } catch (error) {
         const isRepeatable = typeof outgoing.body !== 'object' || Buffer.isBuffer(outgoing.body);
         if (!(error instanceof DeadConnectionError) || !isRepeatable) throw error;
-        // Its neighbours were idle for as long: they are no better.
+        // The other idle connections are as old, and probably closed too.
         dropKept(route.to);
         const leftMs = Math.max(headMs - (performance.now() - startedAt), 0);
         return exchange(agent, outgoing, route, timeouts, leftMs);

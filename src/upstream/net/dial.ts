@@ -10,44 +10,47 @@ import { proxyAuthorization } from './proxy.ts';
 import type { Resolver } from './resolver.ts';
 import type { TlsContexts } from './tls.ts';
 
-/** A host to connect to; `host` without brackets. */
+/** A host to connect to. `host` has no brackets. */
 export interface DialTarget {
   readonly host: string;
   readonly port: number;
   readonly secure: boolean;
-  /** A proxy of the environment: dialled directly, its address is not checked. */
+  /** A proxy of the environment: it is dialled directly, and its address is not checked. */
   readonly isProxy?: boolean;
 }
 
 /**
- * THE way out: every socket to an upstream, a token service or a redirect's target is opened here, so that none
- * bypasses the address check.
+ * Opens every socket to an upstream, a token service or the target of a redirect, so that none bypasses the
+ * address check.
  */
 export type Dial = (target: DialTarget, onread?: OnReadOpts) => Promise<Socket>;
 
-/** A name or literal that leads where no public registry is. */
+/** A host name or address that no public registry has. */
 export class AddressRefusedError extends Error {
   override readonly name = 'AddressRefusedError';
 }
 
-/** Connecting took longer than it may. */
+/** Connecting took too long. */
 export class ConnectTimeoutError extends Error {
   override readonly name = 'ConnectTimeoutError';
 }
 
 export interface DialOptions {
-  /** Hosts that an operator named: their addresses are not checked. */
+  /** Hosts that the operator named: their addresses are not checked. */
   readonly isTrusted: (host: string, port: number) => boolean;
   readonly trust: TlsContexts;
   readonly resolve: Resolver;
-  /** Checks a name that a proxy will look up. */
+  /** Checks a host name that only the proxy will look up. */
   readonly refusePrivateName: NameGuard;
   /** The proxy for `target`; undefined: connect directly. */
   readonly proxyOf: (target: DialTarget) => URL | undefined;
   readonly timeoutMs: number;
 }
 
-/** For how long one of several addresses is tried before the next: Node's 250 ms are too short for some links. */
+/**
+ * How long each of several addresses is tried, in milliseconds. Node's default of 250 ms is too short for slow
+ * links.
+ */
 const ATTEMPT_MS = 1500;
 
 function refused(host: string): AddressRefusedError {
@@ -56,12 +59,15 @@ function refused(host: string): AddressRefusedError {
   );
 }
 
-/** A literal is never looked up, so it is checked as written. @throws {AddressRefusedError} */
+/**
+ * Refuses a private IP address that is written in a URL.
+ * @throws {AddressRefusedError}
+ */
 function refusePrivateLiteral(host: string): void {
   if (isIP(host) !== 0 && !isPublicAddress(host)) throw refused(host);
 }
 
-/** Checks a host that a proxy will look up. Rejects with an {@link AddressRefusedError}. */
+/** Checks a host name that only a proxy will look up. Rejects with an {@link AddressRefusedError}. */
 export type NameGuard = (host: string) => Promise<void>;
 
 /** Names that no public host has. @see https://www.iana.org/assignments/special-use-domain-names */
@@ -72,9 +78,9 @@ const GUARD_HOSTS_MAX = 500;
 const GUARD_MAX_AGE_MS = 60_000;
 
 /**
- * Behind a proxy it is the proxy that looks names up, and often only it can. So a name that this host resolves to
- * private addresses is refused, and so is one that is private by its form; the proxy decides about any other name that
- * is unknown here.
+ * Behind a proxy, the proxy looks up the names, and often only it can. So a name is refused when it resolves
+ * here to private addresses, or when it is private by its form. The proxy decides about any other name that is
+ * unknown here.
  */
 export function createNameGuard(resolve: Resolver): NameGuard {
   const unjudged = new LRUCache<string, true>({ ...entriesAtMost(GUARD_HOSTS_MAX), ttl: GUARD_MAX_AGE_MS });
@@ -91,8 +97,8 @@ export function createNameGuard(resolve: Resolver): NameGuard {
 }
 
 /**
- * Looks names up by `resolve`, for untrusted hosts public addresses only: the checked address is the one that is
- * connected to.
+ * A lookup function for sockets. For untrusted hosts it returns public addresses only, so that the checked
+ * address is the one that is connected to.
  */
 function lookupBy(resolve: Resolver, trusted: boolean): LookupFunction {
   return (hostname, options, callback) => {
@@ -106,7 +112,7 @@ function lookupBy(resolve: Resolver, trusted: boolean): LookupFunction {
   };
 }
 
-/** Resolves when `socket` emits `event`; destroys it when that takes longer than `timeoutMs`. */
+/** Resolves when the socket emits `event`. Destroys the socket after `timeoutMs`. */
 function ready(socket: Socket, event: 'connect' | 'secureConnect', timeoutMs: number): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(
@@ -125,7 +131,7 @@ function ready(socket: Socket, event: 'connect' | 'secureConnect', timeoutMs: nu
   });
 }
 
-/** Opens a tunnel to `target` through an HTTP proxy, over a connection to it. */
+/** Opens a tunnel to `target` with CONNECT, over a connection to an HTTP proxy. */
 function tunnel(toProxy: Socket, proxy: URL, target: DialTarget, timeoutMs: number): Promise<Socket> {
   const authority = authorityOf(target.host, target.port);
   return new Promise((resolve, reject) => {
@@ -145,7 +151,7 @@ function tunnel(toProxy: Socket, proxy: URL, target: DialTarget, timeoutMs: numb
       fail(new Error(`the proxy ${proxy.host} answered ${statusCode}`)),
     );
     request.once('connect', ({ statusCode = 0 }, socket, head: Buffer) => {
-      // Any success: https://www.rfc-editor.org/rfc/rfc9110#section-9.3.6
+      // Any 2xx opens the tunnel: https://www.rfc-editor.org/rfc/rfc9110#section-9.3.6
       if (statusCode < 200 || statusCode > 299) {
         return fail(new Error(`the proxy ${proxy.host} answered ${statusCode} to CONNECT ${authority}`));
       }
@@ -158,7 +164,7 @@ function tunnel(toProxy: Socket, proxy: URL, target: DialTarget, timeoutMs: numb
 
 const SESSIONS_MAX = 200;
 
-/** TLS sessions for resumption, each with the host and the context of its handshake, whose checks it stands for. */
+/** TLS sessions for resumption. Each is used only with the TLS context whose handshake verified the host. */
 function createSessionCache() {
   const sessions = new LRUCache<string, { readonly context: SecureContext; readonly session: Buffer }>({
     ...entriesAtMost(SESSIONS_MAX),
@@ -173,12 +179,18 @@ function createSessionCache() {
   };
 }
 
-/** Rejects with an {@link AddressRefusedError}, a {@link ConnectTimeoutError}, or as Node's sockets do. */
+/**
+ * Creates the dial function. It rejects with {@link AddressRefusedError}, {@link ConnectTimeoutError}, or a
+ * socket error.
+ */
 export function createDial(options: DialOptions): Dial {
   const { isTrusted, trust, resolve, refusePrivateName, proxyOf, timeoutMs } = options;
   const sessionFor = createSessionCache();
 
-  /** Starts TLS separately, so that no event of the connection below arrives without a listener. */
+  /**
+   * Starts TLS on a connection. Separate from `direct`, so that no event of the connection arrives without a
+   * listener.
+   */
   function secure(
     { host, port }: DialTarget,
     tls: Awaited<ReturnType<TlsContexts>>,
@@ -224,8 +236,8 @@ export function createDial(options: DialOptions): Dial {
 }
 
 /**
- * Both transports use HTTP/1.1; Server Name Indication is for names only. The certificate is compared with `host`; by
- * default Node would use the socket's name, the proxy's.
+ * Options of the TLS handshake. Both transports use HTTP/1.1; SNI is for names, not addresses. `host` is what
+ * the certificate is compared with; without it Node.js would use the socket's host, which may be the proxy.
  */
 function handshakeFor(host: string): { host: string; servername?: string; ALPNProtocols: string[] } {
   return { host, ALPNProtocols: ['http/1.1'], ...(isIP(host) === 0 ? { servername: host } : {}) };

@@ -2,15 +2,18 @@ import { isIP } from 'node:net';
 import { hostOf, isInSubnet, isLoopback, portOf } from '../../lib/address.ts';
 import { basicAuthorization } from '../auth/credentials.ts';
 
-/** Outbound proxies as the usual environment variables name them. */
+/** Proxies for outgoing connections, by the usual environment variables. */
 export interface ProxySettings {
   readonly http?: string | undefined;
   readonly https?: string | undefined;
-  /** Comma-separated: a host, a domain with or without a leading dot, `HOST:PORT`, an address range `10.0.0.0/8`, or `*`. */
+  /**
+   * Comma-separated: hosts, domains with or without a leading dot, `HOST:PORT`, address ranges (`10.0.0.0/8`),
+   * or `*`.
+   */
   readonly noProxy?: string | undefined;
 }
 
-/** `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`; the lower-case spelling wins, as in curl. */
+/** Reads `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`. As in curl, the lower-case spelling takes precedence. */
 export function proxyFromEnvironment(
   environment: Readonly<Record<string, string | undefined>>,
 ): ProxySettings {
@@ -41,7 +44,7 @@ export function proxyFor(target: URL, settings: ProxySettings): URL | undefined 
   if (proxy === undefined) return undefined;
   const host = hostOf(target);
   const port = String(portOf(target));
-  // This machine is never reached through a proxy, whatever is configured.
+  // Loopback is never reached through a proxy, whatever is configured.
   if (isLoopback(host) || matchesNoProxy(settings.noProxy ?? '', host, port)) return undefined;
   const text = proxy.includes('://') ? proxy : `http://${proxy}`;
   const url = URL.canParse(text) ? new URL(text) : undefined;
@@ -51,14 +54,14 @@ export function proxyFor(target: URL, settings: ProxySettings): URL | undefined 
   return url;
 }
 
-/** A part of a URL's login; a bare `%` in a password means itself. */
+/** Decodes the user name or password of a URL. A `%` without two hexadecimal digits stays as it is. */
 function decodeLogin(text: string): string {
   return text.replaceAll(/(?:%[0-9a-f]{2})+/gi, (coded) =>
     Buffer.from(coded.replaceAll('%', ''), 'hex').toString('utf8'),
   );
 }
 
-/** The header with a proxy's login, from its URL; empty when it has none. */
+/** The header with the login in a proxy's URL; empty when the URL has none. */
 export function proxyAuthorization({ username, password }: URL): Readonly<Record<string, string>> {
   if (username === '') return {};
   const login = basicAuthorization(decodeLogin(username), decodeLogin(password));

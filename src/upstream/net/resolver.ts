@@ -1,12 +1,13 @@
 import { ADDRCONFIG, type LookupAddress, lookup } from 'node:dns';
 import { SingleFlight } from '../../lib/single-flight.ts';
 
-/** Every address of a host name. */
+/** Resolves a host name to all its addresses. */
 export type Resolver = (hostname: string) => Promise<readonly LookupAddress[]>;
 
 /**
- * The system's resolver blocks a thread of Node's pool of four until DNS answers. Reading files needs that pool too:
- * with lookups on all threads, a dead DNS would stop the cache from serving stored content.
+ * The system's resolver blocks one of the four threads of Node's pool until DNS answers. Reading files needs
+ * that pool too: with lookups on all threads, a dead DNS server would stop the cache from serving stored
+ * content.
  */
 const LOOKUPS_MAX = 2;
 
@@ -18,19 +19,19 @@ function askSystem(hostname: string): Promise<readonly LookupAddress[]> {
   });
 }
 
-/** The names that one registry needs, looked up one after another. */
+/** The names that one registry needs. They are looked up one after another. */
 interface Lane {
   readonly wanted: (() => Promise<unknown>)[];
-  /** True while it waits for its turn, or has it. */
+  /** True while the lane is waiting or one of its lookups is running. */
   isIn: boolean;
 }
 
 /**
- * Makes resolvers, one for each registry, that look up few names at once and take turns: a registry that redirects to
- * names without a DNS answer delays only itself. Concurrent lookups of one name are shared.
+ * Makes resolvers, one for each registry. They take turns, with few lookups at once, so that a registry that
+ * redirects to names without a DNS answer delays only itself. Concurrent lookups of one name are shared.
  */
 export function createResolvers(ask: Resolver = askSystem): () => Resolver {
-  /** Lanes with waiting names and no lookup under way, longest waiting first. */
+  /** Lanes that have waiting names and no running lookup, the longest waiting first. */
   const waiting: Lane[] = [];
   let running = 0;
 

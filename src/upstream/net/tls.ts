@@ -7,28 +7,31 @@ import { readTextFile } from '../../lib/regular-file.ts';
 import { SingleFlight } from '../../lib/single-flight.ts';
 import type { TlsSettings } from '../settings.ts';
 
-/** The TLS parameters of a connection to one host. */
+/** The TLS parameters for one host. */
 interface HostTls {
   readonly secureContext: SecureContext;
   readonly rejectUnauthorized: boolean;
 }
 
-/** The TLS identity for `HOST:PORT`. @throws when its files cannot be read: a configured certificate must exist */
+/**
+ * The TLS parameters for `HOST:PORT`.
+ * @throws when a configured certificate cannot be read
+ */
 export type TlsContexts = (host: string, port: number) => Promise<HostTls>;
 
 export interface TlsContextOptions {
   readonly settingsOf: (host: string, port: number) => TlsSettings | undefined;
-  /** Directories of `HOST[:PORT]/{*.crt,*.cert,*.key}` as dockerd and containerd read them. */
+  /** Directories that contain `HOST[:PORT]/{*.crt,*.cert,*.key}`, as dockerd and containerd read them. */
   readonly certificateDirs: readonly string[];
-  /** Where the system's bundle may be; without one, Node's own roots are used. */
+  /** Where the system's CA bundle may be. Without one, Node's own root certificates are used. */
   readonly systemAuthorityFiles: readonly string[];
-  /** Authorities trusted for every host in addition; missing files are skipped. */
+  /** CA certificates trusted for every host in addition. Missing files are skipped. */
   readonly extraAuthorityFiles: readonly string[];
   /** Monotonic milliseconds. */
   readonly now: () => number;
 }
 
-/** Where Linux distributions keep their bundle, as Go looks for it; the first that exists is the system's. */
+/** Where Linux distributions keep their CA bundle, in Go's order. */
 export const SYSTEM_AUTHORITIES = [
   '/etc/ssl/certs/ca-certificates.crt',
   '/etc/pki/tls/certs/ca-bundle.crt',
@@ -36,10 +39,10 @@ export const SYSTEM_AUTHORITIES = [
   '/etc/ssl/cert.pem',
 ] as const;
 
-/** Certificates are renewed while the program runs: their files are checked again after this long. */
+/** Certificates may be renewed while the program runs: their files are checked again after this long. */
 const RECHECK_MS = 60_000;
 
-/** Redirects can lead to any number of hosts. */
+/** Limit of the known hosts: redirects can lead to any number of them. */
 const HOSTS_MAX = 200;
 
 interface Kept {
@@ -59,7 +62,7 @@ async function filesIn(directory: string): Promise<Files | undefined> {
   try {
     names = (await readdir(directory)).sort();
   } catch (error) {
-    // A directory that this process may not read contains nothing for it.
+    // A directory that this process may not read counts as empty.
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'EACCES') return undefined;
     throw error;
@@ -91,13 +94,13 @@ async function existing(files: readonly string[]): Promise<readonly string[]> {
 
 const readAll = (files: readonly string[]) => Promise.all(files.map((file) => readTextFile(file)));
 
-/** Everything that a context is made of. */
+/** All files that a TLS context is made of. */
 interface Sources extends Files {
   readonly system: readonly string[];
   readonly extra: readonly string[];
 }
 
-/** Equal for equal contents in equal roles: the same file may be an authority here and a client's certificate there. */
+/** Equal for the same files in the same roles: one file may be a CA certificate here and a client certificate there. */
 async function fingerprintOf({ system, extra, authorities, certificate, key }: Sources): Promise<string> {
   const roles = {
     ca: [...system, ...extra, ...authorities],
@@ -110,8 +113,8 @@ async function fingerprintOf({ system, extra, authorities, certificate, key }: S
 }
 
 /**
- * `ca` replaces Node's own roots, so they are used where the system has no bundle, whatever else is trusted in
- * addition.
+ * The PEM texts for `ca`. That option replaces Node's own root certificates, so these are included when the
+ * system has no bundle.
  */
 export async function readAuthorities({
   system,
@@ -132,7 +135,7 @@ async function build(sources: Sources): Promise<SecureContext> {
   });
 }
 
-/** Reads certificates when their host is first dialled, and checks once a minute whether they were renewed. */
+/** Reads certificates when their host is first dialled, and checks every minute whether they were renewed. */
 export function createTlsContexts(options: TlsContextOptions): TlsContexts {
   const { settingsOf, certificateDirs, systemAuthorityFiles, extraAuthorityFiles, now } = options;
   const kept = new LRUCache<string, Kept>(entriesAtMost(HOSTS_MAX));
@@ -154,7 +157,7 @@ export function createTlsContexts(options: TlsContextOptions): TlsContexts {
     return { authorities: [] };
   }
 
-  /** Hosts without their own files share one context: it has more than a hundred roots. */
+  /** Hosts without files of their own share one context, because it contains more than a hundred certificates. */
   async function lookUp(host: string, port: number): Promise<SecureContext> {
     const [system, extra] = await Promise.all([
       existing(systemAuthorityFiles),
