@@ -18,6 +18,8 @@ const isSample = process.env['METAHUB_MUTATION_SAMPLE'] !== undefined;
 const sampled = {
   plugins: ['@stryker-mutator/*', './scripts/mutation-sample.mjs'],
   checkers: ['sample'],
+  // Half of them are checkers, which wait once the sample is drawn.
+  concurrency: 4,
   incremental: false,
   reporters: ['progress-append-only', 'json'],
   thresholds: { high: least, low: least, break: null },

@@ -72,25 +72,21 @@ function readSettings() {
   return { size, seed };
 }
 
-/** Passes the mutants drawn. Stryker asks once how to group them all, then for each group. */
+/** Passes the mutants drawn. It keeps nothing between the calls: Stryker may make them in different processes. */
 class SampleChecker {
-  /** @type {Set<string>} */
-  #drawn = new Set();
-
   async init() {}
 
+  /** All in one group, of which `check` draws. */
   async group(/** @type {readonly Mutant[]} */ mutants) {
-    const { size, seed } = readSettings();
-    const ids = mutants.map(({ id }) => id);
-    this.#drawn = new Set(drawSample(ids, size, seed));
-    return [ids];
+    return [mutants.map(({ id }) => id)];
   }
 
   async check(/** @type {readonly Mutant[]} */ mutants) {
+    const { size, seed } = readSettings();
+    const ids = mutants.map(({ id }) => id);
+    const drawn = new Set(drawSample(ids, size, seed));
     const refused = { status: 'compileError', reason: 'not drawn' };
-    return Object.fromEntries(
-      mutants.map(({ id }) => [id, this.#drawn.has(id) ? { status: 'passed' } : refused]),
-    );
+    return Object.fromEntries(ids.map((id) => [id, drawn.has(id) ? { status: 'passed' } : refused]));
   }
 }
 

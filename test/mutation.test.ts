@@ -59,11 +59,11 @@ describe('a sample', () => {
     if (Checker === undefined) throw new Error('no checker');
     vi.stubEnv('METAHUB_MUTATION_SAMPLE', `${size}:${seed}`);
     onTestFinished(() => void vi.unstubAllEnvs());
-    const checker = new Checker();
     const reached = mutants.filter(({ status }) => status === 'Killed' || status === 'Survived');
-    const groups = await checker.group(reached);
-    expect(groups.flat()).toEqual(reached.map(({ id }) => id));
-    const checks = await checker.check(reached);
+    // In two processes, as it may be in Stryker.
+    const groups = await new Checker().group(reached);
+    expect(groups).toEqual([reached.map(({ id }) => id)]);
+    const checks = await new Checker().check(reached);
     const refused = new Set(reached.filter(({ id }) => checks[id]?.status !== 'passed').map(({ id }) => id));
     const reported = mutants.map((one) => (refused.has(one.id) ? { ...one, status: 'CompileError' } : one));
     return { files: { 'src/a.ts': { mutants: reported } } };
