@@ -3,7 +3,7 @@ import type { Worker } from 'node:worker_threads';
 import { startWorker } from '../lib/background-thread.ts';
 import { algorithmOf, type Digest, finishDigest, hashFor } from '../oci/digest.ts';
 import { hasDigest } from './file-io.ts';
-import type { HashOrder, HashReply } from './hash-worker.ts';
+import type { HashOrder, HashReply } from './hash-jobs.ts';
 
 /** The digest of arriving bytes: call `take` with each chunk, then either `stored` or `passed`. */
 export interface RunningDigest {
