@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { open } from 'node:fs/promises';
+import { open, rm, writeFile } from 'node:fs/promises';
 import { describe, expect, test } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
 import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
@@ -39,6 +39,18 @@ describe('a stored manifest', () => {
     await store.keepManifest(manifest, { repository: app, access: undefined });
     const { store: next } = await storeAt(directory);
     expect((await next.manifest(manifest.digest))?.bytes.length).toBe(isRead ? sizeBytes : undefined);
+  });
+
+  test('in memory is not read again, and counts only while its file is there', async () => {
+    const directory = await dataDirectory();
+    const { store } = await storeAt(directory);
+    const manifest = manifestOf(randomBytes(100));
+    await store.keepManifest(manifest, { repository: app, access: undefined });
+    const path = layoutOf(directory).blob(manifest.digest);
+    await writeFile(path, 'other bytes');
+    expect((await store.manifest(manifest.digest))?.bytes).toEqual(manifest.bytes);
+    await rm(path);
+    expect(await store.manifest(manifest.digest)).toBeUndefined();
   });
 
   test('whose bytes have changed since their blocks were summed is fetched again', async () => {

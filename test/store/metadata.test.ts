@@ -79,8 +79,9 @@ describe('mergeRecord()', () => {
     };
     const keyOf = (at: number) =>
       what === 'origins' ? `registry.test/team/r${at}` : partitionKey({ partition: String(at) });
-    for (let at = 1; at < most; at += 1) add(at);
+    for (let at = 1; at < most; at += 1) for (const again of [at, at]) add(again);
     expect(record[what]).toHaveLength(most);
+    expect(new Set(record[what]).size).toBe(most);
     // The first again changes nothing, the second becomes the latest.
     add(0);
     add(1);

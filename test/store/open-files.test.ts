@@ -115,6 +115,23 @@ describe.skipIf(process.platform !== 'linux')('an open file without readers', ()
     expect(openBelow(directory)).toEqual([]);
   });
 
+  test('is closed without the one that a verification has opened meanwhile', async () => {
+    const { files, blobs, directory, pathOf } = await opening(1);
+    const [digest] = blobs as [Digest];
+    (await files.open(digest))?.close();
+    await turns(2);
+    expect(await files.verify(digest)).toBe(true);
+    const read = await files.open(digest);
+    files.closeIdle();
+    const again = files.openAgain(digest);
+    expect(again?.fd).toBe(read?.fd);
+    read?.close();
+    again?.close();
+    await turns(2);
+    files.closeIdle();
+    expect(openBelow(directory)).not.toContain(pathOf(digest));
+  });
+
   test('is closed when the store closes', async () => {
     const { store, fetch, blobs, directory } = await holding([KIB, KIB]);
     for (const { digest } of blobs) await fetch(digest);

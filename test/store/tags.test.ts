@@ -1,4 +1,4 @@
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
@@ -15,6 +15,10 @@ const recordOf = (content: string) => ({
   sizeBytes: content.length,
 });
 const record = recordOf('x');
+
+/** The file of the tag v1 of that record, or of one that is wrong somewhere. */
+const written = (wrong: Readonly<Record<string, unknown>>) =>
+  JSON.stringify({ name: 'registry.test/team/app:v1', ...record, ...wrong });
 
 function tagOf(name: string) {
   const reference = tagged(name);
@@ -77,15 +81,6 @@ describe('tags on disk', () => {
     expect(await two.find(app, tagOf('v1'))).toMatchObject(recordOf('newer'));
   });
 
-  test('beyond the bound, those that came or moved longest ago are forgotten', async () => {
-    const layout = await layoutHere();
-    const files = createTagFiles(layout, { maxFiles: 20 });
-    for (let at = 0; at < 30; at += 1) await files.put(app, tagOf(`build-${at}`), recordOf(String(at)));
-    expect((await readdir(layout.tags)).length).toBeLessThanOrEqual(20);
-    expect(await files.find(app, tagOf('build-0'))).toBeUndefined();
-    expect(await files.find(app, tagOf('build-29'))).toMatchObject(recordOf('29'));
-  });
-
   test('are kept in memory when the disk refuses, and written when it can', async () => {
     const layout = await layoutHere();
     const files = createTagFiles({ ...layout, incoming: `${layout.incoming}/not/there` });
@@ -95,5 +90,97 @@ describe('tags on disk', () => {
     await prepareLayout({ ...layout, incoming: `${layout.incoming}/not/there` });
     expect(await files.put(app, tagOf('v1'), record)).toBe(true);
     expect(await createTagFiles(layout).find(app, tagOf('v1'))).toMatchObject(record);
+  });
+
+  test('beyond the bound, a tenth goes at once, those that came or moved longest ago', async () => {
+    const layout = await layoutHere();
+    const files = createTagFiles(layout, { maxFiles: 20 });
+    const counts: number[] = [];
+    for (let at = 0; at < 24; at += 1) {
+      await files.put(app, tagOf(`build-${at}`), recordOf(String(at)));
+      // A tag that moves or is confirmed takes no further file.
+      for (const turn of [at, at]) await files.put(app, tagOf('build-0'), recordOf(`moved ${turn}`));
+      counts.push((await readdir(layout.tags)).length);
+    }
+    expect(counts.slice(18)).toEqual([19, 20, 18, 19, 20, 18]);
+    const left = (await files.all()).map(({ name }) => Number(name.split('-').at(-1)));
+    expect(left.sort((a, b) => a - b)).toEqual([0, ...Array.from({ length: 17 }, (_, at) => at + 7)]);
+  });
+
+  test('are counted with those of earlier processes', async () => {
+    const layout = await layoutHere();
+    const earlier = createTagFiles(layout);
+    for (let at = 0; at < 20; at += 1) await earlier.put(app, tagOf(`v${at}`), recordOf(String(at)));
+    await createTagFiles(layout, { maxFiles: 20 }).put(app, tagOf('new'), record);
+    expect(await readdir(layout.tags)).toHaveLength(18);
+  });
+
+  test.each([
+    ['', 'nothing'],
+    ['{"name":"registry.test/team/app:v1"', 'half of it'],
+    ['null', 'null'],
+    ['7', 'a number'],
+    [written({ name: undefined }), 'no name'],
+    [written({ name: 7 }), 'a name that is none'],
+    [written({ digest: undefined }), 'no digest'],
+    [written({ digest: 7 }), 'a number as a digest'],
+    [written({ digest: 'sha256:abc' }), 'a digest that is none'],
+    [written({ mediaType: undefined }), 'no media type'],
+    [written({ sizeBytes: undefined }), 'no size'],
+    [written({ sizeBytes: '1' }), 'a size that is none'],
+  ])('a file that has %s is no tag: %s', async (text) => {
+    const layout = await layoutHere();
+    const files = createTagFiles(layout);
+    await files.put(app, tagOf('v1'), record);
+    const [file = ''] = await readdir(layout.tags);
+    await writeFile(join(layout.tags, file), written({}));
+    expect(await files.find(app, tagOf('v1'))).toMatchObject(record);
+    await writeFile(join(layout.tags, file), text);
+    expect(await files.find(app, tagOf('v1'))).toBeUndefined();
+    expect(await files.all()).toEqual([]);
+    expect(await files.tagsOf(app)).toEqual([]);
+    expect(await files.put(app, tagOf('v1'), record)).toBe(true);
+  });
+
+  test('a folder in the place of a tag is none', async () => {
+    const layout = await layoutHere();
+    const files = createTagFiles(layout);
+    await files.put(app, tagOf('v1'), record);
+    const [file = ''] = await readdir(layout.tags);
+    await rm(join(layout.tags, file));
+    await mkdir(join(layout.tags, file));
+    expect(await files.find(app, tagOf('v1'))).toBeUndefined();
+    expect(await files.all()).toEqual([]);
+  });
+});
+
+describe('tagsOf()', () => {
+  test('names the tags of a repository alone, the most recently served first', async () => {
+    const layout = await layoutHere();
+    const earlier = createTagFiles(layout);
+    for (const name of ['v1', 'v2', 'v3']) await earlier.put(app, tagOf(name), recordOf(name));
+    await earlier.put(repository('team/other'), tagOf('v4'), record);
+    const files = createTagFiles(layout);
+    expect((await files.tagsOf(app)).toSorted()).toEqual(['v1', 'v2', 'v3']);
+    for (const name of ['v3', 'v1', 'v5', 'v2']) await files.put(app, tagOf(name), recordOf(name));
+    expect(await files.tagsOf(app)).toEqual(['v2', 'v5', 'v1', 'v3']);
+    // One that the registry has no more is not served: it moves nowhere.
+    await files.put(app, tagOf('v3'), undefined);
+    expect(await files.tagsOf(app)).toEqual(['v2', 'v5', 'v1', 'v3']);
+    expect(await files.tagsOf(repository('team/other'))).toEqual(['v4']);
+    expect(await files.tagsOf(repository('team/none'))).toEqual([]);
+  });
+
+  test('names 1000 tags of a repository at most, and drops the oldest', async () => {
+    const layout = await layoutHere();
+    for (let at = 0; at < 1000; at += 1) {
+      await writeFile(join(layout.tags, `${at}.json`), written({ name: `registry.test/team/app:v${at}` }));
+    }
+    await writeFile(join(layout.tags, 'wrong.json'), written({ name: 'registry.test/team/app:-' }));
+    const files = createTagFiles(layout);
+    const before = await files.tagsOf(app);
+    expect(before).toHaveLength(1000);
+    await files.put(app, tagOf('new'), record);
+    expect(await files.tagsOf(app)).toEqual(['new', ...before.slice(0, -1)]);
   });
 });
