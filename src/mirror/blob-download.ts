@@ -12,17 +12,20 @@ export interface BlobDownloadOptions {
   readonly digest: Digest;
   /** `docker.io/library/alpine@sha256:…`, for messages. */
   readonly name: string;
-  /** Upstream's bytes, unverified: the ingest verifies them. */
+  /** The upstream's bytes, not verified; the ingest verifies them. */
   readonly content: BlobContent;
   readonly ingest: Ingest;
-  /** For how long the download continues without a reader: a runtime that lost its connection comes back. */
+  /** How long the download continues without a reader, in milliseconds: a runtime may reconnect. */
   readonly lingerMs: number;
 }
 
-/** Up to this size, readers get nothing of a blob before its digest is verified; one without a length counts what has arrived. */
+/**
+ * Readers get nothing of a blob up to this size before its digest is verified. A blob of unknown length counts by
+ * what has arrived.
+ */
 const SMALL_BYTES = 1024 * 1024;
 
-/** One client, and the first byte that it still needs. */
+/** One client, with the first byte that it still needs. */
 interface Reader {
   position: number;
 }
@@ -31,28 +34,28 @@ interface Reader {
  * The download of one blob into the store, followed by any number of readers. It starts with the first reader. No
  * reader gets the last byte before the digest is verified, so a wrong blob never looks complete.
  *
- * Readers that keep up take the bytes from memory while they are written. A reader that is behind, or comes late,
- * reads the file until it has caught up. So no reader delays the download, or makes its memory grow.
+ * A reader that keeps up takes the bytes from memory while they are written to disk. A reader that is behind, or
+ * comes late, reads the file until it has caught up. So no reader slows the download down or makes its memory grow.
  */
 export class BlobDownload {
-  /** Resolves at the end: with the error that ended it, or with undefined when it was committed or cancelled. */
+  /** Resolves at the end: with the error that ended the download; undefined when it was committed or cancelled. */
   readonly finished: Promise<Error | undefined>;
   #resolveFinished: (failure: Error | undefined) => void = () => {};
 
   readonly #options: BlobDownloadOptions;
   readonly #readers = new Set<Reader>();
-  /** Notified of every change that a reader or the writer may wait for. */
+  /** Notified of every change that a reader or the writer waits for. */
   readonly #changed = createCondition();
-  /** Takes upstream's bytes while the download runs. */
+  /** Receives the upstream's bytes while the download runs. */
   #sink: Writable | undefined;
   #receivedBytes = 0;
-  /** The write to the store under way. */
+  /** The running write to the store. */
   #storing: Promise<void> = Promise.resolve();
-  /** The part that is being written to the store. */
+  /** The batch that is being written to the store. */
   #arriving: MemoryPart | undefined;
-  /** Bytes that the disk refused: readers get them from memory, and the next bytes wait for the slowest reader. */
+  /** Bytes that could not be written. Readers get them from memory, and the download waits for the slowest reader. */
   #unstored: MemoryPart | undefined;
-  /** The last of the unstored bytes, withheld until the digest is verified. */
+  /** The last one of the bytes that could not be written, withheld until the digest is verified. */
   #heldBack: Buffer | undefined;
   #isVerified = false;
   #isFinished = false;
@@ -68,42 +71,45 @@ export class BlobDownload {
     this.#startLinger();
   }
 
-  /** The size that upstream announced; known in any case once the bytes are verified. */
+  /** The size that upstream announced, or, once the bytes are verified, their number. */
   get sizeBytes(): number | undefined {
     return this.#options.content.sizeBytes ?? this.verifiedSizeBytes;
   }
 
-  /** Undefined until the digest is verified. */
+  /** The size of the verified bytes; undefined before. */
   get verifiedSizeBytes(): number | undefined {
     return this.#isVerified ? this.#receivedBytes : undefined;
   }
 
-  /** True when it accepts no new reader: it is finished, or about to be. */
+  /** True when it accepts no new reader, because it has ended or is about to. */
   get isOver(): boolean {
     return this.#isFinished || this.#failure !== undefined;
   }
 
-  /** Bytes from the start that a reader gets without waiting. */
+  /** How many bytes from the start a reader gets without waiting. */
   get availableBytes(): number {
     const { storedBytes } = this.#options.ingest;
     if (this.#isVerified) return storedBytes;
-    // The disk refused some bytes: those of a small blob that readers do not take at once are lost.
+    // After a failed write a small blob is not withheld: what its readers do not take at once is lost.
     if (this.#isSmall && this.#unstored === undefined) return 0;
     return Math.max(0, Math.min(storedBytes, (this.sizeBytes ?? this.#receivedBytes) - 1));
   }
 
-  /** A runtime that keeps part of a wrong config or layer would resume from it for ever: a small blob can wait. */
+  /**
+   * A small blob is withheld until it is verified: a runtime that keeps a part of a wrong one would resume it
+   * forever.
+   */
   get #isSmall(): boolean {
     return (this.sizeBytes ?? this.#receivedBytes) <= SMALL_BYTES;
   }
 
-  /** True when a new reader can get this range: the disk has refused none of its bytes. */
+  /** True when a new reader can get this range, because all of it is on disk or still to come. */
   canServe(range: ByteRange | undefined): boolean {
     if (this.isOver) return false;
     return this.#unstored === undefined || (range?.end ?? Number.POSITIVE_INFINITY) <= this.availableBytes;
   }
 
-  /** Adds a reader of a range; undefined: of everything. */
+  /** Adds a reader of a range; without one, of everything. */
   open(range: ByteRange | undefined): BlobContent {
     const reader: Reader = { position: range?.start ?? 0 };
     this.#readers.add(reader);
@@ -119,7 +125,7 @@ export class BlobDownload {
     };
   }
 
-  /** Cancels it, unless its bytes are verified: then only the commit is left. */
+  /** Cancels the download, unless its bytes are verified: then only the commit is left. */
   cancel(): void {
     if (this.#isFinished || this.#isVerified) return;
     this.#isCancelled = this.#failure === undefined;
@@ -146,7 +152,7 @@ export class BlobDownload {
       },
       isComplete: () => this.sizeBytes === undefined || this.#receivedBytes === this.sizeBytes,
     });
-    // The upstream's `writeTo` rejects with it.
+    // The upstream's `writeTo` rejects with the same error.
     this.#sink.on('error', () => {});
     void this.#run(this.#sink);
   }
@@ -165,7 +171,7 @@ export class BlobDownload {
     } finally {
       this.#letGoOfArriving();
       sink.destroy();
-      // The file must not be closed during a write to it; a write that fails has made `writeTo` fail with it.
+      // The file must not be closed during a write. If that write fails, `writeTo` has failed with the same error.
       await Promise.allSettled([this.#storing]);
       await this.#finish();
     }
@@ -188,13 +194,13 @@ export class BlobDownload {
     }
   }
 
-  /** The chunks belong to upstream again. */
+  /** Returns the chunks to the upstream. */
   #letGoOfArriving(): void {
     this.#arriving?.letGo();
     this.#arriving = undefined;
   }
 
-  /** The disk refused these bytes: they go to the readers, except the last one, which waits for the digest. */
+  /** Passes bytes that could not be written to the readers, except the last byte, which waits for the digest. */
   async #passOnAllButLast(start: number, chunks: readonly Buffer[]): Promise<void> {
     const before = this.#heldBack ?? Buffer.alloc(0);
     const bytes = Buffer.concat([before, ...chunks]);
@@ -202,7 +208,7 @@ export class BlobDownload {
     await this.#passOn(start - before.length, bytes.subarray(0, -1));
   }
 
-  /** Offers bytes to every current reader and waits until each has them or has left. */
+  /** Offers bytes to all current readers. Resolves when each of them has taken them or has left. */
   async #passOn(start: number, bytes: Buffer): Promise<void> {
     const part = new MemoryPart(start, [bytes]);
     this.#unstored = part;
@@ -242,7 +248,7 @@ export class BlobDownload {
       while (reader.position < endOf()) {
         const reason = this.#failure ?? sink.reason;
         if (reason !== undefined) throw reason;
-        // No await between this check and the wait: a notification in between would be lost.
+        // There must be no await between this check and the wait, or a notification in between would be lost.
         const writing =
           this.#writeStored(reader, endOf(), target) ??
           this.#writeArriving(reader, endOf(), target) ??
@@ -255,7 +261,7 @@ export class BlobDownload {
     }
   }
 
-  /** Writes stored bytes; undefined when the store has none that this reader needs next. */
+  /** Writes bytes from the file. Undefined when those that this reader needs next are not stored yet. */
   #writeStored(reader: Reader, end: number, target: Writable): Promise<void> | undefined {
     const part = { start: reader.position, end: Math.min(this.availableBytes, end) };
     if (part.start >= part.end) return undefined;
@@ -264,15 +270,15 @@ export class BlobDownload {
     });
   }
 
-  /** Writes bytes that are being stored; undefined when this reader needs others next. */
+  /** Writes bytes that are being stored. Undefined when they are not those that this reader needs next. */
   #writeArriving(reader: Reader, end: number, target: Writable): Promise<void> | undefined {
     const part = this.#arriving;
     if (this.#isSmall || part?.mayRelay() !== true) return undefined;
-    // The last byte waits for the digest, as in the file.
+    // As in the file, the last byte waits for the digest.
     return this.#writeFrom(part, reader, Math.min(end, (this.sizeBytes ?? 0) - 1), target);
   }
 
-  /** Writes bytes of a part in memory; undefined when this reader needs others next. */
+  /** Writes bytes of a part in memory. Undefined when they are not those that this reader needs next. */
   #writeFrom(part: MemoryPart | undefined, reader: Reader, end: number, target: Writable) {
     if (!part?.includes(reader.position) || reader.position >= end) return undefined;
     return part.writeTo(target, reader.position, end).then((position) => {

@@ -4,8 +4,8 @@ import type { Repository, Tag } from '../oci/reference.ts';
 import type { Registry } from '../oci/registry.ts';
 
 /**
- * How the cache answered a request. `coalesced`: it joined a fetch under way. `bypass`: the content is streamed and not
- * stored.
+ * How the cache answered a request. `coalesced`: it joined a running fetch. `bypass`: the content was passed on and
+ * not stored.
  */
 export type CacheResult = 'hit' | 'miss' | 'coalesced' | 'stale' | 'bypass';
 
@@ -19,10 +19,10 @@ export interface CacheOptions {
   readonly onResult?: (kind: 'manifest' | 'blob', result: CacheResult) => void;
   /** Called when a tag points to another digest than before. */
   readonly onTagMoved?: ((repository: Repository, tag: Tag) => void) | undefined;
-  /** For how long a tag is not looked up again, in milliseconds. */
+  /** How long a tag's digest is used without asking upstream again, in milliseconds. */
   readonly tagMaxAgeMs?: number;
-  /** For how long a failed upstream is not asked again about a tag that can be served stale, in milliseconds. */
+  /** How long a tag is served stale after a failure before upstream is asked again, in milliseconds. */
   readonly retryMs?: number;
-  /** For how long a blob download continues after its last client has left, in milliseconds. */
+  /** How long a blob download continues after its last client has left, in milliseconds. */
   readonly lingerMs?: number;
 }

@@ -8,19 +8,19 @@ import { CachedManifests } from './cached-manifests.ts';
 import { readSmallBlob } from './small-blobs.ts';
 import { TagCache, tagView } from './tag-cache.ts';
 
-/** A cache, and its downloads under way. */
+/** A cache, with its running downloads. */
 export interface CachedRegistry extends Registry {
-  /** Makes every later request look up the tag: it was pushed through this mirror. */
+  /** Makes every later request ask upstream for the tag, because it was pushed through this mirror. */
   expireTag(repository: Repository, tag: Tag): void;
-  /** The same of every tag: other mirrors may have passed pushes on. */
+  /** The same for all tags, because other mirrors may have forwarded pushes. */
   expireTags(): void;
-  /** Cancels every download under way. */
+  /** Cancels all running downloads. */
   close(): Promise<void>;
 }
 
 /**
- * A registry that stores what it delivers. It never fetches a stored digest again; it looks up a tag each time, and
- * serves the last known digest when upstream fails.
+ * A registry that stores what it delivers. A stored digest is never fetched again. A tag is revalidated; when
+ * upstream fails, its last known digest is served.
  */
 export function cached(options: CacheOptions): CachedRegistry {
   const { next } = options;
@@ -48,15 +48,15 @@ export function cached(options: CacheOptions): CachedRegistry {
   };
 }
 
-/** A registry may hide with 404 what a login must not see (any more). */
+/** True for a refusal of a login. A registry may answer 404 for what that login must not see. */
 function isRefusal(error: unknown): boolean {
   if (!(error instanceof RegistryError)) return false;
   return error.code === 'UNAUTHORIZED' || error.code === 'DENIED' || error.status === 404;
 }
 
 /**
- * Handles revocation: upstream can revoke a client's own login at any time. When it refuses a login, earlier grants to
- * that login no longer count; an answer to such a login is never repeated without asking.
+ * Handles revocation, because a registry can revoke a client's own login at any time. When it refuses a login,
+ * earlier grants to that login no longer count. Answers for a client's own login always have a maximum age of 0.
  */
 export function revokeRefused(next: Registry, store: Pick<ContentStore, 'revoke'>): Registry {
   async function ask<Answer>(
@@ -67,7 +67,7 @@ export function revokeRefused(next: Registry, store: Pick<ContentStore, 'revoke'
     try {
       return await answer;
     } catch (error) {
-      // A client that pushes asks whether a digest exists: 404 is the expected answer.
+      // A client that pushes asks whether a digest exists, so it expects 404.
       const isExpected = options?.beforePush && error instanceof RegistryError && error.status === 404;
       if (isRefusal(error) && !isExpected) store.revoke({ repository, access: options?.access });
       throw error;

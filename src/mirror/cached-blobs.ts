@@ -18,9 +18,9 @@ import { BlobDownload } from './blob-download.ts';
 import type { CacheOptions, CacheResult } from './cache-options.ts';
 
 const LINGER_MS = 30_000;
-/** A download can take hours, and a login may be revoked meanwhile. */
+/** How long an authorization counts for a running download: downloads take up to hours, and a login may be revoked. */
 const ADMITTED_FOR_MS = 5 * 60_000;
-/** A range that begins this far beyond the received bytes is fetched separately from upstream, in bytes. */
+/** A range that begins more than this many bytes beyond what has arrived is fetched separately. */
 const WAIT_FOR_BYTES = 16 * 1024 * 1024;
 
 /** One request for a blob. */
@@ -30,36 +30,36 @@ interface BlobRequest {
   readonly options: BlobOptions;
 }
 
-/** A download under way. */
+/** A running download. */
 interface ActiveDownload {
   readonly kind: 'download';
   readonly download: BlobDownload;
-  /** The repository that delivers it: no other may decide who may see it. */
+  /** The repository that delivers it. Only this one can decide who may see the blob. */
   readonly repository: Repository;
-  /** When upstream let a partition see the blob, in monotonic milliseconds. */
+  /** When upstream authorized each partition, in monotonic milliseconds. */
   readonly admittedMs: Map<string, number>;
-  /** The request that started it is counted as a miss: later ones are coalesced. */
+  /** True when the request that started the download was counted as a miss. Later ones are coalesced. */
   isCounted: boolean;
 }
 
 /** Where a blob that is not stored comes from. */
 type BlobSource = ActiveDownload | BlobRedirect | { readonly kind: 'bypass' };
 
-/** The result of attaching to a download: `finished` when it has ended meanwhile, `bypass` when it cannot serve the range. */
+/** The result of attaching to a download. `finished`: it has ended meanwhile. `bypass`: it cannot serve the range. */
 type Attachment = BlobContent | 'finished' | 'bypass';
 
-/** The key of those whom a repository treats alike: each login of a client's own separately; all others together. */
+/** The key of an authorization: a client's own login counts for one repository, anything else for the partition. */
 function partitionOf({ repository, options: { access } }: BlobRequest): string {
   if (access === undefined) return 'own';
   return `of ${access.partition}${hasOwnLogin(access) ? ` at ${formatRepository(repository)}` : ''}`;
 }
 
-/** By registry: the bytes from one may be slow, or wrong at their end, and must not block another's. */
+/** A key for each registry: one registry may be slow or deliver wrong bytes, and must not block another. */
 function downloadKey({ repository, digest }: BlobRequest): string {
   return `${repository.host} ${digest}`;
 }
 
-/** By repository too: when one lacks the blob, another may have it. */
+/** A key for each repository too: when one does not have the blob, another may. */
 function openingKey(request: BlobRequest): string {
   const { repository, digest, options } = request;
   return `${options.follow === true} ${partitionOf(request)} ${formatRepository(repository)}@${digest}`;
@@ -74,7 +74,7 @@ function rangeWithin(request: RangeRequest | undefined, sizeBytes: number, diges
   return range;
 }
 
-/** True when the range begins near what the download has received. */
+/** True when the range begins near the bytes that have arrived. */
 function isNear(download: BlobDownload, request: RangeRequest | undefined): boolean {
   if (request === undefined) return true;
   if (download.sizeBytes === undefined) return false;
@@ -82,18 +82,18 @@ function isNear(download: BlobDownload, request: RangeRequest | undefined): bool
   return range === 'unsatisfiable' || range.start <= download.availableBytes + WAIT_FOR_BYTES;
 }
 
-/** Lazy readers ask for hundreds of ranges from the middle: none of them is a reason to download everything. */
+/** A lazy reader requests hundreds of ranges from the middle, none of which is a reason to download the whole blob. */
 function beginsAtStart(request: RangeRequest | undefined): boolean {
   return request === undefined || (request.kind === 'from' && request.first === 0);
 }
 
-/** The blob half of the cache: it downloads each blob once, and all concurrent requests follow that download. */
+/** The part of the cache for blobs. It downloads each blob once; concurrent requests follow that download. */
 export class CachedBlobs {
   readonly #options: CacheOptions;
-  /** Requests to upstream that have not become a download yet. */
+  /** Requests to upstream from which no download has started yet. */
   readonly #openings = new SingleFlight<BlobSource>(isLoopError);
   readonly #downloads = new Map<string, ActiveDownload>();
-  /** How many downloads have finished: what one of them brought was not in the store a moment before. */
+  /** How many downloads have ended. When it changes, a blob that was missing in the store may be there. */
   #finishedDownloads = 0;
 
   constructor(options: CacheOptions) {
@@ -102,7 +102,7 @@ export class CachedBlobs {
 
   async blob(repository: Repository, digest: Digest, options: BlobOptions = {}): Promise<Blob> {
     const request = { repository, digest, options };
-    // Repeats when a download has finished meanwhile: its blob may be in the store now.
+    // Repeated when a download has ended meanwhile, because its blob may be in the store now.
     for (;;) {
       const finishedBefore = this.#finishedDownloads;
       const stored = await this.#openStored(request);
@@ -122,7 +122,7 @@ export class CachedBlobs {
 
   async statBlob(repository: Repository, digest: Digest, options: RequestOptions = {}): Promise<BlobInfo> {
     const request = { repository, digest, options };
-    // A client that has the last byte may ask for the size before the blob is in the store.
+    // A client that has just received the last byte may ask for the size before the blob is committed.
     const active = this.#downloads.get(downloadKey(request));
     const sizeBytes = active?.download.verifiedSizeBytes;
     if (active && sizeBytes !== undefined && (await this.#admit(active, request))) {
@@ -134,7 +134,7 @@ export class CachedBlobs {
     return { digest, sizeBytes: stored.sizeBytes, ageMs: stored.ageMs };
   }
 
-  /** Cancels every download under way. */
+  /** Cancels all running downloads. */
   async close(): Promise<void> {
     const running = [...this.#downloads.values()].map(({ download }) => download);
     for (const download of running) download.cancel();
@@ -155,8 +155,8 @@ export class CachedBlobs {
   // From the store.
 
   /**
-   * The stored blob, if the request may see it. Only a repository that delivered it can decide that, by a HEAD;
-   * undefined: upstream must deliver the bytes.
+   * The stored blob, if the request may see it. Otherwise a repository that delivered it decides that, by a HEAD
+   * request. Undefined when the bytes must come from upstream.
    */
   async #findStored(request: BlobRequest): Promise<StoredBlob | undefined> {
     const { digest, repository, options } = request;
@@ -200,7 +200,7 @@ export class CachedBlobs {
       await stored.writeTo(sink, range);
     } catch (error) {
       if (!(error instanceof CorruptContentError)) throw error;
-      // What was written so far was right: the client need not notice.
+      // The bytes written so far are right, so the client need not notice.
       await this.#resumeFromUpstream(request, { start: error.position, end: range.end }, sink);
     } finally {
       stored.close();
@@ -220,7 +220,7 @@ export class CachedBlobs {
 
   // From upstream.
 
-  /** The download under way, or a new one; a range from the middle starts none. */
+  /** The running download, or a new one. A range from the middle starts none. */
   async #findOrStartDownload(request: BlobRequest): Promise<BlobSource> {
     const running = this.#downloads.get(downloadKey(request));
     if (running) return running;
@@ -240,7 +240,7 @@ export class CachedBlobs {
     if (content.kind === 'redirect') return content;
     const ingest = await store.ingest(digest, content.sizeBytes, { repository, access });
     if (signal?.aborted) {
-      // All clients have left meanwhile, which aborted what was opened for them: later requests must not join it.
+      // All clients have left, which aborted the request to upstream: later requests must not join this download.
       content.cancel();
       ingest.close();
       throw signal.reason;
@@ -268,7 +268,7 @@ export class CachedBlobs {
     });
   }
 
-  /** False: the request names another repository, which must decide for itself. Rejects when upstream refuses it. */
+  /** False when the request names another repository, which must decide itself. Rejects when upstream refuses it. */
   async #admit(active: ActiveDownload, request: BlobRequest): Promise<boolean> {
     const key = partitionOf(request);
     const sinceMs = active.admittedMs.get(key);
@@ -279,7 +279,7 @@ export class CachedBlobs {
     return true;
   }
 
-  /** Attaches the request to the download as a reader, if the download can serve it. */
+  /** Makes the request a reader of the download, if that can serve it. */
   async #tryAttach(active: ActiveDownload, request: BlobRequest): Promise<Attachment> {
     const { download } = active;
     const { digest, options } = request;

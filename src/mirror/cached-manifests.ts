@@ -21,13 +21,16 @@ import { HostNotAllowedError, isLoopError, RegistryError } from '../oci/registry
 import type { CacheOptions, CacheResult } from './cache-options.ts';
 import { TagCache, type TagLookup, type TagView, tagView } from './tag-cache.ts';
 
-/** Says that an answer could not be confirmed upstream. @see https://www.rfc-editor.org/rfc/rfc7234#section-5.5.1 */
+/**
+ * The warning for an answer that upstream could not confirm. @see
+ * https://www.rfc-editor.org/rfc/rfc7234#section-5.5.1
+ */
 const STALE_NOTICES: Notices = { warning: '110 - "Response is Stale"' };
 
 /**
- * True when upstream failed, false when it answered. A missing tag (404) or a registry that this mirror may not use is
- * an answer. A refusal of the mirror's own login (401, 403) is a failure, since it says nothing about the image; for a
- * client with its own login it is the answer.
+ * True when upstream failed, so that a stale answer is better. A missing tag (404) and a registry that is not
+ * allowed are answers. A refusal (401, 403) of the mirror's own login is a failure, because it says nothing about
+ * the image; a refusal of a client's own login is the answer.
  */
 export function isFailure(error: unknown, access: Access | undefined): boolean {
   if (!(error instanceof RegistryError)) return true;
@@ -52,7 +55,7 @@ function isTimeout(error: unknown): boolean {
   return error instanceof RegistryError && error.status === 504;
 }
 
-/** Long enough that a burst of pulls asks once, short enough that nobody waits for a tag just pushed. */
+/** Long enough for a burst of pulls to ask once; short enough for a tag that was just pushed to appear. */
 const TAG_MAX_AGE_MS = 1000;
 const RETRY_MS = 5000;
 
@@ -83,8 +86,8 @@ function manifestOf(
 }
 
 /**
- * The manifest half of the cache. A digest comes from the store. A tag is looked up upstream each time, unless that
- * just happened; when upstream fails, the last known digest is the answer.
+ * The part of the cache for manifests. A digest comes from the store. A tag is revalidated, unless that has just
+ * been done; when upstream fails, the last known digest is served.
  */
 export class CachedManifests {
   readonly #options: CacheOptions;
@@ -132,8 +135,8 @@ export class CachedManifests {
   // By digest.
 
   /**
-   * The stored manifest, if the request may see it. Only a repository that delivered it can decide that, by a HEAD;
-   * undefined: upstream must deliver the bytes.
+   * The stored manifest, if the request may see it. Otherwise a repository that delivered it decides that, by a
+   * HEAD request. Undefined when the bytes must come from upstream.
    */
   async #findStored({ repository, digest, options }: DigestRequest): Promise<StoredManifest | undefined> {
     const { next, store } = this.#options;
@@ -151,7 +154,7 @@ export class CachedManifests {
     const stored = await this.#findStored(request);
     if (stored) {
       this.#count('hit');
-      // Content of a client's own login is authorized each time: its registry can revoke it.
+      // The registry can revoke what a client's own login may see, so it is asked each time.
       const maxAgeMs = hasOwnLogin(options.access) ? 0 : Number.POSITIVE_INFINITY;
       return manifestOf(stored, digest, maxAgeMs);
     }
@@ -159,7 +162,7 @@ export class CachedManifests {
     return this.#fetch(key, repository, { kind: 'digest', digest }, options);
   }
 
-  /** Fetches from upstream and stores, once for all concurrent requests. */
+  /** Fetches a manifest and stores it, once for all concurrent requests. */
   #fetch(key: string, repository: Repository, reference: ManifestReference, options: RequestOptions) {
     const { next, store } = this.#options;
     return this.#fetches.share(key, options.signal, async (signal) => {
@@ -172,13 +175,13 @@ export class CachedManifests {
 
   // By tag.
 
-  /** Where the tag points: as just looked up, as upstream answers now, or as it last answered. */
+  /** Where the tag points: as found a moment ago, as upstream answers now, or as it answered last. */
   async #lookUp(request: TagRequest): Promise<TagLookup> {
     const { repository, tag, options } = request;
     const view = viewOf(request);
     const fresh = options.revalidate ? undefined : this.#tags.find(view);
     if (fresh) return fresh;
-    // A lookup under way may be older than the client's request for the current digest.
+    // A client that asks for the current digest must not join a lookup that began before.
     const key = options.revalidate ? `${view.key} revalidated` : view.key;
     return this.#lookups.share(key, options.signal, async (signal) => {
       try {
@@ -202,7 +205,7 @@ export class CachedManifests {
     return lookup;
   }
 
-  /** Answers stale; rethrows the error when it is an answer itself, or when there is no earlier answer. */
+  /** Falls back to the last answer. Rethrows the error when upstream did answer, or when there is no earlier answer. */
   async #fallBack(request: TagRequest, error: unknown): Promise<TagLookup> {
     const { repository, tag, options } = request;
     const last = isFailure(error, options.access) ? await this.#lastAnswer(request) : undefined;
@@ -216,7 +219,7 @@ export class CachedManifests {
     return last;
   }
 
-  /** What the tag pointed to in upstream's last answer, if that manifest is stored and visible to this access. */
+  /** Where the tag pointed in upstream's last answer, if that manifest is stored and this access may see it. */
   async #lastAnswer({ repository, tag, options }: TagRequest): Promise<TagLookup | undefined> {
     const { store } = this.#options;
     const record = await store.tag(repository, tag);
@@ -238,17 +241,17 @@ export class CachedManifests {
     }
   }
 
-  /** Delivers what the lookup found, and only then records where the tag points. */
+  /** Gets the manifest that the lookup found, and then records where the tag points. */
   async #deliver(request: TagRequest, { info, isStale }: TagLookup): Promise<Manifest> {
     const { repository, tag } = request;
     const found = await this.#fetchTagged(request, info.digest);
-    // With the bytes stored: a tag without its manifest is useless when upstream is gone.
+    // Only now that the bytes are stored: without them, the tag would be useless while upstream is down.
     if (!isStale && !this.#hasMoved(request, found.digest)) {
       await this.#options.store.keepTag(repository, tag, infoOf(found));
     }
     const notices = found.digest === info.digest ? info.notices : found.notices;
     const { ageMs, ...fresh } = found;
-    // The tag has just been confirmed, and with it what it points to.
+    // The tag was confirmed just now, and with it the manifest.
     const age = isStale && ageMs !== undefined ? { ageMs } : {};
     return { ...fresh, ...age, maxAgeMs: this.#maxAgeMs(request), ...(notices ? { notices } : {}) };
   }
@@ -258,13 +261,16 @@ export class CachedManifests {
     try {
       return await this.#byDigest({ repository, digest, options });
     } catch (error) {
-      // An upstream that did not answer in time is not asked again: the runtime waits for both.
+      // After a timeout upstream is not asked again, because the runtime would wait for both.
       if (options.signal?.aborted || isTimeout(error)) throw error;
       return await this.#fetchByTag(request);
     }
   }
 
-  /** The manifest itself, when what a HEAD announced cannot be fetched: its bytes decide what the tag points to. */
+  /**
+   * Fetches the tag's manifest, when the digest that HEAD announced cannot be fetched. Its bytes are what the tag
+   * means.
+   */
   async #fetchByTag(request: TagRequest): Promise<Manifest> {
     const { repository, tag, options } = request;
     const fetched = await this.#fetch(
@@ -277,12 +283,12 @@ export class CachedManifests {
     return fetched;
   }
 
-  /** For how long the answer may be repeated, in milliseconds. */
+  /** How long the answer may be reused, in milliseconds. */
   #maxAgeMs(request: TagRequest): number {
     return this.#tags.find(viewOf(request))?.maxAgeMs ?? 0;
   }
 
-  /** True when upstream has named another digest since: a slow pull must not overwrite it. */
+  /** True when upstream has named another digest meanwhile, which a slow pull must not overwrite. */
   #hasMoved(request: TagRequest, from: Digest): boolean {
     const latest = this.#tags.latest(viewOf(request));
     return latest !== undefined && !latest.isStale && latest.info.digest !== from;

@@ -2,15 +2,15 @@ import type { ManifestReference, Repository } from '../oci/reference.ts';
 import type { Registry } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 
-/** No registry has this repository: a runtime that requests a tag of it tests whether its requests arrive here. */
+/** A repository that no registry has. A runtime requests a tag of it to test whether its requests arrive here. */
 export const TEST_REPOSITORY = 'metahub/doctor';
 const TAGS_MAX = 64;
 
 /** The tags of {@link TEST_REPOSITORY} that clients requested recently. */
 export interface ConnectionTests {
-  /** Oldest first. */
+  /** The oldest first. */
   readonly requestedTags: () => readonly string[];
-  /** The registry, with {@link TEST_REPOSITORY} answered here: no request for it goes upstream. */
+  /** The registry, but with manifests of {@link TEST_REPOSITORY} answered here instead of upstream. */
   watch(registry: Registry): Registry;
 }
 

@@ -7,13 +7,13 @@ import { type Fit, fitOf } from '../selection/fit.ts';
 import { type Note, notesOn } from '../selection/notes.ts';
 import type { SelectionPolicy } from '../selection/policy.ts';
 
-/** The chosen entry, and its demands: `cpu:broadwell, nvcap:5.2`. */
+/** The chosen entry, with its demands: `cpu:broadwell, nvcap:5.2`. */
 export interface Chosen {
   readonly digest: Digest;
   readonly demands: string;
 }
 
-/** What an answer sends. */
+/** What is sent to the client. */
 type Outcome =
   | { readonly kind: 'original' }
   | ({ readonly kind: 'derived' } & DerivedIndex)
@@ -24,15 +24,13 @@ type Outcome =
       readonly index: DerivedIndex | undefined;
     };
 
-/**
- * The cached part of a decision. The verdicts on a large index take tens of megabytes, and nobody asks for them again.
- */
+/** The part of a decision that is cached: the verdicts on a large index would take tens of megabytes. */
 export interface CachedDecision {
   readonly outcome: Outcome;
   readonly reason: string;
   readonly chosen: Chosen | undefined;
   readonly notes: readonly Note[];
-  /** How close the choice comes to what the host could run; undefined: nothing to choose from. */
+  /** How close the chosen entry comes to what the host could run; undefined when there was no choice. */
   readonly fit: Fit | undefined;
 }
 
@@ -61,7 +59,7 @@ export function toCachedDecision(answer: Answer, profile: HostProfile): CachedDe
   return { outcome: outcomeOf(answer), reason: answer.reason, chosen, notes, fit };
 }
 
-/** Buffers cross threads as plain byte arrays. */
+/** Restores Buffers, which arrive from a thread as plain byte arrays. */
 export function withBuffers(decision: CachedDecision): CachedDecision {
   const revive = (value: unknown): unknown => {
     if (value instanceof Uint8Array) return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
@@ -71,7 +69,7 @@ export function withBuffers(decision: CachedDecision): CachedDecision {
   return { ...decision, outcome: revive(decision.outcome) as CachedDecision['outcome'] };
 }
 
-/** A cached decision, and the policy that it was made by. */
+/** A cached decision, with the policy that it was made by. */
 interface Judged extends CachedDecision {
   readonly policy: SelectionPolicy;
 }
@@ -82,13 +80,13 @@ interface AnswerView {
   set(key: string, judged: Judged): void;
 }
 
-/** Caches decisions, so that an index is read and judged once for each upstream digest; shared by all hosts' views. */
+/** Caches decisions, so that each upstream index is judged once for each host. All hosts share its memory. */
 export interface DecisionCache {
   view(): AnswerView;
 }
 
 const ANSWERS_MAX_BYTES = 32 * 1024 * 1024;
-/** What one decision costs besides what it sends: its key, its reason, the map's entry. */
+/** What a decision costs besides the bytes that it sends: key, reason, map entry. */
 const OVERHEAD_BYTES = 4096;
 
 function sizeOf({ outcome }: CachedDecision): number {

@@ -7,7 +7,7 @@ import type { ConfigDescriptor } from './documents/parts.ts';
 import { readAside } from './documents/reading.ts';
 import { fetchImageConfig, turnOf } from './entry-demands.ts';
 
-/** A denied label in an image's configuration; `isReadable` is false when nobody can tell which labels it has. */
+/** Finds a denied label in an image's configuration. `isReadable`: false when the labels cannot be read. */
 async function deniedLabel(
   registry: Registry,
   repository: Repository,
@@ -18,14 +18,14 @@ async function deniedLabel(
   const config = await fetchImageConfig(registry, repository, descriptor, options);
   const found = config && (await readAside('denied label', config, policy, turnOf(repository, options)));
   if (found?.isReadable) return found;
-  // An artifact's configuration need not be JSON, and has no labels.
+  // The configuration of an artifact need not be JSON; then it has no labels.
   return { isReadable: !isImageConfigType(descriptor.mediaType) };
 }
 
 /**
- * A registry without the images and indexes that have an annotation, or a label in their configuration, that the
- * operator denies. A tag and a digest are refused alike: some annotations instruct a runtime as soon as it has them.
- * Selection handles the entries of an index.
+ * A registry without those images and indexes that have an annotation, or a label in their configuration, that the
+ * operator denies. Requests by tag and by digest are refused alike, because some annotations instruct a runtime as
+ * soon as it has them. The entries of an index are left to the selection.
  * @see https://github.com/podman-container-tools/podman/security/advisories/GHSA-2cvf-wqm6-wr9g (CVE-2026-94603)
  * @see https://github.com/containerd/containerd/security/advisories/GHSA-xhf5-7wjv-pqxp (CVE-2026-53488)
  */

@@ -16,22 +16,22 @@ import type { SelectionPolicy } from '../selection/policy.ts';
 import { readAside } from './documents/reading.ts';
 import { turnOf } from './entry-demands.ts';
 
-/** An index derived elsewhere, and what it was derived from. */
+/** An index that another mirror derived, and what it was derived from. */
 export interface FoundDerived {
   readonly form: DerivedForm;
   readonly tag: Tag;
-  /** The index that the tag names. */
+  /** The index that the tag points to. */
   readonly upstream: Manifest;
 }
 
-/** A derived index of another kind of host, requested by its digest. */
+/** An index that was derived for another kind of host, and is requested here by its digest. */
 export interface ForeignDerived {
   readonly repository: Repository;
   readonly digest: Digest;
-  /** The tag that it was derived from, and the digest of the index there. */
+  /** The tag that it was derived from, and the digest of that tag's index. */
   readonly tag: Tag;
   readonly upstreamDigest: Digest;
-  /** `linux/amd64`, and the demands of its entry; undefined: no entry of this platform is left in it. */
+  /** The platform (`linux/amd64`), and the demands of the entry that is left for it; undefined when none is left. */
   readonly platform: string;
   readonly demands: string | undefined;
   readonly runsHere: boolean;
@@ -40,7 +40,7 @@ export interface ForeignDerived {
   readonly host: string;
 }
 
-/** What the client gets when the policy refuses the index. */
+/** The error for the client when the policy refuses the index. */
 export function refusalOfForeign({ repository, digest, tag, demands, host }: ForeignDerived): RegistryError {
   const name = formatReference(repository, { kind: 'digest', digest });
   const kind = demands === undefined ? 'hosts that run none of its entries' : demands || 'any host';
@@ -59,17 +59,20 @@ export interface DerivedSearchOptions {
   readonly limits?: Partial<DerivedSearchLimits> | undefined;
 }
 
-/** Bounds of a search. */
+/** Limits of a search. */
 export interface DerivedSearchLimits {
-  /** Tags of a repository that one exploration looks at. */
+  /** How many tags of a repository one exploration reads. */
   readonly tags: number;
-  /** Bytes of derived indexes to compute for one index. */
+  /** How many bytes of derived indexes are computed for one index. */
   readonly formBytes: number;
-  /** For how long an exploration requests further tags, in milliseconds. */
+  /** How long an exploration requests further tags, in milliseconds. */
   readonly timeMs: number;
-  /** For how long an exploration counts: a digest that it did not find is not searched again, in milliseconds. */
+  /**
+   * How long the result of an exploration is used, in milliseconds. Digests that it lacks are not searched
+   * meanwhile.
+   */
   readonly maxAgeMs: number;
-  /** Explorations per minute, of all repositories together. */
+  /** How many explorations may start in a minute, for all repositories together. */
   readonly perMinute: number;
 }
 
@@ -82,36 +85,37 @@ const DERIVED_SEARCH_LIMITS: DerivedSearchLimits = {
 };
 
 const MINUTE_MS = 60_000;
-/** Explorations in memory: each is a list of digests. */
+/** Limit of exploration results in memory. Each is a list of digests. */
 const EXPLORED_MAX = 200;
 /** Concurrent tag requests. */
 const TAGS_AT_ONCE = 4;
 
-/** True when a registry failed or took too long: the search continues with what it has. */
+/** True when a registry failed or took too long. The search then continues with what it has. */
 function isOrdinary(error: unknown, { signal }: RequestOptions): boolean {
   return error instanceof RegistryError || (signal?.reason as Error | undefined)?.name === 'TimeoutError';
 }
 
-/** What a derived form was derived from. */
+/** What an index was derived from. */
 interface FormSource {
   readonly tag: Tag;
   readonly upstreamDigest: Digest;
 }
 
-/** All derived forms of the indexes that a repository's tags name. */
+/** All derived forms of the indexes that a repository's tags point to. */
 interface Explored {
   readonly untilMs: number;
   readonly forms: ReadonlyMap<Digest, FormSource>;
 }
 
-/** Which tags are explored: first those that this mirror has served, then those that the registry lists. */
+/** Which tags to explore: first those that this mirror has served, then those that the registry lists. */
 type Phase = 'served' | 'listed';
 const PHASES: readonly Phase[] = ['served', 'listed'];
 
 /**
- * Finds what another mirror derived. An index of n candidates has at most n + 1 derived forms, so an unknown digest is
- * searched among those of the repository's indexes. All concurrent requests share one exploration of a repository, its
- * result counts for a while, and all repositories share a budget: random digests cost no more.
+ * Finds indexes that another mirror derived. An index of n candidates has at most n + 1 derived forms, so an
+ * unknown digest is looked up among the forms of the repository's indexes. Concurrent requests share one
+ * exploration of a repository, its result is reused for a while, and the number of explorations is limited: so
+ * requests for random digests cost no more.
  */
 export class DerivedSearch {
   readonly #options: DerivedSearchOptions;
@@ -126,7 +130,7 @@ export class DerivedSearch {
     this.#limits = { ...DERIVED_SEARCH_LIMITS, ...options.limits };
   }
 
-  /** Undefined: derived from no index that was found, or the budget is used up. */
+  /** Undefined when no index was found that it is derived from, or when the limit of explorations is reached. */
   async find(
     repository: Repository,
     digest: Digest,
@@ -152,7 +156,7 @@ export class DerivedSearch {
     if (known && known.untilMs > this.#options.now()) return known;
     return this.#explorations.share(key, options.signal, async (signal) => {
       if (!this.#mayStart()) return undefined;
-      // One slow tag must not make a client wait for ever.
+      // Without a deadline, one slow tag could make a client wait forever.
       const deadline = AbortSignal.timeout(this.#limits.timeMs);
       const shared = { ...options, signal: AbortSignal.any([signal, deadline]) };
       const tags = await this.#tagsOf(repository, phase, shared);
@@ -181,7 +185,8 @@ export class DerivedSearch {
   }
 
   /**
-   * The registry's own list: `latest` first, then the last in its order, which are the newest where tags are versions.
+   * The tags that the registry lists: `latest` first, then the last ones of the list, which are the newest where
+   * tags are versions.
    */
   async #listedTags(
     repository: Repository,
@@ -197,7 +202,7 @@ export class DerivedSearch {
       return [...new Set(newestFirst)];
     } catch (error) {
       if (!isOrdinary(error, options)) throw error;
-      // Many registries list no tags for those who may only pull: the served tags have been tried.
+      // Many registries list no tags for a login that may only pull. The served tags were tried before.
       return [];
     }
   }
@@ -254,7 +259,7 @@ export class DerivedSearch {
       return await this.#options.next.manifest(repository, reference, options);
     } catch (error) {
       if (!isOrdinary(error, options)) throw error;
-      // Nothing was derived from an index that cannot be fetched.
+      // An index that cannot be fetched has no derived forms.
       return undefined;
     }
   }

@@ -13,28 +13,31 @@ import type { ExtraDemands } from '../selection/select.ts';
 import { readAside } from './documents/reading.ts';
 import type { DocumentSource } from './documents/source.ts';
 
-/** An index with more entries for one platform is not worth that many requests. */
+/** Limit of the entries that are read for one platform: each costs requests. */
 export const ENTRIES_MAX = 32;
-/** Bound of demands in memory, by the digest of their manifest, in characters. */
+/** Limit of cached demands, in characters. */
 const REMEMBERED_MAX_CHARACTERS = 1024 * 1024;
-/** What an image without demands costs. */
+/** What an image without demands costs in the cache, in characters. */
 const OVERHEAD_CHARACTERS = 256;
 
-/** Reads demands of an index's entries that are stored in the registry outside the index. */
+/** Reads demands of an index's entries that are outside the index. */
 export type ReadDemands = (
   repository: Repository,
   index: DocumentSource,
   options?: RequestOptions,
 ) => Promise<ExtraDemands | undefined>;
 
-/** Reads what one manifest demands. @throws {RegistryError} */
+/**
+ * Reads the demands of one manifest.
+ * @throws {RegistryError}
+ */
 export type ReadDemandsOf = (
   repository: Repository,
   digest: Digest,
   options: RequestOptions,
 ) => Promise<readonly Demand[]>;
 
-/** For how long demands are cached, by which clock. */
+/** How long demands are cached. */
 export interface Expiry {
   readonly ttlMs: number;
   /** Monotonic milliseconds. */
@@ -42,8 +45,8 @@ export interface Expiry {
 }
 
 /**
- * Caches what `read` answers, by default for ever, for each repository and partition: an artifact refers to a digest in one
- * repository, and says nothing about it elsewhere. Content that upstream does not have demands nothing.
+ * Caches what `read` returns, by default forever, for each repository and partition: an artifact of one repository
+ * says nothing about the same digest in another. Content that upstream does not have demands nothing.
  */
 export function rememberDemands(read: ReadDemandsOf, expiry?: Expiry): ReadDemandsOf {
   const known = new LRUCache<string, readonly Demand[]>({
@@ -66,12 +69,12 @@ export function rememberDemands(read: ReadDemandsOf, expiry?: Expiry): ReadDeman
   };
 }
 
-/** Whose turn it is when a document is read for a request. */
+/** Whose share of the thread a document takes, and the signal that ends the wait. */
 export function turnOf({ host }: Repository, { client = '', signal }: RequestOptions): Turn {
   return { share: { client, source: host }, signal };
 }
 
-/** Joins demands of several sources, entry by entry. */
+/** Joins the demands of several sources, for each entry. */
 export function joinDemands(...all: readonly (ExtraDemands | undefined)[]): ExtraDemands | undefined {
   const joined = new Map<string, readonly Demand[]>();
   for (const demands of all) {
@@ -80,7 +83,7 @@ export function joinDemands(...all: readonly (ExtraDemands | undefined)[]): Extr
   return joined.size === 0 ? undefined : joined;
 }
 
-/** A blob's bytes; undefined when it is announced as larger than `maxBytes`, or must be fetched elsewhere. */
+/** Reads a small blob. Undefined when it is announced as larger than `maxBytes`, or when upstream redirects. */
 export async function readSmallBlob(
   registry: Registry,
   repository: Repository,
@@ -96,19 +99,19 @@ export async function readSmallBlob(
   const sink = new Writable({
     write(chunk: Buffer, _encoding, done) {
       received += chunk.length;
-      // Copied: a chunk's memory belongs to the source again once it is written.
+      // Copied, because the chunk's memory is reused after the write.
       chunks.push(Buffer.from(chunk));
       done(received > maxBytes ? new Error('the blob is larger than its stated size') : undefined);
     },
   });
   sink.on('error', () => {
-    // `writeTo` rejects with it; without a listener it would end the process.
+    // `writeTo` rejects with the same error. Without a listener it would end the process.
   });
   await blob.writeTo(sink);
   return Buffer.concat(chunks);
 }
 
-/** A configuration takes a few kilobytes; a larger one is not read, in bytes. */
+/** Limit of a configuration, in bytes. The usual size is a few kilobytes. */
 const CONFIG_MAX_BYTES = 1024 * 1024;
 
 /** An image's configuration; undefined when it is too large. */
@@ -123,8 +126,9 @@ export async function fetchImageConfig(
 }
 
 /**
- * Reads `NVIDIA_REQUIRE_*` of the entries for this platform. It costs two requests for each entry, once, so it runs
- * only where a policy asks for it. Content that upstream does not have demands nothing; another failure fails the pull.
+ * Reads `NVIDIA_REQUIRE_*` from the configurations of the entries for this platform. It costs two requests for each
+ * entry, once, so it runs only where a policy asks for it. Content that upstream does not have demands nothing; any
+ * other failure fails the pull.
  */
 export function createEnvironmentReader(registry: Registry, platform: HostPlatform): ReadDemands {
   const demandsOf = rememberDemands(async (repository, digest, options) => {
@@ -144,18 +148,18 @@ export function createEnvironmentReader(registry: Registry, platform: HostPlatfo
 }
 
 /**
- * The types that node-feature-discovery 0.17 to 0.20 attaches.
+ * The artifact type that node-feature-discovery 0.17 to 0.20 uses.
  * @see https://kubernetes-sigs.github.io/node-feature-discovery/stable/usage/image-compatibility.html#oci-artifact
  */
 const ARTIFACT_TYPE = 'application/vnd.nfd.image-compatibility.v1alpha1';
 const SPEC_TYPE = /^application\/vnd\.nfd\.image-compatibility\.spec\.v1alpha1\+(?:yaml|json)$/;
 const SOURCE = 'NFD compatibility artifact';
-/** Rules take a few kilobytes; a larger artifact is not read, in bytes. */
+/** Limit of an artifact's specification, in bytes. The usual size is a few kilobytes. */
 const SPEC_MAX_BYTES = 64 * 1024;
-/** For how long a newly attached artifact may go unnoticed, in milliseconds. */
+/** How long a newly attached artifact may go unnoticed, in milliseconds. */
 export const COMPATIBILITY_TTL_MS = 10 * 60_000;
 
-/** The demands of the artifacts of an index and of its entries; `digest` is the index's own. */
+/** Reads the demands of the artifacts of an index and of its entries. `digest` is that of the index. */
 export type ReadCompatibility = (
   repository: Repository,
   index: DocumentSource,
@@ -163,14 +167,14 @@ export type ReadCompatibility = (
   options?: RequestOptions,
 ) => Promise<ExtraDemands | undefined>;
 
-/** An unreadable artifact might demand anything: no host satisfies it. */
+/** A demand that no host satisfies, because an artifact that cannot be read might demand anything. */
 function unreadable(why: string): readonly Demand[] {
   return [{ key: COMPATIBILITY, anyOf: [{ kind: UNREADABLE, value: why }], source: SOURCE }];
 }
 
 /**
- * Reads the compatibility artifacts that refer to the entries of an index, or to the index itself: those count for
- * every entry without its own. One request for each, and two for each artifact, so it runs only where a policy asks for
+ * Reads the compatibility artifacts of an index and of its entries. Those of the index count for each entry without
+ * its own. It costs one request for each entry and two for each artifact, so it runs only where a policy asks for
  * it.
  */
 export function createCompatibilityReader(
@@ -226,13 +230,16 @@ export function createCompatibilityReader(
   };
 }
 
-/** What reads the demands of a host's entries from outside an index. */
+/** Readers of demands that are outside an index. */
 export interface DemandReaders {
   readonly readEnvironments: ReadDemands;
   readonly readCompatibility: ReadCompatibility;
 }
 
-/** Make them when a policy asks for it: a site has hundreds of views, of which few read demands, and each remembers its own. */
+/**
+ * Call this only when a policy needs it: a site has hundreds of views, of which few read demands, and each has its
+ * own cache.
+ */
 export function createDemandReaders(
   registry: Registry,
   platform: HostPlatform,

@@ -15,7 +15,7 @@ import { RegistryError } from '../oci/registry-error.ts';
 import type { Reached } from './list-reach.ts';
 import { type Missing, type ResolveOptions, resolveMembers } from './resolve-members.ts';
 
-/** The tags of a repository that this mirror has served, before a restart too. */
+/** The tags of a repository that this mirror has served, those before a restart included. */
 export interface TagHistory {
   tagsOf(repository: Repository): Promise<readonly Tag[]>;
   keepTag(repository: Repository, tag: Tag, info: ManifestInfo): Promise<void>;
@@ -26,13 +26,13 @@ export interface ListAssemblerOptions {
   readonly history?: TagHistory | undefined;
   /** Monotonic milliseconds. */
   readonly now: () => number;
-  /** Called for members that a list does without. */
+  /** Called for each member that a list had to leave out. */
   readonly onMissing: (list: string, missing: Missing) => void;
 }
 
-/** A list's index, and what it consists of. */
+/** The index of a list, with what it was assembled from. */
 export interface Assembled {
-  /** The list at that time: a reload replaces it. */
+  /** The list as it was then. A reload replaces it. */
   readonly spec: ListSpec;
   readonly manifest: Manifest;
   readonly members: readonly Reached[];
@@ -40,9 +40,9 @@ export interface Assembled {
 }
 
 const LISTS_MAX = 1000;
-/** Members whose absence has been reported. */
+/** Limit of members whose absence was reported. */
 const REPORTED_MAX = 10_000;
-/** @throws {RegistryError} when no member was found. */
+/** @throws {RegistryError} when no member was found */
 function toManifest({ found, missing }: ResolveOptions, list: string): Manifest {
   if (found.length === 0) {
     const hasFailed = missing.some((one) => !one.isUnknown);
@@ -53,10 +53,10 @@ function toManifest({ found, missing }: ResolveOptions, list: string): Manifest 
     );
   }
   const index = assembleIndex(found.map(({ member }) => member));
-  // A list without a member that could not be fetched is not kept.
+  // Not reused when a member could not be fetched, because it may be there next time.
   const isWhole = missing.every((one) => one.isUnknown);
   const maxAgeMs = isWhole ? Math.min(...found.map((one) => one.maxAgeMs)) : 0;
-  // A list is no fresher than its members.
+  // One stale member makes the list stale.
   const warning = found.find((one) => one.warning !== undefined)?.warning;
   return {
     ...index,
@@ -66,21 +66,21 @@ function toManifest({ found, missing }: ResolveOptions, list: string): Manifest 
   };
 }
 
-/** Assembles lists from their members, and keeps them for as long as the members' tags may be trusted. */
+/** Assembles lists from their members, and reuses them while the members' tags are fresh. */
 export class ListAssembler {
   readonly #options: ListAssemblerOptions;
   readonly #assembled = new LRUCache<string, Assembled>({ max: LISTS_MAX });
-  /** By their own digests, which no registry has. */
+  /** Assembled indexes by their digest, which no registry has. */
   readonly #indexes = new LRUCache<string, Manifest>({ max: LISTS_MAX });
   readonly #reported = new LRUCache<string, true>({ maxSize: REPORTED_MAX, sizeCalculation: () => 1 });
-  /** By the current list: a reloaded list does not get an earlier list's index. */
+  /** Running assemblies for each list object, so that a reloaded list never gets an earlier list's index. */
   readonly #assemblies = new WeakMap<ListSpec, SingleFlight<Assembled>>();
 
   constructor(options: ListAssemblerOptions) {
     this.#options = options;
   }
 
-  /** The current list; concurrent requests share one assembly. */
+  /** Assembles the list, or returns the known one. Concurrent requests share one assembly. */
   assemble(spec: ListSpec, tag: Tag, options: RequestOptions): Promise<Assembled> {
     const { now } = this.#options;
     const key = JSON.stringify([options.access?.partition, formatRepository(spec.repository), tag]);
@@ -97,7 +97,7 @@ export class ListAssembler {
 
   /** The index of a list as it was assembled for this access, now or earlier. */
   index(repository: Repository, digest: Digest, options: RequestOptions): Manifest | undefined {
-    // Registries decide about each request with a login of the client's own.
+    // For a client's own login the registries must be asked each time.
     if (hasOwnLogin(options.access)) return undefined;
     const { mediaType, bytes } = this.#indexes.get(this.#indexKey(repository, digest, options)) ?? {};
     if (mediaType === undefined || bytes === undefined) return undefined;
@@ -108,7 +108,7 @@ export class ListAssembler {
     return JSON.stringify([access?.partition, formatRepository(repository), digest]);
   }
 
-  /** Reports each member once, until it is there again: a list is assembled every few minutes. */
+  /** Reports each missing member once, until it is there again: a list is assembled every few minutes. */
   #reportMissing(spec: ListSpec, name: string, { found, missing }: ResolveOptions): void {
     const keyOf = (image: string) => `${formatRepository(spec.repository)} ${image}`;
     for (const { image } of found) {
@@ -133,7 +133,7 @@ export class ListAssembler {
     const { next, now, history } = this.#options;
     const name = formatReference(spec.repository, { kind: 'tag', tag });
     const resolved = await resolveMembers(spec, tag, next, options);
-    // Members whose request was aborted are not missing.
+    // An aborted request does not mean that members are missing.
     options.signal?.throwIfAborted();
     this.#reportMissing(spec, name, resolved);
     const manifest = toManifest(resolved, name);

@@ -9,16 +9,16 @@ import { RegistryError } from '../oci/registry-error.ts';
 import { readAside } from './documents/reading.ts';
 import { turnOf } from './entry-demands.ts';
 
-/** Bound of digests with a known home, of all lists together. */
+/** Limit of digests whose repository is known, of all lists together. */
 const HOMES_MAX = 100_000;
-/** For how long an exploration counts, in milliseconds: requests for random digests cause no further one. */
+/** How long an exploration counts, in milliseconds. Requests for random digests start no other one meanwhile. */
 const EXPLORED_FOR_MS = 5000;
-/** Bound of manifests that one exploration reads. */
+/** Limit of manifests that one exploration reads. */
 const MANIFESTS_MAX = 256;
-/** An index may list an index, but not without end. */
+/** Limit of nested indexes. */
 const DEPTH_MAX = 3;
 
-/** Content that a list reaches: what it is, and which repository has it. */
+/** Content that a list refers to, directly or not, and the repository that has it. */
 export interface Reached {
   readonly digest: Digest;
   readonly mediaType: string;
@@ -29,11 +29,11 @@ export interface ListReachOptions {
   readonly next: Registry;
   /** Monotonic milliseconds. */
   readonly now: () => number;
-  /** The members of every list of this repository, for each of its known tags. */
+  /** The members of all lists of this repository, for each known tag. */
   readonly membersOf: (repository: Repository, options: RequestOptions) => Promise<readonly Reached[]>;
 }
 
-/** What a manifest refers to: entries, or configuration and layers. */
+/** What a manifest refers to: the entries of an index; the configuration and layers of an image. */
 async function childrenOf(
   manifest: Manifest,
   home: Repository,
@@ -47,21 +47,22 @@ const isManifest = ({ mediaType }: Reached): boolean =>
   isIndexType(mediaType) || isImageManifestType(mediaType);
 
 /**
- * What lists reach: their members, and their members' content. A request below a list's name may pass to a member's
- * repository only for these digests: the right to a list is no right to all of its members' repositories.
+ * What lists refer to: their members, and the content of those. Only for these digests does a request for a list's
+ * name go to a member's repository, because access to a list is no access to everything in its members'
+ * repositories.
  */
 export class ListReach {
   readonly #options: ListReachOptions;
   readonly #homes = new LRUCache<string, Repository>(entriesAtMost(HOMES_MAX));
   readonly #explorations = new SingleFlight<void>();
-  /** When the next exploration may begin. */
+  /** Until when each exploration counts, in monotonic milliseconds. */
   readonly #exploredUntilMs = new LRUCache<string, number>(entriesAtMost(1000));
 
   constructor(options: ListReachOptions) {
     this.#options = options;
   }
 
-  /** The repository that has the digest; undefined when no list of this name reaches it. */
+  /** The repository that has the digest; undefined when no list of this name refers to it. */
   async find(
     repository: Repository,
     digest: Digest,
@@ -78,7 +79,7 @@ export class ListReach {
     for (const { digest, home } of reached) this.#homes.set(this.#key(repository, digest), home);
   }
 
-  /** A manifest was delivered below the list's name: the list reaches what it refers to. */
+  /** Adds what a delivered manifest refers to. */
   async addChildren(
     repository: Repository,
     manifest: Manifest,
@@ -123,7 +124,7 @@ export class ListReach {
       const manifest = await this.#options.next.manifest(home, { kind: 'digest', digest }, options);
       return await childrenOf(manifest, home, options);
     } catch (error) {
-      // A missing member reaches nothing.
+      // A missing member refers to nothing.
       if (error instanceof RegistryError && error.status === 404) return [];
       throw error;
     }

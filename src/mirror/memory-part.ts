@@ -5,29 +5,29 @@ import { keepMemory, writeChunks } from '../lib/writable.ts';
 import type { ByteRange } from '../oci/range.ts';
 
 export interface BatchSinkOptions {
-  /** Takes what has arrived; the next batch follows when it resolves. The chunks then belong to the writer again. */
+  /** Receives a batch. The next batch follows when it resolves; the chunks are then returned to the writer. */
   readonly receive: (chunks: readonly Buffer[]) => Promise<void>;
-  /** True when waiting for more is pointless: everything has arrived, or the size is unknown. */
+  /** True when there is no use in waiting for more: everything has arrived, or the size is unknown. */
   readonly isComplete: () => boolean;
-  /** Resolves after so many milliseconds; by the system's clock when not given. */
+  /** Resolves after this many milliseconds. Default: a timer. */
   readonly wait?: (ms: number) => Promise<void>;
 }
 
-/** Bytes that may wait in memory while a batch is received. */
+/** How many bytes may wait in memory while a batch is received. */
 const WAITING_MAX_BYTES = 1024 * 1024;
-/** After a batch smaller than this, the next one is collected for this long: every batch has a fixed cost. */
+/** After a batch smaller than this, more is collected for {@link COLLECT_MS}, because each batch has a fixed cost. */
 const BATCH_MIN_BYTES = 256 * 1024;
 const COLLECT_MS = 10;
-/** Or until so much has come: half of what pauses a source, so that it goes on while this is stored. */
+/** Collecting ends at this size: half of what pauses a source, so that the source continues meanwhile. */
 const ENOUGH_BYTES = 512 * 1024;
 
 const sizeOf = (chunks: readonly Buffer[]) => chunks.reduce((sum, { length }) => sum + length, 0);
 
-/** A sink that delivers in batches: what arrives during one comes in the next, and slow arrivals are collected. */
+/** A sink that delivers in batches. What arrives during one batch is in the next; slow arrivals are collected. */
 class BatchSink extends Writable {
   readonly #options: BatchSinkOptions;
   #isFirst = true;
-  /** Of the batch that was delivered last: they count as buffered until the next one may come. */
+  /** The size of the last batch. The stream counts these bytes as buffered until the next batch. */
   #deliveredBytes = 0;
   #stopCollecting = () => {};
 
@@ -56,7 +56,8 @@ class BatchSink extends Writable {
     await receive(chunks);
     const isSmall = this.#deliveredBytes < BATCH_MIN_BYTES && !this.#hasEnough;
     if (!this.#isFirst && isSmall && !isComplete()) {
-      // A source that is only held up by the wait must not be: TLS brings a fast one in small pieces.
+      // The wait ends early when enough has arrived, so that it never slows down a fast source: TLS delivers in
+      // small pieces.
       const enough = new Promise<void>((resolve) => {
         this.#stopCollecting = resolve;
       });
@@ -70,18 +71,18 @@ export function createBatchSink(options: BatchSinkOptions): Writable {
   return new BatchSink(options);
 }
 
-/** Bound of the memory that all downloads together have on its way to clients and cannot reuse. */
+/** Limit of the memory that is being written to clients and cannot be reused, for all downloads together. */
 const ON_ITS_WAY = new FairBudget(64 * 1024 * 1024);
 
-/** A part of a blob in memory, in chunks that still belong to their producer. */
+/** A part of a blob in memory, in chunks that belong to their producer. */
 export class MemoryPart implements ByteRange {
   readonly start: number;
   readonly end: number;
   readonly #chunks: readonly Buffer[];
-  /** Size of the memory pieces that the chunks are cut from. */
+  /** The size of the memory blocks that the chunks are cut from. */
   readonly #memoryBytes: number;
   #writes = 0;
-  /** To be called when the writes that are under way since {@link letGo} have ended. */
+  /** Functions that free the memory when the writes have ended that were running at {@link letGo}. */
   #kept: (() => void)[] = [];
 
   constructor(start: number, chunks: readonly Buffer[]) {
@@ -96,19 +97,22 @@ export class MemoryPart implements ByteRange {
     return this.start <= position && position < this.end;
   }
 
-  /** False when so many bytes are on their way to clients that further readers should read the file. */
+  /** False when so much is being written to clients that other readers should read the file. */
   mayRelay(): boolean {
     return this.#memoryBytes <= ON_ITS_WAY.free;
   }
 
-  /** Writes the bytes from `position`, which it includes, to `end` or its own end; resolves with that position. */
+  /**
+   * Writes from `position` up to `end` or the part's own end, and resolves with that. `position` must be in this
+   * part.
+   */
   async writeTo(target: Writable, position: number, end: number): Promise<number> {
     this.#writes += 1;
     const release = ON_ITS_WAY.tryTake(this.#memoryBytes);
     try {
       await writeChunks(target, this.#slices(position, end));
     } catch (error) {
-      // The target is gone, but its system calls may still run.
+      // The target is gone, but its system calls may still be running.
       this.#keep();
       throw error;
     } finally {
@@ -119,7 +123,10 @@ export class MemoryPart implements ByteRange {
     return Math.min(end, this.end);
   }
 
-  /** Call it before the chunks belong to their owner again: memory that is still being written must not be reused. */
+  /**
+   * Call this before the chunks are returned to their producer, so that memory is not reused while it is being
+   * written.
+   */
   letGo(): void {
     if (this.#writes > 0) this.#kept = this.#keep();
   }

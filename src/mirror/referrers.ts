@@ -4,8 +4,8 @@ import { readAside } from './documents/reading.ts';
 import { turnOf } from './entry-demands.ts';
 
 /**
- * A list of referrers with only those of this type, in the registry's own bytes when that is all of them; undefined when the
- * document is no list of entries.
+ * Filters a list of referrers by artifact type. Returns the registry's own bytes when all entries are of this type;
+ * undefined when the document has no list of entries.
  */
 export async function filterReferrers(
   list: Manifest,

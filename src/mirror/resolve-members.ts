@@ -7,13 +7,13 @@ import type { MembersRead } from './documents/members.ts';
 import { readAside } from './documents/reading.ts';
 import { fetchImageConfig, turnOf } from './entry-demands.ts';
 
-/** A member that was found, and where. */
+/** A member that was found. */
 export interface ResolvedMembers {
   readonly member: AssembledMember;
   readonly image: ImageReference;
-  /** For how long its tag may be trusted, in milliseconds. */
+  /** How long its tag may be reused, in milliseconds. */
   readonly maxAgeMs: number;
-  /** Set when its registry could not confirm it. */
+  /** The `Warning` header of its answer, set when its registry could not confirm it. */
   readonly warning: string | undefined;
 }
 
@@ -21,7 +21,7 @@ export interface ResolvedMembers {
 export interface Missing {
   readonly image: string;
   readonly reason: string;
-  /** True when it does not exist; otherwise the request failed, and it may be there next time. */
+  /** True when it does not exist. Otherwise the request failed, and the member may be there next time. */
   readonly isUnknown: boolean;
 }
 
@@ -30,7 +30,7 @@ export interface ResolveOptions {
   readonly missing: readonly Missing[];
 }
 
-/** An image that states its platform nowhere but in its configuration. */
+/** An image whose platform only its configuration states. */
 async function placedByConfig(
   { image, config }: NonNullable<MembersRead['unplaced']>,
   { repository }: ImageReference,
@@ -65,8 +65,8 @@ async function resolveMember(
 }
 
 /**
- * Requests every member of a list at once; reports members that cannot be fetched, in the list's order, and leaves them
- * out.
+ * Requests all members of a list concurrently. Members that cannot be fetched are left out and reported, in the
+ * list's order.
  */
 export async function resolveMembers(
   spec: ListSpec,

@@ -5,7 +5,7 @@ import type { Repository } from '../oci/reference.ts';
 import type { BlobOptions, SmallBlob } from '../oci/registry.ts';
 import type { CacheOptions } from './cache-options.ts';
 
-/** The part of a blob of this size that is asked for, if it is small; undefined: it is not, or there is none. */
+/** The requested part of a blob of this size. Undefined when it is empty, too large or not in the blob. */
 function smallPart({ range }: Pick<BlobOptions, 'range'>, sizeBytes: number): ByteRange | undefined {
   const part = range ? resolveRange(range, sizeBytes) : { start: 0, end: sizeBytes };
   if (part === 'unsatisfiable') return undefined;
@@ -14,8 +14,8 @@ function smallPart({ range }: Pick<BlobOptions, 'range'>, sizeBytes: number): By
 }
 
 /**
- * The cache's short way for small parts of blobs: one look into memory, one read. Whatever needs more (opening, asking
- * upstream, a 416) is left to `CachedBlobs`.
+ * The cache's fast path for small parts of blobs: one lookup in memory and one read. Everything else (opening a
+ * file, asking upstream, answering 416) is left to `CachedBlobs`.
  */
 export function readSmallBlob(
   { store, onResult }: Pick<CacheOptions, 'store' | 'onResult'>,
@@ -41,7 +41,7 @@ async function read(
   onResult: CacheOptions['onResult'],
 ): Promise<SmallBlob | undefined> {
   const reading = stored.read(part);
-  // It stays open for the read.
+  // Its file stays open during the read.
   stored.close();
   const lent = await reading;
   if (lent === undefined) return undefined;

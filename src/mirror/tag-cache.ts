@@ -6,10 +6,10 @@ import type { Access, ManifestInfo } from '../oci/registry.ts';
 const TAGS_MAX = 20_000;
 const MOVED_MAX = 1000;
 
-/** What a tag points to. */
+/** Where a tag points. */
 export interface TagLookup {
   readonly info: ManifestInfo;
-  /** Upstream could not confirm it: this is its last answer. */
+  /** True when upstream could not confirm it. */
   readonly isStale: boolean;
 }
 
@@ -18,11 +18,11 @@ interface CachedLookup extends TagLookup {
   readonly untilMs: number;
 }
 
-/** A tag as an access sees it. */
+/** A tag, as the clients of one partition see it. */
 export interface TagView {
   /** `docker.io/library/alpine:latest`. */
   readonly name: string;
-  /** The name, together with the partition that sees it. */
+  /** The name and the partition. */
   readonly key: string;
 }
 
@@ -31,11 +31,11 @@ export function tagView(repository: Repository, tag: Tag, access: Access | undef
   return { name, key: `${access?.partition ?? ''} ${name}` };
 }
 
-/** What tags pointed to a moment ago: a burst of the same request goes upstream once. */
+/** Where tags pointed a moment ago, so that a burst of equal requests asks upstream once. */
 export class TagCache {
   readonly #now: () => number;
   readonly #lookups = new LRUCache<string, CachedLookup>(entriesAtMost(TAGS_MAX));
-  /** When tags were last seen to move. */
+  /** When each tag was last seen to have moved. */
   readonly #moved = new LRUCache<string, number>(entriesAtMost(MOVED_MAX));
 
   #allExpiredMs = Number.NEGATIVE_INFINITY;
@@ -45,7 +45,7 @@ export class TagCache {
     this.#now = now;
   }
 
-  /** The answer while it is fresh, and for how many more milliseconds. */
+  /** The answer while it is fresh, and for how many milliseconds more it is. */
   find({ name, key }: TagView): (TagLookup & { readonly maxAgeMs: number }) | undefined {
     const lookup = this.#lookups.get(key);
     if (!lookup || lookup.sinceMs < (this.#moved.get(name) ?? 0)) return undefined;
@@ -54,12 +54,12 @@ export class TagCache {
     return maxAgeMs > 0 ? { ...lookup, maxAgeMs } : undefined;
   }
 
-  /** A client pushed the tag: drops every lookup of it, for all clients. */
+  /** Discards all lookups of a tag, for all clients, because it was pushed. */
   expire({ name }: TagView): void {
     this.#moved.set(name, this.#now());
   }
 
-  /** Tags may have been pushed: drop every lookup. */
+  /** Discards all lookups, because any tag may have been pushed. */
   expireAll(): void {
     this.#allExpiredMs = this.#now();
   }
@@ -69,7 +69,7 @@ export class TagCache {
     return this.#lookups.get(key);
   }
 
-  /** Stores an answer; true when the tag has moved: earlier answers to other clients no longer count. */
+  /** Stores an answer. True when the tag has moved; then earlier answers to other partitions no longer count. */
   keep({ name, key }: TagView, { info, isStale }: TagLookup, maxAgeMs: number): boolean {
     const before = this.#lookups.get(key);
     const sinceMs = this.#now();

@@ -32,47 +32,47 @@ import {
   turnOf,
 } from './entry-demands.ts';
 
-/** The decision on a tag: a line of the log, a row of the status page. */
+/** What was decided for a request by tag, for the log and the status page. */
 export interface TailoringDecision {
   readonly repository: Repository;
   readonly tag: Tag;
   readonly answer: Answer['kind'];
   readonly reason: string;
   readonly upstreamDigest: Digest;
-  /** The digest that is sent; undefined when none was. */
+  /** The digest that was sent; undefined after an error. */
   readonly servedDigest: Digest | undefined;
   /** The chosen entry, if any. */
   readonly chosen: Chosen | undefined;
-  /** What people should know although nothing failed. */
+  /** What operators should know although nothing failed. */
   readonly notes: readonly Note[];
-  /** How close the choice comes to what the host could run; undefined: nothing to choose from. */
+  /** How close the chosen entry comes to what the host could run; undefined when there was no choice. */
   readonly fit: Fit | undefined;
-  /** The microarchitecture of the host. */
+  /** The host's microarchitecture. */
   readonly host: string;
   readonly profile: HostProfile;
-  /** From the request to upstream until the answer is ready. */
+  /** From the request to upstream until the answer was ready. */
   readonly durationMs: number;
 }
 
 export interface TailoredOptions {
   readonly next: Registry;
   readonly profile: HostProfile;
-  /** Policies are compared as objects: another object for a repository makes its decisions again. */
+  /** Policies are compared by identity: another object discards the cached decisions. */
   readonly policyFor: (repository: Repository, tag: Tag) => SelectionPolicy;
   readonly derived: DerivedAnswers;
-  /** Called for every answer to a tag. */
+  /** Called for each answer to a tag. */
   readonly decided: (decision: TailoringDecision) => void;
   /** Monotonic milliseconds. */
   readonly now: () => number;
-  /** Shared by the views of a mirror. Default: its own. */
+  /** Shared by all views of a mirror. Default: a cache of its own. */
   readonly memory?: DecisionCache;
-  /** Finds what other mirrors derived; undefined: this mirror delivers only what it derived itself. */
+  /** Finds what other mirrors derived. Undefined: this mirror delivers only what it derived itself. */
   readonly search?: DerivedSearch | undefined;
-  /** Called for each delivery, and each refusal, of an index derived for another kind of host. */
+  /** Called when an index derived for another kind of host is delivered or refused. */
   readonly foundForeign?: (foreign: ForeignDerived) => void;
 }
 
-/** The indexes and manifests of the next registry, as one host should see them. */
+/** The manifests and indexes of the next registry, as one host sees them. */
 class TailoredView {
   readonly #options: TailoredOptions;
   readonly #answers: ReturnType<DecisionCache['view']>;
@@ -83,7 +83,7 @@ class TailoredView {
     this.#answers = (options.memory ?? createDecisionCache()).view();
   }
 
-  /** The answer that fits the host, reported as a decision. */
+  /** The answer for this host, reported to `decided`. */
   async byTag(repository: Repository, tag: Tag, asked: RequestOptions): Promise<Manifest> {
     const { next, profile, now, decided } = this.#options;
     const startMs = now();
@@ -113,7 +113,7 @@ class TailoredView {
     }
   }
 
-  /** What this mirror derived, what upstream has, or what another mirror derived: in this order. */
+  /** What this mirror derived, otherwise what upstream has, otherwise what another mirror derived. */
   async byDigest<Answer>(
     repository: Repository,
     digest: Digest,
@@ -141,7 +141,7 @@ class TailoredView {
     const { profile, policyFor, now } = this.#options;
     const { acceptsIndex = true } = asked;
     const policy = policyFor(repository, tag);
-    // An artifact may be attached later: a decision is made again after a while.
+    // An artifact may be attached later, so a decision that read artifacts is made again after a while.
     const period = policy.readCompatibility ? Math.floor(now() / COMPATIBILITY_TTL_MS) : '';
     const key = `${upstream.digest} ${acceptsIndex} ${formatRepository(repository)} ${period}`;
     const known = this.#answers.get(key);
@@ -155,7 +155,7 @@ class TailoredView {
     return judged;
   }
 
-  /** Demands on the entries that the registry stores outside the index, where the policy asks for them. */
+  /** The entries' demands that are outside the index, if the policy asks for them. */
   async #extraDemands(
     repository: Repository,
     upstream: Manifest,
@@ -205,13 +205,13 @@ class TailoredView {
     }
   }
 
-  /** Keeps an index that no registry has before it is sent: the runtime asks for its digest next. */
+  /** Stores an index that no registry has before it is sent, because the runtime requests its digest next. */
   async #keepDerived(repository: Repository, manifest: Manifest, asked: RequestOptions): Promise<Manifest> {
     await this.#options.derived.keep(repository, manifest, asked.access);
     return manifest;
   }
 
-  /** An index that another mirror derived from the same tag; undefined: none has this digest. */
+  /** An index that another mirror derived from a tag of this repository; undefined when there is none. */
   async #findForeign(
     repository: Repository,
     digest: Digest,
@@ -241,8 +241,8 @@ class TailoredView {
 }
 
 /**
- * A registry as one host should see it: a tag that names an index gets the answer that fits the host; everything else,
- * and every request by digest, passes through byte for byte.
+ * A registry as one host sees it. A tag of an index gets the answer for this host; everything else, and every
+ * request by digest, passes through unchanged.
  */
 export function tailored(options: TailoredOptions): Registry {
   const { next } = options;
@@ -256,7 +256,7 @@ export function tailored(options: TailoredOptions): Registry {
       );
     },
     async resolve(repository, reference, asked = {}): Promise<ManifestInfo> {
-      // One code path for HEAD and GET: what HEAD announces is what GET sends.
+      // One code path for HEAD and GET, so that GET sends what HEAD announced.
       if (reference.kind === 'tag') return infoOf(await view.byTag(repository, reference.tag, asked));
       const ask = () => next.resolve(repository, reference, asked);
       if (asked.beforePush) return ask();

@@ -14,16 +14,16 @@ import { ListAssembler, type ListAssemblerOptions } from './list-assembler.ts';
 import { ListReach, type Reached } from './list-reach.ts';
 
 export interface VirtualOptions extends ListAssemblerOptions {
-  /** The lists, strongest first; read again for every request, so that a reload takes effect at once. */
+  /** The lists, the most preferred first. Read for each request, so that a reload takes effect at once. */
   readonly catalog: () => readonly ListSpec[];
 }
 
-/** Tags of a pattern that a search for a digest looks at. */
+/** How many tags of a pattern are searched for a digest. */
 const TAGS_MAX = 32;
 
 const isUnknown = (error: unknown): boolean => error instanceof RegistryError && error.status === 404;
 
-/** The lists of a catalogue as images: their indexes, their members, and where their content is. */
+/** Lists as images: their indexes, their members, and the repositories that have their content. */
 class ListImages {
   readonly #options: VirtualOptions;
   readonly #assembler: ListAssembler;
@@ -44,7 +44,7 @@ class ListImages {
     return this.#options.catalog().filter((list) => isSameRepository(list.repository, repository));
   }
 
-  /** The index of the list that answers to the tag; undefined: none does. */
+  /** The index of the list that has this tag; undefined when there is none. */
   async byTag(repository: Repository, tag: Tag, asked: RequestOptions): Promise<Manifest | undefined> {
     const spec = this.listsOf(repository).find((list) => answersTo(list, tag));
     if (spec === undefined) return undefined;
@@ -53,7 +53,7 @@ class ListImages {
     return { ...manifest, maxAgeMs: Math.max(0, expiresMs - this.#options.now()) };
   }
 
-  /** A list's own index, which no registry has; what `ask` answers for any other digest. */
+  /** The index of a list with this digest, which no registry has; otherwise what `ask` returns. */
   async orIndex<Answer>(
     repository: Repository,
     digest: Digest,
@@ -67,14 +67,17 @@ class ListImages {
     try {
       return await ask();
     } catch (error) {
-      // The search for the digest has assembled the lists.
+      // The search for the digest has assembled the lists, so the index may be known now.
       const assembled = isUnknown(error) ? index() : undefined;
       if (!assembled) throw error;
       return assembled;
     }
   }
 
-  /** Asks the repository that has the digest: a member's when a list reaches it, else the named one. */
+  /**
+   * Calls `ask` with the repository that has the digest: a member's if a list refers to the digest, else the named
+   * one.
+   */
   async atHome<Answer>(
     repository: Repository,
     digest: Digest,
@@ -84,7 +87,7 @@ class ListImages {
     return (await this.#askHome(repository, digest, asked, ask))[0];
   }
 
-  /** {@link atHome} for a manifest, whose children are then there too. */
+  /** As {@link atHome}, for a manifest: its repository then has what the manifest refers to. */
   async manifestAtHome(
     repository: Repository,
     digest: Digest,
@@ -121,7 +124,7 @@ class ListImages {
     return found;
   }
 
-  /** The tags that a list may be requested by: those it names, and those that were requested. */
+  /** The tags by which a list may be requested: those that it names, and those that were requested before. */
   async #tagsOf(spec: ListSpec, repository: Repository): Promise<readonly Tag[]> {
     const named = spec.tags.flatMap(({ isLiteral, excludes, text }) =>
       isLiteral && !excludes ? (parseTag(text) ?? []) : [],
@@ -132,8 +135,8 @@ class ListImages {
 }
 
 /**
- * Images that no registry has: a tag of a list's repository gets an index of the list's members, wherever they are;
- * their content is then found by digest in their own repositories.
+ * Virtual images, which no registry has. A tag of a list's repository gets an index of the list's members, in
+ * whatever repositories they are; requests for their content by digest go to those repositories.
  */
 export function virtual(options: VirtualOptions): Registry {
   const { next } = options;
@@ -168,7 +171,7 @@ export function virtual(options: VirtualOptions): Registry {
       return images.atHome(repository, digest, asked, (home) => next.blob(home, digest, asked));
     },
     smallBlob: (repository, ...asked) =>
-      // A list's blobs are where its members live.
+      // A list's blobs are in its members' repositories.
       images.listsOf(repository).length > 0 ? undefined : next.smallBlob?.(repository, ...asked),
     async tags(repository, asked = {}) {
       const lists = images.listsOf(repository);
@@ -182,7 +185,7 @@ export function virtual(options: VirtualOptions): Registry {
   };
 }
 
-/** Upstream's tags, and those that lists name literally; nobody knows which tags a pattern stands for. */
+/** Upstream's tags and those that lists name literally; the tags that match a pattern are unknown. */
 async function withListTags(
   lists: readonly ListSpec[],
   ask: () => Promise<TagPage>,

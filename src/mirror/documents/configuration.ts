@@ -2,36 +2,36 @@ import { type JsonObject, objectOf, parseJson } from '../../lib/bounded-json.ts'
 import { deniedAnnotation, type SelectionPolicy } from '../../selection/policy.ts';
 import type { DocumentSource } from './source.ts';
 
-/** Parsed JSON of a configuration; undefined when it is no object. */
+/** Parses a configuration. Undefined when it is not a JSON object. */
 function parseConfig(bytes: Uint8Array): Readonly<Record<string, unknown>> | undefined {
   try {
     const value: unknown = parseJson(bytes);
     return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined;
   } catch {
-    // An artifact's configuration need not be JSON.
+    // The configuration of an artifact need not be JSON.
     return undefined;
   }
 }
 
-/** `config` of an image's configuration. */
+/** The object `config` of an image's configuration. */
 function settingsIn({ bytes }: DocumentSource): JsonObject {
   return objectOf(parseConfig(bytes)?.['config']);
 }
 
-/** `config.Env` of an image's configuration; empty when it has no readable one. */
+/** The array `config.Env` of an image's configuration; empty when there is none. */
 export function readEnvironment(source: DocumentSource): readonly string[] {
   const { Env: environment } = settingsIn(source);
   return Array.isArray(environment) ? environment.filter((line) => typeof line === 'string') : [];
 }
 
-/** The platform that a configuration states; undefined when it states none. */
+/** The platform that an image's configuration states; undefined when it states none. */
 export function readStatedPlatform({ bytes }: DocumentSource) {
   const { os, architecture, variant } = parseConfig(bytes) ?? {};
   if (typeof os !== 'string' || typeof architecture !== 'string') return undefined;
   return { os, architecture, ...(typeof variant === 'string' && variant !== '' ? { variant } : {}) };
 }
 
-/** The first label that the operator denies; `isReadable` is false when nobody can tell which labels there are. */
+/** Finds the first label that the operator denies. `isReadable`: false when the configuration cannot be read. */
 export function readDeniedLabel(
   source: DocumentSource,
   policy: SelectionPolicy,

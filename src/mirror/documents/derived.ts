@@ -8,16 +8,16 @@ import type { SelectionPolicy } from '../../selection/policy.ts';
 import { select } from '../../selection/select.ts';
 import type { DocumentSource } from './source.ts';
 
-/** Writing a larger index again and again would take too long: some 600 entries. */
+/** About 600 entries. Computing all derived forms of a larger index would take too long. */
 const INDEX_BOUNDS: JsonBounds = { ...USUAL_BOUNDS, values: 20_000 };
-/** Some thirty entries, each of which means writing the index once. */
+/** About 30 entries. Each means that the index is written once. */
 const QUICK_BOUNDS: JsonBounds = { ...USUAL_BOUNDS, values: 500 };
 
 export function isFewForms(bytes: Uint8Array): boolean {
   return shapeOf(bytes, QUICK_BOUNDS).values <= QUICK_BOUNDS.values;
 }
 
-/** The index; undefined for another document, and for one that costs too much. */
+/** Parses an index. Undefined for any other document, and for an index that is too large. */
 function readIndex({ bytes, mediaType }: DocumentSource): ImageIndex | undefined {
   if (shapeOf(bytes, INDEX_BOUNDS).values > INDEX_BOUNDS.values) return undefined;
   try {
@@ -29,7 +29,7 @@ function readIndex({ bytes, mediaType }: DocumentSource): ImageIndex | undefined
   }
 }
 
-/** Which forms of an index to compute, and how many bytes of them. */
+/** Which derived forms of an index to compute, and how many bytes of them. */
 export interface FormsDetails {
   readonly policy: SelectionPolicy;
   readonly formBytes: number;
@@ -46,13 +46,13 @@ function* formsOf(source: DocumentSource, { policy, formBytes }: FormsDetails): 
   }
 }
 
-/** The digests of what hosts of any kind may be given in place of an index. */
+/** The digests of all indexes that a host may get in place of this one. */
 export function listDerivedForms(source: DocumentSource, details: FormsDetails): readonly Digest[] {
-  // Each form's bytes go before the next is made.
+  // Only digests are kept: the bytes of each form are freed before the next one is computed.
   return Array.from(formsOf(source, details), ({ digest }) => digest);
 }
 
-/** The form of an index that has this digest. */
+/** The derived form of an index with this digest. */
 export function findDerivedForm(
   source: DocumentSource,
   details: FormsDetails & { readonly digest: Digest },
@@ -61,7 +61,10 @@ export function findDerivedForm(
   return undefined;
 }
 
-/** True when this host runs the entry at this position of the index. @throws {RegistryError} MANIFEST_INVALID */
+/**
+ * True when this host can run the entry at this position of the index.
+ * @throws {RegistryError} MANIFEST_INVALID
+ */
 export function runsForm(
   { bytes, mediaType }: DocumentSource,
   details: {

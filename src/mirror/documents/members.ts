@@ -6,13 +6,13 @@ import { RegistryError } from '../../oci/registry-error.ts';
 import { type ConfigDescriptor, configDescriptorOf } from './parts.ts';
 import type { DocumentSource } from './source.ts';
 
-/** A list is assembled on the event loop's thread, and an index of a thousand entries is large. */
+/** Limit of images from one member: lists are assembled on the event loop, and an index of so many entries is large. */
 const IMAGES_MAX = 1000;
 
-/** What a list says of a member, and the digest of what was found. */
+/** What a list states about a member, and the digest of the manifest that was found for it. */
 export type MemberDetails = Pick<ListMember, 'platform' | 'annotations'> & Pick<Manifest, 'digest'>;
 
-/** The images of a member; an image without a stated platform is completed by its configuration. */
+/** The images of a member. `unplaced`: an image whose platform only its configuration states. */
 export interface MembersRead {
   readonly members: readonly AssembledMember[];
   readonly unplaced?: {
@@ -21,7 +21,7 @@ export interface MembersRead {
   };
 }
 
-/** From an index in place of an image: the entry for the member's platform. */
+/** The entry of an index for the member's platform. */
 function entryFor(index: ImageIndex, { os, architecture, variant }: MemberPlatform) {
   const candidates = index.entries.filter(
     (entry) =>
@@ -31,7 +31,7 @@ function entryFor(index: ImageIndex, { os, architecture, variant }: MemberPlatfo
   return ofVariant ?? candidates[0];
 }
 
-/** The entries of an index in place of an image, with the platforms that they state. */
+/** The image entries of an index that state a platform. */
 function statedEntries(
   { entries }: ImageIndex,
   annotations: Descriptor['annotations'],
@@ -46,7 +46,10 @@ function statedEntries(
   throw new RegistryError('MANIFEST_INVALID', `it has more than ${IMAGES_MAX} images`);
 }
 
-/** The images that a member of a list adds to it. @throws {RegistryError} MANIFEST_INVALID */
+/**
+ * The images that a member adds to its list.
+ * @throws {RegistryError} MANIFEST_INVALID
+ */
 export function readMembers(
   { bytes, mediaType }: DocumentSource,
   { platform, annotations, digest }: MemberDetails,

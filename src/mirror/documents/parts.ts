@@ -14,7 +14,7 @@ import { RegistryError } from '../../oci/registry-error.ts';
 import { deniedAnnotation, type SelectionPolicy } from '../../selection/policy.ts';
 import type { DocumentSource } from './source.ts';
 
-/** Content that a manifest names, without its annotations. */
+/** A descriptor in a manifest, without its annotations. */
 export type ConfigDescriptor = Pick<Descriptor, 'mediaType' | 'digest' | 'sizeBytes'>;
 
 function briefly({ mediaType, digest, sizeBytes }: Descriptor): ConfigDescriptor {
@@ -25,18 +25,24 @@ export function configDescriptorOf({ config }: ImageManifest): ConfigDescriptor 
   return briefly(config);
 }
 
-/** True for an index that can be read. */
+/** True for an index that can be parsed. */
 export function isReadableIndex({ bytes, mediaType }: DocumentSource): boolean {
   return orUndefined(() => parseManifestDocument(bytes, mediaType))?.kind === 'index';
 }
 
-/** The configuration of an image; undefined for another document. @throws {RegistryError} MANIFEST_INVALID */
+/**
+ * The descriptor of an image's configuration; undefined for any other document.
+ * @throws {RegistryError} MANIFEST_INVALID
+ */
 export function readConfigDescriptor({ bytes, mediaType }: DocumentSource): ConfigDescriptor | undefined {
   const document = parseManifestDocument(bytes, mediaType);
   return document.kind === 'image' ? briefly(document.config) : undefined;
 }
 
-/** What a manifest refers to: entries, or configuration and layers. @throws {RegistryError} MANIFEST_INVALID */
+/**
+ * What a manifest refers to: the entries of an index; the configuration and layers of an image.
+ * @throws {RegistryError} MANIFEST_INVALID
+ */
 export function listChildren({
   bytes,
   mediaType,
@@ -47,7 +53,10 @@ export function listChildren({
   return children.map(({ digest, mediaType: ofChild }) => ({ digest, mediaType: ofChild }));
 }
 
-/** The entries of an index among which a host of this platform chooses. @throws {RegistryError} MANIFEST_INVALID */
+/**
+ * The digests of the entries that a host of this platform can choose from.
+ * @throws {RegistryError} MANIFEST_INVALID
+ */
 export function listCandidates({ bytes, mediaType }: DocumentSource, host: HostPlatform): readonly Digest[] {
   const document = parseManifestDocument(bytes, mediaType);
   if (document.kind !== 'index') return [];
@@ -63,8 +72,9 @@ export function listCandidates({ bytes, mediaType }: DocumentSource, host: HostP
 const CREATED = 'org.opencontainers.image.created';
 
 /**
- * Of a list of referrers, the newest artifact of this type: it counts, as for node-feature-discovery; one without a date is
- * the oldest. @throws {RegistryError} MANIFEST_INVALID
+ * The newest artifact of this type in a list of referrers, which is the one that node-feature-discovery uses. An
+ * artifact without a date counts as the oldest.
+ * @throws {RegistryError} MANIFEST_INVALID
  */
 export function newestArtifact(
   { bytes, mediaType }: DocumentSource,
@@ -81,14 +91,17 @@ export function newestArtifact(
     )?.digest;
 }
 
-/** The first layer of an artifact; undefined when it has none. @throws {RegistryError} MANIFEST_INVALID */
+/**
+ * The descriptor of an artifact's first layer; undefined when it has none.
+ * @throws {RegistryError} MANIFEST_INVALID
+ */
 export function readSpecLayer({ bytes, mediaType }: DocumentSource): ConfigDescriptor | undefined {
   const document = parseManifestDocument(bytes, mediaType);
   const layer = document.kind === 'image' ? document.layers[0] : undefined;
   return layer && briefly(layer);
 }
 
-/** Undefined for a document that cannot be read: its next reader reports it. */
+/** Undefined for a document that cannot be parsed. Whoever reads it next reports that. */
 function orUndefined<T>(read: () => T): T | undefined {
   try {
     return read();
@@ -98,7 +111,10 @@ function orUndefined<T>(read: () => T): T | undefined {
   }
 }
 
-/** The first annotation of a manifest that the operator denies, and the configuration in which its labels are. */
+/**
+ * The first annotation of a manifest that the operator denies, and the descriptor of the configuration with its
+ * labels.
+ */
 export function readDenied(
   { bytes, mediaType }: DocumentSource,
   policy: SelectionPolicy,
@@ -112,8 +128,8 @@ export function readDenied(
 }
 
 /**
- * Only the entries of this type; `all` when that is every one, undefined when the document is no list of entries. MetaHub passes
- * on a document that it cannot read, and does not claim to have filtered it.
+ * The list with only the artifacts of this type; `all` when every entry is of this type. Undefined when the
+ * document has no list of entries: MetaHub then passes it on, and does not claim to have filtered it.
  */
 export function selectArtifacts(
   { bytes }: DocumentSource,

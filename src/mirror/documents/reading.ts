@@ -29,7 +29,7 @@ import {
 import type { DocumentSource } from './source.ts';
 import { isSmallSpec, readCompatibilitySets } from './specification.ts';
 
-/** The host and client that need an answer. */
+/** What a decision depends on besides the document. */
 interface JudgeDetails {
   readonly profile: HostProfile;
   readonly policy: SelectionPolicy;
@@ -37,7 +37,10 @@ interface JudgeDetails {
   readonly extra: ExtraDemands | undefined;
 }
 
-/** Parses a manifest that a tag points to, and selects its answer. @throws {RegistryError} MANIFEST_INVALID */
+/**
+ * Parses the manifest of a tag and decides what to answer.
+ * @throws {RegistryError} MANIFEST_INVALID
+ */
 export function judgeManifest(
   { bytes, mediaType }: DocumentSource,
   { profile, policy, acceptsIndex, extra }: JudgeDetails,
@@ -46,7 +49,7 @@ export function judgeManifest(
   return toCachedDecision(answerFor(document, profile, policy, { acceptsIndex, extra }), profile);
 }
 
-/** About a hundred entries: a few milliseconds. */
+/** About a hundred entries, which take a few milliseconds. */
 const QUICK_BOUNDS: JsonBounds = { ...USUAL_BOUNDS, values: 2000 };
 
 function isReadQuickly(bytes: Uint8Array): boolean {
@@ -54,8 +57,8 @@ function isReadQuickly(bytes: Uint8Array): boolean {
 }
 
 /**
- * What MetaHub asks of a registry's document, each a function of its bytes whose arguments and answer are plain data. Here, and
- * nowhere else in a running mirror, such a document is parsed after it was stored.
+ * All questions about a registry's document. Each is a function of its bytes, with plain data as arguments and
+ * result, so that it can run on a thread. A running mirror parses stored documents nowhere else.
  */
 const QUESTIONS = {
   'answer for a host': { read: judgeManifest, isQuick: isReadQuickly },
@@ -81,7 +84,7 @@ type Question = keyof typeof QUESTIONS;
 type ArgumentsOf<Asked extends Question> = Parameters<(typeof QUESTIONS)[Asked]['read']>[1];
 type ContentOf<Asked extends Question> = Awaited<ReturnType<(typeof QUESTIONS)[Asked]['read']>>;
 
-/** One question about a document. Plain data: it crosses threads. */
+/** One question about a document. Plain data that can be sent to a thread. */
 interface ReadingRequest {
   readonly question: Question;
   readonly bytes: Uint8Array;
@@ -94,9 +97,9 @@ type ReadingReply =
   | { readonly kind: 'refused'; readonly message: string }
   | { readonly kind: 'failed'; readonly message: string };
 
-/** A larger document is read on a thread, whatever the question: parsing it would delay every other request. */
+/** Larger documents are read on a thread, whatever the question: parsing them would delay all other requests. */
 const INLINE_MAX_BYTES = 64 * 1024;
-/** Bound of the documents that wait for the thread, in bytes. */
+/** Limit of the documents that wait for the thread, in bytes. */
 const WAITING_MAX_BYTES = 32 * 1024 * 1024;
 
 const THREAD = new BackgroundThread<ReadingRequest, ReadingReply>({
@@ -109,7 +112,7 @@ function contentOf({ question, bytes, mediaType, details }: ReadingRequest): unk
   return read({ bytes, mediaType }, details as never);
 }
 
-/** Reads a document for the thread, where an error is an answer. */
+/** Reads a document on the thread. Errors are returned as replies. */
 export async function replyTo(request: ReadingRequest): Promise<ReadingReply> {
   try {
     return { kind: 'answered', content: await contentOf(request) };
@@ -119,7 +122,7 @@ export async function replyTo(request: ReadingRequest): Promise<ReadingReply> {
   }
 }
 
-/** May the question be answered on the event loop's thread? */
+/** True when the question can be answered on the event loop. */
 function isQuick(question: Question, bytes: Uint8Array): boolean {
   if (bytes.length > INLINE_MAX_BYTES) return false;
   const { isQuick: mayBe } = QUESTIONS[question] as { isQuick?: (bytes: Uint8Array) => boolean };
@@ -137,9 +140,9 @@ function throwAsRegistryError(error: unknown): never {
 }
 
 /**
- * The door through which registries' documents are read once they have arrived: answers the question directly when the document
- * is small, and on a thread of its own otherwise, so that no publisher's document delays other pulls.
- * @throws {RegistryError} MANIFEST_INVALID; UNAVAILABLE with 503 when too many large documents wait.
+ * Answers a question about a registry's document: directly when that is quick, otherwise on a thread, so that no
+ * publisher's document delays other pulls.
+ * @throws {RegistryError} MANIFEST_INVALID; UNAVAILABLE with 503 when too many large documents are waiting.
  */
 export async function readAside<Asked extends Question>(
   question: Asked,

@@ -1,4 +1,4 @@
-/** Bytes from a registry, and their stated media type. */
+/** Bytes from a registry, with their stated media type. */
 export interface DocumentSource {
   readonly bytes: Uint8Array;
   readonly mediaType: string;

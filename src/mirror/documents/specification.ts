@@ -26,7 +26,7 @@ const Term = v.strictObject({
   matchName: v.optional(v.nullable(Expression)),
 });
 const Terms = v.pipe(v.array(Term), v.maxLength(100));
-/** A matching rule creates labels and the like; they do not decide whether it matches. */
+/** What a matching rule creates (labels and so on). It does not decide whether the rule matches. */
 const Made = v.optional(v.unknown());
 const Rule = v.strictObject({
   labels: Made,
@@ -52,9 +52,9 @@ const Spec = v.object({
 });
 
 /**
- * Parses a compatibility specification of node-feature-discovery, `v1alpha1`. An unknown member might demand something:
- * it is refused, not ignored.
- * @throws {Error} that names the unreadable part
+ * Parses a compatibility specification of node-feature-discovery, `v1alpha1`. Unknown members are refused, not
+ * ignored, because they might be a demand.
+ * @throws {Error} that names the part which cannot be read
  */
 export function parseCompatibility(document: unknown): CompatibilitySets {
   const read = v.safeParse(Spec, document);
@@ -83,23 +83,23 @@ function expressionOf({ op, value, type }: v.InferOutput<typeof Expression>): Ma
   return { op, value: value ?? [], ...(type === undefined || type === '' ? {} : { type }) };
 }
 
-/** JSON is YAML too, but needs no YAML parser. */
+/** JSON is also YAML, but its parser is faster. */
 async function parseSpec({ bytes, mediaType }: DocumentSource): Promise<unknown> {
   if (mediaType.endsWith('+json')) return parseJson(bytes);
   const text = Buffer.from(bytes).toString('utf8');
   const { document } = parseBoundedYaml(await import('yaml'), 'the specification', text);
-  // Aliases multiply: an artifact needs none.
+  // Aliases can expand to any size, and an artifact needs none.
   return document.toJS({ maxAliasCount: 0 });
 }
 
-/** YAML takes a hundred times as long as JSON to parse. */
+/** Limit for parsing on the event loop, in bytes: YAML takes a hundred times as long as JSON. */
 const SMALL_SPEC_BYTES = 4 * 1024;
 
 export function isSmallSpec({ length }: Uint8Array): boolean {
   return length <= SMALL_SPEC_BYTES;
 }
 
-/** The rules of a specification, or why it has none that can be read. */
+/** The rules of a specification, or the reason why it cannot be read. */
 export async function readCompatibilitySets(
   source: DocumentSource,
 ): Promise<{ readonly sets: CompatibilitySets } | { readonly problem: string }> {
