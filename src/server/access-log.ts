@@ -7,13 +7,13 @@ import { createRuntimeReader, pathOf } from './request-validation.ts';
 import type { Route } from './routes.ts';
 import type { RuntimeActivity } from './status-facts.ts';
 
-/** Counts requests, and writes an access log line when each ends. */
+/** Counts requests, and writes one line to the access log when each ends. */
 export interface AccessLog {
-  /** The caller fills in what it knows of the request, and calls `end` when its response closes. */
+  /** Registers a request. The caller fills in what it learns about it, and calls `end` when the response closes. */
   begin(req: IncomingMessage, res: ServerResponse, startedMs: number): LoggedRequest;
-  /** A cached manifest, sent without asking a registry: it begins and ends at once. */
+  /** Records a manifest that was sent from memory, without asking a registry. */
   recordCached(req: IncomingMessage, res: ServerResponse, startedMs: number, sizeBytes: number): void;
-  /** Kinds of clients that got a manifest or a blob, and when last. */
+  /** The kinds of clients that got a manifest or a blob, with the time of the last one. */
   runtimes(): readonly RuntimeActivity[];
 }
 
@@ -21,20 +21,20 @@ type Kind = Route['kind'] | 'push' | 'unread';
 
 /** A request that is being answered. */
 export interface LoggedRequest {
-  /** As far as it could be parsed. */
+  /** `unread` until the request target is parsed. */
   kind: Kind;
   login: string | undefined;
-  /** Counts it and writes its line. */
+  /** Counts the request and writes its line. */
   end(): void;
 }
 
 const PATH_MAX_CHARACTERS = 300;
 const METHODS = new Set(['GET', 'HEAD']);
 const KINDS: readonly Kind[] = ['ping', 'manifest', 'blob', 'tags', 'referrers', 'page', 'push', 'unread'];
-/** From an answer out of memory to a large layer on a slow line, in seconds. */
+/** Bucket limits in seconds, from an answer from memory to a large layer over a slow line. */
 const DURATION_BUCKETS = [0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
 
-/** The part of a target that the log shows: its path, truncated. */
+/** The part of a request target that the log shows: its path, truncated. */
 export function loggedPath(target: string): string {
   return pathOf(target).slice(0, PATH_MAX_CHARACTERS);
 }
@@ -59,7 +59,7 @@ function registerRequestMetrics(metrics: Metrics) {
     ['kind'],
     KINDS.map((kind) => [kind]),
   );
-  // Those of the shortest way are looked up once.
+  // The children for the most frequent answers are looked up once.
   const cached = {
     GET: { 200: requests.child('manifest', 'GET', '200'), 304: requests.child('manifest', 'GET', '304') },
     HEAD: { 200: requests.child('manifest', 'HEAD', '200'), 304: requests.child('manifest', 'HEAD', '304') },
@@ -69,7 +69,7 @@ function registerRequestMetrics(metrics: Metrics) {
   return { requests, sent, durations, cached };
 }
 
-/** What a request came to, and from whose address. */
+/** The client's address, the bytes sent and the time taken. */
 interface Transfer {
   readonly client: string | undefined;
   readonly bytes: number;
@@ -85,7 +85,7 @@ class OpenRequest implements LoggedRequest {
   readonly #startedMs: number;
   readonly #sentBefore: number;
   readonly #socket: Socket;
-  // Read at once: a closed socket has none, and a destroyed request has no socket.
+  // Read now: a closed socket has no address, and a destroyed request has no socket.
   readonly #client: string | undefined;
 
   constructor(log: RequestLog, req: IncomingMessage, res: ServerResponse, startedMs: number) {
@@ -112,7 +112,7 @@ class RequestLog implements AccessLog {
   readonly #log: Log;
   readonly #metrics: ReturnType<typeof registerRequestMetrics>;
   readonly #runtimeOf = createRuntimeReader();
-  /** In Unix time, by kind of client. */
+  /** Seconds of Unix time, by kind of client. */
   readonly #lastSuccess = new Map<string, number>();
 
   constructor(log: Log, metrics: Metrics) {

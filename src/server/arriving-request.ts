@@ -6,7 +6,7 @@ import type { Admission, Admitted, RequestContext } from '../oci/registry.ts';
 import type { LoggedRequest } from './access-log.ts';
 import type { BlobRoute, ManifestRoute } from './routes.ts';
 
-/** A request, for the admission controller. */
+/** A request as the admission controller sees it. */
 export class ArrivingRequest implements RequestContext {
   readonly headers: IncomingMessage['headers'];
   readonly repository: Repository | undefined;
@@ -27,18 +27,21 @@ export class ArrivingRequest implements RequestContext {
     this.#res = res;
   }
 
-  /** A getter, because it costs a system call per connection. */
+  /** A getter, because the first read on a connection is a system call. */
   get remoteAddress(): string {
     return this.#socket.remoteAddress ?? '';
   }
 
-  /** A getter, because only few requests need it: those whose admission takes time. */
+  /** A getter, because it is needed only by those requests whose admission takes time. */
   get signal(): AbortSignal {
     return abortWhenGone(this.#res);
   }
 }
 
-/** The share of memory and of concurrent requests: the client is a login or an address, the source is a registry. */
+/**
+ * Whose share of memory and concurrency a request takes: the client is a login or an address, the source a
+ * registry.
+ */
 export function shareOf(
   { socket }: IncomingMessage,
   { login }: Admitted,
@@ -49,10 +52,10 @@ export function shareOf(
 
 export type Admitting = Admission | Promise<Admission>;
 
-/** A request whose target was parsed, and whose admission was begun, on the way to a stored answer that was not there. */
+/** What was already done for a request when a stored answer was looked for and not found. */
 export interface HeadStart {
   readonly route: ManifestRoute | BlobRoute;
   readonly admitting: Admitting;
-  /** Of a request that is in the log already. */
+  /** Set when the request is in the access log already. */
   readonly logged?: LoggedRequest;
 }

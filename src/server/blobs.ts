@@ -29,7 +29,7 @@ function lengthHeaders(sizeBytes: number | undefined, range: ByteRange | undefin
   return sizeBytes === undefined ? [] : ['Content-Length', String(sizeBytes)];
 }
 
-/** For how long the bytes have been stored here. @see https://www.rfc-editor.org/rfc/rfc9111#section-4.2.3 */
+/** The time since the bytes were stored or confirmed. @see https://www.rfc-editor.org/rfc/rfc9111#section-4.2.3 */
 function ageOf({ ageMs }: BlobInfo): HeaderList {
   return ageMs === undefined ? [] : ['Age', String(Math.floor(ageMs / 1000))];
 }
@@ -45,7 +45,7 @@ export function blobHeaders(info: BlobInfo, isPrivate: boolean, range?: ByteRang
   ];
 }
 
-/** The range that a GET requests. @see https://www.rfc-editor.org/rfc/rfc9110#section-14.2 HEAD has none. */
+/** The range that a GET requests; HEAD has none. @see https://www.rfc-editor.org/rfc/rfc9110#section-14.2 */
 export function rangeAsked({ headers }: IncomingMessage, { digest }: BlobRoute): RangeRequest | undefined {
   const { range, 'if-range': ifRange } = headers;
   if (range === undefined || !rangeCounts(typeof ifRange === 'string' ? ifRange : undefined, digest)) {
@@ -54,7 +54,7 @@ export function rangeAsked({ headers }: IncomingMessage, { digest }: BlobRoute):
   return parseRange(range);
 }
 
-/** What a GET asks for. The signal stays unread: it is made when somebody first reads it. */
+/** The options of a GET. `signal` stays a getter, because the signal is created when it is first read. */
 function blobOptions(exchange: HttpExchange, route: BlobRoute): BlobOptions {
   const { options } = exchange;
   const { access, via, client, revalidate } = options;
@@ -71,7 +71,7 @@ async function sendContent({ res, isPrivate }: HttpExchange, content: BlobConten
     content.cancel();
     return;
   }
-  // More or fewer bytes than announced cause an error, not an answer that looks complete.
+  // Fewer or more bytes than announced are an error, not an answer that looks complete.
   res.strictContentLength = true;
   try {
     res.writeHead(content.range === undefined ? 200 : 206, blobHeaders(content, isPrivate, content.range));
@@ -83,7 +83,7 @@ async function sendContent({ res, isPrivate }: HttpExchange, content: BlobConten
   res.end();
 }
 
-/** Adds the blob's size to a 416, if it can be found out. */
+/** Adds the size of the blob to a 416 that lacks it, if the registry tells it. */
 async function withSize(exchange: HttpExchange, route: BlobRoute, error: unknown): Promise<unknown> {
   const isBare =
     error instanceof RegistryError && error.code === 'RANGE_INVALID' && !error.headers['content-range'];
@@ -97,8 +97,9 @@ async function withSize(exchange: HttpExchange, route: BlobRoute, error: unknown
 }
 
 /**
- * Answers a blob request. GET opens the blob, HEAD asks only for its size; both send the same headers. Rejects when the
- * body cannot be completed; the caller must then break off the answer, never end it.
+ * Answers a request for a blob. GET opens the blob, HEAD asks for its size only; both send the same headers.
+ * Rejects when the body cannot be completed; the caller must then break the connection, so that the answer does not
+ * look complete.
  */
 export async function answerBlob(exchange: HttpExchange, route: BlobRoute): Promise<void> {
   const { req, res, registry, options, isPrivate } = exchange;

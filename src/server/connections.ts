@@ -8,26 +8,26 @@ import type { Log } from '../lib/log.ts';
 import { type ErrorCode, RegistryError } from '../oci/registry-error.ts';
 import type { Metrics } from './metrics.ts';
 
-/** Bounds on what one client, or all of them together, can make this process hold. */
+/** Limits on what one client, or all of them together, can make this process hold. */
 export interface Limits {
-  /** The request's target, in bytes. */
+  /** Length of the request target, in bytes. */
   readonly targetBytes: number;
-  /** Request line and headers together, in bytes; a registry token alone can have 8 KiB. */
+  /** Size of the request line and all headers, in bytes. A registry token alone can have 8 KiB. */
   readonly headerBytes: number;
-  /** How long a client may take over sending its headers (slowloris), in milliseconds. */
+  /** How long a client may take to send its headers, in milliseconds (against slowloris attacks). */
   readonly headersTimeoutMs: number;
   readonly keepAliveTimeoutMs: number;
-  /** A connection on which nothing moves for this long is cut, a slow reader's too, in milliseconds. */
+  /** A connection without any traffic for this long is closed, in milliseconds. That includes slow readers. */
   readonly idleTimeoutMs: number;
-  /** For a request with a body, where pushes are taken: a large layer on a slow line takes hours. */
+  /** How long a request with a body may take, in milliseconds: a large layer over a slow line takes hours. */
   readonly uploadTimeoutMs: number;
-  /** Of all clients; an address that is alone has half. */
+  /** Connections of all clients. An address that is alone may have half of them. */
   readonly connections: number;
-  /** Requests being answered at the same time, over all connections. */
+  /** Requests that are being answered, of all connections. */
   readonly inFlight: number;
-  /** Answers kept for sending again, in bytes. */
+  /** Size of the response cache, in bytes. */
   readonly responseCacheBytes: number;
-  /** Large documents (above 64 KiB) that are being sent at the same time, in bytes. */
+  /** Large documents (above 64 KiB) that are being sent, in bytes. */
   readonly answerBytes: number;
 }
 
@@ -45,7 +45,7 @@ export const DEFAULT_LIMITS: Limits = {
 };
 
 const LATEST = Symbol('latest response');
-/** A property costs a new connection less than an entry of a WeakMap, which the garbage collector looks through each time. */
+/** A property, not a WeakMap: for each connection it costs less, and the garbage collector need not scan it. */
 type Tracked = Duplex & { [LATEST]?: ServerResponse };
 
 function track(socket: Tracked, res: ServerResponse): ServerResponse | undefined {
@@ -55,16 +55,16 @@ function track(socket: Tracked, res: ServerResponse): ServerResponse | undefined
 }
 
 /**
- * Answers requests that a client pipelines one at a time. A later response has no connection to write to yet: it
- * would neither feel backpressure nor learn that the client has left.
+ * Answers pipelined requests one after another. A later response has no socket until the earlier ones are sent, so
+ * it would neither feel backpressure nor notice that the client has left.
  */
 export class PipelineQueue {
-  /** Notes `res` as its connection's latest, when it is being answered at once. */
+  /** Registers `res` as the latest response of its connection, when it is answered at once. */
   track(req: IncomingMessage, res: ServerResponse): void {
     track(req.socket, res);
   }
 
-  /** Runs `work` as soon as the connection's earlier responses are sent; never, if it closes before. */
+  /** Calls `work` when the earlier responses of the connection are sent; never, if the connection closes before. */
   enqueue(req: IncomingMessage, res: ServerResponse, work: () => void): void {
     const earlier = track(req.socket, res);
     if (res.socket !== null || earlier === undefined) {
@@ -76,12 +76,12 @@ export class PipelineQueue {
     });
   }
 
-  /** Does an answer wait for the rest of its request's body? */
+  /** True when a response waits for the rest of its request's body. */
   isReceiving({ [LATEST]: latest }: Tracked): boolean {
     return latest !== undefined && latest.socket !== null && !latest.headersSent && !latest.req.complete;
   }
 
-  /** Runs `work` when every response of this connection is sent: at once when none is under way. */
+  /** Calls `work` when all responses of the connection are sent; at once when none is running. */
   afterLast({ [LATEST]: latest }: Tracked, work: () => void): void {
     if (latest === undefined || latest.closed || latest.destroyed) work();
     else latest.once('close', work);
@@ -95,7 +95,7 @@ interface Fault {
   readonly headers?: string;
 }
 
-/** Node's name of what is wrong with a request -> the answer. Whatever else its parser (HPE_…) reports is malformed. */
+/** Answers by Node's error code. Any other error of its parser (`HPE_…`) means that the request is malformed. */
 const FAULTS: Readonly<Record<string, Fault>> = {
   HPE_HEADER_OVERFLOW: { code: 'UNSUPPORTED', status: 431, reason: 'Request Header Fields Too Large' },
   HPE_INVALID_VERSION: { code: 'UNSUPPORTED', status: 505, reason: 'HTTP Version Not Supported' },
@@ -109,10 +109,10 @@ const NO_TUNNEL: Fault = {
   headers: 'Allow: GET, HEAD\r\n',
 };
 
-/** A request came after one that said `Connection: close`: it is not answered, and harms no answer before it. */
+/** A request that follows one with `Connection: close`. It gets no answer, and earlier answers are not affected. */
 const AFTER_CLOSE = 'HPE_CLOSED_CONNECTION';
 
-/** What Node's parser reports; `rawPacket` and `bytesParsed` say where in which bytes it stopped. */
+/** An error of Node's parser. `rawPacket` and `bytesParsed` say where it stopped. */
 interface ParseError extends NodeJS.ErrnoException {
   readonly rawPacket?: Buffer;
   readonly bytesParsed?: number;
@@ -121,18 +121,21 @@ interface ParseError extends NodeJS.ErrnoException {
 const REQUEST_LINE = /^[\r\n]*[A-Za-z]+[ \t]/;
 const HEAD_REQUEST = /^[\r\n]*HEAD[ \t]/;
 
-/** May the answer have a body? Not to a HEAD, and not when the request's first line came in an earlier packet. */
+/**
+ * False for the answer to a HEAD, and when the request line was in an earlier packet, so that the method is
+ * unknown.
+ */
 function mayHaveBody({ rawPacket, bytesParsed = 0 }: ParseError, socket: Duplex): boolean {
   if (rawPacket === undefined) return false;
   const packet = rawPacket.toString('latin1');
-  // Requests before this one in the same packet end with an empty line.
+  // Earlier requests in the same packet end with an empty line.
   const earlierEnd = packet.lastIndexOf('\r\n\r\n', Math.max(0, bytesParsed - 5));
   const start = earlierEnd < 0 || earlierEnd > bytesParsed - 5 ? packet : packet.slice(earlierEnd + 4);
   const isFirstPacket = 'bytesRead' in socket && socket.bytesRead === rawPacket.length;
   return !HEAD_REQUEST.test(start) && (isFirstPacket || REQUEST_LINE.test(start));
 }
 
-/** A response on a connection whose request could not be read, so that there is no ServerResponse to write it to. */
+/** A response as text, for a request that could not be parsed and so has no ServerResponse. */
 function rawAnswer({ code, status, reason, headers = '' }: Fault, hasBody: boolean): string {
   const body = JSON.stringify(new RegistryError(code, reason.toLowerCase(), { status }));
   return [
@@ -153,26 +156,29 @@ export interface ConnectionGuardOptions {
   readonly log: Log;
 }
 
-/** Answers, or cuts, connections on which something other than a request arrives; answers that are under way come first. */
+/**
+ * Answers or closes connections on which something else than a valid request arrives, after the responses that are
+ * running.
+ */
 export function guardConnections(server: Server, { handle, pipeline, log }: ConnectionGuardOptions): void {
   const closing = new WeakSet<Duplex>();
   const close = (socket: Duplex, answer: string) => {
-    // The parser reports the same fault again for each packet that follows.
+    // The parser reports the same error again for each packet that follows.
     if (closing.has(socket)) return;
     closing.add(socket);
     const end = () => {
       if (socket.writable) socket.end(answer, () => socket.destroy());
       else socket.destroy();
     };
-    // The rest of a malformed body never comes.
+    // The rest of a malformed body never arrives.
     if (pipeline.isReceiving(socket)) end();
     else pipeline.afterLast(socket, end);
   };
   server.on('clientError', (error: ParseError, socket: Duplex) => {
     const { code = '' } = error;
     const fault = FAULTS[code] ?? (code.startsWith('HPE_') ? MALFORMED : undefined);
-    // Whatever else is wrong is wrong with the connection. One whose TLS handshake has failed would keep an answer, and
-    // itself, for ever.
+    // Any other error is the connection's. After a failed TLS handshake an answer would never be sent, and the
+    // connection never closed.
     if (fault === undefined || !socket.writable) {
       socket.destroy();
       return;
@@ -181,15 +187,16 @@ export function guardConnections(server: Server, { handle, pipeline, log }: Conn
     close(socket, code === AFTER_CLOSE ? '' : rawAnswer(fault, mayHaveBody(error, socket)));
   });
   server.on('connect', (_req: IncomingMessage, socket: Duplex) => close(socket, rawAnswer(NO_TUNNEL, true)));
-  // No "100 Continue" by itself: but for an admitted push, whatever announces a body is refused before it is sent.
+  // No automatic "100 Continue": except for an admitted push, a request with a body is refused before the body is
+  // sent.
   server.on('checkContinue', handle);
   server.on('checkExpectation', handle);
 }
 
 export interface ConnectionBoundOptions {
-  /** Bound of all connections. */
+  /** Limit of all connections. */
   readonly max: number;
-  /** Addresses and subnets of proxies, which stand for many clients: bounded by the whole alone. */
+  /** Addresses and subnets of proxies. A proxy stands for many clients, so only the total limit applies to it. */
   readonly proxies: readonly string[];
   readonly log: Log;
   readonly metrics: Metrics;
@@ -199,20 +206,20 @@ export interface ConnectionBoundOptions {
 
 export interface ClientConnections {
   count(): number;
-  /** Cuts them all: Node's own function knows none whose TLS handshake is still under way. */
+  /** Closes all connections. Node's own function misses those whose TLS handshake is running. */
   cut(): void;
 }
 
-/** The part of all connections that only programs of this machine get, when the others are taken: a sixteenth. */
+/** The divisor for the reserve that only programs on this machine can use: a sixteenth of all connections. */
 const LOCAL_PART = 16;
 
-/** How often the log says that connections are refused, in milliseconds. */
+/** How often the log repeats that connections are refused, in milliseconds. */
 const SAID_EVERY_MS = 60_000;
 
 /**
- * Bounds the connections of all clients, and of each address. An address may have as many as it leaves free for
- * others: half of them when it is alone, fewer when it is one of several. A part is for loopback alone: a dozen
- * addresses of a network would take all others, and the node's own runtimes and probes still get in.
+ * Limits the connections of all clients and of each address. An address may have as many as it leaves free for
+ * others: half of them when it is alone, fewer when there are several. A reserve is for loopback, so that this
+ * node's runtimes and probes still connect when a dozen addresses of the network hold all other connections.
  */
 export function boundConnections(
   server: Server,
@@ -250,11 +257,11 @@ export function boundConnections(
     return { client, source: client };
   }
 
-  /** A proxy on loopback stands for clients of the network. */
+  /** A proxy on loopback stands for clients of the network, so it gets no part of the reserve. */
   const takeReserved = (address: string) =>
     isLoopback(address) && !isProxy(address) ? reserve.tryTake(1) : undefined;
 
-  // Beyond it Node would reset connections too, but log nothing.
+  // Beyond this, Node.js itself resets connections; it emits `drop` but logs nothing.
   server.maxConnections = max;
   server.on('drop', (dropped) => refuse(dropped?.remoteAddress ?? '', 'all'));
   server.on('connection', (socket: Socket) => {

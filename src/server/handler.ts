@@ -44,40 +44,40 @@ import { SmallBlobs } from './small-blobs.ts';
 export interface RequestHandlerOptions {
   readonly gate: AdmissionController;
   readonly log: Log;
-  /** What this mirror calls itself in `Via`. */
+  /** This mirror's name in the `Via` header. */
   readonly pseudonym: string;
   readonly hosts: HostRules;
-  /** Paths that are answered by others; one that ends in `/` stands for all below it. */
+  /** Paths with handlers of their own. A path that ends in `/` covers all paths below it. */
   readonly handlers: ReadonlyMap<string, RequestHandler>;
   readonly pages: Pages;
   readonly filterReferrers: FilterReferrers;
-  /** Passes writes on; undefined: this mirror is read-only. */
+  /** Forwards pushes. Undefined: this mirror is read-only. */
   readonly push: PushForwarder | undefined;
   readonly accessLog: AccessLog;
   readonly limits: Limits;
   readonly responseCache: ResponseCache;
   readonly pipeline: PipelineQueue;
   readonly metrics: Metrics;
-  /** Memory for large documents that are being sent. */
+  /** Memory for the large documents that are being sent. */
   readonly answerMemory: FairBudget;
-  /** May the API be asked under this Host header? */
+  /** True when the API may be used with this Host header. */
   readonly isOwnName: (host: string | undefined) => boolean;
-  /** Does every request have to show a login? */
+  /** True when every request needs a login. */
   readonly hasLogins: boolean;
-  /** True while the server drains: answers then end their connections. */
+  /** True while the server drains. Answers then close their connections. */
   readonly isDraining: () => boolean;
 }
 
 type ApiRoute = Exclude<Route, { kind: 'page' }>;
 type ContentRoute = Exclude<ApiRoute, { kind: 'ping' }>;
 
-/** Answers requests: whatever happens, each gets an answer or its connection is cut. */
+/** Answers requests. Whatever happens, each gets an answer or its connection is closed. */
 class MirrorRequestHandler {
   readonly #options: RequestHandlerOptions;
   readonly #acceptsIndex = createAcceptReader();
   readonly #accessLog: AccessLog;
   readonly #handleError: ReturnType<typeof createErrorHandler>;
-  /** Those of the handlers that stand for all paths below their own. */
+  /** The paths in `handlers` that end in `/`. */
   readonly #folders: readonly string[];
   readonly #inFlight: FairBudget;
   readonly #starts = new PacedStarts();
@@ -102,7 +102,7 @@ class MirrorRequestHandler {
     const startedMs = performance.now();
     if (this.#options.isDraining()) res.shouldKeepAlive = false;
     try {
-      // A response that waits for earlier ones has no connection yet (see PipelineQueue).
+      // A response that waits for earlier ones has no socket yet (see PipelineQueue).
       const isPlainRequest = res.socket !== null && isPlain(req) && this.#options.isOwnName(req.headers.host);
       if (isPlainRequest && this.#sendCached(req, res, startedMs)) return;
       const takeOver = (headStart?: HeadStart) => this.#enqueue(req, res, headStart);
@@ -122,8 +122,8 @@ class MirrorRequestHandler {
   }
 
   /**
-   * Sends a stored manifest again to a plain request, without parsing the target and without asking a registry. Returns
-   * false when the request has not been dealt with.
+   * Answers a plain request from the response cache, without parsing the target and without asking a registry.
+   * False when nothing was done for the request.
    */
   #sendCached(req: IncomingMessage, res: ServerResponse, startedMs: number): boolean {
     const { responseCache, gate, pipeline, answerMemory } = this.#options;
@@ -192,7 +192,7 @@ class MirrorRequestHandler {
     return handlers.get(path) ?? handlers.get(folder);
   }
 
-  /** A client that may push asks by HEAD what it need not send. */
+  /** True for a HEAD of a client that may push: it asks which content it need not send. */
   #isBeforePush(
     { method }: IncomingMessage,
     { mayPush }: Admitted,
@@ -202,7 +202,10 @@ class MirrorRequestHandler {
     return mayPush?.(repository) !== false;
   }
 
-  /** A client that pushes learns by the challenge that it needs a login, before it learns that nothing can be pushed. */
+  /**
+   * A client that pushes without a login gets the challenge first, and only then learns that the mirror is
+   * read-only.
+   */
   async #refuseWithoutLogin(req: IncomingMessage, res: ServerResponse): Promise<void> {
     if (!this.#options.hasLogins || !pathOf(req.url ?? '').startsWith('/v2/')) return;
     const admission = await this.#options.gate.admit(new ArrivingRequest(req, res, undefined));
@@ -219,7 +222,7 @@ class MirrorRequestHandler {
     const { gate, pseudonym, hasLogins, answerMemory } = this.#options;
     const repository = route.kind === 'ping' ? undefined : route.repository;
     const admission = await (begun ?? gate.admit(new ArrivingRequest(req, res, repository)));
-    // A client that left meanwhile would stay counted below: its response has closed already.
+    // The response has closed, so nothing would undo the count below.
     if (res.destroyed) return;
     if (admission.kind === 'refused') throw admission.error;
     logged.login = admission.login;
@@ -237,7 +240,7 @@ class MirrorRequestHandler {
       options: {
         ...{ access, via, acceptsIndex, revalidate: wantsRevalidation(req), client: share.client },
         ...(this.#isBeforePush(req, admission, repository) ? { beforePush: true } : {}),
-        // What is stored is sent without.
+        // A getter, because stored content is sent without a signal.
         get signal() {
           return abortWhenGone(res);
         },
@@ -249,7 +252,7 @@ class MirrorRequestHandler {
     await this.#answer(exchange, route, admission);
   }
 
-  /** @throws {RegistryError} 503 when as many requests as allowed are in flight, or the share's part of them. */
+  /** @throws {RegistryError} 503 when too many requests are being answered, in total or of this client or source. */
   #countInFlight(res: ServerResponse, share: Share): void {
     const release = this.#inFlight.tryTake(1, share);
     if (release === undefined) throw overloaded('this mirror already answers its maximum number of requests');

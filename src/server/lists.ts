@@ -21,7 +21,7 @@ function nextPage({ written, namespace, limit }: TagsRoute, { next }: TagPage): 
   return ['Link', `</v2/${written}/tags/list?${query.join('&')}>; rel="next"`];
 }
 
-/** A client that names no number gets its tags in pages too: it cannot make this process hold all of them. */
+/** The largest page for a client that requests no number, so that it cannot make this process hold all tags. */
 const PAGE_MAX = 10_000;
 
 /** @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#listing-tags */
@@ -31,7 +31,7 @@ export async function answerTags(
 ): Promise<void> {
   const { limit, after, repository, written } = route;
   const caching = cacheControl(isPrivate, false);
-  // The client wants none, but an unknown repository must still be 404; a registry may read n=0 as "no limit".
+  // An unknown repository must be 404 even if no tags are wanted; and some registries read n=0 as "no limit".
   const page = await registry.tags(repository, {
     ...options,
     limit: limit === 0 ? 1 : limit,
@@ -45,7 +45,7 @@ export async function answerTags(
   sendDocumentBytes(res, 200, headers, bytes);
 }
 
-/** A list of referrers with only those of this type; undefined when the document is no such list. */
+/** Filters a list of referrers by artifact type. Undefined when the document is no such list. */
 export type FilterReferrers = (
   list: Manifest,
   artifactType: string,

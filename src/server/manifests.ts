@@ -16,20 +16,20 @@ import {
 } from './response.ts';
 import type { ManifestRoute } from './routes.ts';
 
-/** A manifest with its response headers built: it can be sent any number of times without further work. */
+/** A manifest with its response headers, which can be sent any number of times without further work. */
 export interface PreparedManifest {
   readonly manifest: Manifest;
   readonly headers: HeaderList;
   readonly headersOf304: HeaderList;
-  /** When the registry delivered it, in monotonic milliseconds. */
+  /** When the registry delivered or confirmed it, in monotonic milliseconds. */
   readonly storedMs: number;
 }
 
 const OCTETS = 'application/octet-stream';
 
 /**
- * Builds the response headers of a manifest. `Docker-Content-Digest` is computed from the bytes that will be sent.
- * @throws {RegistryError} UNAVAILABLE when the bytes do not have the digest that they came with or were requested by.
+ * Builds the response headers of a manifest. `Docker-Content-Digest` is computed from the bytes that are sent.
+ * @throws {RegistryError} UNAVAILABLE when the bytes have another digest than the manifest or the request says.
  */
 function prepareManifest(
   { repository, reference }: Pick<ManifestRoute, 'repository' | 'reference'>,
@@ -60,7 +60,7 @@ function prepareManifest(
 
 const NO_HEADERS: HeaderList = [];
 
-/** The age of a manifest that is sent from memory. @see https://www.rfc-editor.org/rfc/rfc9111#section-5.1 */
+/** The `Age` header of a stored manifest. @see https://www.rfc-editor.org/rfc/rfc9111#section-5.1 */
 export function ageHeader({ storedMs }: PreparedManifest): HeaderList {
   return ['Age', String(Math.floor((performance.now() - storedMs) / 1000))];
 }
@@ -78,11 +78,11 @@ export function sendManifest(
     return;
   }
   res.writeHead(200, [...prepared.headers, ...age]);
-  // For HEAD, Node leaves out the bytes.
+  // Node.js leaves out the body for HEAD.
   res.end(prepared.manifest.bytes);
 }
 
-/** Fetches a manifest, for HEAD as for GET: what HEAD announces has been made and stored before. */
+/** Fetches a manifest, for HEAD as for GET, so that what HEAD announces exists and is stored. */
 export async function fetchManifest(
   { registry, options, isPrivate }: HttpExchange,
   route: ManifestRoute,
@@ -91,7 +91,7 @@ export async function fetchManifest(
   return prepareManifest(route, manifest, isPrivate);
 }
 
-/** Tells whoever wants to know that a tag was answered. */
+/** Reports that a tag was answered. */
 export function noteSent(
   { noteAnswer }: Admitted,
   { repository, reference }: ManifestRoute,
@@ -101,7 +101,7 @@ export function noteSent(
     noteAnswer?.(repository, reference.tag, { kind: 'sent', digest: manifest.digest });
 }
 
-/** Tells whoever wants to know that a tag was not answered. */
+/** Reports that a tag was not answered. */
 export function noteFailure(
   { noteAnswer }: Admitted,
   { repository, reference }: ManifestRoute,

@@ -1,25 +1,25 @@
 import { performance } from 'node:perf_hooks';
 import type { Log } from '../lib/log.ts';
 
-/** Values of a metric's labels, in the order of their names. */
+/** The values of a metric's labels, in the order of the label names. */
 type LabelValues = readonly string[];
 
-/** A counter. `child` binds label values once, so that counting costs one addition. */
+/** A counter. `child` looks label values up once, so that counting is one addition. */
 interface Counter {
   child(...values: LabelValues): { add(amount?: number): void };
 }
 
-/** A histogram: how many measured values fell into each bucket. */
+/** A histogram: how many values fell into each bucket. */
 interface Histogram {
   child(...values: LabelValues): { observe(value: number): void };
 }
 
-/** Values that are read when metrics are scraped: one, or one per list of label values. */
+/** A value that is read when metrics are scraped: one number, or one for each list of label values. */
 type Reading = number | Iterable<readonly [LabelValues, number]>;
 
 /**
- * The metrics of the process, in Prometheus' text format. `known` are label values that have a sample before the first
- * event: a rate over a counter that appears with its first event misses that event.
+ * The metrics of this process, in the text format of Prometheus. `known`: label values that have a sample from the
+ * start, because a rate over a counter misses the event with which the counter appears.
  * @see https://prometheus.io/docs/instrumenting/exposition_formats/
  * @see https://prometheus.io/docs/practices/instrumentation/#avoid-missing-metrics
  */
@@ -33,10 +33,10 @@ export interface Metrics {
     known?: readonly LabelValues[],
   ): Histogram;
   gauge(name: string, help: string, read: () => Reading, labels?: readonly string[]): void;
-  /** A counter whose value another part keeps. */
+  /** A counter whose value is kept elsewhere. */
   observedCounter(name: string, help: string, read: () => Reading, labels?: readonly string[]): void;
   text(): string;
-  /** Every metric, for the documentation. */
+  /** All metrics, for the documentation. */
   describe(): readonly MetricDescription[];
 }
 
@@ -47,14 +47,14 @@ export interface MetricDescription {
   readonly labels: readonly string[];
 }
 
-/** The suffix of a sample's name, its label pairs, its value. */
+/** A sample: the suffix of its name, its label pairs, its value. */
 type Sample = readonly [suffix: string, pairs: readonly (readonly [string, string])[], value: number];
 
 interface Family extends MetricDescription {
   readonly samples: () => Iterable<Sample>;
 }
 
-/** Label values come partly from clients (a registry's name): at most this many per metric; the rest share one. */
+/** Limit of samples of a metric: some label values come from clients. Beyond it they share the value `other`. */
 const CHILDREN_MAX = 1000;
 const SEPARATOR = '\u0000';
 
@@ -74,7 +74,7 @@ function formatFamily({ name, help, type, samples }: Family): string {
   return [`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`, ...lines].join('\n');
 }
 
-/** One state per list of label values, bounded in number. */
+/** One state for each list of label values, limited in number. */
 class Children<State> {
   readonly #states = new Map<string, { readonly values: LabelValues; readonly state: State }>();
   readonly #labels: readonly string[];
@@ -102,7 +102,7 @@ class Children<State> {
 }
 
 interface Distribution {
-  /** How many values fell into each bucket and none before it; the last bucket has no upper bound. */
+  /** How many values fell into each bucket, not cumulative. The last bucket has no upper limit. */
   readonly counts: number[];
   sum: number;
 }
@@ -193,7 +193,7 @@ export function createMetrics(): Metrics {
 
 const INTERVAL_MS = 250;
 
-/** A blocked event loop answers no client: from this long on it is logged. */
+/** A blocked event loop answers nobody. It is logged from this many milliseconds on. */
 const BLOCKED_MS = 1000;
 
 export interface EventLoopMonitor {
@@ -202,7 +202,7 @@ export interface EventLoopMonitor {
 }
 
 /**
- * Notices afterwards that the event loop was blocked; systemd's watchdog observes it from outside (see
+ * Reports after the fact that the event loop was blocked. While it is blocked, systemd's watchdog notices (see
  * cli/serve/systemd.ts).
  */
 export function createEventLoopMonitor(log: Log, metrics: Metrics): EventLoopMonitor {

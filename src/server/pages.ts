@@ -7,7 +7,10 @@ import { sendDocumentBytes } from './response.ts';
 import type { PageFacts, RuntimeActivity, StatusFacts } from './status-facts.ts';
 import { pullFilterIn, renderStatusPage, STATUS_SCRIPT_HASH } from './status-page.ts';
 
-/** Pages and documents about this server: `/`, `/status.json`, `/healthz`, `/readyz`, `/metrics`, `/api/v1/gaps`. */
+/**
+ * The pages and documents about this server: `/`, `/status.json`, `/healthz`, `/readyz`, `/metrics`,
+ * `/api/v1/gaps`.
+ */
 export interface Pages {
   /** @throws {RegistryError} UNSUPPORTED with 404 for any other path, 403 for a Host that is not this server's */
   answer(req: IncomingMessage, res: ServerResponse, path: string): void;
@@ -15,12 +18,12 @@ export interface Pages {
 
 export interface PagesOptions {
   readonly status: () => StatusFacts;
-  /** Which kinds of clients pulled, and when last. */
+  /** The kinds of clients that pulled, with the time of the last pull. */
   readonly runtimes: () => readonly RuntimeActivity[];
   readonly metrics: Metrics;
-  /** Pulls that another build would have served better; undefined: not shown without a login. */
+  /** Gaps: pulls that another build would have served better. Undefined: the page does not exist. */
   readonly gaps?: (() => object) | undefined;
-  /** Why it serves with less than it should have; undefined: it lacks nothing. */
+  /** What this server currently lacks, as text; undefined when it lacks nothing. */
   readonly degraded?: (() => string | undefined) | undefined;
   /** Names of this server, besides its addresses and localhost. */
   readonly names: readonly string[];
@@ -28,7 +31,7 @@ export interface PagesOptions {
 }
 
 const HTML = 'text/html; charset=utf-8';
-/** Lists pulls that another build would have served better. */
+/** Lists the gaps: pulls that another build would have served better. */
 export const GAPS_PATH = '/api/v1/gaps';
 const STOPPING = 'stopping';
 const TEXT = 'text/plain; charset=utf-8';
@@ -40,7 +43,7 @@ const POLICY = [
   `script-src '${STATUS_SCRIPT_HASH}'; connect-src 'self'; form-action 'self'`,
 ].join('; ');
 
-// The page loads nothing but itself, runs its own script alone, and no other page may frame it.
+// The page loads nothing else and runs only its own script, and no other page may frame it.
 const PAGE_HEADERS = [
   ...['Cache-Control', 'no-store'],
   ...['Content-Security-Policy', POLICY],
@@ -51,7 +54,7 @@ type Page = readonly [status: number, type: string, body: string];
 
 export function createPages(options: PagesOptions): Pages {
   const { status, runtimes, metrics, gaps, names, isDraining } = options;
-  /** A replica that serves stays in rotation, whatever it has to do without. */
+  /** A replica that can serve stays ready, even if it lacks something. */
   const readiness = (): Page => {
     if (isDraining()) return [503, TEXT, `${STOPPING}\n`];
     const degraded = options.degraded?.();

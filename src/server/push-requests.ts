@@ -15,11 +15,11 @@ export interface PushRequestOptions {
   readonly pseudonym: string;
   readonly push: PushForwarder;
   readonly logged: LoggedRequest;
-  /** @throws {RegistryError} 503 when the share has its part. */
+  /** @throws {RegistryError} 503 when too many requests are being answered. */
   readonly countInFlight: (share: Share) => void;
 }
 
-/** Passes a request of a push on, once it is admitted. */
+/** Admits a request of a push and forwards it. */
 export async function servePush(
   req: IncomingMessage,
   res: ServerResponse,

@@ -6,10 +6,10 @@ import { essenceOf, isIndexType } from '../oci/media-type.ts';
 import { LOOP_STATUS, RegistryError } from '../oci/registry-error.ts';
 import type { Limits } from './connections.ts';
 
-/** Clients send few different values, one per version; more than this many at once is an abuse. */
+/** Limit of remembered header values. Clients send few different ones, so more indicate abuse. */
 const MEMO_MAX = 256;
 
-/** The same answers, remembered: every request of a client sends the same header. */
+/** Remembers the results of a function, because a client sends the same header with each request. */
 function memoized<Answer>(answer: (value: string) => Answer): (value: string) => Answer {
   const memo = new Map<string, Answer>();
   return (value) => {
@@ -29,15 +29,15 @@ function coversIndex(range: string): boolean {
 }
 
 /**
- * Tells from an Accept header whether the client can take an image index: it names an index type or a wildcard, or
- * there is no header.
+ * Returns a function that tells from an Accept header whether the client accepts an image index: the header names
+ * an index type or a wildcard, or is missing.
  */
 export function createAcceptReader(): (accept: string | undefined) => boolean {
   const read = memoized((accept) => accept.split(',').some(coversIndex));
   return (accept) => accept === undefined || accept === '' || accept === '*/*' || read(accept);
 }
 
-/** The kinds of clients that pull images, by the beginning of their User-Agent; the first that fits counts. */
+/** The kinds of clients, by the start of their User-Agent. The first match counts. */
 const AGENTS: readonly (readonly [start: RegExp, kind: string])[] = [
   [/^docker\//i, 'dockerd'],
   [/^containerd\//i, 'containerd'],
@@ -54,7 +54,7 @@ const AGENTS: readonly (readonly [start: RegExp, kind: string])[] = [
 ];
 const OTHER = 'other';
 
-/** Tells which kind of client a User-Agent names; `kinds` lists every answer it can give. */
+/** Returns the kind of client that a User-Agent names. `kinds`: all values that it can return. */
 export interface RuntimeReader {
   (userAgent: string | undefined): string;
   readonly kinds: readonly string[];
@@ -69,7 +69,7 @@ export function createRuntimeReader(): RuntimeReader {
 /** `uri-host [ ":" port ]`. @see https://www.rfc-editor.org/rfc/rfc9110#section-7.2 */
 const HOST_FIELD = /^(?:\[([0-9a-f:.]+)\]|((?:[\w.~!$&'()*+,;=-]|%[0-9a-f]{2})+))(?::(\d{0,5}))?$/i;
 
-/** The name in a Host header: without port and brackets, lower case; undefined when the value is malformed. */
+/** The host name in a Host header, without port and brackets, in lower case. Undefined when the header is malformed. */
 function hostNameIn(host: string | undefined): string | undefined {
   const [, ipv6, name, port] = HOST_FIELD.exec(host ?? '') ?? [];
   if (port !== undefined && Number(port) > 65_535) return undefined;
@@ -80,8 +80,8 @@ function hostNameIn(host: string | undefined): string | undefined {
 const isHostField = memoized((host) => hostNameIn(host) !== undefined);
 
 /**
- * Is this Host header one of this server's names? A web page whose own name was made to point here (DNS rebinding) could
- * otherwise read what its browser is shown; addresses, localhost and the configured names cannot be pointed elsewhere.
+ * True when the Host header names this server. Otherwise a web page whose own name was made to point here (DNS
+ * rebinding) could read the answers. IP addresses, localhost and the configured names cannot be used for that.
  */
 export function isOwnHost(host: string | undefined, names: readonly string[]): boolean {
   const name = hostNameIn(host);
@@ -89,7 +89,7 @@ export function isOwnHost(host: string | undefined, names: readonly string[]): b
   return isIP(name) !== 0 || name === 'localhost' || names.some((own) => own.toLowerCase() === name);
 }
 
-/** {@link isOwnHost} that remembers the last Host it accepted: a runtime always sends the same. */
+/** As {@link isOwnHost}, but remembers the last accepted value: a runtime always sends the same one. */
 export function createHostCheck(names: readonly string[]): (host: string | undefined) => boolean {
   let last: string | undefined;
   return (host) => {
@@ -100,14 +100,14 @@ export function createHostCheck(names: readonly string[]): (host: string | undef
   };
 }
 
-/** Content is its digest, so the digest is its entity tag. */
+/** The entity tag of content: its digest in quotes. */
 export function etagOf(digest: Digest): string {
   return `"${digest}"`;
 }
 
 /**
- * Does this `If-None-Match` name the content with `digest`, so that 304 says it all? Compared weakly, as the RFC has it;
- * a bare digest without quotes counts, because registry clients send that too.
+ * True when `If-None-Match` names this digest, so that the answer is 304. The comparison is weak, as the RFC
+ * requires. A digest without quotes counts too, because registry clients send it.
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-13.1.2
  */
 export function isKnownToClient(ifNoneMatch: string | undefined, digest: Digest): boolean {
@@ -118,12 +118,12 @@ export function isKnownToClient(ifNoneMatch: string | undefined, digest: Digest)
   });
 }
 
-/** Does a Range count? With an `If-Range` only when that names this very content: its entity tag, never a date. */
+/** True when the Range header applies: there is no `If-Range`, or it is the entity tag of this content. */
 export function rangeCounts(ifRange: string | undefined, digest: Digest): boolean {
   return ifRange === undefined || ifRange.trim() === etagOf(digest);
 }
 
-/** The target without its query. */
+/** The request target without its query. */
 export function pathOf(target: string): string {
   const mark = target.indexOf('?');
   return mark < 0 ? target : target.slice(0, mark);
@@ -141,19 +141,19 @@ function announcesBody({ headers }: IncomingMessage): boolean {
 const isHost = (name: string) => name.length === 4 && name.toLowerCase() === 'host';
 const isAuthorization = (name: string) => name.length === 13 && name.toLowerCase() === 'authorization';
 
-/** How many lines of this header the request has; Node shows the first of them alone. */
+/** How many times the request has this header. Node.js keeps only the first one in `headers`. */
 function countLines({ rawHeaders }: IncomingMessage, isWanted: (name: string) => boolean): number {
   let count = 0;
   for (let at = 0; at < rawHeaders.length; at += 2) if (isWanted(rawHeaders[at] ?? '')) count += 1;
   return count;
 }
 
-/** Does the client want what is there now? @see https://www.rfc-editor.org/rfc/rfc9111#section-5.2.1.4 */
+/** True when the client wants the current state. @see https://www.rfc-editor.org/rfc/rfc9111#section-5.2.1.4 */
 export function wantsRevalidation({ headers }: IncomingMessage): boolean {
   return /(?:^|,)\s*(?:no-cache|max-age=0)\s*(?:,|$)/i.test(headers['cache-control'] ?? '');
 }
 
-/** Does the request have one Host line and at most one Authorization line? */
+/** True when the request has one Host header and at most one Authorization header. */
 function hasSingleLines({ rawHeaders }: IncomingMessage): boolean {
   let hosts = 0;
   let authorizations = 0;
@@ -165,7 +165,7 @@ function hasSingleLines({ rawHeaders }: IncomingMessage): boolean {
   return hosts === 1 && authorizations <= 1;
 }
 
-/** Needs nothing about this request a closer look? Then a stored answer may be sent without one. */
+/** True when nothing about the request needs a closer look, so that a stored answer may be sent at once. */
 export function isPlain(req: IncomingMessage): boolean {
   const { headers } = req;
   return (
@@ -187,11 +187,11 @@ function bad(message: string, status = 400): RegistryError {
   return new RegistryError('UNSUPPORTED', message, { status });
 }
 
-/** Absolute form, as a client sends it to what it takes for a proxy. */
+/** The absolute form of a request target, which clients send to a proxy. */
 const ABSOLUTE_FORM = /^https?:\/\/([^/?#]*)([/?].*)?$/i;
 
 /**
- * Turns an absolute-form target into the origin form, whose authority then counts as the Host.
+ * Turns a target in absolute form into origin form. Its authority replaces the Host header.
  * @see https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2
  */
 function normaliseTarget(req: IncomingMessage): void {
@@ -203,8 +203,8 @@ function normaliseTarget(req: IncomingMessage): void {
 }
 
 /**
- * Refuses what is not HTTP/1.0 or HTTP/1.1 as the RFCs have it, and brings the target into origin form.
- * @throws {RegistryError} UNSUPPORTED: 505 for another version, 414 for a long target, 431, else 400.
+ * Refuses what is not valid HTTP/1.0 or HTTP/1.1, and brings the target into origin form.
+ * @throws {RegistryError} UNSUPPORTED: 505 for another version, 414 for a long target, 431, otherwise 400.
  */
 export function checkSyntax(req: IncomingMessage, limits: Limits): void {
   const { headers, httpVersion } = req;
@@ -219,9 +219,9 @@ export function checkSyntax(req: IncomingMessage, limits: Limits): void {
 }
 
 /**
- * Refuses what no client of a mirror sends. A request with a body is never read further (see mustClose), so that
- * nothing in it can be taken for another request.
- * @throws {RegistryError} UNSUPPORTED: 405 for anything but GET and HEAD, 417, else 400.
+ * Refuses what no client of a mirror sends. The body of a request is never read (see mustClose), so that nothing in
+ * it can be taken for another request.
+ * @throws {RegistryError} UNSUPPORTED: 405 for other methods than GET and HEAD, 417, otherwise 400.
  */
 export function checkRead(req: IncomingMessage): void {
   const { expect } = req.headers;
@@ -231,15 +231,15 @@ export function checkRead(req: IncomingMessage): void {
     });
   }
   if (announcesBody(req)) throw bad('a request with a body is not accepted');
-  // In HTTP/1.0 the header means nothing; without a body there is nothing to continue with.
+  // HTTP/1.0 does not define Expect. Without a body there is nothing to continue with.
   const isIgnored = req.httpVersion === '1.0' || expect?.toLowerCase() === '100-continue';
   if (expect !== undefined && !isIgnored) throw bad('the expectation cannot be met', 417);
 }
 
 /**
  * Refuses what no client that pushes sends.
- * @throws {RegistryError} UNSUPPORTED: 417; 501 for a transfer coding; 400 for a request to switch protocols, or a body where
- * none belongs.
+ * @throws {RegistryError} UNSUPPORTED: 417; 501 for a transfer coding; 400 for a protocol upgrade, or for a body
+ * with a method that has none.
  */
 export function checkWrite(req: IncomingMessage): void {
   const { headers, method } = req;
@@ -247,7 +247,7 @@ export function checkWrite(req: IncomingMessage): void {
   if (coding !== undefined && coding.toLowerCase() !== 'chunked') {
     throw bad('the transfer coding is not supported', 501);
   }
-  // Some servers take the body of such a request for the next request.
+  // Some servers take such a body for the next request.
   if ((method === 'GET' || method === 'DELETE') && announcesBody(req)) {
     throw bad('a body is not accepted with this method');
   }
@@ -257,7 +257,7 @@ export function checkWrite(req: IncomingMessage): void {
   }
 }
 
-/** After this answer, can what follows on the connection not be trusted to be a request? */
+/** True when, after this answer, the following bytes on the connection may not be a request. */
 export function mustClose(req: IncomingMessage, status: number): boolean {
   return announcesBody(req) || status === 405 || status === 414 || status === 417 || status === 505;
 }
@@ -274,7 +274,7 @@ export function hostNotAllowed({ headers }: IncomingMessage): RegistryError {
   );
 }
 
-/** Reads and checks the request's Via. @throws {RegistryError} 400 for a malformed Via, 508 for a loop */
+/** Reads and checks the `Via` header. @throws {RegistryError} 400 when it is malformed, 508 for a loop */
 export function readRequestVia({ headers }: IncomingMessage, pseudonym: string): string | undefined {
   if (headers.via === undefined) return undefined;
   const via = readVia(headers.via);

@@ -3,18 +3,19 @@ import { isSameRepository, type Repository, type Tag } from '../oci/reference.ts
 import type { PreparedManifest } from './manifests.ts';
 import type { ManifestRoute } from './routes.ts';
 
-/** Answers that may be sent again without asking a registry, and the routes of their targets. */
+/** Manifests that may be sent again without asking a registry, and the routes of their request targets. */
 export interface ResponseCache {
-  /** The route of this raw target: a request for it needs no parsing. */
+  /** The route of this request target, if it is known, so that it need not be parsed. */
   routeOf(target: string): ManifestRoute | undefined;
   find(target: string, admissionKey: string, acceptsIndex: boolean): PreparedManifest | undefined;
   /**
-   * Call it before asking the registry; the returned function stores the answer, unless `invalidate` was called since.
+   * Call this before asking the registry. The returned function stores the answer, unless `invalidate` was called
+   * meanwhile.
    */
   beginStore(request: CacheableRequest): (prepared: PreparedManifest) => void;
-  /** Drops the answers of an admission key, or all. */
+  /** Drops the answers of one admission key, or all. */
   invalidate(admissionKey?: string): void;
-  /** Drops the answers for a tag, under every target and admission key. */
+  /** Drops the answers for a tag, of all targets and admission keys. */
   invalidateTag(repository: Repository, tag: Tag): void;
 }
 
@@ -33,11 +34,14 @@ interface CachedResponse {
   readonly expiresMs: number;
 }
 
-/** Bound of targets whose routes are cached, in characters: a client can make each as long as a target may be. */
+/** Limit of targets whose routes are cached, in characters: a client can make each as long as a target may be. */
 const TARGETS_MAX_CHARACTERS = 4 * 2 ** 20;
-/** A manifest by digest never changes, but who may see it does: then the registry is asked again. */
+/**
+ * Limit of the age. Even for a digest the registry is asked again: its bytes never change, but who may see them
+ * does.
+ */
 const AGE_MAX_MS = 5 * 60_000;
-/** What an entry costs besides the manifest's bytes and its key: its headers and the map's entry. */
+/** What an entry costs besides the manifest and its key: headers and map entry. */
 const OVERHEAD_BYTES = 2048;
 const ROUTE_OVERHEAD = 256;
 
@@ -89,7 +93,7 @@ export function createResponseCache({ maxBytes, now }: ResponseCacheOptions): Re
     },
     invalidateTag: (repository, tag) => {
       invalidations += 1;
-      // Looks at every answer: tags move far less often than they are pulled.
+      // Scans all answers, because tags move far less often than they are pulled.
       for (const [name, { route }] of responses) {
         const { reference } = route;
         const isTag = reference.kind === 'tag' && reference.tag === tag;

@@ -8,26 +8,26 @@ import { loggedPath } from './access-log.ts';
 import type { Metrics } from './metrics.ts';
 import { mustClose } from './request-validation.ts';
 
-/** An admitted request: the registry that it sees, the options for it, and the response. */
+/** An admitted request: the registry that it may use, the options for it, and the response. */
 export interface HttpExchange {
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
   readonly registry: Registry;
-  /** `signal` fires when the client leaves before its answer is complete. */
+  /** `signal` aborts when the client leaves before its answer is complete. */
   readonly options: RequestOptions & { readonly signal: AbortSignal };
-  /** The answer depends on the client's login: no cache may give it to another client. */
+  /** True when the answer depends on the client's login, so that no cache may give it to another client. */
   readonly isPrivate: boolean;
-  /** Counts a document's memory until the answer is sent. @throws {RegistryError} 503 when none is left */
+  /** Counts a document's memory until the answer is sent. @throws {RegistryError} 503 when the limit is reached */
   readonly hold: (bytes: Buffer) => void;
 }
 
-/** A digest names its bytes: a copy never becomes stale. @see https://www.rfc-editor.org/rfc/rfc8246 */
+/** Content by digest never changes, so a copy never becomes stale. @see https://www.rfc-editor.org/rfc/rfc8246 */
 const IMMUTABLE: HeaderList = ['Cache-Control', 'public, max-age=31536000, immutable'];
-/** A tag or a list may change at any time: a cache must ask again before it uses its copy. */
+/** A tag or a list may change at any time, so a cache must revalidate its copy. */
 const REVALIDATE: HeaderList = ['Cache-Control', 'no-cache'];
-/** A cache between a client and this mirror would give one login's answer to another, or to a wrong password. */
+/** Without this, a cache between client and mirror could give one login's answer to another, or to a wrong password. */
 const PRIVATE: HeaderList = ['Cache-Control', 'private, no-store', 'Vary', 'Authorization'];
-/** An error is valid only now. Caches would keep a 404 or 405 that has no Cache-Control. */
+/** For errors. A cache may store a 404 or 405 that has no Cache-Control. */
 export const NO_STORE: HeaderList = ['Cache-Control', 'no-store'];
 
 /**
@@ -39,7 +39,7 @@ export function cacheControl(isPrivate: boolean, isByDigest: boolean): HeaderLis
   return isByDigest ? IMMUTABLE : REVALIDATE;
 }
 
-/** On every answer. `nosniff`: content of a registry is not a web page, whatever its bytes look like. */
+/** Headers of all answers. `nosniff`: registry content is never a web page, whatever its bytes look like. */
 export const COMMON_HEADERS: HeaderList = [
   'Docker-Distribution-Api-Version',
   'registry/2.0',
@@ -47,17 +47,17 @@ export const COMMON_HEADERS: HeaderList = [
   'nosniff',
 ];
 
-/** Headers that a registry's answer or error may pass on; MetaHub writes all others itself. */
+/** Headers of a registry's answer or error that are passed on. MetaHub writes all others itself. */
 const FORWARDABLE =
   /^(?:warning|allow|retry-after|www-authenticate|content-range|ratelimit-(?:limit|remaining|reset)|docker-ratelimit-source)$/;
 const LINE_BREAKING = /[^\t\x20-\x7e\x80-\xff]/;
 
-/** True when this can be a header's value: it neither ends the line nor is refused by Node. */
+/** True when Node.js accepts this as a header value; in particular it contains no line break. */
 export function isHeaderValue(value: string): boolean {
   return !LINE_BREAKING.test(value);
 }
 
-/** The headers to pass on: known names, and no value that could end a header line. */
+/** The headers to pass on: known names with valid values. */
 export function forwardableHeaders(headers: Readonly<Record<string, string>> | undefined): HeaderList {
   if (headers === undefined) return [];
   return Object.entries(headers)
@@ -83,20 +83,20 @@ export function sendDocumentBytes(
   sendBytes(res, status, [...COMMON_HEADERS, ...headers], bytes);
 }
 
-/** Sends a status without a body: 304, or a redirect. */
+/** Sends a status without a body: 304 or a redirect. */
 export function sendEmpty(res: ServerResponse, status: number, headers: HeaderList): void {
   res.writeHead(status, [...COMMON_HEADERS, ...headers, ...(status === 304 ? [] : ['Content-Length', '0'])]);
   res.end();
 }
 
-/** Any failure as a RegistryError; for an unexpected one the client learns only that something failed. */
+/** Turns any failure into a RegistryError. Of an unexpected error the client learns no details. */
 export function toRegistryError(error: unknown): RegistryError {
   if (error instanceof RegistryError) return error;
   return new RegistryError('UNKNOWN', 'this mirror failed to answer: see its log', { cause: error });
 }
 
 /**
- * Without a challenge a client cannot react to a 401, and must not get one: it becomes a 403.
+ * Turns a 401 without a challenge into 403, because a 401 must have one.
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-15.5.2
  */
 function withChallenge(error: RegistryError): RegistryError {
@@ -105,25 +105,25 @@ function withChallenge(error: RegistryError): RegistryError {
   return new RegistryError('DENIED', message, { cause, detail, headers });
 }
 
-/** The error document of the specification, with the error's status. */
+/** Sends the error document of the distribution specification. */
 function sendError(res: ServerResponse, failure: RegistryError): void {
   const error = withChallenge(failure);
-  // RFC 9110 requires an Allow with every 405, also when upstream sent none.
+  // RFC 9110 requires an Allow header with every 405, even if upstream sent none.
   const allow = error.status === 405 && error.headers['allow'] === undefined ? ['Allow', 'GET, HEAD'] : [];
   sendDocument(res, error.status, error, [...NO_STORE, ...allow, ...forwardableHeaders(error.headers)]);
 }
 
-/** The number of requests in flight bounds answers up to this size; larger ones share a budget. */
+/** Answers up to this size are limited by the number of requests; larger ones by a memory budget. */
 const SMALL_BYTES = 64 * 1024;
 
-/** 503 with a time to retry. */
+/** 503 with `Retry-After`. */
 export function overloaded(message: string): RegistryError {
   return new RegistryError('UNAVAILABLE', message, { status: 503, headers: { 'retry-after': '1' } });
 }
 
 /**
- * Counts a document's bytes against the budget until `res` is sent: clients that read slowly, each another large document,
- * must not fill the memory.
+ * Counts a document's memory until the response is sent, so that slow readers of large documents cannot fill the
+ * memory.
  * @throws {RegistryError} UNAVAILABLE with 503 when the share of the budget is used up.
  */
 export function holdUntilSent(
@@ -144,19 +144,18 @@ function reasonOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** Cuts the connection so that no client can take what it has received for complete. */
+/** Closes the connection such that the client cannot take what it has received for complete. */
 function breakOff(req: IncomingMessage, res: ServerResponse): void {
-  // A body without length to an HTTP/1.0 client ends with the connection: only a reset shows that it broke. A TLS
-  // client misses the closing alert instead.
-  // misses the closing alert instead.
+  // To an HTTP/1.0 client, a body without a length ends when the connection closes: only a reset shows that it
+  // broke off. A TLS client notices that the closing alert is missing.
   const isPlain = !('encrypted' in req.socket);
   if (req.httpVersion === '1.0' && isPlain) req.socket.resetAndDestroy();
   else res.destroy();
 }
 
 /**
- * Turns a failure into an HTTP answer: the error document of the specification, or a cut connection when the answer has
- * begun. A fault of the mirror or of an upstream is a warning in the log; a client's fault is not.
+ * Answers a failure with the error document of the specification, or closes the connection when the answer has
+ * begun. Faults of the mirror or of an upstream are logged as warnings; faults of clients are not.
  */
 export function createErrorHandler(
   log: Log,
@@ -180,7 +179,7 @@ export function createErrorHandler(
       });
       return;
     }
-    // The client left before there was an answer.
+    // The client left before the answer began.
     if (res.destroyed) return;
     const error = toRegistryError(failure);
     failures.child(error.code).add();
@@ -199,8 +198,7 @@ export function createErrorHandler(
 }
 
 /**
- * Confirms that the answer is scoped by `ns`, so that a client can tell a proxy that supports it from one that ignores
- * it.
+ * Confirms that the answer is for the source host in `ns`, so that the client knows that this proxy supports `ns`.
  * @see https://github.com/opencontainers/distribution-spec/blob/main/spec.md#registry-proxying
  */
 export function announceNamespace(

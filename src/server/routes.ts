@@ -18,7 +18,8 @@ import { HostNotAllowedError, RegistryError } from '../oci/registry-error.ts';
 const KNOWN = ['ns', 'n', 'last', 'artifactType', 'digest', 'mount', 'from'] as const;
 
 /**
- * The API's parameters, percent-decoded. `+` stands for itself: no value contains a space, and media types contain `+`.
+ * The API's query parameters, percent-decoded. `+` stays `+`: no value contains a space, but media types contain
+ * `+`.
  */
 type Query = { readonly [Name in (typeof KNOWN)[number]]?: string };
 
@@ -35,9 +36,9 @@ function decode(text: string): string {
 }
 
 /**
- * Parses a raw query string; ignores unknown parameters.
- * @throws {RegistryError} UNSUPPORTED with 400 for a malformed escape, or a parameter given twice with different
- * values: two readers could disagree on which of them counts.
+ * Parses a query string. Unknown parameters are ignored.
+ * @throws {RegistryError} UNSUPPORTED with 400 for a malformed escape, or for a parameter that has two different
+ * values.
  */
 function parseQuery(text: string): Query {
   const query: { -readonly [Name in keyof Query]: Query[Name] } = {};
@@ -55,14 +56,14 @@ function parseQuery(text: string): Query {
   return query;
 }
 
-/** A parsed request target; no later code parses it again. */
+/** A parsed request target. No later code parses it again. */
 export type Route =
   | { readonly kind: 'ping' }
   | ManifestRoute
   | BlobRoute
   | TagsRoute
   | ReferrersRoute
-  /** Not part of the registry's API: the status pages. */
+  /** Anything outside the registry API: the status pages. */
   | { readonly kind: 'page'; readonly path: string };
 
 export interface ManifestRoute {
@@ -84,7 +85,7 @@ export interface BlobRoute {
 export interface TagsRoute {
   readonly kind: 'tags';
   readonly repository: Repository;
-  /** The repository as written in the request's path, and `ns` if given: for the answer and its `Link`. */
+  /** The repository as written in the path, for the answer and its `Link` header. */
   readonly written: string;
   readonly namespace?: SourceHost | undefined;
   readonly limit: number | undefined;
@@ -100,13 +101,13 @@ export interface ReferrersRoute {
   readonly artifactType: string | undefined;
 }
 
-/** The source hosts that a request may name, and the one that it means when it names none. */
+/** Which source hosts a request may name, and which one it means when it names none. */
 export interface HostRules {
   readonly defaultHost: SourceHost;
   readonly isAllowedHost: (host: SourceHost) => boolean;
 }
 
-/** The longest page of tags: a client cannot make this process hold more by asking for it. */
+/** The largest page of tags that a client may request. */
 const TAGS_MAX = 10_000;
 
 function allowedHost(text: string, rules: HostRules): SourceHost {
@@ -119,14 +120,14 @@ function allowedHost(text: string, rules: HostRules): SourceHost {
 }
 
 /**
- * The repository of a name in the path: on the host in `ns`, on the host that the name begins with, or on the default
- * host.
+ * The repository that a name in the path means: on the host in `ns`, on the host that the name begins with, or on
+ * the default host.
  */
 function repositoryOf(written: string, sourceHost: SourceHost | undefined, rules: HostRules): Repository {
   const slash = written.indexOf('/');
   const first = slash < 0 ? '' : written.slice(0, slash);
   const leads = first !== '' && looksLikeHost(first);
-  // With `ns` the name is taken unchanged, unless a path prefix only repeats the host.
+  // With `ns` the name is used unchanged, except for a first component that repeats the host.
   const isPrefixed = leads && (sourceHost === undefined || parseSourceHost(first) === sourceHost);
   const host = sourceHost ?? (isPrefixed ? allowedHost(first, rules) : rules.defaultHost);
   const name = parseRepositoryName(isPrefixed ? written.slice(slash + 1) : written);
@@ -144,7 +145,7 @@ function referenceIn(text: string): ManifestReference {
   const reference = parseManifestReference(text);
   if (reference !== undefined) return reference;
   if (text.includes(':')) throw new RegistryError('DIGEST_INVALID', 'malformed digest');
-  // No registry can have it: the specification knows only 404, and the conformance suite asks for
+  // No registry can have such a tag, and the specification defines only 404 for it. The conformance suite requests
   // `.INVALID_MANIFEST_NAME`.
   throw new RegistryError('MANIFEST_UNKNOWN', 'malformed tag');
 }
@@ -165,7 +166,7 @@ function artifactTypeIn({ artifactType }: Query): string | undefined {
 }
 
 function parseResource(path: string, query: Query, rules: HostRules): Route | undefined {
-  // From the right: a repository's name may have components called `manifests`, `blobs` or `tags`.
+  // Parsed from the end, because a repository name may contain the components `manifests`, `blobs` or `tags`.
   const lastSlash = path.lastIndexOf('/');
   const kindSlash = path.lastIndexOf('/', lastSlash - 1);
   if (kindSlash < 0) return undefined;
@@ -200,7 +201,7 @@ function parseResource(path: string, query: Query, rules: HostRules): Route | un
 }
 
 /**
- * Parses the raw request target. A malformed target is refused, never repaired: a path is compared as sent, and a name
+ * Parses a request target. A malformed target is refused, not repaired: the path is compared as sent, so a name
  * with `%`, `..`, `//` or upper case is invalid.
  * @throws {RegistryError} NAME_INVALID, DIGEST_INVALID, MANIFEST_UNKNOWN, PAGINATION_NUMBER_INVALID; DENIED for a
  * source host that is not allowed; UNSUPPORTED with 404 for a path outside the API, with 400 for a malformed query.
@@ -217,11 +218,11 @@ export function parseRoute(target: string, rules: HostRules): Route {
   throw new RegistryError('UNSUPPORTED', 'there is nothing at this path', { status: 404 });
 }
 
-/** Targets whose routes are remembered, and how long such a target may be: a lazy reader sends one thousands of times. */
+/** Limits of remembered targets, in number and in characters each: a lazy reader repeats one thousands of times. */
 const REMEMBERED_MAX = 256;
 const REMEMBERED_CHARACTERS = 1024;
 
-/** Reads the target of a blob; undefined for any other, or one that is refused. */
+/** Returns a parser for targets of blobs. It returns undefined for any other target, and for an invalid one. */
 export function createBlobRouteReader(rules: HostRules): (target: string) => BlobRoute | undefined {
   const routes = new Map<string, BlobRoute>();
   return (target) => {
@@ -240,7 +241,7 @@ export function createBlobRouteReader(rules: HostRules): (target: string) => Blo
   };
 }
 
-/** `NAME/blobs/uploads/` and `NAME/blobs/uploads/SESSION`; no repository has such a name. */
+/** `NAME/blobs/uploads/` and `NAME/blobs/uploads/SESSION`. No repository name matches. */
 const UPLOAD = /^\/v2\/(.+)\/blobs\/uploads(?:\/([A-Za-z0-9_-]*))?$/;
 const MANIFEST = /^\/v2\/(.+)\/manifests\/([^/]+)$/;
 const UPLOAD_METHODS = ['PATCH', 'PUT', 'GET', 'DELETE'];
@@ -250,12 +251,12 @@ function notAllowed(allow: string): RegistryError {
 }
 
 function mountIn({ mount, from }: Query, rules: HostRules) {
-  // Without `from` the answer of a registry could reveal blobs of any repository.
+  // A mount without `from` is ignored: a registry's answer could reveal blobs of any repository.
   if (mount === undefined || from === undefined) return undefined;
   return { digest: digestIn(mount), from: repositoryOf(from, undefined, rules) };
 }
 
-/** Does the request belong to a push? That includes the request for an upload's state. */
+/** True when the request belongs to a push. A GET of an upload's state does. */
 export function isPush(method: string, path: string): boolean {
   return UPLOAD.test(path) || (method === 'PUT' && MANIFEST.test(path));
 }

@@ -27,13 +27,13 @@ import { createHostCheck } from './request-validation.ts';
 import { createResponseCache } from './response-cache.ts';
 import type { StatusFacts } from './status-facts.ts';
 
-/** Where to listen: an address, or a socket that was opened for us (socket activation). */
+/** Where to listen: an address, or an open socket (socket activation). */
 export type ListenTarget = { readonly host: string; readonly port: number } | { readonly fd: number };
 
-/** Pulls come in bursts of many nodes at once: the kernel holds this many that were not accepted yet. */
+/** Length of the kernel's queue of connections that are not accepted yet: many nodes pull at the same moment. */
 const BACKLOG = 1024;
 
-/** Listens; resolves with where, once connections are taken. Rejects with Node's error (EADDRINUSE, EACCES). */
+/** Starts to listen and resolves with the address. Rejects with Node's error (EADDRINUSE, EACCES). */
 async function listenAt(server: NetServer, target: ListenTarget): Promise<AddressInfo> {
   const listening = once(server, 'listening');
   server.listen({ ...target, backlog: BACKLOG });
@@ -43,7 +43,7 @@ async function listenAt(server: NetServer, target: ListenTarget): Promise<Addres
   return address;
 }
 
-/** A certificate chain and its key, PEM. */
+/** A certificate chain and its private key, in PEM format. */
 export interface TlsKeyPair {
   readonly cert: string | Buffer;
   readonly key: string | Buffer;
@@ -52,48 +52,51 @@ export interface TlsKeyPair {
 export interface MirrorServerOptions {
   readonly gate: AdmissionController;
   readonly log: Log;
-  /** What this mirror calls itself in `Via`: the same name that its upstream client adds. */
+  /** This mirror's name in the `Via` header. Its upstream client adds the same name. */
   readonly pseudonym: string;
-  /** The source host of a request that names none. */
+  /** The source host of requests that name none. */
   readonly defaultHost: SourceHost;
-  /** May a request name this source host, by `ns` or as the path's first component? */
+  /** True when a request may name this source host, in `ns` or as the first component of the path. */
   readonly isAllowedHost: (host: SourceHost) => boolean;
   readonly status: () => StatusFacts;
   readonly filterReferrers: FilterReferrers;
-  /** Paths that are answered by others (`/token`), with any method; one that ends in `/` stands for all below it. */
+  /**
+   * Paths with handlers of their own (`/token`), for all methods. A path that ends in `/` covers all paths below
+   * it.
+   */
   readonly handlers?: ReadonlyMap<string, RequestHandler>;
-  /** Pulls that another build would have served better; undefined: nobody is told without a login. */
+  /** Gaps: pulls that another build would have served better. Undefined: the page does not exist. */
   readonly gaps?: (() => object) | undefined;
-  /** Why it serves with less than it should have; undefined: it lacks nothing. */
+  /** What this server currently lacks, as text; undefined when it lacks nothing. */
   readonly degraded?: (() => string | undefined) | undefined;
-  /** Passes writes on to the registries; undefined: this mirror is read-only. */
+  /** Forwards pushes to the registries. Undefined: this mirror is read-only. */
   readonly push?: PushForwarder | undefined;
-  /** Names under which the status pages may be seen, and a mirror on loopback asked, besides addresses and localhost. */
+  /** Host names of the status pages, and of a mirror on loopback, besides addresses and localhost. */
   readonly names?: readonly string[];
-  /** Every request shows a login: the mirror may be asked under any name. */
+  /** True when every request needs a login. The mirror then accepts any host name. */
   readonly hasLogins?: boolean;
-  /** Addresses and subnets of proxies in front: each stands for many clients. */
+  /** Addresses and subnets of proxies in front of this server. Each stands for many clients. */
   readonly proxies?: readonly string[];
   readonly limits?: Partial<Limits>;
-  /** Counters of other parts that `/metrics` is to show as well. */
+  /** Metrics of other parts, which `/metrics` shows as well. */
   readonly metrics?: Metrics;
   readonly tls?: TlsKeyPair;
 }
 
-/** The mirror's HTTP side. */
+/** The HTTP server of a mirror. */
 export interface MirrorServer {
   readonly metrics: Metrics;
-  /** Starts to take connections. Rejects with Node's error (EADDRINUSE, EACCES). */
+  /** Starts to accept connections. Rejects with Node's error (EADDRINUSE, EACCES). */
   listen(target: ListenTarget): Promise<AddressInfo>;
-  /** Takes no more connections and lets what is being answered finish; what has not after `timeoutMs` is cut. */
+  /** Accepts no more connections and lets running answers finish. After `timeoutMs` the remaining ones are closed. */
   drain(timeoutMs: number): Promise<void>;
-  /** Cuts everything at once. */
+  /** Closes all connections at once. */
   close(): Promise<void>;
-  /** Forgets the manifests that would be sent again without asking, of one admission key or of all. */
+  /** Drops cached responses, of one admission key or all. */
   invalidate(key?: string): void;
-  /** Forgets what would be sent again for a tag. */
+  /** Drops the cached responses of a tag. */
   invalidateTag(repository: Repository, tag: Tag): void;
-  /** Takes a renewed certificate for connections to come. */
+  /** Uses a renewed certificate for new connections. */
   renew(identity: TlsKeyPair): void;
 }
 
@@ -101,12 +104,12 @@ function nodeOptions(limits: Limits, takesBodies: boolean): ServerOptions {
   return {
     maxHeaderSize: limits.headerBytes,
     headersTimeout: limits.headersTimeoutMs,
-    // Unless pushes are taken no request has a body, so it is complete with its head.
+    // Without pushes no request has a body, so its head is all of it.
     requestTimeout: takesBodies ? limits.uploadTimeoutMs : limits.headersTimeoutMs,
-    // Noticed at most half as much later.
+    // A timeout is noticed at most half as much later.
     connectionsCheckingInterval: Math.ceil(limits.headersTimeoutMs / 2),
     keepAliveTimeout: limits.keepAliveTimeoutMs,
-    // Checked by checkSyntax, which answers as the spec has it.
+    // checkSyntax tests this, and answers as the specification requires.
     requireHostHeader: false,
     noDelay: true,
     insecureHTTPParser: false,
@@ -124,21 +127,21 @@ function createHttpServer(limits: Limits, tls: TlsKeyPair | undefined, takesBodi
   return { server, renew: (identity: TlsKeyPair) => server.setSecureContext({ ...identity }) };
 }
 
-/** Resolves when the server has closed: all its connections have ended. */
+/** Resolves when the server and all its connections have closed. */
 function closed(server: Server): Promise<void> {
   return new Promise((resolve) => {
     server.close(() => resolve());
   });
 }
 
-/** Lets what is being answered finish, then calls `cut` after `timeoutMs`; resolves when all connections have ended. */
+/** Lets running answers finish, and calls `cut` after `timeoutMs`. Resolves when all connections have closed. */
 async function finish(server: Server, timeoutMs: number, cut: () => void): Promise<void> {
   const ended = closed(server);
   const finished = new AbortController();
   const late = delay(timeoutMs, undefined, { signal: finished.signal, ref: false }).then(cut, () => {
     // All have finished in time.
   });
-  // Node closes idle connections once, on close(); those that become idle afterwards are closed here.
+  // Node.js closes idle connections once, on close(). Those that become idle later are closed here.
   const sweep = setInterval(() => server.closeIdleConnections(), 100);
   await ended;
   clearInterval(sweep);
@@ -160,8 +163,8 @@ export function createMirrorServer(options: MirrorServerOptions): MirrorServer {
   const answerMemory = new FairBudget(limits.answerBytes);
   metrics.gauge('metahub_answer_memory_bytes', 'Large documents being sent.', () => answerMemory.taken);
   const isOwnHost = createHostCheck(options.names ?? []);
-  // A mirror on loopback is for programs of this machine, not for web pages in its browsers; on a network, and behind TLS,
-  // clients use names that the settings need not list.
+  // On loopback the mirror is for programs of this machine, not for web pages in its browsers, so the name is
+  // checked. On a network, and with TLS, clients use names that the settings need not list.
   let isForThisMachine = false;
   const isOwnName = (host: string | undefined) => !isForThisMachine || host === undefined || isOwnHost(host);
   let draining = false;

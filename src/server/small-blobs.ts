@@ -13,35 +13,35 @@ import { type BlobRoute, createBlobRouteReader, type HostRules } from './routes.
 export interface SmallBlobOptions {
   readonly gate: AdmissionController;
   readonly hosts: HostRules;
-  /** The longest target, in bytes. */
+  /** Limit of the request target, in bytes. */
   readonly targetBytes: number;
   readonly starts: PacedStarts;
   readonly inFlight: FairBudget;
   readonly pipeline: PipelineQueue;
   readonly accessLog: AccessLog;
-  /** Does every request have to show a login? */
+  /** True when every request needs a login. */
   readonly hasLogins: boolean;
   readonly onError: (req: IncomingMessage, res: ServerResponse, error: unknown) => void;
 }
 
-/** A request that is being answered here. */
+/** A request that this handler answers. */
 interface Answering {
   readonly req: IncomingMessage;
   readonly res: ServerResponse;
   readonly route: BlobRoute;
   readonly admitted: Admitted;
   readonly logged: LoggedRequest;
-  /** It is not in flight any more. */
+  /** Ends its count as a running request. */
   readonly release: () => void;
-  /** Continues with the request when this handler cannot answer it. */
+  /** Passes the request to the usual handler. */
   readonly takeOver: (headStart: HeadStart) => void;
-  /** What is being sent. */
+  /** The memory that is being sent. */
   lent: LentBytes | undefined;
 }
 
 /**
- * Sends all of a body. Its end waits for the write: a response that was ended counts as complete also when its client leaves
- * while the connection still reads the bytes.
+ * Sends the body. `end` waits for the write: a response that has ended counts as complete, even if the client
+ * leaves while the socket still reads the memory.
  */
 function sendLent(answering: Answering, lent: LentBytes, onError: SmallBlobOptions['onError']): void {
   const { req, res } = answering;
@@ -51,15 +51,16 @@ function sendLent(answering: Answering, lent: LentBytes, onError: SmallBlobOptio
     answering.lent = undefined;
     if (error) lent.giveUp();
     else lent.giveBack();
-    // Node calls back without an error where the connection was destroyed meanwhile.
+    // Node.js reports no error when the connection was destroyed meanwhile.
     if (error || req.socket.destroyed) onError(req, res, error ?? readerHasLeft());
     else res.end();
   });
 }
 
 /**
- * The short way of a GET for a small part of a stored blob: configurations, and the ranges of lazy readers. It has the limits,
- * the admission, the headers and the log of the usual way, but no stream, and no registries that wait for one another.
+ * The fast path of a GET for a small part of a stored blob, such as a configuration or a lazy reader's range. It
+ * applies the same limits and admission and sends the same headers as the usual path, but uses no stream and no
+ * chain of registries.
  */
 export class SmallBlobs {
   readonly #options: SmallBlobOptions;
@@ -70,7 +71,7 @@ export class SmallBlobs {
     this.#routeOf = createBlobRouteReader(options.hosts);
   }
 
-  /** Begins the answer to a plain request; false: nothing has been done about it. */
+  /** Starts to answer a plain request. False when nothing was done for it. */
   begin(
     req: IncomingMessage,
     res: ServerResponse,

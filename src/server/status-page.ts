@@ -14,7 +14,7 @@ import {
   type RegistryHealth,
 } from './status-facts.ts';
 
-/** The page's own style, beside that of all pages. */
+/** The style of the status page, added to that of all pages. */
 const STATUS_STYLE = `${PAGE_STYLE}
 meter { width: 100%; height: .8rem; }
 .tree { display: flex; flex-wrap: wrap; gap: .5rem .35rem; list-style: none; margin: .25rem 0; padding: 0; }
@@ -24,9 +24,7 @@ meter { width: 100%; height: .8rem; }
 .node.host { background: light-dark(#1f5fc4, #8ab4f8); color: light-dark(#ffffff, #10141a); font-weight: 600; }
 .node.beyond { border-style: dashed; color: var(--dim); }`;
 
-/**
- * Loads a new page every five seconds unless somebody types into it; without scripts the page is the same, but static.
- */
+/** Reloads the page's content every five seconds, unless an input has the focus. Without scripts the page is static. */
 const STATUS_SCRIPT = `
 setInterval(async () => {
   if (document.hidden || document.activeElement instanceof HTMLInputElement) return;
@@ -38,20 +36,20 @@ setInterval(async () => {
   } catch { /* The mirror restarts: the next look finds it. */ }
 }, 5000);`;
 
-/** A microarchitecture in the family tree of a host. */
+/** A microarchitecture in a host's family tree. */
 export interface TreeNode {
   readonly name: string;
-  /** `host`: what this host is; `runs`: its code runs here; `beyond`: its code does not. */
+  /** `host`: the host's own; `runs`: its code runs on the host; `beyond`: its code does not. */
   readonly role: 'host' | 'runs' | 'beyond';
 }
 
-/** The length of the longest path from a root. */
+/** The length of the longest path from a root of the tree. */
 function generationOf(name: string): number {
   const parents = findNode(name)?.parents ?? [];
   return parents.length === 0 ? 0 : 1 + Math.max(...parents.map(generationOf));
 }
 
-/** The ancestors of a host, the host and its children, in generations from the root; empty for an unknown name. */
+/** The host, its ancestors and its children, by generation from the root. Empty for an unknown name. */
 function familyTree(host: string): readonly (readonly TreeNode[])[] {
   if (findNode(host) === undefined) return [];
   const generations: TreeNode[][] = [];
@@ -65,19 +63,19 @@ function familyTree(host: string): readonly (readonly TreeNode[])[] {
   return generations.filter((generation) => generation !== undefined);
 }
 
-/** Which recent pulls are shown. */
+/** Which recent pulls to show. */
 export interface PullFilter {
   readonly image: string;
   readonly verdict: PullVerdict | undefined;
 }
 
-/** Reads the filter from a page's query; an unknown value is no filter. */
+/** Reads the filter from the page's query. Unknown values are ignored. */
 export function pullFilterIn(query: URLSearchParams): PullFilter {
   const verdict = PULL_VERDICTS.find((one) => one === query.get('verdict'));
   return { image: query.get('image')?.trim().slice(0, 200) ?? '', verdict };
 }
 
-/** The name of the page's only script in the Content-Security-Policy. */
+/** The hash of the page's only script, for the Content-Security-Policy. */
 export const STATUS_SCRIPT_HASH = `sha256-${createHash('sha256').update(STATUS_SCRIPT).digest('base64')}`;
 
 const TONES: Readonly<Record<PullVerdict, string>> = {
@@ -212,7 +210,7 @@ function alerts({ notReady, warnings = [] }: PageFacts): readonly Html[] {
   ];
 }
 
-/** A site's card: what it serves, and where an account sees more. */
+/** The card of a site, with a link to its pages. */
 function siteCard(sitePath: string): Html {
   return card(
     'whole',
