@@ -1,15 +1,14 @@
 import { BlockList, isIP, isIPv6 } from 'node:net';
 
-/**
- * True when this name or address (no brackets) is this machine itself, so that nothing sent there crosses a network.
- */
+/** True for a name or address (without brackets) of this machine's loopback, so that no traffic leaves the machine. */
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127(?:\.\d{1,3}){3}$/.test(host);
 }
 
 /**
- * Address blocks that are not public, as `ADDRESS/PREFIX`. Link-local holds the clouds' metadata services
- * (169.254.169.254); Alibaba's is 100.100.100.200 in the shared range, and Azure's WireServer has an address that looks public.
+ * IPv4 address blocks that are not public, as `ADDRESS/PREFIX`. Link-local contains the clouds' metadata services
+ * (169.254.169.254). Alibaba's is 100.100.100.200, in the shared range; Azure's WireServer (168.63.129.16) has an
+ * address that looks public.
  * @see https://www.iana.org/assignments/iana-ipv4-special-registry
  * @see https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16
  */
@@ -32,16 +31,16 @@ const NOT_PUBLIC_IPV4 = [
   '240.0.0.0/4',
 ];
 /**
- * The only IPv6 addresses that hosts on the internet have, and the exceptions within them: IETF protocols (Teredo
- * tunnels to an IPv4 address of the sender's choice), documentation, and 6to4 (a tunnel too).
+ * The global unicast IPv6 addresses, and the blocks in them that are not public: IETF protocols (Teredo tunnels to
+ * an IPv4 address of the sender's choice), 6to4 (also a tunnel) and documentation.
  * @see https://www.iana.org/assignments/ipv6-address-space
  * @see https://www.iana.org/assignments/iana-ipv6-special-registry
  */
 const GLOBAL_IPV6 = ['2000::/3'];
 const NOT_PUBLIC_IPV6 = ['2001::/23', '2001:db8::/32', '2002::/16', '3fff::/20'];
 /**
- * Prefixes that embed an IPv4 address in their last 32 bits: that address decides. A site's own NAT64 has another
- * prefix.
+ * Prefixes that embed an IPv4 address in the last 32 bits; that address decides. A site's own NAT64 prefix is not
+ * known.
  */
 const EMBEDS_IPV4 = ['::ffff:0:0/96', '64:ff9b::/96'];
 
@@ -53,7 +52,7 @@ interface Subnet {
 
 const familyOf = (address: string) => (isIPv6(address) ? 'ipv6' : 'ipv4');
 
-/** Reads `10.0.0.0/24`, or an address as the subnet of that address alone. */
+/** Parses `10.0.0.0/24`. An address without a prefix is a subnet of one address. */
 function parseSubnet(text: string): Subnet | undefined {
   const [address = '', prefix, ...rest] = text.split('/');
   const family = familyOf(address);
@@ -63,7 +62,7 @@ function parseSubnet(text: string): Subnet | undefined {
   return bits <= most ? { address, bits, family } : undefined;
 }
 
-/** @param onMalformed throws for a text that is no subnet */
+/** @param onMalformed throws for a text that is not a subnet */
 function blockListOf(
   subnets: readonly string[],
   onMalformed: (subnet: string) => never = (subnet) => {
@@ -78,7 +77,7 @@ function blockListOf(
   return list;
 }
 
-/** Is the address in this subnet, of its own family? False for a text that is no subnet. */
+/** True when the address is in this subnet. False for another address family, and for a text that is not a subnet. */
 export function isInSubnet(text: string, address: string): boolean {
   const subnet = parseSubnet(text);
   if (subnet === undefined || isIP(address) === 0 || familyOf(address) !== subnet.family) return false;
@@ -94,17 +93,17 @@ function blockLists() {
   };
 }
 
-/** Made for the first address: no start needs them. */
+/** Created for the first address, because the start of a program needs none. */
 let lists: ReturnType<typeof blockLists> | undefined;
 
-/** The last 32 bits of an IPv6 address, in dotted form. The WHATWG URL parser normalises every spelling. */
+/** The last 32 bits of an IPv6 address, in dotted form. The WHATWG URL parser normalizes every spelling. */
 function embeddedIpv4(address: string): string {
   const groups = new URL(`http://[${address}]`).hostname.slice(1, -1).split(':');
   const [high, low] = groups.slice(-2).map((group) => Number.parseInt(group || '0', 16));
   return [(high ?? 0) >> 8, (high ?? 0) & 255, (low ?? 0) >> 8, (low ?? 0) & 255].join('.');
 }
 
-/** True when a public host can have this IP address (no brackets, no zone). False for text that is not an address. */
+/** True when a public host can have this IP address (no brackets, no zone). False for a text that is not an address. */
 export function isPublicAddress(address: string): boolean {
   lists ??= blockLists();
   const { blockedIpv4, globalIpv6, blockedIpv6, embedding } = lists;
@@ -115,48 +114,48 @@ export function isPublicAddress(address: string): boolean {
   return globalIpv6.check(address, 'ipv6') && !blockedIpv6.check(address, 'ipv6');
 }
 
-/** The port that a URL leads to, explicit or implied. */
+/** The port of a URL, explicit or implied by its scheme. */
 export function portOf(url: URL): number {
   return url.port === '' ? (url.protocol === 'https:' ? 443 : 80) : Number(url.port);
 }
 
-/** The host of a URL as sockets take it: IPv6 without brackets. */
+/** The host of a URL in the form that sockets take: IPv6 without brackets. */
 export function hostOf(url: URL): string {
   return url.hostname.replace(/^\[|\]$/g, '').toLowerCase();
 }
 
-/** `host:port` as it stands in a URL: IPv6 in brackets. */
+/** `host:port` in the form of a URL: IPv6 in brackets. */
 export function authorityOf(host: string, port: number): string {
   return `${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
 /**
- * A URL as another party wrote it. `target` is path and query, byte for byte where HTTP allows it: a signed URL is
- * valid only as its issuer wrote it, and a URL parser writes `'`, `|` and raw UTF-8 differently.
+ * A URL as another party wrote it. `target` is its path and query, byte for byte where HTTP allows it: a signed URL
+ * is valid only as its issuer wrote it, and a URL parser rewrites `'`, `|` and raw UTF-8.
  */
 export interface WebLocation {
   readonly url: URL;
   readonly target: string;
 }
 
-/** Path and query of a URL that this program built. */
+/** The path and query of a URL that this program built. */
 export function targetOf(url: URL): string {
   return `${url.pathname}${url.search}`;
 }
 
-/** The whole URL, with its target as written. */
+/** The whole URL, with path and query as written. */
 export function formatLocation({ url, target }: WebLocation): string {
   return `${url.origin}${target}`;
 }
 
-/** Appends parameters to the query, which stays as it is. */
+/** Appends parameters to the query, which is not changed. */
 export function withQuery(target: string, parameters: string): string {
   if (parameters === '') return target;
   const separator = !target.includes('?') ? '?' : /[?&]$/.test(target) ? '' : '&';
   return `${target}${separator}${parameters}`;
 }
 
-/** Without `.` and `..` segments. @see https://www.rfc-editor.org/rfc/rfc3986#section-5.2.4 */
+/** Removes the segments `.` and `..`. @see https://www.rfc-editor.org/rfc/rfc3986#section-5.2.4 */
 function removeDotSegments(path: string): string {
   const kept: string[] = [];
   const segments = path.split('/').slice(1);
@@ -170,12 +169,12 @@ function removeDotSegments(path: string): string {
 }
 
 /**
- * Characters that a request line must not contain: white space, controls and bytes beyond ASCII, which servers refuse.
- * A signature covers the escaped form.
+ * Escapes characters that servers refuse in a request line: white space, controls and non-ASCII bytes. In a signed
+ * URL the signature covers the escaped form.
  */
 function escapeUnsendable(target: string): string {
   return target.replaceAll(/[^\x21-\x7e]+/g, (text) => {
-    // The text of a header has one character for each byte.
+    // A header's text has one character for each byte.
     const isBytes = [...text].every((character) => character <= '\u00ff');
     const bytes = Buffer.from(text, isBytes ? 'latin1' : 'utf8');
     return [...bytes].map((byte) => `%${byte.toString(16).padStart(2, '0').toUpperCase()}`).join('');
@@ -185,10 +184,10 @@ function escapeUnsendable(target: string): string {
 const REFERENCE =
   /^(?:(?<scheme>https?:)(?=\/\/))?(?<authority>\/\/[^/?\\]*)?(?<path>[^?]*)(?<query>\?.*)?$/is;
 
-/** Path and query that `reference` names, unchanged; undefined when only a URL parser can tell. */
+/** The path and query that `reference` names, unchanged. Undefined when a URL parser must find them. */
 function rawTarget(reference: string, base: string): string | undefined {
   const { authority, path = '', query = '' } = REFERENCE.exec(reference.replace(/#.*$/s, ''))?.groups ?? {};
-  // Only the URL parser gives `http:x` and back-slashes a meaning.
+  // Only a URL parser can interpret `http:x` and backslashes.
   if (/^[a-z][a-z0-9+.-]*:/i.test(path) || path.startsWith('\\')) return undefined;
   const basePath = base.replace(/\?.*$/s, '');
   if (authority === undefined && path === '') {
@@ -200,7 +199,7 @@ function rawTarget(reference: string, base: string): string | undefined {
 }
 
 /**
- * Where `reference`, from a `Location` or `Link` header, leads from `base`; undefined when it is not a URL.
+ * Resolves `reference`, from a `Location` or `Link` header, against `base`. Undefined when the result is not a URL.
  * @see https://www.rfc-editor.org/rfc/rfc3986#section-5.2
  */
 export function resolveReference(reference: string, base: WebLocation): WebLocation | undefined {
@@ -215,11 +214,11 @@ export const withoutMapping = (address: string): string =>
   address.startsWith('::') ? address.replace(/^::ffff:(?=\d+\.)/i, '') : address;
 
 /**
- * True for an address of the list: `10.0.0.7`, `10.0.0.0/24`.
+ * Returns a function that is true for addresses in the list (`10.0.0.7`, `10.0.0.0/24`).
  * @throws {Error} when an item is neither an address nor a subnet.
  */
 export function addressMatcher(proxies: readonly string[]): (address: string) => boolean {
-  // Asked of each connection, and an address as an object costs more than the rest of the question.
+  // Called for each connection: without this, even an empty list would cost an address object each time.
   if (proxies.length === 0) return () => false;
   const list = blockListOf(proxies, (proxy) => {
     throw new Error(`“${proxy}” is not the address of a proxy: write 10.0.0.7 or 10.0.0.0/24`);
@@ -227,7 +226,10 @@ export function addressMatcher(proxies: readonly string[]): (address: string) =>
   return (address) => isIP(address) !== 0 && list.check(address, familyOf(address));
 }
 
-/** An IPv6 subscriber owns at least a /64: its addresses count as one. `::ffff:10.0.0.1` is IPv4. */
+/**
+ * The network that counts as one client: an IPv4 address, or the /64 of an IPv6 address (a subscriber has at least
+ * that).
+ */
 export function addressClass(address: string): string {
   if (!address.includes(':')) return address;
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];

@@ -6,14 +6,14 @@ interface Incoming {
   readonly incoming: string;
 }
 
-/** Distinguishes this process's files from those of an earlier process with the same id. */
+/** Distinguishes this process's files from those of an earlier process with the same process id. */
 const PROCESS_TOKEN = randomBytes(6).toString('hex');
-/** A file this old is abandoned, even if another process has its process id now. */
+/** A file of this age is abandoned, even if a process has its process id. */
 const ABANDONED_AFTER_MS = 24 * 60 * 60 * 1000;
 
 let made = 0;
 
-/** A unique path in the directory for incoming files: two daemons may share one store. */
+/** A unique path in the directory for incoming files, which several processes may share. */
 export function incomingPath({ incoming }: Incoming): string {
   made += 1;
   return join(incoming, `${process.pid}-${PROCESS_TOKEN}-${made}`);
@@ -26,7 +26,7 @@ async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
   }
 }
 
-/** Makes a rename survive a loss of power. */
+/** Makes a rename survive a power loss. */
 async function syncDirectory(directory: string): Promise<void> {
   const handle = await open(directory, 'r');
   try {
@@ -42,8 +42,8 @@ export interface Owner {
 }
 
 /**
- * The owner of a new file in this directory when root writes on behalf of another user, as in the data directory of a
- * service that runs as its own user: that user could not read root's files.
+ * The owner of a new file in this directory when root writes it there, as in the data directory of a service with a
+ * user of its own: that user could not read root's files.
  */
 export async function inheritedOwner(directory: string): Promise<Owner | undefined> {
   if (process.getuid?.() !== 0) return undefined;
@@ -52,17 +52,17 @@ export async function inheritedOwner(directory: string): Promise<Owner | undefin
 }
 
 export interface ReplaceOptions {
-  /** Where the new bytes are written first, on the same file system; by default a hidden file in the same directory. */
+  /** The path to write to first, on the same file system. Default: a hidden file in the same directory. */
   readonly temporary?: string;
-  /** Permission bits of the new file. */
+  /** The file's permission bits. */
   readonly mode?: number;
-  /** Gives the new file to this user and group, else to {@link inheritedOwner}; needs root's rights. */
+  /** The file's owner; needs root. Default: {@link inheritedOwner}. */
   readonly owner?: Owner | undefined;
-  /** Also syncs the directory, so that the new file survives a loss of power once this resolves. */
+  /** Also sync the directory, so that the new file survives a power loss once this resolves. */
   readonly durable?: boolean;
-  /** Leaves an existing file as it is: when two processes start together, the first one wins. */
+  /** Leave an existing file unchanged: when two processes start at once, the first one wins. */
   readonly onlyIfAbsent?: boolean;
-  /** Runs right before the new file takes its place; when it throws, the old file stays. */
+  /** Called just before the new file replaces the old one. When it rejects, the old file stays. */
   readonly beforeMove?: () => Promise<void>;
 }
 
@@ -70,7 +70,7 @@ function temporaryBeside(path: string): string {
   return join(dirname(path), `.${randomBytes(6).toString('hex')}.tmp`);
 }
 
-/** @returns false when the file exists and `onlyIfAbsent` leaves it alone. */
+/** @returns false when the file exists and `onlyIfAbsent` is set */
 async function moveIntoPlace(temporary: string, path: string, onlyIfAbsent: boolean): Promise<boolean> {
   if (!onlyIfAbsent) {
     await rename(temporary, path);
@@ -88,8 +88,8 @@ async function moveIntoPlace(temporary: string, path: string, onlyIfAbsent: bool
 }
 
 /**
- * Replaces a file as a whole: a reader sees the old bytes or the new, also after a crash.
- * @returns whether the file was written: false only with `onlyIfAbsent`.
+ * Replaces a file atomically: a reader sees the old or the new bytes, also after a crash.
+ * @returns whether the file was written; false only with `onlyIfAbsent`
  */
 export async function replaceFile(
   path: string,
@@ -110,7 +110,7 @@ export async function replaceFile(
     try {
       await writeAll(file, bytes);
       if (owner !== undefined) await file.chown(owner.uid, owner.gid);
-      // The process's umask removes bits from the mode of a new file.
+      // The umask removes bits from the mode of a new file.
       if (options.mode !== undefined) await file.chmod(mode);
       await file.sync();
     } finally {
@@ -120,7 +120,7 @@ export async function replaceFile(
     isWritten = await moveIntoPlace(temporary, path, onlyIfAbsent);
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => {
-      // The caller needs the first failure; the next start removes leftovers.
+      // The caller needs the first error. The next start removes leftovers.
     });
     throw error;
   }
@@ -128,7 +128,7 @@ export async function replaceFile(
   return isWritten;
 }
 
-/** As {@link replaceFile}, through the directory for incoming files. */
+/** As {@link replaceFile}, with the directory for incoming files. */
 export async function writeAtomically(
   layout: Incoming,
   path: string,
@@ -153,7 +153,7 @@ function isInUse(name: string): boolean {
   return /^\d+$/.test(pid) && isRunning(Number(pid));
 }
 
-/** Removes the half-written files of processes that ended; returns how many. */
+/** Removes half-written files of processes that have ended. Resolves with their number. */
 export async function removeLeftovers({ incoming }: Incoming, nowMs: number): Promise<number> {
   let removed = 0;
   for (const name of await readdir(incoming)) {
@@ -185,8 +185,8 @@ async function makeOne(path: string, mode: number): Promise<void> {
 }
 
 /**
- * Makes a directory and its parents. mkdir's own `recursive` never returns where the parent exists but refuses a new
- * directory with ENOENT, as all of /proc does.
+ * Creates a directory and its parents. Not with mkdir's own `recursive`: it never returns when the parent exists
+ * but answers ENOENT to a new directory, as everything below /proc does.
  */
 export async function makeDirectory(path: string, mode: number): Promise<void> {
   try {

@@ -5,35 +5,38 @@ import { FairBudget, NO_SHARE, type Share } from './fair-budget.ts';
 import { packagedWorker } from './packaged-files.ts';
 import { FairSemaphore } from './queue.ts';
 
-/** Starts `NAME.js` of the bundle, or `NAME.ts` of the sources, beside the file with this `import.meta.url`. */
+/**
+ * Starts the worker `NAME.js` of the bundle, or `NAME.ts` of the sources, beside the file with this
+ * `import.meta.url`.
+ */
 export function startWorker(name: string, besides: string, options: WorkerOptions = {}): Worker {
   const packaged = packagedWorker(name);
   if (packaged !== undefined) return new Worker(packaged, { ...options, eval: true, execArgv: [] });
   const built = new URL(`./${name}.js`, besides);
   if (besides.endsWith('.js')) return new Worker(built, { ...options, execArgv: [] });
-  // From the sources, in tests and benchmarks: the thread needs a loader for TypeScript.
+  // In tests and benchmarks, which run from the sources, the thread needs a loader for TypeScript.
   const source = JSON.stringify(fileURLToPath(new URL(`./${name}.ts`, besides)));
   return new Worker(`require('tsx/cjs'); require(${source});`, { ...options, eval: true, execArgv: [] });
 }
 
 /**
- * How much nicer than the event loop's thread: where cores are few, that one goes first. Beyond it, work for other programs
- * would keep this thread waiting past its time on a busy machine.
+ * By how much a thread's nice value is increased, so that the event loop goes first where cores are few. With more,
+ * other programs on a busy machine would keep the thread waiting past its time limit.
  */
 const NICER = 3;
 
-/** Has the event loop's thread go before this one. */
+/** Lowers the priority of this thread below the event loop's. */
 function giveWay(): void {
-  // On Linux a priority is the calling thread's alone; elsewhere it would be the whole process's.
+  // On Linux this changes the calling thread only, elsewhere the whole process.
   if (process.platform !== 'linux') return;
   try {
     setPriority(Math.min(getPriority() + NICER, constants.priority.PRIORITY_LOW));
   } catch {
-    // A sandbox may forbid it; the thread then has an equal share of the cores.
+    // A sandbox may forbid it. The thread then has an equal share of the cores.
   }
 }
 
-/** Answers each message to this thread with one. */
+/** Answers each message to this thread with one message. */
 export function serveMessages<Request, Reply>(
   replyTo: (request: Request) => Reply | Promise<Reply>,
   transferOf: (reply: Reply) => readonly Transferable[] = () => [],
@@ -47,27 +50,27 @@ export function serveMessages<Request, Reply>(
   });
 }
 
-/** As many bytes wait for the thread as may, or it cannot start now. */
+/** Too many bytes are waiting for the thread, or it cannot start now. */
 export class ThreadBusyError extends Error {
   override readonly name = 'ThreadBusyError';
 }
 
-/** The thread took too long, ran out of memory or failed otherwise, because of its input. */
+/** The thread failed because of its input: it took too long, ran out of memory, or threw. */
 export class ThreadFailedError extends Error {
   override readonly name = 'ThreadFailedError';
 }
 
-/** True when the thread could not start because the process has no file handles or memory left; the input is not the reason. */
+/** True when the thread could not start because file descriptors or memory ran out. The input is not the reason. */
 function isStarved({ code }: NodeJS.ErrnoException): boolean {
   return ['ERR_WORKER_INIT_FAILED', 'EMFILE', 'ENFILE'].includes(code ?? '');
 }
 
 export interface BackgroundThreadOptions {
-  /** Starts the worker, which posts one answer for each message. */
+  /** Starts the worker, which answers each message with one. */
   readonly start: (options: WorkerOptions) => Worker;
-  /** Bound of all requests that wait or run, in bytes. */
+  /** Limit of all requests that wait or run, in bytes. */
   readonly waitingMaxBytes: number;
-  /** Time limit of one request, in milliseconds; on a busy machine too, a request takes a fraction of it. */
+  /** Time limit of one request, in milliseconds. A request usually takes a fraction of it, even on a busy machine. */
   readonly timeoutMs?: number;
   /** The thread's heap, in MiB. */
   readonly heapMaxMib?: number;
@@ -75,19 +78,22 @@ export interface BackgroundThreadOptions {
 
 const TIMEOUT_MS = 30_000;
 const HEAP_MAX_MIB = 192;
-/** For how long the thread stays idle before it ends, in milliseconds. */
+/** How long an idle thread is kept, in milliseconds. */
 const IDLE_MS = 30_000;
 
 export interface Turn {
-  /** Those who wait take turns by their share. */
+  /** Waiting requests take turns by their share. */
   readonly share?: Share | undefined;
-  /** Gives up waiting. */
+  /** Ends the wait for a turn. */
   readonly signal?: AbortSignal | undefined;
-  /** What moves to the thread with the request instead of being copied. */
+  /** What is transferred to the thread with the request, instead of copied. */
   readonly transfer?: readonly Transferable[];
 }
 
-/** One thread that deals with one request at a time; it starts with the first and ends when it has been idle. */
+/**
+ * One thread that handles one request at a time. It starts with the first request, and ends after a while without
+ * one.
+ */
 export class BackgroundThread<Request, Reply> {
   readonly #options: BackgroundThreadOptions;
   readonly #queue = new FairSemaphore(1);
@@ -139,7 +145,7 @@ export class BackgroundThread<Request, Reply> {
       const onError = (error: NodeJS.ErrnoException) =>
         settle(() => fail(error.message, isStarved(error) ? ThreadBusyError : ThreadFailedError));
       const onExit = () => settle(() => fail('its thread has ended'));
-      // Not all listeners: Node.js keeps some of its own on a worker.
+      // Not removeAllListeners: Node.js has listeners of its own on a worker.
       const settle = (finish: () => void) => {
         clearTimeout(timer);
         worker.off('message', onMessage).off('error', onError).off('exit', onExit);
@@ -161,7 +167,7 @@ export class BackgroundThread<Request, Reply> {
     const forget = () => {
       if (this.#worker === worker) this.#worker = undefined;
     };
-    // It may also fail between two requests: the next one then starts another.
+    // The thread may also fail between two requests. The next request then starts another one.
     return worker.on('error', forget).on('exit', forget);
   }
 

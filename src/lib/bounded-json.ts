@@ -1,14 +1,17 @@
-/** How much of a JSON text is read: its size in bytes does not bound the memory and time that parsing takes. */
+/** Limits of a JSON text: its size in bytes does not limit the memory and time that parsing takes. */
 export interface JsonBounds {
   readonly depth: number;
-  /** Names and values. */
+  /** The number of names and values. */
   readonly values: number;
 }
 
-/** The shape of a JSON text, as far as bounds need it. */
+/** The depth and size of a JSON text, as far as they are measured. */
 export interface JsonShape {
   readonly depth: number;
-  /** Commas, colons and opening brackets outside strings: the number of names and values, less one at most. */
+  /**
+   * The number of commas, colons and opening brackets outside strings: at least the number of names and values,
+   * less one.
+   */
   readonly values: number;
 }
 
@@ -26,7 +29,7 @@ function endOfString(bytes: Uint8Array, from: number): number {
   const quote = bytes.indexOf(QUOTE, from);
   if (quote < 0) return bytes.length;
   if (bytes[quote - 1] !== BACKSLASH) return quote;
-  // The quote may be escaped: only reading from the start shows that.
+  // The quote may be escaped. Only reading from the start of the string shows that.
   for (let at = from; at < bytes.length; at += 1) {
     if (bytes[at] === QUOTE) return at;
     if (bytes[at] === BACKSLASH) at += 1;
@@ -34,12 +37,12 @@ function endOfString(bytes: Uint8Array, from: number): number {
   return bytes.length;
 }
 
-/** Measures a JSON text in one pass without parsing it. Stops at the first bound that is exceeded. */
+/** Measures a JSON text in one pass, without parsing it. Stops at the first limit that is exceeded. */
 export function shapeOf(bytes: Uint8Array, bounds: JsonBounds): JsonShape {
   let depth = 0;
   let deepest = 0;
   let values = 0;
-  // A JSON text has at most one string more than the counted values: a text with more strings is not JSON.
+  // Valid JSON has at most one string more than the counted values.
   let strings = 0;
   for (let at = 0; at < bytes.length; at += 1) {
     const byte = bytes[at] as number;
@@ -62,12 +65,12 @@ export function shapeOf(bytes: Uint8Array, bounds: JsonBounds): JsonShape {
   return { depth: deepest, values };
 }
 
-/** Twice what a document of a thousand parts has. */
+/** Twice what a document with a thousand parts has. */
 export const USUAL_BOUNDS: JsonBounds = { depth: 64, values: 65_536 };
 
 /**
- * Parses JSON from another party. @throws {SyntaxError} when it is not JSON, or exceeds the bounds: then it is not
- * parsed
+ * Parses JSON from another party.
+ * @throws {SyntaxError} when it is not JSON, or when it exceeds the limits; then it was not parsed
  */
 export function parseJson(bytes: Uint8Array, bounds: JsonBounds = USUAL_BOUNDS): unknown {
   const { depth, values } = shapeOf(bytes, bounds);
@@ -75,15 +78,15 @@ export function parseJson(bytes: Uint8Array, bounds: JsonBounds = USUAL_BOUNDS):
   return JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8'));
 }
 
-/** An object of a parsed document, whose values may be anything. */
+/** An object in a parsed document. Its values may be anything. */
 export type JsonObject = Readonly<Record<string, unknown>>;
 
-/** Neither null nor a list. */
+/** True for an object that is neither null nor an array. */
 export function isJsonObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** The value when it is an object; else an empty one. */
+/** The value if it is an object, otherwise an empty object. */
 export function objectOf(value: unknown): JsonObject {
   return isJsonObject(value) ? value : {};
 }

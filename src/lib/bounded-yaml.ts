@@ -2,35 +2,35 @@ import type * as Yaml from 'yaml';
 import { ConfigError } from './config-error.ts';
 import type { Place } from './config-source.ts';
 
-/** The largest file, in bytes: a larger one is a mistake. */
+/** Limit of a file, in bytes. A larger one is a mistake. */
 const MAX_BYTES = 1024 * 1024;
-/** The library recurses: beyond some thousand levels V8 ends the process, in a thread too. */
+/** The library is recursive: with some thousand levels V8 ends the whole process, even from a thread. */
 const MAX_DEPTH = 100;
-/** In a file: to resolve one the library walks the document. */
+/** Limit of aliases in a file. The library walks the document to resolve one. */
 const MAX_ALIASES_IN_ALL = 500;
 /** How often aliases may repeat one part of a file. */
 const MAX_ALIASES = 100;
 
-/** The library, by whichever way it was loaded. */
+/** The YAML library, however it was loaded. */
 export type YamlLibrary = Pick<
   typeof Yaml,
   'Composer' | 'isScalar' | 'Lexer' | 'LineCounter' | 'Parser' | 'visit' | 'YAMLParseError'
 >;
 
 export interface YamlDocument {
-  /** Without errors; an edit keeps its comments. */
+  /** The parsed document, without errors. Editing it keeps its comments. */
   readonly document: Yaml.Document;
   readonly placeAt: (offset: number) => Place;
-  /** The content in plain values. @throws {ConfigError} when aliases expand without bound */
+  /** The content as plain values. @throws {ConfigError} when aliases expand beyond the limit */
   toContent(): unknown;
 }
 
-/** The parser's message, without the excerpt that shows the place. */
+/** The parser's message without the excerpt of the file. */
 function firstLine({ message }: Error): string {
   return message.split('\n', 1)[0]?.replace(/:$/, '') ?? message;
 }
 
-/** The library's own check compares each key with all others of its map. */
+/** Finds duplicate keys. The library's own check compares each key with all others of its map. */
 function addDuplicateKeys({ visit, isScalar, YAMLParseError }: YamlLibrary, document: Yaml.Document): void {
   visit(document, {
     Map: (_, { items }) => {
@@ -48,7 +48,8 @@ function addDuplicateKeys({ visit, isScalar, YAMLParseError }: YamlLibrary, docu
 
 /**
  * Parses the YAML of a file.
- * @throws {ConfigError} with the place, when it is not YAML, or larger, deeper or with more aliases than any file needs
+ * @throws {ConfigError} with the position, when it is not YAML, or is larger, deeper or has more aliases than
+ * allowed
  */
 export function parseBoundedYaml(library: YamlLibrary, file: string, text: string): YamlDocument {
   const { Composer, Lexer, LineCounter, Parser } = library;

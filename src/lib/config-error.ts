@@ -1,20 +1,20 @@
-/** What is wrong, for programs: callers decide by this code, never by the message. */
+/** What is wrong, for programs. Callers use this code, never the message. */
 export type ConfigErrorCode =
-  /** The file cannot be read, or there is none. */
+  /** The file does not exist, or cannot be read. */
   | 'unreadable'
   | 'too-large'
   /** The text is not YAML or JSON. */
   | 'syntax'
   | 'unknown-key'
   | 'missing-key'
-  /** For example a list where a text is expected. */
+  /** For example a list instead of a text. */
   | 'wrong-type'
   | 'invalid-value'
-  /** The name is taken. */
+  /** The name is in use already. */
   | 'exists'
-  /** Nothing has that name. */
+  /** Nothing has this name. */
   | 'missing'
-  /** The file, or the password that authorised a change, was changed by someone else meanwhile. */
+  /** Someone else has changed the file, or the password that authorized a change, meanwhile. */
   | 'changed'
   /** Something else still needs it. */
   | 'in-use'
@@ -26,14 +26,14 @@ export type ConfigErrorCode =
 /** The path to a value: keys of maps and positions in lists. */
 export type ConfigPath = readonly (string | number)[];
 
-/** Where the problem is, and what to do about it. */
+/** Where the problem is, and how to solve it. */
 export interface ConfigErrorDetails {
   /** The path of the file. */
   readonly file?: string | undefined;
-  /** From 1, as editors count. */
+  /** Line and column count from 1. */
   readonly line?: number | undefined;
   readonly column?: number | undefined;
-  /** The value in the file; without a file, the option or the variable that sets it. */
+  /** The path of the value in the file; without a file, the option or variable that sets it. */
   readonly path?: ConfigPath | undefined;
   /** The path of another file that conflicts. */
   readonly otherFile?: string | undefined;
@@ -43,7 +43,7 @@ export interface ConfigErrorDetails {
   readonly cause?: unknown;
 }
 
-/** The data of a {@link ConfigError}, in a form that crosses threads. */
+/** A {@link ConfigError} as plain data that can be sent to a thread. */
 export interface PlainConfigError {
   readonly code: ConfigErrorCode;
   readonly why: string;
@@ -51,7 +51,7 @@ export interface PlainConfigError {
   readonly further: readonly PlainConfigError[];
 }
 
-/** `people["a b"][0].name`. */
+/** Formats a path: `people["a b"][0].name`. */
 export function formatPath(path: ConfigPath): string {
   return path.reduce<string>((text, key) => {
     if (typeof key === 'number') return `${text}[${key}]`;
@@ -61,8 +61,8 @@ export function formatPath(path: ConfigPath): string {
 }
 
 /**
- * A problem in a configuration file, or with a change to one: the place, the reason and the next step. `why` may be
- * sent to clients; `message` adds the place, with paths of this machine.
+ * A problem in a configuration file, or with a change to one: position, reason and next step. `why` may be sent to
+ * clients; `message` also has the position, with paths of this machine.
  */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
@@ -73,7 +73,7 @@ export class ConfigError extends Error {
   readonly column: number | undefined;
   readonly path: string | undefined;
   readonly nextStep: string | undefined;
-  /** Further problems. */
+  /** Further problems in the same file. */
   readonly further: readonly ConfigError[];
   readonly details: ConfigErrorDetails;
 
@@ -95,7 +95,7 @@ export class ConfigError extends Error {
     this.details = details;
   }
 
-  /** The error as plain data, which crosses threads. */
+  /** The error as plain data that can be sent to a thread. */
   plain(): PlainConfigError {
     const { code, why, details, further } = this;
     const { cause: _cause, further: _further, ...place } = details;
@@ -106,7 +106,7 @@ export class ConfigError extends Error {
     return new ConfigError(code, why, { ...details, further: further.map(ConfigError.of) });
   }
 
-  /** The same error with further problems or another next step. */
+  /** A copy with further problems or another next step. */
   with(details: Pick<ConfigErrorDetails, 'further' | 'nextStep'>): ConfigError {
     return new ConfigError(this.code, this.why, { ...this.details, cause: this.cause, ...details });
   }

@@ -1,33 +1,34 @@
 import { ConfigError, type ConfigPath } from './config-error.ts';
 import { check, type Problem, type Schema } from './schema.ts';
 
-/** From 1, as editors count. */
+/** A position in a file. Line and column count from 1. */
 export interface Place {
   readonly line: number;
   readonly column: number;
 }
 
-/** A parsed text, and the position of each of its values. */
+/** A parsed text, with the positions of its values. */
 export interface ConfigSource {
   /** The path of the file, for messages. */
   readonly file: string;
   readonly content: unknown;
   /**
-   * The position of the value at `path` or, if it has none, of the nearest value around it; of its key where `isKey`.
+   * The position of the value at `path`, or with `isKey` of its key. For a missing value, the position of the
+   * nearest value around it.
    */
   readonly placeOf: (path: ConfigPath, isKey?: boolean) => Place | undefined;
 }
 
-/** A next step for a problem; undefined: none. */
+/** The next step for a problem. */
 export type NextStep = string | ((problem: Problem) => string | undefined);
 
 export interface ReadOptions {
   readonly nextStep?: NextStep;
-  /** The path from the top of the file to the value that is read. */
+  /** The path from the root of the file to the value that is read. */
   readonly path?: ConfigPath;
 }
 
-/** The problems of one file as one error: the first, with all others attached. */
+/** Turns the problems of one file into one error: the first problem, with all others attached. */
 export function configErrorOf(
   problems: readonly [Problem, ...Problem[]],
   source: Pick<ConfigSource, 'placeOf'> & { readonly file?: string | undefined },
@@ -40,7 +41,7 @@ export function configErrorOf(
     const details = { file: source.file, line, column, path, nextStep: problem.nextStep ?? own };
     return new ConfigError(code, why, details);
   });
-  // In file order; a missing key has no position, and is often missing because another key is misspelt.
+  // In the order of the file. Missing keys come last: they have no position, and often another key is misspelt.
   const isMissing = ({ code }: ConfigError) => (code === 'missing-key' ? 1 : 0);
   const [first, ...further] = errors.sort(
     (a, b) =>
@@ -49,7 +50,7 @@ export function configErrorOf(
   return (first as ConfigError).with({ further });
 }
 
-/** Reads a file by `schema`. @throws {ConfigError} with the place of everything that is wrong */
+/** Reads a file with a schema. @throws {ConfigError} with the position of each problem */
 export function readSource<Output>(
   schema: Schema<Output>,
   source: ConfigSource,

@@ -1,18 +1,18 @@
-/** Whom memory or time is for: a client, and where what it asked for comes from. */
+/** Who memory or time is charged to: a client, and the source of what it requested. */
 export interface Share {
   readonly client: string;
   readonly source: string;
 }
 
-/** The budget of a single user: only the total bounds it. */
+/** A share without limits of its own: only the total limit applies. */
 export const NO_SHARE: Share = { client: '', source: '' };
 
-/** All of one client, or all from one source, have at most this many times what is left free: three quarters. */
+/** A client, or a source, may use up to three times what is free, which is three quarters when it is alone. */
 const MARGIN = 3;
 
 /**
- * Bounds what many shares take together, in bytes or in requests. No share takes all of it: one client's part of one
- * source is never much more than what is left free.
+ * Limits what many shares use together, in bytes or in requests. No share can use everything: one client from one
+ * source gets at most about as much as is left free.
  * @see https://doi.org/10.1109/90.664262 (dynamic thresholds for shared buffers)
  */
 export class FairBudget {
@@ -33,7 +33,10 @@ export class FairBudget {
     return this.#most - this.#taken;
   }
 
-  /** Takes so much until the returned function is called; undefined when it is not there, or the share has its part. */
+  /**
+   * Takes an amount until the returned function is called. Undefined when too little is free, or the share has its
+   * part.
+   */
   tryTake(amount: number, share: Share = NO_SHARE): (() => void) | undefined {
     const { client, source } = share;
     const names =
@@ -52,7 +55,7 @@ export class FairBudget {
     };
   }
 
-  /** Takes a buffer's bytes, once for however many hold it at the same time; they are the share's that came first. */
+  /** Takes a buffer's bytes. Concurrent holders of the same buffer count once, for the share that came first. */
   tryHold(bytes: Buffer, share: Share): (() => void) | undefined {
     const held = this.#held.get(bytes) ?? this.#hold(bytes, share);
     if (held === undefined) return undefined;

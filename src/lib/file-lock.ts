@@ -6,22 +6,22 @@ import { readTextFile } from './regular-file.ts';
 
 /** A lock that this process holds. */
 export interface FileLock {
-  /** @throws {Error} when another process has taken over the lock. Call it right before the change takes effect. */
+  /** Call this just before the change takes effect. @throws {Error} when another process has taken over the lock */
   assertHeld(): Promise<void>;
 }
 
-/** The lock could not be taken in time. */
+/** The lock could not be acquired in time. */
 export class FileLockTimeoutError extends Error {
   override readonly name = 'FileLockTimeoutError';
 }
 
 const RETRY_MS = 10;
 const TIMEOUT_MS = 20_000;
-/** A lock whose owner cannot be looked up (another host or container) counts as abandoned after this time. */
+/** A lock counts as abandoned after this time when its owner cannot be checked (another host or container). */
 const ABANDONED_AFTER_MS = 60_000;
 
 interface Owner {
-  /** The host and its process namespace: process ids compare only within it. */
+  /** The host and its PID namespace: process ids mean something only within it. */
   readonly place: string;
   readonly pid: number;
   readonly token: string;
@@ -45,7 +45,7 @@ function parseOwner(text: string): Owner | undefined {
   try {
     return JSON.parse(text) as Owner;
   } catch {
-    // Another program's file: only its age counts.
+    // Not a lock of ours: only its age counts.
     return undefined;
   }
 }
@@ -61,11 +61,11 @@ async function isAbandoned(path: string, text: string | undefined, place: string
   return Date.now() - modifiedMs > ABANDONED_AFTER_MS;
 }
 
-/** Moves an abandoned lock away; puts it back when it turns out to be a new lock, taken meanwhile. */
+/** Removes an abandoned lock. If another process has taken the lock meanwhile, that new lock is put back. */
 async function breakLock(path: string, abandoned: string | undefined): Promise<void> {
   const aside = `${path}.${randomBytes(6).toString('hex')}`;
   await rename(path, aside).catch(() => {
-    // Another process broke it first.
+    // Another process removed it first.
   });
   const moved = await textOf(aside);
   if (moved !== undefined && moved !== abandoned) await link(aside, path).catch(() => {});
@@ -74,7 +74,7 @@ async function breakLock(path: string, abandoned: string | undefined): Promise<v
 
 async function take(path: string, text: string): Promise<boolean> {
   const own = `${path}.${randomBytes(6).toString('hex')}`;
-  // A link puts the file in place with its content: no process ever reads a lock without an owner.
+  // A hard link creates the file with its content, so no process ever reads a lock without an owner.
   await writeFile(own, text, { flag: 'wx', mode: 0o640 });
   try {
     await link(own, path);
@@ -88,9 +88,9 @@ async function take(path: string, text: string): Promise<boolean> {
 }
 
 /**
- * Runs `task` while no other process that uses the same lock file runs its own. The lock of a process that ended without
- * releasing it is broken.
- * @throws {FileLockTimeoutError} when another process holds the lock for too long.
+ * Runs `task` under a lock file, so that no other process that uses it runs at the same time. A lock of a process
+ * that ended without releasing it is removed.
+ * @throws {FileLockTimeoutError} when another process holds the lock for too long
  */
 export async function withFileLock<T>(
   path: string,

@@ -6,7 +6,7 @@ const ESCAPES: Readonly<Record<string, string>> = {
   "'": '&#39;',
 };
 
-/** Markup, as opposed to text that must be escaped. */
+/** HTML markup, as opposed to text that must be escaped. */
 export class Html {
   readonly markup: string;
 
@@ -24,7 +24,7 @@ function markupOf(part: Part): string {
   return String(part).replaceAll(/[&<>"']/g, (character) => ESCAPES[character] ?? character);
 }
 
-/** Builds markup from values; it escapes each value that is not markup itself. */
+/** Builds markup. Values that are not markup are escaped. */
 export function html(strings: TemplateStringsArray, ...parts: readonly Part[]): Html {
   return new Html(strings.map((text, at) => text + markupOf(parts[at])).join(''));
 }

@@ -4,10 +4,10 @@ import { jsonText } from './text.ts';
 /** Handles one request. */
 export type RequestHandler = (req: IncomingMessage, res: ServerResponse) => void;
 
-/** Alternating names and values, as `writeHead` takes them without looking each one up. */
+/** Alternating names and values, the form that is fastest for `writeHead`. */
 export type HeaderList = readonly string[];
 
-/** Sends a whole body. For HEAD, Node leaves out the bytes; everything else is the same. */
+/** Sends a whole body. For HEAD, Node.js leaves out the body only. */
 export function sendBytes(res: ServerResponse, status: number, headers: HeaderList, bytes: Buffer): void {
   res.writeHead(status, [...headers, 'Content-Length', String(bytes.length)]);
   res.end(bytes);
@@ -24,7 +24,7 @@ export function sendJson(
 
 const signals = new WeakMap<ServerResponse, AbortSignal>();
 
-/** Aborts when `res` closes before all of it was sent: the client has left. The same signal each time. */
+/** A signal that aborts when the response closes before it was sent completely, because the client left. */
 export function abortWhenGone(res: ServerResponse): AbortSignal {
   const known = signals.get(res);
   if (known !== undefined) return known;
@@ -37,30 +37,29 @@ export function abortWhenGone(res: ServerResponse): AbortSignal {
   return controller.signal;
 }
 
-/**
- * The `Via` header guards against loops: each intermediary adds its pseudonym to what it sends on and refuses a request
- * that has already passed through it. The oldest hop comes first, as `1.1 pseudonym`.
- * @see https://www.rfc-editor.org/rfc/rfc9110#section-7.6.3
- */
+// The `Via` header prevents loops: each intermediary adds its pseudonym to the requests that it forwards, and refuses a
+// request that has passed through it before. The oldest hop comes first, as `1.1 pseudonym`.
+// See https://www.rfc-editor.org/rfc/rfc9110#section-7.6.3
 
-/** No sane chain has as many intermediaries: a request with as many hops is refused, whatever their names. */
+
+/** A request with this many hops is refused, whatever their names: no useful chain is that long. */
 const HOPS_MAX = 8;
 
 function hopsOf(via: string | undefined): readonly string[] {
   return via === undefined || via === '' ? [] : via.split(',').map((hop) => hop.trim());
 }
 
-/** True when the request has passed through `pseudonym` already, or through too many hops. */
+/** True when the request has passed through `pseudonym` before, or has too many hops. */
 export function isLoop(via: string | undefined, pseudonym: string): boolean {
   const hops = hopsOf(via);
   return hops.length >= HOPS_MAX || hops.some((hop) => hop.split(/\s+/)[1] === pseudonym);
 }
 
-/** A protocol and a name or address. */
+/** A hop: a protocol, and a name or address. */
 const HOP = /^(?:[\w.-]+\/)?[\w.-]+[ \t]+[\w.:[\]-]+$/;
 const VIA_MAX_CHARACTERS = 1024;
 
-/** The header without comments, which may nest and contain commas; undefined when a parenthesis is unbalanced. */
+/** Removes comments, which may nest and contain commas. Undefined when a parenthesis is unbalanced. */
 function withoutComments(via: string): string | undefined {
   let depth = 0;
   let kept = '';
@@ -76,8 +75,9 @@ function withoutComments(via: string): string | undefined {
 }
 
 /**
- * The hops in a request's `Via`, in the form to send on; undefined when the header is malformed. Comments are dropped: they
- * are free text, and a gateway that rejects one client's comment would reject an answer that other clients share.
+ * The hops in a request's `Via`, in the form to forward. Undefined when the header is malformed. Comments are
+ * dropped: they are free text, and a gateway that rejects one client's comment would reject an answer that other
+ * clients share.
  */
 export function readVia(via: string): string | undefined {
   if (via.length > VIA_MAX_CHARACTERS) return undefined;
@@ -85,14 +85,14 @@ export function readVia(via: string): string | undefined {
   return hops.length > 0 && hops.every((hop) => HOP.test(hop)) ? hops.join(', ') : undefined;
 }
 
-/** The `Via` value of a request that `pseudonym` sends on behalf of one that came with `via`. */
+/** The `Via` value of a request that `pseudonym` sends on behalf of a request with `via`. */
 export function addHop(via: string | undefined, pseudonym: string): string {
   return [...hopsOf(via), `1.1 ${pseudonym}`].join(', ');
 }
 
 /**
- * Was the request made by a web page of another site? Browsers say so; programs send neither header. Such a page cannot
- * read the answer, but it could make this server fetch and keep what the page's author chooses.
+ * True when a web page of another site made the request. Browsers say so; programs send neither header. Such a page
+ * cannot read the answer, but it could make this server fetch and store what the page's author chooses.
  * @see https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header
  */
 export function isCrossSite({ headers }: IncomingMessage): boolean {

@@ -2,13 +2,13 @@ import { findNodeAtLocation, type ParseError, parseTree, printParseErrorCode } f
 import { ConfigError, type ConfigPath } from './config-error.ts';
 import type { ConfigSource, Place } from './config-source.ts';
 
-/** The position of an offset. */
+/** Turns an offset into a position. */
 export function placeAt(text: string, offset: number): Place {
   const before = text.slice(0, offset);
   return { line: before.split('\n').length, column: offset - before.lastIndexOf('\n') };
 }
 
-/** The position of a value, or of its key; for a missing part, of what surrounds it. */
+/** The position of a value, or of its key. For a missing value, the position of what surrounds it. */
 function placeOf(text: string, path: ConfigPath, isKey: boolean): Place {
   const tree = parseTree(text);
   for (let length = path.length; tree !== undefined && length >= 0; length -= 1) {
@@ -20,7 +20,7 @@ function placeOf(text: string, path: ConfigPath, isKey: boolean): Place {
   return { line: 1, column: 1 };
 }
 
-/** Says what the parser has found: `comma expected`. */
+/** What the parser found, in words: `comma expected`. */
 export function jsonProblem({ error }: ParseError): string {
   return printParseErrorCode(error)
     .replaceAll(/(?<=.)[A-Z]/g, ' $&')
@@ -36,7 +36,7 @@ export function openJson(file: string, text: string, nextStep?: string): ConfigS
       placeOf: (path, isKey = false) => placeOf(text, path, isKey),
     };
   } catch (cause) {
-    // The parser's own message quotes the file, line ends included.
+    // The message of JSON.parse quotes the file, with its line ends, so the error is found by another parser.
     const errors: ParseError[] = [];
     parseTree(text, errors);
     const [first] = errors;

@@ -1,8 +1,8 @@
 const one = () => 1;
 
 /**
- * Options of an LRU cache of `count` entries that takes memory as it fills. By `max`, lru-cache takes that of all entries
- * when it is made.
+ * Options for an LRU cache of `count` entries that allocates memory as it fills. With `max`, lru-cache allocates
+ * for all entries when it is created.
  */
 export function entriesAtMost(count: number): {
   readonly maxSize: number;

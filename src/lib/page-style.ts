@@ -1,4 +1,4 @@
-/** Colours have a contrast of 4.5 or more on their background, in light and in dark mode (WCAG 2.2, 1.4.3). */
+/** The contrast of each colour to its background is at least 4.5, in light and dark mode (WCAG 2.2, 1.4.3). */
 export const PAGE_STYLE = `
 :root { color-scheme: light dark;
   --ground: light-dark(#f5f6f8, #14171c); --card: light-dark(#ffffff, #1d2128); --line: light-dark(#dfe3e8, #323944);

@@ -1,4 +1,4 @@
-/** An operating system, an architecture (GOOS and GOARCH) and the architecture's variant. */
+/** An operating system and an architecture (Go's GOOS and GOARCH), and possibly the architecture's variant. */
 export interface PlatformName {
   readonly os: string;
   readonly architecture: string;
@@ -6,7 +6,7 @@ export interface PlatformName {
 }
 
 /**
- * GOARCH -> other spellings of it: those of `uname -m`, of archspec and of Node.
+ * Other spellings of each GOARCH: those of `uname -m`, archspec and Node.js.
  * @see https://go.dev/doc/install/source#environment
  */
 const ARCHITECTURE_SPELLINGS: Readonly<Record<string, readonly string[]>> = {
@@ -26,7 +26,7 @@ const ARCHITECTURE_OF: ReadonlyMap<string, string> = new Map(
   ),
 );
 
-/** Spellings of `arm` that include the variant. */
+/** The variant that some spellings of `arm` include. */
 const ARM_VARIANT_OF: ReadonlyMap<string, string> = new Map([
   ['armhf', 'v7'],
   ['armel', 'v6'],
@@ -35,14 +35,14 @@ const ARM_VARIANT_OF: ReadonlyMap<string, string> = new Map([
   ['armv7l', 'v7'],
 ]);
 
-/** GOOS of any spelling. An empty name means Linux, as for a container runtime on Linux. */
+/** Normalizes an operating system to GOOS. An empty name means Linux, as in container runtimes on Linux. */
 function normalizeOs(written: string): string {
   const os = written.toLowerCase();
   if (os === '') return 'linux';
   return os === 'macos' ? 'darwin' : os;
 }
 
-/** GOARCH of any spelling; an unknown name in lower case. */
+/** Normalizes an architecture to GOARCH. An unknown name becomes lower case. */
 export function normalizeArchitecture(written: string): string {
   const name = written.toLowerCase();
   return ARCHITECTURE_OF.get(name) ?? name;
@@ -52,13 +52,13 @@ function normalizeVariant(written: string, architecture: string): string {
   const variant = written.toLowerCase();
   if (architecture !== 'arm' && architecture !== 'arm64') return variant;
   const named = /^\d+(?:\.\d+)?$/.test(variant) ? `v${variant}` : variant;
-  // `v8.0` and `v9.0` are written without the minor number.
+  // `v8.0` and `v9.0` become `v8` and `v9`.
   return architecture === 'arm64' ? named.replace(/^(v\d+)\.0$/, '$1') : named;
 }
 
 /**
- * A platform in one spelling: lower case, aliases resolved, `v` before the variants of arm. These are the rules of
- * containerd, except that `v1` of amd64 and `v8` of arm64 keep their names.
+ * Normalizes a platform: lower case, aliases resolved, `v` before the variants of arm. These are containerd's
+ * rules, except that `v1` of amd64 and `v8` of arm64 are kept.
  * @see https://github.com/containerd/platforms (database.go)
  */
 export function normalizePlatform({ os, architecture: written, variant }: PlatformName): PlatformName {

@@ -1,13 +1,13 @@
-/** Runs the tasks of one key one after the other, in order of arrival; tasks of different keys run at the same time. */
+/** Runs the tasks of each key one after another, in order of arrival. Tasks of different keys run concurrently. */
 export class SerialQueue<Key = string> {
   readonly #last = new Map<Key, Promise<unknown>>();
 
-  /** Keys that have a task running or waiting. */
+  /** The number of keys with running or waiting tasks. */
   get size(): number {
     return this.#last.size;
   }
 
-  /** Resolves or rejects with the task's own outcome; a task that fails does not stop the next one. */
+  /** Settles with the task's result. A failed task does not stop the next one. */
   run<T>(key: Key, task: () => Promise<T>): Promise<T> {
     const before = this.#last.get(key) ?? Promise.resolve();
     const turn = before.then(task, task);
@@ -20,10 +20,10 @@ export class SerialQueue<Key = string> {
   }
 }
 
-/** Wakes all waiters when something has changed; each waiter then checks what. */
+/** Wakes all waiters when something has changed. Each waiter then checks what. */
 export interface Condition {
   notifyAll(): void;
-  /** Resolves at the next notifyAll(). */
+  /** Resolves at the next call of notifyAll(). */
   wait(): Promise<void>;
 }
 
@@ -44,7 +44,7 @@ export function createCondition(): Condition {
   };
 }
 
-/** The task was dropped from a full queue, because its share had the most tasks waiting. */
+/** The task was dropped from a full queue because its share had the most tasks waiting. */
 export class QueueFullError extends Error {
   override readonly name = 'QueueFullError';
 }
@@ -54,15 +54,15 @@ interface Waiting {
   readonly drop: (reason: Error) => void;
 }
 
-/** Names the share of a task: first by the outer key, then by the inner one. */
+/** The share of a task, by two keys. */
 export type ShareKey = readonly [outer: string, inner: string];
 
 /**
- * Runs at most `permits` tasks at once. Waiting tasks take turns by their share: every outer key gets an equal part,
- * and within it every inner key does. A full queue drops the newest task of the outer key that has the most waiting.
+ * Runs at most `permits` tasks concurrently. Waiting tasks take turns: each outer key gets an equal part, and
+ * within it each inner key does. A full queue drops the newest task of the outer key that has the most waiting.
  */
 export class FairSemaphore {
-  /** Outer key to inner key to its tasks, each level in the order of turns. */
+  /** The waiting tasks by outer and inner key. Each level is in the order of turns. */
   readonly #shares = new Map<string, Map<string, Waiting[]>>();
   readonly #waitingMax: number;
   #waiting = 0;
@@ -78,8 +78,8 @@ export class FairSemaphore {
   }
 
   /**
-   * @param signal removes the task from the queue when it aborts; a task that runs goes on
-   * @throws {QueueFullError} when the queue was full
+   * @param signal removes a waiting task from the queue; it does not stop a running one
+   * @throws {QueueFullError} when the queue is full and this task was dropped
    */
   async run<T>(share: ShareKey, signal: AbortSignal | undefined, task: () => Promise<T>): Promise<T> {
     signal?.throwIfAborted();
@@ -134,7 +134,7 @@ export class FairSemaphore {
     return true;
   }
 
-  /** The first task of the share whose turn it is; that share then goes to the end of the turns. */
+  /** Takes the first task of the share whose turn it is, and moves that share to the end. */
   #takeNext(): Waiting | undefined {
     const [outerEntry] = this.#shares;
     if (outerEntry === undefined) return undefined;
@@ -169,25 +169,25 @@ export class FairSemaphore {
   }
 }
 
-/** Requests that are begun in one turn of the event loop: with what follows from them, a few milliseconds of work. */
+/** How many requests are started in one turn of the event loop: a few milliseconds of work. */
 const STARTS_PER_TURN = 16;
 
 /**
- * Begins work a few pieces per turn of the event loop, client by client: a burst of one client's requests is spread over
- * many turns, and between them everybody else is answered. Without a burst everything begins at once.
+ * Starts requests a few at a time in each turn of the event loop, client by client. So a burst of one client is
+ * spread over many turns, and others are served between them. Without a burst every request starts at once.
  */
 export class PacedStarts {
-  /** Client to its work, in the order of turns. */
+  /** The waiting requests of each client, in the order of turns. */
   readonly #waiting = new Map<string, (() => void)[]>();
   #startedInTurn = 0;
   #next: NodeJS.Immediate | undefined;
 
-  /** True when work would begin at once. */
+  /** True when a request would start at once. */
   get isFree(): boolean {
     return this.#startedInTurn < STARTS_PER_TURN && this.#waiting.size === 0;
   }
 
-  /** Counts work that begins at once. */
+  /** Counts a request that starts at once. */
   count(): void {
     this.#next ??= setImmediate(() => this.#beginTurn());
     this.#startedInTurn += 1;
@@ -215,7 +215,7 @@ export class PacedStarts {
     if (this.#waiting.size > 0) this.#next ??= setImmediate(() => this.#beginTurn());
   }
 
-  /** The first work of the client whose turn it is; that client then goes to the end of the turns. */
+  /** Takes the first request of the client whose turn it is, and moves that client to the end. */
   #takeNext(): (() => void) | undefined {
     const [first] = this.#waiting;
     if (first === undefined) return undefined;

@@ -1,13 +1,13 @@
 import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from 'node:fs';
 import { open } from 'node:fs/promises';
 
-/** For a file whose kind has no smaller bound. */
+/** Limit for a file that has no smaller one of its own, in bytes. */
 const MAX_BYTES = 16 * 1024 * 1024;
 const CHUNK_BYTES = 64 * 1024;
-/** Opening a FIFO waits for its writer otherwise. */
+/** Without O_NONBLOCK, opening a FIFO waits for its writer. */
 const FLAGS = constants.O_RDONLY | constants.O_NONBLOCK;
 
-/** A FIFO, a socket or a device: reading it could wait for ever, or never end. */
+/** A FIFO, a socket or a device: reading it could wait forever, or never end. */
 class NotRegularFileError extends Error {
   readonly code = 'ENOTREG';
 
@@ -24,27 +24,27 @@ class TooLargeFileError extends Error {
   }
 }
 
-/** A descriptor that the caller has opened for this process: `<(…)` of a shell, or stdin. */
+/** A descriptor that the caller opened for this process: `<(…)` of a shell, or stdin. */
 const PASSED_ON = /^\/(?:dev\/stdin|(?:dev|proc\/self)\/fd\/\d+)$/;
 
 function flagsFor(path: string): number {
   return PASSED_ON.test(path) ? constants.O_RDONLY : FLAGS;
 }
 
-/** @throws NotRegularFileError, or EISDIR as a read of a folder would */
+/** @throws {NotRegularFileError} or EISDIR, as reading a folder would */
 function assertReadable(path: string, stats: Stats): void {
   if (stats.isFile() || PASSED_ON.test(path)) return;
   if (!stats.isDirectory()) throw new NotRegularFileError(path);
   throw Object.assign(new Error(`EISDIR: ${path} is a folder`), { code: 'EISDIR' });
 }
 
-/** A socket cannot be opened at all. */
+/** Opening a socket fails with ENXIO. */
 function asOpenError(error: unknown, path: string): unknown {
   const { code } = error as NodeJS.ErrnoException;
   return code === 'ENXIO' ? new NotRegularFileError(path, { cause: error }) : error;
 }
 
-/** Opens a regular file only, or a link to one, so that no read can wait. */
+/** Opens a regular file, or a link to one, and nothing else, so that no read can wait. */
 export function openRegularFile(path: string): number {
   let file: number;
   try {
@@ -63,11 +63,11 @@ export function openRegularFile(path: string): number {
 
 export interface ReadFileOptions {
   readonly maxBytes?: number;
-  /** Throws when a file of this owner and mode must not be read. */
+  /** Throws when a file with this owner and mode must not be read. */
   readonly check?: (stats: Stats) => void;
 }
 
-/** The bytes of a regular file. @throws when it is none, or larger than `maxBytes` */
+/** Reads a regular file. @throws when it is not one, or is larger than `maxBytes` */
 export async function readRegularFile(
   path: string,
   { maxBytes = MAX_BYTES, check }: ReadFileOptions = {},
@@ -92,12 +92,15 @@ export async function readRegularFile(
   }
 }
 
-/** The text of a regular file. @throws as {@link readRegularFile} */
+/** Reads a regular file as text. @throws as {@link readRegularFile} */
 export async function readTextFile(path: string, options?: ReadFileOptions): Promise<string> {
   return (await readRegularFile(path, options)).toString('utf8');
 }
 
-/** As {@link readTextFile}, for a start, when nobody waits yet: a trip through the thread pool costs several times the read. */
+/**
+ * As {@link readTextFile}, for the start of a program: there the thread pool costs several times as much as the
+ * read.
+ */
 export function readTextFileSync(path: string, maxBytes = MAX_BYTES): string {
   const file = openRegularFile(path);
   try {

@@ -2,16 +2,16 @@ import * as v from 'valibot';
 import type { ConfigErrorCode, ConfigPath } from './config-error.ts';
 import { closestWord } from './text.ts';
 
-/** Schemas of configuration files: what valibot lacks, and messages for people. */
+/** Schemas for configuration files: what valibot lacks, and messages for people. */
 
-/** Any schema: reads a value from YAML, JSON or the command line as `Output`. */
+/** A schema that reads a value from YAML, JSON or the command line as `Output`. */
 export type Schema<Output> = v.GenericSchema<unknown, Output>;
 
-/** Something that is wrong with a value. */
+/** What is wrong with a value. */
 export interface Problem {
   readonly code: ConfigErrorCode;
   readonly path: ConfigPath;
-  /** The key at the end of `path` is wrong, not its value. */
+  /** True when the key at the end of `path` is wrong, not its value. */
   readonly isKey: boolean;
   readonly why: string;
   readonly nextStep?: string;
@@ -35,7 +35,7 @@ export function looseFields<const Entries extends v.ObjectEntries>(
   };
 }
 
-/** A map with exactly these keys: any other is an error, with the known keys as the issue's `requirement`. */
+/** A map with only these keys. Any other is an error, with the known keys as the issue's `requirement`. */
 export function fields<const Entries extends v.ObjectEntries>(
   entries: Entries,
 ): v.StrictObjectSchema<Entries, undefined> {
@@ -55,13 +55,13 @@ export function fields<const Entries extends v.ObjectEntries>(
         const path = [{ type: 'object', origin: 'key', input: input as Record<string, unknown>, key, value }];
         v._addIssue(context, 'key', refusal, config, { input: key, expected: 'never', path } as never);
       }
-      // A misspelt key comes before the missing key that it stands for.
+      // A misspelt key is reported before the missing key that it may stand for.
       return { ...refusal, issues: [...(refusal.issues ?? []), ...(result.issues ?? [])] } as never;
     },
   };
 }
 
-/** A map whose keys the file chooses. Unlike valibot's `record`, it refuses a list and drops no key. */
+/** A map with any keys. Unlike valibot's `record`, it refuses a list and drops no key. */
 export function mapOf<Key extends v.GenericSchema<string, string>, Value extends v.GenericSchema>(
   key: Key,
   value: Value,
@@ -106,10 +106,10 @@ function refused(
   return dataset as never;
 }
 
-/** A text that is not empty. */
+/** A non-empty text. */
 export const Text = v.pipe(v.string(), v.nonEmpty('a text is expected, not an empty one'));
 
-/** One value, or a list of them; read as a list. */
+/** One value or a list of values, read as a list. */
 export function oneOrMore<Item extends v.GenericSchema>(item: Item) {
   const one = v.pipe(
     item,
@@ -121,7 +121,7 @@ export function oneOrMore<Item extends v.GenericSchema>(item: Item) {
   >;
 }
 
-/** One of some words; a misspelt word gets a suggestion. */
+/** One of these words. The error for a misspelt word suggests one. */
 export function choice<const Words extends readonly string[]>(...words: Words) {
   return v.picklist(words, ({ input }) => {
     const written = shown(input);
@@ -130,7 +130,7 @@ export function choice<const Words extends readonly string[]>(...words: Words) {
   });
 }
 
-/** Reads a value with `read`; `refuse` words the error when it answers undefined. */
+/** Reads a value with `read`. When that returns undefined, `refuse` gives the error's text. */
 export function reading<Input, Output>(
   read: (value: Input) => Output | undefined,
   refuse: (value: Input) => string,
@@ -143,7 +143,7 @@ export function reading<Input, Output>(
   });
 }
 
-/** A check that words its own error; it answers undefined when nothing is wrong. */
+/** A check that returns the error's text, or undefined when the value is valid. */
 export function checking<Input>(problemWith: (value: Input) => string | undefined): v.RawCheckAction<Input> {
   return v.rawCheck(({ dataset, addIssue }) => {
     const isRead = dataset.typed && dataset.issues === undefined;
@@ -155,7 +155,7 @@ export function checking<Input>(problemWith: (value: Input) => string | undefine
 /** Reports that the part of a value at `path` is wrong. */
 export type Refuse = (why: string, ...path: ConfigPath) => void;
 
-/** Combines the parts of a value; not called when a part was refused. */
+/** Combines the parts of a value. Not called when a part was refused. */
 export function combining<Input, Output>(
   combine: (value: Input, refuse: Refuse) => Output,
 ): v.RawTransformAction<Input, Output> {
@@ -180,14 +180,14 @@ export function combining<Input, Output>(
 
 const SHOWN_MAX = 100;
 
-/** A value as a message shows it. */
+/** A value as messages show it: quoted and truncated. */
 export function shown(value: unknown): string {
   const text = typeof value === 'string' ? value : (JSON.stringify(value) ?? 'nothing');
   return `“${text.length > SHOWN_MAX ? `${text.slice(0, SHOWN_MAX)}…` : text}”`;
 }
 
 const MAP = 'a map of keys and values';
-/** The type of a schema -> what the message says it expects. */
+/** What a message says is expected, by the type of the schema. */
 const EXPECTED: Readonly<Record<string, string>> = {
   string: 'a text',
   number: 'a number',
@@ -199,7 +199,7 @@ const EXPECTED: Readonly<Record<string, string>> = {
   record: MAP,
 };
 
-/** The type only: a value in the wrong place may be a secret. */
+/** The type of a value. Messages do not show the value: in the wrong place it may be a secret. */
 function typeOf(value: unknown): string {
   if (value === null) return 'nothing';
   if (Array.isArray(value)) return 'a list';
@@ -217,7 +217,7 @@ function expectedBy(issue: v.BaseIssue<unknown>): readonly string[] {
   return [...new Set((issue.issues ?? []).flatMap(expectedBy))];
 }
 
-/** Messages for issues that have none of their own. */
+/** The messages for issues that have none of their own. */
 function defaultMessage(issue: v.BaseIssue<unknown>): string {
   if (isUnknownKey(issue)) {
     const meant = closestWord(String(issue.input), issue.requirement as readonly string[]);
@@ -227,12 +227,12 @@ function defaultMessage(issue: v.BaseIssue<unknown>): string {
   return `${expectedBy(issue).join(' or ')} is expected, not ${typeOf(issue.input)}`;
 }
 
-/** True when the value has the right type but is wrong. */
+/** True when the value has the right type but is invalid. */
 function isJudged({ kind, type }: v.BaseIssue<unknown>): boolean {
   return kind !== 'schema' || type === 'picklist';
 }
 
-/** For a value that fits no form of a union: the issues of the form that was meant, the one that was read furthest. */
+/** The issues to report for a value that matches no member of a union: those of the member that matched furthest. */
 function meantBy(issue: v.BaseIssue<unknown>): readonly v.BaseIssue<unknown>[] {
   if (issue.type !== 'union' || issue.issues === undefined) return [issue];
   const found = issue.issues.flatMap(meantBy);
@@ -271,7 +271,7 @@ function problemOf(issue: v.BaseIssue<unknown>): Problem {
   };
 }
 
-/** Reads `value` by `schema`; reports every problem, in schema order. */
+/** Reads `value` with a schema. Reports all problems, in the schema's order. */
 export function check<Output>(schema: Schema<Output>, value: unknown): Checked<Output> {
   const read = v.safeParse(schema, value, { message: defaultMessage });
   if (read.success) return { output: read.output };

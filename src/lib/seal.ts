@@ -4,16 +4,16 @@ const KEY_BYTES = 32;
 const IV_BYTES = 12;
 const TAG_BYTES = 16;
 
-/** Texts that other parties hold and send back: only the holder of the key can read, change or make one. */
+/** Seals texts that other parties keep and send back. Only the holder of the key can read, change or make one. */
 export interface Sealer {
-  /** Base64url. `open` needs the same `context`. */
+  /** Returns base64url. `open` needs the same `context`. */
   seal(text: string, context: string): string;
   /** Undefined for a text that was not sealed with this key and context. */
   open(sealed: string, context: string): string | undefined;
 }
 
 /**
- * Seals with AES-256-GCM under a key derived from `secret` for this purpose alone; without a secret, under a random
+ * Seals with AES-256-GCM, with a key that is derived from `secret` for this purpose; without a secret, a random
  * key.
  */
 export function createSealer(purpose: string, secret?: Uint8Array): Sealer {
@@ -30,7 +30,7 @@ export function createSealer(purpose: string, secret?: Uint8Array): Sealer {
     },
     open: (sealed, context) => {
       const bytes = Buffer.from(sealed, 'base64url');
-      // Another spelling of the same bytes was not written here.
+      // Base64url has several spellings for the same bytes. Only the canonical one was written here.
       if (bytes.length < IV_BYTES + TAG_BYTES || bytes.toString('base64url') !== sealed) return undefined;
       const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(0, IV_BYTES), {
         authTagLength: TAG_BYTES,
@@ -41,7 +41,7 @@ export function createSealer(purpose: string, secret?: Uint8Array): Sealer {
         const text = decipher.update(bytes.subarray(IV_BYTES, -TAG_BYTES));
         return Buffer.concat([text, decipher.final()]).toString('utf8');
       } catch {
-        // For any reason: this program did not seal the value.
+        // Not sealed with this key and context, or changed.
         return undefined;
       }
     },

@@ -1,4 +1,4 @@
-/** Settles as `promise` does, or rejects as soon as `signal` aborts: the work itself continues for other callers. */
+/** Settles as `promise` does, or rejects when `signal` aborts. The work itself continues for other callers. */
 function waitFor<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return promise;
   return new Promise<T>((resolve, reject) => {
@@ -17,14 +17,14 @@ interface Flight<T> {
 }
 
 /**
- * Runs work once for all callers that ask for the same key while it runs. A caller that aborts does not end the work for
- * the others; when the last one has aborted, the signal of the work aborts.
+ * Runs work once for all callers that request the same key while it runs. A caller that aborts does not end the
+ * work for the others. When the last caller has aborted, the work's signal aborts.
  */
 export class SingleFlight<T> {
   readonly #flights = new Map<string, Flight<T>>();
   readonly #isStartersOwn: (error: unknown) => boolean;
 
-  /** @param isStartersOwn failures that concern only the first caller: callers that joined start the work again */
+  /** @param isStartersOwn failures that concern only the first caller: callers that joined it start the work again */
   constructor(isStartersOwn: (error: unknown) => boolean = () => false) {
     this.#isStartersOwn = isStartersOwn;
   }
@@ -45,7 +45,7 @@ export class SingleFlight<T> {
     } finally {
       flight.waiting -= 1;
       if (flight.waiting === 0 && !flight.isOver) {
-        // A new caller must not join work that is being cancelled.
+        // A new caller must not join work that is being aborted.
         if (this.#flights.get(key) === flight) this.#flights.delete(key);
         flight.controller.abort(new Error('every caller has left'));
       }

@@ -1,9 +1,9 @@
-/** Text from another party may contain anything: a terminal gets printable characters only, on one line. */
+/** Replaces controls and line ends, so that text from another party is harmless on a terminal, on one line. */
 export function printable(text: string): string {
   return text.replaceAll(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, '?');
 }
 
-/** Nothing but printable ASCII and line ends. */
+/** Printable ASCII and line ends only. */
 const PLAIN = /^[\n\x20-\x7e]*$/;
 
 function escapeUnits(character: string): string {
@@ -13,16 +13,20 @@ function escapeUnits(character: string): string {
   }).join('');
 }
 
-/** JSON without invisible characters: {@link JSON.stringify} does not escape C1 controls and marks of direction. */
+/**
+ * JSON text without invisible characters. {@link JSON.stringify} does not escape C1 controls and bidirectional
+ * marks.
+ */
 export function jsonText(value: unknown, indent?: number): string {
   const text = JSON.stringify(value, undefined, indent) ?? 'null';
-  // Most texts are plain, and the expression for the others takes a measurable part of a start.
+  // Most texts are plain, and the other expression takes a measurable part of the start.
   if (PLAIN.test(text)) return text;
-  // Characters that a terminal or an editor acts upon instead of showing: controls (C1 too) and marks of direction.
+  // Characters that a terminal or editor interprets instead of showing: controls (C1 included) and format
+  // characters.
   return text.replaceAll(/[\u007f-\u009f\u2028\u2029]|\p{Cf}/gu, escapeUnits);
 }
 
-/** Lines of at most `width` columns, broken at spaces; a longer word gets a line of its own. */
+/** Breaks a text at spaces into lines of at most `width` columns. A longer word gets a line of its own. */
 export function wrap(text: string, width: number): readonly string[] {
   const lines: string[] = [];
   for (const word of text.split(' ')) {
@@ -33,7 +37,7 @@ export function wrap(text: string, width: number): readonly string[] {
   return lines;
 }
 
-/** Columns as wide as their widest cell; the last column is not padded. */
+/** Formats a table. Each column is as wide as its widest cell; the last one is not padded. */
 export function tableText(rows: readonly (readonly string[])[]): string {
   const widths = (rows[0] ?? []).map((_, column) =>
     rows.reduce((width, row) => Math.max(width, row[column]?.length ?? 0), 0),
@@ -48,18 +52,18 @@ export function tableText(rows: readonly (readonly string[])[]): string {
 
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const;
 
-/** `3.4 MiB`, for a person. */
+/** Formats a size for people: `3.4 MiB`. */
 export function sizeText(sizeBytes: number): string {
   const power = Math.min(UNITS.length - 1, Math.floor(Math.log2(Math.max(sizeBytes, 1)) / 10));
   return `${(sizeBytes / 1024 ** power).toFixed(power === 0 ? 0 : 1)} ${UNITS[power]}`;
 }
 
-/** `64 GiB`, of sizes that are made so. */
+/** Formats a size that is about a whole number of GiB: `64 GiB`. */
 export function gibText(sizeBytes: number): string {
   return `${Math.round(sizeBytes / 2 ** 30)} GiB`;
 }
 
-/** `1.80x`, for a person. */
+/** Formats a factor for people: `1.80x`. */
 export function timesText(times: number): string {
   return `${times.toFixed(2)}x`;
 }
@@ -76,16 +80,16 @@ export function repeated(value: string, before: readonly string[] = []): readonl
   return [...before, value];
 }
 
-/** Text from another party may have megabytes; a sentence for people holds this much of it, in characters. */
+/** Limit of a text from another party in a message for people, in characters. The text may have megabytes. */
 const TEXT_MAX_CHARACTERS = 200;
 const ITEMS_MAX = 8;
 
-/** The text, cut to a length that people read. */
+/** Truncates a text to a length that people read. */
 export function truncateText(text: string): string {
   return text.length <= TEXT_MAX_CHARACTERS ? text : `${text.slice(0, TEXT_MAX_CHARACTERS)}…`;
 }
 
-/** The first few of many things, each formatted by `tell`, and the number of those left out. */
+/** Formats the first few items, and the number of those left out. */
 export function joinLimited<Item>(
   items: readonly Item[],
   separator: string,
@@ -97,7 +101,7 @@ export function joinLimited<Item>(
 }
 
 /**
- * Edit distance in characters: insertions, deletions, replacements, and swaps of two neighbours, the most common slip.
+ * The edit distance in characters: insertions, deletions, replacements, and swaps of two neighbours.
  * @see https://en.wikipedia.org/wiki/Damerau-Levenshtein_distance (optimal string alignment)
  */
 export function editDistance(from: string, to: string): number {
@@ -119,7 +123,7 @@ export function editDistance(from: string, to: string): number {
 
 const LENGTH_MAX = 64;
 
-/** The known word that a misspelt one most probably stands for; undefined when none is close. */
+/** The known word that a misspelt one most probably means; undefined when none is close. */
 export function closestWord(written: string, known: Iterable<string>): string | undefined {
   const meant = written.trim().toLowerCase();
   if (meant === '' || meant.length > LENGTH_MAX) return undefined;
@@ -131,7 +135,7 @@ export function closestWord(written: string, known: Iterable<string>): string | 
   return near[0]?.word;
 }
 
-/** A lookup table for untrusted keys: a plain object would find `constructor` and `__proto__`. */
+/** A lookup table for untrusted keys. A plain object would find `constructor` and `__proto__`. */
 export function tableOf<Value>(rows: Readonly<Record<string, Value>>): ReadonlyMap<string, Value> {
   return new Map(Object.entries(rows));
 }

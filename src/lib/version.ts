@@ -1,13 +1,13 @@
-/** Numbers of a dotted version, most significant first. */
+/** The numbers of a dotted version, the most significant first. */
 export type Version = readonly number[];
 
-/** The leading dotted number: `6.1` of `6.1.0-18-amd64` is 6, 1, 0. Undefined when there is none. */
+/** Parses the leading dotted number: `6.1.0-18-amd64` gives 6, 1, 0. Undefined when there is none. */
 export function parseVersion(text: string): Version | undefined {
   const digits = /^v?(\d+(?:\.\d+)*)/.exec(text.trim())?.[1];
   return digits?.split('.').map(Number);
 }
 
-/** Negative when `a` is older. A missing number counts as 0, so 12 equals 12.0. */
+/** Negative when `a` is older. Missing numbers count as 0, so 12 equals 12.0. */
 export function compareVersions(a: Version, b: Version): number {
   for (let at = 0; at < Math.max(a.length, b.length); at += 1) {
     const difference = (a[at] ?? 0) - (b[at] ?? 0);
@@ -27,8 +27,8 @@ const COMPARISON = /^(>=|<=|!=|==|=|>|<)?\s*v?(\d+(?:\.\d+)*)$/;
 const SPAN = /^(\d+(?:\.\d+)*)-(\d+(?:\.\d+)*)$/;
 
 /**
- * Comparisons that must all hold: `12.4` (at least), `>=470,<471`, `=7.5`, `8.0-8.9` (both ends included); undefined
- * when the text is none.
+ * Parses a range of versions, as comparisons that must all hold: `12.4` (at least), `>=470,<471`, `=7.5`, `8.0-8.9`
+ * (both ends included). Undefined when the text is not a range.
  */
 export function parseVersionRange(text: string): readonly Comparison[] | undefined {
   const span = SPAN.exec(text.trim());
@@ -65,7 +65,10 @@ export function inRange(range: readonly Comparison[], actual: Version): boolean 
   return range.every((comparison) => holds(comparison, actual));
 }
 
-/** The lowest version in a range; when two ranges are satisfied, the one with the greater lowest version is closer. */
+/**
+ * The lowest version of a range. Of two ranges that hold, the one with the greater lowest version is the closer
+ * fit.
+ */
 export function lowerBound(range: readonly Comparison[]): Version {
   const lower = range.filter(({ operator }) => operator === '>=' || operator === '>' || operator === '=');
   return lower.reduce<Version>(

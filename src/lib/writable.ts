@@ -1,6 +1,6 @@
 import type { Writable } from 'node:stream';
 
-/** Watches the other end of a sink; `reason` says why it takes no more bytes, once it does not. */
+/** Watches a sink. `reason`: why it takes no more bytes; undefined while it does. */
 export interface SinkWatch {
   readonly reason: Error | undefined;
   stop(): void;
@@ -10,7 +10,7 @@ export function readerHasLeft(): Error {
   return new Error('the reader has left');
 }
 
-/** Calls `onGone` once, as soon as `sink` takes no more bytes: it failed, or its other end has left. */
+/** Calls `onGone` once, as soon as the sink takes no more bytes, because it failed or its reader has left. */
 export function watchSink(sink: Writable, onGone: (reason: Error) => void): SinkWatch {
   let reason: Error | undefined;
   const gone = (error?: Error) => {
@@ -31,7 +31,7 @@ export function watchSink(sink: Writable, onGone: (reason: Error) => void): Sink
   };
 }
 
-/** Writes one chunk; resolves when its memory is free again, rejects when the sink takes no more bytes. */
+/** Writes one chunk. Resolves when its memory may be reused; rejects when the sink takes no more bytes. */
 export function writeChunk(sink: Writable, chunk: Buffer): Promise<void> {
   return new Promise((resolve, reject) => {
     const watch = watchSink(sink, reject);
@@ -44,16 +44,16 @@ export function writeChunk(sink: Writable, chunk: Buffer): Promise<void> {
   });
 }
 
-/** Bytes in memory that their source lends: call exactly one of the two, once. */
+/** Borrowed bytes in memory. Call `giveBack` or `giveUp`, once. */
 export interface LentBytes {
   readonly bytes: Buffer;
-  /** Nothing reads from them any more: their memory may be lent again. */
+  /** Returns the memory, when nothing reads from it any more. */
   giveBack(): void;
-  /** They may still be in use: the garbage collector gets their memory. */
+  /** Leaves the memory to the garbage collector, when something may still read from it. */
   giveUp(): void;
 }
 
-/** Writes one or more chunks together, as {@link writeChunk} writes one. */
+/** Writes one or more chunks together. Settles as {@link writeChunk} does. */
 export function writeChunks(sink: Writable, chunks: readonly Buffer[]): Promise<void> {
   return new Promise((resolve, reject) => {
     const watch = watchSink(sink, reject);
@@ -73,16 +73,16 @@ export function writeChunks(sink: Writable, chunks: readonly Buffer[]): Promise<
   });
 }
 
-/** Chunks handed to a sink; each is released once it is written. */
+/** Writes chunks to a sink, and releases each when it is written. */
 export interface PipedWriter {
   write(chunk: Buffer, release: () => void): void;
-  /** Resolves when no write is under way. */
+  /** Resolves when no write is running. */
   drained(): Promise<void>;
 }
 
 /**
- * Hands chunks to `sink`. A response whose connection is gone accepts writes until it closes and never calls back: then
- * its `close` event releases the chunks.
+ * Returns a writer of chunks to `sink`. A response whose connection has gone accepts writes until it closes, but
+ * never calls back; then its `close` event releases the chunks.
  */
 export function pipeInto(sink: Writable): PipedWriter {
   const underWay = new Set<() => void>();
@@ -91,7 +91,7 @@ export function pipeInto(sink: Writable): PipedWriter {
     if (!underWay.delete(release)) return;
     const isLast = underWay.size === 0;
     if (isLast) sink.off('close', letGo);
-    // A producer that gets its memory back may write again immediately.
+    // A producer that gets its memory back may write again at once.
     release();
     if (isLast && underWay.size === 0) onDrained();
   };
@@ -113,7 +113,7 @@ export function pipeInto(sink: Writable): PipedWriter {
   };
 }
 
-/** Counts the readers of memory that its owner wants to reuse, and tells the owner when the last reader has left. */
+/** The number of readers of memory that its owner wants to reuse, and what to call when the last one is done. */
 interface Kept {
   readers: number;
   onFree: (() => void) | undefined;
@@ -121,8 +121,8 @@ interface Kept {
 const kept = new WeakMap<ArrayBufferLike, Kept>();
 
 /**
- * Says that a reader still needs the memory behind a chunk, for readers that are behind and for whom the owner must not
- * wait. Returns what the reader calls when it is done; of one that never calls it the memory is the garbage collector's.
+ * Declares that a slow reader still needs the memory of a chunk, so that its owner need not wait. The reader calls
+ * the returned function when it is done. If it never does, the memory is left to the garbage collector.
  */
 export function keepMemory(chunk: Buffer): () => void {
   const entry = kept.get(chunk.buffer) ?? { readers: 0, onFree: undefined };
@@ -136,12 +136,12 @@ export function keepMemory(chunk: Buffer): () => void {
   };
 }
 
-/** True when the owner may use this memory again. */
+/** True when the owner may reuse this memory. */
 export function isReusable(memory: Buffer): boolean {
   return !kept.has(memory.buffer);
 }
 
-/** Calls `reuse` when the owner may use this memory again: at once, later or never. */
+/** Calls `reuse` when the owner may reuse this memory: at once, later or never. */
 export function whenReusable(memory: Buffer, reuse: () => void): void {
   const entry = kept.get(memory.buffer);
   if (entry === undefined) reuse();

@@ -15,7 +15,7 @@ export {
   type YAMLSeq,
 } from 'yaml';
 
-/** Parses the YAML of a file, within bounds. @throws {ConfigError} with the place */
+/** Parses the YAML of a file, within limits. @throws {ConfigError} with the position */
 export function parseYamlDocument(file: string, text: string): YamlDocument {
   return parseBoundedYaml(library, file, text);
 }

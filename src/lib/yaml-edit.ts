@@ -9,7 +9,7 @@ import {
   visit,
 } from './yaml-document.ts';
 
-/** @throws {ConfigError} when the text is not YAML, or beyond the bounds of bounded-yaml.ts */
+/** @throws {ConfigError} when the text is not YAML, or exceeds the limits of bounded-yaml.ts */
 export function parseForEdit(source: string, file: string): Document {
   return parseYamlDocument(file, source).document;
 }
@@ -28,19 +28,19 @@ export function formatEdited(document: Document, file: string): string {
   return String(document);
 }
 
-/** Something of the file uses, by a YAML alias, what a change would take away. */
+/** The error for a change that would remove what another part of the file uses by a YAML alias. */
 export function aliasInUse(why: string, file: string): ConfigError {
   const nextStep = 'Write out what the alias stands for in the file, then repeat the change.';
   return new ConfigError('in-use', why, { file, nextStep });
 }
 
-/** The name that a reader of the file gives a key: `7` and `"7"` are the same. */
+/** The name of a key as a reader of the file sees it: `7` and `"7"` are the same. */
 function keyText({ key }: Pair): string | undefined {
   if (!isScalar(key)) return undefined;
   return key.value === null ? '' : String(key.value);
 }
 
-/** Sets a key of the document's map, however it is written. Of two that read the same the last one counts: it stays. */
+/** Sets a key of the document's map, however it is spelt. Of duplicates, the last one counts and stays. */
 export function setKey(document: Document, name: string, value: unknown): void {
   const { contents } = document;
   const pair = isMap(contents) ? contents.items.findLast((one) => keyText(one) === name) : undefined;
@@ -52,7 +52,7 @@ export function setKey(document: Document, name: string, value: unknown): void {
   contents.items = contents.items.filter((one) => one === pair || keyText(one) !== name);
 }
 
-/** Removes a key of the document's map, however it is written; returns whether it was there. */
+/** Removes a key of the document's map, however it is spelt. Returns whether it existed. */
 export function deleteKey(document: Document, name: string): boolean {
   const { contents } = document;
   if (!isMap(contents)) return false;
@@ -62,7 +62,7 @@ export function deleteKey(document: Document, name: string): boolean {
   return isFound;
 }
 
-/** The value of a key of a map in the document, also when an alias stands for it; undefined: the item is no map, or has no such scalar. */
+/** The scalar at a key of a map, an alias resolved. Undefined when the item is no map or has no such scalar. */
 export function scalarIn(document: Document, item: unknown, key: string): unknown {
   if (!isMap(item)) return undefined;
   const node = item.get(key, true);

@@ -10,7 +10,7 @@ import {
   parseYamlDocument,
 } from './yaml-document.ts';
 
-/** The position of the value at `path`, or of its key; for a missing part, of what surrounds it. */
+/** The offset of the value at `path`, or of its key. For a missing value, the offset of what surrounds it. */
 function offsetOf(document: Document, path: ConfigPath, isKey: boolean): number {
   let node: unknown = document.contents;
   let offset = isNode(node) ? (node.range?.[0] ?? 0) : 0;
@@ -20,7 +20,7 @@ function offsetOf(document: Document, path: ConfigPath, isKey: boolean): number 
     if (isMap(node)) {
       const pair = node.items.find(({ key }) => isScalar(key) && String(key.value) === String(step));
       if (pair === undefined) break;
-      // An empty value has no position: its key has.
+      // An empty value has no position of its own, but its key has.
       const isEmpty = isScalar(pair.value) && pair.value.value === null;
       const at = (isLast && isKey) || isEmpty ? pair.key : (pair.value ?? pair.key);
       node = pair.value;
@@ -35,7 +35,7 @@ function offsetOf(document: Document, path: ConfigPath, isKey: boolean): number 
 
 /**
  * Parses the YAML of a file.
- * @throws {ConfigError} when it is not YAML, or beyond the bounds of bounded-yaml.ts
+ * @throws {ConfigError} when it is not YAML, or exceeds the limits of bounded-yaml.ts
  */
 export function openYaml(file: string, text: string): ConfigSource {
   const { document, placeAt, toContent } = parseYamlDocument(file, text);
