@@ -7,10 +7,10 @@ import { UserError } from './user-error.ts';
 const Result = v.object({
   /** `docker.io/qnib/bench:latest`. */
   image: v.string(),
-  /** Of the entry's manifest. */
+  /** Digest of the entry's manifest. */
   entry: v.string(),
   demands: v.string(),
-  /** The permutation: environment and arguments, as one line. */
+  /** The permutation as one line: its environment and arguments. */
   permutation: v.string(),
   /** `seconds`, or the pattern of the number that the program prints. */
   metric: v.string(),
@@ -19,7 +19,7 @@ const Result = v.object({
   min: v.number(),
   max: v.number(),
   rounds: v.number(),
-  /** The speed relative to the generic entry; null: there is none to compare with. */
+  /** The speed relative to the generic entry; null: there is no generic entry to compare with. */
   timesGeneric: v.nullable(v.number()),
   /** The microarchitecture of the host that ran it. */
   cpu: v.string(),
@@ -32,14 +32,17 @@ export type BenchmarkResult = Readonly<v.InferOutput<typeof Result>>;
 
 const File = v.object({ version: v.literal(1), results: v.array(Result) });
 
-/** Beyond this number the oldest are dropped. */
+/** Maximum number of results. Older ones are dropped. */
 const RESULTS_MAX = 2_000;
 
 function fileIn(data: string): string {
   return join(data, 'benchmarks.json');
 }
 
-/** The results measured on this machine. @throws {UserError} the file is not MetaHub's */
+/**
+ * Reads the results that were measured on this machine; none when the file is missing.
+ * @throws {UserError} when the file is unreadable, or does not contain results
+ */
 export async function readResults(data: string): Promise<readonly BenchmarkResult[]> {
   const path = fileIn(data);
   let text: string;
@@ -64,7 +67,10 @@ function keyOf({ image, entry, permutation, metric, cpu }: BenchmarkResult): str
   return JSON.stringify([image, entry, permutation, metric, cpu]);
 }
 
-/** Adds results; a newer one of the same entry, permutation and metric replaces the older. Answers the file's path. */
+/**
+ * Adds results. A result replaces an older one of the same entry, permutation and metric. Resolves to the
+ * file's path.
+ */
 export async function keepResults(data: string, added: readonly BenchmarkResult[]): Promise<string> {
   const kept = new Map((await readResults(data)).map((one) => [keyOf(one), one]));
   for (const one of added) {

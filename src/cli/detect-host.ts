@@ -11,9 +11,9 @@ import { problemWithFeature } from '../selection/check-feature.ts';
 import { UserError } from './user-error.ts';
 
 export interface HostOptions {
-  /** `/`, or a directory that stands for another machine. */
+  /** `/`, or a directory with the files of another machine. */
   readonly root?: string | undefined;
-  /** In any spelling. Default: this program's own. */
+  /** The architecture in any spelling. Default: that of this program. */
   readonly arch?: string | undefined;
   /** Features that replace detected ones. */
   readonly set?: readonly string[] | undefined;
@@ -26,15 +26,15 @@ export interface DetectedHost {
   readonly facts: HostFacts;
   /** What was detected. */
   readonly detected: HostProfile;
-  /** The same with assumed features; parts that no assumption changes are those of `detected`. */
+  /** The profile with assumed features. Parts that no assumption changes are the same objects as in `detected`. */
   readonly profile: HostProfile;
-  /** A probe failed: the answer is incomplete. */
+  /** True when a probe failed, so that the answer is incomplete. */
   readonly failed: boolean;
 }
 
 /**
- * Probes a host and derives its profile, assumptions included.
- * @throws {UserError} for an unreadable root (1), an unknown architecture or feature (2).
+ * Probes a host and derives its profile, with assumed features.
+ * @throws {UserError} status 1 for an unreadable root, 2 for an unknown architecture or feature.
  */
 export async function detectHost(options: HostOptions = {}): Promise<DetectedHost> {
   const { root = '/', set = [], strictArchspec, cloud, signal } = options;
@@ -51,7 +51,7 @@ function namesCpu(feature: string): boolean {
   return ['cpu', 'level'].includes(parseFeature(feature)?.kind ?? '');
 }
 
-/** Flags that this machine's CPU should have but lacks do not concern an assumed CPU. */
+/** Removes warnings about flags that this machine's CPU lacks: they are not about the assumed CPU. */
 function withoutJudgement(warnings: readonly string[], facts: HostFacts): readonly string[] {
   const ofThisCpu = identify(effectiveCpu(facts), facts.architecture).warnings;
   return warnings.filter((warning) => !ofThisCpu.includes(warning));
@@ -66,10 +66,7 @@ function architectureNamed(written: string): string {
   });
 }
 
-/**
- * The profile with assumed features.
- * @throws {UserError} status 2
- */
+/** Returns the profile with assumed features. @throws {UserError} status 2 */
 export function assumed(profile: HostProfile, set: readonly string[]): HostProfile {
   if (set.length === 0) return profile;
   try {

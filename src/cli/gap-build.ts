@@ -2,37 +2,37 @@ import { flagsForHost } from '../host/compiler-flags.ts';
 import { ancestorsOf } from '../host/identify.ts';
 import type { Gap } from '../selection/gap-schema.ts';
 
-/** How the image that is missing is built, pushed and listed. */
+/** How to build, push and list the missing image. */
 export interface BuildTarget {
-  /** Where it is pushed to: `docker.io/qnib/bench:latest-zen4`. */
+  /** The image to push: `docker.io/qnib/bench:latest-zen4`. */
   readonly image: string;
-  /** The tag of the list that it belongs to. */
+  /** The tag of the list to which it belongs. */
   readonly list: string;
   readonly platform: string;
-  /** What its entry demands: features, and the variant of the platform. */
+  /** The demands of its entry: features, and the variant of the platform. */
   readonly features: readonly string[];
   readonly variant: string | undefined;
-  /** For gcc and clang; empty when they know no flag for it. */
+  /** Flags for gcc and clang; empty when they have no flag for it. */
   readonly cflags: string;
-  /** `90` of capability 9.0, for CMAKE_CUDA_ARCHITECTURES; empty without a GPU. */
+  /** For CMAKE_CUDA_ARCHITECTURES: `90` for capability 9.0; empty without a GPU. */
   readonly cudaArchitectures: string;
-  /** `gfx90a`, for CMAKE_HIP_ARCHITECTURES. */
+  /** For CMAKE_HIP_ARCHITECTURES: `gfx90a`. */
   readonly hipArchitectures: string;
 }
 
-/** gcc's newest, which knows every microarchitecture that has a name in it. */
+/** Without a version: the newest gcc, which knows the most microarchitectures. */
 const GCC = { name: 'gcc' } as const;
 
 function wantedValue(wanted: readonly string[], kind: string): string | undefined {
   return wanted.find((one) => one.startsWith(`${kind}:`))?.slice(kind.length + 1);
 }
 
-/** The flags of a level: `-march=x86-64-v3`; of other architectures the compilers have none under that name. */
+/** Returns the flag of a level: `-march=x86-64-v3`. For other architectures, compilers have no such flag. */
 function flagsOfVariant(platform: string, variant: string): string {
   return platform === 'linux/amd64' ? `-march=x86-64-${variant}` : '';
 }
 
-/** A gap as something to build. Names of features become part of the tag: `latest-zen4-nvcap9.0`. */
+/** Returns what to build for a gap. Names of features become part of the tag: `latest-zen4-nvcap9.0`. */
 export function buildTargetOf({
   image,
   platform,

@@ -3,12 +3,12 @@ import { makeDirectory, replaceFile } from '../lib/atomic-file.ts';
 import { readTextFile } from '../lib/regular-file.ts';
 import type { Gap } from '../selection/gap-schema.ts';
 
-/** Pulls that could have fitted better, recorded by a mirror: `<data>/gaps.json`. */
+/** The pulls that another build would have served better, as a mirror has recorded them: `<data>/gaps.json`. */
 function fileIn(data: string): string {
   return join(data, 'gaps.json');
 }
 
-/** A missing file means no gaps. @throws {Error} it cannot be read, or has another format */
+/** Reads the gaps; none when the file is missing. @throws {Error} when it is unreadable, or has another format */
 export async function readGaps(data: string): Promise<readonly Gap[]> {
   let text: string;
   try {
@@ -21,12 +21,12 @@ export async function readGaps(data: string): Promise<readonly Gap[]> {
   return parseGaps(JSON.parse(text));
 }
 
-/** The document of the file and of the API. */
+/** Returns the document of the file and of the API. */
 export function gapsDocument(gaps: readonly Gap[]): object {
   return { version: 1, gaps };
 }
 
-/** Replaces the file as a whole. It contains image names, so only its owner may read it. */
+/** Replaces the whole file. Only its owner may read it, because it contains image names. */
 export async function writeGaps(data: string, gaps: readonly Gap[]): Promise<void> {
   await makeDirectory(data, 0o755);
   await replaceFile(fileIn(data), Buffer.from(`${JSON.stringify(gapsDocument(gaps))}\n`), { mode: 0o600 });

@@ -1,14 +1,14 @@
 import { wrap } from '../lib/text.ts';
 
-/** How wide help is, in columns; commander wraps the options to a terminal, and to this off one. */
+/** Width of help texts, in columns. Commander wraps options to the width of a terminal, or else to this width. */
 const WIDTH = 80;
-/** A command longer than this has its description on the next line, in columns. */
+/** Maximum width of a command with its description on the same line, in columns. */
 const COMMAND_WIDTH = 40;
 
-/** A command line, and its description when that is not obvious. */
+/** A command line, and its description when the purpose is not obvious. */
 export type Example = readonly [command: string, what?: string];
 
-/** The text below a command's options: examples, then notes; a note of several lines is not wrapped. */
+/** Formats the text below a command's options: examples, then notes. A note of several lines is not wrapped. */
 export function helpText(examples: readonly Example[], ...notes: readonly string[]): string {
   const lengths = examples.map(([command]) => command.length).filter((length) => length <= COMMAND_WIDTH);
   const column = Math.max(4, ...lengths) + 4;
@@ -26,7 +26,7 @@ function exampleLines(command: string, what: string | undefined, column: number)
   return described.map((line, at) => (at === 0 ? (lines[0] ?? '').padEnd(column) + line.trim() : line));
 }
 
-/** A command line broken before an option, as a shell reads it. */
+/** Breaks a command line before an option, in the way that a shell accepts. */
 function shellLines(command: string): readonly string[] {
   const lines: string[] = [];
   for (const part of command.split(/ (?=--)/)) {

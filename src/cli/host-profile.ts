@@ -4,13 +4,13 @@ import { type ConfigSource, readSource } from '../lib/config-source.ts';
 import { readTextFile } from '../lib/regular-file.ts';
 import { assumed, detectHost } from './detect-host.ts';
 
-/** The host in question: this one, or one that a file describes; `set` replaces features of either. */
+/** The host in question: this one, or the one that a file describes. `set` replaces features of it. */
 export interface HostChoice {
   readonly profile: string | undefined;
   readonly set: readonly string[];
 }
 
-/** A profile is far smaller; a larger file is something else, in bytes. */
+/** Maximum size of a profile, in bytes. Real profiles are far smaller. */
 const PROFILE_MAX_BYTES = 1024 * 1024;
 
 const NEXT_STEP = 'Write one with: metahub detect --json > FILE';
@@ -23,13 +23,13 @@ async function readProfileText(path: string): Promise<string> {
   }
 }
 
-/** The text of a profile as a source; positions of values are computed only when one is wrong. */
+/** Opens the text of a profile. Positions of values are computed only when a value is invalid. */
 async function openProfile(file: string, text: string): Promise<ConfigSource> {
   const { openJson } = await import('../lib/json-source.ts');
   return openJson(file, text, NEXT_STEP);
 }
 
-/** Reads what `metahub detect --json` printed. @throws {ConfigError} */
+/** Reads the output of `metahub detect --json`. @throws {ConfigError} */
 export async function readProfileFile(path: string): Promise<HostProfile> {
   const text = await readProfileText(path);
   if (Buffer.byteLength(text) > PROFILE_MAX_BYTES) {
@@ -46,8 +46,9 @@ export async function readProfileFile(path: string): Promise<HostProfile> {
 }
 
 /**
- * The profile of the chosen host.
- * @throws {ConfigError} of the profile's file; {UserError} of the features
+ * Returns the profile of the chosen host.
+ * @throws {ConfigError} for an invalid profile file
+ * @throws {UserError} for invalid features
  */
 export async function hostProfile({ profile, set }: HostChoice): Promise<HostProfile> {
   if (profile !== undefined) return assumed(await readProfileFile(profile), set);

@@ -17,10 +17,7 @@ export interface LookupSettings {
   };
 }
 
-/**
- * An image name of the command line.
- * @throws {UserError} status 2
- */
+/** Parses an image name of the command line. @throws {UserError} status 2 */
 export function parseImage(written: string): ImageReference {
   const image = parseImageReference(written);
   if (image !== undefined) return image;
@@ -30,7 +27,7 @@ export function parseImage(written: string): ImageReference {
   });
 }
 
-/** For a command whose answer is its only output, unless something is wrong. */
+/** Creates a log of warnings, for a command that prints only its answer unless something is wrong. */
 export function warningLog(): Log {
   return createLog({
     stream: process.stderr,
@@ -41,7 +38,7 @@ export function warningLog(): Log {
   });
 }
 
-/** The registries as the mirror would use them, with these lists of images; closed when `use` ends. */
+/** Opens the registries as the mirror would use them, with these lists of images. Closes them when `use` ends. */
 export async function withRegistry<T>(
   { values }: LookupSettings,
   lists: readonly ListSpec[],
@@ -71,7 +68,7 @@ const NEXT_STEPS: Readonly<Record<string, string>> = {
   TOOMANYREQUESTS: 'The registry limits its clients: log in, or wait a while.',
 };
 
-/** A registry's failure as an error with a next step; any other error unchanged. */
+/** Converts a registry's failure into an error with a next step. Returns any other error unchanged. */
 export function lookupFailure(cause: unknown, name: string): unknown {
   if (!(cause instanceof RegistryError)) return cause;
   const nextStep =

@@ -4,7 +4,7 @@ import type { Log, LogFields, LogLevel } from '../lib/log.ts';
 import { jsonText } from '../lib/text.ts';
 import type { ServeSettings } from './serve/compose.ts';
 
-/** syslog's numbers, which journald reads from a `<N>` before a line. @see sd-daemon(3) */
+/** syslog's priorities, which journald reads from a `<N>` before a line. @see sd-daemon(3) */
 const PRIORITY: Readonly<Record<LogLevel, number>> = { error: 3, warning: 4, notice: 5, info: 6, debug: 7 };
 
 export type LogFormat = 'json' | 'text';
@@ -14,17 +14,20 @@ interface LogOptions {
   readonly format: LogFormat;
   /** The least severe level to write. */
   readonly level: LogLevel;
-  /** Lines go to journald: prefix each with its priority and leave the time to the journal. */
+  /**
+   * True when the lines go to journald: each gets its priority as a prefix, and no time, which the journal
+   * adds.
+   */
   readonly journal: boolean;
   readonly now: () => Date;
 }
 
-// One event is one line, whatever a client or an upstream put into a value.
+// One event is one line, whatever values come from clients and upstreams.
 function singleLine(text: string): string {
   return text.replaceAll(/[\p{Cc}\p{Cf}\u2028\u2029]+/gu, ' ');
 }
 
-/** Text from another party may be part of a line; it is cut to a readable length. */
+/** Maximum length of a value in a line, in characters. Values can come from clients and upstreams. */
 const VALUE_MAX_CHARACTERS = 2000;
 
 function cut(fields: LogFields): LogFields {
@@ -44,7 +47,7 @@ function formatText(message: string, fields: LogFields): string {
   return [message, ...pairs].join(' ');
 }
 
-/** A log that writes to `stream`, usually stderr: stdout is for answers. */
+/** Creates a log that writes to `stream`, usually stderr, because stdout is for answers. */
 export function createLog({ stream, format, level, journal, now }: LogOptions): Log {
   return (lineLevel, event, message, given = {}) => {
     if (PRIORITY[lineLevel] > PRIORITY[level]) return;
@@ -59,14 +62,17 @@ export function createLog({ stream, format, level, journal, now }: LogOptions): 
   };
 }
 
-/** Is standard error connected to the journal? systemd names its device and inode. @see systemd.exec(5), JOURNAL_STREAM */
+/**
+ * True when standard error is connected to the journal: systemd sets the variable to its device and inode.
+ * @see systemd.exec(5), JOURNAL_STREAM
+ */
 function isJournal(stream: string | undefined): boolean {
   if (stream === undefined) return false;
   const { dev, ino } = fstatSync(2);
   return stream === `${dev}:${ino}`;
 }
 
-/** The mirror's log: on standard error, for people or for programs. */
+/** Creates the log of the mirror: on standard error, for people or for programs. */
 export function openServeLog({ values }: ServeSettings): Log {
   const { logFormat, logLevel } = values;
   const automatic = process.stderr.isTTY ? 'text' : 'json';

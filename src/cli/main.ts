@@ -24,7 +24,7 @@ const LOADERS: CommandLoaders = {
   version: () => import('./commands/version/command.ts'),
 };
 
-/** The program with every command loaded. */
+/** Returns the program with all commands loaded. */
 export function completeProgram(): Promise<Command> {
   return loadProgram(LOADERS);
 }

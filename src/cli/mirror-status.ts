@@ -102,10 +102,10 @@ export const MIRROR_STATUS = v.object({
 export type MirrorStatus = v.InferOutput<typeof MIRROR_STATUS>;
 
 const ANSWER_MS = 5000;
-/** The last 200 answers with their reasons take a tenth of it. */
+/** Maximum size of a status document, in bytes: ten times that of the last 200 answers with their reasons. */
 const ANSWER_MAX_BYTES = 4 * 1024 * 1024;
 
-/** Why a request was not answered, in the system's terms. */
+/** Returns why a request failed, in the words of the system. */
 export function reasonOf(error: unknown): string {
   const { cause, message } = error as Error;
   if (!(cause instanceof Error)) return message;
@@ -124,7 +124,7 @@ async function boundedText(response: Response): Promise<string> {
 }
 
 /**
- * A document of the mirror at `url`.
+ * Fetches a document of the mirror at `url`.
  * @throws {UserError} when nothing answers there, or something that is not MetaHub
  */
 export async function fetchDocument<Schema extends v.GenericSchema>(
@@ -163,7 +163,7 @@ function parseJson(text: string): unknown {
   }
 }
 
-/** Asks the mirror at `url` how it is. @throws {UserError} */
+/** Fetches the status of the mirror at `url`. @throws {UserError} */
 export function fetchStatus(url: string, signal?: AbortSignal): Promise<MirrorStatus> {
   return fetchDocument(url, '/status.json', MIRROR_STATUS, signal);
 }

@@ -23,26 +23,29 @@ import { allowedUpstreams, type Upstreams } from './settings/upstreams.ts';
 interface UpstreamChoice {
   readonly upstream: Upstreams;
   readonly publicRegistries: boolean;
-  /** Connections per registry for large blobs; 1: one response for each blob. */
+  /** Number of connections to a registry for large blobs; 1: each blob is one response. */
   readonly blobConnections?: number;
-  /** How blobs are read from registries. */
+  /** The implementation that reads blobs from registries. */
   readonly blobReader?: 'raw' | 'standard';
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Which stored logins may be presented: all, only those given to the mirror itself, or none. */
+/** Which stored logins may be presented: all, only those that an operator gave to the mirror, or none. */
 export type OwnLogins = 'all' | 'given' | 'none';
 
 /** Files in which logins are stored. */
 export interface LoginFiles {
-  /** Those that an operator gave to the mirror: by its folder, by systemd's credentials, or by name. */
+  /**
+   * Logins that an operator gave to the mirror: in its folder, by systemd's credentials, or by
+   * REGISTRY_AUTH_FILE.
+   */
   readonly given: readonly string[];
-  /** Those of the user that it runs as. */
+  /** Logins of the user that the mirror runs as. */
   readonly ofUser: readonly string[];
 }
 
-/** Where logins may be stored on this machine, the most specific first. */
+/** Returns where logins may be stored on this machine, the most specific first. */
 export function loginFiles({
   CREDENTIALS_DIRECTORY,
   DOCKER_CONFIG,
@@ -53,7 +56,7 @@ export function loginFiles({
   const docker = DOCKER_CONFIG || (home && join(home, '.docker'));
   const given = [
     ...(CREDENTIALS_DIRECTORY ? [join(CREDENTIALS_DIRECTORY, 'auth.json')] : []),
-    // A user's shell says where the user's own logins are by default paths; who names a file here means this process.
+    // A user's shell sets the variables for default paths; this variable is set for this process on purpose.
     ...(REGISTRY_AUTH_FILE ? [REGISTRY_AUTH_FILE] : []),
     '/etc/metahub/auth.json',
   ];
@@ -65,12 +68,15 @@ export function loginFiles({
   return { given, ofUser };
 }
 
-/** A name in `Via` that no other mirror has, so that each recognises itself only. */
+/** Creates a name for `Via` that no other mirror has, so that a mirror recognises only itself. */
 export function newPseudonym(): string {
   return `metahub-${randomBytes(6).toString('hex')}`;
 }
 
-/** This user's logins, or those of the file that a request's login brings: never one in the place of the other. */
+/**
+ * Uses the stored logins, or those of the file that the login of a request names: never one instead of the
+ * other.
+ */
 function createCredentials(warn: (message: string) => void, usable: () => OwnLogins): Credentials {
   const { given, ofUser } = loginFiles(process.env);
   const own = {
@@ -96,11 +102,11 @@ function createCredentials(warn: (message: string) => void, usable: () => OwnLog
 interface Surroundings {
   readonly log: Log;
   readonly pseudonym: string;
-  /** Which stored logins may be presented; looked at for every request that needs one, all when not said. */
+  /** Returns which stored logins may be presented, for every request that needs one. Absent: all. */
   readonly ownLogins?: () => OwnLogins;
 }
 
-/** The proxies and certificates by which this program reaches anything. */
+/** The proxies and certificates of the environment, for all connections of this program. */
 function surroundingNetwork(env: Environment): Omit<ConnectionOptions, 'resolve'> {
   const extra = env['NODE_EXTRA_CA_CERTS'];
   return {
@@ -111,17 +117,20 @@ function surroundingNetwork(env: Environment): Omit<ConnectionOptions, 'resolve'
   };
 }
 
-/** The way to a registry, by the proxies, certificates and authorities of this environment. */
+/** Opens the connection to a registry, with the proxies, certificates and authorities of this environment. */
 export function openConnectionTo(settings: UpstreamSettings, env: Environment = process.env): Connection {
   return connectTo(settings, { ...surroundingNetwork(env), resolve: createResolvers()() });
 }
 
-/** A connection to one URL that a person named, by the same way as a registry. */
+/** Opens a connection to a URL that a person named, in the same way as to a registry. */
 export function openConnection(url: string, env: Environment = process.env): Connection {
   return openConnectionTo(upstreamAt(url), env);
 }
 
-/** How this user's stored logins, proxies and certificates reach the registries that the settings allow. */
+/**
+ * Returns how the registries that the settings allow are reached: with the stored logins, proxies and
+ * certificates.
+ */
 function upstreamOptions(
   choice: UpstreamChoice,
   { log, pseudonym, ownLogins = () => 'all' }: Surroundings,
@@ -138,18 +147,18 @@ function upstreamOptions(
   };
 }
 
-/** The registries that the settings allow, to read from. */
+/** Opens the registries that the settings allow, to read from. */
 export function openUpstream(choice: UpstreamChoice, surroundings: Surroundings) {
   return createUpstream(upstreamOptions(choice, surroundings));
 }
 
-/** The same registries, to write to. */
+/** Opens the same registries, to write to. */
 export async function openPusher(choice: UpstreamChoice, surroundings: Surroundings): Promise<Pusher> {
   const { createPusher } = await import('../upstream/pusher.ts');
   return createPusher(upstreamOptions(choice, surroundings));
 }
 
-/** The same registries, to pass pushes on to. */
+/** Opens the same registries, to forward pushes to. */
 export async function openPushForwarder(
   choice: UpstreamChoice,
   surroundings: Surroundings,

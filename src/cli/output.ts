@@ -1,22 +1,25 @@
 import { chmodSync, fstatSync, renameSync, rmSync, statSync, writeFileSync, writeSync } from 'node:fs';
 import { endQuietlyWithReader, UserError } from './user-error.ts';
 
-/** Where an answer goes. */
+/** The destination of an answer. */
 export interface Output {
   readonly write: (text: string) => void;
-  /** How wide it is, 80 columns at most, and whether colours are wanted. */
+  /** The width, at most 80 columns, and whether to use colours. */
   readonly terminal: () => { readonly width: number; readonly colour: boolean };
 }
 
 const STDOUT = 1;
 const DEFAULT_COLUMNS = 80;
 
-/** How wide a terminal is, in columns; some, such as serial consoles, say 0 and mean that they do not know. */
+/**
+ * Returns the width of a terminal in columns. Some terminals, such as serial consoles, report 0 when it is
+ * unknown.
+ */
 export function columnsOf({ columns }: { readonly columns?: number }): number {
   return columns || DEFAULT_COLUMNS;
 }
 
-/** Is stdout a terminal whose user has not asked for plain text? @see https://no-color.org */
+/** True when stdout is a terminal whose user has not asked for plain text. @see https://no-color.org */
 export function wantsColour(): boolean {
   const isPlain = Boolean(process.env['NO_COLOR']) || process.env['TERM'] === 'dumb';
   return process.stdout.isTTY === true && !isPlain;
@@ -25,12 +28,12 @@ export function wantsColour(): boolean {
 const COLOURS = { red: 31, green: 32, yellow: 33, dim: 2 } as const;
 export type Colour = keyof typeof COLOURS;
 
-/** The text in a colour where its reader wants colours, else as it is. */
+/** Returns the text in a colour when the output has colours, else unchanged. */
 export function painted(text: string, colour: Colour): string {
   return wantsColour() ? `\u001b[${COLOURS[colour]}m${text}\u001b[0m` : text;
 }
 
-/** Node's own stream. */
+/** The stream of Node.js. */
 export const STREAM_OUTPUT: Output = {
   write: (text) => {
     process.stdout.write(text);
@@ -46,8 +49,8 @@ const PLAIN_OUTPUT: Output = {
 };
 
 /**
- * Where stdout is a pipe, a file or /dev/null it is written to directly: loading Node's streams and terminals takes a
- * quarter of the time that detection does.
+ * Returns a direct write to stdout when that is a pipe, a file or /dev/null: loading the streams and
+ * terminals of Node.js would take a quarter of the time that detection takes.
  */
 export function quickestOutput(): Output {
   const stdout = fstatSync(STDOUT);
@@ -62,7 +65,7 @@ function writePlainly(text: string): void {
     while (rest.length > 0) rest = rest.subarray(writeSync(STDOUT, rest));
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    // A reader that left wants nothing more; for a slow one the stream waits.
+    // A reader that has left wants nothing more. For a slow reader the stream waits.
     if (code === 'EPIPE') return;
     if (code !== 'EAGAIN') throw error;
     endQuietlyWithReader();
@@ -70,7 +73,10 @@ function writePlainly(text: string): void {
   }
 }
 
-/** A file, readable by everyone and replaced as a whole: a reader sees the old answer or the new. */
+/**
+ * Writes to a file that everybody may read, and replaces it as a whole: a reader sees the old answer or the
+ * new one.
+ */
 export function fileOutput(path: string): Output {
   const unfinished = `${path}.${process.pid}.new`;
   let answer = '';

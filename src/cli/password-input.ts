@@ -2,15 +2,15 @@ import { createInterface } from 'node:readline/promises';
 import { Writable } from 'node:stream';
 import { UserError } from './user-error.ts';
 
-/** Longer input is not a password, in bytes. */
+/** Maximum size of a password, in bytes. */
 const MAX_BYTES = 1024;
 
 export interface PasswordInput {
-  /** Read the whole of stdin instead of asking: for scripts. */
+  /** True: read all of stdin instead of asking, for scripts. */
   readonly fromStdin: boolean;
   /** The purpose of the password: `password of qnib`. */
   readonly what: string;
-  /** Ask twice, because the input is not shown. */
+  /** True: ask twice, because the input is not shown. */
   readonly confirm: boolean;
 }
 
@@ -23,7 +23,7 @@ async function readStdin(): Promise<string> {
   return text.replace(/\r?\n$/, '');
 }
 
-/** Asks on the terminal; what is typed is not shown. */
+/** Asks on the terminal, without showing what is typed. */
 async function ask(what: string): Promise<string> {
   process.stderr.write(`${what}: `);
   const silent = new Writable({ write: (_chunk, _encoding, done) => done() });
@@ -43,8 +43,8 @@ async function ask(what: string): Promise<string> {
 }
 
 /**
- * A password, never from the command line, where every user of the machine could read it.
- * @throws {UserError} when it is empty, the two differ, or there is no terminal to ask on.
+ * Reads a password, never from the command line, which every user of the machine can see.
+ * @throws {UserError} when it is empty, when the two inputs differ, or when there is no terminal to ask on.
  */
 export async function readPassword({ fromStdin, what, confirm }: PasswordInput): Promise<string> {
   if (!fromStdin && !process.stdin.isTTY) {

@@ -5,8 +5,8 @@ import { VERSION } from './version.ts';
 
 interface CommandModule {
   /**
-   * Adds options, examples and the action to the bare command; `loadProgram` loads all commands, for those that
-   * describe them.
+   * Adds options, examples and the action to the bare command. `loadProgram` loads all commands, for commands
+   * that describe them.
    */
   readonly configure: (command: Command, loadProgram: () => Promise<Command>) => void;
 }
@@ -38,7 +38,7 @@ const SUMMARIES = {
 type CommandName = keyof typeof SUMMARIES;
 const NAMES = Object.keys(SUMMARIES) as readonly CommandName[];
 
-/** Each command's module is imported only when it runs: start-up time is part of the product. */
+/** A command's module is imported only when the command runs, because users notice the start-up time. */
 export type CommandLoaders = Readonly<Record<CommandName, () => Promise<CommandModule>>>;
 
 function isCommand(word: string | undefined): word is CommandName {
@@ -60,20 +60,21 @@ function createProgram(): Command {
     .exitOverride();
 }
 
-/** A complaint of commander in the form of all other errors: one line, then the next step. */
+/** Converts an error of commander into the form of all other errors: one line, then the next step. */
 function asOwnMessage(text: string): string {
   return text.replace(/^error: /, 'metahub: ').replace(/^\(Did you mean (.*)\)$/m, '  Did you mean $1');
 }
 
 /**
- * The command in a command line, before anything is loaded: the first word that is not an option, or the word after `help`.
+ * Finds the command in a command line before any module is loaded: the first word that is not an option, or
+ * the word after `help`.
  */
 function commandNamed(words: readonly string[]): string | undefined {
   const named = words.filter((word) => !word.startsWith('-'));
   return named[0] === 'help' ? named[1] : named[0];
 }
 
-/** The program with every command loaded: what the manual page and the completions are written from. */
+/** Loads the program with all commands, for the manual page and the completions. */
 export async function loadProgram(loaders: CommandLoaders): Promise<Command> {
   const program = createProgram();
   for (const name of NAMES) {
@@ -83,14 +84,14 @@ export async function loadProgram(loaders: CommandLoaders): Promise<Command> {
   return program;
 }
 
-/** Adds the commands that these words may name; the named one with its options. */
+/** Adds the commands that these words may name, and the options of the named one. */
 async function addCommands(
   program: Command,
   words: readonly string[],
   configure: (name: CommandName, command: Command) => Promise<void>,
 ): Promise<void> {
   const named = commandNamed(words);
-  // After its command, an option or a mistake is about that command alone.
+  // The words after a command belong to that command alone, so no other command is needed.
   for (const name of isCommand(words[0]) ? [words[0]] : NAMES) {
     const command = program.command(name).description(SUMMARIES[name]).exitOverride();
     if (name === named) await configure(name, command);
@@ -101,7 +102,10 @@ async function addCommands(
   }
 }
 
-/** Runs a command line, its command as `configure` describes it; only this function turns an error into an exit status. */
+/**
+ * Runs a command line; `configure` adds the options of its command. Only this function converts an error into
+ * an exit status.
+ */
 export async function runProgram(
   argv: readonly string[],
   configure: (name: CommandName, command: Command) => Promise<void>,

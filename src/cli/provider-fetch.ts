@@ -5,7 +5,10 @@ import { type Transport, USER_AGENT } from '../upstream/http/transport.ts';
 const ANSWER_MAX_BYTES = 512 * 1024;
 const TIMEOUT_MS = 10_000;
 
-/** `fetch` by the way to a registry: its proxies, certificates and authorities. It follows no redirect. */
+/**
+ * `fetch` over the connection to a registry, with its proxies, certificates and authorities. Follows no
+ * redirect.
+ */
 export function fetchOver(transport: Transport): ProviderFetch {
   return async (url, { method = 'GET', headers, body }) => {
     const text = body instanceof URLSearchParams ? body.toString() : body;

@@ -3,7 +3,7 @@ import { detect } from './commands/detect/run.ts';
 import { fileOutput, type Output, quickestOutput, STREAM_OUTPUT } from './output.ts';
 import { endQuietlyWithReader, reportError } from './user-error.ts';
 
-/** The options that scripts and units give; every other is for the whole program to take. */
+/** The options that scripts and units use. The whole program handles all others. */
 const OPTIONS = {
   json: { type: 'boolean' },
   features: { type: 'boolean' },
@@ -15,9 +15,9 @@ const OPTIONS = {
 } as const;
 
 /**
- * `metahub detect` as it is mostly called, without the option parser and the other commands: loading those takes longer
- * than detecting. Answers false, and has done nothing, when the words are for the whole program: help, the rarer options,
- * mistakes.
+ * Runs the usual forms of `metahub detect` without the option parser and the other commands, because loading
+ * those takes longer than detection. Resolves to false, without an effect, when the whole program must handle
+ * the words: help, rare options and mistakes.
  */
 export async function quickDetect(
   words: readonly string[],
@@ -38,13 +38,14 @@ export async function quickDetect(
 }
 
 function parsed(words: readonly string[]) {
-  // Most calls have none, and Node.js loads its parser with the first.
+  // Most calls have no options, and Node.js loads its parser when it is first used.
   if (words.length === 0) return { values: {}, positionals: [] };
   try {
     const given = parseArgs({ args: [...words], options: OPTIONS, allowPositionals: true });
     return given.positionals.length > 1 ? undefined : given;
   } catch {
-    // An option that is not among these, or lacks its value: the whole program knows it, or says what is wrong.
+    // An unknown option, or an option without its value: the whole program handles it, or reports the
+    // mistake.
     return undefined;
   }
 }

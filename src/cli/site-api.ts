@@ -7,12 +7,12 @@ import { readPassword } from './password-input.ts';
 import { askSite, readSiteAddress, type SiteAddress } from './site-client.ts';
 import { UserError } from './user-error.ts';
 
-/** How a command names a site and who asks it. */
+/** The site that a command is about, and the account that it uses. */
 export interface SiteFlags {
   readonly site?: string | undefined;
   readonly user?: string | undefined;
   readonly passwordFile?: string | undefined;
-  /** The password of `user` is on stdin. */
+  /** True when the password of `user` is on stdin. */
   readonly passwordStdin?: boolean;
 }
 
@@ -29,16 +29,16 @@ async function passwordFor(
   return text.replace(/\r?\n$/, '');
 }
 
-/** What the API answered. */
+/** An answer of the API. */
 export interface SiteReply {
   readonly document: unknown;
   readonly entityTag: string;
 }
 
-/** A part of a path: one name. */
+/** Encodes one name as a segment of a path. */
 export const segment = encodeURIComponent;
 
-/** More parts than any list has that this program asks for. */
+/** Maximum number of parts of a list. No list that this program requests has more. */
 const PARTS_MAX = 1000;
 
 /** The management API of a remote site, for one account. */
@@ -47,7 +47,7 @@ export class SiteApi {
   readonly #account: string;
   readonly #authorization: string;
 
-  /** @throws {UserError} when the flags name no site or account, or no password can be had */
+  /** @throws {UserError} when the flags name no site or account, or when there is no password */
   static async open(flags: SiteFlags): Promise<SiteApi> {
     const address = readSiteAddress(flags.site ?? '');
     const account = flags.user ?? process.env['METAHUB_SITE_ACCOUNT'];
@@ -71,7 +71,7 @@ export class SiteApi {
     return this.#site.registry;
   }
 
-  /** One resource. @throws {UserError} */
+  /** Fetches one resource. @throws {UserError} */
   async get<Schema extends v.GenericSchema>(
     path: string,
     schema: Schema,
@@ -80,7 +80,7 @@ export class SiteApi {
     return { resource: this.#read(schema, document), entityTag };
   }
 
-  /** All items of a list, part by part. @throws {UserError} */
+  /** Fetches all items of a list, part by part. @throws {UserError} */
   async list<Item extends v.GenericSchema>(path: string, key: string, item: Item) {
     const schema = v.object({ [key]: v.array(item) });
     const items: v.InferOutput<Item>[] = [];
@@ -88,7 +88,7 @@ export class SiteApi {
     for (let parts = 0; next !== undefined && parts < PARTS_MAX; parts += 1) {
       const { document, headers } = await this.#request('GET', next, {});
       items.push(...(this.#read(schema, document)[key] ?? []));
-      // Only a path of the API itself: the login goes to no other place.
+      // Accepts only a path of the API, so that the login is sent nowhere else.
       next = new RegExp(`^<${API_PATH}(/[^>]+)>; rel="next"$`).exec(headers['link'] ?? '')?.[1];
     }
     return items;
@@ -103,12 +103,12 @@ export class SiteApi {
     return this.#read(schema, (await this.#ask('POST', path, { body })).document);
   }
 
-  /** Adds a resource at a path, if there is none. @throws {UserError} */
+  /** Adds a resource at a path where there is none. @throws {UserError} */
   add(path: string, body: object): Promise<SiteReply> {
     return this.#ask('PUT', path, { body, headers: { 'if-none-match': '*' } });
   }
 
-  /** Changes a resource that is as `entityTag` says. @throws {UserError} when it is not */
+  /** Changes a resource in the state of `entityTag`. @throws {UserError} when its state is another */
   edit(
     method: 'PUT' | 'PATCH' | 'DELETE',
     path: string,

@@ -8,7 +8,7 @@ import { UserError } from './user-error.ts';
 
 /** A site as a person names it. */
 export interface SiteAddress {
-  /** As runtimes write it: `hub.example.org:5000`. */
+  /** The name that runtimes use: `hub.example.org:5000`. */
   readonly registry: string;
   readonly url: URL;
 }
@@ -16,7 +16,10 @@ export interface SiteAddress {
 const LIST_MAX_BYTES = 4 * 1024 * 1024;
 const TIMEOUT_MS = 10_000;
 
-/** `hub.example.org`, `127.0.0.1:5080` (loopback is spoken to in plain HTTP), or a URL. @throws {UserError} status 2 */
+/**
+ * Parses the name of a site: `hub.example.org`, `127.0.0.1:5080` (loopback uses plain HTTP), or a URL.
+ * @throws {UserError} status 2
+ */
 export function readSiteAddress(text: string): SiteAddress {
   const isLoopback = /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])(?::\d+)?$/.test(text);
   const written = /^https?:\/\//.test(text) ? text : `${isLoopback ? 'http' : 'https'}://${text}`;
@@ -30,27 +33,30 @@ export function readSiteAddress(text: string): SiteAddress {
   return { registry: url.host, url };
 }
 
-/** A site's answer; `document` is its JSON, or undefined. */
+/** An answer of a site. `document` is its JSON; undefined: it has none. */
 interface Answer {
   readonly status: number;
   readonly retryAfter: string | undefined;
-  /** Names in lower case. */
+  /** Names are in lower case. */
   readonly headers: Readonly<Record<string, string>>;
   readonly document: unknown;
 }
 
-/** What a site is asked: a path, and a text to send there. */
+/** A request to a site. */
 interface SiteRequest {
-  /** POST where there is a body, else GET, when not said. */
+  /** Absent: POST when there is a body, else GET. */
   readonly method?: Outgoing['method'];
-  /** With its query. */
+  /** With the query. */
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly authorization?: string;
   readonly body?: { readonly type: string; readonly text: string };
 }
 
-/** Asks the site as a registry is asked: by the same proxies, certificates and authorities. Follows no redirect. */
+/**
+ * Sends a request to the site in the same way as to a registry: with its proxies, certificates and
+ * authorities. Follows no redirect.
+ */
 export async function askSite(
   site: SiteAddress,
   { method, path, authorization, headers: asked, body }: SiteRequest,
@@ -97,7 +103,7 @@ function parseJson(bytes: Buffer): unknown {
   }
 }
 
-/** What an answer that is not a success means for the one who logs in. */
+/** Converts an unsuccessful answer into an error for the person who logs in. */
 function refusalOf({ status, retryAfter }: Answer, { registry }: SiteAddress, user: string): UserError {
   if (status === 401) {
     return new UserError(`${registry} refuses the login of ${user}`, {
@@ -114,8 +120,8 @@ function refusalOf({ status, retryAfter }: Answer, { registry }: SiteAddress, us
 }
 
 /**
- * The machine types that `user` may log in as.
- * @throws {UserError} when the site cannot be reached, refuses the login, or is not a site.
+ * Fetches the machine types that `user` may log in as.
+ * @throws {UserError} when the site is not reachable, refuses the login, or is not a site.
  */
 export async function fetchMachineTypes(
   site: SiteAddress,

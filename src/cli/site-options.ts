@@ -1,4 +1,7 @@
-/** The options by which a command asks a remote site (see site-api.ts), apart from it: naming them loads nothing. */
+/**
+ * Options of commands that ask a remote site. They are not in site-api.ts, so that describing a command does
+ * not load that.
+ */
 export const SITE_OPTIONS: readonly (readonly [flags: string, help: string])[] = [
   ['--site <url>', 'the site to send the request to: hub.example.org, https://hub.example.org'],
   ['--user <account>', 'with --site: the account that sends the request (METAHUB_SITE_ACCOUNT)'],

@@ -2,12 +2,12 @@ import { ConfigError, type ConfigErrorCode } from '../lib/config-error.ts';
 import { printable } from '../lib/text.ts';
 
 /**
- * Exit statuses: 1 it failed, also because a file is missing; 2 a wrong option, or a file that does not hold what it must;
- * 3 it was done in part (a probe failed, a fallback was taken).
+ * Exit statuses. 1: the command failed, also because a file is missing. 2: an option or the content of a file
+ * is invalid. 3: the command succeeded in part (a probe failed, a fallback was used).
  */
 export type ExitStatus = 1 | 2 | 3;
 
-/** A failure that a person can act on: a line with the reason, and a line with the next step. */
+/** A failure that a person can correct: a line with the reason, and a line with the next step. */
 export class UserError extends Error {
   override readonly name = 'UserError';
   readonly nextStep: string | undefined;
@@ -20,7 +20,7 @@ export class UserError extends Error {
   }
 }
 
-/** The command line is wrong, not the machine's state. */
+/** Codes of errors in what a person wrote, as opposed to the state of the machine. */
 const MISWRITTEN: ReadonlySet<ConfigErrorCode> = new Set([
   'too-large',
   'syntax',
@@ -30,13 +30,13 @@ const MISWRITTEN: ReadonlySet<ConfigErrorCode> = new Set([
   'invalid-value',
 ]);
 
-/** The line with the reason, and the line with the next step. */
+/** Formats the line with the reason, and the line with the next step. */
 function textOf({ message, nextStep }: UserError | ConfigError): string {
   const hint = nextStep === undefined ? '' : `  ${printable(nextStep)}\n`;
   return `metahub: ${printable(message)}\n${hint}`;
 }
 
-/** Prints the failure and the next step on stderr; answers the exit status. */
+/** Prints the failure and the next step on stderr; returns the exit status. */
 export function reportError(error: unknown): number {
   if (error instanceof UserError) {
     process.stderr.write(textOf(error));
@@ -52,7 +52,10 @@ export function reportError(error: unknown): number {
   return 1;
 }
 
-/** `metahub detect | head -1` is no error; a full disk is one, and is reported like any other. */
+/**
+ * Ends without an error when the reader leaves (`metahub detect | head -1`). A full disk is reported like any
+ * other error.
+ */
 export function endQuietlyWithReader(): void {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     process.exit(error.code === 'EPIPE' ? 0 : reportError(error));

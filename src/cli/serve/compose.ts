@@ -28,12 +28,12 @@ import { UserError } from '../user-error.ts';
 import { createForeignLog } from './decision-log.ts';
 import { countCacheResults, createUpstreamMetrics, registerCacheSize } from './metrics.ts';
 
-/** Errors that neither waiting nor a repair of the disk changes. */
+/** Codes of errors that neither waiting nor a repair of the disk can solve. */
 const HOPELESS: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR', 'EEXIST', 'ENAMETOOLONG']);
 
 /**
- * Creates the data directory if possible. A directory that this user may not write, or a full or read-only disk, is
- * left to the store, which continues without it.
+ * Creates the data directory if possible. When this user may not write it, or the disk is full or read-only,
+ * the store continues without it.
  * @throws {UserError} status 2 for a path at which there can be no directory.
  */
 export async function makeDataDirectory(path: string): Promise<void> {
@@ -52,22 +52,25 @@ export async function makeDataDirectory(path: string): Promise<void> {
 
 export type ServeSettings = ResolvedSettings<typeof SERVE_SETTINGS>;
 
-/** The registries of a mirror: one for each profile, over one cache and one upstream. */
+/** The registries of a mirror: one for each profile, all with the same cache and the same upstream. */
 export interface MirrorStack {
   registryFor(profile: HostProfile): Registry;
-  /** The tags that clients recently requested to test whether they use this mirror. */
+  /** Returns the tags that clients recently requested to test whether they use this mirror. */
   connectionTests(): readonly string[];
-  /** The challenge of a source host's registry to a client that must log in there itself (see upstream/client.ts). */
+  /**
+   * The challenge of a source host's registry, for a client that must log in there itself (see
+   * upstream/client.ts).
+   */
   challenge: Upstream['challenge'];
-  /** Reads lists of images and policies again; on bad input nothing changes. @throws {UserError} */
+  /** Reads lists of images and policies again. Changes nothing when one is invalid. @throws {UserError} */
   reload(settings: ServeSettings): Promise<void>;
   cacheUse(): CacheUse;
   registries(): readonly RegistryHealth[];
-  /** A tag was pushed through this mirror: earlier answers for it no longer count. */
+  /** Call it when a tag was pushed through this mirror: earlier answers for it are no longer valid. */
   expireTag(repository: Repository, tag: Tag): void;
-  /** The same of every tag: other replicas may have passed pushes on. */
+  /** The same for all tags, when other replicas may have forwarded pushes. */
   expireTags(): void;
-  /** Lines of the status page. */
+  /** Returns lines for the status page. */
   figures(): readonly (readonly [name: string, value: string])[];
   close(): Promise<void>;
 }
@@ -77,17 +80,20 @@ export interface StackOptions {
   readonly pseudonym: string;
   readonly decided: (decision: TailoringDecision) => void;
   readonly metrics: Metrics;
-  /** Called when a tag points to another digest than before. */
+  /** Called when a tag moves to another digest. */
   readonly onTagMoved?: ((repository: Repository, tag: Tag) => void) | undefined;
-  /** What replicas share; undefined: there are none. */
+  /** The state that replicas share; undefined: there are no replicas. */
   readonly shared?: SharedState | undefined;
-  /** Whether this user's stored logins may be used. Default: yes. */
+  /** Returns which stored logins may be used. Default: all. */
   readonly ownLogins?: () => OwnLogins;
 }
 
 const isImageIndex: IsIndex = (source) => readAside('is an index', source, undefined);
 
-/** For how long `--cache transit` keeps an unused layer: a runtime requests it again within minutes, or not at all. */
+/**
+ * How long `--cache transit` keeps an unused layer, in milliseconds. A runtime requests it again within
+ * minutes, or never.
+ */
 const TRANSIT_MS = 10 * 60_000;
 
 async function openStoreOf(values: ServeSettings['values'], log: Log) {
@@ -105,7 +111,7 @@ async function openStoreOf(values: ServeSettings['values'], log: Log) {
 }
 
 /**
- * Builds `tailored(profile, virtual(lists, cached(store, upstream)))` from settings.
+ * Builds `tailored(profile, virtual(lists, cached(store, upstream)))` from the settings.
  * @throws {UserError}
  */
 export async function buildMirrorStack(settings: ServeSettings, options: StackOptions): Promise<MirrorStack> {
@@ -139,7 +145,7 @@ export async function buildMirrorStack(settings: ServeSettings, options: StackOp
     onMissing: (list, { image, reason }) =>
       log('warning', 'list-member-missing', 'a member of a list is missing', { list, image, reason }),
   });
-  // Evaluated late: a reload replaces the policies.
+  // Looks up `rules` for each call, because a reload replaces them.
   const policyFor: PolicyFor = (repository, tag) => rules.policyFor(repository, tag);
   const derived = shared ? sharedDerivedAnswers(store.derived, shared, isImageIndex, now) : store.derived;
   const search = new DerivedSearch({ next: images, tagsOf: (repository) => store.tagsOf(repository), now });

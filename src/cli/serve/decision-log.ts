@@ -9,13 +9,13 @@ import type { Metrics } from '../../server/metrics.ts';
 import { PULL_VERDICTS, type PullVerdict, type RecentDecision } from '../../server/status-facts.ts';
 import type { TagDecision } from '../../site/pull-record.ts';
 
-/** Records decisions: a log line for each, counters, and the latest for the status page. */
+/** Records decisions: a log line for each, counters, and the latest ones for the status page. */
 export interface DecisionLog {
   readonly startedAt: Date;
   record(decision: TailoringDecision): void;
-  /** The same registry; tags that it fails to answer are recorded too. */
+  /** Wraps a registry so that its failures to answer tags are recorded, too. */
   recordFailures(registry: Registry): Registry;
-  /** Latest first. */
+  /** The latest first. */
   latest(): readonly RecentDecision[];
   totals(): Readonly<Record<PullVerdict, number>>;
   /** Calls back after every decision and failure. */
@@ -38,7 +38,7 @@ function fieldsOf(image: string, decision: TailoringDecision): LogFields {
   };
 }
 
-/** There were entries for the platform, but none runs on the host. */
+/** True when there were entries for the platform, but the host can run none of them. */
 function isRefusal({ answer, chosen }: TailoringDecision): boolean {
   return answer === 'refused' || (answer === 'derived' && chosen === undefined);
 }
@@ -47,18 +47,21 @@ function verdictOf(decision: TailoringDecision): PullVerdict {
   const { answer, chosen } = decision;
   if (isRefusal(decision)) return 'refused';
   if (chosen !== undefined && chosen.demands !== '') return 'fitted';
-  // Entries were removed, and the remaining one demands nothing.
+  // Entries were removed, and the remaining entry demands nothing.
   return answer === 'original' ? 'unchanged' : 'generic';
 }
 
-/** A decision as a site records it for each of its logins. */
+/** Returns a decision as a site records it for each of its logins. */
 export function tagDecisionOf(decision: TailoringDecision): TagDecision {
   const { chosen, reason, notes, fit } = decision;
   const texts = notes.map(({ text }) => text);
   return { verdict: verdictOf(decision), entry: chosen?.demands, reason, notes: texts, fit: fit?.kind };
 }
 
-/** True when the registry failed, false when it has no such tag. A refusal has been recorded as a decision. */
+/**
+ * True when the registry failed; false when it has no such tag. A refusal is recorded as a decision, not as a
+ * failure.
+ */
 function isFailure(error: unknown): error is RegistryError {
   return error instanceof RegistryError && error.status !== 404;
 }
@@ -197,7 +200,7 @@ export interface ForeignLogOptions {
   readonly metrics: Metrics;
 }
 
-/** Logs and counts requests for indexes derived for another kind of host. */
+/** Logs and counts requests for indexes that were derived for another kind of host. */
 export function createForeignLog({ log, metrics }: ForeignLogOptions): (foreign: ForeignDerived) => void {
   const total = metrics.counter(
     'metahub_foreign_derived_total',

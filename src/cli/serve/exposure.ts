@@ -2,18 +2,19 @@ import { existsSync } from 'node:fs';
 import { isLoopback } from '../../lib/address.ts';
 import type { LoginFiles, OwnLogins } from '../open-upstream.ts';
 
-/** Who can reach the mirror, and what they can pull. */
+/** Who can reach the mirror, and whether they must log in. */
 export interface Exposure {
   /** The address that the mirror listens on. */
   readonly address: string;
-  /** Whether every request shows a login (site mode). */
+  /** True when every request has a login (site mode). */
   readonly hasLogins: boolean;
 }
 
 /**
- * Which of the logins stored on this machine pulls may use. Every local user reaches a port on loopback: by default
- * they get what was given to the mirror itself, not the logins of the user it runs as, whose files they cannot read. An
- * anonymous port on a network gets none; clients that show a login get all.
+ * Returns which of the logins that are stored on this machine pulls may use. Every local user can reach a
+ * port on loopback. By default they get the logins that an operator gave to the mirror, but not those of the
+ * user that the mirror runs as, whose files they cannot read. Clients of an anonymous port on a network get
+ * none; clients with a login get all.
  */
 export function usableLogins(setting: 'auto' | 'on' | 'off', { address, hasLogins }: Exposure): OwnLogins {
   if (setting !== 'auto') return setting === 'on' ? 'all' : 'none';
@@ -28,7 +29,7 @@ export interface ExposureWarning {
   readonly message: string;
 }
 
-/** Warnings for the operator; `files` are those that may contain logins. */
+/** Returns warnings for the operator. `files` may contain logins. */
 export function exposureWarnings(
   setting: 'auto' | 'on' | 'off',
   exposure: Exposure,

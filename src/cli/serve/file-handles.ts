@@ -2,9 +2,9 @@ import { readFile } from 'node:fs/promises';
 import type { Log } from '../../lib/log.ts';
 import { DEFAULT_LIMITS } from '../../server/connections.ts';
 
-/** What the process needs besides connections: the store's files, its threads, names being resolved. */
+/** Handles for other uses than connections: the store's files, threads and DNS queries. */
 const RESERVED = 32;
-/** A client's connection costs its own handle, one to the registry and one to a file. */
+/** Handles for a client's connection: its own, one to the registry, and one of a file. */
 const PER_CONNECTION = 3;
 const CONNECTIONS_MIN = 8;
 
@@ -18,13 +18,13 @@ async function openFilesMax(): Promise<number | undefined> {
   }
 }
 
-/** How many connections leave handles for what their requests need. */
+/** Returns how many connections leave enough handles for their requests. */
 export function connectionsWithin(handles: number): number {
   const affordable = Math.max(CONNECTIONS_MIN, Math.floor((handles - RESERVED) / PER_CONNECTION));
   return Math.min(DEFAULT_LIMITS.connections, affordable);
 }
 
-/** The bound of connections that the limit of open files allows; the log says when it is lower than usual. */
+/** Returns the limit of connections that the limit of open files allows. Logs when it is lower than usual. */
 export async function readConnectionsMax(log: Log): Promise<number> {
   const handles = await openFilesMax();
   if (handles === undefined) return DEFAULT_LIMITS.connections;

@@ -8,11 +8,14 @@ import type { GapEvents } from './metrics.ts';
 export interface GapEventOptions {
   readonly log: Log;
   readonly events: GapEvents;
-  /** What replicas share; undefined: there are none. */
+  /** The state that replicas share; undefined: there are no replicas. */
   readonly shared: SharedState | undefined;
 }
 
-/** Passes gaps to the webhook of the current settings, which a reload may replace. Without one it loads no module of it. */
+/**
+ * Passes gaps to the webhook of the current settings, which a reload may replace. Loads no module of it when
+ * there is no webhook.
+ */
 export class GapEventSender {
   readonly #options: GapEventOptions;
   #webhook: GapWebhook | undefined;
@@ -27,8 +30,9 @@ export class GapEventSender {
   readonly remember = (gap: Gap): void => this.#webhook?.remember(gap);
 
   /**
-   * Opens the webhook of these settings; returns the function that replaces the current one by it, and resolves to whether it
-   * did. @throws {UserError} when they are unusable: the current one stays
+   * Opens the webhook of these settings. Returns the function that replaces the current webhook by it, and
+   * resolves to true when it did.
+   * @throws {UserError} when the settings are unusable: the current webhook stays
    */
   async prepare(values: WebhookValues): Promise<() => Promise<boolean>> {
     const { gapWebhook, gapWebhookSecret, siteUrl } = values;

@@ -11,18 +11,18 @@ import { readGaps, writeGaps } from '../gap-file.ts';
 /** Counts the pulls that another build would have served better, and the fit of every pull. */
 export interface GapRecord {
   readonly note: (decision: TailoringDecision) => void;
-  /** In no order. */
+  /** In no particular order. */
   gaps(): readonly Gap[];
-  /** Offers present and future gaps to the webhook, except those that it has delivered. */
+  /** Offers all present and future gaps to the webhook, except those that it has delivered. */
   announce(): void;
   /** Saves pending changes, and stops. */
   close(): Promise<void>;
 }
 
-/** Receives each gap of an image with variants, also after a restart, until it calls `done`. */
+/** Receives each gap of an image with variants until it calls `done`, also after a restart. */
 interface GapListener {
   readonly offer: (gap: Gap, done: () => void) => void;
-  /** A receiver has accepted the event of this gap in an earlier run. */
+  /** Call it for a gap whose event a receiver accepted in an earlier run. */
   readonly remember: (gap: Gap) => void;
   close(): Promise<void>;
 }
@@ -36,12 +36,12 @@ export interface GapRecordOptions {
   readonly webhook?: GapListener | undefined;
 }
 
-/** Maximum number of gaps; the record drops the least recently seen one. */
+/** Maximum number of gaps. The record evicts the least recently seen one. */
 const GAPS_MAX = 1_000;
 /** Maximum number of kinds of hosts per gap. */
 const HOSTS_MAX = 64;
 const SAVE_EVERY_MS = 60_000;
-/** Saves a delivered gap soon, because a crash before that delivers it again. */
+/** How soon a delivered gap is saved, in milliseconds. A crash before that delivers it again. */
 const SAVE_ANNOUNCED_MS = 1_000;
 
 interface Counted extends Omit<Gap, 'hosts' | 'pulls' | 'lastAt' | 'notifiedAt'> {
@@ -80,7 +80,7 @@ export function mergeGaps(records: readonly (readonly Gap[])[]): readonly Gap[] 
   return [...merged.values()];
 }
 
-/** Hosts with the same features are one kind. */
+/** Returns the id of a kind of hosts: those with the same features. */
 function hostIdOf({ profile }: TailoringDecision): string {
   return createHash('sha256').update(JSON.stringify(profile.features)).digest('hex').slice(0, 16);
 }
@@ -183,7 +183,7 @@ class GapTable implements GapRecord {
     await this.#saving;
   }
 
-  /** Logs a failed write: the counts stay in memory, and pulls continue. */
+  /** Saves the record. Logs a failed write: the counts stay in memory, and pulls continue. */
   #save(): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -201,7 +201,7 @@ class GapTable implements GapRecord {
   }
 }
 
-/** Continues the record of the last run; logs and replaces an unreadable file. */
+/** Opens the record and continues that of the last run. Logs and replaces an unreadable file. */
 export async function openGapRecord(options: GapRecordOptions): Promise<GapRecord> {
   return new GapTable(options, await loadGaps(options));
 }

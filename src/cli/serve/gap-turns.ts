@@ -4,43 +4,49 @@ import * as v from 'valibot';
 import type { SharedState } from '../../lib/shared-state.ts';
 import type { Gap } from '../../selection/gap-schema.ts';
 
-/** `mine`: this replica sends the event. `delivered`: another has. Else another sends it, or ends: ask again later. */
+/**
+ * `mine`: this replica sends the event. `delivered`: another replica has sent it. Else another replica is
+ * sending it, and may fail: ask again after that time.
+ */
 type GapTurn = 'mine' | 'delivered' | { readonly askAgainMs: number };
 
 /** Decides which replica sends the event of a gap. */
 export interface GapTurns {
   take(gap: Gap): Promise<GapTurn>;
-  /** This replica sends the event again after the pause. */
+  /** Keeps the turn for the pause, after which this replica sends the event again. */
   keep(gap: Gap, pauseMs: number): Promise<void>;
-  /** The receiver has accepted the event from this replica. */
+  /** Call it when the receiver has accepted the event from this replica. */
   noteDelivered(gap: Gap): Promise<void>;
-  /** The receiver has accepted the event in an earlier run. */
+  /** Call it when the receiver accepted the event in an earlier run. */
   remember(gap: Gap): void;
-  /** Calls back, the last caller only, with a test for the gap whose event another replica has delivered. */
+  /**
+   * Sets the callback, which gets a test for the gap whose event another replica has delivered. Replaces an
+   * earlier callback.
+   */
   onDelivered(callback: (isIt: (gap: Gap) => boolean) => void): void;
-  /** Leaves the events that this replica has not delivered to others. */
+  /** Passes on to other replicas the events that this replica has not delivered. */
   release(): Promise<void>;
 }
 
 export interface GapTurnsTimes {
-  /** Maximum time between taking a turn and its end; then another replica takes it. */
+  /** Maximum duration of a turn, in milliseconds. After that another replica takes it. */
   readonly turnMs: number;
   readonly askAgainMs: number;
 }
 
 const TIMES: GapTurnsTimes = { turnMs: 60_000, askAgainMs: 15_000 };
 const DELIVERED_MS = 30 * 24 * 60 * 60_000;
-/** Maximum number of remembered gaps, equal to that of recorded ones. */
+/** Maximum number of remembered gaps: that of recorded gaps. */
 const GAPS_MAX = 1000;
 
-/** A turn may end between the claim and the look at it. */
+/** A turn may end between the failed claim and the read, so the claim is tried again once. */
 const ATTEMPTS = 2;
 
 const Key = v.pipe(v.string(), v.regex(/^[\w-]{43}$/));
 const TURN = v.object({ by: v.pipe(v.string(), v.maxLength(32)), isDelivered: v.boolean() });
 const DELIVERED = v.object({ key: Key });
 
-/** Independent of the event's source, which may differ between replicas. */
+/** The key does not depend on the event's source, which may differ between replicas. */
 function keyOf({ image, fit, platform, wanted }: Gap): string {
   const text = JSON.stringify([image, fit, platform, wanted]);
   return createHash('sha256').update(text).digest('base64url');
@@ -64,7 +70,7 @@ class SharedGapTurns implements GapTurns {
       this.#noteElsewhere(key);
       this.#callback((gap) => keyOf(gap) === key);
     });
-    // Redis may have lost what it knew.
+    // Redis may have lost its content.
     state.onReturn(() => void this.#storeDelivered());
   }
 
@@ -77,7 +83,7 @@ class SharedGapTurns implements GapTurns {
       const turn = await this.#turnOf(key);
       if (turn !== undefined) return turn;
     }
-    // Also when nobody can read whose turn it is: that must not silence the event.
+    // Takes the turn even when its holder is unknown: otherwise nobody might send the event.
     await this.#setSending(key, this.#times.turnMs);
     this.#taken.add(key);
     return 'mine';
@@ -110,19 +116,19 @@ class SharedGapTurns implements GapTurns {
   async release(): Promise<void> {
     for (const key of this.#taken) {
       const turn = await this.#state.get(nameOf(key), TURN, 'background');
-      // Redis may have lost this turn meanwhile, and another replica taken or delivered it.
+      // Redis may have lost this turn meanwhile, and another replica may have taken or delivered it.
       if (turn?.by === this.#by && !turn.isDelivered) await this.#setSending(key, 1);
     }
     this.#taken.clear();
   }
 
-  /** Another replica has delivered it: the record of that is not ours to change. */
+  /** Notes that another replica has delivered the event. Only that replica writes the record of it to Redis. */
   #noteElsewhere(key: string): void {
     this.#taken.delete(key);
     this.#delivered.set(key, true);
   }
 
-  /** The replica that has the turn; undefined: no other replica, or a value that no replica has written. */
+  /** Returns the turn of another replica; undefined when there is none, or when the value is invalid. */
   async #turnOf(key: string): Promise<GapTurn | undefined> {
     const turn = await this.#state.get(nameOf(key), TURN, 'background');
     if (turn === undefined) return undefined;
@@ -147,7 +153,7 @@ class SharedGapTurns implements GapTurns {
   }
 }
 
-/** Keeps the turns in the state that the replicas share. Without it each replica sends all events itself. */
+/** Keeps the turns in the shared state. When that is unavailable, each replica sends all events itself. */
 export function createGapTurns(state: SharedState, times: Partial<GapTurnsTimes> = {}): GapTurns {
   return new SharedGapTurns(state, { ...TIMES, ...times });
 }

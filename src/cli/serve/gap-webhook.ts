@@ -15,20 +15,23 @@ import { readWebhookSecrets, signatureHeaders, WebhookSecretError } from './webh
 
 export interface GapWebhookOptions {
   readonly url: URL;
-  /** Path of the file of secrets; the webhook reads it for every request. */
+  /** Path of the file of secrets, which is read for every request. */
   readonly secretFile: string;
-  /** URI of the sender. */
+  /** URI that identifies the sender. */
   readonly source: string;
   readonly transport: Transport;
   readonly log: Log;
   readonly events: GapEvents;
-  /** Which of several replicas sends an event; undefined: there is one. */
+  /** Decides which of several replicas sends an event; undefined: there is one replica. */
   readonly turns?: GapTurns | undefined;
   /** Milliseconds of the wall clock. */
   readonly now: () => number;
-  /** Pause before the second attempt; each later pause is four times as long as the previous one. */
+  /**
+   * Pause before the second attempt, in milliseconds. Each later pause is four times as long as the one
+   * before.
+   */
   readonly retryMs?: number;
-  /** Maximum time to wait for an answer. */
+  /** Time limit for an answer, in milliseconds. */
   readonly timeoutMs?: number;
   readonly attemptsMax?: number;
 }
@@ -39,19 +42,19 @@ export interface WebhookValues {
   readonly siteUrl: string | undefined;
 }
 
-/** Type of the CloudEvent. */
+/** The `type` of the CloudEvent. */
 const GAP_EVENT_TYPE = 'io.github.qnib.metahub.gap';
 const DATA_SCHEMA = 'https://raw.githubusercontent.com/qnib/metahub/main/schema/gap-event.schema.json';
 
-/** Maximum number of waiting events, equal to that of recorded gaps; the webhook drops the oldest. */
+/** Maximum number of waiting events: that of recorded gaps. The webhook drops the oldest. */
 const WAITING_MAX = 1_000;
 const RETRY_MS = 5_000;
 const RETRY_FACTOR = 4;
 const RETRY_MAX_MS = 60 * 60_000;
-/** The last attempt follows about nine hours after the first. The next start of the mirror begins again. */
+/** The last attempt follows about nine hours after the first. After its next start the mirror tries again. */
 const ATTEMPTS_MAX = 14;
 const TIMEOUT_MS = 10_000;
-/** Maximum size of the answer, of which only the status counts. */
+/** Maximum size of an answer, in bytes. Only its status matters. */
 const ANSWER_MAX_BYTES = 64 * 1024;
 
 interface Waiting {
@@ -67,7 +70,10 @@ type Delivery =
   | { readonly kind: 'delivered' }
   | { readonly kind: 'failed'; readonly why: string; readonly retryAfterMs: number };
 
-/** The id is the same in every run and at every replica, so that receivers recognise repetitions. */
+/**
+ * Returns the id of an event: the same in every run and at every replica, so that receivers recognise
+ * repetitions.
+ */
 function eventIdOf(source: string, { image, fit, platform, wanted }: Gap): string {
   const text = JSON.stringify([source, image, fit, platform, wanted]);
   return `gap_${createHash('sha256').update(text).digest('base64url').slice(0, 32)}`;
@@ -93,15 +99,16 @@ function cloudEventOf(id: string, source: string, gap: Gap): object {
   };
 }
 
-/** Parses `Retry-After` in seconds; ignores its other form, a date. */
+/** Parses `Retry-After` in seconds. Ignores its other form, a date. */
 function parseRetryAfterMs(header: string | undefined): number {
   const seconds = /^\d{1,6}$/.test(header ?? '') ? Number(header) : 0;
   return Math.min(seconds * 1000, RETRY_MAX_MS);
 }
 
 /**
- * Sends each offered gap to one receiver, as a CloudEvent signed by Standard Webhooks, until the receiver accepts it: one at a
- * time, in the background. Follows no redirect, so that events reach the configured URL only.
+ * Sends each offered gap to one receiver, as a CloudEvent that is signed according to Standard Webhooks,
+ * until the receiver accepts it: one at a time, in the background. Follows no redirect, so that events reach
+ * only the configured URL.
  */
 export class GapWebhook {
   readonly #options: GapWebhookOptions;
@@ -121,7 +128,7 @@ export class GapWebhook {
     });
   }
 
-  /** Queues a gap; calls `done` once the receiver has accepted the event. */
+  /** Queues a gap. Calls `done` once the receiver has accepted the event. */
   readonly offer = (gap: Gap, done: () => void): void => {
     const id = eventIdOf(this.#options.source, gap);
     if (this.#waiting.has(id) || this.#closing.signal.aborted) return;
@@ -134,7 +141,7 @@ export class GapWebhook {
     this.#schedule();
   };
 
-  /** A receiver has accepted the event of this gap in an earlier run. */
+  /** Call it for a gap whose event a receiver accepted in an earlier run. */
   readonly remember = (gap: Gap): void => this.#options.turns?.remember(gap);
 
   /** Aborts the running request. The record offers undelivered gaps again after the next start. */
@@ -163,7 +170,7 @@ export class GapWebhook {
     this.#timer = setTimeout(start, Math.max(0, due.dueMs - performance.now())).unref();
   }
 
-  /** Another replica has delivered the event. */
+  /** Removes an event that another replica has delivered. */
   #leave({ id, done }: Waiting): void {
     if (!this.#waiting.delete(id)) return;
     this.#count('elsewhere');
@@ -217,14 +224,17 @@ export class GapWebhook {
     await turns?.keep(due.gap, pauseMs);
   }
 
-  /** Four times as long after each attempt, with a jitter of 20 %, so that mirrors do not send all at once. */
+  /**
+   * Multiplies the pause by four with each attempt, and varies it by 20 %, so that mirrors do not all send at
+   * the same time.
+   */
   #pauseMs(attempts: number, retryAfter: number): number {
     const { retryMs = RETRY_MS } = this.#options;
     const pause = Math.min(retryMs * RETRY_FACTOR ** (attempts - 1), RETRY_MAX_MS);
     return Math.max(pause * (0.8 + 0.4 * Math.random()), retryAfter);
   }
 
-  /** Every status but 2xx is a failure, including redirects. */
+  /** Sends an event. Any status but 2xx is a failure, including redirects. */
   async #deliver({ id, gap }: Waiting): Promise<Delivery> {
     const { url, source, transport, secretFile, now, timeoutMs = TIMEOUT_MS } = this.#options;
     try {
@@ -245,7 +255,7 @@ export class GapWebhook {
         signal: AbortSignal.any([timeout, this.#closing.signal]),
       });
       const { status, headers } = reply;
-      // Reads the body only to keep the connection.
+      // The body is read only to keep the connection open.
       await readBody(reply, ANSWER_MAX_BYTES, timeoutMs).catch(() => {});
       if (status >= 200 && status < 300) return { kind: 'delivered' };
       const retryAfter = parseRetryAfterMs(headers['retry-after']);

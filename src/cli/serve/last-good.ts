@@ -3,21 +3,21 @@ import { join } from 'node:path';
 import { makeDirectory } from '../../lib/atomic-file.ts';
 import type { ServeSettings } from './compose.ts';
 
-/** Flags as commander gives them. */
+/** Flags in commander's form. */
 type Flags = Readonly<Record<string, unknown>>;
 
-/** Settings, and the file that some of them came from. */
+/** Settings, and the file that some of them come from. */
 export type ReadSettings = ServeSettings & { readonly filePath: string | undefined };
 
 /**
- * The configuration files of the mirror's last successful start or reload, stored beside the data: a mirror whose files
- * have become unreadable starts with these, so that a wrong line does not stop the pulls of a node. Machine types are
- * not among them: a removed account must not come back.
+ * The configuration files of the mirror's last successful start or reload, stored next to the data. A mirror
+ * whose files have become unreadable starts with these, so that one invalid line does not stop the pulls of a
+ * node. Machine files are not stored: a removed account must not come back.
  */
 export interface LastGood {
-  /** Stores the files of these settings. Rejects when the disk refuses. */
+  /** Stores the files of these settings. Rejects when the disk cannot store them. */
   keep(settings: ReadSettings): Promise<void>;
-  /** The flags that name the stored files; undefined when there are none. */
+  /** Returns flags that name the stored files; undefined when there are none. */
   flags(): Promise<Flags | undefined>;
 }
 
@@ -33,7 +33,7 @@ async function exists(path: string): Promise<boolean> {
   );
 }
 
-/** The files to store, as paths of this machine and of the stored folder. */
+/** Returns the files to store, with their paths on this machine and in the folder. */
 async function filesOf({ filePath, values }: ReadSettings): Promise<readonly Kept[]> {
   const lists = await readdir(values.images).catch(() => []);
   return [
@@ -58,7 +58,7 @@ export function createLastGood(data: string): LastGood {
       await mkdir(join(next, 'images'), { recursive: true, mode: 0o700 });
       for (const { from, to } of files) await copyFile(from, join(next, to));
     }
-    // At every moment one of the two folders is complete.
+    // At every moment at least one of the two folders is complete.
     await rm(previous, { recursive: true, force: true });
     if (await exists(folder)) await rename(folder, previous);
     if (files.length > 0) await rename(next, folder);

@@ -8,10 +8,10 @@ import { RegistryError } from '../../oci/registry-error.ts';
 import type { Metrics } from '../../server/metrics.ts';
 import type { RegistryHealth, ReloadResult } from '../../server/status-facts.ts';
 
-/** Counts the cache's results, for `/metrics` and for the status page. */
+/** Counts the results of the cache, for `/metrics` and for the status page. */
 export interface CacheResultCount {
   readonly count: NonNullable<CacheOptions['onResult']>;
-  /** Requests by result, manifests and blobs together. */
+  /** Requests by result, for manifests and blobs together. */
   totals(): Readonly<Record<CacheResult, number>>;
 }
 
@@ -35,7 +35,7 @@ export function countCacheResults(metrics: Metrics): CacheResultCount {
   };
 }
 
-/** How much of the disk the cache takes, and how much it may take. */
+/** Registers how much of the disk the cache uses, and how much it may use. */
 export function registerCacheSize(
   metrics: Metrics,
   { usedBytes, limitBytes }: { readonly usedBytes: () => number; readonly limitBytes: () => number },
@@ -44,9 +44,9 @@ export function registerCacheSize(
   metrics.gauge('metahub_cache_limit_bytes', 'Disk space that the cache may take, in bytes.', limitBytes);
 }
 
-/** What registries answered, for `/metrics` and for the status page. */
+/** Counts the answers of registries, for `/metrics` and for the status page. */
 export interface UpstreamMetrics {
-  /** The same registry, with each of its answers counted and timed. */
+  /** Wraps a registry so that each of its answers is counted and timed. */
   measured(next: Registry): Registry;
   health(): readonly RegistryHealth[];
 }
@@ -54,7 +54,7 @@ export interface UpstreamMetrics {
 const DURATION_BUCKETS = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 const REGISTRIES_MAX = 200;
 
-/** The codes of failures, as opposed to a registry's answer that it does not have something. */
+/** Codes of failures. All other errors are a registry's answer that it does not have something. */
 const FAILURES: ReadonlySet<string> = new Set([
   'UNAVAILABLE',
   'TOOMANYREQUESTS',
@@ -140,12 +140,12 @@ function countOf(folder: string): number {
   try {
     return readdirSync(folder).length;
   } catch {
-    // No /proc: the value is unknown.
+    // There is no /proc, so the value is unknown.
     return Number.NaN;
   }
 }
 
-/** The soft limit of open files. @see proc_pid_limits(5) */
+/** Returns the soft limit of open files. @see proc_pid_limits(5) */
 function openFilesMax(): number {
   try {
     const limits = readFileSync('/proc/self/limits', 'utf8');
@@ -156,7 +156,7 @@ function openFilesMax(): number {
 }
 
 /**
- * Metrics of the process, under the names that Prometheus' client libraries use.
+ * Registers the metrics of the process, under the names that the client libraries of Prometheus use.
  * @see https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics
  */
 export function registerProcessMetrics(metrics: Metrics): void {
@@ -178,7 +178,7 @@ export function registerProcessMetrics(metrics: Metrics): void {
   );
 }
 
-/** Which build this is. */
+/** Registers which build this is. */
 export function registerBuildInfo(metrics: Metrics, version: string): void {
   metrics.gauge(
     'metahub_build_info',
@@ -188,7 +188,7 @@ export function registerBuildInfo(metrics: Metrics, version: string): void {
   );
 }
 
-/** What this host is; the values change with a reload. */
+/** Registers what this host is. The values change with a reload. */
 export function registerHostInfo(metrics: Metrics, profile: () => HostProfile): void {
   metrics.gauge(
     'metahub_host_info',
@@ -203,7 +203,7 @@ export function registerHostInfo(metrics: Metrics, profile: () => HostProfile): 
   );
 }
 
-/** The result of the latest reload; `latest` is undefined until there was one. */
+/** Registers the result of the latest reload. `latest` returns undefined until there is one. */
 export function registerReloadMetrics(metrics: Metrics, latest: () => ReloadResult | undefined): void {
   metrics.gauge(
     'metahub_reload_successful',
@@ -219,10 +219,10 @@ export function registerReloadMetrics(metrics: Metrics, latest: () => ReloadResu
 
 const EVENT_RESULTS = ['delivered', 'elsewhere', 'failed', 'given-up', 'dropped'] as const;
 
-/** Counts the events of a webhook; the counts are there without one, too. */
+/** Counts the events of a webhook. The counters exist without a webhook, too. */
 export interface GapEvents {
   readonly count: (result: (typeof EVENT_RESULTS)[number]) => void;
-  /** `read` says how many wait. */
+  /** Sets the function that returns how many events wait. */
   readonly watchWaiting: (read: () => number) => void;
 }
 
@@ -245,7 +245,10 @@ export function registerGapEvents(metrics: Metrics): GapEvents {
   };
 }
 
-/** Counts what becomes of the shared state, and says whether it can be used; also for a mirror that shares nothing. */
+/**
+ * Counts operations on the shared state, and shows whether it is usable. The metrics exist without a shared
+ * state, too.
+ */
 export function registerSharedMetrics(metrics: Metrics, state: () => SharedState | undefined) {
   metrics.gauge(
     'metahub_shared_up',

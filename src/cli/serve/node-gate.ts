@@ -12,7 +12,10 @@ import {
 import { RegistryError } from '../../oci/registry-error.ts';
 import type { MirrorStack } from './compose.ts';
 
-/** A gate for this host alone: it admits every client to the registry tailored to the host's profile. */
+/**
+ * The gate of a mirror for this host alone: it admits every client to the registry that is tailored to the
+ * host's profile.
+ */
 export interface NodeAdmission extends AdmissionController {
   setProfile(profile: HostProfile): void;
   profile(): HostProfile;
@@ -21,27 +24,28 @@ export interface NodeAdmission extends AdmissionController {
 export interface NodeAdmissionOptions {
   readonly stack: Pick<MirrorStack, 'registryFor' | 'challenge'>;
   readonly profile: HostProfile;
-  /** Whether a client's own login is presented to the registry of this source host. */
+  /** Returns true when a client's own login is presented to the registry of this source host. */
   readonly passesOn: (host: SourceHost) => boolean;
-  /** Called once per source host for a client of the containerd store that sends no login. */
+  /** Called once for each source host, when a client of the containerd store sends no login. */
   readonly onNoLogin: (host: SourceHost, userAgent: string) => void;
   /** Monotonic milliseconds. */
   readonly now: () => number;
 }
 
-/** For how long a registry's challenge, or its absence, is trusted, in milliseconds. */
+/** How long a registry's challenge, or its absence, is trusted, in milliseconds. */
 const CHALLENGE_MAX_AGE_MS = 5 * 60_000;
 
 /**
- * containerd itself (`containerd/1.7.2`), and dockerd with the containerd image store (`docker/29.1.3 … containerd-client/2.2.0`),
- * which sends the login of Docker Hub to no mirror.
+ * Matches containerd itself (`containerd/1.7.2`) and dockerd with the containerd image store (`docker/29.1.3
+ * … containerd-client/2.2.0`). Neither sends a mirror the login of Docker Hub.
  */
 const CONTAINERD_CLIENT = /\bcontainerd(?:-client)?\//;
 
 /**
- * Admits every client. Where it passes on clients' own logins (`passThrough`), it answers a request for the API's
- * root without a login by the registry's own challenge: dockerd then fetches its token there itself, with its user's
- * login. What was pulled with a token, the cache shows only to clients whose token the registry accepts too.
+ * Creates the gate, which admits every client. Where the mirror passes on clients' own logins
+ * (`passThrough`), a request for the API's root without a login is answered with the challenge of the
+ * registry itself. dockerd then fetches a token there with the login of its user. The cache shows content
+ * that was pulled with a token only to clients whose token the registry accepts as well.
  */
 export function createNodeAdmission({
   stack,
@@ -74,7 +78,7 @@ export function createNodeAdmission({
         known = { challenge: await stack.challenge(DOCKER_HUB), askedMs: now() };
       } catch (error) {
         if (!(error instanceof RegistryError)) throw error;
-        // The registry cannot be asked now: stored content can still be served.
+        // The registry is not reachable now, but stored content can still be served.
         return current.admitted;
       }
     }

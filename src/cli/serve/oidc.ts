@@ -14,7 +14,7 @@ async function readClientSecret(path: string): Promise<string> {
   });
 }
 
-/** Reads the client secret and opens the connection to the OpenID provider. @throws {UserError} */
+/** Reads the client secret, and opens the connection to the OpenID provider. @throws {UserError} */
 export async function openOidc(settings: OidcSettings, siteUrl: string | undefined) {
   if (siteUrl === undefined) {
     throw new UserError('oidc needs the URL of this site', {

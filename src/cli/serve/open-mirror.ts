@@ -33,16 +33,16 @@ import type { Replicas } from './replicas.ts';
 import type { SiteMode, SiteModeOptions } from './site.ts';
 import { openTlsIdentity, type TlsIdentity } from './tls.ts';
 
-/** The parts of a mirror, assembled. */
+/** The assembled parts of a mirror. */
 export interface Mirror {
   readonly stack: MirrorStack;
   readonly gaps: GapRecord;
-  /** Undefined: it has no replicas. */
+  /** Undefined: the mirror has no replicas. */
   readonly shared: SharedState | undefined;
   /** Undefined: the mirror serves this host alone. */
   readonly site: SiteMode | undefined;
   readonly host: NodeAdmission;
-  /** This host as it was at the start. */
+  /** The profile of this host at the start. */
   readonly profile: HostProfile;
   readonly allowed: Upstreams;
   /** Undefined: it speaks plain HTTP. */
@@ -50,11 +50,11 @@ export interface Mirror {
   readonly server: MirrorServer;
   /** Undefined: the mirror is read-only. */
   readonly push: { close(): Promise<void> } | undefined;
-  /** Call it once the listening address is known; answers the warnings for the operator. */
+  /** Call it once the listening address is known. Returns the warnings for the operator. */
   expose(address: string): readonly ExposureWarning[];
   /**
-   * Reads the webhook's and the site's settings of a reload; returns the function that applies them.
-   * @throws {UserError} when they are unusable: nothing has changed
+   * Reads the settings of the webhook and the site for a reload; returns the function that applies them.
+   * @throws {UserError} when they are unusable: nothing has changed then
    */
   prepare(values: ServeSettings['values']): Promise<() => Promise<void>>;
   /** Records the result of a reload, for the status page and the metrics. */
@@ -62,7 +62,7 @@ export interface Mirror {
 }
 
 /**
- * Reads everything that the settings name, and assembles the mirror; it does not listen yet.
+ * Reads everything that the settings name, and assembles the mirror. It does not listen yet.
  * @throws {UserError}
  */
 export async function openMirror(settings: ServeSettings, log: Log): Promise<Mirror> {
@@ -72,12 +72,12 @@ export async function openMirror(settings: ServeSettings, log: Log): Promise<Mir
   const hasLogins = values.machines !== undefined || values.staticMachines;
   const loginsAt = (address: string) => usableLogins(values.ownLogins, { address, hasLogins });
   const onResult = registerSharedMetrics(metrics, () => shared);
-  // Without it no client of Redis is loaded.
+  // The client of Redis is imported only when the settings name a shared state.
   const replicas =
     values.shared &&
     (await (await import('./replicas.ts')).openReplicas(settings, values.shared, { log, onResult }));
   const shared = replicas?.state;
-  // Its connections would keep a process from ending.
+  // Open connections would keep the process from ending.
   const fail = async (error: unknown): Promise<never> => {
     await shared?.close();
     throw error;
@@ -180,7 +180,7 @@ async function openOver(
     limits: { connections: await readConnectionsMax(log) },
     degraded: () =>
       shared?.trouble === undefined ? undefined : `cannot reach the shared state: ${shared.trouble}`,
-    // Image names are for clients that log in.
+    // Only clients with a login may see image names, so a site does not show them here.
     ...(site === undefined ? { gaps: () => gapsDocument(gaps.gaps()) } : {}),
     ...(identity === undefined ? {} : { tls: identity.current }),
     status: () => ({
@@ -202,7 +202,7 @@ async function openOver(
   };
 }
 
-/** What the status page shows of the parts, for this host or for a site. */
+/** Returns what the status page shows, of this host or of a site. */
 function statusOf(stack: MirrorStack, decisions: DecisionLog, served: NodeAdmission | SiteMode) {
   const [host, sitePath] = 'pagesPath' in served ? [undefined, served.pagesPath] : [served, undefined];
   return {
@@ -211,7 +211,7 @@ function statusOf(stack: MirrorStack, decisions: DecisionLog, served: NodeAdmiss
     hostName: hostname(),
     profile: host?.profile(),
     sitePath,
-    // The page asks for no login: image names are then only in the log.
+    // The page needs no login, so a site's image names appear only in the log.
     decisions: host === undefined ? [] : decisions.latest(),
     pulls: decisions.totals(),
     cache: stack.cacheUse(),
@@ -221,12 +221,12 @@ function statusOf(stack: MirrorStack, decisions: DecisionLog, served: NodeAdmiss
   };
 }
 
-/** The names of this mirror: those in the settings, and the one in the site's address. */
+/** Returns the names of this mirror: those in the settings, and the one in the site's URL. */
 function ownNames({ name: names, siteUrl }: ServeSettings['values']): readonly string[] {
   return siteUrl === undefined ? names : [...names, new URL(siteUrl).hostname];
 }
 
-/** The site, when the settings name machine types; otherwise a site's modules are not loaded. */
+/** Opens the site when the settings name machine types. Otherwise no module of a site is loaded. */
 async function openSiteOf(values: ServeSettings['values'], options: SiteModeOptions) {
   const makesLogins = values.oidc !== undefined || values.enrolment.length > 0;
   if (values.machines === undefined && !values.staticMachines && !makesLogins) return undefined;
@@ -234,7 +234,7 @@ async function openSiteOf(values: ServeSettings['values'], options: SiteModeOpti
   return openSiteMode(values, options);
 }
 
-/** The forwarder of pushes, when the settings allow them. */
+/** Opens the forwarder of pushes, when the settings allow pushes. */
 async function openPushOf(
   values: ServeSettings['values'],
   parts: Pick<Parts, 'log' | 'pseudonym' | 'ownLogins'> & {
@@ -244,7 +244,7 @@ async function openPushOf(
 ) {
   if (!values.push) return undefined;
   return openPushForwarder(values, parts, {
-    // Derived from the site's key: another replica continues an upload that this one has begun.
+    // Derived from the site's key, so that another replica can continue an upload that this one has begun.
     sealer: createSealer('metahub upload sessions', parts.tokenKey),
     onManifest: async (repository, reference) => {
       if (reference.kind === 'tag') await parts.onTagPushed(repository, reference.tag);

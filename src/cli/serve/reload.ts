@@ -6,17 +6,17 @@ import type { SiteMode } from './site.ts';
 
 type ServeValues = ServeSettings['values'];
 
-/** The settings that a reload applies; the others count from the next start. */
+/** The settings that a reload applies. All others need a restart. */
 const RELOADED: ReadonlySet<string> = new Set<keyof ServeValues>([
   ...(['profile', 'set', 'images', 'catalog', 'catalogBaselines'] as const),
   ...(['policy', 'repositories', 'match', 'answer', 'onNoMatch'] as const),
   ...(['gapWebhook', 'gapWebhookSecret', 'oidc', 'enrolment'] as const),
 ]);
 
-/** A mirror without a site creates no logins before its next start. */
+/** Settings that need a site. A mirror without one gets it only by a restart. */
 const OF_SITE: ReadonlySet<string> = new Set<keyof ServeValues>(['oidc', 'enrolment']);
 
-/** The names of settings that have changed since the start, and need another one. */
+/** Returns the names of settings that have changed since the start and need a restart. */
 export function needRestart(
   started: ServeValues,
   current: ServeValues,
@@ -37,15 +37,15 @@ export interface ReloadedParts {
 }
 
 /**
- * Reads the settings of the webhook and the site anew; returns the function that applies them.
- * @throws {UserError} when they are unusable: nothing has changed
+ * Reads the settings of the webhook and the site again; returns the function that applies them.
+ * @throws {UserError} when they are unusable: nothing has changed then
  */
 export async function prepareReload(
   { siteUrl }: ServeValues,
   next: ServeValues,
   { webhook, gaps, site }: ReloadedParts,
 ): Promise<() => Promise<void>> {
-  // The URL of the site counts from the next start.
+  // A change of the site's URL needs a restart.
   const applyWebhook = await webhook.prepare({ ...next, siteUrl });
   const applySite = await site?.prepare(next);
   return async () => {

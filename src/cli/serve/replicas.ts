@@ -43,21 +43,21 @@ export interface ReplicaOptions {
   readonly onResult: (operation: string, result: string) => void;
 }
 
-/** The state that this mirror shares with its other replicas. */
+/** The state that the replicas of this mirror share. */
 export interface Replicas {
   readonly state: SharedState;
-  /** Adds the latest decisions of the other replicas to a log. */
+  /** Returns a log that shows the latest decisions of the other replicas, too. */
   decisions(own: DecisionLog): DecisionLog;
-  /** Adds the gaps of the other replicas to a record. Each replica stores its own gaps only. */
+  /** Returns a record that includes the gaps of the other replicas. Each replica stores only its own gaps. */
   gaps(own: GapRecord): GapRecord;
-  /** Expires tags that other replicas push; returns the function that announces a tag that this replica pushes. */
+  /** Expires tags that other replicas push. Returns the function that announces a tag that this replica pushes. */
   pushes(
     stack: Pick<MirrorStack, 'expireTag' | 'expireTags'>,
     forgetAnswers: () => void,
   ): (repository: Repository, tag: Tag) => Promise<void>;
 }
 
-/** @throws {UserError} for conflicting settings, or an unreadable file. */
+/** @throws {UserError} for conflicting settings, or an unreadable file */
 async function openState(
   { values, origins }: ServeSettings,
   address: RedisAddress,
@@ -92,7 +92,7 @@ async function openState(
   });
 }
 
-/** The id of this replica, constant over restarts. */
+/** Returns the id of this replica. It stays the same over restarts. */
 function ownId({ data }: ServeValues): string {
   return replicaId(hostname(), resolve(data));
 }
@@ -130,7 +130,7 @@ function shareDecisions(own: DecisionLog, state: SharedState, values: ServeValue
 }
 
 const GAPS_MS = 10_000;
-/** Maximum number of shared gaps, the most recently seen: a shared value has a maximum size. */
+/** Maximum number of gaps to share, those seen last. The size of a shared value is limited. */
 const GAPS_MAX = 300;
 
 function shareGaps(own: GapRecord, state: SharedState, values: ServeValues): GapRecord {
@@ -172,7 +172,7 @@ function sharePushes(
 }
 
 /**
- * Joins the replicas that share the Redis of the settings. The start does not wait for the connection.
+ * Joins the other replicas by the Redis of the settings. The start does not wait for the connection.
  * @throws {UserError}
  */
 export async function openReplicas(

@@ -17,7 +17,8 @@ import { needRestart } from './reload.ts';
 import { activatedSocket, type Notifier, warnOfOtherAddress } from './systemd.ts';
 
 /**
- * What a person sees when the mirror has started: what this host is, where it listens, and how to configure dockerd.
+ * Formats the greeting of a mirror that has started: what this host is, where the mirror listens, and how to
+ * configure dockerd.
  */
 export function greeting(profile: HostProfile, url: string, hosts: readonly string[]): string {
   const { platform, features } = profile;
@@ -34,7 +35,7 @@ export function greeting(profile: HostProfile, url: string, hosts: readonly stri
 
 const ANY_ADDRESS: ReadonlySet<string> = new Set(['0.0.0.0', '[::]']);
 
-/** What the operator of a site sees when it has started: how its machines log in. */
+/** Formats the greeting of a site that has started: how machines log in. */
 export function siteGreeting(url: string, logins: number, thisMachine = hostname()): string {
   const { hostname: address, port, protocol } = new URL(url);
   const name = ANY_ADDRESS.has(address) ? thisMachine : address;
@@ -72,10 +73,10 @@ async function listen(server: MirrorServer, { values }: ServeSettings, inherited
   }
 }
 
-/** On a terminal, SIGHUP means that it is gone; elsewhere an operator sends it to reload. */
+/** On a terminal, SIGHUP means that the terminal is gone. Elsewhere an operator sends it to request a reload. */
 const HANGUP_STOPS = process.stderr.isTTY === true;
 
-/** Resolves with the first signal that asks to stop; a second one ends the process at once. */
+/** Resolves with the first signal that asks the process to stop. A second one ends it at once. */
 function stopSignal(): Promise<NodeJS.Signals> {
   const signals = ['SIGTERM', 'SIGINT', ...(HANGUP_STOPS ? (['SIGHUP'] as const) : [])] as const;
   return new Promise((resolve) => {
@@ -89,7 +90,7 @@ function stopSignal(): Promise<NodeJS.Signals> {
 }
 
 export interface RunOptions {
-  /** Reads the settings that the command line names; `stronger` flags override those given. */
+  /** Reads the settings that the command line names. The given flags override those of the command line. */
   readonly read: (stronger?: Readonly<Record<string, unknown>>) => Promise<ReadSettings>;
   readonly lastGood: LastGood;
 }
@@ -98,7 +99,7 @@ interface Opened {
   readonly settings: ReadSettings;
   readonly log: Log;
   readonly mirror: Mirror;
-  /** Why the last good configuration is served instead of the current one. */
+  /** Why the mirror serves with the last good configuration instead of the current one. */
   readonly complaint?: string;
 }
 
@@ -112,8 +113,8 @@ async function openWith(
 }
 
 /**
- * Opens the mirror with its settings or, when a service's files have become unusable, with the last good ones. At a
- * terminal the person who has just written the file gets the error instead.
+ * Opens the mirror with its settings or, when the files of a service have become unusable, with the last good
+ * ones. At a terminal it throws the error, for the person who has just edited the file.
  */
 async function open({ read, lastGood }: RunOptions): Promise<Opened> {
   try {
@@ -123,7 +124,7 @@ async function open({ read, lastGood }: RunOptions): Promise<Opened> {
     const isForService = isTold && process.stderr.isTTY !== true;
     const flags = isForService ? await lastGood.flags() : undefined;
     if (flags === undefined) throw error;
-    // When the last good files do not help, the first failure counts.
+    // When the last good files do not work either, report the first error.
     const opened = await openWith(read, flags).catch(() => Promise.reject(error));
     const complaint = (error as Error).message;
     opened.log('error', 'last-good-configuration', 'MetaHub serves with the last good configuration', {
@@ -134,7 +135,7 @@ async function open({ read, lastGood }: RunOptions): Promise<Opened> {
   }
 }
 
-/** Stores the files of settings that work; a failure to store them does not matter. */
+/** Stores the files of working settings. A failure to store them has no further effect. */
 async function keepLastGood({ lastGood }: RunOptions, settings: ReadSettings, log: Log): Promise<void> {
   try {
     await lastGood.keep(settings);
@@ -145,10 +146,7 @@ async function keepLastGood({ lastGood }: RunOptions, settings: ReadSettings, lo
   }
 }
 
-/**
- * Runs the mirror until it is asked to stop.
- * @throws {UserError}
- */
+/** Runs the mirror until a signal asks it to stop. @throws {UserError} */
 export async function runMirror(options: RunOptions): Promise<void> {
   const stopping = stopSignal();
   const { settings, log, mirror, complaint } = await open(options);
@@ -156,10 +154,11 @@ export async function runMirror(options: RunOptions): Promise<void> {
   if (complaint !== undefined) mirror.noteReload({ at: new Date(), refused: complaint });
   let reloading = Promise.resolve();
   const reload = () => {
-    // One after another: a slow reload must not overwrite what a later one read.
+    // One after another: a slow reload must not overwrite the result of a later one.
     reloading = reloading.then(() => reloadMirror(mirror, settings, options, log));
   };
-  // Before anybody can know that the mirror runs: without a handler the signal would end it.
+  // Set before anybody can know that the mirror runs, because without a handler the signal would end the
+  // process.
   if (!HANGUP_STOPS) process.on('SIGHUP', reload);
   const url = await startListening(mirror, settings, log);
   greet(mirror, settings, url, log);
@@ -183,7 +182,7 @@ export async function runMirror(options: RunOptions): Promise<void> {
   log('notice', 'stopped', 'stopped');
 }
 
-/** Listens where the settings or systemd's socket say; answers the URL. */
+/** Listens at the address of the settings, or on the socket of systemd. Resolves to the URL. */
 async function startListening(mirror: Mirror, settings: ServeSettings, log: Log): Promise<string> {
   const { identity, server, site, stack, shared } = mirror;
   const inherited = activatedSocket(process.env, process.pid);
@@ -205,7 +204,10 @@ async function startListening(mirror: Mirror, settings: ServeSettings, log: Log)
   return `${identity ? 'https' : 'http'}://${formatListen({ host: address.address, port: address.port })}`;
 }
 
-/** Whoever reaches a mirror without logins pushes with the mirror's own. @throws {UserError} */
+/**
+ * Refuses pushes on a network without logins: clients would push with the logins of the mirror. @throws
+ * {UserError}
+ */
 function demandLoopbackForPushes(host: string): void {
   if (isLoopback(host)) return;
   throw new UserError(`anybody who reaches ${host} could push with this mirror's logins`, {
@@ -214,7 +216,7 @@ function demandLoopbackForPushes(host: string): void {
   });
 }
 
-/** Reports, in the log and to a person at a terminal, what is served and where. */
+/** Reports what is served and where: in the log, and to a person at a terminal. */
 function greet({ site, profile, allowed }: Mirror, { values }: ServeSettings, url: string, log: Log): void {
   log('notice', 'listening', 'listening', { url, pid: process.pid, version: VERSION, data: values.data });
   for (const warning of site === undefined ? profile.warnings : []) log('warning', 'host-detection', warning);
@@ -224,7 +226,7 @@ function greet({ site, profile, allowed }: Mirror, { values }: ServeSettings, ur
   );
 }
 
-/** Notifies systemd, where it asks for that, when the mirror serves and that it lives. */
+/** Opens the notifier, when systemd expects to hear that the mirror is ready and alive. */
 async function openNotifier(log: Log): Promise<Notifier | undefined> {
   const { env: environment, pid } = process;
   if (environment['NOTIFY_SOCKET'] === undefined) return undefined;
@@ -232,7 +234,7 @@ async function openNotifier(log: Log): Promise<Notifier | undefined> {
   return createNotifier({ environment, pid, log });
 }
 
-/** Applies the settings that can change while the mirror runs; when any of them is unusable nothing changes. */
+/** Applies the settings that can change while the mirror runs. Changes nothing when one of them is unusable. */
 async function reloadMirror(
   { stack, host, server, site, noteReload, prepare }: Mirror,
   started: ServeSettings,

@@ -18,11 +18,14 @@ export interface SiteModeOptions {
   readonly registryFor: (profile: HostProfile) => Registry;
   readonly gaps: () => readonly Gap[];
   readonly log: Log;
-  /** What replicas share; undefined: there are none. */
+  /** The state that replicas share; undefined: there are no replicas. */
   readonly shared?: SharedState | undefined;
 }
 
-/** The key in the named file, which must be valid; else one beside the data, whose disk may fail like the cache's. */
+/**
+ * Loads the key from the named file, which must be valid, or else from a file next to the data. When the disk
+ * of the data fails, uses a key for this process only.
+ */
 async function tokenKeyOf({ tokenKey, data }: ServeValues, log: Log): Promise<Uint8Array> {
   if (tokenKey !== undefined) return loadTokenKey(tokenKey);
   try {
@@ -42,21 +45,25 @@ async function tokenKeyOf({ tokenKey, data }: ServeValues, log: Log): Promise<Ui
   }
 }
 
-/** A site, with the check to run once its address is known. */
+/** A site, and the check to make once its address is known. */
 export interface SiteMode extends Omit<Site, 'prepare'> {
-  /** Reads the settings that can change while it runs; returns the function that applies them. @throws {UserError} */
+  /**
+   * Reads the settings that can change while the site runs; returns the function that applies them. @throws
+   * {UserError}
+   */
   readonly prepare: (values: ServeValues) => Promise<() => void>;
-  /** Checks an address that systemd has chosen. @throws {UserError} for logins in clear text on a network */
+  /** Checks the address that systemd has chosen. @throws {UserError} for logins in clear text on a network */
   readonly checkExposureAt: (host: string) => void;
-  /** Where its pages are. */
+  /** The path of its pages. */
   readonly pagesPath: string;
-  /** All replicas of the site share it. */
+  /** The same at all replicas of the site. */
   readonly tokenKey: Uint8Array;
 }
 
 /**
  * Opens the site that the settings describe.
- * @throws {UserError} for logins in clear text on a network, an invalid machine file or an unreadable token key.
+ * @throws {UserError} for logins in clear text on a network, an invalid machine file or an unreadable token
+ * key.
  */
 export async function openSiteMode(
   values: ServeValues,
@@ -87,7 +94,7 @@ export async function openSiteMode(
       now: () => performance.now(),
       wallClock: Date.now,
     });
-    // The site keeps its folder and its URL until the next start.
+    // The folder and the URL of the site change only with a restart.
     const prepare = async ({ oidc, enrolment }: ServeValues) =>
       site.prepare(await accountSettings({ ...values, oidc, enrolment }));
     return { ...site, pagesPath: WEB_PATH, checkExposureAt, tokenKey, prepare };
@@ -105,7 +112,7 @@ export async function openSiteMode(
   }
 }
 
-/** The settings of the provider and of clouds, which a reload reads anew. @throws {UserError} */
+/** Reads the settings of the provider and of clouds, at the start and for each reload. @throws {UserError} */
 async function accountSettings(values: ServeValues) {
   checkAccountSettings(values);
   const { oidc, enrolment, siteUrl } = values;
@@ -115,7 +122,11 @@ async function accountSettings(values: ServeValues) {
   };
 }
 
-/** `oidc` and `enrolment` need a folder of machine files, and Azure's and GCP's documents a fixed URL of the site. @throws {UserError} */
+/**
+ * Checks that `oidc` and `enrolment` have a folder of machine files, and that documents of Azure and GCP have
+ * a fixed URL of the site.
+ * @throws {UserError}
+ */
 function checkAccountSettings({ oidc, enrolment, machines, siteUrl }: ServeValues): void {
   const setting = oidc === undefined ? 'enrolment' : 'oidc';
   if (oidc === undefined && enrolment.length === 0) return;

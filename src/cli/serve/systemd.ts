@@ -5,12 +5,13 @@ import { formatListen } from '../settings/values.ts';
 import { UserError } from '../user-error.ts';
 import type { ServeSettings } from './compose.ts';
 
-/** The first descriptor that systemd passes; see sd_listen_fds(3). */
+/** The first file descriptor that systemd passes. @see sd_listen_fds(3) */
 const FIRST_DESCRIPTOR = 3;
 
 /**
- * The listening socket that systemd opened for this process; undefined when it opened none. With it, the address of
- * `--listen` does not matter. The variables are another's when they name another process.
+ * Returns the listening socket that systemd has opened for this process; undefined when there is none. The
+ * address of `--listen` is not used then. The variables do not apply when they name the PID of another
+ * process.
  * @throws {UserError} for more than one socket.
  */
 export function activatedSocket(
@@ -27,7 +28,7 @@ export function activatedSocket(
   return { fd: FIRST_DESCRIPTOR };
 }
 
-/** Warns about a `listen` setting that systemd's socket overrides. */
+/** Warns about a `listen` setting that the socket of systemd overrides. */
 export function warnOfOtherAddress(
   { values: { listen }, origins }: Pick<ServeSettings, 'values' | 'origins'>,
   { address: host, port }: Pick<AddressInfo, 'address' | 'port'>,
@@ -46,14 +47,14 @@ export function warnOfOtherAddress(
 }
 
 /**
- * Notifies the service manager about this process's state. Node has no unix datagram sockets, so `systemd-notify` sends
- * the message, which needs `NotifyAccess=all` in the unit.
+ * Notifies the service manager about the state of this process. Node.js has no Unix datagram sockets, so the
+ * program `systemd-notify` sends the message. That needs `NotifyAccess=all` in the unit.
  * @see sd_notify(3), sd_watchdog_enabled(3)
  */
 export interface Notifier {
-  /** READY=1, and from then on a watchdog notification in half the time that the unit's WatchdogSec allows. */
+  /** Sends READY=1. From then on notifies the watchdog, twice in the time that the unit's WatchdogSec allows. */
   ready(status: string): Promise<void>;
-  /** STOPPING=1, and no further watchdog notifications. */
+  /** Sends STOPPING=1, and no further notifications to the watchdog. */
   stopping(): Promise<void>;
 }
 
@@ -65,7 +66,7 @@ export interface NotifierOptions {
 
 const PROGRAM_TIMEOUT_MS = 5000;
 
-/** The watchdog interval of the service manager, in milliseconds; undefined: no watchdog. */
+/** Returns the interval of the watchdog in milliseconds; undefined: there is no watchdog. */
 function watchdogMs({ environment, pid }: NotifierOptions): number | undefined {
   const { WATCHDOG_USEC, WATCHDOG_PID } = environment;
   if (WATCHDOG_PID !== undefined && WATCHDOG_PID !== String(pid)) return undefined;
@@ -73,7 +74,7 @@ function watchdogMs({ environment, pid }: NotifierOptions): number | undefined {
   return ms > 0 ? ms : undefined;
 }
 
-/** Without NOTIFY_SOCKET, nothing happens. */
+/** Does nothing without NOTIFY_SOCKET. */
 export function createNotifier(options: NotifierOptions): Notifier {
   const { environment, log } = options;
   const isWanted = environment['NOTIFY_SOCKET'] !== undefined && environment['NOTIFY_SOCKET'] !== '';
@@ -98,7 +99,7 @@ export function createNotifier(options: NotifierOptions): Notifier {
       await tell('--ready', `--status=${status}`);
       const periodMs = watchdogMs(options);
       if (!isWanted || periodMs === undefined) return;
-      // A timer runs only while the event loop does: when it is blocked, notifications stop.
+      // A timer runs only while the event loop does. When that is blocked, the notifications stop.
       signsOfLife = setInterval(() => void tell('WATCHDOG=1'), periodMs / 2).unref();
     },
     stopping: () => {

@@ -6,10 +6,10 @@ import { readRegularFile } from '../../lib/regular-file.ts';
 import type { TlsKeyPair } from '../../server/server.ts';
 import { UserError } from '../user-error.ts';
 
-/** The certificate and key that the mirror presents, reloaded when they are renewed. */
+/** The certificate and the key that the mirror presents. They are reloaded when they are renewed. */
 export interface TlsIdentity {
   readonly current: TlsKeyPair;
-  /** Calls back with each pair that is complete and matches; others are logged and ignored. */
+  /** Calls back with each pair that is complete and matches. Logs and ignores any other pair. */
   onRenewed(renew: (identity: TlsKeyPair) => void, log: Log): void;
   close(): void;
 }
@@ -19,7 +19,7 @@ interface TlsFiles {
   readonly tlsKey: string | undefined;
 }
 
-/** Renewal writes two files: both should exist before they are read, in milliseconds. */
+/** How long to wait after a change, in milliseconds, because a renewal writes two files. */
 const SETTLE_MS = 500;
 
 interface PemIdentity extends TlsKeyPair {
@@ -29,14 +29,14 @@ interface PemIdentity extends TlsKeyPair {
 
 async function readIdentity(certFile: string, keyFile: string): Promise<PemIdentity> {
   const [cert, key] = await Promise.all([readRegularFile(certFile), readRegularFile(keyFile)]);
-  // Throws when they are not PEM or do not match, before a server gets them.
+  // Throws when they are not PEM or do not match, before the server gets them.
   createSecureContext({ cert, key });
   return { cert, key };
 }
 
 /**
- * Reads the identity that the settings name; undefined when they name none.
- * @throws {UserError} when one file is missing or they do not match.
+ * Reads the certificate and key that the settings name; undefined when they name none.
+ * @throws {UserError} when one of the files is missing, or when they do not match.
  */
 export async function openTlsIdentity({ tlsCert, tlsKey }: TlsFiles): Promise<TlsIdentity | undefined> {
   if (tlsCert === undefined && tlsKey === undefined) return undefined;
@@ -74,14 +74,14 @@ export async function openTlsIdentity({ tlsCert, tlsKey }: TlsFiles): Promise<Tl
 
 interface Following {
   readonly folder: string;
-  /** Undefined when it is the one in use: the folder has other files too. */
+  /** Resolves to undefined when the pair has not changed, because the folder has other files as well. */
   readonly readNew: () => Promise<TlsKeyPair | undefined>;
   readonly renew: (identity: TlsKeyPair) => void;
   readonly log: Log;
   readonly signal: AbortSignal;
 }
 
-/** Watches the folder, not the files: renewal replaces files, and links to them. */
+/** Watches the folder instead of the files, because a renewal replaces files, and links to them. */
 async function follow({ folder, readNew, renew, log, signal }: Following): Promise<void> {
   let settling: NodeJS.Timeout | undefined;
   const renewNow = async () => {

@@ -3,21 +3,23 @@ import type { Stats } from 'node:fs';
 import { readTextFile } from '../../lib/regular-file.ts';
 import { keyFileProblem } from '../../site/token.ts';
 
-/** The file holds no secret that can be used, or others may read it. Its message has nothing of the content. */
+/** The file contains no usable secret, or others may read it. The message shows nothing of the content. */
 export class WebhookSecretError extends Error {
   override readonly name = 'WebhookSecretError';
 }
 
-/** Enough for a secret and the one that follows it. */
+/** Maximum size of the file: enough for a secret and its successor. */
 const FILE_MAX_BYTES = 1024;
 const SECRET_MIN_BYTES = 24;
 const SECRET_MAX_BYTES = 64;
 const SECRET = /^whsec_([A-Za-z0-9+/]+={0,2})$/;
 
 /**
- * The secrets of a file, one a line: `whsec_` and 24 to 64 bytes in base64. While a receiver changes its secret there are two.
+ * Reads the secrets of a file, one on each line: `whsec_` and 24 to 64 bytes in base64. There are two while a
+ * receiver changes its secret.
  * @throws {WebhookSecretError}
- * @see https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md#signature-scheme
+ * @see
+ * https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md#signature-scheme
  */
 export async function readWebhookSecrets(path: string): Promise<readonly Buffer[]> {
   const text = await readPrivateFile(path);
@@ -44,7 +46,10 @@ async function readPrivateFile(path: string): Promise<string> {
   }
 }
 
-/** The headers of Standard Webhooks, with a signature by each secret. `sentS` is seconds of the wall clock. */
+/**
+ * Returns the headers of Standard Webhooks, with one signature for each secret. `sentS` is seconds of the
+ * wall clock.
+ */
 export function signatureHeaders(
   { id, body, sentS }: { readonly id: string; readonly body: string; readonly sentS: number },
   secrets: readonly Buffer[],

@@ -11,27 +11,33 @@ import { UserError } from '../user-error.ts';
 import { parseYaml } from './yaml.ts';
 
 const CATALOG = 'catalog';
-/** The baselines that are on by default, as read and checked: a mirror needs no YAML and no schema for them. `npm run catalogue-table` writes it. */
+/**
+ * The baselines that are on by default, checked and as JSON, so that a mirror needs neither YAML nor a schema
+ * for them. `npm run catalogue-table` writes the file.
+ */
 export const BASELINES_FILE = 'baselines.json';
 
 const HAS_BASELINES = /^repositories:/m;
 
-/** Files by name, each parsed when needed: most commands need few of them. */
+/**
+ * The files of the catalogue by name. Each is parsed when it is needed, because most commands need few of
+ * them.
+ */
 export interface Catalog {
   readonly names: readonly string[];
   /** @throws {UserError} for an unknown name */
   entry(name: string): Promise<CatalogEntry>;
-  /** Entries with lists of a repository. */
+  /** Returns the entries with a list for the repository. */
   listing(repository: Repository): Promise<readonly CatalogEntry[]>;
-  /** Entries with baselines. */
+  /** Returns the entries with baselines. */
   withBaselines(): Promise<readonly CatalogEntry[]>;
 }
 
 /** The settings about the catalogue. */
 export interface CatalogSettings {
-  /** Names of entries whose lists are used; after `!` one whose baselines are ignored. */
+  /** Names of entries whose lists are used; after `!`, an entry whose baselines are ignored. */
   readonly catalog: readonly string[];
-  /** Whether the catalogue's baselines apply. */
+  /** True when the baselines of the catalogue apply. */
   readonly catalogBaselines: boolean;
 }
 
@@ -41,7 +47,7 @@ export interface CatalogInForce {
   readonly baselines: readonly BaselineRule[];
 }
 
-/** @param folder replaces the package's own */
+/** @param folder replaces the folder of the package */
 async function readTexts(folder: string | undefined): Promise<ReadonlyMap<string, string>> {
   const [names, read] =
     folder === undefined
@@ -52,10 +58,7 @@ async function readTexts(folder: string | undefined): Promise<ReadonlyMap<string
   return new Map(await Promise.all(texts));
 }
 
-/**
- * Opens the catalogue.
- * @throws {UserError} when the package is incomplete.
- */
+/** Opens the catalogue. @throws {UserError} when the package is incomplete. */
 export async function openCatalog(folder?: string): Promise<Catalog> {
   const texts = await readTexts(folder).catch(refuseIncomplete);
   const parsed = new Map<string, Promise<CatalogEntry>>();
@@ -82,7 +85,8 @@ export async function openCatalog(folder?: string): Promise<Catalog> {
     names: [...texts.keys()],
     entry,
     async listing(repository) {
-      // The name occurs in the text of the file; only the parsed entry shows whether it is a list's.
+      // Only files that contain the repository's name are parsed. The parsed entry shows whether the name is
+      // that of a list.
       const mentioning = [...texts].filter(([, content]) => content.includes(repository.name));
       const entries = await Promise.all(mentioning.map(([name]) => entry(name)));
       return entries.filter(({ lists }) =>
@@ -96,7 +100,7 @@ export async function openCatalog(folder?: string): Promise<Catalog> {
   };
 }
 
-/** Which parts of an entry are enabled. */
+/** Returns which parts of an entry are enabled. */
 export function inForce(
   { name, isDefault, lists, baselines }: CatalogEntry,
   { catalog, catalogBaselines }: CatalogSettings,
@@ -107,7 +111,8 @@ export function inForce(
 }
 
 /**
- * What the settings enable: the lists of the named entries, and every baseline that is on by default or named.
+ * Returns what the settings enable: the lists of the named entries, and all baselines that are on by default
+ * or named.
  * @throws {UserError} for a name that the catalogue does not have.
  */
 export async function catalogInForce(settings: CatalogSettings): Promise<CatalogInForce> {
@@ -133,7 +138,7 @@ interface WrittenRule extends Pick<BaselineRule, 'pattern' | 'baseline'> {
   readonly tags?: readonly string[];
 }
 
-/** What applies without named entries. @throws {UserError} when the package is incomplete */
+/** Reads what applies when no entry is named. @throws {UserError} when the package is incomplete */
 function readDefaultBaselines(): readonly BaselineRule[] {
   try {
     const rules = JSON.parse(packagedText(`${CATALOG}/${BASELINES_FILE}`)) as readonly WrittenRule[];
@@ -154,7 +159,7 @@ function refuseIncomplete(cause: unknown): never {
   });
 }
 
-/** The expected content of {@link BASELINES_FILE}. */
+/** Returns the expected content of {@link BASELINES_FILE}. */
 export async function baselinesJson(): Promise<string> {
   const entries = await (await openCatalog()).withBaselines();
   const rules = entries
@@ -166,7 +171,7 @@ export async function baselinesJson(): Promise<string> {
   return `[\n${rules.map((rule) => `  ${JSON.stringify(rule)}`).join(',\n')}\n]\n`;
 }
 
-/** The name of a disabled entry that has a list for the image. */
+/** Returns the name of a disabled entry that has a list for the image. */
 export async function suggestEntry(
   repository: Repository,
   tag: Tag,

@@ -11,7 +11,7 @@ export interface ConfigFile {
   readonly placeOf?: ConfigSource['placeOf'];
 }
 
-/** The default configuration files: the service's first, then the user's own. */
+/** Returns the default configuration files: that of the service first, then the user's own. */
 async function defaultPaths(): Promise<readonly string[]> {
   const ofService = '/etc/metahub/config.yaml';
   if (homeDirectory() === undefined) return [ofService];
@@ -19,7 +19,10 @@ async function defaultPaths(): Promise<readonly string[]> {
   return [ofService, join(envPaths('metahub', { suffix: '' }).config, 'config.yaml')];
 }
 
-/** Synchronous: at a start, when nobody waits yet, a trip through the thread pool costs several times the read. */
+/**
+ * Reads synchronously: during the start nothing else waits, and the thread pool would take several times as
+ * long.
+ */
 function readIfThere(path: string): string | undefined {
   try {
     return readTextFileSync(path);
@@ -46,7 +49,10 @@ async function parseSettings(path: string, text: string): Promise<ConfigFile> {
   return { path, content: content as ConfigFile['content'], placeOf };
 }
 
-/** The configuration file: `named`, which must exist, or the first default that exists, or none. */
+/**
+ * Loads the configuration file: `named`, which must exist, or else the first default file that exists, or
+ * none.
+ */
 export async function loadConfigFile(named: string | undefined): Promise<ConfigFile> {
   for (const path of named === undefined ? await defaultPaths() : [named]) {
     const text = readIfThere(path);
@@ -61,7 +67,10 @@ export async function loadConfigFile(named: string | undefined): Promise<ConfigF
   return { path: undefined, content: {} };
 }
 
-/** The configuration file to change: `named`, else the first that exists, else the user's default. */
+/**
+ * Returns the configuration file to change: `named`, or else the first that exists, or else the default of
+ * the user.
+ */
 export async function writablePath(named: unknown): Promise<string> {
   if (typeof named === 'string') return named;
   const paths = await defaultPaths();

@@ -6,18 +6,21 @@ import { printable } from '../../lib/text.ts';
 
 const UNIT_FOLDERS = ['etc/systemd/system', 'usr/lib/systemd/system', 'lib/systemd/system'];
 
-/** Settings of the installed service that a shell does not have. */
+/** Settings of the installed service, which a shell does not have. */
 export interface InstalledService {
-  /** Where systemd puts its data (CacheDirectory), and the profile that its detection writes. */
+  /**
+   * The data directory that systemd creates (CacheDirectory), and the profile that the service's detection
+   * writes.
+   */
   readonly values: { readonly data: string; readonly profile?: string };
-  /** The variables of its EnvironmentFile. */
+  /** The variables in its EnvironmentFile. */
   readonly environment: Readonly<Record<string, string | undefined>>;
 }
 
 /**
- * The service, if one is installed and this user is root, who administers it: another user's commands are about their
- * own mirror.
- * @param root where the machine's files are
+ * Returns the service when it is installed and this user is root, who administers it. Commands of other users
+ * are about their own mirror.
+ * @param root the root of the machine's files
  */
 export function installedService(root = '/', uid = process.getuid?.()): InstalledService | undefined {
   const at = (path: string) => join(root, path);

@@ -15,8 +15,8 @@ export function addSettings(command: Command, table: SettingTable): void {
 }
 
 /**
- * A command's settings from its flags, the environment, the configuration file and defaults. All commands share one
- * file: a key that is not in this table belongs to another command.
+ * Loads the settings of a command from its flags, the environment, the configuration file and defaults. All
+ * commands share one file, so a key that is not in this table belongs to another command.
  * @throws {ConfigError}
  */
 export async function loadSettings<Table extends SettingTable>(
@@ -37,8 +37,8 @@ export async function loadSettings<Table extends SettingTable>(
 }
 
 /**
- * {@link loadSettings} for root's commands about the mirror itself: they are about the installed service, if there is
- * one.
+ * {@link loadSettings} for commands about the mirror itself. Run by root, they are about the installed
+ * service, if there is one.
  */
 export async function loadServiceSettings<Table extends SettingTable>(
   table: Table,

@@ -7,7 +7,7 @@ import { SERVE_SETTINGS } from './table.ts';
 import { allowedUpstreams } from './upstreams.ts';
 import { formatListen, type ListenAddress } from './values.ts';
 
-/** The settings that tell where the mirror is and what it serves. */
+/** The settings that determine where the mirror is and what it serves. */
 export const TARGET_SETTINGS = {
   listen: SERVE_SETTINGS.listen,
   data: SERVE_SETTINGS.data,
@@ -20,7 +20,7 @@ export interface TargetFlags {
   readonly strict?: boolean;
 }
 
-/** The command that configures a runtime for the mirror that the flags name. */
+/** Returns the command that configures a runtime for the mirror that the flags name. */
 export function setupCommand(runtime: string, { mirror }: TargetFlags): string {
   return `metahub setup ${runtime} --reload${mirror === undefined ? '' : ` --mirror ${mirror}`}`;
 }
@@ -32,7 +32,7 @@ export function addTargetOptions(command: Command): void {
   );
 }
 
-/** The URL by which this machine reaches a mirror with this listening address. */
+/** Returns the URL by which this machine reaches a mirror with this listening address. */
 function urlOf(listen: ListenAddress): string {
   const isAny = listen.host === '0.0.0.0' || listen.host === '::';
   return `http://${formatListen(isAny ? { ...listen, host: '127.0.0.1' } : listen)}`;
@@ -47,7 +47,7 @@ function readMirror(text: string): string {
 }
 
 /**
- * The mirror of a command, from its flags and the settings of `serve`.
+ * Loads the mirror that a command is about, from its flags and the settings of `serve`.
  * @throws {UserError} status 2
  */
 export async function loadTarget(

@@ -15,14 +15,14 @@ import {
 /** The selection policy of a repository and tag. */
 export type PolicyFor = (repository: Repository, tag?: Tag) => SelectionPolicy;
 
-/** A policy for a pattern of repositories, for all their tags or some. */
+/** A policy for a pattern of repositories, and for all their tags or some of them. */
 export interface RepositoryPolicy {
-  /** Undefined: for every tag. */
+  /** Undefined: it applies to every tag. */
   readonly tags: readonly TagPattern[] | undefined;
   readonly policy: PolicyChanges;
 }
 
-/** Policies by pattern, strongest first. */
+/** Policies by pattern, the strongest first. */
 export type RepositoryPolicies = ReadonlyMap<string, readonly RepositoryPolicy[]>;
 
 export interface PolicySettings {
@@ -41,10 +41,10 @@ const PolicyOfTags = v.nullable(
   {},
 );
 
-/** `repositories`: patterns, each with one policy or, by tags, several. */
+/** `repositories`: each pattern with one policy, or with several by tags. */
 export const RepositoryPolicyMap = mapOf(RepositoryPattern, oneOrMore(PolicyOfTags));
 
-/** The policies in the form of a configuration file. */
+/** Returns the policies in the form of a configuration file. */
 export function writtenPolicies(policies: RepositoryPolicies): unknown {
   const written = [...policies].map(([pattern, rules]) => {
     const each = rules.map(({ tags, policy }) =>
@@ -55,7 +55,7 @@ export function writtenPolicies(policies: RepositoryPolicies): unknown {
   return Object.fromEntries(written);
 }
 
-/** A value for some tags of some repositories. */
+/** A value for certain tags of certain repositories. */
 interface Rule<Value> {
   readonly fits: (repository: Repository, tag: Tag | undefined) => boolean;
   readonly value: Value;
@@ -70,9 +70,12 @@ function ruleOf<Value>(pattern: string, tags: readonly TagPattern[] | undefined,
   };
 }
 
-/** Adds the catalogue's baseline to a policy without one; the same object for the same two. */
+/**
+ * Adds the baseline of the catalogue to a policy without one. Returns the same object for the same policy and
+ * baseline.
+ */
 function withBaselines(policyFor: PolicyFor, baselines: readonly BaselineRule[]): PolicyFor {
-  // Compiling the patterns takes a start longer than reading them.
+  // Compiled when first needed, because that takes longer than reading them.
   let rules: readonly Rule<readonly string[]>[] | undefined;
   const made = new Map<SelectionPolicy, Map<Rule<readonly string[]>, SelectionPolicy>>();
   return (repository, tag) => {
@@ -89,9 +92,10 @@ function withBaselines(policyFor: PolicyFor, baselines: readonly BaselineRule[])
 }
 
 /**
- * The policies in the settings: `policy` for all, refined by the first pattern of `repositories` that a repository
- * matches (`ghcr.io/lab/**`, `qnib/*` on Docker Hub); of several policies of a pattern, the first whose `tags` match.
- * Without a baseline in them, the catalogue's applies.
+ * Creates the policies of the settings: `policy` applies to all repositories. The first pattern of
+ * `repositories` that a repository matches (`ghcr.io/lab/**`, `qnib/*` on Docker Hub) refines it; when the
+ * pattern has several policies, the first whose `tags` match. The baseline of the catalogue applies when
+ * these policies have none.
  */
 export function createPolicies(settings: PolicySettings, baselines: readonly BaselineRule[] = []): PolicyFor {
   const { match, answer, onNoMatch, policy, repositories } = settings;

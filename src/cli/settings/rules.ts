@@ -4,20 +4,20 @@ import { loadImageCatalog } from './image-lists.ts';
 import { createPolicies, type PolicyFor, type PolicySettings } from './policies.ts';
 import type { Origin } from './setting.ts';
 
-/** The settings by which images are composed. */
+/** The settings that determine how images are composed. */
 export interface ListSettings {
   readonly values: Pick<CatalogSettings, 'catalog'> & { readonly images: string };
   readonly origins: { readonly images: Origin };
 }
 
-/** The settings by which images are composed and entries are chosen. */
+/** The settings that determine how images are composed and how entries are chosen. */
 export interface RuleSettings extends ListSettings {
   readonly values: ListSettings['values'] & CatalogSettings & PolicySettings;
 }
 
 /** How images are composed, and how entries are chosen. */
 export interface Rules {
-  /** Lists of images, strongest first: the operator's own, then the catalogue's. */
+  /** Lists of images, the strongest first: the operator's own, then those of the catalogue. */
   readonly lists: readonly ListSpec[];
   readonly policyFor: PolicyFor;
 }
@@ -26,7 +26,7 @@ function readOwnLists({ values, origins }: ListSettings): Promise<readonly ListS
   return loadImageCatalog(values.images, { mayBeAbsent: origins.images === 'default' });
 }
 
-/** Reads the lists alone. @throws {UserError} */
+/** Reads only the lists. @throws {UserError} */
 export async function readLists(settings: ListSettings): Promise<readonly ListSpec[]> {
   const { catalog } = settings.values;
   const [own, named] = await Promise.all([
@@ -36,10 +36,7 @@ export async function readLists(settings: ListSettings): Promise<readonly ListSp
   return [...own, ...named.lists];
 }
 
-/**
- * Reads the operator's lists and policies, and adds the catalogue's.
- * @throws {UserError}
- */
+/** Reads the lists and policies of the operator, and adds those of the catalogue. @throws {UserError} */
 export async function readRules(settings: RuleSettings): Promise<Rules> {
   const { values } = settings;
   const [own, catalog] = await Promise.all([readOwnLists(settings), catalogInForce(values)]);

@@ -5,22 +5,22 @@ import { type ConfigSource, configErrorOf } from '../../lib/config-source.ts';
 import { check, fields, type Problem, type Schema } from '../../lib/schema.ts';
 import { repeated } from '../../lib/text.ts';
 
-/** Where a setting's value came from. */
+/** The source of a setting's value. */
 export type Origin = 'flag' | 'environment' | 'file' | 'service' | 'default';
 
 /**
- * One setting, from a flag, a METAHUB_ variable or the configuration file. One schema reads all three: the text of a
- * flag or a variable, and a value of YAML.
+ * One setting, from a flag, a METAHUB_ variable or the configuration file. One schema parses all of them: the
+ * text of a flag or a variable, and a value of YAML.
  */
 export interface Setting<T> {
-  /** Commander's spelling, `--listen <host:port>`; undefined: file only. */
+  /** In commander's spelling, `--listen <host:port>`; undefined: the setting has no flag. */
   readonly flags?: string;
-  /** True for a repeatable flag; the schema gets its values as a list of strings. */
+  /** True for a flag that can be repeated. The schema gets its values as a list of strings. */
   readonly repeatable?: boolean;
   readonly help: string;
   readonly fallback: () => T;
   readonly schema: Schema<T>;
-  /** The form in a configuration file, when it differs from the value. */
+  /** Converts the value into the form of the configuration file, when the two differ. */
   readonly format?: (value: never) => unknown;
 }
 
@@ -34,27 +34,27 @@ export interface ResolvedSettings<Table extends SettingTable> {
   readonly origins: Readonly<Record<keyof Table, Origin>>;
 }
 
-/** The unparsed values by source; absent means not set there. */
+/** The unparsed values by source. An absent value is not set there. */
 export interface SettingSources {
   readonly flags: Readonly<Record<string, unknown>>;
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly file: Readonly<Record<string, unknown>>;
-  /** The flags of the installed service, which replace defaults. */
+  /** The flags of the installed service, which replace the defaults. */
   readonly service?: Readonly<Record<string, unknown>> | undefined;
-  /** The file's name, for messages. */
+  /** The name of the file, for messages. */
   readonly filePath: string | undefined;
-  /** Settings of other commands, which share the file. */
+  /** Names of settings of other commands, which share the file. */
   readonly foreign?: readonly string[] | undefined;
-  /** The positions of its values. */
+  /** Returns the position of a value in the file. */
   readonly placeOf?: ConfigSource['placeOf'] | undefined;
 }
 
-/** `cacheSize` is METAHUB_CACHE_SIZE in the environment. */
+/** `cacheSize` -> METAHUB_CACHE_SIZE. */
 export function variableOf(name: string): string {
   return `METAHUB_${name.replaceAll(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
 }
 
-/** Adds the flags of a table to a command; values stay undefined when a flag is not given. */
+/** Adds the flags of a table to a command. A value stays undefined when its flag is not given. */
 export function addFlags(command: Command, table: SettingTable): void {
   for (const [name, { flags, help, repeatable }] of Object.entries(table)) {
     if (flags === undefined) continue;
@@ -88,13 +88,13 @@ function isInFile(name: string, { file }: SettingSources): boolean {
   return file[name] !== undefined && file[name] !== null;
 }
 
-/** What a wrong value of a setting should have been. */
+/** Describes valid values of a setting, for the next step of an error. */
 function nextStepOf(setting: Setting<unknown> | undefined): string | undefined {
   if (setting === undefined) return undefined;
   return setting.flags === undefined ? `It is ${setting.help}.` : `${setting.flags}: ${setting.help}`;
 }
 
-/** The file with a table's settings; those in `unread` may have any value. */
+/** Returns the schema of a file with these settings. Those in `unread` may have any value. */
 export function settingsFile(table: SettingTable, unread: readonly string[] = []) {
   const read = Object.entries(table).map(([name, { schema }]) => [name, v.nullish(schema)] as const);
   return fields(
@@ -102,14 +102,14 @@ export function settingsFile(table: SettingTable, unread: readonly string[] = []
   );
 }
 
-/** The file's values that no stronger source overrides; overridden values are not checked. */
+/** Reads the values of the file that no stronger source overrides. Overridden values are not checked. */
 function readFile(
   table: SettingTable,
   given: Iterable<string>,
   sources: SettingSources,
 ): { readonly values: Readonly<Record<string, unknown>>; readonly problems: readonly Problem[] } {
   const { file, foreign = [] } = sources;
-  // Most mirrors start without a file: making its schema would take a measurable part of their start.
+  // Most mirrors start without a file, and building its schema would take a noticeable part of the start.
   if (Object.keys(file).length === 0) return { values: {}, problems: [] };
   const { output = {}, problems = [] } = check(settingsFile(table, [...foreign, ...given]), file);
   return { values: output, problems };
@@ -126,8 +126,9 @@ function errorOf([first, ...rest]: readonly Problem[], table: SettingTable, sour
 }
 
 /**
- * Every setting from its strongest source: flag, environment, file, the installed service's flags, default.
- * @throws {ConfigError} for unreadable values and unknown keys of the file
+ * Takes each setting from its strongest source: flag, environment, file, the flags of the installed service,
+ * default.
+ * @throws {ConfigError} for invalid values, and for unknown keys of the file
  */
 export function resolveSettings<Table extends SettingTable>(
   table: Table,

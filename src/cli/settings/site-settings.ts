@@ -17,7 +17,10 @@ const ENROLMENT: Setting<readonly CloudRule[]> = {
   schema: v.array(CloudEnrolment),
 };
 
-/** Logins of a site that are made by others than its operator. */
+/**
+ * The settings of logins that the operator does not create: those of people at a provider, and of cloud
+ * instances.
+ */
 export const LOGIN_SETTINGS = { oidc: OIDC, enrolment: ENROLMENT } as const;
 
 interface SharedSettings {
@@ -26,7 +29,7 @@ interface SharedSettings {
   readonly sharedCa: Setting<string | undefined>;
 }
 
-/** What replicas of a mirror share. */
+/** The settings of the state that replicas of a mirror share. */
 export const SHARED_SETTINGS: SharedSettings = {
   shared: {
     flags: '--shared <url>',

@@ -6,7 +6,8 @@ import { Switch } from './values.ts';
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
- * This user's home; undefined for a user without one, such as a service's without HOME and without an entry in passwd.
+ * Returns the home directory of this user; undefined when there is none, as for a service without HOME and
+ * without an entry in passwd.
  */
 export function homeDirectory(): string | undefined {
   try {
@@ -17,13 +18,14 @@ export function homeDirectory(): string | undefined {
 }
 
 function isOn(value: string | undefined): boolean {
-  // The setting itself refuses a bad value.
+  // An invalid value is refused where the setting itself is read.
   return check(Switch, value).output === true;
 }
 
 /**
- * The default listening address. In MetaHub's own container image (METAHUB_CONTAINER) it is every address, since the
- * container's network decides who reaches it; the demonstration is an exception, because its passwords are public.
+ * Returns the default listening address. In MetaHub's own container image (METAHUB_CONTAINER) it is every
+ * address, because the network of the container decides who can reach it. The demonstration listens on
+ * loopback even there, because its passwords are public.
  */
 export function defaultListen(environment: Environment): string {
   const { METAHUB_CONTAINER, METAHUB_STATIC_MACHINES, STATIC_MACHINES } = environment;
@@ -32,8 +34,8 @@ export function defaultListen(environment: Environment): string {
 }
 
 /**
- * The environment with foreign names translated: STATIC_MACHINES, and PORT, the convention of platforms that run
- * containers. METAHUB_ variables are stronger.
+ * Returns the environment with foreign names translated: STATIC_MACHINES, and PORT, the convention of
+ * platforms that run containers. METAHUB_ variables override them.
  * @throws {UserError} status 2
  */
 export function settingVariables(environment: Environment): Environment {

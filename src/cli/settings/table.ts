@@ -29,10 +29,10 @@ import {
   WebhookUrl,
 } from './values.ts';
 
-/** Where a user without a home stores content: the service's folder. */
+/** The data directory of a user without a home directory: that of the service. */
 const DATA_WITHOUT_HOME = '/var/cache/metahub';
 
-/** systemd names its folder in a variable; a user's own cache follows the XDG rules. */
+/** systemd names the service's directory in a variable. The default for other users follows the XDG rules. */
 function defaultData(): string {
   const ofService = process.env['CACHE_DIRECTORY'];
   if (ofService !== undefined && ofService !== '') return ofService.split(':', 1)[0] ?? ofService;
@@ -45,7 +45,7 @@ function setting<T>(definition: Setting<T>): Setting<T> {
   return definition;
 }
 
-/** How an image is looked up and judged: shared by every command that asks a registry. */
+/** How an image is looked up and judged: the settings of every command that asks a registry. */
 export const LOOKUP_SETTINGS = {
   upstream: setting<Upstreams>({
     flags: '--upstream <name[=url]>',
@@ -125,7 +125,7 @@ export const LOOKUP_SETTINGS = {
   }),
 } as const;
 
-/** Every setting of `metahub serve`. */
+/** All settings of `metahub serve`. */
 export const SERVE_SETTINGS = {
   listen: setting<ListenAddress>({
     flags: '--listen <host:port>',

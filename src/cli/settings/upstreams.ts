@@ -24,7 +24,7 @@ import {
 /** The source hosts that may be used, each with its settings. */
 export type Upstreams = ReadonlyMap<SourceHost, UpstreamSettings>;
 
-/** Public registries that a mirror may use without configuration: an allow-list, not a guess. */
+/** Public registries that a mirror may use without configuration. Other hosts need a setting. */
 const PUBLIC_HOSTS = [
   'docker.io',
   'ghcr.io',
@@ -42,7 +42,7 @@ function publicHosts(): readonly SourceHost[] {
   return PUBLIC_HOSTS.map(parseSourceHost).filter((host) => host !== undefined);
 }
 
-/** The allowed source hosts: named upstreams, and the public registries unless they are switched off. */
+/** Returns the allowed source hosts: named upstreams, and the public registries unless they are switched off. */
 export function allowedUpstreams(settings: {
   readonly upstream: Upstreams;
   readonly publicRegistries: boolean;
@@ -62,7 +62,7 @@ function problemWithUrl(url: string): string | undefined {
 
 type Named = readonly [SourceHost, UpstreamSettings];
 
-/** `NAME=URL`, or a bare `NAME` for a registry whose name is its address. */
+/** Parses `NAME=URL`, or a `NAME` alone for a registry whose name is its address. */
 function readPair(text: string, refuse: Refuse): Named | undefined {
   const equals = text.indexOf('=');
   const [name, url] = equals < 0 ? [text] : [text.slice(0, equals), text.slice(equals + 1)];
@@ -72,7 +72,7 @@ function readPair(text: string, refuse: Refuse): Named | undefined {
   return host && [host, url === undefined ? namedUpstream(host) : upstreamAt(url)];
 }
 
-/** A name that is given again adds the next endpoint of its chain. */
+/** Groups endpoints by name: a repeated name adds the next endpoint of its failover. */
 function chained(pairs: readonly (Named | undefined)[]): Upstreams {
   const upstreams = new Map<SourceHost, UpstreamSettings>();
   for (const [host, settings] of pairs.filter((pair) => pair !== undefined)) {
@@ -124,7 +124,7 @@ const Endpoint = v.union([
 
 type Chain = UpstreamSettings['endpoints'];
 
-/** Endpoints in the order of tries: at least one. */
+/** Endpoints in the order in which they are tried; at least one. */
 const Endpoints = v.pipe(v.array(Endpoint), v.nonEmpty('an endpoint is expected'));
 
 function chainOf(endpoints: EndpointSettings | readonly EndpointSettings[]): Chain {
@@ -152,8 +152,8 @@ const Upstream = v.union([
 const Host = v.pipe(v.string(), reading(parseSourceHost, noHost));
 
 /**
- * Upstreams from flags and variables (`NAME=URL`, repeated for a chain), or from the file: a map of host to URL, list
- * of URLs, or `{endpoints: [{url, ns, tls, trustedHosts, passThrough}], blobs}`.
+ * Upstreams from flags and variables (`NAME=URL`, repeated for failover), or from the file: a map of host to
+ * URL, list of URLs, or `{endpoints: [{url, ns, tls, trustedHosts, passThrough}], blobs}`.
  */
 export const UpstreamsValue: v.GenericSchema<unknown, Upstreams> = v.union([Pairs, mapOf(Host, Upstream)]);
 

@@ -3,7 +3,7 @@ import { addressMatcher } from '../../lib/address.ts';
 import { DURATION, parseDuration } from '../../lib/duration.ts';
 import { checking, reading, shown, Text } from '../../lib/schema.ts';
 
-/** Schemas of single values, each of a text (flag, variable) or of a scalar of YAML. */
+/** Schemas of single values. Each parses a text (flag, variable) or a scalar of YAML. */
 
 /** Where to listen: `127.0.0.1:5080`, `[::1]:5080`, `:5080` (loopback), `5080`. */
 export interface ListenAddress {
@@ -11,7 +11,7 @@ export interface ListenAddress {
   readonly port: number;
 }
 
-/** A text of this form, or a number, which YAML reads when a text has no unit. */
+/** A text of this form, or a number, because YAML reads a text without a unit as a number. */
 function scalar(form: RegExp, refuse: (value: unknown) => string) {
   return v.union([
     v.pipe(
@@ -25,7 +25,7 @@ function scalar(form: RegExp, refuse: (value: unknown) => string) {
   ]);
 }
 
-/** A list of texts; a single text is a list of one. */
+/** A list of texts. A single text is a list of one. */
 export const TextList = v.pipe(
   v.union([Text, v.array(Text)]),
   v.transform((read): readonly string[] => (typeof read === 'string' ? [read] : read)),
@@ -62,7 +62,7 @@ export const Listen = v.pipe(
   reading(parseListen, noListen),
 );
 
-/** As in a URL: IPv6 in brackets. */
+/** Formats the address as in a URL, with IPv6 in brackets. */
 export function formatListen({ host, port }: ListenAddress): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
@@ -88,7 +88,7 @@ function parseSize(value: string | number): number | undefined {
   return match && unit !== undefined ? Math.floor(Number(match[1]) * unit) : undefined;
 }
 
-/** Bytes, from `50GiB`, `500M`, `1048576`. */
+/** Bytes: `50GiB`, `500M`, `1048576`. */
 export const SizeBytes = v.pipe(
   scalar(SIZE, noSize),
   v.examples(['50GiB', '500M', 1048576]),
@@ -97,7 +97,7 @@ export const SizeBytes = v.pipe(
 
 const noDuration = (value: unknown) => `${shown(value)} is not a duration: write 30s, 5m, 24h or 30d`;
 
-/** Milliseconds, from `30s`, `5m`, `250ms`, `0`. */
+/** Milliseconds: `30s`, `5m`, `250ms`, `0`. */
 export const DurationMs = v.pipe(
   v.union([
     v.pipe(
@@ -113,7 +113,7 @@ export const DurationMs = v.pipe(
   reading((value: string | number) => parseDuration(String(value)), noDuration),
 );
 
-/** `50GiB`, in the greatest binary unit that divides it. */
+/** Formats a size in the greatest binary unit that divides it: `50GiB`. */
 function formatSize(bytes: number): string {
   const unit = ['TiB', 'GiB', 'MiB', 'KiB'].find((name) => bytes % (SIZE_UNITS[unitKey(name)] ?? 1) === 0);
   return unit === undefined || bytes === 0
@@ -146,7 +146,7 @@ export function formatSwitch(value: boolean): string {
   return value ? 'on' : 'off';
 }
 
-/** A size; undefined for `auto`: by the file system. */
+/** A size; undefined for `auto`: the file system decides. */
 export const CacheSize = v.pipe(
   v.union([v.literal('auto'), SizeBytes]),
   v.transform((read) => (read === 'auto' ? undefined : read)),
@@ -156,7 +156,7 @@ export function formatCacheSize(sizeBytes: number | undefined): string {
   return sizeBytes === undefined ? 'auto' : formatSize(sizeBytes);
 }
 
-/** What is stored of what is pulled. */
+/** Which of the pulled content is stored. */
 export type CacheMode = 'on' | 'transit' | 'off';
 
 /** `transit`, or a switch. */
@@ -168,7 +168,7 @@ export const CacheModeValue = v.pipe(
 const PERCENT = /^\d{1,2}(?:\.\d+)?\s*%?$/;
 const noPercent = (value: unknown) => `${shown(value)} is not a percentage below 100`;
 
-/** Below 100: `15`, `15%`. */
+/** A number below 100: `15`, `15%`. */
 export const Percent = v.pipe(
   scalar(PERCENT, noPercent),
   v.examples([15, '15%']),
@@ -199,7 +199,7 @@ function parseSiteUrl(value: string): string | undefined {
   return isOrigin ? url.origin : undefined;
 }
 
-/** `https://hub.example.org`: a URL with an origin only. */
+/** A URL with an origin only: `https://hub.example.org`. */
 export const SiteUrl = v.pipe(
   v.string(),
   v.examples(['https://hub.example.org']),
@@ -212,7 +212,7 @@ function parseWebhookUrl(value: string): string | undefined {
   return isPlain && url.username === '' && url.password === '' ? url.href : undefined;
 }
 
-/** `https://ci.example.org/hooks/metahub`: a URL without a login. */
+/** A URL without user and password: `https://ci.example.org/hooks/metahub`. */
 export const WebhookUrl = v.pipe(
   v.string(),
   v.examples(['https://ci.example.org/hooks/metahub']),

@@ -4,13 +4,13 @@ import { ConfigError, whyUnreadable } from '../../lib/config-error.ts';
 import type { ConfigSource } from '../../lib/config-source.ts';
 import { readTextFile } from '../../lib/regular-file.ts';
 
-/** Parses a file's text. @throws {ConfigError} with the place of a syntax error */
+/** Parses the text of a file. @throws {ConfigError} with the place of a syntax error */
 export async function parseYaml(path: string, text: string): Promise<ConfigSource> {
   const { openYaml } = await import('../../lib/yaml-source.ts');
   return openYaml(path, text);
 }
 
-/** Reads one file. @throws {ConfigError} when it cannot be read, or is not YAML */
+/** Reads one file. @throws {ConfigError} when it is unreadable, or is not YAML */
 export async function readYaml(path: string): Promise<ConfigSource> {
   let text: string;
   try {
@@ -26,12 +26,12 @@ export async function readYaml(path: string): Promise<ConfigSource> {
 }
 
 export interface FolderOptions {
-  /** A default folder need not exist. */
+  /** True for a default folder, which need not exist. */
   readonly mayBeAbsent: boolean;
 }
 
 /**
- * The paths of the YAML files in a folder, in the order of their names; hidden and other files are skipped.
+ * Returns the paths of the YAML files in a folder, in the order of their names. Skips hidden and other files.
  * @throws {ConfigError}
  */
 export async function yamlFilesIn(

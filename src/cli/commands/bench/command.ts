@@ -126,7 +126,7 @@ function readMetric(pattern: string | undefined, better: Metric['better'] | unde
     return { pattern: undefined, better: 'lower' };
   }
   try {
-    // The empty alternative matches, so the match has as many groups as the pattern.
+    // The empty alternative always matches, so the match has as many groups as the pattern.
     const groups = (new RegExp(`${pattern}|`).exec('')?.length ?? 1) - 1;
     if (groups > 0) return { pattern: new RegExp(pattern), better: better ?? 'lower' };
   } catch (cause) {
@@ -151,7 +151,10 @@ function readTimeout(written: string): number {
   throw wrong(`--timeout ${written} is not a time limit of a run`);
 }
 
-/** Options override the file, arguments after `--` override its lists. @throws {UserError} status 2 */
+/**
+ * Builds the plan. Options replace values of the file; arguments after `--` replace its lists.
+ * @throws {UserError} status 2
+ */
 function planOf(flags: BenchFlags, args: readonly string[], file: BenchFileContent | undefined): BenchPlan {
   const { cpus } = flags;
   if (cpus !== undefined && !/^\d+(-\d+)?(,\d+(-\d+)?)*$/.test(cpus))

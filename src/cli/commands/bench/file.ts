@@ -3,7 +3,7 @@ import { readSource } from '../../../lib/config-source.ts';
 import { choice, fields, mapOf, oneOrMore, shown } from '../../../lib/schema.ts';
 import { readYaml } from '../../settings/yaml.ts';
 
-/** YAML reads an unquoted `1` or `true` as something else. */
+/** YAML reads an unquoted `1` or `true` as a number or a boolean. */
 const Scalar = v.pipe(v.union([v.string(), v.number(), v.boolean()]), v.transform(String));
 
 const Values = oneOrMore(Scalar);
@@ -13,23 +13,23 @@ const Variable = v.pipe(
   v.regex(/^[A-Za-z_][A-Za-z0-9_]*$/, ({ input }) => `${shown(input)} is not the name of a variable`),
 );
 
-/** A whole number from 1 on. */
+/** A whole number of at least 1. */
 const Count = v.pipe(
   v.number(),
   v.integer('a whole number is expected'),
   v.minValue(1, 'a number from 1 on is expected'),
 );
 
-/** `bench.yml`: the permutations of an application, and how its result is read. */
+/** `bench.yml`: the permutations of an application, and how to read its result. */
 export const BenchFile = fields({
-  /** Each variable with one value or several; all combinations are run. */
+  /** Each variable with one or several values. All combinations are run. */
   environment: v.optional(
     v.pipe(
       mapOf(Variable, Values),
       v.transform((variables) => Object.fromEntries(variables)),
     ),
   ),
-  /** Lists of arguments; each is run. */
+  /** Lists of arguments. Each list is run. */
   arguments: v.optional(
     v.pipe(
       v.array(v.array(Scalar)),
@@ -45,7 +45,7 @@ export const BenchFile = fields({
 
 export type BenchFileContent = v.InferOutput<typeof BenchFile>;
 
-/** @throws {ConfigError} it cannot be read, or does not hold what it must */
+/** @throws {ConfigError} when the file is unreadable, or its content is invalid */
 export async function readBenchFile(path: string): Promise<BenchFileContent> {
   return readSource(BenchFile, await readYaml(path), {
     nextStep: 'metahub bench --help shows an example.',

@@ -39,7 +39,7 @@ export interface BenchPlan {
   readonly options: ContainerOptions;
 }
 
-/** An image, and the entries of it that this host can run. */
+/** An image, and those of its entries that this host can run. */
 interface BenchSubject {
   readonly name: string;
   readonly repository: Repository;
@@ -47,7 +47,7 @@ interface BenchSubject {
   readonly contenders: (choice: EntryChoice) => readonly Contender[];
 }
 
-/** An entry that did not run to its end; later rounds leave it out. */
+/** An entry whose run failed. Later rounds leave it out. */
 export interface BenchFailure {
   readonly contender: Contender;
   readonly permutation: string;
@@ -64,7 +64,7 @@ export interface BenchReport {
   readonly failures: readonly BenchFailure[];
 }
 
-/** Fetches the image's index and judges it for this host. @throws {UserError} */
+/** Fetches the image's index and selects for this host. @throws {UserError} */
 export async function selectionOf(
   { repository, reference }: ImageReference,
   settings: ResolvedSettings<typeof LOOKUP_SETTINGS>,
@@ -89,7 +89,10 @@ interface Lane {
   failure: string | undefined;
 }
 
-/** Pulls each entry, then runs them in turns. @throws {UserError} nothing can be run; the signal's reason */
+/**
+ * Pulls each entry, then runs all of them in turn, round after round.
+ * @throws {UserError} when no entry can be run; also the abort reason of the signal
+ */
 export async function measure(
   { name, repository, profile, contenders: choose }: BenchSubject,
   plan: BenchPlan,
@@ -171,7 +174,7 @@ function resultsOf(
   });
 }
 
-/** On a terminal: shows the current round. */
+/** Returns a function that shows the current round on a terminal. Elsewhere it does nothing. */
 function progress(rounds: number): (round: number | undefined) => void {
   if (!process.stderr.isTTY) return () => {};
   return (round) => {

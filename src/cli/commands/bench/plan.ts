@@ -7,23 +7,23 @@ export interface Contender {
   /** Position in the index, from 0. */
   readonly position: number;
   readonly digest: Digest;
-  /** `cpu:skylake, nvcap:8.0`; empty: no demands. */
+  /** `cpu:skylake, nvcap:8.0`; empty: it demands nothing. */
   readonly demands: string;
   readonly isWinner: boolean;
 }
 
-/** One permutation of the application: what varies besides the entry. */
+/** One permutation of the application: everything that varies besides the entry. */
 export interface BenchCase {
   readonly environment: Readonly<Record<string, string>>;
   readonly args: readonly string[];
 }
 
-/** `best`: the winner and the generic entry; `all`: every entry that this host can run; else positions, from 1. */
+/** `best`: the winner and the generic entry. `all`: every entry that this host can run. Else positions, from 1. */
 export type EntryChoice = 'all' | 'best' | readonly number[];
 
-/** How a sample is read: the wall time, or a number that the program prints. */
+/** How to read a sample: the wall time, or a number that the program prints. */
 export interface Metric {
-  /** Its first group is the number; undefined: the container's wall time in seconds. */
+  /** Its first group captures the number. Undefined: the metric is the container's wall time in seconds. */
   readonly pattern: RegExp | undefined;
   readonly better: 'lower' | 'higher';
 }
@@ -37,7 +37,7 @@ function contenderOf({ entry, position, requirements, status }: Verdict): Conten
   };
 }
 
-/** The measured entries, in the order of the index; only those that this host can run. */
+/** Returns the entries to measure, in the order of the index. Omits entries that this host cannot run. */
 export function contendersOf({ verdicts }: Selection, choice: EntryChoice): readonly Contender[] {
   const able = verdicts
     .filter(({ status }) => status === 'winner' || status === 'eligible')
@@ -48,12 +48,12 @@ export function contendersOf({ verdicts }: Selection, choice: EntryChoice): read
   return able.filter((one) => one.isWinner || one === generic);
 }
 
-/** The entry that every host of the platform runs: the others are compared with it. */
+/** Returns the entry that every host of the platform can run. The others are compared with it. */
 export function genericOf<T extends { readonly demands: string }>(contenders: readonly T[]): T | undefined {
   return contenders.find(({ demands }) => demands === '');
 }
 
-/** Every combination of the values of each variable with each list of arguments. */
+/** Returns every combination of the variables' values with each list of arguments. */
 export function permutationsOf(
   environment: Readonly<Record<string, readonly string[]>>,
   args: readonly (readonly string[])[],
@@ -65,33 +65,39 @@ export function permutationsOf(
   return environments.flatMap((one) => args.map((list) => ({ environment: one, args: list })));
 }
 
-/** `OMP_NUM_THREADS=4 --size small`; empty for a program that runs without arguments. */
+/** Formats a permutation: `OMP_NUM_THREADS=4 --size small`; empty when it has neither variables nor arguments. */
 export function caseText({ environment, args }: BenchCase): string {
   return [...Object.entries(environment).map(([name, value]) => `${name}=${value}`), ...args].join(' ');
 }
 
-/** The order of one round: each round begins one place later, so that drift affects every entry alike. */
+/**
+ * Returns the order of one round. Each round begins one place later, so that drift affects all entries
+ * equally.
+ */
 export function orderOf<T>(items: readonly T[], round: number): readonly T[] {
   const from = items.length === 0 ? 0 : round % items.length;
   return [...items.slice(from), ...items.slice(0, from)];
 }
 
-/** The number in what a program printed: that of the last match; undefined when there is none. */
+/** Returns the number of the last match in the output; undefined when nothing matches. */
 export function metricOf(output: string, pattern: RegExp): number | undefined {
   const matches = [...output.matchAll(new RegExp(pattern.source, `${pattern.flags.replace('g', '')}g`))];
   const value = Number(matches.at(-1)?.[1] ?? Number.NaN);
   return Number.isFinite(value) ? value : undefined;
 }
 
-/** Runtimes record a container's start some milliseconds late: of a shorter run they time their own work, or less than nothing. */
+/**
+ * Minimum duration of a run, in seconds. Runtimes record a container's start some milliseconds late, so the
+ * duration of a shorter run says nothing, and can even be negative.
+ */
 const SECONDS_MIN = 0.01;
 
-/** What a run measured, or why it measured nothing. */
+/** The value of a run, or why it has none. */
 export type Sample =
   | { readonly kind: 'measured'; readonly value: number }
   | { readonly kind: 'unusable'; readonly why: string };
 
-/** The sample of one run: its wall time, or the number that it printed. */
+/** Returns the sample of one run: its wall time, or the number that it printed. */
 export function sampleOf(
   { seconds, output }: { readonly seconds: number; readonly output: string },
   { pattern }: Metric,
@@ -112,7 +118,7 @@ export interface Statistics {
   readonly max: number;
 }
 
-/** Of at least one sample. */
+/** Computes the statistics of one sample or more. */
 export function statisticsOf(samples: readonly number[]): Statistics {
   const sorted = samples.toSorted((a, b) => a - b);
   const middle = sorted.length >> 1;
@@ -121,7 +127,7 @@ export function statisticsOf(samples: readonly number[]): Statistics {
   return { median, min: sorted[0] ?? Number.NaN, max: sorted.at(-1) ?? Number.NaN };
 }
 
-/** The speed relative to the generic entry; undefined when a median is not a positive number. */
+/** Returns the speed relative to the generic entry; undefined when a median is not a positive number. */
 export function speedFactor(
   median: number,
   generic: number | undefined,

@@ -20,7 +20,7 @@ function rowOf(
   return [...head, figure(median, metric), spread, timesGeneric === null ? '-' : timesText(timesGeneric)];
 }
 
-/** A line for each entry and reason, with the permutations that it is true of, unless that is all. */
+/** Returns a line for each entry and reason, with the permutations that failed unless all of them did. */
 function failureLines(failures: readonly BenchFailure[], cases: number): readonly string[] {
   const lines = new Map<string, string[]>();
   for (const { contender, permutation, why } of failures) {
@@ -32,7 +32,7 @@ function failureLines(failures: readonly BenchFailure[], cases: number): readonl
   );
 }
 
-/** For a person: a table for each permutation. `file`: where the results are stored. */
+/** Formats the results for people: a table for each permutation. `file` is where the results are stored. */
 export function renderText(report: BenchReport, file: string | undefined): string {
   const { name, profile, plan, runtime, contenders, results, failures } = report;
   const { metric, rounds, warmUps, options } = plan;
@@ -65,7 +65,7 @@ export function renderText(report: BenchReport, file: string | undefined): strin
   return `${head.join('\n')}\n${tables.join('')}\n${[...failed, ...notes].join('')}`;
 }
 
-/** For programs. */
+/** Formats the results for programs. */
 export function renderJson({
   name,
   profile,

@@ -7,11 +7,11 @@ import type { BenchCase } from './plan.ts';
 export const RUNTIMES = ['docker', 'podman', 'ctr'] as const;
 export type BenchRuntimeName = (typeof RUNTIMES)[number];
 
-/** How containers run, the same for every entry. */
+/** How containers run. It is the same for every entry. */
 export interface ContainerOptions {
-  /** CPUs of the container, `2-5,7`; undefined: all. */
+  /** CPUs of the container, `2-5,7`; undefined: all CPUs. */
   readonly cpus: string | undefined;
-  /** Further arguments of `docker create`, `podman create` or `ctr run`. */
+  /** Additional arguments of `docker create`, `podman create` or `ctr run`. */
   readonly runtimeArgs: readonly string[];
   readonly timeoutMs: number;
 }
@@ -19,7 +19,7 @@ export interface ContainerOptions {
 /** The duration and the output of one run. */
 export interface RunResult {
   readonly seconds: number;
-  /** stdout and stderr, the last {@link OUTPUT_MAX} bytes of them. */
+  /** stdout and stderr, cut to the last {@link OUTPUT_MAX} bytes. */
   readonly output: string;
 }
 
@@ -28,17 +28,20 @@ export interface BenchRuntime {
   readonly name: BenchRuntimeName;
   /** @throws {UserError} */
   pull(image: string, signal: AbortSignal): Promise<void>;
-  /** Runs it once and removes the container. @throws {RunFailure} it exited with another status than 0, or took too long */
+  /**
+   * Runs the image once and removes the container.
+   * @throws {RunFailure} when the exit status is not 0, or the run takes too long
+   */
   run(image: string, one: BenchCase, options: ContainerOptions, signal: AbortSignal): Promise<RunResult>;
 }
 
-/** A failed run; the benchmark continues with the other entries. */
+/** A failed run. The benchmark continues with the other entries. */
 export class RunFailure extends Error {
   override readonly name = 'RunFailure';
 }
 
 const OUTPUT_MAX = 1 << 20;
-/** Of a killed client, until its container is removed. */
+/** Time limit for removing the container of a client that was killed, in milliseconds. */
 const CLEANUP_MS = 30_000;
 
 interface Ended {
@@ -48,7 +51,7 @@ interface Ended {
   readonly seconds: number;
 }
 
-/** Runs a program to its end. stdin is empty. Rejects when it cannot be started or the signal aborts. */
+/** Runs a program to its end, with an empty stdin. Rejects when it cannot be started or the signal aborts. */
 function execute(program: string, args: readonly string[], signal: AbortSignal): Promise<Ended> {
   return new Promise((resolve, reject) => {
     const startMs = performance.now();
@@ -79,7 +82,10 @@ async function mustSucceed(program: string, args: readonly string[], signal: Abo
   });
 }
 
-/** 128 and a signal's number: what a shell and the runtimes make of a program that a signal ended. */
+/**
+ * 128 plus the number of SIGILL: the exit status that shells and runtimes report when that signal ends a
+ * program.
+ */
 const SIGILL_STATUS = 132;
 
 function failedRun(status: number | null, output: string): RunFailure {
@@ -92,7 +98,7 @@ function environmentArgs({ environment }: BenchCase): readonly string[] {
   return Object.entries(environment).flatMap(([name, value]) => ['--env', `${name}=${value}`]);
 }
 
-/** Runs `use` under a time limit; a longer run is a failure, an interrupt ends the benchmark. */
+/** Runs `use` under a time limit. A run that exceeds it fails; an interrupt ends the whole benchmark. */
 async function limited<T>(
   { timeoutMs }: ContainerOptions,
   signal: AbortSignal,
@@ -113,7 +119,10 @@ function containerName(): string {
   return `metahub-bench-${process.pid}-${containers}`;
 }
 
-/** `docker` and `podman` take the same words; the time is the container's own, without the client's and the set-up's. */
+/**
+ * `docker` and `podman` have the same options. The time is the container's own, without that of the client
+ * and of setting up the container.
+ */
 function dockerLike(name: 'docker' | 'podman'): BenchRuntime {
   const remove = (container: string) =>
     execute(name, ['rm', '--force', container], AbortSignal.timeout(CLEANUP_MS)).catch(() => undefined);
@@ -141,7 +150,10 @@ function dockerLike(name: 'docker' | 'podman'): BenchRuntime {
   };
 }
 
-/** `["2026-11-26T18:00:00.123456789Z", ...]` to seconds, as exactly as the runtime says it. */
+/**
+ * Returns the seconds between two times, `["2026-11-26T18:00:00.123456789Z", ...]`, in the runtime's full
+ * precision.
+ */
 export function secondsBetween(state: string): number {
   const [from, to] = (JSON.parse(state) as readonly string[]).map((time) => {
     const fraction = Number(`0${/\.\d+/.exec(time)?.[0] ?? ''}`);
@@ -151,7 +163,10 @@ export function secondsBetween(state: string): number {
   return to.whole - from.whole + (to.fraction - from.fraction);
 }
 
-/** ctr has no times of a container: what is taken includes its set-up and end, and ARGS replace the whole command. */
+/**
+ * ctr reports no times of a container, so the measured time includes setting it up and removing it. ARGS
+ * replace the whole command of the image.
+ */
 const CTR: BenchRuntime = {
   name: 'ctr',
   pull: async (image, signal) => void (await mustSucceed('ctr', ['images', 'pull', image], signal)),
@@ -194,7 +209,7 @@ function isInstalled(program: string): boolean {
   });
 }
 
-/** The named runtime, else the first that is installed. @throws {UserError} */
+/** Opens the named runtime, or else the first that is installed. @throws {UserError} */
 export function openRuntime(wanted: BenchRuntimeName | undefined, { cpus }: ContainerOptions): BenchRuntime {
   const name = wanted ?? RUNTIMES.find(isInstalled);
   if (name === undefined || !isInstalled(name)) {

@@ -47,7 +47,7 @@ interface Opened {
   readonly cacheSize: number;
 }
 
-/** Opens the store of the data directory for as long as `work` takes. */
+/** Opens the store of the data directory while `work` runs. */
 async function withStore(
   flags: Flags,
   writes: boolean,
@@ -116,7 +116,7 @@ async function verify({ store }: Opened, { json }: Flags): Promise<void> {
   if (corrupt.length > 0) process.exitCode = 3;
 }
 
-/** What to remove, least recently used first. */
+/** Returns the items to remove, the least recently used first. */
 function chooseItems(items: readonly StoredItem[], flags: Flags, cacheSize: number): readonly StoredItem[] {
   if (flags['all']) return items;
   if (flags['olderThan'] !== undefined) {
@@ -177,7 +177,7 @@ export function configure(command: Command): void {
     .option(...JSON_FLAG);
 }
 
-/** `3 hours ago`; uses are recorded to the hour. */
+/** Formats the time of the last use: `3 hours ago`. Uses are recorded to the hour. */
 function ageText(usedMs: number): string {
   const hours = Math.max(0, Math.floor((Date.now() - usedMs) / 3_600_000));
   if (hours === 0) return 'within the hour';
@@ -185,7 +185,7 @@ function ageText(usedMs: number): string {
   return `${Math.floor(hours / 24)} days ago`;
 }
 
-/** What items take on disk, which the cache size bounds, in bytes. */
+/** Returns the disk space of items in bytes, which the cache size limits. */
 function diskBytesOfAll(items: readonly StoredItem[]): number {
   return items.reduce((sum, { diskBytes }) => sum + diskBytes, 0);
 }
@@ -201,7 +201,7 @@ function byRepository(items: readonly StoredItem[]): readonly (readonly [string,
   return [...groups].sort(([a], [b]) => (a < b ? -1 : 1));
 }
 
-/** A line for each repository, and the total compared with the cache's size. */
+/** Formats a line for each repository, and the total compared with the cache size. */
 function renderRepositories(items: readonly StoredItem[], cacheSize: number): string {
   const rows = byRepository(items).map(([repository, own]) => {
     const tags = own.flatMap((item) => item.tags.map((name) => name.slice(name.lastIndexOf(':') + 1)));
@@ -212,7 +212,7 @@ function renderRepositories(items: readonly StoredItem[], cacheSize: number): st
   return `${table}${items.length} items, ${sizeText(diskBytesOfAll(items))} of ${sizeText(cacheSize)}\n`;
 }
 
-/** A line for each item. */
+/** Formats a line for each item. */
 function renderItems(items: readonly StoredItem[]): string {
   const rows = items.map(({ digest, kind, repository, tags, sizeBytes, usedMs }) => [
     kind ?? '(unknown)',

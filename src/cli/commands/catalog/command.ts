@@ -10,7 +10,7 @@ import { LOOKUP_SETTINGS } from '../../settings/table.ts';
 
 const { catalog, catalogBaselines, upstream, publicRegistries, profile, set } = LOOKUP_SETTINGS;
 const STATE_SETTINGS = { catalog, catalogBaselines } as const;
-/** What `metahub catalog test` reads: several profiles are several hosts. */
+/** The settings of `metahub catalog test`. Each profile is one host. */
 const TEST_SETTINGS = {
   ...{ upstream, publicRegistries, set },
   profile: { ...profile, repeatable: true, help: 'a host to use instead of the examples; repeatable' },
@@ -102,7 +102,7 @@ export function configure(command: Command): void {
 
 const WIDTH = 80;
 
-/** What an entry adds: lists of images, baselines, or nothing but knowledge. */
+/** Describes what an entry adds: lists of images, baselines, or only knowledge. */
 function whatOf({ lists, baselines, native }: CatalogEntry): string {
   const count = (all: readonly unknown[], noun: string) =>
     all.length === 0 ? [] : [`${all.length} ${noun}${all.length === 1 ? '' : 's'}`];
@@ -140,7 +140,7 @@ function entryJson(entry: CatalogEntry, settings: CatalogSettings): object {
   };
 }
 
-/** Every entry, one a line. */
+/** Formats all entries, one on each line. */
 export async function listEntries(settings: CatalogSettings, json: boolean): Promise<string> {
   const catalog = await openCatalog();
   const entries = await Promise.all(catalog.names.map((name) => catalog.entry(name)));
@@ -160,7 +160,7 @@ function memberLine({ image, platform }: ListMember): readonly [image: string, d
   return [image, [where, ...features].join(' ')];
 }
 
-/** One entry, for a person. */
+/** Formats one entry. */
 async function showEntry(name: string, settings: CatalogSettings, json: boolean): Promise<string> {
   const entry = await (await openCatalog()).entry(name);
   if (json) return `${JSON.stringify(entryJson(entry, settings), undefined, 2)}\n`;

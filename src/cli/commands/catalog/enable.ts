@@ -9,7 +9,10 @@ import { TextList } from '../../settings/values.ts';
 import { parseYaml } from '../../settings/yaml.ts';
 import { UserError } from '../../user-error.ts';
 
-/** The setting `catalog` with these names enabled or disabled; `!name` also disables the entry's baselines. */
+/**
+ * Returns the setting `catalog` with these names enabled or disabled. `!name` also disables the baselines of
+ * the entry.
+ */
 function changed(
   before: readonly string[],
   verb: 'enable' | 'disable',
@@ -38,7 +41,7 @@ function unwritable(path: string, cause: unknown): UserError {
 }
 
 /**
- * Changes the setting `catalog` in the configuration file and leaves the rest as it is, comments included.
+ * Changes the setting `catalog` in the configuration file. Keeps everything else, comments included.
  * @throws {UserError} for a name that the catalogue does not have, and when the file cannot be changed.
  */
 export async function changeCatalog(

@@ -30,14 +30,14 @@ interface Host {
   readonly profile: HostProfile;
 }
 
-/** What is pulled, what it refers to, and what each host gets. */
+/** An image, the list or index behind its name, and what each host gets. */
 interface Case {
   readonly image: string;
   readonly images: readonly ListedImage[];
   readonly gets: readonly { readonly host: string; readonly image: string | null }[];
 }
 
-/** Whether an image exists; undefined when its registry could not be asked. */
+/** Whether an image exists; `undefined` when its registry did not answer. */
 interface Presence {
   readonly image: string;
   readonly isThere: boolean | undefined;
@@ -62,7 +62,7 @@ const NO_SETTINGS = {
   onNoMatch: 'refuse',
 } as const;
 
-/** What every host gets from the entry's lists and indexes. */
+/** Returns what every host gets from the lists and indexes of the entry. */
 export function casesOf(entry: CatalogEntry, hosts: readonly Host[], tag: Tag | undefined): readonly Case[] {
   const lists = entry.lists
     .filter(({ spec }) => tag === undefined || answersTo(spec, tag))
@@ -156,13 +156,13 @@ export async function testEntry(name: string, settings: TestSettings, flags: Tes
   else if (found.some(({ isThere }) => isThere === false)) process.exitCode = 3;
 }
 
-/** A host that stands for many. */
+/** A host that represents many hosts of its kind. */
 export interface ExampleHost {
   readonly name: string;
   readonly features: readonly string[];
 }
 
-/** Hosts that tables and checks of the catalogue are made for; drivers are of the branch 580, which runs CUDA 13.0. */
+/** The hosts in the tables and checks of the catalogue. Drivers are of the branch 580, which runs CUDA 13.0. */
 export const EXAMPLE_HOSTS: readonly ExampleHost[] = [
   { name: 'v2', features: ['cpu:nehalem'] },
   { name: 'v3', features: ['cpu:haswell'] },

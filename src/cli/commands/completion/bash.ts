@@ -20,7 +20,7 @@ const TAIL = `  if [[ $current == -* ]]; then
 }
 complete -F _metahub metahub`;
 
-/** The line that completes a value; a value of free text is completed with nothing. */
+/** Returns the line that completes a value. Free text has no completion. */
 function replyLine(values: Values): string {
   if (values.kind === 'words') {
     return `mapfile -t COMPREPLY < <(compgen -W ${quoted(values.words.join(' '))} -- "$current")`;
@@ -30,7 +30,7 @@ function replyLine(values: Values): string {
   return `compopt -o filenames; mapfile -t COMPREPLY < <(compgen ${flag} -- "$current")`;
 }
 
-/** The step from a command to one below it, for each name of that. */
+/** Returns the steps from a command to its subcommands, one for each of their names. */
 function stepLines({ path, commands }: CompletableCommand): readonly string[] {
   return commands.flatMap((command) =>
     command.names.map((name) => `      ${quoted(`${path} ${name}`)}) path=${quoted(command.path)} ;;`),
@@ -61,7 +61,7 @@ function commandLines({ path, options, commands, operands }: CompletableCommand)
   ];
 }
 
-/** The script that makes bash 4 and newer complete the program's command lines. */
+/** Returns the script that lets bash 4 and later complete the program's command lines. */
 export function bashCompletion(program: CompletableCommand): string {
   const commands = withDescendants(program);
   const lines = [

@@ -1,11 +1,11 @@
 import { type CompletableCommand, type CompletableOption, type Values, withDescendants } from './words.ts';
 
-/** Text as one word of fish, where a backslash escapes within apostrophes, too. */
+/** Quotes text as one word of fish, where a backslash escapes within apostrophes as well. */
 function quoted(text: string): string {
   return `'${text.replaceAll(/[\\']/g, '\\$&')}'`;
 }
 
-/** Prints the path of the command that the words before the cursor name. */
+/** Returns the function that prints the path of the command that the words before the cursor name. */
 function pathFunction(commands: readonly CompletableCommand[]): readonly string[] {
   const steps = commands.flatMap(({ path, commands: below }) =>
     below.flatMap((command) =>
@@ -61,7 +61,7 @@ function commandLines({ path, options, commands, operands }: CompletableCommand)
   return [...subcommands, ...operandLines, ...options.map((option) => optionLine(condition, option))];
 }
 
-/** The script that makes fish complete the program's command lines. */
+/** Returns the script that lets fish complete the program's command lines. */
 export function fishCompletion(program: CompletableCommand): string {
   const commands = withDescendants(program);
   const lines = [

@@ -1,6 +1,6 @@
 import type { Argument, Command, Option } from 'commander';
 
-/** What a value is completed with: the words of a choice, names of files or folders, or nothing. */
+/** The completion of a value: the words of a choice, names of files or folders, or nothing. */
 export type Values =
   | { readonly kind: 'words'; readonly words: readonly string[] }
   | { readonly kind: 'files' }
@@ -24,7 +24,7 @@ export interface CompletableCommand {
   readonly summary: string;
   readonly options: readonly CompletableOption[];
   readonly commands: readonly CompletableCommand[];
-  /** What its operands are; undefined: it takes none. */
+  /** The completion of its operands; undefined: it takes none. */
   readonly operands: Values | undefined;
 }
 
@@ -34,7 +34,10 @@ const HELP: CompletableOption = {
   value: undefined,
 };
 
-/** `on|off` names the words of a choice, and `file` or `dir` what is on the disk. */
+/**
+ * Returns the completion that a placeholder names: `on|off` the words of a choice, `file` or `dir` names on
+ * the disk.
+ */
 function valuesNamed(name: string): Values {
   if (name.includes('|')) return { kind: 'words', words: name.split('|') };
   if (/file/i.test(name)) return { kind: 'files' };
@@ -56,7 +59,7 @@ function operandValues(argument: Argument): Values {
   return argChoices === undefined ? valuesNamed(argument.name()) : { kind: 'words', words: argChoices };
 }
 
-/** Describes a command and those below it for completion. */
+/** Describes a command and its subcommands for completion. */
 export function describeCommand(command: Command, parent = ''): CompletableCommand {
   const path = `${parent} ${command.name()}`.trim();
   const [operand] = command.registeredArguments;
@@ -70,12 +73,12 @@ export function describeCommand(command: Command, parent = ''): CompletableComma
   };
 }
 
-/** A command and all those below it. */
+/** Returns a command and all its subcommands. */
 export function withDescendants(command: CompletableCommand): readonly CompletableCommand[] {
   return [command, ...command.commands.flatMap(withDescendants)];
 }
 
-/** Text as one word of a shell: in apostrophes. */
+/** Quotes text as one word of a shell, in apostrophes. */
 export function quoted(text: string): string {
   return `'${text.replaceAll("'", "'\\''")}'`;
 }

@@ -8,7 +8,7 @@ import {
 
 const functionOf = ({ path }: CompletableCommand) => `_${path.replaceAll(/[ -]/g, '_')}`;
 
-/** Text within a specification of `_arguments`, where colons and brackets part the fields. */
+/** Escapes text in a specification of `_arguments`, where colons and brackets separate the fields. */
 function field(text: string): string {
   return text.replaceAll(/[\\:[\]]/g, '\\$&');
 }
@@ -19,7 +19,7 @@ function actionOf(values: Values): string {
   return values.kind === 'folders' ? '_files -/' : '';
 }
 
-/** One specification for each spelling; an option may be given again. */
+/** Returns one specification for each spelling. An option may be repeated. */
 function optionSpecs({ spellings, description, value }: CompletableOption): readonly string[] {
   return spellings.map((spelling) => {
     if (value === undefined) return `*${spelling}[${field(description)}]`;
@@ -66,7 +66,10 @@ ${cases.join('\n')}
 }`;
 }
 
-/** The script that makes zsh complete the program's command lines, from a folder of `fpath` or by `source`. */
+/**
+ * Returns the script that lets zsh complete the program's command lines, from a folder of `fpath` or by
+ * `source`.
+ */
 export function zshCompletion(program: CompletableCommand): string {
   const functions = withDescendants(program).map((command) =>
     command.commands.length > 0 ? groupFunction(command) : leafFunction(command),

@@ -38,10 +38,10 @@ interface Complaint {
   readonly nextStep: string | null;
 }
 
-/** The findings in one file or folder. */
+/** What is wrong in one file or folder. */
 export interface FileCheck {
   readonly path: string;
-  /** The kind of its content; `file`: it cannot be read. */
+  /** The kind of its content; `file`: it is unreadable. */
   readonly kind: Kind;
   readonly complaints: readonly Complaint[];
 }
@@ -73,13 +73,16 @@ async function complaintsOf(work: () => unknown): Promise<readonly Complaint[]> 
   }
 }
 
-/** Settings that are valid on their own still name entries of the catalogue. @throws {ConfigError | UserError} */
+/**
+ * Checks names of catalogue entries, which the schema of settings does not know. @throws {ConfigError |
+ * UserError}
+ */
 async function checkSettings({ content, path, placeOf }: ConfigFile): Promise<void> {
   const sources = { flags: {}, environment: {}, file: content, filePath: path, placeOf };
   await catalogInForce(resolveSettings(SERVE_SETTINGS, sources).values);
 }
 
-/** The kind of a file with this content. */
+/** Guesses the kind of a file from its content. */
 function kindOf(path: string, content: unknown): Kind {
   if (!isAccountFile(basename(path))) return 'groups';
   if (Array.isArray(content)) return 'image lists';
@@ -89,7 +92,7 @@ function kindOf(path: string, content: unknown): Kind {
   return has('user') || has('types') ? 'machine types' : 'settings';
 }
 
-/** Reads a file as its kind. */
+/** Reads a file as a file of this kind. */
 async function readAs(kind: Kind, source: ConfigSource): Promise<unknown> {
   const { file } = source;
   if (kind === 'settings') return checkSettings(await loadConfigFile(file));
@@ -98,7 +101,7 @@ async function readAs(kind: Kind, source: ConfigSource): Promise<unknown> {
   return (kind === 'groups' ? readGroupsFile : readMachineFile)(await readTextFile(file), file);
 }
 
-/** Checks one file as its kind. */
+/** Checks one file as the kind that its content suggests. */
 export async function checkFile(path: string): Promise<FileCheck> {
   let kind: Kind = 'file';
   const complaints = await complaintsOf(async () => {
@@ -109,7 +112,7 @@ export async function checkFile(path: string): Promise<FileCheck> {
   return { path, kind, complaints };
 }
 
-/** Checks every file of a folder of image lists, whatever is wrong with the others. */
+/** Checks every file of a folder of image lists, even when others are invalid. */
 async function checkImageFolder(path: string, options: FolderOptions): Promise<FileCheck> {
   let files: readonly string[] = [];
   const complaints = [
@@ -165,7 +168,7 @@ export async function checkInForce(flags: { readonly config?: string }): Promise
   }
 }
 
-/** A line for each file, and below it the problems with their next steps. */
+/** Formats a line for each file, and below it the problems with their next steps. */
 export function renderChecks(checks: readonly FileCheck[]): string {
   const lines = checks.flatMap(({ path, kind, complaints }) => [
     `${printable(path)} (${kind}): ${complaints.length === 0 ? 'ok' : 'not valid'}`,

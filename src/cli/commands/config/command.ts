@@ -5,13 +5,13 @@ import { addSettings, CONFIG_FLAG, loadServiceSettings } from '../../settings/lo
 import type { SettingTable } from '../../settings/setting.ts';
 import { SERVE_SETTINGS } from '../../settings/table.ts';
 
-/** Maps become objects, so that the output can be copied into the file. */
+/** Converts maps into objects, so that the output can be copied into the file. */
 function plain(value: unknown): unknown {
   if (value instanceof Map) return Object.fromEntries([...value].map(([key, item]) => [key, plain(item)]));
   return value;
 }
 
-/** The value as it would be written in the file. */
+/** Returns the value in the form of the file. */
 function written(name: string, value: unknown): unknown {
   const { format } = (SERVE_SETTINGS as SettingTable)[name] ?? {};
   return format === undefined ? plain(value) : format(value as never);

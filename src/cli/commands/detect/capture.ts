@@ -11,8 +11,8 @@ export interface CaptureOptions {
 }
 
 /**
- * Copies what detection reads of a host to a new directory, without what identifies the machine, and says whether the
- * copy is detected like the host itself.
+ * Copies what detection reads of a host to a new directory, without what identifies the machine. Returns a
+ * text that says whether the copy is detected like the host itself.
  * @throws {UserError} status 2 when the directory exists, 1 when it cannot be written.
  */
 export async function capture(directory: string, { root, architecture }: CaptureOptions): Promise<string> {

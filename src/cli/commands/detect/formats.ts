@@ -8,11 +8,14 @@ import { NFD_NAMESPACE } from '../../../probe/local-features.ts';
 import type { DetectedHost } from '../../detect-host.ts';
 import { UserError } from '../../user-error.ts';
 
-/** A compiler new enough to know every microarchitecture that has a name in it. */
+/** A compiler that is new enough to have a name for every microarchitecture that any version names. */
 const GCC = { name: 'gcc', version: '99' } as const;
 const CLANG = { name: 'clang', version: '99' } as const;
 
-/** Go's variable for the level of an architecture. @see https://go.dev/wiki/MinimumRequirements#microarchitecture-support */
+/**
+ * The variables of Go for the level of an architecture.
+ * @see https://go.dev/wiki/MinimumRequirements#microarchitecture-support
+ */
 const GO_LEVELS: ReadonlyMap<string, string> = new Map([
   ['amd64', 'GOAMD64'],
   ['arm64', 'GOARM64'],
@@ -23,7 +26,7 @@ const GO_LEVELS: ReadonlyMap<string, string> = new Map([
 function goLevel({ architecture, variant }: HostProfile['platform']): readonly string[] {
   const name = GO_LEVELS.get(architecture);
   if (name === undefined || variant === undefined) return [];
-  // Go knows v8.0 to v9.5 of arm64.
+  // Go's names for arm64 have a minor version: v8.0 to v9.5.
   return [`${name}=${architecture === 'arm64' && !variant.includes('.') ? `${variant}.0` : variant}`];
 }
 
@@ -31,7 +34,7 @@ function quoted(value: string): string {
   return value.includes(' ') || value.includes(';') ? `"${value}"` : value;
 }
 
-/** Variables for building on this host, to be sourced by a shell. */
+/** Formats shell variables for builds on this host. */
 export function renderBuildEnv(profile: HostProfile): string {
   const { cpu, platform, features } = profile;
   const values = (kind: string) =>
@@ -63,8 +66,9 @@ export function renderBuildEnv(profile: HostProfile): string {
 }
 
 /**
- * The variables by which conda, mamba and pixi solve as if on this host.
- * @see https://conda.org/learn/ceps/cep-0030/ (`__cuda_arch`: https://conda.org/learn/ceps/cep-0046/)
+ * Formats the variables with which conda, mamba and pixi resolve packages for this host.
+ * @see https://conda.org/learn/ceps/cep-0030/
+ * @see https://conda.org/learn/ceps/cep-0046/ `__cuda_arch`
  */
 export function renderConda(profile: HostProfile): string {
   const values = (kind: string) =>
@@ -72,7 +76,7 @@ export function renderConda(profile: HostProfile): string {
       .map(parseFeature)
       .filter((feature) => feature?.kind === kind)
       .map((feature) => feature?.value ?? '');
-  // Of several GPUs the least capable counts.
+  // With several GPUs, the least capable one counts.
   const capabilities = values('nvcap').sort((a, b) =>
     compareVersions(parseVersion(a) ?? [], parseVersion(b) ?? []),
   );
@@ -89,7 +93,10 @@ export function renderConda(profile: HostProfile): string {
     .join('');
 }
 
-/** archspec's names -> the folders that EESSI builds for. Source: software-layer-scripts, eessi_arch_*.spec (facts only). */
+/**
+ * archspec's names -> the folders that EESSI builds for.
+ * Source: software-layer-scripts, eessi_arch_*.spec (facts only).
+ */
 const TARGETS: ReadonlyMap<string, string> = new Map([
   ['haswell', 'x86_64/intel/haswell'],
   ['skylake_avx512', 'x86_64/intel/skylake_avx512'],
@@ -120,8 +127,9 @@ function acceleratorOf(profile: HostProfile): string | undefined {
 }
 
 /**
- * The variables by which EESSI selects its software for this host: the best folder whose code this CPU runs.
- * @throws {UserError} when EESSI builds nothing for it.
+ * Formats the variables with which EESSI selects its software for this host: the best folder whose code the
+ * CPU runs.
+ * @throws {UserError} when EESSI has no folder for the host.
  */
 export function renderEessi(profile: HostProfile): string {
   const { cpu, platform } = profile;
@@ -135,10 +143,13 @@ export function renderEessi(profile: HostProfile): string {
   ].join('');
 }
 
-/** Kinds that a job may ask a node for. */
+/** Kinds of features that a job may request. */
 const KINDS: ReadonlySet<string> = new Set(['nvcap', 'gfx', 'gpu', 'accel', 'jetson', 'fabric']);
 
-/** Every name that holds for this host: microarchitectures and levels with what they imply, accelerators, fabric. */
+/**
+ * Returns all names that this host satisfies: microarchitectures, levels, accelerators and fabric, with
+ * everything they imply.
+ */
 function namesOf({ cpu, platform, features }: HostProfile): readonly string[] {
   const greatest = Number(/^v([1-4])$/.exec(platform.variant ?? '')?.[1] ?? 0);
   const levels = Array.from({ length: greatest }, (_, at) => `x86-64-v${greatest - at}`);
@@ -150,8 +161,8 @@ function namesOf({ cpu, platform, features }: HostProfile): readonly string[] {
 }
 
 /**
- * `Feature=` of a NodeName line of slurm.conf, for `sbatch --constraint=zen3`. Characters that `--constraint` reads as operators are
- * left out.
+ * Formats `Feature=` of a NodeName line of slurm.conf, for `sbatch --constraint=zen3`. Replaces characters
+ * that `--constraint` reads as operators.
  * @see https://slurm.schedmd.com/slurm.conf.html#OPT_Features
  */
 export function renderSlurm(profile: HostProfile): string {
@@ -160,7 +171,7 @@ export function renderSlurm(profile: HostProfile): string {
 }
 
 /**
- * The `meta` block of a Nomad client, for constraints on `${meta.metahub_cpu}`.
+ * Formats the `meta` block of a Nomad client, for constraints on `${meta.metahub_cpu}`.
  * @see https://developer.hashicorp.com/nomad/docs/configuration/client#meta
  */
 export function renderNomad(profile: HostProfile): string {
@@ -178,7 +189,7 @@ export function renderNomad(profile: HostProfile): string {
   return `client {\n  meta {\n${lines.join('')}  }\n}\n`;
 }
 
-/** Distributions whose minor releases Spack does not tell apart. Source: spack's linux_distro.py (facts only). */
+/** Distributions whose minor releases Spack does not distinguish. Source: spack's linux_distro.py (facts only). */
 const MAJOR_ONLY: ReadonlySet<string> = new Set([
   'centos',
   'almalinux',
@@ -196,7 +207,7 @@ function osOf({ osId, osVersion }: DetectedHost['facts']['system']): string | un
   return `${osId}${version ?? ''}`;
 }
 
-/** The constraints of a spec for this host: its architecture, and the GPUs' variants. */
+/** Formats the constraints of a spec for this host: its architecture, and the variants of its GPUs. */
 export function renderSpack({ profile, facts }: DetectedHost): string {
   const { cpu, platform } = profile;
   const values = (kind: string) =>
@@ -219,20 +230,22 @@ export function renderSpack({ profile, facts }: DetectedHost): string {
   return `${parts.join(' ')}\n`;
 }
 
-/** Every variant property of Python wheels that this host supports, best first within a feature. */
+/** Formats every variant property of Python wheels that this host supports, the best of each feature first. */
 export function renderVariants(profile: HostProfile): string {
   return propertiesOfHost(profile)
     .map((property) => `${formatVariantProperty(property)}\n`)
     .join('');
 }
 
-/** What a Kubernetes label's name and value may look like; the name's prefix is apart. */
+/** The form of a Kubernetes label's value, and of its name without the prefix. */
 const LABEL = /^(?=.{1,63}$)[A-Za-z0-9]([\w.-]*[A-Za-z0-9])?$/;
 
 /**
- * The profile as node-feature-discovery's feature file: `kind=value` for the best of each kind and `kind.value=true` for
- * everything the host runs, so that a node selector can ask for an ancestor. Labels of others are left to them.
- * @see https://kubernetes-sigs.github.io/node-feature-discovery/stable/usage/customization-guide.html#local-feature-source
+ * Formats the profile as a feature file of node-feature-discovery: `kind=value` for the best of each kind,
+ * and `kind.value=true` for everything that the host runs, so that a node selector can name an ancestor.
+ * Omits features that are not valid as labels.
+ * @see
+ * https://kubernetes-sigs.github.io/node-feature-discovery/stable/usage/customization-guide.html#local-feature-source
  */
 export function renderNfd(profile: HostProfile): string {
   const labels = new Map<string, string>();

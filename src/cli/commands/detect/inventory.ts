@@ -1,10 +1,10 @@
 import type { Systeminformation } from 'systeminformation';
 import { counted, gibText } from '../../../lib/text.ts';
 
-/** Rows for people that selection does not need. */
+/** Rows for people. Selection does not need them. */
 export type InventoryRows = readonly { readonly label: string; readonly lines: readonly string[] }[];
 
-/** Reads the inventory through systeminformation, which runs programs (dmidecode, lsblk …); leaves out gaps. */
+/** Reads the inventory with systeminformation, which runs programs (dmidecode, lsblk …). Omits missing values. */
 export async function readInventory(): Promise<InventoryRows> {
   const system = await import('systeminformation');
   const [machine, board, firmware, memory, disks, links] = await Promise.all([
@@ -41,7 +41,7 @@ function link({ iface, internal, speed, operstate }: Systeminformation.NetworkIn
   return present(iface, speed !== null && speed > 0 ? `${speed} Mbit/s` : '', operstate);
 }
 
-/** The parts with content; firmware has placeholders where its maker filled nothing in. */
+/** Joins the parts that have content. Firmware has placeholders where the vendor entered nothing. */
 function present(...parts: readonly (string | null | undefined)[]): string {
   const empty = /^$|^-$|^n\/a$|^unknown$|^not specified$|^to be filled|^default string$/i;
   return parts

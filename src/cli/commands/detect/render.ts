@@ -7,8 +7,8 @@ import type { DetectedHost } from '../../detect-host.ts';
 import type { InventoryRows } from './inventory.ts';
 
 /**
- * The profile, together with the facts that it was derived from. Described by schema/profile.schema.json;
- * `parseProfile` reads it back.
+ * Formats the profile, with the facts that it was derived from. schema/profile.schema.json describes the
+ * format, and `parseProfile` reads it.
  */
 export async function renderJson(host: DetectedHost, human?: InventoryRows): Promise<string> {
   const { allFlags } = await import('../../../host/compiler-flags.ts');
@@ -37,7 +37,7 @@ export async function renderJson(host: DetectedHost, human?: InventoryRows): Pro
   return `${JSON.stringify(document, undefined, 2)}\n`;
 }
 
-/** Where a GPU is and how it was recognised. */
+/** Returns the address of a GPU, and the ID that identified it. */
 function placeOf({ pciId, pciAddress, mig }: Partial<GpuFacts> = {}): Partial<GpuFacts> {
   return {
     ...(pciId === undefined ? {} : { pciId }),
@@ -47,13 +47,13 @@ function placeOf({ pciId, pciAddress, mig }: Partial<GpuFacts> = {}): Partial<Gp
 }
 
 export interface TableOptions {
-  /** Columns of the terminal. */
+  /** Width of the terminal, in columns. */
   readonly width: number;
   readonly colour: boolean;
   readonly human?: InventoryRows | undefined;
 }
 
-/** A label and its lines; each item of `lines` starts on its own line and is wrapped at spaces. */
+/** A label and its lines. Each item of `lines` begins on its own line and is wrapped at spaces. */
 interface Row {
   readonly label: string;
   readonly lines: readonly string[];
@@ -69,7 +69,7 @@ const SGR: Readonly<Record<'label' | 'strong' | 'warning', string>> = {
 };
 const LABEL_WIDTH = 10;
 
-/** The host for people: labels on the left, nothing wider than the terminal. */
+/** Formats the host for people: labels on the left, and no line wider than the terminal. */
 export function renderTable(host: DetectedHost, { width, colour, human }: TableOptions): string {
   const paint = (text: string, as: keyof typeof SGR) => (colour ? `\x1b[${SGR[as]}m${text}\x1b[0m` : text);
   const rows: readonly Row[] = [...hostRows(host), ...(human ?? []), ...featureRows(host)];
@@ -127,7 +127,7 @@ function gpuText({ vendor, name, computeCapability, gfxTarget }: GpuProfile): st
 
 const VENDORS: Readonly<Record<string, string>> = { nvidia: 'NVIDIA', amd: 'AMD' };
 
-/** A GPU without a name: assumed, or unknown to the tables. */
+/** Names a GPU without a model name: assumed, or not in the tables. */
 function gpuOf(vendor: string, isUnknown: boolean): string {
   return `${VENDORS[vendor] ?? vendor}${isUnknown ? ', unknown model' : ''}`;
 }

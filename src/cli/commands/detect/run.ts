@@ -2,7 +2,7 @@ import { type DetectedHost, detectHost } from '../../detect-host.ts';
 import type { Output } from '../../output.ts';
 import { UserError } from '../../user-error.ts';
 
-/** What `--format` takes. */
+/** The values of `--format`. */
 export const FORMATS = [
   'table',
   'json',
@@ -37,7 +37,10 @@ export interface DetectFlags {
   readonly all?: boolean;
 }
 
-/** Detects and prints one answer. @throws {UserError} as `readHost`, and status 2 for options that do not go together. */
+/**
+ * Detects the host and prints one answer.
+ * @throws {UserError} as `detectHost`, and status 2 for options that exclude each other
+ */
 export async function detect(value: string | undefined, flags: DetectFlags, output: Output): Promise<void> {
   const answer = soleAnswer(value, flags, output);
   if (flags.all && flags.root !== '/') {
@@ -74,7 +77,10 @@ async function captureTo(
 
 type Answer = (host: DetectedHost) => Promise<string>;
 
-/** The answer that the options request; only its module is loaded. @throws {UserError} status 2 for several */
+/**
+ * Returns the answer that the options request, and loads only its module.
+ * @throws {UserError} status 2 when they request several
+ */
 function soleAnswer(value: string | undefined, flags: DetectFlags, output: Output): Answer {
   const { json = false, strictArchspec = false, whyNot } = flags;
   const compiler = flags.compiler ?? (flags.gcc === undefined ? undefined : `gcc@${flags.gcc}`);

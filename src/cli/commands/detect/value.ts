@@ -22,7 +22,7 @@ const VALUES: Readonly<Record<string, (host: DetectedHost) => readonly (string |
   features: ({ profile }) => profile.features,
 };
 
-/** Kinds of features that a host may have; a word that is not one of them, nor a value, is a mistake. */
+/** Kinds of features that a host may have. Any other word that is not in `VALUES` is a mistake. */
 const KINDS: readonly string[] = [
   ...[
     'level',
@@ -42,8 +42,8 @@ const KINDS: readonly string[] = [
 ];
 
 /**
- * The lines that answer one word.
- * @throws {UserError} status 2 for a word that is not known, 1 when the host has nothing of it.
+ * Returns the lines that answer one word.
+ * @throws {UserError} status 2 for an unknown word, 1 when the host has nothing of that kind.
  */
 export function renderValue(name: string, host: DetectedHost, json: boolean): string {
   const values = valuesNamed(name, host);
@@ -58,7 +58,7 @@ export function renderValue(name: string, host: DetectedHost, json: boolean): st
   return values.map((value) => `${value}\n`).join('');
 }
 
-/** Empty when the host has nothing of it, undefined when the word is unknown. */
+/** Returns an empty list when the host has nothing of that kind; undefined when the word is unknown. */
 function valuesNamed(name: string, host: DetectedHost): readonly string[] | undefined {
   if (Object.hasOwn(VALUES, name)) {
     return VALUES[name]?.(host).filter((value) => value !== undefined && value !== '') as readonly string[];
@@ -71,8 +71,9 @@ function valuesNamed(name: string, host: DetectedHost): readonly string[] | unde
 }
 
 /**
- * The flags with which a compiler, `gcc@12`, builds for the host; on stderr a word when they build for less.
- * @throws {UserError} status 2 for a compiler that is not known, 1 for one that has nothing for this host.
+ * Returns the flags with which a compiler, `gcc@12`, builds for the host. Warns on stderr when they build for
+ * less.
+ * @throws {UserError} status 2 for an unknown compiler, 1 for a compiler that has no flags for this host.
  */
 export function renderCompilerFlags(written: string, { profile }: DetectedHost, json: boolean): string {
   const compiler = parseCompiler(written);
@@ -104,7 +105,7 @@ export interface WhyNotOptions {
 }
 
 /**
- * What the host lacks to run code of a microarchitecture, or that it runs it.
+ * Says what the host lacks to run code for a microarchitecture, or that it can run it.
  * @throws {UserError} status 2 for a name that no microarchitecture has.
  */
 export function renderWhyNot(written: string, host: DetectedHost, options: WhyNotOptions): string {

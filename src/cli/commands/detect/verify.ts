@@ -15,7 +15,7 @@ export interface Finding {
   readonly why?: string;
 }
 
-/** Asks other programs, and optionally the CPU itself, whether they agree with the detected profile. */
+/** Compares the profile with the answers of other programs and, if `execute`, with the CPU's own behaviour. */
 export async function verify(host: DetectedHost, execute: boolean): Promise<readonly Finding[]> {
   const { queryOtherPrograms } = await import('../../../probe/cross-checks.ts');
   const findings = compare(host, await queryOtherPrograms());
@@ -28,7 +28,7 @@ export async function verify(host: DetectedHost, execute: boolean): Promise<read
   ];
 }
 
-/** What the other programs' answers mean for the detected profile. */
+/** Compares the answers of other programs with the detected profile. */
 export function compare({ facts, detected }: DetectedHost, others: CrossChecks): readonly Finding[] {
   const findings: Finding[] = [];
   for (const compiler of ['gcc', 'clang'] as const) {
@@ -98,7 +98,7 @@ function judgeLscpu(own: readonly string[], theirs: readonly string[]): Finding 
   };
 }
 
-/** Whether the CPU does what its flags promise, and which microarchitecture follows from that. */
+/** Judges whether the CPU executes what its flags promise, and which microarchitecture follows from that. */
 export function judgeInstructions(
   { facts, detected }: DetectedHost,
   outcomes: ReadonlyMap<string, InstructionOutcome>,
@@ -159,7 +159,7 @@ const MARKS: Readonly<Record<Finding['verdict'], string>> = {
   contradicts: 'WRONG?',
 };
 
-/** The findings for a person, one a line, an explanation below. */
+/** Formats the findings for people: one on each line, explanations below. */
 export function renderFindings(host: DetectedHost, findings: readonly Finding[]): string {
   const { microarchitecture, assumedFlags = [] } = host.detected.cpu;
   const width = Math.max(...findings.map(({ source }) => source.length), 'detected'.length) + 2;

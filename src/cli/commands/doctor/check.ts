@@ -1,4 +1,4 @@
-/** The result of a check, in one line, and what to do about it. */
+/** The result of a check in one line, and what to do about it. */
 export type CheckResult =
   | { readonly status: 'pass'; readonly message: string }
   | { readonly status: 'warn' | 'fail'; readonly message: string; readonly remedy: string };
@@ -11,7 +11,7 @@ export interface Check {
 
 export type NamedResult = CheckResult & { readonly name: string };
 
-/** A check that takes longer than this has failed, in milliseconds. */
+/** Time limit of a check, in milliseconds. A slower check has failed. */
 const CHECK_MS = 45_000;
 
 export function pass(message: string): CheckResult {
@@ -27,7 +27,8 @@ export function fail(message: string, remedy: string): CheckResult {
 }
 
 /**
- * Runs all checks at once; a check that throws or takes too long has failed. Results are in the order of the checks.
+ * Runs all checks at the same time. A check that throws or takes too long has failed. The results are in the
+ * order of the checks.
  */
 export function runChecks(checks: readonly Check[]): Promise<readonly NamedResult[]> {
   return Promise.all(

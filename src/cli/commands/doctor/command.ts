@@ -40,7 +40,7 @@ export function configure(command: Command): void {
   command.option('--json', 'print JSON').addHelpText('after', EXAMPLES).action(doctor);
 }
 
-/** Every check of this machine, none of them started. */
+/** Creates all checks of this machine. None of them runs yet. */
 async function checksOf(flags: DoctorFlags): Promise<readonly Check[]> {
   const service = installedService();
   const [{ target, data }, { values, origins }] = await Promise.all([

@@ -2,7 +2,7 @@ import { type ClientHttp2Session, connect, constants, type IncomingHttpHeaders }
 import { connect as connectSocket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 
-/** gRPC's status codes, of which these decide something. */
+/** Status codes of gRPC that the result depends on. */
 const OK = '0';
 const UNIMPLEMENTED = '12';
 
@@ -11,11 +11,11 @@ const RETRY_MS = 100;
 /** The result of a pull by the Container Runtime Interface. */
 export type CriPull =
   | { readonly kind: 'pulled' }
-  /** The socket's server has no CRI: Docker's own containerd switches it off. */
+  /** The server at the socket has no CRI: Docker disables it in its own containerd. */
   | { readonly kind: 'no-cri' }
   | { readonly kind: 'failed'; readonly message: string };
 
-/** A length-delimited field of protobuf. */
+/** Encodes a length-delimited field of protobuf. */
 function field(number: number, content: Buffer): Buffer {
   const length: number[] = [];
   let rest = content.length;
@@ -23,7 +23,7 @@ function field(number: number, content: Buffer): Buffer {
   return Buffer.concat([Buffer.from([(number << 3) | 2, ...length, rest]), content]);
 }
 
-/** One message in gRPC's framing: not compressed, its length, its bytes. */
+/** Frames one message for gRPC: a zero byte (not compressed), the length, the bytes. */
 function frame(message: Buffer): Buffer {
   const head = Buffer.alloc(5);
   head.writeUInt32BE(message.length, 1);
@@ -47,7 +47,7 @@ function decoded(message: string): string {
 
 type Answer = { readonly status: string; readonly message: string } | { readonly broken: string };
 
-/** A unary call; `broken` when the answer has no gRPC status. */
+/** Makes a unary call. The result is `broken` when the answer has no gRPC status. */
 function call(
   session: ClientHttp2Session,
   method: string,
@@ -83,8 +83,8 @@ function call(
 }
 
 /**
- * A runtime that has just started listens before its CRI works. Until then it refuses every call, with a status that
- * other failures have too. Version fails for no other reason, so this asks for it until it is answered.
+ * Waits until the CRI works: a runtime listens before that. Until then it refuses every call, with a status
+ * that other failures have as well. `Version` fails for no other reason, so this calls it until it succeeds.
  */
 async function untilInitialized(session: ClientHttp2Session, signal: AbortSignal): Promise<Answer> {
   for (let refusal: Answer | undefined; ; ) {
@@ -112,8 +112,8 @@ async function pullOver(session: ClientHttp2Session, image: string, signal: Abor
 }
 
 /**
- * Has a container runtime pull an image as the kubelet has it: by PullImage of the Container Runtime Interface, once the
- * runtime is initialized.
+ * Makes a container runtime pull an image as the kubelet does: by PullImage of the Container Runtime
+ * Interface, once the runtime is initialized.
  * @see https://github.com/kubernetes/cri-api/blob/master/pkg/apis/runtime/v1/api.proto
  */
 export async function pullByCri(socket: string, image: string, signal: AbortSignal): Promise<CriPull> {

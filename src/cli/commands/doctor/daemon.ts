@@ -6,7 +6,7 @@ export interface Daemon {
   readonly unit: string;
 }
 
-/** Why a daemon cannot be asked: nothing listens, or not for this user. */
+/** Why the daemon cannot be asked: nothing listens, or this user has no access. */
 export type DaemonTrouble = 'stopped' | 'forbidden';
 
 const TROUBLES: Readonly<Record<string, DaemonTrouble>> = {
@@ -16,7 +16,7 @@ const TROUBLES: Readonly<Record<string, DaemonTrouble>> = {
   EPERM: 'forbidden',
 };
 
-/** Resolves to why the daemon cannot be asked; undefined: it listens, or nobody knows. */
+/** Resolves to why the daemon cannot be asked; undefined: it listens, or the reason is unknown. */
 export function daemonTrouble({ socket }: Daemon): Promise<DaemonTrouble | undefined> {
   return new Promise((resolve) => {
     const connection = connect(socket);

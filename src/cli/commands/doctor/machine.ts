@@ -13,11 +13,11 @@ import { validity } from './upstreams.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** kubelet evicts pods below this share of free space. */
+/** Minimum share of free disk space. Below it, kubelet evicts pods. */
 const FREE_MIN = 0.15;
 const PROGRAM_MS = 10_000;
 const READABLE_BY_ALL = 0o004;
-/** The first dockerd that chooses among the levels of amd64. */
+/** The first version of dockerd that chooses among the levels of amd64. */
 const CHOOSES_LEVELS = [29, 5] as const;
 
 async function outputOf(program: string, ...args: readonly string[]): Promise<string | undefined> {
@@ -42,7 +42,7 @@ export function diskCheck(dataFolder: string): Check {
   };
 }
 
-/** @param shell the environment of this command; `mirror`: the environment of the mirror */
+/** @param mirror the environment of the mirror @param shell the environment of this command */
 export function proxyCheck(mirror: Environment, shell: Environment): Check {
   const targets = ['https://registry.example', 'http://registry.example'] as const;
   return {
@@ -69,7 +69,7 @@ export function proxyCheck(mirror: Environment, shell: Environment): Check {
   };
 }
 
-/** The certificate that the mirror presents to its clients. */
+/** Checks the certificate that the mirror presents to its clients. */
 export function ownCertificateCheck(path: string, now: () => number): Check {
   return {
     name: 'own certificate',
@@ -80,7 +80,7 @@ export function ownCertificateCheck(path: string, now: () => number): Check {
   };
 }
 
-/** What systemd passes to the running service (LoadCredential). */
+/** The file that systemd passes to the running service (LoadCredential). */
 const HANDED_OVER = '/run/credentials/metahub.service/auth.json';
 const BY_CREDENTIAL =
   'Keep it readable for root only, and pass it to the service: systemctl edit metahub, with [Service] and LoadCredential=auth.json:/etc/metahub/auth.json.';
@@ -94,7 +94,7 @@ async function loginsIn(path: string): Promise<CheckResult | number> {
   }
 }
 
-/** @param files those that an operator gave to the mirror; `isService`: it runs as its own user */
+/** @param files those that an operator gave to the mirror @param isService true when it runs as its own user */
 export function credentialsCheck(files: readonly string[], isService: boolean): Check {
   return {
     name: 'credentials',
@@ -117,7 +117,10 @@ export function credentialsCheck(files: readonly string[], isService: boolean): 
   };
 }
 
-/** Lists may demand features of an operator's own kinds, which a host has only when a file claims them. */
+/**
+ * Checks that hosts can have every feature that lists demand. A feature of an operator's own kind needs a
+ * file that claims it.
+ */
 export function featuresCheck(
   lists: () => Promise<readonly ListSpec[]>,
   claimed: () => Promise<readonly string[]>,
@@ -143,7 +146,7 @@ export function featuresCheck(
   };
 }
 
-/** dockerd 29.5 and newer chooses among the levels of amd64; an answer of MetaHub leaves it no choice. */
+/** dockerd 29.5 and later chooses among the levels of amd64. An answer of MetaHub leaves it no choice. */
 export const DOCKER_LEVELS_CHECK: Check = {
   name: 'docker: levels',
   run: async () => {
@@ -163,8 +166,8 @@ export const DOCKER_LEVELS_CHECK: Check = {
 const CONTAINERD_STORE = /^io\.containerd\.snapshotter\./;
 
 /**
- * Whether this `DriverStatus` of `docker info`, in JSON, shows the containerd image store. Undefined: it is no
- * DriverStatus.
+ * Returns true when this `DriverStatus` of `docker info`, in JSON, shows the containerd image store;
+ * undefined when it is not a DriverStatus.
  */
 export function isContainerdStore(driverStatus: string): boolean | undefined {
   let pairs: unknown;
@@ -179,7 +182,7 @@ export function isContainerdStore(driverStatus: string): boolean | undefined {
   );
 }
 
-/** Whether dockerd sends the mirror the login for Docker Hub, which the mirror must pass through. */
+/** Checks that dockerd sends the mirror the login for Docker Hub, which the mirror must pass through. */
 export const DOCKER_LOGIN_CHECK: Check = {
   name: 'docker: shows its login',
   run: async () => {

@@ -13,7 +13,7 @@ const ACCEPT = [
   'application/vnd.docker.distribution.manifest.v2+json',
 ].join(', ');
 
-/** Why a registry's answer is an error, in its own words. */
+/** Returns why a registry refused a request, in the words of its answer. */
 async function said(answer: Response): Promise<string> {
   const text = (await answer.text()).slice(0, 4096);
   try {

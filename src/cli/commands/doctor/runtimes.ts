@@ -13,18 +13,18 @@ import { pullByCri } from './cri.ts';
 import { type Daemon, daemonTrouble } from './daemon.ts';
 
 const POLL_MS = 200;
-/** A killed client leaves its temporary files: it gets this time to end itself, in milliseconds. */
+/** Time for a client to end itself, in milliseconds. Killed, it would leave its temporary files behind. */
 const GRACE_MS = 5000;
 
 type Command = readonly [program: string, ...args: string[]];
 
 /** How a runtime looks up a tag. */
 interface Lookup {
-  /** Undefined: it has none, or not where this machine's own would be. */
+  /** Undefined: the runtime has no daemon, or none at the usual place of this machine. */
   readonly daemon?: Daemon | undefined;
-  /** Does its daemon have the Container Runtime Interface, by which the kubelet pulls? */
+  /** True when the daemon has the Container Runtime Interface, by which the kubelet pulls. */
   readonly hasCri?: boolean;
-  /** Clients of its own, where it has no such interface: the first installed one pulls. */
+  /** Clients to use when there is no such interface. The first installed one pulls. */
   readonly commands: (image: string) => readonly Command[];
 }
 
@@ -69,11 +69,11 @@ const lookupsIn = (environment: NodeJS.ProcessEnv): Readonly<Record<RuntimeSetup
 export interface RuntimeChecksOptions {
   readonly files: ConfigFiles;
   readonly target: MirrorTarget;
-  /** The command that configures a runtime. */
+  /** Returns the command that configures a runtime. */
   readonly setup: (runtime: RuntimeSetupName) => string;
 }
 
-/** Whether the runtime's files are as setup would write them. */
+/** Checks that the runtime's files are as setup would write them. */
 function configuredCheck(runtime: RuntimeSetup, { files, target, setup }: RuntimeChecksOptions): Check {
   const remedy = `Run: ${setup(runtime.name)}`;
   return {
@@ -95,13 +95,13 @@ function configuredCheck(runtime: RuntimeSetup, { files, target, setup }: Runtim
   };
 }
 
-/** The first command whose program is installed. */
+/** Returns the first command whose program is installed. */
 function available(commands: readonly Command[], files: ConfigFiles): Command | undefined {
   const folders = (process.env['PATH'] ?? '/usr/bin:/usr/sbin').split(':');
   return commands.find(([program]) => folders.some((folder) => files.exists(`${folder}/${program}`)));
 }
 
-/** A look-up under way: its client, and that client’s last line of output. */
+/** A look-up that is running: its client, and the client's last line of output. */
 interface RunningLookup {
   readonly client: () => string;
   readonly ended: Promise<string>;
@@ -131,7 +131,7 @@ function startLookup(
   return { client: () => client, ended: ask() };
 }
 
-/** The result when the runtime's daemon cannot be asked. */
+/** Returns the result when the runtime's daemon cannot be asked; undefined when it can. */
 async function unreachable(name: RuntimeSetupName): Promise<CheckResult | undefined> {
   const { daemon } = lookupsIn(process.env)[name];
   const trouble = daemon && (await daemonTrouble(daemon));
@@ -145,7 +145,10 @@ async function unreachable(name: RuntimeSetupName): Promise<CheckResult | undefi
   return undefined;
 }
 
-/** Whether a pull by this runtime arrives at the mirror. Its configuration says so; only a request proves it. */
+/**
+ * Checks that a pull by this runtime arrives at the mirror. The configuration only says so; a request proves
+ * it.
+ */
 function usesMirrorCheck(
   { name }: RuntimeSetup,
   { files, target: { url }, setup }: RuntimeChecksOptions,
@@ -189,14 +192,14 @@ function usesMirrorCheck(
   };
 }
 
-/** Resolves when the program ends, however it ends, with its last line of output. */
+/** Resolves to the last line of output when the program ends, whatever its exit status is. */
 function runQuietly([program, ...args]: Command, signal: AbortSignal): Promise<string> {
   return new Promise((resolve) => {
     const child = spawn(program, args, {
       stdio: ['ignore', 'pipe', 'pipe'],
       signal,
       killSignal: 'SIGKILL',
-      // Else apptainer makes a folder in the home of whoever asks.
+      // Otherwise apptainer creates a folder in the home of the user.
       env: { ...process.env, APPTAINER_CONFIGDIR: tmpdir() },
     });
     let last = '';
@@ -210,7 +213,7 @@ function runQuietly([program, ...args]: Command, signal: AbortSignal): Promise<s
   });
 }
 
-/** Two checks for each installed runtime. */
+/** Returns two checks for each installed runtime. */
 export function runtimeChecks(
   runtimes: readonly RuntimeSetup[],
   options: RuntimeChecksOptions,

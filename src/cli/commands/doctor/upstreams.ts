@@ -22,16 +22,16 @@ interface Probe {
   /** Why there was no answer. */
   readonly failure?: string | undefined;
   readonly status?: number;
-  /** The registry's clock less this machine's, in milliseconds. */
+  /** How far the registry's clock is ahead of this machine's, in milliseconds. */
   readonly aheadMs?: number | undefined;
   readonly validTo?: Date | undefined;
   readonly bearer?: Challenge | undefined;
 }
 
 export interface UpstreamCheckOptions {
-  /** Registries that an operator named, and Docker Hub. */
+  /** The registries that the operator named, and Docker Hub. */
   readonly upstreams: Upstreams;
-  /** The mirror's environment. */
+  /** The environment of the mirror. */
   readonly environment: Environment;
   readonly credentials: Credentials;
   readonly now: () => number;
@@ -40,13 +40,13 @@ export interface UpstreamCheckOptions {
 /** TLS certificates and tokens fail when clocks differ by minutes. */
 const CLOCK_WARN_MS = 60_000;
 const CLOCK_FAIL_MS = 5 * 60_000;
-/** ACME clients renew thirty days before the end: one that has not within this time is stuck. */
+/** ACME clients renew thirty days before the end. One that has not renewed by then has a problem. */
 const CERTIFICATE_WARN_MS = 14 * 24 * 3_600_000;
 
-/** A repository for which registries give anonymous clients a token. */
+/** A repository for which registries give tokens to anonymous clients. */
 const REPOSITORY = 'library/hello-world' as RepositoryName;
 
-/** The result of a check of a certificate that ends then. */
+/** Returns the result for a certificate that ends at this time. */
 export function validity(name: string, validTo: Date, nowMs: number): CheckResult {
   const day = validTo.toISOString().slice(0, 10);
   const leftMs = validTo.getTime() - nowMs;
@@ -57,8 +57,8 @@ export function validity(name: string, validTo: Date, nowMs: number): CheckResul
 }
 
 /**
- * The end of the certificate that a host presents; undefined when the socket does not have it, as for a resumed
- * session: it must be the first connection.
+ * Returns when the certificate of a host ends; undefined when the socket does not know. A resumed TLS session
+ * does not know it, so this must be the first connection.
  */
 async function certificateEnd(dial: Dial, root: URL): Promise<Date | undefined> {
   const socket = (await dial({ host: hostOf(root), port: portOf(root), secure: true })) as TLSSocket;
@@ -172,7 +172,8 @@ function certificatesOf(probes: readonly Probe[], nowMs: number): CheckResult {
 }
 
 /**
- * For each registry whether it is reachable and gives tokens; for all, whether clocks agree and certificates are valid.
+ * Returns the checks of registries: for each whether it is reachable and gives tokens, and for all together
+ * whether clocks agree and certificates are valid.
  */
 export function upstreamChecks(options: UpstreamCheckOptions): readonly Check[] {
   const probing = [...options.upstreams].map(([registry, settings]) => ({
@@ -200,7 +201,7 @@ export function upstreamChecks(options: UpstreamCheckOptions): readonly Check[] 
   ];
 }
 
-/** The registries to check: named ones, and Docker Hub when it may be used. */
+/** Returns the registries to check: the named ones, and Docker Hub when it is allowed. */
 export function upstreamsToCheck(named: Upstreams, allowed: Upstreams): Upstreams {
   const hub = allowed.get(DOCKER_HUB);
   return new Map([...(hub === undefined ? [] : [[DOCKER_HUB, hub] as const]), ...named]);

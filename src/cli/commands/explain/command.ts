@@ -80,7 +80,7 @@ async function explain(image: string | undefined, flags: CommandFlags): Promise<
   const platforms = hosts.map(({ profile }) => profile.platform);
   const read = await readSubject(image, flags, settings, platforms);
   const { readResults } = await import('../../benchmark-results.ts');
-  // Measurements are an extra: an unreadable file of them does not spoil the answer.
+  // Measurements are optional: an unreadable file of results does not prevent the answer.
   const results = await readResults(settings.values.data).catch(() => []);
   const subject = { ...read, measured: results.filter((result) => result.image === read.name) };
   const explanations = hosts.map((host) => explainFor(subject, host));
@@ -88,7 +88,7 @@ async function explain(image: string | undefined, flags: CommandFlags): Promise<
   if (explanations.every(({ answer }) => getsNothing(answer))) process.exitCode = 3;
 }
 
-/** There are entries for this platform, but none runs. */
+/** True when there are entries for the platform, but the host runs none of them. */
 function getsNothing(answer: Answer): boolean {
   return answer.kind === 'refused' || (answer.kind === 'derived' && answer.selection.winner === undefined);
 }

@@ -10,15 +10,15 @@ export interface FleetFlags extends SiteFlags {
   readonly machines: string;
 }
 
-/** A machine type, or machines that describe themselves alike. */
+/** A machine type, or the machines with the same selector. */
 interface FleetMember {
   readonly name: string;
   readonly features: readonly string[];
-  /** How many have pulled lately; undefined: nobody knows. */
+  /** How many have pulled lately; undefined: unknown. */
   readonly machines: number | undefined;
 }
 
-/** A site's machine types, and the machines that have pulled lately and are none of them. */
+/** Returns a site's machine types, and the selectors of other machines that have pulled lately. */
 async function membersOfSite(flags: FleetFlags): Promise<readonly FleetMember[]> {
   const api = await SiteApi.open(flags);
   const types = await api.list('/types', 'types', MACHINE_TYPE);
@@ -34,7 +34,7 @@ async function membersOfSite(flags: FleetFlags): Promise<readonly FleetMember[]>
     seen.delete(login);
     return { name: login, features, machines };
   });
-  // An account's own login says nothing of its machine.
+  // An account's own login says nothing about its machine.
   const described = [...seen].filter(([, { features }]) => features.length > 0);
   return [...known, ...described.map(([name, one]) => ({ name, ...one }))];
 }
@@ -46,7 +46,11 @@ async function membersOfFolder({ machines: folder }: FleetFlags): Promise<readon
   );
 }
 
-/** The kinds of machines of a site: of a remote one by its API, else of the folder of machine files. @throws {UserError} */
+/**
+ * Returns the kinds of machines of a site: by the API of a remote site, or else from the folder of machine
+ * files.
+ * @throws {UserError}
+ */
 export async function fleetOf(flags: FleetFlags): Promise<readonly NamedHost[]> {
   const members = await (flags.site === undefined ? membersOfFolder(flags) : membersOfSite(flags));
   if (members.length === 0) {

@@ -4,7 +4,7 @@ import { type Demand, formatDemand } from '../../../selection/demands.ts';
 import type { Verdict } from '../../../selection/select.ts';
 import type { Explanation } from './run.ts';
 
-/** The output stream. */
+/** The properties of the output. */
 export interface Page {
   /** In columns. */
   readonly width: number;
@@ -13,26 +13,29 @@ export interface Page {
 
 const SGR = { strong: '1;32', dim: '2', bad: '31', head: '1' } as const;
 
-/** Text in a colour of the terminal, when there is one. */
+/** Returns the text in a colour, when the terminal shows colours. */
 export function painted(text: string, as: keyof typeof SGR, { colour }: Page): string {
   return colour ? `\x1b[${SGR[as]}m${text}\x1b[0m` : text;
 }
 
-/** `windows/amd64 10.0.20348`, for a terminal. */
+/** Formats a platform: `windows/amd64 10.0.20348`. */
 export function platformText({ platform }: Descriptor): string {
   if (platform === undefined) return 'none';
   const version = platform.osVersion === undefined ? '' : ` ${platform.osVersion}`;
   return printable(formatPlatform(platform) + version);
 }
 
-/** The demands of an entry; empty for one that is not a candidate, whose demands were not read. */
+/**
+ * Formats the demands of an entry; empty for an entry that is not a candidate, because its demands were not
+ * read.
+ */
 export function demandsText({ requirements, status }: Verdict): string {
   if (status === 'denied' || status === 'foreign' || status === 'attestation' || status === 'unjudged')
     return '';
   return requirements.length === 0 ? 'nothing' : printable(requirements.map(formatDemand).join(', '));
 }
 
-/** The image, and how many entries it has. */
+/** Formats the image's name, and the number of its entries. */
 export function heading({ subject, selection }: Explanation): string {
   const { name, source } = subject;
   const count = selection?.verdicts.length;
@@ -43,7 +46,7 @@ export function heading({ subject, selection }: Explanation): string {
   return `${printable(name)}\n${printable(what)}, ${source.digest}\n`;
 }
 
-/** A demand for programs, with its field. */
+/** Formats a demand for programs, with the field that it comes from. */
 export function demandJson(demand: Demand): { readonly demand: string; readonly source: string } {
   return { demand: formatDemand(demand), source: demand.source };
 }

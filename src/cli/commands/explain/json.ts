@@ -4,7 +4,7 @@ import type { Verdict } from '../../../selection/select.ts';
 import { demandJson } from './format.ts';
 import { type Explanation, measuredOf } from './run.ts';
 
-/** What an entry itself states, for any host. */
+/** Returns what an entry itself states, independent of the host. */
 function entryJson({ entry, position }: Verdict): object {
   return {
     position,
@@ -83,7 +83,7 @@ function hostJson(explanation: Explanation): object {
   };
 }
 
-/** Everything for programs: the same format for one host and for several. */
+/** Formats everything for programs, in the same format for one host and for several. */
 export function renderJson(first: Explanation, others: readonly Explanation[]): string {
   const { name, source, policy } = first.subject;
   const document = {

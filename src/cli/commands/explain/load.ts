@@ -28,10 +28,10 @@ import { LOOKUP_SETTINGS, SERVE_SETTINGS } from '../../settings/table.ts';
 import { TextList } from '../../settings/values.ts';
 import { UserError } from '../../user-error.ts';
 
-/** As for `serve`, but for several hosts. */
+/** The settings of `serve`, for several hosts. */
 export const EXPLAIN_SETTINGS = {
   ...LOOKUP_SETTINGS,
-  /** Where the results of `metahub bench` are. */
+  /** The directory with the results of `metahub bench`. */
   data: SERVE_SETTINGS.data,
   profile: {
     flags: '--profile <file>',
@@ -58,24 +58,24 @@ interface SourceDocument {
   readonly digest: Digest;
 }
 
-/** The subject: a document, its name, and how its entries are judged. */
+/** The subject of an explanation: a document, its name, and how its entries are judged. */
 export interface ExplainSubject {
   readonly name: string;
   readonly source: SourceDocument;
   readonly policy: SelectionPolicy;
-  /** Requested by digest: the mirror passes such a pull on untouched. */
+  /** True when requested by digest: the mirror does not change such an answer. */
   readonly isPinned: boolean;
-  /** The disabled catalogue entry that has a list for the image. */
+  /** Name of the disabled catalogue entry that has a list for the image. */
   readonly suggestion?: string | undefined;
-  /** The demands in the configurations of its images, if requested. */
+  /** The demands in the configurations of its images, if the policy reads them. */
   readonly extra: ExtraDemands | undefined;
-  /** No registry has the digest: MetaHub derived it from `source`, which this tag names. */
+  /** Set when no registry has the digest: MetaHub derived it from `source`, the index of this tag. */
   readonly derived?: { readonly tag: Tag; readonly form: DerivedForm } | undefined;
-  /** What `metahub bench` measured of this image on this machine. */
+  /** What `metahub bench` measured for this image on this machine. */
   readonly measured?: readonly BenchmarkResult[];
 }
 
-/** Parses what a registry sends, or a file contains. */
+/** Parses the answer of a registry, or the content of a file. */
 function sourceOf(bytes: Buffer, mediaType: string | undefined, name: string): SourceDocument {
   try {
     return { document: parseManifestDocument(bytes, mediaType), bytes, digest: digestOf(bytes) };
@@ -105,7 +105,7 @@ async function readDocument(path: string): Promise<SourceDocument> {
   return sourceOf(bytes, undefined, path);
 }
 
-/** Demands that the registry stores outside the index, for the entries of any of these platforms. */
+/** Reads demands that the registry stores outside the index, for entries of any of these platforms. */
 async function furtherDemands(
   registry: Registry,
   repository: Repository,
@@ -129,14 +129,17 @@ async function furtherDemands(
   return new Map((await Promise.all(read)).flatMap((demands) => [...(demands ?? [])]));
 }
 
-/** A tag that only a list of the catalogue answers does not exist until the list is enabled. */
+/**
+ * Adds the suggestion to an error. A tag that only a list of the catalogue defines does not exist until the
+ * list is enabled.
+ */
 function withSuggestion(cause: unknown, suggestion: string | undefined): unknown {
   if (suggestion === undefined || !(cause instanceof UserError)) return cause;
   const nextStep = `The catalogue has a list for it: metahub catalog enable ${suggestion}`;
   return new UserError(cause.message, { cause: cause.cause, nextStep });
 }
 
-/** The named document; for a digest that no registry has, the index that MetaHub derived it from. */
+/** Fetches the named document; for a digest that no registry has, the index that MetaHub derived it from. */
 async function fetchSource(
   registry: Registry,
   repository: Repository,
@@ -162,10 +165,7 @@ async function fetchSource(
   }
 }
 
-/**
- * Reads the subject, from a registry or a file.
- * @throws {UserError}
- */
+/** Reads the subject from a registry or a file. @throws {UserError} */
 export async function readSubject(
   written: string | undefined,
   { manifest, readConfig }: ExplainFlags,

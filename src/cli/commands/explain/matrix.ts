@@ -16,14 +16,17 @@ const CELL_WIDTH = 5;
 
 type Explanations = readonly [Explanation, ...Explanation[]];
 
-/** Entries that some host could get: attestations and the like would be empty columns. */
+/**
+ * Returns the positions of entries that some host could get. Others, such as attestations, would be empty
+ * columns.
+ */
 function columnsOf([first, ...others]: Explanations): readonly number[] {
   const all = [first, ...others].flatMap(({ selection }) => selection?.verdicts ?? []);
   const shown = all.filter(({ status }) => status !== 'attestation' && status !== 'unjudged');
   return [...new Set(shown.map(({ position }) => position))].sort((a, b) => a - b);
 }
 
-/** For several hosts: which entry each gets, and for each entry which hosts run it. */
+/** Formats for several hosts which entry each gets, and for each entry which hosts can run it. */
 export function renderMatrix(explanations: Explanations, page: Page): string {
   const columns = columnsOf(explanations);
   const nameWidth = Math.max('HOST'.length, ...explanations.map(({ host }) => host.name.length));

@@ -13,11 +13,11 @@ import type { ExplainSubject } from './load.ts';
 export interface NamedHost {
   readonly name: string;
   readonly profile: HostProfile;
-  /** Of a kind of machine at a site: how many have pulled lately. */
+  /** Number of machines of this kind at a site that have pulled lately. */
   readonly machines?: number;
 }
 
-/** What one host gets, entry by entry; without a selection when the document is not an index. */
+/** What one host gets, entry by entry. `selection` is undefined when the document is not an index. */
 export interface Explanation {
   readonly subject: ExplainSubject;
   readonly host: NamedHost;
@@ -28,7 +28,8 @@ export interface Explanation {
 }
 
 /**
- * The hosts of the command line: each profile file by its name, else this host; `--set` changes them all.
+ * Returns the hosts of the command line: each profile file under its name, or else this host. `--set` changes
+ * all of them.
  * @throws {UserError}
  */
 export async function hostsOf(choice: {
@@ -44,18 +45,18 @@ export async function hostsOf(choice: {
   );
 }
 
-/** `hosts/node7.json` is node7. */
+/** `hosts/node7.json` -> `node7`. */
 function nameOf(file: string): string {
   return file.replace(/^.*\//, '').replace(/\.json$/, '') || file;
 }
 
-/** What was measured of an entry on hosts with this host's CPU. */
+/** Returns the measurements of an entry on hosts with this host's CPU. */
 export function measuredOf({ subject, host }: Explanation, digest: Digest): readonly BenchmarkResult[] {
   const { microarchitecture } = host.profile.cpu;
   return (subject.measured ?? []).filter(({ entry, cpu }) => entry === digest && cpu === microarchitecture);
 }
 
-/** What this host gets of the image, and why. */
+/** Explains what this host gets for the image, and why. */
 export function explainFor(subject: ExplainSubject, host: NamedHost): Explanation {
   const { source, policy, extra } = subject;
   const { document } = source;
@@ -81,7 +82,7 @@ function answerOf(
   return answerFor(source.document, profile, policy, { acceptsIndex: true, extra });
 }
 
-/** The hosts that get a derived index: `cpu:broadwell`. */
+/** Describes the hosts that get a derived index: `cpu:broadwell`. */
 function kindOf({ demands, platform }: DerivedForm): string {
   if (demands === undefined) return `${platform} hosts that run none of its entries`;
   return demands === '' ? `any ${platform} host` : demands;

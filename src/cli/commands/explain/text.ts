@@ -19,11 +19,11 @@ const WORD: Readonly<Record<VerdictStatus, string>> = {
   unjudged: 'not judged',
 };
 
-/** Columns before the reason. */
+/** Width of the columns before the reason. */
 const INDENT = 5;
 const DEMANDS_MAX = 48;
 
-/** For one host: each entry with its demands and the verdict, then the mirror's answer. */
+/** Formats for one host each entry with its demands and verdict, then the mirror's answer. */
 export function renderText(explanation: Explanation, page: Page): string {
   const { host, selection } = explanation;
   const table = selection === undefined ? '' : `\n${tableOf(explanation, selection.verdicts, page)}`;
@@ -64,13 +64,13 @@ function inColour(text: string, status: VerdictStatus, page: Page): string {
   return status === 'eligible' || status === 'ineligible' ? text : painted(text, 'dim', page);
 }
 
-/** `measured here: 1.80x the generic entry (GFLOPS: ([0-9.]+); OMP_NUM_THREADS=4)`. */
+/** Formats a measurement: `measured here: 1.80x the generic entry (GFLOPS: ([0-9.]+); OMP_NUM_THREADS=4)`. */
 function measuredText({ median, metric, timesGeneric, permutation }: BenchmarkResult): string {
   const what = timesGeneric === null ? `${median}` : `${timesText(timesGeneric)} the generic entry`;
   return `measured here: ${what} (${[metric, permutation].filter((part) => part !== '').join('; ')})`;
 }
 
-/** The reason below its entry, when it says more than the verdict, and the measurements. */
+/** Formats the lines below an entry: the reason, when it says more than the verdict, and the measurements. */
 function reasonLines(
   { status, reason, ranking, failures }: Verdict,
   measured: readonly string[],
@@ -137,8 +137,8 @@ function suggestionRows({ suggestion }: Explanation['subject'], page: Page): rea
 }
 
 /**
- * The minimum hardware that runs the image, for each platform.
- * @throws {UserError} when the image is not an index, so that it does not state what it needs.
+ * Formats the minimum hardware that can run the image, for each platform.
+ * @throws {UserError} when the image is not an index, and so does not state what it needs.
  */
 export function renderLeast({ name, source, policy }: ExplainSubject, json: boolean): string {
   const { document } = source;

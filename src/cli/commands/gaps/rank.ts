@@ -1,11 +1,14 @@
 import type { Gap } from '../../../selection/gap-schema.ts';
 import type { BenchmarkResult } from '../../benchmark-results.ts';
 
-/** A gap with the benefit of a build for it. */
+/** A gap, and the benefit of a build for it. */
 export interface RankedGap extends Omit<Gap, 'hosts'> {
-  /** How many kinds of hosts pulled it. */
+  /** Number of kinds of hosts that pulled the image. */
   readonly hosts: number;
-  /** The measured speed, relative to the generic entry, of a build for the same hardware in the same repository. */
+  /**
+   * The measured speed, relative to the generic entry, of a build for the same hardware in the same
+   * repository.
+   */
   readonly timesGeneric: number | null;
 }
 
@@ -22,7 +25,7 @@ function measured({ image, wanted }: Gap, results: readonly BenchmarkResult[]): 
   return same.at(-1)?.timesGeneric ?? null;
 }
 
-/** Builds worth making, the most wanted first: by pulls times kinds of hosts. */
+/** Sorts the missing builds, the most wanted first: by pulls times kinds of hosts. */
 export function rankGaps(
   gaps: readonly Gap[],
   results: readonly BenchmarkResult[],

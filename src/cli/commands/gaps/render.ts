@@ -4,7 +4,7 @@ import { formatReference, type ImageReference } from '../../../oci/reference.ts'
 import { type BuildTarget, buildTargetOf } from '../../gap-build.ts';
 import type { RankedGap } from './rank.ts';
 
-/** Builds of one image for one kind of host, whatever hosts get now. */
+/** Returns the builds of the gaps, each once, whatever the hosts get now. */
 function targetsOf(gaps: readonly RankedGap[]): readonly BuildTarget[] {
   return [
     ...new Map(
@@ -15,7 +15,7 @@ function targetsOf(gaps: readonly RankedGap[]): readonly BuildTarget[] {
 
 const NOTHING = 'Every pull got the best build that its host could use.\n';
 
-/** For a person. `hidden`: how many gaps of images without variants are not shown. */
+/** Formats the gaps for people. `hidden` is the number of gaps of images without variants, which are not shown. */
 export function renderText(gaps: readonly RankedGap[], hidden: number): string {
   const rows = gaps.map(({ image, platform, wanted, fit, served, pulls, hosts, timesGeneric }) => [
     String(pulls),
@@ -36,12 +36,12 @@ export function renderText(gaps: readonly RankedGap[], hidden: number): string {
   return table + more;
 }
 
-/** For programs: each gap with how it is built. */
+/** Formats the gaps for programs, each with the parameters of its build. */
 export function renderJson(gaps: readonly RankedGap[]): string {
   return `${jsonText({ gaps: gaps.map((gap) => ({ ...gap, build: buildTargetOf(gap) })) }, 2)}\n`;
 }
 
-/** The names of the variables of a build, in every format. */
+/** Returns the variables of a build, under the same names for every format. */
 function variablesOf({ image, list, platform, features, variant, ...flags }: BuildTarget) {
   return {
     image,
@@ -56,19 +56,19 @@ function variablesOf({ image, list, platform, features, variant, ...flags }: Bui
 }
 
 /**
- * One line for `fromJSON`.
+ * Formats one line for `fromJSON`.
  * @see https://docs.github.com/actions/how-tos/write-workflows/choose-what-workflows-do/run-job-variations
  */
 export function renderGithubMatrix(gaps: readonly RankedGap[]): string {
   return `${jsonText({ include: targetsOf(gaps).map(variablesOf) })}\n`;
 }
 
-/** `cudaArchitectures` is CUDA_ARCHITECTURES. */
+/** `cudaArchitectures` -> `CUDA_ARCHITECTURES`. */
 function upperSnake(name: string): string {
   return name.replaceAll(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase();
 }
 
-/** A `parallel:matrix` to include. @see https://docs.gitlab.com/ci/yaml/#parallelmatrix */
+/** Formats a `parallel:matrix` to include. @see https://docs.gitlab.com/ci/yaml/#parallelmatrix */
 export async function renderGitlab(gaps: readonly RankedGap[]): Promise<string> {
   const { stringify } = await import('../../../lib/yaml-document.ts');
   const matrix = targetsOf(gaps).map((target) =>
@@ -77,7 +77,10 @@ export async function renderGitlab(gaps: readonly RankedGap[]): Promise<string> 
   return stringify({ '.metahub-gaps': { parallel: { matrix } } });
 }
 
-/** A bake file; its target `metahub` is a base to override. @see https://docs.docker.com/build/bake/reference/ */
+/**
+ * Formats a bake file, whose target `metahub` is a base for others.
+ * @see https://docs.docker.com/build/bake/reference/
+ */
 export function renderBake(gaps: readonly RankedGap[]): string {
   const targets = targetsOf(gaps).map((target) => {
     const { image, platform, cflags, cudaArchitectures, hipArchitectures } = variablesOf(target);
@@ -97,7 +100,7 @@ export function renderBake(gaps: readonly RankedGap[]): string {
   return `${jsonText(document, 2)}\n`;
 }
 
-/** An entry as a member of a list. */
+/** Returns an entry as a member of a list. */
 function memberOf(
   { repository }: ImageReference,
   { digest, platform, raw, annotations }: Descriptor,
@@ -117,7 +120,10 @@ function memberOf(
   };
 }
 
-/** The list that `metahub push` pushes once the builds exist: the present entries, then the missing ones. */
+/**
+ * Formats the list that `metahub push` pushes once the builds exist: the present entries, then the missing
+ * ones.
+ */
 export async function renderManifest(
   image: ImageReference,
   entries: readonly Descriptor[],

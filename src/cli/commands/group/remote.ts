@@ -1,7 +1,7 @@
 import { GROUP } from '../../../site/api/resources.ts';
 import { SiteApi, type SiteFlags, segment } from '../../site-api.ts';
 
-/** `metahub group` for a remote site: what its API says and does. */
+/** `metahub group` for a remote site, by its API. */
 
 const pathOf = (name: string) => `/groups/${segment(name)}`;
 
@@ -9,7 +9,7 @@ export async function listRemote(flags: SiteFlags): Promise<readonly ListedGroup
   return (await SiteApi.open(flags)).list('/groups', 'groups', GROUP);
 }
 
-/** Adds the group, or edits it as it is now. */
+/** Adds the group, or changes its current state. */
 export async function setRemote(
   name: string,
   rights: Omit<ListedGroup, 'name'>,
@@ -31,7 +31,7 @@ export async function removeRemote(name: string, flags: SiteFlags): Promise<void
   await api.edit('DELETE', pathOf(name), entityTag);
 }
 
-/** A group as `metahub group list` shows it. */
+/** A group in the output of `metahub group list`. */
 export interface ListedGroup {
   readonly name: string;
   readonly repositories: readonly string[];

@@ -46,7 +46,7 @@ function memberText({ entry, image, problem }: Member, position: number): string
   return `\n${position + 1}  ${platformText(entry)}\n${rows(all, '   ')}`;
 }
 
-/** The manifest and everything that it refers to, one block for each entry. */
+/** Formats the manifest and everything that it refers to, one block for each entry. */
 export function renderText({ name, manifest, document, members }: Inspected): string {
   const head: readonly Row[] = [
     ['name', name],
@@ -86,7 +86,7 @@ function memberJson({ entry, image, problem }: Member): object {
   };
 }
 
-/** Everything for programs. */
+/** Formats everything for programs. */
 export function renderJson({ name, manifest, document, members }: Inspected): string {
   const plain = {
     image: name,

@@ -17,19 +17,19 @@ export interface Inspected {
   readonly members: readonly Member[];
 }
 
-/** An entry of an index with its image manifest, or the reason why that cannot be fetched. */
+/** An entry of an index with its image manifest, or why that cannot be fetched. */
 export interface Member {
   readonly entry: Descriptor;
   readonly image: ImageManifest | undefined;
   readonly problem: string | undefined;
 }
 
-/** Concurrent manifest requests. */
+/** Maximum number of concurrent requests for manifests. */
 const AT_ONCE = 8;
 
 /**
- * Reads the image manifests of an index's entries; a manifest that cannot be fetched is reported, and does not fail the
- * others.
+ * Reads the image manifests of an index's entries. Reports a manifest that cannot be fetched, and continues
+ * with the others.
  */
 export async function readMembers(
   registry: Registry,

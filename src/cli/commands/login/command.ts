@@ -90,7 +90,7 @@ async function login(site: string, flags: Flags): Promise<void> {
   const { userName, password } = await credentialsFor(address, site, flags);
   const plainHttp = address.url.protocol === 'http:';
   const outcomes: [RuntimeName, LoginOutcome][] = [];
-  // One after the other: podman and skopeo write the same file.
+  // One after another, because podman and skopeo write the same file.
   for (const runtime of runtimes) {
     const credentials = { registry: address.registry, login: userName, password, plainHttp };
     outcomes.push([runtime, await logIn(runtime, credentials, flags)]);
@@ -103,7 +103,7 @@ interface LoginCredentials {
   readonly password: string;
 }
 
-/** The credentials of the runtimes, by the way that the options name. */
+/** Returns the credentials for the runtimes, in the way that the options request. */
 async function credentialsFor(address: SiteAddress, site: string, flags: Flags): Promise<LoginCredentials> {
   const set = flags.set ?? [];
   if (flags.enrol !== undefined) {
@@ -125,7 +125,7 @@ async function credentialsFor(address: SiteAddress, site: string, flags: Flags):
   return { userName: flags.as ?? (await detectedLogin(site, flags.user ?? '', password, set)), password };
 }
 
-/** A command line can be seen by others of the machine: `-` reads stdin. */
+/** Returns the secret; `-` reads it from stdin, because other users of the machine can see a command line. */
 async function enrolmentSecret(written: string): Promise<string> {
   if (written !== '-') return written;
   const { readPassword } = await import('../../password-input.ts');
@@ -143,7 +143,7 @@ async function logIn(runtime: RuntimeName, login: RuntimeLogin, { authFile }: Fl
   }
 }
 
-/** The user name with which this host logs in to the site. */
+/** Returns the user name with which this host logs in to the site. */
 async function detectedLogin(
   site: string,
   user: string,
@@ -178,9 +178,9 @@ function report(registry: string, userName: string, outcomes: readonly [RuntimeN
   if (failed.length > 0) process.exitCode = failed.length === outcomes.length ? 1 : 3;
 }
 
-/** Programs that keep logins for registries, each by its own `login` command. */
+/** Programs that store logins for registries, each by its own `login` command. */
 const PROGRAMS = ['docker', 'podman', 'skopeo'] as const;
-/** With `metahub`: a mirror on this node, which has its logins in a file. */
+/** The programs, and `metahub`: a mirror on this node, which reads its logins from a file. */
 export const RUNTIMES = [...PROGRAMS, 'metahub'] as const;
 export type RuntimeName = (typeof RUNTIMES)[number];
 
@@ -188,15 +188,15 @@ export interface RuntimeLogin {
   /** `hub.example.org:5000`. */
   readonly registry: string;
   readonly login: string;
-  /** Handed over on stdin: never on a command line. */
+  /** Passed on stdin, never on a command line. */
   readonly password: string;
-  /** The registry speaks plain HTTP. */
+  /** True when the registry speaks plain HTTP. */
   readonly plainHttp: boolean;
 }
 
 export type LoginOutcome = { readonly kind: 'done' } | { readonly kind: 'failed'; readonly why: string };
 
-/** Which of the runtimes are on the PATH. */
+/** Returns which of the runtimes are on the PATH. */
 export async function installedRuntimes(path = process.env['PATH'] ?? ''): Promise<readonly RuntimeName[]> {
   const isThere = async (name: RuntimeName) => {
     const tries = path.split(delimiter).map((folder) => access(join(folder, name), constants.X_OK));
@@ -207,18 +207,18 @@ export async function installedRuntimes(path = process.env['PATH'] ?? ''): Promi
 }
 
 function argumentsOf(runtime: RuntimeName, { registry, login, plainHttp }: RuntimeLogin): readonly string[] {
-  // For docker its daemon's insecure-registries decide; the others take an option.
+  // For docker, the daemon's insecure-registries decide. The other programs have an option.
   const clear = plainHttp && runtime !== 'docker' ? ['--tls-verify=false'] : [];
   return ['login', '--username', login, '--password-stdin', ...clear, registry];
 }
 
-/** The program's error, on one line. */
+/** Returns the program's error as one line. */
 function errorOf(output: string, code: number | null): string {
   const lines = output.split('\n').map((line) => line.trim());
   return lines.filter((line) => line !== '').at(-1) ?? `it ended with status ${code ?? 'unknown'}`;
 }
 
-/** Logs one runtime in. */
+/** Logs in with one runtime. */
 function loginRuntime(runtime: RuntimeName, login: RuntimeLogin): Promise<LoginOutcome> {
   return new Promise((resolve) => {
     const child = spawn(runtime, argumentsOf(runtime, login), { stdio: ['pipe', 'ignore', 'pipe'] });
@@ -226,7 +226,7 @@ function loginRuntime(runtime: RuntimeName, login: RuntimeLogin): Promise<LoginO
     child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
       output = (output + chunk).slice(-4096);
     });
-    // When a program ends without reading its stdin, its exit status says so.
+    // A program that ends without reading its stdin reports the reason by its exit status.
     child.stdin.on('error', () => {});
     child.stdin.end(login.password);
     child.once('error', (error) => resolve({ kind: 'failed', why: error.message }));

@@ -6,12 +6,18 @@ import { askSite, type SiteAddress } from '../../site-client.ts';
 import { UserError } from '../../user-error.ts';
 import { awsIdentity, azureIdentity, gcpIdentity } from './metadata-service.ts';
 
-/** The login and the token go to the runtimes and to the terminal, so they are read as strictly as input of an unknown server. */
+/**
+ * The login and the token are passed to runtimes and to the terminal, so the answer is validated like that of
+ * an unknown server.
+ */
 const Word = v.pipe(v.string(), v.regex(/^[!-~]{1,1024}$/));
 const ENROLLED = v.object({ login: Word, token: Word });
 const CHALLENGE = v.object({ challenge: Word });
 
-/** Commits to a secret, then asks the site for its challenge: in this order alone the site cannot choose one that fits. @throws {UserError} */
+/**
+ * Commits to a secret, then requests the challenge of the site. Only this order prevents the site from
+ * choosing a challenge to match the secret. @throws {UserError}
+ */
 async function answerTo(site: SiteAddress): Promise<AzureAnswer> {
   const secret = createAzureSecret();
   const path = `${ENROL_PATH}?commitment=${commitmentTo(secret)}`;
@@ -28,7 +34,7 @@ async function answerTo(site: SiteAddress): Promise<AzureAnswer> {
   });
 }
 
-/** Clouds that sign the identity of their instances, by the word that replaces a token. */
+/** Clouds that sign the identity of their instances, by the word that the option accepts instead of a secret. */
 const CLOUDS: Readonly<
   Record<string, (site: SiteAddress, service: string | undefined) => Promise<PresentedIdentity>>
 > = {
@@ -37,7 +43,7 @@ const CLOUDS: Readonly<
   gcp: ({ url }, service) => gcpIdentity(url.origin, service),
 };
 
-/** The proof that the machine sends the site: the secret of an enrolment, or the identity document of its cloud. */
+/** Returns the proof for the site: the secret of an enrolment, or the identity document of the cloud. */
 async function shownTo(site: SiteAddress, written: string, service: string | undefined): Promise<object> {
   const cloud = CLOUDS[written];
   if (cloud === undefined) return { token: written };
@@ -52,7 +58,7 @@ async function shownTo(site: SiteAddress, written: string, service: string | und
 
 /**
  * Exchanges the secret of an enrolment, or the identity document of a cloud, for the machine's own login.
- * @param service the metadata service; its well-known address when left out
+ * @param service URL of the metadata service; its well-known address by default
  * @throws {UserError}
  */
 export async function enrolAt(

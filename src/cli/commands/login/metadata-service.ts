@@ -2,7 +2,7 @@ import * as v from 'valibot';
 import { type AzureAnswer, azureNonce } from '../../../site/enrolment/azure-nonce.ts';
 import type { PresentedIdentity } from '../../../site/enrolment/cloud-rules.ts';
 
-/** Where instances of every cloud reach their metadata service. Only tests ask elsewhere. */
+/** The address of the metadata service in every cloud. Only tests use another one. */
 const METADATA_SERVICE = 'http://169.254.169.254';
 
 const TIMEOUT_MS = 5_000;
@@ -32,7 +32,7 @@ async function ask(url: string, { method = 'GET', headers }: MetadataRequest) {
 }
 
 /**
- * The identity document of an AWS instance, and its signature, by IMDSv2.
+ * Fetches the identity document of an AWS instance and its signature, by IMDSv2.
  * @see https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html
  */
 export async function awsIdentity(service = METADATA_SERVICE): Promise<PresentedIdentity> {
@@ -52,7 +52,7 @@ const ATTESTED = v.pipe(
 );
 
 /**
- * The attested document of an Azure VM, whose nonce answers the challenge of the site at this origin.
+ * Fetches the attested document of an Azure VM. Its nonce answers the challenge of the site at this origin.
  * @see https://learn.microsoft.com/azure/virtual-machines/instance-metadata-service#attested-data
  */
 export async function azureIdentity(
@@ -68,7 +68,7 @@ export async function azureIdentity(
 }
 
 /**
- * The identity token of a GCP instance, for the site at this origin.
+ * Fetches the identity token of a GCP instance for the site at this origin.
  * @see https://docs.cloud.google.com/compute/docs/instances/verifying-instance-identity
  */
 export async function gcpIdentity(origin: string, service = METADATA_SERVICE): Promise<PresentedIdentity> {

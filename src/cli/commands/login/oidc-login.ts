@@ -12,7 +12,7 @@ const Word = v.pipe(v.string(), v.regex(/^[!-~]{1,1024}$/));
 const PROVIDER = v.object({ issuer: Word, client_id: Word, scope: v.string() });
 const TOKEN = v.object({ username: Word, access_token: Word });
 
-/** An account, and a token that takes the place of its password. */
+/** An account, and a token that replaces its password. */
 export interface PersonLogin {
   readonly user: string;
   readonly token: string;
@@ -28,7 +28,7 @@ async function providerOf(site: SiteAddress) {
   });
 }
 
-/** A person's ID token, by the device grant: they log in in a browser on any machine. */
+/** Fetches a person's ID token by the device grant: the person logs in with a browser on any machine. */
 async function idTokenOf(provider: v.InferOutput<typeof PROVIDER>, tell: (text: string) => void) {
   const client = await import('openid-client');
   const { transport } = openConnection(new URL(provider.issuer).origin);
@@ -64,7 +64,7 @@ async function idTokenOf(provider: v.InferOutput<typeof PROVIDER>, tell: (text: 
   }
 }
 
-/** Logs a person in at the provider of the site, and takes a token for this machine. @throws {UserError} */
+/** Logs a person in at the provider of the site, and requests a token for this machine. @throws {UserError} */
 export async function loginAtProvider(site: SiteAddress, tell: (text: string) => void): Promise<PersonLogin> {
   const idToken = await idTokenOf(await providerOf(site), tell);
   const form = new URLSearchParams({

@@ -2,7 +2,7 @@ import { dirname } from 'node:path';
 import { makeDirectory, replaceFile } from '../../../lib/atomic-file.ts';
 import { readTextFile } from '../../../lib/regular-file.ts';
 
-/** Where `metahub serve` looks for the logins that were given to it. */
+/** The file in which `metahub serve` finds logins that an operator gave to it. */
 export const METAHUB_LOGINS = '/etc/metahub/auth.json';
 
 async function readJson(path: string): Promise<Record<string, unknown>> {
@@ -18,7 +18,7 @@ async function readJson(path: string): Promise<Record<string, unknown>> {
   return document as Record<string, unknown>;
 }
 
-/** Puts a login into a file in docker's form, beside the others there; only its owner may read it. */
+/** Adds a login to a file in docker's form and keeps the others. Only its owner may read the file. */
 export async function storeLogin(
   path: string,
   {

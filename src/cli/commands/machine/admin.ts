@@ -4,13 +4,13 @@ import type { MachineAdmin } from '../../../site/machine-admin.ts';
 import { SITE_OPTIONS } from '../../site-options.ts';
 import { UserError } from '../../user-error.ts';
 
-/** The option that names the folder, with its default: the service's own. */
+/** Returns the option that names the folder. Its default is the folder of the service. */
 export function machinesOption(): readonly [flags: string, help: string, fallback: string] {
   const folder = process.env['METAHUB_MACHINES'] ?? '/etc/metahub/machines.d';
   return ['--machines <dir>', 'folder of the machine files (METAHUB_MACHINES)', folder];
 }
 
-/** Makes subcommands that work on a folder of machine files, by default the service's own; each has its examples. */
+/** Returns a function that adds a subcommand with its examples, and the option of the folder. */
 export function machineSubcommands<Name extends string>(
   command: Command,
   examples: Readonly<Record<Name, string>>,
@@ -31,13 +31,13 @@ export function withSiteOptions(subcommand: Command): Command {
 
 const FOR_OTHERS = 'Run it as root, or name another folder with --machines.';
 
-/** Works on the accounts of a folder; an error has a next step. @throws {ConfigError} */
+/** Works on the accounts of a folder. Adds a next step to its errors. @throws {ConfigError} */
 export async function withAdmin<T>(folder: string, work: (admin: MachineAdmin) => Promise<T>): Promise<T> {
   const { openMachineAdmin } = await import('../../../site/machine-admin.ts');
   try {
     return await work(openMachineAdmin(folder));
   } catch (thrown) {
-    // The operator sees the file itself.
+    // The operator may see the file, so report the cause instead.
     const error = thrown instanceof ConfigError && thrown.code === 'unreadable' ? thrown.cause : thrown;
     if (error instanceof ConfigError) {
       const unchanged = `Nothing was changed. The accounts are the files of ${folder}.`;

@@ -15,7 +15,7 @@ function nothing(what: string): UserError {
   return wrongFlags('the command names no change', `Name a change: metahub machine edit ${what} …`);
 }
 
-/** The words of a repeated option; an empty text stands for none. */
+/** The words of a repeated option. One empty text means an empty list. */
 const listed = (words: readonly string[] | undefined) => words?.filter((word) => word !== '');
 
 /** Changes the role, patterns and groups of an account. */

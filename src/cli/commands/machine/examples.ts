@@ -1,6 +1,6 @@
 import { helpText } from '../../help-text.ts';
 
-/** What `metahub machine --help` shows, and each of its commands. */
+/** The examples in the help of `metahub machine` and of each subcommand. */
 export const EXAMPLES = {
   group: helpText(
     [

@@ -5,7 +5,7 @@ import { readPassword } from '../../password-input.ts';
 import { SiteApi, type SiteFlags, segment } from '../../site-api.ts';
 import { UserError } from '../../user-error.ts';
 
-/** `metahub machine` for a remote site: what its API says and does. */
+/** `metahub machine` for a remote site, by its API. */
 
 export interface RemoteAddFlags extends SiteFlags {
   readonly feature?: readonly string[];
@@ -34,7 +34,7 @@ function newPassword({ passwordStdin, passwordFile }: SiteFlags, what: string): 
   return readPassword({ fromStdin: passwordStdin ?? false, what, confirm: true });
 }
 
-/** `--password-stdin` is about the password that is set, not that of the account that asks. */
+/** Omits `--password-stdin`, which is about the password to set, and not about that of the account that asks. */
 function openSite({ site, user, passwordFile }: SiteFlags): Promise<SiteApi> {
   return SiteApi.open({ site, user, passwordFile });
 }

@@ -84,8 +84,8 @@ async function push(file: string, flags: PushFlags): Promise<void> {
 const MIRROR_TIMEOUT_MS = 5000;
 
 /**
- * Makes a mirror look up the pushed tags, which it would otherwise believe for `--tag-max-age`. It does not matter when no
- * mirror runs or when it does not serve this registry: it then believes nothing.
+ * Makes a mirror look up the pushed tags again, which it would otherwise trust for `--tag-max-age`. It does
+ * not matter when no mirror runs, or when it does not serve this registry: then it has no tag to forget.
  */
 async function refreshTags(url: string, { repository, tags, index }: PushPlan): Promise<void> {
   for (const tag of tags) {

@@ -13,10 +13,10 @@ interface Tools {
   readonly progress: Progress;
 }
 
-/** Concurrent uploads of one image's blobs. */
+/** Maximum number of concurrent uploads of one image's blobs. */
 const AT_ONCE = 3;
 
-/** Layers with their own URLs are in no registry. */
+/** True for a layer with its own URLs, which no registry stores. */
 function isForeign({ mediaType, raw }: Descriptor): boolean {
   return Array.isArray(raw['urls']) || /foreign|nondistributable/.test(mediaType);
 }
@@ -39,7 +39,7 @@ function publishBlob(
   });
 }
 
-/** Brings an image's blobs, then its manifest, into the list's repository. */
+/** Copies an image's blobs, then its manifest, to the repository of the list. */
 async function publishMember(member: PlannedMember, target: Repository, tools: Tools): Promise<void> {
   const { document, image, manifest, name } = member;
   const blobs = [document.config, ...document.layers].filter((blob) => !isForeign(blob));
@@ -67,7 +67,7 @@ const NEXT_STEPS: Readonly<Record<string, string>> = {
 };
 
 /**
- * Carries out a plan: images first, the list last, so that it never names something missing.
+ * Carries out a plan. Pushes the list last, so that it never refers to anything missing.
  * @throws {UserError}
  */
 export async function executePush(

@@ -19,7 +19,7 @@ import { ImageList, LIST_FORM } from '../../settings/image-lists.ts';
 import { readYaml } from '../../settings/yaml.ts';
 import { UserError } from '../../user-error.ts';
 
-/** A list to push: a spec with tags, not patterns. */
+/** A list to push: a spec with plain tags, without patterns. */
 export interface PushList {
   readonly spec: ListSpec;
   readonly tags: readonly [Tag, ...Tag[]];
@@ -48,7 +48,7 @@ export interface PlannedMember extends ResolvedMembers {
   readonly name: string;
   readonly manifest: Manifest;
   readonly document: ImageManifest;
-  /** It is in the list's repository already. */
+  /** True when the repository of the list has the member already. */
   readonly isThere: boolean;
 }
 
@@ -81,8 +81,8 @@ async function readMember(
 }
 
 /**
- * Reads every member and assembles the list; writes nothing.
- * @throws {UserError} when a member cannot be fetched, or has the other format.
+ * Reads every member and assembles the list. Writes nothing.
+ * @throws {UserError} when a member cannot be fetched or is not an image; status 2 for an OCI image in a Docker list.
  */
 export async function planPush(
   { spec, tags }: PushList,

@@ -6,10 +6,10 @@ import type { PlannedMember, PushPlan } from './plan.ts';
 
 type Counts = Readonly<Record<PushOutcome, number>>;
 
-/** The progress for people: one line that changes on a terminal, a line for each image elsewhere. */
+/** The progress for people: on a terminal one line that changes, elsewhere a line for each image. */
 export interface Progress {
   member(name: string, counts: Counts, waiting: number): void;
-  /** `counts` undefined: it was there. */
+  /** `counts` is undefined when the image was there before. */
   finished(name: string, counts: Counts | undefined): void;
   done(): void;
 }
@@ -50,14 +50,14 @@ function namesOf({ repository, tags }: PushPlan): string {
   return tags.map((tag) => formatReference(repository, { kind: 'tag', tag })).join(' ');
 }
 
-/** What would be done, and the list itself. */
+/** Formats what would be pushed, and the list itself. */
 export function renderPlan(plan: PushPlan): string {
   const { members, index } = plan;
   const head = `${namesOf(plan)}  ${index.digest}  (not pushed)\n`;
   return `${head}${members.map(memberLine).join('')}${index.bytes.toString('utf8')}`;
 }
 
-/** What was pushed, on one line. */
+/** Formats what was pushed, on one line. */
 export function renderDone(plan: PushPlan): string {
   const { index, members } = plan;
   const count = `${members.length} ${members.length === 1 ? 'entry' : 'entries'}`;

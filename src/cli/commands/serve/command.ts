@@ -21,7 +21,7 @@ const examples = () =>
     'On SIGHUP, MetaHub reloads the profile, the image lists and the policies. On SIGTERM, it finishes the running pulls and ends.',
   );
 
-/** The data directory by what is known when the configuration file cannot be read. */
+/** The data directory when the configuration file cannot be read: from the flag, the variable, or the default. */
 function dataWithoutFile({ data }: Readonly<Record<string, unknown>>): string {
   return String(data ?? (process.env['METAHUB_DATA'] || SERVE_SETTINGS.data.fallback()));
 }

@@ -98,7 +98,7 @@ async function setup(names: readonly string[], flags: SetupFlags): Promise<void>
   if (failed > 0) process.exitCode = outcomes.every(({ error }) => error !== undefined) ? 1 : 3;
 }
 
-/** A daemon that takes longer to reload has failed, in milliseconds. */
+/** Time limit for reloading a daemon, in milliseconds. */
 const RELOAD_MS = 120_000;
 const WIDTH = 100;
 
@@ -107,7 +107,7 @@ export interface Reload {
   readonly error?: string;
 }
 
-/** The commands that make daemons read their changes, each once. */
+/** Returns the commands that make daemons read their changes, each once. */
 function reloadCommands(
   outcomes: readonly RuntimeOutcome[],
 ): ReadonlyMap<string, readonly [string, ...string[]]> {
@@ -159,7 +159,7 @@ function renderOutcome({ runtime, changes, warnings, error }: RuntimeOutcome, is
   return [`${runtime}: ${what}`, ...changes.map(diffOf), ...notes.map((note) => `  ${note}`), ''].join('\n');
 }
 
-/** Each runtime's changes as a unified diff, its warnings, and the remaining steps. */
+/** Formats each runtime's changes as a unified diff, its warnings, and the remaining steps. */
 export function renderText(
   outcomes: readonly RuntimeOutcome[],
   reloads: readonly Reload[],

@@ -22,7 +22,7 @@ interface StatusFlags extends TargetFlags {
 
 const WATCH_MS = 2000;
 const LAST_MAX = 200;
-/** Home, then clear: the output replaces the terminal's content. */
+/** Moves the cursor home and clears the terminal, so that the output replaces its content. */
 const CLEAR = '\u001b[H\u001b[2J';
 
 const EXAMPLES = helpText(
@@ -79,7 +79,7 @@ interface Watching {
   readonly isJson: boolean;
 }
 
-/** Shows a mirror until the process is ended; one that is away, as during a restart, is waited for. */
+/** Shows a mirror until the process ends. Waits for a mirror that is away, as during a restart. */
 async function watch(first: Status, { target, readStatus, textOf, isJson }: Watching): Promise<never> {
   const start = process.stdout.isTTY && !isJson ? CLEAR : '';
   process.stdout.write(start + textOf(first));

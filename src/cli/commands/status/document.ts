@@ -4,7 +4,7 @@ import { type MirrorTarget, RUNTIME_SETUP_NAMES, type RuntimeSetupName } from '.
 import { installedRuntimes, planInForce } from '../../../setup/runtimes.ts';
 import { fetchStatus, MIRROR_STATUS, type MirrorStatus } from '../../mirror-status.ts';
 
-/** What `metahub status --json` prints; `npm run schemas` writes its JSON Schema. */
+/** The output of `metahub status --json`. `npm run schemas` writes its JSON Schema. */
 export const STATUS = v.object({
   url: v.pipe(v.string(), v.description('the URL of the mirror')),
   installed: v.pipe(
@@ -51,8 +51,8 @@ function isConfigured(...[runtime, files, target]: Parameters<typeof planInForce
 }
 
 /**
- * The runtimes of this machine: whether their configuration names the mirror, and whether anything was pulled through
- * it.
+ * Returns the runtimes of this machine: whether their configuration names the mirror, and whether they have
+ * pulled through it.
  */
 function installedHere(target: MirrorTarget, { runtimes }: MirrorStatus): Status['installed'] {
   const files = configFilesAt('/');
@@ -68,7 +68,10 @@ function installedHere(target: MirrorTarget, { runtimes }: MirrorStatus): Status
   });
 }
 
-/** Asks the mirror, and looks at this machine's runtimes. @throws {UserError} when no mirror answers */
+/**
+ * Asks the mirror, and reads the configuration of this machine's runtimes. @throws {UserError} when no mirror
+ * answers
+ */
 export async function readStatus(target: MirrorTarget): Promise<Status> {
   const mirror = await fetchStatus(target.url);
   return { url: target.url, installed: installedHere(target, mirror), ...mirror };

@@ -14,10 +14,10 @@ const VERDICT_COLOURS: Readonly<Record<Status['decisions'][number]['verdict'], C
 };
 
 export interface RenderOptions {
-  /** How many pulls are shown. */
+  /** Number of pulls to show. */
   readonly last: number;
   readonly nowMs: number;
-  /** The command that configures a runtime. */
+  /** Returns the command that configures a runtime. */
   readonly setup: (runtime: string) => string;
 }
 
@@ -25,7 +25,7 @@ const good = (text: string) => `${painted('✓', 'green')} ${printable(text)}`;
 const doubtful = (text: string) => `${painted('!', 'yellow')} ${printable(text)}`;
 const bad = (text: string) => `${painted('✗', 'red')} ${printable(text)}`;
 
-/** `12 s ago`, `3 h ago`. */
+/** Formats a time: `12 s ago`, `3 h ago`. */
 function agoText(time: string, nowMs: number): string {
   const seconds = Math.max(0, Math.floor((nowMs - Date.parse(time)) / 1000));
   if (seconds < 60) return `${seconds} s ago`;
@@ -123,7 +123,7 @@ function settingLines({ figures, reload }: Status, nowMs: number): readonly stri
     : [printable(`Settings: ${shown}`), bad(`the reload ${when} was refused: ${reload.refused}`)];
 }
 
-/** The state of a mirror for people, its most recent answers in the middle. */
+/** Formats the state of a mirror for people, with its most recent answers in the middle. */
 export function renderStatus(status: Status, options: RenderOptions): string {
   const blocks = [
     mirrorLines(status, options.nowMs),

@@ -48,7 +48,7 @@ const EXAMPLES = {
   ]),
 } as const;
 
-/** Undefined for `never`. @throws {UserError} */
+/** Parses an expiry; undefined for `never`. @throws {UserError} */
 function expiryOf(text: string): Date | undefined {
   if (text === 'never') return undefined;
   const { output: durationMs = 0 } = check(DurationMs, text);

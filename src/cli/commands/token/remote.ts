@@ -1,11 +1,11 @@
 import { ACCESS_TOKEN, MADE_TOKEN } from '../../../site/api/resources.ts';
 import { SiteApi, type SiteFlags, segment } from '../../site-api.ts';
 
-/** `metahub token` for a remote site: what its API says and does. */
+/** `metahub token` for a remote site, by its API. */
 
 const tokensPath = (user: string) => `/accounts/${segment(user)}/tokens`;
 
-/** Creates a token; returns its text. `expires`: undefined for never. */
+/** Creates a token; returns its text. `expires` is undefined when the token never expires. */
 export async function createRemote(
   user: string,
   name: string,
@@ -31,7 +31,7 @@ export async function revokeRemote(user: string, name: string, flags: SiteFlags)
   await api.edit('DELETE', path, entityTag);
 }
 
-/** A token as `metahub token list` shows it. */
+/** A token in the output of `metahub token list`. */
 export interface ListedToken {
   readonly user: string;
   readonly name: string;
@@ -39,6 +39,6 @@ export interface ListedToken {
   readonly expires: string | null;
   readonly repositories: readonly string[] | null;
   readonly push: boolean;
-  /** The machine type whose login alone it opens. */
+  /** The only machine type whose login it opens. */
   readonly type: string | null;
 }

@@ -3,7 +3,7 @@ import { jsonText } from '../../../lib/text.ts';
 import { helpText } from '../../help-text.ts';
 import { VERSION } from '../../version.ts';
 
-/** What a bug report must contain. */
+/** The facts that a bug report must contain. */
 function versionFacts() {
   return { version: VERSION, node: process.versions.node, os: process.platform, architecture: process.arch };
 }

@@ -14,7 +14,10 @@ import { addSettings, loadServiceSettings } from '../../settings/load.ts';
 import { LOOKUP_SETTINGS, SERVE_SETTINGS } from '../../settings/table.ts';
 import { UserError } from '../../user-error.ts';
 
-/** The settings of `serve` that select images, host and store; the others come from the file and the environment. */
+/**
+ * The settings of `serve` that determine images, host and store. The others come from the file and the
+ * environment.
+ */
 const WARM_SETTINGS = {
   ...LOOKUP_SETTINGS,
   data: SERVE_SETTINGS.data,
@@ -32,7 +35,7 @@ interface Warmed {
   readonly image: string;
   readonly blobs: number;
   readonly sizeBytes: number;
-  /** Why it is not stored; null when it is. */
+  /** Why the image is not stored; null when it is. */
   readonly error: string | null;
 }
 
@@ -59,7 +62,7 @@ export function configure(command: Command): void {
     .action(warm);
 }
 
-/** Names, one a line. */
+/** Reads a file of names, one on each line. */
 async function readNames(path: string): Promise<readonly string[]> {
   try {
     const text = await readTextFile(path === '-' ? '/dev/stdin' : path);
@@ -154,7 +157,7 @@ function lineOf({ image, blobs, sizeBytes, error }: Warmed): string {
   return error === null ? `${image}: ${blobs} blobs, ${sizeText(sizeBytes)}\n` : `failed: ${error}\n`;
 }
 
-/** A line that shows how far a download is, on a terminal only. */
+/** A line that shows the progress of a download, on a terminal only. */
 export interface ProgressLine {
   begin(totalBytes: number): void;
   readonly add: (count: number) => void;
@@ -165,7 +168,7 @@ export interface ProgressLine {
 const BAR_WIDTH = 20;
 const EVERY_MS = 100;
 
-/** `[#####---------------] 25 %  40.0 MiB of 160 MiB  docker.io/library/alpine:latest`. */
+/** Formats the progress: `[#####---------------] 25 %  40.0 MiB of 160 MiB  docker.io/library/alpine:latest`. */
 export function progressText(name: string, doneBytes: number, totalBytes: number, width: number): string {
   const share = totalBytes === 0 ? 1 : Math.min(1, doneBytes / totalBytes);
   const filled = Math.floor(share * BAR_WIDTH);

@@ -19,11 +19,11 @@ interface WarmPlan {
   readonly sizeBytes: number;
 }
 
-/** An index may list an index. */
+/** Maximum depth: an index may contain an index. */
 const DEPTH_MAX = 3;
 const BLOBS_AT_ONCE = 3;
 
-/** The entry that a runtime takes: the first image of its platform, else a nested index. */
+/** Returns the entry that a runtime chooses: the first image of its platform, or else a nested index. */
 function entryFor({ entries }: ImageIndex, host: HostPlatform): Descriptor | undefined {
   const wanted = normalizePlatform(host);
   const isOfHost = ({ platform }: Descriptor) => {
@@ -36,7 +36,7 @@ function entryFor({ entries }: ImageIndex, host: HostPlatform): Descriptor | und
   );
 }
 
-/** Follows a name to the image that this host would pull. @throws {RegistryError} */
+/** Resolves a name to the image that this host would pull. @throws {RegistryError} */
 export async function planWarm(
   registry: Registry,
   repository: Repository,
@@ -59,7 +59,7 @@ export async function planWarm(
   throw new RegistryError('MANIFEST_UNKNOWN', `it has no image for ${host.os}/${host.architecture}`);
 }
 
-/** Fetches blobs, several at a time; stored blobs are only read. @throws {RegistryError} */
+/** Fetches blobs, several at a time. A stored blob is read, not fetched again. @throws {RegistryError} */
 export async function fetchBlobs(
   registry: Registry,
   repository: Repository,
