@@ -41,7 +41,6 @@ export function abortWhenGone(res: ServerResponse): AbortSignal {
 // request that has passed through it before. The oldest hop comes first, as `1.1 pseudonym`.
 // See https://www.rfc-editor.org/rfc/rfc9110#section-7.6.3
 
-
 /** A request with this many hops is refused, whatever their names: no useful chain is that long. */
 const HOPS_MAX = 8;
 
