@@ -2,7 +2,7 @@ import { type Digest, digestOf } from './digest.ts';
 import type { MemberPlatform } from './image-list.ts';
 import { MEDIA_TYPE } from './media-type.ts';
 
-/** The annotation that repeats `platform.features`: every tool keeps annotations. */
+/** The annotation that repeats `platform.features`, because every tool keeps annotations. */
 export const FEATURES_ANNOTATION = 'io.metahub.features';
 
 /** An image to list. */
@@ -47,18 +47,21 @@ function entryOf(member: AssembledMember, withAnnotations: boolean): object {
 }
 
 export interface AssembleOptions {
-  /** A Docker manifest list or an OCI image index; when undefined, Docker's if all members are Docker's. */
+  /** A Docker manifest list or an OCI image index. Default: Docker's if all members are Docker's. */
   readonly format?: 'docker' | 'oci' | undefined;
-  /** Write annotations into a Docker manifest list too, which does not define them; its readers ignore them. */
+  /**
+   * Also write annotations into a Docker manifest list. That format does not define them, but its readers ignore
+   * them.
+   */
   readonly annotated?: boolean | undefined;
 }
 
 /**
- * Lists images in the given order: a Docker manifest list when all of them are Docker's, else an OCI image index. The
- * same members give the same bytes.
+ * Builds an index of images, in the given order: a Docker manifest list when all of them are Docker's, otherwise an
+ * OCI image index. The same members give the same bytes.
  *
- * `features` is RESERVED in the OCI image index; it is written there because readers of it exist, and repeated as the
- * annotation `io.metahub.features` because tools that rewrite an index drop unknown fields.
+ * `features` is RESERVED in an OCI image index. It is written there because readers of it exist, and repeated as
+ * the annotation `io.metahub.features` because tools that rewrite an index drop unknown fields.
  * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md
  * @see https://distribution.github.io/distribution/spec/manifest-v2-2/#manifest-list
  */

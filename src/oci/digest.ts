@@ -3,13 +3,13 @@ import { createHash, type Hash } from 'node:crypto';
 declare const digestBrand: unique symbol;
 
 /**
- * `algorithm:encoded`, lower-case hex, of a registered algorithm. Only {@link parseDigest} and {@link digestOf} make
- * one.
+ * `algorithm:encoded` in lower-case hex, with a registered algorithm. Made by {@link parseDigest} and {@link
+ * digestOf}.
  */
 export type Digest = string & { readonly [digestBrand]: true };
 
 /**
- * Registered algorithms and the length of their hex encoding, in characters.
+ * The registered algorithms, with the length of their encoding in characters.
  * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/descriptor.md#registered-algorithms
  */
 const ENCODED_LENGTH = { sha256: 64, sha512: 128 } as const;
@@ -20,7 +20,7 @@ function isAlgorithm(text: string): text is DigestAlgorithm {
   return Object.hasOwn(ENCODED_LENGTH, text);
 }
 
-/** The digest that `text` spells; undefined when it is malformed or its algorithm is not registered. */
+/** Parses a digest. Undefined when it is malformed or its algorithm is not registered. */
 export function parseDigest(text: string): Digest | undefined {
   const colon = text.indexOf(':');
   const algorithm = text.slice(0, Math.max(colon, 0));
@@ -31,27 +31,27 @@ export function parseDigest(text: string): Digest | undefined {
     : undefined;
 }
 
-/** The algorithm named in front of the colon. */
+/** The algorithm of a digest. */
 export function algorithmOf(digest: Digest): DigestAlgorithm {
   return digest.startsWith('sha512:') ? 'sha512' : 'sha256';
 }
 
-/** The hex part behind the colon: safe as a file name. */
+/** The hex part of a digest. It is safe as a file name. */
 export function encodedOf(digest: Digest): string {
   return digest.slice(digest.indexOf(':') + 1);
 }
 
-/** The digest of exactly these bytes. */
+/** The digest of these bytes. */
 export function digestOf(bytes: Uint8Array, algorithm: DigestAlgorithm = 'sha256'): Digest {
   return `${algorithm}:${createHash(algorithm).update(bytes).digest('hex')}` as Digest;
 }
 
-/** An incremental hash of the digest's own algorithm; compare {@link finishDigest} with the digest when done. */
+/** An incremental hash with the digest's algorithm. Compare {@link finishDigest} with the digest at the end. */
 export function hashFor(digest: Digest): Hash {
   return createHash(algorithmOf(digest));
 }
 
-/** Ends `hash`, which must come from {@link hashFor} of a digest with this algorithm. */
+/** Finishes a hash from {@link hashFor}, of a digest with this algorithm. */
 export function finishDigest(hash: Hash, algorithm: DigestAlgorithm): Digest {
   return `${algorithm}:${hash.digest('hex')}` as Digest;
 }

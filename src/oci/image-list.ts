@@ -4,7 +4,7 @@ import { checking, combining, fields, mapOf, oneOrMore, type Refuse, reading, Te
 import { matchTag, parseTagPattern, TAG_WILDCARDS, type TagPattern } from './pattern.ts';
 import { type ImageReference, parseImageReference, type Repository, type Tag } from './reference.ts';
 
-/** The platform of a list's member, in the terms of a descriptor's `platform`. */
+/** The platform of a list's member, with the fields of a descriptor's `platform`. */
 export interface MemberPlatform {
   readonly os: string;
   readonly architecture: string;
@@ -14,33 +14,33 @@ export interface MemberPlatform {
 }
 
 /**
- * One image of a list. `{tag}` in `image` stands for the requested tag, `{1}` to `{9}` for the text that the first to
+ * One image of a list. In `image`, `{tag}` stands for the requested tag, and `{1}` to `{9}` for what the first to
  * ninth `*` of the matching pattern stands for.
  */
 export interface ListMember {
   readonly image: string;
-  /** Undefined: as the image itself states. */
+  /** Undefined: the platform that the image itself states. */
   readonly platform: MemberPlatform | undefined;
   readonly annotations: Readonly<Record<string, string>>;
 }
 
-/** An image that is a list of other images, in the format of manifest-tool's YAML, with tag patterns. */
+/** A virtual image: a list of other images, in the format of manifest-tool's YAML, extended by patterns of tags. */
 export interface ListSpec {
   readonly repository: Repository;
-  /** The tags it answers to. */
+  /** The tags that the list has. */
   readonly tags: readonly TagPattern[];
   readonly members: readonly ListMember[];
 }
 
 const PLACEHOLDER = /\{(tag|[1-9])\}/g;
-/** A sample value for a placeholder, to check that a member's name is valid. */
+/** A value for placeholders, with which the name of a member is checked. */
 const SAMPLE = 'tag';
 
 function withSample(image: string): string {
   return image.replaceAll(PLACEHOLDER, SAMPLE);
 }
 
-/** The schema of a feature: lists do not decide which features exist. */
+/** The schema of a feature. Lists do not define which features exist. */
 export type FeatureSchema = v.GenericSchema<string, string>;
 
 function platformSchema(feature: FeatureSchema) {
@@ -60,13 +60,13 @@ function platformSchema(feature: FeatureSchema) {
 }
 
 function problemWithMemberImage(image: string): string | undefined {
-  // A repository that depended on the tag could not be found again by a digest alone.
+  // The repository must not depend on the tag: a request by digest alone could not find it.
   const misplaced = /(\{(?:tag|[1-9])\}).*[/:]/.exec(image)?.[1];
   if (misplaced !== undefined) return `${misplaced} may stand in the tag of ${image} only`;
   return parseImageReference(withSample(image)) === undefined ? `“${image}” is not an image name` : undefined;
 }
 
-/** YAML reads an unquoted `1` or `true` as another type. */
+/** YAML reads an unquoted `1` or `true` as a number or boolean. */
 const Annotation = v.pipe(v.union([v.string(), v.number(), v.boolean()]), v.transform(String));
 
 function memberSchema(feature: FeatureSchema) {
@@ -86,7 +86,7 @@ function memberSchema(feature: FeatureSchema) {
   );
 }
 
-/** A tag, or a pattern of tags; the error explains the wildcards. */
+/** A tag or a pattern of tags. The error explains the wildcards. */
 export const TagPatternText = v.pipe(
   v.string(),
   reading(parseTagPattern, (text) => `“${text}” is neither a tag nor a pattern of tags: ${TAG_WILDCARDS}`),
@@ -117,13 +117,13 @@ interface WrittenList {
   manifests: ListMember[];
 }
 
-/** Checks that involve several keys of a list. */
+/** Checks what involves several keys of a list. */
 export function toListSpec({ image, tags = [], manifests }: WrittenList, refuse: Refuse): ListSpec {
   const own = parseTagPattern(image.tag);
   const patterns = tags.length > 0 || own === undefined ? tags : [own];
   const adding = patterns.filter(({ excludes }) => !excludes);
   if (adding.length === 0) refuse('tags only take tags away: name some first', 'tags');
-  // A member's `{3}` needs a pattern with three `*`.
+  // A member may use `{3}` only if each pattern has three `*`.
   const captures = Math.min(...adding.map((pattern) => pattern.captures));
   manifests.forEach((member, at) => {
     const unbound = [...member.image.matchAll(PLACEHOLDER)].find(([, name]) => Number(name) > captures)?.[0];
@@ -134,20 +134,21 @@ export function toListSpec({ image, tags = [], manifests }: WrittenList, refuse:
 }
 
 /**
- * One list: `image`, `manifests` of `{image, platform}` or `{image}`, and `tags` where it answers to more than the image's own
- * tag.
- * @see https://github.com/estesp/manifest-tool#createpush (the form), and docs on virtual images (`tags`, `{tag}`)
+ * A list: `image`; `manifests`, each `{image, platform}` or `{image}`; and `tags` when the list has other tags than
+ * that of `image`.
+ * @see https://github.com/estesp/manifest-tool#createpush for the format; the docs on virtual images for `tags`,
+ * `{tag}`
  */
 export function listSchema(feature: FeatureSchema) {
   return v.pipe(fields(listEntries(feature)), combining(toListSpec));
 }
 
-/** True when the list answers to this tag of its repository. */
+/** True when the list has this tag. */
 export function answersTo({ tags }: ListSpec, tag: Tag): boolean {
   return matchTag(tags, tag) !== undefined;
 }
 
-/** The image name of `member` when `tag` of the list is requested; it may be invalid. */
+/** The image name of a member when the list is requested by `tag`. It may be invalid. */
 export function memberName({ tags }: ListSpec, member: ListMember, tag: Tag): string {
   const captured = matchTag(tags, tag) ?? [];
   return member.image.replaceAll(PLACEHOLDER, (_, name: string) =>
@@ -155,7 +156,7 @@ export function memberName({ tags }: ListSpec, member: ListMember, tag: Tag): st
   );
 }
 
-/** The image of `member` when `tag` is requested; undefined when the tag makes no valid name. */
+/** The image of a member when the list is requested by `tag`. Undefined when the tag makes an invalid name. */
 export function memberImage(spec: ListSpec, member: ListMember, tag: Tag): ImageReference | undefined {
   return parseImageReference(memberName(spec, member, tag));
 }

@@ -2,8 +2,9 @@ import { isJsonObject, type JsonObject } from '../lib/bounded-json.ts';
 import { essenceOf, isImageManifestType, isIndexType } from './media-type.ts';
 
 /**
- * Every manifest has a `schemaVersion`, except the artifact manifest of early OCI 1.1, which has its own type. A
- * document with neither is something else: an error page in JSON, the answer of a login form.
+ * True for a manifest. Every manifest has a `schemaVersion`, except the artifact manifest of early OCI 1.1, which
+ * has a media type of its own. Anything else is another document, such as a JSON error page or the answer of a
+ * login form.
  */
 export function saysSchemaVersion({ schemaVersion, mediaType }: JsonObject): boolean {
   return (
@@ -13,7 +14,7 @@ export function saysSchemaVersion({ schemaVersion, mediaType }: JsonObject): boo
   );
 }
 
-/** Absent and null are the same for clients written in Go. */
+/** Absent and null are the same for clients in Go. */
 function isAbsentOr(isKind: (value: unknown) => boolean, value: unknown): boolean {
   return value === undefined || value === null || isKind(value);
 }
@@ -30,7 +31,7 @@ function isListOfDescriptors(value: unknown): boolean {
   return Array.isArray(value) && value.every((entry) => isAbsentOr(isDescriptorShaped, entry));
 }
 
-/** Do the members with which an index or an image begins have the JSON types that the specifications give them? */
+/** True when the members of an index or image have the JSON types that the specifications require. */
 function hasReadableMembers({ manifests, config, layers, fsLayers }: JsonObject): boolean {
   return (
     isAbsentOr(isListOfDescriptors, manifests) &&
@@ -41,8 +42,8 @@ function hasReadableMembers({ manifests, config, layers, fsLayers }: JsonObject)
 }
 
 /**
- * Can a client take this object for a manifest? Runtimes decode it into typed structures: one member of another JSON type fails
- * the pull. A type of somebody else's defines its own members.
+ * True when clients can read this object as a manifest. Runtimes decode it into typed structures, so one member
+ * with the wrong JSON type fails the pull. A manifest with an unknown media type has its own members.
  */
 export function isManifestObject(raw: JsonObject): boolean {
   if (!saysSchemaVersion(raw)) return false;

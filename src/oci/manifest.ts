@@ -6,10 +6,10 @@ import { essenceOf, isImageManifestType, isIndexType, isMediaType, MEDIA_TYPE } 
 import { checkShape, RegistryError } from './registry-error.ts';
 
 /**
- * The platform of a descriptor's image, normalised: `linux`, `amd64`, `v3`.
+ * The platform of a descriptor, normalized: `linux`, `amd64`, `v3`.
  *
- * `features` is defined for Docker's manifest list and RESERVED in the OCI image index; authors write it in both, so it
- * is read in both.
+ * `features` is defined for Docker's manifest list and RESERVED in an OCI image index. Authors write it in both, so
+ * it is read in both.
  * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md#image-index-property-descriptions
  */
 export interface Platform {
@@ -21,7 +21,7 @@ export interface Platform {
   readonly features: readonly string[];
 }
 
-/** `linux/amd64/v3`. */
+/** Formats a platform: `linux/amd64/v3`. */
 export function formatPlatform({
   os,
   architecture,
@@ -31,8 +31,8 @@ export function formatPlatform({
 }
 
 /**
- * A typed view of a content descriptor. `raw` is the JSON object that it was read from, with every unknown field, so
- * that writing it back loses nothing.
+ * A typed view of a content descriptor. `raw` is the parsed JSON object, unknown fields included, so that nothing
+ * is lost when it is written again.
  * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/descriptor.md
  */
 export interface Descriptor {
@@ -45,7 +45,10 @@ export interface Descriptor {
   readonly raw: Readonly<Record<string, unknown>>;
 }
 
-/** An image index or manifest list: entries in document order. `raw` is the whole parsed object, unknown fields included. */
+/**
+ * An image index or manifest list, with its entries in order. `raw` is the parsed JSON object, unknown fields
+ * included.
+ */
 export interface ImageIndex {
   readonly kind: 'index';
   readonly mediaType: string;
@@ -64,7 +67,10 @@ export interface ImageManifest {
   readonly raw: Readonly<Record<string, unknown>>;
 }
 
-/** Neither an image nor an index (schema 1, an artifact, an index with an unreadable entry): passed on untouched. */
+/**
+ * Neither an image nor an index (schema 1, an artifact, an index with an unreadable entry). It is passed on
+ * unchanged.
+ */
 interface OpaqueDocument {
   readonly kind: 'opaque';
   readonly mediaType: string;
@@ -73,7 +79,7 @@ interface OpaqueDocument {
 
 export type ManifestDocument = ImageIndex | ImageManifest | OpaqueDocument;
 
-/** Mutable while it is built: an index has up to a thousand entries, and spreading costs more than assigning. */
+/** For objects under construction. An index has up to a thousand entries, and spreading is slower than assigning. */
 type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
 
 const NO_STRINGS: readonly string[] = [];
@@ -84,7 +90,7 @@ function stringsOf(value: unknown): readonly string[] {
 
 const NO_ANNOTATIONS: Readonly<Record<string, string>> = {};
 
-/** The same object when all its values are strings, as they nearly always are: copying costs more than checking. */
+/** Returns the same object when all values are strings, as nearly always: copying is slower than checking. */
 function stringMapOf(value: unknown): Readonly<Record<string, string>> {
   if (!isJsonObject(value)) return NO_ANNOTATIONS;
   for (const name in value) {
@@ -118,7 +124,7 @@ function readPlatform(value: unknown): Platform | undefined {
   return platform;
 }
 
-/** A descriptor; undefined without a media type, a valid digest or a size. */
+/** Reads a descriptor. Undefined when its media type, digest or size is missing or invalid. */
 export function readDescriptor(value: unknown): Descriptor | undefined {
   if (!isJsonObject(value)) return undefined;
   const { mediaType, size, artifactType } = value;
@@ -138,21 +144,21 @@ export function readDescriptor(value: unknown): Descriptor | undefined {
   return descriptor;
 }
 
-/** Artifact types that denote an image: the media types of image configurations. */
+/** Artifact types of images: none, or the media types of image configurations. */
 const IMAGE_CONFIG_TYPES = new Set([
   '',
   'application/vnd.oci.image.config.v1+json',
   'application/vnd.docker.container.image.v1+json',
 ]);
 
-/** Does this media type say that a configuration is an image's, if it says anything? */
+/** True when this media type may be that of an image's configuration. */
 export function isImageConfigType(mediaType: string): boolean {
   return IMAGE_CONFIG_TYPES.has(mediaType);
 }
 
 /**
- * True when an entry of an index is an image. An artifact (a SOCI index, a signature) has a manifest of the same media
- * type, and often the platform of the image that it belongs to.
+ * True when an entry of an index is an image. An artifact (a SOCI index, a signature) also has the media type of a
+ * manifest, and often the platform of its image.
  */
 export function isImageEntry({ mediaType, artifactType = '' }: Descriptor): boolean {
   return isImageManifestType(mediaType) && IMAGE_CONFIG_TYPES.has(artifactType);
@@ -164,7 +170,7 @@ function readDescriptors(value: unknown): readonly Descriptor[] | undefined {
   return read.every((entry) => entry !== undefined) ? read : undefined;
 }
 
-/** The media type by the document's shape, when neither `mediaType` nor the Content-Type counts. */
+/** The media type by the shape of the document, when neither `mediaType` nor the Content-Type tells. */
 function typeByShape(raw: JsonObject): string {
   if (Array.isArray(raw['manifests'])) return MEDIA_TYPE.ociIndex;
   if (isJsonObject(raw['config']) && Array.isArray(raw['layers'])) return MEDIA_TYPE.ociManifest;
@@ -172,11 +178,11 @@ function typeByShape(raw: JsonObject): string {
   return MEDIA_TYPE.octets;
 }
 
-/** The media type by the document itself, else by the registry, else by its shape. */
+/** The media type: the document's own, else the registry's, else by shape. */
 function mediaTypeOf(raw: JsonObject, contentType: string | undefined): string {
   const own = raw['mediaType'];
   if (typeof own === 'string' && own !== '') {
-    // It goes into a header and is stored with the manifest.
+    // Checked, because it is sent in a header and stored with the manifest.
     const essence = essenceOf(own);
     return isMediaType(essence) ? essence : MEDIA_TYPE.octets;
   }
@@ -184,10 +190,16 @@ function mediaTypeOf(raw: JsonObject, contentType: string | undefined): string {
   return isIndexType(said) || isImageManifestType(said) ? said : typeByShape(raw);
 }
 
-/** The last document: its receiver reads it several times, to check it and to select from it. */
+/**
+ * The last document that was parsed, because its receiver reads it several times: to check it and to select from
+ * it.
+ */
 let lastParsed: { readonly bytes: Uint8Array; readonly raw: JsonObject | RegistryError } | undefined;
 
-/** @throws {RegistryError} MANIFEST_INVALID for what is not a JSON object, or passes the bounds of document-shape.ts. */
+/**
+ * @throws {RegistryError} MANIFEST_INVALID when it is not a JSON object, or exceeds the limits of {@link
+ * checkShape}
+ */
 export function parseManifestObject(bytes: Uint8Array): JsonObject {
   if (lastParsed?.bytes !== bytes) lastParsed = { bytes, raw: readObject(bytes) };
   const { raw } = lastParsed;
@@ -217,12 +229,12 @@ function parseJsonObject(bytes: Uint8Array): JsonObject {
 }
 
 /**
- * Parses what `/manifests/` delivers into a typed view.
+ * Parses a document that `/manifests/` delivered into a typed view.
  *
- * Lenient where the answer can still be passed on (`opaque`), strict where two readers could understand the same bytes
- * differently.
- * @throws {RegistryError} MANIFEST_INVALID when the bytes are not a JSON object, contain `manifests` and also `layers` or
- * `config` (CVE-2021-41190), or contradict their Content-Type
+ * It is lenient where the document can still be passed on (`opaque`), and strict where two readers could understand
+ * the same bytes differently.
+ * @throws {RegistryError} MANIFEST_INVALID when the bytes are not a JSON object, contain `manifests` together with
+ * `layers` or `config` (CVE-2021-41190), or contradict their Content-Type
  */
 export function parseManifestDocument(bytes: Uint8Array, contentType?: string): ManifestDocument {
   const raw = parseManifestObject(bytes);
@@ -239,12 +251,12 @@ export function parseManifestDocument(bytes: Uint8Array, contentType?: string): 
 }
 
 /**
- * `algorithm:encoded`, of which MetaHub knows only some algorithms.
+ * The grammar of a digest whose algorithm MetaHub does not know.
  * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/descriptor.md#digests
  */
 const DIGEST_GRAMMAR = /^(?!sha(?:256|512):)[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[\w=-]+$/;
 
-/** Clients trust that an entry's digest is well-formed, and split it into parts. */
+/** Clients expect a well-formed digest in each entry, and split it into its parts. */
 function refuseMalformedDigests(entries: unknown): void {
   if (!Array.isArray(entries)) return;
   for (const entry of entries as readonly unknown[]) {

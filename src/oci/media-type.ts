@@ -1,5 +1,5 @@
 /**
- * Media types of the documents under `/manifests/`.
+ * Media types of the documents below `/manifests/`.
  * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/media-types.md
  * @see https://distribution.github.io/distribution/spec/manifest-v2-2/
  */
@@ -18,7 +18,7 @@ export const MEDIA_TYPE = {
 const KNOWN: ReadonlySet<string> = new Set(Object.values(MEDIA_TYPE));
 
 /**
- * What this program accepts from upstream: every manifest type, lists first, so that a registry never downgrades its
+ * The `Accept` header for upstream: all types of manifests, indexes first, so that no registry downgrades its
  * answer.
  */
 export const MANIFEST_ACCEPT = [
@@ -30,7 +30,7 @@ export const MANIFEST_ACCEPT = [
   '*/*;q=0.1',
 ].join(', ');
 
-/** The bare type of a Content-Type value: lower case, without parameters. */
+/** The media type in a Content-Type: in lower case, without parameters. */
 export function essenceOf(contentType: string): string {
   if (KNOWN.has(contentType)) return contentType;
   return (contentType.split(';', 1)[0] ?? '').trim().toLowerCase();
@@ -40,17 +40,17 @@ export function essenceOf(contentType: string): string {
 const RESTRICTED_NAME = '[a-zA-Z0-9][a-zA-Z0-9!#$&^_.+-]{0,126}';
 const FORM = new RegExp(`^${RESTRICTED_NAME}/${RESTRICTED_NAME}$`);
 
-/** True for a media type without parameters, of a plausible length. */
+/** True for a valid media type without parameters. */
 export function isMediaType(text: string): boolean {
   return FORM.test(text);
 }
 
-/** An OCI image index or a Docker manifest list. */
+/** True for an OCI image index or a Docker manifest list. */
 export function isIndexType(mediaType: string): boolean {
   return mediaType === MEDIA_TYPE.ociIndex || mediaType === MEDIA_TYPE.dockerList;
 }
 
-/** An OCI image manifest or a Docker image manifest, schema 2. */
+/** True for an OCI image manifest or a Docker image manifest, schema 2. */
 export function isImageManifestType(mediaType: string): boolean {
   return mediaType === MEDIA_TYPE.ociManifest || mediaType === MEDIA_TYPE.dockerManifest;
 }

@@ -4,22 +4,22 @@ import { shown } from '../lib/schema.ts';
 import { DOCKER_HUB, formatRepository, type Repository, splitHost } from './reference.ts';
 
 /**
- * Patterns of repositories: `ghcr.io/lab/*` matches one component, `ghcr.io/lab/**` any depth, `qnib/*` on Docker Hub, `*`
- * and `**` everything.
+ * Patterns of repositories: `ghcr.io/lab/*` matches one path component, `ghcr.io/lab/**` any number of them,
+ * `qnib/*` is on Docker Hub, and `*` and `**` match everything.
  */
 export interface RepositoryPatterns {
   readonly matches: (repository: Repository) => boolean;
-  /** The same for the same patterns in another order; undefined when everything matches. */
+  /** Equal for equal patterns in any order; undefined when everything matches. */
   readonly canonical: string | undefined;
 }
 
 /**
- * Characters of repository names and of `*`, `?`, `[…]` and `{a,b}`. picomatch gives others a meaning too: `!` would negate
- * the pattern.
+ * The characters of repository names and of `*`, `?`, `[…]` and `{a,b}`. picomatch gives other characters a meaning
+ * too: `!` would negate the pattern.
  */
 const REPOSITORY_PATTERN = /^[A-Za-z0-9._:/*?[\]{},-]+$/;
 
-/** No repository name is longer, and picomatch reads no more. */
+/** Longer than any repository name. picomatch accepts no longer pattern. */
 const REPOSITORY_PATTERN_MAX = 1024;
 
 /** A pattern of {@link RepositoryPatterns} in a configuration file. */
@@ -35,13 +35,13 @@ export const RepositoryPattern = v.pipe(
 
 const isEverything = (pattern: string) => pattern === '*' || pattern === '**';
 
-/** The pattern after Docker's rules for short names, which imply the host and `library/`. */
+/** Completes a pattern by Docker's rules for short names, which imply the host and `library/`. */
 function complete(pattern: string): string {
   if (pattern.startsWith('*') || splitHost(pattern).host !== undefined) return pattern;
   return pattern.includes('/') ? `${DOCKER_HUB}/${pattern}` : `${DOCKER_HUB}/library/${pattern}`;
 }
 
-/** Nothing matches an empty list. */
+/** Compiles patterns. An empty list matches nothing. */
 export function createRepositoryPatterns(patterns: readonly string[]): RepositoryPatterns {
   if (patterns.some(isEverything)) return { matches: () => true, canonical: undefined };
   const completed = [...new Set(patterns.map(complete))].sort();
@@ -52,36 +52,36 @@ export function createRepositoryPatterns(patterns: readonly string[]): Repositor
   };
 }
 
-/** The hosts that the patterns name without wildcards: a bare repository name may belong to any of them. */
+/** The hosts that patterns name without wildcards. A bare repository name may belong to any of them. */
 export function hostsNamed(patterns: readonly string[]): readonly string[] {
   const hosts = patterns.map((pattern) => splitHost(pattern).host).filter((host) => host !== undefined);
   return [...new Set(hosts.filter((host) => !/[*?[{]/.test(host)))];
 }
 
-/** The part of an error that explains patterns of tags. */
+/** The part of error messages that explains patterns of tags. */
 export const TAG_WILDCARDS =
   '* stands for any characters, ? for one, [0-9] for one of a set; a pattern after ! takes tags away';
 
-/** One step of a pattern: any run of characters, or one character. */
+/** One step of a pattern: any number of characters, or one character. */
 type Step = '*' | ((character: string) => boolean);
 
 /** A parsed pattern of tags. */
 export interface TagPattern {
-  /** As written. */
+  /** The pattern as written. */
   readonly text: string;
-  /** `!v*-rc*`: matching tags are excluded. */
+  /** True for `!v*-rc*`: matching tags are excluded. */
   readonly excludes: boolean;
   readonly steps: readonly Step[];
-  /** It names one tag: it has no wildcard. */
+  /** True when the pattern has no wildcard, so that it names one tag. */
   readonly isLiteral: boolean;
-  /** How many `*` it has. */
+  /** The number of `*`. */
   readonly captures: number;
 }
 
 const TAG_CHARACTER = /^[\w.-]$/;
 const LENGTH_MAX = 256;
 
-/** The inside of `[…]`: characters and ranges, after `!` or `^` their opposite. */
+/** Parses the inside of `[…]`: characters and ranges; after `!` or `^`, all others. */
 function readSet(inside: string): ((character: string) => boolean) | undefined {
   const negated = /^[!^]/.test(inside);
   const body = negated ? inside.slice(1) : inside;
@@ -121,7 +121,7 @@ function readSteps(text: string): readonly Step[] | undefined {
   return steps;
 }
 
-/** Reads `v*`, `[0-9].?`, `!*-rc*`; undefined for a text that is not a pattern of tags. */
+/** Parses a pattern of tags: `v*`, `[0-9].?`, `!*-rc*`. Undefined when it is invalid. */
 export function parseTagPattern(text: string): TagPattern | undefined {
   const excludes = text.startsWith('!');
   const body = excludes ? text.slice(1) : text;
@@ -138,8 +138,8 @@ export function parseTagPattern(text: string): TagPattern | undefined {
 }
 
 /**
- * The text that each `*` of the pattern stands for in this tag, earlier ones as short as possible; undefined when it
- * does not match. The product of both lengths bounds the work: a pattern comes from a file, a tag from anyone.
+ * What each `*` of the pattern stands for in this tag, earlier ones as short as possible. Undefined when the
+ * pattern does not match. The work is at most the product of both lengths, although anyone can choose the tag.
  */
 function capturesOf(steps: readonly Step[], tag: string): readonly string[] | undefined {
   const dead = new Set<number>();
@@ -167,8 +167,8 @@ function capturesOf(steps: readonly Step[], tag: string): readonly string[] | un
 }
 
 /**
- * The text that each `*` of the first matching pattern stands for; undefined when none matches, or when a pattern after
- * `!` does. The order of patterns does not matter otherwise.
+ * What each `*` of the first matching pattern stands for. Undefined when no pattern matches, or when one with `!`
+ * does.
  */
 export function matchTag(patterns: readonly TagPattern[], tag: string): readonly string[] | undefined {
   if (patterns.some(({ excludes, steps }) => excludes && capturesOf(steps, tag) !== undefined))

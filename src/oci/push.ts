@@ -12,12 +12,13 @@ interface WriteTarget {
 }
 
 /**
- * A parsed write request.
+ * A parsed request of a push.
  * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#push
  */
 export type WriteRoute =
   /**
-   * `POST …/blobs/uploads/`. With a digest, the body is the blob; with `mount`, it may come from another repository.
+   * `POST …/blobs/uploads/`. With `digest`, the body is the blob; with `mount`, the blob may come from another
+   * repository.
    */
   | (WriteTarget & {
       readonly kind: 'begin-upload';
@@ -29,20 +30,20 @@ export type WriteRoute =
   /** `PUT …/manifests/REFERENCE`. */
   | (WriteTarget & { readonly kind: 'manifest'; readonly reference: ManifestReference });
 
-/** An admitted write request. */
+/** An admitted request of a push. */
 export interface AdmittedWrite {
   readonly route: WriteRoute;
   readonly access: Access | undefined;
-  /** The login that may continue an upload that it began. */
+  /** The login that began the upload. Only this login may continue it. */
   readonly owner: string;
-  /** Whose share of memory the request takes: a login's, or an address's. */
+  /** Who the memory is charged to: a login or an address. */
   readonly client: string;
   readonly mayPull: (repository: Repository) => boolean;
   readonly signal: AbortSignal;
 }
 
-/** Forwards writes to the registries. */
+/** Forwards pushes to the registries. */
 export interface PushForwarder {
-  /** Sends the whole answer. @throws {RegistryError} before any of it is sent */
+  /** Sends the whole answer. @throws {RegistryError} only before any of it is sent */
   forward(req: IncomingMessage, res: ServerResponse, write: AdmittedWrite): Promise<void>;
 }

@@ -3,11 +3,11 @@ import { type Digest, parseDigest } from './digest.ts';
 declare const brand: unique symbol;
 type Branded<Name extends string> = string & { readonly [brand]: Name };
 
-/** The registry that a client means, as written in an image name: `docker.io`, `ghcr.io`, `localhost:5000`. */
+/** The registry that an image name means: `docker.io`, `ghcr.io`, `localhost:5000`. */
 export type SourceHost = Branded<'SourceHost'>;
-/** A repository's path within its registry: `library/alpine`. */
+/** The path of a repository within its registry: `library/alpine`. */
 export type RepositoryName = Branded<'RepositoryName'>;
-/** A mutable name within a repository. */
+/** A mutable name of a manifest within a repository. */
 export type Tag = Branded<'Tag'>;
 
 /** A repository of a registry. */
@@ -16,18 +16,18 @@ export interface Repository {
   readonly name: RepositoryName;
 }
 
-/** How a manifest is requested: by a mutable tag or by the digest of its exact bytes. */
+/** How a manifest is requested: by tag, or by the digest of its bytes. */
 export type ManifestReference =
   | { readonly kind: 'tag'; readonly tag: Tag }
   | { readonly kind: 'digest'; readonly digest: Digest };
 
-/** An image name as people type it, completed. */
+/** A complete image name. */
 export interface ImageReference {
   readonly repository: Repository;
   readonly reference: ManifestReference;
 }
 
-// The grammar of the distribution spec; lengths as its reference implementation bounds them.
+// The grammar of the distribution specification, with the length limits of its reference implementation.
 // https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pulling-manifests
 const NAME = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$/;
 const NAME_MAX_CHARACTERS = 255;
@@ -36,23 +36,26 @@ const DNS_LABEL = '[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?';
 const HOST = new RegExp(`^(?:${DNS_LABEL}(?:\\.${DNS_LABEL})*|\\[[0-9a-fA-F:.]+\\])(?::[0-9]{1,5})?$`);
 const HOST_MAX_CHARACTERS = 261;
 
-/** Docker Hub's name in image references; its API lives on another host (see upstream/settings.ts). */
+/** Docker Hub's name in image names. Its API is on another host (see upstream/settings.ts). */
 export const DOCKER_HUB = 'docker.io' as SourceHost;
 const HUB_ALIASES = new Set(['docker.io', 'index.docker.io', 'registry-1.docker.io']);
 
-/** The repository name that `text` spells, or undefined. Nothing is repaired: `..`, upper case and `//` are refused. */
+/**
+ * Parses a repository name; undefined when it is invalid. Nothing is repaired: `..`, `//` and upper case are
+ * invalid.
+ */
 export function parseRepositoryName(text: string): RepositoryName | undefined {
   return text.length <= NAME_MAX_CHARACTERS && NAME.test(text) ? (text as RepositoryName) : undefined;
 }
 
-/** The tag that `text` spells, or undefined. */
+/** Parses a tag; undefined when it is invalid. */
 export function parseTag(text: string): Tag | undefined {
   return TAG.test(text) ? (text as Tag) : undefined;
 }
 
 /**
- * The source host that `text` spells, in lower case, without a default port (443 and 80), Docker Hub's aliases as
- * `docker.io`; or undefined.
+ * Parses a source host; undefined when it is invalid. The result is in lower case, has no default port (443 or 80),
+ * and is `docker.io` for all names of Docker Hub.
  */
 export function parseSourceHost(text: string): SourceHost | undefined {
   if (text.length > HOST_MAX_CHARACTERS || !HOST.test(text)) return undefined;
@@ -62,7 +65,7 @@ export function parseSourceHost(text: string): SourceHost | undefined {
   return HUB_ALIASES.has(host) ? DOCKER_HUB : (host as SourceHost);
 }
 
-/** A tag or a digest, distinguished by the colon that no tag can contain; or undefined. */
+/** Parses a tag or a digest, which contains the colon that no tag has; undefined when it is invalid. */
 export function parseManifestReference(text: string): ManifestReference | undefined {
   if (text.includes(':')) {
     const digest = parseDigest(text);
@@ -72,12 +75,12 @@ export function parseManifestReference(text: string): ManifestReference | undefi
   return tag && { kind: 'tag', tag };
 }
 
-/** True when a path component denotes a registry by Docker's rule: it has a dot or a port, or is localhost. */
+/** True when the first path component names a registry, by Docker's rule: it has a dot or a port, or is localhost. */
 export function looksLikeHost(component: string): boolean {
   return component.includes('.') || component.includes(':') || component === 'localhost';
 }
 
-/** Splits an image name into the host, if the first path component denotes one, and the path. */
+/** Splits an image name into the host, if its first component names one, and the path. */
 export function splitHost(name: string): { readonly host: string | undefined; readonly path: string } {
   const slash = name.indexOf('/');
   const first = slash < 0 ? '' : name.slice(0, slash);
@@ -86,7 +89,7 @@ export function splitHost(name: string): { readonly host: string | undefined; re
     : { host: undefined, path: name };
 }
 
-/** On Docker Hub a name of one component lives under `library/`. */
+/** A repository on a host. On Docker Hub, a name of one component is below `library/`. */
 export function repositoryAt(host: SourceHost, name: RepositoryName): Repository {
   return host === DOCKER_HUB && !name.includes('/')
     ? { host, name: `library/${name}` as RepositoryName }
@@ -94,9 +97,9 @@ export function repositoryAt(host: SourceHost, name: RepositoryName): Repository
 }
 
 /**
- * An image name as a person types it (`alpine`, `ghcr.io/a/b:v1`, `a/b@sha256:…`), completed by Docker's rules:
- * docker.io, `library/` and `latest` are implied. With both tag and digest, the digest counts. Undefined when
- * malformed.
+ * Parses an image name as people write it (`alpine`, `ghcr.io/a/b:v1`, `a/b@sha256:…`) and completes it by Docker's
+ * rules: docker.io, `library/` and `latest` are implied. With tag and digest, the digest counts. Undefined when it
+ * is invalid.
  */
 export function parseImageReference(text: string): ImageReference | undefined {
   const at = text.indexOf('@');
@@ -115,22 +118,22 @@ export function parseImageReference(text: string): ImageReference | undefined {
   };
 }
 
-/** True when host and name are the same; their parsers have completed both. */
+/** True when host and name are equal. The parsers have normalized both. */
 export function isSameRepository(a: Repository, b: Repository): boolean {
   return a.host === b.host && a.name === b.name;
 }
 
-/** `docker.io/library/alpine`. */
+/** Formats a repository: `docker.io/library/alpine`. */
 export function formatRepository(repository: Repository): string {
   return `${repository.host}/${repository.name}`;
 }
 
-/** `latest` or `sha256:…`, as in a URL. */
+/** Formats a tag or digest as in a URL: `latest`, `sha256:…`. */
 export function formatManifestReference(reference: ManifestReference): string {
   return reference.kind === 'tag' ? reference.tag : reference.digest;
 }
 
-/** `docker.io/library/alpine:latest` or `docker.io/library/alpine@sha256:…`. */
+/** Formats a reference: `docker.io/library/alpine:latest`, `docker.io/library/alpine@sha256:…`. */
 export function formatReference(repository: Repository, reference: ManifestReference): string {
   const separator = reference.kind === 'tag' ? ':' : '@';
   return `${formatRepository(repository)}${separator}${formatManifestReference(reference)}`;

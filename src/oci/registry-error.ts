@@ -1,9 +1,9 @@
 import { shapeOf, USUAL_BOUNDS } from '../lib/bounded-json.ts';
 
 /**
- * The error codes of the specification, each with its HTTP status.
+ * The error codes of the specification, with their HTTP status.
  *
- * Every registry uses `UNAVAILABLE`, `TOOMANYREQUESTS` and `RANGE_INVALID`; the last comes from distribution's registry
+ * `UNAVAILABLE`, `TOOMANYREQUESTS` and `RANGE_INVALID` are in general use; the last one is from distribution's list
  * of codes.
  * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#error-codes
  */
@@ -28,19 +28,19 @@ const ERROR_STATUS = {
 
 export type ErrorCode = keyof typeof ERROR_STATUS;
 
-/** Every code that an answer can carry. */
+/** All codes that an answer can have. */
 export const ERROR_CODES = Object.keys(ERROR_STATUS) as readonly ErrorCode[];
 
 export interface RegistryErrorOptions extends ErrorOptions {
-  /** Replaces the code's usual status, for example 504 for an upstream that never answered. */
+  /** Replaces the usual status of the code, for example by 504 after a timeout. */
   readonly status?: number;
-  /** More for the `detail` field of the answer: JSON without secrets. */
+  /** The `detail` field of the answer: JSON without secrets. */
   readonly detail?: unknown;
-  /** Headers for the client, in lower case: `retry-after`, `www-authenticate`, `content-range`. */
+  /** Headers for the client, names in lower case: `retry-after`, `www-authenticate`, `content-range`. */
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** A failure that knows its wire form. The message names the reference, the upstream and the status, never a secret. */
+/** A failure with its code and HTTP status. The message names reference, upstream and status, never a secret. */
 export class RegistryError extends Error {
   override readonly name = 'RegistryError';
   readonly code: ErrorCode;
@@ -56,14 +56,14 @@ export class RegistryError extends Error {
     this.headers = options.headers ?? {};
   }
 
-  /** The response body: `{"errors":[{code, message, detail?}]}`. */
+  /** The body of the answer: `{"errors":[{code, message, detail?}]}`. */
   toJSON(): { readonly errors: readonly [{ code: string; message: string; detail?: unknown }] } {
     const { code, message, detail } = this;
     return { errors: [{ code, message, ...(detail === undefined ? {} : { detail }) }] };
   }
 }
 
-/** The operator does not allow this registry: MetaHub neither asks it nor serves stored content of it. */
+/** The operator does not allow this registry: MetaHub neither asks it nor serves its stored content. */
 export class HostNotAllowedError extends RegistryError {
   constructor(host: string) {
     super(
@@ -73,7 +73,7 @@ export class HostNotAllowedError extends RegistryError {
   }
 }
 
-/** The manifest is too deep or has too many parts to parse. */
+/** The manifest is too deep or too large to parse. */
 export class DocumentBoundsError extends RegistryError {
   constructor(why: string) {
     super('MANIFEST_INVALID', `the manifest ${why}`);
@@ -81,9 +81,8 @@ export class DocumentBoundsError extends RegistryError {
 }
 
 /**
- * Refuses a manifest before it is parsed when it nests too deep or has too many entries, features or annotations.
- * Manifests by the specification nest a few levels, and an index of a thousand entries has about 30,000 names and
- * values.
+ * Refuses a manifest before it is parsed, when it nests too deep or has too many names and values. A valid manifest
+ * nests a few levels; an index of a thousand entries has about 30,000 names and values.
  * @throws {DocumentBoundsError}
  */
 export function checkShape(bytes: Uint8Array): void {
@@ -100,7 +99,7 @@ export function checkShape(bytes: Uint8Array): void {
 export const LOOP_STATUS = 508;
 
 /**
- * True when this mirror or one further upstream refused the request because of its route, which says nothing about the
+ * True when this mirror, or one behind it, refused a request because of a loop. That says nothing about the
  * content.
  */
 export function isLoopError(error: unknown): boolean {

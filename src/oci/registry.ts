@@ -6,7 +6,7 @@ import type { ByteRange, RangeRequest } from './range.ts';
 import type { ManifestReference, Repository, SourceHost, Tag } from './reference.ts';
 import type { RegistryError } from './registry-error.ts';
 
-/** A client's own `Authorization` header: a secret, used only for the registry that the client sent it for. */
+/** A client's own `Authorization` header. Secret; used only for the registry that the client sent it for. */
 export class ClientCredential {
   readonly #host: SourceHost;
   readonly #authorization: string;
@@ -23,37 +23,41 @@ export class ClientCredential {
 }
 
 /**
- * The client that an answer is for, when answers are not the same for every client. `partition` keys what requests may
- * share.
+ * The client that an answer is for, when not every client gets the same answers. Requests with the same `partition`
+ * may share content.
  */
 export interface Access {
   readonly partition: string;
   readonly credential?: ClientCredential;
   /**
-   * A file of logins that are presented upstream instead of the mirror's own: only this login may see what they fetch.
+   * A file of logins that are used upstream in place of the mirror's. What they fetch is visible to this access
+   * only.
    */
   readonly logins?: string;
 }
 
 export interface RequestOptions {
   readonly access?: Access | undefined;
-  /** The client accepts an image index (its Accept names an index type or is absent). Default: true. */
+  /**
+   * True when the client accepts an image index: its Accept header names an index type, or is absent. Default:
+   * true.
+   */
   readonly acceptsIndex?: boolean | undefined;
-  /** Asks upstream what a tag points to, however recently it was asked. */
+  /** Ask upstream where a tag points, however recently it was asked. */
   readonly revalidate?: boolean | undefined;
   /**
-   * The client may push here and checks first what exists: its registry decides whether the repository has a digest,
-   * whatever the store has from other repositories. For `resolve` and `statBlob`.
+   * The client may push, and asks what exists. Its registry must answer for this repository, whatever the store has
+   * from others. For `resolve` and `statBlob`.
    */
   readonly beforePush?: boolean | undefined;
-  /** The request's own `Via` header, so that two mirrors in front of each other detect the loop (see lib/http.ts). */
+  /** The `Via` header of the request, so that two mirrors in front of each other detect the loop (see lib/http.ts). */
   readonly via?: string | undefined;
-  /** Whose request it is, as far as clients share memory and time: a login, or an address. */
+  /** Who memory and time are charged to: a login or an address. */
   readonly client?: string | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Response headers to pass on, in lower case: `warning`, `ratelimit-limit`, `ratelimit-remaining`. */
+/** Response headers to pass on, names in lower case: `warning`, `ratelimit-limit`, `ratelimit-remaining`. */
 export type Notices = Readonly<Record<string, string>>;
 
 /** What a HEAD of a manifest answers. */
@@ -64,69 +68,67 @@ export interface ManifestInfo {
   readonly notices?: Notices;
 }
 
-/** A manifest: the exact bytes and their digest. Bounded by {@link MANIFEST_MAX_BYTES}, so it is held in memory. */
+/** A manifest: its exact bytes and their digest. It is in memory, at most {@link MANIFEST_MAX_BYTES}. */
 export interface Manifest {
   readonly digest: Digest;
   readonly mediaType: string;
   readonly bytes: Buffer;
-  /**
-   * For how long this may answer the same request again without asking upstream, in milliseconds; Infinity by digest.
-   */
+  /** How long it may answer the same request without asking upstream, in milliseconds; Infinity by digest. */
   readonly maxAgeMs: number;
   /**
-   * For how long it has been stored unconfirmed, in milliseconds; absent when its registry has just sent or confirmed
+   * How long it has been stored unconfirmed, in milliseconds. Absent when its registry has just sent or confirmed
    * it.
    */
   readonly ageMs?: number;
   readonly notices?: Notices;
-  /** This mirror assembled it: no registry has its digest. */
+  /** Set when this mirror assembled it, so that no registry has its digest. */
   readonly isAssembled?: true;
 }
 
-/** What a HEAD answers where a GET answers `manifest`. */
+/** What HEAD answers where GET answers `manifest`. */
 export function infoOf({ digest, mediaType, bytes, notices }: Manifest): ManifestInfo {
   return { digest, mediaType, sizeBytes: bytes.length, ...(notices && { notices }) };
 }
 
-/** The size of manifest that a registry must accept by the specification, in bytes. */
+/** The size of a manifest that registries must accept by the specification, in bytes. */
 export const MANIFEST_MAX_BYTES = 4 * 1024 * 1024;
 
-/** What a HEAD of a blob answers; a registry may omit the size. */
+/** What a HEAD of a blob answers. A registry may omit the size. */
 export interface BlobInfo {
   readonly digest: Digest;
   readonly sizeBytes: number | undefined;
-  /** As for a manifest. */
+  /** As for a {@link Manifest}. */
   readonly ageMs?: number | undefined;
 }
 
 /**
- * An opened blob. Call exactly one of `writeTo` and `cancel`, once.
+ * An open blob. Call `writeTo` or `cancel`, once.
  *
- * It pushes instead of being a Readable. Each source knows its fastest way into a Writable: positional reads into
- * recycled buffers, an upstream socket's own buffers, a file that is still growing. No caller has to know who owns a
- * chunk.
+ * It writes to a sink instead of being a Readable, because each source has its own fastest way: positional reads
+ * into recycled buffers, an upstream socket's buffers, a growing file. So no caller has to know who owns a chunk.
  */
 export interface BlobContent extends BlobInfo {
   readonly kind: 'content';
-  /** The bytes that will be written when a range was requested and granted; undefined: all of them. */
+  /** The range that will be written, when a range was requested; undefined: everything. */
   readonly range: ByteRange | undefined;
   /**
-   * Writes the bytes with backpressure and resolves when the sink has accepted the last; does not end `sink`. Rejects
-   * when the source fails, when its bytes do not match the digest (the caller must then destroy the sink, never end
-   * it), or when the sink is destroyed. The end of a wrong body is withheld, so that no client can take it for
-   * complete. A chunk's memory belongs to the source again once the sink has called its write back: a sink that needs
-   * bytes for longer copies them.
+   * Writes the bytes with backpressure, and resolves when the sink has accepted the last one. It does not end the
+   * sink. Rejects when the source fails, when the bytes do not have the digest, or when the sink is destroyed; the
+   * caller must then destroy the sink, not end it. The last bytes of a wrong body are withheld, so that no client
+   * takes it for complete. The memory of a chunk belongs to the source again once its write has called back: a sink
+   * that needs the bytes for longer must copy them.
    */
   writeTo(sink: Writable): Promise<void>;
   /** Abandons the source unread. */
   cancel(): void;
   /**
-   * For a caller that verifies the digest itself: reports wrong bytes, so that their sender is tried last for a while.
+   * For a caller that verifies the digest itself: reports wrong bytes, so that their sender is tried last for a
+   * while.
    */
   distrust?(): void;
 }
 
-/** The client must fetch the blob elsewhere: a 307 to `location`. */
+/** The client must fetch the blob from `location`: answer 307. */
 export interface BlobRedirect {
   readonly kind: 'redirect';
   readonly location: string;
@@ -134,7 +136,7 @@ export interface BlobRedirect {
 
 export type Blob = BlobContent | BlobRedirect;
 
-/** A blob, or the requested range of it, that is small enough to be in memory. */
+/** A blob, or the requested range of it, that is in memory because it is small. */
 export interface SmallBlob extends BlobInfo {
   readonly range: ByteRange | undefined;
   readonly lent: LentBytes;
@@ -142,24 +144,27 @@ export interface SmallBlob extends BlobInfo {
 
 export interface BlobOptions extends RequestOptions {
   readonly range?: RangeRequest | undefined;
-  /** False when the caller checks the digest itself, off the event loop. Default: true. */
+  /** False when the caller verifies the digest itself, off the event loop. Default: true. */
   readonly verify?: boolean | undefined;
-  /** True: this program reads the bytes itself, so it follows redirects whatever the configuration. Default: false. */
+  /**
+   * True when this program reads the bytes itself: redirects are followed whatever the settings say. Default:
+   * false.
+   */
   readonly follow?: boolean | undefined;
 }
 
-/** A page of tags, in lexical order; `next` is the `last` parameter of the following page when there is one. */
+/** A page of tags in lexical order. `next` is the parameter `last` of the next page, if there is one. */
 export interface TagPage {
   readonly tags: readonly string[];
   readonly next?: string | undefined;
 }
 
 export interface TagOptions extends RequestOptions {
-  /** At most this many tags (`n`). */
+  /** The maximum number of tags (the parameter `n`). */
   readonly limit?: number | undefined;
-  /** Only tags after this one (`last`). */
+  /** Only tags after this one (the parameter `last`). */
   readonly after?: string | undefined;
-  /** Of a longer list, only the first so many tags, or only the last. The registry does not learn of it. */
+  /** Only the first or the last tags of a longer list, as many as this. Not sent to the registry. */
   readonly first?: number | undefined;
   readonly last?: number | undefined;
 }
@@ -169,24 +174,24 @@ export interface ReferrersOptions extends RequestOptions {
 }
 
 /**
- * THE seam. The upstream client, the cache, virtual images, tailoring and the tests' fakes are all a Registry; the
- * mirror is a stack of decorators over it. Every method rejects with a RegistryError (see registry-error.ts).
+ * The interface that everything implements which answers for content: the upstream client, the cache, virtual
+ * images, tailoring and the tests' doubles. A mirror is a stack of them. Every method rejects with a RegistryError.
  * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#endpoints
  */
 export interface Registry {
-  /** Digest, type and size without the bytes (HEAD): the cheap request that revalidates a tag. */
+  /** Digest, media type and size without the bytes (HEAD): the cheap request that revalidates a tag. */
   resolve(
     repository: Repository,
     reference: ManifestReference,
     options?: RequestOptions,
   ): Promise<ManifestInfo>;
-  /** The manifest's bytes, verified when the reference is a digest. */
+  /** A manifest. Its bytes are verified when the reference is a digest. */
   manifest(repository: Repository, reference: ManifestReference, options?: RequestOptions): Promise<Manifest>;
   statBlob(repository: Repository, digest: Digest, options?: RequestOptions): Promise<BlobInfo>;
   blob(repository: Repository, digest: Digest, options?: BlobOptions): Promise<Blob>;
   /**
-   * The short way to what is small, stored and open, and may be shown without asking anybody. Undefined, at once or later:
-   * `blob` answers.
+   * The fast path to a small blob that is stored, open, and visible to this access. Undefined, at once or later:
+   * use `blob`.
    */
   smallBlob?(
     repository: Repository,
@@ -198,47 +203,47 @@ export interface Registry {
   referrers(repository: Repository, digest: Digest, options?: ReferrersOptions): Promise<Manifest>;
 }
 
-/** True when the access presents its own login, which its registry can revoke at any time. */
+/** True when the access uses its own login, which its registry can revoke at any time. */
 export function hasOwnLogin(access: Access | undefined): boolean {
   return access?.credential !== undefined || access?.logins !== undefined;
 }
 
-/** What admission knows of a request when it decides who may see what. */
+/** What the admission controller knows about a request. */
 export interface RequestContext {
   readonly headers: IncomingHttpHeaders;
   /** The client's address, for limits on failed logins. */
   readonly remoteAddress: string;
-  /** The requested repository; undefined for the API's root. */
+  /** The requested repository; undefined for the API root. */
   readonly repository?: Repository | undefined;
-  /** `push`: a write request. Default: a pull. */
+  /** `push` for a request of a push. Default: a pull. */
   readonly action?: 'push';
   /** Aborts when the client leaves before it has its answer. */
   readonly signal?: AbortSignal;
 }
 
-/** What came of a request for a tag. */
+/** The result of a request by tag. */
 export type TagOutcome =
   | { readonly kind: 'sent'; readonly digest: Digest }
   | { readonly kind: 'failed'; readonly status: number; readonly reason: string };
 
-/** The registry that this request sees, tailored to its profile. */
+/** The registry that the request may use, tailored to its profile. */
 export interface Admitted {
   readonly kind: 'admitted';
   readonly registry: Registry;
   readonly access?: Access;
-  /** Keys the response cache: requests with equal keys see equal answers. */
+  /** Requests with equal keys get equal answers, so the response cache may share them. */
   readonly key: string;
   /** The login of the request: `qnib-type1`. */
   readonly login?: string;
-  /** True when this login may pull from the repository. Default: every login may pull everything. */
+  /** True when this login may pull from the repository. Default: always. */
   readonly mayPull?: (repository: Repository) => boolean;
-  /** True when this login may push to the repository, where pushes are enabled. Default: every login may. */
+  /** True when this login may push to the repository, if pushes are enabled. Default: always. */
   readonly mayPush?: (repository: Repository) => boolean;
-  /** Receives the result of each request for a tag. */
+  /** Called with the result of each request by tag. */
   readonly noteAnswer?: (repository: Repository, tag: Tag, outcome: TagOutcome) => void;
 }
 
-/** The request is answered with an error: 401 with its `www-authenticate`, 403, 429. */
+/** The request is answered with an error: 401 with `www-authenticate`, 403, 429. */
 interface Refused {
   readonly kind: 'refused';
   readonly error: RegistryError;
@@ -246,7 +251,7 @@ interface Refused {
 
 export type Admission = Admitted | Refused;
 
-/** Decides once per request which registry it sees. A mirror in node mode admits every client to one registry. */
+/** Decides for each request which registry it may use. In node mode every client gets the same one. */
 export interface AdmissionController {
   admit(context: RequestContext): Admission | Promise<Admission>;
 }
