@@ -8,55 +8,55 @@ import type { SelectionPolicy } from './policy.ts';
 import { refuseAll, rewrite } from './rewrite.ts';
 import { type ExtraDemands, type Selection, select, type Verdict } from './select.ts';
 
-/** The answer to a tag that names this document. */
+/** What to send for a tag that points to this document. */
 export type Answer =
-  /** The original bytes. */
+  /** Send the original bytes. */
   | { readonly kind: 'original'; readonly reason: string; readonly selection?: Selection | undefined }
   | ({ readonly kind: 'derived'; readonly reason: string; readonly selection: Selection } & DerivedIndex)
-  /** The manifest of this entry, under its upstream digest. */
+  /** Send the manifest of this entry, with its upstream digest. */
   | {
       readonly kind: 'entry';
       readonly entry: Descriptor;
       readonly reason: string;
       readonly selection: Selection;
     }
-  /** Nothing that this host can run. */
+  /** No entry runs on this host. */
   | {
       readonly kind: 'refused';
       readonly reason: string;
       readonly detail: RefusalDetail;
-      /** An index at which a runtime stops; undefined for a client that accepts no index and gets an error. */
+      /** An index at which a runtime stops. Undefined for a client that accepts no index; it gets an error. */
       readonly index: DerivedIndex | undefined;
       readonly selection: Selection;
     };
 
-/** Bytes that MetaHub wrote, under their own digest. */
+/** An index that MetaHub wrote, under its own digest. */
 export interface DerivedIndex {
   readonly bytes: Buffer;
   readonly digest: Digest;
   readonly mediaType: string;
 }
 
-/** For the `detail` of the error that a client without index support gets. */
+/** The `detail` of the error for a client that accepts no index. */
 export interface RefusalDetail {
   readonly host: readonly string[];
-  /** At most {@link ENTRIES_LISTED_MAX}. */
+  /** At most {@link ENTRIES_LISTED_MAX} entries. */
   readonly entries: readonly { readonly digest: string; readonly reason: string }[];
 }
 
-/** Entries whose reasons an error lists; `metahub explain` shows the rest. */
+/** Limit of entries whose reasons an error lists. `metahub explain` shows all. */
 const ENTRIES_LISTED_MAX = 32;
 
 export interface AnswerOptions {
-  /** The client accepts an image index. */
+  /** True when the client accepts an image index. */
   readonly acceptsIndex: boolean;
   /** Demands from outside the index, by digest of the entry. */
   readonly extra?: ExtraDemands | undefined;
 }
 
 /**
- * Chooses the answer for a host from the document that a tag names. The same input gives the same bytes: every replica
- * derives the same digest, and answering an answer again changes nothing.
+ * Decides what a host gets for a document that a tag points to. The same input gives the same bytes, so every
+ * replica derives the same digest, and deriving from a derived index changes nothing.
  */
 export function answerFor(
   document: ManifestDocument,
@@ -86,7 +86,7 @@ function deniesAny({ verdicts }: Selection): boolean {
   return verdicts.some(({ status }) => status === 'denied');
 }
 
-/** A client that accepts no index gets the winner's own manifest, as registries have always done. */
+/** A client that accepts no index gets the manifest of the winner, as from any registry. */
 function withoutIndex(selection: Selection, profile: HostProfile, policy: SelectionPolicy): Answer {
   const { winner } = selection;
   if (winner !== undefined) {
@@ -105,7 +105,7 @@ function withoutIndex(selection: Selection, profile: HostProfile, policy: Select
 const NO_CANDIDATE = 'no entry is for the platform of this host';
 const CANDIDATE = new Set(['winner', 'eligible', 'ineligible']);
 
-/** Why the original is the answer; undefined when there is something to decide. */
+/** The reason to send the original; undefined when there is something to decide. */
 function nothingToDecide(
   { verdicts }: Selection,
   profile: HostProfile,
@@ -119,19 +119,19 @@ function nothingToDecide(
     .flatMap(({ requirements }) => requirements)
     .filter((demand) => !(isPlain && isFirstLevel(demand)));
   if (demands.length === 0) return 'no entry for this platform demands hardware';
-  // Every runtime detects the variant of 32-bit arm and takes the newest that it can run.
+  // Every runtime detects the variant of 32-bit arm, and takes the newest one that it can run.
   const isArm = viewOf(profile).architecture === 'arm';
   return isArm && demands.every(({ source }) => source === VARIANT_SOURCE)
     ? 'the entries for this platform differ only in the variant of arm, which the runtime chooses itself'
     : undefined;
 }
 
-/** `v1` of amd64: beside an entry without a variant it means nothing, and runtimes treat the two alike. */
+/** True for `v1` of amd64. Beside an entry without a variant it means nothing: runtimes treat both alike. */
 function isFirstLevel(demand: Demand): boolean {
   return demand.source === VARIANT_SOURCE && formatDemand(demand) === 'x86-64-v1';
 }
 
-/** A derived index, ready to send. */
+/** Serializes a derived index. */
 export function derivedIndex(raw: object, mediaType: string): DerivedIndex {
   const bytes = Buffer.from(JSON.stringify(raw));
   return { bytes, digest: digestOf(bytes), mediaType };
@@ -176,10 +176,10 @@ function refusal(selection: Selection, { features }: HostProfile, index: Derived
   };
 }
 
-/** Fails only where match is exact. */
+/** The name of an empty set of demands, which fails only with `match: exact`. */
 const NO_FEATURES = 'no features';
 
-/** The whole reason for a single entry; for several the demands that fail. */
+/** Why no entry runs here: the whole reason if there is one entry, otherwise the demands that fail. */
 function noneEligible({ verdicts }: Selection): string {
   const ineligible = verdicts.filter(({ status }) => status === 'ineligible');
   const [first, ...others] = ineligible;
@@ -194,7 +194,7 @@ function noneEligible({ verdicts }: Selection): string {
   return `none of ${ineligible.length} entries for this platform runs here (failing: ${which})`;
 }
 
-/** Each reason for which the operator denies entries, once. */
+/** The reasons for which the operator denies entries, each once. */
 function denials(verdicts: readonly Verdict[]): string {
   const denied = verdicts.filter(({ status }) => status === 'denied').map(({ reason }) => reason);
   return joinLimited([...new Set(denied)], '; ', (reason) => reason);

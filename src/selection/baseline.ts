@@ -7,10 +7,10 @@ import { type Demand, demandsOf, readFeature } from './demands.ts';
 /** `baseline: none` declares that plain entries run on every CPU, whatever the catalogue says. */
 const NONE = 'none';
 
-/** Kinds of features that a baseline may contain: properties of the CPU. */
+/** The kinds of features that a baseline may contain: properties of the CPU. */
 const CPU_KINDS: ReadonlySet<string> = new Set(['cpu', 'level', 'cpuflag']);
 
-/** A feature of a baseline: `x86-64-v3`, `v3` (amd64's, as in `platform.variant`), `avx`, `cpu:zen3`; undefined for any other text. */
+/** Parses a feature of a baseline: `x86-64-v3`, `v3` (as in amd64's `platform.variant`), `avx`, `cpu:zen3`. */
 function parseBaselineFeature(text: string): Feature | undefined {
   const feature = readFeature(/^v[1-4]$/.test(text) ? `x86-64-${text}` : text);
   if (!CPU_KINDS.has(feature.kind)) return undefined;
@@ -22,8 +22,9 @@ function written({ kind, value }: Feature): string {
 }
 
 /**
- * The demands of entries without a CPU demand, as features: `x86-64-v3`, or several (`avx`, `arm64-v8.2`), of which
- * those of the entry's architecture count; none for `none`. Undefined when one of the texts is not a baseline.
+ * Parses a baseline, the demands of entries without a CPU demand: `x86-64-v3`, or several features (`avx`,
+ * `arm64-v8.2`), of which those of the entry's architecture count. `none` gives an empty list. Undefined when a
+ * text is not valid.
  */
 export function parseBaseline(texts: readonly string[]): readonly string[] | undefined {
   if (texts.length === 1 && texts[0] === NONE) return [];
@@ -31,7 +32,7 @@ export function parseBaseline(texts: readonly string[]): readonly string[] | und
   return features.length === 0 || features.length < texts.length ? undefined : features.map(written);
 }
 
-/** The architectures whose CPUs can have a feature. */
+/** The architectures whose CPUs may have a feature. */
 function architecturesOf({ kind, value }: Feature): ReadonlySet<string> {
   if (kind === 'level') return new Set([value.startsWith('x86-64') ? 'amd64' : 'arm64']);
   if (kind === 'cpu') {
@@ -42,7 +43,7 @@ function architecturesOf({ kind, value }: Feature): ReadonlySet<string> {
   return new Set(having.map((node) => architectureOfFamily(familyOf(node.name))));
 }
 
-/** The source of the demands that a baseline makes. */
+/** The source that is shown for demands of a baseline. */
 const BASELINE_SOURCE = 'the baseline of this repository';
 
 const architectures = new Map<string, ReadonlySet<string>>();
@@ -53,7 +54,7 @@ function isFor(text: string, architecture: string): boolean {
   return known.has(architecture);
 }
 
-/** What a baseline demands of entries for an architecture. */
+/** The demands of a baseline for entries of an architecture. */
 export function baselineDemands(baseline: readonly string[], architecture: string): readonly Demand[] {
   return demandsOf(
     baseline.filter((text) => isFor(text, architecture)),

@@ -19,7 +19,7 @@ function problemWithCpu(value: string): string | undefined {
   return `there is no microarchitecture “${value}”${meant(similarNames(value)[0])}`;
 }
 
-/** A bare word is a CPU flag only if some CPU has it: a misspelt flag would never match, and nobody would notice. */
+/** A bare word must be a flag of some known CPU: a misspelt flag would never hold, and nobody would notice. */
 function problemWithFlag(value: string, text: string): string | undefined {
   if (text.startsWith('cpuflag')) return undefined;
   const flags = new Set([...allNodes()].flatMap(({ name }) => [...(flagSet(name) ?? [])]));
@@ -31,8 +31,8 @@ function problemWithFlag(value: string, text: string): string | undefined {
 }
 
 /**
- * What is wrong with a feature that an author or an operator wrote, as the end of a sentence; undefined when it can
- * hold on some host. A site's own kinds may have any value.
+ * What is wrong with a feature that an author or operator wrote, as the end of a sentence. Undefined when it can
+ * hold on some host. Kinds that a site defines itself may have any value.
  */
 export function problemWithFeature(text: string): string | undefined {
   const { kind, value } = readFeature(text);

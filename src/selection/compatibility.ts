@@ -3,29 +3,29 @@ import type { HostProfile } from '../host/profile.ts';
 import { compareVersions, parseVersion } from '../lib/version.ts';
 import { type HostView, MATCH, type MatchResult, mismatch } from './host-view.ts';
 
-/** An expression on one element of a feature: `{op: In, value: [Intel]}`. */
+/** An expression about one element of a feature: `{op: In, value: [Intel]}`. */
 export interface Expression {
   readonly op: string;
   readonly value: readonly string[];
-  /** `version`: compared as versions and not as whole numbers. */
+  /** `version`: compare as versions. Default: as integers. */
   readonly type?: string | undefined;
 }
 
-/** All expressions must hold on one instance of the feature. */
+/** All expressions must hold on the same instance of the feature. */
 export interface FeatureTerm {
   readonly feature: string;
   readonly expressions: readonly (readonly [name: string, Expression])[];
   readonly name?: Expression | undefined;
 }
 
-/** `matchFeatures` must all hold, and of `matchAny` one list. */
+/** All of `matchFeatures` must hold, and one list of `matchAny`. */
 export interface CompatibilityRule {
   readonly name: string;
   readonly matchFeatures: readonly FeatureTerm[];
   readonly matchAny: readonly (readonly FeatureTerm[])[];
 }
 
-/** The content of a compatibility artifact of node-feature-discovery: sets of rules, any of which suffices. */
+/** The content of a compatibility artifact of node-feature-discovery: sets of rules, of which one must hold. */
 export type CompatibilitySets = readonly (readonly CompatibilityRule[])[];
 
 const known = new WeakMap<HostProfile, NfdFeatures>();
@@ -37,8 +37,8 @@ function featuresOf(profile: HostProfile): NfdFeatures {
 }
 
 /**
- * Judges the sets of an artifact, in JSON, as node-feature-discovery does on the node itself; what this host cannot
- * tell counts as false.
+ * Judges the sets of an artifact (as JSON) like node-feature-discovery on the node itself. What is unknown about
+ * this host counts as false.
  * @see https://kubernetes-sigs.github.io/node-feature-discovery/stable/usage/image-compatibility.html
  */
 export function judgeCompatibility(json: string, { profile }: HostView): MatchResult {
@@ -70,7 +70,7 @@ function firstFailure(terms: readonly FeatureTerm[], features: NfdFeatures): str
   return undefined;
 }
 
-/** Why a term does not hold; undefined when it holds on one of the instances. */
+/** Why a term does not hold. Undefined when it holds on one of the instances. */
 function judgeTerm(
   { expressions, name }: FeatureTerm,
   instances: readonly NfdFeature[] | undefined,
@@ -108,7 +108,7 @@ function holds(expression: Expression, feature: NfdFeature, element: string): bo
   }
 }
 
-/** Evaluates an operator on a present value. An unknown operator or value never holds. */
+/** Evaluates an operator on a value. An unknown operator never holds. */
 function matches({ op, value: wanted, type }: Expression, value: string): boolean {
   const [low = '', high = ''] = wanted;
   const order = (other: string) => compare(value, other, type);
@@ -143,7 +143,7 @@ function matches({ op, value: wanted, type }: Expression, value: string): boolea
   }
 }
 
-/** Whole numbers, or versions where the expression says so; NaN, which no order holds for, when one of them is neither. */
+/** Compares integers, or versions if the type says so. NaN when one of them is invalid: then no comparison holds. */
 function compare(value: string, other: string, type: string | undefined): number {
   if (type === 'version') {
     const [a, b] = [plainVersion(value), plainVersion(other)];
@@ -153,15 +153,15 @@ function compare(value: string, other: string, type: string | undefined): number
   return Number(value) - Number(other);
 }
 
-/** `6.8.0-49-generic` has an order of its own beyond its numbers: only plain versions are compared. */
+/** Only plain versions are compared: `6.8.0-49-generic` has an order beyond its numbers. */
 function plainVersion(text: string) {
   const [, numbers] = /^v?(\d+(?:\.\d+){0,2})$/.exec(text) ?? [];
   return numbers === undefined ? undefined : parseVersion(numbers);
 }
 
 /**
- * The author of an artifact writes the regular expressions: those that could run long (groups, several repetitions) are
- * not evaluated.
+ * True when a regular expression is safe to evaluate. It comes from the author of an artifact, so expressions that
+ * could run long (with groups or many repetitions) are not evaluated.
  */
 function isSimplePattern(pattern: string): boolean {
   const body = pattern.replace(/^\^/, '').replace(/\$$/, '');

@@ -5,33 +5,33 @@ import { FEATURES_ANNOTATION } from '../oci/build-index.ts';
 import type { Descriptor } from '../oci/manifest.ts';
 
 /**
- * One demand of an entry: the host must have any of `anyOf`. Several values of one key in one source are alternatives
- * (a fat binary lists several `nvcap`); all demands must hold.
+ * One demand of an entry. One feature of `anyOf` must hold on the host; several values of one key in one source are
+ * alternatives (a fat binary lists several `nvcap`). All demands of an entry must hold.
  */
 export interface Demand {
-  /** What the alternatives have in common: a feature kind, or `cpuflag:NAME`, since every flag is required. */
+  /** What the alternatives have in common: a kind of feature, or `cpuflag:NAME`, because every flag is required. */
   readonly key: string;
   readonly anyOf: readonly Feature[];
-  /** The field that contains the demand, as a person would look for it: `platform.features`. */
+  /** The field that contains the demand, as an author knows it: `platform.features`. */
   readonly source: string;
 }
 
-/** The kind of an unreadable text where a feature belongs; no host satisfies it. */
+/** The kind of a text that is no feature. No host satisfies it. */
 export const UNREADABLE = 'unreadable';
 
 /** The kind of a whole `NVIDIA_REQUIRE_*` expression. */
 export const REQUIRE_EXPRESSION = 'nvrequire';
 
-/** The kind of a compatibility artifact's rules, in JSON. */
+/** The kind of the rules of a compatibility artifact, as JSON. */
 export const COMPATIBILITY = 'nfd';
 
 const VERBATIM = new Set([UNREADABLE, REQUIRE_EXPRESSION]);
 
-/** Other spellings of a kind. */
+/** Other names of a kind. */
 const KIND_ALIAS = tableOf({ driver: 'nvdriver', arch: 'nvcap' });
 const COMPARISON = /^([a-zA-Z][\w.-]*)(>=|<=|!=|>|<)(.+)$/;
 
-/** A feature as authors write it: also `kernel>=5.10`, also `driver:535`. */
+/** Reads a feature as authors write it, including `kernel>=5.10` and `driver:535`. */
 export function readFeature(text: string): Feature {
   const written = text.trim();
   const [, compared, operator, version] = COMPARISON.exec(written) ?? [];
@@ -42,7 +42,7 @@ export function readFeature(text: string): Feature {
   return kind === undefined ? feature : { kind, value: feature.value };
 }
 
-/** Machine code and PTX of one GPU family stand in for each other, so they share a key; every flag has its own. */
+/** Machine code and PTX for NVIDIA GPUs replace each other, so they share a key. Each CPU flag has its own. */
 function keyOf({ kind, value }: Feature): string {
   if (kind === 'nvptx') return 'nvcap';
   return kind === 'cpuflag' || kind === UNREADABLE ? `${kind}:${value}` : kind;
@@ -53,7 +53,7 @@ export function kindOf({ key, anyOf }: Demand): string {
   return anyOf[0]?.kind ?? key;
 }
 
-/** Demands from a list of features that one source gives. */
+/** The demands in a list of features from one source. */
 export function demandsOf(texts: readonly string[], source: string): readonly Demand[] {
   const byKey = new Map<string, Feature[]>();
   for (const text of texts) {
@@ -66,26 +66,26 @@ export function demandsOf(texts: readonly string[], source: string): readonly De
   return [...byKey].map(([key, anyOf]) => ({ key, anyOf, source }));
 }
 
-/** `cpu:zen4`, `nvcap:8.0 or nvcap:9.0`; other demands as their author wrote them. */
+/** Formats a demand: `cpu:zen4`, `nvcap:8.0 or nvcap:9.0`. Other demands are shown as their author wrote them. */
 export function formatDemand({ anyOf }: Demand): string {
   return anyOf.map(formatAlternative).join(' or ');
 }
 
-/** The names of the rules of each set: people need no more of them. */
+/** The names of the rules in each set, which is all that people need to see. */
 function namesOfRules(json: string): string {
   const sets = JSON.parse(json) as readonly (readonly { readonly name: string }[])[];
   return sets.map((rules) => rules.map(({ name }) => `“${name}”`).join(' and ')).join(', or ');
 }
 
-/** One alternative as {@link formatDemand} writes it. */
+/** Formats one alternative for {@link formatDemand}. */
 export function formatAlternative(one: Feature): string {
   if (one.kind === COMPATIBILITY) return `${COMPATIBILITY}:${namesOfRules(one.value)}`;
   return VERBATIM.has(one.kind) ? one.value : formatFeature(one);
 }
 
 /**
- * Annotations that state an entry's requirements -> the features that each value demands. An empty list means that the
- * value demands nothing. Other annotations are ignored.
+ * Readers of annotations that state what an entry requires: from the value to the demanded features. An empty list:
+ * the value demands nothing. Other annotations are ignored.
  */
 const READERS = tableOf<(value: string) => readonly Feature[]>({
   // https://github.com/supercontainers (container annotations of the HPC containers working group)
@@ -102,7 +102,7 @@ const READERS = tableOf<(value: string) => readonly Feature[]>({
   'sh.brew.bottle.glibc.version': (value) => named('glibc', value),
 });
 
-/** Names that stand for no particular microarchitecture, and Homebrew's own names. */
+/** Names for no particular microarchitecture, and names that only Homebrew uses. */
 const MICROARCHITECTURE_NAME = tableOf({
   amd64: 'x86_64',
   arm64: 'aarch64',
@@ -120,7 +120,7 @@ function named(kind: string, value: string): readonly Feature[] {
   return isUnsaid(name) ? [] : [{ kind, value: name }];
 }
 
-/** `cuda`, `rocm`, `opencl`: some GPU that offers this interface. */
+/** `cuda`, `rocm`, `opencl`: some GPU that supports this interface. */
 function gpuInterface(value: string): readonly Feature[] {
   return value.split(/[\s,]+/).flatMap((name) => named('gpu', name));
 }
@@ -130,8 +130,8 @@ function isUnsaid(value: string): boolean {
 }
 
 /**
- * White space or a comma ends a feature, unless the comma continues a comparison, as in `kernel:>=5.10,<6`. Properties
- * of wheel variants (`x86_64 :: level :: v3`) are features too.
+ * Splits a list of features at white space and commas, except a comma that continues a comparison
+ * (`kernel:>=5.10,<6`). Properties of wheel variants (`x86_64 :: level :: v3`) are features too.
  */
 function featureList(value: string): readonly string[] {
   const features = value.includes('::') ? replaceProperties(value) : value;
@@ -157,12 +157,12 @@ function annotationDemands(annotations: Readonly<Record<string, string>>): reado
   return demands;
 }
 
-/** {@link Demand.source} of what `platform.variant` demands. */
+/** The {@link Demand.source} of the demand of `platform.variant`. */
 export const VARIANT_SOURCE = 'platform.variant';
 
 /**
- * Where a derived index keeps the variant that it removed from the winner's platform, so that MetaHub, when it reads
- * its own answer, still knows the entry's demands.
+ * The annotation that keeps the variant which a derived index removed from the winner's platform. By it MetaHub
+ * still knows the entry's demands when it reads its own derived index.
  */
 export const VARIANT_ANNOTATION = 'io.metahub.platform.variant';
 
@@ -185,8 +185,8 @@ function featureOf(architecture: string, variant: string): Feature | undefined {
 }
 
 /**
- * What `platform.variant` demands: a level of amd64 or arm64, a profile of riscv64, a processor of ppc64le. `v8` is
- * every arm64 host and demands nothing.
+ * The demand of `platform.variant`: a level of amd64 or arm64, a profile of riscv64, a processor of ppc64le. `v8`
+ * demands nothing, because every arm64 host has it.
  * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md#platform-variants
  */
 function variantDemand({ platform, annotations }: Descriptor): readonly Demand[] {
@@ -201,8 +201,8 @@ function variantDemand({ platform, annotations }: Descriptor): readonly Demand[]
 }
 
 /**
- * `platform.features`, of Docker's manifest list and, although RESERVED there, of OCI indexes. A value that is not a list
- * of strings is an unreadable demand, never no demand.
+ * The demands in `platform.features`, which is defined for Docker's manifest list, and RESERVED but used in OCI
+ * indexes. A value that is not a list of strings is a demand that no host satisfies.
  */
 function featureDemands(entry: Descriptor): readonly Demand[] {
   const features = entry.platform?.features ?? [];
@@ -220,8 +220,8 @@ function featureDemands(entry: Descriptor): readonly Demand[] {
 }
 
 /**
- * `os.features`: compared by equality, as containerd does. On Linux no value is defined: there they mark another encoding
- * of the same image (nydus), which its own snapshotter looks for, and demand nothing.
+ * The demands in `os.features`, which are compared by equality, as containerd does. On Linux no value is defined.
+ * There they mark another encoding of the same image (nydus) for its own snapshotter, and demand nothing.
  * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md#image-index-property-descriptions
  */
 function osFeatureDemands({ platform }: Descriptor): readonly Demand[] {
@@ -233,7 +233,7 @@ function osFeatureDemands({ platform }: Descriptor): readonly Demand[] {
   }));
 }
 
-/** A demand that a stronger source already made does not count again (authors mirror features as annotations). */
+/** Removes repeated demands, because authors repeat features as annotations. The first source is kept. */
 function withoutRepeats(demands: readonly Demand[]): readonly Demand[] {
   if (demands.length < 2) return demands;
   const seen = new Set<string>();
@@ -243,7 +243,7 @@ function withoutRepeats(demands: readonly Demand[]): readonly Demand[] {
   });
 }
 
-/** Everything that an entry itself demands, each demand with the field that contains it. */
+/** All demands that an entry itself states, each with the field that contains it. */
 export function requirementsOf(entry: Descriptor): readonly Demand[] {
   return withoutRepeats([
     ...featureDemands(entry),
@@ -253,12 +253,12 @@ export function requirementsOf(entry: Descriptor): readonly Demand[] {
   ]);
 }
 
-/** `nvcap:8.0 or nvcap:9.0` in a sentence. */
+/** Formats a demand for a sentence: `nvcap:8.0 or nvcap:9.0`, truncated. */
 export function demandText({ anyOf }: Demand): string {
   return joinLimited(anyOf, ' or ', (one: Feature) => truncateText(formatAlternative(one)));
 }
 
-/** `cpu:broadwell, nvcap:5.2` in a sentence. */
+/** Formats demands for a sentence: `cpu:broadwell, nvcap:5.2`, truncated. */
 export function demandsText(demands: readonly Demand[]): string {
   return joinLimited(demands, ', ', demandText);
 }

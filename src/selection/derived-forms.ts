@@ -8,13 +8,13 @@ import type { SelectionPolicy } from './policy.ts';
 import { refuseAll, rewrite } from './rewrite.ts';
 import { isAttestation, type Selection, select, type Verdict, type VerdictStatus } from './select.ts';
 
-/** The derived index that hosts of one kind get. */
+/** One of the derived indexes that hosts may get in place of the same index. */
 export interface DerivedForm extends DerivedIndex {
-  /** `linux/amd64`: the platform of these hosts. */
+  /** The platform of these hosts: `linux/amd64`. */
   readonly platform: string;
-  /** What the entry demands that they run; undefined when they run no entry of their platform. */
+  /** The demands of the entry that is left for them; undefined when none is left. */
   readonly demands: string | undefined;
-  /** The position of that entry in the index. */
+  /** The position of that entry in the original index. */
   readonly position: number | undefined;
 }
 
@@ -24,15 +24,15 @@ function isCandidate(entry: Descriptor): boolean {
   return isImageEntry(entry) && !isAttestation(entry);
 }
 
-/** One host of each platform that has images here; only its platform counts. */
+/** A profile for each platform that has images in the index. Only its platform matters. */
 function platformsOf({ entries }: ImageIndex): readonly HostProfile[] {
   const bare = profileOfFeatures([]);
   const platforms = new Map<string, HostProfile>();
-  // No entry is chosen for other platforms: an index may have any number of them.
+  // For other platforms nothing is selected, and an index may contain any number of them.
   for (const { platform } of entries.filter(isCandidate)) {
     if (platform === undefined || platform.os === 'unknown') continue;
     const { os, architecture } = normalizePlatform(platform);
-    // To a host of arm v7 an entry without a variant demands v7.
+    // On a host of arm v7, an entry without a variant demands v7.
     const variants = architecture === 'arm' ? [{}, { variant: 'v7' }] : [{}];
     for (const variant of variants) {
       const host = { os, architecture, ...variant };
@@ -42,7 +42,7 @@ function platformsOf({ entries }: ImageIndex): readonly HostProfile[] {
   return [...platforms.values()];
 }
 
-/** The selection of a host that runs only this candidate, or none. */
+/** The selection of a host that can run only this candidate; without one, none. */
 function selectionOf(verdicts: readonly Verdict[], winner: Verdict | undefined): Selection {
   const won = winner && { ...winner, status: 'winner' as const };
   const rest: VerdictStatus = winner === undefined ? 'ineligible' : 'eligible';
@@ -54,8 +54,8 @@ function selectionOf(verdicts: readonly Verdict[], winner: Verdict | undefined):
 }
 
 /**
- * Every index that any host may get in place of this one. For each platform there is one for each entry that may win,
- * and one for hosts that run none of them. Lazy: each costs as much as writing the index.
+ * All indexes that a host may get in place of this one. For each platform there is one for each entry that may win,
+ * and one for hosts that can run none. A generator, because each takes as long as writing the index.
  */
 export function* derivedForms(index: ImageIndex, policy: SelectionPolicy): Generator<DerivedForm> {
   for (const profile of platformsOf(index)) {

@@ -3,7 +3,7 @@ import { NOTHING } from '../host/assumed-features.ts';
 import { checking } from '../lib/schema.ts';
 import { problemWithFeature } from './check-feature.ts';
 
-/** A feature that an author or an operator wrote: one that can hold on some host. */
+/** A feature that an author or operator wrote. It must be able to hold on some host. */
 export const FeatureText = v.pipe(
   v.string(),
   checking(problemWithFeature),
@@ -16,7 +16,7 @@ const Assumed = v.pipe(
   v.examples(['cpu:broadwell', 'nvcap:9.0', `gpu:${NOTHING}`]),
 );
 
-/** Features that a host is assumed to have, one or several; `KIND:none`: none of a kind. */
+/** Features that a host is assumed to have: one or several. `KIND:none` means none of that kind. */
 export const AssumedFeatures = v.pipe(
   v.union([Assumed, v.array(Assumed)]),
   v.transform((read): readonly string[] => (typeof read === 'string' ? [read] : read)),

@@ -7,9 +7,9 @@ import { type HostView, viewOf } from './host-view.ts';
 import type { Selection, Verdict } from './select.ts';
 
 /**
- * How close the best entry of an image comes to a host. `exact`: no variant that the publisher distinguishes could fit
- * better. `older`: built for an earlier microarchitecture, level or GPU. `generic`: it demands no hardware. `refused`:
- * no entry runs here.
+ * How close the best entry of an image comes to a host. `exact`: no variant of the image could fit better. `older`:
+ * built for an earlier microarchitecture, level or GPU. `generic`: it demands no hardware. `refused`: no entry runs
+ * here.
  */
 export type FitKind = 'exact' | 'older' | 'generic' | 'refused';
 
@@ -17,18 +17,18 @@ export const FIT_KINDS: readonly FitKind[] = ['exact', 'older', 'generic', 'refu
 
 export interface Fit {
   readonly kind: FitKind;
-  /** What the missing entry would demand: `cpu:zen4`, `variant:v4`, `nvcap:9.0`; empty when the fit is exact. */
+  /** What the missing entry would demand: `cpu:zen4`, `variant:v4`, `nvcap:9.0`. Empty when the fit is exact. */
   readonly wanted: readonly string[];
-  /** Some entry for the platform demands hardware: the publisher builds variants. */
+  /** True when some entry for the platform demands hardware, so that the publisher builds variants. */
   readonly isMarked: boolean;
 }
 
 const CANDIDATES = new Set(['winner', 'eligible', 'ineligible']);
-/** A microarchitecture is finer than a level, so the fit of an image that names both is judged by the former. */
+/** A microarchitecture is finer than a level. When the image names both, the microarchitecture counts. */
 const CPU_KINDS = new Set(['cpu', 'cpuflag', 'cpuvendor']);
 const LEVEL_KINDS = new Set(['level', 'variant']);
 
-/** One thing that entries differ in: the host's own value, and whether the winner is built for it. */
+/** One property in which entries differ: the host's own value, and whether the winner is built for it. */
 interface Dimension {
   readonly wanted: string;
   readonly isMet: boolean;
@@ -55,7 +55,7 @@ function cpuDimension(
     );
     return { wanted: `variant:${variant}`, isMet };
   }
-  // Nothing is finer than the name of an architecture.
+  // The host is known by its architecture only, so no entry could fit better.
   if (own === undefined || ancestorsOf(microarchitecture).length === 0) return undefined;
   const isMet = alternatives(winner).some(
     ({ kind, value }) => kind === 'cpu' && canonicalName(value) === own,
@@ -69,7 +69,7 @@ function hasAny(kinds: ReadonlySet<string>, of: ReadonlySet<string>): boolean {
 
 const NVIDIA_KINDS = new Set(['nvcap', 'nvptx', 'cuda', 'nvdriver', 'gpu']);
 
-/** Of several GPUs the lowest, whose code the others of its generation run too. */
+/** Of several GPUs the lowest counts, because the others of its generation also run its code. */
 function gpuDimension(
   kinds: ReadonlySet<string>,
   winner: readonly Demand[],
@@ -89,7 +89,7 @@ function gpuDimension(
   return { wanted: `gfx:${target}`, isMet };
 }
 
-/** How close a selection comes to the host; undefined for an image without a candidate for its platform. */
+/** How close a selection comes to the host. Undefined for an image without a candidate for the host's platform. */
 export function fitOf({ verdicts, winner }: Selection, profile: HostProfile): Fit | undefined {
   const candidates = verdicts.filter(({ status }) => CANDIDATES.has(status));
   if (candidates.length === 0) return undefined;

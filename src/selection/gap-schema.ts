@@ -34,7 +34,7 @@ export const GAP = v.object({
   notifiedAt: v.optional(v.pipe(Time, v.description('when a webhook took the event of this gap'))),
 });
 
-/** The data of the event that a webhook is sent of a gap. */
+/** The data of the event that is sent to a webhook. */
 export const GAP_EVENT = v.object({
   image: GAP.entries.image,
   fit: GAP.entries.fit,
@@ -60,7 +60,7 @@ export const GAP_EVENT = v.object({
   ),
 });
 
-/** What a mirror records, in its file and at `/api/v1/gaps`. */
+/** The record of gaps, in the mirror's file and at `/api/v1/gaps`. */
 export const GAPS = v.object({ version: v.literal(1), gaps: v.array(GAP) });
 
 export type GapEventData = Readonly<v.InferOutput<typeof GAP_EVENT>>;

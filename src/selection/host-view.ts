@@ -5,26 +5,26 @@ import { normalizePlatform } from '../lib/platform.ts';
 import { truncateText } from '../lib/text.ts';
 import { parseVersion, type Version } from '../lib/version.ts';
 
-/** A profile as sets and maps for fast queries, implied ancestors included. */
+/** A profile as sets and maps for fast lookups, with the ancestors that its CPU implies. */
 export interface HostView {
   readonly profile: HostProfile;
   readonly os: string;
   readonly architecture: string;
   readonly variant: string | undefined;
-  /** Values of each feature kind, as the profile lists them. */
+  /** The values of each kind of feature, as the profile lists them. */
   readonly claims: ReadonlyMap<string, readonly string[]>;
   readonly flags: ReadonlySet<string>;
-  /** Every microarchitecture whose code this host runs. */
+  /** All microarchitectures whose code this host runs. */
   readonly runs: ReadonlySet<string>;
-  /** Compute capability of each NVIDIA GPU, `9.0`; one per GPU. */
+  /** The compute capability of each NVIDIA GPU. */
   readonly nvidia: readonly Version[];
-  /** AMD targets, one per GPU: `gfx90a`, `gfx942:sramecc+:xnack-`. */
+  /** The target of each AMD GPU: `gfx90a`, `gfx942:sramecc+:xnack-`. */
   readonly amd: readonly string[];
 }
 
 const views = new WeakMap<HostProfile, HostView>();
 
-/** The view of a profile, made once per profile object. */
+/** The view of a profile. It is made once for each profile object. */
 export function viewOf(profile: HostProfile): HostView {
   const known = views.get(profile);
   if (known !== undefined) return known;
@@ -51,7 +51,7 @@ function makeView(profile: HostProfile): HostView {
   };
 }
 
-/** The property's value for each GPU that has it; undefined when none has, so that claims count instead. */
+/** The property of each GPU that has it. Undefined when no GPU has it; then the profile's features count. */
 function ofGpus(
   { gpus }: HostProfile,
   property: 'computeCapability' | 'gfxTarget',
@@ -69,19 +69,19 @@ function claimsOf({ features }: HostProfile): Map<string, readonly string[]> {
     if (values === undefined) claims.set(feature.kind, [feature.value]);
     else values.push(feature.value);
   }
-  // A driver runs the CUDA of its branch, claimed or not.
+  // A driver supports the CUDA versions of its branch, even if the profile does not list them.
   const drivers = claims.has('cuda') ? [] : (claims.get('nvdriver') ?? []);
   const brought = drivers.map(greatestCuda).filter((cuda) => cuda !== undefined);
   if (brought.length > 0) claims.set('cuda', brought);
   return claims;
 }
 
-/** Whether a demand holds on a host; if not, why, as the end of a sentence for people. */
+/** Whether a demand holds on a host, and if not, why: the end of a sentence for people. */
 export type MatchResult = { readonly holds: true } | { readonly holds: false; readonly why: string };
 
 export const MATCH: MatchResult = { holds: true };
 
-/** A demand that does not hold; a long reason is cut. */
+/** A demand that does not hold. A long reason is truncated. */
 export function mismatch(why: string): MatchResult {
   return { holds: false, why: truncateText(why) };
 }

@@ -12,7 +12,7 @@ import type { SelectionPolicy } from './policy.ts';
 
 type Predicate = (wanted: readonly Feature[], host: HostView, policy: SelectionPolicy) => MatchResult;
 
-/** The predicate of each feature kind; any other kind is compared by {@link judgeEquality}. */
+/** The function that judges each kind of feature. Any other kind is judged by {@link judgeEquality}. */
 const PREDICATES = tableOf<Predicate>({
   cpu: anyValue((value, host, policy) => judgeCpu(value, host, policy)),
   level: anyValue(judgeLevel),
@@ -33,18 +33,18 @@ const PREDICATES = tableOf<Predicate>({
   [UNREADABLE]: () => mismatch('it is not a feature that can be read'),
 });
 
-/** True when values of this kind are compared by equality with the host's claims. */
+/** True when values of this kind are compared with the host's features by equality. */
 export function isComparedByEquality(kind: string): boolean {
   return !PREDICATES.has(kind);
 }
 
-/** Whether the host satisfies one demand. */
+/** Judges one demand on a host. */
 export function matchDemand({ anyOf }: Demand, host: HostView, policy: SelectionPolicy): MatchResult {
   const kind = anyOf[0]?.kind ?? UNREADABLE;
   return (PREDICATES.get(kind) ?? judgeEquality)(anyOf, host, policy);
 }
 
-/** Holds when it holds for one of the values; otherwise it says why the last one does not. */
+/** Holds when one of the values holds. Otherwise the reason is that of the last value. */
 function anyValue(
   judgeOne: (value: string, host: HostView, policy: SelectionPolicy) => MatchResult,
 ): Predicate {
@@ -58,7 +58,7 @@ function anyValue(
   };
 }
 
-/** At least the named version, or within the range. */
+/** Judges a version: the host has at least this one, or one in this range. */
 function versionOf(kind: string) {
   return (wanted: string, host: HostView): MatchResult => {
     const range = parseVersionRange(wanted);
@@ -82,7 +82,7 @@ function judgeVendor(wanted: string, host: HostView): MatchResult {
     : mismatch(`this CPU is by ${own[0]}`);
 }
 
-/** A kind without a predicate fails closed: the host must claim exactly this value. */
+/** A kind without a judge fails closed: the host must have exactly this value. */
 function judgeEquality(wanted: readonly Feature[], host: HostView): MatchResult {
   const kind = wanted[0]?.kind ?? UNREADABLE;
   const claimed = host.claims.get(kind);

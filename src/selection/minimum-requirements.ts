@@ -27,7 +27,7 @@ export interface Subject {
 
 type Holders = readonly number[];
 
-/** By claim, the subjects whose host makes it. */
+/** For each feature of the hosts: the subjects whose host has it. */
 function claimants(subjects: readonly Subject[]): ReadonlyMap<string, Holders> {
   const found = new Map<string, number[]>();
   for (const [at, { host }] of subjects.entries()) {
@@ -45,7 +45,7 @@ function claimants(subjects: readonly Subject[]): ReadonlyMap<string, Holders> {
 
 type Versioned = readonly (readonly [version: Version, at: number])[];
 
-/** The versions of one kind that the hosts claim, oldest first. */
+/** The versions of one kind that the hosts have, the oldest first. */
 function versionsOf(kind: string, subjects: readonly Subject[]): Versioned {
   const versions = subjects.flatMap(({ host }, at) =>
     (host.claims.get(kind) ?? []).flatMap((text) => {
@@ -56,7 +56,7 @@ function versionsOf(kind: string, subjects: readonly Subject[]): Versioned {
   return versions.sort(([a], [b]) => compareVersions(a, b));
 }
 
-/** The hosts within a range; most ranges are a minimum version, which all later hosts of a sorted list meet. */
+/** The hosts within a range. Most ranges are a minimum version, for which a binary search is enough. */
 function withinRange(text: string, versions: Versioned): Holders {
   const range = parseVersionRange(text) ?? [];
   const [first] = range;
@@ -73,7 +73,7 @@ function withinRange(text: string, versions: Versioned): Holders {
   return [...new Set(versions.slice(low).map(([, at]) => at))];
 }
 
-/** For every feature that some subject wants: the subjects whose host has it. */
+/** For each feature that some subject wants: the subjects whose host has it. */
 function holdersOf(subjects: readonly Subject[], policy: SelectionPolicy): ReadonlyMap<string, Holders> {
   const wanted = new Map(
     subjects.flatMap((one) => one.wanted.map((feature) => [formatFeature(feature), feature])),
@@ -96,7 +96,7 @@ function holdersOf(subjects: readonly Subject[], policy: SelectionPolicy): Reado
 
 /**
  * For the host of each subject, the subjects whose features all hold on it, itself included. It counts feature by
- * feature: comparing every pair takes seconds for some thousands of subjects.
+ * feature, because comparing all pairs takes seconds for some thousands of subjects.
  */
 function servedHosts(subjects: readonly Subject[], policy: SelectionPolicy): readonly ReadonlySet<number>[] {
   const holders = holdersOf(subjects, policy);
@@ -114,16 +114,16 @@ function servedHosts(subjects: readonly Subject[], policy: SelectionPolicy): rea
   return served;
 }
 
-/** The minimum hardware of one platform that runs some entry: the features it must have; none when any host will do. */
+/** Minimum hardware on one platform that runs some entry. No features: any host. */
 export interface MinimumRequirements {
-  /** `linux/amd64`. */
+  /** The platform: `linux/amd64`. */
   readonly platform: string;
   readonly features: readonly string[];
-  /** Entries, counted from 0, that demand exactly this. */
+  /** The positions of the entries that demand exactly this, from 0. */
   readonly positions: readonly number[];
 }
 
-/** One way to meet all demands of an entry, and the minimal host that does. */
+/** One way to meet all demands of an entry, and the minimal host for it. */
 interface Way {
   readonly position: number;
   readonly wanted: readonly Feature[];
@@ -131,10 +131,10 @@ interface Way {
   readonly host: HostProfile;
 }
 
-/** Alternatives multiply: of an entry with more combinations than this, the first alternative of each demand counts. */
+/** Limit of an entry's combinations of alternatives. Beyond it, the first alternative of each demand counts. */
 const WAYS_MAX = 64;
 
-/** What a host must claim for a demanded feature to hold; undefined for what no host can have. */
+/** The minimal feature of a host on which a demanded feature holds. Undefined when no host can have it. */
 function leastClaim({ kind, value }: Feature): string | undefined {
   if (kind === 'cpu') return `cpu:${canonicalName(value) ?? value}`;
   if (kind === 'nvcap' || kind === 'nvptx') {
@@ -144,7 +144,7 @@ function leastClaim({ kind, value }: Feature): string | undefined {
   if (VERSION_KINDS.has(kind)) {
     const range = parseVersionRange(value) ?? [];
     const bound = lowerBound(range);
-    // More than 5.10 has no least version: 5.10.1 stands for it.
+    // "Newer than 5.10" has no lowest version, so 5.10.1 represents it.
     const least = range.length === 0 ? undefined : [bound, [...bound, 1]].find((one) => inRange(range, one));
     return least && `${kind}:${least.length === 0 ? '0' : least.join('.')}`;
   }
@@ -155,7 +155,7 @@ function nodeOf(claim: string): string | undefined {
   return claim.startsWith('cpu:') ? claim.slice('cpu:'.length) : nodeNameOfLevel(claim);
 }
 
-/** Drops the CPUs and levels that another claim implies: a host has only one CPU. */
+/** Removes the CPUs and levels that another one implies, because a host has one CPU. */
 function withoutImplied(claims: readonly string[]): readonly string[] {
   const nodes = new Set(claims.map(nodeOf).filter((node) => node !== undefined));
   return [...new Set(claims)].filter((claim) => {
@@ -164,7 +164,7 @@ function withoutImplied(claims: readonly string[]): readonly string[] {
   });
 }
 
-/** Every choice of one alternative of each demand, in the order of an odometer: the last one changes fastest. */
+/** All choices of one alternative for each demand. The last one varies fastest, as in an odometer. */
 function choicesOf(demands: readonly Demand[]): readonly (readonly Feature[])[] {
   const count = demands.reduce((product, { anyOf }) => product * anyOf.length, 1);
   if (count > WAYS_MAX) return [demands.flatMap(({ anyOf }) => anyOf.slice(0, 1))];
@@ -177,13 +177,13 @@ function choicesOf(demands: readonly Demand[]): readonly (readonly Feature[])[] 
   });
 }
 
-/** A host with only these features; undefined when no host can have them all. */
+/** A host with only these features. Undefined when no host can have them together. */
 function leastHost(features: readonly string[], { os, architecture }: Platform): HostProfile | undefined {
   try {
     const host = profileOfFeatures(features, { platform: { os, architecture } });
     return host.platform.architecture === architecture ? host : undefined;
   } catch {
-    // Two CPUs at once, or an architecture without a family tree: no such host exists.
+    // Two different CPUs, or an architecture without a family tree.
     return undefined;
   }
 }
@@ -203,7 +203,7 @@ function waysOf(
 ): readonly Way[] {
   const demands = demandsOn(entry, platform.architecture, policy.baseline);
   return choicesOf(demands).flatMap((wanted) => {
-    // What no host can claim fails on every host.
+    // What no host can have fails on every host.
     const claims = wanted.map(leastClaim).filter((claim) => claim !== undefined);
     const features = withoutImplied(claims);
     const host = leastHost(features, platform);
@@ -215,7 +215,7 @@ function keyOf({ features }: Way): string {
   return [...features].sort().join(' ');
 }
 
-/** Ways that no other way undercuts; equal ways are merged. */
+/** The ways that demand least. Equal ways are merged. */
 function leastOf(
   platform: string,
   ways: readonly Way[],
@@ -233,8 +233,8 @@ function leastOf(
     distinct.map(({ wanted, host }) => ({ wanted, host: viewOf(host) })),
     policy,
   );
-  // A way that serves this host, while this one does not serve the other's, demands less. Two that serve each other
-  // demand the same.
+  // If another way holds on this way's host, but not vice versa, the other one demands less. If each holds on the
+  // other's host, they demand the same.
   const least = distinct.filter((_, at) => [...(served[at] ?? [])].every((other) => served[other]?.has(at)));
   return least.map((way) => {
     const positions = byFeatures.get(keyOf(way))?.map(({ position }) => position);
@@ -243,8 +243,8 @@ function leastOf(
 }
 
 /**
- * The minimum hardware that runs the image: for each platform the sets of features that no other set undercuts. It
- * leaves out entries whose demands no host can meet.
+ * The minimum hardware that runs the image: for each platform, the sets of features of which no other set demands
+ * less. Entries whose demands no host can meet are left out.
  */
 export function minimumRequirements(
   index: ImageIndex,

@@ -10,7 +10,7 @@ import { formatFailure, type Selection, type Verdict } from './select.ts';
 
 const CPU_KEYS = new Set(['cpu', 'level', 'variant', 'cpuflag']);
 
-/** The levels that a plain entry is usually built for, and the next one. */
+/** For the levels that are usual for plain entries, the next level. */
 const NEXT_LEVEL: ReadonlyMap<string, string> = new Map([
   ['x86-64-v1', 'x86-64-v2'],
   ['x86-64-v2', 'x86-64-v3'],
@@ -27,13 +27,14 @@ function isPlain({ requirements, status }: Verdict): boolean {
 }
 
 /**
- * Some distributions build the entry that names no level for a higher one than the entry beside it: plain AlmaLinux 10
- * is x86-64-v3 and stands beside `v2`. Then the marked entry wins although it is slower. The index does not show this,
- * so it is a note for people, not a decision; undefined when there is no such suspicion.
+ * The text of a suspicion, or undefined. Some distributions build the entry without a level for a higher level than
+ * the marked entry beside it: the plain entry of AlmaLinux 10 is x86-64-v3, beside one for `v2`. Then the marked
+ * entry wins although it is slower. The index does not show which case it is, so this is a note for people and not
+ * a decision.
  */
 function suspicionOf({ winner, verdicts }: Selection, host: HostView): string | undefined {
   if (winner === undefined) return undefined;
-  // A winner with several levels names none of the table.
+  // A winner with several levels is not in the table.
   const level = levelsIn(winner).join();
   const next = NEXT_LEVEL.get(level);
   if (next === undefined || !judgeLevel(next, host).holds) return undefined;
@@ -47,9 +48,10 @@ function suspicionOf({ winner, verdicts }: Selection, host: HostView): string | 
 }
 
 /**
- * `accelerator-unused`: the host has an accelerator, the image has entries for accelerators, and none of them runs here.
- * `accelerator-newer`: its GPU is newer than all that entries are made for, and what it gets is for GPUs in general.
- * `baseline-suspected`: an entry for a low level was chosen before a plain one that may be built for a higher.
+ * `accelerator-unused`: the host has an accelerator and the image has entries for accelerators, but none of them
+ * runs here. `accelerator-newer`: the host's GPU is newer than those that all entries are built for, and the winner
+ * is for any GPU. `baseline-suspected`: an entry for a low level won over a plain one that may be built for a
+ * higher level.
  */
 export const NOTE_CODES = ['accelerator-unused', 'accelerator-newer', 'baseline-suspected'] as const;
 
@@ -63,7 +65,7 @@ function demandsAccelerator({ requirements }: Verdict): boolean {
   return requirements.some((demand) => isAcceleratorKind(kindOf(demand)));
 }
 
-/** The vendor whose hardware a feature is about: `nvidia`, `amd`, `habana`; undefined when it names none. */
+/** The vendor of the hardware that a feature is about: `nvidia`, `amd`, `habana`. Undefined when it names none. */
 function makerOf({ kind, value }: Feature): string | undefined {
   if (kind === 'gfx' || (kind === 'gpu' && value === 'rocm')) return 'amd';
   if (kind === 'gpu') return value === 'cuda' ? 'nvidia' : value;
@@ -71,7 +73,7 @@ function makerOf({ kind, value }: Feature): string | undefined {
   return isAcceleratorKind(kind) ? 'nvidia' : undefined;
 }
 
-/** Vendors of a host's accelerators; integrated graphics and Vulkan do not count. */
+/** The vendors of a host's accelerators. Integrated graphics and Vulkan do not count. */
 function makersOf(host: HostView): readonly (string | undefined)[] {
   const accelerators = (host.claims.get('accel') ?? []).filter((value) => value !== VULKAN);
   return [
@@ -81,7 +83,7 @@ function makersOf(host: HostView): readonly (string | undefined)[] {
   ];
 }
 
-/** The closest of these by a distance; of equals the later one: publishers list generations in order. */
+/** The entry with the smallest distance. Among equals the last one, because publishers list generations in order. */
 function nearestBy(
   verdicts: readonly Verdict[],
   distanceOf: (verdict: Verdict) => number,
@@ -102,7 +104,7 @@ function acceleratorNote({ winner, verdicts }: Selection, host: HostView): Note 
   );
   if (nearest === undefined) return undefined;
   const [failure] = nearest.failures;
-  // It runs here, and the operator's priorities or pin put another entry before it.
+  // The entry runs here, but the operator's priority or pin prefers another one.
   if (failure === undefined) return undefined;
   const text = `this host's accelerator (${[...new Set(makers)].join(', ')}) is not used: the nearest entry, ${nearest.position + 1}, ${formatFailure(failure)}`;
   return { code: 'accelerator-unused', text };
@@ -127,7 +129,7 @@ function baselineNote(selection: Selection, host: HostView): Note | undefined {
   return text === undefined ? undefined : { code: 'baseline-suspected', text };
 }
 
-/** The notes on a choice. */
+/** The notes on a selection. */
 export function notesOn(selection: Selection, profile: HostProfile): readonly Note[] {
   const host = viewOf(profile);
   return [acceleratorNote(selection, host), newerNote(selection, host), baselineNote(selection, host)].filter(

@@ -14,13 +14,13 @@ function words(text: string, separators: RegExp): readonly string[] {
 
 const BASELINE_FORMS = 'write levels such as x86-64-v3 and CPU flags such as avx, or none';
 
-/** What is wrong with a baseline. */
+/** The error for an invalid baseline. */
 function refuseBaseline(texts: readonly string[]): string {
   const wrong = texts.find((text) => parseBaseline([text]) === undefined) ?? 'none';
   return `${problemWithFeature(wrong) ?? `“${wrong}” says nothing of a CPU`}: ${BASELINE_FORMS}`;
 }
 
-/** What entries without a CPU demand need anyway: a level, or several levels and flags. */
+/** The demands of entries without a CPU demand: one level, or several levels and flags. */
 export const Baseline = v.pipe(
   v.union([Text, v.pipe(v.array(Text), v.nonEmpty(`a baseline is expected: ${BASELINE_FORMS}`))]),
   v.examples(['x86-64-v3', 'none', ['avx', 'arm64-v8.2']]),
@@ -43,7 +43,7 @@ const Prefix = v.pipe(Text, v.trim(), v.nonEmpty('a prefix of annotations is exp
 
 function problemWithPin(pin: string): string | undefined {
   if (parseDigest(pin) !== undefined) return undefined;
-  // No entry has a shortened digest, or one of an algorithm that no registry uses.
+  // A shortened digest, or one with another algorithm, matches no entry.
   if (/^sha\d+:/.test(pin))
     return `“${pin}” is no whole digest: sha256: and 64 hexadecimal digits are expected`;
   const problem = problemWithFeature(pin);
@@ -66,7 +66,7 @@ const ENTRIES = {
   readCompatibility: v.optional(YesNo),
 };
 
-/** The keys of a policy, in camel case or with dashes: `on-no-match` is `onNoMatch`. */
+/** The keys of a policy, in camel case or with hyphens: `on-no-match` is `onNoMatch`. */
 export const POLICY_ENTRIES = {
   ...ENTRIES,
   'on-no-match': ENTRIES.onNoMatch,
@@ -77,7 +77,7 @@ export const POLICY_ENTRIES = {
   'read-compatibility': ENTRIES.readCompatibility,
 };
 
-/** The keys in one spelling. */
+/** Converts the keys to camel case. */
 export function toPolicyChanges(written: Readonly<Record<string, unknown>>): PolicyChanges {
   const named = Object.entries(written).map(([key, value]) => [
     key.replaceAll(/-([a-z])/g, (_, letter: string) => letter.toUpperCase()),
@@ -89,7 +89,7 @@ export function toPolicyChanges(written: Readonly<Record<string, unknown>>): Pol
 /** A policy in a file. */
 export const PolicyText = v.pipe(fields(POLICY_ENTRIES), v.transform(toPolicyChanges));
 
-/** A policy on top of another one. */
+/** A policy with changes applied. */
 export function withChanges(base: SelectionPolicy, changes: PolicyChanges): SelectionPolicy {
   return Object.freeze({ ...base, ...changes });
 }

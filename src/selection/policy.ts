@@ -1,34 +1,33 @@
 /** What an operator decides, for all repositories or for one. */
 export interface SelectionPolicy {
-  /** `exact`: the feature sets of entry and host are equal. */
+  /** `best`: the closest entry that runs. `exact`: the features of entry and host must be equal. */
   readonly match: 'best' | 'exact';
-  /** With several GPUs: an entry must run on all of them, or on any. */
+  /** On a host with several GPUs: an entry must run on all of them, or on any one. */
   readonly gpu: 'all' | 'any';
-  /** `auto`: by what the client accepts; `manifest`: the winner's own manifest; `index`: always an index. */
+  /** `auto`: an index if the client accepts it. `manifest`: the winner's manifest. `index`: always an index. */
   readonly answer: 'auto' | 'index' | 'manifest';
-  /** When no entry for the host's platform is eligible: remove those entries, or serve the original index. */
+  /** When no entry runs on the host: `refuse` removes its platform's entries; `upstream` serves the original index. */
   readonly onNoMatch: 'refuse' | 'upstream';
-  /** A derived index of another kind of host, requested by digest: deliver it as pinned, or refuse it. */
+  /** For a derived index of another kind of host that is requested by digest: deliver it, or refuse it. */
   readonly foreignDerived: 'deliver' | 'refuse';
-  /** Code for another vendor's CPU is eligible when the host has every flag it needs; it ranks below the levels. */
+  /** Code for another vendor's CPU is eligible when the host has all flags that it needs. It ranks below the levels. */
   readonly allowForeignVendor: boolean;
-  /** Feature kinds or groups of kinds, most important first; unlisted ones follow in the usual order. */
+  /** Kinds of features or groups of kinds, the most important first. Others follow in the usual order. */
   readonly priority?: readonly string[] | undefined;
-  /** A digest, or a demanded feature: an eligible entry that has it wins. */
+  /** A digest or a demanded feature. An eligible entry that has it wins. */
   readonly pin?: string | undefined;
-  /** What entries without a CPU demand need nevertheless: `x86-64-v3`; empty: nothing, whatever the catalogue says. */
+  /** The demands of entries without a CPU demand: `x86-64-v3`. Empty: none, whatever the catalogue says. */
   readonly baseline?: readonly string[] | undefined;
   /**
-   * Prefixes of annotations that tell runtimes to do what the operator does not want: an entry that has one is neither
-   * chosen nor listed, and its image is not delivered.
+   * Prefixes of annotations that instruct runtimes in a way that the operator denies. An entry with such an
+   * annotation is neither chosen nor listed, and its image is not delivered.
    */
   readonly denyAnnotations?: readonly string[] | undefined;
-  /**
-   * Also read `NVIDIA_REQUIRE_*` in the configuration of each entry's image: two more requests for each entry, once.
-   */
+  /** Also read `NVIDIA_REQUIRE_*` from the configuration of each entry. Costs two requests for each entry, once. */
   readonly readConfig?: boolean | undefined;
   /**
-   * Also read node-feature-discovery's compatibility artifacts: one request for each entry, and two for each artifact.
+   * Also read compatibility artifacts of node-feature-discovery. Costs a request for each entry, and two for each
+   * artifact.
    */
   readonly readCompatibility?: boolean | undefined;
 }

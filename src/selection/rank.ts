@@ -23,7 +23,7 @@ import {
   versionBounds,
 } from './reach.ts';
 
-/** Groups of feature kinds, the most significant first. A kind in no group is the site's own. */
+/** Groups of kinds of features, the most significant first. Kinds in no group belong to the group `site`. */
 const GROUPS: Readonly<Record<string, readonly string[]>> = {
   accelerator: ['nvcap', 'nvptx', 'gfx', 'accel', 'jetson', 'gpu', 'cuda', 'nvdriver', REQUIRE_EXPRESSION],
   cpu: ['cpu', 'level', 'variant', 'cpuflag', 'cpuvendor'],
@@ -36,36 +36,36 @@ function groupOf(kind: string): string {
   return USUAL_PRIORITY.find((group) => GROUPS[group]?.includes(kind)) ?? 'site';
 }
 
-/** A kind of feature that says what accelerator code is for, or what drives it. */
+/** True for a kind that says what accelerator code is built for, or what drives the accelerator. */
 export function isAcceleratorKind(kind: string): boolean {
   return groupOf(kind) === 'accelerator';
 }
 
-/** How close the demands of one group come to the host. Compared member by member, in this order. */
+/** How close the demands of one group come to the host. The fields are compared in this order. */
 interface Standing {
   readonly demands: number;
   readonly gpu: GpuCloseness | undefined;
   readonly cpu: readonly CpuReach[];
-  /** The place of the demanded variant, higher for newer; -1 for none. */
+  /** The rank of the demanded variant, higher for newer; -1 for none. */
   readonly variant: number;
   readonly versions: VersionBounds;
 }
 
-/** An eligible entry as ranked: its place depends only on this and on its position. */
+/** What an eligible entry is ranked by, besides its position. */
 export interface Rank {
   readonly pinned: boolean;
   readonly standings: readonly Standing[];
 }
 
-/** The groups, and single kinds, in the order in which they count; of one that comes twice the first place does. */
+/** The groups and single kinds in the order in which they count. For duplicates, the first place counts. */
 function priorityOf({ priority = [] }: SelectionPolicy): readonly string[] {
   return [...priority, ...USUAL_PRIORITY];
 }
 
-/** Where an eligible entry stands. */
+/** Ranks an eligible entry. */
 export type Ranker = (digest: string, demands: readonly Demand[]) => Rank;
 
-/** The ranker for a host and a policy: it computes once what is the same for all entries. */
+/** Creates the ranker for a host and a policy, which computes once what is the same for all entries. */
 export function rankerFor(host: HostView, policy: SelectionPolicy): Ranker {
   const priority = priorityOf(policy);
   const places = new Map<string, number>();
@@ -155,7 +155,7 @@ function closenessOfDemand(
   }
 }
 
-/** The rule by which one entry ranks before another, for people. */
+/** How two entries are ordered, and the rule that decided, as text for people. */
 export interface Ranking {
   /** Negative when the first entry is better. */
   readonly order: number;
@@ -172,9 +172,9 @@ const STANDING_RULES: readonly (readonly [(a: Standing, b: Standing) => number, 
 ];
 
 /**
- * Ranks two eligible entries, rule after rule and never by weights: the pin, then each group of kinds by priority, in
- * it at last by the number of demands. A strict superset has more demands, and a number keeps the order transitive, which
- * set inclusion does not. 0 means that their place in the index decides.
+ * Compares two eligible entries rule by rule, not by weights: the pin, then each group of kinds by priority; within
+ * a group, the number of demands comes last. A strict superset has more demands, and unlike set inclusion,
+ * comparing numbers is transitive. An order of 0 means that the position in the index decides.
  */
 export function compareRanks(a: Rank, b: Rank): Ranking {
   if (a.pinned !== b.pinned) return { order: a.pinned ? -1 : 1, rule: 'the operator pinned it' };

@@ -25,12 +25,12 @@ import {
 import { expressionBounds } from './matchers/nvidia.ts';
 import type { SelectionPolicy } from './policy.ts';
 
-/** Orders what is defined before what is undefined. */
+/** Orders defined values before undefined ones. */
 function comparePresence(a: unknown, b: unknown): number {
   return Number(a === undefined) - Number(b === undefined);
 }
 
-/** Orders what is defined before what is undefined, and two that are defined by `compare`. */
+/** Orders defined values before undefined ones, and two defined values by `compare`. */
 export function compareDefined<Value>(
   a: Value | undefined,
   b: Value | undefined,
@@ -39,17 +39,15 @@ export function compareDefined<Value>(
   return a === undefined || b === undefined ? comparePresence(a, b) : compare(a, b);
 }
 
-/** How new the CPUs are that a flag requires. */
+/** How new a CPU must be to have a flag. */
 interface FlagReach {
-  /** The most generic microarchitecture with the flag: `avx2` counts as x86_64_v3. */
+  /** The most generic microarchitecture that has it: x86_64_v3 for `avx2`. */
   readonly node: string | undefined;
-  /**
-   * How many known microarchitectures have it. A flag that needs another one is never in more of them than that one.
-   */
+  /** How many known microarchitectures have it. A flag that depends on another one is never in more of them. */
   readonly carriers: number;
 }
 
-/** x86's levels as nodes, lowest first. */
+/** The levels of x86 as microarchitectures, the lowest first. */
 const GENERIC_X86 = LEVEL_NODES.filter((node) => familyOf(node) === 'x86_64').reverse();
 
 function reachOfCarriers(carriers: readonly string[]): FlagReach {
@@ -73,14 +71,14 @@ function reachesOfFlags(family: string): ReadonlyMap<string, FlagReach> {
   return reaches;
 }
 
-/** The CPU that a demand is for: the microarchitecture, and whether the demand names it or a flag implies it. */
+/** The CPU that a demand is for. */
 export interface CpuReach {
   readonly fit: CpuFit;
   readonly node: string | undefined;
-  /** Of a level: its name, for levels that share a node of the family tree. */
+  /** The level that is demanded, to distinguish levels with the same node of the family tree. */
   readonly level: string | undefined;
   readonly named: boolean;
-  /** Of a flag: how many microarchitectures have it, the fewer the newer. */
+  /** For a flag: how many microarchitectures have it. Fewer means newer. */
   readonly carriers: number;
 }
 
@@ -110,7 +108,7 @@ function reachOf({ kind, value }: Feature, host: HostView, policy: SelectionPoli
   return undefined;
 }
 
-/** The best reach of each demand that the host meets, the closest first. */
+/** The best reach of each demand that holds on the host, the closest first. */
 export function cpuReaches(
   demands: readonly Demand[],
   host: HostView,
@@ -129,8 +127,8 @@ export function cpuReaches(
 }
 
 /**
- * Negative when `a` is closer to the host, by the closest demand in which they differ. If one list continues where the
- * other ends, it is closer.
+ * Negative when `a` is closer to the host, by the closest demand in which they differ. If one list is a
+ * continuation of the other, the longer one is closer.
  */
 export function compareReaches(a: readonly CpuReach[], b: readonly CpuReach[]): number {
   for (let at = 0; at < Math.max(a.length, b.length); at += 1) {
@@ -142,7 +140,7 @@ export function compareReaches(a: readonly CpuReach[], b: readonly CpuReach[]): 
 
 const FIT_ORDER: readonly CpuFit[] = ['native', 'foreign', 'none'];
 
-/** Below zero: `a` is closer to the host. */
+/** Negative when `a` is closer to the host. */
 function compareReach(a: CpuReach, b: CpuReach): number {
   return (
     FIT_ORDER.indexOf(a.fit) - FIT_ORDER.indexOf(b.fit) ||
@@ -153,7 +151,7 @@ function compareReach(a: CpuReach, b: CpuReach): number {
   );
 }
 
-/** The place of the newest variant that is demanded and that the host reaches; -1 for none. */
+/** The rank of the newest variant that is demanded and that the host has; -1 for none. */
 export function newestVariant(demands: readonly Demand[], host: HostView): number {
   let newest = -1;
   for (const { anyOf } of demands) {
@@ -165,7 +163,7 @@ export function newestVariant(demands: readonly Demand[], host: HostView): numbe
   return newest;
 }
 
-/** For each version kind the newest demanded version; undefined where none is demanded. */
+/** For each kind with versions, the newest demanded version; undefined when none is demanded. */
 export type VersionBounds = readonly (Version | undefined)[];
 
 export const NO_BOUNDS: VersionBounds = [];
@@ -176,7 +174,7 @@ function namesVersion(demand: Demand): boolean {
   return VERSION_KINDS.has(kind) || kind === REQUIRE_EXPRESSION;
 }
 
-/** The minimum versions that the demands ask for, of those that the host has. */
+/** The minimum versions that the demands require, of those demands that hold on the host. */
 export function versionBounds(demands: readonly Demand[], host: HostView): VersionBounds {
   if (!demands.some(namesVersion)) return NO_BOUNDS;
   const expressions = demands.filter((demand) => kindOf(demand) === REQUIRE_EXPRESSION);
@@ -191,7 +189,7 @@ export function versionBounds(demands: readonly Demand[], host: HostView): Versi
   });
 }
 
-/** In a list, so that a version, itself a list, stays whole. */
+/** Returned in a list, so that flatMap does not flatten the version, which is itself a list. */
 function metBound(wanted: string, claimed: readonly string[]): readonly [Version] | undefined {
   const range = parseVersionRange(wanted);
   if (range === undefined) return undefined;

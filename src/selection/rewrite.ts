@@ -3,19 +3,19 @@ import { type Descriptor, type ImageIndex, isImageEntry } from '../oci/manifest.
 import { type Demand, demandsText, formatAlternative, VARIANT_ANNOTATION } from './demands.ts';
 import { REFERENCE_DIGEST, type Selection, type Verdict, type VerdictStatus } from './select.ts';
 
-/** An index with the candidates reduced to the winner. */
+/** An index whose candidates are reduced to the winner. */
 export interface Rewritten {
-  /** False: the entries are unchanged, and the original bytes are the answer. */
+  /** False when the entries are unchanged, so that the original bytes are the answer. */
   readonly changed: boolean;
   readonly raw: JsonObject;
-  /** How many of the remaining entries a runtime can choose or look into. */
+  /** How many remaining entries a runtime can choose or look into. */
   readonly images: number;
 }
 
 /**
- * The platform by which every runtime accepts the winner. It is bare, because old runtimes refuse `v3` and podman
- * compares names as strings. It keeps `v8` of arm64, the variant of 32-bit arm, Windows' versions, and Linux'
- * os.features (which mark an encoding). It keeps `features`: clients ignore them, and people read them.
+ * The platform with which every runtime accepts the winner. It has no variant, because old runtimes refuse `v3` and
+ * podman compares names as text. What stays: `v8` of arm64, the variant of 32-bit arm, Windows versions, Linux
+ * os.features (which mark an encoding), and `features`, which clients ignore and people read.
  */
 function barePlatform({ platform, raw }: Descriptor): JsonObject {
   const written = raw['platform'] as JsonObject;
@@ -37,7 +37,7 @@ function annotationsOf({ raw }: Descriptor): JsonObject {
   return objectOf(raw['annotations']);
 }
 
-/** A winner in a derived index; the same object when nothing about it changes. */
+/** The winner's entry in a derived index. The same object when nothing changes. */
 function bareEntry(entry: Descriptor): JsonObject {
   const { raw, platform } = entry;
   const bare = barePlatform(entry);
@@ -49,7 +49,7 @@ function bareEntry(entry: Descriptor): JsonObject {
 
 const demandKeys = new WeakMap<readonly Demand[], string>();
 
-/** Demands as a set, independent of their order and of the fields that contain them. */
+/** A key for a set of demands, independent of their order and of the fields that contain them. */
 function demandsKey(requirements: readonly Demand[]): string {
   const known = demandKeys.get(requirements);
   if (known !== undefined) return known;
@@ -60,8 +60,8 @@ function demandsKey(requirements: readonly Demand[]): string {
 }
 
 /**
- * The winner, and after it its twins: the same image in another encoding (zstd, nydus), which its publisher put beside it for the
- * runtimes that can use it.
+ * The winner and its twins: the same image in other encodings (zstd, nydus), which the publisher added for runtimes
+ * that support them.
  */
 function winnersOf({ winner, verdicts }: Selection): ReadonlySet<Verdict> {
   if (winner === undefined) return new Set();
@@ -71,7 +71,7 @@ function winnersOf({ winner, verdicts }: Selection): ReadonlySet<Verdict> {
   return new Set([winner, ...verdicts.filter(isTwin)]);
 }
 
-/** The digests that an entry belongs to: of an attestation by its annotation, of an artifact by any that names one. */
+/** The digests that an entry belongs to: of an attestation by its annotation; of an artifact by any annotation. */
 function subjectsOf({ status, entry }: Verdict): readonly (string | undefined)[] {
   const { annotations } = entry;
   if (status === 'attestation') return [annotations[REFERENCE_DIGEST]];
@@ -79,8 +79,8 @@ function subjectsOf({ status, entry }: Verdict): readonly (string | undefined)[]
 }
 
 /**
- * The verdicts whose entries stay. What belongs to an entry (an attestation, a SOCI index) goes when the last copy of
- * it goes, and so does whatever belongs to that.
+ * The verdicts on the entries that stay. What belongs to an entry (an attestation, a SOCI index) is removed with
+ * the last copy of that entry, and so is what belongs to it in turn.
  */
 function withoutOrphans(
   verdicts: readonly Verdict[],
@@ -113,11 +113,11 @@ function withoutOrphans(
 }
 
 /**
- * Runtimes take the first entry of their platform: neither a twin nor an entry that stays without having won (an artifact,
- * a nested index) may stand before the winner.
+ * Puts the winner first, because runtimes take the first entry of their platform. Twins come after it, and so do
+ * entries that stay without having won (an artifact, a nested index).
  */
 function winnersFirst(kept: readonly Verdict[], winners: ReadonlySet<Verdict>): readonly Verdict[] {
-  // An unjudged entry that names a platform names the host's.
+  // An unjudged entry that states a platform states the host's.
   const isRival = ({ status, entry }: Verdict) => status === 'unjudged' && entry.platform !== undefined;
   const lastWinner = kept.findLastIndex((verdict) => winners.has(verdict));
   const rivals = new Set(kept.filter((verdict, at) => at < lastWinner && isRival(verdict)));
@@ -129,12 +129,12 @@ function winnersFirst(kept: readonly Verdict[], winners: ReadonlySet<Verdict>): 
   return [...others.slice(0, after), ...rivals, ...others.slice(after)];
 }
 
-/** Removes entries that stay only when they have won. */
+/** Entries that are removed unless they have won. */
 const GONE: ReadonlySet<VerdictStatus> = new Set(['eligible', 'ineligible', 'denied']);
 
 /**
- * Reduces the candidates to the winner and its twins, or to nothing when there is no winner. Everything else stays,
- * unknown fields included: other platforms for `--platform`, nested indexes, and attestations and artifacts whose image
+ * Reduces the candidates to the winner and its twins; without a winner, to nothing. Everything else stays, unknown
+ * fields included: other platforms for `--platform`, nested indexes, and attestations and artifacts whose image
  * stays.
  */
 export function rewrite(index: ImageIndex, selection: Selection): Rewritten {
@@ -158,11 +158,11 @@ function isChoosable({ status, entry }: Verdict): boolean {
   return isImageEntry(entry) || entry.artifactType === undefined;
 }
 
-/** An index may have tens of thousands of entries; the answer must not exceed the size limit of a manifest. */
+/** Limit of refused entries in the answer. An index may have tens of thousands, and a manifest's size is limited. */
 const REFUSED_MAX = 32;
 
 /**
- * Why an entry was refused, for a person who looks at the index. It says nothing about the host: every mirror must
+ * Why an entry was refused, for people who read the index. It says nothing about the host, because all mirrors must
  * derive the same bytes from the same index.
  */
 function refusalOf({ requirements }: Verdict): string {
@@ -172,13 +172,13 @@ function refusalOf({ requirements }: Verdict): string {
     : `not for this host: it demands ${demands}`;
 }
 
-/** The annotation in which a refused entry says why. */
+/** The annotation with the reason why an entry was refused. */
 const REFUSED_ANNOTATION = 'io.metahub.refused';
 
 /**
- * The index of an image that does not run on this host: its candidates get a platform that no runtime looks for, so
- * that the runtime stops with "no matching manifest", and each says why. After an HTTP error, the runtime would go on
- * to the upstream registry and install an image that does not run.
+ * The index for a host that can run none of the candidates. Each gets a platform that no runtime looks for, so that
+ * the runtime stops with "no matching manifest", and an annotation with the reason. After an HTTP error, the
+ * runtime would fetch the image from upstream and install what does not run.
  */
 export function refuseAll(index: ImageIndex, { verdicts }: Selection): JsonObject {
   const refused = new Set(verdicts.filter(({ status }) => status === 'ineligible').slice(0, REFUSED_MAX));

@@ -18,9 +18,9 @@ import { deniedAnnotation, type SelectionPolicy } from './policy.ts';
 import { compareRanks, type Rank, type Ranker, type Ranking, rankerFor } from './rank.ts';
 
 /**
- * `winner`, `eligible` (outranked) and `ineligible`: images for the host's platform, the candidates. `denied`: the
- * operator denies an annotation. `foreign`: for another platform. `attestation`: refers to another entry. `unjudged`: a
- * nested index, an artifact, or an entry without a platform.
+ * `winner`, `eligible` (outranked) and `ineligible` are candidates: images for the host's platform. `denied`: the
+ * operator denies an annotation. `foreign`: for another platform. `attestation`: it describes another entry.
+ * `unjudged`: a nested index, an artifact, or an entry without a platform.
  */
 export type VerdictStatus =
   | 'winner'
@@ -31,7 +31,7 @@ export type VerdictStatus =
   | 'attestation'
   | 'unjudged';
 
-/** A demand that does not hold on this host, and why. */
+/** A demand that does not hold on this host, and the reason. */
 export interface Failure {
   readonly demand: Demand;
   readonly why: string;
@@ -39,13 +39,13 @@ export interface Failure {
 
 export interface Verdict {
   readonly entry: Descriptor;
-  /** Position in the index, from 0. */
+  /** The position in the index, from 0. */
   readonly position: number;
   readonly requirements: readonly Demand[];
   readonly status: VerdictStatus;
-  /** A sentence for people; for a failing demand it names the demand, its field, and why it fails. */
+  /** A sentence for people. For a demand that fails: the demand, its field, and why it fails. */
   readonly reason: string;
-  /** For an eligible entry: why it ranks where it does, the last part of the reason. */
+  /** For an eligible entry: why it ranks where it does. It is the last part of `reason`. */
   readonly ranking?: string;
   readonly failures: readonly Failure[];
 }
@@ -56,7 +56,7 @@ export interface Selection {
   readonly verdicts: readonly Verdict[];
 }
 
-/** More demands of entries, by digest, from outside the index: an image's configuration, compatibility artifacts. */
+/** Further demands of entries, by digest, from an image's configuration or compatibility artifacts. */
 export type ExtraDemands = ReadonlyMap<string, readonly Demand[]>;
 
 /** The annotation by which an attestation of BuildKit names its entry. */
@@ -68,7 +68,7 @@ export function isAttestation({ annotations }: Descriptor): boolean {
   return REFERENCE_DIGEST in annotations || REFERENCE_TYPE in annotations;
 }
 
-/** Selects the best entry of this index that the host can run, with a verdict on every entry. */
+/** Selects the best entry that the host can run, with a verdict on every entry. */
 export function select(
   index: ImageIndex,
   profile: HostProfile,
@@ -93,7 +93,7 @@ export function select(
 }
 
 interface Judged extends Verdict {
-  /** Of the eligible only. */
+  /** Set for eligible entries only. */
   readonly rank: Rank | undefined;
 }
 
@@ -105,7 +105,7 @@ function verdictOf(one: Judged): Verdict {
   return { entry, position, requirements, status, reason, failures };
 }
 
-/** The entry's own demands, demands from elsewhere, and the baseline. */
+/** An entry's own demands, demands from elsewhere, and those of the baseline. */
 export function demandsOn(
   entry: Descriptor,
   architecture: string,
@@ -118,8 +118,8 @@ export function demandsOn(
 }
 
 /**
- * The level that an index itself states for its entries without a CPU demand: `x86-64-v3` for an index whose plain
- * entry is built for v3. Text that is not a baseline is ignored.
+ * The baseline that an index states for its entries without a CPU demand, such as `x86-64-v3` when its plain entry
+ * is built for v3. An invalid text is ignored.
  */
 function baselineOf({ annotations }: ImageIndex): readonly string[] | undefined {
   const written = annotations[BASELINE_ANNOTATION];
@@ -129,8 +129,9 @@ function baselineOf({ annotations }: ImageIndex): readonly string[] | undefined 
 const BASELINE_ANNOTATION = 'io.metahub.baseline';
 
 /**
- * 32-bit arm without a variant is v7 to every runtime, so beside `v6` it is the newer code. A host below v7 gets no such
- * demand: some publishers name no variant because their code runs on all.
+ * Adds the demand `v7` to a 32-bit arm entry without a variant, because every runtime takes it for v7: beside `v6`
+ * it is the newer code. Not on hosts below v7, because some publishers name no variant for code that runs
+ * everywhere.
  */
 function withImpliedVariant(own: readonly Demand[], { platform }: Descriptor, host: HostView) {
   if (host.architecture !== 'arm' || platform?.variant !== undefined) return own;
@@ -152,7 +153,7 @@ function judged(
   return { entry, position, requirements, failures, status, reason, rank };
 }
 
-/** Entries that are not candidates for this host, whatever they demand. */
+/** The verdict on an entry that is no candidate for this host, whatever it demands. */
 function setAside(
   entry: Descriptor,
   position: number,
@@ -185,14 +186,14 @@ function setAside(
   return aside('unjudged', `${truncateText(type)} is not an image; it cannot be chosen`);
 }
 
-/** True for an entry for the host's operating system and architecture, whatever else it demands. */
+/** True for an entry for the host's operating system and architecture. */
 function isHostPlatform({ os, architecture }: Platform, host: HostView): boolean {
   return os === host.os && architecture === host.architecture;
 }
 
 const CPU_KINDS = new Set(['cpu', 'level', 'variant']);
 
-/** What entries without a CPU demand need by the baseline: in some repositories "plain" is x86-64-v3. */
+/** The demands of the baseline, for an entry without a CPU demand: in some repositories "plain" means x86-64-v3. */
 function baselineDemand(
   own: readonly Demand[],
   architecture: string,
@@ -213,7 +214,7 @@ function failuresOf(demands: readonly Demand[], host: HostView, policy: Selectio
   return failures ?? NO_FAILURES;
 }
 
-/** Equal feature sets on top, unless no entry for this platform lists features: then it is an ordinary image. */
+/** Also requires equal sets of features, unless no entry for the platform lists any: then it is an ordinary image. */
 function exactly(all: readonly Judged[], host: HostView): readonly Judged[] {
   const demanding = all.some(({ requirements }) => requirements.some((demand) => isListed(demand)));
   return demanding ? all.map((one) => exactlyOne(one, host)) : all;
@@ -233,7 +234,7 @@ function exactlyOne(one: Judged, host: HostView): Judged {
   };
 }
 
-/** `demands cpu:skylake (platform.features): this host is broadwell and lacks clflushopt`. */
+/** Formats a failure: `demands cpu:skylake (platform.features): this host is broadwell and lacks clflushopt`. */
 export function formatFailure({ demand, why }: Failure): string {
   const wanted = demand.anyOf.length === 0 ? 'nothing' : demandText(demand);
   return `demands ${wanted} (${truncateText(demand.source)}): ${why}`;
@@ -248,7 +249,7 @@ function bestOf(all: readonly Judged[], except?: Judged): Judged | undefined {
   return best;
 }
 
-/** Of entries that rank equal, the one that every runtime can unpack comes first. */
+/** Among entries of equal rank, one that every runtime can unpack comes first. */
 function compareJudged(a: Judged, rankOfA: Rank, b: Judged, rankOfB: Rank): Ranking {
   const ranking = compareRanks(rankOfA, rankOfB);
   const byEncoding = Number(isSpecialEncoding(a.entry)) - Number(isSpecialEncoding(b.entry));
@@ -259,7 +260,7 @@ function compareJudged(a: Judged, rankOfA: Rank, b: Judged, rankOfB: Rank): Rank
 const COMPRESSION_ANNOTATION = 'io.github.containers.compression.';
 
 /**
- * An encoding of an image that not every runtime can unpack: zstd layers, which podman marks by annotation, or one that
+ * True for an encoding that not every runtime can unpack: zstd layers, which podman marks by an annotation, or what
  * `os.features` names.
  * @see https://github.com/containers/image (internal/manifest, OCI1InstanceAnnotationCompressionZSTD)
  */

@@ -2,7 +2,7 @@ import { generalAccelerator, VULKAN } from '../../host/data/accelerators.ts';
 import type { Feature } from '../../host/features.ts';
 import { type HostView, MATCH, type MatchResult, mismatch } from '../host-view.ts';
 import type { SelectionPolicy } from '../policy.ts';
-/** How close code is to a GPU: its place in the vendor's order of preference, then a distance; smaller is closer. */
+/** How close code is to a GPU: first by the vendor's order of preference, then by a distance. Smaller is closer. */
 export type GpuCloseness = readonly [place: number, distance: number];
 
 /** Negative when `a` is closer. */
@@ -11,8 +11,8 @@ export function compareCloseness(a: GpuCloseness, b: GpuCloseness): number {
 }
 
 /**
- * How close code comes to a host with these GPUs; undefined when it does not run. With `gpu: any` the GPU that it
- * suits best counts. Otherwise it must run on all, and the GPU that it suits least counts.
+ * How close code comes to a host with these GPUs; undefined when it does not run. With `gpu: any`, the GPU that it
+ * fits best counts. Otherwise it must run on all, and the GPU that it fits worst counts.
  */
 export function closenessToAll(
   perGpu: readonly (GpuCloseness | undefined)[],
@@ -23,7 +23,7 @@ export function closenessToAll(
   return run.length === perGpu.length ? run.at(-1) : undefined;
 }
 
-/** The vendors of a host's GPUs: detected ones, and the operator's own claims. */
+/** The vendors of a host's GPUs: the detected ones and those that the operator added. */
 function makersOf(host: HostView): ReadonlySet<string> {
   return new Set([
     ...(host.claims.get('gpu') ?? []),
@@ -32,14 +32,14 @@ function makersOf(host: HostView): ReadonlySet<string> {
   ]);
 }
 
-/** An interface -> the makers of the GPUs that offer it. */
+/** The vendors whose GPUs support each interface. */
 const MAKERS_OF_INTERFACE: ReadonlyMap<string, readonly string[]> = new Map([
   ['cuda', ['nvidia']],
   ['rocm', ['amd']],
   ['opencl', ['nvidia', 'amd', 'intel']],
 ]);
 
-/** `gpu:nvidia`: a GPU of this maker; `gpu:cuda`: one that offers this interface. */
+/** `gpu:nvidia`: a GPU of this vendor. `gpu:cuda`: a GPU that supports this interface. */
 export function judgeGpu(wanted: string, host: HostView): MatchResult {
   const makers = makersOf(host);
   if (makers.has(wanted) || MAKERS_OF_INTERFACE.get(wanted)?.some((maker) => makers.has(maker))) return MATCH;
@@ -49,7 +49,8 @@ export function judgeGpu(wanted: string, host: HostView): MatchResult {
 }
 
 /**
- * How close `accel:` code comes: the device itself, then its general kind. Vulkan suits any device and does not rank.
+ * How close `accel:` code comes: the exact device, or its general kind. Vulkan runs on any device and is not
+ * ranked.
  */
 export function acceleratorCloseness(wanted: readonly Feature[], host: HostView): GpuCloseness | undefined {
   const claimed = host.claims.get('accel') ?? [];
@@ -60,7 +61,7 @@ export function acceleratorCloseness(wanted: readonly Feature[], host: HostView)
     : undefined;
 }
 
-/** `accel:intel-battlemage` holds for `accel:intel-xpu` as well. */
+/** Judges `accel:`. A host with `accel:intel-battlemage` also satisfies `accel:intel-xpu`. */
 export function judgeAccelerator(wanted: readonly Feature[], host: HostView): MatchResult {
   const claimed = host.claims.get('accel') ?? [];
   const has = new Set(claimed.flatMap((own) => [own, generalAccelerator(own) ?? own]));
@@ -69,5 +70,5 @@ export function judgeAccelerator(wanted: readonly Feature[], host: HostView): Ma
   return mismatch(`this host has ${claimed.map((value) => `accel:${value}`).join(' and ')}`);
 }
 
-/** A GPU named only by its vendor ranks behind every entry that names the exact part. */
+/** An entry that names only a vendor ranks behind every entry that names the exact GPU. */
 export const BY_MAKER: GpuCloseness = [5, 0];

@@ -5,8 +5,8 @@ import type { SelectionPolicy } from '../policy.ts';
 import { closenessToAll, compareCloseness, type GpuCloseness } from './accelerator.ts';
 
 /**
- * Generic code object targets and the processors that run them.
- * Source: LLVM, User Guide for AMDGPU Backend, "Generic processors" (facts only; Apache-2.0 WITH LLVM-exception).
+ * Generic code object targets, and the processors that run them. Source: LLVM, User Guide for AMDGPU Backend,
+ * "Generic processors" (facts only; Apache-2.0 WITH LLVM-exception).
  * @see https://llvm.org/docs/AMDGPUUsage.html#amdgpu-generic-processor-table
  */
 const GENERIC: ReadonlyMap<string, readonly string[]> = tableOf({
@@ -18,17 +18,17 @@ const GENERIC: ReadonlyMap<string, readonly string[]> = tableOf({
   'gfx12-generic': ['gfx1200', 'gfx1201'],
 });
 
-/** The features of a process unless the operator or the user asks for others. */
+/** The settings of a process, unless the operator or user changes them. */
 const DEFAULT_SETTING = { xnack: '-', sramecc: '+' } as const;
 type TargetFeature = keyof typeof DEFAULT_SETTING;
 
 interface Target {
   readonly processor: string;
-  /** `+`, `-`, or absent: code that runs with either. */
+  /** `+` or `-`; absent for code that runs with either. */
   readonly settings: Readonly<Partial<Record<TargetFeature, string>>>;
 }
 
-/** `gfx90a`, `gfx90a:sramecc+:xnack-`, with or without an `amdgcn-amd-amdhsa--` prefix. */
+/** Parses `gfx90a`, `gfx90a:sramecc+:xnack-`, with or without the prefix `amdgcn-amd-amdhsa--`. */
 function parseTarget(text: string): Target {
   const [processor = '', ...rest] = text.replace(/^amdgcn-amd-amdhsa--/, '').split(':');
   const settings: Partial<Record<TargetFeature, string>> = {};
@@ -72,7 +72,8 @@ export function amdCloseness(
 }
 
 /**
- * AMD targets: the processor itself or a generic target that covers it; `xnack` and `sramecc` on, off or not said.
+ * Judges an AMD target: the processor itself, or a generic target that covers it, with `xnack` and `sramecc` on,
+ * off or unspecified.
  * @see https://llvm.org/docs/AMDGPUUsage.html#target-id
  */
 export function judgeAmd(wanted: readonly Feature[], host: HostView, policy: SelectionPolicy): MatchResult {

@@ -12,7 +12,7 @@ interface Level {
   readonly minor: number;
 }
 
-/** The level in a text, `x86-64-v3` or `arm64-v8.2`; undefined for any other text. */
+/** Parses a level: `x86-64-v3`, `arm64-v8.2`. Undefined for any other text. */
 export function parseLevel(text: string): Level | undefined {
   const [, family, major, minor] = LEVEL.exec(text) ?? [];
   if (family === undefined) return undefined;
@@ -23,7 +23,7 @@ export function parseLevel(text: string): Level | undefined {
     : undefined;
 }
 
-/** The node for the text of a level, `x86_64_v3` or `armv8.2a`, whether or not the family tree has it. */
+/** The name of a level as a microarchitecture: `x86_64_v3`, `armv8.2a`. The family tree may not contain it. */
 export function nodeNameOfLevel(text: string): string | undefined {
   const level = parseLevel(text);
   return level && nodeOf(level);
@@ -34,7 +34,7 @@ function nodeOf({ family, major, minor }: Level): string {
   return major === 8 && minor === 0 ? 'aarch64' : `armv${major}.${minor}a`;
 }
 
-/** The highest node of the family tree that a level contains: the tree does not have every level as a node. */
+/** The highest microarchitecture of the family tree that a level includes: the tree does not contain every level. */
 export function treeNodeOfLevel(text: string): string | undefined {
   const level = parseLevel(text);
   for (let minor = level?.minor ?? -1; level !== undefined && minor >= 0; minor -= 1) {
@@ -44,7 +44,7 @@ export function treeNodeOfLevel(text: string): string | undefined {
   return undefined;
 }
 
-/** Compares two levels of one family; negative when `a` is newer. Armv9.N ranks with Armv8.(N+5), and after it. */
+/** Compares two levels of one architecture; negative when `a` is newer. Armv9.N ranks just after Armv8.(N+5). */
 export function compareLevels(a: string, b: string): number {
   const [left, right] = [a, b].map((text) => {
     const level = parseLevel(text);
@@ -58,7 +58,7 @@ function levelPlace({ family, major, minor }: Level): number {
   return family === 'amd64' ? major : minor;
 }
 
-/** Armv9.N holds everything of Armv8.(N+5), by the Arm architecture's own rule. */
+/** Armv9.N includes all of Armv8.(N+5), as the Arm architecture defines. */
 function reaches(has: Level, wants: Level): boolean {
   if (has.family !== wants.family) return false;
   if (has.major === wants.major) return has.minor >= wants.minor;
@@ -66,7 +66,7 @@ function reaches(has: Level, wants: Level): boolean {
   return has.major === 9 && wants.major === 8 && has.minor + 5 >= wants.minor;
 }
 
-/** The host's levels: the profile's own, and its variant. */
+/** The host's levels: those in its profile, and the one of its variant. */
 function levelsOf(host: HostView): readonly string[] {
   const { variant } = host;
   const prefix = host.architecture === 'amd64' ? 'x86-64' : host.architecture;
@@ -74,7 +74,7 @@ function levelsOf(host: HostView): readonly string[] {
   return [...new Set([...(host.claims.get('level') ?? []), ...own])];
 }
 
-/** `x86-64-v3`, `arm64-v8.2`: the host's level is at least this one. */
+/** Judges a level (`x86-64-v3`, `arm64-v8.2`): the host's level must be at least this one. */
 export function judgeLevel(wanted: string, host: HostView): MatchResult {
   const level = parseLevel(wanted);
   const node = nodeNameOfLevel(wanted);
@@ -87,7 +87,7 @@ export function judgeLevel(wanted: string, host: HostView): MatchResult {
   return mismatch(levels.length === 0 ? 'this host has no such level' : `this host is ${levels.join(', ')}`);
 }
 
-/** The place of a variant in the order of its architecture, higher for newer; negative for an unknown variant. */
+/** The rank of a variant within its architecture, higher for newer; negative for an unknown variant. */
 export function placeOfVariant(variant: string, architecture: string): number {
   return architecture === 'riscv64'
     ? RISCV_PROFILES.indexOf(variant)
@@ -95,14 +95,14 @@ export function placeOfVariant(variant: string, architecture: string): number {
 }
 
 /**
- * The host's own variant. A riscv64 Linux host without further information is rva20u64, which every Linux distribution
- * for it demands; 32-bit arm is v7, as for container runtimes.
+ * The host's variant. A riscv64 host that reports none is rva20u64, which all Linux distributions for riscv64
+ * require; 32-bit arm is v7, as in container runtimes.
  */
 export function variantOf(host: HostView): string {
   return host.variant ?? (host.architecture === 'riscv64' ? 'rva20u64' : 'v7');
 }
 
-/** `platform.variant` of 32-bit arm (`v7` runs `v6` code) and riscv64. */
+/** Judges `platform.variant` of 32-bit arm (`v7` runs `v6` code) and riscv64. */
 export function judgeVariant(wanted: string, host: HostView): MatchResult {
   const own = variantOf(host);
   if (wanted === own) return MATCH;
@@ -114,10 +114,10 @@ export function judgeVariant(wanted: string, host: HostView): MatchResult {
 
 const SHOWN_FLAGS = 4;
 
-/** How code for a microarchitecture runs here: natively, as another vendor's by its flags alone, or not at all. */
+/** How code for a microarchitecture runs here: natively, by its flags on another vendor's CPU, or not at all. */
 export type CpuFit = 'native' | 'foreign' | 'none';
 
-/** `name` is canonical. */
+/** @param name the canonical name of a microarchitecture */
 export function fitOf(name: string, host: HostView, policy: SelectionPolicy): CpuFit {
   if (host.runs.has(name)) return 'native';
   const level = levelOfNode(name);
@@ -133,7 +133,7 @@ function runsByFlags(name: string, host: HostView): boolean {
   return host.runs.has(familyOf(name)) && missingFlags(name, host).length === 0;
 }
 
-/** `cpu:X`: X is the host's microarchitecture or an ancestor of it, in any spelling that authors use. */
+/** Judges `cpu:X`: X must be the host's microarchitecture or an ancestor of it, in any spelling. */
 export function judgeCpu(written: string, host: HostView, policy: SelectionPolicy): MatchResult {
   const name = canonicalName(written);
   if (name === undefined) return mismatch(`${written} is not a known microarchitecture`);
@@ -145,7 +145,7 @@ function whyNot(name: string, host: HostView): string {
   const family = familyOf(name);
   if (!host.runs.has(family)) return `it is ${family} code, this host is ${microarchitecture}`;
   const needed = missingFlags(name, host);
-  // A node may be identified by flags that its code does not need.
+  // A microarchitecture may be identified by flags that its code does not need.
   const missing =
     needed.length > 0 ? needed : [...(flagsOf(name) ?? [])].filter((flag) => !host.flags.has(flag));
   if (missing.length > 0) {
@@ -159,7 +159,7 @@ function whyNot(name: string, host: HostView): string {
   return `this host is ${microarchitecture}, which does not descend from it`;
 }
 
-/** A bare flag: on every core. */
+/** Judges a CPU flag: every core must have it. */
 export function judgeFlag(flag: string, host: HostView): MatchResult {
   return host.flags.has(flag) ? MATCH : mismatch('this CPU lacks it');
 }

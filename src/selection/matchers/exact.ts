@@ -3,7 +3,7 @@ import { FEATURES_ANNOTATION } from '../../oci/build-index.ts';
 import type { Demand } from '../demands.ts';
 import { type HostView, MATCH, type MatchResult, mismatch } from '../host-view.ts';
 
-/** What detection adds to every host; it counts only for entries that list the same kind. */
+/** Features that detection adds on every host. They count only when an entry lists the same kind. */
 const INCIDENTAL = new Set([
   'level',
   'cpuflag',
@@ -19,12 +19,12 @@ const INCIDENTAL = new Set([
   'glibc',
 ]);
 
-/** True when a demand comes from a list of features, not from a variant or from another project's annotation. */
+/** True for a demand from a list of features, not from a variant or another project's annotation. */
 export function isListed({ source }: Demand): boolean {
   return source === 'platform.features' || source === `annotations.${FEATURES_ANNOTATION}`;
 }
 
-/** An entry is for a host when the set of its features equals the host's set, compared as written. */
+/** Judges by equality: the entry's set of features must be equal to the host's, compared as text. */
 export function judgeExact(demands: readonly Demand[], host: HostView): MatchResult {
   const listed = demands.filter(isListed);
   const wanted = new Set(listed.flatMap(({ anyOf }) => anyOf.map(formatFeature)));

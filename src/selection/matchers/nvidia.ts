@@ -13,17 +13,17 @@ import type { SelectionPolicy } from '../policy.ts';
 import { closenessToAll, compareCloseness, type GpuCloseness } from './accelerator.ts';
 
 /**
- * Compute capabilities of Tegra parts (Jetson, DRIVE), whose machine code and that of discrete parts are not
- * interchangeable although the major version is the same.
- * Source: NVIDIA's list of CUDA GPUs (facts only). @see https://developer.nvidia.com/cuda-gpus
+ * The compute capabilities of Tegra chips (Jetson, DRIVE). Their machine code and that of discrete GPUs do not run
+ * on each other, even with the same major version. Source: NVIDIA's list of CUDA GPUs (facts only).
+ * @see https://developer.nvidia.com/cuda-gpus
  */
 const TEGRA = new Set(['3.2', '5.3', '6.2', '7.2', '8.7', '10.1', '11.0']);
 
-/** How close code is to a GPU, best first: the order of this list is the order of preference. */
+/** How close code is to a GPU, in the order of preference. */
 const CLOSENESS = ['own features', 'exact', 'family', 'lower minor', 'PTX'] as const;
 type Closeness = (typeof CLOSENESS)[number];
 
-/** `place` is the place in {@link CLOSENESS}, `distance` how far the code is below the GPU. */
+/** The place in {@link CLOSENESS}, and by how much the code's capability is below the GPU's. */
 function closeness(kind: Closeness, code: Version, gpu: Version): GpuCloseness {
   const distance = ((gpu[0] ?? 0) - (code[0] ?? 0)) * 100 + (gpu[1] ?? 0) - (code[1] ?? 0);
   return [CLOSENESS.indexOf(kind), distance];
@@ -34,9 +34,7 @@ function parseCapability(text: string): { version: Version; suffix: string } | u
   return major === undefined ? undefined : { version: [Number(major), Number(minor)], suffix: suffix ?? '' };
 }
 
-/**
- * True for a capability that a GPU can have or code can be for: `9.0`, `sm_90`, `9.0a`, `9.0+PTX`, `8.0-8.9`, `=7.5`.
- */
+/** True for capabilities in any of these forms: `9.0`, `sm_90`, `9.0a`, `9.0+PTX`, `8.0-8.9`, `=7.5`. */
 export function isCapability(text: string): boolean {
   const plain = text.replace(/\+ptx$/i, '');
   return parseCapability(plain) !== undefined || parseVersionRange(plain) !== undefined;
@@ -49,7 +47,7 @@ function isTegra(capability: Version): boolean {
 function sassCloseness(text: string, gpu: Version): GpuCloseness | undefined {
   const code = parseCapability(text);
   if (code === undefined) {
-    // An author's own rule, `8.0-8.9` or `=9.0`, wins over CUDA's.
+    // A range that the author wrote (`8.0-8.9`, `=9.0`) overrides CUDA's rules.
     const range = parseVersionRange(text);
     if (range === undefined || !inRange(range, gpu)) return undefined;
     return closeness(range.some(({ operator }) => operator === '=') ? 'exact' : 'lower minor', gpu, gpu);
@@ -74,7 +72,7 @@ function ptxCloseness(text: string, gpu: Version): GpuCloseness | undefined {
 
 function closenessOf({ kind, value }: Feature, gpu: Version): GpuCloseness | undefined {
   if (kind === 'nvptx') return ptxCloseness(value, gpu);
-  // PyTorch's spelling of both: machine code, and PTX for what comes after.
+  // PyTorch's notation for machine code together with PTX.
   const both = /^(.+)\+ptx$/i.exec(value)?.[1];
   if (both === undefined) return sassCloseness(value, gpu);
   return sassCloseness(both, gpu) ?? ptxCloseness(both, gpu);
@@ -91,14 +89,14 @@ function best(wanted: readonly Feature[], gpu: Version): GpuCloseness | undefine
   return found;
 }
 
-/** The last capability that code names; undefined for an open range. */
+/** The highest capability that code names; undefined for an open range. */
 function lastOf(text: string): Version | undefined {
   const plain = text.replace(/\+ptx$/i, '');
   const bound = parseVersionRange(plain)?.find(({ operator }) => ['=', '<=', '<'].includes(operator));
   return parseCapability(plain)?.version ?? bound?.version;
 }
 
-/** True when a GPU of this host is newer than every capability that these demands name. */
+/** True when a GPU of this host is newer than all capabilities that these demands name. */
 export function isNewerThan(demands: readonly Demand[], host: HostView): boolean {
   const lasts = demands.flatMap(({ anyOf }) => anyOf.map(({ value }) => lastOf(value)));
   return host.nvidia.some((gpu) =>
@@ -119,8 +117,8 @@ export function nvidiaCloseness(
 }
 
 /**
- * NVIDIA machine code (`nvcap:9.0`: same major, host's minor at least; `9.0a`: exactly; `10.0f`: the family) and PTX
- * (`nvptx:8.0`: host at least).
+ * Judges NVIDIA machine code (`nvcap:9.0`: the same major version, and at most the GPU's minor version; `9.0a`:
+ * exactly this one; `10.0f`: the family) and PTX (`nvptx:8.0`: at most the GPU's version).
  * @see https://docs.nvidia.com/cuda/cuda-c-programming-guide/#binary-compatibility
  */
 export function judgeNvidia(
@@ -140,8 +138,8 @@ const VARIABLE = /^(NVIDIA_REQUIRE_[A-Z0-9_]+)=(.*)$/s;
 const CONSTRAINT = /^([a-z]+)\s*(>=|<=|!=|>|<|=)\s*(.+)$/;
 
 /**
- * What the environment of an image's configuration demands: each `NVIDIA_REQUIRE_*` variable one demand, all of them to
- * be met; `NVIDIA_DISABLE_REQUIRE` switches them off.
+ * The demands in the environment of an image's configuration: each `NVIDIA_REQUIRE_*` variable is one, and all must
+ * hold. `NVIDIA_DISABLE_REQUIRE` disables them.
  * @see https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/latest/docker-specialized.html#constraints
  */
 export function environmentDemands(environment: readonly string[]): readonly Demand[] {
@@ -160,7 +158,7 @@ export function environmentDemands(environment: readonly string[]): readonly Dem
   });
 }
 
-/** The property's versions on this host; undefined for an unknown property, which counts as met. */
+/** The versions of a property on this host. Undefined for an unknown property, whose constraints count as met. */
 function propertyOf(name: string, host: HostView): readonly Version[] | undefined {
   const versions = (kind: string) =>
     (host.claims.get(kind) ?? []).map(parseVersion).filter((version) => version !== undefined);
@@ -186,13 +184,13 @@ function constraintHolds(constraint: string, host: HostView): boolean {
   return actual.every((version) => inRange(range, version));
 }
 
-/** A space separates alternatives, a comma what must hold together. */
+/** Spaces separate alternatives; commas separate constraints that must all hold. */
 function alternativesOf(expression: string): readonly (readonly string[])[] {
   const alternatives = expression.split(/\s+/).filter((word) => word !== '');
   return alternatives.map((one) => one.split(',').filter((constraint) => constraint !== ''));
 }
 
-/** The minimum versions that the alternatives that hold here demand, of one feature kind (`cuda`, `nvdriver`). */
+/** The minimum versions of one kind (`cuda`, `nvdriver`) in those alternatives that hold here. */
 export function expressionBounds(expression: string, kind: string, host: HostView): readonly Version[] {
   const property = kind === 'nvdriver' ? 'driver' : kind;
   return alternativesOf(expression)
@@ -206,7 +204,7 @@ export function expressionBounds(expression: string, kind: string, host: HostVie
     );
 }
 
-/** Whether a whole `NVIDIA_REQUIRE_*` expression holds. */
+/** Judges a whole `NVIDIA_REQUIRE_*` expression. */
 export function judgeExpression(expression: string, host: HostView): MatchResult {
   const met = alternativesOf(expression).some((constraints) =>
     constraints.every((constraint) => constraintHolds(constraint, host)),
