@@ -2,7 +2,7 @@ import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { exportJWK, generateKeyPair, type JWTPayload, SignJWT, UnsecuredJWT } from 'jose';
-import { describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { openConnection } from '../../src/cli/open-upstream.ts';
 import { fetchOver } from '../../src/cli/provider-fetch.ts';
 import { check } from '../../src/lib/schema.ts';
@@ -18,6 +18,14 @@ import { MemoryServer } from '../support/memory-store.ts';
 import { Browser, DEVICE_CLIENT, SITE_CLIENT, startOpenidProvider } from '../support/oidc-provider.ts';
 import { basic, hashed, machineFolder, openTestSite } from '../support/site.ts';
 import { afterTest } from '../support/upstream.ts';
+
+// The time stands still: a token that ends in a moment must not end while a busy machine brings it.
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ['Date'] });
+  onTestFinished(() => void vi.useRealTimers());
+});
+
+const nowS = () => Math.floor(Date.now() / 1000);
 
 const RULES = [
   { claims: { groups: 'hpc-admins' }, account: '{email}', role: 'admin' },
@@ -113,9 +121,8 @@ async function siteWithProvider(people: Record<string, Record<string, unknown>> 
       }),
     });
   const idTokenOf = (subject: keyof typeof PEOPLE, more: JWTPayload = {}) => {
-    const nowS = Math.floor(Date.now() / 1000);
     const { email, groups } = PEOPLE[subject];
-    const basics = { iss: provider.issuer, aud: DEVICE_CLIENT, sub: subject, iat: nowS, exp: nowS + 300 };
+    const basics = { iss: provider.issuer, aud: DEVICE_CLIENT, sub: subject, iat: nowS(), exp: nowS() + 300 };
     return provider.sign({ ...basics, email, groups, jti: String(Math.random()), ...more });
   };
   return { ...site, provider, people, exchange, idTokenOf };
@@ -341,9 +348,8 @@ describe('replicas of a site at an OpenID provider', () => {
     const cookies = new Map(browser.cookiesFor(one.url));
     expect((await at(one, `${pathname}${search}`, cookies)).status).toBe(303);
     expect((await at(other, `${pathname}${search}`, cookies)).status).toBe(403);
-    const nowS = Math.floor(Date.now() / 1000);
     const idToken = await provider.sign({
-      ...{ iss: provider.issuer, aud: DEVICE_CLIENT, sub: 'sub-carol', iat: nowS, exp: nowS + 300 },
+      ...{ iss: provider.issuer, aud: DEVICE_CLIENT, sub: 'sub-carol', iat: nowS(), exp: nowS() + 300 },
       ...PEOPLE['sub-carol'],
     });
     const exchange = ({ url }: { readonly url: string }) =>
@@ -450,30 +456,29 @@ describe('the exchange of an ID token', () => {
     });
   });
 
-  test.each<[string, JWTPayload]>([
-    ['of another issuer', { iss: 'https://evil.example' }],
-    ['for another audience', { aud: 'another-client' }],
-    ['that has expired', { exp: Math.floor(Date.now() / 1000) - 60 }],
-    ['that was issued long ago', { iat: Math.floor(Date.now() / 1000) - 3600 }],
-    ['from the future', { iat: Math.floor(Date.now() / 1000) + 3600 }],
-    ['not valid yet', { nbf: Math.floor(Date.now() / 1000) + 3600 }],
-    ['without a subject', { sub: undefined as never }],
-    ['without an end', { exp: undefined as never }],
+  test.each<[string, () => JWTPayload]>([
+    ['of another issuer', () => ({ iss: 'https://evil.example' })],
+    ['for another audience', () => ({ aud: 'another-client' })],
+    ['that has expired', () => ({ exp: nowS() - 60 })],
+    ['that was issued long ago', () => ({ iat: nowS() - 3600 })],
+    ['from the future', () => ({ iat: nowS() + 3600 })],
+    ['not valid yet', () => ({ nbf: nowS() + 3600 })],
+    ['without a subject', () => ({ sub: undefined as never })],
+    ['without an end', () => ({ exp: undefined as never })],
   ])('refuses an ID token %s', async (_, claims) => {
     const { exchange, idTokenOf, reasons } = await siteWithProvider();
-    expect((await exchange(await idTokenOf('sub-alice', claims))).status).toBe(403);
+    expect((await exchange(await idTokenOf('sub-alice', claims()))).status).toBe(403);
     expect(reasons()).toEqual(['no-valid-login']);
   });
 
   test('accepts a clock difference of some seconds', async () => {
     const { exchange, idTokenOf } = await siteWithProvider();
-    const nowS = Math.floor(Date.now() / 1000);
-    expect((await exchange(await idTokenOf('sub-alice', { iat: nowS + 20, nbf: nowS + 20 }))).status).toBe(
-      200,
-    );
-    expect((await exchange(await idTokenOf('sub-alice', { exp: nowS - 20, iat: nowS - 300 }))).status).toBe(
-      200,
-    );
+    for (const claims of [
+      { iat: nowS() + 20, nbf: nowS() + 20 },
+      { exp: nowS() - 20, iat: nowS() - 300 },
+    ]) {
+      expect((await exchange(await idTokenOf('sub-alice', claims))).status).toBe(200);
+    }
   });
 
   test('refuses an ID token without a signature, or signed with another key or the client secret', async () => {
@@ -555,8 +560,6 @@ async function forgingProvider() {
 }
 
 describe('an ID token from the authorization code', () => {
-  const nowS = Math.floor(Date.now() / 1000);
-
   async function loginWith(
     claims: (issuer: string, nonce: string) => JWTPayload,
     encode?: (claims: JWTPayload) => Promise<string>,
@@ -572,7 +575,7 @@ describe('an ID token from the authorization code', () => {
   }
 
   const good = (issuer: string, nonce: string): JWTPayload => ({
-    ...{ iss: issuer, aud: SITE_CLIENT.id, sub: 's', iat: nowS, exp: nowS + 300, nonce },
+    ...{ iss: issuer, aud: SITE_CLIENT.id, sub: 's', iat: nowS(), exp: nowS() + 300, nonce },
     ...{ email: 'mallory@example.org', groups: ['hpc-admins'] },
   });
   const refused = { status: 403, reasons: ['no-valid-login'] };
@@ -581,14 +584,14 @@ describe('an ID token from the authorization code', () => {
     expect(await loginWith(good)).toEqual({ status: 303, reasons: [] });
   });
 
-  test.each<[string, JWTPayload]>([
-    ['another issuer', { iss: 'https://evil.example' }],
-    ['another audience', { aud: 'another-client' }],
-    ['another nonce', { nonce: 'of another login' }],
-    ['an end in the past', { exp: nowS - 60 }],
-    ['a beginning in the future', { nbf: nowS + 600 }],
+  test.each<[string, () => JWTPayload]>([
+    ['another issuer', () => ({ iss: 'https://evil.example' })],
+    ['another audience', () => ({ aud: 'another-client' })],
+    ['another nonce', () => ({ nonce: 'of another login' })],
+    ['an end in the past', () => ({ exp: nowS() - 60 })],
+    ['a beginning in the future', () => ({ nbf: nowS() + 600 })],
   ])('is refused with %s', async (_, claims) => {
-    expect(await loginWith((issuer, nonce) => ({ ...good(issuer, nonce), ...claims }))).toEqual(refused);
+    expect(await loginWith((issuer, nonce) => ({ ...good(issuer, nonce), ...claims() }))).toEqual(refused);
   });
 
   test('is refused without a signature', async () => {
