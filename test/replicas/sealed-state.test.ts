@@ -133,7 +133,10 @@ describe('the sealed state on an unreachable store', () => {
   test('logs the loss when the store is unreachable at the start', async () => {
     const server = new MemoryServer();
     server.isDown = true;
-    const { state, events } = server.replica();
+    const { state, events } = server.replica({
+      now: () => performance.now(),
+      times: { beatMs: 20, lostMs: 300 },
+    });
     await expect.poll(() => events).toEqual(['shared-state-lost']);
     expect(state.trouble).toBeDefined();
   });
