@@ -1,4 +1,5 @@
 import { randomInt } from 'node:crypto';
+import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server } from 'node:net';
 
@@ -24,13 +25,22 @@ function isFree(port: number): Promise<boolean> {
   });
 }
 
+/** Keeps a port from other calls, also of other processes, to the end of this one: UDP leaves TCP's ports alone. */
+function reserve(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const reservation = createSocket('udp4').unref();
+    reservation.once('error', () => resolve(false));
+    reservation.bind({ port, address: '127.0.0.1', exclusive: true }, () => resolve(true));
+  });
+}
+
 /**
  * A TCP port of loopback that nobody listens on now, and that no other process is given by chance before its user takes it.
  */
 export async function freePort(): Promise<number> {
   for (;;) {
     const port = randomInt(FIRST_FREE, END_FREE);
-    if (await isFree(port)) return port;
+    if ((await reserve(port)) && (await isFree(port))) return port;
   }
 }
 
