@@ -21,7 +21,7 @@ async function metadataService(listener: RequestListener): Promise<string> {
   return `http://127.0.0.1:${port}`;
 }
 
-async function ask(listener: RequestListener, limitMs = 3000) {
+async function ask(listener: RequestListener, limitMs = 60_000) {
   const problems = collectDiagnostics();
   const baseUrl = await metadataService(listener);
   const type = await queryInstanceType({ baseUrl, limitMs, problems });

@@ -1,6 +1,6 @@
 import { chmodSync, existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import {
   parseCudaVersion,
   parseNvidiaSmi,
@@ -81,7 +81,7 @@ describe("nvidia-smi's answer", () => {
 describe('asking nvidia-smi', () => {
   test('runs it and reads its answer', async () => {
     const { path } = program('echo "0, NVIDIA X, 00000000:01:00.0, 0x340010DE, 13.0, 600.10"');
-    expect(await queryNvidiaSmi({ program: path })).toMatchObject({
+    expect(await queryNvidiaSmi({ program: path, limitMs: 60_000 })).toMatchObject({
       kind: 'gpus',
       gpus: [{ computeCapability: '13.0' }],
     });
@@ -95,17 +95,23 @@ describe('asking nvidia-smi', () => {
   });
 
   test('kills a hanging nvidia-smi with all its children, and continues', async () => {
-    const { path, folder } = program(`cd "$(dirname "$0")"; sleep 60 & echo $! >child; echo $$ >self; wait`);
-    const answer = await queryNvidiaSmi({ program: path, limitMs: 400 });
-    expect(answer).toEqual({ kind: 'unavailable', why: 'did not answer within 0.4 s and was killed' });
-    expect(existsSync(join(folder, 'child'))).toBe(true);
-    const pids = ['self', 'child'].map((name) => Number(readFileSync(join(folder, name), 'utf8')));
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const { path, folder } = program(`cd "$(dirname "$0")"; sleep 60 & echo $$ $! >new; mv new pids; wait`);
+    const answer = queryNvidiaSmi({ program: path });
+    await expect.poll(() => existsSync(join(folder, 'pids'))).toBe(true);
+    vi.advanceTimersByTime(2000);
+    expect(await answer).toEqual({ kind: 'unavailable', why: 'did not answer within 2 s and was killed' });
+    const pids = readFileSync(join(folder, 'pids'), 'utf8').split(' ').map(Number);
     await expect.poll(() => pids.filter(isAlive)).toEqual([]);
   });
 
   test('does not wait for a grandchild that keeps its output open', async () => {
-    const { path } = program('sleep 60 & echo "0, NVIDIA X, 00000000:01:00.0, 0x340010DE, 13.0, 600.10"');
-    const answer = await queryNvidiaSmi({ program: path, limitMs: 5000 });
+    const { path, folder } = program(
+      'cd "$(dirname "$0")"; sleep 600 & echo $! >pid; echo "0, NVIDIA X, 00000000:01:00.0, 0x340010DE, 13.0, 600.10"',
+    );
+    const answer = await queryNvidiaSmi({ program: path, limitMs: 60_000 });
+    process.kill(Number(readFileSync(join(folder, 'pid'), 'utf8')));
     expect(answer.kind).toBe('gpus');
   });
 
