@@ -372,7 +372,7 @@ describe('refusals before a request is complete', () => {
   });
 
   test('408 carries a Date and no body that a HEAD could not have', async () => {
-    const { port } = await serveLatest({ limits: { headersTimeoutMs: 200 } });
+    const { port } = await serveLatest({ limits: { headersTimeoutMs: 2000 } });
     const received = await exchange(port, `HEAD /v2/ HTTP/1.1\r\n${HOST}X-Slow: `);
     const [answer] = answersIn(received, true);
     expect(answer?.status).toBe(408);

@@ -183,7 +183,7 @@ describe.each([
 describe('createBlobTransport()', () => {
   /** The fast transport over real sockets, with its pool in sight. */
   function transportTo() {
-    const timeouts = { headMs: 1000, documentMs: 1000, idleMs: 500, resumeMs: 10 };
+    const timeouts = { headMs: 60_000, documentMs: 60_000, idleMs: 60_000, resumeMs: 10 };
     const now = () => performance.now();
     const trust = createTlsContexts({
       settingsOf: () => undefined,
@@ -196,7 +196,7 @@ describe('createBlobTransport()', () => {
     const isTrusted = () => true;
     const resolve = createResolvers()();
     const refusePrivateName = createNameGuard(resolve);
-    const dial = createDial({ isTrusted, trust, resolve, refusePrivateName, proxyOf, timeoutMs: 1000 });
+    const dial = createDial({ isTrusted, trust, resolve, refusePrivateName, proxyOf, timeoutMs: 60_000 });
     const plain = closing(createTransport({ dial, proxyOf, isTrusted, refusePrivateName, timeouts }));
     const slabs = createSlabPool();
     return { slabs, transport: closing(createBlobTransport({ dial, plain, proxyOf, timeouts, slabs, now })) };

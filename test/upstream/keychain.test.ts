@@ -38,7 +38,7 @@ function replaceFile(file: string, text: string): void {
 }
 
 function logins(...files: string[]) {
-  return createKeychain({ files, warn: (message) => warnings.push(message), helperLimitMs: 2000 });
+  return createKeychain({ files, warn: (message) => warnings.push(message), helperLimitMs: 60_000 });
 }
 
 test('CVE-2026-59891: a login is for the host of its key, not for one that the key contains or that contains the key', async () => {
@@ -241,7 +241,7 @@ describe('createStoredLogins()', () => {
     const credentials = createKeychain({
       files: [store({ credsStore: 'chatty' })],
       warn: () => {},
-      helperLimitMs: 30_000,
+      helperLimitMs: 60_000,
     });
     expect(await credentials.loginFor('ghcr.io', NAME)).toMatchObject({ username: 'u' });
   });
