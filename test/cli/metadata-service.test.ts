@@ -29,7 +29,7 @@ async function startMetadataService() {
 function verdictOn(presented: PresentedIdentity, audience = ORIGIN) {
   const files = writePublicKeys(temporaryFolder(), keys);
   const rule = (cloud: CloudRule['cloud'], owner: string): CloudRule => ({
-    ...{ cloud, keys: files[cloud], accounts: [owner], regions: undefined, maxAge: 60_000 },
+    ...{ cloud, keys: files[cloud], accounts: [owner], regions: undefined, maxAge: 3600_000 },
     ...{ account: 'nodes', types: new Map([['*', cloud]]) },
   });
   const rules = [
