@@ -19,7 +19,7 @@ async function scriptFor(shell: string, name: string): Promise<string> {
 }
 
 function run(program: string, ...args: readonly string[]): string {
-  return execFileSync(program, args, { cwd: folder, encoding: 'utf8', timeout: 30_000 });
+  return execFileSync(program, args, { cwd: folder, encoding: 'utf8', timeout: 240_000 });
 }
 
 const linesOf = (text: string) => text.split('\n').filter((line) => line !== '');

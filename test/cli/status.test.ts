@@ -199,8 +199,8 @@ describe('metahub status', () => {
     });
     onTestFinished(() => void watching.stop('SIGKILL'));
     facts = { ...FACTS, version: '1.2.4' };
-    await expect.poll(() => watching.output(), { timeout: 15_000 }).toContain('"version":"1.2.4"');
+    await expect.poll(() => watching.output()).toContain('"version":"1.2.4"');
     await served.server.close();
-    await expect.poll(() => watching.output(), { timeout: 15_000 }).toContain('no mirror answers');
+    await expect.poll(() => watching.output()).toContain('no mirror answers');
   });
 });

@@ -46,7 +46,7 @@ describe('withFileLock()', () => {
     expect(codes).toEqual([0, 0, 0]);
     expect(await readFile(counter, 'utf8')).toBe('75');
     expect(await readdir(join(path, '..'))).toEqual(['.lock.count']);
-  }, 60_000);
+  });
 
   test('releases the lock when the task fails', async () => {
     const path = await lockPath();
@@ -64,7 +64,7 @@ describe('withFileLock()', () => {
     await expect(withFileLock(path, async () => {}, { timeoutMs: 100 })).rejects.toThrow(
       FileLockTimeoutError,
     );
-  }, 30_000);
+  });
 
   test('takes over the lock of a process that was killed', async () => {
     const path = await lockPath();
@@ -72,7 +72,7 @@ describe('withFileLock()', () => {
     holder.kill('SIGKILL');
     await once(holder, 'close');
     expect(await withFileLock(path, async () => 'taken', { timeoutMs: 1000 })).toBe('taken');
-  }, 30_000);
+  });
 
   test('takes over the lock of another host only when it is old', async () => {
     const path = await lockPath();

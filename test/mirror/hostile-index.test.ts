@@ -77,7 +77,7 @@ function heldBytes(): number {
   return process.memoryUsage().heapUsed;
 }
 
-describe('an index as long as any may be', { timeout: 30_000 }, () => {
+describe('an index as long as any may be', () => {
   test('leaves nothing behind in memory but its answer', async () => {
     const { pull } = await mirrorOf((tag) =>
       indexOf(tag, (at) => (at < ENTRIES_MAX ? { features: ['cpu:broadwell'] } : undefined)),
@@ -88,7 +88,7 @@ describe('an index as long as any may be', { timeout: 30_000 }, () => {
     // The verdicts on one such index alone are twenty-five megabytes.
     expect(heldBytes() - before).toBeLessThan(25e6);
     // It is about memory: seven indexes of four megabytes take seconds on a busy machine.
-  }, 120_000);
+  });
 
   const LONG: readonly (readonly [string, (position: number) => Entry | undefined])[] = [
     [

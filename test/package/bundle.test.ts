@@ -86,7 +86,7 @@ describe('the bundles', () => {
       'systeminformation.js',
     );
     // Three programs, one after the other, of which two look at the whole machine.
-  }, 240_000);
+  });
 
   test('need no package beside them', async () => {
     expect(existsSync(join(copy, 'node_modules'))).toBe(false);

@@ -92,7 +92,7 @@ test('EndedSessions keeps the list within what replicas read, however long the n
   one.store.isCut = false;
   await expect.poll(() => one.state.trouble).toBeUndefined();
   const { ended } = await open();
-  await expect.poll(() => ended.has(ids.at(-1) ?? ''), { timeout: 10_000 }).toBe(true);
+  await expect.poll(() => ended.has(ids.at(-1) ?? '')).toBe(true);
   // Those that would have expired first are forgotten, by both.
   const known = (each: EndedSessions) => ids.filter((id) => each.has(id));
   expect(known(ended).length).toBeGreaterThan(1_000);

@@ -82,7 +82,7 @@ describe('changes of machine files', () => {
     expect((await account()).password?.text).toBe(password?.text);
     expect(password?.text).not.toBe(author.password.text);
     expect(outcomes).toContain('done');
-  }, 60_000);
+  });
 
   test('never restore an account that somebody removes meanwhile', async () => {
     const { folder, path, author } = await lab();

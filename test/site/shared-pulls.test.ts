@@ -183,7 +183,7 @@ describe('the record of pulls that replicas share', () => {
     const server = new MemoryServer();
     const [one, other] = [await replica(server), await replica(server)];
     for (let at = 0; at < 1500; at += 1) one.pull('lab-gpu', `lab/app-${at}`);
-    await expect.poll(() => countsOf(other.pulls).length, { timeout: 10_000 }).toBe(1500);
+    await expect.poll(() => countsOf(other.pulls).length).toBe(1500);
     // The latest 1,000 answers, at both.
     expect(other.pulls.latest()).toHaveLength(1000);
     expect(other.pulls.latest().map(answerKey)).toEqual(one.pulls.latest().map(answerKey));

@@ -58,7 +58,7 @@ describe('the pool of read buffers', () => {
     try {
       const clients = Array.from({ length: 64 }, () => new PassThrough({ highWaterMark: 1 }));
       const copies = clients.map((client) => copyFile(file.fd, client, { start: 0, end: 4 * MIB }, pool));
-      await vi.waitFor(() => expect(lent).toHaveLength(128));
+      await expect.poll(() => lent).toHaveLength(128);
       expect(lent.filter((sizeBytes) => sizeBytes === MIB)).toHaveLength(2);
       expect(lent.filter((sizeBytes) => sizeBytes === MIB / 16)).toHaveLength(126);
       for (const client of clients) client.destroy();

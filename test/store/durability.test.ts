@@ -57,13 +57,13 @@ function around(steps: readonly Step[], folder: string): readonly string[] {
 }
 
 describeWith(['strace'], 'what a power cut must not take', () => {
-  test('a blob is synced before it gets its name', { timeout: 60_000 }, async () => {
+  test('a blob is synced before it gets its name', async () => {
     const { steps } = await trace('blob');
     const order = around(steps, 'blobs/sha256');
     expect(order.slice(0, 2)).toEqual(['fsync file', 'rename']);
   });
 
-  test('a record is synced before it gets its name', { timeout: 60_000 }, async () => {
+  test('a record is synced before it gets its name', async () => {
     const { steps } = await trace('manifest');
     const order = around(steps, 'records');
     expect(order[order.indexOf('rename') - 1]).toBe('fsync file');
@@ -71,7 +71,6 @@ describeWith(['strace'], 'what a power cut must not take', () => {
 
   test.each(['records', 'blobs/sha256'])(
     'a derived answer is synced, named in %s, and the name is synced',
-    { timeout: 60_000 },
     async (folder) => {
       const order = around((await trace('derived')).steps, folder);
       const renamed = order.indexOf('rename');

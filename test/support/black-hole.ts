@@ -32,7 +32,7 @@ export async function startBlackHole(): Promise<{ readonly port: number; close()
     await once(socket, 'connect');
     queued.push(socket.on('error', () => {}));
   }
-  await vi.waitUntil(() => waitingAt(port) > BACKLOG);
+  await vi.waitUntil(() => waitingAt(port) > BACKLOG, { timeout: 60_000 });
   return {
     port,
     close: async () => {

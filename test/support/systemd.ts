@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { attempt, type ProgramResult, run, startServer } from './processes.ts';
@@ -56,8 +56,7 @@ export function bootTree(workplace: Workplace, tree: string): Promise<Systemd> {
 async function boot(workplace: Workplace, root: string, command: readonly string[]): Promise<Systemd> {
   const pipe = join(root, 'booted');
   await run('mkfifo', [pipe]);
-  const group = join(cgroup2Mount() ?? '', `metahub-test-${process.pid}`);
-  mkdirSync(group);
+  const group = mkdtempSync(join(cgroup2Mount() ?? '', 'metahub-test-'));
   workplace.onClose(() => removeGroup(group));
   const namespaces = ['--mount', '--pid', '--fork', '--kill-child', '--uts', '--ipc', '--net', '--cgroup'];
   const outside = await startServer({
@@ -73,7 +72,7 @@ async function boot(workplace: Workplace, root: string, command: readonly string
     process.kill(childOf(outside.pid), 'SIGKILL');
     await outside.stop('SIGCONT');
   });
-  const booted = await attempt('cat', [pipe], { timeoutMs: 30_000 });
+  const booted = await attempt('cat', [pipe]);
   rmSync(pipe);
   if (booted.stdout !== 'booted\n') throw new Error(`systemd did not come up:\n${outside.output()}`);
 

@@ -161,18 +161,14 @@ describe('lists of tags that are meant to take time or memory', () => {
       'a million names',
       `{"tags":[],"x":{${Array.from({ length: 900_000 }, (_, at) => `"${at}":1`).join(',')}}}`,
     ],
-  ])(
-    `a body of %s ${HELD}`,
-    async (_, body) => {
-      const bytes = Buffer.from(body);
-      const fetch = async () => ({ body: bytes, reply: REPLY });
-      const ask = () => listTags(fetch, { first: 10_000 }, () => 0).catch((error: unknown) => error);
-      // The thread starts with the first.
-      await ask();
-      expect(await longestTurnMs(ask)).toBeLessThan(50);
-    },
-    60_000,
-  );
+  ])(`a body of %s ${HELD}`, async (_, body) => {
+    const bytes = Buffer.from(body);
+    const fetch = async () => ({ body: bytes, reply: REPLY });
+    const ask = () => listTags(fetch, { first: 10_000 }, () => 0).catch((error: unknown) => error);
+    // The thread starts with the first.
+    await ask();
+    expect(await longestTurnMs(ask)).toBeLessThan(50);
+  });
 
   test('large lists in flight beyond 64 MiB are refused with 503, and accepted when others end', async () => {
     const body = Buffer.from(many(100_000, (at) => `t${String(at).padStart(120, '0')}`));
@@ -202,7 +198,7 @@ describe('lists of tags that are meant to take time or memory', () => {
     const outcomes = await Promise.allSettled(asked);
     expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(5);
     expect((await listTags(fetch, { last: 1 }, () => 0)).tags).toEqual(['z']);
-  }, 60_000);
+  });
 
   test('a list of which the pages come slowly is given up after a minute', async () => {
     let nowMs = 0;

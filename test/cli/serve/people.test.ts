@@ -130,7 +130,7 @@ oidc:
     expect(page).toContain(code);
     const { answer } = await new Browser().logIn(page, 'sub-alice');
     expect(await answer.text()).toContain('Sign-in Success');
-    await expect.poll(() => login.output(), { timeout: 30_000 }).toContain('metahub is logged in to');
+    await expect.poll(() => login.output()).toContain('metahub is logged in to');
     expect(login.output()).toMatch(/this host logs in as alice@example\.org\/\S*cpu#zen4/);
     expect(readFileSync(join(machines(), 'alice@example.org.yaml'), 'utf8')).toMatch(/name: login-/);
     expect(await featurePulledWith(authFile, 'cpu:zen4')).toBe('cpu:zen4');
@@ -153,9 +153,7 @@ oidc:
       ready: /Open (\S+) in a browser/,
     });
     await new Browser().logIn(login.announced[1] ?? '', 'sub-dave');
-    await expect
-      .poll(() => login.output(), { timeout: 30_000 })
-      .toContain(`${host} does not accept this login (HTTP 403)`);
+    await expect.poll(() => login.output()).toContain(`${host} does not accept this login (HTTP 403)`);
     expect(site.log()).toContain('no rule for this person');
   });
 
@@ -174,7 +172,7 @@ oidc:
       authFile,
     ];
     await expect
-      .poll(async () => (await metahub(...words)).stdout, { timeout: 30_000, interval: 1000 })
+      .poll(async () => (await metahub(...words)).stdout, { interval: 1000 })
       .toBe(`metahub is logged in to ${host} as nodes-epyc\n`);
     expect(await featurePulledWith(authFile, 'cpu:zen4')).toBe('cpu:zen4');
   });

@@ -38,7 +38,7 @@ describe('a reload of a site', () => {
     file('config.yaml', `${base}${settings}`);
     site.reload();
     const since = () => site.log().slice(before);
-    await expect.poll(since, { timeout: 20_000 }).toMatch(/"event":"(reloaded|reload-refused)"/);
+    await expect.poll(since).toMatch(/"event":"(reloaded|reload-refused)"/);
     return since();
   }
   const oidcAt = ({ issuer }: OpenidProvider, secretFile: string) => `oidc:
@@ -193,15 +193,15 @@ describe('a reload of a mirror of one host', () => {
         headers: { accept: index },
       });
       expect(pulled.status).toBe(200);
-      await expect.poll(() => refusing.requests.length, { timeout: 20_000 }).toBeGreaterThan(0);
+      await expect.poll(() => refusing.requests.length).toBeGreaterThan(0);
       written(accepting);
       mirror.metahub.reload();
-      await expect.poll(() => accepting.requests.length, { timeout: 20_000 }).toBe(1);
+      await expect.poll(() => accepting.requests.length).toBe(1);
       const waiting = async () =>
         /metahub_gap_events_waiting (\d+)/.exec(
           await (await fetch(`${mirror.metahub.url}/metrics`)).text(),
         )?.[1];
-      await expect.poll(waiting, { timeout: 20_000 }).toBe('0');
+      await expect.poll(waiting).toBe('0');
       const sent = refusing.requests.length;
       // Without a receiver, and with one again: a delivered event is not repeated.
       for (const hook of [undefined, accepting]) {
@@ -209,7 +209,7 @@ describe('a reload of a mirror of one host', () => {
         written(hook);
         mirror.metahub.reload();
         await expect
-          .poll(() => mirror.metahub.log().split('"event":"reloaded"').length, { timeout: 20_000 })
+          .poll(() => mirror.metahub.log().split('"event":"reloaded"').length)
           .toBeGreaterThan(before);
       }
       expect(await waiting()).toBe('0');

@@ -39,7 +39,7 @@ const judge = async (index: DocumentSource) =>
   withBuffers(await readAside('answer for a host', index, DETAILS));
 const rightFor = (index: DocumentSource) => judgeManifest(index, DETAILS);
 
-describe('readAside()', { timeout: 60_000 }, () => {
+describe('readAside()', () => {
   test.each([
     ['few entries', 3, ''],
     ['many entries', 500, ''],
