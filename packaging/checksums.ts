@@ -5,7 +5,7 @@ import { RELEASE } from './project.ts';
 
 const NAME = 'SHA256SUMS';
 
-/** Writes the checksums of everything that is published, in the form that `sha256sum --check` reads; answers the path. */
+/** Writes the checksums of all published files, in the form that `sha256sum --check` reads. Returns the path. */
 export function writeChecksums(): string {
   const target = join(RELEASE, NAME);
   const names = readdirSync(RELEASE).filter((name) => name !== NAME);

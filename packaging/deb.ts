@@ -10,11 +10,11 @@ import { addProgram } from './program.ts';
 import { type Architecture, MANIFEST, RELEASE, ROOT, run, sourceDateEpoch } from './project.ts';
 
 const UNITS = ['metahub.service', 'metahub.socket', 'metahub-detect.service'];
-/** What an operator may edit: an upgrade keeps it, a purge removes it. */
+/** Files for the operator to edit. An upgrade keeps them, a purge removes them. */
 const CONFFILES = ['etc/default/metahub', 'etc/metahub/config.yaml'];
 
 const source = (name: string) => readFileSync(join(ROOT, 'packaging/deb', name), 'utf8');
-/** Debian's form of a version: a pre-release sorts before its release. */
+/** Converts a version to Debian's form, in which a pre-release sorts before its release. */
 const debianVersion = (version: string) => version.replace('-', '~');
 
 function control(architecture: Architecture, installedKib: number): string {
@@ -68,8 +68,8 @@ function addControl(tree: FileTree, architecture: Architecture): void {
 }
 
 /**
- * Builds the Debian package from the built program; answers its path.
- * @param isQuick compressed little: a minute sooner, and half as large again
+ * Builds the Debian package from the built program; returns its path.
+ * @param isQuick less compression: saves a minute, and the package is half as large again
  */
 export function buildDeb(architecture: Architecture, isQuick: boolean): string {
   const folder = mkdtempSync(join(tmpdir(), 'metahub-deb-'));
@@ -80,7 +80,7 @@ export function buildDeb(architecture: Architecture, isQuick: boolean): string {
     tree.setTimes(sourceDateEpoch());
     mkdirSync(RELEASE, { recursive: true });
     const target = join(RELEASE, `metahub_${debianVersion(MANIFEST.version)}_${architecture}.deb`);
-    // Not zstd, which Debian 11 does not unpack.
+    // Debian 11 cannot unpack zstd.
     const compression = isQuick ? ['-Zgzip', '-z1'] : ['-Zxz', '-z6'];
     run('dpkg-deb', ['--root-owner-group', ...compression, '--build', tree.root, target]);
     return target;

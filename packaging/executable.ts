@@ -8,14 +8,17 @@ import { addProgram, HOME } from './program.ts';
 import { HOST_ARCHITECTURE, MANIFEST, RELEASE, ROOT, run } from './project.ts';
 
 const MAIN = fileURLToPath(new URL('executable/main.cjs', import.meta.url));
-/** What marks the place in Node.js that is filled. @see https://nodejs.org/api/single-executable-applications.html */
+/**
+ * Marks the place in Node.js for the program.
+ * @see https://nodejs.org/api/single-executable-applications.html
+ */
 const FUSE = 'NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2';
-/** Files of the package that the program itself reads. */
+/** Files of the package that the program reads when it runs. */
 const ASSET = /^(?:package\.json|catalog\/.*|dist\/program\/(?:.*\.js|[^/]*\.cache))$/;
 
 /**
- * Builds the single executable for this machine's architecture: Node.js with the program and its files inside. Answers its
- * path. It needs the C library of the system, as Node.js does, and nothing else.
+ * Builds the single executable for this machine's architecture: Node.js, with the program and its files
+ * inside. Like Node.js it needs the C library of the system, and nothing else. Returns its path.
  */
 export function buildExecutable(): string {
   const folder = mkdtempSync(join(tmpdir(), 'metahub-executable-'));

@@ -37,7 +37,7 @@ export class FileTree {
     chmodSync(join(this.root, path), mode);
   }
 
-  /** The paths of all files and links, in the order of their names. */
+  /** Returns the paths of all files and links, sorted by name. */
   files(): readonly string[] {
     return readdirSync(this.root, { recursive: true, withFileTypes: true })
       .filter((entry) => !entry.isDirectory())
@@ -45,7 +45,7 @@ export class FileTree {
       .sort();
   }
 
-  /** Gives everything the same time, in seconds since 1970. */
+  /** Sets the time of all files, in seconds since 1970. */
   setTimes(seconds: number): void {
     for (const name of readdirSync(this.root, { recursive: true })) {
       lutimesSync(join(this.root, String(name)), seconds, seconds);
@@ -55,7 +55,7 @@ export class FileTree {
 
   #place(path: string): string {
     const full = join(this.root, path);
-    // Folders of a package are everyone's to read, whatever the umask of who builds it.
+    // Everybody may read the folders of a package, whatever the umask of the build is.
     for (const parent of parents(path)) this.folder(parent);
     return full;
   }

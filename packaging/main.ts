@@ -10,7 +10,7 @@ import { writeSbom } from './sbom.ts';
 
 const PARTS = {
   npm: () => [packNpm()],
-  // Node.js of the other architecture is only copied.
+  // Only the copy of Node.js is for the other architecture, so one machine builds both.
   deb: (isQuick: boolean) => {
     const architectures = isQuick ? [HOST_ARCHITECTURE] : (['amd64', 'arm64'] as const);
     return architectures.map((architecture) => buildDeb(architecture, isQuick));
@@ -28,7 +28,10 @@ function isPart(word: string): word is Part {
   return Object.hasOwn(PARTS, word);
 }
 
-/** `npm run package [-- PART...] [-- --quick]`: builds what is published into dist/release; prints the paths. */
+/**
+ * `npm run package [-- PART...] [-- --quick]`: builds what is published into dist/release, and prints the
+ * paths.
+ */
 function main(): void {
   const { values, positionals } = parseArgs({
     options: { quick: { type: 'boolean' } },

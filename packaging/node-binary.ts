@@ -10,7 +10,7 @@ interface Pinned {
 
 const PINNED: Pinned = JSON.parse(readFileSync(new URL('node.json', import.meta.url), 'utf8'));
 
-/** The version of Node.js that packages bring along. */
+/** The version of Node.js in the packages. */
 export const NODE_VERSION = PINNED.version;
 
 export interface NodeBinary {
@@ -19,8 +19,9 @@ export interface NodeBinary {
 }
 
 /**
- * The Node.js that packages bring along: npm's package of it, pinned by hash, unpacked once below dist/.
- * @throws {Error} when what npm delivers has another hash
+ * Returns the Node.js for packages: the one in npm's registry, pinned by its hash and unpacked once below
+ * dist/.
+ * @throws {Error} when npm delivers a file with another hash
  */
 export function nodeBinary(architecture: Architecture): NodeBinary {
   const { name, integrity } = PINNED.packages[architecture];

@@ -5,9 +5,12 @@ import { FileTree } from './file-tree.ts';
 import { addProgram } from './program.ts';
 import { HOST_ARCHITECTURE, MANIFEST, RELEASE, ROOT, run, sourceDateEpoch } from './project.ts';
 
-/** What Node.js is linked with, from Debian. Certificates of authorities are in Node.js itself. */
+/**
+ * Debian packages of the libraries that Node.js is linked with. Certificates of authorities are inside
+ * Node.js.
+ */
 const LIBRARIES = ['libc6', 'libgcc-s1', 'libstdc++6'];
-/** Of no use to a program that prints English in UTF-8. */
+/** Parts that a program which prints English in UTF-8 does not need. */
 const NOT_NEEDED = [
   'usr/share/doc/libc6/*.gz',
   'usr/share/lintian',
@@ -15,10 +18,10 @@ const NOT_NEEDED = [
   'usr/share/gcc',
   'usr/share/gdb',
 ];
-/** The user that the mirror runs as, outside every range that Debian gives to people or services. */
+/** The user that the mirror runs as, outside the ranges that Debian assigns to people and services. */
 const USER = 65532;
 
-/** Puts the C library and what else Node.js is linked with into a tree, and the few files that the C library reads. */
+/** Adds the libraries that Node.js is linked with, and the few files that the C library reads, to a tree. */
 function addLibraries(tree: FileTree, folder: string): void {
   const downloads = join(folder, 'debs');
   mkdirSync(downloads);
@@ -34,7 +37,7 @@ function addLibraries(tree: FileTree, folder: string): void {
   tree.folder('tmp', 0o1777);
 }
 
-/** Debian 12's libc6 still has files in /lib and /lib64, which are links into /usr elsewhere. */
+/** Moves the files that libc6 of Debian 12 has in /lib and /lib64 into /usr, because those are links elsewhere. */
 function mergeUsr(tree: FileTree): void {
   for (const name of readdirSync(tree.root).filter((entry) => /^(lib|lib64|bin|sbin)$/.test(entry))) {
     tree.folder(`usr/${name}`);
@@ -44,14 +47,17 @@ function mergeUsr(tree: FileTree): void {
   }
 }
 
-/** An archive whose bytes depend on its files alone. */
+/** Writes an archive whose bytes depend only on its files. */
 function archive(tree: FileTree, target: string, owner: number, paths: readonly string[]): void {
   const form = ['--sort=name', '--format=gnu', '--numeric-owner', `--mtime=@${sourceDateEpoch()}`];
   const owners = [`--owner=${owner}`, `--group=${owner}`];
   run('tar', ['--create', '--file', target, '--directory', tree.root, ...form, ...owners, ...paths]);
 }
 
-/** The layers, that which changes least first: a new version of MetaHub is a pull of a few hundred kilobytes. */
+/**
+ * Builds the layers, the one that changes least first, so that a new version of MetaHub is a pull of a few
+ * hundred kilobytes.
+ */
 function buildLayers(folder: string): readonly string[] {
   const libraries = new FileTree(join(folder, 'libraries'));
   addLibraries(libraries, folder);
@@ -65,7 +71,7 @@ function buildLayers(folder: string): readonly string[] {
   archive(libraries, librariesTar, 0, ['.']);
   archive(program, nodeTar, 0, ['usr/lib/metahub/node']);
   archive(program, programTar, 0, ['--exclude=usr/lib/metahub/node', 'usr']);
-  // The one folder that belongs to the mirror's user: a new volume there is given its owner.
+  // The only folder of the mirror's user: a new volume that is mounted there gets its owner.
   archive(state, stateTar, USER, ['var/cache/metahub']);
   return layers;
 }
@@ -95,7 +101,7 @@ function configuration(): readonly string[] {
   ];
 }
 
-/** Builds the OCI image of the built program, for this machine's architecture; answers the path of its archive. */
+/** Builds the OCI image of the built program for this machine's architecture; returns the path of its archive. */
 export function buildImage(): string {
   const folder = mkdtempSync(join(tmpdir(), 'metahub-oci-'));
   try {

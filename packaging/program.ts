@@ -4,18 +4,18 @@ import type { FileTree } from './file-tree.ts';
 import { nodeBinary } from './node-binary.ts';
 import { type Architecture, HOST_ARCHITECTURE, ROOT, run } from './project.ts';
 
-/** Where a package keeps the program and its Node.js. */
+/** The folder of the program and its Node.js in a package. */
 export const HOME = 'usr/lib/metahub';
 
 /**
- * What a package's Node.js is started with. Node.js 24 lets the young generation grow to twice that of Node.js 20, which
- * costs 100 MiB under attack.
+ * The option for Node.js in a package. By default, Node.js 24 lets the young generation grow to twice the
+ * size of Node.js 20, which costs 100 MiB under attack.
  */
 export const NODE_FLAG = '--max-semi-space-size=16';
 
 /**
- * Puts the built program into a package's tree, with a Node.js of its own and a code cache that this Node.js has made.
- * A package for another architecture has no code cache: its Node.js does not run here.
+ * Adds the built program to a package's tree, with a Node.js of its own and a code cache that this Node.js
+ * has made. A package for another architecture has no code cache, because its Node.js does not run here.
  */
 export function addProgram(tree: FileTree, architecture: Architecture): void {
   const node = nodeBinary(architecture);

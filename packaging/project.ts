@@ -3,9 +3,9 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** The checkout. */
+/** The folder of the checkout. */
 export const ROOT = fileURLToPath(new URL('..', import.meta.url));
-/** What is published. */
+/** The folder of everything that is published. */
 export const RELEASE = join(ROOT, 'dist/release');
 
 interface Manifest {
@@ -17,12 +17,12 @@ interface Manifest {
 
 export const MANIFEST: Manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
 
-/** Debian's and Go's name of a processor architecture. */
+/** Name of a processor architecture, as Debian and Go spell it. */
 export type Architecture = 'amd64' | 'arm64';
 
 export const HOST_ARCHITECTURE: Architecture = process.arch === 'arm64' ? 'arm64' : 'amd64';
 
-/** Runs a program, whose errors go to stderr; answers what it printed. */
+/** Runs a program, whose errors go to stderr; returns its output. */
 export function run(
   command: string,
   args: readonly string[],
@@ -36,7 +36,7 @@ export function run(
   });
 }
 
-/** Seconds since 1970 that files in packages carry, so that the same commit gives the same bytes. */
+/** Returns the time of files in packages, in seconds since 1970, so that the same commit gives the same bytes. */
 export function sourceDateEpoch(): number {
   const set = process.env['SOURCE_DATE_EPOCH'];
   return Number(set ?? run('git', ['log', '-1', '--format=%ct'], { cwd: ROOT }).trim());

@@ -30,8 +30,8 @@ const NODE: Component & { readonly purl: string; readonly cpe: string } = {
 };
 
 /**
- * Writes the bill of materials of what is published (CycloneDX): of npm's own list the packages whose code is in the
- * bundles, and the Node.js that the Debian package, the image and the executable bring along. Answers the path.
+ * Writes the bill of materials of what is published (CycloneDX): from npm's list the packages whose code is
+ * in the bundles, and the Node.js in the Debian package, the image and the executable. Returns the path.
  */
 export function writeSbom(): string {
   const bom: Bom = JSON.parse(
@@ -45,7 +45,7 @@ export function writeSbom(): string {
   const dependencies = bom.dependencies
     .filter(({ ref }) => refs.has(ref))
     .map(({ ref, dependsOn }) => ({ ref, dependsOn: dependsOn.filter((name) => refs.has(name)) }));
-  // npm calls the program a library with the name of the checkout's folder.
+  // npm calls the program a library, with the name of the checkout's folder.
   const component = { ...bom.metadata.component, type: 'application', name: MANIFEST.name };
   const metadata = { ...bom.metadata, component };
   mkdirSync(RELEASE, { recursive: true });

@@ -1,5 +1,6 @@
-// Bundles the program from its sources: one minified CommonJS file for each way it starts, libraries included, since
-// finding and linking modules one by one takes longer than most commands do. Types are checked by `npm run check`.
+// Bundles the program from its sources, libraries included: one minified CommonJS file for each way in which
+// it starts, because finding and linking single modules takes longer than most commands. `npm run check`
+// checks the types.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -9,15 +10,15 @@ import { build } from 'esbuild';
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const target = join(root, 'dist/program');
 
-/** What `metahub` runs: each file of dist/program and the module that it starts with. */
+/** The files of dist/program that `metahub` runs, and the module with which each starts. */
 const PROGRAMS = {
   main: 'src/cli/main.ts',
-  // What `metahub detect` mostly needs, and little more: a host is detected at every boot.
+  // What `metahub detect` usually needs, and little more, because every boot runs it.
   detect: 'src/cli/quick-detect.ts',
-  // A mirror has no use for the other commands.
+  // A mirror does not need the other commands.
   serve: 'src/cli/serve-main.ts',
 };
-/** A thread starts with a file of its own, beside the module that starts it, and finds no other. */
+/** The files of threads. A thread finds its file next to that of the module that starts it. */
 const THREADS = {
   'document-worker': 'src/upstream/document-worker.ts',
   'hash-worker': 'src/store/hash-worker.ts',
@@ -25,15 +26,15 @@ const THREADS = {
   'reading-worker': 'src/mirror/documents/reading-worker.ts',
   'tags-worker': 'src/upstream/tags-worker.ts',
 };
-/** Libraries that few commands need. Files of their own, so that the others do not read their text. */
+/** Libraries that few commands need. They have their own files, so that other commands do not load them. */
 const LIBRARIES = ['asn1js', 'ioredis', 'jose', 'openid-client', 'systeminformation', 'yaml'];
 
 rmSync(target, { recursive: true, force: true });
 mkdirSync(target, { recursive: true });
-// The package is of ES modules; these files are not.
+// The package has ES modules, but these files are CommonJS.
 writeFileSync(join(target, 'package.json'), '{ "type": "commonjs" }\n');
 
-/** A library of {@link LIBRARIES} is required as the file beside. */
+/** Requires a library of {@link LIBRARIES} as the file next to this one. */
 const librariesApart = {
   name: 'libraries-apart',
   setup(build) {
@@ -44,8 +45,8 @@ const librariesApart = {
 };
 
 /**
- * Writes what is not ASCII as escapes, also where esbuild leaves it: V8 takes two bytes for each character of a text in
- * which one needs them.
+ * Writes characters outside ASCII as escapes, even where esbuild does not: otherwise V8 stores each character
+ * of the text in two bytes.
  */
 const ascii = {
   name: 'ascii',
@@ -73,9 +74,9 @@ const bundle = (entryPoints, plugins) =>
     metafile: true,
     legalComments: 'none', // THIRD-PARTY-NOTICES has them
     logLevel: 'warning',
-    // A lazy import is a function in the same file: it runs when it is needed, and finds no file.
+    // A lazy import becomes a function in the same file, which runs when it is needed.
     supported: { 'dynamic-import': false },
-    // Its main file requires its parts in a way that no bundler can follow.
+    // The main file of this package requires its parts in a way that no bundler can follow.
     alias: { 'jsonc-parser': 'jsonc-parser/lib/esm/main.js' },
     define: { 'import.meta.url': 'importMetaUrl' },
     banner: { js: 'const importMetaUrl=require("node:url").pathToFileURL(__filename).href;' },
@@ -87,7 +88,7 @@ const built = [
   await bundle({ ...PROGRAMS, ...libraries }, [librariesApart, ascii]),
   await bundle(THREADS, [ascii]),
 ];
-// Which files went into the bundles: what the notices and the bill of materials are checked against.
+// The list of files in the bundles, against which the notices and the bill of materials are checked.
 const outputs = Object.assign({}, ...built.map(({ metafile }) => metafile.outputs));
 writeFileSync(join(root, 'dist/metafile.json'), JSON.stringify({ outputs }));
 

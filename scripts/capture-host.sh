@@ -1,6 +1,6 @@
 #!/bin/sh
 # Copies what `metahub detect` reads of this machine to a new directory: sh capture-host.sh DIR
-# The same as `metahub detect --capture DIR`, which it runs.
+# It runs `metahub detect --capture DIR`.
 set -eu
 [ $# -eq 1 ] || { echo "usage: $0 DIRECTORY" >&2; exit 2; }
 program=$(dirname "$0")/../bin/metahub.js

@@ -7,7 +7,10 @@ const PAGE = fileURLToPath(new URL('../docs/catalogue.md', import.meta.url));
 const START = '<!-- written by npm run catalogue-table -->';
 const END = '<!-- end of the table -->';
 
-/** What is different from the pulled name: the tag, the repository's last part with it, or the platform of an index. */
+/**
+ * Returns how the image differs from the pulled name: the tag, the last part of the repository, or the
+ * platform of an index.
+ */
 function cell(pulled: string, got: string | null): string {
   if (got === null) return '–';
   const repository = pulled.slice(0, pulled.lastIndexOf(':'));
@@ -15,7 +18,7 @@ function cell(pulled: string, got: string | null): string {
   return `\`${got.includes(':') ? got.slice(got.lastIndexOf('/') + 1) : got}\``;
 }
 
-/** Every list and index of the catalogue, and what each of the example hosts gets of it. */
+/** Formats the table of all lists and indexes of the catalogue, with the image that each example host gets. */
 export async function catalogueTable(): Promise<string> {
   const catalog = await openCatalog();
   const entries = await Promise.all(catalog.names.map((name) => catalog.entry(name)));
@@ -35,7 +38,7 @@ export async function catalogueTable(): Promise<string> {
   return [line(head), line(widths.map((width) => '-'.repeat(width))), ...rows.map(line)].join('\n');
 }
 
-/** The page with the table in its place. */
+/** Returns the page with the table in it. */
 export async function cataloguePage(): Promise<string> {
   const page = readFileSync(PAGE, 'utf8');
   const [before = '', rest = ''] = page.split(START);

@@ -1,5 +1,6 @@
-// Makes the code cache of a bundle, for the Node.js that runs this: `node scripts/code-cache.cjs NAME [ROOT]`. It is
-// taken after the bundle has done what it mostly does, so that it also holds the functions compiled on the way.
+// Makes the code cache of a bundle, for the Node.js that runs this script: `node scripts/code-cache.cjs NAME
+// [ROOT]`. The cache is made after the bundle has done its usual work, so that it contains the functions that
+// were compiled for it.
 const { mkdirSync, mkdtempSync, rmSync, writeFileSync } = require('node:fs');
 const { tmpdir } = require('node:os');
 const { join } = require('node:path');
@@ -12,7 +13,10 @@ function keepCache() {
   writeFileSync(join(PROGRAM, `${name}.cache`), script.createCachedData());
 }
 
-/** A folder with an empty configuration, and the words that name it: none of this machine's own settings count. */
+/**
+ * Creates a folder with an empty configuration, and the options that name it, so that no settings of this
+ * machine apply.
+ */
 function surroundings() {
   for (const variable of Object.keys(process.env)) {
     if (/^METAHUB_|^STATIC_MACHINES$|^PORT$/.test(variable)) delete process.env[variable];
@@ -24,7 +28,7 @@ function surroundings() {
   return { folder, words: ['--config', config, '--images', images, '--data', data] };
 }
 
-/** Starts the mirror, asks it once, and stops it. */
+/** Starts the mirror, sends it one request, and stops it. */
 async function serve() {
   const { folder, words } = surroundings();
   let output = '';
@@ -50,7 +54,7 @@ async function serve() {
   }
 }
 
-/** What most other commands do: reads the settings. */
+/** Does what most other commands do: reads the settings. */
 async function main() {
   const { folder, words } = surroundings();
   process.stdout.write = () => true;
@@ -66,7 +70,7 @@ async function detect() {
   const output = { write: () => {}, terminal: () => ({ width: 80, colour: false }) };
   for (const words of [[], ['--json'], ['--features']]) await program.quickDetect(words, output);
   keepCache();
-  // What this machine's detection lacks is no fault of the build.
+  // Facts that detection cannot read on this machine are not an error of the build.
   process.exitCode = 0;
 }
 

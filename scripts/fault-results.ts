@@ -1,19 +1,19 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import type { FaultTest } from './fault-tests.ts';
 
-// What the last run of each test of a fault came to. `npm run reliability` keeps it in fault-results.json.
+// The results of the last run of each fault's tests. `npm run reliability` stores them in fault-results.json.
 
 /** `missing`: no run has reported a test of this name. */
 export type FaultState = 'passed' | 'skipped' | 'failed' | 'missing';
 
-/** A test as a run reports it: its file and the names from the fault's to its own. */
+/** A test as a run reports it: its file, and the names from that of the fault to its own. */
 export interface ReportedTest {
   readonly file: string;
   readonly names: readonly string[];
   readonly state: 'passed' | 'skipped' | 'failed';
 }
 
-/** States by file, then by the test's identifier. */
+/** Results by file, then by the identifier of the test. */
 export type FaultResults = Readonly<Record<string, Readonly<Record<string, FaultState>>>>;
 
 const RESULTS = new URL('fault-results.json', import.meta.url);
@@ -26,12 +26,12 @@ export function writeFaultResults(results: FaultResults): void {
   writeFileSync(RESULTS, `${JSON.stringify(results, null, 2)}\n`);
 }
 
-/** What a test is known by within its file. */
+/** Identifies a test within its file. */
 export function identify({ number, name }: FaultTest): string {
   return `fault ${number}: ${name}`;
 }
 
-/** Whether a report is one of this test, each `…` of its names standing for any text. */
+/** Returns the check whether a report is about this test. Each `…` in its names matches any text. */
 function isReportOf(test: FaultTest): (reported: ReportedTest) => boolean {
   const patterns = test.names.map((name) => {
     const parts = name.split('…').map((part) => part.replaceAll(/[\\^$.*+?()[\]{}|]/g, '\\$&'));
@@ -43,7 +43,10 @@ function isReportOf(test: FaultTest): (reported: ReportedTest) => boolean {
     patterns.every((pattern, index) => pattern.test(names[index] ?? ''));
 }
 
-/** One that failed, or else one that was skipped, outweighs all that passed. */
+/**
+ * Combines the reports of one test: `failed` when one has failed, else `skipped` when one was skipped, else
+ * `passed`.
+ */
 function stateOf(reports: readonly ReportedTest[]): FaultState {
   const states = reports.map(({ state }) => state);
   if (states.length === 0) return 'missing';
@@ -51,7 +54,7 @@ function stateOf(reports: readonly ReportedTest[]): FaultState {
   return states.includes('skipped') ? 'skipped' : 'passed';
 }
 
-/** What a run came to for each of these tests. */
+/** Returns the result of a run for each of these tests. */
 export function resultsOf(tests: readonly FaultTest[], reported: readonly ReportedTest[]): FaultResults {
   const results: Record<string, Record<string, FaultState>> = {};
   for (const test of tests) {

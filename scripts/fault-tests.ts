@@ -3,14 +3,14 @@ import { join } from 'node:path';
 import { transformSync } from 'esbuild';
 import { parseAst } from 'vite';
 
-/** A test of one of the faults, as it stands in the sources. */
+/** A test of a fault in the source code. */
 export interface FaultTest {
   readonly number: number;
   /** `test/store/disk-faults.test.ts`. */
   readonly file: string;
-  /** What the names between the fault's and the test's own say, then that; `…` stands for what a table fills in. */
+  /** The names below that of the fault, joined. `…` replaces what a table fills in. */
   readonly name: string;
-  /** The names from the fault's to the test's own, as the sources have them. */
+  /** The names from that of the fault to the test's own, as in the source code. */
   readonly names: readonly string[];
 }
 
@@ -27,7 +27,10 @@ function childrenOf(node: SyntaxNode): readonly SyntaxNode[] {
   return Object.values(node).flat().filter(isNode);
 }
 
-/** `describe` of `describe.each(table)(…)`, `describeWith` of `describeWith(…)`. */
+/**
+ * Returns the called function's name: `describe` for `describe.each(table)(…)`, `describeWith` for
+ * `describeWith(…)`.
+ */
 function calledName(call: SyntaxNode): string {
   let callee: unknown = call['callee'];
   while (isNode(callee) && callee.type !== 'Identifier') {
@@ -36,7 +39,7 @@ function calledName(call: SyntaxNode): string {
   return isNode(callee) ? String(callee['name']) : '';
 }
 
-/** A string's text, or a template's with `…` for what it fills in; undefined for anything else. */
+/** Returns the text of a string, or of a template with `…` for its expressions; undefined for anything else. */
 function textOf(node: SyntaxNode): string | undefined {
   if (node.type === 'Literal') return typeof node['value'] === 'string' ? node['value'] : undefined;
   if (node.type !== 'TemplateLiteral') return undefined;
@@ -46,7 +49,7 @@ function textOf(node: SyntaxNode): string | undefined {
   return parts.join('…');
 }
 
-/** The name that a call of `test` or `describe` gives: its first text. */
+/** Returns the name in a call of `test` or `describe`: the first argument that is a text. */
 function givenName(call: SyntaxNode): string | undefined {
   const texts = (call['arguments'] as readonly SyntaxNode[]).map(textOf);
   return texts.find((text) => text !== undefined)?.replaceAll(/%[sdijo]|\$[\w.]+/g, '…');
@@ -54,7 +57,7 @@ function givenName(call: SyntaxNode): string | undefined {
 
 const FAULT_NAME = /^fault (\d+): (.+)$/s;
 
-/** The names from the innermost that is a fault's; none without one. */
+/** Returns the names from the innermost one that begins with a fault; none when no name does. */
 export function namesOfFault(names: readonly string[]): readonly string[] {
   const at = names.findLastIndex((name) => FAULT_NAME.test(name));
   return at < 0 ? [] : names.slice(at);
@@ -71,7 +74,7 @@ function collect(node: SyntaxNode, names: readonly string[], found: (names: read
   for (const child of childrenOf(node)) collect(child, inner, found);
 }
 
-/** The tests of one file whose own name, or that of a block around them, is `fault N: …`. */
+/** Returns the tests of one file whose own name, or that of an enclosing block, is `fault N: …`. */
 export function faultTestsOf(file: string, source: string): readonly FaultTest[] {
   const { code } = transformSync(source, { loader: 'ts', format: 'esm' });
   const tests: FaultTest[] = [];
@@ -85,7 +88,7 @@ export function faultTestsOf(file: string, source: string): readonly FaultTest[]
   return tests;
 }
 
-/** The tests of faults below `test/`, by number, then by file. */
+/** Returns the tests of faults below `test/`, sorted by number, then by file. */
 export function collectFaultTests(root: string): readonly FaultTest[] {
   return readdirSync(join(root, 'test'), { recursive: true, encoding: 'utf8' })
     .filter((file) => file.endsWith('.test.ts'))

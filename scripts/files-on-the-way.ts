@@ -1,11 +1,11 @@
 /**
- * Counts the files of src that a request passes through: `npm run files-on-the-way`, or `-- --list` to name them.
+ * Counts the files of src that a request passes through: `npm run files-on-the-way`; `-- --list` names them.
  *
- * V8's precise coverage is reset just before a request and read a moment after its answer. A file is on the way when one
- * of its functions ran in between. What runs at import, threads and libraries do not count. The mirror runs from its
- * sources, before a registry on loopback that asks for a token.
+ * Resets V8's precise coverage just before a request, and reads it shortly after the answer. A file is on the
+ * way when one of its functions ran in between. Code that runs at import, threads and libraries do not count.
+ * The mirror runs from its sources, in front of a registry on loopback that asks for a token.
  *
- * tsx adds a function to each file, `__name`, and calls it for most others: it is no function of the file.
+ * tsx adds the function `__name` to each file and calls it for most others, so that function does not count.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -26,17 +26,17 @@ const { values: given } = parseArgs({
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const SRC = pathToFileURL(join(ROOT, 'src/')).href;
 const TSX = import.meta.resolve('tsx');
-/** What a request leaves to be done after its answer: a commit to the store, a line of the log. */
+/** Work after an answer, such as a commit to the store or a line of the log, has this time, in milliseconds. */
 const AFTERMATH_MS = 400;
 
-/** Runs before the program: counts calls, and sends the files whose functions ran since the last message. */
+/** Runs before the program. Counts calls, and sends the files whose functions ran since the last message. */
 const COUNTER = `
 import { Session } from 'node:inspector';
 const session = new Session();
 session.connect();
 session.post('Profiler.enable');
 session.post('Profiler.startPreciseCoverage', { callCount: true, detailed: false });
-/** The body of a module, the fields of a class, and what tsx adds to each file. */
+/** True for the body of a module, the fields of a class, and the function that tsx adds to each file. */
 const isNoFunction = (name, { startOffset }) =>
   name === '__name' || name === '<static_initializer>' || (name === '' && startOffset === 0);
 const take = () => {
@@ -76,7 +76,7 @@ async function take(program: ChildProcess): Promise<readonly string[]> {
 
 interface Mirror {
   readonly port: number;
-  /** The files that run while `work` is done, and a moment longer. */
+  /** Returns the files that run during `work` and shortly after it. */
   filesOf(work: () => Promise<unknown>): Promise<readonly string[]>;
   stop(): Promise<void>;
 }
@@ -128,7 +128,10 @@ function get(port: number, path: string, headers: Readonly<Record<string, string
   });
 }
 
-/** An image index of three entries, and two blobs; every repository has them, for a token. */
+/**
+ * Starts a registry that has an image index of three entries and two blobs in every repository, and asks for
+ * a token.
+ */
 async function startRegistry() {
   const content = createContent();
   const put = (bytes: Buffer, mediaType: string) => ({

@@ -1,10 +1,11 @@
 /**
  * Asks compilers which flags of a microarchitecture they emit on their own: `npm run idle-flags`.
  *
- * For each x86 node and each flag the object code of `-march=NODE` is compared with that of `-march=NODE -mno-FLAG`,
- * at -O3, and floating-point code at -Ofast, over the programs in scripts/idle-flags. Equal code for all of them means that the flag is idle:
- * a CPU without it runs what the compiler built. Writes scripts/idle-flags/result.json, which the tests compare with the
- * tables of src/host, and docs/idle-flags.md. Compilers that are not installed are named and skipped.
+ * For each x86 node and each flag, compares the code for `-march=NODE` with that for `-march=NODE -mno-FLAG`:
+ * all programs in scripts/idle-flags at -O3, and floating-point programs at -Ofast, too. When the code of all
+ * of them is equal the flag is idle: a CPU without it runs what the compiler built. Writes
+ * scripts/idle-flags/result.json, which the tests compare with the tables in src/host, and
+ * docs/idle-flags.md. Names compilers that are not installed, and skips them.
  */
 import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -19,14 +20,14 @@ const PAGE = fileURLToPath(new URL('../docs/idle-flags.md', import.meta.url));
 const PROGRAMS = readdirSync(FOLDER)
   .filter((name) => name.endsWith('.c'))
   .map((name) => join(FOLDER, name));
-/** Fast mathematics change floating-point code alone. */
+/** Fast mathematics changes only floating-point code. */
 const OPTIMIZATIONS: readonly (readonly [level: string, programs: RegExp])[] = [
   ['-O3', /./],
   ['-Ofast', /arithmetic|elements/],
 ];
 const COMPILERS = process.argv.length > 2 ? process.argv.slice(2) : ['gcc', 'clang-19'];
 
-/** Node -> what compilers call it, where that is not the node's name with `-` for `_`. */
+/** Node -> its name in compilers, where that is not the node's name with `-` in place of `_`. */
 const MARCH: Readonly<Record<string, string>> = {
   mic_knl: 'knl',
   icelake: 'icelake-server',
@@ -44,7 +45,7 @@ const MARCH: Readonly<Record<string, string>> = {
   graniterapids_d: 'graniterapids-d',
   arrowlake_s: 'arrowlake-s',
 };
-/** The kernel's spelling -> the compilers', where they differ by more than an underscore. */
+/** The kernel's spelling -> that of compilers, where they differ by more than an underscore. */
 const OPTION: Readonly<Record<string, string>> = {
   sha_ni: 'sha',
   abm: 'lzcnt',
@@ -61,7 +62,7 @@ const OPTION: Readonly<Record<string, string>> = {
   amx_fp16: 'amx-fp16',
   avx512_vp2intersect: 'avx512vp2intersect',
 };
-/** Flags without an option: no instruction of their own, or none that a compiler knows. */
+/** Flags without an option: they have no instruction, or none that a compiler knows. */
 const WITHOUT_OPTION = new Set(['flush_l1d', 'tsc_adjust']);
 
 const LIKELY_IDLE = new Set([...IDLE_FLAGS, ...MACRO_FLAGS, 'clwb', 'mmx', 'lahf_lm']);
@@ -69,9 +70,9 @@ const LIKELY_IDLE = new Set([...IDLE_FLAGS, ...MACRO_FLAGS, 'clwb', 'mmx', 'lahf
 type Answer = 'emitted' | 'idle' | 'no option';
 interface CompilerResult {
   readonly version: string;
-  /** Node -> flag -> whether its absence changes the code. */
+  /** Node -> flag -> whether the code changes without the flag. */
   readonly nodes: Record<string, Record<string, Answer>>;
-  /** Nodes that this version does not know. */
+  /** Nodes that this version of the compiler does not know. */
   readonly unknown: string[];
 }
 
@@ -109,7 +110,8 @@ function askCompiler(compiler: string, version: string): CompilerResult {
       continue;
     }
     const baseline = new Map<string, string>();
-    // A flag that an ancestor's code contains is not asked again: compilers take no instruction away.
+    // Skips a flag that is in the code of an ancestor, because compilers do not drop an instruction of an
+    // ancestor.
     const isEmittedBefore = (flag: string) =>
       [...ancestorSet(name)].some((ancestor) => result.nodes[ancestor]?.[flag] === 'emitted');
     const flags = [...(flagSet(name) ?? [])].filter((flag) => !isEmittedBefore(flag)).sort();
@@ -125,8 +127,8 @@ function accepts(compiler: string, ...options: readonly string[]): boolean {
 }
 
 /**
- * Asks about the flags that are likely idle all at once: equal code without any of them answers for each. The others, and
- * those too when the code differs, are asked one by one.
+ * Asks first about all flags that are likely idle: when the code is equal without them, all of them are idle.
+ * Otherwise, and for the other flags, asks about each alone.
  */
 function askFlags(
   compiler: string,
@@ -162,13 +164,13 @@ function isCodeChanged(
       const full = baseline.get(key) ?? compile(compiler, [level, march, program]);
       if (full === undefined) throw new Error(`${compiler} ${march} does not compile ${program}`);
       baseline.set(key, full);
-      // A program that does not even compile without the flags needs them.
+      // A program that does not compile without the flags needs them, so this counts as changed.
       return compile(compiler, [level, march, ...flags.map(optionOf), program]) !== full;
     }),
   );
 }
 
-/** The assembly, without the lines that say who wrote it; nothing when the program does not compile. */
+/** Returns the assembly without the lines that name its source; undefined when the program does not compile. */
 function compile(compiler: string, options: readonly string[]): string | undefined {
   const { status, stdout } = spawnSync(compiler, [...options, '-w', '-S', '-o', '-'], {
     encoding: 'utf8',

@@ -8,24 +8,24 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const CHART = join(ROOT, 'deploy/helm/metahub');
 export const SITE_CHART = join(ROOT, 'deploy/helm/metahub-site');
 
-/** Renders the chart. @param values as helm's --set takes them */
+/** Renders the chart of a node. @param values in the form of helm's --set */
 export async function renderChart(...values: readonly string[]): Promise<string> {
   const { helm } = await kubernetesTools();
   const set = values.flatMap((value) => ['--set', value]);
   return run(helm, ['template', 'metahub', CHART, '--namespace', 'metahub', ...set]);
 }
 
-/** Renders the chart of a site in replicas. @param values as helm's --set takes them */
+/** Renders the chart of a site with replicas. @param values in the form of helm's --set */
 export async function renderSiteChart(...values: readonly string[]): Promise<string> {
   const { helm } = await kubernetesTools();
   const set = values.flatMap((value) => ['--set', value]);
   return run(helm, ['template', 'site', SITE_CHART, '--namespace', 'metahub', ...set]);
 }
 
-/** deploy/kubernetes/metahub.yaml: the chart with its defaults, for clusters without Helm. */
+/** Returns deploy/kubernetes/metahub.yaml: the chart with its defaults, for clusters without Helm. */
 export async function plainManifests(): Promise<string> {
   const rendered = await renderChart();
-  // What only helm reads, or what says that helm has written it.
+  // Removes labels that are only for Helm.
   const plain = rendered.replaceAll(/^ +(helm\.sh\/chart|app\.kubernetes\.io\/managed-by): .*\n/gm, '');
   return `# Written by \`npm run manifests\` from deploy/helm/metahub; do not edit.\n${plain}`;
 }

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import type { Command, Option } from 'commander';
 import { completeProgram } from '../src/cli/main.ts';
 
-/** What no option says. Each block is roff by itself. */
+/** The parts of the page that no option contains. Each block is roff. */
 const DESCRIPTION = [
   'Container images are built for the lowest common CPU. MetaHub lets the same image name mean, on each host, the entry of its image',
   'index that fits that host best.',
@@ -58,7 +58,10 @@ const TAIL = [
   '.BR skopeo (1)',
 ];
 
-/** Text that roff must take as it is: a backslash is an escape, a dot or an apostrophe in front a request. */
+/**
+ * Escapes text for roff, where a backslash begins an escape, and a dot or an apostrophe at the start of a
+ * line a request.
+ */
 function plain(text: string): string {
   return text
     .replaceAll('\\', '\\e')
@@ -70,7 +73,7 @@ function optionLines({ flags, description }: Option): readonly string[] {
   return ['.TP', `.B ${plain(flags)}`, plain(description)];
 }
 
-/** What `addHelpText('after', …)` adds to a command's help: its examples. */
+/** Returns what `addHelpText('after', …)` adds to a command's help: its examples. */
 function examplesOf(command: Command): readonly string[] {
   let text = '';
   command.configureOutput({ writeOut: (part) => (text += part) }).outputHelp();
@@ -94,7 +97,7 @@ function commandLines(command: Command, parents: string): readonly string[] {
   ];
 }
 
-/** The manual page `metahub.1`, written from the program itself, so that the two cannot disagree. */
+/** Builds the manual page `metahub.1` from the program itself, so that the two always agree. */
 export async function manualPage(): Promise<string> {
   const program = await completeProgram();
   const lines = [

@@ -1,4 +1,7 @@
-/** Writes docs/museum.md: what archspec's rule and MetaHub say of every machine of test/fixtures/hosts. `npm run museum` */
+/**
+ * `npm run museum` writes docs/museum.md: the results of archspec's rule and of MetaHub for each machine in
+ * test/fixtures/hosts.
+ */
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { renderMuseum } from '../test/support/museum-page.ts';

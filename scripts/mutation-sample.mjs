@@ -1,10 +1,10 @@
-// A room's score by a random sample of its mutants: which are drawn, and how near their share is to that of all. To Stryker this is
-// a checker, which sorts the mutants out that are not drawn; only there are all those known that a test reaches.
+// Estimates the score of a room from a random sample of its mutants. For Stryker this is a checker, which
+// refuses mutants outside the sample: only a checker gets the list of all mutants that a test reaches.
 import { createHash } from 'node:crypto';
 
 /**
- * These many of the mutants with these ids, each as likely as any other; the same seed draws the same ones.
- * Those drawn of a part include whatever of it is drawn of the whole.
+ * Draws a sample of the mutants with these ids, all with the same probability. The same seed draws the same
+ * mutants. A sample of a part contains every mutant of that part that is in the sample of the whole.
  * @param {readonly string[]} ids
  * @param {number} size
  * @param {number} seed
@@ -18,7 +18,7 @@ export function drawSample(ids, size, seed) {
 }
 
 /**
- * Between which shares that of all mutants lies, with a probability of 95 %, when this is that of a sample.
+ * Returns the 95 % confidence interval of the share of noticed mutants, from the counts of a sample.
  * @see Wilson, Probable inference, the law of succession, and statistical inference (1927)
  * @param {{ readonly noticed: number, readonly missed: number }} counts
  */
@@ -40,8 +40,8 @@ export function wilsonInterval({ noticed, missed }) {
  */
 
 /**
- * The mutants drawn, of those of a report that count, and how many those are. The checker has seen no mutant that no test reaches:
- * of these as many are among the drawn as their share is.
+ * Draws the sample from the mutants of a report that count, and returns it with their number. Mutants that no
+ * test reaches were not shown to the checker, but they are in the sample with the same probability.
  * @param {{ readonly files: Readonly<Record<string, { readonly mutants: readonly Mutant[] }>> }} report
  * @param {number} size
  * @param {number} seed
@@ -63,7 +63,10 @@ export function sampleOf({ files }, size, seed) {
   return { of: mutants.length, mutants: drawn };
 }
 
-/** The status of a mutant that a checker refuses. No other one is here: TypeScript's compiler is no part of a run. */
+/**
+ * The status of a mutant that a checker refuses. Nothing else gives this status, because a run has no type
+ * checker.
+ */
 const NOT_DRAWN = 'CompileError';
 
 /** @returns {{ size: number, seed: number }} */
@@ -72,7 +75,10 @@ function readSettings() {
   return { size, seed };
 }
 
-/** Passes the mutants drawn. It keeps nothing between the calls: Stryker may make them in different processes. */
+/**
+ * Accepts the mutants of the sample. Stryker asks once how to group all mutants, then calls `check` for each
+ * group.
+ */
 class SampleChecker {
   async init() {}
 

@@ -1,8 +1,8 @@
-// `npm run mutation` changes the code of every room, bit by bit, and counts the changes that no test notices;
-// `npm run mutation -- oci host` does those rooms alone. What comes after a second `--` goes to Stryker:
-// `npm run mutation -- host -- --mutate src/host/identify.ts` does one file. The counts of each file are kept in
-// scripts/mutation-scores.json, its first ones too, from where `npm run reliability` takes them.
-// `npm run mutation -- site --sample 150 --seed 7` tries 150 of the room's changes, drawn at random.
+// `npm run mutation` changes the code of every room in small steps, and counts the changes that no test
+// notices. `npm run mutation -- oci host` tests only those rooms. Arguments after a second `--` are for
+// Stryker: `npm run mutation -- host -- --mutate src/host/identify.ts` tests one file. `npm run mutation --
+// site --sample 150 --seed 7` tries 150 changes of the room, drawn at random. The last and the first counts
+// are stored in scripts/mutation-scores.json, from which `npm run reliability` takes them.
 import { spawnSync } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -18,7 +18,7 @@ const SCORES = fileURLToPath(new URL('mutation-scores.json', import.meta.url));
 
 const isMissed = ({ status }) => status === 'Survived' || status === 'NoCoverage';
 
-/** Counts mutants by what became of them. */
+/** Counts mutants by their status. */
 function countMutants({ mutants }) {
   const count = (isWanted) => mutants.filter(isWanted).length;
   return {
@@ -29,13 +29,16 @@ function countMutants({ mutants }) {
   };
 }
 
-/** Whether a file is one of those that these options name; an incremental report has those of former runs too. */
+/** True when these options name the file. An incremental report also contains the files of earlier runs. */
 function isWanted(file, options) {
   const at = options.findIndex((option) => option === '-m' || option === '--mutate');
   return at === -1 || picomatch.isMatch(file, (options[at + 1] ?? '').split(','));
 }
 
-/** The runs of a report (https://github.com/stryker-mutator/mutation-testing-elements), one for each file. */
+/**
+ * Returns the runs of a report (https://github.com/stryker-mutator/mutation-testing-elements), one for each
+ * file.
+ */
 function runsOf({ files }, options) {
   const date = new Date().toISOString().slice(0, 10);
   return Object.entries(files)
@@ -44,14 +47,14 @@ function runsOf({ files }, options) {
     .filter(({ noticed, missed }) => noticed + missed > 0);
 }
 
-/** What the first run came to, when this one was before. */
+/** Returns the counts of the first run, when the run in the file of scores was not the first. */
 function firstOf(before) {
   if (before === undefined) return {};
   const { date, noticed, missed, first } = before;
   return { first: first ?? { date, noticed, missed } };
 }
 
-/** A room's runs after these, which take the place of those of the same files. */
+/** Adds runs of a room to earlier ones. They replace those of the same files. */
 function withRuns(runs, added) {
   const isAgain = ({ files = [] }) => files.some((file) => added.some((run) => run.files[0] === file));
   const others = runs.filter((run) => run.files !== undefined && !isAgain(run));
@@ -60,7 +63,7 @@ function withRuns(runs, added) {
   return [...others, ...added.map((run) => ({ ...run, ...firstOf(before(run)) }))];
 }
 
-/** The report of Stryker's run; undefined when it came to none. */
+/** Runs Stryker; returns its report, or undefined when there is none. */
 function runStryker(room, options, env = {}) {
   const report = join(ROOT, `reports/mutation/${room}.json`);
   rmSync(report, { force: true });
@@ -72,7 +75,7 @@ function runStryker(room, options, env = {}) {
   return existsSync(report) ? { status, report: JSON.parse(readFileSync(report, 'utf8')) } : undefined;
 }
 
-/** Changes what is kept of a room. */
+/** Changes the stored scores of a room. */
 function keepScore(room, change) {
   const scores = JSON.parse(readFileSync(SCORES, 'utf8'));
   const { runs = [], sample } = scores[room] ?? {};
@@ -80,7 +83,7 @@ function keepScore(room, change) {
   writeFileSync(SCORES, `${JSON.stringify(scores, null, 2)}\n`);
 }
 
-/** Whether the room, or those files of it, reached the room's least score. */
+/** Tests a room, or those of its files that the options name. Returns true when the least score is reached. */
 function mutate(room, options) {
   const run = runStryker(room, options);
   if (run === undefined) return false;
@@ -88,7 +91,7 @@ function mutate(room, options) {
   return run.status === 0;
 }
 
-/** Where a mutant is, and what it made of what. */
+/** Formats the place of a mutant, its original and its replacement. */
 function describeMutant({ files }, { file, location: { start, end }, mutatorName, replacement }) {
   const lines = files[file].source.split('\n').slice(start.line - 1, end.line);
   const rest = lines.join('\n').length - (lines.at(-1).length - end.column + 1);
@@ -99,7 +102,7 @@ function describeMutant({ files }, { file, location: { start, end }, mutatorName
 
 const asPercent = (share) => `${(100 * share).toFixed(1)} %`;
 
-/** Whether a random sample of the room's mutants reached the room's least score. */
+/** Tests a random sample of a room's mutants. Returns true when the least score is reached. */
 function mutateSample(room, size, seed, options) {
   process.stdout.write(`mutation: ${room}, --sample ${size} --seed ${seed}\n`);
   const run = runStryker(room, options, { METAHUB_MUTATION_SAMPLE: `${size}:${seed}` });

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 
-/** Where the facts in the tables of src/ come from. Facts are taken, no text and no code. */
+/** The sources of the facts in the tables of src/. MetaHub uses facts only, neither text nor code. */
 const DATA_SOURCES = `\
 archspec-json, https://github.com/archspec/archspec-json
   Names, ancestors, vendors, flags and compiler options of CPU microarchitectures.
@@ -27,11 +27,11 @@ interface Package {
   readonly name: string;
   readonly version: string;
   readonly license: string;
-  /** Where it is in node_modules. */
+  /** The folder of the package in node_modules. */
   readonly folder: string;
 }
 
-/** The packages whose code is in the bundles, by esbuild's own record of the last build. */
+/** Returns the packages whose code is in the bundles, according to esbuild's record of the last build. */
 export function bundledPackages(): readonly Package[] {
   const metafile = JSON.parse(readFileSync(join(ROOT, 'dist/metafile.json'), 'utf8')) as {
     readonly outputs: Readonly<Record<string, { readonly inputs: Readonly<Record<string, unknown>> }>>;
@@ -50,7 +50,7 @@ function licenseText({ name, folder }: Package): string {
   return readFileSync(join(ROOT, folder, file), 'utf8').trim();
 }
 
-/** The file THIRD-PARTY-NOTICES: what is in the package that others have made. */
+/** Returns the file THIRD-PARTY-NOTICES: what in the package others have made. */
 export function notices(): string {
   const rule = '='.repeat(80);
   const packages = bundledPackages().map(

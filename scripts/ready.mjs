@@ -1,4 +1,5 @@
-// Makes a checkout ready to run: installs the locked packages and builds, each only when something changed since.
+// Makes a checkout ready to run: installs the locked packages and builds, each only when something has
+// changed since.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';

@@ -7,11 +7,12 @@ import { parseArgs } from 'node:util';
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const UNRELEASED = '## [Unreleased]';
 
-/** A release that cannot be made, with what to do. */
+/** Why a release cannot be made, and what to do about it. */
 export class ReleaseError extends Error {}
 
 /**
- * The changelog of a release: what was unreleased gets the version and the date, below a new empty section.
+ * Returns the changelog of a release: the unreleased section gets the version and the date, and a new empty
+ * section precedes it.
  * @throws {ReleaseError} when nothing is unreleased or the version exists already
  */
 export function releasedChangelog(changelog: string, version: string, date: string): string {
@@ -25,7 +26,7 @@ export function releasedChangelog(changelog: string, version: string, date: stri
   return `${before}${UNRELEASED}\n\n## [${version}] - ${date}\n${after}`;
 }
 
-/** Is `next` a version that comes after `last`? */
+/** True when `next` is a version that follows `last`. */
 export function isLater(next: string, last: string): boolean {
   const form = /^(\d+)\.(\d+)\.(\d+)(?:-([0-9A-Za-z.-]+))?$/;
   const [a, b] = [form.exec(next), form.exec(last)];
@@ -34,7 +35,7 @@ export function isLater(next: string, last: string): boolean {
     const difference = Number(a[part]) - Number(b[part]);
     if (difference !== 0) return difference > 0;
   }
-  // A pre-release comes before its release.
+  // A pre-release precedes its release.
   if (a[4] === undefined || b[4] === undefined) return b[4] !== undefined && a[4] === undefined;
   return a[4] > b[4];
 }
@@ -52,7 +53,7 @@ function edit(path: string, change: (text: string) => string): void {
   writeFileSync(full, change(readFileSync(full, 'utf8')));
 }
 
-/** Sets the version everywhere, dates the changelog, commits and tags. */
+/** Sets the version in all files, dates the changelog, commits and tags. */
 function tag(version: string): void {
   const { version: last } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
   if (!isLater(version, last)) throw new ReleaseError(`${version} does not come after ${last}`);
@@ -74,7 +75,7 @@ function tag(version: string): void {
   git('tag', '--annotate', '--message', `MetaHub ${version}`, `v${version}`);
 }
 
-/** `npm run release -- VERSION`, or `-- --dry-run` for the packages of the working tree as it is. */
+/** `npm run release -- VERSION`; `-- --dry-run` packages the working tree as it is. */
 function main(): void {
   const { values, positionals } = parseArgs({
     options: { 'dry-run': { type: 'boolean' } },

@@ -15,8 +15,8 @@ import { collectFaultTests, type FaultTest } from './fault-tests.ts';
 import { FAULT_GROUPS, type Fault } from './faults.ts';
 import { wilsonInterval } from './mutation-sample.mjs';
 
-// `npm run reliability` writes docs/reliability.md from what the tests of faults came to. It runs the files with tests that
-// no run has reported as passed; `npm run reliability -- --all` runs every file.
+// `npm run reliability` writes docs/reliability.md from the results of the faults' tests. It runs the files
+// with tests that no run has reported as passed; `npm run reliability -- --all` runs all files.
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 
@@ -59,7 +59,7 @@ function linkTo(file: string): string {
   return `[${name}](../${file})`;
 }
 
-/** A test with what the last run of it came to. */
+/** A test with the result of its last run. */
 export interface ProvenTest extends FaultTest {
   readonly state: FaultState;
 }
@@ -68,7 +68,7 @@ export function withStates(tests: readonly FaultTest[], results: FaultResults): 
   return tests.map((test) => ({ ...test, state: results[test.file]?.[identify(test)] ?? 'missing' }));
 }
 
-/** `12 passed, 1 skipped`; `missing` for a fault without any test. */
+/** `12 passed, 1 skipped`; `missing` for a fault without a test. */
 function countStates(tests: readonly ProvenTest[]): string {
   const counts = (['passed', 'skipped', 'failed', 'missing'] as const).map(
     (state) => [tests.filter((test) => test.state === state).length, state] as const,
@@ -84,7 +84,7 @@ function row({ number, name, whatHappens }: Fault, tests: readonly ProvenTest[])
   return `| ${cells.join(' | ')} |`;
 }
 
-/** A test's name without its fault's, which stands above it. */
+/** Returns the name of a test without that of its fault, which is the heading. */
 function shownName(fault: Fault, shown: string): string {
   const rest = shown.startsWith(`${fault.name}: `) ? shown.slice(fault.name.length + 2) : shown;
   return rest === '…' ? 'each of a table' : rest;
@@ -105,26 +105,26 @@ interface MutationCounts {
   readonly missed: number;
 }
 
-/** What a mutation test came to, as scripts/mutation.mjs keeps it. */
+/** The result of a mutation test, in the format of scripts/mutation.mjs. */
 interface MutationRun extends MutationCounts {
-  /** Whose code was changed; undefined: that of the whole room. */
+  /** The files that were changed; undefined: all files of the room. */
   readonly files?: readonly string[];
-  /** Changes that nothing could notice. */
+  /** Number of changes without an effect that a test could notice. */
   readonly equivalent: number;
-  /** What the first run of this file came to, when this is not the first. */
+  /** The counts of the first run of this file; absent when this is the first. */
   readonly first?: MutationCounts;
 }
 
-/** What a random sample of a room's changes came to. */
+/** The result for a random sample of a room's changes. */
 interface MutationSample extends MutationCounts {
   readonly seed: number;
-  /** How many changes it was drawn from. */
+  /** Number of changes from which the sample was drawn. */
   readonly of: number;
-  /** What the first sample came to, when this is not the first. */
+  /** The counts of the first sample; absent when this is the first. */
   readonly first?: MutationCounts;
 }
 
-/** The last mutation tests of a room, of no file twice. */
+/** The last mutation tests of a room, one for each file. */
 export interface MutationScore {
   readonly leastPercent: number;
   readonly runs: readonly MutationRun[];
@@ -165,7 +165,7 @@ const shareOf = ({ noticed, missed }: Omit<MutationCounts, 'date'>) =>
 const shownSample = ({ noticed, missed, of, seed }: MutationSample) =>
   `sampled: ${noticed + missed} of ${of} (seed ${seed})`;
 
-/** The share of a sample, and between which that of all changes is. */
+/** Formats the share of a sample, and the confidence interval of the share of all changes. */
 function shareOfSample(sample: MutationSample): string {
   const { low, high } = wilsonInterval(sample);
   return `${shareOf(sample)} (${(100 * low).toFixed(1)} to ${(100 * high).toFixed(1)} %)`;
@@ -203,7 +203,7 @@ function runsRow(room: string, { leastPercent, runs }: MutationScore): string {
 const mutationRows = ([room, score]: readonly [string, MutationScore]) =>
   `${runsRow(room, score)}${sampleRow(room, score)}`;
 
-/** The last run or sample, with the share of the first one. */
+/** Formats the last run or sample, with the share of the first one. */
 function lastAndFirst(
   shown: string,
   { first, ...run }: Omit<MutationRun, 'files' | 'equivalent'> & { equivalent?: number },
@@ -213,7 +213,7 @@ function lastAndFirst(
   return `| ${[shown, before, shareOf(run), noticed, noticed + missed, equivalent, date].join(' | ')} |\n`;
 }
 
-/** A row of each run: what a file's first one came to, and its last. */
+/** Formats a row for each run: the counts of a file's first run, and of its last. */
 function mutationFileRows([room, { runs, sample }]: readonly [string, MutationScore]): string {
   const samples = sample === undefined ? [] : [lastAndFirst(`${room}, ${shownSample(sample)}`, sample)];
   const files = runs
@@ -225,7 +225,7 @@ function mutationFileRows([room, { runs, sample }]: readonly [string, MutationSc
   return [...files, ...samples].join('');
 }
 
-/** The document that the tests of a checkout make. */
+/** Returns the document for the tests of a checkout. */
 export function renderReliability(tests: readonly ProvenTest[], scores: MutationScores): string {
   const of = (fault: Fault) => tests.filter(({ number }) => number === fault.number);
   const tables = FAULT_GROUPS.map(
@@ -241,7 +241,7 @@ export function renderReliability(tests: readonly ProvenTest[], scores: Mutation
   return [INTRODUCTION, ...tables, mutation, '## What the tests show\n', ...proofs].join('\n');
 }
 
-/** Runs these files and returns what became of their tests of faults. */
+/** Runs these files and returns the results of the faults' tests in them. */
 function runTests(files: readonly string[], tests: readonly FaultTest[]): FaultResults {
   const folder = mkdtempSync(join(tmpdir(), 'metahub-reliability-'));
   try {

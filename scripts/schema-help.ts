@@ -1,4 +1,7 @@
-/** What editors show for a key; `*` stands for a key that the file chooses. Keys with a description in their schema need none here. */
+/**
+ * The text that editors show for a key. `*` represents a key that the file chooses. A key with a description
+ * in its schema needs no text here.
+ */
 type Help = Readonly<Record<string, string>>;
 
 const below = (prefix: string, help: Help): Help =>
@@ -19,7 +22,7 @@ const POLICY: Help = {
   readCompatibility: 'Also read the compatibility artifacts of node-feature-discovery.',
 };
 
-/** Each key of a policy may be written with dashes too. */
+/** Each key of a policy may also be written with dashes. */
 const POLICY_KEYS: Help = Object.fromEntries(
   Object.entries(POLICY).flatMap(([key, text]) => [
     [key, text],
@@ -205,7 +208,7 @@ interface SchemaNode {
 const hasDescription = ({ description, anyOf = [] }: SchemaNode): boolean =>
   description !== undefined || anyOf.some(hasDescription);
 
-/** Adds the help to every key without a description; answers the keys for which there is none. */
+/** Adds the text to every key without a description. Returns the keys for which there is none. */
 export function addHelp(node: SchemaNode, help: Help, path = ''): readonly string[] {
   const below = (name: string) => (path === '' ? name : `${path}.${name}`);
   const inner = [...(node.anyOf ?? []), ...(node.items ? [node.items] : [])];

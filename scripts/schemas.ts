@@ -17,7 +17,7 @@ import { AccountFile, GroupsFile } from '../src/site/machine-file.ts';
 import { addHelp, SCHEMA_HELP } from './schema-help.ts';
 
 const FOLDER = fileURLToPath(new URL('../schema/', import.meta.url));
-/** Where editors find the schemas. */
+/** The base URL from which editors fetch the schemas. */
 export const SCHEMA_URL = 'https://raw.githubusercontent.com/qnib/metahub/main/schema/';
 
 interface FileKind {
@@ -26,7 +26,7 @@ interface FileKind {
   readonly schema: GenericSchema;
 }
 
-/** Each kind of file that people write, by the name of its JSON Schema. */
+/** The kinds of files that people write, by the name of the JSON Schema. */
 export const FILE_KINDS: Readonly<Record<string, FileKind>> = {
   settings: {
     title: 'Settings of MetaHub',
@@ -67,10 +67,10 @@ export const FILE_KINDS: Readonly<Record<string, FileKind>> = {
   },
 };
 
-/** Checks that are code, which JSON Schema cannot say. */
+/** Checks in code, which JSON Schema cannot express. */
 const CODE = ['raw_check', 'trim'];
 
-/** The help of each setting stands beside it. */
+/** Adds the help of each setting to its property. */
 function withHelp(properties: Readonly<Record<string, object>>) {
   return Object.fromEntries(
     Object.entries(properties).map(([name, property]) => {
@@ -80,7 +80,7 @@ function withHelp(properties: Readonly<Record<string, object>>) {
   );
 }
 
-/** The JSON Schema of a kind of file. */
+/** Returns the JSON Schema of a kind of file. */
 export function jsonSchemaOf(name: string): object {
   const kind = FILE_KINDS[name];
   if (kind === undefined) throw new Error(`there is no schema ${name}`);
@@ -99,12 +99,12 @@ export function jsonSchemaOf(name: string): object {
   return { $schema, $id: `${SCHEMA_URL}${name}.schema.json`, title, description, ...schema };
 }
 
-/** The text of `schema/NAME.schema.json`. */
+/** Returns the text of `schema/NAME.schema.json`. */
 export function schemaText(name: string): string {
   return `${JSON.stringify(jsonSchemaOf(name), undefined, 2)}\n`;
 }
 
-/** What the program writes for other programs, by the name of its JSON Schema. */
+/** Documents that the program writes for other programs, by the name of the JSON Schema. */
 export const DOCUMENT_KINDS: Readonly<Record<string, FileKind>> = {
   status: {
     title: 'MetaHub status',
@@ -124,7 +124,7 @@ export const DOCUMENT_KINDS: Readonly<Record<string, FileKind>> = {
   },
 };
 
-/** The text of `schema/NAME.schema.json`: what the program writes, rather than what it reads. */
+/** Returns the text of `schema/NAME.schema.json` for a document that the program writes. */
 export function documentSchemaText(name: string): string {
   const kind = DOCUMENT_KINDS[name];
   if (kind === undefined) throw new Error(`there is no document ${name}`);

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Prints this node's line for slurm.conf, or with --feature what `scontrol update NodeName=… AvailableFeatures=` takes:
+# Prints the line of this node for slurm.conf; with --feature, the value for `scontrol update NodeName=… AvailableFeatures=`:
 #   NodeName=node17 Feature=cpu.zen4,x86-64-v4,nvcap.9.0
-# Slurm separates features by commas and gives : and & a meaning in constraints; both become dots.
+# A dot replaces : and &, which have a meaning in constraints.
 set -eu
-# 3: a probe failed, and the rest is known.
+# Exit status 3: a probe failed, but the other features are known.
 found=$(metahub detect --features) || [ $? -eq 3 ]
 features=$(printf '%s\n' "$found" | sed 's/^- *//' | tr -d "\"'" |
   grep -E '^(cpu:|x86-64-v|arm64-v|nvcap:|gfx:|gpu:)' | tr ':&' '..' | paste -sd, -)

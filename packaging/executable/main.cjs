@@ -1,11 +1,12 @@
-// What a single executable begins with: its files are assets within it, from which it runs the program.
+// The entry of the single executable. The program's files are assets inside it, from which it runs the
+// program.
 const { createRequire } = require('node:module');
 const { getAsset, getAssetKeys, getRawAsset } = require('node:sea');
 const { Script } = require('node:vm');
 
 globalThis.metahubAssets = { keys: getAssetKeys(), text: (key) => getAsset(key, 'utf8') };
 
-/** The exports of a bundle, by the code cache that this Node.js has made of it. */
+/** Loads a bundle and returns its exports. Uses the code cache that this Node.js has made of it. */
 function load(name) {
   const key = `dist/program/${name}`;
   const filename = `/${key}.js`;
@@ -21,7 +22,7 @@ function load(name) {
   return module.exports;
 }
 
-/** What a bundle requires: another bundle beside it, or a module of Node.js. */
+/** Returns `require` for a bundle, which requires other bundles next to it, and modules of Node.js. */
 function requireOf(filename) {
   const require = createRequire(filename);
   return (id) => (id.startsWith('./') ? load(id.slice(2, -3)) : require(id));

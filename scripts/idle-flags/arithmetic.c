@@ -80,7 +80,7 @@ void saturating(int16_t *restrict a, const int16_t *b, const int16_t *c, size_t 
 void high_half(int16_t *restrict a, const int16_t *b, const int16_t *c, size_t n) {
   for (size_t i = 0; i < n; i++) a[i] = (int16_t)((b[i] * c[i] + 0x4000) >> 15);
 }
-/* 52-bit multiplication, as big-number code splits it. */
+/* 52-bit multiplication, as code for big numbers uses it. */
 void multiply_52(uint64_t *restrict low, uint64_t *restrict high, const uint64_t *b, const uint64_t *c, size_t n) {
   const uint64_t mask = (1ULL << 52) - 1;
   for (size_t i = 0; i < n; i++) {

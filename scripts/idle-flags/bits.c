@@ -1,4 +1,4 @@
-/* Shifts, rotations, counts and fields of bits, in registers and over arrays; bytes in another order. */
+/* Shifts, rotations, counts and bit fields, in registers and over arrays; changes of the byte order. */
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -39,7 +39,7 @@ BITS(uint16_t, b16, )
 BITS(uint32_t, b32, )
 BITS(uint64_t, b64, ll)
 
-/* Bytes in another order, loaded, stored and in place. */
+/* Changes of the byte order: on load, on store and in place. */
 uint32_t load_big_endian_32(const void *at) { uint32_t v; memcpy(&v, at, 4); return __builtin_bswap32(v); }
 uint64_t load_big_endian_64(const void *at) { uint64_t v; memcpy(&v, at, 8); return __builtin_bswap64(v); }
 void store_big_endian_32(void *at, uint32_t v) { v = __builtin_bswap32(v); memcpy(at, &v, 4); }

@@ -1,4 +1,4 @@
-/* Copies, atomics, floating point, tables, and the inner loops of checksums and ciphers as portable code has them. */
+/* Copies, atomics, floating point, tables, and inner loops of checksums and ciphers in portable code. */
 #include <complex.h>
 #include <math.h>
 #include <stdatomic.h>
@@ -106,7 +106,7 @@ size_t intersect(uint32_t *restrict out, const uint32_t *a, const uint32_t *b, s
   return found;
 }
 
-/* The inner loops of checksums, hashes and ciphers, as portable code has them. */
+/* Inner loops of checksums, hashes and ciphers in portable code. */
 uint32_t crc32(uint32_t crc, const uint8_t *a, size_t n) {
   for (size_t i = 0; i < n; i++) {
     crc ^= a[i];

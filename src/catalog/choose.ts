@@ -9,14 +9,14 @@ import { DEFAULT_POLICY, type SelectionPolicy } from '../selection/policy.ts';
 import { type Selection, select } from '../selection/select.ts';
 import type { NativeImage } from './entry.ts';
 
-/** A member as it stands in the index made from a list. */
+/** A member of a list in the index that is made from it. */
 export interface ListedImage {
   /** `ghcr.io/huggingface/text-embeddings-inference:86-1.9`. */
   readonly name: string;
   readonly platform: AssembledMember['platform'];
 }
 
-/** Platforms of a member that leaves its platform to its image: the two that nearly every publisher builds. */
+/** Platforms of a member that takes its platform from its image: the two that nearly every publisher builds. */
 const USUAL_PLATFORMS: readonly AssembledMember['platform'][] = ['amd64', 'arm64'].map((architecture) => ({
   os: 'linux',
   architecture,
@@ -24,7 +24,7 @@ const USUAL_PLATFORMS: readonly AssembledMember['platform'][] = ['amd64', 'arm64
   osFeatures: [],
 }));
 
-/** The images of a list for a tag, without a request to any registry. */
+/** Returns the images of a list for a tag. Sends no request to a registry. */
 export function listedImages(spec: ListSpec, tag: Tag): readonly ListedImage[] {
   return spec.members.flatMap((member) => {
     const name = memberName(spec, member, tag);
@@ -33,7 +33,7 @@ export function listedImages(spec: ListSpec, tag: Tag): readonly ListedImage[] {
   });
 }
 
-/** The images of an index that its publisher has marked, named by their platforms. */
+/** Returns the images of an index that its publisher has marked. Their names are their platforms. */
 export function nativeImages({ platforms }: NativeImage): readonly ListedImage[] {
   return platforms.map((name) => {
     const [os = '', architecture = '', variant] = name.split('/');
@@ -42,13 +42,13 @@ export function nativeImages({ platforms }: NativeImage): readonly ListedImage[]
   });
 }
 
-/** The image that one host gets of several, as the mirror would choose; undefined when none runs there. */
+/** The image that one host gets; undefined when it can run none of them. */
 export interface Choice {
   readonly image: ListedImage | undefined;
   readonly selection: Selection;
 }
 
-/** Chooses among images as the mirror does, through an index of them that no registry has. */
+/** Chooses among images as the mirror does, with an index of them that exists in no registry. */
 export function choose(
   images: readonly ListedImage[],
   profile: HostProfile,

@@ -5,13 +5,13 @@ import type { TagPattern } from '../oci/pattern.ts';
 import { parseTag, type Tag } from '../oci/reference.ts';
 import { Baseline } from '../selection/policy-schema.ts';
 
-/** A list of the catalogue, and a tag that it answers to, for tables and checks. */
+/** A list of the catalogue, and a tag that it covers, for tables and checks. */
 export interface CatalogList {
   readonly spec: ListSpec;
   readonly example: Tag;
 }
 
-/** An index that its publisher has marked: nothing to enable, but good to know. */
+/** An index that its publisher has marked. There is nothing to enable. */
 export interface NativeImage {
   /** `quay.io/almalinuxorg/almalinux:10`. */
   readonly image: string;
@@ -29,13 +29,16 @@ export interface BaselineRule {
   readonly baseline: readonly string[];
 }
 
-/** One file of the catalogue: facts that a publisher expresses in tags or not at all, with their source. */
+/**
+ * One file of the catalogue: facts that a publisher expresses in tags or not at all, and the source of the
+ * facts.
+ */
 export interface CatalogEntry {
   readonly name: string;
   readonly title: string;
-  /** Where the facts were read. */
+  /** URL at which the facts were read. */
   readonly source: string;
-  /** The day on which the facts were last checked, `2026-11-26`: later changes may be missing. */
+  /** The day on which the facts were last checked: `2026-11-26`. They may have changed since. */
   readonly checked: string;
   /** What the publisher promises, in words. */
   readonly promise: string;
@@ -62,7 +65,7 @@ const List = v.pipe(
 
 const Rule = fields({ tags: v.optional(oneOrMore(TagPatternText)), baseline: Baseline });
 
-/** One file of the catalogue; the file does not contain its own name. */
+/** The schema of one file of the catalogue. The file does not contain its own name. */
 export const CatalogFile = v.pipe(
   fields({
     title: Text,

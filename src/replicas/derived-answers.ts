@@ -8,9 +8,12 @@ import { isIndexType } from '../oci/media-type.ts';
 import type { Repository } from '../oci/reference.ts';
 import { type Access, hasOwnLogin, type Manifest } from '../oci/registry.ts';
 
-/** Runtimes ask for an announced digest within seconds; later MetaHub derives the answer from its tag again. */
+/**
+ * How long Redis keeps a derived answer, in milliseconds. Runtimes ask for an announced digest within
+ * seconds; later MetaHub derives the answer again from its tag.
+ */
 const TTL_MS = 60 * 60_000;
-/** Replicas do not share larger answers, but derive them again. */
+/** Maximum size of a shared answer, in bytes. Each replica derives larger ones itself. */
 const ANSWER_MAX_BYTES = 512 * 1024;
 const SHARED_MAX = 10_000;
 
@@ -27,7 +30,7 @@ function keyOf({ host, name }: Repository, digest: Digest, access: Access | unde
 /** True when the bytes are an image index. */
 export type IsIndex = (source: Pick<Manifest, 'bytes' | 'mediaType'>) => Promise<boolean>;
 
-/** Verifies a shared answer; undefined unless it is an image index with the digest. */
+/** Verifies a shared answer; undefined unless it is an image index with this digest. */
 async function verifyShared(
   { mediaType, text }: v.InferOutput<typeof ANSWER>,
   digest: Digest,
@@ -39,8 +42,9 @@ async function verifyShared(
 }
 
 /**
- * Shares derived answers between replicas: one can deliver what another has announced. Verifies each shared answer and does not
- * store it. Does not share what a client's own login may see, because the registry decides about each such request.
+ * Shares derived answers, so that one replica can deliver what another has announced. Verifies each shared
+ * answer, and does not store it. Does not share answers to a client's own login, because the registry decides
+ * about each of its requests.
  */
 export function sharedDerivedAnswers(
   own: DerivedAnswers,
@@ -63,7 +67,7 @@ export function sharedDerivedAnswers(
     if (isSet) sharedMs.set(key, now());
   }
 
-  // Redis may have lost all answers: shares each again at its next request.
+  // Redis may have lost all answers, so each is shared again at its next request.
   state.onReturn(() => sharedMs.clear());
 
   return {

@@ -4,7 +4,7 @@ import * as v from 'valibot';
 import type { Schema } from '../lib/schema.ts';
 import type { SharedState } from '../lib/shared-state.ts';
 
-/** One document per replica, which all replicas can read. */
+/** One document for each replica, which all replicas can read. */
 export interface PeerDocuments<T> {
   /** The last published documents of the other replicas. */
   others(): readonly T[];
@@ -18,23 +18,23 @@ export interface PeerDocumentsOptions<T> {
   readonly state: SharedState;
   readonly name: string;
   readonly schema: Schema<T>;
-  /** Id of this replica, constant over restarts: the new document replaces the former one. */
+  /** Id of this replica. It stays the same over restarts, so that a new document replaces the old one. */
   readonly replica: string;
   /** Returns this replica's current document; undefined: it has none. */
   readonly own: () => unknown;
   readonly delayMs: number;
 }
 
-/** For how long Redis keeps the document of a replica that has stopped. */
+/** How long Redis keeps the document of a replica that has stopped, in milliseconds. */
 const TTL_MS = 7 * 24 * 60 * 60_000;
 const PEERS_MAX = 64;
-/** Combines successive changes of a document into one read. */
+/** Combines changes of a document within this time into one read, in milliseconds. */
 const READ_MS = 200;
 
 const REPLICA = v.pipe(v.string(), v.regex(/^[0-9a-f]{16}$/));
 const CHANGE = v.object({ replica: REPLICA });
 
-/** Derives a replica's id, constant over restarts, from its host name and data directory. */
+/** Derives the id of a replica from its host name and data directory, which stay the same over restarts. */
 export function replicaId(hostName: string, data: string): string {
   return createHash('sha256')
     .update(JSON.stringify([hostName, data]))

@@ -17,7 +17,7 @@ export interface RedisAddress {
   readonly password: string | undefined;
   /** The number of the database; always 0 in a cluster. */
   readonly database: number;
-  /** The master's name in the Sentinels. */
+  /** The name of the master in the Sentinels. */
   readonly master: string | undefined;
 }
 
@@ -40,7 +40,7 @@ function decodePart(text: string | undefined): string | undefined {
   return decodeURIComponent(text);
 }
 
-/** Parses the path: `/2`, `/mymaster`, `/mymaster/2`; undefined when it does not fit the kind. */
+/** Parses the path: `/2`, `/mymaster`, `/mymaster/2`; undefined when it does not suit the kind. */
 function readPath(kind: RedisAddress['kind'], path: string) {
   const parts = path === '' ? [] : path.split('/');
   const master = kind === 'sentinel' ? (parts.shift() ?? '') : undefined;
@@ -66,7 +66,7 @@ function parseRedisAddress(url: string): RedisAddress | undefined {
     const login = { user: decodePart(user), password: decodePart(password) };
     return { kind, hosts: known, tls: scheme === 'rediss', ...login, ...place };
   } catch {
-    // A percent sign that does not begin an escape.
+    // A percent sign does not begin an escape.
     return undefined;
   }
 }

@@ -6,7 +6,7 @@ export interface RedisStoreOptions {
   readonly address: RedisAddress;
   /** Replaces the password in the address. */
   readonly password?: string | undefined;
-  /** Certificate authorities to trust, PEM; replaces Node's list. */
+  /** Certificate authorities to trust, in PEM. They replace the list of Node.js. */
   readonly ca?: string | undefined;
 }
 
@@ -16,12 +16,12 @@ const RETRY_MAX_MS = 1000;
 
 const retryAfter = (attempt: number) => Math.min(RETRY_MIN_MS * attempt, RETRY_MAX_MS);
 
-/** Options of every connection: the client neither queues nor repeats commands. */
+/** Options of all connections. The client neither queues nor repeats commands. */
 function connectionOptions({ address, password = address.password, ca }: RedisStoreOptions) {
   return {
     protocol: 2,
     connectTimeout: CONNECT_MS,
-    // The first command fails while the server loads its data.
+    // Without the check, the first command fails while the server loads its data.
     enableReadyCheck: false,
     autoResendUnfulfilledCommands: false,
     autoResubscribe: false,
@@ -52,7 +52,7 @@ function connect(options: RedisStoreOptions): Redis | Cluster {
     ...single,
     sentinels: [...hosts],
     name: master ?? '',
-    // Sentinels without a password accept any.
+    // A Sentinel without a password accepts any.
     ...(sentinelPassword === undefined ? {} : { sentinelPassword }),
     sentinelRetryStrategy: retryAfter,
     ...(tls ? { enableTLSForSentinelMode: true, sentinelTLS: shared.tls ?? {} } : {}),
@@ -60,7 +60,8 @@ function connect(options: RedisStoreOptions): Redis | Cluster {
 }
 
 /**
- * Opens two connections to Redis or Valkey: one for commands, one for messages. Needs GETRANGE, SET, PUBLISH and SUBSCRIBE only.
+ * Opens two connections to Redis or Valkey: one for commands, and one for messages. Needs only the commands
+ * GETRANGE, SET, PUBLISH and SUBSCRIBE.
  * @see https://redis.io/docs/latest/commands/
  */
 export function openRedisStore(options: RedisStoreOptions): KeyValueStore {
@@ -94,7 +95,7 @@ export function openRedisStore(options: RedisStoreOptions): KeyValueStore {
       await commands.publish(channel, message);
     },
     listen: (channel, receive) => {
-      // Nobody awaits the subscription: the beat in sealed-state.ts detects a failure.
+      // Nothing awaits the subscription: the beat in sealed-state.ts detects a failure.
       const subscribe = () => void listener.subscribe(channel).catch(() => {});
       listener.on('ready', subscribe);
       if (listener.status === 'ready') subscribe();

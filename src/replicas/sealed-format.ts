@@ -1,18 +1,18 @@
 import * as v from 'valibot';
 import type { Schema } from '../lib/schema.ts';
 
-/** What replicas seal, within which sizes and times. */
+/** The format of what replicas seal, and its limits of size and time. */
 
 /** Times by which a replica judges the shared state, in milliseconds. */
 export interface SharedTimes {
-  /** Maximum time that a request waits for an operation. */
+  /** Time limit of an operation that a request waits for. */
   readonly budgetMs: number;
-  /** Maximum time of an operation in the background. */
+  /** Time limit of an operation in the background. */
   readonly backgroundMs: number;
   readonly beatMs: number;
   /** The shared state is down when the replica has not received its own beat for this time. */
   readonly lostMs: number;
-  /** Opens new connections after this time without a beat. */
+  /** New connections are opened after this time without a beat. */
   readonly silentMs: number;
 }
 
@@ -24,10 +24,13 @@ export const SHARED_TIMES: SharedTimes = {
   silentMs: 8000,
 };
 
-/** A sealed value is a third longer than its text. */
+/** Maximum size of a sealed value, in bytes. It is a third longer than its text. */
 export const VALUE_MAX_BYTES = 1024 * 1024;
 export const MESSAGE_MAX_BYTES = 256 * 1024;
-/** Maximum difference of replicas' clocks; somebody has delayed or replayed an older message. */
+/**
+ * Maximum age of a message by the wall clocks of two replicas, in milliseconds. An older one was delayed or
+ * replayed.
+ */
 export const MESSAGE_AGE_MAX_MS = 30_000;
 
 export const MESSAGE = v.object({
@@ -38,7 +41,7 @@ export const MESSAGE = v.object({
   body: v.unknown(),
 });
 
-/** Parses sealed JSON; undefined: it is absent, no JSON, or breaks the schema. */
+/** Parses sealed JSON; undefined when it is absent, not JSON, or does not match the schema. */
 export function parseBy<T>(text: string | undefined, schema: Schema<T>): T | undefined {
   if (text === undefined) return undefined;
   try {

@@ -16,15 +16,18 @@ import {
   VALUE_MAX_BYTES,
 } from './sealed-format.ts';
 
-/** Result of an operation. `invalid`: no replica wrote the value. `skipped`: the state is down, or the value too large. */
+/**
+ * The result of an operation. `invalid`: no replica has written the value. `skipped`: the state is down, or
+ * the value too large.
+ */
 export type SharedResult = 'ok' | 'miss' | 'invalid' | 'timeout' | 'failed' | 'skipped';
 export type SharedOperation = 'get' | 'set' | 'claim' | 'publish' | 'receive';
 
 export interface SealedStateOptions {
   readonly store: KeyValueStore;
-  /** Secret of the site's replicas: seals everything that they share. */
+  /** The secret of the site's replicas, which seals everything that they share. */
   readonly secret: Uint8Array;
-  /** Address for the log, without the password. */
+  /** The address for the log, without the password. */
   readonly place: string;
   readonly log: Log;
   /** Monotonic milliseconds. */
@@ -35,18 +38,18 @@ export interface SealedStateOptions {
   readonly times?: Partial<SharedTimes>;
 }
 
-/** Ids of messages that the replica remembers, to accept each message once. */
+/** Maximum number of remembered messages. The replica accepts each message once. */
 const SEEN_MAX = 50_000;
 const VERSION = 1;
 const BEAT = 'beat';
-/** Topic of a replica that could not publish a message. */
+/** Topic of the message that says that a replica could not publish another one. */
 const MISSED = 'missed';
 
 class SealedState implements SharedState {
   readonly #options: SealedStateOptions;
   readonly #times: SharedTimes;
   readonly #sealer: Sealer;
-  /** Prefix of keys and channel, derived from the secret: sites do not see each other. */
+  /** Prefix of keys and channel. It is derived from the secret, so that sites do not see each other. */
   readonly #prefix: string;
   readonly #replica = randomBytes(12).toString('base64url');
   readonly #receivers = new Map<string, (body: unknown, from: string) => void>();
@@ -55,9 +58,9 @@ class SealedState implements SharedState {
   readonly #timer: NodeJS.Timeout;
   #heardMs: number | undefined;
   #reconnectedMs: number;
-  /** An operation took too long: requests do not wait again before the next beat arrives. */
+  /** True when an operation took too long. Requests do not wait again before the next beat arrives. */
   #isSlow = false;
-  /** The others have missed a message of this replica. */
+  /** True when the other replicas have missed a message of this one. */
   #hasMissed = false;
   /** Undefined: before the first beat. */
   #isUp: boolean | undefined;
@@ -171,7 +174,7 @@ class SealedState implements SharedState {
     return this.#sealer.seal(JSON.stringify({ id, from: this.#replica, at, topic, body }), this.#prefix);
   }
 
-  /** Waits for an operation unless Redis is slow. Resolves to whether it has succeeded. */
+  /** Waits for an operation unless Redis is slow. Resolves to true when it has succeeded. */
   async #send(operation: SharedOperation, patience: Patience, sending: Promise<void>): Promise<boolean> {
     if (patience === 'request' && this.#isSlow) {
       this.#count(operation, 'timeout');
@@ -216,7 +219,7 @@ class SealedState implements SharedState {
     return outcome.value;
   }
 
-  /** Publishes a message to itself: its return proves that commands and messages pass. */
+  /** Publishes a message to itself. Its return proves that commands and messages get through. */
   #beat(): void {
     const { store, now } = this.#options;
     const { lostMs, silentMs } = this.#times;
@@ -227,7 +230,7 @@ class SealedState implements SharedState {
       store.reconnect();
     }
     store.publish(this.#prefix, this.#sealed(BEAT, null)).catch(() => {
-      // The beat cannot return without a connection.
+      // Without a connection the beat cannot return.
       if (this.#isUp === true) this.#lose();
     });
   }
@@ -285,8 +288,8 @@ class SealedState implements SharedState {
 }
 
 /**
- * Opens a {@link SharedState} on a store that may fail, be slow and return forged values. Seals values and messages, so that
- * only replicas with the same secret can read, change or create them.
+ * Opens a {@link SharedState} on a store that may fail, be slow and return forged values. Seals values and
+ * messages, so that only replicas with the same secret can read, change or create them.
  */
 export function openSealedState(options: SealedStateOptions): SharedState {
   return new SealedState(options);

@@ -21,7 +21,7 @@ const CERTS = '/etc/containerd/certs.d';
 /** The plugin that reads `config_path`, by the version of the configuration file. */
 const REGISTRY_TABLES: Readonly<Record<number, readonly (readonly string[])[]>> = {
   2: [['plugins', 'io.containerd.grpc.v1.cri', 'registry']],
-  // Since containerd 2.1 the transfer service pulls images; it has its own setting.
+  // Since containerd 2.1 the transfer service pulls images. It has a setting of its own.
   3: [
     ['plugins', 'io.containerd.cri.v1.images', 'registry'],
     ['plugins', 'io.containerd.transfer.v1.local'],
@@ -47,7 +47,10 @@ function configPathOf(table: TomlTable, keys: readonly string[]): string {
   return typeof value === 'string' ? value : '';
 }
 
-/** A header as people write it: `[plugins."a.b".registry]`, with either kind of quotes and any white space. */
+/**
+ * Returns a pattern of a table's header as people write it: `[plugins."a.b".registry]`, with either kind of
+ * quotes and any white space.
+ */
 function headerPattern(keys: readonly string[]): RegExp {
   const part = (key: string) => {
     const escaped = key.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&');
@@ -65,7 +68,7 @@ function headerOf(keys: readonly string[]): string {
   return `[${keys.map((key) => (/^[\w-]+$/.test(key) ? key : tomlString(key))).join('.')}]`;
 }
 
-/** The text with `config_path` in one table: below its header if there is one, else in a table at the end. */
+/** Sets `config_path` in one table: below its header if there is one, else in a new table at the end. */
 function withConfigPath(text: string, keys: readonly string[]): string {
   const line = `  config_path = ${tomlString(CERTS)}`;
   const header = headerPattern(keys).exec(text);
@@ -90,11 +93,11 @@ function endingLine(text: string): string {
 interface CriChange {
   readonly changes: readonly FileChange[];
   readonly warnings: readonly string[];
-  /** The folder with a folder for each registry. */
+  /** The folder that contains a folder for each registry. */
   readonly certs: string;
 }
 
-/** Makes the CRI plugin read hosts.toml files: without `config_path` it does not. */
+/** Makes the CRI plugin read hosts.toml files, which it does only with `config_path`. */
 function ensureConfigPath(files: ConfigFiles): CriChange {
   const { text, table, version } = readConfig(files);
   const tables = REGISTRY_TABLES[version];
@@ -146,11 +149,11 @@ function ensureConfigPath(files: ConfigFiles): CriChange {
 }
 
 function hostBlock(url: string): readonly string[] {
-  // `resolve` too: with `pull` alone a tag never reaches the mirror.
+  // With `pull` alone, the request for a tag would not reach the mirror.
   return [`[host.${tomlString(url)}]`, '  capabilities = ["pull", "resolve"]'];
 }
 
-/** One registry's hosts.toml: the mirror comes first, the rest of the file stays. */
+/** Returns the hosts.toml of one registry: the mirror first, then the rest of the file unchanged. */
 function withMirror(
   text: string | undefined,
   registry: string,
@@ -181,7 +184,8 @@ function withMirror(
 }
 
 /**
- * containerd, also below Kubernetes: a hosts.toml for each registry, and the setting that makes containerd read them.
+ * containerd, also below Kubernetes: a hosts.toml for each registry, and the setting that makes containerd
+ * read them.
  */
 export const CONTAINERD: RuntimeSetup = {
   name: 'containerd',

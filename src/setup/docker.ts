@@ -5,7 +5,10 @@ import { type MirrorTarget, RuntimeConfigError, type RuntimeSetup, type SetupPla
 
 const PATH = '/etc/docker/daemon.json';
 const KEY = 'registry-mirrors';
-/** Where a `--registry-mirror` on the command line comes from: with the key in the file, dockerd refuses to start. */
+/**
+ * Files that may contain `--registry-mirror`. With the flag and the key in daemon.json, dockerd refuses to
+ * start.
+ */
 const FLAG_PLACES = [
   '/etc/default/docker',
   '/etc/sysconfig/docker',
@@ -33,7 +36,7 @@ function readDaemonConfig(text: string): {
   if (typeof config !== 'object' || config === null || Array.isArray(config)) {
     throw new RuntimeConfigError(PATH, 'holds no JSON object');
   }
-  // dockerd takes the last one, an edit would reach the first.
+  // dockerd uses the last of repeated keys, but an edit would change the first.
   const keys = parseTree(text)?.children?.filter(({ children }) => children?.[0]?.value === KEY) ?? [];
   if (keys.length > 1) throw new RuntimeConfigError(PATH, `has ${KEY} more than once: leave one`);
   const mirrors: unknown = (config as DaemonConfig)[KEY] ?? [];
@@ -43,7 +46,7 @@ function readDaemonConfig(text: string): {
   return { config: config as DaemonConfig, mirrors };
 }
 
-/** The text with `url` as the first mirror; the rest is unchanged, white space included. */
+/** Adds `url` as the first mirror. Keeps everything else, white space included. */
 function withMirror(text: string, url: string): string {
   const root = parseTree(text);
   const list = root && findNodeAtLocation(root, [KEY]);
@@ -61,7 +64,7 @@ function withMirror(text: string, url: string): string {
   return insert(last.offset + last.length, `,\n${indent}${property}`);
 }
 
-/** The text without `url` among the mirrors, and without the list when it had no other. */
+/** Removes `url` from the mirrors, and the whole list when it has no other mirror. */
 function withoutMirror(text: string, mirrors: readonly string[], url: string): string {
   if (mirrors.length === 0) return text;
   if (mirrors.every((mirror) => isSame(mirror, url)))
@@ -77,7 +80,7 @@ function isSame(one: string, other: string): boolean {
   return one.replace(/\/$/, '') === other.replace(/\/$/, '');
 }
 
-/** The files that start dockerd with their own `--registry-mirror`. */
+/** Returns the files that start dockerd with `--registry-mirror`. */
 function flagPlaces(files: ConfigFiles): readonly string[] {
   const dropIns = FLAG_FOLDERS.flatMap((folder) => files.list(folder).map((name) => `${folder}/${name}`));
   return [...FLAG_PLACES, ...dropIns].filter((path) =>
@@ -85,7 +88,10 @@ function flagPlaces(files: ConfigFiles): readonly string[] {
   );
 }
 
-/** dockerd's unit reloads with /bin/kill, which a minimal system lacks; systemd sends the same signal itself. */
+/**
+ * The unit of dockerd reloads it with /bin/kill, which a minimal system lacks. systemd can send the same
+ * signal itself.
+ */
 function reloadOf(files: ConfigFiles): NonNullable<SetupPlan['reload']> {
   const hasKill = ['/bin/kill', '/usr/bin/kill'].some((path) => files.exists(path));
   return hasKill

@@ -3,16 +3,22 @@ import { basename, dirname, join } from 'node:path';
 import { readTextFileSync } from '../lib/regular-file.ts';
 import { locate } from './root-path.ts';
 
-/** Configuration files of runtimes are small; a larger file is something else. */
+/** Maximum size of a configuration file, in bytes. Those of runtimes are small. */
 const FILE_MAX_BYTES = 1024 * 1024;
 
-/** The configuration files of one machine, or of a tree that stands for one. Paths are absolute, as on that machine. */
+/**
+ * The configuration files of a machine, or of a folder with another machine's files. Paths are absolute, as
+ * on that machine.
+ */
 export interface ConfigFiles {
-  /** The text; undefined when there is no such file. @throws when it cannot be read or is too large */
+  /** Returns the text; undefined when there is no such file. @throws when it is unreadable or too large */
   read(path: string): string | undefined;
-  /** Names of regular files in a folder, and of links to them, sorted; empty when there is no such folder. */
+  /**
+   * Returns the names of regular files in a folder, and of links to them, sorted; empty when there is no such
+   * folder.
+   */
   list(folder: string): readonly string[];
-  /** Names of folders in a folder, and of links to them, sorted. */
+  /** Returns the names of folders in a folder, and of links to them, sorted. */
   listFolders(folder: string): readonly string[];
   exists(path: string): boolean;
 }
@@ -25,7 +31,7 @@ function isMissing(error: unknown): boolean {
 /** @param root `/`, or a folder that contains another machine's `etc`, `usr`, … */
 export function configFilesAt(root: string): ConfigFiles {
   const at = (path: string) => locate(root, path);
-  /** A link counts as what it leads to: systemd's drop-ins are masked by one to /dev/null. */
+  /** A link counts as its target: a link to /dev/null, which masks a drop-in of systemd, is not a regular file. */
   const entriesIn = (folder: string, isMeant: (entry: Dirent | Stats) => boolean) => {
     const isListed = (entry: Dirent) => {
       if (!entry.isSymbolicLink()) return isMeant(entry);
@@ -52,12 +58,11 @@ export function configFilesAt(root: string): ConfigFiles {
         throw error;
       }
     },
-    // systemd's drop-ins are masked by a link to /dev/null.
     list: (folder) => entriesIn(folder, (entry) => entry.isFile()),
     listFolders: (folder) => entriesIn(folder, (entry) => entry.isDirectory()),
     exists: (path) => {
       try {
-        // Of the link itself: its target need not be there.
+        // The link itself: its target need not exist.
         lstatSync(join(at(dirname(path)), basename(path)));
         return true;
       } catch {

@@ -5,7 +5,7 @@ import { RuntimeConfigError, type RuntimeSetup, type SetupPlan } from './runtime
 
 const PATH = '/etc/rancher/k3s/registries.yaml';
 
-/** @throws {RuntimeConfigError} when it is not YAML, or beyond the bounds of every YAML file */
+/** @throws {RuntimeConfigError} when the text is not YAML, or exceeds the bounds of every YAML file */
 function readDocument(text: string): { readonly document: Document; readonly content: unknown } {
   try {
     const { document, toContent } = parseYamlDocument(PATH, text);
@@ -80,7 +80,7 @@ export const K3S: RuntimeSetup = {
   },
 };
 
-/** Removes the list, and containers that are empty without it. */
+/** Removes the list of endpoints, and the maps that are empty without it. */
 function removeEndpoint(document: Document, registry: string): void {
   document.deleteIn(['mirrors', registry, 'endpoint']);
   for (const path of [['mirrors', registry], ['mirrors']]) {

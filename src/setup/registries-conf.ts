@@ -14,7 +14,7 @@ const FOLDER = '/etc/containers/registries.conf.d';
 const NAME = 'metahub.conf';
 const PATH = `${FOLDER}/${NAME}`;
 
-/** One existing `[[registry]]`, and the file that contains it. */
+/** An existing `[[registry]]`, and the file that contains it. */
 interface RegistryEntry {
   readonly path: string;
   readonly table: TomlTable;
@@ -36,7 +36,10 @@ function entriesOf(path: string, text: string): readonly RegistryEntry[] {
   return (Array.isArray(listed) ? listed : []).map((each) => ({ path, table: each as TomlTable }));
 }
 
-/** Existing configuration by prefix: of several files for one prefix the last one counts, as for podman. */
+/**
+ * Returns the existing configuration by prefix. When several files have a prefix the last one counts, as for
+ * podman.
+ */
 function readEntries(files: ConfigFiles): ReadonlyMap<string, RegistryEntry> {
   const dropIns = files.list(FOLDER).filter((name) => name.endsWith('.conf') && name !== NAME);
   const paths = [MAIN, ...dropIns.map((name) => `${FOLDER}/${name}`)];
@@ -61,7 +64,10 @@ function mirrorsOf(entry: RegistryEntry | undefined): readonly TomlTable[] {
   return Array.isArray(mirrors) ? (mirrors as TomlTable[]) : [];
 }
 
-/** One registry's section: the mirror first, then the existing configuration, since a drop-in replaces all of it. */
+/**
+ * Returns the section of one registry: the mirror first, then the existing configuration, because a drop-in
+ * replaces all of it.
+ */
 function section(registry: string, target: MirrorTarget, entry: RegistryEntry | undefined): string {
   const { host } = new URL(target.url);
   const through = `${host}/${registry}`;
@@ -127,8 +133,8 @@ function setupOf(
   };
 }
 
-/** podman, buildah and skopeo read registries.conf.d at every pull. */
+/** podman, buildah and skopeo read registries.conf.d for every pull. */
 export const PODMAN = setupOf('podman', ['podman', 'buildah', 'skopeo']);
-/** CRI-O reads it when it reloads. */
+/** CRI-O reads registries.conf.d when it reloads. */
 export const CRI_O = setupOf('cri-o', ['crio'], ['systemctl', 'reload', 'crio']);
 export const APPTAINER = setupOf('apptainer', ['apptainer', 'singularity']);

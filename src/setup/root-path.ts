@@ -1,7 +1,7 @@
 import { lstatSync, readlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
-/** As many links in one path as the kernel follows. */
+/** Maximum number of links in one path, as in the kernel. */
 const LINKS_MAX = 40;
 
 function linkAt(path: string): string | undefined {
@@ -10,9 +10,9 @@ function linkAt(path: string): string | undefined {
 }
 
 /**
- * Where `path` leads on the machine below `root`: every link is followed there, absolute ones too, and the last one also when
- * nothing is at its target. The answer is absolute, as on that machine.
- * @throws for a circle of links
+ * Returns where `path` leads on the machine below `root`. Follows every link there, absolute ones as well,
+ * and the last one even when its target does not exist. The result is absolute, as on that machine.
+ * @throws for a cycle of links
  */
 export function resolveBelow(root: string, path: string): string {
   const left = path.split('/');
@@ -34,7 +34,7 @@ export function resolveBelow(root: string, path: string): string {
   return at;
 }
 
-/** The path on this machine of what is at `path` on the machine below `root`. */
+/** Returns the path on this machine of the file at `path` on the machine below `root`. */
 export function locate(root: string, path: string): string {
   return join(root, resolveBelow(root, path));
 }

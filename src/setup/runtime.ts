@@ -6,7 +6,7 @@ export interface MirrorTarget {
   readonly url: string;
   /** Registries to pull through the mirror: `docker.io`, `ghcr.io`, … */
   readonly registries: readonly string[];
-  /** Configure no fallback to the registry itself, if the runtime can do without. */
+  /** Configure no fallback to the registry itself, if the runtime does not need one. */
   readonly strict: boolean;
 }
 
@@ -19,25 +19,27 @@ export interface FileChange {
 /** The changes for one runtime. Nothing has been written yet. */
 export interface SetupPlan {
   readonly changes: readonly FileChange[];
-  /** What makes the configuration ineffective or incomplete: sentences, each with the remedy. */
+  /** Problems that make the configuration ineffective or incomplete: sentences, each with its remedy. */
   readonly warnings: readonly string[];
-  /** Makes the running daemon read the changes; absent when it does so itself. */
+  /** The command that makes the running daemon read the changes; absent when it reads them on its own. */
   readonly reload?: readonly [program: string, ...args: string[]] | undefined;
 }
 
-/** One container runtime's configuration. Both methods are pure, except that they read `files`. */
+/** The configuration of one container runtime. The methods read only `files`, and write nothing. */
 export interface RuntimeSetup {
   readonly name: RuntimeSetupName;
-  /** Programs that show that the runtime is installed: any of them. */
+  /** Programs that show that the runtime is installed; any of them suffices. */
   readonly programs: readonly string[];
-  /** @throws {RuntimeConfigError} when an existing file cannot be parsed: it is left alone */
+  /** @throws {RuntimeConfigError} when an existing file cannot be parsed, which then stays as it is */
   configure(files: ConfigFiles, target: MirrorTarget): SetupPlan;
   /**
-   * The same files without what {@link configure} added, whatever else was edited since. @throws {RuntimeConfigError}
+   * Returns the same files without the additions of {@link configure}. Keeps other edits since then.
+   * @throws {RuntimeConfigError}
    */
   remove(files: ConfigFiles, url: string): SetupPlan;
   /**
-   * Other mirrors that the runtime uses before this one, which then gets few requests or none. @throws {ConfigError}
+   * Returns the other mirrors that the runtime asks before this one, which then gets few requests or none.
+   * @throws {ConfigError}
    */
   mirrorsInFront?(files: ConfigFiles, target: MirrorTarget): readonly string[];
 }
@@ -45,7 +47,7 @@ export interface RuntimeSetup {
 export const RUNTIME_SETUP_NAMES = ['docker', 'containerd', 'podman', 'cri-o', 'k3s', 'apptainer'] as const;
 export type RuntimeSetupName = (typeof RUNTIME_SETUP_NAMES)[number];
 
-/** A runtime's own configuration file cannot be parsed. */
+/** The configuration file of a runtime cannot be parsed. */
 export class RuntimeConfigError extends Error {
   readonly path: string;
 
@@ -55,7 +57,7 @@ export class RuntimeConfigError extends Error {
   }
 }
 
-/** The API host of a registry, which is not always the host in image names. */
+/** Returns the API's URL of a registry, whose host is not always the one in image names. */
 export function registryUrl(registry: string): string {
   return registry === 'docker.io' ? 'https://registry-1.docker.io' : `https://${registry}`;
 }

@@ -17,7 +17,7 @@ const PROGRAM_FOLDERS = [
   '/opt/bin',
 ];
 
-/** The runtimes whose programs are installed. */
+/** Returns the runtimes whose programs are installed. */
 export function installedRuntimes(files: ConfigFiles): readonly RuntimeSetup[] {
   const isInstalled = (program: string) =>
     PROGRAM_FOLDERS.some((folder) => files.exists(`${folder}/${program}`));
@@ -25,8 +25,8 @@ export function installedRuntimes(files: ConfigFiles): readonly RuntimeSetup[] {
 }
 
 /**
- * The plan that leaves nothing to change, with or without a fallback; undefined when the runtime's files do not name
- * the mirror.
+ * Returns the plan, with or without a fallback, that leaves nothing to change; undefined when the files of
+ * the runtime do not name the mirror.
  */
 export function planInForce(
   runtime: RuntimeSetup,

@@ -6,29 +6,29 @@ import { type ConfigFiles, configFilesAt } from './files.ts';
 import { locate, resolveBelow } from './root-path.ts';
 import type { FileChange, MirrorTarget, RuntimeSetup, RuntimeSetupName, SetupPlan } from './runtime.ts';
 
-/** Where setup records what it changed, so that removal restores it. */
+/** Where setup records its changes, so that they can be undone. */
 const STATE_FOLDER = '/var/lib/metahub/setup';
 const STATE_FILE = `${STATE_FOLDER}/state.json`;
 
 interface ChangedFile {
-  /** The file without MetaHub's part, as of the last run of setup; null: there was none. */
+  /** The content without MetaHub's part, as of the last run of setup; null: the file did not exist. */
   readonly before: string | null;
-  /** SHA-256 of what setup wrote, in hexadecimal. */
+  /** SHA-256 of the content that setup wrote, in hexadecimal. */
   readonly written: string;
-  /** Folders that setup created for it, outermost first. */
+  /** Folders that setup created for the file, the outermost first. */
   readonly folders: readonly string[];
 }
 
-/** What setup wrote, by path. */
+/** The files that setup wrote, by path. */
 export interface SetupState {
-  /** The mirror's URL in the files. */
+  /** The URL of the mirror in the files. */
   readonly url: string | undefined;
   readonly files: Readonly<Record<string, ChangedFile>>;
 }
 
 const NO_STATE: SetupState = { url: undefined, files: {} };
 
-/** @throws when the file is damaged: its content can no longer be restored */
+/** @throws when the file is damaged: then the former content of the files is unknown */
 function readState(files: ConfigFiles): SetupState {
   const text = files.read(STATE_FILE);
   return text === undefined ? NO_STATE : (JSON.parse(text) as SetupState);
@@ -38,7 +38,7 @@ function sha256(text: string): string {
   return createHash('sha256').update(text).digest('hex');
 }
 
-/** Creates the folder and its parents; answers those that were missing, outermost first. */
+/** Creates the folder and its parents. Returns those that were missing, the outermost first. */
 function makeFolders(root: string, folder: string): readonly string[] {
   const missing: string[] = [];
   for (let at = folder; at !== '/' && !exists(locate(root, at)); at = dirname(at)) missing.unshift(at);
@@ -50,7 +50,7 @@ function exists(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false }) !== undefined;
 }
 
-/** Replaces or makes the file that `path` leads to; keeps a link, its mode and its owner. */
+/** Replaces or creates the file that `path` leads to. Keeps a link, and the file's mode and owner. */
 async function write(root: string, path: string, text: string, mode = 0o644): Promise<void> {
   const target = locate(root, path);
   const stats = statSync(target, { throwIfNoEntry: false });
@@ -67,12 +67,12 @@ async function writeState(root: string, state: SetupState): Promise<void> {
     return;
   }
   mkdirSync(locate(root, STATE_FOLDER), { recursive: true, mode: 0o755 });
-  // A daemon.json may contain a proxy's password.
+  // The state may contain a daemon.json with a proxy's password.
   await write(root, STATE_FILE, `${JSON.stringify(state, undefined, 2)}\n`, 0o600);
 }
 
 /**
- * Writes the changes, each file atomically, and records the earlier content.
+ * Writes the changes, each file atomically, and records the former content.
  * @param without the same files without MetaHub's part
  */
 async function applyChanges(
@@ -94,15 +94,15 @@ async function applyChanges(
       written: sha256(text),
       folders: [...(known?.folders ?? []), ...folders],
     };
-    // Recorded first: a crash after this line loses nothing.
+    // The record comes first, so that a crash after it loses nothing.
     await writeState(root, { url, files: changed });
     await write(root, path, text);
   }
 }
 
 /**
- * Undoes the changes: a file that was not edited since is restored byte for byte; an edited one only loses MetaHub's
- * part. A file or folder that setup created and that has nothing else in it is removed.
+ * Undoes the changes. Restores an unedited file byte for byte; removes only MetaHub's part from an edited
+ * one. Removes files and folders that setup created and that have no other content.
  */
 async function removeChanges(
   root: string,
@@ -114,19 +114,19 @@ async function removeChanges(
   for (const { path, text } of changes) {
     const known = state.files[path];
     const restored = restoredText(files, path, text, known);
-    // The file that setup made, not the link that leads to it.
+    // Removes the file that setup created, not the link that leads to it.
     if (restored === undefined) rmSync(locate(root, path), { force: true });
     else await write(root, path, restored);
     delete left[path];
     await writeState(root, { url: state.url, files: left });
   }
   const folders = changes.flatMap(({ path }) => state.files[path]?.folders ?? []);
-  // The innermost first: a folder's path is longer than those of its parents.
+  // The innermost first: the path of a folder is longer than those of its parents.
   for (const folder of folders.toSorted((one, other) => other.length - one.length))
     removeIfEmpty(locate(root, folder));
 }
 
-/** A file's content after removal; undefined: remove the file. */
+/** Returns the content of a file after removal; undefined: the file is removed. */
 function restoredText(
   files: ConfigFiles,
   path: string,
@@ -144,11 +144,11 @@ function removeIfEmpty(folder: string): void {
   try {
     rmdirSync(folder);
   } catch {
-    // It has other content, or is gone.
+    // The folder has other content, or is gone.
   }
 }
 
-/** What setup does, or would do, to one runtime. */
+/** What setup does, or would do, with one runtime. */
 export interface RuntimeOutcome {
   readonly runtime: RuntimeSetupName;
   readonly changes: readonly ShownChange[];
@@ -160,21 +160,21 @@ export interface RuntimeOutcome {
 
 interface ShownChange {
   readonly path: string;
-  /** The text before and after; undefined: no such file. */
+  /** The text before and after; undefined: the file does not exist. */
   readonly before: string | undefined;
   readonly after: string | undefined;
 }
 
 export interface SetupOptions {
-  /** `/`, or a tree that stands for a machine. */
+  /** `/`, or a folder with another machine's files. */
   readonly root: string;
   readonly target: MirrorTarget;
   readonly dryRun: boolean;
 }
 
 /**
- * Works on one runtime after another, each with the files as they are then; a failure of one runtime is its outcome and
- * leaves the others alone.
+ * Handles one runtime after another, each with the files in their state at that time. A failure with one
+ * runtime becomes its outcome, and does not affect the others.
  */
 async function forEachRuntime(
   runtimes: readonly RuntimeSetup[],
@@ -194,7 +194,7 @@ async function forEachRuntime(
   return outcomes;
 }
 
-/** Configures the runtimes to pull through the mirror, or shows what that would change. */
+/** Configures the runtimes to pull through the mirror, or returns what that would change. */
 export function configureRuntimes(
   runtimes: readonly RuntimeSetup[],
   { root, target, dryRun }: SetupOptions,
@@ -212,7 +212,7 @@ export function configureRuntimes(
   });
 }
 
-/** Removes what {@link configureRuntimes} added, or shows what that would change. */
+/** Removes what {@link configureRuntimes} added, or returns what that would change. */
 export function removeFromRuntimes(
   runtimes: readonly RuntimeSetup[],
   { root, target, dryRun }: SetupOptions,

@@ -14,7 +14,7 @@ export function readToml(text: string, path: string): TomlTable {
   }
 }
 
-/** The table at a path of keys; empty when there is none. */
+/** Returns the table at a path of keys; empty when there is none. */
 export function tableAt(table: TomlTable, ...keys: readonly string[]): TomlTable {
   let at: unknown = table;
   for (const key of keys) {
@@ -24,12 +24,12 @@ export function tableAt(table: TomlTable, ...keys: readonly string[]): TomlTable
   return objectOf(at) as TomlTable;
 }
 
-/** A basic string as TOML writes it: JSON's escapes are a subset of TOML's. */
+/** Formats a basic string of TOML. JSON's escapes are a subset of TOML's. */
 export function tomlString(text: string): string {
   return JSON.stringify(text);
 }
 
-/** What MetaHub adds to an existing file is between these lines. */
+/** The lines around MetaHub's additions to an existing file. */
 const BEGIN = '# metahub: begin (metahub setup --remove takes this out)';
 const END = '# metahub: end';
 const BLOCK = /^[ \t]*# metahub: begin\b[^\n]*\n[\s\S]*?^[ \t]*# metahub: end[ \t]*(?:\n|$)/gm;
@@ -39,12 +39,12 @@ export function markedBlock(lines: readonly string[]): string {
   return [BEGIN, ...lines, END, ''].join('\n');
 }
 
-/** A line that replaces another, which it records. */
+/** Formats a line that replaces another one, with that line in a comment. */
 export function replacingLine(line: string, original: string): string {
   return `${line} # metahub: replaces ${original.trim()}`;
 }
 
-/** The text without marked blocks, and with replaced lines restored. Byte for byte the same when there are none. */
+/** Removes marked blocks and restores replaced lines. Returns a text without them unchanged. */
 export function withoutMarks(text: string): string {
   return text.replaceAll(BLOCK, '').replaceAll(REPLACED, '$1');
 }
