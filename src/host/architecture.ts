@@ -1,6 +1,6 @@
 import { normalizeArchitecture } from '../lib/platform.ts';
 
-/** GOARCH, as OCI platforms spell it -> the root of its family tree. */
+/** The root of each architecture's family tree, by GOARCH (as in OCI platforms). */
 const FAMILIES: Readonly<Record<string, string>> = {
   amd64: 'x86_64',
   arm64: 'aarch64',
@@ -13,38 +13,38 @@ const FAMILIES: Readonly<Record<string, string>> = {
   arm: 'arm',
 };
 
-/** GOARCH of any spelling: `uname -m`, archspec's, Node's or GOARCH itself; undefined for an unknown one. */
+/** Normalizes an architecture (`uname -m`, archspec, Node.js, GOARCH) to GOARCH. Undefined when it is unknown. */
 export function canonicalArchitecture(written: string): string | undefined {
   const name = normalizeArchitecture(written);
   return Object.hasOwn(FAMILIES, name) ? name : undefined;
 }
 
-/** The root of an architecture's family tree, `x86_64` of `amd64`; the architecture itself when it has none. */
+/** The root of an architecture's family tree: `x86_64` for `amd64`. The architecture itself when it has no tree. */
 export function familyOfArchitecture(architecture: string): string {
   return FAMILIES[architecture] ?? architecture;
 }
 
-/** GOARCH of a family tree's root: `amd64` of `x86_64`. */
+/** The GOARCH of a family tree's root: `amd64` for `x86_64`. */
 export function architectureOfFamily(family: string): string {
   return Object.keys(FAMILIES).find((goarch) => FAMILIES[goarch] === family) ?? family;
 }
 
-/** GOARCH spellings that `canonicalArchitecture` answers. */
+/** All values that `canonicalArchitecture` can return. */
 export const KNOWN_ARCHITECTURES: readonly string[] = Object.keys(FAMILIES).sort();
 
 interface Level {
   readonly name: string;
-  /** The node of the family tree that stands for it. */
+  /** The node of the family tree for this level. */
   readonly node: string;
-  /** What it adds to the level before it, in the kernel's spelling. */
+  /** The flags that it adds to the level before, in the kernel's spelling. */
   readonly adds: readonly string[];
 }
 
 /**
- * The levels of an architecture, each containing the one before it.
+ * The levels of each architecture. Each includes the one before.
  *
- * amd64: the microarchitecture levels of the x86-64 psABI. arm64: of each version's mandatory features, those that Linux
- * prints.
+ * amd64: the microarchitecture levels of the x86-64 psABI. arm64: those mandatory features of each version that
+ * Linux prints.
  * @see https://gitlab.com/x86-psABIs/x86-64-ABI
  * @see https://docs.kernel.org/arch/arm64/elf_hwcaps.html
  */
@@ -65,7 +65,7 @@ const LEVELS: Readonly<Record<string, readonly Level[]>> = {
     level('arm64-v8.6', 'armv8.6a', 'i8mm bf16'),
   ],
 };
-/** Armv9.0 is Armv8.5 with SVE2, Armv9.2 is Armv8.7 with SVE2. */
+/** Armv9.0 is Armv8.5 with SVE2; Armv9.2 is Armv8.7 with SVE2. */
 const V9_LEVELS: readonly (Level & { readonly after: string })[] = [
   { ...level('arm64-v9.0', 'armv9.0a', 'sve2'), after: 'arm64-v8.5' },
   { ...level('arm64-v9.2', 'armv9.2a', 'sve2 afp wfxt'), after: 'arm64-v8.6' },
@@ -76,10 +76,11 @@ function level(name: string, node: string, adds: string): Level {
   return { name, node, adds: adds === '' ? [] : adds.split(' ') };
 }
 
-/** Every level that the flags reach, lowest first; empty for an architecture without levels. */
+/** All levels whose flags are present, the lowest first. Empty for an architecture without levels. */
 export function levelsOf(architecture: string, flags: Iterable<string>): readonly string[] {
   const has = new Set(flags);
-  // Linux prints SSE3 as pni, other systems as sse3 or not at all; SSSE3, which the same level requires, contains it.
+  // Linux prints SSE3 as pni, other systems as sse3 or not at all. SSSE3, which the same level requires, implies
+  // it.
   if (has.has('ssse3')) has.add('pni');
   const reached: string[] = [];
   for (const { name, adds } of LEVELS[architecture] ?? []) {
@@ -93,40 +94,40 @@ export function levelsOf(architecture: string, flags: Iterable<string>): readonl
   return [...reached, ...ninth.map(({ name }) => name)];
 }
 
-/** The highest level that the flags reach, `x86-64-v3` or `arm64-v8.2`; undefined when they reach none. */
+/** The highest level whose flags are present: `x86-64-v3`, `arm64-v8.2`. Undefined when there is none. */
 export function levelOf(architecture: string, flags: Iterable<string>): string | undefined {
   return levelsOf(architecture, flags).at(-1);
 }
 
-/** The node of the family tree for a level, `x86_64_v3` for `x86-64-v3`; undefined for an unknown level. */
+/** The node of the family tree for a level: `x86_64_v3` for `x86-64-v3`. Undefined for an unknown level. */
 export function nodeOfLevel(name: string): string | undefined {
   return ALL_LEVELS.find((one) => one.name === name)?.node;
 }
 
-/** The level of a node of the family tree; undefined for a node that is not a level. */
+/** The level of a node of the family tree. Undefined when the node is not a level. */
 export function levelOfNode(node: string): string | undefined {
   return ALL_LEVELS.find((one) => one.node === node)?.name;
 }
 
-/** Nodes that are levels; within each architecture the highest first. */
+/** All nodes that are levels. Within each architecture, the highest is first. */
 export const LEVEL_NODES: readonly string[] = [...ALL_LEVELS].reverse().map(({ node }) => node);
 
 export interface VariantSubject {
   readonly architecture: string;
   readonly microarchitecture: string;
-  /** `x86-64-v3`, `arm64-v8.2`. */
+  /** The level: `x86-64-v3`, `arm64-v8.2`. */
   readonly level: string | undefined;
-  /** RISC-V: the `isa` line. */
+  /** RISC-V: the `isa` line of /proc/cpuinfo. */
   readonly isa?: string | undefined;
   /** 32-bit ARM: the version of the architecture, 6 or 7. */
   readonly armVersion?: number | undefined;
 }
 
-/** RISC-V's application profiles, each containing the one before it. */
+/** The application profiles of RISC-V. Each includes the one before. */
 export const RISCV_PROFILES: readonly string[] = ['rva20u64', 'rva22u64', 'rva23u64'];
 
 /**
- * Extensions that each profile adds, as far as Linux prints them.
+ * The extensions that each profile adds, as far as Linux prints them.
  * @see https://github.com/riscv/riscv-profiles
  */
 const PROFILE_EXTENSIONS: readonly string[] = [
@@ -135,7 +136,7 @@ const PROFILE_EXTENSIONS: readonly string[] = [
   'v zvfhmin zvbb zvkt zicond zcb zfa zawrs',
 ];
 
-/** Extensions that stand for several others, or contain another. */
+/** Extensions that include others. */
 const IMPLIED_EXTENSIONS: Readonly<Record<string, string>> = {
   g: 'i m a f d',
   b: 'zba zbb zbs',
@@ -146,14 +147,14 @@ const IMPLIED_EXTENSIONS: Readonly<Record<string, string>> = {
   zvks: 'zvkt',
 };
 
-/** The OCI platform variant that names this host's level, as Go toolchains and buildx publish it. */
+/** The OCI platform variant for a host's level, as Go toolchains and buildx write it. */
 export function platformVariant(subject: VariantSubject): string | undefined {
   const { architecture, microarchitecture, level, isa, armVersion } = subject;
   switch (architecture) {
     case 'amd64':
       return /^x86-64-(v\d)$/.exec(level ?? '')?.[1] ?? 'v1';
     case 'arm64':
-      // The first level has no minor version in a variant: every arm64 image without one is v8.
+      // Every arm64 image without a variant is v8, so the first level is v8 and not v8.0.
       return (/^arm64-(v[\d.]+)$/.exec(level ?? '')?.[1] ?? 'v8').replace(/^v8\.0$/, 'v8');
     case 'arm':
       return armVersion === undefined ? undefined : `v${armVersion}`;
@@ -167,7 +168,7 @@ export function platformVariant(subject: VariantSubject): string | undefined {
   }
 }
 
-/** `rv64imafdc_zicsr_zba…`: single letters, then words. */
+/** The profile for an `isa` such as `rv64imafdc_zicsr_zba…`: single letters, then words. */
 function riscvProfile(isa: string): string | undefined {
   const [base = '', ...words] = isa.toLowerCase().replace(/^rv64/, '').split('_');
   const written = [...base, ...words];

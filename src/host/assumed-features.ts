@@ -24,10 +24,10 @@ export const NOTHING = 'none';
 const OPERATING_SYSTEMS: ReadonlySet<string> = new Set(['linux', 'darwin', 'windows']);
 
 /**
- * The profile as if the host had these features. A named kind replaces what was detected of it. `cpu:X` brings the
- * ancestors, level, variant and flags that X has in the family tree. A CPU flag is added to those detected. The value
- * `none` removes a kind.
- * @throws {Error} for a text that is not a feature, names no known microarchitecture, or names two.
+ * The profile as if the host had these features. A kind that is named replaces what was detected of that kind.
+ * `cpu:X` brings the ancestors, level, variant and flags of X in the family tree. A CPU flag is added to the
+ * detected ones. The value `none` removes a kind.
+ * @throws {Error} for a text that is not a feature, for an unknown microarchitecture, or for two of them.
  */
 export function withFeatures(profile: HostProfile, features: readonly string[]): HostProfile {
   const claims = claimsOf(features);
@@ -38,8 +38,8 @@ export function withFeatures(profile: HostProfile, features: readonly string[]):
 }
 
 /**
- * The profile of a machine that is known by its features alone. Without a CPU among them it has the baseline of the
- * base's architecture (amd64 on Linux by default) and runs nothing that demands more.
+ * The profile of a machine of which only features are known. Without a CPU among them, it has the baseline of its
+ * architecture (by default amd64 on Linux) and runs nothing that demands more.
  * @throws {Error} as `withFeatures`.
  */
 export function profileOfFeatures(
@@ -55,11 +55,11 @@ export function profileOfFeatures(
     warnings: [],
   };
   const assumed = withFeatures(withVariant(bare, levelPromisedBy(bare.cpu.microarchitecture)), features);
-  // The claims exactly as written: `match: exact` compares them with an entry's features.
+  // As written, because `match: exact` compares these features with an entry's.
   return { ...assumed, features: uniqueFeatures(features.map((text) => formatFeature(parsed(text)))) };
 }
 
-/** The claimed values of each kind, in the order given. */
+/** The values of each kind, in the given order. */
 type Claims = ReadonlyMap<string, readonly string[]>;
 
 function claimsOf(features: readonly string[]): Claims {
@@ -80,7 +80,10 @@ function parsed(text: string): Feature {
   return feature;
 }
 
-/** A bare word is a CPU flag only if some CPU has it: a microarchitecture without its kind must not count as one. */
+/**
+ * A bare word must be a flag of some known CPU: otherwise a microarchitecture without its kind would count as a
+ * flag.
+ */
 function refuseUnknownFlag(word: string): void {
   for (const { name } of allNodes()) if (flagsOf(name)?.has(word)) return;
   const meant = canonicalName(word) === undefined ? `cpuflag:${word}` : `cpu:${word}`;
@@ -112,7 +115,7 @@ function withCpu(profile: HostProfile, claims: Claims): HostProfile {
   );
 }
 
-/** Beside a CPU, a level is what its flags allow; alone, it means a CPU that has exactly this level. */
+/** With a CPU, the level replaces that CPU's level. Alone, it means a CPU with exactly this level. */
 function withLevel(profile: HostProfile, claims: Claims): HostProfile {
   const level = single(claims, 'level');
   if (level === undefined) return profile;
@@ -150,7 +153,7 @@ function withGpus(profile: HostProfile, claims: Claims): HostProfile {
 function withSystem(profile: HostProfile, claims: Claims): HostProfile {
   const kinds = [...claims.keys()].filter((kind) => !['cpu', 'level', 'cpuflag'].includes(kind));
   const stated = kinds.flatMap((kind) => (valuesOf(claims, kind) ?? []).map((value) => `${kind}:${value}`));
-  // A driver implies the CUDA that it runs, unless CUDA is claimed too.
+  // A driver implies a CUDA version, unless one is given.
   const driver = single(claims, 'nvdriver');
   const follows = driver !== undefined && !claims.has('cuda');
   const implied = driver === undefined || driver === NOTHING || !follows ? [] : driverFeatures(driver);
@@ -169,7 +172,7 @@ function cpuNamed(name: string): HostProfile['cpu'] {
   };
 }
 
-/** The highest level among a node's ancestors. */
+/** The highest level that a node includes. */
 function levelPromisedBy(name: string): string | undefined {
   const node = LEVEL_NODES.find((one) => isAncestorOrSelf(one, name));
   return node === undefined ? undefined : levelOfNode(node);
@@ -201,7 +204,7 @@ function replaceKinds(
   return { ...profile, features: uniqueFeatures([...kept, ...features]) };
 }
 
-/** The claimed values of a kind; an empty list for `none`, undefined when the kind is not claimed. */
+/** The values of a kind: an empty list for `none`; undefined when the kind is not given. */
 function valuesOf(claims: Claims, kind: string): readonly string[] | undefined {
   return claims.get(kind)?.filter((value) => value !== NOTHING);
 }

@@ -4,20 +4,20 @@ import { OTHER_COMPILER_FLAGS } from './data/compilers-other.ts';
 import { X86_COMPILER_FLAGS } from './data/compilers-x86.ts';
 import type { CompilerRow } from './data/rows.ts';
 
-/** A compiler of the tables, and the oldest version to build with. */
+/** A compiler of the tables, and the oldest version that the flags must work with. */
 export interface Compiler {
   readonly name: string;
-  /** `12.3`; the newest known version when not given. */
+  /** For example `12.3`. Default: the newest known version. */
   readonly version?: string;
 }
 
 export interface CompilerFlags {
   readonly flags: string;
-  /** The microarchitecture that the flags build for: the host's, or the best compatible one that this version knows. */
+  /** What the flags build for: the host's microarchitecture, or the best compatible one that this version supports. */
   readonly microarchitecture: string;
 }
 
-/** Names of programs -> the compiler in the tables. */
+/** The compilers of the tables, by the names of programs. */
 const PROGRAMS: Readonly<Record<string, string>> = {
   'g++': 'gcc',
   gfortran: 'gcc',
@@ -37,13 +37,13 @@ const PROGRAMS: Readonly<Record<string, string>> = {
 
 const ROWS: readonly CompilerRow[] = [...X86_COMPILER_FLAGS, ...ARM_COMPILER_FLAGS, ...OTHER_COMPILER_FLAGS];
 
-/** Names that `parseCompiler` accepts, the tables' own first. */
+/** All names that `parseCompiler` accepts, those of the tables first. */
 export const COMPILER_NAMES: readonly string[] = [
   ...new Set(ROWS.map(([, compiler]) => compiler)),
   ...Object.keys(PROGRAMS),
 ];
 
-/** Parses `gcc@12.3`, `icx`, `nvc@24.1`; undefined for an unknown compiler or a malformed version. */
+/** Parses `gcc@12.3`, `icx`, `nvc@24.1`. Undefined for an unknown compiler or a malformed version. */
 export function parseCompiler(written: string): Compiler | undefined {
   const [, program = '', version] = /^([a-z+-]+)(?:@(\d+(?:\.\d+)*))?$/.exec(written) ?? [];
   const name = PROGRAMS[program] ?? program;
@@ -52,8 +52,8 @@ export function parseCompiler(written: string): Compiler | undefined {
 }
 
 /**
- * The flags with which a compiler builds for a host, given everything the host runs, best first. A version means its
- * first release (`12` means `12.0`), so that the flags work with every later one.
+ * The flags that build for a host. `compatible`: all microarchitectures whose code it runs, the best first. A
+ * version means its first release (`12` means `12.0`), so that the flags work with all later ones.
  */
 export function flagsForHost(compatible: readonly string[], compiler: Compiler): CompilerFlags | undefined {
   for (const microarchitecture of compatible) {
@@ -66,7 +66,7 @@ export function flagsForHost(compatible: readonly string[], compiler: Compiler):
   return undefined;
 }
 
-/** Every compiler's flags for a microarchitecture, oldest version first. */
+/** The flags of all compilers for a microarchitecture, the oldest version first. */
 export function allFlags(
   microarchitecture: string,
 ): Readonly<Record<string, readonly { readonly since: string; readonly flags: string }[]>> {

@@ -4,20 +4,21 @@ import type { CpuFacts, HostFacts, SystemFacts } from './facts.ts';
 import { nodeOfModel } from './identify.ts';
 import { flagSet } from './microarchitectures.ts';
 
-/** The flags that programs may rely on, and where they differ from what the kernel prints. */
+/** The flags that programs can rely on, and how they differ from those that the kernel prints. */
 export interface EffectiveFlags {
   readonly flags: readonly string[];
-  /** Not printed, but present: the CPU's model has them, and its kernel cannot print them. */
+  /** Not printed, but assumed: the CPU's model has them, and its kernel cannot print them. */
   readonly assumed: readonly string[];
-  /** Printed, but without a flag that they depend on. */
+  /** Printed, but not counted, because a flag that they depend on is missing. */
   readonly ignored: readonly string[];
 }
 
 /**
- * The flags of an x86 CPU that programs may use. A flag without its dependencies does not count: its instructions trap.
- * A flag that the kernel is too old to print counts when the model has it and no hypervisor hides it.
+ * The flags of an x86 CPU that programs can use. A flag without its dependencies does not count, because its
+ * instructions trap. A flag that the kernel is too old to print counts when the model has it and no hypervisor
+ * hides it.
  *
- * @param system supplies the kernel's release and whether the machine is virtual
+ * @param system the kernel's release, and whether the machine is virtual
  */
 export function effectiveFlags(
   cpu: CpuFacts,
@@ -42,7 +43,7 @@ export function effectiveCpu({ cpu, architecture, system }: HostFacts): CpuFacts
   return { ...cpu, flags: effectiveFlags(cpu, architecture, system).flags };
 }
 
-/** The flags whose dependencies are all present, transitively. */
+/** Removes flags whose dependencies are missing, until none is left. */
 function withoutUnmet(flags: ReadonlySet<string>): ReadonlySet<string> {
   const kept = new Set(flags);
   for (let before = -1; before !== kept.size; ) {
@@ -60,12 +61,13 @@ function unprintedFlags(
   { kernel, virtual }: Pick<SystemFacts, 'kernel' | 'virtual'>,
 ): readonly string[] {
   const model = nodeOfModel(cpu);
-  // A hypervisor may hide itself from the CPU's flags (QEMU: -cpu host,-hypervisor); its firmware tables still name it.
+  // A hypervisor can hide itself from the CPU flags (QEMU: -cpu host,-hypervisor), but not from the firmware
+  // tables.
   if (virtual === true) return [];
-  // WSL 1 prints what Windows reports, under a release number that Linux never had.
+  // WSL 1 prints what Windows reports, with a release number that Linux never had.
   if (model === undefined || printed.has('hypervisor') || /microsoft/i.test(kernel ?? '')) return [];
   const release = parseVersion(kernel ?? '');
-  // A kernel that prints one of them prints all of them.
+  // A kernel that prints one of these flags prints all of them.
   const printsAll = NEVER_PRINTED.some((flag) => printed.has(flag));
   return [...(flagSet(model) ?? [])].filter((flag) => {
     if (printed.has(flag)) return false;
@@ -77,7 +79,7 @@ function unprintedFlags(
 
 type Release = ReturnType<typeof parseVersion>;
 
-/** An unknown release counts as checked: captures seldom contain it. */
+/** An unknown release counts as a checked one, because captures seldom contain it. */
 function isAtMost(release: Release, last: string): boolean {
   return release === undefined || compareVersions(release.slice(0, 2), parseVersion(last) ?? []) <= 0;
 }

@@ -1,22 +1,22 @@
 import type { GpuFacts, HostFacts, SystemFacts } from './facts.ts';
 
-/** A `kind:value` claim. A level (`x86-64-v3`) or a bare flag (`avx2`) has the kind that its spelling implies. */
+/** A feature `kind:value`. A level (`x86-64-v3`) and a bare flag (`avx2`) have the kind that their form implies. */
 export interface Feature {
-  /** `cpu`, `level`, `cpuflag`, `nvcap` …, or a kind of the operator's own. */
+  /** `cpu`, `level`, `cpuflag`, `nvcap` …, or a kind that an operator defined. */
   readonly kind: string;
   readonly value: string;
 }
 
 const KIND = /^[A-Za-z][\w./-]*$/;
-/** Printable, without white space: a feature is one word on a line, in a label and in a list. */
+/** Printable, without white space: a feature is one word in files, labels and lists. */
 const VALUE = /^[!-~]+$/;
 const BARE_FLAG = /^[a-z][a-z0-9_.]*$/;
 const X86_LEVEL = /^x86[-_]64[-_]v([1-4])$/;
 const ARM_LEVEL = /^arm64[-_]v(\d+(?:\.\d+)?)$/;
 
 /**
- * Parses `cpu:zen4`, `nvcap=9.0` (node-feature-discovery's spelling), a level `x86-64-v3` or `arm64-v8.2`, or a bare
- * CPU flag `avx2`; undefined for any other text. It does not check values: only the family tree knows which
+ * Parses `cpu:zen4`, `nvcap=9.0` (node-feature-discovery's notation), a level (`x86-64-v3`, `arm64-v8.2`) or a bare
+ * CPU flag (`avx2`). Undefined for any other text. Values are not checked: only the family tree knows which
  * microarchitectures exist.
  */
 export function parseFeature(text: string): Feature | undefined {
@@ -32,12 +32,12 @@ export function parseFeature(text: string): Feature | undefined {
   return named === undefined ? undefined : { kind, value: named };
 }
 
-/** Writes a feature canonically: `cpu:zen4`; a level and a flag as the bare word. */
+/** Formats a feature: `cpu:zen4`; a level or flag as a bare word. */
 export function formatFeature({ kind, value }: Feature): string {
   return kind === 'level' || (kind === 'cpuflag' && BARE_FLAG.test(value)) ? value : `${kind}:${value}`;
 }
 
-/** `x86_64_v3` is archspec's spelling of glibc's `x86-64-v3`; `arm64-v9` is `arm64-v9.0`. */
+/** Normalizes a level: archspec's `x86_64_v3` becomes `x86-64-v3`; `arm64-v9` becomes `arm64-v9.0`. */
 function canonicalLevel(text: string): string | undefined {
   const x86 = X86_LEVEL.exec(text)?.[1];
   if (x86 !== undefined) return `x86-64-v${x86}`;
@@ -47,8 +47,8 @@ function canonicalLevel(text: string): string | undefined {
 }
 
 /**
- * The first driver branch that runs each CUDA release without a compatibility package, newest first.
- * Source: NVIDIA's CUDA Toolkit release notes, table "CUDA Toolkit and Corresponding Driver Versions" (facts only).
+ * The first driver branch that runs each CUDA release without a compatibility package, the newest first. Source:
+ * NVIDIA's CUDA Toolkit release notes, table "CUDA Toolkit and Corresponding Driver Versions" (facts only).
  * @see https://docs.nvidia.com/cuda/cuda-toolkit-release-notes/
  */
 const CUDA_BY_BRANCH: readonly (readonly [branch: number, cuda: string])[] = [
@@ -84,29 +84,27 @@ const CUDA_BY_BRANCH: readonly (readonly [branch: number, cuda: string])[] = [
   [384, '9.0'],
 ];
 
-/**
- * True when a driver is newer than the table: it runs at least the newest CUDA listed here; only nvidia-smi knows more.
- */
+/** True for a driver that is newer than the table. It runs at least the newest CUDA here; nvidia-smi knows more. */
 export function isNewerThanTable(driver: string): boolean {
   const [newest] = CUDA_BY_BRANCH[0] ?? [0];
   return Number.parseInt(driver, 10) > newest;
 }
 
-/** The highest CUDA version that a driver (`535.104.05`) is known to run; undefined for a driver older than CUDA 9. */
+/** The highest CUDA version that a driver (`535.104.05`) is known to run. Undefined for drivers older than CUDA 9. */
 export function greatestCuda(driver: string): string | undefined {
   const branch = Number.parseInt(driver, 10);
   return CUDA_BY_BRANCH.find(([first]) => branch >= first)?.[1];
 }
 
-/** The parts of a cloud's instance type that images may ask for. */
+/** The parts of a cloud's instance type, which images may demand. */
 export interface InstanceType {
   /** `c5`, `n2`, `Standard_D4s_v3`. */
   readonly type: string;
-  /** `9xl`, `metal`, `standard-8`; Azure has no separate size. */
+  /** `9xl`, `metal`, `standard-8`. Azure has no separate size. */
   readonly size?: string;
 }
 
-/** Splits `c5.9xlarge` into `c5` and `9xl` (the names that MetaHub has used since 2019), `n2-standard-8` into `n2` and the rest. */
+/** Splits `c5.9xlarge` into `c5` and `9xl` (MetaHub's names for sizes), `n2-standard-8` into `n2` and `standard-8`. */
 export function parseInstanceType(name: string): InstanceType {
   const amazon = /^([a-z][a-z0-9-]*)\.([a-z0-9-]+)$/.exec(name);
   if (amazon?.[1] !== undefined && amazon[2] !== undefined) {
@@ -117,7 +115,7 @@ export function parseInstanceType(name: string): InstanceType {
   return { type: name };
 }
 
-/** The order of features in a list; an operator's own kinds follow as written. */
+/** The order of kinds in a list of features. Kinds that an operator defined come last, as written. */
 const KINDS_IN_ORDER: readonly string[] = [
   'cpu',
   'level',
@@ -141,18 +139,18 @@ const KINDS_IN_ORDER: readonly string[] = [
   'instHT',
 ];
 
-/** True when detection can find features of this kind; other kinds are an operator's own. */
+/** True when detection can find features of this kind. Any other kind is defined by an operator. */
 export function isDetectedKind(kind: string): boolean {
   return KINDS_IN_ORDER.includes(kind);
 }
 
-/** Kinds whose values are versions: an image demands a minimum version, or a range. */
+/** Kinds whose values are versions. An image demands a minimum version or a range. */
 export const VERSION_KINDS: ReadonlySet<string> = new Set(['cuda', 'nvdriver', 'kernel', 'glibc']);
 
-/** Only the CPU itself says what it is: a file that claims otherwise would send a host code that it cannot run. */
+/** Kinds that only the CPU itself determines. A file that stated otherwise could bring code that does not run. */
 const MEASURED_KINDS: ReadonlySet<string> = new Set(['cpu', 'level', 'cpuvendor', 'cpuflag']);
 
-/** The features that follow from facts, besides the microarchitecture and its level. */
+/** The features that follow from facts, except the microarchitecture and its level. */
 export function hostFeatures({ os, cpu, gpus, system }: HostFacts): readonly string[] {
   return [
     ...(cpu.vendor === 'generic' ? [] : [`cpuvendor:${cpu.vendor.replaceAll(/\s+/g, '-')}`]),
@@ -169,13 +167,10 @@ export function hostFeatures({ os, cpu, gpus, system }: HostFacts): readonly str
   ];
 }
 
-/** Vendors that `gpu:` names; an accelerator of any other vendor is an `accel:`. */
+/** The vendors in `gpu:`. Accelerators of other vendors are in `accel:`. */
 const GPU_MAKERS: ReadonlySet<string> = new Set(['nvidia', 'amd', 'intel']);
 
-/**
- * `gpu:intel`, `accel:intel-battlemage`, `jetson:jp6`. The general value of a device (`intel-xpu`) is implied, not
- * listed.
- */
+/** `gpu:intel`, `accel:intel-battlemage`, `jetson:jp6`. The general kind of a device (`intel-xpu`) is implied. */
 function acceleratorFeatures(gpus: readonly GpuFacts[], system: SystemFacts): readonly string[] {
   const { accelerators = [], graphics = [], jetpack } = system;
   const makers = gpus.map(({ vendor }) => vendor).filter((vendor) => GPU_MAKERS.has(vendor));
@@ -187,7 +182,7 @@ function acceleratorFeatures(gpus: readonly GpuFacts[], system: SystemFacts): re
   ];
 }
 
-/** `nvdriver:535.104.05` and the highest `cuda:` that it runs. */
+/** `nvdriver:535.104.05`, and `cuda:` with the highest version that the driver runs. */
 export function driverFeatures(driver: string | undefined, cuda?: string): readonly string[] {
   if (driver === undefined) return [];
   return [`nvdriver:${driver}`, ...feature('cuda', cuda ?? greatestCuda(driver))];
@@ -199,10 +194,7 @@ function instanceFeatures({ instanceType, smt }: SystemFacts): readonly string[]
   return [`instType:${type}`, ...feature('instSize', size), ...feature('instHT', onOff(smt))];
 }
 
-/**
- * The operator's own feature lines, canonical; a malformed line, or one that claims what was measured, becomes a
- * warning.
- */
+/** The operator's own features, normalized. A line that is malformed, or states what is measured, becomes a warning. */
 export function claimedFeatures(lines: readonly string[]): {
   readonly features: readonly string[];
   readonly warnings: readonly string[];
@@ -222,7 +214,7 @@ export function claimedFeatures(lines: readonly string[]): {
   return { features, warnings };
 }
 
-/** Each feature once, in the order of kinds; within a kind as given. */
+/** Each feature once, sorted by kind; within a kind in the given order. */
 export function uniqueFeatures(features: readonly string[]): readonly string[] {
   const ranked = [...new Set(features)].map((text) => {
     const at = KINDS_IN_ORDER.indexOf(parseFeature(text)?.kind ?? '');

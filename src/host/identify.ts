@@ -14,58 +14,58 @@ import {
   words,
 } from './microarchitectures.ts';
 
-/** Where a CPU stands in the family tree. */
+/** Where a CPU is in the family tree. */
 export interface Identification {
   /** The closest node: `zen4`. The architecture's root when nothing more is known. */
   readonly microarchitecture: string;
-  /** Every node whose code the CPU runs, best first, beginning with `microarchitecture`. */
+  /** All nodes whose code the CPU runs, the best first. The first one is `microarchitecture`. */
   readonly compatible: readonly string[];
-  /** Flags that the CPU's model has but that are missing. */
+  /** Says which flags of the CPU's model are missing. */
   readonly warnings: readonly string[];
 }
 
 export interface IdentifyOptions {
-  /** Answer as archspec does: only its nodes, and every flag that it lists is required. */
+  /** Answer as archspec does: only its nodes, and all flags that it lists are required. */
   readonly strictArchspec?: boolean | undefined;
 }
 
-/** The root of a node's family, `x86_64` of `zen4`; the name itself when unknown. */
+/** The root of a node's family: `x86_64` for `zen4`. The name itself when it is unknown. */
 export function familyOf(name: string): string {
   return rootOf(name);
 }
 
-/** The nodes whose code this one runs, without itself, best first and the root last. */
+/** The nodes whose code this node runs, without itself, the best first. */
 export function ancestorsOf(name: string): readonly string[] {
   return [...ancestorSet(name)].sort(compareMicroarchitectures);
 }
 
-/** True when code for `ancestor` runs on `node`; both are canonical names. */
+/** True when code for `ancestor` runs on `node`. Both are canonical names. */
 export function isAncestorOrSelf(ancestor: string, node: string): boolean {
   return ancestor === node || ancestorSet(node).has(ancestor);
 }
 
 /**
- * What archspec calls a microarchitecture, in whose names other tools speak: of it and its ancestors the best that archspec has.
- * Undefined of a family that it lacks.
+ * The name that archspec, and tools that use its names, have for a microarchitecture: the best one among it and its
+ * ancestors that archspec has. Undefined for a family that archspec does not have.
  */
 export function archspecName(microarchitecture: string): string | undefined {
   const line = [microarchitecture, ...ancestorsOf(microarchitecture)];
   return line.find((name) => findNode(name)?.isReference === true);
 }
 
-/** `GenuineIntel`; `generic` of a level, a root and an unknown name. */
+/** The vendor of a node: `GenuineIntel`. `generic` for a level, a root or an unknown name. */
 export function vendorOf(name: string): string {
   return findNode(name)?.vendor ?? 'generic';
 }
 
-/** Every flag of a CPU of a node, in the kernel's spelling; undefined for an unknown name. */
+/** All flags of a node's CPU, in the kernel's spelling. Undefined for an unknown name. */
 export function flagsOf(name: string): ReadonlySet<string> | undefined {
   return flagSet(name);
 }
 
 /**
- * Sorts the better node first: a descendant before its ancestor; otherwise the one with more ancestors, then with more
- * flags, then the later name.
+ * Sorts the better node first: descendants before ancestors; otherwise by the number of ancestors, then of flags,
+ * then by name.
  */
 export function compareMicroarchitectures(a: string, b: string): number {
   const byAncestors = ancestorSet(b).size - ancestorSet(a).size;
@@ -75,7 +75,10 @@ export function compareMicroarchitectures(a: string, b: string): number {
   return a === b ? 0 : a < b ? 1 : -1;
 }
 
-/** The node of a CPU, and all nodes whose code it runs: its flags decide, part and model numbers are evidence. */
+/**
+ * Finds a CPU's node, and all nodes whose code it runs. Flags decide; part and model numbers are additional
+ * evidence.
+ */
 export function identify(
   facts: CpuFacts,
   architecture: string,
@@ -88,7 +91,8 @@ export function identify(
   for (const node of allNodes()) {
     if (!judge.runs(node)) continue;
     compatible.add(node.name);
-    // A core of one vendor may build on another's; and what distinguishes siblings does not matter to a descendant.
+    // A core may be based on another vendor's. And what distinguishes sibling nodes does not matter for a
+    // descendant.
     if (!strictArchspec) for (const ancestor of ancestorSet(node.name)) compatible.add(ancestor);
   }
   const ranked = [...compatible].sort(compareMicroarchitectures);
@@ -107,11 +111,12 @@ interface Choice {
   readonly strictArchspec: boolean;
 }
 
-/** Which of the nodes that it runs the CPU is: the vendor's own where it is beyond the greatest generic one. */
+/** The node that a CPU is, among those that it runs: the vendor's own if that is beyond the highest generic one. */
 function choose(ranked: readonly string[], { cpu, family, judge, strictArchspec }: Choice): string {
   const generic = ranked.filter((name) => vendorOf(name) === 'generic');
   const greatest = generic[0] ?? family;
-  // ARM's version numbers are no floor: a core is known by its part number, whatever version its flags add up to.
+  // For ARM the version is no lower limit: a core is identified by its part number, whatever version its flags
+  // reach.
   const floor = family === 'aarch64' ? family : greatest;
   const ofVendor = ranked.flatMap((name) => {
     const node = findNode(name);
@@ -123,8 +128,9 @@ function choose(ranked: readonly string[], { cpu, family, judge, strictArchspec 
 }
 
 /**
- * The node of an ARM core: the one whose part number all cores have. Where cores differ, one that archspec knows, as
- * archspec answers. Apple's part numbers are hidden from guests and on macOS: there the flags or the chip's name decide.
+ * The node of an ARM core: the one whose part number all cores have. If cores differ, one that archspec has,
+ * because archspec answers so. Guests and macOS do not see Apple's part numbers; there the flags or the chip's name
+ * decide.
  */
 function coreOf(
   ofVendor: readonly MicroarchitectureNode[],
@@ -137,7 +143,7 @@ function coreOf(
   return cpu.vendor === 'Apple' ? ofVendor[0] : undefined;
 }
 
-/** Of a core that lacks flags of its own node: the best that this node descends from, where the version says no more. */
+/** For a core that lacks flags of its own node: the best of that node's ancestors, unless the version says more. */
 function ancestorCore(
   ofVendor: readonly MicroarchitectureNode[],
   { vendor }: CpuFacts,
@@ -149,7 +155,7 @@ function ancestorCore(
   return ofVendor.find(({ name }) => ancestorSet(sold.name).has(name) && isAncestorOrSelf(greatest, name));
 }
 
-/** A CPU that is sold as more than its flags show is a guest whose hypervisor hides some, or runs an old kernel. */
+/** Warns when flags of the CPU's model are missing, because a hypervisor hides them or the kernel is old. */
 function shortfall(cpu: CpuFacts, compatible: ReadonlySet<string>, found: string): readonly string[] {
   const sold = nodeOfModel(cpu);
   const node = sold === undefined ? undefined : findNode(sold);
@@ -165,42 +171,42 @@ function shortfall(cpu: CpuFacts, compatible: ReadonlySet<string>, found: string
 }
 
 /**
- * A CPU under the vendor whose cores it has: Microsoft's Cobalt is ARM's Neoverse, and has ARM's part numbers.
+ * The CPU with the vendor whose cores it has. Microsoft's Cobalt has Arm's Neoverse cores, with Arm's part numbers.
  * @see Linux, arch/arm64/include/asm/cputype.h (MICROSOFT_CPU_PART_AZURE_COBALT_100)
  */
 export function withCoreVendor(cpu: CpuFacts): CpuFacts {
   return cpu.vendor === 'Microsoft' && cpu.parts !== undefined ? { ...cpu, vendor: 'ARM' } : cpu;
 }
 
-/** What family, model and stepping say that this CPU is: evidence beside the flags, never above them. */
+/** The node by family, model and stepping: evidence in addition to the flags, never against them. */
 export function nodeOfModel({ vendor, family, model = Number.NaN, stepping }: CpuFacts): string | undefined {
   const rows = X86_MODELS[`${vendor}/${family}`];
   const found = rows?.find(([first, last]) => first <= model && model <= last)?.[2];
   if (found !== 'skylake_avx512' || stepping === undefined || stepping < 5) return found;
-  // One model number, three generations of server.
+  // One model number for three generations of servers.
   return stepping < 10 ? 'cascadelake' : 'cooperlake';
 }
 
 export interface NodeJudge {
-  /** Whether the CPU runs a node's code, by vendor, flags and evidence. */
+  /** True when the CPU runs a node's code, by vendor, flags and evidence. */
   readonly runs: (node: MicroarchitectureNode) => boolean;
   /** The flags that a node's code needs and the CPU lacks. */
   readonly missingFlags: (node: MicroarchitectureNode) => readonly string[];
-  /** The idle flags that would distinguish a node from an ancestor, where the model number does not. */
+  /** The missing idle flags that distinguish a node from an ancestor, unless the model number does. */
   readonly missingIdleFlags: (node: MicroarchitectureNode) => readonly string[];
-  /** Whether part, generation, model or machine agree, flags aside. */
+  /** True when part, generation, model or machine agree. Flags are not considered. */
   readonly agrees: (node: MicroarchitectureNode) => boolean;
-  /** Whether every core of the CPU is the node's, by part number. */
+  /** True when every core of the CPU has the node's part number. */
   readonly isCore: (node: MicroarchitectureNode) => boolean;
-  /** Whether one core of the CPU is the node's. */
+  /** True when at least one core has it. */
   readonly hasCore: (node: MicroarchitectureNode) => boolean;
 }
 
-/** Judges nodes for one CPU; what a family demands is looked at once per node. */
+/** Creates a judge for one CPU. */
 export function createJudge(cpu: CpuFacts, architecture: string, strictArchspec = false): NodeJudge {
   const family = familyOfArchitecture(architecture);
   const has = new Set(cpu.flags);
-  // Kernels print SSE3 as pni. archspec takes only ssse3 for it.
+  // The kernel prints SSE3 as pni. archspec derives it from ssse3 only.
   if (has.has('ssse3') || (has.has('pni') && !strictArchspec)) has.add('sse3');
   const levelNodes = new Set(levelsOf(architecture, has).map(nodeOfLevel));
   const model = nodeOfModel(cpu);
@@ -233,7 +239,8 @@ export function createJudge(cpu: CpuFacts, architecture: string, strictArchspec 
     if (evidence.machines !== undefined && !isMachine(cpu.uarch, evidence.machines)) return false;
     if (missingIdleFlags(node).length > 0) return false;
     if (family !== 'aarch64' || vendor !== 'generic' || name === family) return true;
-    // Of the reference's generics only the root counts; its table gives the versions no flags to be judged by.
+    // Of archspec's generic nodes only the root counts: its table gives the ARM versions no flags by which to judge
+    // them.
     return !strictArchspec && levelNodes.has(name);
   };
 
@@ -241,7 +248,7 @@ export function createJudge(cpu: CpuFacts, architecture: string, strictArchspec 
     if (strictArchspec && !node.isReference) return false;
     if (node.vendor !== 'generic' && node.vendor !== cpu.vendor) return false;
     if (rootOf(node.name) !== family) return false;
-    // macOS names the chip and hides nothing, but does not name every flag.
+    // macOS names the chip and hides nothing, but it does not report every flag.
     if (apple !== undefined && node.vendor === 'Apple') return isAppleAtMost(node.name, apple);
     return hasFlags(node) && agrees(node);
   };

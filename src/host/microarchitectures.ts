@@ -4,17 +4,17 @@ import { OTHER_NODES } from './data/other.ts';
 import type { Evidence, NodeRow } from './data/rows.ts';
 import { IDLE_FLAGS, IDLE_FLAGS_BY_VENDOR, X86_NODES } from './data/x86.ts';
 
-/** A microarchitecture: what it adds to its parents, and what distinguishes it from others. */
+/** A microarchitecture: what it adds to its parents, and what distinguishes it. */
 export interface MicroarchitectureNode {
   readonly name: string;
   readonly parents: readonly string[];
   readonly vendor: string;
   /** The flags that it adds to its parents', as archspec lists them. */
   readonly addedFlags: readonly string[];
-  /** Flags that its code uses though archspec does not name them. */
+  /** Flags that its code uses although archspec does not list them. */
   readonly extraFlags: readonly string[];
   readonly evidence: Evidence;
-  /** True when archspec has it too. */
+  /** True when archspec has it. */
   readonly isReference: boolean;
 }
 
@@ -38,22 +38,22 @@ function nodeOf([name, parents, vendor, flags, evidence = {}]: NodeRow, isRefere
   };
 }
 
-/** The words of a space-separated list; an empty list for an empty text. */
+/** Splits a list that is separated by spaces. Empty for an empty text. */
 export function words(list: string): readonly string[] {
   return list === '' ? [] : list.split(' ');
 }
 
-/** The node of a canonical name. */
+/** The node with this canonical name. */
 export function findNode(name: string): MicroarchitectureNode | undefined {
   return NODES.get(name);
 }
 
-/** Every node, ancestors before their descendants. */
+/** All nodes, ancestors before descendants. */
 export function allNodes(): Iterable<MicroarchitectureNode> {
   return NODES.values();
 }
 
-/** A function of nodes, by name, that works each answer out once; undefined for an unknown name. */
+/** Makes a function of a node's name that computes each result once. Undefined for an unknown name. */
 function ofNode<Value>(compute: (node: MicroarchitectureNode) => Value): (name: string) => Value | undefined {
   const answers = new Map<string, Value>();
   return (name) => {
@@ -75,7 +75,7 @@ const ancestorsOfNode = ofNode(({ parents }) => {
   return found;
 });
 
-/** The nodes above one, without itself; empty for a root and for an unknown name. */
+/** The ancestors of a node, without itself. Empty for a root or an unknown name. */
 export function ancestorSet(name: string): ReadonlySet<string> {
   return ancestorsOfNode(name) ?? NOTHING;
 }
@@ -84,20 +84,20 @@ const rootOfNode = ofNode(({ name, parents: [parent] }): string =>
   parent === undefined ? name : rootOf(parent),
 );
 
-/** The node above all others of its family, `x86_64` of `zen4`; the name itself when it is a root or unknown. */
+/** The root of a node's family: `x86_64` for `zen4`. The name itself for a root or an unknown name. */
 export function rootOf(name: string): string {
   return rootOfNode(name) ?? name;
 }
 
-/** Every flag of a CPU of this node, its ancestors' included; undefined for an unknown name. */
+/** All flags of a node's CPU, those of its ancestors included. Undefined for an unknown name. */
 export const flagSet = ofNode((node) =>
   collect(node, ({ addedFlags, extraFlags }) => [...addedFlags, ...extraFlags]),
 );
 
-/** The flags that archspec demands of a node. */
+/** The flags that archspec requires for a node. */
 export const referenceFlagSet = ofNode((node) => collect(node, ({ addedFlags }) => addedFlags));
 
-/** The flags without which a CPU cannot run a node's code: all but the idle ones. Undefined for an unknown name. */
+/** The flags that a node's code needs: all but the idle ones. Undefined for an unknown name. */
 export const requiredFlagSet = ofNode((node): ReadonlySet<string> => {
   const idle = idleFlags(node);
   return new Set([...(flagSet(node.name) ?? [])].filter((flag) => !idle.has(flag)));
@@ -109,14 +109,14 @@ function collect(
 ): ReadonlySet<string> {
   const line = [node.name, ...ancestorSet(node.name)].map(findNode).filter((one) => one !== undefined);
   const flags = new Set(line.flatMap(flagsOfNode));
-  // Where the table names ssse3 it leaves sse3 to be implied, as the count of flags decides between equals.
+  // With ssse3, archspec's table leaves sse3 out. It is left out here too, because the number of flags breaks ties.
   if (flags.has('ssse3')) flags.delete('sse3');
   return flags;
 }
 
 /**
- * ARM: flags that describe the kernel (`cpuid`, `evtstrm`), a control bit (`ssbs`) or a hint (`dgh`). Compilers emit
- * nothing for them.
+ * ARM flags that describe the kernel (`cpuid`, `evtstrm`), a control bit (`ssbs`) or a hint (`dgh`). Compilers do
+ * not use them.
  */
 const IDLE_ARM_FLAGS = ['cpuid', 'evtstrm', 'ssbs', 'dgh'];
 const ALL_IDLE: Readonly<Record<string, readonly string[]>> = {
@@ -124,13 +124,13 @@ const ALL_IDLE: Readonly<Record<string, readonly string[]>> = {
   aarch64: IDLE_ARM_FLAGS,
 };
 
-/** The flags that no code built for a node uses. */
+/** The flags that no code for a node uses. */
 function idleFlags({ name, vendor }: MicroarchitectureNode): ReadonlySet<string> {
   return new Set([...(ALL_IDLE[rootOf(name)] ?? []), ...(IDLE_FLAGS_BY_VENDOR[vendor] ?? [])]);
 }
 
 /**
- * Whether idle flags alone distinguish a node from a parent. Then a CPU that does not print them is this node only when
+ * True when a node differs from a parent only by idle flags. A CPU that does not print them is this node only if
  * its model number says so.
  */
 export function isDistinguishedByIdleFlags({ name, parents }: MicroarchitectureNode): boolean {
@@ -143,8 +143,8 @@ export function isDistinguishedByIdleFlags({ name, parents }: MicroarchitectureN
 }
 
 /**
- * What authors and compilers write -> the node that the code is for. A GCC name that differs from the table's only by
- * `-` for `_` needs no line here.
+ * The nodes for other names that authors and compilers use. GCC names that differ only by `-` for `_` are not
+ * listed.
  * @see https://gcc.gnu.org/onlinedocs/gcc/x86-Options.html
  * @see https://gcc.gnu.org/onlinedocs/gcc/AArch64-Options.html
  */
@@ -160,7 +160,7 @@ const ALIASES: Readonly<Record<string, string>> = {
   core_avx2: 'haswell',
   kabylake: 'skylake',
   coffeelake: 'skylake',
-  // The spelling of MetaHub's first machine types.
+  // The spelling in MetaHub's first machine types.
   coffelake: 'skylake',
   whiskeylake: 'skylake',
   amberlake: 'skylake',
@@ -228,16 +228,17 @@ const ALIASES: Readonly<Record<string, string>> = {
 };
 
 /**
- * The table's name for what an author wrote (`znver3`, `skylake-avx512`, `x86-64-v3`); undefined for an unknown name.
+ * The table's name for a name that an author wrote (`znver3`, `skylake-avx512`, `x86-64-v3`). Undefined when
+ * unknown.
  */
 export function canonicalName(written: string): string | undefined {
   const name = written.trim().toLowerCase();
   const plain = name.replaceAll('-', '_');
-  // GCC writes armv8.2-a where the table has armv8.2a.
+  // GCC writes armv8.2-a for armv8.2a.
   const versioned = name.replace('-a', 'a');
   const node = [name, plain, versioned].find((spelling) => findNode(spelling) !== undefined);
   return node ?? (Object.hasOwn(ALIASES, plain) ? ALIASES[plain] : undefined);
 }
 
-/** Every alias that `canonicalName` has in its table. */
+/** All aliases that `canonicalName` knows. */
 export const ALIAS_NAMES: readonly string[] = Object.keys(ALIASES);

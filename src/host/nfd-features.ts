@@ -1,22 +1,22 @@
 import { NFD_ARM64, NFD_X86 } from './data/nfd-cpuid.ts';
 import type { HostProfile } from './profile.ts';
 
-/** The value of an element: text; `null` when it is known to be absent; undefined when this host cannot tell. */
+/** The value of an element: a text; `null` when it is known to be absent; undefined when this host cannot tell. */
 export type NfdValue = string | null | undefined;
 
-/** One feature of node-feature-discovery, as far as a profile can answer for it. */
+/** One feature of node-feature-discovery, as far as a profile describes it. */
 export interface NfdFeature {
   readonly valueOf: (name: string) => NfdValue;
   /** The elements that are known to be present. */
   readonly names: readonly string[];
-  /** Flags are present or absent, and have no value. */
+  /** True for flags, which are present or absent and have no value. */
   readonly isFlags: boolean;
 }
 
-/** `cpu.cpuid`, `kernel.version`, … by name. Of instances (`pci.device`) one for each. */
+/** Features by name (`cpu.cpuid`, `kernel.version`). A feature with instances (`pci.device`) has one item for each. */
 export type NfdFeatures = ReadonlyMap<string, readonly NfdFeature[]>;
 
-/** klauspost/cpuid's names of the vendors that it knows by those of the kernel. */
+/** The vendor names of klauspost/cpuid, by those of the kernel. */
 const VENDORS: Readonly<Record<string, string>> = {
   GenuineIntel: 'Intel',
   AuthenticAMD: 'AMD',
@@ -24,8 +24,8 @@ const VENDORS: Readonly<Record<string, string>> = {
 };
 
 /**
- * The features that node-feature-discovery would report for this host, as far as the profile knows them. A query for
- * any other feature gets the answer that this host cannot tell.
+ * The features that node-feature-discovery would report for this host, as far as the profile knows them. Any other
+ * feature is unknown.
  * @see
  * https://kubernetes-sigs.github.io/node-feature-discovery/stable/usage/customization-guide.html#available-features
  */
@@ -63,7 +63,7 @@ function cpuid({ platform, cpu }: HostProfile): NfdFeature {
   const table = new Map({ amd64: NFD_X86, arm64: NFD_ARM64 }[platform.architecture] ?? []);
   const known = new Set(table.values());
   const has = new Set(cpu.flags.map((flag) => table.get(flag)).filter((name) => name !== undefined));
-  // Kernels print SSE3 as pni, other systems as itself; SSSE3 implies it.
+  // The kernel prints SSE3 as pni, other systems as sse3. SSSE3 implies it.
   if (has.has('SSSE3')) has.add('SSE3');
   return {
     valueOf: (name) => (has.has(name) ? '' : known.has(name) ? null : undefined),
@@ -81,7 +81,7 @@ function attributes(values: Readonly<Record<string, string | undefined>>): NfdFe
   };
 }
 
-/** `10de:2330:0302`: vendor, device and class, as the profile lists a function. */
+/** Parses a PCI function of a profile: `10de:2330:0302`, which is vendor, device and class. */
 function pciDevice(text: string): NfdFeature {
   const [vendor, device, pciClass] = text.split(':');
   return attributes({ vendor, device, class: pciClass });

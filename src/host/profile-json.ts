@@ -17,7 +17,7 @@ function described<Member extends v.GenericSchema<unknown, unknown>>(
   return v.pipe(member, v.description(text), v.examples(examples));
 }
 
-/** The members that are present; drops absent ones and null, which is how other programs write absence. */
+/** The members that have a value. Other programs write null for an absent member. */
 function present<Members extends object>(members: Members) {
   return Object.fromEntries(
     Object.entries(members).filter(([, value]) => value !== undefined && value !== null),
@@ -121,13 +121,13 @@ const Hardware = v.pipe(
 
 const Compilers = mapOf(v.string(), v.array(looseFields({ since: v.string(), flags: v.string() })));
 
-/** A text that has the form of a feature, whether or not any host can have it. */
+/** A text in the form of a feature, even if no host can have it. */
 const AnyFeature = v.pipe(
   v.string(),
   checking((text) => (parseFeature(text) === undefined ? `${shown(text)} is not a feature` : undefined)),
 );
 
-/** The root stands for a CPU of an architecture without a family tree. */
+/** The root is also valid: it stands for a CPU of an architecture without a family tree. */
 function refuseUnknownCpu({ platform, cpu }: Pick<HostProfile, 'platform' | 'cpu'>, refuse: Refuse): void {
   const { microarchitecture } = cpu;
   if (findNode(microarchitecture) || microarchitecture === familyOfArchitecture(platform.architecture))
@@ -183,7 +183,7 @@ export function profileSchema(
   );
 }
 
-/** Reads what `metahub detect --json` wrote. @throws {ConfigError} that names the missing or wrong member */
+/** Parses what `metahub detect --json` wrote. @throws {ConfigError} that names the missing or wrong member */
 export function parseProfile(json: unknown): HostProfile {
   return readValue(profileSchema(), json);
 }

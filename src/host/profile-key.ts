@@ -2,12 +2,12 @@ import { createHash } from 'node:crypto';
 import type { HostProfile } from './profile.ts';
 
 /**
- * A short key of everything that a selection depends on: equal for hosts that get the same answers, whatever their
- * names, warnings and board numbers.
+ * A short key of everything that a selection depends on. Hosts that get the same answers have equal keys, whatever
+ * their names, warnings and board numbers are.
  */
 export function profileKey(profile: HostProfile): string {
   const { platform, cpu } = profile;
-  // JSON writes what is absent from a list as null.
+  // JSON writes an absent item of a list as null.
   const gpus = profile.gpus.map((gpu) =>
     JSON.stringify([gpu.vendor, gpu.computeCapability, gpu.gfxTarget, gpu.integrated ?? false]),
   );

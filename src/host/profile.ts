@@ -5,32 +5,32 @@ import { claimedFeatures, hostFeatures, uniqueFeatures } from './features.ts';
 import { identify } from './identify.ts';
 
 /**
- * A host as selection sees it: what `metahub detect --json` prints and `--profile FILE` reads.
- * schema/profile.schema.json lists every field.
+ * A host as the selection sees it: what `metahub detect --json` prints and `--profile FILE` reads.
+ * schema/profile.schema.json describes every field.
  */
 export interface HostProfile {
   readonly platform: HostPlatform;
   readonly cpu: CpuProfile;
   readonly gpus: readonly GpuProfile[];
-  /** Data for rules of node-feature-discovery; absent for a machine type. */
+  /** Data for rules of node-feature-discovery. Absent for a machine type. */
   readonly hardware?: HardwareProfile;
-  /** Canonical claims, `cpu:zen4`, `x86-64-v4`, `nvcap:9.0`. What they imply (ancestors, lower levels) is not listed. */
+  /** Features such as `cpu:zen4`, `x86-64-v4`, `nvcap:9.0`. What they imply (ancestors, lower levels) is not listed. */
   readonly features: readonly string[];
   /** What could not be read, and why it matters. */
   readonly warnings: readonly string[];
 }
 
 export interface DeriveOptions {
-  /** Answer as archspec does, for masked guests too. */
+  /** Answer as archspec does, also for guests with hidden flags. */
   readonly strictArchspec?: boolean | undefined;
-  /** What the probes could not read; the profile's own warnings follow. */
+  /** The warnings of the probes. The profile's own are added. */
   readonly warnings?: readonly string[] | undefined;
 }
 
 export interface HostPlatform {
   readonly os: string;
   readonly architecture: string;
-  /** amd64 `v1`..`v4`, arm64 `v8`, `v8.1`.., ppc64le `power9`. */
+  /** amd64: `v1` to `v4`; arm64: `v8`, `v8.1` and so on; ppc64le: `power9`. */
   readonly variant?: string;
 }
 
@@ -38,11 +38,11 @@ export interface CpuProfile {
   /** archspec's name: `zen4`, `neoverse_v2`. */
   readonly microarchitecture: string;
   readonly vendor: string;
-  /** Every microarchitecture whose code this host runs, best first, `microarchitecture` itself included. */
+  /** All microarchitectures whose code this host runs, the best first. The first one is `microarchitecture`. */
   readonly compatible: readonly string[];
-  /** Flags that programs may rely on. */
+  /** The flags that programs can rely on. */
   readonly flags: readonly string[];
-  /** Of these, those that the kernel cannot print but the model has. */
+  /** Those of the flags that the kernel cannot print but the CPU's model has. */
   readonly assumedFlags?: readonly string[];
 }
 
@@ -56,20 +56,20 @@ export interface GpuProfile {
 
 /** Numbers and names of a machine that are not features. */
 export interface HardwareProfile {
-  /** x86, as numbers. */
+  /** x86: family and model as numbers. */
   readonly cpuFamily?: number;
   readonly cpuModel?: number;
   /** The kernel's release: `6.8.0-49-generic`. */
   readonly kernel?: string;
   readonly osId?: string;
   readonly osVersion?: string;
-  /** Vendor, device and class of the PCI functions, each kind once: `10de:2330:0302`. */
+  /** Vendor, device and class of all PCI functions, without repetitions: `10de:2330:0302`. */
   readonly pci?: readonly string[];
 }
 
 /**
- * Derives a profile from facts: the microarchitecture by the family tree, the variant by its level, and every feature
- * that follows.
+ * Derives a profile from facts: the microarchitecture from the family tree, the variant from the level, and all
+ * features that follow.
  */
 export function deriveProfile(facts: HostFacts, options: DeriveOptions = {}): HostProfile {
   const { os, architecture } = facts;

@@ -16,18 +16,18 @@ export function formatVariantProperty({ namespace, feature, value }: VariantProp
   return `${namespace} :: ${feature} :: ${value}`;
 }
 
-/** archspec's name of a flag -> the kernel's, where they differ. */
+/** The kernel's names of flags, by archspec's, where they differ. */
 const KERNEL_FLAG: ReadonlyMap<string, string> = new Map([['sse3', 'pni']]);
 
 function ofNvidia(feature: string, value: string): Feature | undefined {
-  // CMake's: 90_real is machine code, 90_virtual is PTX, 90a_real is for that very part.
+  // CMake's notation: 90_real is machine code, 90_virtual is PTX, 90a_real is for exactly this GPU.
   const parts = /^(\d+)(\d[af]?)_(real|virtual)$/.exec(value);
   if (feature !== 'sm_arch' || parts === null) return undefined;
   const [, major, minor, form] = parts;
   return { kind: form === 'real' ? 'nvcap' : 'nvptx', value: `${major}.${minor}` };
 }
 
-/** The feature that a property demands; undefined for an unknown namespace, feature or value. */
+/** The feature that a property demands. Undefined for an unknown namespace, feature or value. */
 function featureOfProperty({ namespace, feature, value }: VariantProperty): Feature | undefined {
   switch (namespace) {
     case 'x86_64':
@@ -45,7 +45,10 @@ function featureOfProperty({ namespace, feature, value }: VariantProperty): Feat
   }
 }
 
-/** The flags that the x86_64 provider has properties for, in its order of preference. Source: wheelnext/provider-variant-x86-64. */
+/**
+ * The flags that the x86_64 provider has properties for, in its order of preference. Source:
+ * wheelnext/provider-variant-x86-64.
+ */
 const X86_FLAGS =
   'avx_vnni cppc ibrs_enhanced tsc_adjust flush_l1d movdir64b movdiri avx512_bf16 avx512_bitalg avx512_vbmi2 avx512_vnni avx512_vp2intersect avx512_vpopcntdq avx512ifma avx512vbmi rdpid sha_ni vaes vpclmulqdq clwb clzero avx512bw avx512cd avx512dq avx512f avx512vl clflushopt gfni rdseed xsavec xsaveopt adx avx2 avx bmi2 bmi1 abm f16c fma movbe xsave rdrand aes pclmulqdq sse4a fsgsbase sse4_2 sse4_1 ssse3 sse3 cx16 lahf_lm popcnt sse2 sse mmx'.split(
     ' ',
@@ -55,7 +58,7 @@ const X86_LEVELS = ['v4', 'v3', 'v2', 'v1'];
 
 function ofX86({ cpu, platform }: HostProfile): readonly VariantProperty[] {
   const namespace = 'x86_64';
-  // A host without a level is at the last one, which the place -1 means too.
+  // Without a level, indexOf returns -1, and slice(-1) keeps the last one, v1.
   const own = X86_LEVELS.indexOf(String(platform.variant));
   const levels = X86_LEVELS.slice(own).map((value) => ({ namespace, feature: 'level', value }));
   const flags = new Set(cpu.flags);
@@ -63,7 +66,7 @@ function ofX86({ cpu, platform }: HostProfile): readonly VariantProperty[] {
   return [...levels, ...X86_FLAGS.filter(has).map((feature) => ({ namespace, feature, value: 'on' }))];
 }
 
-/** The values that a host claims of a kind. */
+/** The values of a kind in a host's features. */
 function valuesOf({ features }: HostProfile, kind: string): readonly string[] {
   return features.flatMap((text) => {
     const feature = parseFeature(text);
@@ -71,7 +74,7 @@ function valuesOf({ features }: HostProfile, kind: string): readonly string[] {
   });
 }
 
-/** `2.1`, `2.0` for major 2, minor 1: every version down to the first of the same major. */
+/** All versions of a major version from `minor` down: `2.1`, `2.0` for major 2, minor 1. */
 function downFrom(major: number, minor: number): readonly string[] {
   return Array.from({ length: minor + 1 }, (_, at) => `${major}.${minor - at}`);
 }
@@ -80,7 +83,7 @@ function ofArm(profile: HostProfile): readonly VariantProperty[] {
   const namespace = 'aarch64';
   const [level = 'arm64-v8.0'] = valuesOf(profile, 'level');
   const [major = 8, minor = 0] = level.slice('arm64-v'.length).split('.').map(Number);
-  // Armv9.N holds Armv8.(N+5).
+  // Armv9.N includes Armv8.(N+5).
   const held = major === 9 ? [...downFrom(9, minor), ...downFrom(8, minor + 5)] : downFrom(8, minor);
   return [
     ...held.map((version) => ({ namespace, feature: 'version', value: `${version}a` })),
@@ -90,7 +93,10 @@ function ofArm(profile: HostProfile): readonly VariantProperty[] {
   ];
 }
 
-/** The CUDA that the driver runs bounds from below; machine code of the GPU's own major, and PTX of anything before. */
+/**
+ * The CUDA bounds that the driver meets, and the machine code and PTX of the GPU's major version up to the GPU
+ * itself.
+ */
 function ofCuda(profile: HostProfile): readonly VariantProperty[] {
   const namespace = 'nvidia';
   const bounds = valuesOf(profile, 'cuda')
@@ -110,7 +116,7 @@ function ofCuda(profile: HostProfile): readonly VariantProperty[] {
   return [...bounds, ...[...new Set(arches)].map((value) => ({ namespace, feature: 'sm_arch', value }))];
 }
 
-/** The properties that a host supports, as the providers list them: by feature, the best value first. */
+/** The properties that a host supports, in the providers' form: for each feature, the best value first. */
 export function propertiesOfHost(profile: HostProfile): readonly VariantProperty[] {
   const { architecture } = profile.platform;
   const cpu = architecture === 'amd64' ? ofX86(profile) : architecture === 'arm64' ? ofArm(profile) : [];
@@ -119,7 +125,10 @@ export function propertiesOfHost(profile: HostProfile): readonly VariantProperty
 
 const BOUND = /^cuda_version_(lower|upper)_bound$/;
 
-/** Both bounds of CUDA must hold: one range expresses them, and several properties of one kind. */
+/**
+ * Combines the bounds of CUDA into one range, because both must hold, while properties of one kind are
+ * alternatives.
+ */
 function cudaRange(bounds: readonly VariantProperty[]): readonly string[] {
   const sorted = (name: string) =>
     bounds
@@ -131,7 +140,7 @@ function cudaRange(bounds: readonly VariantProperty[]): readonly string[] {
   return range.length === 0 ? [] : [`cuda:${range.join(',')}`];
 }
 
-/** Replaces properties in a list of features by features; an unknown property stays, so that no host satisfies it. */
+/** Replaces properties in a list of features. An unknown property stays, so that no host satisfies it. */
 export function replaceProperties(text: string): string {
   const bounds: VariantProperty[] = [];
   const replaced = text.replaceAll(

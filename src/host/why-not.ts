@@ -4,26 +4,26 @@ import type { CpuFacts } from './facts.ts';
 import { createJudge, type IdentifyOptions, identify, nodeOfModel, withCoreVendor } from './identify.ts';
 import { ALIAS_NAMES, allNodes, canonicalName, findNode, rootOf } from './microarchitectures.ts';
 
-/** One reason why a CPU cannot run a microarchitecture's code. */
+/** One reason why a CPU cannot run the code of a microarchitecture. */
 export type WhyNotReason =
   | { readonly kind: 'unknown'; readonly suggestions: readonly string[] }
   | { readonly kind: 'family'; readonly needs: string; readonly has: string }
   | { readonly kind: 'vendor'; readonly needs: string; readonly has: string }
   | { readonly kind: 'flags'; readonly missing: readonly string[] }
   | { readonly kind: 'generation'; readonly needs: number; readonly has?: number | undefined }
-  /** The flags would suffice, but the node stands for another model or version. */
+  /** The flags would suffice, but the node is another model or version. */
   | { readonly kind: 'model'; readonly needs: string; readonly has?: string | undefined };
 
-/** Why a CPU is not, and does not run, a microarchitecture. */
+/** Why a CPU is not a microarchitecture and does not run its code. */
 export interface WhyNot {
-  /** The table's name; the name as written when there is no such node. */
+  /** The canonical name; the name as written when it is unknown. */
   readonly name: string;
-  /** The CPU runs its code: there are no reasons. */
+  /** True when the CPU runs its code. Then there are no reasons. */
   readonly runs: boolean;
   readonly reasons: readonly WhyNotReason[];
 }
 
-/** What keeps a CPU from a microarchitecture: missing flags, another vendor, generation or family, or an unknown name. */
+/** Finds out why a CPU does not run a microarchitecture: flags, vendor, generation, family, or an unknown name. */
 export function whyNot(
   facts: CpuFacts,
   architecture: string,
@@ -61,7 +61,7 @@ export function whyNot(
   return { name, runs: false, reasons };
 }
 
-/** One line for a person, a clause without a full stop: `lacks avx512f, avx512bw`. */
+/** Formats a reason for people, as a clause without a full stop: `lacks avx512f, avx512bw`. */
 export function formatReason(reason: WhyNotReason): string {
   switch (reason.kind) {
     case 'unknown':
@@ -81,7 +81,7 @@ export function formatReason(reason: WhyNotReason): string {
   }
 }
 
-/** Up to five names that a person may have meant, nearest first. */
+/** Up to five known names that a person may have meant, the closest first. */
 export function similarNames(written: string): readonly string[] {
   const meant = written.trim().toLowerCase().replaceAll('-', '_');
   const limit = Math.max(2, Math.floor(meant.length / 3));

@@ -1,10 +1,11 @@
 /**
- * Accelerators that a PCI id is enough for. `accel` is the value of the feature `accel:` that such a device brings.
+ * Accelerators that are identified by their PCI ids. `accel` is the value of the feature `accel:` of such a device.
  *
- * Sources (facts only): the PCI ID database (https://pci-ids.ucw.cz); Intel: the Linux kernel's include/drm/intel/pciids.h and
- * intel/compute-runtime; AWS: device ids of the Neuron driver (aws-neuronx-dkms, neuron_device.h); Habana: drivers/accel/habanalabs
- * and HabanaAI's driver for Gaudi 3; Qualcomm: drivers/accel/qaic/qaic_drv.c; Google: hardware_utils of jax (Apache-2.0); Huawei: the Ascend driver's log collection script
- * (d100 310, d500 310P, d801 910, d802 910B, d803 910_93, which is sold as Atlas A3).
+ * Sources (facts only): the PCI ID database (https://pci-ids.ucw.cz); Intel: the Linux kernel's
+ * include/drm/intel/pciids.h and intel/compute-runtime; AWS: device ids of the Neuron driver (aws-neuronx-dkms,
+ * neuron_device.h); Habana: drivers/accel/habanalabs and HabanaAI's driver for Gaudi 3; Qualcomm:
+ * drivers/accel/qaic/qaic_drv.c; Google: hardware_utils of jax (Apache-2.0); Huawei: the Ascend driver's log
+ * collection script (d100 310, d500 310P, d801 910, d802 910B, d803 910_93, which is sold as Atlas A3).
  */
 export interface KnownAccelerator {
   readonly vendor: string;
@@ -59,7 +60,7 @@ const BY_ID: ReadonlyMap<string, KnownAccelerator> = new Map([
   ]),
 ]);
 
-/** Intel's GPUs with memory of their own; they count when a kernel driver that computes holds them. */
+/** Intel's discrete GPUs. They count when a kernel driver that can compute is bound to them. */
 const INTEL: ReadonlyMap<string, KnownAccelerator> = new Map(
   rows('8086', 'intel', [
     ['0bd0 0bd5 0bd6', 'Intel Data Center GPU Max 1550', 'intel-max'],
@@ -88,14 +89,17 @@ const INTEL: ReadonlyMap<string, KnownAccelerator> = new Map(
   ]),
 );
 
-/** Makers all of whose devices of these classes (base class, or base class and subclass) are one kind of accelerator. */
+/**
+ * Vendors whose devices of these PCI classes (base class, or base class and subclass) are all one kind of
+ * accelerator.
+ */
 interface KnownMaker extends KnownAccelerator {
   readonly classes: readonly string[];
 }
 
 /**
- * Sources (facts only): the PCI ID database; gpustack/runtime's detectors, and for Hygon's class gpustack issue 5070, where a K100 shows
- * as 0b4000 (a co-processor).
+ * Sources (facts only): the PCI ID database; gpustack/runtime's detectors; for Hygon's class gpustack issue 5070,
+ * where a K100 has the class 0b4000 (a co-processor).
  */
 const BY_MAKER: ReadonlyMap<string, KnownMaker> = new Map([
   ['1ed5', { vendor: 'mthreads', name: 'Moore Threads GPU', accel: 'musa', classes: ['03', '12'] }],
@@ -106,7 +110,7 @@ const BY_MAKER: ReadonlyMap<string, KnownMaker> = new Map([
 
 const INTEL_DRIVERS: ReadonlySet<string> = new Set(['xe', 'i915']);
 
-/** What identifies a PCI function here; ids and class in lower-case hexadecimal. */
+/** What identifies a PCI function. Ids and class are in lower-case hexadecimal. */
 export interface PciIdentity {
   readonly vendor: string;
   readonly device: string;
@@ -114,11 +118,11 @@ export interface PciIdentity {
   readonly driver?: string;
 }
 
-/** The accelerator behind a PCI function; nothing for NVIDIA's and AMD's, which have probes of their own. */
+/** The accelerator behind a PCI function. Undefined for NVIDIA and AMD, which have probes of their own. */
 export function knownAccelerator(function_: PciIdentity): KnownAccelerator | undefined {
   const { vendor, device, driver } = function_;
   const id = `${vendor}:${device}`;
-  // The machines of TPUs use them through vfio; of any other device it says that a virtual machine has it.
+  // Machines with TPUs use them through vfio. For any other device, vfio means that a virtual machine has it.
   if (driver === 'vfio-pci' && vendor !== '1ae0') return undefined;
   if (vendor === '8086') return INTEL_DRIVERS.has(driver ?? '') ? INTEL.get(id) : undefined;
   const maker = BY_MAKER.get(vendor);
@@ -126,30 +130,33 @@ export function knownAccelerator(function_: PciIdentity): KnownAccelerator | und
   return maker.classes.some((prefix) => function_.class.startsWith(prefix)) ? maker : undefined;
 }
 
-/** A display that Intel's compute-capable drivers hold: nearly always the GPU that is part of the processor. */
+/** True for a display that Intel's compute-capable drivers are bound to: nearly always the integrated GPU. */
 export function isIntelGraphics({ vendor, class: pciClass, driver }: PciIdentity): boolean {
   return vendor === '8086' && pciClass.startsWith('03') && INTEL_DRIVERS.has(driver ?? '');
 }
 
-/** Rockchip's systems on a chip with an NPU, by the device tree's `compatible`. */
+/** Rockchip's systems on a chip with an NPU, by the `compatible` of the device tree. */
 export const ROCKCHIP_NPUS: readonly string[] = ['rk3562', 'rk3566', 'rk3568', 'rk3576', 'rk3588'];
 
-/** What an `accel:` value says in general: `intel-battlemage` is some `intel-xpu`. */
+/** The general kind of each `accel:` value: `intel-battlemage` is an `intel-xpu`. */
 const GENERAL: ReadonlyMap<string, string> = new Map([
   ...['intel-max', 'intel-flex', 'intel-arc', 'intel-battlemage'].map((one) => [one, 'intel-xpu'] as const),
   ...[...BY_ID.values()].map(({ accel }) => [accel, accel.slice(0, accel.indexOf('-'))] as const),
   ...ROCKCHIP_NPUS.map((chip) => [`rknn-${chip}`, 'rknn'] as const),
 ]);
 
-/** `intel-xpu` of `intel-battlemage`, `neuron` of `neuron-trn2`; nothing for a value that is general itself. */
+/**
+ * The general kind: `intel-xpu` for `intel-battlemage`, `neuron` for `neuron-trn2`. Undefined for a general kind
+ * itself.
+ */
 export function generalAccelerator(accel: string): string | undefined {
   return GENERAL.get(accel);
 }
 
-/** Vulkan by a driver whose hardware was seen. */
+/** Vulkan, with a driver whose hardware is present. */
 export const VULKAN = 'vulkan';
 
-/** Every value of `accel:` that a host can claim. */
+/** All values of `accel:` that a host can have. */
 export const ACCELERATOR_VALUES: ReadonlySet<string> = new Set([
   ...GENERAL.keys(),
   ...GENERAL.values(),
@@ -157,7 +164,7 @@ export const ACCELERATOR_VALUES: ReadonlySet<string> = new Set([
   VULKAN,
 ]);
 
-/** JetPack by the major release of L4T that /etc/nv_tegra_release names. Source: NVIDIA's JetPack archive (facts only). */
+/** JetPack by the major release of L4T in /etc/nv_tegra_release. Source: NVIDIA's JetPack archive (facts only). */
 export const JETPACK_BY_L4T: ReadonlyMap<string, string> = new Map([
   ['32', 'jp4'],
   ['34', 'jp5'],
@@ -166,5 +173,5 @@ export const JETPACK_BY_L4T: ReadonlyMap<string, string> = new Map([
   ['38', 'jp7'],
 ]);
 
-/** Vendors of `gpu:`, and the interfaces that images name instead. */
+/** The values of `gpu:`: vendors, and the interfaces that images name instead. */
 export const GPU_VALUES: ReadonlySet<string> = new Set(['nvidia', 'amd', 'intel', 'cuda', 'rocm', 'opencl']);

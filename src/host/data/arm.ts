@@ -1,9 +1,9 @@
 import type { NodeRow } from './rows.ts';
 
 /**
- * The family tree of aarch64 and arm: each node with what it adds to its parents.
- * Facts (names, parents, vendors, flags, part numbers) from archspec's microarchitectures.json, Apache-2.0 OR MIT;
- * Apple's other part numbers from Linux, arch/arm64/include/asm/cputype.h.
+ * The family tree of aarch64 and arm. Each node lists what it adds to its parents. Facts (names, parents, vendors,
+ * flags, part numbers) from archspec's microarchitectures.json, Apache-2.0 OR MIT; Apple's other part numbers from
+ * Linux, arch/arm64/include/asm/cputype.h.
  * @see https://github.com/archspec/archspec-json
  */
 export const ARM_NODES: readonly NodeRow[] = [

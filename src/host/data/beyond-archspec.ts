@@ -1,13 +1,14 @@
 import type { NodeRow } from './rows.ts';
 
 /**
- * Nodes that archspec does not have (0.2.5). Left out of the answer where it shall be archspec's (`strictArchspec`).
+ * Nodes that archspec (0.2.5) does not have. They are left out when the answer must be archspec's
+ * (`strictArchspec`).
  *
- * Sources: the instruction sets that GCC 15 documents for each `-march`/`-mcpu` (facts of its manual, "x86 Options",
- * "AArch64 Options", "S/390 and zSeries Options", "LoongArch Options"); Linux 6.x for the spelling of the flags
- * (arch/x86/include/asm/cpufeatures.h, arch/s390/kernel/processor.c, arch/loongarch/kernel/proc.c) and for the ARM
- * part numbers (arch/arm64/include/asm/cputype.h); Arm's Technical Reference Manuals for what its client cores have; for
- * Zen 6 GCC 16 (`-march=znver6`). Facts only; no text is taken over.
+ * Sources: the instruction sets that GCC 15 documents for each `-march`/`-mcpu` (facts of its manual, "x86
+ * Options", "AArch64 Options", "S/390 and zSeries Options", "LoongArch Options"); Linux 6.x for the spelling of the
+ * flags (arch/x86/include/asm/cpufeatures.h, arch/s390/kernel/processor.c, arch/loongarch/kernel/proc.c) and for
+ * the ARM part numbers (arch/arm64/include/asm/cputype.h); Arm's Technical Reference Manuals for client cores; GCC
+ * 16 (`-march=znver6`) for Zen 6. Facts only; no text is copied.
  */
 export const BEYOND_ARCHSPEC_NODES: readonly NodeRow[] = [
   ['cooperlake', 'cascadelake', 'GenuineIntel', 'avx512_bf16'],
@@ -18,7 +19,7 @@ export const BEYOND_ARCHSPEC_NODES: readonly NodeRow[] = [
   ['sierraforest', 'arrowlake', 'GenuineIntel', '', { byModel: true }],
   ['clearwaterforest', 'sierraforest arrowlake_s', 'GenuineIntel', '', { byModel: true }],
   ['zen6', 'zen5', 'AuthenticAMD', 'avx_ifma avx_ne_convert avx_vnni_int8 avx512_fp16 avx512_bmm'],
-  // A licensed first Zen: the same instructions under another vendor.
+  // A licensed first-generation Zen: the same instructions, another vendor.
   ['dhyana', 'zen', 'HygonGenuine', ''],
 
   [
@@ -44,7 +45,7 @@ export const BEYOND_ARCHSPEC_NODES: readonly NodeRow[] = [
   ],
   ['ampere1b', 'ampere1a', 'Ampere', 'wfxt', { part: '0xac5' }],
 
-  // Client cores. Their instructions are those of a version; the name says which core it is.
+  // Client cores. Their instructions are those of an architecture version; the name says which core it is.
   [
     'cortex_a76',
     'armv8.2a',
@@ -81,11 +82,11 @@ export const BEYOND_ARCHSPEC_NODES: readonly NodeRow[] = [
   ['z14', 'z13', 'IBM', 'vxd vxe gs'],
   ['z15', 'z14', 'IBM', 'vxe2 vxp'],
   ['z16', 'z15', 'IBM', 'vxp2'],
-  // z17 brings no flag that the kernel prints.
+  // z17 has no new flag that the kernel prints.
   ['z17', 'z16', 'IBM', '', { machines: '9175 9176' }],
 
   ['loongarch64', '', 'generic', ''],
-  // Vendors' kernels leave crc32 out.
+  // crc32 is not listed, because vendors' kernels do not print it.
   ['la464', 'loongarch64', 'Loongson', 'lam ual fpu lsx lasx'],
   [
     'la664',
@@ -97,8 +98,8 @@ export const BEYOND_ARCHSPEC_NODES: readonly NodeRow[] = [
 ];
 
 /**
- * Flags that archspec's nodes leave out though compilers emit them for the microarchitecture (docs/idle-flags.md): guests
- * whose host hides them cannot run its code.
+ * Flags that archspec's nodes lack although compilers use them for the microarchitecture (docs/idle-flags.md). A
+ * guest whose host hides them cannot run its code.
  */
 export const FLAGS_BEYOND_ARCHSPEC: Readonly<Record<string, string>> = {
   sapphirerapids: 'avx_vnni avx512_fp16',

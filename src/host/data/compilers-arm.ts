@@ -1,8 +1,8 @@
 import type { CompilerRow } from './rows.ts';
 
 /**
- * Compiler flags of aarch64. Facts from archspec's microarchitectures.json, Apache-2.0 OR MIT; of the nodes that it does
- * not have, from the manuals of GCC 15 and Clang 20.
+ * Compiler flags of aarch64. Facts from archspec's microarchitectures.json, Apache-2.0 OR MIT; for nodes that it
+ * does not have, from the manuals of GCC 15 and Clang 20.
  * @see https://github.com/archspec/archspec-json
  */
 export const ARM_COMPILER_FLAGS: readonly CompilerRow[] = [

@@ -1,8 +1,8 @@
 /**
- * What the kernel prints as a flag of x86 -> the name that node-feature-discovery gives it in `cpu.cpuid`.
+ * The names of x86 flags in node-feature-discovery's `cpu.cpuid`, by the kernel's names.
  *
- * Facts of github.com/klauspost/cpuid, cpuid.go (MIT), which node-feature-discovery uses. Flags of equal spelling in upper
- * case (AVX2, BMI1, GFNI) need no line here: see `SAME_NAMES`.
+ * Facts of github.com/klauspost/cpuid, cpuid.go (MIT), which node-feature-discovery uses. Flags with the same name
+ * in upper case are in `SAME_NAMES`.
  */
 const OTHER_NAMES: Readonly<Record<string, string>> = {
   '3dnow': 'AMD3DNOW',
@@ -40,21 +40,22 @@ const OTHER_NAMES: Readonly<Record<string, string>> = {
   syscall: 'SCE',
 };
 
-/** Flags that have the same name there, in upper case. */
+/** Flags whose name there is the kernel's in upper case. */
 const SAME_NAMES =
   'adx avx avx2 avx512bw avx512cd avx512dq avx512er avx512f avx512ifma avx512pf avx512vbmi avx512vl bmi1 bmi2 cldemote ' +
   'clzero cmov cmpccxadd cx16 erms f16c fma4 fsrm gfni hle hypervisor mmx mmxext movbe movdir64b movdiri nx popcnt rdpru ' +
   'rdrand rdseed rdtscp rtm serialize sse sse2 sse4a ssse3 tbm vaes vpclmulqdq waitpkg wbnoinvd xop xsave xsavec xsaveopt xsaves';
 
-/** The kernel's flag -> node-feature-discovery's name, of x86. */
+/** The names of x86 flags in node-feature-discovery, by the kernel's names. */
 export const NFD_X86: ReadonlyMap<string, string> = new Map([
   ...Object.entries(OTHER_NAMES),
   ...SAME_NAMES.split(' ').map((flag): [string, string] => [flag, flag.toUpperCase()]),
 ]);
 
 /**
- * Of arm64 those that node-feature-discovery reads from the auxiliary vector; it writes the kernel's names in upper case.
- * Source: github.com/kubernetes-sigs/node-feature-discovery, source/cpu/cpuid_linux_arm64.go (Apache-2.0), facts only.
+ * The same for arm64: the flags that node-feature-discovery reads from the auxiliary vector, with the kernel's
+ * names in upper case. Source: github.com/kubernetes-sigs/node-feature-discovery, source/cpu/cpuid_linux_arm64.go
+ * (Apache-2.0), facts only.
  */
 export const NFD_ARM64: ReadonlyMap<string, string> = new Map(
   (

@@ -1,8 +1,9 @@
 import type { NodeRow } from './rows.ts';
 
 /**
- * The family tree of POWER, RISC-V and the architectures that are known by name only: each node with what it adds to its parents.
- * Facts (names, parents, vendors, flags, part numbers) from archspec's microarchitectures.json, Apache-2.0 OR MIT.
+ * The family trees of POWER, RISC-V and the architectures of which only the name is known. Each node lists what it
+ * adds to its parents. Facts (names, parents, vendors, flags, part numbers) from archspec's
+ * microarchitectures.json, Apache-2.0 OR MIT.
  * @see https://github.com/archspec/archspec-json
  */
 export const OTHER_NODES: readonly NodeRow[] = [

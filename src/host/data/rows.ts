@@ -1,20 +1,20 @@
-/** What distinguishes a node beside its flags. Evidence narrows what the flags allow; it never adds to it. */
+/** What distinguishes a node besides its flags. Evidence restricts what the flags allow; it never extends it. */
 export interface Evidence {
-  /** ARM: the core's part number, as /proc/cpuinfo prints it. */
+  /** ARM: the part number of the core, as /proc/cpuinfo prints it. */
   readonly part?: string;
-  /** ARM: further part numbers of the same core, space separated, which the reference does not list. */
+  /** ARM: further part numbers of the same core, which archspec does not list. Separated by spaces. */
   readonly otherParts?: string;
-  /** ARM: its flags are those of a parent; only the part number distinguishes them. */
+  /** ARM: the flags are those of a parent, so only the part number distinguishes it. */
   readonly byPart?: true;
   /** POWER: runs on this generation and later ones. */
   readonly generation?: number;
-  /** x86: its flags are those of a parent; only family, model and stepping distinguish them. */
+  /** x86: the flags are those of a parent, so only family, model and stepping distinguish it. */
   readonly byModel?: true;
-  /** RISC-V, s390x, loongarch64: what `uarch` begins with, space separated, any of them. */
+  /** RISC-V, s390x, loongarch64: possible prefixes of `uarch`, separated by spaces. */
   readonly machines?: string;
 }
 
-/** A node of the family tree: parents and added flags are space separated; a root has no parents. */
+/** A node of the family tree. Parents and added flags are separated by spaces; a root has no parents. */
 export type NodeRow = readonly [
   name: string,
   parents: string,
@@ -23,7 +23,10 @@ export type NodeRow = readonly [
   evidence?: Evidence,
 ];
 
-/** From its `since` on, and until a later row's, a compiler builds for a microarchitecture with these flags; empty: no longer. */
+/**
+ * The flags of a compiler for a microarchitecture, from version `since` up to the next row's. Empty: no longer
+ * supported.
+ */
 export type CompilerRow = readonly [
   microarchitecture: string,
   compiler: string,

@@ -1,8 +1,8 @@
 import type { NodeRow } from './rows.ts';
 
 /**
- * The family tree of x86 and x86_64: each node with what it adds to its parents.
- * Facts (names, parents, vendors, flags, part numbers) from archspec's microarchitectures.json, Apache-2.0 OR MIT.
+ * The family tree of x86 and x86_64. Each node lists what it adds to its parents. Facts (names, parents, vendors,
+ * flags) from archspec's microarchitectures.json, Apache-2.0 OR MIT.
  * @see https://github.com/archspec/archspec-json
  */
 export const X86_NODES: readonly NodeRow[] = [
@@ -71,29 +71,27 @@ export const X86_NODES: readonly NodeRow[] = [
   ['zen5', 'zen4', 'AuthenticAMD', 'avx512_vp2intersect avx_vnni movdir64b movdiri tsc_adjust'],
 ];
 
-/**
- * What a flag of x86 means for code: whether compilers emit it, what the kernel wants beside it, and since when the
- * kernel prints it. Facts only; docs/detection.md explains the rules, docs/idle-flags.md has the compilers' answers.
- */
+// What x86 flags mean for code: whether compilers use a flag, which other flags the kernel requires with it, and since
+// when the kernel prints it. Facts only; docs/detection.md explains the rules, docs/idle-flags.md has the measurements.
 
 /**
- * Idle: no compiler emits these on its own, and ordinary programs do not ask for their macro. A CPU that lacks them runs
- * what was built for a microarchitecture that has them.
+ * Idle flags: no compiler uses them on its own, and ordinary programs do not test their macro. A CPU without them
+ * runs what was built for a microarchitecture that has them.
  *
- * Evidence: `npm run idle-flags` (object code with and without each flag is equal, GCC and Clang).
+ * Evidence: `npm run idle-flags` (with and without each flag, GCC and Clang produce the same object code).
  */
 export const IDLE_FLAGS: readonly string[] = words(
   'pku flush_l1d tsc_adjust waitpkg cldemote serialize clflushopt xsavec xsaveopt clzero rdpid rdseed',
 );
 
-/** Idle on one vendor's nodes only: on AMD's, `clwb` alone distinguishes Zen 2 from Zen. */
+/** Flags that are idle for one vendor only. For AMD, `clwb` is the only difference between Zen and Zen 2. */
 export const IDLE_FLAGS_BY_VENDOR: Readonly<Record<string, readonly string[]>> = {
   GenuineIntel: ['clwb'],
 };
 
 /**
- * Not emitted either, but ordinary programs ask the compiler for them by macro (`#ifdef __AES__`), so code for a
- * microarchitecture that has them may use them.
+ * Compilers do not use these flags on their own either, but ordinary programs test their macro (`#ifdef __AES__`),
+ * so code for a microarchitecture that has them may use them.
  */
 export const MACRO_FLAGS: readonly string[] = words(
   'aes pclmulqdq vaes vpclmulqdq sha_ni adx rdrand fsgsbase amx_tile amx_int8 amx_bf16 amx_fp16 movdiri movdir64b ' +
@@ -101,10 +99,10 @@ export const MACRO_FLAGS: readonly string[] = words(
 );
 
 /**
- * What each flag needs: without it the kernel takes the flag away, and the instructions trap.
+ * The flags that each flag depends on. Without them the kernel disables it, and its instructions trap.
  *
- * Source: Linux, arch/x86/kernel/cpu/cpuid-deps.c. Beyond that table: instructions in VEX encoding need AVX's state
- * (Intel SDM, volume 1, chapter 14), tile instructions the tiles.
+ * Source: Linux, arch/x86/kernel/cpu/cpuid-deps.c. In addition: VEX-encoded instructions need AVX's state (Intel
+ * SDM, volume 1, chapter 14), and tile instructions need the tiles.
  */
 export const FLAG_DEPENDENCIES: Readonly<Record<string, readonly string[]>> = dependencies({
   fpu: 'fxsr',
@@ -123,15 +121,16 @@ export const FLAG_DEPENDENCIES: Readonly<Record<string, readonly string[]>> = de
 });
 
 /**
- * The first release of Linux that prints a flag, where it matters for distinguishing CPUs. Distributions print some of
- * them in older kernels; then the flag is simply there.
+ * The first release of Linux that prints a flag, where that helps to distinguish CPUs. Some distributions backport
+ * flags to older kernels; then the flag is printed anyway.
  *
- * Source: the history of Linux, arch/x86/include/asm/cpufeatures.h (cpufeature.h before 4.6). Looked up again, flag by
- * flag, in trees of 3.6, 4.1, 5.10, 6.1 and 6.12, and for CPUID leaf 7 of 5.2: each has what this table gives to its
- * release or an earlier one, and nothing of a later one.
- * Left out are flags that need more of the kernel than printing, namely registers that it must keep for each process:
- * avx512f and the flags that came with it in 3.15, pku, fsgsbase and the tiles of AMX. Without that state the
- * instructions trap, whatever the CPU can do.
+ * Source: the history of Linux, arch/x86/include/asm/cpufeatures.h (cpufeature.h before 4.6). Each flag was checked
+ * in the sources of 3.6, 4.1, 5.10, 6.1 and 6.12, and those of CPUID leaf 7 in 5.2: each release has the flags that
+ * this table gives to it or an earlier one, and none of a later one.
+ *
+ * Not listed are flags for which the kernel must do more than print, because it has to save registers for each
+ * process: avx512f and the flags that came with it in 3.15, pku, fsgsbase, and the tiles of AMX. Without that,
+ * their instructions trap on any CPU.
  */
 export const FIRST_PRINTED: Readonly<Record<string, string>> = {
   bmi1: '3.2',
@@ -169,10 +168,10 @@ export const FIRST_PRINTED: Readonly<Record<string, string>> = {
 };
 
 /**
- * Flags that the kernel knows and does not print: their names stand without quotes in cpufeatures.h (before 6.11: with
- * `""`), or in arch/x86/kvm/reverse_cpuid.h, which serves guests only. Looked up in the sources of 6.1 and 6.12; later,
- * up to `NOT_PRINTED_THROUGH`, nobody has published a /proc/cpuinfo that shows one. What is newer counts as printing
- * them.
+ * Flags that the kernel knows but does not print: their names are without quotes in cpufeatures.h (before 6.11:
+ * with `""`), or in arch/x86/kvm/reverse_cpuid.h, which is for guests only. Checked in the sources of 6.1 and 6.12.
+ * For later releases, up to `NOT_PRINTED_THROUGH`, no published /proc/cpuinfo shows one of them. Newer releases are
+ * assumed to print them.
  */
 export const NEVER_PRINTED: readonly string[] = words(
   'cmpccxadd avx_ifma amx_fp16 sha512 sm3 sm4 avx_vnni_int8 avx_vnni_int16 avx_ne_convert avx512_bmm',
@@ -183,7 +182,7 @@ function words(list: string): readonly string[] {
   return list.split(' ');
 }
 
-/** Turns `needed: dependants` into `dependant: everything it needs`. */
+/** Converts `needed: dependants` to `dependant: all that it needs`. */
 function dependencies(byNeed: Readonly<Record<string, string>>): Readonly<Record<string, readonly string[]>> {
   const needs: Record<string, string[]> = {};
   for (const [needed, dependants] of Object.entries(byNeed)) {
@@ -195,12 +194,13 @@ function dependencies(byNeed: Readonly<Record<string, string>>): Readonly<Record
 type ModelRange = readonly [first: number, last: number, node: string];
 
 /**
- * Vendor and family -> model numbers -> the microarchitecture sold under them.
+ * The microarchitecture of each range of model numbers, by vendor and family.
  *
- * Facts of Linux, arch/x86/include/asm/intel-family.h and arch/x86/kernel/cpu/amd.c; for 0xb5, 0xd5 and 0xd7 also of
- * LLVM, lib/TargetParser/Host.cpp (Arrow Lake-U has Meteor Lake's cores, Wildcat Lake Panther Lake's, Bartlett Lake
- * Raptor Lake's). Arrow Lake-H (0xc5) has low-power cores of Meteor Lake without what Arrow Lake's others add to Alder
- * Lake: a program may land on any of them (https://github.com/llvm/llvm-project/issues/197241). Nova Lake and Diamond Rapids have a family of their own, and stand here for what they descend from.
+ * Facts of Linux, arch/x86/include/asm/intel-family.h and arch/x86/kernel/cpu/amd.c; for 0xb5, 0xd5 and 0xd7 also
+ * of LLVM, lib/TargetParser/Host.cpp (Arrow Lake-U has Meteor Lake's cores, Wildcat Lake Panther Lake's, Bartlett
+ * Lake Raptor Lake's). Arrow Lake-H (0xc5) has low-power cores of Meteor Lake, which lack what its other cores add
+ * to Alder Lake; a program may run on any of them (https://github.com/llvm/llvm-project/issues/197241). Nova Lake
+ * and Diamond Rapids have a family of their own, and are listed as what they descend from.
  */
 export const X86_MODELS: Readonly<Record<string, readonly ModelRange[]>> = {
   'GenuineIntel/6': [
@@ -226,7 +226,7 @@ export const X86_MODELS: Readonly<Record<string, readonly ModelRange[]>> = {
     ...models('clearwaterforest', 0xdd),
     ...models('arrowlake_s', 0xbd, 0xc6, 0xcc, 0xd5),
   ],
-  // Their own instructions (AVX10.2, APX) need state that the kernel must keep: no kernel's flags show it yet.
+  // Their new instructions (AVX10.2, APX) need state that the kernel must save. No kernel prints their flags yet.
   'GenuineIntel/18': models('arrowlake_s', 0x01, 0x03),
   'GenuineIntel/19': models('graniterapids_d', 0x01),
   'AuthenticAMD/16': [[0x00, 0x0a, 'k10']],
