@@ -8,24 +8,25 @@ import {
 import type { GpuFacts } from '../host/facts.ts';
 import type { HostRoot } from './host-root.ts';
 
-/** A PCI function as the kernel lists it. Ids are lower-case hexadecimal of four digits, the class of six. */
+/** A PCI function as the kernel lists it. Ids are four digits in lower-case hexadecimal, the class is six. */
 export interface PciDevice {
-  /** `0000:41:00.0`. */
+  /** For example `0000:41:00.0`. */
   readonly address: string;
   readonly vendor: string;
   readonly device: string;
-  /** `030200`: base class, subclass, interface. */
+  /** Base class, subclass and interface: `030200`. */
   readonly class: string;
   readonly driver?: string;
 }
 
 const DEVICES = '/sys/bus/pci/devices';
 
-/** Every PCI function of the host; undefined when it has no PCI bus or its /sys is not visible. */
+/** All PCI functions of the host. Empty when there is no PCI bus, or /sys is not visible. */
 export function readPci(root: HostRoot): readonly PciDevice[] {
   const devices: PciDevice[] = [];
   for (const address of root.names(DEVICES) ?? []) {
-    // One read has all attributes; they are single files too, but a large server has hundreds of functions.
+    // One read returns all attributes. Each is also a file of its own, but a large server has hundreds of
+    // functions.
     const text = root.text(`${DEVICES}/${address}/uevent`);
     const device = text === undefined ? undefined : parsePciUevent(address, text);
     const found = device ?? readAttributes(root, address);
@@ -35,7 +36,7 @@ export function readPci(root: HostRoot): readonly PciDevice[] {
 }
 
 /**
- * Parses a PCI function's `uevent`: `PCI_CLASS=30200`, `PCI_ID=10DE:2330`, `DRIVER=nvidia`.
+ * Parses the `uevent` of a PCI function: `PCI_CLASS=30200`, `PCI_ID=10DE:2330`, `DRIVER=nvidia`.
  * @see https://docs.kernel.org/PCI/sysfs-pci.html
  */
 function parsePciUevent(address: string, text: string): PciDevice | undefined {
@@ -67,19 +68,22 @@ function readAttributes(root: HostRoot, address: string): PciDevice | undefined 
   };
 }
 
-/** Vendor, device and class (its first four digits), each kind once; undefined when no bus can be seen. */
+/**
+ * Vendor, device and class (its first four digits) of all functions, without repetitions. Undefined without a PCI
+ * bus.
+ */
 export function pciKinds(root: HostRoot, devices: readonly PciDevice[]): readonly string[] | undefined {
   if (devices.length === 0 && root.names(DEVICES) === undefined) return undefined;
   const kinds = devices.map(({ vendor, device, class: code }) => `${vendor}:${device}:${code.slice(0, 4)}`);
   return [...new Set(kinds)].sort();
 }
 
-/** VGA, 3D and other display controllers: base class 03 of the PCI code and id assignment. */
+/** True for VGA, 3D and other display controllers (PCI base class 03). */
 export function isDisplay(device: PciDevice): boolean {
   return device.class.startsWith('03');
 }
 
-/** Every accelerator among the PCI functions that is neither NVIDIA's nor AMD's. */
+/** The accelerators on the PCI bus that are neither NVIDIA's nor AMD's. */
 export function findAccelerators(pci: readonly PciDevice[]): readonly GpuFacts[] {
   return pci.flatMap((device) => {
     const known = knownAccelerator(device);
@@ -89,19 +93,17 @@ export function findAccelerators(pci: readonly PciDevice[]): readonly GpuFacts[]
   });
 }
 
-/** What a host offers besides the devices on its PCI bus. */
+/** What a host has besides the devices on its PCI bus. */
 export interface PlatformAccelerators {
   /** Values of `accel:`. */
   readonly accelerators?: readonly string[];
-  /** `jp6`. */
+  /** The JetPack release: `jp6`. */
   readonly jetpack?: string;
-  /** Vendors of GPUs that are part of the processor: `intel`. */
+  /** Vendors of integrated GPUs: `intel`. */
   readonly graphics?: readonly string[];
 }
 
-/**
- * Rockchip's NPU, Vulkan, Jetson's JetPack and Intel's graphics, each detected by files that containers depend on too.
- */
+/** Reads Rockchip's NPU, Vulkan, Jetson's JetPack and Intel's graphics, from files that containers depend on too. */
 export function readPlatformAccelerators(root: HostRoot, pci: readonly PciDevice[]): PlatformAccelerators {
   const npu = readRockchipNpu(root);
   const accelerators = [...(npu === undefined ? [] : [npu]), ...(hasVulkan(root, pci) ? [VULKAN] : [])];
@@ -113,7 +115,7 @@ export function readPlatformAccelerators(root: HostRoot, pci: readonly PciDevice
   };
 }
 
-/** `rknn-rk3588`: the chip by the device tree, where the vendor's kernel driver, which librknnrt needs, is loaded. */
+/** `rknn-rk3588`: the chip in the device tree, if the vendor's kernel driver is loaded, which librknnrt needs. */
 function readRockchipNpu(root: HostRoot): string | undefined {
   const hasDriver = ['/sys/bus/platform/drivers/RKNPU', '/sys/module/rknpu'].some(
     (folder) => root.names(folder) !== undefined,
@@ -125,24 +127,25 @@ function readRockchipNpu(root: HostRoot): string | undefined {
   return chip === undefined ? undefined : `rknn-${chip}`;
 }
 
-/** `# R36 (release), REVISION: 4.3, …` of a Jetson is JetPack 6. */
+/** Reads the JetPack release: `# R36 (release), REVISION: 4.3, …` means JetPack 6. */
 function readJetpack(root: HostRoot): string | undefined {
   const release = /^# R(\d+) /m.exec(root.text('/etc/nv_tegra_release') ?? '')?.[1];
   return release === undefined ? undefined : JETPACK_BY_L4T.get(release);
 }
 
 const ICD_FOLDERS = ['/usr/share/vulkan/icd.d', '/usr/local/share/vulkan/icd.d', '/etc/vulkan/icd.d'];
-/** ICD manifests -> the PCI vendor whose GPU they drive. */
+/** The PCI vendors whose GPUs the drivers (ICD) of Vulkan are for, by the names of their manifests. */
 const ICD_VENDORS: readonly (readonly [name: RegExp, pciVendor: string])[] = [
   [/^(radeon|amd|amdvlk|amdgpu)/, '1002'],
   [/^intel/, '8086'],
   [/^(nvidia|nouveau)/, '10de'],
 ];
-/** Drivers of GPUs that sit on no PCI bus. */
+/** Drivers for GPUs that are not on a PCI bus. */
 const ICD_OF_CHIPS = /^(asahi|broadcom|freedreno|imagination|panfrost|panvk|powervr|tegra)/;
 
 /**
- * Is there a Vulkan driver for a GPU of this host? llvmpipe (`lvp_icd`) is none: it computes on the CPU.
+ * True when there is a Vulkan driver for a GPU of this host. llvmpipe (`lvp_icd`) does not count, because it
+ * computes on the CPU.
  * @see https://github.com/KhronosGroup/Vulkan-Loader/blob/main/docs/LoaderDriverInterface.md#driver-discovery
  */
 function hasVulkan(root: HostRoot, pci: readonly PciDevice[]): boolean {
@@ -164,18 +167,21 @@ function hasVulkan(root: HostRoot, pci: readonly PciDevice[]): boolean {
 const NODES = '/sys/class/kfd/kfd/topology/nodes';
 const AMD = 0x1002n;
 
-/** AMD's compute GPUs, as the kernel's fusion driver (KFD) lists them: one for each device, however it is partitioned. */
+/**
+ * AMD's compute GPUs, as the kernel's compute driver (KFD) lists them: one for each device, even when it is
+ * partitioned.
+ */
 export function readAmd(root: HostRoot): readonly GpuFacts[] {
   const gpus = new Map<string, GpuFacts>();
   for (const node of root.names(NODES) ?? []) {
     const properties = parseKfdProperties(root.text(`${NODES}/${node}/properties`) ?? '');
-    // Hygon's DCUs are on the same bus, with code of their own.
+    // Hygon's DCUs are listed too, but run other code.
     if ((properties.get('vendor_id') ?? AMD) !== AMD) continue;
     // Nodes without SIMD units are CPUs.
     if (!((properties.get('simd_count') ?? 0n) > 0n)) continue;
     const gfxTarget = gfxName(properties.get('gfx_target_version') ?? 0n);
     const uniqueId = properties.get('unique_id') ?? 0n;
-    // Partitions of one device share its id; old kernels and small GPUs say 0.
+    // The partitions of a device share its id. Old kernels and small GPUs report 0.
     const key = uniqueId === 0n ? `node ${node}` : String(uniqueId);
     if (gpus.has(key)) continue;
     const device = properties.get('device_id');
@@ -189,14 +195,15 @@ export function readAmd(root: HostRoot): readonly GpuFacts[] {
   return [...gpus.values()];
 }
 
-/** Parses `name value` lines; values have up to 64 bits. */
+/** Parses lines `name value`. Values have up to 64 bits. */
 function parseKfdProperties(text: string): ReadonlyMap<string, bigint> {
   const lines = text.matchAll(/^(\w+) (\d+)$/gm);
   return new Map([...lines].map(([, name = '', value = '0']) => [name, BigInt(value)]));
 }
 
 /**
- * `90402` is `gfx942`: major, two digits of minor, two of step, the last two written in hexadecimal.
+ * Converts a version to a target: `90402` is `gfx942`. The digits are major, two for minor and two for step; minor
+ * and step are written in hexadecimal.
  * @see https://github.com/ROCm/ROCm/blob/develop/docs/reference/gpu-arch-specs.rst
  */
 export function gfxName(version: bigint): string | undefined {

@@ -10,7 +10,7 @@ export interface Reads {
   readonly links: ReadonlyMap<string, string>;
 }
 
-/** A host root that remembers all that is read below it. */
+/** A host root that records all that is read through it. */
 export function recordReads(root: HostRoot): { readonly root: HostRoot; readonly reads: Reads } {
   const texts = new Map<string, string>();
   const names = new Map<string, readonly string[]>();
@@ -42,23 +42,26 @@ const lines =
 
 const PCI_FUNCTION = /^\/sys\/bus\/pci\/devices\/[^/]+\/uevent$/;
 
-/** What a file is cut down to: detection reads no more of it, and some of the rest identifies the machine. */
+/** The part of a file that is kept. Detection needs no more, and some of the rest identifies the machine. */
 const TEXT_FILTERS: readonly (readonly [path: RegExp, filter: TextFilter])[] = [
   [/^\/proc\/cpuinfo$/, cutCpuinfo],
   [/^\/proc\/meminfo$/, lines(/^MemTotal:/)],
   [/\/os-release$/, lines(/^(?:ID|VERSION_ID)=/)],
   [/\/ldd$/, (text) => /^.*\bldd \(.*$/m.exec(text)?.[0]],
   [/\/libc\.so\.6$/, (text) => /GNU C Library [^\n\0]*?release version \d+\.\d+/.exec(text)?.[0]],
-  // Partitions of one GPU share its number; its last digits distinguish partitions and do not identify the GPU.
+  // The partitions of a GPU share this number. Its last digits distinguish GPUs but do not identify one.
   [/\/properties$/, (text) => text.replace(/^(unique_id) \d*(\d{6})$/m, '$1 $2')],
   [/\/gpus\/[^/]+\/information$/, lines(/^(?:Model|Device Minor):/)],
   [PCI_FUNCTION, lines(/^(?:DRIVER|PCI_CLASS|PCI_ID|PCI_SLOT_NAME)=/)],
 ];
 
-/** Displays, accelerators, co-processors, and all functions of Amazon's (EFA is a network function): each one counts. */
+/**
+ * Displays, accelerators, co-processors, and all functions of Amazon (EFA is a network function). All of them are
+ * kept.
+ */
 const COUNTED_FUNCTION = /^PCI_CLASS=(?:3|12|B40)[0-9A-F]{2,4}$|^PCI_ID=1D0F:/im;
 
-/** Of the other PCI functions only the kinds matter: one of each is kept, since a large server has hundreds. */
+/** Keeps one function of each other kind: only the kinds matter, and a large server has hundreds of functions. */
 function cutPciFunctions(texts: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
   const kinds = new Set<string>();
   return new Map(
@@ -70,7 +73,7 @@ function cutPciFunctions(texts: ReadonlyMap<string, string>): ReadonlyMap<string
   );
 }
 
-/** x86's cores are alike: the first record stands for all. Small boards print serial numbers. */
+/** Keeps the first record on x86, where all cores are alike. Removes serial numbers, which small boards print. */
 function cutCpuinfo(text: string): string {
   const isX86 = /^vendor_id\s*:\s*(?!IBM)/m.test(text);
   const end = isX86 ? text.search(/\n[ \t]*\n/) : -1;
@@ -81,19 +84,19 @@ function cutCpuinfo(text: string): string {
     .join('\n')}\n\n`;
 }
 
-/** Folders of which names alone are read, and which of them matter; of other folders all do. */
+/** For folders whose names are read: which names matter. In other folders all do. */
 const NAME_FILTERS: Readonly<Record<string, RegExp>> = {
   '/dev': /^dxg$/,
-  // The functions that are kept have files of their own.
+  // The functions that are kept have files.
   '/sys/bus/pci/devices': /^$/,
   '/sys/class/drm': /^renderD\d+$/,
   '/sys/devices/system/node': /^node\d+$/,
 };
 
 /**
- * Writes what was read as a tree that stands for the host, without what identifies the machine.
- * @returns how many files it has
- * @throws {Error} `EEXIST` when the directory is there already.
+ * Writes what was read as a folder that represents the host, without what identifies the machine.
+ * @returns the number of files
+ * @throws {Error} `EEXIST` when the directory exists
  */
 export function writeCapture(directory: string, { texts, names, links }: Reads): number {
   mkdirSync(dirname(directory), { recursive: true });
@@ -127,8 +130,8 @@ export function writeCapture(directory: string, { texts, names, links }: Reads):
 const SYSCTL_LIMIT_MS = 2000;
 
 /**
- * Writes what detection reads of a Mac, as the file that stands for it.
- * @throws {Error} `EEXIST` when the directory is there already.
+ * Writes what detection reads on a Mac, as the one file that represents it.
+ * @throws {Error} `EEXIST` when the directory exists
  */
 export async function writeMacCapture(directory: string): Promise<number> {
   mkdirSync(directory);

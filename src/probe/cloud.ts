@@ -1,9 +1,9 @@
 import type { Diagnostics } from './host-root.ts';
 
 export interface CloudOptions {
-  /** Where metadata services listen: the link-local address of every cloud. */
+  /** The URL of the metadata services: the link-local address that all clouds use. */
   readonly baseUrl?: string;
-  /** For all requests together. */
+  /** Time limit for all requests together, in milliseconds. */
   readonly limitMs?: number;
   readonly problems: Diagnostics;
   readonly signal?: AbortSignal | undefined;
@@ -19,16 +19,16 @@ type Ask = (query: MetadataQuery) => Promise<string>;
 
 const ANSWER_LIMIT_BYTES = 4096;
 
-/** Asks the metadata services of AWS, Google and Azure at the same time; the first instance type is the answer. */
+/** Asks the metadata services of AWS, Google and Azure concurrently. The first instance type is the answer. */
 export async function queryInstanceType({
   baseUrl = 'http://169.254.169.254',
   limitMs = 1000,
   problems,
   signal,
 }: CloudOptions): Promise<string | undefined> {
-  // node:http directly: these requests must not go through a proxy, and nothing else here needs a client.
+  // node:http, because these requests must not go through a proxy.
   const { request } = await import('node:http');
-  // Its own timer: behind AbortSignal.any, Node 20 may drop AbortSignal.timeout, which then never fires.
+  // Not AbortSignal.timeout: Node.js 20 may garbage-collect it behind AbortSignal.any, and then it never fires.
   const limit = new AbortController();
   const giveUp = () => limit.abort();
   const timer = setTimeout(giveUp, limitMs);
@@ -57,7 +57,7 @@ export async function queryInstanceType({
   try {
     return await Promise.any([askAmazon(ask), askGoogle(ask), askAzure(ask)]);
   } catch {
-    // Three refusals, or silence until the limit: the same fact to a reader.
+    // Whether they refused or did not answer makes no difference.
     problems.fail(`no cloud metadata service named an instance type within ${limitMs / 1000} s`);
     return undefined;
   } finally {
@@ -77,7 +77,10 @@ async function askAmazon(ask: Ask): Promise<string> {
   return plausible(await ask({ path: '/latest/meta-data/instance-type', headers }));
 }
 
-/** `projects/123/machineTypes/n2-standard-8`. @see https://cloud.google.com/compute/docs/metadata/querying-metadata */
+/**
+ * The answer is `projects/123/machineTypes/n2-standard-8`. @see
+ * https://cloud.google.com/compute/docs/metadata/querying-metadata
+ */
 async function askGoogle(ask: Ask): Promise<string> {
   const path = '/computeMetadata/v1/instance/machine-type';
   const answer = await ask({ path, headers: { 'Metadata-Flavor': 'Google' } });
@@ -90,7 +93,7 @@ async function askAzure(ask: Ask): Promise<string> {
   return plausible(await ask({ path, headers: { Metadata: 'true' } }));
 }
 
-/** A captive portal answers every request with its own page. */
+/** Checks an instance type, because a captive portal answers every request with its own page. */
 function plausible(name: string): string {
   if (/^[A-Za-z][\w.-]{1,63}$/.test(name)) return name;
   throw new Error('not the name of an instance type');

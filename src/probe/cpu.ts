@@ -1,29 +1,27 @@
 import type { CpuFacts } from '../host/facts.ts';
 import type { Diagnostics, HostRoot } from './host-root.ts';
 
-/** One processor's lines of /proc/cpuinfo, by key. */
+/** The lines of one processor in /proc/cpuinfo, by key. */
 export type CpuRecord = ReadonlyMap<string, string>;
 
 const RECORD_END = /\n[ \t]*\n/;
 
-/** True when the first record is complete. */
 function hasWholeRecord(text: string): boolean {
   return RECORD_END.test(text);
 }
 
-/** The lines up to the first empty one; the rest of the file is ignored. */
 function firstCpuRecord(text: string): CpuRecord {
   const end = RECORD_END.exec(text)?.index ?? text.length;
   return parseCpuRecord(text.slice(0, end));
 }
 
+/** The first line with a key counts: a truncated record may be followed by the next one. */
 function parseCpuRecord(text: string): CpuRecord {
   const record = new Map<string, string>();
   for (const line of text.split('\n')) {
     const colon = line.indexOf(':');
     const key = line.slice(0, colon).trim();
     const value = line.slice(colon + 1).trim();
-    // The first line of a key stands: a record that was cut off may be followed by another's.
     if (colon > 0 && value !== '' && !record.has(key)) record.set(key, value);
   }
   return record;
@@ -39,7 +37,7 @@ export interface CpuOptions {
 const UNKNOWN: CpuFacts = { vendor: 'generic', flags: [] };
 const CPUINFO = '/proc/cpuinfo';
 
-/** The CPU as /proc/cpuinfo describes it: its first record, unless cores differ. */
+/** Reads the CPU from /proc/cpuinfo: from its first record, unless cores may differ. */
 export function readCpu({ root, architecture, problems }: CpuOptions): CpuFacts {
   const text = readCpuinfo(root, architecture);
   if (text === undefined) {
@@ -55,15 +53,15 @@ export function readCpu({ root, architecture, problems }: CpuOptions): CpuFacts 
 }
 
 /**
- * Cores of x86 have the same flags. The kernel generates a record when it is read, which for 512 threads takes
- * milliseconds: the probe reads only as much as it needs.
+ * Reads no more than needed. On x86 all cores have the same flags, and the kernel generates each record while it is
+ * read, which takes milliseconds for 512 threads.
  */
 function readCpuinfo(root: HostRoot, architecture: string): string | undefined {
   const head = architecture === 'amd64' ? root.head(CPUINFO) : undefined;
   return head !== undefined && hasWholeRecord(head) ? head : root.text(CPUINFO);
 }
 
-/** Parses /proc/cpuinfo as the kernel of one architecture (GOARCH) writes it. */
+/** Parses /proc/cpuinfo as the kernel of an architecture (GOARCH) writes it. */
 export function parseCpuinfo(text: string, architecture: string): CpuFacts {
   switch (architecture) {
     case 'amd64':
@@ -98,7 +96,7 @@ function parseX86(record: CpuRecord): CpuFacts {
   });
 }
 
-/** ARM Ltd's list of implementers; the names are those of archspec's table. */
+/** The implementers of ARM cores, with the names of archspec's table. */
 const ARM_VENDORS: Readonly<Record<string, string>> = {
   '0x41': 'ARM',
   '0x42': 'Broadcom',
@@ -122,8 +120,8 @@ const ARM_VENDORS: Readonly<Record<string, string>> = {
 };
 
 /**
- * Cores of one chip may differ (big.LITTLE): a program may land on any, so only common flags count. By line and not by
- * record, because old kernels print what cores share once, after the list of processors.
+ * The cores of a chip may differ (big.LITTLE). A program may run on any of them, so only common flags count. Parsed
+ * by line and not by record, because old kernels print shared lines once, after the list of processors.
  */
 function parseArm(text: string): CpuFacts {
   const [first = '', ...others] = distinctValues(text, 'Features');
@@ -138,7 +136,7 @@ function parseArm(text: string): CpuFacts {
   });
 }
 
-/** A part number identifies a core only together with its implementer; those of the first implementer stand alone. */
+/** A part number identifies a core together with its implementer. Numbers of the first implementer are without it. */
 function armParts(text: string, first: string | undefined): readonly string[] {
   const lines = text.match(/^CPU (?:implementer|part)[ \t]*:.*$/gm) ?? [];
   const parts = new Set<string>();
@@ -151,15 +149,14 @@ function armParts(text: string, first: string | undefined): readonly string[] {
   return [...parts];
 }
 
-/** Kernels before 3.8 call the line `Processor`. */
+/** The name of the core. Kernels before 3.8 print it as `Processor`. */
 function coreName(text: string): string | undefined {
   return distinctValues(text, 'model name')[0] ?? distinctValues(text, 'Processor')[0];
 }
 
 /**
- * Of `CPU architecture`: `7`, `6TEJ`, `AArch64`. An ARM11 says 7 as well, for the way it describes caches; its name says
- * what it is.
- * @see https://github.com/containerd/platforms (cpuinfo_linux.go reads the same lines)
+ * The version in `CPU architecture`: `7`, `6TEJ`, `AArch64`. An ARM11 prints 7 for its memory model, and ARMv6 in its
+ * name. @see https://github.com/containerd/platforms (cpuinfo_linux.go reads the same lines)
  */
 function armVersion(text: string): { armVersion?: number } {
   const [printed = ''] = distinctValues(text, 'CPU architecture');
@@ -169,27 +166,31 @@ function armVersion(text: string): { armVersion?: number } {
   return version === undefined ? {} : { armVersion: version };
 }
 
-/** Of all lines with this key, each value once. */
+/** The distinct values of all lines with this key. */
 function distinctValues(text: string, key: string): readonly string[] {
   const lines = text.match(new RegExp(`^${key}[ \\t]*:.*$`, 'gm')) ?? [];
-  // Hundreds of equal lines: made unique before they are taken apart.
+  // There may be hundreds of equal lines, so repetitions are removed before lines are parsed.
   return [...new Set(lines)].map((line) => line.slice(line.indexOf(':') + 1).trim());
 }
 
-/** `cpu : POWER9, altivec supported`, `POWER8NVL (raw)`, `Power11 (architected)`. */
+/**
+ * Parses `cpu : POWER9, altivec supported`, `POWER8NVL (raw)`, `Power11 (architected)`. The last form names the
+ * compatibility mode of a logical partition, not the chip: a POWER10 in POWER9 mode prints `POWER9 (architected)`.
+ * @see Linux, arch/powerpc/kernel/prom.c (early_init_dt_scan_cpus, the property `cpu-version`)
+ */
 function parsePower(record: CpuRecord): CpuFacts {
   const name = record.get('cpu');
   const generation = number(/power(\d+)/i.exec(name ?? '')?.[1]);
   return withoutGaps({
     vendor: generation === undefined ? 'generic' : 'IBM',
-    // Part of every POWER that runs a 64-bit Linux, and said by no other line.
+    // Every POWER that runs 64-bit Linux has it, and no other line says so.
     flags: name?.includes('altivec supported') ? ['altivec'] : [],
     modelName: name,
     generation,
   });
 }
 
-/** The first word of `uarch`, or `mvendorid` (JEDEC's number) -> who made the core. */
+/** The makers of RISC-V cores, by the first word of `uarch` or by `mvendorid` (JEDEC's number). */
 const RISCV_VENDORS: Readonly<Record<string, string>> = {
   sifive: 'SiFive',
   // ESWIN's systems on a chip have SiFive's cores.
@@ -215,19 +216,19 @@ function parseRiscv(text: string): CpuFacts {
   });
 }
 
-/** `Spacemit(R) X60` -> `spacemit,x60`: as a device tree names it. */
+/** Converts `Spacemit(R) X60` to `spacemit,x60`, the form of device trees. */
 function riscvUarch(modelName: string | undefined): string | undefined {
   const named = /^(\w+)(?:\(R\))? (\w+)$/.exec(modelName ?? '');
   return named === null ? undefined : `${named[1]},${named[2]}`.toLowerCase();
 }
 
-/** `0x489/0x8000000000000008`: what the core's registers report, when the kernel does not name the core. */
+/** The ids in the core's registers, when the kernel does not name the core: `0x489/0x8000000000000008`. */
 function riscvIds(record: CpuRecord): string | undefined {
   const [vendor, core] = [record.get('mvendorid'), record.get('marchid')];
   return vendor === undefined || core === undefined || vendor === '0x0' ? undefined : `${vendor}/${core}`;
 }
 
-/** Harts may differ: a program may land on any, so only what all of them have counts. */
+/** What all harts have in common, because a program may run on any of them. */
 function commonIsa(lines: readonly string[]): string | undefined {
   const [first, ...others] = lines;
   if (first === undefined || others.length === 0) return first;
@@ -241,7 +242,7 @@ function commonIsa(lines: readonly string[]): string | undefined {
   return [first.slice(0, 4) + letters, ...common.filter((one) => one.length > 1)].join('_');
 }
 
-/** The features stand above the processors, and each processor on a line: `processor 0: version = FF, …, machine = 8561`. */
+/** The features come before the processors, one per line: `processor 0: version = FF, …, machine = 8561`. */
 function parseS390(text: string): CpuFacts {
   return withoutGaps({
     vendor: /^vendor_id\s*:\s*IBM/m.test(text) ? 'IBM' : 'generic',
@@ -250,7 +251,7 @@ function parseS390(text: string): CpuFacts {
   });
 }
 
-/** A head with the system's type stands before the first processor's record. Newer kernels name the core: `PRID : LA664 (0014d010)`. */
+/** The system's type comes before the first processor. Newer kernels name the core: `PRID : LA664 (0014d010)`. */
 function parseLoongson(text: string): CpuFacts {
   const value = (key: string) => new RegExp(`^${key}\\s*:\\s*(\\S.*)$`, 'im').exec(text)?.[1]?.trim();
   const modelName = value('model name');
@@ -270,29 +271,29 @@ function number(text: string | undefined): number | undefined {
   return text !== undefined && /^\d+$/.test(text) ? Number(text) : undefined;
 }
 
-/** Drops keys without a value: absence is a missing key, not an undefined one. */
+/** Removes members without a value: an absent fact is a missing key. */
 function withoutGaps(facts: { [Key in keyof CpuFacts]: CpuFacts[Key] | undefined }): CpuFacts {
   const { vendor = 'generic', flags = [], ...rest } = facts;
   const known = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined));
   return { vendor, flags, ...known };
 }
 
-/** Keys of /proc/cpuinfo, and a Mac's of sysctl, that one architecture alone writes, strongest first. */
+/** Lines of /proc/cpuinfo, or of sysctl on a Mac, that only one architecture has; the most reliable first. */
 const SIGNS: readonly (readonly [sign: RegExp, architecture: string])[] = [
-  // Instruction sets that only the 32-bit architecture has.
+  // Flags that only the 32-bit architecture has.
   [/^Features\s*:.*\b(?:half|thumb)\b/m, 'arm'],
   [/^CPU implementer\s*:/m, 'arm64'],
   [/^vendor_id\s*:\s*IBM\/S390/m, 's390x'],
   [/^vendor_id\s*:/m, 'amd64'],
   [/^isa\s*:\s*rv64/m, 'riscv64'],
-  // Big-endian POWER is rare today; it needs --arch.
+  // Big-endian POWER is rare today, and needs --arch.
   [/^cpu\s*:\s*power|^timebase\s*:/im, 'ppc64le'],
   [/^CPU Family\s*:\s*Loongson/im, 'loong64'],
   [/^hw\.optional\.arm64: 1$|^machdep\.cpu\.brand_string: Apple/m, 'arm64'],
   [/^machdep\.cpu\.vendor:/m, 'amd64'],
 ];
 
-/** GOARCH of a captured tree, by the form of its CPU description; undefined when it has none. */
+/** The GOARCH of a captured host, by the form of its CPU description. Undefined when there is none. */
 export function capturedArchitecture(root: HostRoot): string | undefined {
   const text = root.head('/proc/cpuinfo') ?? root.text('/sysctl.txt') ?? '';
   return SIGNS.find(([sign]) => sign.test(text))?.[1];

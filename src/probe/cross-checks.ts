@@ -1,11 +1,11 @@
 import { runBounded } from './run-program.ts';
 
-/** What other programs on the machine report as its CPU; absent when a program is missing or reports nothing. */
+/** What other programs on this machine report about its CPU. Absent when a program is missing or reports nothing. */
 export interface CrossChecks {
-  /** `znver3`: what `gcc -march=native` stands for. */
+  /** What `gcc -march=native` means: `znver3`. */
   readonly gcc?: { readonly version: string; readonly march: string };
   readonly clang?: { readonly version: string; readonly march: string };
-  /** `x86-64-v3`: the greatest level whose libraries the dynamic linker looks for. */
+  /** The highest level whose libraries the dynamic linker searches: `x86-64-v3`. */
   readonly dynamicLinker?: string;
   readonly lscpu?: { readonly modelName?: string; readonly flags: readonly string[] };
 }
@@ -13,7 +13,7 @@ export interface CrossChecks {
 const LIMIT_MS = 5000;
 const LINKERS = ['/lib64/ld-linux-x86-64.so.2', '/lib/ld-linux-aarch64.so.1'];
 
-/** Asks the compilers, the dynamic linker and lscpu, each for five seconds at most. */
+/** Runs the compilers, the dynamic linker and lscpu, each for at most five seconds. */
 export async function queryOtherPrograms(signal?: AbortSignal): Promise<CrossChecks> {
   const output = async (program: string, ...args: readonly string[]): Promise<string | undefined> => {
     const outcome = await runBounded(program, args, { limitMs: LIMIT_MS, signal });
@@ -43,22 +43,22 @@ export async function queryOtherPrograms(signal?: AbortSignal): Promise<CrossChe
   };
 }
 
-/** The line `-march=   znver3` of `gcc -march=native -Q --help=target`. */
+/** Parses the line `-march=   znver3` of `gcc -march=native -Q --help=target`. */
 export function parseGccTarget(help: string): string | undefined {
   return /^\s*-march=\s+(\S+)/m.exec(help)?.[1];
 }
 
-/** `"-target-cpu" "znver3"` of the command that clang would run. */
+/** Parses `"-target-cpu" "znver3"` in the command that clang would run. */
 export function parseClangTarget(command: string): string | undefined {
   return /"-target-cpu" "([^"]+)"/.exec(command)?.[1];
 }
 
-/** The greatest of `x86-64-v3 (supported, searched)`; glibc lists it first. */
+/** Parses lines such as `x86-64-v3 (supported, searched)`. glibc prints the highest level first. */
 export function parseLinkerHelp(help: string): string | undefined {
   return /^\s*(x86-64-v\d) \(supported, searched\)/m.exec(help)?.[1];
 }
 
-/** Of `lscpu` in English: `Model name:` and `Flags:`. */
+/** Parses `Model name:` and `Flags:` of `lscpu` in English. */
 export function parseLscpu(text: string): CrossChecks['lscpu'] {
   const value = (key: string) => new RegExp(`^\\s*${key}:\\s+(\\S.*)$`, 'm').exec(text)?.[1];
   const flags = value('Flags')?.split(/\s+/);

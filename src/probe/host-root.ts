@@ -2,31 +2,34 @@ import { closeSync, readdirSync, readlinkSync, readSync, realpathSync } from 'no
 import { basename, join, sep } from 'node:path';
 import { openRegularFile } from '../lib/regular-file.ts';
 
-/** A directory that stands for a machine: `/` for this one, a captured tree for another. Paths are absolute within it. */
+/**
+ * A directory that represents a machine: `/` for this one, a captured folder for another. Paths are absolute within
+ * it.
+ */
 export interface HostRoot {
   readonly path: string;
-  /** This machine itself: programs may be run and services queried. */
+  /** True for this machine: programs may be run and services queried. */
   readonly isLive: boolean;
-  /** A file's text without trailing white space or NULs; undefined when there is no such file. */
+  /** Reads a file as text, without white space and NULs at the end. Undefined when it does not exist. */
   readonly text: (path: string) => string | undefined;
-  /** What one read of a file returns, 64 KiB at most; for a generated file at least its first record. */
+  /** Returns one read of a file, at most 64 KiB. Of a generated file this is at least the first record. */
   readonly head: (path: string) => string | undefined;
-  /** The names in a folder, sorted; undefined when there is no such folder. */
+  /** The names in a folder, sorted. Undefined when it does not exist. */
   readonly names: (path: string) => readonly string[] | undefined;
-  /** The last segment of a symbolic link's target: sysfs names drivers and modules so. */
+  /** The last segment of a symbolic link's target. sysfs names drivers and modules so. */
   readonly linkName: (path: string) => string | undefined;
 }
 
 export interface HostRootOptions {
-  /** Called for everything that exists but cannot be read. */
+  /** Called for what exists but cannot be read. */
   readonly onUnreadable: (path: string, code: string) => void;
 }
 
-/** No file that a probe reads is larger; anything beyond is not read. */
+/** Limit of what is read from a file, in bytes. No file that a probe needs is larger. */
 const LIMIT_BYTES = 4 * 1024 * 1024;
 const CHUNK_BYTES = 64 * 1024;
 
-/** The error of a missing file, or of a sysfs attribute that its driver does not support. */
+/** Errors for a missing file, or for a sysfs attribute that its driver does not support. */
 const ABSENT = new Set([
   'ENOENT',
   'ENOTDIR',
@@ -40,13 +43,13 @@ const ABSENT = new Set([
 ]);
 
 /**
- * Opens a host root. Reads are synchronous: /proc and /sys answer from memory, and a trip through the thread pool
- * costs several times the read itself.
+ * Opens a host root. Reads are synchronous, because /proc and /sys answer from memory: the thread pool would cost
+ * several times as much as the read.
  */
 export function openHostRoot(path: string, { onUnreadable }: HostRootOptions): HostRoot {
   const isLive = path === '/';
   const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
-  // A captured tree may contain absolute links; followed blindly they would lead to this machine's files.
+  // A captured folder may contain absolute links, which would lead to this machine's files.
   const base = isLive ? '/' : realpathSync.native(path);
   const locate = (inside: string): string => {
     if (isLive) return inside;
@@ -71,7 +74,7 @@ export function openHostRoot(path: string, { onUnreadable }: HostRootOptions): H
     text: (inside) => attempt(inside, () => readText(locate(inside), chunk)),
     head: (inside) => attempt(inside, () => readHead(locate(inside), chunk)),
     names: (inside) => attempt(inside, () => readdirSync(locate(inside)).sort()),
-    // Asked of the link itself: its target need not have been captured.
+    // Only the link is read. Its target may not have been captured.
     linkName: (inside) => attempt(inside, () => basename(readlinkSync(join(base, inside)))),
   };
 }
@@ -89,7 +92,7 @@ function readText(path: string, chunk: Buffer): string {
   const file = openRegularFile(path);
   try {
     const first = readSync(file, chunk);
-    // One short read is the end of nearly every file of /proc and /sys: a page at most.
+    // One read returns nearly every file of /proc and /sys, which have at most a page.
     if (first < 4096) return trimmed(chunk.toString('utf8', 0, first));
     const parts = [Buffer.from(chunk.subarray(0, first))];
     for (let total = first; total < LIMIT_BYTES; ) {
@@ -105,15 +108,15 @@ function readText(path: string, chunk: Buffer): string {
 }
 
 function trimmed(text: string): string {
-  // Device-tree strings end in NUL.
+  // The strings of a device tree end in NUL.
   return text.replace(/[\s\0]+$/, '');
 }
 
-/** Collects what the probes could not read, and whether one of them failed instead of finding nothing. */
+/** Collects what the probes could not read, and whether a probe failed rather than found nothing. */
 export interface Diagnostics {
-  /** A fact is absent; the message says which, and why it matters. */
+  /** A fact is missing. The message says which one, and why it matters. */
   readonly warn: (message: string) => void;
-  /** A probe failed: the answer is incomplete, and the command says so in its exit status. */
+  /** A probe failed, so the facts are incomplete. The command's exit status says so. */
   readonly fail: (message: string) => void;
 }
 
@@ -122,7 +125,7 @@ export interface CollectedDiagnostics extends Diagnostics {
   readonly failed: () => boolean;
 }
 
-/** Starts an empty collection; the same message is kept once. */
+/** Starts an empty collection. Repeated messages are kept once. */
 export function collectDiagnostics(): CollectedDiagnostics {
   const warnings: string[] = [];
   let failed = false;

@@ -10,13 +10,16 @@ import { readNvidia } from './nvidia.ts';
 import { readFabrics, readSystem } from './system.ts';
 
 export interface ProbeOptions {
-  /** `/` for this machine, else a directory that stands for one: no program runs and no service is queried for it. */
+  /**
+   * `/` for this machine, otherwise a folder that represents one; for that, no program runs and no service is
+   * queried.
+   */
   readonly root: string;
-  /** GOARCH of the machine; by default this machine's, and for a captured tree the one that its CPU shows. */
+  /** GOARCH. Default: this machine's; for a captured folder, what its CPU description shows. */
   readonly architecture?: string | undefined;
-  /** Ask the cloud's metadata service for the instance type, for one second at most. */
+  /** Ask the cloud's metadata service for the instance type, for at most one second. */
   readonly cloud?: boolean | undefined;
-  /** Reads the host through this root, for a caller that watches what is read. */
+  /** Wraps the host root, for a caller that records what is read. */
   readonly through?: ((root: HostRoot) => HostRoot) | undefined;
   readonly now: () => Date;
   readonly signal?: AbortSignal | undefined;
@@ -25,13 +28,13 @@ export interface ProbeOptions {
 export interface HostProbe {
   readonly facts: HostFacts;
   readonly warnings: readonly string[];
-  /** A probe failed, so the facts are incomplete: more serious than a fact that is simply absent. */
+  /** True when a probe failed, so that the facts are incomplete. More serious than a fact that is absent. */
   readonly failed: boolean;
 }
 
 /**
- * Reads everything that detection uses of a host below a root. What cannot be read is a warning and an absent fact.
- * @throws {Error} with `code` when the root itself is not a readable directory.
+ * Reads all facts that detection uses. What cannot be read becomes a warning and an absent fact.
+ * @throws {Error} with a `code` when the root is not a readable directory
  */
 export async function probeHost(options: ProbeOptions): Promise<HostProbe> {
   const problems = collectDiagnostics();
@@ -54,7 +57,7 @@ function architectureOf(root: HostRoot): string {
   return captured ?? canonicalArchitecture(process.arch) ?? process.arch;
 }
 
-/** Linux needs nothing of what reads other systems: it is not loaded there. */
+/** Reads a system other than Linux. The code for that is not loaded on Linux. */
 async function readOther(root: HostRoot, problems: Diagnostics): Promise<NonLinuxFacts | undefined> {
   if (root.isLive ? process.platform === 'linux' : root.names('/proc') !== undefined) return undefined;
   return (await import('./non-linux.ts')).readNonLinux(root, process.platform, problems);

@@ -3,13 +3,13 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-/** What one instruction did when it was run. */
+/** What happened when an instruction was executed. */
 export type InstructionOutcome = 'runs' | 'traps' | 'unknown';
 
 /**
- * Flag -> one instruction that only CPUs with it run, as machine code. Flags whose instruction other CPUs decode as
- * another one (lzcnt) have none.
- * Sources: Intel, Software Developer's Manual, volume 2, and Instruction Set Extensions Programming Reference (encodings).
+ * For each flag, an instruction that only CPUs with the flag execute, as machine code. A flag whose instruction
+ * other CPUs decode as another one (lzcnt) is not listed. Sources: Intel, Software Developer's Manual, volume 2,
+ * and Instruction Set Extensions Programming Reference (encodings).
  */
 const X86_INSTRUCTIONS: Readonly<Record<string, string>> = {
   ssse3: '66 0f 38 1c c0',
@@ -62,7 +62,7 @@ const X86_INSTRUCTIONS: Readonly<Record<string, string>> = {
   amx_tile: 'bf 23 10 00 00 be 12 00 00 00 b8 9e 00 00 00 0f 05 c4 e2 78 49 c0',
 };
 
-/** Source: Arm Architecture Reference Manual for A-profile (encodings, least significant byte first). */
+/** Source: Arm Architecture Reference Manual for A-profile (encodings, the least significant byte first). */
 const ARM_INSTRUCTIONS: Readonly<Record<string, string>> = {
   aes: '00 48 28 4e',
   sha2: '00 28 28 5e',
@@ -77,10 +77,10 @@ const ARM_INSTRUCTIONS: Readonly<Record<string, string>> = {
 };
 
 interface Machine {
-  /** `e_machine` of ELF. */
+  /** `e_machine` in the ELF header. */
   readonly elf: number;
   readonly instructions: Readonly<Record<string, string>>;
-  /** exit(0) */
+  /** The machine code of exit(0). */
   readonly exit: string;
 }
 
@@ -89,7 +89,7 @@ const MACHINES: Readonly<Record<string, Machine>> = {
   arm64: { elf: 183, instructions: ARM_INSTRUCTIONS, exit: '00 00 80 d2 a8 0b 80 d2 01 00 00 d4' },
 };
 
-/** Flags that `runInstructions` can try. */
+/** The flags that `runInstructions` can test. */
 export function testableFlags(architecture: string): readonly string[] {
   return Object.keys(MACHINES[architecture]?.instructions ?? {});
 }
@@ -97,8 +97,8 @@ export function testableFlags(architecture: string): readonly string[] {
 const LIMIT_MS = 2000;
 
 /**
- * Runs one instruction of each flag, each in its own program that may crash. `unknown` when no program can run (a
- * folder for temporary files that is mounted noexec).
+ * Executes one instruction for each flag, each in a program of its own, which may crash. `unknown` when no program
+ * can be run, for example because the folder for temporary files is mounted noexec.
  */
 export function runInstructions(
   architecture: string,
@@ -118,7 +118,7 @@ export function runInstructions(
       if (status === 0) return 'runs';
       return signal === 'SIGILL' ? 'traps' : 'unknown';
     };
-    // Without any instruction: tells whether a program runs at all.
+    // Without an instruction, this shows whether a program can be run at all.
     const canRun = run('') === 'runs';
     for (const flag of flags) {
       const code = machine.instructions[flag];
@@ -139,13 +139,13 @@ const PROGRAM_HEADER_BYTES = 56;
 const LOAD_ADDRESS = 0x400000n;
 
 /**
- * A static program of one segment: ELF header, program header, code.
+ * A static program with one segment: ELF header, program header, code.
  * @see https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html
  */
 function elfProgram(machine: number, code: Buffer): Buffer {
   const start = ELF_HEADER_BYTES + PROGRAM_HEADER_BYTES;
   const file = Buffer.alloc(start + code.length);
-  // 64 bits, little endian, version 1, System V.
+  // 64-bit, little-endian, version 1, System V.
   file.set([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1, 0]);
   file.writeUInt16LE(2, 16); // e_type: executable
   file.writeUInt16LE(machine, 18);

@@ -1,17 +1,17 @@
 import type { Diagnostics, HostRoot } from './host-root.ts';
 
-/** The operator's own files, then node-feature-discovery's; a key of the first folder wins. */
+/** The operator's own files, then node-feature-discovery's. For a key in both, the first folder counts. */
 const LOCAL_FEATURE_FOLDERS = [
   '/etc/metahub/features.d',
   '/etc/kubernetes/node-feature-discovery/features.d',
 ] as const;
 
-/** What `metahub detect --format nfd` writes; read back, it would count as the operator's claim. */
+/** The namespace of `metahub detect --format nfd`. Its output must not be read back as the operator's own features. */
 export const NFD_NAMESPACE = 'metahub.feature.node.kubernetes.io/';
 
 const FILE_LIMIT_BYTES = 64 * 1024;
 
-/** The features of every file of the folders, `key=value` or `kind:value`, each key once. */
+/** The features in all files of the folders: `key=value` or `kind:value`, each key once. */
 export function readLocalFeatures(root: HostRoot, now: Date, problems: Diagnostics): readonly string[] {
   const lines = new Map<string, string>();
   for (const folder of LOCAL_FEATURE_FOLDERS) {
@@ -39,8 +39,8 @@ interface LocalFeature {
 }
 
 /**
- * Parses node-feature-discovery's feature file: `key[=value]` lines, `# +expiry-time=RFC3339` for what follows,
- * `# +no-feature` for the next line only. A line `kind:value` without `=` is a feature as MetaHub writes it.
+ * Parses a feature file of node-feature-discovery: lines `key[=value]`; `# +expiry-time=RFC3339` for the lines that
+ * follow, `# +no-feature` for the next line. A line `kind:value` without `=` is a feature in MetaHub's notation.
  * @see https://kubernetes-sigs.github.io/node-feature-discovery/stable/usage/customization-guide.html#input-format
  */
 function parseFeatureFile(text: string, now: Date, warn: (why: string) => void): readonly LocalFeature[] {

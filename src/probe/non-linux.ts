@@ -2,7 +2,7 @@ import type { CpuFacts, SystemFacts } from '../host/facts.ts';
 import type { Diagnostics, HostRoot } from './host-root.ts';
 import { runBounded } from './run-program.ts';
 
-/** macOS's spelling, lower case -> the kernel flags of Linux that say the same. */
+/** The kernel flags of Linux for macOS's names, in lower case. */
 const X86_SPELLINGS: Readonly<Record<string, string>> = {
   'sse4.1': 'sse4_1',
   'sse4.2': 'sse4_2',
@@ -16,7 +16,7 @@ const X86_SPELLINGS: Readonly<Record<string, string>> = {
   xsave: 'xsave xsavec xsaveopt',
 };
 
-/** `hw.optional.arm.FEAT_…` -> the hardware capabilities of Linux. */
+/** The hardware capabilities of Linux for `hw.optional.arm.FEAT_…`. */
 const ARM_FEATURES: Readonly<Record<string, string>> = {
   AES: 'aes',
   PMULL: 'pmull',
@@ -53,7 +53,7 @@ const ARM_FEATURES: Readonly<Record<string, string>> = {
   SME2: 'sme2',
 };
 
-/** Parses what `sysctl machdep.cpu hw.optional` prints on macOS; flags in the spelling of Linux. */
+/** Parses the output of `sysctl machdep.cpu hw.optional` on macOS. Flags get the spelling of Linux. */
 export function parseSysctl(text: string): CpuFacts {
   const values = new Map(
     text.split('\n').map((line): [string, string] => {
@@ -69,7 +69,7 @@ export function parseSysctl(text: string): CpuFacts {
 }
 
 function armFlags(values: ReadonlyMap<string, string>): readonly string[] {
-  // Every 64-bit ARM that macOS runs on has them; no key names them.
+  // Every 64-bit ARM that macOS runs on has these, and no key reports them.
   const flags = ['fp', 'asimd', 'evtstrm', 'crc32', 'cpuid'];
   for (const [feature, spelling] of Object.entries(ARM_FEATURES)) {
     if (values.get(`hw.optional.arm.FEAT_${feature}`) === '1') flags.push(...spelling.split(' '));
@@ -88,18 +88,18 @@ function x86Flags(values: ReadonlyMap<string, string>): readonly string[] {
   return [...new Set(spelled)];
 }
 
-/** The facts of a host that has no /proc. */
+/** The facts of a host without /proc. */
 export interface NonLinuxFacts {
   readonly os: 'darwin' | 'windows';
   readonly cpu: CpuFacts;
   readonly system: SystemFacts;
 }
 
-/** `sysctl machdep.cpu hw kern` of a Mac, kept as a file in a captured tree. */
+/** The output of `sysctl machdep.cpu hw kern` on a Mac, as a file in a captured folder. */
 const SYSCTL_CAPTURE = '/sysctl.txt';
 const SYSCTL_LIMIT_MS = 2000;
 
-/** A Mac or a Windows machine, live or captured; nothing for Linux. */
+/** Reads a Mac or a Windows machine, live or captured. Undefined for Linux. */
 export async function readNonLinux(
   root: HostRoot,
   platform: string,
@@ -127,7 +127,7 @@ async function readLive(platform: string, problems: Diagnostics): Promise<NonLin
   return parseMac(outcome.kind === 'ended' ? outcome.stdout : '');
 }
 
-/** Parses what `sysctl machdep.cpu hw kern` prints. */
+/** Parses the output of `sysctl machdep.cpu hw kern`. */
 function parseMac(text: string): NonLinuxFacts {
   const value = (key: string) => new RegExp(`^${key.replaceAll('.', '\\.')}: (\\S.*)$`, 'm').exec(text)?.[1];
   const [kernel, version, memory] = ['kern.osrelease', 'kern.osproductversion', 'hw.memsize'].map(value);
@@ -143,7 +143,7 @@ function parseMac(text: string): NonLinuxFacts {
   };
 }
 
-/** What systeminformation says of a CPU; on Windows it knows the flags of the first 64-bit CPUs only. */
+/** What systeminformation reports about a CPU. On Windows it knows only the flags of the first 64-bit CPUs. */
 export interface WindowsCpu {
   readonly vendor: string;
   readonly brand: string;
@@ -153,7 +153,7 @@ export interface WindowsCpu {
   readonly flags: string;
 }
 
-/** Windows as far as it describes itself; warns about what it does not report. */
+/** The facts of Windows, as far as it reports them, and warnings about the rest. */
 export function parseWindows(cpu: WindowsCpu, problems: Diagnostics): NonLinuxFacts {
   const number = (text: string) => (/^\d+$/.test(text) ? Number(text) : undefined);
   const [family, model, stepping] = [cpu.family, cpu.model, cpu.stepping].map(number);

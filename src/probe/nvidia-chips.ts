@@ -1,25 +1,25 @@
 /**
- * NVIDIA's PCI device ids by chip, and each chip's compute capability.
+ * NVIDIA's PCI device ids by chip, and the compute capability of each chip.
  *
- * NVIDIA deals device ids out to its chips in runs, from Turing on in whole blocks of 128, so a few dozen rows know
- * the parts that are not yet sold as well. Up to Volta a row spans only ids that have been seen.
+ * NVIDIA assigns device ids to its chips in ranges, since Turing in whole blocks of 128, so a few dozen rows also
+ * cover GPUs that are not sold yet. Up to Volta, a row covers only ids that have been seen.
  *
- * Sources: ids from the PCI ID database (https://pci-ids.ucw.cz, 3-clause BSD or GPL-2.0-or-later; facts only) and, for
- * Blackwell's blocks, NVIDIA's gpu-admin-tools (MIT); capabilities from https://developer.nvidia.com/cuda-gpus and
- * https://developer.nvidia.com/cuda-legacy-gpus. A row without a capability is a chip whose capability is not published:
- * nvidia-smi reports it.
+ * Sources: ids from the PCI ID database (https://pci-ids.ucw.cz, 3-clause BSD or GPL-2.0-or-later; facts only) and,
+ * for Blackwell's blocks, NVIDIA's gpu-admin-tools (MIT); capabilities from https://developer.nvidia.com/cuda-gpus
+ * and https://developer.nvidia.com/cuda-legacy-gpus. For a row without a capability none is published; nvidia-smi
+ * reports it.
  */
 export interface NvidiaChip {
   readonly chip: string;
-  /** `9.0`; absent while it is not published. */
+  /** For example `9.0`. Absent until it is published. */
   readonly computeCapability?: string;
-  /** The GPU of a system on a chip that sits on its PCI bus. */
+  /** True for a GPU in a system on a chip that is on the chip's PCI bus. */
   readonly integrated?: boolean;
 }
 
 type Run = readonly [first: number, last: number, chip: string, computeCapability?: string];
 
-/** Ascending. */
+/** In ascending order. */
 const RUNS: readonly Run[] = [
   [0x06c0, 0x06df, 'GF100', '2.0'],
   [0x0dc0, 0x0dda, 'GF106', '2.1'],
@@ -90,17 +90,17 @@ const RUNS: readonly Run[] = [
   [0x2e12, 0x2e13, 'GB20B', '12.1'],
   [0x2e2a, 0x2e2a, 'GB20B', '12.1'],
   [0x2f00, 0x2f7f, 'GB205', '12.0'],
-  // Rubin of Vera Rubin NVL, as its owners report it: https://github.com/kubevirt/kubevirt/pull/19070
+  // Rubin in Vera Rubin NVL, as users report it: https://github.com/kubevirt/kubevirt/pull/19070
   [0x3041, 0x3041, 'Rubin'],
   [0x307f, 0x307f, 'Rubin'],
   [0x3180, 0x31ff, 'GB110', '10.3'],
   [0x3200, 0x327f, 'GB112'],
 ];
 
-/** Jetson AGX Thor: the first Tegra whose GPU is a PCI function. */
+/** Jetson AGX Thor, the first Tegra whose GPU is a PCI function. */
 const INTEGRATED_CHIPS = new Set(['GB10B']);
 
-/** The chip of a device id (`2330`); undefined when the table does not have it. */
+/** The chip of a device id (`2330`). Undefined when the table does not have it. */
 export function nvidiaChip(device: string): NvidiaChip | undefined {
   const id = Number.parseInt(device, 16);
   const run = RUNS.find(([first, last]) => id >= first && id <= last);
@@ -113,14 +113,14 @@ export function nvidiaChip(device: string): NvidiaChip | undefined {
   };
 }
 
-/** Older than Fermi: an id that no later row could own. Nothing is built for such parts any more. */
+/** True for an id older than Fermi, which no later row can cover. Nothing is built for such GPUs any more. */
 export function isBeforeFermi(device: string): boolean {
   return Number.parseInt(device, 16) < 0x1340 && nvidiaChip(device) === undefined;
 }
 
 /**
- * Compute capability of a Tegra system on a chip, by the `nvidia,tegra…` of its device tree.
- * Source: https://developer.nvidia.com/cuda-gpus (Jetson), the chips' names from the kernel's device-tree bindings.
+ * The compute capability of each Tegra chip, by the name in its device tree (`nvidia,tegra…`). Source:
+ * https://developer.nvidia.com/cuda-gpus (Jetson); names of the chips from the kernel's device-tree bindings.
  */
 export const TEGRA_CAPABILITY: Readonly<Record<string, string>> = {
   tegra210: '5.3',

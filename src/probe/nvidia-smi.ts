@@ -2,7 +2,7 @@ import { runBounded } from './run-program.ts';
 
 /** What nvidia-smi reports for one GPU. A value that it does not report is absent. */
 export interface SmiGpu {
-  /** As sysfs spells it: `0000:41:00.0`. */
+  /** In the form of sysfs: `0000:41:00.0`. */
   readonly pciAddress?: string;
   readonly name?: string;
   readonly computeCapability?: string;
@@ -11,11 +11,11 @@ export interface SmiGpu {
 
 export type SmiAnswer =
   | { readonly kind: 'gpus'; readonly gpus: readonly SmiGpu[] }
-  /** `why` completes "nvidia-smi …". */
+  /** `why` completes the sentence "nvidia-smi …". */
   | { readonly kind: 'unavailable'; readonly why: string };
 
 export interface NvidiaSmiOptions {
-  /** The program, by name or path. */
+  /** The program's name or path. */
   readonly program?: string | undefined;
   readonly limitMs?: number;
   readonly signal?: AbortSignal | undefined;
@@ -26,10 +26,10 @@ const QUERY = [
   '--format=csv,noheader',
 ];
 
-/** nvidia-smi can hang for ever behind a GPU that fell off its bus. */
+/** Time limit in milliseconds: nvidia-smi can hang forever after a GPU fell off its bus. */
 const LIMIT_MS = 2000;
 
-/** Asks nvidia-smi for every GPU, for two seconds at most. */
+/** Asks nvidia-smi for all GPUs, for at most two seconds. */
 export async function queryNvidiaSmi({
   program = 'nvidia-smi',
   limitMs = LIMIT_MS,
@@ -46,7 +46,10 @@ export async function queryNvidiaSmi({
   }
 }
 
-/** The highest CUDA that the driver runs, from the head of nvidia-smi's table; undefined when it is missing there. */
+/**
+ * The highest CUDA version that the driver runs, from the head of nvidia-smi's table. Undefined when it is not
+ * there.
+ */
 export async function queryCudaVersion({
   program = 'nvidia-smi',
   limitMs = LIMIT_MS,
@@ -56,12 +59,12 @@ export async function queryCudaVersion({
   return outcome.kind === 'ended' ? parseCudaVersion(outcome.stdout) : undefined;
 }
 
-/** `CUDA Version: 13.0`; drivers that name the kernel's part as well write `CUDA UMD Version: 13.2`. */
+/** Parses `CUDA Version: 13.0`. Drivers that also name the kernel part print `CUDA UMD Version: 13.2`. */
 export function parseCudaVersion(stdout: string): string | undefined {
   return /CUDA (?:UMD )?Version:\s*(\d+\.\d+)/.exec(stdout)?.[1];
 }
 
-/** Exit statuses and the words beside them, as seen from drivers 390 to 580. */
+/** Messages of nvidia-smi, with what they mean. Seen with drivers 390 to 580. */
 const COMPLAINTS: readonly (readonly [RegExp, string])[] = [
   [/is not a valid field to query/, 'is too old to report compute capabilities (driver 470 or older)'],
   [/No devices were found/, 'found no device, though one is on the PCI bus'],
@@ -72,7 +75,7 @@ const COMPLAINTS: readonly (readonly [RegExp, string])[] = [
   ],
 ];
 
-/** Parses the answer to the query above: one line for each GPU, or a complaint in its place. */
+/** Parses the answer to the query: one line for each GPU, or a message instead. */
 export function parseNvidiaSmi(stdout: string, status: number | undefined): SmiAnswer {
   const gpus = stdout.split('\n').flatMap((line) => parseRow(line));
   if (gpus.length > 0) return { kind: 'gpus', gpus };
@@ -85,7 +88,7 @@ export function parseNvidiaSmi(stdout: string, status: number | undefined): SmiA
 function parseRow(line: string): SmiGpu[] {
   const columns = line.split(',').map((column) => column.trim());
   if (columns.length < 6 || !/^\d+$/.test(columns[0] ?? '')) return [];
-  // From the right: nothing forbids a comma in a name.
+  // Counted from the end, because a name may contain commas.
   const [busId, , capability, driver] = columns.slice(-4);
   const name = columns.slice(1, -4).join(', ');
   const pciAddress = sysfsAddress(busId ?? '');
@@ -99,12 +102,12 @@ function parseRow(line: string): SmiGpu[] {
   ];
 }
 
-/** `[N/A]`, `[Not Supported]`, `[Unknown Error]`, `[GPU requires reset]` stand for what it cannot report. */
+/** False for `[N/A]`, `[Not Supported]`, `[Unknown Error]` and `[GPU requires reset]`: it cannot report the value. */
 function isValue(text: string): boolean {
   return text !== '' && text !== 'N/A' && !/^\[.*\]$/.test(text);
 }
 
-/** nvidia-smi writes the PCI domain with eight digits, sysfs with at least four. */
+/** Converts a PCI address: nvidia-smi prints eight digits for the domain, sysfs at least four. */
 function sysfsAddress(busId: string): string | undefined {
   const parts = /^([0-9a-f]{4,8}):([0-9a-f]{2}:[0-9a-f]{2}\.[0-7])$/i.exec(busId);
   if (parts?.[1] === undefined || parts[2] === undefined) return undefined;

@@ -7,9 +7,9 @@ import type { SmiAnswer, SmiGpu } from './nvidia-smi.ts';
 
 export interface NvidiaFacts {
   readonly gpus: readonly GpuFacts[];
-  /** `535.104.05`. */
+  /** For example `535.104.05`. */
   readonly driver?: string;
-  /** The greatest CUDA that the driver says it runs; queried from drivers that are newer than the table. */
+  /** The highest CUDA version that the driver reports. Only asked when the driver is newer than the table. */
   readonly cuda?: string;
 }
 
@@ -17,14 +17,14 @@ export interface NvidiaOptions {
   readonly root: HostRoot;
   readonly pci: readonly PciDevice[];
   readonly problems: Diagnostics;
-  /** Runs only for ids that the table does not have, and never for a captured tree; default `nvidia-smi`. */
+  /** Runs nvidia-smi (or `program`), only for ids that are not in the table, and never for a captured folder. */
   readonly querySmi: (program?: string) => Promise<SmiAnswer>;
   readonly queryCuda: (program?: string) => Promise<string | undefined>;
 }
 
 const PROC = '/proc/driver/nvidia';
 
-/** NVIDIA's GPUs by PCI id, and the Tegra chips by device tree; a known id runs no program. */
+/** NVIDIA's GPUs by PCI id, and Tegra chips by device tree. For known ids no program is run. */
 export async function readNvidia(options: NvidiaOptions): Promise<NvidiaFacts> {
   const { root, pci, problems } = options;
   const cards = pci.filter((device) => device.vendor === '10de' && isDisplay(device));
@@ -51,12 +51,12 @@ export async function readNvidia(options: NvidiaOptions): Promise<NvidiaFacts> {
   };
 }
 
-/** Windows Subsystem for Linux 2 has its GPUs behind one device, not on a PCI bus. */
+/** True in Windows Subsystem for Linux 2, where all GPUs are behind one device and not on a PCI bus. */
 function isWsl2(root: HostRoot): boolean {
   return root.names('/dev')?.includes('dxg') ?? false;
 }
 
-/** Where Windows puts the program of its own NVIDIA driver. */
+/** Where Windows puts the nvidia-smi of its driver. */
 const WSL2_SMI = '/usr/lib/wsl/lib/nvidia-smi';
 
 async function readWsl2({ root, problems, querySmi, queryCuda }: NvidiaOptions): Promise<NvidiaFacts> {
@@ -82,7 +82,7 @@ async function readWsl2({ root, problems, querySmi, queryCuda }: NvidiaOptions):
   };
 }
 
-/** The loaded driver's version: of the module, or of either format of /proc/driver/nvidia/version. */
+/** The version of the loaded driver, from its module or from /proc/driver/nvidia/version. */
 function readNvidiaDriver(root: HostRoot): string | undefined {
   const module = root.text('/sys/module/nvidia/version');
   if (module !== undefined && /^\d+(\.\d+)+$/.test(module)) return module;
@@ -90,8 +90,8 @@ function readNvidiaDriver(root: HostRoot): string | undefined {
 }
 
 /**
- * Parses `NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 …` and, of the open modules,
- * `NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  565.57.01  Release Build …`.
+ * Parses `NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 …`, and for the open modules `NVRM
+ * version: NVIDIA UNIX Open Kernel Module for x86_64  565.57.01  Release Build …`.
  */
 export function parseNvidiaVersion(text: string): string | undefined {
   return /^NVRM version:.*?Kernel Module(?: for \S+)?\s+(\d+(?:\.\d+)+)/m.exec(text)?.[1];
@@ -114,7 +114,7 @@ function describe(root: HostRoot, device: PciDevice): GpuFacts {
   };
 }
 
-/** Each GPU instance of a partitioned GPU has a capability folder of its own. */
+/** True for a GPU that is partitioned: each GPU instance has a folder of capabilities. */
 function hasMigInstances(root: HostRoot, minor: string): boolean {
   const names = root.names(`${PROC}/capabilities/gpu${minor}/mig`) ?? [];
   return names.some((name) => /^gi\d+$/.test(name));
@@ -159,7 +159,7 @@ function withAnswer(gpu: GpuFacts, reported: readonly SmiGpu[], count: number): 
   };
 }
 
-/** A Jetson's GPU is on no PCI bus; the device tree names the chip (`nvidia,tegra234`) and the board. */
+/** The GPU of a Jetson, which is not on a PCI bus. The device tree names the chip (`nvidia,tegra234`) and the board. */
 function readTegra(root: HostRoot): GpuFacts | undefined {
   const tree = '/sys/firmware/devicetree/base';
   const compatible = root.text(`${tree}/compatible`) ?? root.text('/proc/device-tree/compatible') ?? '';

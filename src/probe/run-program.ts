@@ -1,4 +1,4 @@
-/** How a program ended, or that it did not end. */
+/** How a program ended, or that it did not. */
 export type ProgramOutcome =
   | { readonly kind: 'ended'; readonly status: number | undefined; readonly stdout: string }
   | { readonly kind: 'missing' }
@@ -9,14 +9,14 @@ export interface ProgramLimits {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Output beyond this is not read: no answer that a probe needs is longer. */
+/** Limit of the output that is read. No answer that a probe needs is longer. */
 const STDOUT_LIMIT_BYTES = 64 * 1024;
-/** How long output may lag behind the end of the program that wrote it. */
+/** How long to wait for output after the program has exited, in milliseconds. */
 const GRACE_MS = 100;
 
 /**
- * Runs a program that cannot block the caller. It has its own process group, which is killed as a whole at the time
- * limit. The caller does not wait for its end: a process in uninterruptible sleep does not die when killed.
+ * Runs a program that cannot block the caller. At the time limit its whole process group is killed. The caller does
+ * not wait for its end, because a process in uninterruptible sleep does not die when it is killed.
  */
 export async function runBounded(
   program: string,
@@ -56,7 +56,7 @@ export async function runBounded(
       finish({ kind: 'ended', status: status ?? undefined, stdout });
     };
     child.on('close', end);
-    // A grandchild that keeps the pipe open delays `close`; the program's own output arrives long before.
+    // A grandchild that keeps the pipe open delays `close`. The program's own output arrives long before.
     child.on('exit', (status) => {
       grace = setTimeout(end, GRACE_MS, status);
     });

@@ -2,7 +2,7 @@ import type { SystemFacts } from '../host/facts.ts';
 import type { PciDevice } from './accelerators.ts';
 import type { Diagnostics, HostRoot } from './host-root.ts';
 
-/** Where distributions keep the C library, most common first. */
+/** Where distributions keep the C library, the most common first. */
 const LIBRARY_FOLDERS = [
   '/lib64',
   '/usr/lib64',
@@ -17,8 +17,8 @@ const LIBRARY_FOLDERS = [
 ];
 
 /**
- * The version of the host's glibc, found without running anything: from the banner of the `ldd` script, the name that
- * `libc.so.6` links to (before 2.34), or the banner inside the library. Absent on musl.
+ * The version of the host's glibc, without running a program: from the banner of the script `ldd`, from the target
+ * of the link `libc.so.6` (before 2.34), or from the banner in the library. Undefined with musl.
  */
 export function readGlibc(root: HostRoot): string | undefined {
   const banner = /\bldd \([^)\n]*\) (\d+\.\d+)/.exec(root.text('/usr/bin/ldd') ?? '')?.[1];
@@ -33,7 +33,7 @@ export function readGlibc(root: HostRoot): string | undefined {
   return undefined;
 }
 
-/** Kernel, C library, operating system, SMT, NUMA, memory and the cloud's instance type, each if it can be read. */
+/** Kernel, C library, operating system, SMT, NUMA, memory and instance type, each if it can be read. */
 export function readSystem(root: HostRoot, problems: Diagnostics): SystemFacts {
   const kernel = root.text('/proc/sys/kernel/osrelease');
   if (kernel === undefined) {
@@ -56,7 +56,7 @@ export function readSystem(root: HostRoot, problems: Diagnostics): SystemFacts {
 
 type Defined<T> = { [Key in keyof T]: Exclude<T[Key], undefined> };
 
-/** Leaves out what could not be read: absence is a missing key, not an undefined one. */
+/** Removes what could not be read: an absent fact is a missing key. */
 function defined<T extends object>(facts: T): Partial<Defined<T>> {
   return Object.fromEntries(Object.entries(facts).filter(([, value]) => value !== undefined)) as Partial<
     Defined<T>
@@ -70,7 +70,7 @@ export function parseOsRelease(text: string): { osId: string | undefined; osVers
   return { osId: value('ID'), osVersion: value('VERSION_ID') };
 }
 
-/** `MemTotal:  131072 kB`, in bytes. */
+/** Parses `MemTotal:  131072 kB` to bytes. */
 function parseMemTotal(text: string): number | undefined {
   const kibibytes = /^MemTotal:\s+(\d+) kB$/m.exec(text)?.[1];
   return kibibytes === undefined ? undefined : Number(kibibytes) * 1024;
@@ -89,7 +89,7 @@ function countNumaNodes(root: HostRoot): number | undefined {
   return nodes === undefined || nodes.length === 0 ? undefined : nodes.length;
 }
 
-/** Sizes of which pages are reserved, as Kubernetes writes them: `2Mi`, `1Gi`. */
+/** The sizes of reserved huge pages in Kubernetes' notation: `2Mi`, `1Gi`. */
 function readHugepages(root: HostRoot): readonly string[] | undefined {
   const folder = '/sys/kernel/mm/hugepages';
   const sizes = root.names(folder)?.flatMap((name) => {
@@ -106,8 +106,8 @@ function binarySize(kibibytes: number): string {
 }
 
 /**
- * What hypervisors write into the firmware tables, as maker or product.
- * @see https://github.com/systemd/systemd/blob/main/src/basic/virt.c (the same table decides `systemd-detect-virt`)
+ * What hypervisors write into the firmware tables, as vendor or product.
+ * @see https://github.com/systemd/systemd/blob/main/src/basic/virt.c (the table of `systemd-detect-virt`)
  */
 const VIRTUAL_FIRMWARE =
   /^(?:QEMU|VMware|VMW|innotek GmbH|VirtualBox|Xen|Bochs|Parallels|BHYVE|KVM|KubeVirt|OpenStack|Virtual Machine$|Apple Virtualization|Google Compute Engine)/i;
@@ -120,7 +120,10 @@ function isVirtualMachine(root: HostRoot): boolean {
   return VIRTUAL_FIRMWARE.test(maker) || VIRTUAL_FIRMWARE.test(product);
 }
 
-/** EC2 alone writes the instance type (`c5.9xlarge`) into the firmware tables; other clouds are queried with `--cloud`. */
+/**
+ * Only EC2 writes the instance type (`c5.9xlarge`) into the firmware tables. Other clouds are queried with
+ * `--cloud`.
+ */
 function readInstanceType(root: HostRoot): string | undefined {
   if (root.text('/sys/class/dmi/id/sys_vendor') !== 'Amazon EC2') return undefined;
   const product = root.text('/sys/class/dmi/id/product_name') ?? '';
@@ -129,7 +132,7 @@ function readInstanceType(root: HostRoot): string | undefined {
 
 const CLASS = '/sys/class/infiniband';
 
-/** Drivers whose link layer tells less than their name. */
+/** Drivers whose name says more than their link layer. */
 const FABRIC_BY_DRIVER: Readonly<Record<string, string>> = {
   hfi1: 'opa',
   efa: 'efa',
@@ -138,7 +141,7 @@ const FABRIC_BY_DRIVER: Readonly<Record<string, string>> = {
 };
 const FABRIC_BY_LINK_LAYER: Readonly<Record<string, string>> = { InfiniBand: 'ib', Ethernet: 'roce' };
 
-/** High-speed fabrics with a working port: `ib`, `roce`, `opa`, `efa`, `iwarp`, `slingshot`, each once. */
+/** High-speed fabrics with an active port: `ib`, `roce`, `opa`, `efa`, `iwarp`, `slingshot`, each once. */
 export function readFabrics(
   root: HostRoot,
   pci: readonly PciDevice[],
@@ -149,7 +152,7 @@ export function readFabrics(
     for (const port of root.names(`${CLASS}/${device}/ports`) ?? []) {
       const fabric = fabricOf(root, device, port);
       if (fabric === undefined) continue;
-      // `4: ACTIVE`; anything else cannot carry a job.
+      // Any state but `4: ACTIVE` cannot carry traffic.
       const state = root.text(`${CLASS}/${device}/ports/${port}/state`) ?? '';
       if (state.startsWith('4')) fabrics.add(fabric);
       else
@@ -158,7 +161,7 @@ export function readFabrics(
         );
     }
   }
-  // EFA does not report its link layer, and is a plain PCI function until its driver is loaded.
+  // EFA reports no link layer, and is a plain PCI function until its driver is loaded.
   if (pci.some(({ vendor, device }) => vendor === '1d0f' && /^efa[0-4]$/.test(device))) fabrics.add('efa');
   if ((root.names('/sys/class/cxi') ?? []).length > 0) fabrics.add('slingshot');
   return [...fabrics].sort();
