@@ -91,9 +91,11 @@ describe('/proc/cpuinfo of other architectures', () => {
     ['POWER9, altivec supported', 9],
     ['POWER8NVL (raw), altivec supported', 8],
     ['POWER7 (architected), altivec supported', 7],
+    // A POWER10 in POWER9 mode: the revision line has the chip's PVR, the name is the mode's.
+    ['POWER9 (architected), altivec supported', 9],
     ['Power11 (architected), altivec supported', 11],
   ])('ppc64le: %s is generation %i', (cpu, generation) => {
-    const text = `processor : 0\ncpu : ${cpu}\nclock : 3720.000000MHz\n`;
+    const text = `processor : 0\ncpu : ${cpu}\nclock : 3720.000000MHz\nrevision : 2.0 (pvr 0080 0200)\n`;
     expect(parseCpuinfo(text, 'ppc64le')).toMatchObject({ vendor: 'IBM', generation });
   });
 
