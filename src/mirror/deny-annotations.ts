@@ -1,11 +1,11 @@
 import { isImageConfigType } from '../oci/manifest.ts';
 import { formatReference, type ManifestReference, type Repository, type Tag } from '../oci/reference.ts';
-import type { Manifest, Registry, RequestOptions } from '../oci/registry.ts';
+import { type Manifest, type Registry, type RequestOptions, turnOf } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import type { SelectionPolicy } from '../selection/policy.ts';
 import type { ConfigDescriptor } from './documents/parts.ts';
 import { readAside } from './documents/reading.ts';
-import { fetchImageConfig, turnOf } from './entry-demands.ts';
+import { fetchImageConfig } from './entry-demands.ts';
 
 /** Finds a denied label in an image's configuration. `isReadable`: false when the labels cannot be read. */
 async function deniedLabel(

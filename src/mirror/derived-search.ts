@@ -9,12 +9,11 @@ import {
   type Repository,
   type Tag,
 } from '../oci/reference.ts';
-import type { Manifest, Registry, RequestOptions } from '../oci/registry.ts';
+import { type Manifest, type Registry, type RequestOptions, turnOf } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import type { DerivedForm } from '../selection/derived-forms.ts';
 import type { SelectionPolicy } from '../selection/policy.ts';
 import { readAside } from './documents/reading.ts';
-import { turnOf } from './entry-demands.ts';
 
 /** An index that another mirror derived, and what it was derived from. */
 export interface FoundDerived {

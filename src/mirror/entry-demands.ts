@@ -1,11 +1,10 @@
 import { Writable } from 'node:stream';
 import { LRUCache } from 'lru-cache';
 import type { HostPlatform } from '../host/profile.ts';
-import type { Turn } from '../lib/background-thread.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Descriptor } from '../oci/manifest.ts';
 import { formatRepository, type Repository } from '../oci/reference.ts';
-import type { Registry, RequestOptions } from '../oci/registry.ts';
+import { type Registry, type RequestOptions, turnOf } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import { COMPATIBILITY, type Demand, UNREADABLE } from '../selection/demands.ts';
 import { environmentDemands } from '../selection/matchers/nvidia.ts';
@@ -67,11 +66,6 @@ export function rememberDemands(read: ReadDemandsOf, expiry?: Expiry): ReadDeman
       throw error;
     }
   };
-}
-
-/** Whose share of the thread a document takes, and the signal that ends the wait. */
-export function turnOf({ host }: Repository, { client = '', signal }: RequestOptions): Turn {
-  return { share: { client, source: host }, signal };
 }
 
 /** Joins the demands of several sources, for each entry. */

@@ -4,10 +4,9 @@ import { SingleFlight } from '../lib/single-flight.ts';
 import type { Digest } from '../oci/digest.ts';
 import { isImageManifestType, isIndexType } from '../oci/media-type.ts';
 import { formatRepository, type Repository } from '../oci/reference.ts';
-import type { Manifest, Registry, RequestOptions } from '../oci/registry.ts';
+import { type Manifest, type Registry, type RequestOptions, turnOf } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import { readAside } from './documents/reading.ts';
-import { turnOf } from './entry-demands.ts';
 
 /** Limit of digests whose repository is known, of all lists together. */
 const HOMES_MAX = 100_000;

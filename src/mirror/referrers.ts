@@ -1,7 +1,6 @@
 import type { Repository } from '../oci/reference.ts';
-import type { Manifest, RequestOptions } from '../oci/registry.ts';
+import { type Manifest, type RequestOptions, turnOf } from '../oci/registry.ts';
 import { readAside } from './documents/reading.ts';
-import { turnOf } from './entry-demands.ts';
 
 /**
  * Filters a list of referrers by artifact type. Returns the registry's own bytes when all entries are of this type;

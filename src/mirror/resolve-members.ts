@@ -1,11 +1,11 @@
 import type { AssembledMember } from '../oci/build-index.ts';
 import { type ListMember, type ListSpec, memberImage, memberName } from '../oci/image-list.ts';
 import type { ImageReference, Tag } from '../oci/reference.ts';
-import type { Registry, RequestOptions } from '../oci/registry.ts';
+import { type Registry, type RequestOptions, turnOf } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import type { MembersRead } from './documents/members.ts';
 import { readAside } from './documents/reading.ts';
-import { fetchImageConfig, turnOf } from './entry-demands.ts';
+import { fetchImageConfig } from './entry-demands.ts';
 
 /** A member that was found. */
 export interface ResolvedMembers {

@@ -8,6 +8,7 @@ import {
   type ManifestInfo,
   type Registry,
   type RequestOptions,
+  turnOf,
 } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import type { Answer, DerivedIndex } from '../selection/answer.ts';
@@ -29,7 +30,6 @@ import {
   createDemandReaders,
   type DemandReaders,
   joinDemands,
-  turnOf,
 } from './entry-demands.ts';
 
 /** What was decided for a request by tag, for the log and the status page. */

@@ -1,5 +1,28 @@
-import { isJsonObject, type JsonObject } from '../lib/bounded-json.ts';
+import { isJsonObject, type JsonObject, shapeOf, USUAL_BOUNDS } from '../lib/bounded-json.ts';
 import { essenceOf, isImageManifestType, isIndexType } from './media-type.ts';
+import { RegistryError } from './registry-error.ts';
+
+/** The manifest is too deep or too large to parse. */
+export class DocumentBoundsError extends RegistryError {
+  constructor(why: string) {
+    super('MANIFEST_INVALID', `the manifest ${why}`);
+  }
+}
+
+/**
+ * Refuses a manifest before it is parsed, when it nests too deep or has too many names and values. A valid manifest
+ * nests a few levels; an index of a thousand entries has about 30,000 names and values.
+ * @throws {DocumentBoundsError}
+ */
+export function checkShape(bytes: Uint8Array): void {
+  const { depth, values } = shapeOf(bytes, USUAL_BOUNDS);
+  if (depth > USUAL_BOUNDS.depth) {
+    throw new DocumentBoundsError(`nests deeper than ${USUAL_BOUNDS.depth} levels`);
+  }
+  if (values > USUAL_BOUNDS.values) {
+    throw new DocumentBoundsError(`has more than ${USUAL_BOUNDS.values} names and values`);
+  }
+}
 
 /**
  * True for a manifest. Every manifest has a `schemaVersion`, except the artifact manifest of early OCI 1.1, which

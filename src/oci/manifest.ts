@@ -1,9 +1,9 @@
 import { isJsonObject, type JsonObject } from '../lib/bounded-json.ts';
 import { normalizePlatform } from '../lib/platform.ts';
 import { type Digest, parseDigest } from './digest.ts';
-import { saysSchemaVersion } from './manifest-shape.ts';
+import { checkShape, saysSchemaVersion } from './manifest-shape.ts';
 import { essenceOf, isImageManifestType, isIndexType, isMediaType, MEDIA_TYPE } from './media-type.ts';
-import { checkShape, RegistryError } from './registry-error.ts';
+import { RegistryError } from './registry-error.ts';
 
 /**
  * The platform of a descriptor, normalized: `linux`, `amd64`, `v3`.

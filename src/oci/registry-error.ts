@@ -1,5 +1,3 @@
-import { shapeOf, USUAL_BOUNDS } from '../lib/bounded-json.ts';
-
 /**
  * The error codes of the specification, with their HTTP status.
  *
@@ -70,28 +68,6 @@ export class HostNotAllowedError extends RegistryError {
       'DENIED',
       `${host} is not among the registries that this mirror may use: add it as an upstream to allow it`,
     );
-  }
-}
-
-/** The manifest is too deep or too large to parse. */
-export class DocumentBoundsError extends RegistryError {
-  constructor(why: string) {
-    super('MANIFEST_INVALID', `the manifest ${why}`);
-  }
-}
-
-/**
- * Refuses a manifest before it is parsed, when it nests too deep or has too many names and values. A valid manifest
- * nests a few levels; an index of a thousand entries has about 30,000 names and values.
- * @throws {DocumentBoundsError}
- */
-export function checkShape(bytes: Uint8Array): void {
-  const { depth, values } = shapeOf(bytes, USUAL_BOUNDS);
-  if (depth > USUAL_BOUNDS.depth) {
-    throw new DocumentBoundsError(`nests deeper than ${USUAL_BOUNDS.depth} levels`);
-  }
-  if (values > USUAL_BOUNDS.values) {
-    throw new DocumentBoundsError(`has more than ${USUAL_BOUNDS.values} names and values`);
   }
 }
 

@@ -1,5 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Writable } from 'node:stream';
+import type { Turn } from '../lib/background-thread.ts';
+import type { Share } from '../lib/fair-budget.ts';
 import type { LentBytes } from '../lib/writable.ts';
 import type { Digest } from './digest.ts';
 import type { ByteRange, RangeRequest } from './range.ts';
@@ -55,6 +57,16 @@ export interface RequestOptions {
   /** Who memory and time are charged to: a login or an address. */
   readonly client?: string | undefined;
   readonly signal?: AbortSignal | undefined;
+}
+
+/** The client and the source that the memory and time of a large document are charged to. */
+export function shareOf({ host }: Repository, { client = '' }: RequestOptions): Share {
+  return { client, source: host };
+}
+
+/** Whose share of the thread a document takes, and the signal that ends the wait. */
+export function turnOf(repository: Repository, options: RequestOptions): Turn {
+  return { share: shareOf(repository, options), signal: options.signal };
 }
 
 /** Response headers to pass on, names in lower case: `warning`, `ratelimit-limit`, `ratelimit-remaining`. */

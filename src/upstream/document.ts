@@ -7,9 +7,9 @@ import {
 } from '../lib/background-thread.ts';
 import { algorithmOf, type Digest, type DigestAlgorithm, digestOf } from '../oci/digest.ts';
 import { type ManifestDocument, parseManifestDocument, parseManifestObject } from '../oci/manifest.ts';
-import { isManifestObject } from '../oci/manifest-shape.ts';
+import { DocumentBoundsError, isManifestObject } from '../oci/manifest-shape.ts';
 import { essenceOf, isImageManifestType, isIndexType, isMediaType } from '../oci/media-type.ts';
-import { DocumentBoundsError, RegistryError } from '../oci/registry-error.ts';
+import { RegistryError } from '../oci/registry-error.ts';
 import { memoryExhausted, SMALL_BYTES } from './http/reply.ts';
 
 /** A registry's answer below `/manifests/`, received but not parsed. Plain data that can be sent to a thread. */

@@ -1,5 +1,4 @@
 import type { Turn } from '../lib/background-thread.ts';
-import type { Share } from '../lib/fair-budget.ts';
 import { algorithmOf, type Digest, digestOf, parseDigest } from '../oci/digest.ts';
 import {
   essenceOf,
@@ -24,8 +23,10 @@ import {
   type ReferrersOptions,
   type Registry,
   type RequestOptions,
+  shareOf,
   type TagOptions,
   type TagPage,
+  turnOf,
 } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import { type BlobClientOptions, createBlobClient } from './blob-client.ts';
@@ -77,15 +78,6 @@ function assertManifest({ found, reading, reply }: ReadManifest, name: string): 
   if (valueIn(reading.isManifest)) return found;
   if (isWebPage(reply)) throw webPageError(reply, name);
   throw new RegistryError('UNAVAILABLE', `${reply.url.host} sent something else than a manifest for ${name}`);
-}
-
-/** The client and the source that the memory and time of a large document are charged to. */
-function shareOf({ host }: Repository, { client = '' }: RequestOptions): Share {
-  return { client, source: host };
-}
-
-function turnOf(repository: Repository, options: RequestOptions): Turn {
-  return { share: shareOf(repository, options), signal: options.signal };
 }
 
 function manifestRequest(reference: ManifestReference): Omit<ChainRequest, 'method'> {

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { shapeOf, USUAL_BOUNDS } from '../../src/lib/bounded-json.ts';
-import { checkShape } from '../../src/oci/registry-error.ts';
+import { checkShape } from '../../src/oci/manifest-shape.ts';
 import { FUZZ_RUNS } from '../support/fuzz.ts';
 
 /** The same figures by way of the parser. */

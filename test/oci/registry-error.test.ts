@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { CorruptContentError } from '../../src/oci/content-store.ts';
+import { DocumentBoundsError } from '../../src/oci/manifest-shape.ts';
 import {
-  DocumentBoundsError,
   type ErrorCode,
   HostNotAllowedError,
   isLoopError,
