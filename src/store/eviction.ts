@@ -1,7 +1,7 @@
 import { readdir, rm, stat, utimes } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { Digest } from '../oci/digest.ts';
-import type { FreeSpaceFloor } from './disk-space.ts';
+import type { FreeSpaceFloor } from './disk.ts';
 import { digestOfFile, type Layout } from './layout.ts';
 import { diskBytesOf, type IndexedContent, LruIndex } from './lru-index.ts';
 import type { ContentKind, Records } from './metadata.ts';

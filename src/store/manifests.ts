@@ -5,7 +5,7 @@ import { CorruptContentError, type Provenance, type StoredManifest } from '../oc
 import type { Digest } from '../oci/digest.ts';
 import { formatRepository } from '../oci/reference.ts';
 import { MANIFEST_MAX_BYTES, type Manifest } from '../oci/registry.ts';
-import type { BestEffortWrites, DiskHealth } from './disk-health.ts';
+import type { BestEffortWrites, DiskHealth } from './disk.ts';
 import type { Eviction } from './eviction.ts';
 import { readAt } from './file-io.ts';
 import type { Layout } from './layout.ts';

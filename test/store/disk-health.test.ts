@@ -1,8 +1,6 @@
 import { rm, writeFile } from 'node:fs/promises';
 import { describe, expect, test } from 'vitest';
-import { createBestEffortWrites, createDiskHealth } from '../../src/store/disk-health.ts';
-import { FreeSpaceFloor } from '../../src/store/disk-space.ts';
-import type { Eviction } from '../../src/store/eviction.ts';
+import { createBestEffortWrites, createDiskHealth, FreeSpaceFloor } from '../../src/store/disk.ts';
 import { layoutOf, prepareLayout } from '../../src/store/layout.ts';
 import { dataDirectory } from '../support/store.ts';
 
@@ -78,7 +76,7 @@ describe('a write whose failure must not make anything else fail', () => {
         done.push(`free ${sizeBytes}`);
         inventory.heldBytes -= freedBytes;
       },
-    } as Pick<Eviction, 'freeUp'> & { heldBytes: number } as Eviction & { heldBytes: number };
+    };
     const { health, lines } = healthWithLog();
     const writes = createBestEffortWrites({ layout, inventory, trouble: health, floor });
     /** Writes, failing with these codes one after another. */

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
-import { defaultCacheBytes, FreeSpaceFloor, readDiskSpace } from '../../src/store/disk-space.ts';
+import { defaultCacheBytes, FreeSpaceFloor, readDiskSpace } from '../../src/store/disk.ts';
 import { describeWithDisk, mountDisk } from '../support/full-disk.ts';
 import { dataDirectory, storeAt } from '../support/store.ts';
 import { repository } from '../support/upstream.ts';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { type Digest, digestOf, encodedOf } from '../../src/oci/digest.ts';
-import { FreeSpaceFloor } from '../../src/store/disk-space.ts';
+import { FreeSpaceFloor } from '../../src/store/disk.ts';
 import { Eviction } from '../../src/store/eviction.ts';
 import { layoutOf, prepareLayout } from '../../src/store/layout.ts';
 import { diskBytesOf, type IndexedContent, LruIndex } from '../../src/store/lru-index.ts';

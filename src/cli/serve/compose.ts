@@ -16,7 +16,7 @@ import type { Registry } from '../../oci/registry.ts';
 import { type IsIndex, sharedDerivedAnswers } from '../../replicas/derived-answers.ts';
 import type { Metrics } from '../../server/metrics.ts';
 import type { CacheUse, RegistryHealth } from '../../server/status-facts.ts';
-import { defaultCacheBytes } from '../../store/disk-space.ts';
+import { defaultCacheBytes } from '../../store/disk.ts';
 import { openStore } from '../../store/store.ts';
 import type { Upstream } from '../../upstream/client.ts';
 import { type OwnLogins, openUpstream } from '../open-upstream.ts';

@@ -56,7 +56,7 @@ async function withStore(
   const { values } = await loadServiceSettings(SETTINGS, flags);
   const [{ openStore }, { defaultCacheBytes }, { layoutOf }, { access, constants }] = await Promise.all([
     import('../../../store/store.ts'),
-    import('../../../store/disk-space.ts'),
+    import('../../../store/disk.ts'),
     import('../../../store/layout.ts'),
     import('node:fs/promises'),
   ]);
