@@ -1,11 +1,18 @@
-import type { ContentStore } from '../oci/content-store.ts';
+import { type ContentStore, SMALL_PART_BYTES, type StoredBlob } from '../oci/content-store.ts';
+import type { Digest } from '../oci/digest.ts';
+import { type ByteRange, resolveRange } from '../oci/range.ts';
 import type { Repository, Tag } from '../oci/reference.ts';
-import { hasOwnLogin, type Registry, type RequestOptions } from '../oci/registry.ts';
+import {
+  type BlobOptions,
+  hasOwnLogin,
+  type Registry,
+  type RequestOptions,
+  type SmallBlob,
+} from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import type { CacheOptions } from './cache-options.ts';
 import { CachedBlobs } from './cached-blobs.ts';
 import { CachedManifests } from './cached-manifests.ts';
-import { readSmallBlob } from './small-blobs.ts';
 import { TagCache, tagView } from './tag-cache.ts';
 
 /** A cache, with its running downloads. */
@@ -16,6 +23,50 @@ export interface CachedRegistry extends Registry {
   expireTags(): void;
   /** Cancels all running downloads. */
   close(): Promise<void>;
+}
+
+/** The requested part of a blob of this size. Undefined when it is empty, too large or not in the blob. */
+function smallPart({ range }: Pick<BlobOptions, 'range'>, sizeBytes: number): ByteRange | undefined {
+  const part = range ? resolveRange(range, sizeBytes) : { start: 0, end: sizeBytes };
+  if (part === 'unsatisfiable') return undefined;
+  const partBytes = part.end - part.start;
+  return partBytes > 0 && partBytes <= SMALL_PART_BYTES ? part : undefined;
+}
+
+/**
+ * The cache's fast path for small parts of blobs: one lookup in memory and one read. Everything else (opening a
+ * file, asking upstream, answering 416) is left to `CachedBlobs`.
+ */
+function readSmallBlob(
+  { store, onResult }: Pick<CacheOptions, 'store' | 'onResult'>,
+  repository: Repository,
+  digest: Digest,
+  options: Pick<BlobOptions, 'access' | 'range'>,
+): Promise<SmallBlob | undefined> | undefined {
+  const stored = store.openBlob(digest);
+  if (stored === undefined) return undefined;
+  const part = smallPart(options, stored.sizeBytes);
+  if (part === undefined || !stored.isVisibleTo(options.access, repository)) {
+    stored.close();
+    return undefined;
+  }
+  return readPart(stored, part, digest, options.range && part, onResult);
+}
+
+async function readPart(
+  stored: StoredBlob,
+  part: ByteRange,
+  digest: Digest,
+  range: ByteRange | undefined,
+  onResult: CacheOptions['onResult'],
+): Promise<SmallBlob | undefined> {
+  const reading = stored.read(part);
+  // Its file stays open during the read.
+  stored.close();
+  const lent = await reading;
+  if (lent === undefined) return undefined;
+  onResult?.('blob', 'hit');
+  return { digest, sizeBytes: stored.sizeBytes, ageMs: stored.ageMs, range, lent };
 }
 
 /**

@@ -16,6 +16,7 @@ import type { Fit } from '../selection/fit.ts';
 import type { Note } from '../selection/notes.ts';
 import type { SelectionPolicy } from '../selection/policy.ts';
 import type { ExtraDemands } from '../selection/select.ts';
+import { type ConnectionTests, TEST_REPOSITORY } from './connection-tests.ts';
 import {
   type CachedDecision,
   type Chosen,
@@ -68,6 +69,8 @@ export interface TailoredOptions {
   readonly memory?: DecisionCache;
   /** Finds what other mirrors derived. Undefined: this mirror delivers only what it derived itself. */
   readonly search?: DerivedSearch | undefined;
+  /** Answers for {@link TEST_REPOSITORY}; undefined: it is a repository like any other. */
+  readonly connectionTests?: ConnectionTests;
   /** Called when an index derived for another kind of host is delivered or refused. */
   readonly foundForeign?: (foreign: ForeignDerived) => void;
 }
@@ -242,20 +245,22 @@ class TailoredView {
 
 /**
  * A registry as one host sees it. A tag of an index gets the answer for this host; everything else, and every
- * request by digest, passes through unchanged.
+ * request by digest, passes through unchanged. A runtime's connection test ends here.
  */
 export function tailored(options: TailoredOptions): Registry {
-  const { next } = options;
+  const { next, connectionTests } = options;
   const view = new TailoredView(options);
   return {
     ...next,
     async manifest(repository, reference, asked = {}) {
+      if (repository.name === TEST_REPOSITORY) connectionTests?.answer(reference);
       if (reference.kind === 'tag') return view.byTag(repository, reference.tag, asked);
       return view.byDigest(repository, reference.digest, asked, () =>
         next.manifest(repository, reference, asked),
       );
     },
     async resolve(repository, reference, asked = {}): Promise<ManifestInfo> {
+      if (repository.name === TEST_REPOSITORY) connectionTests?.answer(reference);
       // One code path for HEAD and GET, so that GET sends what HEAD announced.
       if (reference.kind === 'tag') return infoOf(await view.byTag(repository, reference.tag, asked));
       const ask = () => next.resolve(repository, reference, asked);

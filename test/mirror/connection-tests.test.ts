@@ -1,7 +1,25 @@
 import { expect, test } from 'vitest';
-import { createConnectionTests } from '../../src/mirror/connection-tests.ts';
+import { profileOfFeatures } from '../../src/host/assumed-features.ts';
+import { ConnectionTests } from '../../src/mirror/connection-tests.ts';
+import { tailored } from '../../src/mirror/tailored.ts';
+import type { Registry } from '../../src/oci/registry.ts';
+import { DEFAULT_POLICY } from '../../src/selection/policy.ts';
 import { createFakeRegistry } from '../support/fake-registry.ts';
 import { repository, tagged } from '../support/upstream.ts';
+
+function watching(next: Registry) {
+  const connectionTests = new ConnectionTests();
+  const registry = tailored({
+    next,
+    connectionTests,
+    profile: profileOfFeatures([]),
+    policyFor: () => DEFAULT_POLICY,
+    derived: { keep: async () => {}, find: async () => undefined },
+    decided: () => {},
+    now: () => 0,
+  });
+  return { tests: connectionTests, registry };
+}
 
 const doctor = repository('metahub/doctor', 'docker.io');
 
@@ -9,8 +27,7 @@ test('a tag of metahub/doctor is remembered and never requested upstream', async
   const upstream = createFakeRegistry();
   const asked: string[] = [];
   upstream.before = () => void asked.push('upstream');
-  const tests = createConnectionTests();
-  const registry = tests.watch(upstream);
+  const { tests, registry } = watching(upstream);
   await expect(registry.resolve(doctor, tagged('t1'))).rejects.toMatchObject({ code: 'MANIFEST_UNKNOWN' });
   await expect(registry.manifest(doctor, tagged('t2'))).rejects.toMatchObject({ code: 'MANIFEST_UNKNOWN' });
   expect(tests.requestedTags()).toEqual(['t1', 't2']);
@@ -18,8 +35,7 @@ test('a tag of metahub/doctor is remembered and never requested upstream', async
 });
 
 test('connection tests remember only the latest 64 tags', async () => {
-  const tests = createConnectionTests();
-  const registry = tests.watch(createFakeRegistry());
+  const { tests, registry } = watching(createFakeRegistry());
   for (let nth = 0; nth <= 64; nth += 1) {
     await registry.resolve(doctor, tagged(`t${nth}`)).catch(() => undefined);
   }
@@ -31,6 +47,6 @@ test('connection tests remember only the latest 64 tags', async () => {
 test('a connection test leaves the answers to other repositories unchanged', async () => {
   const upstream = createFakeRegistry();
   const digest = upstream.putBlob(Buffer.from('layer'));
-  const registry = createConnectionTests().watch(upstream);
+  const { registry } = watching(upstream);
   expect((await registry.statBlob(repository('team/app'), digest)).sizeBytes).toBe(5);
 });

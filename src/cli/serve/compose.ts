@@ -4,7 +4,7 @@ import type { Log } from '../../lib/log.ts';
 import type { SharedState } from '../../lib/shared-state.ts';
 import { sizeText } from '../../lib/text.ts';
 import { cached, revokeRefused } from '../../mirror/cache.ts';
-import { createConnectionTests } from '../../mirror/connection-tests.ts';
+import { ConnectionTests } from '../../mirror/connection-tests.ts';
 import { createDecisionCache } from '../../mirror/decision-cache.ts';
 import { denyAnnotations } from '../../mirror/deny-annotations.ts';
 import { DerivedSearch } from '../../mirror/derived-search.ts';
@@ -126,7 +126,7 @@ export async function buildMirrorStack(settings: ServeSettings, options: StackOp
   const upstreamMetrics = createUpstreamMetrics(metrics, now);
   registerCacheSize(metrics, { usedBytes: () => store.heldBytes, limitBytes: () => maxBytes });
   const memory = createDecisionCache();
-  const tests = createConnectionTests();
+  const connectionTests = new ConnectionTests();
   const admitted = revokeRefused(upstreamMetrics.measured(upstream), store);
   const cache =
     values.cache !== 'off'
@@ -152,10 +152,10 @@ export async function buildMirrorStack(settings: ServeSettings, options: StackOp
   const next = denyAnnotations(images, policyFor);
   return {
     challenge: upstream.challenge,
-    connectionTests: tests.requestedTags,
+    connectionTests: () => connectionTests.requestedTags(),
     registryFor: (profile) => {
-      const shown = { next, profile, policyFor, derived, decided, now, memory, search, foundForeign };
-      return tests.watch(tailored(shown));
+      const ofMirror = { derived, memory, search, connectionTests, decided, foundForeign };
+      return tailored({ ...ofMirror, next, profile, policyFor, now });
     },
     async reload(changed) {
       rules = await readRules(changed);
