@@ -12,7 +12,7 @@ import {
   createUpstream,
   type UpstreamOptions,
 } from '../upstream/client.ts';
-import { proxyFromEnvironment } from '../upstream/net/proxy.ts';
+import { proxyFromEnvironment } from '../upstream/net/dial.ts';
 import { createResolvers } from '../upstream/net/resolver.ts';
 import type { PushForwarderOptions } from '../upstream/push-forwarder.ts';
 import type { Pusher } from '../upstream/pusher.ts';

@@ -14,8 +14,15 @@ import { createBlobTransport } from './http/blob-transport.ts';
 import { createSlabPool, type SlabPool } from './http/body.ts';
 import { drain, followRedirects } from './http/reply.ts';
 import { createTransport, type Outgoing, type Reply, type Transport, USER_AGENT } from './http/transport.ts';
-import { AddressRefusedError, createDial, createNameGuard, type Dial, type DialTarget } from './net/dial.ts';
-import { type ProxySettings, proxyFor } from './net/proxy.ts';
+import {
+  AddressRefusedError,
+  createDial,
+  createNameGuard,
+  type Dial,
+  type DialTarget,
+  type ProxySettings,
+  proxyFor,
+} from './net/dial.ts';
 import { createResolvers, type Resolver } from './net/resolver.ts';
 import { createTlsContexts, SYSTEM_AUTHORITIES } from './net/tls.ts';
 import { RangeBudget } from './range-budget.ts';

@@ -12,7 +12,7 @@ import { ping } from './endpoint.ts';
 import { fromNetworkError, isAbort } from './errors.ts';
 import { drain, readBody } from './http/reply.ts';
 import { type Outgoing, type Reply, USER_AGENT } from './http/transport.ts';
-import { proxyAuthorization } from './net/proxy.ts';
+import { proxyAuthorization } from './net/dial.ts';
 import { filteredHeaders, PushAnswers, statusFor } from './push-answers.ts';
 import { withManifest } from './pushed-manifest.ts';
 import { createPushHosts, type PushHost, type PushHosts, reachableLocation } from './pusher.ts';

@@ -5,7 +5,7 @@ import { RegistryError } from '../../src/oci/registry-error.ts';
 import { normalizeKey, readDockerConfig } from '../../src/upstream/auth/credentials.ts';
 import { parseChallenges, readToken } from '../../src/upstream/auth/token.ts';
 import type { Reply } from '../../src/upstream/http/transport.ts';
-import { proxyFor } from '../../src/upstream/net/proxy.ts';
+import { proxyFor } from '../../src/upstream/net/dial.ts';
 import { apiRootOf } from '../../src/upstream/settings.ts';
 import { readTagPages } from '../../src/upstream/tag-pages.ts';
 import { listTags } from '../../src/upstream/tags.ts';

@@ -2,8 +2,7 @@ import { Agent, type ClientRequest, request as httpRequest, type IncomingMessage
 import type { Socket } from 'node:net';
 import { pipeline, type Readable } from 'node:stream';
 import { formatLocation, hostOf, portOf, targetOf } from '../../lib/address.ts';
-import type { Dial, DialTarget, NameGuard } from '../net/dial.ts';
-import { proxyAuthorization } from '../net/proxy.ts';
+import { type Dial, type DialTarget, type NameGuard, proxyAuthorization } from '../net/dial.ts';
 import type { Timeouts } from '../settings.ts';
 import { type Body, type BodyStream, BrokenBodyError, createBodyStream } from './body.ts';
 

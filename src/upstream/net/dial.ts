@@ -2,13 +2,13 @@ import type { LookupAddress } from 'node:dns';
 import { request as httpRequest } from 'node:http';
 import { connect as connectTcp, isIP, type LookupFunction, type OnReadOpts, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import { type ConnectionOptions, connect as connectTls, type SecureContext } from 'node:tls';
+import { type ConnectionOptions, connect as connectTls } from 'node:tls';
 import { LRUCache } from 'lru-cache';
-import { authorityOf, hostOf, isPublicAddress, portOf } from '../../lib/address.ts';
+import { authorityOf, hostOf, isInSubnet, isLoopback, isPublicAddress, portOf } from '../../lib/address.ts';
 import { entriesAtMost } from '../../lib/lru.ts';
-import { proxyAuthorization } from './proxy.ts';
+import { basicAuthorization } from '../auth/credentials.ts';
 import type { Resolver } from './resolver.ts';
-import type { TlsContexts } from './tls.ts';
+import { createSessionCache, handshakeFor, type TlsContexts } from './tls.ts';
 
 /** A host to connect to. `host` has no brackets. */
 export interface DialTarget {
@@ -131,6 +131,72 @@ function ready(socket: Socket, event: 'connect' | 'secureConnect', timeoutMs: nu
   });
 }
 
+/** Proxies for outgoing connections, by the usual environment variables. */
+export interface ProxySettings {
+  readonly http?: string | undefined;
+  readonly https?: string | undefined;
+  /**
+   * Comma-separated: hosts, domains with or without a leading dot, `HOST:PORT`, address ranges (`10.0.0.0/8`),
+   * or `*`.
+   */
+  readonly noProxy?: string | undefined;
+}
+
+/** Reads `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`. As in curl, the lower-case spelling takes precedence. */
+export function proxyFromEnvironment(
+  environment: Readonly<Record<string, string | undefined>>,
+): ProxySettings {
+  const read = (name: string) => environment[name.toLowerCase()] || environment[name] || undefined;
+  return { http: read('HTTP_PROXY'), https: read('HTTPS_PROXY'), noProxy: read('NO_PROXY') };
+}
+
+function matchesNoProxy(noProxy: string, host: string, port: string): boolean {
+  return noProxy
+    .toLowerCase()
+    .split(/[\s,]+/)
+    .filter((rule) => rule !== '')
+    .some((rule) => {
+      if (rule === '*' || (rule.includes('/') && isInSubnet(rule, host))) return true;
+      const [, domain = rule, rulePort] = /^(.+?)(?::(\d+))?$/.exec(rule.replace(/^\*?\./, '')) ?? [];
+      if (rulePort !== undefined && rulePort !== port && isIP(rule) === 0) return false;
+      const wanted = isIP(rule) === 0 ? domain.replace(/^\[|\]$/g, '') : rule;
+      return host === wanted || (isIP(host) === 0 && host.endsWith(`.${wanted}`));
+    });
+}
+
+/**
+ * The proxy for `target`; undefined: connect directly.
+ * @throws {TypeError} when the configured proxy is not an http(s) URL.
+ */
+export function proxyFor(target: URL, settings: ProxySettings): URL | undefined {
+  const proxy = target.protocol === 'https:' ? settings.https : settings.http;
+  if (proxy === undefined) return undefined;
+  const host = hostOf(target);
+  const port = String(portOf(target));
+  // Loopback is never reached through a proxy, whatever is configured.
+  if (isLoopback(host) || matchesNoProxy(settings.noProxy ?? '', host, port)) return undefined;
+  const text = proxy.includes('://') ? proxy : `http://${proxy}`;
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || !/^https?:$/.test(url.protocol)) {
+    throw new TypeError('the proxy of the environment is not of the form http://HOST:PORT');
+  }
+  return url;
+}
+
+/** Decodes the user name or password of a URL. A `%` without two hexadecimal digits stays as it is. */
+function decodeLogin(text: string): string {
+  return text.replaceAll(/(?:%[0-9a-f]{2})+/gi, (coded) =>
+    Buffer.from(coded.replaceAll('%', ''), 'hex').toString('utf8'),
+  );
+}
+
+/** The header with the login in a proxy's URL; empty when the URL has none. */
+export function proxyAuthorization({ username, password }: URL): Readonly<Record<string, string>> {
+  if (username === '') return {};
+  const login = basicAuthorization(decodeLogin(username), decodeLogin(password));
+  return { 'proxy-authorization': login };
+}
+
 /** Opens a tunnel to `target` with CONNECT, over a connection to an HTTP proxy. */
 function tunnel(toProxy: Socket, proxy: URL, target: DialTarget, timeoutMs: number): Promise<Socket> {
   const authority = authorityOf(target.host, target.port);
@@ -160,23 +226,6 @@ function tunnel(toProxy: Socket, proxy: URL, target: DialTarget, timeoutMs: numb
     });
     request.end();
   });
-}
-
-const SESSIONS_MAX = 200;
-
-/** TLS sessions for resumption. Each is used only with the TLS context whose handshake verified the host. */
-function createSessionCache() {
-  const sessions = new LRUCache<string, { readonly context: SecureContext; readonly session: Buffer }>({
-    ...entriesAtMost(SESSIONS_MAX),
-  });
-  return (host: string, port: number, context: SecureContext) => {
-    const key = authorityOf(host, port);
-    const known = sessions.get(key);
-    return {
-      session: known?.context === context ? known.session : undefined,
-      keep: (session: Buffer) => void sessions.set(key, { context, session }),
-    };
-  };
 }
 
 /**
@@ -233,12 +282,4 @@ export function createDial(options: DialOptions): Dial {
     if (!trusted) await refusePrivateName(host);
     return throughProxy(proxy, target);
   };
-}
-
-/**
- * Options of the TLS handshake. Both transports use HTTP/1.1; SNI is for names, not addresses. `host` is what
- * the certificate is compared with; without it Node.js would use the socket's host, which may be the proxy.
- */
-function handshakeFor(host: string): { host: string; servername?: string; ALPNProtocols: string[] } {
-  return { host, ALPNProtocols: ['http/1.1'], ...(isIP(host) === 0 ? { servername: host } : {}) };
 }

@@ -1,7 +1,9 @@
 import { readdir, stat } from 'node:fs/promises';
+import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { createSecureContext, rootCertificates, type SecureContext } from 'node:tls';
 import { LRUCache } from 'lru-cache';
+import { authorityOf } from '../../lib/address.ts';
 import { entriesAtMost } from '../../lib/lru.ts';
 import { readTextFile } from '../../lib/regular-file.ts';
 import { SingleFlight } from '../../lib/single-flight.ts';
@@ -182,4 +184,29 @@ export function createTlsContexts(options: TlsContextOptions): TlsContexts {
     secureContext: await contextOf(host, port),
     rejectUnauthorized: settingsOf(host, port)?.skipVerify !== true,
   });
+}
+
+const SESSIONS_MAX = 200;
+
+/** TLS sessions for resumption. Each is used only with the TLS context whose handshake verified the host. */
+export function createSessionCache() {
+  const sessions = new LRUCache<string, { readonly context: SecureContext; readonly session: Buffer }>({
+    ...entriesAtMost(SESSIONS_MAX),
+  });
+  return (host: string, port: number, context: SecureContext) => {
+    const key = authorityOf(host, port);
+    const known = sessions.get(key);
+    return {
+      session: known?.context === context ? known.session : undefined,
+      keep: (session: Buffer) => void sessions.set(key, { context, session }),
+    };
+  };
+}
+
+/**
+ * Options of the TLS handshake. Both transports use HTTP/1.1; SNI is for names, not addresses. `host` is what
+ * the certificate is compared with; without it Node.js would use the socket's host, which may be the proxy.
+ */
+export function handshakeFor(host: string): { host: string; servername?: string; ALPNProtocols: string[] } {
+  return { host, ALPNProtocols: ['http/1.1'], ...(isIP(host) === 0 ? { servername: host } : {}) };
 }

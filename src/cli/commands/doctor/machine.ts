@@ -7,7 +7,7 @@ import { readRegularFile, readTextFile } from '../../../lib/regular-file.ts';
 import type { ListSpec } from '../../../oci/image-list.ts';
 import { formatRepository } from '../../../oci/reference.ts';
 import { readFeature } from '../../../selection/demands.ts';
-import { proxyFor, proxyFromEnvironment } from '../../../upstream/net/proxy.ts';
+import { proxyFor, proxyFromEnvironment } from '../../../upstream/net/dial.ts';
 import { type Check, type CheckResult, fail, pass, warn } from './check.ts';
 import { validity } from './upstreams.ts';
 
