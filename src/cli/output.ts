@@ -1,4 +1,6 @@
 import { chmodSync, fstatSync, renameSync, rmSync, statSync, writeFileSync, writeSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { resolveBelow } from '../lib/link-path.ts';
 import { endQuietlyWithReader, UserError } from './user-error.ts';
 
 /** The destination of an answer. */
@@ -73,22 +75,32 @@ function writePlainly(text: string): void {
   }
 }
 
+function replaceAnswer(path: string, answer: string): void {
+  const unfinished = `${path}.${process.pid}.new`;
+  try {
+    writeFileSync(unfinished, answer);
+    chmodSync(unfinished, 0o644);
+    renameSync(unfinished, path);
+  } catch (error) {
+    rmSync(unfinished, { force: true });
+    throw error;
+  }
+}
+
 /**
- * Writes to a file that everybody may read, and replaces it as a whole: a reader sees the old answer or the
- * new one.
+ * Writes to a file that everybody may read, and replaces it as a whole: a reader sees the old answer or the new one. A
+ * link stays a link. To a device or a pipe, such as /dev/stdout, it writes without replacing it.
  */
 export function fileOutput(path: string): Output {
-  const unfinished = `${path}.${process.pid}.new`;
   let answer = '';
   return {
     write: (text) => {
       answer += text;
       try {
-        writeFileSync(unfinished, answer);
-        chmodSync(unfinished, 0o644);
-        renameSync(unfinished, path);
+        const isStream = statSync(path, { throwIfNoEntry: false })?.isFile() === false;
+        if (isStream) writeFileSync(path, text);
+        else replaceAnswer(resolveBelow('/', resolve(path)), answer);
       } catch (cause) {
-        rmSync(unfinished, { force: true });
         throw new UserError(`cannot write ${path}: ${(cause as Error).message}`, {
           cause,
           nextStep: 'Name a file in a directory that exists and that this user may write.',

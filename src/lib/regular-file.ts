@@ -8,7 +8,7 @@ const CHUNK_BYTES = 64 * 1024;
 const FLAGS = constants.O_RDONLY | constants.O_NONBLOCK;
 
 /** A FIFO, a socket or a device: reading it could wait forever, or never end. */
-class NotRegularFileError extends Error {
+export class NotRegularFileError extends Error {
   readonly code = 'ENOTREG';
 
   constructor(path: string, options?: ErrorOptions) {

@@ -1,7 +1,7 @@
 import { type Dirent, lstatSync, readdirSync, type Stats, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import { locate } from '../lib/link-path.ts';
 import { readTextFileSync } from '../lib/regular-file.ts';
-import { locate } from './root-path.ts';
 
 /** Maximum size of a configuration file, in bytes. Those of runtimes are small. */
 const FILE_MAX_BYTES = 1024 * 1024;

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { mkdirSync, rmdirSync, rmSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { replaceFile } from '../lib/atomic-file.ts';
+import { writeConfigFile } from '../lib/config-file.ts';
+import { locate, resolveBelow } from '../lib/link-path.ts';
 import { type ConfigFiles, configFilesAt } from './files.ts';
-import { locate, resolveBelow } from './root-path.ts';
 import type { FileChange, MirrorTarget, RuntimeSetup, RuntimeSetupName, SetupPlan } from './runtime.ts';
 
 /** Where setup records its changes, so that they can be undone. */
@@ -50,14 +50,9 @@ function exists(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false }) !== undefined;
 }
 
-/** Replaces or creates the file that `path` leads to. Keeps a link, and the file's mode and owner. */
-async function write(root: string, path: string, text: string, mode = 0o644): Promise<void> {
-  const target = locate(root, path);
-  const stats = statSync(target, { throwIfNoEntry: false });
-  await replaceFile(target, Buffer.from(text), {
-    mode: stats === undefined ? mode : stats.mode & 0o7777,
-    owner: stats === undefined ? undefined : { uid: stats.uid, gid: stats.gid },
-  });
+/** Replaces or makes the file that `path` leads to on that machine. */
+function write(root: string, path: string, text: string, mode = 0o644): Promise<void> {
+  return writeConfigFile(locate(root, path), text, { mode });
 }
 
 async function writeState(root: string, state: SetupState): Promise<void> {

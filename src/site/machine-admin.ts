@@ -1,9 +1,11 @@
 import { mkdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { replaceFile } from '../lib/atomic-file.ts';
+import { type Owner, replaceFile } from '../lib/atomic-file.ts';
 import { ConfigError } from '../lib/config-error.ts';
+import { writeConfigFile } from '../lib/config-file.ts';
 import { type FileLock, withFileLock } from '../lib/file-lock.ts';
+import { OWN_LINKS } from '../lib/link-path.ts';
 import { SerialQueue } from '../lib/queue.ts';
 import { readTextFile } from '../lib/regular-file.ts';
 import type { Account } from './account.ts';
@@ -73,11 +75,9 @@ const LOCK_FILE = '.lock';
 const PAUSE_MS = 25;
 const PAUSE_FACTOR = 3;
 
-/** A new file belongs to root and the folder's group; a replaced file keeps its owner and group. */
-async function ownerFor(path: string, folder: string): Promise<{ uid: number; gid: number } | undefined> {
-  if (process.getuid?.() !== 0) return undefined;
-  const former = await stat(path).catch(() => undefined);
-  return former ?? { uid: 0, gid: (await stat(folder)).gid };
+/** A new file belongs to root and the folder's group. */
+async function ownerFor(folder: string): Promise<Owner | undefined> {
+  return process.getuid?.() === 0 ? { uid: 0, gid: (await stat(folder)).gid } : undefined;
 }
 
 export interface MachineAdminOptions {
@@ -264,16 +264,16 @@ class FolderAdmin implements MachineAdmin {
 
   /** Writes a new file. Resolves to false when the file exists. */
   async #create(file: string, text: string): Promise<boolean> {
-    const owner = await ownerFor(file, this.#folder);
+    const owner = await ownerFor(this.#folder);
     return replaceFile(file, Buffer.from(text), { mode: MODE, owner, durable: true, onlyIfAbsent: true });
   }
 
   /** Replaces the text `source` of the file, unless somebody has changed the file meanwhile. */
   async #replace(file: string, source: string, text: string, lock: FileLock): Promise<void> {
-    await replaceFile(file, Buffer.from(text), {
-      mode: (await stat(file)).mode & 0o777,
-      owner: await ownerFor(file, this.#folder),
-      durable: true,
+    await writeConfigFile(file, text, {
+      mode: MODE,
+      // Another user's link could lead root's write anywhere.
+      mayFollow: OWN_LINKS,
       beforeMove: async () => {
         await lock.assertHeld();
         // People edit and remove the files by hand, too. A change must neither overwrite nor restore them.

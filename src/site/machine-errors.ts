@@ -1,5 +1,6 @@
 import { ConfigError } from '../lib/config-error.ts';
 import { FileLockTimeoutError } from '../lib/file-lock.ts';
+import { ForeignLinkError } from '../lib/link-path.ts';
 import { FILE_MAX_BYTES } from './machine-reader.ts';
 
 /** Converts an error that stops every change of a folder into a ConfigError. Returns any other error unchanged. */
@@ -7,6 +8,10 @@ export function asMachineError(cause: unknown, folder: string): unknown {
   if (cause instanceof FileLockTimeoutError) {
     const why = 'another process is changing the machine files: try again';
     return new ConfigError('busy', why, { file: folder, cause });
+  }
+  if (cause instanceof ForeignLinkError) {
+    const why = 'the file is a link that belongs to another user';
+    return new ConfigError('read-only', why, { file: folder, cause });
   }
   const { code = '' } = cause as NodeJS.ErrnoException;
   if (!['EACCES', 'EPERM', 'EROFS'].includes(code)) return cause;

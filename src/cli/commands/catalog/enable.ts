@@ -1,6 +1,6 @@
-import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { replaceFile } from '../../../lib/atomic-file.ts';
+import { makeDirectory } from '../../../lib/atomic-file.ts';
+import { writeConfigFile } from '../../../lib/config-file.ts';
 import { readSource } from '../../../lib/config-source.ts';
 import { readTextFile } from '../../../lib/regular-file.ts';
 import { openCatalog } from '../../settings/catalog.ts';
@@ -69,8 +69,8 @@ export async function changeCatalog(
   const node = document.get('catalog');
   document.set('catalog', document.createNode(after, { flow: isSeq(node) ? node.flow === true : true }));
   try {
-    await mkdir(dirname(path), { recursive: true });
-    await replaceFile(path, Buffer.from(String(document)));
+    await makeDirectory(dirname(path), 0o755);
+    await writeConfigFile(path, String(document), { mode: 0o644 });
   } catch (cause) {
     throw unwritable(path, cause);
   }

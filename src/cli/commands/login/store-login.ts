@@ -1,5 +1,6 @@
 import { dirname } from 'node:path';
-import { makeDirectory, replaceFile } from '../../../lib/atomic-file.ts';
+import { makeDirectory } from '../../../lib/atomic-file.ts';
+import { writeConfigFile } from '../../../lib/config-file.ts';
 import { readTextFile } from '../../../lib/regular-file.ts';
 
 /** The file in which `metahub serve` finds logins that an operator gave to it. */
@@ -32,5 +33,5 @@ export async function storeLogin(
   const auths = { ...(document['auths'] as object | undefined), [registry]: { auth } };
   await makeDirectory(dirname(path), 0o755);
   const text = `${JSON.stringify({ ...document, auths }, undefined, 2)}\n`;
-  await replaceFile(path, Buffer.from(text), { mode: 0o600, durable: true });
+  await writeConfigFile(path, text, { mode: 0o600, isSecret: true });
 }
