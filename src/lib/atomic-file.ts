@@ -66,8 +66,16 @@ export interface ReplaceOptions {
   readonly beforeMove?: () => Promise<void>;
 }
 
+const TEMPORARY_NAME = /^\.[0-9a-f]{12}\.tmp$/;
+
 function temporaryBeside(path: string): string {
   return join(dirname(path), `.${randomBytes(6).toString('hex')}.tmp`);
+}
+
+/** Removes what {@link replaceFile} left in a folder when its process was killed. Call it when no other process writes there. */
+export async function removeUnfinished(folder: string): Promise<void> {
+  const names = (await readdir(folder)).filter((name) => TEMPORARY_NAME.test(name));
+  for (const name of names) await rm(join(folder, name), { force: true });
 }
 
 /** @returns false when the file exists and `onlyIfAbsent` is set */

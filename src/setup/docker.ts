@@ -64,16 +64,20 @@ function withMirror(text: string, url: string): string {
   return insert(last.offset + last.length, `,\n${indent}${property}`);
 }
 
-/** Removes `url` from the mirrors, and the whole list when it has no other mirror. */
-function withoutMirror(text: string, mirrors: readonly string[], url: string): string {
+/** The text without these among the mirrors, and without the list when it had no other. */
+function withoutMirrors(text: string, mirrors: readonly string[], urls: readonly string[]): string {
   if (mirrors.length === 0) return text;
-  if (mirrors.every((mirror) => isSame(mirror, url)))
+  if (mirrors.every((mirror) => isAmong(urls, mirror)))
     return applyEdits(text, modify(text, [KEY], undefined, {}));
   return mirrors.reduceRight(
     (rest, mirror, at) =>
-      isSame(mirror, url) ? applyEdits(rest, modify(rest, [KEY, at], undefined, {})) : rest,
+      isAmong(urls, mirror) ? applyEdits(rest, modify(rest, [KEY, at], undefined, {})) : rest,
     text,
   );
+}
+
+function isAmong(urls: readonly string[], mirror: string): boolean {
+  return urls.some((url) => isSame(url, mirror));
 }
 
 function isSame(one: string, other: string): boolean {
@@ -103,7 +107,7 @@ function reloadOf(files: ConfigFiles): NonNullable<SetupPlan['reload']> {
 export const DOCKER: RuntimeSetup = {
   name: 'docker',
   programs: ['dockerd'],
-  configure: (files, { url, strict }: MirrorTarget): SetupPlan => {
+  configure: (files, { url, strict }: MirrorTarget, formerUrls = []): SetupPlan => {
     const [flagPlace] = flagPlaces(files);
     if (flagPlace !== undefined) {
       throw new RuntimeConfigError(
@@ -114,15 +118,17 @@ export const DOCKER: RuntimeSetup = {
     const text = files.read(PATH);
     const source = text === undefined || text.trim() === '' ? '{}\n' : text;
     const { config, mirrors } = readDaemonConfig(source);
+    const others = mirrors.filter((mirror) => !isAmong(formerUrls, mirror));
     const warnings = [
       ...(strict
         ? ['dockerd falls back to Docker Hub whenever the mirror fails: no setting prevents it']
         : []),
       ...(hasContainerdStore(config) ? [CONTAINERD_STORE] : []),
-      ...otherMirrorsBefore(mirrors, url),
+      ...otherMirrorsBefore(others, url),
     ];
-    if (isSame(mirrors[0] ?? '', url)) return { changes: [], warnings, reload: reloadOf(files) };
-    const next = withMirror(withoutMirror(source, mirrors, url), url);
+    if (isSame(mirrors[0] ?? '', url) && others.length === mirrors.length)
+      return { changes: [], warnings, reload: reloadOf(files) };
+    const next = withMirror(withoutMirrors(source, mirrors, [url, ...formerUrls]), url);
     return { changes: [{ path: PATH, text: next }], warnings, reload: reloadOf(files) };
   },
   mirrorsInFront: (files, { url }) => {
@@ -130,13 +136,13 @@ export const DOCKER: RuntimeSetup = {
     const at = mirrors.findIndex((mirror) => isSame(mirror, url));
     return at < 0 ? mirrors : mirrors.slice(0, at);
   },
-  remove: (files, url): SetupPlan => {
+  remove: (files, urls): SetupPlan => {
     const text = files.read(PATH);
     if (text === undefined || text.trim() === '') return { changes: [], warnings: [] };
     const { mirrors } = readDaemonConfig(text);
-    if (!mirrors.some((mirror) => isSame(mirror, url))) return { changes: [], warnings: [] };
+    if (!mirrors.some((mirror) => isAmong(urls, mirror))) return { changes: [], warnings: [] };
     return {
-      changes: [{ path: PATH, text: withoutMirror(text, mirrors, url) }],
+      changes: [{ path: PATH, text: withoutMirrors(text, mirrors, urls) }],
       warnings: [],
       reload: reloadOf(files),
     };

@@ -42,13 +42,15 @@ function reloadOf(files: ConfigFiles): SetupPlan['reload'] {
 export const K3S: RuntimeSetup = {
   name: 'k3s',
   programs: ['k3s'],
-  configure: (files, { url, registries, strict }) => {
+  configure: (files, { url, registries, strict }, formerUrls = []) => {
+    const ours = new Set([url, ...formerUrls]);
     const text = files.read(PATH) ?? '';
     const { document, content } = readRegistries(text);
     for (const registry of registries) {
       const endpoints = endpointsOf(document, registry);
-      if (endpoints[0] === url) continue;
-      document.setIn(['mirrors', registry, 'endpoint'], [url, ...endpoints.filter((each) => each !== url)]);
+      const wanted = [url, ...endpoints.filter((each) => !ours.has(each))];
+      if (endpoints[0] === url && endpoints.length === wanted.length) continue;
+      document.setIn(['mirrors', registry, 'endpoint'], wanted);
     }
     const next = document.toString({ lineWidth: 0 });
     const isSame = JSON.stringify(document.toJSON()) === JSON.stringify(content);
@@ -59,7 +61,7 @@ export const K3S: RuntimeSetup = {
       ? { changes: [], warnings }
       : { changes: [{ path: PATH, text: next }], warnings, reload: reloadOf(files) };
   },
-  remove: (files, url) => {
+  remove: (files, urls) => {
     const text = files.read(PATH);
     if (text === undefined) return { changes: [], warnings: [] };
     const { document } = readRegistries(text);
@@ -67,7 +69,7 @@ export const K3S: RuntimeSetup = {
     let isChanged = false;
     for (const registry of isMap(mirrors) ? Object.keys(mirrors.toJSON()) : []) {
       const endpoints = endpointsOf(document, registry);
-      const rest = endpoints.filter((each) => each !== url);
+      const rest = endpoints.filter((each) => !urls.includes(each));
       if (rest.length === endpoints.length) continue;
       isChanged = true;
       if (rest.length > 0) document.setIn(['mirrors', registry, 'endpoint'], rest);

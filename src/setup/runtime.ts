@@ -30,13 +30,16 @@ export interface RuntimeSetup {
   readonly name: RuntimeSetupName;
   /** Programs that show that the runtime is installed; any of them suffices. */
   readonly programs: readonly string[];
-  /** @throws {RuntimeConfigError} when an existing file cannot be parsed, which then stays as it is */
-  configure(files: ConfigFiles, target: MirrorTarget): SetupPlan;
+  /**
+   * @param formerUrls where the mirror was, as earlier runs of setup wrote it
+   * @throws {RuntimeConfigError} when an existing file cannot be parsed: it is left alone
+   */
+  configure(files: ConfigFiles, target: MirrorTarget, formerUrls?: readonly string[]): SetupPlan;
   /**
    * Returns the same files without the additions of {@link configure}. Keeps other edits since then.
    * @throws {RuntimeConfigError}
    */
-  remove(files: ConfigFiles, url: string): SetupPlan;
+  remove(files: ConfigFiles, urls: readonly string[]): SetupPlan;
   /**
    * Returns the other mirrors that the runtime asks before this one, which then gets few requests or none.
    * @throws {ConfigError}

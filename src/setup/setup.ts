@@ -1,48 +1,36 @@
 import { createHash } from 'node:crypto';
-import { mkdirSync, rmdirSync, rmSync, statSync } from 'node:fs';
+import { mkdirSync, rmSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { removeUnfinished } from '../lib/atomic-file.ts';
 import { writeConfigFile } from '../lib/config-file.ts';
 import { locate, resolveBelow } from '../lib/link-path.ts';
 import { type ConfigFiles, configFilesAt } from './files.ts';
-import type { FileChange, MirrorTarget, RuntimeSetup, RuntimeSetupName, SetupPlan } from './runtime.ts';
-
-/** Where setup records its changes, so that they can be undone. */
-const STATE_FOLDER = '/var/lib/metahub/setup';
-const STATE_FILE = `${STATE_FOLDER}/state.json`;
-
-interface ChangedFile {
-  /** The content without MetaHub's part, as of the last run of setup; null: the file did not exist. */
-  readonly before: string | null;
-  /** SHA-256 of the content that setup wrote, in hexadecimal. */
-  readonly written: string;
-  /** Folders that setup created for the file, the outermost first. */
-  readonly folders: readonly string[];
-}
-
-/** The files that setup wrote, by path. */
-export interface SetupState {
-  /** The URL of the mirror in the files. */
-  readonly url: string | undefined;
-  readonly files: Readonly<Record<string, ChangedFile>>;
-}
-
-const NO_STATE: SetupState = { url: undefined, files: {} };
-
-/** @throws when the file is damaged: then the former content of the files is unknown */
-function readState(files: ConfigFiles): SetupState {
-  const text = files.read(STATE_FILE);
-  return text === undefined ? NO_STATE : (JSON.parse(text) as SetupState);
-}
+import {
+  type FileChange,
+  type MirrorTarget,
+  RuntimeConfigError,
+  type RuntimeSetup,
+  type RuntimeSetupName,
+  type SetupPlan,
+} from './runtime.ts';
+import { RUNTIME_SETUPS } from './runtimes.ts';
+import {
+  type ChangedFile,
+  readState,
+  removeIfEmpty,
+  type SetupState,
+  withSetupLock,
+  writeState,
+} from './state.ts';
 
 function sha256(text: string): string {
   return createHash('sha256').update(text).digest('hex');
 }
 
-/** Creates the folder and its parents. Returns those that were missing, the outermost first. */
-function makeFolders(root: string, folder: string): readonly string[] {
+/** The folder and its parents that are missing, outermost first. */
+function missingFolders(root: string, folder: string): readonly string[] {
   const missing: string[] = [];
   for (let at = folder; at !== '/' && !exists(locate(root, at)); at = dirname(at)) missing.unshift(at);
-  if (missing.length > 0) mkdirSync(locate(root, folder), { recursive: true, mode: 0o755 });
   return missing;
 }
 
@@ -50,20 +38,22 @@ function exists(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false }) !== undefined;
 }
 
-/** Replaces or makes the file that `path` leads to on that machine. */
-function write(root: string, path: string, text: string, mode = 0o644): Promise<void> {
-  return writeConfigFile(locate(root, path), text, { mode });
+/** Nothing but white space and empty JSON objects. */
+function isBlank(text: string | null | undefined): boolean {
+  return text === undefined || text === null || /^(?:\s|\{\s*\})*$/.test(text);
 }
 
-async function writeState(root: string, state: SetupState): Promise<void> {
-  if (Object.keys(state.files).length === 0) {
-    rmSync(locate(root, STATE_FOLDER), { recursive: true, force: true });
-    removeIfEmpty(locate(root, dirname(STATE_FOLDER)));
-    return;
-  }
-  mkdirSync(locate(root, STATE_FOLDER), { recursive: true, mode: 0o755 });
-  // The state may contain a daemon.json with a proxy's password.
-  await write(root, STATE_FILE, `${JSON.stringify(state, undefined, 2)}\n`, 0o600);
+/** Is the file as setup left it? */
+function isUntouched(known: ChangedFile, current: string | undefined): boolean {
+  return current !== undefined && sha256(current) === known.written;
+}
+
+/** Replaces or makes the file that `path` leads to on that machine. */
+async function write(root: string, path: string, text: string): Promise<void> {
+  const target = locate(root, path);
+  // Of a setup that was killed: no other one runs.
+  await removeUnfinished(dirname(target));
+  await writeConfigFile(target, text, { mode: 0o644 });
 }
 
 /**
@@ -78,19 +68,21 @@ async function applyChanges(
   url: string,
 ): Promise<void> {
   const state = readState(files);
+  const urls = [...new Set([...state.urls, url])];
   const changed: Record<string, ChangedFile> = { ...state.files };
   for (const { path, text } of changes) {
     if (text === undefined) throw new Error(`setup never removes a file it configures: ${path}`);
     const known = changed[path];
-    const before = without(path) ?? null;
-    const folders = makeFolders(root, dirname(resolveBelow(root, path)));
+    const before = known && isUntouched(known, files.read(path)) ? known.before : (without(path) ?? null);
+    const folder = dirname(resolveBelow(root, path));
     changed[path] = {
-      before: known?.before === null && (before === null || before.trim() === '') ? null : before,
+      before: known?.before === null && isBlank(before) ? null : before,
       written: sha256(text),
-      folders: [...(known?.folders ?? []), ...folders],
+      folders: [...new Set([...(known?.folders ?? []), ...missingFolders(root, folder)])],
     };
-    // The record comes first, so that a crash after it loses nothing.
-    await writeState(root, { url, files: changed });
+    // Recorded first: a crash after this line loses nothing.
+    await writeState(root, { urls, files: changed });
+    mkdirSync(locate(root, folder), { recursive: true, mode: 0o755 });
     await write(root, path, text);
   }
 }
@@ -99,26 +91,60 @@ async function applyChanges(
  * Undoes the changes. Restores an unedited file byte for byte; removes only MetaHub's part from an edited
  * one. Removes files and folders that setup created and that have no other content.
  */
-async function removeChanges(
-  root: string,
-  files: ConfigFiles,
-  changes: readonly FileChange[],
-): Promise<void> {
-  const state = readState(files);
-  const left: Record<string, ChangedFile> = { ...state.files };
+async function removeChanges(root: string, changes: readonly FileChange[]): Promise<void> {
   for (const { path, text } of changes) {
-    const known = state.files[path];
-    const restored = restoredText(files, path, text, known);
-    // Removes the file that setup created, not the link that leads to it.
-    if (restored === undefined) rmSync(locate(root, path), { force: true });
-    else await write(root, path, restored);
-    delete left[path];
-    await writeState(root, { url: state.url, files: left });
+    // The file that setup made, not the link that leads to it.
+    if (text === undefined) rmSync(locate(root, path), { force: true });
+    else await write(root, path, text);
   }
-  const folders = changes.flatMap(({ path }) => state.files[path]?.folders ?? []);
-  // The innermost first: the path of a folder is longer than those of its parents.
-  for (const folder of folders.toSorted((one, other) => other.length - one.length))
+  await forgetRestored(root);
+}
+
+/**
+ * Drops the records of files that have nothing of MetaHub any more, and the folders that setup created for them. Records
+ * go last: whoever ends the process, the next removal finds what is left to do.
+ */
+async function forgetRestored(root: string): Promise<void> {
+  const files = configFilesAt(root);
+  const state = readState(files);
+  const ours = pathsWithOurs(files, state.urls);
+  const isDone = ([path, known]: readonly [string, ChangedFile]) =>
+    !ours.has(path) && !isUntouched(known, files.read(path));
+  const entries = Object.entries(state.files);
+  const done = entries.filter(isDone);
+  if (done.length === 0 && entries.length > 0) return;
+  for (const [path] of done) {
+    const folder = locate(root, dirname(path));
+    if (exists(folder)) await removeUnfinished(folder);
+  }
+  const folders = new Set(done.flatMap(([, known]) => known.folders));
+  // The innermost first: a folder's path is longer than those of its parents.
+  for (const folder of [...folders].sort((one, other) => other.length - one.length))
     removeIfEmpty(locate(root, folder));
+  const left = entries
+    .filter((entry) => !isDone(entry))
+    .map(
+      ([path, known]) => [path, { ...known, folders: withParents(known.folders, folders, path) }] as const,
+    );
+  await writeState(root, { ...state, files: Object.fromEntries(left) });
+}
+
+/** A folder that setup created goes with the last of the files below it. */
+function withParents(own: readonly string[], created: ReadonlySet<string>, path: string): readonly string[] {
+  return [...new Set([...own, ...[...created].filter((folder) => path.startsWith(`${folder}/`))])];
+}
+
+/** The files that have something of MetaHub, or cannot be parsed. */
+function pathsWithOurs(files: ConfigFiles, urls: readonly string[]): ReadonlySet<string> {
+  const paths = RUNTIME_SETUPS.flatMap((runtime) => {
+    try {
+      return runtime.remove(files, urls).changes.map(({ path }) => path);
+    } catch (error) {
+      if (error instanceof RuntimeConfigError) return [error.path];
+      throw error;
+    }
+  });
+  return new Set(paths);
 }
 
 /** Returns the content of a file after removal; undefined: the file is removed. */
@@ -126,21 +152,10 @@ function restoredText(
   files: ConfigFiles,
   path: string,
   withoutOurs: string | undefined,
-  known: ChangedFile | undefined = readState(files).files[path],
+  { files: { [path]: known } }: SetupState,
 ): string | undefined {
-  const current = files.read(path);
-  if (known !== undefined && current !== undefined && sha256(current) === known.written)
-    return known.before ?? undefined;
-  const isEmpty = withoutOurs === undefined || /^(?:\s|\{\s*\})*$/.test(withoutOurs);
-  return isEmpty && (known?.before ?? null) === null ? undefined : (withoutOurs ?? '');
-}
-
-function removeIfEmpty(folder: string): void {
-  try {
-    rmdirSync(folder);
-  } catch {
-    // The folder has other content, or is gone.
-  }
+  if (known && isUntouched(known, files.read(path))) return known.before ?? undefined;
+  return isBlank(withoutOurs) && (known?.before ?? null) === null ? undefined : (withoutOurs ?? '');
 }
 
 /** What setup does, or would do, with one runtime. */
@@ -171,19 +186,34 @@ export interface SetupOptions {
  * Handles one runtime after another, each with the files in their state at that time. A failure with one
  * runtime becomes its outcome, and does not affect the others.
  */
-async function forEachRuntime(
+function forEachRuntime(
+  runtimes: readonly RuntimeSetup[],
+  { root, dryRun }: Pick<SetupOptions, 'root' | 'dryRun'>,
+  work: (runtime: RuntimeSetup, files: ConfigFiles) => Promise<Omit<RuntimeOutcome, 'runtime'>>,
+): Promise<readonly RuntimeOutcome[]> {
+  const workOnAll = () => workInTurn(runtimes, root, work);
+  if (dryRun) return workOnAll();
+  return withSetupLock(root, workOnAll).catch((error: unknown) =>
+    runtimes.map(({ name }) => ({ runtime: name, ...failed(error) })),
+  );
+}
+
+/** What became of a runtime that setup left as it is. */
+function failed(error: unknown): Omit<RuntimeOutcome, 'runtime'> {
+  const { code = '', message, path } = error as NodeJS.ErrnoException;
+  const mayNot = ['EACCES', 'EPERM'].includes(code) && path !== undefined;
+  const why = mayNot ? `this user may not change ${path}: run it as root (sudo)` : message;
+  return { changes: [], warnings: [], reload: undefined, error: why };
+}
+
+async function workInTurn(
   runtimes: readonly RuntimeSetup[],
   root: string,
   work: (runtime: RuntimeSetup, files: ConfigFiles) => Promise<Omit<RuntimeOutcome, 'runtime'>>,
 ): Promise<readonly RuntimeOutcome[]> {
   const outcomes: RuntimeOutcome[] = [];
   for (const runtime of runtimes) {
-    const outcome = await work(runtime, configFilesAt(root)).catch((error: Error) => ({
-      changes: [],
-      warnings: [],
-      reload: undefined,
-      error: error.message,
-    }));
+    const outcome = await work(runtime, configFilesAt(root)).catch(failed);
     outcomes.push({ runtime: runtime.name, ...outcome });
   }
   return outcomes;
@@ -194,12 +224,17 @@ export function configureRuntimes(
   runtimes: readonly RuntimeSetup[],
   { root, target, dryRun }: SetupOptions,
 ): Promise<readonly RuntimeOutcome[]> {
-  return forEachRuntime(runtimes, root, async (runtime, files) => {
-    const plan = runtime.configure(files, target);
+  return forEachRuntime(runtimes, { root, dryRun }, async (runtime, files) => {
+    const { urls } = readState(files);
+    const plan = runtime.configure(
+      files,
+      target,
+      urls.filter((url) => url !== target.url),
+    );
     const changes = shown(plan.changes, files.read);
     if (!dryRun) {
-      const known = readState(files).url ?? target.url;
-      const without = new Map(runtime.remove(files, known).changes.map(({ path, text }) => [path, text]));
+      const { changes: removals } = runtime.remove(files, [...urls, target.url]);
+      const without = new Map(removals.map(({ path, text }) => [path, text]));
       const before = (path: string) => (without.has(path) ? without.get(path) : files.read(path));
       await applyChanges(root, files, plan.changes, before, target.url);
     }
@@ -212,13 +247,14 @@ export function removeFromRuntimes(
   runtimes: readonly RuntimeSetup[],
   { root, target, dryRun }: SetupOptions,
 ): Promise<readonly RuntimeOutcome[]> {
-  return forEachRuntime(runtimes, root, async (runtime, files) => {
-    const plan = runtime.remove(files, readState(files).url ?? target.url);
+  return forEachRuntime(runtimes, { root, dryRun }, async (runtime, files) => {
+    const state = readState(files);
+    const plan = runtime.remove(files, state.urls.length > 0 ? state.urls : [target.url]);
     const restored = plan.changes.map(
-      ({ path, text }): FileChange => ({ path, text: restoredText(files, path, text) }),
+      ({ path, text }): FileChange => ({ path, text: restoredText(files, path, text, state) }),
     );
     const changes = shown(restored, files.read);
-    if (!dryRun) await removeChanges(root, files, plan.changes);
+    if (!dryRun) await removeChanges(root, restored);
     return { changes, warnings: plan.warnings, reload: plan.reload };
   });
 }

@@ -20,10 +20,10 @@ function machine(files: Readonly<Record<string, string>> = {}) {
     writeFileSync(join(root, path), text);
   };
   for (const [path, text] of Object.entries(files)) write(path, text);
-  const options = (strict = false) => ({
+  const options = (strict = false, url = URL) => ({
     root,
     dryRun: false,
-    target: { url: URL, registries: ['docker.io', 'ghcr.io'], strict },
+    target: { url, registries: ['docker.io', 'ghcr.io'], strict },
   });
   const named = (name: RuntimeSetupName) => RUNTIME_SETUPS.filter((runtime) => runtime.name === name);
   return {
@@ -35,6 +35,13 @@ function machine(files: Readonly<Record<string, string>> = {}) {
       if (outcome === undefined) throw new Error('no outcome');
       return outcome;
     },
+    configureFor: (url: string, name: RuntimeSetupName) =>
+      configureRuntimes(named(name), options(false, url)),
+    /** The paths of all files. */
+    files: () =>
+      readdirSync(root, { recursive: true, encoding: 'utf8' }).filter((path) =>
+        statSync(join(root, path)).isFile(),
+      ),
     remove: async (name: RuntimeSetupName) => {
       const [outcome] = await removeFromRuntimes(named(name), options());
       if (outcome === undefined) throw new Error('no outcome');
@@ -360,4 +367,89 @@ test('setup stores files that only root may read so that only root may read the 
   const host = machine({ [DAEMON_JSON]: '{"proxies": {"http-proxy": "http://u:secret@p.example"}}' });
   await host.configure('docker');
   expect(statSync(join(host.root, '/var/lib/metahub/setup/state.json')).mode & 0o777).toBe(0o600);
+});
+
+describe('setup with another address of the mirror', () => {
+  const OTHER_URL = 'http://127.0.0.1:5081';
+  const FILES: readonly (readonly [RuntimeSetupName, Readonly<Record<string, string>>])[] = [
+    ['docker', {}],
+    ['docker', { [DAEMON_JSON]: '{"registry-mirrors": ["https://mirror.gcr.io"], "debug": true}' }],
+    ['containerd', {}],
+    ['podman', {}],
+    ['k3s', {}],
+    ['k3s', { [K3S]: 'mirrors:\n  docker.io:\n    endpoint:\n      - https://harbor.example\n' }],
+  ];
+
+  test.each(FILES)('replaces the earlier address: %s with %j', async (name, files) => {
+    const host = machine(files);
+    const before = host.tree();
+    await host.configure(name);
+    await host.configureFor(OTHER_URL, name);
+    const written = host
+      .files()
+      .filter((path) => !path.startsWith('var/'))
+      .map((path) => host.read(path))
+      .join('\n');
+    expect(written).toContain('127.0.0.1:5081');
+    expect(written).not.toContain('127.0.0.1:5080');
+    await host.remove(name);
+    expect(host.tree()).toEqual(before);
+  });
+
+  test.each(FILES)(
+    'for one runtime leaves the removal of another complete: %s with %j',
+    async (name, files) => {
+      const host = machine(files);
+      const before = host.tree();
+      await host.configure(name);
+      const other = name === 'docker' ? 'k3s' : 'docker';
+      await host.configureFor(OTHER_URL, other);
+      await host.remove(name);
+      await host.remove(other);
+      expect(host.tree()).toEqual(before);
+    },
+  );
+});
+
+describe('a setup that was interrupted', () => {
+  /** What a killed setup leaves: the record of a file that it did not write yet, and the beginning of that file. */
+  test('before it wrote a file is finished by --remove', async () => {
+    const host = machine({ [DAEMON_JSON]: '{ "debug": true }\n' });
+    const before = host.tree();
+    await host.configure('docker');
+    host.write(DAEMON_JSON, '{ "debug": true }\n');
+    host.write('/etc/docker/.0123456789ab.tmp', '{ "debug"');
+    await host.remove('docker');
+    expect(host.tree()).toEqual(before);
+  });
+
+  test('before its first record leaves nothing that --remove does not take away', async () => {
+    const host = machine({});
+    const before = host.tree();
+    host.write('/var/lib/metahub/setup/.0123456789ab.tmp', '{');
+    await host.remove('docker');
+    expect(host.tree()).toEqual(before);
+  });
+
+  test('at work of a file is finished by the next setup', async () => {
+    const host = machine({});
+    const before = host.tree();
+    await host.configure('containerd');
+    host.write('/etc/containerd/certs.d/ghcr.io/.0123456789ab.tmp', 'server');
+    host.write(HOSTS, '');
+    expect((await host.configure('containerd')).error).toBeUndefined();
+    expect(host.read(HOSTS)).toContain(URL);
+    await host.remove('containerd');
+    expect(host.tree()).toEqual(before);
+  });
+});
+
+test('setups that run at once change the files one after the other', async () => {
+  const host = machine({ [DAEMON_JSON]: '{ "debug": true }\n' });
+  const before = host.tree();
+  const names: readonly RuntimeSetupName[] = ['docker', 'containerd', 'podman', 'k3s'];
+  const outcomes = await Promise.all(names.map((name) => host.configure(name)));
+  expect(outcomes.map(({ error }) => error)).toEqual(names.map(() => undefined));
+  for (const name of names) await host.remove(name);
+  expect(host.tree()).toEqual(before);
 });
