@@ -23,9 +23,9 @@ function linkAt(path: string, mayFollow: LinkRule): string | undefined {
 }
 
 /**
- * Where `path` leads on the machine below `root`: every link is followed there, absolute ones too, and the last one also when
- * nothing is at its target. The answer is absolute, as on that machine.
- * @throws for a circle of links; {@link ForeignLinkError}
+ * Returns where `path` leads on the machine below `root`. Follows every link there, absolute ones as well,
+ * and the last one even when its target does not exist. The result is absolute, as on that machine.
+ * @throws for a cycle of links; {@link ForeignLinkError}
  */
 export function resolveBelow(root: string, path: string, mayFollow: LinkRule = () => true): string {
   const left = path.split('/');

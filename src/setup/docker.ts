@@ -64,7 +64,7 @@ function withMirror(text: string, url: string): string {
   return insert(last.offset + last.length, `,\n${indent}${property}`);
 }
 
-/** The text without these among the mirrors, and without the list when it had no other. */
+/** Removes `urls` from the mirrors, and the whole list when it has no other mirror. */
 function withoutMirrors(text: string, mirrors: readonly string[], urls: readonly string[]): string {
   if (mirrors.length === 0) return text;
   if (mirrors.every((mirror) => isAmong(urls, mirror)))

@@ -27,7 +27,7 @@ function sha256(text: string): string {
   return createHash('sha256').update(text).digest('hex');
 }
 
-/** The folder and its parents that are missing, outermost first. */
+/** Returns the folder and its parents that do not exist, the outermost first. */
 function missingFolders(root: string, folder: string): readonly string[] {
   const missing: string[] = [];
   for (let at = folder; at !== '/' && !exists(locate(root, at)); at = dirname(at)) missing.unshift(at);
@@ -38,20 +38,20 @@ function exists(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false }) !== undefined;
 }
 
-/** Nothing but white space and empty JSON objects. */
+/** Tells whether a text has nothing but white space and empty JSON objects. */
 function isBlank(text: string | null | undefined): boolean {
   return text === undefined || text === null || /^(?:\s|\{\s*\})*$/.test(text);
 }
 
-/** Is the file as setup left it? */
+/** Tells whether the file is as setup wrote it. */
 function isUntouched(known: ChangedFile, current: string | undefined): boolean {
   return current !== undefined && sha256(current) === known.written;
 }
 
-/** Replaces or makes the file that `path` leads to on that machine. */
+/** Replaces or creates the file that `path` leads to on that machine. */
 async function write(root: string, path: string, text: string): Promise<void> {
   const target = locate(root, path);
-  // Of a setup that was killed: no other one runs.
+  // Under the lock, unfinished files can only come from a setup that was killed.
   await removeUnfinished(dirname(target));
   await writeConfigFile(target, text, { mode: 0o644 });
 }
@@ -101,8 +101,8 @@ async function removeChanges(root: string, changes: readonly FileChange[]): Prom
 }
 
 /**
- * Drops the records of files that have nothing of MetaHub any more, and the folders that setup created for them. Records
- * go last: whoever ends the process, the next removal finds what is left to do.
+ * Drops the records of files without MetaHub's part, and the folders that setup created for them. Drops the records last,
+ * so that the next removal can finish the work of a process that was killed.
  */
 async function forgetRestored(root: string): Promise<void> {
   const files = configFilesAt(root);
@@ -129,12 +129,12 @@ async function forgetRestored(root: string): Promise<void> {
   await writeState(root, { ...state, files: Object.fromEntries(left) });
 }
 
-/** A folder that setup created goes with the last of the files below it. */
+/** Adds the created folders above `path`: the last file below a folder takes it away. */
 function withParents(own: readonly string[], created: ReadonlySet<string>, path: string): readonly string[] {
   return [...new Set([...own, ...[...created].filter((folder) => path.startsWith(`${folder}/`))])];
 }
 
-/** The files that have something of MetaHub, or cannot be parsed. */
+/** Returns the files that contain MetaHub's part, or cannot be parsed. */
 function pathsWithOurs(files: ConfigFiles, urls: readonly string[]): ReadonlySet<string> {
   const paths = RUNTIME_SETUPS.flatMap((runtime) => {
     try {
@@ -198,7 +198,7 @@ function forEachRuntime(
   );
 }
 
-/** What became of a runtime that setup left as it is. */
+/** Returns the outcome of a runtime that setup left as it is. */
 function failed(error: unknown): Omit<RuntimeOutcome, 'runtime'> {
   const { code = '', message, path } = error as NodeJS.ErrnoException;
   const mayNot = ['EACCES', 'EPERM'].includes(code) && path !== undefined;

@@ -6,30 +6,30 @@ import { withFileLock } from '../lib/file-lock.ts';
 import { locate } from '../lib/link-path.ts';
 import type { ConfigFiles } from './files.ts';
 
-/** Where setup records what it changed, so that removal restores it. */
+/** Where setup records its changes, so that they can be undone. */
 const STATE_FOLDER = '/var/lib/metahub/setup';
 const STATE_FILE = `${STATE_FOLDER}/state.json`;
 const LOCK_FILE = '/var/lib/metahub/setup.lock';
-/** Longer than the lock of a container that was killed counts. */
+/** How long to wait for another setup: longer than the lock of a killed container counts. */
 const LOCK_MS = 90_000;
 
 export interface ChangedFile {
-  /** The file without MetaHub's part, as of the last run of setup; null: there was none. */
+  /** The content without MetaHub's part, as of the last run of setup; null: the file did not exist. */
   readonly before: string | null;
-  /** SHA-256 of what setup wrote, in hexadecimal. */
+  /** SHA-256 of the content that setup wrote, in hexadecimal. */
   readonly written: string;
-  /** Folders that setup created for it, outermost first. */
+  /** Folders that setup created for the file, the outermost first. */
   readonly folders: readonly string[];
 }
 
-/** What setup wrote, by path. */
+/** The files that setup wrote, by path. */
 export interface SetupState {
-  /** The mirror's URLs that are or were in the files. */
+  /** Every URL of the mirror that setup wrote into the files. */
   readonly urls: readonly string[];
   readonly files: Readonly<Record<string, ChangedFile>>;
 }
 
-/** @throws when the file is damaged: its content can no longer be restored */
+/** @throws when the file is damaged: then the former content of the files is unknown */
 export function readState(files: ConfigFiles): SetupState {
   const text = files.read(STATE_FILE);
   if (text === undefined) return { urls: [], files: {} };
@@ -73,7 +73,7 @@ export async function withSetupLock<T>(root: string, task: () => Promise<T>): Pr
         { timeoutMs: LOCK_MS },
       );
     } catch (error) {
-      // Another setup, which was the last one to need the folder, has just removed it.
+      // Another setup has just removed the folder, which it found empty.
       if (isRunning || (error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
     } finally {
       removeIfEmpty(dirname(lock));
