@@ -34,7 +34,7 @@ describe('permutationsOf()', () => {
     ]);
   });
 
-  test('answers one case for a program that is run as it is', () => {
+  test('returns one permutation for a program without variables and arguments', () => {
     expect(permutationsOf({}, [[]])).toEqual([{ environment: {}, args: [] }]);
   });
 });
@@ -59,10 +59,10 @@ test.each([
 test.each([
   ['a time half as long is twice the speed', 2, 4, 'lower', 2],
   ['a rate half as high is half the speed', 2, 4, 'higher', 0.5],
-  ['nothing to compare with', 2, undefined, 'lower', undefined],
+  ['without a generic entry there is no factor', 2, undefined, 'lower', undefined],
   ['a median of zero has no ratio', 0, 4, 'lower', undefined],
   ['a generic median of zero has no ratio', 2, 0, 'higher', undefined],
-] as const)('speedFactor() gives %s', (_name, median, generic, better, expected) => {
+] as const)('speedFactor(): %s', (_name, median, generic, better, expected) => {
   expect(speedFactor(median, generic, better)).toBe(expected);
 });
 
@@ -146,7 +146,7 @@ describe('metahub bench refuses', () => {
     ['arguments: []', 'arguments'],
     ['rounds: 0', 'bench.yml:1:9: rounds: a number from 1 on is expected'],
     ['metric: [', 'bench.yml:1:'],
-  ])('a file that says %s, with status 2', async (text, message) => {
+  ])('a file with %s, with status 2', async (text, message) => {
     const path = join(await dataDirectory(), 'bench.yml');
     writeFileSync(path, text);
     const { stderr, status } = await runCli('bench', '--file', path, 'app');
@@ -160,7 +160,7 @@ describe('metahub bench refuses', () => {
     expect(status).toBe(1);
   });
 
-  test('more permutations than anybody waits for, with status 2', async () => {
+  test('too many permutations, with status 2', async () => {
     const path = join(await dataDirectory(), 'bench.yml');
     const values = JSON.stringify(Array.from({ length: 17 }, (_, value) => value));
     writeFileSync(path, `environment: { A: ${values}, B: ${values} }`);
@@ -187,7 +187,7 @@ describe('stored results', () => {
     measuredAt: '2026-11-26T18:00:00.000Z',
   } as const;
 
-  test('a newer result of the same entry and permutation replaces the older, others stay', async () => {
+  test('replace an older result of the same entry and permutation, and keep all others', async () => {
     const data = await dataDirectory();
     await keepResults(data, [RESULT, { ...RESULT, permutation: '--large' }]);
     await keepResults(data, [{ ...RESULT, median: 4 }]);
@@ -197,7 +197,7 @@ describe('stored results', () => {
     ]);
   });
 
-  test('the oldest give way beyond 2,000', async () => {
+  test('drop the oldest beyond 2,000', async () => {
     const data = await dataDirectory();
     const many = Array.from({ length: 2_001 }, (_, at) => ({ ...RESULT, permutation: `--size ${at}` }));
     await keepResults(data, many);
@@ -206,7 +206,7 @@ describe('stored results', () => {
     expect(kept[0]?.permutation).toBe('--size 1');
   });
 
-  test('a file of another form is neither read nor replaced', async () => {
+  test('are neither read from nor written to a file of another format', async () => {
     const data = await dataDirectory();
     writeFileSync(join(data, 'benchmarks.json'), '{"mine": true}');
     await expect(keepResults(data, [RESULT])).rejects.toMatchObject({

@@ -46,7 +46,7 @@ describe('metahub cache ls', () => {
     );
   });
 
-  test('says so when there is no store', async () => {
+  test('reports that there is no store', async () => {
     const { stderr, status } = await runCli('cache', 'ls', '--data', join(await dataDirectory(), 'none'));
     expect(status).toBe(1);
     expect(stderr).toContain('there is no content below');
@@ -54,14 +54,14 @@ describe('metahub cache ls', () => {
 });
 
 describe('metahub cache verify', () => {
-  test('finds all sound', async () => {
+  test('reports that no content is corrupt', async () => {
     const { directory } = await filled();
     const { stdout, status } = await runCli('cache', 'verify', '--data', directory);
     expect(stdout).toBe('3 of 3 items are intact\n');
     expect(status).toBe(0);
   });
 
-  test('drops what is corrupt, names it, and exits with 3', async () => {
+  test('removes corrupt content, names it, and exits with 3', async () => {
     const { directory, blobs, layout } = await filled();
     await truncate(join(layout, 'blobs/sha256', blobs[1].slice(7)), 4999);
     const first = await runCli('cache', 'verify', '--data', directory);
@@ -80,7 +80,7 @@ describe('metahub cache verify', () => {
 });
 
 describe('metahub cache prune', () => {
-  test('drops what was used longest ago, down to a size', async () => {
+  test('removes the least recently used content down to a size', async () => {
     const { directory } = await filled();
     const dry = await runCli('cache', 'prune', '--to', '24KiB', '--dry-run', '--data', directory);
     expect(dry.stdout).toMatch(/^would drop \d items/);
@@ -91,7 +91,7 @@ describe('metahub cache prune', () => {
     expect(items.length).toBeGreaterThan(0);
   });
 
-  test('--json lists what went, or would go', async () => {
+  test('--json lists what was removed, or would be', async () => {
     const { directory, blobs } = await filled();
     const words = ['cache', 'prune', '--all', '--json', '--data', directory];
     const dry = JSON.parse((await runCli(...words, '--dry-run')).stdout);
@@ -102,7 +102,7 @@ describe('metahub cache prune', () => {
     expect((await runCli('cache', 'ls', '--data', directory)).stdout).toContain('0 items');
   });
 
-  test('--older-than keeps what was just used, --all keeps nothing', async () => {
+  test('--older-than keeps recently used content, --all removes everything', async () => {
     const { directory } = await filled();
     expect((await runCli('cache', 'prune', '--older-than', '1h', '--data', directory)).stdout).toBe(
       'dropped 0 items, 0 B\n',
@@ -113,7 +113,7 @@ describe('metahub cache prune', () => {
     expect((await runCli('cache', 'ls', '--data', directory)).stdout).toMatch(/^0 items/);
   });
 
-  test('refuses a duration it cannot read', async () => {
+  test('refuses an invalid duration', async () => {
     const { directory } = await filled();
     const { status, stderr } = await runCli('cache', 'prune', '--older-than', 'long', '--data', directory);
     expect(status).toBe(2);

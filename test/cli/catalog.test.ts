@@ -13,7 +13,7 @@ beforeEach(() => {
 });
 
 describe('metahub catalog ls', () => {
-  test('lists every publisher and what of it is in force', async () => {
+  test('lists every publisher, and which of its parts are enabled', async () => {
     const { stdout, stderr, status } = await runCli('catalog', 'ls', '--config', config, '--catalog', 'tei');
     expect(stdout).toMatch(/^NAME +STATE +WHAT +PUBLISHER$/m);
     expect(stdout).toMatch(/^tei +on +1 list +Hugging Face Text Embeddings Inference$/m);
@@ -23,7 +23,7 @@ describe('metahub catalog ls', () => {
     expect({ stderr, status }).toEqual({ stderr: '', status: 0 });
   });
 
-  test('--json tells everything of each', async () => {
+  test('--json has all facts of each entry', async () => {
     const { stdout } = await runCli('catalog', 'ls', '--json', '--config', config);
     const entries = JSON.parse(stdout) as { name: string; checked: string; source: string }[];
     expect(entries.length).toBeGreaterThanOrEqual(30);
@@ -43,7 +43,7 @@ describe('metahub catalog show', () => {
     expect(stdout).toMatch(/^metahub catalog enable tei uses its lists\.$/m);
   });
 
-  test('refuses a name that is not there with status 2', async () => {
+  test('refuses an unknown name with status 2', async () => {
     const { stderr, status } = await runCli('catalog', 'show', 'no-such', '--config', config);
     expect(stderr).toMatch(/the catalogue has no “no-such”\n {2}metahub catalog ls/);
     expect(status).toBe(2);
@@ -53,25 +53,25 @@ describe('metahub catalog show', () => {
 describe('metahub catalog enable and disable', () => {
   const written = () => readFileSync(config, 'utf8');
 
-  test('enable names the entry in the configuration file and leaves the rest of it as it is', async () => {
+  test('enable adds the entry to the configuration file, and changes nothing else in it', async () => {
     expect((await runCli('catalog', 'enable', 'tei', 'llama.cpp', '--config', config)).status).toBe(0);
     expect(written()).toBe('# Ours.\nlisten: 127.0.0.1:5081 # not 5080\ncatalog: [ tei, llama.cpp ]\n');
   });
 
-  test('enable makes the file when there is none', async () => {
+  test('enable creates the file when there is none', async () => {
     const fresh = join(writeTree({ 'a/b': '' }), 'etc/config.yaml');
     await runCli('catalog', 'enable', 'tei', '--config', fresh);
     expect(readFileSync(fresh, 'utf8')).toBe('catalog: [ tei ]\n');
   });
 
-  test('enabling twice is the same as once', async () => {
+  test('enable changes nothing the second time', async () => {
     await runCli('catalog', 'enable', 'tei', '--config', config);
     const once = written();
     await runCli('catalog', 'enable', 'tei', '--config', config);
     expect(written()).toBe(once);
   });
 
-  test('disable takes a list away, and keeps baselines from being heeded', async () => {
+  test('disable removes a list, and switches off the baselines of an entry', async () => {
     await runCli('catalog', 'enable', 'tei', '--config', config);
     await runCli('catalog', 'disable', 'tei', 'mongodb', '--config', config);
     expect(written()).toMatch(/^catalog: \[ "?!mongodb"? \]$/m);
@@ -80,13 +80,13 @@ describe('metahub catalog enable and disable', () => {
     expect(stdout).toMatch(/^tei +off/m);
   });
 
-  test('a name that is not there changes nothing', async () => {
+  test('an unknown name changes nothing', async () => {
     const before = written();
     expect((await runCli('catalog', 'enable', 'tei', 'no-such', '--config', config)).status).toBe(2);
     expect(written()).toBe(before);
   });
 
-  test('a file that cannot be written is named, with what to do', async () => {
+  test('a file that cannot be written is named, with the next step', async () => {
     const { stderr, status } = await runCli(
       'catalog',
       'enable',
@@ -108,7 +108,7 @@ describe('metahub catalog test', () => {
     expect(status).toBe(0);
   });
 
-  test('heeds the baseline of an index that says less than it needs', async () => {
+  test('applies the baseline of an index that states less than it needs', async () => {
     const { stdout } = await runCli('catalog', 'test', 'almalinux', '--offline', '--config', config);
     expect(stdout).toMatch(/^v2 +linux\/amd64\/v2$/m);
     expect(stdout).toMatch(/^v4 +linux\/amd64$/m);
@@ -140,7 +140,7 @@ describe('metahub catalog test', () => {
     expect(status).toBe(3);
   });
 
-  test('refuses a tag that no list answers to, and says which do', async () => {
+  test('refuses a tag that no list covers, and names tags that a list covers', async () => {
     const { stderr, status } = await runCli('catalog', 'test', 'tei', '--tag', '86-1.9', '--config', config);
     expect(stderr).toMatch(/no list of tei answers to 86-1\.9\n {2}The lists answer to \[0-9\]\.\*/);
     expect(status).toBe(2);

@@ -23,7 +23,7 @@ describe('metahub config check FILE', () => {
     ['app.yml', 'image lists', LIST],
     ['groups.yaml', 'groups', 'lab: { repositories: ["qnib/*"] }\n'],
     ['alice.yml', 'machine types', 'user: alice\ntypes: []\n'],
-  ])('takes a valid %s for %s', async (name, kind, text) => {
+  ])('recognises a valid %s as %s', async (name, kind, text) => {
     const file = join(await folderWith({ [name]: text }), name);
     expect(await runCli('config', 'check', file)).toEqual({
       stdout: `${file} (${kind}): ok\n`,
@@ -54,7 +54,7 @@ describe('metahub config check FILE', () => {
       'a.yml:2:11: password: a scrypt hash is expected',
     ],
     ['broken YAML', 'config.yaml', 'listen: [\n', 'config.yaml'],
-  ])('complains of %s with status 2', async (_what, name, text, complaint) => {
+  ])('reports %s with status 2', async (_what, name, text, complaint) => {
     const file = join(await folderWith({ [name]: text }), name);
     const { stdout, status } = await runCli('config', 'check', file);
     expect(stdout).toContain('not valid\n');
@@ -67,7 +67,7 @@ describe('metahub config check FILE', () => {
     ['absent', 'absent.yaml', 'there is no such file', 1],
     ['a folder', '', 'it is a folder', 1],
     ['absent, beside an invalid one', 'absent.yaml', 'there is no such file', 2],
-  ])('says of a file that is %s why it cannot be read', async (_what, name, complaint, expected) => {
+  ])('reports why a file that is %s cannot be read', async (_what, name, complaint, expected) => {
     const folder = await folderWith({ 'wrong.yaml': 'lisen: 1\n' });
     const path = join(folder, name);
     const { stdout, status } = await runCli(

@@ -13,7 +13,7 @@ async function configured(text: string) {
   };
 }
 
-test('every setting, where it comes from and its value stand in columns', async () => {
+test('metahub config show prints each setting, its origin and its value in columns', async () => {
   const { file, show } = await configured('cacheSize: 2GiB\nrepositories: { "qnib/*": { match: exact } }\n');
   const { stdout, status } = await show('--origin', '--listen', '5099');
   expect(status).toBe(0);
@@ -27,14 +27,14 @@ test('every setting, where it comes from and its value stand in columns', async 
   expect(rows).toContainEqual(['machines', 'default', '-']);
 });
 
-test('--json says the same, for programs', async () => {
+test('metahub config show --json prints the same for programs', async () => {
   const { file, show } = await configured('onNoMatch: upstream\n');
   const { file: read, settings } = JSON.parse((await show('--json')).stdout);
   expect(read).toBe(file);
   expect(settings.onNoMatch).toEqual({ value: 'upstream', origin: 'file' });
 });
 
-test('a command that reads a few settings takes those of all others, and suggests them', async () => {
+test('a command ignores the settings of other commands in the file, and suggests them for a misspelt key', async () => {
   const { file } = await configured('listen: nowhere\nchache: off\n');
   const { stderr, status } = await runCli('explain', '--config', file, '--manifest', '/nowhere.json');
   expect(stderr).toMatch(
@@ -49,7 +49,7 @@ test.each([
   ['- listen', 'metahub config show lists them.'],
   ['lisen: 5080', 'Known are: listen, '],
   ['listen: here', '--listen <host:port>: the address to listen on'],
-])('a file that holds %j is refused with its name and what to do', async (text, nextStep) => {
+])('a configuration file with %j is refused with its name and the next step', async (text, nextStep) => {
   const { file, show } = await configured(`${text}\n`);
   const { stdout, stderr, status } = await show();
   expect({ stdout, status }).toEqual({ stdout: '', status: 2 });

@@ -39,12 +39,12 @@ describe('metahub detect --verify', () => {
     expect(finding?.why).toContain('avx512f');
   });
 
-  test('contradicts where the dynamic linker sees another level', async () => {
+  test('reports a difference when the dynamic linker sees another level', async () => {
     const [finding] = compare(await hostOf('linux-ryzen-7950x'), { dynamicLinker: 'x86-64-v3' });
     expect(finding).toMatchObject({ source: 'ld.so', verdict: 'contradicts' });
   });
 
-  test('says by which instruction a claimed flag is refuted, and what the CPU is then', async () => {
+  test('names the instruction that refutes a claimed flag, and what the CPU is without it', async () => {
     const host = await hostOf('linux-ryzen-7950x');
     const findings = judgeInstructions(host, outcomes(['avx512f', 'traps'], ['avx2', 'runs']));
     expect(findings[0]).toMatchObject({ verdict: 'contradicts', says: 'avx512f trap' });
@@ -52,14 +52,14 @@ describe('metahub detect --verify', () => {
     expect(renderFindings(host, findings)).toMatch(/^detected\s+zen4\n/);
   });
 
-  test('an instruction that runs though the kernel does not report it raises the answer', async () => {
+  test('raises the answer when an instruction runs although the kernel does not report its flag', async () => {
     const host = await hostOf('wsl2-ryzen-ai-hx370');
     const findings = judgeInstructions(host, outcomes(['movdiri', 'runs'], ['movdir64b', 'runs']));
     expect(findings[0]).toMatchObject({ verdict: 'explained', says: 'movdiri, movdir64b run' });
     expect(findings.at(-1)).toMatchObject({ verdict: 'contradicts', says: 'zen5' });
   });
 
-  test('where nothing can be run, says so', async () => {
+  test('reports that no instruction can be run', async () => {
     const findings = judgeInstructions(await hostOf('linux-ryzen-7950x'), outcomes(['avx2', 'unknown']));
     expect(findings).toMatchObject([{ says: 'nothing', verdict: 'explained' }]);
   });

@@ -42,8 +42,8 @@ async function detect(tree: Tree, ...words: readonly string[]) {
   return runCli('detect', '--root', writeTree(tree), ...words);
 }
 
-describe('the table', () => {
-  test('shows the host in a readable form', async () => {
+describe('the table of metahub detect', () => {
+  test('shows the labels and values of the host', async () => {
     const { stdout, stderr, status } = await detect(GPU_HOST);
     expect(stdout).toMatch(/^CPU {7}broadwell$/m);
     expect(stdout).toContain('Intel(R) Xeon(R) CPU E5-2686 v4 @ 2.30GHz');
@@ -55,7 +55,7 @@ describe('the table', () => {
     expect({ stderr, status }).toEqual({ stderr: '', status: 0 });
   });
 
-  test('fits 80 columns, is aligned, and has no colours off a terminal', async () => {
+  test('fits 80 columns, is aligned, and has no colours outside a terminal', async () => {
     const { stdout } = await detect({ ...GPU_HOST, 'etc/metahub/features.d/site': 'rack=b12\n'.repeat(3) });
     const lines = stdout.trimEnd().split('\n');
     expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(80);
@@ -64,7 +64,7 @@ describe('the table', () => {
   });
 });
 
-describe('the JSON', () => {
+describe('metahub detect --json', () => {
   const schema = JSON.parse(readFileSync(join(REPOSITORY, 'schema/profile.schema.json'), 'utf8'));
   const validate = new Ajv({ strict: true, allowUnionTypes: true }).compile(schema);
 
@@ -74,7 +74,7 @@ describe('the JSON', () => {
     ['a host that tells nothing', { 'etc/hostname': 'bare' }, ['--arch', 'arm64']],
     ['a Mac', { 'sysctl.txt': 'machdep.cpu.brand_string: Apple M1 Pro\nhw.memsize: 17179869184\n' }, []],
     ['an assumed host', GPU_HOST, ['--set', 'cpu:zen4', '--set', 'nvcap:none']],
-  ])('of %s keeps to the schema and reads back as a profile', async (_, tree, words) => {
+  ])('matches the schema for %s, and is read back as a profile', async (_, tree, words) => {
     const { stdout } = await detect(tree, '--json', ...words);
     const document: unknown = JSON.parse(stdout);
     validate(document);
@@ -82,7 +82,7 @@ describe('the JSON', () => {
     expect(parseProfile(document).cpu.compatible.length).toBeGreaterThan(0);
   });
 
-  test('of every host of the museum keeps to the schema, reads back, and its table fits', async () => {
+  test('matches the schema for every host of the museum, is read back, and its table fits', async () => {
     const museum = join(REPOSITORY, 'test/fixtures/hosts');
     const wrong: string[] = [];
     for (const name of readdirSync(museum)) {
@@ -99,7 +99,7 @@ describe('the JSON', () => {
     expect(wrong).toEqual([]);
   });
 
-  test('has what programs rely on', async () => {
+  test('has the keys that programs rely on', async () => {
     const { stdout } = await detect(GPU_HOST, '--json');
     expect(JSON.parse(stdout)).toMatchObject({
       platform: { os: 'linux', architecture: 'amd64', variant: 'v3' },
@@ -139,13 +139,13 @@ describe('the JSON', () => {
     ]);
   });
 
-  test('of an assumed GPU names no slot', async () => {
+  test('names no slot for an assumed GPU', async () => {
     const { gpus } = JSON.parse((await detect(GPU_HOST, '--json', '--set', 'nvcap:8.0')).stdout);
     expect(gpus).toEqual([{ vendor: 'nvidia', name: null, computeCapability: '8.0' }]);
   });
 });
 
-describe('other forms', () => {
+describe('metahub detect', () => {
   test('--features prints a YAML list', async () => {
     const { stdout } = await detect(BROADWELL, '--features');
     expect(stdout.split('\n').slice(0, 2)).toEqual(['- cpu:broadwell', '- x86-64-v3']);
@@ -166,7 +166,7 @@ describe('other forms', () => {
     ['instType', 'm4'],
     ['flags', BROADWELL_FLAGS],
     ['model', 'Intel(R) Xeon(R) CPU E5-2686 v4 @ 2.30GHz'],
-  ])('detect %s prints that alone', async (word, value) => {
+  ])('%s prints only that value', async (word, value) => {
     expect(await detect(GPU_HOST, word)).toEqual({ stdout: `${value}\n`, stderr: '', status: 0 });
   });
 
@@ -201,7 +201,7 @@ describe('other forms', () => {
     expect(stderr).toContain('does not know zen4');
   });
 
-  test('--set stands in for another host, and the table says what is assumed', async () => {
+  test('--set assumes another host, and the table says what is assumed', async () => {
     expect((await detect(GPU_HOST, 'level', '--set', 'cpu:zen4')).stdout).toBe('x86-64-v4\n');
     const { stdout } = await detect(GPU_HOST, '--set', 'cpu:zen4', '--set', 'nvdriver:580.65');
     expect(stdout).not.toContain('Xeon');
@@ -211,14 +211,14 @@ describe('other forms', () => {
     );
   });
 
-  test('--set of a CPU takes away what is said of this one', async () => {
+  test('--set of a CPU removes the warnings about this one', async () => {
     const half = join(REPOSITORY, 'test/fixtures/hosts/debian12-zen4-half-masked-guest');
     expect((await runCli('detect', '--root', half)).stdout).toMatch(/^warning/m);
     expect((await runCli('detect', '--root', half, '--set', 'smt:off')).stdout).toMatch(/^warning/m);
     expect((await runCli('detect', '--root', half, '--set', 'cpu:zen2')).stdout).not.toMatch(/^warning/m);
   });
 
-  test('prints an unknown GPU by its maker, and an assumed one by its capability', async () => {
+  test('names an unknown GPU by its vendor, and an assumed one by its capability', async () => {
     const unknown = { ...BROADWELL, ...pciFunction('0000:41:00.0', '10de:3fff', '30200', 'nvidia') };
     expect((await detect(unknown)).stdout).toMatch(/^GPU {7}NVIDIA, unknown model$/m);
     expect((await detect(BROADWELL, '--set', 'nvcap:9.0')).stdout).toMatch(
@@ -250,7 +250,7 @@ describe('metahub detect reports an error in one line, with a next step', () => 
     [['--why-not', 'babbage'], 2, 'there is no microarchitecture “babbage”'],
     [['--all', '--root', '/tmp'], 2, '--all reads this machine'],
     [['--why-not', 'zen4', '--set', 'nvcap:9.0'], 2, '--why-not judges the host as it is'],
-  ])('refuses %j', async (words, status, message) => {
+  ])('for %j', async (words, status, message) => {
     const run = await runCli('detect', ...words);
     expect(run.stderr).toContain(message);
     expect(run.stderr.trimEnd().split('\n')).toHaveLength(2);

@@ -99,7 +99,7 @@ describe('doctor’s checks of registries', () => {
     });
   });
 
-  test('fail for one that is not reached, with the reason, and ask it for no token', async () => {
+  test('fail for a registry that is not reachable, with the reason, and request no token from it', async () => {
     const url = `http://127.0.0.1:${await freePort()}`;
     expect(await checked([url])).toMatchObject({
       'registry.test: reached': { status: 'fail', message: expect.stringContaining(`${url}: 127.0.0.1`) },
@@ -108,7 +108,7 @@ describe('doctor’s checks of registries', () => {
     });
   });
 
-  test('warn when a member of a chain is not reached', async () => {
+  test('warn when one of several endpoints is not reachable', async () => {
     const good = `http://127.0.0.1:${await listening(createServer(registry({})))}`;
     const bad = `http://127.0.0.1:${await freePort()}`;
     expect((await checked([bad, good]))['registry.test: reached']).toMatchObject({
@@ -117,7 +117,7 @@ describe('doctor’s checks of registries', () => {
     });
   });
 
-  test('warn when strangers get no token, and fail when the stored login gets none', async () => {
+  test('warn when anonymous clients get no token, and fail when the stored login gets none', async () => {
     const url = `http://127.0.0.1:${await listening(createServer(registry({ tokenStatus: 401 })))}`;
     expect((await checked([url]))['registry.test: token']).toMatchObject({ status: 'warn' });
     expect((await checked([url], { credentials: login }))['registry.test: token']).toMatchObject({
@@ -132,7 +132,7 @@ describe('doctor’s checks of registries', () => {
     [2 * MINUTE_MS, 'warn', 'behind'],
     [-2 * MINUTE_MS, 'warn', 'ahead of'],
     [10 * MINUTE_MS, 'fail', 'behind'],
-  ])('of a clock that is %i ms off: %s', async (aheadMs, status, words) => {
+  ])('for a clock that is %i ms off the result is %s', async (aheadMs, status, words) => {
     const url = `http://127.0.0.1:${await listening(createServer(registry({ aheadMs })))}`;
     expect((await checked([url]))['clock']).toMatchObject({
       status,
@@ -140,7 +140,7 @@ describe('doctor’s checks of registries', () => {
     });
   });
 
-  test('warn of a certificate that ends soon, and name the day', async () => {
+  test('warn about a certificate that expires soon, and name the day', async () => {
     const authority = await createAuthority();
     onTestFinished(() => authority.remove());
     const { cert, key } = await authority.issue('127.0.0.1');
@@ -170,7 +170,7 @@ describe('doctor’s checks of registries', () => {
     [-1, 'fail'],
     [13 * DAY_MS, 'warn'],
     [15 * DAY_MS, 'pass'],
-  ])('a certificate that ends in %i ms: %s', (leftMs, status) => {
+  ])('for a certificate that expires in %i ms the result is %s', (leftMs, status) => {
     const nowMs = Date.UTC(2026, 0, 1);
     expect(validity('it', new Date(nowMs + leftMs), nowMs).status).toBe(status);
   });
@@ -199,13 +199,13 @@ describe('doctor’s checks of the machine', () => {
       'the service has none',
     ],
     ['one that is not a URL', { HTTPS_PROXY: 'ftp://proxy' }, {}, 'fail', 'http://HOST:PORT'],
-  ])('of a proxy, %s', async (_, mirror, shell, status, words) => {
+  ])('judge the proxy: %s', async (_, mirror, shell, status, words) => {
     const result = await outcome(proxyCheck(mirror, shell));
     expect(result).toMatchObject({ status, message: expect.stringContaining(words) });
     expect(JSON.stringify(result)).not.toContain('secret');
   });
 
-  test('the mirror’s own certificate that has ended fails', async () => {
+  test('fail when the mirror’s own certificate has expired', async () => {
     const authority = await createAuthority();
     onTestFinished(() => authority.remove());
     const { certFile } = await authority.issue('hub.example', { expired: true });
@@ -224,7 +224,7 @@ describe('doctor’s checks of the machine', () => {
     ['that everybody can read', AUTHS, 0o644, true, 'warn'],
     ['that everybody can read, and that holds none', '{}', 0o644, true, 'pass'],
     ['that is not JSON', '{', 0o644, true, 'fail'],
-  ])('logins in a file %s', async (_, text, mode, isService, status) => {
+  ])('judge logins in a file %s', async (_, text, mode, isService, status) => {
     const root = writeTree(text === undefined ? {} : { 'auth.json': text });
     const path = join(root, 'auth.json');
     if (text !== undefined) chmodSync(path, mode);
@@ -233,7 +233,7 @@ describe('doctor’s checks of the machine', () => {
     expect(JSON.stringify(result)).not.toContain('YTpi');
   });
 
-  test('a list that demands a kind of feature that nothing claims warns, and names it', async () => {
+  test('warn about a list that demands a kind of feature that nothing claims', async () => {
     const spec = readList({
       image: 'docker.io/acme/solver',
       manifests: [
@@ -257,7 +257,7 @@ describe('doctor’s checks of the machine', () => {
     expect(await check(['cpu:skylake', 'rack:8'])).toMatchObject({ status: 'pass' });
   });
 
-  test('a disk says how much of it is free', async () => {
+  test('show how much of the disk is free', async () => {
     expect((await outcome(diskCheck('/')))?.message).toMatch(/^\d+ % free/);
   });
 });
@@ -290,7 +290,7 @@ describe('doctor’s checks of runtimes', () => {
     ]);
   });
 
-  test('let a client whose request arrived end itself, so that it can clean up', async () => {
+  test('let a client end by itself when its request has arrived, so that it can clean up', async () => {
     const seen: string[] = [];
     let know = () => {};
     const known = new Promise<void>((resolve) => {
@@ -331,7 +331,7 @@ describe('doctor’s checks of the mirror', () => {
   const named = async (url: string, name: string) =>
     outcome(mirrorChecks(url).find((check) => check.name === name) as never);
 
-  test('a pull passes when the mirror delivers what it announced', async () => {
+  test('pass when the mirror delivers the digest that it announced', async () => {
     const served = await serve();
     const url = `http://127.0.0.1:${served.port}`;
     expect(await named(url, 'pull')).toMatchObject({
@@ -345,7 +345,7 @@ describe('doctor’s checks of the mirror', () => {
     });
   });
 
-  test('a pull that the registry fails warns with the registry’s own words', async () => {
+  test('warn with the registry’s own words when the registry fails', async () => {
     const body = JSON.stringify({ errors: [{ code: 'UNAVAILABLE', message: 'the hub is on fire' }] });
     const port = await listening(createServer((_, res) => res.writeHead(502).end(body)));
     expect(await named(`http://127.0.0.1:${port}`, 'pull')).toMatchObject({
@@ -354,7 +354,7 @@ describe('doctor’s checks of the mirror', () => {
     });
   });
 
-  test('no mirror fails with the reason and how to start one', async () => {
+  test('fail without a mirror, with the reason and how to start one', async () => {
     expect(await named(`http://127.0.0.1:${await freePort()}`, 'mirror')).toMatchObject({
       status: 'fail',
       message: expect.stringContaining('ECONNREFUSED'),
@@ -362,7 +362,7 @@ describe('doctor’s checks of the mirror', () => {
     });
   });
 
-  test('a mirror of another version warns', async () => {
+  test('warn about a mirror of another version', async () => {
     const { port } = await serve({
       status: () => ({ version: '0.0.0-old', startedAt: new Date(), decisions: [], figures: [] }),
     });
@@ -380,6 +380,6 @@ test.each([
   ],
   ['no dockerd', 'null', undefined],
   ['no docker', '', undefined],
-])('isContainerdStore() of what docker info says of %s', (_, output, expected) => {
+])('isContainerdStore() recognises the output of docker info for %s', (_, output, expected) => {
   expect(isContainerdStore(output)).toBe(expected);
 });

@@ -37,7 +37,7 @@ async function explain(
   return runCli('explain', '--manifest', join(folder, 'index.json'), ...profiles, ...words);
 }
 
-describe('the table', () => {
+describe('the table of metahub explain', () => {
   test('says of every entry what it demands, whether it runs and why, and marks the winner', async () => {
     const { stdout, stderr, status } = await explain(SEEDS, { node: 'cpu:skylake' }, 'qnib/bench');
     expect(stdout).toMatch(/^docker\.io\/qnib\/bench:latest|^qnib\/bench/);
@@ -52,7 +52,7 @@ describe('the table', () => {
     expect({ stderr, status }).toEqual({ stderr: '', status: 0 });
   });
 
-  test('ends with the answer that the mirror gives, by its digest', async () => {
+  test('ends with the mirror’s answer and its digest', async () => {
     const { stdout } = await explain(SEEDS, { node: 'cpu:skylake' });
     const answer = answerFor(documentOf(SEEDS).document, hostOf('cpu:skylake'), DEFAULT_POLICY, {
       acceptsIndex: true,
@@ -63,7 +63,7 @@ describe('the table', () => {
     expect(stdout).toContain('because  entry 2 of 6 demands cpu:skylake');
   });
 
-  test('is no wider than 100 columns off a terminal, and has no colours', async () => {
+  test('is at most 100 columns wide outside a terminal, and has no colours', async () => {
     const many = { it: 'cpu:zen5 nvcap:7.0 nvcap:7.5 nvcap:8.0 nvcap:8.6 nvcap:9.0 fabric:ib rack:b12' };
     const { stdout } = await explain({ ...SEEDS, ...many }, { node: 'cpu:skylake' });
     const reasons = stdout.split('\n').filter((line) => line.startsWith('     '));
@@ -71,7 +71,7 @@ describe('the table', () => {
     expect(stdout).not.toContain('\x1b');
   });
 
-  test('shows nothing that could steer a terminal', async () => {
+  test('shows no control characters of labels and annotations', async () => {
     const nasty = { features: ['rack:\u001b[31mred'], annotations: { 'io.metahub.features': 'x:\u202egpj' } };
     const { stdout } = await explain({ it: nasty, plain: '' }, { node: 'cpu:skylake' });
     expect([...stdout].filter((letter) => letter === '\u001b' || letter === '\u202e')).toEqual([]);
@@ -86,7 +86,7 @@ describe('the table', () => {
     expect(status).toBe(0);
   });
 
-  test('says that nothing runs, and the exit status says it too', async () => {
+  test('says that no entry runs, and ends with the exit status for it', async () => {
     const { stdout, status } = await explain({ it: 'cpu:zen5' }, { node: 'cpu:haswell' });
     expect(stdout).toContain('answer   refused: no matching manifest\n');
     expect(status).toBe(3);
@@ -101,12 +101,12 @@ describe('the table', () => {
     expect(stdout).toContain('because  requested by digest; MetaHub never tailors digests');
   });
 
-  test('of an index without entries says so', async () => {
+  test('says that an index has no entries', async () => {
     const { stdout } = await explain({}, { node: 'cpu:skylake' });
     expect(stdout).toContain('The index is empty.');
   });
 
-  test('asks for this host, changed by --set, when no profile is given', async () => {
+  test('is about this host, changed by --set, when no profile is given', async () => {
     const { stdout } = await explain(SEEDS, {}, '--set', 'cpu:broadwell', '--set', 'nvcap:5.2');
     expect(stdout).toMatch(/^for this host: linux\/amd64\/v3, cpu:broadwell, nvcap:5\.2$/m);
     expect(stdout).toMatch(/^> {2}4 /m);
@@ -119,7 +119,7 @@ describe('the table', () => {
   });
 });
 
-describe('several hosts', () => {
+describe('metahub explain for several hosts', () => {
   const HOSTS = {
     old: 'cpu:nehalem',
     node7: 'cpu:skylake',
@@ -127,7 +127,7 @@ describe('several hosts', () => {
     pi: 'cpu:cortex_a72',
   };
 
-  test('make a matrix of hosts and entries, and the reverse for each entry', async () => {
+  test('prints a matrix of hosts and entries, and for each entry its hosts', async () => {
     const { stdout, status } = await explain(SEEDS, HOSTS);
     expect(stdout).toMatch(/^HOST {5}#1 {3}#2 {3}#3 {3}#4 {3}#5 {2}GETS$/m);
     expect(stdout).toMatch(/^old {4}WINS {4}- {4}- {4}- {4}\. {2}a derived index$/m);
@@ -139,14 +139,14 @@ describe('several hosts', () => {
     expect(status).toBe(0);
   });
 
-  test('an entry that none of them runs says so', async () => {
+  test('names an entry that none of them can run', async () => {
     const { stdout } = await explain({ ...SEEDS, far: 'cpu:zen5' }, HOSTS);
     expect(stdout).toContain('demands cpu:zen5\n   runs on none of these hosts\n');
   });
 });
 
-describe('--requires', () => {
-  test('prints the least hardware for each platform', async () => {
+describe('metahub explain --requires', () => {
+  test('prints the minimum hardware for each platform', async () => {
     const { stdout } = await explain(
       { a: 'cpu:skylake', b: 'cpu:haswell', arm: { on: 'linux/arm64' } },
       {},
@@ -169,7 +169,7 @@ describe('--requires', () => {
   });
 });
 
-describe('--json', () => {
+describe('metahub explain --json', () => {
   test('has entries, verdicts with failing demands and their sources, and the answer', async () => {
     const { stdout } = await explain(SEEDS, { node: 'cpu:skylake' }, '--json');
     const told = JSON.parse(stdout);
@@ -212,7 +212,7 @@ describe('the notes of metahub explain', () => {
   });
 });
 
-describe('an image of the catalogue', () => {
+describe('metahub explain of an image in the catalogue', () => {
   const TEI = 'ghcr.io/huggingface/text-embeddings-inference:1.9';
 
   async function ghcr(isThere: boolean) {
@@ -227,17 +227,17 @@ describe('an image of the catalogue', () => {
     return `ghcr.io=${url}`;
   }
 
-  test('that is not enabled is answered with how to enable it', async () => {
+  test('says how to enable its list', async () => {
     const { stdout } = await runCli('explain', '--upstream', await ghcr(true), '--set', 'cpu:zen4', TEI);
     expect(stdout).toMatch(/^hint +the catalogue has a list .*metahub\s+catalog\s+enable\s+tei$/ms);
   });
 
-  test('that does not exist without its list gets the same suggestion', async () => {
+  test('says how to enable its list when the image does not exist without it', async () => {
     const { stderr } = await runCli('explain', '--upstream', await ghcr(false), '--set', 'cpu:zen4', TEI);
     expect(stderr).toMatch(/The catalogue has a list for it: metahub catalog enable tei$/m);
   });
 
-  test('that is enabled is not', async () => {
+  test('suggests nothing when its list is enabled', async () => {
     const { stdout } = await runCli(
       ...['explain', '--upstream', await ghcr(true), '--set', 'cpu:zen4', '--catalog', 'tei', TEI],
     );
@@ -245,7 +245,7 @@ describe('an image of the catalogue', () => {
   });
 });
 
-describe('an image of a registry', () => {
+describe('metahub explain of an image in a registry', () => {
   async function registry(bytes: Buffer, type: string) {
     return closing(
       await startServer((request, response) => {
@@ -262,7 +262,7 @@ describe('an image of a registry', () => {
     );
   }
 
-  test('is fetched from the upstream that the settings name', async () => {
+  test('fetches it from the upstream in the settings', async () => {
     const { bytes, document } = documentOf(SEEDS);
     const server = await registry(bytes, document.mediaType);
     const { stdout, stderr, status } = await runCli(
@@ -274,7 +274,7 @@ describe('an image of a registry', () => {
     expect(status).toBe(0);
   });
 
-  test('that does not exist is one line and the next step', async () => {
+  test('prints one line and the next step when the image does not exist', async () => {
     const server = await registry(Buffer.from('{}'), 'application/json');
     const { stdout, stderr, status } = await runCli(
       ...['explain', '--upstream', `hub.test=${server.url}`, 'hub.test/team/app:v2'],
@@ -286,7 +286,7 @@ describe('an image of a registry', () => {
     expect(status).toBe(1);
   });
 
-  test('whose registry cannot be reached is one line and the next step', async () => {
+  test('prints one line and the next step when the registry is not reachable', async () => {
     const { stderr, status } = await runCli(
       ...['explain', '--upstream', 'hub.test=http://127.0.0.1:9', 'hub.test/team/app:v1'],
     );
@@ -297,7 +297,7 @@ describe('an image of a registry', () => {
   });
 });
 
-describe('bad input is one line and the next step', () => {
+describe('metahub explain prints one line and the next step', () => {
   test.each<[string, readonly string[], RegExp]>([
     ['no image', [], /^metahub: explain needs an image or a file\n {2}Name one/],
     ['a name that is none', ['Not A Name'], /^metahub: “Not A Name” is not an image name\n {2}Write it as/],
@@ -308,7 +308,7 @@ describe('bad input is one line and the next step', () => {
     ],
     ['an unknown feature', ['--manifest', '/dev/null', '--set', '¡!'], /^metahub: .*\n/],
     ['a policy that is none', ['--match', 'some', 'alpine'], /^metahub: --match: .*\n/],
-  ])('%s', async (_, words, expected) => {
+  ])('for %s', async (_, words, expected) => {
     const { stdout, stderr, status } = await runCli('explain', ...words);
     expect(stdout).toBe('');
     expect(stderr).toMatch(expected);
@@ -316,7 +316,7 @@ describe('bad input is one line and the next step', () => {
     expect(status).toBeGreaterThan(0);
   });
 
-  test('a file that is not an index', async () => {
+  test('for a file that is not an index', async () => {
     const folder = writeTree({ 'it.json': '{"schemaVersion": 2, "manifests": [], "layers": []}' });
     const { stderr, status } = await runCli('explain', '--manifest', join(folder, 'it.json'));
     expect(stderr).toMatch(/the manifest is both an image and an index: refused\n {2}An image index in JSON/);

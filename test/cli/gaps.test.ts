@@ -134,7 +134,7 @@ describe('the record of gaps', () => {
     expect(await readGaps(data)).toEqual([]);
   });
 
-  test('holds 1,000 gaps: that which was not seen for the longest time gives way', async () => {
+  test('stores 1,000 gaps, and evicts the least recently seen one', async () => {
     const { record } = await openRecord(await dataDirectory());
     for (let at = 0; at < 1_000; at += 1) record.note(decisionFor('cpu:zen4', `v${at}`, OLDER));
     record.note(decisionFor('cpu:zen4', 'v0', OLDER));
@@ -145,7 +145,7 @@ describe('the record of gaps', () => {
     expect(tags.slice(-2)).toEqual(['v0', 'v1000']);
   });
 
-  test('tells 64 kinds of hosts apart', async () => {
+  test('counts up to 64 kinds of hosts', async () => {
     const { record } = await openRecord(await dataDirectory());
     for (let at = 0; at < 70; at += 1) record.note(decisionFor(`cpu:zen4 site:${at}`, 'latest', OLDER));
     expect(record.gaps()).toMatchObject([{ pulls: 70 }]);
@@ -180,7 +180,7 @@ describe('rankGaps()', () => {
     expect(rankGaps(gaps, [], { image: 'c:1', all: false }).map(({ image }) => image)).toEqual(['c:1']);
   });
 
-  test('shows what a build for the same hardware was measured to bring', () => {
+  test('shows the measured speed of a build for the same hardware', () => {
     const result = {
       image: 'docker.io/qnib/bench:test',
       entry: DIGEST,
@@ -289,13 +289,13 @@ describe('metahub gaps', () => {
     [['--format', 'xml'], '--format xml is not one of text, json,', 2],
     [['--format', 'manifest'], '--format manifest is about one image', 2],
     [['--mirror', 'http://127.0.0.1:1'], 'no mirror answers at http://127.0.0.1:1', 1],
-  ])('%j fails', async (words, message, expected) => {
+  ])('fails with %j', async (words, message, expected) => {
     const { stderr, status } = await runCli('gaps', ...words);
     expect(stderr).toContain(message);
     expect(status).toBe(expected);
   });
 
-  test('--offline says which file is of another form', async () => {
+  test('--offline names a file of another format', async () => {
     const data = await dataDirectory();
     writeFileSync(join(data, 'gaps.json'), '[]');
     const { stderr, status } = await runCli('gaps', '--offline', '--data', data);

@@ -9,7 +9,7 @@ const COMMANDS = program.commands.flatMap((command) => [
   ...command.commands.map((sub) => [command.name(), sub.name()]),
 ]);
 
-describe('the help', () => {
+describe('the help of metahub', () => {
   test.each(COMMANDS)('of %s %s fits 80 columns and has examples of it', async (...words) => {
     const path = words.filter((word) => word !== undefined);
     const { stdout, status } = await runCli(...path, '--help');
@@ -19,7 +19,7 @@ describe('the help', () => {
     expect(status).toBe(0);
   });
 
-  test('of a command is the same by either way of asking', async () => {
+  test('of a command is the same by metahub help and by --help', async () => {
     expect(await runCli('help', 'detect')).toEqual(await runCli('detect', '--help'));
   });
 });
@@ -44,13 +44,13 @@ describe('a mistake on the command line', () => {
       "metahub: unknown option '--wrong'\n  metahub cache ls --help shows its options.\n",
     ],
     [['login'], "metahub: missing required argument 'site'\n  metahub login --help shows its options.\n"],
-  ])('%j is one line, and what to do next', async (words, stderr) => {
+  ])('in %j is reported on one line, with the next step', async (words, stderr) => {
     expect(await runCli(...words)).toEqual({ stdout: '', stderr, status: 2 });
   });
 });
 
 describe('helpText()', () => {
-  test('puts what a command does beside it, or below it when it is long', () => {
+  test('puts a description next to its command, or below a long one', () => {
     const long = 'metahub serve --listen 0.0.0.0:5080 --tls-cert site.crt';
     expect(
       helpText([

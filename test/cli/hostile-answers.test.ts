@@ -8,7 +8,7 @@ import { createContent, serveContent, startServer } from '../support/hostile-reg
 import { runCli } from '../support/run-cli.ts';
 import { closing } from '../support/upstream.ts';
 
-test('a registry’s refusal cannot steer a terminal', async () => {
+test('metahub prints a registry’s refusal without control characters', async () => {
   const content = createContent();
   const config = content.putBlob(Buffer.from('{}'));
   const entry = { mediaType: MEDIA_TYPE.ociConfig, digest: config, size: 2 };
@@ -48,7 +48,7 @@ describe('a site that answers a login with', () => {
     ],
     ['a login of two lines', { user: 'a', types: [{ name: 'x', login: 'a\nb', features: [] }] }],
     ['features that are none', { user: 'a', types: [{ name: 'x', login: 'a', features: [{}] }] }],
-  ])('%s is not a site', async (_, answer) => {
+  ])('%s is not accepted as a site', async (_, answer) => {
     const site = closing(
       await startServer((_request, response) => void response.end(JSON.stringify(answer))),
     );

@@ -44,14 +44,14 @@ test('journald reads the priority and keeps the time itself', () => {
   expect(text()).toBe('<4>stale\n');
 });
 
-test('an event never becomes two lines, whatever it carries', () => {
+test('the log writes an event on one line, whatever its values are', () => {
   const { log, text } = record('text');
   log('info', 'pull', 'an image is pulled', { agent: 'evil\r\n03:04:05 forged=line\u2028x' });
   expect(text().trimEnd()).not.toMatch(/[\r\n\u2028]/);
 });
 
 test.each(['json', 'text'] as const)(
-  '%s: a line never grows beyond reading, whatever it carries',
+  'the %s log cuts long values, so that a line stays readable',
   (format) => {
     const { log, text } = record(format);
     log('warning', 'request-failed', 'request failed', { reason: 'x'.repeat(4_000_000), ms: 3 });

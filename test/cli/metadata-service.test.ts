@@ -72,7 +72,7 @@ test('GCP: the token is in full format and has this site as its audience', async
   expect(await verdictOn(presented, 'https://evil.example')).toMatchObject({ kind: 'refused' });
 });
 
-describe('what is no metadata service of the cloud is refused', () => {
+describe('metahub login refuses as the cloud’s metadata service', () => {
   const askAll = (url: string) =>
     Promise.allSettled([awsIdentity(url), azureIdentity(ORIGIN, ANSWER, url), gcpIdentity(ORIGIN, url)]);
 
@@ -81,13 +81,13 @@ describe('what is no metadata service of the cloud is refused', () => {
     ['a redirect', (_, response) => void response.writeHead(302, { location: 'http://127.0.0.1:1/' }).end()],
     ['an answer without end', (_, response) => void response.write('x'.repeat(20_000))],
     ['a connection that breaks', (request) => void request.socket.destroy()],
-  ])('%s', async (_, handler) => {
+  ])('a server with %s', async (_, handler) => {
     const { url } = closing(await startServer(handler));
     const outcomes = await askAll(url);
     expect(outcomes.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected']);
   });
 
-  test('a service that answers everything with a page', async () => {
+  test('a server that answers everything with a page', async () => {
     const { url } = closing(await startServer((_, response) => void response.end('<html>')));
     const [, azure, gcp] = await askAll(url);
     expect([azure?.status, gcp?.status]).toEqual(['rejected', 'rejected']);

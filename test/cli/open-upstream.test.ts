@@ -48,7 +48,7 @@ describe('logins that a request brings', () => {
   });
 });
 
-test('loginFiles() takes the files that are named to the mirror for given to it, and those of the user’s own places for the user’s', () => {
+test('loginFiles() separates files that were given to the mirror from files of its user', () => {
   const files = loginFiles({
     CREDENTIALS_DIRECTORY: '/run/credentials/metahub',
     REGISTRY_AUTH_FILE: '/srv/auth.json',

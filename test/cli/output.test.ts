@@ -27,13 +27,13 @@ function writeTo(path: string) {
   }
 }
 
-describe('an answer reaches its reader whole', () => {
-  test('through a pipe', () => {
+describe('the output of a command', () => {
+  test('reaches the reader of a pipe completely', () => {
     const { stdout, status } = write('pipe');
     expect({ isWhole: stdout === TEXT, status }).toEqual({ isWhole: true, status: 0 });
   });
 
-  test('into a file', () => {
+  test('is written to a file completely', () => {
     const path = join(writeTree({ empty: '' }), 'answer');
     expect(writeTo(path).status).toBe(0);
     expect(readFileSync(path, 'utf8') === TEXT).toBe(true);

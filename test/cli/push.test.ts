@@ -111,7 +111,7 @@ describe('metahub push', () => {
     ).toEqual([]);
   });
 
-  test('sends nothing a second time', async () => {
+  test('sends nothing when it runs again', async () => {
     const hub = await registry();
     for (const tag of ['generic', 'cpu-skylake']) putImage(hub, 'qnib/plain', tag);
     const path = listFile('hub.test/qnib/bench', ...SEEDS);
@@ -146,7 +146,7 @@ describe('metahub push', () => {
     expect(hub.manifests.get('qnib/bench:latest')?.mediaType).toBe(MEDIA_TYPE.ociIndex);
   });
 
-  test('leaves an image alone that is in the list’s own repository', async () => {
+  test('does not copy an image that is in the list’s own repository', async () => {
     const hub = await registry();
     putImage(hub, 'qnib/bench', 'generic');
     const path = listFile('hub.test/qnib/bench', { image: 'hub.test/qnib/bench:generic' });

@@ -18,7 +18,7 @@ describe('the quick way to detect', () => {
     [['--root', '/nonexistent']],
     [['--set', 'cpu:zenn4']],
     [['nonsense']],
-  ])('%j is answered as by the whole program', async (words) => {
+  ])('answers %j like the whole program', async (words) => {
     let isAnswered = false;
     const quick = await captureCli(async () => {
       isAnswered = await quickDetect(words, STREAM_OUTPUT);
@@ -28,7 +28,7 @@ describe('the quick way to detect', () => {
   });
 
   test.each([[['--help']], [['--gcc', '12']], [['--jso']], [['--root']], [['cpu', 'level']], [['--all']]])(
-    '%j is left to the whole program, with nothing said',
+    'leaves %j to the whole program, without output',
     async (words) => {
       let isAnswered = true;
       const quick = await captureCli(async () => {

@@ -49,13 +49,13 @@ const READERS: readonly (readonly [
   ],
 ];
 
-describe('a FIFO in place of a file is refused at once', () => {
+describe('a FIFO is refused at once when it is in the place of', () => {
   test.each(READERS)('%s', async (_, name, read) => {
     const { folder, path } = fifoAt(name);
     await expect(Promise.resolve(read(folder, path))).rejects.toThrow('not a regular file');
   });
 
-  test('stored logins: nobody is logged in by them, and a warning says so', async () => {
+  test('stored logins, which are then not used, with a warning', async () => {
     const { path } = fifoAt('config.json');
     const warnings: string[] = [];
     const keychain = createKeychain({ files: [path], warn: (message) => warnings.push(message) });

@@ -108,7 +108,7 @@ describe('metahub status', () => {
     [3_600_000, '1 h ago'],
     [48 * 3_600_000 - 1, '47 h ago'],
     [48 * 3_600_000, '2 days ago'],
-  ])('of a pull %s ms ago says: %s', async (agoMs, text) => {
+  ])('shows the time of a pull %s ms ago as %s', async (agoMs, text) => {
     const { url } = await mirror({
       ...FACTS,
       decisions: [decision('fitted', { at: new Date(NOW - agoMs) })],
@@ -117,7 +117,7 @@ describe('metahub status', () => {
     expect(stdout).toContain(`docker.io/acme/fitted:v1, ${text}`);
   });
 
-  test('is 3 when the latest reload was refused, with the reason', async () => {
+  test('exits with 3 and the reason when the latest reload was refused', async () => {
     const { url } = await mirror({ ...FACTS, reload: { at: new Date(NOW), refused: 'config.yaml:3: no' } });
     const { stdout, status } = await runCli('status', '--mirror', url);
     expect(status).toBe(3);
@@ -133,12 +133,12 @@ describe('metahub status', () => {
     expect(stdout).toContain('Each login brings its own machine type.');
   });
 
-  test('shows words of others without control characters', async () => {
+  test('shows texts of registries and clients without control characters', async () => {
     const { url } = await mirror({ ...FACTS, decisions: [decision('failed', { reason: 'a\u001b[31mb' })] });
     expect((await runCli('status', '--mirror', url)).stdout).not.toContain('\u001b');
   });
 
-  test('--json keeps to its schema, which the program writes itself, and says when runtimes came through', async () => {
+  test('--json matches the schema that the program writes, and says when runtimes pulled', async () => {
     expect(JSON.parse(readFileSync(SCHEMA, 'utf8'))).toEqual(JSON.parse(documentSchemaText('status')));
     const { url, port } = await mirror();
     await ask(port, '/v2/a/b/manifests/absent', { headers: { 'user-agent': 'docker/29.0' } });
@@ -179,7 +179,7 @@ describe('metahub status', () => {
     [200, '<html>'],
     [404, '{}'],
     [200, `"${'x'.repeat(5 * 1024 * 1024)}"`],
-  ])('takes no other server for a mirror: %i %.20s', async (code, body) => {
+  ])('refuses the answer of another server: %i %.20s', async (code, body) => {
     const url = await serverThatSays(code, body);
     const { stderr, status } = await runCli('status', '--mirror', url);
     expect(status).toBe(1);

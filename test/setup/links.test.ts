@@ -65,7 +65,7 @@ describe.each(FILES)('%s with a link at %s', (name, path, text) => {
     ['link that is absolute', '/srv/managed/file'],
     ['link that is relative', `${up}srv/managed/file`],
     ['link that leaves the folder of the machine', `${up}../../../../srv/managed/file`],
-  ])('a %s stays, and its target is written and restored', async (_, target) => {
+  ])('setup keeps a %s, and writes and restores its target', async (_, target) => {
     const host = machine();
     if (text !== '') host.write('/srv/managed/file', text);
     else host.write('/srv/managed/kept', '');
@@ -80,7 +80,7 @@ describe.each(FILES)('%s with a link at %s', (name, path, text) => {
   });
 
   test.each(['/srv/managed/file', `${up}srv/managed/file`])(
-    'a link to %s, where nothing is, stays: the file is made there and goes again',
+    'setup keeps a link to %s, which does not exist, and creates and removes the file there',
     async (target) => {
       const host = machine();
       host.link(path, target);
@@ -95,7 +95,7 @@ describe.each(FILES)('%s with a link at %s', (name, path, text) => {
     },
   );
 
-  test('a link in place of its folder stays', async () => {
+  test('setup keeps a link in place of the folder', async () => {
     const host = machine();
     host.write('/srv/managed/kept', '');
     host.link(dirname(path), '/srv/managed');
@@ -106,7 +106,7 @@ describe.each(FILES)('%s with a link at %s', (name, path, text) => {
     expect(host.tree()).toEqual(before);
   });
 
-  test('a circle of links is an error, and stays', async () => {
+  test('setup refuses a cycle of links, and keeps it', async () => {
     const host = machine();
     host.link(path, path);
     const before = host.tree();
@@ -114,7 +114,7 @@ describe.each(FILES)('%s with a link at %s', (name, path, text) => {
     expect(host.tree()).toEqual(before);
   });
 
-  test('a link to a FIFO is an error, and stays', async () => {
+  test('setup refuses a link to a FIFO, and keeps it', async () => {
     const host = machine();
     host.write('/srv/managed/kept', '');
     execFileSync('mkfifo', [join(host.root, 'srv/managed/file')]);
@@ -125,7 +125,7 @@ describe.each(FILES)('%s with a link at %s', (name, path, text) => {
   });
 });
 
-test('a masked drop-in of dockerd’s unit, a link to nothing, is no obstacle', async () => {
+test('setup ignores a masked drop-in of dockerd’s unit, a link to /dev/null', async () => {
   const host = machine();
   host.link('/etc/systemd/system/docker.service.d/old.conf', '/dev/null');
   const [outcome] = await host.configure('docker');

@@ -125,7 +125,7 @@ describe.each(EXISTING)('setup of %s with %j', (name, files) => {
     expect(host.tree()).toEqual(after);
   });
 
-  test('--remove leaves every file and folder as it was', async () => {
+  test('--remove restores every file and folder', async () => {
     const host = machine(files);
     const before = host.tree();
     await host.configure(name);
@@ -133,7 +133,7 @@ describe.each(EXISTING)('setup of %s with %j', (name, files) => {
     expect(host.tree()).toEqual(before);
   });
 
-  test('--strict and back again leaves every file as it was', async () => {
+  test('--strict can be switched off again without a trace', async () => {
     const host = machine(files);
     const before = host.tree();
     await host.configure(name, true);
@@ -183,14 +183,14 @@ describe('docker', () => {
     expect(statSync(join(host.root, DAEMON_JSON)).mode & 0o777).toBe(0o640);
   });
 
-  test('leaves a file that is not JSON alone, and says which line', async () => {
+  test('refuses a file that is not JSON, names the line, and changes nothing', async () => {
     const host = machine({ [DAEMON_JSON]: '{\n  "debug": true,\n  oops\n}\n' });
     const { error } = await host.configure('docker');
     expect(error).toMatch(/daemon\.json: line 3 is not JSON/);
     expect(host.read(DAEMON_JSON)).toContain('oops');
   });
 
-  test('leaves a file alone that has the mirrors twice, of which dockerd takes the last', async () => {
+  test('refuses a file that has registry-mirrors twice, and changes nothing', async () => {
     const text = '{"registry-mirrors": ["https://a.example"], "registry-mirrors": ["https://b.example"]}';
     const host = machine({ [DAEMON_JSON]: text });
     expect((await host.configure('docker')).error).toMatch(
@@ -199,7 +199,7 @@ describe('docker', () => {
     expect(host.read(DAEMON_JSON)).toBe(text);
   });
 
-  test('refuses while dockerd is started with --registry-mirror, with which it would not start', async () => {
+  test('refuses while a unit starts dockerd with --registry-mirror, because dockerd accepts only one of the two', async () => {
     const host = machine({
       '/etc/systemd/system/docker.service.d/mirror.conf':
         '[Service]\nExecStart=/usr/bin/dockerd --registry-mirror https://a.example\n',
@@ -209,7 +209,7 @@ describe('docker', () => {
     );
   });
 
-  test('reloads by the unit, and on a machine without /bin/kill, which the unit runs, by the same signal', async () => {
+  test('reloads dockerd by its unit, or on a machine without /bin/kill by the same signal', async () => {
     const reloadOf = async (files: Readonly<Record<string, string>>) =>
       (await machine(files).configure('docker')).reload;
     expect(await reloadOf({ '/usr/bin/kill': '' })).toEqual(['systemctl', 'reload', 'docker']);
@@ -273,7 +273,7 @@ describe('containerd', () => {
     });
   });
 
-  test('keeps the hosts of others, behind the mirror', async () => {
+  test('keeps other hosts, after the mirror', async () => {
     const host = machine({ [HOSTS]: '[host."https://harbor.example"]\n  capabilities = ["pull"]\n' });
     await host.configure('containerd');
     const hosts = parseToml(host.read(HOSTS))['host'] as object;
@@ -298,7 +298,7 @@ describe('containerd', () => {
     expect(parseToml(host.read('/srv/certs/docker.io/hosts.toml'))).toHaveProperty('host');
   });
 
-  test('warns where registry.mirrors rules config_path out, and leaves config.toml alone', async () => {
+  test('warns when registry.mirrors excludes config_path, and keeps config.toml as it is', async () => {
     const text =
       'version = 2\n[plugins."io.containerd.grpc.v1.cri".registry.mirrors."docker.io"]\n  endpoint = ["https://a.example"]\n';
     const host = machine({ [CONFIG]: text });
@@ -309,7 +309,7 @@ describe('containerd', () => {
 });
 
 describe('podman', () => {
-  test('the drop-in keeps a registry’s existing configuration, since it replaces it', async () => {
+  test('the drop-in repeats a registry’s existing configuration, which it replaces', async () => {
     const host = machine({
       '/etc/containers/registries.conf.d/site.conf':
         '[[registry]]\nprefix = "docker.io"\nlocation = "docker.io"\nblocked = false\n[[registry.mirror]]\nlocation = "harbor.example/hub"\n',
@@ -325,7 +325,7 @@ describe('podman', () => {
     expect(warnings.join()).toContain('site.conf is read after');
   });
 
-  test('warns where tags never reach a mirror', async () => {
+  test('warns when the configuration sends no tag to a mirror', async () => {
     const host = machine({
       '/etc/containers/registries.conf': '[[registry]]\nlocation = "ghcr.io"\nmirror-by-digest-only = true\n',
     });
@@ -345,7 +345,7 @@ describe('k3s', () => {
     ['aliases that multiply', `a: &a [x]\nmirrors: {docker.io: {endpoint: [${'*a,'.repeat(600)}]}}\n`, 2],
     ['levels that exhaust the stack', '['.repeat(20_000), 1],
     ['no YAML', 'mirrors:\n  a: [', 2],
-  ])('changes no file with %s, and says where', async (_, text, line) => {
+  ])('refuses a file with %s, names the place, and changes nothing', async (_, text, line) => {
     const host = machine({ [K3S]: text });
     const outcome = await host.configure('k3s');
     expect(JSON.stringify(outcome)).toContain(`registries.yaml: line ${line}: `);
@@ -363,7 +363,7 @@ describe('k3s', () => {
   });
 });
 
-test('setup stores files that only root may read so that only root may read the copies', async () => {
+test('setup lets only root read its copies of files that only root may read', async () => {
   const host = machine({ [DAEMON_JSON]: '{"proxies": {"http-proxy": "http://u:secret@p.example"}}' });
   await host.configure('docker');
   expect(statSync(join(host.root, '/var/lib/metahub/setup/state.json')).mode & 0o777).toBe(0o600);

@@ -61,7 +61,7 @@ describe('an access token', () => {
     expect(gate.admit({ headers, remoteAddress: '192.0.2.9' })).toMatchObject({ kind: 'admitted' });
   });
 
-  test('opens no other account, and does not open with its hash or in capitals', async () => {
+  test('opens no other account, and its hash or its text in capitals opens none at all', async () => {
     const { admit } = await siteWithTokens();
     expect(kindOf(await admit(basic('other', CI.text)))).toBe('refused');
     expect(kindOf(await admit(basic('lab', CI.sha256)))).toBe('refused');

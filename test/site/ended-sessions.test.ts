@@ -16,7 +16,7 @@ async function replicas(count: number) {
   return { server, clock, open, all };
 }
 
-test('EndedSessions keeps what several replicas end at the same time in one list', async () => {
+test('EndedSessions stores all sessions that several replicas end at the same time in one list', async () => {
   const { all, clock, open } = await replicas(3);
   const ids = Array.from({ length: 30 }, (_, at) => `session-${at}`);
   await Promise.all(
@@ -32,7 +32,7 @@ test('EndedSessions keeps what several replicas end at the same time in one list
     .toBe(30);
 });
 
-test('EndedSessions forgets a session that would have expired, and takes none that has', async () => {
+test('EndedSessions forgets a session when it would expire, and accepts none that has expired', async () => {
   const { all, clock } = await replicas(2);
   const [one, other] = all;
   await one?.ended.end({ user: 'a', id: 'old', expiresMs: clock.ms - 1 });
@@ -43,7 +43,7 @@ test('EndedSessions forgets a session that would have expired, and takes none th
   expect([one?.ended.has('new'), other?.ended.has('new')]).toEqual([false, false]);
 });
 
-test('EndedSessions learns from the list what a cut-off replica has missed, whatever else the list holds', async () => {
+test('EndedSessions reads from the list what a disconnected replica has missed, and replaces a list that is invalid', async () => {
   const { all, clock, server } = await replicas(2);
   const [one, other] = all;
   if (!one || !other) throw new Error('two replicas');
@@ -61,7 +61,7 @@ test('EndedSessions learns from the list what a cut-off replica has missed, what
   await expect.poll(() => other.ended.has('fourth')).toBe(true);
 });
 
-test('EndedSessions lets an account push out only its own sessions, at every replica', async () => {
+test('EndedSessions evicts only sessions of the account that ends too many, at every replica', async () => {
   const { all, clock, open } = await replicas(2);
   const [one, other] = all;
   if (!one || !other) throw new Error('two replicas');
@@ -80,7 +80,7 @@ test('EndedSessions lets an account push out only its own sessions, at every rep
   expect([late.ended.has('stolen'), other.ended.has('stolen')]).toEqual([true, true]);
 });
 
-test('EndedSessions keeps the list within what replicas read, however long the names are', async () => {
+test('EndedSessions keeps the list below the size that replicas read, however long the names are', async () => {
   const { all, clock, open } = await replicas(1);
   const [one] = all;
   if (!one) throw new Error('a replica');

@@ -10,11 +10,11 @@ const SAFE = {
 };
 
 describe('exposureProblem()', () => {
-  test.each(['127.0.0.1', '127.1.2.3', '::1', 'localhost'])('has no objection to logins on %s', (host) => {
+  test.each(['127.0.0.1', '127.1.2.3', '::1', 'localhost'])('allows logins on %s', (host) => {
     expect(exposureProblem({ ...SAFE, host, demo: true })).toBeUndefined();
   });
 
-  test('objects to passwords in clear text on a network, unless TLS or the operator’s consent allows them', () => {
+  test('refuses passwords in clear text on a network, unless TLS or the operator’s consent allows them', () => {
     const network = { ...SAFE, host: '0.0.0.0' };
     expect(exposureProblem(network)?.nextStep).toContain('--insecure-logins on');
     expect(exposureProblem({ ...network, tls: true })).toBeUndefined();
@@ -22,7 +22,7 @@ describe('exposureProblem()', () => {
   });
 
   // An account with a known password is open to every client that reaches the port.
-  test('CVE-2026-4404: objects to the demonstration’s well-known passwords on a network, with a certificate or without', () => {
+  test('CVE-2026-4404: refuses the demonstration’s well-known passwords on a network, with or without a certificate', () => {
     const demo = { ...SAFE, host: '0.0.0.0', demo: true, insecureLogins: true };
     for (const tls of [false, true]) {
       expect(exposureProblem({ ...demo, tls })?.nextStep).toContain('--demo-listen-anywhere on');
@@ -30,7 +30,7 @@ describe('exposureProblem()', () => {
     }
   });
 
-  test('objects to passwords in clear text even with demoListenAnywhere', () => {
+  test('refuses passwords in clear text even with demoListenAnywhere', () => {
     const demo = { ...SAFE, host: '0.0.0.0', demo: true, demoListenAnywhere: true };
     expect(exposureProblem(demo)?.nextStep).toContain('--insecure-logins on');
   });

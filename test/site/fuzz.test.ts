@@ -84,7 +84,7 @@ describe('any file of machine types', () => {
 });
 
 describe('whatever a client presents', () => {
-  test('an Authorization header is read as RFC 7617 and RFC 6750 write it, or not at all', () => {
+  test('an Authorization header is parsed according to RFC 7617 and RFC 6750, or is malformed', () => {
     const counts = { basic: 0, bearer: 0, nothing: 0, malformed: 0 };
     const login = fc.tuple(fc.string({ minLength: 1 }), fc.string()).filter(([user]) => !user.includes(':'));
     const header = fc.oneof(
@@ -147,7 +147,7 @@ describe('whatever a client presents', () => {
     expectShare(read, 0.3);
   });
 
-  test('scopes name repositories that could exist, with the actions as written, or are passed over', () => {
+  test('scopes are parsed to valid repository names with the written actions, or are ignored', () => {
     const counts = { granted: 0, passedOver: 0 };
     const name = fc.oneof(
       fc.constantFrom('library/app', 'app', 'ghcr.io/lab/app', 'localhost:5000/a/b'),

@@ -142,7 +142,7 @@ describe('an account', () => {
     expect(refusalOf(await admit(basic('all/cpu#zen99', 'all'), 'a/b')).status).toBe(401);
   });
 
-  test('exists as soon as its file exists, and as long', async () => {
+  test('exists exactly as long as its file exists', async () => {
     const { admit, clock, machines } = await siteOf(await LAB());
     const late = join(machines, 'late.yaml');
     await writeFile(late, `user: late\npassword: "${await hashed('late')}"\n`);

@@ -68,7 +68,7 @@ describe('LoginThrottle', () => {
     ['the account from that address, a day later', from('198.51.100.1'), 24 * 60 * 60_000, 60_000],
     ['the account from that address', from('198.51.100.1'), 24 * 60 * 60_000 - 1, 0],
   ])(
-    'an address that an account is known from spares only that account there: %s',
+    'an address that an account is known from exempts only that account: %s',
     (_, attempt, laterMs, waitMs) => {
       let now = 0;
       const throttle = createLoginThrottle(LIMITS, () => now);

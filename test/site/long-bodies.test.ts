@@ -29,12 +29,15 @@ describe('a body that is longer than any request of this site', () => {
     return received;
   }
 
-  test.each(['/token', '/site/enrol'])('POST %s is answered 413, and the mirror goes on', async (path) => {
-    const { pid } = site;
-    const received = await send(`POST ${path} HTTP/1.1`, 'a'.repeat(200_000));
-    expect(received).toMatch(/^HTTP\/1\.1 413 /);
-    expect(received).toMatch(/^connection: close\r$/im);
-    expect((await fetch(`${site.url}/readyz`)).status).toBe(200);
-    expect(site.pid).toBe(pid);
-  });
+  test.each(['/token', '/site/enrol'])(
+    'is answered with 413 at %s, and the mirror continues to serve',
+    async (path) => {
+      const { pid } = site;
+      const received = await send(`POST ${path} HTTP/1.1`, 'a'.repeat(200_000));
+      expect(received).toMatch(/^HTTP\/1\.1 413 /);
+      expect(received).toMatch(/^connection: close\r$/im);
+      expect((await fetch(`${site.url}/readyz`)).status).toBe(200);
+      expect(site.pid).toBe(pid);
+    },
+  );
 });

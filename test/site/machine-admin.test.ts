@@ -159,7 +159,7 @@ describe('changes of machine files', () => {
     expect(outcomes.sort()).toEqual([added?.password?.text, 'exists'].sort());
   });
 
-  test('fail with in-use, and change nothing, while an alias needs what they would replace', async () => {
+  test('fail with in-use, and change nothing, while a YAML alias needs what they would replace', async () => {
     const { folder, path } = await lab('repositories: &r [lab/*]\npush: *r\n');
     const before = await readFile(path, 'utf8');
     const admin = openMachineAdmin(folder);
@@ -170,7 +170,7 @@ describe('changes of machine files', () => {
     expect(await admin.change('lab', both)).toMatchObject({ repositories: ['new/*'], push: ['out/*'] });
   });
 
-  test('remove the tokens of a removed type also when an alias names it', async () => {
+  test('remove the tokens of a removed type also when a YAML alias names it', async () => {
     const { sha256 } = createAccessToken();
     const { folder } = await lab(
       `groups: [&t node]\ntypes: [{ name: *t, features: [] }]\ntokens: [{ name: a, type: *t, sha256: "${sha256}" }]\n`,

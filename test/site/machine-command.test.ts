@@ -134,7 +134,7 @@ enrolments: [${entry('D', 'gpu')}, ${expires} }, ${entry('E', 'cpu')}, ${expires
     ]);
   });
 
-  test('names the place of what is wrong with a file that is there', async () => {
+  test('names the place of an error in an existing file', async () => {
     const { folder, machine } = await commanding({
       'lab.yml': `user: lab\npassword: "${await hashed('a')}"\n`,
       'other.yml': 'user: other\npasword: x\n',

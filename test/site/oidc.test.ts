@@ -176,7 +176,7 @@ describe('a login at an OpenID provider', () => {
   test.each([
     ['sub-dave', 'no-rule', 'dave@example.org'],
     ['sub-eve', 'account-of-another', 'root'],
-  ] as const)('refuses %s: %s', async (subject, reason, user) => {
+  ] as const)('refuses the person %s with the reason %s', async (subject, reason, user) => {
     const { url, reasons, machines, fileOf } = await siteWithProvider();
     const before = await fileOf('root');
     const { answer } = await new Browser().logIn(`${url}/login`, subject);
@@ -186,16 +186,19 @@ describe('a login at an OpenID provider', () => {
     expect(await readdir(machines)).not.toContain(`${user}@example.org.yaml`);
   });
 
-  test.each(['qnib-type1', 'groups'])('refuses %s: the name is taken by something else', async (email) => {
-    const { url, reasons, machines, people } = await siteWithProvider();
-    const qnib = `user: qnib\npassword: "${await hashed('qnib')}"\ntypes: [{ name: type1, features: [] }]\n`;
-    await writeFile(join(machines, 'qnib.yaml'), qnib);
-    people['sub-bob'] = { email, groups: ['hpc'] };
-    const before = await readdir(machines);
-    const { answer } = await new Browser().logIn(`${url}/login`, 'sub-bob');
-    expect([answer.status, reasons()]).toEqual([403, ['account-of-another']]);
-    expect(await readdir(machines)).toEqual(before);
-  });
+  test.each(['qnib-type1', 'groups'])(
+    'refuses a person whose account would be %s, because the name is taken',
+    async (email) => {
+      const { url, reasons, machines, people } = await siteWithProvider();
+      const qnib = `user: qnib\npassword: "${await hashed('qnib')}"\ntypes: [{ name: type1, features: [] }]\n`;
+      await writeFile(join(machines, 'qnib.yaml'), qnib);
+      people['sub-bob'] = { email, groups: ['hpc'] };
+      const before = await readdir(machines);
+      const { answer } = await new Browser().logIn(`${url}/login`, 'sub-bob');
+      expect([answer.status, reasons()]).toEqual([403, ['account-of-another']]);
+      expect(await readdir(machines)).toEqual(before);
+    },
+  );
 
   test('logs a person in twice at the same time, with one account', async () => {
     const { exchange, idTokenOf, fileOf } = await siteWithProvider();
@@ -366,7 +369,7 @@ describe('replicas of a site at an OpenID provider', () => {
     expect([...one.reasons(), ...other.reasons()]).toEqual(Array(2).fill('login-used'));
   });
 
-  test('refuse what another has used before Redis lost it, and each what it has used itself', async () => {
+  test('refuse a callback that another has used, although Redis lost the record, and one of their own while Redis is down', async () => {
     const { server, one, other, at } = await twoReplicas();
     const use = async (site: typeof one, harm: () => void) => {
       const browser = new Browser();
@@ -385,7 +388,7 @@ describe('replicas of a site at an OpenID provider', () => {
     expect(one.reasons()).toEqual(['login-used']);
   });
 
-  test('end a session at all of them, also at one that starts later or was cut off', async () => {
+  test('end a session at all of them, also at one that starts later or was disconnected', async () => {
     const { server, one, other, again, at } = await twoReplicas();
     const browser = new Browser();
     const logIn = async () => {

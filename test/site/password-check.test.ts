@@ -150,7 +150,7 @@ describe('PasswordCheck', () => {
     expect(counted).toEqual([one, two].map(([account, , address]) => `${account} ${address}`).sort());
   });
 
-  test('an account that logged in from an address is checked there, whatever fails elsewhere', async () => {
+  test('checks an account at an address that it is known from, whatever fails elsewhere', async () => {
     const { check } = checking({ failuresMax: 1, windowMs: 60_000 });
     await check('a', 'right', cheap, ADDRESS);
     for (let at = 0; at < 10; at += 1) await check('a', 'wrong', cheap, `198.51.100.${at}`);
@@ -158,7 +158,7 @@ describe('PasswordCheck', () => {
     expect(await check('a', 'wrong', cheap, ADDRESS)).toEqual({ kind: 'wrong' });
   });
 
-  test('refuses who has to wait at once, not after those that are being hashed', async () => {
+  test('refuses a throttled login at once, without waiting for running hashes', async () => {
     const passwords = createPasswordCheck({
       throttle: { ...NO_THROTTLE, waitMs: ({ address }) => (address === ADDRESS ? 59_000 : 0) },
       decoy,
@@ -176,7 +176,7 @@ describe('PasswordCheck', () => {
     expect(answers).toEqual(['later', 'wrong', 'wrong']);
   });
 
-  test('answers for a locked account as for a locked name that no account has', async () => {
+  test('gives the same answer for a throttled account and for a throttled name that no account has', async () => {
     const { check } = checking({ failuresMax: 1, windowMs: 60_000 });
     for (let at = 0; at < 10; at += 1) {
       await check('a', 'wrong', cheap, `198.51.100.${at}`);

@@ -35,7 +35,7 @@ test.each(CHANGES)(
   },
 );
 
-test('accounts without upstream logins share what the mirror’s own fetch, as far as their patterns are equal', async () => {
+test('accounts without upstream logins of their own share content when their patterns are equal', async () => {
   const plain = { upstreamLogins: undefined, repositories: ['lab/*'] };
   const one = accessOf(await accountWith(plain));
   expect(one?.partition).toMatch(/^site-/);

@@ -126,7 +126,7 @@ describe('the rights of a person', () => {
     expect(rights()).toBe(EXPECTED[is]);
   });
 
-  test.each(NAMES)('follow from the rule of today, whichever came before: %s', async (today) => {
+  test.each(NAMES)('follow from the current rule, whichever rule applied before: %s', async (today) => {
     const { logIn, rights } = site(text);
     for (const yesterday of NAMES) {
       await logIn(yesterday);
@@ -163,17 +163,20 @@ describe('the rights of a person', () => {
     ['open', ['**']],
     ['unknown group', []],
     ['known group', []],
-  ] as const)('are no grant when an edit repeats those of the rule: %s', async (is, repositories) => {
-    const { logIn, rights, change } = site(text);
-    await logIn(is);
-    // As the form of an account sends them all.
-    await change({ repositories, managesMachines: true });
-    expect(rights()).toBe(EXPECTED[is]);
-    for (const today of NAMES) {
-      await logIn(today);
-      expect([today, rights()]).toEqual([today, EXPECTED[today]]);
-    }
-  });
+  ] as const)(
+    'are not stored as a grant when an edit repeats those of the rule: %s',
+    async (is, repositories) => {
+      const { logIn, rights, change } = site(text);
+      await logIn(is);
+      // As the form of an account sends them all.
+      await change({ repositories, managesMachines: true });
+      expect(rights()).toBe(EXPECTED[is]);
+      for (const today of NAMES) {
+        await logIn(today);
+        expect([today, rights()]).toEqual([today, EXPECTED[today]]);
+      }
+    },
+  );
 
   test('are those of the rule again after an edit of groups', async () => {
     const { logIn, rights, change } = site(text);
@@ -184,7 +187,7 @@ describe('the rights of a person', () => {
     expect(rights()).toBe(EXPECTED.admin);
   });
 
-  test('stay in a file that people can read', async () => {
+  test('are an empty list of repositories and groupsOnly for a person in no known group', async () => {
     const { own, logIn } = site(text);
     await logIn('unknown group');
     expect(own()[0]).toMatchObject({

@@ -20,11 +20,11 @@ async function site() {
 const CROSS_SITE = { 'sec-fetch-site': 'cross-site' };
 const root = (more: SiteAsk = {}): SiteAsk => ({ as: 'root', ...more });
 
-describe('a request without a login is told what its client does next', () => {
+describe('a request without a login', () => {
   test.each([
     ['the API', `${API}/accounts`],
     ['machine types', '/site/machines'],
-  ])('%s', async (_what, path) => {
+  ])('to %s is refused with the next step of its client', async (_what, path) => {
     const { ask } = await site();
     const answer = await ask(path);
     expect(answer.status).toBe(401);
@@ -34,7 +34,7 @@ describe('a request without a login is told what its client does next', () => {
   });
 });
 
-describe('every refused request is one line of the audit trail, with its reason', () => {
+describe('a refused request is one line of the audit trail', () => {
   test.each<[string, string, SiteAsk, number]>([
     // The API.
     ['no-resource', `${API}/nothing`, {}, 404],
@@ -82,7 +82,7 @@ describe('every refused request is one line of the audit trail, with its reason'
       { as: 'qnib', method: 'POST', json: { name: 'x' }, headers: CROSS_SITE },
       403,
     ],
-  ])('%s: %s %j', async (reason, path, asked, status) => {
+  ])('with the reason %s: %s %j', async (reason, path, asked, status) => {
     const { ask, log } = await site();
     const answer = await ask(path, asked);
     expect(answer.status).toBe(status);

@@ -299,7 +299,7 @@ describe('the other endpoints of a site', () => {
     ['owner', 'pull,push'],
     ['token', 'pull'],
     ['admin', 'pull'],
-  ])('/token grants %s of own/app: "%s"', async (actor, granted) => {
+  ])('/token grants the %s these actions on own/app: "%s"', async (actor, granted) => {
     const site = await serveSite(await files());
     const answer = await site.ask('/token?service=metahub&scope=repository:own/app:pull,push', {
       as: ACTORS[actor],

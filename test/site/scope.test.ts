@@ -34,7 +34,7 @@ describe('isGranted()', () => {
 });
 
 describe('parseScopes()', () => {
-  test('reads the scopes of a token request, several in one value, too', () => {
+  test('reads the scopes of a token request, also several in one value', () => {
     expect(parseScopes(['repository:a/b:pull,push repository(plugin):c:*', 'registry:catalog:*'])).toEqual([
       grant('a/b', ['pull', 'push']),
       grant('c', ['*']),

@@ -76,7 +76,7 @@ describe('the record of pulls that replicas share', () => {
     });
   });
 
-  test('follows the growing count of an answer that others know already', async () => {
+  test('shows the growing count of an answer that other replicas know already', async () => {
     const server = new MemoryServer();
     const [one, other] = [await replica(server), await replica(server)];
     one.pull('lab-gpu', 'lab/app', 2);

@@ -198,7 +198,7 @@ describe('a token signed with the site’s key', () => {
     return admission.kind;
   };
 
-  test('is accepted as this site writes it', async () => {
+  test('is accepted in the form in which this site writes it', async () => {
     expect(await sign((jwt) => jwt)).toBe('admitted');
   });
 

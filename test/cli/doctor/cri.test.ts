@@ -65,17 +65,17 @@ test('pullByCri() writes a length of more than 127 bytes as a varint', async () 
   );
 });
 
-test('pullByCri() answers what the runtime said of a pull that failed', async () => {
+test('pullByCri() returns the runtime’s message for a pull that failed', async () => {
   const socket = await listening(answering({ 'grpc-status': '5', 'grpc-message': 'a:b%3A not found' }));
   expect(await pull(socket)).toEqual({ kind: 'failed', message: 'a:b: not found' });
 });
 
-test('pullByCri() keeps a message that is not percent-encoded as it is', async () => {
+test('pullByCri() returns a message that is not percent-encoded unchanged', async () => {
   const socket = await listening(answering({ 'grpc-status': '2', 'grpc-message': '100% wrong' }));
   expect(await pull(socket)).toEqual({ kind: 'failed', message: '100% wrong' });
 });
 
-test('pullByCri() tells a server without CRI, whose answer has no body, from a pull that failed', async () => {
+test('pullByCri() distinguishes a server without CRI, whose answer has no body, from a pull that failed', async () => {
   const unimplemented: Handler = (stream) =>
     stream.respond(
       { ':status': 200, 'content-type': 'application/grpc', 'grpc-status': '12' },
@@ -104,7 +104,7 @@ test('pullByCri() waits for a runtime that has just started and is not initializ
   expect(calls).toEqual(['version', 'version', 'version', 'pull']);
 });
 
-test('pullByCri() answers what a runtime said that is never initialized, when its time is up', async () => {
+test('pullByCri() returns the message of a runtime that is not initialized in time', async () => {
   const socket = await listening(
     answering({ 'grpc-status': '0' }),
     answering({ 'grpc-status': '2', 'grpc-message': 'server is not initialized yet' }),
@@ -123,7 +123,7 @@ test('pullByCri() fails when a runtime that is not initialized closes the connec
   expect(await pull(socket)).toEqual({ kind: 'failed', message: 'the runtime closed the connection' });
 });
 
-test('pullByCri() fails when nothing listens, when the answer breaks off, and when its time is up', async () => {
+test('pullByCri() fails when nothing listens, when the answer is truncated, and after its time limit', async () => {
   const nowhere = await pull('/nowhere/cri.sock');
   expect(nowhere).toMatchObject({ kind: 'failed', message: expect.stringContaining('ENOENT') });
   const broken = await listening((stream) => stream.session?.destroy());

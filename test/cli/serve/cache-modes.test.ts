@@ -143,7 +143,7 @@ describe('fault 80: content deleted beside the mirror: what is deleted while a m
   });
 });
 
-test('a tag that its registry deleted is gone, though its image is held', async () => {
+test('a tag that the registry has deleted is answered with 404, although its image is stored', async () => {
   const mirror = await openMirror();
   const { tag, manifest } = mirror.push();
   await pull(mirror, `manifests/${tag}`);

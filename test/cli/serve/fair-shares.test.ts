@@ -98,7 +98,7 @@ test('a thousand slow documents of one client leave memory for the large documen
   expect(residentMibOf(mirror.metahub.pid)).toBeLessThan(400);
 });
 
-test('a large document that trickles is given up, and its memory is there for the next', async () => {
+test('a large document that arrives too slowly is aborted, and its memory is free for the next one', async () => {
   const mirror = await mirrorOfSlow();
   const { status, headers, body } = await ask(mirror.port, '/v2/team/slow/manifests/latest');
   expect([status, headers['retry-after'], JSON.parse(body.toString()).errors[0].code]).toEqual([

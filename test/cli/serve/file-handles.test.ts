@@ -8,6 +8,6 @@ test.each([
   [1024, 330],
   [96, 21],
   [40, 8],
-])('a process that may open %i files takes %i connections', (handles, connections) => {
+])('a process that may open %i files accepts %i connections', (handles, connections) => {
   expect(connectionsWithin(handles)).toBe(connections);
 });

@@ -62,7 +62,7 @@ async function restore({ state, store }: Replica): Promise<void> {
 }
 
 describe('the events of gaps that several replicas know', () => {
-  test('are each sent by one replica, and are done at all', async () => {
+  test('are each sent by one replica, and count as delivered at all', async () => {
     const { all, subjects } = await replicas(3);
     const tags = ['a', 'b', 'c', 'd', 'e'];
     for (const tag of tags) for (const { offer } of all) offer(tag);
@@ -181,7 +181,7 @@ describe('the events of gaps that several replicas know', () => {
     expect(subjects()).toHaveLength(1);
   });
 
-  test('are not sent that were delivered before a restart of all, whose Redis is new', async () => {
+  test('are not sent again after a restart of all replicas with an empty Redis', async () => {
     const { all, subjects } = await replicas(2);
     const [one, other] = all;
     one?.webhook.remember(gapOf('a'));

@@ -57,7 +57,7 @@ describe('a service whose configuration is broken at the start', () => {
     expect(await server.stop()).toBe(0);
   }
 
-  test('serves the last good one, and says so loudly', async () => {
+  test('serves with the last good one, and reports an error', async () => {
     await startOnceWell();
     writeFileSync(config, BROKEN);
     const server = await start();
@@ -75,13 +75,13 @@ describe('a service whose configuration is broken at the start', () => {
     expect(status).toMatchObject({ reload: { refused: expect.stringContaining(config) } });
   });
 
-  test('does so too for a list of images', async () => {
+  test('serves with the last good lists of images, too', async () => {
     await startOnceWell();
     writeFileSync(join(images, 'solver.yml'), 'image: [\n');
     expect((await start()).output()).toContain('last-good-configuration');
   });
 
-  test('returns to the files by a reload once they are right, and keeps those', async () => {
+  test('returns to its files by a reload once they are valid, and stores them', async () => {
     await startOnceWell();
     writeFileSync(config, BROKEN);
     const server = await start();
@@ -101,7 +101,7 @@ describe('a service whose configuration is broken at the start', () => {
     expect(readFileSync(join(data, 'last-good/config.yaml'), 'utf8')).toContain('hub.example');
   });
 
-  test('starts with the folder that a crash in the middle of keeping has left', async () => {
+  test('starts with the folder that a crash has left while the files were stored', async () => {
     await startOnceWell();
     mkdirSync(join(data, 'last-good.old/images'), { recursive: true });
     writeFileSync(join(data, 'last-good.old/config.yaml'), readFileSync(join(data, 'last-good/config.yaml')));
@@ -110,14 +110,14 @@ describe('a service whose configuration is broken at the start', () => {
     expect(await statusByName(await start())).toBe(200);
   });
 
-  test('ends with the complaint when there is no last good one', async () => {
+  test('fails with the error of its files when there is no last good configuration', async () => {
     writeFileSync(config, BROKEN);
     const { status, stderr } = await attempt(process.execPath, words());
     expect(status).toBe(2);
     expect(stderr).toContain(config);
   });
 
-  test('ends with its own complaint when the last good one does not help either', async () => {
+  test('fails with the error of its files when the last good configuration fails, too', async () => {
     await startOnceWell();
     writeFileSync(config, BROKEN);
     const { status, stderr } = await attempt(process.execPath, [...words(), '--tls-cert', '/nowhere.crt']);

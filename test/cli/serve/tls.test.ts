@@ -39,7 +39,7 @@ async function followed() {
   return { folder, install, events, shown, next: () => once(heard, 'event') };
 }
 
-test('a renewed pair is shown once, and other files of the folder change nothing', async () => {
+test('a renewed certificate is reported once, and changes of other files in the folder are ignored', async () => {
   const { folder, install, events, shown, next } = await followed();
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
   onTestFinished(() => void vi.useRealTimers());
@@ -60,7 +60,7 @@ test('a renewed pair is shown once, and other files of the folder change nothing
   expect(events).toEqual(['shown', 'certificate-renewed']);
 });
 
-test('a pair that does not belong together is complained of, and the former one stays', async () => {
+test('a certificate and a key that do not match are logged, and the former pair stays', async () => {
   const { install, events, next } = await followed();
   const said = next();
   await install(['key']);

@@ -42,7 +42,7 @@ describe('catalogInForce()', () => {
     expect(await told([])).toEqual(await told(['tei']));
   });
 
-  test('has no baseline when they are off', async () => {
+  test('has no baseline when the setting is off', async () => {
     expect(await catalogInForce({ catalog: [], catalogBaselines: false })).toEqual({
       lists: [],
       baselines: [],
@@ -70,7 +70,7 @@ describe('openCatalog()', () => {
     expect(await catalog.listing(repository('ggml-org/llama.cpp', 'quay.io'))).toEqual([]);
   });
 
-  test('names the file of an entry that is wrong', async () => {
+  test('names the file of an invalid entry', async () => {
     const folder = writeTree({
       'it.yml': 'title: It\nsource: nowhere\nchecked: 2026-11-26\npromise: One.\n',
     });
@@ -78,7 +78,7 @@ describe('openCatalog()', () => {
     await expect(catalog.entry('it')).rejects.toThrow(/it\.yml:2:9: source: a URL is expected/);
   });
 
-  test('says what to do when the package is incomplete', async () => {
+  test('reports the next step when the package is incomplete', async () => {
     await expect(openCatalog('/nonexistent')).rejects.toMatchObject({
       nextStep: expect.stringContaining('Install'),
     });

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { makeDataDirectory } from '../../../src/cli/serve/compose.ts';
 import { dataDirectory } from '../../support/store.ts';
 
-test('a data directory is made with its parents, for its user alone, and may be there already', async () => {
+test('makeDataDirectory() creates a directory with its parents, for its user only, and accepts an existing one', async () => {
   const path = join(await dataDirectory(), 'a/b/c');
   await makeDataDirectory(path);
   await makeDataDirectory(path);
@@ -16,7 +16,7 @@ test.each([
   ['below a file', async () => join((await fileIn(await dataDirectory())).path, 'data')],
   ['where the kernel makes no directories', async () => '/proc/metahub/data'],
   ['a name too long', async () => join(await dataDirectory(), 'x'.repeat(300))],
-])('%s is refused with what to do, and at once', async (_, pathOf) => {
+])('makeDataDirectory() refuses %s at once, with the next step', async (_, pathOf) => {
   const path = await pathOf();
   await expect(makeDataDirectory(path)).rejects.toMatchObject({
     message: expect.stringContaining(`cannot create the directory ${path}`),

@@ -33,11 +33,11 @@ test.each([
     'a: &a [x,x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\n',
     /broken\.yaml:1:1: .*alias/,
   ],
-])('%s', async (_, text, message) => {
+])('loading the configuration file: %s', async (_, text, message) => {
   await expect(loadConfigFile(write('broken.yaml', text))).rejects.toThrow(message);
 });
 
-test('a file that was named must be there', async () => {
+test('a configuration file that is named must exist', async () => {
   await expect(loadConfigFile(join(workplace.directory, 'absent.yaml'))).rejects.toThrow(
     /absent\.yaml: there is no such file/,
   );

@@ -16,7 +16,7 @@ function load(mayBeAbsent = false) {
   return loadImageCatalog(folder, { mayBeAbsent });
 }
 
-test('reads every YAML file of the folder in the order of their names, and nothing else', async () => {
+test('loadImageCatalog() reads every YAML file of the folder in the order of their names, and nothing else', async () => {
   writeFileSync(join(folder, '20-b.yml'), `image: b/b\nmanifests:\n${MEMBER}`);
   writeFileSync(
     join(folder, '10-a.yaml'),
@@ -27,7 +27,7 @@ test('reads every YAML file of the folder in the order of their names, and nothi
   expect((await load()).map(({ repository }) => repository.name)).toEqual(['a/a', 'b/b']);
 });
 
-test('a default folder need not exist; a named one must', async () => {
+test('loadImageCatalog() requires that a named folder exists, but not the default one', async () => {
   rmSync(folder, { recursive: true });
   expect(await load(true)).toEqual([]);
   await expect(load()).rejects.toThrow(/cannot read the folder: there is no such folder/);
@@ -37,7 +37,7 @@ test.each([
   ['image: UPPER\nmanifests: []\n', /bad\.yml:1:8: image: “UPPER” is not an image name/],
   ['image: [', /bad\.yml:1:\d+: .*[^:]$/],
   ['image: a/b\nmanifests: []\n', /bad\.yml:2:12: manifests: the list needs manifests/],
-])('names the file that holds %j', async (text, message) => {
+])('loadImageCatalog() names the file with %j', async (text, message) => {
   writeFileSync(join(folder, 'bad.yml'), text);
   await expect(load()).rejects.toMatchObject({
     name: 'ConfigError',

@@ -36,7 +36,7 @@ describe('the installed service', () => {
     ['a variable', { environment: { METAHUB_DATA: '/variable' } }, ['environment', '/variable']],
     ['the file', { file: { data: '/file' } }, ['file', '/file']],
     ['nothing', {}, ['service', '/service']],
-  ])('its data directory is weaker than %s', (_, given, expected) => {
+  ])('has the right data directory when %s sets another one', (_, given, expected) => {
     const { values, origins } = resolveSettings(SERVE_SETTINGS, {
       ...{ flags: {}, environment: {}, file: {}, filePath: undefined },
       service: { data: '/service' },

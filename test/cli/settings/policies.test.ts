@@ -41,7 +41,7 @@ test('the first pattern that fits a repository refines the policy for all', () =
   expect(policyFor(repository('qnib/bench', 'ghcr.io'))).toMatchObject({ match: 'best', answer: 'auto' });
 });
 
-test('a pattern without a registry is of Docker Hub, as in machine files, and * is everything', () => {
+test('a pattern without a registry matches Docker Hub, as in machine files, and * matches everything', () => {
   const policyFor = policies({
     repositories: { 'qnib/*': { match: 'exact' }, alpine: { answer: 'index' }, '*': { answer: 'manifest' } },
   });
@@ -57,11 +57,11 @@ test.each([
     /^repositories\["docker\.io\/\*"\]\.onMatch: this key does not exist; did you mean match\?/,
   ],
   [{ repositories: ['docker.io/*'] }, /^repositories: a map of keys and values is expected, not a list/],
-])('refuses %j and says where', (wrong, message) => {
+])('a policy of %j is refused with its place', (wrong, message) => {
   expect(() => policies(wrong)).toThrow(message);
 });
 
-test('policiesFrom() applies the first of a pattern’s policies whose tags match', () => {
+test('createPolicies() applies the first of a pattern’s policies whose tags match', () => {
   const policyFor = policies({
     repositories: { 'docker.io/qnib/bench': [{ tags: ['5*', '!5.0'], gpu: 'any' }, { match: 'exact' }] },
   });
@@ -87,7 +87,7 @@ describe('baselines of the catalogue', () => {
   ];
   const almalinux = repository('almalinuxorg/almalinux', 'quay.io');
 
-  test('hold for the tags that they name', () => {
+  test('apply to the tags that they name', () => {
     const policyFor = policies({}, ALMALINUX);
     expect(policyFor(almalinux, tag('10')).baseline).toEqual(['x86-64-v3']);
     expect(policyFor(almalinux, tag('10')).match).toBe('best');
@@ -95,12 +95,12 @@ describe('baselines of the catalogue', () => {
     expect(policyFor(repository('almalinuxorg/almalinux', 'ghcr.io'), tag('10')).baseline).toBeUndefined();
   });
 
-  test('refine whatever else the operator says of the repository', () => {
+  test('are added to the operator’s policy of the repository', () => {
     const policyFor = policies({ repositories: { '**': { readConfig: true } } }, ALMALINUX);
     expect(policyFor(almalinux, tag('10'))).toMatchObject({ readConfig: true, baseline: ['x86-64-v3'] });
   });
 
-  test('yield to the operator’s own, and to none', () => {
+  test('are replaced by the operator’s own baseline, and by `none`', () => {
     for (const [own, baseline] of [
       ['x86-64-v2', ['x86-64-v2']],
       ['none', []],

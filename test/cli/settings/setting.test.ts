@@ -62,7 +62,7 @@ describe('resolveSettings()', () => {
     );
   });
 
-  test('refuses a key of the file that nothing reads, and lists those that are', () => {
+  test('refuses an unknown key of the file, and lists the known ones', () => {
     try {
       resolveSettings(TABLE, { ...NOTHING, file: { cachesize: '1G' } });
       expect.unreachable();
@@ -81,7 +81,7 @@ describe('resolveSettings()', () => {
   });
 });
 
-test('addFlags() leaves what is not given undefined and collects what is repeated', () => {
+test('addFlags() leaves an absent flag undefined, and collects the values of a repeated one', () => {
   const command = new Command().exitOverride();
   addFlags(command, TABLE);
   command.parse(['--set', 'a', '--set', 'b'], { from: 'user' });
@@ -102,7 +102,7 @@ describe('values', () => {
   ])('%s is an address to listen on', (text, address) => {
     expect(readListen(text)).toEqual(address);
   });
-  test.each(['', 'host', '127.0.0.1:99999', '::1:80', 'a:b'])('%j is none', (text) => {
+  test.each(['', 'host', '127.0.0.1:99999', '::1:80', 'a:b'])('%j is not an address to listen on', (text) => {
     expect(() => readListen(text)).toThrow(/is not a HOST:PORT/);
   });
   test.each([

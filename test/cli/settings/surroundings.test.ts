@@ -13,24 +13,24 @@ const PROGRAM = fileURLToPath(new URL('../../../bin/metahub.js', import.meta.url
 
 describe('defaultListen()', () => {
   test.each([
-    ['on a host, loopback', {}, '127.0.0.1:5080'],
-    ['in its container image, every address', { METAHUB_CONTAINER: 'on' }, '0.0.0.0:5080'],
+    ['on a host: loopback', {}, '127.0.0.1:5080'],
+    ['in its container image: every address', { METAHUB_CONTAINER: 'on' }, '0.0.0.0:5080'],
     [
-      'as the demonstration in its container image, loopback',
+      'of the demonstration in its container image: loopback',
       { METAHUB_CONTAINER: 'on', STATIC_MACHINES: 'true' },
       '127.0.0.1:5080',
     ],
     [
-      'as the demonstration by its own variable, loopback',
+      'of the demonstration by its own variable: loopback',
       { METAHUB_CONTAINER: 'on', METAHUB_STATIC_MACHINES: 'on' },
       '127.0.0.1:5080',
     ],
-  ])('%s', (_, environment, expected) => {
+  ])('returns the default address %s', (_, environment, expected) => {
     expect(defaultListen(environment)).toBe(expected);
   });
 });
 
-describe('PORT', () => {
+describe('the variable PORT', () => {
   const listen = (environment: Record<string, string>, file: Record<string, unknown> = {}) =>
     resolveSettings(SERVE_SETTINGS, {
       flags: {},
@@ -44,11 +44,11 @@ describe('PORT', () => {
     expect(listen({ PORT: '8080', METAHUB_CONTAINER: 'on' })).toEqual({ host: '0.0.0.0', port: 8080 });
   });
 
-  test('is stronger than the file, as every variable is', () => {
+  test('overrides the file, as every variable does', () => {
     expect(listen({ PORT: '8080' }, { listen: '127.0.0.1:6000' }).port).toBe(8080);
   });
 
-  test('is weaker than METAHUB_LISTEN', () => {
+  test('is overridden by METAHUB_LISTEN', () => {
     expect(listen({ PORT: '8080', METAHUB_LISTEN: '127.0.0.1:7000' }).port).toBe(7000);
   });
 
@@ -61,7 +61,7 @@ describe('a user without a home', () => {
   const nobody = { HOME: '', XDG_CACHE_HOME: '', XDG_CONFIG_HOME: '' };
 
   test.skipIf(process.getuid?.() !== 0)(
-    'has none, also where the system has no entry for the user',
+    'has no home directory, also without an entry in passwd',
     async () => {
       const script = `
       process.setuid(64999);
@@ -74,7 +74,7 @@ describe('a user without a home', () => {
     },
   );
 
-  test.skipIf(process.getuid?.() !== 0)('still gets the settings printed', async () => {
+  test.skipIf(process.getuid?.() !== 0)('can print the settings', async () => {
     const workplace = openWorkplace();
     try {
       const drop = join(workplace.directory, 'drop.cjs');

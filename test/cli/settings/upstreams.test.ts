@@ -25,7 +25,7 @@ describe('the setting upstream', () => {
     });
   });
 
-  test('the same NAME again is the next endpoint of its chain', () => {
+  test('a repeated NAME adds the next endpoint for failover', () => {
     const upstreams = readUpstreams([
       'docker.io=https://harbor.site/v2/hub',
       'docker.io=https://registry-1.docker.io',
@@ -54,7 +54,7 @@ describe('the setting upstream', () => {
     });
   });
 
-  test('takes what docs/upstreams.md shows, and every setting stands there', () => {
+  test('accepts the examples of docs/upstreams.md, which show every setting', () => {
     const page = readFileSync(new URL('../../../docs/upstreams.md', import.meta.url), 'utf8');
     const [, example = ''] = /^```yaml\n([\s\S]*?)^```/m.exec(page) ?? [];
     const upstreams = readUpstreams(parse(example).upstream);
@@ -92,7 +92,7 @@ describe('the setting upstream', () => {
 });
 
 describe('allowedUpstreams()', () => {
-  test('puts what is named in front of the public registries, or in their place', () => {
+  test('returns the named upstreams before the public registries, or in their place', () => {
     const upstream = readUpstreams('docker.io=http://127.0.0.1:5000');
     const open = allowedUpstreams({ upstream, publicRegistries: true });
     expect(at(open, 'docker.io')?.endpoints[0]?.url).toBe('http://127.0.0.1:5000');

@@ -89,7 +89,7 @@ describe('groups over the API', () => {
     expect((await put('lab', {}, { 'if-match': '*' })).status).toBe(409);
   });
 
-  test('are not overwritten by whoever has not seen them as they are', async () => {
+  test('are not overwritten by an edit of a former state', async () => {
     const { put, tagOf, ask, file } = await site();
     expect(await codeOf(await put('lab', {}))).toBe('if-match-required');
     expect(await codeOf(await put('lab', {}, { 'if-none-match': '*' }))).toBe('changed');
@@ -233,7 +233,7 @@ describe('groups over the API', () => {
     expect(await file()).toBe(GROUPS);
   });
 
-  test('gives __proto__ no rights and no place', async () => {
+  test('refuses the name __proto__, and treats constructor like any other name', async () => {
     const { put, file, ask } = await site();
     expect((await put('__proto__', { repositories: ['**'] })).status).toBe(422);
     expect((await put('constructor', { repositories: ['**'] })).status).toBe(201);

@@ -74,7 +74,7 @@ describe.each([
   });
 });
 
-test('a body that is too long by its length alone is refused before a byte of it arrives', async () => {
+test('a body whose Content-Length is too large is refused before a byte of it arrives', async () => {
   const head = `POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ${BOUND + 1}\r\nExpect: 100-continue\r\n\r\n`;
   expect(await send(head)).toMatch(/^HTTP\/1\.1 413 /);
 });

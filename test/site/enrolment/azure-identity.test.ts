@@ -62,7 +62,7 @@ test('the recorded document names its VM, subscription and region', () => {
   expect(azureInstance(presented, fixture('intermediate.pem'), context)).toBeUndefined();
 });
 
-test('the example of Azure’s documentation is read, and refused: its certificate signs itself', () => {
+test('the example in Azure’s documentation is parsed, and refused because its certificate is self-signed', () => {
   const message = readSignedMessage(Buffer.from(recorded('documented.json'), 'base64'));
   expect(JSON.parse(String(message?.content))).toMatchObject({
     nonce: '1234566766',
@@ -74,7 +74,7 @@ test('the example of Azure’s documentation is read, and refused: its certifica
   expect(verified(recorded('documented.json'), { keys: certificate, nowMs })).toBeUndefined();
 });
 
-test('a document is valid from its creation to its end, give or take half a minute', async () => {
+test('a document is valid from its creation to its end, with a tolerance of half a minute', async () => {
   // The certificate is valid from just now on.
   const nowMs = Date.now() + HOUR_MS;
   const document = await signed(azureContent(VM, NONCE, nowMs));
@@ -86,7 +86,7 @@ test('a document is valid from its creation to its end, give or take half a minu
   expect(verified(document, { nowMs: seconds + 6 * HOUR_MS + 31_000, challengedMs })).toBeUndefined();
 });
 
-test('a document is not older than its challenge, give or take half a minute', async () => {
+test('a document is refused when it is more than half a minute older than its challenge', async () => {
   const nowMs = Date.now();
   const document = await signed(azureContent(VM, NONCE, nowMs));
   const seconds = Math.floor(nowMs / 1000) * 1000;
@@ -117,14 +117,14 @@ describe('a document is refused', () => {
     expect(verified(await signed(undefined, signer))).toBeUndefined();
   });
 
-  test('when Azure’s name stands in the certificate’s subject alone', async () => {
+  test('when only the subject of its certificate names Azure', async () => {
     const extensions = ['basicConstraints=critical,CA:FALSE'];
     const subject = '/CN=metadata.azure.com';
     const signer = await keys.openssl.make({ issuer: keys.azure.intermediate, extensions, subject });
     expect(verified(await signed(undefined, signer))).toBeUndefined();
   });
 
-  test('when one name is written so that it looks like several', async () => {
+  test('when one name in its certificate looks like several', async () => {
     const extensions = ['subjectAltName=@names', '[names]', 'DNS.1=a\\, DNS:metadata.azure.com\\, b'];
     const signer = await keys.openssl.make({ issuer: keys.azure.intermediate, extensions });
     expect(verified(await signed(undefined, signer))).toBeUndefined();
@@ -191,7 +191,7 @@ describe('a document is refused', () => {
     }
   });
 
-  test('when it is cut off, empty or something else, whatever it is', async () => {
+  test('when it is truncated, empty or not a CMS message', async () => {
     const bytes = Buffer.from(await signed(), 'base64');
     for (let length = 0; length < bytes.length; length += 7) {
       expect(verified(bytes.subarray(0, length).toString('base64'))).toBeUndefined();
@@ -222,7 +222,7 @@ describe('a challenge', () => {
   const made = (key: Uint8Array, wallClock: () => number, address = '192.0.2.1') =>
     createChallenges(key, wallClock).create(COMMITMENT, address) ?? '';
 
-  test('is new each time, and known by every replica with the same key for a minute', () => {
+  test('is new each time, and every replica with the same key accepts it for a minute', () => {
     let nowMs = 1e12;
     const challenge = made(KEY, () => nowMs);
     expect(made(KEY, () => nowMs)).not.toBe(challenge);
@@ -234,7 +234,7 @@ describe('a challenge', () => {
     expect(other.sinceMs({ challenge, secret: SECRET })).toBeUndefined();
   });
 
-  test('of another site, for another secret, or made up, is unknown', () => {
+  test('is not accepted when it is from another site, for another secret, or forged', () => {
     const own = createChallenges(KEY, Date.now);
     const challenge = made(KEY, Date.now);
     expect(own.sinceMs({ challenge, secret: SECRET })).toBeDefined();
@@ -245,13 +245,13 @@ describe('a challenge', () => {
       expect(own.sinceMs({ challenge: madeUp, secret: SECRET })).toBeUndefined();
   });
 
-  test('gives a nonce of ten digits, another one for each site', () => {
+  test('leads to a nonce of ten digits, which differs for each site', () => {
     const nonces = ['https://a.example', 'https://b.example'].map((origin) => azureNonce(ANSWER, origin));
     expect(new Set(nonces).size).toBe(2);
     for (const nonce of nonces) expect(nonce).toMatch(/^\d{10}$/);
   });
 
-  test('is given a thousand times a minute to an address, and to an IPv6 network as to one', () => {
+  test('is created at most a thousand times a minute for an address; an IPv6 network counts as one', () => {
     let nowMs = CHALLENGE_MS * 1000;
     const challenges = createChallenges(KEY, () => nowMs);
     const given = (addresses: readonly string[]) =>
@@ -263,7 +263,7 @@ describe('a challenge', () => {
     expect(given(['192.0.2.1'])).toBe(1);
   });
 
-  test('is given a hundred thousand times a minute in all', () => {
+  test('is created at most a hundred thousand times a minute in total', () => {
     const challenges = createChallenges(KEY, () => CHALLENGE_MS);
     let given = 0;
     for (let at = 0; at < 100_100; at++)

@@ -87,7 +87,7 @@ test.each<[string, Partial<CertificatePlan>]>([
   expect(await below(plan)).toBe(false);
 });
 
-test('an intermediate’s length of path is obeyed', async () => {
+test('the path length of an intermediate limits the chain below it', async () => {
   const ending = await openssl.make({
     issuer: root,
     extensions: ['basicConstraints=critical,CA:TRUE,pathlen:0', 'keyUsage=critical,keyCertSign'],
@@ -106,14 +106,14 @@ test('a certificate that another key has signed in the name of the intermediate 
   expect(trusts(certificate, [real, forged])).toBe(false);
 });
 
-test('intermediates that issue each other end the search', async () => {
+test('the search for a root ends when intermediates issue each other', async () => {
   const subject = '/CN=circle';
   const circle = await openssl.make({ extensions: AUTHORITY, subject });
   const certificate = await openssl.make({ issuer: circle, extensions: LEAF });
   expect(trusts(certificate, [circle, circle, circle, circle])).toBe(false);
 });
 
-test('every root of Node.js’s list can be read as an issuer', () => {
+test('every root in the list of Node.js can be an issuer', () => {
   const roots = rootCertificates.map((pem) => new X509Certificate(pem));
   const strong = roots.filter((one) => isTrusted(one, { roots: [], intermediates: [] }, Date.now()));
   expect(strong).toEqual([]);

@@ -180,7 +180,7 @@ describe('an instance of AWS', () => {
   });
 });
 
-test('an instance enrols by the rule of another file of keys, when those of the first refuse it', async () => {
+test('an instance enrols by the rule of a second key file when the rules of the first one refuse it', async () => {
   const rule = { accounts: ['999999999999'], regions: ['us-east-1'], types: { 'g6.*': 'gpu' } };
   const { enrol, awsOf, given, reasons } = await site({}, {}, [rule]);
   const there = { accountId: '999999999999', region: 'us-east-1' };

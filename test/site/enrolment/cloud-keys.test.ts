@@ -51,13 +51,13 @@ describe('checkCloudKeys()', () => {
     ['gcp', 'no keys', keySet(), 1, 1],
     ['gcp', 'no RSA key', keySet(jwkOf('ed25519')), 1, 1],
     ['gcp', 'a broken key', '{"keys": [\n  { "kty": "new" },\n  { "kty": "RSA", "e": "AQAB" }]}', 3, 3],
-  ])('refuses for %s %s, with its place', async (cloud, _, text, line, column) => {
+  ])('refuses, as keys of %s, %s, and names the place', async (cloud, _, text, line, column) => {
     await expect(check(cloud, text)).rejects.toMatchObject({
       ...{ name: 'ConfigError', code: 'invalid-value', file: expect.stringMatching(/keys$/), line, column },
     });
   });
 
-  test('refuses for gcp what is not JSON, with its place', async () => {
+  test('refuses, as keys of gcp, a file that is not JSON, and names the place', async () => {
     const refused = { name: 'ConfigError', code: 'syntax', line: 2, column: 1 };
     await expect(check('gcp', '{"keys":\n?')).rejects.toMatchObject(refused);
   });

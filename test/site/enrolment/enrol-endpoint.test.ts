@@ -98,7 +98,7 @@ describe('an enrolment', () => {
   test.each([
     ['a millisecond before it expires', -1, 200, []],
     ['when it expires', 0, 403, ['expired-enrolment']],
-  ])('%s is answered', async (_, afterMs, status, expected) => {
+  ])('that is used %s (%i ms) is answered with status %i', async (_, afterMs, status, expected) => {
     const { text, sha256 } = createEnrolmentSecret();
     const { ask, clock, log } = await serveSite({
       'lab.yaml': `user: lab\npassword: "${await hashed('lab')}"\ntypes: [{ name: gpu, features: [cpu:zen4] }]

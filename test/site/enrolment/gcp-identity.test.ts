@@ -35,7 +35,7 @@ test('the token of an instance names it, its project and its region', async () =
 });
 
 test.each(['RS384', 'RS512', 'PS256'])(
-  'a token that the right key signs by %s is refused: Google signs by RS256',
+  'a token that the right key signs with %s is refused, because Google signs with RS256',
   async (alg) => {
     expect(await verifiedWith(alg)).toBeUndefined();
   },
