@@ -17,7 +17,7 @@ export interface SharedState {
   set(key: string, value: unknown, ttlMs: number, patience?: Patience): Promise<boolean>;
   /**
    * Sets a value unless the key exists. `taken`: another process, or this one, has set it. `unknown`: the shared
-   * state did not answer, so each process decides by itself.
+   * state did not answer, or has a value that no process has set, so each process decides by itself.
    */
   claim(key: string, value: unknown, ttlMs: number, patience?: Patience): Promise<ClaimResult>;
   /** Sends a message to all other processes. Resolves when the store has accepted it, or after giving up. */

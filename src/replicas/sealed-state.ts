@@ -1,5 +1,4 @@
-import { createHmac, randomBytes } from 'node:crypto';
-import { LRUCache } from 'lru-cache';
+import { createHmac } from 'node:crypto';
 import * as v from 'valibot';
 import type { Log } from '../lib/log.ts';
 import type { Schema } from '../lib/schema.ts';
@@ -7,14 +6,14 @@ import { createSealer, type Sealer } from '../lib/seal.ts';
 import type { ClaimResult, Patience, SharedState } from '../lib/shared-state.ts';
 import type { KeyValueStore } from './key-value-store.ts';
 import {
-  MESSAGE,
-  MESSAGE_AGE_MAX_MS,
+  BEAT,
   MESSAGE_MAX_BYTES,
   parseBy,
   SHARED_TIMES,
   type SharedTimes,
   VALUE_MAX_BYTES,
 } from './sealed-format.ts';
+import { SealedMessages } from './sealed-messages.ts';
 
 /**
  * The result of an operation. `invalid`: no replica has written the value. `skipped`: the state is down, or
@@ -32,16 +31,13 @@ export interface SealedStateOptions {
   readonly log: Log;
   /** Monotonic milliseconds. */
   readonly now: () => number;
-  /** Milliseconds of the wall clock. */
-  readonly wallClock: () => number;
   readonly onResult?: (operation: SharedOperation, result: SharedResult) => void;
   readonly times?: Partial<SharedTimes>;
 }
 
-/** Maximum number of remembered messages. The replica accepts each message once. */
-const SEEN_MAX = 50_000;
-const VERSION = 1;
-const BEAT = 'beat';
+const VERSION = 2;
+/** Whatever a replica has claimed with. */
+const HOLDER = v.custom((value) => value !== undefined);
 /** Topic of the message that says that a replica could not publish another one. */
 const MISSED = 'missed';
 
@@ -51,12 +47,13 @@ class SealedState implements SharedState {
   readonly #sealer: Sealer;
   /** Prefix of keys and channel. It is derived from the secret, so that sites do not see each other. */
   readonly #prefix: string;
-  readonly #replica = randomBytes(12).toString('base64url');
+  readonly #messages: SealedMessages;
   readonly #receivers = new Map<string, (body: unknown, from: string) => void>();
   readonly #onReturn: (() => void)[] = [];
-  readonly #seen = new LRUCache<string, true>({ max: SEEN_MAX });
   readonly #timer: NodeJS.Timeout;
   #heardMs: number | undefined;
+  #beatMs = 0;
+  #secondBeat: NodeJS.Timeout | undefined;
   #reconnectedMs: number;
   /** True when an operation took too long. Requests do not wait again before the next beat arrives. */
   #isSlow = false;
@@ -72,6 +69,7 @@ class SealedState implements SharedState {
     this.#sealer = createSealer('metahub shared state', secret);
     const site = createHmac('sha256', secret).update('metahub shared state').digest('hex').slice(0, 16);
     this.#prefix = `metahub:v${VERSION}:${site}`;
+    this.#messages = new SealedMessages(this.#sealer, this.#prefix, now);
     this.#reconnectedMs = now();
     store.listen(this.#prefix, (sealed) => this.#receive(sealed));
     this.#timer = setInterval(() => this.#beat(), this.#times.beatMs).unref();
@@ -124,17 +122,15 @@ class SealedState implements SharedState {
     }
     const claiming = this.#options.store.setIfAbsent(name, sealed, ttlMs);
     const isSet = await this.#finish('claim', this.#budgetOf(patience), claiming, () => 'ok');
-    if (isSet === undefined) return 'unknown';
-    return isSet ? 'claimed' : 'taken';
+    if (isSet === true) return 'claimed';
+    // Whoever writes the store can set the key, but not what a replica has sealed.
+    const holder = isSet === false ? await this.get(key, HOLDER, patience) : undefined;
+    return holder === undefined ? 'unknown' : 'taken';
   }
 
   async publish(topic: string, body: unknown): Promise<void> {
-    const message = this.#sealed(topic, body);
-    if (message.length > MESSAGE_MAX_BYTES) {
-      this.#count('publish', 'skipped');
-      return;
-    }
-    if (this.#isUp !== true) {
+    const message = this.#messages.seal(topic, body);
+    if (message.length > MESSAGE_MAX_BYTES || this.#isUp !== true) {
       this.#hasMissed = true;
       this.#count('publish', 'skipped');
       return;
@@ -161,17 +157,12 @@ class SealedState implements SharedState {
 
   async close(): Promise<void> {
     clearInterval(this.#timer);
+    this.#endReturn();
     await this.#options.store.close();
   }
 
   #count(operation: SharedOperation, result: SharedResult): void {
     this.#options.onResult?.(operation, result);
-  }
-
-  #sealed(topic: string, body: unknown): string {
-    const at = this.#options.wallClock();
-    const id = randomBytes(12).toString('base64url');
-    return this.#sealer.seal(JSON.stringify({ id, from: this.#replica, at, topic, body }), this.#prefix);
   }
 
   /** Waits for an operation unless Redis is slow. Resolves to true when it has succeeded. */
@@ -229,13 +220,24 @@ class SealedState implements SharedState {
       this.#reconnectedMs = now();
       store.reconnect();
     }
-    store.publish(this.#prefix, this.#sealed(BEAT, null)).catch(() => {
+    this.#sendBeat();
+  }
+
+  #sendBeat(): void {
+    this.#beatMs = this.#options.now();
+    this.#options.store.publish(this.#prefix, this.#messages.seal(BEAT, null)).catch(() => {
       // Without a connection the beat cannot return.
       if (this.#isUp === true) this.#lose();
     });
   }
 
+  /** Each replica must hear the other's beat before it can accept its messages. */
+  #greet(): void {
+    if (this.#options.now() - this.#beatMs >= this.#times.greetMs) this.#sendBeat();
+  }
+
   #lose(): void {
+    this.#endReturn();
     if (this.#isUp === false) return;
     this.#isUp = false;
     const { log, place } = this.#options;
@@ -248,15 +250,29 @@ class SealedState implements SharedState {
   #hearOwnBeat(): void {
     this.#heardMs = this.#options.now();
     this.#isSlow = false;
-    if (this.#isUp !== true) {
-      this.#isUp = true;
-      const { log, place } = this.#options;
-      log('notice', 'shared-state-reached', 'reached the shared state', { place });
-      this.#catchUp();
-    }
+    if (this.#isUp !== true) this.#return();
+    if (this.#isUp !== true) return;
     if (!this.#hasMissed) return;
     this.#hasMissed = false;
     void this.publish(MISSED, null);
+  }
+
+  /** Up at the second beat: the others answer the first one, and accept messages from then on. */
+  #return(): void {
+    if (this.#secondBeat === undefined) {
+      this.#secondBeat = setTimeout(() => this.#sendBeat(), this.#times.greetMs).unref();
+      return;
+    }
+    this.#endReturn();
+    this.#isUp = true;
+    const { log, place } = this.#options;
+    log('notice', 'shared-state-reached', 'reached the shared state', { place });
+    this.#catchUp();
+  }
+
+  #endReturn(): void {
+    clearTimeout(this.#secondBeat);
+    this.#secondBeat = undefined;
   }
 
   #catchUp(): void {
@@ -264,25 +280,13 @@ class SealedState implements SharedState {
   }
 
   #receive(sealed: string): void {
-    const isBounded = sealed.length <= MESSAGE_MAX_BYTES;
-    const message = isBounded ? parseBy(this.#sealer.open(sealed, this.#prefix), MESSAGE) : undefined;
-    if (message === undefined) {
-      this.#count('receive', 'invalid');
-      return;
-    }
-    const { id, from, at, topic, body } = message;
-    const isOld = Math.abs(this.#options.wallClock() - at) > MESSAGE_AGE_MAX_MS;
-    if (from === this.#replica) {
-      if (topic === BEAT && !isOld) this.#hearOwnBeat();
-      return;
-    }
-    if (topic === BEAT) return;
-    if (isOld || this.#seen.has(id)) {
-      this.#count('receive', 'invalid');
-      return;
-    }
-    this.#seen.set(id, true);
-    if (topic === MISSED) this.#catchUp();
+    const received = this.#messages.open(sealed);
+    if (received.kind === 'own-beat') this.#hearOwnBeat();
+    else if (received.kind === 'stranger') this.#greet();
+    else if (received.kind === 'invalid') this.#count('receive', 'invalid');
+    if (received.kind !== 'accepted') return;
+    const { topic, body, from, missed } = received;
+    if ((missed || topic === MISSED) && this.#isUp === true) this.#catchUp();
     this.#receivers.get(topic)?.(body, from);
   }
 }

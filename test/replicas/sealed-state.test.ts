@@ -94,19 +94,84 @@ describe('a message in the sealed state', () => {
     expect(b.results.filter((result) => result === 'receive invalid')).toHaveLength(3);
   });
 
-  test('is ignored when it arrives more than 30 seconds late', async () => {
+  /** Replicas with one monotonic clock, which the test sets. */
+  async function clocked() {
     const server = new MemoryServer();
-    let clock = 1_000_000;
-    const wallClock = () => clock;
-    const [a, b] = [server.replica({ wallClock }), server.replica({ wallClock })];
-    await expect.poll(() => a.state.trouble).toBeUndefined();
-    const heard: unknown[] = [];
-    await a.state.publish('t', { n: 1 });
-    b.state.subscribe('t', NUMBER, (body) => heard.push(body));
-    clock += 31_000;
+    const clock = { ms: 1_000_000 };
+    const now = () => clock.ms;
+    const [a, b] = [server.replica({ now }), server.replica({ now })];
+    await expect.poll(() => [a.state.trouble, b.state.trouble]).toEqual([undefined, undefined]);
+    return { server, clock, a, b };
+  }
+
+  /** Records the last message, delivers it to nobody, and returns a function that does. */
+  async function withheld(server: MemoryServer, send: () => Promise<void>) {
+    server.isMuted = true;
+    await send();
     const { channel = '', message = '' } = server.messages.at(-1) ?? {};
+    server.isMuted = false;
+    return () => server.publish(channel, message);
+  }
+
+  test('is accepted when it arrives 30 seconds late, and ignored a moment later', async () => {
+    const { server, clock, a, b } = await clocked();
+    const heard: unknown[] = [];
+    b.state.subscribe('t', NUMBER, (body) => heard.push(body));
+    // The others answer a beat at once, so the last one is as old as the message.
+    const late = await withheld(server, () => a.state.publish('t', { n: 1 }));
+    const tooLate = await withheld(server, () => a.state.publish('t', { n: 2 }));
+    clock.ms += 30_000;
+    late();
+    clock.ms += 1;
+    tooLate();
+    expect(heard).toEqual([{ n: 1 }]);
+  });
+
+  test('is ignored by a replica that started after it was sent', async () => {
+    const { server, a } = await twoReplicas();
+    await a.state.publish('t', { n: 1 });
+    const { channel = '', message = '' } = server.messages.at(-1) ?? {};
+    const late = server.replica();
+    const heard: unknown[] = [];
+    late.state.subscribe('t', NUMBER, (body) => heard.push(body));
+    await expect.poll(() => late.state.trouble).toBeUndefined();
     server.publish(channel, message);
     expect(heard).toEqual([]);
+    await a.state.publish('t', { n: 2 });
+    expect(heard).toEqual([{ n: 2 }]);
+  });
+
+  test('makes a replica catch up that has refused it because the sender had not heard that replica', async () => {
+    const server = new MemoryServer();
+    const a = server.replica();
+    await expect.poll(() => a.state.trouble).toBeUndefined();
+    let returns = 0;
+    a.store.isDeaf = true;
+    const late = server.replica();
+    late.state.onReturn(() => {
+      returns += 1;
+    });
+    await expect.poll(() => returns).toBe(1);
+    const heard: unknown[] = [];
+    late.state.subscribe('t', NUMBER, (body) => heard.push(body));
+    await a.state.publish('t', { n: 1 });
+    expect(heard).toEqual([]);
+    a.store.isDeaf = false;
+    await expect.poll(() => returns).toBe(2);
+    await a.state.publish('t', { n: 2 });
+    expect(heard).toEqual([{ n: 2 }]);
+  });
+
+  test('is accepted from replicas whose beats somebody has drowned in replayed ones', async () => {
+    const { server, a, b } = await twoReplicas();
+    const channel = server.messages[0]?.channel ?? '';
+    const earlier = new MemoryServer();
+    for (let at = 0; at < 70; at += 1) await earlier.replica().state.close();
+    for (const { message } of earlier.messages) server.publish(channel, message);
+    const heard: unknown[] = [];
+    b.state.subscribe('t', NUMBER, (body) => heard.push(body));
+    await a.state.publish('t', { n: 1 });
+    expect(heard).toEqual([{ n: 1 }]);
   });
 });
 
@@ -189,6 +254,19 @@ describe('the sealed state on an unreachable store', () => {
 });
 
 describe('a claim in the sealed state', () => {
+  test.each([
+    ['what no replica has sealed', () => 'rubbish'],
+    ['nothing', () => ''],
+    ['the claim of another key', (sealed: string) => sealed],
+  ])('is unknown, not taken, where somebody has put %s', async (_name, put) => {
+    const { server, a, b } = await twoReplicas();
+    expect(await a.state.claim('other', null, 1000)).toBe('claimed');
+    const [other = '', sealed = ''] = [...server.values.entries()][0] ?? [];
+    server.values.set(other.replace(/other$/, 'k'), put(sealed));
+    expect(await b.state.claim('k', null, 1000)).toBe('unknown');
+    expect(await b.state.claim('other', null, 1000)).toBe('taken');
+  });
+
   test('is given to one replica, whichever asks first', async () => {
     const { server, a, b } = await twoReplicas();
     const results = await Promise.all([

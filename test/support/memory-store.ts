@@ -14,12 +14,14 @@ export class MemoryServer {
   onExpiry: (ttlMs: number) => void = () => {};
   /** Refuses connections. */
   isDown = false;
+  /** Accepts messages and delivers none. */
+  isMuted = false;
   /** Accepts commands and does not answer. */
   isPaused = false;
 
   publish(channel: string, message: string): void {
     this.messages.push({ channel, message });
-    this.#listeners.emit(channel, message);
+    if (!this.isMuted) this.#listeners.emit(channel, message);
   }
 
   /** Answers the commands that arrived during the pause. */
@@ -27,8 +29,8 @@ export class MemoryServer {
     for (const work of this.#pending.splice(0)) work();
   }
 
-  store(): KeyValueStore & { isCut: boolean } {
-    const own = { isCut: false };
+  store(): KeyValueStore & { isCut: boolean; isDeaf: boolean } {
+    const own = { isCut: false, isDeaf: false, isClosed: false };
     const answer = async <T>(value: () => T): Promise<T> => {
       if (this.isDown || own.isCut) throw new Error('connection refused');
       if (!this.isPaused) return value();
@@ -51,10 +53,12 @@ export class MemoryServer {
       publish: (channel: string, message: string) => answer(() => this.publish(channel, message)),
       listen: (channel: string, receive: (message: string) => void) =>
         void this.#listeners.on(channel, (message: string) => {
-          if (!own.isCut) receive(message);
+          if (!own.isCut && !own.isDeaf && !own.isClosed) receive(message);
         }),
       reconnect: () => {},
-      close: async () => {},
+      close: async () => {
+        own.isClosed = true;
+      },
     });
   }
 
@@ -70,9 +74,8 @@ export class MemoryServer {
       log: (_level, event) => void events.push(event),
       // Stands still: a pause of this process is no silence of the store.
       now: () => 0,
-      wallClock: () => Date.now(),
       onResult: (operation, result) => void results.push(`${operation} ${result}`),
-      times: { budgetMs: 50, backgroundMs: 500, beatMs: 20 },
+      times: { budgetMs: 50, backgroundMs: 500, beatMs: 20, greetMs: 5 },
       ...options,
     });
     afterTest(() => state.close());

@@ -87,7 +87,6 @@ async function openState(
     place: formatRedisAddress(address),
     log,
     now: () => performance.now(),
-    wallClock: Date.now,
     onResult,
   });
 }
