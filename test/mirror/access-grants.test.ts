@@ -60,7 +60,7 @@ describe.each(KINDS)('access to a stored %s', (kind) => {
     ['another registry', repository('x', 'evil.test'), 'stored'],
     ['another repository of the same registry', repository('x', 'secret.test'), 'just read'],
     ['another repository of the same registry', repository('x', 'secret.test'), 'stored'],
-  ])('%s cannot open it by answering a HEAD: %j, %s', async (_, claimant, state) => {
+  ])('%s does not grant access to it by answering a HEAD: %j, %s', async (_, claimant, state) => {
     const { upstream, cache } = await cacheAt(await dataDirectory());
     const digest = put(upstream, kind);
     await read(cache, kind, secret, digest, alice);
@@ -72,7 +72,7 @@ describe.each(KINDS)('access to a stored %s', (kind) => {
     }
   });
 
-  test('another repository opens it by delivering the bytes, and vouches for it from then on', async () => {
+  test('another repository grants access to it by delivering the bytes, and later for itself', async () => {
     const { upstream, cache } = await cacheAt(await dataDirectory());
     const digest = put(upstream, kind);
     const other = repository('other/app', 'other.test');
@@ -85,7 +85,7 @@ describe.each(KINDS)('access to a stored %s', (kind) => {
     expect(upstream.count(kind)).toBe(2);
   });
 
-  test('a login is authorized again after five minutes, and not before', async () => {
+  test('a login is authorized by the registry again after five minutes, and not before', async () => {
     let wallMs = 1_000_000;
     const { upstream, cache } = await cacheAt(await dataDirectory(), { wallClock: () => wallMs });
     const digest = put(upstream, kind);
@@ -107,7 +107,7 @@ describe.each(KINDS)('access to a stored %s', (kind) => {
     expect(upstream.count()).toBe(2);
   });
 
-  test('an account that the repository has let in by a HEAD is let in for ever, also after a restart', async () => {
+  test('an account that the repository has authorized by a HEAD keeps its access, also after a restart', async () => {
     const directory = await dataDirectory();
     const { upstream, cache } = await cacheAt(directory);
     const digest = put(upstream, kind);
@@ -123,7 +123,7 @@ describe.each(KINDS)('access to a stored %s', (kind) => {
     }
   });
 
-  test('a clock that is set back ends what a login was granted', async () => {
+  test('a clock that is set back ends the access that a login was granted', async () => {
     let wallMs = 1_000_000;
     const { upstream, cache } = await cacheAt(await dataDirectory(), { wallClock: () => wallMs });
     const digest = put(upstream, kind);
@@ -136,7 +136,7 @@ describe.each(KINDS)('access to a stored %s', (kind) => {
   });
 
   test.each(['UNAUTHORIZED', 'DENIED'] as const)(
-    'a login that the registry has answered %s opens it no more, also when the registry is gone or the mirror restarts',
+    'a login that the registry has answered %s has no access any more, even when the registry is down or the mirror restarts',
     async (code) => {
       const directory = await dataDirectory();
       let wallMs = 1_000_000;
@@ -160,7 +160,7 @@ describe.each(KINDS)('access to a stored %s', (kind) => {
     },
   );
 
-  test('CVE-2026-35172: what a repository has no more is not shown there again because another repository has it', async () => {
+  test('CVE-2026-35172: content removed from a repository is not served there again because another repository has it', async () => {
     const { upstream, cache } = await cacheAt(await dataDirectory());
     const digest = put(upstream, kind);
     const other = repository('team/other', 'secret.test');
@@ -180,7 +180,7 @@ describe.each(KINDS)('access to a stored %s', (kind) => {
   });
 
   test.each(['just read', 'stored'])(
-    'one repository’s word opens no other repository to a login of its own: %s',
+    'a grant by one repository gives a client’s own login no access through another repository: %s',
     async (state) => {
       const { upstream, cache } = await cacheAt(await dataDirectory());
       const digest = put(upstream, kind);
@@ -194,7 +194,7 @@ describe.each(KINDS)('access to a stored %s', (kind) => {
     },
   );
 
-  test('a refusal by one registry takes nothing back that another granted', async () => {
+  test('a refusal by one registry takes back no access that another granted', async () => {
     const { upstream, cache } = await cacheAt(await dataDirectory());
     const digest = put(upstream, kind);
     await read(cache, kind, secret, digest, alice);
@@ -211,7 +211,7 @@ describe.each(KINDS)('access to a stored %s', (kind) => {
     expect(upstream.count()).toBe(0);
   });
 
-  test('a site account that uses the mirror’s own logins keeps it when the registry is gone, after a restart too', async () => {
+  test('a site account that uses the mirror’s own logins keeps its access when the registry is down, also after a restart', async () => {
     const directory = await dataDirectory();
     const { upstream, cache } = await cacheAt(directory);
     const digest = put(upstream, kind);
@@ -222,7 +222,7 @@ describe.each(KINDS)('access to a stored %s', (kind) => {
     expect(await read(again.cache, kind, secret, digest, lab)).toEqual(bytes);
   });
 
-  test('the data directory says nothing of a login or its partition', async () => {
+  test('the data directory contains neither a login nor its partition', async () => {
     const { upstream, cache, layout } = await cacheAt(await dataDirectory());
     const digest = put(upstream, kind);
     await read(cache, kind, secret, digest, {
@@ -239,7 +239,7 @@ describe.each(KINDS)('access to a stored %s', (kind) => {
   });
 });
 
-test('an answer by digest to a login of its own is never to be repeated without asking', async () => {
+test('a manifest by digest for a client’s own login is never cacheable without revalidation', async () => {
   const upstream = createFakeRegistry();
   const { cache } = await cacheAt(await dataDirectory(), { upstream });
   const digest = upstream.putManifest(INDEX);
@@ -250,7 +250,7 @@ test('an answer by digest to a login of its own is never to be repeated without 
   }
 });
 
-test('the age of a manifest begins when the registry has just authorized a login for it', async () => {
+test('the Age of a manifest starts at zero when the registry has just authorized a login for it', async () => {
   let wallMs = 1_000_000;
   const { upstream, cache } = await cacheAt(await dataDirectory(), { wallClock: () => wallMs });
   const reference = { kind: 'digest', digest: put(upstream, 'manifest') } as const;
@@ -262,7 +262,7 @@ test('the age of a manifest begins when the registry has just authorized a login
   expect(await ageMs()).toBe(0);
 });
 
-test('the age of a blob begins when the registry has just authorized a login for it', async () => {
+test('the Age of a blob starts at zero when the registry has just authorized a login for it', async () => {
   // The file's time is the disk's.
   let wallMs = Date.now();
   const { upstream, cache } = await cacheAt(await dataDirectory(), { wallClock: () => wallMs });

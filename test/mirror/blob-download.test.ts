@@ -27,7 +27,7 @@ function countingSink() {
   return { sink, bytes: () => bytes };
 }
 
-describe('a blob whose bytes are wrong, through the cache', () => {
+describe('a blob with wrong bytes, read through the cache', () => {
   test.each([
     [1, 0, true],
     [MIB, 0, true],
@@ -36,7 +36,7 @@ describe('a blob whose bytes are wrong, through the cache', () => {
     [1, 0, false],
     [MIB, 0, false],
     [3 * MIB, 3 * MIB - 1, false],
-  ])('of %d bytes gives its reader %d at most (length announced: %s)', async (sizeBytes, most, saysSize) => {
+  ])('of %d bytes gives its reader at most %d (length announced: %s)', async (sizeBytes, most, saysSize) => {
     const { upstream, cache } = await cacheAt(await dataDirectory());
     upstream.saysSize = saysSize;
     const digest = upstream.putBlob(randomBytes(sizeBytes));
@@ -52,7 +52,7 @@ describe('a blob whose bytes are wrong, through the cache', () => {
     expect(bytes()).toBeLessThanOrEqual(most);
   });
 
-  test('has its sender asked last for a while', async () => {
+  test('puts its sender last in the order of endpoints for a while', async () => {
     const { upstream, cache } = await cacheAt(await dataDirectory());
     const digest = upstream.putBlob(randomBytes(5000));
     upstream.tamper = () => randomBytes(5000);
@@ -67,13 +67,13 @@ describe('a blob whose bytes are wrong, through the cache', () => {
   });
 });
 
-describe('a download whose bytes cannot be taken', () => {
+describe('a download whose bytes cannot be stored', () => {
   const announced = 2 * MIB;
 
   test.each([
     ['by one more than announced', 1],
     ['by many more than announced', 3 * MIB],
-  ])('%s ends before the last one, and the next request fetches anew', async (_, more) => {
+  ])('%s ends before the last one, and the next request starts a new download', async (_, more) => {
     const { upstream, cache } = await cacheAt(await dataDirectory());
     upstream.chunkBytes = MIB;
     const right = randomBytes(announced + more);
@@ -92,7 +92,7 @@ describe('a download whose bytes cannot be taken', () => {
     expect((await readBlob(await cache.blob(app, digest))).equals(right)).toBe(true);
   });
 
-  test('as the store fails to take them is over, and is not waited for', async () => {
+  test('ends as soon as the store fails, and no later request waits for it', async () => {
     const upstream = createFakeRegistry();
     upstream.chunkBytes = MIB;
     const bytes = randomBytes(announced);
@@ -112,7 +112,7 @@ describe('a download whose bytes cannot be taken', () => {
   });
 });
 
-describe('a download that no reader has begun', () => {
+describe('a download that no reader has started', () => {
   /** The download of a blob in a registry whose connection counts how often it is given up. */
   async function unread(lingerMs: number) {
     const { store } = await storeAt(await dataDirectory());
@@ -137,7 +137,7 @@ describe('a download that no reader has begun', () => {
   test.each([
     ['is cancelled', 60_000],
     ['waits for one no longer', 1],
-  ])('gives its connection up when it %s, which is no failure', async (_, lingerMs) => {
+  ])('closes its connection when it %s, which is not logged as a failure', async (_, lingerMs) => {
     const { download, cancelled, store, digest } = await unread(lingerMs);
     if (lingerMs > 1000) download.cancel();
     expect(await download.finished).toBeUndefined();
@@ -239,7 +239,7 @@ describe('statBlob() of a blob whose size the upstream does not announce', () =>
     return { cache, upstream, digest, bytes, commit: () => commit() };
   }
 
-  test('gives the size as soon as a client has the last byte, before the blob is committed', async () => {
+  test('returns the size as soon as a client has the last byte, before the blob is committed', async () => {
     const { cache, digest, bytes, commit } = await downloaded();
     expect(await cache.statBlob(app, digest)).toEqual({ digest, sizeBytes: bytes.length });
     // A range needs the size as well.
@@ -261,7 +261,7 @@ describe('statBlob() of a blob whose size the upstream does not announce', () =>
   });
 });
 
-test('a download that ends while the store is looked at is not made twice', async () => {
+test('a download that ends while the store is being queried is not repeated', async () => {
   const upstream = createFakeRegistry();
   const bytes = randomBytes(3 * MIB);
   const digest = upstream.putBlob(bytes);

@@ -22,7 +22,7 @@ function admitOnly(upstream: FakeRegistry, ...admitted: readonly Access[]): void
 }
 
 describe('content fetched with one credential', () => {
-  test('is not shown to another that upstream refuses: manifest, tag, blob', async () => {
+  test('is not served with another one that upstream refuses: manifest, tag, blob', async () => {
     const { upstream, cache } = await cacheAt(await dataDirectory());
     const digest = upstream.putManifest(INDEX, { tag: 'v1' });
     const blob = upstream.putBlob(randomBytes(5000));
@@ -40,7 +40,7 @@ describe('content fetched with one credential', () => {
     }
   });
 
-  test('is shown to another once upstream admits it, by a HEAD and without a second fetch; after a restart by another HEAD', async () => {
+  test('is served with another one once upstream authorizes it by a HEAD, without a second fetch; after a restart by another HEAD', async () => {
     const directory = await dataDirectory();
     const { upstream, cache } = await cacheAt(directory);
     const blob = upstream.putBlob(randomBytes(5000));
@@ -56,7 +56,7 @@ describe('content fetched with one credential', () => {
     expect(upstream.count('blob')).toBe(1);
   });
 
-  test('is not shown to others while it is being fetched either', async () => {
+  test('is not served with another one while it is being fetched either', async () => {
     const { upstream, cache } = await cacheAt(await dataDirectory());
     const bytes = randomBytes(500_000);
     const digest = upstream.putBlob(bytes);
@@ -83,7 +83,7 @@ describe('content fetched with one credential', () => {
     expect((await readBlob(first)).equals(bytes)).toBe(true);
   });
 
-  test('is not served stale to another', async () => {
+  test('is not served stale with another one', async () => {
     const { upstream, cache } = await cacheAt(await dataDirectory());
     const digest = upstream.putManifest(INDEX, { tag: 'v1' });
     await cache.manifest(app, tagged('v1'), { access: alice });
@@ -95,7 +95,7 @@ describe('content fetched with one credential', () => {
   });
 
   test.each(['UNAUTHORIZED', 'DENIED'] as const)(
-    'is not served stale to the same one when upstream now answers %s',
+    'is not served stale with the same one when upstream now answers %s',
     async (code) => {
       const { upstream, cache } = await cacheAt(await dataDirectory());
       upstream.putManifest(INDEX, { tag: 'v1' });
@@ -108,7 +108,7 @@ describe('content fetched with one credential', () => {
   );
 });
 
-describe('a tag that cannot be refreshed', () => {
+describe('a tag whose lookup upstream fails', () => {
   test.each(['UNAVAILABLE', 'TOOMANYREQUESTS', 'UNKNOWN', 'UNAUTHORIZED', 'DENIED'] as const)(
     'is served stale after %s',
     async (code) => {
@@ -124,7 +124,7 @@ describe('a tag that cannot be refreshed', () => {
     },
   );
 
-  test('of a registry that this mirror may not ask is refused, held or not', async () => {
+  test('of a registry that this mirror may not contact is refused, cached or not', async () => {
     const { upstream, cache } = await cacheAt(await dataDirectory());
     upstream.putManifest(INDEX, { tag: 'v1' });
     await cache.manifest(app, tagged('v1'));
@@ -134,14 +134,14 @@ describe('a tag that cannot be refreshed', () => {
     await expect(cache.manifest(app, tagged('v1'))).rejects.toMatchObject({ code: 'DENIED' });
   });
 
-  test('that the cache does not have is an error at once', async () => {
+  test('that is not in the cache is an error at once', async () => {
     const { upstream, cache } = await cacheAt(await dataDirectory());
     upstream.before = unreachable;
     await expect(cache.manifest(app, tagged('v1'))).rejects.toMatchObject({ code: 'UNAVAILABLE' });
     expect(upstream.count()).toBe(1);
   });
 
-  test('is served as it was, when what it now points to cannot be fetched', async () => {
+  test('is served with its previous digest when the new manifest cannot be fetched', async () => {
     const { upstream, cache } = await cacheAt(await dataDirectory());
     const old = upstream.putManifest(INDEX, { tag: 'v1' });
     await cache.manifest(app, tagged('v1'));
@@ -154,7 +154,7 @@ describe('a tag that cannot be refreshed', () => {
     expect((await cache.manifest(app, tagged('v1'))).digest).toBe(old);
   });
 
-  test('is served as it was without waiting twice, when what it now points to does not come in time', async () => {
+  test('is served with its previous digest, without a second wait, when the new manifest does not arrive in time', async () => {
     const { upstream, cache } = await cacheAt(await dataDirectory());
     const old = upstream.putManifest(INDEX, { tag: 'v1' });
     await cache.manifest(app, tagged('v1'));
@@ -167,7 +167,7 @@ describe('a tag that cannot be refreshed', () => {
     expect(upstream.count('manifest')).toBe(1);
   });
 
-  test('is not looked up again for a while when the upstream has just failed', async () => {
+  test('is not looked up again for a while after a failure of upstream', async () => {
     const { upstream, cache } = await cacheAt(await dataDirectory(), { retryMs: 60_000 });
     upstream.putManifest(INDEX, { tag: 'v1' });
     await cache.manifest(app, tagged('v1'));
@@ -179,7 +179,7 @@ describe('a tag that cannot be refreshed', () => {
   });
 });
 
-test('an upstream that announces another digest than it sends is taken by what it sends', async () => {
+test('a manifest whose announced digest is not that of its bytes is cached under the digest of its bytes', async () => {
   const { upstream, cache } = await cacheAt(await dataDirectory());
   const digest = upstream.putManifest(INDEX, { tag: 'v1' });
   const { resolve } = upstream;

@@ -58,12 +58,12 @@ async function readAndLeave(blob: Blob, sizeBytes: number): Promise<void> {
   await expect(blob.writeTo(sink)).rejects.toThrow('the reader has left');
 }
 
-describe('a range of a blob under download', () => {
+describe('a range of a blob that is being downloaded', () => {
   const RECEIVED = 1024;
   test.each([
     ['joins the download', RECEIVED + 16 * MIB, 1],
     ['is fetched apart', RECEIVED + 16 * MIB + 1, 2],
-  ])('%s where it begins at byte %d: %d requests', async (_, first, requests) => {
+  ])('%s, where it begins at byte %d: %d requests', async (_, first, requests) => {
     const { upstream, cache } = await cacheAt(await dataDirectory());
     const bytes = randomBytes(17 * MIB);
     upstream.chunkBytes = RECEIVED;
@@ -87,7 +87,7 @@ describe('a range of a blob under download', () => {
 });
 
 describe('fault 44: a hundred clients and one blob', () => {
-  test('who comes late reads what has arrived, then along', async () => {
+  test('a late client reads what has arrived, then follows the download', async () => {
     const { upstream, cache } = await cacheAt(await dataDirectory());
     const bytes = randomBytes(4 * MIB);
     const digest = upstream.putBlob(bytes);
@@ -109,7 +109,7 @@ describe('fault 44: a hundred clients and one blob', () => {
     expect(upstream.blobBytes()).toBe(bytes.length);
   });
 
-  test('a refusal of upstream goes to all of them, and the next request asks again', async () => {
+  test('an upstream’s refusal goes to all of them, and the next request asks upstream again', async () => {
     const { upstream, cache, joined } = await cacheWithJoins();
     const bytes = randomBytes(1000);
     const digest = upstream.putBlob(bytes);
@@ -127,7 +127,7 @@ describe('fault 44: a hundred clients and one blob', () => {
     expect((await readBlob(await cache.blob(app, digest))).equals(bytes)).toBe(true);
   });
 
-  test('an upstream that breaks off breaks off for all, and leaves nothing behind', async () => {
+  test('an upstream that breaks off fails all of them, and leaves no partial file', async () => {
     const { upstream, cache, store } = await cacheAt(await dataDirectory());
     const bytes = randomBytes(MIB);
     const digest = upstream.putBlob(bytes);
@@ -145,7 +145,7 @@ describe('fault 44: a hundred clients and one blob', () => {
 });
 
 describe('fault 45: the first client leaves', () => {
-  test('the others finish', async () => {
+  test('the others get the complete blob', async () => {
     const { upstream, cache } = await cacheAt(await dataDirectory());
     const bytes = randomBytes(4 * MIB);
     const digest = upstream.putBlob(bytes);
@@ -158,7 +158,7 @@ describe('fault 45: the first client leaves', () => {
     expect(upstream.blobBytes()).toBe(bytes.length);
   });
 
-  test('while the upstream is still being asked, the others are answered', async () => {
+  test('while the upstream has not answered yet: the others get the blob', async () => {
     const { upstream, cache, joined } = await cacheWithJoins();
     const bytes = randomBytes(1000);
     const digest = upstream.putBlob(bytes);
@@ -179,7 +179,7 @@ describe('fault 45: the first client leaves', () => {
     expect(upstream.count()).toBe(1);
   });
 
-  test('while room is being made for it: a later client gets it from its own fetch', async () => {
+  test('while space is being made for the blob: a later client gets it from its own fetch', async () => {
     const content = createContent();
     const bytes = randomBytes(2 * MIB);
     const digest = content.putBlob(bytes);
@@ -229,8 +229,8 @@ describe('fault 45: the first client leaves', () => {
   });
 });
 
-describe('a part of a blob', () => {
-  test('that is held comes from the store', async () => {
+describe('a range of a blob', () => {
+  test('that is in the cache comes from the store', async () => {
     const { upstream, cache } = await cacheAt(await dataDirectory());
     const bytes = randomBytes(5000);
     const digest = upstream.putBlob(bytes);

@@ -8,8 +8,8 @@ import { readBlob, repository, tagged } from '../support/upstream.ts';
 const app = repository('team/app');
 const INDEX = { schemaVersion: 2, manifests: [] };
 
-describe('manifests', () => {
-  test('a digest that is held is never asked for again, also after a restart', async () => {
+describe('manifests in the cache', () => {
+  test('a manifest by digest is requested upstream once, also across a restart', async () => {
     const directory = await dataDirectory();
     const first = await cacheAt(directory);
     const digest = first.upstream.putManifest(INDEX);
@@ -28,7 +28,7 @@ describe('manifests', () => {
     expect(second.upstream.count()).toBe(0);
   });
 
-  test('a tag is looked up each time and fetched once', async () => {
+  test('a tag is looked up for each request, and its manifest is fetched once', async () => {
     const { upstream, cache } = await cacheAt(await dataDirectory());
     const digest = upstream.putManifest(INDEX, { tag: 'v1' });
     for (let round = 0; round < 3; round += 1) {
@@ -38,7 +38,7 @@ describe('manifests', () => {
     expect(upstream.count('manifest')).toBe(1);
   });
 
-  test('a tag that moved is followed', async () => {
+  test('a tag that moved gives the new manifest', async () => {
     const { upstream, cache } = await cacheAt(await dataDirectory());
     upstream.putManifest(INDEX, { tag: 'v1' });
     await cache.manifest(app, tagged('v1'));
@@ -46,7 +46,7 @@ describe('manifests', () => {
     expect((await cache.manifest(app, tagged('v1'))).digest).toBe(moved);
   });
 
-  test('a tag that is trusted for a while is looked up for a client that asks to revalidate', async () => {
+  test('a tag within its maximum age is looked up for a client that requests revalidation', async () => {
     const { upstream, cache } = await cacheAt(await dataDirectory(), { tagMaxAgeMs: 60_000 });
     const former = upstream.putManifest(INDEX, { tag: 'v1' });
     await cache.manifest(app, tagged('v1'));
@@ -56,7 +56,7 @@ describe('manifests', () => {
     expect((await cache.manifest(app, tagged('v1'))).digest).toBe(moved);
   });
 
-  test('revalidate does not join a lookup that began before', async () => {
+  test('a request for revalidation does not join a lookup that began before it', async () => {
     const { upstream, cache } = await cacheAt(await dataDirectory(), { tagMaxAgeMs: 60_000 });
     upstream.putManifest(INDEX, { tag: 'v1' });
     let goOn = () => {};
@@ -72,7 +72,7 @@ describe('manifests', () => {
     expect((await second).digest).toBe((await first).digest);
   });
 
-  test('a tag that one client sees moved is looked up again for every other, and reported once', async () => {
+  test('a tag that one client sees moved is looked up again for all others, and reported once', async () => {
     const moves: string[] = [];
     const { upstream, cache } = await cacheAt(await dataDirectory(), {
       tagMaxAgeMs: 60_000,
@@ -88,7 +88,7 @@ describe('manifests', () => {
     expect((await cache.resolve(app, tagged('v1'), anna)).digest).toBe(moved);
   });
 
-  test('a tag is served stale, and says so, when the upstream is gone; also after a restart', async () => {
+  test('a tag is served stale with a Warning when the upstream is down, also after a restart', async () => {
     const directory = await dataDirectory();
     const first = await cacheAt(directory);
     const digest = first.upstream.putManifest(INDEX, { tag: 'v1' });
@@ -102,7 +102,7 @@ describe('manifests', () => {
     expect(stale.bytes).toEqual(fetched.bytes);
   });
 
-  test('a tag that moves during a slow pull is served stale as it was said last', async () => {
+  test('a tag that moves during a slow pull is served stale with its latest digest', async () => {
     const { upstream, cache } = await cacheAt(await dataDirectory());
     const former = upstream.putManifest(INDEX, { tag: 'v1' });
     let goOn = () => {};
@@ -121,7 +121,7 @@ describe('manifests', () => {
     expect((await cache.manifest(app, tagged('v1'))).digest).toBe(moved);
   });
 
-  test('a tag that is gone upstream is gone', async () => {
+  test('a tag that was removed upstream gives 404', async () => {
     const { upstream, cache } = await cacheAt(await dataDirectory());
     const digest = upstream.putManifest(INDEX, { tag: 'v1' });
     await cache.manifest(app, tagged('v1'));
@@ -131,8 +131,8 @@ describe('manifests', () => {
   });
 });
 
-describe('blobs', () => {
-  test('a blob is fetched once, is byte for byte the same, and is there after a restart', async () => {
+describe('blobs in the cache', () => {
+  test('a blob is fetched once, is served byte for byte, and is there after a restart', async () => {
     const directory = await dataDirectory();
     const { upstream, cache } = await cacheAt(directory);
     const bytes = randomBytes(3_000_001);
@@ -147,7 +147,7 @@ describe('blobs', () => {
     expect(second.upstream.count()).toBe(0);
   });
 
-  test('a hundred clients at once cost one fetch', async () => {
+  test('a hundred concurrent clients cause one fetch', async () => {
     const { upstream, cache } = await cacheAt(await dataDirectory());
     const bytes = randomBytes(500_000);
     const digest = upstream.putBlob(bytes);
@@ -157,7 +157,7 @@ describe('blobs', () => {
     expect(upstream.count('blob')).toBe(1);
   });
 
-  test('a blob without an announced size arrives whole', async () => {
+  test('a blob without an announced size is served complete', async () => {
     const { upstream, cache } = await cacheAt(await dataDirectory());
     upstream.saysSize = false;
     const bytes = randomBytes(200_000);
@@ -165,7 +165,7 @@ describe('blobs', () => {
     expect((await readBlob(await cache.blob(app, digest))).equals(bytes)).toBe(true);
   });
 
-  test('wrong bytes never look complete and are never held', async () => {
+  test('wrong bytes never look complete and are never stored', async () => {
     const { upstream, cache, store } = await cacheAt(await dataDirectory());
     const digest = upstream.putBlob(randomBytes(200_000));
     upstream.tamper = (bytes) => Buffer.concat([bytes.subarray(1), Buffer.from('x')]);
@@ -174,7 +174,7 @@ describe('blobs', () => {
   });
 });
 
-describe('derived answers', () => {
+describe('derived indexes in the cache', () => {
   test('are found after a restart', async () => {
     const directory = await dataDirectory();
     const { store, upstream } = await cacheAt(directory);
@@ -187,7 +187,7 @@ describe('derived answers', () => {
   });
 });
 
-test('onResult() reports every answer as hit, miss, coalesced, stale or bypass', async () => {
+test('onResult() reports every response as hit, miss, coalesced, stale or bypass', async () => {
   const results: string[] = [];
   const { upstream, cache } = await cacheAt(await dataDirectory(), {
     onResult: (kind, result) => results.push(`${kind} ${result}`),
@@ -216,11 +216,11 @@ test('onResult() reports every answer as hit, miss, coalesced, stale or bypass',
   await expect.poll(again).toBe('blob hit');
 });
 
-describe('the age of what is held (RFC 9111, 4.2.3)', () => {
+describe('the Age header of cached content (RFC 9111, 4.2.3)', () => {
   const MINUTE_MS = 60_000;
   const isAboutAMinute = (ageMs: number | undefined) => Math.abs((ageMs ?? 0) - MINUTE_MS) < 30_000;
 
-  test('is sent with a digest from memory and, after a restart, from disk, but not with what the registry just sent', async () => {
+  test('is sent with a digest from memory and, after a restart, from disk, but not with content that the registry has just sent', async () => {
     const directory = await dataDirectory();
     let laterMs = 0;
     const wallClock = () => Date.now() + laterMs;
@@ -248,8 +248,8 @@ describe('the age of what is held (RFC 9111, 4.2.3)', () => {
   });
 });
 
-describe('before a push', () => {
-  test('what a repository has is the registry’s to say, whatever is held of others', async () => {
+describe('a check before a push', () => {
+  test('asks the registry whether the repository has the content, whatever the cache has for others', async () => {
     const { upstream, cache } = await cacheAt(await dataDirectory());
     const digest = upstream.putBlob(Buffer.from('a layer of another repository'));
     const manifest = upstream.putManifest(INDEX);
@@ -264,7 +264,7 @@ describe('before a push', () => {
     expect(upstream.count()).toBe(before + 2);
   });
 
-  test('a tag that was pushed is looked up by everybody, however long tags are believed', async () => {
+  test('a tag that was pushed is looked up for every client, whatever the maximum age of tags', async () => {
     const moved: string[] = [];
     const { upstream, cache } = await cacheAt(await dataDirectory(), {
       tagMaxAgeMs: 60_000,

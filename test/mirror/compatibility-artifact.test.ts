@@ -97,13 +97,13 @@ async function demandsOf(...manifests: readonly { readonly digest: string }[]) {
 }
 
 describe('the compatibility artifact of an entry', () => {
-  test('demands its rules', async () => {
+  test('requires what its rules say', async () => {
     const [plain, avx] = [putImage(), putImage()];
     attach(avx.digest, { spec: specOf('AVX512F') });
     expect(await demandsOf(plain, avx)).toEqual([[], ['nfd:“cpu with AVX512F”']]);
   });
 
-  test('counts when it is the newest; one without a time is the oldest', async () => {
+  test('counts when it is the newest; one without a creation time is the oldest', async () => {
     const image = putImage();
     attach(image.digest, { spec: specOf('AVX2'), created: '2026-03-01T00:00:00Z' });
     attach(image.digest, { spec: specOf('AVX512F'), created: '2026-02-01T00:00:00Z' });
@@ -111,7 +111,7 @@ describe('the compatibility artifact of an entry', () => {
     expect(await demandsOf(image)).toEqual([['nfd:“cpu with AVX2”']]);
   });
 
-  test('is no other artifact: a signature demands nothing', async () => {
+  test('is not any other artifact: a signature requires nothing', async () => {
     const image = putImage();
     attach(image.digest, {
       spec: specOf('AVX2'),
@@ -120,7 +120,7 @@ describe('the compatibility artifact of an entry', () => {
     expect(await demandsOf(image)).toEqual([[]]);
   });
 
-  test('may be JSON', async () => {
+  test('may have its rules in JSON', async () => {
     const image = putImage();
     const spec = JSON.stringify({
       version: 'v1alpha1',
@@ -130,7 +130,7 @@ describe('the compatibility artifact of an entry', () => {
     expect(await demandsOf(image)).toEqual([['nfd:“json”']]);
   });
 
-  test('of the index counts for the entries that have none of their own', async () => {
+  test('of the index applies to the entries that have none of their own', async () => {
     const [plain, own] = [putImage(), putImage()];
     attach(own.digest, { spec: specOf('AVX512F') });
     attach(digestOf(Buffer.from(JSON.stringify(indexOf(plain, own)))), { spec: specOf('AVX2') });
@@ -138,7 +138,7 @@ describe('the compatibility artifact of an entry', () => {
   });
 });
 
-describe('the demands read for an entry', () => {
+describe('the requirements read for an entry', () => {
   const askers = {
     'two repositories': [
       [APP, undefined],
@@ -182,7 +182,7 @@ describe('a compatibility artifact that cannot be read', () => {
       { spec: specOf('AVX2').replace('matchFeatures', 'matchEverything') },
       /matchEverything/,
     ],
-  ])('because it is %s satisfies no host', async (_, attached, why) => {
+  ])('because it is %s makes the entry match no host', async (_, attached, why) => {
     const image = putImage();
     attach(image.digest, attached);
     const [[demand] = []] = await demandsOf(image);
@@ -190,13 +190,13 @@ describe('a compatibility artifact that cannot be read', () => {
     expect(await pull('cpu:zen5', { readCompatibility: true }, [image])).toEqual([]);
   });
 
-  test('fails the pull when the registry does: another answer now would be another one later', async () => {
+  test('fails the pull when the registry fails, because the selection must not change later', async () => {
     const image = putImage();
     next.before = unreachable;
     await expect(demandsOf(image)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
   });
 
-  test('because the index has very many entries satisfies no host', async () => {
+  test('because the index has too many entries makes the entry match no host', async () => {
     const entries = Array.from({ length: 33 }, putImage);
     const [[demand] = []] = await demandsOf(...entries);
     expect(demand).toMatch(/more than 32/);
@@ -239,14 +239,14 @@ function mirrorOf(features: string, policy: object) {
 }
 
 describe('a mirror whose policy reads compatibility artifacts', () => {
-  test('gives the entry whose rules hold to the hosts on which they do, and the plain one to the others', async () => {
+  test('selects the entry whose rules match for the hosts that they match, and the plain entry for the others', async () => {
     const [plain, avx] = [putImage(), putImage()];
     attach(avx.digest, { spec: specOf('AVX512F') });
     expect(await pull('cpu:zen4', { readCompatibility: true }, [plain, avx])).toEqual([avx.digest]);
     expect(await pull('cpu:zen3', { readCompatibility: true }, [plain, avx])).toEqual([plain.digest]);
   });
 
-  test('decides for each repository on its own, also on the same index', async () => {
+  test('reads the artifacts of each repository separately, also for the same index', async () => {
     const [plain, avx] = [putImage(), putImage()];
     const policy = { ...DEFAULT_POLICY, readCompatibility: true };
     const other = repository('team/other');
@@ -257,14 +257,14 @@ describe('a mirror whose policy reads compatibility artifacts', () => {
     expect(await pull('', policy, [avx, plain], mirror)).toHaveLength(2);
   });
 
-  test('asks nothing where no policy says so', async () => {
+  test('sends no requests where the policy does not read them', async () => {
     const avx = putImage();
     attach(avx.digest, { spec: specOf('AVX512F') });
     await pull('cpu:zen3', {}, [putImage(), avx]);
     expect(next.count('referrers')).toBe(0);
   });
 
-  test('notices after a while what was attached to an index that it knows', async () => {
+  test('finds after a while an artifact that was attached to an index in the cache', async () => {
     const [plain, avx] = [putImage(), putImage()];
     const policy = { ...DEFAULT_POLICY, readCompatibility: true };
     const mirror = mirrorOf('cpu:zen3', policy);

@@ -23,7 +23,7 @@ function watching(next: Registry) {
 
 const doctor = repository('metahub/doctor', 'docker.io');
 
-test('a tag of metahub/doctor is remembered and never requested upstream', async () => {
+test('a tag of metahub/doctor is kept in memory and never requested upstream', async () => {
   const upstream = createFakeRegistry();
   const asked: string[] = [];
   upstream.before = () => void asked.push('upstream');
@@ -44,7 +44,7 @@ test('connection tests remember only the latest 64 tags', async () => {
   expect(tests.requestedTags().at(-1)).toBe('t64');
 });
 
-test('a connection test leaves the answers to other repositories unchanged', async () => {
+test('a connection test leaves the responses for other repositories unchanged', async () => {
   const upstream = createFakeRegistry();
   const digest = upstream.putBlob(Buffer.from('layer'));
   const { registry } = watching(upstream);

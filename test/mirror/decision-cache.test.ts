@@ -18,7 +18,7 @@ function derivedOf(sizeBytes: number): CachedDecision & { policy: typeof DEFAULT
 test.each([
   [31, 31],
   [40, 31],
-])('the decision cache keeps, of %d answers of one MiB, the latest %d', (count, kept) => {
+])('the decision cache keeps, of %d results of one MiB, the latest %d', (count, kept) => {
   const view = createDecisionCache().view();
   for (let number = 0; number < count; number += 1) view.set(`key ${number}`, derivedOf(MIB));
   const found = Array.from({ length: count }, (_, number) => view.get(`key ${number}`) !== undefined);
@@ -26,7 +26,7 @@ test.each([
   expect(found.slice(count - kept).every(Boolean)).toBe(true);
 });
 
-test('two views of one cache never share an answer', () => {
+test('two views of one cache never share a result', () => {
   const cache = createDecisionCache();
   const [one, other] = [cache.view(), cache.view()];
   one.set('key', derivedOf(10));

@@ -55,7 +55,7 @@ describe('CVE-2026-94603 of Podman: an index with an entry whose annotation, whi
   const foreign = entry('foreign', { 'x.evil/hook': '1' }, { os: 'linux', architecture: 'arm64' });
   const index = indexOf([bad, plain, foreign, entry('other', {}, { os: 'linux', architecture: 's390x' })]);
 
-  test('is answered without it, for other platforms as well, although nothing else demands anything', async () => {
+  test('is served without the entry, also for other platforms, although no entry has requirements', async () => {
     const { upstream, registry } = mirrorWith();
     upstream.putManifest(index, { tag: 'v1', repository: app });
     const answer = await registry.manifest(app, tagged('v1'));
@@ -63,14 +63,14 @@ describe('CVE-2026-94603 of Podman: an index with an entry whose annotation, whi
     expect(answer.bytes.toString()).not.toContain(CHECKPOINT);
   });
 
-  test('is the original where the operator denies nothing', async () => {
+  test('is served unchanged where the operator denies nothing', async () => {
     const { upstream, registry } = mirrorWith({});
     const digest = upstream.putManifest(index, { tag: 'v1', repository: app });
     expect((await registry.manifest(app, tagged('v1'))).digest).toBe(digest);
   });
 
   test.each([{}, { onNoMatch: 'upstream' }])(
-    'stops the runtime when nothing else is left, with %j too',
+    'stops the runtime when no other entry is left, with %j too',
     async (more) => {
       const { upstream, registry } = mirrorWith({ ...POLICY, ...more });
       upstream.putManifest(indexOf([bad, foreign]), { tag: 'v1', repository: app });
@@ -81,7 +81,7 @@ describe('CVE-2026-94603 of Podman: an index with an entry whose annotation, whi
     },
   );
 
-  test('is never chosen for a client that takes no index', async () => {
+  test('never gives the entry to a client that accepts no index', async () => {
     const { upstream, registry } = mirrorWith();
     const config = { mediaType: MEDIA_TYPE.ociConfig, digest: upstream.putBlob(Buffer.from('{}')), size: 2 };
     const image = { schemaVersion: 2, mediaType: MEDIA_TYPE.ociManifest, config, layers: [] };
@@ -124,7 +124,7 @@ describe('a document that itself carries a denied annotation', () => {
     await expect(registry.resolve(app, tagged('v1'))).rejects.toMatchObject(refusal);
   });
 
-  test('is delivered when its annotation only begins as a denied one does not', async () => {
+  test('is served when its annotation only has a similar prefix', async () => {
     const { upstream, registry } = mirrorWith();
     const document = indexOf([entry('plain')], { 'org.example.io.podman.annotations.checkpoint.x': '1' });
     const digest = upstream.putManifest(document, { tag: 'v1', repository: app });
@@ -149,7 +149,7 @@ describe('CVE-2026-53488 of containerd: labels in an image’s configuration tha
   const configWith = (labels: unknown) =>
     Buffer.from(JSON.stringify({ os: 'linux', config: { Labels: labels } }));
 
-  test('such an image is refused by tag and by digest, for HEAD as for GET, and the label is named', async () => {
+  test('the image is refused by tag and by digest, for HEAD as for GET, and the label is named', async () => {
     const mirror = mirrorWith(RESTART);
     const digest = put(mirror, configWith(LABELS));
     const refusal = { code: 'DENIED', message: expect.stringContaining('containerd.io/restart.loguri') };
@@ -159,7 +159,7 @@ describe('CVE-2026-53488 of containerd: labels in an image’s configuration tha
     await expect(registry.resolve(app, tagged('v1'))).rejects.toMatchObject(refusal);
   });
 
-  test('a configuration that hides them from a reader is refused as well', async () => {
+  test('a configuration that hides them from a parser is refused as well', async () => {
     const padded = Buffer.from(
       JSON.stringify({ os: 'linux', pad: 'x'.repeat(2 ** 20), config: { Labels: LABELS } }),
     );
@@ -175,13 +175,13 @@ describe('CVE-2026-53488 of containerd: labels in an image’s configuration tha
     ['labels that are none', configWith(7), MEDIA_TYPE.ociConfig],
     ['no labels', Buffer.from('{"os":"linux","config":null}'), MEDIA_TYPE.ociConfig],
     ['an artifact’s configuration', Buffer.from('no JSON'), 'application/vnd.example.config'],
-  ])('an image with %s is delivered', async (_, bytes, mediaType) => {
+  ])('an image with %s is served', async (_, bytes, mediaType) => {
     const mirror = mirrorWith(RESTART);
     const digest = put(mirror, bytes, mediaType);
     expect((await mirror.registry.manifest(app, tagged('v1'))).digest).toBe(digest);
   });
 
-  test('an image without its configuration is not delivered: nobody can tell what the configuration says', async () => {
+  test('an image without its configuration is not served, because its labels are unknown', async () => {
     const { upstream, registry } = mirrorWith(RESTART);
     const config = { mediaType: MEDIA_TYPE.ociConfig, digest: digestOf(Buffer.from('gone')), size: 4 };
     const image = { schemaVersion: 2, mediaType: MEDIA_TYPE.ociManifest, config, layers: [] };
@@ -189,7 +189,7 @@ describe('CVE-2026-53488 of containerd: labels in an image’s configuration tha
     await expect(registry.manifest(app, tagged('v1'))).rejects.toMatchObject({ code: 'BLOB_UNKNOWN' });
   });
 
-  test('without a denied prefix no configuration is read', async () => {
+  test('no configuration is read without a denied prefix', async () => {
     const mirror = mirrorWith({});
     const digest = put(mirror, configWith(LABELS));
     expect((await mirror.registry.manifest(app, tagged('v1'))).digest).toBe(digest);

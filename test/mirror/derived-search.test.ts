@@ -64,7 +64,7 @@ const byDigest = (digest: Digest) => ({ kind: 'digest', digest }) as const;
 const unknown = { status: 404 };
 
 describe('fault 81: a digest that another mirror derived', () => {
-  test.each(FEATURES.slice(1))('for %s is delivered byte for byte, and said', async (feature) => {
+  test.each(FEATURES.slice(1))('for %s is served byte for byte, and reported', async (feature) => {
     const next = createFakeRegistry();
     const upstreamDigest = putIndex(next, 'latest', ...FEATURES);
     const there = await mirrorOf(next, feature ?? '');
@@ -86,7 +86,7 @@ describe('fault 81: a digest that another mirror derived', () => {
     ]);
   });
 
-  test('to refuse an image on hosts of another kind is delivered byte for byte', async () => {
+  test('to refuse an image on hosts of another kind is served byte for byte', async () => {
     const next = createFakeRegistry();
     const manifests = ['cpu:zen5', 'cpu:skylake'].map((feature) => ({
       mediaType: MEDIA_TYPE.ociManifest,
@@ -104,7 +104,7 @@ describe('fault 81: a digest that another mirror derived', () => {
     expect(here.found).toMatchObject([{ demands: undefined, runsHere: false, isDelivered: true }]);
   });
 
-  test('on a host of the same kind is delivered, and is nothing foreign', async () => {
+  test('on a host of the same kind is served, and not reported as foreign', async () => {
     const next = createFakeRegistry();
     putIndex(next, 'latest', ...FEATURES);
     const { digest } = await (await mirrorOf(next, 'cpu:zen3')).registry.manifest(BENCH, tagged('latest'));
@@ -116,7 +116,7 @@ describe('fault 81: a digest that another mirror derived', () => {
   });
 
   test.each([true, false])(
-    'on a host of the same kind is its own whether or not a client that has its digest takes indexes: %s',
+    'on a host of the same kind is this mirror’s own, whether or not a client with its digest accepts indexes: %s',
     async (acceptsIndex) => {
       const next = createFakeRegistry();
       putIndex(next, 'latest', ...FEATURES);
@@ -156,7 +156,7 @@ describe('fault 81: a digest that another mirror derived', () => {
     expect(here.found).toMatchObject([{ isDelivered: false }, { isDelivered: false }]);
   });
 
-  test('for hosts that run no entry of their platform is delivered as well', async () => {
+  test('for hosts that run no entry of their platform is served as well', async () => {
     const next = createFakeRegistry();
     putIndex(next, 'latest', 'cpu:zen3');
     const { digest } = await (await mirrorOf(next, 'cpu:haswell')).registry.manifest(BENCH, tagged('latest'));
@@ -165,7 +165,7 @@ describe('fault 81: a digest that another mirror derived', () => {
     expect(here.found).toMatchObject([{ demands: undefined, runsHere: false }]);
   });
 
-  test('of a tag that this mirror has served is found where the registry lists no tags', async () => {
+  test('of a tag that this mirror has served is found although the registry lists no tags', async () => {
     const next = createFakeRegistry();
     putIndex(next, 'v1', ...FEATURES);
     const { digest } = await (await mirrorOf(next, 'cpu:zen3')).registry.manifest(BENCH, tagged('v1'));
@@ -178,7 +178,7 @@ describe('fault 81: a digest that another mirror derived', () => {
     expect((await here.registry.manifest(BENCH, byDigest(digest))).digest).toBe(digest);
   });
 
-  test('is found among tags that cannot be fetched', async () => {
+  test('is found although other tags cannot be fetched', async () => {
     const next = createFakeRegistry();
     putIndex(next, 'v1', ...FEATURES);
     next.putManifest(Buffer.from('no JSON'), { tag: 'v0', repository: BENCH });
@@ -190,7 +190,7 @@ describe('fault 81: a digest that another mirror derived', () => {
 });
 
 describe('requests for digests that no mirror derived', () => {
-  test('cost one exploration of a repository, however many come at once or later', async () => {
+  test('cause one search of a repository, however many come at once or later', async () => {
     const next = createFakeRegistry();
     putIndex(next, 'latest', ...FEATURES);
     let now = 0;
@@ -208,7 +208,7 @@ describe('requests for digests that no mirror derived', () => {
     expect(next.count('tags')).toBe(2);
   });
 
-  test('cost no more than the budget of a minute in new repositories', async () => {
+  test('cause at most the number of requests per minute for new repositories', async () => {
     const next = createFakeRegistry();
     let now = 0;
     const { registry } = await mirrorOf(next, 'cpu:haswell', { now: () => now, limits: { perMinute: 10 } });
@@ -223,7 +223,7 @@ describe('requests for digests that no mirror derived', () => {
     expect(next.count('tags')).toBe(6);
   });
 
-  test('cost a bounded number of requests in a repository of a thousand tags', async () => {
+  test('cause a limited number of requests in a repository of a thousand tags', async () => {
     const next = createFakeRegistry();
     const digest = putIndex(next, 'latest', ...FEATURES);
     for (let count = 0; count < 1000; count += 1) next.tag(`v${count}`, digest, BENCH);
@@ -238,7 +238,7 @@ describe('requests for digests that no mirror derived', () => {
     expect(tags[0]?.reference).toBe('latest');
   });
 
-  test('are answered in time when the registry is slow', async () => {
+  test('end within the time limit when the registry is slow', async () => {
     const next = createFakeRegistry();
     putIndex(next, 'latest', ...FEATURES);
     next.before = ({ method, options }) =>
@@ -264,7 +264,7 @@ describe('requests for digests that no mirror derived', () => {
   });
 });
 
-test('a derived digest that one login may not see is found at once for a login that may', async () => {
+test('a derived digest that one login may not see is found at once for a login that may see it', async () => {
   const next = createFakeRegistry();
   putIndex(next, 'latest', ...FEATURES);
   const { digest } = await (await mirrorOf(next, 'cpu:zen3')).registry.manifest(BENCH, tagged('latest'));
@@ -277,7 +277,7 @@ test('a derived digest that one login may not see is found at once for a login t
   expect((await ask('alice')).digest).toBe(digest);
 });
 
-test('a search never finds for one login what only another may see', async () => {
+test('a search for one login never returns what only another may see', async () => {
   const next = createFakeRegistry();
   putIndex(next, 'latest', ...FEATURES);
   const { digest } = await (await mirrorOf(next, 'cpu:zen3')).registry.manifest(BENCH, tagged('latest'));

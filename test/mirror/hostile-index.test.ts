@@ -77,8 +77,8 @@ function heldBytes(): number {
   return process.memoryUsage().heapUsed;
 }
 
-describe('an index as long as any may be', () => {
-  test('leaves nothing behind in memory but its answer', async () => {
+describe('an index of the maximum size', () => {
+  test('leaves nothing in memory but the response', async () => {
     const { pull } = await mirrorOf((tag) =>
       indexOf(tag, (at) => (at < ENTRIES_MAX ? { features: ['cpu:broadwell'] } : undefined)),
     );
@@ -115,7 +115,7 @@ describe('an index as long as any may be', () => {
     ],
   ];
 
-  test.each(LONG)('%s: refused in a few words, for every refusal is logged', async (_, entryAt) => {
+  test.each(LONG)('%s: refused with a short message, because every refusal is logged', async (_, entryAt) => {
     const { pull, decisions } = await mirrorOf((tag) => indexOf(tag, entryAt));
     const { bytes } = await pull('latest');
     expect(bytes.length).toBeLessThan(64 * 1024);
@@ -131,7 +131,7 @@ describe('an index as long as any may be', () => {
     expect(JSON.stringify(decisions).length).toBeLessThan(16 * 1024);
   });
 
-  test('a winner that demands sixty thousand things has a short reason', async () => {
+  test('a selected entry with sixty thousand requirements has a short reason', async () => {
     const features = Array.from({ length: 60_000 }, (_, minor) => `cuda:1.${minor}`);
     const index = (tag: string) =>
       indexOf(tag, (at) => (at < 2 ? { features: at === 0 ? features : ['cuda:1'] } : undefined));
@@ -181,7 +181,7 @@ describe('CVE-2026-53493 and CVE-2026-95839 of containerd, an index of any depth
     await expect(pull('latest')).rejects.toMatchObject({ code: 'MANIFEST_INVALID' });
   });
 
-  test('a digest of an algorithm of the future is passed on', async () => {
+  test('a digest of an unknown algorithm is passed on', async () => {
     const entry = { mediaType: MEDIA_TYPE.ociManifest, digest: `blake3:${'a'.repeat(64)}`, size: 1 };
     const index = JSON.stringify({ schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests: [entry] });
     const { pull } = await mirrorOf(() => index);
@@ -189,8 +189,8 @@ describe('CVE-2026-53493 and CVE-2026-95839 of containerd, an index of any depth
   });
 });
 
-describe('CVE-2026-21717 of Node.js: names that are numbers, which collide in a hash table', () => {
-  test('an index with as many of them as it may have holds the event loop for less than 50 ms of CPU time', async () => {
+describe('CVE-2026-21717 of Node.js: numeric names that collide in a hash table', () => {
+  test('an index with the maximum number of them blocks the event loop for less than 50 ms of CPU time', async () => {
     // Their hashes are the numbers themselves: those of one remainder fall into one place of a table.
     const names = Array.from({ length: 32_000 }, (_, at) => `"${(at * 512) % 2 ** 24}${at >> 15}":0`);
     const { pull } = await mirrorOf((tag) =>
@@ -201,7 +201,7 @@ describe('CVE-2026-21717 of Node.js: names that are numbers, which collide in a 
   });
 });
 
-describe('words of an author’s that JavaScript has a meaning for', () => {
+describe('an author’s words that have a meaning in JavaScript', () => {
   test.each(['constructor', '__proto__', 'toString', 'hasOwnProperty'])(
     '%s is a word like any other',
     async (word) => {
@@ -223,7 +223,7 @@ describe('words of an author’s that JavaScript has a meaning for', () => {
   );
 });
 
-describe('fault 14: an index nested too deep to be written again', () => {
+describe('fault 14: an index nested too deep to be serialized again', () => {
   test('is reported as the registry’s fault', async () => {
     const deep = `,"x":${'['.repeat(1_000_000)}${']'.repeat(1_000_000)}`;
     const entries: readonly Entry[] = [{ features: ['cpu:broadwell'] }, { features: ['cpu:zen4'] }];
@@ -233,7 +233,7 @@ describe('fault 14: an index nested too deep to be written again', () => {
 });
 
 describe('a media type of four megabytes', () => {
-  test('is not a media type: it would reach a header and the cache', async () => {
+  test('is invalid, because it would be copied into a header and the cache', async () => {
     const { pull } = await mirrorOf(() =>
       JSON.stringify({ schemaVersion: 2, mediaType: `a/${'b'.repeat(4_000_000)}` }),
     );

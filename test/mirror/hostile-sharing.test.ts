@@ -79,7 +79,7 @@ describe('one registry and the bytes of another', () => {
   });
 });
 
-describe('a request that an upstream mirror has seen before', () => {
+describe('a request that has already passed through an upstream mirror', () => {
   const app = repository('team/app', 'good.test');
   const looping = '1.1 metahub-a, 1.1 metahub-b';
 
@@ -101,7 +101,7 @@ describe('a request that an upstream mirror has seen before', () => {
     return { asked, mirror, registry, content };
   }
 
-  test('does not make the mirror be passed over for others', async () => {
+  test('does not remove the mirror from the chain for others', async () => {
     const { asked, mirror, registry } = await chained();
     const { cache } = await cacheOf({ 'good.test': [mirror, registry] });
     await cache.resolve(app, tagged('v1'), { via: looping });
@@ -110,7 +110,7 @@ describe('a request that an upstream mirror has seen before', () => {
     expect(asked).toMatchObject({ registry: 0 });
   });
 
-  test('does not make others be served stale', async () => {
+  test('does not make others get stale tags', async () => {
     const { mirror, content } = await chained();
     const { cache, lines } = await cacheOf({ 'good.test': [mirror] });
     await cache.manifest(app, tagged('v1'));
@@ -120,7 +120,7 @@ describe('a request that an upstream mirror has seen before', () => {
     expect(lines.filter(({ event }) => event === 'served-stale')).toEqual([]);
   });
 
-  test('does not fail those who asked for the same meanwhile', async () => {
+  test('does not fail concurrent requests of others for the same content', async () => {
     const { mirror } = await chained();
     const [asked, answer] = [meeting(), meeting()];
     const slow: Handler = (request, response) => {

@@ -42,7 +42,7 @@ function documentOf(...manifests: readonly object[]) {
 
 const GPU = { config: { Env: ['PATH=/bin', 'NVIDIA_REQUIRE_CUDA=cuda>=12.4'] } };
 
-describe('demands in image configurations', () => {
+describe('requirements in image configurations', () => {
   test('are read for entries of this platform only', async () => {
     const [ours, theirs] = [putImage(GPU), putImage(GPU, 'arm64')];
     const read = createEnvironmentReader(next, LINUX);
@@ -68,7 +68,7 @@ describe('demands in image configurations', () => {
     expect([...(demands?.values() ?? [])]).toEqual([[]]);
   });
 
-  test('fail the request when upstream fails: another answer would be wrong', async () => {
+  test('fail the request when upstream fails, because the selection would be wrong', async () => {
     const document = documentOf(putImage(GPU));
     next.before = unreachable;
     await expect(createEnvironmentReader(next, LINUX)(APP, document)).rejects.toMatchObject({
@@ -76,13 +76,13 @@ describe('demands in image configurations', () => {
     });
   });
 
-  test('are not requested when an index has very many entries', async () => {
+  test('are not read when an index has too many entries', async () => {
     const entries = Array.from({ length: 33 }, (_, place) => putImage({ place }));
     expect(await createEnvironmentReader(next, LINUX)(APP, documentOf(...entries))).toBeUndefined();
     expect(next.count()).toBe(0);
   });
 
-  test('are not requested when the manifest is no index', async () => {
+  test('are not read when the manifest is not an index', async () => {
     const image = {
       bytes: Buffer.from(JSON.stringify({ schemaVersion: 2, config: putImage(GPU), layers: [] })),
       mediaType: MEDIA_TYPE.ociManifest,
@@ -125,24 +125,24 @@ describe('a mirror whose policy reads configurations', () => {
     }));
   }
 
-  test('keeps a GPU image from a CPU host', async () => {
+  test('does not select a GPU image for a CPU host', async () => {
     const { digests, plain } = await pull('cpu:zen4', true);
     expect(digests).toEqual([plain]);
   });
 
-  test('gives it to a GPU host', async () => {
+  test('selects it for a GPU host', async () => {
     const { digests, gpu } = await pull('nvcap:9.0 nvdriver:550.54', true);
     expect(digests).toEqual([gpu]);
   });
 
-  test('costs nothing where no policy asks for it: both look generic then', async () => {
+  test('sends no further requests where no policy needs them: both images count as generic then', async () => {
     const { digests } = await pull('cpu:zen4', false);
     expect(digests).toHaveLength(2);
     expect(next.count('blob')).toBe(0);
   });
 });
 
-test('fetchImageConfig() takes no more than a mebibyte into memory of a configuration that exceeds its stated size', async () => {
+test('fetchImageConfig() reads at most one MiB of a configuration that exceeds its stated size', async () => {
   const MIB = 1024 * 1024;
   const bytes = Buffer.alloc(3 * MIB, ' ');
   const digest = next.putBlob(bytes);

@@ -52,8 +52,8 @@ const REQUESTS: Readonly<Record<string, readonly [method: keyof Registry, ask: A
   ],
 };
 
-describe('two partitions that ask at the same time, or one a moment after the other', () => {
-  test.each(Object.entries(REQUESTS))('never share the answer to %s', async (_, [method, ask]) => {
+describe('two partitions that request at the same time, or one shortly after the other', () => {
+  test.each(Object.entries(REQUESTS))('never share the response to %s', async (_, [method, ask]) => {
     for (const at of ['together', 'in turn'] as const) {
       const { upstream, cache } = await cacheAt(await dataDirectory(), { tagMaxAgeMs: 60_000 });
       upstream.putManifest(INDEX, { tag: 'v1' });
@@ -117,7 +117,7 @@ function descriptor() {
 }
 
 describe('two registries with the same blob', () => {
-  test('never share a download: one that stands still does not hold up the other, nor spoil it by wrong bytes', async () => {
+  test('never share a download: one that stalls does not delay the other, nor spoil it by wrong bytes', async () => {
     const { upstream, cache } = await cacheAt(await dataDirectory());
     const bytes = randomBytes(3_000_000);
     const digest = upstream.putBlob(bytes);
@@ -141,8 +141,8 @@ describe('two registries with the same blob', () => {
   });
 });
 
-describe('two requests for the same blob at once', () => {
-  test('never share an opening across repositories: that one lacks it is not the other’s answer', async () => {
+describe('two concurrent requests for the same blob', () => {
+  test('never share an upstream request across repositories: a 404 for one is not an answer for the other', async () => {
     const { upstream, cache } = await cacheAt(await dataDirectory());
     const bytes = randomBytes(1000);
     const digest = upstream.putBlob(bytes);
@@ -158,7 +158,7 @@ describe('two requests for the same blob at once', () => {
     expect(having).toMatchObject({ status: 'fulfilled', value: bytes });
   });
 
-  test('never share an opening where one wants a redirect followed and the other does not', async () => {
+  test('never share an upstream request when one wants a redirect followed and the other does not', async () => {
     const { upstream, cache } = await cacheAt(await dataDirectory());
     const bytes = randomBytes(1000);
     const digest = upstream.putBlob(bytes);
@@ -181,7 +181,7 @@ describe('two repositories, or two registries, with the same manifest', () => {
   test.each([
     ['repositories', repository('team/other')],
     ['registries', repository('team/app', 'other.test')],
-  ])('never share a request: that one of two %s lacks it is not the other’s answer', async (_, other) => {
+  ])('never share a request: a 404 for one of two %s is not an answer for the other', async (_, other) => {
     const { upstream, cache } = await cacheAt(await dataDirectory());
     const digest = upstream.putManifest(INDEX, { repository: other });
     const reference = { kind: 'digest', digest } as const;
@@ -233,7 +233,7 @@ describe('one registry view', () => {
   }
 
   test.each([true, false])(
-    'never gives a client of one kind what it gave one of the other, index first: %s',
+    'never serves a client of one kind the response for the other, index first: %s',
     async (first) => {
       const { ask } = await view();
       const expected = (acceptsIndex: boolean) =>
@@ -243,7 +243,7 @@ describe('one registry view', () => {
     },
   );
 
-  test('judges again by another policy', async () => {
+  test('selects again under another policy', async () => {
     const { registry, setPolicy, manifests } = await view();
     const served = async () => {
       const { bytes } = await registry.manifest(app, tagged('latest'));

@@ -53,12 +53,12 @@ async function mirrorOf(next: FakeRegistry, spec: ListSpec, directory?: string) 
   });
 }
 
-describe('the digest that a HEAD of a list announces', () => {
+describe('the digest in the response to a HEAD of a list', () => {
   test.each([
     ['of one image', [SKYLAKE]],
     ['of one image of each platform', [PLAIN, ARM]],
     ['that is tailored', [SKYLAKE, PLAIN]],
-  ])('is delivered for a list %s, after a restart and by another mirror too', async (_, platforms) => {
+  ])('can be pulled for a list %s, after a restart and from another mirror too', async (_, platforms) => {
     const next = createFakeRegistry();
     platforms.forEach((__, at) => void putMember(next, String(at), `member ${at}`));
     const spec = listOf(...platforms);
@@ -75,7 +75,7 @@ describe('the digest that a HEAD of a list announces', () => {
     }
   });
 
-  test('is delivered although a member has moved since', async () => {
+  test('can be pulled although a member has moved since', async () => {
     const next = createFakeRegistry();
     putMember(next, '0', 'old');
     const directory = await dataDirectory();

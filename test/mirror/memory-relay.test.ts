@@ -98,7 +98,7 @@ function keepingSink(ready: () => Promise<void> = async () => {}) {
 }
 
 describe('a reader of a download', () => {
-  test('that keeps up is served from memory: only the last byte comes from the file, after the digest', async () => {
+  test('that keeps up is served from memory: only the last byte comes from the file, after the digest is verified', async () => {
     const bytes = randomBytes(5 * MIB);
     const { download, fromFile } = await downloadOf(bytes);
     const { sink, received } = keepingSink();
@@ -108,7 +108,7 @@ describe('a reader of a download', () => {
     await download.finished;
   });
 
-  test('that stops reading holds up neither the download nor another reader, and goes on from the file', async () => {
+  test('that stops reading delays neither the download nor another reader, and continues from the file', async () => {
     const bytes = randomBytes(24 * MIB);
     const { download, fromFile, store, digest } = await downloadOf(bytes);
     const { open, opened } = gate();
@@ -141,7 +141,7 @@ describe('a reader of a download', () => {
     await download.finished;
   });
 
-  test('gets no other bytes when the memory that it was given would be used again', async () => {
+  test('gets its own bytes when the memory that it was given would be reused', async () => {
     const bytes = randomBytes(8 * MIB);
     const slabs = createSlabPool();
     const { download } = await downloadOf(bytes, slabs);
@@ -158,7 +158,7 @@ describe('a reader of a download', () => {
     expect(slow.received().equals(bytes)).toBe(true);
   });
 
-  test('leaves with no byte of another blob when the download is cancelled while it is being written to', async () => {
+  test('gets no byte of another blob when the download is cancelled while the reader is being written to', async () => {
     const bytes = randomBytes(8 * MIB);
     const slabs = createSlabPool();
     const { download } = await downloadOf(bytes, slabs);
@@ -203,7 +203,7 @@ describe('createBatchSink()', () => {
     return { sink, write, batches, waits };
   }
 
-  test('hands on the first chunk at once, and collects behind the next small one', async () => {
+  test('forwards the first chunk at once, and batches the small ones after it', async () => {
     const { sink, write, batches, waits } = collecting();
     for (let chunk = 0; chunk < 100; chunk += 1) await write(1000);
     expect(batches).toEqual([1000, 1000]);
@@ -217,14 +217,14 @@ describe('createBatchSink()', () => {
   test.each([
     ['a batch of 256 KiB', MIB / 4, () => false],
     ['what completes the blob', 1000, () => true],
-  ])('waits for nothing behind %s', async (_, sizeBytes, isComplete) => {
+  ])('waits for nothing after %s', async (_, sizeBytes, isComplete) => {
     const { sink, write, batches, waits } = collecting(isComplete);
     for (let chunk = 0; chunk < 3; chunk += 1) await write(sizeBytes);
     await new Promise<void>((resolve) => sink.end(resolve));
     expect([batches, waits]).toEqual([[sizeBytes, sizeBytes, sizeBytes], []]);
   });
 
-  test('ends the wait when 512 KiB have come, so that a fast source in small pieces is not held up', async () => {
+  test('ends the wait when 512 KiB have arrived, so that a fast source with small chunks is not delayed', async () => {
     const { write, batches, waits } = collecting();
     for (let chunk = 0; chunk < 2; chunk += 1) await write(16 * 1024);
     for (let chunk = 0; chunk < 31; chunk += 1) await write(16 * 1024);
@@ -234,7 +234,7 @@ describe('createBatchSink()', () => {
     expect(waits).toHaveLength(1);
   });
 
-  test('waits behind a batch of one byte less', async () => {
+  test('waits for a batch that is one byte smaller', async () => {
     const { write, waits } = collecting();
     for (let chunk = 0; chunk < 2; chunk += 1) await write(MIB / 4 - 1);
     expect(waits).toHaveLength(1);

@@ -65,7 +65,7 @@ describe('a small part of a stored blob whose file is open', () => {
     expect(results).toEqual(['hit', 'hit', 'hit']);
   });
 
-  test('keeps its bytes until they are given back', async () => {
+  test('keeps its bytes until they are released', async () => {
     const { small, bytes } = await holding(64 * KIB);
     const first = await small({ range: rangeOf(0, 9) });
     const second = await small({ range: rangeOf(10, 19) });
@@ -85,12 +85,12 @@ describe('a small part of a stored blob whose file is open', () => {
     ['all of a large blob', {}],
     ['a range that it does not have', { range: rangeOf(MIB) }],
     ['no bytes', { range: { kind: 'suffix', length: 0 } }],
-  ])('is not what is asked for by %s', async (_, asked) => {
+  ])('is not returned for %s', async (_, asked) => {
     const { small } = await holding(MIB);
     expect(small(asked)).toBeUndefined();
   });
 
-  test('needs an open file: the first reader opens it another way', async () => {
+  test('needs an open file: the first reader opens it in another way', async () => {
     const { directory, upstream, digest } = await holding(KIB);
     const { cache } = await cacheAt(directory, { upstream });
     expect(cache.smallBlob?.(app, digest, {})).toBeUndefined();
@@ -99,20 +99,20 @@ describe('a small part of a stored blob whose file is open', () => {
   });
 });
 
-describe('who may see a small part', () => {
-  test('only the login that fetched it, not another and not none', async () => {
+describe('access to a small part', () => {
+  test('is for the login that fetched it, not for another and not without one', async () => {
     const { small } = await holding(KIB, { access: alice });
     expect(await small({ access: alice })).toBeDefined();
     expect(small({ access: bob })).toBeUndefined();
     expect(small()).toBeUndefined();
   });
 
-  test('a login of a client only from the repository that let it', async () => {
+  test('is for a client’s own login only from the repository that authorized it', async () => {
     const { small } = await holding(KIB, { access: alice });
     expect(small({ access: alice }, repository('other/app'))).toBeUndefined();
   });
 
-  test('what was granted to a login ends after a while', async () => {
+  test('ends a while after it was granted to a login', async () => {
     let nowMs = 1e12;
     const { small } = await holding(KIB, { access: alice, wallClock: () => nowMs });
     nowMs += GRANT_MAX_AGE_MS - 1;
@@ -121,7 +121,7 @@ describe('who may see a small part', () => {
     expect(small({ access: alice })).toBeUndefined();
   });
 
-  test('what was granted to a login ends when its registry refuses it', async () => {
+  test('that was granted to a login ends when its registry refuses it', async () => {
     let nowMs = 1e12;
     const { small, cache, upstream } = await holding(KIB, { access: alice, wallClock: () => nowMs });
     nowMs += 1;
@@ -133,7 +133,7 @@ describe('who may see a small part', () => {
     expect(small({ access: alice })).toBeUndefined();
   });
 
-  test('is not found below the name of a list of images, only below its member’s', async () => {
+  test('is not granted under the name of a virtual image, only under its member’s', async () => {
     const { cache, digest } = await holding(KIB);
     const spec = readList({
       image: 'docker.io/qnib/bench',
@@ -146,7 +146,7 @@ describe('who may see a small part', () => {
 });
 
 describe('a small part of a file', () => {
-  test('that somebody wrote to is not read: the blob is verified anew', async () => {
+  test('that another program wrote to is not read: the blob is verified again', async () => {
     const { small, cache, bytes, digest, file, upstream } = await holding(10 * KIB);
     expect(await small()).toBeDefined();
     await flipBit(file, 7);
@@ -161,7 +161,7 @@ describe('a small part of a file', () => {
     expect(small()).toBeUndefined();
   });
 
-  test('that is shortened before the read is verified anew, and nothing says that the cache cannot write', async () => {
+  test('that is shortened before the read is verified again, and no write failure is logged', async () => {
     const { small, store, lines, cache, bytes, digest, file, upstream } = await holding(10 * KIB);
     // The read waits for a free thread: the file is short before.
     for (let task = 0; task < 64; task += 1) pbkdf2('', '', 5000, 64, 'sha512', () => {});
@@ -175,7 +175,7 @@ describe('a small part of a file', () => {
     expect(upstream.count('blob')).toBe(1);
   });
 
-  test('whose block has a flipped bit since before the start is not sent, and the blob is dropped', async () => {
+  test('with a flipped bit since before the start is not sent, and the blob is removed', async () => {
     const { directory, upstream, digest, file, bytes } = await holding(3 * MIB);
     const summed = await cacheAt(directory, { upstream });
     await readBlob(await summed.cache.blob(app, digest));
@@ -207,7 +207,7 @@ describe('a small part of a file', () => {
   });
 });
 
-test('small parts of many blobs at once are each their own', async () => {
+test('small parts of many blobs read concurrently are each their own bytes', async () => {
   const { cache, upstream } = await cacheAt(await dataDirectory());
   const blobs = Array.from({ length: 8 }, () => randomBytes(20 * KIB));
   const digests: Digest[] = blobs.map((bytes) => upstream.putBlob(bytes));

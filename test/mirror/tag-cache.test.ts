@@ -19,7 +19,7 @@ function cacheAt(startMs: number) {
 }
 
 describe('TagCache', () => {
-  test('answers while an answer is fresh, and says for how long', () => {
+  test('returns a response while it is fresh, with its remaining lifetime', () => {
     const { cache, clock, view } = cacheAt(1000);
     expect(cache.find(view)).toBeUndefined();
     expect(cache.keep(view, lookup('a'), 500)).toBe(false);
@@ -38,14 +38,14 @@ describe('TagCache', () => {
     ['tags', () => tagView(app, 'v1' as Tag, { partition: 'one' })],
     ['repositories', () => tagView(repository('team/other'), LATEST, { partition: 'one' })],
     ['registries', () => tagView(repository('team/app', 'ghcr.io'), LATEST, { partition: 'one' })],
-  ])('shares no answer between different %s', (_, viewOf) => {
+  ])('shares no response between different %s', (_, viewOf) => {
     const { cache, view } = cacheAt(1000);
     const other = viewOf();
     cache.keep(view, lookup('a'), 500);
     expect([cache.find(other), cache.latest(other)]).toEqual([undefined, undefined]);
   });
 
-  test('drops what others were answered before a tag moved, and keeps what they are answered then', () => {
+  test('drops the responses of other clients from before a tag moved, and keeps those from after it', () => {
     const { cache, clock, view } = cacheAt(1000);
     const other = tagView(app, LATEST, undefined);
     const unrelated = tagView(app, 'v1' as Tag, undefined);
@@ -68,7 +68,7 @@ describe('TagCache', () => {
       true,
     ],
     ['of every tag', (cache: TagCache) => cache.expireAll(), false],
-  ])('expires answers %s', (_, expire, sparesOthers) => {
+  ])('expires responses %s', (_, expire, sparesOthers) => {
     const { cache, clock, view } = cacheAt(1000);
     const [other, unrelated] = [tagView(app, LATEST, undefined), tagView(app, 'v1' as Tag, undefined)];
     for (const one of [view, other, unrelated]) cache.keep(one, lookup('a'), 5000);

@@ -59,14 +59,14 @@ const BROADWELL = { features: ['cpu:broadwell'] };
 const SKYLAKE = { features: ['cpu:skylake'] };
 
 describe('tailored()', () => {
-  test('a tag that names a list is answered with the entry that fits, and foreign platforms as they were', async () => {
+  test('a tag of an index is served with the matching entry, and foreign platforms unchanged', async () => {
     const { images } = putList({}, SKYLAKE, BROADWELL, { architecture: 'arm64' });
     const answer = await mirrorOf(['cpu:broadwell']).manifest(BENCH, LATEST);
     expect(listed(answer)).toEqual([images[2], images[3]]);
     expect(answer.digest).toBe(digestOf(answer.bytes));
   });
 
-  test('what is announced is kept before it is announced, and delivered by its digest', async () => {
+  test('a derived index is stored before its digest is sent, and is served by its digest', async () => {
     putList({}, BROADWELL);
     const registry = mirrorOf(['cpu:broadwell']);
     const { digest, sizeBytes } = await registry.resolve(BENCH, LATEST);
@@ -79,38 +79,38 @@ describe('tailored()', () => {
     expect(await registry.resolve(BENCH, { kind: 'digest', digest })).toMatchObject({ digest, sizeBytes });
   });
 
-  test('an answer that cannot be kept is not announced', async () => {
+  test('a derived index that cannot be stored is not sent', async () => {
     putList({}, BROADWELL);
     derived = { ...derived, keep: () => Promise.reject(new Error('no room')) };
     await expect(mirrorOf(['cpu:broadwell']).resolve(BENCH, LATEST)).rejects.toThrow('no room');
   });
 
-  test('asked for by the list’s own digest, it is the list, byte for byte', async () => {
+  test('an index requested by its own digest is served byte for byte', async () => {
     const { digest } = putList({}, BROADWELL);
     const answer = await mirrorOf(['cpu:broadwell']).manifest(BENCH, { kind: 'digest', digest });
     expect(digestOf(answer.bytes)).toBe(digest);
     expect(decisions).toEqual([]);
   });
 
-  test('where nothing is to be decided the original is passed on', async () => {
+  test('where nothing is to be selected the original is served', async () => {
     const { digest } = putList({}, { architecture: 'arm64' });
     expect((await mirrorOf(['cpu:broadwell']).manifest(BENCH, LATEST)).digest).toBe(digest);
     expect(decisions).toMatchObject([{ answer: 'original', servedDigest: digest, upstreamDigest: digest }]);
   });
 
-  test('a client that takes no list gets the entry’s own manifest', async () => {
+  test('a client that accepts no index gets the entry’s own manifest', async () => {
     const { images } = putList({}, BROADWELL);
     const answer = await mirrorOf(['cpu:broadwell']).manifest(BENCH, LATEST, { acceptsIndex: false });
     expect(answer).toMatchObject({ digest: images[1], mediaType: MEDIA_TYPE.dockerManifest, maxAgeMs: 0 });
   });
 
-  test('`answer: manifest` keeps upstream’s digest for everybody', async () => {
+  test('`answer: manifest` keeps upstream’s digest for every client', async () => {
     const { images } = putList({}, BROADWELL);
     const { digest } = await mirrorOf(['cpu:broadwell'], { answer: 'manifest' }).resolve(BENCH, LATEST);
     expect(digest).toBe(images[1]);
   });
 
-  test('when no entry runs on the host, HEAD and GET promise an index that says why, kept by its digest', async () => {
+  test('when no entry runs on the host, HEAD and GET give an index that states why, stored by its digest', async () => {
     putList(SKYLAKE);
     const mirror = mirrorOf(['cpu:broadwell']);
     const head = await mirror.resolve(BENCH, LATEST);
@@ -126,7 +126,7 @@ describe('tailored()', () => {
     ]);
   });
 
-  test('when no entry runs on the host, a client that takes no index gets an error that names the demands', async () => {
+  test('when no entry runs on the host, a client that accepts no index gets an error that names the requirements', async () => {
     putList(SKYLAKE);
     const failing = mirrorOf(['cpu:broadwell']).manifest(BENCH, LATEST, { acceptsIndex: false });
     await expect(failing).rejects.toMatchObject({ code: 'MANIFEST_UNKNOWN', status: 404 });
@@ -134,7 +134,7 @@ describe('tailored()', () => {
     expect(decisions).toMatchObject([{ answer: 'refused', servedDigest: undefined }]);
   });
 
-  test('one upstream digest is judged once for each kind of client', async () => {
+  test('one upstream digest is processed once for each kind of client', async () => {
     const { images } = putList({}, BROADWELL);
     const registry = mirrorOf(['cpu:broadwell']);
     const asked = async (acceptsIndex: boolean) => registry.manifest(BENCH, LATEST, { acceptsIndex });
@@ -149,7 +149,7 @@ describe('tailored()', () => {
     expect([without.digest, again.digest]).toEqual([images[1], images[1]]);
   });
 
-  test('a document that is both an image and a list is refused (CVE-2021-41190)', async () => {
+  test('a document that is both an image and an index is refused (CVE-2021-41190)', async () => {
     next.putManifest({ schemaVersion: 2, manifests: [], layers: [] }, { tag: 'latest' });
     await expect(mirrorOf([]).manifest(BENCH, LATEST)).rejects.toMatchObject({ code: 'MANIFEST_INVALID' });
   });

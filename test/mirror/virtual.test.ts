@@ -71,7 +71,7 @@ async function entriesOf(registry: Stand['registry'], tag = 'latest') {
 }
 
 describe('virtual()', () => {
-  test('a list that no registry holds is assembled from its members, with their features', async () => {
+  test('a list that no registry has is assembled from its members, with their features', async () => {
     const { next, registry } = stand();
     const skylake = putImage(next, 'skylake', 'cpu-skylake');
     const generic = putImage(next, 'generic', 'generic');
@@ -89,7 +89,7 @@ describe('virtual()', () => {
     });
   });
 
-  test('members of OCI form make an OCI index that repeats features as an annotation', async () => {
+  test('members with OCI media types make an OCI index that repeats features as an annotation', async () => {
     const { next, registry } = stand();
     putImage(next, 'skylake', 'cpu-skylake', MEDIA_TYPE.ociManifest);
     putImage(next, 'generic', 'generic');
@@ -97,7 +97,7 @@ describe('virtual()', () => {
     expect(first?.annotations).toEqual({ 'io.metahub.features': 'cpu:skylake' });
   });
 
-  test('what a list consists of is found in the members’ own repositories, also by a mirror that has forgotten', async () => {
+  test('the manifests of a list are found in the members’ own repositories, also by a mirror that has restarted', async () => {
     const { next, registry } = stand();
     const { image, layer } = putImage(next, 'skylake', 'cpu-skylake');
     putImage(next, 'generic', 'generic');
@@ -110,7 +110,7 @@ describe('virtual()', () => {
     }
   });
 
-  test('a missing member is reported once, and again only after it was there', async () => {
+  test('a missing member is reported once, and again only after it was present', async () => {
     const { next, registry, missing } = stand();
     const skylake = 'docker.io/qnib/plain-featuretest:cpu-skylake';
     putImage(next, 'generic', 'generic');
@@ -134,7 +134,7 @@ describe('virtual()', () => {
     expect(missing).toEqual(['docker.io/qnib/plain-featuretest:cpu-skylake']);
   });
 
-  test('without any member the tag is unknown; with an upstream that does not answer it is unavailable', async () => {
+  test('without any member the tag is unknown; with an upstream that fails it is unavailable', async () => {
     const { next, registry } = stand();
     await expect(registry.manifest(BENCH, tagged('latest'))).rejects.toMatchObject({
       code: 'MANIFEST_UNKNOWN',
@@ -143,7 +143,7 @@ describe('virtual()', () => {
     await expect(registry.manifest(BENCH, tagged('v1'))).rejects.toMatchObject({ code: 'UNAVAILABLE' });
   });
 
-  test('a list of which one member is stale says so', async () => {
+  test('a list with one stale member is marked as stale', async () => {
     const { next } = stand();
     const notices = { warning: '110 - "Response is Stale"' };
     putImage(next, 'skylake', 'cpu-skylake');
@@ -161,7 +161,7 @@ describe('virtual()', () => {
     expect(await registry.resolve(BENCH, tagged('latest'))).toMatchObject({ notices });
   });
 
-  test('a hundred clients at once ask for each member once', async () => {
+  test('a hundred concurrent clients cause one request for each member', async () => {
     const { next, registry } = stand();
     putImage(next, 'skylake', 'cpu-skylake');
     putImage(next, 'generic', 'generic');
@@ -170,7 +170,7 @@ describe('virtual()', () => {
     expect(next.count('manifest')).toBe(2);
   });
 
-  test('a list is kept as long as its members’ tags hold, and no longer', async () => {
+  test('a list is cached as long as its members’ tags are, and no longer', async () => {
     const { next } = stand();
     putImage(next, 'skylake', 'cpu-skylake');
     putImage(next, 'generic', 'generic');
@@ -192,7 +192,7 @@ describe('virtual()', () => {
     expect(next.count('manifest')).toBe(4);
   });
 
-  test('a list that is reloaded shows at once, also while its former self is being assembled', async () => {
+  test('a reloaded list is served at once, also while its previous form is being assembled', async () => {
     const next = createFakeRegistry();
     const { image: generic } = putImage(next, 'generic', 'generic');
     const { image: skylake } = putImage(next, 'skylake', 'cpu-skylake');
@@ -215,7 +215,7 @@ describe('virtual()', () => {
     expect(await digests()).toEqual([skylake]);
   });
 
-  test('a member that is itself an index stands for its image of that platform', async () => {
+  test('a member that is an index is represented by its image of that platform', async () => {
     const { next, registry } = stand();
     const generic = putImage(next, 'generic', 'generic');
     const entry = (architecture: string, digest: string) => ({
@@ -235,7 +235,7 @@ describe('virtual()', () => {
     expect((await entriesOf(registry)).map((one) => one?.digest)).toEqual([generic.image, generic.image]);
   });
 
-  test('a member without a platform is what it says itself: by its configuration, or by its entries', async () => {
+  test('a member without a platform gets it from its configuration, or from its entries', async () => {
     const { next } = stand();
     const image = (text: string, tag: string) => {
       const config = next.putBlob(Buffer.from(JSON.stringify({ os: 'linux', architecture: text })));
@@ -281,14 +281,14 @@ describe('virtual()', () => {
     expect(missing).toEqual(['docker.io/qnib/plain-featuretest:none']);
   });
 
-  test('other tags and other repositories pass through untouched', async () => {
+  test('other tags and other repositories are served unchanged', async () => {
     const { next, registry } = stand();
     const digest = next.putManifest({ any: 1 }, { tag: 'other' });
     expect((await registry.manifest(BENCH, tagged('other'))).digest).toBe(digest);
     await expect(registry.resolve(PARTS, tagged('none'))).rejects.toBeInstanceOf(RegistryError);
   });
 
-  test('tags/list names the list’s own tags beside upstream’s', async () => {
+  test('tags/list has the list’s own tags together with upstream’s', async () => {
     const { next, registry } = stand();
     next.putManifest({ any: 1 }, { tag: 'aaa', repository: BENCH });
     expect((await registry.tags(BENCH)).tags).toEqual(['aaa', 'latest']);
@@ -296,8 +296,8 @@ describe('virtual()', () => {
   });
 });
 
-describe('a digest below a list’s name', () => {
-  test('that the list does not reach is not fetched from a member’s repository', async () => {
+describe('a digest requested under a list’s name', () => {
+  test('that does not belong to the list is not fetched from a member’s repository', async () => {
     const { next, registry } = stand();
     putImage(next, 'skylake', 'cpu-skylake');
     putImage(next, 'generic', 'generic');
@@ -319,7 +319,7 @@ describe('a digest below a list’s name', () => {
     expect(asked.map(({ repository: of }) => of)).toEqual(Array(4).fill('docker.io/qnib/bench'));
   });
 
-  test('that another list reaches is not fetched from that list’s members', async () => {
+  test('that belongs to another list is not fetched from that list’s members', async () => {
     const { next } = stand();
     const { image } = putImage(next, 'skylake', 'cpu-skylake');
     const other = readList({
@@ -337,7 +337,7 @@ describe('a digest below a list’s name', () => {
     expect(asked.map((call) => call.repository)).toEqual(['docker.io/qnib/other']);
   });
 
-  test('is looked for with each login, whatever another one was not shown', async () => {
+  test('is searched with each login, even after another login was refused', async () => {
     const { next, registry } = stand();
     const { image } = putImage(next, 'skylake', 'cpu-skylake');
     next.before = ({ repository: of, options }) => {
@@ -363,7 +363,7 @@ describe('a digest below a list’s name', () => {
     expect(last).toMatchObject({ method: 'blob', repository: 'docker.io/qnib/plain-featuretest' });
   });
 
-  test('that no registry has causes one exploration in five seconds, however many are requested', async () => {
+  test('that no registry has causes one search in five seconds, however many are requested', async () => {
     const { next } = stand();
     putImage(next, 'skylake', 'cpu-skylake');
     putImage(next, 'generic', 'generic');
@@ -386,7 +386,7 @@ describe('a digest below a list’s name', () => {
     expect(explored()).toBeGreaterThan(once);
   });
 
-  test('gets its home’s answer when that fails: no other repository is asked', async () => {
+  test('gets the error of its own repository when that fails: no other repository is asked', async () => {
     const { next, registry } = stand();
     const { image } = putImage(next, 'skylake', 'cpu-skylake');
     putImage(next, 'generic', 'generic');
@@ -399,7 +399,7 @@ describe('a digest below a list’s name', () => {
     expect(next.count()).toBe(1);
   });
 
-  test('in an index within a member is reached, and what it refers to', async () => {
+  test('in an index within a member is found, and so is the content that it refers to', async () => {
     const { next, registry } = stand();
     const inner = putImage(next, 'inner', 'inner', MEDIA_TYPE.ociManifest);
     const entry = {
@@ -417,7 +417,7 @@ describe('a digest below a list’s name', () => {
   });
 });
 
-test('a list whose member failed is assembled again at once; one whose member is unknown is kept', async () => {
+test('a list whose member failed is assembled again at once; one whose member is unknown is cached', async () => {
   const { next } = stand();
   putImage(next, 'generic', 'generic');
   const aged = {
@@ -468,7 +468,7 @@ describe('the assembly of a list', () => {
     expect(missing).toEqual([]);
   });
 
-  test('that is under way is not joined by a client that wants what is there now', async () => {
+  test('that is in progress is not joined by a client that requests revalidation', async () => {
     const { registry, signals, answer } = pending();
     const ask = (revalidate: boolean) => registry.manifest(BENCH, tagged('latest'), { revalidate });
     const first = ask(false);

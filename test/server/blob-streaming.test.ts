@@ -31,7 +31,7 @@ async function drain(answered: Promise<IncomingMessage>): Promise<{ bytes: Buffe
 
 const pull = (served: Served, digest: string) => drain(open(served, digest).answered);
 
-describe('a blob that cannot be completed is never ended as if it were whole', () => {
+describe('a blob that cannot be completed never ends like a complete one', () => {
   test.each([
     ['its source fails half-way', true],
     ['its source fails half-way, its length unknown', false],
@@ -55,7 +55,7 @@ describe('a blob that cannot be completed is never ended as if it were whole', (
     ['fewer bytes than announced', (bytes: Buffer) => bytes.subarray(0, -1)],
     ['more bytes than announced', (bytes: Buffer) => Buffer.concat([bytes, Buffer.from('more')])],
     ['no bytes', () => Buffer.alloc(0)],
-  ])('its source has %s', async (_, tamper) => {
+  ])('whose source has %s', async (_, tamper) => {
     for (const saysSize of [true, false]) {
       const served = await serve();
       const digest = served.registry.putBlob(WHOLE);
@@ -68,7 +68,7 @@ describe('a blob that cannot be completed is never ended as if it were whole', (
   test.each([
     ['fewer', -1],
     ['more', 1],
-  ])('a source that does not check its bytes and writes %s than announced', async (_, difference) => {
+  ])('whose source does not verify its bytes and writes %s than announced', async (_, difference) => {
     const served = await serve();
     const digest = served.registry.putBlob(WHOLE);
     served.registry.blob = async () => ({
@@ -84,7 +84,7 @@ describe('a blob that cannot be completed is never ended as if it were whole', (
     expect((await pull(served, digest)).isWhole).toBe(false);
   });
 
-  test('to an HTTP/1.0 client, for whom the end of the connection would mean whole, it is a reset', async () => {
+  test('to an HTTP/1.0 client, for whom the end of the connection means the end of the body: the connection is reset', async () => {
     const { port, registry } = await serve();
     const digest = registry.putBlob(WHOLE);
     registry.saysSize = false;
@@ -101,7 +101,7 @@ describe('a blob that cannot be completed is never ended as if it were whole', (
     expect((await broken)[0]).toMatchObject({ code: 'ECONNRESET' });
   });
 
-  test('a manifest whose bytes have another digest is 502, and nothing of it is sent', async () => {
+  test('a manifest whose bytes have another digest gives 502, and none of it is sent', async () => {
     const { port, registry } = await serve();
     const digest = registry.putManifest({ schemaVersion: 2, manifests: [] }, { tag: 'latest' });
     const manifest = registry.manifest;
@@ -113,7 +113,7 @@ describe('a blob that cannot be completed is never ended as if it were whole', (
     }
   });
 
-  test('another manifest than the one asked for by digest is 502, though its own digest is right', async () => {
+  test('another manifest than the one requested by digest gives 502, though its own digest is right', async () => {
     const { port, registry } = await serve();
     const asked = registry.putManifest({ schemaVersion: 2, manifests: [] });
     const other = registry.putManifest({ schemaVersion: 2, manifests: [], annotations: { a: 'b' } });
@@ -126,7 +126,7 @@ describe('a blob that cannot be completed is never ended as if it were whole', (
 });
 
 describe('a client that leaves', () => {
-  test('before the answer begins: the request to the registry is cancelled', async () => {
+  test('before the response begins: the request to the registry is cancelled', async () => {
     const { port, registry, log } = await serve();
     registry.putManifest({ schemaVersion: 2, manifests: [] }, { tag: 'latest' });
     const asked = new Promise<AbortSignal | undefined>((resolve) => {
@@ -147,7 +147,7 @@ describe('a client that leaves', () => {
     expect(log.filter(({ level }) => level === 'warning' || level === 'error')).toEqual([]);
   });
 
-  test('in the middle of a blob: its source stops, and it is no fault of ours', async () => {
+  test('in the middle of a blob: its source stops, and no error of the mirror is logged', async () => {
     const served = await serve();
     const { registry, log } = served;
     const digest = registry.putBlob(Buffer.alloc(64 * MIB));
@@ -158,7 +158,7 @@ describe('a client that leaves', () => {
     expect(registry.blobBytes()).toBeLessThan(64 * MIB);
   });
 
-  test('between the registry’s answer and ours: the opened blob is cancelled', async () => {
+  test('between the registry’s response and the mirror’s: the opened blob is cancelled', async () => {
     const { port, registry } = await serve();
     const digest = registry.putBlob(WHOLE);
     const socket = dial(port);
@@ -177,7 +177,7 @@ describe('a client that leaves', () => {
 });
 
 describe('fault 60: a slow reader', () => {
-  test('holds its source back instead of growing our memory, and gets every byte', async () => {
+  test('slows its source down instead of filling memory, and gets every byte', async () => {
     const served = await serve();
     const { registry } = served;
     const big = Buffer.alloc(64 * MIB, 'slowly ');
@@ -202,7 +202,7 @@ describe('fault 60: a slow reader', () => {
     expect(digestOf(bytes)).toBe(digest);
   });
 
-  test('is cut when it reads nothing for too long', async () => {
+  test('is disconnected when it reads nothing for too long', async () => {
     const { port, registry, log } = await serve({ limits: { idleTimeoutMs: 300 } });
     const digest = registry.putBlob(Buffer.alloc(64 * MIB));
     const socket = dial(port);
@@ -233,7 +233,7 @@ describe('entity tags', () => {
     expect(registry.count('blob')).toBe(1);
   });
 
-  test('an unknown blob is 404, whatever the client claims to have', async () => {
+  test('an unknown blob gives 404, whatever If-None-Match says', async () => {
     const { port } = await serve();
     const absent = digestOf(Buffer.from('absent'));
     const { status } = await ask(port, `/v2/a/b/blobs/${absent}`, {
@@ -243,7 +243,7 @@ describe('entity tags', () => {
   });
 });
 
-test('a blob of unknown length reaches HTTP/1.0 and HTTP/1.1 clients whole', async () => {
+test('a blob of unknown length reaches HTTP/1.0 and HTTP/1.1 clients complete', async () => {
   const served = await serve();
   const digest = served.registry.putBlob(WHOLE);
   served.registry.saysSize = false;
@@ -256,7 +256,7 @@ test('a blob of unknown length reaches HTTP/1.0 and HTTP/1.1 clients whole', asy
   expect(digestOf(body)).toBe(digest);
 });
 
-test('a redirect of the registry’s is handed on', async () => {
+test('a redirect from the registry is passed to the client', async () => {
   const { port, registry } = await serve();
   const digest = registry.putBlob(Buffer.from('x'));
   registry.blob = async () => ({ kind: 'redirect', location: 'https://cdn.example/layer?sig=1' });

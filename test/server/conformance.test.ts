@@ -23,8 +23,8 @@ async function serveContent() {
   return { ...served, blob, config, manifest };
 }
 
-describe('ping', () => {
-  test.each(['/v2/', '/v2'])('%s is 200 and names the API', async (path) => {
+describe('the base endpoint of the API', () => {
+  test.each(['/v2/', '/v2'])('%s gives 200 and the API version', async (path) => {
     const { port } = await serveContent();
     const answer = await ask(port, path);
     expect(answer.status).toBe(200);
@@ -32,15 +32,15 @@ describe('ping', () => {
   });
 });
 
-describe('pull', () => {
-  test.each(['GET', 'HEAD'])('%s of an absent blob is 404', async (method) => {
+describe('pull endpoints', () => {
+  test.each(['GET', 'HEAD'])('%s of an absent blob gives 404', async (method) => {
     const { port } = await serveContent();
     const answer = await ask(port, `/v2/team/app/blobs/${ABSENT}`, { method });
     expect(answer.status).toBe(404);
     if (method === 'GET') expect(codeOf(answer)).toBe('BLOB_UNKNOWN');
   });
 
-  test('HEAD of a blob is 200 with its length and digest', async () => {
+  test('HEAD of a blob gives 200 with its length and digest', async () => {
     const { port, config } = await serveContent();
     const { status, headers, body } = await ask(port, `/v2/team/app/blobs/${config}`, { method: 'HEAD' });
     expect(status).toBe(200);
@@ -49,7 +49,7 @@ describe('pull', () => {
     expect(body.length).toBe(0);
   });
 
-  test('GET of a blob is 200 with its bytes', async () => {
+  test('GET of a blob gives 200 with its bytes', async () => {
     const { port, config } = await serveContent();
     const { status, headers, body } = await ask(port, `/v2/team/app/blobs/${config}`);
     expect(status).toBe(200);
@@ -57,7 +57,7 @@ describe('pull', () => {
     expect(digestOf(body)).toBe(config);
   });
 
-  test.each(['GET', 'HEAD'])('%s of an absent manifest is 404', async (method) => {
+  test.each(['GET', 'HEAD'])('%s of an absent manifest gives 404', async (method) => {
     const { port } = await serveContent();
     for (const reference of ['.INVALID_MANIFEST_NAME', 'absent', ABSENT]) {
       const { status } = await ask(port, `/v2/team/app/manifests/${reference}`, { method });
@@ -67,7 +67,7 @@ describe('pull', () => {
     expect(codeOf(answer)).toBe('MANIFEST_UNKNOWN');
   });
 
-  test.each(['GET', 'HEAD'])('%s of a manifest by tag and by digest is 200', async (method) => {
+  test.each(['GET', 'HEAD'])('%s of a manifest by tag and by digest gives 200', async (method) => {
     const { port, manifest } = await serveContent();
     for (const reference of ['v1', manifest]) {
       const { status, headers, body } = await ask(port, `/v2/team/app/manifests/${reference}`, { method });
@@ -79,7 +79,7 @@ describe('pull', () => {
   });
 
   test.each(['blobs', 'manifests'])(
-    'a malformed digest below %s is 400 with the spec’s code',
+    'a malformed digest below %s gives 400 with the spec’s code',
     async (kind) => {
       const { port } = await serveContent();
       const answer = await ask(port, `/v2/team/app/${kind}/sha256:totallywrong`);
@@ -102,7 +102,7 @@ describe('fault 54: ranges of a blob of 5000 bytes', () => {
     ['bytes=-1', 'bytes 4999-4999/5000', 1],
     ['bytes=0-4998', 'bytes 0-4998/5000', 4999],
     ['bytes=-9999', 'bytes 0-4999/5000', 5000],
-  ])('%s is 206 with %s', async (range, contentRange, length) => {
+  ])('%s gives 206 with %s', async (range, contentRange, length) => {
     const { port, blob } = await serveContent();
     const { status, headers, body } = await ask(port, `/v2/a/b/blobs/${blob}`, { headers: { range } });
     expect(status).toBe(206);
@@ -113,7 +113,7 @@ describe('fault 54: ranges of a blob of 5000 bytes', () => {
   });
 
   test.each(['bytes=500-0', 'bytes=5000-', 'bytes=9999-10000', 'bytes=-0', 'bytes=18446744073709551615-'])(
-    '%s is 416',
+    '%s gives 416',
     async (range) => {
       const { port, blob } = await serveContent();
       const answer = await ask(port, `/v2/a/b/blobs/${blob}`, { headers: { range } });
@@ -124,7 +124,7 @@ describe('fault 54: ranges of a blob of 5000 bytes', () => {
   );
 
   test.each(['bytes=a-b', 'lines=1-2', 'bytes=0-1,3-4'])(
-    '%s counts as none: the whole is sent',
+    '%s is ignored: the whole blob is sent',
     async (range) => {
       const { port, blob } = await serveContent();
       const { status, body } = await ask(port, `/v2/a/b/blobs/${blob}`, { headers: { range } });
@@ -132,7 +132,7 @@ describe('fault 54: ranges of a blob of 5000 bytes', () => {
     },
   );
 
-  test('If-Range with another entity tag sends the whole, with this one the part', async () => {
+  test('If-Range with another entity tag gives the whole blob, with its own entity tag the range', async () => {
     const { port, blob } = await serveContent();
     const part = (ifRange: string) =>
       ask(port, `/v2/a/b/blobs/${blob}`, { headers: { range: 'bytes=0-9', 'if-range': ifRange } });
@@ -142,10 +142,10 @@ describe('fault 54: ranges of a blob of 5000 bytes', () => {
   });
 });
 
-describe('content discovery', () => {
+describe('content discovery endpoints', () => {
   const tagsOf = (body: Buffer) => JSON.parse(body.toString()) as { name: string; tags: string[] };
 
-  test('all tags, sorted', async () => {
+  test('tags/list returns all tags, sorted', async () => {
     const { port } = await serveContent();
     const { status, body, headers } = await ask(port, '/v2/team/app/tags/list');
     expect(status).toBe(200);
@@ -153,7 +153,7 @@ describe('content discovery', () => {
     expect(headers['link']).toBeUndefined();
   });
 
-  test('n limits, last continues, and Link leads through all pages', async () => {
+  test('n limits the tags, last continues after one, and Link leads through all pages', async () => {
     const { port } = await serveContent();
     const seen: string[] = [];
     let path: string | undefined = '/v2/ghcr.io/team/app/tags/list?n=3';
@@ -168,25 +168,25 @@ describe('content discovery', () => {
     expect(seen).toEqual(['latest', 'v1', 'v2', 'v3']);
   });
 
-  test('Link carries ns on', async () => {
+  test('Link contains the ns parameter', async () => {
     const { port } = await serveContent();
     const { headers } = await ask(port, '/v2/team/app/tags/list?n=1&ns=localhost%3A5000');
     expect(headers['link']).toBe('</v2/team/app/tags/list?n=1&last=latest&ns=localhost%3A5000>; rel="next"');
   });
 
-  test('n=0 is an empty list without Link', async () => {
+  test('n=0 gives an empty list without Link', async () => {
     const { port } = await serveContent();
     const { status, body, headers } = await ask(port, '/v2/team/app/tags/list?n=0');
     expect([status, tagsOf(body).tags, headers['link']]).toEqual([200, [], undefined]);
   });
 
-  test('n that is no number is refused', async () => {
+  test('n that is not a number is refused', async () => {
     const { port } = await serveContent();
     const answer = await ask(port, '/v2/team/app/tags/list?n=many');
     expect([answer.status, codeOf(answer)]).toEqual([400, 'PAGINATION_NUMBER_INVALID']);
   });
 
-  test('referrers are an image index; a digest that nothing refers to has an empty one', async () => {
+  test('referrers are an image index; a digest without referrers has an empty one', async () => {
     const { port, registry, manifest } = await serveContent();
     const referrer = (artifactType: string) => ({ ...MANIFEST, artifactType, subject: { digest: manifest } });
     registry.putManifest(referrer('text/a'), { mediaType: MEDIA_TYPE.ociManifest });
@@ -202,7 +202,7 @@ describe('content discovery', () => {
     }
   });
 
-  test('referrers are filtered by artifact type, and the answer says so', async () => {
+  test('referrers are filtered by artifact type, and a header says so', async () => {
     const { port, registry, manifest } = await serveContent();
     registry.referrers = async () => {
       const entry = (artifactType: string) => ({ artifactType, digest: manifest, size: 1, x: artifactType });
@@ -220,7 +220,7 @@ describe('content discovery', () => {
     });
   });
 
-  test('a malformed digest of referrers is 400', async () => {
+  test('a malformed digest in a referrers request gives 400', async () => {
     const { port } = await serveContent();
     const answer = await ask(port, '/v2/team/app/referrers/sha256:totallywrong');
     expect([answer.status, codeOf(answer)]).toEqual([400, 'DIGEST_INVALID']);

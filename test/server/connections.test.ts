@@ -33,8 +33,8 @@ async function statusFor(port: number, localAddress: string): Promise<number | u
 const figure = ({ server }: Served, name: string) =>
   Number(new RegExp(`^${name} (\\d+)$`, 'm').exec(server.metrics.text())?.[1]);
 
-describe('connections by address', () => {
-  test('one address gets half of all connections, and others are still served', async () => {
+describe('the limit of connections by address', () => {
+  test('gives one address half of all connections, and others are still served', async () => {
     const served = await serve({ limits: { connections: MAX } });
     const sockets = await open(served.port, ATTACKER, 3 * MAX);
     await expect
@@ -47,7 +47,7 @@ describe('connections by address', () => {
     expect(await statusFor(served.port, ATTACKER)).toBe(200);
   });
 
-  test('several addresses that take all they may leave some to the next', async () => {
+  test('leaves some connections to the next address when several addresses take all that they may', async () => {
     const served = await serve({ limits: { connections: 64 } });
     for (const address of ['127.0.0.4', '127.0.0.5', '127.0.0.6']) await open(served.port, address, 40);
     // Of 60 connections of all; the first gets the four of loopback besides.
@@ -57,7 +57,7 @@ describe('connections by address', () => {
     expect(await statusFor(served.port, OTHER)).toBe(200);
   });
 
-  describe('when a network has taken all that it may', () => {
+  describe('when a network has taken all its connections', () => {
     /** Connections by address, without a network; `true`: it was accepted. */
     function bounded(proxies: readonly string[] = []) {
       const server = new EventEmitter() as Server;
@@ -83,7 +83,7 @@ describe('connections by address', () => {
     const fill = (connect: Connect) =>
       Array.from({ length: 20 }, (_, at) => count(connect, `203.0.113.${at + 1}`)).reduce((a, b) => a + b);
 
-    test('a sixteenth is still for loopback, and no more', () => {
+    test('a sixteenth is still reserved for loopback, and no more', () => {
       const connect = bounded();
       expect(fill(connect)).toBe(4096 - 256);
       expect(connect('198.51.100.1').destroyed).toBe(true);
@@ -96,7 +96,7 @@ describe('connections by address', () => {
       expect(connect('127.0.0.1').destroyed).toBe(false);
     });
 
-    test('a proxy on loopback gets nothing of it: it stands for the network', () => {
+    test('a proxy on loopback gets none of the reserve, because it represents the network', () => {
       const connect = bounded(['127.0.0.1']);
       fill(connect);
       expect(connect('127.0.0.1').destroyed).toBe(true);
@@ -104,7 +104,7 @@ describe('connections by address', () => {
     });
   });
 
-  test('the log says once which address was refused', async () => {
+  test('logs once which address was refused', async () => {
     const { port, log } = await serve({ limits: { connections: MAX } });
     await open(port, ATTACKER, 2 * MAX);
     const said = () => log.filter(({ event }) => event === 'connections-refused');
@@ -113,7 +113,7 @@ describe('connections by address', () => {
       .toMatchObject([{ level: 'warning', fields: { address: ATTACKER, limit: 'address' } }]);
   });
 
-  test('a proxy may have all connections', async () => {
+  test('allows a proxy all connections', async () => {
     const served = await serve({ limits: { connections: MAX }, proxies: ['127.0.0.2/32'] });
     await open(served.port, ATTACKER, MAX);
     await expect.poll(() => figure(served, 'metahub_connections')).toBe(MAX);
@@ -121,7 +121,7 @@ describe('connections by address', () => {
     await expect.poll(() => figure(served, 'metahub_connections_refused_total')).toBe(1);
   });
 
-  test('connections count from before their TLS handshake until they close', async () => {
+  test('counts connections from before their TLS handshake until they close', async () => {
     const authority = await createAuthority();
     onTestFinished(() => authority.remove());
     const served = await serve({ limits: { connections: MAX }, tls: await authority.issue('127.0.0.1') });

@@ -28,7 +28,7 @@ async function serveHeld() {
 }
 
 describe('fault 41: stopping in the middle of a pull', () => {
-  test('the pull finishes, and no other client is admitted', async () => {
+  test('the pull finishes, and no other client is accepted', async () => {
     const { server, port, pulled, release } = await serveHeld();
     const drained = server.drain(10_000);
     await expect(ask(port, '/v2/')).rejects.toThrow('ECONNREFUSED');
@@ -38,14 +38,14 @@ describe('fault 41: stopping in the middle of a pull', () => {
     await drained;
   });
 
-  test('a pull that takes longer than the time to stop is cut, and cannot be taken for complete', async () => {
+  test('a pull that takes longer than the shutdown timeout is cut, and does not look complete', async () => {
     const { server, pulled, log } = await serveHeld();
     await server.drain(50);
     await expect(pulled).rejects.toMatchObject({ code: 'ECONNRESET' });
     expect(log.some(({ event }) => event === 'pulls-cut')).toBe(true);
   });
 
-  test('idle connections do not hold it up', async () => {
+  test('idle connections do not delay the shutdown', async () => {
     // The full time limit is longer than the limit of a test.
     const { server, port } = await serve({ limits: { keepAliveTimeoutMs: 600_000 } });
     const agent = new Agent({ keepAlive: true });
@@ -58,7 +58,7 @@ describe('fault 41: stopping in the middle of a pull', () => {
     await expect(server.drain(600_000)).resolves.toBeUndefined();
   });
 
-  test('readiness says so on connections that are still open', async () => {
+  test('readiness changes on connections that are still open', async () => {
     const { server, port, release, pulled } = await serveHeld();
     const socket = dial(port);
     let received = '';
@@ -86,7 +86,7 @@ test('fault 42: a reload in the middle of a pull: the pull continues', async () 
   expect([status, body.equals(BLOB)]).toEqual([200, true]);
 });
 
-test('a socket that was opened for us is listened on', async () => {
+test('the server listens on a socket that systemd has opened', async () => {
   // As systemd does it: the parent listens, the child gets the socket as descriptor 3.
   const parent = createServer();
   parent.listen(0, '127.0.0.1');

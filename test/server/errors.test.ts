@@ -23,7 +23,7 @@ describe('a registry’s error', () => {
     ['TOOMANYREQUESTS', 429],
     ['MANIFEST_INVALID', 502],
     ['UNAVAILABLE', 502],
-  ])('%s is answered with %i and the specification’s JSON', async (code, status) => {
+  ])('%s gives %i and the spec’s JSON', async (code, status) => {
     const { port } = await serveFailing(
       new RegistryError(code, 'registry.test says so', { detail: { tag: 'latest' } }),
     );
@@ -43,7 +43,7 @@ describe('a registry’s error', () => {
     expect(answer.headers['www-authenticate']).toBe(headers['www-authenticate']);
   });
 
-  test('with 401 but without a challenge becomes 403: RFC 9110 15.5.2 requires one with every 401', async () => {
+  test('with 401 but without a challenge becomes 403, because RFC 9110 15.5.2 requires one with every 401', async () => {
     const { port } = await serveFailing(new RegistryError('UNAUTHORIZED', 'registry.test says no'));
     const answer = await ask(port, PATH);
     expect([answer.status, codeOf(answer)]).toEqual([403, 'DENIED']);
@@ -65,7 +65,7 @@ describe('a registry’s error', () => {
     expect((await ask(port, PATH)).headers['cache-control']).toBe('no-store');
   });
 
-  test('keeps its own status: an upstream that never answers is 504', async () => {
+  test('keeps its own status: an upstream that never answers gives 504', async () => {
     const { port, log } = await serveFailing(
       new RegistryError('UNAVAILABLE', 'registry.test did not answer', { status: 504 }),
     );
@@ -74,7 +74,7 @@ describe('a registry’s error', () => {
     expect(line).toMatchObject({ event: 'request-failed', fields: { path: PATH, status: 504 } });
   });
 
-  test('keeps the time to retry and the rate limit, and no other header', async () => {
+  test('keeps Retry-After and the rate limit, and no other header', async () => {
     const { port } = await serveFailing(
       new RegistryError('TOOMANYREQUESTS', 'enough', {
         headers: {
@@ -96,7 +96,7 @@ describe('a registry’s error', () => {
     expect(headers['server']).toBeUndefined();
   });
 
-  test('does not show internals when it is not a registry’s', async () => {
+  test('that is not a registry’s shows no internals', async () => {
     const { port, log } = await serveFailing(new TypeError('secret of the implementation'));
     const answer = await ask(port, PATH);
     expect([answer.status, codeOf(answer)]).toEqual([500, 'UNKNOWN']);
@@ -104,20 +104,20 @@ describe('a registry’s error', () => {
     expect(log.find(({ level }) => level === 'error')?.fields['cause']).toBe('secret of the implementation');
   });
 
-  test('of the client’s making is no warning in the log', async () => {
+  test('that the client causes is not a warning in the log', async () => {
     const { port, log } = await serveFailing(new RegistryError('MANIFEST_UNKNOWN', 'not there'));
     await ask(port, PATH);
     await expect.poll(() => log.length).toBeGreaterThan(0);
     expect(log.filter(({ level }) => level !== 'debug')).toEqual([]);
   });
 
-  test('about referrers that upstream does not support is 404, so that clients look for the tag', async () => {
+  test('about referrers that upstream does not support is 404, so that clients use the referrers tag', async () => {
     const { port } = await serveFailing(new RegistryError('NAME_UNKNOWN', 'no such API'));
     expect((await ask(port, `/v2/team/app/referrers/${digestOf(INDEX)}`)).status).toBe(404);
   });
 });
 
-test('a manifest carries the headers of a stale answer and of upstream’s rate limits', async () => {
+test('a manifest has the headers of a stale response and of upstream’s rate limits', async () => {
   const { port, registry } = await serve();
   const notices = { warning: '110 - "Response is Stale"', 'ratelimit-remaining': '7;w=21600' };
   registry.manifest = async () => ({
@@ -131,7 +131,7 @@ test('a manifest carries the headers of a stale answer and of upstream’s rate 
     expect((await ask(port, PATH, { method })).headers).toMatchObject(notices);
 });
 
-test('a manifest asked for by its sha512 is announced by its sha512', async () => {
+test('a manifest requested by its sha512 digest is sent with its sha512 digest', async () => {
   const { port, registry } = await serve();
   const digest = digestOf(INDEX, 'sha512');
   registry.manifest = async () => ({

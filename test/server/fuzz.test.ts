@@ -53,7 +53,7 @@ const target = fc.oneof(
 );
 
 describe('any request target', () => {
-  test('is a route whose names are well-formed, or an error of the spec', () => {
+  test('is parsed as a route with well-formed names, or as an error of the spec', () => {
     const seen = { routes: 0, errors: 0 };
     fc.assert(
       fc.property(target, (text) => {
@@ -77,7 +77,7 @@ describe('any request target', () => {
     expect(seen.errors).toBeGreaterThan(FUZZ_RUNS / 5);
   });
 
-  test('that is a route formats back to the same text', () => {
+  test('that is parsed as a route is formatted to the same text', () => {
     fc.assert(
       fc.property(fc.array(component, { minLength: 2, maxLength: 5 }), component, (path, tag) => {
         fc.pre(!path[0]?.includes('.') && path[0] !== 'localhost');
@@ -111,7 +111,7 @@ describe('any header', () => {
     fc.array(piece).map((parts) => parts.join(',')),
   );
 
-  test('Accept, If-None-Match and Host are read without an error', () => {
+  test('Accept, If-None-Match and Host are parsed without an error', () => {
     const acceptsIndex = createAcceptReader();
     const seen = { known: 0, own: 0 };
     fc.assert(
@@ -132,7 +132,7 @@ describe('any header', () => {
     expect(seen.own).toBeGreaterThan(FUZZ_RUNS / 50);
   });
 
-  test('Range brings exactly the bytes that it says it brings, or all of them, or 416', async () => {
+  test('Range gives exactly the bytes that it says, or all of them, or 416', async () => {
     const { port, registry } = await serve();
     const bytes = Buffer.from(
       Array.from({ length: 1000 }, (_, position) => (position * 31 + (position >> 3)) % 251),
@@ -195,7 +195,7 @@ describe('any bytes on a connection', () => {
     .tuple(line, fc.array(header, { maxLength: 5 }))
     .map(([first, headers]) => [first, ...headers, 'Connection: close', '', ''].join('\r\n'));
 
-  test('are answered in HTTP or cut, and the next client is served', async () => {
+  test('get an HTTP response or close the connection, and the next client is served', async () => {
     const { port, log } = await serve({ limits: { headersTimeoutMs: 1000 } });
     const seen = { answered: 0, refused: 0 };
     await fc.assert(

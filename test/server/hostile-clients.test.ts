@@ -19,7 +19,7 @@ async function serveLatest(options: Parameters<typeof serve>[0] = {}) {
 }
 
 describe('fault 47: slowloris', () => {
-  test('a client that never completes its head is answered 408 and cut', async () => {
+  test('a client that never completes its request head gets 408 and is disconnected', async () => {
     const { port } = await serveLatest({ limits: { headersTimeoutMs: 300 } });
     const received = await exchange(port, 'GET /v2/ HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ');
     expect(statusesOf(received)).toEqual([408]);
@@ -43,8 +43,8 @@ describe('fault 47: slowloris', () => {
   });
 });
 
-describe('oversized requests', () => {
-  test('fault 48: too many header bytes are 431', async () => {
+describe('requests that are too large', () => {
+  test('fault 48: too many header bytes give 431', async () => {
     const { port } = await serveLatest();
     const received = await exchange(
       port,
@@ -57,7 +57,7 @@ describe('oversized requests', () => {
   test.each([
     [31, 200],
     [33, 431],
-  ])('fault 48: headers of %i KiB are answered %i', async (kibibytes, status) => {
+  ])('fault 48: headers of %i KiB give %i', async (kibibytes, status) => {
     const { port } = await serveLatest();
     const received = await exchange(
       port,
@@ -72,13 +72,13 @@ describe('oversized requests', () => {
     expect((await ask(port, '/v2/', { headers })).status).toBe(200);
   });
 
-  test('fault 49: a URL of more than 8 KiB is 414', async () => {
+  test('fault 49: a URL of more than 8 KiB gives 414', async () => {
     const { port } = await serveLatest();
     const answer = await ask(port, `/v2/${'a/'.repeat(5000)}manifests/latest`);
     expect([answer.status, codeOf(answer)]).toEqual([414, 'UNSUPPORTED']);
   });
 
-  test('fault 49: a target of 8 KiB is read, and one byte more is 414', async () => {
+  test('fault 49: a target of 8 KiB is accepted, and one byte more gives 414', async () => {
     const { port } = await serveLatest();
     const target = (bytes: number) => `/v2/${'a'.repeat(bytes - '/v2//tags/list'.length)}/tags/list`;
     expect((await ask(port, target(8192))).status).toBe(400);
@@ -94,7 +94,7 @@ describe('oversized requests', () => {
   });
 });
 
-describe('fault 50: malformed paths are refused, never cleaned', () => {
+describe('fault 50: malformed paths are refused, never normalized', () => {
   test.each([
     '/v2/../v2/library/app/manifests/latest',
     '/v2/./library/app/manifests/latest',
@@ -164,7 +164,7 @@ describe('fault 52: a source host that is not allowed', () => {
     'localhost',
     '[::1]:6443',
     'evil.example',
-  ])('is not asked: %s', async (host) => {
+  ])('gets no request: %s', async (host) => {
     const { port, registry } = await serveLatest();
     for (const target of [
       `/v2/library/app/manifests/latest?ns=${encodeURIComponent(host)}`,
@@ -178,7 +178,7 @@ describe('fault 52: a source host that is not allowed', () => {
 });
 
 describe('fault 53: mirrors in front of each other', () => {
-  test('a request that has come through this mirror is 508, and so is one with too many hops', async () => {
+  test('a request that has passed through this mirror gives 508, and so does one with too many hops', async () => {
     const { port, registry } = await serveLatest();
     const path = '/v2/library/app/manifests/latest';
     const many = Array.from({ length: 8 }, (_, hop) => `1.1 mirror-${hop}`).join(', ');
@@ -195,7 +195,7 @@ describe('fault 58: the API under a name that was made to point here', () => {
   const path = '/v2/library/app/manifests/latest';
   const host = { host: 'rebound.example:5080' };
 
-  test('is not for web pages: a mirror on loopback may store what only this machine may see', async () => {
+  test('is not available to web pages, because a mirror on loopback may store what only this machine may see', async () => {
     const { port, registry } = await serveLatest();
     const digest = registry.putBlob(Buffer.from('secret'));
     for (const target of ['/v2/', path, `/v2/library/app/blobs/${digest}`, '/v2/library/app/tags/list']) {
@@ -205,30 +205,30 @@ describe('fault 58: the API under a name that was made to point here', () => {
     expect(registry.calls).toEqual([]);
   });
 
-  test('does not get a cached answer either', async () => {
+  test('does not get a cached response either', async () => {
     const { port } = await serveLatest();
     expect((await ask(port, path)).status).toBe(200);
     expect((await ask(port, path, { headers: host })).status).toBe(403);
   });
 
-  test('is for clients that use a configured name', async () => {
+  test('is available to clients that use a configured name', async () => {
     const { port } = await serveLatest({ names: ['rebound.example'] });
     expect((await ask(port, path, { headers: host })).status).toBe(200);
   });
 
-  test('is for the clients of a network, under whatever name they know the mirror', async () => {
+  test('is available to the clients of a network, under any name', async () => {
     const { port, registry } = await serve({}, '0.0.0.0');
     registry.putManifest({ schemaVersion: 2, manifests: [] }, { tag: 'latest' });
     expect((await ask(port, path, { headers: host })).status).toBe(200);
   });
 
-  test('answers only requests with a login', async () => {
+  test('accepts only requests with a login', async () => {
     const { port } = await serveLatest({ hasLogins: true });
     expect((await ask(port, path, { headers: host })).status).toBe(200);
   });
 });
 
-test('comments in Via are not sent on: a gateway may take offence at them', async () => {
+test('comments in Via are not forwarded, because gateways may reject them', async () => {
   const { port, registry } = await serveLatest();
   const via = '1.1 other (<script>union select, 1), 1.0 fred';
   const answer = await ask(port, '/v2/library/app/manifests/latest', { headers: { via } });
@@ -237,7 +237,7 @@ test('comments in Via are not sent on: a gateway may take offence at them', asyn
 
 describe('a Via header that no mirror writes', () => {
   test.each([`1.1 ${'a'.repeat(20_000)}`, '1.1 \u00e9', 'whatever', '1.1 a (open'])(
-    'is refused, not sent on',
+    'is refused, not forwarded',
     async (via) => {
       const { port, registry } = await serveLatest();
       const { status } = await ask(port, '/v2/library/app/manifests/latest', { headers: { via } });
@@ -272,7 +272,7 @@ describe('fault 57: bodies are never read', () => {
     expect(registry.calls).toEqual([]);
   });
 
-  test('a body that is announced with an expectation is refused before it is sent', async () => {
+  test('a body that is announced with Expect is refused before it is sent', async () => {
     const { port } = await serveLatest();
     const received = await exchange(
       port,
@@ -282,7 +282,7 @@ describe('fault 57: bodies are never read', () => {
     expect(statusesOf(received)).toEqual([405]);
   });
 
-  test('an expectation of a GET cannot be met', async () => {
+  test('an Expect header in a GET is refused', async () => {
     const { port } = await serveLatest();
     const received = await exchange(port, `GET /v2/ HTTP/1.1\r\n${HOST}Expect: miracles\r\n\r\n`);
     expect(statusesOf(received)).toEqual([417]);
@@ -294,7 +294,7 @@ describe('fault 57: bodies are never read', () => {
     expect(statusesOf(received)).toEqual([405]);
   });
 
-  test('an offer to upgrade is passed over', async () => {
+  test('an Upgrade header is ignored', async () => {
     const { port } = await serveLatest();
     const upgrade = `GET /v2/ HTTP/1.1\r\n${HOST}Connection: Upgrade, close\r\nUpgrade: h2c\r\n\r\n`;
     expect(statusesOf(await exchange(port, upgrade))).toEqual([200]);
@@ -306,7 +306,7 @@ describe('fault 57: bodies are never read', () => {
     ['a method nobody knows', `BREW /v2/ HTTP/1.1\r\n${HOST}\r\n`],
     ['HTTP/2 with prior knowledge', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'],
     ['no Host', `GET /v2/ HTTP/1.1\r\n${CLOSE}\r\n`],
-  ])('%s is 400', async (_, bytes) => {
+  ])('%s gives 400', async (_, bytes) => {
     const { port } = await serveLatest();
     const received = await exchange(port, bytes);
     expect(statusesOf(received)).toEqual([400]);
@@ -315,7 +315,7 @@ describe('fault 57: bodies are never read', () => {
 });
 
 describe('fault 59: line breaks in headers', () => {
-  test('a registry’s answer cannot add a header to the mirror’s', async () => {
+  test('a registry’s response cannot add a header to the mirror’s', async () => {
     const { port, registry } = await serve();
     const digest = registry.putManifest({ schemaVersion: 2, manifests: [] });
     const manifest = registry.manifest;
@@ -332,7 +332,7 @@ describe('fault 59: line breaks in headers', () => {
     expect(headers['retry-after']).toBe('5');
   });
 
-  test('a redirect that would break the line is an error', async () => {
+  test('a redirect that contains a line break is an error', async () => {
     const { port, registry } = await serve();
     const digest = registry.putBlob(Buffer.from('x'));
     const redirect = (location: string) => {
@@ -372,7 +372,7 @@ describe('pipelined requests', () => {
     expect(statusesOf(received)).toEqual([404, 200, 404, 200]);
   });
 
-  test('those behind the one during which the client leaves are never begun', async () => {
+  test('after the one during which the client leaves are never started', async () => {
     const { port, registry } = await serveLatest();
     const begun = new Promise<void>((resolve) => {
       registry.before = ({ options }) => {
@@ -393,8 +393,8 @@ describe('pipelined requests', () => {
   });
 });
 
-describe('overload', () => {
-  test('more requests than allowed at once are sent away with 503, and none is forgotten', async () => {
+describe('a server under overload', () => {
+  test('refuses requests above the limit with 503, and releases every one that ends', async () => {
     const { port, registry } = await serveLatest({ limits: { inFlight: 2 } });
     let release = () => {};
     const held = new Promise<void>((resolve) => {
@@ -415,31 +415,34 @@ describe('overload', () => {
   test.each([
     ['pull', 'GET', '/v2/'],
     ['push', 'POST', '/v2/team/app/blobs/uploads/'],
-  ])('clients that leave while their login to %s is being checked take no room', async (_, method, path) => {
-    const registry = createFakeRegistry();
-    const arrivals: (() => void)[] = [];
-    const gate: AdmissionController = {
-      admit: () =>
-        new Promise((resolve) => {
-          arrivals.push(() => resolve({ kind: 'admitted', registry, key: '' }));
-        }),
-    };
-    const push: PushForwarder = { forward: async (_req, res) => void res.end() };
-    const { port, server } = await serve({ gate, push, limits: { inFlight: 1 } });
-    const socket = dial(port);
-    socket.write(`${method} ${path} HTTP/1.1\r\n${HOST}\r\n`);
-    await expect.poll(() => arrivals.length).toBe(1);
-    socket.destroy();
-    await expect.poll(() => server.metrics.text()).toMatch(/^metahub_connections 0$/m);
-    arrivals[0]?.();
-    const next = ask(port, path, { method });
-    await expect.poll(() => arrivals.length).toBe(2);
-    arrivals[1]?.();
-    expect((await next).status).toBe(200);
-  });
+  ])(
+    'counts no request of clients that leave while their login to %s is being checked',
+    async (_, method, path) => {
+      const registry = createFakeRegistry();
+      const arrivals: (() => void)[] = [];
+      const gate: AdmissionController = {
+        admit: () =>
+          new Promise((resolve) => {
+            arrivals.push(() => resolve({ kind: 'admitted', registry, key: '' }));
+          }),
+      };
+      const push: PushForwarder = { forward: async (_req, res) => void res.end() };
+      const { port, server } = await serve({ gate, push, limits: { inFlight: 1 } });
+      const socket = dial(port);
+      socket.write(`${method} ${path} HTTP/1.1\r\n${HOST}\r\n`);
+      await expect.poll(() => arrivals.length).toBe(1);
+      socket.destroy();
+      await expect.poll(() => server.metrics.text()).toMatch(/^metahub_connections 0$/m);
+      arrivals[0]?.();
+      const next = ask(port, path, { method });
+      await expect.poll(() => arrivals.length).toBe(2);
+      arrivals[1]?.();
+      expect((await next).status).toBe(200);
+    },
+  );
 });
 
-test('an Accept without an index type reaches the registry as such', async () => {
+test('an Accept header without an index type is forwarded to the registry unchanged', async () => {
   const { port, registry } = await serveLatest();
   const path = '/v2/library/app/manifests/latest';
   for (const [accept, expected] of [

@@ -62,7 +62,7 @@ describe('fault 77: answers for a login in a shared cache: Cache-Control', () =>
     };
   };
 
-  test('of a node lets caches keep digests for ever, and tags and lists only after revalidation', async () => {
+  test('of a node lets caches keep digests for ever, and tags and lists only with revalidation', async () => {
     const served = await serveLatest();
     const of = async (path: string, headers = {}) =>
       (await ask(served.port, path, { headers })).headers['cache-control'];
@@ -79,7 +79,7 @@ describe('fault 77: answers for a login in a shared cache: Cache-Control', () =>
   test.each([
     ['where requests show a login', true, undefined],
     ['where a client’s own login is passed on', false, { partition: 'anna' }],
-  ])('%s keeps every answer out of shared caches', async (_, hasLogins, access) => {
+  ])('%s keeps every response out of shared caches', async (_, hasLogins, access) => {
     const registries: Awaited<ReturnType<typeof serveLatest>>[] = [];
     const served = await serveLatest({
       hasLogins,
@@ -125,7 +125,7 @@ describe('fault 77: answers for a login in a shared cache: Cache-Control', () =>
     expect([answer.status, answer.headers['cache-control']]).toEqual([401, 'no-store']);
   });
 
-  test('comes with an Age when the content was stored for a while', async () => {
+  test('comes with an Age when the content has been in the cache', async () => {
     const { port, registry, digest } = await serveLatest();
     const { manifest } = registry;
     registry.manifest = async (...asked) => ({ ...(await manifest(...asked)), ageMs: 90_500 });
@@ -137,7 +137,7 @@ describe('fault 77: answers for a login in a shared cache: Cache-Control', () =>
     expect((await ask(port, `/v2/library/app/blobs/${blob}`)).headers['age']).toBeUndefined();
   });
 
-  test('comes with an Age when the answer is sent again from memory', async () => {
+  test('comes with an Age when the response is repeated from memory', async () => {
     const { port, digest } = await serveLatest();
     const path = `/v2/library/app/manifests/${digest}`;
     expect((await ask(port, path)).headers['age']).toBeUndefined();
@@ -157,7 +157,7 @@ describe('fault 78: pipelined and unusual requests: pipelined requests', () => {
   };
   const get = (more = '') => `GET ${TAG} HTTP/1.1\r\n${HOST}${more}\r\n`;
 
-  test('behind one that says Connection: close, another request does not cost the answer', async () => {
+  test('after one with Connection: close do not prevent its response', async () => {
     const { port, registry, release } = await slow();
     const received = exchange(port, get(CLOSE) + get());
     await expect.poll(() => registry.count()).toBe(1);
@@ -173,7 +173,7 @@ describe('fault 78: pipelined and unusual requests: pipelined requests', () => {
     ['CONNECT', `CONNECT evil.example:443 HTTP/1.1\r\n${HOST}\r\n`, 405],
     ['a request with a body', `GET /v2/ HTTP/1.1\r\n${HOST}Content-Length: 5\r\n\r\nhello`, 400],
     ['another version', `GET /v2/ HTTP/2.0\r\n${HOST}\r\n`, 505],
-  ])('two good ones before %s are answered before the connection ends', async (_, bad, status) => {
+  ])('two valid ones before %s are answered before the connection ends', async (_, bad, status) => {
     const { port, registry, release } = await slow();
     const received = exchange(port, get() + get() + bad);
     await expect.poll(() => registry.count()).toBe(1);
@@ -182,7 +182,7 @@ describe('fault 78: pipelined and unusual requests: pipelined requests', () => {
     expect(registry.calls.map(({ reference }) => reference)).toEqual(['latest', 'latest']);
   });
 
-  test('of several packets, each malformed, get one refusal', async () => {
+  test('of several packets, each malformed, get one error response', async () => {
     const { port, registry, release } = await slow();
     const socket = dial(port);
     let received = '';
@@ -207,21 +207,21 @@ describe('absolute-form targets', () => {
     `HTTP://localhost:5080${TAG}`,
     `https://127.0.0.1${TAG}`,
     `http://[::1]:80${TAG}?ns=docker.io`,
-  ])('GET %s is answered like the origin form', async (target) => {
+  ])('GET %s gets the same response as the origin form', async (target) => {
     const { port, registry } = await serveLatest();
     const received = await exchange(port, `GET ${target} HTTP/1.1\r\nHost: other.example\r\n${CLOSE}\r\n`);
     expect(statusesOf(received)).toEqual([200]);
     expect(registry.calls[0]).toMatchObject({ repository: 'docker.io/library/app', reference: 'latest' });
   });
 
-  test('without a path lead to the status page', async () => {
+  test('without a path get the status page', async () => {
     const { port } = await serveLatest();
     const received = await exchange(port, `GET http://127.0.0.1 HTTP/1.1\r\n${HOST}${CLOSE}\r\n`);
     expect(statusesOf(received)).toEqual([200]);
     expect(received).toContain('text/html');
   });
 
-  test('count as the Host: another site’s name in them is refused whatever the Host header says', async () => {
+  test('replace the Host: another site’s name in them is refused whatever the Host header says', async () => {
     const { port, registry } = await serveLatest();
     const received = await exchange(port, `GET http://evil.example${TAG} HTTP/1.1\r\n${HOST}${CLOSE}\r\n`);
     expect(statusesOf(received)).toEqual([403]);
@@ -229,7 +229,7 @@ describe('absolute-form targets', () => {
   });
 
   test.each(['http://', 'http://u@127.0.0.1', 'http://[::1', 'http://127.0.0.1:99999', 'http://a b'])(
-    'with the authority of %s are 400',
+    'with the authority of %s give 400',
     async (start) => {
       const { port, registry } = await serveLatest();
       const received = await exchange(port, `GET ${start}${TAG} HTTP/1.1\r\n${HOST}${CLOSE}\r\n`);
@@ -238,12 +238,15 @@ describe('absolute-form targets', () => {
     },
   );
 
-  test.each(['ftp://127.0.0.1', 'file://', 'urn:x:'])('with the scheme of %s lead nowhere', async (start) => {
-    const { port, registry } = await serveLatest();
-    const [status] = statusesOf(await exchange(port, `GET ${start}${TAG} HTTP/1.1\r\n${HOST}${CLOSE}\r\n`));
-    expect([400, 404]).toContain(status);
-    expect(registry.calls).toEqual([]);
-  });
+  test.each(['ftp://127.0.0.1', 'file://', 'urn:x:'])(
+    'with the scheme of %s give an error',
+    async (start) => {
+      const { port, registry } = await serveLatest();
+      const [status] = statusesOf(await exchange(port, `GET ${start}${TAG} HTTP/1.1\r\n${HOST}${CLOSE}\r\n`));
+      expect([400, 404]).toContain(status);
+      expect(registry.calls).toEqual([]);
+    },
+  );
 });
 
 describe('the Host header', () => {
@@ -262,7 +265,7 @@ describe('the Host header', () => {
     ['with two names', 'Host: 127.0.0.1, evil.example\r\n'],
     ['with a space', 'Host: 127.0.0.1 evil.example\r\n'],
     ['with bad escapes', 'Host: %zz\r\n'],
-  ])('%s is 400, on the API, on pages and on handlers of a site', async (_, lines) => {
+  ])('%s gives 400, on the API, on pages and on handlers of a site', async (_, lines) => {
     const { port, registry } = await serveLatest({
       handlers: new Map([['/token', (_req, res) => res.end('token')]]),
     });
@@ -290,7 +293,7 @@ describe('the Host header', () => {
     expect(statusesOf(await exchange(port, `GET ${TAG} HTTP/1.0\r\n\r\n`))).toEqual([200]);
   });
 
-  test('beside it, two Authorization headers are 400: two readers could believe different ones', async () => {
+  test('with two Authorization headers gives 400, because two parsers could use different ones', async () => {
     const { port } = await serveLatest();
     const lines = 'Authorization: Basic YTpi\r\nAuthorization: Basic Yzpk\r\n';
     const received = await exchange(port, `GET ${TAG} HTTP/1.1\r\n${HOST}${lines}${CLOSE}\r\n`);
@@ -306,7 +309,7 @@ describe('Expect', () => {
     ['1.1', '100-continue', 200],
     ['1.1', '100-Continue', 200],
     ['1.1', 'miracles', 417],
-  ])('in HTTP/%s of %s without a body is %i', async (version, expectation, status) => {
+  ])('in HTTP/%s of %s without a body gives %i', async (version, expectation, status) => {
     const { port } = await serveLatest();
     const received = await exchange(
       port,
@@ -318,7 +321,7 @@ describe('Expect', () => {
 
 describe('HTTP versions', () => {
   test.each(['HTTP/2.0', 'HTTP/0.9', 'HTTP/1.2', 'HTTP/3.0', 'HTTP/11', 'http/1.1'])(
-    '%s is refused with 505, or with 400 when it is not a version',
+    '%s gives 505, or 400 when it is not a version',
     async (version) => {
       const { port, registry } = await serveLatest();
       const received = await exchange(port, `GET ${TAG} ${version}\r\n${HOST}${CLOSE}\r\n`);
@@ -327,7 +330,7 @@ describe('HTTP versions', () => {
     },
   );
 
-  test('a request without one is refused', async () => {
+  test('a request without a version is refused', async () => {
     const { port, registry } = await serveLatest();
     const [status] = statusesOf(await exchange(port, `GET ${TAG}\r\n${HOST}\r\n`));
     expect([400, 505]).toContain(status);
@@ -335,7 +338,7 @@ describe('HTTP versions', () => {
   });
 });
 
-describe('refusals before a request is complete', () => {
+describe('error responses before a request is complete', () => {
   const big = `X: ${'x'.repeat(40_000)}\r\n`;
   test.each([
     ['431', 'GET', `${HOST}${big}`],
@@ -343,7 +346,7 @@ describe('refusals before a request is complete', () => {
     ['400', 'GET', `${HOST}Bad Header\r\n`],
     ['400', 'HEAD', `${HOST}Bad Header\r\n`],
     ['400', 'HEAD', `${HOST}Content-Length: x\r\n`],
-  ])('%s of a %s carries a Date, and a body only where the method has one', async (status, method, lines) => {
+  ])('%s of a %s has a Date, and a body only where the method has one', async (status, method, lines) => {
     const { port } = await serveLatest();
     const received = await exchange(port, `${method} /v2/ HTTP/1.1\r\n${lines}\r\n`);
     const [answer] = answersIn(received, method === 'HEAD');
@@ -371,7 +374,7 @@ describe('refusals before a request is complete', () => {
     expect(received.slice(received.indexOf('\r\n\r\n') + 4)).toBe('');
   });
 
-  test('408 carries a Date and no body that a HEAD could not have', async () => {
+  test('408 has a Date and no body that a HEAD could not have', async () => {
     const { port } = await serveLatest({ limits: { headersTimeoutMs: 2000 } });
     const received = await exchange(port, `HEAD /v2/ HTTP/1.1\r\n${HOST}X-Slow: `);
     const [answer] = answersIn(received, true);
@@ -398,7 +401,7 @@ describe('Range', () => {
     ['bytes=0x1-5', 200, [0, 1000]],
     ['bytes=1-2,4-5', 200, [0, 1000]],
     ['octets=2-5', 200, [0, 1000]],
-  ])('%s is %i with exactly those bytes', async (range, status, [start, end]) => {
+  ])('%s gives %i with exactly those bytes', async (range, status, [start, end]) => {
     const { port, registry } = await serve();
     const digest = registry.putBlob(WHOLE);
     const answer = await ask(port, `/v2/a/b/blobs/${digest}`, { headers: { range } });
@@ -407,19 +410,16 @@ describe('Range', () => {
   });
 });
 
-describe('writes where requests show a login', () => {
-  test.each(['POST', 'PUT', 'PATCH', 'DELETE'])(
-    '%s without one is met with the challenge',
-    async (method) => {
-      const { port } = await serve({ gate: { admit: () => LOGIN_REQUIRED }, hasLogins: true });
-      for (const path of ['/v2/a/b/blobs/uploads/', `/v2/a/b/manifests/${digestOf(Buffer.from('x'))}`]) {
-        const answer = await ask(port, path, { method });
-        expect([answer.status, answer.headers['www-authenticate']]).toEqual([401, 'Basic realm="x"']);
-      }
-    },
-  );
+describe('writes to a server that requires a login', () => {
+  test.each(['POST', 'PUT', 'PATCH', 'DELETE'])('%s without a login gets the challenge', async (method) => {
+    const { port } = await serve({ gate: { admit: () => LOGIN_REQUIRED }, hasLogins: true });
+    for (const path of ['/v2/a/b/blobs/uploads/', `/v2/a/b/manifests/${digestOf(Buffer.from('x'))}`]) {
+      const answer = await ask(port, path, { method });
+      expect([answer.status, answer.headers['www-authenticate']]).toEqual([401, 'Basic realm="x"']);
+    }
+  });
 
-  test('with one are 405, and a body that came along is not read', async () => {
+  test('with a login get 405, and the body is not read', async () => {
     const served = await serveLatest({ hasLogins: true });
     const inner = `GET ${TAG} HTTP/1.1\r\n${HOST}\r\n`;
     const received = await exchange(
@@ -430,7 +430,7 @@ describe('writes where requests show a login', () => {
     expect(served.registry.calls).toEqual([]);
   });
 
-  test('without one, a body that came along is not read either', async () => {
+  test('without a login get 401, and the body is not read as a request', async () => {
     const { port, registry } = await serve({ gate: { admit: () => LOGIN_REQUIRED }, hasLogins: true });
     const inner = `GET ${TAG} HTTP/1.1\r\n${HOST}\r\n`;
     const received = await exchange(
@@ -466,11 +466,11 @@ describe('a web page of another site', () => {
   });
 });
 
-describe('memory for large documents that are being sent', () => {
+describe('the memory for large documents that are being sent', () => {
   const large = (name: string) =>
     Buffer.from(JSON.stringify({ schemaVersion: 2, name, pad: 'x'.repeat(2 ** 20) }));
 
-  test('is bounded: beyond it a client gets 503 with Retry-After, and small documents are served', async () => {
+  test('is limited: above the limit a client gets 503 with Retry-After, and small documents are served', async () => {
     const { port, registry, server } = await serve({ limits: { answerBytes: 3 * 2 ** 20 } });
     for (const tag of ['a', 'b', 'c']) registry.putManifest(large(tag), { tag });
     registry.putManifest({ schemaVersion: 2, manifests: [] }, { tag: 'small' });
@@ -533,7 +533,7 @@ describe('the memory for large documents', () => {
 
 describe('OCI-Namespace', () => {
   test.each(['manifest', 'blob', 'list', 'referrers'] as const)(
-    'is answered of a %s that ns scopes, and of no other',
+    'is sent in the response to a %s with ns, and to no other',
     async (kind) => {
       const served = await serveLatest();
       const blob = served.registry.putBlob(Buffer.from('a layer'));

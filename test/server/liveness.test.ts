@@ -11,7 +11,7 @@ function blockFor(ms: number): void {
 }
 
 describe('fault 46: the event loop is blocked', () => {
-  test('is noticed, counted and logged', async () => {
+  test('is detected, counted and logged', async () => {
     const { port, log, server } = await serve();
     await ask(port, '/v2/');
     blockFor(1500);
@@ -39,8 +39,8 @@ function standIn({ exitStatus = 0 } = {}) {
   return { start, lines, log };
 }
 
-describe('the service manager', () => {
-  test('hears of readiness and stopping', async () => {
+describe('the systemd service manager', () => {
+  test('is notified of readiness and stopping', async () => {
     const { start, lines } = standIn();
     const notifier = start({ NOTIFY_SOCKET: '/run/notify' });
     await notifier.ready('http://127.0.0.1:5080');
@@ -48,7 +48,7 @@ describe('the service manager', () => {
     expect(lines()).toEqual(['--ready --status=http://127.0.0.1:5080', 'STOPPING=1']);
   });
 
-  test('hears signs of life in half the time it allows, until we stop', async () => {
+  test('gets watchdog notifications in half its timeout, until the server stops', async () => {
     const { start, lines } = standIn();
     const notifier = start({ NOTIFY_SOCKET: '/run/notify', WATCHDOG_USEC: '100000', WATCHDOG_PID: '4711' });
     await notifier.ready('ready');
@@ -58,7 +58,7 @@ describe('the service manager', () => {
     expect(lines()).toContain('STOPPING=1');
   });
 
-  test('hears nothing while the event loop stands still', async () => {
+  test('gets no notification while the event loop is blocked', async () => {
     const { start, lines } = standIn();
     const notifier = start({ NOTIFY_SOCKET: '/run/notify', WATCHDOG_USEC: '100000' });
     await notifier.ready('ready');
@@ -73,7 +73,7 @@ describe('the service manager', () => {
   test.each([
     ['does not listen', {}],
     ['watches another process', { NOTIFY_SOCKET: '/run/notify', WATCHDOG_USEC: '1000', WATCHDOG_PID: '1' }],
-  ])('is left alone when it %s', async (_, environment) => {
+  ])('is not notified when it %s', async (_, environment) => {
     const { start, lines } = standIn();
     const notifier = start(environment);
     await notifier.ready('ready');

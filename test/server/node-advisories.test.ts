@@ -24,7 +24,7 @@ describe('CVE-2026-21637: errors in a TLS handshake', () => {
     ['a record of a length that it does not have', Buffer.from(`1603010005${'ff'.repeat(64)}`, 'hex')],
     ['an alert before any greeting', Buffer.from('15030100020228', 'hex')],
     ['plain HTTP', Buffer.from('GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n')],
-  ])('%s ends its own connection alone', async (_, bytes) => {
+  ])('%s ends only its own connection', async (_, bytes) => {
     const { port, log } = await serve({ tls: await authority.issue('127.0.0.1') });
     const socket = connect(port, '127.0.0.1');
     // A reset is an answer, too.
@@ -40,7 +40,7 @@ describe('CVE-2026-21637: errors in a TLS handshake', () => {
   });
 });
 
-test('CVE-2026-21637: unexpected names and protocols in a TLS greeting end no process', async () => {
+test('CVE-2026-21637: unexpected names and protocols in a TLS ClientHello do not end the process', async () => {
   const authority = await createAuthority();
   try {
     const { port, log } = await serve({ tls: await authority.issue('127.0.0.1') });
@@ -77,7 +77,7 @@ test('CVE-2026-21714: HTTP/2 frames are not read, with or without a preface', as
   expect((await ask(port, '/v2/')).status).toBe(200);
 });
 
-test('CVE-2026-21717: names that collide in a hash table cost a request no more than others', async () => {
+test('CVE-2026-21717: names that collide in a hash table do not slow down a request', async () => {
   const { port } = await serve();
   // Names that are numbers are hashed without a seed.
   const headers = Array.from({ length: 1500 }, (_, at) => `${at * 65_536}: x\r\n`).join('');

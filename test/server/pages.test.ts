@@ -33,7 +33,7 @@ const FACTS: StatusFacts = {
   figures: [['cache hits', '93 % of 1,204']],
 };
 
-test('html`` escapes every character that could end a text or an attribute, and leaves markup as it is', () => {
+test('html`` escapes every character that could end a text or an attribute, and keeps markup unchanged', () => {
   const evil = `&<>"'`;
   expect(html`<i title="${evil}">${[evil, html`<b>`]}</i>`.markup).toBe(
     '<i title="&amp;&lt;&gt;&quot;&#39;">&amp;&lt;&gt;&quot;&#39;<b></i>',
@@ -41,7 +41,7 @@ test('html`` escapes every character that could end a text or an attribute, and 
 });
 
 describe('the status page', () => {
-  test('shows this host, recent pulls, and the entry that each got with the reason', async () => {
+  test('shows this host, recent pulls, and the selected entry of each with the reason', async () => {
     const { port } = await serve({ status: () => FACTS });
     const { status, headers, body } = await ask(port, '/');
     expect(status).toBe(200);
@@ -59,7 +59,7 @@ describe('the status page', () => {
     }
   });
 
-  test('shows the note about a choice beside its reason', async () => {
+  test('shows the note about a selection next to its reason', async () => {
     const { port } = await serve({ status: () => FACTS });
     const text = (await ask(port, '/')).body.toString();
     expect(text).toMatch(
@@ -67,7 +67,7 @@ describe('the status page', () => {
     );
   });
 
-  test('escapes foreign text, and runs and loads nothing', async () => {
+  test('escapes foreign text, and contains no script and no external resource', async () => {
     const { port } = await serve({ status: () => FACTS });
     const { headers, body } = await ask(port, '/');
     expect(body.toString()).not.toContain('<script>alert');
@@ -81,12 +81,12 @@ describe('the status page', () => {
     expect(body.toString()).not.toMatch(/<(?:link|img|iframe)|src=|https?:\/\//);
   });
 
-  test('tells how to find out why nothing was pulled', async () => {
+  test('says how to find out why nothing was pulled', async () => {
     const { port } = await serve({ status: () => ({ ...FACTS, decisions: [] }) });
     expect((await ask(port, '/')).body.toString()).toContain('the README explains how');
   });
 
-  test('of a site leads to its pages, and does not say that nothing was pulled', async () => {
+  test('of a site links to its pages, and does not say that nothing was pulled', async () => {
     const site = { ...FACTS, profile: undefined, decisions: [], sitePath: '/site/' };
     const { port } = await serve({ status: () => site });
     const text = (await ask(port, '/')).body.toString();
@@ -96,7 +96,7 @@ describe('the status page', () => {
     expect((await ask(node.port, '/')).body.toString()).not.toContain('the pages of the site');
   });
 
-  test('draws the family tree around this host: what it runs, what it is, what is beyond it', async () => {
+  test('draws the microarchitectures around this host: what it runs, what it is, what it does not run', async () => {
     const { port } = await serve({ status: () => FACTS });
     const text = (await ask(port, '/')).body.toString();
     expect(text).toContain('<span class="node host">broadwell</span>');
@@ -104,7 +104,7 @@ describe('the status page', () => {
     expect(text).toContain('<span class="node beyond">skylake</span>');
   });
 
-  test('filters recent pulls by image and verdict, and keeps the filter in its form', async () => {
+  test('filters recent pulls by image and result, and keeps the filter in its form', async () => {
     const [one] = FACTS.decisions;
     if (one === undefined) throw new Error('there is a decision');
     const decisions = [
@@ -163,7 +163,7 @@ describe('the status page', () => {
     expect(text).not.toContain('stale');
   });
 
-  test('is JSON for programs', async () => {
+  test('is JSON for programs that accept JSON', async () => {
     const { port } = await serve({ status: () => FACTS });
     const { headers, body } = await ask(port, '/status.json');
     expect(headers['content-type']).toBe('application/json');
@@ -201,16 +201,16 @@ describe('fault 58: pages under a name that was made to point here', () => {
   });
 });
 
-describe('health', () => {
-  test('a mirror that serves is alive and ready', async () => {
+describe('the health endpoints', () => {
+  test('report a mirror that serves as alive and ready', async () => {
     const { port } = await serve();
     const pages = await Promise.all(['/healthz', '/readyz'].map((path) => ask(port, path)));
     expect(pages.map(({ status, body }) => `${status} ${body}`)).toEqual(['200 ok\n', '200 ready\n']);
   });
 });
 
-describe('metrics', () => {
-  test('count requests by kind and by outcome', async () => {
+describe('the metrics endpoint', () => {
+  test('counts requests by kind and by result', async () => {
     const { port, registry } = await serve();
     registry.putManifest({ schemaVersion: 2, manifests: [] }, { tag: 'latest' });
     await ask(port, '/v2/a/b/manifests/latest');
@@ -234,7 +234,7 @@ describe('metrics', () => {
     );
   });
 
-  test('are in the text format, values of labels escaped and bounded in number', () => {
+  test('uses the text format, with label values escaped and limited in number', () => {
     const metrics = createMetrics();
     const counter = metrics.counter('pulls_total', 'Pulls.', ['who']);
     counter.child('a "quoted"\n\\name').add(2);
@@ -258,7 +258,7 @@ describe('metrics', () => {
     expect(metrics.text()).toContain('pulls_total{who="other"} 4001');
   });
 
-  test('a histogram counts a value at a bound in that bound’s bucket, and every bucket counts those below', () => {
+  test('counts a value at a histogram’s bound in that bound’s bucket, and lower values in every bucket above', () => {
     const metrics = createMetrics();
     const histogram = metrics.histogram('seconds', 'Time.', [0.1, 1], ['kind'], [['idle']]);
     for (const value of [0.05, 0.1, 0.5, 1, 7]) histogram.child('busy').observe(value);
@@ -276,7 +276,7 @@ describe('metrics', () => {
     ]);
   });
 
-  test('a counter has a sample before anything happened', () => {
+  test('has a sample of each counter from the start', () => {
     const metrics = createMetrics();
     metrics.counter('plain_total', 'Plain.');
     metrics.counter('labelled_total', 'Labelled.', ['kind'], [['a'], ['b']]);
@@ -285,7 +285,7 @@ describe('metrics', () => {
   });
 });
 
-test('one line of the access log per request, without its query', async () => {
+test('the access log has one line per request, without its query', async () => {
   const { port, log } = await serve();
   await ask(port, '/v2/a/b/manifests/latest?ns=ghcr.io&token=secret');
   await expect.poll(() => log.filter(({ event }) => event === 'request').length).toBe(1);
@@ -297,7 +297,7 @@ test('one line of the access log per request, without its query', async () => {
   expect(JSON.stringify(log)).not.toContain('secret');
 });
 
-test('an exact path of others is theirs, with any method', async () => {
+test('an exact path that a handler registers is the handler’s, with any method', async () => {
   const { port } = await serve({
     handlers: new Map([['/token', (req, res) => res.end(`${req.method} ${req.url}`)]]),
   });

@@ -18,7 +18,7 @@ function stock(registry: FakeRegistry): FakeRegistry {
   return registry;
 }
 
-describe('no-cache reaches the registry', () => {
+describe('Cache-Control: no-cache of a client', () => {
   test.each([
     ['GET', '/v2/team/app/manifests/latest', {}],
     ['HEAD', '/v2/team/app/manifests/latest', {}],
@@ -28,7 +28,7 @@ describe('no-cache reaches the registry', () => {
     ['HEAD', `/v2/team/app/blobs/${digestOf(CONFIG)}`, {}],
     ['GET', '/v2/team/app/tags/list', {}],
     ['GET', `/v2/team/app/referrers/${digestOf(CONFIG)}`, {}],
-  ])('with %s %s %j', async (method, path, headers) => {
+  ])('reaches the registry with %s %s %j', async (method, path, headers) => {
     const { port, registry } = await serve();
     stock(registry);
     expect((await ask(port, path, { method, headers: { ...headers, ...NO_CACHE } })).status).toBeLessThan(
@@ -38,7 +38,7 @@ describe('no-cache reaches the registry', () => {
     expect(registry.calls.map(({ options }) => options.revalidate)).toEqual(registry.calls.map(() => true));
   });
 
-  test('through a cache that lacks the blob, and when it asks whether a login may see it', async () => {
+  test('reaches the registry through a cache that lacks the blob, and for a check of the login', async () => {
     const { upstream, cache } = await cacheAt(await dataDirectory(), {
       upstream: stock(createFakeRegistry()),
     });

@@ -35,7 +35,7 @@ describe('a request that pushes', () => {
     ['chunked as another than the last coding', 'Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n'],
     ['another coding before chunked', 'Transfer-Encoding: gzip, chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n'],
     ['a folded header line', 'Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n'],
-  ])('with %s is refused at once, and nothing behind it is a request', async (_, rest) => {
+  ])('with %s is refused at once, and nothing after it is read as a request', async (_, rest) => {
     const { port, bodies } = await takePushes();
     const behind = `GET /v2/ HTTP/1.1\r\n${HOST}\r\n`;
     const answers = statusesIn(await exchange(port, `PATCH ${UPLOAD} HTTP/1.1\r\n${HOST}${rest}${behind}`));
@@ -50,14 +50,17 @@ describe('a request that pushes', () => {
     await expect.poll(() => ended).toEqual([false]);
   });
 
-  test.each(['GET', 'DELETE'])('%s with a body is refused, and the body is no request', async (method) => {
-    const { port, bodies } = await takePushes();
-    const inner = `GET /v2/ HTTP/1.1\r\n${HOST}\r\n`;
-    const head = `${method} ${UPLOAD} HTTP/1.1\r\n${HOST}Content-Length: ${inner.length}\r\n\r\n`;
-    expect([statusesIn(await exchange(port, head + inner)), bodies]).toEqual([[400], []]);
-  });
+  test.each(['GET', 'DELETE'])(
+    '%s with a body is refused, and the body is not read as a request',
+    async (method) => {
+      const { port, bodies } = await takePushes();
+      const inner = `GET /v2/ HTTP/1.1\r\n${HOST}\r\n`;
+      const head = `${method} ${UPLOAD} HTTP/1.1\r\n${HOST}Content-Length: ${inner.length}\r\n\r\n`;
+      expect([statusesIn(await exchange(port, head + inner)), bodies]).toEqual([[400], []]);
+    },
+  );
 
-  test('that waits to be told to continue is told so', async () => {
+  test('with Expect: 100-continue gets 100', async () => {
     const { port, bodies } = await takePushes();
     const socket = dial(port);
     socket.write(`PATCH ${UPLOAD} HTTP/1.1\r\n${HOST}Expect: 100-continue\r\nContent-Length: 3\r\n\r\n`);
@@ -69,7 +72,7 @@ describe('a request that pushes', () => {
     socket.destroy();
   });
 
-  test('leaves trailers behind', async () => {
+  test('has its trailers ignored', async () => {
     const { port, bodies } = await takePushes();
     const body = '3\r\nabc\r\n0\r\nAuthorization: Basic eA==\r\n\r\n';
     const head = `PATCH ${UPLOAD} HTTP/1.1\r\n${HOST}Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n`;

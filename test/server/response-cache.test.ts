@@ -43,7 +43,7 @@ describe('a cached manifest', () => {
     expect(await get(lines)).toContain(' 400 Bad Request');
   });
 
-  test('is sent without asking, to GET and HEAD alike', async () => {
+  test('is sent from memory, to GET and HEAD alike', async () => {
     const { port, registry } = await serveAged(60_000);
     const first = await ask(port, PATH);
     for (let round = 0; round < 3; round += 1) {
@@ -54,7 +54,7 @@ describe('a cached manifest', () => {
     expect(registry.count()).toBe(1);
   });
 
-  test('is requested again when its time is over, or when it had none', async () => {
+  test('is requested again when its lifetime has ended, or when it had none', async () => {
     for (const maxAgeMs of [0, 1]) {
       const { port, registry } = await serveAged(maxAgeMs);
       await ask(port, PATH);
@@ -85,14 +85,14 @@ describe('a cached manifest', () => {
     ['an expectation', 'Host: 127.0.0.1\r\nExpect: the-impossible\r\n', 417],
     ['a body', 'Host: 127.0.0.1\r\nContent-Length: 5\r\n', 400],
     ['a body in chunks', 'Host: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n', 400],
-  ])('is not given to a request with %s', async (_, headers, status) => {
+  ])('is not sent to a request with %s', async (_, headers, status) => {
     const { port } = await serveAged(60_000);
     expect((await ask(port, PATH)).status).toBe(200);
     const received = await exchange(port, `GET ${PATH} HTTP/1.1\r\n${headers}Connection: close\r\n\r\n`);
     expect(received).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
   });
 
-  test('is another one for another source host', async () => {
+  test('is a different one for a different source host', async () => {
     const { port, registry } = await serveAged(60_000);
     await ask(port, PATH);
     await ask(port, `${PATH}?ns=ghcr.io`);
@@ -104,14 +104,14 @@ describe('a cached manifest', () => {
     ]);
   });
 
-  test('is answered 304 when the client has it', async () => {
+  test('gives 304 when the client has it', async () => {
     const { port, registry } = await serveAged(60_000);
     const { etag } = (await ask(port, PATH)).headers;
     const again = await ask(port, PATH, { headers: { 'if-none-match': String(etag) } });
     expect([again.status, registry.count()]).toEqual([304, 1]);
   });
 
-  test('is requested again after invalidate, also when a request was under way', async () => {
+  test('is requested again after invalidate(), also when a request was in progress', async () => {
     const { port, registry, server } = await serveAged(60_000);
     await ask(port, PATH);
     server.invalidate();
@@ -124,7 +124,7 @@ describe('a cached manifest', () => {
   });
 
   test.each(['no-cache', 'max-age=0', 'no-store, No-Cache'])(
-    'Cache-Control: %s asks for it again, and asks the registry to revalidate',
+    'is requested again with Cache-Control: %s, with revalidation at the registry',
     async (value) => {
       const { port, registry } = await serveAged(60_000);
       await ask(port, PATH);
@@ -145,7 +145,7 @@ describe('a cached manifest', () => {
     expect(registry.count()).toBe(6);
   });
 
-  test('does not excuse a loop, a body or a missing Host', async () => {
+  test('does not make the server accept a loop, a body or a missing Host', async () => {
     const { port } = await serveAged(60_000);
     await ask(port, PATH);
     const statusWith = async (headers: Record<string, string>) => (await ask(port, PATH, { headers })).status;
@@ -154,7 +154,7 @@ describe('a cached manifest', () => {
   });
 });
 
-describe('who may see it is decided for every request', () => {
+describe('access to it is checked for every request', () => {
   const refused: Admission = {
     kind: 'refused',
     error: new RegistryError('UNAUTHORIZED', 'log in first', {
@@ -162,7 +162,7 @@ describe('who may see it is decided for every request', () => {
     }),
   };
 
-  test.each(['at once', 'later'])('by a gate that answers %s', async (when) => {
+  test.each(['at once', 'later'])('by a gate that returns %s', async (when) => {
     const registries = new Map(['anna', 'bert'].map((name) => [name, aged(60_000)]));
     const admissionOf = (name: string | undefined): Admission => {
       const registry = registries.get(name ?? '');
@@ -190,7 +190,7 @@ describe('who may see it is decided for every request', () => {
     expect(JSON.stringify(log)).not.toContain('mallory');
   });
 
-  test('invalidate() of one key has its manifests asked for again, and no other’s', async () => {
+  test('invalidate() of one key makes its manifests be requested again, and no others', async () => {
     const registries = new Map(['anna', 'bert'].map((name) => [name, aged(60_000)]));
     const { port, server } = await serve({
       gate: {
@@ -209,7 +209,7 @@ describe('who may see it is decided for every request', () => {
     expect([...registries.values()].map((registry) => registry.count())).toEqual([2, 1]);
   });
 
-  test('a gate that fails is an error of ours, and says nothing of why', async () => {
+  test('a gate that fails gives an internal error that does not show the reason', async () => {
     const { port, log } = await serve({
       gate: {
         admit: () => {
@@ -270,7 +270,7 @@ describe('createResponseCache()', () => {
     storedMs: 0,
   };
 
-  test('keeps immutable manifests for five minutes: who may see them can change', () => {
+  test('keeps immutable manifests for five minutes, because access to them can change', () => {
     let nowMs = 0;
     const cache = createResponseCache({ maxBytes: 1e6, now: () => nowMs });
     const request = {

@@ -105,11 +105,11 @@ describe('a request target', () => {
     else expect(refusal(target)).toBe(expected);
   });
 
-  test('a huge n is capped', () => {
+  test('with a huge n gets the maximum n', () => {
     expect(parseRoute('/v2/a/tags/list?n=999999999999', RULES)).toMatchObject({ limit: 10_000 });
   });
 
-  test('an artifact type keeps its plus, encoded or not', () => {
+  test('with an artifact type keeps its plus sign, encoded or not', () => {
     for (const written of ['application/vnd.x+json', 'application%2Fvnd.x%2Bjson']) {
       expect(parseRoute(`/v2/a/referrers/${SHA256}?artifactType=${written}`, RULES)).toMatchObject({
         artifactType: 'application/vnd.x+json',

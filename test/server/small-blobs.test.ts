@@ -60,8 +60,8 @@ function comparable({ status, headers: { date: _, age, ...headers }, body }: Ans
 
 const isAllowedHost = () => true;
 
-describe('the short way', () => {
-  test('sends what the long way sends, without it', async () => {
+describe('the fast path for small blobs', () => {
+  test('sends what the general path sends, without calling it', async () => {
     const { short, path, littlePath, bytes, little, longWays } = await bothWays({ isAllowedHost });
     const whole = await ask(short.port, littlePath);
     expect(whole.status).toBe(200);
@@ -93,7 +93,7 @@ describe('the short way', () => {
     ['another name of this machine', 'GET', { host: 'evil.test' }, 403],
     ['a malformed Host', 'GET', { host: 'a b' }, 400],
     ['a body', 'GET', { 'content-length': '3' }, 400],
-  ])('answers as the long way does: %s', async (_, method, headers, status) => {
+  ])('gives the same response as the general path: %s', async (_, method, headers, status) => {
     const { short, long, littlePath } = await bothWays({ isAllowedHost });
     const [one, other] = [
       await ask(short.port, littlePath, { method, headers }),
@@ -103,7 +103,7 @@ describe('the short way', () => {
     expect(comparable(one)).toEqual(comparable(other));
   });
 
-  test('and the same If-Range and If-None-Match of this very blob', async () => {
+  test('gives the same response for the blob’s own If-Range and If-None-Match', async () => {
     const { short, long, littlePath, littleDigest } = await bothWays({ isAllowedHost });
     for (const headers of [
       { range: 'bytes=0-9', 'if-range': `"${littleDigest}"` },
@@ -118,7 +118,7 @@ describe('the short way', () => {
     }
   });
 
-  test('says so when the answer is for one login alone', async () => {
+  test('sends a private Cache-Control when the response is for one login alone', async () => {
     const admitted = { login: 'lab', access: { partition: 'lab' } };
     const { short, long, littlePath, longWays } = await bothWays({ isAllowedHost }, admitted);
     const answer = await ask(short.port, littlePath);
@@ -130,7 +130,7 @@ describe('the short way', () => {
       .toMatchObject({ login: 'lab', status: '200' });
   });
 
-  test('shows nothing to whom the gate refuses, or whom the blob was not shown', async () => {
+  test('sends nothing to a client that the gate refuses or that has no access to the blob', async () => {
     const { cache, upstream, littlePath } = await bothWays(
       { isAllowedHost },
       { access: { partition: 'lab' } },
@@ -150,7 +150,7 @@ describe('the short way', () => {
     }
   });
 
-  test('is counted and logged once, as the long way is', async () => {
+  test('counts and logs a request once, as the general path does', async () => {
     const { short, littlePath, little } = await bothWays({ isAllowedHost });
     await ask(short.port, littlePath);
     await ask(short.port, littlePath, { headers: { range: 'bytes=0-9' } });
@@ -165,7 +165,7 @@ describe('the short way', () => {
     expect(text).toContain('metahub_requests_in_flight 0');
   });
 
-  test('is no way round the bound of requests in flight', async () => {
+  test('counts in the limit of concurrent requests', async () => {
     const { cache, littlePath } = await bothWays({ isAllowedHost });
     const busy = await serve({ gate: gateTo(cache), isAllowedHost, limits: { inFlight: 0 } });
     const answer = await ask(busy.port, littlePath);
@@ -183,7 +183,7 @@ describe('the short way', () => {
     expect(places).toEqual([...places].sort((a, b) => a - b));
   });
 
-  test('goes on the long way when a block turns out to be wrong, and the client gets the right bytes', async () => {
+  test('continues on the general path when a block turns out to be wrong, and the client gets the right bytes', async () => {
     const directory = await dataDirectory();
     const first = await cacheAt(directory);
     const bytes = randomBytes(2 * 1024 * KIB);
@@ -208,7 +208,7 @@ describe('the short way', () => {
   });
 });
 
-describe('a small blob in borrowed memory', () => {
+describe('the borrowed memory of a small blob', () => {
   /** A server whose registry lends these bytes when it is told to. */
   async function lending(bytes: Buffer) {
     const registry = createFakeRegistry();
@@ -230,7 +230,7 @@ describe('a small blob in borrowed memory', () => {
     return { ...served, path, asked, returned, lend: (is: boolean) => lend(is ? small : undefined) };
   }
 
-  test('is given back once it is sent', async () => {
+  test('is released once the blob is sent', async () => {
     const { port, path, asked, returned, lend } = await lending(Buffer.from('lent'));
     const answer = ask(port, path);
     await asked;
@@ -239,7 +239,7 @@ describe('a small blob in borrowed memory', () => {
     await expect.poll(() => returned).toEqual(['back']);
   });
 
-  test('is given back unsent when the client has left meanwhile, and the log says so', async () => {
+  test('is released without sending when the client has left meanwhile, and the log says so', async () => {
     const { port, path, asked, returned, lend, log } = await lending(Buffer.from('lent'));
     const socket = dial(port);
     socket.write(`GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`);
@@ -250,7 +250,7 @@ describe('a small blob in borrowed memory', () => {
     await expect.poll(() => returned).toEqual(['back']);
   });
 
-  test('is let go once when the client leaves in the middle of it, and the log says so', async () => {
+  test('is released once when the client leaves in the middle of it, and the log says so', async () => {
     const { port, path, asked, returned, lend, log, server } = await lending(Buffer.alloc(64 * 1024 * KIB));
     const socket = dial(port);
     socket.write(`GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`);
@@ -264,7 +264,7 @@ describe('a small blob in borrowed memory', () => {
     expect(server.metrics.text()).toContain('metahub_failures_total{code="broken"} 1');
   });
 
-  test('that cannot be read after all is answered the long way, with one line in the log', async () => {
+  test('of a read that fails gives the response of the general path, with one line in the log', async () => {
     const { port, path, asked, lend, log, server } = await lending(Buffer.from('lent'));
     const answer = ask(port, path);
     await asked;
@@ -274,7 +274,7 @@ describe('a small blob in borrowed memory', () => {
     expect(server.metrics.text()).toContain('metahub_requests_in_flight 0');
   });
 
-  test('that cannot even be asked for is a failure, and the request is in flight no more', async () => {
+  test('of a registry that throws gives 500, and the request counts as ended', async () => {
     const registry = createFakeRegistry();
     const digest = registry.putBlob(Buffer.from('some'));
     registry.smallBlob = () => {

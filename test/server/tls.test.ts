@@ -9,7 +9,7 @@ import { dial, exchange, serve } from '../support/served.ts';
 
 const BLOB = Buffer.alloc(2 ** 20, 'a layer ');
 
-describe('over TLS', () => {
+describe('a server with TLS', () => {
   let authority: TestAuthority;
   beforeAll(async () => {
     authority = await createAuthority();
@@ -30,23 +30,26 @@ describe('over TLS', () => {
     return Buffer.concat(chunks);
   }
 
-  test('a blob arrives whole', async () => {
+  test('serves a blob completely', async () => {
     const { port, registry } = await serveTls();
     const digest = registry.putBlob(BLOB);
     expect((await read(await get(port, `/v2/a/b/blobs/${digest}`))).equals(BLOB)).toBe(true);
   });
 
-  test.each([true, false])('a broken one is not ended (size known: %s)', async (saysSize) => {
-    const { port, registry } = await serveTls();
-    const digest = registry.putBlob(BLOB);
-    registry.saysSize = saysSize;
-    registry.beforeChunk = (offset) => {
-      if (offset >= BLOB.length / 2) throw new Error('the disk is gone');
-    };
-    await expect(get(port, `/v2/a/b/blobs/${digest}`).then(read)).rejects.toThrow(/aborted|hang up/);
-  });
+  test.each([true, false])(
+    'does not end a broken blob like a complete one (size known: %s)',
+    async (saysSize) => {
+      const { port, registry } = await serveTls();
+      const digest = registry.putBlob(BLOB);
+      registry.saysSize = saysSize;
+      registry.beforeChunk = (offset) => {
+        if (offset >= BLOB.length / 2) throw new Error('the disk is gone');
+      };
+      await expect(get(port, `/v2/a/b/blobs/${digest}`).then(read)).rejects.toThrow(/aborted|hang up/);
+    },
+  );
 
-  test('a renewed certificate is shown to the next client, without a restart', async () => {
+  test('uses a renewed certificate for the next client, without a restart', async () => {
     const { port, server } = await serveTls();
     const serialOf = async () => {
       const socket = connect({ port, host: '127.0.0.1', ca: authority.cert });
@@ -61,7 +64,7 @@ describe('over TLS', () => {
     expect(await serialOf()).not.toBe(first);
   });
 
-  test('any name is answered: a web page that was made to point here has no certificate of that name', async () => {
+  test('accepts any server name, because a web page of another site has no certificate of that name', async () => {
     const { port } = await serveTls();
     const headers = { host: 'rebound.example' };
     const req = request({
@@ -78,13 +81,13 @@ describe('over TLS', () => {
     expect(statusCode).toBe(200);
   });
 
-  test('plain HTTP is not answered', async () => {
+  test('does not answer plain HTTP', async () => {
     const { port } = await serveTls();
     const received = await exchange(port, 'GET /v2/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n');
     expect(received).not.toContain('registry/2.0');
   });
 
-  test('TLS before 1.2 is not spoken, though Node.js was started with options that allow it', async () => {
+  test('does not accept TLS before 1.2, even when Node.js was started with options that allow it', async () => {
     const { DEFAULT_MIN_VERSION, DEFAULT_CIPHERS } = tls;
     onTestFinished(() => void Object.assign(tls, { DEFAULT_MIN_VERSION, DEFAULT_CIPHERS }));
     Object.assign(tls, { DEFAULT_MIN_VERSION: 'TLSv1', DEFAULT_CIPHERS: 'DEFAULT@SECLEVEL=0' });
@@ -98,7 +101,7 @@ describe('over TLS', () => {
     await greet('TLSv1.2');
   });
 
-  test('a client that never greets is cut', async () => {
+  test('disconnects a client that sends no TLS ClientHello', async () => {
     const { port } = await serve({
       tls: await authority.issue('127.0.0.1'),
       limits: { headersTimeoutMs: 300 },
@@ -109,7 +112,7 @@ describe('over TLS', () => {
   test.each([
     ['close()', (server: MirrorServer) => server.close()],
     ['drain()', (server: MirrorServer) => server.drain(100)],
-  ])('%s waits for no client that never greets', async (_, stop) => {
+  ])('%s does not wait for a client that sends no TLS ClientHello', async (_, stop) => {
     const { port, server } = await serveTls();
     const socket = dial(port);
     await once(socket, 'connect');

@@ -31,8 +31,8 @@ async function stocked(blobBytes = 5000, manifestBytes = 100) {
   return { ...opened, directory, clock, files: layoutOf(directory), blob: digestOf(blob), manifest };
 }
 
-describe('the list of what is stored', () => {
-  test('says what each content is, whose, how large and when it was used', async () => {
+describe('listing the stored content', () => {
+  test('shows each content’s kind, repository, size and last use', async () => {
     const { store, clock, blob, manifest } = await stocked();
     const { digest, mediaType } = manifest;
     for (const tag of ['v1', 'v2'] as Tag[])
@@ -53,7 +53,7 @@ describe('the list of what is stored', () => {
     expect(store.heldBytes).toBe(5 * DISK_BLOCK_BYTES);
   });
 
-  test('has content whose record is lost', async () => {
+  test('includes content whose record is lost', async () => {
     const { store, directory, files, blob, manifest } = await stocked();
     await store.close();
     await rm(files.record(blob));
@@ -66,8 +66,8 @@ describe('the list of what is stored', () => {
   });
 });
 
-describe('the verification of stored content', () => {
-  test('tells sound, corrupt and missing content apart, and removes what is corrupt', async () => {
+describe('verifying the stored content', () => {
+  test('distinguishes intact, corrupt and missing content, and removes what is corrupt', async () => {
     const { store, files, lines, blob, manifest } = await stocked();
     await writeFile(files.blob(blob), randomBytes(5000));
     expect(await store.stock.verify(manifest.digest)).toBe(true);
@@ -80,7 +80,7 @@ describe('the verification of stored content', () => {
     expect((await store.stock.list()).map(({ digest }) => digest)).toEqual([manifest.digest]);
   });
 
-  test('reads every byte, although this process has verified or summed them before', async () => {
+  test('reads every byte again, even of content that this process has already verified', async () => {
     const bytes = 2 * 1024 * 1024;
     const { store, directory, files, blob } = await stocked(bytes);
     const { store: next } = await storeAt(directory);
@@ -96,7 +96,7 @@ describe('the verification of stored content', () => {
   });
 });
 
-test('content that an operator removes is gone with its record and its sums, also from memory', async () => {
+test('removing content deletes its record and checksums too, on disk and in memory', async () => {
   const { store, files, blob, manifest } = await stocked();
   await keepSums(files, blob, Buffer.from('sums'));
   await store.manifest(manifest.digest);
@@ -111,7 +111,7 @@ test('content that an operator removes is gone with its record and its sums, als
   expect(store.heldBytes).toBe(0);
 });
 
-test('what is no record of stored content is removed once it is old, and the index written again', async () => {
+test('files that are no record of stored content are removed once they are old, and the index is rewritten', async () => {
   const { store, clock, files, blob, manifest } = await stocked();
   const stray = join(files.records, 'stray');
   await writeFile(stray, '');

@@ -38,8 +38,8 @@ async function checkedFile(bytes: Buffer) {
   return { file, check: (start: number, end: number) => checker.check(file.fd, start, end, pool) };
 }
 
-describe('sums of blocks', () => {
-  test('do not depend on the chunks that the bytes came in', () => {
+describe('block checksums', () => {
+  test('do not depend on how the bytes were split into chunks', () => {
     const bytes = randomBytes(2 * CHECKSUM_BLOCK_BYTES + 12_345);
     const whole = sumsOf(bytes);
     fc.assert(
@@ -52,7 +52,7 @@ describe('sums of blocks', () => {
     );
   });
 
-  test('find a flipped bit in the block that is read, and leave the others alone', async () => {
+  test('detect a flipped bit in the block that is read, and only there', async () => {
     const bytes = randomBytes(3 * CHECKSUM_BLOCK_BYTES);
     const { file, check } = await checkedFile(bytes);
     const position = CHECKSUM_BLOCK_BYTES + 77;
@@ -65,7 +65,7 @@ describe('sums of blocks', () => {
     await expect(check(0, 2 * CHECKSUM_BLOCK_BYTES)).rejects.toThrow(CorruptContentError);
   });
 
-  test('give their memory back when the disk fails', async () => {
+  test('free their memory when the disk fails', async () => {
     const pool = new BufferPool();
     const checker = new BlockChecker(CHECKSUM_BLOCK_BYTES, sumsOf(randomBytes(CHECKSUM_BLOCK_BYTES)));
     const directory = await open(tmpdir());
@@ -77,7 +77,7 @@ describe('sums of blocks', () => {
     expect(pool.lend(CHECKSUM_BLOCK_BYTES).buffer).toHaveLength(CHECKSUM_BLOCK_BYTES);
   });
 
-  test('find a file that has become shorter', async () => {
+  test('detect a file that has become shorter', async () => {
     const { file, check } = await checkedFile(randomBytes(CHECKSUM_BLOCK_BYTES + 100));
     await file.truncate(CHECKSUM_BLOCK_BYTES + 99);
     await check(0, CHECKSUM_BLOCK_BYTES);
@@ -86,7 +86,7 @@ describe('sums of blocks', () => {
     );
   });
 
-  test('are trusted only for the size that they cover, and when they are intact', async () => {
+  test('are used only when they are intact and cover the size of the file', async () => {
     const layout = layoutOf(await dataDirectory());
     await prepareLayout(layout);
     const bytes = randomBytes(CHECKSUM_BLOCK_BYTES + 100);
@@ -118,7 +118,7 @@ describe('sums of blocks', () => {
   });
 
   test.runIf(process.geteuid?.() === 0)(
-    'are not trusted when they, or the file, were put there by another user than this process’s',
+    'are not used when they or the content belong to a user other than this process’s',
     async () => {
       const layout = layoutOf(await dataDirectory());
       await prepareLayout(layout);

@@ -9,7 +9,7 @@ import { temporaryFolder } from '../support/folder.ts';
 const MIB = 1024 * 1024;
 
 describe('the pool of read buffers', () => {
-  test('gives memory that came back to the next reader', () => {
+  test('gives returned memory to the next reader', () => {
     const pool = new BufferPool();
     pool.enter();
     const first = pool.lend(MIB);
@@ -17,7 +17,7 @@ describe('the pool of read buffers', () => {
     expect(pool.lend(MIB).buffer === first.buffer).toBe(true);
   });
 
-  test('never gives memory that may still be on its way', () => {
+  test('never reuses memory that may still be in use by a socket', () => {
     const pool = new BufferPool();
     pool.enter();
     const first = pool.lend(MIB);
@@ -25,7 +25,7 @@ describe('the pool of read buffers', () => {
     expect(pool.lend(MIB).buffer === first.buffer).toBe(false);
   });
 
-  test('gives smaller buffers when many read at once', () => {
+  test('gives smaller buffers when many readers are active', () => {
     const pool = new BufferPool();
     for (let readers = 0; readers < 8; readers += 1) pool.enter();
     expect(pool.lend(2 * MIB).buffer.length).toBe(MIB);
@@ -35,7 +35,7 @@ describe('the pool of read buffers', () => {
     expect(pool.lend(2 * MIB).buffer.length).toBe(MIB / 16);
   });
 
-  test('begins a stream with the smallest buffer unless at most one other runs', () => {
+  test('begins a stream with the smallest buffer unless at most one other stream is active', () => {
     const pool = new BufferPool();
     for (const sizeBytes of [MIB, MIB, MIB / 16]) {
       pool.enter();
@@ -44,7 +44,7 @@ describe('the pool of read buffers', () => {
     expect(pool.lend(2 * MIB).buffer.length).toBe(MIB);
   });
 
-  test('64 clients that take nothing hold two small buffers each, and no large one', async () => {
+  test('64 clients that stop reading hold two small buffers each, and no large one', async () => {
     const pool = new BufferPool();
     const path = join(temporaryFolder(), 'blob');
     writeFileSync(path, Buffer.alloc(4 * MIB));
@@ -69,7 +69,7 @@ describe('the pool of read buffers', () => {
     }
   });
 
-  test('never makes a reader wait for slow ones: beyond its bound it gives small ones to throw away', () => {
+  test('never makes a reader wait for slow readers: above its limit it allocates small temporary buffers', () => {
     const pool = new BufferPool();
     pool.enter();
     const lent = Array.from({ length: 100 }, () => pool.lend(MIB));
@@ -77,7 +77,7 @@ describe('the pool of read buffers', () => {
     expect(lent.at(-1)?.buffer.length).toBe(MIB / 16);
   });
 
-  test('is whole again after a hundred readers that left in the middle', () => {
+  test('gets all memory back after a hundred readers that left early', () => {
     const pool = new BufferPool();
     const leave = pool.enter();
     for (let readers = 0; readers < 100; readers += 1) pool.lend(MIB).giveUp();
@@ -86,7 +86,7 @@ describe('the pool of read buffers', () => {
     expect(pool.lend(MIB).buffer.length).toBe(MIB);
   });
 
-  test('keeps its memory while readers come and go, and lets go of most when none has come for a second', () => {
+  test('keeps its memory while readers come and go, and frees most of it after a second without readers', () => {
     vi.useFakeTimers();
     try {
       const pool = new BufferPool();

@@ -62,7 +62,7 @@ async function holding(sizeBytes: number) {
 }
 
 describe('fault 35: kill -9 in the middle of a write', () => {
-  test('leaves nothing that counts as content, and the next start cleans up', async () => {
+  test('leaves nothing that counts as content, and the next start removes the remains', async () => {
     const directory = await dataDirectory();
     const child = startChild('half', directory);
     await once(child.stdout, 'data');
@@ -91,7 +91,7 @@ describe('fault 35: kill -9 in the middle of a write', () => {
     return { directory, digests: said.split('\n').slice(0, -1) };
   }
 
-  test('loses nothing from the index of the image layout either, once there is a mirror again', async () => {
+  test('loses no entry of the OCI layout’s index once a mirror runs again', async () => {
     const { directory, digests } = await killedWhileKeeping();
     const { store, layout } = await storeAt(directory);
     await store.close();
@@ -100,7 +100,7 @@ describe('fault 35: kill -9 in the middle of a write', () => {
     expect(listed).toEqual(expect.arrayContaining([...digests]));
   });
 
-  test('loses no answer that was announced', async () => {
+  test('loses no derived index that a client has been told of', async () => {
     const { directory, digests } = await killedWhileKeeping();
     const { store } = await storeAt(directory);
     for (const text of digests) {
@@ -115,21 +115,24 @@ describe('fault 36: a flipped bit', () => {
   test.each([
     ['a small blob', 10_000],
     ['a large one that has not been read since a start', 9 * MIB],
-  ])('in %s is found at the first read after a start, and the blob fetched again', async (_, sizeBytes) => {
-    const { directory, upstream, bytes, digest, file } = await holding(sizeBytes);
-    await flipBit(file, sizeBytes - 5);
-    const { cache, lines } = await cacheAt(directory, { upstream });
-    expect((await readBlob(await cache.blob(app, digest))).equals(bytes)).toBe(true);
-    expect(upstream.count('blob')).toBe(1);
-    expect(lines).toContainEqual(
-      expect.objectContaining({ fields: { digest, why: 'other bytes than its digest says' } }),
-    );
-    await cache.close();
-    expect((await readBlob(await cache.blob(app, digest))).equals(bytes)).toBe(true);
-    expect(upstream.count('blob')).toBe(1);
-  });
+  ])(
+    'in %s is detected at the first read after a start, and the blob is fetched again',
+    async (_, sizeBytes) => {
+      const { directory, upstream, bytes, digest, file } = await holding(sizeBytes);
+      await flipBit(file, sizeBytes - 5);
+      const { cache, lines } = await cacheAt(directory, { upstream });
+      expect((await readBlob(await cache.blob(app, digest))).equals(bytes)).toBe(true);
+      expect(upstream.count('blob')).toBe(1);
+      expect(lines).toContainEqual(
+        expect.objectContaining({ fields: { digest, why: 'other bytes than its digest says' } }),
+      );
+      await cache.close();
+      expect((await readBlob(await cache.blob(app, digest))).equals(bytes)).toBe(true);
+      expect(upstream.count('blob')).toBe(1);
+    },
+  );
 
-  test('in a large blob is found when it is read: what precedes it comes from here, the rest from upstream', async () => {
+  test('in a large blob is detected during the read: the part before it comes from the cache, the rest from upstream', async () => {
     const { directory, upstream, bytes, digest, file } = await holdingWithSums(9 * MIB + 5);
     await flipBit(file, 6 * MIB + 17);
     const { cache } = await cacheAt(directory, { upstream });
@@ -147,7 +150,7 @@ describe('fault 36: a flipped bit', () => {
     ['the whole blob', () => undefined],
     ['a range that begins later', (first, last) => ({ kind: 'from', first: first + 1, last })],
     ['a range that ends earlier', (first, last) => ({ kind: 'from', first, last: last - 1 })],
-  ])('in a large blob ends the answer when the upstream sends %s in place of the rest', async (_, sent) => {
+  ])('in a large blob ends the response when the upstream sends %s in place of the rest', async (_, sent) => {
     const { directory, upstream, bytes, digest, file } = await holdingWithSums(3 * MIB);
     await flipBit(file, MIB + 17);
     const { blob } = upstream;
@@ -167,7 +170,7 @@ describe('fault 36: a flipped bit', () => {
   });
 
   test.runIf(process.geteuid?.() === 0)(
-    'in a large blob that belongs to another user is found before anything of it is sent',
+    'in a large blob that another user owns is detected before anything of it is sent',
     async () => {
       const { directory, upstream, bytes, digest, file } = await holdingWithSums(3 * MIB);
       await flipBit(file, 2 * MIB + 17);
@@ -180,7 +183,7 @@ describe('fault 36: a flipped bit', () => {
     },
   );
 
-  test('in the sums themselves costs nothing but the digest', async () => {
+  test('in the checksums themselves only costs one computation of the digest', async () => {
     const { directory, upstream, bytes, digest, layout } = await holdingWithSums(3 * MIB);
     await flipBit(join(layout, 'checksums', digest.replace(':', '-')), 7);
     const { cache } = await cacheAt(directory, { upstream });
@@ -188,7 +191,7 @@ describe('fault 36: a flipped bit', () => {
     expect(upstream.count()).toBe(0);
   });
 
-  test('is found while the mirror runs, too, when somebody wrote to the file', async () => {
+  test('is detected while the mirror runs, too, when another program wrote to the file', async () => {
     const { cache, upstream, bytes, digest, file } = await holding(2 * MIB);
     expect((await readBlob(await cache.blob(app, digest))).equals(bytes)).toBe(true);
     await flipBit(file, 7);
@@ -196,7 +199,7 @@ describe('fault 36: a flipped bit', () => {
     expect(upstream.count('blob')).toBe(1);
   });
 
-  test('is an error rather than wrong bytes when the upstream is gone', async () => {
+  test('is an error, never wrong bytes, when the upstream is unreachable', async () => {
     const { directory, upstream, digest, file } = await holding(10_000);
     await flipBit(file, 7);
     upstream.before = unreachable;
@@ -204,7 +207,7 @@ describe('fault 36: a flipped bit', () => {
     await expect(cache.blob(app, digest)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
   });
 
-  test('in a manifest: it is fetched again', async () => {
+  test('in a manifest makes the mirror fetch it again', async () => {
     const directory = await dataDirectory();
     const { upstream, cache, layout } = await cacheAt(directory);
     const digest = upstream.putManifest(INDEX, { tag: 'v1' });
@@ -215,7 +218,7 @@ describe('fault 36: a flipped bit', () => {
     expect(upstream.count('manifest')).toBe(2);
   });
 
-  test('in a derived answer: it is not found, so that it is derived again', async () => {
+  test('in a derived index makes the mirror derive it again', async () => {
     const directory = await dataDirectory();
     const { upstream, store, layout } = await cacheAt(directory);
     const digest = upstream.putManifest(INDEX);
@@ -244,11 +247,11 @@ async function expectFetchedAgain(spoil: (file: string, stranger: string) => Pro
 }
 
 describe('fault 37: an empty file', () => {
-  test.each([0, 5000])('of %d bytes in place of a blob is dropped, and the blob fetched again', (bytes) =>
+  test.each([0, 5000])('of %d bytes in place of a blob is removed, and the blob is fetched again', (bytes) =>
     expectFetchedAgain((file) => truncate(file, bytes)),
   );
 
-  test('a directory in its place is dropped as well', () =>
+  test('a directory in place of a blob is removed, and the blob is fetched again', () =>
     expectFetchedAgain(async (file) => {
       await rm(file);
       await mkdir(file);
@@ -256,7 +259,7 @@ describe('fault 37: an empty file', () => {
 });
 
 describe('fault 38: a symlink in the store', () => {
-  test.each(['another file', 'itself'])('to %s is not followed, and the blob fetched again', (where) =>
+  test.each(['another file', 'itself'])('to %s is not followed, and the blob is fetched again', (where) =>
     expectFetchedAgain(async (file, stranger) => {
       await rm(file);
       await symlink(where === 'itself' ? file : stranger, file);
@@ -303,7 +306,7 @@ describe('fault 39: pruned while it is read', () => {
     expect((await readOn()).equals(bytes)).toBe(true);
   });
 
-  test('by another process: once fetched again, the next process has it', async () => {
+  test('by another process: the blob is fetched again, and the next process finds it', async () => {
     const { cache, directory, bytes, digest } = await holding(2 * MIB);
     const { store: other } = await storeAt(directory);
     await other.stock.remove(digest);
@@ -315,7 +318,7 @@ describe('fault 39: pruned while it is read', () => {
     held?.close();
   });
 
-  test('by another process: an answer is kept again before it is announced again', async () => {
+  test('by another process: a derived index is stored again before a client is told of it again', async () => {
     const directory = await dataDirectory();
     const [{ store }, { store: other }] = [await storeAt(directory), await storeAt(directory)];
     const bytes = Buffer.from(JSON.stringify(INDEX));
@@ -327,7 +330,7 @@ describe('fault 39: pruned while it is read', () => {
     expect(await next.derived.find(app, answer.digest)).toMatchObject({ bytes });
   });
 
-  test('by the bound: content that is being read stays, other content goes', async () => {
+  test('by eviction: content that is being read stays, other content is removed', async () => {
     const directory = await dataDirectory();
     const { upstream, cache, store } = await cacheAt(directory, { maxBytes: 10 * MIB });
     const [read, idle, young] = [8 * MIB, MIB, 4 * MIB].map((size) => randomBytes(size));
@@ -349,7 +352,7 @@ describe('fault 39: pruned while it is read', () => {
 });
 
 describe('fault 40: two daemons on one store', () => {
-  test('that fetch, read and evict the same blobs never serve each other a wrong byte', {
+  test('that fetch, read and evict the same blobs never serve each other wrong bytes', {
     tags: 'slow',
   }, async () => {
     const directory = await dataDirectory();
@@ -366,7 +369,7 @@ describe('fault 40: two daemons on one store', () => {
     expect(await readdir(join(layout, 'incoming'))).toEqual([]);
   });
 
-  test('keep a grant of the one when the other grants access to another partition', async () => {
+  test('keep the access that one granted when the other grants access to another partition', async () => {
     const { store: one, directory, digest } = await holding(1000);
     const { store: two } = await storeAt(directory);
     const eyes = ['anna', 'otto'].map((partition) => ({ partition }));
@@ -379,7 +382,7 @@ describe('fault 40: two daemons on one store', () => {
     held?.close();
   });
 
-  test('keep a tag that the one recorded when the other writes about the same repository', async () => {
+  test('keep a tag that one recorded when the other writes tags of the same repository', async () => {
     const directory = await dataDirectory();
     const [one, two] = [await cacheAt(directory), await cacheAt(directory)];
     for (const [number, { cache, upstream }] of [one, two, one, two].entries()) {
@@ -396,7 +399,7 @@ describe('fault 40: two daemons on one store', () => {
 });
 
 describe('fault 43: a clock that is a year off', () => {
-  test('neither loses content nor keeps it for ever', async () => {
+  test('neither loses content nor keeps it forever', async () => {
     const directory = await dataDirectory();
     const year = 365 * 24 * 60 * 60 * 1000;
     const provenance = { repository: app, access: undefined };

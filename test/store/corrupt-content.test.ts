@@ -64,7 +64,7 @@ async function unremovable(content: Buffer) {
 const REPORTED = ['checked', 'other bytes than its digest says'];
 
 describe.runIf(CAN_BE_UNPRIVILEGED)('corrupt content that cannot be removed', () => {
-  test('is read and reported once, and never given out', async () => {
+  test('is read and reported once, and never served', async () => {
     const { opens, events } = await unremovable(WRONG);
     await asNobody(async () => {
       expect([await opens(), await opens(), await opens()]).toEqual([false, false, false]);
@@ -72,7 +72,7 @@ describe.runIf(CAN_BE_UNPRIVILEGED)('corrupt content that cannot be removed', ()
     expect(events).toEqual(REPORTED);
   });
 
-  test('is not given out again after a reader found wrong bytes, although the file is still open', async () => {
+  test('is not served again after a reader found wrong bytes, although the file is still open', async () => {
     const { opens, files, events } = await unremovable(RIGHT);
     await asNobody(async () => {
       expect(await opens()).toBe(true);
@@ -85,15 +85,18 @@ describe.runIf(CAN_BE_UNPRIVILEGED)('corrupt content that cannot be removed', ()
   test.each([
     ['right', RIGHT, true, [...REPORTED, 'checked']],
     ['other wrong', WRONG, false, [...REPORTED, ...REPORTED]],
-  ])('is checked again when another process has put %s bytes in its place', async (_, bytes, opened, all) => {
-    const { opens, replaceBy, events } = await unremovable(WRONG);
-    await asNobody(async () => expect(await opens()).toBe(false));
-    await replaceBy(bytes);
-    await asNobody(async () => expect([await opens(), await opens()]).toEqual([opened, opened]));
-    expect(events).toEqual(all);
-  });
+  ])(
+    'is verified again when another process has put %s bytes in its place',
+    async (_, bytes, opened, all) => {
+      const { opens, replaceBy, events } = await unremovable(WRONG);
+      await asNobody(async () => expect(await opens()).toBe(false));
+      await replaceBy(bytes);
+      await asNobody(async () => expect([await opens(), await opens()]).toEqual([opened, opened]));
+      expect(events).toEqual(all);
+    },
+  );
 
-  test('is given out once this process has verified the file while writing it', async () => {
+  test('is served once this process has verified the file while writing it', async () => {
     const { opens, files, path, events } = await unremovable(WRONG);
     await asNobody(async () => expect(await opens()).toBe(false));
     // In the same place, of the same size and at the same time: its identity cannot tell it apart.

@@ -17,7 +17,7 @@ const refusals = (lines: readonly { readonly event: string }[]) =>
   lines.filter(({ event }) => event === 'cache-unwritable');
 
 describeWithDisk('fault 31: the disk is full', () => {
-  test('a blob that does not fit reaches all its readers whole, from one fetch', async () => {
+  test('a blob that does not fit on the disk reaches all its readers complete, from one fetch', async () => {
     const { directory } = mountDisk(2 * MIB);
     const { upstream, cache, store, lines } = await cacheAt(directory);
     const bytes = randomBytes(5 * MIB);
@@ -40,7 +40,7 @@ describeWithDisk('fault 31: the disk is full', () => {
     expect(refusals(lines)).toHaveLength(1);
   });
 
-  test('the same when its size is not announced', async () => {
+  test('a blob of unknown size that does not fit on the disk reaches all its readers complete, from one fetch', async () => {
     const { directory } = mountDisk(2 * MIB);
     const { upstream, cache } = await cacheAt(directory);
     upstream.saysSize = false;
@@ -49,7 +49,7 @@ describeWithDisk('fault 31: the disk is full', () => {
     expect((await readBlob(await cache.blob(app, digest))).equals(bytes)).toBe(true);
   });
 
-  test('a small blob of which the disk takes a part is served too', async () => {
+  test('a small blob that the disk accepts only in part is served complete', async () => {
     const { directory } = mountDisk(64 * 1024);
     const { upstream, cache } = await cacheAt(directory);
     upstream.chunkBytes = 16 * 1024;
@@ -58,7 +58,7 @@ describeWithDisk('fault 31: the disk is full', () => {
     expect((await readBlob(await cache.blob(app, digest))).equals(bytes)).toBe(true);
   });
 
-  test('wrong bytes that go past the disk never look complete', async () => {
+  test('wrong bytes of a blob that bypasses the disk never look complete', async () => {
     const { directory } = mountDisk(2 * MIB);
     const { upstream, cache } = await cacheAt(directory);
     const digest = upstream.putBlob(randomBytes(5 * MIB));
@@ -66,7 +66,7 @@ describeWithDisk('fault 31: the disk is full', () => {
     await expect(readBlob(await cache.blob(app, digest))).rejects.toMatchObject({ code: 'UNAVAILABLE' });
   });
 
-  test('a client that comes after bytes have bypassed the disk is served too', async () => {
+  test('a client that joins after the blob has begun to bypass the disk gets all bytes', async () => {
     const { directory } = mountDisk(2 * MIB);
     const { upstream, cache } = await cacheAt(directory);
     const bytes = randomBytes(5 * MIB);
@@ -82,7 +82,7 @@ describeWithDisk('fault 31: the disk is full', () => {
     expect((await late).equals(bytes)).toBe(true);
   });
 
-  test('the least recently used content is evicted, and the cache continues', async () => {
+  test('the least recently used content is evicted when the disk is full, and storing continues', async () => {
     const { directory } = mountDisk(3 * MIB);
     const { upstream, cache, store } = await cacheAt(directory);
     const digests = Array.from({ length: 5 }, () => upstream.putBlob(randomBytes(MIB)));
@@ -94,7 +94,7 @@ describeWithDisk('fault 31: the disk is full', () => {
     expect(held[4]).toBeDefined();
   });
 
-  test('a blob that does not fit even after all evictions is logged too', async () => {
+  test('a blob that does not fit even after all evictions is logged', async () => {
     const { directory } = mountDisk(2 * MIB);
     const { upstream, cache, lines } = await cacheAt(directory);
     const [small, large] = [randomBytes(MIB / 2), randomBytes(5 * MIB)];
@@ -103,7 +103,7 @@ describeWithDisk('fault 31: the disk is full', () => {
     expect(refusals(lines)).toHaveLength(1);
   });
 
-  test('a derived index is delivered while the process lives', async () => {
+  test('a derived index is served from memory when the disk is full, as long as the process runs', async () => {
     const { directory } = mountDisk(64 * 1024);
     const { upstream, store } = await cacheAt(directory);
     const digest = upstream.putManifest({ ...INDEX, annotations: { filler: 'x'.repeat(100_000) } });
@@ -129,7 +129,7 @@ describe.runIf(CAN_BE_UNPRIVILEGED)('fault 32: no permission', () => {
     });
   });
 
-  test('files that must not be read are fetched again', async () => {
+  test('files without read permission are fetched again', async () => {
     const directory = await dataDirectory();
     const first = await cacheAt(directory);
     const bytes = randomBytes(10_000);
@@ -146,7 +146,7 @@ describe.runIf(CAN_BE_UNPRIVILEGED)('fault 32: no permission', () => {
 });
 
 describe('fault 33: no file handles', () => {
-  test('stored content waits for a handle, other content bypasses the store', async () => {
+  test('stored content waits for a file descriptor, other content bypasses the store', async () => {
     const { upstream, cache } = await cacheAt(await dataDirectory());
     const [held, other] = [randomBytes(10_000), randomBytes(3 * MIB)];
     const heldDigest = upstream.putBlob(held);
@@ -194,7 +194,7 @@ function limitHandles(): void {
 }
 
 describeWithDisk('fault 34: the disk becomes read-only', () => {
-  test('stored content is served, other content bypasses the store, and writing resumes by itself', async () => {
+  test('stored content is served, other content bypasses the store, and storing resumes later', async () => {
     const disk = mountDisk(64 * MIB);
     const { upstream, cache, store, lines } = await cacheAt(disk.directory);
     const [old, young] = [randomBytes(2 * MIB), randomBytes(2 * MIB)];
@@ -219,8 +219,8 @@ describeWithDisk('fault 34: the disk becomes read-only', () => {
   });
 });
 
-describe('a data directory that is not there', () => {
-  test('is made again when it was removed under a running mirror', async () => {
+describe('a missing data directory', () => {
+  test('is created again when it was removed while the mirror runs', async () => {
     const directory = await dataDirectory();
     const { upstream, cache, store } = await cacheAt(directory);
     execFileSync('rm', ['-rf', join(directory, 'v1')]);

@@ -34,7 +34,7 @@ test.each([
   // Any other one speaks for itself.
   ['ESTALE', 'ESTALE', 0],
 ])(
-  'after a write of 1000 bytes fails with %s (%s), a write of %d bytes ends it',
+  'after a write of 1000 bytes fails with %s (%s), the trouble ends with a write of %d bytes',
   (code, why, neededBytes) => {
     const { health, lines } = healthWithLog();
     health.report(failure(code), 1000);
@@ -47,7 +47,7 @@ test.each([
   },
 );
 
-test('reports another failure, and the same one once', () => {
+test('a different failure is reported again, the same failure is not', () => {
   const { health, lines } = healthWithLog();
   for (const code of ['ENOSPC', 'ENOSPC', 'EIO', 'EIO']) health.report(failure(code), 1000);
   expect(health.trouble()).toBe('the disk fails');
@@ -62,7 +62,7 @@ test('reports another failure, and the same one once', () => {
   ]);
 });
 
-describe('a write whose failure must not make anything else fail', () => {
+describe('a failed write that must not make the operation fail', () => {
   /** Writes of 1000 bytes to a store of 5000 on disk, of which an eviction frees these. */
   async function writesTo({ freedBytes = 0, freeBytes = 1e9 }) {
     const layout = layoutOf(await dataDirectory());
@@ -121,7 +121,7 @@ describe('a write whose failure must not make anything else fail', () => {
     },
   );
 
-  test('into a folder that was removed makes all folders again', async () => {
+  test('into a directory that was removed creates all its directories again', async () => {
     const { writes, layout, lines } = await writesTo({});
     await rm(layout.root, { recursive: true });
     expect(await writes.attempt(1, () => writeFile(layout.index, ''))).toBe(true);
@@ -129,7 +129,7 @@ describe('a write whose failure must not make anything else fail', () => {
     await writeFile(`${layout.incoming}/file`, '');
   });
 
-  test('into a folder that cannot be made again reports why', async () => {
+  test('into a directory that cannot be created again reports the reason', async () => {
     const { attempt, layout, done, lines } = await writesTo({});
     await rm(layout.root, { recursive: true });
     await writeFile(layout.root, 'no folder');
@@ -138,7 +138,7 @@ describe('a write whose failure must not make anything else fail', () => {
     expect(lines).toMatchObject([['warning', 'cache-unwritable', { code: 'ENOTDIR' }]]);
   });
 
-  test('is not begun on the last bytes of the disk', async () => {
+  test('is not started when the disk is almost full', async () => {
     const { attempt, done, lines } = await writesTo({ freeBytes: 1 });
     expect(await attempt()).toBe(false);
     expect(done).toEqual(['free 1000']);

@@ -31,14 +31,14 @@ describe('FreeSpaceFloor', () => {
     [1000, 851, 1],
     [0, 0, 150],
   ])(
-    'of 15 % of 1000 bytes: with %d free, %d more are %d too many',
+    'of 15 % of 1000 bytes: with %d free, a write of %d is %d too many',
     async (freeBytes, sizeBytes, shortage) => {
       const { floor } = floorOf({ totalBytes: 1000, freeBytes }, 0.15);
       expect(await floor.shortageFor(sizeBytes)).toBe(shortage);
     },
   );
 
-  test('says once that the disk runs full, and once that it has room again', async () => {
+  test('reports once that the disk is full, and once that it has space again', async () => {
     const { floor, events, space } = floorOf({ totalBytes: 1000, freeBytes: 1000 }, 0.15);
     await floor.shortageFor(0);
     expect(events).toEqual([]);
@@ -56,7 +56,7 @@ describe('FreeSpaceFloor', () => {
     [100 * MIB, MIB, false],
     [100 * MIB, MIB - 1, true],
   ])(
-    'leaves the last bytes of a disk of %d to others: with %d free, it refuses: %s',
+    'on a disk of %d bytes keeps the last ones free: with %d free, it refuses: %s',
     async (totalBytes, freeBytes, refuses) => {
       const { floor } = floorOf({ totalBytes, freeBytes }, 0.15);
       const outcome = floor.refuseLastBytes().then(
@@ -67,14 +67,14 @@ describe('FreeSpaceFloor', () => {
     },
   );
 
-  test('of 0 refuses nothing, and does not read the file system', async () => {
+  test('of 0 refuses nothing, and does not query the file system', async () => {
     const { floor } = floorOf({ totalBytes: 1000, freeBytes: 0 }, 0);
     expect(await floor.shortageFor(1e9)).toBe(0);
     await floor.refuseLastBytes();
   });
 });
 
-test('the default bound is a tenth of the file system and no more than 50 GiB, also of a directory to come', async () => {
+test('the default size limit is a tenth of the file system and at most 50 GiB, also for a directory that does not exist yet', async () => {
   const space = await readDiskSpace('/tmp');
   expect(await defaultCacheBytes('/tmp/not/there/yet')).toBe(
     Math.min(50 * GIB, Math.floor((space?.totalBytes ?? 0) / 10)),
@@ -94,12 +94,12 @@ async function put(store: Awaited<ReturnType<typeof storeAt>>['store'], sizeByte
 }
 
 describeWithDisk('a store on a small disk', () => {
-  test('of 64 MiB has a default bound of 6.4 MiB', async () => {
+  test('the default size limit on a file system of 64 MiB is 6.4 MiB', async () => {
     const { directory: disk } = mountDisk(64 * MIB);
     expect(await defaultCacheBytes(disk)).toBe(Math.floor(6.4 * MIB));
   });
 
-  test('is never filled below its floor: old blobs are evicted for new ones', async () => {
+  test('the file system is never filled below its floor: old blobs are evicted for new ones', async () => {
     const { directory: disk } = mountDisk(64 * MIB);
     const { store } = await storeAt(disk, { minFreeShare: 0.5 });
     const digests = [];
@@ -116,7 +116,7 @@ describeWithDisk('a store on a small disk', () => {
     kept?.close();
   });
 
-  test('does not store a blob that alone would take it below the floor, and evicts nothing for it', async () => {
+  test('a blob that alone would exceed the free space is not stored, and nothing is evicted for it', async () => {
     const { directory: disk } = mountDisk(64 * MIB);
     const { store } = await storeAt(disk, { minFreeShare: 0.5 });
     const small = await put(store, MIB);
@@ -128,7 +128,7 @@ describeWithDisk('a store on a small disk', () => {
   });
 });
 
-test('a transit cache evicts blobs that were unused for its time, and keeps manifests', async () => {
+test('a transit cache evicts blobs that were unused for its retention time, and keeps manifests', async () => {
   let wallMs = 1_000_000;
   const { store } = await storeAt(await dataDirectory(), { now: () => wallMs });
   const [old, used] = [await put(store, 1000), await put(store, 1000)];

@@ -57,20 +57,20 @@ function around(steps: readonly Step[], folder: string): readonly string[] {
 }
 
 describeWith(['strace'], 'what a power cut must not take', () => {
-  test('a blob is synced before it gets its name', async () => {
+  test('a blob is synced to disk before it is renamed to its digest', async () => {
     const { steps } = await trace('blob');
     const order = around(steps, 'blobs/sha256');
     expect(order.slice(0, 2)).toEqual(['fsync file', 'rename']);
   });
 
-  test('a record is synced before it gets its name', async () => {
+  test('a record is synced to disk before it is renamed to its final name', async () => {
     const { steps } = await trace('manifest');
     const order = around(steps, 'records');
     expect(order[order.indexOf('rename') - 1]).toBe('fsync file');
   });
 
   test.each(['records', 'blobs/sha256'])(
-    'a derived answer is synced, named in %s, and the name is synced',
+    'a derived index is synced to disk and renamed in %s, and the rename is synced',
     async (folder) => {
       const order = around((await trace('derived')).steps, folder);
       const renamed = order.indexOf('rename');
@@ -80,7 +80,7 @@ describeWith(['strace'], 'what a power cut must not take', () => {
 });
 
 describe('the data directory', () => {
-  test('is closed to other users, with every folder in it', async () => {
+  test('has mode 0700, like every directory in it', async () => {
     const directory = await dataDirectory();
     await storeAt(directory);
     const layout = layoutOf(directory);
@@ -90,7 +90,7 @@ describe('the data directory', () => {
     }
   });
 
-  test('loses a record without content only when that is more than a minute old', async () => {
+  test('loses a record without content only when the record is more than a minute old', async () => {
     const directory = await dataDirectory();
     const writtenMs = 1_700_000_000_000;
     let now = writtenMs + 60_000;
@@ -111,7 +111,7 @@ test.each([
   [100_000, true],
   [100_001, false],
 ])(
-  'a blob of unknown size in a store of 100,000 bytes: %d bytes are stored: %s',
+  'of a blob of unknown size in a store limited to 100,000 bytes, %d bytes are stored: %s',
   async (sizeBytes, isStored) => {
     const { store } = await storeAt(await dataDirectory(), { maxBytes: 100_000 });
     const bytes = randomBytes(sizeBytes);

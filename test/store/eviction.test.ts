@@ -57,8 +57,8 @@ async function blocksBelow(directory: string): Promise<number> {
 
 const NO_FLOOR = new FreeSpaceFloor({ directory: '/', minFreeShare: 0, log: () => {} });
 
-describe('the room that content takes', () => {
-  test('includes whole disk blocks for hundreds of tiny manifests', async () => {
+describe('the space that content takes', () => {
+  test('is counted in whole disk blocks for hundreds of tiny manifests', async () => {
     const { layout, inventory, addAll } = await inventoryAt(await dataDirectory(), { maxBytes: 240 * KIB });
     await addAll('manifest', 300, 60);
     await inventory.makeRoom();
@@ -68,7 +68,7 @@ describe('the room that content takes', () => {
     expect(onDisk).toBe(inventory.heldBytes);
   });
 
-  test('is bounded in number too, however small the contents', async () => {
+  test('is limited by number of files too, however small they are', async () => {
     const { layout, inventory, evicted, addAll } = await inventoryAt(await dataDirectory(), { maxItems: 40 });
     const digests = await addAll('manifest', 100);
     await inventory.makeRoom();
@@ -87,7 +87,7 @@ describe('eviction', () => {
     expect(evicted).toEqual(blobs.slice(1, 3));
   });
 
-  test('spares content that is being read', async () => {
+  test('keeps content that is being read', async () => {
     const { inventory, evicted, addAll } = await inventoryAt(await dataDirectory(), { maxItems: 2 });
     const [first, second, third] = (await addAll('blob', 3)) as [Digest, Digest, Digest];
     const [unpin, unpinAgain] = [inventory.pin(first), inventory.pin(first)];
@@ -103,7 +103,7 @@ describe('eviction', () => {
     expect(evicted).toEqual([second, first, third]);
   });
 
-  test('spares content that somebody reads, though an earlier reader has left twice', async () => {
+  test('keeps content that is being read, though an earlier reader has released it twice', async () => {
     const { inventory, evicted, addAll } = await inventoryAt(await dataDirectory(), { maxItems: 1 });
     const [first, second] = (await addAll('blob', 2)) as [Digest, Digest];
     const leave = inventory.pin(first);
@@ -114,7 +114,7 @@ describe('eviction', () => {
     expect(evicted).toEqual([second]);
   });
 
-  test('makes no room that a reservation has given back twice', async () => {
+  test('counts the space of a reservation that was released twice only once', async () => {
     const maxBytes = 3 * diskBytesOf(100);
     const { inventory, evicted, addAll } = await inventoryAt(await dataDirectory(), { maxBytes });
     const release = inventory.reserve(100);
@@ -125,7 +125,7 @@ describe('eviction', () => {
     expect(evicted).toEqual([first]);
   });
 
-  test('removes content that had to stay as soon as it is no longer read', async () => {
+  test('removes content beyond the limit as soon as it is no longer read', async () => {
     const { inventory, evicted, addAll } = await inventoryAt(await dataDirectory(), { maxItems: 1 });
     const [first, second] = (await addAll('blob', 2)) as [Digest, Digest];
     const [unpin, unpinSecond] = [inventory.pin(first), inventory.pin(second)];
@@ -138,7 +138,7 @@ describe('eviction', () => {
     expect(evicted).toEqual([first]);
   });
 
-  test('removes manifests once they take more than a quarter of the room', async () => {
+  test('removes manifests once they take more than a quarter of the space', async () => {
     const { inventory, evicted, addAll } = await inventoryAt(await dataDirectory(), { maxItems: 8 });
     const blobs = await addAll('blob', 4);
     const manifests = await addAll('manifest', 6);
@@ -150,7 +150,7 @@ describe('eviction', () => {
     expect(evicted).not.toContain(blobs[0]);
   });
 
-  test('removes no manifest for room that all of them together cannot make', async () => {
+  test('removes no manifest when even all manifests together would not make enough space', async () => {
     const maxBytes = 100 * KIB;
     const { inventory, evicted, add, addAll } = await inventoryAt(await dataDirectory(), { maxBytes });
     await addAll('manifest', 2);
@@ -163,7 +163,7 @@ describe('eviction', () => {
     release();
   });
 
-  test('removes manifests for a blob that needs nearly everything', async () => {
+  test('removes manifests for a blob that needs nearly all the space', async () => {
     const maxBytes = 100 * KIB;
     const { inventory, evicted, addAll } = await inventoryAt(await dataDirectory(), { maxBytes });
     const manifests = await addAll('manifest', 2);
@@ -172,7 +172,7 @@ describe('eviction', () => {
     expect(evicted).toEqual(manifests);
   });
 
-  test('removes a derived index only when it was not requested for a day, or for ten minutes when nothing else can go', async () => {
+  test('removes a derived index only when it was unused for a day, or for ten minutes when nothing else can go', async () => {
     const { inventory, clock, evicted, addAll } = await inventoryAt(await dataDirectory(), { maxItems: 3 });
     const [first, second, third] = await addAll('derived', 5);
     await inventory.makeRoom();
@@ -190,7 +190,7 @@ describe('eviction', () => {
   });
 });
 
-test('eviction orders an earlier process’s content by its kind and its last use', async () => {
+test('eviction orders content of an earlier process by its kind and its last use', async () => {
   const directory = await dataDirectory();
   const earlier = await inventoryAt(directory);
   const manifest = await earlier.add('manifest');
@@ -205,7 +205,7 @@ test('eviction orders an earlier process’s content by its kind and its last us
   expect(inventory.holdings.map(({ digest }) => digest)).toContain(manifest);
 });
 
-test('content that a clock ahead has dated is as old as when it was found', async () => {
+test('content with a date in the future counts as last used when it was found', async () => {
   const directory = await dataDirectory();
   const earlier = await inventoryAt(directory);
   const dated = await earlier.add('blob');
@@ -219,7 +219,7 @@ test('content that a clock ahead has dated is as old as when it was found', asyn
   expect(evicted).toEqual([dated]);
 });
 
-describe('a use is written down for the next process', () => {
+describe('recording the last use for the next process', () => {
   test.each([
     ['an hour after the last one that was, not before', [HOUR_MS - 1, HOUR_MS, HOUR_MS + 1], HOUR_MS],
     ['when the clock was set back by an hour', [1 - HOUR_MS, -HOUR_MS], -HOUR_MS],
@@ -237,7 +237,7 @@ describe('a use is written down for the next process', () => {
   });
 });
 
-test('many go at the same time, so that small content does not come in faster', async () => {
+test('evictions run concurrently, so that small content does not arrive faster than they free space', async () => {
   const directory = await dataDirectory();
   const { layout, records, addAll } = await inventoryAt(directory);
   await addAll('blob', 10);
@@ -262,7 +262,7 @@ test('many go at the same time, so that small content does not come in faster', 
   expect(await readdir(layout.records)).toEqual([]);
 });
 
-test('content that arrives again while it is being evicted is stored whole, and counted', async () => {
+test('content that arrives again while it is being evicted is stored completely, and counted', async () => {
   const { store, layout } = await storeAt(await dataDirectory(), { maxItems: 3 });
   const take = async (bytes: Buffer) => {
     const ingest = await store.ingest(digestOf(bytes), bytes.length, provenance);
@@ -283,7 +283,7 @@ test('content that arrives again while it is being evicted is stored whole, and 
   expect((await store.stock.list()).map(({ digest }) => encodedOf(digest)).sort()).toEqual(held);
 });
 
-test('eviction does not retry for ever on a disk that frees nothing', async () => {
+test('eviction stops on a disk that frees no space', async () => {
   const { layout, records, evicted, addAll } = await inventoryAt(await dataDirectory());
   await addAll('blob', 5);
   const refusing = new Eviction({
@@ -300,7 +300,7 @@ test('eviction does not retry for ever on a disk that frees nothing', async () =
   expect(refusing.holdings).toHaveLength(5);
 });
 
-test('content whose reader leaves while other content is evicted goes too', async () => {
+test('content whose reader leaves while other content is evicted is evicted too', async () => {
   const { layout, records, addAll } = await inventoryAt(await dataDirectory());
   const [read] = (await addAll('blob', 2)) as [Digest];
   const evicted: Digest[] = [];
@@ -326,7 +326,7 @@ test('content whose reader leaves while other content is evicted goes too', asyn
   expect(evicted.at(-1)).toBe(read);
 });
 
-test('a reader that leaves starts no eviction that the disk has just refused', async () => {
+test('a reader that leaves starts no eviction when the disk has just refused one', async () => {
   const { layout, records, addAll } = await inventoryAt(await dataDirectory());
   const [read] = (await addAll('blob', 2)) as [Digest];
   let refused = 0;
@@ -355,7 +355,7 @@ test('a reader that leaves starts no eviction that the disk has just refused', a
 
 const KINDS = ['blob', 'manifest', 'derived', undefined] as const;
 
-test('totals and order are those of a plain list, whatever comes and goes', () => {
+test('totals and eviction order equal those of a simple list for random operations', () => {
   const change = fc.record({
     digest: fc.integer({ min: 0, max: 8 }).map((number) => `sha256:${number}` as Digest),
     kind: fc.constantFrom(...KINDS),

@@ -35,26 +35,29 @@ async function jobsOn(content: Buffer) {
   return { deal, start };
 }
 
-describe('a job of a hashing thread', () => {
+describe('a job of the hashing thread', () => {
   test.each([
     ['sha256', false],
     ['sha512', true],
-  ] as const)('computes the %s of a file that grows, with sums: %s', async (algorithm, withSums) => {
-    const { deal, start } = await jobsOn(bytes);
-    expect(start(1, { algorithm, withSums })).toBeUndefined();
-    // The last one has been passed already.
-    for (const end of [1, 600_000, bytes.length, 5])
-      expect(deal({ kind: 'advance', id: 1, end })).toBeUndefined();
-    const sums = withSums ? sumsOf(bytes) : undefined;
-    expect(deal({ kind: 'finish', id: 1 })).toEqual({
-      kind: 'finished',
-      id: 1,
-      hex: hexOf(bytes, algorithm),
-      sums,
-    });
-  });
+  ] as const)(
+    'computes the %s digest of a growing file, with block checksums: %s',
+    async (algorithm, withSums) => {
+      const { deal, start } = await jobsOn(bytes);
+      expect(start(1, { algorithm, withSums })).toBeUndefined();
+      // The last one has been passed already.
+      for (const end of [1, 600_000, bytes.length, 5])
+        expect(deal({ kind: 'advance', id: 1, end })).toBeUndefined();
+      const sums = withSums ? sumsOf(bytes) : undefined;
+      expect(deal({ kind: 'finish', id: 1 })).toEqual({
+        kind: 'finished',
+        id: 1,
+        hex: hexOf(bytes, algorithm),
+        sums,
+      });
+    },
+  );
 
-  test('stops where it is told to, and goes on with bytes that are in no file', async () => {
+  test('stops at the requested offset, and continues with bytes that are in no file', async () => {
     const { deal, start } = await jobsOn(bytes);
     start(1);
     deal({ kind: 'advance', id: 1, end: 700_000 });
@@ -63,7 +66,7 @@ describe('a job of a hashing thread', () => {
     expect(deal({ kind: 'finish', id: 1 })).toEqual({ kind: 'finished', id: 1, hex, sums: undefined });
   });
 
-  test('knows nothing of another one that runs meanwhile', async () => {
+  test('is independent of a job that runs at the same time', async () => {
     const { deal, start } = await jobsOn(bytes);
     for (const id of [1, 2]) start(id);
     deal({ kind: 'advance', id: 1, end: 10 });
@@ -73,7 +76,7 @@ describe('a job of a hashing thread', () => {
     expect(deal({ kind: 'finish', id: 1 })).toMatchObject({ hex: hexOf(bytes.subarray(0, 20)) });
   });
 
-  test('ends with an error when its file is shorter than it is told', async () => {
+  test('fails when its file is shorter than expected', async () => {
     const { deal, start } = await jobsOn(bytes);
     start(1);
     const reply = deal({ kind: 'advance', id: 1, end: bytes.length + 1 });
@@ -86,7 +89,7 @@ describe('a job of a hashing thread', () => {
     ['append', { kind: 'append', id: 1, bytes: Buffer.of(1) }],
     ['finish', { kind: 'finish', id: 1 }],
   ] as [string, HashOrder][])(
-    'is not there for %s before it is opened, and once it is forgotten',
+    'does not exist for %s before it is opened and after it is removed',
     async (_, order) => {
       const { deal, start } = await jobsOn(bytes);
       const missing = { kind: 'failed', id: 1, message: 'no such job' };

@@ -17,8 +17,8 @@ async function fileOf(bytes: Buffer) {
   return file;
 }
 
-describe('hashing in a thread', () => {
-  test.each(['sha256', 'sha512'] as const)('finds the %s of a growing file', async (algorithm) => {
+describe('hashing in a worker thread', () => {
+  test.each(['sha256', 'sha512'] as const)('computes the %s digest of a growing file', async (algorithm) => {
     const bytes = randomBytes(9 * MIB + 1);
     const digest = digestOf(bytes, algorithm);
     const file = await fileOf(Buffer.alloc(0));
@@ -48,7 +48,7 @@ describe('hashing in a thread', () => {
     await running.release();
   });
 
-  test('knows wrong bytes', async () => {
+  test('detects wrong bytes', async () => {
     const bytes = randomBytes(2 * MIB);
     const hasher = closing(createHasher());
     const file = await fileOf(bytes);
@@ -57,7 +57,7 @@ describe('hashing in a thread', () => {
     expect(await check(digestOf(Buffer.from('else')))).toEqual({ hasDigest: false, sums: undefined });
   });
 
-  test('fails, without a digest, for a file that is shorter than announced', async () => {
+  test('fails without a digest for a file that is shorter than expected', async () => {
     const bytes = randomBytes(2 * MIB);
     const file = await fileOf(bytes.subarray(0, MIB));
     const running = closing(createHasher({ useThreads: true })).start(digestOf(bytes), file.fd, bytes.length);
@@ -67,7 +67,7 @@ describe('hashing in a thread', () => {
     await running.release();
   });
 
-  test('starts another thread for the next file when one has ended', async () => {
+  test('starts another thread for the next file after a thread has ended', async () => {
     const bytes = randomBytes(2 * MIB);
     const hasher = createHasher({ useThreads: true });
     afterTest(() => hasher.close());
@@ -81,7 +81,7 @@ describe('hashing in a thread', () => {
     expect(check.hasDigest).toBe(true);
   });
 
-  test('computes the sums of the blocks of a whole file on the way', async () => {
+  test('computes the block checksums of a complete file too', async () => {
     const bytes = randomBytes(3 * MIB + 5);
     const file = await fileOf(bytes);
     const summer = new BlockSummer();
@@ -91,8 +91,8 @@ describe('hashing in a thread', () => {
   });
 });
 
-describe('hashing without a thread', () => {
-  test('needs no file for bytes that are stored or passed', async () => {
+describe('hashing without a worker thread', () => {
+  test('needs no file for bytes that are stored or passed through', async () => {
     const bytes = randomBytes(3 * MIB);
     const running = closing(createHasher({ useThreads: false })).start(digestOf(bytes), -1, undefined);
     running.take(bytes.subarray(0, 2 * MIB));

@@ -75,8 +75,8 @@ async function pulled() {
   return { layout, child, index };
 }
 
-describe('the store as an image layout', () => {
-  test('lists every manifest under its digest, and under its tags', async () => {
+describe('the store as an OCI image layout', () => {
+  test('lists every manifest by its digest and its tags', async () => {
     const { layout, child, index } = await pulled();
     const { manifests } = JSON.parse(await readFile(join(layout, 'index.json'), 'utf8'));
     const names = manifests.map((entry: { digest: string; annotations: Record<string, string> }) => [
@@ -96,7 +96,7 @@ describe('the store as an image layout', () => {
   });
 });
 
-test('a manifest that comes while the index is being written is caught up with by the next mirror, should this one be killed', async () => {
+test('a manifest that arrives while the index is being written is added by the next process if this one is killed', async () => {
   const layout = layoutOf(await dataDirectory());
   await prepareLayout(layout);
   const digests = ['first', 'second'].map((text) => digestOf(Buffer.from(text)));
@@ -130,7 +130,7 @@ test('a manifest that comes while the index is being written is caught up with b
   );
 });
 
-test('checksums are kept of large blobs that are read after a start: others are checked whole or never', async () => {
+test('block checksums are stored for large blobs that are read after a start, and for no others', async () => {
   const directory = await dataDirectory();
   const { cache, upstream, layout } = await cacheAt(directory);
   const [small, large] = [upstream.putBlob(randomBytes(10_000)), upstream.putBlob(randomBytes(2 ** 21))];
@@ -145,7 +145,7 @@ test('checksums are kept of large blobs that are read after a start: others are 
 });
 
 describeWith(['skopeo'], 'skopeo on the store', () => {
-  test('copies an image out of it by its tag', async () => {
+  test('is readable by skopeo: copies an image by its tag', async () => {
     const { layout } = await pulled();
     const source = `oci:${layout}:registry.test/team/app:v1`;
     const target = join(await dataDirectory(), 'copy');
@@ -164,7 +164,7 @@ describeWith(['skopeo'], 'skopeo on the store', () => {
 });
 
 describeWith(['umoci'], 'umoci on the store', () => {
-  test('lists its images', async () => {
+  test('is readable by crane: lists its images', async () => {
     const { layout, child } = await pulled();
     const listed = await run('umoci', ['ls', '--layout', layout]);
     expect(listed.split('\n')).toContain('registry.test/team/app:v1');

@@ -12,7 +12,7 @@ import { afterTest, repository } from '../support/upstream.ts';
 
 const provenance = { repository: repository('team/app'), access: undefined };
 
-describe('the commit of an ingest', () => {
+describe('committing an ingest', () => {
   const right = randomBytes(1000);
 
   test.each([
@@ -30,7 +30,7 @@ describe('the commit of an ingest', () => {
     expect((await store.blob(digestOf(right)))?.sizeBytes).toBe(isStored ? 1000 : undefined);
   });
 
-  test('of right bytes of which the store took a part only stores nothing', async () => {
+  test('whose bytes are right but were stored only in part stores nothing', async () => {
     const { store } = await storeAt(await dataDirectory(), { maxBytes: 100_000 });
     const bytes = randomBytes(150_000);
     const ingest = await store.ingest(digestOf(bytes), undefined, provenance);
@@ -42,7 +42,7 @@ describe('the commit of an ingest', () => {
     expect(await store.blob(digestOf(bytes))).toBeUndefined();
   });
 
-  test.runIf(process.geteuid?.() === 0)('by root gives the file to the owner of the store', async () => {
+  test.runIf(process.geteuid?.() === 0)('as root gives the file to the owner of the store', async () => {
     const directory = await dataDirectory();
     const { store } = await storeAt(directory);
     const digest = digestOf(right);
@@ -57,7 +57,7 @@ describe('the commit of an ingest', () => {
   });
 });
 
-describe('the verification of an ingest whose hashing thread fails', () => {
+describe('verifying an ingest whose hashing thread fails', () => {
   const right = randomBytes(1000);
   const failure = new Error('the thread is gone');
 
@@ -87,11 +87,11 @@ describe('the verification of an ingest whose hashing thread fails', () => {
   test.each([
     ['right', right, true],
     ['wrong', randomBytes(1000), false],
-  ])('reads %s bytes again from the file', async (_, bytes, isRight) => {
+  ])('reads %s bytes from the file again', async (_, bytes, isRight) => {
     expect(await (await ingestOf(bytes, 1000)).verify()).toBe(isRight);
   });
 
-  test('fails when the file has a part of them only: nothing says that they are wrong', async () => {
+  test('fails when the file has only a part of them: nothing shows that they are wrong', async () => {
     await expect((await ingestOf(right, 999)).verify()).rejects.toBe(failure);
   });
 });

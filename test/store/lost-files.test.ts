@@ -18,7 +18,7 @@ vi.mock(import('node:fs'), async (original) => {
 
 const app = repository('team/app');
 
-test('an open file of which nothing can be learned any more is opened again', async () => {
+test('an open file whose state cannot be read any more is opened again', async () => {
   const { cache, upstream, store } = await cacheAt(await dataDirectory());
   const bytes = randomBytes(1000);
   const digest = upstream.putBlob(bytes);

@@ -16,7 +16,7 @@ function manifestOf(bytes: Buffer) {
 }
 
 describe('a stored manifest', () => {
-  test('that comes a second time, for another partition, is visible to both, also after a restart', async () => {
+  test('that is stored again for another partition is visible to both, also after a restart', async () => {
     const directory = await dataDirectory();
     const { store } = await storeAt(directory);
     const manifest = manifestOf(randomBytes(100));
@@ -41,7 +41,7 @@ describe('a stored manifest', () => {
     expect((await next.manifest(manifest.digest))?.bytes.length).toBe(isRead ? sizeBytes : undefined);
   });
 
-  test('in memory is not read again, and counts only while its file is there', async () => {
+  test('in memory is not read again, and counts only while its file exists', async () => {
     const directory = await dataDirectory();
     const { store } = await storeAt(directory);
     const manifest = manifestOf(randomBytes(100));
@@ -53,7 +53,7 @@ describe('a stored manifest', () => {
     expect(await store.manifest(manifest.digest)).toBeUndefined();
   });
 
-  test('whose bytes have changed since their blocks were summed is fetched again', async () => {
+  test('whose bytes have changed since their checksums were computed is fetched again', async () => {
     const directory = await dataDirectory();
     const manifest = manifestOf(randomBytes(2 * MIB));
     await (await storeAt(directory)).store.keepManifest(manifest, { repository: app, access: undefined });
@@ -68,7 +68,7 @@ describe('a stored manifest', () => {
   });
 });
 
-test('a derived answer is repeated to a login of its own only by asking again', async () => {
+test('a derived index is visible to a client’s own login only after a new check by the registry', async () => {
   const { store } = await storeAt(await dataDirectory());
   const manifest = manifestOf(randomBytes(100));
   const own = { partition: 'own', credential: new ClientCredential(app.host, 'Basic YTph') };

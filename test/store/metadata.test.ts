@@ -26,7 +26,7 @@ const client = (partition: string): Access => ({
 const file: Access = { partition: 'site-file', logins: '/a/auth.json' };
 
 describe('partitionKey()', () => {
-  test('is one of its own for each partition, and shows none of it', () => {
+  test('returns a different key for each partition, which does not reveal the partition', () => {
     const keys = [undefined, lab, other, { partition: 'own' }].map(partitionKey);
     expect(new Set(keys).size).toBe(4);
     expect(keys[0]).toBe('own');
@@ -44,7 +44,7 @@ describe('mergeRecord()', () => {
     ['manifest', 'derived', 'derived'],
     ['derived', 'manifest', 'derived'],
     ['blob', 'blob', 'blob'],
-  ] as const)('of a %s that comes as a %s is a %s', (first, second, kind) => {
+  ] as const)('of a %s that arrives as a %s is a %s', (first, second, kind) => {
     const record = mergeRecord(made(first, undefined), second, undefined, {
       repository: app,
       access: undefined,
@@ -52,7 +52,7 @@ describe('mergeRecord()', () => {
     expect(record.kind).toBe(kind);
   });
 
-  test('keeps the media type until another one is said', () => {
+  test('keeps the media type until a new one is given', () => {
     const from = { repository: app, access: undefined };
     const first = mergeRecord(undefined, 'manifest', 'a/b', from);
     expect(mergeRecord(first, 'manifest', undefined, from).mediaType).toBe('a/b');
@@ -64,14 +64,14 @@ describe('mergeRecord()', () => {
     ['an account’s patterns', lab, [partitionKey(lab)]],
     ['a client’s own login', client('ann'), []],
     ['an account’s own upstream logins', file, []],
-  ])('of a delivery by %s has the partitions that may see it from now on', (_, access, partitions) => {
+  ])('of a delivery by %s adds the partitions that may see the content', (_, access, partitions) => {
     expect(made('blob', access).partitions).toEqual(partitions);
   });
 
   test.each([
     ['origins', 100],
     ['partitions', 1000],
-  ] as const)('has %s up to %s, the first and the latest', (what, most) => {
+  ] as const)('keeps %s up to %s, the oldest and the newest', (what, most) => {
     let record = made('blob', { partition: '0' }, 'team/r0');
     const add = (at: number) => {
       const from = { repository: repository(`team/r${at}`), access: { partition: String(at) } };
@@ -115,7 +115,7 @@ describe('the records on disk', () => {
     expect(await records.find(DIGEST)).toEqual(record);
   });
 
-  test('have both of two partitions that store the same content at once, and what another process added', async () => {
+  test('keep both of two partitions that store the same content at once, and what another process added', async () => {
     const { layout, records } = await opened();
     await Promise.all(
       [lab, other].map((access) => records.add(DIGEST, 'blob', undefined, { repository: app, access })),
@@ -149,7 +149,7 @@ describe('the records on disk', () => {
     },
   );
 
-  test('are gone once removed, and read again once forgotten', async () => {
+  test('are absent once removed, and read again once dropped from memory', async () => {
     const { layout, records } = await opened();
     await records.add(DIGEST, 'blob', undefined, { repository: app, access: lab });
     await createRecords(layout).grant(DIGEST, other);
@@ -186,7 +186,7 @@ describe('the records on disk', () => {
     expect(await records.find(DIGEST)).toEqual(read);
   });
 
-  test('are no use half-written', async () => {
+  test('are ignored when they are incomplete', async () => {
     const { layout, records } = await opened();
     await mkdir(dirname(layout.record(DIGEST)), { recursive: true });
     await writeFile(layout.record(DIGEST), '{"kind":"blob","part');
@@ -213,7 +213,7 @@ describe('Visibility', () => {
     expect(at(0).visibility.includes(DIGEST, RECORD, { repository: app, access })).toBe(isVisible);
   });
 
-  test('a partition without a login of its own needs no grant, and gets none', () => {
+  test('a partition without a client’s own login needs no grant, and gets none', () => {
     const { visibility } = at(0);
     visibility.grant(DIGEST, { repository: app, access: other });
     expect(visibility.includes(DIGEST, RECORD, { repository: app, access: other })).toBe(false);
@@ -228,7 +228,7 @@ describe('Visibility', () => {
     ['another registry', DIGEST, repository('team/app', 'ghcr.io'), ann, false],
     ['another login', DIGEST, app, client('bob'), false],
     ['a login without a credential', DIGEST, app, { partition: 'ann' }, false],
-  ])('of what a login was granted counts for %s', (_, digest, from, access, isVisible) => {
+  ])('of content that was granted to a login, requested by %s', (_, digest, from, access, isVisible) => {
     const { visibility } = at(1000);
     visibility.grant(DIGEST, { repository: app, access: ann });
     expect(visibility.includes(digest, RECORD, { repository: from, access })).toBe(isVisible);
@@ -239,7 +239,7 @@ describe('Visibility', () => {
     [GRANT_MAX_AGE_MS - 1, true],
     [GRANT_MAX_AGE_MS, false],
     [-1, false],
-  ])('of a grant ends: %s ms later it is %s', (laterMs, isVisible) => {
+  ])('of a grant ends: after %s ms it is %s', (laterMs, isVisible) => {
     const { visibility, clock } = at(1_000_000);
     visibility.grant(DIGEST, { repository: app, access: ann });
     clock.ms += laterMs;
@@ -250,7 +250,7 @@ describe('Visibility', () => {
     ['the same login at that registry', repository('team/other'), ann, false],
     ['another login', app, client('bob'), true],
     ['another registry', repository('team/app', 'ghcr.io'), ann, true],
-  ])('ends with a refusal of %s', (_, from, access, isVisible) => {
+  ])('ends when the registry answers %s', (_, from, access, isVisible) => {
     const { visibility, clock } = at(1000);
     visibility.grant(DIGEST, { repository: app, access: ann });
     visibility.revoke({ repository: from, access });

@@ -85,7 +85,7 @@ describe.skipIf(process.platform !== 'linux')('an open file without readers', ()
     expect(openBelow(directory)).not.toContain(`${file} (deleted)`);
   });
 
-  test('is closed when it is evicted, so that the disk gets its room back', async () => {
+  test('is closed when it is evicted, so that the disk gets its space back', async () => {
     const { cache, upstream, fetch, blobs, directory } = await holding([3 * MIB], 4 * MIB);
     const [blob] = blobs;
     if (!blob) throw new Error('one blob');
@@ -101,7 +101,7 @@ describe.skipIf(process.platform !== 'linux')('an open file without readers', ()
     [32, 0],
     [33, 1],
     [50, 18],
-  ])('is one of 32: of %d, the %d longest idle are closed', async (count, closed) => {
+  ])('is one of at most 32: of %d, the %d that were idle longest are closed', async (count, closed) => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     afterTest(() => void vi.useRealTimers());
     const { files, blobs, directory, pathOf } = await opening(count);
@@ -115,7 +115,7 @@ describe.skipIf(process.platform !== 'linux')('an open file without readers', ()
     expect(openBelow(directory)).toEqual([]);
   });
 
-  test('is closed without the one that a verification has opened meanwhile', async () => {
+  test('is closed, but not the one that a verification has opened meanwhile', async () => {
     const { files, blobs, directory, pathOf } = await opening(1);
     const [digest] = blobs as [Digest];
     (await files.open(digest))?.close();
@@ -159,7 +159,7 @@ async function readLate(blob: Blob, random: Random): Promise<Buffer> {
 }
 
 /** Memory is used again: given back a moment too early, one reader would see another's bytes. */
-test('readers of large and small parts at once each get their own bytes, however late they look', async () => {
+test('concurrent readers of large and small parts each get their own bytes, however late they read', async () => {
   const { cache, blobs } = await holding([5 * MIB, 3 * MIB, 40 * KIB]);
   const random = createRandom(FUZZ_SEED);
   const readers = blobs.flatMap(({ bytes, digest }) =>

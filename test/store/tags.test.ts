@@ -33,7 +33,7 @@ async function layoutHere() {
 }
 
 describe('tags on disk', () => {
-  test('a tag that comes, moves, is confirmed and goes', async () => {
+  test('a tag is recorded, moved, confirmed and removed', async () => {
     const layout = await layoutHere();
     const files = createTagFiles(layout);
     expect(await files.find(app, tagOf('v1'))).toBeUndefined();
@@ -48,7 +48,7 @@ describe('tags on disk', () => {
     expect(await readdir(layout.tags)).toEqual([]);
   });
 
-  test('two daemons that learn of the same repository at once lose nothing', async () => {
+  test('two daemons that record tags of the same repository at once lose none', async () => {
     const layout = await layoutHere();
     const daemons = [createTagFiles(layout), createTagFiles(layout)];
     const names = Array.from({ length: 40 }, (_, at) => tagOf(`v${at}`));
@@ -62,7 +62,7 @@ describe('tags on disk', () => {
     }
   });
 
-  test('a file that names another tag says nothing', async () => {
+  test('a file whose content names another tag is ignored', async () => {
     const layout = await layoutHere();
     await createTagFiles(layout).put(app, tagOf('v1'), record);
     const [file = ''] = await readdir(layout.tags);
@@ -72,7 +72,7 @@ describe('tags on disk', () => {
     expect(await createTagFiles(layout).all()).toMatchObject([{ name: 'registry.test/team/app:v2' }]);
   });
 
-  test('include what another daemon has recorded since', async () => {
+  test('include the tags that another daemon has recorded since', async () => {
     const layout = await layoutHere();
     const [one, two] = [createTagFiles(layout), createTagFiles(layout)];
     await one.put(app, tagOf('v1'), record);
@@ -81,7 +81,7 @@ describe('tags on disk', () => {
     expect(await two.find(app, tagOf('v1'))).toMatchObject(recordOf('newer'));
   });
 
-  test('are kept in memory when the disk refuses, and written when it can', async () => {
+  test('are kept in memory while writes fail, and written once they succeed', async () => {
     const layout = await layoutHere();
     const files = createTagFiles({ ...layout, incoming: `${layout.incoming}/not/there` });
     await expect(files.put(app, tagOf('v1'), record)).rejects.toMatchObject({ code: 'ENOENT' });
@@ -92,7 +92,7 @@ describe('tags on disk', () => {
     expect(await createTagFiles(layout).find(app, tagOf('v1'))).toMatchObject(record);
   });
 
-  test('beyond the bound, a tenth goes at once, those that came or moved longest ago', async () => {
+  test('above the limit, a tenth is removed at once: the tags recorded or moved longest ago', async () => {
     const layout = await layoutHere();
     const files = createTagFiles(layout, { maxFiles: 20 });
     const counts: number[] = [];
@@ -107,7 +107,7 @@ describe('tags on disk', () => {
     expect(left.sort((a, b) => a - b)).toEqual([0, ...Array.from({ length: 17 }, (_, at) => at + 7)]);
   });
 
-  test('are counted with those of earlier processes', async () => {
+  test('are counted together with those of earlier processes', async () => {
     const layout = await layoutHere();
     const earlier = createTagFiles(layout);
     for (let at = 0; at < 20; at += 1) await earlier.put(app, tagOf(`v${at}`), recordOf(String(at)));
@@ -128,7 +128,7 @@ describe('tags on disk', () => {
     [written({ mediaType: undefined }), 'no media type'],
     [written({ sizeBytes: undefined }), 'no size'],
     [written({ sizeBytes: '1' }), 'a size that is none'],
-  ])('a file that has %s is no tag: %s', async (text) => {
+  ])('a file that contains %s is no tag: %s', async (text) => {
     const layout = await layoutHere();
     const files = createTagFiles(layout);
     await files.put(app, tagOf('v1'), record);
@@ -142,7 +142,7 @@ describe('tags on disk', () => {
     expect(await files.put(app, tagOf('v1'), record)).toBe(true);
   });
 
-  test('a folder in the place of a tag is none', async () => {
+  test('a directory in place of a tag file is ignored', async () => {
     const layout = await layoutHere();
     const files = createTagFiles(layout);
     await files.put(app, tagOf('v1'), record);
@@ -155,7 +155,7 @@ describe('tags on disk', () => {
 });
 
 describe('tagsOf()', () => {
-  test('names the tags of a repository alone, the most recently served first', async () => {
+  test('returns only the tags of the repository, the most recently served first', async () => {
     const layout = await layoutHere();
     const earlier = createTagFiles(layout);
     for (const name of ['v1', 'v2', 'v3']) await earlier.put(app, tagOf(name), recordOf(name));
@@ -171,7 +171,7 @@ describe('tagsOf()', () => {
     expect(await files.tagsOf(repository('team/none'))).toEqual([]);
   });
 
-  test('names 1000 tags of a repository at most, and drops the oldest', async () => {
+  test('returns at most 1000 tags of a repository, and drops the oldest', async () => {
     const layout = await layoutHere();
     for (let at = 0; at < 1000; at += 1) {
       await writeFile(join(layout.tags, `${at}.json`), written({ name: `registry.test/team/app:v${at}` }));

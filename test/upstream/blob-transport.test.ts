@@ -49,7 +49,7 @@ const BYTES = Buffer.from('the bytes of a blob');
 const DIGEST = digestOf(BYTES);
 const HEAD = `HTTP/1.1 200 OK\r\ncontent-length: ${BYTES.length}\r\n\r\n`;
 
-describe('a blob read the fast way', () => {
+describe('a blob read by the fast reader', () => {
   test.each([
     ['in one packet with its head', [`${HEAD}${BYTES}`]],
     ['in a packet of its own', [HEAD, BYTES]],
@@ -59,7 +59,7 @@ describe('a blob read the fast way', () => {
     expect((await readBlob(await upstream.blob(app, DIGEST))).equals(BYTES)).toBe(true);
   });
 
-  test('keeps its connection for the next one', async () => {
+  test('leaves its connection open for the next blob', async () => {
     const blobs = [randomBytes(3_000_000), Buffer.alloc(0), randomBytes(10), randomBytes(100_000)];
     const { upstream, digests, server } = await registryOf(blobs);
     for (const [nth, digest] of digests.entries()) {
@@ -68,7 +68,7 @@ describe('a blob read the fast way', () => {
     expect(server.connections().made).toBe(1);
   });
 
-  test('is completed by Range when a TLS connection breaks in the middle', async () => {
+  test('is completed by a Range request when a TLS connection breaks in the middle', async () => {
     const bytes = randomBytes(1_000_000);
     const content = createContent();
     const digest = content.putBlob(bytes);
@@ -111,7 +111,7 @@ describe('a blob read the fast way', () => {
     expect(server.connections().made).toBe(2);
   });
 
-  test('does not use a connection again on which more came than was announced', async () => {
+  test('does not reuse a connection on which more bytes came than announced', async () => {
     const evil = 'HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil';
     const { upstream, server } = await scripted([`${HEAD}${BYTES}${evil}`], [`${HEAD}${BYTES}`]);
     await readBlob(await upstream.blob(app, DIGEST));
@@ -119,7 +119,7 @@ describe('a blob read the fast way', () => {
     expect(server.connections().made).toBe(2);
   });
 
-  test('does not use a connection again on which somebody spoke out of turn', async () => {
+  test('does not reuse a connection on which the server sent bytes without a request', async () => {
     const { upstream, server } = await scripted(
       [`${HEAD}${BYTES}`, 'HTTP/1.1 200 OK\r\n'],
       [`${HEAD}${BYTES}`],
@@ -134,7 +134,7 @@ describe('a blob read the fast way', () => {
     ['chunks', (text: string) => text.replace(/content-length: \d+/, 'transfer-encoding: chunked')],
     ['no length', (text: string) => text.replace(/content-length: \d+/, 'connection: close')],
     ['HTTP/1.0', (text: string) => text.replace('1.1', '1.0')],
-  ])('falls back to the plain way for %s, and asks that origin plainly from then on', async (_, change) => {
+  ])('is read by undici after %s, and so are later blobs of that origin', async (_, change) => {
     const server = closing(
       await startRawServer((socket) => {
         // It says that it closes, or the next request might still be sent on the connection that it is closing.
@@ -155,8 +155,8 @@ describe('a blob read the fast way', () => {
 describe.each([
   ['TCP', false],
   ['TLS', true],
-])('memory that is used again, over %s', (_, secure) => {
-  test('is never a reader’s while that one still holds it', async () => {
+])('reused memory over %s', (_, secure) => {
+  test('is never a reader’s while that reader still holds it', async () => {
     const bytes = randomBytes(20_000_000);
     const { upstream, digests } = await registryOf([bytes], { secure });
     const hashes = Array.from({ length: 4 }, async (_unused, nth) => {
@@ -230,7 +230,7 @@ describe('createBlobTransport()', () => {
     await expect.poll(() => slabs.usage().usedBytes).toBe(0);
   });
 
-  test('reuses the connection of a body that was cancelled after it had arrived', async () => {
+  test('reuses the connection of a body that was cancelled after it had arrived completely', async () => {
     let goOn = () => {};
     const server = closing(
       await startServer(({ url }, response) => {
@@ -256,7 +256,7 @@ describe('createBlobTransport()', () => {
     expect(server.connections().made).toBe(1);
   });
 
-  test('cancels the connection under way when the client leaves', async () => {
+  test('cancels a connection that is being opened when the client leaves', async () => {
     const server = closing(await startServer(() => {}));
     const { transport } = transportTo();
     const leaving = new AbortController();

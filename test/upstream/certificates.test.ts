@@ -43,13 +43,13 @@ async function certificateDir(host: string, files: Readonly<Record<string, strin
   return directory;
 }
 
-describe('a certificate of a private authority', () => {
-  test('is believed with caFile', async () => {
+describe('the certificate of a private authority', () => {
+  test('is trusted with caFile', async () => {
     const { ask } = await start({ tls: { caFile: authority.certFile } });
     expect(await ask()).toMatchObject({ mediaType: MEDIA_TYPE.ociIndex });
   });
 
-  test('is believed with the host’s *.crt in a certs.d directory', async () => {
+  test('is trusted with the host’s *.crt in a certs.d directory', async () => {
     const { ask, server } = await start();
     const directory = await certificateDir(server.host, { 'ca.crt': authority.certFile });
     expect(await ask({ certificateDirs: ['/nowhere', directory] })).toMatchObject({
@@ -57,13 +57,13 @@ describe('a certificate of a private authority', () => {
     });
   });
 
-  test('is not believed by another host’s directory', async () => {
+  test('is not trusted by another host’s directory', async () => {
     const { ask } = await start();
     const directory = await certificateDir('127.0.0.1:1', { 'ca.crt': authority.certFile });
     await expect(ask({ certificateDirs: [directory] })).rejects.toMatchObject({ code: 'UNAVAILABLE' });
   });
 
-  test('is believed for every host when the operator says so', async () => {
+  test('is trusted for every host when the operator configures it globally', async () => {
     const { ask } = await start();
     expect(await ask({ extraAuthorities: ['/no/such/bundle.pem', authority.certFile] })).toMatchObject({
       mediaType: MEDIA_TYPE.ociIndex,
@@ -75,13 +75,13 @@ describe('a certificate of a private authority', () => {
     expect(await ask()).toMatchObject({ mediaType: MEDIA_TYPE.ociIndex });
   });
 
-  test('that is configured but unreadable is an error, not a connection without it', async () => {
+  test('that is configured but unreadable is an error: no connection is opened without it', async () => {
     const { ask, server } = await start({ tls: { caFile: '/no/such/ca.crt' } });
     await expect(ask()).rejects.toThrow('/no/such/ca.crt');
     expect(server.connections().made).toBe(0);
   });
 
-  test('in a file that is no certificate is an error', async () => {
+  test('in a file without a certificate is an error', async () => {
     const directory = temporaryFolder();
     const caFile = join(directory, 'ca.crt');
     await writeFile(caFile, '-----BEGIN CERTIFICATE-----\nnot one\n-----END CERTIFICATE-----\n');
@@ -90,10 +90,10 @@ describe('a certificate of a private authority', () => {
   });
 });
 
-describe('a registry that asks for the client’s certificate', () => {
+describe('a registry that requires a client certificate', () => {
   const mutual = () => ({ clientAuthority: authority.cert });
 
-  test('gets the one that is configured', async () => {
+  test('receives the configured one', async () => {
     const { certFile, keyFile } = await authority.issue('client.example');
     const tls = { caFile: authority.certFile, certFile, keyFile };
     const { ask, server } = await start({ server: mutual(), tls });
@@ -101,7 +101,7 @@ describe('a registry that asks for the client’s certificate', () => {
     expect(server.requests).toHaveLength(1);
   });
 
-  test('gets the one in the host’s directory, client.cert and client.key', async () => {
+  test('receives the one in the host’s directory, client.cert and client.key', async () => {
     const { certFile, keyFile } = await authority.issue('client.example');
     const { ask, server } = await start({ server: mutual() });
     const files = { 'ca.crt': authority.certFile, 'client.cert': certFile, 'client.key': keyFile };
@@ -110,7 +110,7 @@ describe('a registry that asks for the client’s certificate', () => {
     });
   });
 
-  test('is an error that names the registry when there is none', async () => {
+  test('causes an error that names the registry when none is configured', async () => {
     const { ask, server } = await start({ server: mutual(), tls: { caFile: authority.certFile } });
     const asked = ask();
     await expect(asked).rejects.toMatchObject({ code: 'UNAVAILABLE', status: 502 });
@@ -125,7 +125,7 @@ describe('fault 28: bad or expired certificate', () => {
   });
   afterAll(() => other.remove());
 
-  test('of an unknown authority: the connection is refused, and the message says how to name the authority', async () => {
+  test('of an unknown authority: the connection is refused, and the message says how to configure the authority', async () => {
     const { ask, server } = await start();
     const asked = ask();
     await expect(asked).rejects.toMatchObject({ code: 'UNAVAILABLE', status: 502 });
@@ -133,13 +133,13 @@ describe('fault 28: bad or expired certificate', () => {
     expect(server.requests).toEqual([]);
   });
 
-  test('expired: refused', async () => {
+  test('expired: the connection is refused', async () => {
     const certificate = await authority.issue('127.0.0.1', { expired: true });
     const { ask } = await start({ server: certificate, tls: { caFile: authority.certFile } });
     await expect(ask()).rejects.toThrow('has an expired certificate');
   });
 
-  test('for another name: refused', async () => {
+  test('for another name: the connection is refused', async () => {
     const certificate = await authority.issue('other.example');
     const { ask } = await start({ server: certificate, tls: { caFile: authority.certFile } });
     await expect(ask()).rejects.toThrow('has a certificate for another name');

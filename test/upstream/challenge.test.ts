@@ -71,7 +71,7 @@ describe.each(REGISTRIES)('$title', ({ host, api, realm, service }) => {
     return { internet, tokenRequests };
   }
 
-  test('lets an anonymous client in with a token for this repository', async () => {
+  test('gives an anonymous client a token for this repository', async () => {
     const { internet, tokenRequests } = await start();
     const upstream = upstreamTo(defaultUpstream(repository('team/app', host).host), internet.options);
     await upstream.manifest(repository('team/app', host), tagged('v1'));
@@ -83,7 +83,7 @@ describe.each(REGISTRIES)('$title', ({ host, api, realm, service }) => {
     expect(internet.asked(api).at(-1)?.headers['authorization']).toBe('Bearer token-1');
   });
 
-  test('shows the login to the token service and only its token to the registry', async () => {
+  test('sends the login to the token service, and only its token to the registry', async () => {
     const { internet, tokenRequests } = await start();
     const upstream = upstreamTo(defaultUpstream(repository('team/app', host).host), {
       ...internet.options,
@@ -96,8 +96,8 @@ describe.each(REGISTRIES)('$title', ({ host, api, realm, service }) => {
   });
 });
 
-describe('a registry that asks for Basic', () => {
-  test('is shown the login (ECR: AWS and a password), and again without being asked', async () => {
+describe('a registry that uses Basic authentication', () => {
+  test('receives the login (ECR: AWS and a password) after one challenge, and later without another', async () => {
     const host = '123456789012.dkr.ecr.eu-central-1.amazonaws.com';
     const challenge = `Basic realm="https://${host}/",service="ecr.amazonaws.com"`;
     const internet = await startInternet({
@@ -116,7 +116,7 @@ describe('a registry that asks for Basic', () => {
     ]);
   });
 
-  test('is UNAUTHORIZED, with advice, when there is no login', async () => {
+  test('without a stored login: UNAUTHORIZED, with a hint', async () => {
     const server = closing(await startServer(requireBasic('ann:s:cret', serveContent(content()))));
     const asked = upstreamTo(upstreamAt(server.url)).manifest(repository('app'), tagged('v1'));
     await expect(asked).rejects.toMatchObject({ code: 'UNAUTHORIZED', status: 401 });
@@ -124,7 +124,7 @@ describe('a registry that asks for Basic', () => {
     expect(server.requests).toHaveLength(1);
   });
 
-  test('gets the new password once it refuses the old one', async () => {
+  test('receives the new password once it refuses the old one', async () => {
     const server = closing(await startServer(requireBasic('ann:new', serveContent(content()))));
     let password = 'old';
     const credentials: Credentials = { loginFor: async () => ({ kind: 'basic', username: 'ann', password }) };
@@ -155,7 +155,7 @@ describe('a registry below a path (Harbor’s proxy of another registry)', () =>
   });
 });
 
-describe('a password that the registry takes for some hours only (ECR)', () => {
+describe('a password that is valid for some hours only (ECR)', () => {
   const good = (password: string) => `Basic ${Buffer.from(`AWS:${password}`).toString('base64')}`;
 
   /** Challenges whoever shows nothing, and answers 403 to a password of yesterday. */
@@ -188,7 +188,7 @@ describe('a password that the registry takes for some hours only (ECR)', () => {
     ]);
   });
 
-  test('is DENIED, after as many requests as a challenge takes, while no other is stored', async () => {
+  test('is DENIED, after at most the requests of one challenge, while no other is stored', async () => {
     const { today, server } = await start();
     const upstream = upstreamTo(upstreamAt(server.url), {
       credentials: { loginFor: async () => ({ kind: 'basic', username: 'AWS', password: 'first' }) },
@@ -200,8 +200,8 @@ describe('a password that the registry takes for some hours only (ECR)', () => {
   });
 });
 
-describe('a login that is a token already', () => {
-  test('is presented to the registry itself', async () => {
+describe('a login that is itself a token', () => {
+  test('is sent to the registry itself', async () => {
     const tokens = createTokenService();
     tokens.good.add('ready-made');
     const guard = requireBearer(
@@ -235,13 +235,13 @@ describe('a client’s own token', () => {
     return { server, tokens, upstream: upstreamTo({ endpoints: [{ ...endpoint, passThrough }] }) };
   }
 
-  test('is passed through where that is configured', async () => {
+  test('is passed to the registry where that is configured', async () => {
     const { server, upstream } = await start(true);
     await upstream.manifest(repository('app'), tagged('v1'), { access });
     expect(server.requests.map(({ headers }) => headers['authorization'])).toEqual(['Bearer of-the-client']);
   });
 
-  test('is not passed through to another registry than the one that the client sent it for', async () => {
+  test('is not passed to another registry than the one that the client sent it for', async () => {
     const { server, upstream } = await start(true);
     const other = repository('app', 'other.test');
     await expect(upstream.manifest(other, tagged('v1'), { access })).rejects.toMatchObject({
@@ -250,7 +250,7 @@ describe('a client’s own token', () => {
     expect(server.requests.map(({ headers }) => headers['authorization'])).toEqual([undefined]);
   });
 
-  test('is never sent anywhere where it is not', async () => {
+  test('is never sent anywhere unless configured', async () => {
     const { server, upstream } = await start(false);
     await expect(upstream.manifest(repository('app'), tagged('v1'), { access })).rejects.toMatchObject({
       code: 'UNAVAILABLE',
@@ -258,7 +258,7 @@ describe('a client’s own token', () => {
     expect(server.requests.map(({ headers }) => headers['authorization'])).toEqual([undefined]);
   });
 
-  test('is requested with the registry’s own challenge, also when it gives out no anonymous token', async () => {
+  test('is requested with the registry’s own challenge, even when it gives out no anonymous token', async () => {
     const server = closing(
       await startServer((request, response) => {
         const challenge = bearerChallenge(`http://${request.headers.host}/token`);
@@ -277,7 +277,7 @@ describe('a client’s own token', () => {
     await expect(ask(false)).rejects.toMatchObject({ code: 'UNAUTHORIZED', headers: {} });
   });
 
-  test('once bad, comes back to the client with the registry’s own challenge', async () => {
+  test('that is invalid comes back to the client with the registry’s own challenge', async () => {
     const { tokens, upstream } = await start(true);
     tokens.good.clear();
     await expect(upstream.manifest(repository('app'), tagged('v1'), { access })).rejects.toMatchObject({

@@ -42,13 +42,16 @@ const WAYS = [
 ] as const;
 
 describe('a kept connection', () => {
-  test.each(WAYS)('that turns out closed costs %s nothing: a new one is opened at once', async (_, read) => {
-    const { server, upstream } = await answeringOnce((socket) => socket.destroy());
-    await read(upstream);
-    await read(upstream);
-    expect(server.connections().made).toBe(2);
-    expect(server.requests).toHaveLength(3);
-  });
+  test.each(WAYS)(
+    'that turns out to be closed costs %s nothing: a new one is opened at once',
+    async (_, read) => {
+      const { server, upstream } = await answeringOnce((socket) => socket.destroy());
+      await read(upstream);
+      await read(upstream);
+      expect(server.connections().made).toBe(2);
+      expect(server.requests).toHaveLength(3);
+    },
+  );
 
   test.each(WAYS)(
     'that has silently died delays %s by three seconds, not by the whole timeout',
@@ -125,7 +128,7 @@ async function greeted(dial: ReturnType<typeof plainDial>, host: string, port: n
 }
 
 describe('a TLS connection', () => {
-  test('tells the server the host’s name, but never an address', async () => {
+  test('sends the host’s name to the server, but never an IP address', async () => {
     const { dial, port, serverNames } = await tlsServers(['registry.test', '127.0.0.1']);
     await greeted(dial, 'registry.test', port);
     await greeted(dial, '127.0.0.1', port);
@@ -147,7 +150,7 @@ describe('a TLS connection', () => {
     },
   );
 
-  test('is refused for a host whose certificate it is not, whatever session another host has', async () => {
+  test('is refused when the certificate is for another host, even with a TLS session of another host', async () => {
     const { dial, port } = await tlsServers(['one.test']);
     await greeted(dial, 'one.test', port);
     await expect(greeted(dial, 'two.test', port)).rejects.toMatchObject({
@@ -166,7 +169,7 @@ describe('TLS contexts', () => {
       now: () => 0,
     });
 
-  test('one file as an authority and as a client’s certificate makes two of them', async () => {
+  test('a file used as an authority and as a client certificate gives two contexts', async () => {
     const authority = await createAuthority();
     afterTest(authority.remove);
     const { cert, key, certFile } = await authority.issue('client.test');
@@ -177,13 +180,13 @@ describe('TLS contexts', () => {
     expect(a.secureContext).not.toBe(b.secureContext);
   });
 
-  test('hosts that are dialled for the first time at once share one', async () => {
+  test('hosts that are dialled for the first time at the same time share one context', async () => {
     const trust = contexts(() => undefined);
     const made = await Promise.all(['a', 'b', 'c', 'a'].map((host) => trust(`${host}.test`, 443)));
     expect(new Set(made.map(({ secureContext }) => secureContext)).size).toBe(1);
   });
 
-  test('authorities besides the system’s leave Node’s own roots in place where the system has none', async () => {
+  test('additional authorities keep Node’s own roots where the system has none', async () => {
     const authority = await createAuthority();
     afterTest(authority.remove);
     const extra = [authority.certFile];

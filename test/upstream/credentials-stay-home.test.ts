@@ -20,7 +20,7 @@ function content(): Handler {
   return serveContent(made);
 }
 
-describe('mayReceiveLogin(): whom the login of a registry may be shown to', () => {
+describe('mayReceiveLogin()', () => {
   test.each([
     ['https://ghcr.io', 'https://ghcr.io/token', true, 'itself'],
     ['https://registry.gitlab.com', 'https://gitlab.com/jwt/auth', true, 'the domain it is in'],
@@ -51,7 +51,7 @@ describe('mayReceiveLogin(): whom the login of a registry may be shown to', () =
     expect(mayReceiveLogin(new URL(registry), new URL(realm), () => false)).toBe(expected);
   });
 
-  test('a trusted host may, but never in clear text where the registry speaks TLS', () => {
+  test('allows a trusted host, but never without TLS where the registry uses TLS', () => {
     const trust = () => true;
     const registry = new URL('https://ghcr.io');
     expect(mayReceiveLogin(registry, new URL('https://sso.example:8443/token'), trust)).toBe(true);
@@ -75,19 +75,19 @@ describe('a registry that names another host as its token service (CVE-2020-1515
     return { elsewhere, upstream, warnings };
   }
 
-  test('gets nothing there: on loopback it is not even dialled', async () => {
+  test('receives nothing there: on loopback it is not even dialled', async () => {
     const { elsewhere, upstream } = await start(false);
     await expect(upstream.manifest(app, tagged('v1'))).rejects.toMatchObject({ code: 'UNAVAILABLE' });
     expect(elsewhere.connections().made).toBe(0);
   });
 
-  test('gets the login there once the operator has named that host as trusted', async () => {
+  test('receives the login there once the operator has configured that host as trusted', async () => {
     const { elsewhere, upstream } = await start(true);
     await upstream.manifest(app, tagged('v1'));
     expect(elsewhere.requests[0]?.headers['authorization']).toMatch(/^Basic /);
   });
 
-  test('on a public host: asked without the login, and a warning names it', async () => {
+  test('on a public host: it is asked without the login, and a warning names it', async () => {
     const tokens = createTokenService();
     const challenge = bearerChallenge('https://auth.evil.example/token');
     const internet = await startInternet({
@@ -131,7 +131,7 @@ test.each([
   expect(tokens.issued()).toBe(0);
 });
 
-test('a 401 of a host that was redirected to is not answered: its challenge has no business with the login', async () => {
+test('a 401 of a host that was redirected to does not use the login', async () => {
   const tokens = createTokenService();
   const asking: Handler = (_, response) =>
     void response.writeHead(401, { 'www-authenticate': 'Basic realm="give it to me"' }).end();
@@ -170,7 +170,7 @@ describe.each([401, 403, 404])('a %d of a host that was redirected to', (status)
     return { internet, tokens, pull: (tag: string) => upstream.manifest(where, tagged(tag)) };
   }
 
-  test('does not end the token of the registry, nor is it asked again', async () => {
+  test('does not invalidate the registry’s token, and is not retried', async () => {
     const { internet, tokens, pull } = await redirecting(true);
     await pull('v1');
     await expect(pull('v2')).rejects.toBeInstanceOf(RegistryError);
@@ -182,7 +182,7 @@ describe.each([401, 403, 404])('a %d of a host that was redirected to', (status)
     expect(internet.asked('cdn.example').map(({ headers }) => headers['authorization'])).toEqual([undefined]);
   });
 
-  test('is no reason to ask the API’s root for a challenge', async () => {
+  test('does not request a challenge from the API’s root', async () => {
     const { internet, pull } = await redirecting(false);
     await expect(pull('v2')).rejects.toBeInstanceOf(RegistryError);
     expect(internet.asked('registry.example').map(({ target }) => target)).toEqual([
@@ -191,7 +191,7 @@ describe.each([401, 403, 404])('a %d of a host that was redirected to', (status)
   });
 });
 
-test('two source hosts share nothing (CVE-2026-103868): the token of one is never shown to the other', async () => {
+test('two source hosts share nothing (CVE-2026-103868): the token of one is never sent to the other', async () => {
   const tokens = createTokenService();
   const guard = (name: string) => requireBearer(tokens, bearerChallenge(`https://${name}/token`), content());
   const site =

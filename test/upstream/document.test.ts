@@ -15,7 +15,7 @@ const copyOf = (bytes: Buffer) => Buffer.from(Buffer.allocUnsafeSlow(bytes.lengt
 
 describe('readDocumentAside()', () => {
   test.each([...HOSTILE_INDEXES, SLOW_MANIFEST].map((bytes, at) => [at, bytes] as const))(
-    'reads large document %i on a thread as the pure function does, and gives its bytes back',
+    'reads large document %i on a thread like the pure function, and returns its bytes',
     async (_, bytes) => {
       const said = digestOf(bytes);
       const { bytes: returned, reading } = await readDocumentAside(rawOf(copyOf(bytes), { said }), {});
@@ -25,7 +25,7 @@ describe('readDocumentAside()', () => {
     },
   );
 
-  test('takes the digest of the algorithm that is wanted, and knows bytes of another digest than was said', async () => {
+  test('computes the digest with the expected algorithm, and detects bytes of another digest', async () => {
     for (const bytes of [SLOW_MANIFEST, Buffer.from('{"schemaVersion":2}')]) {
       const said = digestOf(Buffer.from('other'));
       const { reading } = await readDocumentAside(rawOf(copyOf(bytes), { algorithm: 'sha512', said }), {});
@@ -33,7 +33,7 @@ describe('readDocumentAside()', () => {
     }
   });
 
-  test('holds the event loop for a few milliseconds of CPU time, however hostile the document', async () => {
+  test('blocks the event loop for a few milliseconds of CPU time at most, however hostile the document', async () => {
     // The first starts the thread.
     await readDocumentAside(rawOf(copyOf(SLOW_MANIFEST)), {});
     for (const bytes of HOSTILE_INDEXES) {
@@ -42,7 +42,7 @@ describe('readDocumentAside()', () => {
     }
   });
 
-  test('answers another client between the documents of one that has many', async () => {
+  test('serves another client between the documents of a client that has many', async () => {
     const order: string[] = [];
     const read = async (client: string) => {
       await readDocumentAside(rawOf(copyOf(SLOW_MANIFEST)), { share: { client, source: 'evil.test' } });

@@ -40,18 +40,18 @@ function withIndex(): Content {
 }
 
 describe('a chain of mirrors', () => {
-  test('is tried in order: the first that has the manifest answers, the others get no request', async () => {
+  test('is tried in order: the first member with the manifest serves it, the others get no request', async () => {
     const { upstream, asked } = await chainOf(serveContent(withIndex()), serveContent(withIndex()));
     await upstream.manifest(app, tagged('v1'));
     expect(asked()).toEqual([1, 0]);
   });
 
-  test.each([404, 401, 403, 429, 500, 503])('continues after a %i', async (status) => {
+  test.each([404, 401, 403, 429, 500, 503])('continues after status %i', async (status) => {
     const { upstream } = await chainOf(answering(status), serveContent(withIndex()));
     expect(await upstream.manifest(app, tagged('v1'))).toMatchObject({ digest: INDEX_DIGEST });
   });
 
-  test('continues after a member that is down', async () => {
+  test('continues after a member that refuses connections', async () => {
     const { upstream, servers } = await chainOf(answering(200), serveContent(withIndex()));
     await servers[0]?.close();
     expect(await upstream.manifest(app, tagged('v1'))).toMatchObject({ digest: INDEX_DIGEST });
@@ -66,21 +66,21 @@ describe('a chain of mirrors', () => {
     expect(await upstream.manifest(app, tagged('v1'))).toMatchObject({ digest: INDEX_DIGEST });
   });
 
-  test('passes on the authority’s error when no member has it', async () => {
+  test('returns the authority’s error when no member has the content', async () => {
     const { upstream, servers } = await chainOf(answering(500), answering(404));
     const asked = upstream.manifest(app, tagged('v1'));
     await expect(asked).rejects.toMatchObject({ code: 'MANIFEST_UNKNOWN' });
     await expect(asked).rejects.toThrow(servers[1]?.host);
   });
 
-  test('passes on the authority’s error, not that of a mirror that was tried after it', async () => {
+  test('returns the authority’s error, not that of a mirror that was tried after it', async () => {
     const { upstream, servers } = await chainOf(answering(404), answering(503));
     await expect(upstream.manifest(app, tagged('v1'))).rejects.toMatchObject({ code: 'UNAVAILABLE' });
     await expect(upstream.manifest(app, tagged('v1'))).rejects.toThrow(servers[1]?.host);
   });
 });
 
-test('a mirror of many registries (Spegel, Dragonfly) learns which registry is meant, the authority does not', async () => {
+test('a mirror of many registries (Spegel, Dragonfly) is told which registry is meant, the authority is not', async () => {
   const [mirror, authority] = [
     closing(await startServer(answering(404))),
     closing(await startServer(serveContent(withIndex()))),
@@ -93,8 +93,8 @@ test('a mirror of many registries (Spegel, Dragonfly) learns which registry is m
   expect(authority.requests[0]?.target).toBe('/v2/library/alpine/manifests/v1');
 });
 
-describe('the order of tries after failures', () => {
-  test('puts a member that was down last for a while, then first again', async () => {
+describe('the order of members after failures', () => {
+  test('puts a member that failed last for a while, then first again', async () => {
     let isDown = true;
     const content = withIndex();
     const flaky: Handler = (request, response) =>
@@ -110,7 +110,7 @@ describe('the order of tries after failures', () => {
     expect(asked()).toEqual([3, 2]);
   });
 
-  test('tries a member that stays down ever more rarely, at least every two minutes', async () => {
+  test('tries a member that keeps failing less and less often, at least every two minutes', async () => {
     const { upstream, clock, servers } = await chainOf(answering(503), serveContent(withIndex()));
     const triedAt: number[] = [];
     for (; clock.now < 600_000; clock.now += 15_000) {
@@ -121,7 +121,7 @@ describe('the order of tries after failures', () => {
     expect(triedAt).toEqual([0, 15, 45, 105, 225, 345, 465, 585]);
   });
 
-  test('many requests that fail together are one failure', async () => {
+  test('counts many requests that fail together as one failure', async () => {
     const { upstream, clock, servers } = await chainOf(answering(503), serveContent(withIndex()));
     await Promise.all(Array.from({ length: 10 }, () => upstream.manifest(app, tagged('v1'))));
     const before = servers[0]?.requests.length ?? 0;
@@ -130,7 +130,7 @@ describe('the order of tries after failures', () => {
     expect(servers[0]?.requests.length).toBeGreaterThan(before);
   });
 
-  test('a member that does not have something is no worse for it', async () => {
+  test('does not change when a member does not have the content', async () => {
     const { upstream, asked } = await chainOf(answering(404), serveContent(withIndex()));
     await upstream.manifest(app, tagged('v1'));
     await upstream.manifest(app, tagged('v1'));
@@ -168,18 +168,18 @@ describe('a mirror that holds a corrupt blob', () => {
     return { digest, bytes, ...(await chainOf(serveContent(bad), serveContent(good))) };
   }
 
-  test('a small one is had from the next member before anybody sees a wrong byte', async () => {
+  test('that is small: the blob is read from the next member before the client sees a wrong byte', async () => {
     const { upstream, digest, bytes } = await start(1000);
     expect((await readBlob(await upstream.blob(app, digest))).equals(bytes)).toBe(true);
   });
 
-  test('a large one fails, and the next try is served by another member', async () => {
+  test('that is large: the read fails, and the next read is served by another member', async () => {
     const { upstream, digest, bytes } = await start(2_000_000);
     await expect(readBlob(await upstream.blob(app, digest))).rejects.toThrow('do not have the digest');
     expect((await readBlob(await upstream.blob(app, digest))).equals(bytes)).toBe(true);
   });
 
-  test('is reported by a caller that verifies the digest itself, with the same effect', async () => {
+  test('that a caller detects by verifying the digest itself: the effect is the same', async () => {
     const { upstream, digest, bytes } = await start(2_000_000);
     const wrong = await upstream.blob(app, digest, { verify: false });
     expect((await readBlob(wrong)).equals(bytes)).toBe(false);
@@ -188,7 +188,7 @@ describe('a mirror that holds a corrupt blob', () => {
   });
 });
 
-test('a blob that its mirror breaks off again and again is finished by the next member', async () => {
+test('a blob that its mirror breaks off repeatedly is completed by the next member', async () => {
   const content = createContent();
   const bytes = randomBytes(500_000);
   const digest = content.putBlob(bytes);

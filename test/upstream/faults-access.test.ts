@@ -10,7 +10,7 @@ describe('fault 24: 401 for ever', () => {
   test.each([
     ['Basic', 'Basic realm="registry"'],
     ['Bearer', undefined],
-  ])('%s: UNAUTHORIZED after as many requests as a challenge takes', async (_, basic) => {
+  ])('%s: UNAUTHORIZED after at most the requests of one challenge', async (_, basic) => {
     const tokens = createTokenService();
     const server = closing(
       await startServer((request, response) => {
@@ -53,7 +53,7 @@ describe('fault 26: garbage challenge', () => {
 });
 
 describe('fault 26: garbage challenge', () => {
-  test('a realm that is no URL is refused without a request to it', async () => {
+  test('a realm that is not a URL is refused without a request to it', async () => {
     const challenge = 'Bearer realm="http://127.0.0.1/';
     const server = closing(
       await startServer(

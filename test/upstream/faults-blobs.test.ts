@@ -106,7 +106,7 @@ describe.each(['raw', 'standard'] as const)('blobs read by the %s reader', (blob
       expect(ranges()[1]).toMatch(/^bytes=[1-9]\d*-999999$/);
     });
 
-    test('for ever: the blob fails after four tries, not after years', async () => {
+    test('a blob that stalls on every try fails after four tries, not after years', async () => {
       const { upstream, digest, server } = await start(
         Array.from({ length: 9 }, () => dripping(randomBytes(SIZE))),
         { timeouts },
@@ -116,7 +116,7 @@ describe.each(['raw', 'standard'] as const)('blobs read by the %s reader', (blob
       expect(server.requests).toHaveLength(4);
     });
 
-    test('a reader who is the slow one is waited for', async () => {
+    test('a client that reads slowly is not a stall', async () => {
       const { upstream, digest, bytes, server } = await start([], { timeouts }, 8_000_000);
       const chunks: Buffer[] = [];
       let pauses = 0;
@@ -146,7 +146,7 @@ describe.each(['raw', 'standard'] as const)('blobs read by the %s reader', (blob
       expect(ranges()).toEqual([undefined, `bytes=${resumes[0]}-999999`]);
     });
 
-    test('again and again: the download continues while each try brings something', async () => {
+    test('repeated resets: the download continues while each try delivers bytes', async () => {
       const misdeeds: Handler[] = [];
       const { upstream, digest, bytes, resumes } = await start(misdeeds);
       for (let nth = 0; nth < 6; nth += 1) {
@@ -164,7 +164,7 @@ describe.each(['raw', 'standard'] as const)('blobs read by the %s reader', (blob
       expect(resumes.length).toBeGreaterThanOrEqual(6);
     });
 
-    test('a registry that answers the Range with everything: the known part is skipped', async () => {
+    test('a registry that answers the Range with the whole blob: the known part is skipped', async () => {
       const misdeeds: Handler[] = [];
       const { upstream, digest, bytes } = await start(misdeeds);
       misdeeds.push(breaking(bytes.subarray(0, 300_000), SIZE, 'reset'), (_, response) => {
@@ -173,7 +173,7 @@ describe.each(['raw', 'standard'] as const)('blobs read by the %s reader', (blob
       expect((await readBlob(await upstream.blob(app, digest))).equals(bytes)).toBe(true);
     });
 
-    test('the rest of a blob of another size is not taken for the rest of this one', async () => {
+    test('the rest of a blob of another size is not used', async () => {
       const misdeeds: Handler[] = [];
       const { upstream, digest, bytes } = await start(misdeeds);
       misdeeds.push(breaking(bytes.subarray(0, 300_000), SIZE, 'reset'), (request, response) => {
@@ -188,7 +188,7 @@ describe.each(['raw', 'standard'] as const)('blobs read by the %s reader', (blob
     test.each([
       ['earlier', 99_999],
       ['later', 100_001],
-    ])('a first part that begins a byte %s than the one asked for is refused', async (_, from) => {
+    ])('a first part that begins a byte %s than requested is refused', async (_, from) => {
       const misdeeds: Handler[] = [];
       const { upstream, digest, bytes } = await start(misdeeds);
       misdeeds.push((_request, response) => {
@@ -200,7 +200,7 @@ describe.each(['raw', 'standard'] as const)('blobs read by the %s reader', (blob
       await expect(upstream.blob(app, digest, { range })).rejects.toThrow('another part');
     });
 
-    test('a part of a blob is resumed as well', async () => {
+    test('a range of a blob is resumed too', async () => {
       const misdeeds: Handler[] = [];
       const { upstream, digest, bytes, ranges } = await start(misdeeds);
       misdeeds.push((_, response) => {
@@ -227,7 +227,7 @@ describe.each(['raw', 'standard'] as const)('blobs read by the %s reader', (blob
       ['a part beyond its own total', 206, { 'content-range': `bytes 0-9/5`, 'content-length': 10 }],
       ['404', 404, {}],
     ])(
-      'answered with %s when asked for the rest: an error, and no byte of it',
+      '%s in answer to the request for the rest is an error, and none of its bytes is used',
       async (_, status, headers) => {
         const misdeeds: Handler[] = [];
         const { upstream, digest, bytes } = await start(misdeeds);
@@ -241,7 +241,7 @@ describe.each(['raw', 'standard'] as const)('blobs read by the %s reader', (blob
       },
     );
 
-    test('for ever without a byte: the blob fails after four tries', async () => {
+    test('repeated resets without a byte: the blob fails after four tries', async () => {
       const { upstream, digest, server } = await start(
         Array.from({ length: 20 }, () => breaking(Buffer.from('x'), SIZE, 'reset')),
       );
@@ -260,7 +260,7 @@ describe.each(['raw', 'standard'] as const)('blobs read by the %s reader', (blob
       expect(ranges()).toEqual([undefined, 'bytes=999999-999999']);
     });
 
-    test('for ever: the blob fails, and never looks complete', async () => {
+    test('truncated on every try: the blob fails, and never looks complete', async () => {
       const bytes = randomBytes(SIZE);
       const { upstream, digest } = await start(
         Array.from({ length: 20 }, () => breaking(bytes.subarray(0, 10), SIZE, 'end')),
@@ -270,7 +270,7 @@ describe.each(['raw', 'standard'] as const)('blobs read by the %s reader', (blob
   });
 
   describe('fault 8: truncated, close-delimited', () => {
-    test('the digest shows it, and the rest is requested by Range', async () => {
+    test('the digest reveals it, and the rest is requested by Range', async () => {
       const misdeeds: Handler[] = [];
       const { upstream, digest, bytes, ranges } = await start(misdeeds);
       misdeeds.push(...unusual(breaking(bytes.subarray(0, 300_000), undefined, 'end')));
@@ -280,7 +280,7 @@ describe.each(['raw', 'standard'] as const)('blobs read by the %s reader', (blob
       expect(ranges().at(-1)).toBe('bytes=300000-');
     });
 
-    test('whole, but without a length (HTTP/1.0): a blob like any other', async () => {
+    test('a complete body without a length (HTTP/1.0) is a blob like any other', async () => {
       const misdeeds: Handler[] = [];
       const { upstream, digest, bytes } = await start(misdeeds);
       misdeeds.push(
@@ -292,7 +292,7 @@ describe.each(['raw', 'standard'] as const)('blobs read by the %s reader', (blob
       expect((await readBlob(await upstream.blob(app, digest))).equals(bytes)).toBe(true);
     });
 
-    test('for ever: the blob fails', async () => {
+    test('truncated on every try: the blob fails', async () => {
       const bytes = randomBytes(SIZE);
       const { upstream, digest } = await start(
         Array.from({ length: 20 }, () => breaking(bytes.subarray(0, 10), undefined, 'end')),
@@ -314,7 +314,7 @@ describe.each(['raw', 'standard'] as const)('blobs read by the %s reader', (blob
       expect((await readBlob(blob)).equals(bytes)).toBe(true);
     });
 
-    test('nor the answer to the next request', async () => {
+    test('bytes beyond the announced length are not the answer to the next request', async () => {
       const bytes = Buffer.from('a blob');
       const evil = '{"schemaVersion":2,"manifests":[],"evil":true}';
       const head = `HTTP/1.1 200 OK\r\ncontent-type: ${MEDIA_TYPE.ociIndex}\r\ncontent-length: ${evil.length}\r\n\r\n`;
@@ -333,7 +333,7 @@ describe.each(['raw', 'standard'] as const)('blobs read by the %s reader', (blob
       expect((await upstream.manifest(app, tagged('v1'))).bytes.toString()).toBe(good);
     });
 
-    test('a rest that is longer than the whole has room for: an error before it is written', async () => {
+    test('a rest that is longer than the remainder of the blob is an error before it is written', async () => {
       const misdeeds: Handler[] = [];
       const { upstream, digest, bytes } = await start(misdeeds);
       const tooLong: Handler = (_, response) => {
@@ -357,7 +357,7 @@ describe.each(['raw', 'standard'] as const)('blobs read by the %s reader', (blob
   });
 
   describe('fault 10: wrong digest', () => {
-    test('of a blob: the blob fails, and its last piece is withheld so that it never looks complete', async () => {
+    test('a blob fails, and its last piece is withheld so that it never looks complete', async () => {
       const { upstream, digest } = await start([
         (_, response) => void response.writeHead(200, { 'content-length': SIZE }).end(randomBytes(SIZE)),
       ]);
@@ -367,7 +367,7 @@ describe.each(['raw', 'standard'] as const)('blobs read by the %s reader', (blob
       expect(writtenBytes).toBeLessThan(SIZE);
     });
 
-    test('of a small blob, once: it is requested again before a client has seen a byte', async () => {
+    test('a small blob is requested again before a client has seen a byte', async () => {
       const { upstream, digest, bytes } = await start(
         [(_, response) => void response.writeHead(200, { 'content-length': 100 }).end(randomBytes(100))],
         {},
@@ -376,7 +376,7 @@ describe.each(['raw', 'standard'] as const)('blobs read by the %s reader', (blob
       expect((await readBlob(await upstream.blob(app, digest))).equals(bytes)).toBe(true);
     });
 
-    test('of a part that is the whole blob: the blob fails and never looks complete', async () => {
+    test('a range that covers the whole blob fails and never looks complete', async () => {
       const { upstream, digest } = await start([
         (_, response) => {
           const headers = { 'content-length': SIZE, 'content-range': `bytes 0-${SIZE - 1}/${SIZE}` };
@@ -389,7 +389,7 @@ describe.each(['raw', 'standard'] as const)('blobs read by the %s reader', (blob
       expect(writtenBytes).toBeLessThan(SIZE);
     });
 
-    test('of a blob from two answers: the blob fails', async () => {
+    test('a blob combined from two responses fails', async () => {
       const misdeeds: Handler[] = [];
       const { upstream, digest, bytes } = await start(misdeeds);
       const other = Buffer.from(bytes);
@@ -421,7 +421,7 @@ describe.each(['raw', 'standard'] as const)('blobs read by the %s reader', (blob
       return { tokens, bytes, digest, upstream: upstreamTo(upstreamAt(server.url), { blobReader }) };
     }
 
-    test('between two blobs: a fresh one is fetched, unseen by the client', async () => {
+    test('between two blobs: a new token is requested, unnoticed by the client', async () => {
       const { tokens, upstream, digest } = await guarded();
       await readBlob(await upstream.blob(app, digest));
       tokens.good.clear();
@@ -429,7 +429,7 @@ describe.each(['raw', 'standard'] as const)('blobs read by the %s reader', (blob
       expect(tokens.issued()).toBe(2);
     });
 
-    test('in the midst of a blob that breaks off: the rest is fetched with a fresh one', async () => {
+    test('in the middle of a blob that breaks off: the rest is requested with a new token', async () => {
       const misdeeds: Handler[] = [];
       const { tokens, upstream, digest, bytes } = await guarded(misdeeds);
       misdeeds.push((...exchange) => {
@@ -455,7 +455,7 @@ describe.each(['raw', 'standard'] as const)('blobs read by the %s reader', (blob
       return { misdeed, closed };
     }
 
-    test('ends the exchange with the registry, and gets an error', async () => {
+    test('ends the request to the registry, and receives an error', async () => {
       const { misdeed, closed } = endless();
       const { upstream, digest, server } = await start([misdeed]);
       const blob = await upstream.blob(app, digest);
@@ -466,7 +466,7 @@ describe.each(['raw', 'standard'] as const)('blobs read by the %s reader', (blob
       expect(server.requests).toHaveLength(1);
     });
 
-    test('before it has read anything: a blob that is cancelled', async () => {
+    test('before it has read anything cancels the blob', async () => {
       const { misdeed, closed } = endless();
       const { upstream, digest, server } = await start([misdeed]);
       const blob = await upstream.blob(app, digest);
@@ -475,7 +475,7 @@ describe.each(['raw', 'standard'] as const)('blobs read by the %s reader', (blob
       expect(server.requests).toHaveLength(1);
     });
 
-    test('a reader that is slow holds no more than a few MiB of a large blob in memory', async () => {
+    test('a slow reader holds at most a few MiB of a large blob in memory', async () => {
       const { upstream, digest } = await start([], {}, 60_000_000);
       const blob = await upstream.blob(app, digest, { verify: false });
       if (blob.kind !== 'content') throw new Error('a redirect');

@@ -29,7 +29,7 @@ function nested(depth: number, before = ''): string {
 }
 
 describe('fault 10: wrong digest', () => {
-  test('of a manifest requested by digest: it is refused', async () => {
+  test('a manifest requested by digest is refused', async () => {
     const { upstream } = await answering(JSON.stringify(INDEX));
     const digest = digestOf(Buffer.from('what was asked for'));
     const asked = upstream.manifest(app, { kind: 'digest', digest });
@@ -60,7 +60,7 @@ async function spoilingFirst(answers: number, bytes: Buffer) {
 describe('fault 11: lying Docker-Content-Digest', () => {
   const lie = digestOf(Buffer.from('a lie'));
 
-  test('on a manifest: its digest is that of its bytes', async () => {
+  test('a manifest with a wrong header gets the digest of its bytes', async () => {
     const bytes = JSON.stringify(INDEX);
     const { upstream } = await answering(bytes, {
       'content-type': MEDIA_TYPE.ociIndex,
@@ -69,18 +69,18 @@ describe('fault 11: lying Docker-Content-Digest', () => {
     expect((await upstream.manifest(app, tagged('v1'))).digest).toBe(digestOf(Buffer.from(bytes)));
   });
 
-  test('on a manifest that was damaged on its way: it is requested once more', async () => {
+  test('a manifest that was damaged in transit is requested once more', async () => {
     const bytes = Buffer.from(JSON.stringify(INDEX));
     const upstream = await spoilingFirst(1, bytes);
     expect((await upstream.manifest(app, tagged('v1'))).bytes).toEqual(bytes);
   });
 
-  test('on a manifest whose bytes are spoilt in another way each time: an error', async () => {
+  test('a manifest whose bytes are damaged differently each time is an error', async () => {
     const upstream = await spoilingFirst(2, Buffer.from(JSON.stringify(INDEX)));
     await expect(upstream.manifest(app, tagged('v1'))).rejects.toMatchObject({ code: 'UNAVAILABLE' });
   });
 
-  test('on a HEAD by digest: the bytes are requested, and decide', async () => {
+  test('a HEAD by digest with a wrong header: the bytes are requested, and decide', async () => {
     const bytes = JSON.stringify(INDEX);
     const { upstream, server } = await answering(bytes, {
       'content-type': MEDIA_TYPE.ociIndex,
@@ -92,7 +92,7 @@ describe('fault 11: lying Docker-Content-Digest', () => {
   });
 
   test.each([undefined, '', 'sha256:short', 'md5:d41d8cd98f00b204e9800998ecf8427e', '../../etc/passwd'])(
-    'on a HEAD of a tag that is %s: the bytes are requested, and decide',
+    'a HEAD of a tag with a header that is %s: the bytes are requested, and decide',
     async (said) => {
       const bytes = JSON.stringify(INDEX);
       const { upstream } = await answering(bytes, {
@@ -116,12 +116,15 @@ describe('fault 12: not JSON', () => {
     ['a string', '"manifest"'],
     ['null', 'null'],
     ['bytes', Buffer.from([0x7b, 0xff, 0x00, 0x7d])],
-  ])('%s instead of a tag’s manifest is refused, so that the cached one is still served', async (_, body) => {
-    const { upstream } = await answering(body);
-    await expect(upstream.manifest(app, tagged('v1'))).rejects.toMatchObject({ status: 502 });
-  });
+  ])(
+    '%s in place of a tag’s manifest is refused, so that the cached one is still served',
+    async (_, body) => {
+      const { upstream } = await answering(body);
+      await expect(upstream.manifest(app, tagged('v1'))).rejects.toMatchObject({ status: 502 });
+    },
+  );
 
-  test('by digest, the digest alone decides: artifacts may be anything', async () => {
+  test('by digest only the digest decides, because an artifact may have any content', async () => {
     const { upstream } = await answering('not JSON');
     const digest = digestOf(Buffer.from('not JSON'));
     expect((await upstream.manifest(app, { kind: 'digest', digest })).bytes.toString()).toBe('not JSON');
@@ -163,7 +166,7 @@ describe('fault 13: 100 MB of JSON', () => {
   test.each([
     ['a manifest that says so', true, 12],
     ['a manifest that does not', false, 12],
-  ])('%s: refused long before', async (_, announced, mebibytes) => {
+  ])('%s is refused after its limit, not read to the end', async (_, announced, mebibytes) => {
     const { server, sentBytes, flowing } = await flooding(announced);
     const asked = upstreamTo(upstreamAt(server.url)).manifest(app, tagged('v1'));
     await expect(asked).rejects.toThrow('sent more than 4194304 bytes');
@@ -171,14 +174,14 @@ describe('fault 13: 100 MB of JSON', () => {
     expect(sentBytes()).toBeLessThan(mebibytes * 1024 * 1024);
   });
 
-  test('a list of tags: refused beyond 16 MiB', async () => {
+  test('a list of tags is refused beyond 16 MiB', async () => {
     const { server, sentBytes, flowing } = await flooding(false, '{"tags":["');
     await expect(upstreamTo(upstreamAt(server.url)).tags(app)).rejects.toThrow('more than 16777216 bytes');
     await expect.poll(flowing).toBe(0);
     expect(sentBytes()).toBeLessThan(24 * 1024 * 1024);
   });
 
-  test('a token: refused beyond 64 KiB', async () => {
+  test('a token is refused beyond 64 KiB', async () => {
     const { server, sentBytes, flowing } = await flooding(false, '{"token":"');
     const asked = upstreamTo(upstreamAt(`${server.url}/guarded`)).manifest(app, tagged('v1'));
     await expect(asked).rejects.toThrow('more than 65536 bytes');
@@ -190,7 +193,7 @@ describe('fault 13: 100 MB of JSON', () => {
 describe('fault 14: nested 10,000 deep', () => {
   const deep = nested(10_000, '"schemaVersion":2,"manifests":[],');
 
-  test('a manifest requested by digest passes untouched when its Content-Type names its type', async () => {
+  test('a manifest requested by digest is served unchanged when its Content-Type names its type', async () => {
     const { upstream } = await answering(deep, { 'content-type': MEDIA_TYPE.ociIndex });
     const manifest = await upstream.manifest(app, { kind: 'digest', digest: digestOf(Buffer.from(deep)) });
     expect(manifest.bytes.toString()).toBe(deep);
@@ -198,14 +201,14 @@ describe('fault 14: nested 10,000 deep', () => {
   });
 
   test.each([MEDIA_TYPE.ociIndex, 'application/json', undefined])(
-    'a manifest (Content-Type %s) that a tag leads to is refused before it is parsed',
+    'a manifest (Content-Type %s) requested by tag is refused before it is parsed',
     async (type) => {
       const { upstream } = await answering(deep, { 'content-type': type });
       await expect(upstream.manifest(app, tagged('v1'))).rejects.toMatchObject({ code: 'MANIFEST_INVALID' });
     },
   );
 
-  test('a list of tags: a million deep is read and refused like any other that is none', async () => {
+  test('a list of tags nested a million deep is refused like any other invalid list', async () => {
     const { upstream } = await answering(nested(1_000_000));
     await expect(upstream.tags(app)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
   });
@@ -224,24 +227,26 @@ async function expectUntouched(document: object): Promise<void> {
 }
 
 describe('fault 15: nested or empty index', () => {
-  test('an empty index: the very bytes, under the registry’s Content-Type', () => expectUntouched(INDEX));
+  test('an empty index is served byte for byte, with the registry’s Content-Type', () =>
+    expectUntouched(INDEX));
 
-  test('an index within an index: the very bytes', () =>
+  test('an index within an index is served byte for byte', () =>
     expectUntouched({ ...INDEX, manifests: [{ ...ENTRY, mediaType: MEDIA_TYPE.ociIndex }] }));
 });
 
 describe('fault 18: duplicate entries', () => {
-  test('an entry that comes twice: the very bytes', () =>
+  test('an entry that occurs twice: the index is served byte for byte', () =>
     expectUntouched({ ...INDEX, manifests: [ENTRY, ENTRY] }));
 });
 
 describe('fault 16: wrong mediaType', () => {
-  test.each([MEDIA_TYPE.ociManifest, 7])('a mediaType %s that contradicts: the very bytes', (mediaType) =>
-    expectUntouched({ ...INDEX, mediaType }),
+  test.each([MEDIA_TYPE.ociManifest, 7])(
+    'a contradicting mediaType %s: the manifest is served byte for byte',
+    (mediaType) => expectUntouched({ ...INDEX, mediaType }),
   );
 
   test.each(['application/json', 'application/octet-stream', 'text/plain; charset=utf-8', undefined])(
-    'a Content-Type %s that tells nothing: the document’s own counts',
+    'a Content-Type %s without information: the document’s mediaType is used',
     async (type) => {
       const { upstream } = await answering(JSON.stringify(INDEX), { 'content-type': type });
       expect((await upstream.manifest(app, tagged('v1'))).mediaType).toBe(MEDIA_TYPE.ociIndex);
@@ -250,11 +255,11 @@ describe('fault 16: wrong mediaType', () => {
   );
 });
 
-describe('a registry that lies about the type', () => {
+describe('a registry that sends a wrong media type', () => {
   const IMAGE = { schemaVersion: 2, config: ENTRY, layers: [] };
 
   test.each(['application/vnd.evil+json', MEDIA_TYPE.ociIndex, MEDIA_TYPE.dockerSchema1Signed])(
-    'as %s: an image stays an image, for the next registry has it under the same digest',
+    'as %s: an image keeps its type, as other registries serve it under the same digest',
     async (type) => {
       const written = JSON.stringify(IMAGE);
       const { upstream } = await answering(written, { 'content-type': type });
@@ -264,14 +269,14 @@ describe('a registry that lies about the type', () => {
   );
 
   test.each(['image/svg+xml', 'application/xml', 'text/xml', 'application/pdf', 'text/javascript'])(
-    'as %s: it is not passed on, where a browser would take it for a page of the mirror',
+    'as %s: it is not passed on, because a browser would treat it as a page of the mirror',
     async (type) => {
       const { upstream } = await answering('{"schemaVersion":2,"hello":"world"}', { 'content-type': type });
       expect((await upstream.manifest(app, tagged('v1'))).mediaType).toBe(MEDIA_TYPE.octets);
     },
   );
 
-  test('of an artifact of another type: its Content-Type counts', async () => {
+  test('of an artifact of another type: its Content-Type is used', async () => {
     const type = 'application/vnd.cncf.thing.v1+json';
     const { upstream } = await answering('{"schemaVersion":2}', { 'content-type': type });
     expect((await upstream.manifest(app, tagged('v1'))).mediaType).toBe(type);
@@ -279,7 +284,7 @@ describe('a registry that lies about the type', () => {
 });
 
 describe('fault 17: schema 1', () => {
-  test('the very bytes, signatures and all, under their type', async () => {
+  test('a manifest of schema 1 is served byte for byte, with its signatures and its type', async () => {
     const type = 'application/vnd.docker.distribution.manifest.v1+prettyjws';
     const written = '{\n   "schemaVersion": 1,\n   "name": "team/app",\n   "signatures": []\n}';
     const { upstream } = await answering(written, { 'content-type': type });
@@ -297,14 +302,14 @@ describe('fault 29: captive portal', () => {
     ['the digest of a tag', (upstream: ReturnType<typeof upstreamTo>) => upstream.resolve(app, tagged('v1'))],
     ['a blob', (upstream: ReturnType<typeof upstreamTo>) => upstream.blob(app, digestOf(Buffer.from('x')))],
     ['tags', (upstream: ReturnType<typeof upstreamTo>) => upstream.tags(app)],
-  ])('HTML with 200 for %s: refused, and the message names the likely reason', async (_, ask) => {
+  ])('HTML with 200 for %s is refused, and the message names the likely cause', async (_, ask) => {
     const { upstream } = await answering(PORTAL, html);
     const asked = ask(upstream);
     await expect(asked).rejects.toMatchObject({ code: 'UNAVAILABLE', status: 502 });
     await expect(asked).rejects.toThrow('is there a proxy or a captive portal in between?');
   });
 
-  test('HTML that calls itself a manifest: refused', async () => {
+  test('HTML with a manifest’s Content-Type is refused', async () => {
     const { upstream } = await answering(PORTAL);
     await expect(upstream.manifest(app, tagged('v1'))).rejects.toMatchObject({ status: 502 });
   });
@@ -324,12 +329,12 @@ describe('fault 30: gzip bomb', () => {
     },
   );
 
-  test('a blob as well: its bytes would be stored under the digest of others', async () => {
+  test('a blob with a Content-Encoding is refused, because its bytes have another digest', async () => {
     const { upstream } = await answering(Buffer.alloc(1000), { 'content-encoding': 'gzip' });
     await expect(upstream.blob(app, digestOf(Buffer.from('x')))).rejects.toThrow('gzip-encoded content');
   });
 
-  test('an encoding named identity is none', async () => {
+  test('a Content-Encoding of identity is accepted', async () => {
     const { upstream } = await answering(JSON.stringify(INDEX), {
       'content-type': MEDIA_TYPE.ociIndex,
       'content-encoding': 'identity',

@@ -24,7 +24,7 @@ const QUESTIONS = [
 ] as const;
 
 describe('fault 1: connection refused', () => {
-  test.each(QUESTIONS)('%s: 502 at once, naming the registry', async (_, ask) => {
+  test.each(QUESTIONS)('%s: 502 at once, with the name of the registry', async (_, ask) => {
     const host = `127.0.0.1:${await freePort()}`;
     const asked = ask(upstreamTo(upstreamAt(`http://${host}`)));
     await expect(asked).rejects.toMatchObject({ code: 'UNAVAILABLE', status: 502 });
@@ -32,7 +32,7 @@ describe('fault 1: connection refused', () => {
   });
 });
 
-test('a registry with plain HTTP in place of TLS is recognised, and the error says what to write', async () => {
+test('a registry that speaks plain HTTP in place of TLS is detected, and the error says what to configure', async () => {
   const server = closing(await startServer((_, res) => void res.end()));
   const asked = upstreamTo(upstreamAt(server.url.replace('http:', 'https:'))).manifest(app, tagged('v1'));
   await expect(asked).rejects.toMatchObject({ code: 'UNAVAILABLE', status: 502 });
@@ -40,7 +40,7 @@ test('a registry with plain HTTP in place of TLS is recognised, and the error sa
 });
 
 describe('fault 2: name not found', () => {
-  test('502, naming the registry and DNS', async () => {
+  test('a name that does not resolve: 502, with the names of the registry and DNS', async () => {
     const asked = upstreamTo(upstreamAt('https://registry.invalid')).manifest(app, tagged('v1'));
     await expect(asked).rejects.toMatchObject({ code: 'UNAVAILABLE', status: 502 });
     await expect(asked).rejects.toThrow(/^registry\.invalid .*DNS/);
@@ -48,7 +48,7 @@ describe('fault 2: name not found', () => {
 });
 
 describe('fault 3: connect black hole', () => {
-  test('504 after the time that a response head may take', async () => {
+  test('504 after the time limit for a response head', async () => {
     const hole = closing(await startBlackHole());
     const upstream = upstreamTo(upstreamAt(`http://127.0.0.1:${hole.port}`), { timeouts });
     await expect(upstream.manifest(app, tagged('v1'))).rejects.toMatchObject({
@@ -57,13 +57,13 @@ describe('fault 3: connect black hole', () => {
     });
   });
 
-  test('over TLS, with a peer that never shakes hands: the same', async () => {
+  test('over TLS, with a server that never completes the handshake: 504 after the same time', async () => {
     const silent = closing(await startRawServer(() => {}));
     const upstream = upstreamTo(upstreamAt(`https://127.0.0.1:${silent.port}`), { timeouts });
     await expect(upstream.manifest(app, tagged('v1'))).rejects.toMatchObject({ status: 504 });
   });
 
-  test('the next mirror of the chain answers', async () => {
+  test('the next mirror of the chain serves the manifest', async () => {
     const hole = closing(await startBlackHole());
     const content = createContent();
     content.putManifest(INDEX, MEDIA_TYPE.ociIndex, 'v1');
@@ -78,7 +78,7 @@ describe('fault 3: connect black hole', () => {
 });
 
 describe('fault 4: response headers never come', () => {
-  test.each(QUESTIONS)('%s: 504, and the connection is given up', async (_, ask) => {
+  test.each(QUESTIONS)('%s: 504, and the connection is closed', async (_, ask) => {
     const server = closing(await startRawServer(() => {}));
     const asked = ask(upstreamTo(upstreamAt(server.url), { timeouts }));
     await expect(asked).rejects.toMatchObject({ code: 'UNAVAILABLE', status: 504 });
@@ -86,7 +86,7 @@ describe('fault 4: response headers never come', () => {
     await expect.poll(() => server.connections().open).toBe(0);
   });
 
-  test('a header that arrives byte by byte for ever fails too', async () => {
+  test('a header that arrives byte by byte without end fails too', async () => {
     const server = closing(
       await startRawServer((socket) => {
         socket.write('HTTP/1.1 200 OK\r\n');
@@ -98,7 +98,7 @@ describe('fault 4: response headers never come', () => {
     await expect(upstream.manifest(app, tagged('v1'))).rejects.toMatchObject({ status: 504 });
   });
 
-  test('interim responses (100, 103) for ever fail too', async () => {
+  test('interim responses (100, 103) without end fail too', async () => {
     const server = closing(
       await startRawServer((socket) => {
         const drip = setInterval(() => socket.write('HTTP/1.1 103 Early Hints\r\n\r\n'), 20);
@@ -122,7 +122,7 @@ describe('fault 4: response headers never come', () => {
 });
 
 describe('fault 5: one byte a second', () => {
-  test('a manifest has to be there within its time', async () => {
+  test('a manifest must arrive within its time limit', async () => {
     const server = closing(
       await startRawServer((socket) => {
         socket.write(`HTTP/1.1 200 OK\r\ncontent-type: ${MEDIA_TYPE.ociIndex}\r\n\r\n`);
@@ -139,8 +139,8 @@ describe('fault 5: one byte a second', () => {
   });
 });
 
-describe('a document that keeps coming', () => {
-  test('has to be there within its time, also where it never stalls', async () => {
+describe('a document that arrives slowly without a stall', () => {
+  test('must arrive within its time limit', async () => {
     // 400 KB a second: an idle window of 1 s is full of bytes, so that only the document's own deadline can end it.
     const piece = ' '.repeat(8 * 1024);
     const server = closing(
@@ -158,7 +158,7 @@ describe('a document that keeps coming', () => {
   });
 });
 
-describe('what is not HTTP', () => {
+describe('a response that is not HTTP', () => {
   test.each([
     ['another protocol', 'SSH-2.0-OpenSSH_9.2\r\n'],
     ['a status line without a status', 'HTTP/1.1 OK\r\n\r\n'],
@@ -167,7 +167,7 @@ describe('what is not HTTP', () => {
     ['a length and chunks', 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n{}'],
     ['a line break within a header', 'HTTP/1.1 200 OK\r\nretry-after: 1\rx: y\r\n\r\n{}'],
     ['nothing', ''],
-  ])('%s is answered with 502', async (_, text) => {
+  ])('%s gives 502', async (_, text) => {
     const server = closing(await startRawServer((socket) => socket.end(text, 'latin1')));
     const asked = upstreamTo(upstreamAt(server.url)).manifest(app, tagged('v1'));
     await expect(asked).rejects.toMatchObject({ code: 'UNAVAILABLE', status: 502 });
@@ -176,7 +176,7 @@ describe('what is not HTTP', () => {
 });
 
 describe('fault 27: 500, then well', () => {
-  test.each([500, 502, 503, 504])('a %i is retried once, unseen by the client', async (status) => {
+  test.each([500, 502, 503, 504])('a %i is retried once, unnoticed by the client', async (status) => {
     const content = createContent();
     content.putManifest(INDEX, MEDIA_TYPE.ociIndex, 'v1');
     let asked = 0;
@@ -191,7 +191,7 @@ describe('fault 27: 500, then well', () => {
     expect(asked).toBe(2);
   });
 
-  test('a reset before the answer is retried once too', async () => {
+  test('a reset before the response is retried once too', async () => {
     let asked = 0;
     const server = closing(
       await startRawServer((socket) => {
@@ -207,7 +207,7 @@ describe('fault 27: 500, then well', () => {
     expect(asked).toBe(2);
   });
 
-  test('500 for ever is an error after the second try', async () => {
+  test('500 on every try is an error after the second try', async () => {
     const server = closing(await startServer((_, response) => void response.writeHead(500).end()));
     const asked = upstreamTo(upstreamAt(server.url)).manifest(app, tagged('v1'));
     await expect(asked).rejects.toMatchObject({ code: 'UNAVAILABLE', status: 502 });

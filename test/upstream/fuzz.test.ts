@@ -43,7 +43,7 @@ function orRefused<Value>(parse: () => Value): Value | undefined {
 }
 
 describe('parseChallenges()', () => {
-  test('reads back any challenges that are written as the RFC has them', () => {
+  test('parses any challenges written according to the RFC to the same values', () => {
     const challenge = fc.record({
       scheme: token,
       parameters: fc.uniqueArray(fc.tuple(token, fc.string({ maxLength: 30 })), {
@@ -73,7 +73,7 @@ describe('parseChallenges()', () => {
     );
   });
 
-  test('makes something of any text, in bounded time, and never throws', () => {
+  test('accepts any text in bounded time, and never throws', () => {
     fc.assert(
       fc.property(fc.oneof(headerText, fc.string({ maxLength: 300 })), (header) => {
         for (const { scheme } of parseChallenges(header)) expect(scheme).not.toBe('');
@@ -83,7 +83,7 @@ describe('parseChallenges()', () => {
   });
 
   test.each(['"', '\\"', '="\\', ' ,', 'a=', '=""', 'a "', '\\'])(
-    '%s, a hundred thousand times, takes no noticeable time',
+    'parses %s, a hundred thousand times, without noticeable time',
     (part) => {
       const takenMs = cpuTimeMs(() => {
         parseChallenges(`Bearer realm="${part.repeat(100_000)}`);
@@ -95,7 +95,7 @@ describe('parseChallenges()', () => {
 });
 
 describe('readDockerConfig()', () => {
-  test('makes a configuration of any JSON, and never throws', () => {
+  test('reads any JSON without throwing', () => {
     fc.assert(
       fc.property(fc.jsonValue(), (value) => {
         const { logins, helpers } = readDockerConfig(value);
@@ -105,7 +105,7 @@ describe('readDockerConfig()', () => {
     );
   });
 
-  test('makes only logins and plain program names of any auths and helpers', () => {
+  test('returns only logins and plain program names for any auths and helpers', () => {
     const host = fc.oneof(token, fc.constantFrom('ghcr.io', 'https://index.docker.io/v1/', 'x:5000/team'));
     const auths = fc.dictionary(host, fc.oneof(fc.jsonValue(), fc.record({ auth: fc.base64String() })));
     const credHelpers = fc.dictionary(host, fc.oneof(fc.string(), fc.jsonValue()));
@@ -123,7 +123,7 @@ describe('readDockerConfig()', () => {
 });
 
 describe('readToken()', () => {
-  test('gives a token fit for a header and a lifetime, or refuses', () => {
+  test('returns a token that fits in a header and a lifetime, or fails', () => {
     const answer = fc.record(
       {
         token: fc.oneof(fc.string(), fc.jsonValue()),
@@ -143,7 +143,7 @@ describe('readToken()', () => {
     );
   });
 
-  test('refuses any bytes that are not JSON', () => {
+  test('fails for any bytes that are not JSON', () => {
     let reached = 0;
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 100 }), (bytes) => {
@@ -158,7 +158,7 @@ describe('readToken()', () => {
 });
 
 describe('pages of tags', () => {
-  test('readTagPages() answers tags only, or refuses', () => {
+  test('readTagPages() returns only valid tags, or fails', () => {
     const document = fc.oneof(
       fc.record({ tags: fc.oneof(fc.array(fc.oneof(token, fc.string())), fc.jsonValue()) }),
       fc.jsonValue(),
@@ -173,7 +173,7 @@ describe('pages of tags', () => {
     );
   });
 
-  test('listTags(): whatever the order and the pages of a registry, following `next` gives every tag once, sorted', async () => {
+  test('listTags() returns every tag once, sorted, when `next` is followed, whatever the registry’s order and pages', async () => {
     const tags = fc.uniqueArray(token, { maxLength: 40 });
     const sizes = { pageSize: fc.integer({ min: 1, max: 10 }), limit: fc.integer({ min: 1, max: 10 }) };
     const registry = fc.record({ tags, isSorted: fc.boolean(), heedsLast: fc.boolean(), ...sizes });
@@ -210,7 +210,7 @@ describe('pages of tags', () => {
 });
 
 describe('settings', () => {
-  test('apiRootOf() gives a root without a login or a slash at its end, or a TypeError', () => {
+  test('apiRootOf() returns a root without a login or a final slash, or throws a TypeError', () => {
     const url = fc.oneof(
       { arbitrary: fc.webUrl(), weight: 3 },
       { arbitrary: fc.webUrl({ withQueryParameters: true, withFragments: true }), weight: 1 },
@@ -235,7 +235,7 @@ describe('settings', () => {
     expect(roots).toBeGreaterThan(FUZZ_RUNS / 4);
   });
 
-  test('proxyFor() gives the proxy or none for any NO_PROXY', () => {
+  test('proxyFor() returns the proxy or nothing for any NO_PROXY', () => {
     const target = fc.constantFrom('https://ghcr.io/', 'https://10.0.0.1:5000/', 'https://[2001:db8::1]/');
     const noProxy = fc.oneof(
       headerText,

@@ -29,7 +29,7 @@ const answering =
 
 describe('fault 67: HEAD refused where GET works: a HEAD that proves nothing is asked again as GET, at the same endpoint', () => {
   const STATUSES = [400, 401, 403, 404, 405, 406, 410, 415, 451, 500, 501, 502, 503];
-  test.each(STATUSES)('resolve() finds a tag whose HEAD is answered %s', async (status) => {
+  test.each(STATUSES)('resolve() finds a tag whose HEAD gets %s', async (status) => {
     const { server, digest } = await registry(answering(status));
     const upstream = upstreamTo(upstreamAt(server.url));
     const size = JSON.stringify(INDEX).length;
@@ -37,7 +37,7 @@ describe('fault 67: HEAD refused where GET works: a HEAD that proves nothing is 
   });
 
   test.each(STATUSES)(
-    'statBlob() finds a blob whose HEAD is answered %s, by its first byte',
+    'statBlob() finds a blob whose HEAD gets %s, by requesting its first byte',
     async (status) => {
       const { server, blob } = await registry(answering(status));
       const upstream = upstreamTo(upstreamAt(server.url));
@@ -46,7 +46,7 @@ describe('fault 67: HEAD refused where GET works: a HEAD that proves nothing is 
     },
   );
 
-  test('resolve() and statBlob() survive a registry that breaks the connection on HEAD', async () => {
+  test('resolve() and statBlob() succeed when the registry closes the connection on HEAD', async () => {
     const { server, digest, blob } = await registry((_, response) => void response.destroy());
     const upstream = upstreamTo(upstreamAt(server.url));
     expect(await upstream.resolve(app, tagged('v1'))).toMatchObject({ digest });
@@ -58,7 +58,7 @@ describe('fault 67: HEAD refused where GET works: a HEAD that proves nothing is 
     ['leads to no URL', { location: 'http://' }],
     ['leads to itself', { location: '?again' }],
     ['leads to another protocol', { location: 'ftp://storage.test/blob' }],
-  ])('resolve() and statBlob() ask GET after a HEAD with a redirect that %s', async (_, headers) => {
+  ])('resolve() and statBlob() send GET after a HEAD with a redirect that %s', async (_, headers) => {
     const { server, digest, blob } = await registry(answering(302, headers));
     const upstream = upstreamTo(upstreamAt(server.url));
     expect(await upstream.resolve(app, tagged('v1'))).toMatchObject({ digest });
@@ -69,7 +69,7 @@ describe('fault 67: HEAD refused where GET works: a HEAD that proves nothing is 
     ['no length', { 'content-type': MEDIA_TYPE.ociIndex }],
     ['a length of 0', { 'content-type': MEDIA_TYPE.ociIndex, 'content-length': 0 }],
     ['a web page’s type', { 'content-type': 'text/html', 'content-length': 44 }],
-  ])('resolve() asks GET after a HEAD with %s', async (_, headers) => {
+  ])('resolve() sends GET after a HEAD with %s', async (_, headers) => {
     const { server, digest } = await registry((request, response) =>
       answering(200, { ...headers, 'docker-content-digest': digestOf(Buffer.from('x')) })(request, response),
     );
@@ -99,8 +99,8 @@ describe('fault 67: HEAD refused where GET works: a HEAD that proves nothing is 
   });
 });
 
-describe('a HEAD whose answer stands is not asked again as GET', () => {
-  test.each([401, 403])('%s to a token that met the challenge', async (status) => {
+describe('a HEAD whose answer is final is not sent again as GET', () => {
+  test.each([401, 403])('%s for a token that satisfied the challenge', async (status) => {
     const tokens = createTokenService();
     const { server, asked } = await registry(answering(status), {
       after: (handler) => (request, response) => {
@@ -114,7 +114,7 @@ describe('a HEAD whose answer stands is not asked again as GET', () => {
     expect(asked()).not.toContain('GET manifests');
   });
 
-  test.each([429, 508])('%s, which the GET would meet as well', async (status) => {
+  test.each([429, 508])('%s, which a GET would get too', async (status) => {
     const { server, asked } = await registry(answering(status));
     const asking = upstreamTo(upstreamAt(server.url)).resolve(app, tagged('v1'));
     await expect(asking).rejects.toMatchObject({ status });
@@ -122,7 +122,7 @@ describe('a HEAD whose answer stands is not asked again as GET', () => {
   });
 });
 
-describe('a gateway that rejects a client’s Via', () => {
+describe('a gateway that rejects a client’s Via header', () => {
   test.each(['HEAD', 'GET'])(
     'gets the request again without it: its 403 says nothing about the tag (%s)',
     async (method) => {
@@ -144,7 +144,7 @@ describe('a gateway that rejects a client’s Via', () => {
     },
   );
 
-  test('decides with a 404, whatever Via the client sent', async () => {
+  test('is believed when it answers 404, whatever Via the client sent', async () => {
     const { server } = await registry(undefined);
     const upstream = upstreamTo(upstreamAt(server.url));
     const asked = upstream.manifest(app, tagged('gone'), { via: '1.1 some-proxy' });

@@ -12,7 +12,7 @@ const app = repository('team/app');
 const INDEX = `{"schemaVersion":2,"mediaType":"${MEDIA_TYPE.ociIndex}","manifests":[]}`;
 const BLOB = Buffer.from('the bytes of a blob');
 
-describe('CVE-2026-1525: a response with two lengths, where two readers could disagree on where it ends', () => {
+describe('CVE-2026-1525: a response with two lengths, where two parsers could disagree on where it ends', () => {
   const twice = (body: string | Buffer, first: string, second: string, other: string) =>
     `HTTP/1.1 200 OK\r\ncontent-type: ${MEDIA_TYPE.ociIndex}\r\ncontent-length: ${first}\r\n${other}: ${second}\r\n\r\n${body}`;
   const LENGTHS = [
@@ -39,10 +39,10 @@ describe('CVE-2026-1525: a response with two lengths, where two readers could di
   });
 });
 
-describe('CVE-2026-1527: nothing from outside becomes another header or another request', () => {
+describe('CVE-2026-1527: input from outside never becomes another header or another request', () => {
   const EVIL = 'x\r\nx-evil: 1\r\n\r\nGET /evil HTTP/1.1\r\nhost: x';
 
-  test('a login with line breaks is not sent, as the mirror’s own or as a client’s', async () => {
+  test('a login with line breaks is not sent, neither the mirror’s own nor a client’s', async () => {
     const server = closing(
       await startServer(
         (_, response) => void response.writeHead(401, { 'www-authenticate': 'Basic realm="r"' }).end(),
@@ -64,7 +64,7 @@ describe('CVE-2026-1527: nothing from outside becomes another header or another 
     expect(server.requests.filter(({ headers }) => 'x-evil' in headers)).toEqual([]);
   });
 
-  test('a link or a redirect with coded line breaks is followed with them coded', async () => {
+  test('a link or a redirect with encoded line breaks is followed with them encoded', async () => {
     const server = closing(
       await startServer((request, response) => {
         if (request.url?.includes('evil')) return void response.end('{"tags":["b"]}');
@@ -84,7 +84,7 @@ describe('CVE-2026-1527: nothing from outside becomes another header or another 
     ).toBeGreaterThan(1);
   });
 
-  test('a server that changes the protocol is not followed into it', async () => {
+  test('a server that switches the protocol is not followed', async () => {
     const server = closing(
       await startRawServer(
         (socket) =>

@@ -9,7 +9,7 @@ import { FUZZ_RUNS } from '../support/fuzz.ts';
 const head = (...lines: readonly string[]) => ['HTTP/1.1 200 OK', ...lines].join('\r\n');
 
 describe('parsePlainHead()', () => {
-  test('parses what registries send', () => {
+  test('parses responses that registries send', () => {
     const text = head(
       'Content-Type: application/octet-stream',
       'content-length: 42',
@@ -28,7 +28,7 @@ describe('parsePlainHead()', () => {
     });
   });
 
-  test('a head of nothing but blanks is refused as fast as any other', () => {
+  test('refuses a head of only blanks as fast as any other', () => {
     // A hostile registry's way to stop every other pull: this took a fifth of a second for each response.
     const blanks = head(`x:${' '.repeat(16_000)}\x80`);
     const takenMs = cpuTimeMs(() => {
@@ -45,12 +45,12 @@ describe('parsePlainHead()', () => {
     expect(parsePlainHead(`${line}\r\ncontent-length: 0`)?.status).toBe(status);
   });
 
-  test('knows a connection that is closed behind the body', () => {
+  test('detects a connection that is closed after the body', () => {
     expect(parsePlainHead(head('content-length: 1', 'Connection: Close'))?.isKept).toBe(false);
     expect(parsePlainHead(head('content-length: 1', 'connection: keep-alive'))?.isKept).toBe(true);
   });
 
-  test('a header named like something of Object is a header', () => {
+  test('reads a header named like a property of Object as a header', () => {
     expect(parsePlainHead(head('content-length: 1', '__proto__: x', 'constructor: y'))?.bodyBytes).toBe(1);
   });
 
@@ -83,11 +83,11 @@ describe('parsePlainHead()', () => {
     ['bytes beyond ASCII', head('content-length: 1', 'x: \xe4')],
     ['very many headers', head('content-length: 1', ...Array.from({ length: 300 }, () => 'x: y'))],
     ['nothing', ''],
-  ])('leaves %s to the plain way', (_, text) => {
+  ])('leaves %s to undici', (_, text) => {
     expect(parsePlainHead(text)).toBeUndefined();
   });
 
-  test('accepts only what Node’s own parser reads alike: both agree where a message ends', async () => {
+  test('accepts only what Node’s own parser reads in the same way: both agree where a message ends', async () => {
     const name = fc.constantFrom(
       'content-length',
       'Content-Length',

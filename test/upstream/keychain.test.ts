@@ -41,7 +41,7 @@ function logins(...files: string[]) {
   return createKeychain({ files, warn: (message) => warnings.push(message), helperLimitMs: 60_000 });
 }
 
-test('CVE-2026-59891: a login is for the host of its key, not for one that the key contains or that contains the key', async () => {
+test('CVE-2026-59891: a login is used for exactly the host of its key, not for a host that contains it or is contained in it', async () => {
   const auth = basic('one:secret');
   const keychain = logins(
     store({ auths: { 'https://registry.example.com/v1/': { auth }, 'quay.io/team': { auth } } }),
@@ -72,7 +72,7 @@ describe('readDockerConfig()', () => {
     ['https://ghcr.io', 'ghcr.io'],
     ['https://registry.example:5000/v2/', 'registry.example:5000'],
     ['quay.io/team/app', 'quay.io/team/app'],
-  ])('knows the login of %s as %s', (key, name) => {
+  ])('reads the login of %s as %s', (key, name) => {
     const { logins } = readDockerConfig({ auths: { [key]: { auth: basic('a:b:c') } } });
     expect([...logins]).toEqual([[name, { kind: 'basic', username: 'a', password: 'b:c' }]]);
   });
@@ -83,7 +83,7 @@ describe('readDockerConfig()', () => {
     ['text'],
     [{ auths: { 'ghcr.io': { auth: 'not base64 with a colon' } } }],
     [{ auths: 7 }],
-  ])('makes nothing of %j', (content) => {
+  ])('finds no login in %j', (content) => {
     expect(readDockerConfig(content).logins.size).toBe(0);
   });
 
@@ -128,7 +128,7 @@ describe('readDockerConfig()', () => {
     ['a password alone in base64', { auth: basic(':b') }, undefined],
     ['a number', { auth: 7 }, undefined],
     ['nothing', { auth: '' }, undefined],
-  ])('reads of an entry with %s: %j', (_, entry, login) => {
+  ])('of an entry with %s reads: %j', (_, entry, login) => {
     expect(readDockerConfig({ auths: { 'ghcr.io': entry } }).logins.get('ghcr.io')).toEqual(login);
   });
 
@@ -142,7 +142,7 @@ describe('readDockerConfig()', () => {
     ['ghcr.io/v2x', 'ghcr.io/v2x'],
     ['ghcr.io/ov2', 'ghcr.io/ov2'],
     ['ghcr.io/https://x', 'ghcr.io/https://x'],
-  ])('takes the key %s for %s', (key, name) => {
+  ])('reads the key %s as %s', (key, name) => {
     const { logins, helpers } = readDockerConfig({
       auths: { [key]: { auth: basic('a:b') } },
       credHelpers: { [key]: 'helper' },
@@ -151,7 +151,7 @@ describe('readDockerConfig()', () => {
     expect([[...logins.keys()], [...helpers.keys()]]).toEqual([names, names]);
   });
 
-  test('a helper is a name, never a path', () => {
+  test('accepts the name of a helper, never a path', () => {
     const config = readDockerConfig({
       credsStore: '../../tmp/evil',
       credHelpers: { 'ghcr.io': 'a/b', 'quay.io': 'ok', 'gcr.io': '', 'docker.io': 7 },
@@ -162,7 +162,7 @@ describe('readDockerConfig()', () => {
 });
 
 describe('createStoredLogins()', () => {
-  test('the login scoped to the repository is stronger than the registry’s', async () => {
+  test('prefers the login of the repository over the registry’s', async () => {
     const file = store({
       auths: { 'quay.io': { auth: basic('all:1') }, 'quay.io/team': { auth: basic('team:2') } },
     });
@@ -172,7 +172,7 @@ describe('createStoredLogins()', () => {
     expect(await logins(file).loginFor('quay.io.evil.example', NAME)).toBeUndefined();
   });
 
-  test('asks the registry’s own helper, and the Hub’s by its old name', async () => {
+  test('asks the registry’s own helper, and Docker Hub’s by its old name', async () => {
     helper('cloud', `read server; printf '{"Username":"%s","Secret":"s"}' "$server"`);
     const file = store({ credHelpers: { 'ghcr.io': 'cloud' }, credsStore: 'cloud' });
     expect(await logins(file).loginFor('ghcr.io', NAME)).toMatchObject({
@@ -184,13 +184,13 @@ describe('createStoredLogins()', () => {
     });
   });
 
-  test('a secret of the user <token> is an identity token', async () => {
+  test('uses a secret of the user <token> as an identity token', async () => {
     helper('azure', `echo '{"Username":"<token>","Secret":"refresh"}'`);
     const file = store({ credsStore: 'azure' });
     expect(await logins(file).loginFor('x.azurecr.io', NAME)).toEqual({ kind: 'identity', token: 'refresh' });
   });
 
-  test('asks a helper again after a minute, however often its answer was used: a cloud’s passwords expire', async () => {
+  test('asks a helper again after a minute, however often its answer was used, because cloud passwords expire', async () => {
     helper(
       'renewing',
       `n=$(cat "$0.n" || echo 0); echo $((n + 1)) >"$0.n"; echo "{\\"Username\\":\\"u\\",\\"Secret\\":\\"$n\\"}"`,
@@ -208,7 +208,7 @@ describe('createStoredLogins()', () => {
     expect(passwords).toEqual(['0', '0', '0', '1', '1'].map(basicAs));
   });
 
-  test('a helper that has nothing leaves the word to the file, without a warning', async () => {
+  test('uses the file when the helper has no login, without a warning', async () => {
     helper('empty', `echo 'credentials not found in native keychain'; exit 1`);
     const file = store({ credsStore: 'empty', auths: { 'ghcr.io': { auth: basic('file:1') } } });
     expect(await logins(file).loginFor('ghcr.io', NAME)).toMatchObject({ username: 'file' });
@@ -236,7 +236,7 @@ describe('createStoredLogins()', () => {
     },
   );
 
-  test('a helper that complains at length is listened to all the same', async () => {
+  test('accepts the answer of a helper that writes much to stderr', async () => {
     helper('chatty', `head -c 1000000 /dev/zero >&2; echo '{"Username":"u","Secret":"s"}'`);
     const credentials = createKeychain({
       files: [store({ credsStore: 'chatty' })],
@@ -246,7 +246,7 @@ describe('createStoredLogins()', () => {
     expect(await credentials.loginFor('ghcr.io', NAME)).toMatchObject({ username: 'u' });
   });
 
-  test('a helper that prints without end is killed long before its time is over', async () => {
+  test('kills a helper that prints without end long before its time limit', async () => {
     helper('endless', 'exec yes');
     const credentials = createKeychain({
       files: [store({ credsStore: 'endless' })],
@@ -277,7 +277,7 @@ describe('createStoredLogins()', () => {
     },
   );
 
-  test('stops a helper that hangs in time, whatever memory is collected meanwhile', async () => {
+  test('stops a helper that hangs within the time limit, even when memory is collected meanwhile', async () => {
     helper('stuck', 'exec sleep 60');
     setFlagsFromString('--expose-gc');
     const collect: () => void = runInNewContext('gc');
@@ -288,7 +288,7 @@ describe('createStoredLogins()', () => {
     expect(await credentials.loginFor('ghcr.io', NAME)).toBeUndefined();
   });
 
-  test('sees a login that is stored later, and reads files in order', async () => {
+  test('reads a login that is stored later, and uses files in their order', async () => {
     const [first, second] = [
       join(folder, 'first.json'),
       store({ auths: { 'ghcr.io': { auth: basic('b:1') } } }),
@@ -316,7 +316,7 @@ describe('createStoredLogins()', () => {
     }
   });
 
-  test('a helper’s answer is stronger than the registry’s own login in the file', async () => {
+  test('prefers a helper’s answer over the registry’s own login in the file', async () => {
     helper('fresh', `echo '{"Username":"fresh","Secret":"s"}'`);
     const stored = logins(store({ auths: { 'ghcr.io': { auth: basic('old:1') } }, credsStore: 'fresh' }));
     expect(await stored.loginFor('ghcr.io', NAME)).toMatchObject({ username: 'fresh' });
@@ -340,13 +340,13 @@ describe('createStoredLogins()', () => {
   test.each([
     [64 * 1024, 's'],
     [64 * 1024 + 1, undefined],
-  ])('takes a helper’s answer of %s bytes', async (bytes, password) => {
+  ])('accepts a helper’s answer of %s bytes', async (bytes, password) => {
     helper('long', `printf '%-${bytes}s' '{"Username":"u","Secret":"s"}'`);
     const login = await logins(store({ credsStore: 'long' })).loginFor('ghcr.io', NAME);
     expect(login && 'password' in login ? login.password : undefined).toBe(password);
   });
 
-  test('a missing file is no fault, and one that cannot be read is named with its reason', async () => {
+  test('ignores a missing file, and names one that cannot be read with the reason', async () => {
     const [missing, folderNamedSo, broken] = [join(folder, 'none.json'), folder, store('{', 'broken.json')];
     const large = store(' '.repeat(1024 * 1024 + 1), 'large.json');
     await logins(missing, folderNamedSo, broken, large).loginFor('ghcr.io', NAME);
@@ -357,7 +357,7 @@ describe('createStoredLogins()', () => {
     ]);
   });
 
-  test('asks a helper again that failed', async () => {
+  test('asks a helper that failed again', async () => {
     helper(
       'later',
       `[ -e "$0.ready" ] || { touch "$0.ready"; exit 3; }; echo '{"Username":"u","Secret":"s"}'`,
@@ -370,7 +370,7 @@ describe('createStoredLogins()', () => {
   test.each([
     [1024 * 1024, 'ann', 0],
     [1024 * 1024 + 1, undefined, 1],
-  ])('of a file of %s bytes: reads the login of %s, with %s warnings', async (bytes, username, warned) => {
+  ])('of a file of %s bytes: read the login of %s, with %s warnings', async (bytes, username, warned) => {
     const text = JSON.stringify({ auths: { 'ghcr.io': { auth: basic('ann:1') } } });
     const stored = logins(store(text.padEnd(bytes)));
     const login = await stored.loginFor('ghcr.io', NAME);
@@ -382,7 +382,7 @@ describe('createStoredLogins()', () => {
     ['size', 1, (file: string, text: string) => writeFileSync(file, `${text} `)],
     ['inode', 1, replaceFile],
     ['time', 2, (file: string, text: string) => writeFileSync(file, text)],
-  ])('reads a file again of which only the %s has changed', async (_, modifiedS, write) => {
+  ])('reads a file again when only its %s has changed', async (_, modifiedS, write) => {
     const text = (name: string) => JSON.stringify({ auths: { 'ghcr.io': { auth: basic(`${name}:1`) } } });
     const file = store(text('one'));
     utimesSync(file, 1, 1);
@@ -393,7 +393,7 @@ describe('createStoredLogins()', () => {
     expect(await stored.loginFor('ghcr.io', NAME)).toMatchObject({ username: 'two' });
   });
 
-  test('a file that is no JSON is warned of once and passed over', async () => {
+  test('warns once about a file that is not JSON and ignores it', async () => {
     const credentials = logins(store('{"auths": {"ghcr.io": {"auth": "c2VjcmV0"'));
     expect(await credentials.loginFor('ghcr.io', NAME)).toBeUndefined();
     expect(await credentials.loginFor('ghcr.io', NAME)).toBeUndefined();

@@ -17,7 +17,7 @@ function opened(start: number, end: number, body: Body): OpenedBlob {
   };
 }
 
-test('ParallelBody delivers what waits in memory when its reader takes the range before it late', async () => {
+test('ParallelBody delivers buffered bytes when its reader takes the range before them late', async () => {
   const bytes = randomBytes(2 * SEGMENT_BYTES);
   let nowMs = 0;
   const flowControl = { pause: () => {}, resume: () => {}, abort: () => {} };
@@ -79,7 +79,7 @@ const FLOW = fc.record({
   sizeBytes: fc.integer({ min: SEGMENT_BYTES + 1, max: 5 * SEGMENT_BYTES }),
 });
 
-test('ParallelBody delivers every byte in order at any pace of its connections and its reader', async () => {
+test('ParallelBody delivers every byte in order at any speed of its connections and its reader', async () => {
   const bytes = randomBytes(5 * SEGMENT_BYTES);
   await fc.assert(
     fc.asyncProperty(FLOW, async ({ chunks, sourceRests, readerRests, turnMs, breaksEvery, sizeBytes }) => {

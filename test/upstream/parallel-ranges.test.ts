@@ -30,7 +30,7 @@ const READERS =
   process.env['METAHUB_FUZZ_RUNS'] === undefined ? ['raw' as const] : ['raw' as const, 'standard' as const];
 
 describe.each(READERS)(
-  'a large blob read the %s way over a store that limits each connection',
+  'a large blob read by the %s reader from a store that limits each connection',
   (blobReader) => {
     const start = async (
       misdeed?: Misdeed,
@@ -55,13 +55,13 @@ describe.each(READERS)(
       expect(store.ranges()[0]).toBe(`bytes=0-${8 * MIB - 1}`);
     });
 
-    test('blobConnections: 1 fetches it over one connection, without a Range', async () => {
+    test('is fetched over one connection, without a Range, with blobConnections: 1', async () => {
       const { store, read } = await start(undefined, { blobConnections: 1 });
       expect((await read()).equals(store.bytes)).toBe(true);
       expect(store.ranges()).toEqual([undefined]);
     });
 
-    test('a large part of it that a client requested comes in ranges too, from its first to its last byte', async () => {
+    test('is fetched in ranges too when the client requests a large part of it, from its first to its last byte', async () => {
       const { store, upstream } = await start();
       const range = { kind: 'from', first: 1001, last: SIZE - 1002 } as const;
       const blob = await upstream.blob(app, store.digest, { range });
@@ -186,7 +186,7 @@ describe.each(READERS)(
       expect((await read()).equals(store.bytes)).toBe(true);
     });
 
-    test('a reader that leaves ends every response', async () => {
+    test('a reader that leaves ends every request', async () => {
       const { store, upstream } = await start();
       const blob = await upstream.blob(app, store.digest);
       if (blob.kind !== 'content') throw new Error('a redirect');
@@ -274,24 +274,24 @@ describe('ConcurrencyController', () => {
     return { controller, limits };
   }
 
-  test('doubles up to its bound while each connection brings its own share', () => {
+  test('doubles up to its limit while each connection adds its own share', () => {
     const { limits } = run((limit) => limit * 20, 20);
     expect(limits.at(-1)).toBe(8);
     expect(new Set(limits)).toEqual(new Set([2, 4, 8]));
   });
 
-  test('goes back to one connection where a second brings nothing', () => {
+  test('returns to one connection when a second adds nothing', () => {
     const { limits } = run(() => 50, 60);
     expect(limits.filter((limit) => limit > 1).length).toBeLessThan(12);
     expect(limits.at(-1)).toBe(1);
   });
 
-  test('stays at one connection that is not throttled: more would only cost copies', () => {
+  test('stays at one connection that is not throttled, because more would only cost copies', () => {
     const { limits } = run((limit) => limit * 400, 20);
     expect(new Set(limits)).toEqual(new Set([1]));
   });
 
-  test('stays where the next doubling brings less than a fifth more', () => {
+  test('stops doubling when the last doubling added less than a fifth', () => {
     const { limits } = run((limit) => Math.min(limit, 4) * 20, 15);
     expect(limits.at(-1)).toBe(4);
   });
@@ -307,18 +307,18 @@ describe('ConcurrencyController', () => {
     expect(limits.at(-1)).toBe(8);
   });
 
-  test('three downloads that share one line stay at one connection each: together they get no more', () => {
+  test('three downloads that share one line stay at one connection each, because more would add nothing', () => {
     const { limits } = run(() => 60, 60, { downloads: 3 });
     expect(limits.filter((limit) => limit > 1).length).toBeLessThan(12);
     expect(limits.at(-1)).toBe(1);
   });
 
-  test('three downloads whose connections are limited share what the host is allowed', () => {
+  test('three downloads whose connections are throttled share the limit of the host', () => {
     const { limits } = run((connections) => Math.min(connections, 8) * 20, 20, { downloads: 3 });
     expect(limits.at(-1)).toBe(4);
   });
 
-  test('a download that joins while a doubling is judged makes it void', () => {
+  test('a download that starts while a doubling is measured invalidates the measurement', () => {
     let now = 0;
     const controller = new ConcurrencyController(8, () => now);
     const receive = (download: object) => {
@@ -337,14 +337,14 @@ describe('ConcurrencyController', () => {
     expect(controller.isUsed).toBe(false);
   });
 
-  test('back() halves, and does not double again at once', () => {
+  test('back() halves the connections, and does not double again at once', () => {
     const { controller } = run((limit) => limit * 20, 20);
     controller.back();
     expect(controller.limit).toBe(4);
   });
 });
 
-test('a RangeBudget does not hand out memory again that a client still reads', () => {
+test('a RangeBudget does not reuse memory that a client still reads', () => {
   const budget = new RangeBudget(8, () => 0);
   budget.join('registry.test', () => {});
   const [free, read] = [budget.buffer(), budget.buffer()];
@@ -356,7 +356,7 @@ test('a RangeBudget does not hand out memory again that a client still reads', (
   expect(again.map((buffer) => buffer === read)).toEqual([false, false]);
 });
 
-test('large blobs whose readers stand still share the memory, and each gets its bytes when they go on', async () => {
+test('large blobs whose readers pause share the memory, and each gets its bytes when they continue', async () => {
   const store = await startPacedStore(SIZE);
   const upstream = upstreamTo(upstreamAt(store.url), {
     blobConnections: 100,

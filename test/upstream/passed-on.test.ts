@@ -21,7 +21,7 @@ const LIMITS = {
 };
 
 describe('a registry’s rate limit headers', () => {
-  test('come with the manifest, and with the answer of resolve()', async () => {
+  test('come with the manifest, and with the result of resolve()', async () => {
     const content = createContent();
     content.putManifest(INDEX, MEDIA_TYPE.ociIndex, 'v1');
     const { upstream } = await start((request, response) => {
@@ -38,7 +38,7 @@ describe('fault 23: 429 with Retry-After', () => {
   const limited: Handler = (_, response) =>
     void response.writeHead(429, { 'retry-after': '37', 'ratelimit-remaining': '0;w=21600' }).end();
 
-  test('the client hears at once of both, and the registry is not asked again', async () => {
+  test('the client receives status and header at once, and the registry gets no second request', async () => {
     const { server, upstream } = await start(limited);
     const asked = upstream.manifest(app, tagged('v1'));
     await expect(asked).rejects.toMatchObject({
@@ -50,7 +50,7 @@ describe('fault 23: 429 with Retry-After', () => {
     expect(server.requests).toHaveLength(1);
   });
 
-  test('for a blob as well', async () => {
+  test('a client that requests a blob receives status and header too', async () => {
     const { upstream } = await start(limited);
     await expect(upstream.blob(app, digestOf(Buffer.from('x')))).rejects.toMatchObject({
       code: 'TOOMANYREQUESTS',
@@ -62,13 +62,13 @@ describe('fault 23: 429 with Retry-After', () => {
 describe('referrers', () => {
   const subject = digestOf(Buffer.from('subject'));
 
-  test('of a registry without that API are answered 404, so that clients look for the referrers tag', async () => {
+  test('of a registry without that API get 404, so that clients use the referrers tag', async () => {
     const { server, upstream } = await start((_, response) => void response.writeHead(404).end());
     await expect(upstream.referrers(app, subject)).rejects.toMatchObject({ status: 404 });
     expect(server.requests[0]?.target).toBe(`/v2/team/app/referrers/${subject}`);
   });
 
-  test('come as the index that the registry wrote, filtered as asked', async () => {
+  test('are the index that the registry sent, filtered as requested', async () => {
     const { server, upstream } = await start((_, response) => {
       response.writeHead(200, { 'content-type': MEDIA_TYPE.ociIndex });
       response.end(JSON.stringify(INDEX));

@@ -26,7 +26,7 @@ function content() {
 }
 
 describe('proxyFromEnvironment()', () => {
-  test('reads the usual variables, of which lower case wins as in curl', () => {
+  test('reads the usual variables, of which lower case has priority as in curl', () => {
     expect(
       proxyFromEnvironment({
         HTTPS_PROXY: 'http://upper:1',
@@ -66,11 +66,11 @@ describe('proxyFor()', () => {
     ['https://localhost:5000/', '', undefined],
     ['http://127.0.0.1:5000/', '', undefined],
     ['https://[::1]/', '', undefined],
-  ])('%s with NO_PROXY=%s: %s', (target, noProxy, expected) => {
+  ])('for %s with NO_PROXY=%s is %s', (target, noProxy, expected) => {
     expect(proxyFor(new URL(target), { ...settings, noProxy })?.href).toBe(expected);
   });
 
-  test('an address that is no proxy’s is an error that shows no login', () => {
+  test('throws an error that shows no login for an address that is not a proxy’s', () => {
     const ask = () => proxyFor(new URL('https://ghcr.io'), { https: 'socks5://ann:hunter2@proxy:1080' });
     expect(ask).toThrow('the proxy of the environment is not of the form http://HOST:PORT');
   });
@@ -80,7 +80,7 @@ describe('a registry behind a proxy', () => {
   const { host } = repository('app', 'registry.example');
   const app = repository('app', 'registry.example');
 
-  test('over TLS: a tunnel, through which manifests and blobs come whole', async () => {
+  test('over TLS uses a tunnel, through which manifests and blobs arrive complete', async () => {
     const made = content();
     const bytes = randomBytes(2_000_000);
     const digest = made.putBlob(bytes);
@@ -91,7 +91,7 @@ describe('a registry behind a proxy', () => {
     expect(new Set(internet.proxy.targets)).toEqual(new Set(['registry.example:443']));
   });
 
-  test('over TLS, with a login for the proxy', async () => {
+  test('over TLS uses the login for the proxy', async () => {
     const internet = await startInternet({ 'registry.example': serveContent(content()) });
     const https = internet.proxy.url.replace('http://', 'http://ann:p%40ss@');
     const upstream = upstreamTo(defaultUpstream(host), { ...internet.options, proxy: { https } });
@@ -113,17 +113,17 @@ describe('a registry behind a proxy', () => {
     });
   }
 
-  test('over TLS, by an address: its certificate must be for that address', async () => {
+  test('over TLS by IP address must have a certificate for that address', async () => {
     const upstream = await byAddress('192.0.2.7');
     expect((await upstream.manifest(app, tagged('v1'))).mediaType).toBe(MEDIA_TYPE.ociIndex);
   });
 
-  test('over TLS, by an address: a certificate of the proxy’s own name does not pass for it', async () => {
+  test('over TLS by IP address is refused with a certificate of the proxy’s own name', async () => {
     const upstream = await byAddress('localhost');
     await expect(upstream.manifest(app, tagged('v1'))).rejects.toThrow('has a certificate for another name');
   });
 
-  test('in plain http: the whole URL is sent to the proxy', async () => {
+  test('without TLS is requested with the whole URL', async () => {
     const server = closing(await startServer(serveContent(content())));
     const proxy = closing(
       await startProxy((name) => (name === 'registry.example' ? server.port : undefined)),
@@ -142,14 +142,14 @@ describe('a registry behind a proxy', () => {
     await expect(asked).rejects.toThrow(`the proxy 127.0.0.1:${proxy.port} answered 403`);
   });
 
-  test('that is down fails with an error', async () => {
+  test('fails with an error when the proxy is down', async () => {
     const proxy = await startProxy(() => undefined);
     await proxy.close();
     const upstream = upstreamTo(defaultUpstream(host), { proxy: { https: proxy.url } });
     await expect(upstream.manifest(app, tagged('v1'))).rejects.toMatchObject({ code: 'UNAVAILABLE' });
   });
 
-  test('with NO_PROXY for it: not by the proxy', async () => {
+  test('is contacted directly with NO_PROXY for it', async () => {
     const proxy = closing(await startProxy(() => undefined));
     const upstream = upstreamTo(upstreamAt('https://registry.invalid'), {
       proxy: { https: proxy.url, noProxy: 'registry.invalid' },
@@ -159,7 +159,7 @@ describe('a registry behind a proxy', () => {
   });
 });
 
-describe('behind a proxy, which looks names up', () => {
+describe('behind a proxy that resolves names', () => {
   const elsewhere = (location: string) =>
     startServer((_, response) => {
       response.writeHead(307, { location: `${location}/layer` }).end();
@@ -172,7 +172,7 @@ describe('behind a proxy, which looks names up', () => {
     'https://printer',
     'http://router.lan',
     'https://169.254.169.254',
-  ])('a redirect to %s is refused, and the proxy is not asked', async (location) => {
+  ])('a redirect to %s is refused without a request to the proxy', async (location) => {
     const proxy = closing(await startProxy(() => undefined));
     const server = closing(await elsewhere(location));
     const upstream = upstreamTo(upstreamAt(server.url), { proxy: { http: proxy.url, https: proxy.url } });
@@ -192,7 +192,7 @@ describe('behind a proxy, which looks names up', () => {
     ['a public address among others', at('10.1.2.3', '8.8.8.8'), true],
     ['nothing, as on hosts that only the proxy gets out of', unknown, true],
     ['nothing in time', () => new Promise<never>(() => {}), true],
-  ])('a name that resolves to %s: left to the proxy %s', async (_, resolve, isLeft) => {
+  ])('a name that resolves to %s is left to the proxy: %s', async (_, resolve, isLeft) => {
     const judged = createNameGuard(resolve)('storage.test');
     if (isLeft) await expect(judged).resolves.toBeUndefined();
     else await expect(judged).rejects.toBeInstanceOf(AddressRefusedError);
@@ -215,7 +215,7 @@ describe('a tunnel', () => {
     });
 
   test.each(['HTTP/1.1 200 OK', 'HTTP/1.1 201 Created', 'HTTP/1.1 299 Whatever'])(
-    'is open once CONNECT is answered %s',
+    'is open once CONNECT gets %s',
     async (head) => {
       const authority = await createAuthority();
       afterTest(authority.remove);
@@ -234,7 +234,7 @@ describe('a tunnel', () => {
   );
 
   test.each(['HTTP/1.1 200 OK', 'HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade'])(
-    'that answers %j and breaks at once fails the request, and nothing else',
+    'that sends %j and closes at once fails the request, and nothing else',
     async (head) => {
       const proxy = closing(await tunnelling(head));
       const upstream = upstreamTo(upstreamAt('https://registry.test'), { proxy: { https: proxy.url } });
@@ -249,7 +249,7 @@ test.each([
   ['http://ann:a%20b%40c@proxy.test', 'ann:a b@c'],
   ['http://ann:%zz%c3%a9@proxy.test', 'ann:%zzé'],
   ['http://ann@proxy.test', 'ann:'],
-])('the login in %s is shown to the proxy as %s', (url, login) => {
+])('the login in %s is sent to the proxy as %s', (url, login) => {
   const shown = `Basic ${Buffer.from(login).toString('base64')}`;
   expect(proxyAuthorization(new URL(url))).toEqual({ 'proxy-authorization': shown });
 });

@@ -40,7 +40,7 @@ describe('fault 73: a URL that another program would re-encode: a signed Locatio
   });
 });
 
-test('raw UTF-8 in a Location, which no request line may hold, is escaped byte by byte', async () => {
+test('raw UTF-8 in a Location, which a request line may not contain, is escaped byte by byte', async () => {
   const { server, upstream } = await started((request, response) => {
     if (request.url?.startsWith('/s')) return void response.end(BYTES);
     response.writeHead(307, { location: '/s/caf\xc3\xa9?n=\xe2\x82\xac' }).end();
@@ -49,7 +49,7 @@ test('raw UTF-8 in a Location, which no request line may hold, is escaped byte b
   expect(server.requests.at(-1)?.target).toBe('/s/caf%C3%A9?n=%E2%82%AC');
 });
 
-test('a redirect that is handed on to the client is handed on as it was received', async () => {
+test('a redirect that is passed to the client is passed on as received', async () => {
   const location = "https://storage.test/x?sig=a'b|c%2b";
   const server = closing(
     await startServer((_, response) => void response.writeHead(307, { location, 'content-length': 0 }).end()),
@@ -58,7 +58,7 @@ test('a redirect that is handed on to the client is handed on as it was received
   expect(await upstream.blob(app, DIGEST)).toEqual({ kind: 'redirect', location });
 });
 
-test('a token service’s own query stays as it is, and is added to', async () => {
+test('a token service’s own query stays unchanged, and parameters are added', async () => {
   const content = createContent();
   content.putManifest(INDEX, MEDIA_TYPE.ociIndex, 'v1');
   const { server, upstream } = await started((request, response) => {
@@ -73,21 +73,21 @@ test('a token service’s own query stays as it is, and is added to', async () =
 });
 
 describe('fault 72: right bytes under a wrong label: the digest decides', () => {
-  test('a blob’s right bytes labelled as a web page are the blob', async () => {
+  test('a blob whose right bytes are labelled as a web page is served', async () => {
     const { upstream } = await started((_, response) => {
       response.writeHead(200, { 'content-type': 'text/html', 'content-length': BYTES.length }).end(BYTES);
     });
     expect(await readBlob(await upstream.blob(app, DIGEST))).toEqual(BYTES);
   });
 
-  test('a page instead of a blob is refused before its length is announced', async () => {
+  test('a page in place of a blob is refused before its length is sent', async () => {
     const { upstream } = await started((_, response) => {
       response.writeHead(200, { 'content-type': 'text/html' }).end('<title>Welcome</title>');
     });
     await expect(upstream.blob(app, DIGEST)).rejects.toThrow('captive portal');
   });
 
-  test('a manifest’s right bytes by digest are the manifest, whatever they are labelled as', async () => {
+  test('a manifest by digest with the right bytes is served, whatever its Content-Type', async () => {
     const bytes = Buffer.from(JSON.stringify(INDEX));
     const { upstream } = await started((_, response) => {
       response.writeHead(200, { 'content-type': 'text/html' }).end(bytes);
@@ -97,7 +97,7 @@ describe('fault 72: right bytes under a wrong label: the digest decides', () => 
   });
 
   // No public record of this number was found: it is as reported.
-  test('CVE-2026-85747: a by-digest manifest with the right header and other bytes is refused, through a cache and a list too', async () => {
+  test('CVE-2026-85747: a manifest by digest with the right header and other bytes is refused, also through a cache and an index', async () => {
     const digest = digestOf(Buffer.from('the true manifest'));
     const { upstream } = await started((_, response) => {
       response.writeHead(200, { 'docker-content-digest': digest, 'content-type': MEDIA_TYPE.ociIndex });
@@ -120,7 +120,7 @@ describe('fault 72: right bytes under a wrong label: the digest decides', () => 
     });
   });
 
-  test('all of a blob as 206, without a Range having been asked for, is the blob', async () => {
+  test('a complete blob with status 206 to a request without Range is served', async () => {
     const { upstream } = await started((request, response) => {
       const range = `bytes 0-${BYTES.length - 1}/${BYTES.length}`;
       response.writeHead(206, { 'content-range': range, 'content-length': BYTES.length });
@@ -137,7 +137,7 @@ describe('fault 72: right bytes under a wrong label: the digest decides', () => 
     ['201', 201, {}],
     ['202', 202, {}],
     ['203 of a gateway', 203, {}],
-  ])('all of a blob as %s is the blob, and other bytes are refused', async (_, status, headers) => {
+  ])('a complete blob with status %s is served, and other bytes are refused', async (_, status, headers) => {
     const send = (bytes: Buffer) =>
       started((request, response) => {
         response.writeHead(status, { ...headers, 'content-length': bytes.length });
@@ -151,7 +151,7 @@ describe('fault 72: right bytes under a wrong label: the digest decides', () => 
   });
 
   test.each([201, 202, 203, 206])(
-    'a manifest as %d is the manifest, by tag and by digest',
+    'a manifest with status %d is served, by tag and by digest',
     async (status) => {
       const bytes = Buffer.from(JSON.stringify(INDEX));
       const { upstream } = await started((request, response) => {
@@ -165,7 +165,7 @@ describe('fault 72: right bytes under a wrong label: the digest decides', () => 
     },
   );
 
-  test('a part of a manifest by tag is refused', async () => {
+  test('a partial manifest by tag is refused', async () => {
     const bytes = Buffer.from(JSON.stringify(INDEX)).subarray(0, -5);
     const { upstream } = await started((_, response) => {
       response.writeHead(206, { 'content-type': MEDIA_TYPE.ociIndex, 'content-length': bytes.length });
@@ -177,7 +177,7 @@ describe('fault 72: right bytes under a wrong label: the digest decides', () => 
   test.each([
     ['the part that another one asked for', 'bytes 4-18/19'],
     ['a part without its end', 'bytes 0-17/19'],
-  ])('%s as 206, without a Range having been asked for, is refused', async (_, range) => {
+  ])('%s with status 206 to a request without Range is refused', async (_, range) => {
     const server = closing(
       await startServer((_request, response) => {
         response
@@ -239,7 +239,7 @@ test.each([
   expect((await upstream.manifest(app, tagged('v1'))).bytes.toString()).toBe(document);
 });
 
-test('a manifest by digest is the bytes that were asked for, whatever they hold', async () => {
+test('a manifest by digest consists of the requested bytes, whatever they contain', async () => {
   const document = '{"schemaVersion":2,"manifests":"x"}';
   const { upstream } = await started((_request, response) => void response.end(document));
   const digest = digestOf(Buffer.from(document));
@@ -269,7 +269,7 @@ describe('fault 74: corners of the grammar of HTTP: interim responses before the
     expect(server.requests).toHaveLength(1);
   });
 
-  test('100 before a blob that comes in chunks', async () => {
+  test('100 before a blob in chunked encoding', async () => {
     const chunked = `13\r\n${BYTES}\r\n0\r\n\r\n`;
     const head = 'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n';
     const server = closing(
@@ -279,7 +279,7 @@ describe('fault 74: corners of the grammar of HTTP: interim responses before the
     expect(await readBlob(await upstream.blob(app, DIGEST))).toEqual(BYTES);
   });
 
-  test('interim responses without end are no answer', async () => {
+  test('interim responses without end are an error', async () => {
     const server = closing(
       await startRawServer((socket) => void socket.write('HTTP/1.1 103 Early Hints\r\n\r\n'.repeat(2000))),
     );
@@ -311,12 +311,15 @@ describe('a pull-through cache that passes on what its own registry said, as dis
     });
   const asked = { kind: 'digest', digest: DIGEST } as const;
 
-  test.each(['MANIFEST_UNKNOWN', 'NAME_UNKNOWN'])('%s: it does not know the manifest', async (code) => {
-    const { upstream } = await answers(said(code));
-    for (const answer of [upstream.manifest(app, asked), upstream.resolve(app, asked)]) {
-      await expect(answer).rejects.toMatchObject({ code: 'MANIFEST_UNKNOWN', status: 404 });
-    }
-  });
+  test.each(['MANIFEST_UNKNOWN', 'NAME_UNKNOWN'])(
+    '%s: the cache does not know the manifest',
+    async (code) => {
+      const { upstream } = await answers(said(code));
+      for (const answer of [upstream.manifest(app, asked), upstream.resolve(app, asked)]) {
+        await expect(answer).rejects.toMatchObject({ code: 'MANIFEST_UNKNOWN', status: 404 });
+      }
+    },
+  );
 
   test.each<[string, object, string?]>([
     ['another error inside', said('DENIED')],

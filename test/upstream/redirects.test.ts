@@ -19,7 +19,7 @@ const sendTo =
   (_, response) =>
     void response.writeHead(status, { location }).end();
 
-describe('blobs in another place than the registry', () => {
+describe('a blob whose registry redirects to another host', () => {
   /** A registry that wants a token and sends for blobs to a store of another name, as the large ones do. */
   async function start(
     bytes: Buffer = randomBytes(100_000),
@@ -41,7 +41,7 @@ describe('blobs in another place than the registry', () => {
     return { internet, digest, bytes };
   }
 
-  test('are read there, without our Authorization or our name', async () => {
+  test('is read there, without the login and without the Via header', async () => {
     const { internet, digest, bytes } = await start();
     const upstream = upstreamTo(defaultUpstream(host), internet.options);
     const blob = await upstream.blob(app, digest, { via: '1.1 metahub-of-a-customer' });
@@ -57,14 +57,14 @@ describe('blobs in another place than the registry', () => {
     ]);
   });
 
-  test('are read in part there: the Range goes along', async () => {
+  test('is read there in part: the Range is sent too', async () => {
     const { internet, digest, bytes } = await start();
     const upstream = upstreamTo(defaultUpstream(host), internet.options);
     const blob = await upstream.blob(app, digest, { range: { kind: 'from', first: 10, last: 19 } });
     expect((await readBlob(blob)).equals(bytes.subarray(10, 20))).toBe(true);
   });
 
-  test('with blobs: redirect, the client is sent there and nothing is fetched', async () => {
+  test('with blobs: redirect, the client gets the redirect and the mirror fetches nothing', async () => {
     const { internet, digest } = await start();
     const upstream = upstreamTo({ ...defaultUpstream(host), blobs: 'redirect' }, internet.options);
     expect(await upstream.blob(app, digest)).toEqual({
@@ -81,7 +81,7 @@ describe('blobs in another place than the registry', () => {
     'http://127.0.0.1:6443/api',
     'http://localhost/',
   ])(
-    'with blobs: redirect, no client is sent to %s, where this mirror itself would not go',
+    'with blobs: redirect, the client gets no redirect to %s, which the mirror itself would refuse',
     async (location) => {
       const server = closing(await startServer(sendTo(location)));
       const upstream = upstreamTo({ ...upstreamAt(server.url), blobs: 'redirect' });
@@ -91,7 +91,7 @@ describe('blobs in another place than the registry', () => {
     },
   );
 
-  test('are read by this program even with blobs: redirect', async () => {
+  test('is read by this program even with blobs: redirect', async () => {
     const document = { os: 'linux', architecture: 'amd64' };
     const { internet, digest, bytes } = await start(Buffer.from(JSON.stringify(document)));
     const upstream = upstreamTo({ ...defaultUpstream(host), blobs: 'redirect' }, internet.options);
@@ -102,7 +102,7 @@ describe('blobs in another place than the registry', () => {
     expect(JSON.parse(String(fetched?.bytes))).toEqual(document);
   });
 
-  test('cause one request to the registry for each client with blobs: redirect, cache or not', async () => {
+  test('causes one request to the registry for each client with blobs: redirect, with or without a cache', async () => {
     const { internet, digest } = await start();
     const upstream = upstreamTo({ ...defaultUpstream(host), blobs: 'redirect' }, internet.options);
     const { cache } = await cacheAt(await dataDirectory(), { next: upstream });
@@ -112,7 +112,7 @@ describe('blobs in another place than the registry', () => {
     expect(internet.asked('registry.example').length - before).toBe(1);
   });
 
-  test('with blobs: redirect, one that stays on the registry is followed: the client has no login there', async () => {
+  test('with blobs: redirect, a redirect to the same registry is followed, because the client has no login there', async () => {
     const content = createContent();
     const bytes = randomBytes(1000);
     const digest = content.putBlob(bytes);
@@ -126,7 +126,7 @@ describe('blobs in another place than the registry', () => {
     expect((await readBlob(await upstream.blob(repository('app'), digest))).equals(bytes)).toBe(true);
   });
 
-  test('with blobs: redirect, one that leads nowhere leaves no connection behind', async () => {
+  test('with blobs: redirect, a redirect to an unreachable host leaves no connection open', async () => {
     const server = closing(
       await startServer((_, response) => response.writeHead(307).end('see elsewhere'.repeat(100))),
     );
@@ -139,7 +139,7 @@ describe('blobs in another place than the registry', () => {
     expect(server.connections().made).toBeLessThanOrEqual(3);
   });
 
-  test('the signature of a redirect stands in no error message', async () => {
+  test('the signature in a redirect’s URL appears in no error message', async () => {
     const { internet, digest } = await start(undefined, 'https://store.example/gone?signature=secret');
     const upstream = upstreamTo(defaultUpstream(host), internet.options);
     const blob = await upstream.statBlob(app, digest).catch((error: Error) => error);
@@ -147,8 +147,8 @@ describe('blobs in another place than the registry', () => {
   });
 });
 
-describe('manifests that are kept elsewhere (registry.k8s.io)', () => {
-  test('are read there', async () => {
+describe('a manifest whose registry redirects to another host (registry.k8s.io)', () => {
+  test('is read there', async () => {
     const content = createContent();
     content.putManifest(INDEX, MEDIA_TYPE.ociIndex, 'v1');
     const internet = await startInternet({
@@ -163,7 +163,7 @@ describe('manifests that are kept elsewhere (registry.k8s.io)', () => {
 });
 
 describe('fault 19: redirect loop', () => {
-  test('is left after five hops, with an error that says so', async () => {
+  test('is abandoned after five redirects, with an error that says so', async () => {
     const server = closing(
       await startServer((request, response) => sendTo(request.url ?? '')(request, response)),
     );
@@ -175,7 +175,7 @@ describe('fault 19: redirect loop', () => {
 });
 
 describe('fault 21: redirect to another host', () => {
-  test('keeps no Authorization, not even on the way back', async () => {
+  test('gets no Authorization, not even when it leads back', async () => {
     const tokens = createTokenService();
     const challenge = bearerChallenge('https://registry.example/token');
     const content = createContent();

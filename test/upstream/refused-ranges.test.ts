@@ -34,7 +34,7 @@ const status =
   (_, response) =>
     void response.writeHead(code).end();
 
-describe('a registry that refuses a Range', () => {
+describe('a registry that refuses Range requests', () => {
   test.each<[string, Handler]>([
     ['400', status(400)],
     ['403', status(403)],
@@ -43,7 +43,7 @@ describe('a registry that refuses a Range', () => {
     ['500', status(500)],
     ['501', status(501)],
     ['a reset', (_, response) => void response.socket?.resetAndDestroy()],
-  ])('by %s serves whole blobs, and is asked for them at once from then on', async (_, refuse) => {
+  ])('by %s serves whole blobs, and gets requests without Range from then on', async (_, refuse) => {
     const { put, upstream, requests } = await start(refuse);
     for (const { bytes, digest } of [put(), put()]) {
       expect((await readBlob(await upstream.blob(app, digest))).equals(bytes)).toBe(true);
@@ -53,7 +53,7 @@ describe('a registry that refuses a Range', () => {
     expect(asked.slice(-2)).toEqual([undefined, undefined]);
   });
 
-  test('serves the rest of a blob that broke off, as the whole of it', async () => {
+  test('serves the rest of a blob that broke off as a whole blob', async () => {
     const half: { bytes?: Buffer } = {};
     const { put, upstream, ranges } = await start(status(403), (_, response) => {
       response.writeHead(200, { 'content-length': 100_000 });
@@ -65,7 +65,7 @@ describe('a registry that refuses a Range', () => {
     expect(ranges()).toEqual(['bytes=0-8388607', 'bytes=50000-99999', undefined]);
   });
 
-  test('refuses the range that a client asked for', async () => {
+  test('refuses the range that a client requested', async () => {
     const { put, upstream, ranges } = await start(status(403));
     const range = { kind: 'from', first: 0, last: 9 } as const;
     await expect(upstream.blob(app, put().digest, { range })).rejects.toMatchObject({ code: 'DENIED' });
@@ -73,7 +73,7 @@ describe('a registry that refuses a Range', () => {
   });
 
   test.each([404, 410, 429, 503])(
-    'by %d, which is about the blob or the registry, is not asked for the whole',
+    'by %d, which concerns the blob or the registry, gets no request for the whole blob',
     async (code) => {
       const { put, upstream, ranges } = await start(status(code));
       await expect(upstream.blob(app, put().digest)).rejects.toMatchObject({ name: 'RegistryError' });

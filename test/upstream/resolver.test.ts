@@ -19,13 +19,13 @@ function slowDns() {
 }
 
 describe('the resolver', () => {
-  test('finds the system’s addresses', async () => {
+  test('uses the system’s addresses', async () => {
     const resolve = createResolvers()();
     expect((await resolve('localhost')).length).toBeGreaterThan(0);
     await expect(resolve('no-such-host.invalid')).rejects.toMatchObject({ syscall: 'getaddrinfo' });
   });
 
-  test('asks for a name once, however many want it, and again the next time', async () => {
+  test('resolves a name once for concurrent requests, and again for later ones', async () => {
     const { asked, resolverFor, answer } = slowDns();
     const resolve = resolverFor();
     const both = [resolve('ghcr.io'), resolve('ghcr.io')];
@@ -37,7 +37,7 @@ describe('the resolver', () => {
     expect(asked).toEqual(['ghcr.io', 'ghcr.io']);
   });
 
-  test('asks for two names at once at the most: a dead DNS must leave threads to read files with', async () => {
+  test('resolves at most two names at once, so that a dead DNS leaves threads for reading files', async () => {
     const { asked, resolverFor, answer } = slowDns();
     const names = ['a.example', 'b.example', 'c.example', 'd.example'];
     const all = names.map((name) => resolverFor()(name));
@@ -48,7 +48,7 @@ describe('the resolver', () => {
     expect(await Promise.all(all)).toHaveLength(4);
   });
 
-  test('delays no other registry when one redirects to a hundred names of a dead DNS', async () => {
+  test('delays no other registry when one redirects to a hundred names with a dead DNS', async () => {
     const { asked, resolverFor, answer } = slowDns();
     const [evil, good, other] = [resolverFor(), resolverFor(), resolverFor()];
     for (let at = 0; at < 100; at += 1) void evil(`dead-${at}.evil.example`);
@@ -62,7 +62,7 @@ describe('the resolver', () => {
     expect(asked.at(-1)).toBe('dead-1.evil.example');
   });
 
-  test('a name that fails gives its turn on', async () => {
+  test('continues with the next name after a name fails', async () => {
     const resolve = createResolvers(async (hostname) => {
       if (hostname.startsWith('bad')) throw new Error('not found');
       return LOOPBACK;

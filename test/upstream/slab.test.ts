@@ -5,7 +5,7 @@ import { createSlabPool } from '../../src/upstream/http/body.ts';
 const MIB = 1024 * 1024;
 
 describe('a pool of slabs', () => {
-  test('chunks of one slab lie one behind the other and never overlap', () => {
+  test('chunks of one slab follow each other and never overlap', () => {
     const slab = createSlabPool().take();
     slab.remaining().fill('a', 0, 10);
     const first = slab.slice(10);
@@ -14,7 +14,7 @@ describe('a pool of slabs', () => {
     expect([first.chunk.toString(), second.chunk.toString()]).toEqual(['a'.repeat(10), 'b'.repeat(10)]);
   });
 
-  test('memory is used again once its user has left and its last chunk is released, not before', () => {
+  test('memory is reused once its user has left and its last chunk is released, not before', () => {
     const pool = createSlabPool();
     const slab = pool.take();
     const [first, second] = [slab.slice(100), slab.slice(100)];
@@ -37,7 +37,7 @@ describe('a pool of slabs', () => {
     expect(pool.usage().usedBytes).toBe(2 * MIB);
   });
 
-  test('memory that a client still reads is used again when the last such client has it', () => {
+  test('memory that clients still read is reused when the last of them is done', () => {
     const pool = createSlabPool();
     const slab = pool.take();
     const { chunk, release } = slab.slice(100);
@@ -51,7 +51,7 @@ describe('a pool of slabs', () => {
     expect(pool.take().remaining().buffer).toBe(chunk.buffer);
   });
 
-  test('many at once get small ones, and no more is kept than a few large ones', () => {
+  test('many concurrent users get small slabs, and only a few large slabs are kept', () => {
     const pool = createSlabPool();
     const slabs = Array.from({ length: 64 }, () => pool.take());
     expect(pool.usage().usedBytes).toBe(16 * MIB + 48 * 0.25 * MIB);
@@ -59,7 +59,7 @@ describe('a pool of slabs', () => {
     expect(pool.usage()).toEqual({ usedBytes: 0, keptBytes: 16 * MIB });
   });
 
-  test('one stream that has many small ones gets large ones again as soon as there is room', () => {
+  test('a stream with many small slabs gets large ones again as soon as there is space', () => {
     const pool = createSlabPool();
     const large = Array.from({ length: 28 }, () => pool.take());
     const small = Array.from({ length: 100 }, () => pool.take());
@@ -68,7 +68,7 @@ describe('a pool of slabs', () => {
     expect(pool.take().remaining().length).toBe(MIB);
   });
 
-  test('memory of a size that is in demand takes the place of what is kept in vain', () => {
+  test('memory of a size in demand replaces unused memory of another size', () => {
     const pool = createSlabPool();
     const large = Array.from({ length: 16 }, () => pool.take());
     const medium = pool.take();

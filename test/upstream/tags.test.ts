@@ -30,27 +30,27 @@ function specPages(all: readonly string[], most: number) {
   };
 }
 
-describe('a registry that pages as the spec has it', () => {
+describe('a registry that pages tags as the spec defines', () => {
   const all = ['a', 'b', 'c', 'd', 'e'];
 
-  test('gets a request for one page only, and the answer links to the next', async () => {
+  test('gets a request for one page only, and the response links to the next', async () => {
     const { server, upstream } = await listing(specPages(all, 100));
     expect(await upstream.tags(app, { limit: 2, after: 'b' })).toEqual({ tags: ['c', 'd'], next: 'd' });
     expect(server.requests.map(({ target }) => target)).toEqual(['/v2/team/app/tags/list?n=2&last=b']);
   });
 
-  test('gives pages that are shorter than asked for', async () => {
+  test('serves pages that are shorter than requested', async () => {
     const { upstream } = await listing(specPages(all, 2));
     expect(await upstream.tags(app, { limit: 100 })).toEqual({ tags: ['a', 'b'], next: 'b' });
   });
 
-  test('gives its first page alone when no more are wanted, and says where the next begins', async () => {
+  test('serves its first page alone when no more tags are requested, with a link to the next', async () => {
     const { server, upstream } = await listing(specPages(all, 2));
     expect(await upstream.tags(app, { first: 100 })).toEqual({ tags: ['a', 'b'], next: 'b' });
     expect(server.requests.map(({ target }) => target)).toEqual(['/v2/team/app/tags/list']);
   });
 
-  test('is followed to the end when its last tags are wanted', async () => {
+  test('is followed to the end when its last tags are requested', async () => {
     const { upstream } = await listing(specPages(all, 2));
     expect(await upstream.tags(app, { last: 2 })).toEqual({ tags: ['d', 'e'] });
   });
@@ -62,7 +62,7 @@ describe('a registry that pages as the spec has it', () => {
   });
 });
 
-describe('a registry that pages in its own way', () => {
+describe('a registry that pages tags in its own way', () => {
   const newestFirst = ['v9', 'v10', 'latest', 'a'];
   /** Quay's way: newest first, and a token of its own for the next page. */
   const ownPages = (query: URLSearchParams) => {
@@ -71,12 +71,12 @@ describe('a registry that pages in its own way', () => {
     return { tags: newestFirst.slice(start, start + 2), ...(start + 2 < 4 ? { link } : {}) };
   };
 
-  test('is asked for everything, so that no tag is lost', async () => {
+  test('is read completely, so that no tag is lost', async () => {
     const { upstream } = await listing(ownPages);
     expect(await upstream.tags(app)).toEqual({ tags: ['a', 'latest', 'v10', 'v9'], next: undefined });
   });
 
-  test('is cut into pages of the spec', async () => {
+  test('is split into pages of the spec', async () => {
     const { upstream } = await listing(ownPages);
     expect(await upstream.tags(app, { limit: 3 })).toEqual({ tags: ['a', 'latest', 'v10'], next: 'v10' });
     expect(await upstream.tags(app, { limit: 3, after: 'v10' })).toEqual({ tags: ['v9'], next: undefined });
@@ -89,7 +89,7 @@ describe('an unusual list of tags', () => {
     expect(await upstream.tags(app)).toEqual({ tags: [], next: undefined });
   });
 
-  test('loses what is not a tag, and duplicates', async () => {
+  test('is cleaned of invalid tags and duplicates', async () => {
     const { upstream } = await listing(() => ({ tags: ['ok', 7, '../etc', 'a\r\nb', '', null, 'ok'] }));
     expect(await upstream.tags(app)).toEqual({ tags: ['ok'], next: undefined });
   });
@@ -104,7 +104,7 @@ describe('an unusual list of tags', () => {
     expect(server.requests).toHaveLength(requests);
   });
 
-  test('with links to new pages for ever is abandoned after 500 of them', async () => {
+  test('with endless links to new pages is abandoned after 500 of them', async () => {
     let page = 0;
     const { server, upstream } = await listing(() => {
       page += 1;
@@ -124,7 +124,7 @@ describe('an unusual list of tags', () => {
     expect((await upstream.tags(app)).tags).toHaveLength(150_002);
   });
 
-  test('with more tags than any repository has is not sorted for every request', async () => {
+  test('with an extreme number of tags is not sorted for every request', async () => {
     const { upstream } = await listing(() => ({ tags: Array(500_001).fill('a') }));
     await expect(upstream.tags(app)).rejects.toThrow('more than 500000 tags');
   });
@@ -148,7 +148,7 @@ describe('an unusual list of tags', () => {
   });
 });
 
-describe('lists of tags that are meant to take time or memory', () => {
+describe('lists of tags made to consume time or memory', () => {
   const HELD = 'holds the event loop for less than 50 ms of CPU time';
   const many = (count: number, tagOf: (at: number) => unknown) =>
     JSON.stringify({ tags: Array.from({ length: count }, (_, at) => tagOf(at)) });
@@ -170,7 +170,7 @@ describe('lists of tags that are meant to take time or memory', () => {
     expect(await longestTurnMs(ask)).toBeLessThan(50);
   });
 
-  test('large lists in flight beyond 64 MiB are refused with 503, and accepted when others end', async () => {
+  test('large lists in progress beyond 64 MiB are refused with 503, and accepted when others end', async () => {
     const body = Buffer.from(many(100_000, (at) => `t${String(at).padStart(120, '0')}`));
     let release = () => {};
     const released = new Promise<void>((resolve) => {
@@ -200,7 +200,7 @@ describe('lists of tags that are meant to take time or memory', () => {
     expect((await listTags(fetch, { last: 1 }, () => 0)).tags).toEqual(['z']);
   });
 
-  test('a list of which the pages come slowly is given up after a minute', async () => {
+  test('a list whose pages arrive slowly is abandoned after a minute', async () => {
     let nowMs = 0;
     let page = 0;
     const fetch = async () => {

@@ -45,7 +45,7 @@ function ofBytes(sizeBytes: number, token = 'token'): string {
   return `${before}${'x'.repeat(sizeBytes - before.length - after.length)}${after}`;
 }
 
-describe('the answer of a token service', () => {
+describe('the response of a token service', () => {
   test.each([
     ['token', (text: string) => ({ token: text })],
     ['access_token', (text: string) => ({ access_token: text })],
@@ -53,7 +53,7 @@ describe('the answer of a token service', () => {
     ['an empty token beside an access_token', (text: string) => ({ token: '', access_token: text })],
     ['a number beside an access_token', (text: string) => ({ token: 7, access_token: text })],
     ['in 64 KiB', (text: string) => ofBytes(64 * 1024, text)],
-  ])('gives a token: %s', async (_, body) => {
+  ])('contains a token: %s', async (_, body) => {
     const { upstream, server } = await guarded((token) => ({ body: body(token) }));
     await upstream.manifest(app, tagged('v1'));
     expect(server.requests.at(-1)?.headers['authorization']).toBe('Bearer token-1');
@@ -79,11 +79,14 @@ describe('the answer of a token service', () => {
     },
   );
 
-  test.each([201, 203])('gives a token under any success, as runtimes take it: %d', async (status) => {
-    const { upstream, server } = await guarded((token) => ({ status, body: { token } }));
-    await upstream.manifest(app, tagged('v1'));
-    expect(server.requests.at(-1)?.headers['authorization']).toBe('Bearer token-1');
-  });
+  test.each([201, 203])(
+    'contains a token with any success status, as runtimes accept it: %d',
+    async (status) => {
+      const { upstream, server } = await guarded((token) => ({ status, body: { token } }));
+      await upstream.manifest(app, tagged('v1'));
+      expect(server.requests.at(-1)?.headers['authorization']).toBe('Bearer token-1');
+    },
+  );
 
   test.each([401, 403])(
     'of %d means that an anonymous client may not pull this, and the message suggests a login',
@@ -96,7 +99,7 @@ describe('the answer of a token service', () => {
   test.each([
     ['401', { status: 401, body: {} }],
     ['no token', { body: {} }],
-  ])('%s: the registry’s challenge is drained, and its connections reused', async (_, answer) => {
+  ])('%s: the registry’s challenge is drained, and its connections are reused', async (_, answer) => {
     const { upstream, server } = await guarded(() => answer);
     for (let round = 0; round < 10; round += 1) {
       await expect(upstream.manifest(app, tagged('v1'))).rejects.toThrow('token');
@@ -110,8 +113,8 @@ describe('the answer of a token service', () => {
   });
 });
 
-describe('a token’s life', () => {
-  test('one token serves every request for its repository while it is good', async () => {
+describe('the lifetime of a token', () => {
+  test('one token serves every request for its repository while it is valid', async () => {
     const { upstream, tokens, server } = await guarded(lasting(300));
     for (let round = 0; round < 3; round += 1) await upstream.manifest(app, tagged('v1'));
     expect(tokens.issued()).toBe(1);
@@ -156,7 +159,7 @@ describe('a token’s life', () => {
     expect(tokens.issued()).toBe(2);
   });
 
-  test('an expired one is not tried: its successor is waited for', async () => {
+  test('an expired token is not sent: its successor is waited for', async () => {
     const { upstream, clock, server } = await guarded(lasting(300));
     await upstream.manifest(app, tagged('v1'));
     clock.now = 300_000;
@@ -168,7 +171,7 @@ describe('a token’s life', () => {
     ]);
   });
 
-  test('a renewal that fails is no failure while the token is good', async () => {
+  test('a failed renewal causes no error while the token is valid', async () => {
     const { upstream, clock, tokens } = await guarded((token, nth) =>
       nth > 1 ? { status: 503, body: {} } : { body: { token } },
     );
@@ -179,7 +182,7 @@ describe('a token’s life', () => {
     await upstream.manifest(app, tagged('v1'));
   });
 
-  test('a token service that fails once is asked once more', async () => {
+  test('a token service that fails once gets a second request', async () => {
     const { upstream, tokens } = await guarded((token, nth) =>
       nth === 1 ? { status: 503, body: {} } : { body: { token } },
     );
@@ -187,7 +190,7 @@ describe('a token’s life', () => {
     expect(tokens.issued()).toBe(2);
   });
 
-  test('many requests at once share one token request', async () => {
+  test('many concurrent requests share one token request', async () => {
     const { upstream, tokens } = await guarded(lasting(300));
     await Promise.all(Array.from({ length: 20 }, () => upstream.manifest(app, tagged('v1'))));
     expect(tokens.issued()).toBe(1);
@@ -197,7 +200,7 @@ describe('a token’s life', () => {
     ['for the same scope uses the token that another one got meanwhile', 'repository:team/app:pull', 1],
     // As the challenge to a mount from another repository.
     ['for another scope gets a token of its own', 'repository:team/base:pull', 2],
-  ])('a request whose challenge comes late %s', async (_, lateScope, issued) => {
+  ])('a request whose challenge arrives late %s', async (_, lateScope, issued) => {
     const content = createContent();
     content.putManifest(INDEX, MEDIA_TYPE.ociIndex, 'v1');
     const tokens = createTokenService(lasting(300));
@@ -222,7 +225,7 @@ describe('a token’s life', () => {
     expect([challenges, tokens.issued()]).toEqual([2, issued]);
   });
 
-  test('a wall clock one year off, and a service whose clock is, change nothing', async () => {
+  test('a wall clock that is one year off, here or at the service, changes nothing', async () => {
     const { upstream, tokens } = await guarded((token) => ({
       body: { token, expires_in: 300, issued_at: '2001-01-01T00:00:00Z' },
     }));
@@ -236,7 +239,7 @@ describe('a token’s life', () => {
     expect(tokens.issued()).toBe(1);
   });
 
-  test('the client that asked first may leave: the others get their token', async () => {
+  test('the client that requested the token may leave: the others get their token', async () => {
     const { upstream } = await guarded(lasting(300));
     const leaving = new AbortController();
     const first = upstream.manifest(app, tagged('v1'), { signal: leaving.signal });
@@ -248,7 +251,7 @@ describe('a token’s life', () => {
 });
 
 describe('the request to a token service', () => {
-  test('names no service when the challenge names none', async () => {
+  test('has no service when the challenge has none', async () => {
     const { upstream, tokenRequests } = await guarded();
     await upstream.manifest(app, tagged('v1'));
     expect(tokenRequests()[0]?.target).toBe('/token?scope=repository%3Ateam%2Fapp%3Apull');
@@ -259,14 +262,14 @@ describe('the request to a token service', () => {
     });
   });
 
-  test('has the challenge’s own scope when it is a pull: only the registry knows the name after its path', async () => {
+  test('has the challenge’s own scope when it is a pull, because only the registry knows the name after its path', async () => {
     const { upstream, tokenRequests } = await guarded(undefined, { scope: 'repository:proxy/team/app:pull' });
     await upstream.manifest(app, tagged('v1'));
     expect(tokenRequests()[0]?.target).toContain('scope=repository%3Aproxy%2Fteam%2Fapp%3Apull');
   });
 
   test.each(['repository:team/app:pull,push', 'repository:*:*', 'registry:catalog:*'])(
-    'is for a pull, even when the challenge asks for %s',
+    'is for a pull, even when the challenge is for %s',
     async (scope) => {
       const { upstream, tokenRequests } = await guarded(undefined, { scope });
       await upstream.manifest(app, tagged('v1'));
@@ -274,7 +277,7 @@ describe('the request to a token service', () => {
     },
   );
 
-  test('exchanges an identity token by POST, and never in a URL', async () => {
+  test('sends an identity token by POST, and never in a URL', async () => {
     const { upstream, tokenRequests } = await guarded(undefined, {
       service: 'registry.example',
       credentials: { loginFor: async () => ({ kind: 'identity', token: 'refresh-me' }) },
@@ -318,7 +321,7 @@ describe('a token service that redirects', () => {
     return { upstream, asked };
   }
 
-  test('is followed with a request that has nothing but a URL', async () => {
+  test('is followed with a request that has only a URL', async () => {
     const { upstream, asked } = await redirecting(undefined);
     await upstream.manifest(app, tagged('v1'));
     expect(asked('/moved')).toHaveLength(1);
@@ -344,7 +347,7 @@ describe('two requests', () => {
     ['rights: a login and none', { login: undefined }],
     ['files of logins, though both hold the same login', { file: '/b/auth.json' }],
     ['files of logins, of which one is the mirror’s own', { file: undefined }],
-  ])('of different %s share no token', async (_, difference) => {
+  ])('with different %s share no token', async (_, difference) => {
     let asking: { name: string; login: Credential | undefined; file: string | undefined } = FIRST;
     const { upstream, server, tokenRequests } = await guarded(lasting(300), {
       credentials: { loginFor: async () => asking.login },
@@ -366,7 +369,7 @@ describe('two requests', () => {
     ['repositories', { name: 'team/other' }],
     ['logins', { login: { ...CI, username: 'cd' } }],
     ['files of logins', { file: '/b/auth.json' }],
-  ])('of different %s share no request for a token, though they come together', async (_, difference) => {
+  ])('with different %s share no token request, though they arrive together', async (_, difference) => {
     const asking = new Map(Object.entries({ one: FIRST, two: { ...FIRST, ...difference } }));
     const { upstream, tokenRequests } = await guarded(lasting(300), {
       credentials: {
@@ -393,7 +396,7 @@ describe('two requests', () => {
     expect(tokenRequests()).toHaveLength(1);
   });
 
-  test('get the login of the file that their account has', async () => {
+  test('use the login of the file of their account', async () => {
     const { upstream, tokenRequests } = await guarded(lasting(300), {
       credentials: {
         loginFor: async (_registry, _repository, _signal, access) => ({
@@ -413,12 +416,12 @@ describe('two requests', () => {
   });
 });
 
-describe('a stale login', () => {
+describe('an outdated login', () => {
   test.each([
     ['fails', { status: 503, body: {} }, 'UNAVAILABLE'],
     ['sends no token', { body: {} }, 'UNAVAILABLE'],
     ['limits the rate', { status: 429, body: {} }, 'TOOMANYREQUESTS'],
-  ])('is not given up where the token service %s: nothing is asked without it', async (_, answer, code) => {
+  ])('is still used when the token service %s: no request is sent without it', async (_, answer, code) => {
     const { upstream, tokenRequests } = await guarded(() => answer, {
       credentials: { loginFor: async () => ({ kind: 'basic', username: 'ann', password: 'good' }) },
     });
@@ -427,7 +430,7 @@ describe('a stale login', () => {
     expect([...shown]).toEqual([`Basic ${Buffer.from('ann:good').toString('base64')}`]);
   });
 
-  test('does not cost a public image: the token is requested without it, and a warning says so', async () => {
+  test('does not prevent the pull of a public image: the token is requested without it, and a warning says so', async () => {
     const warnings: string[] = [];
     const content = createContent();
     content.putManifest(INDEX, MEDIA_TYPE.ociIndex, 'v1');
@@ -454,7 +457,7 @@ describe('a stale login', () => {
   });
 });
 
-test('a challenge to a spent token that names a dead realm (NGC): the token is dropped, the registry asked again', async () => {
+test('a challenge with a nonexistent realm for a used token (NGC): the token is discarded, and the request is retried', async () => {
   const content = createContent();
   content.putManifest(INDEX, MEDIA_TYPE.ociIndex, 'v1');
   const tokens = createTokenService();
@@ -474,8 +477,8 @@ test('a challenge to a spent token that names a dead realm (NGC): the token is d
   expect(tokens.issued()).toBe(2);
 });
 
-describe('a login whose password is changed', () => {
-  test('gets its own token: the former password’s token ends with it', async () => {
+describe('a login whose password has changed', () => {
+  test('gets its own token, and the former password’s token ends', async () => {
     let password = 'before';
     const { upstream, server, tokenRequests } = await guarded(undefined, {
       credentials: { loginFor: async () => ({ kind: 'basic', username: 'ci', password }) },

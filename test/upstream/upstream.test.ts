@@ -15,8 +15,8 @@ async function honestRegistry() {
 const INDEX = { schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests: [] };
 const app = repository('team/app');
 
-describe('an honest registry', () => {
-  test('a manifest by tag arrives byte for byte, with the digest of its bytes', async () => {
+describe('a correct registry', () => {
+  test('serves a manifest by tag byte for byte, with the digest of its bytes', async () => {
     const { content, upstream } = await honestRegistry();
     const digest = content.putManifest(INDEX, MEDIA_TYPE.ociIndex, 'v1');
     const manifest = await upstream.manifest(app, tagged('v1'));
@@ -24,14 +24,14 @@ describe('an honest registry', () => {
     expect(manifest.bytes.toString()).toBe(JSON.stringify(INDEX));
   });
 
-  test('lets a manifest by digest be cached for ever', async () => {
+  test('allows clients to cache a manifest by digest for ever', async () => {
     const { content, upstream } = await honestRegistry();
     const digest = content.putManifest(INDEX, MEDIA_TYPE.ociIndex);
     const manifest = await upstream.manifest(app, { kind: 'digest', digest });
     expect(manifest.maxAgeMs).toBe(Number.POSITIVE_INFINITY);
   });
 
-  test('resolve costs one HEAD and no GET', async () => {
+  test('gets one HEAD and no GET for resolve()', async () => {
     const { content, server, upstream } = await honestRegistry();
     const digest = content.putManifest(INDEX, MEDIA_TYPE.ociIndex, 'v1');
     expect(await upstream.resolve(app, tagged('v1'))).toMatchObject({
@@ -42,7 +42,7 @@ describe('an honest registry', () => {
     expect(server.requests.map(({ method }) => method)).toEqual(['HEAD']);
   });
 
-  test('asks for identity encoding, every manifest type, and names itself in Via', async () => {
+  test('gets requests with identity encoding, every manifest type, and the mirror’s name in Via', async () => {
     const { content, server, upstream } = await honestRegistry();
     content.putManifest(INDEX, MEDIA_TYPE.ociIndex, 'v1');
     await upstream.manifest(app, tagged('v1'), { via: '1.1 metahub-other' });
@@ -54,7 +54,7 @@ describe('an honest registry', () => {
     expect(headers).not.toHaveProperty('authorization');
   });
 
-  test('a blob is streamed whole, and its size is known before', async () => {
+  test('serves a blob as a stream whose size is known in advance', async () => {
     const { content, upstream } = await honestRegistry();
     const bytes = randomBytes(3_000_000);
     const digest = content.putBlob(bytes);
@@ -64,7 +64,7 @@ describe('an honest registry', () => {
     expect((await readBlob(blob)).equals(bytes)).toBe(true);
   });
 
-  test('an empty blob is a blob', async () => {
+  test('serves an empty blob', async () => {
     const { content, upstream } = await honestRegistry();
     const digest = content.putBlob(Buffer.alloc(0));
     expect(await readBlob(await upstream.blob(app, digest))).toHaveLength(0);
@@ -75,7 +75,7 @@ describe('an honest registry', () => {
     ['500-', { kind: 'from', first: 500, last: undefined }, 500, 5000],
     ['-500', { kind: 'suffix', length: 500 }, 4500, 5000],
     ['4000-9999, clipped', { kind: 'from', first: 4000, last: 9999 }, 4000, 5000],
-  ] as const)('a range %s is granted', async (_, range, start, end) => {
+  ] as const)('serves the range %s', async (_, range, start, end) => {
     const { content, upstream } = await honestRegistry();
     const bytes = randomBytes(5000);
     const blob = await upstream.blob(app, content.putBlob(bytes), { range });
@@ -83,7 +83,7 @@ describe('an honest registry', () => {
     expect((await readBlob(blob)).equals(bytes.subarray(start, end))).toBe(true);
   });
 
-  test('a range beyond the end is RANGE_INVALID and says the size', async () => {
+  test('gives RANGE_INVALID with the size for a range beyond the end', async () => {
     const { content, upstream } = await honestRegistry();
     const digest = content.putBlob(randomBytes(10));
     const range = { kind: 'from', first: 10, last: undefined } as const;
@@ -106,7 +106,7 @@ describe('an honest registry', () => {
     },
   );
 
-  test('the end of an empty blob is RANGE_INVALID, also of a registry that grants it (distribution)', async () => {
+  test('gives RANGE_INVALID for the end of an empty blob, even when the registry accepts it (distribution)', async () => {
     const server = closing(
       await startServer(
         (_, response) =>
@@ -118,7 +118,7 @@ describe('an honest registry', () => {
     await expect(asked).rejects.toMatchObject({ code: 'RANGE_INVALID' });
   });
 
-  test('tags come sorted, after the last one and no more than asked for, whatever the registry does', async () => {
+  test('serves tags sorted, after the last one and no more than requested, whatever the registry’s order', async () => {
     const { content, upstream } = await honestRegistry();
     for (const tag of ['c', 'a', 'd', 'b']) content.putManifest(INDEX, MEDIA_TYPE.ociIndex, tag);
     expect(await upstream.tags(app)).toEqual({ tags: ['a', 'b', 'c', 'd'], next: undefined });
@@ -126,7 +126,7 @@ describe('an honest registry', () => {
     expect(await upstream.tags(app, { limit: 2, after: 'b' })).toEqual({ tags: ['c', 'd'], next: undefined });
   });
 
-  test('answers 404 with the specification’s code for what does not exist', async () => {
+  test('gives 404 with the spec’s error code for content that does not exist', async () => {
     const { upstream } = await honestRegistry();
     const digest = digestOf(Buffer.from('absent'));
     const unknown = { status: 404 };
@@ -144,14 +144,14 @@ describe('an honest registry', () => {
   });
 });
 
-test('a source host that is not on the allow-list is refused before anything is dialled', async () => {
+test('a source host that is not on the allow-list is refused before any connection', async () => {
   const { server } = await honestRegistry();
   const upstream = upstreamTo(upstreamAt(server.url), { registryFor: () => undefined });
   await expect(upstream.manifest(app, tagged('v1'))).rejects.toMatchObject({ code: 'DENIED' });
   expect(server.connections().made).toBe(0);
 });
 
-test('a path in front: with v2 it is the API root, without it gets one', async () => {
+test('a path in the endpoint: with v2 it is the API root, without it v2 is appended', async () => {
   const { server } = await honestRegistry();
   const asked = [`${server.url}/v2/hub-proxy`, `${server.url}/artifacts/docker/`];
   for (const url of asked) {

@@ -50,7 +50,7 @@ describe('fault 68: a redirect to another registry, which challenges', () => {
     ]);
   });
 
-  test('shows it no login, and shows the first no token of it', async () => {
+  test('does not receive the login, and the first does not receive its token', async () => {
     const { server, back, settings } = await vanity((redirect) => requireBasic('ann:secret', redirect));
     const upstream = upstreamTo(settings, {
       credentials: { loginFor: async () => ({ kind: 'basic', username: 'ann', password: 'secret' }) },
@@ -74,7 +74,7 @@ describe('fault 68: a redirect to another registry, which challenges', () => {
   });
 });
 
-describe('a registry that is redirected to', () => {
+describe('a registry that is the target of a redirect', () => {
   /** Its only answer; and a token service whose tokens it never accepts. */
   async function refusing(challengeAt: (origin: string) => string) {
     const tokens = createTokenService();
@@ -99,7 +99,7 @@ describe('a registry that is redirected to', () => {
     ['asks for Basic', () => 'Basic realm="back"', 1, 0],
     ['refuses its own token', (origin: string) => bearerChallenge(`${origin}/token`), 3, 1],
   ])(
-    'and %s is an error after as many requests as its challenge takes',
+    'and %s causes an error after at most the requests of one challenge',
     async (_, challengeAt, all, issued) => {
       const { upstream, back } = await refusing(challengeAt);
       await expect(upstream.manifest(app, tagged('v1'))).rejects.toMatchObject({ code: 'UNAVAILABLE' });
@@ -169,7 +169,7 @@ describe('fault 71: a registry that hides content from anonymous clients with 40
     return { server, digest, settings: upstreamAt(server.url) };
   }
 
-  test.each([401, 403, 404])('by %s, and challenges at /v2/ only, gets the stored login', async (status) => {
+  test.each([401, 403, 404])('by %s, and challenges only at /v2/, gets the stored login', async (status) => {
     const { server, digest, settings } = await hiding(status, 'Basic realm="x"');
     const upstream = upstreamTo(settings, { credentials: { loginFor: async () => LOGIN } });
     expect(await upstream.resolve(app, tagged('v1'))).toMatchObject({ digest });
@@ -180,7 +180,7 @@ describe('fault 71: a registry that hides content from anonymous clients with 40
     ]);
   });
 
-  test('is not pinged without a login, nor again within a minute where it challenges no one', async () => {
+  test('is not pinged without a login, nor again within a minute when it challenges no one', async () => {
     const { server, settings } = await hiding(404, undefined);
     const now = { ms: 0 };
     const pings = () => server.requests.filter(({ target }) => target === '/v2/').length;
