@@ -7,6 +7,7 @@ import { LRUCache } from 'lru-cache';
 import { authorityOf, hostOf, isInSubnet, isLoopback, isPublicAddress, portOf } from '../../lib/address.ts';
 import { entriesAtMost } from '../../lib/lru.ts';
 import { basicAuthorization } from '../auth/credentials.ts';
+import { AddressMemory } from './address-memory.ts';
 import type { Resolver } from './resolver.ts';
 import { createSessionCache, handshakeFor, type TlsContexts } from './tls.ts';
 
@@ -100,10 +101,14 @@ export function createNameGuard(resolve: Resolver): NameGuard {
  * A lookup function for sockets. For untrusted hosts it returns public addresses only, so that the checked
  * address is the one that is connected to.
  */
-function lookupBy(resolve: Resolver, trusted: boolean): LookupFunction {
+function lookupBy(
+  resolve: Resolver,
+  trusted: boolean,
+  order: (found: readonly LookupAddress[]) => readonly LookupAddress[],
+): LookupFunction {
   return (hostname, options, callback) => {
     const answer = (addresses: readonly LookupAddress[]) => {
-      const fit = trusted ? addresses : addresses.filter(({ address }) => isPublicAddress(address));
+      const fit = order(trusted ? addresses : addresses.filter(({ address }) => isPublicAddress(address)));
       const [first] = fit;
       if (first === undefined) return callback(refused(hostname), []);
       return options.all ? callback(null, [...fit]) : callback(null, first.address, first.family);
@@ -235,42 +240,49 @@ function tunnel(toProxy: Socket, proxy: URL, target: DialTarget, timeoutMs: numb
 export function createDial(options: DialOptions): Dial {
   const { isTrusted, trust, resolve, refusePrivateName, proxyOf, timeoutMs } = options;
   const sessionFor = createSessionCache();
+  const memory = new AddressMemory();
 
-  /**
-   * Starts TLS on a connection. Separate from `direct`, so that no event of the connection arrives without a
-   * listener.
-   */
-  function secure(
+  /** Waits for `event`, and remembers how the address that the socket reached has answered. */
+  function reached(place: string, socket: Socket, event: 'connect' | 'secureConnect'): Promise<Socket> {
+    const connected = ready(socket, event, timeoutMs);
+    memory.follow(place, socket, connected);
+    return connected;
+  }
+
+  /** Starts TLS on a connection. */
+  function startTls(
     { host, port }: DialTarget,
     tls: Awaited<ReturnType<TlsContexts>>,
     base: ConnectionOptions,
-  ): Promise<Socket> {
+  ): Socket {
     const { session, keep } = sessionFor(host, port, tls.secureContext);
     const socket = connectTls({ ...base, ...tls, ...handshakeFor(host), ...(session ? { session } : {}) });
-    socket.on('session', keep);
-    return ready(socket, 'secureConnect', timeoutMs);
+    return socket.on('session', keep);
   }
 
   async function direct(target: DialTarget, trusted: boolean, onread?: OnReadOpts): Promise<Socket> {
     const { host, port } = target;
+    const place = authorityOf(host, port);
     const base = {
       host,
       port,
       noDelay: true,
       keepAlive: true,
-      lookup: lookupBy(resolve, trusted),
+      lookup: lookupBy(resolve, trusted, (addresses) => memory.ordered(place, addresses)),
       autoSelectFamilyAttemptTimeout: ATTEMPT_MS,
       ...(onread === undefined ? {} : { onread }),
     };
-    if (!target.secure) return ready(connectTcp(base), 'connect', timeoutMs);
-    return secure(target, await trust(host, port), base);
+    if (!target.secure) return reached(place, connectTcp(base), 'connect');
+    const tls = await trust(host, port);
+    return reached(place, startTls(target, tls, base), 'secureConnect');
   }
 
   async function throughProxy(proxy: URL, target: DialTarget): Promise<Socket> {
     const proxyTarget = { host: hostOf(proxy), port: portOf(proxy), secure: proxy.protocol === 'https:' };
     const tls = await trust(target.host, target.port);
     const toProxy = await direct(proxyTarget, true);
-    return secure(target, tls, { socket: await tunnel(toProxy, proxy, target, timeoutMs) });
+    const socket = await tunnel(toProxy, proxy, target, timeoutMs);
+    return ready(startTls(target, tls, { socket }), 'secureConnect', timeoutMs);
   }
 
   return async (target, onread) => {
