@@ -1,10 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import { LRUCache } from 'lru-cache';
 import type { Log } from '../lib/log.ts';
 import type { PushForwarder } from '../oci/push.ts';
-import { type Credentials, NO_CREDENTIALS } from '../upstream/auth/credentials.ts';
-import { createKeychain } from '../upstream/auth/keychain.ts';
+import { createKeychains, type LoginFiles, type OwnLogins } from '../upstream/auth/keychain.ts';
 import {
   type Connection,
   type ConnectionOptions,
@@ -30,20 +28,6 @@ interface UpstreamChoice {
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
-
-/** Which stored logins may be presented: all, only those that an operator gave to the mirror, or none. */
-export type OwnLogins = 'all' | 'given' | 'none';
-
-/** Files in which logins are stored. */
-export interface LoginFiles {
-  /**
-   * Logins that an operator gave to the mirror: in its folder, by systemd's credentials, or by
-   * REGISTRY_AUTH_FILE.
-   */
-  readonly given: readonly string[];
-  /** Logins of the user that the mirror runs as. */
-  readonly ofUser: readonly string[];
-}
 
 /** Returns where logins may be stored on this machine, the most specific first. */
 export function loginFiles({
@@ -73,47 +57,26 @@ export function newPseudonym(): string {
   return `metahub-${randomBytes(6).toString('hex')}`;
 }
 
-/**
- * Uses the stored logins, or those of the file that the login of a request names: never one instead of the
- * other.
- */
-function createCredentials(warn: (message: string) => void, usable: () => OwnLogins): Credentials {
-  const { given, ofUser } = loginFiles(process.env);
-  const own = {
-    all: createKeychain({ files: [...given, ...ofUser], warn }),
-    given: createKeychain({ files: given, warn }),
-    none: NO_CREDENTIALS,
-  };
-  const brought = new LRUCache<string, Credentials>({ max: 256 });
-  function broughtBy(file: string): Credentials {
-    const known = brought.get(file) ?? createKeychain({ files: [file], warn });
-    brought.set(file, known);
-    return known;
-  }
-  return {
-    loginFor: (registry, repository, signal, access) => {
-      if (access?.logins !== undefined)
-        return broughtBy(access.logins).loginFor(registry, repository, signal);
-      return own[usable()].loginFor(registry, repository, signal);
-    },
-  };
-}
-
 interface Surroundings {
   readonly log: Log;
   readonly pseudonym: string;
   /** Returns which stored logins may be presented, for every request that needs one. Absent: all. */
   readonly ownLogins?: () => OwnLogins;
+  /** Monotonic milliseconds. */
+  readonly now?: () => number;
 }
 
 /** The proxies and certificates of the environment, for all connections of this program. */
-function surroundingNetwork(env: Environment): Omit<ConnectionOptions, 'resolve'> {
+function surroundingNetwork(
+  env: Environment,
+  now: () => number = () => performance.now(),
+): Omit<ConnectionOptions, 'resolve'> {
   const extra = env['NODE_EXTRA_CA_CERTS'];
   return {
     proxy: proxyFromEnvironment(env),
     certificateDirs: ['/etc/metahub/certs.d', '/etc/docker/certs.d', '/etc/containers/certs.d'],
     extraAuthorities: extra ? [extra] : [],
-    now: () => performance.now(),
+    now,
   };
 }
 
@@ -133,13 +96,16 @@ export function openConnection(url: string, env: Environment = process.env): Con
  */
 function upstreamOptions(
   choice: UpstreamChoice,
-  { log, pseudonym, ownLogins = () => 'all' }: Surroundings,
+  { log, pseudonym, now, ownLogins = () => 'all' }: Surroundings,
 ): UpstreamOptions {
-  const allowed = allowedUpstreams(choice);
   return {
-    ...surroundingNetwork(process.env),
-    registryFor: (host) => allowed.get(host),
-    credentials: createCredentials((message) => log('warning', 'credential-problem', message), ownLogins),
+    ...surroundingNetwork(process.env, now),
+    allowed: allowedUpstreams(choice),
+    credentials: createKeychains({
+      ...loginFiles(process.env),
+      usable: ownLogins,
+      warn: (message) => log('warning', 'credential-problem', message),
+    }),
     pseudonym,
     ...(choice.blobConnections === undefined ? {} : { blobConnections: choice.blobConnections }),
     ...(choice.blobReader === undefined ? {} : { blobReader: choice.blobReader }),

@@ -71,6 +71,9 @@ export interface RequestHandlerOptions {
 type ApiRoute = Exclude<Route, { kind: 'page' }>;
 type ContentRoute = Exclude<ApiRoute, { kind: 'ping' }>;
 
+/** How the target of a blob ends. The response cache holds manifests alone. */
+const BLOB_TARGET = /\/blobs\/[^/]*$/;
+
 /** Answers requests. Whatever happens, each gets an answer or its connection is closed. */
 class MirrorRequestHandler {
   readonly #options: RequestHandlerOptions;
@@ -104,9 +107,10 @@ class MirrorRequestHandler {
     try {
       // A response that waits for earlier ones has no socket yet (see PipelineQueue).
       const isPlainRequest = res.socket !== null && isPlain(req) && this.#options.isOwnName(req.headers.host);
-      if (isPlainRequest && this.#sendCached(req, res, startedMs)) return;
+      const isBlob = BLOB_TARGET.test(req.url ?? '');
+      if (isPlainRequest && !isBlob && this.#sendCached(req, res, startedMs)) return;
       const takeOver = (headStart?: HeadStart) => this.#enqueue(req, res, headStart);
-      if (isPlainRequest && this.#smallBlobs.begin(req, res, startedMs, takeOver)) return;
+      if (isPlainRequest && isBlob && this.#smallBlobs.begin(req, res, startedMs, takeOver)) return;
       takeOver();
     } catch (error) {
       this.#handleError(req, res, error);

@@ -227,7 +227,7 @@ export function createBlobRouteReader(rules: HostRules): (target: string) => Blo
   const routes = new Map<string, BlobRoute>();
   return (target) => {
     const known = routes.get(target);
-    if (known !== undefined || !target.includes('/blobs/')) return known;
+    if (known !== undefined) return known;
     try {
       const route = parseRoute(target, rules);
       if (route.kind !== 'blob') return undefined;

@@ -133,8 +133,8 @@ export function connectTo(settings: UpstreamSettings, options: ConnectionOptions
 }
 
 export interface UpstreamOptions extends Omit<ConnectionOptions, 'resolve'> {
-  /** The settings of a source host. Undefined: the host is not allowed, and nothing is dialled. */
-  readonly registryFor: (host: SourceHost) => UpstreamSettings | undefined;
+  /** The settings of each allowed source host. For any other host nothing is dialled. */
+  readonly allowed: Pick<ReadonlyMap<SourceHost, UpstreamSettings>, 'get'>;
   readonly credentials?: Credentials;
   /** This mirror's name in `Via`, by which it recognizes a loop (lib/http.ts). */
   readonly pseudonym: string;
@@ -206,9 +206,14 @@ function createClient(
   const log: Log = options.log ?? (() => {});
   const timeouts: Timeouts = { ...DEFAULT_TIMEOUTS, ...options.timeouts };
   const { dial, proxyOf, transport, mayFollow } = connectTo(settings, { ...options, resolve: resolverFor() });
-  const fast = createBlobTransport({ dial, plain: transport, proxyOf, timeouts, slabs, now });
+  // Its pool of connections is for blobs alone; many hosts are asked for manifests only.
+  let fast: Transport | undefined;
+  const blobTransport = () => {
+    fast ??= createBlobTransport({ dial, plain: transport, proxyOf, timeouts, slabs, now });
+    return fast;
+  };
   const send = (outgoing: Outgoing) => sendWithRetry(transport.send, outgoing);
-  const sendFast = (outgoing: Outgoing) => sendWithRetry(fast.send, outgoing);
+  const sendFast = (outgoing: Outgoing) => sendWithRetry(blobTransport().send, outgoing);
   const sendForBlob = options.blobReader === 'standard' ? send : sendFast;
   const endpoints = settings.endpoints.map((endpoint) =>
     createEndpoint({
@@ -247,7 +252,7 @@ function createClient(
       log: (event, message, fields) => log('info', event, message, { registry: host, ...fields }),
     }),
     close: async () => {
-      await Promise.all([fast.close(), transport.close()]);
+      await Promise.all([fast?.close(), transport.close()]);
     },
   };
 }
@@ -267,7 +272,7 @@ export function createUpstream(options: UpstreamOptions): Upstream {
   function clientOf(host: SourceHost): Client {
     const known = clients.get(host);
     if (known) return known;
-    const settings = options.registryFor(host);
+    const settings = options.allowed.get(host);
     if (settings === undefined) throw new HostNotAllowedError(host);
     const client = createClient(host, settings, options, shared);
     clients.set(host, client);

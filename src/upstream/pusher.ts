@@ -241,12 +241,12 @@ export interface PushHosts {
 }
 
 export function createPushHosts(options: UpstreamOptions): PushHosts {
-  const { registryFor, now, credentials = NO_CREDENTIALS, log = () => {} } = options;
+  const { allowed, now, credentials = NO_CREDENTIALS, log = () => {} } = options;
   const hosts = new Map<SourceHost, PushHost>();
   const resolverFor = createResolvers();
 
   function openHost(host: SourceHost): PushHost {
-    const settings = registryFor(host);
+    const settings = allowed.get(host);
     const endpoint = settings?.endpoints.at(-1);
     if (settings === undefined || endpoint === undefined) {
       throw new RegistryError('DENIED', `${host} is not among the registries that may be written to`);
@@ -284,7 +284,7 @@ export function createPushHosts(options: UpstreamOptions): PushHosts {
   };
 }
 
-/** Creates a pusher for the hosts that `registryFor` allows. Its methods reject with a RegistryError. */
+/** Creates a pusher for the `allowed` hosts. Its methods reject with a RegistryError. */
 export function createPusher(options: UpstreamOptions): Pusher {
   const { hostFor, close } = createPushHosts(options);
   return {

@@ -267,18 +267,23 @@ export function createRegistryClient(options: RegistryClientOptions): Registry {
   const { log, budget, now, askLocation, mayFollow, blobs: mode, timeouts } = options;
   const chain = createChainClient(options.chain, options.pseudonym);
   const client = new RegistryClient(options, chain);
-  const blob = createBlobClient({
-    ask: chain.ask,
-    askLocation,
-    budget,
-    now,
-    mode,
-    mayFollow,
-    resumeMs: timeouts.resumeMs,
-    onResume: (name, offset, reason) => log('blob-resumed', 'blob resumed', { blob: name, offset, reason }),
-  });
+  const makeBlobClient = () =>
+    createBlobClient({
+      ask: chain.ask,
+      askLocation,
+      budget,
+      now,
+      mode,
+      mayFollow,
+      resumeMs: timeouts.resumeMs,
+      onResume: (name, offset, reason) => log('blob-resumed', 'blob resumed', { blob: name, offset, reason }),
+    });
+  let blobs: Registry['blob'] | undefined;
   return {
-    blob,
+    blob: (...asked) => {
+      blobs ??= makeBlobClient();
+      return blobs(...asked);
+    },
     manifest: (repository, reference, asked = {}) => client.manifest(repository, reference, asked),
     resolve: (repository, reference, asked = {}) => client.resolve(repository, reference, asked),
     statBlob: (repository, digest, asked = {}) => client.statBlob(repository, digest, asked),

@@ -21,7 +21,7 @@ async function cacheOf(handlers: Readonly<Record<string, readonly Handler[]>>) {
   }
   const now = () => performance.now();
   const upstream = closing(
-    createUpstream({ registryFor: (host) => settings.get(host), pseudonym: 'metahub-test', now }),
+    createUpstream({ allowed: settings, pseudonym: 'metahub-test', now }),
   );
   const { store, lines } = await storeAt(await dataDirectory());
   const log = (level: string, event: string, _message: string, fields = {}) =>

@@ -40,7 +40,7 @@ export function tagged(text: string): ManifestReference {
 export function upstreamTo(settings: UpstreamSettings, options: Partial<UpstreamOptions> = {}) {
   return closing(
     createUpstream({
-      registryFor: () => settings,
+      allowed: { get: () => settings },
       pseudonym: 'metahub-test',
       now: () => performance.now(),
       ...options,

@@ -204,7 +204,7 @@ test('two source hosts share nothing (CVE-2026-103868): the token of one is neve
   });
   const upstream = upstreamTo(upstreamAt('https://unused.invalid'), {
     ...internet.options,
-    registryFor: (host) => defaultUpstream(host),
+    allowed: { get: defaultUpstream },
   });
   for (const host of ['one.example', 'two.example']) {
     await upstream.manifest(repository('team/app', host), tagged('v1'));

@@ -39,7 +39,7 @@ async function mirrorBefore(
   };
   const forwarder = closing(
     createPushForwarder({
-      registryFor: () => settings,
+      allowed: { get: () => settings },
       pseudonym: 'metahub-test',
       now: () => performance.now(),
       credentials: { loginFor: async () => ({ kind: 'basic', username: 'ann', password: 'secret' }) },

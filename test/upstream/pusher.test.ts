@@ -16,7 +16,7 @@ const LOGIN = `Basic ${Buffer.from('ann:secret').toString('base64')}`;
 function pusherTo(settings: UpstreamSettings) {
   return closing(
     createPusher({
-      registryFor: () => settings,
+      allowed: { get: () => settings },
       pseudonym: 'metahub-test',
       now: () => performance.now(),
       credentials: { loginFor: async () => ({ kind: 'basic', username: 'ann', password: 'secret' }) },

@@ -146,7 +146,7 @@ describe('a correct registry', () => {
 
 test('a source host that is not on the allow-list is refused before any connection', async () => {
   const { server } = await honestRegistry();
-  const upstream = upstreamTo(upstreamAt(server.url), { registryFor: () => undefined });
+  const upstream = upstreamTo(upstreamAt(server.url), { allowed: new Map() });
   await expect(upstream.manifest(app, tagged('v1'))).rejects.toMatchObject({ code: 'DENIED' });
   expect(server.connections().made).toBe(0);
 });

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { isLoopback } from '../../lib/address.ts';
-import type { LoginFiles, OwnLogins } from '../open-upstream.ts';
+import type { LoginFiles, OwnLogins } from '../../upstream/auth/keychain.ts';
 
 /** Who can reach the mirror, and whether they must log in. */
 export interface Exposure {

@@ -24,8 +24,8 @@ export interface NodeAdmission extends AdmissionController {
 export interface NodeAdmissionOptions {
   readonly stack: Pick<MirrorStack, 'registryFor' | 'challenge'>;
   readonly profile: HostProfile;
-  /** Returns true when a client's own login is presented to the registry of this source host. */
-  readonly passesOn: (host: SourceHost) => boolean;
+  /** The source hosts to whose registries a client's own login is presented. */
+  readonly passing: ReadonlySet<SourceHost>;
   /** Called once for each source host, when a client of the containerd store sends no login. */
   readonly onNoLogin: (host: SourceHost, userAgent: string) => void;
   /** Monotonic milliseconds. */
@@ -50,7 +50,7 @@ const CONTAINERD_CLIENT = /\bcontainerd(?:-client)?\//;
 export function createNodeAdmission({
   stack,
   profile: first,
-  passesOn,
+  passing,
   onNoLogin,
   now,
 }: NodeAdmissionOptions): NodeAdmission {
@@ -100,7 +100,7 @@ export function createNodeAdmission({
   return {
     admit: ({ headers, repository }: RequestContext) => {
       const host = repository?.host ?? DOCKER_HUB;
-      if (!passesOn(host)) return current.admitted;
+      if (!passing.has(host)) return current.admitted;
       const { authorization } = headers;
       if (authorization !== undefined) return admittedWith(host, authorization);
       return repository === undefined ? challengeOrAdmit() : admitWithoutLogin(host, headers['user-agent']);

@@ -10,7 +10,8 @@ import { createMirrorServer, type MirrorServer } from '../../server/server.ts';
 import type { ReloadResult } from '../../server/status-facts.ts';
 import { gapsDocument } from '../gap-file.ts';
 import { hostProfile } from '../host-profile.ts';
-import { loginFiles, newPseudonym, type OwnLogins, openPushForwarder } from '../open-upstream.ts';
+import type { OwnLogins } from '../../upstream/auth/keychain.ts';
+import { loginFiles, newPseudonym, openPushForwarder } from '../open-upstream.ts';
 import { allowedUpstreams, passesOn, type Upstreams } from '../settings/upstreams.ts';
 import { VERSION } from '../version.ts';
 import { buildMirrorStack, type MirrorStack, type ServeSettings } from './compose.ts';
@@ -148,7 +149,7 @@ async function openOver(
   const host = createNodeAdmission({
     stack: { registryFor, challenge: stack.challenge },
     profile,
-    passesOn: (name) => passing.has(name),
+    passing,
     onNoLogin: (registry, userAgent) => {
       const message =
         'a client of the containerd store sent no login: passThrough works with the classic image store of dockerd only';

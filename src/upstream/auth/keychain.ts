@@ -4,7 +4,13 @@ import { LRUCache } from 'lru-cache';
 import { readTextFile } from '../../lib/regular-file.ts';
 import { SingleFlight } from '../../lib/single-flight.ts';
 import { DOCKER_HUB } from '../../oci/reference.ts';
-import { type Credential, type Credentials, type DockerConfig, readDockerConfig } from './credentials.ts';
+import {
+  type Credential,
+  type Credentials,
+  type DockerConfig,
+  NO_CREDENTIALS,
+  readDockerConfig,
+} from './credentials.ts';
 
 /** Limit of a helper's output. A password is a few hundred bytes, a cloud's token a few thousand. */
 const ANSWER_MAX_BYTES = 64 * 1024;
@@ -193,6 +199,49 @@ export function createKeychain({ files, warn, helperLimitMs = 10_000 }: Keychain
         if (login !== undefined) return login;
       }
       return undefined;
+    },
+  };
+}
+
+/** Which stored logins may be presented: all, only those that an operator gave to the mirror, or none. */
+export type OwnLogins = 'all' | 'given' | 'none';
+
+/** Files in which logins are stored. */
+export interface LoginFiles {
+  /**
+   * Logins that an operator gave to the mirror: in its folder, by systemd's credentials, or by
+   * REGISTRY_AUTH_FILE.
+   */
+  readonly given: readonly string[];
+  /** Logins of the user that the mirror runs as. */
+  readonly ofUser: readonly string[];
+}
+
+export interface KeychainsOptions extends LoginFiles, Pick<KeychainOptions, 'warn'> {
+  /** Which of them may be presented now. */
+  readonly usable: () => OwnLogins;
+}
+
+/**
+ * Uses the stored logins, or those of the file that the login of a request names: never one instead of the
+ * other.
+ */
+export function createKeychains({ given, ofUser, usable, warn }: KeychainsOptions): Credentials {
+  const own = {
+    all: createKeychain({ files: [...given, ...ofUser], warn }),
+    given: createKeychain({ files: given, warn }),
+    none: NO_CREDENTIALS,
+  };
+  const brought = new LRUCache<string, Credentials>({ max: 256 });
+  function broughtBy(file: string): Credentials {
+    const known = brought.get(file) ?? createKeychain({ files: [file], warn });
+    brought.set(file, known);
+    return known;
+  }
+  return {
+    loginFor: (registry, repository, signal, access) => {
+      const keychain = access?.logins === undefined ? own[usable()] : broughtBy(access.logins);
+      return keychain.loginFor(registry, repository, signal);
     },
   };
 }

@@ -13,7 +13,7 @@ function admission({ passThrough = true } = {}) {
   const gate = createNodeAdmission({
     stack: { registryFor: createFakeRegistry, challenge: async () => undefined },
     profile: hostOf('cpu:broadwell'),
-    passesOn: () => passThrough,
+    passing: new Set(passThrough ? [app.host] : []),
     onNoLogin: (_, userAgent) => reported.push(userAgent),
     now: () => 0,
   });
