@@ -60,8 +60,8 @@ export function newPseudonym(): string {
 interface Surroundings {
   readonly log: Log;
   readonly pseudonym: string;
-  /** Returns which stored logins may be presented, for every request that needs one. Absent: all. */
-  readonly ownLogins?: () => OwnLogins;
+  /** Which stored logins may be presented, read for every request that needs one. Absent: all. */
+  readonly ownLogins?: { readonly usable: OwnLogins };
   /** Monotonic milliseconds. */
   readonly now?: () => number;
 }
@@ -96,14 +96,14 @@ export function openConnection(url: string, env: Environment = process.env): Con
  */
 function upstreamOptions(
   choice: UpstreamChoice,
-  { log, pseudonym, now, ownLogins = () => 'all' }: Surroundings,
+  { log, pseudonym, now, ownLogins = { usable: 'all' } }: Surroundings,
 ): UpstreamOptions {
   return {
     ...surroundingNetwork(process.env, now),
     allowed: allowedUpstreams(choice),
     credentials: createKeychains({
       ...loginFiles(process.env),
-      usable: ownLogins,
+      own: ownLogins,
       warn: (message) => log('warning', 'credential-problem', message),
     }),
     pseudonym,

@@ -4,26 +4,22 @@ import { entriesAtMost } from '../lib/lru.ts';
 import { type Digest, digestOf } from '../oci/digest.ts';
 import { type ByteRange, formatRange, isInNoBlob, type RangeRequest, rangeFrom } from '../oci/range.ts';
 import { formatRepository, type Repository } from '../oci/reference.ts';
-import type { Blob, BlobOptions, Registry } from '../oci/registry.ts';
+import type { Blob, BlobOptions } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
 import { isOpened, type Opening, readOpening, type Wanted } from './blob-opening.ts';
-import { mayRefuseRange } from './errors.ts';
+import { fromNetworkError, isAbort, mayRefuseRange } from './errors.ts';
 import type { ChainClient } from './failover.ts';
 import { BrokenBodyError } from './http/body.ts';
-import { drain, WHOLE } from './http/reply.ts';
-import type { Reply } from './http/transport.ts';
+import { drain, followRedirects, WHOLE } from './http/reply.ts';
+import { type Outgoing, type Reply, type Transport, USER_AGENT } from './http/transport.ts';
 import { ParallelBody } from './parallel-body.ts';
 import type { RangeBudget } from './range-budget.ts';
 import { createBlobContent, type OpenedBlob, UnsoundRangeError } from './resumable-blob.ts';
 
 export interface BlobClientOptions {
   readonly ask: ChainClient['ask'];
-  /** A GET of bytes `start` to `end` at a location that a registry named, without a login. Follows redirects. */
-  readonly askLocation: (
-    location: WebLocation,
-    range: ByteRange,
-    signal: AbortSignal | undefined,
-  ) => Promise<Reply>;
+  /** Sends what goes past the registry: to a location that it named. */
+  readonly send: Transport['send'];
   readonly budget: RangeBudget;
   /** Monotonic milliseconds. */
   readonly now: () => number;
@@ -56,8 +52,29 @@ function isAboutRange(error: unknown, { range }: Wanted): boolean {
   return mayRefuseRange(error) || (error instanceof RegistryError && error.code === 'RANGE_INVALID');
 }
 
+/** A GET of bytes `start` to `end` at a location that a registry named, without a login. Follows redirects. */
+async function askLocation(
+  send: Transport['send'],
+  location: WebLocation,
+  { start, end }: ByteRange,
+  signal: AbortSignal | undefined,
+): Promise<Reply> {
+  const headers = {
+    'accept-encoding': 'identity',
+    'user-agent': USER_AGENT,
+    range: `bytes=${start}-${end - 1}`,
+  };
+  const outgoing: Outgoing = { method: 'GET', ...location, headers, signal };
+  try {
+    return await followRedirects(send, outgoing, await send(outgoing));
+  } catch (error) {
+    if (isAbort(error) || signal?.aborted) throw error;
+    throw fromNetworkError(error, location.url.host);
+  }
+}
+
 /** Fetches the blobs of one source host. */
-class BlobClient {
+export class BlobClient {
   readonly #options: BlobClientOptions;
   /**
    * Registries that do not answer ranges properly: for a while blobs are requested whole. Monotonic
@@ -69,7 +86,7 @@ class BlobClient {
     this.#options = options;
   }
 
-  async get(repository: Repository, digest: Digest, options: BlobOptions): Promise<Blob> {
+  async get(repository: Repository, digest: Digest, options: BlobOptions = {}): Promise<Blob> {
     const { mode, mayFollow } = this.#options;
     const name = `${formatRepository(repository)}@${digest}`;
     if (options.range && isInNoBlob(options.range)) {
@@ -215,7 +232,7 @@ class BlobClient {
     reportBad: () => void,
     signal: AbortSignal,
   ): Promise<OpenedBlob | undefined> {
-    const reply = await this.#options.askLocation(location, range, signal);
+    const reply = await askLocation(this.#options.send, location, range, signal);
     if (reply.status !== 206 && reply.status !== 200) {
       drain(reply);
       return undefined;
@@ -224,9 +241,4 @@ class BlobClient {
     const opened = await readOpening(reply, asked, reportBad);
     return isOpened(opened) ? opened : undefined;
   }
-}
-
-export function createBlobClient(options: BlobClientOptions): Registry['blob'] {
-  const client = new BlobClient(options);
-  return (repository, digest, asked = {}) => client.get(repository, digest, asked);
 }

@@ -1,19 +1,19 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { authorityOf, hostOf, portOf, type WebLocation } from '../lib/address.ts';
+import { authorityOf, hostOf, portOf } from '../lib/address.ts';
 import type { Log } from '../lib/log.ts';
-import type { ByteRange } from '../oci/range.ts';
 import type { Repository, SourceHost } from '../oci/reference.ts';
 import type { Registry } from '../oci/registry.ts';
 import { HostNotAllowedError } from '../oci/registry-error.ts';
 import { type Credentials, NO_CREDENTIALS } from './auth/credentials.ts';
 import { createTokenCache } from './auth/token.ts';
+import { BlobClient } from './blob-client.ts';
 import { createEndpoint, isListed, ping } from './endpoint.ts';
-import { fromNetworkError, isAbort } from './errors.ts';
-import { createFailover } from './failover.ts';
+import { fromNetworkError } from './errors.ts';
+import { createChainClient, createFailover } from './failover.ts';
 import { createBlobTransport } from './http/blob-transport.ts';
 import { createSlabPool, type SlabPool } from './http/body.ts';
-import { drain, followRedirects } from './http/reply.ts';
-import { createTransport, type Outgoing, type Reply, type Transport, USER_AGENT } from './http/transport.ts';
+import { drain } from './http/reply.ts';
+import { createTransport, type Outgoing, type Reply, type Transport } from './http/transport.ts';
 import {
   AddressRefusedError,
   createDial,
@@ -26,7 +26,7 @@ import {
 import { createResolvers, type Resolver } from './net/resolver.ts';
 import { createTlsContexts, SYSTEM_AUTHORITIES } from './net/tls.ts';
 import { RangeBudget } from './range-budget.ts';
-import { createRegistryClient } from './registry-client.ts';
+import { RegistryClient } from './registry-client.ts';
 import { apiRootOf, DEFAULT_TIMEOUTS, type Timeouts, type UpstreamSettings } from './settings.ts';
 
 const RETRY_DELAY_MS = 200;
@@ -152,7 +152,8 @@ const BLOB_CONNECTIONS = 8;
 
 /** The client of a source host, with its open connections. */
 interface Client {
-  readonly registry: Registry;
+  readonly registry: RegistryClient;
+  readonly blobs: () => BlobClient;
   /** See {@link Upstream.challenge}. */
   readonly challenge: (signal?: AbortSignal) => Promise<string | undefined>;
   readonly close: () => Promise<void>;
@@ -176,23 +177,21 @@ export interface Upstream extends Registry {
   close(): Promise<void>;
 }
 
-async function askLocation(
+/** The challenge of the endpoint that takes a client's own login. @see {@link Upstream.challenge} */
+async function askChallenge(
+  { endpoints }: UpstreamSettings,
   send: Transport['send'],
-  location: WebLocation,
-  { start, end }: ByteRange,
   signal: AbortSignal | undefined,
-): Promise<Reply> {
-  const headers = {
-    'accept-encoding': 'identity',
-    'user-agent': USER_AGENT,
-    range: `bytes=${start}-${end - 1}`,
-  };
-  const outgoing: Outgoing = { method: 'GET', ...location, headers, signal };
+): Promise<string | undefined> {
+  const url = endpoints.findLast(({ passThrough }) => passThrough === true)?.url;
+  if (url === undefined) return undefined;
+  const asked = apiRootOf(url);
   try {
-    return await followRedirects(send, outgoing, await send(outgoing));
+    const reply = await ping(send, asked, signal);
+    drain(reply);
+    return reply.status === 401 ? reply.headers['www-authenticate'] : undefined;
   } catch (error) {
-    if (isAbort(error) || signal?.aborted) throw error;
-    throw fromNetworkError(error, location.url.host);
+    throw fromNetworkError(error, asked.host);
   }
 }
 
@@ -206,7 +205,7 @@ function createClient(
   const log: Log = options.log ?? (() => {});
   const timeouts: Timeouts = { ...DEFAULT_TIMEOUTS, ...options.timeouts };
   const { dial, proxyOf, transport, mayFollow } = connectTo(settings, { ...options, resolve: resolverFor() });
-  // Its pool of connections is for blobs alone; many hosts are asked for manifests only.
+  // Made for the first blob: many hosts are asked for manifests only.
   let fast: Transport | undefined;
   const blobTransport = () => {
     fast ??= createBlobTransport({ dial, plain: transport, proxyOf, timeouts, slabs, now });
@@ -226,31 +225,24 @@ function createClient(
       now,
     }),
   );
-  async function challenge(signal?: AbortSignal): Promise<string | undefined> {
-    const url = settings.endpoints.findLast(({ passThrough }) => passThrough === true)?.url;
-    if (url === undefined) return undefined;
-    const asked = apiRootOf(url);
-    try {
-      const reply = await ping(send, asked, signal);
-      drain(reply);
-      return reply.status === 401 ? reply.headers['www-authenticate'] : undefined;
-    } catch (error) {
-      throw fromNetworkError(error, asked.host);
-    }
-  }
+  const chain = createChainClient(createFailover(endpoints, now), options.pseudonym);
+  let blobs: BlobClient | undefined;
+  const createBlobs = () =>
+    new BlobClient({
+      ask: chain.ask,
+      send: sendForBlob,
+      ...{ budget, now, mayFollow, resumeMs: timeouts.resumeMs },
+      mode: settings.blobs ?? 'stream',
+      onResume: (blob, offset, reason) =>
+        log('info', 'blob-resumed', 'blob resumed', { registry: host, blob, offset, reason }),
+    });
   return {
-    challenge,
-    registry: createRegistryClient({
-      chain: createFailover(endpoints, now),
-      blobs: settings.blobs ?? 'stream',
-      mayFollow,
-      pseudonym: options.pseudonym,
-      timeouts,
-      askLocation: (location, range, signal) => askLocation(sendForBlob, location, range, signal),
-      budget,
-      now,
-      log: (event, message, fields) => log('info', event, message, { registry: host, ...fields }),
-    }),
+    challenge: (signal) => askChallenge(settings, send, signal),
+    registry: new RegistryClient({ chain, timeouts, now }),
+    blobs: () => {
+      blobs ??= createBlobs();
+      return blobs;
+    },
     close: async () => {
       await Promise.all([fast?.close(), transport.close()]);
     },
@@ -287,7 +279,8 @@ export function createUpstream(options: UpstreamOptions): Upstream {
     manifest: async (repository, reference, asked) =>
       clientFor(repository).manifest(repository, reference, asked),
     statBlob: async (repository, digest, asked) => clientFor(repository).statBlob(repository, digest, asked),
-    blob: async (repository, digest, asked) => clientFor(repository).blob(repository, digest, asked),
+    blob: async (repository, digest, asked) =>
+      clientOf(repository.host).blobs().get(repository, digest, asked),
     tags: async (repository, asked) => clientFor(repository).tags(repository, asked),
     referrers: async (repository, digest, asked) =>
       clientFor(repository).referrers(repository, digest, asked),

@@ -29,20 +29,11 @@ import {
   turnOf,
 } from '../oci/registry.ts';
 import { RegistryError } from '../oci/registry-error.ts';
-import { type BlobClientOptions, createBlobClient } from './blob-client.ts';
 import { type DocumentReading, readDocumentAside, valueIn } from './document.ts';
-import type { Endpoint } from './endpoint.ts';
 import { isWebPage, isWorthGet, type ResourceRef, webPageError } from './errors.ts';
-import {
-  type ChainClient,
-  type ChainMember,
-  type ChainRequest,
-  createChainClient,
-  type Failover,
-} from './failover.ts';
+import type { ChainClient, ChainMember, ChainRequest } from './failover.ts';
 import { announcedSize, drain, noticesOf, readBody, receive, WHOLE } from './http/reply.ts';
 import type { Reply } from './http/transport.ts';
-import type { RangeBudget } from './range-budget.ts';
 import type { Timeouts } from './settings.ts';
 import { type FetchTagPage, listTags } from './tags.ts';
 
@@ -50,17 +41,10 @@ import { type FetchTagPage, listTags } from './tags.ts';
 const TAGS_MAX_BYTES = 16 * 1024 * 1024;
 
 export interface RegistryClientOptions {
-  readonly chain: Failover<Endpoint>;
-  readonly blobs: 'stream' | 'redirect';
-  readonly mayFollow: BlobClientOptions['mayFollow'];
-  /** This mirror's name in the `Via` header. */
-  readonly pseudonym: string;
+  readonly chain: ChainClient;
   readonly timeouts: Timeouts;
-  readonly askLocation: BlobClientOptions['askLocation'];
-  readonly budget: RangeBudget;
   /** Monotonic milliseconds. */
   readonly now: () => number;
-  readonly log: (event: string, message: string, fields: Readonly<Record<string, string | number>>) => void;
 }
 
 /** A manifest, and the reply that contained it. */
@@ -125,17 +109,21 @@ function plausibleSize(sizeBytes: number | undefined, digest: Digest): number | 
   return sizeBytes === 0 && !isEmpty ? undefined : sizeBytes;
 }
 
-/** Sends requests to the endpoints of one source host. */
-class RegistryClient {
+/** Answers for one source host by its endpoints, except with the bytes of blobs. */
+export class RegistryClient implements Omit<Registry, 'blob'> {
   readonly #options: RegistryClientOptions;
   readonly #chain: ChainClient;
 
-  constructor(options: RegistryClientOptions, chain: ChainClient) {
+  constructor(options: RegistryClientOptions) {
     this.#options = options;
-    this.#chain = chain;
+    this.#chain = options.chain;
   }
 
-  manifest(repository: Repository, reference: ManifestReference, options: RequestOptions): Promise<Manifest> {
+  manifest(
+    repository: Repository,
+    reference: ManifestReference,
+    options: RequestOptions = {},
+  ): Promise<Manifest> {
     const name = formatReference(repository, reference);
     const subject: ResourceRef = { name, unknown: 'MANIFEST_UNKNOWN' };
     return this.#chain.askEach(repository, subject, options, (member) =>
@@ -146,7 +134,7 @@ class RegistryClient {
   resolve(
     repository: Repository,
     reference: ManifestReference,
-    options: RequestOptions,
+    options: RequestOptions = {},
   ): Promise<ManifestInfo> {
     const name = formatReference(repository, reference);
     const subject: ResourceRef = { name, unknown: 'MANIFEST_UNKNOWN' };
@@ -159,7 +147,7 @@ class RegistryClient {
     });
   }
 
-  statBlob(repository: Repository, digest: Digest, options: RequestOptions): Promise<BlobInfo> {
+  statBlob(repository: Repository, digest: Digest, options: RequestOptions = {}): Promise<BlobInfo> {
     const name = `${formatRepository(repository)}@${digest}`;
     const subject: ResourceRef = { name, unknown: 'BLOB_UNKNOWN' };
     return this.#chain.askEach(repository, subject, options, async (member) => {
@@ -176,7 +164,7 @@ class RegistryClient {
     });
   }
 
-  tags(repository: Repository, options: TagOptions): Promise<TagPage> {
+  tags(repository: Repository, options: TagOptions = {}): Promise<TagPage> {
     const { timeouts, now } = this.#options;
     const subject: ResourceRef = { name: formatRepository(repository), unknown: 'NAME_UNKNOWN' };
     const share = shareOf(repository, options);
@@ -190,7 +178,7 @@ class RegistryClient {
     return listTags(fetchPage, { ...options, share }, now);
   }
 
-  referrers(repository: Repository, digest: Digest, options: ReferrersOptions): Promise<Manifest> {
+  referrers(repository: Repository, digest: Digest, options: ReferrersOptions = {}): Promise<Manifest> {
     const name = `${formatRepository(repository)}@${digest}`;
     const { artifactType } = options;
     const request: ChainRequest = {
@@ -260,34 +248,4 @@ class RegistryClient {
     };
     return { found, reading, reply };
   }
-}
-
-/** One source host's endpoints as a {@link Registry}. */
-export function createRegistryClient(options: RegistryClientOptions): Registry {
-  const { log, budget, now, askLocation, mayFollow, blobs: mode, timeouts } = options;
-  const chain = createChainClient(options.chain, options.pseudonym);
-  const client = new RegistryClient(options, chain);
-  const makeBlobClient = () =>
-    createBlobClient({
-      ask: chain.ask,
-      askLocation,
-      budget,
-      now,
-      mode,
-      mayFollow,
-      resumeMs: timeouts.resumeMs,
-      onResume: (name, offset, reason) => log('blob-resumed', 'blob resumed', { blob: name, offset, reason }),
-    });
-  let blobs: Registry['blob'] | undefined;
-  return {
-    blob: (...asked) => {
-      blobs ??= makeBlobClient();
-      return blobs(...asked);
-    },
-    manifest: (repository, reference, asked = {}) => client.manifest(repository, reference, asked),
-    resolve: (repository, reference, asked = {}) => client.resolve(repository, reference, asked),
-    statBlob: (repository, digest, asked = {}) => client.statBlob(repository, digest, asked),
-    tags: (repository, asked = {}) => client.tags(repository, asked),
-    referrers: (repository, digest, asked = {}) => client.referrers(repository, digest, asked),
-  };
 }

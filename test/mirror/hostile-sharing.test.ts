@@ -20,9 +20,7 @@ async function cacheOf(handlers: Readonly<Record<string, readonly Handler[]>>) {
     if (first) settings.set(host, { endpoints: [first, ...rest] });
   }
   const now = () => performance.now();
-  const upstream = closing(
-    createUpstream({ allowed: settings, pseudonym: 'metahub-test', now }),
-  );
+  const upstream = closing(createUpstream({ allowed: settings, pseudonym: 'metahub-test', now }));
   const { store, lines } = await storeAt(await dataDirectory());
   const log = (level: string, event: string, _message: string, fields = {}) =>
     void lines.push({ level, event, fields });

@@ -85,8 +85,8 @@ export interface StackOptions {
   readonly onTagMoved?: ((repository: Repository, tag: Tag) => void) | undefined;
   /** The state that replicas share; undefined: there are no replicas. */
   readonly shared?: SharedState | undefined;
-  /** Returns which stored logins may be used. Default: all. */
-  readonly ownLogins?: () => OwnLogins;
+  /** Which stored logins may be used, read for every request. Default: all. */
+  readonly ownLogins?: { readonly usable: OwnLogins };
 }
 
 const isImageIndex: IsIndex = (source) => readAside('is an index', source, undefined);
@@ -117,13 +117,13 @@ async function openStoreOf(values: ServeSettings['values'], log: Log) {
  */
 export async function buildMirrorStack(settings: ServeSettings, options: StackOptions): Promise<MirrorStack> {
   const { values } = settings;
-  const { log, pseudonym, decided, metrics, onTagMoved, shared, ownLogins = () => 'all' } = options;
+  const { log, pseudonym, decided, metrics, onTagMoved, shared, ownLogins } = options;
   const results = countCacheResults(metrics);
   let rules = await readRules(settings);
   const foundForeign = createForeignLog({ log, metrics });
   const { store, maxBytes } = await openStoreOf(values, log);
   const now = () => performance.now();
-  const upstream = openUpstream(values, { log, pseudonym, ownLogins, now });
+  const upstream = openUpstream(values, { log, pseudonym, now, ...(ownLogins && { ownLogins }) });
   const upstreamMetrics = createUpstreamMetrics(metrics, now);
   registerCacheSize(metrics, { usedBytes: () => store.heldBytes, limitBytes: () => maxBytes });
   const memory = createDecisionCache();

@@ -8,9 +8,9 @@ import { DOCKER_HUB, type Repository, type Tag } from '../../oci/reference.ts';
 import { createMetrics, type Metrics } from '../../server/metrics.ts';
 import { createMirrorServer, type MirrorServer } from '../../server/server.ts';
 import type { ReloadResult } from '../../server/status-facts.ts';
+import type { OwnLogins } from '../../upstream/auth/keychain.ts';
 import { gapsDocument } from '../gap-file.ts';
 import { hostProfile } from '../host-profile.ts';
-import type { OwnLogins } from '../../upstream/auth/keychain.ts';
 import { loginFiles, newPseudonym, openPushForwarder } from '../open-upstream.ts';
 import { allowedUpstreams, passesOn, type Upstreams } from '../settings/upstreams.ts';
 import { VERSION } from '../version.ts';
@@ -89,8 +89,7 @@ export async function openMirror(settings: ServeSettings, log: Log): Promise<Mir
   await webhook.prepare(values).then((apply) => apply(), fail);
   const ownGaps = await openGapRecord({ data: values.data, log, metrics, now: () => new Date(), webhook });
   const gaps = replicas?.gaps(ownGaps) ?? ownGaps;
-  let usable = loginsAt(values.listen.host);
-  const ownLogins = () => usable;
+  const ownLogins = { usable: loginsAt(values.listen.host) };
   let server: MirrorServer | undefined;
   let site: SiteMode | undefined;
   const stack = await buildMirrorStack(settings, {
@@ -104,7 +103,7 @@ export async function openMirror(settings: ServeSettings, log: Log): Promise<Mir
     ownLogins,
   }).catch(fail);
   const onExposed = (address: string) => {
-    usable = loginsAt(address);
+    ownLogins.usable = loginsAt(address);
     return exposureWarnings(values.ownLogins, { address, hasLogins }, loginFiles(process.env));
   };
   try {
@@ -128,7 +127,7 @@ interface Parts {
   readonly replicas: Replicas | undefined;
   readonly hasLogins: boolean;
   readonly onExposed: Mirror['expose'];
-  readonly ownLogins: () => OwnLogins;
+  readonly ownLogins: { readonly usable: OwnLogins };
 }
 
 async function openOver(

@@ -218,16 +218,16 @@ export interface LoginFiles {
 }
 
 export interface KeychainsOptions extends LoginFiles, Pick<KeychainOptions, 'warn'> {
-  /** Which of them may be presented now. */
-  readonly usable: () => OwnLogins;
+  /** Which of them may be presented: read for each request, because it changes with the listening address. */
+  readonly own: { readonly usable: OwnLogins };
 }
 
 /**
  * Uses the stored logins, or those of the file that the login of a request names: never one instead of the
  * other.
  */
-export function createKeychains({ given, ofUser, usable, warn }: KeychainsOptions): Credentials {
-  const own = {
+export function createKeychains({ given, ofUser, own, warn }: KeychainsOptions): Credentials {
+  const stored = {
     all: createKeychain({ files: [...given, ...ofUser], warn }),
     given: createKeychain({ files: given, warn }),
     none: NO_CREDENTIALS,
@@ -240,7 +240,7 @@ export function createKeychains({ given, ofUser, usable, warn }: KeychainsOption
   }
   return {
     loginFor: (registry, repository, signal, access) => {
-      const keychain = access?.logins === undefined ? own[usable()] : broughtBy(access.logins);
+      const keychain = access?.logins === undefined ? stored[own.usable] : broughtBy(access.logins);
       return keychain.loginFor(registry, repository, signal);
     },
   };
