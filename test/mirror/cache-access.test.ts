@@ -1,11 +1,19 @@
 import { randomBytes } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
+import { cached, revokeRefused } from '../../src/mirror/cache.ts';
+import type { ContentStore } from '../../src/oci/content-store.ts';
+import { digestOf } from '../../src/oci/digest.ts';
 import { DOCKER_HUB } from '../../src/oci/reference.ts';
-import { type Access, ClientCredential } from '../../src/oci/registry.ts';
+import { type Access, ClientCredential, type Registry, type RequestOptions } from '../../src/oci/registry.ts';
 import { HostNotAllowedError, RegistryError } from '../../src/oci/registry-error.ts';
-import { type FakeCall, type FakeRegistry, unreachable } from '../support/fake-registry.ts';
+import {
+  createFakeRegistry,
+  type FakeCall,
+  type FakeRegistry,
+  unreachable,
+} from '../support/fake-registry.ts';
 import { cacheAt, dataDirectory } from '../support/store.ts';
-import { readBlob, repository, tagged } from '../support/upstream.ts';
+import { closing, readBlob, repository, tagged } from '../support/upstream.ts';
 
 const app = repository('team/app');
 const INDEX = { schemaVersion: 2, manifests: [] };
@@ -154,6 +162,28 @@ describe('a tag whose lookup upstream fails', () => {
     expect((await cache.manifest(app, tagged('v1'))).digest).toBe(old);
   });
 
+  test('and is evicted before it could be served as it was, fails as upstream did', async () => {
+    const { upstream, store } = await cacheAt(await dataDirectory());
+    let held = Number.POSITIVE_INFINITY;
+    const evicting: ContentStore = {
+      ...store,
+      manifest: async (digest) => {
+        held -= 1;
+        return held >= 0 ? store.manifest(digest) : undefined;
+      },
+    };
+    const options = { next: upstream, store: evicting, log: () => {}, now: () => 0, tagMaxAgeMs: 0 };
+    const cache = closing(cached(options));
+    upstream.putManifest(INDEX, { tag: 'v1' });
+    await cache.manifest(app, tagged('v1'));
+    upstream.putManifest({ ...INDEX, annotations: { moved: 'yes' } }, { tag: 'v1' });
+    upstream.before = ({ method }) => (method === 'manifest' ? unreachable() : undefined);
+    // What the tag points to now is not held; what it pointed to is, when it is looked up and not when it is read.
+    held = 2;
+    await expect(cache.manifest(app, tagged('v1'))).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    expect(held).toBe(-1);
+  });
+
   test('is served with its previous digest, without a second wait, when the new manifest does not arrive in time', async () => {
     const { upstream, cache } = await cacheAt(await dataDirectory());
     const old = upstream.putManifest(INDEX, { tag: 'v1' });
@@ -177,6 +207,47 @@ describe('a tag whose lookup upstream fails', () => {
     expect(await cache.manifest(app, tagged('v1'))).toHaveProperty('notices.warning');
     expect(upstream.count()).toBe(1);
   });
+});
+
+describe('revokeRefused()', () => {
+  const digest = digestOf(randomBytes(8));
+  const reference = { kind: 'digest', digest } as const;
+  const asks: [string, (registry: Registry, options: RequestOptions) => Promise<unknown>][] = [
+    ['resolve', (registry, options) => registry.resolve(app, reference, options)],
+    ['manifest', (registry, options) => registry.manifest(app, reference, options)],
+    ['statBlob', (registry, options) => registry.statBlob(app, digest, options)],
+    ['blob', (registry, options) => registry.blob(app, digest, options)],
+    ['tags', (registry, options) => registry.tags(app, options)],
+    ['referrers', (registry, options) => registry.referrers(app, digest, options)],
+  ];
+
+  test.each([
+    ['UNAUTHORIZED', new RegistryError('UNAUTHORIZED', ''), {}, true],
+    ['DENIED', new RegistryError('DENIED', ''), {}, true],
+    ['what it does not have', new RegistryError('BLOB_UNKNOWN', ''), {}, true],
+    [
+      'what it does not have yet, before a push',
+      new RegistryError('BLOB_UNKNOWN', ''),
+      { beforePush: true },
+      false,
+    ],
+    ['DENIED before a push', new RegistryError('DENIED', ''), { beforePush: true }, true],
+    ['UNAVAILABLE', new RegistryError('UNAVAILABLE', ''), {}, false],
+    ['an error that is no answer', Object.assign(new Error(), { code: 'DENIED', status: 404 }), {}, false],
+  ] as const)(
+    'takes back what a login was granted when the registry answers %s',
+    async (_, error, more, isTaken) => {
+      const upstream = createFakeRegistry();
+      upstream.before = () => {
+        throw error;
+      };
+      const revoked: unknown[] = [];
+      const registry = revokeRefused(upstream, { revoke: (provenance) => void revoked.push(provenance) });
+      for (const [, ask] of asks) await expect(ask(registry, { access: alice, ...more })).rejects.toBe(error);
+      expect(revoked).toEqual(isTaken ? asks.map(() => ({ repository: app, access: alice })) : []);
+      expect(upstream.calls.map(({ method }) => method)).toEqual(asks.map(([method]) => method));
+    },
+  );
 });
 
 test('a manifest whose announced digest is not that of its bytes is cached under the digest of its bytes', async () => {

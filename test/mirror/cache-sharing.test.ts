@@ -220,10 +220,10 @@ describe('fault 45: the first client leaves', () => {
   });
 
   test('and no client returns: the fetch is cancelled', async () => {
-    const { upstream, cache, store } = await cacheAt(await dataDirectory(), { lingerMs: 0 });
+    const { upstream, cache, store, layout } = await cacheAt(await dataDirectory(), { lingerMs: 0 });
     const digest = upstream.putBlob(randomBytes(64 * MIB));
     await readAndLeave(await cache.blob(app, digest), MIB);
-    await cache.close();
+    await expect.poll(() => readdir(join(layout, 'incoming'))).toEqual([]);
     expect(upstream.blobBytes()).toBeLessThan(64 * MIB);
     expect(await store.blob(digest)).toBeUndefined();
   });

@@ -1,5 +1,8 @@
 import { randomBytes } from 'node:crypto';
+import { open } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { digestOf } from '../../src/oci/digest.ts';
 import type { Tag } from '../../src/oci/reference.ts';
 import { unreachable } from '../support/fake-registry.ts';
 import { cacheAt, dataDirectory } from '../support/store.ts';
@@ -7,6 +10,7 @@ import { readBlob, repository, tagged } from '../support/upstream.ts';
 
 const app = repository('team/app');
 const INDEX = { schemaVersion: 2, manifests: [] };
+const MIB = 1024 * 1024;
 
 describe('manifests in the cache', () => {
   test('a manifest by digest is requested upstream once, also across a restart', async () => {
@@ -147,6 +151,51 @@ describe('blobs in the cache', () => {
     expect(second.upstream.count()).toBe(0);
   });
 
+  test('the size of a blob is the registry’s to say until the blob is held', async () => {
+    const { upstream, cache } = await cacheAt(await dataDirectory());
+    const digest = upstream.putBlob(randomBytes(5000));
+    expect(await cache.statBlob(app, digest)).toEqual({ digest, sizeBytes: 5000 });
+    await readBlob(await cache.blob(app, digest));
+    await cache.close();
+    upstream.forgetCalls();
+    expect(await cache.statBlob(app, digest)).toEqual({ digest, sizeBytes: 5000, ageMs: expect.any(Number) });
+    expect(upstream.count()).toBe(0);
+    const unknown = digestOf(randomBytes(8));
+    await expect(cache.statBlob(app, unknown)).rejects.toMatchObject({ code: 'BLOB_UNKNOWN' });
+  });
+
+  test.each([
+    ['that part', 'part', true, 0],
+    ['the whole blob', undefined, false, 1],
+    ['another part of it', { start: 0, end: 2 * MIB - 1 }, false, 1],
+    ['a redirect', 'redirect', false, 0],
+  ] as const)('a corrupt end in whose place upstream sends %s', async (_, sent, isWhole, cancellations) => {
+    const directory = await dataDirectory();
+    const { upstream, cache, layout } = await cacheAt(directory);
+    const bytes = randomBytes(2 * MIB);
+    const digest = upstream.putBlob(bytes);
+    await readBlob(await cache.blob(app, digest));
+    await cache.close();
+    // The next process keeps the checksums by which the one after it checks each part.
+    await readBlob(await (await cacheAt(directory, { upstream })).cache.blob(app, digest));
+    const file = await open(join(layout, 'blobs/sha256', digest.slice('sha256:'.length)), 'r+');
+    await file.write(Buffer.of((bytes.at(-1) ?? 0) ^ 1), 0, 1, bytes.length - 1);
+    await file.close();
+    const { cache: later } = await cacheAt(directory, { upstream });
+    const { blob } = upstream;
+    let cancelled = 0;
+    upstream.blob = async (...asked) => {
+      if (sent === 'redirect') return { kind: 'redirect', location: 'https://other.test/' };
+      const content = await blob(...asked);
+      const range = sent === 'part' ? {} : { range: sent };
+      return { ...content, ...range, cancel: () => (cancelled += 1) } as never;
+    };
+    const read = later.blob(app, digest).then(readBlob);
+    if (isWhole) expect((await read).equals(bytes)).toBe(true);
+    else await expect(read).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    expect(cancelled).toBe(cancellations);
+  });
+
   test('a hundred concurrent clients cause one fetch', async () => {
     const { upstream, cache } = await cacheAt(await dataDirectory());
     const bytes = randomBytes(500_000);
@@ -166,11 +215,14 @@ describe('blobs in the cache', () => {
   });
 
   test('wrong bytes never look complete and are never stored', async () => {
-    const { upstream, cache, store } = await cacheAt(await dataDirectory());
+    const { upstream, cache, store, lines } = await cacheAt(await dataDirectory());
     const digest = upstream.putBlob(randomBytes(200_000));
     upstream.tamper = (bytes) => Buffer.concat([bytes.subarray(1), Buffer.from('x')]);
     await expect(readBlob(await cache.blob(app, digest))).rejects.toMatchObject({ code: 'UNAVAILABLE' });
     expect(await store.blob(digest)).toBeUndefined();
+    const fields = { blob: `registry.test/team/app@${digest}`, reason: expect.stringContaining(digest) };
+    const line = { level: 'warning', event: 'blob-download-failed', fields };
+    await expect.poll(() => lines).toEqual([line]);
   });
 });
 

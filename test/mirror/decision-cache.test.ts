@@ -26,6 +26,25 @@ test.each([
   expect(found.slice(count - kept).every(Boolean)).toBe(true);
 });
 
+/** A refusal of these sizes, with and without an index that says so. */
+function refusedOf(indexBytes: number | undefined, detailBytes: number) {
+  const index = indexBytes === undefined ? undefined : derivedOf(indexBytes).outcome;
+  return { ...derivedOf(0), outcome: { kind: 'refused', detail: 'x'.repeat(detailBytes), index } } as never;
+}
+
+test.each([
+  ['derived indexes', derivedOf(4 * MIB), 7],
+  ['refusals with an index', refusedOf(4 * MIB, 0), 7],
+  ['refusals with details', refusedOf(undefined, 4 * MIB), 7],
+  ['refusals with both', refusedOf(2 * MIB, 2 * MIB), 7],
+  ['answers without bytes of their own', { ...derivedOf(0), outcome: { kind: 'original' } } as never, 8192],
+])('the decision cache counts the bytes of %s', (_, answer, kept) => {
+  const view = createDecisionCache().view();
+  const keys = Array.from({ length: kept + 10 }, (_, number) => `key ${number}`);
+  for (const key of keys) view.set(key, answer);
+  expect(keys.filter((key) => view.get(key) !== undefined)).toEqual(keys.slice(-kept));
+});
+
 test('two views of one cache never share a result', () => {
   const cache = createDecisionCache();
   const [one, other] = [cache.view(), cache.view()];

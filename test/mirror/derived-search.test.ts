@@ -238,6 +238,22 @@ describe('requests for digests that no mirror derived', () => {
     expect(tags[0]?.reference).toBe('latest');
   });
 
+  test('cost one request for each tag, those that were served first', async () => {
+    const next = createFakeRegistry();
+    const digest = putIndex(next, 'latest', ...FEATURES);
+    for (const tag of ['v1', 'v2', 'v3']) next.tag(tag, digest, BENCH);
+    const limits = { tags: 2 };
+    const { registry } = await mirrorOf(next, 'cpu:haswell', { served: ['v2', 'v3', 'v1'], limits });
+    await expect(registry.manifest(BENCH, byDigest(digestOf(randomBytes(32))))).rejects.toMatchObject(
+      unknown,
+    );
+    const asked = next.calls
+      .filter(({ reference }) => !reference.includes(':'))
+      .map((call) => call.reference);
+    expect(asked).toEqual(['v2', 'v3', '', 'latest']);
+    expect(next.calls.find(({ method }) => method === 'tags')?.options).toMatchObject({ last: 5 });
+  });
+
   test('end within the time limit when the registry is slow', async () => {
     const next = createFakeRegistry();
     putIndex(next, 'latest', ...FEATURES);

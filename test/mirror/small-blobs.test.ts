@@ -24,7 +24,7 @@ const bob: Access = { partition: 'bob', credential: new ClientCredential(DOCKER_
 async function holding(sizeBytes: number, { access, ...options }: CacheAtOptions & { access?: Access } = {}) {
   const directory = await dataDirectory();
   const results: string[] = [];
-  const onResult = (_: string, result: string) => results.push(result);
+  const onResult = (kind: string, result: string) => results.push(`${kind} ${result}`);
   const opened = await cacheAt(directory, { onResult, ...options });
   const bytes = randomBytes(sizeBytes);
   const digest = opened.upstream.putBlob(bytes);
@@ -62,7 +62,7 @@ describe('a small part of a stored blob whose file is open', () => {
     const end = await small({ range: { kind: 'suffix', length: 10 } });
     expect(end?.lent.bytes.equals(bytes.subarray(-10))).toBe(true);
     expect(upstream.count()).toBe(0);
-    expect(results).toEqual(['hit', 'hit', 'hit']);
+    expect(results).toEqual(['blob hit', 'blob hit', 'blob hit']);
   });
 
   test('keeps its bytes until they are released', async () => {

@@ -291,8 +291,55 @@ describe('virtual()', () => {
   test('tags/list has the list’s own tags together with upstream’s', async () => {
     const { next, registry } = stand();
     next.putManifest({ any: 1 }, { tag: 'aaa', repository: BENCH });
-    expect((await registry.tags(BENCH)).tags).toEqual(['aaa', 'latest']);
-    expect(await registry.tags(BENCH, { limit: 1 })).toMatchObject({ tags: ['aaa'] });
+    next.putManifest({ any: 1 }, { tag: 'zzz', repository: BENCH });
+    for (const [asked, page] of [
+      [{}, { tags: ['aaa', 'latest', 'zzz'] }],
+      [{ limit: 3 }, { tags: ['aaa', 'latest', 'zzz'] }],
+      // Upstream's own page ends before the list's tag.
+      [{ limit: 1 }, { tags: ['aaa'], next: 'aaa' }],
+      [{ limit: 2 }, { tags: ['aaa', 'latest'], next: 'latest' }],
+      [{ first: 2 }, { tags: ['aaa', 'latest'], next: 'latest' }],
+      [{ after: 'aaa' }, { tags: ['latest', 'zzz'] }],
+      [{ after: 'latest' }, { tags: ['zzz'] }],
+      [{ last: 2 }, { tags: ['latest', 'zzz'] }],
+    ] as const) {
+      expect([asked, await registry.tags(BENCH, asked)]).toEqual([asked, page]);
+    }
+    expect((await registry.tags(PARTS)).tags).toEqual([]);
+  });
+
+  test('tags/list of a repository that upstream does not have names the list’s tags; when it fails, so does that', async () => {
+    const { next, registry } = stand();
+    next.before = () => {
+      throw new RegistryError('NAME_UNKNOWN', 'no such repository');
+    };
+    expect(await registry.tags(BENCH)).toEqual({ tags: ['latest'] });
+    await expect(registry.tags(PARTS)).rejects.toMatchObject({ code: 'NAME_UNKNOWN' });
+    next.before = unreachable;
+    await expect(registry.tags(BENCH)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+  });
+
+  test('a list’s index is there by its digest too, with each request for it', async () => {
+    const { next, registry } = stand();
+    putImage(next, 'generic', 'generic');
+    const { digest, mediaType, bytes } = await registry.manifest(BENCH, tagged('latest'));
+    const reference = { kind: 'digest', digest } as const;
+    expect(await registry.manifest(BENCH, reference)).toMatchObject({ digest, mediaType, bytes });
+    expect(await registry.resolve(BENCH, reference)).toEqual({ digest, mediaType, sizeBytes: bytes.length });
+    // Before a push its registry alone says whether it has it.
+    await expect(registry.resolve(BENCH, reference, { beforePush: true })).rejects.toMatchObject({
+      status: 404,
+    });
+  });
+
+  test('what a list is now is written down for the next process', async () => {
+    const { next } = stand();
+    putImage(next, 'generic', 'generic');
+    const kept: unknown[] = [];
+    const history = { tagsOf: async () => [], keepTag: async (...tag: unknown[]) => void kept.push(tag) };
+    const registry = virtual({ next, catalog: () => [SPEC], history, now: () => 0, onMissing: () => {} });
+    const { digest, mediaType, bytes } = await registry.manifest(BENCH, tagged('v3'));
+    expect(kept).toEqual([[SPEC.repository, 'v3', { digest, mediaType, sizeBytes: bytes.length }]]);
   });
 });
 
@@ -399,6 +446,23 @@ describe('a digest requested under a list’s name', () => {
     expect(next.count()).toBe(1);
   });
 
+  test('that a manifest below the list’s name refers to is reached without another exploration', async () => {
+    const { next, registry } = stand();
+    putImage(next, 'skylake', 'cpu-skylake');
+    putImage(next, 'generic', 'generic');
+    const unknown = { kind: 'digest', digest: digestOf(randomBytes(32)) } as const;
+    await expect(registry.manifest(BENCH, unknown)).rejects.toMatchObject({ status: 404 });
+    // A member moves right after the exploration.
+    const { image, layer } = putImage(next, 'newer', 'generic');
+    await registry.manifest(BENCH, tagged('latest'));
+    await registry.manifest(BENCH, { kind: 'digest', digest: image });
+    await registry.blob(BENCH, layer);
+    expect(next.calls.at(-1)).toMatchObject({
+      method: 'blob',
+      repository: 'docker.io/qnib/plain-featuretest',
+    });
+  });
+
   test('in an index within a member is found, and so is the content that it refers to', async () => {
     const { next, registry } = stand();
     const inner = putImage(next, 'inner', 'inner', MEDIA_TYPE.ociManifest);
@@ -478,6 +542,25 @@ describe('the assembly of a list', () => {
     // Two members for those who take what is under way, and two for those who do not.
     expect(signals).toHaveLength(4);
   });
+
+  test.each([
+    ['another partition', { access: { partition: 'b' } }, 'latest'],
+    ['another tag', { access: { partition: 'a' } }, 'v1'],
+  ])(
+    'is never joined by a client of %s, whether or not both want what is there now',
+    async (_, other, tag) => {
+      for (const revalidate of [false, true]) {
+        const { registry, signals, answer } = pending();
+        const both = [
+          registry.manifest(BENCH, tagged('latest'), { access: { partition: 'a' }, revalidate }),
+          registry.manifest(BENCH, tagged(tag), { ...other, revalidate }),
+        ];
+        answer();
+        await Promise.all(both);
+        expect(signals).toHaveLength(4);
+      }
+    },
+  );
 
   test('ends when its last client leaves, and reports no member as missing', async () => {
     const { registry, missing, signals } = pending();

@@ -27,6 +27,7 @@ function entryFor(index: ImageIndex, { os, architecture, variant }: MemberPlatfo
     (entry) =>
       entry.platform?.os === os && entry.platform.architecture === architecture && isImageEntry(entry),
   );
+  // Stryker disable next-line OptionalChaining: every candidate has a platform.
   const ofVariant = candidates.find(({ platform }) => platform?.variant === variant);
   return ofVariant ?? candidates[0];
 }

@@ -1,5 +1,6 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { profileOfFeatures } from '../../../src/host/assumed-features.ts';
+import { BackgroundThread } from '../../../src/lib/background-thread.ts';
 import { withBuffers } from '../../../src/mirror/decision-cache.ts';
 import { judgeManifest, readAside } from '../../../src/mirror/documents/reading.ts';
 import type { DocumentSource } from '../../../src/mirror/documents/source.ts';
@@ -50,6 +51,25 @@ describe('readAside()', () => {
     expect(decision).toEqual(rightFor(index));
     expect(decision.outcome.kind === 'derived' && Buffer.isBuffer(decision.outcome.bytes)).toBe(true);
   });
+
+  test.each([
+    ['of 64 KiB', 'children', 64 * 1024, 0],
+    ['of one byte more', 'children', 64 * 1024 + 1, 1],
+    ['of a few entries to select from', 'answer for a host', 4096, 0],
+    ['of more entries to select from', 'answer for a host', 64 * 1024, 1],
+  ] as const)(
+    'reads a document %s on a thread: %s of %d bytes, %d times',
+    async (_, question, sizeBytes, times) => {
+      const run = vi.spyOn(BackgroundThread.prototype, 'run');
+      onTestFinished(() => run.mockRestore());
+      const entries = question === 'children' ? 3 : Math.floor(sizeBytes / 250);
+      const short = indexOf(entries);
+      const index = indexOf(entries, 'x'.repeat(sizeBytes - short.bytes.length));
+      expect(index.bytes).toHaveLength(sizeBytes);
+      await (question === 'children' ? readAside(question, index, undefined) : judge(index));
+      expect(run).toHaveBeenCalledTimes(times);
+    },
+  );
 
   test('judges one large index after the other, and several at once, on one thread', async () => {
     const indexes = [400, 500, 600].map((entries) => indexOf(entries));

@@ -1,0 +1,65 @@
+import { describe, expect, test } from 'vitest';
+import { ListReach } from '../../src/mirror/list-reach.ts';
+import { type Digest, digestOf } from '../../src/oci/digest.ts';
+import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
+import { RegistryError } from '../../src/oci/registry-error.ts';
+import { createFakeRegistry, type FakeRegistry, unreachable } from '../support/fake-registry.ts';
+import { repository } from '../support/upstream.ts';
+
+const LIST = repository('team/list');
+const HOME = repository('team/home');
+const of = (name: string) => digestOf(Buffer.from(name));
+
+function putIndex(next: FakeRegistry, entries: readonly Digest[]): Digest {
+  const manifests = entries.map((digest) => ({ mediaType: MEDIA_TYPE.ociIndex, digest, size: 7 }));
+  const document = { schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests };
+  return next.putManifest(document, { repository: HOME });
+}
+
+/** What a list of these members reaches. */
+function reachOf(next: FakeRegistry, members: readonly Digest[], mediaType: string = MEDIA_TYPE.ociIndex) {
+  const reach = new ListReach({
+    next,
+    now: () => 0,
+    membersOf: async () => members.map((digest) => ({ digest, mediaType, home: HOME })),
+  });
+  return (digest: Digest) => reach.find(LIST, digest, {});
+}
+
+describe('what a list reaches', () => {
+  test('ends three levels below its members', async () => {
+    const next = createFakeRegistry();
+    const chain = [of('the end')];
+    for (let depth = 0; depth < 6; depth += 1) chain.unshift(putIndex(next, chain.slice(0, 1)));
+    const find = reachOf(next, chain.slice(0, 1));
+    const found = [];
+    for (const digest of chain) found.push(await find(digest));
+    expect(found).toEqual([HOME, HOME, HOME, HOME, undefined, undefined, undefined]);
+    expect(next.calls.map(({ reference }) => reference)).toEqual(chain.slice(0, 3));
+  });
+
+  test('is looked for in 256 manifests, and no more', async () => {
+    const next = createFakeRegistry();
+    const inner = Array.from({ length: 300 }, (_, at) => putIndex(next, [of(`part ${at}`)]));
+    const find = reachOf(next, [putIndex(next, inner)]);
+    expect(await find(of('part 254'))).toEqual(HOME);
+    expect(await find(of('part 255'))).toBeUndefined();
+    expect(await find(inner.at(-1) as Digest)).toEqual(HOME);
+    expect(next.count('manifest')).toBe(256);
+  });
+
+  test('is not read where no manifest is', async () => {
+    const next = createFakeRegistry();
+    const find = reachOf(next, [of('a layer')], MEDIA_TYPE.octets);
+    expect([await find(of('a layer')), await find(of('else'))]).toEqual([HOME, undefined]);
+    expect(next.count()).toBe(0);
+  });
+
+  test('is looked for beside a member that is gone, and fails with one that cannot be asked', async () => {
+    const next = createFakeRegistry();
+    const find = reachOf(next, [of('gone'), putIndex(next, [of('part')])]);
+    expect(await find(of('part'))).toEqual(HOME);
+    next.before = unreachable;
+    await expect(reachOf(next, [of('gone')])(of('part'))).rejects.toBeInstanceOf(RegistryError);
+  });
+});
