@@ -26,8 +26,21 @@ export const ROOMS = {
       'test/upstream/{challenge,challenge-parts,credentials-stay-home,faults-access,fuzz,keychain,push-forwarder,tokens,vanity-hosts}.test.ts',
     least: EDGE,
   },
-  // long-bodies starts the built program, which has no mutants.
-  site: { mutate: ['src/site/**/*.ts'], tests: 'test/site/**/!(long-bodies).test.ts', least: EDGE },
+  // The site by folder: in one run, its tests take longer than Stryker waits for them on a busy machine. long-bodies starts the
+  // built program, which has no mutants.
+  site: {
+    mutate: ['src/site/*.ts'],
+    tests: 'test/site/!(long-bodies|oidc|web|web-*).test.ts',
+    least: EDGE,
+  },
+  'site-api': { mutate: ['src/site/api/**/*.ts'], tests: 'test/site/api/**/*.test.ts', least: EDGE },
+  'site-enrolment': {
+    mutate: ['src/site/enrolment/**/*.ts'],
+    tests: 'test/site/enrolment/**/*.test.ts',
+    least: EDGE,
+  },
+  'site-oidc': { mutate: ['src/site/oidc/**/*.ts'], tests: 'test/site/oidc.test.ts', least: EDGE },
+  'site-web': { mutate: ['src/site/web/**/*.ts'], tests: 'test/site/{web,web-*}.test.ts', least: EDGE },
   store: { mutate: ['src/store/**/*.ts'], tests: 'test/store/**/*.test.ts', least: EDGE },
   mirror: { mutate: ['src/mirror/**/*.ts'], tests: 'test/mirror/**/*.test.ts', least: EDGE },
 };
