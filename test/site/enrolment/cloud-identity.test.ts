@@ -96,7 +96,10 @@ async function site(
   const signed = (document: string, key = aws.key) => ({
     aws: {
       document,
-      signature: sign('sha256', Buffer.from(document), createPrivateKey(key)).toString('base64'),
+      // In lines, as the instance's metadata service writes it.
+      signature: sign('sha256', Buffer.from(document), createPrivateKey(key))
+        .toString('base64')
+        .replaceAll(/.{76}/g, '$&\n'),
     },
   });
   const awsOf = (change: object = {}) =>
