@@ -13,6 +13,9 @@ process.env['METAHUB_MUTATED_TESTS'] ??= tests;
 // With few tests the changes of tables are affordable too: METAHUB_MUTATED_TABLES=1 counts those of any file.
 const countsTables = tables || process.env['METAHUB_MUTATED_TABLES'] === '1';
 
+// A busy machine is no endless loop; see test/support/mutation-config.ts.
+const PATIENCE = Number(process.env['METAHUB_MUTATION_PATIENCE'] ?? 1);
+
 // Set by scripts/mutation.mjs, which judges and shows a sample itself.
 const isSample = process.env['METAHUB_MUTATION_SAMPLE'] !== undefined;
 const sampled = {
@@ -28,15 +31,14 @@ const sampled = {
 export default {
   testRunner: 'vitest',
   coverageAnalysis: 'perTest',
-  dryRunTimeoutMinutes: 15,
+  dryRunTimeoutMinutes: 15 * PATIENCE,
   mutate,
   vitest: { configFile: 'test/support/mutation-config.ts', related: false },
   ignoreStatic: !countsTables,
   warnings: { slow: false },
   thresholds: { high: least, low: least, break: least },
   concurrency: 2,
-  // A busy machine is no endless loop; see test/support/mutation-config.ts.
-  timeoutMS: 20_000 * Number(process.env['METAHUB_MUTATION_PATIENCE'] ?? 1),
+  timeoutMS: 20_000 * PATIENCE,
   incremental: true,
   incrementalFile: `reports/mutation/${room}-incremental.json`,
   reporters: ['progress-append-only', 'clear-text', 'json', 'html'],

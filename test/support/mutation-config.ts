@@ -24,6 +24,8 @@ export default defineConfig({
     sequence: { sequencer: ShortestFirst },
     // What a change has made wait for ever is noticed here, which costs less than Stryker's own limit, a new process.
     testTimeout: 15_000 * PATIENCE,
+    // A hook that is late has its tests skipped, which would then count as tests that notice nothing.
+    hookTimeout: 15_000 * PATIENCE,
     expect: { requireAssertions: true, poll: { timeout: 5_000 * PATIENCE } },
   },
 });
