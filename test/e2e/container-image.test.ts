@@ -53,7 +53,7 @@ describeWith(
         ],
         ...['--env', `METAHUB_UPSTREAM=docker.io=${registry.url}`, IMAGE],
       );
-      await expect.poll(() => statusOf(`http://127.0.0.1:${port}/readyz`), { timeout: 30_000 }).toBe(200);
+      await expect.poll(() => statusOf(`http://127.0.0.1:${port}/readyz`)).toBe(200);
       const answer = await fetch(`http://127.0.0.1:${port}/v2/qnib/bench/manifests/latest`, {
         headers: { accept: 'application/vnd.docker.distribution.manifest.list.v2+json' },
       });
@@ -73,15 +73,13 @@ describeWith(
 
     test('listens on every address of the container', async () => {
       await dockerd.docker('run', '--detach', '--name', 'every', '--network', 'none', IMAGE);
-      await expect
-        .poll(() => dockerd.docker('logs', 'every'), { timeout: 30_000 })
-        .toContain('http://0.0.0.0:5080');
+      await expect.poll(() => dockerd.docker('logs', 'every')).toContain('http://0.0.0.0:5080');
       await dockerd.docker('rm', '--force', '--volumes', 'every');
     });
 
     test('ends within its time and with success when it is stopped', async () => {
       await dockerd.docker('run', '--detach', '--name', 'stopped', '--network', 'none', IMAGE);
-      await expect.poll(() => dockerd.docker('logs', 'stopped'), { timeout: 30_000 }).toContain('http://');
+      await expect.poll(() => dockerd.docker('logs', 'stopped')).toContain('http://');
       await dockerd.docker('stop', '--time', '20', 'stopped');
       expect(await dockerd.docker('inspect', '--format', '{{.State.ExitCode}}', 'stopped')).toBe('0\n');
       await dockerd.docker('rm', '--volumes', 'stopped');
@@ -98,7 +96,7 @@ describeWith(
         ...['-e', `METAHUB_UPSTREAM=docker.io=${registry.url}`, IMAGE],
       );
       const url = `http://127.0.0.1:${port}/v2/`;
-      await expect.poll(() => statusOf(url), { timeout: 60_000 }).toBe(401);
+      await expect.poll(() => statusOf(url)).toBe(401);
       expect(await statusOf(url, 'qnib-type1')).toBe(200);
       const pulled = `127.0.0.1:${port}/qnib/bench`;
       const password = ['login', '--username', 'qnib-type1', '--password', 'qnib-type1'];

@@ -126,7 +126,7 @@ describeWith(
         // 0: the test's group has no controller of CPU time that could be set.
         return systemd.run('ctr', 'run', '--rm', '--cpu-shares', '0', BENCH, `bench${containers}`);
       };
-      await expect.poll(runs, { timeout: 30_000 }).toBe(`${lineOf(fitting)}\n`);
+      await expect.poll(runs).toBe(`${lineOf(fitting)}\n`);
     });
 
     test('podman runs the variant that fits this host', async () => {
@@ -220,11 +220,9 @@ describeWith(
       const failing = `mkdir -p ${dropIn} && printf '[Service]\\nExecStart=\\nExecStart=/bin/false\\nRestartSec=100ms\\n' >${dropIn}/failing.conf`;
       await systemd.run('sh', '-c', `${failing} && systemctl daemon-reload`);
       await systemd.attempt('systemctl', 'restart', MIRROR);
-      await expect
-        .poll(async () => Number(await systemd.property(MIRROR, 'NRestarts')), { timeout: 30_000 })
-        .toBeGreaterThan(12);
+      await expect.poll(async () => Number(await systemd.property(MIRROR, 'NRestarts'))).toBeGreaterThan(12);
       await systemd.run('sh', '-c', `rm -r ${dropIn} && systemctl daemon-reload`);
-      await expect.poll(() => systemd.property(MIRROR, 'ActiveState'), { timeout: 30_000 }).toBe('active');
+      await expect.poll(() => systemd.property(MIRROR, 'ActiveState')).toBe('active');
       expect(await systemd.property('metahub.socket', 'ActiveState')).toBe('active');
       expect(await ask('/v2/')).toBe('200\n');
     });

@@ -44,7 +44,7 @@ describeWith(['npm'], 'the single executable, without Node.js, files or an envir
     });
     program = join(workplace.directory, 'metahub');
     await run('cp', [built.trim().split('\n').pop() ?? '', program]);
-  }, 300_000);
+  });
   afterAll(() => workplace?.close());
 
   test('detects what the program in a checkout detects', async () => {

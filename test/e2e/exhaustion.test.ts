@@ -65,7 +65,7 @@ class Attack {
   }
 }
 
-describe('a client that takes all that it can get', { timeout: 120_000 }, () => {
+describe('a client that takes all that it can get', () => {
   test('a thousand slow readers of a blob leave other clients theirs, and their memory and handles come back', async () => {
     const mirror = await start({ args: ['--log-level', 'notice'] });
     const { layer, layerBytes } = mirror.push(16 * MIB);
@@ -74,12 +74,12 @@ describe('a client that takes all that it can get', { timeout: 120_000 }, () => 
     const before = handlesOf(mirror);
     const attack = new Attack(mirror);
     for (let reader = 0; reader < 1000; reader += 1) void attack.ask(path);
-    await expect.poll(() => attack.count(200, 503), { timeout: 60_000 }).toBe(1000);
+    await expect.poll(() => attack.count(200, 503)).toBe(1000);
     expect(attack.count(503)).toBeGreaterThan(200);
     expect((await ask(mirror.port, path)).body.equals(layerBytes)).toBe(true);
     expect(residentMibOf(mirror.metahub.pid)).toBeLessThan(RESIDENT_MAX_MIB);
     attack.end();
-    await expect.poll(() => handlesOf(mirror), { timeout: 30_000 }).toBeLessThanOrEqual(before + 2);
+    await expect.poll(() => handlesOf(mirror)).toBeLessThanOrEqual(before + 2);
   });
 
   test('a thousand uploads that do not go on leave other clients their pulls, and their memory and handles come back', async () => {
@@ -107,12 +107,12 @@ describe('a client that takes all that it can get', { timeout: 120_000 }, () => 
     expect(pulled.equals(layerBytes)).toBe(true);
     expect(residentMibOf(mirror.metahub.pid)).toBeLessThan(RESIDENT_MAX_MIB);
     attack.end();
-    await expect.poll(() => handlesOf(mirror), { timeout: 30_000 }).toBeLessThanOrEqual(before + 4);
+    await expect.poll(() => handlesOf(mirror)).toBeLessThanOrEqual(before + 4);
   });
 });
 
 describeWith(['prlimit'], 'a process that may open few files', () => {
-  test('bounds connections so that pulls find handles, and says so', { timeout: 120_000 }, async () => {
+  test('bounds connections so that pulls find handles, and says so', async () => {
     const mirror = await start({ openFiles: 96 });
     expect(mirror.metahub.log()).toContain('"event":"open-files-limited"');
     const idle = Array.from({ length: 200 }, () =>
@@ -130,9 +130,7 @@ describeWith(['prlimit'], 'a process that may open few files', () => {
     expect(mirror.metahub.log()).not.toContain('EMFILE');
   });
 
-  test('refuses what it has no handles for, and goes on when there are some', {
-    timeout: 120_000,
-  }, async () => {
+  test('refuses what it has no handles for, and goes on when there are some', async () => {
     const mirror = await start({ openFiles: 40 });
     const image = mirror.push(200_000);
     const attack = new Attack(mirror);
@@ -143,14 +141,12 @@ describeWith(['prlimit'], 'a process that may open few files', () => {
       response.writeHead(200, { 'content-length': 50_000 }).flushHeaders();
     });
     for (const { layer } of images) void attack.ask(`/v2/team/app/blobs/${layer}`);
-    await expect.poll(() => attack.count(0, 503), { timeout: 60_000 }).toBeGreaterThan(20);
+    await expect.poll(() => attack.count(0, 503)).toBeGreaterThan(20);
     expect([...attack.statuses.keys()].filter((status) => ![0, 200, 503].includes(status))).toEqual([]);
     attack.end();
     mirror.behave(undefined);
     const pull = () => ask(mirror.port, `/v2/team/app/blobs/${image.layer}`).catch(() => undefined);
-    await expect
-      .poll(async () => (await pull())?.body.equals(image.layerBytes), { timeout: 30_000 })
-      .toBe(true);
+    await expect.poll(async () => (await pull())?.body.equals(image.layerBytes)).toBe(true);
     expect(await mirror.metahub.stop()).toBe(0);
   });
 });

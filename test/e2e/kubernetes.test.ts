@@ -55,7 +55,7 @@ describeWith(['npm', 'unzip', 'tar'], 'the Helm chart and its plain manifests', 
   beforeAll(async () => {
     workplace = openWorkplace();
     tools = await kubernetesTools();
-  }, 300_000);
+  });
   afterAll(() => workplace?.close());
 
   test('helm lint --strict has nothing to say', async () => {

@@ -66,9 +66,8 @@ const answer =
   };
 
 describe('fault 4: response headers never come', () => {
-  test('a tag that is held is served stale, after the time that a head may take', { timeout: 60_000 }, () =>
-    expectHeldServed(() => {}, [504]),
-  );
+  test('a tag that is held is served stale, after the time that a head may take', () =>
+    expectHeldServed(() => {}, [504]));
 });
 
 describe('fault 12: not JSON', () => {
@@ -184,7 +183,7 @@ describe('a registry that is gone', () => {
   test('fault 2: name not found: a tag that is held is served stale, after a restart too', () =>
     expectStaleFrom('http://registry.invalid:5000'));
 
-  test('fault 3: connect black hole: a tag that is held is served stale', { timeout: 60_000 }, async () => {
+  test('fault 3: connect black hole: a tag that is held is served stale', async () => {
     const hole = await startBlackHole();
     workplace.onClose(hole.close);
     await expectStaleFrom(`http://127.0.0.1:${hole.port}`);

@@ -19,7 +19,7 @@ describeWith(['npm', 'sha256sum'], 'what is published beside the packages', () =
     const words = ['run', '--silent', 'package', '--', 'sbom', 'checksums'];
     const written = await run('npm', words, { cwd: ROOT, timeoutMs: 240_000 });
     [bom = '', sums = ''] = written.trim().split('\n');
-  }, 300_000);
+  });
 
   test('the bill of materials names the program, not the folder of the checkout, each bundled package and Node.js', () => {
     const { metadata, components } = JSON.parse(readFileSync(bom, 'utf8')) as {

@@ -57,7 +57,7 @@ oidc:
     });
     for (const replica of replicas)
       await vi.waitFor(async () => expect(await readiness(replica)).toEqual([200, 'ready\n']), {
-        timeout: 20_000,
+        timeout: 120_000,
       });
   });
   afterAll(() => workplace?.close());

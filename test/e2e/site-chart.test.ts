@@ -20,7 +20,7 @@ describeWith(['npm', 'unzip', 'tar'], 'the Helm chart of a site in replicas', ()
   beforeAll(async () => {
     workplace = openWorkplace();
     await kubernetesTools();
-  }, 300_000);
+  });
   afterAll(() => workplace?.close());
 
   test('helm lint --strict has nothing to say', async () => {

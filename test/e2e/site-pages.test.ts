@@ -83,7 +83,7 @@ describeWith(['chromium'], 'the pages of a site in a browser', () => {
   let chromium: Chromium;
   beforeAll(async () => {
     chromium = await startChromium();
-  }, 90_000);
+  });
   afterAll(() => chromium?.close());
 
   async function logIn(url: string, view: { width: number; isDark: boolean }, user = 'root'): Promise<void> {
@@ -107,26 +107,22 @@ describeWith(['chromium'], 'the pages of a site in a browser', () => {
     [1280, true],
     [390, false],
     [390, true],
-  ])(
-    'at %i px (dark: %s) have enough contrast and nothing that sticks out',
-    async (width, isDark) => {
-      const { url } = await busySite();
-      const view = { width, isDark, scripts: false };
-      const suffix = `${width}-${isDark ? 'dark' : 'light'}`;
-      await chromium.open(`${url}/site/login`, view);
-      await keep(`login-${suffix}`);
-      await logIn(url, view);
-      for (const [name, path] of Object.entries(PAGES)) {
-        await chromium.open(`${url}${path}`, view);
-        await keep(`${name}-${suffix}`);
-        const { seen, found } = await chromium.evaluate<{ seen: number; found: string[] }>(LOW_CONTRAST);
-        expect(seen, name).toBeGreaterThan(8);
-        expect(found, name).toEqual([]);
-        expect(await chromium.evaluate(OVERFLOW), name).toEqual({ page: 0, elements: [] });
-      }
-    },
-    120_000,
-  );
+  ])('at %i px (dark: %s) have enough contrast and nothing that sticks out', async (width, isDark) => {
+    const { url } = await busySite();
+    const view = { width, isDark, scripts: false };
+    const suffix = `${width}-${isDark ? 'dark' : 'light'}`;
+    await chromium.open(`${url}/site/login`, view);
+    await keep(`login-${suffix}`);
+    await logIn(url, view);
+    for (const [name, path] of Object.entries(PAGES)) {
+      await chromium.open(`${url}${path}`, view);
+      await keep(`${name}-${suffix}`);
+      const { seen, found } = await chromium.evaluate<{ seen: number; found: string[] }>(LOW_CONTRAST);
+      expect(seen, name).toBeGreaterThan(8);
+      expect(found, name).toEqual([]);
+      expect(await chromium.evaluate(OVERFLOW), name).toEqual({ page: 0, elements: [] });
+    }
+  });
 
   const focused = () =>
     chromium.evaluate<string>(

@@ -1,6 +1,7 @@
 import { afterAll, expect, test } from 'vitest';
 import { attackSoak } from '../soak/attacks.ts';
 import { SOAK_NEEDS, soak } from '../soak/soak.ts';
+import { FUZZ_SEED } from '../support/fuzz.ts';
 import { describeWith } from '../support/required-programs.ts';
 import { openWorkplace } from '../support/workplace.ts';
 
@@ -8,12 +9,10 @@ describeWith(SOAK_NEEDS, 'many clients, a registry that fails and a mirror that 
   const workplace = openWorkplace();
   afterAll(() => workplace.close());
 
-  test('every byte has its digest, no pull is lost, and memory and handles come back', {
-    timeout: 300_000,
-  }, async () => {
-    const seed = Date.now() % 1_000_000;
+  test('every byte has its digest, no pull is lost, and memory and handles come back', async () => {
+    const seed = FUZZ_SEED % 1_000_000;
     const { lines, failures } = await soak(workplace, { minutes: 0.3, seed, tell: () => {} });
-    expect(failures, lines.join('\n')).toEqual([]);
+    expect(failures, [`METAHUB_FUZZ_SEED=${seed}`, ...lines].join('\n')).toEqual([]);
   });
 });
 
@@ -21,11 +20,9 @@ describeWith(SOAK_NEEDS, 'pulls beside a client of a site that attacks', () => {
   const workplace = openWorkplace();
   afterAll(() => workplace.close());
 
-  test('a soak loses no answer, serves none stale, admits first logins, and keeps the event loop and memory bounded', {
-    timeout: 300_000,
-  }, async () => {
-    const seed = Date.now() % 1_000_000;
+  test('a soak loses no answer, serves none stale, admits first logins, and keeps the event loop and memory bounded', async () => {
+    const seed = FUZZ_SEED % 1_000_000;
     const { lines, failures } = await attackSoak(workplace, { minutes: 0.4, seed, tell: () => {} });
-    expect(failures, lines.join('\n')).toEqual([]);
+    expect(failures, [`METAHUB_FUZZ_SEED=${seed}`, ...lines].join('\n')).toEqual([]);
   });
 });
