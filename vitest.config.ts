@@ -3,7 +3,7 @@ import { defineConfig } from 'vitest/config';
 
 // A test without an expectation cannot fail. What is waited for comes at once, except on a busy machine. Tests set no limits of
 // their own below these.
-const expect = { requireAssertions: true, poll: { timeout: 60_000 } };
+const expect = { requireAssertions: true, poll: { timeout: 120_000 } };
 
 // Two projects: `unit` needs nothing but Node; `e2e` needs root and Debian's container tools, and skips loudly
 // without them unless METAHUB_E2E=required makes their absence a failure.
@@ -23,8 +23,8 @@ export default defineConfig({
           maxWorkers: Math.max(4, availableParallelism()),
           // What waits for ever is to be noticed; what works is not to fail on a machine that does ten other things. A nightly
           // run tries each property many more times.
-          testTimeout: process.env['METAHUB_FUZZ_RUNS'] === undefined ? 240_000 : 600_000,
-          hookTimeout: 240_000,
+          testTimeout: process.env['METAHUB_FUZZ_RUNS'] === undefined ? 300_000 : 600_000,
+          hookTimeout: 300_000,
         },
       },
       {

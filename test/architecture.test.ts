@@ -271,3 +271,34 @@ describe('the layout of src', () => {
     expect(sources.filter(({ file }) => /(?:^|\/)(?:index|utils|types|helpers)\.ts$/.test(file))).toEqual([]);
   });
 });
+
+describe('the layout of test', () => {
+  const folder = join(SRC, '../test');
+  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter(
+    (file) => file.endsWith('.test.ts') && file !== 'architecture.test.ts',
+  );
+
+  /** Waits for a fixed time, or has a limit of its own that is shorter than those of vitest.config.ts. */
+  function isByTheClock(text: string): boolean {
+    const limits = [...text.matchAll(/^ *\}, (\d[\d_]*)\);$|^ *(\d[\d_]*),\n *\);$/gm)].map((match) =>
+      Number((match[1] ?? match[2] ?? '').replaceAll('_', '')),
+    );
+    return (
+      /\bvi\.wait(?:For|Until)\(|\bsetTimeout\(|\.poll\([^;]*?\btimeout:/.test(text) ||
+      limits.some((ms) => ms >= 1000 && ms < 300_000)
+    );
+  }
+
+  test('tests wait for conditions, within the limits of vitest.config.ts alone', () => {
+    expect(files.length).toBeGreaterThan(300);
+    expect(files.filter((file) => isByTheClock(readFileSync(join(folder, file), 'utf8')))).toEqual([]);
+    for (const text of [
+      'await vi.waitFor(() => expect(1).toBe(1));',
+      'await new Promise((resolve) => setTimeout(resolve, 10));',
+      'await expect.poll(() => log.length, { timeout: 1000 }).toBe(1);',
+      '  }, 60_000);',
+      '    60_000,\n  );',
+    ])
+      expect(isByTheClock(text), text).toBe(true);
+  });
+});

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import type { ServerResponse } from 'node:http';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type DockerRegistry, startDockerRegistry } from '../support/docker-registry.ts';
 import { startServer, type TestServer } from '../support/hostile-registry.ts';
 import { pushImageSet } from '../support/image-set.ts';
@@ -11,6 +11,7 @@ import { MIRRORED_REGISTRY } from '../support/mirrored-registry.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
 import { readiness, startReplicas } from '../support/replicas.ts';
 import { describeWith } from '../support/required-programs.ts';
+import { untilReady } from '../support/until-ready.ts';
 import { openWorkplace, type Workplace } from '../support/workplace.ts';
 
 const PROGRAMS = [...MIRRORED_REGISTRY, 'redis-server', 'redis-cli'];
@@ -47,8 +48,7 @@ describeWith(PROGRAMS, 'two replicas with a webhook for gaps that share a Redis'
         ...['--gap-webhook', `${hook.url}/hook`, '--gap-webhook-secret', secret],
       ],
     })) as [Metahub, Metahub];
-    for (const replica of [one, other])
-      await vi.waitFor(async () => expect(await readiness(replica)).toEqual([200, 'ready\n']), 120_000);
+    for (const replica of [one, other]) await untilReady(replica);
   });
   afterEach(() => workplace?.close());
 

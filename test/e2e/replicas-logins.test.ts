@@ -1,6 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { freePort } from '../support/loopback.ts';
 import type { Metahub } from '../support/metahub.ts';
 import {
@@ -11,8 +11,9 @@ import {
   startOpenidProvider,
 } from '../support/oidc-provider.ts';
 import { startRedis } from '../support/redis.ts';
-import { readiness, startReplicas } from '../support/replicas.ts';
+import { startReplicas } from '../support/replicas.ts';
 import { describeWith } from '../support/required-programs.ts';
+import { untilReady } from '../support/until-ready.ts';
 import { openWorkplace, type Workplace } from '../support/workplace.ts';
 
 const PERSON = { email: 'alice@example.org', groups: ['hpc'] };
@@ -55,10 +56,7 @@ oidc:
       args: ['--config', settings],
       argsOf: (at) => (at === 0 ? ['--listen', siteUrl.slice('http://'.length)] : []),
     });
-    for (const replica of replicas)
-      await vi.waitFor(async () => expect(await readiness(replica)).toEqual([200, 'ready\n']), {
-        timeout: 120_000,
-      });
+    for (const replica of replicas) await untilReady(replica);
   });
   afterAll(() => workplace?.close());
 

@@ -1,6 +1,6 @@
 import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createAuthority, type TestAuthority } from '../support/certificates.ts';
 import { metahub as command } from '../support/cli.ts';
 import { type DockerRegistry, startDockerRegistry } from '../support/docker-registry.ts';
@@ -11,14 +11,13 @@ import { startRedis, startSentinel, type TestRedis } from '../support/redis.ts';
 import { readiness, startReplicas } from '../support/replicas.ts';
 import { describeWith } from '../support/required-programs.ts';
 import { basic, hashed } from '../support/site.ts';
+import { untilReady } from '../support/until-ready.ts';
 import { openWorkplace, type Workplace } from '../support/workplace.ts';
 
 const PROGRAMS = [...MIRRORED_REGISTRY, 'redis-server', 'redis-cli'];
 const ACCEPT =
   'application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.oci.image.index.v1+json';
 
-const ready = (replica: Metahub) =>
-  vi.waitFor(async () => expect(await readiness(replica)).toEqual([200, 'ready\n']), { timeout: 120_000 });
 const degraded = (replica: Metahub) =>
   expect
     .poll(async () => (await readiness(replica)).join(' '))
@@ -60,7 +59,7 @@ describeWith(PROGRAMS, 'two replicas of one host’s kind that share a Redis', (
       args,
     });
     [one, other] = replicas as [Metahub, Metahub];
-    await Promise.all([ready(one), ready(other)]);
+    await Promise.all([untilReady(one), untilReady(other)]);
   });
   afterAll(() => workplace?.close());
 
@@ -91,7 +90,7 @@ describeWith(PROGRAMS, 'two replicas of one host’s kind that share a Redis', (
     await redis.cli('DEL', key);
     await one.restart();
     await other.restart();
-    await Promise.all([ready(one), ready(other)]);
+    await Promise.all([untilReady(one), untilReady(other)]);
   });
 
   test('deliver a digest that the other announced while the registry is down', async () => {
@@ -157,7 +156,7 @@ describeWith(PROGRAMS, 'two replicas of a site that share a Redis with TLS and a
       ],
     });
     [one, other] = replicas as [Metahub, Metahub];
-    await Promise.all([ready(one), ready(other)]);
+    await Promise.all([untilReady(one), untilReady(other)]);
   });
   afterAll(() => workplace?.close());
 
@@ -250,7 +249,7 @@ describeWith(PROGRAMS, 'two replicas of a site that share a Redis with TLS and a
     await expect.poll(() => redis.cli('--scan', '--pattern', '*ended metahub-site list')).toContain('ended');
     for (const replica of [one, other]) expect(await replica.restart()).toBe(0);
     for (const replica of [one, other]) {
-      await ready(replica);
+      await untilReady(replica);
       await expect.poll(() => isIn(replica, cookie)).toBe(false);
     }
   });
@@ -263,7 +262,7 @@ describeWith(PROGRAMS, 'two replicas of a site that share a Redis with TLS and a
     expect([await isIn(one, cookie), await isIn(other, cookie)]).toEqual([false, true]);
     await redis.start();
     await expect.poll(() => isIn(other, cookie)).toBe(false);
-    await Promise.all([ready(one), ready(other)]);
+    await Promise.all([untilReady(one), untilReady(other)]);
   });
 
   test('neither the logs nor metahub config show contain a Redis password', async () => {
@@ -320,7 +319,7 @@ describeWith(PROGRAMS, 'a token that is revoked in the folder of one replica', (
         upstream: 'http://127.0.0.1:9',
       });
       if (!one || !other) throw new Error('no replicas');
-      await Promise.all([ready(one), ready(other)]);
+      await Promise.all([untilReady(one), untilReady(other)]);
       const login = { headers: { authorization: basic('ci', created.stdout.trim()) } };
       for (const replica of [one, other]) expect((await ask(replica, '/v2/', login)).status).toBe(200);
       await command(['token', 'revoke', 'ci', 'job', '--machines', mine]);

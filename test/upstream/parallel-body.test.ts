@@ -79,6 +79,8 @@ const FLOW = fc.record({
   sizeBytes: fc.integer({ min: SEGMENT_BYTES + 1, max: 5 * SEGMENT_BYTES }),
 });
 
+const IDLE_MS = 60_000;
+
 test('ParallelBody delivers every byte in order at any speed of its connections and its reader', async () => {
   const bytes = randomBytes(5 * SEGMENT_BYTES);
   await fc.assert(
@@ -111,7 +113,7 @@ test('ParallelBody delivers every byte in order at any speed of its connections 
               wake();
             },
           },
-          60_000,
+          IDLE_MS,
         );
         const send = async () => {
           for (let from = start, chunk = nth; from < end && !isGone; chunk += 1) {
