@@ -34,7 +34,7 @@ export interface StoreAdmin {
    */
   verify(digest: Digest): Promise<boolean>;
   remove(digest: Digest): Promise<void>;
-  /** Removes records whose content is gone. Resolves with their number. */
+  /** Removes the records and checksums of content that is gone. Resolves with the number of records. */
   removeOrphans(): Promise<number>;
 }
 
@@ -97,6 +97,8 @@ export function createStoreAdmin(options: StoreAdminOptions): StoreAdmin {
       for (const file of await readdir(layout.records)) {
         if (!(await isAlone(file))) continue;
         await rm(join(layout.records, file), { force: true });
+        const digest = digestOfRecordFile(file);
+        if (digest) await records.remove(digest);
         removed += 1;
       }
       imageIndex.touch();

@@ -163,7 +163,7 @@ export class ManifestStore {
   }
 
   async #read(digest: Digest, mediaType: string): Promise<Known | undefined> {
-    const { files, trouble } = this.#options;
+    const { files } = this.#options;
     const content = await files.open(digest);
     if (!content) return undefined;
     const { fd, sizeBytes, storedMs } = content;
@@ -175,7 +175,7 @@ export class ManifestStore {
       return isWhole ? { bytes, mediaType, storedMs } : undefined;
     } catch (error) {
       if (error instanceof CorruptContentError) await files.drop(digest);
-      else trouble.report(error as Error);
+      else files.reportUnreadable(digest, error as Error);
       return undefined;
     } finally {
       content.close();

@@ -152,6 +152,11 @@ export class OpenFiles {
     await this.#drop(digest, this.#known.get(digest)?.identity ?? '', WRONG_BYTES);
   }
 
+  /** Reports open content that cannot be read. The file stays, because a later read may succeed. */
+  reportUnreadable(digest: Digest, error: Error): void {
+    this.#options.onCorrupt(digest, `it cannot be read: ${error.message}`);
+  }
+
   /** Declares the content verified, because the bytes behind `fd` were verified while they were written. */
   trust(digest: Digest, fd: number): void {
     // An opening that runs now may have found no file yet.
@@ -234,7 +239,7 @@ export class OpenFiles {
         return shared;
       }
     } catch (error) {
-      this.#options.onCorrupt(digest, `it cannot be read: ${(error as Error).message}`);
+      this.reportUnreadable(digest, error as Error);
     }
     closeSync(fd);
     return undefined;

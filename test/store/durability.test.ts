@@ -90,20 +90,23 @@ describe('the data directory', () => {
     }
   });
 
-  test('loses a record without content only when the record is more than a minute old', async () => {
+  test('loses the record and checksums of absent content only when the record is more than a minute old', async () => {
     const directory = await dataDirectory();
     const writtenMs = 1_700_000_000_000;
     let now = writtenMs + 60_000;
     const { store } = await storeAt(directory, { now: () => now });
     const layout = layoutOf(directory);
-    const record = layout.record(digestOf(randomBytes(8)));
+    const digest = digestOf(randomBytes(8));
+    const record = layout.record(digest);
+    const sums = layout.sums(digest);
     await writeFile(record, '{}');
+    await writeFile(sums, 'checksums');
     await utimes(record, new Date(writtenMs), new Date(writtenMs));
     expect(await store.stock.removeOrphans()).toBe(0);
     await stat(record);
     now += 1;
     expect(await store.stock.removeOrphans()).toBe(1);
-    await expect(stat(record)).rejects.toMatchObject({ code: 'ENOENT' });
+    for (const path of [record, sums]) await expect(stat(path)).rejects.toMatchObject({ code: 'ENOENT' });
   });
 });
 

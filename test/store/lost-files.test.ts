@@ -1,10 +1,15 @@
 import { randomBytes } from 'node:crypto';
-import { expect, test, vi } from 'vitest';
-import { cacheAt, dataDirectory } from '../support/store.ts';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { digestOf } from '../../src/oci/digest.ts';
+import { MEDIA_TYPE } from '../../src/oci/media-type.ts';
+import { cacheAt, dataDirectory, storeAt } from '../support/store.ts';
 import { readBlob, repository } from '../support/upstream.ts';
 
-/** File descriptors of which nothing can be learned, as of a file that is gone at a file server. */
-const lost = vi.hoisted(() => ({ isLost: false }));
+/**
+ * `isLost`: the next fstat of a file descriptor fails, as for a file that is gone at a file server. `isUnreadable`:
+ * every read fails, as on a damaged disk.
+ */
+const lost = vi.hoisted(() => ({ isLost: false, isUnreadable: false }));
 
 vi.mock(import('node:fs'), async (original) => {
   const fs = await original();
@@ -13,7 +18,11 @@ vi.mock(import('node:fs'), async (original) => {
     lost.isLost = false;
     throw Object.assign(new Error('ESTALE: stale file handle, fstat'), { code: 'ESTALE' });
   }) as typeof fs.fstatSync;
-  return { ...fs, fstatSync };
+  const read = ((...asked: Parameters<typeof fs.read>) => {
+    if (!lost.isUnreadable) return fs.read(...asked);
+    (asked.at(-1) as unknown as (error: Error) => void)(new Error('EIO: i/o error, read'));
+  }) as typeof fs.read;
+  return { ...fs, fstatSync, read };
 });
 
 const app = repository('team/app');
@@ -37,4 +46,20 @@ test('an open file whose state cannot be read any more is opened again', async (
   // Nothing keeps it pinned.
   await store.expireBlobs(-1);
   expect(await store.blob(digest)).toBeUndefined();
+});
+
+test('a manifest that cannot be read is reported as unreadable, not as a failed write', async () => {
+  const directory = await dataDirectory();
+  const bytes = randomBytes(1000);
+  const manifest = { digest: digestOf(bytes), mediaType: MEDIA_TYPE.ociIndex, bytes, maxAgeMs: 0 };
+  await (await storeAt(directory)).store.keepManifest(manifest, { repository: app, access: undefined });
+  const { store, lines } = await storeAt(directory);
+  expect(await store.stock.verify(manifest.digest)).toBe(true);
+  lost.isUnreadable = true;
+  onTestFinished(() => void Object.assign(lost, { isUnreadable: false }));
+  expect(await store.manifest(manifest.digest)).toBeUndefined();
+  expect(lines).toMatchObject([
+    { event: 'content-corrupt', fields: { why: 'it cannot be read: EIO: i/o error, read' } },
+  ]);
+  expect(store.trouble).toBeUndefined();
 });
