@@ -24,13 +24,13 @@ test.each([
   expect(parsed && flagsForHost(compatible, parsed)).toEqual({ flags, microarchitecture });
 });
 
-test('a major version alone is its first release, so that the flags work with all of them', () => {
+test('a major version alone is its first release, so that the flags work with all its releases', () => {
   const { compatible } = profileOfFeatures(['cpu:zen4']).cpu;
   expect(flagsForHost(compatible, { name: 'gcc', version: '12' })?.flags).toContain('-march=znver3');
   expect(flagsForHost(compatible, { name: 'gcc', version: '12.3' })?.flags).toContain('-march=znver4');
 });
 
-test('a compiler that has dropped a microarchitecture builds for the next best', () => {
+test('a compiler without a microarchitecture gets the flags of the next best one', () => {
   const { compatible } = profileOfFeatures(['cpu:mic_knl']).cpu;
   expect(flagsForHost(compatible, { name: 'oneapi', version: '2024.1' })?.microarchitecture).not.toBe(
     'mic_knl',
@@ -38,29 +38,29 @@ test('a compiler that has dropped a microarchitecture builds for the next best',
 });
 
 test.each(['', 'tcc@1', 'gcc@', 'gcc@new', 'gcc 12', 'GCC@12'])(
-  '%j is no compiler and version',
+  '%j is not a compiler and version',
   (written) => {
     expect(parseCompiler(written)).toBeUndefined();
   },
 );
 
-test('a compiler that builds for nothing the host runs has no flags', () => {
+test('a compiler that supports nothing the host runs gets no flags', () => {
   expect(flagsForHost(['s390x'], { name: 'nvhpc' })).toBeUndefined();
 });
 
-test('a compiler is read with its version, or without', () => {
+test('a compiler is parsed with or without a version', () => {
   expect(parseCompiler('gcc')).toEqual({ name: 'gcc' });
   expect(parseCompiler('g++@12.3.1')).toEqual({ name: 'gcc', version: '12.3.1' });
   expect(parseCompiler('gcc@12.34')).toEqual({ name: 'gcc', version: '12.34' });
   expect(parseCompiler('1gcc')).toBeUndefined();
 });
 
-test('only compilers that build for a microarchitecture are listed for it', () => {
+test('only compilers that support a microarchitecture are listed for it', () => {
   expect(Object.keys(allFlags('m1'))).not.toContain('intel');
   expect(allFlags('nowhere')).toEqual({});
 });
 
-test('every named compiler is one', () => {
+test('every name in the list is a known compiler', () => {
   expect(COMPILER_NAMES.map(parseCompiler)).not.toContain(undefined);
 });
 

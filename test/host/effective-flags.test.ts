@@ -33,7 +33,7 @@ describe('flags that the kernel cannot print', () => {
     expect(nameOf(printedOf(node, { model }), kernel)).toBe(node);
   });
 
-  test('Arrow Lake-H has cores without its unprinted flags (LLVM issue 197241): it is an Alder Lake', () => {
+  test('Arrow Lake-H has cores without its unprinted flags (LLVM issue 197241), so it counts as an Alder Lake', () => {
     const { assumed } = effectiveFlags(printedOf('arrowlake', { model: 0xc5 }), 'amd64', {
       kernel: '6.12.0',
     });
@@ -45,27 +45,27 @@ describe('flags that the kernel cannot print', () => {
     [18, 0x01, 'Nova Lake', 'arrowlake_s'],
     [18, 0x03, 'Nova Lake-L', 'arrowlake_s'],
     [19, 0x01, 'Diamond Rapids', 'graniterapids_d'],
-  ])('family %i, model 0x%x (%s) runs the code of its forerunner, %s', (family, model, _, node) => {
+  ])('family %i, model 0x%x (%s) counts as its predecessor, %s', (family, model, _, node) => {
     expect(nameOf(printedOf(node, { family, model }), '6.18.0')).toBe(node);
   });
 
-  test('a guest gets none of them: its hypervisor may hide them', () => {
+  test('are not assumed in a guest, because its hypervisor may hide them', () => {
     const cpu = printedOf('graniterapids', { model: 0xad });
     expect(nameOf({ ...cpu, flags: [...cpu.flags, 'hypervisor'] }, '6.8.0')).toBe('sapphirerapids');
   });
 
-  test('a kernel newer than those looked at is taken to print them', () => {
+  test('are taken as printed by a kernel newer than those in the table', () => {
     expect(nameOf(printedOf('graniterapids', { model: 0xad }), '9.1.0')).toBe('sapphirerapids');
   });
 
-  test('a kernel that prints one of them prints them all', () => {
+  test('are all taken as printed by a kernel that prints one of them', () => {
     const cpu = printedOf('sierraforest', { model: 0xaf });
     expect(
       effectiveFlags({ ...cpu, flags: [...cpu.flags, 'avx_ifma'] }, 'amd64', { kernel: '6.8.0' }).assumed,
     ).toEqual([]);
   });
 
-  test('a capture that does not tell its kernel gets those that no kernel prints', () => {
+  test('are assumed for a capture of unknown kernel where no kernel prints them', () => {
     expect(nameOf(printedOf('graniterapids', { model: 0xad }), undefined)).toBe('graniterapids');
     const old = printedOf('cascadelake', { model: 0x55, stepping: 7 });
     const flags = old.flags.filter((flag) => flag !== 'avx512_vnni');
@@ -74,7 +74,7 @@ describe('flags that the kernel cannot print', () => {
     expect(nameOf({ ...old, flags }, '4.15.0-20-generic')).toBe('skylake_avx512');
   });
 
-  test('a kernel before 3.15 keeps no AVX-512 registers: a flag that it cannot print does not count', () => {
+  test('include no AVX-512 flag before Linux 3.15, which does not save these registers', () => {
     const cpu = printedOf('skylake_avx512', { model: 0x55, stepping: 4 });
     const flags = cpu.flags.filter((flag) => !/^avx512|^clflushopt|^xsavec|^clwb/.test(flag));
     const { assumed } = effectiveFlags({ ...cpu, flags }, 'amd64', { kernel: '3.10.0-123.el7.x86_64' });
@@ -84,18 +84,18 @@ describe('flags that the kernel cannot print', () => {
     expect(nameOf({ ...cpu, flags: started }, '4.4.0')).toBe('skylake_avx512');
   });
 
-  test('a virtual machine whose hypervisor hides itself from the CPU is known by its firmware tables', () => {
+  test('are not assumed in a virtual machine that only its firmware tables reveal', () => {
     const cpu = printedOf('graniterapids', { model: 0xad });
     expect(effectiveFlags(cpu, 'amd64', { kernel: '6.8.0', virtual: true }).assumed).toEqual([]);
   });
 
-  test('an unprinted flag does not count where one that it needs is missing', () => {
+  test('are not assumed where a flag that they need is missing', () => {
     const cpu = printedOf('graniterapids', { model: 0xad });
     const flags = cpu.flags.filter((flag) => flag !== 'amx_tile');
     expect(effectiveFlags({ ...cpu, flags }, 'amd64', { kernel: '6.8.0' }).assumed).not.toContain('amx_fp16');
   });
 
-  test('Windows Subsystem for Linux 1 prints what Windows tells: nothing is assumed', () => {
+  test('are not assumed in Windows Subsystem for Linux 1, which prints the flags of Windows', () => {
     const cpu = printedOf('cascadelake', { model: 0x55, stepping: 7 });
     const flags = cpu.flags.filter((flag) => flag !== 'avx512_vnni');
     expect(effectiveFlags({ ...cpu, flags }, 'amd64', { kernel: '4.4.0-19041-Microsoft' }).assumed).toEqual(
@@ -103,7 +103,7 @@ describe('flags that the kernel cannot print', () => {
     );
   });
 
-  test('the profile says which flags it assumes, and archspec’s own answer assumes none', () => {
+  test('are listed in the profile when assumed, and never assumed for archspec’s own result', () => {
     const facts = {
       os: 'linux',
       architecture: 'amd64',
@@ -123,7 +123,7 @@ describe('flags that the kernel cannot print', () => {
 });
 
 describe('fault 64: a flag without those that it needs', () => {
-  test('avx2 without avx and xsave (QEMU under Hyper-V) does not count, nor what builds on it', () => {
+  test('avx2 without avx and xsave (QEMU under Hyper-V) does not count, nor do flags that depend on it', () => {
     const cpu = printedOf('skylake', {});
     const flags = cpu.flags.filter((flag) => flag !== 'xsave');
     const { flags: left, ignored } = effectiveFlags({ ...cpu, flags }, 'amd64', { kernel: '6.8.0' });
@@ -134,7 +134,7 @@ describe('fault 64: a flag without those that it needs', () => {
     expect(left).toContain('bmi2');
   });
 
-  test('the profile neither claims their level nor lists them, and warns', () => {
+  test('is neither listed nor counted for a level in the profile, which has a warning', () => {
     const flags = [...BASE, ...(flagSet('x86_64_v3') ?? [])].filter((flag) => flag !== 'avx');
     const cpu = { vendor: 'GenuineIntel', flags };
     const profile = deriveProfile({
@@ -150,7 +150,7 @@ describe('fault 64: a flag without those that it needs', () => {
     expect(profile.warnings.join()).toMatch(/reports .*avx2.* without the CPU flags that they need/);
   });
 
-  test('the order in which the kernel prints them does not matter', () => {
+  test('does not depend on the order in which the kernel prints flags', () => {
     const cpu = printedOf('icelake');
     const turned = { ...cpu, flags: [...cpu.flags].reverse() };
     expect([...effectiveFlags(turned, 'amd64', { kernel: '6.8.0' }).flags].sort()).toEqual(
@@ -160,7 +160,7 @@ describe('fault 64: a flag without those that it needs', () => {
 });
 
 describe('the tables of flags', () => {
-  test('no flag is both printed since a release and never printed', () => {
+  test('have no flag that is both printed since a release and never printed', () => {
     expect(NEVER_PRINTED.filter((flag) => flag in FIRST_PRINTED)).toEqual([]);
   });
 

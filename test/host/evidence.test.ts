@@ -46,7 +46,7 @@ describe('archspecName()', () => {
 describe('compareMicroarchitectures()', () => {
   const names = [...allNodes()].map(({ name }) => name);
 
-  test('is an order: equal are only equals, and the other way round is the opposite', () => {
+  test('is an order: only equal names compare equal, and swapping them gives the opposite', () => {
     for (const a of names) {
       for (const b of names) {
         const order = Math.sign(compareMicroarchitectures(a, b));
@@ -77,7 +77,7 @@ describe('compareMicroarchitectures()', () => {
   });
 });
 
-describe('what a warning of a model number says', () => {
+describe('the warning of a model number without its flags', () => {
   const said = (cpu: CpuFacts, architecture = 'amd64') => identify(cpu, architecture).warnings;
   const xeon = { family: 6, model: 0x55 };
   const wide = ['avx512f', 'avx512bw', 'avx512cd', 'avx512dq', 'avx512vl'];
@@ -97,7 +97,7 @@ describe('what a warning of a model number says', () => {
     expect(warning).toContain('does not report avx512f: it counts as zen3');
   });
 
-  test('is nothing on a kernel of 32 bits, which reports all flags', () => {
+  test('is absent on a 32-bit kernel, which reports all flags', () => {
     expect(said(cpuOf('skylake', { family: 6, model: 0x5e }), '386')).toEqual([]);
   });
 });
@@ -124,29 +124,29 @@ describe('the cores of an ARM CPU', () => {
     expect(withCoreVendor({ ...cpu, vendor: 'HiSilicon', parts: ['0xd49'] }).vendor).toBe('HiSilicon');
   });
 
-  test('do not count for archspec, which answers the best that the flags carry', () => {
+  test('do not count for archspec’s result, which is the best that the flags allow', () => {
     const strict = identify(cpuOf('neoverse_n1', { parts: ['0x999'] }), 'arm64', { strictArchspec: true });
     expect(strict.compatible).toEqual(['neoverse_n1', 'cortex_a72', 'aarch64']);
   });
 });
 
-describe('archspec’s own answer', () => {
+describe('archspec’s own result', () => {
   const strictly = (cpu: CpuFacts, architecture: string) =>
     identify(cpu, architecture, { strictArchspec: true }).compatible;
 
-  test('has no node that archspec lacks, whatever the model number says', () => {
+  test('has no node that archspec lacks, whatever the model number is', () => {
     const cpu = cpuOf('sapphirerapids', { family: 6, model: 0xcf });
     expect(identify(cpu, 'amd64').microarchitecture).toBe('emeraldrapids');
     expect(strictly(cpu, 'amd64')[0]).toBe('sapphirerapids');
   });
 
-  test('has of ARM’s versions only the root', () => {
+  test('has only the root of ARM’s versions', () => {
     expect(strictly(cpuOf('a64fx', { parts: ['0x001'] }), 'arm64')).toEqual(['a64fx', 'aarch64']);
     expect(createJudge(cpuOf('a64fx'), 'arm64', true).runs(findNode('aarch64') as never)).toBe(true);
   });
 });
 
-describe('a chip of Apple with a name that is not in the table', () => {
+describe('an Apple chip whose name is not in the table', () => {
   test.each([
     ['Apple M10 Pro', 'm4'],
     ['VirtualApple M2', 'aarch64'],
@@ -156,7 +156,7 @@ describe('a chip of Apple with a name that is not in the table', () => {
   });
 });
 
-test('missingIdleFlags() names the idle flags alone, and none where archspec is asked', () => {
+test('missingIdleFlags() returns only idle flags, and none where archspec is asked', () => {
   const cpu = without('skylake', ['clflushopt', 'xsavec', 'avx2']);
   const skylake = findNode('skylake') as never;
   const judge = createJudge(cpu, 'amd64');
@@ -168,7 +168,7 @@ test('missingIdleFlags() names the idle flags alone, and none where archspec is 
 });
 
 describe('effectiveFlags()', () => {
-  test('passes on the flags of any other architecture as they are', () => {
+  test('returns the flags of any other architecture unchanged', () => {
     expect(effectiveFlags({ vendor: 'ARM', flags: ['avx2', 'sve'] }, 'arm64', {})).toEqual({
       flags: ['avx2', 'sve'],
       assumed: [],
@@ -176,7 +176,7 @@ describe('effectiveFlags()', () => {
     });
   });
 
-  test('assumes no flag that is printed, also by a kernel that its maker has taught a newer one', () => {
+  test('assumes no flag that is printed, or that its vendor’s patched kernel would print', () => {
     const printed = ['avx512f', 'fpu', 'xsave', 'avx', 'avx2'];
     const cpu = cpuOf('skylake_avx512', { family: 6, model: 0x55, stepping: 4 });
     const { flags, assumed } = effectiveFlags(cpu, 'amd64', { kernel: '4.4.0' });
@@ -189,14 +189,14 @@ describe('effectiveFlags()', () => {
   test.each([
     [`${NOT_PRINTED_THROUGH}.9-generic`, ['amx_fp16']],
     [`${major}.${minor + 1}.0`, []],
-  ])('assumes what kernels do not print through the last that was looked at: on %s', (kernel, expected) => {
+  ])('assumes what kernels up to the newest in the table do not print: on %s', (kernel, expected) => {
     const cpu = without('graniterapids', ['amx_fp16'], { family: 6, model: 0xad });
     const flags = [...cpu.flags, ...'fpu fxsr cmov cx8 syscall pni xsave'.split(' ')];
     expect(effectiveFlags({ ...cpu, flags }, 'amd64', { kernel }).assumed).toEqual(expected);
   });
 });
 
-test('effectiveCpu() is the CPU with the flags that count', () => {
+test('effectiveCpu() returns the CPU with its effective flags', () => {
   const cpu: CpuFacts = { vendor: 'GenuineIntel', model: 1, flags: ['sse2', 'avx2'] };
   const host = { os: 'linux', architecture: 'amd64', cpu, gpus: [], system: {}, local: [] };
   expect(effectiveCpu(host)).toEqual({

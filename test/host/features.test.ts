@@ -68,11 +68,11 @@ describe('a feature', () => {
     'arm64-v8.2x',
     'xarm64-v8.2',
     'arm64-v8.',
-  ])('%j is none', (text) => {
+  ])('%j is not a feature', (text) => {
     expect(parseFeature(text)).toBeUndefined();
   });
 
-  test('the canonical form of any text reads back as the same feature', () => {
+  test('in canonical form is parsed to the same feature', () => {
     fc.assert(
       fc.property(fc.string(), (text) => {
         const feature = parseFeature(text);
@@ -92,7 +92,7 @@ test.each([
   expect(isNewerThanTable(driver)).toBe(isNewer);
 });
 
-test('a driver brings the CUDA that it says, or that the table has of it', () => {
+test('a driver has the CUDA version that it reports, or that the table has for it', () => {
   expect(driverFeatures(undefined, '12.4')).toEqual([]);
   expect(driverFeatures('550.54')).toEqual(['nvdriver:550.54', 'cuda:12.4']);
   expect(driverFeatures('550.54', '12.9')).toEqual(['nvdriver:550.54', 'cuda:12.9']);
@@ -110,7 +110,7 @@ test.each([
   ['n2dd-standard-8', { type: 'n2dd-standard-8' }],
   ['an2-standard-8', { type: 'an2-standard-8' }],
   ['n2-standard 8', { type: 'n2-standard 8' }],
-])('parseInstanceType() of %s is %j', (name, parts) => {
+])('parseInstanceType() parses %s as %j', (name, parts) => {
   expect(parseInstanceType(name)).toStrictEqual(parts);
 });
 
@@ -181,7 +181,7 @@ describe('hostFeatures()', () => {
   });
 });
 
-test('claimedFeatures() says which lines it leaves out, and why', () => {
+test('claimedFeatures() reports which lines it omits, and why', () => {
   expect(claimedFeatures(['rack=b', 'two words', 'x86-64-v4', 'avx2', 'cpuvendor:AMD', 'arm64-v9'])).toEqual({
     features: ['rack:b'],
     warnings: [
@@ -194,7 +194,7 @@ test('claimedFeatures() says which lines it leaves out, and why', () => {
   });
 });
 
-test('uniqueFeatures() lists each once, by kind, an operator’s own last and as written', () => {
+test('uniqueFeatures() lists each feature once, by kind, an operator’s own last and as written', () => {
   const features = [
     'two words',
     'rack:z',

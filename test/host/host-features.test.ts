@@ -12,12 +12,12 @@ const bare: HostFacts = {
   local: [],
 };
 
-describe('the features of a host beside its CPU', () => {
-  test('of a machine that tells nothing there is the operating system', () => {
+describe('the features of a host apart from its CPU', () => {
+  test('of a machine without facts are the operating system alone', () => {
     expect(hostFeatures(bare)).toEqual(['os:linux']);
   });
 
-  test('of a GPU server in the cloud there are all of them, in a fixed order', () => {
+  test('of a GPU server in the cloud are complete, in a fixed order', () => {
     const features = hostFeatures({
       ...bare,
       cpu: { vendor: 'GenuineIntel', flags: [] },
@@ -58,7 +58,7 @@ describe('the features of a host beside its CPU', () => {
     ]);
   });
 
-  test('an operator adds features, but cannot claim another CPU', () => {
+  test('include features that an operator adds, but not another CPU', () => {
     const { features, warnings } = claimedFeatures(['rack=b12', 'site:basel', 'cpu:zen5', 'has space=a b']);
     expect(features).toEqual(['rack:b12', 'site:basel']);
     expect(warnings).toHaveLength(2);
@@ -80,7 +80,7 @@ test.each([
   expect(greatestCuda(driver)).toBe(cuda);
 });
 
-test('a driver says itself which CUDA it runs, beyond the table', () => {
+test('a driver that reports its CUDA version needs no table entry', () => {
   const system = { nvidiaDriver: '690.12', cuda: '14.1' };
   expect(hostFeatures({ ...bare, system })).toContain('cuda:14.1');
   expect(hostFeatures({ ...bare, system: { nvidiaDriver: '690.12' } })).toContain('cuda:13.4');
@@ -124,6 +124,6 @@ test.each([
   ['loongarch64', 'loong64'],
   ['S390X', 's390x'],
   ['vax', undefined],
-])('architecture %s is %s', (written, goarch) => {
+])('architecture %s is named %s', (written, goarch) => {
   expect(canonicalArchitecture(written)).toBe(goarch);
 });

@@ -37,8 +37,8 @@ const anyHost: fc.Arbitrary<Host> = fc
 
 const strictOrNot = fc.boolean();
 
-describe('whatever the CPU,', () => {
-  test('removing flags never raises the answer, and never lets it run more', () => {
+describe('for any CPU,', () => {
+  test('removing flags never raises the microarchitecture, and never adds one that it runs', () => {
     fc.assert(
       fc.property(anyHost, strictOrNot, fc.nat(), ({ architecture, cpu }, strictArchspec, seed) => {
         const fewer = { ...cpu, flags: cpu.flags.filter((_, at) => (at * 7 + seed) % 5 !== 0) };
@@ -52,7 +52,7 @@ describe('whatever the CPU,', () => {
     );
   });
 
-  test('a flag that no node knows never changes the answer', () => {
+  test('a flag that no node has never changes the microarchitecture', () => {
     const unknown = fc.stringMatching(/^zz[a-z0-9_]{1,8}$/);
     fc.assert(
       fc.property(anyHost, fc.array(unknown), strictOrNot, ({ architecture, cpu }, more, strictArchspec) => {
@@ -80,7 +80,7 @@ describe('whatever the CPU,', () => {
     );
   });
 
-  test('what it runs is closed under ancestors, holds the answer first, and each name once', () => {
+  test('the list of what it runs is closed under ancestors, starts with the microarchitecture, and has each name once', () => {
     fc.assert(
       fc.property(anyHost, ({ architecture, cpu }) => {
         const { microarchitecture, compatible } = identify(cpu, architecture);
@@ -95,7 +95,7 @@ describe('whatever the CPU,', () => {
     );
   });
 
-  test('the rest of what it runs is ranked, and a node never comes before its descendant', () => {
+  test('the rest of that list is ranked, and a node never comes before its descendant', () => {
     fc.assert(
       fc.property(anyHost, ({ architecture, cpu }) => {
         const [, ...rest] = identify(cpu, architecture).compatible;
@@ -108,7 +108,7 @@ describe('whatever the CPU,', () => {
     );
   });
 
-  test("the answer is of the CPU's vendor or of none, and of its architecture", () => {
+  test("the microarchitecture is of the CPU's vendor or of none, and of its architecture", () => {
     fc.assert(
       fc.property(anyHost, strictOrNot, ({ architecture, cpu }, strictArchspec) => {
         const { microarchitecture } = identify(cpu, architecture, { strictArchspec });
@@ -119,7 +119,7 @@ describe('whatever the CPU,', () => {
     );
   });
 
-  test('neither family and model nor part numbers give a node whose needed flags are not there', () => {
+  test('family, model and part numbers never give a node whose required flags are missing', () => {
     const evidence = fc.record({ family: fc.nat(30), model: fc.nat(255), stepping: fc.nat(15) });
     fc.assert(
       fc.property(anyHost, evidence, ({ architecture, cpu }, numbers) => {
@@ -138,7 +138,7 @@ describe('whatever the CPU,', () => {
 describe('the order of microarchitectures', () => {
   const names = [...allNodes()].map(({ name }) => name);
 
-  test('is total: antisymmetric and transitive, and equal only with itself', () => {
+  test('is total: antisymmetric and transitive, and only equal nodes compare equal', () => {
     const one = fc.constantFrom(...names);
     fc.assert(
       fc.property(one, one, one, (a, b, c) => {

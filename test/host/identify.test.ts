@@ -26,7 +26,7 @@ function without(name: string, ...flags: readonly string[]): CpuFacts {
   return cpuOf(name, { flags: [...(flagsOf(name) ?? [])].filter((flag) => !flags.includes(flag)) });
 }
 
-describe('the model numbers of x86', () => {
+describe('model numbers of x86', () => {
   const intel = (model: number | undefined, stepping?: number, family: number | undefined = 6) =>
     nodeOfModel({ vendor: 'GenuineIntel', flags: [], family, model, stepping } as CpuFacts);
 
@@ -43,7 +43,7 @@ describe('the model numbers of x86', () => {
     expect(intel(0x55, stepping)).toBe(node);
   });
 
-  test('say nothing where one of them is missing or unknown', () => {
+  test('are ignored where one of them is missing or unknown', () => {
     expect(intel(undefined)).toBeUndefined();
     expect(nodeOfModel({ vendor: 'GenuineIntel', flags: [], model: 0x55 })).toBeUndefined();
     expect(intel(0x55, 7, 99)).toBeUndefined();
@@ -51,7 +51,7 @@ describe('the model numbers of x86', () => {
   });
 });
 
-describe('a CPU whose model number says more than its flags', () => {
+describe('a CPU whose model number suggests more than its flags', () => {
   const intel = (...lacks: readonly string[]) => ({
     ...without('skylake_avx512', ...lacks),
     family: 6,
@@ -79,12 +79,12 @@ describe('a CPU whose model number says more than its flags', () => {
     expect(identify(intel('avx512f'), 'amd64', { strictArchspec: true }).warnings).toEqual([]);
   });
 
-  test('is not complained of when it has all', () => {
+  test('gets no warning when it has all flags', () => {
     expect(identify(intel(), 'amd64').warnings).toEqual([]);
   });
 });
 
-describe('a chip of Apple that macOS names', () => {
+describe('an Apple chip that macOS names', () => {
   const mac = (modelName: string): CpuFacts => ({ vendor: 'Apple', flags: [], modelName });
 
   test.each([
@@ -92,17 +92,17 @@ describe('a chip of Apple that macOS names', () => {
     ['Apple M2', 'm2'],
     ['Apple M3 Pro', 'm3'],
     ['Apple M4', 'm4'],
-  ])('%s is %s, however few flags macOS names', (modelName, node) => {
+  ])('%s is %s, however few flags macOS reports', (modelName, node) => {
     expect(identify(mac(modelName), 'arm64').microarchitecture).toBe(node);
   });
 
-  test('runs the code of those before it, not of those after it', () => {
+  test('runs code for its predecessors, not for its successors', () => {
     const { compatible } = identify(mac('Apple M2'), 'arm64');
     expect(compatible).toContain('m1');
     expect(compatible).not.toContain('m3');
   });
 
-  test('counts for nothing under another vendor', () => {
+  test('is ignored under another vendor', () => {
     expect(identify({ ...mac('Apple M2'), vendor: 'ARM' }, 'arm64').microarchitecture).toBe('aarch64');
   });
 });
@@ -110,12 +110,12 @@ describe('a chip of Apple that macOS names', () => {
 describe('the family tree', () => {
   const nodes = [...allNodes()];
 
-  test('names are unique, and every node of archspec 0.2.5 is there', () => {
+  test('has unique names, and every node of archspec 0.2.5', () => {
     expect(new Set(nodes.map(({ name }) => name)).size).toBe(nodes.length);
     expect(nodes.filter(({ isReference }) => isReference)).toHaveLength(78);
   });
 
-  test('parents stand before their children, so that there is no circle', () => {
+  test('has parents before their children, so that there is no cycle', () => {
     const seen = new Set<string>();
     for (const { name, parents } of nodes) {
       expect(parents.filter((parent) => !seen.has(parent))).toEqual([]);
@@ -123,14 +123,14 @@ describe('the family tree', () => {
     }
   });
 
-  test('a node has one root, whichever parent is followed', () => {
+  test('has one root for each node, whichever parent is followed', () => {
     for (const { name } of nodes) {
       const roots = [name, ...ancestorSet(name)].filter((one) => findNode(one)?.parents.length === 0);
       expect(roots, name).toEqual([familyOf(name)]);
     }
   });
 
-  test('a node adds flags that its parents do not have', () => {
+  test('has for each node flags that its parents do not have', () => {
     for (const { name, parents, addedFlags } of nodes) {
       const inherited = new Set(parents.flatMap((parent) => [...(flagSet(parent) ?? [])]));
       expect(
@@ -140,7 +140,7 @@ describe('the family tree', () => {
     }
   });
 
-  test('a node of the reference stands on nodes of the reference', () => {
+  test('has for a node of archspec only parents of archspec', () => {
     const wrong = nodes.filter(({ name, isReference }) => {
       return isReference && [...ancestorSet(name)].some((one) => !findNode(one)?.isReference);
     });
@@ -170,7 +170,7 @@ describe('the family tree', () => {
     expect(ancestorsOf('no_such_thing')).toEqual([]);
   });
 
-  test('a descendant is sorted before its ancestor, then the microarchitecture with more ancestors', () => {
+  test('puts a descendant before its ancestor, then the microarchitecture with more ancestors', () => {
     expect(['x86_64', 'skylake', 'icelake', 'haswell', 'x86_64_v3'].sort(compareMicroarchitectures)).toEqual([
       'icelake',
       'skylake',
@@ -181,7 +181,7 @@ describe('the family tree', () => {
   });
 });
 
-describe('names', () => {
+describe('names of microarchitectures', () => {
   test.each([
     ['zen4', 'zen4'],
     ['znver3', 'zen3'],
@@ -209,24 +209,24 @@ describe('identify()', () => {
     ({ name, evidence }) => familyOf(name) === 'x86_64' && evidence.byModel === undefined,
   );
 
-  test.each(amd64.map(({ name }) => name))('finds %s by its flags', (name) => {
+  test.each(amd64.map(({ name }) => name))('identifies %s by its flags', (name) => {
     expect(identify(cpuOf(name), 'amd64').microarchitecture).toBe(name);
   });
 
-  test('finds Zen 3 in a guest without pku, except with --strict-archspec', () => {
+  test('identifies Zen 3 in a guest without pku, except with --strict-archspec', () => {
     expect(identify(without('zen3', 'pku'), 'amd64').microarchitecture).toBe('zen3');
     expect(identify(without('zen3', 'pku'), 'amd64', { strictArchspec: true }).microarchitecture).toBe(
       'zen2',
     );
   });
 
-  test('finds Zen 4 in a guest without pku and flush_l1d', () => {
+  test('identifies Zen 4 in a guest without pku and flush_l1d', () => {
     const guest = without('zen4', 'pku', 'flush_l1d');
     expect(identify(guest, 'amd64').microarchitecture).toBe('zen4');
     expect(identify(guest, 'amd64', { strictArchspec: true }).microarchitecture).toBe('x86_64_v4');
   });
 
-  test('finds Zen 5 although Linux removed the broken RDSEED', () => {
+  test('identifies Zen 5 although Linux removed the broken RDSEED', () => {
     const flags = without('zen5', 'rdseed', 'pku', 'flush_l1d').flags;
     expect(identify(cpuOf('zen5', { flags }), 'amd64').microarchitecture).toBe('zen5');
     expect(identify(cpuOf('zen5', { flags }), 'amd64', { strictArchspec: true }).microarchitecture).toBe(
@@ -240,7 +240,7 @@ describe('identify()', () => {
     ['skylake_avx512', 'clwb', 'a Xeon 8272CL on Azure'],
     ['alderlake', 'waitpkg serialize', 'a guest on Alder Lake'],
     ['zen4', 'clflushopt xsavec xsaveopt clzero', 'a guest on Genoa'],
-  ])('finds %s without %s (%s): no compiler emits these', (node, flags) => {
+  ])('identifies %s without %s (%s): no compiler emits these', (node, flags) => {
     expect(identify(without(node, ...flags.split(' ')), 'amd64').microarchitecture).toBe(node);
   });
 
@@ -253,16 +253,16 @@ describe('identify()', () => {
     ['zen2', 'clwb', 'zen'],
     ['alderlake', 'gfni', 'skylake'],
     ['broadwell', 'adx', 'haswell'],
-  ])('takes %s without %s for %s: code for it may use the flag', (node, flag, name) => {
+  ])('identifies %s without %s as %s, because code for it may use the flag', (node, flag, name) => {
     expect(identify(without(node, flag), 'amd64').microarchitecture).toBe(name);
   });
 
-  test('needs no avx_vnni for Sapphire Rapids, as archspec does', () => {
+  test('requires no avx_vnni for Sapphire Rapids, like archspec', () => {
     const guest = without('sapphirerapids', 'avx_vnni', 'avx512_fp16');
     expect(identify(guest, 'amd64', { strictArchspec: true }).microarchitecture).toBe('sapphirerapids');
   });
 
-  test('tells Skylake from Broadwell by the model number when idle flags are missing', () => {
+  test('distinguishes Skylake from Broadwell by the model number when idle flags are missing', () => {
     const flags = without('skylake', 'clflushopt', 'xsavec', 'xsaveopt').flags;
     const intel = { vendor: 'GenuineIntel', flags, family: 6 };
     expect(identify({ ...intel, model: 0x5e }, 'amd64').microarchitecture).toBe('skylake');
@@ -271,7 +271,7 @@ describe('identify()', () => {
     expect(identify(intel, 'amd64').microarchitecture).toBe('broadwell');
   });
 
-  test('takes pni for SSE3, so a Nocona is one, but not with --strict-archspec', () => {
+  test('counts pni as SSE3, so a Nocona is identified, but not with --strict-archspec', () => {
     const cpu = { vendor: 'GenuineIntel', flags: ['mmx', 'sse', 'sse2', 'pni', 'cx16'] };
     expect(identify(cpu, 'amd64').microarchitecture).toBe('nocona');
     expect(identify(cpu, 'amd64', { strictArchspec: true }).microarchitecture).toBe('x86_64');
@@ -286,12 +286,12 @@ describe('identify()', () => {
     ['AuthenticAMD', 26, 0x50, 'zen6'],
     ['AuthenticAMD', 26, 0x70, 'zen5'],
     ['AuthenticAMD', 26, 0x90, 'zen6'],
-  ])('knows that %s family %i model 0x%x is sold as %s', (vendor, family, model, node) => {
+  ])('identifies %s family %i model 0x%x, which is sold as %s', (vendor, family, model, node) => {
     const warning = identify({ vendor, family, model, flags: [] }, 'amd64').warnings.join();
     expect(warning).toContain(`model number is that of ${node},`);
   });
 
-  test('tells Emerald from Sapphire Rapids by the model, as evidence beside the flags', () => {
+  test('distinguishes Emerald from Sapphire Rapids by the model, in addition to the flags', () => {
     const flags = [...(flagsOf('sapphirerapids') ?? [])];
     const intel = { vendor: 'GenuineIntel', flags, family: 6 };
     expect(identify({ ...intel, model: 0x8f }, 'amd64').microarchitecture).toBe('sapphirerapids');
@@ -305,19 +305,19 @@ describe('identify()', () => {
     expect(warnings.join()).toMatch(/zen4.*avx512f/);
   });
 
-  test('gives an unknown vendor the highest level that holds', () => {
+  test('gives an unknown vendor the highest level whose flags it has', () => {
     const { microarchitecture, compatible } = identify(cpuOf('zen2', { vendor: 'CentaurHauls' }), 'amd64');
     expect(microarchitecture).toBe('x86_64_v3');
     expect(compatible).toEqual(['x86_64_v3', 'x86_64_v2', 'x86_64']);
   });
 
-  test('takes a Hygon for a licensed Zen that runs Zen’s code', () => {
+  test('identifies a Hygon as the licensed Zen whose code it runs', () => {
     const { microarchitecture, compatible } = identify(cpuOf('zen', { vendor: 'HygonGenuine' }), 'amd64');
     expect(microarchitecture).toBe('dhyana');
     expect(compatible).toContain('zen');
   });
 
-  test('gives an unknown ARM core the version that its flags reach', () => {
+  test('gives an unknown ARM core the version that its flags imply', () => {
     const cpu = {
       vendor: 'Qualcomm',
       parts: ['0x001'],
@@ -327,7 +327,7 @@ describe('identify()', () => {
     expect(identify(cpu, 'arm64', { strictArchspec: true }).microarchitecture).toBe('aarch64');
   });
 
-  test('reads a part number together with its implementer: HiSilicon’s 0xd40 is no Neoverse V1', () => {
+  test('reads a part number together with its implementer: HiSilicon’s 0xd40 is not a Neoverse V1', () => {
     const flags = [...(flagsOf('neoverse_v1') ?? [])];
     const taishan = { vendor: 'HiSilicon', parts: ['0xd40'], flags };
     expect(identify(taishan, 'arm64').microarchitecture).toBe('armv8.4a');
@@ -371,7 +371,7 @@ describe('identify()', () => {
     expect(identify({ ...cpu, parts: ['0xd87'] }, 'arm64').microarchitecture).toBe('cortex_a725');
   });
 
-  test('gives a Snapdragon 8 Gen 2 whose kernel hides SVE armv8.6a', () => {
+  test('identifies a Snapdragon 8 Gen 2 whose kernel hides SVE as armv8.6a', () => {
     const flags = GB10.split(' ').filter((flag) => !/^sve|^ecv$|^afp$|^wfxt$/.test(flag));
     const parts = ['0xd46', '0xd47', '0xd4d', '0xd4e'];
     expect(identify({ vendor: 'ARM', parts, flags }, 'arm64').microarchitecture).toBe('armv8.6a');
@@ -381,12 +381,12 @@ describe('identify()', () => {
     ['cortex_a72', '0xd08', 'cpuid evtstrm'],
     ['neoverse_n1', '0xd0c', 'cpuid'],
     ['neoverse_v1', '0xd40', 'dgh evtstrm'],
-  ])('finds a %s on a kernel that does not print %s', (node, part, flags) => {
+  ])('identifies a %s on a kernel that does not print %s', (node, part, flags) => {
     const cpu = without(node, ...flags.split(' '));
     expect(identify({ ...cpu, parts: [part] }, 'arm64').microarchitecture).toBe(node);
   });
 
-  test('takes a guest on an Apple M4 for what its own flags allow', () => {
+  test('identifies a guest on an Apple M4 by its own flags', () => {
     const flags = [...(flagsOf('m2') ?? [])];
     const guest = { vendor: 'Apple', parts: ['0x000'], flags };
     expect(identify(guest, 'arm64').microarchitecture).toBe('m2');
@@ -395,7 +395,7 @@ describe('identify()', () => {
     expect(identify({ ...guest, parts: ['0x052', '0x053'] }, 'arm64').microarchitecture).toBe('m2');
   });
 
-  test('tells cores with the same flags apart by their part number', () => {
+  test('distinguishes cores with the same flags by their part number', () => {
     const flags = [...(flagsOf('neoverse_n2') ?? [])];
     const part = (number: string) =>
       identify({ vendor: 'ARM', flags, parts: [number] }, 'arm64').microarchitecture;
@@ -415,7 +415,7 @@ describe('identify()', () => {
     ['loong64', { vendor: 'Loongson', flags: ['lam', 'ual', 'fpu', 'lsx', 'lasx'] }, 'la464'],
     ['amd64', { vendor: 'generic', flags: [] }, 'x86_64'],
     ['mips64', { vendor: 'generic', flags: [] }, 'mips64'],
-  ])('takes %s with %o for %s', (architecture, cpu, name) => {
+  ])('identifies %s with %o as %s', (architecture, cpu, name) => {
     expect(identify(cpu, architecture).microarchitecture).toBe(name);
   });
 });

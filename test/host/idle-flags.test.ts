@@ -32,7 +32,7 @@ describe('docs/idle-flags.md, measured with compilers,', () => {
     expect(Object.keys(RESULT)).toEqual(['gcc', 'clang-19']);
   });
 
-  test('lists no compiler that emits a flag which a node does not demand', () => {
+  test('lists no compiler that emits a flag which a node does not require', () => {
     const wrong = x86.flatMap(({ name }) => {
       const required = requiredFlagSet(name);
       const waived = [...(flagSet(name) ?? [])].filter((flag) => required?.has(flag) !== true);
@@ -41,7 +41,7 @@ describe('docs/idle-flags.md, measured with compilers,', () => {
     expect(wrong).toEqual([]);
   });
 
-  test('explains every flag that no compiler emits: idle, asked for by macro, or in every CPU', () => {
+  test('explains every flag that no compiler emits: idle, macro, or in every CPU', () => {
     const explained = new Set([
       ...IDLE_FLAGS,
       ...Object.values(IDLE_FLAGS_BY_VENDOR).flat(),
@@ -59,11 +59,11 @@ describe('docs/idle-flags.md, measured with compilers,', () => {
     expect([...new Set(unexplained)]).toEqual([]);
   });
 
-  test('demands a flag that programs ask for by macro', () => {
+  test('requires a macro flag', () => {
     expect(MACRO_FLAGS.filter((flag) => IDLE_FLAGS.includes(flag))).toEqual([]);
   });
 
-  test('demands clwb of Zen 2, which only that flag tells from Zen, and not of Intel’s nodes', () => {
+  test('requires clwb for Zen 2, which only that flag distinguishes from Zen, and not for Intel’s nodes', () => {
     expect(requiredFlagSet('zen2')?.has('clwb')).toBe(true);
     expect(requiredFlagSet('skylake_avx512')?.has('clwb')).toBe(false);
     expect(requiredFlagSet('alderlake')?.has('clwb')).toBe(false);

@@ -49,13 +49,13 @@ describe('the levels of the x86-64 psABI', () => {
     }
   });
 
-  test('every level below is reached too', () => {
+  test('include every lower level', () => {
     expect(levelsOf('amd64', V3)).toEqual(['x86-64-v1', 'x86-64-v2', 'x86-64-v3']);
   });
 });
 
 describe('the versions of arm64', () => {
-  test('follow from the features that each makes mandatory', () => {
+  test('follow from the features that each version makes mandatory', () => {
     expect(levelOf('arm64', [])).toBe('arm64-v8.0');
     expect(levelOf('arm64', NEOVERSE_N1)).toBe('arm64-v8.2');
     expect(
@@ -66,7 +66,7 @@ describe('the versions of arm64', () => {
     ).toBe('arm64-v8.6');
   });
 
-  test('9.0 is 8.5 with SVE2, whether or not it has all of 8.6', () => {
+  test('9.0 is 8.5 with SVE2, with or without all of 8.6', () => {
     expect(levelOf('arm64', GRACE)).toBe('arm64-v9.0');
     expect(levelsOf('arm64', GRACE)).toContain('arm64-v8.6');
     expect(
@@ -77,7 +77,7 @@ describe('the versions of arm64', () => {
     ).toBe('arm64-v9.0');
   });
 
-  test('SVE2 alone makes no 9.0', () => {
+  test('SVE2 alone is not 9.0', () => {
     expect(levelOf('arm64', [...NEOVERSE_N1, 'sve2'])).toBe('arm64-v8.2');
   });
 });
@@ -86,8 +86,8 @@ test('other architectures have no levels', () => {
   expect(levelOf('s390x', ['vx'])).toBeUndefined();
 });
 
-describe('levels and nodes', () => {
-  test('every level has a node of the family tree, and the other way round', () => {
+describe('levels and nodes of the family tree', () => {
+  test('correspond to each other one to one', () => {
     for (const node of LEVEL_NODES) {
       expect(findNode(node), node).toBeDefined();
       expect(nodeOfLevel(levelOfNode(node) ?? '')).toBe(node);
@@ -112,7 +112,7 @@ describe('the variant of 32-bit ARM', () => {
     [7, 'v7'],
     [8, 'v8'],
     [undefined, undefined],
-  ])('version %s is %s', (armVersion, variant) => {
+  ])('version %s has the variant %s', (armVersion, variant) => {
     expect(variantOf('arm', { armVersion })).toBe(variant);
   });
 });
@@ -133,7 +133,7 @@ describe('the profile of RISC-V', () => {
   });
 });
 
-describe('SSE3 has another name where the kernel did not print it', () => {
+describe('SSE3 under another name where the kernel does not print it', () => {
   const withoutPni = V2.filter((flag) => flag !== 'pni');
 
   test.each([
@@ -144,7 +144,7 @@ describe('SSE3 has another name where the kernel did not print it', () => {
       'x86-64-v2',
     ],
     ['neither pni, sse3 nor ssse3', withoutPni.filter((flag) => flag !== 'ssse3'), 'x86-64-v1'],
-  ])('%s', (_, flags, level) => {
+  ])('is detected: %s', (_, flags, level) => {
     expect(levelOf('amd64', flags)).toBe(level);
   });
 });

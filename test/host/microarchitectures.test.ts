@@ -25,7 +25,7 @@ test.each([
 });
 
 describe('a node', () => {
-  test('has what its table says, and whether archspec has it too', () => {
+  test('has the data of its table, and whether archspec has it too', () => {
     expect(findNode('x86_64_v2')).toEqual({
       name: 'x86_64_v2',
       parents: ['x86_64'],
@@ -41,7 +41,7 @@ describe('a node', () => {
     expect(findNode('nowhere')).toBeUndefined();
   });
 
-  test('stands after its ancestors', () => {
+  test('is placed after its ancestors', () => {
     const places = new Map(nodes.map(({ name }, at) => [name, at]));
     const misplaced = nodes.filter(({ name, parents }) =>
       parents.some((parent) => (places.get(parent) ?? Number.NaN) >= (places.get(name) ?? 0)),
@@ -56,7 +56,7 @@ test.each([
   ['x86_64', '', 'x86_64'],
   ['power9le', 'power8le ppc64le', 'ppc64le'],
   ['nowhere', '', 'nowhere'],
-])('above %s are %j, and its root is %s', (name, ancestors, root) => {
+])('the ancestors of %s are %j, and its root is %s', (name, ancestors, root) => {
   for (const _ of ['worked out', 'remembered']) {
     expect(sorted(ancestorSet(name))).toBe(ancestors);
     expect(rootOf(name)).toBe(root);
@@ -64,7 +64,7 @@ test.each([
 });
 
 describe('the flags of a node', () => {
-  test('are its own and its ancestors’, in which ssse3 stands for sse3', () => {
+  test('are its own and its ancestors’, where ssse3 implies sse3', () => {
     expect(sorted(flagSet('x86_64_v2'))).toBe('cx16 lahf_lm mmx popcnt sse sse2 sse4_1 sse4_2 ssse3');
     expect(flagSet('nocona')?.has('sse3')).toBe(true);
     expect(flagSet('core2')?.has('sse3')).toBe(false);
@@ -72,13 +72,13 @@ describe('the flags of a node', () => {
     expect(flagSet('zen3')?.has('avx512f')).toBe(false);
   });
 
-  test('are undefined of an unknown name', () => {
+  test('are undefined for an unknown name', () => {
     expect([flagSet, referenceFlagSet, requiredFlagSet].map((of) => of('nowhere'))).toEqual(
       Array(3).fill(undefined),
     );
   });
 
-  test('are for archspec those of its table alone', () => {
+  test('are for archspec only those of its table', () => {
     const beyond = (name: string) =>
       sorted([...(flagSet(name) ?? [])].filter((flag) => !referenceFlagSet(name)?.has(flag)));
     expect(beyond('sapphirerapids')).toBe('avx512_fp16 avx_vnni');
@@ -92,13 +92,13 @@ describe('the flags of a node', () => {
     ['neoverse_n1', 'cpuid evtstrm'],
     ['x86_64_v4', ''],
     ['power9le', ''],
-  ])('are required but for the idle ones: of %s all but %j', (name, idle) => {
+  ])('are required except the idle ones: of %s all but %j', (name, idle) => {
     const required = requiredFlagSet(name);
     expect(sorted([...(flagSet(name) ?? [])].filter((flag) => !required?.has(flag)))).toBe(idle);
     expect([...(required ?? [])].filter((flag) => !flagSet(name)?.has(flag))).toEqual([]);
   });
 
-  test('distinguish Skylake from Broadwell by idle ones alone, and no other node from its parent', () => {
+  test('distinguish only Skylake from Broadwell by idle ones alone', () => {
     expect(nodes.filter(isDistinguishedByIdleFlags).map(({ name }) => name)).toEqual(['skylake']);
   });
 });
@@ -124,7 +124,7 @@ describe('canonicalName()', () => {
     expect(canonicalName(written)).toBe(name);
   });
 
-  test('of every alias is a node, and no alias is one itself', () => {
+  test('of every alias is a node, and no node’s name is an alias', () => {
     expect(ALIAS_NAMES.filter((alias) => findNode(canonicalName(alias) ?? '') === undefined)).toEqual([]);
     expect(ALIAS_NAMES.filter((alias) => findNode(alias) !== undefined)).toEqual([]);
     expect(ALIAS_NAMES).toContain('znver4');

@@ -19,30 +19,30 @@ const written = {
 };
 
 describe('a profile read from JSON', () => {
-  test('is what was written', () => {
+  test('equals the profile that was written', () => {
     expect(parseProfile(JSON.parse(JSON.stringify(written)))).toEqual(written);
   });
 
-  test('has no members that a profile does not have', () => {
+  test('ignores members that a profile does not have', () => {
     const read = parseProfile({ ...written, system: {}, gpus: [{ ...written.gpus[0], pciId: '10de:2330' }] });
     expect(read).toEqual(written);
   });
 
-  test('takes null for an absent name', () => {
+  test('accepts null for an absent name', () => {
     const read = parseProfile({ ...written, gpus: [{ vendor: 'nvidia', name: null }] });
     expect(read.gpus).toEqual([{ vendor: 'nvidia' }]);
   });
 
-  test('counts the microarchitecture among what the host runs', () => {
+  test('includes the microarchitecture in what the host runs', () => {
     const read = parseProfile({ ...written, cpu: { ...written.cpu, compatible: ['x86_64'] } });
     expect(read.cpu.compatible).toEqual(['zen4', 'x86_64']);
   });
 
-  test.each([undefined, null])('has no hardware where it says %s', (hardware) => {
+  test.each([undefined, null])('has no hardware where it has %s', (hardware) => {
     expect(parseProfile({ ...written, hardware })).toStrictEqual(written);
   });
 
-  test('may name a microarchitecture that is not known', () => {
+  test('accepts an unknown microarchitecture', () => {
     const cpu = { ...written.cpu, microarchitecture: 'zen99', compatible: ['zen99'] };
     expect(parseProfile({ ...written, cpu }).cpu).toEqual(cpu);
   });
@@ -64,7 +64,7 @@ describe('a profile read from JSON', () => {
     expect(parseProfile({ ...written, hardware: { kernel: null } }).hardware).toEqual({});
   });
 
-  test('has of a platform and a GPU only what is said of them', () => {
+  test('has only the given members of a platform and a GPU', () => {
     const { platform, gpus, cpu } = parseProfile({
       ...written,
       platform: { os: 'linux', architecture: 'amd64' },
@@ -99,7 +99,7 @@ describe('a profile read from JSON', () => {
     [{ ...written, features: undefined }, 'features'],
     [{ ...written, features: [7] }, 'features[0]'],
     [{ ...written, warnings: undefined }, 'warnings'],
-  ])('begins what it says of %j with the member that is wrong: %s', (document, member) => {
+  ])('reports the problem of %j starting with the wrong member: %s', (document, member) => {
     expect(() => parseProfile(document)).toThrow(
       expect.objectContaining({
         message: expect.stringMatching(`^${member.replaceAll(/[[\].]/g, '\\$&')}[ :]`),
@@ -125,12 +125,12 @@ describe('a profile read from JSON', () => {
     ],
     [{ ...written, features: ['cpu:zen4', 'two words'] }, 'features[1]: “two words” is not a feature'],
     [{ ...written, warnings: null }, 'warnings: a list is expected, not nothing'],
-  ])('says what is wrong with %j', (document, message) => {
+  ])('names the problem of %j', (document, message) => {
     expect(() => parseProfile(document)).toThrow(message);
   });
 });
 
-describe('a profile that people write', () => {
+describe('a profile written by hand', () => {
   const named = (microarchitecture: string, architecture = 'amd64') => ({
     ...written,
     platform: { os: 'linux', architecture },
@@ -147,7 +147,7 @@ describe('a profile that people write', () => {
     );
   });
 
-  test('with a microarchitecture that resembles none is refused', () => {
+  test('with a microarchitecture that resembles none is refused without a suggestion', () => {
     expect(() => read(named('qqqqqqqqqqqq'))).toThrow(/there is no microarchitecture “qqqqqqqqqqqq”$/);
   });
 
@@ -158,7 +158,7 @@ describe('a profile that people write', () => {
     expect(read(named(name, architecture)).cpu.microarchitecture).toBe(name);
   });
 
-  test('is described for editors member by member, with examples', () => {
+  test('has descriptions for editors member by member, with examples', () => {
     const { $schema: _, ...described } = toJsonSchema(profileSchema(FeatureText, 'known'), {
       typeMode: 'input',
       target: 'draft-07',

@@ -60,7 +60,7 @@ describe('profileKey()', () => {
     expect(profileKey({ ...HOST, ...change })).not.toBe(profileKey(HOST));
   });
 
-  test('of a host without hardware facts is that of one with none of them', () => {
+  test('of a host without hardware facts equals that of one with empty facts', () => {
     const { hardware: _hardware, ...without } = HOST;
     expect(profileKey(without)).toBe(profileKey({ ...HOST, hardware: {} }));
   });

@@ -29,7 +29,7 @@ function facts(changes: Partial<HostFacts> = {}): HostFacts {
 }
 
 describe('a profile derived from facts', () => {
-  test('names the microarchitecture, its level and what else runs there', () => {
+  test('has the microarchitecture, its level and what else runs there', () => {
     const profile = deriveProfile(facts());
     expect(profile.platform).toEqual({ os: 'linux', architecture: 'amd64', variant: 'v3' });
     expect(profile.cpu.microarchitecture).toBe('broadwell');
@@ -46,18 +46,18 @@ describe('a profile derived from facts', () => {
     ]);
   });
 
-  test('keeps the warnings of the probes and adds its own', () => {
+  test('has the warnings of the probes and its own', () => {
     const profile = deriveProfile(facts({ local: ['cpu:zen4'] }), { warnings: ['/proc is odd'] });
     expect(profile.warnings).toEqual(['/proc is odd', expect.stringContaining('cpu:zen4')]);
   });
 
-  test('of a CPU that tells nothing is the baseline, and claims no level', () => {
+  test('of a CPU without facts is the baseline, and claims no level', () => {
     const profile = deriveProfile(facts({ cpu: { vendor: 'generic', flags: [] }, system: {} }));
     expect(profile.cpu.microarchitecture).toBe('x86_64');
     expect(profile.features).toEqual(['cpu:x86_64', 'os:linux']);
   });
 
-  test('survives being written as JSON and read back', () => {
+  test('is unchanged after it is written as JSON and read', () => {
     const gpus = [
       { vendor: 'nvidia', name: 'NVIDIA H100', computeCapability: '9.0', pciId: '10de:2330', mig: true },
     ];
@@ -77,7 +77,7 @@ describe('a profile with assumed features', () => {
     }),
   );
 
-  test('another CPU brings its own ancestors, level, variant and flags', () => {
+  test('gets the ancestors, level, variant and flags of an assumed CPU', () => {
     const assumed = withFeatures(host, ['cpu:znver4']);
     expect(assumed.cpu).toMatchObject({ microarchitecture: 'zen4', vendor: 'AuthenticAMD' });
     expect(assumed.cpu.compatible[0]).toBe('zen4');
@@ -89,53 +89,53 @@ describe('a profile with assumed features', () => {
     expect(assumed.features).toContain('nvcap:7.0');
   });
 
-  test('a CPU of another architecture changes the platform', () => {
+  test('gets another platform with a CPU of another architecture', () => {
     const assumed = withFeatures(host, ['cpu:neoverse_v2']);
     expect(assumed.platform).toEqual({ os: 'linux', architecture: 'arm64', variant: 'v9.0' });
     expect(assumed.features).not.toContain('x86-64-v3');
   });
 
-  test('a level alone stands for a CPU that is just that', () => {
+  test('gets a CPU of just that level when a level alone is assumed', () => {
     const assumed = withFeatures(host, ['x86-64-v2']);
     expect(assumed.cpu.microarchitecture).toBe('x86_64_v2');
     expect(assumed.platform.variant).toBe('v2');
   });
 
-  test('limits the variant by a level beside a CPU', () => {
+  test('limits the variant by a level in addition to a CPU', () => {
     const assumed = withFeatures(host, ['cpu:skylake', 'x86-64-v2']);
     expect(assumed.cpu.microarchitecture).toBe('skylake');
     expect(assumed.platform.variant).toBe('v2');
     expect(assumed.features).not.toContain('x86-64-v3');
   });
 
-  test('compute capabilities replace the GPUs that were detected', () => {
+  test('gets the assumed compute capabilities in place of the detected GPUs', () => {
     const assumed = withFeatures(host, ['nvcap:9.0']);
     expect(assumed.gpus).toEqual([{ vendor: 'nvidia', computeCapability: '9.0' }]);
     expect(assumed.features.filter((feature) => feature.startsWith('nvcap:'))).toEqual(['nvcap:9.0']);
   });
 
-  test('several compute capabilities are several GPUs', () => {
+  test('gets several GPUs for several compute capabilities', () => {
     expect(withFeatures(host, ['nvcap:7.0', 'nvcap:8.9']).gpus).toHaveLength(2);
   });
 
-  test('“none” takes a kind away', () => {
+  test('gets none of a kind with “none”', () => {
     const assumed = withFeatures(host, ['nvcap:none', 'nvdriver:none']);
     expect(assumed.gpus).toEqual([]);
     expect(assumed.features.filter((feature) => /^(nv|cuda)/.test(feature))).toEqual([]);
   });
 
-  test('a driver brings the CUDA that it runs, unless that is said too', () => {
+  test('gets the CUDA version of an assumed driver, unless that is assumed too', () => {
     expect(withFeatures(host, ['nvdriver:580.65']).features).toContain('cuda:13.0');
     expect(withFeatures(host, ['nvdriver:580.65', 'cuda:12.4']).features).toContain('cuda:12.4');
     expect(withFeatures(host, ['nvdriver:580.65', 'cuda:12.4']).features).not.toContain('cuda:13.0');
   });
 
-  test('a flag is added to those there are', () => {
+  test('gets an assumed flag in addition to its own', () => {
     const assumed = withFeatures(host, ['amx_tile']);
     expect(assumed.cpu.flags).toEqual([...host.cpu.flags, 'amx_tile']);
   });
 
-  test('kinds of the operator’s own replace their like', () => {
+  test('gets kinds of the operator’s own in place of the same kinds', () => {
     const once = withFeatures(host, ['rack:a', 'rack:b']);
     expect(once.features.slice(-2)).toEqual(['rack:a', 'rack:b']);
     expect(withFeatures(once, ['rack:c']).features.filter((feature) => feature.startsWith('rack'))).toEqual([
@@ -143,7 +143,7 @@ describe('a profile with assumed features', () => {
     ]);
   });
 
-  test('AMD GPUs replace those of AMD alone, and NVIDIA’s those of NVIDIA', () => {
+  test('replaces only AMD’s GPUs by assumed AMD GPUs, and only NVIDIA’s by NVIDIA’s', () => {
     const both = withFeatures(host, ['gfx:gfx90a', 'gfx:gfx942']);
     expect(both.gpus).toEqual([
       ...host.gpus,
@@ -162,7 +162,7 @@ describe('a profile with assumed features', () => {
     expect(withoutNvidia.features).not.toContain('gpu:nvidia');
   });
 
-  test('a level of the reader’s own beside its CPU is claimed, and the flag as it is written', () => {
+  test('claims an assumed level next to its CPU, and the flag as it is written', () => {
     const assumed = withFeatures(host, ['cpu:skylake', 'x86-64-v2', 'cpuflag:amx_tile']);
     expect(assumed.features).toContain('x86-64-v2');
     expect(assumed.features).toContain('amx_tile');
@@ -178,23 +178,23 @@ describe('a profile with assumed features', () => {
     ]);
   });
 
-  test('what it runs and its flags are in order, the best first', () => {
+  test('has what it runs and its flags in order, the best first', () => {
     const { compatible, flags } = withFeatures(host, ['cpu:zen4']).cpu;
     expect(compatible).toEqual([...compatible].sort(compareMicroarchitectures));
     expect(flags).toEqual([...flags].sort());
   });
 
-  test('an operating system that is none of the three stays a claim', () => {
+  test('keeps an unknown operating system as a claim', () => {
     const assumed = withFeatures(host, ['os:plan9']);
     expect(assumed.platform.os).toBe('linux');
     expect(assumed.features).toContain('os:plan9');
   });
 
-  test('an operating system changes the platform', () => {
+  test('gets another platform with a known operating system', () => {
     expect(withFeatures(host, ['os:windows']).platform.os).toBe('windows');
   });
 
-  test('assuming nothing changes nothing', () => {
+  test('is unchanged when nothing is assumed', () => {
     expect(withFeatures(host, [])).toEqual(host);
   });
 
@@ -207,13 +207,13 @@ describe('a profile with assumed features', () => {
     [['zen4'], '“zen4” is not a known CPU flag; did you mean cpu:zen4?'],
     [['avx9'], '“avx9” is not a known CPU flag; did you mean cpuflag:avx9?'],
     [['x86-64-v2', 'x86-64-v3'], 'a host has one level, not x86-64-v2 and x86-64-v3'],
-  ])('%j is refused', (features, message) => {
+  ])('refuses %j', (features, message) => {
     expect(() => withFeatures(host, features)).toThrow(message);
   });
 });
 
 describe('a machine type', () => {
-  test('without features runs what demands nothing', () => {
+  test('without features runs images without demands', () => {
     expect(profileOfFeatures([])).toEqual({
       platform: { os: 'linux', architecture: 'amd64', variant: 'v1' },
       cpu: { microarchitecture: 'x86_64', vendor: 'generic', compatible: ['x86_64'], flags: [] },
@@ -223,7 +223,7 @@ describe('a machine type', () => {
     } satisfies HostProfile);
   });
 
-  test('has its CPU’s lineage, and claims exactly what it was given', () => {
+  test('has its CPU’s ancestors, and claims exactly its features', () => {
     const machine = profileOfFeatures(['cpu:coffelake', 'nvcap:5.2']);
     expect(machine.cpu.compatible).toEqual(expect.arrayContaining(['skylake', 'broadwell', 'x86_64_v3']));
     expect(machine.platform.variant).toBe('v3');
@@ -231,7 +231,7 @@ describe('a machine type', () => {
     expect(machine.features).toEqual(['cpu:coffelake', 'nvcap:5.2']);
   });
 
-  test('takes its architecture from its CPU, else from the base', () => {
+  test('has the architecture of its CPU, else of the base', () => {
     const base = deriveProfile(facts({ architecture: 'arm64', cpu: { vendor: 'ARM', flags: [] } }));
     expect(profileOfFeatures(['rack:1'], base).platform.architecture).toBe('arm64');
     expect(profileOfFeatures(['cpu:power9le'], base).platform).toEqual({
@@ -251,7 +251,7 @@ describe('a machine type', () => {
 describe('the key of a profile', () => {
   const host = profileOfFeatures(['cpu:zen4', 'nvcap:9.0']);
 
-  test('is short, and the same for hosts that get the same answers', () => {
+  test('is short, and equal for hosts that get the same responses', () => {
     const named = {
       ...host,
       gpus: [{ vendor: 'nvidia', name: 'H100', computeCapability: '9.0' }],
@@ -262,7 +262,7 @@ describe('the key of a profile', () => {
     expect(profileKey(profileOfFeatures(['nvcap:9.0', 'cpu:zen4']))).toBe(profileKey(host));
   });
 
-  test('differs with whatever an entry may demand', () => {
+  test('differs for everything that an entry may demand', () => {
     const others = [
       ['cpu:zen3', 'nvcap:9.0'],
       ['cpu:zen4', 'nvcap:8.0'],
@@ -274,7 +274,7 @@ describe('the key of a profile', () => {
   });
 });
 
-describe('warnings of flags that do not count', () => {
+describe('warnings about flags that do not count', () => {
   test.each([
     [['avx2'], 'the kernel reports avx2 without the CPU flags that they need: they do not count'],
     [

@@ -45,7 +45,7 @@ describe('the kinds of features that detection finds', () => {
   });
 });
 
-describe('names of instances that only look like a known cloud’s', () => {
+describe('instance names that only resemble those of a known cloud', () => {
   test.each([
     ['C5.9xlarge', { type: 'C5.9xlarge' }],
     ['c5.9XLARGE', { type: 'c5.9XLARGE' }],
@@ -61,8 +61,8 @@ describe('names of instances that only look like a known cloud’s', () => {
   });
 });
 
-describe('features that follow from facts', () => {
-  test('write a vendor of several words as one', () => {
+describe('features derived from facts', () => {
+  test('write a vendor of several words as one word', () => {
     expect(featuresWith({ cpu: { vendor: 'Vortex86 \t SoC', flags: [] } })).toContain(
       'cpuvendor:Vortex86-SoC',
     );
@@ -74,12 +74,12 @@ describe('features that follow from facts', () => {
     ['6.8.0.49', 'kernel:6.8.0'],
     ['linux-6.8.0', undefined],
     ['6', undefined],
-  ])('the kernel %s is %s', (kernel, expected) => {
+  ])('have the kernel %s as %s', (kernel, expected) => {
     const found = featuresWith({ system: { kernel } }).filter((one) => one.startsWith('kernel:'));
     expect(found).toEqual(expected === undefined ? [] : [expected]);
   });
 
-  test('name accelerators, graphics, JetPack and threads', () => {
+  test('include accelerators, graphics, JetPack and threads', () => {
     const system = {
       accelerators: ['intel-battlemage'],
       graphics: ['intel'],
@@ -93,14 +93,14 @@ describe('features that follow from facts', () => {
     ]);
   });
 
-  test('are listed by kind, and what is no feature at the end', () => {
+  test('are listed by kind, with text that is not a feature last', () => {
     expect(uniqueFeatures(['no feature', 'rack:b', 'os:linux', 'cpu:zen4', 'os:linux'])).toEqual([
       ...['cpu:zen4', 'os:linux', 'no feature', 'rack:b'],
     ]);
   });
 });
 
-test('a local feature that is left out is named, with the reason', () => {
+test('a local feature that is omitted is reported with the reason', () => {
   expect(claimedFeatures(['no feature', 'cpu:zen4']).warnings).toEqual([
     'the local feature "no feature" is not key=value: it is left out',
     'the local feature cpu:zen4 is left out: the CPU was measured; --set overrides it',
@@ -132,7 +132,7 @@ describe('a platform variant', () => {
     expect(variantOf(architecture, undefined, microarchitecture)).toBe(expected);
   });
 
-  test('of RISC-V comes from the isa line alone, which begins with rv64', () => {
+  test('of RISC-V comes only from an isa line that begins with rv64', () => {
     const ofIsa = (isa: string) =>
       platformVariant({ architecture: 'riscv64', microarchitecture: 'riscv64', level: undefined, isa });
     expect(ofIsa('rv64imafdc')).toBe('rva20u64');
@@ -147,10 +147,10 @@ test('levels of one architecture never follow from flags of another', () => {
   expect(levelsOf('amd64', v2)).toEqual(['x86-64-v1']);
 });
 
-describe('features that are assumed', () => {
+describe('assumed features', () => {
   const host = profileOfFeatures(['cpu:zen4']);
 
-  test('name what is similar to a microarchitecture that does not exist', () => {
+  test('suggest similar names for a microarchitecture that does not exist', () => {
     expect(() => withFeatures(host, ['cpu:neoverse_v9'])).toThrow(
       /^there is no microarchitecture “neoverse_v9”; similar: neoverse_\w\d(?:, neoverse_\w\d)+$/,
     );
@@ -159,26 +159,26 @@ describe('features that are assumed', () => {
     );
   });
 
-  test('say what a bare word may have meant', () => {
+  test('suggest what a bare word may have meant', () => {
     expect(() => withFeatures(host, ['zen4'])).toThrow('did you mean cpu:zen4?');
     expect(() => withFeatures(host, ['warp'])).toThrow('did you mean cpuflag:warp?');
     expect(() => withFeatures(host, [' warp '])).toThrow('did you mean cpuflag:warp?');
     expect(withFeatures(host, ['cpuflag:warp']).cpu.flags).toContain('warp');
   });
 
-  test('bring a CPU with all that it runs, best first', () => {
+  test('add a CPU with all that it runs, best first', () => {
     const { compatible } = profileOfFeatures(['cpu:icelake']).cpu;
     expect(compatible).toEqual([...compatible].sort(compareMicroarchitectures));
     expect(compatible[0]).toBe('icelake');
   });
 
-  test('bring no level and no vendor where the CPU has none', () => {
+  test('add no level and no vendor where the CPU has none', () => {
     expect(withFeatures(host, ['cpu:riscv64']).features).toEqual(['cpu:riscv64']);
     expect(withFeatures(host, ['cpu:riscv64']).platform).toEqual({ os: 'linux', architecture: 'riscv64' });
     expect(withFeatures(host, ['cpu:x86_64']).features).toEqual(['cpu:x86_64', 'x86-64-v1']);
   });
 
-  test('change the operating system only where one is named that is known', () => {
+  test('change the operating system only to a known one', () => {
     expect(withFeatures(host, ['os:windows']).platform.os).toBe('windows');
     expect(withFeatures(host, ['os:templeos']).platform.os).toBe('linux');
     expect(withFeatures(host, ['rack:b']).platform.os).toBe('linux');
@@ -193,7 +193,7 @@ describe('a derived profile', () => {
     pci: ['10de:2330:0302'],
   };
 
-  test('has the hardware that rules look at, and of it only what is known', () => {
+  test('has the hardware facts that rules read, and only known ones', () => {
     expect(deriveProfile(facts).hardware).toEqual({
       ...{ cpuFamily: 6, cpuModel: 0x8f, kernel: '6.8.0-49-generic' },
       ...{ osId: 'debian', osVersion: '12', pci: ['10de:2330:0302'] },
@@ -201,7 +201,7 @@ describe('a derived profile', () => {
     expect(Object.keys(deriveProfile(bare).hardware ?? { none: 0 })).toEqual([]);
   });
 
-  test('answers as archspec does where it is asked to', () => {
+  test('equals archspec’s result in strict mode', () => {
     const base = 'fpu fxsr cmov cx8 mmx syscall sse sse2 pni xsave'.split(' ');
     const flags = [...base, ...(flagsOf('zen3') ?? [])].filter((flag) => flag !== 'pku');
     const guest = { ...bare, cpu: { vendor: 'AuthenticAMD', flags } };

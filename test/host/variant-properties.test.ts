@@ -42,11 +42,14 @@ describe('replaceProperties()', () => {
     ['nvidia :: cuda_version_upper_bound :: 12.10 nvidia :: cuda_version_upper_bound :: 12.6', 'cuda:<12.10'],
     ['nvidia :: cuda_version_lower_bound :: 12.6 nvidia :: cuda_version_lower_bound :: x', 'cuda:>=x'],
     ['nvidia :: cuda_version_lower_bound :: x nvidia :: cuda_version_lower_bound :: 12.6', 'cuda:>=x'],
-  ])('of several bounds the widest counts, and one that cannot be read: %s is %s', (bounds, feature) => {
-    expect(featuresOf(bounds)).toBe(feature);
-  });
+  ])(
+    'with several bounds uses the widest, and ignores one that cannot be read: %s is %s',
+    (bounds, feature) => {
+      expect(featuresOf(bounds)).toBe(feature);
+    },
+  );
 
-  test('keeps features apart', () => {
+  test('keeps features unchanged', () => {
     expect(replaceProperties('nvidia :: cuda_version_lower_bound :: 12.6, x86_64 :: avx :: on')).toBe(
       ', avx cuda:>=12.6',
     );
@@ -73,7 +76,7 @@ describe('replaceProperties()', () => {
     'omnicorp :: cuda_version_lower_bound :: 12.6',
     'nvidia :: cuda_version_lower_bounds :: 12.6',
     'nvidia :: my_cuda_version_lower_bound :: 12.6',
-  ])('%s stays, a feature that no host has', (property) => {
+  ])('keeps %s, a feature that no host has', (property) => {
     expect(featuresOf(property)).toBe(property.replaceAll(' ', ''));
   });
 });
@@ -81,7 +84,7 @@ describe('replaceProperties()', () => {
 describe('propertiesOfHost()', () => {
   const written = (features: string) => propertiesOfHost(hostOf(features)).map(formatVariantProperty);
 
-  test('of x86 are the levels, greatest first, and the flags by their providers’ names', () => {
+  test('of x86 are the levels, highest first, and the flags by their providers’ names', () => {
     const properties = written('cpu:haswell');
     expect(properties.slice(0, 3)).toEqual([
       'x86_64 :: level :: v3',
@@ -93,7 +96,7 @@ describe('propertiesOfHost()', () => {
     expect(properties.filter((one) => !one.startsWith('x86_64 ::'))).toEqual([]);
   });
 
-  test('of x86 hold SSE3 by the name that its kernel does not use', () => {
+  test('of x86 include SSE3 although the kernel uses another name', () => {
     const host = hostOf('cpu:x86_64');
     const flags = (...names: string[]) =>
       propertiesOfHost({ ...host, cpu: { ...host.cpu, flags: names } }).map(formatVariantProperty);
@@ -103,7 +106,7 @@ describe('propertiesOfHost()', () => {
     expect(flags('sse2')[0]).toBe('x86_64 :: level :: v1');
   });
 
-  test('of arm64 are all versions that its own contains, and its flags', () => {
+  test('of arm64 are all versions that its own includes, and its flags', () => {
     const versions = written('cpu:neoverse_v2 arm64-v9.1').filter((one) => one.includes('version'));
     expect(versions).toEqual(
       ['9.1', '9.0', '8.6', '8.5', '8.4', '8.3', '8.2', '8.1', '8.0'].map(
@@ -120,7 +123,7 @@ describe('propertiesOfHost()', () => {
     expect(old).toContain('aarch64 :: asimddp :: on');
   });
 
-  test('of a GPU are the versions of CUDA below its driver’s, and code of its own major version', () => {
+  test('of a GPU are the CUDA versions up to its driver’s, and code of its own major version', () => {
     const properties = written('cpu:x86_64 nvcap:8.2 cuda:12.2').filter((one) => one.startsWith('nvidia'));
     expect(properties).toEqual(
       expect.arrayContaining([
@@ -139,18 +142,18 @@ describe('propertiesOfHost()', () => {
     expect(properties).not.toContain('nvidia :: cuda_version_lower_bound :: 12.3');
   });
 
-  test('of a host without a GPU hold none of NVIDIA’s', () => {
+  test('of a host without a GPU include none of NVIDIA’s', () => {
     expect(written('cpu:zen4').filter((one) => one.startsWith('nvidia'))).toEqual([]);
   });
 
   test.each(['cpu:power9le', 'cpu:arm', 'cpu:z15'])(
-    'of another architecture hold none of a CPU: %s',
+    'of another architecture include none of a CPU: %s',
     (cpu) => {
       expect(written(cpu)).toEqual([]);
     },
   );
 
-  test('of an arm64 host without a level are those of Armv8.0, and flags whose names a property may have', () => {
+  test('of an arm64 host without a level are those of Armv8.0, and flags that are valid property names', () => {
     const host = hostOf('cpu:aarch64');
     const cpu = { ...host.cpu, flags: ['asimd', 'Sve', 'a-b', '-c', 'x_2'] };
     expect(propertiesOfHost({ ...host, cpu, features: ['two words'] }).map(formatVariantProperty)).toEqual([
@@ -160,7 +163,7 @@ describe('propertiesOfHost()', () => {
     ]);
   });
 
-  test('of x86 are its own level and those below', () => {
+  test('of x86 are its own level and the lower ones', () => {
     const levels = (variant?: string) => {
       const { variant: _, ...platform } = hostOf('cpu:zen4').platform;
       const host = { ...hostOf(''), platform: { ...platform, ...(variant ? { variant } : {}) } };
@@ -173,7 +176,7 @@ describe('propertiesOfHost()', () => {
     expect(levels('xv3')).toBe('v1');
   });
 
-  test('of several GPUs hold each property once, of CUDA those of the first that is claimed', () => {
+  test('of several GPUs contain each property once, with the first claimed CUDA version', () => {
     expect(
       written('cpu:x86_64 nvcap:8.0 nvcap:8.1 cuda:1.1 cuda:2.0').filter((one) => one.startsWith('nvidia')),
     ).toEqual([

@@ -6,12 +6,12 @@ import { formatReason, similarNames, type WhyNotReason, whyNot } from '../../src
 const zen3: CpuFacts = { vendor: 'AuthenticAMD', flags: [...(flagsOf('zen3') ?? [])] };
 const power8: CpuFacts = { vendor: 'IBM', flags: [], generation: 8 };
 
-describe('why a CPU is not a microarchitecture', () => {
-  test('no reason exists for the host’s own microarchitecture, or for one whose code the host runs', () => {
+describe('the reason why a CPU is not a microarchitecture', () => {
+  test('is absent for the host’s own microarchitecture, and for one whose code the host runs', () => {
     expect(whyNot(zen3, 'amd64', 'znver2')).toEqual({ name: 'zen2', runs: true, reasons: [] });
   });
 
-  test('the host lacks flags', () => {
+  test('names the flags that the host lacks', () => {
     const { runs, reasons } = whyNot(zen3, 'amd64', 'x86-64-v4');
     expect(runs).toBe(false);
     expect(reasons).toEqual([
@@ -19,13 +19,13 @@ describe('why a CPU is not a microarchitecture', () => {
     ]);
   });
 
-  test('the host is of another vendor and lacks flags', () => {
+  test('names another vendor and missing flags', () => {
     const { reasons } = whyNot(zen3, 'amd64', 'nehalem');
     expect(reasons).toEqual([{ kind: 'vendor', needs: 'GenuineIntel', has: 'AuthenticAMD' }]);
     expect(whyNot(zen3, 'amd64', 'icelake').reasons.map(({ kind }) => kind)).toEqual(['vendor', 'flags']);
   });
 
-  test('leaves out missing flags that hypervisors hide, except with --strict-archspec', () => {
+  test('omits missing flags that hypervisors hide, except with --strict-archspec', () => {
     const guest = { ...zen3, flags: zen3.flags.filter((flag) => flag !== 'pku') };
     expect(whyNot(guest, 'amd64', 'zen3').runs).toBe(true);
     expect(whyNot(guest, 'amd64', 'zen3', { strictArchspec: true }).reasons).toEqual([
@@ -33,11 +33,11 @@ describe('why a CPU is not a microarchitecture', () => {
     ]);
   });
 
-  test('the host is of an earlier generation', () => {
+  test('names an earlier generation', () => {
     expect(whyNot(power8, 'ppc64le', 'power9le').reasons).toEqual([{ kind: 'generation', needs: 9, has: 8 }]);
   });
 
-  test('the host is of another family', () => {
+  test('names another family', () => {
     expect(whyNot(power8, 'ppc64le', 'power8')).toEqual({
       name: 'power8',
       runs: false,
@@ -45,7 +45,7 @@ describe('why a CPU is not a microarchitecture', () => {
     });
   });
 
-  test('the host has the flags, but the model number of a sibling', () => {
+  test('names the model number of a sibling when the host has the flags', () => {
     const flags = [...(flagsOf('sapphirerapids') ?? [])];
     const sapphire = { vendor: 'GenuineIntel', flags, family: 6, model: 0x8f };
     expect(whyNot(sapphire, 'amd64', 'emeraldrapids').reasons).toEqual([
@@ -53,7 +53,7 @@ describe('why a CPU is not a microarchitecture', () => {
     ]);
   });
 
-  test('it is of the vendor whose cores it has, except with --strict-archspec', () => {
+  test('is absent for the vendor whose cores it has, except with --strict-archspec', () => {
     const cobalt = { vendor: 'Microsoft', flags: [], parts: ['0x41/0xd49'] };
     const kinds = (options = {}) =>
       whyNot(cobalt, 'arm64', 'neoverse_n2', options).reasons.map(({ kind }) => kind);
@@ -61,7 +61,7 @@ describe('why a CPU is not a microarchitecture', () => {
     expect(kinds({ strictArchspec: true })).toEqual(['vendor', 'flags']);
   });
 
-  test('offers similar names for an unknown one', () => {
+  test('suggests similar names for an unknown one', () => {
     const { name, runs, reasons } = whyNot(zen3, 'amd64', 'skylke');
     expect({ name, runs }).toEqual({ name: 'skylke', runs: false });
     expect(reasons).toEqual([{ kind: 'unknown', suggestions: expect.arrayContaining(['skylake']) }]);
@@ -77,7 +77,7 @@ describe('why a CPU is not a microarchitecture', () => {
     ['avx2-haswell', 0],
     ['sapphire-rapids', 1],
     ['', 0],
-  ])('for %j at least %i names are similar', (written, atLeast) => {
+  ])('for %j suggests at least %i similar names', (written, atLeast) => {
     expect(similarNames(written).length).toBeGreaterThanOrEqual(atLeast);
     expect(similarNames(written).length).toBeLessThanOrEqual(5);
   });
@@ -100,7 +100,7 @@ describe('why a CPU is not a microarchitecture', () => {
     expect(formatReason(reason)).toBe(clause);
   });
 
-  test('similarNames() lists the nearest first, equals by name, and takes other spellings', () => {
+  test('similarNames() lists the nearest first, equals by name, and accepts other spellings', () => {
     expect(similarNames('zen')).toEqual(['zen', 'zen1', 'zen2', 'zen3', 'zen4']);
     expect(similarNames(' Sky-Lake ')[0]).toBe('skylake');
     expect(similarNames('haswel')[0]).toBe('haswell');
@@ -111,13 +111,13 @@ describe('why a CPU is not a microarchitecture', () => {
     expect(similarNames('').filter((name) => name.length > 2)).toEqual([]);
   });
 
-  test('similarNames() lists names with one error in three letters, and no more', () => {
+  test('similarNames() lists names with one error in three letters, and no others', () => {
     expect(similarNames('saphirrapid')).toContain('sapphirerapids');
     expect(similarNames('saphirrapi')).not.toContain('sapphirerapids');
     expect(similarNames('xem3')).toContain('zen3');
   });
 
-  test('each reason is a clause for people', () => {
+  test('each reason is a clause in plain words', () => {
     const clauses = [
       ...whyNot(zen3, 'amd64', 'icelake').reasons,
       ...whyNot(power8, 'ppc64le', 'power9le').reasons,

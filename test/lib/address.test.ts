@@ -14,14 +14,14 @@ import { startProxy } from '../support/proxy.ts';
 import { closing, repository, tagged, upstreamTo } from '../support/upstream.ts';
 
 describe('isLoopback()', () => {
-  test.each(['localhost', '127.0.0.1', '127.255.255.254', '::1'])('%s leads to this machine', (host) => {
+  test.each(['localhost', '127.0.0.1', '127.255.255.254', '::1'])('accepts %s', (host) => {
     expect(isLoopback(host)).toBe(true);
   });
 
   test.each([
     ...['127.evil.example', '127.0.0.1.evil.example', 'evil127.0.0.1', '127.0.0', 'evillocalhost'],
     ...['localhost.evil.example', '::', '::11', '128.0.0.1', '0.0.0.0', ''],
-  ])('%s may lead elsewhere', (host) => {
+  ])('refuses %s', (host) => {
     expect(isLoopback(host)).toBe(false);
   });
 });
@@ -111,7 +111,7 @@ describe('fault 20: redirect to a metadata address or loopback', () => {
     ['AWS, Azure, Google: 169.254.169.254', () => 'http://169.254.169.254/latest/meta-data/'],
     ['AWS in IPv6', () => 'http://[fd00:ec2::254]/latest/meta-data/'],
     ['Alibaba: 100.100.100.200', () => 'http://100.100.100.200/latest/meta-data/'],
-  ])('%s: refused when it is dialled', async (_, location) => {
+  ])('%s: is refused before the connection', async (_, location) => {
     const { target, registry } = await redirected(location);
     const asked = upstreamTo(upstreamAt(registry.url)).manifest(repository('app'), tagged('v1'));
     await expect(asked).rejects.toMatchObject({ code: 'UNAVAILABLE', status: 502 });
@@ -127,7 +127,7 @@ describe('fault 20: redirect to a metadata address or loopback', () => {
     expect(target.requests).toHaveLength(1);
   });
 
-  test('is not followed by way of an HTTP proxy that would get there', async () => {
+  test('is not followed through an HTTP proxy that could reach it', async () => {
     const { target } = await redirected(() => '');
     const proxy = closing(
       await startProxy((host) => (host === '169.254.169.254' ? target.port : registry.port)),
@@ -142,7 +142,7 @@ describe('fault 20: redirect to a metadata address or loopback', () => {
     expect(proxy.targets).toEqual(['http://registry.example/v2/app/manifests/v1']);
   });
 
-  test('the proxy itself is not an address that a redirect may lead to', async () => {
+  test('to the address of the proxy itself is refused', async () => {
     const proxy = closing(await startProxy(() => undefined));
     const { registry } = await redirected(() => `${proxy.url}/`);
     const upstream = upstreamTo(upstreamAt(registry.url), { proxy: { https: proxy.url } });
@@ -151,9 +151,9 @@ describe('fault 20: redirect to a metadata address or loopback', () => {
   });
 });
 
-describe('a source host that leads to this machine', () => {
+describe('a source host whose address is this machine', () => {
   test.each(['localhost', '127.0.0.1', '[::1]'])(
-    '%s is refused unless the operator wrote it',
+    '%s is refused unless the operator configured it',
     async (name) => {
       const server = closing(await startServer((_, response) => void response.end('{}')));
       const { host } = repository('app', `${name}:${server.port}`);
@@ -193,12 +193,12 @@ describe('resolveReference() keeps path and query byte for byte', () => {
     ['https:\\\\evil.test\\x', 'evil.test', '/x'],
     ['\\\\evil.test/x', 'evil.test', '/x'],
     ['https:/x', 'registry.test', '/x'],
-  ])('%s is read as a URL parser reads it', (reference, host, target) => {
+  ])('reads %s as a URL parser does', (reference, host, target) => {
     const resolved = resolveReference(reference, base);
     expect([resolved?.url.host, resolved?.target]).toEqual([host, target]);
   });
 
-  test('what is no URL is undefined', () => {
+  test('returns undefined for text that is not a URL', () => {
     expect(resolveReference('https://[', base)).toBeUndefined();
   });
 });
@@ -209,7 +209,7 @@ test.each([
   ['/a?', 'x=1', '/a?x=1'],
   ['/a?b&', 'x=1', '/a?b&x=1'],
   ['/a', '', '/a'],
-])('withQuery(%s, %s) leaves the query that is there as it is', (target, parameters, expected) => {
+])('withQuery(%s, %s) keeps the existing query unchanged', (target, parameters, expected) => {
   expect(withQuery(target, parameters)).toBe(expected);
 });
 
@@ -221,7 +221,7 @@ describe('addressClass', () => {
     ['::1', '0:0:0:0::/64'],
     ['fe80::1%eth0', 'fe80:0:0:0::/64'],
     ['2001:0db8:1:2:3:4:5:6', '2001:db8:1:2::/64'],
-  ])('%s counts as %s', (address, counted) => {
+  ])('gives %s the class %s', (address, counted) => {
     expect(addressClass(address)).toBe(counted);
   });
 });
@@ -265,7 +265,7 @@ describe('isInSubnet()', () => {
   });
 
   test.each(['10.0.0.0/33', '2001:db8::/129', '10.0.0.0/', '10.0.0.0/8/8', 'hub.lan/8', '/8', ''])(
-    'is false for “%s”, which is no subnet',
+    'is false for “%s”, which is not a subnet',
     (text) => {
       expect(isInSubnet(text, '10.0.0.0')).toBe(false);
     },

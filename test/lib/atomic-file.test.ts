@@ -10,28 +10,28 @@ beforeEach(() => {
 });
 
 describe('makeDirectory()', () => {
-  test('makes a directory and those above it, also when several do so at once', async () => {
+  test('creates a directory and its parents, also when several calls do so at once', async () => {
     const path = join(folder, 'a', 'b', 'c');
     await Promise.all([makeDirectory(path, 0o700), makeDirectory(path, 0o700)]);
     await makeDirectory(path, 0o700);
     expect((await stat(path)).mode & 0o777).toBe(0o700);
   });
 
-  test('refuses where a file stands', async () => {
+  test('fails where a file exists', async () => {
     await writeFile(join(folder, 'file'), '');
     await expect(makeDirectory(join(folder, 'file'), 0o700)).rejects.toMatchObject({ code: 'EEXIST' });
     await expect(makeDirectory(join(folder, 'file', 'a'), 0o700)).rejects.toMatchObject({ code: 'ENOTDIR' });
   });
 
-  test('refuses, instead of trying for ever, in a file system that takes no directories', async () => {
+  test('fails, instead of retrying without end, in a file system that accepts no directories', async () => {
     await expect(makeDirectory('/proc/metahub/v1', 0o700)).rejects.toMatchObject({ code: 'ENOENT' });
   });
 });
 
-describe.runIf(process.getuid?.() === 0)('in a directory of another user', () => {
+describe.runIf(process.getuid?.() === 0)('a file in a directory of another user', () => {
   const OTHER = { uid: 12_345, gid: 12_346 };
 
-  test('gives root’s new file to the directory’s owner, who could not read it otherwise', async () => {
+  test('that root creates belongs to the directory’s owner, who could not read it otherwise', async () => {
     await chown(folder, OTHER.uid, OTHER.gid);
     await makeDirectory(join(folder, 'a', 'b'), 0o700);
     await replaceFile(join(folder, 'a', 'file'), Buffer.from('new'));
@@ -50,7 +50,7 @@ describe('replaceFile()', () => {
     expect(await readdir(folder)).toEqual(['file']);
   });
 
-  test('gives the file exactly the mode asked for, whatever the umask', async () => {
+  test('gives the file exactly the requested mode, whatever the umask', async () => {
     const path = join(folder, 'file');
     const former = process.umask(0o077);
     try {
@@ -61,7 +61,7 @@ describe('replaceFile()', () => {
     expect((await stat(path)).mode & 0o777).toBe(0o664);
   });
 
-  test('keeps an existing file with onlyIfAbsent, and says so', async () => {
+  test('keeps an existing file with onlyIfAbsent, and returns false', async () => {
     const path = join(folder, 'file');
     await writeFile(path, 'old');
     expect(await replaceFile(path, Buffer.from('new'), { onlyIfAbsent: true })).toBe(false);
@@ -69,7 +69,7 @@ describe('replaceFile()', () => {
     expect(await readdir(folder)).toEqual(['file']);
   });
 
-  test('of many that write at once with onlyIfAbsent exactly one wins', async () => {
+  test('lets exactly one of many concurrent writers succeed with onlyIfAbsent', async () => {
     const path = join(folder, 'file');
     const outcomes = await Promise.all(
       ['a', 'b', 'c', 'd'].map((name) => replaceFile(path, Buffer.from(name), { onlyIfAbsent: true })),
@@ -78,7 +78,7 @@ describe('replaceFile()', () => {
     expect(await text(path)).toBe(['a', 'b', 'c', 'd'][outcomes.indexOf(true)]);
   });
 
-  test('leaves the old file and no temporary one when the new cannot be put in place', async () => {
+  test('keeps the old file and no temporary one when the new file cannot be renamed', async () => {
     const path = join(folder, 'folder');
     await makeDirectory(path, 0o700);
     await writeFile(join(path, 'inside'), '');
@@ -86,7 +86,7 @@ describe('replaceFile()', () => {
     expect(await readdir(folder)).toEqual(['folder']);
   });
 
-  test.runIf(process.getuid?.() === 0)('gives the file to the owner asked for', async () => {
+  test.runIf(process.getuid?.() === 0)('gives the file to the requested owner', async () => {
     const path = join(folder, 'file');
     await replaceFile(path, Buffer.from('new'), { owner: { uid: 1234, gid: 2345 } });
     expect(await stat(path)).toMatchObject({ uid: 1234, gid: 2345 });

@@ -28,13 +28,13 @@ function threadOf(code: string, options: { waitingMaxBytes?: number; timeoutMs?:
 }
 
 describe('BackgroundThread', () => {
-  test('answers requests in turn on one thread', async () => {
+  test('processes requests one after another on one thread', async () => {
     const { thread, started } = threadOf('parentPort.postMessage(request * 2);');
     expect(await Promise.all([1, 2, 3].map((one) => thread.run(one, 1)))).toEqual([2, 4, 6]);
     expect(started()).toBe(1);
   });
 
-  test('refuses what would make more bytes wait than may, and takes it when they are dealt with', async () => {
+  test('refuses requests above its limit of waiting bytes, and accepts them again later', async () => {
     const { thread } = threadOf('parentPort.postMessage(request);');
     const first = thread.run('a', 60);
     await expect(thread.run('b', 60)).rejects.toThrow(ThreadBusyError);
@@ -42,7 +42,7 @@ describe('BackgroundThread', () => {
     expect(await thread.run('b', 60)).toBe('b');
   });
 
-  test('reports itself busy, and fails no request as invalid, while a thread cannot start', async () => {
+  test('reports itself busy, and rejects no request as invalid, while a thread cannot start', async () => {
     let canStart = false;
     const thread = new BackgroundThread<string, string>({
       start: () => {
@@ -76,7 +76,7 @@ describe('BackgroundThread', () => {
     expect(started()).toBe(3);
   });
 
-  test('a request that no thread can be sent fails alone', async () => {
+  test('rejects only the request that cannot be sent to a thread', async () => {
     const { thread, started } = threadOf('parentPort.postMessage(request);');
     await expect(thread.run(() => {}, 1)).rejects.toThrow('could not be cloned');
     for (const request of [1, 2]) expect(await thread.run(request, 1)).toBe(request);
@@ -92,11 +92,14 @@ describe('BackgroundThread', () => {
       'if (request === "bad") for (const all = [];;) all.push(new Array(1e6).fill({}));',
       60_000,
     ],
-  ])('fails a request that %s, and serves the next one on another thread', async (_, code, timeoutMs) => {
-    const { thread, started } = threadOf(`${code} parentPort.postMessage(request);`, { timeoutMs });
-    const [bad, next] = await Promise.allSettled([thread.run('bad', 1), thread.run('good', 1)]);
-    expect(bad).toMatchObject({ status: 'rejected', reason: expect.any(ThreadFailedError) });
-    expect(next).toMatchObject({ status: 'fulfilled', value: 'good' });
-    expect(started()).toBe(2);
-  });
+  ])(
+    'rejects a request that %s, and processes the next one on another thread',
+    async (_, code, timeoutMs) => {
+      const { thread, started } = threadOf(`${code} parentPort.postMessage(request);`, { timeoutMs });
+      const [bad, next] = await Promise.allSettled([thread.run('bad', 1), thread.run('good', 1)]);
+      expect(bad).toMatchObject({ status: 'rejected', reason: expect.any(ThreadFailedError) });
+      expect(next).toMatchObject({ status: 'fulfilled', value: 'good' });
+      expect(started()).toBe(2);
+    },
+  );
 });

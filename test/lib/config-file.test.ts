@@ -55,7 +55,7 @@ const WRITERS: readonly (readonly [
 ];
 
 describe.each(WRITERS)('%s', (_, name, before, write) => {
-  test('writes to the file that a link leads to, and keeps the link', async () => {
+  test('writes to the file that a link points to, and keeps the link', async () => {
     const { path, target, managed, place } = linked(name);
     await writeFile(target, before ?? '');
     await write(path);
@@ -65,7 +65,7 @@ describe.each(WRITERS)('%s', (_, name, before, write) => {
     expect([await readdir(managed), await readdir(place)]).toEqual([[name], [name]]);
   });
 
-  test('makes the file that a link leads to when nothing is there', async () => {
+  test('creates the file that a link points to when it does not exist', async () => {
     const { path, target } = linked(name);
     await write(path);
     expect(readlinkSync(path)).toBe(`../managed/${name}`);
@@ -73,8 +73,8 @@ describe.each(WRITERS)('%s', (_, name, before, write) => {
   });
 });
 
-describe('catalog enable', () => {
-  test('makes a file that the mirror’s user can read, and keeps the mode of an existing one', async () => {
+describe('metahub catalog enable', () => {
+  test('creates a file that the mirror’s user can read, and keeps the mode of an existing one', async () => {
     const path = join(folder, 'new', 'config.yaml');
     await runCli('catalog', 'enable', 'tei', '--config', path);
     expect((await stat(path)).mode & 0o777).toBe(0o644);
@@ -85,7 +85,7 @@ describe('catalog enable', () => {
 });
 
 describe('writeConfigFile()', () => {
-  test('with isSecret takes the bits of other users away, and adds none', async () => {
+  test('with isSecret removes the access of other users, and adds none', async () => {
     const path = join(folder, 'auth.json');
     for (const [former, expected] of [
       [0o644, 0o600],
@@ -98,7 +98,7 @@ describe('writeConfigFile()', () => {
     }
   });
 
-  test.runIf(IS_ROOT)('leaves the file to its owner', async () => {
+  test.runIf(IS_ROOT)('keeps the owner of the file', async () => {
     const path = join(folder, 'file');
     await writeFile(path, 'old');
     await chown(path, OTHER.uid, OTHER.gid);
@@ -116,7 +116,7 @@ describe('writeConfigFile()', () => {
     expect(await readFile(target, 'utf8')).toBe('old');
   });
 
-  test('refuses a FIFO and leaves it', async () => {
+  test('refuses a FIFO and keeps it', async () => {
     const path = join(folder, 'fifo');
     execFileSync('mkfifo', [path]);
     await expect(writeConfigFile(path, 'new', { mode: 0o600 })).rejects.toThrow('not a regular file');
@@ -124,7 +124,7 @@ describe('writeConfigFile()', () => {
   });
 });
 
-describe('a machine file that is a link', () => {
+describe('a machine file that is a symbolic link', () => {
   const edit = (machines: string) =>
     openMachineAdmin(machines).change('lab', { kind: 'add-type', type: { name: 't', features: [] } });
 
@@ -146,7 +146,7 @@ describe('a machine file that is a link', () => {
 });
 
 describe('fileOutput()', () => {
-  test.runIf(IS_ROOT)('writes to a device, and does not put a file in its place', () => {
+  test.runIf(IS_ROOT)('writes to a device, and does not replace it with a file', () => {
     const device = join(folder, 'null');
     execFileSync('mknod', [device, 'c', '1', '3']);
     fileOutput(device).write('answer');

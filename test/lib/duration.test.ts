@@ -11,17 +11,17 @@ test.each([
   expect(parseDuration(text)).toBe(milliseconds);
 });
 
-test.each(['', '5', '-1s', '1 h', '1w', '1.h', '5S'])('parseDuration() reads “%s” as no duration', (text) => {
+test.each(['', '5', '-1s', '1 h', '1w', '1.h', '5S'])('parseDuration() refuses “%s”', (text) => {
   expect(parseDuration(text)).toBeUndefined();
 });
 
 test.each([0, 1, 250, 5000, 90_000, 3_600_000, 86_400_000])(
-  '%d ms are read again as they are written',
+  'formatDuration() of %d ms is parsed to the same duration',
   (milliseconds) => {
     expect(parseDuration(formatDuration(milliseconds))).toBe(milliseconds);
   },
 );
 
-test('formatDuration() takes the greatest unit that divides the time', () => {
+test('formatDuration() uses the largest unit that divides the duration', () => {
   expect([5000, 60_000, 90_000, 86_400_000].map(formatDuration)).toEqual(['5s', '1m', '90s', '1d']);
 });

@@ -11,7 +11,7 @@ function takeAll(budget: FairBudget, of: Share, amount = 1): number {
 }
 
 describe('FairBudget', () => {
-  test('gives out exactly its maximum to those without a share, and nothing beyond', () => {
+  test('lends exactly its maximum to users without a share, and nothing beyond', () => {
     const budget = new FairBudget(10);
     const first = budget.tryTake(6);
     expect(budget.tryTake(5)).toBeUndefined();
@@ -22,28 +22,28 @@ describe('FairBudget', () => {
     expect(budget.taken).toBe(4);
   });
 
-  test('leaves half to others of what one client wants from one source', () => {
+  test('reserves half for others from one client of one source', () => {
     const budget = new FairBudget(1000);
     expect(takeAll(budget, share('mallory', 'evil.test'))).toBe(501);
     expect(takeAll(budget, share('mallory', 'docker.io'))).toBeGreaterThan(200);
     expect(budget.tryTake(1, share('alice', 'docker.io'))).toBeDefined();
   });
 
-  test('leaves a quarter to others of what one client wants from many sources', () => {
+  test('reserves a quarter for others from one client of many sources', () => {
     const budget = new FairBudget(1000);
     for (let at = 0; at < 100; at += 1) takeAll(budget, share('mallory', `${at}.test`));
     expect(budget.taken).toBeLessThanOrEqual(760);
     expect(takeAll(budget, share('alice', 'docker.io'))).toBeGreaterThan(100);
   });
 
-  test('leaves a quarter to others of what many clients want from one source', () => {
+  test('reserves a quarter for others from many clients of one source', () => {
     const budget = new FairBudget(1000);
     for (let at = 0; at < 100; at += 1) takeAll(budget, share(`10.0.0.${at}`, 'evil.test'));
     expect(budget.taken).toBeLessThanOrEqual(760);
     expect(takeAll(budget, share('10.0.0.1', 'docker.io'))).toBeGreaterThan(100);
   });
 
-  test('gives a share again what it has given back', () => {
+  test('lends a share again after it was given back', () => {
     const budget = new FairBudget(10);
     const mallory = share('mallory', 'evil.test');
     const taken = Array.from({ length: 10 }, () => budget.tryTake(1, mallory)).filter(
@@ -54,7 +54,7 @@ describe('FairBudget', () => {
     expect([budget.taken, takeAll(budget, mallory)]).toEqual([0, 6]);
   });
 
-  test('counts a buffer once for all its holders, until the last lets go', () => {
+  test('counts a buffer once for all its holders, until the last one releases it', () => {
     const budget = new FairBudget(10);
     const bytes = Buffer.alloc(10);
     const holders = [1, 2, 3].map(() => budget.tryHold(bytes, NO_SHARE));

@@ -27,7 +27,7 @@ async function otherHolder(path: string) {
 }
 
 describe('withFileLock()', () => {
-  test('runs tasks of several processes one after the other: no increment is lost', async () => {
+  test('runs tasks of several processes one after another: no increment is lost', async () => {
     const path = await lockPath();
     const counter = `${path}.count`;
     await writeFile(counter, '0');
@@ -56,7 +56,7 @@ describe('withFileLock()', () => {
     expect(await withFileLock(path, async () => 'again')).toBe('again');
   });
 
-  test('waits for a process that runs, and gives up in time', async () => {
+  test('waits for a process that holds the lock, and fails after the time limit', async () => {
     const path = await lockPath();
     await otherHolder(path);
     // Old or not: its owner runs.
@@ -83,7 +83,7 @@ describe('withFileLock()', () => {
     expect(await withFileLock(path, async () => 'taken', { timeoutMs: 1000 })).toBe('taken');
   });
 
-  test('tells a task whose lock was taken over, and leaves the new owner’s lock alone', async () => {
+  test('tells a task that its lock was taken over, and keeps the new owner’s lock', async () => {
     const path = await lockPath();
     const theirs = JSON.stringify({ place: 'another host', pid: 1, token: 'x' });
     await expect(

@@ -6,7 +6,7 @@ test('isLoop() is false for a request without Via', () => {
   expect(isLoop('', 'metahub-a')).toBe(false);
 });
 
-test('isLoop() finds a mirror’s own hop, also behind others, and no other mirror’s', () => {
+test('isLoop() detects a mirror’s own hop, also behind others, and no other mirror’s', () => {
   const throughTwo = addHop(addHop(undefined, 'metahub-a'), 'metahub-b');
   expect(throughTwo).toBe('1.1 metahub-a, 1.1 metahub-b');
   expect(isLoop(throughTwo, 'metahub-a')).toBe(true);
@@ -15,18 +15,18 @@ test('isLoop() finds a mirror’s own hop, also behind others, and no other mirr
 });
 
 test.each(['1.1   metahub-a', '1.1\tmetahub-a', ' 1.1 metahub-a', '1.1 other,1.1  metahub-a'])(
-  'a mirror recognises its hop whatever white space a proxy wrote: %j',
+  'isLoop() detects the mirror’s hop with any white space of a proxy: %j',
   (via) => {
     expect(isLoop(via, 'metahub-a')).toBe(true);
   },
 );
 
-test('addHop() begins the list where there is none', () => {
+test('addHop() creates a Via header where there is none', () => {
   expect(addHop('', 'metahub-a')).toBe('1.1 metahub-a');
   expect(addHop(undefined, 'metahub-a')).toBe('1.1 metahub-a');
 });
 
-test('a chain of too many mirrors is refused even when none of them is us', () => {
+test('isLoop() is true for a chain of too many mirrors even without the mirror’s own hop', () => {
   let via: string | undefined;
   for (let hop = 0; hop < 7; hop++) via = addHop(via, `proxy-${hop}`);
   expect(isLoop(via, 'metahub-a')).toBe(false);

@@ -23,13 +23,13 @@ async function handingOver(before: (response: ServerResponse) => void = () => {}
   return { server, released };
 }
 
-test('chunks are released as they are written, and nothing is listened to after that', async () => {
+test('pipeInto() releases chunks once they are written, and keeps no listener after that', async () => {
   const { server, released } = await handingOver();
   expect(await (await fetch(server.url)).text()).toBe('onetwo');
   expect(released).toEqual(['one', 'two', '0 more listeners']);
 });
 
-test('chunks that a response takes after its connection is gone are released when it closes', async () => {
+test('pipeInto() releases chunks that a response accepts after its connection is closed', async () => {
   let closed: Promise<unknown> | undefined;
   const { server, released } = await handingOver((response) => {
     closed = once(response, 'close');
@@ -40,7 +40,7 @@ test('chunks that a response takes after its connection is gone are released whe
   expect(released.slice(0, 2)).toEqual(['one', 'two']);
 });
 
-test('chunks that are written by the release of others leave no listener behind either', async () => {
+test('pipeInto() keeps no listener for chunks that are written when others are released', async () => {
   const sink = new Writable({ write: (_chunk, _encoding, done) => setImmediate(done) });
   const { write, drained } = pipeInto(sink);
   let left = 20;

@@ -25,7 +25,7 @@ function tasks() {
 }
 
 describe('SerialQueue', () => {
-  test('runs the tasks of one key one after the other', async () => {
+  test('runs the tasks of one key one after another', async () => {
     const queue = new SerialQueue();
     const { events, finish, task } = tasks();
     const both = Promise.all([queue.run('key', task('a')), queue.run('key', task('b'))]);
@@ -81,7 +81,7 @@ function occupied(waitingMax = 100) {
 }
 
 describe('FairSemaphore', () => {
-  test('runs as many tasks at once as it has permits', async () => {
+  test('runs at most as many tasks at once as it has permits', async () => {
     const semaphore = new FairSemaphore(2, 10);
     let running = 0;
     let most = 0;
@@ -95,7 +95,7 @@ describe('FairSemaphore', () => {
     expect(most).toBe(2);
   });
 
-  test('gives a newcomer its turn before the backlog of another share', async () => {
+  test('runs the first task of a new share before the waiting ones of another share', async () => {
     const { add, finish, order } = occupied();
     const tasks = [
       add('a1', ['a', 'x']),
@@ -108,7 +108,7 @@ describe('FairSemaphore', () => {
     expect(order).toEqual(['a1', 'b1', 'a2', 'a3']);
   });
 
-  test('shares the turns of one outer key among its inner keys', async () => {
+  test('divides the turns of one outer key among its inner keys', async () => {
     const { add, finish, order } = occupied();
     const tasks = [
       add('ax1', ['a', 'x']),
@@ -122,7 +122,7 @@ describe('FairSemaphore', () => {
     expect(order).toEqual(['ax1', 'b1', 'ay1', 'b2', 'ax2']);
   });
 
-  test('forgets a task whose caller has left', async () => {
+  test('drops a task whose caller has left', async () => {
     const { semaphore, add, finish, order } = occupied();
     const leaving = new AbortController();
     const gone = add('gone', ['a', 'x'], leaving.signal);
@@ -165,7 +165,7 @@ function newStarts() {
   return { add, started };
 }
 
-test('a task that arrives alone begins at once, each time', async () => {
+test('PacedStarts begins a task that arrives alone at once, each time', async () => {
   const { add, started } = newStarts();
   for (let turns = 1; turns <= 40; turns += 1) {
     add('alice', 1);
@@ -174,7 +174,7 @@ test('a task that arrives alone begins at once, each time', async () => {
   }
 });
 
-test('a burst begins in its order, a few pieces in each turn of the event loop', async () => {
+test('PacedStarts begins a burst in its order, a few tasks in each turn of the event loop', async () => {
   const starts = new PacedStarts();
   const started: number[] = [];
   for (let at = 0; at < 100; at += 1) starts.start('mallory', () => started.push(at));
@@ -188,7 +188,7 @@ test('a burst begins in its order, a few pieces in each turn of the event loop',
   expect(started).toEqual(Array.from({ length: 100 }, (_, at) => at));
 });
 
-test('behind a burst of one client, another begins with the next turn', async () => {
+test('PacedStarts begins another client’s task in the next turn after a burst of one client', async () => {
   const { add, started } = newStarts();
   add('mallory', 1000);
   add('alice', 3);
@@ -197,7 +197,7 @@ test('behind a burst of one client, another begins with the next turn', async ()
   expect(started.length).toBeLessThan(50);
 });
 
-test('work that begins other work does not have it begin within the same turn without end', async () => {
+test('PacedStarts limits tasks started by other tasks within the same turn of the event loop', async () => {
   const starts = new PacedStarts();
   let begun = 0;
   const again = () => {

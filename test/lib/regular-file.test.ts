@@ -21,7 +21,7 @@ const READERS = [
 ] as const;
 
 describe.each(READERS)('%s', (_, read) => {
-  test('reads a file, through links as well', async () => {
+  test('reads a file, also through links', async () => {
     const folder = temporaryFolder();
     const text = 'é'.repeat(100_000);
     writeFileSync(join(folder, 'file'), text);
@@ -55,14 +55,14 @@ describe.each(READERS)('%s', (_, read) => {
     });
   });
 
-  test('refuses a folder and a missing file by the usual codes', async () => {
+  test('rejects for a directory and a missing file with the usual codes', async () => {
     const folder = temporaryFolder();
     mkdirSync(join(folder, 'folder'));
     await expect(read(join(folder, 'folder'))).rejects.toMatchObject({ code: 'EISDIR' });
     await expect(read(join(folder, 'none'))).rejects.toMatchObject({ code: 'ENOENT' });
   });
 
-  test('reads as many bytes as may be, and no more', async () => {
+  test('reads exactly the maximum number of bytes, and rejects a larger file', async () => {
     const path = join(temporaryFolder(), 'file');
     writeFileSync(path, 'x'.repeat(100));
     expect(await read(path, { maxBytes: 100 })).toHaveLength(100);
@@ -71,7 +71,7 @@ describe.each(READERS)('%s', (_, read) => {
   });
 });
 
-test('a descriptor that a shell passes on is read whatever it is', () => {
+test('a file descriptor that a shell passes is read whatever its type', () => {
   const module = new URL('../../src/lib/regular-file.ts', import.meta.url).href;
   const script = `import(${JSON.stringify(module)})
     .then(({ readTextFile }) => readTextFile(process.argv[1]))

@@ -62,7 +62,7 @@ keepers:
 `;
 
 describe('a file that a schema reads', () => {
-  test('is refused with the place and the path of everything that is wrong with it', () => {
+  test('is refused with the place and path of everything that is wrong', () => {
     expect(complaints(() => readSource(Zoo, openYaml('zoo.yml', YAML)))).toEqual([
       'zoo.yml:4:5: animals[1].nmae: this key does not exist; did you mean name?',
       'zoo.yml:5:11: animals[1].legs: a number is expected, not a text',
@@ -84,7 +84,7 @@ describe('a file that a schema reads', () => {
     ]);
   });
 
-  test('is refused where it stops being YAML or JSON', () => {
+  test('is refused at the place where it stops being YAML or JSON', () => {
     expect(complaints(() => openYaml('a.yml', 'a: 1\nb: [1\n'))).toEqual([
       expect.stringMatching(/^a\.yml:[23]:1: Flow sequence/),
     ]);
@@ -96,13 +96,13 @@ describe('a file that a schema reads', () => {
     ]);
   });
 
-  test('is not read when it is larger than 1 MiB', () => {
+  test('is refused when it is larger than 1 MiB', () => {
     expect(complaints(() => openYaml('a.yml', `a: "${'ü'.repeat(600_000)}"`))).toEqual([
       'a.yml: the file is larger than 1048576 bytes',
     ]);
   });
 
-  test('names the place of a value behind an alias, and of a key without a value', () => {
+  test('has the place of a value behind an alias, and of a key without a value', () => {
     const text = 'animals:\n  - &a { name: Anna, legs: four }\n  - *a\n  - name:\n';
     expect(complaints(() => readSource(Zoo, openYaml('a.yml', text)))).toEqual([
       'a.yml:2:28: animals[0].legs: a number is expected, not a text',
@@ -118,7 +118,7 @@ describe('a file that a schema reads', () => {
     ]);
   });
 
-  test('that is empty has its place at the start', () => {
+  test('that is empty is refused with the place of its start', () => {
     expect(complaints(() => readSource(Zoo, openYaml('a.yml', '')))).toEqual([
       'a.yml:1:1: a map of keys and values is expected, not nothing',
     ]);
@@ -126,7 +126,7 @@ describe('a file that a schema reads', () => {
 });
 
 describe('a value that a schema reads', () => {
-  test('is not shown where it has the wrong type: it may be a secret in the wrong place', () => {
+  test('is not shown when it has the wrong type, because it may be a secret in the wrong place', () => {
     const { problems = [] } = check(fields({ password: Text }), { password: 123456 });
     expect(problems).toMatchObject([
       { code: 'wrong-type', why: 'a text is expected, not a number', nextStep: 'Put it in quotes.' },
@@ -152,7 +152,7 @@ describe('a value that a schema reads', () => {
     }
   });
 
-  test('keeps every key of a map, also those that JavaScript knows', () => {
+  test('keeps every key of a map, also names with a meaning in JavaScript', () => {
     const text = '{"constructor": "a", "__proto__": "b", "toString": "c"}';
     const { output } = check(mapOf(Text, Text), JSON.parse(text));
     expect(Object.fromEntries(output ?? [])).toEqual(JSON.parse(text));
@@ -160,7 +160,7 @@ describe('a value that a schema reads', () => {
     expect(check(fields({}), JSON.parse(text)).problems).toHaveLength(3);
   });
 
-  test('of several forms is refused with the problem of the form that fits best', () => {
+  test('of several forms is refused with the problem of the form that matches best', () => {
     const Home = v.union([v.number(), Colour, v.array(Colour), fields({ street: Text })]);
     const why = (value: unknown) => check(Home, value).problems?.map((problem) => problem.why);
     expect(why('red')).toEqual(['“red” is no colour']);
@@ -179,7 +179,7 @@ describe('a value that a schema reads', () => {
   });
 });
 
-test('a ConfigError crosses threads as plain data, with everything else that is wrong', () => {
+test('a ConfigError is sent between threads as plain data, with all its problems', () => {
   const further = [new ConfigError('missing-key', 'this key is missing', { path: ['b'] })];
   const details = { file: 'a.yml', line: 1, column: 2, path: ['a', 0], nextStep: 'Mend it.', further };
   const error = new ConfigError('wrong-type', 'a text is expected', { ...details, cause: new Error('why') });

@@ -17,7 +17,7 @@ test('open() needs the same key, purpose and context as seal()', () => {
   expect(createSealer('uploads').open(sealed, 'team/app ann')).toBeUndefined();
 });
 
-test('a changed, shortened or invented text is not opened', () => {
+test('open() refuses a changed, shortened or invented text', () => {
   const sealer = createSealer('uploads', SECRET);
   const bytes = Buffer.from(sealer.seal('text', 'context'), 'base64url');
   for (let at = 0; at < bytes.length; at += 1) {
@@ -30,12 +30,12 @@ test('a changed, shortened or invented text is not opened', () => {
   expect(sealer.open('not-sealed-by-anybody', 'context')).toBeUndefined();
 });
 
-test('the same text is sealed differently each time', () => {
+test('seal() returns a different text each time', () => {
   const sealer = createSealer('uploads', SECRET);
   expect(sealer.seal('text', 'context')).not.toBe(sealer.seal('text', 'context'));
 });
 
-test('another spelling of the same bytes is not opened', () => {
+test('open() refuses another spelling of the same bytes', () => {
   const sealer = createSealer('uploads', SECRET);
   const sealed = sealer.seal('of such a length that the last character has bits to spare', 'context');
   const bytes = Buffer.from(sealed, 'base64url');

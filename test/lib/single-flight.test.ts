@@ -15,8 +15,8 @@ function work() {
   return { signals, settle, start };
 }
 
-describe('work in a single flight', () => {
-  test('is done once for all who ask meanwhile, and again for who asks later', async () => {
+describe('SingleFlight', () => {
+  test('runs once for all concurrent callers, and again for later ones', async () => {
     const flights = new SingleFlight<string>();
     const { settle, start } = work();
     const all = Promise.all([1, 2, 3].map(() => flights.share('key', undefined, start)));
@@ -28,7 +28,7 @@ describe('work in a single flight', () => {
     expect(settle).toHaveLength(2);
   });
 
-  test('of another key is other work', () => {
+  test('runs separately for another key', () => {
     const flights = new SingleFlight<string>();
     const { settle, start } = work();
     void flights.share('one', undefined, start);
@@ -62,7 +62,7 @@ describe('work in a single flight', () => {
     expect(await next).toBe('done');
   });
 
-  test('that is done is not aborted afterwards: what it brought may still be read', async () => {
+  test('does not abort after it has ended, because its result may still be read', async () => {
     const flights = new SingleFlight<string>();
     const { signals, settle, start } = work();
     const shared = flights.share('key', undefined, start);
@@ -71,7 +71,7 @@ describe('work in a single flight', () => {
     expect(signals[0]?.aborted).toBe(false);
   });
 
-  test('that fails fails for all, and is tried again by the next', async () => {
+  test('fails for all callers, and runs again for the next one', async () => {
     const flights = new SingleFlight<string>();
     const { settle, start } = work();
     const both = [1, 2].map(() => flights.share('key', undefined, start));

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { closestWord, editDistance, gibText, jsonText, tableText, timesText } from '../../src/lib/text.ts';
 
-test('columns are as wide as their widest cell', () => {
+test('tableText() makes columns as wide as their widest cell', () => {
   const rows = [
     ['NAME', 'WHY'],
     ['a longer one', 'x'],
@@ -9,7 +9,7 @@ test('columns are as wide as their widest cell', () => {
   expect(tableText(rows)).toBe('NAME          WHY\na longer one  x\n');
 });
 
-test('a table may have as many rows as a cache has items', () => {
+test('tableText() accepts as many rows as a cache has items', () => {
   const rows = Array.from({ length: 200_000 }, (_, at) => [String(at), 'x']);
   expect(tableText(rows)).toHaveLength(200_000 * '123456  x\n'.length);
 });
@@ -27,7 +27,7 @@ describe('jsonText()', () => {
     '\u{e0041}',
   ];
 
-  test('shows no invisible character, and is read back as it was', () => {
+  test('escapes invisible characters, and is parsed to the same value', () => {
     const value = { [`name${HIDDEN.join('')}`]: HIDDEN };
     for (const indent of [undefined, 2]) {
       const text = jsonText(value, indent);
@@ -36,7 +36,7 @@ describe('jsonText()', () => {
     }
   });
 
-  test('leaves letters of every script as they are', () => {
+  test('keeps letters of every script unchanged', () => {
     expect(jsonText('Grüße, 世界 🙂')).toBe('"Grüße, 世界 🙂"');
   });
 });

@@ -7,21 +7,21 @@ function stuckSink(): Writable {
   return new Writable({ write: () => {} });
 }
 
-describe('a chunk written to a sink', () => {
-  test('is rejected with why, when the sink was gone before', async () => {
+describe('writeChunk()', () => {
+  test('rejects with the reason when the sink was closed before', async () => {
     const sink = stuckSink();
     sink.destroy();
     await expect(writeChunk(sink, Buffer.from('late'))).rejects.toThrow('the reader has left');
   });
 
-  test('is rejected when the sink leaves before it has taken it', async () => {
+  test('rejects when the sink closes before it has accepted the chunk', async () => {
     const sink = stuckSink();
     const writing = writeChunk(sink, Buffer.from('half'));
     sink.destroy();
     await expect(writing).rejects.toThrow('the reader has left');
   });
 
-  test('is rejected with the sink’s own error', async () => {
+  test('rejects with the sink’s own error', async () => {
     const sink = stuckSink();
     sink.on('error', () => {});
     const writing = writeChunk(sink, Buffer.from('half'));
@@ -29,14 +29,14 @@ describe('a chunk written to a sink', () => {
     await expect(writing).rejects.toThrow('the cable is cut');
   });
 
-  test('leaves no listener behind once it is taken', async () => {
+  test('keeps no listener once the chunk is accepted', async () => {
     const sink = new Writable({ write: (_chunk, _encoding, done) => done() });
     for (let count = 0; count < 3; count += 1) await writeChunk(sink, Buffer.from('whole'));
     expect(sink.listenerCount('error') + sink.listenerCount('close')).toBe(0);
   });
 });
 
-test('watchSink() reports once why the sink is gone', async () => {
+test('watchSink() reports once why the sink has closed', async () => {
   const sink = stuckSink();
   const reasons: string[] = [];
   const watch = watchSink(sink, ({ message }) => reasons.push(message));

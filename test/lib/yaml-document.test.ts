@@ -19,7 +19,7 @@ const LAUGHS = ['a', 'b', 'c', 'd', 'e', 'f', 'g'].map((name, at, all) => {
 });
 
 describe('a YAML file', () => {
-  test('is read with its places', () => {
+  test('is parsed with the places of its values', () => {
     const { placeAt, toContent } = parseYamlDocument('a.yaml', 'a: 1\nb: [x, "y"]\n');
     expect(toContent()).toEqual({ a: 1, b: ['x', 'y'] });
     expect([placeAt(0), placeAt(5), placeAt(9)]).toEqual([

@@ -138,7 +138,7 @@ describe('the compatibility artifact of an entry', () => {
   });
 });
 
-describe('the requirements read for an entry', () => {
+describe('the demands read for an entry', () => {
   const askers = {
     'two repositories': [
       [APP, undefined],

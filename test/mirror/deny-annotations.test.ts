@@ -55,7 +55,7 @@ describe('CVE-2026-94603 of Podman: an index with an entry whose annotation, whi
   const foreign = entry('foreign', { 'x.evil/hook': '1' }, { os: 'linux', architecture: 'arm64' });
   const index = indexOf([bad, plain, foreign, entry('other', {}, { os: 'linux', architecture: 's390x' })]);
 
-  test('is served without the entry, also for other platforms, although no entry has requirements', async () => {
+  test('is served without the entry, also for other platforms, although no entry has demands', async () => {
     const { upstream, registry } = mirrorWith();
     upstream.putManifest(index, { tag: 'v1', repository: app });
     const answer = await registry.manifest(app, tagged('v1'));

@@ -131,7 +131,7 @@ describe('an index of the maximum size', () => {
     expect(JSON.stringify(decisions).length).toBeLessThan(16 * 1024);
   });
 
-  test('a selected entry with sixty thousand requirements has a short reason', async () => {
+  test('a winner with sixty thousand demands has a short reason', async () => {
     const features = Array.from({ length: 60_000 }, (_, minor) => `cuda:1.${minor}`);
     const index = (tag: string) =>
       indexOf(tag, (at) => (at < 2 ? { features: at === 0 ? features : ['cuda:1'] } : undefined));

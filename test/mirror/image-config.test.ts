@@ -42,7 +42,7 @@ function documentOf(...manifests: readonly object[]) {
 
 const GPU = { config: { Env: ['PATH=/bin', 'NVIDIA_REQUIRE_CUDA=cuda>=12.4'] } };
 
-describe('requirements in image configurations', () => {
+describe('demands in image configurations', () => {
   test('are read for entries of this platform only', async () => {
     const [ours, theirs] = [putImage(GPU), putImage(GPU, 'arm64')];
     const read = createEnvironmentReader(next, LINUX);

@@ -126,7 +126,7 @@ describe('tailored()', () => {
     ]);
   });
 
-  test('when no entry runs on the host, a client that accepts no index gets an error that names the requirements', async () => {
+  test('when no entry runs on the host, a client that accepts no index gets an error that names the demands', async () => {
     putList(SKYLAKE);
     const failing = mirrorOf(['cpu:broadwell']).manifest(BENCH, LATEST, { acceptsIndex: false });
     await expect(failing).rejects.toMatchObject({ code: 'MANIFEST_UNKNOWN', status: 404 });

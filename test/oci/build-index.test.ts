@@ -29,7 +29,7 @@ const documentOf = (...args: Parameters<typeof assembleIndex>) =>
   JSON.parse(assembleIndex(...args).bytes.toString());
 
 describe('assembleIndex()', () => {
-  test('writes of a member without features what the specs ask for, and no more', () => {
+  test('writes for a member without features only what the specs require', () => {
     expect(documentOf([PLAIN])).toEqual({
       schemaVersion: 2,
       mediaType: MEDIA_TYPE.ociIndex,
@@ -70,7 +70,7 @@ describe('assembleIndex()', () => {
     ['one is not Docker’s', [DOCKER, PLAIN], undefined, MEDIA_TYPE.ociIndex],
     ['OCI’s is asked for', [DOCKER], 'oci', MEDIA_TYPE.ociIndex],
     ['Docker’s is asked for', [PLAIN], 'docker', MEDIA_TYPE.dockerList],
-  ] as const)('makes the kind of list that fits when %s', (_, members, format, mediaType) => {
+  ] as const)('writes the kind of index that fits when %s', (_, members, format, mediaType) => {
     expect(assembleIndex(members, { format }).mediaType).toBe(mediaType);
     expect(documentOf(members, { format }).mediaType).toBe(mediaType);
   });
@@ -84,7 +84,7 @@ describe('assembleIndex()', () => {
     expect(manifests[0].annotations).toEqual(annotations);
   });
 
-  test('ends the text with a line, and names the digest of these very bytes', () => {
+  test('ends the text with a line feed, and returns the digest of these bytes', () => {
     const { bytes, digest } = assembleIndex([PLAIN]);
     expect(bytes.toString()).toBe(`${JSON.stringify(documentOf([PLAIN]), undefined, 2)}\n`);
     expect(digest).toBe(digestOf(bytes));

@@ -14,7 +14,7 @@ describe('parseDigest()', () => {
   test.each([
     ['sha256', EMPTY_SHA256],
     ['sha512', `sha512:${'ab'.repeat(64)}`],
-  ])('takes %s at its full length', (algorithm, text) => {
+  ])('accepts %s at its full length', (algorithm, text) => {
     const digest = parseDigest(text);
     expect(digest).toBe(text);
     expect(digest && algorithmOf(digest)).toBe(algorithm);
@@ -46,12 +46,9 @@ test('digestOf() hashes with the named algorithm, and with sha256 by default', (
   expect(digestOf(new Uint8Array(), 'sha512')).toMatch(/^sha512:cf83e1357eefb8bd[0-9a-f]{112}$/);
 });
 
-test.each(['sha256', 'sha512'] as const)(
-  'an incremental hash of %s comes to the same digest',
-  (algorithm) => {
-    const whole = digestOf(Buffer.from('one two'), algorithm);
-    const hash = hashFor(whole);
-    hash.update('one ').update('two');
-    expect(finishDigest(hash, algorithm)).toBe(whole);
-  },
-);
+test.each(['sha256', 'sha512'] as const)('an incremental hash of %s gives the same digest', (algorithm) => {
+  const whole = digestOf(Buffer.from('one two'), algorithm);
+  const hash = hashFor(whole);
+  hash.update('one ').update('two');
+  expect(finishDigest(hash, algorithm)).toBe(whole);
+});

@@ -18,7 +18,7 @@ function shapeByParsing(value: unknown): { depth: number; values: number } {
 }
 
 describe('shapeOf()', () => {
-  test('measures any JSON text as its parser does, whatever its strings hold', () => {
+  test('measures any JSON text as its parser does, whatever its strings contain', () => {
     const string = fc.string({ unit: fc.constantFrom('"', '\\', '{', '[', ',', ':', 'a', '\u00e4', '\n') });
     const { value } = fc.letrec((tie) => ({
       value: fc.oneof(
@@ -45,17 +45,17 @@ describe('checkShape()', () => {
   const nested = (levels: number) => Buffer.from('['.repeat(levels) + ']'.repeat(levels));
   const list = (commas: number) => Buffer.from(`[${'1,'.repeat(commas)}1]`);
 
-  test('takes 64 levels and refuses 65', () => {
+  test('accepts 64 levels and refuses 65', () => {
     expect(() => checkShape(nested(64))).not.toThrow();
     expect(() => checkShape(nested(65))).toThrow('the manifest nests deeper than 64 levels');
   });
 
-  test('takes 65,536 names and values and refuses one more', () => {
+  test('accepts 65,536 names and values and refuses one more', () => {
     expect(() => checkShape(list(65_535))).not.toThrow();
     expect(() => checkShape(list(65_536))).toThrow('the manifest has more than 65536 names and values');
   });
 
-  test('counts lists within lists, which no comma tells apart', () => {
+  test('counts lists within lists, which contain no commas', () => {
     const lists = Buffer.from(
       `[${Array(2000)
         .fill('['.repeat(60) + ']'.repeat(60))

@@ -22,7 +22,7 @@ const hex = fc.string({ unit: fc.constantFrom(...'0123456789abcdefA'), maxLength
 const digestText = fc.tuple(fc.constantFrom('sha256', 'sha512', 'SHA256', 'md5', ''), hex);
 
 describe('any text', () => {
-  test('is a reference that is written back as it was read, or none', () => {
+  test('is parsed as a reference that formats to the same text, or refused', () => {
     const goodDigest = fc.oneof(
       ...(
         [
@@ -71,7 +71,7 @@ describe('any text', () => {
     names.expectShare(0.1);
   });
 
-  test('is a Range within the blob, beyond it, or none', () => {
+  test('is parsed as a Range within the blob, beyond it, or ignored', () => {
     const bound = fc.oneof(fc.bigInt({ min: 0n, max: 2n ** 70n }).map(String), fc.nat(300).map(String));
     const written = fc.tuple(fc.option(bound, { nil: '' }), fc.option(bound, { nil: '' }));
     const header = fc.oneof(
@@ -97,7 +97,7 @@ describe('any text', () => {
     );
   });
 
-  test('is a Via that a mirror finds itself in only when it has been there', () => {
+  test('is parsed as a Via header that contains the mirror’s hop only when it has passed through the mirror', () => {
     const via = fc.string({ unit: fc.constantFrom(...'1.1 metahub-abc,()"\\\t'), maxLength: 80 });
     fc.assert(
       fc.property(via, (text) => {
@@ -148,7 +148,7 @@ describe('any bytes', () => {
     }),
   );
 
-  test('are an index of well-formed entries, an image, something to pass on, or a typed error', () => {
+  test('are parsed as an index of well-formed entries, an image, something to pass on, or refused with a typed error', () => {
     fc.assert(
       fc.property(bytes, contentType, (document, type) => {
         const parsed = outcomeOf(() => parseManifestDocument(document, type));

@@ -33,7 +33,7 @@ const PATTERN = {
 };
 
 describe('listSchema()', () => {
-  test('a list without tags answers to its image’s own tag', () => {
+  test('accepts a list without tags for its image’s own tag', () => {
     const spec = readList(SEED);
     expect(answersTo(spec, tag('latest'))).toBe(true);
     expect(answersTo(spec, tag('1.0'))).toBe(false);
@@ -50,7 +50,7 @@ describe('listSchema()', () => {
     expect(spec.members[1]?.platform).toBeUndefined();
   });
 
-  test('a tag too long to be extended makes no member rather than a wrong one', () => {
+  test('returns no member rather than a wrong one for a tag too long to be extended', () => {
     const spec = readList(PATTERN);
     const [member] = spec.members;
     expect(member && memberImage(spec, member, tag('v'.repeat(128)))).toBeUndefined();
@@ -78,7 +78,7 @@ describe('listSchema()', () => {
     expect(answersTo(readList({ ...PATTERN, tags: [pattern] }), tag(asked))).toBe(expected);
   });
 
-  test('{1} of a member is what the first * of the pattern stands for', () => {
+  test('replaces {1} in a member by the text that the first * of the pattern matches', () => {
     const spec = readList({
       image: 'ghcr.io/ggml-org/llama.cpp',
       tags: 'server-b*',
@@ -90,7 +90,7 @@ describe('listSchema()', () => {
     );
   });
 
-  test('a pattern after ! takes tags away, wherever it stands', () => {
+  test('removes the tags of a pattern after !, wherever it is in the list', () => {
     for (const tags of [
       ['v*', '!*-*'],
       ['!*-*', 'v*'],
@@ -101,7 +101,7 @@ describe('listSchema()', () => {
     }
   });
 
-  test('a refused pattern is answered with the wildcards that exist', () => {
+  test('refuses a pattern with a message that names the valid wildcards', () => {
     for (const tags of ['[0-9', '[]', '[9-0]', 'v{1,2}', 'v:1', 'a b', '!', `v${'*'.repeat(300)}`]) {
       expect(() => readList({ ...PATTERN, tags }), tags).toThrow(
         /neither a tag nor a pattern of tags: \* stands for any characters, \? for one, \[0-9\] for one of a set/,
@@ -109,7 +109,7 @@ describe('listSchema()', () => {
     }
   });
 
-  test('a long tag that nearly matches is refused after at most pattern times tag comparisons', () => {
+  test('refuses a long tag that nearly matches after at most pattern times tag comparisons', () => {
     const spec = readList({ ...PATTERN, tags: `${'a*'.repeat(60)}b` });
     let comparisons = 0;
     const count =
@@ -168,11 +168,11 @@ describe('a member of a list', () => {
     return first;
   };
 
-  test('may say nothing but its image', () => {
+  test('may have only an image', () => {
     expect(memberOf({ image: 'b:1' })).toEqual({ image: 'b:1', platform: undefined, annotations: {} });
   });
 
-  test('is read with all that its platform can say, in one spelling', () => {
+  test('is read with all properties of its platform, in their canonical spelling', () => {
     const platform = {
       os: 'Linux',
       architecture: 'aarch64',
@@ -189,7 +189,7 @@ describe('a member of a list', () => {
     });
   });
 
-  test('has no variant and no features when its platform says none', () => {
+  test('has no variant and no features when its platform has none', () => {
     expect(memberOf({ image: 'b:1', platform: AMD64 }).platform).toEqual({
       ...AMD64,
       features: [],
@@ -197,7 +197,7 @@ describe('a member of a list', () => {
     });
   });
 
-  test('takes numbers and truth values of YAML for the text that they were written as', () => {
+  test('accepts numbers and booleans of YAML as the text that they were written as', () => {
     expect(memberOf({ image: 'b:1', annotations: { a: 1, b: true, c: 'x' } }).annotations).toEqual({
       a: '1',
       b: 'true',
@@ -216,11 +216,11 @@ describe('a member of a list', () => {
     [{ image: '{1}/b' }, /\{1\} may stand in the tag of \{1\}\/b only/],
     [{ image: 'b{9}:x' }, /\{9\} may stand in the tag/],
     [{ image: 'b', platform: { ...AMD64, variant: 3 } }, /variant/],
-  ])('%j is refused with what is wrong about it', (member, why) => {
+  ])('%j is refused with the problem', (member, why) => {
     expect(() => memberOf(member)).toThrow(why);
   });
 
-  test('is refused with what the check says of its features, and where', () => {
+  test('is refused with the problem of its features, and its place', () => {
     const check = v.pipe(v.string(), v.notValue('cpu:skylkae', 'did you mean cpu:skylake?'));
     const member = { image: 'b', platform: { ...AMD64, features: ['cpu:zen4', 'cpu:skylkae'] } };
     expect(() => memberOf(member, check)).toThrow(
@@ -243,14 +243,14 @@ describe('the name of a member', () => {
     return { spec, swapped, prefixed, fixed };
   };
 
-  test('holds what the stars of the pattern stand for', () => {
+  test('contains the text that the stars of the pattern match', () => {
     const { spec, swapped, prefixed, fixed } = read();
     expect(memberName(spec, swapped, tag('v1-avx'))).toBe('b:avx-1');
     expect(memberName(spec, prefixed, tag('v1-avx'))).toBe('c:xv1-avx');
     expect(memberName(spec, fixed, tag('v1-avx'))).toBe('d');
   });
 
-  test('holds nothing for them when the tag does not match', () => {
+  test('contains no matched text when the tag does not match', () => {
     const { spec, swapped } = read();
     expect(memberName(spec, swapped, tag('w'))).toBe('b:-');
     expect(memberName(spec, swapped, tag('v1-rc'))).toBe('b:-');

@@ -58,7 +58,7 @@ describe('parseManifestDocument()', () => {
     expect(document.kind === 'index' && document.entries[0]?.raw['extra']).toBe(1);
   });
 
-  test('takes the registry’s Content-Type when the document does not say what it is', () => {
+  test('uses the registry’s Content-Type when the document has no mediaType', () => {
     expect(
       parse({ schemaVersion: 2, manifests: [] }, `${MEDIA_TYPE.dockerList}; charset=utf-8`),
     ).toMatchObject({
@@ -67,7 +67,7 @@ describe('parseManifestDocument()', () => {
     });
   });
 
-  test('goes by the shape when neither says', () => {
+  test('uses the shape when neither is there', () => {
     expect(parse({ schemaVersion: 2, manifests: [] })).toMatchObject({
       kind: 'index',
       mediaType: MEDIA_TYPE.ociIndex,
@@ -96,7 +96,7 @@ describe('parseManifestDocument()', () => {
     ['the shape for an empty word and no Content-Type', { mediaType: '' }, undefined, MEDIA_TYPE.ociIndex],
     ['the shape for a Content-Type of no manifest', {}, 'text/html', MEDIA_TYPE.ociIndex],
     ['octets for a word that is not a media type', { mediaType: 'no type' }, undefined, MEDIA_TYPE.octets],
-  ])('takes the media type by %s', (_, said, contentType, mediaType) => {
+  ])('reads the media type from %s', (_, said, contentType, mediaType) => {
     expect(parse({ schemaVersion: 2, manifests: [], ...said }, contentType).mediaType).toBe(mediaType);
   });
 
@@ -126,7 +126,7 @@ describe('parseManifestDocument()', () => {
     ['layers', { layers: [{}] }],
     ['config at all', { config: undefined }],
     ['layers at all', { layers: undefined }],
-  ])('passes an image on untouched when it has no readable %s', (_, broken) => {
+  ])('passes on an image unchanged when it has no readable %s', (_, broken) => {
     expect(parse({ ...image, mediaType: MEDIA_TYPE.ociManifest, ...broken })).toEqual({
       kind: 'opaque',
       mediaType: MEDIA_TYPE.ociManifest,
@@ -140,7 +140,7 @@ describe('parseManifestDocument()', () => {
     ['a list', ['x'], {}],
     ['text', 'x', {}],
     ['nothing', undefined, {}],
-  ])('reads annotations that are %s as the strings among them', (_, annotations, expected) => {
+  ])('reads only the strings of annotations that are %s', (_, annotations, expected) => {
     expect(parse({ schemaVersion: 2, manifests: [], annotations })).toMatchObject({ kind: 'index' });
     const read = parse({ schemaVersion: 2, manifests: [{ ...entry, annotations }], annotations });
     if (read.kind !== 'index') throw new Error(read.kind);
@@ -154,12 +154,12 @@ describe('parseManifestDocument()', () => {
     ['without an architecture', { os: 'linux' }],
     ['with a number for its os', { os: 1, architecture: 'amd64' }],
     ['with a number for its architecture', { os: 'linux', architecture: 1 }],
-  ])('reads no platform that is %s', (_, platform) => {
+  ])('ignores a platform that is %s', (_, platform) => {
     const read = readDescriptor({ ...entry, platform });
     expect(read && 'platform' in read).toBe(false);
   });
 
-  test('reads of a platform only what is of the type that the spec says', () => {
+  test('reads only those members of a platform that have the type that the spec requires', () => {
     const read = (platform: object) =>
       readDescriptor({ ...entry, platform: { os: 'linux', architecture: 'amd64', ...platform } });
     expect(read({})?.platform).toEqual({ os: 'linux', architecture: 'amd64', features: [], osFeatures: [] });
@@ -192,11 +192,11 @@ describe('parseManifestDocument()', () => {
     ['a size beyond what counts exactly', { size: 2 ** 53 }],
     ['a digest that is not text', { digest: 7 }],
     ['a media type that is not text', { mediaType: 7 }],
-  ])('reads no descriptor with %s', (_, more) => {
+  ])('ignores a descriptor with %s', (_, more) => {
     expect(readDescriptor({ ...entry, ...more })).toBeUndefined();
   });
 
-  test('reads no artifact type that is not text', () => {
+  test('ignores an artifact type that is not a string', () => {
     const read = readDescriptor({ ...entry, artifactType: 7 });
     expect(read && 'artifactType' in read).toBe(false);
   });
@@ -207,7 +207,7 @@ describe('parseManifestDocument()', () => {
     'a.b_c-d+e:x',
     'x:a=',
     'ab:z-_',
-  ])('passes an index on untouched when an entry has the digest %s, which is well-formed', (unknown) => {
+  ])('passes on an index unchanged when an entry has the digest %s, which is well-formed', (unknown) => {
     const manifests = [{ ...entry, digest: unknown }];
     expect(parse({ schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests })).toMatchObject({
       kind: 'opaque',
@@ -231,7 +231,7 @@ describe('parseManifestDocument()', () => {
     expect(refusal({ schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests })).toBe('MANIFEST_INVALID');
   });
 
-  test('says of what it refuses what is wrong with it', () => {
+  test('names the problem of a document that it refuses', () => {
     const why = (value: unknown) => {
       try {
         return parse(value);
@@ -287,7 +287,7 @@ describe('parseManifestDocument()', () => {
     ['a digest of an unknown algorithm', { ...entry, digest: `blake3:${'a'.repeat(64)}` }],
     ['no media type', { digest, size: 1 }],
     ['null', null],
-  ])('passes an index on untouched when an entry has %s', (_, bad) => {
+  ])('passes on an index unchanged when an entry has %s', (_, bad) => {
     const index = { schemaVersion: 2, mediaType: MEDIA_TYPE.ociIndex, manifests: [entry, bad] };
     expect(parse(index)).toMatchObject({
       kind: 'opaque',
@@ -307,7 +307,7 @@ describe('parseManifestDocument()', () => {
     },
   );
 
-  test('refuses the same bytes again as it refused them first', () => {
+  test('refuses the same bytes again with the same error', () => {
     const bytes = Buffer.from('{"a":');
     const read = () => parseManifestDocument(bytes);
     expect(read).toThrow('the manifest is not JSON');
@@ -326,7 +326,7 @@ describe('parseManifestDocument()', () => {
     ['schemaVersion as a string', { ...image, schemaVersion: '2' }],
     ['an unknown schemaVersion', { ...image, schemaVersion: 3 }],
     ['an error document', { errors: [{ code: 'DENIED' }] }],
-  ])('takes a JSON object with %s for no image and no index', (_, value) => {
+  ])('reads a JSON object with %s as neither an image nor an index', (_, value) => {
     expect(parse(value)).toMatchObject({
       kind: 'opaque',
       reason: expect.stringContaining('is not a manifest'),
@@ -384,7 +384,7 @@ describe('parseManifestDocument()', () => {
     expect(read && isImageEntry(read)).toBe(expected);
   });
 
-  test('throws nothing but a typed error, whatever the JSON', () => {
+  test('throws only typed errors, whatever the JSON', () => {
     fc.assert(
       fc.property(
         fc.jsonValue(),
@@ -400,7 +400,7 @@ describe('parseManifestDocument()', () => {
   });
 });
 
-test('formatPlatform() writes os, architecture and, where there is one, variant', () => {
+test('formatPlatform() writes os, architecture and, if there is one, variant', () => {
   expect(formatPlatform({ os: 'linux', architecture: 'amd64' })).toBe('linux/amd64');
   expect(formatPlatform({ os: 'linux', architecture: 'arm', variant: 'v7' })).toBe('linux/arm/v7');
 });

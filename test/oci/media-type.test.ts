@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { essenceOf, isMediaType, MANIFEST_ACCEPT, MEDIA_TYPE } from '../../src/oci/media-type.ts';
 
-test('the Accept header for upstream names every kind of manifest, lists first, and anything last', () => {
+test('the Accept header for upstream lists every kind of manifest, indexes first, and */* last', () => {
   expect(MANIFEST_ACCEPT.split(', ')).toEqual([
     MEDIA_TYPE.ociIndex,
     MEDIA_TYPE.dockerList,

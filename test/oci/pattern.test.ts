@@ -50,7 +50,7 @@ describe('parseTagPattern()', () => {
     expect(parseTagPattern(text)).toBeUndefined();
   });
 
-  test('takes a pattern of 256 characters, not one of 257', () => {
+  test('accepts a pattern of 256 characters, and refuses one of 257', () => {
     expect(parseTagPattern('a'.repeat(256))).toBeDefined();
     expect(parseTagPattern('a'.repeat(257))).toBeUndefined();
     expect(parseTagPattern(`!${'a'.repeat(256)}`)).toBeDefined();
@@ -89,7 +89,7 @@ describe('matchTag()', () => {
     ['*a*', 'bbabb', ['bb', 'bb']],
     ['[a-c]x', '-x', undefined],
     ['[a-c]x', 'bx', []],
-  ] as const)('%s takes %s as %j', (pattern, tag, captured) => {
+  ] as const)('with %s matches %s as %j', (pattern, tag, captured) => {
     expect(matchTag(patterns(pattern), tag)).toEqual(captured);
   });
 
@@ -101,7 +101,7 @@ describe('matchTag()', () => {
     [['a', '*b'], 'xb', ['x']],
     [['!x'], 'y', undefined],
     [[], 'y', undefined],
-  ])('of %j takes %s as %j', (texts, tag, captured) => {
+  ])('with %j matches %s as %j', (texts, tag, captured) => {
     expect(matchTag(patterns(...texts), tag)).toEqual(captured);
   });
 });
@@ -132,7 +132,7 @@ describe('createRepositoryPatterns()', () => {
     expect(createRepositoryPatterns([]).matches(repository('a/b'))).toBe(false);
   });
 
-  test('gives the same patterns in another order one canonical text, and patterns that match everything none', () => {
+  test('has the same canonical text for the same patterns in another order, and none for patterns that match everything', () => {
     const canonical = (...patterns: string[]) => createRepositoryPatterns(patterns).canonical;
     expect(canonical('a/*', 'docker.io/b/*')).toBe(canonical('b/*', 'a/*'));
     expect(canonical('a/*')).not.toBe(canonical('b/*'));

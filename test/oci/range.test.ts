@@ -28,7 +28,7 @@ describe('a byte range of 5000 bytes', () => {
     ['bytes=-5000', { start: 0, end: 5000 }],
     ['bytes=0-18446744073709551616', { start: 0, end: 5000 }],
     [`bytes=-${'9'.repeat(400)}`, { start: 0, end: 5000 }],
-  ])('%s is granted', (header, range) => {
+  ])('%s is satisfiable', (header, range) => {
     expect(ask(header)).toEqual(range);
   });
 
@@ -39,7 +39,7 @@ describe('a byte range of 5000 bytes', () => {
     'bytes=-0',
     'bytes=18446744073709551615-',
     `bytes=${'9'.repeat(400)}-`,
-  ])('%s cannot be satisfied', (header) => {
+  ])('%s is not satisfiable', (header) => {
     expect(ask(header)).toBe('unsatisfiable');
   });
 
@@ -53,17 +53,17 @@ describe('a byte range of 5000 bytes', () => {
     'xbytes=0-1',
     'bytes=0-1x',
     'bytes=0-1;x',
-  ])('%j is no single byte range: the whole is sent', (header) => {
+  ])('%j is not a single byte range: the whole blob is sent', (header) => {
     expect(ask(header)).toBeUndefined();
   });
 });
 
-test('an empty blob has no range', () => {
+test('an empty blob has no satisfiable range', () => {
   expect(resolveRange({ kind: 'suffix', length: 5 }, 0)).toBe('unsatisfiable');
   expect(resolveRange({ kind: 'from', first: 0, last: undefined }, 0)).toBe('unsatisfiable');
 });
 
-test('positions beyond every blob stay numbers that count exactly', () => {
+test('positions beyond every blob remain exact numbers', () => {
   expect(parseRange(`bytes=${'9'.repeat(30)}-${'9'.repeat(30)}`)).toEqual({
     kind: 'from',
     first: Number.MAX_SAFE_INTEGER - 1,

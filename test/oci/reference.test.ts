@@ -15,7 +15,7 @@ import { FUZZ_RUNS } from '../support/fuzz.ts';
 
 const DIGEST = `sha256:${'0'.repeat(64)}`;
 
-describe('parseImageReference() completes names as docker does', () => {
+describe('parseImageReference() completes names as Docker does', () => {
   test.each([
     ['alpine', 'docker.io/library/alpine:latest'],
     ['alpine:3.20', 'docker.io/library/alpine:3.20'],
@@ -95,23 +95,26 @@ test('a tag has at most 128 characters and never begins with a dot or a dash', (
   expect(parseTag('-a')).toBeUndefined();
 });
 
-test.each(['a', '_', '0', 'A.b-c_D', 'v1.2.3'])('%s is a tag', (text) => {
+test.each(['a', '_', '0', 'A.b-c_D', 'v1.2.3'])('%s is a valid tag', (text) => {
   expect(parseTag(text)).toBe(text);
 });
 
-test.each(['', ' a', 'a ', 'a/b', 'a:b', 'a\n', 'a+b', '+a', 'ä'])('%j is not a tag', (text) => {
+test.each(['', ' a', 'a ', 'a/b', 'a:b', 'a\n', 'a+b', '+a', 'ä'])('%j is not a valid tag', (text) => {
   expect(parseTag(text)).toBeUndefined();
 });
 
-test('a colon makes a reference a digest, valid or refused, never a tag', () => {
+test('a reference with a colon is a digest, valid or refused, never a tag', () => {
   expect(parseManifestReference('v1')).toEqual({ kind: 'tag', tag: 'v1' });
   expect(parseManifestReference(DIGEST)).toEqual({ kind: 'digest', digest: DIGEST });
   expect(parseManifestReference('sha256:totallywrong')).toBeUndefined();
 });
 
-test.each(['docker.io', 'index.docker.io', 'registry-1.docker.io'])('%s is Docker Hub', (text) => {
-  expect(parseSourceHost(text)).toBe('docker.io');
-});
+test.each(['docker.io', 'index.docker.io', 'registry-1.docker.io'])(
+  'the source host %s is Docker Hub',
+  (text) => {
+    expect(parseSourceHost(text)).toBe('docker.io');
+  },
+);
 
 test.each([
   '',
@@ -153,11 +156,11 @@ test.each([
   ['[::1]', '[::1]'],
   [`${'a'.repeat(63)}.b`, `${'a'.repeat(63)}.b`],
   ['0.a-b.c', '0.a-b.c'],
-])('the source host %s is %s', (text, host) => {
+])('the source host %s is read as %s', (text, host) => {
   expect(parseSourceHost(text)).toBe(host);
 });
 
-test('a source host has at most 261 characters, a DNS name of 255 and a port', () => {
+test('a source host has at most 261 characters: a DNS name of 255 and a port', () => {
   const longest = `${`${'a'.repeat(63)}.`.repeat(3)}${'b'.repeat(63)}:65535`;
   expect(longest).toHaveLength(261);
   expect(parseSourceHost(longest)).toBe(longest);
@@ -171,11 +174,11 @@ test.each([
   ['localhosts', false],
   ['library', false],
   ['', false],
-])('splitHost() takes the first component %j for a registry: %s', (component, expected) => {
+])('splitHost() treats the first component of %j as a registry: %s', (component, expected) => {
   expect(looksLikeHost(component)).toBe(expected);
 });
 
-test('repositories are the same by host and name', () => {
+test('repositories are equal by host and name', () => {
   const [a, sameAsA, otherName, otherHost] = [
     'ghcr.io/a/b',
     'GHCR.io/a/b:v2',
@@ -188,7 +191,7 @@ test('repositories are the same by host and name', () => {
   expect(isSameRepository(a, otherHost)).toBe(false);
 });
 
-test('a completed reference reads back as itself', () => {
+test('a completed reference is parsed to the same reference', () => {
   const component = fc.stringMatching(/^[a-z0-9]{1,8}(?:[._-][a-z0-9]{1,4})?$/);
   const name = fc.array(component, { minLength: 1, maxLength: 4 }).map((parts) => parts.join('/'));
   fc.assert(
@@ -206,7 +209,7 @@ test('a completed reference reads back as itself', () => {
   );
 });
 
-test('arbitrary text never throws', () => {
+test('parsing a reference never throws, whatever the text', () => {
   fc.assert(
     fc.property(fc.string({ maxLength: 400 }), (text) => {
       expect(() => parseImageReference(text)).not.toThrow();
@@ -217,7 +220,7 @@ test('arbitrary text never throws', () => {
   );
 });
 
-describe('splitHost() takes the host off an image name', () => {
+describe('splitHost() splits the host from an image name', () => {
   test.each([
     ['ghcr.io/a/b', 'ghcr.io', 'a/b'],
     ['localhost/a', 'localhost', 'a'],

@@ -19,13 +19,13 @@ describe('RegistryError', () => {
     ['UNSUPPORTED', 405],
     ['RANGE_INVALID', 416],
     ['TOOMANYREQUESTS', 429],
-  ] as const)('%s is answered with %d', (code: ErrorCode, status) => {
+  ] as const)('%s has status %d', (code: ErrorCode, status) => {
     const error = new RegistryError(code, 'why');
     expect(error).toMatchObject({ name: 'RegistryError', code, status, headers: {}, detail: undefined });
     expect('cause' in error).toBe(false);
   });
 
-  test('takes another status, headers and a cause', () => {
+  test('accepts another status, headers and a cause', () => {
     const cause = new Error('below');
     const error = new RegistryError('UNAVAILABLE', 'late', {
       status: 504,
@@ -35,7 +35,7 @@ describe('RegistryError', () => {
     expect(error).toMatchObject({ status: 504, headers: { 'retry-after': '3' }, cause });
   });
 
-  test('is written as the list of errors that the spec asks for, with a detail only where there is one', () => {
+  test('is formatted as the spec’s list of errors, with a detail only where there is one', () => {
     expect(JSON.parse(JSON.stringify(new RegistryError('DENIED', 'no')))).toEqual({
       errors: [{ code: 'DENIED', message: 'no' }],
     });
@@ -50,7 +50,7 @@ describe('RegistryError', () => {
     expect(error.message).toMatch(/^ghcr\.io /);
   });
 
-  test('of a document beyond all bounds is MANIFEST_INVALID and says why', () => {
+  test('of a document beyond a limit is MANIFEST_INVALID and names the limit', () => {
     expect(new DocumentBoundsError('nests')).toMatchObject({
       code: 'MANIFEST_INVALID',
       message: 'the manifest nests',
@@ -58,7 +58,7 @@ describe('RegistryError', () => {
   });
 });
 
-test('CorruptContentError says from which byte on', () => {
+test('CorruptContentError names the first wrong byte', () => {
   expect(new CorruptContentError(12)).toMatchObject({
     name: 'CorruptContentError',
     position: 12,
@@ -72,7 +72,7 @@ describe('isLoopError()', () => {
     ['another status', new RegistryError('UNAVAILABLE', 'x'), false],
     ['another error with this status', Object.assign(new Error('x'), { status: 508 }), false],
     ['no error', undefined, false],
-  ])('recognises the status of a loop in %s', (_, error, expected) => {
+  ])('detects the status of a loop in %s', (_, error, expected) => {
     expect(isLoopError(error)).toBe(expected);
   });
 });

@@ -4,7 +4,7 @@ import { ClientCredential, hasOwnLogin } from '../../src/oci/registry.ts';
 
 const host = (text: string) => parseSourceHost(text) as SourceHost;
 
-test("a client's login is shown to the registry that it was meant for, and to no other", () => {
+test("a client's login is sent to the registry that it was meant for, and to no other", () => {
   const credential = new ClientCredential(host('ghcr.io'), 'Basic c2VjcmV0');
   expect(credential.authorizationFor(host('ghcr.io'))).toBe('Basic c2VjcmV0');
   for (const other of ['docker.io', 'ghcr.io.evil.example', 'ghcr.io:5000', 'a.ghcr.io']) {
@@ -12,7 +12,7 @@ test("a client's login is shown to the registry that it was meant for, and to no
   }
 });
 
-test("a client's login does not stand in what is logged of it", () => {
+test("a client's login does not appear when it is logged", () => {
   const credential = new ClientCredential(host('ghcr.io'), 'Basic c2VjcmV0');
   expect(JSON.stringify(credential)).toBe('{}');
   expect(String(credential)).not.toContain('c2VjcmV0');
@@ -23,6 +23,6 @@ test.each([
   ['an account', { partition: 'a' }, false],
   ['an account with logins of its own', { partition: 'a', logins: '/etc/logins' }, true],
   ['a client with a login', { partition: 'a', credential: new ClientCredential(host('ghcr.io'), 'x') }, true],
-])('hasOwnLogin() recognises %s', (_, access, expected) => {
+])('hasOwnLogin() detects %s', (_, access, expected) => {
   expect(hasOwnLogin(access)).toBe(expected);
 });

@@ -36,7 +36,7 @@ describe('AMD GPUs', () => {
     ]);
   });
 
-  test('count once however they are partitioned', () => {
+  test('are counted once however they are partitioned', () => {
     const partition = 'simd_count 152\nunique_id 5\ngfx_target_version 90402\n';
     const { root } = treeHost({
       [`${NODES}/1/properties`]: partition,
@@ -46,7 +46,7 @@ describe('AMD GPUs', () => {
     expect(readAmd(root)).toHaveLength(2);
   });
 
-  test('of a kernel too old to report the target are still seen', () => {
+  test('of a kernel too old to report the target are still detected', () => {
     const { root } = treeHost({ [`${NODES}/1/properties`]: 'simd_count 256\n' });
     expect(readAmd(root)).toEqual([{ vendor: 'amd' }]);
   });
@@ -96,12 +96,12 @@ describe('other accelerators', () => {
     ['a host bridge of a Hygon processor', '1d94:1480', '60000'],
     ['a network card of Huawei', '19e5:1822', '20000'],
     ['a Gaudi2 that a virtual machine has', '1da3:1020', '120000', 'vfio-pci'],
-  ])('%s is none', (_, id, pciClass, driver?: string) => {
+  ])('%s is not an accelerator', (_, id, pciClass, driver?: string) => {
     const { root } = treeHost(pciFunction('0000:10:1c.0', id, pciClass, driver));
     expect(findAccelerators(readPci(root))).toEqual([]);
   });
 
-  test('do not include the display of a desktop', () => {
+  test('exclude the display of a desktop', () => {
     const { root } = treeHost({
       ...pciFunction('0000:00:02.0', '8086:4680', '30000', 'i915'),
       ...pciFunction('0000:03:00.0', '1a03:2000', '30000', 'ast'),
@@ -109,13 +109,13 @@ describe('other accelerators', () => {
     expect(findAccelerators(readPci(root))).toEqual([]);
   });
 
-  test('an Intel GPU without a compute driver does not count', () => {
+  test('exclude an Intel GPU without a compute driver', () => {
     const { root } = treeHost(pciFunction('0000:10:00.0', '8086:0bda', '38000', 'vfio-pci'));
     expect(findAccelerators(readPci(root))).toEqual([]);
   });
 });
 
-describe('accelerators beside the PCI bus', () => {
+describe('accelerators that are not on the PCI bus', () => {
   const platform = (tree: Tree) => {
     const { root } = treeHost(tree);
     return readPlatformAccelerators(root, readPci(root));
@@ -125,7 +125,7 @@ describe('accelerators beside the PCI bus', () => {
   const DEVICE_TREE = 'sys/firmware/devicetree/base/compatible';
   const ORANGE_PI = 'xunlong,orangepi-5-plus\0rockchip,rk3588\0';
 
-  test('are none on a host that shows nothing', () => {
+  test('are none on a host without files about them', () => {
     expect(platform({})).toEqual({});
   });
 
@@ -139,7 +139,7 @@ describe('accelerators beside the PCI bus', () => {
     expect(platform({ 'etc/nv_tegra_release': `${line}\n` }).jetpack).toBe(jetpack);
   });
 
-  test('are a Rockchip NPU where its chip and the vendor’s driver are there', () => {
+  test('include a Rockchip NPU where its chip and the vendor’s driver are present', () => {
     const driver = { 'sys/module/rknpu/version': '0.9.8' };
     expect(platform({ [DEVICE_TREE]: ORANGE_PI, ...driver }).accelerators).toEqual(['rknn-rk3588']);
     expect(platform({ [DEVICE_TREE]: ORANGE_PI }).accelerators).toBeUndefined();
@@ -184,12 +184,12 @@ describe('accelerators beside the PCI bus', () => {
     expect(platform(tree).accelerators?.includes('vulkan') ?? false).toBe(expected);
   });
 
-  test('are Intel’s graphics where a driver that computes holds them', () => {
+  test('include Intel’s graphics where a driver that computes is bound to them', () => {
     expect(platform(pciFunction('0000:00:02.0', '8086:4680', '30000', 'i915')).graphics).toEqual(['intel']);
     expect(platform(pciFunction('0000:00:02.0', '8086:4680', '30000', 'vfio-pci')).graphics).toBeUndefined();
   });
 
-  test('a Hygon DCU is no AMD GPU, although the same kernel driver lists it', () => {
+  test('a Hygon DCU is not an AMD GPU, although the same kernel driver lists it', () => {
     const { root } = treeHost({
       [`${NODES}/1/properties`]: 'simd_count 240\nvendor_id 7572\ngfx_target_version 90006\n',
     });

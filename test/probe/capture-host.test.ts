@@ -18,19 +18,19 @@ function newDirectory(): string {
 }
 
 describe('a captured host', () => {
-  test('is detected as the machine itself', async () => {
+  test('is detected like the machine itself', async () => {
     const copy = newDirectory();
     expect(await capture(copy, { root: '/' })).toContain('gives the same answer as on this host');
     expect(await profileOf(copy)).toEqual(await profileOf('/'));
   });
 
-  test('is attached as an archive beside its folder, also when that was named with a slash', async () => {
+  test('is written as an archive beside its directory, also when that was given with a slash', async () => {
     const copy = newDirectory();
     expect(await capture(`${copy}/`, { root: '/' })).toContain(`tar -czf ${copy}.tar.gz ${copy}/\n`);
   });
 
   test.each(HOSTS.filter((host) => existsSync(join(MUSEUM, host, 'proc'))))(
-    'of %s answers as the original',
+    'of %s is detected like the original',
     async (host) => {
       const { architecture } = museumHost(host).platform;
       const copy = newDirectory();
@@ -44,7 +44,7 @@ describe('a captured host', () => {
     },
   );
 
-  test('holds no serial number, no other lines of its files, and one PCI function of each kind beside the accelerators', async () => {
+  test('contains no serial number, no other lines of its files, and one PCI function of each kind beside the accelerators', async () => {
     const root = writeTree({
       'proc/cpuinfo':
         'processor\t: 0\nFeatures\t: fp asimd\nCPU implementer\t: 0x41\n\nSerial\t\t: 10000000deadbeef\n',
@@ -71,7 +71,7 @@ describe('a captured host', () => {
     ]);
   });
 
-  test('is never written over another', async () => {
+  test('never overwrites another', async () => {
     const directory = writeTree({ empty: '' });
     const refused = capture(directory, { root: '/' });
     await expect(refused).rejects.toThrow(UserError);

@@ -28,8 +28,8 @@ async function ask(listener: RequestListener, limitMs = 60_000) {
   return { type, warnings: problems.warnings, failed: problems.failed() };
 }
 
-describe('cloud metadata services', () => {
-  test('AWS tells the instance type only to who brings a token', async () => {
+describe('instance types from cloud metadata services', () => {
+  test('are read from AWS only with a token', async () => {
     const { type } = await ask((request, response) => {
       if (request.method === 'PUT' && request.url === '/latest/api/token') {
         response.end(request.headers['x-aws-ec2-metadata-token-ttl-seconds'] ? 'TOKEN' : '');
@@ -43,7 +43,7 @@ describe('cloud metadata services', () => {
     expect(type).toBe('c5.9xlarge');
   });
 
-  test('Google names it at the end of a path', async () => {
+  test('are read from the end of Google’s path', async () => {
     const { type } = await ask((request, response) => {
       const isGoogle =
         request.url === '/computeMetadata/v1/instance/machine-type' &&
@@ -53,7 +53,7 @@ describe('cloud metadata services', () => {
     expect(type).toBe('n2-standard-8');
   });
 
-  test('read the instance type from what Azure calls the size', async () => {
+  test('are read from Azure’s size', async () => {
     const { type } = await ask((request, response) => {
       const isAzure =
         request.url?.startsWith('/metadata/instance/compute/vmSize?') &&
@@ -63,14 +63,14 @@ describe('cloud metadata services', () => {
     expect(type).toBe('Standard_HB120rs_v3');
   });
 
-  test('that never answer cost no more than the limit', async () => {
+  test('cost no more than the time limit when the service never answers', async () => {
     const { type, warnings, failed } = await ask(() => {}, 200);
     expect(type).toBeUndefined();
     expect(failed).toBe(true);
     expect(warnings).toEqual(['no cloud metadata service named an instance type within 0.2 s']);
   });
 
-  test('that never answer are given up in time, whatever memory is cleared meanwhile', async () => {
+  test('are abandoned in time when the service never answers, whatever memory is collected meanwhile', async () => {
     setFlagsFromString('--expose-gc');
     const collect: () => void = runInNewContext('gc');
     const collecting = setInterval(collect, 20);
@@ -78,13 +78,13 @@ describe('cloud metadata services', () => {
     expect((await ask(() => {}, 300)).type).toBeUndefined();
   });
 
-  test('a portal that answers everything with its page is not believed', async () => {
+  test('are not read from a captive portal’s page', async () => {
     const { type, failed } = await ask((_request, response) => response.end('<html>please log in</html>'));
     expect(type).toBeUndefined();
     expect(failed).toBe(true);
   });
 
-  test('an endless answer is cut off', async () => {
+  test('are cut off when the response is endless', async () => {
     const { type } = await ask((_request, response) => {
       const timer = setInterval(() => response.write('x'.repeat(4096)), 1);
       response.on('close', () => clearInterval(timer));
@@ -104,14 +104,14 @@ function requestsFromNow(): readonly unknown[] {
   return asked;
 }
 
-test('probeHost() asks no metadata service on this machine without --cloud', async () => {
+test('probeHost() sends no metadata request without --cloud', async () => {
   const asked = requestsFromNow();
   const { facts } = await probeHost({ root: '/', now: () => new Date() });
   expect(facts.os).not.toBe('');
   expect(asked).toEqual([]);
 });
 
-test('probeHost() asks no metadata service for a captured tree, even with --cloud: it would answer for this machine', async () => {
+test('probeHost() sends no metadata request for a captured tree, even with --cloud, because it would describe this machine', async () => {
   const asked = requestsFromNow();
   const root = await dataDirectory();
   mkdirSync(join(root, 'proc'));

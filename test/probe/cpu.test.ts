@@ -20,7 +20,7 @@ function read(tree: Tree, architecture: string) {
 }
 
 describe('/proc/cpuinfo of x86_64', () => {
-  test('tells vendor, family, model, stepping and flags', () => {
+  test('has vendor, family, model, stepping and flags', () => {
     expect(parseCpuinfo(ZEN, 'amd64')).toEqual({
       vendor: 'AuthenticAMD',
       flags: ['fpu', 'sse', 'sse2', 'avx2'],
@@ -36,12 +36,12 @@ describe('/proc/cpuinfo of x86_64', () => {
     expect(parseCpuinfo(`${ZEN}\n\n${second}\n`, 'amd64')).toEqual(parseCpuinfo(ZEN, 'amd64'));
   });
 
-  test('has the same CPU on one thread as on 512', () => {
+  test('gives the same CPU on one thread as on 512', () => {
     const many = Array.from({ length: 512 }, () => ZEN).join('\n\n');
     expect(parseCpuinfo(many, 'amd64')).toEqual(parseCpuinfo(ZEN, 'amd64'));
   });
 
-  test('a CPU without brand has neither name nor numbers that were not said', () => {
+  test('of a CPU without a brand has neither name nor missing numbers', () => {
     expect(parseCpuinfo('processor : 0\nflags : fpu\nmodel : unknown', 'amd64')).toEqual({
       vendor: 'generic',
       flags: ['fpu'],
@@ -53,7 +53,7 @@ describe('/proc/cpuinfo of aarch64', () => {
   const core = (part: string, features: string) =>
     `processor : 0\nFeatures : ${features}\nCPU implementer : 0x41\nCPU part : ${part}\n`;
 
-  test('names the vendor by its implementer code', () => {
+  test('gives the vendor by its implementer code', () => {
     expect(parseCpuinfo(core('0xd0c', 'fp asimd'), 'arm64')).toEqual({
       vendor: 'ARM',
       flags: ['fp', 'asimd'],
@@ -61,12 +61,12 @@ describe('/proc/cpuinfo of aarch64', () => {
     });
   });
 
-  test('a stranger keeps its code', () => {
+  test('gives an unknown vendor’s implementer code', () => {
     const text = core('0x663', 'fp').replace('0x41', '0x70');
     expect(parseCpuinfo(text, 'arm64').vendor).toBe('0x70');
   });
 
-  test('has the common flags of different cores, and every part number', () => {
+  test('gives the common flags of different cores, and every part number', () => {
     const text = [core('0xd05', 'fp asimd aes'), core('0xd05', 'fp asimd aes'), core('0xd0b', 'fp aes sve')];
     expect(parseCpuinfo(text.join('\n'), 'arm64')).toEqual({
       vendor: 'ARM',
@@ -75,12 +75,12 @@ describe('/proc/cpuinfo of aarch64', () => {
     });
   });
 
-  test('a core that is listed as alike but has fewer flags counts too', () => {
+  test('counts a core of the same part number that has fewer flags', () => {
     const text = [core('0xd05', 'fp asimd aes'), core('0xd05', 'fp asimd'), core('0xd0b', 'fp asimd aes')];
     expect(parseCpuinfo(text.join('\n'), 'arm64').flags).toEqual(['fp', 'asimd']);
   });
 
-  test('of an old kernel, which tells what cores share after the list of processors', () => {
+  test('of an old kernel has shared lines after the list of processors', () => {
     const text = `processor : 0\nprocessor : 1\n\n${core('0xd08', 'fp asimd').replace('processor : 0\n', '')}`;
     expect(parseCpuinfo(text, 'arm64')).toEqual({ vendor: 'ARM', flags: ['fp', 'asimd'], parts: ['0xd08'] });
   });
@@ -99,7 +99,7 @@ describe('/proc/cpuinfo of other architectures', () => {
     expect(parseCpuinfo(text, 'ppc64le')).toMatchObject({ vendor: 'IBM', generation });
   });
 
-  test('riscv64: a core that the kernel does not name is known by its registers', () => {
+  test('riscv64: a core that the kernel does not name is identified by its registers', () => {
     const ids = (vendor: string, core: string) =>
       parseCpuinfo(`hart : 0\nisa : rv64imafdch\nmvendorid : ${vendor}\nmarchid : ${core}\n`, 'riscv64');
     expect(ids('0x489', '0x8000000000000008')).toMatchObject({
@@ -110,7 +110,7 @@ describe('/proc/cpuinfo of other architectures', () => {
     expect(parseCpuinfo('hart : 0\nuarch : eswin,eic770x\n', 'riscv64').vendor).toBe('SiFive');
   });
 
-  test('riscv64: of harts that differ, what all of them have counts', () => {
+  test('riscv64: of different harts, only what all of them have counts', () => {
     const text = 'hart : 0\nisa : rv64imafdcv_zba_zbb\n\nhart : 1\nisa : rv64imafdc_zbb_zbs\n';
     expect(parseCpuinfo(text, 'riscv64').isa).toBe('rv64imafdc_zbb');
   });
@@ -127,14 +127,14 @@ describe('/proc/cpuinfo of other architectures', () => {
     expect(parseCpuinfo(text, 'arm64').armVersion).toBeUndefined();
   });
 
-  test('arm64: a part number of another implementer than the first carries it', () => {
+  test('arm64: a part number of another implementer than the first includes it', () => {
     const core = (implementer: string, part: string) =>
       `CPU implementer\t: ${implementer}\nCPU part\t: ${part}\n\n`;
     const text = core('0x53', '0x001') + core('0x41', '0xd05') + core('0x53', '0x001');
     expect(parseCpuinfo(text, 'arm64').parts).toEqual(['0x001', '0x41/0xd05']);
   });
 
-  test('has the uarch of riscv64, or builds it from the model name', () => {
+  test('riscv64: has the uarch, or builds it from the model name', () => {
     expect(parseCpuinfo('hart : 1\nisa : rv64imafdc\nuarch : sifive,u74-mc', 'riscv64')).toEqual({
       vendor: 'SiFive',
       flags: [],
@@ -147,7 +147,7 @@ describe('/proc/cpuinfo of other architectures', () => {
     });
   });
 
-  test('s390x: features stand above the processors, the machine type within their lines', () => {
+  test('s390x: the features are above the processors, the machine type is within their lines', () => {
     const text =
       'vendor_id       : IBM/S390\nfeatures\t: esan3 zarch vx\n' +
       'processor 0: version = FF,  identification = 0AB123,  machine = 8561\n';
@@ -158,7 +158,7 @@ describe('/proc/cpuinfo of other architectures', () => {
     });
   });
 
-  test('loong64: a head stands before the first processor', () => {
+  test('loong64: a header comes before the first processor', () => {
     const text =
       'system type\t: generic-loongson-machine\n\nprocessor\t: 0\nModel Name\t: Loongson-3A6000\n' +
       'Features\t: cpucfg lam lsx\n';
@@ -169,20 +169,20 @@ describe('/proc/cpuinfo of other architectures', () => {
     });
   });
 
-  test('loong64: kernels that name the core say it themselves', () => {
+  test('loong64: kernels that print the core’s name give the uarch', () => {
     const text =
       'processor\t: 127\nCPU Family\t: Loongson-64bit\nModel Name\t: Loongson-3C6000/D\nPRID\t\t: LA664 (0014d010)\n' +
       'Features\t: cpucfg lam ual fpu lsx lasx crc32 complex crypto ptw lspw lvz\n';
     expect(parseCpuinfo(text, 'loong64').uarch).toBe('LA664');
   });
 
-  test('gives an unknown architecture no facts', () => {
+  test('of an unknown architecture gives no facts', () => {
     expect(parseCpuinfo('cpu model : MIPS 24Kc', 'mips')).toEqual({ vendor: 'generic', flags: [] });
   });
 });
 
 describe("a host's CPU", () => {
-  test('without /proc/cpuinfo is unknown, and the probe has failed', () => {
+  test('without /proc/cpuinfo is unknown, and the probe reports a failure', () => {
     const { cpu, problems } = read({}, 'amd64');
     expect(cpu).toEqual({ vendor: 'generic', flags: [] });
     expect(problems.failed()).toBe(true);
@@ -204,7 +204,7 @@ describe("a host's CPU", () => {
   test.each([
     ['amd64', 'flags'],
     ['arm64', 'Features'],
-  ])('of %s without %s has failed too', (architecture, key) => {
+  ])('of %s without %s is reported as a failure too', (architecture, key) => {
     const { problems } = read({ 'proc/cpuinfo': 'processor : 0\n' }, architecture);
     expect(problems.failed()).toBe(true);
     expect(problems.warnings.join()).toContain(key);
@@ -212,7 +212,7 @@ describe("a host's CPU", () => {
 });
 
 describe("a Mac's CPU", () => {
-  test('comes from sysctl, with flags in Linux’s spelling', () => {
+  test('is read from sysctl, with flags in Linux’s spelling', () => {
     const cpu = parseSysctl(
       'machdep.cpu.vendor: GenuineIntel\nmachdep.cpu.brand_string: Intel(R) Core(TM) i7\n' +
         'machdep.cpu.features: SSE4.1 AVX1.0 FMA\nmachdep.cpu.leaf7_features: AVX2\n' +
@@ -224,7 +224,7 @@ describe("a Mac's CPU", () => {
     });
   });
 
-  test('an Apple chip tells its name and the features that are on', () => {
+  test('of Apple has its name and the features that are on', () => {
     const cpu = parseSysctl(
       'machdep.cpu.brand_string: Apple M3 Pro\nhw.optional.arm.FEAT_LSE: 1\nhw.optional.arm.FEAT_BTI: 0\n',
     );

@@ -15,7 +15,7 @@ describe('cross-checks with other programs', () => {
     expect(parseGccTarget('')).toBeUndefined();
   });
 
-  test('read it from the command that clang would run', () => {
+  test('read the microarchitecture from the command that clang would run', () => {
     expect(parseClangTarget('"clang" "-cc1" "-target-cpu" "sapphirerapids" "-target-feature"')).toBe(
       'sapphirerapids',
     );
@@ -37,7 +37,7 @@ describe('cross-checks with other programs', () => {
     expect(parseLscpu('')).toBeUndefined();
   });
 
-  test('leave out a missing program, and keep the answers of the others', async () => {
+  test('omit a missing program, and keep the results of the others', async () => {
     const answers = await queryOtherPrograms();
     for (const [name, answer] of Object.entries(answers)) expect(answer, name).toBeDefined();
   });

@@ -3,18 +3,18 @@ import { openHostRoot } from '../../src/probe/host-root.ts';
 import { treeHost, writeTree } from '../support/host-tree.ts';
 
 describe('a host root', () => {
-  test('reads a file below it, without the line end', () => {
+  test('reads a file below it, without the final line feed', () => {
     const { root } = treeHost({ 'proc/sys/kernel/osrelease': '6.1.0-44-amd64\n' });
     expect(root.text('/proc/sys/kernel/osrelease')).toBe('6.1.0-44-amd64');
   });
 
-  test('reads a file of several chunks whole', () => {
+  test('reads a file of several chunks completely', () => {
     const long = 'processor : 0\n'.repeat(20_000);
     const { root } = treeHost({ 'proc/cpuinfo': long });
     expect(root.text('/proc/cpuinfo')).toBe(long.trimEnd());
   });
 
-  test('answers nothing for what is not there, and calls that no problem', () => {
+  test('returns undefined for a missing file, and reports no problem', () => {
     const { root, problems } = treeHost({ 'proc/uptime': '1\n' });
     expect(root.text('/proc/cpuinfo')).toBeUndefined();
     expect(root.names('/sys/class/kfd')).toBeUndefined();
@@ -30,7 +30,7 @@ describe('a host root', () => {
     expect(root.text('/../../../etc/hostname')).toBeUndefined();
   });
 
-  test('follows a link within the tree, and names the target of one that was not captured', () => {
+  test('follows a link within the tree, and returns the target of one that was not captured', () => {
     const { root } = treeHost({
       'usr/lib/os-release': 'ID=debian\n',
       'etc/os-release': { link: '../usr/lib/os-release' },
@@ -40,7 +40,7 @@ describe('a host root', () => {
     expect(root.linkName('/sys/class/infiniband/mlx5_0/device/driver')).toBe('mlx5_core');
   });
 
-  test('tells of a file that is there but cannot be read', () => {
+  test('reports a file that exists but cannot be read', () => {
     const path = writeTree({ 'proc/loop': { link: 'loop' } });
     const unreadable: string[] = [];
     const root = openHostRoot(path, { onUnreadable: (file, code) => unreadable.push(`${file} ${code}`) });

@@ -21,13 +21,13 @@ describe.skipIf(process.platform !== 'linux' || testableFlags(HERE).length === 0
       expect([...outcomes.values()].every((outcome) => outcome === 'unknown') || ran > 0).toBe(true);
     });
 
-    test('are not tried for flags without one', () => {
+    test('are not run for flags without a test instruction', () => {
       expect([...runInstructions(HERE, ['no_such_flag'])]).toEqual([]);
     });
   },
 );
 
-test('an architecture without a table has none', () => {
+test('no instructions are run on an architecture without a table', () => {
   expect(testableFlags('s390x')).toEqual([]);
   expect([...runInstructions('s390x', ['vx'])]).toEqual([]);
 });

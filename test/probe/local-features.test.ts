@@ -12,7 +12,7 @@ function read(tree: Tree) {
 }
 
 describe('local features', () => {
-  test('come from both folders, ours first', () => {
+  test('are read from both directories, MetaHub’s first', () => {
     const { features } = read({
       [`${NFD}/site`]: 'example.com/rack=b12\nexample.com/tier=gold\n',
       [`${OURS}/site`]: 'example.com/tier=silver\nsite:hpc-north\n',
@@ -20,12 +20,12 @@ describe('local features', () => {
     expect(features).toEqual(['example.com/tier=silver', 'site:hpc-north', 'example.com/rack=b12']);
   });
 
-  test('default to true, and comments and blank lines say nothing', () => {
+  test('default to true, and ignore comments and blank lines', () => {
     const { features } = read({ [`${OURS}/a`]: '# a comment\n\n  licensed-mkl  \nempty=\n' });
     expect(features).toEqual(['licensed-mkl=true', 'empty=']);
   });
 
-  test('that are no key=value are named as they are written, with their file', () => {
+  test('that are not key=value are reported as they are written, with their file', () => {
     const { features, warnings } = read({ [`${OURS}/a`]: 'two words\n=value\nspaced = out\n' });
     expect(features).toEqual(['spaced = out']);
     expect(warnings).toEqual([
@@ -48,14 +48,14 @@ describe('local features', () => {
     expect(features).toEqual(['always=1', 'kept=1']);
   });
 
-  test('skip the one line after no-feature', () => {
+  test('omit the one line after no-feature', () => {
     const { features } = read({
       [`${OURS}/a`]: '# +no-feature\nlabel-only=1\nfeature=1\n# +no-label\nboth=1\n',
     });
     expect(features).toEqual(['feature=1', 'both=1']);
   });
 
-  test('keep what follows a time that cannot be read, and say so', () => {
+  test('keep what follows an invalid expiry time, and report it', () => {
     const { features, warnings } = read({ [`${OURS}/a`]: '# +expiry-time=tomorrow\nx=1\n' });
     expect(features).toEqual(['x=1']);
     expect(warnings).toEqual([
@@ -72,7 +72,7 @@ describe('local features', () => {
     expect(warnings).toEqual([`/${OURS}/huge is larger than 64 KiB: its features are not read`]);
   });
 
-  test('leave out the labels that MetaHub itself wrote for node-feature-discovery', () => {
+  test('omit the labels that MetaHub itself wrote for node-feature-discovery', () => {
     const { features } = read({
       [`${NFD}/metahub`]: 'metahub.feature.node.kubernetes.io/cpu=zen4\nmine=1\n',
     });

@@ -22,7 +22,7 @@ async function factsOf(host: string) {
 }
 
 describe('the museum of hosts', () => {
-  test('holds sixty machines of seven architectures, with NVIDIA GPUs of five generations', () => {
+  test('has sixty machines of seven architectures, with NVIDIA GPUs of five generations', () => {
     const hosts = HOSTS.map(museumHost);
     const architectures = new Set(hosts.map(({ platform }) => platform.architecture));
     const majors = hosts.flatMap(({ features }) =>
@@ -33,7 +33,7 @@ describe('the museum of hosts', () => {
     expect(new Set(majors).size).toBeGreaterThanOrEqual(5);
   });
 
-  test.each(HOSTS)('keeps its expected profile: %s', async (host) => {
+  test.each(HOSTS)('has its expected profile: %s', async (host) => {
     const expected: MuseumHost = museumHost(host);
     const { facts, warnings, failed } = await probeHost({
       root: join(MUSEUM, host),
@@ -61,7 +61,7 @@ describe('the museum of hosts', () => {
     expect(page).toBe(await renderMuseum());
   });
 
-  test('thirty machines were captured, and every tree says where it comes from', () => {
+  test('has thirty captured machines, and every tree names its source', () => {
     const sources = HOSTS.map((host) => museumHost(host).source);
     expect(sources.filter(({ kind }) => kind === 'captured').length).toBeGreaterThanOrEqual(30);
     for (const [at, source] of sources.entries()) expect(source.from, HOSTS[at]).not.toEqual('');

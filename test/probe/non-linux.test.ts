@@ -23,7 +23,7 @@ const RYZEN = {
 };
 
 describe('parseWindows()', () => {
-  test('takes vendor, name and model; a missing capability stays missing', () => {
+  test('reads vendor, name and model, and omits a missing capability', () => {
     const problems = collectDiagnostics();
     const { os, cpu } = parseWindows(CORE_I7, problems);
     expect(os).toBe('windows');
@@ -38,7 +38,7 @@ describe('parseWindows()', () => {
     expect(problems.warnings).toEqual([expect.stringContaining('--set cpu:NAME')]);
   });
 
-  test('a CPU is no more than its flags, whatever its name promises', () => {
+  test('gives a CPU only its flags, whatever its name suggests', () => {
     const { cpu, system } = parseWindows(RYZEN, collectDiagnostics());
     const { os, architecture } = { os: 'windows', architecture: 'amd64' };
     const profile = deriveProfile({ os, architecture, cpu, gpus: [], system, local: [] });
@@ -46,7 +46,7 @@ describe('parseWindows()', () => {
     expect(profile.platform).toMatchObject({ os, architecture });
   });
 
-  test('fields that are empty or no numbers are left out', () => {
+  test('omits fields that are empty or not numbers', () => {
     const { cpu } = parseWindows(
       { ...RYZEN, brand: '', family: '', model: '?', stepping: '' },
       collectDiagnostics(),

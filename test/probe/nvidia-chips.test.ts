@@ -43,19 +43,19 @@ describe('the table of NVIDIA device ids', () => {
     expect(nvidiaChip('2b00')).toEqual({ chip: 'GB10B', computeCapability: '11.0', integrated: true });
   });
 
-  test('names a chip whose capability is not published, and leaves the capability to nvidia-smi', () => {
+  test('has the name of a chip whose capability is not published, and leaves the capability to nvidia-smi', () => {
     expect(nvidiaChip('2980')).toEqual({ chip: 'GB102' });
     expect(nvidiaChip('3200')).toEqual({ chip: 'GB112' });
     expect(nvidiaChip('3041')).toEqual({ chip: 'Rubin' });
     expect(nvidiaChip('307f')).toEqual({ chip: 'Rubin' });
   });
 
-  test('does not know an id that no chip owns', () => {
+  test('has no entry for an id of no chip', () => {
     expect(nvidiaChip('ffff')).toBeUndefined();
     expect(nvidiaChip('22a3')).toBeUndefined();
   });
 
-  test('tells parts older than Fermi from those newer than the table', () => {
+  test('distinguishes GPUs older than Fermi from those newer than the table', () => {
     expect(isBeforeFermi('0191')).toBe(true);
     expect(isBeforeFermi('10c3')).toBe(true);
     expect(isBeforeFermi('1023')).toBe(false);

@@ -26,8 +26,8 @@ function isAlive(pid: number): boolean {
   }
 }
 
-describe("nvidia-smi's answer", () => {
-  test('names each of several different GPUs', () => {
+describe('the output of nvidia-smi', () => {
+  test('has the name of each of several different GPUs', () => {
     const rows = [
       '0, Tesla V100-PCIE-16GB, 00000000:3B:00.0, 0x1DB410DE, 7.0, 535.104.05',
       '1, NVIDIA L4, 00000000:AF:00.0, 0x27B810DE, 8.9, 535.104.05',
@@ -47,14 +47,14 @@ describe("nvidia-smi's answer", () => {
   });
 
   test.each(['[N/A]', '[Not Supported]', '[Unknown Error]', '[GPU requires reset]', 'N/A'])(
-    'leaves out a value that reads %s',
+    'is read without a value that is %s',
     (word) => {
       const answer = parseNvidiaSmi(`0, ${word}, 00000000:3B:00.0, 0x1DB410DE, ${word}, ${word}\n`, 0);
       expect(answer).toEqual({ kind: 'gpus', gpus: [{ pciAddress: '0000:3b:00.0' }] });
     },
   );
 
-  test('keeps a PCI domain of more than four digits', () => {
+  test('is read with a PCI domain of more than four digits', () => {
     const answer = parseNvidiaSmi('0, NVIDIA GH200 480GB, 00010009:01:00.0, 0x234210DE, 9.0, 550.54.15', 0);
     expect(answer).toMatchObject({ gpus: [{ pciAddress: '10009:01:00.0' }] });
   });
@@ -70,7 +70,7 @@ describe("nvidia-smi's answer", () => {
     ],
     ['', 255, 'ended with status 255'],
     ['<?xml version="1.0"?>', 0, 'named no GPU'],
-  ])('explains «%s» with status %i', (stdout, status, why) => {
+  ])('is explained for «%s» with status %i', (stdout, status, why) => {
     expect(parseNvidiaSmi(`${stdout}\n`, status)).toEqual({
       kind: 'unavailable',
       why: expect.stringContaining(why),
@@ -78,8 +78,8 @@ describe("nvidia-smi's answer", () => {
   });
 });
 
-describe('asking nvidia-smi', () => {
-  test('runs it and reads its answer', async () => {
+describe('running nvidia-smi', () => {
+  test('returns its parsed output', async () => {
     const { path } = program('echo "0, NVIDIA X, 00000000:01:00.0, 0x340010DE, 13.0, 600.10"');
     expect(await queryNvidiaSmi({ program: path, limitMs: 60_000 })).toMatchObject({
       kind: 'gpus',
@@ -87,7 +87,7 @@ describe('asking nvidia-smi', () => {
     });
   });
 
-  test('says so when it is not installed', async () => {
+  test('reports that it is not installed', async () => {
     expect(await queryNvidiaSmi({ program: '/nonexistent/nvidia-smi' })).toEqual({
       kind: 'unavailable',
       why: 'is not installed',
@@ -115,19 +115,19 @@ describe('asking nvidia-smi', () => {
     expect(answer.kind).toBe('gpus');
   });
 
-  test('is not drowned by endless output', async () => {
+  test('limits endless output', async () => {
     const { path } = program('yes');
     expect(await queryNvidiaSmi({ program: path, limitMs: 300 })).toMatchObject({ kind: 'unavailable' });
   });
 
-  test('stops when the caller does', async () => {
+  test('stops when the caller aborts', async () => {
     const { path } = program('sleep 60');
     const answer = await queryNvidiaSmi({ program: path, signal: AbortSignal.abort() });
     expect(answer.kind).toBe('unavailable');
   });
 });
 
-describe('the greatest CUDA of a driver', () => {
+describe('the highest CUDA version of a driver', () => {
   test.each([
     ['| NVIDIA-SMI 535.104.05   Driver Version: 535.104.05   CUDA Version: 12.2     |', '12.2'],
     ['| NVIDIA-SMI 595.45.04   KMD Version: 595.45.04   CUDA UMD Version: 13.2     |', '13.2'],
@@ -136,7 +136,7 @@ describe('the greatest CUDA of a driver', () => {
     expect(parseCudaVersion(`Thu Nov 26\n${line}\n`)).toBe(cuda);
   });
 
-  test('is nothing where the program is missing', async () => {
+  test('is undefined where the program is missing', async () => {
     expect(await queryCudaVersion({ program: '/no/such/nvidia-smi' })).toBeUndefined();
     const { path } = program('echo "CUDA Version: 13.5"');
     expect(await queryCudaVersion({ program: path })).toBe('13.5');

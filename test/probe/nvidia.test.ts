@@ -30,7 +30,7 @@ async function probe(tree: Tree, { isLive = false, answer, cuda }: Answers = {})
 }
 
 describe('NVIDIA GPUs', () => {
-  test('are known by PCI id alone, without running nvidia-smi', async () => {
+  test('are identified by PCI id alone, without running nvidia-smi', async () => {
     const found = await probe({ ...pciFunction('0000:41:00.0', '10de:2330'), ...DRIVER }, { isLive: true });
     expect(found).toMatchObject({
       driver: '535.104.05',
@@ -41,7 +41,7 @@ describe('NVIDIA GPUs', () => {
     });
   });
 
-  test('are told apart from their audio functions and from NVSwitch', async () => {
+  test('are distinguished from their audio functions and from NVSwitch', async () => {
     const { gpus } = await probe({
       ...pciFunction('0000:41:00.0', '10de:2330'),
       ...pciFunction('0000:41:00.1', '10de:22ba', '40300'),
@@ -51,7 +51,7 @@ describe('NVIDIA GPUs', () => {
     expect(gpus).toHaveLength(1);
   });
 
-  test('carry the name that the driver knows, and whether they are partitioned', async () => {
+  test('have the driver’s name for them, and whether they are partitioned', async () => {
     const { gpus } = await probe({
       ...pciFunction('0000:07:00.0', '10de:20b2'),
       ...DRIVER,
@@ -62,7 +62,7 @@ describe('NVIDIA GPUs', () => {
     expect(gpus).toMatchObject([{ name: 'NVIDIA A100-SXM4-80GB', mig: true }]);
   });
 
-  test('that the table does not have are looked up by nvidia-smi, by address', async () => {
+  test('that are not in the table are queried from nvidia-smi, by address', async () => {
     const tree = {
       ...pciFunction('0000:3b:00.0', '10de:3400'),
       ...pciFunction('0000:af:00.0', '10de:27b8'),
@@ -82,7 +82,7 @@ describe('NVIDIA GPUs', () => {
     expect(found.failed).toBe(false);
   });
 
-  test('that neither knows stay without a capability, and the probe reports a failure', async () => {
+  test('that neither knows have no capability, and the probe reports a failure', async () => {
     const found = await probe(
       { ...pciFunction('0000:3b:00.0', '10de:3400'), ...DRIVER },
       { isLive: true, answer: { kind: 'unavailable', why: 'did not answer within 2 s and was killed' } },
@@ -100,7 +100,7 @@ describe('NVIDIA GPUs', () => {
     ['two GPUs, one answer', ['3b', '5e'], ['af'], [undefined, undefined]],
     ['two GPUs, one of them answered', ['3b', '5e'], ['5e'], [undefined, '13.0']],
     ['a known GPU and an unknown one, the known one answered', ['k3b', '5e'], ['3b'], ['8.9', undefined]],
-  ])('take the capability of another address only where there is but one of each: %s', async (...row) => {
+  ])('get the capability of another address only where there is one of each: %s', async (...row) => {
     const [, cards, answered, capabilities] = row;
     const tree = cards.map((bus) =>
       pciFunction(`0000:${bus.slice(-2)}:00.0`, bus.startsWith('k') ? '10de:27b8' : '10de:3400'),
@@ -114,20 +114,20 @@ describe('NVIDIA GPUs', () => {
     expect(found.failed).toBe(capabilities.includes(undefined));
   });
 
-  test('of a captured tree never run a program', async () => {
+  test('of a captured tree are read without running a program', async () => {
     const found = await probe({ ...pciFunction('0000:3b:00.0', '10de:3400'), ...DRIVER });
     expect(found.asked).toBe(0);
     expect(found.warnings[0]).toContain('cannot be run for a captured tree');
   });
 
-  test('without a driver are reported, with what that means', async () => {
+  test('without a driver are reported, with the consequence', async () => {
     const found = await probe(pciFunction('0000:01:00.0', '10de:1db1', '30200', 'nouveau'));
     expect(found.gpus[0]?.computeCapability).toBe('7.0');
     expect(found.driver).toBeUndefined();
     expect(found.warnings).toEqual(['no NVIDIA driver is loaded: containers cannot use the GPU until it is']);
   });
 
-  test('handed through to virtual machines do not count', async () => {
+  test('passed through to virtual machines do not count', async () => {
     const found = await probe({
       ...pciFunction('0000:01:00.0', '10de:2330', '30200', 'vfio-pci'),
       ...pciFunction('0000:02:00.0', '10de:2330', '30200', 'nvidia'),
@@ -137,7 +137,7 @@ describe('NVIDIA GPUs', () => {
     expect(found.warnings[0]).toContain('vfio-pci');
   });
 
-  test('older than Fermi have no capability, and that is no failure', async () => {
+  test('older than Fermi have no capability, which is not a failure', async () => {
     const tree = { ...pciFunction('0000:01:00.0', '10de:0191', '30000'), ...DRIVER };
     const found = await probe(tree, { isLive: true });
     expect(found.gpus).toHaveLength(1);
@@ -154,7 +154,7 @@ describe('NVIDIA GPUs', () => {
     expect(found.warnings[0]).toContain('has no loaded driver to query');
   });
 
-  test('beside which a device tree names a Jetson are the ones that count', async () => {
+  test('on the PCI bus count even when the device tree names a Jetson', async () => {
     const { gpus } = await probe({
       ...pciFunction('0000:41:00.0', '10de:2330'),
       ...DRIVER,
@@ -164,14 +164,14 @@ describe('NVIDIA GPUs', () => {
   });
 
   test.each(['nvidia,tegra1', 'nvidia,toString', 'nvidia,tegra234x'])(
-    'are none where the device tree names %s',
+    'are none where the device tree has %s',
     async (compatible) => {
       const { gpus } = await probe({ 'sys/firmware/devicetree/base/compatible': `${compatible}\0` });
       expect(gpus).toEqual([]);
     },
   );
 
-  test('have a driver only by a version that can be read', async () => {
+  test('have a driver only with a version that can be read', async () => {
     const gpu = pciFunction('0000:41:00.0', '10de:2330');
     const versions = ['535.104.05', '535', 'unknown', '535.104-rc1'].map(
       async (version) => (await probe({ ...gpu, 'sys/module/nvidia/version': `${version}\n` })).driver,
@@ -182,7 +182,7 @@ describe('NVIDIA GPUs', () => {
   test.each([
     ['gi1', true],
     ['config', false],
-  ])('whose capabilities have a folder %s are partitioned: %s', async (folder, isPartitioned) => {
+  ])('whose capabilities have a directory %s are partitioned: %s', async (folder, isPartitioned) => {
     const { gpus } = await probe({
       ...pciFunction('0000:07:00.0', '10de:20b2'),
       ...DRIVER,
@@ -230,7 +230,7 @@ describe("the driver's version", () => {
 describe('a driver newer than the table', () => {
   const gpu = pciFunction('0000:41:00.0', '10de:2330');
 
-  test('reports itself which CUDA it runs', async () => {
+  test('reports itself which CUDA version it runs', async () => {
     const tree = { ...gpu, 'sys/module/nvidia/version': '690.12\n' };
     expect(await probe(tree, { isLive: true, cuda: '14.1' })).toMatchObject({
       driver: '690.12',
@@ -238,13 +238,13 @@ describe('a driver newer than the table', () => {
     });
   });
 
-  test('runs at least the newest CUDA of the table where it does not say', async () => {
+  test('runs at least the newest CUDA of the table where it does not report one', async () => {
     const tree = { ...gpu, 'sys/module/nvidia/version': '690.12\n' };
     expect((await probe(tree, { isLive: true })).cuda).toBeUndefined();
     expect((await probe(tree, { cuda: '14.1' })).programs).toEqual([]);
   });
 
-  test('is not run when the table knows the driver', async () => {
+  test('is not queried when the table has the driver’s version', async () => {
     const found = await probe({ ...gpu, ...DRIVER }, { isLive: true, cuda: '14.1' });
     expect(found.programs).toEqual([]);
     expect(found.cuda).toBeUndefined();
@@ -266,7 +266,7 @@ describe('Windows Subsystem for Linux 2', () => {
     ],
   };
 
-  test('has the GPUs that the nvidia-smi of Windows’ driver names', async () => {
+  test('has the GPUs that nvidia-smi of Windows’ driver lists', async () => {
     const found = await probe(DXG, { isLive: true, answer, cuda: '12.7' });
     expect(found).toMatchObject({
       gpus: [{ vendor: 'nvidia', name: 'NVIDIA GeForce RTX 4090', computeCapability: '8.9' }],
@@ -277,20 +277,20 @@ describe('Windows Subsystem for Linux 2', () => {
     });
   });
 
-  test('without that program has none, and a warning says what is missing', async () => {
+  test('without that program has none, and a warning names it', async () => {
     const found = await probe(DXG, { isLive: true });
     expect(found.gpus).toEqual([]);
     expect(found.warnings.join()).toContain(`${WSL_SMI} is not installed`);
     expect(found.failed).toBe(false);
   });
 
-  test('captured, runs nothing and says so', async () => {
+  test('that was captured runs no program, with a message', async () => {
     const found = await probe(DXG, { answer });
     expect(found.programs).toEqual([]);
     expect(found.warnings.join()).toContain('/dev/dxg');
   });
 
-  test('with a GPU on the PCI bus is read from there', async () => {
+  test('with a GPU on the PCI bus has the GPU from there', async () => {
     const tree = { ...DXG, ...pciFunction('0000:41:00.0', '10de:2330'), ...DRIVER };
     expect((await probe(tree, { isLive: true, answer })).programs).toEqual([]);
   });

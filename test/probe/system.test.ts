@@ -3,7 +3,7 @@ import { readPci } from '../../src/probe/accelerators.ts';
 import { parseOsRelease, readFabrics, readGlibc, readSystem } from '../../src/probe/system.ts';
 import { pciFunction, type Tree, treeHost } from '../support/host-tree.ts';
 
-describe('glibc', () => {
+describe('the version of glibc', () => {
   test.each<[string, Tree, string | undefined]>([
     ["Debian's ldd", { 'usr/bin/ldd': "    echo 'ldd (Debian GLIBC 2.36-9+deb12u14) 2.36'\n" }, '2.36'],
     ["Red Hat's ldd", { 'usr/bin/ldd': "    echo 'ldd (GNU libc) 2.34'\n" }, '2.34'],
@@ -26,7 +26,7 @@ describe('glibc', () => {
   });
 });
 
-describe('the system', () => {
+describe('the facts of the system', () => {
   const KERNEL: Tree = { 'proc/sys/kernel/osrelease': '6.8.0-49-generic\n' };
 
   test.each([
@@ -42,7 +42,7 @@ describe('the system', () => {
     ['Parallels International GmbH.', 'Parallels Virtual Platform'],
     ['Apple Inc.', 'Apple Virtualization Generic Platform'],
     ['FreeBSD', 'BHYVE'],
-  ])('is a virtual machine by the firmware tables of %s, %s', (vendor, product) => {
+  ])('include a virtual machine by the firmware tables of %s, %s', (vendor, product) => {
     const { root, problems } = treeHost({
       ...KERNEL,
       'sys/class/dmi/id/sys_vendor': `${vendor}\n`,
@@ -56,7 +56,7 @@ describe('the system', () => {
     ['Microsoft Corporation', 'Surface Laptop 7th Edition'],
     ['Amazon EC2', 'c7i.metal-24xl'],
     ['Apple Inc.', 'MacBookPro16,1'],
-  ])('is a machine of its own by the firmware tables of %s, %s', (vendor, product) => {
+  ])('include no virtual machine by the firmware tables of %s, %s', (vendor, product) => {
     const { root, problems } = treeHost({
       ...KERNEL,
       'sys/class/dmi/id/sys_vendor': `${vendor}\n`,
@@ -65,7 +65,7 @@ describe('the system', () => {
     expect(readSystem(root, problems).virtual).toBeUndefined();
   });
 
-  test('is read where its files are', () => {
+  test('are read from their files', () => {
     const { root, problems } = treeHost({
       ...KERNEL,
       'etc/os-release': 'NAME="Ubuntu"\nID=ubuntu\nVERSION_ID="24.04"\nID_LIKE=debian\n',
@@ -90,7 +90,7 @@ describe('the system', () => {
     expect(problems.warnings).toEqual([]);
   });
 
-  test('has only what was read, and warns where selection would miss it', () => {
+  test('have only what was read, with a warning where selection would need more', () => {
     const { root, problems } = treeHost({ 'proc/uptime': '1' });
     expect(readSystem(root, problems)).toEqual({});
     expect(problems.warnings).toEqual([
@@ -99,7 +99,7 @@ describe('the system', () => {
     expect(problems.failed()).toBe(false);
   });
 
-  test('tells SMT from the siblings of CPU 0 on an old kernel', () => {
+  test('include SMT from the siblings of CPU 0 on an old kernel', () => {
     const siblings = (list: string) =>
       readSystem(
         treeHost({ ...KERNEL, 'sys/devices/system/cpu/cpu0/topology/thread_siblings_list': list }).root,
@@ -116,7 +116,7 @@ describe('the system', () => {
     ['Google', 'Google Compute Engine', undefined],
     ['Microsoft Corporation', 'Virtual Machine', undefined],
     ['Xen', 'HVM domU', undefined],
-  ])('of %s "%s" has the instance type %s', (vendor, product, type) => {
+  ])('of %s "%s" have the instance type %s', (vendor, product, type) => {
     const { root, problems } = treeHost({
       ...KERNEL,
       'sys/class/dmi/id/sys_vendor': `${vendor}\n`,
@@ -130,12 +130,12 @@ describe('the system', () => {
     ["ID='rocky'\nVERSION_ID='9.4'\n", 'rocky', '9.4'],
     ['NAME=Arch\nID=arch\n', 'arch', undefined],
     ['', undefined, undefined],
-  ])('reads os-release %j', (text, osId, osVersion) => {
+  ])('include os-release %j', (text, osId, osVersion) => {
     expect(parseOsRelease(text)).toEqual({ osId, osVersion });
   });
 });
 
-describe('fabrics', () => {
+describe('network fabrics', () => {
   const port = (device: string, linkLayer: string, state = '4: ACTIVE', driver = 'mlx5_core'): Tree => ({
     [`sys/class/infiniband/${device}/ports/1/link_layer`]: `${linkLayer}\n`,
     [`sys/class/infiniband/${device}/ports/1/state`]: `${state}\n`,

@@ -53,7 +53,7 @@ const SEEDS: Entries = {
   gpu: 'cpu:broadwell nvcap:5.2',
 };
 
-describe('the seeds’ image', () => {
+describe('the example image', () => {
   test.each([
     ['', 'generic'],
     ['cpu:broadwell', 'broadwell'],
@@ -64,7 +64,7 @@ describe('the seeds’ image', () => {
     expect(derived(host, SEEDS).json.manifests[0].digest).toBe(digestNamed(wins));
   });
 
-  test('with match exact a Coffee Lake is refused', () => {
+  test('with match: exact, a Coffee Lake is refused', () => {
     const refused = answer('cpu:coffelake', SEEDS, { policy: { match: 'exact' } });
     expect(refused).toMatchObject({ kind: 'refused' });
   });
@@ -79,7 +79,7 @@ describe('a derived index', () => {
     windows: { on: 'windows/amd64', osVersion: '10.0.20348.1' },
   };
 
-  test('has the winner with a bare platform, and no other entry of that platform', () => {
+  test('has the winner with a platform without variant, and no other entry of that platform', () => {
     expect(platformsOf(derived('cpu:haswell', entries).json)).toEqual([
       { architecture: 'amd64', os: 'linux' },
       { architecture: 'arm64', os: 'linux', variant: 'v8' },
@@ -87,12 +87,12 @@ describe('a derived index', () => {
     ]);
   });
 
-  test('keeps the variant that was taken off where only we look', () => {
+  test('keeps the removed variant as an annotation, which only MetaHub reads', () => {
     const [winner] = derived('cpu:haswell', entries).json.manifests;
     expect(winner.annotations).toEqual({ 'io.metahub.platform.variant': 'v3' });
   });
 
-  test('keeps the winner’s features for people to read', () => {
+  test('keeps the winner’s features as an annotation', () => {
     const [winner] = derived('cpu:skylake', SEEDS).json.manifests;
     expect(winner.platform).toEqual({ architecture: 'amd64', os: 'linux', features: ['cpu:skylake'] });
   });
@@ -103,18 +103,18 @@ describe('a derived index', () => {
     expect(given.json.mediaType).toBe(MEDIA_TYPE.ociIndex);
   });
 
-  test('has no media type of its own when the original has none', () => {
+  test('has no media type when the original has none', () => {
     const given = derived('cpu:skylake', SEEDS, { more: { mediaType: undefined } });
     expect(given.mediaType).toBe(MEDIA_TYPE.ociIndex);
     expect(given.json).not.toHaveProperty('mediaType');
   });
 
-  test('keeps every member that is not known, of the index and of the entries', () => {
+  test('keeps every unknown member of the index and of its entries', () => {
     const more = { annotations: { a: 'b' }, subject: { x: 1 }, 'com.example': [1, { deep: null }] };
     expect(derived('cpu:skylake', SEEDS, { more }).json).toMatchObject(more);
   });
 
-  test('is announced by the digest of its bytes', () => {
+  test('has the digest of its bytes', () => {
     const given = derived('cpu:skylake', SEEDS);
     expect(given.digest).toBe(digestOf(given.bytes));
   });
@@ -123,18 +123,18 @@ describe('a derived index', () => {
     expect(derived('cpu:skylake', SEEDS).bytes).toEqual(derived('cpu:skylake', SEEDS).bytes);
   });
 
-  test('is the same for hosts that differ in nothing that matters', () => {
+  test('is the same for hosts that differ only in irrelevant properties', () => {
     const there = derived('cpu:skylake kernel:6.1', SEEDS).digest;
     expect(derived('cpu:skylake kernel:5.10', SEEDS).digest).toBe(there);
   });
 
-  test('says in one line which entry, what it demands and why it goes first', () => {
+  test('has a reason in one line: the entry, its demands and why it was chosen', () => {
     expect(derived('cpu:skylake', SEEDS).reason).toBe(
       'entry 2 of 4 demands cpu:skylake, which this host has; before entry 3 because its CPU code is closer',
     );
   });
 
-  test('on arm64 keeps variant v8 and takes any other off', () => {
+  test('on arm64 keeps the variant v8 and removes any other', () => {
     const arm: Entries = {
       plain: { on: 'linux/arm64', variant: 'v8' },
       newer: { on: 'linux/arm64', variant: 'v8.2' },
@@ -147,14 +147,14 @@ describe('a derived index', () => {
     ]);
   });
 
-  test('writes the architecture as OCI does', () => {
+  test('has the architecture in OCI’s spelling', () => {
     const odd: Entries = { plain: { on: 'linux/x86_64' }, it: { on: 'linux/x86_64', features: 'avx2' } };
     expect(platformsOf(derived('cpu:haswell', odd).json)).toEqual([
       { architecture: 'amd64', os: 'linux', features: ['avx2'] },
     ]);
   });
 
-  test('keeps os.features of Linux, by which a snapshotter knows the encoding', () => {
+  test('keeps os.features of Linux, from which a snapshotter knows the encoding', () => {
     const osFeatures = ['nydus.remoteimage.v1'];
     const one: Entries = { plain: '', it: { osFeatures, features: 'cpu:skylake' } };
     expect(platformsOf(derived('cpu:skylake', one).json)).toEqual([
@@ -162,7 +162,7 @@ describe('a derived index', () => {
     ]);
   });
 
-  test('takes os.version off on Linux, where it has no meaning', () => {
+  test('has no os.version on Linux, where it has no meaning', () => {
     const one: Entries = { plain: '', it: { osVersion: '6.1', features: 'cpu:skylake' } };
     expect(platformsOf(derived('cpu:skylake', one).json)).toEqual([
       { architecture: 'amd64', os: 'linux', features: ['cpu:skylake'] },
@@ -180,7 +180,7 @@ describe('a derived index', () => {
   });
 });
 
-describe('attestations', () => {
+describe('attestations in a derived index', () => {
   const entries: Entries = {
     plain: '',
     fast: 'cpu:skylake',
@@ -192,15 +192,15 @@ describe('attestations', () => {
   };
   const kept = (host: string, of: Entries = entries) => namesIn(derived(host, of).json, of);
 
-  test('stay with the winner and with other platforms, and go with the losers', () => {
+  test('are kept for the winner and other platforms, and removed for the losers', () => {
     expect(kept('cpu:skylake')).toEqual(['fast', 'arm', 'ofFast', 'ofArm', 'ofNothingHere']);
   });
 
-  test('go with the winner’s rival when that one wins', () => {
+  test('are removed for the winner’s rival when that one wins', () => {
     expect(kept('cpu:haswell')).toEqual(['plain', 'arm', 'ofPlain', 'ofArm', 'ofNothingHere']);
   });
 
-  test('go with an attestation that they are about', () => {
+  test('are removed with the attestation that they refer to', () => {
     const chain: Entries = {
       fast: 'cpu:skylake',
       plain: '',
@@ -210,7 +210,7 @@ describe('attestations', () => {
     expect(kept('cpu:skylake', chain)).toEqual(['fast']);
   });
 
-  test('stay when a duplicate of their image is what was removed', () => {
+  test('are kept when a duplicate of their image is removed', () => {
     const twice: Entries = {
       fast: 'cpu:skylake',
       again: { sameAs: 'fast', features: '' },
@@ -220,7 +220,7 @@ describe('attestations', () => {
   });
 });
 
-describe('the original bytes are the answer', () => {
+describe('the original bytes are served', () => {
   test('for an image that is not an index', () => {
     const bytes = Buffer.from(
       JSON.stringify({
@@ -251,7 +251,7 @@ describe('the original bytes are the answer', () => {
       'cpu:arm',
       { v6: { on: 'linux/arm', variant: 'v6' }, v7: { on: 'linux/arm', variant: 'v7' } },
     ],
-  ])('which says why: %s', (reason, host, entries) => {
+  ])('with a reason: %s', (reason, host, entries) => {
     expect(answer(host, entries)).toMatchObject({ kind: 'original', reason });
   });
 
@@ -281,12 +281,12 @@ describe('the original bytes are the answer', () => {
     expect(answer(host, entries)).toMatchObject({ kind: 'original' });
   });
 
-  test('when nothing is eligible and on-no-match says so', () => {
+  test('when nothing is eligible and on-no-match is upstream', () => {
     const given = answer('cpu:haswell', { it: 'cpu:zen5' }, { policy: { onNoMatch: 'upstream' } });
     expect(given).toMatchObject({ kind: 'original', reason: expect.stringContaining('on-no-match') });
   });
 
-  test('for an image without demands under match exact', () => {
+  test('for an image without demands under match: exact', () => {
     const given = answer('cpu:haswell', { it: '' }, { policy: { match: 'exact' } });
     expect(given).toMatchObject({ kind: 'original' });
   });
@@ -295,25 +295,25 @@ describe('the original bytes are the answer', () => {
 describe('without an eligible entry', () => {
   const entries: Entries = { a: 'cpu:zen5', b: 'nvcap:9.0', arm: { on: 'linux/arm64' }, ofA: { about: 'a' } };
 
-  test('the answer leaves this platform out, so that the runtime reports no matching manifest', () => {
+  test('a derived index omits this platform, so that the runtime reports no matching manifest', () => {
     expect(platformsOf(derived('cpu:haswell', entries).json)).toEqual([
       { architecture: 'arm64', os: 'linux' },
     ]);
   });
 
-  test('the reason names the failing demands', () => {
+  test('the reason names the demands that do not hold', () => {
     expect(derived('cpu:haswell', entries).reason).toBe(
       'none of 2 entries for this platform runs here (failing: cpu:zen5; nvcap:9.0); only the other platforms are left',
     );
   });
 
-  test('the reason names the first failing demand of each entry', () => {
+  test('the reason names the first demand of each entry that does not hold', () => {
     expect(answer('cpu:haswell', { a: 'cpu:zen5 nvcap:9.0', b: 'gfx:gfx942 nvcap:8.0' }).reason).toBe(
       'none of 2 entries for this platform runs here (failing: cpu:zen5; gfx:gfx942)',
     );
   });
 
-  test('the reason names an entry without features too when match is exact', () => {
+  test('the reason names an entry without features too under match: exact', () => {
     const plain: Entries = { plain: '', skylake: 'cpu:skylake', arm: { on: 'linux/arm64' } };
     expect(derived('cpu:haswell', plain, { policy: { match: 'exact' } }).reason).toContain(
       'none of 2 entries for this platform runs here (failing: no features; cpu:skylake)',
@@ -366,7 +366,7 @@ describe('without an eligible entry', () => {
     expect(given).toMatchObject({ kind: 'refused', index: undefined });
   });
 
-  test('on-no-match upstream serves the original', () => {
+  test('on-no-match: upstream serves the original', () => {
     const given = answer(
       'cpu:haswell',
       { a: 'nvcap:9.0' },
@@ -375,7 +375,7 @@ describe('without an eligible entry', () => {
     expect(given).toMatchObject({ kind: 'original', reason: expect.stringContaining('on-no-match') });
   });
 
-  test('a refusal has the reasons as detail', () => {
+  test('a refusal has the reasons as its detail', () => {
     const given = answer('cpu:haswell', { a: 'nvcap:9.0', ofA: { about: 'a' } });
     expect(given).toMatchObject({
       kind: 'refused',
@@ -402,7 +402,7 @@ describe('the detail of a refusal', () => {
   });
 });
 
-describe('the original bytes are not the answer', () => {
+describe('the original bytes are not served', () => {
   test.each<[string, string, Entries, readonly string[]]>([
     [
       'where the only entry says v1, which old runtimes refuse',
@@ -426,7 +426,7 @@ describe('the original bytes are not the answer', () => {
     expect(namesIn(derived(host, entries).json, entries)).toEqual(names);
   });
 
-  test('where an entry runs, whatever on-no-match says', () => {
+  test('where an entry runs, whatever on-no-match is', () => {
     expect(derived('cpu:skylake', SEEDS, { policy: { onNoMatch: 'upstream' } }).json.manifests).toHaveLength(
       1,
     );
@@ -435,14 +435,14 @@ describe('the original bytes are not the answer', () => {
   test.each<[string, Entries]>([
     ['of entries without demands', { a: '', it: '', c: '' }],
     ['of entries with the same demands', { a: 'cpu:skylake', it: 'cpu:skylake', plain: '' }],
-  ])('where the operator pins one by its digest: it goes first, %s', (_, entries) => {
+  ])('where the operator pins an entry by its digest: it is the winner, %s', (_, entries) => {
     const policy = { pin: digestNamed('it') };
     const { json } = derived('cpu:skylake', entries, { policy });
     expect(namesIn(json, entries)[0]).toBe('it');
     expect(answer('cpu:skylake', entries, { policy: { pin: digestNamed('a') } }).kind).not.toBe('refused');
   });
 
-  test('a pin by the digest of no entry for this platform decides nothing', () => {
+  test('except with a pin of a digest that no entry of this platform has', () => {
     const entries: Entries = { a: '', b: '', arm: { on: 'linux/arm64' } };
     for (const pin of [digestNamed('arm'), digestNamed('nowhere')]) {
       expect(answer('cpu:skylake', entries, { policy: { pin } }).reason).toBe(
@@ -457,13 +457,13 @@ describe('an entry with an annotation that the operator denies', () => {
   const policy = { denyAnnotations: ['run.oci.'] };
   const why = 'the operator denies its annotation run.oci.systemd';
 
-  test('is not in the index, though no entry demands hardware', () => {
+  test('is removed from the index, though no entry has demands', () => {
     const entries: Entries = { denied, plain: '' };
     expect(namesIn(derived('cpu:zen4', entries, { policy }).json, entries)).toEqual(['plain']);
   });
 
   test.each([true, false])(
-    'is not served as upstream has it (the client accepts an index: %s)',
+    'is not served even when it is the only one (the client accepts an index: %s)',
     (acceptsIndex) => {
       const given = answer(
         'cpu:zen4',
@@ -478,14 +478,14 @@ describe('an entry with an annotation that the operator denies', () => {
     },
   );
 
-  test('is refused to a client that accepts no index', () => {
+  test('is refused for a client that accepts no index', () => {
     expect(answer('cpu:zen4', { denied }, { policy, acceptsIndex: false })).toMatchObject({
       kind: 'refused',
       reason: why,
     });
   });
 
-  test('is the reason where only the other platforms are left, each annotation once', () => {
+  test('is named as the reason where only other platforms are left, each annotation once', () => {
     const other: EntrySpec = { annotations: { 'run.oci.other': '1' } };
     const entries: Entries = { denied, again: denied, other, arm: { on: 'linux/arm64' } };
     expect(derived('cpu:zen4', entries, { policy }).reason).toBe(
@@ -494,8 +494,8 @@ describe('an entry with an annotation that the operator denies', () => {
   });
 });
 
-describe('which form of answer', () => {
-  test('a client that takes no index gets the winner’s manifest', () => {
+describe('the form of the response', () => {
+  test('is the winner’s manifest for a client that accepts no index', () => {
     const given = answer('cpu:skylake', SEEDS, { acceptsIndex: false });
     expect(given).toMatchObject({
       kind: 'entry',
@@ -504,12 +504,12 @@ describe('which form of answer', () => {
     });
   });
 
-  test('it gets the plain entry’s manifest when nothing is demanded', () => {
+  test('is the plain entry’s manifest for such a client when there are no demands', () => {
     const given = answer('cpu:skylake', { it: '', arm: { on: 'linux/arm64' } }, { acceptsIndex: false });
     expect(given).toMatchObject({ kind: 'entry', entry: { digest: digestNamed('it') } });
   });
 
-  test('it is refused when no entry is eligible', () => {
+  test('is an error for such a client when no entry is eligible', () => {
     const given = answer(
       'cpu:haswell',
       { it: 'cpu:zen5', arm: { on: 'linux/arm64' } },
@@ -518,22 +518,22 @@ describe('which form of answer', () => {
     expect(given).toMatchObject({ kind: 'refused' });
   });
 
-  test('it gets what upstream says when no entry is for this platform', () => {
+  test('is upstream’s own for such a client when no entry is for this platform', () => {
     const given = answer('cpu:haswell', { arm: { on: 'linux/arm64' } }, { acceptsIndex: false });
     expect(given).toMatchObject({ kind: 'original' });
   });
 
-  test('answer manifest sends the winner’s own manifest', () => {
+  test('is the winner’s own manifest with answer: manifest', () => {
     const given = answer('cpu:skylake', SEEDS, { policy: { answer: 'manifest' } });
     expect(given).toMatchObject({ kind: 'entry', entry: { digest: digestNamed('skylake') } });
   });
 
-  test('answer manifest is a refusal where no entry runs', () => {
+  test('is a refusal with answer: manifest where no entry runs', () => {
     const given = answer('cpu:haswell', { it: 'cpu:zen5' }, { policy: { answer: 'manifest' } });
     expect(given).toMatchObject({ kind: 'refused' });
   });
 
-  test('answer manifest leaves an index alone in which there is nothing to decide', () => {
+  test('is the index itself with answer: manifest when there is nothing to choose', () => {
     const given = answer(
       'cpu:skylake',
       { it: '', arm: { on: 'linux/arm64' } },
@@ -542,13 +542,13 @@ describe('which form of answer', () => {
     expect(given).toMatchObject({ kind: 'original' });
   });
 
-  test('answer index gives an index even to a client that does not name the type', () => {
+  test('is an index with answer: index even for a client that does not accept it', () => {
     const given = answer('cpu:skylake', SEEDS, { acceptsIndex: false, policy: { answer: 'index' } });
     expect(given).toMatchObject({ kind: 'derived' });
   });
 });
 
-describe('answering an answer again', () => {
+describe('deriving from a derived index', () => {
   test.each<[string, string, Entries, Partial<SelectionPolicy>]>([
     ['features', 'cpu:skylake', SEEDS, {}],
     ['variants', 'cpu:haswell', { plain: '', v3: { variant: 'v3' }, v4: { variant: 'v4' } }, {}],

@@ -43,7 +43,7 @@ test.each([
   ['arm64', ['level arm64-v8.2', 'cpu neoverse_n1', 'cpuflag asimd']],
   ['ppc64le', []],
   ['riscv64', []],
-])('baselineDemands() demands of entries for %s what its CPUs can have', (architecture, demands) => {
+])('baselineDemands() demands for entries for %s only what their CPUs can have', (architecture, demands) => {
   const baseline = ['x86-64-v3', 'arm64-v8.2', 'avx', 'cpu:zen3', 'cpu:neoverse_n1', 'asimd'];
   const made = baselineDemands(baseline, architecture);
   expect(made.flatMap(({ anyOf }) => anyOf.map(({ kind, value }) => `${kind} ${value}`))).toEqual(demands);

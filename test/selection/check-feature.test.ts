@@ -30,7 +30,7 @@ describe('problemWithFeature()', () => {
     'cuda:12.4',
     'rack:b12',
     'fabric:ib',
-  ])('finds nothing wrong with %s', (feature) => {
+  ])('accepts %s', (feature) => {
     expect(problemWithFeature(feature)).toBeUndefined();
   });
 
@@ -53,7 +53,7 @@ describe('problemWithFeature()', () => {
       'avx22x999zz',
       /^“avx22x999zz” is not a known CPU flag; did you mean cpuflag:avx22x999zz, for a flag that MetaHub does not know\?$/,
     ],
-  ])('says what is wrong with “%s”', (feature, expected) => {
+  ])('names the problem of “%s”', (feature, expected) => {
     expect(String(problemWithFeature(feature))).toMatch(expected);
   });
 });

@@ -177,7 +177,7 @@ describe('a rule of node-feature-discovery', () => {
     expect(judge(terms).holds).toBe(holds);
   });
 
-  test('about a PCI device holds when one device meets all its conditions', () => {
+  test('about a PCI device holds when one device satisfies all its conditions', () => {
     const device = (vendor: string, pciClass: string) => [
       {
         feature: 'pci.device',
@@ -189,7 +189,7 @@ describe('a rule of node-feature-discovery', () => {
     expect(judge(device('10de', '0200')).holds).toBe(false);
   });
 
-  test('about a PCI device says what the last of them lacks, or that there is none', () => {
+  test('about a PCI device names what the last device lacks, or that there is none', () => {
     const nic = one('pci.device', 'vendor', 'In', ['15b4']);
     expect(judge(nic)).toMatchObject({
       why: expect.stringMatching(/^rule “needs”: pci\.device: vendor In 15b4: this host has /),
@@ -200,7 +200,7 @@ describe('a rule of node-feature-discovery', () => {
     });
   });
 
-  test('about a PCI device holds for the first of several', () => {
+  test('about a PCI device holds for the first of several devices', () => {
     const host = { ...A100, hardware: { pci: ['10de:20b2:0302', '8086:1592:0200'] } };
     expect(judge(one('pci.device', 'vendor', 'In', ['10de']), host).holds).toBe(true);
   });
@@ -225,19 +225,19 @@ describe('a rule of node-feature-discovery', () => {
     expect(judge(one('system.osrelease', 'VERSION_ID', 'Gt', ['8'], type), host).holds).toBe(holds);
   });
 
-  test('about flags of arm64 asks for the kernel’s names in upper case', () => {
+  test('about flags of arm64 uses the kernel’s names in upper case', () => {
     expect(judge(one('cpu.cpuid', 'SVE', 'Exists'), GRAVITON3).holds).toBe(true);
     expect(judge(one('cpu.cpuid', 'AVX2', 'DoesNotExist'), GRAVITON3).holds).toBe(false);
   });
 
-  test('does not hold for a machine type, whose PCI devices and kernel are not known', () => {
+  test('does not hold for a machine type, whose PCI devices and kernel are unknown', () => {
     const host = hostOf('cpu:zen4 nvcap:9.0');
     expect(judge(one('pci.device', 'vendor', 'In', ['10de']), host).holds).toBe(false);
     expect(judge(one('kernel.version', 'major', 'Ge', ['5']), host).holds).toBe(false);
     expect(judge(one('cpu.cpuid', 'AVX512F', 'Exists'), host).holds).toBe(true);
   });
 
-  test('needs one of matchAny beside all of matchFeatures', () => {
+  test('needs one of matchAny in addition to all of matchFeatures', () => {
     const rule = (any: readonly Terms[]) => ({
       rules: [
         {
@@ -258,7 +258,7 @@ describe('a rule of node-feature-discovery', () => {
     });
   });
 
-  test('needs all of matchFeatures beside one of matchAny', () => {
+  test('needs all of matchFeatures in addition to one of matchAny', () => {
     const rule = {
       name: 'both',
       matchFeatures: one('cpu.cpuid', 'TBM', 'Exists'),
@@ -270,7 +270,7 @@ describe('a rule of node-feature-discovery', () => {
     );
   });
 
-  test('is said with its name, what it asks for and what the host has', () => {
+  test('is described by its name, its conditions and the host’s values', () => {
     expect(judge(one('kernel.version', 'minor', 'Gt', ['20']))).toMatchObject({
       why: 'rule “needs”: kernel.version: minor Gt 20: this host has 14',
     });
@@ -304,7 +304,7 @@ describe('the features that node-feature-discovery reports', () => {
     expect(judge(one('cpu.model', 'vendor_id', 'In', [name]), model(vendor)).holds).toBe(true);
   });
 
-  test('name no vendor of arm64, which it does not read, nor one that it does not know', () => {
+  test('have no vendor for arm64, which it does not read, nor for an unknown one', () => {
     const told = one('cpu.model', 'vendor_id', 'Exists');
     expect(judge(told, model('GenuineIntel', GRAVITON3)).holds).toBe(false);
     expect(judge(told, model('Zhaoxin')).holds).toBe(false);
@@ -330,7 +330,7 @@ describe('the features that node-feature-discovery reports', () => {
     ['10.11.12-generic', ['10', '11', '12']],
     ['10.11', [undefined, undefined, undefined]],
     ['linux-10.11.12', [undefined, undefined, undefined]],
-  ])('split the kernel %s into %j', (kernel, parts) => {
+  ])('split the kernel version %s into %j', (kernel, parts) => {
     const host = { ...A100, hardware: { kernel } };
     const found = ['major', 'minor', 'revision'].map(
       (name, at) =>
@@ -344,7 +344,7 @@ describe('the features that node-feature-discovery reports', () => {
     expect(found).toEqual(parts.map((part) => part !== undefined));
   });
 
-  test('name what they list: of a description those elements that are known', () => {
+  test('are, of a list in a description, the elements that are known', () => {
     const named = (feature: string, name: string, host = A100) =>
       judge([{ feature, matchName: { op: 'In', value: [name] } }], host).holds;
     expect(named('cpu.model', 'vendor_id')).toBe(true);
@@ -368,14 +368,14 @@ describe('the features that node-feature-discovery reports', () => {
     expect(judge([of('10de', '20b0', '0302')], host).holds).toBe(false);
   });
 
-  test('have SSE3, which no kernel names so: by pni, and where SSSE3 implies it', () => {
+  test('have SSE3, which no kernel prints by that name: from pni, and where SSSE3 implies it', () => {
     const sse3 = one('cpu.cpuid', 'SSE3', 'Exists');
     expect(judge(sse3, withFlags('pni')).holds).toBe(true);
     expect(judge(sse3, withFlags('ssse3')).holds).toBe(true);
     expect(judge(sse3, withFlags('sse2')).holds).toBe(false);
   });
 
-  test('have no flags of an architecture whose names are not known', () => {
+  test('have no flags of an architecture whose names are unknown', () => {
     const host = { ...A100, platform: { os: 'linux', architecture: 'riscv64' } };
     expect(judge(one('cpu.cpuid', 'AVX2', 'Exists'), host)).toMatchObject({
       why: 'rule “needs”: cpu.cpuid: AVX2 Exists: this host does not report it',
@@ -383,17 +383,17 @@ describe('the features that node-feature-discovery reports', () => {
   });
 });
 
-describe('sets of rules', () => {
+describe('sets of compatibility rules', () => {
   const has = { rules: [{ name: 'has', matchFeatures: one('cpu.cpuid', 'AVX2', 'Exists') }] };
   const lacks = { rules: [{ name: 'lacks', matchFeatures: one('cpu.cpuid', 'TBM', 'Exists') }] };
 
-  test('that all fail are said by the last one; no sets never hold', () => {
+  test('that all fail are described by the last one; an empty list of sets never holds', () => {
     const other = { rules: [{ name: 'other', matchFeatures: one('cpu.cpuid', 'XOP', 'Exists') }] };
     expect(judgeSets([other, lacks])).toEqual({ holds: false, why: 'rule “lacks”: cpu.cpuid: TBM Exists' });
     expect(judgeCompatibility('[]', viewOf(A100))).toEqual({ holds: false, why: 'it lists no set of rules' });
   });
 
-  test('are alternatives, as terms of a node’s affinity are; the rules of one are all needed', () => {
+  test('are alternatives, like terms of a node’s affinity; all rules of one set must hold', () => {
     expect(judgeSets([lacks, has]).holds).toBe(true);
     expect(judgeSets([{ rules: [...has.rules, ...lacks.rules] }]).holds).toBe(false);
   });
@@ -411,25 +411,25 @@ describe('sets of rules', () => {
       /matchNone/,
     ],
     ['a list', [], /version|specification/],
-  ])('with %s are not read over', (_, document, problem) => {
+  ])('with %s are refused', (_, document, problem) => {
     expect(() => parseCompatibility(document)).toThrow(problem);
   });
 
-  test('take labels of a rule, which decide nothing', () => {
+  test('accept labels of a rule, which have no effect', () => {
     const [rule] = has.rules;
     expect(judgeSets([{ tag: 'a', weight: 9, rules: [{ ...rule, labels: { a: 'b' } }] }]).holds).toBe(true);
   });
 });
 
-describe('the hardware that rules look at', () => {
-  test('survives writing and reading a profile', () => {
+describe('the hardware facts that rules read', () => {
+  test('are unchanged after a profile is written and read', () => {
     const written = JSON.parse(JSON.stringify(A100));
     expect(parseProfile(written).hardware).toEqual(A100.hardware);
     expect(A100.hardware).toMatchObject({ cpuFamily: 6, cpuModel: 106, osId: 'rhel' });
     expect(A100.hardware?.pci).toContain('10de:20b2:0302');
   });
 
-  test('distinguishes hosts whose answers may differ', () => {
+  test('distinguish hosts for which a rule may differ', () => {
     const other = { ...A100, hardware: { ...A100.hardware, pci: [] } };
     expect(profileKey(other)).not.toBe(profileKey(A100));
   });

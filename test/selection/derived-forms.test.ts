@@ -55,7 +55,7 @@ const POLICIES: readonly Partial<SelectionPolicy>[] = [
 describe.each(Object.entries(INDEXES))('derivedForms() of %s', (_, entries) => {
   const { document } = documentOf(entries);
 
-  test.each(POLICIES)('has what every host is given, under %j', (changes) => {
+  test.each(POLICIES)('contain what every host is served, under %j', (changes) => {
     const policy = { ...DEFAULT_POLICY, ...changes };
     const forms = new Map([...derivedForms(document, policy)].map((form) => [form.digest, form]));
     const derived = HOSTS.flatMap((host) => {
@@ -74,7 +74,7 @@ describe.each(Object.entries(INDEXES))('derivedForms() of %s', (_, entries) => {
     expect(found).toEqual(given);
   });
 
-  test('has no more forms than candidates and one for each platform', () => {
+  test('contain at most one form per candidate and one per platform', () => {
     const platforms = new Set(
       document.entries.map(({ platform }) => `${platform?.os}/${platform?.architecture}`),
     );
@@ -124,7 +124,7 @@ test.each<readonly [string, Readonly<Record<string, EntrySpec>>, readonly (reado
   expect(made.map(({ platform, demands, position }) => [platform, demands, position])).toEqual(forms);
 });
 
-test('derivedForms() of the indexes above meets hosts that are given a derived index', () => {
+test('the indexes that test derivedForms() give some hosts a derived index', () => {
   const answers = Object.values(INDEXES).flatMap((entries) =>
     HOSTS.map((host) =>
       answerFor(documentOf(entries).document, hostOf(host), DEFAULT_POLICY, { acceptsIndex: true }),
@@ -133,7 +133,7 @@ test('derivedForms() of the indexes above meets hosts that are given a derived i
   expect(answers.filter(({ kind }) => kind === 'derived').length).toBeGreaterThan(15);
 });
 
-test('derivedForms() looks for none where hundreds of platforms have attestations and artifacts only', async () => {
+test('derivedForms() are empty for hundreds of platforms with only attestations and artifacts', async () => {
   const manifests = Array.from({ length: 600 }, (_, at) => ({
     mediaType: MEDIA_TYPE.ociManifest,
     digest: digestOf(Buffer.from(String(at))),

@@ -144,7 +144,7 @@ test.each([
   expect(environmentDemands(environment)).toHaveLength(count);
 });
 
-test('a long text is cut after 200 characters where a person reads it', () => {
+test('a long text is cut after 200 characters in messages', () => {
   expect(truncateText('x'.repeat(200))).toBe('x'.repeat(200));
   expect(truncateText('x'.repeat(201))).toBe(`${'x'.repeat(200)}…`);
 });
@@ -165,11 +165,11 @@ selectionCases('gpu:NAME', {
 describe('joinLimited()', () => {
   const items = (count: number) => Array.from({ length: count }, (_, at) => `i${at}`);
 
-  test('writes eight items whole', () => {
+  test('joins eight items completely', () => {
     expect(joinLimited(items(8), ', ', (one) => one)).toBe('i0, i1, i2, i3, i4, i5, i6, i7');
   });
 
-  test('writes the first eight of nine, and how many more there are', () => {
+  test('joins the first eight of nine, with the number of the others', () => {
     expect(joinLimited(items(9), ', ', (one) => one)).toBe('i0, i1, i2, i3, i4, i5, i6, i7, 1 more');
     expect(joinLimited(items(30), '; ', (one) => one)).toMatch(/; i7; 22 more$/);
   });

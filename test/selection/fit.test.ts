@@ -152,7 +152,7 @@ describe('fitOf()', () => {
       'exact',
       [],
     ],
-  ])('gives the expected fit: %s', (_name, host, entries, kind, wanted) => {
+  ])('returns the expected fit: %s', (_name, host, entries, kind, wanted) => {
     expect(fit(host, entries)).toMatchObject({ kind, wanted });
   });
 

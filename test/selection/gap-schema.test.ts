@@ -17,7 +17,7 @@ const GAP = {
 };
 
 describe('parseGaps()', () => {
-  test('reads what was recorded', () => {
+  test('reads a recorded file', () => {
     const gaps = [GAP, { ...GAP, fit: 'refused', served: 'cpu:zen2', notifiedAt: GAP.lastAt }];
     expect(parseGaps({ version: 1, gaps })).toEqual(gaps);
   });
@@ -50,7 +50,7 @@ describe('parseGaps()', () => {
 test.each([
   ['gaps', GAPS],
   ['gap-event', GAP_EVENT],
-])('the schema of %s is published as it is', (name, schema) => {
+])('the published schema of %s is up to date', (name, schema) => {
   const file = new URL(`../../schema/${name}.schema.json`, import.meta.url);
   const published = JSON.parse(readFileSync(file, 'utf8'));
   const { $schema: _, ...described } = toJsonSchema(schema, {

@@ -85,14 +85,14 @@ describe('code for NVIDIA GPUs', () => {
     ['nvcap:8.0', [3, 6], [1, 0], undefined],
     ['nvcap:8.6', undefined, [1, 0], 'it does not run on every GPU of this host: one is 8.0'],
     ['nvcap:9.0', undefined, undefined, "this host's GPU is 8.6 and 8.0"],
-  ])('%s on GPUs of 8.6 and 8.0 counts as on the least suited, or on any', (wanted, all, any, why) => {
+  ])('%s on GPUs of 8.6 and 8.0 counts as on the least suitable GPU, or on any', (wanted, all, any, why) => {
     const both = host('nvcap:8.6 nvcap:8.0');
     expect(nvidiaCloseness(features(wanted), both, DEFAULT_POLICY)).toEqual(all);
     expect(nvidiaCloseness(features(wanted), both, ANY)).toEqual(any);
     expect(judgeNvidia(features(wanted), both, DEFAULT_POLICY)).toEqual(why ? { holds: false, why } : MATCH);
   });
 
-  test('does not run without one', () => {
+  test('does not run without a GPU', () => {
     const why = 'this host has no NVIDIA GPU';
     expect(judgeNvidia(features('nvcap:9.0'), host('cpu:zen4'), DEFAULT_POLICY)).toEqual({
       holds: false,
@@ -100,11 +100,14 @@ describe('code for NVIDIA GPUs', () => {
     });
   });
 
-  test.each(['9.0', '9.0a', '10.0f', 'sm_90', '9.0+PTX', '8.0-8.9', '=7.5'])('%s is a capability', (text) => {
-    expect(isCapability(text)).toBe(true);
-  });
+  test.each(['9.0', '9.0a', '10.0f', 'sm_90', '9.0+PTX', '8.0-8.9', '=7.5'])(
+    '%s is a valid capability',
+    (text) => {
+      expect(isCapability(text)).toBe(true);
+    },
+  );
 
-  test.each(['', 'soon', '9.0x', 'xsm_90', '+PTX'])('“%s” is no capability', (text) => {
+  test.each(['', 'soon', '9.0x', 'xsm_90', '+PTX'])('“%s” is not a valid capability', (text) => {
     expect(isCapability(text)).toBe(false);
   });
 
@@ -128,7 +131,7 @@ describe('code for NVIDIA GPUs', () => {
 });
 
 describe('NVIDIA_REQUIRE_* of an image’s configuration', () => {
-  test('makes one demand of each variable', () => {
+  test('makes one demand for each variable', () => {
     const lines = [
       'PATH=/bin',
       'NVIDIA_REQUIRE_CUDA= cuda>=12.4 ',
@@ -201,7 +204,7 @@ describe('NVIDIA_REQUIRE_* of an image’s configuration', () => {
     ['cuda>=11.0 cuda>=12.0', 'cuda', ['11.0', '12.0']],
     ['driver>=535', 'cuda', []],
     ['brand=tesla', 'cuda', []],
-  ])('the bounds of %s in %s are %j', (expression, kind, bounds) => {
+  ])('with the bounds %s in %s is %j', (expression, kind, bounds) => {
     const found = expressionBounds(expression, kind, host(GPU_HOST));
     expect(found.map((version) => version.join('.'))).toEqual(bounds);
   });
@@ -242,7 +245,7 @@ describe('code for AMD GPUs', () => {
     });
   });
 
-  test('is refused with the GPUs that are there, or without any', () => {
+  test('is refused with the names of the host’s GPUs, or without any', () => {
     const code = [{ kind: 'gfx', value: 'gfx1100' }];
     const why = (features: string) => judgeAmd(code, host(features), DEFAULT_POLICY);
     expect(why('cpu:zen4')).toEqual({ holds: false, why: 'this host has no AMD GPU' });
@@ -281,7 +284,7 @@ describe('closenessToAll()', () => {
   });
 });
 
-describe('gpu: and accel:', () => {
+describe('demands with gpu: and accel:', () => {
   test.each([
     ['nvcap:9.0', 'nvidia', undefined],
     ['nvcap:9.0', 'cuda', undefined],
@@ -295,7 +298,7 @@ describe('gpu: and accel:', () => {
     ['nvcap:9.0 gfx:gfx942', 'intel', "this host's GPU is nvidia and amd"],
     ['cpu:zen4', 'opencl', 'this host has no GPU'],
     ['cpu:zen4', 'nvidia', 'this host has no GPU'],
-  ])('a host with %s, asked for gpu:%s: %s', (features, wanted, why) => {
+  ])('a host with %s and the demand gpu:%s: %s', (features, wanted, why) => {
     expect(judgeGpu(wanted, host(features))).toEqual(why === undefined ? MATCH : { holds: false, why });
   });
 
@@ -307,7 +310,7 @@ describe('gpu: and accel:', () => {
     ['accel:a accel:b', 'accel:other', undefined, 'this host has accel:a and accel:b'],
     ['cpu:zen4', 'accel:other', undefined, 'this host has no such accelerator'],
     ['accel:vulkan', 'accel:vulkan', undefined, undefined],
-  ])('a host with %s runs %s as close as %j', (own, wanted, place, why) => {
+  ])('a host with %s runs %s as closely as %j', (own, wanted, place, why) => {
     expect(acceleratorCloseness(features(wanted), host(own))).toEqual(place);
     expect(judgeAccelerator(features(wanted), host(own))).toEqual(
       why === undefined ? MATCH : { holds: false, why },

@@ -4,7 +4,7 @@ import { viewOf } from '../../src/selection/host-view.ts';
 import { hostOf } from '../support/host-of.ts';
 
 describe('viewOf()', () => {
-  test('makes one view of a profile', () => {
+  test('returns the same view for the same profile', () => {
     const profile = hostOf('cpu:zen4');
     expect(viewOf(profile)).toBe(viewOf(profile));
     expect(viewOf(hostOf('cpu:zen4'))).not.toBe(viewOf(profile));
@@ -36,7 +36,7 @@ describe('viewOf()', () => {
     ],
     ['unknown GPUs, and claims', [NVIDIA(), AMD()], 'nvcap:8.6 gfx:gfx90a', ['8.6'], ['gfx90a']],
     ['a capability that is none', [NVIDIA('soon'), NVIDIA('9.0')], '', ['9.0'], []],
-  ])('takes its GPUs from %s', (_, gpus, claimed, nvidia, amd) => {
+  ])('reads its GPUs from %s', (_, gpus, claimed, nvidia, amd) => {
     const profile: HostProfile = { ...hostOf(claimed), gpus: gpus as HostProfile['gpus'] };
     const view = viewOf(profile);
     expect(view.nvidia.map((version) => version.join('.'))).toEqual(nvidia);
@@ -60,7 +60,7 @@ describe('viewOf()', () => {
     expect([...viewOf(hostOf('cpu:zen4')).flags].filter((flag) => !/^[a-z0-9_]+$/.test(flag))).toEqual([]);
   });
 
-  test('has all values of a kind, and leaves out what is no feature', () => {
+  test('has all values of a kind, and omits what is not a feature', () => {
     const profile = { ...hostOf('rack:a rack:b'), features: ['rack:a', '¿que?', 'rack:b'] };
     expect([...viewOf(profile).claims]).toEqual([['rack', ['a', 'b']]]);
   });

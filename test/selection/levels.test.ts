@@ -42,7 +42,7 @@ describe('parseLevel()', () => {
     'arm64',
     'avx2',
     '',
-  ])('makes nothing of “%s”', (text) => {
+  ])('refuses “%s”', (text) => {
     expect(parseLevel(text)).toBeUndefined();
     expect([nodeNameOfLevel(text), treeNodeOfLevel(text)]).toEqual([undefined, undefined]);
   });
@@ -58,7 +58,7 @@ test.each([
   ['arm64-v8.6', 'arm64-v9.0'],
   ['arm64-v9.1', 'arm64-v8.6'],
   ['arm64-v9.1', 'arm64-v9.0'],
-])('%s goes before %s', (newer, older) => {
+])('%s ranks before %s', (newer, older) => {
   expect(compareLevels(newer, older)).toBeLessThan(0);
   expect(compareLevels(older, newer)).toBeGreaterThan(0);
   expect(compareLevels(older, older)).toBe(0);
@@ -94,7 +94,7 @@ describe('judgeLevel()', () => {
   });
 });
 
-describe('judgeLevel() of a host that no node of the family tree describes', () => {
+describe('judgeLevel() of a host without a node of the family tree', () => {
   const claiming = (architecture: string, ...levels: readonly string[]) => ({
     ...viewOf(hostOf('')),
     architecture,
@@ -121,7 +121,7 @@ describe('judgeLevel() of a host that no node of the family tree describes', () 
     expect(judgeLevel(wanted, claiming(architecture, claimed)).holds).toBe(holds);
   });
 
-  test('names what it has, if anything', () => {
+  test('names the host’s level, if it has one', () => {
     expect(judgeLevel('x86-64-v2', claiming('amd64'))).toEqual({
       holds: false,
       why: 'this host has no such level',
@@ -133,7 +133,7 @@ describe('judgeLevel() of a host that no node of the family tree describes', () 
   });
 });
 
-describe('the variants of architectures without levels', () => {
+describe('variants of architectures without levels', () => {
   const hostWith = (architecture: string, variant: string | undefined) => ({
     ...viewOf(hostOf('cpu:zen4')),
     architecture,
@@ -149,7 +149,7 @@ describe('the variants of architectures without levels', () => {
     ['riscv64', 'rva20u64', 0],
     ['riscv64', 'rva22u64', 1],
     ['riscv64', 'v7', -1],
-  ])('%s %s has the place %s', (architecture, variant, place) => {
+  ])('%s %s has the rank %s', (architecture, variant, place) => {
     expect(placeOfVariant(variant, architecture)).toBe(place);
   });
 
@@ -158,7 +158,7 @@ describe('the variants of architectures without levels', () => {
     ['arm', 'v6', 'v6'],
     ['riscv64', undefined, 'rva20u64'],
     ['riscv64', 'rva23u64', 'rva23u64'],
-  ])('a host of %s that says %s is %s', (architecture, variant, own) => {
+  ])('a host of %s with %s is %s', (architecture, variant, own) => {
     expect(variantOf(hostWith(architecture, variant))).toBe(own);
   });
 
@@ -204,7 +204,7 @@ describe('code for a microarchitecture', () => {
     expect(name && fitOf(name, host, policy)).toBe(fit);
   });
 
-  test('of another vendor runs by its flags where the policy allows it, which the refusal says', () => {
+  test('of another vendor runs by its flags where the policy allows it, which the refusal mentions', () => {
     const host = viewOf(hostOf('cpu:zen3 cpuflag:rdrand'));
     const why = expect.stringContaining(
       'of another vendor (allowForeignVendor would accept it by its flags)',
@@ -218,7 +218,7 @@ describe('code for a microarchitecture', () => {
     ]);
   });
 
-  test('by the host’s own vendor that it has the flags of, and does not descend from, is refused for that', () => {
+  test('of the host’s own vendor whose flags the host has, but from which it does not descend, is refused', () => {
     const host = viewOf(hostOf('cpu:cannonlake cpuflag:avx512_vnni cpuflag:clwb'));
     expect(judgeCpu('cascadelake', host, DEFAULT_POLICY)).toEqual({
       holds: false,

@@ -57,11 +57,11 @@ selectionCases('a demand of the operator’s own kind', {
 });
 
 describe('isComparedByEquality()', () => {
-  test.each(['rack', 'smt', 'os', 'constructor', ''])('is true of %j', (kind) => {
+  test.each(['rack', 'smt', 'os', 'constructor', ''])('is true for %j', (kind) => {
     expect(isComparedByEquality(kind)).toBe(true);
   });
 
-  test.each(['cpu', 'level', 'cpuflag', 'nvcap', 'gfx', 'kernel'])('is false of %s', (kind) => {
+  test.each(['cpu', 'level', 'cpuflag', 'nvcap', 'gfx', 'kernel'])('is false for %s', (kind) => {
     expect(isComparedByEquality(kind)).toBe(false);
   });
 });

@@ -13,24 +13,24 @@ function least(entries: Readonly<Record<string, EntrySpec>>, policy: Partial<Sel
 }
 
 describe('minimumRequirements()', () => {
-  test('is any host when an entry demands nothing', () => {
+  test('are any host when an entry has no demands', () => {
     expect(least({ fast: 'cpu:zen4', plain: '' })).toEqual(['linux/amd64: any (2)']);
   });
 
-  test('is the ancestor of those that are demanded', () => {
+  test('are the common ancestor when one demand implies the other', () => {
     expect(least({ a: 'cpu:skylake', b: 'cpu:haswell', c: 'cpu:icelake' })).toEqual([
       'linux/amd64: cpu:haswell (2)',
     ]);
   });
 
-  test('is each of several that have nothing in common', () => {
+  test('are all demands that have nothing in common', () => {
     expect(least({ a: 'cpu:skylake', b: 'cpu:zen2', c: 'cpu:zen4' })).toEqual([
       'linux/amd64: cpu:skylake (1)',
       'linux/amd64: cpu:zen2 (2)',
     ]);
   });
 
-  test('lists each platform', () => {
+  test('are listed for each platform', () => {
     expect(
       least({
         a: { variant: 'v3' },
@@ -41,24 +41,24 @@ describe('minimumRequirements()', () => {
     ).toEqual(['linux/amd64: x86-64-v2 (2)', 'linux/arm64: any (3)', 'windows/amd64: any (4)']);
   });
 
-  test('is a GPU and a CPU where both are demanded', () => {
+  test('are a GPU and a CPU where both are demanded', () => {
     expect(least({ a: 'cpu:broadwell nvcap:5.2', b: 'cpu:skylake nvcap:5.2' })).toEqual([
       'linux/amd64: cpu:broadwell nvcap:5.2 (1)',
     ]);
   });
 
-  test('is each alternative that no other undercuts', () => {
+  test('are the alternatives that no other is below', () => {
     expect(least({ fat: 'nvcap:8.0 nvcap:8.6 nvcap:9.0' })).toEqual([
       'linux/amd64: nvcap:8.0 (1)',
       'linux/amd64: nvcap:9.0 (1)',
     ]);
   });
 
-  test('is the oldest part that PTX runs on', () => {
+  test('are the oldest GPU that PTX runs on', () => {
     expect(least({ ptx: 'nvptx:7.5', sass: 'nvcap:9.0' })).toEqual(['linux/amd64: nvcap:7.5 (1)']);
   });
 
-  test('is the lower end of a range of versions', () => {
+  test('are the lower end of a range of versions', () => {
     expect(least({ a: 'kernel:>=5.10,<6', b: 'kernel:5.4' })).toEqual(['linux/amd64: kernel:5.4 (2)']);
   });
 
@@ -92,7 +92,7 @@ describe('minimumRequirements()', () => {
       { a: 'kernel:5.4 glibc:2.30', b: 'glibc:2.31' },
       ['kernel:5.4 glibc:2.30 (1)', 'glibc:2.31 (2)'],
     ],
-  ])('of versions is %s', (_, entries, found) => {
+  ])('of versions are %s', (_, entries, found) => {
     expect(least(entries)).toEqual(found.map((one) => `linux/amd64: ${one}`));
   });
 
@@ -108,7 +108,7 @@ describe('minimumRequirements()', () => {
     ['cpu:x86_64_v2 x86-64-v3', 'x86-64-v3'],
     ['x86-64-v3 cpu:zen4 avx512f', 'cpu:zen4 avx512f'],
     ['cpu:zen4 x86-64-v4', 'cpu:zen4'],
-  ])('of %s is %s', (features, found) => {
+  ])('of %s are %s', (features, found) => {
     expect(least({ it: features })).toEqual([`linux/amd64: ${found} (1)`]);
   });
 
@@ -117,11 +117,11 @@ describe('minimumRequirements()', () => {
     ['a capability that is none', 'nvcap:9'],
     ['a known demand beside an unknown one', 'cpu:zen4 nvcap:x'],
     ['an entry for no platform', { on: 'unknown/unknown', features: 'cpu:zen4' }],
-  ])('is nothing for %s', (_, it) => {
+  ])('are empty for %s', (_, it) => {
     expect(least({ it })).toEqual([]);
   });
 
-  test('lists an entry once, and the entries of a platform in their order', () => {
+  test('list an entry once, and the entries of a platform in their order', () => {
     expect(
       least({ a: 'rack:b', arm: { on: 'linux/arm64', features: 'rack:b' }, c: 'rack:b', d: 'rack:c rack:b' }),
     ).toEqual(['linux/amd64: rack:b (1, 3, 4)', 'linux/amd64: rack:c (4)', 'linux/arm64: rack:b (2)']);
@@ -129,45 +129,45 @@ describe('minimumRequirements()', () => {
     expect(least({ a: 'cpu:zen2 cpu:znver2' })).toEqual(['linux/amd64: cpu:zen2 (1)']);
   });
 
-  test('keeps two demands apart from one that is spelled like both', () => {
+  test('keep two demands apart from one demand with the same spelling', () => {
     expect(least({ a: 'rack:b row:1', b: 'rack:brow:1' })).toEqual([
       'linux/amd64: rack:b row:1 (1)',
       'linux/amd64: rack:brow:1 (2)',
     ]);
   });
 
-  test('combines the alternatives of several demands, the last one changing fastest', () => {
+  test('combine the alternatives of several demands, the last one changing fastest', () => {
     expect(
       least({ a: 'rack:1 rack:2 row:1 row:2' }).map((line) => line.slice('linux/amd64: '.length)),
     ).toEqual(['rack:1 row:1 (1)', 'rack:1 row:2 (1)', 'rack:2 row:1 (1)', 'rack:2 row:2 (1)']);
   });
 
-  test('is less where fewer sites are named, by a kind of their own', () => {
+  test('omit an entry that demands more of an operator’s own kind', () => {
     expect(least({ a: 'rack:b row:1', b: 'rack:b', c: 'rack:b row:2' })).toEqual(['linux/amd64: rack:b (2)']);
     expect(least({ a: 'cpuvendor:amd', b: 'cpu:zen4' })).toHaveLength(1);
   });
 
-  test('names a level no more when a CPU implies it', () => {
+  test('omit a level that a CPU implies', () => {
     expect(least({ a: 'x86-64-v2 cpu:haswell' })).toEqual(['linux/amd64: cpu:haswell (1)']);
   });
 
-  test('is nothing for demands that no host can meet', () => {
+  test('are empty for demands that no host can satisfy', () => {
     expect(least({ b: 'cpu:warp9', c: { features: ['¡!'] } })).toEqual([]);
   });
 
-  test('heeds the baseline of a repository', () => {
+  test('include the baseline of a repository', () => {
     expect(least({ plain: '' }, { baseline: ['x86-64-v3'] })).toEqual(['linux/amd64: x86-64-v3 (1)']);
   });
 
-  test('lists entries with the same demands once', () => {
+  test('list entries with the same demands once', () => {
     expect(least({ a: 'cpu:zen2', b: 'cpu:znver2' })).toEqual(['linux/amd64: cpu:zen2 (1, 2)']);
   });
 
-  test('says nothing of attestations and of what names no platform', () => {
+  test('omit attestations and entries without a platform', () => {
     expect(least({ a: '', of: { about: 'a' }, chart: { on: 'none' } })).toEqual(['linux/amd64: any (1)']);
   });
 
-  test('is worked out for up to 64 choices between alternatives; of more, each first one counts', () => {
+  test('combine up to 64 alternatives; beyond that only the first of each counts', () => {
     const choices = (kind: string, count: number) =>
       Array.from({ length: count }, (_, at) => `${kind}:${at}`);
     expect(least({ it: { features: [...choices('a', 8), ...choices('b', 8)] } })).toHaveLength(64);
@@ -176,15 +176,15 @@ describe('minimumRequirements()', () => {
     ]);
   });
 
-  test('takes little time for an entry with tens of thousands of demands', { tags: 'slow' }, () => {
+  test('are computed fast for an entry with tens of thousands of demands', { tags: 'slow' }, () => {
     const demands = Array.from({ length: 40_000 }, (_, at) => `site${at}:on`);
     const takenMs = cpuTimeMs(() => expect(least({ greedy: { features: demands } })).toHaveLength(1));
     expect(takenMs).toBeLessThan(5000);
   });
 });
 
-describe('two entries that ask for the same hardware in other words', () => {
-  test('are both among the least', () => {
+describe('two entries that demand the same hardware in other words', () => {
+  test('both are minimum requirements', () => {
     expect(least({ level: 'x86-64-v3', node: 'cpu:x86_64_v3' })).toEqual([
       'linux/amd64: x86-64-v3 (1)',
       'linux/amd64: cpu:x86_64_v3 (2)',
@@ -193,13 +193,13 @@ describe('two entries that ask for the same hardware in other words', () => {
 });
 
 describe('an artifact or a nested index', () => {
-  test('asks for nothing, because it does not run', () => {
+  test('has no minimum requirements, because it does not run', () => {
     const soci = { artifactType: 'application/vnd.amazon.soci.index.v2+json' };
     expect(least({ soci, it: 'cpu:zen4' })).toEqual(['linux/amd64: cpu:zen4 (2)']);
   });
 });
 
-describe('two thousand entries of which none asks for less than another', { tags: 'slow' }, () => {
+describe('two thousand entries, none of which demands less than another', { tags: 'slow' }, () => {
   const many = (features: (at: number) => string) =>
     Object.fromEntries(Array.from({ length: 2000 }, (_, at) => [`e${at}`, features(at)]));
 
@@ -207,7 +207,7 @@ describe('two thousand entries of which none asks for less than another', { tags
     ['by a kind of the site’s own', (at: number) => `rack:${at}`],
     ['with a level in common', (at: number) => `x86-64-v3 rack:${at}`],
     ['by versions', (at: number) => `cuda:${at}.1 kernel:${2000 - at}.1`],
-  ])('take about a second of the processor: %s', (_, features) => {
+  ])('take about a second of CPU time: %s', (_, features) => {
     const entries = many(features);
     const before = process.cpuUsage();
     expect(least(entries)).toHaveLength(2000);

@@ -28,7 +28,7 @@ describe('a host whose accelerator is unused', () => {
     ['an entry for every NVIDIA GPU', { any: 'gpu:nvidia', old: 'nvcap:8.0', new: 'nvcap:9.0' }],
     ['an entry for a CUDA', { any: 'cuda:12.2', old: 'nvcap:8.0-8.9', new: 'nvcap:9.0a' }],
     ['PTX', { any: 'nvptx:8.0', old: 'nvcap:=8.0', new: 'nvcap:9.0' }],
-  ])('gets a note when its GPU is newer than every entry, and %s is the answer', (_, entries) => {
+  ])('gets a note when its GPU is newer than every entry, and %s is served', (_, entries) => {
     const [note, ...others] = notes('cpu:icelake nvcap:12.0 gpu:nvidia cuda:12.8', entries);
     expect(note?.code).toBe('accelerator-newer');
     expect(note?.text).toMatch(
@@ -47,7 +47,7 @@ describe('a host whose accelerator is unused', () => {
     expect(notes(`cpu:icelake gpu:nvidia ${host}`, entries)).toEqual([]);
   });
 
-  test('gets a note about its driver when that is too old', () => {
+  test('gets a note about its driver when the driver is too old', () => {
     const [note] = notes('cpu:icelake nvcap:9.0 cuda:12.2', { plain: '', it: 'nvcap:9.0 cuda:13.0' });
     expect(note?.text).toMatch(/demands cuda:13\.0 .*: this host has 12\.2/);
   });
@@ -88,17 +88,17 @@ describe('a host whose accelerator is unused', () => {
     ['NVIDIA', 'nvcap:8.0 rack:nvidia', 'gfx:gfx942 rack:nvidia'],
     ['NVIDIA', 'nvcap:8.0 rack:b', 'gfx:gfx942 rack:b'],
     ['Habana', 'accel:habana-gaudi2 rack:habana-gaudi2', 'gfx:gfx942 rack:habana-gaudi2'],
-  ])('of %s (%s) does not take %s for its own by a kind that names no vendor', (_, host, other) => {
+  ])('of %s (%s) does not count %s as its own by a kind that names no vendor', (_, host, other) => {
     const [note] = notes(`cpu:zen4 ${host}`, { plain: '', other, later: 'accel:tpu-v4' });
     expect(note?.text).toContain('the nearest entry, 3,');
   });
 
-  test('gets a note that names each of its makers once', () => {
+  test('gets a note with each vendor name once', () => {
     const [note] = notes('cpu:zen4 nvcap:8.0 nvcap:8.6 gfx:gfx906', { plain: '', it: 'accel:tpu-v4' });
     expect(note?.text).toContain('(nvidia, amd) is not used');
   });
 
-  test('gets no note when the operator put another entry before one for its accelerator', () => {
+  test('gets no note when the operator ranked another entry before one for its accelerator', () => {
     const entries = { it: 'cpu:zen4', gpu: 'nvcap:9.0', newer: 'nvcap:10.0' };
     expect(notes('cpu:zen4 nvcap:9.0', entries, { priority: ['cpu'] })).toEqual([]);
   });
@@ -137,10 +137,10 @@ describe('an image without notes', () => {
   });
 });
 
-describe('a plain entry beside one for a low level', () => {
+describe('a plain entry next to one for a low level', () => {
   const ALMALINUX = { v2: { variant: 'v2' }, plain: '' };
 
-  test('is suspected of being built for a higher one', () => {
+  test('gets the note that it may be built for a higher level', () => {
     const found = notes('cpu:zen4', ALMALINUX);
     expect(found).toMatchObject([{ code: 'baseline-suspected' }]);
     expect(found[0]?.text).toMatch(
@@ -148,29 +148,29 @@ describe('a plain entry beside one for a low level', () => {
     );
   });
 
-  test('is not where the repository has a baseline', () => {
+  test('gets no note where the repository has a baseline', () => {
     expect(notes('cpu:zen4', ALMALINUX, { baseline: ['x86-64-v3'] })).toEqual([]);
   });
 
-  test('is not on a host that runs no higher level', () => {
+  test('gets no note on a host that runs no higher level', () => {
     expect(notes('cpu:nehalem', ALMALINUX)).toEqual([]);
   });
 
-  test('is not where the publisher marks higher levels too', () => {
+  test('gets no note where the publisher marks higher levels too', () => {
     expect(notes('cpu:haswell', { ...ALMALINUX, v4: { variant: 'v4' } })).toEqual([]);
   });
 
-  test('is where an entry of another kind sorts after the levels', () => {
+  test('gets a note where an entry of another kind ranks after the levels', () => {
     expect(notes('cpu:zen4 zone:z9', { ...ALMALINUX, zoned: 'zone:z9 x86-64-v1' })).toMatchObject([
       { code: 'baseline-suspected' },
     ]);
   });
 
-  test('is not when it does not run here', () => {
+  test('gets no note when it does not run on the host', () => {
     expect(notes('cpu:zen4', { ...ALMALINUX, plain: 'rack:b' })).toEqual([]);
   });
 
-  test('is not beside an entry for either of two levels', () => {
+  test('gets no note next to an entry for either of two levels', () => {
     expect(notes('cpu:zen4', { it: 'x86-64-v1 x86-64-v2', plain: '' })).toEqual([]);
   });
 });

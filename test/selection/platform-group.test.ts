@@ -178,11 +178,11 @@ describe('fault 61: values ranked by position: an image that nobody marked for h
     ['a nested index of the platform', hostOf('cpu:zen4'), { a: '', b: { mediaType: MEDIA_TYPE.ociIndex } }],
     ['an artifact of the platform', hostOf('cpu:zen4'), { a: '', b: { artifactType: SOCI } }],
     ['an unusual spelling', hostOf('cpu:zen4'), { a: { on: 'Linux/AMD64' } }],
-  ])('is unchanged, byte for byte: %s', (_, host, entries) => {
+  ])('is served unchanged, byte for byte: %s', (_, host, entries) => {
     expect(answer(host, entries as Entries)).toMatchObject({ kind: 'original' });
   });
 
-  test('counts as an ordinary image under match exact too, when it only names variants', () => {
+  test('counts as an ordinary image under match: exact too, when it only has variants', () => {
     expect(answer('cpu:haswell', variants('amd64', ['v2', 'v3']), { match: 'exact' })).toMatchObject({
       kind: 'derived',
       reason: expect.stringContaining('x86-64-v3'),
@@ -196,7 +196,7 @@ describe('fault 62: an entry that is not an image: what stands beside the images
     annotations: { 'com.amazon.soci.image-manifest-digest': digestNamed(about) },
   });
 
-  test('an artifact is never the winner, and goes after it', () => {
+  test('an artifact is never the winner, and is placed after it', () => {
     const entries: Entries = {
       plain: '',
       soci: { artifactType: SOCI, features: 'cpu:zen4' },
@@ -205,13 +205,13 @@ describe('fault 62: an entry that is not an image: what stands beside the images
     expect(kept('cpu:zen4', entries)).toEqual(['it', 'soci']);
   });
 
-  test('an artifact that names its image stays with it and goes with it', () => {
+  test('an artifact that names its image is kept or removed with it', () => {
     const entries: Entries = { plain: '', ofPlain: soci('plain'), it: 'cpu:zen3', ofIt: soci('it') };
     expect(kept('cpu:zen4', entries)).toEqual(['it', 'ofIt']);
     expect(kept('cpu:haswell', entries)).toEqual(['plain', 'ofPlain']);
   });
 
-  test('a client that takes no index gets the image, not the artifact', () => {
+  test('a client that accepts no index gets the image, not the artifact', () => {
     const given = answerFor(
       documentOf({ soci: { artifactType: SOCI }, it: '' }).document,
       hostOf('cpu:zen4'),
@@ -221,23 +221,23 @@ describe('fault 62: an entry that is not an image: what stands beside the images
     expect(given).toMatchObject({ kind: 'entry', entry: { digest: digestNamed('it') } });
   });
 
-  test('a nested index stays, after the winner', () => {
+  test('a nested index is kept after the winner', () => {
     const nested = { mediaType: MEDIA_TYPE.ociIndex };
     expect(kept('cpu:zen4', { nested, plain: '', it: 'cpu:zen3' })).toEqual(['it', 'nested']);
   });
 
-  test('a nested index stays when no image of the platform runs: the runtime looks into it', () => {
+  test('a nested index is kept when no image of the platform runs, because the runtime reads it', () => {
     const nested = { mediaType: MEDIA_TYPE.ociIndex };
     expect(kept('cpu:haswell', { it: 'cpu:zen5', nested })).toEqual(['nested']);
   });
 
-  test('an artifact alone does not count as something left to run', () => {
+  test('an artifact alone does not count as an entry left to run', () => {
     expect(answer('cpu:haswell', { it: 'cpu:zen5', soci: { artifactType: SOCI } })).toMatchObject({
       kind: 'refused',
     });
   });
 
-  test('twins of the winner stay in the order of the index, twins of others go', () => {
+  test('duplicates of the winner stay in the order of the index, duplicates of others are removed', () => {
     const entries: Entries = {
       plain: '',
       plainZstd: { annotations: ZSTD },
@@ -250,7 +250,7 @@ describe('fault 62: an entry that is not an image: what stands beside the images
     expect(kept('cpu:haswell', entries)).toEqual(['plain', 'plainZstd']);
   });
 
-  test('twins go after the winner, which every runtime can unpack', () => {
+  test('duplicates are placed after the winner, which every runtime can unpack', () => {
     const zstd: EntrySpec = { features: 'cpu:zen3', annotations: ZSTD };
     const nested: EntrySpec = { mediaType: MEDIA_TYPE.ociIndex };
     const entries: Entries = {
@@ -264,7 +264,7 @@ describe('fault 62: an entry that is not an image: what stands beside the images
     expect(kept('cpu:zen3', entries)).toEqual(['it', 'arm', 'zstd', 'nydus', 'nested']);
   });
 
-  test('what stands after the winner stays where it is, and so does what names no platform', () => {
+  test('entries after the winner stay in place, and so do entries without a platform', () => {
     const nested: EntrySpec = { mediaType: MEDIA_TYPE.ociIndex };
     const entries: Entries = {
       chart: { on: 'none' },
@@ -276,7 +276,7 @@ describe('fault 62: an entry that is not an image: what stands beside the images
     expect(kept('cpu:zen3', entries)).toEqual(['chart', 'it', 'arm', 'nested']);
   });
 
-  test('all that belongs to an image goes with it, and an image that is built on it does not', () => {
+  test('all that belongs to an image is removed with it, but not an image that is built on it', () => {
     const entries: Entries = {
       plain: '',
       one: soci('plain'),
@@ -290,7 +290,7 @@ describe('fault 62: an entry that is not an image: what stands beside the images
     expect(kept('cpu:zen3', entries)).toEqual(['it', 'arm']);
   });
 
-  test('what belongs to an attestation stays while a copy of that stays', () => {
+  test('what belongs to an attestation is kept while a copy of the attestation is kept', () => {
     const entries: Entries = {
       it: 'cpu:zen3',
       plain: '',
@@ -305,11 +305,11 @@ describe('fault 62: an entry that is not an image: what stands beside the images
     ['an attestation that names only its type', { annotations: { 'vnd.docker.reference.type': 'x' } }],
     ['an entry for no platform', { on: 'unknown/unknown' }],
     ['an artifact for another platform', { on: 'linux/arm64', artifactType: SOCI }],
-  ])('%s does not count as something left to run', (_, other) => {
+  ])('%s does not count as an entry left to run', (_, other) => {
     expect(answer('cpu:haswell', { it: 'cpu:zen5', other }).kind).toBe('refused');
   });
 
-  test('a twin is known by what it demands, not by where and in which order it says so', () => {
+  test('a duplicate is detected by its demands, wherever and in whichever order they are written', () => {
     const entries: Entries = {
       plain: '',
       it: 'cpu:zen3 fabric:ib',
@@ -319,13 +319,13 @@ describe('fault 62: an entry that is not an image: what stands beside the images
     expect(kept('cpu:zen3 fabric:ib', entries)).toEqual(['it', 'twin']);
   });
 
-  test('an image that names the type of its configuration counts', () => {
+  test('an image that has the type of its configuration counts', () => {
     const artifactType = MEDIA_TYPE.ociConfig;
     const entries: Entries = { it: 'cpu:zen5', arm: { on: 'linux/arm64', artifactType } };
     expect(kept('cpu:haswell', entries)).toEqual(['arm']);
   });
 
-  test('a twin has the same alternatives in any order, and of the same kinds', () => {
+  test('a duplicate has the same alternatives in any order, and of the same kinds', () => {
     const entries: Entries = {
       plain: '',
       it: 'cpu:zen3 cpu:zen2',
@@ -337,7 +337,7 @@ describe('fault 62: an entry that is not an image: what stands beside the images
     expect(kept('rack:b row:b', kinds)).toEqual(['it']);
   });
 
-  test('twins lose their variant as the winner does', () => {
+  test('duplicates lose their variant like the winner', () => {
     const entries: Entries = { plain: '', it: { variant: 'v3' }, twin: { variant: 'v3', annotations: ZSTD } };
     const given = answer('cpu:haswell', entries);
     if (given.kind !== 'derived') throw new Error(given.kind);
@@ -349,7 +349,7 @@ describe('fault 62: an entry that is not an image: what stands beside the images
     expect(manifests[1].annotations).toEqual({ ...ZSTD, 'io.metahub.platform.variant': 'v3' });
   });
 
-  test('an entry with nothing but the type of a reference is an attestation, never the winner', () => {
+  test('an entry with only the type of a reference is an attestation, never the winner', () => {
     const entries: Entries = {
       plain: '',
       it: 'cpu:zen3',
@@ -366,7 +366,7 @@ describe('fault 66: a plain entry built for a higher level', () => {
     return selection === undefined ? [] : notesOn(selection, hostOf(host));
   }
 
-  test('is named as a suspicion beside a marked lower level', () => {
+  test('gets a note next to a marked lower level', () => {
     const [note] = notes(answer('cpu:zen4', almalinux), 'cpu:zen4');
     expect(note?.code).toBe('baseline-suspected');
     expect(note?.text).toContain('Entry 1 names no level, and stands beside x86-64-v2');
@@ -382,7 +382,7 @@ describe('fault 66: a plain entry built for a higher level', () => {
       { plain: '', v3: { variant: 'v3' } },
     ],
     ['no entry is plain', 'cpu:zen4', { v1: { variant: 'v1' }, v2: { variant: 'v2' } }],
-  ])('is no suspicion when %s', (_, host, entries) => {
+  ])('gets no note when %s', (_, host, entries) => {
     expect(notes(answer(host, entries as Entries), host)).toEqual([]);
   });
 
@@ -400,7 +400,7 @@ describe('fault 66: a plain entry built for a higher level', () => {
     },
   );
 
-  test('the operator’s baseline goes before the index’s own', () => {
+  test('gets the operator’s baseline before the index’s own', () => {
     const given = answerFor(
       documentOf(almalinux, { annotations: { 'io.metahub.baseline': 'x86-64-v4' } }).document,
       hostOf('cpu:haswell'),
@@ -410,7 +410,7 @@ describe('fault 66: a plain entry built for a higher level', () => {
     expect(given.selection?.winner?.position).toBe(0);
   });
 
-  test('a baseline that is not a CPU feature counts as none', () => {
+  test('gets no baseline from a value that is not a CPU feature', () => {
     const given = answerFor(
       documentOf(almalinux, { annotations: { 'io.metahub.baseline': 'nvcap:9.0' } }).document,
       hostOf('cpu:zen4'),
@@ -455,7 +455,7 @@ describe('the platform of the winner in a derived index', () => {
     });
   });
 
-  test('loses os.version on Linux, for which it gets no annotation', () => {
+  test('loses os.version on Linux, without an annotation for it', () => {
     const winner = winnerOf(hostOf('cpu:zen4'), {
       plain: '',
       it: { osVersion: '6.1', features: 'cpu:zen3' },
@@ -465,7 +465,7 @@ describe('the platform of the winner in a derived index', () => {
   });
 
   test.each(['text', ['a'], null, 5])(
-    'moves the variant to annotations, whatever stands there: %j',
+    'moves the variant to annotations, whatever they contain: %j',
     (annotations) => {
       const { manifests, ...index } = JSON.parse(
         documentOf({ plain: '', it: { variant: 'v3' } }).bytes.toString('utf8'),
@@ -493,7 +493,7 @@ describe('the index of a refusal', () => {
     }[];
   }
 
-  test('marks the candidates alone, and keeps what belongs to them', () => {
+  test('marks only the candidates, and keeps what belongs to them', () => {
     const entries: Entries = {
       it: { features: 'cpu:zen5', annotations: { a: 'b' } },
       about: { about: 'it' },
@@ -507,7 +507,7 @@ describe('the index of a refusal', () => {
     ]);
   });
 
-  test('says of an entry without demands that it lists no features', () => {
+  test('says that an entry without demands lists no features', () => {
     const [plain] = refused('cpu:haswell', { plain: '', it: 'cpu:zen5' }, { match: 'exact' });
     expect(plain?.annotations).toEqual({ 'io.metahub.refused': 'not for this host: it lists no features' });
   });
@@ -524,7 +524,7 @@ describe('the index of a refusal', () => {
     ).toEqual([digestNamed('e31'), digestNamed('first')]);
   });
 
-  test('has no entry that the operator denies', () => {
+  test('omits an entry that the operator denies', () => {
     const denied: EntrySpec = { annotations: { 'run.oci.x': '1' } };
     const manifests = refused('cpu:haswell', { denied, it: 'cpu:zen5' }, { denyAnnotations: ['run.oci.'] });
     expect(manifests.map(({ digest }) => digest)).toEqual([digestNamed('it')]);

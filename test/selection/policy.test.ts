@@ -13,13 +13,13 @@ const SHA256 = digestOf(Buffer.from('an entry'));
 const SHA512 = digestOf(Buffer.from('an entry'), 'sha512');
 
 describe('PolicyText', () => {
-  test('nothing written is the default', () => {
+  test('without text is the default', () => {
     expect(readPolicy(undefined)).toEqual(DEFAULT_POLICY);
     expect(readPolicy(null)).toEqual(DEFAULT_POLICY);
     expect(readPolicy({})).toMatchObject(DEFAULT_POLICY);
   });
 
-  test('a repository’s policy stands on top of the general one', () => {
+  test('of a repository overrides the general one', () => {
     const general = readPolicy({ gpu: 'any', baseline: 'v3' });
     expect(readPolicy({ match: 'exact' }, general)).toMatchObject({
       gpu: 'any',
@@ -104,22 +104,22 @@ describe('PolicyText', () => {
   });
 });
 
-describe('the changes of a policy', () => {
-  test('are in one spelling, without those that are absent', () => {
+describe('the changes to a policy', () => {
+  test('have one canonical spelling, without absent ones', () => {
     expect(toPolicyChanges({ 'on-no-match': 'upstream', gpu: undefined, readConfig: false })).toStrictEqual({
       onNoMatch: 'upstream',
       readConfig: false,
     });
   });
 
-  test('are on top of another policy, which stays as it is', () => {
+  test('are applied to another policy, which stays unchanged', () => {
     const changed = withChanges(DEFAULT_POLICY, { gpu: 'any' });
     expect(changed).toEqual({ ...DEFAULT_POLICY, gpu: 'any' });
     expect(Object.isFrozen(changed)).toBe(true);
     expect(DEFAULT_POLICY.gpu).toBe('all');
   });
 
-  test('are described for editors, with examples', () => {
+  test('have descriptions for editors, with examples', () => {
     const { $schema: _, ...described } = toJsonSchema(PolicyText, {
       typeMode: 'input',
       target: 'draft-07',
@@ -150,7 +150,7 @@ describe('features that people write', () => {
     expect(problems(AssumedFeatures, 'nvcap:abc')).toHaveLength(1);
   });
 
-  test('come with examples for editors', () => {
+  test('have examples for editors', () => {
     const described = (schema: typeof FeatureText | typeof AssumedFeatures) =>
       toJsonSchema(schema, { typeMode: 'input', ignoreActions: ['raw_check'] });
     expect(described(FeatureText)).toMatchObject({
@@ -174,7 +174,7 @@ test.each([
   expect(deniedAnnotation(annotations, { ...DEFAULT_POLICY, denyAnnotations })).toBe(name);
 });
 
-test('the configuration that docs/selection.md shows is read as it says', () => {
+test('the configuration in docs/selection.md is valid and read as described', () => {
   const page = readFileSync(new URL('../../docs/selection.md', import.meta.url), 'utf8');
   const { policy, repositories } = parse(/```yaml\n([\s\S]*?)```/.exec(page)?.[1] ?? '');
   expect(readPolicy(policy)).toEqual({ ...DEFAULT_POLICY, denyAnnotations: [] });

@@ -94,8 +94,8 @@ function indexOf(entries: readonly EntryFields[]) {
 
 const RUNS = { numRuns: FUZZ_RUNS };
 
-describe('whatever the index, the host and the policy', () => {
-  test('the winner is eligible: every demand of it holds', () => {
+describe('for any index, host and policy', () => {
+  test('the winner is eligible: all its demands hold', () => {
     fc.assert(
       fc.property(entryList, host, policy, (entries, features, chosen) => {
         const profile = hostOf(features);
@@ -108,7 +108,7 @@ describe('whatever the index, the host and the policy', () => {
     );
   });
 
-  test('every entry has a verdict with a reason, in the order of the index, and one at most wins', () => {
+  test('every entry has a verdict with a reason, in the order of the index, and at most one wins', () => {
     fc.assert(
       fc.property(entryList, host, policy, (entries, features, chosen) => {
         const { verdicts, winner } = select(indexOf(entries).document, hostOf(features), chosen);
@@ -121,7 +121,7 @@ describe('whatever the index, the host and the policy', () => {
     );
   });
 
-  test('nothing eligible goes before the winner', () => {
+  test('no other eligible entry ranks before the winner', () => {
     fc.assert(
       fc.property(entryList, host, policy, (entries, features, chosen) => {
         const profile = hostOf(features);
@@ -140,7 +140,7 @@ describe('whatever the index, the host and the policy', () => {
     );
   });
 
-  test('ranking is a strict order: never both before and after, and transitive', () => {
+  test('ranking is a strict order: asymmetric and transitive', () => {
     const three = fc.tuple(hostEntry, hostEntry, hostEntry);
     fc.assert(
       fc.property(three, host, policy, (entries, features, chosen) => {
@@ -192,7 +192,7 @@ describe('a host that gains a feature', () => {
     'gfx:gfx90a',
   );
 
-  test('loses no entry that it could run, so its winner never gets worse', () => {
+  test('keeps every entry that it could run, so its winner never gets worse', () => {
     fc.assert(
       fc.property(entryList, host, gain, fc.boolean(), (entries, features, gained, foreign) => {
         // A second GPU is no gain: an entry has to run on all of them.
@@ -210,7 +210,7 @@ describe('a host that gains a feature', () => {
     );
   });
 
-  test('a newer CPU of the same line loses none either', () => {
+  test('keeps every entry when it becomes a newer CPU of the same line', () => {
     fc.assert(
       fc.property(entryList, fc.nat(3), fc.nat(3), (entries, a, b) => {
         const line = ['nehalem', 'haswell', 'skylake', 'icelake'];
@@ -241,7 +241,7 @@ describe('a derived index', () => {
       };
     });
 
-  test('has lost no other platform, changed none, and kept their order', () => {
+  test('has all other platforms, unchanged and in their order', () => {
     fc.assert(
       fc.property(derivation, ({ source, answer }) => {
         fc.pre(answer.kind === 'derived');
@@ -259,7 +259,7 @@ describe('a derived index', () => {
     );
   });
 
-  test('has the winner first, then what demands the same, and nothing else of the host’s platform', () => {
+  test('has the winner first, then entries with the same demands, and no others of the host’s platform', () => {
     fc.assert(
       fc.property(derivation, ({ answer }) => {
         fc.pre(answer.kind === 'derived');
@@ -283,7 +283,7 @@ describe('a derived index', () => {
     );
   });
 
-  test('holds no attestation of an image that it has lost', () => {
+  test('has no attestation of an image that was removed', () => {
     fc.assert(
       fc.property(derivation, ({ source, answer }) => {
         fc.pre(answer.kind === 'derived');
@@ -299,7 +299,7 @@ describe('a derived index', () => {
     );
   });
 
-  test('is answered with itself: rewriting twice changes nothing', () => {
+  test('is derived to itself: rewriting twice changes nothing', () => {
     fc.assert(
       fc.property(derivation, ({ profile, chosen, answer }) => {
         fc.pre(answer.kind === 'derived');
@@ -360,7 +360,7 @@ describe('hostile documents', () => {
     { requiredKeys: ['manifests'] },
   );
 
-  test('reading and answering throws nothing but a typed error', () => {
+  test('are read and processed with no error but a typed one', () => {
     fc.assert(
       fc.property(fc.oneof(fc.jsonValue(), shaped), policy, fc.boolean(), (value, chosen, acceptsIndex) => {
         const bytes = Buffer.from(JSON.stringify(value));
@@ -400,7 +400,7 @@ describe('hostile documents', () => {
     annotations: fc.oneof(fc.jsonValue(), fc.dictionary(fc.string(), fc.jsonValue())),
   });
 
-  test('a derived index of a hostile one can be read again', () => {
+  test('give a derived index that can be read again', () => {
     const { tried, reached, expectShare } = countReached();
     fc.assert(
       fc.property(fc.array(readable, { minLength: 1, maxLength: 5 }), fc.jsonValue(), (manifests, more) => {
@@ -421,7 +421,7 @@ describe('hostile documents', () => {
     expectShare(0.3);
   });
 
-  test('a document with both layers and manifests is refused', () => {
+  test('with both layers and manifests are refused', () => {
     fc.assert(
       fc.property(shaped, fc.jsonValue(), (value, layers) => {
         const bytes = Buffer.from(JSON.stringify({ ...value, layers }));

@@ -44,13 +44,13 @@ describe('cpuReaches()', () => {
     expect(reaches(features)).toEqual(found);
   });
 
-  test('of several demands come the closest first', () => {
+  test('of several demands lists the closest first', () => {
     const names = (features: string) => reaches(features).map(({ node, level }) => level ?? node);
     expect(names('x86-64-v2 cpu:zen3 avx512f')).toEqual(['zen3', 'x86_64_v4', 'x86-64-v2']);
     expect(names('avx512f x86-64-v2 cpu:zen3')).toEqual(['zen3', 'x86_64_v4', 'x86-64-v2']);
   });
 
-  test('of a flag count the CPUs of its family that have it', () => {
+  test('of a flag counts the CPUs of its family that have it', () => {
     const [avx2] = reaches('avx2');
     const [bf16] = reaches('avx512_bf16');
     expect(avx2?.carriers).toBeGreaterThan(20);
@@ -65,7 +65,7 @@ describe('cpuReaches()', () => {
     expect(reaches('made_up', 'cpu:zen4 cpuflag:made_up')).toEqual([NATIVE]);
   });
 
-  test('of another vendor’s CPU are foreign, where the policy allows it', () => {
+  test('marks another vendor’s CPU as foreign, where the policy allows it', () => {
     const found = reaches('cpu:haswell', 'cpu:zen3 adx rdrand', true);
     expect(found).toEqual([{ ...NATIVE, fit: 'foreign', node: 'haswell', named: true }]);
     expect(reaches('cpu:haswell', 'cpu:zen3 adx rdrand')).toEqual([]);
@@ -89,7 +89,7 @@ describe('compareReaches()', () => {
     expect(compareReaches(reaches(closer), reaches(closer))).toBe(0);
   });
 
-  test('puts code of the host’s vendor before another’s, and that before none', () => {
+  test('puts code of the host’s vendor before another’s, and another’s before code without a vendor', () => {
     const foreign = reaches('cpu:haswell', 'cpu:zen3 adx rdrand', true);
     const own = reaches('x86-64-v2', 'cpu:zen3 adx rdrand', true);
     expect(compareReaches(own, foreign)).toBeLessThan(0);
@@ -98,7 +98,7 @@ describe('compareReaches()', () => {
     expect(compareReaches([], foreign)).toBeGreaterThan(0);
   });
 
-  test('puts a level of arm64 that has no node of its own by its number', () => {
+  test('puts a level of arm64 without a node by its number', () => {
     const host = 'cpu:neoverse_v2';
     const newer = reaches('arm64-v9.1', `${host} arm64-v9.1`);
     const older = reaches('arm64-v9.0', `${host} arm64-v9.1`);
@@ -122,7 +122,7 @@ describe('newestVariant()', () => {
   const arm = (variant: string) =>
     viewOf({ ...hostOf('cpu:arm'), platform: { os: 'linux', architecture: 'arm', variant } });
 
-  test('is the place of the newest that the host reaches, in any order', () => {
+  test('is the rank of the newest variant that the host runs, in any order', () => {
     const [five, six] = [
       newestVariant(demanded('variant:v5'), arm('v7')),
       newestVariant(demanded('variant:v6'), arm('v7')),
@@ -135,7 +135,7 @@ describe('newestVariant()', () => {
   });
 
   test.each(['variant:v8', 'rack:v6', 'cpu:zen4'])(
-    'is -1 for %s, which is none that the host reaches',
+    'is -1 for %s, which the host does not run',
     (features) => {
       expect(newestVariant(demanded(features), arm('v7'))).toBe(-1);
     },
@@ -170,7 +170,7 @@ describe('versionBounds()', () => {
     expect(bounds('kernel:5.10', 'cpu:zen4')).toEqual({});
   });
 
-  test('of the expressions of an image are those that hold', () => {
+  test('of an image’s expressions are those that hold', () => {
     const demands = environmentDemands([
       'NVIDIA_REQUIRE_CUDA=cuda>=12.1',
       'NVIDIA_REQUIRE_DRIVER=driver>=535',
@@ -186,11 +186,11 @@ describe('versionBounds()', () => {
     expect(versionBounds(demanded('rack:cuda>=12.1 kernel:6.1'), viewed(HOST))[0]).toBeUndefined();
   });
 
-  test('are none where no version is demanded', () => {
+  test('are empty where no version is demanded', () => {
     expect(versionBounds(demanded('cpu:zen4'), viewed(HOST))).toBe(NO_BOUNDS);
   });
 
-  test('are ordered kind by kind: the newer first, and one before none', () => {
+  test('rank kind by kind: the newer version first, and any version before none', () => {
     const of = (features: string) => versionBounds(demanded(features), viewed(HOST));
     const order = (a: string, b: string) => Math.sign(compareVersionBounds(of(a), of(b)));
     expect(order('cuda:12.2', 'cuda:12.1')).toBe(-1);

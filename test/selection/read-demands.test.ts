@@ -68,7 +68,7 @@ describe('demandsOf()', () => {
   });
 });
 
-describe('a demand in words', () => {
+describe('a demand in messages', () => {
   const nfd = { kind: 'nfd', value: JSON.stringify([[{ name: 'a' }, { name: 'b' }], [{ name: 'c' }]]) };
 
   test.each([
@@ -80,12 +80,12 @@ describe('a demand in words', () => {
     expect(formatAlternative(feature)).toBe(text);
   });
 
-  test('is of the kind of its first alternative, or of its key', () => {
+  test('has the kind of its first alternative, or of its key', () => {
     expect(kindOf({ key: 'nvcap', anyOf: [{ kind: 'nvptx', value: '8.0' }], source: '' })).toBe('nvptx');
     expect(kindOf({ key: 'exact', anyOf: [], source: '' })).toBe('exact');
   });
 
-  test('names each alternative, each cut', () => {
+  test('lists each alternative, each shortened', () => {
     const long = 'x'.repeat(300);
     const demands = demandsOf(['cpu:a', 'cpu:b', `rack:${long}`], 's');
     expect(demandsText(demands.slice(0, 1))).toBe('cpu:a or cpu:b');
@@ -114,7 +114,7 @@ describe('requirementsOf() an entry', () => {
   });
 
   test.each(['', ' ', 'unknown', 'none', 'generic', ' none '])(
-    'demands nothing by annotations that say %j',
+    'has no demands for annotations with the value %j',
     (value) => {
       const names = ['io.archspec.cpu.target', 'org.supercontainers.mpi', 'org.supercontainers.gpu'];
       for (const name of names) expect(required({ annotations: { [name]: value } })).toEqual([]);
@@ -156,7 +156,7 @@ describe('requirementsOf() an entry', () => {
     );
   });
 
-  test('takes the variant of the platform before the one that was moved, and none without a platform', () => {
+  test('uses the platform’s variant before the one moved to annotations, and none without a platform', () => {
     const annotations = { 'io.metahub.platform.variant': 'v2' };
     expect(shown(required({ variant: 'v3', annotations }))).toEqual(['level = x86-64-v3 (platform.variant)']);
     expect(required({ on: 'none', annotations })).toEqual([]);
@@ -168,11 +168,11 @@ describe('requirementsOf() an entry', () => {
     ['nothing', null, []],
     ['a list with a number', ['cpu:zen4', 5], ['unreadable = ["cpu:zen4",5]']],
     ['a map', { cpu: 'zen4' }, ['unreadable = {"cpu":"zen4"}']],
-  ])('whose platform.features are %s demands what they say', (_, features, demands) => {
+  ])('whose platform.features are %s has these demands', (_, features, demands) => {
     expect(shown(required({ features }))).toEqual(demands.map((one) => `${one} (platform.features)`));
   });
 
-  test('demands each os.features but on Linux', () => {
+  test('demands each os.features except on Linux', () => {
     const osFeatures = ['win32k', 'other'];
     expect(shown(required({ on: 'windows/amd64', osFeatures }))).toEqual([
       'osfeature:win32k = osfeature:win32k (platform.os.features)',
@@ -182,7 +182,7 @@ describe('requirementsOf() an entry', () => {
     expect(required({ on: 'none' })).toEqual([]);
   });
 
-  test('demands nothing twice: the first source counts', () => {
+  test('has no demand twice: the first source counts', () => {
     const annotations = { 'io.metahub.features': 'cpu:zen4 rack:b', 'io.archspec.cpu.target': 'zen4' };
     expect(shown(required({ features: 'cpu:zen4', annotations }))).toEqual([
       'cpu = cpu:zen4 (platform.features)',

@@ -30,7 +30,7 @@ function verdicts(...input: Parameters<typeof selected>): readonly string[] {
 
 const ZSTD = { 'io.github.containers.compression.zstd': 'true' };
 
-describe('the verdict on an entry that is no candidate', () => {
+describe('the verdict on an entry that is not a candidate', () => {
   test.each<[string, EntrySpec, string]>([
     ['an attestation', { about: 'plain' }, 'attestation: an attestation; it stays with its image'],
     [
@@ -66,7 +66,7 @@ describe('the verdict on an entry that is no candidate', () => {
       { about: 'plain', annotations: { 'run.oci.x': '1' } },
       'denied: the operator denies its annotation run.oci.x',
     ],
-  ])('says so: %s', (_, other, verdict) => {
+  ])('states the reason: %s', (_, other, verdict) => {
     const found = selected('cpu:zen4', { plain: '', other }, { denyAnnotations: ['run.oci.'] });
     expect(found.verdicts.map(({ status, reason }) => `${status}: ${reason}`)).toEqual([
       'winner: demands nothing; no other entry is eligible',
@@ -94,7 +94,7 @@ describe('the verdict on an entry that is no candidate', () => {
 });
 
 describe('the verdict on a candidate', () => {
-  test('says what it demands, and by which rule it goes first', () => {
+  test('states its demands, and by which rule it ranks first', () => {
     const entries: Entries = {
       no: 'cpu:zen5 rack:b',
       plain: '',
@@ -125,7 +125,7 @@ describe('the verdict on a candidate', () => {
     expect(all.map((one) => Object.hasOwn(one, 'rank'))).toEqual([false, false, false, false]);
   });
 
-  test('without a winner says what fails', () => {
+  test('states what does not hold when there is no winner', () => {
     const { winner, verdicts: all } = selected('cpu:zen', { a: 'cpu:zen5', b: 'cpu:zen4' });
     expect(winner).toBeUndefined();
     expect(all.map((one) => [one.status, Object.hasOwn(one, 'rank')])).toEqual([
@@ -134,7 +134,7 @@ describe('the verdict on a candidate', () => {
     ]);
   });
 
-  test('formatFailure() names the demand, its field and why, and nothing for no demand', () => {
+  test('formatFailure() names the demand, its field and the reason, and is empty for no demand', () => {
     const demand = { key: 'exact', anyOf: [], source: 'platform.features' };
     expect(formatFailure({ demand, why: 'why' })).toBe('demands nothing (platform.features): why');
     const cpu = { key: 'cpu', anyOf: [{ kind: 'cpu', value: 'a' }], source: 's'.repeat(300) };
@@ -146,7 +146,7 @@ describe('of entries that rank equal', () => {
   test.each<[string, EntrySpec]>([
     ['zstd layers', { features: 'cpu:zen4', annotations: ZSTD }],
     ['an encoding by os.features', { features: 'cpu:zen4', osFeatures: ['nydus'] }],
-  ])('the one without %s goes first, wherever it stands', (_, special) => {
+  ])('the one without %s is placed first, whatever its position', (_, special) => {
     const first = verdicts('cpu:zen4', { special, it: 'cpu:zen4' });
     expect(first).toEqual([
       'eligible: runs here, but entry 2 goes first: every runtime can unpack it',
@@ -159,7 +159,7 @@ describe('of entries that rank equal', () => {
     );
   });
 
-  test('an annotation of another kind of compression, or features of Windows, are no encoding', () => {
+  test('an annotation of another kind of compression, or features of Windows, are not an encoding', () => {
     const other: EntrySpec = {
       features: 'cpu:zen4',
       annotations: { 'x.io.github.containers.compression.zstd': '1' },
@@ -178,7 +178,7 @@ describe('of entries that rank equal', () => {
   });
 });
 
-describe('demands beside the entry’s own', () => {
+describe('demands in addition to the entry’s own', () => {
   const [entry] = documentOf({ it: 'rack:b' }).document.entries;
   if (entry === undefined) throw new Error('the index has no entry');
   const texts = (baseline: readonly string[] | undefined, extra?: ExtraDemands, of = entry) =>
@@ -187,7 +187,7 @@ describe('demands beside the entry’s own', () => {
     [digestNamed('it'), [{ key: 'row', anyOf: [{ kind: 'row', value: '4' }], source: 'config' }]],
   ]);
 
-  test('are those from elsewhere, by the entry’s digest, and the baseline', () => {
+  test('come from other documents, by the entry’s digest, and from the baseline', () => {
     expect(texts(undefined)).toEqual(['b (platform.features)']);
     expect(texts(undefined, extra)).toEqual(['b (platform.features)', '4 (config)']);
     expect(texts(undefined, new Map())).toEqual(['b (platform.features)']);
@@ -199,14 +199,14 @@ describe('demands beside the entry’s own', () => {
   });
 
   test.each(['cpu:zen4', 'x86-64-v2', 'variant:v7'])(
-    'are no baseline for an entry that demands %s',
+    'include no baseline for an entry that demands %s',
     (features) => {
       const [own] = documentOf({ it: features }).document.entries;
       expect(texts(['x86-64-v3'], undefined, own)).toHaveLength(1);
     },
   );
 
-  test('are the operator’s baseline before the index’s own, which may be one or none', () => {
+  test('include the operator’s baseline before the index’s own, which may be one or none', () => {
     const declared = (baseline: string) => ({ annotations: { 'io.metahub.baseline': baseline } });
     const winner = (policy: Partial<SelectionPolicy>, baseline: string) =>
       selected('cpu:haswell', { it: '' }, policy, undefined, declared(baseline)).winner?.reason;
@@ -217,7 +217,7 @@ describe('demands beside the entry’s own', () => {
     expect(winner({}, 'x86-64-v4')).toBeUndefined();
   });
 
-  test('are v7 of an entry of arm that names no variant and no CPU, on a host that runs v7', () => {
+  test('include v7 for an entry of arm without variant and CPU, on a host that runs v7', () => {
     const demanded = (host: string, variant: string | undefined, it: EntrySpec) => {
       const profile = {
         ...hostOf('cpu:arm'),
@@ -237,10 +237,10 @@ describe('demands beside the entry’s own', () => {
   });
 });
 
-describe('a policy that matches exactly', () => {
+describe('a policy with match: exact', () => {
   const exact = { match: 'exact' } as const;
 
-  test('refuses what would run, and says why', () => {
+  test('refuses an entry without features, and states the reason', () => {
     expect(
       verdicts(
         'cpu:zen4 rack:b',
@@ -262,7 +262,7 @@ describe('a policy that matches exactly', () => {
     ]);
   });
 
-  test('leaves an index alone in which no entry lists features', () => {
+  test('leaves an index unchanged in which no entry lists features', () => {
     expect(verdicts('cpu:zen4', { plain: '', v3: { variant: 'v3' } }, exact)[1]).toMatch(/^winner/);
     expect(
       verdicts('cpu:zen4', { plain: '', arm: { on: 'linux/arm64', features: 'cpu:neoverse_n1' } }, exact)[0],

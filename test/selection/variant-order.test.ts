@@ -97,7 +97,7 @@ describe('the order of wheel variants', () => {
     expect(differing.map(([a, b]) => `${show(winner(a, b))} of ${show(a)} and ${show(b)}`)).toEqual([]);
   });
 
-  test('has the null variant behind every other', () => {
+  test('puts the null variant after every other', () => {
     const [none = [], ...others] = VARIANTS;
     expect(none).toEqual([]);
     for (const other of others) expect(show(winner(none, other))).toBe(show(other));
